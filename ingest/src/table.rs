@@ -1,0 +1,79 @@
+//! What the runtime knows of a table: constants that the build step writes beside each typed row.
+
+/// All tables of one schema folder, in the order of its files.
+#[derive(Debug)]
+pub struct Schema {
+    /// The tables that exist in ClickHouse; abstract ones are not among them.
+    pub tables: &'static [&'static Table],
+}
+
+/// One table of ClickHouse.
+#[derive(Debug)]
+pub struct Table {
+    /// The table's name, unquoted.
+    pub name: &'static str,
+    /// Its place in [`Schema::tables`].
+    pub index: usize,
+    /// Its columns in the order of the DDL.
+    pub columns: &'static [Column],
+    /// The statement that creates it: `CREATE TABLE IF NOT EXISTS …`, without a database, so that the connection's own counts.
+    pub create: &'static str,
+    /// What its blocks are made of.
+    pub format: Format,
+}
+
+/// One column of a [`Table`].
+#[derive(Debug)]
+pub struct Column {
+    /// The column's name, unquoted; an element of a Nested has a dot in it.
+    pub name: &'static str,
+    /// Its type as ClickHouse itself prints it in `system.columns`.
+    pub data_type: &'static str,
+    /// The column's whole line in the DDL: quoted name, type, default, codec, TTL, comment.
+    pub declaration: &'static str,
+    /// Where its values come from.
+    pub kind: ColumnKind,
+}
+
+/// Where a column's values come from
+/// ([ClickHouse: default values](https://clickhouse.com/docs/sql-reference/statements/create/table#default_values)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ColumnKind {
+    /// The row has it; where the event has none, the type's zero or the literal of its DEFAULT stands in.
+    Plain,
+    /// The row may have it; where the event has none, ClickHouse computes the DEFAULT.
+    Default,
+    /// An input of other columns' expressions, sent and not stored.
+    Ephemeral,
+    /// Computed by ClickHouse when a row is inserted; never sent.
+    Materialized,
+    /// Computed by ClickHouse when it is read; never sent.
+    Alias,
+}
+
+impl ColumnKind {
+    /// Returns whether an INSERT names this column.
+    pub const fn is_inserted(self) -> bool {
+        matches!(self, Self::Plain | Self::Default | Self::Ephemeral)
+    }
+}
+
+/// The layout of a table's rows in a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Values back to back ([RowBinary](https://clickhouse.com/docs/interfaces/formats/RowBinary)).
+    RowBinary,
+    /// As RowBinary, each column after one byte: 1, nothing follows and ClickHouse computes the default; 0, the value follows
+    /// ([RowBinaryWithDefaults](https://clickhouse.com/docs/interfaces/formats/RowBinaryWithDefaults)).
+    RowBinaryWithDefaults,
+}
+
+impl Format {
+    /// Returns the name that ClickHouse knows it by.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::RowBinary => "RowBinary",
+            Self::RowBinaryWithDefaults => "RowBinaryWithDefaults",
+        }
+    }
+}
