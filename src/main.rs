@@ -1,2 +1,51 @@
-//! (skeleton)
-fn main() {}
+//! The command line of the collector.
+
+mod cli;
+mod commands;
+mod pages;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+use crate::cli::{Cli, Command};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    // Logs go to standard error; standard output is for what scripts read.
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_env_filter(EnvFilter::try_from_env("ROWMILL_LOG").unwrap_or_else(|_| EnvFilter::new("info")))
+        .with_target(false)
+        .init();
+
+    let result = match cli.command {
+        None => serve::serve(cli.serve),
+        Some(Command::Serve(options)) => serve::serve(options),
+        Some(Command::Engine(options)) => commands::engine(&options),
+        Some(Command::Plan(options)) => commands::plan(&options),
+        Some(Command::Apply(options)) => commands::apply(&options),
+        Some(Command::Routes) => commands::routes(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {}", chain(&*error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Returns an error's text with those of its causes behind it.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

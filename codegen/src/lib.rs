@@ -1,1 +1,129 @@
-//! (skeleton)
+//! Turns a folder of YAML tables into Rust: typed rows, their decoders and encoders, their DDL and their Tower layers.
+//!
+//! It is a build-dependency. A build script is one line,
+//!
+//! ```no_run
+//! # #[allow(clippy::needless_doctest_main)]
+//! fn main() {
+//!     rowmill_codegen::build("schemas");
+//! }
+//! ```
+//!
+//! and the crate takes what it wrote with `pub mod tables { rowmill_ingest::include_tables!(); }`.
+//!
+//! The way of a schema, top to bottom:
+//!
+//! ```text
+//! read     source      the files, in the order in which they override one another
+//! parse    yaml        one tree that knows where each piece stands
+//! declare  declare     tables, columns, options and destinations; types → the crate's own parser of ClickHouse types
+//! inherit  inherit     tables with all that they extend
+//! check    check       every rule, every problem in one go → model
+//! emit     emit        Rust
+//! ```
+//!
+//! No step needs the network, a server or another program, and the same files give the same output.
+
+mod check;
+mod declare;
+mod diagnostic;
+mod emit;
+mod engine;
+mod inherit;
+mod model;
+mod names;
+mod server;
+mod source;
+mod types;
+mod yaml;
+
+use std::{
+    env, fs, io,
+    path::{Path, PathBuf},
+};
+
+pub use diagnostic::Rendered;
+use diagnostic::Report;
+use source::Sources;
+
+/// The name of the generated file in `OUT_DIR`.
+pub const FILE_NAME: &str = "rowmill_tables.rs";
+
+/// What became of a schema.
+#[derive(Debug)]
+pub struct Generated {
+    /// The Rust file; a stub if there are errors.
+    pub code: String,
+    /// The problems, as a person reads them.
+    pub problems: Rendered,
+    /// The files that were read, in their order.
+    pub files: Vec<PathBuf>,
+}
+
+/// Generates the tables of the folder `schemas` into `OUT_DIR`, for a build script.
+///
+/// Problems of the schema become the build's errors, all of them, each with its place and its cure; the build then stops.
+pub fn build(schemas: impl AsRef<Path>) {
+    let schemas = schemas.as_ref();
+    let generated = generate(schemas);
+
+    // A folder that is not there would make cargo run the script at every build; its absence is an error anyway.
+    if schemas.exists() {
+        println!("cargo::rerun-if-changed={}", schemas.display());
+    }
+    for file in &generated.files {
+        println!("cargo::rerun-if-changed={}", file.display());
+    }
+    let shown = |kind: &str, texts: &[String]| {
+        for line in texts.iter().flat_map(|text| text.lines()) {
+            println!("cargo::{kind}={line}");
+        }
+    };
+    shown("warning", &generated.problems.warnings);
+    shown("error", &generated.problems.errors);
+
+    let Some(out) = env::var_os("OUT_DIR") else {
+        println!("cargo::error=OUT_DIR is not set: call this from a build script");
+        return;
+    };
+    let path = Path::new(&out).join(FILE_NAME);
+    if let Err(error) = write_if_changed(&path, &generated.code) {
+        println!("cargo::error=cannot write {}: {error}", path.display());
+    }
+}
+
+/// Generates the tables of the folder `schemas` and writes nothing.
+pub fn generate(schemas: impl AsRef<Path>) -> Generated {
+    let mut report = Report::default();
+    let sources = Sources::read(schemas.as_ref(), &mut report);
+    generate_from(&sources, report)
+}
+
+/// Generates tables from texts, in the order given; the paths are what problems name.
+pub fn generate_texts<P: Into<PathBuf>, T: Into<String>>(files: impl IntoIterator<Item = (P, T)>) -> Generated {
+    generate_from(&Sources::from_texts(files), Report::default())
+}
+
+fn generate_from(sources: &Sources, mut report: Report) -> Generated {
+    let root = yaml::parse(sources, &mut report);
+    let declared = declare::declare(root, sources, &mut report);
+    let tables = inherit::inherit(&declared, &mut report);
+    let model = check::check(&declared, tables, &mut report);
+    Generated {
+        code: if report.has_errors() {
+            emit::stub()
+        } else {
+            emit::emit(&model)
+        },
+        problems: report.render(sources),
+        files: sources.files().iter().map(|source| source.path.clone()).collect(),
+    }
+}
+
+/// An unchanged file keeps its time, and what is built from it stays fresh.
+fn write_if_changed(path: &Path, text: &str) -> io::Result<()> {
+    match fs::read_to_string(path) {
+        Ok(existing) if existing == text => Ok(()),
+        _ => fs::write(path, text),
+    }
+}

@@ -1,1 +1,60 @@
-//! (skeleton)
+//! A real ClickHouse with nothing to install.
+//!
+//! The engine is ClickHouse itself, as the library `libchdb` or as a `clickhouse` program, that
+//! serves its own HTTP interface from a child process. The way through this crate:
+//!
+//! ```text
+//! collector, tests                                    the child: `PROGRAM engine …`
+//! ────────────────                                    ──────────────────────────────
+//! Engine::start ─ locate ─ (fetch ─ unpack) ─ spawn ─▶ run ─ locate ─ library | binary
+//!       │                                                               │
+//!       └─ ping until it answers as our child ◀──── HTTP ───────────────┘
+//! ```
+//!
+//! - [`locate`]: which ClickHouse: `ROWMILL_ENGINE`, one on `PATH`, the cache, or a download.
+//! - `fetch`, `unpack`, `cache`, `progress`: the download, once for each user and version.
+//! - [`run`]: turns the calling process into the engine until it is asked to end.
+//! - `command`, `library`, `binary`: the command line, and the two ways to give it to ClickHouse.
+//! - [`Engine`]: the child process as a value; dropping it ends the child.
+//! - `place`, `ping`, `tail`: is the place free, is it up, and what were its last words.
+//!
+//! # The lifeline
+//!
+//! ClickHouse is started on a query that reads its standard input, a pipe whose other end is held
+//! and never written to. When that end closes, the query is over, and ClickHouse shuts down as after
+//! any other query: buffers are flushed, files are closed. Pipes close when their holder dies, however
+//! it dies, so the engine outlives nobody, `kill -9` included, on every system and without a
+//! `prctl`. The child in turn holds the other end of a pipe that its parent holds (`--tied`). The
+//! child has a process group of its own: a Ctrl-C on the terminal reaches the parent only, which
+//! can then still store what it has before it lets go of the engine.
+//!
+//! # Limits
+//!
+//! Unix only, as ClickHouse is. There is no password: listen on a loopback address, unless everybody
+//! who reaches the address may read and write everything. What an `INSERT` has confirmed survives
+//! `kill -9` of the engine; a power cut can take what the system had not yet written to the disk,
+//! unless the table sets `fsync_after_insert`.
+
+#[cfg(not(unix))]
+compile_error!("the engine runs on Linux and macOS: ClickHouse has no build for other systems");
+
+mod binary;
+mod cache;
+mod command;
+mod engine;
+mod error;
+mod fetch;
+mod library;
+mod locate;
+mod ping;
+mod place;
+mod progress;
+mod run;
+mod tail;
+mod unpack;
+
+pub use cache::VERSION;
+pub use engine::{Engine, Options};
+pub use error::Error;
+pub use locate::{CACHE_VARIABLE, ENGINE_VARIABLE, Program, locate};
+pub use run::{RunOptions, Tie, run};

@@ -1,1 +1,431 @@
-//! (skeleton)
+//! The body of a request: what it is, and its text.
+//!
+//! Takes the bytes and what the request declares about them, gives a [`Payload`] that borrows from the bytes wherever these are
+//! UTF-8, or a typed refusal. JSON is not read here: the decoder does that, once, straight into the columns.
+
+use std::borrow::Cow;
+
+use encoding_rs::{Encoding, UTF_8};
+use http::StatusCode;
+
+use crate::fields::Fields;
+
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
+/// The types that an extension of the path stands for; such an extension wins over the header.
+const TYPES_BY_EXTENSION: [(&str, &str); 4] = [
+    ("json", "application/json"),
+    ("gif", "image/gif"),
+    ("js", "text/javascript"),
+    ("html", "text/html"),
+];
+
+/// What a request declares about its body.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Declared<'r> {
+    /// The extension of the path.
+    pub(crate) extension: Option<&'r str>,
+    /// The value of `Content-Type`.
+    pub(crate) content_type: Option<&'r [u8]>,
+    /// The value of `Content-Encoding`.
+    pub(crate) content_encoding: Option<&'r [u8]>,
+}
+
+/// A body as text, its kind known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Payload<'a> {
+    /// There is no body.
+    Empty,
+    /// What should be JSON; whether it is, the decoder finds out.
+    Json(Cow<'a, str>),
+    /// A urlencoded form.
+    Form(Fields<'a>),
+}
+
+/// Why a body is not read at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BodyError {
+    /// A compressed body.
+    ContentEncoding,
+    /// A `Content-Type` that is none.
+    ContentType,
+    /// A charset that nobody knows.
+    Charset,
+    /// A form of several parts.
+    Multipart,
+    /// Nothing where JSON was promised.
+    EmptyJson,
+    /// A byte order mark before JSON, which [RFC 8259](https://www.rfc-editor.org/rfc/rfc8259#section-8.1) forbids.
+    ByteOrderMark,
+}
+
+impl BodyError {
+    /// Returns the status that the request is answered with.
+    pub(crate) const fn status(self) -> StatusCode {
+        match self {
+            Self::Multipart => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            _ => StatusCode::BAD_REQUEST,
+        }
+    }
+
+    /// Returns the sentence for the client.
+    pub(crate) const fn reason(self) -> &'static str {
+        match self {
+            Self::ContentEncoding => "compressed bodies are not taken; send it without Content-Encoding",
+            Self::ContentType => "the Content-Type header is malformed",
+            Self::Charset => "the charset of the Content-Type header is not known",
+            Self::Multipart => "multipart bodies are not taken; send JSON or a urlencoded form",
+            Self::EmptyJson => "the body is empty, but its type is JSON",
+            Self::ByteOrderMark => "the body begins with a byte order mark, which JSON does not allow",
+        }
+    }
+}
+
+impl std::fmt::Display for BodyError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.reason())
+    }
+}
+
+impl std::error::Error for BodyError {}
+
+impl<'r> Declared<'r> {
+    /// Returns whether the request is for an image, which makes its channel `pixel`. Holds for requests without a body too.
+    pub(crate) fn is_image(&self) -> bool {
+        contains_ignoring_case(self.media_type(), b"image")
+    }
+
+    fn is_json(&self) -> bool {
+        contains_ignoring_case(self.media_type(), b"json")
+    }
+
+    /// Returns the type that counts: the extension's, else the header's with all its parameters, else nothing.
+    fn media_type(&self) -> &'r [u8] {
+        let by_extension = TYPES_BY_EXTENSION
+            .iter()
+            .find(|(extension, _)| Some(*extension) == self.extension);
+        by_extension.map_or(self.content_type.unwrap_or_default(), |(_, media_type)| {
+            media_type.as_bytes()
+        })
+    }
+}
+
+impl<'a> Payload<'a> {
+    /// Reads a whole body.
+    ///
+    /// JSON is what a `json` in its type says is JSON, and whatever begins with `{`: `sendBeacon` sends JSON as `text/plain`,
+    /// `curl -d` as a form, and others say nothing at all. Everything else is a urlencoded form.
+    /// Text that is not of its charset gets U+FFFD in the place of what is wrong.
+    ///
+    /// # Errors
+    /// Any [`BodyError`].
+    pub(crate) fn parse(declared: Declared<'_>, body: &'a [u8]) -> Result<Self, BodyError> {
+        let encoding = declared.content_encoding.unwrap_or_default().trim_ascii();
+        if !encoding.is_empty() && !encoding.eq_ignore_ascii_case(b"identity") {
+            return Err(BodyError::ContentEncoding);
+        }
+        // The header counts for the charset even where the extension decides the type.
+        let charset = declared.content_type.map_or(Ok(UTF_8), charset_of)?;
+        let is_json = declared.is_json();
+        if body.is_empty() {
+            return if is_json {
+                Err(BodyError::EmptyJson)
+            } else {
+                Ok(Self::Empty)
+            };
+        }
+        let text = decode(body, charset);
+        let without_mark = text.strip_prefix(BYTE_ORDER_MARK);
+        if is_json || without_mark.unwrap_or(&text).trim_ascii_start().starts_with('{') {
+            return if without_mark.is_none() {
+                Ok(Self::Json(text))
+            } else {
+                Err(BodyError::ByteOrderMark)
+            };
+        }
+        Ok(Self::Form(match text {
+            Cow::Borrowed(text) => Fields::from_body(text),
+            Cow::Owned(text) => Fields::from_body(&text).into_owned(),
+        }))
+    }
+}
+
+fn decode<'a>(body: &'a [u8], charset: &'static Encoding) -> Cow<'a, str> {
+    if charset != UTF_8 {
+        return charset.decode_without_bom_handling(body).0;
+    }
+    match simdutf8::basic::from_utf8(body) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => String::from_utf8_lossy(body),
+    }
+}
+
+/// Returns the charset that a `Content-Type` names, UTF-8 where it names none; checks the header as it reads it
+/// ([RFC 9110, 8.3](https://www.rfc-editor.org/rfc/rfc9110#section-8.3)).
+fn charset_of(content_type: &[u8]) -> Result<&'static Encoding, BodyError> {
+    if content_type.trim_ascii().is_empty() {
+        return Ok(UTF_8);
+    }
+    let (media_type, mut rest) = match memchr::memchr(b';', content_type) {
+        Some(at) => (&content_type[..at], &content_type[at..]),
+        None => (content_type, &b""[..]),
+    };
+    let (kind, subtype) = split_at(media_type.trim_ascii(), b'/').ok_or(BodyError::ContentType)?;
+    if !is_token(kind) || !is_token(subtype) {
+        return Err(BodyError::ContentType);
+    }
+    if kind.eq_ignore_ascii_case(b"multipart") {
+        return Err(BodyError::Multipart);
+    }
+    let mut charset = UTF_8;
+    while let Some(parameters) = rest.strip_prefix(b";") {
+        let parameters = parameters.trim_ascii_start();
+        if parameters.is_empty() || parameters.starts_with(b";") {
+            rest = parameters;
+            continue;
+        }
+        let (name, after) = split_at(parameters, b'=').ok_or(BodyError::ContentType)?;
+        let (value, after) = take_value(after.trim_ascii_start()).ok_or(BodyError::ContentType)?;
+        let name = name.trim_ascii_end();
+        if !is_token(name) {
+            return Err(BodyError::ContentType);
+        }
+        if name.eq_ignore_ascii_case(b"charset") {
+            charset = Encoding::for_label_no_replacement(value).ok_or(BodyError::Charset)?;
+        }
+        rest = after.trim_ascii_start();
+    }
+    if rest.is_empty() {
+        Ok(charset)
+    } else {
+        Err(BodyError::ContentType)
+    }
+}
+
+/// Takes a token or a quoted string off the front. Escapes inside quotes stay, since no charset has any.
+fn take_value(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let Some(quoted) = text.strip_prefix(b"\"") else {
+        let end = text.iter().position(|&byte| !is_token_byte(byte)).unwrap_or(text.len());
+        return (end > 0).then(|| text.split_at(end));
+    };
+    let mut at = 0;
+    loop {
+        match quoted.get(at)? {
+            b'"' => return Some((&quoted[..at], &quoted[at + 1..])),
+            b'\\' => at += 2,
+            _ => at += 1,
+        }
+    }
+}
+
+fn split_at(text: &[u8], separator: u8) -> Option<(&[u8], &[u8])> {
+    let at = memchr::memchr(separator, text)?;
+    Some((&text[..at], &text[at + 1..]))
+}
+
+fn is_token(text: &[u8]) -> bool {
+    !text.is_empty() && text.iter().all(|&byte| is_token_byte(byte))
+}
+
+fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+fn contains_ignoring_case(text: &[u8], word: &[u8]) -> bool {
+    text.windows(word.len()).any(|window| window.eq_ignore_ascii_case(word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of_type(content_type: &str) -> Declared<'_> {
+        Declared {
+            content_type: Some(content_type.as_bytes()),
+            ..Declared::default()
+        }
+    }
+
+    fn json(text: &str) -> Result<Payload<'_>, BodyError> {
+        Ok(Payload::Json(Cow::Borrowed(text)))
+    }
+
+    fn form(text: &str) -> Result<Payload<'_>, BodyError> {
+        Ok(Payload::Form(Fields::from_body(text)))
+    }
+
+    #[test]
+    fn takes_the_type_from_the_extension_before_the_header() {
+        let extension = |extension| Declared {
+            extension: Some(extension),
+            ..of_type("text/plain")
+        };
+        assert_eq!(Payload::parse(extension("json"), b"[1]"), json("[1]"));
+        assert_eq!(Payload::parse(extension("png"), b"[1]"), form("[1]"));
+        let gif = Declared {
+            extension: Some("gif"),
+            ..of_type("application/json")
+        };
+        assert_eq!(Payload::parse(gif, b"a=1"), form("a=1"));
+        assert!(gif.is_image());
+        assert!(of_type("Image/png").is_image());
+        assert!(
+            !Declared {
+                extension: Some("json"),
+                ..of_type("image/png")
+            }
+            .is_image()
+        );
+    }
+
+    #[test]
+    fn knows_json_by_its_type_in_any_case() {
+        for content_type in [
+            "application/json",
+            "APPLICATION/JSON",
+            "application/vnd.x+json",
+            "text/x; a=json",
+        ] {
+            assert_eq!(Payload::parse(of_type(content_type), b"5"), json("5"), "{content_type}");
+        }
+    }
+
+    #[test]
+    fn knows_json_by_its_brace_whatever_the_type() {
+        for content_type in [
+            "text/plain;charset=UTF-8",
+            "application/x-www-form-urlencoded",
+            "",
+            "x/y",
+        ] {
+            assert_eq!(
+                Payload::parse(of_type(content_type), b" \r\n{\"a\":1}"),
+                json(" \r\n{\"a\":1}")
+            );
+        }
+        assert_eq!(Payload::parse(Declared::default(), b"{"), json("{"));
+        assert_eq!(Payload::parse(Declared::default(), b"[1]"), form("[1]"));
+        assert_eq!(Payload::parse(Declared::default(), b"a={"), form("a={"));
+    }
+
+    #[test]
+    fn takes_an_empty_body_but_not_as_json() {
+        assert_eq!(Payload::parse(Declared::default(), b""), Ok(Payload::Empty));
+        assert_eq!(
+            Payload::parse(of_type("application/x-www-form-urlencoded"), b""),
+            Ok(Payload::Empty)
+        );
+        assert_eq!(
+            Payload::parse(of_type("application/json"), b""),
+            Err(BodyError::EmptyJson)
+        );
+    }
+
+    #[test]
+    fn refuses_a_malformed_type() {
+        let malformed = [
+            "foo",
+            "foo/",
+            "/foo",
+            "a/b/c",
+            "a b/c",
+            "a/b; charset",
+            "a/b; charset=",
+            "a/b; =utf-8",
+            "a/b; charset=\"utf-8",
+            "a/b; charset=utf-8 x",
+            "a/b; ch arset=utf-8",
+            "a/b; charset=\"\\",
+            "a/b, c/d",
+            "ж/json",
+            ";charset=utf-8",
+        ];
+        for content_type in malformed {
+            assert_eq!(
+                Payload::parse(of_type(content_type), b"a=1"),
+                Err(BodyError::ContentType),
+                "{content_type}"
+            );
+        }
+        for content_type in [
+            "a/b;",
+            "a/b ; x=y ;; charset = \"UTF-8\" ",
+            "a/b;x=\"a;\\\"b\";charset=utf8",
+            " ",
+        ] {
+            assert_eq!(
+                Payload::parse(of_type(content_type), b"a=1"),
+                form("a=1"),
+                "{content_type}"
+            );
+        }
+    }
+
+    #[test]
+    fn honours_the_charset() {
+        let cyrillic = of_type("application/json; charset=windows-1251");
+        assert_eq!(Payload::parse(cyrillic, b"{\"a\":\"\xef\"}"), json("{\"a\":\"п\"}"));
+        let form_in_koi = of_type("application/x-www-form-urlencoded; Charset=\"KOI8-R\"");
+        assert_eq!(Payload::parse(form_in_koi, b"a=\xd0"), form("a=п"));
+        for unknown in ["klingon", "hz-gb-2312", "\"\"", "utf-7"] {
+            let content_type = format!("application/json; charset={unknown}");
+            assert_eq!(
+                Payload::parse(of_type(&content_type), b"{}"),
+                Err(BodyError::Charset),
+                "{unknown}"
+            );
+        }
+    }
+
+    #[test]
+    fn borrows_utf8_and_replaces_what_is_not() {
+        assert!(matches!(
+            Payload::parse(Declared::default(), b"{}"),
+            Ok(Payload::Json(Cow::Borrowed(_)))
+        ));
+        assert_eq!(
+            Payload::parse(Declared::default(), b"{\"a\":\"\xff\"}"),
+            json("{\"a\":\"\u{fffd}\"}")
+        );
+        assert_eq!(
+            Payload::parse(Declared::default(), b"a=\xff&b=%D0%BF"),
+            form("a=\u{fffd}&b=п")
+        );
+    }
+
+    #[test]
+    fn refuses_a_byte_order_mark_before_json_only() {
+        let body = "\u{feff}{\"a\":1}".as_bytes();
+        assert_eq!(
+            Payload::parse(of_type("application/json"), body),
+            Err(BodyError::ByteOrderMark)
+        );
+        assert_eq!(
+            Payload::parse(of_type("text/plain"), body),
+            Err(BodyError::ByteOrderMark)
+        );
+        assert_eq!(
+            Payload::parse(of_type("text/plain"), "\u{feff}a=1".as_bytes()),
+            form("\u{feff}a=1")
+        );
+    }
+
+    #[test]
+    fn refuses_what_it_cannot_unpack() {
+        let encoded = |encoding: &'static str| Declared {
+            content_encoding: Some(encoding.as_bytes()),
+            ..Declared::default()
+        };
+        for encoding in ["gzip", "br", "identity, gzip"] {
+            assert_eq!(
+                Payload::parse(encoded(encoding), b"{}"),
+                Err(BodyError::ContentEncoding)
+            );
+        }
+        assert_eq!(Payload::parse(encoded(" Identity "), b"{}"), json("{}"));
+        let multipart = of_type("Multipart/form-data; boundary=b");
+        assert_eq!(Payload::parse(multipart, b"--b--"), Err(BodyError::Multipart));
+        assert_eq!(BodyError::Multipart.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
+        assert_eq!(BodyError::Charset.status(), StatusCode::BAD_REQUEST);
+    }
+}

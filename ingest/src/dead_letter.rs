@@ -1,1 +1,157 @@
-//! (skeleton)
+//! Dead letters: events that could not become a row, kept in the table `rejected` with the reason and what was sent.
+//!
+//! The table belongs to the runtime, not to a schema: no schema may have a table of its name.
+
+use jiff::Timestamp;
+
+use crate::table::{Column, ColumnKind, Format, Table};
+
+/// An event that could not become a row, and why.
+#[derive(Debug, Clone, Copy)]
+pub struct DeadLetter<'a> {
+    /// When it was refused.
+    pub time: Timestamp,
+    /// The event's id, as a row would have had it.
+    pub id: u64,
+    /// The first part of its destination.
+    pub service: &'a str,
+    /// The second part of its destination.
+    pub name: &'a str,
+    /// The table that it was for.
+    pub table: &'a str,
+    /// The column that refused it; empty when the event as a whole was refused.
+    pub column: &'a str,
+    /// The refusal's short name, for counting.
+    pub code: &'a str,
+    /// The refusal as a sentence.
+    pub reason: &'a str,
+    /// What was sent, byte for byte; it need not be text.
+    pub payload: &'a [u8],
+    /// The address that it came from.
+    pub ip: &'a str,
+}
+
+impl DeadLetter<'_> {
+    /// Appends the row of [`REJECTED`], in the order of its columns.
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.time.as_millisecond().to_le_bytes());
+        out.extend_from_slice(&self.id.to_le_bytes());
+        // RowBinary has a LowCardinality(String) as it has a String.
+        for text in [self.service, self.name, self.table, self.column, self.code, self.reason] {
+            put_string(out, text.as_bytes());
+        }
+        put_string(out, self.payload);
+        put_string(out, self.ip.as_bytes());
+    }
+}
+
+/// Appends the length as LEB128, then the bytes.
+fn put_string(out: &mut Vec<u8>, text: &[u8]) {
+    let mut length = text.len();
+    while length >= 0x80 {
+        out.push((length & 0x7f) as u8 | 0x80);
+        length >>= 7;
+    }
+    out.push(length as u8);
+    out.extend_from_slice(text);
+}
+
+/// Builds the table's columns and its statement from one list.
+macro_rules! rejected {
+    ($engine:literal, $first:literal $first_type:literal $(, $name:literal $data_type:literal)*) => {
+        Table {
+            name: "rejected",
+            // No schema's: its lane is behind theirs.
+            index: usize::MAX,
+            columns: &[
+                rejected!(@column $first $first_type),
+                $(rejected!(@column $name $data_type),)*
+            ],
+            create: concat!(
+                "CREATE TABLE IF NOT EXISTS `rejected` (`", $first, "` ", $first_type,
+                $(", `", $name, "` ", $data_type,)*
+                ") ", $engine,
+            ),
+            format: Format::RowBinary,
+        }
+    };
+    (@column $name:literal $data_type:literal) => {
+        Column {
+            name: $name,
+            data_type: $data_type,
+            declaration: concat!("`", $name, "` ", $data_type),
+            kind: ColumnKind::Plain,
+            is_nullable: false,
+            takes_object: false,
+        }
+    };
+}
+
+/// The table of dead letters, with the deduplication window that schemas' tables have by default.
+pub(crate) static REJECTED: Table = rejected! {
+    "ENGINE = MergeTree PARTITION BY toYYYYMM(`time`) ORDER BY `time` SETTINGS non_replicated_deduplication_window = 1000",
+    "time" "DateTime64(3, 'UTC')",
+    "id" "UInt64",
+    "service" "LowCardinality(String)",
+    "name" "String",
+    "table" "String",
+    "column" "String",
+    "code" "LowCardinality(String)",
+    "reason" "String",
+    "payload" "String",
+    "ip" "String"
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_letter_is_a_row() {
+        let payload = [0xff; 200];
+        let letter = DeadLetter {
+            time: Timestamp::UNIX_EPOCH + std::time::Duration::from_millis(0x0102),
+            id: 7,
+            service: "wh",
+            name: "mail",
+            table: "t",
+            column: "",
+            code: "range",
+            reason: "no",
+            payload: &payload,
+            ip: "::1",
+        };
+        let mut row = Vec::new();
+        letter.encode(&mut row);
+        let mut expected = Vec::new();
+        expected.extend_from_slice(&[0x02, 0x01, 0, 0, 0, 0, 0, 0]); // time
+        expected.extend_from_slice(&[7, 0, 0, 0, 0, 0, 0, 0]); // id
+        expected.extend_from_slice(b"\x02wh\x04mail\x01t\x00\x05range\x02no"); // service … reason
+        expected.extend_from_slice(&[0xc8, 0x01]); // 200 bytes of payload
+        expected.extend_from_slice(&payload);
+        expected.extend_from_slice(b"\x03::1"); // ip
+        assert_eq!(row, expected);
+    }
+
+    #[test]
+    fn lengths_grow_by_seven_bits() {
+        for (length, prefix) in [
+            (0, &[0][..]),
+            (127, &[0x7f]),
+            (128, &[0x80, 0x01]),
+            (16_384, &[0x80, 0x80, 0x01]),
+        ] {
+            let mut out = Vec::new();
+            put_string(&mut out, &vec![b'x'; length]);
+            assert_eq!(&out[..prefix.len()], prefix);
+            assert_eq!(out.len(), prefix.len() + length);
+        }
+    }
+
+    #[test]
+    fn the_statement_declares_each_column() {
+        for column in REJECTED.columns {
+            assert!(REJECTED.create.contains(column.declaration), "{}", column.name);
+        }
+    }
+}

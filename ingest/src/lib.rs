@@ -1,17 +1,116 @@
-//! (skeleton; the crate's page is written when its parts stand)
+//! The runtime of Rowmill: Tower layers that turn HTTP requests into typed rows of ClickHouse.
+//!
+//! Tables are described in YAML; `rowmill-codegen` makes typed rows, decoders, encoders, DDL and layers of them when the project is
+//! built, and this crate is what they stand on. A service of your own takes them like this:
+//!
+//! ```ignore
+//! pub mod tables { rowmill_ingest::include_tables!(); }
+//!
+//! let store: StoreUrl = "http://127.0.0.1:8123/stats".parse()?;
+//! sync(&store, &tables::SCHEMA).await?;
+//! let writer = Writer::start(&tables::SCHEMA, store.client(), WriterOptions::default());
+//! let service = tables::layer(writer.clone()).layer(your_service);
+//! // … serve it, and before the process ends:
+//! writer.drain(deadline).await;
+//! ```
+//!
+//! # The way of a request
+//!
+//! ```text
+//! serve     serve       connections, drained at the end
+//!           layer       events of known routes stay here, all else goes on to the inner service
+//!           gather      the body, within its bounds
+//! identify  collect     the steps from here to the answer, in their order
+//!           target      the path
+//!           fields      the query, and urlencoded bodies
+//!           body        what the body is: JSON, a form, nothing
+//!           envelope    what the body says of its own address
+//!           identify    service, name, project, visitor, client
+//! route     layer       one match over service and name, written by the build step
+//! intake    intake      decode → stamp → check → encode, one synchronous call
+//!           json        JSON by pulling, borrowed
+//!           value       what each type takes, and its bytes
+//!           row         what the build step writes for each table
+//!           stamp       what the collector itself knows
+//!           reject      what becomes of an event that is no row
+//! answer    answer      every answer, and where a redirect leads
+//! block     block       rows of one table, gathered under one deduplication token
+//! spool     spool       blocks that are not stored yet
+//! deliver   deliver     blocks go to ClickHouse, until it has them
+//! ```
+//!
+//! # Limits
+//!
+//! Rows that ClickHouse has not confirmed are in memory, within a bound; a process that is killed loses them, one that is asked
+//! to stop does not.
 
+#[doc(hidden)]
+#[path = "rt.rs"]
+pub mod __rt;
 mod answer;
 mod block;
 mod body;
+mod collect;
 mod dead_letter;
 mod deliver;
+mod envelope;
 mod fields;
+mod gather;
 mod id;
 mod identify;
+mod intake;
 pub mod json;
+mod layer;
+mod options;
+mod redirect;
 pub mod refusal;
+mod reject;
+mod row;
+mod serve;
 mod spool;
+mod stamp;
+mod store;
 mod sync;
 pub mod table;
 mod target;
 pub mod value;
+mod writer;
+
+use std::convert::Infallible;
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::Full;
+
+pub use crate::{
+    dead_letter::DeadLetter,
+    intake::{Event, Intake, Reason, Rejection},
+    layer::{Destination, EventFuture, EventLayer, EventService, Peer, Routes},
+    options::{EventOptions, NetworkError, TrustedProxies},
+    row::{Row, TypedTable},
+    serve::{ServeOptions, serve},
+    spool::{Full as NoRoom, TableCounts},
+    stamp::{ServerValue, Stamp},
+    store::{StoreError, StoreUrl, StoreUrlError, ping},
+    sync::{SyncError, SyncReport, plan, sync},
+    writer::{DrainReport, Writer, WriterOptions},
+};
+
+/// Includes the tables that `rowmill_codegen::build` has made for this crate.
+#[macro_export]
+macro_rules! include_tables {
+    () => {
+        include!(concat!(env!("OUT_DIR"), "/rowmill_tables.rs"));
+    };
+}
+
+/// Answers any request with 404: the innermost service of a program that has nothing but events.
+pub async fn not_found<B>(_: Request<B>) -> Result<Response<Full<Bytes>>, Infallible> {
+    let mut response = Response::new(Full::new(Bytes::from_static(b"{\"message\":\"Not Found\"}")));
+    *response.status_mut() = StatusCode::NOT_FOUND;
+    response.headers_mut().insert(
+        http::header::CONTENT_TYPE,
+        http::HeaderValue::from_static("application/json"),
+    );
+    Ok(response)
+}

@@ -1,15 +1,24 @@
 //! Refusals: each reason why a value cannot stand in its column, declared once.
 
-use crate::json;
+use std::fmt;
+
+use serde::{Serialize, Serializer, ser::SerializeStruct};
+
+use crate::{json, table::Column};
+
+/// How much of a refused value a refusal keeps, in bytes: enough to recognise it. The whole event is in the dead letters.
+const MAX_GOT_BYTES: usize = 200;
 
 /// Why a value cannot stand in its column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Problem {
     /// The text is not JSON at all; the event as a whole is refused.
     Syntax(json::Error),
-    /// A number that the column's type cannot hold.
+    /// A number, date or time that the column's type cannot hold.
     OutOfRange,
-    /// The value is of another kind: text for a number, an object for a date, ….
+    /// A number with a fraction or an exponent, where only integers stand.
+    NotAnInteger,
+    /// The value is of another kind: text for a boolean, an object for a date, ….
     WrongKind,
     /// Text that is no value of the type.
     Malformed,
@@ -17,6 +26,129 @@ pub enum Problem {
     UnknownName,
     /// More bytes than a FixedString has.
     TooLong,
+    /// An array with more or fewer elements than the tuple has.
+    WrongLength,
     /// Arrays of one Nested differ in length.
     UnequalLengths,
+    /// A local time in a time zone that this machine does not know.
+    UnknownZone,
+}
+
+impl Problem {
+    /// Returns the words for it, to stand after the name and the type of the column.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Syntax(error) => error.kind.text(),
+            Self::OutOfRange => "the value is outside of the type's range",
+            Self::NotAnInteger => "the number has a fraction or an exponent",
+            Self::WrongKind => "a value of this kind cannot stand here",
+            Self::Malformed => "the text is not a value of the type",
+            Self::UnknownName => "the value is not among those of the enum",
+            Self::TooLong => "the text is longer than the column",
+            Self::WrongLength => "the array and the tuple differ in length",
+            Self::UnequalLengths => "the arrays of one Nested differ in length",
+            Self::UnknownZone => "the time zone of the column is not known here",
+        }
+    }
+}
+
+impl Problem {
+    /// Returns its short name, for programs and for counting.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Syntax(_) => "json",
+            Self::OutOfRange => "out-of-range",
+            Self::NotAnInteger => "not-an-integer",
+            Self::WrongKind => "wrong-kind",
+            Self::Malformed => "malformed",
+            Self::UnknownName => "unknown-name",
+            Self::TooLong => "too-long",
+            Self::WrongLength => "wrong-length",
+            Self::UnequalLengths => "unequal-lengths",
+            Self::UnknownZone => "unknown-zone",
+        }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Syntax(error) => error.fmt(f),
+            _ => f.write_str(self.text()),
+        }
+    }
+}
+
+impl std::error::Error for Problem {}
+
+impl From<json::Error> for Problem {
+    fn from(error: json::Error) -> Self {
+        Self::Syntax(error)
+    }
+}
+
+/// The most refusals that one event collects; more of them tell nothing new.
+const MAX_REFUSALS: usize = 100;
+
+/// One value that could not stand in its column.
+#[derive(Debug, Clone)]
+pub struct Refusal {
+    /// The column that it was for.
+    pub column: &'static Column,
+    /// Why it could not.
+    pub problem: Problem,
+    /// The value as it was sent, cut to a bound.
+    pub got: String,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { column, problem, got } = self;
+        write!(f, "column `{}` ({}): {problem}: {got}", column.name, column.data_type)
+    }
+}
+
+/// As the client is told: `column`, `code`, `expected`, `got`.
+impl Serialize for Refusal {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut fields = serializer.serialize_struct("Refusal", 4)?;
+        fields.serialize_field("column", self.column.name)?;
+        fields.serialize_field("code", self.problem.code())?;
+        fields.serialize_field("expected", self.column.data_type)?;
+        fields.serialize_field("got", &self.got)?;
+        fields.end()
+    }
+}
+
+/// All refusals of one event, in the order in which they were found.
+#[derive(Debug, Default)]
+pub struct Refusals(Vec<Refusal>);
+
+impl Refusals {
+    /// Adds one.
+    #[cold]
+    pub fn push(&mut self, column: &'static Column, problem: Problem, got: &str) {
+        if self.0.len() == MAX_REFUSALS {
+            return;
+        }
+        let mut end = got.len().min(MAX_GOT_BYTES);
+        while !got.is_char_boundary(end) {
+            end -= 1;
+        }
+        self.0.push(Refusal {
+            column,
+            problem,
+            got: got[..end].to_owned(),
+        });
+    }
+
+    /// Returns whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Returns them as a list.
+    pub fn into_vec(self) -> Vec<Refusal> {
+        self.0
+    }
 }

@@ -33,6 +33,36 @@ pub struct Column {
     pub declaration: &'static str,
     /// Where its values come from.
     pub kind: ColumnKind,
+    /// Whether an object of the event is a value of this column, and not a branch with columns of its own.
+    pub takes_object: bool,
+    /// Whether NULL is a value of this column.
+    pub is_nullable: bool,
+}
+
+impl Column {
+    /// Returns a column that is not nullable and takes no objects.
+    pub const fn new(name: &'static str, data_type: &'static str, declaration: &'static str, kind: ColumnKind) -> Self {
+        Self {
+            name,
+            data_type,
+            declaration,
+            kind,
+            takes_object: false,
+            is_nullable: false,
+        }
+    }
+
+    /// Returns the column with objects as its values.
+    pub const fn taking_objects(mut self) -> Self {
+        self.takes_object = true;
+        self
+    }
+
+    /// Returns the column with NULL among its values.
+    pub const fn nullable(mut self) -> Self {
+        self.is_nullable = true;
+        self
+    }
 }
 
 /// Where a column's values come from

@@ -1,1 +1,207 @@
-//! (skeleton)
+//! The path of a request: `/<service>/<name>/<projectId>/…`, with an optional mark `band` and an extension.
+//!
+//! Takes a path as [`http::Uri::path`] gives it (no query, no fragment), gives borrowed pieces of it, and never fails:
+//! a piece that is not there is empty. Nothing is percent-decoded, so that a name keeps the bytes it was asked for with.
+
+use std::borrow::Cow;
+
+/// The segment that asks for a native answer; the first one is taken out of the path.
+const NATIVE_MARK: &str = "band";
+
+/// Short names of services; they hold in a path only, never for a `service` in a query or a body.
+const ALIASES: [(&str, &str); 4] = [("away", "redir"), ("gif", "pixel"), ("img", "pixel"), ("t4k", "track")];
+
+/// What the path of a request says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Target<'a> {
+    /// The first segment, its alias resolved; empty when there is none.
+    pub(crate) service: &'a str,
+    /// The second segment; empty when there is none.
+    pub(crate) name: &'a str,
+    /// The third segment as it stands; empty when there is none.
+    pub(crate) project: &'a str,
+    /// What follows the last dot of the last segment.
+    pub(crate) extension: Option<&'a str>,
+    /// Whether the answer is to be the native structure.
+    pub(crate) native: bool,
+}
+
+impl<'a> Target<'a> {
+    /// Returns the parts of `path`; one pass, nothing copied.
+    pub(crate) fn parse(path: &'a str) -> Self {
+        let mut target = Self::default();
+        let Some((_, path)) = path.split_once('/') else {
+            return target;
+        };
+        let (before, last) = match path.rsplit_once('/') {
+            Some((before, last)) => (Some(before), last),
+            None => (None, path),
+        };
+        let last = match last.rsplit_once('.') {
+            Some((stem, extension)) => {
+                target.extension = Some(extension).filter(|extension| !extension.is_empty());
+                stem
+            }
+            None => last,
+        };
+        let mut place = 0;
+        for segment in before.into_iter().flat_map(|before| before.split('/')).chain([last]) {
+            if !target.native && segment == NATIVE_MARK {
+                target.native = true;
+                continue;
+            }
+            match place {
+                0 => target.service = resolve_alias(segment),
+                1 => target.name = segment,
+                2 => target.project = segment,
+                // Further segments mean nothing, but the mark may still be among them.
+                _ if target.native => break,
+                _ => {}
+            }
+            place += 1;
+        }
+        target
+    }
+}
+
+fn resolve_alias(service: &str) -> &str {
+    match ALIASES.iter().find(|(alias, _)| *alias == service) {
+        Some((_, service)) => service,
+        None => service,
+    }
+}
+
+/// Returns the form of an event's name that destinations are looked up by: lower case, each white space an underscore.
+///
+/// Borrows where the name is of that form already. White space is JavaScript's `\s`, so that the same names meet.
+pub(crate) fn name_key(name: &str) -> Cow<'_, str> {
+    let is_key = |byte: u8| byte.is_ascii_graphic() && !byte.is_ascii_uppercase();
+    if name.bytes().all(is_key) {
+        return Cow::Borrowed(name);
+    }
+    let is_white = |c: char| (c.is_whitespace() && c != '\u{85}') || c == '\u{feff}';
+    Cow::Owned(name.to_lowercase().replace(is_white, "_"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target<'a>(service: &'a str, name: &'a str, project: &'a str) -> Target<'a> {
+        Target {
+            service,
+            name,
+            project,
+            ..Target::default()
+        }
+    }
+
+    #[test]
+    fn takes_the_first_three_segments() {
+        let cases = [
+            ("/wh/mail/5", target("wh", "mail", "5")),
+            ("/wh/mail/5/extra/x", target("wh", "mail", "5")),
+            ("/wh/mail/", target("wh", "mail", "")),
+            ("/wh/mail", target("wh", "mail", "")),
+            ("/wh", target("wh", "", "")),
+            ("/", target("", "", "")),
+            ("", target("", "", "")),
+            ("*", target("", "", "")),
+            ("//wh/mail", target("", "wh", "mail")),
+            ("/wh//5", target("wh", "", "5")),
+            ("/wh/ma%20il%2Fx", target("wh", "ma%20il%2Fx", "")),
+        ];
+        for (path, expected) in cases {
+            assert_eq!(Target::parse(path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn cuts_the_extension_off_the_last_segment_only() {
+        let cases = [
+            ("/wh/mail.json", target("wh", "mail", ""), Some("json")),
+            ("/wh/v1.2.3", target("wh", "v1.2", ""), Some("3")),
+            ("/wh/.json", target("wh", "", ""), Some("json")),
+            ("/w.h/mail", target("w.h", "mail", ""), None),
+            ("/wh/mail/1.5", target("wh", "mail", "1"), Some("5")),
+            ("/wh/mail/5/more.gif", target("wh", "mail", "5"), Some("gif")),
+            ("/wh/mail.", target("wh", "mail", ""), None),
+            ("/wh.gif/", target("wh.gif", "", ""), None),
+        ];
+        for (path, expected, extension) in cases {
+            assert_eq!(Target::parse(path), Target { extension, ..expected }, "{path}");
+        }
+    }
+
+    #[test]
+    fn takes_out_the_first_native_mark_wherever_it_stands() {
+        let cases = [
+            ("/band/wh/mail", target("wh", "mail", "")),
+            ("/wh/band/mail", target("wh", "mail", "")),
+            ("/wh/mail/5/x/band", target("wh", "mail", "5")),
+            ("/band/band/wh/mail", target("band", "wh", "mail")),
+            (
+                "/band/t4k.gif",
+                Target {
+                    extension: Some("gif"),
+                    ..target("track", "", "")
+                },
+            ),
+            (
+                "/wh/mail/band.json",
+                Target {
+                    extension: Some("json"),
+                    ..target("wh", "mail", "")
+                },
+            ),
+        ];
+        for (path, expected) in cases {
+            assert_eq!(
+                Target::parse(path),
+                Target {
+                    native: true,
+                    ..expected
+                },
+                "{path}"
+            );
+        }
+        assert!(!Target::parse("/wh/Band").native);
+        assert!(!Target::parse("/wh/bands").native);
+    }
+
+    #[test]
+    fn resolves_the_alias_of_a_service_and_of_nothing_else() {
+        for (alias, service) in [("away", "redir"), ("gif", "pixel"), ("img", "pixel"), ("t4k", "track")] {
+            assert_eq!(Target::parse(&format!("/{alias}/gif")), target(service, "gif", ""));
+        }
+        assert_eq!(Target::parse("/GIF/x").service, "GIF");
+    }
+
+    #[test]
+    fn agrees_with_the_uri_of_a_request_line() {
+        for (line, expected) in [
+            ("/wh/mail?x=/a/b.json", target("wh", "mail", "")),
+            ("http://stat.example/wh/mail", target("wh", "mail", "")),
+            ("/wh/mail#fragment.gif", target("wh", "mail", "")),
+        ] {
+            let uri: http::Uri = line.parse().unwrap_or_default();
+            assert_eq!(Target::parse(uri.path()), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn keys_a_name_by_its_lower_case_with_underscores() {
+        assert!(matches!(name_key("mail_open-1.2"), Cow::Borrowed("mail_open-1.2")));
+        assert!(matches!(name_key(""), Cow::Borrowed("")));
+        let cases = [
+            ("MAIL", "mail"),
+            ("Page View", "page_view"),
+            ("a\t\u{a0}b\u{feff}", "a__b_"),
+            ("a\u{85}", "a\u{85}"),
+            ("Письмо", "письмо"),
+        ];
+        for (name, key) in cases {
+            assert_eq!(name_key(name), key);
+        }
+    }
+}

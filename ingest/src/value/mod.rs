@@ -1,12 +1,95 @@
 //! Values: how each ClickHouse type is read from an event and written into a block.
+//!
+//! Takes the value of a column as JSON ([`Decode::from_json`]) or as text ([`Decode::from_text`]), gives it as the Rust type that
+//! stands for the column's ClickHouse type, and writes that as RowBinary ([`Encode::put`]). Each type is also
+//! `serde::Serialize` and `serde::Deserialize` in the way of the `clickhouse` crate, so that rows can be read back.
+//!
+//! | ClickHouse | Rust | file |
+//! |---|---|---|
+//! | `String`, `LowCardinality(String)` | [`Cow<str>`](Cow) | text |
+//! | `FixedString(N)` | [`FixedString<N>`] | text |
+//! | `UInt8` … `UInt128`, `Int8` … `Int128` | `u8` … `u128`, `i8` … `i128` | int |
+//! | `UInt256`, `Int256` | [`UInt256`], [`Int256`] | int |
+//! | `Float32`, `Float64`, `BFloat16` | `f32`, `f64`, [`BFloat16`] | float |
+//! | `Bool` | `bool` | boolean |
+//! | `Decimal(P, S)` | [`Decimal32`], [`Decimal64`], [`Decimal128`], [`Decimal256`] | decimal |
+//! | `Date`, `Date32` | [`Date`], [`Date32`] | date |
+//! | `DateTime`, `DateTime64(P)` | [`DateTime`], [`DateTime64`] | date_time |
+//! | `Time`, `Time64(P)` | [`Time`], [`Time64`] | time |
+//! | `UUID`, `IPv4`, `IPv6` | [`Uuid`], [`Ipv4`], [`Ipv6`] | uuid, ip |
+//! | `Enum8`, `Enum16` | an enum declared by [`enumeration!`] | enumeration |
+//! | `Nullable(T)`, `Array(T)`, `Map(K, V)` | [`Option`], [`Vec`], [`Map`] | nullable, array, map |
+//! | `Tuple(T, …)` | a tuple, or a struct declared by [`named_tuple!`] | tuple, named_tuple |
+//!
+//! # What becomes of a value
+//!
+//! What ClickHouse itself makes of it in `INSERT … FORMAT JSONEachRow`, with its settings as they come: a number in a text column
+//! keeps its digits, `"12"` is a number, `true` is 1, `null` is the type's default. It was asked, type by type, and the tests of
+//! this module have its answers. What it would store as something else than was sent, however, is refused here:
+//!
+//! - an integer that does not fit (ClickHouse keeps its low bits: 300 in an `Int8` is 44);
+//! - a number that overflows a float (it stores `inf`; the words `"inf"` and `"nan"` are fine);
+//! - a date or time outside of the type's range (it stores the nearest one that fits, or another one);
+//! - a day that is not in the calendar, like 2023-04-31 (a `Date` rolls over or becomes 1970-01-01), and a `true` as a date;
+//! - an hour of 25, a minute of 60, and a time without a date (it takes the date from the clock);
+//! - numbers with two signs, and `-`, `.` and `1e` as decimals (0, 0 and 1).
+//!
+//! It is taken more kindly than by ClickHouse: halves of surrogate pairs, escapes in numbers that are sent as strings, `-0` in an
+//! unsigned column, `t` and `z` in a time, a named tuple as an array, a key that a named tuple has twice (the last one counts, as
+//! in every JSON object of an event).
+
+mod array;
+mod boolean;
+mod calendar;
+mod date;
+mod date_text;
+mod date_time;
+mod decimal;
+mod enumeration;
+mod extra;
+mod float;
+mod int;
+mod ip;
+mod map;
+mod named_tuple;
+mod nullable;
+mod text;
+mod time;
+mod tuple;
+mod uuid;
+mod zone;
 
 use std::borrow::Cow;
 
+#[doc(hidden)]
+pub use self::named_tuple::{
+    Element as __Element, NamedTuple as __NamedTuple, named_tuple_from_json as __named_tuple_from_json,
+    named_tuple_from_text as __named_tuple_from_text,
+};
+#[doc(hidden)]
+pub use ::{jiff as __jiff, serde as __serde};
+
+pub use self::{
+    date::{Date, Date32},
+    date_time::{DateTime, DateTime64},
+    decimal::{Decimal32, Decimal64, Decimal128, Decimal256},
+    extra::js_string,
+    float::BFloat16,
+    int::{Int256, UInt256},
+    ip::{Ipv4, Ipv6},
+    map::Map,
+    text::FixedString,
+    time::{Time, Time64},
+    uuid::Uuid,
+    zone::{Utc, Zone},
+};
+pub use crate::{enumeration, named_tuple, zone};
 use crate::{json::Reader, refusal::Problem};
 
 /// A type that a value of an event becomes.
 ///
-/// `Default` is the value that ClickHouse itself gives the type when a row has none; `null` inside of an array or tuple becomes it too.
+/// `Default` is the value that ClickHouse itself gives the type when a row has none; `null` becomes it too, in the place of a
+/// column as well as inside of an array, a map or a tuple.
 pub trait Decode<'a>: Sized + Default {
     /// Reads the JSON value that `json` stands before, and leaves `json` behind it.
     ///
@@ -25,4 +108,42 @@ pub trait Decode<'a>: Sized + Default {
 pub trait Encode {
     /// Appends the value as RowBinary has it.
     fn put(&self, out: &mut Vec<u8>);
+}
+
+/// Appends a length: seven bits a byte, the lowest first, the top bit set on all but the last byte
+/// ([LEB128](https://en.wikipedia.org/wiki/LEB128)).
+#[inline]
+pub fn put_length(out: &mut Vec<u8>, mut length: usize) {
+    while length >= 0x80 {
+        out.push(length as u8 | 0x80);
+        length >>= 7;
+    }
+    out.push(length as u8);
+}
+
+#[cfg(test)]
+mod testing {
+    //! What the tests of all types say the same way.
+
+    use super::*;
+
+    /// Reads one JSON value, and makes sure that nothing is left behind it.
+    pub(super) fn json<'a, T: Decode<'a>>(text: &'a str) -> Result<T, Problem> {
+        let mut json = Reader::new(text);
+        let value = T::from_json(&mut json)?;
+        json.end()?;
+        Ok(value)
+    }
+
+    /// Reads text as a form field has it.
+    pub(super) fn text<'a, T: Decode<'a>>(text: &'a str) -> Result<T, Problem> {
+        T::from_text(Cow::Borrowed(text))
+    }
+
+    /// The bytes of a value.
+    pub(super) fn bytes(value: &impl Encode) -> Vec<u8> {
+        let mut out = Vec::new();
+        value.put(&mut out);
+        out
+    }
 }

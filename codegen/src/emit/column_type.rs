@@ -1,0 +1,202 @@
+//! Types: what a ClickHouse type is called in Rust, and the types that have to be declared for it.
+
+use proc_macro2::{Literal, TokenStream};
+use quote::quote;
+
+use crate::{names, types::Type};
+
+/// Declares the types that a table's columns need: enums, named tuples, time zones.
+#[derive(Debug, Default)]
+pub(super) struct Declarations {
+    items: Vec<TokenStream>,
+    taken: Vec<String>,
+    zones: Vec<(String, String)>,
+}
+
+impl Declarations {
+    /// Keeps `name` from being declared.
+    pub(super) fn reserve(&mut self, name: &str) {
+        self.taken.push(name.to_owned());
+    }
+
+    pub(super) fn into_items(self) -> Vec<TokenStream> {
+        self.items
+    }
+
+    /// Returns the Rust type of a value of `ty`; `name` is what a type declared for it is called after.
+    pub(super) fn rust_type(&mut self, ty: &Type, name: &str) -> TokenStream {
+        match ty {
+            Type::String => quote!(__rt::Cow<'a, str>),
+            Type::FixedString(length) => {
+                let length = Literal::usize_unsuffixed(*length as usize);
+                quote!(__rt::FixedString<#length>)
+            }
+            Type::Int {
+                bits: 256,
+                signed: true,
+            } => quote!(__rt::Int256),
+            Type::Int {
+                bits: 256,
+                signed: false,
+            } => quote!(__rt::UInt256),
+            Type::Int { bits, signed } => {
+                let name = names::ident(&format!("{}{bits}", if *signed { 'i' } else { 'u' }));
+                quote!(#name)
+            }
+            Type::Float(bits) => {
+                let name = names::ident(&format!("f{bits}"));
+                quote!(#name)
+            }
+            Type::BFloat16 => quote!(__rt::BFloat16),
+            Type::Bool => quote!(bool),
+            Type::Decimal { precision, scale } => {
+                let name = names::ident(match precision {
+                    ..=9 => "Decimal32",
+                    ..=18 => "Decimal64",
+                    ..=38 => "Decimal128",
+                    _ => "Decimal256",
+                });
+                let (precision, scale) = (Literal::u8_unsuffixed(*precision), Literal::u8_unsuffixed(*scale));
+                quote!(__rt::#name<#precision, #scale>)
+            }
+            Type::Date => quote!(__rt::Date),
+            Type::Date32 => quote!(__rt::Date32),
+            Type::DateTime(zone) => {
+                let zone = self.zone(zone.as_deref());
+                quote!(__rt::DateTime<#zone>)
+            }
+            Type::DateTime64(precision, zone) => {
+                let zone = self.zone(zone.as_deref());
+                let precision = Literal::u8_unsuffixed(*precision);
+                quote!(__rt::DateTime64<#precision, #zone>)
+            }
+            Type::Uuid => quote!(__rt::Uuid),
+            Type::Ipv4 => quote!(__rt::Ipv4),
+            Type::Ipv6 => quote!(__rt::Ipv6),
+            Type::Enum { bits, values } => self.enumeration(*bits, values, name),
+            Type::LowCardinality(inner) => self.rust_type(inner, name),
+            Type::Nullable(inner) => {
+                let inner = self.rust_type(inner, name);
+                quote!(__rt::Option<#inner>)
+            }
+            Type::Array(element) => {
+                let element = self.rust_type(element, name);
+                quote!(__rt::Vec<#element>)
+            }
+            Type::Map(key, value) => {
+                let key = self.rust_type(key, &format!("{name}_key"));
+                let value = self.rust_type(value, name);
+                quote!(__rt::Map<#key, #value>)
+            }
+            Type::Tuple(elements) => self.tuple(elements, name),
+            // The columns of a Nested were made arrays before.
+            Type::Nested(fields) => {
+                let fields: Vec<_> = fields
+                    .iter()
+                    .map(|(name, ty)| (Some(name.clone()), ty.clone()))
+                    .collect();
+                let element = self.tuple(&fields, name);
+                quote!(__rt::Vec<#element>)
+            }
+        }
+    }
+
+    fn tuple(&mut self, elements: &[(Option<String>, Type)], name: &str) -> TokenStream {
+        let is_named = !elements.is_empty() && elements.iter().all(|(name, _)| name.is_some());
+        if !is_named {
+            let types: Vec<TokenStream> = elements
+                .iter()
+                .enumerate()
+                .map(|(index, (_, ty))| self.rust_type(ty, &format!("{name}_{index}")))
+                .collect();
+            return quote!((#(#types,)*));
+        }
+        let tuple_name = self.free_name(name);
+        let mut fields = Vec::new();
+        let mut taken = Vec::new();
+        for (element, ty) in elements {
+            let element = element.as_deref().unwrap_or_default();
+            let mut field = names::field(element);
+            while taken.contains(&field) {
+                field.push('_');
+            }
+            taken.push(field.clone());
+            let ty = self.rust_type(ty, &format!("{name}_{element}"));
+            let field = names::ident(&field);
+            let doc = format!(" The element `{element}`.");
+            fields.push(quote! {
+                #[doc = #doc]
+                pub #field: #ty = #element,
+            });
+        }
+        let borrows = elements.iter().any(|(_, ty)| ty.borrows());
+        let lifetime = borrows.then(|| quote!(<'a>));
+        let doc = format!(" The tuple of the column `{name}`.");
+        self.items.push(quote! {
+            __rt::named_tuple! {
+                #[doc = #doc]
+                pub struct #tuple_name #lifetime {
+                    #(#fields)*
+                }
+            }
+        });
+        quote!(#tuple_name #lifetime)
+    }
+
+    fn enumeration(&mut self, bits: u8, values: &[(String, i16)], name: &str) -> TokenStream {
+        let type_name = self.free_name(name);
+        let repr = names::ident(if bits == 8 { "i8" } else { "i16" });
+        let mut taken: Vec<String> = Vec::new();
+        let variants = values.iter().map(|(text, number)| {
+            let mut variant = names::type_name(text);
+            while taken.contains(&variant) {
+                variant.push('_');
+            }
+            taken.push(variant.clone());
+            let variant = names::ident(&variant);
+            let number = Literal::i16_unsuffixed(*number);
+            let doc = format!(" `{text}`.");
+            quote! {
+                #[doc = #doc]
+                #variant = #number => #text,
+            }
+        });
+        let variants: Vec<TokenStream> = variants.collect();
+        let doc = format!(" The values of the column `{name}`.");
+        self.items.push(quote! {
+            __rt::enumeration! {
+                #[doc = #doc]
+                pub enum #type_name: #repr {
+                    #(#variants)*
+                }
+            }
+        });
+        quote!(#type_name)
+    }
+
+    fn zone(&mut self, zone: Option<&str>) -> TokenStream {
+        // Without a zone ClickHouse takes the server's; the collector takes UTC, and says so in its documentation.
+        let Some(zone) = zone.filter(|zone| !matches!(*zone, "UTC" | "Etc/UTC")) else {
+            return quote!(__rt::Utc);
+        };
+        if let Some((_, name)) = self.zones.iter().find(|(known, _)| known == zone) {
+            let name = names::ident(name);
+            return quote!(#name);
+        }
+        let name = self.free_name(zone);
+        self.zones.push((zone.to_owned(), name.to_string()));
+        let doc = format!(" The time zone `{zone}`.");
+        self.items
+            .push(quote!(__rt::zone! { #[doc = #doc] pub struct #name = #zone; }));
+        quote!(#name)
+    }
+
+    fn free_name(&mut self, name: &str) -> proc_macro2::Ident {
+        let mut type_name = names::type_name(name);
+        while self.taken.contains(&type_name) {
+            type_name.push('_');
+        }
+        self.taken.push(type_name.clone());
+        names::ident(&type_name)
+    }
+}

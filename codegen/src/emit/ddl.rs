@@ -1,0 +1,125 @@
+//! The DDL of a table, and its definition for the runtime.
+
+use proc_macro2::TokenStream;
+use quote::quote;
+
+use crate::{
+    engine::DEDUPLICATION_WINDOW,
+    model::{Column, Role, Table},
+    types::{DefaultKind, quote_text},
+};
+
+/// Returns the constant that describes a table.
+pub(super) fn table(index: usize, table: &Table) -> TokenStream {
+    let name = &table.name;
+    let create = create(table);
+    let format = if table.has_computed_defaults() {
+        quote!(RowBinaryWithDefaults)
+    } else {
+        quote!(RowBinary)
+    };
+    let columns = table.columns.iter().map(|column| {
+        let Column { name, declaration, .. } = column;
+        let data_type = declaration.ty.to_string();
+        let line = line(column);
+        let kind = match declaration.default.as_ref().map(|default| default.kind) {
+            Some(DefaultKind::Materialized) => quote!(Materialized),
+            Some(DefaultKind::Alias) => quote!(Alias),
+            Some(DefaultKind::Ephemeral) => quote!(Ephemeral),
+            Some(DefaultKind::Default) => quote!(Default),
+            None => quote!(Plain),
+        };
+        let takes_object = column.role == Role::Event && declaration.ty.takes_object();
+        let is_nullable = declaration.ty.is_nullable();
+        let column = quote!(__rt::Column::new(#name, #data_type, #line, __rt::ColumnKind::#kind));
+        match (takes_object, is_nullable) {
+            (false, false) => column,
+            (true, false) => quote!(#column.taking_objects()),
+            (false, true) => quote!(#column.nullable()),
+            (true, true) => quote!(#column.taking_objects().nullable()),
+        }
+    });
+    quote! {
+        /// The table as ClickHouse has it.
+        pub static TABLE: __rt::Table = __rt::Table {
+            name: #name,
+            index: #index,
+            columns: &[#(#columns),*],
+            create: #create,
+            format: __rt::Format::#format,
+        };
+    }
+}
+
+/// Returns the statement that creates the table.
+pub(crate) fn create(table: &Table) -> String {
+    let clauses = &table.clauses;
+    let mut sql = format!("CREATE TABLE IF NOT EXISTS {}", quote_name(&table.name));
+    if let Some(cluster) = &clauses.cluster {
+        sql.push_str(&format!(" ON CLUSTER {}", quote_name(cluster)));
+    }
+    let lines: Vec<String> = table
+        .columns
+        .iter()
+        .map(|column| format!("    {}", line(column)))
+        .collect();
+    sql.push_str(&format!(
+        "\n(\n{}\n)\nENGINE = {}",
+        lines.join(",\n"),
+        table.engine.name
+    ));
+    if let Some(arguments) = &table.engine.arguments {
+        sql.push_str(&format!("({arguments})"));
+    }
+    for (keyword, clause) in [
+        ("PARTITION BY", &clauses.partition_by),
+        ("PRIMARY KEY", &clauses.primary_key),
+        ("ORDER BY", &clauses.order_by),
+        ("SAMPLE BY", &clauses.sample_by),
+        ("TTL", &clauses.ttl),
+    ] {
+        if let Some(clause) = clause {
+            sql.push_str(&format!("\n{keyword} {clause}"));
+        }
+    }
+    let settings = settings(table);
+    if !settings.is_empty() {
+        sql.push_str(&format!("\nSETTINGS {}", settings.join(", ")));
+    }
+    sql
+}
+
+fn settings(table: &Table) -> Vec<String> {
+    let mut settings: Vec<String> = table
+        .clauses
+        .settings
+        .iter()
+        .map(|(name, value)| format!("{name} = {}", setting_value(value)))
+        .collect();
+    let (window, blocks) = DEDUPLICATION_WINDOW;
+    let is_open = !table.clauses.settings.iter().any(|(name, _)| name == window);
+    if table.engine.is_merge_tree() && !table.engine.is_replicated() && is_open {
+        settings.push(format!("{window} = {blocks}"));
+    }
+    settings
+}
+
+/// Numbers and quoted texts stay as they are, any other text is quoted.
+fn setting_value(value: &str) -> String {
+    let is_number = value.parse::<f64>().is_ok();
+    if is_number || value.starts_with('\'') {
+        value.to_owned()
+    } else {
+        quote_text(value)
+    }
+}
+
+/// Returns a column's line in the DDL.
+pub(crate) fn line(column: &Column) -> String {
+    format!("{} {}", quote_name(&column.name), column.declaration)
+}
+
+/// Returns a name between backticks: bare, some words would be read as clauses.
+pub(crate) fn quote_name(name: &str) -> String {
+    format!("`{}`", name.replace('\\', "\\\\").replace('`', "\\`"))
+}

@@ -1,0 +1,113 @@
+//! Emit: a checked model becomes Rust; nothing here can fail.
+//!
+//! One module a table, and behind them what concerns all: the schema, the routes, the layer.
+//! The generated code names one thing of the outside, `::rowmill_ingest::__rt`.
+
+mod column_type;
+mod ddl;
+mod default;
+mod routes;
+mod row;
+mod text_match;
+
+use proc_macro2::TokenStream;
+use quote::quote;
+
+pub(crate) use default::constant as constant_default;
+
+use crate::{
+    model::{Model, Table},
+    names,
+};
+
+/// Returns the generated file's text.
+pub(crate) fn emit(model: &Model) -> String {
+    let tables = model
+        .tables
+        .iter()
+        .enumerate()
+        .map(|(index, table)| table_module(index, table, model));
+    let schema = schema(model);
+    let routes = routes::all(model);
+    let file = quote! {
+        #(#tables)*
+        #schema
+        #routes
+    };
+    match syn::parse2(file.clone()) {
+        Ok(parsed) => prettyplease::unparse(&parsed),
+        // Not pretty is still right: rustc shows what is wrong with it, and where.
+        Err(_) => file.to_string(),
+    }
+}
+
+/// Returns the file that stands in for the generated one while the schema has errors, so that an editor keeps resolving the rest.
+pub(crate) fn stub() -> String {
+    let file = quote! {
+        use ::rowmill_ingest::__rt;
+
+        /// The tables of the schema: none, until its errors are mended.
+        pub static SCHEMA: __rt::Schema = __rt::Schema { tables: &[] };
+
+        /// No routes, until the schema's errors are mended.
+        #[derive(Debug, Clone, Copy)]
+        pub struct Routes;
+
+        impl __rt::Routes for Routes {
+            const DESTINATIONS: &'static [__rt::Destination] = &[];
+
+            fn declared(_: &str, _: &str) -> __rt::Option<__rt::Intake> {
+                __rt::None
+            }
+        }
+
+        /// Returns a layer that takes nothing, until the schema's errors are mended.
+        pub fn layer(writer: __rt::Writer) -> __rt::EventLayer<Routes> {
+            __rt::EventLayer::new(writer)
+        }
+    };
+    file.to_string()
+}
+
+fn table_module(index: usize, table: &Table, model: &Model) -> TokenStream {
+    let module = names::ident(&names::module(&table.name));
+    let type_name = names::ident(&names::type_name(&table.name));
+    let layer_name = names::ident(&format!("{}Layer", names::type_name(&table.name)));
+    let definition = ddl::table(index, table);
+    let row = row::row(table);
+    let routes = routes::of_table(index, table, model);
+    let doc = format!(" The table `{}`: its row, its definition and its routes.", table.name);
+    let layer_doc = format!(
+        " The layer that takes the events of `{}` and hands all other requests on.",
+        table.name
+    );
+    quote! {
+        #[doc = #doc]
+        #[allow(non_snake_case, clippy::all, clippy::pedantic, unreachable_patterns, unused_variables)]
+        pub mod #module {
+            use ::rowmill_ingest::__rt;
+
+            #row
+            #definition
+            #routes
+        }
+
+        pub use #module::#type_name;
+
+        #[doc = #layer_doc]
+        pub type #layer_name = ::rowmill_ingest::__rt::EventLayer<#module::Routes>;
+    }
+}
+
+fn schema(model: &Model) -> TokenStream {
+    let tables = model
+        .tables
+        .iter()
+        .map(|table| names::ident(&names::module(&table.name)));
+    quote! {
+        /// All tables, in the order of the schema's files.
+        pub static SCHEMA: ::rowmill_ingest::__rt::Schema = ::rowmill_ingest::__rt::Schema {
+            tables: &[#(&#tables::TABLE),*],
+        };
+    }
+}

@@ -1,0 +1,140 @@
+//! Routes: destinations as constants, and the one match over them.
+
+use proc_macro2::TokenStream;
+use quote::quote;
+
+use super::text_match::text_match;
+use crate::{
+    model::{Model, Route, Table},
+    names,
+};
+
+/// Returns the routes of all tables, and the layer over them.
+pub(super) fn all(model: &Model) -> TokenStream {
+    let routes: Vec<&Route> = model.routes.iter().collect();
+    let intake_of = |table: usize| {
+        let module = names::ident(&names::module(&model.tables[table].name));
+        let row = row_type(&model.tables[table]);
+        quote!(__rt::Some(__rt::intake::<#module::#row>))
+    };
+    let declared = declared(&routes, |table| intake_of(table));
+    let other = model.other.map_or_else(|| quote!(__rt::None), intake_of);
+    let mut destinations: Vec<TokenStream> = routes
+        .iter()
+        .map(|route| destination(&route.path(), route.table, model))
+        .collect();
+    destinations.extend(model.other.map(|table| destination("other", table, model)));
+    quote! {
+        use ::rowmill_ingest::__rt;
+
+        /// The routes of all tables.
+        #[derive(Debug, Clone, Copy)]
+        pub struct Routes;
+
+        impl __rt::Routes for Routes {
+            const DESTINATIONS: &'static [__rt::Destination] = &[#(#destinations),*];
+
+            fn declared(service: &str, name: &str) -> __rt::Option<__rt::Intake> {
+                #declared
+            }
+
+            fn other() -> __rt::Option<__rt::Intake> {
+                #other
+            }
+        }
+
+        /// Returns the layer that takes the events of all tables and hands every other request on to the inner service.
+        pub fn layer(writer: __rt::Writer) -> __rt::EventLayer<Routes> {
+            __rt::EventLayer::new(writer)
+        }
+    }
+}
+
+/// Returns the routes that lead to one table.
+pub(super) fn of_table(index: usize, table: &Table, model: &Model) -> TokenStream {
+    let own: Vec<&Route> = model.routes.iter().filter(|route| route.table == index).collect();
+    // `service/default` takes only what no other table's route names, so those stand in the match too.
+    let is_default = |service: &str| own.iter().any(|route| route.name.is_none() && route.service == service);
+    let known: Vec<&Route> = model
+        .routes
+        .iter()
+        .filter(|route| route.table == index || is_default(&route.service))
+        .collect();
+
+    let row = row_type(table);
+    let declared = declared(&known, |target| {
+        if target == index {
+            quote!(__rt::Some(__rt::intake::<#row>))
+        } else {
+            quote!(__rt::None)
+        }
+    });
+    let destinations = own.iter().map(|route| destination(&route.path(), index, model));
+    let constants = own.iter().map(|route| {
+        let path = route.path();
+        let name = names::ident(&names::constant(&path));
+        let doc = format!(" The route `{path}`.");
+        quote! {
+            #[doc = #doc]
+            pub const #name: &'static str = #path;
+        }
+    });
+    let doc = format!(" The routes that lead to `{}`.", table.name);
+    quote! {
+        #[doc = #doc]
+        #[derive(Debug, Clone, Copy)]
+        pub struct Routes;
+
+        impl Routes {
+            #(#constants)*
+        }
+
+        impl __rt::Routes for Routes {
+            const DESTINATIONS: &'static [__rt::Destination] = &[#(#destinations),*];
+
+            fn declared(service: &str, name: &str) -> __rt::Option<__rt::Intake> {
+                #declared
+            }
+        }
+    }
+}
+
+/// Returns the match over service and name; `service/default` is each service's last arm.
+fn declared(routes: &[&Route], intake_of: impl Fn(usize) -> TokenStream) -> TokenStream {
+    let none = quote!(__rt::None);
+    let mut services: Vec<&str> = Vec::new();
+    for route in routes {
+        if !services.contains(&route.service.as_str()) {
+            services.push(&route.service);
+        }
+    }
+    let arms = services.into_iter().map(|service| {
+        let (named, defaults): (Vec<&Route>, Vec<&Route>) = routes
+            .iter()
+            .filter(|route| route.service == service)
+            .partition(|route| route.name.is_some());
+        let otherwise = defaults
+            .first()
+            .map_or_else(|| none.clone(), |route| intake_of(route.table));
+        let arms = named
+            .iter()
+            .filter_map(|route| Some((route.name.as_deref()?, intake_of(route.table))));
+        (service, text_match(&quote!(name), arms, &otherwise))
+    });
+    text_match(&quote!(service), arms, &none)
+}
+
+fn destination(path: &str, table: usize, model: &Model) -> TokenStream {
+    let table = &model.tables[table].name;
+    quote!(__rt::Destination { path: #path, table: #table })
+}
+
+/// Returns a table's row as the type that stands for the table.
+fn row_type(table: &Table) -> TokenStream {
+    let name = names::ident(&names::type_name(&table.name));
+    if table.borrows() {
+        quote!(#name<'static>)
+    } else {
+        quote!(#name)
+    }
+}

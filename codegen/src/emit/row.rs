@@ -1,0 +1,308 @@
+//! The row of a table: its struct, its default, and what the runtime asks of it.
+
+use proc_macro2::{Literal, TokenStream};
+use quote::quote;
+
+use super::{column_type::Declarations, default::constant, text_match::text_match};
+use crate::{
+    model::{Column, Role, Table},
+    names,
+    server::ServerValue,
+    types::Type,
+};
+
+/// Returns the row and everything that is implemented for it.
+pub(super) fn row(table: &Table) -> TokenStream {
+    let name = names::ident(&names::type_name(&table.name));
+    let lifetime = table.borrows().then(|| quote!(<'a>));
+    let mut declarations = Declarations::default();
+    declarations.reserve(&name.to_string());
+    declarations.reserve("Routes");
+
+    let structure = structure(table, &mut declarations);
+    let default = default(table);
+    let implementation = implementation(table);
+    let items = declarations.into_items();
+    let static_name = if table.borrows() {
+        quote!(#name<'static>)
+    } else {
+        quote!(#name)
+    };
+    quote! {
+        #structure
+        #(#items)*
+
+        impl #lifetime __rt::Default for #name #lifetime {
+            #default
+        }
+
+        impl __rt::TypedTable for #static_name {
+            const TABLE: &'static __rt::Table = &TABLE;
+            type Row<'a> = #name #lifetime;
+        }
+
+        impl<'a> __rt::Row<'a> for #name #lifetime {
+            #implementation
+        }
+    }
+}
+
+fn structure(table: &Table, declarations: &mut Declarations) -> TokenStream {
+    let name = names::ident(&names::type_name(&table.name));
+    let lifetime = table.borrows().then(|| quote!(<'a>));
+    let fields = table.stored().map(|(_, column)| {
+        let field = names::ident(&column.field);
+        let ty = declarations.rust_type(&column.declaration.ty, &column.name);
+        let docs = docs(column);
+        let rename = (column.field != column.name || column.field != field.to_string()).then(|| {
+            let name = &column.name;
+            quote!(#[serde(rename = #name)])
+        });
+        quote! {
+            #(#[doc = #docs])*
+            #rename
+            pub #field: #ty,
+        }
+    });
+    let fields: Vec<TokenStream> = fields.collect();
+    let doc = format!(" A row of `{}`.", table.name);
+    quote! {
+        #[doc = #doc]
+        #[derive(Debug, Clone, PartialEq, __rt::ClickHouseRow, __rt::Serialize, __rt::Deserialize)]
+        #[clickhouse(crate = "::rowmill_ingest::__rt::clickhouse")]
+        #[serde(crate = "::rowmill_ingest::__rt::serde")]
+        pub struct #name #lifetime {
+            #(#fields)*
+        }
+    }
+}
+
+fn docs(column: &Column) -> Vec<String> {
+    let mut docs: Vec<String> = Vec::new();
+    if let Some(comment) = &column.declaration.comment {
+        docs.extend(comment.lines().map(|line| format!(" {line}")));
+        docs.push(String::new());
+    }
+    docs.push(format!(" `{}`", column.declaration.ty));
+    docs
+}
+
+fn default(table: &Table) -> TokenStream {
+    let fields = table.stored().map(|(_, column)| {
+        let field = names::ident(&column.field);
+        let value = constant(&column.declaration).unwrap_or_else(|| quote!(__rt::Default::default()));
+        quote!(#field: #value,)
+    });
+    quote! {
+        fn default() -> Self {
+            Self {
+                #(#fields)*
+            }
+        }
+    }
+}
+
+fn implementation(table: &Table) -> TokenStream {
+    let column = column(table);
+    let put = put(table);
+    let extra_at = {
+        let arms = table.extras.iter().enumerate().map(|(index, extra)| {
+            let index = Literal::usize_unsuffixed(index);
+            (extra.path.as_str(), quote!(__rt::Some(#index)))
+        });
+        text_match(&quote!(path), arms, &quote!(__rt::None))
+    };
+    let extra = extra(table);
+    let stamp = stamp(table);
+    let level = level(table);
+    let encode = encode(table);
+    quote! {
+        fn column(&self, path: &str) -> __rt::Option<usize> {
+            #column
+        }
+
+        fn put(&mut self, column: usize, input: __rt::Input<'_, 'a>) -> __rt::Result<(), __rt::Problem> {
+            #put
+        }
+
+        fn extra_at(&self, path: &str) -> __rt::Option<usize> {
+            #extra_at
+        }
+
+        fn extra(&mut self, extra: usize) -> __rt::Option<__rt::ExtraMut<'_, 'a>> {
+            #extra
+        }
+
+        fn stamp(&mut self, stamp: &__rt::Stamp<'a>, refusals: &mut __rt::Refusals) {
+            #stamp
+        }
+
+        fn level(&mut self, refusals: &mut __rt::Refusals) {
+            #level
+        }
+
+        fn encode(&self, given: &__rt::Given, out: &mut __rt::Vec<u8>) {
+            #encode
+        }
+    }
+}
+
+fn column(table: &Table) -> TokenStream {
+    let of_event = || {
+        table
+            .columns
+            .iter()
+            .enumerate()
+            .filter(|(_, column)| column.role == Role::Event)
+    };
+    let named = of_event().map(|(index, column)| (column.name.clone(), index));
+    // The parts of a Nested are found by the path of an object too, where that is nobody's name.
+    let by_path = of_event()
+        .map(|(index, column)| (column.name.replace('.', "_"), index))
+        .filter(|(path, _)| !table.columns.iter().any(|column| column.name == *path));
+    let arms: Vec<(String, usize)> = named.chain(by_path).collect();
+    let arms = arms.iter().map(|(path, index)| {
+        let index = Literal::usize_unsuffixed(*index);
+        (path.as_str(), quote!(__rt::Some(#index)))
+    });
+    text_match(&quote!(path), arms, &quote!(__rt::None))
+}
+
+fn put(table: &Table) -> TokenStream {
+    let arms = table
+        .stored()
+        .filter(|(_, column)| column.role == Role::Event)
+        .map(|(index, column)| {
+            let index = Literal::usize_unsuffixed(index);
+            let field = names::ident(&column.field);
+            quote!(#index => input.read(&mut self.#field),)
+        });
+    quote! {
+        match column {
+            #(#arms)*
+            _ => __rt::Ok(()),
+        }
+    }
+}
+
+fn extra(table: &Table) -> TokenStream {
+    let arms = table.extras.iter().enumerate().map(|(index, extra)| {
+        let index = Literal::usize_unsuffixed(index);
+        let key = names::ident(&table.columns[extra.key].field);
+        let value = names::ident(&table.columns[extra.value].field);
+        quote! {
+            #index => __rt::Some(__rt::ExtraMut { keys: &mut self.#key, values: &mut self.#value }),
+        }
+    });
+    quote! {
+        match extra {
+            #(#arms)*
+            _ => __rt::None,
+        }
+    }
+}
+
+fn stamp(table: &Table) -> TokenStream {
+    let statements = table.stored().filter_map(|(index, column)| {
+        let Role::Server(value) = column.role else { return None };
+        let field = names::ident(&column.field);
+        let ty = &column.declaration.ty;
+        let direct = match (value, ty) {
+            (
+                ServerValue::Id,
+                Type::Int {
+                    bits: 64,
+                    signed: false,
+                },
+            ) => quote!(self.#field = stamp.id;),
+            (
+                ServerValue::Uid,
+                Type::Int {
+                    bits: 64,
+                    signed: false,
+                },
+            ) => quote!(self.#field = stamp.uid;),
+            (
+                ServerValue::Fingerprint,
+                Type::Int {
+                    bits: 64,
+                    signed: false,
+                },
+            ) => quote!(self.#field = stamp.fingerprint;),
+            (
+                ServerValue::Timestamp,
+                Type::Int {
+                    bits: 64,
+                    signed: false,
+                },
+            ) => quote!(self.#field = stamp.unix_ms;),
+            (ServerValue::Channel, Type::String) => quote!(self.#field = __rt::Cow::Borrowed(stamp.channel);),
+            (ServerValue::Service, Type::String) => quote!(self.#field = __rt::Cow::Borrowed(stamp.service);),
+            (ServerValue::Name, Type::String) => quote!(self.#field = __rt::Cow::Borrowed(stamp.name);),
+            (ServerValue::Ip, Type::String) => quote!(self.#field = __rt::Cow::Borrowed(stamp.ip);),
+            (ServerValue::UserAgent, Type::String) => {
+                quote!(self.#field = __rt::Cow::Borrowed(stamp.user_agent.unwrap_or_default());)
+            }
+            (ServerValue::Referer, Type::String) => {
+                quote!(self.#field = __rt::Cow::Borrowed(stamp.referer.unwrap_or_default());)
+            }
+            (ServerValue::Date, Type::Date) => quote!(self.#field = stamp.date();),
+            (ServerValue::DateTime, Type::DateTime(None)) => quote!(self.#field = stamp.date_time();),
+            (ServerValue::ProjectId, Type::Int { bits: ..=128, .. }) => {
+                let index = Literal::usize_unsuffixed(index);
+                quote!(stamp.put_project(&mut self.#field, &TABLE.columns[#index], refusals);)
+            }
+            (ServerValue::Date, Type::String) => quote!(self.#field = __rt::Cow::Owned(stamp.date_text());),
+            (ServerValue::DateTime, Type::String) => quote!(self.#field = __rt::Cow::Owned(stamp.date_time_text());),
+            _ => {
+                let value = match (value, ty) {
+                    // A moment, not a number of milliseconds.
+                    (ServerValue::Timestamp, Type::DateTime64(..)) => ServerValue::DateTime,
+                    _ => value,
+                };
+                let value = names::ident(&format!("{value:?}"));
+                let index = Literal::usize_unsuffixed(index);
+                quote!(stamp.put(__rt::ServerValue::#value, &mut self.#field, &TABLE.columns[#index], refusals);)
+            }
+        };
+        Some(direct)
+    });
+    quote!(#(#statements)*)
+}
+
+fn level(table: &Table) -> TokenStream {
+    let groups = table.nested.iter().map(|members| {
+        let fields: Vec<_> = members
+            .iter()
+            .map(|index| names::ident(&table.columns[*index].field))
+            .collect();
+        let indexes: Vec<_> = members.iter().map(|index| Literal::usize_unsuffixed(*index)).collect();
+        quote! {
+            let length = 0 #(.max(self.#fields.len()))*;
+            #(__rt::level(&mut self.#fields, length, &TABLE.columns[#indexes], refusals);)*
+        }
+    });
+    quote!(#(#groups)*)
+}
+
+fn encode(table: &Table) -> TokenStream {
+    let marked = table.has_computed_defaults();
+    let statements = table.stored().map(|(index, column)| {
+        let field = names::ident(&column.field);
+        let put = quote!(__rt::Encode::put(&self.#field, out););
+        let index = Literal::usize_unsuffixed(index);
+        match (marked, column.has_computed_default()) {
+            (false, _) => put,
+            (true, false) => quote!(out.push(__rt::VALUE); #put),
+            (true, true) => quote! {
+                if given.contains(#index) {
+                    out.push(__rt::VALUE);
+                    #put
+                } else {
+                    out.push(__rt::DEFAULT);
+                }
+            },
+        }
+    });
+    quote!(#(#statements)*)
+}

@@ -1,0 +1,254 @@
+//! Engines: the text of `engine:` taken apart, the clauses that may follow it, and the old MergeTree form translated.
+
+use crate::declare::Clauses;
+
+/// A table engine: its name and arguments, and the clauses that were written behind it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Engine {
+    pub(crate) name: String,
+    /// The text between the parentheses; `None` where there are none.
+    pub(crate) arguments: Option<String>,
+    pub(crate) clauses: Clauses,
+}
+
+/// The setting without which a plain MergeTree forgets deduplication tokens, and how many blocks of a table it remembers with us.
+/// A block lives a second at least, so a thousand of them outlast any retry that is not paused by a person.
+pub(crate) const DEDUPLICATION_WINDOW: (&str, &str) = ("non_replicated_deduplication_window", "1000");
+
+const CLAUSES: [&str; 6] = [
+    "PARTITION BY",
+    "PRIMARY KEY",
+    "ORDER BY",
+    "SAMPLE BY",
+    "TTL",
+    "SETTINGS",
+];
+
+impl Engine {
+    /// Parses `Name`, `Name(arguments)` and both with clauses behind them.
+    ///
+    /// # Errors
+    /// A text for the user: no name, parentheses that do not match, something unknown behind the arguments.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        let name_end = text
+            .find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
+            .unwrap_or(text.len());
+        let (name, rest) = text.split_at(name_end);
+        if name.is_empty() {
+            return Err("an engine begins with its name".to_owned());
+        }
+        let rest = rest.trim_start();
+        let (arguments, rest) = match rest.strip_prefix('(') {
+            Some(inner) => {
+                let end = closing(inner).ok_or("the engine's parentheses do not match")?;
+                (Some(inner[..end].trim().to_owned()), inner[end + 1..].trim())
+            }
+            None => (None, rest.trim()),
+        };
+        let mut engine = Self {
+            name: name.to_owned(),
+            arguments,
+            clauses: clauses(rest)?,
+        };
+        engine.translate_old_form();
+        Ok(engine)
+    }
+
+    /// Returns whether the engine is of the MergeTree family, which has keys and parts.
+    pub(crate) fn is_merge_tree(&self) -> bool {
+        self.name.ends_with("MergeTree")
+    }
+
+    /// Returns whether the engine itself remembers the blocks it has seen, across replicas.
+    pub(crate) fn is_replicated(&self) -> bool {
+        self.name.starts_with("Replicated") || self.name.starts_with("Shared")
+    }
+
+    /// Turns `MergeTree(date, [sample,] (key, …), 8192[, …])`, which ClickHouse no longer takes, into today's clauses:
+    /// parts by month of the date, the key as the sorting key, the granularity as a setting.
+    fn translate_old_form(&mut self) {
+        if !self.is_merge_tree() {
+            return;
+        }
+        let arguments = self.arguments.as_deref().map(split_arguments).unwrap_or_default();
+        // What marks the old form is a number behind the key; a Replicated engine has its two texts before it all.
+        let Some(granularity) = arguments
+            .iter()
+            .position(|argument| !argument.is_empty() && argument.bytes().all(|b| b.is_ascii_digit()))
+        else {
+            return;
+        };
+        let texts = arguments
+            .iter()
+            .take_while(|argument| argument.starts_with('\''))
+            .count();
+        let (key, sample) = match granularity.checked_sub(texts) {
+            Some(2) => (arguments[texts + 1], None),
+            Some(3) => (arguments[texts + 2], Some(arguments[texts + 1])),
+            _ => return,
+        };
+        let old = Clauses {
+            partition_by: Some(format!("toYYYYMM({})", arguments[texts])),
+            order_by: Some(key.to_owned()),
+            sample_by: sample.map(str::to_owned),
+            settings: vec![("index_granularity".to_owned(), arguments[granularity].to_owned())],
+            ..Clauses::default()
+        };
+        let mut kept: Vec<&str> = arguments[..texts].to_vec();
+        kept.extend(&arguments[granularity + 1..]);
+        let kept = kept.join(", ");
+        self.clauses.inherit(&old);
+        self.arguments = (!kept.is_empty()).then_some(kept);
+    }
+}
+
+/// Reads the clauses behind an engine.
+fn clauses(text: &str) -> Result<Clauses, String> {
+    let mut starts: Vec<(usize, &str)> = Vec::new();
+    let mut depth = 0_usize;
+    let mut quote = None;
+    for (at, c) in text.char_indices() {
+        match (quote, c) {
+            (Some(open), c) if c == open => quote = None,
+            (Some(_), _) => {}
+            (None, '\'' | '`' | '"') => quote = Some(c),
+            (None, '(' | '[') => depth += 1,
+            (None, ')' | ']') => depth = depth.saturating_sub(1),
+            (None, _) if depth == 0 && (at == 0 || text[..at].ends_with(char::is_whitespace)) => {
+                let found = CLAUSES.iter().find(|clause| {
+                    text.get(at..at + clause.len())
+                        .is_some_and(|word| word.eq_ignore_ascii_case(clause))
+                        && text[at + clause.len()..].starts_with(|c: char| c.is_whitespace() || c == '(')
+                });
+                starts.extend(found.map(|clause| (at, *clause)));
+            }
+            _ => {}
+        }
+    }
+    let first = starts.first().map_or(text.len(), |(at, _)| *at);
+    if first > 0 {
+        return Err(format!("`{}` is no clause of an engine", text[..first].trim()));
+    }
+    let mut clauses = Clauses::default();
+    for (index, (at, clause)) in starts.iter().enumerate() {
+        let end = starts.get(index + 1).map_or(text.len(), |(next, _)| *next);
+        let body = text[at + clause.len()..end].trim().to_owned();
+        match *clause {
+            "PARTITION BY" => clauses.partition_by = Some(body),
+            "PRIMARY KEY" => clauses.primary_key = Some(body),
+            "ORDER BY" => clauses.order_by = Some(body),
+            "SAMPLE BY" => clauses.sample_by = Some(body),
+            "TTL" => clauses.ttl = Some(body),
+            _ => {
+                for setting in split_arguments(&body) {
+                    let (name, value) = setting
+                        .split_once('=')
+                        .ok_or_else(|| format!("`{setting}` is no setting; write `name = value`"))?;
+                    clauses.settings.push((name.trim().to_owned(), value.trim().to_owned()));
+                }
+            }
+        }
+    }
+    Ok(clauses)
+}
+
+/// Returns where the parenthesis closes that was opened before `text`.
+fn closing(text: &str) -> Option<usize> {
+    let mut depth = 0_usize;
+    let mut quote = None;
+    for (at, c) in text.char_indices() {
+        match (quote, c) {
+            (Some(open), c) if c == open => quote = None,
+            (Some(_), _) => {}
+            (None, '\'' | '`' | '"') => quote = Some(c),
+            (None, '(') => depth += 1,
+            (None, ')') if depth == 0 => return Some(at),
+            (None, ')') => depth -= 1,
+            _ => {}
+        }
+    }
+    None
+}
+
+/// Splits at the commas that stand outside of parentheses and quotes.
+pub(crate) fn split_arguments(text: &str) -> Vec<&str> {
+    let mut parts = Vec::new();
+    let (mut depth, mut quote, mut start) = (0_usize, None, 0);
+    for (at, c) in text.char_indices() {
+        match (quote, c) {
+            (Some(open), c) if c == open => quote = None,
+            (Some(_), _) => {}
+            (None, '\'' | '`' | '"') => quote = Some(c),
+            (None, '(' | '[') => depth += 1,
+            (None, ')' | ']') => depth = depth.saturating_sub(1),
+            (None, ',') if depth == 0 => {
+                parts.push(text[start..at].trim());
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    if !text[start..].trim().is_empty() || !parts.is_empty() {
+        parts.push(text[start..].trim());
+    }
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn parsed(text: &str) -> Engine {
+        Engine::parse(text).unwrap()
+    }
+
+    #[test]
+    fn the_old_form_becomes_clauses() {
+        let engine = parsed("MergeTree(date, (service, name, date), 8192)");
+        assert_eq!(engine.arguments, None);
+        assert_eq!(engine.clauses.partition_by.as_deref(), Some("toYYYYMM(date)"));
+        assert_eq!(engine.clauses.order_by.as_deref(), Some("(service, name, date)"));
+        assert_eq!(
+            engine.clauses.settings,
+            [("index_granularity".to_owned(), "8192".to_owned())]
+        );
+    }
+
+    #[test]
+    fn the_old_form_with_a_sampling_key_and_a_version_keeps_both() {
+        let engine = parsed("ReplacingMergeTree(date, intHash32(uid), (uid, intHash32(uid)), 4096, version)");
+        assert_eq!(engine.arguments.as_deref(), Some("version"));
+        assert_eq!(engine.clauses.sample_by.as_deref(), Some("intHash32(uid)"));
+        assert_eq!(engine.clauses.order_by.as_deref(), Some("(uid, intHash32(uid))"));
+    }
+
+    #[test]
+    fn the_old_replicated_form_keeps_its_path_and_replica() {
+        let engine = parsed("ReplicatedMergeTree('/t/{shard}', '{replica}', date, (a, b), 8192)");
+        assert_eq!(engine.arguments.as_deref(), Some("'/t/{shard}', '{replica}'"));
+        assert_eq!(engine.clauses.order_by.as_deref(), Some("(a, b)"));
+    }
+
+    #[test]
+    fn todays_forms_stay_as_they_are() {
+        assert_eq!(parsed("MergeTree").arguments, None);
+        assert_eq!(parsed("Log()").arguments.as_deref(), Some(""));
+        let engine = parsed(
+            "ReplacingMergeTree(version) ORDER BY (a, toDate(b)) PARTITION BY toYYYYMM(d) SETTINGS a = 1, b = 'x, y'",
+        );
+        assert_eq!(engine.arguments.as_deref(), Some("version"));
+        assert_eq!(engine.clauses.order_by.as_deref(), Some("(a, toDate(b))"));
+        assert_eq!(engine.clauses.partition_by.as_deref(), Some("toYYYYMM(d)"));
+        assert_eq!(engine.clauses.settings[1].1, "'x, y'");
+    }
+
+    #[test]
+    fn what_is_no_engine_is_refused() {
+        for text in ["", "(a)", "MergeTree(a", "MergeTree() WITH x", "Log SETTINGS x"] {
+            assert!(Engine::parse(text).is_err(), "{text}");
+        }
+    }
+}

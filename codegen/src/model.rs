@@ -1,0 +1,232 @@
+//! Model: whole tables with everything that the emitters need, all questions answered.
+
+use crate::{
+    declare::Clauses,
+    engine::Engine,
+    inherit::{Whole, WholeColumn},
+    names,
+    server::ServerValue,
+    types::{Declaration, DefaultKind, Type},
+};
+
+/// All that is generated.
+#[derive(Debug)]
+pub(crate) struct Model {
+    pub(crate) tables: Vec<Table>,
+    pub(crate) routes: Vec<Route>,
+    /// The table of the destination `other`.
+    pub(crate) other: Option<usize>,
+}
+
+/// One table that exists in ClickHouse.
+#[derive(Debug)]
+pub(crate) struct Table {
+    pub(crate) name: String,
+    pub(crate) columns: Vec<Column>,
+    pub(crate) extras: Vec<Extra>,
+    pub(crate) nested: Vec<Vec<usize>>,
+    pub(crate) engine: Engine,
+    pub(crate) clauses: Clauses,
+}
+
+/// One column of a [`Table`].
+#[derive(Debug)]
+pub(crate) struct Column {
+    pub(crate) name: String,
+    pub(crate) declaration: Declaration,
+    /// The field's name in the row, not yet an identifier: keywords are made raw when it is written.
+    pub(crate) field: String,
+    pub(crate) role: Role,
+}
+
+/// Who fills a column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// The event.
+    Event,
+    /// The collector, from the request itself.
+    Server(ServerValue),
+    /// The collector, with what has no column: the keys or the values of an [`Extra`].
+    Extra,
+    /// ClickHouse.
+    Computed,
+}
+
+/// A pair of arrays for what has no column of its own below one path of the event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Extra {
+    /// The path, its parts joined by `_`; empty for the event itself.
+    pub(crate) path: String,
+    pub(crate) key: usize,
+    pub(crate) value: usize,
+}
+
+/// One destination.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Route {
+    pub(crate) service: String,
+    /// `None` is `service/default`.
+    pub(crate) name: Option<String>,
+    pub(crate) table: usize,
+}
+
+impl Table {
+    pub(crate) fn new(whole: Whole, engine: Engine) -> Self {
+        let extras = extras(&whole.columns);
+        let nested = nested(&whole.columns, &extras);
+        let columns = whole
+            .columns
+            .into_iter()
+            .enumerate()
+            .map(|(index, column)| {
+                let role = match column.declaration.default.as_ref().map(|default| default.kind) {
+                    Some(DefaultKind::Materialized | DefaultKind::Alias) => Role::Computed,
+                    _ if extras.iter().any(|extra| [extra.key, extra.value].contains(&index)) => Role::Extra,
+                    _ => ServerValue::of_column(&column.name).map_or(Role::Event, Role::Server),
+                };
+                Column {
+                    field: names::field(&column.name),
+                    name: column.name,
+                    declaration: column.declaration,
+                    role,
+                }
+            })
+            .collect();
+        Self {
+            name: whole.name.text,
+            columns,
+            extras,
+            nested,
+            engine,
+            clauses: whole.clauses,
+        }
+    }
+
+    /// Returns whether ClickHouse has to compute the default of any column that a row may leave out.
+    pub(crate) fn has_computed_defaults(&self) -> bool {
+        self.columns.iter().any(Column::has_computed_default)
+    }
+
+    /// Returns whether the row borrows from the request.
+    pub(crate) fn borrows(&self) -> bool {
+        self.stored().any(|(_, column)| column.declaration.ty.borrows())
+    }
+
+    /// Returns the columns that stand in the row and in its INSERT.
+    pub(crate) fn stored(&self) -> impl Iterator<Item = (usize, &Column)> {
+        self.columns
+            .iter()
+            .enumerate()
+            .filter(|(_, column)| column.role != Role::Computed)
+    }
+}
+
+impl Column {
+    /// Returns whether the column has a DEFAULT that is left to ClickHouse.
+    pub(crate) fn has_computed_default(&self) -> bool {
+        let is_default = self
+            .declaration
+            .default
+            .as_ref()
+            .is_some_and(|default| matches!(default.kind, DefaultKind::Default | DefaultKind::Ephemeral));
+        is_default && crate::emit::constant_default(&self.declaration).is_none()
+    }
+}
+
+impl Type {
+    /// Returns whether a value of the type borrows from the event.
+    pub(crate) fn borrows(&self) -> bool {
+        match self {
+            Self::String => true,
+            Self::LowCardinality(inner) | Self::Nullable(inner) | Self::Array(inner) => inner.borrows(),
+            Self::Map(key, value) => key.borrows() || value.borrows(),
+            Self::Tuple(elements) => elements.iter().any(|(_, element)| element.borrows()),
+            Self::Nested(fields) => fields.iter().any(|(_, field)| field.borrows()),
+            _ => false,
+        }
+    }
+
+    /// Returns whether NULL is a value of the type.
+    pub(crate) fn is_nullable(&self) -> bool {
+        match self {
+            Self::Nullable(_) => true,
+            Self::LowCardinality(inner) => inner.is_nullable(),
+            _ => false,
+        }
+    }
+
+    /// Returns whether a JSON object is a value of the type, and not a branch of the event.
+    pub(crate) fn takes_object(&self) -> bool {
+        match self {
+            Self::LowCardinality(inner) | Self::Nullable(inner) => inner.takes_object(),
+            Self::Map(..) => true,
+            Self::Tuple(elements) => elements.iter().all(|(name, _)| name.is_some()),
+            _ => false,
+        }
+    }
+}
+
+/// Finds the pairs `….key` and `….value` whose name ends in `extra` and that hold texts.
+pub(crate) fn extras(columns: &[WholeColumn]) -> Vec<Extra> {
+    columns
+        .iter()
+        .enumerate()
+        .filter_map(|(key, column)| {
+            let prefix = column.name.strip_suffix(".key")?;
+            let path = match prefix.strip_suffix("extra")? {
+                "" => "",
+                path => path.strip_suffix('_')?,
+            };
+            let value_name = format!("{prefix}.value");
+            let value = columns.iter().position(|column| column.name == value_name)?;
+            let is_texts = |index: usize| is_text_array(&columns[index].declaration.ty);
+            (is_texts(key) && is_texts(value)).then(|| Extra {
+                path: path.to_owned(),
+                key,
+                value,
+            })
+        })
+        .collect()
+}
+
+pub(crate) fn is_text_array(ty: &Type) -> bool {
+    match ty {
+        Type::Array(element) => match &**element {
+            Type::String => true,
+            Type::LowCardinality(inner) => matches!(**inner, Type::String),
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+/// Groups the other columns with a dot by what stands before it: their arrays must be of one length.
+fn nested(columns: &[WholeColumn], extras: &[Extra]) -> Vec<Vec<usize>> {
+    let mut groups: Vec<(&str, Vec<usize>)> = Vec::new();
+    for (index, column) in columns.iter().enumerate() {
+        let Some((prefix, _)) = column.name.split_once('.') else {
+            continue;
+        };
+        let is_array = matches!(column.declaration.ty, Type::Array(_));
+        let is_extra = extras.iter().any(|extra| [extra.key, extra.value].contains(&index));
+        if !is_array || is_extra {
+            continue;
+        }
+        match groups.iter_mut().find(|(existing, _)| *existing == prefix) {
+            Some((_, members)) => members.push(index),
+            None => groups.push((prefix, vec![index])),
+        }
+    }
+    groups
+        .into_iter()
+        .map(|(_, members)| members)
+        .filter(|members| members.len() > 1)
+        .collect()
+}
+
+impl Route {
+    /// Returns the destination as the schema has it.
+    pub(crate) fn path(&self) -> String {
+        format!("{}/{}", self.service, self.name.as_deref().unwrap_or("default"))
+    }
+}

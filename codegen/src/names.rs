@@ -1,0 +1,78 @@
+//! Names: what tables, columns and enum values are called in Rust.
+
+use proc_macro2::{Ident, Span};
+
+/// Returns the name of a column's field: what Rust does not allow in a name becomes `_`.
+pub(crate) fn field(column: &str) -> String {
+    let mut name: String = column
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '_' })
+        .collect();
+    if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) || name.chars().all(|c| c == '_') {
+        name.insert_str(0, "column_");
+    }
+    name
+}
+
+/// Returns the name of a type: `mail_statistics` becomes `MailStatistics`.
+pub(crate) fn type_name(name: &str) -> String {
+    let mut words = String::with_capacity(name.len());
+    let mut starts = true;
+    for c in name.chars() {
+        if c.is_ascii_alphanumeric() {
+            words.push(if starts { c.to_ascii_uppercase() } else { c });
+            starts = false;
+        } else {
+            starts = true;
+        }
+    }
+    if words.is_empty() || words.starts_with(|c: char| c.is_ascii_digit()) {
+        words.insert(0, 'T');
+    }
+    words
+}
+
+/// Returns the name of a module: `Mail-Statistics` becomes `mail_statistics`.
+pub(crate) fn module(table: &str) -> String {
+    field(table).to_ascii_lowercase()
+}
+
+/// Returns the name of a constant: `wh/mail` becomes `WH_MAIL`.
+pub(crate) fn constant(path: &str) -> String {
+    field(path).to_ascii_uppercase()
+}
+
+/// Returns the identifier, raw where it is a keyword.
+pub(crate) fn ident(name: &str) -> Ident {
+    // The four keywords that cannot be raw.
+    if matches!(name, "self" | "Self" | "super" | "crate") {
+        return Ident::new(&format!("{name}_"), Span::call_site());
+    }
+    match syn::parse_str::<Ident>(name) {
+        Ok(ident) => ident,
+        Err(_) => Ident::new_raw(name, Span::call_site()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_become_fields() {
+        assert_eq!(field("dateTime"), "dateTime");
+        assert_eq!(field("td_extra.key"), "td_extra_key");
+        assert_eq!(field("2fa"), "column_2fa");
+        assert_eq!(field("имя"), "column____");
+        assert_eq!(ident("type").to_string(), "r#type");
+        assert_eq!(ident("self").to_string(), "self_");
+    }
+
+    #[test]
+    fn tables_become_types_and_modules() {
+        assert_eq!(type_name("mail_statistics"), "MailStatistics");
+        assert_eq!(type_name("2fa-log"), "T2faLog");
+        assert_eq!(module("Mail-Log"), "mail_log");
+        assert_eq!(constant("wh/mail"), "WH_MAIL");
+    }
+}

@@ -1,0 +1,81 @@
+//! Server values: the columns that the collector fills from the request itself, by their names.
+
+use crate::types::Type;
+
+/// A value that the collector has for every event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ServerValue {
+    Id,
+    Uid,
+    Date,
+    DateTime,
+    Timestamp,
+    Channel,
+    ProjectId,
+    Name,
+    Service,
+    Ip,
+    UserAgent,
+    Fingerprint,
+    Referer,
+}
+
+/// Each value with the column that holds it.
+const COLUMNS: [(&str, ServerValue); 13] = [
+    ("id", ServerValue::Id),
+    ("uid", ServerValue::Uid),
+    ("date", ServerValue::Date),
+    ("dateTime", ServerValue::DateTime),
+    ("timestamp", ServerValue::Timestamp),
+    ("channel", ServerValue::Channel),
+    ("projectId", ServerValue::ProjectId),
+    ("name", ServerValue::Name),
+    ("service", ServerValue::Service),
+    ("td_ip", ServerValue::Ip),
+    ("td_ua", ServerValue::UserAgent),
+    ("td_fpid", ServerValue::Fingerprint),
+    ("td_ref", ServerValue::Referer),
+];
+
+impl ServerValue {
+    /// Returns the value that a column of this name holds.
+    pub(crate) fn of_column(name: &str) -> Option<Self> {
+        COLUMNS
+            .iter()
+            .find(|(column, _)| *column == name)
+            .map(|(_, value)| *value)
+    }
+
+    /// Returns whether a column of type `ty` can hold the value.
+    pub(crate) fn fits(self, ty: &Type) -> bool {
+        match ty {
+            Type::LowCardinality(inner) | Type::Nullable(inner) => return self.fits(inner),
+            Type::String => return true,
+            _ => {}
+        }
+        match self {
+            Self::Id | Self::Uid | Self::Fingerprint => matches!(ty, Type::Int { bits: 64.., .. }),
+            Self::Timestamp => matches!(ty, Type::Int { bits: 64.., .. } | Type::DateTime64(..)),
+            Self::ProjectId => matches!(ty, Type::Int { .. }),
+            Self::Date => matches!(ty, Type::Date | Type::Date32),
+            Self::DateTime => matches!(ty, Type::DateTime(_) | Type::DateTime64(..)),
+            Self::Ip => matches!(ty, Type::Ipv4 | Type::Ipv6),
+            Self::Channel | Self::Name | Self::Service => matches!(ty, Type::Enum { .. } | Type::FixedString(_)),
+            Self::UserAgent | Self::Referer => matches!(ty, Type::FixedString(_)),
+        }
+    }
+
+    /// Returns the types that fit, for the user.
+    pub(crate) fn expected(self) -> &'static str {
+        match self {
+            Self::Id | Self::Uid | Self::Fingerprint => "`UInt64`, a wider integer or `String`",
+            Self::Timestamp => "`UInt64`, a wider integer, `DateTime64` or `String`",
+            Self::ProjectId => "an integer or `String`",
+            Self::Date => "`Date`, `Date32` or `String`",
+            Self::DateTime => "`DateTime`, `DateTime64` or `String`",
+            Self::Ip => "`String`, `IPv4` or `IPv6`",
+            Self::Channel | Self::Name | Self::Service => "`String`, `FixedString` or an enum",
+            Self::UserAgent | Self::Referer => "`String` or `FixedString`",
+        }
+    }
+}

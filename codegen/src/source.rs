@@ -1,0 +1,187 @@
+//! Read: the files of a schema folder, in the order in which they override one another.
+
+use std::{
+    fs, io,
+    ops::Range,
+    path::{Path, PathBuf},
+};
+
+use crate::diagnostic::{Diagnostic, Report};
+
+/// All files of a schema folder.
+#[derive(Debug, Default)]
+pub(crate) struct Sources {
+    files: Vec<Source>,
+}
+
+/// One file, as it was read.
+#[derive(Debug)]
+pub(crate) struct Source {
+    /// The path as a person would type it: the folder that was asked for, and the way below it.
+    pub(crate) path: PathBuf,
+    pub(crate) text: String,
+}
+
+/// A piece of one file, in bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Span {
+    pub(crate) file: usize,
+    pub(crate) range: Range<usize>,
+}
+
+impl Sources {
+    /// Reads `folder`: its own `*.yml` and `*.yaml` in byte order, then its sub-folders in byte order, each in the same way.
+    /// Names that begin with a dot are left out.
+    pub(crate) fn read(folder: &Path, report: &mut Report) -> Self {
+        let mut sources = Self::default();
+        sources.read_folder(folder, report);
+        if sources.files.is_empty() && !report.has_errors() {
+            report.push(
+                Diagnostic::error("no-schema", format!("no schema files in `{}`", folder.display()))
+                    .help("put a file that ends in `.yml` there"),
+            );
+        }
+        sources
+    }
+
+    /// Takes files from memory, in the order given.
+    pub(crate) fn from_texts<P: Into<PathBuf>, T: Into<String>>(files: impl IntoIterator<Item = (P, T)>) -> Self {
+        let files = files
+            .into_iter()
+            .map(|(path, text)| Source {
+                path: path.into(),
+                text: text.into(),
+            })
+            .collect();
+        Self { files }
+    }
+
+    pub(crate) fn files(&self) -> &[Source] {
+        &self.files
+    }
+
+    /// Returns the text that `span` covers.
+    pub(crate) fn slice(&self, span: &Span) -> &str {
+        self.files
+            .get(span.file)
+            .and_then(|source| source.text.get(span.range.clone()))
+            .unwrap_or_default()
+    }
+
+    fn read_folder(&mut self, folder: &Path, report: &mut Report) {
+        let entries = match list(folder) {
+            Ok(entries) => entries,
+            Err(error) => {
+                report.push(Diagnostic::error(
+                    "unreadable",
+                    format!("cannot read the folder `{}`: {error}", folder.display()),
+                ));
+                return;
+            }
+        };
+        let (folders, files): (Vec<_>, Vec<_>) = entries.into_iter().partition(|path| path.is_dir());
+        for path in files.iter().filter(|path| is_schema(path)) {
+            match fs::read(path) {
+                Ok(bytes) => self.push(path, bytes, report),
+                Err(error) => report.push(Diagnostic::error(
+                    "unreadable",
+                    format!("cannot read `{}`: {error}", path.display()),
+                )),
+            }
+        }
+        for path in &folders {
+            self.read_folder(path, report);
+        }
+    }
+
+    fn push(&mut self, path: &Path, bytes: Vec<u8>, report: &mut Report) {
+        match String::from_utf8(bytes) {
+            Ok(text) => self.files.push(Source {
+                path: path.to_owned(),
+                text,
+            }),
+            Err(error) => {
+                let at = error.utf8_error().valid_up_to();
+                let line = error.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
+                report.push(
+                    Diagnostic::error("not-utf8", format!("`{}` is not UTF-8", path.display())).help(format!(
+                        "the first byte that is not stands in line {line}; save the file as UTF-8"
+                    )),
+                );
+            }
+        }
+    }
+}
+
+/// Returns the entries of a folder whose names do not begin with a dot, in byte order.
+fn list(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut paths = fs::read_dir(folder)?
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<io::Result<Vec<_>>>()?;
+    paths.retain(|path| {
+        !path
+            .file_name()
+            .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
+    });
+    paths.sort_by(|left, right| {
+        left.as_os_str()
+            .as_encoded_bytes()
+            .cmp(right.as_os_str().as_encoded_bytes())
+    });
+    Ok(paths)
+}
+
+fn is_schema(path: &Path) -> bool {
+    path.extension()
+        .is_some_and(|extension| extension == "yml" || extension == "yaml")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn a_folders_own_files_come_before_its_folders_in_byte_order() {
+        let folder = std::env::temp_dir().join(format!("rowmill-source-{}", std::process::id()));
+        for path in [
+            "b.yml",
+            "B.yml",
+            "9.yml",
+            "10.yaml",
+            ".hidden.yml",
+            "a.txt",
+            "custom/1.yml",
+            "custom/sub/0.yml",
+            "Z/5.yml",
+        ] {
+            let path = folder.join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "").unwrap();
+        }
+
+        let mut report = Report::default();
+        let sources = Sources::read(&folder, &mut report);
+        let names: Vec<_> = sources
+            .files()
+            .iter()
+            .map(|source| source.path.strip_prefix(&folder).unwrap().to_str().unwrap())
+            .collect();
+        fs::remove_dir_all(&folder).unwrap();
+
+        assert!(!report.has_errors());
+        assert_eq!(
+            names,
+            [
+                "10.yaml",
+                "9.yml",
+                "B.yml",
+                "b.yml",
+                "Z/5.yml",
+                "custom/1.yml",
+                "custom/sub/0.yml"
+            ]
+        );
+    }
+}

@@ -1,0 +1,134 @@
+//! The arguments of a type: lists in brackets, numbers and strings in them.
+
+use std::ops::Range;
+
+use super::{
+    error::TypeError,
+    grammar::{Grammar, RESERVED},
+    lexer::TokenKind,
+    literal,
+};
+
+/// An argument and its bytes.
+pub(super) type Argument<T> = (T, Range<usize>);
+
+/// The arguments of a type; empty without brackets, too.
+pub(super) struct Arguments<T> {
+    pub(super) items: Vec<Argument<T>>,
+    /// The brackets with all in them, or the type's name where there are none.
+    pub(super) span: Range<usize>,
+}
+
+impl Grammar<'_> {
+    /// A whole number, perhaps with a plus before it; a minus is a problem everywhere.
+    pub(super) fn number(&mut self) -> Option<u64> {
+        let start = self.cursor.here().start;
+        let is_negative = self.cursor.is_sign('-');
+        if is_negative || self.cursor.is_sign('+') {
+            self.cursor.next();
+        }
+        let Some(token) = self.cursor.peek().filter(|token| token.kind == TokenKind::Number) else {
+            return self.problem(self.cursor.expected("a number"));
+        };
+        self.cursor.next();
+        let value = literal::whole_number(self.cursor.slice(token.span.clone()));
+        if is_negative || value.is_none() {
+            let span = self.cursor.since(start);
+            let message = format!(
+                "expected a whole number from 0, found `{}`",
+                self.cursor.slice(span.clone())
+            );
+            return self.problem(TypeError::new("type-arguments", span, message));
+        }
+        value
+    }
+
+    /// A string; `what` says what it is there for.
+    pub(super) fn text(&mut self, what: &str) -> Option<String> {
+        match self.cursor.peek().map(|token| &token.kind) {
+            Some(TokenKind::Text(Some(text))) => {
+                self.cursor.next();
+                Some(text.clone())
+            }
+            Some(TokenKind::Text(None)) => {
+                let span = self.cursor.here();
+                self.cursor.next();
+                self.problem(TypeError::new(
+                    "type-arguments",
+                    span,
+                    format!("{what} has to be UTF-8"),
+                ))
+            }
+            _ => self.problem(self.cursor.expected(&format!("{what} between single quotes"))),
+        }
+    }
+
+    /// Reads exactly so many arguments.
+    pub(super) fn exactly<T, const N: usize>(
+        &mut self,
+        name: &Range<usize>,
+        wanted: &str,
+        item: impl FnMut(&mut Self) -> Option<T>,
+    ) -> Option<[Argument<T>; N]> {
+        let Arguments { items, span } = self.arguments(name, item)?;
+        match items.try_into() {
+            Ok(items) => Some(items),
+            Err(_) => self.wrong_count(name, span, wanted),
+        }
+    }
+
+    pub(super) fn wrong_count<T>(&mut self, name: &Range<usize>, span: Range<usize>, wanted: &str) -> Option<T> {
+        let shown = self.cursor.slice(name.clone());
+        self.problem(TypeError::new(
+            "type-arguments",
+            span,
+            format!("`{shown}` takes {wanted}"),
+        ))
+    }
+
+    /// Reads a list in brackets, a last comma allowed; `None` when any item of it has a problem.
+    pub(super) fn arguments<T>(
+        &mut self,
+        name: &Range<usize>,
+        mut item: impl FnMut(&mut Self) -> Option<T>,
+    ) -> Option<Arguments<T>> {
+        let Some((inner, span)) = self.cursor.enter("(") else {
+            return Some(Arguments {
+                items: Vec::new(),
+                span: name.clone(),
+            });
+        };
+        let behind = std::mem::replace(&mut self.cursor, inner);
+        let (mut items, mut is_sound) = (Vec::new(), true);
+        while !self.cursor.is_done() {
+            let start = self.cursor.here().start;
+            let value = item(self);
+            if value.is_some() && !self.cursor.is_done() && !self.cursor.is_sign(',') {
+                is_sound = false;
+                self.unexpected_in_list();
+            }
+            match value {
+                Some(value) => items.push((value, self.cursor.since(start))),
+                None => is_sound = false,
+            }
+            self.cursor.skip_to_comma();
+            self.cursor.eat_sign(',');
+        }
+        self.cursor = behind;
+        is_sound.then_some(Arguments { items, span })
+    }
+
+    fn unexpected_in_list(&mut self) {
+        let mut problem = self.cursor.expected("`,` or `)`");
+        if self.cursor.is_keyword(0, "NULL") {
+            problem = problem.help("inside of a type, NULL is written as `Nullable(…)`");
+        } else if self
+            .cursor
+            .word()
+            .is_some_and(|word| RESERVED.iter().any(|known| known.eq_ignore_ascii_case(word)))
+        {
+            problem = problem.help("only the column as a whole takes modifiers, behind its type");
+        }
+        self.problems.push(problem);
+    }
+}

@@ -1,0 +1,162 @@
+//! The type of a column, free of how it was written.
+
+use std::fmt::{self, Display, Formatter, Write};
+
+/// A ClickHouse type.
+///
+/// It prints as ClickHouse prints it in `system.columns`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Type {
+    String,
+    /// Its length in bytes.
+    FixedString(u32),
+    Int {
+        bits: u16,
+        signed: bool,
+    },
+    /// 32 or 64 bits.
+    Float(u8),
+    BFloat16,
+    Bool,
+    /// `precision` digits, `scale` of them behind the point.
+    Decimal {
+        precision: u8,
+        scale: u8,
+    },
+    Date,
+    Date32,
+    /// Its time zone; the server's without one.
+    DateTime(Option<String>),
+    /// Digits of a second's fraction, and the time zone; the server's without one.
+    DateTime64(u8, Option<String>),
+    Uuid,
+    Ipv4,
+    Ipv6,
+    /// 8 or 16 bits; the values in the order of their numbers.
+    Enum {
+        bits: u8,
+        values: Vec<(String, i16)>,
+    },
+    LowCardinality(Box<Self>),
+    Nullable(Box<Self>),
+    Array(Box<Self>),
+    Map(Box<Self>, Box<Self>),
+    /// Either all elements have names or none has.
+    Tuple(Vec<(Option<String>, Self)>),
+    Nested(Vec<(String, Self)>),
+}
+
+impl Display for Type {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::String => f.write_str("String"),
+            Self::FixedString(length) => write!(f, "FixedString({length})"),
+            Self::Int { bits, signed } => write!(f, "{}Int{bits}", if *signed { "" } else { "U" }),
+            Self::Float(bits) => write!(f, "Float{bits}"),
+            Self::BFloat16 => f.write_str("BFloat16"),
+            Self::Bool => f.write_str("Bool"),
+            Self::Decimal { precision, scale } => write!(f, "Decimal({precision}, {scale})"),
+            Self::Date => f.write_str("Date"),
+            Self::Date32 => f.write_str("Date32"),
+            Self::DateTime(None) => f.write_str("DateTime"),
+            Self::DateTime(Some(zone)) => write!(f, "DateTime({})", quote_text(zone)),
+            Self::DateTime64(digits, None) => write!(f, "DateTime64({digits})"),
+            Self::DateTime64(digits, Some(zone)) => write!(f, "DateTime64({digits}, {})", quote_text(zone)),
+            Self::Uuid => f.write_str("UUID"),
+            Self::Ipv4 => f.write_str("IPv4"),
+            Self::Ipv6 => f.write_str("IPv6"),
+            Self::Enum { bits, values } => {
+                write!(f, "Enum{bits}(")?;
+                list(f, values, |f, (name, value)| {
+                    write!(f, "{} = {value}", quote_text(name))
+                })
+            }
+            Self::LowCardinality(inner) => write!(f, "LowCardinality({inner})"),
+            Self::Nullable(inner) => write!(f, "Nullable({inner})"),
+            Self::Array(inner) => write!(f, "Array({inner})"),
+            Self::Map(key, value) => write!(f, "Map({key}, {value})"),
+            Self::Tuple(elements) => {
+                f.write_str("Tuple(")?;
+                list(f, elements, |f, (name, ty)| match name {
+                    Some(name) => write!(f, "{} {ty}", quote_name(name)),
+                    None => ty.fmt(f),
+                })
+            }
+            Self::Nested(elements) => {
+                f.write_str("Nested(")?;
+                list(f, elements, |f, (name, ty)| write!(f, "{} {ty}", quote_name(name)))
+            }
+        }
+    }
+}
+
+/// Writes the rest of an argument list, the closing bracket included.
+fn list<T>(f: &mut Formatter<'_>, items: &[T], item: impl Fn(&mut Formatter<'_>, &T) -> fmt::Result) -> fmt::Result {
+    for (index, value) in items.iter().enumerate() {
+        if index > 0 {
+            f.write_str(", ")?;
+        }
+        item(f, value)?;
+    }
+    f.write_char(')')
+}
+
+/// Words that ClickHouse quotes in a name although they look like one; capitals do not count.
+const QUOTED_WORDS: [&str; 7] = ["all", "distinct", "from", "null", "select", "table", "values"];
+
+/// Returns `name` as SQL has it: in backquotes where ClickHouse itself would put them.
+pub(crate) fn quote_name(name: &str) -> String {
+    let is_plain = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    if is_plain && !QUOTED_WORDS.iter().any(|word| word.eq_ignore_ascii_case(name)) {
+        name.to_owned()
+    } else {
+        quote(name, '`')
+    }
+}
+
+/// Returns `text` as an SQL string, escaped as ClickHouse does it.
+pub(crate) fn quote_text(text: &str) -> String {
+    quote(text, '\'')
+}
+
+fn quote(text: &str, mark: char) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push(mark);
+    for c in text.chars() {
+        match c {
+            '\x08' => quoted.push_str("\\b"),
+            '\x0c' => quoted.push_str("\\f"),
+            '\n' => quoted.push_str("\\n"),
+            '\r' => quoted.push_str("\\r"),
+            '\t' => quoted.push_str("\\t"),
+            '\0' => quoted.push_str("\\0"),
+            '\\' => quoted.push_str("\\\\"),
+            _ if c == mark => quoted.extend(['\\', mark]),
+            _ => quoted.push(c),
+        }
+    }
+    quoted.push(mark);
+    quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_quoted_where_clickhouse_quotes_them() {
+        for plain in ["a", "_", "A1_", "String", "true", "key"] {
+            assert_eq!(quote_name(plain), plain);
+        }
+        for odd in ["", "1a", "a b", "a.b", "a$", "и", "NULL", "Select", "values"] {
+            assert_eq!(quote_name(odd), format!("`{odd}`"));
+        }
+        assert_eq!(quote_name("a`b'\\"), r"`a\`b'\\`");
+    }
+
+    #[test]
+    fn text_keeps_what_needs_no_escape() {
+        assert_eq!(quote_text("it's\n`\"\u{1}я"), "'it\\'s\\n`\"\u{1}я'");
+    }
+}

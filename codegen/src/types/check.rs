@@ -1,0 +1,216 @@
+//! The rules that ClickHouse 26.7 enforces when a table is created, with its default settings: one function each.
+//!
+//! Each takes what is to be judged and its bytes in the text, and gives the problem where the rule is broken.
+
+use std::ops::Range;
+
+use jiff::tz::TimeZone;
+
+use super::{ast::Type, error::TypeError, suggest};
+
+type Rule = Result<(), TypeError>;
+
+/// ClickHouse refuses longer ones by default, as it reads and writes their padding with each row
+/// (`allow_suspicious_fixed_string_types`).
+const MAX_FIXED_STRING_BYTES: u64 = 256;
+const MAX_DECIMAL_PRECISION: u64 = 76;
+const MAX_DATE_TIME64_DIGITS: u64 = 9;
+
+pub(super) fn fixed_string_length(bytes: u64, span: &Range<usize>) -> Rule {
+    match bytes {
+        0 => Err(TypeError::new(
+            "type-range",
+            span.clone(),
+            "a FixedString has at least one byte",
+        )),
+        1..=MAX_FIXED_STRING_BYTES => Ok(()),
+        _ => Err(TypeError::new(
+            "type-range",
+            span.clone(),
+            format!("ClickHouse refuses a FixedString of more than {MAX_FIXED_STRING_BYTES} bytes"),
+        )
+        .help("use `String`, whose values are as long as they need to be")),
+    }
+}
+
+pub(super) fn decimal_precision(precision: u64, span: &Range<usize>) -> Rule {
+    if (1..=MAX_DECIMAL_PRECISION).contains(&precision) {
+        return Ok(());
+    }
+    let message = format!("a Decimal's precision is from 1 to {MAX_DECIMAL_PRECISION}, not {precision}");
+    Err(TypeError::new("type-range", span.clone(), message))
+}
+
+pub(super) fn decimal_scale(scale: u64, precision: u64, span: &Range<usize>) -> Rule {
+    if scale <= precision {
+        return Ok(());
+    }
+    let message = format!("a Decimal of {precision} digits cannot have {scale} of them behind the point");
+    Err(TypeError::new("type-range", span.clone(), message))
+}
+
+pub(super) fn date_time64_digits(digits: u64, span: &Range<usize>) -> Rule {
+    if digits <= MAX_DATE_TIME64_DIGITS {
+        return Ok(());
+    }
+    let message = format!("a DateTime64's precision is from 0 to {MAX_DATE_TIME64_DIGITS}, not {digits}");
+    Err(TypeError::new("type-range", span.clone(), message).help("9 is nanoseconds"))
+}
+
+/// Capitals count in ClickHouse and not in our time zone database. Names of files that are no zones of the IANA
+/// (`localtime`, `posixrules`, `posix/…`) are refused here, although ClickHouse takes what its machine has.
+pub(super) fn time_zone(name: &str, span: &Range<usize>) -> Rule {
+    let problem = || {
+        TypeError::new(
+            "unknown-time-zone",
+            span.clone(),
+            format!("there is no time zone `{name}`"),
+        )
+    };
+    if name.is_empty() {
+        return Ok(());
+    }
+    let zone = TimeZone::get(name).map_err(|_| {
+        let known: Vec<_> = jiff::tz::db()
+            .available()
+            .map(|known| known.as_str().to_owned())
+            .collect();
+        problem().did_you_mean(suggest::closest(name, known.iter().map(String::as_str)))
+    })?;
+    match zone.iana_name() {
+        Some(known) if known != name && known.eq_ignore_ascii_case(name) => Err(problem().did_you_mean(Some(known))),
+        Some(_) => Ok(()),
+        None => Err(problem()),
+    }
+}
+
+pub(super) fn enum_is_not_empty(count: usize, span: &Range<usize>) -> Rule {
+    if count > 0 {
+        return Ok(());
+    }
+    Err(
+        TypeError::new("enum-empty", span.clone(), "an enum has at least one value")
+            .help("write `Enum('first', 'second')`"),
+    )
+}
+
+pub(super) fn enum_range(name: &str, value: i64, bits: u8, span: &Range<usize>) -> Result<i16, TypeError> {
+    let fitting = if bits == 8 {
+        i8::try_from(value).ok().map(i16::from)
+    } else {
+        i16::try_from(value).ok()
+    };
+    fitting.ok_or_else(|| {
+        let problem = TypeError::new(
+            "enum-range",
+            span.clone(),
+            format!("an Enum{bits} cannot hold `{name}` = {value}"),
+        );
+        if i16::try_from(value).is_ok() {
+            problem.help("use `Enum16`")
+        } else {
+            problem.help(format!("its numbers are from {} to {}", i16::MIN, i16::MAX))
+        }
+    })
+}
+
+pub(super) fn nested_is_not_empty(count: usize, span: &Range<usize>) -> Rule {
+    if count > 0 {
+        return Ok(());
+    }
+    Err(
+        TypeError::new("nested-empty", span.clone(), "a Nested has at least one element")
+            .help("write `Nested(name Type)`"),
+    )
+}
+
+pub(super) fn nullable(inner: &Type, span: &Range<usize>) -> Rule {
+    let problem = TypeError::new(
+        "nullable-inner",
+        span.clone(),
+        format!("`{inner}` cannot be inside Nullable"),
+    );
+    match inner {
+        Type::LowCardinality(of) if !matches!(**of, Type::Nullable(_)) => {
+            Err(problem.help(format!("the other way round: `LowCardinality(Nullable({of}))`")))
+        }
+        Type::Nullable(_) => Err(problem.help("once is enough")),
+        Type::LowCardinality(_) => Err(problem),
+        Type::Array(of) if nullable(of, span).is_ok() => Err(problem.help(format!(
+            "an array without elements stands for none; or `Array(Nullable({of}))`"
+        ))),
+        Type::Array(_) | Type::Map(..) | Type::Nested(_) => Err(problem.help("an empty one stands for none")),
+        Type::Tuple(_) => Err(problem.help("make its elements Nullable instead")),
+        _ => Ok(()),
+    }
+}
+
+/// UUID alone of the fixed types is let through; the others need `allow_suspicious_low_cardinality_types`.
+pub(super) fn low_cardinality(inner: &Type, span: &Range<usize>) -> Rule {
+    let of = if let Type::Nullable(of) = inner { of } else { inner };
+    match of {
+        Type::String | Type::FixedString(_) | Type::Uuid => Ok(()),
+        Type::Int { .. }
+        | Type::Float(_)
+        | Type::BFloat16
+        | Type::Bool
+        | Type::Date
+        | Type::Date32
+        | Type::DateTime(_)
+        | Type::Ipv4
+        | Type::Ipv6 => {
+            let message = format!("ClickHouse refuses `LowCardinality({inner})`, as it makes small values slower");
+            Err(TypeError::new("low-cardinality-inner", span.clone(), message).help(format!("use `{inner}` alone")))
+        }
+        _ => {
+            let message = format!("`{inner}` cannot be inside LowCardinality");
+            Err(
+                TypeError::new("low-cardinality-inner", span.clone(), message).help(match of {
+                    Type::Array(_) | Type::Map(..) | Type::Tuple(_) | Type::Nested(_) => {
+                        "put LowCardinality around the strings in it".to_owned()
+                    }
+                    _ => format!("use `{inner}` alone"),
+                }),
+            )
+        }
+    }
+}
+
+pub(super) fn map_key(key: &Type, span: &Range<usize>) -> Rule {
+    let is_nullable = match key {
+        Type::Nullable(_) => true,
+        Type::LowCardinality(of) => matches!(**of, Type::Nullable(_)),
+        _ => false,
+    };
+    if !is_nullable {
+        return Ok(());
+    }
+    Err(
+        TypeError::new("map-key", span.clone(), format!("the key of a Map cannot be `{key}`"))
+            .help("remove the Nullable"),
+    )
+}
+
+/// Names stand for all elements or for none, each once; `null` is what ClickHouse calls the subcolumn of a Nullable.
+pub(super) fn element_names<'a>(names: impl Iterator<Item = (Option<&'a str>, &'a Range<usize>)>) -> Rule {
+    let mut seen: Vec<Option<&str>> = Vec::new();
+    for (name, span) in names {
+        if seen.first().is_some_and(|first| first.is_some() != name.is_some()) {
+            let message = "either all elements of a Tuple have names or none has";
+            return Err(TypeError::new("element-names", span.clone(), message));
+        }
+        if let Some(name) = name {
+            if name == "null" {
+                let message =
+                    "an element cannot be called `null`, which is what ClickHouse keeps for the mask of a Nullable";
+                return Err(TypeError::new("element-names", span.clone(), message));
+            }
+            if seen.contains(&Some(name)) {
+                let message = format!("there are two elements called `{name}`");
+                return Err(TypeError::new("element-names", span.clone(), message));
+            }
+        }
+        seen.push(name);
+    }
+    Ok(())
+}

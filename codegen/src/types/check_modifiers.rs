@@ -1,0 +1,245 @@
+//! The rules that ClickHouse 26.7 enforces for a column's modifiers: one function each, as in `check`.
+
+use std::{net, ops::Range};
+
+use super::{
+    ast::Type,
+    declaration::DefaultKind,
+    error::TypeError,
+    lexer::{self, TokenKind},
+    literal::Literal,
+    suggest,
+};
+
+type Rule = Result<(), TypeError>;
+
+/// `system.codecs` of 26.7, with `Default`, which stands for the server's choice.
+const CODECS: [&str; 13] = [
+    "AES_128_GCM_SIV",
+    "AES_256_GCM_SIV",
+    "Default",
+    "Delta",
+    "DoubleDelta",
+    "FPC",
+    "GCD",
+    "Gorilla",
+    "LZ4",
+    "LZ4HC",
+    "NONE",
+    "T64",
+    "ZSTD",
+];
+
+/// Those that need `allow_experimental_codecs`.
+const EXPERIMENTAL_CODECS: [&str; 3] = ["ALP", "Quantized", "ZXC"];
+
+/// Each codec is one that ClickHouse has; capitals count.
+pub(super) fn codecs(list: &str, span: &Range<usize>) -> Rule {
+    let tokens = lexer::lex(list).unwrap_or_default();
+    let mut index = 0;
+    let mut is_first = true;
+    while let Some(token) = tokens.get(index) {
+        index += 1;
+        match &token.kind {
+            TokenKind::Sign(',') => is_first = true,
+            TokenKind::Open(close) => index = close + 1,
+            _ if is_first => {
+                is_first = false;
+                let name = match &token.kind {
+                    TokenKind::Quoted(name) => name,
+                    _ => &list[token.span.clone()],
+                };
+                codec(name, span.start + token.span.start..span.start + token.span.end)?;
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn codec(name: &str, span: Range<usize>) -> Rule {
+    if CODECS.contains(&name) {
+        return Ok(());
+    }
+    if EXPERIMENTAL_CODECS.contains(&name) {
+        return Err(TypeError::new(
+            "unknown-codec",
+            span,
+            format!("ClickHouse refuses the experimental codec `{name}`"),
+        ));
+    }
+    let problem = TypeError::new("unknown-codec", span, format!("ClickHouse has no codec `{name}`"));
+    Err(problem.did_you_mean(suggest::closest(name, CODECS)))
+}
+
+/// An ALIAS is stored nowhere, so nothing can be compressed.
+pub(super) fn codec_is_stored(kind: Option<DefaultKind>, span: &Range<usize>) -> Rule {
+    if kind != Some(DefaultKind::Alias) {
+        return Ok(());
+    }
+    Err(TypeError::new(
+        "modifier-conflict",
+        span.clone(),
+        "an ALIAS takes no CODEC, as it is not stored",
+    )
+    .help("remove the CODEC"))
+}
+
+/// ClickHouse would copy the default to each of the arrays that it makes of a Nested, none of which it then fits.
+pub(super) fn nested_has_no_default(ty: &Type, span: &Range<usize>) -> Rule {
+    if !matches!(ty, Type::Nested(_)) {
+        return Ok(());
+    }
+    Err(TypeError::new(
+        "default-misfit",
+        span.clone(),
+        "a Nested takes no default: each of its elements is an array of its own",
+    )
+    .help("remove the default; without values in the row, the arrays are empty"))
+}
+
+/// Refuses the literals that ClickHouse refuses when the table is created. It lets more through than one may want, `300`
+/// for an Int8 (which becomes 44) among it: that is then ClickHouse's to compute.
+pub(super) fn default_fits(ty: &Type, literal: &Literal, span: &Range<usize>) -> Rule {
+    let misfit = |message: String| TypeError::new("default-misfit", span.clone(), message);
+    match (ty, literal) {
+        (Type::LowCardinality(inner), _) => default_fits(inner, literal, span),
+        // ClickHouse takes NULL instead of a text that it cannot read.
+        (Type::Nullable(_), Literal::Null | Literal::Text(_)) => Ok(()),
+        (Type::Nullable(inner), _) => default_fits(inner, literal, span),
+        (_, Literal::Null) => {
+            Err(misfit(format!("the default of `{ty}` cannot be NULL")).help(format!("make the type `Nullable({ty})`")))
+        }
+        (Type::Array(of), Literal::Array(items)) => items.iter().try_for_each(|item| default_fits(of, item, span)),
+        (Type::Array(_), Literal::Text(text)) if text.starts_with('[') => Ok(()),
+        (Type::Tuple(elements), Literal::Tuple(items)) if elements.len() == items.len() => elements
+            .iter()
+            .zip(items)
+            .try_for_each(|((_, ty), item)| default_fits(ty, item, span)),
+        (Type::Tuple(_), Literal::Text(text)) if text.starts_with('(') => Ok(()),
+        (Type::Map(..), Literal::Array(_)) => Ok(()),
+        (Type::Map(..), Literal::Text(text)) if text.starts_with('{') => Ok(()),
+        (Type::Map(..), _) => {
+            Err(misfit(format!("the default of `{ty}` has to be a map")).help("write `map('key', value)`"))
+        }
+        (Type::Array(_), _) => Err(misfit(format!("the default of `{ty}` has to be an array")).help("write `[…]`")),
+        (Type::Tuple(elements), _) => Err(misfit(format!(
+            "the default of `{ty}` has to be a tuple of {} values",
+            elements.len()
+        ))
+        .help("write `tuple(…)`")),
+        // Anything becomes a String.
+        (Type::String, _) => Ok(()),
+        (_, Literal::Array(_) | Literal::Tuple(_)) => {
+            Err(misfit(format!("the default of `{ty}` has to be a single value")))
+        }
+        (Type::Enum { values, .. }, Literal::Text(text)) if !values.iter().any(|(name, _)| name == text) => {
+            let problem = misfit(format!("`{text}` is not among the values of this enum"));
+            Err(problem.did_you_mean(suggest::closest(text, values.iter().map(|(name, _)| name.as_str()))))
+        }
+        (Type::Enum { values, .. }, Literal::Number(number))
+            if number
+                .parse()
+                .is_ok_and(|number: i128| !values.iter().any(|(_, value)| i128::from(*value) == number)) =>
+        {
+            Err(misfit(format!("{number} is not among the numbers of this enum")))
+        }
+        (Type::FixedString(length), Literal::Text(text)) if text.len() > *length as usize => Err(misfit(format!(
+            "this default is {} bytes long, and `{ty}` holds {length}",
+            text.len()
+        ))),
+        (Type::FixedString(_), Literal::Number(_) | Literal::Bool(_)) => {
+            Err(misfit(format!("the default of `{ty}` has to be a text")).help("write it between single quotes"))
+        }
+        (Type::Uuid | Type::Ipv6, Literal::Number(_) | Literal::Bool(_)) => {
+            Err(misfit(format!("the default of `{ty}` has to be a text")).help("write it between single quotes"))
+        }
+        (_, Literal::Text(text)) if !is_readable(ty, text) => Err(misfit(format!(
+            "the default `{}` cannot be read as `{ty}`",
+            text.escape_debug()
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Whether ClickHouse may be able to read the text as the type; false only where it surely is not.
+fn is_readable(ty: &Type, text: &str) -> bool {
+    match ty {
+        Type::Int { signed, .. } => {
+            let digits = text
+                .strip_prefix('+')
+                .or_else(|| text.strip_prefix('-').filter(|_| *signed))
+                .unwrap_or(text);
+            !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
+        }
+        Type::Uuid => {
+            text.bytes()
+                .filter(|byte| *byte != b'-')
+                .all(|byte| byte.is_ascii_hexdigit())
+                && text.len() >= 32
+        }
+        Type::Ipv4 => text.parse::<net::Ipv4Addr>().is_ok(),
+        Type::Ipv6 => text.parse::<net::IpAddr>().is_ok(),
+        Type::Float(_) | Type::BFloat16 | Type::Decimal { .. } => {
+            text.starts_with(|c: char| c.is_ascii_digit() || "+-.iInN".contains(c))
+        }
+        Type::Date | Type::Date32 | Type::DateTime(_) | Type::DateTime64(..) => {
+            text.starts_with(|c: char| c.is_ascii_digit() || c == '-' || c == '.')
+        }
+        Type::Bool => !text.is_empty(),
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+
+    use super::super::parse;
+
+    /// The message about a declaration, and what of it is underlined.
+    fn refusal(text: &str) -> (String, &str) {
+        let problems = parse(text).unwrap_err();
+        assert_eq!(problems.len(), 1, "{text}: {problems:?}");
+        (problems[0].message.clone(), &text[problems[0].span.clone()])
+    }
+
+    #[test]
+    fn a_codec_has_to_be_known() {
+        assert_eq!(
+            refusal("Int8 CODEC(Delta(1), lz4)"),
+            ("ClickHouse has no codec `lz4`".into(), "lz4")
+        );
+        assert_eq!(
+            parse("Int8 CODEC(lz4)").unwrap_err()[0].help.as_deref(),
+            Some("did you mean `LZ4`?")
+        );
+        assert!(parse("Int8 CODEC(Delta(1), `ZSTD`(3))").is_ok());
+    }
+
+    #[test]
+    fn an_alias_is_not_compressed() {
+        assert_eq!(refusal("Int8 ALIAS k CODEC(LZ4)").1, "LZ4");
+    }
+
+    #[test]
+    fn an_enum_s_default_is_one_of_its_values() {
+        let problem = &parse("Enum8('open', 'click') DEFAULT 'opne'").unwrap_err()[0];
+        assert_eq!(problem.message, "`opne` is not among the values of this enum");
+        assert_eq!(problem.help.as_deref(), Some("did you mean `open`?"));
+        assert_eq!(refusal("Enum8('a') DEFAULT 5").1, "5");
+    }
+
+    #[test]
+    fn a_default_that_cannot_be_read_is_refused_at_its_place() {
+        assert_eq!(refusal("Array(Int8) DEFAULT [1, 'x']").1, "[1, 'x']");
+        assert_eq!(
+            refusal("Int8 DEFAULT [1]").0,
+            "the default of `Int8` has to be a single value"
+        );
+        assert_eq!(
+            refusal("Int8 NOT NULL DEFAULT NULL").0,
+            "the default of `Int8` cannot be NULL"
+        );
+    }
+}

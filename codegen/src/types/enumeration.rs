@@ -1,0 +1,116 @@
+//! The values of an Enum: read, numbered as ClickHouse numbers them, sorted by their numbers.
+
+use std::{collections::HashMap, ops::Range};
+
+use super::{arguments::Argument, ast::Type, check, error::TypeError, grammar::Grammar, lexer::TokenKind, literal};
+
+/// `'name'` or `'name' = number`.
+pub(super) struct Element {
+    name: String,
+    value: Option<i64>,
+}
+
+/// Reads one element.
+pub(super) fn element(grammar: &mut Grammar<'_>) -> Option<Element> {
+    let name = grammar.text("the name of an enum value")?;
+    if !grammar.cursor.eat_sign('=') {
+        return Some(Element { name, value: None });
+    }
+    // `==` is the same operator to ClickHouse.
+    grammar.cursor.eat_sign('=');
+    let start = grammar.cursor.here().start;
+    let is_negative = grammar.cursor.eat_sign('-');
+    if !is_negative {
+        grammar.cursor.eat_sign('+');
+    }
+    let Some(token) = grammar.cursor.peek().filter(|token| token.kind == TokenKind::Number) else {
+        grammar.problems.push(grammar.cursor.expected("a whole number"));
+        return None;
+    };
+    grammar.cursor.next();
+    // A number too large for an i64 is too large for any enum: the largest one stands for it.
+    let written = grammar.cursor.slice(token.span.clone());
+    match literal::whole_number(written).map(|value| i64::try_from(value).unwrap_or(i64::MAX)) {
+        Some(value) => Some(Element {
+            name,
+            value: Some(if is_negative { -value } else { value }),
+        }),
+        None => {
+            let span = grammar.cursor.since(start);
+            let message = format!("an enum value is a whole number, not `{written}`");
+            grammar.problems.push(TypeError::new("type-arguments", span, message));
+            None
+        }
+    }
+}
+
+/// Makes the type of its elements.
+///
+/// # Errors
+/// No elements, numbers for some of them only, names or numbers twice, and numbers that `bits` cannot hold.
+pub(super) fn number(
+    bits: Option<u8>,
+    elements: Vec<Argument<Element>>,
+    span: Range<usize>,
+) -> Result<Type, Vec<TypeError>> {
+    check::enum_is_not_empty(elements.len(), &span).map_err(|problem| vec![problem])?;
+    numbers_are_all_or_none(&elements).map_err(|problem| vec![problem])?;
+
+    let mut next = 1;
+    let numbered: Vec<(String, i64, Range<usize>)> = elements
+        .into_iter()
+        .map(|(Element { name, value }, span)| {
+            let value = value.unwrap_or(next);
+            next = value.saturating_add(1);
+            (name, value, span)
+        })
+        .collect();
+    // Without bits, the values choose them; what does not fit 16 is then refused as too large for 16.
+    let bits = bits.unwrap_or_else(|| {
+        let fits_8 = numbered.iter().all(|(_, value, _)| i8::try_from(*value).is_ok());
+        if fits_8 { 8 } else { 16 }
+    });
+
+    let (mut names, mut taken) = (HashMap::new(), HashMap::new());
+    let (mut values, mut problems) = (Vec::with_capacity(numbered.len()), Vec::new());
+    for (name, value, span) in &numbered {
+        match check::enum_range(name, *value, bits, span) {
+            Ok(value) => values.push((name.clone(), value)),
+            Err(problem) => problems.push(problem),
+        }
+        if names.insert(name.as_str(), *value).is_some() {
+            problems.push(TypeError::new(
+                "enum-duplicate",
+                span.clone(),
+                format!("the name `{name}` stands twice in this enum"),
+            ));
+        } else if let Some(other) = taken.insert(*value, name) {
+            let message = format!("`{name}` has the same number {value} as `{other}`");
+            problems.push(TypeError::new("enum-duplicate", span.clone(), message));
+        }
+    }
+    if problems.is_empty() {
+        values.sort_by_key(|(_, value)| *value);
+        Ok(Type::Enum { bits, values })
+    } else {
+        Err(problems)
+    }
+}
+
+/// The first element may have a number for the others to count on from; after it, either all have one or none has.
+fn numbers_are_all_or_none(elements: &[Argument<Element>]) -> Result<(), TypeError> {
+    let Some((second, rest)) = elements.get(1..).and_then(<[_]>::split_first) else {
+        return Ok(());
+    };
+    match rest
+        .iter()
+        .find(|(element, _)| element.value.is_some() != second.0.value.is_some())
+    {
+        None => Ok(()),
+        Some((_, span)) => {
+            let message = "some values of this enum have a number and some have none";
+            Err(TypeError::new("enum-numbers", span.clone(), message)
+                .help("give each value its number; or none but the first, and ClickHouse counts on from it"))
+        }
+    }
+}

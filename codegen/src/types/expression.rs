@@ -1,0 +1,200 @@
+//! Where an SQL expression ends: it is not understood, only told apart from the modifier behind it.
+//!
+//! A modifier's keyword is one only where an operand has just ended: in `DEFAULT a + comment COMMENT 'x'`, the first
+//! `comment` is a column.
+
+use std::ops::Range;
+
+use super::{cursor::Cursor, lexer::TokenKind};
+
+/// Words that stand between or before operands, or hold a CASE together. The word behind one of them is an operand.
+const OPERATORS: [&str; 24] = [
+    "AND", "ANY", "BETWEEN", "BY", "CASE", "DISTINCT", "DIV", "ELSE", "ESCAPE", "FROM", "GLOBAL", "ILIKE", "IN",
+    "INTERVAL", "IS", "LIKE", "MOD", "NOT", "OR", "OVER", "REGEXP", "THEN", "WHEN", "XOR",
+];
+
+/// The modifiers of a column, each by its first word.
+pub(super) const MODIFIERS: [&str; 14] = [
+    "ALIAS",
+    "AUTO_INCREMENT",
+    "CODEC",
+    "COLLATE",
+    "COMMENT",
+    "DEFAULT",
+    "EPHEMERAL",
+    "MATERIALIZED",
+    "NOT",
+    "NULL",
+    "PRIMARY",
+    "SETTINGS",
+    "STATISTICS",
+    "TTL",
+];
+
+/// Steps over the expression that begins here and returns its bytes; `None` where a modifier stands in its place, or nothing.
+pub(super) fn skip(cursor: &mut Cursor<'_>) -> Option<Range<usize>> {
+    if cursor.is_done() || is_modifier_with_its_own(cursor) {
+        return None;
+    }
+    let first = cursor.at();
+    let start = cursor.here().start;
+    // Whether an operand has just ended, and whether one more word may follow it: `INTERVAL 1 DAY`, `DATE '2020-01-01'`.
+    let (mut is_complete, mut has_unit, mut after_word) = (false, false, false);
+    while let Some(token) = cursor.peek() {
+        match &token.kind {
+            TokenKind::Sign(',' | ';') => break,
+            TokenKind::Sign(_) => {
+                is_complete = false;
+                after_word = false;
+            }
+            TokenKind::Word => {
+                let word = cursor.word().unwrap_or_default();
+                let is = |known: &&str| known.eq_ignore_ascii_case(word);
+                if is_complete && is_modifier(cursor) {
+                    break;
+                } else if OPERATORS.iter().any(|known| is(&known)) {
+                    has_unit |= word.eq_ignore_ascii_case("INTERVAL");
+                    is_complete = false;
+                    after_word = false;
+                } else if !is_complete || word.eq_ignore_ascii_case("END") {
+                    is_complete = true;
+                    after_word = true;
+                } else if has_unit {
+                    has_unit = false;
+                    after_word = false;
+                } else {
+                    break;
+                }
+            }
+            TokenKind::Text(_) | TokenKind::Number | TokenKind::Quoted(_) => {
+                if is_complete && !after_word {
+                    break;
+                }
+                is_complete = true;
+                after_word = false;
+            }
+            // A call's, an index's, or the whole operand's.
+            TokenKind::Open(_) => {
+                is_complete = true;
+                after_word = false;
+            }
+            TokenKind::Close => break,
+        }
+        cursor.skip();
+    }
+    (cursor.at() > first).then(|| cursor.since(start))
+}
+
+/// Returns whether a modifier may begin with the word.
+pub(super) fn is_modifier_word(word: &str) -> bool {
+    MODIFIERS.iter().any(|modifier| modifier.eq_ignore_ascii_case(word))
+}
+
+/// Returns whether the word here begins a modifier, if it is no operand.
+fn is_modifier(cursor: &Cursor<'_>) -> bool {
+    let Some(word) = cursor.word() else {
+        return false;
+    };
+    match MODIFIERS.iter().find(|modifier| modifier.eq_ignore_ascii_case(word)) {
+        Some(&"NOT") => cursor.is_keyword(1, "NULL"),
+        Some(&"PRIMARY") => cursor.is_keyword(1, "KEY"),
+        found => found.is_some(),
+    }
+}
+
+/// Returns whether the word here, where an operand is expected, is more likely a modifier, because what follows is the
+/// modifier's own.
+fn is_modifier_with_its_own(cursor: &Cursor<'_>) -> bool {
+    let Some(word) = cursor.word() else {
+        return false;
+    };
+    let next = cursor.peek_nth(1).map(|token| &token.kind);
+    match word.to_ascii_uppercase().as_str() {
+        "COMMENT" => matches!(next, Some(TokenKind::Text(_))),
+        "CODEC" | "STATISTICS" | "SETTINGS" => cursor.is_open(1, "("),
+        "PRIMARY" => cursor.is_keyword(1, "KEY"),
+        "NOT" => cursor.is_keyword(1, "NULL"),
+        "ALIAS" | "DEFAULT" | "EPHEMERAL" | "MATERIALIZED" | "TTL" => {
+            matches!(
+                next,
+                Some(TokenKind::Word | TokenKind::Quoted(_) | TokenKind::Number | TokenKind::Text(_))
+            ) && !cursor.word_nth(1).is_some_and(|word| {
+                OPERATORS
+                    .iter()
+                    .chain(&MODIFIERS)
+                    .any(|known| known.eq_ignore_ascii_case(word))
+            })
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+
+    use super::{super::lexer::lex, *};
+
+    /// What of `text` is the expression.
+    fn expression(text: &str) -> &str {
+        let tokens = lex(text).unwrap();
+        skip(&mut Cursor::new(text, &tokens)).map_or("", |span| &text[span])
+    }
+
+    #[test]
+    fn an_expression_ends_before_a_modifier() {
+        for whole in [
+            "-1",
+            "'x'",
+            "now64(3)",
+            "a + comment",
+            "codec",
+            "t.comment + 1",
+            "k IS NOT NULL",
+            "k IS NULL",
+            "k IS NOT DISTINCT FROM 5",
+            "k NOT IN (1, 2)",
+            "NOT k",
+            "NULL",
+            "CASE WHEN a THEN NULL ELSE 3 END",
+            "d + INTERVAL 1 DAY",
+            "d + INTERVAL (k) DAY + INTERVAL 1 MONTH",
+            "DATE '2020-01-01'",
+            "k::Nullable(UInt64)",
+            "arrayMap(x -> x + 1, [1])[1]",
+            "k ? 1 : 2",
+            "k BETWEEN 1 AND 5",
+        ] {
+            for behind in [
+                "",
+                "COMMENT 'x'",
+                "CODEC(ZSTD)",
+                "NOT NULL",
+                "NULL",
+                "TTL d",
+                "PRIMARY KEY",
+                "comment 'x'",
+            ] {
+                let text = format!("{whole} {behind}");
+                assert_eq!(expression(&text), whole, "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_expression_ends_before_a_stranger() {
+        assert_eq!(expression("5 foo"), "5");
+        assert_eq!(expression("'x' COMENT 'y'"), "'x'");
+        assert_eq!(expression("5, 6"), "5");
+        assert_eq!(expression("5 6"), "5");
+    }
+
+    #[test]
+    fn a_modifier_is_no_expression() {
+        for text in ["", "COMMENT 'x'", "CODEC(LZ4)", "PRIMARY KEY", "TTL d + 1", "DEFAULT 5"] {
+            assert_eq!(expression(text), "", "{text}");
+        }
+        assert_eq!(expression("comment"), "comment");
+        assert_eq!(expression("ttl + 1"), "ttl + 1");
+    }
+}

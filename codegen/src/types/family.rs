@@ -1,0 +1,417 @@
+//! The type families of ClickHouse 26.7 and their SQL aliases, as its `system.data_type_families` lists them.
+
+use super::suggest;
+
+/// What a type's name says, before its arguments are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Family {
+    String,
+    FixedString,
+    Int {
+        bits: u16,
+        signed: bool,
+    },
+    Float {
+        bits: u8,
+    },
+    BFloat16,
+    Bool,
+    /// Precision and scale are its arguments.
+    Decimal,
+    /// Only the scale is its argument.
+    DecimalOf {
+        precision: u8,
+    },
+    Date,
+    Date32,
+    /// A DateTime, or a DateTime64 when its first argument is a precision.
+    DateTime,
+    /// A DateTime that takes no precision.
+    DateTime32,
+    DateTime64,
+    Uuid,
+    Ipv4,
+    Ipv6,
+    /// Without bits, the values choose them.
+    Enum {
+        bits: Option<u8>,
+    },
+    LowCardinality,
+    Nullable,
+    Array,
+    Map,
+    Tuple,
+    Nested,
+    /// The type of `NULL`, which no table may hold.
+    Nothing,
+    /// ClickHouse has it, Rowmill does not have it yet.
+    NotDone,
+}
+
+/// Whether capitals count in a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Case {
+    Exact,
+    Any,
+}
+use Case::{Any, Exact};
+
+const FAMILIES: &[(&str, Case, Family)] = &[
+    ("Array", Exact, Family::Array),
+    ("BFloat16", Exact, Family::BFloat16),
+    ("Bool", Any, Family::Bool),
+    ("Date", Any, Family::Date),
+    ("Date32", Any, Family::Date32),
+    ("DateTime", Any, Family::DateTime),
+    ("DateTime32", Any, Family::DateTime32),
+    ("DateTime64", Any, Family::DateTime64),
+    ("Decimal", Any, Family::Decimal),
+    ("Decimal128", Any, Family::DecimalOf { precision: 38 }),
+    ("Decimal256", Any, Family::DecimalOf { precision: 76 }),
+    ("Decimal32", Any, Family::DecimalOf { precision: 9 }),
+    ("Decimal64", Any, Family::DecimalOf { precision: 18 }),
+    ("Enum", Any, Family::Enum { bits: None }),
+    ("Enum16", Exact, Family::Enum { bits: Some(16) }),
+    ("Enum8", Exact, Family::Enum { bits: Some(8) }),
+    ("FixedString", Exact, Family::FixedString),
+    ("Float32", Exact, Family::Float { bits: 32 }),
+    ("Float64", Exact, Family::Float { bits: 64 }),
+    ("IPv4", Exact, Family::Ipv4),
+    ("IPv6", Exact, Family::Ipv6),
+    (
+        "Int128",
+        Exact,
+        Family::Int {
+            bits: 128,
+            signed: true,
+        },
+    ),
+    ("Int16", Exact, Family::Int { bits: 16, signed: true }),
+    (
+        "Int256",
+        Exact,
+        Family::Int {
+            bits: 256,
+            signed: true,
+        },
+    ),
+    ("Int32", Exact, Family::Int { bits: 32, signed: true }),
+    ("Int64", Exact, Family::Int { bits: 64, signed: true }),
+    ("Int8", Exact, Family::Int { bits: 8, signed: true }),
+    ("LowCardinality", Exact, Family::LowCardinality),
+    ("Map", Exact, Family::Map),
+    ("Nested", Exact, Family::Nested),
+    ("Nothing", Exact, Family::Nothing),
+    ("Nullable", Exact, Family::Nullable),
+    ("String", Exact, Family::String),
+    ("Tuple", Exact, Family::Tuple),
+    (
+        "UInt128",
+        Exact,
+        Family::Int {
+            bits: 128,
+            signed: false,
+        },
+    ),
+    (
+        "UInt16",
+        Exact,
+        Family::Int {
+            bits: 16,
+            signed: false,
+        },
+    ),
+    (
+        "UInt256",
+        Exact,
+        Family::Int {
+            bits: 256,
+            signed: false,
+        },
+    ),
+    (
+        "UInt32",
+        Exact,
+        Family::Int {
+            bits: 32,
+            signed: false,
+        },
+    ),
+    (
+        "UInt64",
+        Exact,
+        Family::Int {
+            bits: 64,
+            signed: false,
+        },
+    ),
+    ("UInt8", Exact, Family::Int { bits: 8, signed: false }),
+    ("UUID", Exact, Family::Uuid),
+];
+
+/// Capitals count in none of them.
+const ALIASES: &[(&str, Family)] = &[
+    ("boolean", Family::Bool),
+    ("TIMESTAMP", Family::DateTime),
+    ("DEC", Family::Decimal),
+    ("FIXED", Family::Decimal),
+    ("NUMERIC", Family::Decimal),
+    ("ENUM", Family::Enum { bits: None }),
+    ("BINARY", Family::FixedString),
+    ("FLOAT", Family::Float { bits: 32 }),
+    ("REAL", Family::Float { bits: 32 }),
+    ("SINGLE", Family::Float { bits: 32 }),
+    ("DOUBLE", Family::Float { bits: 64 }),
+    ("DOUBLE PRECISION", Family::Float { bits: 64 }),
+    ("INET4", Family::Ipv4),
+    ("INET6", Family::Ipv6),
+    ("SMALLINT", Family::Int { bits: 16, signed: true }),
+    ("SMALLINT SIGNED", Family::Int { bits: 16, signed: true }),
+    ("INT", Family::Int { bits: 32, signed: true }),
+    ("INT SIGNED", Family::Int { bits: 32, signed: true }),
+    ("INTEGER", Family::Int { bits: 32, signed: true }),
+    ("INTEGER SIGNED", Family::Int { bits: 32, signed: true }),
+    ("MEDIUMINT", Family::Int { bits: 32, signed: true }),
+    ("MEDIUMINT SIGNED", Family::Int { bits: 32, signed: true }),
+    ("BIGINT", Family::Int { bits: 64, signed: true }),
+    ("BIGINT SIGNED", Family::Int { bits: 64, signed: true }),
+    ("SIGNED", Family::Int { bits: 64, signed: true }),
+    ("BYTE", Family::Int { bits: 8, signed: true }),
+    ("INT1", Family::Int { bits: 8, signed: true }),
+    ("INT1 SIGNED", Family::Int { bits: 8, signed: true }),
+    ("TINYINT", Family::Int { bits: 8, signed: true }),
+    ("TINYINT SIGNED", Family::Int { bits: 8, signed: true }),
+    ("BINARY LARGE OBJECT", Family::String),
+    ("BINARY VARYING", Family::String),
+    ("BLOB", Family::String),
+    ("BYTEA", Family::String),
+    ("CHAR", Family::String),
+    ("CHAR LARGE OBJECT", Family::String),
+    ("CHAR VARYING", Family::String),
+    ("CHARACTER", Family::String),
+    ("CHARACTER LARGE OBJECT", Family::String),
+    ("CHARACTER VARYING", Family::String),
+    ("CLOB", Family::String),
+    ("LONGBLOB", Family::String),
+    ("LONGTEXT", Family::String),
+    ("MEDIUMBLOB", Family::String),
+    ("MEDIUMTEXT", Family::String),
+    ("NATIONAL CHAR", Family::String),
+    ("NATIONAL CHAR VARYING", Family::String),
+    ("NATIONAL CHARACTER", Family::String),
+    ("NATIONAL CHARACTER LARGE OBJECT", Family::String),
+    ("NATIONAL CHARACTER VARYING", Family::String),
+    ("NCHAR", Family::String),
+    ("NCHAR LARGE OBJECT", Family::String),
+    ("NCHAR VARYING", Family::String),
+    ("NVARCHAR", Family::String),
+    ("TEXT", Family::String),
+    ("TINYBLOB", Family::String),
+    ("TINYTEXT", Family::String),
+    ("VARBINARY", Family::String),
+    ("VARCHAR", Family::String),
+    ("VARCHAR2", Family::String),
+    (
+        "SMALLINT UNSIGNED",
+        Family::Int {
+            bits: 16,
+            signed: false,
+        },
+    ),
+    (
+        "YEAR",
+        Family::Int {
+            bits: 16,
+            signed: false,
+        },
+    ),
+    (
+        "INT UNSIGNED",
+        Family::Int {
+            bits: 32,
+            signed: false,
+        },
+    ),
+    (
+        "INTEGER UNSIGNED",
+        Family::Int {
+            bits: 32,
+            signed: false,
+        },
+    ),
+    (
+        "MEDIUMINT UNSIGNED",
+        Family::Int {
+            bits: 32,
+            signed: false,
+        },
+    ),
+    (
+        "BIGINT UNSIGNED",
+        Family::Int {
+            bits: 64,
+            signed: false,
+        },
+    ),
+    (
+        "BIT",
+        Family::Int {
+            bits: 64,
+            signed: false,
+        },
+    ),
+    (
+        "SET",
+        Family::Int {
+            bits: 64,
+            signed: false,
+        },
+    ),
+    (
+        "UNSIGNED",
+        Family::Int {
+            bits: 64,
+            signed: false,
+        },
+    ),
+    ("INT1 UNSIGNED", Family::Int { bits: 8, signed: false }),
+    ("TINYINT UNSIGNED", Family::Int { bits: 8, signed: false }),
+];
+
+const NOT_DONE: &[(&str, Case)] = &[
+    ("AggregateFunction", Exact),
+    ("Dynamic", Exact),
+    ("GEOMETRY", Exact),
+    ("Geometry", Exact),
+    ("IntervalDay", Exact),
+    ("IntervalHour", Exact),
+    ("IntervalMicrosecond", Exact),
+    ("IntervalMillisecond", Exact),
+    ("IntervalMinute", Exact),
+    ("IntervalMonth", Exact),
+    ("IntervalNanosecond", Exact),
+    ("IntervalQuarter", Exact),
+    ("IntervalSecond", Exact),
+    ("IntervalWeek", Exact),
+    ("IntervalYear", Exact),
+    ("JSON", Any),
+    ("LineString", Exact),
+    ("MultiLineString", Exact),
+    ("MultiPolygon", Exact),
+    ("Point", Exact),
+    ("Polygon", Exact),
+    ("QBit", Exact),
+    ("Ring", Exact),
+    ("SimpleAggregateFunction", Exact),
+    ("Time", Any),
+    ("Time64", Any),
+    ("Variant", Exact),
+];
+
+/// First words of a name that may go on, and all that may follow, the longest first.
+const CONTINUED: &[(&[&str], &[&str])] = &[
+    (
+        &["NATIONAL"],
+        &[
+            "CHARACTER LARGE OBJECT",
+            "CHARACTER VARYING",
+            "CHAR VARYING",
+            "CHARACTER",
+            "CHAR",
+        ],
+    ),
+    (&["BINARY", "CHAR", "CHARACTER", "NCHAR"], &["LARGE OBJECT", "VARYING"]),
+    (&["DOUBLE"], &["PRECISION"]),
+    (
+        &["BIGINT", "INT", "INT1", "INTEGER", "MEDIUMINT", "SMALLINT", "TINYINT"],
+        SIGNS,
+    ),
+];
+
+/// What may follow a MySQL integer, even behind its display width: `INT(11) UNSIGNED`.
+pub(crate) const SIGNS: &[&str] = &["SIGNED", "UNSIGNED"];
+
+/// Returns the family that `name` stands for; of its words, one space between two.
+pub(crate) fn lookup(name: &str) -> Option<Family> {
+    let is = |known: &str, case| known == name || (case == Any && known.eq_ignore_ascii_case(name));
+    if let Some((.., family)) = FAMILIES.iter().find(|(known, case, _)| is(known, *case)) {
+        return Some(*family);
+    }
+    if let Some((_, family)) = ALIASES.iter().find(|(known, _)| is(known, Any)) {
+        return Some(*family);
+    }
+    NOT_DONE
+        .iter()
+        .any(|(known, case)| is(known, *case))
+        .then_some(Family::NotDone)
+}
+
+/// Returns what may follow `first` as part of the same name.
+pub(crate) fn continuations(first: &str) -> &'static [&'static str] {
+    let found = CONTINUED
+        .iter()
+        .find(|(words, _)| words.iter().any(|word| word.eq_ignore_ascii_case(first)));
+    found.map_or(&[], |(_, rest)| rest)
+}
+
+/// Returns the name that `unknown` is most likely meant to be; what Rowmill can do goes before what it cannot.
+pub(crate) fn closest(unknown: &str) -> Option<&'static str> {
+    let done = FAMILIES
+        .iter()
+        .map(|(name, ..)| *name)
+        .filter(|name| *name != "Nothing");
+    let aliases = ALIASES.iter().map(|(name, _)| *name);
+    suggest::closest(
+        unknown,
+        done.chain(aliases).chain(NOT_DONE.iter().map(|(name, _)| *name)),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn capitals_count_where_they_do_in_clickhouse() {
+        assert_eq!(lookup("datetime"), Some(Family::DateTime));
+        assert_eq!(lookup("varchar"), Some(Family::String));
+        assert_eq!(lookup("BOOLEAN"), Some(Family::Bool));
+        for unknown in ["string", "UINT8", "enum8", "array", "uuid", "float64"] {
+            assert_eq!(lookup(unknown), None, "{unknown}");
+        }
+    }
+
+    #[test]
+    fn an_alias_of_several_words_is_one_name() {
+        assert_eq!(
+            lookup("bigint unsigned"),
+            Some(Family::Int {
+                bits: 64,
+                signed: false
+            })
+        );
+        assert_eq!(lookup("National Character Varying"), Some(Family::String));
+        assert_eq!(lookup("bigint  unsigned"), None);
+    }
+
+    #[test]
+    fn each_continuation_makes_a_known_name() {
+        for (firsts, rests) in CONTINUED {
+            for name in firsts
+                .iter()
+                .flat_map(|first| rests.iter().map(move |rest| format!("{first} {rest}")))
+            {
+                assert!(lookup(&name).is_some(), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_slip_is_corrected_to_what_rowmill_can_do() {
+        assert_eq!(closest("string"), Some("String"));
+        assert_eq!(closest("Uint8"), Some("UInt8"));
+        assert_eq!(closest("LowCardinalty"), Some("LowCardinality"));
+        assert_eq!(closest("JSONB"), Some("JSON"));
+        assert_eq!(closest("Whatever"), None);
+    }
+}

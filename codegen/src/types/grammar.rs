@@ -1,0 +1,379 @@
+//! The grammar of types: tokens into a [`Type`], with the rules of `check` asked on the way.
+//!
+//! A type that has a problem becomes `None` with the problem noted; its neighbours are still read, so that one run finds
+//! the problems of all elements of a Tuple.
+
+use std::ops::Range;
+
+use super::{
+    arguments::Argument,
+    ast::Type,
+    check,
+    cursor::Cursor,
+    enumeration,
+    error::TypeError,
+    family::{self, Family},
+    lexer::{self, TokenKind},
+};
+
+/// ClickHouse itself stops at an AST of 1000 levels; nobody means more than this, and our stack is not endless.
+const MAX_DEPTH: usize = 100;
+
+/// Words that begin a modifier; as the name of a type, ClickHouse takes none of them, quoted or not.
+pub(super) const RESERVED: [&str; 12] = [
+    "ALIAS",
+    "AUTO",
+    "CODEC",
+    "COMMENT",
+    "DEFAULT",
+    "EPHEMERAL",
+    "MATERIALIZED",
+    "NOT",
+    "NULL",
+    "PRIMARY",
+    "SETTINGS",
+    "TTL",
+];
+
+/// Reads a type that stands alone.
+///
+/// # Errors
+/// Whatever is wrong with it, or follows it.
+pub(crate) fn parse_type(text: &str) -> Result<Type, Vec<TypeError>> {
+    let tokens = lexer::lex(text)?;
+    let mut grammar = Grammar::new(Cursor::new(text, &tokens));
+    let ty = grammar.data_type();
+    if ty.is_some() && !grammar.cursor.is_done() {
+        grammar.problems.push(grammar.cursor.expected("the end of the type"));
+    }
+    match ty {
+        Some(ty) if grammar.problems.is_empty() => Ok(ty),
+        _ => Err(grammar.problems),
+    }
+}
+
+/// What reads types from where `cursor` stands.
+pub(super) struct Grammar<'t> {
+    pub(super) cursor: Cursor<'t>,
+    pub(super) problems: Vec<TypeError>,
+    depth: usize,
+}
+
+impl<'t> Grammar<'t> {
+    pub(super) fn new(cursor: Cursor<'t>) -> Self {
+        Self {
+            cursor,
+            problems: Vec::new(),
+            depth: 0,
+        }
+    }
+
+    /// Reads the type that begins here; on `None`, the problem is noted and the cursor stands behind what is wrong.
+    pub(super) fn data_type(&mut self) -> Option<Type> {
+        let start = self.cursor.here().start;
+        let (family, mut name_span) = self.family()?;
+        if self.depth >= MAX_DEPTH {
+            self.cursor.enter("(");
+            let message = format!("types nest deeper than {MAX_DEPTH} levels here");
+            return self.problem(TypeError::new("type-too-deep", name_span, message));
+        }
+        self.depth += 1;
+        name_span.start = start;
+        let ty = self.of_family(family, &name_span);
+        self.depth -= 1;
+        ty
+    }
+
+    /// Notes a problem.
+    pub(super) fn problem<T>(&mut self, problem: TypeError) -> Option<T> {
+        self.problems.push(problem);
+        None
+    }
+
+    /// Notes a broken rule.
+    fn require(&mut self, rule: Result<(), TypeError>) -> Option<()> {
+        rule.map_err(|problem| self.problems.push(problem)).ok()
+    }
+
+    fn family(&mut self) -> Option<(Family, Range<usize>)> {
+        let mut span = self.cursor.here();
+        let Some(first) = self.cursor.name() else {
+            return self.problem(self.cursor.expected("a type"));
+        };
+        if RESERVED.iter().any(|word| word.eq_ignore_ascii_case(&first)) {
+            return self.problem(self.cursor.expected("a type"));
+        }
+        self.cursor.next();
+        // Each word of a name is quoted alone, if at all.
+        if !first.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+            self.cursor.enter("(");
+            let message = format!("ClickHouse has no type `{first}`");
+            return self.problem(TypeError::new("unknown-type", span, message).help("write the type without quotes"));
+        }
+        let mut name = first.clone();
+        let rests = family::continuations(&first);
+        if let Some(rest) = rests.iter().find(|rest| self.cursor.eat_keywords(rest)) {
+            name = format!("{name} {rest}");
+        } else if rests == family::SIGNS {
+            name = self.sign_behind_width(name);
+        }
+        span.end = self.cursor.since(span.start).end;
+        match family::lookup(&name) {
+            Some(Family::NotDone) => {
+                self.cursor.enter("(");
+                let message = format!("Rowmill does not do ClickHouse's type `{name}` yet");
+                self.problem(TypeError::new("type-not-done", span, message))
+            }
+            Some(Family::Nothing) => {
+                self.cursor.enter("(");
+                self.problem(TypeError::new(
+                    "type-not-storable",
+                    span,
+                    "no table may hold the type `Nothing`",
+                ))
+            }
+            Some(family) => Some((family, span)),
+            None => {
+                self.cursor.enter("(");
+                let problem = TypeError::new("unknown-type", span, format!("ClickHouse has no type `{name}`"));
+                self.problem(problem.did_you_mean(family::closest(&name)))
+            }
+        }
+    }
+
+    /// `INT(11) UNSIGNED`: the display width means nothing, the sign behind it does.
+    fn sign_behind_width(&mut self, name: String) -> String {
+        let before = self.cursor.at();
+        if self.cursor.enter("(").is_some()
+            && let Some(sign) = family::SIGNS.iter().find(|sign| self.cursor.eat_keyword(sign))
+        {
+            return format!("{name} {sign}");
+        }
+        self.cursor.go_to(before);
+        name
+    }
+
+    fn of_family(&mut self, family: Family, name: &Range<usize>) -> Option<Type> {
+        match family {
+            Family::String => self.width(name, 1).map(|()| Type::String),
+            Family::Int { bits, signed } => self.width(name, 1).map(|()| Type::Int { bits, signed }),
+            Family::Float { bits } => self.width(name, 2).map(|()| Type::Float(bits)),
+            Family::BFloat16 => self.width(name, 2).map(|()| Type::BFloat16),
+            Family::Bool => self.bare(name, Type::Bool),
+            Family::Date => self.bare(name, Type::Date),
+            Family::Date32 => self.bare(name, Type::Date32),
+            Family::Uuid => self.bare(name, Type::Uuid),
+            Family::Ipv4 => self.bare(name, Type::Ipv4),
+            Family::Ipv6 => self.bare(name, Type::Ipv6),
+            Family::FixedString => {
+                let [(length, span)] = self.exactly(name, "one argument, its length in bytes", Self::number)?;
+                self.require(check::fixed_string_length(length, &span))?;
+                u32::try_from(length).ok().map(Type::FixedString)
+            }
+            Family::Decimal => self.decimal(name),
+            Family::DecimalOf { precision } => {
+                let [scale] = self.exactly(name, "one argument, its scale", Self::number)?;
+                self.decimal_of(None, u64::from(precision), scale)
+            }
+            Family::DateTime | Family::DateTime32 | Family::DateTime64 => self.date_time(family, name),
+            Family::Enum { bits } => self.enumeration(bits, name),
+            Family::LowCardinality => self.wrapper(name, check::low_cardinality, Type::LowCardinality),
+            Family::Nullable => self.wrapper(name, check::nullable, Type::Nullable),
+            Family::Array => self.wrapper(name, |_, _| Ok(()), Type::Array),
+            Family::Map => {
+                let [(key, span), (value, _)] = self.exactly(
+                    name,
+                    "two arguments, the types of its keys and of its values",
+                    Self::data_type,
+                )?;
+                self.require(check::map_key(&key, &span))?;
+                Some(Type::Map(Box::new(key), Box::new(value)))
+            }
+            Family::Tuple => self.tuple(name),
+            Family::Nested => self.nested(name),
+            // `family` has dealt with them.
+            Family::Nothing | Family::NotDone => None,
+        }
+    }
+
+    /// A type without arguments.
+    fn bare(&mut self, name: &Range<usize>, ty: Type) -> Option<Type> {
+        if let Some((inner, span)) = self.cursor.enter("(")
+            && !inner.is_done()
+        {
+            let problem = TypeError::new("type-arguments", span, format!("`{ty}` takes no arguments"));
+            return self.problem(problem.help(format!("write `{}`", self.cursor.slice(name.clone()))));
+        }
+        Some(ty)
+    }
+
+    /// Widths of MySQL, `VARCHAR(20)`, `DOUBLE(10, 2)`: read and forgotten, as by ClickHouse.
+    fn width(&mut self, name: &Range<usize>, most: usize) -> Option<()> {
+        let arguments = self.arguments(name, Self::number)?;
+        if arguments.items.len() > most {
+            let shown = self.cursor.slice(name.clone());
+            let plural = if most == 1 { "argument" } else { "arguments" };
+            let message = format!(
+                "`{shown}` takes at most {most} {plural}, found {}",
+                arguments.items.len()
+            );
+            return self.problem(TypeError::new("type-arguments", arguments.span, message));
+        }
+        Some(())
+    }
+
+    fn decimal(&mut self, name: &Range<usize>) -> Option<Type> {
+        let arguments = self.arguments(name, Self::number)?;
+        let mut items = arguments.items.into_iter();
+        match (items.next(), items.next(), items.next()) {
+            (None, ..) => Some(Type::Decimal {
+                precision: 10,
+                scale: 0,
+            }),
+            (Some((precision, span)), scale, None) => {
+                let scale = scale.unwrap_or((0, span.clone()));
+                self.decimal_of(Some(span), precision, scale)
+            }
+            _ => self.wrong_count(name, arguments.span, "a precision and a scale"),
+        }
+    }
+
+    fn decimal_of(&mut self, span: Option<Range<usize>>, precision: u64, scale: Argument<u64>) -> Option<Type> {
+        if let Some(span) = span {
+            self.require(check::decimal_precision(precision, &span))?;
+        }
+        self.require(check::decimal_scale(scale.0, precision, &scale.1))?;
+        Some(Type::Decimal {
+            precision: u8::try_from(precision).ok()?,
+            scale: u8::try_from(scale.0).ok()?,
+        })
+    }
+
+    /// `DateTime`, `DateTime(zone)`, `DateTime(digits)`, `DateTime64(digits, zone)`, ….
+    fn date_time(&mut self, family: Family, name: &Range<usize>) -> Option<Type> {
+        let arguments = self.arguments(name, |grammar| {
+            if matches!(grammar.cursor.peek()?.kind, TokenKind::Text(_)) {
+                grammar.text("a time zone").map(DateTimeArgument::Zone)
+            } else {
+                grammar.number().map(DateTimeArgument::Digits)
+            }
+        })?;
+        let (mut digits, mut zone) = (None, None);
+        for (index, (argument, span)) in arguments.items.into_iter().enumerate() {
+            match argument {
+                DateTimeArgument::Digits(found) if index == 0 && family != Family::DateTime32 => {
+                    self.require(check::date_time64_digits(found, &span))?;
+                    digits = u8::try_from(found).ok();
+                }
+                DateTimeArgument::Zone(found) if zone.is_none() && (index == 1 || family != Family::DateTime64) => {
+                    self.require(check::time_zone(&found, &span))?;
+                    zone = Some(found);
+                }
+                _ => {
+                    let wanted = match family {
+                        Family::DateTime32 => "a time zone",
+                        Family::DateTime64 => "a precision and a time zone",
+                        _ => "a precision or a time zone",
+                    };
+                    return self.wrong_count(name, span, wanted);
+                }
+            }
+        }
+        // ClickHouse takes an empty name for none.
+        let zone = zone.filter(|zone| !zone.is_empty());
+        Some(match (family, digits) {
+            (Family::DateTime64, digits) => Type::DateTime64(digits.unwrap_or(3), zone),
+            (_, None | Some(0)) => Type::DateTime(zone),
+            (_, Some(digits)) => Type::DateTime64(digits, zone),
+        })
+    }
+
+    fn enumeration(&mut self, bits: Option<u8>, name: &Range<usize>) -> Option<Type> {
+        let arguments = self.arguments(name, enumeration::element)?;
+        match enumeration::number(bits, arguments.items, arguments.span) {
+            Ok(ty) => Some(ty),
+            Err(problems) => {
+                self.problems.extend(problems);
+                None
+            }
+        }
+    }
+
+    /// A type around one other.
+    fn wrapper(
+        &mut self,
+        name: &Range<usize>,
+        rule: impl FnOnce(&Type, &Range<usize>) -> Result<(), TypeError>,
+        wrap: impl FnOnce(Box<Type>) -> Type,
+    ) -> Option<Type> {
+        let [(inner, span)] = self.exactly(name, "one argument, the type of what is in it", Self::data_type)?;
+        self.require(rule(&inner, &span))?;
+        Some(wrap(Box::new(inner)))
+    }
+
+    /// Two names in a row are a name and a type; so `Tuple(BIGINT UNSIGNED)` has, as in ClickHouse, an element `BIGINT`.
+    fn tuple(&mut self, name: &Range<usize>) -> Option<Type> {
+        let arguments = self.arguments(name, |grammar| {
+            let is_named = grammar.cursor.peek_nth(1).is_some_and(|token| is_name(&token.kind));
+            let element_span = grammar.cursor.here();
+            let element_name = if is_named { grammar.element_name() } else { None };
+            grammar.data_type().map(|ty| (element_name, element_span, ty))
+        })?;
+        let names = arguments
+            .items
+            .iter()
+            .map(|((name, span, _), _)| (name.as_deref(), span));
+        let rule = check::element_names(names);
+        self.require(rule)?;
+        Some(Type::Tuple(
+            arguments
+                .items
+                .into_iter()
+                .map(|((name, _, ty), _)| (name, ty))
+                .collect(),
+        ))
+    }
+
+    fn nested(&mut self, name: &Range<usize>) -> Option<Type> {
+        let arguments = self.arguments(name, |grammar| {
+            let span = grammar.cursor.here();
+            let Some(element_name) = grammar.element_name() else {
+                return grammar.problem(grammar.cursor.expected("the name of an element"));
+            };
+            if grammar.cursor.is_done() || grammar.cursor.is_sign(',') || grammar.cursor.is_open(0, "(") {
+                let problem = TypeError::new("type-syntax", span, "an element of a Nested needs a name and a type");
+                return grammar.problem(problem.help(format!("write `name {element_name}`")));
+            }
+            grammar.data_type().map(|ty| (element_name, span, ty))
+        })?;
+        self.require(check::nested_is_not_empty(arguments.items.len(), &arguments.span))?;
+        let names = arguments
+            .items
+            .iter()
+            .map(|((name, span, _), _)| (Some(name.as_str()), span));
+        let rule = check::element_names(names);
+        self.require(rule)?;
+        Some(Type::Nested(
+            arguments
+                .items
+                .into_iter()
+                .map(|((name, _, ty), _)| (name, ty))
+                .collect(),
+        ))
+    }
+
+    fn element_name(&mut self) -> Option<String> {
+        let name = self.cursor.name()?;
+        self.cursor.next();
+        Some(name)
+    }
+}
+
+enum DateTimeArgument {
+    Digits(u64),
+    Zone(String),
+}
+
+fn is_name(kind: &TokenKind) -> bool {
+    matches!(kind, TokenKind::Word | TokenKind::Quoted(_))
+}

@@ -1,0 +1,35 @@
+//! Column declarations: text such as `LowCardinality(String) DEFAULT 'x' COMMENT 'y'`, as ClickHouse's CREATE TABLE has it.
+//!
+//! Takes the text of one YAML value and gives a [`Declaration`], whose [`Type`] prints as ClickHouse itself prints it in
+//! `system.columns`, or every problem that was found, each at its bytes of the text. It is total: no text makes it panic.
+//!
+//! ```text
+//! text → lexer → grammar (family, enumeration, check)        → Type
+//!              → declaration (modifiers, check_modifiers)     → Declaration → literal
+//! ```
+//!
+//! ClickHouse 26.7 with its default settings is the measure of what is right. Where this is stricter on purpose, the
+//! place says so; it is more lenient in one thing, the order of the modifiers, which are printed in ClickHouse's own.
+
+mod arguments;
+mod ast;
+mod check;
+mod check_modifiers;
+mod cursor;
+mod declaration;
+mod enumeration;
+mod error;
+mod expression;
+mod family;
+mod grammar;
+mod lexer;
+mod literal;
+mod modifiers;
+mod suggest;
+
+pub(crate) use self::{
+    ast::{Type, quote_text},
+    declaration::{Declaration, DefaultKind, parse},
+    literal::Literal,
+    suggest::closest,
+};

@@ -1,0 +1,315 @@
+//! What can go wrong around the engine, and every word that its user reads about it.
+//!
+//! Each text is one line, says what is the matter and then the cure; the words of others (npm,
+//! ClickHouse) follow on lines of their own. A cause that is an error value is reached through
+//! [`source`](std::error::Error::source) and is not repeated in the text.
+
+use std::{fmt, io, net::SocketAddr, path::PathBuf, process::ExitStatus, time::Duration};
+
+use crate::locate::{CACHE_VARIABLE, ENGINE_VARIABLE};
+
+/// Why there is no engine.
+///
+/// The questions `is_…` tell the kinds apart that a caller can act upon; all kinds print a text that
+/// can be shown to a user as it is.
+#[derive(Debug)]
+pub struct Error(Box<Kind>);
+
+#[derive(Debug)]
+pub(crate) enum Kind {
+    /// `ROWMILL_ENGINE` names something that is no engine.
+    Named { path: PathBuf, problem: Unusable },
+    /// There is no `npm` to fetch the engine with.
+    NpmMissing,
+    /// npm did not get through to its registry.
+    Offline { package: String, said: Vec<String> },
+    /// npm failed in another way.
+    NpmFailed { package: String, said: Vec<String> },
+    /// Nobody builds the engine for this system.
+    NoBuild { system: String },
+    /// The disk is full.
+    DiskFull { folder: PathBuf },
+    /// The package came, but is not what it should be.
+    Package { problem: &'static str },
+    /// There is no folder to keep the engine in.
+    NoCache,
+    /// A file or folder of the cache cannot be read or written.
+    Cache { path: PathBuf, cause: io::Error },
+    /// Another process listens on the address.
+    PortTaken { listen: SocketAddr },
+    /// The address cannot be listened on.
+    Listen { listen: SocketAddr, cause: io::Error },
+    /// Another engine uses the data folder.
+    Locked { data: PathBuf },
+    /// The data folder cannot be used.
+    Data { data: PathBuf, cause: io::Error },
+    /// The library does not load.
+    Library { path: PathBuf, cause: libloading::Error },
+    /// The system refused a process, a thread or a pipe.
+    System { doing: &'static str, cause: io::Error },
+    /// The program could not be started.
+    Spawn { program: PathBuf, cause: io::Error },
+    /// The engine ended though nobody had asked it to.
+    Ended {
+        status: Option<ExitStatus>,
+        said: Vec<String>,
+    },
+    /// The engine neither answered nor ended.
+    Silent { waited: Duration },
+}
+
+/// What is wrong with a path that was named as the engine.
+#[derive(Debug)]
+pub(crate) enum Unusable {
+    /// Nothing is there.
+    Absent,
+    /// Neither a library nor a program that may be executed.
+    NotExecutable,
+    /// A program, but no ClickHouse.
+    NotClickHouse,
+    /// A ClickHouse that lacks what the engine needs.
+    TooOld { version: String },
+    /// Named like a library, but no library of this system.
+    NotLibrary,
+}
+
+impl Error {
+    /// Returns whether `npm`, the client that fetches the engine, is not installed.
+    pub fn is_npm_missing(&self) -> bool {
+        matches!(*self.0, Kind::NpmMissing)
+    }
+
+    /// Returns whether the engine could not be fetched because npm's registry was not reached.
+    pub fn is_offline(&self) -> bool {
+        matches!(*self.0, Kind::Offline { .. })
+    }
+
+    /// Returns whether the engine could not be fetched, for whatever reason.
+    pub fn is_fetch(&self) -> bool {
+        use Kind::*;
+        matches!(
+            *self.0,
+            NpmMissing
+                | Offline { .. }
+                | NpmFailed { .. }
+                | NoBuild { .. }
+                | DiskFull { .. }
+                | Package { .. }
+                | NoCache
+                | Cache { .. }
+        )
+    }
+
+    /// Returns whether there is no build of the engine for this system.
+    pub fn is_no_build(&self) -> bool {
+        matches!(*self.0, Kind::NoBuild { .. })
+    }
+
+    /// Returns whether the disk was full.
+    pub fn is_disk_full(&self) -> bool {
+        matches!(*self.0, Kind::DiskFull { .. })
+    }
+
+    /// Returns whether `ROWMILL_ENGINE` names something that is no engine.
+    pub fn is_misnamed(&self) -> bool {
+        matches!(*self.0, Kind::Named { .. })
+    }
+
+    /// Returns whether another process listens on the address.
+    pub fn is_port_taken(&self) -> bool {
+        matches!(*self.0, Kind::PortTaken { .. })
+    }
+
+    /// Returns whether another engine uses the data folder.
+    pub fn is_data_locked(&self) -> bool {
+        matches!(*self.0, Kind::Locked { .. })
+    }
+
+    /// Returns whether the engine's library is there but does not load.
+    pub fn is_library_broken(&self) -> bool {
+        matches!(*self.0, Kind::Library { .. })
+    }
+
+    /// Returns whether the engine ended though nobody had asked it to.
+    pub fn is_ended(&self) -> bool {
+        matches!(*self.0, Kind::Ended { .. })
+    }
+
+    /// The error of an I/O step in the cache, where a full disk has its own kind.
+    pub(crate) fn cache(path: impl Into<PathBuf>, cause: io::Error) -> Error {
+        let path = path.into();
+        match cause.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Kind::DiskFull { folder: path }.into(),
+            _ => Kind::Cache { path, cause }.into(),
+        }
+    }
+
+    /// For `map_err`: the system refused what we were doing.
+    pub(crate) fn system(doing: &'static str) -> impl FnOnce(io::Error) -> Error {
+        move |cause| Kind::System { doing, cause }.into()
+    }
+}
+
+impl From<Kind> for Error {
+    fn from(kind: Kind) -> Error {
+        Error(Box::new(kind))
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &*self.0 {
+            Kind::Cache { cause, .. }
+            | Kind::Listen { cause, .. }
+            | Kind::Data { cause, .. }
+            | Kind::System { cause, .. }
+            | Kind::Spawn { cause, .. } => Some(cause),
+            Kind::Library { cause, .. } => Some(cause),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &*self.0 {
+            Kind::Named { path, problem } => {
+                let path = path.display();
+                write!(f, "{ENGINE_VARIABLE} is `{path}`, ")?;
+                match problem {
+                    Unusable::Absent => f.write_str("which does not exist")?,
+                    Unusable::NotExecutable => {
+                        f.write_str("which is neither a library nor a program that may be run")?
+                    }
+                    Unusable::NotClickHouse => f.write_str("which does not say that it is ClickHouse")?,
+                    Unusable::TooOld { version } => {
+                        write!(f, "which is ClickHouse {version}, older than the 26.7 it takes")?
+                    }
+                    Unusable::NotLibrary => f.write_str("which is no library of this system")?,
+                }
+                f.write_str("; set it to a libchdb library or a `clickhouse` program, or unset it")
+            }
+            Kind::NpmMissing => write!(
+                f,
+                "the embedded ClickHouse is fetched by npm, which is not installed; install Node.js \
+                 with npm, or set {ENGINE_VARIABLE} to a libchdb library or a `clickhouse` program, \
+                 or name a running ClickHouse"
+            ),
+            Kind::Offline { package, said } => {
+                write!(
+                    f,
+                    "the embedded ClickHouse ({package}) cannot be fetched, because npm does not reach \
+                     its registry; check the network, or set {ENGINE_VARIABLE}"
+                )?;
+                quote(f, said)
+            }
+            Kind::NpmFailed { package, said } => {
+                write!(
+                    f,
+                    "npm could not fetch the embedded ClickHouse ({package}); see npm's words, or set \
+                     {ENGINE_VARIABLE}"
+                )?;
+                quote(f, said)
+            }
+            Kind::NoBuild { system } => write!(
+                f,
+                "there is no embedded ClickHouse for {system}; name a running ClickHouse, or set \
+                 {ENGINE_VARIABLE} to a `clickhouse` program"
+            ),
+            Kind::DiskFull { folder } => write!(
+                f,
+                "the disk is full at {}; fetching the embedded ClickHouse takes 1 GB for a moment and \
+                 0.6 GB to keep: free some, or set {CACHE_VARIABLE} to another disk",
+                folder.display()
+            ),
+            Kind::Package { problem } => write!(
+                f,
+                "the package of the embedded ClickHouse {problem}; try again, or set {ENGINE_VARIABLE}"
+            ),
+            Kind::NoCache => write!(
+                f,
+                "there is no folder to keep the embedded ClickHouse in; set HOME or {CACHE_VARIABLE}"
+            ),
+            Kind::Cache { path, .. } => write!(
+                f,
+                "{} cannot be used to keep the embedded ClickHouse; set {CACHE_VARIABLE} to a folder \
+                 that may be written",
+                path.display()
+            ),
+            Kind::PortTaken { listen } => write!(
+                f,
+                "another process listens on {listen}; end it, or choose another address (port 0 \
+                 takes a free one)"
+            ),
+            Kind::Listen { listen, .. } => {
+                write!(f, "{listen} cannot be listened on; choose an address of this machine")
+            }
+            Kind::Locked { data } => write!(
+                f,
+                "another engine uses the data folder {}; end it, or choose another folder",
+                data.display()
+            ),
+            Kind::Data { data, .. } => write!(
+                f,
+                "the data folder {} cannot be used; choose one that may be written",
+                data.display()
+            ),
+            Kind::Library { path, .. } => write!(
+                f,
+                "the library {} does not load; delete it to have it fetched again, or set \
+                 {ENGINE_VARIABLE} to a `clickhouse` program",
+                path.display()
+            ),
+            Kind::System { doing, .. } => write!(f, "the system refuses {doing} for the engine"),
+            Kind::Spawn { program, .. } => {
+                write!(f, "{} cannot be started as the engine", program.display())
+            }
+            Kind::Ended { status, said } => {
+                f.write_str("the engine ended though nobody had asked it to")?;
+                if let Some(status) = status {
+                    write!(f, " ({status})")?;
+                }
+                quote(f, said)
+            }
+            Kind::Silent { waited } => write!(
+                f,
+                "the engine did not answer within {} s; see whether the machine is overloaded",
+                waited.as_secs()
+            ),
+        }
+    }
+}
+
+/// Appends the last words of another program, on lines of their own.
+fn quote(f: &mut fmt::Formatter<'_>, said: &[String]) -> fmt::Result {
+    said.iter().try_for_each(|line| write!(f, "\n  | {line}"))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_apart_from_other_failures_of_the_cache() {
+        let full = Error::cache("x", io::ErrorKind::StorageFull.into());
+        assert!(full.is_disk_full() && full.is_fetch());
+        let denied = Error::cache("x", io::ErrorKind::PermissionDenied.into());
+        assert!(!denied.is_disk_full() && denied.is_fetch());
+        assert!(std::error::Error::source(&denied).is_some());
+    }
+
+    #[test]
+    fn the_first_line_holds_the_cure_and_the_words_of_others_follow() {
+        let error = Error::from(Kind::NpmFailed {
+            package: "p@1".to_owned(),
+            said: vec!["npm error code E404".to_owned()],
+        });
+        assert_eq!(
+            error.to_string(),
+            "npm could not fetch the embedded ClickHouse (p@1); see npm's words, or set \
+             ROWMILL_ENGINE\n  | npm error code E404"
+        );
+    }
+}

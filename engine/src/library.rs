@@ -1,0 +1,126 @@
+//! ClickHouse as a library: loaded into this process and run on a thread of it.
+//!
+//! This is the one place with `unsafe` in the workspace. The library's interface is C; the three
+//! functions used here are
+//!
+//! ```c
+//! void chdb_set_signal_handlers_enabled(int enabled);
+//! chdb_result * chdb_query_cmdline(int argc, char ** argv);   // NULL or an opaque result
+//! void chdb_destroy_query_result(chdb_result *);              // not called: the process ends
+//! ```
+
+#![allow(
+    unsafe_code,
+    reason = "a foreign library is loaded and called; nothing else in the workspace does"
+)]
+
+use std::{
+    ffi::{CString, OsString, c_char, c_int, c_void},
+    io,
+    os::{fd::OwnedFd, unix::ffi::OsStringExt},
+    path::Path,
+    thread,
+};
+
+use libloading::Library;
+
+use crate::error::{Error, Kind};
+
+/// `main`'s thread has so much where ClickHouse usually runs; other threads get 2 MiB from us.
+const STACK: usize = 16 * 1024 * 1024;
+
+type SetSignalHandlersEnabled = unsafe extern "C" fn(c_int);
+type QueryCommandLine = unsafe extern "C" fn(c_int, *mut *mut c_char) -> *mut c_void;
+
+/// Runs `clickhouse local ARGUMENTS` on a thread of this process, with a pipe as its standard input.
+///
+/// Returns the other end of that pipe; ClickHouse ends soon after it is closed, and then `ended` is
+/// called. The standard input of this process is the pipe from now on.
+///
+/// # Errors
+///
+/// - The library does not load, or lacks a function.
+/// - The system refuses the pipe or the thread.
+pub(crate) fn start(
+    path: &Path,
+    arguments: Vec<OsString>,
+    ended: impl FnOnce() + Send + 'static,
+) -> Result<OwnedFd, Error> {
+    let query = load(path).map_err(|cause| Kind::Library {
+        path: path.to_owned(),
+        cause,
+    })?;
+    let (input, lifeline) = io::pipe().map_err(Error::system("a pipe"))?;
+    nix::unistd::dup2_stdin(&input)
+        .map_err(io::Error::from)
+        .map_err(Error::system("a standard input"))?;
+    drop(input);
+    thread::Builder::new()
+        .name("clickhouse".to_owned())
+        .stack_size(STACK)
+        .spawn(move || {
+            call(query, arguments);
+            ended();
+        })
+        .map_err(Error::system("a thread"))?;
+    Ok(lifeline.into())
+}
+
+/// Loads the library, for as long as the process lives.
+fn load(path: &Path) -> Result<QueryCommandLine, libloading::Error> {
+    // SAFETY: loading runs the library's initialisers, which are those of a ClickHouse, or of a
+    // library that the user has named to be run in its place.
+    let library = unsafe { Library::new(path)? };
+    // SAFETY: the type is the function's in the header of every libchdb since 3.0.
+    let query = unsafe { *library.get::<QueryCommandLine>(b"chdb_query_cmdline\0")? };
+    // SAFETY: likewise; older libraries do without, and then keep their handlers.
+    let handlers = unsafe { library.get::<SetSignalHandlersEnabled>(b"chdb_set_signal_handlers_enabled\0") };
+    if let Ok(enable) = handlers {
+        // Its handlers for deadly signals take minutes to write a report before the process is
+        // gone; a process that is gone at once can be started again at once.
+        //
+        // SAFETY: the function only sets a flag and resets handlers, and nothing runs yet.
+        unsafe { enable(0) };
+    }
+    // Unloading would pull the code away from under ClickHouse's threads.
+    std::mem::forget(library);
+    Ok(query)
+}
+
+/// Returns when ClickHouse has ended. What it has to say, it says on standard error.
+fn call(query: QueryCommandLine, arguments: Vec<OsString>) {
+    let program = OsString::from("clickhouse");
+    // A NUL cannot come in: the paths have been opened before.
+    let mut arguments: Vec<Vec<u8>> = std::iter::once(program)
+        .chain(arguments)
+        .filter_map(|it| CString::new(it.into_vec()).ok())
+        .map(CString::into_bytes_with_nul)
+        .collect();
+    let mut pointers: Vec<*mut c_char> = arguments.iter_mut().map(|it| it.as_mut_ptr().cast()).collect();
+    let count = pointers.len() as c_int;
+    // As in C's `main`, the list ends with a null pointer that is not counted.
+    pointers.push(std::ptr::null_mut());
+    // SAFETY: `argv` points to `argc` NUL-terminated strings and a null pointer; both they and the
+    // list are writable, and live until the call returns. The result is left to the process's end.
+    unsafe { query(count, pointers.as_mut_ptr()) };
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_library_that_does_not_load_is_an_error_with_the_loaders_words() {
+        let path = std::env::temp_dir().join(format!("rowmill-library-{}.so", std::process::id()));
+        fs::write(&path, b"\x7fELF and nothing more").unwrap();
+        let error = start(&path, Vec::new(), || {}).unwrap_err();
+        fs::remove_file(&path).unwrap();
+        assert!(error.is_library_broken(), "{error:?}");
+        let cause = std::error::Error::source(&error).unwrap().to_string();
+        assert!(!cause.is_empty());
+    }
+}

@@ -1,0 +1,129 @@
+//! Whether an engine has a place: an address to listen on, and a data folder to itself.
+//!
+//! ClickHouse finds out too, as text on standard error (codes 210 and 76). Here the system is asked
+//! instead, before the start to fail early, and after a failure to tell why.
+
+use std::{
+    fs::{self, File, TryLockError},
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+};
+
+use crate::error::{Error, Kind};
+
+/// The file that ClickHouse keeps locked as long as it uses a data folder.
+const LOCKED: &str = "status";
+
+/// An address and a data folder, both free when they were last looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) listen: SocketAddr,
+    pub(crate) data: PathBuf,
+}
+
+impl Place {
+    /// Takes a look, creates the data folder, and chooses a port for port 0.
+    ///
+    /// # Errors
+    ///
+    /// - Another process listens on the address, or it is none of this machine.
+    /// - Another engine uses the folder, or it cannot be written.
+    pub(crate) fn find(listen: SocketAddr, data: &Path) -> Result<Place, Error> {
+        let data = writable(data).map_err(|cause| Kind::Data {
+            data: data.to_owned(),
+            cause,
+        })?;
+        // Freed again at once; that somebody takes it before ClickHouse does is a failed start.
+        let free = TcpListener::bind(listen).and_then(|it| it.local_addr());
+        let listen = free.map_err(|cause| match cause.kind() {
+            io::ErrorKind::AddrInUse => Kind::PortTaken { listen },
+            _ => Kind::Listen { listen, cause },
+        })?;
+        let place = Place { listen, data };
+        match place.is_locked() {
+            true => Err(Kind::Locked { data: place.data }.into()),
+            false => Ok(place),
+        }
+    }
+
+    /// Returns the address under which this machine reaches the engine.
+    pub(crate) fn address(&self) -> SocketAddr {
+        let ip = match self.listen.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+            ip => ip,
+        };
+        SocketAddr::new(ip, self.listen.port())
+    }
+
+    fn is_locked(&self) -> bool {
+        File::open(self.data.join(LOCKED)).is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
+    }
+}
+
+/// Creates a folder, proves that files can be created in it (ClickHouse fails without a word if they
+/// cannot), and returns its absolute path.
+fn writable(folder: &Path) -> io::Result<PathBuf> {
+    fs::create_dir_all(folder)?;
+    let probe = folder.join(format!(".writable-{}", std::process::id()));
+    File::create(&probe)?;
+    fs::remove_file(&probe)?;
+    folder.canonicalize()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+
+    use super::*;
+
+    fn folder(test: &str) -> PathBuf {
+        std::env::temp_dir().join(format!("rowmill-place-{test}-{}", std::process::id()))
+    }
+
+    #[test]
+    fn a_free_port_is_chosen_and_a_taken_one_is_named() {
+        let data = folder("port");
+        let holder = TcpListener::bind("127.0.0.1:0").unwrap();
+        let taken = holder.local_addr().unwrap();
+        let error = Place::find(taken, &data).unwrap_err();
+        assert!(error.is_port_taken() && error.to_string().contains(&taken.to_string()));
+        let place = Place::find("127.0.0.1:0".parse().unwrap(), &data).unwrap();
+        assert_ne!(place.listen.port(), 0);
+        fs::remove_dir_all(data).unwrap();
+    }
+
+    #[test]
+    fn a_locked_folder_is_in_use_and_a_left_one_is_not() {
+        let data = folder("lock");
+        fs::create_dir_all(&data).unwrap();
+        let status = File::create(data.join(LOCKED)).unwrap();
+        let listen = "127.0.0.1:0".parse().unwrap();
+        assert!(Place::find(listen, &data).is_ok());
+        status.lock().unwrap();
+        assert!(Place::find(listen, &data).unwrap_err().is_data_locked());
+        fs::remove_dir_all(data).unwrap();
+    }
+
+    #[test]
+    fn a_folder_that_is_a_file_cannot_be_used() {
+        let path = folder("file");
+        fs::write(&path, "x").unwrap();
+        let error = Place::find("127.0.0.1:0".parse().unwrap(), &path).unwrap_err();
+        assert!(error.to_string().contains("cannot be used"), "{error}");
+        fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn an_engine_on_all_addresses_is_reached_on_loopback() {
+        let address = |listen: &str| {
+            let listen = listen.parse().unwrap();
+            let data = PathBuf::new();
+            Place { listen, data }.address().to_string()
+        };
+        assert_eq!(address("0.0.0.0:1"), "127.0.0.1:1");
+        assert_eq!(address("[::]:1"), "[::1]:1");
+        assert_eq!(address("127.0.0.2:1"), "127.0.0.2:1");
+    }
+}

@@ -1,0 +1,166 @@
+//! A progress line on standard error: one line redrawn on a terminal, a few plain ones elsewhere.
+
+use std::io::{self, IsTerminal, Write};
+
+const MIB: u64 = 1024 * 1024;
+
+/// Columns of the bar itself; with its words the line keeps below 80.
+const BAR: u64 = 28;
+
+/// On a terminal the line is drawn once for so many bytes, which no eye can tell from always.
+const STEP: u64 = MIB / 2;
+
+/// Writes a line for the user to standard error.
+pub(crate) fn note(text: &str) {
+    print(&format!("rowmill: {text}\n"));
+}
+
+/// Writes to standard error, except in unit tests, among whose results it would stand.
+fn print(text: &str) {
+    if !cfg!(test) {
+        // Nobody is left to hear that standard error is closed.
+        let _ = io::stderr().write_all(text.as_bytes());
+    }
+}
+
+/// How far one step of the work has come.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    label: &'static str,
+    total: Option<u64>,
+    place: Place,
+    drawn: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Terminal,
+    Log,
+}
+
+impl Progress {
+    /// Starts a step. `total` is in bytes; where it is not known, no percentage is shown.
+    pub(crate) fn start(label: &'static str, total: Option<u64>) -> Progress {
+        let place = match io::stderr().is_terminal() {
+            true => Place::Terminal,
+            false => Place::Log,
+        };
+        let mut progress = Progress {
+            label,
+            total,
+            place,
+            drawn: None,
+        };
+        progress.reach(0);
+        progress
+    }
+
+    /// Says that so many bytes are done.
+    pub(crate) fn reach(&mut self, bytes: u64) {
+        if let Some(text) = self.advance(bytes) {
+            print(&text);
+        }
+    }
+
+    /// Says that the step is done. A step that is dropped before has failed.
+    pub(crate) fn finish(mut self, bytes: u64) {
+        self.total = Some(bytes);
+        self.drawn = None;
+        self.reach(bytes);
+    }
+
+    /// Returns what is to be written, if anything is.
+    fn advance(&mut self, bytes: u64) -> Option<String> {
+        let due = match (self.place, self.drawn) {
+            (_, None) => true,
+            (Place::Terminal, Some(drawn)) => bytes.abs_diff(drawn) >= STEP,
+            (Place::Log, Some(drawn)) => self.quarter(bytes) > self.quarter(drawn),
+        };
+        if !due {
+            return None;
+        }
+        self.drawn = Some(bytes);
+        Some(match self.place {
+            Place::Terminal => format!("\r\x1b[2K{}", self.line(bytes)),
+            Place::Log => format!("{}\n", self.line(bytes)),
+        })
+    }
+
+    /// Quarters of the whole, or where that is not known every 64 MiB.
+    fn quarter(&self, bytes: u64) -> u64 {
+        match self.total {
+            Some(total) => bytes.min(total) * 4 / total.max(1),
+            None => bytes / (64 * MIB),
+        }
+    }
+
+    fn line(&self, bytes: u64) -> String {
+        let (label, done) = (self.label, bytes / MIB);
+        let Some(total) = self.total else {
+            return format!("rowmill: {label} {done} MiB");
+        };
+        let share = |of: u64| bytes.min(total) * of / total.max(1);
+        let (percent, whole) = (share(100), total / MIB);
+        match self.place {
+            Place::Log => format!("rowmill: {label} {percent}% ({done} of {whole} MiB)"),
+            Place::Terminal => {
+                let full = share(BAR) as usize;
+                let (full, rest) = ("█".repeat(full), "░".repeat(BAR as usize - full));
+                format!("{label} {full}{rest} {percent:>3}% {done} of {whole} MiB")
+            }
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if self.place == Place::Terminal {
+            print("\n");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+
+    use super::*;
+
+    fn progress(place: Place, total: Option<u64>) -> Progress {
+        Progress {
+            label: "fetching",
+            total,
+            place,
+            drawn: None,
+        }
+    }
+
+    #[test]
+    fn a_log_gets_a_line_for_each_quarter() {
+        let mut progress = progress(Place::Log, Some(100 * MIB));
+        let lines: Vec<String> = (0..=100).filter_map(|mib| progress.advance(mib * MIB)).collect();
+        assert_eq!(lines.len(), 5);
+        assert_eq!(lines[1], "rowmill: fetching 25% (25 of 100 MiB)\n");
+    }
+
+    #[test]
+    fn a_terminal_gets_one_line_that_fits() {
+        let mut progress = progress(Place::Terminal, Some(9999 * MIB));
+        let line = progress.advance(9999 * MIB).unwrap();
+        assert!(line.starts_with("\r\x1b[2K") && !line.contains('\n'));
+        assert!(line.chars().count() < 80);
+        assert_eq!(progress.advance(9999 * MIB + 1), None, "redrawn for nothing");
+    }
+
+    #[test]
+    fn an_estimate_that_was_too_low_stays_within_its_bar() {
+        let mut progress = progress(Place::Terminal, Some(MIB));
+        assert!(progress.advance(3 * MIB).unwrap().contains("100%"));
+    }
+
+    #[test]
+    fn without_a_total_there_is_no_percentage() {
+        let mut progress = progress(Place::Log, None);
+        assert_eq!(progress.advance(70 * MIB).unwrap(), "rowmill: fetching 70 MiB\n");
+    }
+}

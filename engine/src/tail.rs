@@ -1,0 +1,103 @@
+//! The last lines that a child process has said on standard error.
+//!
+//! A thread reads them as they come, so that the child never waits for a full pipe; it ends when
+//! the child's end of the pipe closes. Until [`Tail::echo`] the lines are only kept, as they will be
+//! part of the error if the child fails; from then on they appear on our standard error too.
+
+use std::{
+    collections::VecDeque,
+    io::{self, BufRead, BufReader, Read, Write},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+    thread,
+    time::Duration,
+};
+
+use crate::error::Error;
+
+/// So many lines are kept: the end of a message with its stack of causes.
+const LINES: usize = 12;
+
+/// A line's first bytes are enough; a child that writes without line feeds costs no more than this.
+const LINE_BYTES: u64 = 4096;
+
+/// The reader of one child's lines.
+#[derive(Debug)]
+pub(crate) struct Tail {
+    lines: mpsc::Receiver<Vec<String>>,
+    echo: Arc<AtomicBool>,
+}
+
+impl Tail {
+    /// Starts to read.
+    pub(crate) fn follow(from: impl Read + Send + 'static) -> Result<Tail, Error> {
+        let (done, lines) = mpsc::channel();
+        let echo = Arc::new(AtomicBool::new(false));
+        let is_echo_on = Arc::clone(&echo);
+        thread::Builder::new()
+            .name("engine-stderr".to_owned())
+            .spawn(move || {
+                // Nobody has to be interested any more.
+                let _ = done.send(last_lines(BufReader::new(from), &is_echo_on));
+            })
+            .map_err(Error::system("a thread"))?;
+        Ok(Tail { lines, echo })
+    }
+
+    /// Lets the lines from now on appear on our standard error too.
+    pub(crate) fn echo(&self) {
+        self.echo.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns the last lines of a child that has ended.
+    pub(crate) fn lines(self) -> Vec<String> {
+        // A grandchild may still hold the pipe open; it is not waited for.
+        self.lines.recv_timeout(Duration::from_secs(1)).unwrap_or_default()
+    }
+}
+
+fn last_lines(mut from: impl BufRead, echo: &AtomicBool) -> Vec<String> {
+    let mut last = VecDeque::with_capacity(LINES);
+    let mut line = Vec::new();
+    // An error on a pipe is as good as its end.
+    while matches!((&mut from).take(LINE_BYTES).read_until(b'\n', &mut line), Ok(1..)) {
+        if echo.load(Ordering::Relaxed) {
+            let _ = io::stderr().write_all(&line);
+        }
+        let text = String::from_utf8_lossy(&line).trim_end().to_owned();
+        if !text.is_empty() {
+            if last.len() == LINES {
+                last.pop_front();
+            }
+            last.push_back(text);
+        }
+        line.clear();
+    }
+    last.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_lines_are_kept_and_empty_ones_are_not() {
+        let text: String = (0..20).map(|line| format!("line {line}\n\n")).collect();
+        let lines = last_lines(text.as_bytes(), &AtomicBool::new(false));
+        assert_eq!(lines.len(), LINES);
+        assert_eq!((&*lines[0], &*lines[LINES - 1]), ("line 8", "line 19"));
+    }
+
+    #[test]
+    fn what_is_no_text_and_has_no_end_is_cut() {
+        let lines = last_lines(
+            [0xff].repeat(LINE_BYTES as usize + 1).as_slice(),
+            &AtomicBool::new(false),
+        );
+        assert_eq!(lines.len(), 2);
+        assert_eq!(lines[1], "\u{fffd}");
+    }
+}

@@ -1,0 +1,400 @@
+//! The engine from outside: real child processes, a real ClickHouse, real signals.
+//!
+//! The ClickHouse is the one that `locate` finds; on a fresh machine the first test fetches it.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+use std::{
+    fs::{self, File, TryLockError},
+    io::{BufRead, BufReader, Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    os::unix::{fs::PermissionsExt, process::CommandExt},
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::{Pid, getpgid},
+};
+use rowmill_engine::{Engine, Options, Program, locate};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_engine-for-tests");
+
+/// A test that waits longer than this has failed.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// A folder of one test, removed when the test ends.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(test: &str) -> Folder {
+        let name = format!("rowmill-engine-{test}-{}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir_all(&path).unwrap();
+        Folder(path)
+    }
+
+    fn data(&self) -> PathBuf {
+        self.0.join("data")
+    }
+
+    fn start(&self) -> Engine {
+        Engine::start(&Options::new(PROGRAM, self.data())).unwrap()
+    }
+
+    fn is_locked(&self) -> bool {
+        File::open(self.data().join("status")).is_ok_and(|it| matches!(it.try_lock(), Err(TryLockError::WouldBlock)))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Sends one statement, and returns the body of the answer, which must be a good one.
+fn query(address: SocketAddr, sql: &str) -> String {
+    try_query(address, sql).unwrap()
+}
+
+fn try_query(address: SocketAddr, sql: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    let length = sql.len();
+    write!(stream, "POST / HTTP/1.0\r\nContent-Length: {length}\r\n\r\n{sql}")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
+    assert!(head.contains(" 200 "), "{sql}: {answer}");
+    Ok(body.to_owned())
+}
+
+/// Waits for a condition, for at most [`LIMIT`], and returns how long it took.
+fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) -> Duration {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < LIMIT, "not so after {LIMIT:?}: {what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+    start.elapsed()
+}
+
+/// Runs `engine-for-tests engine` until it ends.
+fn engine_command(listen: &str, data: &Path) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command.args(["engine", "--listen", listen, "--data"]).arg(data);
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+fn errors(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Starts a free engine, as a user does in a terminal, and returns it with its address when it is ready.
+fn free_engine(folder: &Folder) -> (Child, SocketAddr) {
+    let mut child = engine_command("127.0.0.1:0", &folder.data()).spawn().unwrap();
+    let mut line = String::new();
+    let mut stdout = BufReader::new(child.stdout.as_mut().unwrap());
+    stdout.read_line(&mut line).unwrap();
+    let address = line.trim_end().strip_prefix("listening on http://");
+    let address = address.unwrap_or_else(|| panic!("not a line of a ready engine: {line:?}"));
+    (child, address.parse().unwrap())
+}
+
+fn send(signal: Signal, child: &Child) {
+    kill(Pid::from_raw(child.id().cast_signed()), signal).unwrap();
+}
+
+#[test]
+fn an_engine_is_a_clickhouse_that_keeps_its_data_over_a_stop() {
+    let folder = Folder::new("keeps");
+    let engine = folder.start();
+    let address = engine.address();
+    assert!(address.ip().is_loopback());
+    assert_eq!(engine.url(), format!("http://{address}"));
+    query(address, "CREATE DATABASE stats");
+    query(
+        address,
+        "CREATE TABLE stats.mail (event String, at DateTime64(3)) ENGINE = MergeTree ORDER BY at",
+    );
+    query(
+        address,
+        "INSERT INTO stats.mail VALUES ('open', now64()), ('click', now64())",
+    );
+    // Rows in memory are there to be lost by an end that is not in good order.
+    query(
+        address,
+        "CREATE TABLE stats.soon AS stats.mail ENGINE = Buffer(stats, mail, 1, 60, 60, 9, 9, 9999, 9999)",
+    );
+    query(address, "INSERT INTO stats.soon VALUES ('reply', now64())");
+    engine.stop().unwrap();
+    assert!(TcpStream::connect(address).is_err(), "something still listens");
+    assert!(!folder.is_locked());
+
+    let engine = folder.start();
+    let events = query(
+        engine.address(),
+        "SELECT event FROM stats.mail ORDER BY event FORMAT TSV",
+    );
+    assert_eq!(events, "click\nopen\nreply\n");
+}
+
+#[test]
+fn what_was_confirmed_survives_the_kill_of_the_engine() {
+    let folder = Folder::new("killed");
+    let mut engine = folder.start();
+    let address = engine.address();
+    query(address, "CREATE TABLE t (n UInt64) ENGINE = MergeTree ORDER BY n");
+    query(address, "INSERT INTO t SELECT number FROM numbers(100000)");
+    assert!(engine.ended().is_none());
+    kill(Pid::from_raw(engine.process_id().cast_signed()), Signal::SIGKILL).unwrap();
+    let mut error = None;
+    wait_until("the kill is noticed", || {
+        error = engine.ended();
+        error.is_some()
+    });
+    let error = error.unwrap();
+    assert!(error.is_ended() && error.to_string().contains("signal: 9"), "{error}");
+
+    let engine = folder.start();
+    assert_eq!(
+        query(engine.address(), "SELECT count(), sum(n) FROM t FORMAT TSV"),
+        "100000\t4999950000\n"
+    );
+}
+
+#[test]
+fn an_engine_ends_with_a_parent_that_is_killed() {
+    let folder = Folder::new("orphan");
+    let mut parent = Command::new(PROGRAM)
+        .arg("parent")
+        .arg(folder.data())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(parent.stdout.as_mut().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    let (id, address) = line.trim_end().split_once(' ').unwrap();
+    let (id, address) = (Pid::from_raw(id.parse().unwrap()), address.parse().unwrap());
+    assert_eq!(query(address, "SELECT 1"), "1\n");
+    assert_eq!(
+        getpgid(Some(id)).unwrap(),
+        id,
+        "signals of the terminal must not reach the engine"
+    );
+    assert!(folder.is_locked());
+
+    parent.kill().unwrap();
+    parent.wait().unwrap();
+    let took = wait_until("the engine has let go of its data", || !folder.is_locked());
+    wait_until("the engine does not listen", || TcpStream::connect(address).is_err());
+    assert!(took < Duration::from_secs(3), "it took {took:?}");
+}
+
+#[test]
+fn an_orphan_does_not_wait_long_for_its_queries() {
+    let folder = Folder::new("busy");
+    let engine = folder.start();
+    let address = engine.address();
+    let endless = thread::spawn(move || {
+        // It fails when the engine ends.
+        let _ = try_query(
+            address,
+            "SELECT sleepEachRow(1) FROM numbers(600) SETTINGS max_block_size = 1",
+        );
+    });
+    let running =
+        "SELECT count() FROM system.processes WHERE query LIKE '%numbers(600)%' AND query NOT LIKE '%system%'";
+    wait_until("the query runs", || query(address, running) == "1\n");
+    let start = Instant::now();
+    drop(engine);
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    assert!(!folder.is_locked());
+    endless.join().unwrap();
+}
+
+#[test]
+fn a_tied_engine_leaves_signals_to_its_parent() {
+    let folder = Folder::new("tied");
+    let mut engine = folder.start();
+    let id = Pid::from_raw(engine.process_id().cast_signed());
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        kill(id, signal).unwrap();
+        assert_eq!(query(engine.address(), "SELECT 1"), "1\n");
+    }
+    assert!(engine.ended().is_none());
+    engine.stop().unwrap();
+}
+
+#[test]
+fn a_free_engine_ends_in_good_order_on_either_signal() {
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        let folder = Folder::new(signal.as_str());
+        let (mut child, address) = free_engine(&folder);
+        assert_eq!(query(address, "SELECT 1"), "1\n");
+        let start = Instant::now();
+        send(signal, &child);
+        let status = child.wait().unwrap();
+        assert!(status.success(), "{signal}: {status}");
+        assert!(
+            start.elapsed() < Duration::from_secs(3),
+            "{signal}: {:?}",
+            start.elapsed()
+        );
+        assert!(!folder.is_locked());
+    }
+}
+
+#[test]
+fn a_second_engine_on_the_same_data_is_refused() {
+    let folder = Folder::new("second");
+    let engine = folder.start();
+    let error = Engine::start(&Options::new(PROGRAM, folder.data())).unwrap_err();
+    assert!(error.is_data_locked(), "{error}");
+    let output = engine_command("127.0.0.1:0", &folder.data()).output().unwrap();
+    assert!(!output.status.success());
+    assert!(
+        errors(&output).contains("another engine uses the data folder"),
+        "{}",
+        errors(&output)
+    );
+    assert_eq!(
+        query(engine.address(), "SELECT 1"),
+        "1\n",
+        "the first one is none the worse"
+    );
+}
+
+#[test]
+fn a_taken_port_is_refused() {
+    let folder = Folder::new("port");
+    let holder = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = holder.local_addr().unwrap();
+    let options = Options::new(PROGRAM, folder.data()).with_listen(taken);
+    let error = Engine::start(&options).unwrap_err();
+    assert!(
+        error.is_port_taken() && error.to_string().contains(&taken.to_string()),
+        "{error}"
+    );
+    let output = engine_command(&taken.to_string(), &folder.data()).output().unwrap();
+    assert!(
+        errors(&output).contains("another process listens on"),
+        "{}",
+        errors(&output)
+    );
+}
+
+#[test]
+fn a_program_that_is_no_engine_is_an_error_with_its_last_words() {
+    let folder = Folder::new("words");
+    let program = script(
+        &folder.0.join("program"),
+        "echo to be passed over; echo it broke >&2; exit 3",
+    );
+    let error = Engine::start(&Options::new(program, folder.data())).unwrap_err();
+    assert!(error.is_ended(), "{error}");
+    let text = error.to_string();
+    assert!(
+        text.contains("exit status: 3") && text.ends_with("\n  | it broke"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_named_engine_that_is_none_is_refused_and_nothing_else_is_tried() {
+    let folder = Folder::new("named");
+    let broken = folder.0.join("libchdb.so");
+    fs::write(&broken, b"\x7fELF and nothing more").unwrap();
+    let cases = [
+        (Path::new("/nonexistent/libchdb.so"), "which does not exist"),
+        (Path::new("/bin/ls"), "does not say that it is ClickHouse"),
+        (&broken, "does not load"),
+    ];
+    for (path, expected) in cases {
+        let mut command = engine_command("127.0.0.1:0", &folder.data());
+        let output = command.env("ROWMILL_ENGINE", path).output().unwrap();
+        assert!(!output.status.success());
+        assert!(
+            errors(&output).contains(expected),
+            "{}: {}",
+            path.display(),
+            errors(&output)
+        );
+    }
+}
+
+#[test]
+fn without_npm_the_error_says_what_to_install() {
+    let folder = Folder::new("npm");
+    let output = engine_command("127.0.0.1:0", &folder.data())
+        .env_remove("ROWMILL_ENGINE")
+        .env("PATH", &folder.0)
+        .env("ROWMILL_CACHE", folder.0.join("cache"))
+        .output()
+        .unwrap();
+    assert!(!output.status.success());
+    assert!(errors(&output).contains("install Node.js"), "{}", errors(&output));
+    assert!(!folder.0.join("cache/engine/.fetch").exists(), "nothing half is left");
+}
+
+/// The `clickhouse` program of these tests is a script that gives its arguments to a library, or to
+/// whatever `locate` has found; what a real one makes of them is what the library makes of them.
+#[test]
+fn a_clickhouse_program_is_supervised_and_ends_with_its_supervisor() {
+    let Program::Library(library) = locate().unwrap() else {
+        // A real program is what all the other tests run on.
+        return;
+    };
+    let folder = Folder::new("binary");
+    let marker = folder.0.join("started");
+    let clickhouse = script(
+        &folder.0.join("clickhouse"),
+        &format!(
+            "[ \"$1\" = local ] || exit 9\n\
+             [ \"$2\" = --version ] && {{ echo 'ClickHouse local version 26.7.2.1'; exit; }}\n\
+             for it; do case $it in\n\
+               --path=*) data=${{it#*=}};; --listen_host=*) host=${{it#*=}};; --http_port=*) port=${{it#*=}};;\n\
+               --query_id=*) id=${{it#*=}};;\n\
+             esac; done\n\
+             [ \"$id\" = rowmill-engine-$PPID ] || exit 8\n\
+             echo $$ > '{marker}'\n\
+             ROWMILL_ENGINE='{library}' exec '{PROGRAM}' engine --listen $host:$port --data $data --tied",
+            marker = marker.display(),
+            library = library.display(),
+        ),
+    );
+    for signal in [Signal::SIGTERM, Signal::SIGKILL] {
+        let mut supervisor = engine_command("127.0.0.1:0", &folder.data())
+            .env("ROWMILL_ENGINE", &clickhouse)
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        // Its `ready` never comes: the engine behind the script has a query of another id.
+        let started = || fs::read_to_string(&marker).unwrap_or_default();
+        wait_until("the program runs", || started().ends_with('\n'));
+        wait_until("the program has its data", || folder.is_locked());
+        let program = Pid::from_raw(started().trim_end().parse().unwrap());
+        assert_eq!(getpgid(Some(program)).unwrap(), program);
+        send(signal, &supervisor);
+        let status = supervisor.wait().unwrap();
+        assert_eq!(status.success(), signal == Signal::SIGTERM, "{status}");
+        wait_until("the program has let go of its data", || !folder.is_locked());
+        fs::remove_file(&marker).unwrap();
+    }
+}
+
+fn script(path: &Path, body: &str) -> PathBuf {
+    fs::write(path, format!("#!/bin/sh\n{body}\n")).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    path.to_owned()
+}

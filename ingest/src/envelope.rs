@@ -1,0 +1,124 @@
+//! Envelope: the few fields of a body that decide where an event goes, read before its table is known.
+
+use std::borrow::Cow;
+
+use crate::{
+    body::Payload,
+    fields::Fields,
+    identify::Claims,
+    json::{self, Kind, Reader},
+};
+
+/// The fields of a body that the collector itself reads. Of a field that is given twice, the last counts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Envelope<'a> {
+    pub(crate) service: Option<Cow<'a, str>>,
+    pub(crate) name: Option<Cow<'a, str>>,
+    pub(crate) project_id: Option<Cow<'a, str>>,
+    pub(crate) uid: Option<Cow<'a, str>>,
+    pub(crate) to: Option<Cow<'a, str>>,
+}
+
+impl<'a> Envelope<'a> {
+    /// Opens a body.
+    ///
+    /// # Errors
+    /// The body should be JSON and is not.
+    pub(crate) fn open(payload: &'a Payload<'a>) -> Result<Self, json::Error> {
+        match payload {
+            Payload::Empty => Ok(Self::default()),
+            Payload::Json(text) => Self::of_json(text),
+            Payload::Form(fields) => Ok(Self::of_fields(fields)),
+        }
+    }
+
+    /// Returns what the body says of its event's address and sender.
+    pub(crate) fn claims(&self) -> Claims<'_> {
+        Claims {
+            service: self.service.as_deref(),
+            name: self.name.as_deref(),
+            project: self.project_id.as_deref(),
+            uid: self.uid.as_deref(),
+        }
+    }
+
+    fn of_fields(fields: &'a Fields<'a>) -> Self {
+        let text = |name| fields.text(name).filter(|text| !text.is_empty()).map(Cow::Borrowed);
+        Self {
+            service: text("service"),
+            name: text("name"),
+            project_id: text("projectId"),
+            uid: text("uid"),
+            to: text("to"),
+        }
+    }
+
+    fn of_json(text: &'a str) -> Result<Self, json::Error> {
+        let mut envelope = Self::default();
+        let mut reader = Reader::new(text);
+        if reader.peek()? != Kind::Object {
+            reader.skip()?;
+            reader.end()?;
+            return Ok(envelope);
+        }
+        reader.begin_object()?;
+        while let Some(key) = reader.next_key()? {
+            let field = match &*key {
+                "service" => &mut envelope.service,
+                "name" => &mut envelope.name,
+                "projectId" => &mut envelope.project_id,
+                "uid" => &mut envelope.uid,
+                "to" => &mut envelope.to,
+                _ => {
+                    reader.skip()?;
+                    continue;
+                }
+            };
+            *field = match reader.peek()? {
+                Kind::String => Some(reader.string()?).filter(|text| !text.is_empty()),
+                Kind::Number => Some(Cow::Borrowed(reader.number()?)),
+                _ => {
+                    reader.skip()?;
+                    None
+                }
+            };
+        }
+        reader.end()?;
+        Ok(envelope)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn opened(text: &str) -> Envelope<'_> {
+        Envelope::of_json(text).unwrap()
+    }
+
+    #[test]
+    fn only_texts_and_numbers_at_the_top_count() {
+        let envelope =
+            opened(r#"{"service":"wh","a":{"name":"no"},"name":"mail","projectId":3,"uid":[1],"to":{"x":1}}"#);
+        assert_eq!(envelope.service.as_deref(), Some("wh"));
+        assert_eq!(envelope.name.as_deref(), Some("mail"));
+        assert_eq!(envelope.project_id.as_deref(), Some("3"));
+        assert_eq!((envelope.uid, envelope.to), (None, None));
+    }
+
+    #[test]
+    fn of_two_the_last_counts_and_nothing_counts_as_absent() {
+        assert_eq!(opened(r#"{"name":"a","name":"b"}"#).name.as_deref(), Some("b"));
+        assert_eq!(opened(r#"{"name":"a","name":""}"#).name, None);
+        assert_eq!(opened("[1, 2]"), Envelope::default());
+    }
+
+    #[test]
+    fn what_is_not_json_is_an_error() {
+        for text in ["{bad", "{\"a\":1}x", "", "[1", "{\"name\":\"a\""] {
+            assert!(Envelope::of_json(text).is_err(), "{text}");
+        }
+    }
+}

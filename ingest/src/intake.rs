@@ -1,0 +1,336 @@
+//! Intake: one event becomes one encoded row, in one synchronous call: decode → stamp → check → encode.
+//!
+//! The event is walked once. Nested objects are joined to paths with `_`; a path that is a column of the table goes into that
+//! column, anything else into the nearest extra above it, and where there is none it is let go, as in the original. Fields of
+//! the query win over fields of the body. The typed row borrows from the request, so nothing here awaits.
+
+use std::{borrow::Cow, collections::HashMap};
+
+use crate::{
+    body::Payload,
+    fields::Fields,
+    json::{self, Kind, Reader},
+    refusal::{Problem, Refusal, Refusals},
+    row::{Given, Input, Row, TypedTable},
+    spool::Full,
+    stamp::Stamp,
+    table::Table,
+    value::js_string,
+    writer::Writer,
+};
+
+/// The keys of an event that the collector's own values overwrite.
+///
+/// What a client sends under them is not lost, unless it only repeats the collector's value: it goes to the extra.
+const RESERVED: [&str; 10] = [
+    "channel",
+    "date",
+    "dateTime",
+    "id",
+    "name",
+    "projectId",
+    "service",
+    "td",
+    "timestamp",
+    "uid",
+];
+
+/// One request as an event.
+#[derive(Debug)]
+pub struct Event<'a> {
+    pub(crate) stamp: Stamp<'a>,
+    pub(crate) query: &'a Fields<'a>,
+    pub(crate) payload: &'a Payload<'a>,
+}
+
+/// What takes events into a table; the build step names one for each destination.
+pub type Intake = fn(&Event<'_>, &Writer) -> Result<(), Rejection>;
+
+/// Why an event did not become a row.
+#[derive(Debug)]
+pub struct Rejection {
+    /// The table that it was for.
+    pub table: &'static Table,
+    /// What was wrong.
+    pub reason: Reason,
+}
+
+/// What was wrong with an event.
+#[derive(Debug)]
+pub enum Reason {
+    /// The body is not JSON.
+    Syntax(json::Error),
+    /// Values that do not fit their columns.
+    Refused(Vec<Refusal>),
+    /// There is no room for more rows.
+    Full,
+}
+
+/// Takes an event into the table of `T`.
+///
+/// # Errors
+/// Why it did not become a row; the table's block is as it was then.
+pub fn intake<T: TypedTable>(event: &Event<'_>, writer: &Writer) -> Result<(), Rejection> {
+    let rejected = |reason| Rejection {
+        table: T::TABLE,
+        reason,
+    };
+    let mut row = <T::Row<'_> as Default>::default();
+    let given = decode(&mut row, T::TABLE, event).map_err(rejected)?;
+    writer
+        .append(T::TABLE, |out| row.encode(&given, out))
+        .map_err(|Full| rejected(Reason::Full))
+}
+
+/// Decodes, stamps and checks; the same code for all tables.
+fn decode<'a>(row: &mut dyn Row<'a>, table: &'static Table, event: &Event<'a>) -> Result<Given, Reason> {
+    let mut walk = Walk {
+        row,
+        table,
+        stamp: &event.stamp,
+        given: Given::default(),
+        refusals: Refusals::default(),
+        path: String::new(),
+    };
+    let root = Branch {
+        extra: walk.row.extra_at(""),
+        relative_from: 0,
+        is_root: true,
+    };
+    match event.payload {
+        Payload::Empty => {}
+        Payload::Json(text) => walk.document(text, root, Some(event.query)).map_err(Reason::Syntax)?,
+        Payload::Form(fields) => walk.fields(fields, root, Some(event.query)),
+    }
+    walk.fields(event.query, root, None);
+
+    walk.row.stamp(&event.stamp, &mut walk.refusals);
+    if let Some(host) = event.stamp.host {
+        if let Some(mut extra) = walk.row.extra_at("td").and_then(|extra| walk.row.extra(extra)) {
+            extra.push(Cow::Borrowed("host"), Cow::Borrowed(host));
+        }
+    }
+    walk.row.level(&mut walk.refusals);
+    if walk.refusals.is_empty() {
+        Ok(walk.given)
+    } else {
+        Err(Reason::Refused(walk.refusals.into_vec()))
+    }
+}
+
+/// A walk over one event.
+struct Walk<'r, 'a> {
+    row: &'r mut dyn Row<'a>,
+    table: &'static Table,
+    stamp: &'r Stamp<'a>,
+    given: Given,
+    refusals: Refusals,
+    /// The path of the object that is being walked; empty at the root.
+    path: String,
+}
+
+/// Where in the event the walk is.
+#[derive(Debug, Clone, Copy)]
+struct Branch {
+    /// The nearest extra.
+    extra: Option<usize>,
+    /// Where in a path the part begins that is relative to that extra.
+    relative_from: usize,
+    is_root: bool,
+}
+
+impl<'a> Walk<'_, 'a> {
+    /// Walks a whole document; one that is no object says nothing.
+    fn document(&mut self, text: &'a str, root: Branch, over: Option<&Fields<'_>>) -> Result<(), json::Error> {
+        let mut reader = Reader::new(text);
+        match reader.peek()? {
+            Kind::Object => self.object(&mut reader, root, over)?,
+            _ => reader.skip()?,
+        }
+        reader.end()
+    }
+
+    /// Walks the fields of a query or a form, but for those that `over` has too.
+    fn fields(&mut self, fields: &'a Fields<'a>, root: Branch, over: Option<&Fields<'_>>) {
+        match fields {
+            Fields::Flat(pairs) => {
+                let is_kept = |name: &str| !over.is_some_and(|over| over.contains(name));
+                for (name, value) in pairs.iter().filter(|(name, _)| is_kept(name)) {
+                    self.text(name, value, root);
+                }
+            }
+            Fields::Tree(tree) => {
+                let result = self.document(tree.json(), root, over);
+                debug_assert!(result.is_ok(), "the tree of fields is JSON of our own");
+            }
+        }
+    }
+
+    fn text(&mut self, name: &'a str, value: &'a str, root: Branch) {
+        if self.is_repetition(name, || Some(Cow::Borrowed(value))) {
+            return;
+        }
+        match self.row.column(name) {
+            Some(column) => match self.row.put(column, Input::Text(Cow::Borrowed(value))) {
+                Ok(()) => self.given.insert(column),
+                Err(problem) => self.refusals.push(&self.table.columns[column], problem, value),
+            },
+            None if self.is_part_of_extra(name) => {}
+            None => {
+                if let Some(mut extra) = root.extra.and_then(|extra| self.row.extra(extra)) {
+                    extra.push(Cow::Borrowed(name), Cow::Borrowed(value));
+                }
+            }
+        }
+    }
+
+    fn object(
+        &mut self,
+        reader: &mut Reader<'a>,
+        branch: Branch,
+        over: Option<&Fields<'_>>,
+    ) -> Result<(), json::Error> {
+        let mut repeats = Repeats::default();
+        reader.begin_object()?;
+        while let Some(key) = reader.next_key()? {
+            let is_skipped = branch.is_root
+                && (over.is_some_and(|over| over.contains(&key)) || self.is_repeated_json(&key, reader)?);
+            if is_skipped {
+                reader.skip()?;
+            } else {
+                self.entry(key, reader, branch, &mut repeats)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn entry(
+        &mut self,
+        key: Cow<'a, str>,
+        reader: &mut Reader<'a>,
+        branch: Branch,
+        repeats: &mut Repeats<'a>,
+    ) -> Result<(), json::Error> {
+        let parent_length = self.path.len();
+        let column = if branch.is_root {
+            self.row.column(&key)
+        } else {
+            self.path.push('_');
+            self.path.push_str(&key);
+            self.row.column(&self.path)
+        };
+        let kind = reader.peek()?;
+        let result = match column {
+            Some(column) if kind == Kind::Null && !self.table.columns[column].is_nullable => reader.null(),
+            Some(column) if kind != Kind::Object || self.table.columns[column].takes_object => self.put(column, reader),
+            _ if kind == Kind::Object => {
+                if branch.is_root {
+                    self.path.push_str(&key);
+                }
+                let extra = self.row.extra_at(&self.path);
+                let below = Branch {
+                    extra: extra.or(branch.extra),
+                    // Behind the `_` that follows the extra's own path.
+                    relative_from: if extra.is_some() {
+                        self.path.len() + 1
+                    } else {
+                        branch.relative_from
+                    },
+                    is_root: false,
+                };
+                self.object(reader, below, None)
+            }
+            _ if branch.extra.is_some() && !(branch.is_root && self.is_part_of_extra(&key)) => {
+                let value = js_string(reader)?;
+                let is_whole_key = branch.is_root || branch.relative_from == parent_length + 1;
+                let key = if is_whole_key {
+                    key
+                } else {
+                    Cow::Owned(self.path[branch.relative_from..].to_owned())
+                };
+                self.put_extra(branch, key, value, repeats);
+                Ok(())
+            }
+            _ => reader.skip(),
+        };
+        self.path.truncate(parent_length);
+        result
+    }
+
+    fn put(&mut self, column: usize, reader: &mut Reader<'a>) -> Result<(), json::Error> {
+        let start = reader.position();
+        match self.row.put(column, Input::Json(reader)) {
+            Ok(()) => self.given.insert(column),
+            Err(Problem::Syntax(error)) => return Err(error),
+            Err(problem) => {
+                reader.seek(start);
+                let got = reader.raw_value()?;
+                self.refusals.push(&self.table.columns[column], problem, got);
+            }
+        }
+        Ok(())
+    }
+
+    fn put_extra(&mut self, branch: Branch, key: Cow<'a, str>, value: Cow<'a, str>, repeats: &mut Repeats<'a>) {
+        let Some(mut extra) = branch.extra.and_then(|extra| self.row.extra(extra)) else {
+            return;
+        };
+        match repeats.find_or_note(&key, extra.keys, extra.keys.len()) {
+            Some(place) => extra.values[place] = value,
+            None => extra.push(key, value),
+        }
+    }
+
+    /// Returns whether a key names an array of an extra, which only the collector fills.
+    fn is_part_of_extra(&self, key: &str) -> bool {
+        (key.ends_with("extra.key") || key.ends_with("extra.value"))
+            && self.table.columns.iter().any(|column| column.name == key)
+    }
+
+    /// Returns whether a reserved key only says again what the collector's own column says.
+    fn is_repetition(&self, key: &str, value: impl FnOnce() -> Option<Cow<'a, str>>) -> bool {
+        RESERVED.contains(&key) && value().is_some_and(|value| self.stamp.says(key, &value))
+    }
+
+    fn is_repeated_json(&self, key: &str, reader: &Reader<'a>) -> Result<bool, json::Error> {
+        if !RESERVED.contains(&key) {
+            return Ok(false);
+        }
+        let mut ahead = reader.clone();
+        Ok(match ahead.peek()? {
+            Kind::String | Kind::Number => self.stamp.says(key, &js_string(&mut ahead)?),
+            _ => false,
+        })
+    }
+}
+
+/// The keys that one object has given to extras, so that the last of equal ones wins, as in JavaScript.
+#[derive(Debug, Default)]
+struct Repeats<'a> {
+    few: Vec<usize>,
+    many: HashMap<Cow<'a, str>, usize>,
+}
+
+impl<'a> Repeats<'a> {
+    /// Up to here keys are compared one by one; a hash table pays off above.
+    const FEW: usize = 16;
+
+    /// Returns the place that `key` has in `keys` if this object gave it before; else notes `place` for it.
+    fn find_or_note(&mut self, key: &Cow<'a, str>, keys: &[Cow<'a, str>], place: usize) -> Option<usize> {
+        if self.few.len() < Self::FEW {
+            let found = self.few.iter().copied().find(|place| keys[*place] == *key);
+            if found.is_none() {
+                self.few.push(place);
+            }
+            return found;
+        }
+        if self.many.is_empty() {
+            self.many = self.few.iter().map(|place| (keys[*place].clone(), *place)).collect();
+        }
+        let found = self.many.get(key).copied();
+        if found.is_none() {
+            self.many.insert(key.clone(), place);
+        }
+        found
+    }
+}

@@ -1,0 +1,227 @@
+//! Strings of JSON, read and written.
+
+use std::borrow::Cow;
+
+use super::{Error, ErrorKind, Reader};
+
+impl<'a> Reader<'a> {
+    /// Takes a string. It is borrowed unless there is an escape in it.
+    ///
+    /// # Errors
+    /// Something else stands here, or the string is broken.
+    #[inline]
+    pub fn string(&mut self) -> Result<Cow<'a, str>, Error> {
+        self.pass_space();
+        if !self.pass(b'"') {
+            return Err(self.error(ErrorKind::ExpectedValue));
+        }
+        let start = self.at;
+        if self.pass_plain()? == b'"' {
+            let string = self.slice(start);
+            self.at += 1;
+            Ok(Cow::Borrowed(string))
+        } else {
+            self.escaped_string(start)
+        }
+    }
+
+    pub(super) fn skip_string(&mut self) -> Result<(), Error> {
+        self.at += 1;
+        while self.pass_plain()? == b'\\' {
+            self.escape()?;
+        }
+        self.at += 1;
+        Ok(())
+    }
+
+    /// Passes what stands for itself and returns the byte that ends it: a quote or a backslash.
+    #[inline]
+    fn pass_plain(&mut self) -> Result<u8, Error> {
+        self.at += plain_len(self.text.as_bytes().get(self.at..).unwrap_or_default());
+        match self.byte() {
+            Some(byte @ (b'"' | b'\\')) => Ok(byte),
+            _ => Err(self.error(ErrorKind::ControlCharacter)),
+        }
+    }
+
+    /// The slow way of [`Reader::string`]: stands before the first backslash of a string that begins at `plain`.
+    #[cold]
+    fn escaped_string(&mut self, mut plain: usize) -> Result<Cow<'a, str>, Error> {
+        // An escape is never shorter than what it stands for, so twice the first part is a guess that seldom grows.
+        let mut string = String::with_capacity((self.at - plain + 16) * 2);
+        loop {
+            let byte = self.pass_plain()?;
+            string.push_str(self.slice(plain));
+            if byte == b'"' {
+                self.at += 1;
+                return Ok(Cow::Owned(string));
+            }
+            string.push(self.escape()?);
+            plain = self.at;
+        }
+    }
+
+    /// Takes an escape, from its backslash on.
+    fn escape(&mut self) -> Result<char, Error> {
+        self.at += 1;
+        let char = match self.byte() {
+            Some(byte @ (b'"' | b'\\' | b'/')) => char::from(byte),
+            Some(b'b') => '\u{8}',
+            Some(b'f') => '\u{C}',
+            Some(b'n') => '\n',
+            Some(b'r') => '\r',
+            Some(b't') => '\t',
+            Some(b'u') => return self.unicode_escape(),
+            _ => return Err(self.error(ErrorKind::InvalidEscape)),
+        };
+        self.at += 1;
+        Ok(char)
+    }
+
+    /// Takes `uXXXX`, and the second half with its backslash where this is the first half of a surrogate pair.
+    fn unicode_escape(&mut self) -> Result<char, Error> {
+        let Some(first) = self.hex(self.at + 1) else {
+            return Err(self.error(ErrorKind::InvalidEscape));
+        };
+        self.at += 5;
+        if !(0xD800..0xDC00).contains(&first) {
+            return Ok(char::from_u32(first).unwrap_or(char::REPLACEMENT_CHARACTER));
+        }
+        let is_escape = self
+            .text
+            .as_bytes()
+            .get(self.at..)
+            .is_some_and(|rest| rest.starts_with(b"\\u"));
+        match self.hex(self.at + 2) {
+            Some(second @ 0xDC00..0xE000) if is_escape => {
+                self.at += 6;
+                let code = 0x10000 + ((first - 0xD800) << 10) + (second - 0xDC00);
+                Ok(char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER))
+            }
+            _ => Ok(char::REPLACEMENT_CHARACTER),
+        }
+    }
+
+    /// The four hexadecimal digits at `at`.
+    fn hex(&self, at: usize) -> Option<u32> {
+        let digits = self.text.as_bytes().get(at..at + 4)?;
+        digits
+            .iter()
+            .try_fold(0, |code, &digit| Some(code << 4 | char::from(digit).to_digit(16)?))
+    }
+}
+
+/// Appends `text` to `out` as a JSON string, with its quotes and no more escapes than JSON demands.
+pub fn write_string(out: &mut String, text: &str) {
+    out.push('"');
+    let mut rest = text;
+    loop {
+        let (plain, special) = rest.split_at_checked(plain_len(rest.as_bytes())).unwrap_or((rest, ""));
+        out.push_str(plain);
+        let Some(byte) = special.bytes().next() else { break };
+        match byte {
+            b'"' => out.push_str("\\\""),
+            b'\\' => out.push_str("\\\\"),
+            b'\n' => out.push_str("\\n"),
+            b'\r' => out.push_str("\\r"),
+            b'\t' => out.push_str("\\t"),
+            0x08 => out.push_str("\\b"),
+            0x0C => out.push_str("\\f"),
+            _ => {
+                out.push_str(if byte < 0x10 { "\\u000" } else { "\\u001" });
+                out.extend(char::from_digit(u32::from(byte & 0xF), 16));
+            }
+        }
+        rest = special.get(1..).unwrap_or_default();
+    }
+    out.push('"');
+}
+
+/// How many bytes come before the first quote, backslash or control character.
+///
+/// Eight bytes at a time, all three questions in one pass; `memchr` would need two passes (it cannot ask for a range) and its
+/// start-up costs more than most of our strings are long. In `x - low & !x & high`, the lowest bit that is set is exact, and
+/// it is the only one that is used: a borrow can only spoil the bytes above a hit.
+#[inline]
+fn plain_len(bytes: &[u8]) -> usize {
+    const LOW: u64 = u64::MAX / 255;
+    const HIGH: u64 = LOW << 7;
+    let is_zero = |word: u64| word.wrapping_sub(LOW) & !word;
+
+    let (chunks, rest) = bytes.as_chunks::<8>();
+    for (index, chunk) in chunks.iter().enumerate() {
+        let word = u64::from_le_bytes(*chunk);
+        let quote = is_zero(word ^ (LOW * u64::from(b'"')));
+        let backslash = is_zero(word ^ (LOW * u64::from(b'\\')));
+        let control = word.wrapping_sub(LOW * 0x20) & !word;
+        let hits = (quote | backslash | control) & HIGH;
+        if hits != 0 {
+            return index * 8 + hits.trailing_zeros() as usize / 8;
+        }
+    }
+    let is_special = |&byte: &u8| byte < 0x20 || byte == b'"' || byte == b'\\';
+    chunks.len() * 8 + rest.iter().position(is_special).unwrap_or(rest.len())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn string(text: &str) -> Result<Cow<'_, str>, Error> {
+        Reader::new(text).string()
+    }
+
+    #[test]
+    fn a_string_without_escapes_is_borrowed() {
+        assert!(matches!(
+            string(r#""no escape, é""#).unwrap(),
+            Cow::Borrowed("no escape, é")
+        ));
+        assert!(matches!(string(r#""one\nescape""#).unwrap(), Cow::Owned(text) if text == "one\nescape"));
+    }
+
+    #[test]
+    fn halves_of_surrogate_pairs_are_replaced() {
+        assert_eq!(string(r#""\ud83d\ude00""#).unwrap(), "😀");
+        assert_eq!(string(r#""cut \ud83d""#).unwrap(), "cut \u{FFFD}");
+        assert_eq!(string(r#""\ude00 late""#).unwrap(), "\u{FFFD} late");
+        assert_eq!(string(r#""\ud83d\u0041""#).unwrap(), "\u{FFFD}A");
+        assert_eq!(string(r#""\ud83d\ud83d\ude00""#).unwrap(), "\u{FFFD}😀");
+        assert_eq!(string(r#""\ud83dnude00""#).unwrap(), "\u{FFFD}nude00");
+    }
+
+    #[test]
+    fn the_end_of_plain_text_is_found_at_each_place() {
+        let naive = |bytes: &[u8]| {
+            bytes
+                .iter()
+                .take_while(|&&b| b >= 0x20 && b != b'"' && b != b'\\')
+                .count()
+        };
+        for special in [b'"', b'\\', 0, 0x1F, 0x20, 0x21, 0x7F, 0x80, 0xA2, 0xDC, 0xFF] {
+            for length in 0..40 {
+                for at in 0..length {
+                    let mut bytes = vec![b'x'; length];
+                    bytes[at] = special;
+                    bytes[length - 1] ^= 1;
+                    assert_eq!(plain_len(&bytes), naive(&bytes), "{bytes:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_written_reads_back() {
+        let all: String = (0..0x180)
+            .filter_map(char::from_u32)
+            .chain("😀 \u{2028}".chars())
+            .collect();
+        let mut written = String::new();
+        write_string(&mut written, &all);
+        assert_eq!(string(&written).unwrap(), all);
+        assert_eq!(serde_json::from_str::<String>(&written).unwrap(), all);
+        assert!(written.starts_with(r#""\u0000\u0001"#) && written.contains(r"\u001f") && written.contains(r#"\"#));
+    }
+}

@@ -1,0 +1,240 @@
+//! The layer around a service: events of known routes are taken and answered, every other request goes on to the inner service.
+//!
+//! `poll_ready` asks the inner service and reserves nothing of its own. `call` decides by method, path and query alone, so
+//! that a request that goes on has its body untouched. `Clone` copies a pointer, the peer's address and the inner service.
+
+use std::{
+    future::Future,
+    marker::PhantomData,
+    net::{IpAddr, Ipv4Addr},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http::{Request, Response, request::Parts};
+use http_body::Body;
+use http_body_util::{Either, Full};
+use pin_project_lite::pin_project;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::{
+    collect::{Arrival, Collector, Decision},
+    gather::{Gather, GatherError},
+    intake::Intake,
+    options::EventOptions,
+    writer::Writer,
+};
+
+/// The destinations of a schema, or of one table: one match that the build step wrote.
+pub trait Routes: Send + Sync + 'static {
+    /// All destinations, as the schema has them.
+    const DESTINATIONS: &'static [Destination];
+
+    /// Returns what takes the events of a service under a name, which is in lower case and has `_` for spaces.
+    fn declared(service: &str, name: &str) -> Option<Intake>;
+
+    /// Returns what takes the events that no destination names.
+    fn other() -> Option<Intake> {
+        None
+    }
+}
+
+/// One entry of a schema's `destinations`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Destination {
+    /// `service/name`, `service/default` or `other`.
+    pub path: &'static str,
+    /// The table.
+    pub table: &'static str,
+}
+
+/// The address that a request came from, as a request extension.
+///
+/// [`serve`](crate::serve()) gives it to the service by [`EventService::with_peer`]; in another server, a middleware puts it
+/// into the extensions. Without either the address is `0.0.0.0`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer(pub IpAddr);
+
+/// Takes the events of the routes `R`.
+#[derive(Debug)]
+pub struct EventLayer<R> {
+    collector: Arc<Collector>,
+    routes: PhantomData<R>,
+}
+
+impl<R: Routes> EventLayer<R> {
+    /// Returns the layer that gives its rows to `writer`.
+    pub fn new(writer: Writer) -> Self {
+        Self {
+            collector: Arc::new(Collector::new(writer, &EventOptions::default())),
+            routes: PhantomData,
+        }
+    }
+
+    /// Returns the layer with other options.
+    ///
+    /// # Panics
+    /// If [`EventOptions::node`] is above 1023.
+    pub fn with_options(self, options: &EventOptions) -> Self {
+        Self {
+            collector: Arc::new(Collector::new(self.collector.writer().clone(), options)),
+            routes: PhantomData,
+        }
+    }
+}
+
+impl<R> Clone for EventLayer<R> {
+    fn clone(&self) -> Self {
+        Self {
+            collector: Arc::clone(&self.collector),
+            routes: PhantomData,
+        }
+    }
+}
+
+impl<S, R> Layer<S> for EventLayer<R> {
+    type Service = EventService<S, R>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        EventService {
+            collector: Arc::clone(&self.collector),
+            peer: None,
+            inner,
+            routes: PhantomData,
+        }
+    }
+}
+
+/// Takes the events of the routes `R`, and hands every other request to `S`.
+#[derive(Debug)]
+pub struct EventService<S, R> {
+    collector: Arc<Collector>,
+    peer: Option<IpAddr>,
+    inner: S,
+    routes: PhantomData<R>,
+}
+
+impl<S, R> EventService<S, R> {
+    /// Returns the service for the requests of one peer. A [`Peer`] among a request's extensions goes before it.
+    pub fn with_peer(mut self, peer: IpAddr) -> Self {
+        self.peer = Some(peer);
+        self
+    }
+}
+
+impl<S: Clone, R> Clone for EventService<S, R> {
+    fn clone(&self) -> Self {
+        Self {
+            collector: Arc::clone(&self.collector),
+            peer: self.peer,
+            inner: self.inner.clone(),
+            routes: PhantomData,
+        }
+    }
+}
+
+impl<S, R, A, B> Service<Request<A>> for EventService<S, R>
+where
+    S: Service<Request<A>, Response = Response<B>>,
+    R: Routes,
+    A: Body,
+{
+    type Response = Response<Either<Full<Bytes>, B>>;
+    type Error = S::Error;
+    type Future = EventFuture<S::Future, A, R>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<A>) -> Self::Future {
+        let decision = self.collector.decide::<R>(request.method(), request.uri());
+        if decision == Decision::Inner {
+            return EventFuture {
+                state: State::Inner {
+                    future: self.inner.call(request),
+                },
+            };
+        }
+        let (parts, body) = request.into_parts();
+        let peer = parts.extensions.get::<Peer>().map(|Peer(ip)| *ip).or(self.peer);
+        let arrival = Arrival::now(peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)));
+        let collector = Arc::clone(&self.collector);
+        let gather = match decision {
+            Decision::WithBody => Gather::new(body, &parts.headers, collector.body_limits()),
+            _ => Gather::nothing(),
+        };
+        let event = PendingEvent {
+            collector,
+            parts,
+            arrival,
+            routes: PhantomData,
+        };
+        EventFuture {
+            state: State::Event {
+                gather,
+                event: Some(event),
+            },
+        }
+    }
+}
+
+/// An event whose body is still to come.
+#[derive(Debug)]
+struct PendingEvent<R> {
+    collector: Arc<Collector>,
+    parts: Parts,
+    arrival: Arrival,
+    routes: PhantomData<R>,
+}
+
+impl<R: Routes> PendingEvent<R> {
+    fn answer(&self, body: Result<Bytes, GatherError>) -> Response<Full<Bytes>> {
+        self.collector.answer::<R>(&self.parts, body, self.arrival)
+    }
+}
+
+pin_project! {
+    /// The answer to an event, or the inner service's.
+    #[derive(Debug)]
+    pub struct EventFuture<F, A, R> {
+        #[pin]
+        state: State<F, A, R>,
+    }
+}
+
+pin_project! {
+    #[derive(Debug)]
+    #[project = StateProjection]
+    enum State<F, A, R> {
+        // The inner service answers.
+        Inner { #[pin] future: F },
+        // The event is answered as soon as its body is there.
+        Event { #[pin] gather: Gather<A>, event: Option<PendingEvent<R>> },
+    }
+}
+
+impl<F, A, R, B, E> Future for EventFuture<F, A, R>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+    A: Body,
+    R: Routes,
+{
+    type Output = Result<Response<Either<Full<Bytes>, B>>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project().state.project() {
+            StateProjection::Inner { future } => {
+                Poll::Ready(ready!(future.poll(cx)).map(|response| response.map(Either::Right)))
+            }
+            StateProjection::Event { gather, event } => {
+                let body = ready!(gather.poll(cx));
+                let event = event.take().expect("a future is not polled again after its end");
+                Poll::Ready(Ok(event.answer(body).map(Either::Left)))
+            }
+        }
+    }
+}

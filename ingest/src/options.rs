@@ -1,0 +1,36 @@
+//! What can be chosen of a layer.
+
+use std::time::Duration;
+
+pub use crate::identify::{NetworkError, TrustedProxies};
+
+/// What can be chosen of an [`EventLayer`](crate::EventLayer).
+#[derive(Debug, Clone)]
+pub struct EventOptions {
+    /// Whether the layer is all there is: whatever has a service and a name is an event then, in the path, the query or the
+    /// body, the destination `other` takes what no other names, and nothing goes on to the inner service.
+    pub catch_all: bool,
+    /// The largest body in bytes. The default, 102 400, is the original's.
+    pub max_body_bytes: usize,
+    /// The time that a body may take to come.
+    pub body_timeout: Duration,
+    /// The host that the collector is reached by, if the visitor's cookie is to be shared with the sites beside it.
+    pub domain: Option<String>,
+    /// The proxies whose word on client and host counts.
+    pub trusted_proxies: TrustedProxies,
+    /// The number of this process in its event ids, 0 to 1023; two processes that fill the same tables need two.
+    pub node: u16,
+}
+
+impl Default for EventOptions {
+    fn default() -> Self {
+        Self {
+            catch_all: false,
+            max_body_bytes: 100 << 10,
+            body_timeout: Duration::from_secs(5),
+            domain: None,
+            trusted_proxies: TrustedProxies::default(),
+            node: 0,
+        }
+    }
+}

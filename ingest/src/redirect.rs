@@ -1,0 +1,258 @@
+//! The target of a redirect: the text of `to` becomes the value of a `Location` header, or a reason why it cannot.
+//!
+//! Only an absolute `http` or `https` URL with a host and without user information gets through, as the `url` crate
+//! understands it, which is as browsers do. So nothing but a web page can be reached, and the host that a reader
+//! sees is the host that the browser goes to.
+
+use http::HeaderValue;
+use url::Url;
+
+/// The longest target, in bytes, as given and as sent; browsers and proxies take no more in one header line.
+pub(crate) const MAX_TARGET_BYTES: usize = 8 * 1024;
+
+/// Why a target is not redirected to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RedirectError {
+    /// There is no target, or an empty one.
+    Missing,
+    /// Longer than [`MAX_TARGET_BYTES`].
+    TooLong,
+    /// A control character that URL parsers drop in silence, so that two readers may see two URLs.
+    ControlCharacter,
+    /// Not `http://…` or `https://…`: another scheme, a relative path, `//host`.
+    NotWeb,
+    /// A name or password before the host, which serves nobody but who wants to hide the host.
+    UserInfo,
+    /// The host or the port is none.
+    Malformed,
+}
+
+impl RedirectError {
+    /// Returns the sentence for the client.
+    pub(crate) const fn reason(self) -> &'static str {
+        match self {
+            Self::Missing => "Parameter \"to\" is required",
+            Self::TooLong => "parameter \"to\" is longer than 8192 bytes",
+            Self::ControlCharacter => "parameter \"to\" has a control character in it",
+            Self::NotWeb => "parameter \"to\" must begin with http:// or https://",
+            Self::UserInfo => "parameter \"to\" must not have a user name before its host",
+            Self::Malformed => "parameter \"to\" is not a valid URL",
+        }
+    }
+}
+
+impl std::fmt::Display for RedirectError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.reason())
+    }
+}
+
+impl std::error::Error for RedirectError {}
+
+/// A checked target, ready to be sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Location(HeaderValue);
+
+impl Location {
+    /// Checks the decoded text of `to`.
+    ///
+    /// The text is sent as it was given where it consists of URL characters only; otherwise as the parser writes it:
+    /// an international host in Punycode, the rest percent-encoded.
+    ///
+    /// # Errors
+    /// Any [`RedirectError`]; an absent parameter is [`RedirectError::Missing`], as an empty one is.
+    pub(crate) fn parse(to: &str) -> Result<Self, RedirectError> {
+        if to.is_empty() {
+            return Err(RedirectError::Missing);
+        }
+        if to.len() > MAX_TARGET_BYTES {
+            return Err(RedirectError::TooLong);
+        }
+        if has_dropped_control(to.as_bytes()) {
+            return Err(RedirectError::ControlCharacter);
+        }
+        // Stricter than the parser, which also takes `https:host` and `https:/host`: a browser reads these, when they
+        // come in a header, as relative to the page's own host.
+        let rest = strip_web_scheme(to.trim_matches(' ')).ok_or(RedirectError::NotWeb)?;
+        if authority(rest).contains('@') {
+            return Err(RedirectError::UserInfo);
+        }
+        let url = Url::parse(to).map_err(|_| RedirectError::Malformed)?;
+        if !url.has_host() {
+            return Err(RedirectError::Malformed);
+        }
+        let value = if is_plain(to) && !rest.starts_with('/') {
+            HeaderValue::try_from(to)
+        } else {
+            HeaderValue::try_from(String::from(url))
+        }
+        .map_err(|_| RedirectError::Malformed)?;
+        if value.len() > MAX_TARGET_BYTES {
+            return Err(RedirectError::TooLong);
+        }
+        Ok(Self(value))
+    }
+
+    /// Returns the text that is sent; always ASCII.
+    pub(crate) fn as_str(&self) -> &str {
+        self.0.to_str().unwrap_or_default()
+    }
+
+    /// Returns the value of the header.
+    pub(crate) fn into_value(self) -> HeaderValue {
+        self.0
+    }
+}
+
+/// Returns whether the parser would drop a control character: tab and line ends anywhere, the others at the ends.
+/// Those inside are percent-encoded instead, which hides nothing.
+fn has_dropped_control(text: &[u8]) -> bool {
+    let is_line_control = |byte: &u8| matches!(byte, b'\t' | b'\n' | b'\r');
+    let ends = [text.first(), text.last()];
+    ends.into_iter().flatten().any(u8::is_ascii_control) || text.iter().any(is_line_control)
+}
+
+fn strip_web_scheme(text: &str) -> Option<&str> {
+    let (scheme, rest) = text.split_once("://")?;
+    (scheme.eq_ignore_ascii_case("https") || scheme.eq_ignore_ascii_case("http")).then_some(rest)
+}
+
+/// Returns the part of what follows `scheme://` in which the parser looks for user, host and port.
+fn authority(rest: &str) -> &str {
+    let rest = rest.trim_start_matches(['/', '\\']);
+    rest.split(['/', '\\', '?', '#']).next().unwrap_or_default()
+}
+
+/// Returns whether `text` is made of the characters that [RFC 3986](https://www.rfc-editor.org/rfc/rfc3986#section-2)
+/// lets stand in a URL, so that it can go into a header as it is.
+fn is_plain(text: &str) -> bool {
+    text.bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"-._~:/?#[]@!$&'()*+,;=%".contains(&byte))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn sent(to: &str) -> Result<String, RedirectError> {
+        Location::parse(to).map(|location| location.as_str().to_owned())
+    }
+
+    #[test]
+    fn sends_a_plain_url_as_it_was_given() {
+        for to in [
+            "https://ya.ru",
+            "http://ya.ru/",
+            "https://Ya.Ru:8443/a/../b?x=1&y=a+b%20c#part",
+            "HTTPS://ya.ru/it's(fine)",
+            "http://[::1]:80/x",
+            "https://ya.ru/mail@example.com?to=a@b",
+            "https://xn--80a.xn--p1ai/%D0%BF",
+        ] {
+            assert_eq!(sent(to).as_deref(), Ok(to));
+        }
+    }
+
+    #[test]
+    fn encodes_what_a_header_cannot_carry() {
+        let cases = [
+            ("https://президент.рф", "https://xn--d1abbgf6aiiy.xn--p1ai/"),
+            (
+                "https://ya.ru/путь?q=п р#я",
+                "https://ya.ru/%D0%BF%D1%83%D1%82%D1%8C?q=%D0%BF%20%D1%80#%D1%8F",
+            ),
+            ("https://ya.ru/a b\"<>", "https://ya.ru/a%20b%22%3C%3E"),
+            (" https://ya.ru ", "https://ya.ru/"),
+            ("https://ya.ru/a\u{1}b", "https://ya.ru/a%01b"),
+            ("https:\\\\ya.ru\\x", ""),
+            ("https://ya.ru\\x", "https://ya.ru/x"),
+            ("https:///ya.ru", "https://ya.ru/"),
+        ];
+        for (to, expected) in cases {
+            if expected.is_empty() {
+                assert_eq!(sent(to), Err(RedirectError::NotWeb), "{to}");
+            } else {
+                assert_eq!(sent(to).as_deref(), Ok(expected), "{to}");
+            }
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_not_an_absolute_web_address() {
+        let cases = [
+            ("", RedirectError::Missing),
+            ("javascript:alert(1)", RedirectError::NotWeb),
+            ("javascript://ya.ru/%0aalert(1)", RedirectError::NotWeb),
+            ("data:text/html,x", RedirectError::NotWeb),
+            ("//evil.com", RedirectError::NotWeb),
+            ("/local", RedirectError::NotWeb),
+            ("local", RedirectError::NotWeb),
+            ("https:evil.com", RedirectError::NotWeb),
+            ("https:/evil.com", RedirectError::NotWeb),
+            ("/\\evil.com", RedirectError::NotWeb),
+            ("ftp://ya.ru", RedirectError::NotWeb),
+            ("[object Object]", RedirectError::NotWeb),
+            ("\u{a0}https://ya.ru", RedirectError::NotWeb),
+            ("https://", RedirectError::Malformed),
+            ("https://?x", RedirectError::Malformed),
+            ("https://ya.ru:99999", RedirectError::Malformed),
+            ("https://a b.ru", RedirectError::Malformed),
+            ("https://[::1", RedirectError::Malformed),
+        ];
+        for (to, error) in cases {
+            assert_eq!(sent(to), Err(error), "{to}");
+        }
+    }
+
+    #[test]
+    fn refuses_a_user_before_the_host() {
+        for to in [
+            "https://good.ru@evil.com?",
+            "https://user:password@evil.com",
+            "https://@evil.com",
+            "https://good.ru@evil.com@good.ru",
+            "https:///good.ru@evil.com",
+            "https://good.ru:80@evil.com/x",
+        ] {
+            assert_eq!(sent(to), Err(RedirectError::UserInfo), "{to}");
+        }
+        // The at sign stands behind the host here, whatever the parser calls a slash.
+        for to in [
+            "https://good.ru\\@evil.com",
+            "https://good.ru/@evil.com",
+            "https://good.ru#@evil.com",
+        ] {
+            let sent = sent(to).unwrap();
+            let url = Url::parse(&sent).unwrap();
+            assert_eq!((url.host_str(), url.username()), (Some("good.ru"), ""), "{to}");
+        }
+    }
+
+    #[test]
+    fn refuses_control_characters_that_parsers_drop() {
+        for to in [
+            "https://ya.ru/\r\nSet-Cookie: uid=1",
+            "java\tscript://ya.ru",
+            "ht\ntps://ya.ru",
+            "https://ya.ru/\t",
+            "\u{1}https://ya.ru",
+            "https://ya.ru\0",
+        ] {
+            assert_eq!(sent(to), Err(RedirectError::ControlCharacter), "{to:?}");
+        }
+    }
+
+    #[test]
+    fn bounds_the_length_before_and_after_encoding() {
+        let fits = format!("https://ya.ru/{}", "a".repeat(MAX_TARGET_BYTES - 14));
+        assert_eq!(sent(&fits).as_deref(), Ok(fits.as_str()));
+        assert_eq!(sent(&format!("{fits}a")), Err(RedirectError::TooLong));
+        assert_eq!(
+            sent(&format!("https://ya.ru/{}", "я".repeat(2_000))),
+            Err(RedirectError::TooLong)
+        );
+        assert!(RedirectError::TooLong.reason().contains(&MAX_TARGET_BYTES.to_string()));
+    }
+}

@@ -1,0 +1,166 @@
+//! Rows: what the generated code of a table provides, and what the runtime gives to it.
+
+use std::borrow::Cow;
+
+use crate::{
+    json::Reader,
+    refusal::{Problem, Refusals},
+    stamp::Stamp,
+    table::{Column, Table},
+    value::Decode,
+};
+
+/// A table whose rows have a type.
+pub trait TypedTable: 'static {
+    /// The table as ClickHouse has it.
+    const TABLE: &'static Table;
+
+    /// The row, borrowing from a request for `'a`; its default is a row of an event that says nothing.
+    type Row<'a>: Row<'a> + Default;
+}
+
+/// A typed row that an event is decoded into.
+///
+/// Columns are named by their place in [`Table::columns`], extras by their place in the list that the build step made.
+pub trait Row<'a> {
+    /// Returns the column that the event fills from `path`, the keys down to the value joined by `_`.
+    ///
+    /// Columns that the collector or ClickHouse fills are not found.
+    fn column(&self, path: &str) -> Option<usize>;
+
+    /// Puts a value into a column.
+    ///
+    /// # Errors
+    /// Why the value cannot stand there.
+    fn put(&mut self, column: usize, input: Input<'_, 'a>) -> Result<(), Problem>;
+
+    /// Returns the extra that takes what has no column below `path`; the empty path is the event itself.
+    fn extra_at(&self, path: &str) -> Option<usize>;
+
+    /// Returns the keys and the values of an extra.
+    fn extra(&mut self, extra: usize) -> Option<ExtraMut<'_, 'a>>;
+
+    /// Fills the columns that the collector knows from the request itself.
+    fn stamp(&mut self, stamp: &Stamp<'a>, refusals: &mut Refusals);
+
+    /// Brings the arrays of each Nested to one length, where the event gave only some of them.
+    fn level(&mut self, refusals: &mut Refusals);
+
+    /// Appends the row as the table's [`Format`](crate::table::Format) has it; `given` are the columns that were put.
+    fn encode(&self, given: &Given, out: &mut Vec<u8>);
+}
+
+/// The two arrays of one extra; they are always of one length.
+#[derive(Debug)]
+pub struct ExtraMut<'r, 'a> {
+    /// The keys, relative to the extra's own path.
+    pub keys: &'r mut Vec<Cow<'a, str>>,
+    /// The values as texts.
+    pub values: &'r mut Vec<Cow<'a, str>>,
+}
+
+impl<'a> ExtraMut<'_, 'a> {
+    /// Appends a pair.
+    pub fn push(&mut self, key: Cow<'a, str>, value: Cow<'a, str>) {
+        self.keys.push(key);
+        self.values.push(value);
+    }
+}
+
+/// A value of an event on its way into a column.
+#[derive(Debug)]
+pub enum Input<'r, 'a> {
+    /// The reader stands before the value.
+    Json(&'r mut Reader<'a>),
+    /// A field of a query string or a form, decoded.
+    Text(Cow<'a, str>),
+}
+
+impl<'a> Input<'_, 'a> {
+    /// Decodes the value into a field.
+    ///
+    /// # Errors
+    /// Why it does not fit; the field is then as it was.
+    #[inline]
+    pub fn read<T: Decode<'a>>(self, field: &mut T) -> Result<(), Problem> {
+        *field = match self {
+            Self::Json(reader) => T::from_json(reader)?,
+            Self::Text(text) => T::from_text(text)?,
+        };
+        Ok(())
+    }
+}
+
+/// The byte before a value in [`RowBinaryWithDefaults`](crate::table::Format::RowBinaryWithDefaults).
+pub const VALUE: u8 = 0;
+
+/// The byte in the place of a value that ClickHouse is to compute.
+pub const DEFAULT: u8 = 1;
+
+/// Brings one array of a Nested to the length of its longest; an array that the event did not give is filled with defaults.
+pub fn level<T: Default>(array: &mut Vec<T>, length: usize, column: &'static Column, refusals: &mut Refusals) {
+    if array.is_empty() {
+        array.resize_with(length, T::default);
+    } else if array.len() != length {
+        refusals.push(
+            column,
+            Problem::UnequalLengths,
+            &format!("{} of {length} elements", array.len()),
+        );
+    }
+}
+
+/// The set of columns that an event gave.
+#[derive(Debug, Clone, Default)]
+pub struct Given {
+    few: [u64; Self::FEW_WORDS],
+    many: Vec<u64>,
+}
+
+impl Given {
+    const WORD_BITS: usize = u64::BITS as usize;
+    /// Enough for 256 columns without a heap allocation; wider tables pay one per row.
+    const FEW_WORDS: usize = 4;
+
+    /// Adds a column.
+    #[inline]
+    pub fn insert(&mut self, column: usize) {
+        let (word, bit) = (column / Self::WORD_BITS, 1 << (column % Self::WORD_BITS));
+        match self.few.get_mut(word) {
+            Some(few) => *few |= bit,
+            None => {
+                let word = word - Self::FEW_WORDS;
+                if self.many.len() <= word {
+                    self.many.resize(word + 1, 0);
+                }
+                self.many[word] |= bit;
+            }
+        }
+    }
+
+    /// Returns whether the event gave the column.
+    #[inline]
+    pub fn contains(&self, column: usize) -> bool {
+        let word = column / Self::WORD_BITS;
+        let word = self.few.get(word).or_else(|| self.many.get(word - Self::FEW_WORDS));
+        word.is_some_and(|word| word >> (column % Self::WORD_BITS) & 1 == 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn given_columns_are_found_on_both_sides_of_the_inline_words() {
+        let mut given = Given::default();
+        for column in [0, 63, 64, 255, 256, 1_000] {
+            assert!(!given.contains(column));
+            given.insert(column);
+            assert!(given.contains(column));
+        }
+        assert!(!given.contains(1));
+        assert!(!given.contains(999));
+        assert!(!given.contains(5_000));
+    }
+}

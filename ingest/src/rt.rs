@@ -1,0 +1,26 @@
+//! The door through which generated code reaches the runtime; nothing else is promised to it, and nothing here to anybody else.
+
+pub use std::{
+    borrow::Cow,
+    default::Default,
+    option::Option::{self, None, Some},
+    result::Result::{self, Ok},
+    vec::Vec,
+};
+
+pub use clickhouse::{self, Row as ClickHouseRow};
+pub use serde::{self, Deserialize, Serialize};
+
+pub use crate::{
+    enumeration,
+    intake::{Intake, intake},
+    layer::{Destination, EventLayer, Routes},
+    named_tuple,
+    refusal::{Problem, Refusals},
+    row::{DEFAULT, ExtraMut, Given, Input, Row, TypedTable, VALUE, level},
+    stamp::{ServerValue, Stamp},
+    table::{Column, ColumnKind, Format, Schema, Table},
+    value::*,
+    writer::Writer,
+    zone,
+};

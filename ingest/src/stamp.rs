@@ -1,0 +1,163 @@
+//! Stamp: what the collector itself knows of an event, and the columns that hold it.
+
+use std::borrow::Cow;
+
+use jiff::Timestamp;
+
+use crate::{
+    identify::Project,
+    refusal::{Problem, Refusals},
+    table::Column,
+    value::{Date, DateTime, Decode, Utc},
+};
+
+/// What the collector knows of every event.
+#[derive(Debug, Clone, Copy)]
+pub struct Stamp<'a> {
+    /// The event's id: `(milliseconds since 1970) << 22 | node << 12 | sequence`.
+    pub id: u64,
+    /// The visitor's id.
+    pub uid: u64,
+    /// When the event arrived, in milliseconds since 1970.
+    pub unix_ms: u64,
+    /// How it arrived: `http` or `pixel`.
+    pub channel: &'static str,
+    /// The project that the request names.
+    pub(crate) project: Project,
+    /// The service, aliases resolved.
+    pub service: &'a str,
+    /// The event's name, as the request has it.
+    pub name: &'a str,
+    /// The client's address.
+    pub ip: &'a str,
+    /// The header User-Agent.
+    pub user_agent: Option<&'a str>,
+    /// The header Referer.
+    pub referer: Option<&'a str>,
+    /// The host that a trusted proxy was asked for.
+    pub host: Option<&'a str>,
+    /// A fingerprint of address and user agent; 0 without either.
+    pub fingerprint: u64,
+}
+
+/// A value of a [`Stamp`], for columns of a type that is not the value's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each is the field of Stamp that it is called after")]
+pub enum ServerValue {
+    Id,
+    Uid,
+    Date,
+    DateTime,
+    Timestamp,
+    Channel,
+    ProjectId,
+    Name,
+    Service,
+    Ip,
+    UserAgent,
+    Fingerprint,
+    Referer,
+}
+
+const SECONDS_PER_DAY: u64 = 86_400;
+const MS_PER_SECOND: u64 = 1_000;
+
+impl<'a> Stamp<'a> {
+    /// Returns the day of arrival in UTC.
+    #[inline]
+    pub fn date(&self) -> Date {
+        let days = self.unix_ms / (MS_PER_SECOND * SECONDS_PER_DAY);
+        Date(u16::try_from(days).unwrap_or(u16::MAX))
+    }
+
+    /// Returns the second of arrival.
+    #[inline]
+    pub fn date_time(&self) -> DateTime<Utc> {
+        DateTime::from_seconds(u32::try_from(self.unix_ms / MS_PER_SECOND).unwrap_or(u32::MAX))
+    }
+
+    /// Returns the day of arrival in UTC as `YYYY-MM-DD`.
+    pub fn date_text(&self) -> String {
+        self.timestamp().strftime("%Y-%m-%d").to_string()
+    }
+
+    /// Returns the second of arrival in UTC as `YYYY-MM-DD hh:mm:ss`.
+    pub fn date_time_text(&self) -> String {
+        self.timestamp().strftime("%Y-%m-%d %H:%M:%S").to_string()
+    }
+
+    /// Puts the project into a column of an integer type; what is no number at all leaves the column its default.
+    #[inline]
+    pub fn put_project<T: TryFrom<i128>>(&self, field: &mut T, column: &'static Column, refusals: &mut Refusals) {
+        let number = match self.project {
+            Project::Missing => Some(0),
+            Project::Whole(number) => Some(number),
+            Project::Real(_) => None,
+            Project::NotANumber => return,
+        };
+        match number.and_then(|number| T::try_from(number).ok()) {
+            Some(number) => *field = number,
+            None => {
+                let got = self.project.to_text().unwrap_or_default();
+                let problem = if number.is_some() {
+                    Problem::OutOfRange
+                } else {
+                    Problem::Malformed
+                };
+                refusals.push(column, problem, &got);
+            }
+        }
+    }
+
+    /// Puts a value into a column of another type, as if it had come as text.
+    pub fn put<T: Decode<'a>>(
+        &self,
+        value: ServerValue,
+        field: &mut T,
+        column: &'static Column,
+        refusals: &mut Refusals,
+    ) {
+        let Some(text) = self.text(value) else { return };
+        match T::from_text(text.clone()) {
+            Ok(value) => *field = value,
+            Err(problem) => refusals.push(column, problem, &text),
+        }
+    }
+
+    /// Returns whether `value` is what the column `key` of this event holds anyway.
+    pub(crate) fn says(&self, key: &str, value: &str) -> bool {
+        match key {
+            "name" => value == self.name,
+            "service" => value == self.service,
+            "uid" => value.parse() == Ok(self.uid),
+            "projectId" => self
+                .text(ServerValue::ProjectId)
+                .is_some_and(|project| project == value),
+            _ => false,
+        }
+    }
+
+    fn text(&self, value: ServerValue) -> Option<Cow<'a, str>> {
+        Some(match value {
+            ServerValue::Id => Cow::Owned(self.id.to_string()),
+            ServerValue::Uid => Cow::Owned(self.uid.to_string()),
+            ServerValue::Fingerprint => Cow::Owned(self.fingerprint.to_string()),
+            ServerValue::Timestamp => Cow::Owned(self.unix_ms.to_string()),
+            ServerValue::Date => Cow::Owned(self.date_text()),
+            // With its offset, so that it is the same moment in a column of any time zone.
+            ServerValue::DateTime => Cow::Owned(self.timestamp().strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()),
+            ServerValue::ProjectId => self.project.to_text()?,
+            ServerValue::Channel => Cow::Borrowed(self.channel),
+            ServerValue::Name => Cow::Borrowed(self.name),
+            ServerValue::Service => Cow::Borrowed(self.service),
+            ServerValue::Ip => Cow::Borrowed(self.ip),
+            ServerValue::UserAgent => Cow::Borrowed(self.user_agent?),
+            ServerValue::Referer => Cow::Borrowed(self.referer?),
+        })
+    }
+
+    fn timestamp(&self) -> Timestamp {
+        let ms = i64::try_from(self.unix_ms).unwrap_or(i64::MAX);
+        Timestamp::from_millisecond(ms).unwrap_or(Timestamp::MAX)
+    }
+}

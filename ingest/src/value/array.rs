@@ -1,0 +1,151 @@
+//! `Array(T)` ([ClickHouse](https://clickhouse.com/docs/sql-reference/data-types/array)): the number of elements, then each.
+
+use std::borrow::Cow;
+
+use super::{Decode, Encode, put_length};
+use crate::{
+    json::{Kind, Reader},
+    refusal::Problem,
+};
+
+/// From a JSON array. Text is read as JSON where it begins with `[`, its elements as texts; other text is the one element of an
+/// array, and no text at all an array without elements.
+impl<'a, T: Decode<'a>> Decode<'a> for Vec<T> {
+    fn from_json(json: &mut Reader<'a>) -> Result<Self, Problem> {
+        match json.peek()? {
+            Kind::Array => {}
+            Kind::Null => return json.null().map(|()| Self::new()).map_err(Problem::from),
+            _ => return Err(Problem::WrongKind),
+        }
+        let mut elements = Self::new();
+        json.begin_array()?;
+        while json.next_element()? {
+            elements.push(T::from_json(json)?);
+        }
+        Ok(elements)
+    }
+
+    fn from_text(text: Cow<'a, str>) -> Result<Self, Problem> {
+        if text.is_empty() {
+            return Ok(Self::new());
+        }
+        if !text.starts_with('[') {
+            return Ok(vec![T::from_text(text)?]);
+        }
+        let mut elements = Self::new();
+        read_text(text, |json, own| {
+            json.begin_array()?;
+            while json.next_element()? {
+                elements.push(element(json, own)?);
+            }
+            Ok(())
+        })?;
+        Ok(elements)
+    }
+}
+
+impl<T: Encode> Encode for Vec<T> {
+    #[inline]
+    fn put(&self, out: &mut Vec<u8>) {
+        put_length(out, self.len());
+        for element in self {
+            element.put(out);
+        }
+    }
+}
+
+/// Makes a piece of a text that is being read live as long as the text itself.
+pub(super) type Own<'t, 'a> = fn(Cow<'t, str>) -> Cow<'a, str>;
+
+/// Reads text that is JSON of a container, to its end.
+///
+/// A text that is borrowed from the event gives borrowed pieces; one that was decoded dies here, and its pieces are copied.
+pub(super) fn read_text<'a>(
+    text: Cow<'a, str>,
+    read: impl for<'t> FnOnce(&mut Reader<'t>, Own<'t, 'a>) -> Result<(), Problem>,
+) -> Result<(), Problem> {
+    fn all<'t, 'a>(
+        text: &'t str,
+        own: Own<'t, 'a>,
+        read: impl FnOnce(&mut Reader<'t>, Own<'t, 'a>) -> Result<(), Problem>,
+    ) -> Result<(), Problem> {
+        let mut json = Reader::new(text);
+        read(&mut json, own)?;
+        Ok(json.end()?)
+    }
+
+    let result = match text {
+        Cow::Borrowed(text) => all(text, |piece| piece, read),
+        Cow::Owned(text) => all(&text, |piece| Cow::Owned(piece.into_owned()), read),
+    };
+    result.map_err(|problem| match problem {
+        // The event itself is sound JSON, or none at all; this is about one of its texts.
+        Problem::Syntax(_) => Problem::Malformed,
+        problem => problem,
+    })
+}
+
+/// Reads an element of a text's JSON, as text itself.
+///
+/// So it is in all texts, however they are decoded: an element that were read as JSON would have to borrow from a text that
+/// does not live long enough.
+pub(super) fn element<'t, 'a, T: Decode<'a>>(json: &mut Reader<'t>, own: Own<'t, 'a>) -> Result<T, Problem> {
+    let text = match json.peek()? {
+        Kind::Null => return json.null().map(|()| T::default()).map_err(Problem::from),
+        Kind::String => json.string()?,
+        _ => Cow::Borrowed(json.raw_value()?),
+    };
+    T::from_text(own(text))
+}
+
+/// Reads the key of a map.
+pub(super) fn key<'t, 'a, T: Decode<'a>>(key: Cow<'t, str>, own: Own<'t, 'a>) -> Result<T, Problem> {
+    T::from_text(own(key))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::{super::testing::*, *};
+
+    #[test]
+    fn elements_are_read_as_values_of_their_type() {
+        assert_eq!(json(r#"[1, "2", true, null]"#), Ok(vec![1u8, 2, 1, 0]));
+        assert_eq!(json("[1,null]"), Ok(vec![Some(1u8), None]));
+        assert_eq!(json("[]"), Ok(Vec::<u8>::new()));
+        assert_eq!(json("null"), Ok(Vec::<u8>::new()));
+        assert_eq!(json("[[1],[],null]"), Ok(vec![vec![1u8], vec![], vec![]]));
+        let texts: Vec<Cow<'_, str>> = json(r#"["a",1.5,null,[1 ],{"k":1}]"#).unwrap();
+        assert_eq!(texts, ["a", "1.5", "", "[1 ]", r#"{"k":1}"#]);
+        for event in ["1", r#""""#, r#""[1]""#, "{}", "true", "[[1]]"] {
+            assert_eq!(json::<Vec<u8>>(event), Err(Problem::WrongKind), "{event}");
+        }
+        assert_eq!(json::<Vec<u8>>("[1,256]"), Err(Problem::OutOfRange));
+        assert!(matches!(json::<Vec<u8>>("[1,]"), Err(Problem::Syntax(_))));
+    }
+
+    #[test]
+    fn text_is_an_array_or_its_one_element() {
+        for (event, expected) in [
+            ("x", vec!["x"]),
+            ("", vec![]),
+            (r#"["a\n",1,null]"#, vec!["a\n", "1", ""]),
+            (" [", vec![" ["]),
+        ] {
+            assert_eq!(text::<Vec<Cow<'_, str>>>(event).unwrap(), expected);
+            let decoded: Vec<Cow<'_, str>> = Decode::from_text(Cow::Owned(event.to_owned())).unwrap();
+            assert_eq!(decoded, expected);
+        }
+        assert_eq!(text("[[1],2]"), Ok(vec![vec![1u8], vec![2]]));
+        assert_eq!(text::<Vec<u8>>("[1"), Err(Problem::Malformed));
+        assert_eq!(text::<Vec<u8>>("[1] 2"), Err(Problem::Malformed));
+        assert_eq!(text::<Vec<u8>>("x"), Err(Problem::Malformed));
+    }
+
+    #[test]
+    fn the_number_of_elements_goes_out_first() {
+        assert_eq!(bytes(&vec![1u16, 2]), [2, 1, 0, 2, 0]);
+        assert_eq!(bytes(&vec![0u8; 200])[..2], [0xC8, 1]);
+    }
+}

@@ -1,0 +1,408 @@
+//! Dates with times: `DateTime` ([ClickHouse](https://clickhouse.com/docs/sql-reference/data-types/datetime)) and `DateTime64`
+//! ([ClickHouse](https://clickhouse.com/docs/sql-reference/data-types/datetime64)), always UTC in a block, little-endian.
+//!
+//! Read from text in ISO 8601 and many other forms (see `date_text`); without an offset the text is local time of the column's
+//! [`Zone`]. JSON numbers are taken as the block has them, without a fraction: seconds in a `DateTime`, and in a `DateTime64(3)`
+//! milliseconds.
+
+use std::{borrow::Cow, marker::PhantomData};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Decode, Encode,
+    date_text::{self, Moment},
+    zone::{Utc, Zone},
+};
+use crate::{
+    json::{Kind, Reader},
+    refusal::Problem,
+};
+
+/// The seconds of the years 1 to 9999, all that ClickHouse can print.
+const PRINTABLE: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
+
+/// ClickHouse's `DateTime`: 4 bytes, 1970-01-01 00:00:00 to 2106-02-07 06:28:15 UTC. A fraction is cut off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(transparent, bound = "")]
+pub struct DateTime<Z: Zone = Utc> {
+    seconds: u32,
+    #[serde(skip)]
+    zone: PhantomData<Z>,
+}
+
+/// ClickHouse's `DateTime64(P)`: 8 bytes that count units of 10^-P seconds, the years 1 to 9999 as far as 64 bits go (with
+/// nine digits from 1677 to 2262). Digits behind the last one are cut off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(transparent, bound = "")]
+pub struct DateTime64<const P: u8, Z: Zone = Utc> {
+    ticks: i64,
+    #[serde(skip)]
+    zone: PhantomData<Z>,
+}
+
+impl<Z: Zone> DateTime<Z> {
+    /// Makes one of the seconds since 1970-01-01 00:00:00 UTC.
+    pub const fn from_seconds(seconds: u32) -> Self {
+        Self {
+            seconds,
+            zone: PhantomData,
+        }
+    }
+
+    /// Returns the seconds since 1970-01-01 00:00:00 UTC.
+    pub const fn seconds(self) -> u32 {
+        self.seconds
+    }
+
+    fn from_wide(seconds: i64) -> Result<Self, Problem> {
+        u32::try_from(seconds)
+            .map(Self::from_seconds)
+            .map_err(|_| Problem::OutOfRange)
+    }
+}
+
+impl<const P: u8, Z: Zone> DateTime64<P, Z> {
+    /// How many units a second has.
+    const PER_SECOND: i64 = 10_i64.pow(P as u32);
+
+    /// Makes one of the units since 1970-01-01 00:00:00 UTC.
+    pub const fn from_ticks(ticks: i64) -> Self {
+        Self {
+            ticks,
+            zone: PhantomData,
+        }
+    }
+
+    /// Returns the units of 10^-P seconds since 1970-01-01 00:00:00 UTC.
+    pub const fn ticks(self) -> i64 {
+        self.ticks
+    }
+
+    fn from_parts(seconds: i64, nanos: u32) -> Result<Self, Problem> {
+        let below_second = i64::from(nanos) * Self::PER_SECOND / 1_000_000_000;
+        let ticks = seconds
+            .checked_mul(Self::PER_SECOND)
+            .and_then(|ticks| ticks.checked_add(below_second));
+        match ticks {
+            Some(ticks) if PRINTABLE.contains(&seconds) => Ok(Self::from_ticks(ticks)),
+            _ => Err(Problem::OutOfRange),
+        }
+    }
+}
+
+impl Moment {
+    /// Returns the seconds since 1970 in UTC.
+    #[inline]
+    fn utc<Z: Zone>(self) -> Result<i64, Problem> {
+        match self.offset {
+            Some(offset) => Ok(self.seconds - i64::from(offset)),
+            None => Z::to_utc(self.seconds),
+        }
+    }
+}
+
+impl<'a, Z: Zone> Decode<'a> for DateTime<Z> {
+    #[inline]
+    fn from_json(json: &mut Reader<'a>) -> Result<Self, Problem> {
+        match json.peek()? {
+            Kind::String => Self::from_text(json.string()?),
+            Kind::Number => Self::from_wide(i64::from_json(json)?),
+            Kind::Null => json.null().map(|()| Self::default()).map_err(Problem::from),
+            Kind::Bool | Kind::Array | Kind::Object => Err(Problem::WrongKind),
+        }
+    }
+
+    #[inline]
+    fn from_text(text: Cow<'a, str>) -> Result<Self, Problem> {
+        Self::from_wide(date_text::parse(&text)?.utc::<Z>()?)
+    }
+}
+
+impl<'a, const P: u8, Z: Zone> Decode<'a> for DateTime64<P, Z> {
+    #[inline]
+    fn from_json(json: &mut Reader<'a>) -> Result<Self, Problem> {
+        match json.peek()? {
+            Kind::String => Self::from_text(json.string()?),
+            Kind::Number => {
+                let ticks = i64::from_json(json)?;
+                let is_printable = PRINTABLE.contains(&ticks.div_euclid(Self::PER_SECOND));
+                if is_printable {
+                    Ok(Self::from_ticks(ticks))
+                } else {
+                    Err(Problem::OutOfRange)
+                }
+            }
+            Kind::Null => json.null().map(|()| Self::default()).map_err(Problem::from),
+            Kind::Bool | Kind::Array | Kind::Object => Err(Problem::WrongKind),
+        }
+    }
+
+    #[inline]
+    fn from_text(text: Cow<'a, str>) -> Result<Self, Problem> {
+        let moment = date_text::parse(&text)?;
+        Self::from_parts(moment.utc::<Z>()?, moment.nanos)
+    }
+}
+
+impl<Z: Zone> Encode for DateTime<Z> {
+    #[inline]
+    fn put(&self, out: &mut Vec<u8>) {
+        self.seconds.put(out);
+    }
+}
+
+impl<const P: u8, Z: Zone> Encode for DateTime64<P, Z> {
+    #[inline]
+    fn put(&self, out: &mut Vec<u8>) {
+        self.ticks.put(out);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::testing::*, *};
+
+    /// 2024-02-29 12:13:14 UTC.
+    const THEN: u32 = 1_709_208_794;
+    /// 2024-02-29 00:00:00 UTC.
+    const MIDNIGHT: u32 = 1_709_164_800;
+
+    fn seconds(event: &str) -> Result<u32, Problem> {
+        text::<DateTime>(event).map(DateTime::seconds)
+    }
+
+    fn millis(event: &str) -> Result<i64, Problem> {
+        text::<DateTime64<3>>(event).map(DateTime64::ticks)
+    }
+
+    #[test]
+    fn iso_and_its_relatives_are_read() {
+        for event in [
+            "2024-02-29 12:13:14",
+            "2024-02-29T12:13:14",
+            "2024-02-29t12:13:14z",
+            "2024-02-29T12:13:14Z",
+            "2024-02-29T12:13:14.999Z",
+            "2024-02-29 12:13:14.",
+            "2024-02-29T15:13:14.999+03:00",
+            "2024-02-29T15:13:14+0300",
+            "2024-02-29T15:13:14+03",
+            "2024-02-29 15:13:14 +03:00",
+            "2024-02-29T06:43:14-05:30",
+            "2024-2-29 12:13:14",
+            "2024/02/29 12:13:14",
+            "2024:02:29 12:13:14",
+            "20240229121314",
+            "20240229T121314Z",
+            "20240229 121314",
+            "20240229T12:13:14",
+        ] {
+            assert_eq!(seconds(event), Ok(THEN), "{event}");
+        }
+        assert_eq!(seconds("2024-02-29T12:13Z"), Ok(THEN - 14));
+        assert_eq!(seconds("2024-02-29 12"), Ok(MIDNIGHT + 12 * 3600));
+        for event in [
+            "2024-02-29",
+            "20240229",
+            "2024-02-29T",
+            " 2024-02-29 ",
+            "2024-02-28 24:00:00",
+        ] {
+            assert_eq!(seconds(event), Ok(MIDNIGHT), "{event}");
+        }
+        assert_eq!(seconds("2024-02-28 23:59:60"), Ok(MIDNIGHT));
+        assert_eq!(seconds("2024-02"), Ok(MIDNIGHT - 28 * 86_400));
+        assert_eq!(seconds("202402"), Ok(MIDNIGHT - 28 * 86_400));
+        assert_eq!(seconds("2024"), Ok(1_704_067_200));
+    }
+
+    #[test]
+    fn what_people_and_mail_headers_write_is_read() {
+        for event in [
+            "Thu, 29 Feb 2024 12:13:14 GMT",
+            "Thu, 29 Feb 2024 15:13:14 +0300",
+            "Thu,29 Feb 2024 12:13:14 GMT",
+            "Thu, 29-Feb-2024 12:13:14 GMT",
+            "Thursday, 29 February 2024 12:13:14",
+            "Thu Feb 29 12:13:14 2024",
+            "Thu Feb 29 15:13:14 MSK 2024",
+            "Thu Feb 29 2024 15:13:14 GMT+0300",
+            "Feb 29, 2024 12:13:14 PM",
+            "29.02.2024 12:13:14",
+            "29-02-2024 12:13:14",
+            "29/02/2024 12:13:14",
+            "02/29/2024 12:13:14",
+            "29/02/24 12:13:14",
+            "12:13:14 2024-02-29",
+            "12:13:14 29.02.2024",
+            "2024-02-29 12:13:14UTC",
+        ] {
+            assert_eq!(seconds(event), Ok(THEN), "{event}");
+        }
+        assert_eq!(seconds("2024-02-29 12:13:14 AM"), Ok(THEN - 12 * 3600));
+        assert_eq!(seconds("2024-02-29 1:13:14 pm"), Ok(THEN + 3600));
+        assert_eq!(seconds("29 FEB 2024"), Ok(MIDNIGHT));
+        assert_eq!(
+            seconds("2.3.2024"),
+            seconds("2024-03-02"),
+            "the day is first where both are possible"
+        );
+        assert_eq!(seconds("1/2/70"), seconds("1970-02-01"));
+    }
+
+    #[test]
+    fn the_number_of_digits_tells_the_unit_of_a_text() {
+        for (event, expected) in [
+            ("1709208794", 1_709_208_794_000),
+            ("170920879", 170_920_879_000),
+            ("1709208794.5", 1_709_208_794_500),
+            ("1709208794.9999999999", 1_709_208_794_999),
+            ("1709208794123", 1_709_208_794_123),
+            ("1709208794123456", 1_709_208_794_123),
+            ("1709208794123456789", 1_709_208_794_123),
+        ] {
+            assert_eq!(millis(event), Ok(expected), "{event}");
+        }
+        for event in [
+            "17092087",
+            "17092087941",
+            "99999999999999999",
+            "-1709208794",
+            "1709208794Z",
+            "1709208794123.5",
+        ] {
+            assert_eq!(millis(event), Err(Problem::Malformed), "{event}");
+        }
+    }
+
+    #[test]
+    fn the_unit_of_a_number_is_that_of_the_column() {
+        assert_eq!(json("1709208794"), Ok(DateTime::<Utc>::from_seconds(THEN)));
+        assert_eq!(
+            json("1709208794123"),
+            Ok(DateTime64::<3>::from_ticks(1_709_208_794_123))
+        );
+        assert_eq!(json("-1"), Ok(DateTime64::<3>::from_ticks(-1)));
+        assert_eq!(json("null"), Ok(DateTime64::<3>::from_ticks(0)));
+        assert_eq!(json::<DateTime>("1709208794.5"), Err(Problem::NotAnInteger));
+        for event in ["true", "[]", "{}"] {
+            assert_eq!(json::<DateTime>(event), Err(Problem::WrongKind), "{event}");
+        }
+        for event in [
+            "-1",
+            "4294967296",
+            "1709208794123",
+            r#""1969-12-31 23:59:59""#,
+            r#""2106-02-07 06:28:16""#,
+        ] {
+            assert_eq!(json::<DateTime>(event), Err(Problem::OutOfRange), "{event}");
+        }
+        assert_eq!(
+            json(r#""2106-02-07 06:28:15""#),
+            Ok(DateTime::<Utc>::from_seconds(u32::MAX))
+        );
+    }
+
+    #[test]
+    fn what_no_clock_or_calendar_shows_is_refused() {
+        for event in [
+            "",
+            "abc",
+            "now",
+            "0",
+            "1",
+            "12345",
+            "12:13:14",
+            "29.02",
+            "29 Feb",
+            "2023-02-29 12:00:00",
+            "2024-13-01 12:00:00",
+            "2024-00-10 12:00:00",
+            "0000-00-00 00:00:00",
+            "0000-01-01",
+            "2024-02-29 24:00:01",
+            "2024-02-29 25:00:00",
+            "2024-02-29 23:60:00",
+            "2024-02-29 23:59:61",
+            "2024-02-29 12:13:14+24:00",
+            "2024-02-29 12:13:14 Europe/Moscow",
+            "2024-02-29 12:13:14 CET",
+            "2024-02-29 12:",
+            "2024-02-29 123:13:14",
+            "2024-02-29-12:13:14",
+            "2024-02-29T12:13:14.123.456",
+            "2024 02 09",
+            "2024/02-09",
+            "13/13/2024",
+            "10000-01-01",
+            "2024-W09-4",
+            "2024-060",
+            "20240230",
+            "20240229T1213",
+            "2024-02-29 12:13:14 é",
+            "PM",
+            "2024 PM",
+            "Feb Mar 2024",
+        ] {
+            assert_eq!(seconds(event), Err(Problem::Malformed), "{event}");
+        }
+    }
+
+    #[test]
+    fn fractions_are_cut_to_the_column_downwards() {
+        assert_eq!(millis("2024-02-29T12:13:14.1239Z"), Ok(1_709_208_794_123));
+        assert_eq!(millis("1969-12-31 23:59:59.5"), Ok(-500));
+        assert_eq!(text("1969-12-31 23:59:59.5"), Ok(DateTime64::<0>::from_ticks(-1)));
+        assert_eq!(
+            text("2024-02-29 12:13.5"),
+            Ok(DateTime64::<1>::from_ticks(17_092_087_805))
+        );
+    }
+
+    #[test]
+    fn a_date_time64_reaches_as_far_as_its_digits_let_it() {
+        assert_eq!(millis("0001-01-01"), Ok(-62_135_596_800_000));
+        assert_eq!(millis("9999-12-31 23:59:59.999"), Ok(253_402_300_799_999));
+        assert_eq!(millis("9999-12-31 23:59:59-01:00"), Err(Problem::OutOfRange));
+        assert_eq!(json::<DateTime64<3>>("253402300800000"), Err(Problem::OutOfRange));
+        let nanos = |event| text::<DateTime64<9>>(event).map(DateTime64::ticks);
+        assert_eq!(nanos("2262-04-11 23:47:16.5"), Ok(9_223_372_036_500_000_000));
+        assert_eq!(nanos("2262-04-11 23:47:17"), Err(Problem::OutOfRange));
+        assert_eq!(nanos("1677-09-21 00:12:43"), Err(Problem::OutOfRange));
+        assert_eq!(json(&i64::MIN.to_string()), Ok(DateTime64::<9>::from_ticks(i64::MIN)));
+    }
+
+    #[test]
+    fn text_without_an_offset_is_local_time_of_the_column() {
+        crate::zone! {
+            struct Berlin = "Europe/Berlin";
+        }
+        let berlin = |event| text::<DateTime<Berlin>>(event).map(DateTime::seconds);
+        assert_eq!(berlin("2024-02-29 13:13:14"), Ok(THEN));
+        assert_eq!(berlin("29.02.2024 13:13:14"), Ok(THEN));
+        assert_eq!(berlin("2024-02-29 12:13:14Z"), Ok(THEN));
+        assert_eq!(berlin("1709208794"), Ok(THEN));
+        assert_eq!(berlin("1970-01-01 00:59:59"), Err(Problem::OutOfRange));
+    }
+
+    #[test]
+    fn both_ways_of_reading_iso_agree() {
+        // The fast way knows hyphens only.
+        for event in [
+            "2024-02-29 12:13:14",
+            "1999-12-31T23:59:59.123456789Z",
+            "2100-01-01",
+            "2024-02-29 12:13:14-05:30",
+        ] {
+            let slow = event.replacen("-", "/", 2);
+            assert_eq!(text::<DateTime64<6>>(event), text::<DateTime64<6>>(&slow), "{event}");
+        }
+    }
+
+    #[test]
+    fn the_lowest_byte_goes_out_first() {
+        assert_eq!(bytes(&DateTime::<Utc>::from_seconds(1)), [1, 0, 0, 0]);
+        assert_eq!(bytes(&DateTime64::<3>::from_ticks(-1)), [0xFF; 8]);
+    }
+}

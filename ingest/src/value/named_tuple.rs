@@ -1,0 +1,288 @@
+//! `Tuple(name T, …)`, a tuple with names ([ClickHouse](https://clickhouse.com/docs/sql-reference/data-types/tuple)), declared
+//! by a macro.
+
+use std::borrow::Cow;
+
+use super::{
+    Decode,
+    array::{element, read_text},
+    tuple::{end, next},
+};
+use crate::{
+    json::{Kind, Reader},
+    refusal::Problem,
+};
+
+/// Declares a struct for a `Tuple` with names.
+///
+/// It is read from a JSON object by name: what is missing becomes its default, what has no place is passed over. A JSON array
+/// is read by position and has to be of the same length. Text is read as JSON, its elements as texts. A block has the elements
+/// one after the other.
+///
+/// ```
+/// use std::borrow::Cow;
+///
+/// use rowmill_ingest::{json::Reader, value::{Decode, named_tuple}};
+///
+/// named_tuple! {
+///     /// Where somebody lives.
+///     pub struct Address<'a> {
+///         /// The street with the number.
+///         pub street: Cow<'a, str> = "street",
+///         /// The code of the post.
+///         pub zip: u32 = "zip code",
+///     }
+/// }
+///
+/// let address = Address::from_json(&mut Reader::new(r#"{"zip code": 10115, "since": 1990}"#))?;
+/// assert_eq!(address, Address { street: "".into(), zip: 10115 });
+/// # Ok::<(), rowmill_ingest::refusal::Problem>(())
+/// ```
+#[macro_export]
+macro_rules! named_tuple {
+    ($(#[$attribute:meta])* $visibility:vis struct $name:ident $(<$lifetime:lifetime>)? {
+        $($(#[$field_attribute:meta])* $field_visibility:vis $field:ident: $type:ty = $text:literal),+ $(,)?
+    }) => {
+        $(#[$attribute])*
+        #[derive(Debug, Clone, PartialEq, Default)]
+        $visibility struct $name $(<$lifetime>)? {
+            $($(#[$field_attribute])* $field_visibility $field: $type),+
+        }
+
+        impl $(<$lifetime>)? $name $(<$lifetime>)? {
+            /// The names of the elements, in their order.
+            $visibility const NAMES: &'static [&'static str] = &[$($text),+];
+        }
+
+        // The lifetime of the event is that of the struct where that has one.
+        $crate::named_tuple!(@decode $name, [$($lifetime)?], [$($field = $text),+]);
+
+        impl $(<$lifetime>)? $crate::value::Encode for $name $(<$lifetime>)? {
+            #[inline]
+            fn put(&self, out: &mut Vec<u8>) {
+                $($crate::value::Encode::put(&self.$field, out);)+
+            }
+        }
+
+        impl $(<$lifetime>)? $crate::value::__serde::Serialize for $name $(<$lifetime>)? {
+            fn serialize<S>(&self, serializer: S) -> Result<S::Ok, S::Error>
+            where
+                S: $crate::value::__serde::Serializer,
+            {
+                use $crate::value::__serde::ser::SerializeTuple;
+
+                let mut tuple = serializer.serialize_tuple(Self::NAMES.len())?;
+                $(tuple.serialize_element(&self.$field)?;)+
+                tuple.end()
+            }
+        }
+
+        impl<'de $(, $lifetime)?> $crate::value::__serde::Deserialize<'de> for $name $(<$lifetime>)? {
+            fn deserialize<D>(deserializer: D) -> Result<Self, D::Error>
+            where
+                D: $crate::value::__serde::Deserializer<'de>,
+            {
+                use $crate::value::__serde::de::{Error, SeqAccess, Visitor};
+
+                struct Elements<T>(::std::marker::PhantomData<T>);
+
+                impl<'de $(, $lifetime)?> Visitor<'de> for Elements<$name $(<$lifetime>)?> {
+                    type Value = $name $(<$lifetime>)?;
+
+                    fn expecting(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+                        f.write_str("the elements of a tuple")
+                    }
+
+                    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Self::Value, A::Error> {
+                        Ok($name {
+                            $($field: elements
+                                .next_element()?
+                                .ok_or_else(|| A::Error::custom(concat!("no element `", $text, "`")))?,)+
+                        })
+                    }
+                }
+
+                deserializer.deserialize_tuple(Self::NAMES.len(), Elements::<Self>(::std::marker::PhantomData))
+            }
+        }
+    };
+    (@decode $name:ident, [], [$($field:ident = $text:literal),+]) => {
+        $crate::named_tuple!(@impl ['a], $name, [], [$($field = $text),+]);
+    };
+    (@decode $name:ident, [$lifetime:lifetime], [$($field:ident = $text:literal),+]) => {
+        $crate::named_tuple!(@impl [$lifetime], $name, [<$lifetime>], [$($field = $text),+]);
+    };
+    (@impl [$event:lifetime], $name:ident, [$($arguments:tt)*], [$($field:ident = $text:literal),+]) => {
+        impl<$event> $crate::value::__NamedTuple<$event> for $name $($arguments)* {
+            fn put(
+                &mut self,
+                name: &str,
+                value: $crate::value::__Element<'_, '_, $event>,
+            ) -> Result<(), $crate::refusal::Problem> {
+                match name {
+                    $($text => value.read(&mut self.$field),)+
+                    _ => value.skip(),
+                }
+            }
+
+            fn names(&self) -> &'static [&'static str] {
+                Self::NAMES
+            }
+        }
+
+        impl<$event> $crate::value::Decode<$event> for $name $($arguments)* {
+            fn from_json(json: &mut $crate::json::Reader<$event>) -> Result<Self, $crate::refusal::Problem> {
+                let mut tuple = Self::default();
+                $crate::value::__named_tuple_from_json(&mut tuple, json)?;
+                Ok(tuple)
+            }
+
+            fn from_text(text: ::std::borrow::Cow<$event, str>) -> Result<Self, $crate::refusal::Problem> {
+                let mut tuple = Self::default();
+                $crate::value::__named_tuple_from_text(&mut tuple, text)?;
+                Ok(tuple)
+            }
+        }
+    };
+}
+
+/// The part of a named tuple that the macro writes, so that the rest is compiled once.
+pub trait NamedTuple<'a> {
+    /// Reads the element of that name.
+    fn put(&mut self, name: &str, value: Element<'_, '_, 'a>) -> Result<(), Problem>;
+
+    /// The names of all elements.
+    fn names(&self) -> &'static [&'static str];
+}
+
+/// The value of an element, not yet read.
+#[derive(Debug)]
+pub enum Element<'r, 't, 'a> {
+    /// Read from an event's JSON.
+    Json(&'r mut Reader<'a>),
+    /// Read from the JSON of a text.
+    Text(&'r mut Reader<'t>, fn(Cow<'t, str>) -> Cow<'a, str>),
+}
+
+impl<'a> Element<'_, '_, 'a> {
+    /// Reads it into its field.
+    pub fn read<T: Decode<'a>>(self, field: &mut T) -> Result<(), Problem> {
+        *field = match self {
+            Self::Json(json) => T::from_json(json)?,
+            Self::Text(json, own) => element(json, own)?,
+        };
+        Ok(())
+    }
+
+    /// Passes it over.
+    pub fn skip(self) -> Result<(), Problem> {
+        match self {
+            Self::Json(json) => json.skip()?,
+            Self::Text(json, _) => json.skip()?,
+        }
+        Ok(())
+    }
+}
+
+/// Reads a named tuple from an object or an array.
+pub fn named_tuple_from_json<'a>(tuple: &mut dyn NamedTuple<'a>, json: &mut Reader<'a>) -> Result<(), Problem> {
+    match json.peek()? {
+        Kind::Object => {
+            json.begin_object()?;
+            while let Some(name) = json.next_key()? {
+                tuple.put(&name, Element::Json(json))?;
+            }
+            Ok(())
+        }
+        Kind::Array => {
+            json.begin_array()?;
+            for name in tuple.names() {
+                next(json)?;
+                tuple.put(name, Element::Json(json))?;
+            }
+            end(json)
+        }
+        Kind::Null => Ok(json.null()?),
+        Kind::Bool | Kind::Number | Kind::String => Err(Problem::WrongKind),
+    }
+}
+
+/// Reads a named tuple from the text of an object or an array.
+pub fn named_tuple_from_text<'a>(tuple: &mut dyn NamedTuple<'a>, text: Cow<'a, str>) -> Result<(), Problem> {
+    if !text.starts_with(['{', '[']) {
+        return Err(Problem::Malformed);
+    }
+    read_text(text, |json, own| {
+        if json.peek()? == Kind::Object {
+            json.begin_object()?;
+            while let Some(name) = json.next_key()? {
+                tuple.put(&name, Element::Text(json, own))?;
+            }
+            return Ok(());
+        }
+        json.begin_array()?;
+        for name in tuple.names() {
+            next(json)?;
+            tuple.put(name, Element::Text(json, own))?;
+        }
+        end(json)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::testing::*, *};
+
+    crate::named_tuple! {
+        struct Borrowing<'a> { pub a: Cow<'a, str> = "a", pub b: i32 = "b c" }
+    }
+    crate::named_tuple! {
+        struct Plain { n: u8 = "n" }
+    }
+
+    fn borrowing(a: &str, b: i32) -> Borrowing<'_> {
+        Borrowing { a: a.into(), b }
+    }
+
+    #[test]
+    fn an_object_is_read_by_name() {
+        for (event, expected) in [
+            (r#"{"b c":1,"a":"x"}"#, borrowing("x", 1)),
+            (r#"{"a":1,"z":{"d":[1]},"b c":"2"}"#, borrowing("1", 2)),
+            (r#"{"a":"x","a":"y"}"#, borrowing("y", 0)),
+            (r#"{"a":null,"b c":null}"#, borrowing("", 0)),
+            ("{}", borrowing("", 0)),
+            ("null", borrowing("", 0)),
+            (r#"["x",1]"#, borrowing("x", 1)),
+        ] {
+            assert_eq!(json(event), Ok(expected), "{event}");
+        }
+        assert_eq!(json(r#"{"n":7}"#), Ok(Plain { n: 7 }));
+        assert_eq!(json::<Borrowing<'_>>(r#"["x"]"#), Err(Problem::WrongLength));
+        assert_eq!(json::<Borrowing<'_>>(r#"["x",1,2]"#), Err(Problem::WrongLength));
+        assert_eq!(json::<Borrowing<'_>>(r#"{"b c":"x"}"#), Err(Problem::Malformed));
+        assert_eq!(json::<Borrowing<'_>>(r#""{}""#), Err(Problem::WrongKind));
+        assert_eq!(json("[{\"n\":1},null]"), Ok(vec![Plain { n: 1 }, Plain { n: 0 }]));
+    }
+
+    #[test]
+    fn text_is_the_json_of_either() {
+        for event in [r#"{"a":"x","b c":1,"z":[]}"#, r#"["x",1]"#] {
+            assert_eq!(text(event), Ok(borrowing("x", 1)), "{event}");
+            assert_eq!(
+                Borrowing::from_text(Cow::Owned(event.to_owned())),
+                Ok(borrowing("x", 1)),
+                "{event}"
+            );
+        }
+        for event in ["", "x", "{", "{} {}"] {
+            assert_eq!(text::<Borrowing<'_>>(event), Err(Problem::Malformed), "{event}");
+        }
+    }
+
+    #[test]
+    fn elements_go_out_one_after_the_other() {
+        assert_eq!(bytes(&borrowing("x", 1)), [1, b'x', 1, 0, 0, 0]);
+        assert_eq!(Borrowing::NAMES, ["a", "b c"]);
+    }
+}

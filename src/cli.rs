@@ -1,0 +1,135 @@
+//! What can be typed behind `rowmill`.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand};
+
+/// Collects events over HTTP into typed tables of ClickHouse.
+#[derive(Debug, Parser)]
+#[command(version, args_conflicts_with_subcommands = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+
+    #[command(flatten)]
+    pub(crate) serve: ServeOptions,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Collect events (what `rowmill` alone does, too).
+    Serve(ServeOptions),
+    /// Run the embedded ClickHouse alone.
+    Engine(EngineOptions),
+    /// Show as SQL what the database lacks.
+    Plan(DatabaseOptions),
+    /// Do what `plan` shows.
+    Apply(DatabaseOptions),
+    /// List the destinations and their tables.
+    Routes,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ServeOptions {
+    /// Address to take events on; port 0 takes a free one.
+    #[arg(long, env = "ROWMILL_LISTEN", default_value = "127.0.0.1:8080")]
+    pub(crate) listen: SocketAddr,
+
+    /// ClickHouse, as http://user:password@host:8123/database; left out, the embedded one is run.
+    #[arg(long, env = "ROWMILL_CLICKHOUSE", hide_env_values = true, value_name = "URL")]
+    pub(crate) clickhouse: Option<String>,
+
+    /// Address of the embedded ClickHouse's HTTP interface; port 0 takes a free one.
+    #[arg(
+        long,
+        env = "ROWMILL_ENGINE_LISTEN",
+        default_value = "127.0.0.1:8123",
+        value_name = "ADDR"
+    )]
+    pub(crate) engine_listen: SocketAddr,
+
+    /// Folder of what has to outlive the process.
+    #[arg(long, env = "ROWMILL_DATA", default_value = "./data", value_name = "DIR")]
+    pub(crate) data: PathBuf,
+
+    /// Host that the collector is reached by; its parent domain is the visitor cookie's.
+    #[arg(long, env = "ROWMILL_DOMAIN", value_name = "HOST")]
+    pub(crate) domain: Option<String>,
+
+    /// Proxies whose X-Real-IP and X-Forwarded-Host count, as addresses and networks with commas between them.
+    #[arg(
+        long,
+        env = "ROWMILL_TRUSTED_PROXIES",
+        default_value = "127.0.0.0/8,::1",
+        value_name = "LIST"
+    )]
+    pub(crate) trusted_proxies: String,
+
+    /// Number of this process in its event ids, 0 to 1023; of two collectors each needs its own.
+    #[arg(long, env = "ROWMILL_NODE", default_value_t = 0, value_parser = clap::value_parser!(u16).range(..1024))]
+    pub(crate) node: u16,
+
+    /// Largest body of a request, in bytes.
+    #[arg(
+        long,
+        env = "ROWMILL_MAX_BODY_BYTES",
+        default_value_t = 102_400,
+        value_name = "BYTES"
+    )]
+    pub(crate) max_body_bytes: usize,
+
+    /// How long a stop may take until the last rows are in ClickHouse, in seconds.
+    #[arg(long, env = "ROWMILL_DRAIN_SECONDS", default_value = "30", value_parser = seconds, value_name = "SECONDS")]
+    pub(crate) drain_seconds: Duration,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct EngineOptions {
+    /// Address of the HTTP interface; port 0 takes a free one.
+    #[arg(long, env = "ROWMILL_ENGINE_LISTEN", default_value = "127.0.0.1:8123")]
+    pub(crate) listen: SocketAddr,
+
+    /// Folder of the databases.
+    #[arg(
+        long,
+        env = "ROWMILL_ENGINE_DATA",
+        default_value = "./data/engine",
+        value_name = "DIR"
+    )]
+    pub(crate) data: PathBuf,
+
+    /// End with the process that holds the other end of standard input.
+    #[arg(long, hide = true)]
+    pub(crate) tied: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct DatabaseOptions {
+    /// ClickHouse, as http://user:password@host:8123/database.
+    #[arg(long, env = "ROWMILL_CLICKHOUSE", hide_env_values = true, value_name = "URL")]
+    pub(crate) clickhouse: String,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn no_command_is_serve() {
+        let cli = Cli::parse_from(["rowmill", "--listen", "127.0.0.1:0"]);
+        assert!(cli.command.is_none());
+        assert_eq!(cli.serve.listen.port(), 0);
+    }
+}

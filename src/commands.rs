@@ -1,0 +1,57 @@
+//! The commands beside `serve`.
+
+use std::error::Error;
+
+use rowmill::tables;
+use rowmill_engine::{RunOptions, Tie};
+use rowmill_ingest::{Routes, StoreUrl, plan as plan_sync, sync};
+use tokio::runtime::Runtime;
+
+use crate::cli::{DatabaseOptions, EngineOptions};
+
+/// Runs the embedded ClickHouse in this process.
+pub(crate) fn engine(options: &EngineOptions) -> Result<(), Box<dyn Error>> {
+    rowmill_engine::run(RunOptions {
+        listen: options.listen,
+        data: options.data.clone(),
+        tie: if options.tied { Tie::Stdin } else { Tie::Free },
+    })?;
+    Ok(())
+}
+
+/// Prints the statements that the database lacks.
+pub(crate) fn plan(options: &DatabaseOptions) -> Result<(), Box<dyn Error>> {
+    let store: StoreUrl = options.clickhouse.parse()?;
+    print(&Runtime::new()?.block_on(plan_sync(&store, &tables::SCHEMA))?);
+    Ok(())
+}
+
+/// Runs the statements that the database lacks, and prints them.
+pub(crate) fn apply(options: &DatabaseOptions) -> Result<(), Box<dyn Error>> {
+    let store: StoreUrl = options.clickhouse.parse()?;
+    print(&Runtime::new()?.block_on(sync(&store, &tables::SCHEMA))?.statements);
+    Ok(())
+}
+
+/// Prints the destinations with their tables.
+pub(crate) fn routes() -> Result<(), Box<dyn Error>> {
+    let destinations = <tables::Routes as Routes>::DESTINATIONS;
+    let width = destinations
+        .iter()
+        .map(|destination| destination.path.len())
+        .max()
+        .unwrap_or_default();
+    for destination in destinations {
+        println!("{:width$}  {}", destination.path, destination.table);
+    }
+    Ok(())
+}
+
+fn print(statements: &[String]) {
+    for statement in statements {
+        println!("{statement};");
+    }
+    if statements.is_empty() {
+        eprintln!("the database has all that the schema needs");
+    }
+}

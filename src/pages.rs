@@ -1,0 +1,256 @@
+//! The collector's own pages: what a person, a load balancer and Prometheus ask for. Everything else goes on to the events.
+
+use std::{
+    convert::Infallible,
+    fmt::Write,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::{Either, Full};
+use pin_project_lite::pin_project;
+use rowmill::tables;
+use rowmill_ingest::{Routes, StoreUrl, TableCounts, Writer};
+use tower::{Layer, Service};
+
+const HOME: &str = include_str!("pages/home.html");
+const ICON: &str = include_str!("pages/icon.svg");
+
+const PAGES: [&str; 5] = ["/", "/favicon.ico", "/health", "/ready", "/metrics"];
+
+/// How long ClickHouse may take to answer before it counts as away.
+const READY_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Puts the pages before an inner service.
+#[derive(Debug, Clone)]
+pub(crate) struct PagesLayer {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    writer: Writer,
+    store: StoreUrl,
+}
+
+impl PagesLayer {
+    pub(crate) fn new(writer: Writer, store: StoreUrl) -> Self {
+        Self {
+            shared: Arc::new(Shared { writer, store }),
+        }
+    }
+}
+
+impl<S> Layer<S> for PagesLayer {
+    type Service = Pages<S>;
+
+    fn layer(&self, inner: S) -> Pages<S> {
+        Pages {
+            shared: Arc::clone(&self.shared),
+            inner,
+        }
+    }
+}
+
+/// Answers the pages and hands every other request to `S`.
+#[derive(Debug, Clone)]
+pub(crate) struct Pages<S> {
+    shared: Arc<Shared>,
+    inner: S,
+}
+
+impl<S, A, B> Service<Request<A>> for Pages<S>
+where
+    S: Service<Request<A>, Response = Response<B>, Error = Infallible>,
+{
+    type Response = Response<Either<Full<Bytes>, B>>;
+    type Error = Infallible;
+    type Future = PageOr<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<A>) -> Self::Future {
+        let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+        match PAGES.iter().find(|page| is_read && **page == request.uri().path()) {
+            Some(page) => {
+                let shared = Arc::clone(&self.shared);
+                PageOr::Page {
+                    future: Box::pin(async move { shared.answer(page).await }),
+                }
+            }
+            None => PageOr::Inner {
+                future: self.inner.call(request),
+            },
+        }
+    }
+}
+
+type PageFuture = Pin<Box<dyn Future<Output = Response<Full<Bytes>>> + Send>>;
+
+pin_project! {
+    /// A page, or the inner service's answer.
+    #[project = PageOrProjection]
+    pub(crate) enum PageOr<F> {
+        Page { future: PageFuture },
+        Inner { #[pin] future: F },
+    }
+}
+
+impl<F, B> Future for PageOr<F>
+where
+    F: Future<Output = Result<Response<B>, Infallible>>,
+{
+    type Output = Result<Response<Either<Full<Bytes>, B>>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Poll::Ready(match self.project() {
+            PageOrProjection::Page { future } => Ok(ready!(future.as_mut().poll(cx)).map(Either::Left)),
+            PageOrProjection::Inner { future } => ready!(future.poll(cx)).map(|response| response.map(Either::Right)),
+        })
+    }
+}
+
+impl Shared {
+    async fn answer(&self, page: &str) -> Response<Full<Bytes>> {
+        match page {
+            "/" => response(StatusCode::OK, "text/html; charset=utf-8", home()),
+            "/favicon.ico" => response(StatusCode::OK, "image/svg+xml", ICON.to_owned()),
+            "/health" => response(StatusCode::OK, "text/plain", "ok\n".to_owned()),
+            "/ready" => self.ready().await,
+            _ => response(
+                StatusCode::OK,
+                "text/plain; version=0.0.4",
+                metrics(&self.writer.counters()),
+            ),
+        }
+    }
+
+    async fn ready(&self) -> Response<Full<Bytes>> {
+        if self.writer.is_nearly_full() {
+            return response(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "text/plain",
+                "no room for events\n".to_owned(),
+            );
+        }
+        let client = self.store.client();
+        match tokio::time::timeout(READY_TIMEOUT, client.query("SELECT 1").execute()).await {
+            Ok(Ok(())) => response(StatusCode::OK, "text/plain", "ready\n".to_owned()),
+            _ => response(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "text/plain",
+                "ClickHouse does not answer\n".to_owned(),
+            ),
+        }
+    }
+}
+
+fn response(status: StatusCode, media_type: &'static str, body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+fn home() -> String {
+    let mut rows = String::new();
+    for destination in <tables::Routes as Routes>::DESTINATIONS {
+        let (path, table) = (escape(destination.path), escape(destination.table));
+        let _ = writeln!(rows, "<tr><td><code>{path}</code></td><td>{table}</td></tr>");
+    }
+    HOME.replace("{{destinations}}", rows.trim_end())
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+/// One family of counters or gauges, and where its values come from.
+struct Metric {
+    name: &'static str,
+    kind: &'static str,
+    help: &'static str,
+    value: fn(&TableCounts) -> u64,
+}
+
+const METRICS: [Metric; 8] = [
+    Metric {
+        name: "rowmill_rows_appended_total",
+        kind: "counter",
+        help: "Rows taken since the start.",
+        value: |counts| counts.rows_appended,
+    },
+    Metric {
+        name: "rowmill_rows_without_room_total",
+        kind: "counter",
+        help: "Rows not taken because there was no room.",
+        value: |counts| counts.rows_without_room,
+    },
+    Metric {
+        name: "rowmill_rows_inserted_total",
+        kind: "counter",
+        help: "Rows that ClickHouse has confirmed.",
+        value: |counts| counts.rows_inserted,
+    },
+    Metric {
+        name: "rowmill_inserts_total",
+        kind: "counter",
+        help: "Blocks that ClickHouse has confirmed.",
+        value: |counts| counts.inserts,
+    },
+    Metric {
+        name: "rowmill_insert_retries_total",
+        kind: "counter",
+        help: "Inserts that failed and are tried again.",
+        value: |counts| counts.retries,
+    },
+    Metric {
+        name: "rowmill_rows_pending",
+        kind: "gauge",
+        help: "Rows taken and not yet confirmed.",
+        value: |counts| counts.rows_pending,
+    },
+    Metric {
+        name: "rowmill_blocks_pending",
+        kind: "gauge",
+        help: "Blocks with such rows, the open one included.",
+        value: |counts| counts.blocks_pending,
+    },
+    Metric {
+        name: "rowmill_pending_bytes",
+        kind: "gauge",
+        help: "Memory that such rows take.",
+        value: |counts| counts.bytes_pending,
+    },
+];
+
+/// Returns the counters in the
+/// [text format](https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format) of Prometheus.
+fn metrics(tables: &[TableCounts]) -> String {
+    let mut text = String::new();
+    for Metric {
+        name,
+        kind,
+        help,
+        value,
+    } in METRICS
+    {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+        for counts in tables {
+            let _ = writeln!(text, "{name}{{table=\"{}\"}} {}", counts.table, value(counts));
+        }
+    }
+    text
+}

@@ -1,0 +1,5 @@
+//! The build step, as an outside user writes it.
+
+fn main() {
+    rowmill_codegen::build("schemas");
+}

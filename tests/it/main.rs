@@ -1,0 +1,15 @@
+//! Everything together: the program, the layers and a real ClickHouse. One engine for all tests, one database for each.
+
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+
+mod support;
+
+mod bad_input;
+mod delivery;
+mod differential;
+mod embedding;
+mod flatten;
+mod golden;
+mod schema_sync;
+mod seed;
+mod standard_tables;

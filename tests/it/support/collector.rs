@@ -1,0 +1,91 @@
+//! The program itself, as a person starts it.
+
+use std::{
+    io::{BufRead, BufReader, Read},
+    net::SocketAddr,
+    process::{Child, Command, Output, Stdio},
+    thread::{self, JoinHandle},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+use super::engine::Database;
+
+/// A running collector; it is killed when it is dropped.
+#[derive(Debug)]
+pub struct Collector {
+    child: Child,
+    pub address: SocketAddr,
+    log: Option<JoinHandle<String>>,
+}
+
+/// How a collector has ended.
+#[derive(Debug)]
+pub struct Ended {
+    pub code: Option<i32>,
+    pub log: String,
+}
+
+pub fn command() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rowmill"));
+    // What the tester's own environment says is not what is tested.
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("ROWMILL_") && name != "ROWMILL_CACHE" && name != "ROWMILL_ENGINE") {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// Runs a command of the program to its end.
+pub fn run(arguments: &[&str]) -> Output {
+    command().args(arguments).output().unwrap()
+}
+
+impl Collector {
+    pub fn start(database: &Database) -> Self {
+        Self::start_with(&database.url(), &[])
+    }
+
+    pub fn start_with(clickhouse: &str, arguments: &[&str]) -> Self {
+        let mut child = command()
+            .args(["serve", "--listen", "127.0.0.1:0", "--clickhouse", clickhouse])
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stderr = child.stderr.take().unwrap();
+        let log = thread::spawn(move || {
+            let mut log = String::new();
+            let _ = stderr.read_to_string(&mut log);
+            log
+        });
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let Some(address) = line.trim().strip_prefix("listening on http://") else {
+            let _ = child.kill();
+            panic!("the collector did not start: {line:?} {}", log.join().unwrap());
+        };
+        Self { address: address.parse().unwrap(), child, log: Some(log) }
+    }
+
+    /// Asks it to stop and waits until it has.
+    pub fn stop(mut self) -> Ended {
+        kill(self.pid(), Signal::SIGTERM).unwrap();
+        let code = self.child.wait().unwrap().code();
+        Ended { code, log: self.log.take().unwrap().join().unwrap() }
+    }
+
+    pub fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id().try_into().unwrap())
+    }
+}
+
+impl Drop for Collector {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,82 @@
+//! One real ClickHouse for the whole run, and a database of its own for each test.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::Path,
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use rowmill_engine::{Engine, Options};
+
+use super::http::{self, Answer};
+
+/// A database that no other test uses.
+#[derive(Debug, Clone)]
+pub struct Database {
+    pub name: String,
+    pub engine: SocketAddr,
+}
+
+/// Returns the engine; it ends with this process, however that ends.
+fn engine() -> &'static Engine {
+    static ENGINE: OnceLock<Engine> = OnceLock::new();
+    ENGINE.get_or_init(|| {
+        let data = Path::new(env!("CARGO_TARGET_TMPDIR")).join("it-engine");
+        // What an earlier run has left is nobody's any more: that run's engine has ended with it.
+        let _ = fs::remove_dir_all(&data);
+        Engine::start(&Options::new(env!("CARGO_BIN_EXE_rowmill"), data)).unwrap_or_else(|error| panic!("{error}"))
+    })
+}
+
+impl Database {
+    /// Returns a name for a database that does not exist yet.
+    pub fn named(test: &str) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("{test}_{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        Self { name, engine: engine().address() }
+    }
+
+    /// Returns a new, empty database.
+    pub fn create(test: &str) -> Self {
+        let database = Self::named(test);
+        database.on_server(&format!("CREATE DATABASE {}", database.name)).unwrap();
+        database
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}/{}", self.engine, self.name)
+    }
+
+    /// Runs SQL and returns its output as text, or ClickHouse's own error.
+    pub fn try_query(&self, sql: &str) -> Result<String, String> {
+        result(http::send(self.engine, "POST", &format!("/?database={}", self.name), &[], sql.as_bytes()))
+    }
+
+    /// Runs SQL without being in the database.
+    pub fn on_server(&self, sql: &str) -> Result<String, String> {
+        result(http::send(self.engine, "POST", "/", &[], sql.as_bytes()))
+    }
+
+    pub fn query(&self, sql: &str) -> String {
+        self.try_query(sql).unwrap_or_else(|error| panic!("{sql}: {error}"))
+    }
+
+    pub fn count(&self, table: &str) -> u64 {
+        self.query(&format!("SELECT count() FROM `{table}`")).trim().parse().unwrap()
+    }
+
+    /// Waits until a table has so many rows.
+    pub fn wait_for_rows(&self, table: &str, rows: u64) {
+        super::wait_for(&format!("{rows} rows of {table}"), || (self.count(table) >= rows).then_some(()));
+        assert_eq!(self.count(table), rows, "rows of {table}");
+    }
+}
+
+fn result(answer: Answer) -> Result<String, String> {
+    let text = String::from_utf8_lossy(&answer.body).into_owned();
+    if answer.status == 200 { Ok(text) } else { Err(text) }
+}

@@ -1,0 +1,70 @@
+//! Layers in this process, served on a port of their own.
+
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
+use rowmill_ingest::{ServeOptions, Writer, WriterOptions, serve, sync, table::Schema};
+use tokio::{net::TcpListener, runtime::Runtime, sync::oneshot};
+use tower::Service;
+
+use super::engine::Database;
+
+/// A running service.
+#[derive(Debug)]
+pub struct Served {
+    runtime: Runtime,
+    writer: Writer,
+    stop: Option<oneshot::Sender<()>>,
+    pub address: SocketAddr,
+}
+
+impl Served {
+    /// Syncs the schema and serves what `service_for` makes of a writer.
+    pub fn start<S, B>(
+        database: &Database,
+        schema: &'static Schema,
+        service_for: impl FnOnce(Writer) -> S,
+    ) -> Self
+    where
+        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
+        S::Future: Send,
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let runtime = Runtime::new().unwrap();
+        let (writer, address, stop) = runtime.block_on(async {
+            let store: rowmill_ingest::StoreUrl = database.url().parse().unwrap();
+            sync(&store, schema).await.unwrap_or_else(|error| panic!("{error}"));
+            let options = WriterOptions { block_age: Duration::from_millis(50), ..WriterOptions::default() };
+            let writer = Writer::start(schema, store.client(), options);
+            let service = service_for(writer.clone());
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let (stop, stopped) = oneshot::channel::<()>();
+            tokio::spawn(serve(listener, move |_| service.clone(), ServeOptions::default(), async {
+                let _ = stopped.await;
+            }));
+            (writer, address, stop)
+        });
+        Self { runtime, writer, stop: Some(stop), address }
+    }
+
+    /// Brings all rows into ClickHouse.
+    pub fn drain(&self) {
+        let report = self.runtime.block_on(self.writer.drain(Duration::from_secs(60)));
+        assert!(report.is_complete(), "{report:?}");
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+    }
+}
