@@ -92,20 +92,21 @@ async fn collect(options: &ServeOptions, events: &EventOptions, store: StoreUrl)
 
 /// Shows requests to try, of the seed's example, where a person sees them.
 fn show_requests(address: SocketAddr, store: &StoreUrl) {
-    let base = format!("http://{address}");
+    let (base, origin, database) = (format!("http://{address}"), store.origin(), store.database());
+    let form = "event=click&task_id=t1&message_id=m1&email=bob@example.com&list_id=12345";
     eprintln!(
         "
 Try, in another terminal:
 
-  curl -X POST {base}/wh/mail -H 'Content-Type: application/json' \\
+  curl {base}/wh/mail -H 'Content-Type: application/json' \\
        -d '{{\"event\":\"sent\",\"email\":\"bob@example.com\",\"message_id\":\"m1\",\"task_id\":\"t1\",\"list_id\":\"12345\",\"detailed\":\"ok\"}}'
   curl -o pixel.gif '{base}/pixel/mail?event=open&task_id=t1&message_id=m1&email=bob@example.com&list_id=12345'
-  curl -i '{base}/redir/mail?event=click&task_id=t1&message_id=m1&email=bob@example.com&list_id=12345&link_id=1&to=https%3A%2F%2Fya.ru'
+  curl -i '{base}/redir/mail?{form}&link_id=1&to=https%3A%2F%2Fya.ru'
 
 and a second later the rows:
 
-  curl {store} --data-binary 'SELECT event, email, message_id, link_id, service, name, `extra.key`, `extra.value` FROM {}.mail_statistics FORMAT PrettyCompact'
-",
-        store.database()
+  curl {origin} --data-binary 'SELECT event, email, message_id, list_id, task_id, link_id, detailed, service, name, extra.key, extra.value
+       FROM {database}.mail_statistics FORMAT Vertical'
+"
     );
 }

@@ -38,6 +38,11 @@ pub struct StoreUrl {
 }
 
 impl StoreUrl {
+    /// Returns scheme, host and port, for a person to use.
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
     /// Returns the name of the database, unquoted.
     pub fn database(&self) -> &str {
         &self.database

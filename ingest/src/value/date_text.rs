@@ -10,7 +10,8 @@
 //! - `Thu, 29 Feb 2024 12:13:14 +0300`, `Feb 29, 2024 1:13 PM`, `Thu Feb 29 12:13:14 UTC 2024`, `29-Feb-2024`;
 //! - behind each of them `Z`, `UTC`, `GMT`, `MSK`, `MSD` or an offset.
 //!
-//! Not read are texts without a year: ClickHouse takes it from the clock, so that they mean another time each year.
+//! Not read are texts without a year (ClickHouse takes it from the clock, so that they mean another time each year), and dates
+//! whose numbers stand apart, like `2024 02 29`.
 
 use super::calendar;
 use crate::refusal::Problem;
@@ -336,8 +337,7 @@ impl<'a> Pieces<'a> {
             3 | 4 => ((value / 100) as u8, (value % 100) as u8),
             _ => return None,
         };
-        self.offset = Some(signed(sign, offset(hours, minutes)?));
-        Some(())
+        self.set_offset(signed(sign, offset(hours, minutes)?))
     }
 
     fn take_word(&mut self) -> Option<()> {
@@ -345,9 +345,9 @@ impl<'a> Pieces<'a> {
         self.rest = rest;
         match word.to_ascii_lowercase().as_slice() {
             b"t" if self.has_date() && self.time.is_none() => {}
-            b"z" | b"utc" | b"gmt" => self.offset = Some(0),
-            b"msk" => self.offset = Some(3 * HOUR),
-            b"msd" => self.offset = Some(4 * HOUR),
+            b"z" | b"utc" | b"gmt" => self.set_offset(0)?,
+            b"msk" => self.set_offset(3 * HOUR)?,
+            b"msd" => self.set_offset(4 * HOUR)?,
             b"am" => self.half = Some(Half::Am),
             b"pm" => self.half = Some(Half::Pm),
             _ => match month(word) {
@@ -359,6 +359,13 @@ impl<'a> Pieces<'a> {
             },
         }
         Some(())
+    }
+
+    /// Only one zone counts; `UTC+3` is an offset behind none.
+    fn set_offset(&mut self, offset: i32) -> Option<()> {
+        let is_first = self.offset.is_none_or(|offset| offset == 0);
+        self.offset = Some(offset);
+        is_first.then_some(())
     }
 
     fn is_empty(&self) -> bool {

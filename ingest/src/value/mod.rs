@@ -34,9 +34,9 @@
 //! - an hour of 25, a minute of 60, and a time without a date (it takes the date from the clock);
 //! - numbers with two signs, and `-`, `.` and `1e` as decimals (0, 0 and 1).
 //!
-//! It is taken more kindly than by ClickHouse: halves of surrogate pairs, escapes in numbers that are sent as strings, `-0` in an
-//! unsigned column, `t` and `z` in a time, a named tuple as an array, a key that a named tuple has twice (the last one counts, as
-//! in every JSON object of an event).
+//! Some things are taken more kindly than by ClickHouse: halves of surrogate pairs, escapes in numbers that are sent as strings,
+//! `-0` in an unsigned column, `t` and `z` in a time, seconds since 1970 with a fraction in a `DateTime`, a decimal that only its
+//! exponent makes fit, a named tuple as an array, and a name that comes twice in a named tuple (the last one counts).
 
 mod array;
 mod boolean;

@@ -32,7 +32,9 @@ pub struct Ended {
 pub fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rowmill"));
     // What the tester's own environment says is not what is tested.
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("ROWMILL_") && name != "ROWMILL_CACHE" && name != "ROWMILL_ENGINE") {
+    for (name, _) in std::env::vars()
+        .filter(|(name, _)| name.starts_with("ROWMILL_") && name != "ROWMILL_CACHE" && name != "ROWMILL_ENGINE")
+    {
         command.env_remove(name);
     }
     command
@@ -63,19 +65,28 @@ impl Collector {
             log
         });
         let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
         let Some(address) = line.trim().strip_prefix("listening on http://") else {
             let _ = child.kill();
             panic!("the collector did not start: {line:?} {}", log.join().unwrap());
         };
-        Self { address: address.parse().unwrap(), child, log: Some(log) }
+        Self {
+            address: address.parse().unwrap(),
+            child,
+            log: Some(log),
+        }
     }
 
     /// Asks it to stop and waits until it has.
     pub fn stop(mut self) -> Ended {
         kill(self.pid(), Signal::SIGTERM).unwrap();
         let code = self.child.wait().unwrap().code();
-        Ended { code, log: self.log.take().unwrap().join().unwrap() }
+        Ended {
+            code,
+            log: self.log.take().unwrap().join().unwrap(),
+        }
     }
 
     pub fn pid(&self) -> Pid {

@@ -1,7 +1,7 @@
 //! One real ClickHouse for the whole run, and a database of its own for each test.
 
 use std::{
-    fs,
+    fs, mem,
     net::SocketAddr,
     path::Path,
     sync::{
@@ -21,14 +21,19 @@ pub struct Database {
     pub engine: SocketAddr,
 }
 
-/// Returns the engine; it ends with this process, however that ends.
-fn engine() -> &'static Engine {
-    static ENGINE: OnceLock<Engine> = OnceLock::new();
-    ENGINE.get_or_init(|| {
+/// Returns the engine's address, and starts it if this is the first test that asks.
+fn engine() -> SocketAddr {
+    static ENGINE: OnceLock<SocketAddr> = OnceLock::new();
+    *ENGINE.get_or_init(|| {
         let data = Path::new(env!("CARGO_TARGET_TMPDIR")).join("it-engine");
         // What an earlier run has left is nobody's any more: that run's engine has ended with it.
         let _ = fs::remove_dir_all(&data);
-        Engine::start(&Options::new(env!("CARGO_BIN_EXE_rowmill"), data)).unwrap_or_else(|error| panic!("{error}"))
+        let engine = Engine::start(&Options::new(env!("CARGO_BIN_EXE_rowmill"), data));
+        let engine = engine.unwrap_or_else(|error| panic!("{error}"));
+        let address = engine.address();
+        // It ends with this process, however that ends, and not before.
+        mem::forget(engine);
+        address
     })
 }
 
@@ -37,13 +42,15 @@ impl Database {
     pub fn named(test: &str) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("{test}_{}", NEXT.fetch_add(1, Ordering::Relaxed));
-        Self { name, engine: engine().address() }
+        Self { name, engine: engine() }
     }
 
     /// Returns a new, empty database.
     pub fn create(test: &str) -> Self {
         let database = Self::named(test);
-        database.on_server(&format!("CREATE DATABASE {}", database.name)).unwrap();
+        database
+            .on_server(&format!("CREATE DATABASE {}", database.name))
+            .unwrap();
         database
     }
 
@@ -53,7 +60,13 @@ impl Database {
 
     /// Runs SQL and returns its output as text, or ClickHouse's own error.
     pub fn try_query(&self, sql: &str) -> Result<String, String> {
-        result(http::send(self.engine, "POST", &format!("/?database={}", self.name), &[], sql.as_bytes()))
+        result(http::send(
+            self.engine,
+            "POST",
+            &format!("/?database={}", self.name),
+            &[],
+            sql.as_bytes(),
+        ))
     }
 
     /// Runs SQL without being in the database.
@@ -66,12 +79,17 @@ impl Database {
     }
 
     pub fn count(&self, table: &str) -> u64 {
-        self.query(&format!("SELECT count() FROM `{table}`")).trim().parse().unwrap()
+        self.query(&format!("SELECT count() FROM `{table}`"))
+            .trim()
+            .parse()
+            .unwrap()
     }
 
     /// Waits until a table has so many rows.
     pub fn wait_for_rows(&self, table: &str, rows: u64) {
-        super::wait_for(&format!("{rows} rows of {table}"), || (self.count(table) >= rows).then_some(()));
+        super::wait_for(&format!("{rows} rows of {table}"), || {
+            (self.count(table) >= rows).then_some(())
+        });
         assert_eq!(self.count(table), rows, "rows of {table}");
     }
 }

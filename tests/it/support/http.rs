@@ -17,7 +17,10 @@ pub struct Answer {
 
 impl Answer {
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
     }
 
     pub fn text(&self) -> &str {
@@ -49,7 +52,13 @@ pub fn get(address: SocketAddr, target: &str) -> Answer {
 }
 
 pub fn post_json(address: SocketAddr, target: &str, json: &str) -> Answer {
-    send(address, "POST", target, &[("Content-Type", "application/json")], json.as_bytes())
+    send(
+        address,
+        "POST",
+        target,
+        &[("Content-Type", "application/json")],
+        json.as_bytes(),
+    )
 }
 
 /// Sends bytes as they are.
@@ -74,7 +83,10 @@ fn parse(answer: &[u8]) -> Answer {
         .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
         .collect();
     let mut body = answer[head_end + 4..].to_vec();
-    if headers.iter().any(|(name, value)| name == "transfer-encoding" && value == "chunked") {
+    if headers
+        .iter()
+        .any(|(name, value)| name == "transfer-encoding" && value == "chunked")
+    {
         body = unchunk(&body);
     }
     Answer { status, headers, body }

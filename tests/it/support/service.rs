@@ -1,10 +1,6 @@
 //! Layers in this process, served on a port of their own.
 
-use std::{
-    convert::Infallible,
-    net::SocketAddr,
-    time::Duration,
-};
+use std::{convert::Infallible, net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -27,11 +23,7 @@ pub struct Served {
 
 impl Served {
     /// Syncs the schema and serves what `service_for` makes of a writer.
-    pub fn start<S, B>(
-        database: &Database,
-        schema: &'static Schema,
-        service_for: impl FnOnce(Writer) -> S,
-    ) -> Self
+    pub fn start<S, B>(database: &Database, schema: &'static Schema, service_for: impl FnOnce(Writer) -> S) -> Self
     where
         S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
         S::Future: Send,
@@ -42,18 +34,31 @@ impl Served {
         let (writer, address, stop) = runtime.block_on(async {
             let store: rowmill_ingest::StoreUrl = database.url().parse().unwrap();
             sync(&store, schema).await.unwrap_or_else(|error| panic!("{error}"));
-            let options = WriterOptions { block_age: Duration::from_millis(50), ..WriterOptions::default() };
+            let options = WriterOptions {
+                block_age: Duration::from_millis(50),
+                ..WriterOptions::default()
+            };
             let writer = Writer::start(schema, store.client(), options);
             let service = service_for(writer.clone());
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let address = listener.local_addr().unwrap();
             let (stop, stopped) = oneshot::channel::<()>();
-            tokio::spawn(serve(listener, move |_| service.clone(), ServeOptions::default(), async {
-                let _ = stopped.await;
-            }));
+            tokio::spawn(serve(
+                listener,
+                move |_| service.clone(),
+                ServeOptions::default(),
+                async {
+                    let _ = stopped.await;
+                },
+            ));
             (writer, address, stop)
         });
-        Self { runtime, writer, stop: Some(stop), address }
+        Self {
+            runtime,
+            writer,
+            stop: Some(stop),
+            address,
+        }
     }
 
     /// Brings all rows into ClickHouse.
