@@ -14,7 +14,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{Either, Full};
 use pin_project_lite::pin_project;
 use rowmill::tables;
-use rowmill_ingest::{Routes, StoreUrl, TableCounts, Writer};
+use rowmill_ingest::{Routes, StoreUrl, TableCounts, Writer, ping};
 use tower::{Layer, Service};
 
 const HOME: &str = include_str!("pages/home.html");
@@ -139,14 +139,17 @@ impl Shared {
                 "no room for events\n".to_owned(),
             );
         }
-        let client = self.store.client();
-        match tokio::time::timeout(READY_TIMEOUT, client.query("SELECT 1").execute()).await {
-            Ok(Ok(())) => response(StatusCode::OK, "text/plain", "ready\n".to_owned()),
-            _ => response(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "text/plain",
-                "ClickHouse does not answer\n".to_owned(),
-            ),
+        match ping(&self.store.client(), READY_TIMEOUT).await {
+            Ok(()) => response(StatusCode::OK, "text/plain", "ready\n".to_owned()),
+            Err(error) => {
+                // What a request sees of it is that it is so; the reason is for the log.
+                tracing::warn!(%error, "not ready");
+                response(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "text/plain",
+                    "ClickHouse does not answer\n".to_owned(),
+                )
+            }
         }
     }
 }

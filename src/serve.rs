@@ -14,7 +14,7 @@ use tokio::{
 };
 use tower::{Layer, service_fn};
 
-use crate::{cli::ServeOptions, pages::PagesLayer};
+use crate::{chain, cli::ServeOptions, pages::PagesLayer};
 
 /// The database that the embedded ClickHouse keeps the tables in.
 const ENGINE_DATABASE: &str = "stats";
@@ -54,7 +54,11 @@ async fn collect(options: &ServeOptions, events: &EventOptions, store: StoreUrl)
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
 
-    for statement in sync(&store, &tables::SCHEMA).await?.statements {
+    let synced = sync(&store, &tables::SCHEMA).await;
+    for statement in synced
+        .map_err(|error| format!("{store}: {}", chain(&error)))?
+        .statements
+    {
         // The whole of a CREATE TABLE is what `rowmill plan` is for.
         tracing::info!("schema: {}", statement.lines().next().unwrap_or_default());
     }

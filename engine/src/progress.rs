@@ -64,9 +64,11 @@ impl Progress {
 
     /// Says that the step is done. A step that is dropped before has failed.
     pub(crate) fn finish(mut self, bytes: u64) {
-        self.total = Some(bytes);
-        self.drawn = None;
-        self.reach(bytes);
+        if self.drawn != self.total || self.total != Some(bytes) {
+            self.total = Some(bytes);
+            self.drawn = None;
+            self.reach(bytes);
+        }
     }
 
     /// Returns what is to be written, if anything is.

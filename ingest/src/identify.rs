@@ -83,7 +83,7 @@ impl<'a> Address<'a> {
     }
 }
 
-fn first_said<'a>(claims: [Option<&'a str>; 3]) -> Option<&'a str> {
+fn first_said(claims: [Option<&str>; 3]) -> Option<&str> {
     claims.into_iter().flatten().find(|claim| !claim.is_empty())
 }
 

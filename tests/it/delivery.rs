@@ -1,1 +1,176 @@
-//! (to come)
+//! Rows on their way: what a stop, an absent ClickHouse and a lost answer do to them.
+
+use std::{
+    io::{Read, Write},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
+
+use crate::support::{collector::Collector, engine::Database, http, wait_for};
+
+/// A proxy before ClickHouse that keeps what goes in and can lose what comes out.
+struct Proxy {
+    address: SocketAddr,
+    seen: Arc<Mutex<Vec<u8>>>,
+    loses_answers: Arc<AtomicBool>,
+}
+
+impl Proxy {
+    fn start(to: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let loses_answers = Arc::new(AtomicBool::new(false));
+        let proxy = Self {
+            address,
+            seen: Arc::clone(&seen),
+            loses_answers: Arc::clone(&loses_answers),
+        };
+        thread::spawn(move || {
+            for client in listener.incoming() {
+                let (Ok(client), Ok(server)) = (client, TcpStream::connect(to)) else {
+                    return;
+                };
+                let (mut client_in, mut server_in) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+                let (mut client_out, mut server_out) = (client, server);
+                let seen = Arc::clone(&seen);
+                let loses_answers = Arc::clone(&loses_answers);
+                thread::spawn(move || {
+                    let mut buffer = [0; 1 << 16];
+                    while let Ok(n @ 1..) = client_in.read(&mut buffer) {
+                        seen.lock().unwrap().extend_from_slice(&buffer[..n]);
+                        if server_out.write_all(&buffer[..n]).is_err() {
+                            break;
+                        }
+                    }
+                    let _ = server_out.shutdown(Shutdown::Write);
+                });
+                thread::spawn(move || {
+                    let mut buffer = [0; 1 << 16];
+                    while let Ok(n @ 1..) = server_in.read(&mut buffer) {
+                        if loses_answers.load(Ordering::SeqCst) {
+                            break;
+                        }
+                        if client_out.write_all(&buffer[..n]).is_err() {
+                            break;
+                        }
+                    }
+                    let _ = client_out.shutdown(Shutdown::Both);
+                });
+            }
+        });
+        proxy
+    }
+
+    fn seen(&self) -> String {
+        String::from_utf8_lossy(&self.seen.lock().unwrap()).into_owned()
+    }
+}
+
+fn numbered(collector: &Collector, numbers: std::ops::Range<u32>) {
+    for number in numbers {
+        let answer = http::post_json(
+            collector.address,
+            "/wh/mail",
+            &format!(r#"{{"message_id":"{number}"}}"#),
+        );
+        assert_eq!(answer.status, 200);
+    }
+}
+
+const EACH_ONCE: &str =
+    "SELECT count(), uniqExact(message_id), min(toUInt32(message_id)), max(toUInt32(message_id)) FROM mail_statistics";
+
+#[test]
+fn a_stop_brings_everything_into_clickhouse() {
+    let database = Database::named("drain");
+    let collector = Collector::start(&database);
+    numbered(&collector, 0..50);
+    let ended = collector.stop();
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    assert_eq!(database.query(EACH_ONCE), "50\t50\t0\t49\n");
+}
+
+#[test]
+fn a_stop_that_cannot_reach_clickhouse_says_what_it_leaves() {
+    let database = Database::named("drain_late");
+    let proxy = Proxy::start(database.engine);
+    let url = format!("http://{}/{}", proxy.address, database.name);
+    let collector = Collector::start_with(&url, &["--drain-seconds", "0.3"]);
+    proxy.loses_answers.store(true, Ordering::SeqCst);
+    numbered(&collector, 0..3);
+    let ended = collector.stop();
+    assert_eq!(ended.code, Some(1), "{}", ended.log);
+    assert!(ended.log.contains("3 rows were not stored"), "{}", ended.log);
+}
+
+#[test]
+fn a_lost_answer_doubles_nothing() {
+    let database = Database::named("lost_answer");
+    let proxy = Proxy::start(database.engine);
+    let collector = Collector::start_with(&format!("http://{}/{}", proxy.address, database.name), &[]);
+    proxy.loses_answers.store(true, Ordering::SeqCst);
+    numbered(&collector, 0..20);
+    // The rows are there, only the collector does not know, and tries again.
+    database.wait_for_rows("mail_statistics", 20);
+    wait_for("a second try", || {
+        (proxy.seen().matches("mail_statistics%3A").count() >= 2).then_some(())
+    });
+    proxy.loses_answers.store(false, Ordering::SeqCst);
+    numbered(&collector, 20..30);
+    let ended = collector.stop();
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    assert_eq!(database.query(EACH_ONCE), "30\t30\t0\t29\n");
+}
+
+#[test]
+fn an_insert_names_its_columns_its_token_and_its_settings() {
+    let database = Database::named("insert");
+    let proxy = Proxy::start(database.engine);
+    let collector = Collector::start_with(&format!("http://{}/{}", proxy.address, database.name), &[]);
+    numbered(&collector, 0..1);
+    database.wait_for_rows("mail_statistics", 1);
+    let seen = proxy.seen();
+    let insert = seen
+        .lines()
+        .find(|line| line.contains("INSERT"))
+        .unwrap_or_else(|| panic!("{seen}"));
+    for part in [
+        "FORMAT+RowBinary",
+        "%60extra.key%60",
+        "%60detailed%60",
+        "insert_deduplication_token=mail_statistics%3A",
+        "insert_deduplicate=1",
+        "async_insert=0",
+        "wait_for_async_insert=1",
+        "decompress=1",
+    ] {
+        assert!(insert.contains(part), "{part} is not in {insert}");
+    }
+}
+
+#[test]
+fn a_refused_event_does_not_cost_another() {
+    let database = Database::named("poison");
+    let collector = Collector::start(&database);
+    for body in [
+        r#"{"sess":{"num":1}}"#,
+        r#"{"sess":{"num":"x"}}"#,
+        r#"{"sess":{"num":3}}"#,
+    ] {
+        http::post_json(collector.address, "/track/page", body);
+    }
+    assert_eq!(collector.stop().code, Some(0));
+    assert_eq!(
+        database.query("SELECT sess_num FROM events ORDER BY sess_num"),
+        "1\n3\n"
+    );
+    assert_eq!(
+        database.query("SELECT table, column, code FROM rejected"),
+        "events\tsess_num\tmalformed\n"
+    );
+}

@@ -1,1 +1,213 @@
-//! (to come)
+//! The layers inside of somebody else's service: a crate of its own schema, and the examples as they stand.
+
+use std::{
+    io::{BufRead, BufReader},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use rowmill_ingest::{EventLayer, EventOptions, Routes, table::ColumnKind};
+use tower::{Layer, ServiceBuilder, service_fn};
+
+use crate::support::{engine::Database, http, service::Served};
+
+#[test]
+fn known_routes_are_taken_and_all_else_goes_on_untouched() {
+    let database = Database::named("embedded");
+    let served = Served::start(&database, &embedder::tables::SCHEMA, |writer| {
+        embedder::tables::layer(writer).layer(service_fn(embedder::shop))
+    });
+
+    let order = http::post_json(served.address, "/wh/order", r#"{"number":"A-1","amount":"12.50"}"#);
+    assert_eq!(
+        (order.status, order.json()["key"].as_str()),
+        (200, Some("in.gen.wh.order"))
+    );
+    assert_eq!(http::get(served.address, "/wh/refund.gif?number=A-2").status, 200);
+    assert_eq!(http::get(served.address, "/shop/anything?price=2.5").status, 200);
+
+    for (method, target, body) in [
+        ("GET", "/", ""),
+        ("POST", "/checkout", r#"{"service":"wh","name":"order"}"#),
+        ("PUT", "/wh/mail", "x"),
+        ("DELETE", "/api/users/7", ""),
+        ("GET", "/lib.js", ""),
+    ] {
+        let answer = http::send(served.address, method, target, &[], body.as_bytes());
+        assert_eq!(
+            (answer.status, answer.text()),
+            (200, format!("shop: {target}").as_str()),
+            "{method} {target}"
+        );
+        assert_eq!(answer.header("set-cookie"), None);
+    }
+    let preflight = http::send(
+        served.address,
+        "OPTIONS",
+        "/wh/order",
+        &[("Origin", "https://a.example")],
+        &[],
+    );
+    assert_eq!(
+        preflight.header("access-control-allow-origin"),
+        Some("https://a.example")
+    );
+
+    served.drain();
+    assert_eq!(
+        database.query("SELECT number, amount, currency, total FROM orders ORDER BY number"),
+        "A-1\t12.5\tEUR\t25\nA-2\t0.5\tEUR\t1\n"
+    );
+    assert_eq!(database.query("SELECT price, uid > 0 FROM visits"), "2.5\t1\n");
+}
+
+#[test]
+fn layers_of_single_tables_stack() {
+    let database = Database::named("stacked");
+    let served = Served::start(&database, &embedder::tables::SCHEMA, |writer| {
+        ServiceBuilder::new()
+            .layer(embedder::tables::OrdersLayer::new(writer.clone()))
+            .layer(embedder::tables::VisitsLayer::new(writer))
+            .service(service_fn(embedder::shop))
+    });
+    assert_eq!(http::get(served.address, "/wh/order?number=B").status, 200);
+    assert_eq!(http::get(served.address, "/shop/x?price=1").status, 200);
+    // No layer for this table, so that its route is the shop's.
+    assert_eq!(
+        http::post_json(served.address, "/wh/types", "{}").text(),
+        "shop: /wh/types"
+    );
+    served.drain();
+    assert_eq!(
+        (
+            database.count("orders"),
+            database.count("visits"),
+            database.count("types")
+        ),
+        (1, 1, 0)
+    );
+}
+
+#[test]
+fn options_are_the_layers_own() {
+    let database = Database::named("options");
+    let options = EventOptions {
+        max_body_bytes: 30,
+        node: 5,
+        ..EventOptions::default()
+    };
+    let served = Served::start(&database, &embedder::tables::SCHEMA, |writer| {
+        let layer: EventLayer<embedder::tables::Routes> = embedder::tables::layer(writer).with_options(&options);
+        layer.layer(service_fn(embedder::shop))
+    });
+    let long = http::post_json(served.address, "/wh/order", r#"{"number":"0123456789012345678"}"#);
+    assert_eq!(long.status, 413);
+    let short = http::post_json(served.address, "/wh/order", r#"{"number":"1"}"#);
+    let id: u64 = short.json()["id"].as_str().unwrap().parse().unwrap();
+    assert_eq!(id >> 12 & 1023, 5);
+}
+
+#[test]
+fn what_is_generated_says_what_the_schema_says() {
+    use embedder::tables::{Routes as Destinations, SCHEMA, orders};
+
+    assert_eq!(orders::Routes::WH_ORDER, "wh/order");
+    let paths: Vec<_> = Destinations::DESTINATIONS
+        .iter()
+        .map(|destination| (destination.path, destination.table))
+        .collect();
+    assert!(
+        paths.contains(&("wh/order", "orders")) && paths.contains(&("shop/default", "visits")),
+        "{paths:?}"
+    );
+    assert!(SCHEMA.tables.iter().any(|table| table.name == "types"));
+    let kind = |name| {
+        orders::TABLE
+            .columns
+            .iter()
+            .find(|column| column.name == name)
+            .unwrap()
+            .kind
+    };
+    assert_eq!(kind("number"), ColumnKind::Plain);
+    assert_eq!(kind("created"), ColumnKind::Default);
+    assert_eq!(kind("total"), ColumnKind::Materialized);
+    assert_eq!(kind("label"), ColumnKind::Alias);
+    assert_eq!(kind("raw"), ColumnKind::Ephemeral);
+    let row = embedder::tables::Orders {
+        number: "A".into(),
+        ..Default::default()
+    };
+    assert_eq!((row.items, &*row.currency, row.r#type.as_ref()), (-1, "EUR", ""));
+}
+
+/// A running example; it is killed when it is dropped.
+struct Example(Child);
+
+impl Drop for Example {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn try_example(name: &str) {
+    let database = Database::named(name);
+    let program: PathBuf = std::env::current_exe()
+        .unwrap()
+        .ancestors()
+        .nth(2)
+        .unwrap()
+        .join("examples")
+        .join(name);
+    let mut child = Command::new(program)
+        .env("LISTEN", "127.0.0.1:0")
+        .env("ROWMILL_CLICKHOUSE", database.url())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect(
+            "`cargo test --workspace` builds the examples; for this test alone, run `cargo build --examples` before",
+        );
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    let mut example = Example(child);
+    let address = line
+        .trim()
+        .strip_prefix("listening on http://")
+        .unwrap()
+        .parse()
+        .unwrap();
+
+    let answer = http::post_json(address, "/wh/mail", r#"{"event":"sent"}"#);
+    assert_eq!(
+        (answer.status, answer.json()["key"].as_str()),
+        (200, Some("in.gen.wh.mail")),
+        "{name}"
+    );
+    let own = http::get(address, "/users/7");
+    assert!(own.status == 200 && own.text().contains('7'), "{name}: {}", own.text());
+
+    kill(Pid::from_raw(example.0.id().try_into().unwrap()), Signal::SIGINT).unwrap();
+    assert!(example.0.wait().unwrap().success(), "{name}");
+    assert_eq!(
+        database.query("SELECT event, td_ip FROM mail_statistics"),
+        "sent\t127.0.0.1\n",
+        "{name}"
+    );
+}
+
+#[test]
+fn the_hyper_example_works() {
+    try_example("embed_hyper");
+}
+
+#[test]
+fn the_axum_example_works() {
+    try_example("embed_axum");
+}

@@ -1,6 +1,12 @@
 //! Everything together: the program, the layers and a real ClickHouse. One engine for all tests, one database for each.
 
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    missing_docs,
+    unreachable_pub,
+    missing_debug_implementations
+)]
 
 mod support;
 

@@ -1,0 +1,69 @@
+//! An existing axum application takes the events of one table beside its own routes.
+//!
+//! Run a ClickHouse (`cargo run -- engine` does), then
+//!
+//! ```text
+//! cargo run --example embed_axum
+//! curl -d '{"event":"sent"}' http://127.0.0.1:3000/wh/mail     becomes a row of mail_statistics
+//! curl http://127.0.0.1:3000/users/7                           is answered by the application, as before
+//! ```
+
+use std::{env, error::Error, net::SocketAddr, time::Duration};
+
+use axum::{
+    Router,
+    extract::{ConnectInfo, Path, Request},
+    middleware::{self, Next},
+    response::Response,
+    routing::get,
+};
+use rowmill::tables::{self, MailStatisticsLayer};
+use rowmill_ingest::{Peer, StoreUrl, Writer, WriterOptions, sync};
+use tokio::net::TcpListener;
+
+async fn user(Path(id): Path<u32>) -> String {
+    format!("user {id}\n")
+}
+
+/// Tells the layer who has sent a request.
+async fn peer(ConnectInfo(address): ConnectInfo<SocketAddr>, mut request: Request, next: Next) -> Response {
+    request.extensions_mut().insert(Peer(address.ip()));
+    next.run(request).await
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let store: StoreUrl = variable("ROWMILL_CLICKHOUSE", "http://127.0.0.1:8123/stats").parse()?;
+    sync(&store, &tables::SCHEMA).await?;
+    let writer = Writer::start(&tables::SCHEMA, store.client(), WriterOptions::default());
+
+    let application = Router::new()
+        .route("/users/{id}", get(user))
+        // One table's layer, which takes that table's routes; `tables::layer` takes those of all.
+        .layer(MailStatisticsLayer::new(writer.clone()))
+        .layer(middleware::from_fn(peer));
+
+    let listener = TcpListener::bind(variable("LISTEN", "127.0.0.1:3000")).await?;
+    println!("listening on http://{}", listener.local_addr()?);
+    let stop = async {
+        let _ = tokio::signal::ctrl_c().await;
+    };
+    axum::serve(
+        listener,
+        application.into_make_service_with_connect_info::<SocketAddr>(),
+    )
+    .with_graceful_shutdown(stop)
+    .await?;
+
+    // What is still in memory goes to ClickHouse before the process ends.
+    let report = writer.drain(Duration::from_secs(30)).await;
+    if report.is_complete() {
+        Ok(())
+    } else {
+        Err(format!("{} rows were not stored", report.rows_left()).into())
+    }
+}
+
+fn variable(name: &str, default: &str) -> String {
+    env::var(name).unwrap_or_else(|_| default.to_owned())
+}
