@@ -105,10 +105,10 @@ fn decode<'a>(row: &mut dyn Row<'a>, table: &'static Table, event: &Event<'a>) -
     walk.fields(event.query, root, None);
 
     walk.row.stamp(&event.stamp, &mut walk.refusals);
-    if let Some(host) = event.stamp.host {
-        if let Some(mut extra) = walk.row.extra_at("td").and_then(|extra| walk.row.extra(extra)) {
-            extra.push(Cow::Borrowed("host"), Cow::Borrowed(host));
-        }
+    if let Some(host) = event.stamp.host
+        && let Some(mut extra) = walk.row.extra_at("td").and_then(|extra| walk.row.extra(extra))
+    {
+        extra.push(Cow::Borrowed("host"), Cow::Borrowed(host));
     }
     walk.row.level(&mut walk.refusals);
     if walk.refusals.is_empty() {
@@ -316,6 +316,7 @@ impl<'a> Repeats<'a> {
     const FEW: usize = 16;
 
     /// Returns the place that `key` has in `keys` if this object gave it before; else notes `place` for it.
+    #[expect(clippy::ptr_arg, reason = "a key that is borrowed from the event stays borrowed in the table")]
     fn find_or_note(&mut self, key: &Cow<'a, str>, keys: &[Cow<'a, str>], place: usize) -> Option<usize> {
         if self.few.len() < Self::FEW {
             let found = self.few.iter().copied().find(|place| keys[*place] == *key);

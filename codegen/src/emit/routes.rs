@@ -17,7 +17,7 @@ pub(super) fn all(model: &Model) -> TokenStream {
         let row = row_type(&model.tables[table]);
         quote!(__rt::Some(__rt::intake::<#module::#row>))
     };
-    let declared = declared(&routes, |table| intake_of(table));
+    let declared = declared(&routes, intake_of);
     let other = model.other.map_or_else(|| quote!(__rt::None), intake_of);
     let mut destinations: Vec<TokenStream> = routes
         .iter()

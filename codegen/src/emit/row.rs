@@ -54,7 +54,7 @@ fn structure(table: &Table, declarations: &mut Declarations) -> TokenStream {
         let field = names::ident(&column.field);
         let ty = declarations.rust_type(&column.declaration.ty, &column.name);
         let docs = docs(column);
-        let rename = (column.field != column.name || column.field != field.to_string()).then(|| {
+        let rename = (column.field != column.name || field != column.field).then(|| {
             let name = &column.name;
             quote!(#[serde(rename = #name)])
         });
