@@ -24,6 +24,9 @@ const STOP_WITHIN: Duration = GRACE.saturating_add(Duration::from_secs(2));
 
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
+/// So many of the child's last lines are part of an error.
+const QUOTED: usize = 12;
+
 /// A free port can be taken by somebody else before ClickHouse takes it; then another one is tried.
 const TRIES: usize = 5;
 
@@ -196,7 +199,8 @@ impl Engine {
     }
 
     fn ended_with(&mut self, status: Option<ExitStatus>) -> Error {
-        let said = self.tail.take().map(Tail::lines).unwrap_or_default();
+        let mut said = self.tail.take().map(Tail::lines).unwrap_or_default();
+        said.drain(..said.len().saturating_sub(QUOTED));
         Kind::Ended { status, said }.into()
     }
 }

@@ -27,6 +27,9 @@ use crate::{
 /// How often the size of the download is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
+/// So many lines of npm are quoted: the code and the reason come first, then the general advice.
+const QUOTED: usize = 6;
+
 /// What the codes of npm say about the network rather than about the package.
 const OFFLINE_CODES: [&str; 10] = [
     "EAI_AGAIN",
@@ -195,8 +198,15 @@ fn pack(npm: &Path, package: Package, into: &Path, npm_cache: &Path) -> Result<(
 /// Sorts npm's failure by the code that it names.
 fn failure(package: Package, folder: &Path, said: Vec<String>) -> Error {
     let code = said.iter().find_map(|line| line.strip_prefix("npm error code "));
+    let code = code.map(str::to_owned);
+    let is_noise = |line: &String| {
+        // Where in npm's own code; and a log in the folder that we delete.
+        line.starts_with("npm error     at ") || line.contains("A complete log of this run")
+    };
+    let said = said.into_iter().filter(|line| !is_noise(line));
+    let said = said.take(QUOTED).collect();
     let package = package.spec();
-    match code {
+    match code.as_deref() {
         Some("ENOSPC" | "EDQUOT") => Kind::DiskFull {
             folder: folder.to_owned(),
         },
@@ -258,6 +268,19 @@ mod tests {
             assert!(error.is_fetch() && !error.is_offline() && !error.is_disk_full());
             assert!(error.to_string().ends_with(other), "npm's words are kept");
         }
+    }
+
+    #[test]
+    fn npm_is_quoted_from_its_code_on_without_its_stack() {
+        let said = "npm error code ECONNREFUSED\nnpm error errno X\nnpm error     at a (b:1:2)\n\
+                    npm error A complete log of this run can be found in: x";
+        let error = failure(PACKAGE, Path::new("x"), said.lines().map(str::to_owned).collect());
+        assert!(error.is_offline());
+        assert!(
+            error
+                .to_string()
+                .ends_with("npm error code ECONNREFUSED\n  | npm error errno X")
+        );
     }
 
     #[test]

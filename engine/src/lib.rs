@@ -18,6 +18,17 @@
 //! - [`Engine`]: the child process as a value; dropping it ends the child.
 //! - `place`, `ping`, `tail`: is the place free, is it up, and what were its last words.
 //!
+//! ```no_run
+//! use rowmill_engine::{Engine, Options};
+//!
+//! // The program must have an `engine` command that calls `rowmill_engine::run`.
+//! let program = std::env::current_exe()?;
+//! let engine = Engine::start(&Options::new(program, "data/engine"))?;
+//! println!("ClickHouse answers at {}", engine.url());
+//! engine.stop()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! # The lifeline
 //!
 //! ClickHouse is started on a query that reads its standard input, a pipe whose other end is held

@@ -64,7 +64,8 @@ impl Progress {
 
     /// Says that the step is done. A step that is dropped before has failed.
     pub(crate) fn finish(mut self, bytes: u64) {
-        if self.drawn != self.total || self.total != Some(bytes) {
+        // A log has had its last line already if the total was no overestimate.
+        if self.place == Place::Terminal || self.drawn < self.total || self.total.is_none() {
             self.total = Some(bytes);
             self.drawn = None;
             self.reach(bytes);

@@ -18,8 +18,8 @@ use std::{
 
 use crate::error::Error;
 
-/// So many lines are kept: the end of a message with its stack of causes.
-const LINES: usize = 12;
+/// So many lines are kept: npm's messages are long, and begin with what matters.
+const LINES: usize = 48;
 
 /// A line's first bytes are enough; a child that writes without line feeds costs no more than this.
 const LINE_BYTES: u64 = 4096;
@@ -85,10 +85,10 @@ mod tests {
 
     #[test]
     fn the_last_lines_are_kept_and_empty_ones_are_not() {
-        let text: String = (0..20).map(|line| format!("line {line}\n\n")).collect();
+        let text: String = (0..60).map(|line| format!("line {line}\n\n")).collect();
         let lines = last_lines(text.as_bytes(), &AtomicBool::new(false));
         assert_eq!(lines.len(), LINES);
-        assert_eq!((&*lines[0], &*lines[LINES - 1]), ("line 8", "line 19"));
+        assert_eq!((&*lines[0], &*lines[LINES - 1]), ("line 12", "line 59"));
     }
 
     #[test]

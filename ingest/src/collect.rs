@@ -157,7 +157,13 @@ impl Collector {
         };
 
         let declared = declared(&parts.headers, target);
-        let payload = match Payload::parse(declared, &bytes) {
+        // Only a POST has a body; the type of any other request says what it asks for.
+        let parsed = if parts.method == Method::POST {
+            Payload::parse(declared, &bytes)
+        } else {
+            Ok(Payload::Empty)
+        };
+        let payload = match parsed {
             Ok(payload) => payload,
             Err(error) => {
                 request.bury(&self.writer, "body", error.reason());
@@ -223,8 +229,14 @@ impl Collector {
         match parts.method {
             Method::OPTIONS => return Some(Answer::Preflight),
             // Scanners of mail and chat look at links before people do; what they see is not recorded.
-            Method::HEAD if target.service == "pixel" => return Some(Answer::Pixel),
-            Method::HEAD if target.service == "redir" => return Some(Location::parse(query.text("to")?).into()),
+            Method::HEAD => {
+                let to = || query.text("to").map_or(Err(RedirectError::Missing), Location::parse);
+                return Some(match query.text("service").unwrap_or(target.service) {
+                    "pixel" => Answer::Pixel,
+                    "redir" => to().into(),
+                    _ => Answer::BAD_REQUEST,
+                });
+            }
             Method::GET | Method::POST => {}
             _ => return Some(Answer::BAD_REQUEST),
         }

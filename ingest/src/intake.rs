@@ -227,7 +227,9 @@ impl<'a> Walk<'_, 'a> {
                 if branch.is_root {
                     self.path.push_str(&key);
                 }
-                let extra = self.row.extra_at(&self.path);
+                // The collector's own facts stand below `td`; what a client puts there is told apart from them by its path.
+                let is_ours = branch.is_root && key == "td";
+                let extra = if is_ours { None } else { self.row.extra_at(&self.path) };
                 let below = Branch {
                     extra: extra.or(branch.extra),
                     // Behind the `_` that follows the extra's own path.
@@ -316,7 +318,10 @@ impl<'a> Repeats<'a> {
     const FEW: usize = 16;
 
     /// Returns the place that `key` has in `keys` if this object gave it before; else notes `place` for it.
-    #[expect(clippy::ptr_arg, reason = "a key that is borrowed from the event stays borrowed in the table")]
+    #[expect(
+        clippy::ptr_arg,
+        reason = "a key that is borrowed from the event stays borrowed in the table"
+    )]
     fn find_or_note(&mut self, key: &Cow<'a, str>, keys: &[Cow<'a, str>], place: usize) -> Option<usize> {
         if self.few.len() < Self::FEW {
             let found = self.few.iter().copied().find(|place| keys[*place] == *key);

@@ -322,7 +322,11 @@ impl<'a> Reader<'a> {
 
     #[inline]
     fn pass_space(&mut self) {
-        while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.byte() {
+        // Most events have none, and one comparison tells.
+        while let Some(byte @ ..=b' ') = self.byte() {
+            if !matches!(byte, b' ' | b'\n' | b'\r' | b'\t') {
+                break;
+            }
             self.at += 1;
         }
     }

@@ -2,11 +2,14 @@
 //!
 //! Each takes what is to be judged and its bytes in the text, and gives the problem where the rule is broken.
 
-use std::ops::Range;
+use std::{ops::Range, sync::LazyLock};
 
-use jiff::tz::TimeZone;
+use jiff::tz::TimeZoneDatabase;
 
 use super::{ast::Type, error::TypeError, suggest};
+
+/// The database that comes with the crate: what a build takes must not depend on the machine that builds.
+static ZONES: LazyLock<TimeZoneDatabase> = LazyLock::new(TimeZoneDatabase::bundled);
 
 type Rule = Result<(), TypeError>;
 
@@ -70,11 +73,8 @@ pub(super) fn time_zone(name: &str, span: &Range<usize>) -> Rule {
     if name.is_empty() {
         return Ok(());
     }
-    let zone = TimeZone::get(name).map_err(|_| {
-        let known: Vec<_> = jiff::tz::db()
-            .available()
-            .map(|known| known.as_str().to_owned())
-            .collect();
+    let zone = ZONES.get(name).map_err(|_| {
+        let known: Vec<_> = ZONES.available().map(|zone| zone.as_str().to_owned()).collect();
         problem().did_you_mean(suggest::closest(name, known.iter().map(String::as_str)))
     })?;
     match zone.iana_name() {

@@ -13,7 +13,7 @@ use super::{
     enumeration,
     error::TypeError,
     family::{self, Family},
-    lexer::{self, TokenKind},
+    lexer::TokenKind,
 };
 
 /// ClickHouse itself stops at an AST of 1000 levels; nobody means more than this, and our stack is not endless.
@@ -34,23 +34,6 @@ pub(super) const RESERVED: [&str; 12] = [
     "SETTINGS",
     "TTL",
 ];
-
-/// Reads a type that stands alone.
-///
-/// # Errors
-/// Whatever is wrong with it, or follows it.
-pub(crate) fn parse_type(text: &str) -> Result<Type, Vec<TypeError>> {
-    let tokens = lexer::lex(text)?;
-    let mut grammar = Grammar::new(Cursor::new(text, &tokens));
-    let ty = grammar.data_type();
-    if ty.is_some() && !grammar.cursor.is_done() {
-        grammar.problems.push(grammar.cursor.expected("the end of the type"));
-    }
-    match ty {
-        Some(ty) if grammar.problems.is_empty() => Ok(ty),
-        _ => Err(grammar.problems),
-    }
-}
 
 /// What reads types from where `cursor` stands.
 pub(super) struct Grammar<'t> {

@@ -19,6 +19,9 @@ use crate::{
 /// is read by position and has to be of the same length. Text is read as JSON, its elements as texts. A block has the elements
 /// one after the other.
 ///
+/// The `clickhouse` crate can read such a column back only with `Client::with_validation(false)`: its parser of types knows no
+/// names in tuples.
+///
 /// ```
 /// use std::borrow::Cow;
 ///
