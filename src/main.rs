@@ -5,7 +5,7 @@ mod commands;
 mod pages;
 mod serve;
 
-use std::process::ExitCode;
+use std::{io::IsTerminal, process::ExitCode};
 
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
@@ -17,6 +17,7 @@ fn main() -> ExitCode {
     // Logs go to standard error; standard output is for what scripts read.
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_env_filter(EnvFilter::try_from_env("ROWMILL_LOG").unwrap_or_else(|_| EnvFilter::new("info")))
         .with_target(false)
         .init();

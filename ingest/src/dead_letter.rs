@@ -68,7 +68,7 @@ macro_rules! rejected {
                 $(rejected!(@column $name $data_type),)*
             ],
             create: concat!(
-                "CREATE TABLE IF NOT EXISTS `rejected` (`", $first, "` ", $first_type,
+                "CREATE TABLE IF NOT EXISTS `rejected`\n(`", $first, "` ", $first_type,
                 $(", `", $name, "` ", $data_type,)*
                 ") ", $engine,
             ),

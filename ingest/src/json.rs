@@ -322,11 +322,7 @@ impl<'a> Reader<'a> {
 
     #[inline]
     fn pass_space(&mut self) {
-        // Most events have none, and one comparison tells.
-        while let Some(byte @ ..=b' ') = self.byte() {
-            if !matches!(byte, b' ' | b'\n' | b'\r' | b'\t') {
-                break;
-            }
+        while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.byte() {
             self.at += 1;
         }
     }

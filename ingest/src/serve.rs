@@ -62,7 +62,6 @@ pub async fn serve<M, S, B>(
     http.timer(TokioTimer::new())
         .header_read_timeout(options.head_timeout)
         .max_buf_size(options.max_head_bytes)
-        .title_case_headers(true)
         .pipeline_flush(true);
     let graceful = GracefulShutdown::new();
     let mut shutdown = pin!(shutdown);
