@@ -1,34 +1,30 @@
 //! Collect: one request is identified, routed, taken in and answered. The way of an event, top to bottom.
 
-use std::{
-    net::IpAddr,
-    time::{Instant, SystemTime, UNIX_EPOCH},
-};
+use std::time::SystemTime;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Response, Uri, header, request::Parts};
+use http::{Method, Response, Uri, request::Parts};
 use http_body_util::Full;
 
 use crate::{
     answer::{Answer, Answers, Context},
-    body::{Declared, Payload},
+    body::Payload,
+    dead_letter::DeadLetter,
     envelope::Envelope,
     fields::Fields,
     gather::{BodyLimits, GatherError},
+    head::{Arrival, Head, IMAGE_CHANNEL},
     id::IdGenerator,
-    identify::{Address, Claims, Client, CorsOrigin, TrustedProxies, auto_domain, known_uid},
+    identify::{Address, Claims, CorsOrigin, TrustedProxies, auto_domain, known_uid},
     intake::{Event, Intake},
     layer::Routes,
     options::EventOptions,
     redirect::{Location, RedirectError},
-    reject::{Received, Refused},
+    reject::Refused,
     stamp::Stamp,
     target::{Target, name_key},
     writer::Writer,
 };
-
-/// How an event arrived that was asked for as a picture.
-const IMAGE_CHANNEL: &str = "pixel";
 
 /// What all requests of one layer share.
 #[derive(Debug)]
@@ -50,22 +46,6 @@ pub(crate) enum Decision {
     WithoutBody,
     /// It is answered when its body is there.
     WithBody,
-}
-
-/// When and whence a request came.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Arrival {
-    peer: IpAddr,
-    started: Instant,
-}
-
-impl Arrival {
-    pub(crate) fn now(peer: IpAddr) -> Self {
-        Self {
-            peer,
-            started: Instant::now(),
-        }
-    }
 }
 
 impl Collector {
@@ -94,7 +74,7 @@ impl Collector {
         self.body_limits
     }
 
-    /// Decides by the head of a request; the service in a query goes before the one in the path, as it does for the event.
+    /// Decides by method, path and query; the service in a query goes before the one in the path, as it does for the event.
     pub(crate) fn decide<R: Routes>(&self, method: &Method, uri: &Uri) -> Decision {
         let own = match *method {
             Method::POST => Decision::WithBody,
@@ -106,9 +86,10 @@ impl Collector {
         let target = Target::parse(uri.path());
         let query = Fields::from_query(uri.query().unwrap_or_default());
         let address = Address::resolve(&target, &Claims::from_fields(&query), &Claims::default());
-        let is_declared =
-            address.is_some_and(|address| R::declared(address.service, &name_key(address.name)).is_some());
-        if is_declared { own } else { Decision::Inner }
+        match address.and_then(|address| R::declared(address.service, &name_key(address.name))) {
+            Some(_) => own,
+            None => Decision::Inner,
+        }
     }
 
     /// Answers a request; if it is an event, it is recorded on the way.
@@ -118,132 +99,98 @@ impl Collector {
         body: Result<Bytes, GatherError>,
         arrival: Arrival,
     ) -> Response<Full<Bytes>> {
-        let unix_ms = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |since| since.as_millis() as u64);
-        let target = Target::parse(parts.uri.path());
-        let query = Fields::from_query(parts.uri.query().unwrap_or_default());
-        let query_claims = Claims::from_fields(&query);
-        let client = Client::identify(&parts.headers, arrival.peer, &self.trusted_proxies);
-        let visitor = |body: &Claims<'_>| {
-            known_uid(&query_claims, body, &parts.headers).unwrap_or_else(|| self.ids.next(unix_ms))
-        };
-        let finish = |answer: Answer<'_>, uid: u64| {
-            let context = Context {
-                uid,
-                origin: CorsOrigin::from_headers(&parts.headers),
-                host: client.host,
-                native: target.native,
-                is_head: parts.method == Method::HEAD,
-                started: arrival.started,
-            };
-            self.answers.finish(answer, &context)
-        };
-
-        if let Some(answer) = self.without_event(parts, &target, &query) {
-            return finish(answer, visitor(&Claims::default()));
+        let head = Head::read(parts, arrival, &self.trusted_proxies);
+        if let Some(answer) = self.without_event(&head) {
+            return self.finish(answer, &head, None);
         }
-        let bytes = match body {
-            Ok(bytes) => bytes,
-            Err(error) => return finish(error.into(), visitor(&Claims::default())),
+        let body = match body {
+            Ok(body) => body,
+            Err(error) => return self.finish(error.into(), &head, None),
         };
-        let ip = client.ip.to_string();
-        let request = Received {
-            parts,
-            target,
-            body: &bytes,
-            ip: &ip,
-            unix_ms,
-        };
-
-        let declared = declared(&parts.headers, target);
-        // Only a POST has a body; the type of any other request says what it asks for.
-        let parsed = if parts.method == Method::POST {
-            Payload::parse(declared, &bytes)
-        } else {
-            Ok(Payload::Empty)
-        };
-        let payload = match parsed {
+        let payload = match head.payload(&body) {
             Ok(payload) => payload,
             Err(error) => {
-                request.bury(&self.writer, "body", error.reason());
-                return finish(error.into(), visitor(&Claims::default()));
+                self.bury(&head, &body, &head.letter("body", error.reason()));
+                return self.finish(error.into(), &head, None);
             }
         };
-        let envelope = match Envelope::open(&payload) {
-            Ok(envelope) => envelope,
+        match Envelope::open(&payload) {
+            Ok(envelope) => self.record::<R>(&head, &body, &payload, &envelope),
             Err(error) => {
                 let refused = Refused::syntax(error, &payload);
-                request.bury(&self.writer, refused.code(), &refused.reason());
-                return finish(refused.answer(), visitor(&Claims::default()));
-            }
-        };
-
-        let body_claims = envelope.claims();
-        let uid = visitor(&body_claims);
-        let Some(address) = Address::resolve(&target, &query_claims, &body_claims) else {
-            return finish(Answer::NOT_FOUND, uid);
-        };
-        let Some(intake) = self.route::<R>(&address) else {
-            return finish(Answer::NOT_FOUND, uid);
-        };
-
-        let channel = if declared.is_image() { IMAGE_CHANNEL } else { "http" };
-        let id = self.ids.next(unix_ms);
-        let event = Event {
-            stamp: Stamp {
-                id,
-                uid,
-                unix_ms,
-                channel,
-                project: address.project,
-                service: address.service,
-                name: address.name,
-                ip: &ip,
-                user_agent: client.user_agent.as_deref(),
-                referer: client.referer.as_deref(),
-                host: client.host,
-                fingerprint: client.fingerprint().unwrap_or_default(),
-            },
-            query: &query,
-            payload: &payload,
-        };
-        let to = query.text("to").or(envelope.to.as_deref());
-        let answer = answer_of(&event.stamp, to);
-        match intake(&event, &self.writer) {
-            Ok(()) => finish(answer, uid),
-            Err(rejection) => {
-                let refused = Refused::event(rejection, &payload);
-                request.bury_event(&self.writer, &event.stamp, &refused);
-                // A picture stays a picture, and a reader gets where he wanted to go, whatever becomes of the event.
-                match answer {
-                    Answer::Pixel | Answer::Redirect(_) => finish(answer, uid),
-                    _ => finish(refused.answer(), uid),
-                }
+                self.bury(&head, &body, &head.letter(refused.code(), &refused.reason()));
+                self.finish(refused.answer(), &head, None)
             }
         }
     }
 
     /// Returns the answer to a request that is no event whatever its body says.
-    fn without_event(&self, parts: &Parts, target: &Target<'_>, query: &Fields<'_>) -> Option<Answer<'static>> {
-        match parts.method {
+    fn without_event(&self, head: &Head<'_>) -> Option<Answer<'static>> {
+        match head.parts.method {
             Method::OPTIONS => return Some(Answer::Preflight),
             // Scanners of mail and chat look at links before people do; what they see is not recorded.
             Method::HEAD => {
-                let to = || query.text("to").map_or(Err(RedirectError::Missing), Location::parse);
-                return Some(match query.text("service").unwrap_or(target.service) {
+                return Some(match head.query.text("service").unwrap_or(head.target.service) {
                     "pixel" => Answer::Pixel,
-                    "redir" => to().into(),
+                    "redir" => redirect(head.query.text("to")),
                     _ => Answer::BAD_REQUEST,
                 });
             }
             Method::GET | Method::POST => {}
             _ => return Some(Answer::BAD_REQUEST),
         }
-        match parts.uri.path() {
+        match head.parts.uri.path() {
             "/lib.js" if self.catch_all => Some(Answer::Library),
             "/coffee" if self.catch_all => Some(Answer::Teapot),
             _ => None,
+        }
+    }
+
+    /// Routes an event, takes it in and answers.
+    fn record<R: Routes>(
+        &self,
+        head: &Head<'_>,
+        body: &[u8],
+        payload: &Payload<'_>,
+        envelope: &Envelope<'_>,
+    ) -> Response<Full<Bytes>> {
+        let claims = envelope.claims();
+        let uid = self.visitor(head, &claims);
+        let address = Address::resolve(&head.target, &head.claims(), &claims);
+        let Some((address, intake)) = address.and_then(|address| Some((address, self.route::<R>(&address)?))) else {
+            return self.finish(Answer::NOT_FOUND, head, Some(uid));
+        };
+        let event = Event {
+            stamp: Stamp {
+                id: self.ids.next(head.unix_ms),
+                uid,
+                unix_ms: head.unix_ms,
+                channel: head.channel(),
+                project: address.project,
+                service: address.service,
+                name: address.name,
+                ip: &head.ip,
+                user_agent: head.client.user_agent.as_deref(),
+                referer: head.client.referer.as_deref(),
+                host: head.client.host,
+                fingerprint: head.client.fingerprint().unwrap_or_default(),
+            },
+            query: &head.query,
+            payload,
+        };
+        let answer = answer_of(&event.stamp, head.query.text("to").or(envelope.to.as_deref()));
+        let Err(rejection) = intake(&event, &self.writer) else {
+            return self.finish(answer, head, Some(uid));
+        };
+
+        let refused = Refused::event(rejection, payload);
+        if let Some(letter) = refused.letter(head, &event.stamp, &refused.reason()) {
+            self.bury(head, body, &letter);
+        }
+        // A picture stays a picture, and a reader gets where he wanted to go, whatever becomes of the event.
+        match answer {
+            Answer::Pixel | Answer::Redirect(_) => self.finish(answer, head, Some(uid)),
+            _ => self.finish(refused.answer(), head, Some(uid)),
         }
     }
 
@@ -251,13 +198,54 @@ impl Collector {
         let declared = R::declared(address.service, &name_key(address.name));
         declared.or_else(|| if self.catch_all { R::other() } else { None })
     }
+
+    /// Returns the visitor's uid, a new one where the request brings none.
+    fn visitor(&self, head: &Head<'_>, body: &Claims<'_>) -> u64 {
+        known_uid(&head.claims(), body, &head.parts.headers).unwrap_or_else(|| self.ids.next(head.unix_ms))
+    }
+
+    /// Makes the response; where the body has not said who the visitor is, head and cookie do.
+    fn finish(&self, answer: Answer<'_>, head: &Head<'_>, uid: Option<u64>) -> Response<Full<Bytes>> {
+        let context = Context {
+            uid: uid.unwrap_or_else(|| self.visitor(head, &Claims::default())),
+            origin: CorsOrigin::from_headers(&head.parts.headers),
+            host: head.client.host,
+            native: head.target.native,
+            is_head: head.parts.method == Method::HEAD,
+            started: head.started,
+        };
+        self.answers.finish(answer, &context)
+    }
+
+    /// Keeps what was sent: the body, and the query before it behind a `?`, as it stands in the request.
+    fn bury(&self, head: &Head<'_>, body: &[u8], letter: &DeadLetter<'_>) {
+        let mut payload = Vec::with_capacity(body.len());
+        if let Some(query) = head.parts.uri.query() {
+            payload.push(b'?');
+            payload.extend_from_slice(query.as_bytes());
+            if !body.is_empty() {
+                payload.push(b'\n');
+            }
+        }
+        payload.extend_from_slice(body);
+        if self
+            .writer
+            .reject(&DeadLetter {
+                payload: &payload,
+                ..*letter
+            })
+            .is_err()
+        {
+            tracing::debug!(code = letter.code, "no room for a dead letter");
+        }
+    }
 }
 
 /// Returns the answer to an event that was recorded; `to` is where a redirect leads.
 fn answer_of<'a>(stamp: &Stamp<'a>, to: Option<&str>) -> Answer<'a> {
     match (stamp.service, stamp.name) {
         ("pixel", _) => Answer::Pixel,
-        ("redir", _) => to.map_or(Err(RedirectError::Missing), Location::parse).into(),
+        ("redir", _) => redirect(to),
         ("track", _) if stamp.channel == IMAGE_CHANNEL => Answer::Pixel,
         ("track", _) => Answer::Tracked { id: stamp.id },
         ("hello", "ping") => Answer::Pong,
@@ -271,12 +259,8 @@ fn answer_of<'a>(stamp: &Stamp<'a>, to: Option<&str>) -> Answer<'a> {
     }
 }
 
-fn declared<'r>(headers: &'r HeaderMap, target: Target<'r>) -> Declared<'r> {
-    Declared {
-        extension: target.extension,
-        content_type: headers.get(header::CONTENT_TYPE).map(|value| value.as_bytes()),
-        content_encoding: headers.get(header::CONTENT_ENCODING).map(|value| value.as_bytes()),
-    }
+fn redirect<'a>(to: Option<&str>) -> Answer<'a> {
+    to.map_or(Err(RedirectError::Missing), Location::parse).into()
 }
 
 impl From<GatherError> for Answer<'_> {

@@ -21,8 +21,9 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
-    collect::{Arrival, Collector, Decision},
+    collect::{Collector, Decision},
     gather::{Gather, GatherError},
+    head::Arrival,
     intake::Intake,
     options::EventOptions,
     writer::Writer,

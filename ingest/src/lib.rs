@@ -21,6 +21,7 @@
 //!           layer       events of known routes stay here, all else goes on to the inner service
 //!           gather      the body, within its bounds
 //! identify  collect     the steps from here to the answer, in their order
+//!           head        what is known before the body: path, query, client, time
 //!           target      the path
 //!           fields      the query, and urlencoded bodies
 //!           body        what the body is: JSON, a form, nothing
@@ -56,6 +57,7 @@ mod deliver;
 mod envelope;
 mod fields;
 mod gather;
+mod head;
 mod id;
 mod identify;
 mod intake;

@@ -1,42 +1,33 @@
-//! Reject: an event that could not become a row is answered with the reason and kept among the dead letters.
+//! Reject: why an event did not become a row, in the words for whoever sent it and for the dead letters.
 
-use http::request::Parts;
-use jiff::Timestamp;
+use http::StatusCode;
 
 use crate::{
     answer::Answer,
     body::Payload,
     dead_letter::DeadLetter,
+    head::Head,
     intake::{Reason, Rejection},
     json,
     refusal::Refusal,
     stamp::Stamp,
-    target::Target,
-    writer::Writer,
 };
 
 /// When to try again, for a client whose event there was no room for: about the time that a block takes to be stored.
 const RETRY_AFTER_S: u32 = 2;
 
-/// What was received, as far as a dead letter wants it.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Received<'a> {
-    pub(crate) parts: &'a Parts,
-    pub(crate) target: Target<'a>,
-    pub(crate) body: &'a [u8],
-    pub(crate) ip: &'a str,
-    pub(crate) unix_ms: u64,
-}
-
-/// Why an event was refused, in the words for whoever sent it.
+/// Why an event was refused.
 #[derive(Debug)]
 pub(crate) enum Refused {
+    /// Its body is not JSON.
     Syntax(String),
+    /// Values of it do not fit their columns.
     Columns {
         table: &'static str,
         refusals: Vec<Refusal>,
     },
-    Full,
+    /// There is no room for more rows.
+    NoRoom,
 }
 
 impl Refused {
@@ -61,7 +52,7 @@ impl Refused {
                 table: rejection.table.name,
                 refusals,
             },
-            Reason::Full => Self::Full,
+            Reason::Full => Self::NoRoom,
         }
     }
 
@@ -70,7 +61,7 @@ impl Refused {
         match self {
             Self::Syntax(_) => "json",
             Self::Columns { refusals, .. } => refusals.first().map_or("", |refusal| refusal.problem.code()),
-            Self::Full => "full",
+            Self::NoRoom => "no-room",
         }
     }
 
@@ -79,7 +70,7 @@ impl Refused {
         match self {
             Self::Syntax(reason) => reason.clone(),
             Self::Columns { refusals, .. } => refusals.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
-            Self::Full => "there is no room".to_owned(),
+            Self::NoRoom => "there is no room for more events".to_owned(),
         }
     }
 
@@ -87,83 +78,35 @@ impl Refused {
     pub(crate) fn answer(&self) -> Answer<'_> {
         match self {
             Self::Syntax(reason) => Answer::Failed {
-                status: http::StatusCode::BAD_REQUEST,
+                status: StatusCode::BAD_REQUEST,
                 reason: Some(reason),
             },
             Self::Columns { refusals, .. } => Answer::Refused(refusals),
-            Self::Full => Answer::Unavailable {
+            Self::NoRoom => Answer::Unavailable {
                 retry_after_s: RETRY_AFTER_S,
             },
         }
     }
-}
 
-impl Received<'_> {
-    /// Keeps a request that did not become an event.
-    pub(crate) fn bury(&self, writer: &Writer, code: &str, reason: &str) {
-        let letter = self.letter(0, self.target.service, self.target.name);
-        self.send(writer, &DeadLetter { code, reason, ..letter });
-    }
-
-    /// Keeps an event that did not become a row; one that there was no room for is counted by the writer alone.
-    pub(crate) fn bury_event(&self, writer: &Writer, stamp: &Stamp<'_>, refused: &Refused) {
-        if matches!(refused, Refused::Full) {
-            return;
-        }
-        let letter = self.letter(stamp.id, stamp.service, stamp.name);
-        let (table, column) = match refused {
-            Refused::Columns { table, refusals } => {
-                (*table, refusals.first().map_or("", |refusal| refusal.column.name))
-            }
-            _ => ("", ""),
+    /// Returns a dead letter for the event, whose payload is still to be put in; none where there would be no room for it either.
+    pub(crate) fn letter<'l>(&self, head: &'l Head<'_>, stamp: &Stamp<'l>, reason: &'l str) -> Option<DeadLetter<'l>> {
+        let letter = DeadLetter {
+            id: stamp.id,
+            service: stamp.service,
+            name: stamp.name,
+            ..head.letter(self.code(), reason)
         };
-        self.send(
-            writer,
-            &DeadLetter {
-                table,
-                column,
-                code: refused.code(),
-                reason: &refused.reason(),
-                ..letter
-            },
-        );
-    }
-
-    fn letter<'l>(&'l self, id: u64, service: &'l str, name: &'l str) -> DeadLetter<'l> {
-        let ms = i64::try_from(self.unix_ms).unwrap_or(i64::MAX);
-        DeadLetter {
-            time: Timestamp::from_millisecond(ms).unwrap_or(Timestamp::MAX),
-            id,
-            service,
-            name,
-            table: "",
-            column: "",
-            code: "",
-            reason: "",
-            payload: &[],
-            ip: self.ip,
-        }
-    }
-
-    /// The payload is the body; a query goes before it, behind a `?`, as it does in the request.
-    fn send(&self, writer: &Writer, letter: &DeadLetter<'_>) {
-        let mut payload = Vec::with_capacity(self.body.len());
-        if let Some(query) = self.parts.uri.query() {
-            payload.push(b'?');
-            payload.extend_from_slice(query.as_bytes());
-            if !self.body.is_empty() {
-                payload.push(b'\n');
+        match self {
+            Self::Syntax(_) => Some(letter),
+            Self::Columns { table, refusals } => {
+                let column = refusals.first().map_or("", |refusal| refusal.column.name);
+                Some(DeadLetter {
+                    table,
+                    column,
+                    ..letter
+                })
             }
-        }
-        payload.extend_from_slice(self.body);
-        if writer
-            .reject(&DeadLetter {
-                payload: &payload,
-                ..*letter
-            })
-            .is_err()
-        {
-            tracing::debug!(code = letter.code, "no room for a dead letter");
+            Self::NoRoom => None,
         }
     }
 }

@@ -118,13 +118,16 @@ fn parse(text: &[u8]) -> Option<(i64, i64, &[u8])> {
             (hour.map(<[u8]>::len), minute.map(<[u8]>::len), second.len()),
             (None, None, 1..=2) | (None, Some(1..=2), 2) | (Some(1..=3), Some(2), 2)
         );
+    if !is_clock {
+        return None;
+    }
     let number = |digits: &[u8]| {
         digits
             .iter()
             .fold(0, |number, digit| number * 10 + i64::from(digit - b'0'))
     };
-    let (minute, second) = (minute.map_or(0, number), number(second));
-    (is_clock && minute < 60 && second < 60).then(|| (sign, hour.map_or(0, number) * 3600 + minute * 60 + second, rest))
+    let (hour, minute, second) = (hour.map_or(0, number), minute.map_or(0, number), number(second));
+    (minute < 60 && second < 60).then(|| (sign, hour * 3600 + minute * 60 + second, rest))
 }
 
 #[cfg(test)]
@@ -172,6 +175,7 @@ mod tests {
             assert_eq!(text::<Time64<3>>(event), Err(Problem::Malformed), "{event}");
         }
         assert_eq!(text::<Time>("12:13:14.5"), Err(Problem::Malformed));
+        assert_eq!(text::<Time>(&"9".repeat(100)), Err(Problem::Malformed));
         assert_eq!(json::<Time>("3600000"), Err(Problem::OutOfRange));
         assert_eq!(json::<Time64<3>>("3600000000"), Err(Problem::OutOfRange));
         assert_eq!(json::<Time64<9>>(&i64::MIN.to_string()), Err(Problem::OutOfRange));

@@ -1,0 +1,122 @@
+//! Head: what a request says before its body: where it goes, from whom it comes, and when.
+
+use std::{
+    net::IpAddr,
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
+
+use http::{HeaderName, Method, header, request::Parts};
+use jiff::Timestamp;
+
+use crate::{
+    body::{BodyError, Declared, Payload},
+    dead_letter::DeadLetter,
+    fields::Fields,
+    identify::{Claims, Client, TrustedProxies},
+    target::Target,
+};
+
+/// How an event arrived that was asked for as a picture.
+pub(crate) const IMAGE_CHANNEL: &str = "pixel";
+
+/// How any other event arrived.
+const HTTP_CHANNEL: &str = "http";
+
+/// When and whence a request came.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Arrival {
+    peer: IpAddr,
+    started: Instant,
+}
+
+impl Arrival {
+    pub(crate) fn now(peer: IpAddr) -> Self {
+        Self {
+            peer,
+            started: Instant::now(),
+        }
+    }
+}
+
+/// A request but for its body, understood.
+#[derive(Debug)]
+pub(crate) struct Head<'r> {
+    pub(crate) parts: &'r Parts,
+    pub(crate) target: Target<'r>,
+    pub(crate) query: Fields<'r>,
+    pub(crate) client: Client<'r>,
+    /// The client's address as text.
+    pub(crate) ip: String,
+    /// The time of the event, in milliseconds since 1970.
+    pub(crate) unix_ms: u64,
+    /// The start of the request, for how long it takes.
+    pub(crate) started: Instant,
+}
+
+impl<'r> Head<'r> {
+    pub(crate) fn read(parts: &'r Parts, arrival: Arrival, trusted_proxies: &TrustedProxies) -> Self {
+        let client = Client::identify(&parts.headers, arrival.peer, trusted_proxies);
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
+        Self {
+            parts,
+            target: Target::parse(parts.uri.path()),
+            query: Fields::from_query(parts.uri.query().unwrap_or_default()),
+            ip: client.ip.to_string(),
+            client,
+            unix_ms: since_1970.map_or(0, |since| since.as_millis() as u64),
+            started: arrival.started,
+        }
+    }
+
+    /// Returns what the query says of the event's address and sender.
+    pub(crate) fn claims(&self) -> Claims<'_> {
+        Claims::from_fields(&self.query)
+    }
+
+    /// Returns how the event arrived.
+    pub(crate) fn channel(&self) -> &'static str {
+        if self.declared().is_image() {
+            IMAGE_CHANNEL
+        } else {
+            HTTP_CHANNEL
+        }
+    }
+
+    /// Reads a body as what this head declares it to be. Only a POST has one; the type of any other request says what it asks for.
+    ///
+    /// # Errors
+    /// Any [`BodyError`].
+    pub(crate) fn payload<'b>(&self, body: &'b [u8]) -> Result<Payload<'b>, BodyError> {
+        if self.parts.method == Method::POST {
+            Payload::parse(self.declared(), body)
+        } else {
+            Ok(Payload::Empty)
+        }
+    }
+
+    /// Returns a dead letter for a request that did not become an event; its payload is still to be put in.
+    pub(crate) fn letter<'l>(&'l self, code: &'l str, reason: &'l str) -> DeadLetter<'l> {
+        let ms = i64::try_from(self.unix_ms).unwrap_or(i64::MAX);
+        DeadLetter {
+            time: Timestamp::from_millisecond(ms).unwrap_or(Timestamp::MAX),
+            id: 0,
+            service: self.target.service,
+            name: self.target.name,
+            table: "",
+            column: "",
+            code,
+            reason,
+            payload: &[],
+            ip: &self.ip,
+        }
+    }
+
+    fn declared(&self) -> Declared<'r> {
+        let value = |name: HeaderName| self.parts.headers.get(name).map(|value| value.as_bytes());
+        Declared {
+            extension: self.target.extension,
+            content_type: value(header::CONTENT_TYPE),
+            content_encoding: value(header::CONTENT_ENCODING),
+        }
+    }
+}
