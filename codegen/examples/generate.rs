@@ -4,7 +4,7 @@ fn main() {
     let folder = std::env::args().nth(1).unwrap_or_else(|| "schemas".to_owned());
     let generated = rowmill_codegen::generate(folder);
     for problem in generated.problems.warnings.iter().chain(&generated.problems.errors) {
-        eprintln!("{problem}\n");
+        eprintln!("{}\n", problem.text);
     }
     print!("{}", generated.code);
 }

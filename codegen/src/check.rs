@@ -6,14 +6,19 @@ use crate::{
     declare::{Declared, Destination},
     diagnostic::{Diagnostic, Report},
     inherit::{Whole, WholeColumn},
-    model::{Model, Route, Table},
+    model::{self, Model, Route, Table},
     names,
     server::ServerValue,
-    types::DefaultKind,
+    types::{self, DefaultKind},
+    yaml::Key,
 };
 
 /// The tables that the runtime keeps for itself.
 const RESERVED_TABLES: [&str; 1] = ["rejected"];
+
+/// What stands beside the tables in the generated code: the routes of all tables, the door to the runtime, and a type that a module of
+/// that name would hide.
+const RESERVED_NAMES: [&str; 3] = ["Routes", "__rt", "str"];
 
 /// Returns the model; it is whole only if `report` has no errors afterwards.
 pub(crate) fn check(declared: &Declared, tables: Vec<Whole>, report: &mut Report) -> Model {
@@ -21,19 +26,27 @@ pub(crate) fn check(declared: &Declared, tables: Vec<Whole>, report: &mut Report
         reserved_table(table, report);
         duplicate_column(table, report);
         field_collision(table, report);
-        half_an_extra(table, report);
+        extra_of_no_texts(table, report);
         server_column(table, report);
-        if !table.is_abstract {
+        if !table.is_abstract && table.is_whole {
+            half_an_extra(table, report);
             no_columns(table, report);
             missing_engine(table, report);
             missing_order_by(table, report);
         }
     }
+    duplicate_table(&tables, report);
     type_collision(&tables, report);
     for destination in &declared.destinations {
         bad_path(destination, report);
-        unknown_table(destination, &tables, report);
         abstract_table(destination, &tables, report);
+        if declared.is_whole {
+            unknown_table(destination, &tables, report);
+        }
+    }
+    // While other things are wrong, a missing destination may be one of them.
+    if !report.has_errors() {
+        unreached_table(declared, &tables, report);
     }
     model(declared, tables)
 }
@@ -67,26 +80,42 @@ fn model(declared: &Declared, tables: Vec<Whole>) -> Model {
 }
 
 fn reserved_table(table: &Whole, report: &mut Report) {
-    if RESERVED_TABLES.contains(&table.name.text.as_str()) {
-        let diagnostic = Diagnostic::error(
-            "reserved-table",
-            format!("the table `{}` is Rowmill's own", table.name.text),
-        )
-        .label(table.name.span.clone(), "refused events are kept there")
+    let name = table.name.text.as_str();
+    let reason = if RESERVED_TABLES.contains(&name) {
+        "Rowmill keeps refused events in a table of this name"
+    } else if rust_names(name)
+        .iter()
+        .any(|name| RESERVED_NAMES.contains(&name.as_str()))
+    {
+        "the generated code has this name already"
+    } else {
+        return;
+    };
+    let diagnostic = Diagnostic::error("reserved-table", format!("a table cannot be called `{name}`"))
+        .label(table.name.span.clone(), reason)
         .help("give it another name");
-        report.push(diagnostic);
-    }
+    report.push(diagnostic);
+}
+
+/// Returns what the generated code calls after a table: its row, its layer and its module.
+fn rust_names(table: &str) -> [String; 3] {
+    let type_name = names::type_name(table);
+    let layer_name = format!("{type_name}Layer");
+    [type_name, layer_name, names::module(table)]
 }
 
 fn duplicate_column(table: &Whole, report: &mut Report) {
     for (index, column) in table.columns.iter().enumerate() {
         if let Some(first) = table.columns[..index].iter().find(|first| first.name == column.name) {
-            let diagnostic = Diagnostic::error(
-                "duplicate-column",
-                format!("column `{}` stands twice in `{}`", column.name, table.name.text),
-            )
-            .label(column.name_span.clone(), "the second")
-            .label(first.name_span.clone(), "the first");
+            let origin = |column: &WholeColumn| match &column.nested {
+                Some(nested) => format!("the Nested `{nested}` has it"),
+                None => "stands here".to_owned(),
+            };
+            let message = format!("there are two columns `{}`", column.name);
+            let diagnostic = Diagnostic::error("duplicate-column", message)
+                .label(column.name_span.clone(), origin(column))
+                .label(first.name_span.clone(), origin(first))
+                .help("the elements of a Nested are columns of their own; rename or remove one of the two");
             report.push(diagnostic);
         }
     }
@@ -112,18 +141,36 @@ fn field_collision(table: &Whole, report: &mut Report) {
     }
 }
 
+/// Entries of one mapping are merged; a table under `tables` and one beside it are two mappings.
+fn duplicate_table(tables: &[Whole], report: &mut Report) {
+    for (index, table) in tables.iter().enumerate() {
+        if let Some(first) = tables[..index].iter().find(|first| first.name.text == table.name.text) {
+            let message = format!("there are two tables `{}`", table.name.text);
+            let diagnostic = Diagnostic::error("duplicate-table", message)
+                .label(table.name.span.clone(), "")
+                .label(first.name.span.clone(), "the other")
+                .help("to add to a table, put both entries under `tables`, or both directly under `clickhouse`");
+            report.push(diagnostic);
+        }
+    }
+}
+
 fn type_collision(tables: &[Whole], report: &mut Report) {
     for (index, table) in tables.iter().enumerate() {
-        let first = tables[..index].iter().find(|first| {
-            names::type_name(&first.name.text) == names::type_name(&table.name.text)
-                || names::module(&first.name.text) == names::module(&table.name.text)
-        });
-        if let Some(first) = first {
+        let own = rust_names(&table.name.text);
+        let collision = tables[..index]
+            .iter()
+            .filter(|first| first.name.text != table.name.text)
+            .find_map(|first| {
+                let name = rust_names(&first.name.text)
+                    .into_iter()
+                    .find(|name| own.contains(name))?;
+                Some((first, name))
+            });
+        if let Some((first, name)) = collision {
             let message = format!(
-                "tables `{}` and `{}` are both called `{}` in Rust",
-                first.name.text,
-                table.name.text,
-                names::type_name(&table.name.text)
+                "tables `{}` and `{}` both need the name `{name}` in Rust",
+                first.name.text, table.name.text
             );
             let diagnostic = Diagnostic::error("type-collision", message)
                 .label(table.name.span.clone(), "")
@@ -134,21 +181,42 @@ fn type_collision(tables: &[Whole], report: &mut Report) {
     }
 }
 
-fn half_an_extra(table: &Whole, report: &mut Report) {
-    let is_extra = |prefix: &str| prefix == "extra" || prefix.ends_with("_extra");
+/// Splits the name of a column that keeps what has no column of its own: `page_extra.key` into `page_extra` and `key`.
+fn extra_part(column: &WholeColumn) -> Option<(&str, &str)> {
+    column
+        .name
+        .split_once('.')
+        .filter(|(prefix, _)| *prefix == "extra" || prefix.ends_with("_extra"))
+        .filter(|(_, part)| matches!(*part, "key" | "value"))
+}
+
+fn extra_of_no_texts(table: &Whole, report: &mut Report) {
     for column in &table.columns {
-        let Some((prefix, part)) = column.name.split_once('.').filter(|(prefix, _)| is_extra(prefix)) else {
+        let ty = &column.declaration.ty;
+        if extra_part(column).is_some() && !model::is_text_array(ty) {
+            let diagnostic = Diagnostic::error("extra-type", format!("`{}` cannot be `{ty}`", column.name))
+                .label(
+                    column.span.clone(),
+                    "the collector keeps here, as texts, what has no column",
+                )
+                .help("write `Array(String)`; for a value of the event, choose another name");
+            report.push(diagnostic);
+        }
+    }
+}
+
+fn half_an_extra(table: &Whole, report: &mut Report) {
+    for column in &table.columns {
+        let Some((prefix, part)) = extra_part(column) else {
             continue;
         };
-        let other = match part {
-            "key" => "value",
-            "value" => "key",
-            _ => continue,
-        };
-        let other = format!("{prefix}.{other}");
+        let other = format!("{prefix}.{}", if part == "key" { "value" } else { "key" });
         if !table.columns.iter().any(|column| column.name == other) {
             let diagnostic = Diagnostic::error("half-an-extra", format!("`{}` without `{other}`", column.name))
-                .label(column.name_span.clone(), "keys and values stand in two columns")
+                .label(
+                    column.name_span.clone(),
+                    "what has no column is kept in two, its keys and its values",
+                )
                 .help(format!("add `{other}: Array(String)`"));
             report.push(diagnostic);
         }
@@ -168,10 +236,8 @@ fn server_column(table: &Whole, report: &mut Report) {
         if !value.fits(&column.declaration.ty) {
             let message = format!("`{}` cannot be `{}`", column.name, column.declaration.ty);
             let diagnostic = Diagnostic::error("server-column", message)
-                .label(
-                    column.span.clone(),
-                    format!("the collector fills it: {}", value.expected()),
-                )
+                .label(column.span.clone(), "the collector fills this column")
+                .help(format!("use {}", value.expected()))
                 .help("for a value of the event, choose another name");
             report.push(diagnostic);
         }
@@ -181,7 +247,11 @@ fn server_column(table: &Whole, report: &mut Report) {
 fn no_columns(table: &Whole, report: &mut Report) {
     if table.columns.is_empty() {
         let diagnostic = Diagnostic::error("no-columns", format!("table `{}` has no columns", table.name.text));
-        report.push(diagnostic.label(table.name.span.clone(), ""));
+        report.push(
+            diagnostic
+                .label(table.name.span.clone(), "")
+                .help("add columns, or extend a table that has some"),
+        );
     }
 }
 
@@ -208,21 +278,29 @@ fn missing_order_by(table: &Whole, report: &mut Report) {
 
 fn bad_path(destination: &Destination, report: &mut Report) {
     let path = destination.path.text.as_str();
+    let matched = |name: &str| name.to_lowercase().replace(char::is_whitespace, "_");
+    let mut help = "write `service/name`, `service/default`, or `other` for the rest".to_owned();
     let problem = match path.split_once('/') {
         None if path == "other" => return,
-        None => "it has no `/`",
+        None => {
+            if types::closest(path, ["other"]).is_some() {
+                help = "did you mean `other`?".to_owned();
+            }
+            "it has no `/`"
+        }
         Some(("", _)) => "it has no service",
         Some((_, "")) => "it has no name",
         Some((_, name)) if name.contains('/') => "it has more than one `/`",
         Some((service, name)) if service.contains(['?', '#']) || name.contains(['?', '#']) => "a path has no query",
-        Some((_, name)) if name.contains(char::is_whitespace) || name.to_lowercase() != name => {
+        Some((service, name)) if matched(name) != name => {
+            help = format!("write `{service}/{}`", matched(name));
             "names are matched in lower case, with `_` for each space"
         }
         Some(_) => return,
     };
     let diagnostic = Diagnostic::error("bad-path", format!("`{path}` is no destination"))
         .label(destination.path.span.clone(), problem)
-        .help("write `service/name`, `service/default`, or `other` for the rest");
+        .help(help);
     report.push(diagnostic);
 }
 
@@ -256,5 +334,28 @@ fn abstract_table(destination: &Destination, tables: &[Whole], report: &mut Repo
         )
         .help("name a table that extends it");
         report.push(diagnostic);
+    }
+}
+
+/// Events reach a table by its destinations alone. A table that others extend may be there for them.
+fn unreached_table(declared: &Declared, tables: &[Whole], report: &mut Report) {
+    for table in tables.iter().filter(|table| !table.is_abstract) {
+        let name = table.name.text.as_str();
+        let is_named_by = |key: &Key| key.text == name;
+        let is_reached = declared
+            .destinations
+            .iter()
+            .any(|destination| is_named_by(&destination.table));
+        let is_extended = declared
+            .tables
+            .iter()
+            .any(|table| table.options.extend.as_ref().is_some_and(is_named_by));
+        if !is_reached && !is_extended {
+            let diagnostic = Diagnostic::warning("unreached-table", format!("no event can reach the table `{name}`"))
+                .label(table.name.span.clone(), "no destination names it")
+                .help(format!("add `service/name: {name}` to `destinations`"))
+                .help("if it is there to be extended only, add `abstract: true` to its `_options`");
+            report.push(diagnostic);
+        }
     }
 }

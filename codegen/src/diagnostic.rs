@@ -1,5 +1,7 @@
 //! Problems of a schema: what is wrong, where, and the cure; all of a run at once, in rustc's manner.
 
+use std::path::PathBuf;
+
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
 use crate::source::{Sources, Span};
@@ -63,6 +65,35 @@ impl Diagnostic {
         }
     }
 
+    /// Returns whether both say the same of the same places; a label may name another table.
+    fn is_same(&self, other: &Self) -> bool {
+        self.code == other.code
+            && self.message == other.message
+            && self
+                .labels
+                .iter()
+                .map(|(span, _)| span)
+                .eq(other.labels.iter().map(|(span, _)| span))
+    }
+
+    fn problem(&self, sources: &Sources, renderer: &Renderer) -> Problem {
+        let place = self.labels.first().and_then(|(span, _)| {
+            let source = sources.files().get(span.file)?;
+            Some(Place {
+                file: source.path.clone(),
+                start: line_and_column(&source.text, span.range.start),
+                end: line_and_column(&source.text, span.range.end),
+            })
+        });
+        Problem {
+            code: self.code,
+            message: self.message.clone(),
+            place,
+            help: self.help.clone(),
+            text: self.render(sources, renderer),
+        }
+    }
+
     fn render(&self, sources: &Sources, renderer: &Renderer) -> String {
         let level = match self.severity {
             Severity::Error => Level::ERROR,
@@ -77,6 +108,13 @@ impl Diagnostic {
         }
         renderer.render(&[group as Group<'_>])
     }
+}
+
+/// Returns line and column of a byte, both from 1, the column in characters.
+fn line_and_column(text: &str, at: usize) -> (usize, usize) {
+    let before = text.get(..at).unwrap_or(text);
+    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
 }
 
 /// Returns one snippet for each file that has labels, the problem's own file first.
@@ -122,11 +160,21 @@ fn snippets<'a>(
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     diagnostics: Vec<Diagnostic>,
+    found: usize,
 }
 
 impl Report {
+    /// Adds a problem, unless it is known: a rule meets an inherited column again in every table that inherits it.
     pub(crate) fn push(&mut self, diagnostic: Diagnostic) {
-        self.diagnostics.push(diagnostic);
+        self.found += 1;
+        if !self.diagnostics.iter().any(|known| known.is_same(&diagnostic)) {
+            self.diagnostics.push(diagnostic);
+        }
+    }
+
+    /// Returns how many problems were found, those among them that were known.
+    pub(crate) fn found(&self) -> usize {
+        self.found
     }
 
     /// Returns whether anything forbids the build; warnings do not.
@@ -136,8 +184,8 @@ impl Report {
             .any(|diagnostic| diagnostic.severity == Severity::Error)
     }
 
-    /// Returns each problem's text, errors and warnings apart, in the order of the files.
-    pub(crate) fn render(&self, sources: &Sources) -> Rendered {
+    /// Returns the problems for whoever shows them, errors and warnings apart, in the order of the files.
+    pub(crate) fn render(&self, sources: &Sources) -> Problems {
         let renderer = Renderer::plain();
         let mut order: Vec<&Diagnostic> = self.diagnostics.iter().collect();
         order.sort_by_key(|diagnostic| diagnostic.labels.first().map(|(span, _)| (span.file, span.range.start)));
@@ -145,21 +193,47 @@ impl Report {
             order
                 .iter()
                 .filter(|diagnostic| diagnostic.severity == severity)
-                .map(|diagnostic| diagnostic.render(sources, &renderer))
+                .map(|diagnostic| diagnostic.problem(sources, &renderer))
                 .collect()
         };
-        Rendered {
+        Problems {
             errors: of(Severity::Error),
             warnings: of(Severity::Warning),
         }
     }
 }
 
-/// The texts of a run's problems, ready to be shown.
+/// What is wrong with a schema.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Rendered {
-    /// What forbids the build, one text a problem.
-    pub errors: Vec<String>,
+pub struct Problems {
+    /// What forbids the build.
+    pub errors: Vec<Problem>,
     /// What is odd and allowed.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Problem>,
+}
+
+/// One problem of a schema.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Stable and short: what one searches the documentation for.
+    pub code: &'static str,
+    /// What is wrong, in one sentence without a full stop.
+    pub message: String,
+    /// Where it is wrong; problems of a whole folder have no place.
+    pub place: Option<Place>,
+    /// What would cure it.
+    pub help: Vec<String>,
+    /// All of it as a terminal shows it, with the source line and the place underlined.
+    pub text: String,
+}
+
+/// A piece of one file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The file, as a person would type it.
+    pub file: PathBuf,
+    /// Where it begins: line and column, from 1, the column in characters.
+    pub start: (usize, usize),
+    /// Where it ends; the column is the one behind the last character.
+    pub end: (usize, usize),
 }

@@ -23,6 +23,8 @@ pub(crate) struct Whole {
     pub(crate) columns: Vec<WholeColumn>,
     pub(crate) engine: Option<(Engine, Span)>,
     pub(crate) clauses: declare::Clauses,
+    /// Whether the table and all that it extends could be read: where not, nothing can be said of what it lacks.
+    pub(crate) is_whole: bool,
 }
 
 /// A column of a [`Whole`]; the elements of a Nested are columns of their own.
@@ -32,6 +34,8 @@ pub(crate) struct WholeColumn {
     pub(crate) name_span: Span,
     pub(crate) span: Span,
     pub(crate) declaration: Declaration,
+    /// The Nested whose element it is.
+    pub(crate) nested: Option<String>,
 }
 
 /// Resolves `extend` for every table.
@@ -46,7 +50,7 @@ pub(crate) fn inherit(declared: &Declared, report: &mut Report) -> Vec<Whole> {
 }
 
 fn whole(index: usize, declared: &Declared, reported: &mut HashSet<usize>, report: &mut Report) -> Whole {
-    let line = line(index, declared, reported, report);
+    let (line, is_whole) = line(index, declared, reported, report);
     let table = &declared.tables[index];
 
     let mut columns: Vec<declare::Column> = Vec::new();
@@ -58,7 +62,12 @@ fn whole(index: usize, declared: &Declared, reported: &mut HashSet<usize>, repor
             {
                 // A nearer ancestor has said it already; only the child itself comes after what it overrides.
                 Some(_) if *ancestor != index => {}
-                Some(existing) => *existing = column.clone(),
+                Some(existing) => {
+                    if let Some(warning) = retyped_column(column, existing, table, declared) {
+                        report.push(warning);
+                    }
+                    *existing = column.clone();
+                }
                 None => columns.push(column.clone()),
             }
         }
@@ -94,16 +103,19 @@ fn whole(index: usize, declared: &Declared, reported: &mut HashSet<usize>, repor
         columns: columns.into_iter().flat_map(flatten_nested).collect(),
         engine,
         clauses,
+        is_whole,
     }
 }
 
-/// Returns a table and its ancestors, nearest first. What cannot be followed is reported once.
-fn line(index: usize, declared: &Declared, reported: &mut HashSet<usize>, report: &mut Report) -> Vec<usize> {
+/// Returns a table and its ancestors, nearest first, and whether all of them could be read. What cannot be followed is reported once.
+fn line(index: usize, declared: &Declared, reported: &mut HashSet<usize>, report: &mut Report) -> (Vec<usize>, bool) {
     let mut line = vec![index];
+    let mut is_complete = declared.is_whole;
     let mut current = index;
     while let Some(parent) = &declared.tables[current].options.extend {
         let Some(next) = declared.tables.iter().position(|table| table.name.text == parent.text) else {
-            if reported.insert(current) {
+            is_complete = false;
+            if declared.is_whole && reported.insert(current) {
                 let names = declared.tables.iter().map(|table| table.name.text.as_str());
                 let diagnostic = Diagnostic::error(
                     "unknown-extend",
@@ -119,6 +131,7 @@ fn line(index: usize, declared: &Declared, reported: &mut HashSet<usize>, report
             break;
         };
         if let Some(start) = line.iter().position(|member| *member == next) {
+            is_complete = false;
             let members = &line[start..];
             let is_new = members.iter().all(|member| !reported.contains(member));
             if is_new {
@@ -130,7 +143,58 @@ fn line(index: usize, declared: &Declared, reported: &mut HashSet<usize>, report
         line.push(next);
         current = next;
     }
-    line
+    let is_sound = |table: &declare::Table| {
+        table.is_whole
+            && declared
+                .tables
+                .iter()
+                .filter(|other| other.name.text == table.name.text)
+                .count()
+                == 1
+    };
+    let is_whole = is_complete && line.iter().all(|member| is_sound(&declared.tables[*member]));
+    (line, is_whole)
+}
+
+/// A child may give an inherited column another type; that it does so by chance is likelier. LowCardinality only stores the same values
+/// in another way.
+fn retyped_column(
+    column: &declare::Column,
+    inherited: &declare::Column,
+    table: &declare::Table,
+    declared: &Declared,
+) -> Option<Diagnostic> {
+    let (own, above) = (column.declaration.as_ref()?, inherited.declaration.as_ref()?);
+    if stored_as(&own.ty) == stored_as(&above.ty) {
+        return None;
+    }
+    let parent = declared.tables.iter().find(|table| {
+        table
+            .columns
+            .iter()
+            .any(|column| column.name.span == inherited.name.span)
+    })?;
+    let name = &column.name.text;
+    let message = format!(
+        "`{}` changes the type of the inherited column `{name}`",
+        table.name.text
+    );
+    Some(
+        Diagnostic::warning("retyped-column", message)
+            .label(column.span.clone(), format!("`{}` here", own.ty))
+            .label(
+                inherited.span.clone(),
+                format!("`{}` in `{}`", above.ty, parent.name.text),
+            )
+            .help("if a column of its own is meant, give it another name"),
+    )
+}
+
+fn stored_as(ty: &Type) -> &Type {
+    match ty {
+        Type::LowCardinality(inner) => inner,
+        _ => ty,
+    }
 }
 
 fn cycle(members: &[usize], declared: &Declared) -> Diagnostic {
@@ -144,13 +208,17 @@ fn cycle(members: &[usize], declared: &Declared) -> Diagnostic {
     let mut diagnostic = Diagnostic::error("extend-cycle", message);
     for member in members {
         if let Some(parent) = &declared.tables[*member].options.extend {
-            diagnostic = diagnostic.label(
-                parent.span.clone(),
-                format!("`{}` extends `{}`", name(member), parent.text),
-            );
+            let label = match members {
+                [_] => String::new(),
+                _ => format!("`{}` extends `{}`", name(member), parent.text),
+            };
+            diagnostic = diagnostic.label(parent.span.clone(), label);
         }
     }
-    diagnostic.help("take one `extend` of the circle away")
+    diagnostic.help(match members {
+        [_] => "remove the `extend`, or name another table",
+        _ => "remove one `extend` of the circle",
+    })
 }
 
 /// A Nested is one array a field, as ClickHouse itself has it
@@ -170,6 +238,7 @@ fn flatten_nested(column: declare::Column) -> Vec<WholeColumn> {
             name_span: name.span,
             span,
             declaration,
+            nested: None,
         }];
     };
     fields
@@ -182,6 +251,7 @@ fn flatten_nested(column: declare::Column) -> Vec<WholeColumn> {
                 ty: Type::Array(Box::new(ty.clone())),
                 ..declaration.clone()
             },
+            nested: Some(name.text.clone()),
         })
         .collect()
 }

@@ -34,6 +34,7 @@ mod model;
 mod names;
 mod server;
 mod source;
+mod syntax;
 mod types;
 mod yaml;
 
@@ -42,7 +43,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-pub use diagnostic::Rendered;
+pub use diagnostic::{Place, Problem, Problems};
 use diagnostic::Report;
 use source::Sources;
 
@@ -54,10 +55,12 @@ pub const FILE_NAME: &str = "rowmill_tables.rs";
 pub struct Generated {
     /// The Rust file; a stub if there are errors.
     pub code: String,
-    /// The problems, as a person reads them.
-    pub problems: Rendered,
+    /// What is wrong with it.
+    pub problems: Problems,
     /// The files that were read, in their order.
     pub files: Vec<PathBuf>,
+    /// The statement that creates each table, in the order of the schema; none if there are errors.
+    pub statements: Vec<String>,
 }
 
 /// Generates the tables of the folder `schemas` into `OUT_DIR`, for a build script.
@@ -74,8 +77,8 @@ pub fn build(schemas: impl AsRef<Path>) {
     for file in &generated.files {
         println!("cargo::rerun-if-changed={}", file.display());
     }
-    let shown = |kind: &str, texts: &[String]| {
-        for line in texts.iter().flat_map(|text| text.lines()) {
+    let shown = |kind: &str, problems: &[Problem]| {
+        for line in problems.iter().flat_map(|problem| problem.text.lines()) {
             println!("cargo::{kind}={line}");
         }
     };
@@ -109,12 +112,14 @@ fn generate_from(sources: &Sources, mut report: Report) -> Generated {
     let declared = declare::declare(root, sources, &mut report);
     let tables = inherit::inherit(&declared, &mut report);
     let model = check::check(&declared, tables, &mut report);
+    let (code, statements) = if report.has_errors() {
+        (emit::stub(), Vec::new())
+    } else {
+        (emit::emit(&model), emit::statements(&model))
+    };
     Generated {
-        code: if report.has_errors() {
-            emit::stub()
-        } else {
-            emit::emit(&model)
-        },
+        code,
+        statements,
         problems: report.render(sources),
         files: sources.files().iter().map(|source| source.path.clone()).collect(),
     }

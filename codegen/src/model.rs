@@ -6,7 +6,7 @@ use crate::{
     inherit::{Whole, WholeColumn},
     names,
     server::ServerValue,
-    types::{Declaration, DefaultKind, Type},
+    types::{Declaration, DefaultKind, Shape, Type},
 };
 
 /// All that is generated.
@@ -137,8 +137,11 @@ impl Type {
     /// Returns whether a value of the type borrows from the event.
     pub(crate) fn borrows(&self) -> bool {
         match self {
-            Self::String => true,
-            Self::LowCardinality(inner) | Self::Nullable(inner) | Self::Array(inner) => inner.borrows(),
+            Self::String | Self::Json(_) => true,
+            Self::LowCardinality(inner)
+            | Self::Nullable(inner)
+            | Self::Array(inner)
+            | Self::SimpleAggregateFunction(_, inner) => inner.borrows(),
             Self::Map(key, value) => key.borrows() || value.borrows(),
             Self::Tuple(elements) => elements.iter().any(|(_, element)| element.borrows()),
             Self::Nested(fields) => fields.iter().any(|(_, field)| field.borrows()),
@@ -150,7 +153,7 @@ impl Type {
     pub(crate) fn is_nullable(&self) -> bool {
         match self {
             Self::Nullable(_) => true,
-            Self::LowCardinality(inner) => inner.is_nullable(),
+            Self::LowCardinality(inner) | Self::SimpleAggregateFunction(_, inner) => inner.is_nullable(),
             _ => false,
         }
     }
@@ -158,9 +161,21 @@ impl Type {
     /// Returns whether a JSON object is a value of the type, and not a branch of the event.
     pub(crate) fn takes_object(&self) -> bool {
         match self {
-            Self::LowCardinality(inner) | Self::Nullable(inner) => inner.takes_object(),
-            Self::Map(..) => true,
+            Self::LowCardinality(inner) | Self::Nullable(inner) | Self::SimpleAggregateFunction(_, inner) => {
+                inner.takes_object()
+            }
+            Self::Map(..) | Self::Json(_) => true,
             Self::Tuple(elements) => elements.iter().all(|(name, _)| name.is_some()),
+            _ => false,
+        }
+    }
+
+    /// Returns whether the values are arrays, whatever the type is called.
+    fn is_array(&self) -> bool {
+        match self {
+            Self::Array(_) => true,
+            Self::Shape(shape) => *shape != Shape::Point,
+            Self::SimpleAggregateFunction(_, inner) => inner.is_array(),
             _ => false,
         }
     }
@@ -207,7 +222,7 @@ fn nested(columns: &[WholeColumn], extras: &[Extra]) -> Vec<Vec<usize>> {
         let Some((prefix, _)) = column.name.split_once('.') else {
             continue;
         };
-        let is_array = matches!(column.declaration.ty, Type::Array(_));
+        let is_array = column.declaration.ty.is_array();
         let is_extra = extras.iter().any(|extra| [extra.key, extra.value].contains(&index));
         if !is_array || is_extra {
             continue;

@@ -8,6 +8,8 @@ use std::{
 
 use crate::diagnostic::{Diagnostic, Report};
 
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
 /// All files of a schema folder.
 #[derive(Debug, Default)]
 pub(crate) struct Sources {
@@ -19,7 +21,21 @@ pub(crate) struct Sources {
 pub(crate) struct Source {
     /// The path as a person would type it: the folder that was asked for, and the way below it.
     pub(crate) path: PathBuf,
+    /// Without the byte order mark that some editors put first.
     pub(crate) text: String,
+}
+
+impl Source {
+    fn new(path: impl Into<PathBuf>, text: impl Into<String>) -> Self {
+        let mut text = text.into();
+        if text.starts_with(BYTE_ORDER_MARK) {
+            text.drain(..BYTE_ORDER_MARK.len_utf8());
+        }
+        Self {
+            path: path.into(),
+            text,
+        }
+    }
 }
 
 /// A piece of one file, in bytes.
@@ -27,6 +43,13 @@ pub(crate) struct Source {
 pub(crate) struct Span {
     pub(crate) file: usize,
     pub(crate) range: Range<usize>,
+}
+
+impl Span {
+    /// Returns the place, or `other` where nothing is written at it.
+    pub(crate) fn or(self, other: &Self) -> Self {
+        if self.range.is_empty() { other.clone() } else { self }
+    }
 }
 
 impl Sources {
@@ -38,7 +61,7 @@ impl Sources {
         if sources.files.is_empty() && !report.has_errors() {
             report.push(
                 Diagnostic::error("no-schema", format!("no schema files in `{}`", folder.display()))
-                    .help("put a file that ends in `.yml` there"),
+                    .help("put a file there whose name ends in `.yml` or `.yaml`"),
             );
         }
         sources
@@ -46,13 +69,7 @@ impl Sources {
 
     /// Takes files from memory, in the order given.
     pub(crate) fn from_texts<P: Into<PathBuf>, T: Into<String>>(files: impl IntoIterator<Item = (P, T)>) -> Self {
-        let files = files
-            .into_iter()
-            .map(|(path, text)| Source {
-                path: path.into(),
-                text: text.into(),
-            })
-            .collect();
+        let files = files.into_iter().map(|(path, text)| Source::new(path, text)).collect();
         Self { files }
     }
 
@@ -68,14 +85,25 @@ impl Sources {
             .unwrap_or_default()
     }
 
+    /// Returns what stands behind `span` in its file.
+    pub(crate) fn behind(&self, span: &Span) -> &str {
+        self.files
+            .get(span.file)
+            .and_then(|source| source.text.get(span.range.end..))
+            .unwrap_or_default()
+    }
+
     fn read_folder(&mut self, folder: &Path, report: &mut Report) {
         let entries = match list(folder) {
             Ok(entries) => entries,
             Err(error) => {
-                report.push(Diagnostic::error(
-                    "unreadable",
-                    format!("cannot read the folder `{}`: {error}", folder.display()),
-                ));
+                report.push(
+                    Diagnostic::error(
+                        "unreadable",
+                        format!("cannot read the folder `{}`: {error}", folder.display()),
+                    )
+                    .help("in a build script, a path begins at the folder of the package's `Cargo.toml`"),
+                );
                 return;
             }
         };
@@ -94,22 +122,43 @@ impl Sources {
         }
     }
 
+    /// Takes a file's bytes. What is not UTF-8 is replaced, so that the file can be shown and its other problems found.
     fn push(&mut self, path: &Path, bytes: Vec<u8>, report: &mut Report) {
+        if let Some(encoding) = other_encoding(&bytes) {
+            report.push(
+                Diagnostic::error("not-utf8", format!("`{}` is {encoding}", path.display()))
+                    .help("save the file as UTF-8"),
+            );
+            return;
+        }
         match String::from_utf8(bytes) {
-            Ok(text) => self.files.push(Source {
-                path: path.to_owned(),
-                text,
-            }),
+            Ok(text) => self.files.push(Source::new(path, text)),
             Err(error) => {
-                let at = error.utf8_error().valid_up_to();
-                let line = error.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
+                let text = String::from_utf8_lossy(error.as_bytes());
+                let length = text.len();
+                let source = Source::new(path, text);
+                // What stands before the first bad byte is unchanged, but for the byte order mark.
+                let at = error.utf8_error().valid_up_to() - (length - source.text.len());
+                let span = Span {
+                    file: self.files.len(),
+                    range: at..at + char::REPLACEMENT_CHARACTER.len_utf8(),
+                };
+                self.files.push(source);
                 report.push(
-                    Diagnostic::error("not-utf8", format!("`{}` is not UTF-8", path.display())).help(format!(
-                        "the first byte that is not stands in line {line}; save the file as UTF-8"
-                    )),
+                    Diagnostic::error("not-utf8", "the file is not UTF-8")
+                        .label(span, "the first bytes that are no character")
+                        .help("save the file as UTF-8"),
                 );
             }
         }
+    }
+}
+
+/// Names the encoding that a file's first bytes say it has, where that is not UTF-8.
+fn other_encoding(bytes: &[u8]) -> Option<&'static str> {
+    match bytes {
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => Some("UTF-16"),
+        _ => None,
     }
 }
 

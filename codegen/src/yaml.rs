@@ -1,14 +1,21 @@
 //! Parse: YAML into one tree that knows where each of its pieces stands, later files merged over earlier ones.
 
-use std::{fmt, ops::Range};
+use std::{collections::HashSet, fmt, ops::Range};
 
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_yaml::Spanned;
+use serde_yaml::{
+    Spanned,
+    options::{DuplicateKeyPolicy, MergeKeyPolicy},
+};
 
 use crate::{
     diagnostic::{Diagnostic, Report},
     source::{Source, Sources, Span},
+    syntax,
 };
+
+/// The key that [takes in](https://yaml.org/type/merge.html) the entries of another mapping, if it is not quoted.
+const MERGE_KEY: &str = "<<";
 
 /// A piece of YAML.
 #[derive(Debug, Clone)]
@@ -71,12 +78,21 @@ impl Node {
 /// Parses all files and merges them: mappings deeply, everything else by replacement, later over earlier.
 /// A file that is not YAML is reported, and the rest is parsed all the same.
 pub(crate) fn parse(sources: &Sources, report: &mut Report) -> Vec<(Key, Node)> {
+    // The parser would stop at the first duplicate and put what `<<` takes in last, where columns have an order.
+    let options = serde_yaml::options! {
+        duplicate_keys: DuplicateKeyPolicy::PassThrough,
+        merge_keys: MergeKeyPolicy::AsOrdinary,
+    };
     let mut root = Vec::new();
     for (file, source) in sources.files().iter().enumerate() {
-        match serde_yaml::from_multiple::<Spanned<Raw>>(&source.text) {
+        if let Some(problem) = syntax::template(file, source) {
+            report.push(problem);
+            continue;
+        }
+        match serde_yaml::from_multiple_with_options::<Spanned<Raw>>(&source.text, options.clone()) {
             Ok(documents) => {
                 for document in documents {
-                    let node = place(document, file, source);
+                    let node = Placer { file, source, report }.node(document);
                     match node.value {
                         Value::Map(entries) => merge(&mut root, entries),
                         Value::Null => {}
@@ -91,7 +107,7 @@ pub(crate) fn parse(sources: &Sources, report: &mut Report) -> Vec<(Key, Node)> 
                     }
                 }
             }
-            Err(error) => report.push(syntax_error(&error, file, source)),
+            Err(error) => report.push(syntax::syntax_error(&error, file, source)),
         }
     }
     root
@@ -112,63 +128,6 @@ fn merge(base: &mut Vec<(Key, Node)>, over: Vec<(Key, Node)>) {
     }
 }
 
-fn syntax_error(error: &serde_yaml::Error, file: usize, source: &Source) -> Diagnostic {
-    let error = error.without_snippet();
-    let (code, message) = match error {
-        serde_yaml::Error::DuplicateMappingKey { key, .. } => (
-            "duplicate-key",
-            format!("`{}` stands twice in one mapping", key.as_deref().unwrap_or("this key")),
-        ),
-        other => ("yaml", plain_words(&other.to_string())),
-    };
-    let diagnostic = Diagnostic::error(code, message);
-    match error.location() {
-        Some(location) => {
-            let start = offset(&source.text, location.line() as usize, location.column() as usize);
-            let length = source.text[start..].chars().next().map_or(0, char::len_utf8);
-            let length = location
-                .span()
-                .byte_len()
-                .map_or(length, |length| length as usize)
-                .max(length);
-            let end = (start + length).min(source.text.len());
-            diagnostic.label(
-                Span {
-                    file,
-                    range: start..end,
-                },
-                "",
-            )
-        }
-        None => diagnostic.label(Span { file, range: 0..0 }, ""),
-    }
-}
-
-/// Takes the place out of a parser's message, since the report shows it.
-fn plain_words(message: &str) -> String {
-    let message = message.lines().next().unwrap_or_default();
-    let message = message.strip_prefix("error: ").unwrap_or(message);
-    match message.split_once(": ") {
-        Some((place, rest)) if place.starts_with("line ") => rest.to_owned(),
-        _ => message.to_owned(),
-    }
-}
-
-/// Returns the byte offset of a line and a column, both counted from 1, the column in characters.
-fn offset(text: &str, line: usize, column: usize) -> usize {
-    let start: usize = text
-        .split_inclusive('\n')
-        .take(line.saturating_sub(1))
-        .map(str::len)
-        .sum();
-    let rest = &text[start..];
-    let within = rest
-        .char_indices()
-        .nth(column.saturating_sub(1))
-        .map_or(rest.len(), |(at, _)| at);
-    start + within
-}
-
 /// YAML as the parser gives it: typed scalars, whose text is taken from the file afterwards.
 #[derive(Debug)]
 enum Raw {
@@ -180,33 +139,121 @@ enum Raw {
     Map(Vec<(Spanned<Raw>, Spanned<Raw>)>),
 }
 
-fn place(raw: Spanned<Raw>, file: usize, source: &Source) -> Node {
-    let location = raw.referenced.span();
-    let start = location.byte_offset().unwrap_or(0) as usize;
-    let range = start..start + location.byte_len().unwrap_or(0) as usize;
-    let written = source.text.get(range.clone()).unwrap_or_default();
-    let value = match raw.value {
-        Raw::Null => Value::Null,
-        Raw::Text(text) => Value::Text(text),
-        Raw::Scalar(parsed) => Value::Text(if written.is_empty() { parsed } else { written.to_owned() }),
-        Raw::List(items) => Value::List(items.into_iter().map(|item| place(item, file, source)).collect()),
-        Raw::Map(entries) => Value::Map(
-            entries
-                .into_iter()
-                .map(|(key, value)| {
-                    let key = place(key, file, source);
-                    let text = match key.value {
-                        Value::Text(text) => text,
-                        _ => source.text.get(key.span.range.clone()).unwrap_or_default().to_owned(),
-                    };
-                    (Key { text, span: key.span }, place(value, file, source))
-                })
-                .collect(),
-        ),
-    };
-    Node {
-        value,
-        span: Span { file, range },
+/// What turns the parser's pieces into nodes with places.
+struct Placer<'a> {
+    file: usize,
+    source: &'a Source,
+    report: &'a mut Report,
+}
+
+impl Placer<'_> {
+    fn node(&mut self, raw: Spanned<Raw>) -> Node {
+        // Behind an alias, what is written stands at the anchor.
+        let location = raw.defined.span();
+        let start = location.byte_offset().unwrap_or(0) as usize;
+        let range = start..start + location.byte_len().unwrap_or(0) as usize;
+        let written = self.source.text.get(range.clone()).unwrap_or_default();
+        let value = match raw.value {
+            Raw::Null => Value::Null,
+            Raw::Text(text) => Value::Text(text),
+            Raw::Scalar(parsed) => Value::Text(if written.is_empty() { parsed } else { written.to_owned() }),
+            Raw::List(items) => Value::List(items.into_iter().map(|item| self.node(item)).collect()),
+            Raw::Map(entries) => Value::Map(self.mapping(entries)),
+        };
+        let range = match &value {
+            Value::List(items) => self.collection(range, items.iter().map(|item| &item.span)),
+            Value::Map(entries) => {
+                self.collection(range, entries.iter().flat_map(|(key, node)| [&key.span, &node.span]))
+            }
+            _ => range,
+        };
+        Node {
+            value,
+            span: Span { file: self.file, range },
+        }
+    }
+
+    /// Returns the bytes of a list or a mapping in brackets, as far as they stand in its first line; the parser gives the bracket alone.
+    fn collection<'s>(&self, range: Range<usize>, pieces: impl Iterator<Item = &'s Span>) -> Range<usize> {
+        let text = &self.source.text;
+        let Some(bracket @ (b'[' | b'{')) = text.as_bytes().get(range.start).copied() else {
+            return range;
+        };
+        let line_end = text[range.start..]
+            .find('\n')
+            .map_or(text.len(), |length| range.start + length);
+        let end = pieces
+            .map(|piece| piece.range.end)
+            .filter(|end| (range.end..=line_end).contains(end))
+            .max()
+            .unwrap_or(range.start + 1);
+        let rest = &text[end..line_end];
+        let is_closed = rest.trim_start().starts_with(if bracket == b'[' { ']' } else { '}' });
+        let behind = if is_closed {
+            rest.len() - rest.trim_start().len() + 1
+        } else {
+            0
+        };
+        range.start..end + behind
+    }
+
+    /// Keeps the first of two entries with one key. What `<<` takes in stands in its place, and gives way to the mapping's own entries.
+    fn mapping(&mut self, entries: Vec<(Spanned<Raw>, Spanned<Raw>)>) -> Vec<(Key, Node)> {
+        let mut mapping: Vec<(Key, Node)> = Vec::with_capacity(entries.len());
+        let mut taken_in = HashSet::new();
+        for (key, value) in entries {
+            let key = self.node(key);
+            let written = self.source.text.get(key.span.range.clone()).unwrap_or_default();
+            if written == MERGE_KEY {
+                for (key, node) in self.merged(value) {
+                    if !mapping.iter().any(|(existing, _)| existing.text == key.text) {
+                        taken_in.insert(key.text.clone());
+                        mapping.push((key, node));
+                    }
+                }
+                continue;
+            }
+            let text = match key.value {
+                Value::Text(text) => text,
+                _ => written.to_owned(),
+            };
+            let key = Key { text, span: key.span };
+            let node = self.node(value);
+            match mapping.iter_mut().find(|(first, _)| first.text == key.text) {
+                None => mapping.push((key, node)),
+                Some(entry) if taken_in.remove(&key.text) => *entry = (key, node),
+                Some((first, _)) => self.report.push(
+                    Diagnostic::error("duplicate-key", format!("`{}` stands twice in one mapping", key.text))
+                        .label(key.span, "the second")
+                        .label(first.span.clone(), "the first"),
+                ),
+            }
+        }
+        mapping
+    }
+
+    /// Returns the entries of the mapping behind a `<<`, or of the mappings in a list, the first of which wins.
+    fn merged(&mut self, value: Spanned<Raw>) -> Vec<(Key, Node)> {
+        let node = self.node(value);
+        let nodes = match node.value {
+            Value::List(items) => items,
+            value => vec![Node { value, ..node }],
+        };
+        let mut merged = Vec::new();
+        for node in nodes {
+            match node.value {
+                Value::Map(entries) => merged.extend(entries),
+                other => {
+                    let message = format!(
+                        "`{MERGE_KEY}` takes the entries of a mapping in, this is {}",
+                        other.kind()
+                    );
+                    self.report
+                        .push(Diagnostic::error("not-a-mapping", message).label(node.span, ""));
+                }
+            }
+        }
+        merged
     }
 }
 

@@ -3,9 +3,12 @@
 use proc_macro2::{Literal, TokenStream};
 use quote::quote;
 
-use crate::{names, types::Type};
+use crate::{
+    names,
+    types::{Json, Type},
+};
 
-/// Declares the types that a table's columns need: enums, named tuples, time zones.
+/// Declares the types that a table's columns need: enums, named tuples, time zones, typed paths of JSON.
 #[derive(Debug, Default)]
 pub(super) struct Declarations {
     items: Vec<TokenStream>,
@@ -70,6 +73,18 @@ impl Declarations {
                 let precision = Literal::u8_unsuffixed(*precision);
                 quote!(__rt::DateTime64<#precision, #zone>)
             }
+            Type::Time => quote!(__rt::Time),
+            Type::Time64(precision) => {
+                let precision = Literal::u8_unsuffixed(*precision);
+                quote!(__rt::Time64<#precision>)
+            }
+            Type::Interval(_) => quote!(i64),
+            Type::Shape(shape) => {
+                let name = names::ident(shape.name());
+                quote!(__rt::#name)
+            }
+            Type::SimpleAggregateFunction(_, inner) => self.rust_type(inner, name),
+            Type::Json(json) => self.json(json, name),
             Type::Uuid => quote!(__rt::Uuid),
             Type::Ipv4 => quote!(__rt::Ipv4),
             Type::Ipv6 => quote!(__rt::Ipv6),
@@ -141,6 +156,43 @@ impl Declarations {
             }
         });
         quote!(#tuple_name #lifetime)
+    }
+
+    fn json(&mut self, json: &Json, name: &str) -> TokenStream {
+        let paths: Vec<TokenStream> = json
+            .typed()
+            .map(|(path, ty)| {
+                let ty = self.path_type(ty, name);
+                quote!(#path: #ty,)
+            })
+            .collect();
+        if paths.is_empty() {
+            return quote!(__rt::JsonText<'a>);
+        }
+        let paths_name = self.free_name(&format!("{name}_paths"));
+        let doc = format!(" The paths of the column `{name}` that have a type.");
+        self.items.push(quote! {
+            __rt::json_paths! {
+                #[doc = #doc]
+                pub struct #paths_name {
+                    #(#paths)*
+                }
+            }
+        });
+        quote!(__rt::JsonText<'a, #paths_name>)
+    }
+
+    /// Returns the Rust type that knows which values may stand at a path of `ty`; `null` always may.
+    fn path_type(&mut self, ty: &Type, name: &str) -> TokenStream {
+        match ty {
+            Type::Nullable(inner) | Type::LowCardinality(inner) => self.path_type(inner, name),
+            Type::Array(element) => {
+                let element = self.path_type(element, name);
+                quote!(__rt::Vec<#element>)
+            }
+            Type::String => quote!(__rt::Cow<'static, str>),
+            ty => self.rust_type(ty, name),
+        }
     }
 
     fn enumeration(&mut self, bits: u8, values: &[(String, i16)], name: &str) -> TokenStream {

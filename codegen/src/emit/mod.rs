@@ -41,6 +41,11 @@ pub(crate) fn emit(model: &Model) -> String {
     }
 }
 
+/// Returns the statement that creates each table.
+pub(crate) fn statements(model: &Model) -> Vec<String> {
+    model.tables.iter().map(ddl::create).collect()
+}
+
 /// Returns the file that stands in for the generated one while the schema has errors, so that an editor keeps resolving the rest.
 pub(crate) fn stub() -> String {
     let file = quote! {

@@ -77,13 +77,16 @@ impl Grammar<'_> {
         }
     }
 
+    /// Notes that the arguments are not those that the type takes.
     pub(super) fn wrong_count<T>(&mut self, name: &Range<usize>, span: Range<usize>, wanted: &str) -> Option<T> {
         let shown = self.cursor.slice(name.clone());
-        self.problem(TypeError::new(
-            "type-arguments",
-            span,
-            format!("`{shown}` takes {wanted}"),
-        ))
+        let has_none = span == *name;
+        let problem = TypeError::new("type-arguments", span, format!("`{shown}` takes {wanted}"));
+        self.problem(if has_none {
+            problem.help(format!("write `{shown}(…)`"))
+        } else {
+            problem
+        })
     }
 
     /// Reads a list in brackets, a last comma allowed; `None` when any item of it has a problem.

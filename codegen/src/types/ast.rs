@@ -2,6 +2,8 @@
 
 use std::fmt::{self, Display, Formatter, Write};
 
+use super::{aggregate::AggregateFunction, json::Json};
+
 /// A ClickHouse type.
 ///
 /// It prints as ClickHouse prints it in `system.columns`.
@@ -29,6 +31,11 @@ pub(crate) enum Type {
     DateTime(Option<String>),
     /// Digits of a second's fraction, and the time zone; the server's without one.
     DateTime64(u8, Option<String>),
+    Time,
+    /// Digits of a second's fraction.
+    Time64(u8),
+    /// The unit that is counted, as in the type's name.
+    Interval(&'static str),
     Uuid,
     Ipv4,
     Ipv6,
@@ -44,6 +51,46 @@ pub(crate) enum Type {
     /// Either all elements have names or none has.
     Tuple(Vec<(Option<String>, Self)>),
     Nested(Vec<(String, Self)>),
+    Shape(Shape),
+    /// Stored as its inner type; how it is aggregated is ClickHouse's.
+    SimpleAggregateFunction(AggregateFunction, Box<Self>),
+    Json(Json),
+}
+
+/// The types of geometry: points, or arrays of them in arrays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Shape {
+    Point,
+    Ring,
+    LineString,
+    MultiLineString,
+    Polygon,
+    MultiPolygon,
+}
+
+impl Shape {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Point => "Point",
+            Self::Ring => "Ring",
+            Self::LineString => "LineString",
+            Self::MultiLineString => "MultiLineString",
+            Self::Polygon => "Polygon",
+            Self::MultiPolygon => "MultiPolygon",
+        }
+    }
+
+    /// Returns the type that it is another name of.
+    pub(crate) fn spelled_out(self) -> Type {
+        let element = match self {
+            Self::Point => return Type::Tuple(vec![(None, Type::Float(64)), (None, Type::Float(64))]),
+            Self::Ring | Self::LineString => Self::Point,
+            Self::MultiLineString => Self::LineString,
+            Self::Polygon => Self::Ring,
+            Self::MultiPolygon => Self::Polygon,
+        };
+        Type::Array(Box::new(Type::Shape(element)))
+    }
 }
 
 impl Display for Type {
@@ -62,6 +109,9 @@ impl Display for Type {
             Self::DateTime(Some(zone)) => write!(f, "DateTime({})", quote_text(zone)),
             Self::DateTime64(digits, None) => write!(f, "DateTime64({digits})"),
             Self::DateTime64(digits, Some(zone)) => write!(f, "DateTime64({digits}, {})", quote_text(zone)),
+            Self::Time => f.write_str("Time"),
+            Self::Time64(digits) => write!(f, "Time64({digits})"),
+            Self::Interval(unit) => write!(f, "Interval{unit}"),
             Self::Uuid => f.write_str("UUID"),
             Self::Ipv4 => f.write_str("IPv4"),
             Self::Ipv6 => f.write_str("IPv6"),
@@ -86,12 +136,21 @@ impl Display for Type {
                 f.write_str("Nested(")?;
                 list(f, elements, |f, (name, ty)| write!(f, "{} {ty}", quote_name(name)))
             }
+            Self::Shape(shape) => f.write_str(shape.name()),
+            Self::SimpleAggregateFunction(function, inner) => {
+                write!(f, "SimpleAggregateFunction({function}, {inner})")
+            }
+            Self::Json(json) => json.fmt(f),
         }
     }
 }
 
 /// Writes the rest of an argument list, the closing bracket included.
-fn list<T>(f: &mut Formatter<'_>, items: &[T], item: impl Fn(&mut Formatter<'_>, &T) -> fmt::Result) -> fmt::Result {
+pub(super) fn list<T>(
+    f: &mut Formatter<'_>,
+    items: &[T],
+    item: impl Fn(&mut Formatter<'_>, &T) -> fmt::Result,
+) -> fmt::Result {
     for (index, value) in items.iter().enumerate() {
         if index > 0 {
             f.write_str(", ")?;

@@ -6,7 +6,11 @@ use std::{ops::Range, sync::LazyLock};
 
 use jiff::tz::TimeZoneDatabase;
 
-use super::{ast::Type, error::TypeError, suggest};
+use super::{
+    ast::{Shape, Type},
+    error::TypeError,
+    suggest,
+};
 
 /// The database that comes with the crate: what a build takes must not depend on the machine that builds.
 static ZONES: LazyLock<TimeZoneDatabase> = LazyLock::new(TimeZoneDatabase::bundled);
@@ -57,6 +61,14 @@ pub(super) fn date_time64_digits(digits: u64, span: &Range<usize>) -> Rule {
         return Ok(());
     }
     let message = format!("a DateTime64's precision is from 0 to {MAX_DATE_TIME64_DIGITS}, not {digits}");
+    Err(TypeError::new("type-range", span.clone(), message).help("9 is nanoseconds"))
+}
+
+pub(super) fn time64_digits(digits: u64, span: &Range<usize>) -> Rule {
+    if digits <= MAX_DATE_TIME64_DIGITS {
+        return Ok(());
+    }
+    let message = format!("a Time64's precision is from 0 to {MAX_DATE_TIME64_DIGITS}, not {digits}");
     Err(TypeError::new("type-range", span.clone(), message).help("9 is nanoseconds"))
 }
 
@@ -141,6 +153,11 @@ pub(super) fn nullable(inner: &Type, span: &Range<usize>) -> Rule {
         ))),
         Type::Array(_) | Type::Map(..) | Type::Nested(_) => Err(problem.help("an empty one stands for none")),
         Type::Tuple(_) => Err(problem.help("make its elements Nullable instead")),
+        Type::Shape(Shape::Point) => {
+            Err(problem.help("use `Tuple(Nullable(Float64), Nullable(Float64))`, or take (0, 0) for none"))
+        }
+        Type::Shape(_) => Err(problem.help("an empty one stands for none")),
+        Type::SimpleAggregateFunction(_, of) => nullable(of, span),
         _ => Ok(()),
     }
 }
@@ -150,6 +167,7 @@ pub(super) fn low_cardinality(inner: &Type, span: &Range<usize>) -> Rule {
     let of = if let Type::Nullable(of) = inner { of } else { inner };
     match of {
         Type::String | Type::FixedString(_) | Type::Uuid => Ok(()),
+        Type::SimpleAggregateFunction(_, of) => low_cardinality(of, span),
         Type::Int { .. }
         | Type::Float(_)
         | Type::BFloat16
@@ -157,6 +175,8 @@ pub(super) fn low_cardinality(inner: &Type, span: &Range<usize>) -> Rule {
         | Type::Date
         | Type::Date32
         | Type::DateTime(_)
+        | Type::Time
+        | Type::Interval(_)
         | Type::Ipv4
         | Type::Ipv6 => {
             let message = format!("ClickHouse refuses `LowCardinality({inner})`, as it makes small values slower");
@@ -177,12 +197,7 @@ pub(super) fn low_cardinality(inner: &Type, span: &Range<usize>) -> Rule {
 }
 
 pub(super) fn map_key(key: &Type, span: &Range<usize>) -> Rule {
-    let is_nullable = match key {
-        Type::Nullable(_) => true,
-        Type::LowCardinality(of) => matches!(**of, Type::Nullable(_)),
-        _ => false,
-    };
-    if !is_nullable {
+    if !key.is_nullable() {
         return Ok(());
     }
     Err(

@@ -103,12 +103,22 @@ pub(super) fn nested_has_no_default(ty: &Type, span: &Range<usize>) -> Rule {
 pub(super) fn default_fits(ty: &Type, literal: &Literal, span: &Range<usize>) -> Rule {
     let misfit = |message: String| TypeError::new("default-misfit", span.clone(), message);
     match (ty, literal) {
-        (Type::LowCardinality(inner), _) => default_fits(inner, literal, span),
+        (Type::LowCardinality(inner) | Type::SimpleAggregateFunction(_, inner), _) => {
+            default_fits(inner, literal, span)
+        }
         // ClickHouse takes NULL instead of a text that it cannot read.
         (Type::Nullable(_), Literal::Null | Literal::Text(_)) => Ok(()),
         (Type::Nullable(inner), _) => default_fits(inner, literal, span),
         (_, Literal::Null) => {
             Err(misfit(format!("the default of `{ty}` cannot be NULL")).help(format!("make the type `Nullable({ty})`")))
+        }
+        (Type::Shape(shape), _) => default_fits(&shape.spelled_out(), literal, span).map_err(|problem| TypeError {
+            message: problem.message.replace(&shape.spelled_out().to_string(), shape.name()),
+            ..problem
+        }),
+        (Type::Json(_), Literal::Text(text)) if text.trim_start().starts_with('{') => Ok(()),
+        (Type::Json(_), _) => {
+            Err(misfit(format!("the default of `{ty}` has to be a JSON object")).help("write `'{…}'`"))
         }
         (Type::Array(of), Literal::Array(items)) => items.iter().try_for_each(|item| default_fits(of, item, span)),
         (Type::Array(_), Literal::Text(text)) if text.starts_with('[') => Ok(()),
@@ -165,6 +175,8 @@ pub(super) fn default_fits(ty: &Type, literal: &Literal, span: &Range<usize>) ->
 /// Whether ClickHouse may be able to read the text as the type; false only where it surely is not.
 fn is_readable(ty: &Type, text: &str) -> bool {
     match ty {
+        Type::Interval(_) => is_readable(&Type::Int { bits: 64, signed: true }, text),
+        Type::Time | Type::Time64(_) => text.starts_with(|c: char| c.is_ascii_digit() || c == '-'),
         Type::Int { signed, .. } => {
             let digits = text
                 .strip_prefix('+')

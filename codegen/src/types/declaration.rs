@@ -237,6 +237,7 @@ fn nullability(
             Ok(Type::Nullable(Box::new(ty)))
         }
         (_, ty @ Type::Nullable(_)) => Ok(ty),
+        (None, ty @ Type::SimpleAggregateFunction(..)) if ty.is_nullable() => Ok(ty),
         (None, Type::LowCardinality(of)) if default_is_null => Ok(Type::LowCardinality(match *of {
             Type::Nullable(_) => of,
             _ => Box::new(Type::Nullable(of)),

@@ -49,10 +49,9 @@ pub(super) fn skip(cursor: &mut Cursor<'_>) -> Option<Range<usize>> {
             }
             TokenKind::Word => {
                 let word = cursor.word().unwrap_or_default();
-                let is = |known: &&str| known.eq_ignore_ascii_case(word);
                 if is_complete && is_modifier(cursor) {
                     break;
-                } else if OPERATORS.iter().any(|known| is(&known)) {
+                } else if OPERATORS.iter().any(|known| known.eq_ignore_ascii_case(word)) {
                     has_unit |= word.eq_ignore_ascii_case("INTERVAL");
                     is_complete = false;
                     after_word = false;

@@ -1,6 +1,6 @@
 //! The type families of ClickHouse 26.7 and their SQL aliases, as its `system.data_type_families` lists them.
 
-use super::suggest;
+use super::{ast::Shape, suggest};
 
 /// What a type's name says, before its arguments are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +29,13 @@ pub(crate) enum Family {
     /// A DateTime that takes no precision.
     DateTime32,
     DateTime64,
+    /// A Time, or a Time64 when it has a precision.
+    Time,
+    Time64,
+    Interval(&'static str),
+    Shape(Shape),
+    SimpleAggregateFunction,
+    Json,
     Uuid,
     Ipv4,
     Ipv6,
@@ -44,8 +51,8 @@ pub(crate) enum Family {
     Nested,
     /// The type of `NULL`, which no table may hold.
     Nothing,
-    /// ClickHouse has it, Rowmill does not have it yet.
-    NotDone,
+    /// ClickHouse has it, Rowmill does not have it yet; what to do instead.
+    NotDone(&'static str),
 }
 
 /// Whether capitals count in a name.
@@ -98,12 +105,33 @@ const FAMILIES: &[(&str, Case, Family)] = &[
     ("Int32", Exact, Family::Int { bits: 32, signed: true }),
     ("Int64", Exact, Family::Int { bits: 64, signed: true }),
     ("Int8", Exact, Family::Int { bits: 8, signed: true }),
+    ("IntervalDay", Exact, Family::Interval("Day")),
+    ("IntervalHour", Exact, Family::Interval("Hour")),
+    ("IntervalMicrosecond", Exact, Family::Interval("Microsecond")),
+    ("IntervalMillisecond", Exact, Family::Interval("Millisecond")),
+    ("IntervalMinute", Exact, Family::Interval("Minute")),
+    ("IntervalMonth", Exact, Family::Interval("Month")),
+    ("IntervalNanosecond", Exact, Family::Interval("Nanosecond")),
+    ("IntervalQuarter", Exact, Family::Interval("Quarter")),
+    ("IntervalSecond", Exact, Family::Interval("Second")),
+    ("IntervalWeek", Exact, Family::Interval("Week")),
+    ("IntervalYear", Exact, Family::Interval("Year")),
+    ("JSON", Any, Family::Json),
+    ("LineString", Exact, Family::Shape(Shape::LineString)),
     ("LowCardinality", Exact, Family::LowCardinality),
     ("Map", Exact, Family::Map),
+    ("MultiLineString", Exact, Family::Shape(Shape::MultiLineString)),
+    ("MultiPolygon", Exact, Family::Shape(Shape::MultiPolygon)),
     ("Nested", Exact, Family::Nested),
     ("Nothing", Exact, Family::Nothing),
     ("Nullable", Exact, Family::Nullable),
+    ("Point", Exact, Family::Shape(Shape::Point)),
+    ("Polygon", Exact, Family::Shape(Shape::Polygon)),
+    ("Ring", Exact, Family::Shape(Shape::Ring)),
+    ("SimpleAggregateFunction", Exact, Family::SimpleAggregateFunction),
     ("String", Exact, Family::String),
+    ("Time", Any, Family::Time),
+    ("Time64", Any, Family::Time64),
     ("Tuple", Exact, Family::Tuple),
     (
         "UInt128",
@@ -278,35 +306,26 @@ const ALIASES: &[(&str, Family)] = &[
     ("TINYINT UNSIGNED", Family::Int { bits: 8, signed: false }),
 ];
 
-const NOT_DONE: &[(&str, Case)] = &[
-    ("AggregateFunction", Exact),
-    ("Dynamic", Exact),
-    ("GEOMETRY", Exact),
-    ("Geometry", Exact),
-    ("IntervalDay", Exact),
-    ("IntervalHour", Exact),
-    ("IntervalMicrosecond", Exact),
-    ("IntervalMillisecond", Exact),
-    ("IntervalMinute", Exact),
-    ("IntervalMonth", Exact),
-    ("IntervalNanosecond", Exact),
-    ("IntervalQuarter", Exact),
-    ("IntervalSecond", Exact),
-    ("IntervalWeek", Exact),
-    ("IntervalYear", Exact),
-    ("JSON", Any),
-    ("LineString", Exact),
-    ("MultiLineString", Exact),
-    ("MultiPolygon", Exact),
-    ("Point", Exact),
-    ("Polygon", Exact),
-    ("QBit", Exact),
-    ("Ring", Exact),
-    ("SimpleAggregateFunction", Exact),
-    ("Time", Any),
-    ("Time64", Any),
-    ("Variant", Exact),
+/// Why each of them is not done, and what to use instead.
+const NOT_DONE: &[(&str, &str)] = &[
+    (
+        "AggregateFunction",
+        "its values are states that ClickHouse alone makes: keep the events in a plain table and fill this one by a materialized view",
+    ),
+    (
+        "Dynamic",
+        "use `JSON` for values of any type, or `String`, which keeps each value as it is in the event",
+    ),
+    ("GEOMETRY", GEOMETRY_HELP),
+    ("Geometry", GEOMETRY_HELP),
+    ("QBit", "use `Array(Float32)` or `Array(BFloat16)`"),
+    (
+        "Variant",
+        "use `String`, which keeps each value as it is in the event, or a column for each type",
+    ),
 ];
+
+const GEOMETRY_HELP: &str = "use the shape that the values have, such as `Point` or `Polygon`";
 
 /// First words of a name that may go on, and all that may follow, the longest first.
 const CONTINUED: &[(&[&str], &[&str])] = &[
@@ -342,8 +361,8 @@ pub(crate) fn lookup(name: &str) -> Option<Family> {
     }
     NOT_DONE
         .iter()
-        .any(|(known, case)| is(known, *case))
-        .then_some(Family::NotDone)
+        .find(|(known, _)| is(known, Exact))
+        .map(|(_, help)| Family::NotDone(help))
 }
 
 /// Returns what may follow `first` as part of the same name.
@@ -376,7 +395,18 @@ mod tests {
         assert_eq!(lookup("datetime"), Some(Family::DateTime));
         assert_eq!(lookup("varchar"), Some(Family::String));
         assert_eq!(lookup("BOOLEAN"), Some(Family::Bool));
-        for unknown in ["string", "UINT8", "enum8", "array", "uuid", "float64"] {
+        assert_eq!(lookup("json"), Some(Family::Json));
+        assert_eq!(lookup("TIME"), Some(Family::Time));
+        for unknown in [
+            "string",
+            "UINT8",
+            "enum8",
+            "array",
+            "uuid",
+            "float64",
+            "point",
+            "intervalday",
+        ] {
             assert_eq!(lookup(unknown), None, "{unknown}");
         }
     }

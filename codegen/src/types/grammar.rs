@@ -74,7 +74,7 @@ impl<'t> Grammar<'t> {
     }
 
     /// Notes a broken rule.
-    fn require(&mut self, rule: Result<(), TypeError>) -> Option<()> {
+    pub(super) fn require(&mut self, rule: Result<(), TypeError>) -> Option<()> {
         rule.map_err(|problem| self.problems.push(problem)).ok()
     }
 
@@ -102,10 +102,10 @@ impl<'t> Grammar<'t> {
         }
         span.end = self.cursor.since(span.start).end;
         match family::lookup(&name) {
-            Some(Family::NotDone) => {
+            Some(Family::NotDone(help)) => {
                 self.cursor.enter("(");
                 let message = format!("Rowmill does not do ClickHouse's type `{name}` yet");
-                self.problem(TypeError::new("type-not-done", span, message))
+                self.problem(TypeError::new("type-not-done", span, message).help(help))
             }
             Some(Family::Nothing) => {
                 self.cursor.enter("(");
@@ -159,6 +159,12 @@ impl<'t> Grammar<'t> {
                 self.decimal_of(None, u64::from(precision), scale)
             }
             Family::DateTime | Family::DateTime32 | Family::DateTime64 => self.date_time(family, name),
+            Family::Time => self.time(name, None),
+            Family::Time64 => self.time(name, Some(3)),
+            Family::Interval(unit) => self.bare(name, Type::Interval(unit)),
+            Family::Shape(shape) => self.bare(name, Type::Shape(shape)),
+            Family::SimpleAggregateFunction => self.simple_aggregate_function(name),
+            Family::Json => self.json(name),
             Family::Enum { bits } => self.enumeration(bits, name),
             Family::LowCardinality => self.wrapper(name, check::low_cardinality, Type::LowCardinality),
             Family::Nullable => self.wrapper(name, check::nullable, Type::Nullable),
@@ -175,7 +181,7 @@ impl<'t> Grammar<'t> {
             Family::Tuple => self.tuple(name),
             Family::Nested => self.nested(name),
             // `family` has dealt with them.
-            Family::Nothing | Family::NotDone => None,
+            Family::Nothing | Family::NotDone(_) => None,
         }
     }
 
@@ -271,6 +277,31 @@ impl<'t> Grammar<'t> {
         })
     }
 
+    /// `Time`, `Time(digits)`, `Time64(digits)`; `digits` is what counts without an argument.
+    fn time(&mut self, name: &Range<usize>, digits: Option<u8>) -> Option<Type> {
+        let arguments = self.arguments(name, |grammar| {
+            if matches!(grammar.cursor.peek()?.kind, TokenKind::Text(_)) {
+                let problem = TypeError::new(
+                    "type-arguments",
+                    grammar.cursor.here(),
+                    "a time of day has no time zone",
+                );
+                return grammar.problem(problem.help("remove the time zone"));
+            }
+            grammar.number()
+        })?;
+        let mut items = arguments.items.into_iter();
+        let digits = match (items.next(), items.next()) {
+            (None, _) => digits,
+            (Some((found, span)), None) => {
+                self.require(check::time64_digits(found, &span))?;
+                u8::try_from(found).ok().filter(|found| digits.is_some() || *found > 0)
+            }
+            _ => return self.wrong_count(name, arguments.span, "a precision"),
+        };
+        Some(digits.map_or(Type::Time, Type::Time64))
+    }
+
     fn enumeration(&mut self, bits: Option<u8>, name: &Range<usize>) -> Option<Type> {
         let arguments = self.arguments(name, enumeration::element)?;
         match enumeration::number(bits, arguments.items, arguments.span) {
@@ -345,7 +376,7 @@ impl<'t> Grammar<'t> {
         ))
     }
 
-    fn element_name(&mut self) -> Option<String> {
+    pub(super) fn element_name(&mut self) -> Option<String> {
         let name = self.cursor.name()?;
         self.cursor.next();
         Some(name)

@@ -4,13 +4,14 @@
 //! `system.columns`, or every problem that was found, each at its bytes of the text. It is total: no text makes it panic.
 //!
 //! ```text
-//! text → lexer → grammar (family, enumeration, check)        → Type
+//! text → lexer → grammar (family, enumeration, aggregate, json, check) → Type
 //!              → declaration (modifiers, check_modifiers)     → Declaration → literal
 //! ```
 //!
 //! ClickHouse 26.7 with its default settings is the measure of what is right. Where this is stricter on purpose, the
 //! place says so; it is more lenient in one thing, the order of the modifiers, which are printed in ClickHouse's own.
 
+mod aggregate;
 mod arguments;
 mod ast;
 mod check;
@@ -22,14 +23,16 @@ mod error;
 mod expression;
 mod family;
 mod grammar;
+mod json;
 mod lexer;
 mod literal;
 mod modifiers;
 mod suggest;
 
 pub(crate) use self::{
-    ast::{Type, quote_text},
+    ast::{Shape, Type, quote_text},
     declaration::{Declaration, DefaultKind, parse},
+    json::Json,
     literal::Literal,
     suggest::closest,
 };

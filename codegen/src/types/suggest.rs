@@ -2,13 +2,16 @@
 
 /// Returns the candidate that is nearest to `word`, or none that is near enough to be what was meant.
 ///
-/// Case counts for nothing, and a swap of two neighbours is one mistake; one letter in three may be wrong, and one in any word. Of equally
-/// near candidates the first wins.
+/// Case counts for nothing, and a swap of two neighbours is one mistake; one letter in three may be wrong, and one in
+/// any word. Of equally near candidates the first wins.
 pub(crate) fn closest<'n>(word: &str, candidates: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
     let word = word.to_lowercase();
-    let allowed = (word.chars().count() / 3).max(1);
+    let length = word.chars().count();
+    let allowed = (length / 3).max(1);
     candidates
         .into_iter()
+        // The distance is at least the difference of the lengths; most candidates end here.
+        .filter(|candidate| candidate.chars().count().abs_diff(length) <= allowed)
         .map(|candidate| (strsim::osa_distance(&word, &candidate.to_lowercase()), candidate))
         .filter(|(distance, candidate)| *distance <= allowed && *distance < candidate.chars().count())
         .min_by_key(|(distance, _)| *distance)

@@ -1,0 +1,267 @@
+//! Declare: what the merged YAML says, table by table, before tables inherit from one another.
+
+mod column;
+mod options;
+mod value;
+
+use crate::{
+    diagnostic::{Diagnostic, Report},
+    source::{Sources, Span},
+    types,
+    yaml::{Key, Node, Value},
+};
+
+pub(crate) use self::{
+    column::Column,
+    options::{Clauses, Options},
+};
+
+/// All that the files declare, in their order.
+#[derive(Debug, Default)]
+pub(crate) struct Declared {
+    pub(crate) tables: Vec<Table>,
+    pub(crate) destinations: Vec<Destination>,
+    /// Whether every file could be read: where not, nothing can be said of what is missing.
+    pub(crate) is_whole: bool,
+}
+
+/// One table as its own entry has it.
+#[derive(Debug)]
+pub(crate) struct Table {
+    pub(crate) name: Key,
+    pub(crate) columns: Vec<Column>,
+    pub(crate) options: Options,
+    /// Whether every piece of its entry could be read: where not, nothing can be said of what it lacks.
+    pub(crate) is_whole: bool,
+}
+
+/// One entry of `destinations`.
+#[derive(Debug)]
+pub(crate) struct Destination {
+    pub(crate) path: Key,
+    pub(crate) table: Key,
+}
+
+/// The keys of `clickhouse:` that the original's files have and that Rowmill takes from its command line, or does not need.
+const FOREIGN_KEYS: [&str; 6] = [
+    "copy_props",
+    "dsn",
+    "emergency_dir",
+    "enabled",
+    "sync",
+    "uploadInterval",
+];
+
+/// The section that is read.
+const SECTION: &str = "clickhouse";
+
+/// The table that old files put directly under `clickhouse:` and whose columns every table gets.
+const OLD_BASE: &str = "base";
+
+/// Reads the section `clickhouse:`; other sections belong to other programs.
+pub(crate) fn declare(root: Vec<(Key, Node)>, sources: &Sources, report: &mut Report) -> Declared {
+    let mut reader = DeclarationReader {
+        declared: Declared {
+            is_whole: !report.has_errors(),
+            ..Declared::default()
+        },
+        sources,
+        report,
+        old_base: None,
+    };
+    let (mut section, mut other) = (None, None);
+    for (key, node) in root {
+        if key.text == SECTION {
+            section = Some(key.span);
+            reader.section(node);
+        } else if types::closest(&key.text, [SECTION]).is_some() {
+            let diagnostic = Diagnostic::error("unknown-key", format!("unknown section `{}`", key.text))
+                .did_you_mean(&key.text, [SECTION])
+                .label(key.span, "");
+            reader.report.push(diagnostic);
+            reader.declared.is_whole = false;
+        } else {
+            other.get_or_insert(key.span);
+        }
+    }
+    if reader.declared.tables.is_empty() && reader.declared.is_whole {
+        reader.report.push(no_tables(section, other));
+        reader.declared.is_whole = false;
+    }
+    reader.declared
+}
+
+/// An empty schema is no use to anyone: its tables are likely to stand in the wrong place.
+fn no_tables(section: Option<Span>, other: Option<Span>) -> Diagnostic {
+    let mut diagnostic = Diagnostic::error("no-schema", "the schema has no tables")
+        .help(format!("put `destinations` and `tables` under `{SECTION}:`"));
+    if let Some(span) = section {
+        diagnostic = diagnostic.label(span, "there are none under it");
+    }
+    if let Some(span) = other {
+        diagnostic = diagnostic.label(span, format!("of the top level, only `{SECTION}` is read"));
+    }
+    diagnostic
+}
+
+struct DeclarationReader<'a> {
+    sources: &'a Sources,
+    report: &'a mut Report,
+    declared: Declared,
+    old_base: Option<Key>,
+}
+
+impl DeclarationReader<'_> {
+    fn section(&mut self, node: Node) {
+        let Some(entries) = self.mapping(
+            node,
+            "`clickhouse` holds destinations and tables",
+            "clickhouse: { destinations: …, tables: … }",
+        ) else {
+            self.declared.is_whole = false;
+            return;
+        };
+        let is_old_base = |key: &Key, node: &Node| {
+            key.text == OLD_BASE
+                && matches!(&node.value, Value::Map(map) if !map.iter().any(|(key, _)| key.text == "_options"))
+        };
+        self.old_base = entries
+            .iter()
+            .find(|(key, node)| is_old_base(key, node))
+            .map(|(key, _)| key.clone());
+        for (key, node) in entries {
+            match (key.text.as_str(), &node.value) {
+                ("destinations", _) => self.destinations(node),
+                ("tables", _) => match self.mapping(
+                    node,
+                    "`tables` maps names to tables",
+                    "tables: { mail: { id: UInt64, … } }",
+                ) {
+                    None => self.declared.is_whole = false,
+                    Some(tables) => {
+                        for (name, node) in tables {
+                            self.table(name, node);
+                        }
+                    }
+                },
+                (name, _) if FOREIGN_KEYS.contains(&name) => {}
+                (_, Value::Map(entries)) => match meant_instead_of_table(&key.text, entries) {
+                    None => self.table(key, node),
+                    Some(meant) => {
+                        let message = format!("unknown key `{}` in `{SECTION}`", key.text);
+                        let diagnostic = Diagnostic::error("unknown-key", message).did_you_mean(&key.text, [meant]);
+                        self.report.push(diagnostic.label(key.span, ""));
+                        self.declared.is_whole = false;
+                    }
+                },
+                (name, _) => {
+                    let diagnostic = Diagnostic::error("unknown-key", format!("unknown key `{name}` in `{SECTION}`"))
+                        .did_you_mean(name, ["destinations", "tables"])
+                        .label(
+                            key.span,
+                            format!("a table would be a mapping, this is {}", node.value.kind()),
+                        );
+                    self.report.push(diagnostic);
+                }
+            }
+        }
+    }
+
+    fn destinations(&mut self, node: Node) {
+        for (path, node) in self
+            .mapping(
+                node,
+                "`destinations` maps paths to tables",
+                "destinations: { service/name: table }",
+            )
+            .unwrap_or_default()
+        {
+            let table = match node.value {
+                // A later file takes a route away by setting it to nothing.
+                Value::Null => continue,
+                Value::Text(text) => Some(Key { text, span: node.span }),
+                Value::Map(entries) => self.long_destination(entries, &path),
+                ref other => {
+                    let diagnostic = Diagnostic::error(
+                        "bad-destination",
+                        format!("a destination is a table's name, not {}", other.kind()),
+                    );
+                    self.report
+                        .push(diagnostic.label(node.span, format!("of `{}`", path.text)));
+                    None
+                }
+            };
+            if let Some(table) = table {
+                self.declared.destinations.push(Destination { path, table });
+            }
+        }
+    }
+
+    fn long_destination(&mut self, entries: Vec<(Key, Node)>, path: &Key) -> Option<Key> {
+        let known_problems = self.report.found();
+        let mut table = None;
+        for (key, node) in entries {
+            if key.text == "table" {
+                table = self.text(node, "the table").map(|(text, span)| Key { text, span });
+            } else {
+                self.unknown_key(&key, "a destination", &["table"]);
+            }
+        }
+        if table.is_none() && self.report.found() == known_problems {
+            let diagnostic = Diagnostic::error(
+                "bad-destination",
+                format!("the destination `{}` names no table", path.text),
+            );
+            self.report
+                .push(diagnostic.label(path.span.clone(), "").help("add `table: …`"));
+        }
+        table
+    }
+
+    fn table(&mut self, name: Key, node: Node) {
+        let known_problems = self.report.found();
+        // A table that is none is declared all the same: that others name it is no second problem.
+        let entries = match node.value {
+            Value::Map(entries) => entries,
+            other => {
+                let message = format!("a table maps columns to types, this is {}", other.kind());
+                let diagnostic = Diagnostic::error("not-a-mapping", message)
+                    .label(node.span.or(&name.span), format!("table `{}`", name.text))
+                    .help("a table without columns of its own is written `_options: { extend: … }`");
+                self.report.push(diagnostic);
+                Vec::new()
+            }
+        };
+        let mut columns = Vec::new();
+        let mut options = Options::default();
+        for (key, node) in entries {
+            if key.text == "_options" {
+                options = self.options(node);
+            } else if let Some(column) = self.column(key, node) {
+                columns.push(column);
+            }
+        }
+        let is_old_base = self.old_base.as_ref().is_some_and(|base| base.span == name.span);
+        if is_old_base {
+            options.is_abstract = true;
+        } else if options.extend.is_none() {
+            options.extend = self.old_base.clone();
+        }
+        let is_whole = self.report.found() == known_problems;
+        self.declared.tables.push(Table {
+            name,
+            columns,
+            options,
+            is_whole,
+        });
+    }
+}
+
+/// A mapping directly under `clickhouse:` is a table, unless its name is nearly that of another key and its entries fit that one.
+fn meant_instead_of_table(name: &str, entries: &[(Key, Node)]) -> Option<&'static str> {
+    match types::closest(name, ["destinations", "tables"])? {
+        "destinations" if entries.iter().any(|(key, _)| key.text.contains('/')) => Some("destinations"),
+        "tables" if entries.iter().all(|(_, node)| matches!(node.value, Value::Map(_))) => Some("tables"),
+        _ => None,
+    }
+}

@@ -1,0 +1,135 @@
+//! A table's `_options`: what it extends, its engine, and the clauses behind the engine.
+
+use super::DeclarationReader;
+use crate::{
+    diagnostic::Diagnostic,
+    engine::Engine,
+    source::Span,
+    yaml::{Key, Node, Value},
+};
+
+/// A table's `_options`.
+#[derive(Debug, Default)]
+pub(crate) struct Options {
+    pub(crate) extend: Option<Key>,
+    pub(crate) is_abstract: bool,
+    pub(crate) engine: Option<(Engine, Span)>,
+    pub(crate) clauses: Clauses,
+}
+
+/// What follows the engine in the DDL; expressions go to ClickHouse as they are.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Clauses {
+    pub(crate) partition_by: Option<String>,
+    pub(crate) primary_key: Option<String>,
+    pub(crate) order_by: Option<String>,
+    pub(crate) sample_by: Option<String>,
+    pub(crate) ttl: Option<String>,
+    pub(crate) settings: Vec<(String, String)>,
+    pub(crate) cluster: Option<String>,
+}
+
+impl Clauses {
+    /// Fills what `self` leaves open from `below`; settings one by one.
+    pub(crate) fn inherit(&mut self, below: &Self) {
+        for (mine, theirs) in [
+            (&mut self.partition_by, &below.partition_by),
+            (&mut self.primary_key, &below.primary_key),
+            (&mut self.order_by, &below.order_by),
+            (&mut self.sample_by, &below.sample_by),
+            (&mut self.ttl, &below.ttl),
+            (&mut self.cluster, &below.cluster),
+        ] {
+            if mine.is_none() {
+                mine.clone_from(theirs);
+            }
+        }
+        for (name, value) in &below.settings {
+            if !self.settings.iter().any(|(mine, _)| mine == name) {
+                self.settings.push((name.clone(), value.clone()));
+            }
+        }
+    }
+}
+
+const OPTION_KEYS: [&str; 10] = [
+    "abstract",
+    "cluster",
+    "engine",
+    "extend",
+    "order_by",
+    "partition_by",
+    "primary_key",
+    "sample_by",
+    "settings",
+    "ttl",
+];
+
+impl DeclarationReader<'_> {
+    /// Reads a table's options; those that have a problem are left out.
+    pub(super) fn options(&mut self, node: Node) -> Options {
+        let mut options = Options::default();
+        for (key, node) in self
+            .mapping(
+                node,
+                "`_options` maps names to values",
+                "_options: { engine: MergeTree, order_by: date }",
+            )
+            .unwrap_or_default()
+        {
+            if matches!(node.value, Value::Null) {
+                continue;
+            }
+            match key.text.as_str() {
+                "extend" => options.extend = self.parent(node),
+                "abstract" => options.is_abstract = self.boolean(node, "`abstract`"),
+                "engine" => {
+                    if let Some((text, span)) = self.text(node, "`engine`") {
+                        match Engine::parse(&text) {
+                            Ok(engine) => options.engine = Some((engine, span)),
+                            Err(message) => {
+                                self.report
+                                    .push(Diagnostic::error("bad-engine", message).label(span, "").help(
+                                    "write the engine as ClickHouse has it, for example `ReplacingMergeTree(version)`",
+                                ))
+                            }
+                        }
+                    }
+                }
+                "order_by" => options.clauses.order_by = self.expression(node, "`order_by`"),
+                "partition_by" => options.clauses.partition_by = self.expression(node, "`partition_by`"),
+                "primary_key" => options.clauses.primary_key = self.expression(node, "`primary_key`"),
+                "sample_by" => options.clauses.sample_by = self.expression(node, "`sample_by`"),
+                "ttl" => options.clauses.ttl = self.text(node, "`ttl`").map(|(text, _)| text),
+                "cluster" => options.clauses.cluster = self.text(node, "`cluster`").map(|(text, _)| text),
+                "settings" => {
+                    for (name, node) in self
+                        .mapping(
+                            node,
+                            "`settings` maps names to values",
+                            "settings: { index_granularity: 8192 }",
+                        )
+                        .unwrap_or_default()
+                    {
+                        if let Some((value, _)) = self.text(node, "a setting's value") {
+                            options.clauses.settings.push((name.text, value));
+                        }
+                    }
+                }
+                _ => self.unknown_key(&key, "`_options`", &OPTION_KEYS),
+            }
+        }
+        options
+    }
+
+    fn parent(&mut self, node: Node) -> Option<Key> {
+        if let Value::List(_) = node.value {
+            let diagnostic = Diagnostic::error("not-a-text", "a table extends one other, not a list")
+                .label(node.span, "")
+                .help("name one table; it may extend the next");
+            self.report.push(diagnostic);
+            return None;
+        }
+        self.text(node, "`extend`").map(|(text, span)| Key { text, span })
+    }
+}

@@ -1,0 +1,87 @@
+//! What a value has to be: a mapping, a text, a boolean, an expression; and the problem where it is another.
+
+use super::DeclarationReader;
+use crate::{
+    diagnostic::Diagnostic,
+    source::Span,
+    yaml::{Key, Node, Value},
+};
+
+impl DeclarationReader<'_> {
+    pub(super) fn unknown_key(&mut self, key: &Key, place: &str, known: &[&'static str]) {
+        let diagnostic = Diagnostic::error("unknown-key", format!("unknown key `{}` in {place}", key.text))
+            .did_you_mean(&key.text, known.iter().copied())
+            .label(key.span.clone(), "")
+            .help(match known {
+                [only] => format!("the only key is `{only}`"),
+                _ => format!("the keys are `{}`", known.join("`, `")),
+            });
+        self.report.push(diagnostic);
+    }
+
+    /// Takes the entries of a mapping; a key with nothing behind it has none yet.
+    pub(super) fn mapping(&mut self, node: Node, what: &str, example: &str) -> Option<Vec<(Key, Node)>> {
+        match node.value {
+            Value::Map(entries) => Some(entries),
+            Value::Null => Some(Vec::new()),
+            other => {
+                let diagnostic = Diagnostic::error("not-a-mapping", format!("{what}, this is {}", other.kind()))
+                    .label(node.span, "")
+                    .help(format!("write `{example}`"));
+                self.report.push(diagnostic);
+                None
+            }
+        }
+    }
+
+    pub(super) fn text(&mut self, node: Node, what: &str) -> Option<(String, Span)> {
+        match node.value {
+            Value::Text(text) => Some((text, node.span)),
+            other => {
+                let diagnostic = Diagnostic::error("not-a-text", format!("{what} is a text, not {}", other.kind()));
+                self.report.push(diagnostic.label(node.span, ""));
+                None
+            }
+        }
+    }
+
+    pub(super) fn boolean(&mut self, node: Node, what: &str) -> bool {
+        match &node.value {
+            Value::Text(text) if text == "true" => true,
+            Value::Text(text) if text == "false" => false,
+            _ => {
+                let found = match &node.value {
+                    Value::Text(text) => format!("`{text}`"),
+                    other => other.kind().to_owned(),
+                };
+                let message = format!("{what} is `true` or `false`, not {found}");
+                let mut diagnostic = Diagnostic::error("not-a-boolean", message).label(node.span, "");
+                // What YAML 1.1 took for booleans.
+                if let Value::Text(text) = &node.value {
+                    match text.to_ascii_lowercase().as_str() {
+                        "true" | "yes" | "y" | "on" => diagnostic = diagnostic.help("write `true`"),
+                        "false" | "no" | "n" | "off" => diagnostic = diagnostic.help("write `false`"),
+                        _ => {}
+                    }
+                }
+                self.report.push(diagnostic);
+                false
+            }
+        }
+    }
+
+    /// Reads an expression, or a list of them that becomes a tuple.
+    pub(super) fn expression(&mut self, node: Node, what: &str) -> Option<String> {
+        match node.value {
+            Value::List(items) => {
+                let items: Vec<String> = items
+                    .into_iter()
+                    .filter_map(|item| self.text(item, what))
+                    .map(|(text, _)| text)
+                    .collect();
+                Some(format!("({})", items.join(", ")))
+            }
+            _ => self.text(node, what).map(|(text, _)| text),
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Syntax: what keeps a file from being YAML, in words that help whoever writes tables.
+
+use crate::{
+    diagnostic::Diagnostic,
+    source::{Source, Span},
+};
+
+/// The original rendered its files as EJS templates before they were YAML. Rowmill builds the tables in, and a value that is known only
+/// where the program runs comes too late for that.
+pub(crate) fn template(file: usize, source: &Source) -> Option<Diagnostic> {
+    let mut diagnostic = None;
+    for (start, _) in source.text.match_indices("<%") {
+        let line = source.text[start..].lines().next().unwrap_or_default();
+        let length = line.find("%>").map_or(line.len(), |end| end + "%>".len());
+        let span = Span {
+            file,
+            range: start..start + length,
+        };
+        diagnostic = Some(
+            diagnostic
+                .unwrap_or_else(|| {
+                    Diagnostic::error("template", "schema files are YAML, not templates")
+                        .help("write the value itself; addresses and passwords are given to the program when it starts")
+                })
+                .label(span, ""),
+        );
+    }
+    diagnostic
+}
+
+/// Returns the problem of a file that is not YAML.
+pub(crate) fn syntax_error(error: &serde_yaml::Error, file: usize, source: &Source) -> Diagnostic {
+    let error = error.without_snippet();
+    let range = error.location().map_or(0..0, |location| {
+        let start = offset(&source.text, location.line() as usize, location.column() as usize);
+        let length = source.text[start..].chars().next().map_or(0, char::len_utf8);
+        let length = location
+            .span()
+            .byte_len()
+            .map_or(length, |length| length as usize)
+            .max(length);
+        start..(start + length).min(source.text.len())
+    });
+    let message = plain_words(&error.to_string());
+    let help = cure(&message, &source.text[range.start..]);
+    let diagnostic = Diagnostic::error("yaml", message).label(Span { file, range }, "");
+    match help {
+        Some(help) => diagnostic.help(help),
+        None => diagnostic,
+    }
+}
+
+/// Returns the cure for the slips that tables invite, by the parser's message and the text where it stopped.
+fn cure(message: &str, text: &str) -> Option<&'static str> {
+    if text.starts_with(['`', '@', '%', '*', '&', '!', '|', '>']) {
+        Some("for YAML this character has a meaning of its own: put what begins with it between double quotes")
+    } else if message.contains("tab") {
+        Some("indent with spaces")
+    } else if message.contains("mapping values are not allowed") {
+        Some("put a value that contains `: ` between double quotes, or indent a mapping deeper than its key")
+    } else if message.contains("block mapping") {
+        Some("begin all entries of a mapping in the same column")
+    } else {
+        None
+    }
+}
+
+/// Takes the place out of a parser's message, since the report shows it.
+fn plain_words(message: &str) -> String {
+    let message = message.lines().next().unwrap_or_default();
+    message
+        .rsplit_once(" at line ")
+        .map_or(message, |(words, _)| words)
+        .to_owned()
+}
+
+/// Returns the byte offset of a line and a column, both counted from 1, the column in characters.
+fn offset(text: &str, line: usize, column: usize) -> usize {
+    let start: usize = text
+        .split_inclusive('\n')
+        .take(line.saturating_sub(1))
+        .map(str::len)
+        .sum();
+    let rest = &text[start..];
+    let within = rest
+        .char_indices()
+        .nth(column.saturating_sub(1))
+        .map_or(rest.len(), |(at, _)| at);
+    start + within
+}

@@ -1,0 +1,285 @@
+//! The type JSON and its parameters.
+//!
+//! Takes `JSON(max_dynamic_paths = 256, user.id UInt64, SKIP debug, SKIP REGEXP '^_')` and gives a [`Json`], which prints in the
+//! order of ClickHouse. One thing is left to ClickHouse: whether a regular expression is sound and meets no typed path.
+
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Display, Formatter},
+    ops::Range,
+};
+
+use super::{
+    ast::{Type, list, quote_name, quote_text},
+    error::TypeError,
+    grammar::Grammar,
+    lexer::TokenKind,
+    suggest,
+};
+
+const DEFAULT_DYNAMIC_TYPES: u64 = 32;
+const MAX_DYNAMIC_TYPES: u64 = 254;
+const DEFAULT_DYNAMIC_PATHS: u64 = 1024;
+const MAX_DYNAMIC_PATHS: u64 = 10_000;
+
+/// The names of the two numbers.
+const TYPES: &str = "max_dynamic_types";
+const PATHS: &str = "max_dynamic_paths";
+
+/// The parameters of a JSON type.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Json {
+    max_dynamic_types: u64,
+    max_dynamic_paths: u64,
+    /// The keys of each path are joined by dots.
+    typed: BTreeMap<String, Type>,
+    /// Paths whose beginning is one of these are not stored.
+    skipped: Vec<String>,
+    skipped_by_regexp: Vec<String>,
+}
+
+impl Json {
+    /// Returns the paths that have a type, in their order.
+    pub(crate) fn typed(&self) -> impl Iterator<Item = (&str, &Type)> {
+        self.typed.iter().map(|(path, ty)| (path.as_str(), ty))
+    }
+}
+
+impl Default for Json {
+    fn default() -> Self {
+        Self {
+            max_dynamic_types: DEFAULT_DYNAMIC_TYPES,
+            max_dynamic_paths: DEFAULT_DYNAMIC_PATHS,
+            typed: BTreeMap::new(),
+            skipped: Vec::new(),
+            skipped_by_regexp: Vec::new(),
+        }
+    }
+}
+
+impl Display for Json {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")?;
+        let mut parameters = Vec::new();
+        if self.max_dynamic_types != DEFAULT_DYNAMIC_TYPES {
+            parameters.push(format!("{TYPES}={}", self.max_dynamic_types));
+        }
+        if self.max_dynamic_paths != DEFAULT_DYNAMIC_PATHS {
+            parameters.push(format!("{PATHS}={}", self.max_dynamic_paths));
+        }
+        parameters.extend(self.typed().map(|(path, ty)| format!("{} {ty}", quote_path(path))));
+        parameters.extend(self.skipped.iter().map(|path| format!("SKIP {}", quote_name(path))));
+        parameters.extend(
+            self.skipped_by_regexp
+                .iter()
+                .map(|regexp| format!("SKIP REGEXP {}", quote_text(regexp))),
+        );
+        if parameters.is_empty() {
+            return Ok(());
+        }
+        f.write_str("(")?;
+        list(f, &parameters, |f, parameter| f.write_str(parameter))
+    }
+}
+
+/// A path called like the keyword would be one.
+fn quote_path(path: &str) -> String {
+    if path.eq_ignore_ascii_case("skip") {
+        format!("`{path}`")
+    } else {
+        quote_name(path)
+    }
+}
+
+enum Parameter {
+    DynamicTypes(u64),
+    DynamicPaths(u64),
+    Typed(String, Type),
+    Skip(String),
+    SkipRegexp(String),
+}
+
+impl Grammar<'_> {
+    /// `JSON`, `JSON(…)`.
+    pub(super) fn json(&mut self, name: &Range<usize>) -> Option<Type> {
+        let parameters = self.arguments(name, Self::json_parameter)?.items;
+        let mut json = Json::default();
+        let mut typed_spans = Vec::new();
+        for (parameter, span) in parameters {
+            match parameter {
+                // The last one counts.
+                Parameter::DynamicTypes(number) => json.max_dynamic_types = number,
+                Parameter::DynamicPaths(number) => json.max_dynamic_paths = number,
+                Parameter::Typed(path, ty) => {
+                    typed_spans.push((path.clone(), span.clone()));
+                    if json.typed.insert(path.clone(), ty).is_some() {
+                        let message = format!("the path `{path}` has two types");
+                        return self.problem(TypeError::new("json-path", span, message).help("remove one of them"));
+                    }
+                }
+                Parameter::Skip(path) => json.skipped.push(path),
+                Parameter::SkipRegexp(regexp) => json.skipped_by_regexp.push(regexp),
+            }
+        }
+        json.skipped.sort_unstable();
+        json.skipped.dedup();
+        json.skipped_by_regexp.sort_unstable();
+        self.require(typed_paths_are_not_skipped(&json, &typed_spans))?;
+        Some(Type::Json(json))
+    }
+
+    fn json_parameter(&mut self) -> Option<Parameter> {
+        if self.cursor.is_keyword(0, "SKIP") {
+            self.cursor.next();
+            if self.cursor.eat_keyword("REGEXP") {
+                return self.text("a regular expression").map(Parameter::SkipRegexp);
+            }
+            let span = self.cursor.here();
+            let path = self.json_path()?;
+            if path.eq_ignore_ascii_case("REGEXP") {
+                let message = format!("ClickHouse cannot skip a path called `{path}`");
+                return self.problem(TypeError::new("json-path", span, message).help("write `SKIP REGEXP '^regexp$'`"));
+            }
+            return Some(Parameter::Skip(path));
+        }
+        if matches!(
+            self.cursor.peek_nth(1).map(|token| &token.kind),
+            Some(TokenKind::Sign('='))
+        ) {
+            return self.json_number();
+        }
+        let path = self.json_path()?;
+        if self.cursor.is_done() || self.cursor.is_sign(',') {
+            return self.problem(self.cursor.expected(&format!("the type of the path `{path}`")));
+        }
+        let span = self.cursor.here().start;
+        let ty = self.data_type()?;
+        let span = self.cursor.since(span);
+        self.require(is_done_in_a_path(&ty, &span))?;
+        Some(Parameter::Typed(path, ty))
+    }
+
+    /// `max_dynamic_paths = 256`.
+    fn json_number(&mut self) -> Option<Parameter> {
+        let span = self.cursor.here();
+        let name = self.element_name().unwrap_or_default();
+        self.cursor.eat_sign('=');
+        let (most, parameter): (_, fn(u64) -> Parameter) = match name.as_str() {
+            TYPES => (MAX_DYNAMIC_TYPES, Parameter::DynamicTypes),
+            PATHS => (MAX_DYNAMIC_PATHS, Parameter::DynamicPaths),
+            _ => {
+                let message = format!("JSON has no parameter `{name}`");
+                let problem = TypeError::new("type-arguments", span, message)
+                    .help(format!("it has `{TYPES}` and `{PATHS}`"))
+                    .did_you_mean(suggest::closest(&name, [TYPES, PATHS]));
+                return self.problem(problem);
+            }
+        };
+        let start = self.cursor.here().start;
+        let number = self.number()?;
+        if number > most {
+            let message = format!("`{name}` is from 0 to {most}, not {number}");
+            return self.problem(TypeError::new("type-range", self.cursor.since(start), message));
+        }
+        Some(parameter(number))
+    }
+
+    /// `a.b`, each key quoted or not.
+    fn json_path(&mut self) -> Option<String> {
+        let key = |grammar: &mut Self| {
+            let key = grammar.element_name();
+            if key.is_none() {
+                grammar.problems.push(grammar.cursor.expected("a key of a path"));
+            }
+            key
+        };
+        let mut path = key(self)?;
+        while self.cursor.eat_sign('.') {
+            path.push('.');
+            path.push_str(&key(self)?);
+        }
+        Some(path)
+    }
+}
+
+/// The collector has to know which values ClickHouse takes there: one that it refuses would hold up all rows of its block.
+fn is_done_in_a_path(ty: &Type, span: &Range<usize>) -> Result<(), TypeError> {
+    let mut inner = ty;
+    while let Type::Nullable(of) | Type::LowCardinality(of) | Type::Array(of) = inner {
+        inner = of;
+    }
+    match inner {
+        Type::String
+        | Type::Int { .. }
+        | Type::Float(_)
+        | Type::Bool
+        | Type::Date
+        | Type::DateTime(_)
+        | Type::DateTime64(..)
+        | Type::Uuid
+        | Type::Ipv4
+        | Type::Ipv6 => Ok(()),
+        _ => {
+            let message = format!("Rowmill does not do the type `{ty}` for a path of JSON yet");
+            Err(TypeError::new("type-not-done", span.clone(), message)
+                .help("leave the path out: ClickHouse finds the types of values by itself"))
+        }
+    }
+}
+
+/// ClickHouse goes by the letters: `SKIP a` is also about a path `ab`.
+fn typed_paths_are_not_skipped(json: &Json, typed: &[(String, Range<usize>)]) -> Result<(), TypeError> {
+    for (path, span) in typed {
+        if let Some(skipped) = json.skipped.iter().find(|skipped| path.starts_with(skipped.as_str())) {
+            let message = format!(
+                "the path `{path}` has a type and is skipped by `SKIP {}`",
+                quote_name(skipped)
+            );
+            return Err(TypeError::new("json-path", span.clone(), message).help("remove one of them"));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::super::parse;
+
+    /// The code of the problem, and what is underlined.
+    fn refusal(text: &str) -> (&'static str, &str) {
+        let problem = parse(text).unwrap_err().remove(0);
+        (problem.code, &text[problem.span])
+    }
+
+    #[test]
+    fn parameters_are_shown_in_the_order_of_clickhouse() {
+        for (written, shown) in [
+            ("json", "JSON"),
+            ("JSON(max_dynamic_paths = 1024, max_dynamic_types=32)", "JSON"),
+            (
+                "JSON(SKIP REGEXP 'b', skip z.y, SKIP REGEXP 'a', c Int8, b.a BIGINT UNSIGNED, max_dynamic_paths=3, SKIP z.y)",
+                "JSON(max_dynamic_paths=3, `b.a` UInt64, c Int8, SKIP `z.y`, SKIP REGEXP 'a', SKIP REGEXP 'b')",
+            ),
+            (
+                "JSON(`SKIP` Int8, max_dynamic_types Int8)",
+                "JSON(`SKIP` Int8, max_dynamic_types Int8)",
+            ),
+        ] {
+            assert_eq!(parse(written).unwrap().ty.to_string(), shown, "{written}");
+        }
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_refused() {
+        assert_eq!(refusal("JSON(a Int8, a String)"), ("json-path", "a String"));
+        assert_eq!(refusal("JSON(ab Int8, SKIP a)"), ("json-path", "ab Int8"));
+        assert_eq!(refusal("JSON(max_dynamic_paths = 10001)"), ("type-range", "10001"));
+        assert_eq!(refusal("JSON(max_paths = 1)"), ("type-arguments", "max_paths"));
+        assert_eq!(refusal("JSON(a Time)"), ("type-not-done", "Time"));
+        assert_eq!(refusal("JSON(SKIP)"), ("type-syntax", ")"));
+        assert_eq!(refusal("JSON(SKIP `regexp`)"), ("json-path", "`regexp`"));
+        assert_eq!(refusal("JSON(a)"), ("type-syntax", ")"));
+    }
+}

@@ -1,0 +1,115 @@
+//! What a person sees at the terminal: a crate of its own, outside of this workspace, is built by a real cargo, with a bad schema and then
+//! with a good one.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+const BAD: &str = "\
+clickhouse:
+  destinations:
+    wh/mail: mial
+  tables:
+    mail:
+      id: UInt64
+      event: Strng
+      _options: { engine: MergeTree, order_by: id }
+";
+
+#[test]
+fn a_bad_schema_stops_the_build_with_its_report_and_a_mended_one_builds() {
+    let package = Package::new("broken");
+
+    package.write("schemas/50_mail.yml", BAD);
+    let output = package.build();
+    let seen = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success(), "{seen}");
+    for line in [
+        "error[unknown-table]: there is no table `mial`",
+        " --> schemas/50_mail.yml:3:14",
+        "3 |     wh/mail: mial",
+        "  |              ^^^^ the destination of `wh/mail`",
+        "  = help: did you mean `mail`?",
+        "error[unknown-type]: ClickHouse has no type `Strng`",
+        " --> schemas/50_mail.yml:7:14",
+        "7 |       event: Strng",
+        "  |              ^^^^^",
+        "  = help: did you mean `String`?",
+    ] {
+        let line = format!("error: broken@0.1.0: {line}");
+        assert!(seen.lines().any(|seen| seen == line), "no line `{line}` in:\n{seen}");
+    }
+    assert!(!seen.contains("panicked"), "{seen}");
+    assert!(!seen.contains("failed to run custom build command"), "{seen}");
+
+    // The files are watched: cargo runs the script again without being asked to.
+    package.write(
+        "schemas/50_mail.yml",
+        &BAD.replace("mial", "mail").replace("Strng", "String"),
+    );
+    let output = package.build();
+    let seen = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{seen}");
+    assert!(!seen.contains("warning"), "{seen}");
+
+    // So is the folder: a new file is seen, and what is odd in it is said without stopping the build.
+    package.write(
+        "schemas/60_post.yml",
+        "clickhouse: { tables: { post: { id: UInt64, _options: { engine: Memory } } } }\n",
+    );
+    let output = package.build();
+    let seen = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{seen}");
+    let line = "warning: broken@0.1.0: warning[unreached-table]: no event can reach the table `post`";
+    assert!(seen.lines().any(|seen| seen == line), "no line `{line}` in:\n{seen}");
+}
+
+/// A package whose build script is the one line that an embedder writes.
+struct Package {
+    folder: PathBuf,
+}
+
+impl Package {
+    fn new(name: &str) -> Self {
+        let codegen = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let package = Self {
+            folder: Path::new(env!("CARGO_TARGET_TMPDIR")).join(name),
+        };
+        let _ = fs::remove_dir_all(&package.folder);
+        // The empty `[workspace]` keeps cargo from looking for one in the folders above.
+        let manifest = format!(
+            "[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n[workspace]\n\n\
+             [build-dependencies]\nrowmill-codegen = {{ path = {codegen:?} }}\n"
+        );
+        package.write("Cargo.toml", &manifest);
+        package.write("build.rs", "fn main() {\n    rowmill_codegen::build(\"schemas\");\n}\n");
+        package.write("src/lib.rs", "");
+        // The workspace's own versions: all of them are there already, and nothing is fetched.
+        let lock = codegen.join("../Cargo.lock");
+        fs::copy(lock, package.folder.join("Cargo.lock")).unwrap();
+        package
+    }
+
+    fn write(&self, path: &str, text: &str) {
+        let path = self.folder.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    fn build(&self) -> Output {
+        // The workspace's target folder has the dependencies compiled; while tests run, cargo does not lock it.
+        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
+        Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+            .args(["build", "--offline", "--color=never"])
+            .current_dir(&self.folder)
+            .env("CARGO_TARGET_DIR", target)
+            .env_remove("CARGO_TERM_COLOR")
+            .env_remove("CARGO_TERM_QUIET")
+            .output()
+            .unwrap()
+    }
+}

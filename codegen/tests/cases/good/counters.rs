@@ -1,0 +1,190 @@
+/// The table `counters`: its row, its definition and its routes.
+#[allow(
+    non_snake_case,
+    clippy::all,
+    clippy::pedantic,
+    unreachable_patterns,
+    unused_variables
+)]
+pub mod counters {
+    use ::rowmill_ingest::__rt;
+    /// A row of `counters`.
+    #[derive(
+        Debug,
+        Clone,
+        PartialEq,
+        __rt::ClickHouseRow,
+        __rt::Serialize,
+        __rt::Deserialize
+    )]
+    #[clickhouse(crate = "::rowmill_ingest::__rt::clickhouse")]
+    #[serde(crate = "::rowmill_ingest::__rt::serde")]
+    pub struct Counters {
+        /// `UInt64`
+        pub uid: u64,
+        /// `UInt64`
+        pub timestamp: u64,
+        /// `Nullable(Float64)`
+        pub price: __rt::Option<f64>,
+    }
+    impl __rt::Default for Counters {
+        fn default() -> Self {
+            Self {
+                uid: __rt::Default::default(),
+                timestamp: __rt::Default::default(),
+                price: __rt::Default::default(),
+            }
+        }
+    }
+    impl __rt::TypedTable for Counters {
+        const TABLE: &'static __rt::Table = &TABLE;
+        type Row<'a> = Counters;
+    }
+    impl<'a> __rt::Row<'a> for Counters {
+        fn column(&self, path: &str) -> __rt::Option<usize> {
+            match path.len() {
+                5 => {
+                    match path {
+                        "price" => __rt::Some(2),
+                        _ => __rt::None,
+                    }
+                }
+                _ => __rt::None,
+            }
+        }
+        fn put(
+            &mut self,
+            column: usize,
+            input: __rt::Input<'_, 'a>,
+        ) -> __rt::Result<(), __rt::Problem> {
+            match column {
+                2 => input.read(&mut self.price),
+                _ => __rt::Ok(()),
+            }
+        }
+        fn extra_at(&self, path: &str) -> __rt::Option<usize> {
+            __rt::None
+        }
+        fn extra(&mut self, extra: usize) -> __rt::Option<__rt::ExtraMut<'_, 'a>> {
+            match extra {
+                _ => __rt::None,
+            }
+        }
+        fn stamp(&mut self, stamp: &__rt::Stamp<'a>, refusals: &mut __rt::Refusals) {
+            self.uid = stamp.uid;
+            self.timestamp = stamp.unix_ms;
+        }
+        fn level(&mut self, refusals: &mut __rt::Refusals) {}
+        fn encode(&self, given: &__rt::Given, out: &mut __rt::Vec<u8>) {
+            __rt::Encode::put(&self.uid, out);
+            __rt::Encode::put(&self.timestamp, out);
+            __rt::Encode::put(&self.price, out);
+        }
+    }
+    /// The table as ClickHouse has it.
+    pub static TABLE: __rt::Table = __rt::Table {
+        name: "counters",
+        index: 0usize,
+        columns: &[
+            __rt::Column::new("uid", "UInt64", "`uid` UInt64", __rt::ColumnKind::Plain),
+            __rt::Column::new(
+                "timestamp",
+                "UInt64",
+                "`timestamp` UInt64",
+                __rt::ColumnKind::Plain,
+            ),
+            __rt::Column::new(
+                    "price",
+                    "Nullable(Float64)",
+                    "`price` Nullable(Float64)",
+                    __rt::ColumnKind::Plain,
+                )
+                .nullable(),
+        ],
+        create: "CREATE TABLE IF NOT EXISTS `counters`\n(\n    `uid` UInt64,\n    `timestamp` UInt64,\n    `price` Nullable(Float64)\n)\nENGINE = Memory",
+        format: __rt::Format::RowBinary,
+    };
+    /// The routes that lead to `counters`.
+    #[derive(Debug, Clone, Copy)]
+    pub struct Routes;
+    impl Routes {
+        /// The route `track/visit`.
+        pub const TRACK_VISIT: &'static str = "track/visit";
+    }
+    impl __rt::Routes for Routes {
+        const DESTINATIONS: &'static [__rt::Destination] = &[
+            __rt::Destination {
+                path: "track/visit",
+                table: "counters",
+            },
+        ];
+        fn declared(service: &str, name: &str) -> __rt::Option<__rt::Intake> {
+            match service.len() {
+                5 => {
+                    match service {
+                        "track" => {
+                            match name.len() {
+                                5 => {
+                                    match name {
+                                        "visit" => __rt::Some(__rt::intake::<Counters>),
+                                        _ => __rt::None,
+                                    }
+                                }
+                                _ => __rt::None,
+                            }
+                        }
+                        _ => __rt::None,
+                    }
+                }
+                _ => __rt::None,
+            }
+        }
+    }
+}
+pub use counters::Counters;
+/// The layer that takes the events of `counters` and hands all other requests on.
+pub type CountersLayer = ::rowmill_ingest::__rt::EventLayer<counters::Routes>;
+/// All tables, in the order of the schema's files.
+pub static SCHEMA: ::rowmill_ingest::__rt::Schema = ::rowmill_ingest::__rt::Schema {
+    tables: &[&counters::TABLE],
+};
+use ::rowmill_ingest::__rt;
+/// The routes of all tables.
+#[derive(Debug, Clone, Copy)]
+pub struct Routes;
+impl __rt::Routes for Routes {
+    const DESTINATIONS: &'static [__rt::Destination] = &[
+        __rt::Destination {
+            path: "track/visit",
+            table: "counters",
+        },
+    ];
+    fn declared(service: &str, name: &str) -> __rt::Option<__rt::Intake> {
+        match service.len() {
+            5 => {
+                match service {
+                    "track" => {
+                        match name.len() {
+                            5 => {
+                                match name {
+                                    "visit" => __rt::Some(__rt::intake::<counters::Counters>),
+                                    _ => __rt::None,
+                                }
+                            }
+                            _ => __rt::None,
+                        }
+                    }
+                    _ => __rt::None,
+                }
+            }
+            _ => __rt::None,
+        }
+    }
+    fn other() -> __rt::Option<__rt::Intake> {
+        __rt::None
+    }
+}
+/// Returns the layer that takes the events of all tables and hands every other request on to the inner service.
+pub fn layer(writer: __rt::Writer) -> __rt::EventLayer<Routes> {
+    __rt::EventLayer::new(writer)
+}

@@ -1,0 +1,106 @@
+//! What is generated, pinned: each schema of `tests/cases/good` beside its Rust.
+//!
+//! That it compiles and does what it says is shown by the crates that build with it; here a change of the output is seen as one.
+//! `ROWMILL_BLESS=1 cargo test -p rowmill-codegen` writes the files anew.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod support;
+
+use std::{
+    collections::HashMap,
+    fs,
+    path::{Path, PathBuf},
+    thread,
+};
+
+use rowmill_codegen::{Generated, generate, generate_texts};
+use support::Pinned;
+
+const CASES: &str = "tests/cases/good";
+
+#[test]
+fn each_good_schema_gives_its_code() {
+    let mut pinned = Pinned::default();
+    for (name, text) in cases() {
+        let generated = run(&name, &text);
+        let problems = &generated.problems;
+        assert!(
+            problems.errors.is_empty() && problems.warnings.is_empty(),
+            "{name}: {problems:#?}"
+        );
+        pinned.compare(&Path::new(CASES).join(format!("{name}.rs")), &generated.code);
+    }
+    pinned.finish();
+}
+
+#[test]
+fn the_same_schema_gives_the_same_output() {
+    let cases = cases();
+    // Each thread has other seeds for its hash maps.
+    let runs: Vec<HashMap<String, [String; 2]>> = thread::scope(|scope| {
+        let runs: Vec<_> = (0..4)
+            .map(|_| {
+                scope.spawn(|| {
+                    let outputs = cases.iter().map(|(name, text)| {
+                        let Generated { code, statements, .. } = run(name, text);
+                        (name.clone(), [code, statements.join("\n")])
+                    });
+                    outputs.collect()
+                })
+            })
+            .collect();
+        runs.into_iter().map(|run| run.join().unwrap()).collect()
+    });
+    for run in &runs[1..] {
+        assert_eq!(run, &runs[0]);
+    }
+}
+
+#[test]
+fn the_same_problems_come_in_the_same_order() {
+    let report = || generate("tests/cases/bad/unknown-type.in-two-files").problems;
+    let first = report();
+    assert!(first.errors.len() > 4, "{first:#?}");
+    for _ in 0..3 {
+        assert_eq!(thread::scope(|scope| scope.spawn(report).join().unwrap()), first);
+    }
+}
+
+#[test]
+fn the_projects_own_schemas_have_neither_errors_nor_warnings() {
+    for folder in ["../schemas", "../tests/embedder/schemas"] {
+        let problems = generate(folder).problems;
+        assert!(
+            problems.errors.is_empty() && problems.warnings.is_empty(),
+            "{folder}: {problems:#?}"
+        );
+    }
+}
+
+#[test]
+fn a_schema_with_errors_gives_a_stub_that_has_no_tables() {
+    let generated = generate("tests/cases/bad/unknown-type.in-two-files");
+    assert!(generated.statements.is_empty());
+    let stub: String = generated.code.split_whitespace().collect();
+    assert!(stub.contains("tables:&[]"), "{}", generated.code);
+}
+
+fn run(name: &str, text: &str) -> Generated {
+    generate_texts([(PathBuf::from(format!("{name}.yml")), text)])
+}
+
+/// Returns the names and texts of the cases.
+fn cases() -> Vec<(String, String)> {
+    let mut cases: Vec<_> = fs::read_dir(CASES)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "yml"))
+        .map(|path| {
+            let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+            (name, fs::read_to_string(path).unwrap())
+        })
+        .collect();
+    cases.sort();
+    cases
+}

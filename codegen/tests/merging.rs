@@ -1,0 +1,474 @@
+//! How files become one schema, beside what was recorded of the original: each line of the record with the files behind it.
+//!
+//! The record shows whole configurations, of which Rowmill reads one section. So the record's values stand here as comments of
+//! columns: what the record has as `"v":"a"` is a column `v` of the table `top`, and `"l":{"a":1}` a column `a` of a table `l`.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::{fs, path::Path};
+
+use rowmill_codegen::{Generated, generate, generate_texts};
+
+const RECORD: &str = include_str!("../../tests/golden/06_config_merge.txt");
+
+/// One line of the record.
+struct Case {
+    /// What stands before the record's result.
+    title: &'static str,
+    /// Paths in the schema folder and texts, in any order.
+    files: &'static [(&'static str, &'static str)],
+    /// What is seen of our result, or the codes of its errors.
+    ours: &'static [&'static str],
+    /// Why it is not what was recorded; empty where it is.
+    reason: &'static str,
+}
+
+/// A schema with one table `top` of one column `v`, whose comment tells where it comes from.
+macro_rules! v {
+    ($value:literal) => {
+        concat!(
+            "clickhouse: { tables: { top: { v: String COMMENT '",
+            $value,
+            "', _options: { engine: Memory } } } }"
+        )
+    };
+}
+
+const OWN_STREAM: &str = "each file is a stream of its own, so that none depends on how the one before it ends";
+const NO_TEMPLATES: &str =
+    "files are YAML and not templates: tables are built in, before there is an environment to ask";
+const ONE_SECTION: &str = "only `clickhouse` is read; the original merged `dev` over everything, in production too";
+
+const CASES: &[Case] = &[
+    Case {
+        title: "order: top files, then subdirs",
+        files: &[
+            ("custom/10_x.yml", v!("custom10")),
+            ("10_x.yml", v!("10")),
+            ("9_x.yml", v!("9")),
+            ("custom/05_x.yml", v!("custom05")),
+        ],
+        ours: &[r#""v":"custom10""#],
+        reason: "",
+    },
+    Case {
+        title: "custom vs top: custom last?",
+        files: &[("custom/00.yml", v!("custom")), ("zz.yml", v!("top"))],
+        ours: &[r#""v":"custom""#],
+        reason: "",
+    },
+    Case {
+        title: "zzz dir after custom",
+        files: &[("zzz/00.yml", v!("zzz")), ("custom/99.yml", v!("custom"))],
+        ours: &[r#""v":"zzz""#],
+        reason: "",
+    },
+    Case {
+        title: "nested deep",
+        files: &[("custom/sub/01.yml", v!("sub01")), ("custom/99.yml", v!("custom99"))],
+        ours: &[r#""v":"sub01""#],
+        reason: "",
+    },
+    Case {
+        title: "case order",
+        files: &[
+            ("a.yml", v!("a")),
+            (
+                "B.yml",
+                "clickhouse: { tables: { top: { v: String COMMENT 'B' }, l: { a: String COMMENT '1', _options: { engine: Memory } } } }",
+            ),
+        ],
+        ours: &[r#""v":"a""#, r#""l":{"a":1}"#],
+        reason: "",
+    },
+    Case {
+        title: ".yaml ext & dotfiles ignored",
+        files: &[
+            ("a.yml", v!("a")),
+            ("b.yaml", v!("b")),
+            (".c.yml", v!("c")),
+            (".d/d.yml", v!("d")),
+        ],
+        ours: &[r#""v":"b""#],
+        reason: "a file that ends in `.yaml` is a schema as well as one in `.yml`",
+    },
+    Case {
+        title: "no --- : joined to previous doc",
+        files: &[("a.yml", v!("a")), ("b.yml", v!("b"))],
+        ours: &[r#""v":"b""#],
+        reason: OWN_STREAM,
+    },
+    Case {
+        title: "no --- different keys",
+        files: &[
+            (
+                "a.yml",
+                "clickhouse: { tables: { a: { x: String COMMENT '1', _options: { engine: Memory } } } }",
+            ),
+            (
+                "b.yml",
+                "clickhouse: { tables: { top: { b: String COMMENT '2', _options: { engine: Memory } } } }",
+            ),
+        ],
+        ours: &[r#""a":{"x":1}"#, r#""b":2"#],
+        reason: "",
+    },
+    Case {
+        title: "bad yaml",
+        files: &[("a.yml", v!("a")), ("b.yml", "clickhouse: { tables: [\n")],
+        ours: &["error[yaml]"],
+        reason: "",
+    },
+    Case {
+        title: "dup keys in doc",
+        files: &[(
+            "a.yml",
+            "clickhouse:\n  tables: { top: { a: String, a: String, _options: { engine: Memory } } }\n",
+        )],
+        ours: &["error[duplicate-key]"],
+        reason: "",
+    },
+    Case {
+        title: "deep merge maps, replace lists, null",
+        files: &[
+            (
+                "a.yml",
+                "
+clickhouse:
+  tables:
+    p: { a: String COMMENT '1', b: String COMMENT '2', _options: { engine: Memory } }
+    top: { n: String COMMENT '1', l: String COMMENT 'l', _options: { engine: MergeTree, order_by: [1, 2] } }
+",
+            ),
+            (
+                "b.yml",
+                "
+clickhouse:
+  tables:
+    p: { b: String COMMENT '3', c: String COMMENT '4' }
+    top: { n: null, _options: { order_by: [9] } }
+",
+            ),
+        ],
+        ours: &[r#""p":{"a":1,"b":3,"c":4}"#, r#""l":[9]"#],
+        reason: "",
+    },
+    Case {
+        title: "map over scalar / scalar over map",
+        files: &[
+            (
+                "a.yml",
+                "
+clickhouse:
+  tables:
+    c: { y: String COMMENT '0', _options: { engine: Memory } }
+    top: { d: { type: String, comment: '6' }, _options: { engine: Memory } }
+",
+            ),
+            (
+                "b.yml",
+                "
+clickhouse:
+  tables:
+    c: { y: { type: String, comment: '1' } }
+    top: { d: String COMMENT '7' }
+",
+            ),
+        ],
+        ours: &[r#""c":{"y":1}"#, r#""d":7"#],
+        reason: "",
+    },
+    Case {
+        title: "ejs env",
+        files: &[(
+            "a.yml",
+            "clickhouse: { tables: { top: { c: String COMMENT '<%= env.HOME %>' } } }",
+        )],
+        ours: &["error[template]"],
+        reason: NO_TEMPLATES,
+    },
+    Case {
+        title: "ejs escapes html",
+        files: &[(
+            "a.yml",
+            "clickhouse: { tables: { top: { c: String COMMENT '<%= \"a&b\" %>' } } }",
+        )],
+        ours: &["error[template]"],
+        reason: NO_TEMPLATES,
+    },
+    Case {
+        title: "ejs js err",
+        files: &[("a.yml", "clickhouse: { tables: { top: { c: <%= nope.x %> } } }")],
+        ours: &["error[template]"],
+        reason: NO_TEMPLATES,
+    },
+    Case {
+        title: "ejs in comment still runs",
+        files: &[(
+            "a.yml",
+            "# <%= nope.x %>\nclickhouse: { tables: { top: { c: String, _options: { engine: Memory } } } }",
+        )],
+        ours: &["error[template]"],
+        reason: "a template in a comment may decide which lines follow, so it is refused and not read over",
+    },
+    Case {
+        title: "dev/prod",
+        files: &[("a.yml", v!("base")), ("b.yml", concat!("dev: { ", v!("dev"), " }"))],
+        ours: &[r#""v":"base""#],
+        reason: ONE_SECTION,
+    },
+    Case {
+        title: "dev/prod NODE_ENV=production",
+        files: &[
+            ("a.yml", v!("base")),
+            ("b.yml", concat!("production: { ", v!("production"), " }")),
+        ],
+        ours: &[r#""v":"base""#],
+        reason: ONE_SECTION,
+    },
+    Case {
+        title: "env name",
+        files: &[(
+            "a.yml",
+            "clickhouse: { tables: { top: { g: String COMMENT '<%= envName %>' } } }",
+        )],
+        ours: &["error[template]"],
+        reason: NO_TEMPLATES,
+    },
+    Case {
+        title: "top-level list",
+        files: &[("a.yml", "- 1\n")],
+        ours: &["error[not-a-mapping]"],
+        reason: "",
+    },
+    Case {
+        title: "scalar doc",
+        files: &[("a.yml", "foo\n")],
+        ours: &["error[not-a-mapping]"],
+        reason: "",
+    },
+    Case {
+        title: "empty doc",
+        files: &[(
+            "a.yml",
+            "---\n---\n# nothing\n---\nclickhouse: { tables: { top: { a: String COMMENT '1', _options: { engine: Memory } } } }\n---\n",
+        )],
+        ours: &[r#""a":1"#],
+        reason: "",
+    },
+    Case {
+        title: "no files",
+        files: &[],
+        ours: &["error[no-schema]"],
+        reason: "a folder without schemas is likely to be the wrong one",
+    },
+    Case {
+        title: "octal/bool/date keys",
+        files: &[(
+            "a.yml",
+            "
+clickhouse:
+  tables:
+    top:
+      5: String COMMENT 'five'
+      No: String COMMENT '1'
+      n: null
+      y: { type: String, comment: 0o14 }
+      z: { type: String, comment: 2018-01-01 }
+      t: { type: String, comment: on }
+      x: { type: String, comment: yes }
+      _options: { engine: Memory }
+",
+        )],
+        ours: &[
+            r#""5":"five""#,
+            r#""No":1"#,
+            r#""y":"0o14""#,
+            r#""z":"2018-01-01""#,
+            r#""t":"on""#,
+            r#""x":"yes""#,
+        ],
+        reason: "a value is what is written, since it goes into SQL: `0o14` does not become 12, nor a date a moment",
+    },
+    Case {
+        title: "__proto__",
+        files: &[(
+            "a.yml",
+            "
+clickhouse:
+  tables:
+    __proto__: { p: String COMMENT '1', _options: { engine: Memory } }
+    top: { b: String COMMENT '1', _options: { engine: Memory } }
+",
+        )],
+        ours: &[r#""__proto__":{"p":1}"#, r#""b":1"#],
+        reason: "",
+    },
+    Case {
+        title: "anchors/merge",
+        files: &[(
+            "a.yml",
+            "
+clickhouse:
+  tables:
+    a: &a { k: String COMMENT '1', _options: &options { engine: Memory } }
+    b: { <<: *a, m: String COMMENT '2' }
+",
+        )],
+        ours: &[r#""a":{"k":1}"#, r#""b":{"k":1,"m":2}"#],
+        reason: "",
+    },
+    Case {
+        title: "tabs",
+        files: &[("a.yml", "clickhouse:\n\ttables: {}\n")],
+        ours: &["error[yaml]"],
+        reason: "",
+    },
+    Case {
+        title: "CRLF/BOM",
+        files: &[
+            (
+                "a.yml",
+                "clickhouse:\r\n  tables:\r\n    top:\r\n      a: String COMMENT '1'\r\n      _options: { engine: Memory }\r\n",
+            ),
+            (
+                "b.yml",
+                "\u{feff}clickhouse:\r\n  tables:\r\n    top:\r\n      b: String COMMENT '2'\r\n",
+            ),
+        ],
+        ours: &[r#""a":1"#, r#""b":2"#],
+        reason: "what Windows' editors write is taken, with the byte order mark that begins each file",
+    },
+    Case {
+        title: "no trailing newline then ---",
+        files: &[
+            (
+                "a.yml",
+                "clickhouse: { tables: { top: { a: String COMMENT '1', _options: { engine: Memory } } } }",
+            ),
+            (
+                "b.yml",
+                "---\nclickhouse: { tables: { top: { b: String COMMENT '1' } } }",
+            ),
+        ],
+        ours: &[r#""a":1"#, r#""b":1"#],
+        reason: "",
+    },
+    Case {
+        title: "%> in value",
+        files: &[(
+            "a.yml",
+            "clickhouse: { tables: { top: { a: String COMMENT '50%>x', _options: { engine: Memory } } } }",
+        )],
+        ours: &[r#""a":"50%>x""#],
+        reason: "without templates, `%>` is a text like any other",
+    },
+];
+
+#[test]
+fn files_merge_as_recorded_but_for_the_deviations() {
+    let recorded = recorded_lines();
+    let titles: Vec<&str> = recorded.iter().map(|(title, _)| *title).collect();
+    let ours: Vec<&str> = CASES.iter().map(|case| case.title).collect();
+    assert_eq!(titles, ours, "each line of the record has its files");
+
+    let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join("merging");
+    for (index, (case, (title, recorded))) in CASES.iter().zip(recorded).enumerate() {
+        let folder = root.join(index.to_string());
+        write(&folder, case.files);
+        let seen = seen(&generate(&folder));
+        assert_eq!(seen, case.ours, "{title} {}", case.reason);
+
+        let is_as_recorded = if seen[0].starts_with("error[") {
+            recorded.starts_with("ERR ")
+        } else {
+            seen.iter().all(|piece| recorded.contains(piece.as_str()))
+        };
+        if case.reason.is_empty() {
+            assert!(is_as_recorded, "{title}: {seen:?}, recorded {recorded}");
+        } else if !seen[0].starts_with("error[") {
+            // Errors may agree for another reason.
+            assert!(!is_as_recorded, "{title} deviates no more");
+        }
+    }
+}
+
+#[test]
+fn places_behind_a_byte_order_mark_and_in_another_script_are_right() {
+    let text = "\u{feff}clickhouse:\r\n  tables:\r\n    mail:\r\n      имя: \"Strng COMMENT 'кто'\"\r\n";
+    let errors = generate_texts([("mail.yml", text)]).problems.errors;
+    assert!(errors[0].text.contains("mail.yml:4:13"), "{}", errors[0].text);
+    assert!(errors[0].text.contains("^^^^^"), "{}", errors[0].text);
+}
+
+#[test]
+fn a_problem_behind_an_alias_stands_where_it_is_written() {
+    let text = "
+clickhouse:
+  tables:
+    a: { size: &size Unt8, _options: &options { engine: Memory } }
+    b: { size: *size, _options: *options }
+";
+    let errors = generate_texts([("mail.yml", text)]).problems.errors;
+    assert_eq!(errors.len(), 1, "{errors:#?}");
+    assert!(errors[0].text.contains("mail.yml:4:22"), "{}", errors[0].text);
+}
+
+/// Returns the record's titles and results.
+fn recorded_lines() -> Vec<(&'static str, &'static str)> {
+    RECORD
+        .lines()
+        .filter_map(|line| line.strip_prefix("== "))
+        .map(|line| {
+            let at = line.find(" ERR ").or_else(|| line.find(": {")).unwrap();
+            let (title, result) = line.split_at(at);
+            (title, result.trim_start_matches([':', ' ']))
+        })
+        .collect()
+}
+
+fn write(folder: &Path, files: &[(&str, &str)]) {
+    let _ = fs::remove_dir_all(folder);
+    fs::create_dir_all(folder).unwrap();
+    for (path, text) in files {
+        let path = folder.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+}
+
+/// Returns what a result has, in the record's manner: columns with their comments, sorting keys, or else errors.
+fn seen(generated: &Generated) -> Vec<String> {
+    let errors = &generated.problems.errors;
+    if !errors.is_empty() {
+        return errors
+            .iter()
+            .map(|error| error.text.split(':').next().unwrap().to_owned())
+            .collect();
+    }
+    let mut pieces = Vec::new();
+    for sql in &generated.statements {
+        let name = sql.split('`').nth(1).unwrap();
+        let order = sql
+            .split_once("\nORDER BY (")
+            .map(|(_, rest)| rest.split(')').next().unwrap());
+        let columns: Vec<String> = sql
+            .lines()
+            .filter_map(|line| {
+                let (column, comment) = line.trim().strip_prefix('`')?.split_once("` String COMMENT '")?;
+                let comment = comment.trim_end_matches(',').strip_suffix('\'')?;
+                Some(match (order, comment.parse::<i64>()) {
+                    (Some(order), _) => format!(r#""{column}":[{order}]"#),
+                    (None, Ok(number)) => format!(r#""{column}":{number}"#),
+                    (None, Err(_)) => format!(r#""{column}":"{comment}""#),
+                })
+            })
+            .collect();
+        if name == "top" {
+            pieces.extend(columns);
+        } else {
+            pieces.push(format!(r#""{name}":{{{}}}"#, columns.join(",")));
+        }
+    }
+    pieces
+}
