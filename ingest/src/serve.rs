@@ -22,8 +22,8 @@ use tower_service::Service;
 pub struct ServeOptions {
     /// Time for a request's head, counted from its connection's start or from the answer before it.
     pub head_timeout: Duration,
-    /// The longest head in bytes; a longer one is answered with 431. Eight kilobytes of redirect target, a long cookie and a
-    /// proxy's own headers have to fit.
+    /// The longest head in bytes; a longer one is answered with 431, at twice this length at the latest, since it is read in
+    /// pieces. Eight kilobytes of redirect target, a long cookie and a proxy's own headers have to fit.
     pub max_head_bytes: usize,
     /// How long open requests may take to end once the server is asked to.
     pub drain_timeout: Duration,
@@ -58,11 +58,12 @@ pub async fn serve<M, S, B>(
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
+    // Not `pipeline_flush`: it holds an answer back while any byte follows its request, be it a stray line end or the half of
+    // the next request, and the answer to a head that is no HTTP for good.
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(options.head_timeout)
-        .max_buf_size(options.max_head_bytes)
-        .pipeline_flush(true);
+        .max_buf_size(options.max_head_bytes);
     let graceful = GracefulShutdown::new();
     let mut shutdown = pin!(shutdown);
 

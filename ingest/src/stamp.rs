@@ -99,10 +99,9 @@ impl<'a> Stamp<'a> {
             Some(number) => *field = number,
             None => {
                 let got = self.project.to_text().unwrap_or_default();
-                let problem = if number.is_some() {
-                    Problem::OutOfRange
-                } else {
-                    Problem::Malformed
+                let problem = match self.project {
+                    Project::Real(number) if number.fract() != 0.0 => Problem::NotAnInteger,
+                    _ => Problem::OutOfRange,
                 };
                 refusals.push(column, problem, &got);
             }

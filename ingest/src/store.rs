@@ -24,8 +24,11 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// closed under a request that has just been sent on it.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// ClickHouse quotes the offending data in its errors; this much tells what is wrong without filling the log with events.
+/// This much of an error tells what is wrong without filling the log.
 const MAX_ERROR_CHARS: usize = 500;
+
+/// Where in an error ClickHouse's own sentence begins.
+const SENTENCE: &str = "DB::Exception: ";
 
 /// Where ClickHouse is, who asks and for which database.
 #[derive(Clone, PartialEq, Eq)]
@@ -227,6 +230,21 @@ impl StoreError {
     /// Returns ClickHouse's number of the exception; none when the error is not ClickHouse's own.
     pub fn code(&self) -> Option<u32> {
         self.code
+    }
+
+    /// Returns its text for the log, which must not tell whom an event is about: an error that rows have caused quotes their
+    /// values, in single quotes or behind a colon, and is cut before the first of them.
+    pub(crate) fn without_values(&self) -> String {
+        let text = self.to_string();
+        let sentence = match text.find(SENTENCE) {
+            Some(at) if self.class == Class::Refused => at + SENTENCE.len(),
+            _ => return text,
+        };
+        let quotes = ["'", ": "].map(|quote| text[sentence..].find(quote));
+        match quotes.into_iter().flatten().min() {
+            Some(end) => format!("{}…", &text[..sentence + end]),
+            None => text,
+        }
     }
 
     /// Returns what a person has to do, as a sentence for the log.
@@ -448,6 +466,27 @@ mod tests {
             StoreError::from(clickhouse::error::Error::TimedOut).class(),
             Class::Retry
         );
+    }
+
+    #[test]
+    fn values_of_rows_are_cut_off() {
+        for (text, without) in [
+            (
+                "Code: 469. DB::Exception: Constraint `c` for table d.t is violated at row 1. Expression: (a > 1). Column values: a = 1.",
+                "bad response: Code: 469. DB::Exception: Constraint `c` for table d.t is violated at row 1. Expression…",
+            ),
+            (
+                "Code: 6. DB::Exception: Cannot parse string 'a: b' as UInt8: syntax error. (CANNOT_PARSE_TEXT)",
+                "bad response: Code: 6. DB::Exception: Cannot parse string …",
+            ),
+            (
+                "Code: 60. DB::Exception: Unknown table expression identifier 't': gone.",
+                "bad response: Code: 60. DB::Exception: Unknown table expression identifier 't': gone.",
+            ),
+            ("Code: 469", "bad response: Code: 469"),
+        ] {
+            assert_eq!(refusal(text).without_values(), without);
+        }
     }
 
     #[test]

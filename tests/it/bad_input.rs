@@ -1,1 +1,119 @@
-//! (to come)
+//! Whatever is sent, right or wrong: the answer says what is wrong, nothing of an event that is refused is lost, and the next
+//! event gets through as if nothing had been.
+
+mod bodies;
+mod connections;
+mod privacy;
+mod redirects;
+mod values;
+
+use serde_json::{Value, json};
+
+use crate::support::{collector::Collector, engine::Database, http};
+
+/// A collector that gets what it should not.
+struct Victim {
+    database: Database,
+    collector: Collector,
+}
+
+/// What such a collector leaves behind.
+struct Aftermath {
+    database: Database,
+    /// The dead letters in the order of their events: service, name, table, column, code, reason, payload, ip.
+    letters: Vec<[String; 8]>,
+    log: String,
+}
+
+/// An event that nothing is wrong with.
+const GOOD: &str = r#"{"event":"good"}"#;
+
+/// The one address that tests come from.
+const IP: &str = "127.0.0.1";
+
+impl Victim {
+    fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    fn start_with(arguments: &[&str]) -> Self {
+        let database = Database::named("bad_input");
+        let collector = Collector::start_with(&database.url(), arguments);
+        Self { database, collector }
+    }
+
+    fn post(&self, target: &str, json: &str) -> http::Answer {
+        http::post_json(self.collector.address, target, json)
+    }
+
+    fn get(&self, target: &str) -> http::Answer {
+        http::get(self.collector.address, target)
+    }
+
+    fn send(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> http::Answer {
+        http::send(self.collector.address, method, target, headers, body)
+    }
+
+    fn send_bytes(&self, bytes: &[u8]) -> http::Answer {
+        http::send_bytes(self.collector.address, bytes)
+    }
+
+    /// Makes sure that a good event still gets through, stops the collector and returns what it has left.
+    fn stop(self) -> Aftermath {
+        assert_eq!(self.post("/wh/mail", GOOD).status, 200);
+        let ended = self.collector.stop();
+        assert_eq!(ended.code, Some(0), "{}", ended.log);
+        let database = self.database;
+        assert_eq!(
+            database.query("SELECT count() FROM mail_statistics WHERE event = 'good'"),
+            "1\n"
+        );
+        let letters = database.query(
+            "SELECT service, name, table, column, code, reason, payload, ip FROM rejected \
+             WHERE abs(now() - time) < 600 ORDER BY time, id FORMAT JSONCompactEachRow",
+        );
+        let letters = letters.lines().map(|line| serde_json::from_str(line).unwrap());
+        Aftermath {
+            letters: letters.collect(),
+            log: ended.log,
+            database,
+        }
+    }
+}
+
+impl Aftermath {
+    /// Returns the rows beside the good one, as text with tabs.
+    fn rows(&self, table: &str, columns: &str) -> String {
+        self.database.query(&format!(
+            "SELECT {columns} FROM {table} WHERE name != 'mail' OR {} ORDER BY id",
+            if table == "mail_statistics" {
+                "event != 'good'"
+            } else {
+                "1"
+            }
+        ))
+    }
+
+    /// Makes sure that there is no row beside the good one.
+    fn assert_no_rows(&self) {
+        for table in ["mail_statistics", "webhooks", "events"] {
+            assert_eq!(self.rows(table, "id"), "", "{table}");
+        }
+    }
+
+    /// Makes sure that there is nothing of any event but the good one.
+    fn assert_nothing(&self) {
+        assert!(self.letters.is_empty(), "{:?}", self.letters);
+        self.assert_no_rows();
+    }
+}
+
+/// Returns the body of an answer that gives one reason.
+fn bad_request(reason: &str) -> Value {
+    json!({"message": "Bad Request", "reason": reason})
+}
+
+/// Returns the letter of a request whose body could not be read.
+fn letter_of_body<'a>(code: &'a str, reason: &'a str, payload: &'a str) -> [&'a str; 8] {
+    ["wh", "mail", "", "", code, reason, payload, IP]
+}

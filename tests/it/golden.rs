@@ -1,1 +1,109 @@
-//! (to come)
+//! The recorded original beside the program: each request again, over a socket, answer by answer and row by row.
+//!
+//! `01_http_full_headers.txt` has whole answers, `02_http_cases.jsonl` fewer headers but the event as well; both were recorded
+//! from the running original. Where the program is meant to differ, the table in [`deviations`] says so: a difference that is not
+//! in it fails the test, and so does an entry that is no difference any more.
+
+mod answer;
+mod deviations;
+mod recordings;
+mod rows;
+
+use serde_json::Value;
+
+use self::{
+    answer::Seen,
+    deviations::with_deviations,
+    recordings::{Record, Recording, cases, whole_answers},
+    rows::{row_of, rows},
+};
+use crate::support::{collector::Collector, engine::Database, http};
+
+/// What `01_http_full_headers.txt` does not say: the events of its requests, in their order. A redirect that is refused is an
+/// event as well, and so is a greeting that is not answered.
+const EVENTS_OF_WHOLE_ANSWERS: [[&str; 4]; 18] = [
+    ["mail_statistics", "wh", "mail", "http"],
+    ["mail_statistics", "pixel", "mail", "http"],
+    ["mail_statistics", "redir", "mail", "http"],
+    ["mail_statistics", "redir", "mail", "http"],
+    ["mail_statistics", "redir", "mail", "http"],
+    ["mail_statistics", "pixel", "mail", "http"],
+    ["mail_statistics", "pixel", "mail", "http"],
+    ["mail_statistics", "wh", "mail", "pixel"],
+    ["webhooks", "hello", "ping", "http"],
+    ["webhooks", "hello", "hello", "http"],
+    ["webhooks", "hello", "x", "http"],
+    ["mail_statistics", "wh", "mail", "http"],
+    ["mail_statistics", "redir", "mail", "http"],
+    ["mail_statistics", "pixel", "mail", "http"],
+    ["mail_statistics", "redir", "mail", "http"],
+    ["events", "track", "page", "http"],
+    ["events", "track", "page", "pixel"],
+    ["events", "track", "page", "http"],
+];
+
+#[test]
+fn answers_and_rows_are_as_recorded() {
+    let recordings: Vec<_> = whole_answers().into_iter().chain(cases()).collect();
+    assert_eq!(recordings.len(), 25 + 45);
+    let expected = with_deviations(&recordings);
+
+    let database = Database::named("golden");
+    let collector = Collector::start_with(&database.url(), &["--domain", "stat.example.com"]);
+    let answers = recordings.iter().map(|Recording { request, .. }| {
+        let headers = request.headers.iter();
+        let headers: Vec<_> = headers.map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        http::send(
+            collector.address,
+            &request.method,
+            &request.target,
+            &headers,
+            &request.body,
+        )
+    });
+    let answers: Vec<_> = answers.collect();
+    // Once it has stopped, all rows are in their tables.
+    assert_eq!(collector.stop().code, Some(0));
+    let mut rows = rows(&database);
+
+    let mut differences = Vec::new();
+    for ((recording, expected), answer) in recordings.iter().zip(expected).zip(answers) {
+        let name = &recording.name;
+        let is_whole = expected.record == Record::Unknown;
+        let seen = Seen::of(answer.status, &answer.headers, &answer.body, is_whole);
+        if seen != expected.answer {
+            differences.push(format!(
+                "{name}: the answer is\n  {seen:?}, not\n  {:?}",
+                expected.answer
+            ));
+        }
+        let event = match &expected.record {
+            Record::Unknown => continue,
+            Record::None => None,
+            Record::Event(event) => Some(event),
+        };
+        let expected = event.map(|event| row_of(event, uid_of(&answer), expected.extra));
+        let row = id_of(&answer).and_then(|id| rows.remove(&id));
+        if row != expected {
+            differences.push(format!("{name}: the row is\n  {row:?}, not\n  {expected:?}"));
+        }
+    }
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
+
+    let left = rows.values().map(|(table, row)| {
+        let text = |column: &str| row[column].as_str().unwrap();
+        [*table, text("service"), text("name"), text("channel")]
+    });
+    assert_eq!(left.collect::<Vec<_>>(), EVENTS_OF_WHOLE_ANSWERS);
+}
+
+fn id_of(answer: &http::Answer) -> Option<u64> {
+    let body: Value = serde_json::from_slice(&answer.body).ok()?;
+    body["id"].as_str()?.parse().ok()
+}
+
+fn uid_of(answer: &http::Answer) -> String {
+    let cookie = answer.header("set-cookie").unwrap_or_default();
+    let uid = cookie.strip_prefix("uid=").and_then(|rest| rest.split(';').next());
+    uid.unwrap_or_default().to_owned()
+}

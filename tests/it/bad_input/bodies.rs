@@ -1,0 +1,294 @@
+//! Bodies: too large, broken, nested without end, of bytes that are no text.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::{Victim, bad_request, letter_of_body};
+
+/// The largest body that is taken.
+const MAX_BODY_BYTES: usize = 102_400;
+
+const HEAD: &str = "POST /wh/mail HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
+
+/// Ten times what ten thousand keys take without optimization; a loop over all keys for each key takes twice as long as this.
+const QUICK: Duration = Duration::from_secs(2);
+
+/// Returns an event of exactly so many bytes.
+fn json_of(bytes: usize) -> String {
+    let (start, end) = (r#"{"event":"large","detailed":""#, r#""}"#);
+    format!("{start}{}{end}", "x".repeat(bytes - start.len() - end.len()))
+}
+
+/// Returns a request whose body comes in chunks.
+fn chunked(body: &str) -> Vec<u8> {
+    let mut request = format!("{HEAD}Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n");
+    for chunk in body.as_bytes().chunks(10_000) {
+        request.push_str(&format!(
+            "{:x}\r\n{}\r\n",
+            chunk.len(),
+            std::str::from_utf8(chunk).unwrap()
+        ));
+    }
+    request.push_str("0\r\n\r\n");
+    request.into_bytes()
+}
+
+#[test]
+fn a_body_of_the_greatest_length_is_taken_however_it_comes() {
+    let victim = Victim::start();
+    let body = json_of(MAX_BODY_BYTES);
+    assert_eq!(victim.post("/wh/mail", &body).status, 200);
+    assert_eq!(victim.send_bytes(&chunked(&body)).status, 200);
+    let after = victim.stop();
+    assert_eq!(after.letters.len(), 0);
+    assert_eq!(
+        after.rows("mail_statistics", "event, length(detailed)"),
+        format!("large\t{0}\nlarge\t{0}\n", MAX_BODY_BYTES - 31)
+    );
+}
+
+#[test]
+fn a_body_too_large_by_its_length_is_refused() {
+    let victim = Victim::start();
+    let answer = victim.post("/wh/mail", &json_of(MAX_BODY_BYTES + 1));
+    assert_eq!(answer.status, 413);
+    assert_eq!(answer.json(), json!({"message": "Payload Too Large"}));
+    assert_eq!(answer.header("access-control-allow-origin"), Some("*"));
+    victim.stop().assert_nothing();
+}
+
+#[test]
+fn a_body_too_large_by_its_chunks_is_refused() {
+    let victim = Victim::start();
+    let answer = victim.send_bytes(&chunked(&json_of(MAX_BODY_BYTES + 1)));
+    assert_eq!(answer.status, 413);
+    assert_eq!(answer.json(), json!({"message": "Payload Too Large"}));
+    victim.stop().assert_nothing();
+}
+
+#[test]
+fn a_client_that_asks_before_it_sends_too_much_is_told_at_once() {
+    let victim = Victim::start();
+    let answer = victim.send_bytes(format!("{HEAD}Content-Length: 5000000\r\nExpect: 100-continue\r\n\r\n").as_bytes());
+    assert_eq!(answer.status, 413);
+    victim.stop().assert_nothing();
+}
+
+#[test]
+fn the_rest_of_a_body_that_is_refused_is_no_request() {
+    let victim = Victim::start();
+    let hidden = format!("{HEAD}Content-Length: 2\r\n\r\n{{}}").repeat(2_000);
+    for length in [hidden.len().to_string(), "102401".to_owned()] {
+        let request = format!("{HEAD}Content-Length: {length}\r\n\r\n{hidden}");
+        // The answer is read until the server closes the connection.
+        let answer = victim.send_bytes(request.as_bytes());
+        assert_eq!(answer.status, 413);
+        assert_eq!(answer.text(), r#"{"message":"Payload Too Large"}"#);
+    }
+    victim.stop().assert_nothing();
+}
+
+#[test]
+fn broken_json_is_answered_with_its_place_and_kept() {
+    let victim = Victim::start();
+    let cases = [
+        (
+            "{\"event\": \"open\",\n \"email\": bob@example.com}",
+            "expected a value (line 2, column 11)",
+        ),
+        (
+            "{\"event\": \"тест\" \"a\"}",
+            "expected `,` or the end of the array or object (line 1, column 18)",
+        ),
+        (
+            "{\"event\": \"open\"",
+            "the text ends inside of a value (line 1, column 17)",
+        ),
+        (
+            "{\"event\": \"op",
+            "the text ends inside of a value (line 1, column 14)",
+        ),
+        ("{\"a\": 01}", "this is not a number of JSON (line 1, column 8)"),
+        ("{\"a\": \"\\x\"}", "this is not an escape of JSON (line 1, column 9)"),
+        (
+            "{\"a\": \"\t\"}",
+            "a control character in a string has to be escaped (line 1, column 8)",
+        ),
+        (
+            "{} {}",
+            "there is more text after the end of the document (line 1, column 4)",
+        ),
+    ];
+    let mut reasons = Vec::new();
+    for (body, reason) in cases {
+        let reason = format!("the body is not JSON: {reason}");
+        let answer = victim.post("/wh/mail", body);
+        assert_eq!((answer.status, answer.json()), (400, bad_request(&reason)), "{body}");
+        reasons.push(reason);
+    }
+    let after = victim.stop();
+    let letters = cases
+        .iter()
+        .zip(&reasons)
+        .map(|((body, _), reason)| letter_of_body("json", reason, body));
+    let mut letters: Vec<_> = letters.collect();
+    let mut kept = after.letters.clone();
+    // Letters of one millisecond have no order among them.
+    letters.sort_by_key(|letter| letter[6]);
+    kept.sort_by_key(|letter| letter[6].clone());
+    assert_eq!(kept, letters);
+    after.assert_no_rows();
+}
+
+#[test]
+fn ten_thousand_levels_of_json_are_refused() {
+    const LEVELS: usize = 10_000;
+    let victim = Victim::start();
+    let bodies = [
+        format!("{}1{}", r#"{"a":"#.repeat(LEVELS), "}".repeat(LEVELS)),
+        format!(r#"{{"event":{}{}}}"#, "[".repeat(LEVELS), "]".repeat(LEVELS)),
+        "[".repeat(LEVELS),
+    ];
+    for (body, column) in bodies.iter().zip([641, 137, 129]) {
+        let answer = victim.post("/wh/mail", body);
+        let reason = format!("the body is not JSON: arrays and objects are nested too deep (line 1, column {column})");
+        assert_eq!((answer.status, answer.json()), (400, bad_request(&reason)));
+    }
+    let after = victim.stop();
+    assert_eq!(after.letters.len(), 3);
+    for letter in &after.letters {
+        assert_eq!(letter[4], "json");
+        assert!(bodies.contains(&letter[6]));
+    }
+    after.assert_no_rows();
+}
+
+#[test]
+fn ten_thousand_levels_of_a_query_or_a_form_are_one_long_name() {
+    let victim = Victim::start();
+    let levels = "[a]".repeat(10_000);
+    assert_eq!(victim.get(&format!("/wh/mail?event=q&a{levels}=1")).status, 200);
+    assert_eq!(victim.get(&format!("/pixel/mail?event=p&a{levels}=1")).status, 200);
+    let form = format!("event=f&a{levels}=1");
+    assert_eq!(victim.send("POST", "/wh/mail", &[], form.as_bytes()).status, 200);
+    let after = victim.stop();
+    assert!(after.letters.is_empty(), "{:?}", after.letters);
+    // Five levels of a query are followed, two of a form; the rest is a name as it stands.
+    let name = |followed: usize| 1 + 2 * followed + 1 + 3 * (10_000 - followed);
+    assert_eq!(
+        after.rows(
+            "mail_statistics",
+            "event, arrayMap(key -> length(key), extra.key), substring(extra.key[1], 1, 14), extra.value"
+        ),
+        format!(
+            "q\t[{0}]\ta_a_a_a_a_a_[a\t['1']\np\t[{0}]\ta_a_a_a_a_a_[a\t['1']\nf\t[{1}]\ta_a_a_[a][a][a\t['1']\n",
+            name(5),
+            name(2)
+        )
+    );
+}
+
+#[test]
+fn half_of_a_surrogate_pair_is_stored_as_the_replacement_character() {
+    let victim = Victim::start();
+    let body = r#"{"event":"\ud83d","email":"\ude00x","\ud83dkey":"\ud83d\ud83d\ude00"}"#;
+    assert_eq!(victim.post("/wh/mail", body).status, 200);
+    let after = victim.stop();
+    assert!(after.letters.is_empty(), "{:?}", after.letters);
+    assert_eq!(
+        after.rows("mail_statistics", "event, email, extra.key, extra.value"),
+        "\u{fffd}\t\u{fffd}x\t['\u{fffd}key']\t['\u{fffd}😀']\n"
+    );
+}
+
+#[test]
+fn bytes_that_are_no_text_are_stored_as_the_replacement_character() {
+    let victim = Victim::start();
+    let json = [("Content-Type", "application/json")];
+    assert_eq!(
+        victim
+            .send(
+                "POST",
+                "/wh/mail",
+                &json,
+                b"{\"event\":\"\xff\",\"\xc3(\":\"\xed\xa0\x80\"}"
+            )
+            .status,
+        200
+    );
+    assert_eq!(
+        victim.send("POST", "/wh/mail", &[], b"event=\xff&email=\xd0").status,
+        200
+    );
+    // Percent sequences that are no text stay as they were sent.
+    assert_eq!(victim.get("/wh/mail?event=%ff&email=%D0%BF").status, 200);
+    let after = victim.stop();
+    assert!(after.letters.is_empty(), "{:?}", after.letters);
+    assert_eq!(
+        after.rows("mail_statistics", "event, email, extra.key, extra.value"),
+        "\u{fffd}\t\t['\u{fffd}(']\t['\u{fffd}\u{fffd}\u{fffd}']\n\u{fffd}\t\u{fffd}\t[]\t[]\n%ff\tп\t[]\t[]\n"
+    );
+}
+
+#[test]
+fn ten_thousand_keys_are_all_stored_and_quickly() {
+    let victim = Victim::start();
+    let keys = |pair: fn(usize) -> String, separator: &str| (0..10_000).map(pair).collect::<Vec<_>>().join(separator);
+    let json = format!("{{{}}}", keys(|n| format!("\"k{n}\":1"), ","));
+    let form = keys(|n| format!("k{n}=1"), "&");
+    let one_name = keys(|_| "a=1".to_owned(), "&");
+    let indexed = keys(|n| format!("a[{n}]=1"), "&");
+    assert!(json.len() <= MAX_BODY_BYTES);
+
+    let start = Instant::now();
+    assert_eq!(victim.post("/wh/mail", &json).status, 200);
+    for form in [&form, &one_name, &indexed] {
+        assert_eq!(victim.send("POST", "/wh/mail", &[], form.as_bytes()).status, 200);
+    }
+    assert!(start.elapsed() < QUICK, "{:?}", start.elapsed());
+
+    let after = victim.stop();
+    assert!(after.letters.is_empty(), "{:?}", after.letters);
+    assert_eq!(
+        after.rows(
+            "mail_statistics",
+            "length(arrayDistinct(extra.key)), extra.key[-1], length(extra.value[-1])"
+        ),
+        "10000\tk9999\t1\n10000\tk9999\t1\n1\ta\t19999\n10000\ta_9999\t1\n"
+    );
+}
+
+#[test]
+fn compressed_bodies_are_refused_and_kept_byte_for_byte() {
+    let victim = Victim::start();
+    let gzip = [("Content-Type", "application/json"), ("Content-Encoding", "gzip")];
+    let answer = victim.send("POST", "/wh/mail?a=1", &gzip, b"\x1f\x8b\x08\x00\xff");
+    let reason = "compressed bodies are not taken; send it without Content-Encoding";
+    assert_eq!((answer.status, answer.json()), (400, bad_request(reason)));
+    let after = victim.stop();
+    assert_eq!(after.letters.len(), 1);
+    assert_eq!(after.letters[0][4..6], ["body", reason]);
+    assert_eq!(
+        after.database.query("SELECT hex(payload) FROM rejected"),
+        "3F613D310A1F8B0800FF\n"
+    );
+    after.assert_no_rows();
+}
+
+#[test]
+fn forms_of_several_parts_are_refused_and_kept() {
+    let victim = Victim::start();
+    let multipart = [("Content-Type", "multipart/form-data; boundary=b")];
+    let body = "--b\r\nContent-Disposition: form-data; name=\"event\"\r\n\r\nopen\r\n--b--\r\n";
+    let answer = victim.send("POST", "/wh/mail", &multipart, body.as_bytes());
+    let reason = "multipart bodies are not taken; send JSON or a urlencoded form";
+    assert_eq!(answer.status, 415);
+    assert_eq!(
+        answer.json(),
+        json!({"message": "Unsupported Media Type", "reason": reason})
+    );
+    let after = victim.stop();
+    assert_eq!(after.letters, [letter_of_body("body", reason, body)]);
+    after.assert_no_rows();
+}

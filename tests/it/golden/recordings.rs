@@ -1,0 +1,143 @@
+//! The recordings: requests, and what the original made of them.
+
+use serde_json::Value;
+
+use super::answer::Seen;
+
+const ANSWERS: &[u8] = include_bytes!("../../golden/01_http_full_headers.txt");
+const CASES: &str = include_str!("../../golden/02_http_cases.jsonl");
+
+/// Where the original listened when it was recorded.
+const RECORDED_ORIGIN: &str = "http://127.0.0.1:18080";
+
+/// One request, and what the original made of it.
+pub struct Recording {
+    pub name: String,
+    pub request: Request,
+    pub answer: Seen,
+    pub record: Record,
+}
+
+/// What was sent.
+pub struct Request {
+    pub method: String,
+    pub target: String,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+/// What was recorded of the event.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Record {
+    /// Nothing was written down.
+    Unknown,
+    /// There was none.
+    None,
+    Event(Value),
+}
+
+/// Reads whole answers: a line `----- request`, as it was given to curl, the answer, a line `[curl rc 0]`.
+pub fn whole_answers() -> Vec<Recording> {
+    let find = |text: &[u8], word: &[u8]| text.windows(word.len()).position(|window| window == word);
+    let mut rest = ANSWERS;
+    let mut recordings = Vec::new();
+    while let Some(end) = find(rest, b"\n[curl rc 0]\n") {
+        let one = &rest[..end];
+        rest = &rest[end + "\n[curl rc 0]\n".len()..];
+        let head = find(one, b"\n\n").unwrap();
+        let mut lines = std::str::from_utf8(&one[..head]).unwrap().lines();
+        let command = lines.next().unwrap().strip_prefix("----- ").unwrap();
+        let name = command.replace(RECORDED_ORIGIN, "");
+        let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+        let mut headers: Vec<_> = lines
+            .map(|line| line.split_once(": ").unwrap())
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        let mut body = &one[head + 2..];
+        if name.contains("-o /dev/null") {
+            // The page itself was not kept.
+            body = b"<!DOCTYPE html>";
+            headers.retain(|(name, _)| name != "Content-Length");
+        }
+        recordings.push(Recording {
+            request: request_of(&name),
+            answer: Seen::of(status, &headers, body, true),
+            record: Record::Unknown,
+            name,
+        });
+    }
+    recordings
+}
+
+/// Reads the request out of what was given to curl.
+fn request_of(command: &str) -> Request {
+    let (options, body) = command.split_once(" -d ").unwrap_or((command, ""));
+    let header = options
+        .split_once(" -H ")
+        .and_then(|(_, header)| header.split_once(": "));
+    // What curl says of a body when it is told nothing.
+    let form = (!body.is_empty()).then_some(("Content-Type", "application/x-www-form-urlencoded"));
+    let method = match options.strip_prefix("-X ").and_then(|rest| rest.split(' ').next()) {
+        Some(method) => method,
+        None if options.starts_with("-I ") => "HEAD",
+        None => "GET",
+    };
+    let target = options.split(' ').find(|word| word.starts_with('/')).unwrap();
+    let headers = header.or(form).map(|(name, value)| (name.to_owned(), value.to_owned()));
+    Request {
+        method: method.to_owned(),
+        target: target.to_owned(),
+        headers: headers.into_iter().collect(),
+        body: body.as_bytes().to_vec(),
+    }
+}
+
+/// Reads the cases with their events, one a line.
+pub fn cases() -> Vec<Recording> {
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let pairs = |value: &Value| serde_json::from_value::<Vec<(String, String)>>(value.clone()).unwrap();
+    CASES
+        .lines()
+        .map(|line| {
+            let case: Value = serde_json::from_str(line).unwrap();
+            let (request, answer) = (&case["request"], &case["answer"]);
+            let status = answer["status"].as_u64().unwrap().try_into().unwrap();
+            Recording {
+                name: text(&case["name"]),
+                request: Request {
+                    method: text(&request["method"]),
+                    target: text(&request["target"]),
+                    headers: pairs(&request["headers"]),
+                    body: match &request["body"]["base64"] {
+                        Value::String(base64) => from_base64(base64),
+                        _ => text(&request["body"]["text"]).into_bytes(),
+                    },
+                },
+                answer: Seen::of(
+                    status,
+                    &pairs(&answer["headers"]),
+                    text(&answer["body"]).as_bytes(),
+                    false,
+                ),
+                record: match &case["event"] {
+                    Value::Null => Record::None,
+                    event => Record::Event(event.clone()),
+                },
+            }
+        })
+        .collect()
+}
+
+fn from_base64(text: &str) -> Vec<u8> {
+    const DIGITS: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let (mut bits, mut count, mut bytes) = (0_u32, 0, Vec::new());
+    for digit in text.chars().map_while(|digit| DIGITS.find(digit)) {
+        bits = bits << 6 | u32::try_from(digit).unwrap();
+        count += 6;
+        if count >= 8 {
+            count -= 8;
+            bytes.push((bits >> count & 0xff) as u8);
+        }
+    }
+    bytes
+}
