@@ -67,7 +67,14 @@ impl Bench {
                 }
             });
             let store: StoreUrl = format!("http://{address}/stats").parse().expect("a URL");
-            Writer::start(&tables::SCHEMA, store.client(), WriterOptions { spool_bytes: 2 << 30, ..WriterOptions::default() })
+            Writer::start(
+                &tables::SCHEMA,
+                store.client(),
+                WriterOptions {
+                    spool_bytes: 2 << 30,
+                    ..WriterOptions::default()
+                },
+            )
         });
         Self { runtime, writer }
     }
@@ -75,13 +82,18 @@ impl Bench {
     fn run(&self, bencher: Bencher<'_, '_>, request: impl Fn() -> Request<Full<Bytes>>) {
         let _inside = self.runtime.enter();
         let inner = tower::service_fn(rowmill_ingest::not_found);
-        let service = tables::layer(self.writer.clone()).layer(inner).with_peer([203, 0, 113, 7].into());
-        bencher.counter(ItemsCount::new(1_u32)).with_inputs(request).bench_local_values(|request| {
-            // Everything is there, so that the first poll is the last.
-            let answer = answer_of(service.clone().call(request));
-            assert!(answer.status().as_u16() < 400);
-            black_box(answer)
-        });
+        let service = tables::layer(self.writer.clone())
+            .layer(inner)
+            .with_peer([203, 0, 113, 7].into());
+        bencher
+            .counter(ItemsCount::new(1_u32))
+            .with_inputs(request)
+            .bench_local_values(|request| {
+                // Everything is there, so that the first poll is the last.
+                let answer = answer_of(service.clone().call(request));
+                assert!(answer.status().as_u16() < 400);
+                black_box(answer)
+            });
     }
 }
 
@@ -99,7 +111,10 @@ fn request(method: &str, target: &str, body: &'static str) -> Request<Full<Bytes
         .method(method)
         .uri(target)
         .header(header::HOST, "127.0.0.1:8080")
-        .header(header::USER_AGENT, "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0")
+        .header(
+            header::USER_AGENT,
+            "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
+        )
         .header(header::ACCEPT, "*/*")
         .header(header::CONTENT_TYPE, "application/json")
         .header(header::COOKIE, "uid=7530842328009801728")

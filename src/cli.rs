@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Collects events over HTTP into typed tables of ClickHouse.
 #[derive(Debug, Parser)]
@@ -21,6 +21,8 @@ pub(crate) enum Command {
     Serve(ServeOptions),
     /// Run the embedded ClickHouse alone.
     Engine(EngineOptions),
+    /// Check a schema folder as the build does, without a build.
+    Check(CheckOptions),
     /// Show as SQL what the database lacks.
     Plan(DatabaseOptions),
     /// Do what `plan` shows.
@@ -101,6 +103,26 @@ pub(crate) struct EngineOptions {
     /// End with the process that holds the other end of standard input.
     #[arg(long, hide = true)]
     pub(crate) tied: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct CheckOptions {
+    /// Folder of the schema.
+    #[arg(default_value = "schemas")]
+    pub(crate) schemas: PathBuf,
+
+    /// How to show the problems.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+}
+
+/// How problems are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// As the build shows them.
+    Text,
+    /// One JSON object a line, for editors.
+    Json,
 }
 
 #[derive(Debug, Clone, Args)]

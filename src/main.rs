@@ -1,5 +1,6 @@
 //! The command line of the collector.
 
+mod check;
 mod cli;
 mod commands;
 mod pages;
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
         None => serve::serve(cli.serve),
         Some(Command::Serve(options)) => serve::serve(options),
         Some(Command::Engine(options)) => commands::engine(&options),
+        Some(Command::Check(options)) => check::check(&options),
         Some(Command::Plan(options)) => commands::plan(&options),
         Some(Command::Apply(options)) => commands::apply(&options),
         Some(Command::Routes) => commands::routes(),

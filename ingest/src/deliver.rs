@@ -163,14 +163,21 @@ async fn compressed(rows: Bytes) -> Result<CompressedData, clickhouse::error::Er
     }
 }
 
+/// What a table with JSON needs: a block has its objects as texts. Servers before 24.10 do not know the setting, so that other
+/// tables go without it.
+const JSON_SETTINGS: &str = " SETTINGS input_format_binary_read_json_as_string = 1";
+
 /// Returns `INSERT INTO … (…) FORMAT …` with the columns that a row has; the list keeps a table usable that has more.
 fn insert_statement(table: &Table) -> String {
     let columns = table.columns.iter().filter(|column| column.kind.is_inserted());
+    // The word may also be the value of an enum, which does no harm.
+    let has_json = columns.clone().any(|column| column.data_type.contains("JSON"));
     let columns: Vec<_> = columns.map(|column| quoted(column.name)).collect();
     format!(
-        "INSERT INTO {} ({}) FORMAT {}",
+        "INSERT INTO {} ({}){} FORMAT {}",
         quoted(table.name),
         columns.join(", "),
+        if has_json { JSON_SETTINGS } else { "" },
         table.format.name()
     )
 }
@@ -211,7 +218,8 @@ impl Alarm {
                 tracing::error!(table, block = %id, rows, failures, code, cure, %error, "an insert waits for a person");
             }
             Class::Refused => {
-                tracing::error!(table, block = %id, rows, failures, code, cure, %error, "ClickHouse refuses rows, the table waits");
+                let error = error.without_values();
+                tracing::error!(table, block = %id, rows, failures, code, cure, error, "ClickHouse refuses rows, the table waits");
             }
         }
     }
@@ -262,6 +270,21 @@ mod tests {
         assert_eq!(
             insert_statement(&TABLE),
             r"INSERT INTO `odd\`name` (`extra.key`, `at`, `raw`) FORMAT RowBinaryWithDefaults"
+        );
+    }
+
+    #[test]
+    fn objects_are_sent_as_texts() {
+        const TABLE: Table = Table {
+            name: "t",
+            index: 0,
+            columns: &[Column::new("payload", "Nullable(JSON)", "", ColumnKind::Plain)],
+            create: "",
+            format: Format::RowBinary,
+        };
+        assert_eq!(
+            insert_statement(&TABLE),
+            "INSERT INTO `t` (`payload`) SETTINGS input_format_binary_read_json_as_string = 1 FORMAT RowBinary"
         );
     }
 

@@ -1,1 +1,167 @@
-//! (to come)
+//! ClickHouse as the oracle: a value becomes here what `INSERT … FORMAT JSONEachRow` makes of it.
+//!
+//! Each case goes to both: over HTTP into the table `types`, and by an INSERT into `twin`, a table of the same columns. Either
+//! both take it, and then the rows are the same byte for byte, or both refuse it. Where that is meant to be otherwise,
+//! `differences.txt` says so and why; a difference that is not in it fails the test, and so does an entry that is none any more.
+
+mod cases;
+mod defaults;
+mod differences;
+mod random_rows;
+mod rows_read_back;
+
+use std::collections::BTreeMap;
+
+use embedder::tables;
+use rowmill_ingest::not_found;
+use tower::{Layer, service_fn};
+
+use self::differences::{Difference, listed};
+use crate::support::{engine::Database, http, service::Served};
+
+/// Rows as ClickHouse prints them, by their number.
+type Rows = BTreeMap<usize, Vec<String>>;
+
+/// The columns of a row as they are compared. Enums as their numbers: ClickHouse stores a 0 that no name belongs to where the
+/// value of an enum is null or left out of a tuple, and cannot print it then.
+const AS_NUMBERS: &str = "CAST(c_enum8 AS Int8) AS c_enum8, CAST(c_enum16 AS Int16) AS c_enum16, \
+     CAST(c_arr_tuple AS Array(Tuple(id UInt32, kind Int8))) AS c_arr_tuple";
+
+/// The layers of the embedder's tables, and beside its table `types` a table of the same columns.
+struct Both {
+    database: Database,
+    served: Served,
+}
+
+impl Both {
+    fn start(test: &str) -> Self {
+        let database = Database::create(test);
+        let served = Served::start(&database, &tables::SCHEMA, |writer| {
+            tables::layer(writer).layer(service_fn(not_found))
+        });
+        database.query("CREATE TABLE twin AS types ENGINE = Memory");
+        Self { database, served }
+    }
+
+    /// Posts an event.
+    ///
+    /// # Errors
+    /// Why it was refused.
+    fn post(&self, event: &str) -> Result<(), String> {
+        let answer = http::post_json(self.served.address, "/wh/types", event);
+        match answer.status {
+            200 => Ok(()),
+            400 => Err(answer.text().to_owned()),
+            status => panic!("{status} {}: {event}", answer.text()),
+        }
+    }
+
+    fn rows(&self, table: &str) -> Rows {
+        let rows = self
+            .database
+            .query(&format!("SELECT * REPLACE ({AS_NUMBERS}) FROM {table} FORMAT TSV"));
+        let rows = rows.lines().map(|row| {
+            let (n, row) = row.split_once('\t').unwrap();
+            (n.parse().unwrap(), row.split('\t').map(str::to_owned).collect())
+        });
+        rows.collect()
+    }
+}
+
+/// Inserts what of the events ClickHouse takes.
+fn insert_each(database: &Database, into: &str, events: &[&str]) {
+    let sql = format!("INSERT INTO {into} FORMAT JSONEachRow\n{}", events.join("\n"));
+    if database.try_query(&sql).is_err() && events.len() > 1 {
+        // An INSERT is all or nothing: half of it is tried, until the bad one stands alone.
+        let (front, back) = events.split_at(events.len() / 2);
+        insert_each(database, into, front);
+        insert_each(database, into, back);
+    }
+}
+
+#[test]
+fn values_become_what_clickhouse_makes_of_them() {
+    let both = Both::start("differential");
+    let mut cases = cases::all();
+    let differences = listed();
+    for fields in differences.keys() {
+        assert!(cases.contains(fields), "a difference of no case: {fields}");
+    }
+    // An event that says nothing shows what the defaults are.
+    let nothing = cases.len();
+    cases.push("\"nothing\":0".to_owned());
+
+    let events: Vec<String> = (0..)
+        .zip(&cases)
+        .map(|(n, fields): (usize, _)| format!("{{\"n\":{n},{fields}}}"))
+        .collect();
+    let (taken, refused): (Vec<_>, Vec<_>) = events
+        .iter()
+        .map(String::as_str)
+        .partition(|event| both.post(event).is_ok());
+    both.served.drain();
+    insert_each(&both.database, "twin", &taken);
+    // One by one: nearly all of them are refused.
+    for event in &refused {
+        insert_each(&both.database, "twin", &[event]);
+    }
+
+    let (ours, theirs) = (both.rows("types"), both.rows("twin"));
+    assert_eq!(ours.len(), taken.len(), "each event that was taken is a row");
+    assert!(cases.len() > 2_000, "{} cases", cases.len());
+    let mut wrong = Vec::new();
+    for (n, fields) in cases.iter().enumerate() {
+        let stored = |row| changed(row, &ours[&nothing]);
+        let difference = match (ours.get(&n), theirs.get(&n)) {
+            (None, None) => None,
+            (None, Some(_)) => Some(Difference::Stricter),
+            (Some(row), None) => Some(Difference::Kinder(stored(row))),
+            (Some(row), Some(their)) => (row != their).then(|| Difference::Other(stored(row))),
+        };
+        let meant = differences.get(fields);
+        if difference.as_ref() != meant {
+            let their = theirs.get(&n).map(stored);
+            wrong.push(format!(
+                "{fields:.200}: meant {meant:?}, is {difference:?}, ClickHouse has {their:?}"
+            ));
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "{} of {} cases:\n{}",
+        wrong.len(),
+        cases.len(),
+        wrong.join("\n")
+    );
+}
+
+#[test]
+fn rows_of_all_columns_are_the_same() {
+    const ROWS: usize = 2_000;
+    let both = Both::start("random_rows");
+    let events: Vec<String> = random_rows::events().take(ROWS).collect();
+    let events: Vec<&str> = events.iter().map(String::as_str).collect();
+    for event in &events {
+        both.post(event).unwrap_or_else(|refusal| panic!("{refusal}: {event}"));
+    }
+    both.served.drain();
+    insert_each(&both.database, "twin", &events);
+    let (ours, theirs) = (both.rows("types"), both.rows("twin"));
+    assert_eq!((ours.len(), theirs.len()), (ROWS, ROWS));
+    for (n, row) in &ours {
+        for ((column, our), their) in cases::columns().zip(row).zip(&theirs[n]) {
+            assert_eq!(our, their, "column {column} of {}", events[*n]);
+        }
+    }
+}
+
+/// Returns the values of a row that are not those of an event that says nothing.
+fn changed(row: &Vec<String>, nothing: &Vec<String>) -> String {
+    let values = row.iter().zip(nothing).filter(|(value, default)| value != default);
+    let values: Vec<&str> = values.map(|(value, _)| value.as_str()).collect();
+    if values.is_empty() {
+        "default".to_owned()
+    } else {
+        values.join(" ")
+    }
+}

@@ -11,11 +11,13 @@
 mod support;
 
 mod bad_input;
+mod check;
 mod delivery;
 mod differential;
 mod embedding;
 mod flatten;
 mod golden;
+mod more_types;
 mod schema_sync;
 mod seed;
 mod standard_tables;

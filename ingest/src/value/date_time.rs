@@ -79,13 +79,20 @@ impl<const P: u8, Z: Zone> DateTime64<P, Z> {
         self.ticks
     }
 
-    fn from_parts(seconds: i64, nanos: u32) -> Result<Self, Problem> {
-        let below_second = i64::from(nanos) * Self::PER_SECOND / 1_000_000_000;
+    fn from_moment(moment: Moment) -> Result<Self, Problem> {
+        let seconds = moment.utc::<Z>()?;
+        // A local time is printed as it came, though UTC may have another year then.
+        let printed = if moment.offset.is_none() {
+            moment.seconds
+        } else {
+            seconds
+        };
+        let below_second = i64::from(moment.nanos) * Self::PER_SECOND / 1_000_000_000;
         let ticks = seconds
             .checked_mul(Self::PER_SECOND)
             .and_then(|ticks| ticks.checked_add(below_second));
         match ticks {
-            Some(ticks) if PRINTABLE.contains(&seconds) => Ok(Self::from_ticks(ticks)),
+            Some(ticks) if PRINTABLE.contains(&printed) => Ok(Self::from_ticks(ticks)),
             _ => Err(Problem::OutOfRange),
         }
     }
@@ -140,8 +147,7 @@ impl<'a, const P: u8, Z: Zone> Decode<'a> for DateTime64<P, Z> {
 
     #[inline]
     fn from_text(text: Cow<'a, str>) -> Result<Self, Problem> {
-        let moment = date_text::parse(&text)?;
-        Self::from_parts(moment.utc::<Z>()?, moment.nanos)
+        Self::from_moment(date_text::parse(&text)?)
     }
 }
 
@@ -385,6 +391,18 @@ mod tests {
         assert_eq!(berlin("2024-02-29 12:13:14Z"), Ok(THEN));
         assert_eq!(berlin("1709208794"), Ok(THEN));
         assert_eq!(berlin("1970-01-01 00:59:59"), Err(Problem::OutOfRange));
+    }
+
+    #[test]
+    fn the_last_second_of_the_calendar_is_a_local_time_of_any_zone() {
+        crate::zone! {
+            struct NewYork = "America/New_York";
+        }
+        let new_york = |event| text::<DateTime64<0, NewYork>>(event).map(DateTime64::ticks);
+        assert_eq!(new_york("9999-12-31 23:59:59"), Ok(253_402_300_799 + 5 * 3600));
+        assert_eq!(new_york("9999-12-31 24:00:00"), Err(Problem::OutOfRange));
+        assert_eq!(new_york("9999-12-31 23:59:59-05:00"), Err(Problem::OutOfRange));
+        assert_eq!(millis("9999-12-31 24:00:00"), Err(Problem::OutOfRange));
     }
 
     #[test]

@@ -16,10 +16,14 @@
 //! | `Date`, `Date32` | [`Date`], [`Date32`] | date |
 //! | `DateTime`, `DateTime64(P)` | [`DateTime`], [`DateTime64`] | date_time |
 //! | `Time`, `Time64(P)` | [`Time`], [`Time64`] | time |
+//! | `IntervalSecond` … `IntervalYear` | `i64` | int |
 //! | `UUID`, `IPv4`, `IPv6` | [`Uuid`], [`Ipv4`], [`Ipv6`] | uuid, ip |
 //! | `Enum8`, `Enum16` | an enum declared by [`enumeration!`] | enumeration |
 //! | `Nullable(T)`, `Array(T)`, `Map(K, V)` | [`Option`], [`Vec`], [`Map`] | nullable, array, map |
 //! | `Tuple(T, …)` | a tuple, or a struct declared by [`named_tuple!`] | tuple, named_tuple |
+//! | `Point`, `Ring`, `LineString`, `Polygon`, … | [`Point`], [`Ring`], [`LineString`], [`Polygon`], … | geometry |
+//! | `SimpleAggregateFunction(F, T)` | that of `T` | |
+//! | `JSON`, `JSON(…)` | [`JsonText`], its typed paths declared by [`json_paths!`] | json_text, json_path |
 //!
 //! # What becomes of a value
 //!
@@ -48,8 +52,11 @@ mod decimal;
 mod enumeration;
 mod extra;
 mod float;
+mod geometry;
 mod int;
 mod ip;
+mod json_path;
+mod json_text;
 mod map;
 mod named_tuple;
 mod nullable;
@@ -75,15 +82,17 @@ pub use self::{
     decimal::{Decimal32, Decimal64, Decimal128, Decimal256},
     extra::js_string,
     float::BFloat16,
+    geometry::{LineString, MultiLineString, MultiPolygon, Point, Polygon, Ring},
     int::{Int256, UInt256},
     ip::{Ipv4, Ipv6},
+    json_text::{JsonPath, JsonPaths, JsonText, Untyped},
     map::Map,
     text::FixedString,
     time::{Time, Time64},
     uuid::Uuid,
     zone::{Utc, Zone},
 };
-pub use crate::{enumeration, named_tuple, zone};
+pub use crate::{enumeration, json_paths, named_tuple, zone};
 use crate::{json::Reader, refusal::Problem};
 
 /// A type that a value of an event becomes.

@@ -2,9 +2,14 @@
 
 use std::{fmt::Debug, hash::Hash};
 
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::{
+    SignedDuration, civil,
+    tz::{AmbiguousOffset, TimeZone},
+};
 
 use crate::refusal::Problem;
+
+const EPOCH: civil::DateTime = civil::DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
 
 /// The time zone of a column, as a type. [`zone!`](crate::zone) declares them.
 pub trait Zone: Debug + Clone + Copy + Default + PartialEq + Eq + PartialOrd + Ord + Hash + 'static {
@@ -22,13 +27,14 @@ pub trait Zone: Debug + Clone + Copy + Default + PartialEq + Eq + PartialOrd + O
         if zone.is_unknown() {
             return Err(Problem::UnknownZone);
         }
-        let as_if_utc = Timestamp::from_second(local_seconds).map_err(|_| Problem::OutOfRange)?;
-        let local = TimeZone::UTC.to_datetime(as_if_utc);
-        let moment = zone
-            .to_ambiguous_timestamp(local)
-            .earlier()
-            .map_err(|_| Problem::OutOfRange)?;
-        Ok(moment.as_second())
+        let local = EPOCH.checked_add(SignedDuration::from_secs(local_seconds));
+        let local = local.map_err(|_| Problem::OutOfRange)?;
+        // The offset only: jiff's own moments end a day before the last local times do, which people write for "forever".
+        let offset = match zone.to_ambiguous_timestamp(local).offset() {
+            AmbiguousOffset::Unambiguous { offset } => offset,
+            AmbiguousOffset::Gap { before, after } | AmbiguousOffset::Fold { before, after } => before.max(after),
+        };
+        Ok(local_seconds - i64::from(offset.seconds()))
     }
 }
 
@@ -86,6 +92,8 @@ macro_rules! zone {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use jiff::Timestamp;
+
     use super::*;
 
     crate::zone! {
@@ -108,6 +116,13 @@ mod tests {
         assert_eq!(utc("2024-10-27T02:30:00"), "2024-10-27T00:30:00Z");
         assert_eq!(utc("2024-10-27T03:00:00"), "2024-10-27T02:00:00Z");
         assert_eq!(utc("1900-01-01T00:00:00"), "1899-12-31T23:00:00Z");
+    }
+
+    #[test]
+    fn local_times_reach_to_the_last_second_of_the_calendar() {
+        const LAST: i64 = 253_402_300_799;
+        assert_eq!(Berlin::to_utc(LAST), Ok(LAST - 3600));
+        assert_eq!(Berlin::to_utc(LAST + 1), Err(Problem::OutOfRange));
     }
 
     #[test]

@@ -1,0 +1,345 @@
+//! `JSON` ([ClickHouse](https://clickhouse.com/docs/sql-reference/data-types/newjson)): objects, kept as they are in the event.
+//!
+//! A block has the text of the object, which ClickHouse is told to read as such (`input_format_binary_read_json_as_string`, a
+//! setting of each insert). So ClickHouse makes of it what it makes of the same object in JSONEachRow. It refuses a whole block
+//! for one object that it cannot take, and all that it refuses is therefore refused here, when the event comes:
+//!
+//! - anything that is not an object; `null` is one without keys;
+//! - a path that comes twice, whether as `{"a": {"b": 1}}` or as `{"a.b": 1}`. ClickHouse lets some of them pass, as in
+//!   `{"a": 1, "a": {"b": 2}}`, depending on its settings; here it is all of them;
+//! - integers that 64 bits cannot hold, and numbers that only infinity is near;
+//! - where the column gives a path a type, values that are not of it ([`JsonPath`]).
+//!
+//! Half of a surrogate pair becomes U+FFFD, as in all texts.
+
+use std::{borrow::Cow, marker::PhantomData, ops::Range};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Decode, Encode};
+use crate::{
+    json::{Kind, Reader},
+    refusal::Problem,
+};
+
+/// How long all paths of one object together may be. They repeat the keys above them, and so grow faster than the text: one long
+/// key before thousands of short ones would fill the memory, of this process and of ClickHouse's.
+const MAX_PATH_BYTES: usize = 1 << 22;
+
+/// ClickHouse's `JSON`, an object as text. `P` knows the paths that have a type.
+///
+/// Rows are read back with the setting `output_format_binary_write_json_as_string`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent, bound = "")]
+pub struct JsonText<'a, P: JsonPaths = Untyped> {
+    text: Cow<'a, str>,
+    #[serde(skip)]
+    paths: PhantomData<P>,
+}
+
+/// The paths of a `JSON` column that have a type, as a type. [`json_paths!`](crate::json_paths) declares them.
+pub trait JsonPaths: 'static {
+    /// Reads the value that `json` stands before, if there is a type for `path`.
+    fn check(path: &str, json: &mut Reader<'_>) -> Option<Result<(), Problem>>;
+}
+
+/// A type that a path of `JSON` may have.
+pub trait JsonPath {
+    /// Reads a value and makes sure that ClickHouse takes it for the type, and for nothing else than was sent.
+    ///
+    /// # Errors
+    /// Why it does not.
+    fn check(json: &mut Reader<'_>) -> Result<(), Problem>;
+}
+
+/// No path has a type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Untyped;
+
+impl JsonPaths for Untyped {
+    fn check(_: &str, _: &mut Reader<'_>) -> Option<Result<(), Problem>> {
+        None
+    }
+}
+
+impl<P: JsonPaths> JsonText<'_, P> {
+    /// Returns the object's text.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+impl<P: JsonPaths> Default for JsonText<'_, P> {
+    fn default() -> Self {
+        Self {
+            text: Cow::Borrowed("{}"),
+            paths: PhantomData,
+        }
+    }
+}
+
+impl<'a, P: JsonPaths> Decode<'a> for JsonText<'a, P> {
+    fn from_json(json: &mut Reader<'a>) -> Result<Self, Problem> {
+        match json.peek()? {
+            Kind::Object => {}
+            Kind::Null => return json.null().map(|()| Self::default()).map_err(Problem::from),
+            _ => return Err(Problem::WrongKind),
+        }
+        object::<P>(&mut json.clone())?;
+        Ok(Self {
+            text: without_halves(Cow::Borrowed(json.raw_value()?)),
+            paths: PhantomData,
+        })
+    }
+
+    fn from_text(text: Cow<'a, str>) -> Result<Self, Problem> {
+        let mut json = Reader::new(&text);
+        object::<P>(&mut json)
+            .and_then(|()| Ok(json.end()?))
+            .map_err(|problem| match problem {
+                // The event itself is sound JSON, or none at all; this is about one of its texts.
+                Problem::Syntax(_) => Problem::Malformed,
+                problem => problem,
+            })?;
+        Ok(Self {
+            text: without_halves(text),
+            paths: PhantomData,
+        })
+    }
+}
+
+impl<P: JsonPaths> Encode for JsonText<'_, P> {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.text.put(out);
+    }
+}
+
+/// Declares the paths of a `JSON` column that have a type.
+///
+/// ```
+/// use rowmill_ingest::{json::Reader, refusal::Problem, value::{Decode, JsonText, json_paths}};
+///
+/// json_paths! {
+///     /// What is known of a payload.
+///     pub struct PayloadPaths { "user.id" : u64 }
+/// }
+///
+/// let sound = r#"{"user": {"id": 7, "name": "Bob"}}"#;
+/// let payload = JsonText::<PayloadPaths>::from_json(&mut Reader::new(sound))?;
+/// assert_eq!(payload.as_str(), sound);
+/// let wrong = JsonText::<PayloadPaths>::from_json(&mut Reader::new(r#"{"user": {"id": "Bob"}}"#));
+/// assert_eq!(wrong, Err(Problem::Malformed));
+/// # Ok::<(), Problem>(())
+/// ```
+#[macro_export]
+macro_rules! json_paths {
+    ($(#[$attribute:meta])* $visibility:vis struct $name:ident { $($path:literal: $type:ty),+ $(,)? }) => {
+        $(#[$attribute])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+        $visibility struct $name;
+
+        impl $crate::value::JsonPaths for $name {
+            fn check(
+                path: &str,
+                json: &mut $crate::json::Reader<'_>,
+            ) -> ::std::option::Option<::std::result::Result<(), $crate::refusal::Problem>> {
+                match path {
+                    $($path => ::std::option::Option::Some(<$type as $crate::value::JsonPath>::check(json)),)+
+                    _ => ::std::option::Option::None,
+                }
+            }
+        }
+    };
+}
+
+/// Passes an object that is a value of its own: of the column, or in an array.
+fn object<P: JsonPaths>(json: &mut Reader<'_>) -> Result<(), Problem> {
+    let mut paths = Paths::default();
+    paths.branch::<P>(json, true)?;
+    paths.each_comes_once()
+}
+
+fn value(json: &mut Reader<'_>) -> Result<(), Problem> {
+    match json.peek()? {
+        Kind::Null | Kind::Bool | Kind::String => Ok(json.skip()?),
+        Kind::Number => number(json.number()?),
+        Kind::Array => {
+            json.begin_array()?;
+            while json.next_element()? {
+                value(json)?;
+            }
+            Ok(())
+        }
+        // Types are for paths from the column's own object only.
+        Kind::Object => object::<Untyped>(json),
+    }
+}
+
+fn number(number: &str) -> Result<(), Problem> {
+    let is_held = if number.contains(['.', 'e', 'E']) {
+        number.parse().is_ok_and(f64::is_finite)
+    } else {
+        number.parse::<i64>().is_ok() || number.parse::<u64>().is_ok()
+    };
+    if is_held { Ok(()) } else { Err(Problem::OutOfRange) }
+}
+
+/// The paths of one object.
+#[derive(Debug, Default)]
+struct Paths {
+    /// The path to where the reader stands.
+    here: String,
+    /// All paths, one after the other.
+    all: String,
+    spans: Vec<Range<usize>>,
+}
+
+impl Paths {
+    fn branch<P: JsonPaths>(&mut self, json: &mut Reader<'_>, is_top: bool) -> Result<(), Problem> {
+        let above = self.here.len();
+        json.begin_object()?;
+        while let Some(key) = json.next_key()? {
+            if !is_top {
+                self.here.push('.');
+            }
+            self.here.push_str(&key);
+            self.keep_here()?;
+            if let Some(result) = P::check(&self.here, &mut json.clone()) {
+                result?;
+            }
+            if json.peek()? == Kind::Object {
+                self.branch::<P>(json, false)?;
+            } else {
+                value(json)?;
+            }
+            self.here.truncate(above);
+        }
+        Ok(())
+    }
+
+    fn keep_here(&mut self) -> Result<(), Problem> {
+        let start = self.all.len();
+        self.all.push_str(&self.here);
+        self.spans.push(start..self.all.len());
+        if self.all.len() > MAX_PATH_BYTES {
+            return Err(Problem::TooLong);
+        }
+        Ok(())
+    }
+
+    fn each_comes_once(mut self) -> Result<(), Problem> {
+        let path = |span: &Range<usize>| self.all.get(span.clone()).unwrap_or_default();
+        self.spans.sort_unstable_by(|a, b| path(a).cmp(path(b)));
+        if self.spans.windows(2).any(|pair| path(&pair[0]) == path(&pair[1])) {
+            return Err(Problem::Malformed);
+        }
+        Ok(())
+    }
+}
+
+/// Replaces each half of a surrogate pair by U+FFFD.
+fn without_halves(text: Cow<'_, str>) -> Cow<'_, str> {
+    let Some(mut half) = half(&text) else {
+        return text;
+    };
+    let mut mended = String::with_capacity(text.len());
+    let mut rest = &*text;
+    loop {
+        mended.push_str(&rest[..half]);
+        mended.push_str("\\ufffd");
+        rest = &rest[half + ESCAPE_BYTES..];
+        match self::half(rest) {
+            Some(next) => half = next,
+            None => break,
+        }
+    }
+    mended.push_str(rest);
+    Cow::Owned(mended)
+}
+
+/// The length of `\uXXXX`.
+const ESCAPE_BYTES: usize = 6;
+
+/// Returns where the first half without its other one stands in sound JSON, which has backslashes in strings only.
+fn half(text: &str) -> Option<usize> {
+    let unit = |at: usize| {
+        let digits = text.get(at..at + ESCAPE_BYTES)?.strip_prefix("\\u")?;
+        u16::from_str_radix(digits, 16).ok()
+    };
+    let mut at = 0;
+    while let Some(found) = memchr::memchr(b'\\', text.as_bytes().get(at..)?) {
+        at += found;
+        at += match unit(at) {
+            None => 2,
+            Some(0xD800..=0xDBFF) if matches!(unit(at + ESCAPE_BYTES), Some(0xDC00..=0xDFFF)) => 2 * ESCAPE_BYTES,
+            Some(0xD800..=0xDFFF) => return Some(at),
+            Some(_) => ESCAPE_BYTES,
+        };
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::{super::testing::*, *};
+
+    type Any<'a> = JsonText<'a>;
+
+    #[test]
+    fn an_object_is_kept_as_it_is() {
+        for event in [
+            "{}",
+            r#"{"a" : {"b": [1, {"c": null}, "x"]}, "a2": -1.5e300}"#,
+            r#"{"a":18446744073709551615,"b":-9223372036854775808,"c":-0}"#,
+            r#"{"a":{"b":1},"a.c":2,"":{"":3}}"#,
+            r#"{"k":"\ud83d\ude00\\ud83d"}"#,
+        ] {
+            assert_eq!(json::<Any<'_>>(event).unwrap().as_str(), event);
+            assert_eq!(text::<Any<'_>>(event).unwrap().as_str(), event);
+            assert!(matches!(json::<Any<'_>>(event).unwrap().text, Cow::Borrowed(_)));
+        }
+        assert_eq!(json::<Any<'_>>("null").unwrap().as_str(), "{}");
+        assert_eq!(bytes(&json::<Any<'_>>("{ }").unwrap()), [3, b'{', b' ', b'}']);
+    }
+
+    #[test]
+    fn nothing_goes_out_that_clickhouse_refuses() {
+        for event in ["[]", "5", "true", r#""{}""#] {
+            assert_eq!(json::<Any<'_>>(event), Err(Problem::WrongKind), "{event}");
+        }
+        for event in [
+            r#"{"a":1,"a":2}"#,
+            r#"{"a":{"b":1},"a.b":2}"#,
+            r#"{"a":{},"\u0061":1}"#,
+            r#"{"a":[[{"x":1,"x":2}]]}"#,
+        ] {
+            assert_eq!(json::<Any<'_>>(event), Err(Problem::Malformed), "{event}");
+        }
+        for event in [
+            r#"{"a":18446744073709551616}"#,
+            r#"{"a":[-9223372036854775809]}"#,
+            r#"{"a":1e400}"#,
+        ] {
+            assert_eq!(json::<Any<'_>>(event), Err(Problem::OutOfRange), "{event}");
+        }
+        for broken in ["", "x", "{", "{} {}", r#"{"a":01}"#] {
+            assert_eq!(text::<Any<'_>>(broken), Err(Problem::Malformed), "{broken}");
+        }
+    }
+
+    #[test]
+    fn halves_of_pairs_are_replaced() {
+        let event = r#"{"\udc00":"\ud83d\ud83d\ude00\ud83d"}"#;
+        let expected = r#"{"\ufffd":"\ufffd\ud83d\ude00\ufffd"}"#;
+        assert_eq!(json::<Any<'_>>(event).unwrap().as_str(), expected);
+    }
+
+    #[test]
+    fn paths_cannot_fill_the_memory() {
+        let keys: Vec<String> = (0..100).map(|n| format!(r#""{n}":0"#)).collect();
+        let event = format!(r#"{{"{}":{{{}}}}}"#, "k".repeat(100_000), keys.join(","));
+        assert_eq!(json::<Any<'_>>(&event), Err(Problem::TooLong));
+    }
+}

@@ -1,0 +1,58 @@
+//! `rowmill check`: the build's reports without a build.
+
+use std::error::Error;
+
+use rowmill_codegen::{Place, Problem, Problems, generate};
+use serde_json::json;
+
+use crate::cli::{CheckOptions, Format};
+
+/// Prints what is wrong with a schema folder; errors make the command fail, warnings do not.
+pub(crate) fn check(options: &CheckOptions) -> Result<(), Box<dyn Error>> {
+    let generated = generate(&options.schemas);
+    let Problems { errors, warnings } = &generated.problems;
+    let all = errors
+        .iter()
+        .map(|error| ("error", error))
+        .chain(warnings.iter().map(|warning| ("warning", warning)));
+    for (severity, problem) in all {
+        match options.format {
+            Format::Text => println!("{}\n", problem.text),
+            Format::Json => println!("{}", as_json(severity, problem)),
+        }
+    }
+    match errors.len() {
+        0 => {
+            if options.format == Format::Text {
+                println!(
+                    "{}: {} tables, no errors",
+                    options.schemas.display(),
+                    generated.statements.len()
+                );
+            }
+            Ok(())
+        }
+        1 => Err("the schema has an error".into()),
+        errors => Err(format!("the schema has {errors} errors").into()),
+    }
+}
+
+/// Lines and columns are counted from 1, columns in characters; `endColumn` is the one behind the last character.
+fn as_json(severity: &str, problem: &Problem) -> serde_json::Value {
+    let Problem {
+        code,
+        message,
+        place,
+        help,
+        ..
+    } = problem;
+    let mut value = json!({ "severity": severity, "code": code, "message": message, "help": help });
+    if let Some(Place { file, start, end }) = place {
+        value["file"] = json!(file);
+        value["line"] = json!(start.0);
+        value["column"] = json!(start.1);
+        value["endLine"] = json!(end.0);
+        value["endColumn"] = json!(end.1);
+    }
+    value
+}

@@ -1,0 +1,72 @@
+//! `rowmill check`: the same reports as the build's, for people and for editors.
+
+use std::{fs, path::PathBuf};
+
+use serde_json::{Value, json};
+
+use crate::support::collector;
+
+fn folder(name: &str, text: &str) -> PathBuf {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("mail.yml"), text).unwrap();
+    folder
+}
+
+const BROKEN: &str = "clickhouse:
+  destinations: { wh/mail: mails }
+  mail:
+    \"имя\": Strng
+    _options: { engine: Log }
+";
+
+#[test]
+fn a_good_schema_passes() {
+    let output = collector::run(&["check", concat!(env!("CARGO_MANIFEST_DIR"), "/schemas")]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        output.status.success() && text.ends_with("schemas: 5 tables, no errors\n"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_broken_schema_shows_all_its_problems_and_fails() {
+    let folder = folder("check-text", BROKEN);
+    let output = collector::run(&["check", folder.to_str().unwrap()]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    for part in [
+        "error[unknown-type]: ClickHouse has no type `Strng`",
+        "mail.yml:4:12",
+        "help: did you mean `String`?",
+        "error[unknown-table]",
+        "help: did you mean `mail`?",
+    ] {
+        assert!(text.contains(part), "{part:?} is not in {text}");
+    }
+    assert_eq!(
+        String::from_utf8(output.stderr).unwrap(),
+        "error: the schema has 2 errors\n"
+    );
+}
+
+#[test]
+fn an_editor_gets_places_as_numbers() {
+    let folder = folder("check-json", BROKEN);
+    let output = collector::run(&["check", "--format", "json", folder.to_str().unwrap()]);
+    let problems: Vec<Value> = output
+        .stdout
+        .split(|byte| *byte == b'\n')
+        .filter_map(|line| serde_json::from_slice(line).ok())
+        .collect();
+    assert_eq!(problems.len(), 2);
+    assert_eq!(
+        problems[1],
+        json!({
+            "severity": "error", "code": "unknown-type", "message": "ClickHouse has no type `Strng`",
+            "help": ["did you mean `String`?"], "file": folder.join("mail.yml"),
+            "line": 4, "column": 12, "endLine": 4, "endColumn": 17,
+        })
+    );
+}
