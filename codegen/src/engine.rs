@@ -105,27 +105,18 @@ impl Engine {
 
 /// Reads the clauses behind an engine.
 fn clauses(text: &str) -> Result<Clauses, String> {
-    let mut starts: Vec<(usize, &str)> = Vec::new();
-    let mut depth = 0_usize;
-    let mut quote = None;
-    for (at, c) in text.char_indices() {
-        match (quote, c) {
-            (Some(open), c) if c == open => quote = None,
-            (Some(_), _) => {}
-            (None, '\'' | '`' | '"') => quote = Some(c),
-            (None, '(' | '[') => depth += 1,
-            (None, ')' | ']') => depth = depth.saturating_sub(1),
-            (None, _) if depth == 0 && (at == 0 || text[..at].ends_with(char::is_whitespace)) => {
-                let found = CLAUSES.iter().find(|clause| {
-                    text.get(at..at + clause.len())
-                        .is_some_and(|word| word.eq_ignore_ascii_case(clause))
-                        && text[at + clause.len()..].starts_with(|c: char| c.is_whitespace() || c == '(')
-                });
-                starts.extend(found.map(|clause| (at, *clause)));
-            }
-            _ => {}
-        }
-    }
+    let begins_at = |at: usize| {
+        let is_word_start = at == 0 || text[..at].ends_with(char::is_whitespace);
+        CLAUSES.iter().copied().filter(|_| is_word_start).find(|clause| {
+            text.get(at..at + clause.len())
+                .is_some_and(|word| word.eq_ignore_ascii_case(clause))
+                && text[at + clause.len()..].starts_with(|c: char| c.is_whitespace() || c == '(')
+        })
+    };
+    let starts: Vec<(usize, &str)> = outside_quotes(text)
+        .filter(|(_, _, depth)| *depth == 0)
+        .filter_map(|(at, _, _)| Some((at, begins_at(at)?)))
+        .collect();
     let first = starts.first().map_or(text.len(), |(at, _)| *at);
     if first > 0 {
         return Err(format!("`{}` is no clause of an engine", text[..first].trim()));
@@ -153,46 +144,52 @@ fn clauses(text: &str) -> Result<Clauses, String> {
     Ok(clauses)
 }
 
-/// Returns where the parenthesis closes that was opened before `text`.
-fn closing(text: &str) -> Option<usize> {
-    let mut depth = 0_usize;
-    let mut quote = None;
-    for (at, c) in text.char_indices() {
+/// Returns the characters that stand outside of quotes, each with its byte and the number of brackets that are open around it;
+/// a bracket that closes what was never opened has -1.
+fn outside_quotes(text: &str) -> impl Iterator<Item = (usize, char, isize)> {
+    let (mut depth, mut quote) = (0, None);
+    text.char_indices().filter_map(move |(at, c)| {
         match (quote, c) {
-            (Some(open), c) if c == open => quote = None,
-            (Some(_), _) => {}
-            (None, '\'' | '`' | '"') => quote = Some(c),
-            (None, '(') => depth += 1,
-            (None, ')') if depth == 0 => return Some(at),
-            (None, ')') => depth -= 1,
+            (Some(open), c) => {
+                if open == c {
+                    quote = None;
+                }
+                return None;
+            }
+            (None, '\'' | '`' | '"') => {
+                quote = Some(c);
+                return None;
+            }
+            (None, '(' | '[') => {
+                depth += 1;
+                return Some((at, c, depth - 1));
+            }
+            (None, ')' | ']') => depth -= 1,
             _ => {}
         }
-    }
-    None
+        Some((at, c, depth))
+    })
 }
 
-/// Splits at the commas that stand outside of parentheses and quotes.
-pub(crate) fn split_arguments(text: &str) -> Vec<&str> {
-    let mut parts = Vec::new();
-    let (mut depth, mut quote, mut start) = (0_usize, None, 0);
-    for (at, c) in text.char_indices() {
-        match (quote, c) {
-            (Some(open), c) if c == open => quote = None,
-            (Some(_), _) => {}
-            (None, '\'' | '`' | '"') => quote = Some(c),
-            (None, '(' | '[') => depth += 1,
-            (None, ')' | ']') => depth = depth.saturating_sub(1),
-            (None, ',') if depth == 0 => {
-                parts.push(text[start..at].trim());
-                start = at + 1;
-            }
-            _ => {}
-        }
+/// Returns where the parenthesis closes that was opened before `text`.
+fn closing(text: &str) -> Option<usize> {
+    outside_quotes(text)
+        .find(|(_, c, depth)| *c == ')' && *depth < 0)
+        .map(|(at, _, _)| at)
+}
+
+/// Splits at the commas that stand outside of brackets and quotes.
+fn split_arguments(text: &str) -> Vec<&str> {
+    let commas: Vec<usize> = outside_quotes(text)
+        .filter(|(_, c, depth)| *c == ',' && *depth == 0)
+        .map(|(at, _, _)| at)
+        .collect();
+    if commas.is_empty() && text.trim().is_empty() {
+        return Vec::new();
     }
-    if !text[start..].trim().is_empty() || !parts.is_empty() {
-        parts.push(text[start..].trim());
-    }
-    parts
+    let starts = std::iter::once(0).chain(commas.iter().map(|comma| comma + 1));
+    let ends = commas.iter().copied().chain([text.len()]);
+    starts.zip(ends).map(|(start, end)| text[start..end].trim()).collect()
 }
 
 #[cfg(test)]
