@@ -3,7 +3,7 @@
 //! A rule is a function; [`check`] calls them all, so that one run shows all problems.
 
 use crate::{
-    declare::{Declared, Destination},
+    declare::{Declared, Destination, ElementKind},
     diagnostic::{Diagnostic, Report},
     inherit::{Whole, WholeColumn},
     model::{self, Model, Route, Table},
@@ -33,6 +33,8 @@ pub(crate) fn check(declared: &Declared, tables: Vec<Whole>, report: &mut Report
             no_columns(table, report);
             missing_engine(table, report);
             missing_order_by(table, report);
+            engine_misfit(table, report);
+            projection_mode(table, report);
         }
     }
     duplicate_table(&tables, report);
@@ -272,6 +274,48 @@ fn missing_order_by(table: &Whole, report: &mut Report) {
         let diagnostic = Diagnostic::error("missing-order-by", format!("`{}` needs a sorting key", engine.name))
             .label(span.clone(), format!("of `{}`", table.name.text))
             .help("add `order_by: […]` to `_options`; `order_by: tuple()` is none");
+        report.push(diagnostic);
+    }
+}
+
+/// Only the MergeTree family has indexes and projections.
+fn engine_misfit(table: &Whole, report: &mut Report) {
+    let Some((engine, span)) = table.engine.as_ref().filter(|(engine, _)| !engine.is_merge_tree()) else {
+        return;
+    };
+    for element in &table.elements {
+        let message = format!("`{}` has no {}", engine.name, element.kind.plural());
+        let diagnostic = Diagnostic::error("engine-misfit", message)
+            .label(element.name.span.clone(), "")
+            .label(span.clone(), format!("the engine of `{}`", table.name.text))
+            .help("remove it, or take an engine of the MergeTree family");
+        report.push(diagnostic);
+    }
+}
+
+/// Where a merge makes one row of several, ClickHouse wants to be told what becomes of the projections.
+fn projection_mode(table: &Whole, report: &mut Report) {
+    const SETTING: &str = "deduplicate_merge_projection_mode";
+    let Some((engine, span)) = table.engine.as_ref().filter(|(engine, _)| engine.merges_rows()) else {
+        return;
+    };
+    let is_said = table
+        .clauses
+        .settings
+        .iter()
+        .any(|(name, value)| name == SETTING && value.trim_matches('\'') != "throw");
+    let projections = table
+        .elements
+        .iter()
+        .filter(|element| element.kind == ElementKind::Projection);
+    for projection in projections.filter(|_| !is_said) {
+        let message = format!("`{}` needs to know what becomes of its projections", engine.name);
+        let diagnostic = Diagnostic::error("projection-mode", message)
+            .label(projection.name.span.clone(), "")
+            .label(span.clone(), format!("the engine of `{}`", table.name.text))
+            .help(format!(
+                "add `settings: {{ {SETTING}: rebuild }}` to `_options`; `drop` is cheaper"
+            ));
         report.push(diagnostic);
     }
 }

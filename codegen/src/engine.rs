@@ -60,6 +60,12 @@ impl Engine {
         self.name.ends_with("MergeTree")
     }
 
+    /// Returns whether a merge of parts may make one row of several.
+    pub(crate) fn merges_rows(&self) -> bool {
+        let name = self.name.trim_start_matches("Replicated").trim_start_matches("Shared");
+        self.is_merge_tree() && name != "MergeTree"
+    }
+
     /// Returns whether the engine itself remembers the blocks it has seen, across replicas.
     pub(crate) fn is_replicated(&self) -> bool {
         self.name.starts_with("Replicated") || self.name.starts_with("Shared")

@@ -23,6 +23,9 @@ pub(crate) struct Whole {
     pub(crate) columns: Vec<WholeColumn>,
     pub(crate) engine: Option<(Engine, Span)>,
     pub(crate) clauses: declare::Clauses,
+    /// Indexes and projections; none that takes another one away.
+    pub(crate) elements: Vec<declare::Element>,
+    pub(crate) comment: Option<String>,
     /// Whether the table and all that it extends could be read: where not, nothing can be said of what it lacks.
     pub(crate) is_whole: bool,
 }
@@ -76,9 +79,15 @@ fn whole(index: usize, declared: &Declared, reported: &mut HashSet<usize>, repor
     // A clause written behind an engine belongs to the table that wrote it, and an option beside it goes before it.
     let mut engine = None;
     let mut clauses = declare::Clauses::default();
+    let mut elements: Vec<declare::Element> = Vec::new();
     for ancestor in &line {
         let options = &declared.tables[*ancestor].options;
         clauses.inherit(&options.clauses);
+        for element in &options.elements {
+            if !elements.iter().any(|nearer| nearer.is_namesake(element)) {
+                elements.push(element.clone());
+            }
+        }
         if let Some((theirs, span)) = &options.engine {
             clauses.inherit(&theirs.clauses);
             if engine.is_none() {
@@ -90,12 +99,15 @@ fn whole(index: usize, declared: &Declared, reported: &mut HashSet<usize>, repor
         .as_ref()
         .is_some_and(|(engine, _): &(Engine, Span)| !engine.is_merge_tree())
     {
-        // Keys mean nothing to another engine: what it keeps is what it says itself.
+        // Keys mean nothing to another engine, and indexes neither: what it keeps is what it says itself.
+        elements.clone_from(&table.options.elements);
         clauses = table.options.clauses.clone();
         if let Some((engine, _)) = &engine {
             clauses.inherit(&engine.clauses);
         }
     }
+
+    elements.retain(|element| element.text.is_some());
 
     Whole {
         name: table.name.clone(),
@@ -103,6 +115,8 @@ fn whole(index: usize, declared: &Declared, reported: &mut HashSet<usize>, repor
         columns: columns.into_iter().flat_map(flatten_nested).collect(),
         engine,
         clauses,
+        elements,
+        comment: table.options.comment.clone(),
         is_whole,
     }
 }

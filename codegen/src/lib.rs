@@ -30,6 +30,7 @@ mod diagnostic;
 mod emit;
 mod engine;
 mod inherit;
+mod json_schema;
 mod model;
 mod names;
 mod server;
@@ -43,8 +44,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-pub use diagnostic::{Place, Problem, Problems};
 use diagnostic::Report;
+pub use diagnostic::{Place, Problem, Problems};
+pub use json_schema::json_schema;
 use source::Sources;
 
 /// The name of the generated file in `OUT_DIR`.

@@ -1,7 +1,7 @@
 //! Model: whole tables with everything that the emitters need, all questions answered.
 
 use crate::{
-    declare::Clauses,
+    declare::{Clauses, Element},
     engine::Engine,
     inherit::{Whole, WholeColumn},
     names,
@@ -27,6 +27,8 @@ pub(crate) struct Table {
     pub(crate) nested: Vec<Vec<usize>>,
     pub(crate) engine: Engine,
     pub(crate) clauses: Clauses,
+    pub(crate) elements: Vec<Element>,
+    pub(crate) comment: Option<String>,
 }
 
 /// One column of a [`Table`].
@@ -99,6 +101,8 @@ impl Table {
             nested,
             engine,
             clauses: whole.clauses,
+            elements: whole.elements,
+            comment: whole.comment,
         }
     }
 

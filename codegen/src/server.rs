@@ -49,7 +49,9 @@ impl ServerValue {
     /// Returns whether a column of type `ty` can hold the value.
     pub(crate) fn fits(self, ty: &Type) -> bool {
         match ty {
-            Type::LowCardinality(inner) | Type::Nullable(inner) => return self.fits(inner),
+            Type::LowCardinality(inner) | Type::Nullable(inner) | Type::SimpleAggregateFunction(_, inner) => {
+                return self.fits(inner);
+            }
             Type::String => return true,
             _ => {}
         }

@@ -114,9 +114,9 @@ fn aggregates_merge_as_clickhouse_merges_them() {
     let database = Database::create("totals");
     let served = serve(&database);
     for event in [
-        r#"{"name":"a","count":2,"worst":1.5,"last":"x","tags":["p","q"],"by_country":{"de":1}}"#,
-        r#"{"name":"a","count":"3","worst":null,"last":"y","tags":["q","r"],"by_country":{"de":2,"fr":5},"visits":10}"#,
-        r#"{"name":"b"}"#,
+        r#"{"shop":"a","count":2,"worst":1.5,"last":"x","tags":["p","q"],"by_country":{"de":1}}"#,
+        r#"{"shop":"a","count":"3","worst":null,"last":"y","tags":["q","r"],"by_country":{"de":2,"fr":5},"visits":10}"#,
+        r#"{"shop":"b"}"#,
     ] {
         let answer = http::post_json(served.address, "/wh/totals", event);
         assert_eq!(answer.status, 200, "{event}");
@@ -124,18 +124,35 @@ fn aggregates_merge_as_clickhouse_merges_them() {
     served.drain();
     assert_eq!(
         database.query(
-            "SELECT name, count, worst, last, arraySort(tags), by_country, visits FROM totals FINAL ORDER BY name"
+            "SELECT shop, count, worst, last, arraySort(tags), by_country, visits FROM totals FINAL ORDER BY shop"
         ),
         "a\t5\t1.5\ty\t['p','q','r']\t{'de':3,'fr':5}\t11\nb\t0\t\\N\t\t[]\t{}\t1\n"
     );
 
-    let client = database.url().parse::<StoreUrl>().unwrap().client();
+    // The client knows no LowCardinality inside of a SimpleAggregateFunction.
+    let client = database
+        .url()
+        .parse::<StoreUrl>()
+        .unwrap()
+        .client()
+        .with_validation(false);
     Runtime::new().unwrap().block_on(async {
-        let query = client.query("SELECT ?fields FROM totals FINAL ORDER BY name");
+        let query = client.query("SELECT ?fields FROM totals FINAL ORDER BY shop");
         let mut totals = query.fetch::<tables::Totals<'_>>().unwrap();
         let total = totals.next().await.unwrap().unwrap();
         assert_eq!((&*total.last, total.count, total.worst), ("y", 5, Some(1.5)));
     });
+}
+
+#[test]
+fn the_columns_of_an_earlier_start_are_the_same() {
+    let database = Database::create("more_types_again");
+    drop(serve(&database));
+    let columns = "SELECT count() FROM system.columns WHERE database = currentDatabase() AND table = 'more_types'";
+    let before = database.query(columns);
+    // A type that were printed in another way than by ClickHouse would be one that has changed.
+    drop(serve(&database));
+    assert_eq!(database.query(columns), before);
 }
 
 #[test]
@@ -202,10 +219,12 @@ impl Dice {
     }
 }
 
+/// Paths that have a type, and others.
 const KEYS: &[&str] = &[
-    "a", "a.i", "i", "u", "f", "f32", "s", "ok", "day", "at", "at64", "id", "ip", "ip6", "big", "tags", "ns", "",
+    "a.i", "a.u", "f", "f32", "s", "ok", "day", "at", "at64", "id", "ip", "ip6", "big", "tags", "ns", "", "a", "i",
     "b.c", "\\ud83d", "é",
 ];
+const TYPED_KEYS: usize = 15;
 
 const SCALARS: &[&str] = &[
     "null",
@@ -276,17 +295,23 @@ const SCALARS: &[&str] = &[
 fn clickhouse_takes_every_object_that_is_taken() {
     let database = Database::create("more_types_objects");
     let served = serve(&database);
+    // Each value at each path, then a mixture.
+    let mut objects = Vec::new();
+    for value in SCALARS {
+        objects.extend(KEYS[..=TYPED_KEYS].iter().map(|key| format!("{{\"{key}\":{value}}}")));
+        objects.extend(["tags", "ns", ""].map(|key| format!("{{\"{key}\":[{value}]}}")));
+    }
     let mut dice = Dice(1);
+    objects.extend((0..200).map(|_| dice.object(2)));
     let mut taken = 0;
-    for n in 0..2_000 {
-        let (typed, free) = (dice.object(2), dice.object(3));
-        let event = format!("{{\"n\":{n},\"doc_typed\":{typed},\"doc\":{free}}}");
+    for (n, object) in objects.iter().enumerate() {
+        let event = format!("{{\"n\":{n},\"doc_typed\":{object},\"doc\":{object}}}");
         let answer = http::post_json(served.address, "/wh/more", &event);
         assert!([200, 400].contains(&answer.status), "{event}: {}", answer.text());
-        taken += u64::from(answer.status == 200);
+        taken += usize::from(answer.status == 200);
     }
     // A block that ClickHouse refuses would stay.
     served.drain();
-    assert_eq!(database.count("more_types"), taken);
-    assert!((200..1_800).contains(&taken), "{taken}");
+    assert_eq!(database.count("more_types"), taken as u64);
+    assert!(taken > 300 && taken < objects.len(), "{taken}");
 }

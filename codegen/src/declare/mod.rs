@@ -1,6 +1,8 @@
 //! Declare: what the merged YAML says, table by table, before tables inherit from one another.
 
 mod column;
+mod element;
+mod long_column;
 mod options;
 mod value;
 
@@ -13,8 +15,11 @@ use crate::{
 
 pub(crate) use self::{
     column::Column,
+    element::{Element, ElementKind},
     options::{Clauses, Options},
 };
+#[cfg(test)]
+pub(crate) use self::{long_column::COLUMN_KEYS, options::OPTION_KEYS};
 
 /// All that the files declare, in their order.
 #[derive(Debug, Default)]
@@ -43,7 +48,7 @@ pub(crate) struct Destination {
 }
 
 /// The keys of `clickhouse:` that the original's files have and that Rowmill takes from its command line, or does not need.
-const FOREIGN_KEYS: [&str; 6] = [
+pub(crate) const FOREIGN_KEYS: [&str; 6] = [
     "copy_props",
     "dsn",
     "emergency_dir",

@@ -1,6 +1,6 @@
 //! A table's `_options`: what it extends, its engine, and the clauses behind the engine.
 
-use super::DeclarationReader;
+use super::{DeclarationReader, Element, ElementKind};
 use crate::{
     diagnostic::Diagnostic,
     engine::Engine,
@@ -15,6 +15,10 @@ pub(crate) struct Options {
     pub(crate) is_abstract: bool,
     pub(crate) engine: Option<(Engine, Span)>,
     pub(crate) clauses: Clauses,
+    /// Indexes and projections.
+    pub(crate) elements: Vec<Element>,
+    /// What the table holds, for people. It is of the table itself: what extends the table holds something else.
+    pub(crate) comment: Option<String>,
 }
 
 /// What follows the engine in the DDL; expressions go to ClickHouse as they are.
@@ -52,14 +56,18 @@ impl Clauses {
     }
 }
 
-const OPTION_KEYS: [&str; 10] = [
+/// The keys of `_options`.
+pub(crate) const OPTION_KEYS: [&str; 13] = [
     "abstract",
     "cluster",
+    "comment",
     "engine",
     "extend",
+    "indexes",
     "order_by",
     "partition_by",
     "primary_key",
+    "projections",
     "sample_by",
     "settings",
     "ttl",
@@ -102,6 +110,9 @@ impl DeclarationReader<'_> {
                 "sample_by" => options.clauses.sample_by = self.expression(node, "`sample_by`"),
                 "ttl" => options.clauses.ttl = self.text(node, "`ttl`").map(|(text, _)| text),
                 "cluster" => options.clauses.cluster = self.text(node, "`cluster`").map(|(text, _)| text),
+                "comment" => options.comment = self.text(node, "`comment`").map(|(text, _)| text.trim().to_owned()),
+                "indexes" => options.elements.extend(self.elements(node, ElementKind::Index)),
+                "projections" => options.elements.extend(self.elements(node, ElementKind::Projection)),
                 "settings" => {
                     for (name, node) in self
                         .mapping(

@@ -4,6 +4,7 @@ use proc_macro2::TokenStream;
 use quote::quote;
 
 use crate::{
+    declare::{Element, ElementKind},
     engine::DEDUPLICATION_WINDOW,
     model::{Column, Role, Table},
     types::{DefaultKind, quote_text},
@@ -61,7 +62,9 @@ pub(crate) fn create(table: &Table) -> String {
     let lines: Vec<String> = table
         .columns
         .iter()
-        .map(|column| format!("    {}", line(column)))
+        .map(line)
+        .chain(table.elements.iter().filter_map(element))
+        .map(|line| format!("    {line}"))
         .collect();
     sql.push_str(&format!(
         "\n(\n{}\n)\nENGINE = {}",
@@ -86,7 +89,20 @@ pub(crate) fn create(table: &Table) -> String {
     if !settings.is_empty() {
         sql.push_str(&format!("\nSETTINGS {}", settings.join(", ")));
     }
+    if let Some(comment) = &table.comment {
+        sql.push_str(&format!("\nCOMMENT {}", quote_text(comment)));
+    }
     sql
+}
+
+/// Returns the line of an index or a projection.
+fn element(element: &Element) -> Option<String> {
+    let name = quote_name(&element.name.text);
+    let text = element.text.as_ref()?;
+    Some(match element.kind {
+        ElementKind::Index => format!("INDEX {name} {text}"),
+        ElementKind::Projection => format!("PROJECTION {name} ({text})"),
+    })
 }
 
 fn settings(table: &Table) -> Vec<String> {

@@ -65,9 +65,13 @@ fn structure(table: &Table, declarations: &mut Declarations) -> TokenStream {
         }
     });
     let fields: Vec<TokenStream> = fields.collect();
-    let doc = format!(" A row of `{}`.", table.name);
+    let mut docs = vec![format!(" A row of `{}`.", table.name)];
+    if let Some(comment) = &table.comment {
+        docs.push(String::new());
+        docs.extend(comment.lines().map(|line| format!(" {line}")));
+    }
     quote! {
-        #[doc = #doc]
+        #(#[doc = #docs])*
         #[derive(Debug, Clone, PartialEq, __rt::ClickHouseRow, __rt::Serialize, __rt::Deserialize)]
         #[clickhouse(crate = "::rowmill_ingest::__rt::clickhouse")]
         #[serde(crate = "::rowmill_ingest::__rt::serde")]

@@ -44,7 +44,6 @@ pub fn listed() -> HashMap<String, Difference> {
     }
     // ClickHouse keeps the low bits of a number that does not fit; a number that nobody sent is worse than none.
     for edge in cases::edges().filter(|edge| !edge.fits) {
-        // But for a minus before an unsigned number.
         add(edge.fields, Difference::Stricter);
     }
     listed

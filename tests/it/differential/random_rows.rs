@@ -74,8 +74,12 @@ impl Random {
         format!("{{{}}}", entries.join(","))
     }
 
-    fn or_null(&mut self, value: String) -> String {
-        if self.below(5) == 0 { "null".to_owned() } else { value }
+    fn or_null(&mut self, value: impl FnOnce(&mut Self) -> String) -> String {
+        if self.below(5) == 0 {
+            "null".to_owned()
+        } else {
+            value(self)
+        }
     }
 
     /// As it is, or as a string.
@@ -219,7 +223,7 @@ impl Random {
             ("c_u32", self.unsigned(32)),
             ("c_u64", self.unsigned(64)),
             ("c_u128", self.unsigned(128)),
-            ("c_u256", self.whole(77 - 1)),
+            ("c_u256", self.whole(76)),
             ("c_i8", self.signed(8)),
             ("c_i16", self.signed(16)),
             ("c_i32", self.signed(32)),
@@ -238,7 +242,7 @@ impl Random {
             ("c_date32", self.date(1901, 2298)),
             (
                 "c_dt",
-                if n % 7 == 0 {
+                if self.below(7) == 0 {
                     seconds
                 } else {
                     self.date_time(1971, 2105)
@@ -260,30 +264,15 @@ impl Random {
                 self.pick(&["\"a\"", "\"b\"", "-1000", "\"1000\""]).to_owned(),
             ),
             ("c_lc", self.text(3)),
-            ("c_lcn", {
-                let value = self.text(3);
-                self.or_null(value)
-            }),
-            ("c_null_i", {
-                let value = self.signed(32);
-                self.or_null(value)
-            }),
-            ("c_null_s", {
-                let value = self.text(9);
-                self.or_null(value)
-            }),
-            ("c_null_dt", {
-                let value = self.date_time(1971, 2298);
-                self.or_null(value)
-            }),
+            ("c_lcn", self.or_null(|random| random.text(3))),
+            ("c_null_i", self.or_null(|random| random.signed(32))),
+            ("c_null_s", self.or_null(|random| random.text(9))),
+            ("c_null_dt", self.or_null(|random| random.date_time(1971, 2298))),
             ("c_arr_s", self.list(|random| random.text(5))),
             ("c_arr_i", self.list(|random| random.signed(16))),
             (
                 "c_arr_n",
-                self.list(|random| {
-                    let value = random.signed(32);
-                    random.or_null(value)
-                }),
+                self.list(|random| random.or_null(|random| random.signed(32))),
             ),
             (
                 "c_arr_arr",
@@ -293,12 +282,7 @@ impl Random {
             ("c_map", self.object(|random| random.unsigned(64))),
             (
                 "c_map_n",
-                self.object(|random| {
-                    random.list(|random| {
-                        let value = random.float(99);
-                        random.or_null(value)
-                    })
-                }),
+                self.object(|random| random.list(|random| random.or_null(|random| random.float(99)))),
             ),
             ("c_tuple", format!("[{},{}]", self.unsigned(8), self.text(5))),
             (

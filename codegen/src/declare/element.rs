@@ -1,0 +1,102 @@
+//! What a table has beside its columns: indexes that let ClickHouse skip data, and projections, which keep it in another order.
+
+use super::DeclarationReader;
+use crate::{
+    diagnostic::Diagnostic,
+    source::Span,
+    yaml::{Key, Node, Value},
+};
+
+/// An index or a projection; what it says goes to ClickHouse as it is.
+#[derive(Debug, Clone)]
+pub(crate) struct Element {
+    pub(crate) kind: ElementKind,
+    pub(crate) name: Key,
+    /// `None` takes an inherited one away.
+    pub(crate) text: Option<String>,
+}
+
+/// What an [`Element`] is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ElementKind {
+    /// A [data skipping index](https://clickhouse.com/docs/engines/table-engines/mergetree-family/mergetree#table_engine-mergetree-data_skipping-indexes).
+    Index,
+    /// A [projection](https://clickhouse.com/docs/engines/table-engines/mergetree-family/mergetree#projections).
+    Projection,
+}
+
+impl ElementKind {
+    /// Returns what several are called.
+    pub(crate) const fn plural(self) -> &'static str {
+        match self {
+            Self::Index => "indexes",
+            Self::Projection => "projections",
+        }
+    }
+}
+
+impl Element {
+    /// Returns whether both are of one kind and name.
+    pub(crate) fn is_namesake(&self, other: &Self) -> bool {
+        self.kind == other.kind && self.name.text == other.name.text
+    }
+}
+
+impl DeclarationReader<'_> {
+    /// Reads the entries of `indexes` or `projections`; those that have a problem are left out.
+    pub(super) fn elements(&mut self, node: Node, kind: ElementKind) -> Vec<Element> {
+        let (what, example) = match kind {
+            ElementKind::Index => (
+                "`indexes` maps names to indexes",
+                "indexes: { by_email: email TYPE bloom_filter GRANULARITY 4 }",
+            ),
+            ElementKind::Projection => (
+                "`projections` maps names to queries",
+                "projections: { by_email: SELECT * ORDER BY email }",
+            ),
+        };
+        let mut elements = Vec::new();
+        for (name, node) in self.mapping(node, what, example).unwrap_or_default() {
+            if matches!(node.value, Value::Null) {
+                elements.push(Element { kind, name, text: None });
+            } else if let Some((text, span)) = self.text(node, &format!("`{}`", name.text)) {
+                let text = text.trim().to_owned();
+                match kind {
+                    ElementKind::Index => self.bad_index(&text, span.or(&name.span)),
+                    ElementKind::Projection => self.bad_projection(&text, span.or(&name.span)),
+                }
+                let text = Some(text);
+                elements.push(Element { kind, name, text });
+            }
+        }
+        elements
+    }
+
+    fn bad_index(&mut self, text: &str, span: Span) {
+        let mut words = text.split_whitespace();
+        let has_type = words.by_ref().skip(1).any(|word| word.eq_ignore_ascii_case("TYPE"));
+        if !has_type || words.next().is_none() {
+            let diagnostic = Diagnostic::error("bad-index", "an index is an expression and its TYPE");
+            self.report.push(
+                diagnostic
+                    .label(span, "")
+                    .help("write `expression TYPE minmax GRANULARITY 4`"),
+            );
+        }
+    }
+
+    fn bad_projection(&mut self, text: &str, span: Span) {
+        let first = text
+            .split(|c: char| !c.is_ascii_alphabetic())
+            .next()
+            .unwrap_or_default();
+        if !["SELECT", "WITH"].iter().any(|word| word.eq_ignore_ascii_case(first)) {
+            let diagnostic = Diagnostic::error("bad-projection", "a projection begins with SELECT");
+            self.report.push(
+                diagnostic
+                    .label(span, "")
+                    .help("write `SELECT … ORDER BY …` or `SELECT … GROUP BY …`, without brackets around it"),
+            );
+        }
+    }
+}

@@ -1,0 +1,316 @@
+//! The long form of a column: its type under one key, and under others what stands behind the type in the short form.
+//!
+//! The pieces are written behind the type's text and read as one declaration, so that every rule of a declaration holds for
+//! both forms; a problem is shown in the value that it came from.
+
+use std::ops::Range;
+
+use super::{DeclarationReader, column::cut_short};
+use crate::{
+    diagnostic::Diagnostic,
+    source::{Sources, Span},
+    types::{self, Declaration, DefaultKind},
+    yaml::{Key, Node, Value},
+};
+
+/// The keys of a column.
+pub(crate) const COLUMN_KEYS: [&str; 8] = [
+    "alias",
+    "codec",
+    "comment",
+    "default",
+    "ephemeral",
+    "materialized",
+    "ttl",
+    "type",
+];
+
+/// A modifier for which there is a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Modifier {
+    Codec,
+    Default(DefaultKind),
+    Ttl,
+}
+
+impl Modifier {
+    /// What surrounds the key's value in a declaration.
+    const fn around(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Codec => ("CODEC(", ")"),
+            Self::Default(DefaultKind::Default) => ("DEFAULT ", ""),
+            Self::Default(DefaultKind::Materialized) => ("MATERIALIZED ", ""),
+            Self::Default(DefaultKind::Alias) => ("ALIAS ", ""),
+            Self::Default(DefaultKind::Ephemeral) => ("EPHEMERAL ", ""),
+            Self::Ttl => ("TTL ", ""),
+        }
+    }
+
+    /// Returns what a declaration has of the modifier.
+    fn of(self, declaration: &Declaration) -> Option<&str> {
+        match self {
+            Self::Codec => declaration.codec.as_deref(),
+            Self::Default(_) => declaration.default.as_ref().map(|default| default.text.as_str()),
+            Self::Ttl => declaration.ttl.as_deref(),
+        }
+    }
+
+    /// Returns what it is an error to say twice.
+    const fn twice(self) -> &'static str {
+        match self {
+            Self::Codec => "CODEC stands twice in this column",
+            Self::Default(_) => "a column has one of DEFAULT, MATERIALIZED, ALIAS and EPHEMERAL, once",
+            Self::Ttl => "TTL stands twice in this column",
+        }
+    }
+}
+
+/// What a column says beside its type.
+#[derive(Debug, Default)]
+pub(super) struct LongColumn {
+    comment: Option<(String, Span)>,
+    pieces: Vec<Piece>,
+}
+
+/// A key with a modifier.
+#[derive(Debug)]
+struct Piece {
+    modifier: Modifier,
+    key: Key,
+    node: Node,
+    /// The value without the space around it; empty for an EPHEMERAL without an expression.
+    text: String,
+}
+
+impl DeclarationReader<'_> {
+    /// Takes the keys of a column apart; `None` where there is no type.
+    pub(super) fn long_column(&mut self, entries: Vec<(Key, Node)>, name: &Key) -> Option<(Node, LongColumn)> {
+        let known_problems = self.report.found();
+        let is_known = |key: &str| types::closest(key, COLUMN_KEYS).is_some();
+        if !entries.iter().any(|(key, _)| is_known(&key.text)) {
+            let diagnostic = Diagnostic::error("not-a-type", format!("column `{}` has no type", name.text))
+                .label(name.span.clone(), "")
+                .help(format!("write `{}: {{ type: …, comment: … }}`", name.text));
+            let part = entries.first().map(|(part, _)| format!("{}_{}", name.text, part.text));
+            self.report.push(match part {
+                Some(part) => diagnostic.help(format!("the parts of an object are columns of their own: `{part}: …`")),
+                None => diagnostic,
+            });
+            return None;
+        }
+        let mut ty = None;
+        let mut long = LongColumn::default();
+        for (key, node) in entries {
+            let modifier = match key.text.as_str() {
+                "type" => {
+                    ty = Some(node);
+                    continue;
+                }
+                "comment" => {
+                    long.comment = self.text(node, "the comment");
+                    continue;
+                }
+                "codec" => Modifier::Codec,
+                "default" => Modifier::Default(DefaultKind::Default),
+                "materialized" => Modifier::Default(DefaultKind::Materialized),
+                "alias" => Modifier::Default(DefaultKind::Alias),
+                "ephemeral" => Modifier::Default(DefaultKind::Ephemeral),
+                "ttl" => Modifier::Ttl,
+                _ => {
+                    self.unknown_key(&key, "a column", &COLUMN_KEYS);
+                    continue;
+                }
+            };
+            if let Some(text) = self.piece(modifier, &key, &node) {
+                long.pieces.push(Piece {
+                    modifier,
+                    key,
+                    node,
+                    text,
+                });
+            }
+        }
+        if ty.is_none() && self.report.found() == known_problems {
+            let diagnostic = Diagnostic::error("not-a-type", format!("column `{}` has no type", name.text));
+            self.report
+                .push(diagnostic.label(name.span.clone(), "").help("add `type: …`"));
+        }
+        Some((ty?, long))
+    }
+
+    /// Returns a modifier's text.
+    fn piece(&mut self, modifier: Modifier, key: &Key, node: &Node) -> Option<String> {
+        let diagnostic = match &node.value {
+            Value::Text(text) if !text.trim().is_empty() => return Some(text.trim().to_owned()),
+            Value::Null | Value::Text(_) if modifier == Modifier::Default(DefaultKind::Ephemeral) => {
+                return Some(String::new());
+            }
+            Value::Text(_) => Diagnostic::error("type-syntax", format!("`{}` is empty", key.text)),
+            other => Diagnostic::error("not-a-text", format!("`{}` is a text, not {}", key.text, other.kind())),
+        };
+        let diagnostic = diagnostic.label(node.span.clone().or(&key.span), "");
+        self.report.push(match (&node.value, modifier) {
+            (Value::Null, Modifier::Default(_)) => diagnostic.help("for the NULL of SQL, write `\"NULL\"`"),
+            (Value::Text(_), Modifier::Default(_)) => diagnostic.help("for the empty text, write `\"''\"`"),
+            _ => diagnostic,
+        });
+        None
+    }
+}
+
+impl LongColumn {
+    /// Adds what stands under keys to `short`, what `ty` alone says.
+    pub(super) fn complete(
+        mut self,
+        short: Declaration,
+        ty: &Node,
+        sources: &Sources,
+    ) -> Result<Declaration, Vec<Diagnostic>> {
+        let twice = self.said_twice(&short, ty, sources);
+        if !twice.is_empty() {
+            return Err(twice);
+        }
+        let Value::Text(type_text) = &ty.value else {
+            return Ok(short);
+        };
+        // What has brackets first and what may be nothing last, so that no piece can be taken for the next one's beginning.
+        self.pieces.sort_by_key(|piece| match piece.modifier {
+            Modifier::Codec => 0,
+            Modifier::Ttl => 1,
+            Modifier::Default(_) => 2,
+        });
+        let (text, places) = self.written_behind(type_text);
+        let mut declaration = types::parse(&text).map_err(|errors| {
+            let placed = errors.into_iter().map(|error| {
+                // Where two pieces meet, the one that begins last before the problem has it.
+                let (node, range) = self
+                    .pieces
+                    .iter()
+                    .zip(&places)
+                    .map(|(piece, place)| (&piece.node, &place.whole, &place.value))
+                    .rfind(|(_, whole, _)| whole.start <= error.span.start)
+                    .map_or((ty, 0..type_text.len()), |(node, _, value)| (node, value.clone()));
+                let diagnostic =
+                    Diagnostic::error(error.code, error.message).label(within(node, &range, &error.span, sources), "");
+                let help = cut_short(node, sources).map(str::to_owned).or(error.help);
+                help.into_iter().fold(diagnostic, Diagnostic::help)
+            });
+            placed.collect::<Vec<_>>()
+        })?;
+        for modifier in [Modifier::Default(DefaultKind::Default), Modifier::Ttl] {
+            if modifier
+                .of(&short)
+                .is_some_and(|text| modifier.of(&declaration) != Some(text))
+            {
+                let end = type_text.len();
+                let span = ty.span_within(sources, end..end);
+                return Err(vec![breaks_off("type", span)]);
+            }
+        }
+        for piece in &self.pieces {
+            piece.is_whole(&declaration, sources).map_err(|problem| vec![problem])?;
+        }
+        if let Some((comment, _)) = self.comment {
+            declaration.comment = Some(comment);
+        }
+        Ok(declaration)
+    }
+
+    /// Writes the pieces behind a type; returns all of it, and where each piece stands in it.
+    fn written_behind(&self, ty: &str) -> (String, Vec<Place>) {
+        let mut text = ty.to_owned();
+        let places = self
+            .pieces
+            .iter()
+            .map(|piece| {
+                let (before, behind) = piece.modifier.around();
+                // A line of its own, as what is before it may end in a comment.
+                text.push('\n');
+                let whole_start = text.len();
+                text.push_str(before);
+                let value_start = text.len();
+                text.push_str(&piece.text);
+                let value = value_start..text.len();
+                text.push_str(behind);
+                Place {
+                    whole: whole_start..text.len(),
+                    value,
+                }
+            })
+            .collect();
+        (text, places)
+    }
+
+    /// Finds what stands under two keys, or under a key and behind the type.
+    fn said_twice(&self, short: &Declaration, ty: &Node, sources: &Sources) -> Vec<Diagnostic> {
+        let mut problems = Vec::new();
+        let mut twice = |message: &str, here: Span, there: Span| {
+            problems.push(
+                Diagnostic::error("modifier-conflict", message)
+                    .label(here, "")
+                    .label(there, "the other")
+                    .help("remove one of the two"),
+            );
+        };
+        if let (Some((_, span)), Some(_)) = (&self.comment, &short.comment) {
+            twice("COMMENT stands twice in this column", span.clone(), ty.span.clone());
+        }
+        for (index, piece) in self.pieces.iter().enumerate() {
+            let is_default = |modifier| matches!(modifier, Modifier::Default(_));
+            let first = self.pieces[..index]
+                .iter()
+                .find(|first| is_default(first.modifier) && is_default(piece.modifier));
+            if let Some(first) = first {
+                twice(piece.modifier.twice(), piece.key.span.clone(), first.key.span.clone());
+            } else if piece.modifier.of(short).is_some() {
+                let there = match &short.default {
+                    Some(default) if is_default(piece.modifier) => ty.span_within(sources, default.span.clone()),
+                    _ => ty.span.clone(),
+                };
+                twice(piece.modifier.twice(), piece.key.span.clone(), there);
+            }
+        }
+        problems
+    }
+}
+
+/// Where a piece stands behind the type, and its value within that.
+struct Place {
+    whole: Range<usize>,
+    value: Range<usize>,
+}
+
+impl Piece {
+    /// A value is its modifier's and no other's: neither does it go on into the next one, nor is anything left of it.
+    fn is_whole(&self, declaration: &Declaration, sources: &Sources) -> Result<(), Diagnostic> {
+        let read = self.modifier.of(declaration).unwrap_or_default();
+        if self.text.is_empty() || read == self.text {
+            return Ok(());
+        }
+        let length = self.text.len();
+        let at = |span: Range<usize>| within(&self.node, &(0..length), &span, sources);
+        Err(match self.text.strip_prefix(read) {
+            None => breaks_off(&self.key.text, at(length..length)),
+            Some(rest) => {
+                let start = length - rest.trim_start().len();
+                Diagnostic::error("type-syntax", format!("`{}` goes on behind its end", self.key.text))
+                    .label(at(start..length), "")
+                    .help("a key takes one expression; every other modifier has its own key, or stands behind the type")
+            }
+        })
+    }
+}
+
+fn breaks_off(key: &str, end: Span) -> Diagnostic {
+    Diagnostic::error("type-syntax", format!("`{key}` breaks off")).label(end, "an operand is missing here")
+}
+
+/// Returns where `span` of the whole declaration stands in the file, as far as it is in `value`, which is what `node` holds.
+fn within(node: &Node, value: &Range<usize>, span: &Range<usize>, sources: &Sources) -> Span {
+    let untrimmed = match &node.value {
+        Value::Text(text) => text.len() - text.trim_start().len(),
+        _ => 0,
+    };
+    let at = |byte: usize| byte.clamp(value.start, value.end) - value.start + untrimmed;
+    node.span_within(sources, at(span.start)..at(span.end))
+}

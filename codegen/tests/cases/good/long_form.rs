@@ -1,0 +1,626 @@
+/// The table `orders`: its row, its definition and its routes.
+#[allow(
+    non_snake_case,
+    clippy::all,
+    clippy::pedantic,
+    unreachable_patterns,
+    unused_variables
+)]
+pub mod orders {
+    use ::rowmill_ingest::__rt;
+    /// A row of `orders`.
+    ///
+    /// What was ordered.
+    /// One row an order; it's final.
+    #[derive(
+        Debug,
+        Clone,
+        PartialEq,
+        __rt::ClickHouseRow,
+        __rt::Serialize,
+        __rt::Deserialize
+    )]
+    #[clickhouse(crate = "::rowmill_ingest::__rt::clickhouse")]
+    #[serde(crate = "::rowmill_ingest::__rt::serde")]
+    pub struct Orders<'a> {
+        /// Of the shop.
+        ///
+        /// `UInt64`
+        pub id: u64,
+        /// `LowCardinality(String)`
+        pub currency: __rt::Cow<'a, str>,
+        /// `Decimal(18, 2)`
+        pub net: __rt::Decimal64<18, 2>,
+        /// `String`
+        pub secret: __rt::Cow<'a, str>,
+        /// `String`
+        pub raw: __rt::Cow<'a, str>,
+        /// `UInt64`
+        pub hash: u64,
+        /// it's free
+        ///
+        /// `Nullable(String)`
+        pub note: __rt::Option<__rt::Cow<'a, str>>,
+        /// `DateTime`
+        pub paid_at: __rt::DateTime<__rt::Utc>,
+    }
+    impl<'a> __rt::Default for Orders<'a> {
+        fn default() -> Self {
+            Self {
+                id: __rt::Default::default(),
+                currency: __rt::Cow::Borrowed("EUR"),
+                net: __rt::Default::default(),
+                secret: __rt::Default::default(),
+                raw: __rt::Default::default(),
+                hash: __rt::Default::default(),
+                note: __rt::None,
+                paid_at: __rt::Default::default(),
+            }
+        }
+    }
+    impl __rt::TypedTable for Orders<'static> {
+        const TABLE: &'static __rt::Table = &TABLE;
+        type Row<'a> = Orders<'a>;
+    }
+    impl<'a> __rt::Row<'a> for Orders<'a> {
+        fn column(&self, path: &str) -> __rt::Option<usize> {
+            match path.len() {
+                3 => {
+                    match path {
+                        "net" => __rt::Some(2),
+                        "raw" => __rt::Some(6),
+                        _ => __rt::None,
+                    }
+                }
+                4 => {
+                    match path {
+                        "hash" => __rt::Some(7),
+                        "note" => __rt::Some(8),
+                        _ => __rt::None,
+                    }
+                }
+                6 => {
+                    match path {
+                        "secret" => __rt::Some(5),
+                        _ => __rt::None,
+                    }
+                }
+                7 => {
+                    match path {
+                        "paid_at" => __rt::Some(9),
+                        _ => __rt::None,
+                    }
+                }
+                8 => {
+                    match path {
+                        "currency" => __rt::Some(1),
+                        _ => __rt::None,
+                    }
+                }
+                _ => __rt::None,
+            }
+        }
+        fn put(
+            &mut self,
+            column: usize,
+            input: __rt::Input<'_, 'a>,
+        ) -> __rt::Result<(), __rt::Problem> {
+            match column {
+                1 => input.read(&mut self.currency),
+                2 => input.read(&mut self.net),
+                5 => input.read(&mut self.secret),
+                6 => input.read(&mut self.raw),
+                7 => input.read(&mut self.hash),
+                8 => input.read(&mut self.note),
+                9 => input.read(&mut self.paid_at),
+                _ => __rt::Ok(()),
+            }
+        }
+        fn extra_at(&self, path: &str) -> __rt::Option<usize> {
+            __rt::None
+        }
+        fn extra(&mut self, extra: usize) -> __rt::Option<__rt::ExtraMut<'_, 'a>> {
+            match extra {
+                _ => __rt::None,
+            }
+        }
+        fn stamp(&mut self, stamp: &__rt::Stamp<'a>, refusals: &mut __rt::Refusals) {
+            self.id = stamp.id;
+        }
+        fn level(&mut self, refusals: &mut __rt::Refusals) {}
+        fn encode(&self, given: &__rt::Given, out: &mut __rt::Vec<u8>) {
+            out.push(__rt::VALUE);
+            __rt::Encode::put(&self.id, out);
+            out.push(__rt::VALUE);
+            __rt::Encode::put(&self.currency, out);
+            if given.contains(2) {
+                out.push(__rt::VALUE);
+                __rt::Encode::put(&self.net, out);
+            } else {
+                out.push(__rt::DEFAULT);
+            }
+            if given.contains(5) {
+                out.push(__rt::VALUE);
+                __rt::Encode::put(&self.secret, out);
+            } else {
+                out.push(__rt::DEFAULT);
+            }
+            if given.contains(6) {
+                out.push(__rt::VALUE);
+                __rt::Encode::put(&self.raw, out);
+            } else {
+                out.push(__rt::DEFAULT);
+            }
+            if given.contains(7) {
+                out.push(__rt::VALUE);
+                __rt::Encode::put(&self.hash, out);
+            } else {
+                out.push(__rt::DEFAULT);
+            }
+            out.push(__rt::VALUE);
+            __rt::Encode::put(&self.note, out);
+            if given.contains(9) {
+                out.push(__rt::VALUE);
+                __rt::Encode::put(&self.paid_at, out);
+            } else {
+                out.push(__rt::DEFAULT);
+            }
+        }
+    }
+    /// The table as ClickHouse has it.
+    pub static TABLE: __rt::Table = __rt::Table {
+        name: "orders",
+        index: 0usize,
+        columns: &[
+            __rt::Column::new(
+                "id",
+                "UInt64",
+                "`id` UInt64 COMMENT 'Of the shop.' CODEC(Delta, ZSTD(1))",
+                __rt::ColumnKind::Plain,
+            ),
+            __rt::Column::new(
+                "currency",
+                "LowCardinality(String)",
+                "`currency` LowCardinality(String) DEFAULT 'EUR'",
+                __rt::ColumnKind::Default,
+            ),
+            __rt::Column::new(
+                "net",
+                "Decimal(18, 2)",
+                "`net` Decimal(18, 2) DEFAULT 0",
+                __rt::ColumnKind::Default,
+            ),
+            __rt::Column::new(
+                "gross",
+                "Decimal(18, 2)",
+                "`gross` Decimal(18, 2) MATERIALIZED net * 1.19",
+                __rt::ColumnKind::Materialized,
+            ),
+            __rt::Column::new(
+                "shown",
+                "String",
+                "`shown` String ALIAS concat(toString(net), ' ', currency)",
+                __rt::ColumnKind::Alias,
+            ),
+            __rt::Column::new(
+                "secret",
+                "String",
+                "`secret` String EPHEMERAL 'none'",
+                __rt::ColumnKind::Ephemeral,
+            ),
+            __rt::Column::new(
+                "raw",
+                "String",
+                "`raw` String EPHEMERAL defaultValueOfTypeName('String')",
+                __rt::ColumnKind::Ephemeral,
+            ),
+            __rt::Column::new(
+                "hash",
+                "UInt64",
+                "`hash` UInt64 DEFAULT cityHash64(raw)",
+                __rt::ColumnKind::Default,
+            ),
+            __rt::Column::new(
+                    "note",
+                    "Nullable(String)",
+                    "`note` Nullable(String) DEFAULT NULL COMMENT 'it\\'s free' CODEC(LZ4)",
+                    __rt::ColumnKind::Default,
+                )
+                .nullable(),
+            __rt::Column::new(
+                "paid_at",
+                "DateTime",
+                "`paid_at` DateTime DEFAULT now() TTL paid_at + INTERVAL 1 YEAR",
+                __rt::ColumnKind::Default,
+            ),
+        ],
+        create: "CREATE TABLE IF NOT EXISTS `orders`\n(\n    `id` UInt64 COMMENT 'Of the shop.' CODEC(Delta, ZSTD(1)),\n    `currency` LowCardinality(String) DEFAULT 'EUR',\n    `net` Decimal(18, 2) DEFAULT 0,\n    `gross` Decimal(18, 2) MATERIALIZED net * 1.19,\n    `shown` String ALIAS concat(toString(net), ' ', currency),\n    `secret` String EPHEMERAL 'none',\n    `raw` String EPHEMERAL defaultValueOfTypeName('String'),\n    `hash` UInt64 DEFAULT cityHash64(raw),\n    `note` Nullable(String) DEFAULT NULL COMMENT 'it\\'s free' CODEC(LZ4),\n    `paid_at` DateTime DEFAULT now() TTL paid_at + INTERVAL 1 YEAR,\n    INDEX `by_currency` currency TYPE set(100) GRANULARITY 4,\n    INDEX `by_hash` hash TYPE bloom_filter(0.01),\n    PROJECTION `by_time` (SELECT * ORDER BY paid_at),\n    PROJECTION `sums` (SELECT currency, sum(net) GROUP BY currency)\n)\nENGINE = MergeTree\nPARTITION BY currency\nORDER BY id\nSETTINGS index_granularity = 1024, non_replicated_deduplication_window = 1000\nCOMMENT 'What was ordered.\\nOne row an order; it\\'s final.'",
+        format: __rt::Format::RowBinaryWithDefaults,
+    };
+    /// The routes that lead to `orders`.
+    #[derive(Debug, Clone, Copy)]
+    pub struct Routes;
+    impl Routes {
+        /// The route `wh/order`.
+        pub const WH_ORDER: &'static str = "wh/order";
+    }
+    impl __rt::Routes for Routes {
+        const DESTINATIONS: &'static [__rt::Destination] = &[
+            __rt::Destination {
+                path: "wh/order",
+                table: "orders",
+            },
+        ];
+        fn declared(service: &str, name: &str) -> __rt::Option<__rt::Intake> {
+            match service.len() {
+                2 => {
+                    match service {
+                        "wh" => {
+                            match name.len() {
+                                5 => {
+                                    match name {
+                                        "order" => __rt::Some(__rt::intake::<Orders<'static>>),
+                                        _ => __rt::None,
+                                    }
+                                }
+                                _ => __rt::None,
+                            }
+                        }
+                        _ => __rt::None,
+                    }
+                }
+                _ => __rt::None,
+            }
+        }
+    }
+}
+pub use orders::Orders;
+/// The layer that takes the events of `orders` and hands all other requests on.
+pub type OrdersLayer = ::rowmill_ingest::__rt::EventLayer<orders::Routes>;
+/// The table `refunds`: its row, its definition and its routes.
+#[allow(
+    non_snake_case,
+    clippy::all,
+    clippy::pedantic,
+    unreachable_patterns,
+    unused_variables
+)]
+pub mod refunds {
+    use ::rowmill_ingest::__rt;
+    /// A row of `refunds`.
+    #[derive(
+        Debug,
+        Clone,
+        PartialEq,
+        __rt::ClickHouseRow,
+        __rt::Serialize,
+        __rt::Deserialize
+    )]
+    #[clickhouse(crate = "::rowmill_ingest::__rt::clickhouse")]
+    #[serde(crate = "::rowmill_ingest::__rt::serde")]
+    pub struct Refunds<'a> {
+        /// Of the shop.
+        ///
+        /// `UInt64`
+        pub id: u64,
+        /// `LowCardinality(String)`
+        pub currency: __rt::Cow<'a, str>,
+        /// `Decimal(18, 2)`
+        pub net: __rt::Decimal64<18, 2>,
+        /// `String`
+        pub secret: __rt::Cow<'a, str>,
+        /// `String`
+        pub raw: __rt::Cow<'a, str>,
+        /// `UInt64`
+        pub hash: u64,
+        /// it's free
+        ///
+        /// `Nullable(String)`
+        pub note: __rt::Option<__rt::Cow<'a, str>>,
+        /// `DateTime`
+        pub paid_at: __rt::DateTime<__rt::Utc>,
+        /// `String`
+        pub reason: __rt::Cow<'a, str>,
+    }
+    impl<'a> __rt::Default for Refunds<'a> {
+        fn default() -> Self {
+            Self {
+                id: __rt::Default::default(),
+                currency: __rt::Cow::Borrowed("EUR"),
+                net: __rt::Default::default(),
+                secret: __rt::Default::default(),
+                raw: __rt::Default::default(),
+                hash: __rt::Default::default(),
+                note: __rt::None,
+                paid_at: __rt::Default::default(),
+                reason: __rt::Default::default(),
+            }
+        }
+    }
+    impl __rt::TypedTable for Refunds<'static> {
+        const TABLE: &'static __rt::Table = &TABLE;
+        type Row<'a> = Refunds<'a>;
+    }
+    impl<'a> __rt::Row<'a> for Refunds<'a> {
+        fn column(&self, path: &str) -> __rt::Option<usize> {
+            match path.len() {
+                3 => {
+                    match path {
+                        "net" => __rt::Some(2),
+                        "raw" => __rt::Some(6),
+                        _ => __rt::None,
+                    }
+                }
+                4 => {
+                    match path {
+                        "hash" => __rt::Some(7),
+                        "note" => __rt::Some(8),
+                        _ => __rt::None,
+                    }
+                }
+                6 => {
+                    match path {
+                        "secret" => __rt::Some(5),
+                        "reason" => __rt::Some(10),
+                        _ => __rt::None,
+                    }
+                }
+                7 => {
+                    match path {
+                        "paid_at" => __rt::Some(9),
+                        _ => __rt::None,
+                    }
+                }
+                8 => {
+                    match path {
+                        "currency" => __rt::Some(1),
+                        _ => __rt::None,
+                    }
+                }
+                _ => __rt::None,
+            }
+        }
+        fn put(
+            &mut self,
+            column: usize,
+            input: __rt::Input<'_, 'a>,
+        ) -> __rt::Result<(), __rt::Problem> {
+            match column {
+                1 => input.read(&mut self.currency),
+                2 => input.read(&mut self.net),
+                5 => input.read(&mut self.secret),
+                6 => input.read(&mut self.raw),
+                7 => input.read(&mut self.hash),
+                8 => input.read(&mut self.note),
+                9 => input.read(&mut self.paid_at),
+                10 => input.read(&mut self.reason),
+                _ => __rt::Ok(()),
+            }
+        }
+        fn extra_at(&self, path: &str) -> __rt::Option<usize> {
+            __rt::None
+        }
+        fn extra(&mut self, extra: usize) -> __rt::Option<__rt::ExtraMut<'_, 'a>> {
+            match extra {
+                _ => __rt::None,
+            }
+        }
+        fn stamp(&mut self, stamp: &__rt::Stamp<'a>, refusals: &mut __rt::Refusals) {
+            self.id = stamp.id;
+        }
+        fn level(&mut self, refusals: &mut __rt::Refusals) {}
+        fn encode(&self, given: &__rt::Given, out: &mut __rt::Vec<u8>) {
+            out.push(__rt::VALUE);
+            __rt::Encode::put(&self.id, out);
+            out.push(__rt::VALUE);
+            __rt::Encode::put(&self.currency, out);
+            if given.contains(2) {
+                out.push(__rt::VALUE);
+                __rt::Encode::put(&self.net, out);
+            } else {
+                out.push(__rt::DEFAULT);
+            }
+            if given.contains(5) {
+                out.push(__rt::VALUE);
+                __rt::Encode::put(&self.secret, out);
+            } else {
+                out.push(__rt::DEFAULT);
+            }
+            if given.contains(6) {
+                out.push(__rt::VALUE);
+                __rt::Encode::put(&self.raw, out);
+            } else {
+                out.push(__rt::DEFAULT);
+            }
+            if given.contains(7) {
+                out.push(__rt::VALUE);
+                __rt::Encode::put(&self.hash, out);
+            } else {
+                out.push(__rt::DEFAULT);
+            }
+            out.push(__rt::VALUE);
+            __rt::Encode::put(&self.note, out);
+            if given.contains(9) {
+                out.push(__rt::VALUE);
+                __rt::Encode::put(&self.paid_at, out);
+            } else {
+                out.push(__rt::DEFAULT);
+            }
+            out.push(__rt::VALUE);
+            __rt::Encode::put(&self.reason, out);
+        }
+    }
+    /// The table as ClickHouse has it.
+    pub static TABLE: __rt::Table = __rt::Table {
+        name: "refunds",
+        index: 1usize,
+        columns: &[
+            __rt::Column::new(
+                "id",
+                "UInt64",
+                "`id` UInt64 COMMENT 'Of the shop.' CODEC(Delta, ZSTD(1))",
+                __rt::ColumnKind::Plain,
+            ),
+            __rt::Column::new(
+                "currency",
+                "LowCardinality(String)",
+                "`currency` LowCardinality(String) DEFAULT 'EUR'",
+                __rt::ColumnKind::Default,
+            ),
+            __rt::Column::new(
+                "net",
+                "Decimal(18, 2)",
+                "`net` Decimal(18, 2) DEFAULT 0",
+                __rt::ColumnKind::Default,
+            ),
+            __rt::Column::new(
+                "gross",
+                "Decimal(18, 2)",
+                "`gross` Decimal(18, 2) MATERIALIZED net * 1.19",
+                __rt::ColumnKind::Materialized,
+            ),
+            __rt::Column::new(
+                "shown",
+                "String",
+                "`shown` String ALIAS concat(toString(net), ' ', currency)",
+                __rt::ColumnKind::Alias,
+            ),
+            __rt::Column::new(
+                "secret",
+                "String",
+                "`secret` String EPHEMERAL 'none'",
+                __rt::ColumnKind::Ephemeral,
+            ),
+            __rt::Column::new(
+                "raw",
+                "String",
+                "`raw` String EPHEMERAL defaultValueOfTypeName('String')",
+                __rt::ColumnKind::Ephemeral,
+            ),
+            __rt::Column::new(
+                "hash",
+                "UInt64",
+                "`hash` UInt64 DEFAULT cityHash64(raw)",
+                __rt::ColumnKind::Default,
+            ),
+            __rt::Column::new(
+                    "note",
+                    "Nullable(String)",
+                    "`note` Nullable(String) DEFAULT NULL COMMENT 'it\\'s free' CODEC(LZ4)",
+                    __rt::ColumnKind::Default,
+                )
+                .nullable(),
+            __rt::Column::new(
+                "paid_at",
+                "DateTime",
+                "`paid_at` DateTime DEFAULT now() TTL paid_at + INTERVAL 1 YEAR",
+                __rt::ColumnKind::Default,
+            ),
+            __rt::Column::new(
+                "reason",
+                "String",
+                "`reason` String",
+                __rt::ColumnKind::Plain,
+            ),
+        ],
+        create: "CREATE TABLE IF NOT EXISTS `refunds`\n(\n    `id` UInt64 COMMENT 'Of the shop.' CODEC(Delta, ZSTD(1)),\n    `currency` LowCardinality(String) DEFAULT 'EUR',\n    `net` Decimal(18, 2) DEFAULT 0,\n    `gross` Decimal(18, 2) MATERIALIZED net * 1.19,\n    `shown` String ALIAS concat(toString(net), ' ', currency),\n    `secret` String EPHEMERAL 'none',\n    `raw` String EPHEMERAL defaultValueOfTypeName('String'),\n    `hash` UInt64 DEFAULT cityHash64(raw),\n    `note` Nullable(String) DEFAULT NULL COMMENT 'it\\'s free' CODEC(LZ4),\n    `paid_at` DateTime DEFAULT now() TTL paid_at + INTERVAL 1 YEAR,\n    `reason` String,\n    INDEX `by_hash` hash TYPE minmax,\n    INDEX `by_reason` lower(reason) TYPE ngrambf_v1(3, 256, 2, 0) GRANULARITY 1,\n    PROJECTION `sums` (SELECT currency, sum(net) GROUP BY currency)\n)\nENGINE = MergeTree\nPARTITION BY currency\nORDER BY id\nSETTINGS index_granularity = 1024, non_replicated_deduplication_window = 1000",
+        format: __rt::Format::RowBinaryWithDefaults,
+    };
+    /// The routes that lead to `refunds`.
+    #[derive(Debug, Clone, Copy)]
+    pub struct Routes;
+    impl Routes {
+        /// The route `wh/refund`.
+        pub const WH_REFUND: &'static str = "wh/refund";
+    }
+    impl __rt::Routes for Routes {
+        const DESTINATIONS: &'static [__rt::Destination] = &[
+            __rt::Destination {
+                path: "wh/refund",
+                table: "refunds",
+            },
+        ];
+        fn declared(service: &str, name: &str) -> __rt::Option<__rt::Intake> {
+            match service.len() {
+                2 => {
+                    match service {
+                        "wh" => {
+                            match name.len() {
+                                6 => {
+                                    match name {
+                                        "refund" => __rt::Some(__rt::intake::<Refunds<'static>>),
+                                        _ => __rt::None,
+                                    }
+                                }
+                                _ => __rt::None,
+                            }
+                        }
+                        _ => __rt::None,
+                    }
+                }
+                _ => __rt::None,
+            }
+        }
+    }
+}
+pub use refunds::Refunds;
+/// The layer that takes the events of `refunds` and hands all other requests on.
+pub type RefundsLayer = ::rowmill_ingest::__rt::EventLayer<refunds::Routes>;
+/// All tables, in the order of the schema's files.
+pub static SCHEMA: ::rowmill_ingest::__rt::Schema = ::rowmill_ingest::__rt::Schema {
+    tables: &[&orders::TABLE, &refunds::TABLE],
+};
+use ::rowmill_ingest::__rt;
+/// The routes of all tables.
+#[derive(Debug, Clone, Copy)]
+pub struct Routes;
+impl __rt::Routes for Routes {
+    const DESTINATIONS: &'static [__rt::Destination] = &[
+        __rt::Destination {
+            path: "wh/order",
+            table: "orders",
+        },
+        __rt::Destination {
+            path: "wh/refund",
+            table: "refunds",
+        },
+    ];
+    fn declared(service: &str, name: &str) -> __rt::Option<__rt::Intake> {
+        match service.len() {
+            2 => {
+                match service {
+                    "wh" => {
+                        match name.len() {
+                            5 => {
+                                match name {
+                                    "order" => {
+                                        __rt::Some(__rt::intake::<orders::Orders<'static>>)
+                                    }
+                                    _ => __rt::None,
+                                }
+                            }
+                            6 => {
+                                match name {
+                                    "refund" => {
+                                        __rt::Some(__rt::intake::<refunds::Refunds<'static>>)
+                                    }
+                                    _ => __rt::None,
+                                }
+                            }
+                            _ => __rt::None,
+                        }
+                    }
+                    _ => __rt::None,
+                }
+            }
+            _ => __rt::None,
+        }
+    }
+    fn other() -> __rt::Option<__rt::Intake> {
+        __rt::None
+    }
+}
+/// Returns the layer that takes the events of all tables and hands every other request on to the inner service.
+pub fn layer(writer: __rt::Writer) -> __rt::EventLayer<Routes> {
+    __rt::EventLayer::new(writer)
+}

@@ -1,0 +1,16 @@
+//! The published JSON Schema is the one that the crate makes; `ROWMILL_BLESS=1 cargo test -p rowmill-codegen` writes it anew.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod support;
+
+use std::path::Path;
+
+use support::Pinned;
+
+#[test]
+fn the_published_schema_is_the_one_that_is_made() {
+    let mut pinned = Pinned::default();
+    pinned.compare(Path::new("../docs/schema.json"), &rowmill_codegen::json_schema());
+    pinned.finish();
+}
