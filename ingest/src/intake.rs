@@ -110,7 +110,7 @@ fn decode<'a>(row: &mut dyn Row<'a>, table: &'static Table, event: &Event<'a>) -
     {
         extra.push(Cow::Borrowed("host"), Cow::Borrowed(host));
     }
-    walk.row.level(&mut walk.refusals);
+    walk.row.level(&walk.given, &mut walk.refusals);
     if walk.refusals.is_empty() {
         Ok(walk.given)
     } else {

@@ -43,8 +43,8 @@ pub trait Row<'a> {
     /// Fills the columns that the collector knows from the request itself.
     fn stamp(&mut self, stamp: &Stamp<'a>, refusals: &mut Refusals);
 
-    /// Brings the arrays of each Nested to one length, where the event gave only some of them.
-    fn level(&mut self, refusals: &mut Refusals);
+    /// Brings the arrays of each Nested to one length; `given` are the columns that were put.
+    fn level(&mut self, given: &Given, refusals: &mut Refusals);
 
     /// Appends the row as the table's [`Format`](crate::table::Format) has it; `given` are the columns that were put.
     fn encode(&self, given: &Given, out: &mut Vec<u8>);
@@ -97,9 +97,16 @@ pub const VALUE: u8 = 0;
 /// The byte in the place of a value that ClickHouse is to compute.
 pub const DEFAULT: u8 = 1;
 
-/// Brings one array of a Nested to the length of its longest; an array that the event did not give is filled with defaults.
-pub fn level<T: Default>(array: &mut Vec<T>, length: usize, column: &'static Column, refusals: &mut Refusals) {
-    if array.is_empty() {
+/// Brings one array of a Nested to the length of its longest: an array that the event did not give is filled with defaults, one
+/// that it gave has to be as long.
+pub fn level<T: Default>(
+    array: &mut Vec<T>,
+    is_given: bool,
+    length: usize,
+    column: &'static Column,
+    refusals: &mut Refusals,
+) {
+    if !is_given {
         array.resize_with(length, T::default);
     } else if array.len() != length {
         refusals.push(

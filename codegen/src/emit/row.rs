@@ -141,7 +141,7 @@ fn implementation(table: &Table) -> TokenStream {
             #stamp
         }
 
-        fn level(&mut self, refusals: &mut __rt::Refusals) {
+        fn level(&mut self, given: &__rt::Given, refusals: &mut __rt::Refusals) {
             #level
         }
 
@@ -283,7 +283,7 @@ fn level(table: &Table) -> TokenStream {
         let indexes: Vec<_> = members.iter().map(|index| Literal::usize_unsuffixed(*index)).collect();
         quote! {
             let length = 0 #(.max(self.#fields.len()))*;
-            #(__rt::level(&mut self.#fields, length, &TABLE.columns[#indexes], refusals);)*
+            #(__rt::level(&mut self.#fields, given.contains(#indexes), length, &TABLE.columns[#indexes], refusals);)*
         }
     });
     quote!(#(#groups)*)

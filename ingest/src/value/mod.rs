@@ -36,11 +36,16 @@
 //! - a date or time outside of the type's range (it stores the nearest one that fits, or another one);
 //! - a day that is not in the calendar, like 2023-04-31 (a `Date` rolls over or becomes 1970-01-01), and a `true` as a date;
 //! - an hour of 25, a minute of 60, and a time without a date (it takes the date from the clock);
-//! - numbers with two signs, and `-`, `.` and `1e` as decimals (0, 0 and 1).
+//! - numbers with two signs, and `-`, `.`, `1e` and `1.2.3` as decimals (0, 0, 1 and 1.23);
+//! - IPv4 addresses with leading zeros beyond three digits.
+//!
+//! Names of columns are matched letter by letter; ClickHouse takes `C_U8` for `c_u8`. `"0000-00-00"` in a `Date32` is 1970-01-01 as
+//! it is in a `Date` (ClickHouse: 1900-01-01), and `null` in an enum is its smallest value (ClickHouse: a 0 that it cannot read).
 //!
 //! Some things are taken more kindly than by ClickHouse: halves of surrogate pairs, escapes in numbers that are sent as strings,
 //! `-0` in an unsigned column, `t` and `z` in a time, seconds since 1970 with a fraction in a `DateTime`, a decimal that only its
-//! exponent makes fit, a named tuple as an array, and a name that comes twice in a named tuple (the last one counts).
+//! exponent makes fit, a named tuple as an array, a name that comes twice in a named tuple (the last one
+//! counts), and an array of a Nested that is left out (it is filled with defaults).
 
 mod array;
 mod boolean;

@@ -4,15 +4,20 @@ use std::{
     fs, mem,
     net::SocketAddr,
     path::Path,
+    process,
     sync::{
         OnceLock,
         atomic::{AtomicU32, Ordering},
     },
 };
 
+use nix::{sys::signal::kill, unistd::Pid};
 use rowmill_engine::{Engine, Options};
 
 use super::http::{self, Answer};
+
+/// What the folder of a run's data is called, before the number of its process.
+const DATA: &str = "it-engine-";
 
 /// A database that no other test uses.
 #[derive(Debug, Clone)]
@@ -25,9 +30,8 @@ pub struct Database {
 fn engine() -> SocketAddr {
     static ENGINE: OnceLock<SocketAddr> = OnceLock::new();
     *ENGINE.get_or_init(|| {
-        let data = Path::new(env!("CARGO_TARGET_TMPDIR")).join("it-engine");
-        // What an earlier run has left is nobody's any more: that run's engine has ended with it.
-        let _ = fs::remove_dir_all(&data);
+        let data = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{DATA}{}", process::id()));
+        remove_what_is_left();
         let engine = Engine::start(&Options::new(env!("CARGO_BIN_EXE_rowmill"), data));
         let engine = engine.unwrap_or_else(|error| panic!("{error}"));
         let address = engine.address();
@@ -35,6 +39,24 @@ fn engine() -> SocketAddr {
         mem::forget(engine);
         address
     })
+}
+
+/// Removes the data of runs that have ended, and their engines with them.
+fn remove_what_is_left() {
+    for entry in fs::read_dir(env!("CARGO_TARGET_TMPDIR"))
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
+        let name = entry.file_name().into_string().unwrap_or_default();
+        let run = name
+            .strip_prefix(DATA)
+            .and_then(|id| id.parse().ok())
+            .map(Pid::from_raw);
+        if run.is_some_and(|run| kill(run, None).is_err()) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
 }
 
 impl Database {

@@ -74,7 +74,7 @@ pub mod counters {
             self.uid = stamp.uid;
             self.timestamp = stamp.unix_ms;
         }
-        fn level(&mut self, refusals: &mut __rt::Refusals) {}
+        fn level(&mut self, given: &__rt::Given, refusals: &mut __rt::Refusals) {}
         fn encode(&self, given: &__rt::Given, out: &mut __rt::Vec<u8>) {
             __rt::Encode::put(&self.uid, out);
             __rt::Encode::put(&self.timestamp, out);

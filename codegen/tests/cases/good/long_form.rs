@@ -127,7 +127,7 @@ pub mod orders {
         fn stamp(&mut self, stamp: &__rt::Stamp<'a>, refusals: &mut __rt::Refusals) {
             self.id = stamp.id;
         }
-        fn level(&mut self, refusals: &mut __rt::Refusals) {}
+        fn level(&mut self, given: &__rt::Given, refusals: &mut __rt::Refusals) {}
         fn encode(&self, given: &__rt::Given, out: &mut __rt::Vec<u8>) {
             out.push(__rt::VALUE);
             __rt::Encode::put(&self.id, out);
@@ -408,7 +408,7 @@ pub mod refunds {
         fn stamp(&mut self, stamp: &__rt::Stamp<'a>, refusals: &mut __rt::Refusals) {
             self.id = stamp.id;
         }
-        fn level(&mut self, refusals: &mut __rt::Refusals) {}
+        fn level(&mut self, given: &__rt::Given, refusals: &mut __rt::Refusals) {}
         fn encode(&self, given: &__rt::Given, out: &mut __rt::Vec<u8>) {
             out.push(__rt::VALUE);
             __rt::Encode::put(&self.id, out);

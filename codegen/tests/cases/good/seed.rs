@@ -124,7 +124,7 @@ pub mod webhooks {
             self.service = __rt::Cow::Borrowed(stamp.service);
             self.td_ip = __rt::Cow::Borrowed(stamp.ip);
         }
-        fn level(&mut self, refusals: &mut __rt::Refusals) {}
+        fn level(&mut self, given: &__rt::Given, refusals: &mut __rt::Refusals) {}
         fn encode(&self, given: &__rt::Given, out: &mut __rt::Vec<u8>) {
             __rt::Encode::put(&self.id, out);
             __rt::Encode::put(&self.uid, out);
@@ -366,7 +366,7 @@ pub mod mail_statistics {
             self.service = __rt::Cow::Borrowed(stamp.service);
             self.td_ip = __rt::Cow::Borrowed(stamp.ip);
         }
-        fn level(&mut self, refusals: &mut __rt::Refusals) {}
+        fn level(&mut self, given: &__rt::Given, refusals: &mut __rt::Refusals) {}
         fn encode(&self, given: &__rt::Given, out: &mut __rt::Vec<u8>) {
             __rt::Encode::put(&self.extra_key, out);
             __rt::Encode::put(&self.extra_value, out);

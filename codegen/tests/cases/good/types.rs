@@ -309,10 +309,22 @@ pub mod types {
             }
         }
         fn stamp(&mut self, stamp: &__rt::Stamp<'a>, refusals: &mut __rt::Refusals) {}
-        fn level(&mut self, refusals: &mut __rt::Refusals) {
+        fn level(&mut self, given: &__rt::Given, refusals: &mut __rt::Refusals) {
             let length = 0.max(self.items_size.len()).max(self.items_name.len());
-            __rt::level(&mut self.items_size, length, &TABLE.columns[20], refusals);
-            __rt::level(&mut self.items_name, length, &TABLE.columns[21], refusals);
+            __rt::level(
+                &mut self.items_size,
+                given.contains(20),
+                length,
+                &TABLE.columns[20],
+                refusals,
+            );
+            __rt::level(
+                &mut self.items_name,
+                given.contains(21),
+                length,
+                &TABLE.columns[21],
+                refusals,
+            );
         }
         fn encode(&self, given: &__rt::Given, out: &mut __rt::Vec<u8>) {
             out.push(__rt::VALUE);
