@@ -3,7 +3,7 @@
 //! Tables are described in YAML; `rowmill-codegen` makes typed rows, decoders, encoders, DDL and layers of them when the project is
 //! built, and this crate is what they stand on. A service of your own takes them like this:
 //!
-//! ```ignore
+//! ```text
 //! pub mod tables { rowmill_ingest::include_tables!(); }
 //!
 //! let store: StoreUrl = "http://127.0.0.1:8123/stats".parse()?;
@@ -11,7 +11,7 @@
 //! let writer = Writer::start(&tables::SCHEMA, store.client(), WriterOptions::default());
 //! let service = tables::layer(writer.clone()).layer(your_service);
 //! // … serve it, and before the process ends:
-//! writer.drain(deadline).await;
+//! writer.drain(Duration::from_secs(30)).await;
 //! ```
 //!
 //! # The way of a request
