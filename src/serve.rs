@@ -31,10 +31,10 @@ pub(crate) fn serve(options: ServeOptions) -> Result<(), Box<dyn Error>> {
     };
     let (store, engine) = store(&options)?;
     let result = Runtime::new()?.block_on(collect(&options, &events, store));
-    if let Some(engine) = engine {
-        engine.stop()?;
-    }
-    result
+    let stopped = engine.map_or(Ok(()), Engine::stop);
+    // What became of the rows is said first.
+    result?;
+    Ok(stopped?)
 }
 
 /// Returns where the rows go: the ClickHouse that was named, or the embedded one, started.

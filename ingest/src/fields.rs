@@ -87,10 +87,21 @@ impl<'a> Fields<'a> {
     }
 
     /// Returns whether there is such a name at the top, whatever its value.
-    pub(crate) fn contains(&self, name: &str) -> bool {
-        match self {
-            Self::Flat(pairs) => pairs.iter().any(|(n, _)| n == name),
-            Self::Tree(tree) => tree.top.iter().any(|(n, _)| n == name),
+    #[cfg(test)]
+    fn contains(&self, name: &str) -> bool {
+        self.names().contains(name)
+    }
+
+    /// Returns the names at the top, to be asked for often.
+    pub(crate) fn names(&self) -> Names<'_> {
+        let names: Vec<&str> = match self {
+            Self::Flat(pairs) => pairs.iter().map(|(name, _)| &**name).collect(),
+            Self::Tree(tree) => tree.top.iter().map(|(name, _)| &**name).collect(),
+        };
+        if names.len() > SCANNED {
+            Names::Many(names.into_iter().collect())
+        } else {
+            Names::Few(names)
         }
     }
 
@@ -108,6 +119,23 @@ impl<'a> Fields<'a> {
                     .collect();
                 Fields::Tree(Tree { json, top })
             }
+        }
+    }
+}
+
+/// The names of fields; to ask for each name of a long body among those of a long query takes no longer than to read both.
+#[derive(Debug)]
+pub(crate) enum Names<'f> {
+    Few(Vec<&'f str>),
+    Many(HashSet<&'f str>),
+}
+
+impl Names<'_> {
+    /// Returns whether there is such a name.
+    pub(crate) fn contains(&self, name: &str) -> bool {
+        match self {
+            Self::Few(names) => names.contains(&name),
+            Self::Many(names) => names.contains(name),
         }
     }
 }

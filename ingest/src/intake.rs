@@ -8,8 +8,8 @@ use std::{borrow::Cow, collections::HashMap};
 
 use crate::{
     body::Payload,
-    fields::Fields,
-    json::{self, Kind, Reader},
+    fields::{Fields, Names},
+    json::{self, ErrorKind, Kind, Reader},
     refusal::{Problem, Refusal, Refusals},
     row::{Given, Input, Row, TypedTable},
     spool::Full,
@@ -34,6 +34,10 @@ const RESERVED: [&str; 10] = [
     "timestamp",
     "uid",
 ];
+
+/// The most that one event's paths may take in its extras, in bytes. Each leaf of an object has the object's whole path: without a
+/// bound, a long key with many leaves below it would make a row thousands of times as large as its event.
+const MAX_COPIED_BYTES: usize = 1 << 20;
 
 /// One request as an event.
 #[derive(Debug)]
@@ -91,16 +95,18 @@ fn decode<'a>(row: &mut dyn Row<'a>, table: &'static Table, event: &Event<'a>) -
         given: Given::default(),
         refusals: Refusals::default(),
         path: String::new(),
+        copied_bytes: 0,
     };
     let root = Branch {
         extra: walk.row.extra_at(""),
         relative_from: 0,
         is_root: true,
     };
+    let over = event.query.names();
     match event.payload {
         Payload::Empty => {}
-        Payload::Json(text) => walk.document(text, root, Some(event.query)).map_err(Reason::Syntax)?,
-        Payload::Form(fields) => walk.fields(fields, root, Some(event.query)),
+        Payload::Json(text) => walk.document(text, root, Some(&over)).map_err(Reason::Syntax)?,
+        Payload::Form(fields) => walk.fields(fields, root, Some(&over)),
     }
     walk.fields(event.query, root, None);
 
@@ -127,6 +133,8 @@ struct Walk<'r, 'a> {
     refusals: Refusals,
     /// The path of the object that is being walked; empty at the root.
     path: String,
+    /// How much of paths has been copied into extras.
+    copied_bytes: usize,
 }
 
 /// Where in the event the walk is.
@@ -141,7 +149,7 @@ struct Branch {
 
 impl<'a> Walk<'_, 'a> {
     /// Walks a whole document; one that is no object says nothing.
-    fn document(&mut self, text: &'a str, root: Branch, over: Option<&Fields<'_>>) -> Result<(), json::Error> {
+    fn document(&mut self, text: &'a str, root: Branch, over: Option<&Names<'_>>) -> Result<(), json::Error> {
         let mut reader = Reader::new(text);
         match reader.peek()? {
             Kind::Object => self.object(&mut reader, root, over)?,
@@ -151,7 +159,7 @@ impl<'a> Walk<'_, 'a> {
     }
 
     /// Walks the fields of a query or a form, but for those that `over` has too.
-    fn fields(&mut self, fields: &'a Fields<'a>, root: Branch, over: Option<&Fields<'_>>) {
+    fn fields(&mut self, fields: &'a Fields<'a>, root: Branch, over: Option<&Names<'_>>) {
         match fields {
             Fields::Flat(pairs) => {
                 let is_kept = |name: &str| !over.is_some_and(|over| over.contains(name));
@@ -184,12 +192,7 @@ impl<'a> Walk<'_, 'a> {
         }
     }
 
-    fn object(
-        &mut self,
-        reader: &mut Reader<'a>,
-        branch: Branch,
-        over: Option<&Fields<'_>>,
-    ) -> Result<(), json::Error> {
+    fn object(&mut self, reader: &mut Reader<'a>, branch: Branch, over: Option<&Names<'_>>) -> Result<(), json::Error> {
         let mut repeats = Repeats::default();
         reader.begin_object()?;
         while let Some(key) = reader.next_key()? {
@@ -248,7 +251,16 @@ impl<'a> Walk<'_, 'a> {
                 let key = if is_whole_key {
                     key
                 } else {
-                    Cow::Owned(self.path[branch.relative_from..].to_owned())
+                    let relative = &self.path[branch.relative_from..];
+                    self.copied_bytes += relative.len();
+                    if self.copied_bytes > MAX_COPIED_BYTES {
+                        let at = reader.position().at();
+                        return Err(json::Error {
+                            at,
+                            kind: ErrorKind::PathsTooLong,
+                        });
+                    }
+                    Cow::Owned(relative.to_owned())
                 };
                 self.put_extra(branch, key, value, repeats);
                 Ok(())

@@ -38,10 +38,11 @@ impl Refused {
             _ => "",
         };
         let (line, column) = error.line_and_column(text);
-        Self::Syntax(format!(
-            "the body is not JSON: {} (line {line}, column {column})",
-            error.kind.text()
-        ))
+        let what = match error.kind {
+            json::ErrorKind::PathsTooLong => "the body is refused",
+            _ => "the body is not JSON",
+        };
+        Self::Syntax(format!("{what}: {} (line {line}, column {column})", error.kind.text()))
     }
 
     /// An event that the table did not take.

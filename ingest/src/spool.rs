@@ -14,6 +14,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
+    time::Instant as StdInstant,
 };
 
 use tokio::{
@@ -38,6 +39,9 @@ impl fmt::Display for Full {
 
 impl std::error::Error for Full {}
 
+/// How often lack of room is logged.
+const ALARM_INTERVAL_S: u64 = 60;
+
 /// The rows of all tables that are not yet stored.
 #[derive(Debug)]
 pub(crate) struct Spool {
@@ -48,6 +52,9 @@ pub(crate) struct Spool {
     pending_bytes: AtomicUsize,
     closed: AtomicBool,
     closing: Notify,
+    started: StdInstant,
+    /// When lack of room is logged again, in seconds since the start.
+    next_alarm_s: AtomicU64,
 }
 
 /// One table's way through the spool.
@@ -130,6 +137,8 @@ impl Spool {
             pending_bytes: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
             closing: Notify::new(),
+            started: StdInstant::now(),
+            next_alarm_s: AtomicU64::new(0),
         }
     }
 
@@ -163,7 +172,29 @@ impl Spool {
             Err(Full) => &lane.counters.rows_without_room,
         };
         Counters::add(counter, 1);
+        if result.is_err() && !self.is_closed() {
+            self.raise_alarm();
+        }
         result
+    }
+
+    /// Logs that rows are not taken, once in a while and not once a row.
+    #[cold]
+    fn raise_alarm(&self) {
+        let now_s = self.started.elapsed().as_secs();
+        let due_s = self.next_alarm_s.load(Ordering::Relaxed);
+        let next_s = now_s + ALARM_INTERVAL_S;
+        let is_ours = || {
+            self.next_alarm_s
+                .compare_exchange(due_s, next_s, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+        };
+        if now_s >= due_s && is_ours() {
+            tracing::error!(
+                max_bytes = self.max_bytes,
+                "rows are not taken: no room is left until ClickHouse has taken some of those that wait"
+            );
+        }
     }
 
     fn append_to(&self, lane: &Lane, encode: impl FnOnce(&mut Vec<u8>)) -> Result<(), Full> {

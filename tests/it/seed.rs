@@ -1,5 +1,17 @@
 //! The seed's own example, with the program as a person starts it.
 
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    net::TcpStream,
+    path::PathBuf,
+    process::{self, Stdio},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use serde_json::json;
 
 use crate::support::{
@@ -195,4 +207,53 @@ fn its_routes_are_listed() {
             .any(|line| line.split_whitespace().eq(["other", "webhooks"])),
         "{text}"
     );
+}
+
+#[test]
+fn without_a_clickhouse_it_runs_its_own_and_prints_where_the_rows_are() {
+    let data = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("own-engine-{}", process::id()));
+    let mut child = collector::command()
+        .args(["--listen", "127.0.0.1:0", "--engine-listen", "127.0.0.1:0", "--data"])
+        .arg(&data)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    let address = line
+        .trim()
+        .strip_prefix("listening on http://")
+        .unwrap()
+        .parse()
+        .unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let select = log.find(|line| line.contains("--data-binary")).unwrap();
+    let engine = select
+        .trim()
+        .strip_prefix("curl http://")
+        .unwrap()
+        .split(' ')
+        .next()
+        .unwrap()
+        .parse()
+        .unwrap();
+
+    assert_eq!(http::post_json(address, "/wh/mail", r#"{"event":"sent"}"#).status, 200);
+    let database = Database {
+        name: "stats".to_owned(),
+        engine,
+    };
+    database.wait_for_rows("mail_statistics", 1);
+    assert_eq!(database.query("SELECT event FROM mail_statistics"), "sent\n");
+
+    kill(Pid::from_raw(child.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
+    assert!(child.wait().unwrap().success());
+    assert!(
+        TcpStream::connect(engine).is_err(),
+        "the engine has outlived the collector"
+    );
+    fs::remove_dir_all(data).unwrap();
 }

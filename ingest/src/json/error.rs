@@ -34,6 +34,8 @@ pub enum ErrorKind {
     TooDeep,
     /// Something after the end of the document.
     TrailingText,
+    /// JSON, but with keys so long and objects so large that their paths would outgrow the event by far.
+    PathsTooLong,
 }
 
 impl ErrorKind {
@@ -49,6 +51,7 @@ impl ErrorKind {
             Self::InvalidEscape => "this is not an escape of JSON",
             Self::ControlCharacter => "a control character in a string has to be escaped",
             Self::TooDeep => "arrays and objects are nested too deep",
+            Self::PathsTooLong => "the keys on the way to nested values are too long together",
             Self::TrailingText => "there is more text after the end of the document",
         }
     }

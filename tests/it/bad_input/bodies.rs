@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::{Victim, bad_request, letter_of_body};
+use crate::support::{collector::Collector, engine::Database, http};
 
 /// The largest body that is taken.
 const MAX_BODY_BYTES: usize = 102_400;
@@ -291,4 +292,41 @@ fn forms_of_several_parts_are_refused_and_kept() {
     let after = victim.stop();
     assert_eq!(after.letters, [letter_of_body("body", reason, body)]);
     after.assert_no_rows();
+}
+
+#[test]
+fn a_long_key_with_many_leaves_does_not_become_a_row_of_a_hundred_megabytes() {
+    let database = Database::named("long_paths");
+    let collector = Collector::start(&database);
+    let leaves: Vec<String> = (0..4_000).map(|number| format!("\"{number}\":1")).collect();
+    let body = format!("{{\"{}\":{{{}}}}}", "k".repeat(50_000), leaves.join(","));
+    let answer = http::post_json(collector.address, "/wh/mail", &body);
+    assert_eq!(answer.status, 400);
+    assert!(answer.text().contains("too long together"), "{}", answer.text());
+    assert_eq!(
+        http::post_json(collector.address, "/wh/mail", r#"{"a":{"b":1}}"#).status,
+        200
+    );
+    assert_eq!(collector.stop().code, Some(0));
+    assert_eq!(database.query("SELECT extra.key FROM mail_statistics"), "['a_b']\n");
+    assert_eq!(
+        database.query("SELECT code, length(payload) FROM rejected"),
+        format!("json\t{}\n", body.len())
+    );
+}
+
+#[test]
+fn a_long_query_over_a_long_body_is_no_product_of_both() {
+    let database = Database::named("long_both");
+    let collector = Collector::start(&database);
+    let query: Vec<String> = (0..9_000).map(|number| format!("q{number}=")).collect();
+    let fields: Vec<String> = (0..9_000).map(|number| format!("\"b{number}\":1")).collect();
+    let target = format!("/wh/mail?{}", query.join("&"));
+    let answer = http::post_json(collector.address, &target, &format!("{{{}}}", fields.join(",")));
+    assert_eq!(answer.status, 200);
+    assert_eq!(collector.stop().code, Some(0));
+    assert_eq!(
+        database.query("SELECT length(extra.key) FROM mail_statistics"),
+        "18000\n"
+    );
 }
