@@ -212,7 +212,8 @@ impl Alarm {
         let (id, rows, code, cure) = (block.id, block.rows(), error.code(), error.cure());
         match error.class() {
             Class::Retry => {
-                tracing::warn!(table, block = %id, rows, failures, code, %error, "an insert failed and is tried again");
+                let error = error.without_values();
+                tracing::warn!(table, block = %id, rows, failures, code, error, "an insert failed and is tried again");
             }
             Class::Hold => {
                 tracing::error!(table, block = %id, rows, failures, code, cure, %error, "an insert waits for a person");

@@ -14,7 +14,7 @@ use hyper_util::{
     server::graceful::GracefulShutdown,
     service::TowerToHyperService,
 };
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, task::JoinSet};
 use tower_service::Service;
 
 /// Bounds of a connection.
@@ -67,9 +67,13 @@ pub async fn serve<M, S, B>(
     let graceful = GracefulShutdown::new();
     let mut shutdown = pin!(shutdown);
 
+    let mut connections = JoinSet::new();
+
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
+            // Ended connections are forgotten as they end.
+            Some(_) = connections.join_next() => continue,
             () = &mut shutdown => break,
         };
         let (stream, peer) = match accepted {
@@ -85,7 +89,7 @@ pub async fn serve<M, S, B>(
         }
         let service = TowerToHyperService::new(service_for(peer));
         let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
-        tokio::spawn(async move {
+        connections.spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%peer, %error, "connection ended");
             }
@@ -97,6 +101,7 @@ pub async fn serve<M, S, B>(
         .await
         .is_err()
     {
+        connections.shutdown().await;
         tracing::warn!("requests were still open after the drain timeout and were cut off");
     }
 }
@@ -107,5 +112,55 @@ async fn pause_after(error: &io::Error) {
     if !matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset) {
         tracing::warn!(%error, "cannot accept connections");
         tokio::time::sleep(ACCEPT_PAUSE).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::{future::pending, sync::Arc};
+
+    use http_body_util::Full;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpStream,
+        sync::{Notify, oneshot},
+    };
+    use tower::service_fn;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_request_that_does_not_end_is_cut_off() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let options = ServeOptions {
+            drain_timeout: Duration::from_millis(50),
+            ..ServeOptions::default()
+        };
+        let under_way = Arc::new(Notify::new());
+        let never = {
+            let under_way = Arc::clone(&under_way);
+            move |_: Request<Incoming>| {
+                under_way.notify_one();
+                pending::<Result<Response<Full<Bytes>>, Infallible>>()
+            }
+        };
+        let (stop, stopped) = oneshot::channel::<()>();
+        let service_for = move |_| service_fn(never.clone());
+        let server = tokio::spawn(serve(listener, service_for, options, async {
+            let _ = stopped.await;
+        }));
+        let mut client = TcpStream::connect(address).await.unwrap();
+        client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        under_way.notified().await;
+        drop(stop);
+        server.await.unwrap();
+        let mut answer = Vec::new();
+        // Closed or reset: either way nothing of it goes on.
+        let _ = client.read_to_end(&mut answer).await;
+        assert!(answer.is_empty());
+        assert!(TcpStream::connect(address).await.is_err());
     }
 }

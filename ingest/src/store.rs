@@ -237,7 +237,8 @@ impl StoreError {
     pub(crate) fn without_values(&self) -> String {
         let text = self.to_string();
         let sentence = match text.find(SENTENCE) {
-            Some(at) if self.class == Class::Refused => at + SENTENCE.len(),
+            // What a person has to mend is named in full; it is tables and columns, not rows.
+            Some(at) if self.class != Class::Hold => at + SENTENCE.len(),
             _ => return text,
         };
         let quotes = ["'", ": "].map(|quote| text[sentence..].find(quote));
