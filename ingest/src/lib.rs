@@ -94,7 +94,7 @@ pub use crate::{
     spool::{Full as NoRoom, TableCounts},
     stamp::{ServerValue, Stamp},
     store::{StoreError, StoreUrl, StoreUrlError, ping},
-    sync::{SyncError, SyncReport, plan, sync},
+    sync::{Difference, SyncError, SyncReport, plan, sync},
     writer::{DrainReport, Writer, WriterOptions},
 };
 
