@@ -114,6 +114,20 @@ fn unknown_services_go_to_webhooks_and_nothing_of_them_is_lost() {
 }
 
 #[test]
+fn a_field_of_the_query_takes_the_place_of_the_bodys_whole() {
+    let database = Database::named("query_over_body");
+    let collector = Collector::start(&database);
+    let body = r#"{"event":"body","foo":"body","address":{"city":"body","zip":1},"kept":"body"}"#;
+    let answer = http::post_json(collector.address, "/wh/mail?event=query&foo=query&address=query", body);
+    assert_eq!(answer.status, 200);
+    database.wait_for_rows("mail_statistics", 1);
+    assert_eq!(
+        database.query("SELECT event, extra.key, extra.value FROM mail_statistics"),
+        "query\t['kept','foo','address']\t['body','query','query']\n"
+    );
+}
+
+#[test]
 fn the_web_sdk_finds_its_tables() {
     let database = Database::named("sdk");
     let collector = Collector::start(&database);
