@@ -10,7 +10,10 @@ use std::{
     thread,
 };
 
-use crate::support::{collector::Collector, engine::Database, http, wait_for};
+use rowmill_ingest::{WriterOptions, not_found};
+use tower::{Layer, service_fn};
+
+use crate::support::{collector::Collector, engine::Database, http, service::Served, wait_for};
 
 /// A proxy before ClickHouse that keeps what goes in and can lose what comes out.
 struct Proxy {
@@ -173,4 +176,28 @@ fn a_refused_event_does_not_cost_another() {
         database.query("SELECT table, column, code FROM rejected"),
         "events\tsess_num\tmalformed\n"
     );
+}
+
+#[test]
+fn without_room_a_webhook_is_told_to_come_again_and_readers_notice_nothing() {
+    let database = Database::named("no_room");
+    let options = WriterOptions {
+        spool_bytes: 1,
+        ..WriterOptions::default()
+    };
+    let served = Served::start_with(&database, &rowmill::tables::SCHEMA, options, |writer| {
+        rowmill::tables::layer(writer).layer(service_fn(not_found))
+    });
+    let webhook = http::post_json(served.address, "/wh/mail", r#"{"event":"sent"}"#);
+    assert_eq!((webhook.status, webhook.header("retry-after")), (503, Some("2")));
+    assert_eq!(webhook.json()["message"], "Service Unavailable");
+    let pixel = http::get(served.address, "/pixel/mail?event=open");
+    assert_eq!((pixel.status, pixel.body.len()), (200, 43));
+    let redirect = http::get(served.address, "/redir/mail?to=https://example.org/");
+    assert_eq!(
+        (redirect.status, redirect.header("location")),
+        (302, Some("https://example.org/"))
+    );
+    served.drain();
+    assert_eq!((database.count("mail_statistics"), database.count("rejected")), (0, 0));
 }

@@ -128,6 +128,21 @@ fn a_field_of_the_query_takes_the_place_of_the_bodys_whole() {
 }
 
 #[test]
+fn nobody_but_the_collector_fills_its_columns() {
+    let database = Database::named("spoofed");
+    let collector = Collector::start(&database);
+    assert_eq!(
+        http::get(collector.address, "/wh/mail?td_ref=x&td_fpid=77&id=5&td_ip=1.1.1.1").status,
+        200
+    );
+    database.wait_for_rows("mail_statistics", 1);
+    assert_eq!(
+        database.query("SELECT td_ref, td_fpid, td_ip, id = 5, extra.key FROM mail_statistics"),
+        "\t0\t127.0.0.1\t0\t['td_ref','td_fpid','id','td_ip']\n"
+    );
+}
+
+#[test]
 fn the_web_sdk_finds_its_tables() {
     let database = Database::named("sdk");
     let collector = Collector::start(&database);

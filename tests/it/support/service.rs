@@ -30,14 +30,30 @@ impl Served {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
+        let options = WriterOptions {
+            block_age: Duration::from_millis(50),
+            ..WriterOptions::default()
+        };
+        Self::start_with(database, schema, options, service_for)
+    }
+
+    /// As [`start`](Self::start), with other options of the writer.
+    pub fn start_with<S, B>(
+        database: &Database,
+        schema: &'static Schema,
+        options: WriterOptions,
+        service_for: impl FnOnce(Writer) -> S,
+    ) -> Self
+    where
+        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
+        S::Future: Send,
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
         let runtime = Runtime::new().unwrap();
         let (writer, address, stop) = runtime.block_on(async {
             let store: rowmill_ingest::StoreUrl = database.url().parse().unwrap();
             sync(&store, schema).await.unwrap_or_else(|error| panic!("{error}"));
-            let options = WriterOptions {
-                block_age: Duration::from_millis(50),
-                ..WriterOptions::default()
-            };
             let writer = Writer::start(schema, store.client(), options);
             let service = service_for(writer.clone());
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
