@@ -7,7 +7,7 @@ use http::{Method, Response, Uri, request::Parts};
 use http_body_util::Full;
 
 use crate::{
-    answer::{Answer, Answers, Context},
+    answer::{Answer, Answers, Context, Draft},
     body::Payload,
     dead_letter::DeadLetter,
     envelope::Envelope,
@@ -95,10 +95,15 @@ impl Collector {
     /// Answers a request; if it is an event, it is recorded on the way.
     pub(crate) fn answer<R: Routes>(
         &self,
-        parts: &Parts,
+        parts: Parts,
         body: Result<Bytes, GatherError>,
         arrival: Arrival,
     ) -> Response<Full<Bytes>> {
+        let draft = self.draft::<R>(&parts, body, arrival);
+        draft.into_response(parts.headers, arrival.elapsed_ms())
+    }
+
+    fn draft<R: Routes>(&self, parts: &Parts, body: Result<Bytes, GatherError>, arrival: Arrival) -> Draft {
         let head = Head::read(parts, arrival, &self.trusted_proxies);
         if let Some(answer) = self.without_event(&head) {
             return self.finish(answer, &head, None);
@@ -147,13 +152,7 @@ impl Collector {
     }
 
     /// Routes an event, takes it in and answers.
-    fn record<R: Routes>(
-        &self,
-        head: &Head<'_>,
-        body: &[u8],
-        payload: &Payload<'_>,
-        envelope: &Envelope<'_>,
-    ) -> Response<Full<Bytes>> {
+    fn record<R: Routes>(&self, head: &Head<'_>, body: &[u8], payload: &Payload<'_>, envelope: &Envelope<'_>) -> Draft {
         let claims = envelope.claims();
         let uid = self.visitor(head, &claims);
         let address = Address::resolve(&head.target, &head.claims(), &claims);
@@ -204,17 +203,16 @@ impl Collector {
         known_uid(&head.claims(), body, &head.parts.headers).unwrap_or_else(|| self.ids.next(head.unix_ms))
     }
 
-    /// Makes the response; where the body has not said who the visitor is, head and cookie do.
-    fn finish(&self, answer: Answer<'_>, head: &Head<'_>, uid: Option<u64>) -> Response<Full<Bytes>> {
+    /// Drafts the response; where the body has not said who the visitor is, head and cookie do.
+    fn finish(&self, answer: Answer<'_>, head: &Head<'_>, uid: Option<u64>) -> Draft {
         let context = Context {
             uid: uid.unwrap_or_else(|| self.visitor(head, &Claims::default())),
             origin: CorsOrigin::from_headers(&head.parts.headers),
             host: head.client.host,
             native: head.target.native,
             is_head: head.parts.method == Method::HEAD,
-            started: head.started,
         };
-        self.answers.finish(answer, &context)
+        self.answers.draft(answer, &context)
     }
 
     /// Keeps what was sent: the body, and the query before it behind a `?`, as it stands in the request.

@@ -2,7 +2,7 @@
 
 use std::{
     net::IpAddr,
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use http::{HeaderName, Method, header, request::Parts};
@@ -26,15 +26,41 @@ const HTTP_CHANNEL: &str = "http";
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Arrival {
     peer: IpAddr,
-    started: Instant,
+    /// The one reading of the clock that most requests cost.
+    at: SystemTime,
+    has_waited: bool,
 }
 
 impl Arrival {
     pub(crate) fn now(peer: IpAddr) -> Self {
         Self {
             peer,
-            started: Instant::now(),
+            at: SystemTime::now(),
+            has_waited: false,
         }
+    }
+
+    /// Notes that the request is not answered at once.
+    pub(crate) fn wait(&mut self) {
+        self.has_waited = true;
+    }
+
+    /// Returns how long ago the request came, in milliseconds: none for one that is answered at once.
+    pub(crate) fn elapsed_ms(&self) -> u64 {
+        if !self.has_waited {
+            return 0;
+        }
+        // A clock that was set back in the meantime has no answer.
+        self.at
+            .elapsed()
+            .map_or(0, |elapsed| u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// Returns when the request came, in milliseconds since 1970.
+    fn unix_ms(&self) -> u64 {
+        self.at
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_millis() as u64)
     }
 }
 
@@ -49,22 +75,18 @@ pub(crate) struct Head<'r> {
     pub(crate) ip: String,
     /// The time of the event, in milliseconds since 1970.
     pub(crate) unix_ms: u64,
-    /// The start of the request, for how long it takes.
-    pub(crate) started: Instant,
 }
 
 impl<'r> Head<'r> {
     pub(crate) fn read(parts: &'r Parts, arrival: Arrival, trusted_proxies: &TrustedProxies) -> Self {
         let client = Client::identify(&parts.headers, arrival.peer, trusted_proxies);
-        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
         Self {
             parts,
             target: Target::parse(parts.uri.path()),
             query: Fields::from_query(parts.uri.query().unwrap_or_default()),
             ip: client.ip.to_string(),
             client,
-            unix_ms: since_1970.map_or(0, |since| since.as_millis() as u64),
-            started: arrival.started,
+            unix_ms: arrival.unix_ms(),
         }
     }
 

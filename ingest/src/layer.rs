@@ -193,8 +193,8 @@ struct PendingEvent<R> {
 }
 
 impl<R: Routes> PendingEvent<R> {
-    fn answer(&self, body: Result<Bytes, GatherError>) -> Response<Full<Bytes>> {
-        self.collector.answer::<R>(&self.parts, body, self.arrival)
+    fn answer(self, body: Result<Bytes, GatherError>) -> Response<Full<Bytes>> {
+        self.collector.answer::<R>(self.parts, body, self.arrival)
     }
 }
 
@@ -232,7 +232,12 @@ where
                 Poll::Ready(ready!(future.poll(cx)).map(|response| response.map(Either::Right)))
             }
             StateProjection::Event { gather, event } => {
-                let body = ready!(gather.poll(cx));
+                let Poll::Ready(body) = gather.poll(cx) else {
+                    if let Some(event) = event {
+                        event.arrival.wait();
+                    }
+                    return Poll::Pending;
+                };
                 let event = event.take().expect("a future is not polled again after its end");
                 Poll::Ready(Ok(event.answer(body).map(Either::Left)))
             }
