@@ -8,6 +8,7 @@ use http_body_util::Full;
 
 use crate::{
     answer::{Answer, Answers, Context, Draft},
+    arena::{self, Arena},
     body::Payload,
     dead_letter::DeadLetter,
     envelope::Envelope,
@@ -84,12 +85,14 @@ impl Collector {
             return own;
         }
         let target = Target::parse(uri.path());
-        let query = Fields::from_query(uri.query().unwrap_or_default());
-        let address = Address::resolve(&target, &Claims::from_fields(&query), &Claims::default());
-        match address.and_then(|address| R::declared(address.service, &name_key(address.name))) {
-            Some(_) => own,
-            None => Decision::Inner,
-        }
+        arena::with(|arena| {
+            let query = Fields::from_query(uri.query().unwrap_or_default(), arena);
+            let address = Address::resolve(&target, &Claims::from_fields(&query), &Claims::default());
+            match address.and_then(|address| R::declared(address.service, &name_key(address.name))) {
+                Some(_) => own,
+                None => Decision::Inner,
+            }
+        })
     }
 
     /// Answers a request; if it is an event, it is recorded on the way.
@@ -99,12 +102,18 @@ impl Collector {
         body: Result<Bytes, GatherError>,
         arrival: Arrival,
     ) -> Response<Full<Bytes>> {
-        let draft = self.draft::<R>(&parts, body, arrival);
+        let draft = arena::with(|arena| self.draft::<R>(&parts, body, arrival, arena));
         draft.into_response(parts.headers, arrival.elapsed_ms())
     }
 
-    fn draft<R: Routes>(&self, parts: &Parts, body: Result<Bytes, GatherError>, arrival: Arrival) -> Draft {
-        let head = Head::read(parts, arrival, &self.trusted_proxies);
+    fn draft<R: Routes>(
+        &self,
+        parts: &Parts,
+        body: Result<Bytes, GatherError>,
+        arrival: Arrival,
+        arena: &Arena,
+    ) -> Draft {
+        let head = Head::read(parts, arrival, &self.trusted_proxies, arena);
         if let Some(answer) = self.without_event(&head) {
             return self.finish(answer, &head, None);
         }
@@ -112,15 +121,15 @@ impl Collector {
             Ok(body) => body,
             Err(error) => return self.finish(error.into(), &head, None),
         };
-        let payload = match head.payload(&body) {
+        let payload = match head.payload(&body, arena) {
             Ok(payload) => payload,
             Err(error) => {
                 self.bury(&head, &body, &head.letter("body", error.reason()));
                 return self.finish(error.into(), &head, None);
             }
         };
-        match Envelope::open(&payload) {
-            Ok(envelope) => self.record::<R>(&head, &body, &payload, &envelope),
+        match Envelope::open(&payload, arena) {
+            Ok(envelope) => self.record::<R>(&head, &body, &payload, &envelope, arena),
             Err(error) => {
                 let refused = Refused::syntax(error, &payload);
                 self.bury(&head, &body, &head.letter(refused.code(), &refused.reason()));
@@ -152,7 +161,14 @@ impl Collector {
     }
 
     /// Routes an event, takes it in and answers.
-    fn record<R: Routes>(&self, head: &Head<'_>, body: &[u8], payload: &Payload<'_>, envelope: &Envelope<'_>) -> Draft {
+    fn record<R: Routes>(
+        &self,
+        head: &Head<'_>,
+        body: &[u8],
+        payload: &Payload<'_>,
+        envelope: &Envelope<'_>,
+        arena: &Arena,
+    ) -> Draft {
         let claims = envelope.claims();
         let uid = self.visitor(head, &claims);
         let address = Address::resolve(&head.target, &head.claims(), &claims);
@@ -168,14 +184,15 @@ impl Collector {
                 project: address.project,
                 service: address.service,
                 name: address.name,
-                ip: &head.ip,
+                ip: head.ip.as_str(),
                 user_agent: head.client.user_agent.as_deref(),
                 referer: head.client.referer.as_deref(),
                 host: head.client.host,
-                fingerprint: head.client.fingerprint().unwrap_or_default(),
+                fingerprint: head.client.fingerprint(&head.ip).unwrap_or_default(),
             },
             query: &head.query,
             payload,
+            arena,
         };
         let answer = answer_of(&event.stamp, head.query.text("to").or(envelope.to.as_deref()));
         let Err(rejection) = intake(&event, &self.writer) else {

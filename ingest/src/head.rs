@@ -9,10 +9,11 @@ use http::{HeaderName, Method, header, request::Parts};
 use jiff::Timestamp;
 
 use crate::{
+    arena::Arena,
     body::{BodyError, Declared, Payload},
     dead_letter::DeadLetter,
     fields::Fields,
-    identify::{Claims, Client, TrustedProxies},
+    identify::{Claims, Client, IpText, TrustedProxies},
     target::Target,
 };
 
@@ -72,19 +73,19 @@ pub(crate) struct Head<'r> {
     pub(crate) query: Fields<'r>,
     pub(crate) client: Client<'r>,
     /// The client's address as text.
-    pub(crate) ip: String,
+    pub(crate) ip: IpText,
     /// The time of the event, in milliseconds since 1970.
     pub(crate) unix_ms: u64,
 }
 
 impl<'r> Head<'r> {
-    pub(crate) fn read(parts: &'r Parts, arrival: Arrival, trusted_proxies: &TrustedProxies) -> Self {
+    pub(crate) fn read(parts: &'r Parts, arrival: Arrival, trusted_proxies: &TrustedProxies, arena: &'r Arena) -> Self {
         let client = Client::identify(&parts.headers, arrival.peer, trusted_proxies);
         Self {
             parts,
             target: Target::parse(parts.uri.path()),
-            query: Fields::from_query(parts.uri.query().unwrap_or_default()),
-            ip: client.ip.to_string(),
+            query: Fields::from_query(parts.uri.query().unwrap_or_default(), arena),
+            ip: IpText::new(client.ip),
             client,
             unix_ms: arrival.unix_ms(),
         }
@@ -108,9 +109,9 @@ impl<'r> Head<'r> {
     ///
     /// # Errors
     /// Any [`BodyError`].
-    pub(crate) fn payload<'b>(&self, body: &'b [u8]) -> Result<Payload<'b>, BodyError> {
+    pub(crate) fn payload<'b>(&self, body: &'b [u8], arena: &'b Arena) -> Result<Payload<'b>, BodyError> {
         if self.parts.method == Method::POST {
-            Payload::parse(self.declared(), body)
+            Payload::parse(self.declared(), body, arena)
         } else {
             Ok(Payload::Empty)
         }
@@ -129,7 +130,7 @@ impl<'r> Head<'r> {
             code,
             reason,
             payload: &[],
-            ip: &self.ip,
+            ip: self.ip.as_str(),
         }
     }
 

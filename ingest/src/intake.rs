@@ -6,7 +6,10 @@
 
 use std::{borrow::Cow, collections::HashMap};
 
+use bumpalo::collections::{String as BumpString, Vec as BumpVec};
+
 use crate::{
+    arena::Arena,
     body::Payload,
     fields::{Fields, Names},
     json::{self, ErrorKind, Kind, Reader},
@@ -45,6 +48,7 @@ pub struct Event<'a> {
     pub(crate) stamp: Stamp<'a>,
     pub(crate) query: &'a Fields<'a>,
     pub(crate) payload: &'a Payload<'a>,
+    pub(crate) arena: &'a Arena,
 }
 
 /// What takes events into a table; the build step names one for each destination.
@@ -94,7 +98,8 @@ fn decode<'a>(row: &mut dyn Row<'a>, table: &'static Table, event: &Event<'a>) -
         stamp: &event.stamp,
         given: Given::default(),
         refusals: Refusals::default(),
-        path: String::new(),
+        path: BumpString::new_in(event.arena),
+        arena: event.arena,
         copied_bytes: 0,
     };
     let root = Branch {
@@ -132,7 +137,8 @@ struct Walk<'r, 'a> {
     given: Given,
     refusals: Refusals,
     /// The path of the object that is being walked; empty at the root.
-    path: String,
+    path: BumpString<'a>,
+    arena: &'a Arena,
     /// How much of paths has been copied into extras.
     copied_bytes: usize,
 }
@@ -150,7 +156,7 @@ struct Branch {
 impl<'a> Walk<'_, 'a> {
     /// Walks a whole document; one that is no object says nothing.
     fn document(&mut self, text: &'a str, root: Branch, over: Option<&Names<'_>>) -> Result<(), json::Error> {
-        let mut reader = Reader::new(text);
+        let mut reader = Reader::new_in(text, self.arena);
         match reader.peek()? {
             Kind::Object => self.object(&mut reader, root, over)?,
             _ => reader.skip()?,
@@ -193,7 +199,7 @@ impl<'a> Walk<'_, 'a> {
     }
 
     fn object(&mut self, reader: &mut Reader<'a>, branch: Branch, over: Option<&Names<'_>>) -> Result<(), json::Error> {
-        let mut repeats = Repeats::default();
+        let mut repeats = Repeats::new(self.arena);
         reader.begin_object()?;
         while let Some(key) = reader.next_key()? {
             let is_skipped = branch.is_root
@@ -260,7 +266,7 @@ impl<'a> Walk<'_, 'a> {
                             kind: ErrorKind::PathsTooLong,
                         });
                     }
-                    Cow::Owned(relative.to_owned())
+                    Cow::Borrowed(self.arena.alloc_str(relative))
                 };
                 self.put_extra(branch, key, value, repeats);
                 Ok(())
@@ -319,15 +325,22 @@ impl<'a> Walk<'_, 'a> {
 }
 
 /// The keys that one object has given to extras, so that the last of equal ones wins, as in JavaScript.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Repeats<'a> {
-    few: Vec<usize>,
+    few: BumpVec<'a, usize>,
     many: HashMap<Cow<'a, str>, usize>,
 }
 
 impl<'a> Repeats<'a> {
     /// Up to here keys are compared one by one; a hash table pays off above.
     const FEW: usize = 16;
+
+    fn new(arena: &'a Arena) -> Self {
+        Self {
+            few: BumpVec::new_in(arena),
+            many: HashMap::new(),
+        }
+    }
 
     /// Returns the place that `key` has in `keys` if this object gave it before; else notes `place` for it.
     #[expect(

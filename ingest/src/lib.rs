@@ -49,6 +49,7 @@
 #[path = "rt.rs"]
 pub mod __rt;
 mod answer;
+mod arena;
 mod block;
 mod body;
 mod collect;

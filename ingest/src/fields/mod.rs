@@ -12,12 +12,13 @@ mod merge;
 mod split;
 mod tree;
 
-use std::{borrow::Cow, collections::HashSet};
+use std::collections::HashSet;
 
 use memchr::memchr;
 
 use self::split::split;
 pub(crate) use self::tree::Tree;
+use crate::arena::Arena;
 
 /// How deep brackets nest, and whether they make arrays.
 #[derive(Debug, Clone, Copy)]
@@ -46,25 +47,25 @@ const SCANNED: usize = 16;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Fields<'a> {
     /// Each name once, each value a text, in the order of the request.
-    Flat(Vec<(Cow<'a, str>, Cow<'a, str>)>),
+    Flat(&'a [(&'a str, &'a str)]),
     /// Nested or repeated names.
     Tree(Tree<'a>),
 }
 
 impl<'a> Fields<'a> {
     /// Reads the query of a request, without its `?`.
-    pub(crate) fn from_query(query: &'a str) -> Self {
-        Self::parse(query, Nesting::QUERY)
+    pub(crate) fn from_query(query: &'a str, arena: &'a Arena) -> Self {
+        Self::parse(query, Nesting::QUERY, arena)
     }
 
     /// Reads a body of type `application/x-www-form-urlencoded`.
-    pub(crate) fn from_body(body: &'a str) -> Self {
-        Self::parse(body, Nesting::BODY)
+    pub(crate) fn from_body(body: &'a str, arena: &'a Arena) -> Self {
+        Self::parse(body, Nesting::BODY, arena)
     }
 
-    fn parse(text: &'a str, nesting: Nesting) -> Self {
-        let pairs = split(text);
-        if pairs.iter().any(|(name, _)| memchr(b'[', name.as_bytes()).is_some()) || has_repeated_name(&pairs) {
+    fn parse(text: &'a str, nesting: Nesting, arena: &'a Arena) -> Self {
+        let pairs = split(text, arena);
+        if pairs.iter().any(|(name, _)| memchr(b'[', name.as_bytes()).is_some()) || has_repeated_name(pairs) {
             Self::Tree(Tree::grow(pairs, nesting))
         } else {
             Self::Flat(pairs)
@@ -74,7 +75,7 @@ impl<'a> Fields<'a> {
     /// Returns the value of a name at the top, where it is one text; `None` where it is an array, an object or absent.
     pub(crate) fn text(&self, name: &str) -> Option<&str> {
         match self {
-            Self::Flat(pairs) => pairs.iter().find(|(n, _)| n == name).map(|(_, value)| &**value),
+            Self::Flat(pairs) => pairs.iter().find(|(n, _)| *n == name).map(|(_, value)| *value),
             Self::Tree(tree) => tree.top.iter().find(|(n, _)| n == name)?.1.as_deref(),
         }
     }
@@ -87,31 +88,10 @@ impl<'a> Fields<'a> {
 
     /// Returns the names at the top, to be asked for often.
     pub(crate) fn names(&self) -> Names<'_> {
-        let names: Vec<&str> = match self {
-            Self::Flat(pairs) => pairs.iter().map(|(name, _)| &**name).collect(),
-            Self::Tree(tree) => tree.top.iter().map(|(name, _)| &**name).collect(),
-        };
-        if names.len() > SCANNED {
-            Names::Many(names.into_iter().collect())
-        } else {
-            Names::Few(names)
-        }
-    }
-
-    /// Returns the same fields with nothing borrowed, for a text that ends before they do.
-    pub(crate) fn into_owned(self) -> Fields<'static> {
-        fn own(text: Cow<'_, str>) -> Cow<'static, str> {
-            Cow::Owned(text.into_owned())
-        }
         match self {
-            Self::Flat(pairs) => Fields::Flat(pairs.into_iter().map(|(name, value)| (own(name), own(value))).collect()),
-            Self::Tree(Tree { json, top }) => {
-                let top = top
-                    .into_iter()
-                    .map(|(name, value)| (own(name), value.map(own)))
-                    .collect();
-                Fields::Tree(Tree { json, top })
-            }
+            Self::Flat(pairs) if pairs.len() <= SCANNED => Names::Few(pairs),
+            Self::Flat(pairs) => Names::Many(pairs.iter().map(|(name, _)| *name).collect()),
+            Self::Tree(tree) => Names::Many(tree.top.iter().map(|(name, _)| &**name).collect()),
         }
     }
 }
@@ -119,7 +99,7 @@ impl<'a> Fields<'a> {
 /// The names of fields; to ask for each name of a long body among those of a long query takes no longer than to read both.
 #[derive(Debug)]
 pub(crate) enum Names<'f> {
-    Few(Vec<&'f str>),
+    Few(&'f [(&'f str, &'f str)]),
     Many(HashSet<&'f str>),
 }
 
@@ -127,13 +107,13 @@ impl Names<'_> {
     /// Returns whether there is such a name.
     pub(crate) fn contains(&self, name: &str) -> bool {
         match self {
-            Self::Few(names) => names.contains(&name),
+            Self::Few(pairs) => pairs.iter().any(|(known, _)| *known == name),
             Self::Many(names) => names.contains(name),
         }
     }
 }
 
-fn has_repeated_name(pairs: &[(Cow<'_, str>, Cow<'_, str>)]) -> bool {
+fn has_repeated_name(pairs: &[(&str, &str)]) -> bool {
     if pairs.len() <= SCANNED {
         return pairs
             .iter()
@@ -141,7 +121,7 @@ fn has_repeated_name(pairs: &[(Cow<'_, str>, Cow<'_, str>)]) -> bool {
             .any(|(at, (name, _))| pairs[..at].iter().any(|(other, _)| other == name));
     }
     let mut seen = HashSet::with_capacity(pairs.len());
-    !pairs.iter().all(|(name, _)| seen.insert(&**name))
+    !pairs.iter().all(|(name, _)| seen.insert(*name))
 }
 
 #[cfg(test)]

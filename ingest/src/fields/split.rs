@@ -1,12 +1,19 @@
 //! The text of a query or a form, split into names and values, both decoded.
 
-use std::borrow::Cow;
-
+use bumpalo::collections::Vec;
 use memchr::{memchr, memchr_iter, memchr2, memmem};
 
+use crate::arena::Arena;
+
+/// Room for the fields of most requests; more of them grow it.
+const USUAL_FIELDS: usize = 16;
+
 /// Splits `text` at its `&` and decodes both sides of each `=`; fields without a name are dropped.
-pub(super) fn split(text: &str) -> Vec<(Cow<'_, str>, Cow<'_, str>)> {
-    let mut pairs = Vec::new();
+pub(super) fn split<'a>(text: &'a str, arena: &'a Arena) -> &'a [(&'a str, &'a str)] {
+    if text.is_empty() {
+        return &[];
+    }
+    let mut pairs = Vec::with_capacity_in(USUAL_FIELDS, arena);
     // A `]=` ends the name even behind another `=`, as in `a=b]=c`; most texts have none.
     let has_brackets = memchr(b']', text.as_bytes()).is_some();
     let mut start = 0;
@@ -23,26 +30,27 @@ pub(super) fn split(text: &str) -> Vec<(Cow<'_, str>, Cow<'_, str>)> {
             None => (part, ""),
         };
         if !name.is_empty() {
-            pairs.push((decode(name), decode(value)));
+            pairs.push((decode(name, arena), decode(value, arena)));
         }
     }
-    pairs
+    pairs.into_bump_slice()
 }
 
 /// Resolves `+` and percent sequences; a text whose sequences are broken, or are not UTF-8, keeps all of them.
-fn decode(text: &str) -> Cow<'_, str> {
+fn decode<'a>(text: &'a str, arena: &'a Arena) -> &'a str {
     let Some(first) = memchr2(b'+', b'%', text.as_bytes()) else {
-        return Cow::Borrowed(text);
+        return text;
     };
-    match decode_percents(text.as_bytes(), first).and_then(|bytes| String::from_utf8(bytes).ok()) {
-        Some(decoded) => Cow::Owned(decoded),
-        None => Cow::Owned(text.replace('+', " ")),
+    let decoded = decode_percents(text.as_bytes(), first, arena);
+    match decoded.and_then(|bytes| str::from_utf8(bytes).ok()) {
+        Some(decoded) => decoded,
+        None => arena.alloc_str(&text.replace('+', " ")),
     }
 }
 
-fn decode_percents(text: &[u8], first: usize) -> Option<Vec<u8>> {
-    let mut decoded = Vec::with_capacity(text.len());
-    decoded.extend_from_slice(&text[..first]);
+fn decode_percents<'a>(text: &[u8], first: usize, arena: &'a Arena) -> Option<&'a [u8]> {
+    let mut decoded = Vec::with_capacity_in(text.len(), arena);
+    decoded.extend_from_slice_copy(&text[..first]);
     let mut bytes = text[first..].iter();
     while let Some(&byte) = bytes.next() {
         decoded.push(match byte {
@@ -54,5 +62,5 @@ fn decode_percents(text: &[u8], first: usize) -> Option<Vec<u8>> {
             _ => byte,
         });
     }
-    Some(decoded)
+    Some(decoded.into_bump_slice())
 }

@@ -24,13 +24,14 @@ impl<'a> Tree<'a> {
         &self.json
     }
 
-    pub(super) fn grow(pairs: Vec<(Cow<'a, str>, Cow<'a, str>)>, nesting: Nesting) -> Self {
+    pub(super) fn grow(pairs: &[(&'a str, &'a str)], nesting: Nesting) -> Self {
         // First the values of equal names come together, then the names are taken apart: `a[]=1&a[]=2` is one name.
         let mut whole = Object::default();
         for (name, value) in pairs {
-            match whole.position(&name) {
+            let value = Cow::Borrowed(*value);
+            match whole.position(name) {
                 Some(at) => whole.entries[at].1.append(value),
-                None => whole.push(name, Value::Text(value)),
+                None => whole.push(Cow::Borrowed(*name), Value::Text(value)),
             }
         }
         // An object of JavaScript has its numbers first, which decides who merges into whom in `0[x]=1&0=2`.

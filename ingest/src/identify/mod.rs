@@ -7,6 +7,7 @@
 mod address;
 mod client;
 mod host;
+mod ip_text;
 mod origin;
 mod project;
 mod proxies;
@@ -17,6 +18,7 @@ pub(crate) use self::{
     address::{Address, Claims},
     client::Client,
     host::auto_domain,
+    ip_text::IpText,
     origin::CorsOrigin,
     project::Project,
     visitor::{UID_COOKIE, known_uid},

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::*;
 use crate::{
+    arena::Arena,
     body::{Declared, Payload},
     fields::Fields,
     target::Target,
@@ -60,6 +61,7 @@ fn makes_the_recorded_events() {
 }
 
 fn made_event(request: &Value, uri: &http::Uri) -> Option<Value> {
+    let arena = Arena::new();
     let target = Target::parse(uri.path());
     let sent: Vec<(String, String)> = serde_json::from_value(request["headers"].clone()).unwrap();
     let header = |name: &str| {
@@ -77,11 +79,11 @@ fn made_event(request: &Value, uri: &http::Uri) -> Option<Value> {
         _ => request["body"]["text"].as_str().unwrap().as_bytes().to_vec(),
     };
     let payload = if request["method"] == "POST" {
-        Payload::parse(declared, &body).ok()?
+        Payload::parse(declared, &body, &arena).ok()?
     } else {
         Payload::Empty
     };
-    let query = Fields::from_query(uri.query().unwrap_or_default());
+    let query = Fields::from_query(uri.query().unwrap_or_default(), &arena);
     let mut data = match &payload {
         Payload::Empty => Map::new(),
         Payload::Form(form) => object_of(form),
@@ -121,7 +123,7 @@ fn object_of(fields: &Fields<'_>) -> Map<String, Value> {
     match fields {
         Fields::Flat(pairs) => pairs
             .iter()
-            .map(|(name, value)| (name.to_string(), (&**value).into()))
+            .map(|(name, value)| (name.to_string(), (*value).into()))
             .collect(),
         Fields::Tree(tree) => serde_json::from_str(tree.json()).unwrap(),
     }

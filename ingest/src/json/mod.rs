@@ -33,6 +33,7 @@ pub use self::{
     error::{Error, ErrorKind},
     string::write_string,
 };
+use crate::arena::Arena;
 
 /// How deep arrays and objects may stand in each other.
 pub const MAX_DEPTH: u8 = 128;
@@ -80,6 +81,8 @@ pub struct Reader<'a> {
     depth: u8,
     /// Whether the innermost of them was opened just now, so that no comma comes before its next element.
     fresh: bool,
+    /// Where strings with escapes in them are written.
+    arena: Option<&'a Arena>,
 }
 
 impl<'a> Reader<'a> {
@@ -90,6 +93,15 @@ impl<'a> Reader<'a> {
             at: 0,
             depth: 0,
             fresh: false,
+            arena: None,
+        }
+    }
+
+    /// Starts at the beginning of `text`; strings with escapes in them cost no allocation of their own.
+    pub(crate) const fn new_in(text: &'a str, arena: &'a Arena) -> Self {
+        Self {
+            arena: Some(arena),
+            ..Self::new(text)
         }
     }
 
