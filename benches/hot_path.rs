@@ -54,8 +54,8 @@ impl Bench {
             Writer::start(
                 &tables::SCHEMA,
                 store.client(),
-                WriterOptions {
-                    spool_bytes: 2 << 30,
+                &WriterOptions {
+                    memory_bytes: 4 << 30,
                     ..WriterOptions::default()
                 },
             )

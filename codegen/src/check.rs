@@ -74,8 +74,9 @@ fn model(declared: &Declared, tables: Vec<Whole>) -> Model {
                 service: service.to_owned(),
                 name: (name != "default").then(|| name.to_owned()),
                 table,
+                acks: destination.acks,
             }),
-            None => other = Some(table),
+            None => other = Some((table, destination.acks)),
         }
     }
     Model { tables, routes, other }

@@ -5,7 +5,7 @@
 
 use serde_json::{Value, json};
 
-use crate::declare::FOREIGN_KEYS;
+use crate::declare::{ACKS, FOREIGN_KEYS};
 
 /// Returns the [JSON Schema](https://json-schema.org/draft/2020-12) of a schema file, for editors.
 pub fn json_schema() -> String {
@@ -71,8 +71,13 @@ fn destination() -> Value {
             { "$ref": "#/$defs/text_or_nothing" },
             {
                 "type": "object",
-                "properties": { "table": { "$ref": "#/$defs/text", "description": "The table that the events go \
-                    to." } },
+                "properties": {
+                    "ack": { "enum": ACKS.map(|(name, _)| name), "description": "What a success says of an event: \
+                        it is in memory, on disk, or in its table." },
+                    "ack_header": { "type": ["boolean", "null"], "description": "Whether a request may ask for another \
+                        acknowledgement, in the header X-Rowmill-Ack." },
+                    "table": { "$ref": "#/$defs/text", "description": "The table that the events go to." },
+                },
                 "additionalProperties": false,
             },
         ],
@@ -166,7 +171,7 @@ fn options() -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::declare::{COLUMN_KEYS, OPTION_KEYS};
+    use crate::declare::{COLUMN_KEYS, DESTINATION_KEYS, OPTION_KEYS};
 
     fn keys(schema: &Value) -> Vec<&str> {
         let mut keys: Vec<&str> = schema["properties"]
@@ -182,7 +187,7 @@ mod tests {
     fn the_keys_are_those_of_the_checker() {
         assert_eq!(keys(&options()), OPTION_KEYS);
         assert_eq!(keys(&column()["anyOf"][1]), COLUMN_KEYS);
-        assert_eq!(keys(&destination()["anyOf"][1]), ["table"]);
+        assert_eq!(keys(&destination()["anyOf"][1]), DESTINATION_KEYS);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Model: whole tables with everything that the emitters need, all questions answered.
 
 use crate::{
-    declare::{Clauses, Element},
+    declare::{Acks, Clauses, Element},
     engine::Engine,
     inherit::{Whole, WholeColumn},
     names,
@@ -15,7 +15,7 @@ pub(crate) struct Model {
     pub(crate) tables: Vec<Table>,
     pub(crate) routes: Vec<Route>,
     /// The table of the destination `other`.
-    pub(crate) other: Option<usize>,
+    pub(crate) other: Option<(usize, Acks)>,
 }
 
 /// One table that exists in ClickHouse.
@@ -70,6 +70,7 @@ pub(crate) struct Route {
     /// `None` is `service/default`.
     pub(crate) name: Option<String>,
     pub(crate) table: usize,
+    pub(crate) acks: Acks,
 }
 
 impl Table {

@@ -9,13 +9,14 @@ use std::{borrow::Cow, collections::HashMap};
 use bumpalo::collections::{String as BumpString, Vec as BumpVec};
 
 use crate::{
+    ack::{Ack, Receipt},
     arena::Arena,
     body::Payload,
     fields::{Fields, Names},
     json::{self, ErrorKind, Kind, Reader},
     refusal::{Problem, Refusal, Refusals},
     row::{Given, Input, Row, TypedTable},
-    spool::Full,
+    spool::NoRoom,
     stamp::Stamp,
     table::Table,
     value::js_string,
@@ -48,11 +49,13 @@ pub struct Event<'a> {
     pub(crate) stamp: Stamp<'a>,
     pub(crate) query: &'a Fields<'a>,
     pub(crate) payload: &'a Payload<'a>,
+    /// What its answer is to promise.
+    pub(crate) ack: Ack,
     pub(crate) arena: &'a Arena,
 }
 
 /// What takes events into a table; the build step names one for each destination.
-pub type Intake = fn(&Event<'_>, &Writer) -> Result<(), Rejection>;
+pub type Intake = fn(&Event<'_>, &Writer) -> Result<Receipt, Rejection>;
 
 /// Why an event did not become a row.
 #[derive(Debug)]
@@ -71,14 +74,14 @@ pub enum Reason {
     /// Values that do not fit their columns.
     Refused(Vec<Refusal>),
     /// There is no room for more rows.
-    Full,
+    NoRoom,
 }
 
-/// Takes an event into the table of `T`.
+/// Takes an event into the table of `T`; the receipt lets its answer wait for what it promises.
 ///
 /// # Errors
 /// Why it did not become a row; the table's block is as it was then.
-pub fn intake<T: TypedTable>(event: &Event<'_>, writer: &Writer) -> Result<(), Rejection> {
+pub fn intake<T: TypedTable>(event: &Event<'_>, writer: &Writer) -> Result<Receipt, Rejection> {
     let rejected = |reason| Rejection {
         table: T::TABLE,
         reason,
@@ -86,8 +89,8 @@ pub fn intake<T: TypedTable>(event: &Event<'_>, writer: &Writer) -> Result<(), R
     let mut row = <T::Row<'_> as Default>::default();
     let given = decode(&mut row, T::TABLE, event).map_err(rejected)?;
     writer
-        .append(T::TABLE, |out| row.encode(&given, out))
-        .map_err(|Full| rejected(Reason::Full))
+        .append(T::TABLE, event.ack, |out| row.encode(&given, out))
+        .map_err(|NoRoom| rejected(Reason::NoRoom))
 }
 
 /// Decodes, stamps and checks; the same code for all tables.

@@ -12,9 +12,10 @@ pub use clickhouse::{self, Row as ClickHouseRow};
 pub use serde::{self, Deserialize, Serialize};
 
 pub use crate::{
+    ack::{Ack, AckRule},
     enumeration,
     intake::{Intake, intake},
-    layer::{Destination, EventLayer, Routes},
+    layer::{Destination, EventLayer, Route, Routes},
     named_tuple,
     refusal::{Problem, Refusals},
     row::{DEFAULT, ExtraMut, Given, Input, Row, TypedTable, VALUE, level},

@@ -61,7 +61,7 @@ pub(crate) fn stub() -> String {
         impl __rt::Routes for Routes {
             const DESTINATIONS: &'static [__rt::Destination] = &[];
 
-            fn declared(_: &str, _: &str) -> __rt::Option<__rt::Intake> {
+            fn declared(_: &str, _: &str) -> __rt::Option<__rt::Route> {
                 __rt::None
             }
         }

@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 use super::{Answer, Context, text};
 use crate::{redirect::RedirectError, refusal::Refusal};
 
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
+pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const HTML: HeaderValue = HeaderValue::from_static("text/html");
 const GIF: HeaderValue = HeaderValue::from_static("image/gif");
 const JAVASCRIPT: HeaderValue = HeaderValue::from_static("text/javascript");

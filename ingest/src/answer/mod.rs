@@ -20,6 +20,7 @@ use http_body_util::Full;
 
 use self::{content::content, cookie::Cookie, headers::Fixed};
 use crate::{
+    ack::{ACK_HEADER, Ack},
     body::BodyError,
     identify::CorsOrigin,
     redirect::{Location, RedirectError},
@@ -90,6 +91,11 @@ impl Answer<'_> {
     pub(crate) const TOO_LARGE: Self = Self::Failed {
         status: StatusCode::PAYLOAD_TOO_LARGE,
         reason: None,
+    };
+    /// A header that asks for an acknowledgement that there is none of.
+    pub(crate) const UNKNOWN_ACK: Self = Self::Failed {
+        status: StatusCode::BAD_REQUEST,
+        reason: Some("X-Rowmill-Ack is `accepted`, `spooled` or `stored`"),
     };
     /// A body that did not come in time.
     pub(crate) const TIMED_OUT: Self = Self::Failed {
@@ -184,6 +190,7 @@ impl Answers {
             media_type,
             body,
             is_head: context.is_head,
+            ack: None,
         }
     }
 }
@@ -200,9 +207,34 @@ pub(crate) struct Draft {
     media_type: Option<HeaderValue>,
     body: Bytes,
     is_head: bool,
+    /// How far the event's row has come.
+    ack: Option<Ack>,
 }
 
+/// When to come again with an event whose row did not reach the disk, in seconds.
+const RETRY_AFTER_S: u32 = 2;
+
 impl Draft {
+    /// Returns the answer to an event whose row is as far as was asked for.
+    pub(crate) fn acknowledged(mut self, reached: Ack) -> Self {
+        self.ack = Some(reached);
+        self
+    }
+
+    /// Returns the answer to an event whose row did not come as far as was asked for. What is on disk will be stored, and is
+    /// not to be sent again; what is in memory alone may be lost, and is.
+    pub(crate) fn unacknowledged(mut self, reached: Ack) -> Self {
+        self.status = StatusCode::SERVICE_UNAVAILABLE;
+        self.media_type = self.media_type.and(Some(content::JSON));
+        self.body = Bytes::from_static(match reached {
+            Ack::Accepted => br#"{"message":"Service Unavailable","reason":"the event is not on disk; send it again"}"#,
+            _ => br#"{"message":"Service Unavailable","reason":"the event is on disk and not yet in its table; do not send it again"}"#,
+        });
+        self.special = (reached == Ack::Accepted).then(|| (header::RETRY_AFTER, RETRY_AFTER_S.into()));
+        self.ack = Some(reached);
+        self
+    }
+
     /// Returns the response, `elapsed_ms` after its request came; its headers take the place of those in `headers`.
     pub(crate) fn into_response(self, mut headers: HeaderMap, elapsed_ms: u64) -> Response<Full<Bytes>> {
         headers.clear();
@@ -213,6 +245,7 @@ impl Draft {
         let rest = [
             self.cookie.map(|cookie| (header::SET_COOKIE, cookie)),
             Some((headers::X_RESPONSE_TIME, time)),
+            self.ack.map(|ack| (ACK_HEADER, HeaderValue::from_static(ack.name()))),
             self.special,
             self.media_type.map(|media_type| (header::CONTENT_TYPE, media_type)),
             length,

@@ -116,9 +116,10 @@ pub mod counters {
             __rt::Destination {
                 path: "track/visit",
                 table: "counters",
+                acks: __rt::AckRule::NONE,
             },
         ];
-        fn declared(service: &str, name: &str) -> __rt::Option<__rt::Intake> {
+        fn declared(service: &str, name: &str) -> __rt::Option<__rt::Route> {
             match service.len() {
                 5 => {
                     match service {
@@ -126,7 +127,12 @@ pub mod counters {
                             match name.len() {
                                 5 => {
                                     match name {
-                                        "visit" => __rt::Some(__rt::intake::<Counters>),
+                                        "visit" => {
+                                            __rt::Some(__rt::Route {
+                                                intake: __rt::intake::<Counters>,
+                                                acks: __rt::AckRule::NONE,
+                                            })
+                                        }
                                         _ => __rt::None,
                                     }
                                 }
@@ -157,9 +163,10 @@ impl __rt::Routes for Routes {
         __rt::Destination {
             path: "track/visit",
             table: "counters",
+            acks: __rt::AckRule::NONE,
         },
     ];
-    fn declared(service: &str, name: &str) -> __rt::Option<__rt::Intake> {
+    fn declared(service: &str, name: &str) -> __rt::Option<__rt::Route> {
         match service.len() {
             5 => {
                 match service {
@@ -167,7 +174,12 @@ impl __rt::Routes for Routes {
                         match name.len() {
                             5 => {
                                 match name {
-                                    "visit" => __rt::Some(__rt::intake::<counters::Counters>),
+                                    "visit" => {
+                                        __rt::Some(__rt::Route {
+                                            intake: __rt::intake::<counters::Counters>,
+                                            acks: __rt::AckRule::NONE,
+                                        })
+                                    }
                                     _ => __rt::None,
                                 }
                             }
@@ -180,7 +192,7 @@ impl __rt::Routes for Routes {
             _ => __rt::None,
         }
     }
-    fn other() -> __rt::Option<__rt::Intake> {
+    fn other() -> __rt::Option<__rt::Route> {
         __rt::None
     }
 }

@@ -249,9 +249,10 @@ pub mod orders {
             __rt::Destination {
                 path: "wh/order",
                 table: "orders",
+                acks: __rt::AckRule::NONE,
             },
         ];
-        fn declared(service: &str, name: &str) -> __rt::Option<__rt::Intake> {
+        fn declared(service: &str, name: &str) -> __rt::Option<__rt::Route> {
             match service.len() {
                 2 => {
                     match service {
@@ -259,7 +260,12 @@ pub mod orders {
                             match name.len() {
                                 5 => {
                                     match name {
-                                        "order" => __rt::Some(__rt::intake::<Orders<'static>>),
+                                        "order" => {
+                                            __rt::Some(__rt::Route {
+                                                intake: __rt::intake::<Orders<'static>>,
+                                                acks: __rt::AckRule::NONE,
+                                            })
+                                        }
                                         _ => __rt::None,
                                     }
                                 }
@@ -538,9 +544,10 @@ pub mod refunds {
             __rt::Destination {
                 path: "wh/refund",
                 table: "refunds",
+                acks: __rt::AckRule::NONE,
             },
         ];
-        fn declared(service: &str, name: &str) -> __rt::Option<__rt::Intake> {
+        fn declared(service: &str, name: &str) -> __rt::Option<__rt::Route> {
             match service.len() {
                 2 => {
                     match service {
@@ -548,7 +555,12 @@ pub mod refunds {
                             match name.len() {
                                 6 => {
                                     match name {
-                                        "refund" => __rt::Some(__rt::intake::<Refunds<'static>>),
+                                        "refund" => {
+                                            __rt::Some(__rt::Route {
+                                                intake: __rt::intake::<Refunds<'static>>,
+                                                acks: __rt::AckRule::NONE,
+                                            })
+                                        }
                                         _ => __rt::None,
                                     }
                                 }
@@ -579,13 +591,15 @@ impl __rt::Routes for Routes {
         __rt::Destination {
             path: "wh/order",
             table: "orders",
+            acks: __rt::AckRule::NONE,
         },
         __rt::Destination {
             path: "wh/refund",
             table: "refunds",
+            acks: __rt::AckRule::NONE,
         },
     ];
-    fn declared(service: &str, name: &str) -> __rt::Option<__rt::Intake> {
+    fn declared(service: &str, name: &str) -> __rt::Option<__rt::Route> {
         match service.len() {
             2 => {
                 match service {
@@ -594,7 +608,10 @@ impl __rt::Routes for Routes {
                             5 => {
                                 match name {
                                     "order" => {
-                                        __rt::Some(__rt::intake::<orders::Orders<'static>>)
+                                        __rt::Some(__rt::Route {
+                                            intake: __rt::intake::<orders::Orders<'static>>,
+                                            acks: __rt::AckRule::NONE,
+                                        })
                                     }
                                     _ => __rt::None,
                                 }
@@ -602,7 +619,10 @@ impl __rt::Routes for Routes {
                             6 => {
                                 match name {
                                     "refund" => {
-                                        __rt::Some(__rt::intake::<refunds::Refunds<'static>>)
+                                        __rt::Some(__rt::Route {
+                                            intake: __rt::intake::<refunds::Refunds<'static>>,
+                                            acks: __rt::AckRule::NONE,
+                                        })
                                     }
                                     _ => __rt::None,
                                 }
@@ -616,7 +636,7 @@ impl __rt::Routes for Routes {
             _ => __rt::None,
         }
     }
-    fn other() -> __rt::Option<__rt::Intake> {
+    fn other() -> __rt::Option<__rt::Route> {
         __rt::None
     }
 }

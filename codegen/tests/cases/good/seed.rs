@@ -205,7 +205,7 @@ pub mod webhooks {
     impl Routes {}
     impl __rt::Routes for Routes {
         const DESTINATIONS: &'static [__rt::Destination] = &[];
-        fn declared(service: &str, name: &str) -> __rt::Option<__rt::Intake> {
+        fn declared(service: &str, name: &str) -> __rt::Option<__rt::Route> {
             __rt::None
         }
     }
@@ -478,17 +478,20 @@ pub mod mail_statistics {
             __rt::Destination {
                 path: "wh/mail",
                 table: "mail_statistics",
+                acks: __rt::AckRule::NONE,
             },
             __rt::Destination {
                 path: "pixel/mail",
                 table: "mail_statistics",
+                acks: __rt::AckRule::NONE,
             },
             __rt::Destination {
                 path: "redir/mail",
                 table: "mail_statistics",
+                acks: __rt::AckRule::NONE,
             },
         ];
-        fn declared(service: &str, name: &str) -> __rt::Option<__rt::Intake> {
+        fn declared(service: &str, name: &str) -> __rt::Option<__rt::Route> {
             match service.len() {
                 2 => {
                     match service {
@@ -497,7 +500,10 @@ pub mod mail_statistics {
                                 4 => {
                                     match name {
                                         "mail" => {
-                                            __rt::Some(__rt::intake::<MailStatistics<'static>>)
+                                            __rt::Some(__rt::Route {
+                                                intake: __rt::intake::<MailStatistics<'static>>,
+                                                acks: __rt::AckRule::NONE,
+                                            })
                                         }
                                         _ => __rt::None,
                                     }
@@ -515,7 +521,10 @@ pub mod mail_statistics {
                                 4 => {
                                     match name {
                                         "mail" => {
-                                            __rt::Some(__rt::intake::<MailStatistics<'static>>)
+                                            __rt::Some(__rt::Route {
+                                                intake: __rt::intake::<MailStatistics<'static>>,
+                                                acks: __rt::AckRule::NONE,
+                                            })
                                         }
                                         _ => __rt::None,
                                     }
@@ -528,7 +537,10 @@ pub mod mail_statistics {
                                 4 => {
                                     match name {
                                         "mail" => {
-                                            __rt::Some(__rt::intake::<MailStatistics<'static>>)
+                                            __rt::Some(__rt::Route {
+                                                intake: __rt::intake::<MailStatistics<'static>>,
+                                                acks: __rt::AckRule::NONE,
+                                            })
                                         }
                                         _ => __rt::None,
                                     }
@@ -562,21 +574,25 @@ impl __rt::Routes for Routes {
         __rt::Destination {
             path: "wh/mail",
             table: "mail_statistics",
+            acks: __rt::AckRule::NONE,
         },
         __rt::Destination {
             path: "pixel/mail",
             table: "mail_statistics",
+            acks: __rt::AckRule::NONE,
         },
         __rt::Destination {
             path: "redir/mail",
             table: "mail_statistics",
+            acks: __rt::AckRule::NONE,
         },
         __rt::Destination {
             path: "other",
             table: "webhooks",
+            acks: __rt::AckRule::NONE,
         },
     ];
-    fn declared(service: &str, name: &str) -> __rt::Option<__rt::Intake> {
+    fn declared(service: &str, name: &str) -> __rt::Option<__rt::Route> {
         match service.len() {
             2 => {
                 match service {
@@ -585,9 +601,12 @@ impl __rt::Routes for Routes {
                             4 => {
                                 match name {
                                     "mail" => {
-                                        __rt::Some(
-                                            __rt::intake::<mail_statistics::MailStatistics<'static>>,
-                                        )
+                                        __rt::Some(__rt::Route {
+                                            intake: __rt::intake::<
+                                                mail_statistics::MailStatistics<'static>,
+                                            >,
+                                            acks: __rt::AckRule::NONE,
+                                        })
                                     }
                                     _ => __rt::None,
                                 }
@@ -605,9 +624,12 @@ impl __rt::Routes for Routes {
                             4 => {
                                 match name {
                                     "mail" => {
-                                        __rt::Some(
-                                            __rt::intake::<mail_statistics::MailStatistics<'static>>,
-                                        )
+                                        __rt::Some(__rt::Route {
+                                            intake: __rt::intake::<
+                                                mail_statistics::MailStatistics<'static>,
+                                            >,
+                                            acks: __rt::AckRule::NONE,
+                                        })
                                     }
                                     _ => __rt::None,
                                 }
@@ -620,9 +642,12 @@ impl __rt::Routes for Routes {
                             4 => {
                                 match name {
                                     "mail" => {
-                                        __rt::Some(
-                                            __rt::intake::<mail_statistics::MailStatistics<'static>>,
-                                        )
+                                        __rt::Some(__rt::Route {
+                                            intake: __rt::intake::<
+                                                mail_statistics::MailStatistics<'static>,
+                                            >,
+                                            acks: __rt::AckRule::NONE,
+                                        })
                                     }
                                     _ => __rt::None,
                                 }
@@ -636,8 +661,11 @@ impl __rt::Routes for Routes {
             _ => __rt::None,
         }
     }
-    fn other() -> __rt::Option<__rt::Intake> {
-        __rt::Some(__rt::intake::<webhooks::Webhooks<'static>>)
+    fn other() -> __rt::Option<__rt::Route> {
+        __rt::Some(__rt::Route {
+            intake: __rt::intake::<webhooks::Webhooks<'static>>,
+            acks: __rt::AckRule::NONE,
+        })
     }
 }
 /// Returns the layer that takes the events of all tables and hands every other request on to the inner service.

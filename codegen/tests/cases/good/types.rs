@@ -635,13 +635,15 @@ pub mod types {
             __rt::Destination {
                 path: "shop/default",
                 table: "types",
+                acks: __rt::AckRule::NONE,
             },
             __rt::Destination {
                 path: "wh/order",
                 table: "types",
+                acks: __rt::AckRule::NONE,
             },
         ];
-        fn declared(service: &str, name: &str) -> __rt::Option<__rt::Intake> {
+        fn declared(service: &str, name: &str) -> __rt::Option<__rt::Route> {
             match service.len() {
                 2 => {
                     match service {
@@ -649,7 +651,12 @@ pub mod types {
                             match name.len() {
                                 5 => {
                                     match name {
-                                        "order" => __rt::Some(__rt::intake::<Types<'static>>),
+                                        "order" => {
+                                            __rt::Some(__rt::Route {
+                                                intake: __rt::intake::<Types<'static>>,
+                                                acks: __rt::AckRule::NONE,
+                                            })
+                                        }
                                         _ => __rt::None,
                                     }
                                 }
@@ -661,7 +668,12 @@ pub mod types {
                 }
                 4 => {
                     match service {
-                        "shop" => __rt::Some(__rt::intake::<Types<'static>>),
+                        "shop" => {
+                            __rt::Some(__rt::Route {
+                                intake: __rt::intake::<Types<'static>>,
+                                acks: __rt::AckRule::NONE,
+                            })
+                        }
                         _ => __rt::None,
                     }
                 }
@@ -686,13 +698,15 @@ impl __rt::Routes for Routes {
         __rt::Destination {
             path: "shop/default",
             table: "types",
+            acks: __rt::AckRule::NONE,
         },
         __rt::Destination {
             path: "wh/order",
             table: "types",
+            acks: __rt::AckRule::NONE,
         },
     ];
-    fn declared(service: &str, name: &str) -> __rt::Option<__rt::Intake> {
+    fn declared(service: &str, name: &str) -> __rt::Option<__rt::Route> {
         match service.len() {
             2 => {
                 match service {
@@ -700,7 +714,12 @@ impl __rt::Routes for Routes {
                         match name.len() {
                             5 => {
                                 match name {
-                                    "order" => __rt::Some(__rt::intake::<types::Types<'static>>),
+                                    "order" => {
+                                        __rt::Some(__rt::Route {
+                                            intake: __rt::intake::<types::Types<'static>>,
+                                            acks: __rt::AckRule::NONE,
+                                        })
+                                    }
                                     _ => __rt::None,
                                 }
                             }
@@ -712,14 +731,19 @@ impl __rt::Routes for Routes {
             }
             4 => {
                 match service {
-                    "shop" => __rt::Some(__rt::intake::<types::Types<'static>>),
+                    "shop" => {
+                        __rt::Some(__rt::Route {
+                            intake: __rt::intake::<types::Types<'static>>,
+                            acks: __rt::AckRule::NONE,
+                        })
+                    }
                     _ => __rt::None,
                 }
             }
             _ => __rt::None,
         }
     }
-    fn other() -> __rt::Option<__rt::Intake> {
+    fn other() -> __rt::Option<__rt::Route> {
         __rt::None
     }
 }
