@@ -7,7 +7,7 @@ use crate::{
     diagnostic::{Diagnostic, Report},
     inherit::{Whole, WholeColumn},
     model::{self, Model, Route, Table},
-    names,
+    names, paths,
     server::ServerValue,
     types::{self, DefaultKind},
     yaml::Key,
@@ -28,6 +28,7 @@ pub(crate) fn check(declared: &Declared, tables: Vec<Whole>, report: &mut Report
         field_collision(table, report);
         extra_of_no_texts(table, report);
         server_column(table, report);
+        paths::check(table, report);
         if !table.is_abstract && table.is_whole {
             half_an_extra(table, report);
             no_columns(table, report);

@@ -37,6 +37,8 @@ pub(crate) struct WholeColumn {
     pub(crate) name_span: Span,
     pub(crate) span: Span,
     pub(crate) declaration: Declaration,
+    /// What it says of its value in an event.
+    pub(crate) event: declare::EventKeys,
     /// The Nested whose element it is.
     pub(crate) nested: Option<String>,
 }
@@ -241,6 +243,7 @@ fn flatten_nested(column: declare::Column) -> Vec<WholeColumn> {
     let declare::Column {
         name,
         declaration,
+        event,
         span,
     } = column;
     let Some(declaration) = declaration else {
@@ -252,6 +255,7 @@ fn flatten_nested(column: declare::Column) -> Vec<WholeColumn> {
             name_span: name.span,
             span,
             declaration,
+            event,
             nested: None,
         }];
     };
@@ -265,6 +269,7 @@ fn flatten_nested(column: declare::Column) -> Vec<WholeColumn> {
                 ty: Type::Array(Box::new(ty.clone())),
                 ..declaration.clone()
             },
+            event: event.of_element(field),
             nested: Some(name.text.clone()),
         })
         .collect()

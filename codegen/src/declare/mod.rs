@@ -2,6 +2,7 @@
 
 mod column;
 mod element;
+mod event_keys;
 mod long_column;
 mod options;
 mod value;
@@ -16,6 +17,7 @@ use crate::{
 pub(crate) use self::{
     column::Column,
     element::{Element, ElementKind},
+    event_keys::EventKeys,
     options::{Clauses, Options},
 };
 #[cfg(test)]

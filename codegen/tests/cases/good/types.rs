@@ -235,8 +235,8 @@ pub mod types {
                 10 => {
                     match path {
                         "items.size" => __rt::Some(20),
-                        "items.name" => __rt::Some(21),
                         "items_size" => __rt::Some(20),
+                        "items.name" => __rt::Some(21),
                         "items_name" => __rt::Some(21),
                         _ => __rt::None,
                     }
