@@ -29,6 +29,7 @@ mod declare;
 mod diagnostic;
 mod emit;
 mod engine;
+mod engine_family;
 mod inherit;
 mod json_schema;
 mod model;
