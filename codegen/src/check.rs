@@ -5,9 +5,10 @@
 use crate::{
     declare::{Declared, Destination, ElementKind},
     diagnostic::{Diagnostic, Report},
+    engine_family,
     inherit::{Whole, WholeColumn},
     model::{self, Model, Route, Table},
-    names,
+    names, paths,
     server::ServerValue,
     types::{self, DefaultKind},
     yaml::Key,
@@ -28,12 +29,13 @@ pub(crate) fn check(declared: &Declared, tables: Vec<Whole>, report: &mut Report
         field_collision(table, report);
         extra_of_no_texts(table, report);
         server_column(table, report);
+        paths::check(table, report);
         if !table.is_abstract && table.is_whole {
             half_an_extra(table, report);
             no_columns(table, report);
             missing_engine(table, report);
             missing_order_by(table, report);
-            engine_misfit(table, report);
+            engine_family::check(table, report);
             projection_mode(table, report);
         }
     }
@@ -275,21 +277,6 @@ fn missing_order_by(table: &Whole, report: &mut Report) {
         let diagnostic = Diagnostic::error("missing-order-by", format!("`{}` needs a sorting key", engine.name))
             .label(span.clone(), format!("of `{}`", table.name.text))
             .help("add `order_by: […]` to `_options`; `order_by: tuple()` is none");
-        report.push(diagnostic);
-    }
-}
-
-/// Only the MergeTree family has indexes and projections.
-fn engine_misfit(table: &Whole, report: &mut Report) {
-    let Some((engine, span)) = table.engine.as_ref().filter(|(engine, _)| !engine.is_merge_tree()) else {
-        return;
-    };
-    for element in &table.elements {
-        let message = format!("`{}` has no {}", engine.name, element.kind.plural());
-        let diagnostic = Diagnostic::error("engine-misfit", message)
-            .label(element.name.span.clone(), "")
-            .label(span.clone(), format!("the engine of `{}`", table.name.text))
-            .help("remove it, or take an engine of the MergeTree family");
         report.push(diagnostic);
     }
 }

@@ -55,6 +55,13 @@ impl Engine {
         Ok(engine)
     }
 
+    /// Returns how many arguments are written behind the name.
+    pub(crate) fn argument_count(&self) -> usize {
+        self.arguments
+            .as_deref()
+            .map_or(0, |arguments| split_arguments(arguments).len())
+    }
+
     /// Returns whether the engine is of the MergeTree family, which has keys and parts.
     pub(crate) fn is_merge_tree(&self) -> bool {
         self.name.ends_with("MergeTree")

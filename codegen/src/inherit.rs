@@ -23,6 +23,8 @@ pub(crate) struct Whole {
     pub(crate) columns: Vec<WholeColumn>,
     pub(crate) engine: Option<(Engine, Span)>,
     pub(crate) clauses: declare::Clauses,
+    /// The keys of its options under which clauses stand, up to the table that says its engine.
+    pub(crate) said: Vec<Key>,
     /// Indexes and projections; none that takes another one away.
     pub(crate) elements: Vec<declare::Element>,
     pub(crate) comment: Option<String>,
@@ -37,6 +39,8 @@ pub(crate) struct WholeColumn {
     pub(crate) name_span: Span,
     pub(crate) span: Span,
     pub(crate) declaration: Declaration,
+    /// What it says of its value in an event.
+    pub(crate) event: declare::EventKeys,
     /// The Nested whose element it is.
     pub(crate) nested: Option<String>,
 }
@@ -80,8 +84,22 @@ fn whole(index: usize, declared: &Declared, reported: &mut HashSet<usize>, repor
     let mut engine = None;
     let mut clauses = declare::Clauses::default();
     let mut elements: Vec<declare::Element> = Vec::new();
+    let mut said: Vec<Key> = Vec::new();
     for ancestor in &line {
         let options = &declared.tables[*ancestor].options;
+        if clauses.cluster.is_none() {
+            clauses.cluster.clone_from(&options.clauses.cluster);
+        }
+        // Keys, settings and indexes of one family mean nothing to another: what is said above the engine was said of another one.
+        if engine
+            .as_ref()
+            .is_some_and(|(engine, _): &(Engine, Span)| !engine.is_merge_tree())
+        {
+            continue;
+        }
+        if engine.is_none() {
+            said.extend(options.said.iter().cloned());
+        }
         clauses.inherit(&options.clauses);
         for element in &options.elements {
             if !elements.iter().any(|nearer| nearer.is_namesake(element)) {
@@ -95,18 +113,6 @@ fn whole(index: usize, declared: &Declared, reported: &mut HashSet<usize>, repor
             }
         }
     }
-    if engine
-        .as_ref()
-        .is_some_and(|(engine, _): &(Engine, Span)| !engine.is_merge_tree())
-    {
-        // Keys mean nothing to another engine, and indexes neither: what it keeps is what it says itself.
-        elements.clone_from(&table.options.elements);
-        clauses = table.options.clauses.clone();
-        if let Some((engine, _)) = &engine {
-            clauses.inherit(&engine.clauses);
-        }
-    }
-
     elements.retain(|element| element.text.is_some());
 
     Whole {
@@ -115,6 +121,7 @@ fn whole(index: usize, declared: &Declared, reported: &mut HashSet<usize>, repor
         columns: columns.into_iter().flat_map(flatten_nested).collect(),
         engine,
         clauses,
+        said,
         elements,
         comment: table.options.comment.clone(),
         is_whole,
@@ -241,6 +248,7 @@ fn flatten_nested(column: declare::Column) -> Vec<WholeColumn> {
     let declare::Column {
         name,
         declaration,
+        event,
         span,
     } = column;
     let Some(declaration) = declaration else {
@@ -252,6 +260,7 @@ fn flatten_nested(column: declare::Column) -> Vec<WholeColumn> {
             name_span: name.span,
             span,
             declaration,
+            event,
             nested: None,
         }];
     };
@@ -265,6 +274,7 @@ fn flatten_nested(column: declare::Column) -> Vec<WholeColumn> {
                 ty: Type::Array(Box::new(ty.clone())),
                 ..declaration.clone()
             },
+            event: event.of_element(field),
             nested: Some(name.text.clone()),
         })
         .collect()

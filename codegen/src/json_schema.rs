@@ -121,6 +121,24 @@ fn column() -> Value {
                     },
                     "codec": key("How the column is compressed, for example `Delta, ZSTD(1)`."),
                     "ttl": key("When a value is given up, for example `date + INTERVAL 1 MONTH`."),
+                    "required": {
+                        "type": "boolean",
+                        "description": "Whether an event that does not give the column is refused.",
+                    },
+                    "from": {
+                        "description": "Where the value stands in an event, if not under the column's own name: the \
+                            keys down to it with dots between them, for example `address.city`; or a list of such \
+                            paths, of which the first that an event has counts.",
+                        "anyOf": [
+                            { "$ref": "#/$defs/text" },
+                            { "type": "array", "items": { "$ref": "#/$defs/text" }, "minItems": 1 },
+                        ],
+                    },
+                    "max_bytes": {
+                        "type": "integer",
+                        "minimum": 1,
+                        "description": "How many bytes a value may take; an event with a longer one is refused.",
+                    },
                     "comment": key("What the column holds; it stands in ClickHouse and in the documentation of the \
                         Rust field."),
                 },

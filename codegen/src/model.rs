@@ -1,10 +1,10 @@
 //! Model: whole tables with everything that the emitters need, all questions answered.
 
 use crate::{
-    declare::{Acks, Clauses, Element},
+    declare::{Acks, Clauses, Element, EventKeys},
     engine::Engine,
     inherit::{Whole, WholeColumn},
-    names,
+    names, paths,
     server::ServerValue,
     types::{Declaration, DefaultKind, Shape, Type},
 };
@@ -39,6 +39,9 @@ pub(crate) struct Column {
     /// The field's name in the row, not yet an identifier: keywords are made raw when it is written.
     pub(crate) field: String,
     pub(crate) role: Role,
+    pub(crate) event: EventKeys,
+    /// Where in an event its value is looked for.
+    pub(crate) paths: Vec<String>,
 }
 
 /// Who fills a column.
@@ -77,22 +80,19 @@ impl Table {
     pub(crate) fn new(whole: Whole, engine: Engine) -> Self {
         let extras = extras(&whole.columns);
         let nested = nested(&whole.columns, &extras);
+        let roles = paths::roles(&whole.columns, &extras);
+        let paths = paths::paths(&whole.columns, &roles);
         let columns = whole
             .columns
             .into_iter()
-            .enumerate()
-            .map(|(index, column)| {
-                let role = match column.declaration.default.as_ref().map(|default| default.kind) {
-                    Some(DefaultKind::Materialized | DefaultKind::Alias) => Role::Computed,
-                    _ if extras.iter().any(|extra| [extra.key, extra.value].contains(&index)) => Role::Extra,
-                    _ => ServerValue::of_column(&column.name).map_or(Role::Event, Role::Server),
-                };
-                Column {
-                    field: names::field(&column.name),
-                    name: column.name,
-                    declaration: column.declaration,
-                    role,
-                }
+            .zip(roles.into_iter().zip(paths))
+            .map(|(column, (role, paths))| Column {
+                field: names::field(&column.name),
+                name: column.name,
+                declaration: column.declaration,
+                event: column.event,
+                role,
+                paths,
             })
             .collect();
         Self {
@@ -176,7 +176,7 @@ impl Type {
     }
 
     /// Returns whether the values are arrays, whatever the type is called.
-    fn is_array(&self) -> bool {
+    pub(crate) fn is_array(&self) -> bool {
         match self {
             Self::Array(_) => true,
             Self::Shape(shape) => *shape != Shape::Point,

@@ -4,6 +4,7 @@ pub use std::{
     borrow::Cow,
     default::Default,
     option::Option::{self, None, Some},
+    primitive::str,
     result::Result::{self, Ok},
     vec::Vec,
 };
@@ -18,7 +19,7 @@ pub use crate::{
     layer::{Destination, EventLayer, Route, Routes},
     named_tuple,
     refusal::{Problem, Refusals},
-    row::{DEFAULT, ExtraMut, Given, Input, Row, TypedTable, VALUE, level},
+    row::{DEFAULT, ExtraMut, Given, Input, Row, Rules, TypedTable, VALUE, at_most, encoded_bytes, level},
     stamp::{ServerValue, Stamp},
     table::{Column, ColumnKind, Format, Schema, Table},
     value::*,

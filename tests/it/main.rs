@@ -15,6 +15,8 @@ mod check;
 mod delivery;
 mod differential;
 mod embedding;
+mod engines;
+mod event_keys;
 mod flatten;
 mod golden;
 mod more_types;

@@ -1,7 +1,7 @@
 //! A column's entry: its declaration alone, or a mapping that says each piece under a key; or nothing, which takes an inherited column
 //! away.
 
-use super::DeclarationReader;
+use super::{DeclarationReader, EventKeys, long_column::LongColumn};
 use crate::{
     diagnostic::Diagnostic,
     source::{Sources, Span},
@@ -15,6 +15,7 @@ pub(crate) struct Column {
     pub(crate) name: Key,
     /// `None` takes an inherited column away.
     pub(crate) declaration: Option<Declaration>,
+    pub(crate) event: EventKeys,
     /// Where the declaration stands.
     pub(crate) span: Span,
 }
@@ -22,11 +23,12 @@ pub(crate) struct Column {
 impl DeclarationReader<'_> {
     /// Reads one entry of a table; `None` where it has a problem.
     pub(super) fn column(&mut self, name: Key, node: Node) -> Option<Column> {
-        let (node, long) = match node.value {
+        let (node, mut long) = match node.value {
             Value::Null => {
                 return Some(Column {
                     name,
                     declaration: None,
+                    event: EventKeys::default(),
                     span: node.span,
                 });
             }
@@ -46,6 +48,7 @@ impl DeclarationReader<'_> {
             self.report.push(diagnostic);
             return None;
         };
+        let event = long.as_mut().map(LongColumn::take_event).unwrap_or_default();
         let parsed = match types::parse(text) {
             Ok(declaration) => match long {
                 None => Ok(declaration),
@@ -65,6 +68,7 @@ impl DeclarationReader<'_> {
             Ok(declaration) => Some(Column {
                 name,
                 declaration: Some(declaration),
+                event,
                 span: node.span,
             }),
             Err(problems) => {

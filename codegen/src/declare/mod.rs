@@ -3,6 +3,7 @@
 mod column;
 mod destination;
 mod element;
+mod event_keys;
 mod long_column;
 mod options;
 mod value;
@@ -18,6 +19,7 @@ pub(crate) use self::{
     column::Column,
     destination::{ACKS, Ack, Acks, Destination},
     element::{Element, ElementKind},
+    event_keys::EventKeys,
     options::{Clauses, Options},
 };
 #[cfg(test)]

@@ -30,6 +30,8 @@ pub(crate) fn emit(model: &Model) -> String {
     let schema = schema(model);
     let routes = routes::all(model);
     let file = quote! {
+        use ::rowmill_ingest::__rt;
+
         #(#tables)*
         #schema
         #routes
@@ -67,11 +69,30 @@ pub(crate) fn stub() -> String {
         }
 
         /// Returns a layer that takes nothing, until the schema's errors are mended.
+        #[must_use]
         pub fn layer(writer: __rt::Writer) -> __rt::EventLayer<Routes> {
             __rt::EventLayer::new(writer)
         }
     };
     file.to_string()
+}
+
+/// Returns the attribute that keeps the lints of the crate around it away from generated code: it is checked where it is made.
+fn lints() -> TokenStream {
+    quote! {
+        #[allow(
+            clippy::all,
+            clippy::pedantic,
+            clippy::nursery,
+            clippy::restriction,
+            missing_copy_implementations,
+            non_snake_case,
+            single_use_lifetimes,
+            unreachable_patterns,
+            unused_qualifications,
+            unused_variables
+        )]
+    }
 }
 
 fn table_module(index: usize, table: &Table, model: &Model) -> TokenStream {
@@ -86,9 +107,10 @@ fn table_module(index: usize, table: &Table, model: &Model) -> TokenStream {
         " The layer that takes the events of `{}` and hands all other requests on.",
         table.name
     );
+    let lints = lints();
     quote! {
         #[doc = #doc]
-        #[allow(non_snake_case, clippy::all, clippy::pedantic, unreachable_patterns, unused_variables)]
+        #lints
         pub mod #module {
             use ::rowmill_ingest::__rt;
 
@@ -100,7 +122,7 @@ fn table_module(index: usize, table: &Table, model: &Model) -> TokenStream {
         pub use #module::#type_name;
 
         #[doc = #layer_doc]
-        pub type #layer_name = ::rowmill_ingest::__rt::EventLayer<#module::Routes>;
+        pub type #layer_name = __rt::EventLayer<#module::Routes>;
     }
 }
 
@@ -111,7 +133,7 @@ fn schema(model: &Model) -> TokenStream {
         .map(|table| names::ident(&names::module(&table.name)));
     quote! {
         /// All tables, in the order of the schema's files.
-        pub static SCHEMA: ::rowmill_ingest::__rt::Schema = ::rowmill_ingest::__rt::Schema {
+        pub static SCHEMA: __rt::Schema = __rt::Schema {
             tables: &[#(&#tables::TABLE),*],
         };
     }

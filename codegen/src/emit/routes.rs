@@ -3,7 +3,7 @@
 use proc_macro2::TokenStream;
 use quote::quote;
 
-use super::text_match::text_match;
+use super::{lints, text_match::text_match};
 use crate::{
     declare::{Ack, Acks},
     model::{Model, Route, Table},
@@ -31,13 +31,13 @@ pub(super) fn all(model: &Model) -> TokenStream {
             .other
             .map(|(table, acks)| destination("other", table, acks, model)),
     );
+    let lints = lints();
     quote! {
-        use ::rowmill_ingest::__rt;
-
         /// The routes of all tables.
         #[derive(Debug, Clone, Copy)]
         pub struct Routes;
 
+        #lints
         impl __rt::Routes for Routes {
             const DESTINATIONS: &'static [__rt::Destination] = &[#(#destinations),*];
 
@@ -51,6 +51,7 @@ pub(super) fn all(model: &Model) -> TokenStream {
         }
 
         /// Returns the layer that takes the events of all tables and hands every other request on to the inner service.
+        #[must_use]
         pub fn layer(writer: __rt::Writer) -> __rt::EventLayer<Routes> {
             __rt::EventLayer::new(writer)
         }

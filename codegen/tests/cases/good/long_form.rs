@@ -1,9 +1,15 @@
+use ::rowmill_ingest::__rt;
 /// The table `orders`: its row, its definition and its routes.
 #[allow(
-    non_snake_case,
     clippy::all,
     clippy::pedantic,
+    clippy::nursery,
+    clippy::restriction,
+    missing_copy_implementations,
+    non_snake_case,
+    single_use_lifetimes,
     unreachable_patterns,
+    unused_qualifications,
     unused_variables
 )]
 pub mod orders {
@@ -282,13 +288,18 @@ pub mod orders {
 }
 pub use orders::Orders;
 /// The layer that takes the events of `orders` and hands all other requests on.
-pub type OrdersLayer = ::rowmill_ingest::__rt::EventLayer<orders::Routes>;
+pub type OrdersLayer = __rt::EventLayer<orders::Routes>;
 /// The table `refunds`: its row, its definition and its routes.
 #[allow(
-    non_snake_case,
     clippy::all,
     clippy::pedantic,
+    clippy::nursery,
+    clippy::restriction,
+    missing_copy_implementations,
+    non_snake_case,
+    single_use_lifetimes,
     unreachable_patterns,
+    unused_qualifications,
     unused_variables
 )]
 pub mod refunds {
@@ -577,15 +588,26 @@ pub mod refunds {
 }
 pub use refunds::Refunds;
 /// The layer that takes the events of `refunds` and hands all other requests on.
-pub type RefundsLayer = ::rowmill_ingest::__rt::EventLayer<refunds::Routes>;
+pub type RefundsLayer = __rt::EventLayer<refunds::Routes>;
 /// All tables, in the order of the schema's files.
-pub static SCHEMA: ::rowmill_ingest::__rt::Schema = ::rowmill_ingest::__rt::Schema {
+pub static SCHEMA: __rt::Schema = __rt::Schema {
     tables: &[&orders::TABLE, &refunds::TABLE],
 };
-use ::rowmill_ingest::__rt;
 /// The routes of all tables.
 #[derive(Debug, Clone, Copy)]
 pub struct Routes;
+#[allow(
+    clippy::all,
+    clippy::pedantic,
+    clippy::nursery,
+    clippy::restriction,
+    missing_copy_implementations,
+    non_snake_case,
+    single_use_lifetimes,
+    unreachable_patterns,
+    unused_qualifications,
+    unused_variables
+)]
 impl __rt::Routes for Routes {
     const DESTINATIONS: &'static [__rt::Destination] = &[
         __rt::Destination {
@@ -641,6 +663,7 @@ impl __rt::Routes for Routes {
     }
 }
 /// Returns the layer that takes the events of all tables and hands every other request on to the inner service.
+#[must_use]
 pub fn layer(writer: __rt::Writer) -> __rt::EventLayer<Routes> {
     __rt::EventLayer::new(writer)
 }

@@ -1,9 +1,15 @@
+use ::rowmill_ingest::__rt;
 /// The table `webhooks`: its row, its definition and its routes.
 #[allow(
-    non_snake_case,
     clippy::all,
     clippy::pedantic,
+    clippy::nursery,
+    clippy::restriction,
+    missing_copy_implementations,
+    non_snake_case,
+    single_use_lifetimes,
     unreachable_patterns,
+    unused_qualifications,
     unused_variables
 )]
 pub mod webhooks {
@@ -212,13 +218,18 @@ pub mod webhooks {
 }
 pub use webhooks::Webhooks;
 /// The layer that takes the events of `webhooks` and hands all other requests on.
-pub type WebhooksLayer = ::rowmill_ingest::__rt::EventLayer<webhooks::Routes>;
+pub type WebhooksLayer = __rt::EventLayer<webhooks::Routes>;
 /// The table `mail_statistics`: its row, its definition and its routes.
 #[allow(
-    non_snake_case,
     clippy::all,
     clippy::pedantic,
+    clippy::nursery,
+    clippy::restriction,
+    missing_copy_implementations,
+    non_snake_case,
+    single_use_lifetimes,
     unreachable_patterns,
+    unused_qualifications,
     unused_variables
 )]
 pub mod mail_statistics {
@@ -558,17 +569,26 @@ pub mod mail_statistics {
 }
 pub use mail_statistics::MailStatistics;
 /// The layer that takes the events of `mail_statistics` and hands all other requests on.
-pub type MailStatisticsLayer = ::rowmill_ingest::__rt::EventLayer<
-    mail_statistics::Routes,
->;
+pub type MailStatisticsLayer = __rt::EventLayer<mail_statistics::Routes>;
 /// All tables, in the order of the schema's files.
-pub static SCHEMA: ::rowmill_ingest::__rt::Schema = ::rowmill_ingest::__rt::Schema {
+pub static SCHEMA: __rt::Schema = __rt::Schema {
     tables: &[&webhooks::TABLE, &mail_statistics::TABLE],
 };
-use ::rowmill_ingest::__rt;
 /// The routes of all tables.
 #[derive(Debug, Clone, Copy)]
 pub struct Routes;
+#[allow(
+    clippy::all,
+    clippy::pedantic,
+    clippy::nursery,
+    clippy::restriction,
+    missing_copy_implementations,
+    non_snake_case,
+    single_use_lifetimes,
+    unreachable_patterns,
+    unused_qualifications,
+    unused_variables
+)]
 impl __rt::Routes for Routes {
     const DESTINATIONS: &'static [__rt::Destination] = &[
         __rt::Destination {
@@ -669,6 +689,7 @@ impl __rt::Routes for Routes {
     }
 }
 /// Returns the layer that takes the events of all tables and hands every other request on to the inner service.
+#[must_use]
 pub fn layer(writer: __rt::Writer) -> __rt::EventLayer<Routes> {
     __rt::EventLayer::new(writer)
 }

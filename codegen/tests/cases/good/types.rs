@@ -1,9 +1,15 @@
+use ::rowmill_ingest::__rt;
 /// The table `types`: its row, its definition and its routes.
 #[allow(
-    non_snake_case,
     clippy::all,
     clippy::pedantic,
+    clippy::nursery,
+    clippy::restriction,
+    missing_copy_implementations,
+    non_snake_case,
+    single_use_lifetimes,
     unreachable_patterns,
+    unused_qualifications,
     unused_variables
 )]
 pub mod types {
@@ -235,8 +241,8 @@ pub mod types {
                 10 => {
                     match path {
                         "items.size" => __rt::Some(20),
-                        "items.name" => __rt::Some(21),
                         "items_size" => __rt::Some(20),
+                        "items.name" => __rt::Some(21),
                         "items_name" => __rt::Some(21),
                         _ => __rt::None,
                     }
@@ -684,15 +690,26 @@ pub mod types {
 }
 pub use types::Types;
 /// The layer that takes the events of `types` and hands all other requests on.
-pub type TypesLayer = ::rowmill_ingest::__rt::EventLayer<types::Routes>;
+pub type TypesLayer = __rt::EventLayer<types::Routes>;
 /// All tables, in the order of the schema's files.
-pub static SCHEMA: ::rowmill_ingest::__rt::Schema = ::rowmill_ingest::__rt::Schema {
+pub static SCHEMA: __rt::Schema = __rt::Schema {
     tables: &[&types::TABLE],
 };
-use ::rowmill_ingest::__rt;
 /// The routes of all tables.
 #[derive(Debug, Clone, Copy)]
 pub struct Routes;
+#[allow(
+    clippy::all,
+    clippy::pedantic,
+    clippy::nursery,
+    clippy::restriction,
+    missing_copy_implementations,
+    non_snake_case,
+    single_use_lifetimes,
+    unreachable_patterns,
+    unused_qualifications,
+    unused_variables
+)]
 impl __rt::Routes for Routes {
     const DESTINATIONS: &'static [__rt::Destination] = &[
         __rt::Destination {
@@ -748,6 +765,7 @@ impl __rt::Routes for Routes {
     }
 }
 /// Returns the layer that takes the events of all tables and hands every other request on to the inner service.
+#[must_use]
 pub fn layer(writer: __rt::Writer) -> __rt::EventLayer<Routes> {
     __rt::EventLayer::new(writer)
 }
