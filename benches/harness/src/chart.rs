@@ -191,8 +191,8 @@ mod tests {
 
     #[test]
     fn points_lie_on_their_axes() {
-        let svg = chart(&[(1.0, 0.0), (10.0, 50.0), (100.0, 100.0)]);
-        // Ten is in the middle between one and a hundred, and fifty between nothing and a hundred.
+        let svg = chart(&[(2.0, 0.0), (20.0, 50.0), (200.0, 100.0)]);
+        // Twenty is in the middle between two and two hundred, and fifty between nothing and a hundred.
         assert!(svg.contains(r#"d="M76.0 294.0L348.0 169.0L620.0 44.0""#), "{svg}");
         assert!(svg.contains("p99 &lt; 1 &amp; more"));
     }

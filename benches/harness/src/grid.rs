@@ -58,9 +58,14 @@ mod tests {
 
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {
-        let mut grid = Grid::new(&["who", "µs"]);
-        grid.push(["collector".to_owned(), "8.35 ±1 %".to_owned()]);
-        let expected = "| who       |        µs |\n|-----------|----------:|\n| collector | 8.35 ±1 % |\n";
-        assert_eq!(grid.to_string(), expected);
+        let mut grid = Grid::new(&["who", "µs", "n"]);
+        grid.push(["collector".to_owned(), "8.35 ±1 %".to_owned(), "7".to_owned()]);
+        let lines = [
+            "| who       |        µs |   n |",
+            "|-----------|----------:|----:|",
+            "| collector | 8.35 ±1 % |   7 |",
+            "",
+        ];
+        assert_eq!(grid.to_string(), lines.join("\n"));
     }
 }

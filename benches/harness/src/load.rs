@@ -326,3 +326,78 @@ fn thread_cpu() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs() as u32)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, TcpListener};
+
+    use super::*;
+    use crate::events::Kind;
+
+    /// Serves `connections` connections, each by a thread, until they are closed; `status` is told the number of the request there.
+    fn serve(connections: usize, status: fn(usize) -> u16) -> io::Result<SocketAddr> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let address = listener.local_addr()?;
+        thread::spawn(move || {
+            for mut stream in listener.incoming().take(connections).flatten() {
+                thread::spawn(move || {
+                    let mut chunk = [0; 4096];
+                    let mut number = 0;
+                    // A pixel's request comes in one piece.
+                    while stream.read(&mut chunk).is_ok_and(|len| len > 0) {
+                        let status = status(number);
+                        number += 1;
+                        let _ = write!(
+                            stream,
+                            "HTTP/1.1 {status} \r\ncontent-length: 2\r\nX-Rowmill-Ack: a\r\n\r\n"
+                        )
+                        .and_then(|()| stream.write_all(b"ok"));
+                    }
+                });
+            }
+        });
+        Ok(address)
+    }
+
+    fn load(address: SocketAddr, requests: &Requests, connections: usize, pace: Pace) -> Load<'_> {
+        Load {
+            address,
+            requests,
+            first: 5,
+            connections,
+            pace,
+            warm_up: Duration::ZERO,
+            measured: Duration::from_secs(1),
+        }
+    }
+
+    #[test]
+    fn every_request_is_accounted_for() -> Result<(), Failure> {
+        let requests = Requests::generate(Kind::Pixel, 10)?;
+        let address = serve(3, |number| if number % 2 == 1 { 503 } else { 200 })?;
+        let outcome = load(address, &requests, 3, Pace::Closed).run(|| Ok(()))?;
+        assert_eq!(outcome.refused.keys().collect::<Vec<_>>(), [&503]);
+        assert!(outcome.accepted > 0 && outcome.accepted.abs_diff(outcome.refused[&503]) <= 3);
+        assert_eq!(outcome.sent, outcome.accepted + outcome.refused[&503]);
+        assert_eq!((outcome.unanswered, outcome.ack.as_deref()), (0, Some("a")));
+        Ok(())
+    }
+
+    #[test]
+    fn an_open_load_counts_what_a_stop_of_the_server_keeps_waiting() -> Result<(), Failure> {
+        const STOP: Duration = Duration::from_millis(300);
+        let stops = |number| {
+            if number == 0 {
+                thread::sleep(STOP);
+            }
+            200
+        };
+        let requests = Requests::generate(Kind::Pixel, 10)?;
+        let outcome = load(serve(1, stops)?, &requests, 1, Pace::Open(1_000.0)).run(|| Ok(()))?;
+        // Of 1000 at most, the 150 that were due within its first half waited for more than its second half.
+        assert!(outcome.sent <= 1_001, "{}", outcome.sent);
+        let p86 = outcome.latency.quantile(0.86);
+        assert!(p86 >= STOP / 2, "{p86:?}");
+        Ok(())
+    }
+}
