@@ -213,8 +213,8 @@ fn report(machine: &str, options: &Options, disk: &Histogram, series: &[Series])
         ]);
     }
     format!(
-        "{machine}. {} rounds of {} s, {} connections; ± is half the distance between the extreme rounds. Busy: server, load generator \
-         and ClickHouse, in percent of a core. One fdatasync of {} KiB on this disk: p50 {sync:.2} ms, p99 {:.2} ms.\n\n{grid}\nAll rows \
+        "{machine}. {} rounds of {} s, {} connections; ± is half the distance between the extreme rounds. Busy: server, load generator, ClickHouse \
+         and everybody else, in percent of a core. One fdatasync of {} KiB on this disk: p50 {sync:.2} ms, p99 {:.2} ms.\n\n{grid}\nAll rows \
          that were accepted arrived in ClickHouse, each once.\n",
         options.rounds,
         options.seconds,

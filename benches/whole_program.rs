@@ -34,6 +34,10 @@ struct Options {
     #[arg(long, default_value_t = 5)]
     rounds: usize,
 
+    /// Rounds at half load.
+    #[arg(long, default_value_t = 5)]
+    half_rounds: usize,
+
     /// Seconds of one measurement.
     #[arg(long, default_value_t = 5.0)]
     seconds: f64,
@@ -50,7 +54,7 @@ struct Options {
     #[arg(long, value_name = "NAME=PATH", value_parser = named)]
     beside: Vec<(String, PathBuf)>,
 
-    /// A first look within a minute: 2 rounds of 0.7 s, 100 000 events.
+    /// A first look within a minute: 2 rounds of half a second, one at half load, 100 000 events.
     #[arg(long)]
     short: bool,
 
@@ -139,8 +143,8 @@ fn named(text: &str) -> Result<(String, PathBuf), Box<dyn Error + Send + Sync>> 
 
 fn run(mut options: Options) -> Result<(), Failure> {
     if options.short {
-        options.rounds = 2;
-        options.seconds = 0.7;
+        (options.rounds, options.half_rounds) = (2, 1);
+        options.seconds = 0.5;
         options.events = options.events.min(100_000);
     }
     let machine = machine();
@@ -173,8 +177,8 @@ fn run(mut options: Options) -> Result<(), Failure> {
             matrix.round(round, &bench, &targets, options.connections, seconds, |_| Pace::Closed)?;
         }
     }
-    for round in 0..options.rounds {
-        eprintln!("round {} of {}: half of what hyper can", round + 1, options.rounds);
+    for round in 0..options.half_rounds {
+        eprintln!("round {} of {}: half of what hyper can", round + 1, options.half_rounds);
         for matrix in &mut matrices {
             let half = matrix.full[0].per_second.median() / 2.0;
             matrix.round(round, &bench, &targets, options.connections, seconds, |_| {
@@ -308,7 +312,7 @@ impl Matrix {
 fn report(machine: &str, options: &Options, targets: &[Target], matrices: &[Matrix]) -> String {
     let mut text = format!(
         "{machine}. {} rounds of {} s, {} connections; ± is half the distance between the extreme rounds. \
-         Busy: server, load generator and ClickHouse, in percent of a core.\n\n",
+         Busy: server, load generator, ClickHouse and everybody else, in percent of a core.\n\n",
         options.rounds, options.seconds, options.connections
     );
     let mut full = Grid::new(&[

@@ -143,8 +143,8 @@ fn run(mut options: Options) -> Result<(), Failure> {
             Curve::Columns => columns(&options, &bench, &built)?,
         };
         let mut text = format!(
-            "{machine}. {} rounds of {} s; ± is half the distance between the extreme rounds; busy: server, load generator and \
-             ClickHouse, in percent of a core (of all its cores, for the server).\n\n{}",
+            "{machine}. {} rounds of {} s; ± is half the distance between the extreme rounds; busy: server (of its cores), load generator, \
+             ClickHouse and everybody else (of one core).\n\n{}",
             options.rounds, options.seconds, section.text
         );
         for (name, chart) in &section.charts {

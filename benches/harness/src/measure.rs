@@ -2,7 +2,15 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use crate::{Failure, cores::Cores, histogram::Histogram, load::Load, process::Server, spread::Spread, store::Store};
+use crate::{
+    Failure,
+    cores::Cores,
+    histogram::Histogram,
+    load::Load,
+    process::{Server, machine_cpu_time},
+    spread::Spread,
+    store::Store,
+};
 
 /// What one measurement has found.
 #[derive(Debug)]
@@ -19,6 +27,8 @@ pub struct Figures {
     pub load_busy: f64,
     /// What ClickHouse took, in cores.
     pub store_busy: f64,
+    /// What everybody else on the machine took, in cores: where it is not next to nothing, the figures are not the server's.
+    pub others_busy: f64,
     /// The server's memory at its highest, in bytes.
     pub peak: u64,
     /// Requests that were sent, before, within and after the measurement.
@@ -40,17 +50,19 @@ pub struct Figures {
 pub fn measure(server: &Server, store: &Store, cores: &Cores, load: &Load<'_>) -> Result<Figures, Failure> {
     server.forget_peak()?;
     let clickhouse = store.processes();
-    let sample = || Ok((server.cpu_time()?, clickhouse.cpu_time()?));
+    let sample = || Ok([server.cpu_time()?, clickhouse.cpu_time()?, machine_cpu_time()?]);
     let outcome = cores.as_load(|| load.run(sample))??;
     let (before, after) = outcome.samples;
     let seconds = outcome.elapsed.as_secs_f64();
-    let server_cpu = (after.0 - before.0).as_secs_f64();
+    let cpu = |index: usize| (after[index] - before[index]).as_secs_f64();
+    let (server_cpu, store_cpu, load_cpu) = (cpu(0), cpu(1), outcome.load_cpu.as_secs_f64());
     Ok(Figures {
         per_second: outcome.per_second(),
         cpu_us: server_cpu * 1e6 / outcome.latency.count() as f64,
         server_busy: server_cpu / seconds / cores.server.len() as f64,
-        load_busy: outcome.load_cpu.as_secs_f64() / seconds,
-        store_busy: (after.1 - before.1).as_secs_f64() / seconds,
+        load_busy: load_cpu / seconds,
+        store_busy: store_cpu / seconds,
+        others_busy: (cpu(2) - server_cpu - store_cpu - load_cpu).max(0.0) / seconds,
         peak: server.memory()?.peak,
         latency: outcome.latency,
         sent: outcome.sent,
@@ -78,6 +90,8 @@ pub struct Rounds {
     pub load_busy: Spread,
     /// What ClickHouse took, in cores.
     pub store_busy: Spread,
+    /// What everybody else on the machine took, in cores.
+    pub others_busy: Spread,
     /// The server's memory at its highest, in bytes.
     pub peak: u64,
     /// Requests that were accepted.
@@ -96,6 +110,7 @@ impl Rounds {
         self.server_busy.push(figures.server_busy);
         self.load_busy.push(figures.load_busy);
         self.store_busy.push(figures.store_busy);
+        self.others_busy.push(figures.others_busy);
         self.peak = self.peak.max(figures.peak);
         self.accepted += figures.accepted;
         for (status, count) in &figures.refused {
@@ -107,10 +122,11 @@ impl Rounds {
     pub fn busy(&self) -> String {
         let percent = |share: &Spread| share.median() * 100.0;
         format!(
-            "{:.0} / {:.0} / {:.0} %",
+            "{:.0} / {:.0} / {:.0} / {:.0} %",
             percent(&self.server_busy),
             percent(&self.load_busy),
-            percent(&self.store_busy)
+            percent(&self.store_busy),
+            percent(&self.others_busy)
         )
     }
 

@@ -30,13 +30,11 @@ pub fn machine() -> String {
         .lines()
         .find_map(|line| line.strip_prefix("model name")?.split_once(": "));
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     format!(
-        "{} cores of {}, Linux {}; load average before the run {}",
+        "{} cores of {}, Linux {}",
         std::thread::available_parallelism().map_or(0, usize::from),
         model.map_or("an unknown model", |(_, name)| name),
         kernel.trim().split('-').next().unwrap_or_default(),
-        load.split(' ').next().unwrap_or_default(),
     )
 }
 

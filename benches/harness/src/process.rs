@@ -145,6 +145,37 @@ pub fn cpu_time(id: u32) -> Result<Duration, Failure> {
     }
 }
 
+/// Returns the CPU time that the whole machine has used.
+///
+/// # Errors
+/// If the kernel does not say.
+pub fn machine_cpu_time() -> Result<Duration, Failure> {
+    let stat = fs::read_to_string("/proc/stat")?;
+    let line = stat.lines().next().unwrap_or_default();
+    let times: Vec<u64> = line
+        .split_ascii_whitespace()
+        .skip(1)
+        .map_while(|time| time.parse().ok())
+        .collect();
+    match times[..] {
+        [
+            user,
+            nice,
+            system,
+            _idle,
+            _waiting,
+            interrupt,
+            soft_interrupt,
+            stolen,
+            ..,
+        ] => {
+            let ticks = user + nice + system + interrupt + soft_interrupt + stolen;
+            Ok(Duration::from_millis(ticks * TICK.as_millis() as u64))
+        }
+        _ => Err("the CPU times of the machine cannot be read".into()),
+    }
+}
+
 /// Lets this process and its children have so many open files and connections.
 ///
 /// # Errors
