@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use rowmill_ingest::Ack;
 
 /// Collects events over HTTP into typed tables of ClickHouse.
 #[derive(Debug, Parser)]
@@ -27,8 +28,56 @@ pub(crate) enum Command {
     Plan(DatabaseOptions),
     /// Do what `plan` shows.
     Apply(DatabaseOptions),
-    /// List the destinations and their tables.
+    /// List the destinations, their tables and their acknowledgements.
     Routes,
+    /// Look at the rows that wait on disk, or bring them to ClickHouse.
+    #[command(subcommand)]
+    Spool(SpoolCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SpoolCommand {
+    /// List the blocks that wait, oldest first.
+    List(SpoolOptions),
+    /// Read everything and compare the checksums; fails where something is damaged.
+    Verify(SpoolOptions),
+    /// Send what waits to ClickHouse, without collecting events; the collector must not be running.
+    Replay(ReplayOptions),
+    /// Write what waits into files: for each block its rows, and the request that inserts them.
+    Export(ExportOptions),
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct SpoolOptions {
+    /// Folder of what has to outlive the process, as for `serve`.
+    #[arg(long, env = "ROWMILL_DATA", default_value = "./data", value_name = "DIR")]
+    pub(crate) data: PathBuf,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ReplayOptions {
+    #[command(flatten)]
+    pub(crate) spool: SpoolOptions,
+
+    #[command(flatten)]
+    pub(crate) database: DatabaseOptions,
+
+    /// How long it may take, in seconds.
+    #[arg(long, default_value = "600", value_parser = seconds, value_name = "SECONDS")]
+    pub(crate) within: Duration,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ExportOptions {
+    #[command(flatten)]
+    pub(crate) spool: SpoolOptions,
+
+    /// Only the blocks of this table.
+    #[arg(long)]
+    pub(crate) table: Option<String>,
+
+    /// Folder to write to; it is made.
+    pub(crate) to: PathBuf,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -37,9 +86,16 @@ pub(crate) struct ServeOptions {
     #[arg(long, env = "ROWMILL_LISTEN", default_value = "127.0.0.1:8080")]
     pub(crate) listen: SocketAddr,
 
-    /// ClickHouse, as http://user:password@host:8123/database; left out, the embedded one is run.
-    #[arg(long, env = "ROWMILL_CLICKHOUSE", hide_env_values = true, value_name = "URL")]
-    pub(crate) clickhouse: Option<String>,
+    /// ClickHouse, as http://user:password@host:8123/database; left out, the embedded one is run. Replicas of one another are
+    /// listed with commas between them: rows go to the first that answers.
+    #[arg(
+        long,
+        env = "ROWMILL_CLICKHOUSE",
+        hide_env_values = true,
+        value_name = "URL",
+        value_delimiter = ','
+    )]
+    pub(crate) clickhouse: Vec<String>,
 
     /// Address of the embedded ClickHouse's HTTP interface; port 0 takes a free one.
     #[arg(
@@ -53,6 +109,37 @@ pub(crate) struct ServeOptions {
     /// Folder of what has to outlive the process.
     #[arg(long, env = "ROWMILL_DATA", default_value = "./data", value_name = "DIR")]
     pub(crate) data: PathBuf,
+
+    /// What a success says to a webhook whose route says nothing of it: its row is in memory, on disk, or in its table.
+    #[arg(
+        long,
+        env = "ROWMILL_ACK",
+        default_value = "spooled",
+        value_name = "accepted|spooled|stored"
+    )]
+    pub(crate) ack: Ack,
+
+    /// Let every request choose that by its header X-Rowmill-Ack, not only those of routes that allow it.
+    #[arg(long, env = "ROWMILL_ACK_HEADER")]
+    pub(crate) ack_header: bool,
+
+    /// Memory that waiting rows may take, in bytes.
+    #[arg(
+        long,
+        env = "ROWMILL_MEMORY_BYTES",
+        default_value_t = 256 << 20,
+        value_name = "BYTES"
+    )]
+    pub(crate) memory_bytes: usize,
+
+    /// Disk that waiting rows may take, in bytes.
+    #[arg(
+        long,
+        env = "ROWMILL_SPOOL_BYTES",
+        default_value_t = 8 << 30,
+        value_name = "BYTES"
+    )]
+    pub(crate) spool_bytes: u64,
 
     /// Host that the collector is reached by; its parent domain is the visitor cookie's.
     #[arg(long, env = "ROWMILL_DOMAIN", value_name = "HOST")]

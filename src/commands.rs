@@ -4,7 +4,7 @@ use std::error::Error;
 
 use rowmill::tables;
 use rowmill_engine::{RunOptions, Tie};
-use rowmill_ingest::{Routes, StoreUrl, plan as plan_sync, sync};
+use rowmill_ingest::{Destination, Routes, StoreUrl, plan as plan_sync, sync};
 use tokio::runtime::Runtime;
 
 use crate::cli::{DatabaseOptions, EngineOptions};
@@ -33,7 +33,7 @@ pub(crate) fn apply(options: &DatabaseOptions) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Prints the destinations with their tables.
+/// Prints the destinations with their tables, and with their acknowledgements where the schema names one.
 pub(crate) fn routes() -> Result<(), Box<dyn Error>> {
     let destinations = <tables::Routes as Routes>::DESTINATIONS;
     let width = destinations
@@ -41,8 +41,14 @@ pub(crate) fn routes() -> Result<(), Box<dyn Error>> {
         .map(|destination| destination.path.len())
         .max()
         .unwrap_or_default();
-    for destination in destinations {
-        println!("{:width$}  {}", destination.path, destination.table);
+    for Destination { path, table, acks } in destinations {
+        let ack = acks.ack.map_or("", |ack| ack.name());
+        let by_header = if acks.by_header {
+            " or as X-Rowmill-Ack says"
+        } else {
+            ""
+        };
+        println!("{}", format!("{path:width$}  {table:30}  {ack}{by_header}").trim_end());
     }
     Ok(())
 }

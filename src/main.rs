@@ -5,6 +5,7 @@ mod cli;
 mod commands;
 mod pages;
 mod serve;
+mod spool;
 
 use std::{io::IsTerminal, process::ExitCode};
 
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         Some(Command::Plan(options)) => commands::plan(&options),
         Some(Command::Apply(options)) => commands::apply(&options),
         Some(Command::Routes) => commands::routes(),
+        Some(Command::Spool(command)) => spool::spool(command),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

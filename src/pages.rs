@@ -34,13 +34,13 @@ pub(crate) struct PagesLayer {
 #[derive(Debug)]
 struct Shared {
     writer: Writer,
-    store: StoreUrl,
+    stores: Vec<StoreUrl>,
 }
 
 impl PagesLayer {
-    pub(crate) fn new(writer: Writer, store: StoreUrl) -> Self {
+    pub(crate) fn new(writer: Writer, stores: Vec<StoreUrl>) -> Self {
         Self {
-            shared: Arc::new(Shared { writer, store }),
+            shared: Arc::new(Shared { writer, stores }),
         }
     }
 }
@@ -123,34 +123,26 @@ impl Shared {
             "/favicon.ico" => response(StatusCode::OK, "image/svg+xml", ICON.to_owned()),
             "/health" => response(StatusCode::OK, "text/plain", "ok\n".to_owned()),
             "/ready" => self.ready().await,
-            _ => response(
-                StatusCode::OK,
-                "text/plain; version=0.0.4",
-                metrics(&self.writer.counters()),
-            ),
+            _ => response(StatusCode::OK, "text/plain; version=0.0.4", metrics(&self.writer)),
         }
     }
 
     async fn ready(&self) -> Response<Full<Bytes>> {
-        if self.writer.is_nearly_full() {
-            return response(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "text/plain",
-                "no room for events\n".to_owned(),
-            );
+        let not = |text: &str| response(StatusCode::SERVICE_UNAVAILABLE, "text/plain", format!("{text}\n"));
+        if self.writer.is_disk_failing() {
+            return not("the spool's disk fails");
         }
-        match ping(&self.store.client(), READY_TIMEOUT).await {
-            Ok(()) => response(StatusCode::OK, "text/plain", "ready\n".to_owned()),
-            Err(error) => {
+        if self.writer.is_nearly_full() {
+            return not("no room for events");
+        }
+        for store in &self.stores {
+            match ping(&store.client(), READY_TIMEOUT).await {
+                Ok(()) => return response(StatusCode::OK, "text/plain", "ready\n".to_owned()),
                 // What a request sees of it is that it is so; the reason is for the log.
-                tracing::warn!(%error, "not ready");
-                response(
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    "text/plain",
-                    "ClickHouse does not answer\n".to_owned(),
-                )
+                Err(error) => tracing::warn!(%store, %error, "not ready"),
             }
         }
+        not("ClickHouse does not answer")
     }
 }
 
@@ -187,7 +179,7 @@ struct Metric {
     value: fn(&TableCounts) -> u64,
 }
 
-const METRICS: [Metric; 8] = [
+const METRICS: [Metric; 9] = [
     Metric {
         name: "rowmill_rows_appended_total",
         kind: "counter",
@@ -219,6 +211,12 @@ const METRICS: [Metric; 8] = [
         value: |counts| counts.retries,
     },
     Metric {
+        name: "rowmill_rows_refused_total",
+        kind: "counter",
+        help: "Rows that ClickHouse refused and that became dead letters.",
+        value: |counts| counts.rows_refused,
+    },
+    Metric {
         name: "rowmill_rows_pending",
         kind: "gauge",
         help: "Rows taken and not yet confirmed.",
@@ -233,14 +231,15 @@ const METRICS: [Metric; 8] = [
     Metric {
         name: "rowmill_pending_bytes",
         kind: "gauge",
-        help: "Memory that such rows take.",
+        help: "The length of such rows, in memory and on disk.",
         value: |counts| counts.bytes_pending,
     },
 ];
 
 /// Returns the counters in the
 /// [text format](https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format) of Prometheus.
-fn metrics(tables: &[TableCounts]) -> String {
+fn metrics(writer: &Writer) -> String {
+    let tables = writer.counters();
     let mut text = String::new();
     for Metric {
         name,
@@ -251,9 +250,25 @@ fn metrics(tables: &[TableCounts]) -> String {
     {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
-        for counts in tables {
+        for counts in &tables {
             let _ = writeln!(text, "{name}{{table=\"{}\"}} {}", counts.table, value(counts));
         }
+    }
+    let whole: [(&str, &str, u64); 3] = [
+        (
+            "rowmill_memory_bytes",
+            "Memory that waiting rows take.",
+            writer.memory_bytes() as u64,
+        ),
+        ("rowmill_spool_bytes", "Disk that the spool takes.", writer.disk_bytes()),
+        (
+            "rowmill_spool_failing",
+            "Whether the spool could not be written the last time.",
+            u64::from(writer.is_disk_failing()),
+        ),
+    ];
+    for (name, help, value) in whole {
+        let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}");
     }
     text
 }

@@ -1,11 +1,16 @@
 //! `rowmill serve`: the engine if it is needed, the schema, the writer, the layers, the server; and all of it back again.
 
-use std::{env, error::Error, net::SocketAddr};
+use std::{
+    env,
+    error::Error,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use rowmill::tables;
 use rowmill_engine::{Engine, Options};
 use rowmill_ingest::{
-    EventOptions, ServeOptions as Bounds, StoreUrl, Writer, WriterOptions, not_found, serve as serve_http, sync,
+    EventOptions, ServeOptions as Bounds, StoreUrl, Stores, Writer, WriterOptions, not_found, serve as serve_http, sync,
 };
 use tokio::{
     net::TcpListener,
@@ -27,55 +32,84 @@ pub(crate) fn serve(options: ServeOptions) -> Result<(), Box<dyn Error>> {
         domain: options.domain.clone(),
         trusted_proxies: options.trusted_proxies.parse()?,
         node: options.node,
+        ack: options.ack,
+        ack_by_header: options.ack_header,
         ..EventOptions::default()
     };
-    let (store, engine) = store(&options)?;
-    let result = Runtime::new()?.block_on(collect(&options, &events, store));
+    let (stores, engine) = stores(&options)?;
+    let result = Runtime::new()?.block_on(collect(&options, &events, stores));
     let stopped = engine.map_or(Ok(()), Engine::stop);
     // What became of the rows is said first.
     result?;
     Ok(stopped?)
 }
 
-/// Returns where the rows go: the ClickHouse that was named, or the embedded one, started.
-fn store(options: &ServeOptions) -> Result<(StoreUrl, Option<Engine>), Box<dyn Error>> {
-    if let Some(url) = &options.clickhouse {
-        return Ok((url.parse()?, None));
+/// Returns where the rows go: the ClickHouse that was named, and its replicas, or the embedded one, started.
+fn stores(options: &ServeOptions) -> Result<(Vec<StoreUrl>, Option<Engine>), Box<dyn Error>> {
+    if !options.clickhouse.is_empty() {
+        let urls = options.clickhouse.iter().map(|url| url.trim().parse());
+        return Ok((urls.collect::<Result<_, _>>()?, None));
     }
     let program = env::current_exe()?;
     let engine = Engine::start(&Options::new(program, options.data.join("engine")).with_listen(options.engine_listen))?;
     tracing::info!(url = %engine.url(), "the embedded ClickHouse is running");
     let url = format!("{}/{ENGINE_DATABASE}", engine.url());
-    Ok((url.parse()?, Some(engine)))
+    Ok((vec![url.parse()?], Some(engine)))
 }
 
-async fn collect(options: &ServeOptions, events: &EventOptions, store: StoreUrl) -> Result<(), Box<dyn Error>> {
+/// Brings every server to what the schema needs; one that is away is left out, unless all are.
+async fn sync_all(stores: &[StoreUrl]) -> Result<(), Box<dyn Error>> {
+    let mut last = Ok(());
+    let mut is_any = false;
+    for store in stores {
+        match sync(store, &tables::SCHEMA).await {
+            Ok(synced) => {
+                is_any = true;
+                for statement in synced.statements {
+                    // The whole of a CREATE TABLE is what `rowmill plan` is for.
+                    tracing::info!("schema: {}", statement.lines().next().unwrap_or_default());
+                }
+            }
+            Err(error) => {
+                let error = format!("{store}: {}", chain(&error));
+                if stores.len() > 1 {
+                    tracing::warn!(error, "a server is left out for now");
+                }
+                last = Err(error.into());
+            }
+        }
+    }
+    if is_any { Ok(()) } else { last }
+}
+
+async fn collect(options: &ServeOptions, events: &EventOptions, stores: Vec<StoreUrl>) -> Result<(), Box<dyn Error>> {
     // Heard from here on, so that a stop during the start is an orderly one, too.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
 
-    let synced = sync(&store, &tables::SCHEMA).await;
-    for statement in synced
-        .map_err(|error| format!("{store}: {}", chain(&error)))?
-        .statements
-    {
-        // The whole of a CREATE TABLE is what `rowmill plan` is for.
-        tracing::info!("schema: {}", statement.lines().next().unwrap_or_default());
-    }
+    sync_all(&stores).await?;
 
-    let spool = options.data.join("spool");
-    let writer = Writer::open(&tables::SCHEMA, store.client(), &WriterOptions::default(), &spool)?;
+    let spool = spool_folder(&options.data);
+    let clients: Stores = stores.iter().map(StoreUrl::client).collect();
+    let bounds = WriterOptions {
+        memory_bytes: options.memory_bytes,
+        disk_bytes: options.spool_bytes,
+        ..WriterOptions::default()
+    };
+    let writer = Writer::open(&tables::SCHEMA, clients, &bounds, &spool)?;
     let events = tables::layer(writer.clone())
         .with_options(events)
         .layer(service_fn(not_found));
-    let pages = PagesLayer::new(writer.clone(), store.clone());
+    let pages = PagesLayer::new(writer.clone(), stores.clone());
 
     let listener = TcpListener::bind(options.listen)
         .await
         .map_err(|error| format!("cannot listen on {}: {error}", options.listen))?;
     let address = listener.local_addr()?;
     println!("listening on http://{address}");
-    show_requests(address, &store);
+    if let Some(store) = stores.first() {
+        show_requests(address, store);
+    }
 
     let stop = async {
         tokio::select! {
@@ -93,6 +127,11 @@ async fn collect(options: &ServeOptions, events: &EventOptions, store: StoreUrl)
     } else {
         Err(format!("{} rows were not stored", report.rows_left()).into())
     }
+}
+
+/// Returns the folder of the spool in the data folder.
+pub(crate) fn spool_folder(data: &Path) -> PathBuf {
+    data.join("spool")
 }
 
 /// Shows requests to try, of the seed's example, where a person sees them.

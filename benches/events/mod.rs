@@ -17,7 +17,8 @@ pub(crate) const SENT: &str = concat!(
 );
 
 /// The fields of a pixel and of a redirect, as a query.
-pub(crate) const FIELDS: &str = "event=open&task_id=QWERTY&message_id=QWERTY_ASDFGH&email=bob@example.com&list_id=12345";
+pub(crate) const FIELDS: &str =
+    "event=open&task_id=QWERTY&message_id=QWERTY_ASDFGH&email=bob@example.com&list_id=12345";
 
 /// A page view of the web SDK, some forty columns.
 pub(crate) const PAGE: &str = concat!(

@@ -42,6 +42,7 @@ pub(crate) struct Collector {
     catch_all: bool,
     /// What a successful answer says to an event that is neither a picture nor a redirect.
     ack: Ack,
+    ack_by_header: bool,
     ack_timeout: Duration,
 }
 
@@ -115,6 +116,7 @@ impl Collector {
             },
             catch_all: options.catch_all,
             ack: options.ack,
+            ack_by_header: options.ack_by_header,
             ack_timeout: options.ack_timeout,
         }
     }
@@ -257,7 +259,7 @@ impl Collector {
             answer,
             Answer::Recorded { .. } | Answer::Tracked { .. } | Answer::Pong | Answer::Hi
         );
-        let asked = match asked_ack(route.acks, head) {
+        let asked = match self.asked_ack(route.acks, head) {
             Ok(asked) => asked,
             Err(UnknownAck) => return self.finish(Answer::UNKNOWN_ACK, head, Some(uid)).into(),
         };
@@ -297,6 +299,17 @@ impl Collector {
     fn route<R: Routes>(&self, address: &Address<'_>) -> Option<Route> {
         let declared = R::declared(address.service, &name_key(address.name));
         declared.or_else(|| if self.catch_all { R::other() } else { None })
+    }
+
+    /// Returns the acknowledgement that the route or the request asks for.
+    fn asked_ack(&self, rule: AckRule, head: &Head<'_>) -> Result<Option<Ack>, UnknownAck> {
+        if !rule.by_header && !self.ack_by_header {
+            return Ok(rule.ack);
+        }
+        match head.parts.headers.get(ACK_HEADER) {
+            Some(value) => value.to_str().map_err(|_| UnknownAck)?.trim().parse().map(Some),
+            None => Ok(rule.ack),
+        }
     }
 
     /// Returns the visitor's uid, a new one where the request brings none.
@@ -358,14 +371,6 @@ fn answer_of<'a>(stamp: &Stamp<'a>, to: Option<&str>) -> Answer<'a> {
             name,
             id: stamp.id,
         },
-    }
-}
-
-/// Returns the acknowledgement that the route or the request asks for.
-fn asked_ack(rule: AckRule, head: &Head<'_>) -> Result<Option<Ack>, UnknownAck> {
-    match head.parts.headers.get(ACK_HEADER).filter(|_| rule.by_header) {
-        Some(value) => value.to_str().map_err(|_| UnknownAck)?.trim().parse().map(Some),
-        None => Ok(rule.ack),
     }
 }
 

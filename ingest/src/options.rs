@@ -24,6 +24,9 @@ pub struct EventOptions {
     /// table. Pictures and redirects are answered at once all the same. A writer without a folder has nothing on disk, and
     /// the answer says so.
     pub ack: Ack,
+    /// Whether a request of any route may choose it by the header [`ACK_HEADER`](crate::ACK_HEADER), not only of those that
+    /// allow it.
+    pub ack_by_header: bool,
     /// How long an answer may wait for that; then it is 503, and says how far the row has come.
     pub ack_timeout: Duration,
     /// The number of this process in its event ids, 0 to 1023; two processes that fill the same tables need two.
@@ -39,6 +42,7 @@ impl Default for EventOptions {
             domain: None,
             trusted_proxies: TrustedProxies::default(),
             ack: Ack::Spooled,
+            ack_by_header: false,
             ack_timeout: Duration::from_secs(10),
             node: 0,
         }

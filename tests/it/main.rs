@@ -22,4 +22,5 @@ mod golden;
 mod more_types;
 mod schema_sync;
 mod seed;
+mod spool_command;
 mod standard_tables;

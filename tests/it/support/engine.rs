@@ -96,6 +96,16 @@ impl Database {
         result(http::send(self.engine, "POST", "/", &[], sql.as_bytes()))
     }
 
+    /// Sends an INSERT with its rows under a token.
+    pub fn insert(&self, statement_and_rows: &[u8], token: &str) {
+        let path = format!(
+            "/?database={}&insert_deduplication_token={token}&async_insert=0",
+            self.name
+        );
+        let answer = http::send(self.engine, "POST", &path, &[], statement_and_rows);
+        result(answer).unwrap();
+    }
+
     pub fn query(&self, sql: &str) -> String {
         self.try_query(sql).unwrap_or_else(|error| panic!("{sql}: {error}"))
     }

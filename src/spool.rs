@@ -1,0 +1,169 @@
+//! `rowmill spool`: for a person who wants to know what waits on disk, whether it is whole, and how to get it out.
+
+use std::{
+    error::Error,
+    fs,
+    path::Path,
+    time::{Duration, SystemTime},
+};
+
+use rowmill::tables;
+use rowmill_ingest::{BlockReport, SpoolReport, StoreUrl, Writer, WriterOptions, inspect};
+use tokio::runtime::Runtime;
+
+use crate::{
+    cli::{ExportOptions, ReplayOptions, SpoolCommand, SpoolOptions},
+    serve::spool_folder,
+};
+
+pub(crate) fn spool(command: SpoolCommand) -> Result<(), Box<dyn Error>> {
+    match command {
+        SpoolCommand::List(options) => list(&options),
+        SpoolCommand::Verify(options) => verify(&options),
+        SpoolCommand::Replay(options) => replay(&options),
+        SpoolCommand::Export(options) => export(&options),
+    }
+}
+
+/// Looks at the spool of a data folder; a folder without one is a mistake in the name.
+fn look(options: &SpoolOptions) -> Result<SpoolReport, Box<dyn Error>> {
+    let folder = spool_folder(&options.data);
+    if !folder.is_dir() {
+        return Err(format!(
+            "{}: there is no spool; `--data` is the folder that `rowmill serve` was given",
+            folder.display()
+        )
+        .into());
+    }
+    Ok(inspect(&folder)?)
+}
+
+fn list(options: &SpoolOptions) -> Result<(), Box<dyn Error>> {
+    let report = look(options)?;
+    let width = report
+        .blocks
+        .iter()
+        .map(|block| block.table.len())
+        .max()
+        .unwrap_or(0)
+        .max(5);
+    if !report.blocks.is_empty() {
+        println!(
+            "{:width$}  {:36}  {:>9}  {:>12}  {:>8}  parts",
+            "table", "block", "rows", "bytes", "age"
+        );
+    }
+    for block in &report.blocks {
+        let age = age(block.opened);
+        println!(
+            "{:width$}  {:36}  {:>9}  {:>12}  {age:>8}  {}",
+            block.table,
+            block.id,
+            block.rows,
+            block.bytes,
+            block.parts.len()
+        );
+    }
+    tell(&report);
+    Ok(())
+}
+
+fn verify(options: &SpoolOptions) -> Result<(), Box<dyn Error>> {
+    let report = look(options)?;
+    tell(&report);
+    if report.damaged_bytes > 0 || !report.aside.is_empty() {
+        return Err(format!(
+            "{} bytes are damaged, {} damaged segments are set aside",
+            report.damaged_bytes,
+            report.aside.len()
+        )
+        .into());
+    }
+    println!("all checksums are right");
+    Ok(())
+}
+
+fn tell(report: &SpoolReport) {
+    let rows: u64 = report.blocks.iter().map(|block| block.rows).sum();
+    println!(
+        "{rows} rows wait in {} blocks; {} segments, {} bytes",
+        report.blocks.len(),
+        report.segments,
+        report.bytes
+    );
+    if report.torn_bytes > 0 {
+        println!(
+            "{} bytes of a write that did not come to its end; nobody was told that they are there",
+            report.torn_bytes
+        );
+    }
+    for path in &report.aside {
+        println!("damaged: {}", path.display());
+    }
+}
+
+fn replay(options: &ReplayOptions) -> Result<(), Box<dyn Error>> {
+    let waiting = look(&options.spool)?;
+    tell(&waiting);
+    let store: StoreUrl = options.database.clickhouse.parse()?;
+    let folder = spool_folder(&options.spool.data);
+    let report = Runtime::new()?.block_on(async {
+        let writer = Writer::open(&tables::SCHEMA, store.client(), &WriterOptions::default(), &folder)?;
+        Ok::<_, Box<dyn Error>>(writer.drain(options.within).await)
+    })?;
+    if report.is_complete() {
+        println!("everything is in ClickHouse");
+        return Ok(());
+    }
+    for counts in &report.left {
+        println!("{}: {} rows are left", counts.table, counts.rows_pending);
+    }
+    Err(format!("{} rows are still in the spool", report.rows_left()).into())
+}
+
+fn export(options: &ExportOptions) -> Result<(), Box<dyn Error>> {
+    let report = look(&options.spool)?;
+    let folder = spool_folder(&options.spool.data);
+    fs::create_dir_all(&options.to)?;
+    let is_asked = |block: &&BlockReport| options.table.as_ref().is_none_or(|table| *table == block.table);
+    let mut files = 0;
+    for block in report.blocks.iter().filter(is_asked) {
+        files += export_block(block, &folder, &options.to)?;
+    }
+    println!(
+        "{files} files of rows in {}, and beside each its request",
+        options.to.display()
+    );
+    Ok(())
+}
+
+/// Writes each part of a block as the body of an INSERT, and beside it the request's parameters.
+fn export_block(block: &BlockReport, folder: &Path, to: &Path) -> Result<usize, Box<dyn Error>> {
+    for part in &block.parts {
+        let rows = block.read(folder, part)?;
+        // The name of a table may be no name of a file.
+        let table: String = block
+            .table
+            .chars()
+            .map(|c| if c.is_alphanumeric() || c == '_' { c } else { '-' })
+            .collect();
+        let name = format!("{table}-{}-{}", block.id, part.first);
+        fs::write(to.join(format!("{name}.rows")), rows)?;
+        let request = format!("{}\n-- insert_deduplication_token = {}\n", block.statement, part.token);
+        fs::write(to.join(format!("{name}.sql")), request)?;
+    }
+    Ok(block.parts.len())
+}
+
+fn age(opened: SystemTime) -> String {
+    let seconds = SystemTime::now()
+        .duration_since(opened)
+        .unwrap_or(Duration::ZERO)
+        .as_secs();
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds / 60),
+        7200..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}
