@@ -8,7 +8,7 @@
 //!
 //! let store: StoreUrl = "http://127.0.0.1:8123/stats".parse()?;
 //! sync(&store, &tables::SCHEMA).await?;
-//! let writer = Writer::start(&tables::SCHEMA, store.client(), &WriterOptions::default());
+//! let writer = Writer::open(&tables::SCHEMA, store.client(), &WriterOptions::default(), Path::new("data/spool"))?;
 //! let service = tables::layer(writer.clone()).layer(your_service);
 //! // … serve it, and before the process ends:
 //! writer.drain(Duration::from_secs(30)).await;
@@ -36,14 +36,15 @@
 //!           reject      what becomes of an event that is no row
 //! answer    answer      every answer, and where a redirect leads
 //! block     block       rows of one table, gathered under one deduplication token
-//! spool     spool       blocks that are not stored yet
+//! spool     spool       blocks that are not stored yet, in memory and on disk
+//! ack       ack         how far a row has come, for whoever waits
 //! deliver   deliver     blocks go to ClickHouse, until it has them
 //! ```
 //!
-//! # Limits
+//! # What an answer says
 //!
-//! Rows that ClickHouse has not confirmed are in memory, within a bound; a process that is killed loses them, one that is asked
-//! to stop does not.
+//! [`Ack`]: that the event's row is in memory, on disk, or in its table. With [`Writer::open`] rows are on disk until ClickHouse has
+//! confirmed them, and a process that is killed loses none that was acknowledged so; with [`Writer::start`] they are in memory alone.
 
 #[doc(hidden)]
 #[path = "rt.rs"]

@@ -287,3 +287,156 @@ pub(crate) fn scan(segment: &[u8], salt: Salt) -> Scan<'_> {
 fn u32_at(bytes: &[u8], at: usize) -> u32 {
     bytes[at..].first_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+
+    use super::*;
+
+    const SALT: Salt = Salt(0x0102_0304);
+    const BLOCK: Uuid = Uuid::from_bytes(*b"block-of-16bytes");
+
+    /// A segment of version 1 with a frame of each kind, as it was when that version was fixed.
+    const GOLDEN: &[u8] = include_bytes!("golden/version1.spool");
+
+    fn header(kind: Kind, batch: usize, rows: RowRange) -> Header {
+        Header {
+            kind,
+            batch: batch as u64,
+            block: BLOCK,
+            rows,
+        }
+    }
+
+    fn segment() -> Vec<u8> {
+        let mut out = segment_header(SALT).to_vec();
+        let first = out.len();
+        put(&mut out, SALT, &header(Kind::Open, first, 0..0), |out| {
+            put_layout(out, "table", "INSERT INTO `table` (`a`) FORMAT RowBinary");
+        });
+        put(&mut out, SALT, &header(Kind::Rows, first, 0..3), |out| {
+            put_rows(out, b"onethree", &[3, 3, 8], &(0..3))
+        });
+        let second = out.len();
+        put(&mut out, SALT, &header(Kind::Rows, second, 3..4), |out| {
+            put_rows(out, b"onethreefour", &[3, 3, 8, 12], &(3..4))
+        });
+        put(&mut out, SALT, &header(Kind::Seal, second, 0..4), |_| {});
+        for (kind, rows) in [(Kind::Split, 0..4), (Kind::Done, 2..4), (Kind::Moved, 0..0)] {
+            let at = out.len();
+            put(&mut out, SALT, &header(kind, at, rows), |_| {});
+        }
+        out
+    }
+
+    #[test]
+    fn the_format_is_what_it_was() {
+        assert!(segment() == GOLDEN, "a change of the format needs a new version");
+    }
+
+    #[test]
+    fn a_segment_is_read_as_it_was_written() {
+        assert_eq!(read_segment_header(GOLDEN), SegmentHeader::Known(SALT));
+        let scan = scan(GOLDEN, SALT);
+        assert!(scan.damage.is_empty() && scan.end == GOLDEN.len() as u64);
+        let kinds: Vec<_> = scan
+            .frames
+            .iter()
+            .map(|frame| (frame.header.kind, frame.header.rows.clone()))
+            .collect();
+        assert_eq!(
+            kinds,
+            [
+                (Kind::Open, 0..0),
+                (Kind::Rows, 0..3),
+                (Kind::Rows, 3..4),
+                (Kind::Seal, 0..4),
+                (Kind::Split, 0..4),
+                (Kind::Done, 2..4),
+                (Kind::Moved, 0..0)
+            ]
+        );
+        assert_eq!(
+            read_layout(scan.frames[0].body),
+            Some(("table", "INSERT INTO `table` (`a`) FORMAT RowBinary"))
+        );
+        let rows = Rows::read(scan.frames[1].body, 3).unwrap();
+        assert_eq!(rows.lengths().collect::<Vec<_>>(), [3, 0, 5]);
+        assert_eq!((rows.slice(0..1), rows.slice(1..3)), (&b"one"[..], &b"three"[..]));
+        assert_eq!(Rows::read(scan.frames[2].body, 1).unwrap().slice(0..1), b"four");
+        assert!(Rows::read(scan.frames[1].body, 2).is_none());
+    }
+
+    #[test]
+    fn another_version_is_not_read_and_no_segment_is_none() {
+        let mut newer = GOLDEN.to_vec();
+        newer[8] = 2;
+        assert_eq!(read_segment_header(&newer), SegmentHeader::Version(2));
+        let mut damaged = GOLDEN.to_vec();
+        damaged[13] ^= 1;
+        assert_eq!(read_segment_header(&damaged), SegmentHeader::Foreign);
+        assert_eq!(
+            read_segment_header(b"another file, which happens to be here"),
+            SegmentHeader::Foreign
+        );
+        // What power has made of a header that nothing follows is worth nothing.
+        for torn in [
+            &b""[..],
+            &GOLDEN[..SEGMENT_HEADER - 1],
+            &[0; SEGMENT_HEADER],
+            &damaged[..SEGMENT_HEADER],
+        ] {
+            assert_eq!(read_segment_header(torn), SegmentHeader::Torn);
+        }
+    }
+
+    #[test]
+    fn any_bit_that_is_another_is_noticed() {
+        let whole = scan(GOLDEN, SALT).frames.len();
+        for at in SEGMENT_HEADER..GOLDEN.len() {
+            let mut bytes = GOLDEN.to_vec();
+            bytes[at] ^= 0x10;
+            assert!(scan(&bytes, SALT).frames.len() < whole, "byte {at}");
+        }
+    }
+
+    #[test]
+    fn what_was_synced_is_damaged_and_what_was_not_is_torn() {
+        let second = scan(GOLDEN, SALT).frames[2].offset as usize;
+        // In the first batch, which the second one says is on disk.
+        let mut damaged = GOLDEN.to_vec();
+        damaged[SEGMENT_HEADER + FRAME_HEADER] ^= 1;
+        let found = scan(&damaged, SALT);
+        assert_eq!(found.damage, [SEGMENT_HEADER as u64..second as u64]);
+        assert_eq!(found.end, GOLDEN.len() as u64);
+
+        // In the last batch of all.
+        let end = GOLDEN.len() - FRAME_HEADER;
+        for torn in [&GOLDEN[..GOLDEN.len() - 1], &GOLDEN[..end + 3], &GOLDEN[..end]] {
+            let found = scan(torn, SALT);
+            assert_eq!((found.damage.len(), found.end), (0, end as u64));
+        }
+        // The second batch lacks its beginning, and has a whole frame behind it that is of the same batch.
+        let seal = scan(GOLDEN, SALT).frames[4].offset as usize;
+        let mut torn = GOLDEN[..seal].to_vec();
+        torn[second + FRAME_HEADER] ^= 1;
+        let found = scan(&torn, SALT);
+        assert_eq!((found.damage.len(), found.end), (0, second as u64));
+    }
+
+    #[test]
+    fn a_frame_that_a_client_has_made_is_none() {
+        let mut forged = Vec::new();
+        put(&mut forged, Salt(0), &header(Kind::Open, 1 << 40, 0..0), |out| {
+            put_layout(out, "t", "DROP TABLE t")
+        });
+        let mut segment = segment_header(SALT).to_vec();
+        put(&mut segment, SALT, &header(Kind::Rows, SEGMENT_HEADER, 0..1), |out| {
+            put_rows(out, &forged, &[forged.len() as u32], &(0..1));
+        });
+        // The frame around it is torn.
+        segment[SEGMENT_HEADER + 8] ^= 1;
+        assert!(scan(&segment, SALT).frames.is_empty());
+    }
+}

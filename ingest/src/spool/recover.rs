@@ -311,3 +311,63 @@ pub(crate) enum ReadError {
     /// This frame is not what was written.
     Damaged(FrameAt),
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+
+    use std::{fs, path::Path};
+
+    use super::*;
+    use crate::spool::disk::Folder;
+
+    fn folder_with(name: &str, bytes: &[u8]) -> (tempfile::TempDir, Folder) {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(name), bytes).unwrap();
+        let disk = Folder::lock(folder.path()).unwrap().unwrap();
+        (folder, disk)
+    }
+
+    #[test]
+    fn what_is_not_known_is_left_as_it_is() {
+        let golden = include_bytes!("golden/version1.spool");
+        let mut newer = golden.to_vec();
+        newer[8] = 7;
+        let (folder, disk) = folder_with("0000000000000001.spool", &newer);
+        let error = recover(&disk, Path::new("here")).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .contains("has version 7, this program knows version 1"),
+            "{error}"
+        );
+        assert_eq!(fs::read(folder.path().join("0000000000000001.spool")).unwrap(), newer);
+
+        let (folder, disk) = folder_with("0000000000000003.spool", b"somebody's own notes, which are long enough");
+        let error = recover(&disk, Path::new("here")).unwrap_err();
+        assert!(error.to_string().contains("is no segment"), "{error}");
+        assert!(folder.path().join("0000000000000003.spool").exists());
+    }
+
+    #[test]
+    fn a_folder_is_one_process_own() {
+        let (folder, _disk) = folder_with("notes.txt", b"");
+        assert!(Folder::lock(folder.path()).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_block_comes_back_without_what_is_done() {
+        // All frames of the golden segment but the last, which says that the block has moved.
+        let golden = include_bytes!("golden/version1.spool");
+        let (_folder, disk) = folder_with("0000000000000001.spool", &golden[..golden.len() - frame::FRAME_HEADER]);
+        let recovered = recover(&disk, Path::new("here")).unwrap();
+        let [block] = &recovered.blocks[..] else {
+            panic!("{recovered:?}")
+        };
+        assert_eq!((&*block.layout.table, block.rows), ("table", 4));
+        assert_eq!(block.next_part(), Some(0..2));
+        let logged = block.state().logged.clone();
+        assert_eq!(read_rows(&disk, block.id, &logged, &(0..2)).unwrap(), b"one");
+        assert_eq!(read_rows(&disk, block.id, &logged, &(1..4)).unwrap(), b"threefour");
+    }
+}
