@@ -10,17 +10,18 @@ use http::{Request, Response, header};
 use http_body_util::Full;
 
 /// The event of the example, 250 bytes.
-pub const SENT: &str = concat!(
+pub(crate) const SENT: &str = concat!(
     r#"{"event":"sent","email":"bob@example.com","message_id":"QWERTY_ASDFGH_0123456789","task_id":"QWERTY_TASK_42","#,
     r#""list_id":"12345","link_id":"","detailed":"250 2.0.0 OK 1732406400 a1b2c3d4e5f6-a7b8c9d0si1234567abc.123 - "#,
     r#"gsmtp queued as 4XyZ12ABC"}"#
 );
 
 /// The fields of a pixel and of a redirect, as a query.
-pub const FIELDS: &str = "event=open&task_id=QWERTY&message_id=QWERTY_ASDFGH&email=bob@example.com&list_id=12345";
+pub(crate) const FIELDS: &str =
+    "event=open&task_id=QWERTY&message_id=QWERTY_ASDFGH&email=bob@example.com&list_id=12345";
 
 /// A page view of the web SDK, some forty columns.
-pub const PAGE: &str = concat!(
+pub(crate) const PAGE: &str = concat!(
     r#"{"service":"track","name":"page","projectId":42,"uid":"7530842328009801728","page":{"title":"Shoes for all weathers","#,
     r#""url":"https://shop.example/shoes?utm_source=mail","ref":"https://search.example/","query":{"utm_source":"mail","#,
     r#""utm_medium":"cpc","utm_campaign":"autumn"}},"sess":{"type":"campaign","engine":"google","num":3,"hasMarks":1,"#,
@@ -33,7 +34,7 @@ pub const PAGE: &str = concat!(
 
 /// The kinds of requests.
 #[derive(Debug, Clone, Copy)]
-pub enum Kind {
+pub(crate) enum Kind {
     Webhook,
     Pixel,
     Redirect,
@@ -42,7 +43,7 @@ pub enum Kind {
 
 impl Kind {
     /// Returns a request of this kind, with the headers that browsers and mail servers send.
-    pub fn request(self) -> Request<Full<Bytes>> {
+    pub(crate) fn request(self) -> Request<Full<Bytes>> {
         match self {
             Self::Webhook => request("POST", "/wh/mail", SENT),
             Self::Pixel => request("GET", &format!("/pixel/mail?{FIELDS}"), ""),
@@ -53,7 +54,7 @@ impl Kind {
 }
 
 fn request(method: &str, target: &str, body: &'static str) -> Request<Full<Bytes>> {
-    Request::builder()
+    let mut request = Request::builder()
         .method(method)
         .uri(target)
         .header(header::HOST, "127.0.0.1:8080")
@@ -65,11 +66,14 @@ fn request(method: &str, target: &str, body: &'static str) -> Request<Full<Bytes
         .header(header::CONTENT_TYPE, "application/json")
         .header(header::COOKIE, "uid=7530842328009801728")
         .body(Full::new(Bytes::from_static(body.as_bytes())))
-        .expect("a request")
+        .expect("a request");
+    // In a server the map is that of the answer before, and has its room.
+    request.headers_mut().reserve(24);
+    request
 }
 
 /// Returns the answer of a service that has all it needs, so that the first poll is the last.
-pub fn answer_of<F: Future<Output = Result<Response<B>, E>>, B, E>(future: F) -> Response<B> {
+pub(crate) fn answer_of<F: Future<Output = Result<Response<B>, E>>, B, E>(future: F) -> Response<B> {
     let mut future = pin!(future);
     let mut context = Context::from_waker(Waker::noop());
     match future.as_mut().poll(&mut context) {
