@@ -58,7 +58,7 @@ fn run(kind: Kind) {
         .expect("a runtime");
     let _inside = runtime.enter();
     let store: StoreUrl = "http://127.0.0.1:1/stats".parse().expect("a URL");
-    let writer = Writer::start(&tables::SCHEMA, store.client(), WriterOptions::default());
+    let writer = Writer::start(&tables::SCHEMA, store.client(), &WriterOptions::default());
     let service = tables::layer(writer)
         .layer(tower::service_fn(rowmill_ingest::not_found))
         .with_peer([203, 0, 113, 7].into());
