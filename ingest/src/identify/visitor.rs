@@ -1,6 +1,9 @@
 //! The visitor: the uid that a request brings with it.
 
+use std::iter;
+
 use http::{HeaderMap, header};
+use memchr::{memchr, memmem};
 
 use super::address::Claims;
 
@@ -11,30 +14,48 @@ const UID_DIGITS: std::ops::RangeInclusive<usize> = 10..=22;
 /// The least number of ten digits. A uid of smaller value, all zeros in front, would come back as a cookie too short to be one.
 const MIN_UID: u64 = 1_000_000_000;
 
-/// Returns the uid that the visitor has already: of the query, the body, or the cookie, whichever is valid first.
-pub(crate) fn known_uid(query: &Claims<'_>, body: &Claims<'_>, headers: &HeaderMap) -> Option<u64> {
+/// Returns the uid that the visitor has already: of the query, the body, or a cookie in `headers`, whichever is valid first.
+pub(crate) fn known_uid(query: &Claims<'_>, body: &Claims<'_>, headers: Option<&HeaderMap>) -> Option<u64> {
     let claimed = [query.uid, body.uid].into_iter().flatten().find_map(parse_uid);
-    claimed.or_else(|| cookies(headers, UID_COOKIE).find_map(parse_uid))
+    claimed.or_else(|| cookies(headers?, UID_COOKIE).find_map(parse_uid))
 }
 
 /// Returns the uid that `text` is: 10 to 22 digits that fit 64 bits.
 fn parse_uid(text: &str) -> Option<u64> {
-    let is_uid = UID_DIGITS.contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
-    text.parse().ok().filter(|uid| is_uid && *uid >= MIN_UID)
+    if !UID_DIGITS.contains(&text.len()) {
+        return None;
+    }
+    let uid = text.bytes().try_fold(0_u64, |uid, byte| {
+        let digit = byte.wrapping_sub(b'0');
+        (digit <= 9).then_some(())?;
+        uid.checked_mul(10)?.checked_add(digit.into())
+    });
+    uid.filter(|uid| *uid >= MIN_UID)
 }
 
 /// Returns the values of all cookies called `name`, in the order of the headers.
 fn cookies<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a str> {
-    let lines = headers
-        .get_all(header::COOKIE)
-        .into_iter()
-        .filter_map(|line| line.to_str().ok());
-    lines.flat_map(|line| line.split(';')).filter_map(move |cookie| {
-        let (key, value) = cookie.split_once('=')?;
-        let value = value.trim();
-        let unquoted = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
-        (key.trim() == name).then(|| unquoted.unwrap_or(value))
-    })
+    let lines = headers.get_all(header::COOKIE).into_iter();
+    lines
+        .filter(|line| memmem::find(line.as_bytes(), name.as_bytes()).is_some())
+        .flat_map(|line| {
+            let mut rest = line.to_str().ok();
+            iter::from_fn(move || {
+                let line = rest?;
+                let end = memchr(b';', line.as_bytes()).unwrap_or(line.len());
+                rest = line.get(end + 1..);
+                line.get(..end)
+            })
+        })
+        .filter_map(move |cookie| {
+            let equals = memchr(b'=', cookie.as_bytes())?;
+            if cookie[..equals].trim_ascii() != name {
+                return None;
+            }
+            let value = cookie[equals + 1..].trim_ascii();
+            let unquoted = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
+            Some(unquoted.unwrap_or(value))
+        })
 }
 
 #[cfg(test)]
@@ -53,15 +74,15 @@ mod tests {
         let none = Claims::default();
         let cookie = headers(&[(header::COOKIE, "a=b; uid=3333333333; uid=4444444444")]);
         assert_eq!(
-            known_uid(&query("1111111111"), &query("2222222222"), &cookie),
+            known_uid(&query("1111111111"), &query("2222222222"), Some(&cookie)),
             Some(1_111_111_111)
         );
         assert_eq!(
-            known_uid(&query("abc"), &query("2222222222"), &cookie),
+            known_uid(&query("abc"), &query("2222222222"), Some(&cookie)),
             Some(2_222_222_222)
         );
-        assert_eq!(known_uid(&query("0"), &none, &cookie), Some(3_333_333_333));
-        assert_eq!(known_uid(&none, &none, &HeaderMap::new()), None);
+        assert_eq!(known_uid(&query("0"), &none, Some(&cookie)), Some(3_333_333_333));
+        assert_eq!(known_uid(&none, &none, None), None);
     }
 
     #[test]
