@@ -37,6 +37,7 @@ pub(crate) struct WholeColumn {
     pub(crate) name_span: Span,
     pub(crate) span: Span,
     pub(crate) declaration: Declaration,
+    pub(crate) expressions: declare::Expressions,
     /// The Nested whose element it is.
     pub(crate) nested: Option<String>,
 }
@@ -242,6 +243,7 @@ fn flatten_nested(column: declare::Column) -> Vec<WholeColumn> {
         name,
         declaration,
         span,
+        expressions,
     } = column;
     let Some(declaration) = declaration else {
         return Vec::new();
@@ -252,6 +254,7 @@ fn flatten_nested(column: declare::Column) -> Vec<WholeColumn> {
             name_span: name.span,
             span,
             declaration,
+            expressions,
             nested: None,
         }];
     };
@@ -265,6 +268,7 @@ fn flatten_nested(column: declare::Column) -> Vec<WholeColumn> {
                 ty: Type::Array(Box::new(ty.clone())),
                 ..declaration.clone()
             },
+            expressions: expressions.clone(),
             nested: Some(name.text.clone()),
         })
         .collect()

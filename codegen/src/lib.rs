@@ -35,6 +35,7 @@ mod model;
 mod names;
 mod server;
 mod source;
+mod sql;
 mod syntax;
 mod types;
 mod yaml;

@@ -147,7 +147,7 @@ fn report(generated: &Generated) -> String {
 /// Scans the sources for what makes a problem: `error("CODE"`, `warning("CODE"`, `TypeError::new("CODE"`.
 fn codes_of_the_sources() -> BTreeSet<String> {
     let mut codes = BTreeSet::new();
-    let folders = ["src", "src/declare", "src/types", "src/emit"];
+    let folders = ["src", "src/check", "src/declare", "src/types", "src/emit"];
     for path in folders.iter().flat_map(|folder| files(Path::new(folder), "rs")) {
         let text = fs::read_to_string(path).unwrap();
         for call in ["Diagnostic::error(", "Diagnostic::warning(", "TypeError::new("] {

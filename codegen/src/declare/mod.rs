@@ -14,9 +14,9 @@ use crate::{
 };
 
 pub(crate) use self::{
-    column::Column,
+    column::{Column, Expressions},
     element::{Element, ElementKind},
-    options::{Clauses, Options},
+    options::{Clauses, Options, Setting},
 };
 #[cfg(test)]
 pub(crate) use self::{long_column::COLUMN_KEYS, options::OPTION_KEYS};

@@ -5,6 +5,7 @@ use crate::{
     diagnostic::Diagnostic,
     engine::Engine,
     source::Span,
+    sql::Sql,
     yaml::{Key, Node, Value},
 };
 
@@ -24,13 +25,20 @@ pub(crate) struct Options {
 /// What follows the engine in the DDL; expressions go to ClickHouse as they are.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Clauses {
-    pub(crate) partition_by: Option<String>,
-    pub(crate) primary_key: Option<String>,
-    pub(crate) order_by: Option<String>,
-    pub(crate) sample_by: Option<String>,
-    pub(crate) ttl: Option<String>,
-    pub(crate) settings: Vec<(String, String)>,
+    pub(crate) partition_by: Option<Sql>,
+    pub(crate) primary_key: Option<Sql>,
+    pub(crate) order_by: Option<Sql>,
+    pub(crate) sample_by: Option<Sql>,
+    pub(crate) ttl: Option<Sql>,
+    pub(crate) settings: Vec<Setting>,
     pub(crate) cluster: Option<String>,
+}
+
+/// One of the engine's settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Setting {
+    pub(crate) name: String,
+    pub(crate) value: String,
 }
 
 impl Clauses {
@@ -42,17 +50,25 @@ impl Clauses {
             (&mut self.order_by, &below.order_by),
             (&mut self.sample_by, &below.sample_by),
             (&mut self.ttl, &below.ttl),
-            (&mut self.cluster, &below.cluster),
         ] {
             if mine.is_none() {
                 mine.clone_from(theirs);
             }
         }
-        for (name, value) in &below.settings {
-            if !self.settings.iter().any(|(mine, _)| mine == name) {
-                self.settings.push((name.clone(), value.clone()));
+        if self.cluster.is_none() {
+            self.cluster.clone_from(&below.cluster);
+        }
+        for setting in &below.settings {
+            if self.setting(&setting.name).is_none() {
+                self.settings.push(setting.clone());
             }
         }
+    }
+
+    /// Returns a setting's value, without quotes.
+    pub(crate) fn setting(&self, name: &str) -> Option<&str> {
+        let setting = self.settings.iter().find(|setting| setting.name == name)?;
+        Some(setting.value.trim_matches('\''))
     }
 }
 
@@ -92,8 +108,9 @@ impl DeclarationReader<'_> {
                 "extend" => options.extend = self.parent(node),
                 "abstract" => options.is_abstract = self.boolean(node, "`abstract`"),
                 "engine" => {
-                    if let Some((text, span)) = self.text(node, "`engine`") {
-                        match Engine::parse(&text) {
+                    let span = node.span.clone();
+                    if let Some(written) = self.sql(node, "`engine`") {
+                        match Engine::parse(&written) {
                             Ok(engine) => options.engine = Some((engine, span)),
                             Err(message) => {
                                 self.report
@@ -108,7 +125,7 @@ impl DeclarationReader<'_> {
                 "partition_by" => options.clauses.partition_by = self.expression(node, "`partition_by`"),
                 "primary_key" => options.clauses.primary_key = self.expression(node, "`primary_key`"),
                 "sample_by" => options.clauses.sample_by = self.expression(node, "`sample_by`"),
-                "ttl" => options.clauses.ttl = self.text(node, "`ttl`").map(|(text, _)| text),
+                "ttl" => options.clauses.ttl = self.sql(node, "`ttl`"),
                 "cluster" => options.clauses.cluster = self.text(node, "`cluster`").map(|(text, _)| text),
                 "comment" => options.comment = self.text(node, "`comment`").map(|(text, _)| text.trim().to_owned()),
                 "indexes" => options.elements.extend(self.elements(node, ElementKind::Index)),
@@ -123,7 +140,7 @@ impl DeclarationReader<'_> {
                         .unwrap_or_default()
                     {
                         if let Some((value, _)) = self.text(node, "a setting's value") {
-                            options.clauses.settings.push((name.text, value));
+                            options.clauses.settings.push(Setting { name: name.text, value });
                         }
                     }
                 }
