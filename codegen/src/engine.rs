@@ -82,7 +82,9 @@ impl Engine {
             .take(2)
             .take_while(|argument| argument.as_str().starts_with('\''))
             .count();
-        let own = replica.split_off(if self.is_replicated() { texts } else { 0 });
+        // A Graphite's own argument is a text, too.
+        let is_replica = self.is_replicated() && (texts == 2 || self.kind() != "GraphiteMergeTree");
+        let own = replica.split_off(if is_replica { texts } else { 0 });
         (replica, own)
     }
 

@@ -5,6 +5,7 @@ use crate::{
     declare::ElementKind,
     diagnostic::{Diagnostic, Report},
     inherit::Whole,
+    sql::Sql,
 };
 
 /// `system.table_engines` of 26.7, and what ClickHouse Cloud adds to it.
@@ -160,7 +161,9 @@ pub(super) fn engine_arguments(table: &Whole, report: &mut Report) {
     };
     let (replica, own) = engine.own_arguments();
     let is_half = engine.is_replicated() && replica.len() == 1;
-    if is_half || !(least..=most).contains(&own.len()) {
+    let is_name = |argument: &Sql| !argument.as_str().starts_with('\'');
+    let wants_text = engine.kind() == "GraphiteMergeTree" && own.iter().any(is_name);
+    if is_half || wants_text || !(least..=most).contains(&own.len()) {
         let arguments = engine
             .arguments
             .as_ref()

@@ -126,7 +126,13 @@ pub(super) fn summed_column(table: &Whole, report: &mut Report) {
             .columns
             .iter()
             .any(|column| column.nested.as_deref() == Some(first));
-        if !is_nested && let Err(miss) = stored_column(&listed, table) {
+        let column = stored_column(&listed, table);
+        if let Ok(Some(nested)) = column.as_ref().map(|column| column.nested.as_deref()) {
+            let message = format!("`{first}` is merged with all of `{nested}`, or not at all");
+            report.push(problem(message).help(format!("write `{nested}`")));
+        } else if let Err(miss) = column
+            && !is_nested
+        {
             report.push(miss.report("a column to merge", problem, table));
         } else if keys.iter().any(|key| key.name == first) {
             report.push(
@@ -175,7 +181,10 @@ fn stored_column<'t>(argument: &Sql, table: &'t Whole) -> Result<&'t WholeColumn
         return Err(Miss::NotAName);
     };
     let reference = element.column().ok_or(Miss::NotAName)?;
-    match table.column(&reference.name()) {
+    let [name] = reference.parts.as_slice() else {
+        return Err(Miss::Unknown(reference.name()));
+    };
+    match table.column(name) {
         None => Err(Miss::Unknown(reference.name())),
         Some(column) if !column.is_stored() => Err(Miss::NotStored(column.name.clone())),
         Some(column) => Ok(column),

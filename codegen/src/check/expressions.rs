@@ -76,6 +76,20 @@ pub(super) fn expression_syntax(table: &Whole, report: &mut Report) {
     }
 }
 
+/// A row is computed and sorted by itself.
+pub(super) fn subquery(table: &Whole, report: &mut Report) {
+    for expression in table.expressions() {
+        let sql = &expression.sql;
+        if let Some(at) = types::subquery(sql.as_str()) {
+            let span = sql.span(&at).unwrap_or_else(|| written(sql, table));
+            let diagnostic = Diagnostic::error("subquery", "an expression of a table cannot ask other rows")
+                .label(span, expression.place())
+                .help("look such a thing up in a dictionary, with `dictGet`");
+            report.push(diagnostic);
+        }
+    }
+}
+
 /// Names that can only be columns are columns of the table.
 pub(super) fn unknown_column(table: &Whole, report: &mut Report) {
     for expression in table.expressions() {

@@ -327,6 +327,20 @@ pub(super) fn ttl_type(table: &Whole, report: &mut Report) {
     }
 }
 
+/// Rows end by what stands in them.
+pub(super) fn ttl_of_nothing(table: &Whole, report: &mut Report) {
+    for expression in table.expressions() {
+        let is_ttl = matches!(expression.clause, Clause::Ttl | Clause::ColumnTtl);
+        let text = expression.sql.as_str();
+        if is_ttl && types::broken(text).is_none() && types::references(text).is_empty() {
+            let diagnostic = Diagnostic::error("ttl-of-nothing", "a TTL is computed from a column")
+                .label(written(&expression.sql, table), expression.place())
+                .help("a TTL is a Date or a DateTime and an interval, as `date + INTERVAL 30 DAY`");
+            report.push(diagnostic);
+        }
+    }
+}
+
 /// A key does not lapse.
 pub(super) fn ttl_of_key(table: &Whole, report: &mut Report) {
     let keys: Vec<(Clause, &Sql)> = table.keys();

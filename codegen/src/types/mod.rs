@@ -38,6 +38,6 @@ pub(crate) use self::{
     json::Json,
     key::{KeyElement, KeyElementKind, is_bare_list, key_elements, type_names},
     literal::Literal,
-    reference::{Reference, references},
+    reference::{Reference, references, subquery},
     suggest::closest,
 };

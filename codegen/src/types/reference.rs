@@ -76,6 +76,20 @@ pub(crate) fn references(text: &str) -> Vec<Reference> {
     walk.found
 }
 
+/// Returns where an expression asks other rows, the brackets included.
+pub(crate) fn subquery(text: &str) -> Option<Range<usize>> {
+    let tokens = lexer::lex(text).ok()?;
+    tokens.iter().zip(tokens.iter().skip(1)).find_map(|(open, next)| {
+        let TokenKind::Open(close) = open.kind else {
+            return None;
+        };
+        let is_query = word(text, next).is_some_and(|word| is_one_of(word, &["SELECT", "WITH"]));
+        // A column may be called `with`, a query goes on.
+        let goes_on = tokens.get(close).is_some_and(|close| close.span.start > next.span.end);
+        (is_query && goes_on).then(|| open.span.start..tokens[close].span.end)
+    })
+}
+
 /// Returns the names that the expression itself gives: parameters of lambdas and aliases, wherever they hold.
 fn bound(text: &str, tokens: &[Token]) -> Vec<String> {
     let mut bound = Vec::new();
@@ -456,6 +470,13 @@ mod tests {
         ] {
             assert_eq!(names(text).join(" "), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn a_query_within_is_found() {
+        let text = "a IN (SELECT (b) FROM c) + 1";
+        assert_eq!(subquery(text).map(|span| &text[span]), Some("(SELECT (b) FROM c)"));
+        assert_eq!(subquery("f(select) + (with)"), None);
     }
 
     #[test]
