@@ -6,6 +6,9 @@ use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
 use crate::source::{Sources, Span};
 
+/// The codes of what is odd and allowed, which a table may silence.
+pub(crate) const WARNINGS: [&str; 2] = ["retyped-column", "unreached-table"];
+
 /// One problem.
 #[derive(Debug)]
 #[must_use]

@@ -26,6 +26,7 @@ pub(crate) struct Whole {
     /// Indexes and projections; none that takes another one away.
     pub(crate) elements: Vec<declare::Element>,
     pub(crate) comment: Option<String>,
+    pub(crate) remarks: Vec<String>,
     /// Whether the table and all that it extends could be read: where not, nothing can be said of what it lacks.
     pub(crate) is_whole: bool,
 }
@@ -38,6 +39,7 @@ pub(crate) struct WholeColumn {
     pub(crate) span: Span,
     pub(crate) declaration: Declaration,
     pub(crate) expressions: declare::Expressions,
+    pub(crate) remarks: Vec<String>,
     /// The Nested whose element it is.
     pub(crate) nested: Option<String>,
 }
@@ -118,6 +120,7 @@ fn whole(index: usize, declared: &Declared, reported: &mut HashSet<usize>, repor
         clauses,
         elements,
         comment: table.options.comment.clone(),
+        remarks: table.remarks.clone(),
         is_whole,
     }
 }
@@ -180,7 +183,7 @@ fn retyped_column(
     declared: &Declared,
 ) -> Option<Diagnostic> {
     let (own, above) = (column.declaration.as_ref()?, inherited.declaration.as_ref()?);
-    if stored_as(&own.ty) == stored_as(&above.ty) {
+    if stored_as(&own.ty) == stored_as(&above.ty) || table.options.allows("retyped-column") {
         return None;
     }
     let parent = declared.tables.iter().find(|table| {
@@ -201,7 +204,8 @@ fn retyped_column(
                 inherited.span.clone(),
                 format!("`{}` in `{}`", above.ty, parent.name.text),
             )
-            .help("if a column of its own is meant, give it another name"),
+            .help("if a column of its own is meant, give it another name")
+            .help("if this is meant, add `allow: retyped-column` to its `_options`"),
     )
 }
 
@@ -244,6 +248,7 @@ fn flatten_nested(column: declare::Column) -> Vec<WholeColumn> {
         declaration,
         span,
         expressions,
+        remarks,
     } = column;
     let Some(declaration) = declaration else {
         return Vec::new();
@@ -255,6 +260,7 @@ fn flatten_nested(column: declare::Column) -> Vec<WholeColumn> {
             span,
             declaration,
             expressions,
+            remarks,
             nested: None,
         }];
     };
@@ -269,6 +275,7 @@ fn flatten_nested(column: declare::Column) -> Vec<WholeColumn> {
                 ..declaration.clone()
             },
             expressions: expressions.clone(),
+            remarks: remarks.clone(),
             nested: Some(name.text.clone()),
         })
         .collect()

@@ -33,6 +33,7 @@ mod inherit;
 mod json_schema;
 mod model;
 mod names;
+mod remark;
 mod server;
 mod source;
 mod sql;

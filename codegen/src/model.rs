@@ -29,6 +29,8 @@ pub(crate) struct Table {
     pub(crate) clauses: Clauses,
     pub(crate) elements: Vec<Element>,
     pub(crate) comment: Option<String>,
+    /// What YAML comments say of it.
+    pub(crate) remarks: Vec<String>,
 }
 
 /// One column of a [`Table`].
@@ -39,6 +41,8 @@ pub(crate) struct Column {
     /// The field's name in the row, not yet an identifier: keywords are made raw when it is written.
     pub(crate) field: String,
     pub(crate) role: Role,
+    /// What YAML comments say of it.
+    pub(crate) remarks: Vec<String>,
 }
 
 /// Who fills a column.
@@ -91,6 +95,7 @@ impl Table {
                     name: column.name,
                     declaration: column.declaration,
                     role,
+                    remarks: column.remarks,
                 }
             })
             .collect();
@@ -103,6 +108,7 @@ impl Table {
             clauses: whole.clauses,
             elements: whole.elements,
             comment: whole.comment,
+            remarks: whole.remarks,
         }
     }
 

@@ -93,6 +93,14 @@ impl Sources {
             .unwrap_or_default()
     }
 
+    /// Returns what stands before `span` in its file.
+    pub(crate) fn before(&self, span: &Span) -> &str {
+        self.files
+            .get(span.file)
+            .and_then(|source| source.text.get(..span.range.start))
+            .unwrap_or_default()
+    }
+
     fn read_folder(&mut self, folder: &Path, report: &mut Report) {
         let entries = match list(folder) {
             Ok(entries) => entries,

@@ -96,11 +96,16 @@ pub(super) fn unreached_table(schema: &Schema<'_>, report: &mut Report) {
             .tables
             .iter()
             .any(|table| table.options.extend.as_ref().is_some_and(is_named_by));
-        if !is_reached && !is_extended {
+        let is_allowed = declared
+            .tables
+            .iter()
+            .any(|table| is_named_by(&table.name) && table.options.allows("unreached-table"));
+        if !is_reached && !is_extended && !is_allowed {
             let diagnostic = Diagnostic::warning("unreached-table", format!("no event can reach the table `{name}`"))
                 .label(table.name.span.clone(), "no destination names it")
                 .help(format!("add `service/name: {name}` to `destinations`"))
-                .help("if it is there to be extended only, add `abstract: true` to its `_options`");
+                .help("if it is there to be extended only, add `abstract: true` to its `_options`")
+                .help("if something else fills it, add `allow: unreached-table` there");
             report.push(diagnostic);
         }
     }

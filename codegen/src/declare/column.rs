@@ -6,6 +6,7 @@ use std::ops::Range;
 use super::DeclarationReader;
 use crate::{
     diagnostic::Diagnostic,
+    remark::remarks,
     source::{Sources, Span},
     sql::Sql,
     types::{self, Declaration},
@@ -21,6 +22,8 @@ pub(crate) struct Column {
     /// Where the declaration stands.
     pub(crate) span: Span,
     pub(crate) expressions: Expressions,
+    /// What YAML comments say of it.
+    pub(crate) remarks: Vec<String>,
 }
 
 /// What a column's declaration leaves to ClickHouse to compute, and where it is written.
@@ -69,6 +72,7 @@ const DEFAULT_KEYS: [&str; 4] = ["alias", "default", "ephemeral", "materialized"
 impl DeclarationReader<'_> {
     /// Reads one entry of a table; `None` where it has a problem.
     pub(super) fn column(&mut self, name: Key, node: Node) -> Option<Column> {
+        let whole = node.span.clone();
         let mut keys = Vec::new();
         let (node, long) = match node.value {
             Value::Null => {
@@ -77,6 +81,7 @@ impl DeclarationReader<'_> {
                     declaration: None,
                     span: node.span,
                     expressions: Expressions::default(),
+                    remarks: Vec::new(),
                 });
             }
             Value::Map(entries) => {
@@ -115,6 +120,7 @@ impl DeclarationReader<'_> {
         match parsed {
             Ok(declaration) => Some(Column {
                 expressions: Expressions::of(&declaration, &node, &keys, self.sources),
+                remarks: remarks(self.sources, &name.span, &whole),
                 name,
                 declaration: Some(declaration),
                 span: node.span,

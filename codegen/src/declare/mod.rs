@@ -8,6 +8,7 @@ mod value;
 
 use crate::{
     diagnostic::{Diagnostic, Report},
+    remark::remarks,
     source::{Sources, Span},
     types,
     yaml::{Key, Node, Value},
@@ -36,6 +37,8 @@ pub(crate) struct Table {
     pub(crate) name: Key,
     pub(crate) columns: Vec<Column>,
     pub(crate) options: Options,
+    /// What YAML comments say of it.
+    pub(crate) remarks: Vec<String>,
     /// Whether every piece of its entry could be read: where not, nothing can be said of what it lacks.
     pub(crate) is_whole: bool,
 }
@@ -253,10 +256,13 @@ impl DeclarationReader<'_> {
             options.extend = self.old_base.clone();
         }
         let is_whole = self.report.found() == known_problems;
+        // What stands behind a table's last line is of that line.
+        let remarks = remarks(self.sources, &name.span, &name.span);
         self.declared.tables.push(Table {
             name,
             columns,
             options,
+            remarks,
             is_whole,
         });
     }

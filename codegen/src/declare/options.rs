@@ -2,7 +2,7 @@
 
 use super::{DeclarationReader, Element, ElementKind};
 use crate::{
-    diagnostic::Diagnostic,
+    diagnostic::{Diagnostic, WARNINGS},
     engine::Engine,
     source::Span,
     sql::Sql,
@@ -14,6 +14,8 @@ use crate::{
 pub(crate) struct Options {
     pub(crate) extend: Option<Key>,
     pub(crate) is_abstract: bool,
+    /// The warnings that are meant to be so.
+    pub(crate) allowed: Vec<String>,
     pub(crate) engine: Option<(Engine, Span)>,
     pub(crate) clauses: Clauses,
     /// Indexes and projections.
@@ -73,8 +75,9 @@ impl Clauses {
 }
 
 /// The keys of `_options`.
-pub(crate) const OPTION_KEYS: [&str; 13] = [
+pub(crate) const OPTION_KEYS: [&str; 14] = [
     "abstract",
+    "allow",
     "cluster",
     "comment",
     "engine",
@@ -88,6 +91,13 @@ pub(crate) const OPTION_KEYS: [&str; 13] = [
     "settings",
     "ttl",
 ];
+
+impl Options {
+    /// Returns whether the table is meant to be as the warning says.
+    pub(crate) fn allows(&self, warning: &str) -> bool {
+        self.allowed.iter().any(|allowed| allowed == warning)
+    }
+}
 
 impl DeclarationReader<'_> {
     /// Reads a table's options; those that have a problem are left out.
@@ -107,6 +117,7 @@ impl DeclarationReader<'_> {
             match key.text.as_str() {
                 "extend" => options.extend = self.parent(node),
                 "abstract" => options.is_abstract = self.boolean(node, "`abstract`"),
+                "allow" => options.allowed = self.allowed(node),
                 "engine" => {
                     let span = node.span.clone();
                     if let Some(written) = self.sql(node, "`engine`") {
@@ -148,6 +159,33 @@ impl DeclarationReader<'_> {
             }
         }
         options
+    }
+
+    /// Reads the codes of warnings, one or a list of them.
+    fn allowed(&mut self, node: Node) -> Vec<String> {
+        let items = match node.value {
+            Value::List(items) => items,
+            value => vec![Node { value, ..node }],
+        };
+        let mut allowed = Vec::new();
+        for item in items {
+            let Some((code, span)) = self.text(item, "a warning's code") else {
+                continue;
+            };
+            if WARNINGS.contains(&code.as_str()) {
+                allowed.push(code);
+            } else {
+                let diagnostic = Diagnostic::error("unknown-warning", format!("there is no warning `{code}`"))
+                    .did_you_mean(&code, WARNINGS)
+                    .label(span, "")
+                    .help(format!(
+                        "the warnings are `{}`; errors cannot be allowed",
+                        WARNINGS.join("`, `")
+                    ));
+                self.report.push(diagnostic);
+            }
+        }
+        allowed
     }
 
     fn parent(&mut self, node: Node) -> Option<Key> {

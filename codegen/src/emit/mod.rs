@@ -6,6 +6,7 @@
 mod column_type;
 mod ddl;
 mod default;
+mod docs;
 mod routes;
 mod row;
 mod text_match;

@@ -3,9 +3,9 @@
 use proc_macro2::{Literal, TokenStream};
 use quote::quote;
 
-use super::{column_type::Declarations, default::constant, text_match::text_match};
+use super::{column_type::Declarations, default::constant, docs, text_match::text_match};
 use crate::{
-    model::{Column, Role, Table},
+    model::{Role, Table},
     names,
     server::ServerValue,
     types::Type,
@@ -53,7 +53,7 @@ fn structure(table: &Table, declarations: &mut Declarations) -> TokenStream {
     let fields = table.stored().map(|(_, column)| {
         let field = names::ident(&column.field);
         let ty = declarations.rust_type(&column.declaration.ty, &column.name);
-        let docs = docs(column);
+        let docs = docs::field(column);
         let rename = (column.field != column.name || field != column.field).then(|| {
             let name = &column.name;
             quote!(#[serde(rename = #name)])
@@ -65,11 +65,7 @@ fn structure(table: &Table, declarations: &mut Declarations) -> TokenStream {
         }
     });
     let fields: Vec<TokenStream> = fields.collect();
-    let mut docs = vec![format!(" A row of `{}`.", table.name)];
-    if let Some(comment) = &table.comment {
-        docs.push(String::new());
-        docs.extend(comment.lines().map(|line| format!(" {line}")));
-    }
+    let docs = docs::row(table);
     quote! {
         #(#[doc = #docs])*
         #[derive(Debug, Clone, PartialEq, __rt::ClickHouseRow, __rt::Serialize, __rt::Deserialize)]
@@ -79,16 +75,6 @@ fn structure(table: &Table, declarations: &mut Declarations) -> TokenStream {
             #(#fields)*
         }
     }
-}
-
-fn docs(column: &Column) -> Vec<String> {
-    let mut docs: Vec<String> = Vec::new();
-    if let Some(comment) = &column.declaration.comment {
-        docs.extend(comment.lines().map(|line| format!(" {line}")));
-        docs.push(String::new());
-    }
-    docs.push(format!(" `{}`", column.declaration.ty));
-    docs
 }
 
 fn default(table: &Table) -> TokenStream {

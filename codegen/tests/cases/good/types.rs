@@ -78,6 +78,8 @@ pub mod types {
         pub spot: __rt::Point,
         /// `SimpleAggregateFunction(sum, UInt64)`
         pub total: u64,
+        /// Names that Rust keeps for itself.
+        ///
         /// `String`
         #[serde(rename = "type")]
         pub r#type: __rt::Cow<'a, str>,
