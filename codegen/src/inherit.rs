@@ -4,7 +4,7 @@
 //! Where a child names an inherited column again, the child's declaration stands in the inherited place.
 //! Options come from the nearest table of the line that has them.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use crate::{
     declare::{self, Declared},
@@ -15,12 +15,17 @@ use crate::{
     yaml::Key,
 };
 
+/// A schema of more columns is a mistake, and would be gigabytes of Rust: what is inherited multiplies.
+const MAX_COLUMNS: usize = 20_000;
+
 /// A table with everything that it inherits.
 #[derive(Debug)]
 pub(crate) struct Whole {
     pub(crate) name: Key,
     pub(crate) is_abstract: bool,
     pub(crate) columns: Vec<WholeColumn>,
+    /// The place of each column, the first of its name.
+    pub(crate) places: HashMap<String, usize>,
     pub(crate) engine: Option<(Engine, Span)>,
     pub(crate) clauses: declare::Clauses,
     /// Indexes and projections; none that takes another one away.
@@ -47,12 +52,22 @@ pub(crate) struct WholeColumn {
 /// Resolves `extend` for every table.
 pub(crate) fn inherit(declared: &Declared, report: &mut Report) -> Vec<Whole> {
     let mut reported = HashSet::new();
-    declared
-        .tables
-        .iter()
-        .enumerate()
-        .map(|(index, _)| whole(index, declared, &mut reported, report))
-        .collect()
+    let mut tables = Vec::new();
+    let mut columns = 0;
+    for (index, table) in declared.tables.iter().enumerate() {
+        let whole = whole(index, declared, &mut reported, report);
+        columns += whole.columns.len();
+        if columns > MAX_COLUMNS {
+            let message = format!("the tables have more than {MAX_COLUMNS} columns in all");
+            let diagnostic = Diagnostic::error("schema-too-large", message)
+                .label(table.name.span.clone(), "this one is too much")
+                .help("a column of the type Map or JSON holds any number of values");
+            report.push(diagnostic);
+            break;
+        }
+        tables.push(whole);
+    }
+    tables
 }
 
 fn whole(index: usize, declared: &Declared, reported: &mut HashSet<usize>, report: &mut Report) -> Whole {
@@ -60,21 +75,23 @@ fn whole(index: usize, declared: &Declared, reported: &mut HashSet<usize>, repor
     let table = &declared.tables[index];
 
     let mut columns: Vec<declare::Column> = Vec::new();
+    let mut places: HashMap<&str, usize> = HashMap::new();
     for ancestor in line[1..].iter().chain([&index]) {
         for column in &declared.tables[*ancestor].columns {
-            match columns
-                .iter_mut()
-                .find(|existing| existing.name.text == column.name.text)
-            {
+            match places.get(column.name.text.as_str()) {
                 // A nearer ancestor has said it already; only the child itself comes after what it overrides.
                 Some(_) if *ancestor != index => {}
-                Some(existing) => {
+                Some(place) => {
+                    let existing = &mut columns[*place];
                     if let Some(warning) = retyped_column(column, existing, table, declared) {
                         report.push(warning);
                     }
                     *existing = column.clone();
                 }
-                None => columns.push(column.clone()),
+                None => {
+                    places.insert(&column.name.text, columns.len());
+                    columns.push(column.clone());
+                }
             }
         }
     }
@@ -111,11 +128,17 @@ fn whole(index: usize, declared: &Declared, reported: &mut HashSet<usize>, repor
     }
 
     elements.retain(|element| element.text.is_some());
+    let columns: Vec<WholeColumn> = columns.into_iter().flat_map(flatten_nested).collect();
+    let mut places = HashMap::with_capacity(columns.len());
+    for (place, column) in columns.iter().enumerate() {
+        places.entry(column.name.clone()).or_insert(place);
+    }
 
     Whole {
         name: table.name.clone(),
         is_abstract: table.options.is_abstract,
-        columns: columns.into_iter().flat_map(flatten_nested).collect(),
+        columns,
+        places,
         engine,
         clauses,
         elements,

@@ -1,5 +1,7 @@
 //! Rules for expressions, which go to ClickHouse as they are: whether they can be read, and the columns that they name.
 
+use std::collections::{HashMap, HashSet};
+
 use super::table::{Clause, Expression, Resolved, has_subcolumn, written};
 use crate::{
     declare::ElementKind,
@@ -48,6 +50,9 @@ const VIRTUAL_COLUMNS: [&str; 18] = [
     "_shard_num",
     "_table",
 ];
+
+/// Each suggestion looks at every column.
+const MAX_SUGGESTIONS: usize = 200;
 
 /// The types of indexes in 26.7.
 const INDEX_TYPES: [&str; 8] = [
@@ -159,6 +164,11 @@ fn report_unknown(reference: &Reference, expression: &Expression<'_>, table: &Wh
                 Some(cure) => diagnostic.help(cure),
                 None => diagnostic,
             };
+            // The first hundreds of slips are enough to find the names by.
+            if report.found() > MAX_SUGGESTIONS {
+                report.push(diagnostic);
+                return;
+            }
             let is_own = |column: &&WholeColumn| expression.column.is_some_and(|own| own.name == column.name);
             let others = table.columns.iter().filter(|column| !is_own(column));
             diagnostic.did_you_mean(&name, others.map(|column| column.name.as_str()))
@@ -228,59 +238,80 @@ pub(super) fn unstored_column(table: &Whole, report: &mut Report) {
 
 /// No default is computed from itself.
 pub(super) fn default_cycle(table: &Whole, report: &mut Report) {
-    let mut open: Vec<(&WholeColumn, Vec<&WholeColumn>)> = table
+    let computed: Vec<&WholeColumn> = table
         .columns
         .iter()
-        .filter_map(|column| Some((column, table.named_columns(column.expressions.default.as_ref()?))))
+        .filter(|column| column.expressions.default.is_some())
         .collect();
-    let is = |left: &WholeColumn, right: &WholeColumn| left.name == right.name;
-    loop {
-        // What is computed from columns without a default, or from what is settled, is settled.
-        let before = open.len();
-        let names: Vec<&str> = open.iter().map(|(column, _)| column.name.as_str()).collect();
-        let is_open = |column: &&WholeColumn| names.contains(&column.name.as_str());
-        open.retain(|(_, from)| from.iter().any(is_open));
-        if open.len() < before {
-            continue;
-        }
-        // All that is left is computed from something that is left, so the way from any of them comes back upon itself.
-        let Some((first, _)) = open.first() else {
-            return;
-        };
-        let mut way = vec![*first];
-        let cycle = loop {
-            let last = way[way.len() - 1];
-            let from = open.iter().find(|(column, _)| is(column, last));
-            let next =
-                from.and_then(|(_, from)| from.iter().find(|from| open.iter().any(|(column, _)| is(column, from))));
-            let Some(next) = next else {
-                return;
-            };
-            if let Some(start) = way.iter().position(|column| is(column, next)) {
-                break way.split_off(start);
+    let places: HashMap<&str, usize> = computed
+        .iter()
+        .enumerate()
+        .map(|(place, column)| (column.name.as_str(), place))
+        .collect();
+    let from: Vec<Vec<usize>> = computed
+        .iter()
+        .map(|column| {
+            let named = column
+                .expressions
+                .default
+                .iter()
+                .flat_map(|sql| table.named_columns(sql));
+            named
+                .filter_map(|named| places.get(named.name.as_str()).copied())
+                .collect()
+        })
+        .collect();
+    // From each column the way goes on until it ends, meets what is settled, or comes back upon itself.
+    let mut is_settled = vec![false; computed.len()];
+    for start in 0..computed.len() {
+        // The way, and for each column on it how many of those that it is computed from are done.
+        let mut way = vec![(start, 0)];
+        let mut is_on_way = HashSet::from([start]);
+        while let Some((column, done)) = way.last_mut() {
+            let next = from[*column].get(*done).copied();
+            *done += 1;
+            match next {
+                None => {
+                    is_settled[*column] = true;
+                    is_on_way.remove(column);
+                    way.pop();
+                }
+                Some(next) if is_on_way.contains(&next) => {
+                    let first = way.iter().position(|(column, _)| *column == next).unwrap_or(0);
+                    let cycle: Vec<&WholeColumn> = way[first..].iter().map(|(column, _)| computed[*column]).collect();
+                    report.push(cycle_of(&cycle, table));
+                    way.iter().for_each(|(column, _)| is_settled[*column] = true);
+                    way.clear();
+                }
+                Some(next) if is_settled[next] => {}
+                Some(next) => {
+                    is_on_way.insert(next);
+                    way.push((next, 0));
+                }
             }
-            way.push(next);
-        };
-        let names: Vec<&str> = cycle
-            .iter()
-            .chain(cycle.first())
-            .map(|column| column.name.as_str())
-            .collect();
-        let message = match names.as_slice() {
-            [only, _] => format!("the default of `{only}` is computed from `{only}`"),
-            _ => format!(
-                "defaults are computed from one another in a circle: {}",
-                names.join(" → ")
-            ),
-        };
-        let mut diagnostic = Diagnostic::error("default-cycle", message);
-        for column in &cycle {
-            let span = column.expressions.default.as_ref().map(|sql| written(sql, table));
-            diagnostic = diagnostic.label(span.unwrap_or_else(|| column.span.clone()), "");
         }
-        report.push(diagnostic.help("compute one of them from other columns"));
-        open.retain(|(column, _)| !cycle.iter().any(|member| is(member, column)));
     }
+}
+
+fn cycle_of(cycle: &[&WholeColumn], table: &Whole) -> Diagnostic {
+    let names: Vec<&str> = cycle
+        .iter()
+        .chain(cycle.first())
+        .map(|column| column.name.as_str())
+        .collect();
+    let message = match names.as_slice() {
+        [only, _] => format!("the default of `{only}` is computed from `{only}`"),
+        _ => format!(
+            "defaults are computed from one another in a circle: {}",
+            names.join(" → ")
+        ),
+    };
+    let mut diagnostic = Diagnostic::error("default-cycle", message);
+    for column in cycle {
+        let span = column.expressions.default.as_ref().map(|sql| written(sql, table));
+        diagnostic = diagnostic.label(span.unwrap_or_else(|| column.span.clone()), "");
+    }
+    diagnostic.help("compute one of them from other columns")
 }
 
 /// `2024-01-01` without quotes is 2022, and as a date the 2022nd day after 1970. ClickHouse takes it; nobody means it.

@@ -1,5 +1,7 @@
 //! Rules for the names of tables and columns, above all for what becomes of them in Rust.
 
+use std::collections::HashMap;
+
 use super::Schema;
 use crate::{
     diagnostic::{Diagnostic, Report},
@@ -57,18 +59,14 @@ pub(super) fn duplicate_table(schema: &Schema<'_>, report: &mut Report) {
 }
 
 pub(super) fn type_collision(schema: &Schema<'_>, report: &mut Report) {
-    for (index, table) in schema.tables.iter().enumerate() {
+    let mut firsts: HashMap<String, &Whole> = HashMap::new();
+    for table in schema.tables {
         let own = rust_names(&table.name.text);
-        let collision = schema.tables[..index]
+        let collision = own
             .iter()
-            .filter(|first| first.name.text != table.name.text)
-            .find_map(|first| {
-                let name = rust_names(&first.name.text)
-                    .into_iter()
-                    .find(|name| own.contains(name))?;
-                Some((first, name))
-            });
-        if let Some((first, name)) = collision {
+            .find_map(|name| Some((name, *firsts.get(name)?)))
+            .filter(|(_, first)| first.name.text != table.name.text);
+        if let Some((name, first)) = collision {
             let message = format!(
                 "tables `{}` and `{}` both need the name `{name}` in Rust",
                 first.name.text, table.name.text
@@ -79,36 +77,43 @@ pub(super) fn type_collision(schema: &Schema<'_>, report: &mut Report) {
                 .help("rename one of them");
             report.push(diagnostic);
         }
-    }
-}
-
-pub(super) fn duplicate_column(table: &Whole, report: &mut Report) {
-    for (index, column) in table.columns.iter().enumerate() {
-        if let Some(first) = table.columns[..index].iter().find(|first| first.name == column.name) {
-            let origin = |column: &WholeColumn| match &column.nested {
-                Some(nested) => format!("the Nested `{nested}` has it"),
-                None => "stands here".to_owned(),
-            };
-            let message = format!("there are two columns `{}`", column.name);
-            let diagnostic = Diagnostic::error("duplicate-column", message)
-                .label(column.name_span.clone(), origin(column))
-                .label(first.name_span.clone(), origin(first))
-                .help("the elements of a Nested are columns of their own; rename or remove one of the two");
-            report.push(diagnostic);
+        for name in own {
+            firsts.entry(name).or_insert(table);
         }
     }
 }
 
+pub(super) fn duplicate_column(table: &Whole, report: &mut Report) {
+    let mut firsts: HashMap<&str, &WholeColumn> = HashMap::new();
+    for column in &table.columns {
+        let Some(first) = firsts.insert(&column.name, column) else {
+            continue;
+        };
+        firsts.insert(&column.name, first);
+        let origin = |column: &WholeColumn| match &column.nested {
+            Some(nested) => format!("the Nested `{nested}` has it"),
+            None => "stands here".to_owned(),
+        };
+        let message = format!("there are two columns `{}`", column.name);
+        let diagnostic = Diagnostic::error("duplicate-column", message)
+            .label(column.name_span.clone(), origin(column))
+            .label(first.name_span.clone(), origin(first))
+            .help("the elements of a Nested are columns of their own; rename or remove one of the two");
+        report.push(diagnostic);
+    }
+}
+
 pub(super) fn field_collision(table: &Whole, report: &mut Report) {
-    let field = |column: &WholeColumn| names::field(&column.name);
-    for (index, column) in table.columns.iter().enumerate() {
-        let collides = |first: &&WholeColumn| first.name != column.name && field(first) == field(column);
-        if let Some(first) = table.columns[..index].iter().find(collides) {
+    let mut firsts: HashMap<String, &WholeColumn> = HashMap::new();
+    for column in &table.columns {
+        let field = names::field(&column.name);
+        let first = *firsts.entry(field).or_insert(column);
+        if first.name != column.name {
             let message = format!(
                 "columns `{}` and `{}` are both called `{}` in Rust",
                 first.name,
                 column.name,
-                field(column)
+                names::field(&column.name)
             );
             let diagnostic = Diagnostic::error("field-collision", message)
                 .label(column.name_span.clone(), "")

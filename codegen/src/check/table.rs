@@ -138,7 +138,7 @@ impl Whole {
     }
 
     pub(super) fn column(&self, name: &str) -> Option<&WholeColumn> {
-        self.columns.iter().find(|column| column.name == name)
+        self.columns.get(*self.places.get(name)?)
     }
 
     /// Returns what the name stands for; the longest column wins, as names may have dots.

