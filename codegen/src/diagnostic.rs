@@ -9,6 +9,9 @@ use crate::source::{Sources, Span};
 /// The codes of what is odd and allowed, which a table may silence.
 pub(crate) const WARNINGS: [&str; 2] = ["retyped-column", "unreached-table"];
 
+/// So many errors and so many warnings are shown: nobody reads on.
+const MAX_SHOWN: usize = 300;
+
 /// One problem.
 #[derive(Debug)]
 #[must_use]
@@ -154,12 +157,14 @@ fn snippets<'a>(
         .collect()
 }
 
+/// A problem's code and its first place, by which those are found that may be the same.
+type Known = (&'static str, Option<(usize, usize)>);
+
 /// The problems of one run.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     diagnostics: Vec<Diagnostic>,
-    /// What is known, by code and first place.
-    known: HashMap<(&'static str, Option<(usize, usize)>), Vec<usize>>,
+    known: HashMap<Known, Vec<usize>>,
     found: usize,
     has_errors: bool,
 }
@@ -187,17 +192,23 @@ impl Report {
         self.has_errors
     }
 
-    /// Returns the problems for whoever shows them, errors and warnings apart, in the order of the files.
+    /// Returns the problems for whoever shows them, errors and warnings apart, in the order of the files; of very many, the first ones.
     pub(crate) fn render(&self, sources: &Sources) -> Problems {
         let renderer = Renderer::plain();
         let mut order: Vec<&Diagnostic> = self.diagnostics.iter().collect();
         order.sort_by_key(|diagnostic| diagnostic.labels.first().map(|(span, _)| (span.file, span.range.start)));
         let of = |severity| {
-            order
-                .iter()
-                .filter(|diagnostic| diagnostic.severity == severity)
+            let all = || order.iter().filter(|diagnostic| diagnostic.severity == severity);
+            let mut problems: Vec<Problem> = all()
+                .take(MAX_SHOWN)
                 .map(|diagnostic| diagnostic.problem(sources, &renderer))
-                .collect()
+                .collect();
+            let left = all().count() - problems.len();
+            if left > 0 {
+                let rest = Diagnostic::new(severity, "and-more", format!("there are {left} more"));
+                problems.push(rest.problem(sources, &renderer));
+            }
+            problems
         };
         Problems {
             errors: of(Severity::Error),
@@ -239,4 +250,20 @@ pub struct Place {
     pub start: (usize, usize),
     /// Where it ends; the column is the one behind the last character.
     pub end: (usize, usize),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_very_many_problems_the_first_are_shown() {
+        let mut report = Report::default();
+        for number in 0..=MAX_SHOWN {
+            report.push(Diagnostic::new(Severity::Error, "unknown-type", number.to_string()));
+        }
+        let errors = report.render(&Sources::default()).errors;
+        assert_eq!(errors.len(), MAX_SHOWN + 1);
+        assert_eq!(errors[MAX_SHOWN].message, "there are 1 more");
+    }
 }

@@ -4,7 +4,10 @@
 //! Where a child names an inherited column again, the child's declaration stands in the inherited place.
 //! Options come from the nearest table of the line that has them.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    mem,
+};
 
 use crate::{
     declare::{self, Declared},
@@ -26,6 +29,8 @@ pub(crate) struct Whole {
     pub(crate) columns: Vec<WholeColumn>,
     /// The place of each column, the first of its name.
     pub(crate) places: HashMap<String, usize>,
+    /// What stands before the first dot of a column's name.
+    pub(crate) prefixes: HashSet<String>,
     pub(crate) engine: Option<(Engine, Span)>,
     pub(crate) clauses: declare::Clauses,
     /// Indexes and projections; none that takes another one away.
@@ -130,8 +135,10 @@ fn whole(index: usize, declared: &Declared, reported: &mut HashSet<usize>, repor
     elements.retain(|element| element.text.is_some());
     let columns: Vec<WholeColumn> = columns.into_iter().flat_map(flatten_nested).collect();
     let mut places = HashMap::with_capacity(columns.len());
+    let mut prefixes = HashSet::new();
     for (place, column) in columns.iter().enumerate() {
         places.entry(column.name.clone()).or_insert(place);
+        prefixes.extend(column.name.split_once('.').map(|(prefix, _)| prefix.to_owned()));
     }
 
     Whole {
@@ -139,6 +146,7 @@ fn whole(index: usize, declared: &Declared, reported: &mut HashSet<usize>, repor
         is_abstract: table.options.is_abstract,
         columns,
         places,
+        prefixes,
         engine,
         clauses,
         elements,
@@ -273,10 +281,10 @@ fn flatten_nested(column: declare::Column) -> Vec<WholeColumn> {
         expressions,
         remarks,
     } = column;
-    let Some(declaration) = declaration else {
+    let Some(mut declaration) = declaration else {
         return Vec::new();
     };
-    let Type::Nested(fields) = &declaration.ty else {
+    if !matches!(declaration.ty, Type::Nested(_)) {
         return vec![WholeColumn {
             name: name.text,
             name_span: name.span,
@@ -286,15 +294,19 @@ fn flatten_nested(column: declare::Column) -> Vec<WholeColumn> {
             remarks,
             nested: None,
         }];
+    }
+    // Taken out, so that it is not cloned with the rest for each of its fields.
+    let Type::Nested(fields) = mem::replace(&mut declaration.ty, Type::String) else {
+        return Vec::new();
     };
     fields
-        .iter()
+        .into_iter()
         .map(|(field, ty)| WholeColumn {
             name: format!("{}.{field}", name.text),
             name_span: name.span.clone(),
             span: span.clone(),
             declaration: Declaration {
-                ty: Type::Array(Box::new(ty.clone())),
+                ty: Type::Array(Box::new(ty)),
                 ..declaration.clone()
             },
             expressions: expressions.clone(),

@@ -21,6 +21,12 @@ use crate::{
 /// The key that [takes in](https://yaml.org/type/merge.html) the entries of another mapping, if it is not quoted.
 const MERGE_KEY: &str = "<<";
 
+/// A schema has seven levels; the parser of a build without optimizations takes some 50 KB of stack for each.
+const MAX_DEPTH: usize = 24;
+
+/// A file of the largest schema that is taken has fewer pieces; an alias counts as all that it stands for.
+const MAX_NODES: usize = 100_000;
+
 /// A piece of YAML.
 #[derive(Debug, Clone)]
 pub(crate) struct Node {
@@ -86,6 +92,7 @@ pub(crate) fn parse(sources: &Sources, report: &mut Report) -> Vec<(Key, Node)> 
     let options = serde_yaml::options! {
         duplicate_keys: DuplicateKeyPolicy::PassThrough,
         merge_keys: MergeKeyPolicy::AsOrdinary,
+        budget: serde_yaml::budget! { max_depth: MAX_DEPTH, max_nodes: MAX_NODES },
     };
     let mut root = Vec::new();
     for (file, source) in sources.files().iter().enumerate() {

@@ -42,7 +42,7 @@ pub(super) fn unknown_table(destination: &Destination, schema: &Schema<'_>, repo
         return;
     }
     let name = destination.table.text.as_str();
-    if !schema.tables.iter().any(|table| table.name.text == name) {
+    if !schema.declared.tables.iter().any(|table| table.name.text == name) {
         let concrete = schema
             .tables
             .iter()

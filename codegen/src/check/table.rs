@@ -150,9 +150,7 @@ impl Whole {
         if let Some((column, count)) = column {
             return Resolved::Column(column, parts[count..].to_vec());
         }
-        let first = parts.first().map(String::as_str).unwrap_or_default();
-        let is_nested = |column: &WholeColumn| column.name.split_once('.').is_some_and(|(prefix, _)| prefix == first);
-        if self.columns.iter().any(is_nested) {
+        if parts.first().is_some_and(|first| self.prefixes.contains(first)) {
             Resolved::Nested
         } else {
             Resolved::Unknown

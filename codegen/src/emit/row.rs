@@ -268,7 +268,8 @@ fn level(table: &Table) -> TokenStream {
             .collect();
         let indexes: Vec<_> = members.iter().map(|index| Literal::usize_unsuffixed(*index)).collect();
         quote! {
-            let length = 0 #(.max(self.#fields.len()))*;
+            let mut length = 0;
+            #(length = self.#fields.len().max(length);)*
             #(__rt::level(&mut self.#fields, given.contains(#indexes), length, &TABLE.columns[#indexes], refusals);)*
         }
     });
