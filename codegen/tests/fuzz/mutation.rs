@@ -69,10 +69,7 @@ impl Random {
         (self.next() % end.max(1) as u64) as usize
     }
 
-    fn of<'a, T: ?Sized + AsRef<str>>(&mut self, items: &'a [T]) -> &'a str
-    where
-        T: Sized,
-    {
+    fn of<'a>(&mut self, items: &'a [impl AsRef<str>]) -> &'a str {
         items[self.below(items.len())].as_ref()
     }
 }
