@@ -35,7 +35,7 @@ async fn peer(ConnectInfo(address): ConnectInfo<SocketAddr>, mut request: Reques
 async fn main() -> Result<(), Box<dyn Error>> {
     let store: StoreUrl = variable("ROWMILL_CLICKHOUSE", "http://127.0.0.1:8123/stats").parse()?;
     sync(&store, &tables::SCHEMA).await?;
-    let writer = Writer::start(&tables::SCHEMA, store.client(), WriterOptions::default());
+    let writer = Writer::start(&tables::SCHEMA, store.client(), &WriterOptions::default());
 
     let application = Router::new()
         .route("/users/{id}", get(user))

@@ -29,7 +29,7 @@ async fn shop(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infal
 async fn main() -> Result<(), Box<dyn Error>> {
     let store: StoreUrl = variable("ROWMILL_CLICKHOUSE", "http://127.0.0.1:8123/stats").parse()?;
     sync(&store, &tables::SCHEMA).await?;
-    let writer = Writer::start(&tables::SCHEMA, store.client(), WriterOptions::default());
+    let writer = Writer::start(&tables::SCHEMA, store.client(), &WriterOptions::default());
 
     // The declared routes of all tables are taken, every other request goes on to the shop, its body untouched.
     let service = tables::layer(writer.clone()).layer(service_fn(shop));

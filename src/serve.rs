@@ -63,7 +63,8 @@ async fn collect(options: &ServeOptions, events: &EventOptions, store: StoreUrl)
         tracing::info!("schema: {}", statement.lines().next().unwrap_or_default());
     }
 
-    let writer = Writer::start(&tables::SCHEMA, store.client(), WriterOptions::default());
+    let spool = options.data.join("spool");
+    let writer = Writer::open(&tables::SCHEMA, store.client(), &WriterOptions::default(), &spool)?;
     let events = tables::layer(writer.clone())
         .with_options(events)
         .layer(service_fn(not_found));
@@ -87,7 +88,7 @@ async fn collect(options: &ServeOptions, events: &EventOptions, store: StoreUrl)
     serve_http(listener, service_for, Bounds::default(), stop).await;
 
     let report = writer.drain(options.drain_seconds).await;
-    if report.is_complete() {
+    if report.is_complete() || report.is_kept {
         Ok(())
     } else {
         Err(format!("{} rows were not stored", report.rows_left()).into())

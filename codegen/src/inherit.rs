@@ -33,6 +33,8 @@ pub(crate) struct Whole {
     pub(crate) prefixes: HashSet<String>,
     pub(crate) engine: Option<(Engine, Span)>,
     pub(crate) clauses: declare::Clauses,
+    /// The keys of its options under which clauses stand, up to the table that says its engine.
+    pub(crate) said: Vec<Key>,
     /// Indexes and projections; none that takes another one away.
     pub(crate) elements: Vec<declare::Element>,
     pub(crate) comment: Option<String>,
@@ -50,6 +52,8 @@ pub(crate) struct WholeColumn {
     pub(crate) declaration: Declaration,
     pub(crate) expressions: declare::Expressions,
     pub(crate) remarks: Vec<String>,
+    /// What it says of its value in an event.
+    pub(crate) event: declare::EventKeys,
     /// The Nested whose element it is.
     pub(crate) nested: Option<String>,
 }
@@ -105,8 +109,22 @@ fn whole(index: usize, declared: &Declared, reported: &mut HashSet<usize>, repor
     let mut engine = None;
     let mut clauses = declare::Clauses::default();
     let mut elements: Vec<declare::Element> = Vec::new();
+    let mut said: Vec<Key> = Vec::new();
     for ancestor in &line {
         let options = &declared.tables[*ancestor].options;
+        if clauses.cluster.is_none() {
+            clauses.cluster.clone_from(&options.clauses.cluster);
+        }
+        // Keys, settings and indexes of one family mean nothing to another: what is said above the engine was said of another one.
+        if engine
+            .as_ref()
+            .is_some_and(|(engine, _): &(Engine, Span)| !engine.is_merge_tree())
+        {
+            continue;
+        }
+        if engine.is_none() {
+            said.extend(options.said.iter().cloned());
+        }
         clauses.inherit(&options.clauses);
         for element in &options.elements {
             if !elements.iter().any(|nearer| nearer.is_namesake(element)) {
@@ -120,18 +138,6 @@ fn whole(index: usize, declared: &Declared, reported: &mut HashSet<usize>, repor
             }
         }
     }
-    if engine
-        .as_ref()
-        .is_some_and(|(engine, _): &(Engine, Span)| !engine.is_merge_tree())
-    {
-        // Keys mean nothing to another engine, and indexes neither: what it keeps is what it says itself.
-        elements.clone_from(&table.options.elements);
-        clauses = table.options.clauses.clone();
-        if let Some((engine, _)) = &engine {
-            clauses.inherit(&engine.clauses);
-        }
-    }
-
     elements.retain(|element| element.text.is_some());
     let columns: Vec<WholeColumn> = columns.into_iter().flat_map(flatten_nested).collect();
     let mut places = HashMap::with_capacity(columns.len());
@@ -149,6 +155,7 @@ fn whole(index: usize, declared: &Declared, reported: &mut HashSet<usize>, repor
         prefixes,
         engine,
         clauses,
+        said,
         elements,
         comment: table.options.comment.clone(),
         remarks: table.remarks.clone(),
@@ -277,6 +284,7 @@ fn flatten_nested(column: declare::Column) -> Vec<WholeColumn> {
     let declare::Column {
         name,
         declaration,
+        event,
         span,
         expressions,
         remarks,
@@ -292,6 +300,7 @@ fn flatten_nested(column: declare::Column) -> Vec<WholeColumn> {
             declaration,
             expressions,
             remarks,
+            event,
             nested: None,
         }];
     }
@@ -311,6 +320,7 @@ fn flatten_nested(column: declare::Column) -> Vec<WholeColumn> {
             },
             expressions: expressions.clone(),
             remarks: remarks.clone(),
+            event: event.of_element(&field),
             nested: Some(name.text.clone()),
         })
         .collect()

@@ -5,7 +5,10 @@
 
 use serde_json::{Value, json};
 
-use crate::{declare::FOREIGN_KEYS, diagnostic::WARNINGS};
+use crate::{
+    declare::{ACKS, FOREIGN_KEYS},
+    diagnostic::WARNINGS,
+};
 
 /// Returns the [JSON Schema](https://json-schema.org/draft/2020-12) of a schema file, for editors.
 pub fn json_schema() -> String {
@@ -71,8 +74,13 @@ fn destination() -> Value {
             { "$ref": "#/$defs/text_or_nothing" },
             {
                 "type": "object",
-                "properties": { "table": { "$ref": "#/$defs/text", "description": "The table that the events go \
-                    to." } },
+                "properties": {
+                    "ack": { "enum": ACKS.map(|(name, _)| name), "description": "What a success says of an event: \
+                        it is in memory, on disk, or in its table." },
+                    "ack_header": { "type": ["boolean", "null"], "description": "Whether a request may ask for another \
+                        acknowledgement, in the header X-Rowmill-Ack." },
+                    "table": { "$ref": "#/$defs/text", "description": "The table that the events go to." },
+                },
                 "additionalProperties": false,
             },
         ],
@@ -116,6 +124,24 @@ fn column() -> Value {
                     },
                     "codec": key("How the column is compressed, for example `Delta, ZSTD(1)`."),
                     "ttl": key("When a value is given up, for example `date + INTERVAL 1 MONTH`."),
+                    "required": {
+                        "type": "boolean",
+                        "description": "Whether an event that does not give the column is refused.",
+                    },
+                    "from": {
+                        "description": "Where the value stands in an event, if not under the column's own name: the \
+                            keys down to it with dots between them, for example `address.city`; or a list of such \
+                            paths, of which the first that an event has counts.",
+                        "anyOf": [
+                            { "$ref": "#/$defs/text" },
+                            { "type": "array", "items": { "$ref": "#/$defs/text" }, "minItems": 1 },
+                        ],
+                    },
+                    "max_bytes": {
+                        "type": "integer",
+                        "minimum": 1,
+                        "description": "How many bytes a value may take; an event with a longer one is refused.",
+                    },
                     "comment": key("What the column holds; it stands in ClickHouse and in the documentation of the \
                         Rust field."),
                 },
@@ -174,7 +200,7 @@ fn options() -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::declare::{COLUMN_KEYS, OPTION_KEYS};
+    use crate::declare::{COLUMN_KEYS, DESTINATION_KEYS, OPTION_KEYS};
 
     fn keys(schema: &Value) -> Vec<&str> {
         let mut keys: Vec<&str> = schema["properties"]
@@ -190,7 +216,7 @@ mod tests {
     fn the_keys_are_those_of_the_checker() {
         assert_eq!(keys(&options()), OPTION_KEYS);
         assert_eq!(keys(&column()["anyOf"][1]), COLUMN_KEYS);
-        assert_eq!(keys(&destination()["anyOf"][1]), ["table"]);
+        assert_eq!(keys(&destination()["anyOf"][1]), DESTINATION_KEYS);
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! Model: whole tables with everything that the emitters need, all questions answered.
 
 use crate::{
-    declare::{Clauses, Element},
+    declare::{Acks, Clauses, Element, EventKeys},
     engine::Engine,
     inherit::{Whole, WholeColumn},
-    names,
+    names, paths,
     server::ServerValue,
     types::{Declaration, DefaultKind, Shape, Type},
 };
@@ -15,7 +15,7 @@ pub(crate) struct Model {
     pub(crate) tables: Vec<Table>,
     pub(crate) routes: Vec<Route>,
     /// The table of the destination `other`.
-    pub(crate) other: Option<usize>,
+    pub(crate) other: Option<(usize, Acks)>,
 }
 
 /// One table that exists in ClickHouse.
@@ -43,6 +43,9 @@ pub(crate) struct Column {
     pub(crate) role: Role,
     /// What YAML comments say of it.
     pub(crate) remarks: Vec<String>,
+    pub(crate) event: EventKeys,
+    /// Where in an event its value is looked for.
+    pub(crate) paths: Vec<String>,
 }
 
 /// Who fills a column.
@@ -74,29 +77,27 @@ pub(crate) struct Route {
     /// `None` is `service/default`.
     pub(crate) name: Option<String>,
     pub(crate) table: usize,
+    pub(crate) acks: Acks,
 }
 
 impl Table {
     pub(crate) fn new(whole: Whole, engine: Engine) -> Self {
         let extras = extras(&whole.columns);
         let nested = nested(&whole.columns, &extras);
+        let roles = paths::roles(&whole.columns, &extras);
+        let paths = paths::paths(&whole.columns, &roles);
         let columns = whole
             .columns
             .into_iter()
-            .enumerate()
-            .map(|(index, column)| {
-                let role = match column.declaration.default.as_ref().map(|default| default.kind) {
-                    Some(DefaultKind::Materialized | DefaultKind::Alias) => Role::Computed,
-                    _ if extras.iter().any(|extra| [extra.key, extra.value].contains(&index)) => Role::Extra,
-                    _ => ServerValue::of_column(&column.name).map_or(Role::Event, Role::Server),
-                };
-                Column {
-                    field: names::field(&column.name),
-                    name: column.name,
-                    declaration: column.declaration,
-                    role,
-                    remarks: column.remarks,
-                }
+            .zip(roles.into_iter().zip(paths))
+            .map(|(column, (role, paths))| Column {
+                field: names::field(&column.name),
+                name: column.name,
+                declaration: column.declaration,
+                event: column.event,
+                role,
+                paths,
+                remarks: column.remarks,
             })
             .collect();
         Self {
@@ -181,7 +182,7 @@ impl Type {
     }
 
     /// Returns whether the values are arrays, whatever the type is called.
-    fn is_array(&self) -> bool {
+    pub(crate) fn is_array(&self) -> bool {
         match self {
             Self::Array(_) => true,
             Self::Shape(shape) => *shape != Shape::Point,

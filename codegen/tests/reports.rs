@@ -94,7 +94,8 @@ fn no_beginning_of_a_schema_panics() {
     let text = "\u{feff}# имя\r\nclickhouse: # «…»\r\n  destinations: { wh/почта: mail, other: *no }\r\n  tables:\r\n    \
                 base: &base { id: UInt64, \"é\\n\": [a, {b: c}], _options: { abstract: true } }\r\n    mail:\r\n      <<: *base\r\n      \
                 имя: \"Enum8('ä' = 1, 'б') DEFAULT 'б'\"\r\n      items: Nested(`ж` UInt8, b String)\r\n      d: >-\r\n        \
-                Tuple(x\r\n        Int8\r\n      long: { type: 'Int8 -- é', default: \" 'ж' ||\", ttl: д + , codec: LZ4) }\r\n      \
+                Tuple(x\r\n        Int8\r\n      long: { type: 'Int8 -- é', default: \" 'ж' ||\", ttl: д + , codec: LZ4), \
+                from: [д.é, ' ж'], max_bytes: 9, required: true }\r\n      \
                 <%= é %>: { type: Srting, comment: |\r\n        x }\r\n      \
                 _options: { extend: base, engine: 'MergeTree(date, (é), 8192', settings: { a: 1 }, \
                 indexes: { ж: а TYPE minmax, b: }, projections: { é: SELECT ж } }\r\n";

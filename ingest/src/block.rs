@@ -4,16 +4,32 @@
 //! block holds whole rows only, even if an encoder panics halfway, and a sealed block never changes, so that each try to
 //! insert it sends the same bytes under the same token.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use bytes::Bytes;
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
 use uuid::Uuid;
 
-use crate::table::Table;
+use crate::{
+    ack::Progress,
+    spool::{Logged, Parts, RowRange},
+};
 
-/// What a row takes in memory beside its bytes: the end offset that a refused block is cut by.
+/// What a row takes in memory beside its bytes: the end offset that a block is cut by.
 pub(crate) const ROW_OVERHEAD: usize = size_of::<u32>();
+
+/// What the rows of a block are, and how they are inserted. It goes with the block, so that a block outlives the program that
+/// has made it: a newer one may have other columns.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Layout {
+    /// The table's name, unquoted.
+    pub(crate) table: Arc<str>,
+    /// `INSERT INTO … (…) FORMAT …`.
+    pub(crate) statement: Box<str>,
+}
 
 /// When an open block is sealed; whatever comes first.
 #[derive(Debug, Clone, Copy)]
@@ -37,7 +53,28 @@ pub(crate) struct Block {
     bytes: Vec<u8>,
     /// Where each row ends.
     ends: Vec<u32>,
-    opened_at: Option<Instant>,
+    /// None while there is no row.
+    opened: Option<Opened>,
+}
+
+/// What an open block has from its first row on.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) at: Instant,
+    pub(crate) id: Uuid,
+    pub(crate) progress: Arc<watch::Sender<Progress>>,
+    pub(crate) logged: Logged,
+}
+
+impl Opened {
+    fn now() -> Self {
+        Self {
+            at: Instant::now(),
+            id: Uuid::now_v7(),
+            progress: Arc::new(watch::Sender::new(Progress::default())),
+            logged: Logged::default(),
+        }
+    }
 }
 
 impl Block {
@@ -55,11 +92,13 @@ impl Block {
         match end {
             Some(end) => {
                 self.ends.push(end);
-                self.opened_at.get_or_insert_with(Instant::now);
+                self.opened.get_or_insert_with(Opened::now);
                 true
             }
             None => {
                 self.bytes.truncate(start);
+                // One row that was too large must not keep its memory.
+                self.bytes.shrink_to(start.saturating_mul(2).max(KEPT_CAPACITY));
                 false
             }
         }
@@ -70,9 +109,19 @@ impl Block {
         self.ends.len()
     }
 
-    /// Returns when the first row came; none while there is no row.
-    pub(crate) fn opened_at(&self) -> Option<Instant> {
-        self.opened_at
+    /// Returns what it has from its first row on; none while there is no row.
+    pub(crate) fn opened(&self) -> Option<&Opened> {
+        self.opened.as_ref()
+    }
+
+    /// As [`opened`](Self::opened), to be changed.
+    pub(crate) fn opened_mut(&mut self) -> Option<&mut Opened> {
+        self.opened.as_mut()
+    }
+
+    /// Returns the rows, and where each ends.
+    pub(crate) fn content(&self) -> (&[u8], &[u32]) {
+        (&self.bytes[..self.committed()], &self.ends)
     }
 
     /// Returns the memory that the rows take.
@@ -81,22 +130,29 @@ impl Block {
     }
 
     /// Takes the rows out as a sealed block and leaves an empty one; none if there is no row.
-    pub(crate) fn seal(&mut self, table: &'static Table) -> Option<SealedBlock> {
+    pub(crate) fn seal(&mut self, layout: &Arc<Layout>) -> Option<SealedBlock> {
         self.bytes.truncate(self.committed());
-        self.opened_at = None;
-        if self.ends.is_empty() {
-            return None;
-        }
+        let opened = self.opened.take()?;
         let mut bytes = std::mem::take(&mut self.bytes);
         let mut ends = std::mem::take(&mut self.ends);
         // A vector grows by doubling; waiting blocks must not take twice the memory that they are counted for.
         bytes.shrink_to_fit();
         ends.shrink_to_fit();
+        let rows = u32::try_from(ends.len()).unwrap_or(u32::MAX);
         Some(SealedBlock {
-            table,
-            id: Uuid::now_v7(),
-            bytes: bytes.into(),
-            ends,
+            layout: Arc::clone(layout),
+            id: opened.id,
+            rows,
+            bytes: bytes.len(),
+            progress: opened.progress,
+            state: Mutex::new(BlockState {
+                parts: Parts::whole(rows),
+                content: Some(Content {
+                    bytes: bytes.into(),
+                    ends: ends.into(),
+                }),
+                logged: opened.logged,
+            }),
         })
     }
 
@@ -106,33 +162,105 @@ impl Block {
     }
 }
 
-/// A block that nothing changes any more.
-#[derive(Debug)]
-pub(crate) struct SealedBlock {
-    /// The table that its rows are for.
-    pub(crate) table: &'static Table,
-    /// Its name for ever; a version 7 UUID, so that ids sort as blocks were sealed.
-    pub(crate) id: Uuid,
+/// An empty block may keep this much memory for its next rows.
+const KEPT_CAPACITY: usize = 64 << 10;
+
+/// The rows of a block, in memory.
+#[derive(Debug, Clone)]
+pub(crate) struct Content {
     /// The rows, as they are sent.
     pub(crate) bytes: Bytes,
     /// Where each row ends in `bytes`.
-    pub(crate) ends: Vec<u32>,
+    pub(crate) ends: Arc<[u32]>,
+}
+
+impl Content {
+    /// Returns the rows in `rows`.
+    pub(crate) fn slice(&self, rows: &RowRange) -> Bytes {
+        let end_of = |row: u32| match row.checked_sub(1) {
+            Some(last) => self.ends[last as usize] as usize,
+            None => 0,
+        };
+        self.bytes.slice(end_of(rows.start)..end_of(rows.end))
+    }
+
+    /// Returns the memory that it takes.
+    pub(crate) fn cost(&self) -> usize {
+        self.bytes.len() + self.ends.len() * ROW_OVERHEAD
+    }
+}
+
+/// A block whose rows nothing changes any more.
+#[derive(Debug)]
+pub(crate) struct SealedBlock {
+    pub(crate) layout: Arc<Layout>,
+    /// Its name for ever; a version 7 UUID, so that ids sort as blocks were opened.
+    pub(crate) id: Uuid,
+    /// The number of rows, those that are already stored included.
+    pub(crate) rows: u32,
+    /// The length of the rows.
+    pub(crate) bytes: usize,
+    pub(crate) progress: Arc<watch::Sender<Progress>>,
+    state: Mutex<BlockState>,
+}
+
+/// What does change of a sealed block.
+#[derive(Debug)]
+pub(crate) struct BlockState {
+    /// The rows; none where they are on disk alone.
+    pub(crate) content: Option<Content>,
+    /// Where they are on disk.
+    pub(crate) logged: Logged,
+    /// What is not stored yet, in its order: the whole block, or what is left of its halves.
+    pub(crate) parts: Parts,
 }
 
 impl SealedBlock {
-    /// Returns the number of rows.
-    pub(crate) fn rows(&self) -> usize {
-        self.ends.len()
+    /// Returns a block that is on disk alone.
+    pub(crate) fn on_disk(
+        layout: Arc<Layout>,
+        id: Uuid,
+        rows: u32,
+        bytes: usize,
+        logged: Logged,
+        parts: Parts,
+    ) -> Self {
+        let progress = Progress {
+            on_disk: rows,
+            ..Progress::default()
+        };
+        Self {
+            layout,
+            id,
+            rows,
+            bytes,
+            progress: Arc::new(watch::Sender::new(progress)),
+            state: Mutex::new(BlockState {
+                content: None,
+                logged,
+                parts,
+            }),
+        }
     }
 
-    /// Returns the memory that the block takes.
-    pub(crate) fn cost(&self) -> usize {
-        self.bytes.len() + self.rows() * ROW_OVERHEAD
+    pub(crate) fn state(&self) -> MutexGuard<'_, BlockState> {
+        // Nothing that holds it can panic halfway.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the `insert_deduplication_token` under which ClickHouse takes this block once, however often it is sent.
-    pub(crate) fn token(&self) -> String {
-        format!("{}:{}", self.table.name, self.id)
+    /// Returns the oldest rows that are not stored.
+    pub(crate) fn next_part(&self) -> Option<RowRange> {
+        self.state().parts.iter().next().cloned()
+    }
+
+    /// Returns the `insert_deduplication_token` under which ClickHouse takes these rows once, however often they are sent.
+    pub(crate) fn token(&self, part: &RowRange) -> String {
+        let (table, id) = (&self.layout.table, self.id);
+        if *part == (0..self.rows) {
+            format!("{table}:{id}")
+        } else {
+            format!("{table}:{id}:{}-{}", part.start, part.end)
+        }
     }
 }
 
@@ -143,15 +271,19 @@ mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
 
     use super::*;
-    use crate::table::Format;
 
-    static TABLE: Table = Table {
-        name: "t",
-        index: 0,
-        columns: &[],
-        create: "",
-        format: Format::RowBinary,
-    };
+    fn layout() -> Arc<Layout> {
+        Arc::new(Layout {
+            table: "t".into(),
+            statement: "INSERT INTO t FORMAT RowBinary".into(),
+        })
+    }
+
+    fn sealed(block: &mut Block) -> (SealedBlock, Content) {
+        let sealed = block.seal(&layout()).unwrap();
+        let content = sealed.state().content.clone().unwrap();
+        (sealed, content)
+    }
 
     fn put(block: &mut Block, row: &[u8]) -> bool {
         block.append(|out| out.extend_from_slice(row), |_| true)
@@ -163,12 +295,17 @@ mod tests {
         assert!(put(&mut block, b"one") && put(&mut block, b"") && put(&mut block, b"three"));
         assert_eq!((block.rows(), block.cost()), (3, 8 + 3 * ROW_OVERHEAD));
 
-        let sealed = block.seal(&TABLE).unwrap();
-        assert_eq!(&sealed.bytes[..], b"onethree");
-        assert_eq!(sealed.ends, [3, 3, 8]);
-        assert_eq!(sealed.cost(), 8 + 3 * ROW_OVERHEAD);
-        assert_eq!((block.rows(), block.cost(), block.opened_at()), (0, 0, None));
-        assert!(block.seal(&TABLE).is_none());
+        let (sealed, content) = sealed(&mut block);
+        assert_eq!(&content.bytes[..], b"onethree");
+        assert_eq!(&content.ends[..], [3, 3, 8]);
+        assert_eq!(
+            (content.cost(), sealed.rows, sealed.bytes),
+            (8 + 3 * ROW_OVERHEAD, 3, 8)
+        );
+        assert_eq!(content.slice(&(0..2)), &b"one"[..]);
+        assert_eq!(content.slice(&(1..3)), &b"three"[..]);
+        assert_eq!((block.rows(), block.cost(), block.opened().is_none()), (0, 0, true));
+        assert!(block.seal(&layout()).is_none());
     }
 
     #[test]
@@ -189,7 +326,7 @@ mod tests {
         }
         assert_eq!(block.rows(), 1);
         put(&mut block, b"two");
-        assert_eq!(&block.seal(&TABLE).unwrap().bytes[..], b"onetwo");
+        assert_eq!(&sealed(&mut block).1.bytes[..], b"onetwo");
     }
 
     #[test]
@@ -206,7 +343,7 @@ mod tests {
             )
         }));
         assert!(torn.is_err());
-        assert_eq!(&block.seal(&TABLE).unwrap().bytes[..], b"one");
+        assert_eq!(&sealed(&mut block).1.bytes[..], b"one");
     }
 
     #[test]
@@ -222,8 +359,8 @@ mod tests {
         );
         assert!(!kept);
         assert_eq!(asked, 3 + ROW_OVERHEAD);
-        assert_eq!((block.rows(), block.opened_at()), (0, None));
-        assert!(block.seal(&TABLE).is_none());
+        assert!(block.rows() == 0 && block.opened().is_none());
+        assert!(block.seal(&layout()).is_none());
     }
 
     #[test]
@@ -249,11 +386,22 @@ mod tests {
     fn equal_rows_in_two_blocks_have_two_tokens() {
         let mut block = Block::default();
         put(&mut block, b"same");
-        let first = block.seal(&TABLE).unwrap();
+        let first = block.seal(&layout()).unwrap();
         put(&mut block, b"same");
-        let second = block.seal(&TABLE).unwrap();
-        assert_eq!(first.token(), first.token());
-        assert_ne!(first.token(), second.token());
-        assert!(first.id < second.id, "ids sort as blocks were sealed");
+        let second = block.seal(&layout()).unwrap();
+        assert_ne!(first.token(&(0..1)), second.token(&(0..1)));
+        assert!(first.id < second.id, "ids sort as blocks were opened");
+    }
+
+    #[test]
+    fn a_part_has_a_token_of_its_own() {
+        let mut block = Block::default();
+        for row in [b"a", b"b"] {
+            put(&mut block, row);
+        }
+        let (block, _) = sealed(&mut block);
+        assert_eq!(block.token(&(0..2)), format!("t:{}", block.id));
+        assert_eq!(block.token(&(1..2)), format!("t:{}:1-2", block.id));
+        assert_ne!(block.token(&(0..1)), block.token(&(1..2)));
     }
 }

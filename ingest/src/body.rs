@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use encoding_rs::{Encoding, UTF_8};
 use http::StatusCode;
 
-use crate::fields::Fields;
+use crate::{arena::Arena, fields::Fields};
 
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
@@ -37,7 +37,7 @@ pub(crate) enum Payload<'a> {
     /// There is no body.
     Empty,
     /// What should be JSON; whether it is, the decoder finds out.
-    Json(Cow<'a, str>),
+    Json(&'a str),
     /// A urlencoded form.
     Form(Fields<'a>),
 }
@@ -119,7 +119,7 @@ impl<'a> Payload<'a> {
     ///
     /// # Errors
     /// Any [`BodyError`].
-    pub(crate) fn parse(declared: Declared<'_>, body: &'a [u8]) -> Result<Self, BodyError> {
+    pub(crate) fn parse(declared: Declared<'_>, body: &'a [u8], arena: &'a Arena) -> Result<Self, BodyError> {
         let encoding = declared.content_encoding.unwrap_or_default().trim_ascii();
         if !encoding.is_empty() && !encoding.eq_ignore_ascii_case(b"identity") {
             return Err(BodyError::ContentEncoding);
@@ -134,19 +134,19 @@ impl<'a> Payload<'a> {
                 Ok(Self::Empty)
             };
         }
-        let text = decode(body, charset);
+        let text = match decode(body, charset) {
+            Cow::Borrowed(text) => text,
+            Cow::Owned(text) => arena.alloc_str(&text),
+        };
         let without_mark = text.strip_prefix(BYTE_ORDER_MARK);
-        if is_json || without_mark.unwrap_or(&text).trim_ascii_start().starts_with('{') {
+        if is_json || without_mark.unwrap_or(text).trim_ascii_start().starts_with('{') {
             return if without_mark.is_none() {
                 Ok(Self::Json(text))
             } else {
                 Err(BodyError::ByteOrderMark)
             };
         }
-        Ok(Self::Form(match text {
-            Cow::Borrowed(text) => Fields::from_body(text),
-            Cow::Owned(text) => Fields::from_body(&text).into_owned(),
-        }))
+        Ok(Self::Form(Fields::from_body(text, arena)))
     }
 }
 
@@ -239,6 +239,15 @@ fn contains_ignoring_case(text: &[u8], word: &[u8]) -> bool {
 mod tests {
     use super::*;
 
+    /// What a test takes of an arena lives as long as the test.
+    fn arena() -> &'static Arena {
+        Box::leak(Box::default())
+    }
+
+    fn parse<'a>(declared: Declared<'_>, body: &'a [u8]) -> Result<Payload<'a>, BodyError> {
+        Payload::parse(declared, body, arena())
+    }
+
     fn of_type(content_type: &str) -> Declared<'_> {
         Declared {
             content_type: Some(content_type.as_bytes()),
@@ -247,11 +256,11 @@ mod tests {
     }
 
     fn json(text: &str) -> Result<Payload<'_>, BodyError> {
-        Ok(Payload::Json(Cow::Borrowed(text)))
+        Ok(Payload::Json(text))
     }
 
     fn form(text: &str) -> Result<Payload<'_>, BodyError> {
-        Ok(Payload::Form(Fields::from_body(text)))
+        Ok(Payload::Form(Fields::from_body(text, arena())))
     }
 
     #[test]
@@ -260,13 +269,13 @@ mod tests {
             extension: Some(extension),
             ..of_type("text/plain")
         };
-        assert_eq!(Payload::parse(extension("json"), b"[1]"), json("[1]"));
-        assert_eq!(Payload::parse(extension("png"), b"[1]"), form("[1]"));
+        assert_eq!(parse(extension("json"), b"[1]"), json("[1]"));
+        assert_eq!(parse(extension("png"), b"[1]"), form("[1]"));
         let gif = Declared {
             extension: Some("gif"),
             ..of_type("application/json")
         };
-        assert_eq!(Payload::parse(gif, b"a=1"), form("a=1"));
+        assert_eq!(parse(gif, b"a=1"), form("a=1"));
         assert!(gif.is_image());
         assert!(of_type("Image/png").is_image());
         assert!(
@@ -286,7 +295,7 @@ mod tests {
             "application/vnd.x+json",
             "text/x; a=json",
         ] {
-            assert_eq!(Payload::parse(of_type(content_type), b"5"), json("5"), "{content_type}");
+            assert_eq!(parse(of_type(content_type), b"5"), json("5"), "{content_type}");
         }
     }
 
@@ -298,27 +307,21 @@ mod tests {
             "",
             "x/y",
         ] {
-            assert_eq!(
-                Payload::parse(of_type(content_type), b" \r\n{\"a\":1}"),
-                json(" \r\n{\"a\":1}")
-            );
+            assert_eq!(parse(of_type(content_type), b" \r\n{\"a\":1}"), json(" \r\n{\"a\":1}"));
         }
-        assert_eq!(Payload::parse(Declared::default(), b"{"), json("{"));
-        assert_eq!(Payload::parse(Declared::default(), b"[1]"), form("[1]"));
-        assert_eq!(Payload::parse(Declared::default(), b"a={"), form("a={"));
+        assert_eq!(parse(Declared::default(), b"{"), json("{"));
+        assert_eq!(parse(Declared::default(), b"[1]"), form("[1]"));
+        assert_eq!(parse(Declared::default(), b"a={"), form("a={"));
     }
 
     #[test]
     fn takes_an_empty_body_but_not_as_json() {
-        assert_eq!(Payload::parse(Declared::default(), b""), Ok(Payload::Empty));
+        assert_eq!(parse(Declared::default(), b""), Ok(Payload::Empty));
         assert_eq!(
-            Payload::parse(of_type("application/x-www-form-urlencoded"), b""),
+            parse(of_type("application/x-www-form-urlencoded"), b""),
             Ok(Payload::Empty)
         );
-        assert_eq!(
-            Payload::parse(of_type("application/json"), b""),
-            Err(BodyError::EmptyJson)
-        );
+        assert_eq!(parse(of_type("application/json"), b""), Err(BodyError::EmptyJson));
     }
 
     #[test]
@@ -342,7 +345,7 @@ mod tests {
         ];
         for content_type in malformed {
             assert_eq!(
-                Payload::parse(of_type(content_type), b"a=1"),
+                parse(of_type(content_type), b"a=1"),
                 Err(BodyError::ContentType),
                 "{content_type}"
             );
@@ -353,24 +356,20 @@ mod tests {
             "a/b;x=\"a;\\\"b\";charset=utf8",
             " ",
         ] {
-            assert_eq!(
-                Payload::parse(of_type(content_type), b"a=1"),
-                form("a=1"),
-                "{content_type}"
-            );
+            assert_eq!(parse(of_type(content_type), b"a=1"), form("a=1"), "{content_type}");
         }
     }
 
     #[test]
     fn honours_the_charset() {
         let cyrillic = of_type("application/json; charset=windows-1251");
-        assert_eq!(Payload::parse(cyrillic, b"{\"a\":\"\xef\"}"), json("{\"a\":\"п\"}"));
+        assert_eq!(parse(cyrillic, b"{\"a\":\"\xef\"}"), json("{\"a\":\"п\"}"));
         let form_in_koi = of_type("application/x-www-form-urlencoded; Charset=\"KOI8-R\"");
-        assert_eq!(Payload::parse(form_in_koi, b"a=\xd0"), form("a=п"));
+        assert_eq!(parse(form_in_koi, b"a=\xd0"), form("a=п"));
         for unknown in ["klingon", "hz-gb-2312", "\"\"", "utf-7"] {
             let content_type = format!("application/json; charset={unknown}");
             assert_eq!(
-                Payload::parse(of_type(&content_type), b"{}"),
+                parse(of_type(&content_type), b"{}"),
                 Err(BodyError::Charset),
                 "{unknown}"
             );
@@ -379,33 +378,21 @@ mod tests {
 
     #[test]
     fn borrows_utf8_and_replaces_what_is_not() {
-        assert!(matches!(
-            Payload::parse(Declared::default(), b"{}"),
-            Ok(Payload::Json(Cow::Borrowed(_)))
-        ));
+        assert!(matches!(parse(Declared::default(), b"{}"), Ok(Payload::Json(_))));
         assert_eq!(
-            Payload::parse(Declared::default(), b"{\"a\":\"\xff\"}"),
+            parse(Declared::default(), b"{\"a\":\"\xff\"}"),
             json("{\"a\":\"\u{fffd}\"}")
         );
-        assert_eq!(
-            Payload::parse(Declared::default(), b"a=\xff&b=%D0%BF"),
-            form("a=\u{fffd}&b=п")
-        );
+        assert_eq!(parse(Declared::default(), b"a=\xff&b=%D0%BF"), form("a=\u{fffd}&b=п"));
     }
 
     #[test]
     fn refuses_a_byte_order_mark_before_json_only() {
         let body = "\u{feff}{\"a\":1}".as_bytes();
+        assert_eq!(parse(of_type("application/json"), body), Err(BodyError::ByteOrderMark));
+        assert_eq!(parse(of_type("text/plain"), body), Err(BodyError::ByteOrderMark));
         assert_eq!(
-            Payload::parse(of_type("application/json"), body),
-            Err(BodyError::ByteOrderMark)
-        );
-        assert_eq!(
-            Payload::parse(of_type("text/plain"), body),
-            Err(BodyError::ByteOrderMark)
-        );
-        assert_eq!(
-            Payload::parse(of_type("text/plain"), "\u{feff}a=1".as_bytes()),
+            parse(of_type("text/plain"), "\u{feff}a=1".as_bytes()),
             form("\u{feff}a=1")
         );
     }
@@ -417,14 +404,11 @@ mod tests {
             ..Declared::default()
         };
         for encoding in ["gzip", "br", "identity, gzip"] {
-            assert_eq!(
-                Payload::parse(encoded(encoding), b"{}"),
-                Err(BodyError::ContentEncoding)
-            );
+            assert_eq!(parse(encoded(encoding), b"{}"), Err(BodyError::ContentEncoding));
         }
-        assert_eq!(Payload::parse(encoded(" Identity "), b"{}"), json("{}"));
+        assert_eq!(parse(encoded(" Identity "), b"{}"), json("{}"));
         let multipart = of_type("Multipart/form-data; boundary=b");
-        assert_eq!(Payload::parse(multipart, b"--b--"), Err(BodyError::Multipart));
+        assert_eq!(parse(multipart, b"--b--"), Err(BodyError::Multipart));
         assert_eq!(BodyError::Multipart.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
         assert_eq!(BodyError::Charset.status(), StatusCode::BAD_REQUEST);
     }

@@ -1,13 +1,18 @@
 //! Collect: one request is identified, routed, taken in and answered. The way of an event, top to bottom.
 
-use std::time::SystemTime;
+use std::{
+    pin::Pin,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
 use http::{Method, Response, Uri, request::Parts};
 use http_body_util::Full;
 
 use crate::{
-    answer::{Answer, Answers, Context},
+    ack::{ACK_HEADER, Ack, AckRule, Receipt, UnknownAck},
+    answer::{Answer, Answers, Context, Draft},
+    arena::{self, Arena},
     body::Payload,
     dead_letter::DeadLetter,
     envelope::Envelope,
@@ -16,8 +21,8 @@ use crate::{
     head::{Arrival, Head, IMAGE_CHANNEL},
     id::IdGenerator,
     identify::{Address, Claims, CorsOrigin, TrustedProxies, auto_domain, known_uid},
-    intake::{Event, Intake},
-    layer::Routes,
+    intake::Event,
+    layer::{Route, Routes},
     options::EventOptions,
     redirect::{Location, RedirectError},
     reject::Refused,
@@ -35,6 +40,52 @@ pub(crate) struct Collector {
     trusted_proxies: TrustedProxies,
     body_limits: BodyLimits,
     catch_all: bool,
+    /// What a successful answer says to an event that is neither a picture nor a redirect.
+    ack: Ack,
+    ack_timeout: Duration,
+}
+
+/// The answer to a request.
+pub(crate) enum Reply {
+    Ready(Response<Full<Bytes>>),
+    /// It says where the event's row is, and waits until that is so.
+    Waiting(PendingResponse),
+}
+
+pub(crate) type PendingResponse = Pin<Box<dyn Future<Output = Response<Full<Bytes>>> + Send>>;
+
+/// What has become of a request.
+struct Recorded {
+    draft: Draft,
+    pending: Option<PendingAck>,
+}
+
+/// What an answer waits for.
+struct PendingAck {
+    receipt: Receipt,
+    ack: Ack,
+    /// The answer is the same if it does not come.
+    is_lenient: bool,
+}
+
+impl Recorded {
+    fn pending(draft: Draft, receipt: Receipt, ack: Ack, is_lenient: bool) -> Self {
+        let pending = PendingAck {
+            receipt,
+            ack,
+            is_lenient,
+        };
+        Self {
+            draft,
+            pending: Some(pending),
+        }
+    }
+}
+
+impl From<Draft> for Recorded {
+    fn from(draft: Draft) -> Self {
+        Self { draft, pending: None }
+    }
 }
 
 /// What becomes of a request, as far as its head tells.
@@ -63,6 +114,8 @@ impl Collector {
                 timeout: options.body_timeout,
             },
             catch_all: options.catch_all,
+            ack: options.ack,
+            ack_timeout: options.ack_timeout,
         }
     }
 
@@ -84,42 +137,64 @@ impl Collector {
             return own;
         }
         let target = Target::parse(uri.path());
-        let query = Fields::from_query(uri.query().unwrap_or_default());
-        let address = Address::resolve(&target, &Claims::from_fields(&query), &Claims::default());
-        match address.and_then(|address| R::declared(address.service, &name_key(address.name))) {
-            Some(_) => own,
-            None => Decision::Inner,
-        }
+        arena::with(|arena| {
+            let query = Fields::from_query(uri.query().unwrap_or_default(), arena);
+            let address = Address::resolve(&target, &Claims::from_fields(&query), &Claims::default());
+            match address.and_then(|address| R::declared(address.service, &name_key(address.name))) {
+                Some(_) => own,
+                None => Decision::Inner,
+            }
+        })
     }
 
     /// Answers a request; if it is an event, it is recorded on the way.
-    pub(crate) fn answer<R: Routes>(
+    pub(crate) fn answer<R: Routes>(&self, parts: Parts, body: Result<Bytes, GatherError>, arrival: Arrival) -> Reply {
+        let Recorded { draft, pending } = arena::with(|arena| self.draft::<R>(&parts, body, arrival, arena));
+        match pending {
+            None => Reply::Ready(draft.into_response(parts.headers, arrival.elapsed_ms())),
+            Some(pending) => {
+                let limit = self.ack_timeout;
+                Reply::Waiting(Box::pin(async move {
+                    let reached = pending.receipt.reached_within(limit).await;
+                    let draft = if reached >= pending.ack || pending.is_lenient {
+                        draft.acknowledged(reached)
+                    } else {
+                        draft.unacknowledged(reached)
+                    };
+                    draft.into_response(parts.headers, arrival.elapsed_ms())
+                }))
+            }
+        }
+    }
+
+    fn draft<R: Routes>(
         &self,
         parts: &Parts,
         body: Result<Bytes, GatherError>,
         arrival: Arrival,
-    ) -> Response<Full<Bytes>> {
-        let head = Head::read(parts, arrival, &self.trusted_proxies);
+        arena: &Arena,
+    ) -> Recorded {
+        let head = Head::read(parts, arrival, &self.trusted_proxies, arena);
         if let Some(answer) = self.without_event(&head) {
-            return self.finish(answer, &head, None);
+            return self.finish(answer, &head, None).into();
         }
         let body = match body {
             Ok(body) => body,
-            Err(error) => return self.finish(error.into(), &head, None),
+            Err(error) => return self.finish(error.into(), &head, None).into(),
         };
-        let payload = match head.payload(&body) {
+        let payload = match head.payload(&body, arena) {
             Ok(payload) => payload,
             Err(error) => {
                 self.bury(&head, &body, &head.letter("body", error.reason()));
-                return self.finish(error.into(), &head, None);
+                return self.finish(error.into(), &head, None).into();
             }
         };
-        match Envelope::open(&payload) {
-            Ok(envelope) => self.record::<R>(&head, &body, &payload, &envelope),
+        match Envelope::open(&payload, arena) {
+            Ok(envelope) => self.record::<R>(&head, &body, &payload, &envelope, arena),
             Err(error) => {
                 let refused = Refused::syntax(error, &payload);
                 self.bury(&head, &body, &head.letter(refused.code(), &refused.reason()));
-                self.finish(refused.answer(), &head, None)
+                self.finish(refused.answer(), &head, None).into()
             }
         }
     }
@@ -153,48 +228,73 @@ impl Collector {
         body: &[u8],
         payload: &Payload<'_>,
         envelope: &Envelope<'_>,
-    ) -> Response<Full<Bytes>> {
+        arena: &Arena,
+    ) -> Recorded {
         let claims = envelope.claims();
         let uid = self.visitor(head, &claims);
         let address = Address::resolve(&head.target, &head.claims(), &claims);
-        let Some((address, intake)) = address.and_then(|address| Some((address, self.route::<R>(&address)?))) else {
-            return self.finish(Answer::NOT_FOUND, head, Some(uid));
+        let Some((address, route)) = address.and_then(|address| Some((address, self.route::<R>(&address)?))) else {
+            return self.finish(Answer::NOT_FOUND, head, Some(uid)).into();
         };
+        let stamp = Stamp {
+            id: self.ids.next(head.unix_ms),
+            uid,
+            unix_ms: head.unix_ms,
+            channel: head.channel(),
+            project: address.project,
+            service: address.service,
+            name: address.name,
+            ip: head.ip.as_str(),
+            user_agent: head.client.user_agent.as_deref(),
+            referer: head.client.referer.as_deref(),
+            host: head.client.host,
+            fingerprint: head.client.fingerprint(&head.ip).unwrap_or_default(),
+        };
+        let answer = answer_of(&stamp, head.query.text("to").or(envelope.to.as_deref()));
+        // A picture stays a picture, and a reader gets where he wanted to go, whatever becomes of the event. What is no
+        // success promises nothing.
+        let is_lenient = !matches!(
+            answer,
+            Answer::Recorded { .. } | Answer::Tracked { .. } | Answer::Pong | Answer::Hi
+        );
+        let asked = match asked_ack(route.acks, head) {
+            Ok(asked) => asked,
+            Err(UnknownAck) => return self.finish(Answer::UNKNOWN_ACK, head, Some(uid)).into(),
+        };
+        let ack = asked.unwrap_or(if is_lenient { Ack::Accepted } else { self.ack });
         let event = Event {
-            stamp: Stamp {
-                id: self.ids.next(head.unix_ms),
-                uid,
-                unix_ms: head.unix_ms,
-                channel: head.channel(),
-                project: address.project,
-                service: address.service,
-                name: address.name,
-                ip: &head.ip,
-                user_agent: head.client.user_agent.as_deref(),
-                referer: head.client.referer.as_deref(),
-                host: head.client.host,
-                fingerprint: head.client.fingerprint().unwrap_or_default(),
-            },
+            stamp,
             query: &head.query,
             payload,
+            ack,
+            arena,
         };
-        let answer = answer_of(&event.stamp, head.query.text("to").or(envelope.to.as_deref()));
-        let Err(rejection) = intake(&event, &self.writer) else {
-            return self.finish(answer, head, Some(uid));
+        let rejection = match (route.intake)(&event, &self.writer) {
+            Ok(receipt) => {
+                let draft = self.finish(answer, head, Some(uid));
+                return if receipt.is_pending() {
+                    Recorded::pending(draft, receipt, ack, is_lenient)
+                } else if asked.is_some() || ack > Ack::Accepted {
+                    draft.acknowledged(Ack::Accepted).into()
+                } else {
+                    draft.into()
+                };
+            }
+            Err(rejection) => rejection,
         };
 
         let refused = Refused::event(rejection, payload);
         if let Some(letter) = refused.letter(head, &event.stamp, &refused.reason()) {
             self.bury(head, body, &letter);
         }
-        // A picture stays a picture, and a reader gets where he wanted to go, whatever becomes of the event.
-        match answer {
-            Answer::Pixel | Answer::Redirect(_) => self.finish(answer, head, Some(uid)),
-            _ => self.finish(refused.answer(), head, Some(uid)),
-        }
+        let answer = match answer {
+            Answer::Pixel | Answer::Redirect(_) => answer,
+            _ => refused.answer(),
+        };
+        self.finish(answer, head, Some(uid)).into()
     }
 
-    fn route<R: Routes>(&self, address: &Address<'_>) -> Option<Intake> {
+    fn route<R: Routes>(&self, address: &Address<'_>) -> Option<Route> {
         let declared = R::declared(address.service, &name_key(address.name));
         declared.or_else(|| if self.catch_all { R::other() } else { None })
     }
@@ -204,17 +304,16 @@ impl Collector {
         known_uid(&head.claims(), body, &head.parts.headers).unwrap_or_else(|| self.ids.next(head.unix_ms))
     }
 
-    /// Makes the response; where the body has not said who the visitor is, head and cookie do.
-    fn finish(&self, answer: Answer<'_>, head: &Head<'_>, uid: Option<u64>) -> Response<Full<Bytes>> {
+    /// Drafts the response; where the body has not said who the visitor is, head and cookie do.
+    fn finish(&self, answer: Answer<'_>, head: &Head<'_>, uid: Option<u64>) -> Draft {
         let context = Context {
             uid: uid.unwrap_or_else(|| self.visitor(head, &Claims::default())),
             origin: CorsOrigin::from_headers(&head.parts.headers),
             host: head.client.host,
             native: head.target.native,
             is_head: head.parts.method == Method::HEAD,
-            started: head.started,
         };
-        self.answers.finish(answer, &context)
+        self.answers.draft(answer, &context)
     }
 
     /// Keeps what was sent: the body, and the query before it behind a `?`, as it stands in the request.
@@ -230,10 +329,13 @@ impl Collector {
         payload.extend_from_slice(body);
         if self
             .writer
-            .reject(&DeadLetter {
-                payload: &payload,
-                ..*letter
-            })
+            .reject(
+                &DeadLetter {
+                    payload: &payload,
+                    ..*letter
+                },
+                Ack::Accepted,
+            )
             .is_err()
         {
             tracing::debug!(code = letter.code, "no room for a dead letter");
@@ -256,6 +358,14 @@ fn answer_of<'a>(stamp: &Stamp<'a>, to: Option<&str>) -> Answer<'a> {
             name,
             id: stamp.id,
         },
+    }
+}
+
+/// Returns the acknowledgement that the route or the request asks for.
+fn asked_ack(rule: AckRule, head: &Head<'_>) -> Result<Option<Ack>, UnknownAck> {
+    match head.parts.headers.get(ACK_HEADER).filter(|_| rule.by_header) {
+        Some(value) => value.to_str().map_err(|_| UnknownAck)?.trim().parse().map(Some),
+        None => Ok(rule.ack),
     }
 }
 

@@ -1,25 +1,34 @@
 //! Delivery: takes sealed blocks, oldest first, and inserts each into its table until ClickHouse has confirmed it.
 //!
 //! One task per table, so that a table that ClickHouse refuses delays no other. Promises: each try sends the same rows under the
-//! same token with the same settings, and ClickHouse takes them once; no block is ever dropped here; no more inserts run at a
-//! time than are allowed, also when a backlog is worked off after an outage.
+//! same token with the same settings, and ClickHouse takes them once; no row is ever dropped here; no more inserts run at a
+//! time than are allowed. Rows that ClickHouse refuses are narrowed down by halves until the bad one stands alone, which becomes
+//! a dead letter; each halving is in the spool before the halves are sent, so that a restart goes on where this one stopped.
 
 use std::{
     hash::{BuildHasher, Hasher, RandomState},
-    sync::Arc,
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
 use bytes::Bytes;
 use clickhouse::{Client, Compression, insert_formatted::CompressedData};
+use jiff::Timestamp;
 use tokio::{
     sync::Semaphore,
     time::{Instant, sleep},
 };
 
 use crate::{
-    block::SealedBlock,
-    spool::{Counters, Spool},
+    ack::Ack,
+    alarm::Alarm,
+    block::{Layout, SealedBlock},
+    dead_letter::DeadLetter,
+    spool::{Counters, Outcome, RowRange, Spool},
     store::{Class, StoreError, quoted},
     table::Table,
 };
@@ -30,9 +39,11 @@ pub(crate) const MAX_BLOCK_ROWS: usize = 1_000_000;
 
 /// Settings of each insert. All of them are the defaults of some version, and each default has changed or can be changed by a
 /// user's profile; what delivery rests on is therefore never inherited.
-const SETTINGS: [(&str, &str); 5] = [
+const SETTINGS: [(&str, &str); 6] = [
     // The token decides what is a duplicate, for synchronous inserts into tables that keep a deduplication window.
     ("insert_deduplicate", "1"),
+    // A view whose table has missed a block gets it by the next try, and one that has it does not get it again.
+    ("deduplicate_blocks_in_dependent_materialized_views", "1"),
     // An answer means that the rows are in the table.
     ("async_insert", "0"),
     ("wait_for_async_insert", "1"),
@@ -64,78 +75,105 @@ const HOLD: Backoff = Backoff {
 /// The longest wait while the process is waiting to end.
 const CLOSING_WAIT: Duration = Duration::from_millis(200);
 
-/// A table in trouble speaks up this often.
-const ALARM_INTERVAL: Duration = Duration::from_secs(60);
+/// After so many refused rows without one that was taken between them, it is not the rows: the table waits for a person.
+const MAX_REFUSED_IN_A_ROW: u32 = 100;
+
+/// The ClickHouse servers that rows may go to: one, or replicas of each other, of which one is used as long as it answers.
+#[derive(Debug, Clone)]
+pub struct Stores(Vec<Client>);
+
+impl From<Client> for Stores {
+    fn from(client: Client) -> Self {
+        Self(vec![client])
+    }
+}
+
+impl FromIterator<Client> for Stores {
+    /// # Panics
+    /// Never; without any client nothing is delivered.
+    fn from_iter<T: IntoIterator<Item = Client>>(clients: T) -> Self {
+        Self(clients.into_iter().collect())
+    }
+}
 
 /// What the deliveries of all tables share.
 #[derive(Debug)]
 pub(crate) struct Delivery {
-    client: Client,
+    clients: Vec<Client>,
+    /// Which of the clients is used.
+    current: AtomicUsize,
     spool: Arc<Spool>,
+    /// The lane of the dead letters.
+    dead_letters: usize,
     /// One permit for each insert that may run at a time.
     permits: Semaphore,
     timeout: Duration,
 }
 
 impl Delivery {
-    /// Returns a delivery from `spool` through `client`, with at most `inserts_in_flight` inserts at a time.
-    pub(crate) fn new(client: Client, spool: Arc<Spool>, inserts_in_flight: usize, timeout: Duration) -> Self {
-        let client = SETTINGS
-            .iter()
-            .fold(client, |client, &(name, value)| client.with_setting(name, value));
+    /// Returns a delivery from `spool` to `stores`, with at most `inserts_in_flight` inserts at a time.
+    pub(crate) fn new(
+        stores: Stores,
+        spool: Arc<Spool>,
+        dead_letters: usize,
+        inserts_in_flight: usize,
+        timeout: Duration,
+    ) -> Self {
+        let clients = stores.0.into_iter().map(|client| {
+            SETTINGS
+                .iter()
+                .fold(client, |client, &(name, value)| client.with_setting(name, value))
+                .with_compression(Compression::Lz4)
+        });
         Self {
-            client: client.with_compression(Compression::Lz4),
+            clients: clients.collect(),
+            current: AtomicUsize::new(0),
             spool,
+            dead_letters,
             permits: Semaphore::new(inserts_in_flight.clamp(1, Semaphore::MAX_PERMITS)),
             timeout,
         }
     }
 
     /// Delivers a lane's blocks until the spool is closed and the lane empty.
-    pub(crate) async fn run(&self, lane: usize, table: &'static Table) {
-        let sql = insert_statement(table);
-        while let Some(block) = self.spool.next(lane).await {
-            self.deliver(lane, &sql, &block).await;
-            self.spool.done(lane, &block);
+    pub(crate) async fn run(&self, lane: usize) {
+        let mut table = LaneDelivery {
+            delivery: self,
+            lane,
+            refused_in_a_row: 0,
+            // What is there at the start is what an earlier process could not deliver.
+            is_paced: self.spool.has_backlog(lane),
+        };
+        while let Some(block) = self.spool.next(lane, lane == self.dead_letters).await {
+            while let Some(part) = block.next_part() {
+                table.deliver(&block, &part).await;
+            }
         }
+        self.spool.ends();
     }
 
-    /// Returns when the block is stored.
-    async fn deliver(&self, lane: usize, sql: &str, block: &SealedBlock) {
-        let table = block.table.name;
-        let mut alarm = Alarm::default();
-        let mut failures = 0;
-        while let Err(error) = self.try_insert(sql, block).await {
-            failures += 1;
-            Counters::add(&self.spool.counters(lane).retries, 1);
-            alarm.report(table, block, failures, &error);
-            let backoff = match error.class() {
-                Class::Retry => RETRY,
-                // A refused block holds its table for now: nothing is dropped, and no other table waits. Cutting it at its row
-                // ends until the bad rows stand alone needs a durable record of each part's token first.
-                Class::Hold | Class::Refused => HOLD,
-            };
-            self.wait(backoff.wait(failures, dice())).await;
-        }
-        if failures > 0 {
-            tracing::info!(table, block = %block.id, rows = block.rows(), failures, "stored after failures");
-        } else {
-            tracing::debug!(table, block = %block.id, rows = block.rows(), "stored");
-        }
-    }
-
-    async fn try_insert(&self, sql: &str, block: &SealedBlock) -> Result<(), StoreError> {
+    async fn try_insert(&self, block: &Arc<SealedBlock>, part: &RowRange) -> Result<Outcome, Failure> {
         // Held for the try only, not while waiting for the next one. It cannot fail: nobody closes the semaphore.
         let _permit = self.permits.acquire().await;
-        let frame = compressed(block.bytes.clone()).await?;
-        let mut insert = self
-            .client
-            .insert_formatted_with(sql)
-            .with_setting("insert_deduplication_token", block.token())
-            .with_timeouts(Some(self.timeout), Some(self.timeout));
-        insert.send_compressed(frame).await?;
-        insert.end().await?;
-        Ok(())
+        let rows = self.spool.rows(block, part).await.map_err(Failure::Disk)?;
+        if rows.is_empty() && block.bytes > 0 {
+            return Ok(Outcome::Lost);
+        }
+        let used = self.current.load(Ordering::Relaxed);
+        let Some(client) = self.clients.get(used) else {
+            return Err(Failure::Store(
+                clickhouse::error::Error::Unsupported("no ClickHouse is named".to_owned()).into(),
+            ));
+        };
+        let result = insert(client, block, part, rows, self.timeout).await;
+        if result.as_ref().is_err_and(StoreError::is_absence) {
+            // Whoever fails first moves all of them on.
+            let next = (used + 1) % self.clients.len();
+            _ = self
+                .current
+                .compare_exchange(used, next, Ordering::Relaxed, Ordering::Relaxed);
+        }
+        result.map(|()| Outcome::Stored).map_err(Failure::Store)
     }
 
     /// Waits, but not for long while the process is waiting to end.
@@ -150,7 +188,188 @@ impl Delivery {
     }
 }
 
-/// Compresses a block into one LZ4 frame, off the threads that serve requests.
+async fn insert(
+    client: &Client,
+    block: &SealedBlock,
+    part: &RowRange,
+    rows: Bytes,
+    timeout: Duration,
+) -> Result<(), StoreError> {
+    let frame = compressed(rows).await?;
+    let mut insert = client
+        .insert_formatted_with(&*block.layout.statement)
+        .with_setting("insert_deduplication_token", block.token(part))
+        .with_timeouts(Some(timeout), Some(timeout));
+    insert.send_compressed(frame).await?;
+    insert.end().await?;
+    Ok(())
+}
+
+/// Why a try has failed.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// ClickHouse, or the way to it.
+    Store(StoreError),
+    /// The spool's disk.
+    Disk(io::Error),
+}
+
+impl Failure {
+    /// Returns its text for the log, without what it quotes of rows.
+    fn without_values(&self) -> String {
+        match self {
+            Self::Store(error) => error.without_values(),
+            Self::Disk(error) => error.to_string(),
+        }
+    }
+
+    /// Returns what can be done about it.
+    pub(crate) fn class(&self) -> Class {
+        match self {
+            Self::Store(error) => error.class(),
+            Self::Disk(_) => Class::Retry,
+        }
+    }
+}
+
+/// The delivery of one table's blocks.
+#[derive(Debug)]
+struct LaneDelivery<'a> {
+    delivery: &'a Delivery,
+    lane: usize,
+    /// Refused rows since the last one that was taken.
+    refused_in_a_row: u32,
+    /// A backlog is worked off, beside what comes in.
+    is_paced: bool,
+}
+
+impl LaneDelivery<'_> {
+    /// Returns when the part is stored, or refused, or has become two.
+    async fn deliver(&mut self, block: &Arc<SealedBlock>, part: &RowRange) {
+        let Delivery { spool, .. } = self.delivery;
+        let mut alarm = Alarm::default();
+        let mut failures = 0;
+        loop {
+            let started = Instant::now();
+            let failure = match self.delivery.try_insert(block, part).await {
+                Ok(outcome) => {
+                    spool.settle(self.lane, block, part, outcome);
+                    self.refused_in_a_row = 0;
+                    tracing::debug!(table = %block.layout.table, block = %block.id, rows = part.len(), failures, "stored");
+                    if failures > 0 {
+                        tracing::info!(table = %block.layout.table, block = %block.id, failures, "stored after failures");
+                    }
+                    self.pace(started.elapsed()).await;
+                    return;
+                }
+                Err(failure) => failure,
+            };
+            failures += 1;
+            Counters::add(&spool.counters(self.lane).retries, 1);
+            spool.evict(self.lane, block);
+            let backoff = match failure.class() {
+                Class::Refused if self.may_narrow() => match self.narrow(block, part, &failure).await {
+                    Ok(()) => return,
+                    Err(failure) => {
+                        alarm.report(block, part, failures, &failure);
+                        RETRY
+                    }
+                },
+                class => {
+                    alarm.report(block, part, failures, &failure);
+                    if class == Class::Retry { RETRY } else { HOLD }
+                }
+            };
+            self.is_paced = true;
+            self.delivery.wait(backoff.wait(failures, dice())).await;
+        }
+    }
+
+    /// Returns whether refused rows are to be looked for one by one: not where every row is refused, and not for dead letters,
+    /// which have nowhere else to go.
+    fn may_narrow(&self) -> bool {
+        self.lane != self.delivery.dead_letters && self.refused_in_a_row < MAX_REFUSED_IN_A_ROW
+    }
+
+    /// Puts two halves in the place of refused rows, and a dead letter in the place of a refused row.
+    async fn narrow(&mut self, block: &Arc<SealedBlock>, part: &RowRange, refusal: &Failure) -> Result<(), Failure> {
+        let Delivery {
+            spool, dead_letters, ..
+        } = self.delivery;
+        if part.len() > 1 {
+            tracing::warn!(table = %block.layout.table, block = %block.id, rows = part.len(), "ClickHouse refuses rows: looking for the bad ones");
+            return spool.split(block, part).await.map_err(Failure::Disk);
+        }
+        let row = spool.rows(block, part).await.map_err(Failure::Disk)?;
+        let letter = letter(block, part, &row, refusal);
+        // A row that could not be kept as a letter stays where it is.
+        let full = || Failure::Disk(io::ErrorKind::StorageFull.into());
+        let receipt = spool
+            .hand_over(*dead_letters, |out| letter.as_dead_letter(&row).encode(out))
+            .map_err(|_| full())?;
+        if receipt.is_pending() && receipt.reached().await < Ack::Spooled {
+            return Err(full());
+        }
+        spool.settle(self.lane, block, part, Outcome::Refused);
+        self.refused_in_a_row += 1;
+        tracing::error!(
+            table = %block.layout.table, block = %block.id, row = part.start, error = refusal.without_values(),
+            "ClickHouse refuses a row, which is a dead letter now"
+        );
+        Ok(())
+    }
+
+    /// After an outage, lets ClickHouse rest as long as each insert took: what comes in has to get through as well.
+    async fn pace(&mut self, took: Duration) {
+        let spool = &self.delivery.spool;
+        self.is_paced = self.is_paced && spool.has_backlog(self.lane);
+        if self.is_paced && !spool.is_closed() && !spool.is_nearly_full() {
+            self.delivery.wait(took).await;
+        }
+    }
+}
+
+/// What ClickHouse says of a row that it refuses.
+#[derive(Debug)]
+struct RefusedRow {
+    table: Arc<str>,
+    code: String,
+    reason: String,
+    id: u64,
+}
+
+fn letter(block: &SealedBlock, part: &RowRange, _row: &[u8], refusal: &Failure) -> RefusedRow {
+    let (code, reason) = match refusal {
+        Failure::Store(error) => (error.code(), error.to_string()),
+        Failure::Disk(error) => (None, error.to_string()),
+    };
+    RefusedRow {
+        table: Arc::clone(&block.layout.table),
+        code: code.map_or_else(|| "clickhouse".to_owned(), |code| format!("clickhouse-{code}")),
+        reason,
+        // The same row gives the same number, should it be refused a second time after a crash.
+        id: block.id.as_u64_pair().1 ^ u64::from(part.start),
+    }
+}
+
+impl RefusedRow {
+    fn as_dead_letter<'a>(&'a self, row: &'a [u8]) -> DeadLetter<'a> {
+        DeadLetter {
+            time: Timestamp::now(),
+            id: self.id,
+            service: "",
+            name: "",
+            table: &self.table,
+            column: "",
+            code: &self.code,
+            reason: &self.reason,
+            payload: row,
+            ip: "",
+        }
+    }
+}
+
+/// Compresses rows into one LZ4 frame, off the threads that serve requests.
 ///
 /// One frame, not many: its checksum stands in front of it, so that a connection that breaks can only deliver all of the block or
 /// nothing, whatever the server makes of a chunked body that ends too early. `CompressedData` can be sent once and neither
@@ -166,6 +385,14 @@ async fn compressed(rows: Bytes) -> Result<CompressedData, clickhouse::error::Er
 /// What a table with JSON needs: a block has its objects as texts. Servers before 24.10 do not know the setting, so that other
 /// tables go without it.
 const JSON_SETTINGS: &str = " SETTINGS input_format_binary_read_json_as_string = 1";
+
+/// Returns what a table's blocks are and how they are inserted.
+pub(crate) fn layout(table: &Table) -> Arc<Layout> {
+    Arc::new(Layout {
+        table: table.name.into(),
+        statement: insert_statement(table).into(),
+    })
+}
 
 /// Returns `INSERT INTO … (…) FORMAT …` with the columns that a row has; the list keeps a table usable that has more.
 fn insert_statement(table: &Table) -> String {
@@ -196,45 +423,6 @@ impl Backoff {
 /// Random enough to spread retries: the standard library seeds each hasher differently.
 fn dice() -> u64 {
     RandomState::new().build_hasher().finish()
-}
-
-/// Says what is wrong with a block at once, and then once a minute while it lasts or when it becomes another thing.
-#[derive(Debug, Default)]
-struct Alarm {
-    last: Option<(Instant, Class)>,
-}
-
-impl Alarm {
-    fn report(&mut self, table: &str, block: &SealedBlock, failures: u32, error: &StoreError) {
-        if !self.is_due(Instant::now(), error.class()) {
-            return;
-        }
-        let (id, rows, code, cure) = (block.id, block.rows(), error.code(), error.cure());
-        match error.class() {
-            Class::Retry => {
-                let error = error.without_values();
-                tracing::warn!(table, block = %id, rows, failures, code, error, "an insert failed and is tried again");
-            }
-            Class::Hold => {
-                tracing::error!(table, block = %id, rows, failures, code, cure, %error, "an insert waits for a person");
-            }
-            Class::Refused => {
-                let error = error.without_values();
-                tracing::error!(table, block = %id, rows, failures, code, cure, error, "ClickHouse refuses rows, the table waits");
-            }
-        }
-    }
-
-    fn is_due(&mut self, now: Instant, class: Class) -> bool {
-        let is_due = match self.last {
-            Some((at, last)) => last != class || now.duration_since(at) >= ALARM_INTERVAL,
-            None => true,
-        };
-        if is_due {
-            self.last = Some((now, class));
-        }
-        is_due
-    }
 }
 
 #[cfg(test)]
@@ -299,17 +487,5 @@ mod tests {
             assert!(least * 19 / 10 < most && most <= least * 2, "{least}..{most}");
         }
         assert_ne!(dice(), dice());
-    }
-
-    #[test]
-    fn an_alarm_speaks_at_once_then_each_minute_and_on_change() {
-        let mut alarm = Alarm::default();
-        let start = Instant::now();
-        let after = |secs| start + Duration::from_secs(secs);
-        assert!(alarm.is_due(start, Class::Retry));
-        assert!(!alarm.is_due(after(59), Class::Retry));
-        assert!(alarm.is_due(after(59), Class::Hold));
-        assert!(!alarm.is_due(after(118), Class::Hold));
-        assert!(alarm.is_due(after(119), Class::Hold));
     }
 }

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use crate::{
+    arena::Arena,
     body::Payload,
     fields::Fields,
     identify::Claims,
@@ -24,10 +25,10 @@ impl<'a> Envelope<'a> {
     ///
     /// # Errors
     /// The body should be JSON and is not.
-    pub(crate) fn open(payload: &'a Payload<'a>) -> Result<Self, json::Error> {
+    pub(crate) fn open(payload: &'a Payload<'a>, arena: &'a Arena) -> Result<Self, json::Error> {
         match payload {
             Payload::Empty => Ok(Self::default()),
-            Payload::Json(text) => Self::of_json(text),
+            Payload::Json(text) => Self::of_json(Reader::new_in(text, arena)),
             Payload::Form(fields) => Ok(Self::of_fields(fields)),
         }
     }
@@ -53,9 +54,8 @@ impl<'a> Envelope<'a> {
         }
     }
 
-    fn of_json(text: &'a str) -> Result<Self, json::Error> {
+    fn of_json(mut reader: Reader<'a>) -> Result<Self, json::Error> {
         let mut envelope = Self::default();
-        let mut reader = Reader::new(text);
         if reader.peek()? != Kind::Object {
             reader.skip()?;
             reader.end()?;
@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     fn opened(text: &str) -> Envelope<'_> {
-        Envelope::of_json(text).unwrap()
+        Envelope::of_json(Reader::new(text)).unwrap()
     }
 
     #[test]
@@ -118,7 +118,7 @@ mod tests {
     #[test]
     fn what_is_not_json_is_an_error() {
         for text in ["{bad", "{\"a\":1}x", "", "[1", "{\"name\":\"a\""] {
-            assert!(Envelope::of_json(text).is_err(), "{text}");
+            assert!(Envelope::of_json(Reader::new(text)).is_err(), "{text}");
         }
     }
 }

@@ -2,17 +2,18 @@
 
 use std::{
     net::IpAddr,
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use http::{HeaderName, Method, header, request::Parts};
 use jiff::Timestamp;
 
 use crate::{
+    arena::Arena,
     body::{BodyError, Declared, Payload},
     dead_letter::DeadLetter,
     fields::Fields,
-    identify::{Claims, Client, TrustedProxies},
+    identify::{Claims, Client, IpText, TrustedProxies},
     target::Target,
 };
 
@@ -26,15 +27,41 @@ const HTTP_CHANNEL: &str = "http";
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Arrival {
     peer: IpAddr,
-    started: Instant,
+    /// The one reading of the clock that most requests cost.
+    at: SystemTime,
+    has_waited: bool,
 }
 
 impl Arrival {
     pub(crate) fn now(peer: IpAddr) -> Self {
         Self {
             peer,
-            started: Instant::now(),
+            at: SystemTime::now(),
+            has_waited: false,
         }
+    }
+
+    /// Notes that the request is not answered at once.
+    pub(crate) fn wait(&mut self) {
+        self.has_waited = true;
+    }
+
+    /// Returns how long ago the request came, in milliseconds: none for one that is answered at once.
+    pub(crate) fn elapsed_ms(&self) -> u64 {
+        if !self.has_waited {
+            return 0;
+        }
+        // A clock that was set back in the meantime has no answer.
+        self.at
+            .elapsed()
+            .map_or(0, |elapsed| u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// Returns when the request came, in milliseconds since 1970.
+    fn unix_ms(&self) -> u64 {
+        self.at
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_millis() as u64)
     }
 }
 
@@ -46,25 +73,21 @@ pub(crate) struct Head<'r> {
     pub(crate) query: Fields<'r>,
     pub(crate) client: Client<'r>,
     /// The client's address as text.
-    pub(crate) ip: String,
+    pub(crate) ip: IpText,
     /// The time of the event, in milliseconds since 1970.
     pub(crate) unix_ms: u64,
-    /// The start of the request, for how long it takes.
-    pub(crate) started: Instant,
 }
 
 impl<'r> Head<'r> {
-    pub(crate) fn read(parts: &'r Parts, arrival: Arrival, trusted_proxies: &TrustedProxies) -> Self {
+    pub(crate) fn read(parts: &'r Parts, arrival: Arrival, trusted_proxies: &TrustedProxies, arena: &'r Arena) -> Self {
         let client = Client::identify(&parts.headers, arrival.peer, trusted_proxies);
-        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
         Self {
             parts,
             target: Target::parse(parts.uri.path()),
-            query: Fields::from_query(parts.uri.query().unwrap_or_default()),
-            ip: client.ip.to_string(),
+            query: Fields::from_query(parts.uri.query().unwrap_or_default(), arena),
+            ip: IpText::new(client.ip),
             client,
-            unix_ms: since_1970.map_or(0, |since| since.as_millis() as u64),
-            started: arrival.started,
+            unix_ms: arrival.unix_ms(),
         }
     }
 
@@ -86,9 +109,9 @@ impl<'r> Head<'r> {
     ///
     /// # Errors
     /// Any [`BodyError`].
-    pub(crate) fn payload<'b>(&self, body: &'b [u8]) -> Result<Payload<'b>, BodyError> {
+    pub(crate) fn payload<'b>(&self, body: &'b [u8], arena: &'b Arena) -> Result<Payload<'b>, BodyError> {
         if self.parts.method == Method::POST {
-            Payload::parse(self.declared(), body)
+            Payload::parse(self.declared(), body, arena)
         } else {
             Ok(Payload::Empty)
         }
@@ -107,7 +130,7 @@ impl<'r> Head<'r> {
             code,
             reason,
             payload: &[],
-            ip: &self.ip,
+            ip: self.ip.as_str(),
         }
     }
 

@@ -2,17 +2,22 @@
 //!
 //! The event is walked once. Nested objects are joined to paths with `_`; a path that is a column of the table goes into that
 //! column, anything else into the nearest extra above it, and where there is none it is let go, as in the original. Fields of
-//! the query win over fields of the body. The typed row borrows from the request, so nothing here awaits.
+//! the query win over fields of the body. Where a column has several paths, the first of them that the event has counts, wherever
+//! it stands in it. The typed row borrows from the request, so nothing here awaits.
 
 use std::{borrow::Cow, collections::HashMap};
 
+use bumpalo::collections::{String as BumpString, Vec as BumpVec};
+
 use crate::{
+    ack::{Ack, Receipt},
+    arena::Arena,
     body::Payload,
     fields::{Fields, Names},
     json::{self, ErrorKind, Kind, Reader},
     refusal::{Problem, Refusal, Refusals},
-    row::{Given, Input, Row, TypedTable},
-    spool::Full,
+    row::{Given, Input, Row, Rules, TypedTable},
+    spool::NoRoom,
     stamp::Stamp,
     table::Table,
     value::js_string,
@@ -45,10 +50,13 @@ pub struct Event<'a> {
     pub(crate) stamp: Stamp<'a>,
     pub(crate) query: &'a Fields<'a>,
     pub(crate) payload: &'a Payload<'a>,
+    /// What its answer is to promise.
+    pub(crate) ack: Ack,
+    pub(crate) arena: &'a Arena,
 }
 
 /// What takes events into a table; the build step names one for each destination.
-pub type Intake = fn(&Event<'_>, &Writer) -> Result<(), Rejection>;
+pub type Intake = fn(&Event<'_>, &Writer) -> Result<Receipt, Rejection>;
 
 /// Why an event did not become a row.
 #[derive(Debug)]
@@ -67,14 +75,14 @@ pub enum Reason {
     /// Values that do not fit their columns.
     Refused(Vec<Refusal>),
     /// There is no room for more rows.
-    Full,
+    NoRoom,
 }
 
-/// Takes an event into the table of `T`.
+/// Takes an event into the table of `T`; the receipt lets its answer wait for what it promises.
 ///
 /// # Errors
 /// Why it did not become a row; the table's block is as it was then.
-pub fn intake<T: TypedTable>(event: &Event<'_>, writer: &Writer) -> Result<(), Rejection> {
+pub fn intake<T: TypedTable>(event: &Event<'_>, writer: &Writer) -> Result<Receipt, Rejection> {
     let rejected = |reason| Rejection {
         table: T::TABLE,
         reason,
@@ -82,19 +90,22 @@ pub fn intake<T: TypedTable>(event: &Event<'_>, writer: &Writer) -> Result<(), R
     let mut row = <T::Row<'_> as Default>::default();
     let given = decode(&mut row, T::TABLE, event).map_err(rejected)?;
     writer
-        .append(T::TABLE, |out| row.encode(&given, out))
-        .map_err(|Full| rejected(Reason::Full))
+        .append(T::TABLE, event.ack, |out| row.encode(&given, out))
+        .map_err(|NoRoom| rejected(Reason::NoRoom))
 }
 
 /// Decodes, stamps and checks; the same code for all tables.
 fn decode<'a>(row: &mut dyn Row<'a>, table: &'static Table, event: &Event<'a>) -> Result<Given, Reason> {
     let mut walk = Walk {
+        rules: row.rules(),
         row,
         table,
         stamp: &event.stamp,
         given: Given::default(),
         refusals: Refusals::default(),
-        path: String::new(),
+        ranks: Vec::new(),
+        path: BumpString::new_in(event.arena),
+        arena: event.arena,
         copied_bytes: 0,
     };
     let root = Branch {
@@ -117,6 +128,7 @@ fn decode<'a>(row: &mut dyn Row<'a>, table: &'static Table, event: &Event<'a>) -
         extra.push(Cow::Borrowed("host"), Cow::Borrowed(host));
     }
     walk.row.level(&walk.given, &mut walk.refusals);
+    walk.refuse_missing();
     if walk.refusals.is_empty() {
         Ok(walk.given)
     } else {
@@ -127,15 +139,32 @@ fn decode<'a>(row: &mut dyn Row<'a>, table: &'static Table, event: &Event<'a>) -
 /// A walk over one event.
 struct Walk<'r, 'a> {
     row: &'r mut dyn Row<'a>,
+    rules: &'static Rules,
     table: &'static Table,
     stamp: &'r Stamp<'a>,
     given: Given,
     refusals: Refusals,
+    /// For columns with alternatives, the rank of the path that was put last.
+    ranks: Vec<(usize, usize)>,
     /// The path of the object that is being walked; empty at the root.
-    path: String,
+    path: BumpString<'a>,
+    arena: &'a Arena,
     /// How much of paths has been copied into extras.
     copied_bytes: usize,
 }
+
+/// Where a value of the event belongs.
+#[derive(Debug, Clone, Copy)]
+enum Place {
+    Column(usize),
+    /// It is an object with places below it.
+    Branch,
+    Extra,
+    Nowhere,
+}
+
+/// The rank of a null, which gives way to whatever else an event has for the column.
+const LAST_RANK: usize = usize::MAX;
 
 /// Where in the event the walk is.
 #[derive(Debug, Clone, Copy)]
@@ -150,7 +179,7 @@ struct Branch {
 impl<'a> Walk<'_, 'a> {
     /// Walks a whole document; one that is no object says nothing.
     fn document(&mut self, text: &'a str, root: Branch, over: Option<&Names<'_>>) -> Result<(), json::Error> {
-        let mut reader = Reader::new(text);
+        let mut reader = Reader::new_in(text, self.arena);
         match reader.peek()? {
             Kind::Object => self.object(&mut reader, root, over)?,
             _ => reader.skip()?,
@@ -175,15 +204,18 @@ impl<'a> Walk<'_, 'a> {
     }
 
     fn text(&mut self, name: &'a str, value: &'a str, root: Branch) {
-        if self.is_repetition(name, || Some(Cow::Borrowed(value))) {
-            return;
-        }
         match self.row.column(name) {
-            Some(column) => match self.row.put(column, Input::Text(Cow::Borrowed(value))) {
-                Ok(()) => self.given.insert(column),
-                Err(problem) => self.refusals.push(&self.table.columns[column], problem, value),
-            },
+            Some(column) => {
+                if !self.takes(column, self.rules.rank(column, name)) {
+                    return;
+                }
+                match self.row.put(column, Input::Text(Cow::Borrowed(value))) {
+                    Ok(()) => self.given.insert(column),
+                    Err(problem) => self.refusals.push(&self.table.columns[column], problem, value),
+                }
+            }
             None if self.is_part_of_extra(name) => {}
+            None if self.is_repetition(name, || Some(Cow::Borrowed(value))) => {}
             None => {
                 if let Some(mut extra) = root.extra.and_then(|extra| self.row.extra(extra)) {
                     extra.push(Cow::Borrowed(name), Cow::Borrowed(value));
@@ -193,7 +225,7 @@ impl<'a> Walk<'_, 'a> {
     }
 
     fn object(&mut self, reader: &mut Reader<'a>, branch: Branch, over: Option<&Names<'_>>) -> Result<(), json::Error> {
-        let mut repeats = Repeats::default();
+        let mut repeats = Repeats::new(self.arena);
         reader.begin_object()?;
         while let Some(key) = reader.next_key()? {
             let is_skipped = branch.is_root
@@ -215,63 +247,66 @@ impl<'a> Walk<'_, 'a> {
         repeats: &mut Repeats<'a>,
     ) -> Result<(), json::Error> {
         let parent_length = self.path.len();
-        let column = if branch.is_root {
-            self.row.column(&key)
-        } else {
+        if !branch.is_root {
             self.path.push('_');
             self.path.push_str(&key);
-            self.row.column(&self.path)
-        };
+        }
+        let path = if branch.is_root { &*key } else { &self.path };
         let kind = reader.peek()?;
-        let result = match column {
-            Some(column) if kind == Kind::Null && !self.table.columns[column].is_nullable => reader.null(),
-            Some(column) if kind != Kind::Object || self.table.columns[column].takes_object => self.put(column, reader),
-            _ if kind == Kind::Object => {
-                if branch.is_root {
-                    self.path.push_str(&key);
-                }
-                // The collector's own facts stand below `td`; what a client puts there is told apart from them by its path.
-                let is_ours = branch.is_root && key == "td";
-                let extra = if is_ours { None } else { self.row.extra_at(&self.path) };
-                let below = Branch {
-                    extra: extra.or(branch.extra),
-                    // Behind the `_` that follows the extra's own path.
-                    relative_from: if extra.is_some() {
-                        self.path.len() + 1
-                    } else {
-                        branch.relative_from
-                    },
-                    is_root: false,
-                };
+        let result = match self.place(path, kind, branch) {
+            Place::Column(column) => {
+                let rank = self.rules.rank(column, path);
+                let rank = rank.map(|rank| if kind == Kind::Null { LAST_RANK } else { rank });
+                self.put(column, rank, reader)
+            }
+            Place::Branch => {
+                let below = self.branch(&key, branch);
                 self.object(reader, below, None)
             }
-            _ if branch.extra.is_some() && !(branch.is_root && self.is_part_of_extra(&key)) => {
-                let value = js_string(reader)?;
-                let is_whole_key = branch.is_root || branch.relative_from == parent_length + 1;
-                let key = if is_whole_key {
-                    key
-                } else {
-                    let relative = &self.path[branch.relative_from..];
-                    self.copied_bytes += relative.len();
-                    if self.copied_bytes > MAX_COPIED_BYTES {
-                        let at = reader.position().at();
-                        return Err(json::Error {
-                            at,
-                            kind: ErrorKind::PathsTooLong,
-                        });
-                    }
-                    Cow::Owned(relative.to_owned())
-                };
-                self.put_extra(branch, key, value, repeats);
-                Ok(())
-            }
-            _ => reader.skip(),
+            Place::Extra => self.put_extra(key, reader, branch, parent_length, repeats),
+            Place::Nowhere => reader.skip(),
         };
         self.path.truncate(parent_length);
         result
     }
 
-    fn put(&mut self, column: usize, reader: &mut Reader<'a>) -> Result<(), json::Error> {
+    /// Returns where a value of this kind belongs.
+    fn place(&self, path: &str, kind: Kind, branch: Branch) -> Place {
+        let is_object = kind == Kind::Object;
+        match self.row.column(path).map(|index| (index, &self.table.columns[index])) {
+            // What a column without NULL makes of it is its default, as if the event had said nothing.
+            Some((_, column)) if kind == Kind::Null && !column.is_nullable => Place::Nowhere,
+            Some((index, column)) if !is_object || column.takes_object => Place::Column(index),
+            _ if is_object => Place::Branch,
+            _ if branch.extra.is_none() || (branch.is_root && self.is_part_of_extra(path)) => Place::Nowhere,
+            _ => Place::Extra,
+        }
+    }
+
+    /// Steps into the object under `key`.
+    fn branch(&mut self, key: &str, above: Branch) -> Branch {
+        if above.is_root {
+            self.path.push_str(key);
+        }
+        // The collector's own facts stand below `td`; what a client puts there is told apart from them by its path.
+        let is_ours = above.is_root && key == "td";
+        let extra = if is_ours { None } else { self.row.extra_at(&self.path) };
+        Branch {
+            extra: extra.or(above.extra),
+            // Behind the `_` that follows the extra's own path.
+            relative_from: if extra.is_some() {
+                self.path.len() + 1
+            } else {
+                above.relative_from
+            },
+            is_root: false,
+        }
+    }
+
+    fn put(&mut self, column: usize, rank: Option<usize>, reader: &mut Reader<'a>) -> Result<(), json::Error> {
+        if !self.takes(column, rank) {
+            return reader.skip();
+        }
         let start = reader.position();
         match self.row.put(column, Input::Json(reader)) {
             Ok(()) => self.given.insert(column),
@@ -285,13 +320,61 @@ impl<'a> Walk<'_, 'a> {
         Ok(())
     }
 
-    fn put_extra(&mut self, branch: Branch, key: Cow<'a, str>, value: Cow<'a, str>, repeats: &mut Repeats<'a>) {
-        let Some(mut extra) = branch.extra.and_then(|extra| self.row.extra(extra)) else {
-            return;
+    /// Returns whether a value of this rank goes into the column; it does not where the event has had one that goes before it.
+    fn takes(&mut self, column: usize, rank: Option<usize>) -> bool {
+        let Some(rank) = rank else { return true };
+        match self.ranks.iter_mut().find(|(known, _)| *known == column) {
+            Some((_, best)) if *best < rank => return false,
+            Some((_, best)) if *best == rank => {}
+            Some((_, best)) => {
+                *best = rank;
+                self.refusals.retract(&self.table.columns[column]);
+            }
+            None => self.ranks.push((column, rank)),
+        }
+        true
+    }
+
+    fn put_extra(
+        &mut self,
+        key: Cow<'a, str>,
+        reader: &mut Reader<'a>,
+        branch: Branch,
+        parent_length: usize,
+        repeats: &mut Repeats<'a>,
+    ) -> Result<(), json::Error> {
+        let value = js_string(reader)?;
+        let is_whole_key = branch.is_root || branch.relative_from == parent_length + 1;
+        let key = if is_whole_key {
+            key
+        } else {
+            let relative = &self.path[branch.relative_from..];
+            self.copied_bytes += relative.len();
+            if self.copied_bytes > MAX_COPIED_BYTES {
+                let at = reader.position().at();
+                return Err(json::Error {
+                    at,
+                    kind: ErrorKind::PathsTooLong,
+                });
+            }
+            Cow::Borrowed(self.arena.alloc_str(relative))
         };
-        match repeats.find_or_note(&key, extra.keys, extra.keys.len()) {
-            Some(place) => extra.values[place] = value,
-            None => extra.push(key, value),
+        if let Some(mut extra) = branch.extra.and_then(|extra| self.row.extra(extra)) {
+            match repeats.find_or_note(&key, extra.keys, extra.keys.len()) {
+                Some(place) => extra.values[place] = value,
+                None => extra.push(key, value),
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses the event for each required column that it does not give; a value that was refused is no missing one.
+    fn refuse_missing(&mut self) {
+        for (index, path) in self.rules.required {
+            let column = &self.table.columns[*index];
+            if !self.given.contains(*index) && !self.refusals.has(column) {
+                self.refusals.push(column, Problem::Missing(path), "");
+            }
         }
     }
 
@@ -307,7 +390,7 @@ impl<'a> Walk<'_, 'a> {
     }
 
     fn is_repeated_json(&self, key: &str, reader: &Reader<'a>) -> Result<bool, json::Error> {
-        if !RESERVED.contains(&key) {
+        if !RESERVED.contains(&key) || self.row.column(key).is_some() {
             return Ok(false);
         }
         let mut ahead = reader.clone();
@@ -319,15 +402,22 @@ impl<'a> Walk<'_, 'a> {
 }
 
 /// The keys that one object has given to extras, so that the last of equal ones wins, as in JavaScript.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Repeats<'a> {
-    few: Vec<usize>,
+    few: BumpVec<'a, usize>,
     many: HashMap<Cow<'a, str>, usize>,
 }
 
 impl<'a> Repeats<'a> {
     /// Up to here keys are compared one by one; a hash table pays off above.
     const FEW: usize = 16;
+
+    fn new(arena: &'a Arena) -> Self {
+        Self {
+            few: BumpVec::new_in(arena),
+            many: HashMap::new(),
+        }
+    }
 
     /// Returns the place that `key` has in `keys` if this object gave it before; else notes `place` for it.
     #[expect(

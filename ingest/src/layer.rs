@@ -21,7 +21,8 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
-    collect::{Collector, Decision},
+    ack::AckRule,
+    collect::{Collector, Decision, PendingResponse, Reply},
     gather::{Gather, GatherError},
     head::Arrival,
     intake::Intake,
@@ -35,12 +36,21 @@ pub trait Routes: Send + Sync + 'static {
     const DESTINATIONS: &'static [Destination];
 
     /// Returns what takes the events of a service under a name, which is in lower case and has `_` for spaces.
-    fn declared(service: &str, name: &str) -> Option<Intake>;
+    fn declared(service: &str, name: &str) -> Option<Route>;
 
     /// Returns what takes the events that no destination names.
-    fn other() -> Option<Intake> {
+    fn other() -> Option<Route> {
         None
     }
+}
+
+/// What becomes of the events of one destination.
+#[derive(Debug, Clone, Copy)]
+pub struct Route {
+    /// What takes them.
+    pub intake: Intake,
+    /// How they are acknowledged.
+    pub acks: AckRule,
 }
 
 /// One entry of a schema's `destinations`.
@@ -50,6 +60,8 @@ pub struct Destination {
     pub path: &'static str,
     /// The table.
     pub table: &'static str,
+    /// How events are acknowledged.
+    pub acks: AckRule,
 }
 
 /// The address that a request came from, as a request extension.
@@ -193,14 +205,13 @@ struct PendingEvent<R> {
 }
 
 impl<R: Routes> PendingEvent<R> {
-    fn answer(&self, body: Result<Bytes, GatherError>) -> Response<Full<Bytes>> {
-        self.collector.answer::<R>(&self.parts, body, self.arrival)
+    fn answer(self, body: Result<Bytes, GatherError>) -> Reply {
+        self.collector.answer::<R>(self.parts, body, self.arrival)
     }
 }
 
 pin_project! {
     /// The answer to an event, or the inner service's.
-    #[derive(Debug)]
     pub struct EventFuture<F, A, R> {
         #[pin]
         state: State<F, A, R>,
@@ -208,13 +219,14 @@ pin_project! {
 }
 
 pin_project! {
-    #[derive(Debug)]
     #[project = StateProjection]
     enum State<F, A, R> {
         // The inner service answers.
         Inner { #[pin] future: F },
         // The event is answered as soon as its body is there.
         Event { #[pin] gather: Gather<A>, event: Option<PendingEvent<R>> },
+        // The event's row is on its way to where its answer says that it is.
+        Waiting { response: PendingResponse },
     }
 }
 
@@ -227,14 +239,30 @@ where
     type Output = Result<Response<Either<Full<Bytes>, B>>, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project().state.project() {
+        let mut state = self.project().state;
+        match state.as_mut().project() {
             StateProjection::Inner { future } => {
                 Poll::Ready(ready!(future.poll(cx)).map(|response| response.map(Either::Right)))
             }
             StateProjection::Event { gather, event } => {
-                let body = ready!(gather.poll(cx));
+                let Poll::Ready(body) = gather.poll(cx) else {
+                    if let Some(event) = event {
+                        event.arrival.wait();
+                    }
+                    return Poll::Pending;
+                };
                 let event = event.take().expect("a future is not polled again after its end");
-                Poll::Ready(Ok(event.answer(body).map(Either::Left)))
+                match event.answer(body) {
+                    Reply::Ready(response) => Poll::Ready(Ok(response.map(Either::Left))),
+                    Reply::Waiting(mut response) => {
+                        let poll = response.as_mut().poll(cx);
+                        state.set(State::Waiting { response });
+                        poll.map(|response| Ok(response.map(Either::Left)))
+                    }
+                }
+            }
+            StateProjection::Waiting { response } => {
+                Poll::Ready(Ok(ready!(response.as_mut().poll(cx)).map(Either::Left)))
             }
         }
     }

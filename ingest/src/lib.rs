@@ -8,7 +8,7 @@
 //!
 //! let store: StoreUrl = "http://127.0.0.1:8123/stats".parse()?;
 //! sync(&store, &tables::SCHEMA).await?;
-//! let writer = Writer::start(&tables::SCHEMA, store.client(), WriterOptions::default());
+//! let writer = Writer::start(&tables::SCHEMA, store.client(), &WriterOptions::default());
 //! let service = tables::layer(writer.clone()).layer(your_service);
 //! // … serve it, and before the process ends:
 //! writer.drain(Duration::from_secs(30)).await;
@@ -48,7 +48,10 @@
 #[doc(hidden)]
 #[path = "rt.rs"]
 pub mod __rt;
+mod ack;
+mod alarm;
 mod answer;
+mod arena;
 mod block;
 mod body;
 mod collect;
@@ -85,13 +88,15 @@ use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 
 pub use crate::{
+    ack::{ACK_HEADER, Ack, AckRule, Receipt, UnknownAck},
     dead_letter::DeadLetter,
+    deliver::Stores,
     intake::{Event, Intake, Reason, Rejection},
-    layer::{Destination, EventFuture, EventLayer, EventService, Peer, Routes},
+    layer::{Destination, EventFuture, EventLayer, EventService, Peer, Route, Routes},
     options::{EventOptions, NetworkError, TrustedProxies},
     row::{Row, TypedTable},
     serve::{ServeOptions, serve},
-    spool::{Full as NoRoom, TableCounts},
+    spool::{BlockReport, NoRoom, PartReport, SpoolError, SpoolReport, TableCounts, inspect},
     stamp::{ServerValue, Stamp},
     store::{StoreError, StoreUrl, StoreUrlError, ping},
     sync::{Difference, SyncError, SyncReport, plan, sync},

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::ack::Ack;
+
 pub use crate::identify::{NetworkError, TrustedProxies};
 
 /// What can be chosen of an [`EventLayer`](crate::EventLayer).
@@ -18,6 +20,12 @@ pub struct EventOptions {
     pub domain: Option<String>,
     /// The proxies whose word on client and host counts.
     pub trusted_proxies: TrustedProxies,
+    /// What a successful answer says to an event whose route says nothing of it: that its row is in memory, on disk, or in its
+    /// table. Pictures and redirects are answered at once all the same. A writer without a folder has nothing on disk, and
+    /// the answer says so.
+    pub ack: Ack,
+    /// How long an answer may wait for that; then it is 503, and says how far the row has come.
+    pub ack_timeout: Duration,
     /// The number of this process in its event ids, 0 to 1023; two processes that fill the same tables need two.
     pub node: u16,
 }
@@ -30,6 +38,8 @@ impl Default for EventOptions {
             body_timeout: Duration::from_secs(5),
             domain: None,
             trusted_proxies: TrustedProxies::default(),
+            ack: Ack::Spooled,
+            ack_timeout: Duration::from_secs(10),
             node: 0,
         }
     }

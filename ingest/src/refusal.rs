@@ -1,6 +1,6 @@
 //! Refusals: each reason why a value cannot stand in its column, declared once.
 
-use std::fmt;
+use std::{fmt, ptr};
 
 use serde::{Serialize, Serializer, ser::SerializeStruct};
 
@@ -32,6 +32,10 @@ pub enum Problem {
     UnequalLengths,
     /// A local time in a time zone that this machine does not know.
     UnknownZone,
+    /// The column is required, and the event has nothing at this path.
+    Missing(&'static str),
+    /// The value takes more than these bytes, the `max_bytes` of its column.
+    OverMaxBytes(usize),
 }
 
 impl Problem {
@@ -48,6 +52,8 @@ impl Problem {
             Self::WrongLength => "the array and the tuple differ in length",
             Self::UnequalLengths => "the arrays of one Nested differ in length",
             Self::UnknownZone => "the time zone of the column is not known here",
+            Self::Missing(_) => "the event does not have it",
+            Self::OverMaxBytes(_) => "the value takes more bytes than its column allows",
         }
     }
 }
@@ -66,6 +72,8 @@ impl Problem {
             Self::WrongLength => "wrong-length",
             Self::UnequalLengths => "unequal-lengths",
             Self::UnknownZone => "unknown-zone",
+            Self::Missing(_) => "missing",
+            Self::OverMaxBytes(_) => "over-max-bytes",
         }
     }
 }
@@ -74,6 +82,8 @@ impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Syntax(error) => error.fmt(f),
+            Self::Missing(path) => write!(f, "the event has no `{path}`"),
+            Self::OverMaxBytes(max_bytes) => write!(f, "the value takes more than {max_bytes} bytes"),
             _ => f.write_str(self.text()),
         }
     }
@@ -97,25 +107,38 @@ pub struct Refusal {
     pub column: &'static Column,
     /// Why it could not.
     pub problem: Problem,
-    /// The value as it was sent, cut to a bound.
+    /// The value as it was sent, cut to a bound; empty where there was none.
     pub got: String,
 }
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { column, problem, got } = self;
-        write!(f, "column `{}` ({}): {problem}: {got}", column.name, column.data_type)
+        write!(f, "column `{}` ({}): {problem}", column.name, column.data_type)?;
+        match problem {
+            Problem::Missing(_) => Ok(()),
+            _ => write!(f, ": {got}"),
+        }
     }
 }
 
-/// As the client is told: `column`, `code`, `expected`, `got`.
+/// As the client is told: `column`, `code`, `expected`, `got`; where nothing was got, `path` says what it was looked for under.
 impl Serialize for Refusal {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut fields = serializer.serialize_struct("Refusal", 4)?;
         fields.serialize_field("column", self.column.name)?;
         fields.serialize_field("code", self.problem.code())?;
-        fields.serialize_field("expected", self.column.data_type)?;
-        fields.serialize_field("got", &self.got)?;
+        match self.problem {
+            Problem::OverMaxBytes(max_bytes) => {
+                let expected = format!("{} of at most {max_bytes} bytes", self.column.data_type);
+                fields.serialize_field("expected", &expected)?;
+            }
+            _ => fields.serialize_field("expected", self.column.data_type)?,
+        }
+        match self.problem {
+            Problem::Missing(path) => fields.serialize_field("path", path)?,
+            _ => fields.serialize_field("got", &self.got)?,
+        }
         fields.end()
     }
 }
@@ -140,6 +163,17 @@ impl Refusals {
             problem,
             got: got[..end].to_owned(),
         });
+    }
+
+    /// Returns whether there is one of a column.
+    pub(crate) fn has(&self, column: &'static Column) -> bool {
+        self.0.iter().any(|refusal| ptr::eq(refusal.column, column))
+    }
+
+    /// Takes back those of a column, whose value is no longer what counts.
+    #[cold]
+    pub(crate) fn retract(&mut self, column: &'static Column) {
+        self.0.retain(|refusal| !ptr::eq(refusal.column, column));
     }
 
     /// Returns whether there are none.

@@ -53,7 +53,7 @@ impl Refused {
                 table: rejection.table.name,
                 refusals,
             },
-            Reason::Full => Self::NoRoom,
+            Reason::NoRoom => Self::NoRoom,
         }
     }
 

@@ -7,7 +7,7 @@ use crate::{
     refusal::{Problem, Refusals},
     stamp::Stamp,
     table::{Column, Table},
-    value::Decode,
+    value::{Decode, Encode},
 };
 
 /// A table whose rows have a type.
@@ -48,6 +48,41 @@ pub trait Row<'a> {
 
     /// Appends the row as the table's [`Format`](crate::table::Format) has it; `given` are the columns that were put.
     fn encode(&self, given: &Given, out: &mut Vec<u8>);
+
+    /// Returns what the schema asks of events beside the types of their values.
+    fn rules(&self) -> &'static Rules {
+        &Rules::NONE
+    }
+}
+
+/// What a table's columns ask of events beside the types of their values.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules {
+    /// The columns that each event has to give, and the path where they are looked for, as the schema writes it.
+    pub required: &'static [(usize, &'static str)],
+    /// The columns that are looked for at more than one path, and those paths; the first of them that an event has counts.
+    pub alternatives: &'static [(usize, &'static [&'static str])],
+}
+
+impl Rules {
+    const NONE: Self = Self {
+        required: &[],
+        alternatives: &[],
+    };
+
+    /// Returns the place of `path`, its keys joined by `_`, among the alternatives of a column; `None` where it has none.
+    #[inline]
+    pub(crate) fn rank(&self, column: usize, path: &str) -> Option<usize> {
+        if self.alternatives.is_empty() {
+            return None;
+        }
+        let (_, paths) = self.alternatives.iter().find(|(known, _)| *known == column)?;
+        let is_same = |written: &str| {
+            let joined = written.bytes().map(|byte| if byte == b'.' { b'_' } else { byte });
+            written == path || joined.eq(path.bytes())
+        };
+        paths.iter().position(|written| is_same(written))
+    }
 }
 
 /// The two arrays of one extra; they are always of one length.
@@ -89,6 +124,26 @@ impl<'a> Input<'_, 'a> {
         };
         Ok(())
     }
+}
+
+/// Makes sure that a value takes no more bytes than its column allows.
+///
+/// # Errors
+/// It does.
+#[inline]
+pub fn at_most(max_bytes: usize, bytes: usize) -> Result<(), Problem> {
+    if bytes > max_bytes {
+        Err(Problem::OverMaxBytes(max_bytes))
+    } else {
+        Ok(())
+    }
+}
+
+/// Returns how many bytes a value takes in its row.
+pub fn encoded_bytes(value: &impl Encode) -> usize {
+    let mut out = Vec::new();
+    value.put(&mut out);
+    out.len()
 }
 
 /// The byte before a value in [`RowBinaryWithDefaults`](crate::table::Format::RowBinaryWithDefaults).
@@ -157,6 +212,25 @@ impl Given {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_has_the_rank_that_the_schema_gives_it() {
+        let rules = Rules {
+            required: &[],
+            alternatives: &[(3, &["user.id", "user_key", "a.b.c"])],
+        };
+        for (path, rank) in [
+            ("user_id", Some(0)),
+            ("user.id", Some(0)),
+            ("user_key", Some(1)),
+            ("a_b_c", Some(2)),
+            ("user.key", None),
+            ("user", None),
+        ] {
+            assert_eq!(rules.rank(3, path), rank, "{path}");
+        }
+        assert_eq!(rules.rank(2, "user_id"), None);
+    }
 
     #[test]
     fn given_columns_are_found_on_both_sides_of_the_inline_words() {

@@ -4,6 +4,7 @@ pub use std::{
     borrow::Cow,
     default::Default,
     option::Option::{self, None, Some},
+    primitive::str,
     result::Result::{self, Ok},
     vec::Vec,
 };
@@ -12,12 +13,13 @@ pub use clickhouse::{self, Row as ClickHouseRow};
 pub use serde::{self, Deserialize, Serialize};
 
 pub use crate::{
+    ack::{Ack, AckRule},
     enumeration,
     intake::{Intake, intake},
-    layer::{Destination, EventLayer, Routes},
+    layer::{Destination, EventLayer, Route, Routes},
     named_tuple,
     refusal::{Problem, Refusals},
-    row::{DEFAULT, ExtraMut, Given, Input, Row, TypedTable, VALUE, level},
+    row::{DEFAULT, ExtraMut, Given, Input, Row, Rules, TypedTable, VALUE, at_most, encoded_bytes, level},
     stamp::{ServerValue, Stamp},
     table::{Column, ColumnKind, Format, Schema, Table},
     value::*,

@@ -30,6 +30,9 @@ const MAX_ERROR_CHARS: usize = 500;
 /// Where in an error ClickHouse's own sentence begins.
 const SENTENCE: &str = "DB::Exception: ";
 
+/// How ClickHouse says that it was not the table itself that refused rows.
+const PUSHING_TO_VIEW: &str = "while pushing to view";
+
 /// Where ClickHouse is, who asks and for which database.
 #[derive(Clone, PartialEq, Eq)]
 pub struct StoreUrl {
@@ -227,6 +230,11 @@ impl StoreError {
         self.class
     }
 
+    /// Returns whether nobody answered, so that another server may.
+    pub(crate) fn is_absence(&self) -> bool {
+        self.class == Class::Retry && self.code.is_none()
+    }
+
     /// Returns ClickHouse's number of the exception; none when the error is not ClickHouse's own.
     pub fn code(&self) -> Option<u32> {
         self.code
@@ -254,6 +262,9 @@ impl StoreError {
             Some(16 | 60 | 81 | 218) => {
                 "create what is missing with `rowmill apply`, or restart the collector, which does it at start"
             }
+            Some(code) if class_of_code(code) == Class::Refused && self.class == Class::Hold => {
+                "mend or drop the materialized view, which refuses rows that its table has taken"
+            }
             Some(code) if is_access(code) => "check user and password in the URL of ClickHouse, and the user's grants",
             _ if self.class == Class::Refused => "compare the table in ClickHouse with its schema file",
             _ => "see the error; the rows wait meanwhile",
@@ -266,7 +277,11 @@ impl From<clickhouse::error::Error> for StoreError {
         use clickhouse::error::Error as E;
         let (class, code) = match &source {
             E::BadResponse(text) => match exception_code(text) {
-                Some(code) => (class_of_code(code), Some(code)),
+                // The rows are in the table then, and only a view refuses them: in smaller parts they would be in it twice.
+                Some(code) => match class_of_code(code) {
+                    Class::Refused if text.contains(PUSHING_TO_VIEW) => (Class::Hold, Some(code)),
+                    class => (class, Some(code)),
+                },
                 None => (class_of_status(text), None),
             },
             E::InvalidParams(_) | E::Unsupported(_) => (Class::Hold, None),

@@ -13,7 +13,13 @@ use std::{
 use rowmill_ingest::{WriterOptions, not_found};
 use tower::{Layer, service_fn};
 
-use crate::support::{collector::Collector, engine::Database, http, service::Served, wait_for};
+use crate::support::{
+    collector::{self, Collector},
+    engine::Database,
+    http,
+    service::Served,
+    wait_for,
+};
 
 /// A proxy before ClickHouse that keeps what goes in and can lose what comes out.
 struct Proxy {
@@ -99,16 +105,65 @@ fn a_stop_brings_everything_into_clickhouse() {
 }
 
 #[test]
-fn a_stop_that_cannot_reach_clickhouse_says_what_it_leaves() {
+fn a_stop_that_cannot_reach_clickhouse_leaves_the_rows_for_the_next_start() {
     let database = Database::named("drain_late");
+    let data = tempfile::tempdir().unwrap();
     let proxy = Proxy::start(database.engine);
     let url = format!("http://{}/{}", proxy.address, database.name);
-    let collector = Collector::start_with(&url, &["--drain-seconds", "0.3"]);
+    let collector = Collector::start_in(data.path(), &url, &["--drain-seconds", "0.3"]);
     proxy.loses_answers.store(true, Ordering::SeqCst);
     numbered(&collector, 0..3);
     let ended = collector.stop();
-    assert_eq!(ended.code, Some(1), "{}", ended.log);
-    assert!(ended.log.contains("3 rows were not stored"), "{}", ended.log);
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    assert!(ended.log.contains("rows stay in the spool"), "{}", ended.log);
+
+    let collector = Collector::start_in(data.path(), &database.url(), &[]);
+    numbered(&collector, 3..5);
+    let ended = collector.stop();
+    assert!(ended.log.contains("rows from before are in the spool"), "{}", ended.log);
+    // ClickHouse had the first three already, and only its answer was lost.
+    assert_eq!(database.query(EACH_ONCE), "5\t5\t0\t4\n");
+}
+
+#[test]
+fn a_collector_that_is_killed_loses_nothing_that_it_has_acknowledged() {
+    let database = Database::named("killed");
+    let data = tempfile::tempdir().unwrap();
+    let proxy = Proxy::start(database.engine);
+    let url = format!("http://{}/{}", proxy.address, database.name);
+    let collector = Collector::start_in(data.path(), &url, &[]);
+    proxy.loses_answers.store(true, Ordering::SeqCst);
+    numbered(&collector, 0..7);
+    collector.kill();
+
+    let collector = Collector::start_in(data.path(), &database.url(), &[]);
+    assert_eq!(collector.stop().code, Some(0));
+    assert_eq!(database.query(EACH_ONCE), "7\t7\t0\t6\n");
+}
+
+#[test]
+fn a_second_collector_on_the_same_data_is_refused() {
+    let database = Database::named("second");
+    let data = tempfile::tempdir().unwrap();
+    let collector = Collector::start_in(data.path(), &database.url(), &[]);
+    let second = collector::command()
+        .args([
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--clickhouse",
+            &database.url(),
+            "--data",
+        ])
+        .arg(data.path())
+        .output()
+        .unwrap();
+    assert_eq!(second.status.code(), Some(1));
+    let text = String::from_utf8(second.stderr).unwrap();
+    assert!(text.contains("another process is using this spool"), "{text}");
+    numbered(&collector, 0..1);
+    assert_eq!(collector.stop().code, Some(0));
+    assert_eq!(database.count("mail_statistics"), 1);
 }
 
 #[test]
@@ -182,7 +237,7 @@ fn a_refused_event_does_not_cost_another() {
 fn without_room_a_webhook_is_told_to_come_again_and_readers_notice_nothing() {
     let database = Database::named("no_room");
     let options = WriterOptions {
-        spool_bytes: 1,
+        memory_bytes: 1,
         ..WriterOptions::default()
     };
     let served = Served::start_with(&database, &rowmill::tables::SCHEMA, options, |writer| {

@@ -16,6 +16,8 @@ mod checker;
 mod delivery;
 mod differential;
 mod embedding;
+mod engines;
+mod event_keys;
 mod flatten;
 mod golden;
 mod more_types;

@@ -14,8 +14,10 @@ mod table;
 use crate::{
     declare::{Declared, Destination},
     diagnostic::Report,
+    engine_family,
     inherit::Whole,
     model::{Model, Route, Table},
+    paths,
 };
 
 /// One rule.
@@ -62,14 +64,16 @@ const RULES: &[Rule] = rules![
     Table(names::field_collision),
     Table(columns::extra_of_no_texts),
     Table(columns::server_column),
+    Table(paths::event_paths),
     Existing(columns::half_an_extra),
     Existing(columns::no_columns),
     Existing(engine::missing_engine),
-    Existing(engine::unknown_engine),
+    Existing(engine_family::unknown_engine),
+    Existing(engine_family::engine_takes_no_rows),
+    Existing(engine_family::engine_arguments),
+    Existing(engine_family::engine_misfit),
     Existing(engine::missing_order_by),
-    Existing(engine::engine_misfit),
     Existing(engine::projection_mode),
-    Existing(engine::engine_arguments),
     Existing(engine_columns::version_column),
     Existing(engine_columns::deleted_column),
     Existing(engine_columns::sign_column),
@@ -152,8 +156,9 @@ fn model(declared: &Declared, tables: Vec<Whole>) -> Model {
                 service: service.to_owned(),
                 name: (name != "default").then(|| name.to_owned()),
                 table,
+                acks: destination.acks,
             }),
-            None => other = Some(table),
+            None => other = Some((table, destination.acks)),
         }
     }
     Model { tables, routes, other }

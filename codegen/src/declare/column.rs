@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::DeclarationReader;
+use super::{DeclarationReader, EventKeys, long_column::LongColumn};
 use crate::{
     diagnostic::Diagnostic,
     remark::remarks,
@@ -19,6 +19,7 @@ pub(crate) struct Column {
     pub(crate) name: Key,
     /// `None` takes an inherited column away.
     pub(crate) declaration: Option<Declaration>,
+    pub(crate) event: EventKeys,
     /// Where the declaration stands.
     pub(crate) span: Span,
     pub(crate) expressions: Expressions,
@@ -74,11 +75,12 @@ impl DeclarationReader<'_> {
     pub(super) fn column(&mut self, name: Key, node: Node) -> Option<Column> {
         let whole = node.span.clone();
         let mut keys = Vec::new();
-        let (node, long) = match node.value {
+        let (node, mut long) = match node.value {
             Value::Null => {
                 return Some(Column {
                     name,
                     declaration: None,
+                    event: EventKeys::default(),
                     span: node.span,
                     expressions: Expressions::default(),
                     remarks: Vec::new(),
@@ -102,6 +104,7 @@ impl DeclarationReader<'_> {
             self.report.push(diagnostic);
             return None;
         };
+        let event = long.as_mut().map(LongColumn::take_event).unwrap_or_default();
         let parsed = match types::parse(text) {
             Ok(declaration) => match long {
                 None => Ok(declaration),
@@ -123,6 +126,7 @@ impl DeclarationReader<'_> {
                 remarks: remarks(self.sources, &name.span, &whole),
                 name,
                 declaration: Some(declaration),
+                event,
                 span: node.span,
             }),
             Err(problems) => {

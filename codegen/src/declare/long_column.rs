@@ -1,11 +1,11 @@
 //! The long form of a column: its type under one key, and under others what stands behind the type in the short form.
 //!
 //! The pieces are written behind the type's text and read as one declaration, so that every rule of a declaration holds for
-//! both forms; a problem is shown in the value that it came from.
+//! both forms; a problem is shown in the value that it came from. What is said of events stays apart: no declaration has it.
 
-use std::ops::Range;
+use std::{mem, ops::Range};
 
-use super::{DeclarationReader, column::cut_short};
+use super::{DeclarationReader, EventKeys, column::cut_short};
 use crate::{
     diagnostic::Diagnostic,
     source::{Sources, Span},
@@ -14,13 +14,16 @@ use crate::{
 };
 
 /// The keys of a column.
-pub(crate) const COLUMN_KEYS: [&str; 8] = [
+pub(crate) const COLUMN_KEYS: [&str; 11] = [
     "alias",
     "codec",
     "comment",
     "default",
     "ephemeral",
+    "from",
     "materialized",
+    "max_bytes",
+    "required",
     "ttl",
     "type",
 ];
@@ -69,6 +72,7 @@ impl Modifier {
 #[derive(Debug, Default)]
 pub(super) struct LongColumn {
     comment: Option<(String, Span)>,
+    event: EventKeys,
     pieces: Vec<Piece>,
 }
 
@@ -108,6 +112,10 @@ impl DeclarationReader<'_> {
                 }
                 "comment" => {
                     long.comment = self.text(node, "the comment");
+                    continue;
+                }
+                "required" | "from" | "max_bytes" => {
+                    self.event_key(key, node, &mut long.event);
                     continue;
                 }
                 "codec" => Modifier::Codec,
@@ -159,6 +167,11 @@ impl DeclarationReader<'_> {
 }
 
 impl LongColumn {
+    /// Takes out what is said of events.
+    pub(super) fn take_event(&mut self) -> EventKeys {
+        mem::take(&mut self.event)
+    }
+
     /// Adds what stands under keys to `short`, what `ty` alone says.
     pub(super) fn complete(
         mut self,

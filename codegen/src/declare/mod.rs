@@ -1,7 +1,9 @@
 //! Declare: what the merged YAML says, table by table, before tables inherit from one another.
 
 mod column;
+mod destination;
 mod element;
+mod event_keys;
 mod long_column;
 mod options;
 mod value;
@@ -16,11 +18,13 @@ use crate::{
 
 pub(crate) use self::{
     column::{Column, Expressions},
+    destination::{ACKS, Ack, Acks, Destination},
     element::{Element, ElementKind},
+    event_keys::EventKeys,
     options::{Clauses, Options, Setting},
 };
 #[cfg(test)]
-pub(crate) use self::{long_column::COLUMN_KEYS, options::OPTION_KEYS};
+pub(crate) use self::{destination::KEYS as DESTINATION_KEYS, long_column::COLUMN_KEYS, options::OPTION_KEYS};
 
 /// All that the files declare, in their order.
 #[derive(Debug, Default)]
@@ -41,13 +45,6 @@ pub(crate) struct Table {
     pub(crate) remarks: Vec<String>,
     /// Whether every piece of its entry could be read: where not, nothing can be said of what it lacks.
     pub(crate) is_whole: bool,
-}
-
-/// One entry of `destinations`.
-#[derive(Debug)]
-pub(crate) struct Destination {
-    pub(crate) path: Key,
-    pub(crate) table: Key,
 }
 
 /// The keys of `clickhouse:` that the original's files have and that Rowmill takes from its command line, or does not need.
@@ -173,57 +170,6 @@ impl DeclarationReader<'_> {
                 }
             }
         }
-    }
-
-    fn destinations(&mut self, node: Node) {
-        for (path, node) in self
-            .mapping(
-                node,
-                "`destinations` maps paths to tables",
-                "destinations: { service/name: table }",
-            )
-            .unwrap_or_default()
-        {
-            let table = match node.value {
-                // A later file takes a route away by setting it to nothing.
-                Value::Null => continue,
-                Value::Text(text) => Some(Key { text, span: node.span }),
-                Value::Map(entries) => self.long_destination(entries, &path),
-                ref other => {
-                    let diagnostic = Diagnostic::error(
-                        "bad-destination",
-                        format!("a destination is a table's name, not {}", other.kind()),
-                    );
-                    self.report
-                        .push(diagnostic.label(node.span, format!("of `{}`", path.text)));
-                    None
-                }
-            };
-            if let Some(table) = table {
-                self.declared.destinations.push(Destination { path, table });
-            }
-        }
-    }
-
-    fn long_destination(&mut self, entries: Vec<(Key, Node)>, path: &Key) -> Option<Key> {
-        let known_problems = self.report.found();
-        let mut table = None;
-        for (key, node) in entries {
-            if key.text == "table" {
-                table = self.text(node, "the table").map(|(text, span)| Key { text, span });
-            } else {
-                self.unknown_key(&key, "a destination", &["table"]);
-            }
-        }
-        if table.is_none() && self.report.found() == known_problems {
-            let diagnostic = Diagnostic::error(
-                "bad-destination",
-                format!("the destination `{}` names no table", path.text),
-            );
-            self.report
-                .push(diagnostic.label(path.span.clone(), "").help("add `table: …`"));
-        }
-        table
     }
 
     fn table(&mut self, name: Key, node: Node) {

@@ -18,6 +18,8 @@ pub(crate) struct Options {
     pub(crate) allowed: Vec<String>,
     pub(crate) engine: Option<(Engine, Span)>,
     pub(crate) clauses: Clauses,
+    /// The keys under which the clauses stand.
+    pub(crate) said: Vec<Key>,
     /// Indexes and projections.
     pub(crate) elements: Vec<Element>,
     /// What the table holds, for people. It is of the table itself: what extends the table holds something else.
@@ -74,6 +76,16 @@ impl Clauses {
     }
 }
 
+/// Those keys of `_options` that not every engine has something for.
+const CLAUSE_KEYS: [&str; 6] = [
+    "order_by",
+    "partition_by",
+    "primary_key",
+    "sample_by",
+    "settings",
+    "ttl",
+];
+
 /// The keys of `_options`.
 pub(crate) const OPTION_KEYS: [&str; 14] = [
     "abstract",
@@ -111,8 +123,16 @@ impl DeclarationReader<'_> {
             )
             .unwrap_or_default()
         {
+            let node = if key.text == "engine" {
+                self.engine_null(node)
+            } else {
+                node
+            };
             if matches!(node.value, Value::Null) {
                 continue;
+            }
+            if CLAUSE_KEYS.contains(&key.text.as_str()) {
+                options.said.push(key.clone());
             }
             match key.text.as_str() {
                 "extend" => options.extend = self.parent(node),
@@ -186,6 +206,18 @@ impl DeclarationReader<'_> {
             }
         }
         allowed
+    }
+
+    /// For YAML the engine `Null` is nothing, unless it stands between quotes; no one writes nothing in capitals.
+    fn engine_null(&self, node: Node) -> Node {
+        const NAME: &str = "Null";
+        if matches!(node.value, Value::Null) && self.sources.slice(&node.span) == NAME {
+            return Node {
+                value: Value::Text(NAME.to_owned()),
+                ..node
+            };
+        }
+        node
     }
 
     fn parent(&mut self, node: Node) -> Option<Key> {

@@ -19,8 +19,25 @@ pub(super) fn field(column: &Column) -> Vec<String> {
         docs.extend(lines(&said));
         docs.push(String::new());
     }
-    docs.push(format!(" `{}`", column.declaration.ty));
+    docs.push(format!(" `{}`{}", column.declaration.ty, asked_of_events(column)));
     docs
+}
+
+/// Returns what a column's docs say of its values in events, behind its type.
+fn asked_of_events(column: &Column) -> String {
+    let event = &column.event;
+    let mut text = String::new();
+    if event.is_required {
+        text.push_str(", required");
+    }
+    if !event.from.is_empty() {
+        let paths: Vec<String> = event.from.iter().map(|path| format!("`{}`", path.text)).collect();
+        text.push_str(&format!(", from {}", paths.join(" or ")));
+    }
+    if let Some(max_bytes) = event.max_bytes {
+        text.push_str(&format!(", of at most {max_bytes} bytes"));
+    }
+    text
 }
 
 /// Returns what is said, paragraph by paragraph.

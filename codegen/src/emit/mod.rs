@@ -28,7 +28,10 @@ pub(crate) fn emit(model: &Model) -> String {
         .iter()
         .enumerate()
         .map(|(index, table)| text(table_module(index, table, model)));
-    let mut file: String = tables.collect();
+    let mut file = text(quote!(
+        use ::rowmill_ingest::__rt;
+    ));
+    file.extend(tables);
     let (schema, routes) = (schema(model), routes::all(model));
     file.push_str(&text(quote!(#schema #routes)));
     file
@@ -62,17 +65,36 @@ pub(crate) fn stub() -> String {
         impl __rt::Routes for Routes {
             const DESTINATIONS: &'static [__rt::Destination] = &[];
 
-            fn declared(_: &str, _: &str) -> __rt::Option<__rt::Intake> {
+            fn declared(_: &str, _: &str) -> __rt::Option<__rt::Route> {
                 __rt::None
             }
         }
 
         /// Returns a layer that takes nothing, until the schema's errors are mended.
+        #[must_use]
         pub fn layer(writer: __rt::Writer) -> __rt::EventLayer<Routes> {
             __rt::EventLayer::new(writer)
         }
     };
     file.to_string()
+}
+
+/// Returns the attribute that keeps the lints of the crate around it away from generated code: it is checked where it is made.
+fn lints() -> TokenStream {
+    quote! {
+        #[allow(
+            clippy::all,
+            clippy::pedantic,
+            clippy::nursery,
+            clippy::restriction,
+            missing_copy_implementations,
+            non_snake_case,
+            single_use_lifetimes,
+            unreachable_patterns,
+            unused_qualifications,
+            unused_variables
+        )]
+    }
 }
 
 fn table_module(index: usize, table: &Table, model: &Model) -> TokenStream {
@@ -87,9 +109,10 @@ fn table_module(index: usize, table: &Table, model: &Model) -> TokenStream {
         " The layer that takes the events of `{}` and hands all other requests on.",
         table.name
     );
+    let lints = lints();
     quote! {
         #[doc = #doc]
-        #[allow(non_snake_case, clippy::all, clippy::pedantic, unreachable_patterns, unused_variables)]
+        #lints
         pub mod #module {
             use ::rowmill_ingest::__rt;
 
@@ -101,7 +124,7 @@ fn table_module(index: usize, table: &Table, model: &Model) -> TokenStream {
         pub use #module::#type_name;
 
         #[doc = #layer_doc]
-        pub type #layer_name = ::rowmill_ingest::__rt::EventLayer<#module::Routes>;
+        pub type #layer_name = __rt::EventLayer<#module::Routes>;
     }
 }
 
@@ -112,7 +135,7 @@ fn schema(model: &Model) -> TokenStream {
         .map(|table| names::ident(&names::module(&table.name)));
     quote! {
         /// All tables, in the order of the schema's files.
-        pub static SCHEMA: ::rowmill_ingest::__rt::Schema = ::rowmill_ingest::__rt::Schema {
+        pub static SCHEMA: __rt::Schema = __rt::Schema {
             tables: &[#(&#tables::TABLE),*],
         };
     }

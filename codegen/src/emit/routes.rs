@@ -3,8 +3,9 @@
 use proc_macro2::TokenStream;
 use quote::quote;
 
-use super::text_match::text_match;
+use super::{lints, text_match::text_match};
 use crate::{
+    declare::{Ack, Acks},
     model::{Model, Route, Table},
     names,
 };
@@ -12,38 +13,45 @@ use crate::{
 /// Returns the routes of all tables, and the layer over them.
 pub(super) fn all(model: &Model) -> TokenStream {
     let routes: Vec<&Route> = model.routes.iter().collect();
-    let intake_of = |table: usize| {
+    let route_of = |table: usize, acks: Acks| {
         let module = names::ident(&names::module(&model.tables[table].name));
         let row = row_type(&model.tables[table]);
-        quote!(__rt::Some(__rt::intake::<#module::#row>))
+        some_route(&quote!(#module::#row), acks)
     };
-    let declared = declared(&routes, intake_of);
-    let other = model.other.map_or_else(|| quote!(__rt::None), intake_of);
+    let declared = declared(&routes, |route| route_of(route.table, route.acks));
+    let other = model
+        .other
+        .map_or_else(|| quote!(__rt::None), |(table, acks)| route_of(table, acks));
     let mut destinations: Vec<TokenStream> = routes
         .iter()
-        .map(|route| destination(&route.path(), route.table, model))
+        .map(|route| destination(&route.path(), route.table, route.acks, model))
         .collect();
-    destinations.extend(model.other.map(|table| destination("other", table, model)));
+    destinations.extend(
+        model
+            .other
+            .map(|(table, acks)| destination("other", table, acks, model)),
+    );
+    let lints = lints();
     quote! {
-        use ::rowmill_ingest::__rt;
-
         /// The routes of all tables.
         #[derive(Debug, Clone, Copy)]
         pub struct Routes;
 
+        #lints
         impl __rt::Routes for Routes {
             const DESTINATIONS: &'static [__rt::Destination] = &[#(#destinations),*];
 
-            fn declared(service: &str, name: &str) -> __rt::Option<__rt::Intake> {
+            fn declared(service: &str, name: &str) -> __rt::Option<__rt::Route> {
                 #declared
             }
 
-            fn other() -> __rt::Option<__rt::Intake> {
+            fn other() -> __rt::Option<__rt::Route> {
                 #other
             }
         }
 
         /// Returns the layer that takes the events of all tables and hands every other request on to the inner service.
+        #[must_use]
         pub fn layer(writer: __rt::Writer) -> __rt::EventLayer<Routes> {
             __rt::EventLayer::new(writer)
         }
@@ -62,14 +70,16 @@ pub(super) fn of_table(index: usize, table: &Table, model: &Model) -> TokenStrea
         .collect();
 
     let row = row_type(table);
-    let declared = declared(&known, |target| {
-        if target == index {
-            quote!(__rt::Some(__rt::intake::<#row>))
+    let declared = declared(&known, |route| {
+        if route.table == index {
+            some_route(&row, route.acks)
         } else {
             quote!(__rt::None)
         }
     });
-    let destinations = own.iter().map(|route| destination(&route.path(), index, model));
+    let destinations = own
+        .iter()
+        .map(|route| destination(&route.path(), index, route.acks, model));
     let constants = own.iter().map(|route| {
         let path = route.path();
         let name = names::ident(&names::constant(&path));
@@ -92,7 +102,7 @@ pub(super) fn of_table(index: usize, table: &Table, model: &Model) -> TokenStrea
         impl __rt::Routes for Routes {
             const DESTINATIONS: &'static [__rt::Destination] = &[#(#destinations),*];
 
-            fn declared(service: &str, name: &str) -> __rt::Option<__rt::Intake> {
+            fn declared(service: &str, name: &str) -> __rt::Option<__rt::Route> {
                 #declared
             }
         }
@@ -100,7 +110,7 @@ pub(super) fn of_table(index: usize, table: &Table, model: &Model) -> TokenStrea
 }
 
 /// Returns the match over service and name; `service/default` is each service's last arm.
-fn declared(routes: &[&Route], intake_of: impl Fn(usize) -> TokenStream) -> TokenStream {
+fn declared(routes: &[&Route], route_of: impl Fn(&Route) -> TokenStream) -> TokenStream {
     let none = quote!(__rt::None);
     let mut services: Vec<&str> = Vec::new();
     for route in routes {
@@ -113,20 +123,38 @@ fn declared(routes: &[&Route], intake_of: impl Fn(usize) -> TokenStream) -> Toke
             .iter()
             .filter(|route| route.service == service)
             .partition(|route| route.name.is_some());
-        let otherwise = defaults
-            .first()
-            .map_or_else(|| none.clone(), |route| intake_of(route.table));
+        let otherwise = defaults.first().map_or_else(|| none.clone(), |route| route_of(route));
         let arms = named
             .iter()
-            .filter_map(|route| Some((route.name.as_deref()?, intake_of(route.table))));
+            .filter_map(|route| Some((route.name.as_deref()?, route_of(route))));
         (service, text_match(&quote!(name), arms, &otherwise))
     });
     text_match(&quote!(service), arms, &none)
 }
 
-fn destination(path: &str, table: usize, model: &Model) -> TokenStream {
+fn destination(path: &str, table: usize, acks: Acks, model: &Model) -> TokenStream {
     let table = &model.tables[table].name;
-    quote!(__rt::Destination { path: #path, table: #table })
+    let acks = ack_rule(acks);
+    quote!(__rt::Destination { path: #path, table: #table, acks: #acks })
+}
+
+fn some_route(row: &TokenStream, acks: Acks) -> TokenStream {
+    let acks = ack_rule(acks);
+    quote!(__rt::Some(__rt::Route { intake: __rt::intake::<#row>, acks: #acks }))
+}
+
+fn ack_rule(acks: Acks) -> TokenStream {
+    if acks == Acks::default() {
+        return quote!(__rt::AckRule::NONE);
+    }
+    let ack = match acks.ack {
+        None => quote!(__rt::None),
+        Some(Ack::Accepted) => quote!(__rt::Some(__rt::Ack::Accepted)),
+        Some(Ack::Spooled) => quote!(__rt::Some(__rt::Ack::Spooled)),
+        Some(Ack::Stored) => quote!(__rt::Some(__rt::Ack::Stored)),
+    };
+    let by_header = acks.by_header;
+    quote!(__rt::AckRule { ack: #ack, by_header: #by_header })
 }
 
 /// Returns a table's row as the type that stands for the table.

@@ -1,6 +1,6 @@
 //! The row of a table: its struct, its default, and what the runtime asks of it.
 
-use proc_macro2::{Literal, TokenStream};
+use proc_macro2::{Ident, Literal, TokenStream};
 use quote::quote;
 
 use super::{column_type::Declarations, default::constant, docs, text_match::text_match};
@@ -106,6 +106,7 @@ fn implementation(table: &Table) -> TokenStream {
     let stamp = stamp(table);
     let level = level(table);
     let encode = encode(table);
+    let rules = rules(table);
     quote! {
         fn column(&self, path: &str) -> __rt::Option<usize> {
             #column
@@ -134,26 +135,16 @@ fn implementation(table: &Table) -> TokenStream {
         fn encode(&self, given: &__rt::Given, out: &mut __rt::Vec<u8>) {
             #encode
         }
+
+        #rules
     }
 }
 
 fn column(table: &Table) -> TokenStream {
-    let of_event = || {
-        table
-            .columns
-            .iter()
-            .enumerate()
-            .filter(|(_, column)| column.role == Role::Event)
-    };
-    let named = of_event().map(|(index, column)| (column.name.clone(), index));
-    // The parts of a Nested are found by the path of an object too, where that is nobody's name.
-    let by_path = of_event()
-        .map(|(index, column)| (column.name.replace('.', "_"), index))
-        .filter(|(path, _)| !table.columns.iter().any(|column| column.name == *path));
-    let arms: Vec<(String, usize)> = named.chain(by_path).collect();
-    let arms = arms.iter().map(|(path, index)| {
-        let index = Literal::usize_unsuffixed(*index);
-        (path.as_str(), quote!(__rt::Some(#index)))
+    let arms = table.columns.iter().enumerate().flat_map(|(index, column)| {
+        let index = Literal::usize_unsuffixed(index);
+        let arm = move |path| (path, quote!(__rt::Some(#index)));
+        column.paths.iter().map(String::as_str).map(arm)
     });
     text_match(&quote!(path), arms, &quote!(__rt::None))
 }
@@ -165,7 +156,20 @@ fn put(table: &Table) -> TokenStream {
         .map(|(index, column)| {
             let index = Literal::usize_unsuffixed(index);
             let field = names::ident(&column.field);
-            quote!(#index => input.read(&mut self.#field),)
+            let read = quote!(input.read(&mut self.#field));
+            match column.event.max_bytes {
+                None => quote!(#index => #read,),
+                Some(max_bytes) => {
+                    let max_bytes = Literal::usize_unsuffixed(max_bytes);
+                    let bytes = bytes(&column.declaration.ty, &field);
+                    quote! {
+                        #index => {
+                            #read?;
+                            __rt::at_most(#max_bytes, #bytes)
+                        }
+                    }
+                }
+            }
         });
     quote! {
         match column {
@@ -173,6 +177,52 @@ fn put(table: &Table) -> TokenStream {
             _ => __rt::Ok(()),
         }
     }
+}
+
+/// Returns how many bytes a field holds: a text's own, and what the row has of anything else.
+fn bytes(ty: &Type, field: &Ident) -> TokenStream {
+    match (ty.is_text(), ty.is_nullable()) {
+        (true, false) => quote!(self.#field.len()),
+        (true, true) => quote!(self.#field.as_deref().map_or(0, __rt::str::len)),
+        (false, _) => quote!(__rt::encoded_bytes(&self.#field)),
+    }
+}
+
+/// Returns what the columns ask of events; nothing where they ask for nothing.
+fn rules(table: &Table) -> Option<TokenStream> {
+    let columns = || {
+        table
+            .columns
+            .iter()
+            .enumerate()
+            .map(|(index, column)| (Literal::usize_unsuffixed(index), column))
+    };
+    let required: Vec<_> = columns()
+        .filter(|(_, column)| column.event.is_required)
+        .map(|(index, column)| {
+            let path = column.event.from.first().map_or(&column.name, |path| &path.text);
+            quote!((#index, #path))
+        })
+        .collect();
+    let alternatives: Vec<_> = columns()
+        .filter(|(_, column)| column.event.from.len() > 1)
+        .map(|(index, column)| {
+            let paths = column.event.from.iter().map(|path| &path.text);
+            quote!((#index, &[#(#paths),*]))
+        })
+        .collect();
+    let is_needed = !required.is_empty() || !alternatives.is_empty();
+    is_needed.then(|| {
+        quote! {
+            fn rules(&self) -> &'static __rt::Rules {
+                const RULES: __rt::Rules = __rt::Rules {
+                    required: &[#(#required),*],
+                    alternatives: &[#(#alternatives),*],
+                };
+                &RULES
+            }
+        }
+    })
 }
 
 fn extra(table: &Table) -> TokenStream {

@@ -1,6 +1,6 @@
 //! Strings of JSON, read and written.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt::Write};
 
 use super::{Error, ErrorKind, Reader};
 
@@ -46,17 +46,34 @@ impl<'a> Reader<'a> {
 
     /// The slow way of [`Reader::string`]: stands before the first backslash of a string that begins at `plain`.
     #[cold]
-    fn escaped_string(&mut self, mut plain: usize) -> Result<Cow<'a, str>, Error> {
+    fn escaped_string(&mut self, plain: usize) -> Result<Cow<'a, str>, Error> {
         // An escape is never shorter than what it stands for, so twice the first part is a guess that seldom grows.
-        let mut string = String::with_capacity((self.at - plain + 16) * 2);
+        let capacity = (self.at - plain + 16) * 2;
+        Ok(match self.arena {
+            Some(arena) => {
+                let mut string = bumpalo::collections::String::with_capacity_in(capacity, arena);
+                self.unescape(plain, &mut string)?;
+                Cow::Borrowed(string.into_bump_str())
+            }
+            None => {
+                let mut string = String::with_capacity(capacity);
+                self.unescape(plain, &mut string)?;
+                Cow::Owned(string)
+            }
+        })
+    }
+
+    /// Takes the rest of a string that begins at `plain`, and writes the whole of it.
+    fn unescape(&mut self, mut plain: usize, out: &mut impl Write) -> Result<(), Error> {
         loop {
             let byte = self.pass_plain()?;
-            string.push_str(self.slice(plain));
+            // Writing to memory cannot fail.
+            let _ = out.write_str(self.slice(plain));
             if byte == b'"' {
                 self.at += 1;
-                return Ok(Cow::Owned(string));
+                return Ok(());
             }
-            string.push(self.escape()?);
+            let _ = out.write_char(self.escape()?);
             plain = self.at;
         }
     }

@@ -37,5 +37,10 @@ fn the_log_says_nothing_of_whom_a_row_that_clickhouse_refuses_is_about() {
     );
     let log = victim.collector.stop().log;
     assert!(log.contains("strangers"), "{log}");
+    // The dead letter has all of it.
+    let reason = victim
+        .database
+        .query("SELECT code, position(reason, 'anna') > 0, position(payload, 'anna') > 0 FROM rejected");
+    assert_eq!(reason, "clickhouse-469\t1\t1\n");
     assert_says_nothing_of_anna(&log);
 }

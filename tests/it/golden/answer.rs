@@ -41,7 +41,10 @@ impl Seen {
             };
             (name, value)
         });
-        let headers = headers.filter(|(name, _)| is_compared(name)).collect();
+        // How far an event has come is what the original could not say.
+        let headers = headers
+            .filter(|(name, _)| is_compared(name) && name != "x-rowmill-ack")
+            .collect();
         let body = match std::str::from_utf8(body) {
             // A page is its own business.
             Ok(text) if text.to_ascii_lowercase().starts_with("<!doctype html>") => "<page>".to_owned(),

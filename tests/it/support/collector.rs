@@ -3,6 +3,7 @@
 use std::{
     io::{BufRead, BufReader, Read},
     net::SocketAddr,
+    path::Path,
     process::{Child, Command, Output, Stdio},
     thread::{self, JoinHandle},
 };
@@ -12,6 +13,8 @@ use nix::{
     unistd::Pid,
 };
 
+use tempfile::TempDir;
+
 use super::engine::Database;
 
 /// A running collector; it is killed when it is dropped.
@@ -20,6 +23,8 @@ pub struct Collector {
     child: Child,
     pub address: SocketAddr,
     log: Option<JoinHandle<String>>,
+    /// Its data folder, where the test has not named one.
+    _data: Option<TempDir>,
 }
 
 /// How a collector has ended.
@@ -51,8 +56,17 @@ impl Collector {
     }
 
     pub fn start_with(clickhouse: &str, arguments: &[&str]) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let mut collector = Self::start_in(data.path(), clickhouse, arguments);
+        collector._data = Some(data);
+        collector
+    }
+
+    /// Starts it on a data folder that outlives it.
+    pub fn start_in(data: &Path, clickhouse: &str, arguments: &[&str]) -> Self {
         let mut child = command()
-            .args(["serve", "--listen", "127.0.0.1:0", "--clickhouse", clickhouse])
+            .args(["serve", "--listen", "127.0.0.1:0", "--clickhouse", clickhouse, "--data"])
+            .arg(data)
             .args(arguments)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -76,7 +90,14 @@ impl Collector {
             address: address.parse().unwrap(),
             child,
             log: Some(log),
+            _data: None,
         }
+    }
+
+    /// Ends it as a crash does.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 
     /// Asks it to stop and waits until it has.

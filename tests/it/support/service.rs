@@ -54,7 +54,7 @@ impl Served {
         let (writer, address, stop) = runtime.block_on(async {
             let store: rowmill_ingest::StoreUrl = database.url().parse().unwrap();
             sync(&store, schema).await.unwrap_or_else(|error| panic!("{error}"));
-            let writer = Writer::start(schema, store.client(), options);
+            let writer = Writer::start(schema, store.client(), &options);
             let service = service_for(writer.clone());
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let address = listener.local_addr().unwrap();

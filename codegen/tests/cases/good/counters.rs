@@ -1,9 +1,15 @@
+use ::rowmill_ingest::__rt;
 /// The table `counters`: its row, its definition and its routes.
 #[allow(
-    non_snake_case,
     clippy::all,
     clippy::pedantic,
+    clippy::nursery,
+    clippy::restriction,
+    missing_copy_implementations,
+    non_snake_case,
+    single_use_lifetimes,
     unreachable_patterns,
+    unused_qualifications,
     unused_variables
 )]
 pub mod counters {
@@ -116,9 +122,10 @@ pub mod counters {
             __rt::Destination {
                 path: "track/visit",
                 table: "counters",
+                acks: __rt::AckRule::NONE,
             },
         ];
-        fn declared(service: &str, name: &str) -> __rt::Option<__rt::Intake> {
+        fn declared(service: &str, name: &str) -> __rt::Option<__rt::Route> {
             match service.len() {
                 5 => {
                     match service {
@@ -126,7 +133,12 @@ pub mod counters {
                             match name.len() {
                                 5 => {
                                     match name {
-                                        "visit" => __rt::Some(__rt::intake::<Counters>),
+                                        "visit" => {
+                                            __rt::Some(__rt::Route {
+                                                intake: __rt::intake::<Counters>,
+                                                acks: __rt::AckRule::NONE,
+                                            })
+                                        }
                                         _ => __rt::None,
                                     }
                                 }
@@ -143,23 +155,35 @@ pub mod counters {
 }
 pub use counters::Counters;
 /// The layer that takes the events of `counters` and hands all other requests on.
-pub type CountersLayer = ::rowmill_ingest::__rt::EventLayer<counters::Routes>;
+pub type CountersLayer = __rt::EventLayer<counters::Routes>;
 /// All tables, in the order of the schema's files.
-pub static SCHEMA: ::rowmill_ingest::__rt::Schema = ::rowmill_ingest::__rt::Schema {
+pub static SCHEMA: __rt::Schema = __rt::Schema {
     tables: &[&counters::TABLE],
 };
-use ::rowmill_ingest::__rt;
 /// The routes of all tables.
 #[derive(Debug, Clone, Copy)]
 pub struct Routes;
+#[allow(
+    clippy::all,
+    clippy::pedantic,
+    clippy::nursery,
+    clippy::restriction,
+    missing_copy_implementations,
+    non_snake_case,
+    single_use_lifetimes,
+    unreachable_patterns,
+    unused_qualifications,
+    unused_variables
+)]
 impl __rt::Routes for Routes {
     const DESTINATIONS: &'static [__rt::Destination] = &[
         __rt::Destination {
             path: "track/visit",
             table: "counters",
+            acks: __rt::AckRule::NONE,
         },
     ];
-    fn declared(service: &str, name: &str) -> __rt::Option<__rt::Intake> {
+    fn declared(service: &str, name: &str) -> __rt::Option<__rt::Route> {
         match service.len() {
             5 => {
                 match service {
@@ -167,7 +191,12 @@ impl __rt::Routes for Routes {
                         match name.len() {
                             5 => {
                                 match name {
-                                    "visit" => __rt::Some(__rt::intake::<counters::Counters>),
+                                    "visit" => {
+                                        __rt::Some(__rt::Route {
+                                            intake: __rt::intake::<counters::Counters>,
+                                            acks: __rt::AckRule::NONE,
+                                        })
+                                    }
                                     _ => __rt::None,
                                 }
                             }
@@ -180,11 +209,12 @@ impl __rt::Routes for Routes {
             _ => __rt::None,
         }
     }
-    fn other() -> __rt::Option<__rt::Intake> {
+    fn other() -> __rt::Option<__rt::Route> {
         __rt::None
     }
 }
 /// Returns the layer that takes the events of all tables and hands every other request on to the inner service.
+#[must_use]
 pub fn layer(writer: __rt::Writer) -> __rt::EventLayer<Routes> {
     __rt::EventLayer::new(writer)
 }

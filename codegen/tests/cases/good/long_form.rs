@@ -1,9 +1,15 @@
+use ::rowmill_ingest::__rt;
 /// The table `orders`: its row, its definition and its routes.
 #[allow(
-    non_snake_case,
     clippy::all,
     clippy::pedantic,
+    clippy::nursery,
+    clippy::restriction,
+    missing_copy_implementations,
+    non_snake_case,
+    single_use_lifetimes,
     unreachable_patterns,
+    unused_qualifications,
     unused_variables
 )]
 pub mod orders {
@@ -251,9 +257,10 @@ pub mod orders {
             __rt::Destination {
                 path: "wh/order",
                 table: "orders",
+                acks: __rt::AckRule::NONE,
             },
         ];
-        fn declared(service: &str, name: &str) -> __rt::Option<__rt::Intake> {
+        fn declared(service: &str, name: &str) -> __rt::Option<__rt::Route> {
             match service.len() {
                 2 => {
                     match service {
@@ -261,7 +268,12 @@ pub mod orders {
                             match name.len() {
                                 5 => {
                                     match name {
-                                        "order" => __rt::Some(__rt::intake::<Orders<'static>>),
+                                        "order" => {
+                                            __rt::Some(__rt::Route {
+                                                intake: __rt::intake::<Orders<'static>>,
+                                                acks: __rt::AckRule::NONE,
+                                            })
+                                        }
                                         _ => __rt::None,
                                     }
                                 }
@@ -278,13 +290,18 @@ pub mod orders {
 }
 pub use orders::Orders;
 /// The layer that takes the events of `orders` and hands all other requests on.
-pub type OrdersLayer = ::rowmill_ingest::__rt::EventLayer<orders::Routes>;
+pub type OrdersLayer = __rt::EventLayer<orders::Routes>;
 /// The table `refunds`: its row, its definition and its routes.
 #[allow(
-    non_snake_case,
     clippy::all,
     clippy::pedantic,
+    clippy::nursery,
+    clippy::restriction,
+    missing_copy_implementations,
+    non_snake_case,
+    single_use_lifetimes,
     unreachable_patterns,
+    unused_qualifications,
     unused_variables
 )]
 pub mod refunds {
@@ -542,9 +559,10 @@ pub mod refunds {
             __rt::Destination {
                 path: "wh/refund",
                 table: "refunds",
+                acks: __rt::AckRule::NONE,
             },
         ];
-        fn declared(service: &str, name: &str) -> __rt::Option<__rt::Intake> {
+        fn declared(service: &str, name: &str) -> __rt::Option<__rt::Route> {
             match service.len() {
                 2 => {
                     match service {
@@ -552,7 +570,12 @@ pub mod refunds {
                             match name.len() {
                                 6 => {
                                     match name {
-                                        "refund" => __rt::Some(__rt::intake::<Refunds<'static>>),
+                                        "refund" => {
+                                            __rt::Some(__rt::Route {
+                                                intake: __rt::intake::<Refunds<'static>>,
+                                                acks: __rt::AckRule::NONE,
+                                            })
+                                        }
                                         _ => __rt::None,
                                     }
                                 }
@@ -569,27 +592,40 @@ pub mod refunds {
 }
 pub use refunds::Refunds;
 /// The layer that takes the events of `refunds` and hands all other requests on.
-pub type RefundsLayer = ::rowmill_ingest::__rt::EventLayer<refunds::Routes>;
+pub type RefundsLayer = __rt::EventLayer<refunds::Routes>;
 /// All tables, in the order of the schema's files.
-pub static SCHEMA: ::rowmill_ingest::__rt::Schema = ::rowmill_ingest::__rt::Schema {
+pub static SCHEMA: __rt::Schema = __rt::Schema {
     tables: &[&orders::TABLE, &refunds::TABLE],
 };
-use ::rowmill_ingest::__rt;
 /// The routes of all tables.
 #[derive(Debug, Clone, Copy)]
 pub struct Routes;
+#[allow(
+    clippy::all,
+    clippy::pedantic,
+    clippy::nursery,
+    clippy::restriction,
+    missing_copy_implementations,
+    non_snake_case,
+    single_use_lifetimes,
+    unreachable_patterns,
+    unused_qualifications,
+    unused_variables
+)]
 impl __rt::Routes for Routes {
     const DESTINATIONS: &'static [__rt::Destination] = &[
         __rt::Destination {
             path: "wh/order",
             table: "orders",
+            acks: __rt::AckRule::NONE,
         },
         __rt::Destination {
             path: "wh/refund",
             table: "refunds",
+            acks: __rt::AckRule::NONE,
         },
     ];
-    fn declared(service: &str, name: &str) -> __rt::Option<__rt::Intake> {
+    fn declared(service: &str, name: &str) -> __rt::Option<__rt::Route> {
         match service.len() {
             2 => {
                 match service {
@@ -598,7 +634,10 @@ impl __rt::Routes for Routes {
                             5 => {
                                 match name {
                                     "order" => {
-                                        __rt::Some(__rt::intake::<orders::Orders<'static>>)
+                                        __rt::Some(__rt::Route {
+                                            intake: __rt::intake::<orders::Orders<'static>>,
+                                            acks: __rt::AckRule::NONE,
+                                        })
                                     }
                                     _ => __rt::None,
                                 }
@@ -606,7 +645,10 @@ impl __rt::Routes for Routes {
                             6 => {
                                 match name {
                                     "refund" => {
-                                        __rt::Some(__rt::intake::<refunds::Refunds<'static>>)
+                                        __rt::Some(__rt::Route {
+                                            intake: __rt::intake::<refunds::Refunds<'static>>,
+                                            acks: __rt::AckRule::NONE,
+                                        })
                                     }
                                     _ => __rt::None,
                                 }
@@ -620,11 +662,12 @@ impl __rt::Routes for Routes {
             _ => __rt::None,
         }
     }
-    fn other() -> __rt::Option<__rt::Intake> {
+    fn other() -> __rt::Option<__rt::Route> {
         __rt::None
     }
 }
 /// Returns the layer that takes the events of all tables and hands every other request on to the inner service.
+#[must_use]
 pub fn layer(writer: __rt::Writer) -> __rt::EventLayer<Routes> {
     __rt::EventLayer::new(writer)
 }

@@ -1,9 +1,15 @@
+use ::rowmill_ingest::__rt;
 /// The table `orders`: its row, its definition and its routes.
 #[allow(
-    non_snake_case,
     clippy::all,
     clippy::pedantic,
+    clippy::nursery,
+    clippy::restriction,
+    missing_copy_implementations,
+    non_snake_case,
+    single_use_lifetimes,
     unreachable_patterns,
+    unused_qualifications,
     unused_variables
 )]
 pub mod orders {
@@ -190,9 +196,10 @@ pub mod orders {
             __rt::Destination {
                 path: "wh/order",
                 table: "orders",
+                acks: __rt::AckRule::NONE,
             },
         ];
-        fn declared(service: &str, name: &str) -> __rt::Option<__rt::Intake> {
+        fn declared(service: &str, name: &str) -> __rt::Option<__rt::Route> {
             match service.len() {
                 2 => {
                     match service {
@@ -200,7 +207,12 @@ pub mod orders {
                             match name.len() {
                                 5 => {
                                     match name {
-                                        "order" => __rt::Some(__rt::intake::<Orders<'static>>),
+                                        "order" => {
+                                            __rt::Some(__rt::Route {
+                                                intake: __rt::intake::<Orders<'static>>,
+                                                acks: __rt::AckRule::NONE,
+                                            })
+                                        }
                                         _ => __rt::None,
                                     }
                                 }
@@ -217,23 +229,35 @@ pub mod orders {
 }
 pub use orders::Orders;
 /// The layer that takes the events of `orders` and hands all other requests on.
-pub type OrdersLayer = ::rowmill_ingest::__rt::EventLayer<orders::Routes>;
+pub type OrdersLayer = __rt::EventLayer<orders::Routes>;
 /// All tables, in the order of the schema's files.
-pub static SCHEMA: ::rowmill_ingest::__rt::Schema = ::rowmill_ingest::__rt::Schema {
+pub static SCHEMA: __rt::Schema = __rt::Schema {
     tables: &[&orders::TABLE],
 };
-use ::rowmill_ingest::__rt;
 /// The routes of all tables.
 #[derive(Debug, Clone, Copy)]
 pub struct Routes;
+#[allow(
+    clippy::all,
+    clippy::pedantic,
+    clippy::nursery,
+    clippy::restriction,
+    missing_copy_implementations,
+    non_snake_case,
+    single_use_lifetimes,
+    unreachable_patterns,
+    unused_qualifications,
+    unused_variables
+)]
 impl __rt::Routes for Routes {
     const DESTINATIONS: &'static [__rt::Destination] = &[
         __rt::Destination {
             path: "wh/order",
             table: "orders",
+            acks: __rt::AckRule::NONE,
         },
     ];
-    fn declared(service: &str, name: &str) -> __rt::Option<__rt::Intake> {
+    fn declared(service: &str, name: &str) -> __rt::Option<__rt::Route> {
         match service.len() {
             2 => {
                 match service {
@@ -242,7 +266,10 @@ impl __rt::Routes for Routes {
                             5 => {
                                 match name {
                                     "order" => {
-                                        __rt::Some(__rt::intake::<orders::Orders<'static>>)
+                                        __rt::Some(__rt::Route {
+                                            intake: __rt::intake::<orders::Orders<'static>>,
+                                            acks: __rt::AckRule::NONE,
+                                        })
                                     }
                                     _ => __rt::None,
                                 }
@@ -256,11 +283,12 @@ impl __rt::Routes for Routes {
             _ => __rt::None,
         }
     }
-    fn other() -> __rt::Option<__rt::Intake> {
+    fn other() -> __rt::Option<__rt::Route> {
         __rt::None
     }
 }
 /// Returns the layer that takes the events of all tables and hands every other request on to the inner service.
+#[must_use]
 pub fn layer(writer: __rt::Writer) -> __rt::EventLayer<Routes> {
     __rt::EventLayer::new(writer)
 }

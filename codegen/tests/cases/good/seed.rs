@@ -1,9 +1,15 @@
+use ::rowmill_ingest::__rt;
 /// The table `webhooks`: its row, its definition and its routes.
 #[allow(
-    non_snake_case,
     clippy::all,
     clippy::pedantic,
+    clippy::nursery,
+    clippy::restriction,
+    missing_copy_implementations,
+    non_snake_case,
+    single_use_lifetimes,
     unreachable_patterns,
+    unused_qualifications,
     unused_variables
 )]
 pub mod webhooks {
@@ -205,20 +211,25 @@ pub mod webhooks {
     impl Routes {}
     impl __rt::Routes for Routes {
         const DESTINATIONS: &'static [__rt::Destination] = &[];
-        fn declared(service: &str, name: &str) -> __rt::Option<__rt::Intake> {
+        fn declared(service: &str, name: &str) -> __rt::Option<__rt::Route> {
             __rt::None
         }
     }
 }
 pub use webhooks::Webhooks;
 /// The layer that takes the events of `webhooks` and hands all other requests on.
-pub type WebhooksLayer = ::rowmill_ingest::__rt::EventLayer<webhooks::Routes>;
+pub type WebhooksLayer = __rt::EventLayer<webhooks::Routes>;
 /// The table `mail_statistics`: its row, its definition and its routes.
 #[allow(
-    non_snake_case,
     clippy::all,
     clippy::pedantic,
+    clippy::nursery,
+    clippy::restriction,
+    missing_copy_implementations,
+    non_snake_case,
+    single_use_lifetimes,
     unreachable_patterns,
+    unused_qualifications,
     unused_variables
 )]
 pub mod mail_statistics {
@@ -478,17 +489,20 @@ pub mod mail_statistics {
             __rt::Destination {
                 path: "wh/mail",
                 table: "mail_statistics",
+                acks: __rt::AckRule::NONE,
             },
             __rt::Destination {
                 path: "pixel/mail",
                 table: "mail_statistics",
+                acks: __rt::AckRule::NONE,
             },
             __rt::Destination {
                 path: "redir/mail",
                 table: "mail_statistics",
+                acks: __rt::AckRule::NONE,
             },
         ];
-        fn declared(service: &str, name: &str) -> __rt::Option<__rt::Intake> {
+        fn declared(service: &str, name: &str) -> __rt::Option<__rt::Route> {
             match service.len() {
                 2 => {
                     match service {
@@ -497,7 +511,10 @@ pub mod mail_statistics {
                                 4 => {
                                     match name {
                                         "mail" => {
-                                            __rt::Some(__rt::intake::<MailStatistics<'static>>)
+                                            __rt::Some(__rt::Route {
+                                                intake: __rt::intake::<MailStatistics<'static>>,
+                                                acks: __rt::AckRule::NONE,
+                                            })
                                         }
                                         _ => __rt::None,
                                     }
@@ -515,7 +532,10 @@ pub mod mail_statistics {
                                 4 => {
                                     match name {
                                         "mail" => {
-                                            __rt::Some(__rt::intake::<MailStatistics<'static>>)
+                                            __rt::Some(__rt::Route {
+                                                intake: __rt::intake::<MailStatistics<'static>>,
+                                                acks: __rt::AckRule::NONE,
+                                            })
                                         }
                                         _ => __rt::None,
                                     }
@@ -528,7 +548,10 @@ pub mod mail_statistics {
                                 4 => {
                                     match name {
                                         "mail" => {
-                                            __rt::Some(__rt::intake::<MailStatistics<'static>>)
+                                            __rt::Some(__rt::Route {
+                                                intake: __rt::intake::<MailStatistics<'static>>,
+                                                acks: __rt::AckRule::NONE,
+                                            })
                                         }
                                         _ => __rt::None,
                                     }
@@ -546,37 +569,50 @@ pub mod mail_statistics {
 }
 pub use mail_statistics::MailStatistics;
 /// The layer that takes the events of `mail_statistics` and hands all other requests on.
-pub type MailStatisticsLayer = ::rowmill_ingest::__rt::EventLayer<
-    mail_statistics::Routes,
->;
+pub type MailStatisticsLayer = __rt::EventLayer<mail_statistics::Routes>;
 /// All tables, in the order of the schema's files.
-pub static SCHEMA: ::rowmill_ingest::__rt::Schema = ::rowmill_ingest::__rt::Schema {
+pub static SCHEMA: __rt::Schema = __rt::Schema {
     tables: &[&webhooks::TABLE, &mail_statistics::TABLE],
 };
-use ::rowmill_ingest::__rt;
 /// The routes of all tables.
 #[derive(Debug, Clone, Copy)]
 pub struct Routes;
+#[allow(
+    clippy::all,
+    clippy::pedantic,
+    clippy::nursery,
+    clippy::restriction,
+    missing_copy_implementations,
+    non_snake_case,
+    single_use_lifetimes,
+    unreachable_patterns,
+    unused_qualifications,
+    unused_variables
+)]
 impl __rt::Routes for Routes {
     const DESTINATIONS: &'static [__rt::Destination] = &[
         __rt::Destination {
             path: "wh/mail",
             table: "mail_statistics",
+            acks: __rt::AckRule::NONE,
         },
         __rt::Destination {
             path: "pixel/mail",
             table: "mail_statistics",
+            acks: __rt::AckRule::NONE,
         },
         __rt::Destination {
             path: "redir/mail",
             table: "mail_statistics",
+            acks: __rt::AckRule::NONE,
         },
         __rt::Destination {
             path: "other",
             table: "webhooks",
+            acks: __rt::AckRule::NONE,
         },
     ];
-    fn declared(service: &str, name: &str) -> __rt::Option<__rt::Intake> {
+    fn declared(service: &str, name: &str) -> __rt::Option<__rt::Route> {
         match service.len() {
             2 => {
                 match service {
@@ -585,9 +621,12 @@ impl __rt::Routes for Routes {
                             4 => {
                                 match name {
                                     "mail" => {
-                                        __rt::Some(
-                                            __rt::intake::<mail_statistics::MailStatistics<'static>>,
-                                        )
+                                        __rt::Some(__rt::Route {
+                                            intake: __rt::intake::<
+                                                mail_statistics::MailStatistics<'static>,
+                                            >,
+                                            acks: __rt::AckRule::NONE,
+                                        })
                                     }
                                     _ => __rt::None,
                                 }
@@ -605,9 +644,12 @@ impl __rt::Routes for Routes {
                             4 => {
                                 match name {
                                     "mail" => {
-                                        __rt::Some(
-                                            __rt::intake::<mail_statistics::MailStatistics<'static>>,
-                                        )
+                                        __rt::Some(__rt::Route {
+                                            intake: __rt::intake::<
+                                                mail_statistics::MailStatistics<'static>,
+                                            >,
+                                            acks: __rt::AckRule::NONE,
+                                        })
                                     }
                                     _ => __rt::None,
                                 }
@@ -620,9 +662,12 @@ impl __rt::Routes for Routes {
                             4 => {
                                 match name {
                                     "mail" => {
-                                        __rt::Some(
-                                            __rt::intake::<mail_statistics::MailStatistics<'static>>,
-                                        )
+                                        __rt::Some(__rt::Route {
+                                            intake: __rt::intake::<
+                                                mail_statistics::MailStatistics<'static>,
+                                            >,
+                                            acks: __rt::AckRule::NONE,
+                                        })
                                     }
                                     _ => __rt::None,
                                 }
@@ -636,11 +681,15 @@ impl __rt::Routes for Routes {
             _ => __rt::None,
         }
     }
-    fn other() -> __rt::Option<__rt::Intake> {
-        __rt::Some(__rt::intake::<webhooks::Webhooks<'static>>)
+    fn other() -> __rt::Option<__rt::Route> {
+        __rt::Some(__rt::Route {
+            intake: __rt::intake::<webhooks::Webhooks<'static>>,
+            acks: __rt::AckRule::NONE,
+        })
     }
 }
 /// Returns the layer that takes the events of all tables and hands every other request on to the inner service.
+#[must_use]
 pub fn layer(writer: __rt::Writer) -> __rt::EventLayer<Routes> {
     __rt::EventLayer::new(writer)
 }

@@ -1,9 +1,15 @@
+use ::rowmill_ingest::__rt;
 /// The table `types`: its row, its definition and its routes.
 #[allow(
-    non_snake_case,
     clippy::all,
     clippy::pedantic,
+    clippy::nursery,
+    clippy::restriction,
+    missing_copy_implementations,
+    non_snake_case,
+    single_use_lifetimes,
     unreachable_patterns,
+    unused_qualifications,
     unused_variables
 )]
 pub mod types {
@@ -237,8 +243,8 @@ pub mod types {
                 10 => {
                     match path {
                         "items.size" => __rt::Some(20),
-                        "items.name" => __rt::Some(21),
                         "items_size" => __rt::Some(20),
+                        "items.name" => __rt::Some(21),
                         "items_name" => __rt::Some(21),
                         _ => __rt::None,
                     }
@@ -639,13 +645,15 @@ pub mod types {
             __rt::Destination {
                 path: "shop/default",
                 table: "types",
+                acks: __rt::AckRule::NONE,
             },
             __rt::Destination {
                 path: "wh/order",
                 table: "types",
+                acks: __rt::AckRule::NONE,
             },
         ];
-        fn declared(service: &str, name: &str) -> __rt::Option<__rt::Intake> {
+        fn declared(service: &str, name: &str) -> __rt::Option<__rt::Route> {
             match service.len() {
                 2 => {
                     match service {
@@ -653,7 +661,12 @@ pub mod types {
                             match name.len() {
                                 5 => {
                                     match name {
-                                        "order" => __rt::Some(__rt::intake::<Types<'static>>),
+                                        "order" => {
+                                            __rt::Some(__rt::Route {
+                                                intake: __rt::intake::<Types<'static>>,
+                                                acks: __rt::AckRule::NONE,
+                                            })
+                                        }
                                         _ => __rt::None,
                                     }
                                 }
@@ -665,7 +678,12 @@ pub mod types {
                 }
                 4 => {
                     match service {
-                        "shop" => __rt::Some(__rt::intake::<Types<'static>>),
+                        "shop" => {
+                            __rt::Some(__rt::Route {
+                                intake: __rt::intake::<Types<'static>>,
+                                acks: __rt::AckRule::NONE,
+                            })
+                        }
                         _ => __rt::None,
                     }
                 }
@@ -676,27 +694,40 @@ pub mod types {
 }
 pub use types::Types;
 /// The layer that takes the events of `types` and hands all other requests on.
-pub type TypesLayer = ::rowmill_ingest::__rt::EventLayer<types::Routes>;
+pub type TypesLayer = __rt::EventLayer<types::Routes>;
 /// All tables, in the order of the schema's files.
-pub static SCHEMA: ::rowmill_ingest::__rt::Schema = ::rowmill_ingest::__rt::Schema {
+pub static SCHEMA: __rt::Schema = __rt::Schema {
     tables: &[&types::TABLE],
 };
-use ::rowmill_ingest::__rt;
 /// The routes of all tables.
 #[derive(Debug, Clone, Copy)]
 pub struct Routes;
+#[allow(
+    clippy::all,
+    clippy::pedantic,
+    clippy::nursery,
+    clippy::restriction,
+    missing_copy_implementations,
+    non_snake_case,
+    single_use_lifetimes,
+    unreachable_patterns,
+    unused_qualifications,
+    unused_variables
+)]
 impl __rt::Routes for Routes {
     const DESTINATIONS: &'static [__rt::Destination] = &[
         __rt::Destination {
             path: "shop/default",
             table: "types",
+            acks: __rt::AckRule::NONE,
         },
         __rt::Destination {
             path: "wh/order",
             table: "types",
+            acks: __rt::AckRule::NONE,
         },
     ];
-    fn declared(service: &str, name: &str) -> __rt::Option<__rt::Intake> {
+    fn declared(service: &str, name: &str) -> __rt::Option<__rt::Route> {
         match service.len() {
             2 => {
                 match service {
@@ -704,7 +735,12 @@ impl __rt::Routes for Routes {
                         match name.len() {
                             5 => {
                                 match name {
-                                    "order" => __rt::Some(__rt::intake::<types::Types<'static>>),
+                                    "order" => {
+                                        __rt::Some(__rt::Route {
+                                            intake: __rt::intake::<types::Types<'static>>,
+                                            acks: __rt::AckRule::NONE,
+                                        })
+                                    }
                                     _ => __rt::None,
                                 }
                             }
@@ -716,18 +752,24 @@ impl __rt::Routes for Routes {
             }
             4 => {
                 match service {
-                    "shop" => __rt::Some(__rt::intake::<types::Types<'static>>),
+                    "shop" => {
+                        __rt::Some(__rt::Route {
+                            intake: __rt::intake::<types::Types<'static>>,
+                            acks: __rt::AckRule::NONE,
+                        })
+                    }
                     _ => __rt::None,
                 }
             }
             _ => __rt::None,
         }
     }
-    fn other() -> __rt::Option<__rt::Intake> {
+    fn other() -> __rt::Option<__rt::Route> {
         __rt::None
     }
 }
 /// Returns the layer that takes the events of all tables and hands every other request on to the inner service.
+#[must_use]
 pub fn layer(writer: __rt::Writer) -> __rt::EventLayer<Routes> {
     __rt::EventLayer::new(writer)
 }

@@ -1,0 +1,225 @@
+//! What it costs to have an event on disk before it is acknowledged: `cargo bench --bench durability`, or `… -- --short`.
+//!
+//! In one run, round by round in turn: hyper that answers a fixed body, and the collector with each acknowledgement, asked for by the
+//! request's `X-Rowmill-Ack`. Beside them stands what one fdatasync of this disk costs. Rows have to arrive in ClickHouse, each once.
+
+#![allow(clippy::print_stdout, reason = "figures are what it is for")]
+
+use std::{
+    env,
+    fs::File,
+    io::Write,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use clap::Parser;
+use rowmill_harness::{
+    Failure,
+    bench::{BASELINE, Bench},
+    events::{Kind, Requests},
+    grid::Grid,
+    histogram::Histogram,
+    load::{Load, Pace},
+    measure::{Rounds, measure, mebibytes, milliseconds},
+    page::{machine, write_section},
+};
+
+const TABLE: &str = "collector.mail_statistics";
+
+/// What a spool of such events writes at a time: a few dozen rows.
+const WRITE_BYTES: usize = 8 << 10;
+
+/// Measures the collector with each acknowledgement.
+#[derive(Debug, Parser)]
+struct Options {
+    /// The acknowledgements.
+    #[arg(long, value_delimiter = ',', default_values = ["accepted", "spooled"])]
+    acks: Vec<String>,
+
+    /// Rounds; each measures everything once.
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+
+    /// Seconds of one measurement.
+    #[arg(long, default_value_t = 5.0)]
+    seconds: f64,
+
+    /// Distinct requests that are made up front; more are the same ones under new message ids.
+    #[arg(long, default_value_t = 1_000_000)]
+    events: usize,
+
+    /// Keep-alive connections.
+    #[arg(long, default_value_t = 64)]
+    connections: usize,
+
+    /// A first look within a minute: 2 rounds of 1 s, 100 000 events.
+    #[arg(long)]
+    short: bool,
+
+    /// Write the figures into docs/performance.md.
+    #[arg(long)]
+    write: bool,
+
+    /// Cargo says so.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// What is measured: a server that is asked for an acknowledgement.
+struct Series {
+    ack: Option<String>,
+    requests: Requests,
+    next: u64,
+    rounds: Rounds,
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<_> = env::args().skip(1).collect();
+    let result = match arguments.split_first() {
+        Some((first, rest)) if first == BASELINE => rowmill_baseline::run(rest),
+        _ => run(Options::parse()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(mut options: Options) -> Result<(), Failure> {
+    if options.short {
+        options.rounds = 2;
+        options.seconds = 1.0;
+        options.events = options.events.min(100_000);
+    }
+    let machine = machine();
+    println!("{machine}");
+    let program = PathBuf::from(env!("CARGO_BIN_EXE_rowmill"));
+    let bench = Bench::start(&program, env!("CARGO_TARGET_TMPDIR").as_ref())?;
+    let hyper = bench.baseline(&["hyper"])?;
+    let collector = bench.collector(&program, "collector")?;
+
+    // hyper gets the same bytes as the first.
+    let mut series = vec![Series::new(None, options.events)?];
+    for ack in &options.acks {
+        series.push(Series::new(Some(ack.clone()), options.events)?);
+    }
+    let mut disk = Histogram::default();
+    for round in 0..options.rounds {
+        eprintln!("round {} of {}", round + 1, options.rounds);
+        let folder = bench.folder();
+        disk.merge(&bench.cores.as_server(|| fdatasyncs(folder))??);
+        for turn in 0..series.len() {
+            let index = (turn + round) % series.len();
+            let one = &mut series[index];
+            let server = if one.ack.is_some() { &collector } else { &hyper };
+            let seconds = Duration::from_secs_f64(options.seconds);
+            let load = Load {
+                address: server.address(),
+                requests: &one.requests,
+                first: one.next,
+                connections: options.connections,
+                pace: Pace::Closed,
+                warm_up: seconds / 5,
+                measured: seconds,
+            };
+            let figures = measure(server, &bench.store, &bench.cores, &load)?;
+            one.next += figures.sent;
+            one.rounds.push(&figures);
+            if one.ack.is_some() {
+                if figures.ack != one.ack {
+                    return Err(
+                        format!("asked for {:?}, the collector acknowledged {:?}", one.ack, figures.ack).into(),
+                    );
+                }
+                bench
+                    .store
+                    .check_arrival(TABLE, "message_id", figures.accepted, figures.unanswered)?;
+                bench.store.empty(TABLE)?;
+            }
+        }
+    }
+
+    let report = report(&machine, &options, &disk, &series);
+    println!("\n{report}");
+    collector.stop()?;
+    hyper.stop()?;
+    if options.write {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/performance.md");
+        write_section(page.as_ref(), "durability", &report)?;
+    }
+    Ok(())
+}
+
+impl Series {
+    fn new(ack: Option<String>, events: usize) -> Result<Self, Failure> {
+        let value = ack.as_deref().unwrap_or("accepted");
+        Ok(Self {
+            requests: Requests::generate(Kind::Webhook, events)?.with_header("X-Rowmill-Ack", value),
+            ack,
+            next: 0,
+            rounds: Rounds::default(),
+        })
+    }
+}
+
+/// Times appends to a file of `folder`, each with its fdatasync, for a second.
+fn fdatasyncs(folder: &Path) -> Result<Histogram, Failure> {
+    let mut file = File::create(folder.join("fdatasync"))?;
+    let bytes = [0x5a; WRITE_BYTES];
+    let mut histogram = Histogram::default();
+    let end = Instant::now() + Duration::from_secs(1);
+    while Instant::now() < end {
+        file.write_all(&bytes)?;
+        let start = Instant::now();
+        file.sync_data()?;
+        histogram.record(start.elapsed());
+    }
+    Ok(histogram)
+}
+
+fn report(machine: &str, options: &Options, disk: &Histogram, series: &[Series]) -> String {
+    let sync = milliseconds(disk.quantile(0.5));
+    let mut grid = Grid::new(&[
+        "POST /wh/mail",
+        "requests/s",
+        "CPU µs/request",
+        "p50 ms",
+        "p99 ms",
+        "p99 : fdatasync p50",
+        "peak MiB",
+        "busy",
+        "requests/s : hyper",
+        "refused",
+    ]);
+    let hyper = series[0].rounds.per_second.median();
+    for Series { ack, rounds, .. } in series {
+        grid.push([
+            ack.as_ref()
+                .map_or("hyper".to_owned(), |ack| format!("collector, {ack}")),
+            format!("{:.0}", rounds.per_second),
+            format!("{:.2}", rounds.cpu_us),
+            format!("{:.2}", rounds.p50),
+            format!("{:.2}", rounds.p99),
+            format!("{:.1}", rounds.p99.median() / sync),
+            format!("{:.1}", mebibytes(rounds.peak)),
+            rounds.busy(),
+            format!("{:.2}", rounds.per_second.median() / hyper),
+            rounds.refusals(),
+        ]);
+    }
+    format!(
+        "{machine}. {} rounds of {} s, {} connections; ± is half the distance between the extreme rounds. Busy: server, load generator, ClickHouse \
+         and everybody else, in percent of a core. One fdatasync of {} KiB on this disk: p50 {sync:.2} ms, p99 {:.2} ms.\n\n{grid}\nAll rows \
+         that were accepted arrived in ClickHouse, each once.\n",
+        options.rounds,
+        options.seconds,
+        options.connections,
+        WRITE_BYTES >> 10,
+        milliseconds(disk.quantile(0.99)),
+    )
+}

@@ -1,0 +1,94 @@
+//! What all benches of the whole program share: their folder, their ClickHouse, and the programs that they start.
+
+use std::{
+    env, fs, iter,
+    path::{Path, PathBuf},
+    process::{self, Command},
+};
+
+use crate::{Failure, cores::Cores, process::Server, store::Store};
+
+/// The argument with which a bench is one of the programs beside the collector.
+pub const BASELINE: &str = "baseline";
+
+/// A bench under way.
+#[derive(Debug)]
+pub struct Bench {
+    /// Where what runs.
+    pub cores: Cores,
+    /// ClickHouse.
+    pub store: Store,
+    folder: PathBuf,
+}
+
+impl Bench {
+    /// Starts ClickHouse, and makes a folder below `folder` for the rest.
+    ///
+    /// # Errors
+    /// Those of the engine; or if there are too few cores.
+    pub fn start(collector: &Path, folder: &Path) -> Result<Self, Failure> {
+        let cores = Cores::find()?;
+        let folder = folder.join(format!("bench-{}", process::id()));
+        fs::create_dir_all(&folder)?;
+        Ok(Self {
+            store: Store::start(collector, &folder, &cores)?,
+            cores,
+            folder,
+        })
+    }
+
+    /// Starts a collector that writes into a database of its own, named as it.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub fn collector(&self, program: &Path, name: &str) -> Result<Server, Failure> {
+        self.collector_on(&self.cores, program, name)
+    }
+
+    /// Starts a collector on other cores.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub fn collector_on(&self, cores: &Cores, program: &Path, name: &str) -> Result<Server, Failure> {
+        let mut command = Command::new(program);
+        // What the user's own environment says is not what is measured.
+        for (variable, _) in env::vars_os() {
+            if variable.to_string_lossy().starts_with("ROWMILL_") {
+                command.env_remove(variable);
+            }
+        }
+        command
+            .args(["serve", "--listen", "127.0.0.1:0", "--clickhouse"])
+            .arg(format!("{}/{name}", self.store.url()))
+            .arg("--data")
+            .arg(self.folder.join(name));
+        Server::start(command, cores, &self.log(name))
+    }
+
+    /// Starts one of the programs beside the collector: this very program, called with [`BASELINE`] and `arguments`.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub fn baseline(&self, arguments: &[&str]) -> Result<Server, Failure> {
+        let mut command = Command::new(env::current_exe()?);
+        command.args(iter::once(&BASELINE).chain(arguments));
+        let name = arguments.first().copied().unwrap_or(BASELINE);
+        Server::start(command, &self.cores, &self.log(name))
+    }
+
+    /// Returns the folder for what goes when the bench ends.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Logs stay when all else goes: whoever looks for a reason needs them.
+    fn log(&self, name: &str) -> PathBuf {
+        self.folder.with_file_name(format!("bench-{name}.log"))
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}

@@ -1,0 +1,403 @@
+//! One thread that keeps connections busy and times the answers.
+//!
+//! Closed: each connection sends its next request when it has its answer, so that the server is never idle. Open: requests are due at
+//! a fixed rate whatever the server does, and each is timed from when it was due, not from when it could be sent; a server that stops
+//! for a while pays for all that would have come meanwhile ("coordinated omission" is what others call the lack of that).
+//!
+//! The loop is a read, a write and a share of one `epoll_wait` per request, which costs about as much as `wrk`. Whether it, and not the
+//! server, is the bottleneck is measured each time: see [`Outcome::load_cpu`].
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    io::{self, ErrorKind, Read, Write},
+    net::{SocketAddr, TcpStream},
+    num::NonZeroU64,
+    os::fd::OwnedFd,
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::{
+    buffer::spare_capacity,
+    event::{Timespec, epoll},
+    thread::set_current_timer_slack,
+    time::{ClockId, clock_gettime},
+};
+
+use crate::{Failure, answer::Answer, events::Requests, histogram::Histogram};
+
+/// How long answers may be under way when no more requests are sent.
+const LAST_ANSWERS_WITHIN: Duration = Duration::from_secs(20);
+
+/// Sleeps that are shorter end late; the loop goes round instead.
+const SHORTEST_SLEEP: Duration = Duration::from_micros(5);
+
+/// The header that says how far an event had come when it was answered.
+const ACK: &str = "x-rowmill-ack";
+
+/// When requests are sent.
+#[derive(Debug, Clone, Copy)]
+pub enum Pace {
+    /// As soon as a connection is free.
+    Closed,
+    /// So many a second.
+    Open(f64),
+}
+
+/// What is sent where, and for how long.
+#[derive(Debug, Clone, Copy)]
+pub struct Load<'r> {
+    /// The server.
+    pub address: SocketAddr,
+    /// The requests.
+    pub requests: &'r Requests,
+    /// The number of the first of them.
+    pub first: u64,
+    /// Keep-alive connections at a time.
+    pub connections: usize,
+    /// When requests are sent.
+    pub pace: Pace,
+    /// Time before the measurement.
+    pub warm_up: Duration,
+    /// Time of the measurement.
+    pub measured: Duration,
+}
+
+/// What became of it.
+#[derive(Debug)]
+pub struct Outcome<S> {
+    /// Samples at the start and at the end of the measurement.
+    pub samples: (S, S),
+    /// The measurement's own length.
+    pub elapsed: Duration,
+    /// Answers within the measurement, by how long they took.
+    pub latency: Histogram,
+    /// CPU time of the load generator within the measurement. Where it is all of [`elapsed`](Self::elapsed), the server waited for it.
+    pub load_cpu: Duration,
+    /// Requests that were sent, before, within and after the measurement.
+    pub sent: u64,
+    /// Of those, answered with 2xx or 3xx.
+    pub accepted: u64,
+    /// Of those, answered with anything else, by status.
+    pub refused: BTreeMap<u16, u64>,
+    /// Of those, without an answer.
+    pub unanswered: u64,
+    /// What the first answer said of its event's acknowledgement.
+    pub ack: Option<String>,
+}
+
+impl<S> Outcome<S> {
+    /// Returns answers per second.
+    pub fn per_second(&self) -> f64 {
+        self.latency.count() as f64 / self.elapsed.as_secs_f64()
+    }
+}
+
+impl Load<'_> {
+    /// Runs it on the calling thread; `sample` is called at the start and at the end of the measurement.
+    ///
+    /// # Errors
+    /// If the server cannot be reached, or answers what is no HTTP.
+    pub fn run<S>(&self, mut sample: impl FnMut() -> Result<S, Failure>) -> Result<Outcome<S>, Failure> {
+        // Else the kernel may end each sleep 50 µs late.
+        set_current_timer_slack(NonZeroU64::new(1))?;
+        let mut wire = Wire::connect(self)?;
+        wire.run_until(Instant::now() + self.warm_up)?;
+
+        wire.latency = Histogram::default();
+        let before = (sample()?, thread_cpu(), Instant::now());
+        wire.run_until(before.2 + self.measured)?;
+        let (elapsed, load_cpu) = (before.2.elapsed(), thread_cpu() - before.1);
+        let samples = (before.0, sample()?);
+        let latency = std::mem::take(&mut wire.latency);
+
+        wire.finish()?;
+        Ok(Outcome {
+            samples,
+            elapsed,
+            latency,
+            load_cpu,
+            sent: wire.next - self.first,
+            accepted: wire.accepted,
+            unanswered: wire.next - self.first - wire.accepted - wire.refused.values().sum::<u64>(),
+            refused: wire.refused,
+            ack: wire.ack,
+        })
+    }
+}
+
+/// The connections.
+struct Wire<'r> {
+    load: &'r Load<'r>,
+    epoll: OwnedFd,
+    connections: Vec<Connection>,
+    /// Connections that wait for a request; in turn, so that none grows cold.
+    idle: VecDeque<usize>,
+    is_stopping: bool,
+    under_way: usize,
+    /// The number of the next request.
+    next: u64,
+    /// When the next request is due.
+    due: Instant,
+    gap: Duration,
+    latency: Histogram,
+    accepted: u64,
+    refused: BTreeMap<u16, u64>,
+    ack: Option<String>,
+    request: Vec<u8>,
+}
+
+struct Connection {
+    stream: TcpStream,
+    due: Instant,
+    answer: Vec<u8>,
+}
+
+impl<'r> Wire<'r> {
+    fn connect(load: &'r Load<'r>) -> Result<Self, Failure> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let now = Instant::now();
+        let mut connections = Vec::with_capacity(load.connections);
+        for index in 0..load.connections {
+            let stream = TcpStream::connect(load.address)?;
+            stream.set_nodelay(true)?;
+            stream.set_nonblocking(true)?;
+            epoll::add(
+                &epoll,
+                &stream,
+                epoll::EventData::new_u64(index as u64),
+                epoll::EventFlags::IN,
+            )?;
+            connections.push(Connection {
+                stream,
+                due: now,
+                answer: Vec::new(),
+            });
+        }
+        Ok(Self {
+            load,
+            epoll,
+            idle: (0..connections.len()).collect(),
+            connections,
+            is_stopping: false,
+            under_way: 0,
+            next: load.first,
+            due: Instant::now(),
+            gap: match load.pace {
+                Pace::Closed => Duration::ZERO,
+                Pace::Open(per_second) => Duration::from_secs_f64(1.0 / per_second),
+            },
+            latency: Histogram::default(),
+            accepted: 0,
+            refused: BTreeMap::new(),
+            ack: None,
+            request: Vec::new(),
+        })
+    }
+
+    /// Sends and reads until `end`.
+    fn run_until(&mut self, end: Instant) -> Result<(), Failure> {
+        let mut events = Vec::with_capacity(256);
+        let mut chunk = vec![0; 64 << 10];
+        loop {
+            let now = self.send_due()?;
+            if now >= end {
+                return Ok(());
+            }
+            let until = if self.is_stopping || self.idle.is_empty() {
+                end
+            } else {
+                self.due.min(end)
+            };
+            let wait = match until.saturating_duration_since(now) {
+                short if short < SHORTEST_SLEEP => Timespec::default(),
+                wait => Timespec::try_from(wait)?,
+            };
+            match epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&wait)) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+            for event in events.drain(..) {
+                self.read(event.data.u64() as usize, &mut chunk)?;
+                // At once: a server that has answered all would else wait until all answers are read.
+                self.send_due()?;
+            }
+            if self.is_stopping && self.under_way == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Sends nothing more and reads what is under way.
+    fn finish(&mut self) -> Result<(), Failure> {
+        self.is_stopping = true;
+        if self.under_way > 0 {
+            self.run_until(Instant::now() + LAST_ANSWERS_WITHIN)?;
+        }
+        Ok(())
+    }
+
+    /// Sends what is due, as far as there are connections for it, and returns the time.
+    fn send_due(&mut self) -> Result<Instant, Failure> {
+        loop {
+            let now = Instant::now();
+            if self.is_stopping || self.idle.is_empty() || self.due > now {
+                return Ok(now);
+            }
+            self.send_next(now)?;
+        }
+    }
+
+    /// Sends the next request on a connection that waits for one.
+    fn send_next(&mut self, now: Instant) -> Result<(), Failure> {
+        let Some(index) = self.idle.pop_front() else {
+            return Ok(());
+        };
+        let due = match self.load.pace {
+            Pace::Closed => now,
+            Pace::Open(_) => self.due,
+        };
+        self.due += self.gap;
+        self.load.requests.write(self.next, &mut self.request);
+        self.next += 1;
+        self.under_way += 1;
+        let connection = &mut self.connections[index];
+        connection.due = due;
+        send(&mut connection.stream, &self.request)
+    }
+
+    /// Reads what has come; a whole answer sets the connection free.
+    fn read(&mut self, index: usize, chunk: &mut [u8]) -> Result<(), Failure> {
+        let connection = &mut self.connections[index];
+        let len = match connection.stream.read(chunk) {
+            Ok(0) => return Err("the server has closed a connection".into()),
+            Ok(len) => len,
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => return Ok(()),
+            Err(error) => return Err(format!("a connection is broken: {error}").into()),
+        };
+        // An answer that comes in one piece, as they do, is read where it is.
+        let bytes = if connection.answer.is_empty() {
+            &chunk[..len]
+        } else {
+            connection.answer.extend_from_slice(&chunk[..len]);
+            &connection.answer
+        };
+        let Some(answer) =
+            Answer::parse(bytes).map_err(|_| format!("no answer: {:?}", bytes.escape_ascii().to_string()))?
+        else {
+            if connection.answer.is_empty() {
+                connection.answer.extend_from_slice(&chunk[..len]);
+            }
+            return Ok(());
+        };
+        if answer.len != bytes.len() {
+            return Err("the server has answered more than it was asked".into());
+        }
+        self.latency.record(connection.due.elapsed());
+        if (200..400).contains(&answer.status) {
+            if self.accepted == 0 {
+                self.ack = answer.header(ACK).map(str::to_owned);
+            }
+            self.accepted += 1;
+        } else {
+            *self.refused.entry(answer.status).or_default() += 1;
+        }
+        connection.answer.clear();
+        self.under_way -= 1;
+        self.idle.push_back(index);
+        Ok(())
+    }
+}
+
+/// Sends a whole request. Its connection is idle, so that the kernel takes it at once unless it is huge.
+fn send(stream: &mut TcpStream, mut request: &[u8]) -> Result<(), Failure> {
+    while !request.is_empty() {
+        match stream.write(request) {
+            Ok(len) => request = &request[len..],
+            Err(error) if error.kind() == ErrorKind::WouldBlock => thread::yield_now(),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(io::Error::new(error.kind(), format!("a request was not taken: {error}")).into()),
+        }
+    }
+    Ok(())
+}
+
+fn thread_cpu() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs() as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, TcpListener};
+
+    use super::*;
+    use crate::events::Kind;
+
+    /// Serves `connections` connections, each by a thread, until they are closed; `status` is told the number of the request there.
+    fn serve(connections: usize, status: fn(usize) -> u16) -> io::Result<SocketAddr> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let address = listener.local_addr()?;
+        thread::spawn(move || {
+            for mut stream in listener.incoming().take(connections).flatten() {
+                thread::spawn(move || {
+                    let mut chunk = [0; 4096];
+                    let mut number = 0;
+                    // A pixel's request comes in one piece.
+                    while stream.read(&mut chunk).is_ok_and(|len| len > 0) {
+                        let status = status(number);
+                        number += 1;
+                        let _ = write!(
+                            stream,
+                            "HTTP/1.1 {status} \r\ncontent-length: 2\r\nX-Rowmill-Ack: a\r\n\r\n"
+                        )
+                        .and_then(|()| stream.write_all(b"ok"));
+                    }
+                });
+            }
+        });
+        Ok(address)
+    }
+
+    fn load(address: SocketAddr, requests: &Requests, connections: usize, pace: Pace) -> Load<'_> {
+        Load {
+            address,
+            requests,
+            first: 5,
+            connections,
+            pace,
+            warm_up: Duration::ZERO,
+            measured: Duration::from_secs(1),
+        }
+    }
+
+    #[test]
+    fn every_request_is_accounted_for() -> Result<(), Failure> {
+        let requests = Requests::generate(Kind::Pixel, 10)?;
+        let address = serve(3, |number| if number % 2 == 1 { 503 } else { 200 })?;
+        let outcome = load(address, &requests, 3, Pace::Closed).run(|| Ok(()))?;
+        assert_eq!(outcome.refused.keys().collect::<Vec<_>>(), [&503]);
+        assert!(outcome.accepted > 0 && outcome.accepted.abs_diff(outcome.refused[&503]) <= 3);
+        assert_eq!(outcome.sent, outcome.accepted + outcome.refused[&503]);
+        assert_eq!((outcome.unanswered, outcome.ack.as_deref()), (0, Some("a")));
+        Ok(())
+    }
+
+    #[test]
+    fn an_open_load_counts_what_a_stop_of_the_server_keeps_waiting() -> Result<(), Failure> {
+        const STOP: Duration = Duration::from_millis(300);
+        let stops = |number| {
+            if number == 0 {
+                thread::sleep(STOP);
+            }
+            200
+        };
+        let requests = Requests::generate(Kind::Pixel, 10)?;
+        let outcome = load(serve(1, stops)?, &requests, 1, Pace::Open(1_000.0)).run(|| Ok(()))?;
+        // Of 1000 at most, the 150 that were due within its first half waited for more than its second half.
+        assert!(outcome.sent <= 1_001, "{}", outcome.sent);
+        let p86 = outcome.latency.quantile(0.86);
+        assert!(p86 >= STOP / 2, "{p86:?}");
+        Ok(())
+    }
+}

@@ -1,0 +1,194 @@
+//! A server as a child: when it is ready, what CPU time and memory it takes, and its end.
+
+use std::{
+    fs::{self, File},
+    io::{BufRead, BufReader},
+    net::SocketAddr,
+    path::Path,
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
+
+use crate::{Failure, cores::Cores};
+
+/// What the kernel counts CPU time in, whatever its own clock's rate.
+const TICK: Duration = Duration::from_millis(10);
+
+/// A server that does not end within this is killed.
+const STOP_WITHIN: Duration = Duration::from_secs(60);
+
+/// A running server; it is killed when it is dropped.
+#[derive(Debug)]
+pub struct Server {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Server {
+    /// Starts a program on the server's cores and returns it when it has said `listening on http://ADDRESS`. What it logs goes to
+    /// the file `log`.
+    ///
+    /// # Errors
+    /// If it cannot be started, or says something else.
+    pub fn start(mut command: Command, cores: &Cores, log: &Path) -> Result<Self, Failure> {
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(File::create(log)?);
+        let mut child = cores.as_server(move || command.spawn())??;
+        let mut line = String::new();
+        if let Some(out) = child.stdout.take() {
+            let mut out = BufReader::new(out);
+            out.read_line(&mut line)?;
+            // Whatever else it says is nobody's, but it should not find its standard output closed.
+            thread::spawn(move || out.lines().map_while(Result::ok).for_each(drop));
+        }
+        match line.trim().strip_prefix("listening on http://").map(str::parse) {
+            Some(Ok(address)) => Ok(Self { child, address }),
+            _ => {
+                let _ = child.kill();
+                let _ = child.wait();
+                Err(format!("a server did not start; its log is {}", log.display()).into())
+            }
+        }
+    }
+
+    /// Returns where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Returns the CPU time that it has used, to 10 ms.
+    ///
+    /// # Errors
+    /// If it has ended.
+    pub fn cpu_time(&self) -> Result<Duration, Failure> {
+        cpu_time(self.child.id())
+    }
+
+    /// Returns its memory, now and at its highest since [`forget_peak`](Self::forget_peak).
+    ///
+    /// # Errors
+    /// If it has ended.
+    pub fn memory(&self) -> Result<Memory, Failure> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let kib = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            let number = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+            number.ok_or(format!("the kernel does not say {name}"))
+        };
+        Ok(Memory {
+            resident: kib("VmRSS:")? * 1024,
+            peak: kib("VmHWM:")? * 1024,
+        })
+    }
+
+    /// Lets the peak of its memory begin anew.
+    ///
+    /// # Errors
+    /// If it has ended.
+    pub fn forget_peak(&self) -> Result<(), Failure> {
+        Ok(fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5")?)
+    }
+
+    /// Asks it to end and returns how long it took.
+    ///
+    /// # Errors
+    /// If it does not, or says that it has failed.
+    pub fn stop(mut self) -> Result<Duration, Failure> {
+        let started = Instant::now();
+        if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
+            kill_process(pid, Signal::TERM)?;
+        }
+        while started.elapsed() < STOP_WITHIN {
+            match self.child.try_wait()? {
+                Some(status) if status.success() => return Ok(started.elapsed()),
+                Some(status) => return Err(format!("a server ended with {status}").into()),
+                None => thread::sleep(Duration::from_millis(5)),
+            }
+        }
+        Err("a server did not end".into())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What a process keeps in memory, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Memory {
+    /// Now.
+    pub resident: u64,
+    /// At its highest.
+    pub peak: u64,
+}
+
+/// Returns the CPU time that a process has used.
+///
+/// # Errors
+/// If there is no such process.
+pub fn cpu_time(id: u32) -> Result<Duration, Failure> {
+    let stat = fs::read_to_string(format!("/proc/{id}/stat"))?;
+    // The second field is the program's name in parentheses, which may hold anything.
+    let rest = stat.rsplit_once(") ").ok_or("a process without a name")?.1;
+    let mut times = rest.split(' ').skip(11).take(2).map(str::parse::<u32>);
+    match (times.next(), times.next()) {
+        (Some(Ok(user)), Some(Ok(system))) => Ok(TICK * (user + system)),
+        _ => Err(format!("the times of process {id} cannot be read").into()),
+    }
+}
+
+/// Returns the CPU time that the whole machine has used.
+///
+/// # Errors
+/// If the kernel does not say.
+pub fn machine_cpu_time() -> Result<Duration, Failure> {
+    let stat = fs::read_to_string("/proc/stat")?;
+    let line = stat.lines().next().unwrap_or_default();
+    let times: Vec<u64> = line
+        .split_ascii_whitespace()
+        .skip(1)
+        .map_while(|time| time.parse().ok())
+        .collect();
+    match times[..] {
+        [
+            user,
+            nice,
+            system,
+            _idle,
+            _waiting,
+            interrupt,
+            soft_interrupt,
+            stolen,
+            ..,
+        ] => {
+            let ticks = user + nice + system + interrupt + soft_interrupt + stolen;
+            Ok(Duration::from_millis(ticks * TICK.as_millis() as u64))
+        }
+        _ => Err("the CPU times of the machine cannot be read".into()),
+    }
+}
+
+/// Lets this process and its children have so many open files and connections.
+///
+/// # Errors
+/// If the system does not allow it.
+pub fn allow_open_files(count: u64) -> Result<(), Failure> {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_none_or(|current| current >= count) {
+        return Ok(());
+    }
+    let wanted = Rlimit {
+        current: Some(count),
+        maximum: limit.maximum.map(|maximum| maximum.max(count)),
+    };
+    setrlimit(Resource::Nofile, wanted)
+        .map_err(|error| format!("{count} open files are needed (`ulimit -n`): {error}").into())
+}

@@ -1,0 +1,83 @@
+//! Medians over rounds, and how far the rounds lie apart.
+
+use std::fmt;
+
+/// One figure of each round.
+#[derive(Debug, Clone, Default)]
+pub struct Spread {
+    values: Vec<f64>,
+}
+
+impl Spread {
+    /// Adds a round's figure.
+    pub fn push(&mut self, value: f64) {
+        let at = self.values.partition_point(|other| *other < value);
+        self.values.insert(at, value);
+    }
+
+    /// Returns the middle one, or the mean of the two in the middle; NaN of nothing.
+    pub fn median(&self) -> f64 {
+        let half = self.values.len() / 2;
+        match self.values.len() {
+            0 => f64::NAN,
+            len if len % 2 == 1 => self.values[half],
+            _ => f64::midpoint(self.values[half - 1], self.values[half]),
+        }
+    }
+
+    /// Returns half the distance between the least and the greatest as a share of the median: what a difference has to exceed to be one.
+    /// A single round does not say.
+    pub fn noise(&self) -> Option<f64> {
+        match self.values[..] {
+            [least, .., greatest] => Some((greatest - least) / 2.0 / self.median()),
+            _ => None,
+        }
+    }
+}
+
+impl Extend<f64> for Spread {
+    fn extend<I: IntoIterator<Item = f64>>(&mut self, values: I) {
+        values.into_iter().for_each(|value| self.push(value));
+    }
+}
+
+impl FromIterator<f64> for Spread {
+    fn from_iter<I: IntoIterator<Item = f64>>(values: I) -> Self {
+        let mut spread = Self::default();
+        spread.extend(values);
+        spread
+    }
+}
+
+/// The median with the noise behind it, in the precision that is asked for: `8.35 ±1 %`.
+impl fmt::Display for Spread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let digits = f.precision().unwrap_or(0);
+        let median = self.median();
+        let text = match self.noise() {
+            _ if median.is_nan() => "–".to_owned(),
+            Some(noise) => format!("{median:.digits$} ±{:.0} %", noise * 100.0),
+            None => format!("{median:.digits$}"),
+        };
+        write!(f, "{text:>width$}", width = f.width().unwrap_or(0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_in_the_middle_and_the_noise_reaches_both_ends() {
+        let odd: Spread = [3.0, 1.0, 2.0].into_iter().collect();
+        assert_eq!((odd.median(), odd.noise()), (2.0, Some(0.5)));
+        let even: Spread = [4.0, 1.0, 2.0, 3.0].into_iter().collect();
+        assert_eq!((even.median(), even.noise()), (2.5, Some(0.6)));
+        assert_eq!(format!("{even:>12.1}"), "   2.5 ±60 %");
+        let one: Spread = [7.0].into_iter().collect();
+        assert_eq!(
+            (format!("{one:.2}"), Spread::default().to_string()),
+            ("7.00".to_owned(), "–".to_owned())
+        );
+    }
+}

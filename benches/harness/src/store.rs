@@ -1,0 +1,168 @@
+//! ClickHouse for a bench: the embedded engine, on its own cores, and questions to it.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    path::{Path, PathBuf},
+    process, thread,
+    time::{Duration, Instant},
+};
+
+use rowmill_engine::{Engine, Options};
+
+use crate::{Failure, cores::Cores, process::cpu_time};
+
+/// How long rows may take to arrive after the last of them was accepted.
+const ARRIVE_WITHIN: Duration = Duration::from_secs(120);
+
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// The processes of a program.
+#[derive(Debug, Clone)]
+pub struct Processes(Vec<u32>);
+
+impl Processes {
+    /// Returns the CPU time that they have used.
+    ///
+    /// # Errors
+    /// If one has ended.
+    pub fn cpu_time(&self) -> Result<Duration, Failure> {
+        self.0.iter().map(|id| cpu_time(*id)).sum()
+    }
+}
+
+/// A running ClickHouse; it ends, and its data goes, with this value.
+#[derive(Debug)]
+pub struct Store {
+    engine: Option<Engine>,
+    address: SocketAddr,
+    processes: Processes,
+    data: PathBuf,
+}
+
+impl Store {
+    /// Starts the engine that `program` can become, with its data in a new folder below `folder`.
+    ///
+    /// # Errors
+    /// If there is no ClickHouse and none can be fetched, or it does not start.
+    pub fn start(program: &Path, folder: &Path, cores: &Cores) -> Result<Self, Failure> {
+        let data = folder.join(format!("bench-engine-{}", process::id()));
+        let before = descendants(process::id())?;
+        let engine = cores.as_store(|| Engine::start(&Options::new(program, &data)))??;
+        let mut ids = descendants(process::id())?;
+        ids.retain(|id| !before.contains(id));
+        Ok(Self {
+            address: engine.address(),
+            engine: Some(engine),
+            processes: Processes(ids),
+            data,
+        })
+    }
+
+    /// Returns the URL of its HTTP interface.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Returns the processes that are ClickHouse.
+    pub fn processes(&self) -> &Processes {
+        &self.processes
+    }
+
+    /// Runs SQL and returns its output without the last line's end.
+    ///
+    /// # Errors
+    /// ClickHouse's own, as text.
+    pub fn query(&self, sql: &str) -> Result<String, Failure> {
+        let mut stream = TcpStream::connect(self.address)?;
+        // HTTP/1.0: the answer comes as it is and ends with the connection.
+        write!(stream, "POST / HTTP/1.0\r\nContent-Length: {}\r\n\r\n{sql}", sql.len())?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        let (head, body) = answer.split_once("\r\n\r\n").ok_or("half an answer of ClickHouse")?;
+        if head.split(' ').nth(1) == Some("200") {
+            Ok(body.trim_end().to_owned())
+        } else {
+            Err(format!("{sql}: {body}").into())
+        }
+    }
+
+    /// Runs SQL that answers one number.
+    ///
+    /// # Errors
+    /// ClickHouse's own, or that it is none.
+    pub fn number(&self, sql: &str) -> Result<u64, Failure> {
+        let text = self.query(sql)?;
+        text.parse().map_err(|_| format!("{sql}: {text:?} is no number").into())
+    }
+
+    /// Waits until `table` has all `accepted` rows, and checks that each has an own `key`.
+    ///
+    /// `unclear` requests had no answer: their rows may be there or not.
+    ///
+    /// # Errors
+    /// If rows are missing after two minutes, or are there twice.
+    pub fn check_arrival(&self, table: &str, key: &str, accepted: u64, unclear: u64) -> Result<(), Failure> {
+        let started = Instant::now();
+        while self.number(&format!("SELECT count() FROM {table}"))? < accepted {
+            if started.elapsed() > ARRIVE_WITHIN {
+                break;
+            }
+            thread::sleep(LOOK_EVERY);
+        }
+        // What is on its way still, of those whose answer is missing, changes nothing.
+        let rows = self.number(&format!("SELECT count() FROM {table}"))?;
+        let distinct = self.number(&format!("SELECT uniqExact({key}) FROM {table}"))?;
+        if !(accepted..=accepted + unclear).contains(&rows) || distinct != rows {
+            return Err(format!(
+                "{table}: {accepted} rows were accepted, {rows} have arrived, {distinct} distinct ones"
+            )
+            .into());
+        }
+        Ok(())
+    }
+
+    /// Empties a table and waits until ClickHouse has nothing left to merge in it.
+    ///
+    /// # Errors
+    /// ClickHouse's own.
+    pub fn empty(&self, table: &str) -> Result<(), Failure> {
+        self.query(&format!("TRUNCATE TABLE {table}"))?;
+        self.settle()
+    }
+
+    /// Waits until no merge is under way.
+    ///
+    /// # Errors
+    /// ClickHouse's own.
+    pub fn settle(&self) -> Result<(), Failure> {
+        while self.number("SELECT count() FROM system.merges")? > 0 {
+            thread::sleep(LOOK_EVERY);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        drop(self.engine.take());
+        let _ = fs::remove_dir_all(&self.data);
+    }
+}
+
+/// Returns the processes that a process has started, and theirs.
+fn descendants(of: u32) -> Result<Vec<u32>, Failure> {
+    let mut found = Vec::new();
+    for task in fs::read_dir(format!("/proc/{of}/task"))? {
+        // A thread may end while its folder is read.
+        let Ok(children) = fs::read_to_string(task?.path().join("children")) else {
+            continue;
+        };
+        for child in children.split_ascii_whitespace().map_while(|id| id.parse().ok()) {
+            found.push(child);
+            found.extend(descendants(child)?);
+        }
+    }
+    Ok(found)
+}

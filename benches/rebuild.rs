@@ -1,0 +1,257 @@
+//! From saving a YAML file to a fresh debug binary: how long it takes, and how that grows with the number of tables.
+//!
+//! A crate of its own, outside of this workspace, is built with the seed's schemas and with 1, 10, 50 and 200 tables of 40 columns. Each
+//! is built once; then a column is added to one file and the build is timed, a few times over. What is shown is the quickest run,
+//! since other processes only ever make one slower; CPU time is less noisy than the clock.
+//!
+//! `cargo bench --profile dev --bench rebuild` runs all of it, with `-- seed 10 200` behind it some of it. The crate stays in
+//! the target folder, so that only the first run compiles its dependencies.
+
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use nix::sys::{
+    resource::{UsageWho, getrusage},
+    time::TimeValLike,
+};
+
+const COLUMNS: usize = 40;
+const RUNS: usize = 3;
+
+/// The types of a table's columns, in turn: about what tables of events are made of.
+const TYPES: [&str; 10] = [
+    "String",
+    "LowCardinality(String)",
+    "UInt32",
+    "Nullable(String)",
+    "DateTime64(3)",
+    "Int64 DEFAULT -1",
+    "Array(String)",
+    "Float64",
+    "Map(String, UInt64)",
+    "Nullable(Decimal(18, 2))",
+];
+
+const MAIN: &str = r#"
+use rowmill_ingest::{StoreUrl, Writer, WriterOptions, not_found, sync};
+use tower::{Layer, service_fn};
+
+pub mod tables {
+    rowmill_ingest::include_tables!();
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let store: StoreUrl = "http://127.0.0.1:8123/stats".parse()?;
+    sync(&store, &tables::SCHEMA).await?;
+    let writer = Writer::start(&tables::SCHEMA, store.client(), WriterOptions::default());
+    let service = tables::layer(writer).layer(service_fn(not_found));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let stop = std::future::pending();
+    rowmill_ingest::serve(listener, move |_| service.clone(), Default::default(), stop).await;
+    Ok(())
+}
+"#;
+
+/// What one build took.
+#[derive(Debug, Clone, Copy)]
+struct Cost {
+    wall: Duration,
+    cpu: Duration,
+}
+
+fn main() {
+    let asked: Vec<String> = env::args()
+        .skip(1)
+        .filter(|argument| !argument.starts_with('-'))
+        .collect();
+    let is_asked = |name: &str| asked.is_empty() || asked.iter().any(|asked| asked == name);
+    println!(
+        "{:>8} {:>9} {:>9} {:>14} {:>10}",
+        "tables", "wall", "cpu", "cpu per table", "code"
+    );
+    if is_asked("seed") {
+        let package = Package::new();
+        package.take_seed();
+        report("seed", 0, package.rebuild("50_mail.yml"), &package);
+    }
+    let mut costs = Vec::new();
+    for tables in [1_u32, 10, 50, 200] {
+        if !is_asked(&tables.to_string()) {
+            continue;
+        }
+        let package = Package::new();
+        for table in 0..tables {
+            package.write(&format!("schemas/{table:03}.yml"), &schema(table));
+        }
+        let cost = package.rebuild("000.yml");
+        report(&tables.to_string(), tables, cost, &package);
+        costs.push((tables, cost));
+    }
+    let cost_of = |wanted: u32| {
+        costs
+            .iter()
+            .find(|(tables, _)| *tables == wanted)
+            .map(|(_, cost)| *cost)
+    };
+    let (Some(ten), Some(most)) = (cost_of(10), cost_of(200)) else {
+        return;
+    };
+    println!();
+    growth("with what each build costs", 10.0, 200.0, ten, most);
+    // What a build costs without any table makes the first ratio smaller than the growth is.
+    if let Some(one) = cost_of(1) {
+        let without = |cost: Cost| Cost {
+            wall: cost.wall.saturating_sub(one.wall),
+            cpu: cost.cpu.saturating_sub(one.cpu),
+        };
+        growth(
+            "for each table behind the first",
+            9.0,
+            199.0,
+            without(ten),
+            without(most),
+        );
+    }
+}
+
+fn report(name: &str, tables: u32, cost: Cost, package: &Package) {
+    let per_table = match tables {
+        0 => "-".to_owned(),
+        _ => format!("{:.0} ms", cost.cpu.as_secs_f64() * 1000.0 / f64::from(tables)),
+    };
+    println!(
+        "{name:>8} {:>7.2} s {:>7.2} s {per_table:>14} {:>7} kB",
+        cost.wall.as_secs_f64(),
+        cost.cpu.as_secs_f64(),
+        package.code_bytes() / 1000
+    );
+}
+
+/// Prints how much more a table costs among many than among few.
+fn growth(what: &str, few: f64, many: f64, cost_of_few: Cost, cost_of_many: Cost) {
+    let ratio =
+        |few_cost: Duration, many_cost: Duration| (many_cost.as_secs_f64() / many) / (few_cost.as_secs_f64() / few);
+    println!(
+        "time per table, 200 tables to 10, {what}: {:.2} by the clock, {:.2} by CPU time",
+        ratio(cost_of_few.wall, cost_of_many.wall),
+        ratio(cost_of_few.cpu, cost_of_many.cpu)
+    );
+}
+
+/// Returns the file of one table.
+fn schema(table: u32) -> String {
+    let mut text = format!(
+        "clickhouse:\n  destinations:\n    wh/table{table}: table_{table}\n  tables:\n    table_{table}:\n      id: UInt64\n"
+    );
+    for column in 1..COLUMNS {
+        text.push_str(&format!("      column_{column}: {}\n", TYPES[column % TYPES.len()]));
+    }
+    text.push_str("      _options: { engine: MergeTree, order_by: id }\n");
+    text
+}
+
+/// A package as an outside user has it.
+struct Package {
+    folder: PathBuf,
+}
+
+impl Package {
+    /// Writes the package anew; what is compiled of its dependencies stays.
+    fn new() -> Self {
+        let workspace = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let package = Self {
+            folder: Path::new(env!("CARGO_TARGET_TMPDIR")).join("rebuild"),
+        };
+        let _ = fs::remove_dir_all(package.folder.join("schemas"));
+        let manifest = format!(
+            "[package]\nname = \"rebuilt\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n[workspace]\n\n\
+             [dependencies]\nrowmill-ingest = {{ path = {:?} }}\n\
+             tokio = {{ version = \"1\", features = [\"macros\", \"net\", \"rt-multi-thread\"] }}\n\
+             tower = {{ version = \"0.5\", features = [\"util\"] }}\n\n\
+             [build-dependencies]\nrowmill-codegen = {{ path = {:?} }}\n",
+            workspace.join("ingest"),
+            workspace.join("codegen"),
+        );
+        package.write("Cargo.toml", &manifest);
+        package.write("build.rs", "fn main() {\n    rowmill_codegen::build(\"schemas\");\n}\n");
+        package.write("src/main.rs", MAIN);
+        fs::copy(workspace.join("Cargo.lock"), package.folder.join("Cargo.lock")).unwrap();
+        package
+    }
+
+    fn take_seed(&self) {
+        let schemas = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas");
+        for entry in fs::read_dir(schemas).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap();
+            self.write(&format!("schemas/{name}"), &fs::read_to_string(&path).unwrap());
+        }
+    }
+
+    fn write(&self, path: &str, text: &str) {
+        let path = self.folder.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    /// Builds, then adds a column to a file and builds again, a few times; returns the quickest.
+    fn rebuild(&self, file: &str) -> Cost {
+        self.build();
+        let path = format!("schemas/{file}");
+        let text = fs::read_to_string(self.folder.join(&path)).unwrap();
+        let costs: Vec<Cost> = (0..RUNS)
+            .map(|run| {
+                // Before the options, at the depth of the columns.
+                let line = text.lines().find(|line| line.contains("_options:")).unwrap();
+                let indent = " ".repeat(line.len() - line.trim_start().len());
+                self.write(
+                    &path,
+                    &text.replacen(line, &format!("{indent}added_{run}: String\n{line}"), 1),
+                );
+                self.build()
+            })
+            .collect();
+        Cost {
+            wall: costs.iter().map(|cost| cost.wall).min().unwrap(),
+            cpu: costs.iter().map(|cost| cost.cpu).min().unwrap(),
+        }
+    }
+
+    fn build(&self) -> Cost {
+        let (start, cpu) = (Instant::now(), cpu_of_children());
+        let output = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+            .args(["build", "--offline", "--color=never"])
+            .current_dir(&self.folder)
+            .env("CARGO_TARGET_DIR", self.folder.join("target"))
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Cost {
+            wall: start.elapsed(),
+            cpu: cpu_of_children() - cpu,
+        }
+    }
+
+    /// Returns the size of the newest generated file.
+    fn code_bytes(&self) -> u64 {
+        let outputs = fs::read_dir(self.folder.join("target/debug/build")).unwrap();
+        let files = outputs.filter_map(|entry| fs::metadata(entry.ok()?.path().join("out/rowmill_tables.rs")).ok());
+        files
+            .max_by_key(|file| file.modified().unwrap())
+            .map_or(0, |file| file.len())
+    }
+}
+
+/// Returns the time that the processes which have ended have kept CPUs busy.
+fn cpu_of_children() -> Duration {
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN).unwrap();
+    let microseconds = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
+    Duration::from_micros(microseconds.try_into().unwrap())
+}

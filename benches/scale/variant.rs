@@ -1,0 +1,105 @@
+//! The collector built with another schema, as a user gets it: the schemas edited, the project built again.
+//!
+//! A folder of links to this project, with schemas of its own, is built in release mode with a target folder of its own; what is not
+//! the schema's is compiled once for all variants. The first build takes as long as any first build of the project.
+
+use std::{
+    env, fs, io,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use rowmill_harness::Failure;
+
+/// What is the variant's own, or no part of a build.
+const OWN: [&str; 5] = ["schemas", "target", "data", ".git", ".ci"];
+
+/// Where variants are built.
+#[derive(Debug)]
+pub(crate) struct Workshop {
+    project: PathBuf,
+    target: PathBuf,
+    programs: PathBuf,
+}
+
+/// A collector with another schema.
+#[derive(Debug)]
+pub(crate) struct Variant {
+    /// The program.
+    pub(crate) program: PathBuf,
+    /// How long it took from the changed schema to the program.
+    pub(crate) built_in: Duration,
+}
+
+impl Workshop {
+    /// Opens the one below `folder`; what an earlier run has compiled there is used again.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub(crate) fn open(folder: &Path) -> Result<Self, Failure> {
+        let workshop = Self {
+            project: folder.join("project"),
+            target: folder.join("target"),
+            programs: folder.join("programs"),
+        };
+        if workshop.project.exists() {
+            fs::remove_dir_all(&workshop.project)?;
+        }
+        fs::create_dir_all(workshop.project.join("schemas"))?;
+        fs::create_dir_all(&workshop.programs)?;
+        for entry in fs::read_dir(env!("CARGO_MANIFEST_DIR"))? {
+            let entry = entry?;
+            if OWN.iter().all(|own| entry.file_name() != *own) {
+                symlink(entry.path(), workshop.project.join(entry.file_name()))?;
+            }
+        }
+        Ok(workshop)
+    }
+
+    /// Builds the collector with `schema`.
+    ///
+    /// # Errors
+    /// If that fails; cargo has said why.
+    pub(crate) fn build(&self, name: &str, schema: &str) -> Result<Variant, Failure> {
+        // Whatever the schema does not change is no part of the time.
+        self.cargo(&[
+            "--package",
+            "rowmill-ingest",
+            "--package",
+            "rowmill-codegen",
+            "--package",
+            "rowmill-engine",
+        ])?;
+        write_if_changed(&self.project.join("schemas/tables.yml"), schema)?;
+        let started = Instant::now();
+        self.cargo(&["--bin", "rowmill"])?;
+        let built_in = started.elapsed();
+        let program = self.programs.join(name);
+        fs::copy(self.target.join("release/rowmill"), &program)?;
+        Ok(Variant { program, built_in })
+    }
+
+    fn cargo(&self, what: &[&str]) -> Result<(), Failure> {
+        let cargo = env::var_os("CARGO").unwrap_or("cargo".into());
+        let status = Command::new(cargo)
+            .args(["build", "--release", "--quiet", "--locked", "--target-dir"])
+            .arg(&self.target)
+            .args(what)
+            .current_dir(&self.project)
+            .status()?;
+        if status.success() {
+            Ok(())
+        } else {
+            Err(format!("cargo build in {} ended with {status}", self.project.display()).into())
+        }
+    }
+}
+
+fn write_if_changed(path: &Path, text: &str) -> io::Result<()> {
+    match fs::read_to_string(path) {
+        Ok(old) if old == text => Ok(()),
+        _ => fs::write(path, text),
+    }
+}

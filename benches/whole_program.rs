@@ -1,0 +1,393 @@
+//! The whole program beside what it is compared with: `cargo bench --bench whole_program`, or `… -- --short` for a first look.
+//!
+//! In one run, round by round in turn: hyper that answers a fixed body, the collector written by hand with axum (`benches/baseline/`),
+//! and the collector. Each has a core for itself; the load generator and a real ClickHouse share another one. All get the same distinct
+//! requests; what they accept has to arrive in ClickHouse, each row once, or the bench fails.
+
+#![allow(clippy::print_stdout, reason = "figures are what it is for")]
+
+use std::{env, error::Error, path::PathBuf, process::ExitCode, time::Duration};
+
+use clap::{Parser, ValueEnum};
+use rowmill_harness::{
+    Failure,
+    bench::{BASELINE, Bench},
+    events::{Kind, Requests},
+    grid::Grid,
+    load::{Load, Pace},
+    measure::{Rounds, measure, mebibytes},
+    page::{machine, write_section},
+    process::Server,
+};
+
+/// The seed's table.
+const TABLE: &str = "mail_statistics";
+
+/// Measures the collector beside hyper and a collector written by hand.
+#[derive(Debug, Parser)]
+struct Options {
+    /// What to measure.
+    #[arg(long, value_enum, value_delimiter = ',', default_values = ["wh", "wh-spooled", "pixel", "redir"])]
+    kinds: Vec<Route>,
+
+    /// Rounds; each measures everything once.
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+
+    /// Rounds at half load.
+    #[arg(long, default_value_t = 5)]
+    half_rounds: usize,
+
+    /// Seconds of one measurement.
+    #[arg(long, default_value_t = 5.0)]
+    seconds: f64,
+
+    /// Distinct requests that are made up front; more are the same ones under new message ids.
+    #[arg(long, default_value_t = 1_000_000)]
+    events: usize,
+
+    /// Keep-alive connections.
+    #[arg(long, default_value_t = 64)]
+    connections: usize,
+
+    /// Another build of the collector to measure beside this one, as NAME=PATH; may be repeated.
+    #[arg(long, value_name = "NAME=PATH", value_parser = named)]
+    beside: Vec<(String, PathBuf)>,
+
+    /// A first look within a minute: 2 rounds of half a second, one at half load, 100 000 events.
+    #[arg(long)]
+    short: bool,
+
+    /// Write the figures into docs/performance.md.
+    #[arg(long)]
+    write: bool,
+
+    /// Cargo says so.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// A route, and what its answer means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Route {
+    /// POST of JSON, answered when the row is in memory.
+    Wh,
+    /// POST of JSON, answered when the row is on disk.
+    WhSpooled,
+    /// GET of a picture.
+    Pixel,
+    /// GET of a redirect.
+    Redir,
+}
+
+impl Route {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Wh => "wh, accepted",
+            Self::WhSpooled => "wh, spooled",
+            Self::Pixel => "pixel",
+            Self::Redir => "redir",
+        }
+    }
+
+    fn requests(self, count: usize) -> Result<Requests, Failure> {
+        Ok(match self {
+            Self::Wh => Requests::generate(Kind::Webhook, count)?.with_header("X-Rowmill-Ack", "accepted"),
+            Self::WhSpooled => Requests::generate(Kind::Webhook, count)?.with_header("X-Rowmill-Ack", "spooled"),
+            Self::Pixel => Requests::generate(Kind::Pixel, count)?,
+            Self::Redir => Requests::generate(Kind::Redirect, count)?,
+        })
+    }
+}
+
+/// A server that is measured.
+struct Target {
+    name: String,
+    server: Server,
+    /// Where its rows arrive; a server without a table keeps none.
+    table: Option<String>,
+    /// Whether it can acknowledge what is on disk.
+    spools: bool,
+    idle: u64,
+}
+
+/// What is measured of all targets.
+struct Matrix {
+    route: Route,
+    requests: Requests,
+    next: u64,
+    /// By target.
+    full: Vec<Rounds>,
+    half: Vec<Rounds>,
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<_> = env::args().skip(1).collect();
+    let result = match arguments.split_first() {
+        Some((first, rest)) if first == BASELINE => rowmill_baseline::run(rest),
+        _ => run(Options::parse()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn named(text: &str) -> Result<(String, PathBuf), Box<dyn Error + Send + Sync>> {
+    let (name, path) = text.split_once('=').ok_or("NAME=PATH is needed")?;
+    Ok((name.to_owned(), path.into()))
+}
+
+fn run(mut options: Options) -> Result<(), Failure> {
+    if options.short {
+        (options.rounds, options.half_rounds) = (2, 1);
+        options.seconds = 0.5;
+        options.events = options.events.min(100_000);
+    }
+    let machine = machine();
+    println!("{machine}");
+    let collector = PathBuf::from(env!("CARGO_BIN_EXE_rowmill"));
+    let bench = Bench::start(&collector, env!("CARGO_TARGET_TMPDIR").as_ref())?;
+    let mut collectors = vec![("collector".to_owned(), collector)];
+    collectors.append(&mut options.beside);
+    let targets = targets(&bench, &collectors)?;
+
+    let mut matrices = Vec::new();
+    for route in options.kinds.iter().copied() {
+        let mut matrix = Matrix {
+            route,
+            requests: route.requests(options.events)?,
+            next: 0,
+            full: targets.iter().map(|_| Rounds::default()).collect(),
+            half: targets.iter().map(|_| Rounds::default()).collect(),
+        };
+        if matrix.is_possible(&bench, &targets)? {
+            matrices.push(matrix);
+        } else {
+            println!("{}: this build does not acknowledge it; left out", route.name());
+        }
+    }
+    let seconds = Duration::from_secs_f64(options.seconds);
+    for round in 0..options.rounds {
+        eprintln!("round {} of {}: as much as they can", round + 1, options.rounds);
+        for matrix in &mut matrices {
+            matrix.round(round, &bench, &targets, options.connections, seconds, |_| Pace::Closed)?;
+        }
+    }
+    for round in 0..options.half_rounds {
+        eprintln!("round {} of {}: half of what hyper can", round + 1, options.half_rounds);
+        for matrix in &mut matrices {
+            let half = matrix.full[0].per_second.median() / 2.0;
+            matrix.round(round, &bench, &targets, options.connections, seconds, |_| {
+                Pace::Open(half)
+            })?;
+        }
+    }
+
+    let report = report(&machine, &options, &targets, &matrices);
+    println!("\n{report}");
+    for target in targets {
+        target.server.stop()?;
+    }
+    if options.write {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/performance.md");
+        write_section(page.as_ref(), "whole_program", &report)?;
+    }
+    Ok(())
+}
+
+/// Starts the servers; hyper is the first, the one by hand the second.
+fn targets(bench: &Bench, collectors: &[(String, PathBuf)]) -> Result<Vec<Target>, Failure> {
+    let mut targets = Vec::new();
+    let mut push = |name: &str, server: Server, table: Option<String>, spools| {
+        let idle = server.memory()?.resident;
+        let name = name.to_owned();
+        targets.push(Target {
+            name,
+            server,
+            table,
+            spools,
+            idle,
+        });
+        Ok::<_, Failure>(())
+    };
+    push("hyper", bench.baseline(&["hyper"])?, None, false)?;
+    let mut started = Vec::new();
+    for (name, program) in collectors {
+        started.push((name, bench.collector(program, name)?, format!("{name}.{TABLE}")));
+    }
+    let Some((_, _, table)) = started.first() else {
+        return Err("there is no collector".into());
+    };
+    bench.store.query("CREATE DATABASE axum")?;
+    bench.store.query(&format!("CREATE TABLE axum.{TABLE} AS {table}"))?;
+    let by_hand = bench.baseline(&["axum", &bench.store.url(), "axum"])?;
+    push("axum by hand", by_hand, Some(format!("axum.{TABLE}")), false)?;
+    for (name, server, table) in started {
+        push(name, server, Some(table), true)?;
+    }
+    Ok(targets)
+}
+
+impl Matrix {
+    /// Asks each collector once whether it acknowledges what this route wants.
+    fn is_possible(&mut self, bench: &Bench, targets: &[Target]) -> Result<bool, Failure> {
+        if self.route != Route::WhSpooled {
+            return Ok(true);
+        }
+        let mut all = true;
+        for target in targets.iter().filter(|target| target.spools) {
+            let figures = self.measure(
+                bench,
+                target,
+                1,
+                Duration::ZERO,
+                Duration::from_millis(50),
+                Pace::Closed,
+            )?;
+            all &= figures.ack.as_deref() == Some("spooled");
+        }
+        Ok(all)
+    }
+
+    fn round(
+        &mut self,
+        round: usize,
+        bench: &Bench,
+        targets: &[Target],
+        connections: usize,
+        seconds: Duration,
+        pace: impl Fn(usize) -> Pace,
+    ) -> Result<(), Failure> {
+        for turn in 0..targets.len() {
+            // Each is the first one once: what the one before leaves behind falls on another each time.
+            let index = (turn + round) % targets.len();
+            let target = &targets[index];
+            if self.route == Route::WhSpooled && target.table.is_some() && !target.spools {
+                continue;
+            }
+            let pace = pace(index);
+            let figures = self.measure(bench, target, connections, seconds / 5, seconds, pace)?;
+            match pace {
+                Pace::Closed => self.full[index].push(&figures),
+                Pace::Open(_) => self.half[index].push(&figures),
+            }
+        }
+        Ok(())
+    }
+
+    fn measure(
+        &mut self,
+        bench: &Bench,
+        target: &Target,
+        connections: usize,
+        warm_up: Duration,
+        measured: Duration,
+        pace: Pace,
+    ) -> Result<rowmill_harness::measure::Figures, Failure> {
+        let load = Load {
+            address: target.server.address(),
+            requests: &self.requests,
+            first: self.next,
+            connections,
+            pace,
+            warm_up,
+            measured,
+        };
+        let figures = measure(&target.server, &bench.store, &bench.cores, &load)?;
+        self.next += figures.sent;
+        if let Some(table) = &target.table {
+            bench
+                .store
+                .check_arrival(table, "message_id", figures.accepted, figures.unanswered)?;
+            bench.store.empty(table)?;
+        }
+        Ok(figures)
+    }
+}
+
+fn report(machine: &str, options: &Options, targets: &[Target], matrices: &[Matrix]) -> String {
+    let mut text = format!(
+        "{machine}. {} rounds of {} s, {} connections; ± is half the distance between the extreme rounds. \
+         Busy: server, load generator, ClickHouse and everybody else, in percent of a core.\n\n",
+        options.rounds, options.seconds, options.connections
+    );
+    let mut full = Grid::new(&[
+        "as much as they can",
+        "requests/s",
+        "CPU µs/request",
+        "p50 ms",
+        "p99 ms",
+        "peak MiB",
+        "busy",
+        "requests/s : hyper",
+        "CPU : hyper",
+        "CPU : axum",
+        "refused",
+    ]);
+    let mut half = Grid::new(&[
+        "half of hyper's",
+        "requests/s",
+        "CPU µs/request",
+        "p50 ms",
+        "p99 ms",
+        "busy",
+        "p99 : hyper",
+        "refused",
+    ]);
+    let mut rows = 0;
+    for matrix in matrices {
+        let [hyper, axum, ..] = &matrix.full[..] else { continue };
+        for (target, rounds) in targets
+            .iter()
+            .zip(&matrix.full)
+            .filter(|(_, rounds)| rounds.accepted > 0)
+        {
+            rows += if target.table.is_some() { rounds.accepted } else { 0 };
+            full.push([
+                format!("{}: {}", matrix.route.name(), target.name),
+                format!("{:.0}", rounds.per_second),
+                format!("{:.2}", rounds.cpu_us),
+                format!("{:.2}", rounds.p50),
+                format!("{:.2}", rounds.p99),
+                format!("{:.1}", mebibytes(rounds.peak)),
+                rounds.busy(),
+                format!("{:.2}", rounds.per_second.median() / hyper.per_second.median()),
+                format!("{:.2}", rounds.cpu_us.median() / hyper.cpu_us.median()),
+                format!("{:.2}", rounds.cpu_us.median() / axum.cpu_us.median()),
+                rounds.refusals(),
+            ]);
+        }
+        let hyper = &matrix.half[0];
+        for (target, rounds) in targets
+            .iter()
+            .zip(&matrix.half)
+            .filter(|(_, rounds)| rounds.accepted > 0)
+        {
+            rows += if target.table.is_some() { rounds.accepted } else { 0 };
+            half.push([
+                format!("{}: {}", matrix.route.name(), target.name),
+                format!("{:.0}", rounds.per_second),
+                format!("{:.2}", rounds.cpu_us),
+                format!("{:.2}", rounds.p50),
+                format!("{:.2}", rounds.p99),
+                rounds.busy(),
+                format!("{:.2}", rounds.p99.median() / hyper.p99.median()),
+                rounds.refusals(),
+            ]);
+        }
+    }
+    text.push_str(&format!("{full}\n{half}\n"));
+    let idle: Vec<_> = targets
+        .iter()
+        .map(|target| format!("{} {:.1}", target.name, mebibytes(target.idle)))
+        .collect();
+    text.push_str(&format!(
+        "Resident before the first request, in MiB: {}. All {rows} accepted rows arrived in ClickHouse, each once.\n",
+        idle.join(", ")
+    ));
+    text
+}

@@ -1,0 +1,124 @@
+//! What a column's long form says of the value that an event has for it: where it stands, whether it has to, how long it may be.
+
+use super::DeclarationReader;
+use crate::{
+    diagnostic::Diagnostic,
+    yaml::{Key, Node, Value},
+};
+
+/// The keys `required`, `from` and `max_bytes` of a column.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct EventKeys {
+    /// Whether an event without the column is refused.
+    pub(crate) is_required: bool,
+    /// Where in an event the value stands, the path that goes before the others first; empty for the column's own name.
+    pub(crate) from: Vec<Key>,
+    pub(crate) max_bytes: Option<usize>,
+    /// Each of the three that says something, with its place.
+    pub(crate) said: Vec<Key>,
+}
+
+impl EventKeys {
+    /// Returns the keys for an element of a Nested, whose values stand below those of the whole.
+    pub(crate) fn of_element(&self, element: &str) -> Self {
+        let mut keys = self.clone();
+        for path in &mut keys.from {
+            path.text = format!("{}.{element}", path.text);
+        }
+        keys
+    }
+}
+
+impl DeclarationReader<'_> {
+    /// Reads one of the keys; what has a problem is left out.
+    pub(super) fn event_key(&mut self, key: Key, node: Node, keys: &mut EventKeys) {
+        let says_something = match key.text.as_str() {
+            "required" => {
+                keys.is_required = self.boolean(node, "`required`");
+                keys.is_required
+            }
+            "from" => {
+                keys.from = self.paths(node, &key);
+                !keys.from.is_empty()
+            }
+            _ => {
+                keys.max_bytes = self.bytes(node, &key);
+                keys.max_bytes.is_some()
+            }
+        };
+        if says_something {
+            keys.said.push(key);
+        }
+    }
+
+    fn paths(&mut self, node: Node, key: &Key) -> Vec<Key> {
+        let nodes = match node.value {
+            Value::List(nodes) if !nodes.is_empty() => nodes,
+            _ => vec![node],
+        };
+        let mut paths = Vec::new();
+        for node in nodes {
+            let diagnostic = match node.value {
+                Value::Text(text) if !text.trim().is_empty() => {
+                    let text = text.trim().to_owned();
+                    let Some((problem, help)) = path_problem(&text) else {
+                        paths.push(Key { text, span: node.span });
+                        continue;
+                    };
+                    Diagnostic::error("bad-source", format!("`{text}` is no path of an event"))
+                        .label(node.span.or(&key.span), problem)
+                        .help(help)
+                }
+                other => {
+                    let found = match other {
+                        Value::Text(_) => "an empty text",
+                        _ => other.kind(),
+                    };
+                    Diagnostic::error("bad-source", format!("`from` is a path, not {found}"))
+                        .label(node.span.or(&key.span), "")
+                        .help("write `from: address.city`, or a list of such paths")
+                }
+            };
+            self.report.push(diagnostic);
+        }
+        paths
+    }
+
+    fn bytes(&mut self, node: Node, key: &Key) -> Option<usize> {
+        let number = match &node.value {
+            Value::Text(text) => text.trim().parse().ok().filter(|bytes| *bytes > 0),
+            _ => None,
+        };
+        if number.is_none() {
+            let found = match &node.value {
+                Value::Text(text) => format!("`{text}`"),
+                other => other.kind().to_owned(),
+            };
+            let diagnostic = Diagnostic::error(
+                "bad-max-bytes",
+                format!("`max_bytes` is a number of bytes, not {found}"),
+            );
+            self.report.push(
+                diagnostic
+                    .label(node.span.or(&key.span), "")
+                    .help("write a whole number above 0, for example `max_bytes: 2000`"),
+            );
+        }
+        number
+    }
+}
+
+/// Returns what is wrong with a path, and the cure.
+fn path_problem(path: &str) -> Option<(&'static str, String)> {
+    if path.contains(['[', ']']) {
+        let dotted = path.replace(']', "").replace('[', ".");
+        Some(("a path has no brackets", format!("write `{dotted}`")))
+    } else if path.split('.').any(|key| key.trim().is_empty()) {
+        Some((
+            "a key is missing here",
+            "write the keys down to the value, with a `.` between them".to_owned(),
+        ))
+    } else {
+        None
+    }
+}

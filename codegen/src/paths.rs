@@ -1,0 +1,225 @@
+//! Paths: who fills each column, and where in an event its value is looked for.
+//!
+//! A path is the keys down to a value, joined by `_`; as a field of a query may have its dots as they are, a path that is written
+//! with dots is looked for with them, too.
+
+use std::collections::HashMap;
+
+use crate::{
+    diagnostic::{Diagnostic, Report},
+    inherit::{Whole, WholeColumn},
+    model::{Extra, Role, extras},
+    server::ServerValue,
+    types::{DefaultKind, Type},
+};
+
+/// Returns who fills each column.
+pub(crate) fn roles(columns: &[WholeColumn], extras: &[Extra]) -> Vec<Role> {
+    let role = |(index, column): (usize, &WholeColumn)| match column
+        .declaration
+        .default
+        .as_ref()
+        .map(|default| default.kind)
+    {
+        Some(DefaultKind::Materialized | DefaultKind::Alias) => Role::Computed,
+        _ if extras.iter().any(|extra| [extra.key, extra.value].contains(&index)) => Role::Extra,
+        _ => ServerValue::of_column(&column.name).map_or(Role::Event, Role::Server),
+    };
+    columns.iter().enumerate().map(role).collect()
+}
+
+/// Returns the paths of each column; none for a column that no event fills.
+pub(crate) fn paths(columns: &[WholeColumn], roles: &[Role]) -> Vec<Vec<String>> {
+    let of_column = |(column, role): (&WholeColumn, &Role)| {
+        if *role != Role::Event {
+            return Vec::new();
+        }
+        let mut paths = Vec::new();
+        if column.event.from.is_empty() {
+            paths.push(column.name.clone());
+            // The parts of a Nested are found by the path of an object too, where that is nobody's name.
+            let joined = joined(&column.name);
+            if !columns.iter().any(|column| column.name == joined) {
+                paths.push(joined);
+            }
+        }
+        for path in &column.event.from {
+            for path in [joined(&path.text), path.text.clone()] {
+                if !paths.contains(&path) {
+                    paths.push(path);
+                }
+            }
+        }
+        paths
+    };
+    columns.iter().zip(roles).map(of_column).collect()
+}
+
+fn joined(path: &str) -> String {
+    path.replace('.', "_")
+}
+
+/// Checks what the columns of a table say of events.
+pub(crate) fn event_paths(table: &Whole, report: &mut Report) {
+    let roles = roles(&table.columns, &extras(&table.columns));
+    let paths = paths(&table.columns, &roles);
+    not_of_the_event(table, &roles, report);
+    collectors_path(table, report);
+    shared_path(table, &paths, report);
+    path_into_a_value(table, &paths, report);
+    max_bytes_misfit(table, report);
+}
+
+fn not_of_the_event(table: &Whole, roles: &[Role], report: &mut Report) {
+    for (column, role) in table.columns.iter().zip(roles) {
+        let by = match role {
+            Role::Event => continue,
+            Role::Server(_) => "the collector fills this column",
+            Role::Extra => "the collector keeps here what has no column",
+            Role::Computed => "ClickHouse computes this column",
+        };
+        for key in &column.event.said {
+            let message = format!("`{}` means nothing to `{}`", key.text, column.name);
+            let diagnostic = Diagnostic::error("not-of-the-event", message)
+                .label(key.span.clone(), by)
+                .label(column.name_span.clone(), "")
+                .help("remove it; for a value of the event, choose another name for the column");
+            report.push(diagnostic);
+        }
+    }
+}
+
+/// An event has no say in what the collector knows of its client.
+fn collectors_path(table: &Whole, report: &mut Report) {
+    for column in &table.columns {
+        for path in &column.event.from {
+            let name = joined(&path.text);
+            if name.starts_with("td_") && ServerValue::of_column(&name).is_some() {
+                let diagnostic = Diagnostic::error("bad-source", format!("no event gives `{}`", path.text))
+                    .label(path.span.clone(), "the collector's own value, which no client can set")
+                    .help(format!("call the column `{name}`, and it is filled"));
+                report.push(diagnostic);
+            }
+        }
+    }
+}
+
+/// A value goes into one column.
+fn shared_path(table: &Whole, paths: &[Vec<String>], report: &mut Report) {
+    let mut taken: HashMap<&str, usize> = HashMap::new();
+    for (index, (column, paths)) in table.columns.iter().zip(paths).enumerate() {
+        let same = paths.iter().find_map(|path| match taken.insert(path, index) {
+            Some(first) if first != index => Some((path, first)),
+            _ => None,
+        });
+        let Some((path, first)) = same else { continue };
+        let first = &table.columns[first];
+        let place = |column: &WholeColumn| {
+            let from = column
+                .event
+                .from
+                .iter()
+                .find(|from| from.text == *path || joined(&from.text) == *path);
+            from.map(|from| from.span.clone())
+        };
+        let (here, there) = (place(column), place(first));
+        // Two columns whose names alone collide collide in Rust, too, and that has a report of its own.
+        if here.is_none() && there.is_none() {
+            continue;
+        }
+        let message = format!("columns `{}` and `{}` both take `{path}`", first.name, column.name);
+        let diagnostic = Diagnostic::error("shared-source", message)
+            .label(here.unwrap_or_else(|| column.name_span.clone()), "")
+            .label(there.unwrap_or_else(|| first.name_span.clone()), "the other")
+            .help("keep one of the two; a second column of the same value is a `materialized: …` or an `alias: …`");
+        report.push(diagnostic);
+    }
+    for column in &table.columns {
+        let from = &column.event.from;
+        for (index, path) in from.iter().enumerate() {
+            if let Some(first) = from[..index]
+                .iter()
+                .find(|first| joined(&first.text) == joined(&path.text))
+            {
+                let message = format!("`{}` and `{}` are one path", first.text, path.text);
+                let diagnostic = Diagnostic::error("shared-source", message)
+                    .label(path.span.clone(), "")
+                    .label(first.span.clone(), "the other")
+                    .help("keys are joined by `_`, so remove one of the two");
+                report.push(diagnostic);
+            }
+        }
+    }
+}
+
+/// What stands inside of an object that is a value of its own is no other column's.
+fn path_into_a_value(table: &Whole, paths: &[Vec<String>], report: &mut Report) {
+    let objects = table
+        .columns
+        .iter()
+        .zip(paths)
+        .filter(|(column, _)| column.declaration.ty.takes_object());
+    let whole: HashMap<&str, &WholeColumn> = objects
+        .flat_map(|(column, paths)| paths.iter().map(move |path| (path.as_str(), column)))
+        .collect();
+    if whole.is_empty() {
+        return;
+    }
+    for column in &table.columns {
+        for path in &column.event.from {
+            let above = path.text.match_indices('.').map(|(dot, _)| joined(&path.text[..dot]));
+            let taker = above.filter_map(|above| whole.get(above.as_str())).next();
+            if let Some(taker) = taker {
+                let message = format!("`{}` stands inside of what column `{}` takes", path.text, taker.name);
+                let diagnostic = Diagnostic::error("path-into-a-value", message)
+                    .label(path.span.clone(), "")
+                    .label(
+                        taker.span.clone(),
+                        format!("a `{}` takes the whole object", taker.declaration.ty),
+                    )
+                    .help("compute this column of that one, with `materialized: …`, or give up one of the two");
+                report.push(diagnostic);
+            }
+        }
+    }
+}
+
+fn max_bytes_misfit(table: &Whole, report: &mut Report) {
+    for column in &table.columns {
+        let said = column.event.said.iter().find(|key| key.text == "max_bytes");
+        let Some(key) = said.filter(|_| !column.declaration.ty.varies_in_length()) else {
+            continue;
+        };
+        let ty = &column.declaration.ty;
+        let diagnostic = Diagnostic::error("max-bytes-misfit", format!("all values of `{ty}` are of one length"))
+            .label(key.span.clone(), format!("of column `{}`", column.name))
+            .help("remove it: `max_bytes` is for texts, arrays, maps and JSON");
+        report.push(diagnostic);
+    }
+}
+
+impl Type {
+    /// Returns whether one value takes more bytes than another.
+    fn varies_in_length(&self) -> bool {
+        match self {
+            Self::String | Self::Array(_) | Self::Map(..) | Self::Nested(_) | Self::Json(_) => true,
+            Self::LowCardinality(inner) | Self::Nullable(inner) | Self::SimpleAggregateFunction(_, inner) => {
+                inner.varies_in_length()
+            }
+            Self::Tuple(elements) => elements.iter().any(|(_, element)| element.varies_in_length()),
+            Self::Shape(_) => self.is_array(),
+            _ => false,
+        }
+    }
+
+    /// Returns whether values are text, which may be `NULL`.
+    pub(crate) fn is_text(&self) -> bool {
+        match self {
+            Self::String => true,
+            Self::LowCardinality(inner) | Self::Nullable(inner) | Self::SimpleAggregateFunction(_, inner) => {
+                inner.is_text()
+            }
+            _ => false,
+        }
+    }
+}

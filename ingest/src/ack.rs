@@ -1,0 +1,208 @@
+//! Ack: what an answer promises of an event's row, and the wait until it is so.
+
+use std::{fmt, str::FromStr, sync::Arc, time::Duration};
+
+use tokio::{sync::watch, time::timeout};
+
+/// What a successful answer says of an event's row; each level includes those before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Ack {
+    /// It is in memory, and on its way.
+    Accepted,
+    /// It is on disk, and outlives the process and the machine's power.
+    Spooled,
+    /// It is in its table.
+    Stored,
+}
+
+impl Ack {
+    /// Returns its name, as schemas, headers and options have it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Spooled => "spooled",
+            Self::Stored => "stored",
+        }
+    }
+}
+
+impl fmt::Display for Ack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A text that is no [`Ack`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnknownAck;
+
+impl fmt::Display for UnknownAck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an acknowledgement is `accepted`, `spooled` or `stored`")
+    }
+}
+
+impl std::error::Error for UnknownAck {}
+
+impl FromStr for Ack {
+    type Err = UnknownAck;
+
+    fn from_str(text: &str) -> Result<Self, UnknownAck> {
+        [Self::Accepted, Self::Spooled, Self::Stored]
+            .into_iter()
+            .find(|ack| ack.name() == text)
+            .ok_or(UnknownAck)
+    }
+}
+
+/// How far a block's rows have come.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Progress {
+    /// This many rows, from the first on, are on disk.
+    pub(crate) on_disk: u32,
+    /// The last try to bring more of them there has failed.
+    pub(crate) is_failing: bool,
+    /// All of them are where they belong.
+    pub(crate) is_done: bool,
+}
+
+impl Progress {
+    /// Returns how far one of the rows has come.
+    fn level(&self, row: u32) -> Ack {
+        if self.is_done {
+            Ack::Stored
+        } else if self.on_disk > row {
+            Ack::Spooled
+        } else {
+            Ack::Accepted
+        }
+    }
+}
+
+/// Which acknowledgement the events of a route get, as the schema has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct AckRule {
+    /// The one that the route names; without it, it depends on the event: see [`EventOptions::ack`](crate::EventOptions::ack).
+    pub ack: Option<Ack>,
+    /// Whether the header [`ACK_HEADER`] of a request goes before it.
+    pub by_header: bool,
+}
+
+impl AckRule {
+    /// A route that says nothing of it.
+    pub const NONE: Self = Self {
+        ack: None,
+        by_header: false,
+    };
+}
+
+/// The header that asks for an acknowledgement, and that says in the answer how far the event has come.
+pub const ACK_HEADER: http::HeaderName = http::HeaderName::from_static("x-rowmill-ack");
+
+/// A row's place in its block: lets whoever sent it wait until it is safe.
+#[derive(Debug)]
+pub struct Receipt {
+    /// None where there is nothing to wait for.
+    pub(crate) waiting: Option<Waiting>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    pub(crate) progress: Arc<watch::Sender<Progress>>,
+    pub(crate) row: u32,
+    pub(crate) ack: Ack,
+    /// Whether rows come to disk at all.
+    pub(crate) has_disk: bool,
+}
+
+impl Receipt {
+    /// Returns whether there is anything to wait for.
+    pub fn is_pending(&self) -> bool {
+        self.waiting.is_some()
+    }
+
+    /// Waits until the row has come as far as was asked for, or as it can come, at most for `limit`, and returns how far that
+    /// is: less than was asked for if the disk fails, or ClickHouse has not answered, or rows stay in memory alone.
+    pub async fn reached_within(self, limit: Duration) -> Ack {
+        let asked = self
+            .waiting
+            .as_ref()
+            .map(|waiting| (Arc::clone(&waiting.progress), waiting.row, waiting.ack));
+        match (timeout(limit, self.reached()).await, asked) {
+            (Ok(reached), _) => reached,
+            (Err(_), Some((progress, row, ack))) => progress.borrow().level(row).min(ack),
+            (Err(_), None) => Ack::Accepted,
+        }
+    }
+
+    /// As [`reached_within`](Self::reached_within), without a limit.
+    pub async fn reached(self) -> Ack {
+        let Some(Waiting {
+            progress,
+            row,
+            ack,
+            has_disk,
+        }) = self.waiting
+        else {
+            return Ack::Accepted;
+        };
+        let is_over = |progress: &Progress| {
+            let level = progress.level(row);
+            let is_spooled = level >= Ack::Spooled;
+            level >= ack || (!is_spooled && progress.is_failing) || (!has_disk && ack == Ack::Spooled)
+        };
+        // It cannot fail: the sender is held here.
+        _ = progress.subscribe().wait_for(is_over).await;
+        progress.borrow().level(row).min(ack)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn receipt(progress: &Arc<watch::Sender<Progress>>, row: u32, ack: Ack) -> Receipt {
+        let waiting = Waiting {
+            progress: Arc::clone(progress),
+            row,
+            ack,
+            has_disk: true,
+        };
+        Receipt { waiting: Some(waiting) }
+    }
+
+    #[test]
+    fn names_are_read_as_they_are_written() {
+        for ack in [Ack::Accepted, Ack::Spooled, Ack::Stored] {
+            assert_eq!(ack.name().parse(), Ok(ack));
+        }
+        assert_eq!("Stored".parse::<Ack>(), Err(UnknownAck));
+        assert!(Ack::Accepted < Ack::Spooled && Ack::Spooled < Ack::Stored);
+    }
+
+    #[tokio::test]
+    async fn a_receipt_waits_for_its_own_row() {
+        let progress = Arc::new(watch::Sender::new(Progress::default()));
+        let second = tokio::spawn(receipt(&progress, 1, Ack::Spooled).reached());
+        progress.send_modify(|progress| progress.on_disk = 1);
+        tokio::task::yield_now().await;
+        assert!(!second.is_finished());
+        progress.send_modify(|progress| progress.on_disk = 2);
+        assert_eq!(second.await.ok(), Some(Ack::Spooled));
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_fails_is_told_at_once_but_not_of_rows_that_are_on_it() {
+        let progress = Arc::new(watch::Sender::new(Progress {
+            on_disk: 1,
+            is_failing: true,
+            is_done: false,
+        }));
+        assert_eq!(receipt(&progress, 1, Ack::Spooled).reached().await, Ack::Accepted);
+        let stored = tokio::spawn(receipt(&progress, 0, Ack::Stored).reached());
+        tokio::task::yield_now().await;
+        assert!(!stored.is_finished());
+        progress.send_modify(|progress| progress.is_done = true);
+        assert_eq!(stored.await.ok(), Some(Ack::Stored));
+    }
+}

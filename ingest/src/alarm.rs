@@ -1,0 +1,88 @@
+//! Alarms: what is wrong with a table's rows, in the log, for a person.
+
+use tokio::time::{Duration, Instant};
+
+use crate::{block::SealedBlock, deliver::Failure, spool::RowRange, store::Class};
+
+/// A table in trouble speaks up this often.
+const ALARM_INTERVAL: Duration = Duration::from_secs(60);
+
+/// What should pass by itself, and has not for so long, is for a person, too.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// Says what is wrong with a block at once, and then once a minute while it lasts or when it becomes another thing.
+#[derive(Debug, Default)]
+pub(crate) struct Alarm {
+    first: Option<Instant>,
+    last: Option<(Instant, Class)>,
+}
+
+impl Alarm {
+    /// Tells of a failure, if it is time to.
+    pub(crate) fn report(&mut self, block: &SealedBlock, part: &RowRange, failures: u32, failure: &Failure) {
+        let now = Instant::now();
+        if !self.is_due(now, failure.class()) {
+            return;
+        }
+        let (table, id, rows) = (&*block.layout.table, block.id, part.len());
+        let error = match failure {
+            Failure::Store(error) => error,
+            Failure::Disk(error) => {
+                tracing::error!(table, block = %id, rows, failures, %error, "rows wait for the spool's disk");
+                return;
+            }
+        };
+        let (code, cure) = (error.code(), error.cure());
+        match error.class() {
+            Class::Retry if self.is_patient(now) => {
+                let error = error.without_values();
+                tracing::warn!(table, block = %id, rows, failures, code, error, "an insert failed and is tried again");
+            }
+            Class::Retry => {
+                let error = error.without_values();
+                tracing::error!(table, block = %id, rows, failures, code, error, "an insert has failed for minutes and is tried again");
+            }
+            Class::Hold => {
+                tracing::error!(table, block = %id, rows, failures, code, cure, %error, "an insert waits for a person");
+            }
+            Class::Refused => {
+                let error = error.without_values();
+                tracing::error!(table, block = %id, rows, failures, code, cure, error, "ClickHouse refuses every row, the table waits");
+            }
+        }
+    }
+
+    fn is_due(&mut self, now: Instant, class: Class) -> bool {
+        let is_due = match self.last {
+            Some((at, last)) => last != class || now.duration_since(at) >= ALARM_INTERVAL,
+            None => true,
+        };
+        self.first.get_or_insert(now);
+        if is_due {
+            self.last = Some((now, class));
+        }
+        is_due
+    }
+
+    fn is_patient(&self, now: Instant) -> bool {
+        self.first.is_none_or(|first| now.duration_since(first) < PATIENCE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_alarm_speaks_at_once_then_each_minute_and_on_change() {
+        let mut alarm = Alarm::default();
+        let start = Instant::now();
+        let after = |secs| start + Duration::from_secs(secs);
+        assert!(alarm.is_due(start, Class::Retry));
+        assert!(!alarm.is_due(after(59), Class::Retry));
+        assert!(alarm.is_due(after(59), Class::Hold));
+        assert!(!alarm.is_due(after(118), Class::Hold));
+        assert!(alarm.is_due(after(119), Class::Hold));
+        assert!(alarm.is_patient(after(299)) && !alarm.is_patient(after(300)));
+    }
+}

@@ -1,0 +1,58 @@
+//! The cookie by which a visitor is known again.
+
+use std::time::{Duration, SystemTime};
+
+use bytes::BufMut;
+use http::HeaderValue;
+use jiff::{Timestamp, fmt::rfc2822::DateTimePrinter};
+
+use super::text;
+use crate::identify::UID_COOKIE;
+
+/// How long a visitor is known, counted from the start of the process.
+const COOKIE_AGE: Duration = Duration::from_secs(3 * 365 * 24 * 60 * 60);
+
+/// The attribute that names the cookie's domain.
+const DOMAIN: &str = "; Domain=";
+
+/// What the cookies of a process have in common.
+#[derive(Debug)]
+pub(super) struct Cookie {
+    /// `; Domain=…`, or nothing for a cookie of the host alone.
+    domain: String,
+    /// Everything behind the domain.
+    tail: String,
+}
+
+impl Cookie {
+    pub(super) fn new(domain: Option<&str>, started: SystemTime) -> Self {
+        let expires = Timestamp::try_from(started + COOKIE_AGE)
+            .and_then(|expires| DateTimePrinter::new().timestamp_to_rfc9110_string(&expires));
+        // A clock beyond the calendar leaves a cookie of the browser's session.
+        let expires = expires
+            .map(|expires| format!(" Expires={expires};"))
+            .unwrap_or_default();
+        Self {
+            domain: domain.map(|domain| format!("{DOMAIN}{domain}")).unwrap_or_default(),
+            tail: format!("; Path=/;{expires} HttpOnly; Secure; SameSite=None"),
+        }
+    }
+
+    /// Returns the header for a visitor, for `host` alone where one is given; `None` when the configured domain cannot stand in one.
+    pub(super) fn value(&self, uid: u64, host: Option<&str>) -> Option<HeaderValue> {
+        let cookie = text::write(|out| {
+            out.put_slice(UID_COOKIE.as_bytes());
+            out.put_u8(b'=');
+            out.put_slice(itoa::Buffer::new().format(uid).as_bytes());
+            match host {
+                Some(host) => {
+                    out.put_slice(DOMAIN.as_bytes());
+                    out.put_slice(host.as_bytes());
+                }
+                None => out.put_slice(self.domain.as_bytes()),
+            }
+            out.put_slice(self.tail.as_bytes());
+        });
+        HeaderValue::from_maybe_shared(cookie).ok()
+    }
+}

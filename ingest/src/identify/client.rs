@@ -1,0 +1,126 @@
+//! The client: its address, its browser, and the host that it asked for.
+
+use std::{borrow::Cow, hash::Hasher, net::IpAddr};
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use twox_hash::XxHash64;
+
+use super::{host::host_of, ip_text::IpText, proxies::TrustedProxies};
+
+const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+const FINGERPRINT_SEED: u64 = 0xCACA_3ADA;
+
+/// Who has sent a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Client<'a> {
+    /// The address that the request came from, or that a trusted proxy says it came from; IPv4 in its plain form.
+    pub(crate) ip: IpAddr,
+    /// `User-Agent`.
+    pub(crate) user_agent: Option<Cow<'a, str>>,
+    /// `Referer`.
+    pub(crate) referer: Option<Cow<'a, str>>,
+    /// The host that the client asked for, where a trusted proxy says so; a valid host name without a port.
+    pub(crate) host: Option<&'a str>,
+}
+
+impl<'a> Client<'a> {
+    /// Returns the client of a request that came from `peer`.
+    pub(crate) fn identify(headers: &'a HeaderMap, peer: IpAddr, trusted: &TrustedProxies) -> Self {
+        let peer = peer.to_canonical();
+        let text = |name| {
+            headers
+                .get(name)
+                .map(|value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()))
+        };
+        let said = |name| text(name).filter(|text| !text.is_empty());
+        let mut client = Self {
+            ip: peer,
+            user_agent: said(header::USER_AGENT),
+            referer: said(header::REFERER),
+            host: None,
+        };
+        if trusted.contains(peer) {
+            let real_ip = headers
+                .get(X_REAL_IP)
+                .and_then(|value| value.to_str().ok()?.trim().parse().ok());
+            client.ip = real_ip.map_or(peer, |ip: IpAddr| ip.to_canonical());
+            client.host = headers
+                .get(X_FORWARDED_HOST)
+                .and_then(|value| host_of(value.to_str().ok()?));
+        }
+        client
+    }
+
+    /// Returns a number that tells apart address and browser; `None` without a `User-Agent`.
+    ///
+    /// It is the XXH64 of `<ip>:<user agent>` with its bytes in reverse, which is how the events that exist have it.
+    pub(crate) fn fingerprint(&self, ip: &IpText) -> Option<u64> {
+        let user_agent = self.user_agent.as_deref()?;
+        let mut hash = XxHash64::with_seed(FINGERPRINT_SEED);
+        hash.write(ip.as_str().as_bytes());
+        hash.write(b":");
+        hash.write(user_agent.as_bytes());
+        Some(hash.finish().swap_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::net::Ipv4Addr;
+
+    use super::*;
+    use crate::identify::testing::{PEER, PROXY, headers};
+
+    #[test]
+    fn believes_a_proxy_only_where_it_is_trusted() {
+        let headers = headers(&[
+            (X_REAL_IP, "198.51.100.1"),
+            (X_FORWARDED_HOST, "stat.example.com:443"),
+            (header::USER_AGENT, "ua"),
+            (header::REFERER, ""),
+        ]);
+        let trusted = TrustedProxies::default();
+        let direct = Client::identify(&headers, PEER, &trusted);
+        assert_eq!((direct.ip, direct.host, direct.referer), (PEER, None, None));
+        let proxied = Client::identify(&headers, PROXY, &trusted);
+        assert_eq!(
+            (proxied.ip.to_string().as_str(), proxied.host),
+            ("198.51.100.1", Some("stat.example.com"))
+        );
+        let mapped = IpAddr::V6(Ipv4Addr::LOCALHOST.to_ipv6_mapped());
+        assert_eq!(Client::identify(&headers, mapped, &trusted), proxied);
+        assert_eq!(Client::identify(&headers, PROXY, &"".parse().unwrap()).ip, PROXY);
+    }
+
+    #[test]
+    fn keeps_the_peer_when_a_proxy_talks_nonsense() {
+        for (ip, host) in [
+            ("unknown", "a.com; Path=/x"),
+            ("1.2.3", "a.com, b.com"),
+            ("", ""),
+            ("1.1.1.1, 2.2.2.2", "a..b"),
+        ] {
+            let headers = headers(&[(X_REAL_IP, ip), (X_FORWARDED_HOST, host)]);
+            let client = Client::identify(&headers, PROXY, &TrustedProxies::default());
+            assert_eq!((client.ip, client.host), (PROXY, None), "{ip} {host}");
+        }
+    }
+
+    #[test]
+    fn makes_the_recorded_fingerprint() {
+        let headers = headers(&[(header::USER_AGENT, "ua")]);
+        let client = Client::identify(&headers, PROXY, &TrustedProxies::default());
+        assert_eq!(
+            client.fingerprint(&IpText::new(client.ip)),
+            Some(14_676_452_135_893_381_398)
+        );
+        assert_eq!(
+            Client::identify(&HeaderMap::new(), PROXY, &TrustedProxies::default()).fingerprint(&IpText::new(PROXY)),
+            None
+        );
+    }
+}

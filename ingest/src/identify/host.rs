@@ -1,0 +1,83 @@
+//! Names of hosts, and the domain that the visitor's cookie is for.
+
+use std::net::Ipv4Addr;
+
+/// The longest name of a host, in bytes ([RFC 1035](https://www.rfc-editor.org/rfc/rfc1035#section-2.3.4)).
+const MAX_HOST_BYTES: usize = 253;
+
+/// Returns the name in `host[:port]`, where it can be one: so that nothing but a name gets into a cookie or a row.
+pub(super) fn host_of(text: &str) -> Option<&str> {
+    let text = text.trim();
+    let host = match text.rsplit_once(':') {
+        Some((host, port)) if port.parse::<u16>().is_ok() => host,
+        _ => text,
+    };
+    is_host_name(host).then_some(host)
+}
+
+fn is_host_name(host: &str) -> bool {
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+    };
+    host.len() <= MAX_HOST_BYTES && host.split('.').all(is_label)
+}
+
+/// Returns the `Domain` of the uid cookie for a collector at `domain`, so that the sites beside it share the visitor:
+/// `stat.example.com` gives `.example.com`. `None`, a cookie of this host alone, for an address and for a single label.
+///
+/// It knows no public suffixes: under `co.uk` and the like the domain is to be set by hand.
+pub(crate) fn auto_domain(domain: &str) -> Option<String> {
+    let host = host_of(domain).filter(|host| host.contains('.') && host.parse::<Ipv4Addr>().is_err())?;
+    let host = host.strip_prefix("www.").unwrap_or(host);
+    let shared = match host.split_once('.') {
+        Some((_, parent)) if parent.contains('.') => parent,
+        _ => host,
+    };
+    Some(format!(".{shared}"))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn takes_only_names_for_hosts() {
+        for (text, host) in [
+            ("a.com", "a.com"),
+            ("a.com:8080", "a.com"),
+            ("127.0.0.1:1", "127.0.0.1"),
+            ("a_b", "a_b"),
+        ] {
+            assert_eq!(host_of(text), Some(host));
+        }
+        let long = "a".repeat(64);
+        let all = format!("{}a", "a.".repeat(127));
+        for text in [
+            "", ".", "a.", ".a", "a:b", "a:99999", "[::1]:80", "a b", "a;b", "a\"b", "п.рф", &long, &all, "a/b",
+        ] {
+            assert_eq!(host_of(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn shares_the_cookie_with_the_sites_beside() {
+        let cases = [
+            ("stat.example.com", Some(".example.com")),
+            ("www.example.com", Some(".example.com")),
+            ("example.com", Some(".example.com")),
+            ("a.b.example.com:8080", Some(".b.example.com")),
+            ("example.co.uk", Some(".co.uk")),
+            ("localhost", None),
+            ("10.0.0.5", None),
+            ("not a host", None),
+        ];
+        for (domain, expected) in cases {
+            assert_eq!(auto_domain(domain).as_deref(), expected, "{domain}");
+        }
+    }
+}

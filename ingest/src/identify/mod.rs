@@ -1,0 +1,51 @@
+//! Who sends an event, and what the event is called.
+//!
+//! Takes the parsed target, what query and body claim, the headers and the peer's address; gives the event's address, its project, the
+//! visitor's uid and the client. Everything is borrowed, and whatever is not valid counts as not said. Only a trusted
+//! proxy is believed when it speaks of somebody else.
+
+mod address;
+mod client;
+mod host;
+mod ip_text;
+mod origin;
+mod project;
+mod proxies;
+mod visitor;
+
+pub use self::proxies::{NetworkError, TrustedProxies};
+pub(crate) use self::{
+    address::{Address, Claims},
+    client::Client,
+    host::auto_domain,
+    ip_text::IpText,
+    origin::CorsOrigin,
+    project::Project,
+    visitor::{UID_COOKIE, known_uid},
+};
+
+#[cfg(test)]
+mod testing {
+    //! What the tests of all parts start from.
+
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use http::{HeaderMap, HeaderName, HeaderValue};
+
+    pub(super) const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 7));
+    pub(super) const PROXY: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+    pub(super) fn headers(pairs: &[(HeaderName, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(
+                name.clone(),
+                HeaderValue::from_bytes(value.as_bytes()).unwrap_or(HeaderValue::from_static("")),
+            );
+        }
+        headers
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,89 @@
+//! The page that an answer is for, as CORS wants it named.
+
+use http::{HeaderMap, HeaderValue, header};
+
+/// The page that may read an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CorsOrigin<'a> {
+    /// The `Origin` of the request.
+    Given(&'a HeaderValue),
+    /// `scheme://host[:port]` of its `Referer`.
+    Referer(&'a str),
+    /// Neither is known.
+    Any,
+}
+
+impl<'a> CorsOrigin<'a> {
+    /// Returns the origin of a request.
+    pub(crate) fn from_headers(headers: &'a HeaderMap) -> Self {
+        if let Some(origin) = headers.get(header::ORIGIN).filter(|origin| !origin.is_empty()) {
+            return Self::Given(origin);
+        }
+        let referer = headers.get(header::REFERER).and_then(|referer| referer.to_str().ok());
+        referer.and_then(origin_of).map_or(Self::Any, Self::Referer)
+    }
+
+    /// Returns the value of `Access-Control-Allow-Origin`.
+    pub(crate) fn to_value(self) -> HeaderValue {
+        match self {
+            Self::Given(origin) => origin.clone(),
+            Self::Referer(origin) => HeaderValue::from_str(origin).unwrap_or(HeaderValue::from_static("*")),
+            Self::Any => HeaderValue::from_static("*"),
+        }
+    }
+}
+
+fn origin_of(url: &str) -> Option<&str> {
+    let (scheme, rest) = url.split_once("://")?;
+    let authority = rest.split(['/', '?', '#']).next()?;
+    let is_scheme = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+        && scheme
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
+    let is_authority = authority.starts_with(|c| c != ':')
+        && authority
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte));
+    (is_scheme && is_authority).then(|| &url[..scheme.len() + "://".len() + authority.len()])
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use http::HeaderName;
+
+    use super::*;
+    use crate::identify::testing::headers;
+
+    #[test]
+    fn allows_the_origin_or_that_of_the_referer() {
+        let value = |pairs: &[(HeaderName, &str)]| CorsOrigin::from_headers(&headers(pairs)).to_value();
+        assert_eq!(
+            value(&[(header::ORIGIN, "https://a.ru"), (header::REFERER, "https://b.ru/")]),
+            "https://a.ru"
+        );
+        assert_eq!(value(&[(header::ORIGIN, "null")]), "null");
+        assert_eq!(
+            value(&[(header::ORIGIN, ""), (header::REFERER, "https://b.ru/x")]),
+            "https://b.ru"
+        );
+        let referers = [
+            ("http://b.ru:81?x://y", "http://b.ru:81"),
+            ("https://[::1]:80/", "https://[::1]:80"),
+            ("android-app://com.example", "android-app://com.example"),
+            ("junk", "*"),
+            ("://b.ru", "*"),
+            ("https://", "*"),
+            ("https://:80", "*"),
+            ("https://user@b.ru/", "*"),
+            ("https://b.ru,c.ru/", "*"),
+            ("1http://b.ru", "*"),
+            ("/x?y=https://b.ru", "*"),
+        ];
+        for (referer, origin) in referers {
+            assert_eq!(value(&[(header::REFERER, referer)]), origin, "{referer}");
+        }
+        assert_eq!(value(&[]), "*");
+    }
+}

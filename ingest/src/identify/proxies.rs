@@ -1,0 +1,125 @@
+//! The proxies whose word on the client counts.
+
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    str::FromStr,
+};
+
+/// The addresses of proxies that are believed when they say who the client is. The default is the machine itself.
+///
+/// Read from text: addresses and networks, with commas between them; the empty text trusts nobody.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrustedProxies(Vec<Network>);
+
+/// A network; one of IPv4 stands where IPv6 maps it, so that one comparison serves both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Network {
+    address: u128,
+    mask: u128,
+}
+
+/// A text that is neither an address nor a network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetworkError(String);
+
+impl TrustedProxies {
+    /// Returns whether `ip` is one of them.
+    pub(crate) fn contains(&self, ip: IpAddr) -> bool {
+        let ip = bits_of(ip);
+        self.0.iter().any(|network| ip & network.mask == network.address)
+    }
+}
+
+impl Default for TrustedProxies {
+    fn default() -> Self {
+        Self(vec![
+            Network::new(Ipv4Addr::new(127, 0, 0, 0).to_ipv6_mapped(), 96 + 8),
+            Network::new(Ipv6Addr::LOCALHOST, 128),
+        ])
+    }
+}
+
+impl FromStr for TrustedProxies {
+    type Err = NetworkError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let networks = text.split(',').map(str::trim).filter(|network| !network.is_empty());
+        networks
+            .map(|network| Network::parse(network).ok_or_else(|| NetworkError(network.to_owned())))
+            .collect::<Result<_, _>>()
+            .map(Self)
+    }
+}
+
+impl Network {
+    fn new(address: Ipv6Addr, prefix: u32) -> Self {
+        let mask = u128::MAX.checked_shl(128 - prefix).unwrap_or(0);
+        Self {
+            address: address.to_bits() & mask,
+            mask,
+        }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let (address, prefix) = match text.split_once('/') {
+            Some((address, prefix)) => (address, Some(prefix.parse().ok()?)),
+            None => (text, None),
+        };
+        match address.parse().ok()? {
+            IpAddr::V4(address) => {
+                let prefix = prefix.unwrap_or(32);
+                (prefix <= 32).then(|| Self::new(address.to_ipv6_mapped(), 96 + prefix))
+            }
+            IpAddr::V6(address) => {
+                let prefix = prefix.unwrap_or(128);
+                (prefix <= 128).then(|| Self::new(address, prefix))
+            }
+        }
+    }
+}
+
+fn bits_of(ip: IpAddr) -> u128 {
+    match ip {
+        IpAddr::V4(ip) => ip.to_ipv6_mapped().to_bits(),
+        IpAddr::V6(ip) => ip.to_bits(),
+    }
+}
+
+impl fmt::Display for NetworkError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "`{}` is neither an IP address nor a network such as 10.0.0.0/8",
+            self.0
+        )
+    }
+}
+
+impl std::error::Error for NetworkError {}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::identify::testing::PEER;
+
+    #[test]
+    fn knows_its_networks() {
+        let trusted: TrustedProxies = "10.0.0.0/8, 192.168.1.7,fd00::/8 ,, 2001:db8::1".parse().unwrap();
+        for ip in ["10.255.0.1", "192.168.1.7", "fd12::1", "2001:db8::1", "::ffff:10.1.1.1"] {
+            assert!(trusted.contains(ip.parse().unwrap()), "{ip}");
+        }
+        for ip in ["11.0.0.1", "192.168.1.8", "fe00::1", "2001:db8::2", "127.0.0.1"] {
+            assert!(!trusted.contains(ip.parse().unwrap()), "{ip}");
+        }
+        let everybody: TrustedProxies = "0.0.0.0/0".parse().unwrap();
+        assert!(everybody.contains(PEER) && !everybody.contains("2001:db8::1".parse().unwrap()));
+        assert!("::/0".parse::<TrustedProxies>().unwrap().contains(PEER));
+        for text in ["10.0.0.0/33", "::/129", "10.0.0/8", "host", "10.0.0.1/", "10.0.0.1/-1"] {
+            let error = text.parse::<TrustedProxies>().unwrap_err();
+            assert!(error.to_string().contains(text));
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! The visitor: the uid that a request brings with it.
+
+use http::{HeaderMap, header};
+
+use super::address::Claims;
+
+/// The cookie that carries the visitor's uid.
+pub(crate) const UID_COOKIE: &str = "uid";
+
+const UID_DIGITS: std::ops::RangeInclusive<usize> = 10..=22;
+/// The least number of ten digits. A uid of smaller value, all zeros in front, would come back as a cookie too short to be one.
+const MIN_UID: u64 = 1_000_000_000;
+
+/// Returns the uid that the visitor has already: of the query, the body, or the cookie, whichever is valid first.
+pub(crate) fn known_uid(query: &Claims<'_>, body: &Claims<'_>, headers: &HeaderMap) -> Option<u64> {
+    let claimed = [query.uid, body.uid].into_iter().flatten().find_map(parse_uid);
+    claimed.or_else(|| cookies(headers, UID_COOKIE).find_map(parse_uid))
+}
+
+/// Returns the uid that `text` is: 10 to 22 digits that fit 64 bits.
+fn parse_uid(text: &str) -> Option<u64> {
+    let is_uid = UID_DIGITS.contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|uid| is_uid && *uid >= MIN_UID)
+}
+
+/// Returns the values of all cookies called `name`, in the order of the headers.
+fn cookies<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a str> {
+    let lines = headers
+        .get_all(header::COOKIE)
+        .into_iter()
+        .filter_map(|line| line.to_str().ok());
+    lines.flat_map(|line| line.split(';')).filter_map(move |cookie| {
+        let (key, value) = cookie.split_once('=')?;
+        let value = value.trim();
+        let unquoted = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
+        (key.trim() == name).then(|| unquoted.unwrap_or(value))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::identify::testing::headers;
+
+    #[test]
+    fn takes_the_first_valid_uid() {
+        let query = |uid| Claims {
+            uid: Some(uid),
+            ..Claims::default()
+        };
+        let none = Claims::default();
+        let cookie = headers(&[(header::COOKIE, "a=b; uid=3333333333; uid=4444444444")]);
+        assert_eq!(
+            known_uid(&query("1111111111"), &query("2222222222"), &cookie),
+            Some(1_111_111_111)
+        );
+        assert_eq!(
+            known_uid(&query("abc"), &query("2222222222"), &cookie),
+            Some(2_222_222_222)
+        );
+        assert_eq!(known_uid(&query("0"), &none, &cookie), Some(3_333_333_333));
+        assert_eq!(known_uid(&none, &none, &HeaderMap::new()), None);
+    }
+
+    #[test]
+    fn accepts_ten_to_twenty_two_digits_that_fit() {
+        let valid = [
+            ("1000000000", MIN_UID),
+            ("18446744073709551615", u64::MAX),
+            ("0018446744073709551615", u64::MAX),
+        ];
+        for (text, uid) in valid {
+            assert_eq!(parse_uid(text), Some(uid));
+        }
+        let invalid = [
+            "",
+            "0",
+            "123456789",
+            "18446744073709551616",
+            "9999999999999999999999",
+            "00018446744073709551615",
+            "0000000012",
+            "+1234567890",
+            "-1234567890",
+            " 1234567890",
+            "1234567890\n",
+            "12345678９0",
+        ];
+        for text in invalid {
+            assert_eq!(parse_uid(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn finds_cookies_among_others() {
+        let found = |lines: &[&str]| {
+            let lines: Vec<_> = lines.iter().map(|line| (header::COOKIE, *line)).collect();
+            cookies(&headers(&lines), "uid").map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(found(&["uid=1"]), ["1"]);
+        assert_eq!(found(&["xuid=0;uid = \"2\" ;uidx=3"]), ["2"]);
+        assert_eq!(found(&["a", "uid", "=;;", "uid=3", "b=uid=4"]), ["3"]);
+        assert_eq!(found(&["uid=\u{44f}", "uid=5"]), ["5"]);
+        assert!(found(&["UID=1"]).is_empty());
+    }
+}

@@ -1,0 +1,84 @@
+//! Numbers of JSON, as they are written.
+
+use super::{Error, ErrorKind, Reader};
+
+impl<'a> Reader<'a> {
+    /// Takes a number and returns it as it is written.
+    ///
+    /// # Errors
+    /// Something else stands here, or a number that JSON does not have.
+    #[inline]
+    pub fn number(&mut self) -> Result<&'a str, Error> {
+        self.pass_space();
+        let start = self.at;
+        self.pass(b'-');
+        match self.byte() {
+            Some(b'0') => self.at += 1,
+            Some(b'1'..=b'9') => self.pass_digits(),
+            _ => return Err(self.error(ErrorKind::InvalidNumber)),
+        }
+        if self.pass(b'.') {
+            self.digits()?;
+        }
+        if self.pass(b'e') || self.pass(b'E') {
+            let _ = self.pass(b'+') || self.pass(b'-');
+            self.digits()?;
+        }
+        // `01` and `1x`: the caller would see the rest as a missing comma, which is the worse message.
+        match self.byte() {
+            Some(b'0'..=b'9' | b'.' | b'+' | b'-' | b'_' | b'a'..=b'z' | b'A'..=b'Z') => {
+                Err(self.error(ErrorKind::InvalidNumber))
+            }
+            _ => Ok(self.slice(start)),
+        }
+    }
+
+    /// Takes an integer of at most 18 digits, the way that nearly all numbers go.
+    ///
+    /// Gives `None` and stays where it is when anything else stands here: [`Reader::number`] takes it then.
+    #[inline]
+    pub fn small_integer(&mut self) -> Option<i64> {
+        let rest = self.text.as_bytes().get(self.at..)?;
+        let (negative, digits) = match rest {
+            [b'-', digits @ ..] => (true, digits),
+            digits => (false, digits),
+        };
+        let mut value = 0;
+        let mut count = 0;
+        for byte in digits {
+            let digit = byte.wrapping_sub(b'0');
+            if digit > 9 {
+                break;
+            }
+            if count == 18 {
+                return None;
+            }
+            value = value * 10 + i64::from(digit);
+            count += 1;
+        }
+        let after = digits.get(count);
+        let whole = matches!(after, None | Some(b',' | b'}' | b']' | b' ' | b'\n' | b'\r' | b'\t'));
+        if !whole || count == 0 || (digits[0] == b'0' && count > 1) {
+            return None;
+        }
+        self.at += count + usize::from(negative);
+        Some(if negative { -value } else { value })
+    }
+
+    fn pass_digits(&mut self) {
+        while let Some(b'0'..=b'9') = self.byte() {
+            self.at += 1;
+        }
+    }
+
+    /// Passes one digit or more.
+    fn digits(&mut self) -> Result<(), Error> {
+        let start = self.at;
+        self.pass_digits();
+        if self.at == start {
+            Err(self.error(ErrorKind::InvalidNumber))
+        } else {
+            Ok(())
+        }
+    }
+}

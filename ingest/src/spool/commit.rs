@@ -1,0 +1,503 @@
+//! Commit: one thread brings what is new in all lanes to disk, and one `fdatasync` covers all of it.
+//!
+//! A round takes what was appended since the last one, as one batch, writes and syncs it, and tells whoever waits. Rounds follow
+//! one another as long as somebody waits for the disk; rows that nobody waits for are gathered for a moment. A round that fails is
+//! told to those who wait, and tried again soon; what it had is still in memory.
+
+use std::{
+    io,
+    sync::{
+        Arc, OnceLock, PoisonError,
+        atomic::{AtomicU8, Ordering},
+    },
+    thread::{self, Thread},
+    time::Duration,
+};
+
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use super::{
+    COMMIT_INTERVAL, LogState, Spool,
+    frame::{self, Kind, RowRange},
+    lane::Queue,
+    log::{Batch, FrameAt, Log, Logged},
+    recover::read_rows,
+};
+use crate::block::{Content, Layout, SealedBlock};
+
+/// A batch is not made larger than this, so that nobody waits for too much.
+const MAX_BATCH_BYTES: usize = 16 << 20;
+
+/// Rows of one frame, in bytes; a single row may be more.
+const MAX_FRAME_BYTES: u32 = 1 << 20;
+
+/// A disk that failed is tried again after this.
+const RETRY_WAIT: Duration = Duration::from_millis(200);
+
+/// How soon the log has to look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Urgency {
+    Never = 0,
+    Soon = 1,
+    Now = 2,
+}
+
+/// Wakes the thread that writes.
+#[derive(Debug, Default)]
+pub(super) struct Signal {
+    urgency: AtomicU8,
+    thread: OnceLock<Thread>,
+}
+
+impl Signal {
+    /// Says that there is something to write. What it is has to be visible before.
+    pub(super) fn raise(&self, urgency: Urgency) {
+        let urgency = urgency as u8;
+        // The order of all these operations matters: whoever finds it raised has been seen by the round to come.
+        if self.urgency.load(Ordering::SeqCst) < urgency
+            && self.urgency.fetch_max(urgency, Ordering::SeqCst) < urgency
+            && let Some(thread) = self.thread.get()
+        {
+            thread.unpark();
+        }
+    }
+
+    fn is_at_least(&self, urgency: Urgency) -> bool {
+        self.urgency.load(Ordering::SeqCst) >= urgency as u8
+    }
+
+    /// Waits until there is something to write, and a moment longer if nobody waits for it.
+    fn wait(&self) {
+        while !self.is_at_least(Urgency::Soon) {
+            thread::park();
+        }
+        let started = std::time::Instant::now();
+        while !self.is_at_least(Urgency::Now) {
+            match COMMIT_INTERVAL.checked_sub(started.elapsed()) {
+                Some(left) if !left.is_zero() => thread::park_timeout(left),
+                _ => break,
+            }
+        }
+    }
+
+    fn lower(&self) {
+        self.urgency.store(Urgency::Never as u8, Ordering::SeqCst);
+    }
+}
+
+/// Something to note in the log that is no row.
+#[derive(Debug)]
+pub(super) enum Op {
+    /// Rows are stored.
+    Done { block: Uuid, rows: RowRange, is_all: bool },
+    /// Rows go on as two halves; the reply says whether that is on disk.
+    Split {
+        segment: u64,
+        block: Uuid,
+        rows: RowRange,
+        reply: oneshot::Sender<io::Result<()>>,
+    },
+}
+
+/// What a batch has of one block.
+#[derive(Debug)]
+struct Entry {
+    lane: usize,
+    block: Uuid,
+    frames: Vec<FrameAt>,
+    /// How many rows are on disk with this batch.
+    rows: u32,
+    bytes: u64,
+    is_sealed: bool,
+}
+
+impl Spool {
+    /// Writes the log until the spool is stopped.
+    pub(super) fn write_until_stopped(&self, mut log: Log) {
+        let Some(state) = &self.log else { return };
+        // There is one such thread.
+        _ = state.signal.thread.set(thread::current());
+        let mut buffer = Vec::new();
+        loop {
+            if !state.stopped.load(Ordering::SeqCst) {
+                state.signal.wait();
+            }
+            let is_last = state.stopped.load(Ordering::SeqCst);
+            state.signal.lower();
+            match self.round(state, &mut log, &mut buffer) {
+                Ok(Round::More) => state.signal.raise(Urgency::Now),
+                Ok(Round::Idle) if is_last => break,
+                Ok(Round::Idle) => {}
+                Err(_) if is_last => break,
+                Err(_) => thread::sleep(RETRY_WAIT),
+            }
+        }
+        log.tidy();
+    }
+
+    /// Brings what is new to disk. An error has been told to those who wait.
+    pub(super) fn round(&self, state: &LogState, log: &mut Log, buffer: &mut Vec<u8>) -> io::Result<Round> {
+        state.note(log);
+        self.make_dense(state, log);
+        let is_dirty = self.lanes.iter().any(|lane| lane.dirty.load(Ordering::SeqCst));
+        let result = if is_dirty {
+            self.write(log, buffer)
+        } else {
+            Ok(Round::Idle)
+        };
+        state.bytes.store(log.bytes(), Ordering::Relaxed);
+        match &result {
+            // A failure is over once something has been written.
+            Ok(_) if !is_dirty => {}
+            Ok(_) => {
+                if state.is_failing.swap(false, Ordering::Relaxed) {
+                    tracing::info!("the spool's disk takes rows again");
+                }
+            }
+            Err(error) => self.fail(state, error),
+        }
+        result
+    }
+
+    /// Writes one batch.
+    fn write(&self, log: &mut Log, buffer: &mut Vec<u8>) -> io::Result<Round> {
+        // Blocks end with their segment: what is open in it is sealed, and no other block is begun in it.
+        let leaving = log.active().filter(|(_, is_full)| *is_full).map(|(segment, _)| segment);
+        if let Some(segment) = leaving {
+            self.seal_all_in(segment);
+        }
+        let mut batch = log.begin(std::mem::take(buffer))?;
+        let mut entries = Vec::new();
+        let mut is_whole = leaving.is_none();
+        for (index, lane) in self.lanes.iter().enumerate() {
+            if lane.dirty.swap(false, Ordering::SeqCst) {
+                let is_done = gather(&mut lane.lock(), &lane.layout, index, leaving, &mut batch, &mut entries);
+                if !is_done || leaving.is_some() {
+                    lane.dirty.store(true, Ordering::SeqCst);
+                }
+                if batch.len() >= MAX_BATCH_BYTES {
+                    is_whole = false;
+                    break;
+                }
+            }
+        }
+        let (segment, salt) = (batch.segment, batch.salt);
+        if batch.len() > 0 {
+            match log.commit(batch) {
+                Ok(used) => *buffer = used,
+                Err((error, used)) => {
+                    *buffer = used;
+                    self.start_over(segment, &entries);
+                    return Err(error);
+                }
+            }
+        }
+        for entry in entries {
+            log.keep(segment, entry.block, entry.bytes);
+            let is_sealed = entry.is_sealed;
+            let block = entry.block;
+            self.publish(entry, segment, salt);
+            if is_sealed {
+                log.moved(block, segment);
+            }
+        }
+        if leaving.is_some() {
+            log.rotate();
+        }
+        Ok(if is_whole { Round::Idle } else { Round::More })
+    }
+
+    fn seal_all_in(&self, segment: u64) {
+        for lane in &self.lanes {
+            let mut queue = lane.lock();
+            if queue
+                .open
+                .opened()
+                .is_some_and(|opened| opened.logged.segment == Some(segment))
+            {
+                queue.seal(&lane.layout);
+                lane.dirty.store(true, Ordering::SeqCst);
+            }
+        }
+    }
+
+    /// Notes what is on disk now, and tells whoever waits for it.
+    fn publish(&self, entry: Entry, segment: u64, salt: frame::Salt) {
+        let lane = &self.lanes[entry.lane];
+        let mut queue = lane.lock();
+        let add = |logged: &mut Logged| {
+            if logged.segment != Some(segment) {
+                *logged = Logged {
+                    segment: Some(segment),
+                    salt: Some(salt),
+                    ..Logged::default()
+                };
+            }
+            logged.frames.extend(entry.frames);
+            logged.rows = entry.rows;
+        };
+        let open = queue.open.opened_mut().filter(|opened| opened.id == entry.block);
+        let progress = if let Some(opened) = open {
+            add(&mut opened.logged);
+            Arc::clone(&opened.progress)
+        } else if let Some(at) = queue.unlogged.iter().position(|block| block.id == entry.block) {
+            let block = Arc::clone(&queue.unlogged[at]);
+            let was_sealed = {
+                let mut state = block.state();
+                let was_sealed = state.logged.is_sealed;
+                add(&mut state.logged);
+                state.logged.is_sealed = entry.is_sealed;
+                was_sealed
+            };
+            if entry.is_sealed {
+                queue.unlogged.remove(at);
+                if !was_sealed {
+                    queue.count_on_disk(block.bytes, self.log.as_ref());
+                }
+                // What is not next waits on disk.
+                if was_sealed || queue.sealed.front().is_none_or(|first| first.id != block.id) {
+                    queue.evict(&block, &self.memory);
+                }
+            }
+            Arc::clone(&block.progress)
+        } else {
+            // It has been stored in the meantime.
+            return;
+        };
+        drop(queue);
+        progress.send_modify(|progress| {
+            progress.on_disk = progress.on_disk.max(entry.rows);
+            progress.is_failing = false;
+        });
+        if entry.is_sealed {
+            lane.changed.notify_one();
+        }
+    }
+
+    /// Forgets how much of unfinished blocks is in a segment that was left: they are written again, from their first row.
+    fn start_over(&self, segment: u64, entries: &[Entry]) {
+        for lane in &self.lanes {
+            let mut queue = lane.lock();
+            if let Some(opened) = queue
+                .open
+                .opened_mut()
+                .filter(|opened| opened.logged.segment == Some(segment))
+            {
+                opened.logged = Logged::default();
+                lane.dirty.store(true, Ordering::SeqCst);
+            }
+            for block in &queue.unlogged {
+                let mut state = block.state();
+                if !state.logged.is_sealed {
+                    state.logged = Logged::default();
+                }
+                lane.dirty.store(true, Ordering::SeqCst);
+            }
+        }
+        for entry in entries {
+            self.lanes[entry.lane].dirty.store(true, Ordering::SeqCst);
+        }
+    }
+
+    /// Tells everybody that the disk fails.
+    fn fail(&self, state: &LogState, error: &io::Error) {
+        if !state.is_failing.swap(true, Ordering::Relaxed) {
+            tracing::error!(%error, "the spool cannot be written: rows stay in memory, and nobody is told that they are on disk");
+        }
+        for lane in &self.lanes {
+            let queue = lane.lock();
+            let open = queue.open.opened().map(|opened| &opened.progress);
+            for progress in open
+                .into_iter()
+                .chain(queue.unlogged.iter().map(|block| &block.progress))
+            {
+                progress.send_modify(|progress| progress.is_failing = true);
+            }
+            drop(queue);
+            lane.changed.notify_one();
+        }
+    }
+
+    /// Lets the blocks of a segment that is mostly done be written again, one at a time, so that it can be removed.
+    fn make_dense(&self, state: &LogState, log: &Log) {
+        let Some((segment, blocks)) = log.sparse() else { return };
+        for lane in &self.lanes {
+            let mut queue = lane.lock();
+            let found = queue.sealed.iter().find(|block| {
+                let state = block.state();
+                // What was split or damaged stays where its history is.
+                let is_whole = state.parts.is_whole(block.rows) && state.logged.readable() == block.rows as usize;
+                is_whole && state.logged.segment == Some(segment) && blocks.contains(&block.id)
+            });
+            let Some(block) = found.cloned() else { continue };
+            if queue.unlogged.iter().any(|other| other.id == block.id) {
+                continue;
+            }
+            let logged = block.state().logged.clone();
+            let is_in_memory = block.state().content.is_some();
+            if !is_in_memory {
+                let Some(content) = content_of(state, &block, &logged) else {
+                    continue;
+                };
+                let cost = content.cost();
+                self.memory.take(cost);
+                queue.sealed_in_memory += cost;
+                queue.in_memory += cost;
+                block.state().content = Some(content);
+            }
+            queue.unlogged.push(block);
+            drop(queue);
+            lane.dirty.store(true, Ordering::SeqCst);
+            return;
+        }
+    }
+}
+
+/// What is left to do after a round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Round {
+    Idle,
+    More,
+}
+
+impl LogState {
+    /// Notes what is no row.
+    fn note(&self, log: &mut Log) {
+        let ops = std::mem::take(&mut *self.ops.lock().unwrap_or_else(PoisonError::into_inner));
+        for op in ops {
+            match op {
+                Op::Done { block, rows, is_all } => log.done(block, rows, is_all),
+                Op::Split {
+                    segment,
+                    block,
+                    rows,
+                    reply,
+                } => {
+                    // Who does not wait any more finds it after the next start.
+                    _ = reply.send(log.split(segment, block, rows));
+                }
+            }
+        }
+    }
+}
+
+/// Reads a block's rows and their lengths from disk.
+fn content_of(state: &LogState, block: &SealedBlock, logged: &Logged) -> Option<Content> {
+    let mut ends = Vec::with_capacity(block.rows as usize);
+    let mut end = 0;
+    for at in &logged.frames {
+        let bytes = state.disk.read_at(logged.segment?, at.offset, at.length).ok()?;
+        let frame = frame::read(&bytes, logged.salt?, at.offset)?;
+        for length in frame::Rows::read(frame.body, at.rows.len() as u32)?.lengths() {
+            end += length;
+            ends.push(end);
+        }
+    }
+    let bytes = read_rows(&*state.disk, block.id, logged, &(0..block.rows)).ok()?;
+    Some(Content {
+        bytes: bytes.into(),
+        ends: ends.into(),
+    })
+}
+
+/// Puts what is new of a lane into the batch; returns whether that was all. While a segment is being left, blocks that are not
+/// in it wait for the next one.
+fn gather(
+    queue: &mut Queue,
+    layout: &Layout,
+    lane: usize,
+    leaving: Option<u64>,
+    batch: &mut Batch,
+    entries: &mut Vec<Entry>,
+) -> bool {
+    for block in &queue.unlogged {
+        let state = block.state();
+        if leaving.is_some_and(|leaving| state.logged.segment != Some(leaving) || state.logged.is_sealed) {
+            continue;
+        }
+        let Some(content) = &state.content else { continue };
+        // A block that is wholly on disk, and nevertheless here, is to move to this segment.
+        let anew = Logged::default();
+        let logged = if state.logged.is_sealed { &anew } else { &state.logged };
+        let mut source = Source {
+            layout: &block.layout,
+            lane,
+            block: block.id,
+            bytes: &content.bytes,
+            ends: &content.ends,
+        };
+        if !source.put(logged, true, batch, entries) {
+            return false;
+        }
+    }
+    if let (Some(opened), None) = (queue.open.opened(), leaving) {
+        let (bytes, ends) = queue.open.content();
+        let mut source = Source {
+            layout,
+            lane,
+            block: opened.id,
+            bytes,
+            ends,
+        };
+        return source.put(&opened.logged, false, batch, entries);
+    }
+    true
+}
+
+/// A block whose rows are to go into a batch.
+struct Source<'a> {
+    layout: &'a Layout,
+    lane: usize,
+    block: Uuid,
+    bytes: &'a [u8],
+    ends: &'a [u32],
+}
+
+impl Source<'_> {
+    /// Puts the rows that are not logged into the batch, as far as it takes them; returns whether those were all.
+    fn put(&mut self, logged: &Logged, is_sealed: bool, batch: &mut Batch, entries: &mut Vec<Entry>) -> bool {
+        let rows = self.ends.len() as u32;
+        if logged.rows == rows && !is_sealed {
+            return true;
+        }
+        let before = batch.len();
+        if logged.rows == 0 {
+            batch.put(Kind::Open, self.block, 0..0, |out| {
+                frame::put_layout(out, &self.layout.table, &self.layout.statement);
+            });
+        }
+        let mut entry = Entry {
+            lane: self.lane,
+            block: self.block,
+            frames: Vec::new(),
+            rows: logged.rows,
+            bytes: 0,
+            is_sealed: false,
+        };
+        while entry.rows < rows && batch.len() < MAX_BATCH_BYTES {
+            let range = entry.rows..self.frame_end(entry.rows);
+            let (bytes, ends) = (self.bytes, self.ends);
+            let frame = batch.put(Kind::Rows, self.block, range.clone(), |out| {
+                frame::put_rows(out, bytes, ends, &range)
+            });
+            entry.frames.push(frame);
+            entry.rows = range.end;
+        }
+        let is_all = entry.rows == rows;
+        if is_all && is_sealed {
+            batch.put(Kind::Seal, self.block, 0..rows, |_| {});
+            entry.is_sealed = true;
+        }
+        entry.bytes = (batch.len() - before) as u64;
+        entries.push(entry);
+        is_all
+    }
+
+    /// Returns where the frame ends that begins with this row.
+    fn frame_end(&self, first: u32) -> u32 {
+        let start = if first == 0 { 0 } else { self.ends[first as usize - 1] };
+        let fitting = self.ends[first as usize..].partition_point(|&end| end - start <= MAX_FRAME_BYTES);
+        first + fitting.max(1) as u32
+    }
+}

@@ -1,0 +1,164 @@
+//! Disk: the few things that the spool asks of a file system, and the folder on a real one.
+//!
+//! Behind a trait, so that a test can lose power in the middle of a write. Segments are known by their numbers.
+
+use std::{
+    fmt,
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{self, Read, Seek, SeekFrom, Write},
+    path::{Path, PathBuf},
+};
+
+/// What the spool asks of a file system.
+pub(crate) trait Disk: fmt::Debug + Send + Sync {
+    /// Returns the numbers of the segments that exist, in their order.
+    fn segments(&self) -> io::Result<Vec<u64>>;
+
+    /// Makes an empty segment, whose name outlives a loss of power once this returns.
+    fn create(&self, segment: u64) -> io::Result<Box<dyn Segment>>;
+
+    /// Opens a segment, to append to it.
+    fn open(&self, segment: u64) -> io::Result<Box<dyn Segment>>;
+
+    /// Returns all of a segment.
+    fn read(&self, segment: u64) -> io::Result<Vec<u8>>;
+
+    /// Returns `length` bytes of a segment, from `offset` on.
+    fn read_at(&self, segment: u64, offset: u64, length: usize) -> io::Result<Vec<u8>>;
+
+    /// Forgets a segment.
+    fn remove(&self, segment: u64) -> io::Result<()>;
+
+    /// Keeps a copy of a damaged segment for a person, under a name that the spool does not read.
+    fn set_aside(&self, segment: u64) -> io::Result<()>;
+}
+
+/// A segment that is written.
+pub(crate) trait Segment: fmt::Debug + Send {
+    /// Appends `bytes`; on an error a part of them may be there.
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
+
+    /// Returns once everything that was appended would outlive a loss of power.
+    fn sync(&mut self) -> io::Result<()>;
+
+    /// Cuts off what lies behind `length`.
+    fn truncate(&mut self, length: u64) -> io::Result<()>;
+}
+
+/// How a segment's name ends.
+const EXTENSION: &str = "spool";
+/// How the name of a damaged one ends that was set aside.
+pub(crate) const ASIDE_EXTENSION: &str = "damaged";
+/// The file by whose lock a second process is kept out.
+const LOCK: &str = "lock";
+
+/// A folder that no other process uses as long as this value lives.
+#[derive(Debug)]
+pub(crate) struct Folder {
+    path: PathBuf,
+    /// Locked, but for a folder that is only read; the system lets go of it when the process ends, however that may be.
+    _lock: Option<File>,
+}
+
+impl Folder {
+    /// Makes the folder if need be, and takes it for this process alone; none if another process has it.
+    pub(crate) fn lock(path: &Path) -> io::Result<Option<Self>> {
+        fs::create_dir_all(path)?;
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(path.join(LOCK))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Some(Self {
+                path: path.to_owned(),
+                _lock: Some(lock),
+            })),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    /// Returns the folder, to be read only.
+    pub(crate) fn unlocked(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+            _lock: None,
+        }
+    }
+
+    fn name(&self, segment: u64) -> PathBuf {
+        self.path.join(format!("{segment:016}.{EXTENSION}"))
+    }
+}
+
+impl Disk for Folder {
+    fn segments(&self) -> io::Result<Vec<u64>> {
+        segments_in(&self.path)
+    }
+
+    fn create(&self, segment: u64) -> io::Result<Box<dyn Segment>> {
+        let file = OpenOptions::new()
+            .append(true)
+            .create_new(true)
+            .open(self.name(segment))?;
+        File::open(&self.path)?.sync_all()?;
+        Ok(Box::new(file))
+    }
+
+    fn open(&self, segment: u64) -> io::Result<Box<dyn Segment>> {
+        Ok(Box::new(OpenOptions::new().append(true).open(self.name(segment))?))
+    }
+
+    fn read(&self, segment: u64) -> io::Result<Vec<u8>> {
+        fs::read(self.name(segment))
+    }
+
+    fn read_at(&self, segment: u64, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+        let mut file = File::open(self.name(segment))?;
+        file.seek(SeekFrom::Start(offset))?;
+        let mut bytes = vec![0; length];
+        file.read_exact(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn remove(&self, segment: u64) -> io::Result<()> {
+        fs::remove_file(self.name(segment))
+    }
+
+    fn set_aside(&self, segment: u64) -> io::Result<()> {
+        let name = self.name(segment);
+        match fs::hard_link(&name, name.with_extension(ASIDE_EXTENSION)) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            result => result,
+        }
+    }
+}
+
+impl Segment for File {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.write_all(bytes)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.sync_data()
+    }
+
+    fn truncate(&mut self, length: u64) -> io::Result<()> {
+        self.set_len(length)
+    }
+}
+
+/// Returns the numbers of the segments in a folder, in their order; other files are none of the spool's.
+pub(crate) fn segments_in(folder: &Path) -> io::Result<Vec<u64>> {
+    let mut segments = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let name = PathBuf::from(entry?.file_name());
+        let number = name.file_stem().and_then(|stem| stem.to_str()?.parse().ok());
+        if let (Some(number), true) = (number, name.extension().is_some_and(|extension| extension == EXTENSION)) {
+            segments.push(number);
+        }
+    }
+    segments.sort_unstable();
+    Ok(segments)
+}

@@ -1,0 +1,196 @@
+//! Lane: one table's way through the spool, its open block and those that wait.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+use tokio::{sync::Notify, time::Instant};
+
+use super::{Bound, LogState};
+use crate::block::{Block, Layout, SealedBlock};
+
+/// One table's way through the spool.
+#[derive(Debug)]
+pub(super) struct Lane {
+    pub(super) layout: Arc<Layout>,
+    queue: Mutex<Queue>,
+    /// Something for [`Spool::next`](super::Spool::next) to look at.
+    pub(super) changed: Notify,
+    /// Something for the log to look at.
+    pub(super) dirty: AtomicBool,
+    pub(super) counters: Counters,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    pub(super) open: Block,
+    /// The oldest comes first.
+    pub(super) sealed: VecDeque<Arc<SealedBlock>>,
+    /// Those of them that are not wholly on disk, or are to be written there again.
+    pub(super) unlogged: Vec<Arc<SealedBlock>>,
+    /// Memory of sealed blocks.
+    pub(super) sealed_in_memory: usize,
+    /// Memory of all blocks.
+    pub(super) in_memory: usize,
+    /// Bytes of blocks on disk.
+    pub(super) on_disk: usize,
+}
+
+/// What has happened to one table's rows since the start.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) rows_appended: AtomicU64,
+    pub(crate) rows_without_room: AtomicU64,
+    pub(crate) rows_inserted: AtomicU64,
+    pub(crate) inserts: AtomicU64,
+    pub(crate) retries: AtomicU64,
+    pub(crate) rows_refused: AtomicU64,
+}
+
+impl Counters {
+    pub(crate) fn add(counter: &AtomicU64, n: u64) {
+        counter.fetch_add(n, Ordering::Relaxed);
+    }
+}
+
+/// One table's counters at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableCounts {
+    /// The table's name.
+    pub table: Arc<str>,
+    /// Rows taken since the start.
+    pub rows_appended: u64,
+    /// Rows not taken because there was no room.
+    pub rows_without_room: u64,
+    /// Rows that ClickHouse has confirmed, those from before the start included.
+    pub rows_inserted: u64,
+    /// Inserts that ClickHouse has confirmed.
+    pub inserts: u64,
+    /// Inserts that failed and were, or will be, tried again.
+    pub retries: u64,
+    /// Rows that ClickHouse refused, which became dead letters.
+    pub rows_refused: u64,
+    /// Rows taken and not yet confirmed.
+    pub rows_pending: u64,
+    /// Blocks with such rows, the open one included.
+    pub blocks_pending: u64,
+    /// The length of such rows, in bytes.
+    pub bytes_pending: u64,
+}
+
+/// What is to be done for a lane.
+pub(super) enum Found {
+    Block(Arc<SealedBlock>),
+    /// An open block, to be sealed at this time.
+    Young(Instant),
+    Nothing,
+    End,
+}
+
+impl Lane {
+    pub(super) fn new(layout: Arc<Layout>) -> Self {
+        Self {
+            layout,
+            queue: Mutex::default(),
+            changed: Notify::new(),
+            dirty: AtomicBool::new(false),
+            counters: Counters::default(),
+        }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Queue> {
+        // A panic can only come from an encoder, and a block forgets what that left (see `Block::append`).
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts a block from before the start behind the others.
+    pub(super) fn restore(&self, block: SealedBlock, log: Option<&LogState>) {
+        let mut queue = self.lock();
+        queue.count_on_disk(block.bytes, log);
+        queue.sealed.push_back(Arc::new(block));
+    }
+
+    pub(super) fn counts(&self) -> TableCounts {
+        let queue = self.lock();
+        let open = (queue.open.rows(), queue.open.content().0.len());
+        let (rows, bytes) = queue.sealed.iter().fold(open, |(rows, bytes), block| {
+            (rows + block.state().parts.rows(), bytes + block.bytes)
+        });
+        let blocks = queue.sealed.len() + usize::from(queue.open.rows() > 0);
+        drop(queue);
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        TableCounts {
+            table: Arc::clone(&self.layout.table),
+            rows_appended: read(&self.counters.rows_appended),
+            rows_without_room: read(&self.counters.rows_without_room),
+            rows_inserted: read(&self.counters.rows_inserted),
+            inserts: read(&self.counters.inserts),
+            retries: read(&self.counters.retries),
+            rows_refused: read(&self.counters.rows_refused),
+            rows_pending: rows as u64,
+            blocks_pending: blocks as u64,
+            bytes_pending: bytes as u64,
+        }
+    }
+}
+
+impl Queue {
+    /// Seals the open block, if it has a row.
+    pub(super) fn seal(&mut self, layout: &Arc<Layout>) {
+        let cost = self.open.cost();
+        if let Some(block) = self.open.seal(layout) {
+            let block = Arc::new(block);
+            self.sealed_in_memory += cost;
+            self.unlogged.push(Arc::clone(&block));
+            self.sealed.push_back(block);
+        }
+    }
+
+    /// Lets a block that is on disk be there alone.
+    pub(super) fn evict(&mut self, block: &SealedBlock, memory: &Bound) {
+        // What is to be written once more is needed for that.
+        if self.unlogged.iter().any(|other| other.id == block.id) {
+            return;
+        }
+        let mut state = block.state();
+        if state.logged.is_sealed
+            && let Some(content) = state.content.take()
+        {
+            self.drop_from_memory(content.cost(), memory);
+        }
+    }
+
+    /// Forgets a block that is stored.
+    pub(super) fn forget(&mut self, block: &SealedBlock, memory: &Bound, log: Option<&LogState>) {
+        self.sealed.retain(|candidate| candidate.id != block.id);
+        self.unlogged.retain(|candidate| candidate.id != block.id);
+        let mut state = block.state();
+        if let Some(content) = state.content.take() {
+            self.drop_from_memory(content.cost(), memory);
+        }
+        if state.logged.is_sealed {
+            self.on_disk = self.on_disk.saturating_sub(block.bytes);
+            if let Some(log) = log {
+                log.waiting.release(block.bytes);
+            }
+        }
+    }
+
+    /// Notes that a sealed block's rows are on disk.
+    pub(super) fn count_on_disk(&mut self, bytes: usize, log: Option<&LogState>) {
+        self.on_disk += bytes;
+        if let Some(log) = log {
+            log.waiting.take(bytes);
+        }
+    }
+
+    fn drop_from_memory(&mut self, cost: usize, memory: &Bound) {
+        self.sealed_in_memory = self.sealed_in_memory.saturating_sub(cost);
+        self.in_memory = self.in_memory.saturating_sub(cost);
+        memory.release(cost);
+    }
+}

@@ -1,0 +1,394 @@
+//! Log: the segments of the spool, as their one writer sees them.
+//!
+//! A batch of frames is appended to the active segment and synced as one. A segment that is large enough is left for a new one;
+//! one whose blocks are all done is removed. After a write or a sync has failed nothing is known of what follows the last sync,
+//! so that the segment is left as it is, and everything behind that point is written again into another one.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    hash::{BuildHasher, Hasher, RandomState},
+    io,
+    sync::Arc,
+};
+
+use uuid::Uuid;
+
+use super::{
+    disk::{Disk, Segment},
+    frame::{self, Header, Kind, RowRange, SEGMENT_HEADER, Salt},
+};
+
+/// Where a rows frame is in its segment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct FrameAt {
+    pub(crate) offset: u64,
+    /// The length of the whole frame.
+    pub(crate) length: usize,
+    pub(crate) rows: RowRange,
+}
+
+/// Where a block is on disk, and how much of it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Logged {
+    /// None while nothing of it is there.
+    pub(crate) segment: Option<u64>,
+    pub(crate) salt: Option<Salt>,
+    /// The frames that hold its rows.
+    pub(crate) frames: Vec<FrameAt>,
+    /// This many rows, from the first on, are there.
+    pub(crate) rows: u32,
+    /// Whether the block is there as a whole.
+    pub(crate) is_sealed: bool,
+}
+
+impl Logged {
+    /// Returns how many rows its frames have.
+    pub(crate) fn readable(&self) -> usize {
+        self.frames.iter().map(|frame| frame.rows.len()).sum()
+    }
+}
+
+/// How much the log may write.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LogLimits {
+    /// A segment that has reached this length is left for a new one.
+    pub(crate) segment_bytes: u64,
+    /// All segments together stay below this.
+    pub(crate) max_bytes: u64,
+}
+
+/// A segment that exists.
+#[derive(Debug)]
+pub(crate) struct SegmentUse {
+    pub(crate) salt: Salt,
+    /// How long it is.
+    pub(crate) length: u64,
+    /// What is known to outlive a loss of power.
+    pub(crate) synced: u64,
+    /// The blocks in it that are not done, and the bytes of each.
+    pub(crate) live: HashMap<Uuid, u64>,
+}
+
+impl SegmentUse {
+    fn live_bytes(&self) -> u64 {
+        self.live.values().sum()
+    }
+}
+
+/// The segments.
+#[derive(Debug)]
+pub(crate) struct Log {
+    disk: Arc<dyn Disk>,
+    limits: LogLimits,
+    segments: BTreeMap<u64, SegmentUse>,
+    active: Option<Active>,
+    next_segment: u64,
+}
+
+#[derive(Debug)]
+struct Active {
+    segment: u64,
+    file: Box<dyn Segment>,
+}
+
+/// Frames that are to be synced together.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    pub(crate) segment: u64,
+    pub(crate) salt: Salt,
+    /// Where the bytes will begin.
+    at: u64,
+    /// What everything before the batch that is synced ends at.
+    synced: u64,
+    bytes: Vec<u8>,
+}
+
+impl Batch {
+    /// Appends a frame, and returns where it will be.
+    pub(crate) fn put(&mut self, kind: Kind, block: Uuid, rows: RowRange, body: impl FnOnce(&mut Vec<u8>)) -> FrameAt {
+        let start = self.bytes.len();
+        let header = Header {
+            kind,
+            batch: self.synced,
+            block,
+            rows: rows.clone(),
+        };
+        frame::put(&mut self.bytes, self.salt, &header, body);
+        FrameAt {
+            offset: self.at + start as u64,
+            length: self.bytes.len() - start,
+            rows,
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
+/// A buffer of a batch that was unusually large is not kept.
+const KEPT_CAPACITY: usize = 1 << 20;
+
+impl Log {
+    /// Returns the log of the segments that a recovery has found.
+    pub(crate) fn new(disk: Arc<dyn Disk>, limits: LogLimits, segments: BTreeMap<u64, SegmentUse>) -> Self {
+        let next_segment = segments.last_key_value().map_or(1, |(last, _)| last + 1);
+        Self {
+            disk,
+            limits,
+            segments,
+            active: None,
+            next_segment,
+        }
+    }
+
+    /// Returns the length of all segments.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.segments.values().map(|segment| segment.length).sum()
+    }
+
+    /// Returns the active segment's number, and whether it is to be left.
+    pub(crate) fn active(&self) -> Option<(u64, bool)> {
+        let active = self.active.as_ref()?;
+        let length = self.segments.get(&active.segment).map_or(0, |segment| segment.length);
+        Some((active.segment, length >= self.limits.segment_bytes))
+    }
+
+    /// Begins a batch in the active segment, and makes one if there is none. `buffer` is what the batch is gathered in.
+    ///
+    /// # Errors
+    /// There is no room, or the disk says so.
+    pub(crate) fn begin(&mut self, mut buffer: Vec<u8>) -> io::Result<Batch> {
+        if self.bytes() >= self.limits.max_bytes {
+            return Err(io::ErrorKind::QuotaExceeded.into());
+        }
+        let segment = match &self.active {
+            Some(active) => active.segment,
+            None => self.make_segment()?,
+        };
+        let state = &self.segments[&segment];
+        buffer.clear();
+        buffer.shrink_to(KEPT_CAPACITY);
+        Ok(Batch {
+            segment,
+            salt: state.salt,
+            at: state.length,
+            synced: state.synced,
+            bytes: buffer,
+        })
+    }
+
+    fn make_segment(&mut self) -> io::Result<u64> {
+        let segment = self.next_segment;
+        self.next_segment += 1;
+        let mut file = self.disk.create(segment)?;
+        let salt = Salt(RandomState::new().build_hasher().finish() as u32);
+        // Synced by itself: what follows in a segment is worth nothing without its header.
+        if let Err(error) = file.append(&frame::segment_header(salt)).and_then(|()| file.sync()) {
+            // What is left of it would be found as torn.
+            _ = self.disk.remove(segment);
+            return Err(error);
+        }
+        let length = SEGMENT_HEADER as u64;
+        self.segments.insert(
+            segment,
+            SegmentUse {
+                salt,
+                length,
+                synced: length,
+                live: HashMap::new(),
+            },
+        );
+        self.active = Some(Active { segment, file });
+        Ok(segment)
+    }
+
+    /// Writes a batch and returns once it would outlive a loss of power. Gives the buffer back.
+    ///
+    /// # Errors
+    /// What was not synced before is as good as not written, in the whole segment, and the segment is no longer active.
+    pub(crate) fn commit(&mut self, batch: Batch) -> Result<Vec<u8>, (io::Error, Vec<u8>)> {
+        let Some(active) = self.active.as_mut().filter(|active| active.segment == batch.segment) else {
+            return Err((io::ErrorKind::NotFound.into(), batch.bytes));
+        };
+        let written = active.file.append(&batch.bytes).and_then(|()| active.file.sync());
+        let Some(state) = self.segments.get_mut(&batch.segment) else {
+            return Err((io::ErrorKind::NotFound.into(), batch.bytes));
+        };
+        match written {
+            Ok(()) => {
+                state.length = batch.at + batch.bytes.len() as u64;
+                state.synced = state.length;
+                Ok(batch.bytes)
+            }
+            Err(error) => {
+                self.abandon();
+                Err((error, batch.bytes))
+            }
+        }
+    }
+
+    /// Leaves the active segment after a failure.
+    fn abandon(&mut self) {
+        let Some(mut active) = self.active.take() else { return };
+        let Some(state) = self.segments.get_mut(&active.segment) else {
+            return;
+        };
+        // If this fails, too, what is behind is found as a torn write.
+        if active.file.truncate(state.synced).is_ok() {
+            state.length = state.synced;
+        }
+        self.remove_if_done(active.segment);
+    }
+
+    /// Leaves the active segment for a new one.
+    pub(crate) fn rotate(&mut self) {
+        if let Some(active) = self.active.take() {
+            self.remove_if_done(active.segment);
+        }
+    }
+
+    /// Notes that a block has `bytes` in a segment.
+    pub(crate) fn keep(&mut self, segment: u64, block: Uuid, bytes: u64) {
+        if let Some(segment) = self.segments.get_mut(&segment) {
+            *segment.live.entry(block).or_default() += bytes;
+        }
+    }
+
+    /// Notes that rows of a block are stored; `is_all` if it were the last ones.
+    ///
+    /// It need not outlive a loss of power: rows that are sent again are recognized by their token.
+    pub(crate) fn done(&mut self, block: Uuid, rows: RowRange, is_all: bool) {
+        let homes = self.homes(block, None);
+        for segment in homes {
+            if is_all && self.forget(segment, block) {
+                continue;
+            }
+            if let Err(error) = self.append(segment, Kind::Done, block, rows.clone(), false) {
+                tracing::debug!(segment, %block, %error, "a stored block could not be marked and may be sent once more");
+            }
+        }
+    }
+
+    /// Notes, for good, that a block is in `segment` now, and in no other.
+    pub(crate) fn moved(&mut self, block: Uuid, segment: u64) {
+        for old in self.homes(block, Some(segment)) {
+            if self.forget(old, block) {
+                continue;
+            }
+            if let Err(error) = self.append(old, Kind::Moved, block, 0..0, true) {
+                tracing::debug!(segment = old, %block, %error, "a block that was written again could not be marked");
+            }
+        }
+    }
+
+    /// Notes, for good, that rows of a block go on as two halves.
+    ///
+    /// # Errors
+    /// It could not be written down, so that it must not be done.
+    pub(crate) fn split(&mut self, segment: u64, block: Uuid, rows: RowRange) -> io::Result<()> {
+        self.append(segment, Kind::Split, block, rows, true)
+    }
+
+    /// Returns the blocks of the segment that wastes the most, if that is worth the trouble of writing them again.
+    pub(crate) fn sparse(&self) -> Option<(u64, Vec<Uuid>)> {
+        if self.bytes() < self.limits.max_bytes / 2 {
+            return None;
+        }
+        let active = self.active().map(|(segment, _)| segment);
+        let wasted = |segment: &SegmentUse| segment.length.saturating_sub(segment.live_bytes());
+        let (&number, segment) = self
+            .segments
+            .iter()
+            .filter(|(number, _)| Some(**number) != active)
+            .max_by_key(|(_, segment)| wasted(segment))?;
+        let is_worth_it = wasted(segment) * 4 > segment.length;
+        is_worth_it.then(|| (number, segment.live.keys().copied().collect()))
+    }
+
+    /// Returns the segments that have a block, but for one.
+    fn homes(&self, block: Uuid, but: Option<u64>) -> Vec<u64> {
+        self.segments
+            .iter()
+            .filter(|(number, segment)| Some(**number) != but && segment.live.contains_key(&block))
+            .map(|(number, _)| *number)
+            .collect()
+    }
+
+    /// Takes a block out of a segment; returns whether that was the last one, and the segment is gone.
+    fn forget(&mut self, segment: u64, block: Uuid) -> bool {
+        if let Some(state) = self.segments.get_mut(&segment) {
+            state.live.remove(&block);
+        }
+        self.remove_if_done(segment)
+    }
+
+    /// Removes a segment that nobody needs; returns whether it is gone.
+    fn remove_if_done(&mut self, segment: u64) -> bool {
+        let is_active = self.active.as_ref().is_some_and(|active| active.segment == segment);
+        let is_done = self
+            .segments
+            .get(&segment)
+            .is_some_and(|segment| segment.live.is_empty());
+        if is_active || !is_done {
+            return false;
+        }
+        match self.disk.remove(segment) {
+            Ok(()) => {
+                self.segments.remove(&segment);
+                true
+            }
+            Err(error) => {
+                tracing::warn!(segment, %error, "a segment that is done could not be removed");
+                false
+            }
+        }
+    }
+
+    /// Removes every segment that nobody needs, the active one too.
+    pub(crate) fn tidy(&mut self) {
+        self.active = None;
+        let all: Vec<_> = self.segments.keys().copied().collect();
+        for segment in all {
+            self.remove_if_done(segment);
+        }
+    }
+
+    /// Appends one frame without a body to any segment.
+    fn append(&mut self, segment: u64, kind: Kind, block: Uuid, rows: RowRange, for_good: bool) -> io::Result<()> {
+        let state = self.segments.get_mut(&segment).ok_or(io::ErrorKind::NotFound)?;
+        let mut bytes = Vec::with_capacity(frame::FRAME_HEADER);
+        let header = Header {
+            kind,
+            batch: state.synced,
+            block,
+            rows,
+        };
+        frame::put(&mut bytes, state.salt, &header, |_| {});
+        let mut opened;
+        let file = match self.active.as_mut().filter(|active| active.segment == segment) {
+            Some(active) => &mut active.file,
+            None => {
+                opened = self.disk.open(segment)?;
+                &mut opened
+            }
+        };
+        let written = file
+            .append(&bytes)
+            .and_then(|()| if for_good { file.sync() } else { Ok(()) });
+        match written {
+            Ok(()) => {
+                state.length += bytes.len() as u64;
+                if for_good {
+                    state.synced = state.length;
+                }
+                Ok(())
+            }
+            Err(error) => {
+                // Half a frame must not stand before those to come.
+                _ = file.truncate(state.length);
+                Err(error)
+            }
+        }
+    }
+}

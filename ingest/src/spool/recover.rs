@@ -1,0 +1,313 @@
+//! Recover: what an earlier process has left on disk becomes blocks again.
+//!
+//! Reads every segment, changes nothing but torn ends, and gives the blocks that are not done, oldest first. Promises: a
+//! segment of another version, or a file that is no segment, is an error and is left as it is; damage costs the rows that it
+//! hit and no others, the segment is set aside for a person, and it is told.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    fmt, io,
+    path::PathBuf,
+    sync::Arc,
+};
+
+use uuid::Uuid;
+
+use super::{
+    disk::Disk,
+    frame::{self, Frame, Kind, RowRange, Rows, SegmentHeader},
+    log::{FrameAt, Logged, SegmentUse},
+    parts::{Parts, overlap},
+};
+use crate::block::{Layout, SealedBlock};
+
+/// Why a spool could not be opened. Nothing of it has been changed.
+#[derive(Debug)]
+pub enum SpoolError {
+    /// Another process has it.
+    InUse(PathBuf),
+    /// The file system refuses something.
+    Io(PathBuf, io::Error),
+    /// A segment was written by a program that writes other segments.
+    Version {
+        /// The segment's number.
+        segment: u64,
+        /// Its version.
+        version: u32,
+    },
+    /// A file of a segment's name is no segment.
+    Foreign {
+        /// The number in its name.
+        segment: u64,
+    },
+}
+
+impl fmt::Display for SpoolError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InUse(path) => write!(
+                f,
+                "{}: another process is using this spool; two collectors need two data folders",
+                path.display()
+            ),
+            Self::Io(path, error) => write!(f, "{}: {error}", path.display()),
+            Self::Version { segment, version } => write!(
+                f,
+                "segment {segment:016} of the spool has version {version}, this program knows version {}; \
+                 let the program that wrote it deliver it (`rowmill spool replay`)",
+                frame::VERSION
+            ),
+            Self::Foreign { segment } => write!(
+                f,
+                "file {segment:016} in the spool's folder is no segment of a spool, or its beginning is damaged; \
+                 move it elsewhere to go on without it"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for SpoolError {}
+
+/// What a segment cannot give back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Damage {
+    pub(crate) segment: u64,
+    /// Bytes that do not check.
+    pub(crate) bytes: u64,
+}
+
+/// What was found.
+#[derive(Debug, Default)]
+pub(crate) struct Recovered {
+    /// The blocks that are not done, oldest first.
+    pub(crate) blocks: Vec<SealedBlock>,
+    pub(crate) segments: BTreeMap<u64, SegmentUse>,
+    pub(crate) damage: Vec<Damage>,
+    /// Bytes of writes that did not come to their end.
+    pub(crate) torn_bytes: u64,
+}
+
+impl Recovered {
+    /// Tells what was found.
+    pub(crate) fn tell(&self) {
+        for Damage { segment, bytes } in &self.damage {
+            tracing::error!(
+                segment,
+                bytes,
+                "a part of the spool was damaged on disk and its rows are lost; the segment is set aside"
+            );
+        }
+        if self.torn_bytes > 0 {
+            tracing::warn!(
+                bytes = self.torn_bytes,
+                "writes that did not come to their end were cut off"
+            );
+        }
+        if !self.blocks.is_empty() {
+            let rows: u64 = self.blocks.iter().map(|block| u64::from(block.rows)).sum();
+            tracing::info!(
+                blocks = self.blocks.len(),
+                rows,
+                "rows from before are in the spool and go to ClickHouse"
+            );
+        }
+    }
+}
+
+/// A block's frames in one segment.
+#[derive(Debug, Default)]
+struct Copy {
+    layout: Option<(Arc<str>, Box<str>)>,
+    frames: Vec<FrameAt>,
+    /// Where the rows end.
+    rows: u32,
+    bytes: usize,
+    frame_bytes: u64,
+    is_sealed: bool,
+    splits: Vec<RowRange>,
+    is_moved: bool,
+}
+
+/// Reads all segments.
+///
+/// # Errors
+/// See [`SpoolError`]; `path` is what they call the spool.
+pub(crate) fn recover(disk: &dyn Disk, path: &std::path::Path) -> Result<Recovered, SpoolError> {
+    let io_error = |error| SpoolError::Io(path.to_owned(), error);
+    let mut recovered = Recovered::default();
+    let mut blocks: BTreeMap<Uuid, Vec<(u64, Copy)>> = BTreeMap::new();
+    let mut done: HashMap<Uuid, Vec<RowRange>> = HashMap::new();
+    for segment in disk.segments().map_err(io_error)? {
+        let bytes = disk.read(segment).map_err(io_error)?;
+        let salt = match frame::read_segment_header(&bytes) {
+            SegmentHeader::Known(salt) => salt,
+            SegmentHeader::Version(version) => return Err(SpoolError::Version { segment, version }),
+            SegmentHeader::Foreign => return Err(SpoolError::Foreign { segment }),
+            SegmentHeader::Torn => {
+                recovered.torn_bytes += bytes.len() as u64;
+                disk.remove(segment).map_err(io_error)?;
+                continue;
+            }
+        };
+        let scan = frame::scan(&bytes, salt);
+        let mut file = disk.open(segment).map_err(io_error)?;
+        if scan.end < bytes.len() as u64 {
+            recovered.torn_bytes += bytes.len() as u64 - scan.end;
+            file.truncate(scan.end).map_err(io_error)?;
+        }
+        // A process that was killed may have written what it did not sync: what is sent from now on must not change again.
+        file.sync().map_err(io_error)?;
+        for damage in scan.damage {
+            recovered.damage.push(Damage {
+                segment,
+                bytes: damage.end - damage.start,
+            });
+        }
+        let mut copies: HashMap<Uuid, Copy> = HashMap::new();
+        for frame in scan.frames {
+            if frame.header.kind == Kind::Done {
+                done.entry(frame.header.block).or_default().push(frame.header.rows);
+            } else {
+                copies.entry(frame.header.block).or_default().take(&frame);
+            }
+        }
+        let mut state = SegmentUse {
+            salt,
+            length: scan.end,
+            synced: scan.end,
+            live: HashMap::new(),
+        };
+        for (block, copy) in copies {
+            if !copy.is_moved {
+                state.live.insert(block, copy.frame_bytes);
+                blocks.entry(block).or_default().push((segment, copy));
+            }
+        }
+        recovered.segments.insert(segment, state);
+    }
+    for damage in &recovered.damage {
+        disk.set_aside(damage.segment).map_err(io_error)?;
+    }
+
+    let mut layouts = HashSet::new();
+    for (id, copies) in blocks {
+        let done = done.remove(&id).unwrap_or_default();
+        match whole(&recovered.segments, id, copies, &done, &mut layouts) {
+            Some(block) => recovered.blocks.push(block),
+            None => {
+                for segment in recovered.segments.values_mut() {
+                    segment.live.remove(&id);
+                }
+            }
+        }
+    }
+    Ok(recovered)
+}
+
+impl Copy {
+    fn take(&mut self, frame: &Frame<'_>) {
+        let rows = frame.header.rows.clone();
+        self.frame_bytes += frame.len() as u64;
+        match frame.header.kind {
+            Kind::Open => {
+                self.layout = frame::read_layout(frame.body).map(|(table, statement)| (table.into(), statement.into()));
+            }
+            Kind::Rows => {
+                let Some(content) = Rows::read(frame.body, rows.len() as u32) else {
+                    return;
+                };
+                self.bytes += content.lengths().map(|length| length as usize).sum::<usize>();
+                self.rows = self.rows.max(rows.end);
+                self.frames.push(FrameAt {
+                    offset: frame.offset,
+                    length: frame.len(),
+                    rows,
+                });
+            }
+            Kind::Seal => {
+                self.is_sealed = true;
+                self.rows = self.rows.max(rows.end);
+            }
+            Kind::Split => self.splits.push(rows),
+            Kind::Moved => self.is_moved = true,
+            Kind::Done => {}
+        }
+    }
+}
+
+/// Makes a block of its copies; none if all of it is done, or nothing of it can be read.
+fn whole(
+    segments: &BTreeMap<u64, SegmentUse>,
+    id: Uuid,
+    copies: Vec<(u64, Copy)>,
+    done: &[RowRange],
+    layouts: &mut HashSet<Arc<Layout>>,
+) -> Option<SealedBlock> {
+    // Copies agree as far as they go: the longest has everything that was ever acknowledged.
+    let (segment, copy) = copies.into_iter().max_by_key(|(segment, copy)| {
+        let readable: usize = copy.frames.iter().map(|frame| frame.rows.len()).sum();
+        (copy.layout.is_some(), readable, copy.is_sealed, *segment)
+    })?;
+    let (table, statement) = copy.layout?;
+    let mut parts = Parts::whole(copy.rows);
+    for split in &copy.splits {
+        parts.split(split);
+    }
+    for done in done {
+        parts.settle(done);
+    }
+    // A part of which damage has left nothing can only be reported, which the damage is.
+    parts.keep_within(copy.frames.iter().map(|frame| &frame.rows));
+    if parts.is_empty() {
+        return None;
+    }
+    let layout = Arc::new(Layout { table, statement });
+    let layout = layouts.get(&layout).cloned().unwrap_or(layout);
+    layouts.insert(Arc::clone(&layout));
+    let logged = Logged {
+        segment: Some(segment),
+        salt: segments.get(&segment).map(|segment| segment.salt),
+        frames: copy.frames,
+        rows: copy.rows,
+        // It will never be added to.
+        is_sealed: true,
+    };
+    Some(SealedBlock::on_disk(layout, id, copy.rows, copy.bytes, logged, parts))
+}
+
+/// Reads rows of a block back.
+///
+/// # Errors
+/// The file system's; or [`ReadError::Damaged`], with the frame that does not check.
+pub(crate) fn read_rows(disk: &dyn Disk, id: Uuid, logged: &Logged, part: &RowRange) -> Result<Vec<u8>, ReadError> {
+    let (Some(segment), Some(salt)) = (logged.segment, logged.salt) else {
+        return Err(ReadError::Io(io::ErrorKind::NotFound.into()));
+    };
+    let mut out = Vec::new();
+    for at in &logged.frames {
+        let Some(shared) = overlap(&at.rows, part) else {
+            continue;
+        };
+        let bytes = disk
+            .read_at(segment, at.offset, at.length)
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::UnexpectedEof => ReadError::Damaged(at.clone()),
+                _ => ReadError::Io(error),
+            })?;
+        let rows = frame::read(&bytes, salt, at.offset)
+            .filter(|frame| frame.header.block == id && frame.header.rows == at.rows)
+            .and_then(|frame| Rows::read(frame.body, at.rows.len() as u32))
+            .ok_or_else(|| ReadError::Damaged(at.clone()))?;
+        out.extend_from_slice(rows.slice(shared.start - at.rows.start..shared.end - at.rows.start));
+    }
+    Ok(out)
+}
+
+/// Why rows could not be read back.
+#[derive(Debug)]
+pub(crate) enum ReadError {
+    /// The file system refuses.
+    Io(io::Error),
+    /// This frame is not what was written.
+    Damaged(FrameAt),
+}

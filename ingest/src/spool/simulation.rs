@@ -1,0 +1,487 @@
+//! A simulation of spool and delivery: a disk that tears writes and loses power, a ClickHouse that knows tokens, and clients that
+//! remember what they were told.
+//!
+//! Every step is drawn from a seed, so that a case that fails can be run again. What has to hold, whatever happens: a row that was
+//! acknowledged is stored in the end, a row that is stored was sent, no row is stored twice, and every recovery comes to its end.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    io,
+    path::Path,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use super::{
+    Outcome, Spool, SpoolLimits,
+    disk::{Disk, Segment},
+    log::{Log, LogLimits},
+    recover::read_rows,
+};
+use crate::{
+    ack::Ack,
+    block::{BlockLimits, Layout, SealedBlock},
+};
+
+/// Small numbers from a seed ([xorshift](https://en.wikipedia.org/wiki/Xorshift)).
+#[derive(Debug, Clone)]
+struct Dice(u64);
+
+impl Dice {
+    fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    fn below(&mut self, n: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) % n
+    }
+
+    fn one_in(&mut self, n: u64) -> bool {
+        self.below(n) == 0
+    }
+}
+
+/// A disk that forgets what was not synced when the power goes, and fails when it is told to.
+#[derive(Debug, Default)]
+struct SimulatedDisk(Arc<Mutex<DiskState>>);
+
+#[derive(Debug, Default)]
+struct DiskState {
+    segments: BTreeMap<u64, SimulatedSegment>,
+    aside: usize,
+    /// Fails the next write, after this many bytes of it.
+    fails_after: Option<usize>,
+    /// Fails the next sync.
+    sync_fails: bool,
+    is_full: bool,
+}
+
+#[derive(Debug, Clone, Default)]
+struct SimulatedSegment {
+    bytes: Vec<u8>,
+    synced: usize,
+}
+
+impl SimulatedDisk {
+    /// Loses power: of what was not synced, any beginning may be left, and any byte of it may be another.
+    fn crash(&self, dice: &mut Dice) {
+        let mut state = self.0.lock().unwrap();
+        (state.fails_after, state.sync_fails) = (None, false);
+        for segment in state.segments.values_mut() {
+            let unsynced = segment.bytes.len() - segment.synced;
+            let kept = dice.below(unsynced as u64 + 1) as usize;
+            segment.bytes.truncate(segment.synced + kept);
+            if kept > 0 && dice.one_in(3) {
+                let at = segment.synced + dice.below(kept as u64) as usize;
+                segment.bytes[at] ^= 1 << dice.below(8);
+            }
+            if kept > 0 && dice.one_in(4) {
+                // A page that never reached the disk.
+                let at = segment.synced + dice.below(kept as u64) as usize;
+                let end = (at + 64).min(segment.bytes.len());
+                segment.bytes[at..end].fill(0);
+            }
+            segment.synced = segment.bytes.len();
+        }
+    }
+}
+
+impl Disk for SimulatedDisk {
+    fn segments(&self) -> io::Result<Vec<u64>> {
+        Ok(self.0.lock().unwrap().segments.keys().copied().collect())
+    }
+
+    fn create(&self, segment: u64) -> io::Result<Box<dyn Segment>> {
+        let mut state = self.0.lock().unwrap();
+        if state.is_full {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        let before = state.segments.insert(segment, SimulatedSegment::default());
+        assert!(before.is_none(), "a segment's number is used once");
+        Ok(Box::new(SimulatedFile(Arc::clone(&self.0), segment)))
+    }
+
+    fn open(&self, segment: u64) -> io::Result<Box<dyn Segment>> {
+        Ok(Box::new(SimulatedFile(Arc::clone(&self.0), segment)))
+    }
+
+    fn read(&self, segment: u64) -> io::Result<Vec<u8>> {
+        let state = self.0.lock().unwrap();
+        let segment = state.segments.get(&segment).ok_or(io::ErrorKind::NotFound)?;
+        Ok(segment.bytes.clone())
+    }
+
+    fn read_at(&self, segment: u64, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+        let bytes = self.read(segment)?;
+        let range = offset as usize..offset as usize + length;
+        Ok(bytes.get(range).ok_or(io::ErrorKind::UnexpectedEof)?.to_vec())
+    }
+
+    fn remove(&self, segment: u64) -> io::Result<()> {
+        self.0.lock().unwrap().segments.remove(&segment);
+        Ok(())
+    }
+
+    fn set_aside(&self, _: u64) -> io::Result<()> {
+        self.0.lock().unwrap().aside += 1;
+        Ok(())
+    }
+}
+
+#[derive(Debug)]
+struct SimulatedFile(Arc<Mutex<DiskState>>, u64);
+
+impl Segment for SimulatedFile {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let mut state = self.0.lock().unwrap();
+        let mut written = bytes;
+        let mut result = Ok(());
+        if state.is_full {
+            (written, result) = (&[], Err(io::ErrorKind::StorageFull.into()));
+        } else if let Some(after) = state.fails_after.take() {
+            written = &bytes[..after.min(bytes.len())];
+            result = Err(io::Error::other("EIO"));
+        }
+        let segment = state.segments.get_mut(&self.1).ok_or(io::ErrorKind::NotFound)?;
+        segment.bytes.extend_from_slice(written);
+        result
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        let mut state = self.0.lock().unwrap();
+        if std::mem::take(&mut state.sync_fails) {
+            return Err(io::Error::other("EIO"));
+        }
+        let segment = state.segments.get_mut(&self.1).ok_or(io::ErrorKind::NotFound)?;
+        segment.synced = segment.bytes.len();
+        Ok(())
+    }
+
+    fn truncate(&mut self, length: u64) -> io::Result<()> {
+        let mut state = self.0.lock().unwrap();
+        let segment = state.segments.get_mut(&self.1).ok_or(io::ErrorKind::NotFound)?;
+        segment.bytes.truncate(length as usize);
+        segment.synced = segment.synced.min(length as usize);
+        Ok(())
+    }
+}
+
+/// A ClickHouse: takes rows once for each token, and refuses blocks with a poisoned row.
+#[derive(Debug, Default)]
+struct Store {
+    tokens: HashSet<String>,
+    rows: HashMap<u32, usize>,
+    letters: BTreeSet<u32>,
+}
+
+/// Rows whose number ends so are refused.
+fn is_poisoned(row: u32) -> bool {
+    row % 50 == 49
+}
+
+impl Store {
+    fn insert(&mut self, token: String, rows: &[u8]) -> Result<(), ()> {
+        let rows: Vec<u32> = rows_of(rows);
+        if rows.iter().any(|&row| is_poisoned(row)) {
+            return Err(());
+        }
+        if self.tokens.insert(token) {
+            for row in rows {
+                *self.rows.entry(row).or_default() += 1;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A row is its number, and then as many bytes as its last digit says.
+fn encode(row: u32, out: &mut Vec<u8>) {
+    out.extend_from_slice(&row.to_le_bytes());
+    out.resize(out.len() + row as usize % 10, b'x');
+}
+
+fn rows_of(mut bytes: &[u8]) -> Vec<u32> {
+    let mut rows = Vec::new();
+    while let Some((row, rest)) = bytes.split_first_chunk::<4>() {
+        let row = u32::from_le_bytes(*row);
+        bytes = &rest[row as usize % 10..];
+        rows.push(row);
+    }
+    assert!(bytes.is_empty(), "a part of a row");
+    rows
+}
+
+/// Everything of one case.
+struct World {
+    dice: Dice,
+    disk: Arc<SimulatedDisk>,
+    spool: Spool,
+    log: Log,
+    buffer: Vec<u8>,
+    store: Store,
+    /// The number of rows that were sent.
+    sent: u32,
+    /// Rows that somebody waits for: where, and until when.
+    waiting: Vec<(u32, crate::ack::Receipt)>,
+    acknowledged: BTreeSet<u32>,
+}
+
+const TABLES: usize = 3;
+
+fn limits() -> SpoolLimits {
+    SpoolLimits {
+        blocks: BlockLimits {
+            rows: 12,
+            bytes: 120,
+            age: Duration::ZERO,
+        },
+        memory_bytes: 4 << 10,
+        log: LogLimits {
+            segment_bytes: 2 << 10,
+            max_bytes: 12 << 10,
+        },
+    }
+}
+
+fn open(disk: &Arc<SimulatedDisk>) -> (Spool, Log) {
+    let tables = (0..TABLES).map(|table| {
+        Arc::new(Layout {
+            table: format!("t{table}").into(),
+            statement: format!("INSERT INTO t{table} FORMAT RowBinary").into(),
+        })
+    });
+    let disk = Arc::clone(disk);
+    Spool::recovered(disk, Path::new("simulated"), tables.collect(), limits()).unwrap()
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let disk = Arc::new(SimulatedDisk::default());
+        let (spool, log) = open(&disk);
+        Self {
+            dice: Dice::new(seed),
+            disk,
+            spool,
+            log,
+            buffer: Vec::new(),
+            store: Store::default(),
+            sent: 0,
+            waiting: Vec::new(),
+            acknowledged: BTreeSet::new(),
+        }
+    }
+
+    fn step(&mut self) {
+        match self.dice.below(100) {
+            0..40 => self.send(),
+            40..60 => self.commit(),
+            60..88 => self.deliver(),
+            88..91 => self.crash(),
+            91..93 => self.disk.0.lock().unwrap().fails_after = Some(self.dice.below(200) as usize),
+            93..95 => self.disk.0.lock().unwrap().sync_fails = true,
+            95..97 => {
+                let is_full = self.dice.one_in(2);
+                self.disk.0.lock().unwrap().is_full = is_full;
+            }
+            _ => self.restart(),
+        }
+        self.collect_acks();
+    }
+
+    fn send(&mut self) {
+        let lane = self.dice.below(TABLES as u64) as usize;
+        let ack = [Ack::Accepted, Ack::Spooled, Ack::Stored][self.dice.below(3) as usize];
+        let row = self.sent;
+        self.sent += 1;
+        if let Ok(receipt) = self.spool.append(lane, ack, |out| encode(row, out)) {
+            self.waiting.push((row, receipt));
+        }
+    }
+
+    fn commit(&mut self) {
+        let state = self.spool.log.as_ref().unwrap();
+        _ = self.spool.round(state, &mut self.log, &mut self.buffer);
+    }
+
+    /// Tells clients what they were waiting for.
+    fn collect_acks(&mut self) {
+        for (row, receipt) in std::mem::take(&mut self.waiting) {
+            let Some(waiting) = &receipt.waiting else { continue };
+            let progress = *waiting.progress.borrow();
+            let is_spooled = progress.on_disk > waiting.row || progress.is_done;
+            let is_reached = match waiting.ack {
+                Ack::Accepted => continue,
+                Ack::Spooled => is_spooled,
+                Ack::Stored => progress.is_done,
+            };
+            if is_reached {
+                self.acknowledged.insert(row);
+            } else if !progress.is_failing {
+                self.waiting.push((row, receipt));
+            }
+        }
+    }
+
+    /// Sends the oldest rows of a table, with any outcome.
+    fn deliver(&mut self) {
+        let lane = self.dice.below(TABLES as u64) as usize;
+        let super::lane::Found::Block(block) = self.spool.look(&self.spool.lanes[lane]) else {
+            return;
+        };
+        let part = block.next_part().unwrap();
+        let rows = self.rows(&block, &part);
+        match self.dice.below(10) {
+            // ClickHouse is not there.
+            0 => self.spool.evict(lane, &block),
+            // ClickHouse has them, and nobody hears of it.
+            1 => _ = self.store.insert(block.token(&part), &rows),
+            _ => match self.store.insert(block.token(&part), &rows) {
+                Ok(()) => self.spool.settle(lane, &block, &part, Outcome::Stored),
+                Err(()) if part.len() == 1 => {
+                    self.store.letters.extend(rows_of(&rows));
+                    self.spool.settle(lane, &block, &part, Outcome::Refused);
+                }
+                Err(()) => {
+                    let state = block.state();
+                    let segment = state.logged.segment.filter(|_| state.logged.is_sealed);
+                    drop(state);
+                    // As `Spool::split`, but at once.
+                    if segment.is_some_and(|segment| self.log.split(segment, block.id, part.clone()).is_ok()) {
+                        block.state().parts.split(&part);
+                    }
+                }
+            },
+        }
+    }
+
+    fn rows(&self, block: &SealedBlock, part: &super::RowRange) -> Vec<u8> {
+        let state = block.state();
+        match &state.content {
+            Some(content) => content.slice(part).to_vec(),
+            None => read_rows(&*self.disk, block.id, &state.logged, part).unwrap(),
+        }
+    }
+
+    /// The process is killed, or the power goes.
+    fn crash(&mut self) {
+        if self.dice.one_in(2) {
+            self.disk.crash(&mut self.dice);
+        }
+        self.reopen();
+    }
+
+    /// The process ends in order.
+    fn restart(&mut self) {
+        self.spool.close();
+        self.commit();
+        self.commit();
+        self.collect_acks();
+        self.log.tidy();
+        self.reopen();
+    }
+
+    fn reopen(&mut self) {
+        self.waiting.clear();
+        // A start that fails is tried again; it has changed nothing.
+        self.disk.0.lock().unwrap().sync_fails = false;
+        (self.spool, self.log) = open(&self.disk);
+    }
+
+    /// Lets everything come to its end.
+    fn run_dry(&mut self) {
+        {
+            let mut state = self.disk.0.lock().unwrap();
+            (state.fails_after, state.sync_fails, state.is_full) = (None, false, false);
+        }
+        for _ in 0..20_000 {
+            self.commit();
+            self.deliver();
+            self.collect_acks();
+            if self.spool.counts().iter().all(|counts| counts.rows_pending == 0) {
+                return;
+            }
+        }
+        panic!("it does not end: {:?}", self.spool.counts());
+    }
+
+    fn check(&self) {
+        for &row in &self.acknowledged {
+            let is_there = self.store.rows.contains_key(&row) || self.store.letters.contains(&row);
+            assert!(is_there, "row {row} was acknowledged and is lost");
+        }
+        for (&row, &times) in &self.store.rows {
+            assert!(row < self.sent, "row {row} was never sent");
+            assert_eq!(times, 1, "row {row} is stored {times} times");
+        }
+        assert_eq!(self.disk.0.lock().unwrap().aside, 0, "a torn write is no damage");
+    }
+}
+
+fn run(seed: u64) -> World {
+    let mut world = World::new(seed);
+    let steps = 20 + world.dice.below(100);
+    for _ in 0..steps {
+        world.step();
+        let bytes: usize = world
+            .disk
+            .0
+            .lock()
+            .unwrap()
+            .segments
+            .values()
+            .map(|segment| segment.bytes.len())
+            .sum();
+        assert!(bytes < 20 << 10, "the disk's bound: {bytes}");
+        assert!(world.spool.memory_bytes() <= limits().memory_bytes + 200);
+    }
+    world.run_dry();
+    world.check();
+    // What is done leaves nothing behind.
+    world.log.tidy();
+    world.commit();
+    world.reopen();
+    assert!(world.spool.counts().iter().all(|counts| counts.rows_pending == 0));
+    world
+}
+
+/// Seeds that have found something once.
+const SEEDS: [u64; 2] = [645, 3677];
+
+#[test]
+fn what_is_acknowledged_is_stored_once_whatever_happens() {
+    let cases = std::env::var("ROWMILL_SIMULATION_CASES").map_or(10_000, |cases| cases.parse().unwrap());
+    let (mut sent, mut acknowledged, mut letters) = (0_u64, 0, 0);
+    for seed in SEEDS.into_iter().chain(0..cases) {
+        let world = std::panic::catch_unwind(|| run(seed)).unwrap_or_else(|_| panic!("seed {seed}"));
+        sent += u64::from(world.sent);
+        acknowledged += world.acknowledged.len();
+        letters += world.store.letters.len();
+    }
+    // The cases are about something.
+    assert!(acknowledged as u64 > sent / 6, "{acknowledged} of {sent}");
+    assert!(letters > 0);
+}
+
+#[test]
+fn the_simulated_disk_loses_what_was_not_synced() {
+    let disk = SimulatedDisk::default();
+    let mut file = disk.create(1).unwrap();
+    file.append(b"synced").unwrap();
+    file.sync().unwrap();
+    file.append(b"lost").unwrap();
+    let mut lengths = BTreeSet::new();
+    for seed in 0..20 {
+        let copy = SimulatedDisk::default();
+        copy.0.lock().unwrap().segments = disk.0.lock().unwrap().segments.clone();
+        copy.crash(&mut Dice::new(seed));
+        let bytes = copy.read(1).unwrap();
+        assert!(bytes.starts_with(b"synced"));
+        lengths.insert(bytes.len());
+    }
+    assert!(lengths.len() > 2);
+}
