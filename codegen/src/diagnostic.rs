@@ -1,10 +1,16 @@
 //! Problems of a schema: what is wrong, where, and the cure; all of a run at once, in rustc's manner.
 
-use std::path::PathBuf;
+use std::{collections::HashMap, path::PathBuf};
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
 use crate::source::{Sources, Span};
+
+/// The codes of what is odd and allowed, which a table may silence.
+pub(crate) const WARNINGS: [&str; 2] = ["retyped-column", "unreached-table"];
+
+/// So many errors and so many warnings are shown: nobody reads on.
+const MAX_SHOWN: usize = 300;
 
 /// One problem.
 #[derive(Debug)]
@@ -81,8 +87,8 @@ impl Diagnostic {
             let source = sources.files().get(span.file)?;
             Some(Place {
                 file: source.path.clone(),
-                start: line_and_column(&source.text, span.range.start),
-                end: line_and_column(&source.text, span.range.end),
+                start: source.line_and_column(span.range.start),
+                end: source.line_and_column(span.range.end),
             })
         });
         Problem {
@@ -110,16 +116,6 @@ impl Diagnostic {
     }
 }
 
-/// Returns line and column of a byte, both from 1, the column in characters.
-fn line_and_column(text: &str, at: usize) -> (usize, usize) {
-    let before = text.get(..at).unwrap_or(text);
-    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-    (
-        before.matches('\n').count() + 1,
-        before[line_start..].chars().count() + 1,
-    )
-}
-
 /// Returns one snippet for each file that has labels, the problem's own file first.
 fn snippets<'a>(
     labels: &'a [(Span, String)],
@@ -135,42 +131,53 @@ fn snippets<'a>(
         .into_iter()
         .filter_map(|file| Some((file, sources.files().get(file)?)))
         .map(|(file, source)| {
-            let annotations = labels
-                .iter()
-                .enumerate()
-                .filter(|(_, (span, _))| span.file == file)
-                .map(|(index, (span, text))| {
-                    let kind = if index == 0 {
-                        AnnotationKind::Primary
-                    } else {
-                        AnnotationKind::Context
-                    };
-                    let annotation = kind.span(span.range.clone());
-                    if text.is_empty() {
-                        annotation
-                    } else {
-                        annotation.label(text)
-                    }
-                });
-            Snippet::source(&source.text)
+            let of_file = || labels.iter().enumerate().filter(|(_, (span, _))| span.file == file);
+            // The renderer looks at each line that it gets, so it gets those from the first label to the last.
+            let start = of_file().map(|(_, (span, _))| span.range.start).min().unwrap_or(0);
+            let end = of_file().map(|(_, (span, _))| span.range.end).max().unwrap_or(0);
+            let (line, lines) = source.lines_around(start..end);
+            let annotations = of_file().map(|(index, (span, text))| {
+                let kind = if index == 0 {
+                    AnnotationKind::Primary
+                } else {
+                    AnnotationKind::Context
+                };
+                let annotation = kind.span(span.range.start - lines.start..span.range.end - lines.start);
+                if text.is_empty() {
+                    annotation
+                } else {
+                    annotation.label(text)
+                }
+            });
+            Snippet::source(source.text.get(lines.clone()).unwrap_or_default())
+                .line_start(line)
                 .path(source.path.to_string_lossy())
-                .annotations(annotations)
+                .annotations(annotations.collect::<Vec<_>>())
         })
         .collect()
 }
+
+/// A problem's code and its first place, by which those are found that may be the same.
+type Known = (&'static str, Option<(usize, usize)>);
 
 /// The problems of one run.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     diagnostics: Vec<Diagnostic>,
+    known: HashMap<Known, Vec<usize>>,
     found: usize,
+    has_errors: bool,
 }
 
 impl Report {
     /// Adds a problem, unless it is known: a rule meets an inherited column again in every table that inherits it.
     pub(crate) fn push(&mut self, diagnostic: Diagnostic) {
         self.found += 1;
-        if !self.diagnostics.iter().any(|known| known.is_same(&diagnostic)) {
+        self.has_errors |= diagnostic.severity == Severity::Error;
+        let place = diagnostic.labels.first().map(|(span, _)| (span.file, span.range.start));
+        let known = self.known.entry((diagnostic.code, place)).or_default();
+        if !known.iter().any(|known| self.diagnostics[*known].is_same(&diagnostic)) {
+            known.push(self.diagnostics.len());
             self.diagnostics.push(diagnostic);
         }
     }
@@ -182,22 +189,26 @@ impl Report {
 
     /// Returns whether anything forbids the build; warnings do not.
     pub(crate) fn has_errors(&self) -> bool {
-        self.diagnostics
-            .iter()
-            .any(|diagnostic| diagnostic.severity == Severity::Error)
+        self.has_errors
     }
 
-    /// Returns the problems for whoever shows them, errors and warnings apart, in the order of the files.
+    /// Returns the problems for whoever shows them, errors and warnings apart, in the order of the files; of very many, the first ones.
     pub(crate) fn render(&self, sources: &Sources) -> Problems {
         let renderer = Renderer::plain();
         let mut order: Vec<&Diagnostic> = self.diagnostics.iter().collect();
         order.sort_by_key(|diagnostic| diagnostic.labels.first().map(|(span, _)| (span.file, span.range.start)));
         let of = |severity| {
-            order
-                .iter()
-                .filter(|diagnostic| diagnostic.severity == severity)
+            let all = || order.iter().filter(|diagnostic| diagnostic.severity == severity);
+            let mut problems: Vec<Problem> = all()
+                .take(MAX_SHOWN)
                 .map(|diagnostic| diagnostic.problem(sources, &renderer))
-                .collect()
+                .collect();
+            let left = all().count() - problems.len();
+            if left > 0 {
+                let rest = Diagnostic::new(severity, "and-more", format!("there are {left} more"));
+                problems.push(rest.problem(sources, &renderer));
+            }
+            problems
         };
         Problems {
             errors: of(Severity::Error),
@@ -239,4 +250,20 @@ pub struct Place {
     pub start: (usize, usize),
     /// Where it ends; the column is the one behind the last character.
     pub end: (usize, usize),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_very_many_problems_the_first_are_shown() {
+        let mut report = Report::default();
+        for number in 0..=MAX_SHOWN {
+            report.push(Diagnostic::new(Severity::Error, "unknown-type", number.to_string()));
+        }
+        let errors = report.render(&Sources::default()).errors;
+        assert_eq!(errors.len(), MAX_SHOWN + 1);
+        assert_eq!(errors[MAX_SHOWN].message, "there are 1 more");
+    }
 }

@@ -1,13 +1,18 @@
 //! Engines: the text of `engine:` taken apart, the clauses that may follow it, and the old MergeTree form translated.
 
-use crate::declare::Clauses;
+use std::ops::Range;
+
+use crate::{
+    declare::{Clauses, Setting},
+    sql::Sql,
+};
 
 /// A table engine: its name and arguments, and the clauses that were written behind it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Engine {
-    pub(crate) name: String,
+    pub(crate) name: Sql,
     /// The text between the parentheses; `None` where there are none.
-    pub(crate) arguments: Option<String>,
+    pub(crate) arguments: Option<Sql>,
     pub(crate) clauses: Clauses,
 }
 
@@ -29,53 +34,77 @@ impl Engine {
     ///
     /// # Errors
     /// A text for the user: no name, parentheses that do not match, something unknown behind the arguments.
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let text = text.trim();
-        let name_end = text
+    pub(crate) fn parse(written: &Sql) -> Result<Self, String> {
+        let text = written.as_str();
+        let start = text.len() - text.trim_start().len();
+        let name_end = text[start..]
             .find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
-            .unwrap_or(text.len());
-        let (name, rest) = text.split_at(name_end);
-        if name.is_empty() {
+            .map_or(text.len(), |length| start + length);
+        if name_end == start {
             return Err("an engine begins with its name".to_owned());
         }
-        let rest = rest.trim_start();
-        let (arguments, rest) = match rest.strip_prefix('(') {
-            Some(inner) => {
-                let end = closing(inner).ok_or("the engine's parentheses do not match")?;
-                (Some(inner[..end].trim().to_owned()), inner[end + 1..].trim())
-            }
-            None => (None, rest.trim()),
+        let open = text.len() - text[name_end..].trim_start().len();
+        let (arguments, rest) = if text[open..].starts_with('(') {
+            let end = open + 1 + closing(&text[open + 1..]).ok_or("the engine's parentheses do not match")?;
+            (Some(written.part(trimmed(text, open + 1..end))), end + 1)
+        } else {
+            (None, open)
         };
         let mut engine = Self {
-            name: name.to_owned(),
+            name: written.part(start..name_end),
             arguments,
-            clauses: clauses(rest)?,
+            clauses: clauses(&written.part(trimmed(text, rest..text.len())))?,
         };
         engine.translate_old_form();
         Ok(engine)
     }
 
-    /// Returns how many arguments are written behind the name.
-    pub(crate) fn argument_count(&self) -> usize {
-        self.arguments
-            .as_deref()
-            .map_or(0, |arguments| split_arguments(arguments).len())
+    /// Returns the engine's name.
+    pub(crate) fn name(&self) -> &str {
+        self.name.as_str()
+    }
+
+    /// Returns the arguments, each without the space around it.
+    pub(crate) fn arguments(&self) -> Vec<Sql> {
+        self.arguments.as_ref().map(split_arguments).unwrap_or_default()
     }
 
     /// Returns whether the engine is of the MergeTree family, which has keys and parts.
     pub(crate) fn is_merge_tree(&self) -> bool {
-        self.name.ends_with("MergeTree")
+        self.name().ends_with("MergeTree")
+    }
+
+    /// Returns the arguments apart: where a replicated table is kept, and those of the engine's kind.
+    pub(crate) fn own_arguments(&self) -> (Vec<Sql>, Vec<Sql>) {
+        let mut replica = self.arguments();
+        let texts = replica
+            .iter()
+            .take(2)
+            .take_while(|argument| argument.as_str().starts_with('\''))
+            .count();
+        // A Graphite's own argument is a text, too.
+        let is_replica = self.is_replicated() && (texts == 2 || self.kind() != "GraphiteMergeTree");
+        let own = replica.split_off(if is_replica { texts } else { 0 });
+        (replica, own)
+    }
+
+    /// Returns the name without what only says how the table is kept: `ReplicatedSummingMergeTree` is a `SummingMergeTree`.
+    pub(crate) fn kind(&self) -> &str {
+        let name = self.name();
+        ["Replicated", "Shared"]
+            .into_iter()
+            .find_map(|prefix| name.strip_prefix(prefix))
+            .unwrap_or(name)
     }
 
     /// Returns whether a merge of parts may make one row of several.
     pub(crate) fn merges_rows(&self) -> bool {
-        let name = self.name.trim_start_matches("Replicated").trim_start_matches("Shared");
-        self.is_merge_tree() && name != "MergeTree"
+        self.is_merge_tree() && self.kind() != "MergeTree"
     }
 
     /// Returns whether the engine itself remembers the blocks it has seen, across replicas.
     pub(crate) fn is_replicated(&self) -> bool {
-        self.name.starts_with("Replicated") || self.name.starts_with("Shared")
+        self.name().starts_with("Replicated") || self.name().starts_with("Shared")
     }
 
     /// Turns `MergeTree(date, [sample,] (key, …), 8192[, …])`, which ClickHouse no longer takes, into today's clauses:
@@ -84,40 +113,44 @@ impl Engine {
         if !self.is_merge_tree() {
             return;
         }
-        let arguments = self.arguments.as_deref().map(split_arguments).unwrap_or_default();
+        let arguments = self.arguments();
         // What marks the old form is a number behind the key; a Replicated engine has its two texts before it all.
-        let Some(granularity) = arguments
-            .iter()
-            .position(|argument| !argument.is_empty() && argument.bytes().all(|b| b.is_ascii_digit()))
-        else {
+        let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        let Some(granularity) = arguments.iter().position(|argument| is_number(argument.as_str())) else {
             return;
         };
         let texts = arguments
             .iter()
-            .take_while(|argument| argument.starts_with('\''))
+            .take_while(|argument| argument.as_str().starts_with('\''))
             .count();
         let (key, sample) = match granularity.checked_sub(texts) {
-            Some(2) => (arguments[texts + 1], None),
-            Some(3) => (arguments[texts + 2], Some(arguments[texts + 1])),
+            Some(2) => (&arguments[texts + 1], None),
+            Some(3) => (&arguments[texts + 2], Some(&arguments[texts + 1])),
             _ => return,
         };
         let old = Clauses {
-            partition_by: Some(format!("toYYYYMM({})", arguments[texts])),
-            order_by: Some(key.to_owned()),
-            sample_by: sample.map(str::to_owned),
-            settings: vec![("index_granularity".to_owned(), arguments[granularity].to_owned())],
+            partition_by: Some(arguments[texts].surrounded("toYYYYMM(", ")")),
+            order_by: Some(key.clone()),
+            sample_by: sample.cloned(),
+            settings: vec![Setting {
+                name: "index_granularity".to_owned(),
+                value: arguments[granularity].as_str().to_owned(),
+            }],
             ..Clauses::default()
         };
-        let mut kept: Vec<&str> = arguments[..texts].to_vec();
-        kept.extend(&arguments[granularity + 1..]);
-        let kept = kept.join(", ");
+        let mut kept = arguments[..texts].to_vec();
+        kept.extend_from_slice(&arguments[granularity + 1..]);
         self.clauses.inherit(&old);
-        self.arguments = (!kept.is_empty()).then_some(kept);
+        self.arguments = (!kept.is_empty()).then(|| {
+            let list = Sql::list(&kept);
+            list.part(1..list.as_str().len() - 1)
+        });
     }
 }
 
 /// Reads the clauses behind an engine.
-fn clauses(text: &str) -> Result<Clauses, String> {
+fn clauses(written: &Sql) -> Result<Clauses, String> {
+    let text = written.as_str();
     let begins_at = |at: usize| {
         let is_word_start = at == 0 || text[..at].ends_with(char::is_whitespace);
         CLAUSES.iter().copied().filter(|_| is_word_start).find(|clause| {
@@ -137,7 +170,7 @@ fn clauses(text: &str) -> Result<Clauses, String> {
     let mut clauses = Clauses::default();
     for (index, (at, clause)) in starts.iter().enumerate() {
         let end = starts.get(index + 1).map_or(text.len(), |(next, _)| *next);
-        let body = text[at + clause.len()..end].trim().to_owned();
+        let body = written.part(trimmed(text, at + clause.len()..end));
         match *clause {
             "PARTITION BY" => clauses.partition_by = Some(body),
             "PRIMARY KEY" => clauses.primary_key = Some(body),
@@ -147,9 +180,13 @@ fn clauses(text: &str) -> Result<Clauses, String> {
             _ => {
                 for setting in split_arguments(&body) {
                     let (name, value) = setting
+                        .as_str()
                         .split_once('=')
                         .ok_or_else(|| format!("`{setting}` is no setting; write `name = value`"))?;
-                    clauses.settings.push((name.trim().to_owned(), value.trim().to_owned()));
+                    clauses.settings.push(Setting {
+                        name: name.trim().to_owned(),
+                        value: value.trim().to_owned(),
+                    });
                 }
             }
         }
@@ -192,7 +229,8 @@ fn closing(text: &str) -> Option<usize> {
 }
 
 /// Splits at the commas that stand outside of brackets and quotes.
-fn split_arguments(text: &str) -> Vec<&str> {
+pub(crate) fn split_arguments(written: &Sql) -> Vec<Sql> {
+    let text = written.as_str();
     let commas: Vec<usize> = outside_quotes(text)
         .filter(|(_, c, depth)| *c == ',' && *depth == 0)
         .map(|(at, _, _)| at)
@@ -202,7 +240,17 @@ fn split_arguments(text: &str) -> Vec<&str> {
     }
     let starts = std::iter::once(0).chain(commas.iter().map(|comma| comma + 1));
     let ends = commas.iter().copied().chain([text.len()]);
-    starts.zip(ends).map(|(start, end)| text[start..end].trim()).collect()
+    starts
+        .zip(ends)
+        .map(|(start, end)| written.part(trimmed(text, start..end)))
+        .collect()
+}
+
+/// Returns the range without the space at its ends.
+fn trimmed(text: &str, range: Range<usize>) -> Range<usize> {
+    let part = &text[range.clone()];
+    let start = range.start + part.len() - part.trim_start().len();
+    start..start + part.trim().len()
 }
 
 #[cfg(test)]
@@ -212,53 +260,60 @@ mod tests {
     use super::*;
 
     fn parsed(text: &str) -> Engine {
-        Engine::parse(text).unwrap()
+        Engine::parse(&Sql::from(text)).unwrap()
+    }
+
+    fn text(sql: &Option<Sql>) -> Option<&str> {
+        sql.as_ref().map(Sql::as_str)
     }
 
     #[test]
     fn the_old_form_becomes_clauses() {
         let engine = parsed("MergeTree(date, (service, name, date), 8192)");
         assert_eq!(engine.arguments, None);
-        assert_eq!(engine.clauses.partition_by.as_deref(), Some("toYYYYMM(date)"));
-        assert_eq!(engine.clauses.order_by.as_deref(), Some("(service, name, date)"));
+        assert_eq!(text(&engine.clauses.partition_by), Some("toYYYYMM(date)"));
+        assert_eq!(text(&engine.clauses.order_by), Some("(service, name, date)"));
         assert_eq!(
             engine.clauses.settings,
-            [("index_granularity".to_owned(), "8192".to_owned())]
+            [Setting {
+                name: "index_granularity".to_owned(),
+                value: "8192".to_owned()
+            }]
         );
     }
 
     #[test]
     fn the_old_form_with_a_sampling_key_and_a_version_keeps_both() {
         let engine = parsed("ReplacingMergeTree(date, intHash32(uid), (uid, intHash32(uid)), 4096, version)");
-        assert_eq!(engine.arguments.as_deref(), Some("version"));
-        assert_eq!(engine.clauses.sample_by.as_deref(), Some("intHash32(uid)"));
-        assert_eq!(engine.clauses.order_by.as_deref(), Some("(uid, intHash32(uid))"));
+        assert_eq!(text(&engine.arguments), Some("version"));
+        assert_eq!(text(&engine.clauses.sample_by), Some("intHash32(uid)"));
+        assert_eq!(text(&engine.clauses.order_by), Some("(uid, intHash32(uid))"));
     }
 
     #[test]
     fn the_old_replicated_form_keeps_its_path_and_replica() {
         let engine = parsed("ReplicatedMergeTree('/t/{shard}', '{replica}', date, (a, b), 8192)");
-        assert_eq!(engine.arguments.as_deref(), Some("'/t/{shard}', '{replica}'"));
-        assert_eq!(engine.clauses.order_by.as_deref(), Some("(a, b)"));
+        assert_eq!(text(&engine.arguments), Some("'/t/{shard}', '{replica}'"));
+        assert_eq!(text(&engine.clauses.order_by), Some("(a, b)"));
     }
 
     #[test]
     fn todays_forms_stay_as_they_are() {
         assert_eq!(parsed("MergeTree").arguments, None);
-        assert_eq!(parsed("Log()").arguments.as_deref(), Some(""));
+        assert_eq!(text(&parsed("Log()").arguments), Some(""));
         let engine = parsed(
             "ReplacingMergeTree(version) ORDER BY (a, toDate(b)) PARTITION BY toYYYYMM(d) SETTINGS a = 1, b = 'x, y'",
         );
-        assert_eq!(engine.arguments.as_deref(), Some("version"));
-        assert_eq!(engine.clauses.order_by.as_deref(), Some("(a, toDate(b))"));
-        assert_eq!(engine.clauses.partition_by.as_deref(), Some("toYYYYMM(d)"));
-        assert_eq!(engine.clauses.settings[1].1, "'x, y'");
+        assert_eq!(text(&engine.arguments), Some("version"));
+        assert_eq!(text(&engine.clauses.order_by), Some("(a, toDate(b))"));
+        assert_eq!(text(&engine.clauses.partition_by), Some("toYYYYMM(d)"));
+        assert_eq!(engine.clauses.settings[1].value, "'x, y'");
     }
 
     #[test]
     fn what_is_no_engine_is_refused() {
         for text in ["", "(a)", "MergeTree(a", "MergeTree() WITH x", "Log SETTINGS x"] {
-            assert!(Engine::parse(text).is_err(), "{text}");
+            assert!(Engine::parse(&Sql::from(text)).is_err(), "{text}");
         }
     }
 }

@@ -7,6 +7,7 @@ use std::ops::RangeInclusive;
 use crate::{
     diagnostic::{Diagnostic, Report},
     inherit::Whole,
+    sql::Sql,
     types,
 };
 
@@ -165,21 +166,27 @@ fn family(name: &str) -> Option<(Family, RangeInclusive<usize>)> {
     Some((MERGE_TREE, *arguments.start()..=arguments.end() + before))
 }
 
-/// Checks a table's engine and what is said beside it.
-pub(crate) fn check(table: &Whole, report: &mut Report) {
+/// ClickHouse has the engine; capitals count.
+pub(crate) fn unknown_engine(table: &Whole, report: &mut Report) {
     let Some((engine, span)) = &table.engine else { return };
-    let name = engine.name.as_str();
-    let Some((family, arguments)) = family(name) else {
-        let diagnostic = Diagnostic::error("unknown-engine", format!("ClickHouse has no engine `{name}`"))
-            .label(span.clone(), format!("of `{}`", table.name.text));
-        report.push(match meant(name) {
-            Some(meant) => diagnostic.help(format!("did you mean `{meant}`?")),
-            None => diagnostic.help("`MergeTree` is the one for most tables"),
-        });
+    let name = engine.name();
+    if family(name).is_some() {
         return;
-    };
-    let found = engine.argument_count();
-    if !family.rows {
+    }
+    let span = engine.name.whole_span().unwrap_or_else(|| span.clone());
+    let diagnostic = Diagnostic::error("unknown-engine", format!("ClickHouse has no engine `{name}`"))
+        .label(span, format!("of `{}`", table.name.text));
+    report.push(match meant(name) {
+        Some(meant) => diagnostic.help(format!("did you mean `{meant}`?")),
+        None => diagnostic.help("`MergeTree` is the one for most tables"),
+    });
+}
+
+/// Events become rows, and rows have to go somewhere.
+pub(crate) fn engine_takes_no_rows(table: &Whole, report: &mut Report) {
+    let Some((engine, span)) = &table.engine else { return };
+    let name = engine.name();
+    if family(name).is_some_and(|(family, _)| !family.rows) {
         let diagnostic = Diagnostic::error(
             "engine-takes-no-rows",
             format!("no row can be inserted into a `{name}`"),
@@ -187,23 +194,49 @@ pub(crate) fn check(table: &Whole, report: &mut Report) {
         .label(span.clone(), format!("the engine of `{}`", table.name.text))
         .help("create it beside Rowmill's tables, and let events go to a table that holds rows");
         report.push(diagnostic);
+    }
+}
+
+/// An engine takes so many arguments and no others.
+pub(crate) fn engine_arguments(table: &Whole, report: &mut Report) {
+    let Some((engine, span)) = &table.engine else { return };
+    let name = engine.name();
+    let Some((family, arguments)) = family(name).filter(|(family, _)| family.rows) else {
         return;
-    }
-    if !arguments.contains(&found) {
-        let message = format!("`{name}` takes {}, not {found}", counted(&arguments));
-        let diagnostic = Diagnostic::error("engine-arguments", message)
-            .label(span.clone(), format!("the engine of `{}`", table.name.text));
-        report.push(match example(name) {
-            Some(example) => diagnostic.help(format!("write `{example}`")),
-            None => diagnostic,
-        });
-    }
-    misfits(table, name, family, report);
+    };
+    let found = engine.arguments().len();
+    let (replica, own) = engine.own_arguments();
+    let is_text = |argument: &Sql| argument.as_str().starts_with('\'');
+    let message = if !arguments.contains(&found) {
+        format!("`{name}` takes {}, not {found}", counted(&arguments))
+    } else if own.len() < *arguments.start() {
+        let own = *arguments.start()..=arguments.end().saturating_sub(replica.len());
+        format!(
+            "`{name}` takes {} behind the path and the name of the replica",
+            counted(&own)
+        )
+    } else if family.elements && engine.is_replicated() && replica.len() == 1 {
+        format!("`{name}` takes a path and the name of the replica, or neither")
+    } else if engine.kind() == "GraphiteMergeTree" && !own.iter().all(is_text) {
+        format!("`{name}` takes a text, the name of a section of the server's configuration")
+    } else {
+        return;
+    };
+    let diagnostic = Diagnostic::error("engine-arguments", message)
+        .label(span.clone(), format!("the engine of `{}`", table.name.text));
+    report.push(match example(name) {
+        Some(example) => diagnostic.help(format!("write `{example}`")),
+        None => diagnostic,
+    });
 }
 
 /// What an engine does not have, it is not told.
-fn misfits(table: &Whole, name: &str, family: Family, report: &mut Report) {
+pub(crate) fn engine_misfit(table: &Whole, report: &mut Report) {
     let Some((engine, engine_span)) = &table.engine else {
+        return;
+    };
+    let name = engine.name();
+    let Some((family, _)) = family(name).filter(|(family, _)| family.rows) else {
         return;
     };
     let takes = |option: &str| match option {
@@ -251,8 +284,13 @@ fn misfits(table: &Whole, name: &str, family: Family, report: &mut Report) {
             misfit(format!("columns of a `{name}` have no TTL"), column.span.clone());
         }
     }
+    if !family.keys {
+        for column in table.columns.iter().filter(|column| column.declaration.primary_key) {
+            misfit(format!("columns of a `{name}` are no primary key"), column.span.clone());
+        }
+    }
     if name == "Memory" {
-        let unknown = table.clauses.settings.iter().map(|(name, _)| name.as_str());
+        let unknown = table.clauses.settings.iter().map(|setting| setting.name.as_str());
         for setting in unknown.filter(|name| !MEMORY_SETTINGS.contains(name)) {
             let said = table.said.iter().find(|key| key.text == "settings");
             let span = said.map_or(engine_span, |key| &key.span);

@@ -4,7 +4,10 @@
 //! Where a child names an inherited column again, the child's declaration stands in the inherited place.
 //! Options come from the nearest table of the line that has them.
 
-use std::collections::HashSet;
+use std::{
+    collections::{HashMap, HashSet},
+    mem,
+};
 
 use crate::{
     declare::{self, Declared},
@@ -15,12 +18,19 @@ use crate::{
     yaml::Key,
 };
 
+/// A schema of more columns is a mistake, and would be gigabytes of Rust: what is inherited multiplies.
+const MAX_COLUMNS: usize = 20_000;
+
 /// A table with everything that it inherits.
 #[derive(Debug)]
 pub(crate) struct Whole {
     pub(crate) name: Key,
     pub(crate) is_abstract: bool,
     pub(crate) columns: Vec<WholeColumn>,
+    /// The place of each column, the first of its name.
+    pub(crate) places: HashMap<String, usize>,
+    /// What stands before the first dot of a column's name.
+    pub(crate) prefixes: HashSet<String>,
     pub(crate) engine: Option<(Engine, Span)>,
     pub(crate) clauses: declare::Clauses,
     /// The keys of its options under which clauses stand, up to the table that says its engine.
@@ -28,6 +38,7 @@ pub(crate) struct Whole {
     /// Indexes and projections; none that takes another one away.
     pub(crate) elements: Vec<declare::Element>,
     pub(crate) comment: Option<String>,
+    pub(crate) remarks: Vec<String>,
     /// Whether the table and all that it extends could be read: where not, nothing can be said of what it lacks.
     pub(crate) is_whole: bool,
 }
@@ -39,6 +50,8 @@ pub(crate) struct WholeColumn {
     pub(crate) name_span: Span,
     pub(crate) span: Span,
     pub(crate) declaration: Declaration,
+    pub(crate) expressions: declare::Expressions,
+    pub(crate) remarks: Vec<String>,
     /// What it says of its value in an event.
     pub(crate) event: declare::EventKeys,
     /// The Nested whose element it is.
@@ -48,12 +61,22 @@ pub(crate) struct WholeColumn {
 /// Resolves `extend` for every table.
 pub(crate) fn inherit(declared: &Declared, report: &mut Report) -> Vec<Whole> {
     let mut reported = HashSet::new();
-    declared
-        .tables
-        .iter()
-        .enumerate()
-        .map(|(index, _)| whole(index, declared, &mut reported, report))
-        .collect()
+    let mut tables = Vec::new();
+    let mut columns = 0;
+    for (index, table) in declared.tables.iter().enumerate() {
+        let whole = whole(index, declared, &mut reported, report);
+        columns += whole.columns.len();
+        if columns > MAX_COLUMNS {
+            let message = format!("the tables have more than {MAX_COLUMNS} columns in all");
+            let diagnostic = Diagnostic::error("schema-too-large", message)
+                .label(table.name.span.clone(), "this one is too much")
+                .help("a column of the type Map or JSON holds any number of values");
+            report.push(diagnostic);
+            break;
+        }
+        tables.push(whole);
+    }
+    tables
 }
 
 fn whole(index: usize, declared: &Declared, reported: &mut HashSet<usize>, report: &mut Report) -> Whole {
@@ -61,21 +84,23 @@ fn whole(index: usize, declared: &Declared, reported: &mut HashSet<usize>, repor
     let table = &declared.tables[index];
 
     let mut columns: Vec<declare::Column> = Vec::new();
+    let mut places: HashMap<&str, usize> = HashMap::new();
     for ancestor in line[1..].iter().chain([&index]) {
         for column in &declared.tables[*ancestor].columns {
-            match columns
-                .iter_mut()
-                .find(|existing| existing.name.text == column.name.text)
-            {
+            match places.get(column.name.text.as_str()) {
                 // A nearer ancestor has said it already; only the child itself comes after what it overrides.
                 Some(_) if *ancestor != index => {}
-                Some(existing) => {
+                Some(place) => {
+                    let existing = &mut columns[*place];
                     if let Some(warning) = retyped_column(column, existing, table, declared) {
                         report.push(warning);
                     }
                     *existing = column.clone();
                 }
-                None => columns.push(column.clone()),
+                None => {
+                    places.insert(&column.name.text, columns.len());
+                    columns.push(column.clone());
+                }
             }
         }
     }
@@ -114,16 +139,26 @@ fn whole(index: usize, declared: &Declared, reported: &mut HashSet<usize>, repor
         }
     }
     elements.retain(|element| element.text.is_some());
+    let columns: Vec<WholeColumn> = columns.into_iter().flat_map(flatten_nested).collect();
+    let mut places = HashMap::with_capacity(columns.len());
+    let mut prefixes = HashSet::new();
+    for (place, column) in columns.iter().enumerate() {
+        places.entry(column.name.clone()).or_insert(place);
+        prefixes.extend(column.name.split_once('.').map(|(prefix, _)| prefix.to_owned()));
+    }
 
     Whole {
         name: table.name.clone(),
         is_abstract: table.options.is_abstract,
-        columns: columns.into_iter().flat_map(flatten_nested).collect(),
+        columns,
+        places,
+        prefixes,
         engine,
         clauses,
         said,
         elements,
         comment: table.options.comment.clone(),
+        remarks: table.remarks.clone(),
         is_whole,
     }
 }
@@ -186,7 +221,7 @@ fn retyped_column(
     declared: &Declared,
 ) -> Option<Diagnostic> {
     let (own, above) = (column.declaration.as_ref()?, inherited.declaration.as_ref()?);
-    if stored_as(&own.ty) == stored_as(&above.ty) {
+    if stored_as(&own.ty) == stored_as(&above.ty) || table.options.allows("retyped-column") {
         return None;
     }
     let parent = declared.tables.iter().find(|table| {
@@ -207,7 +242,8 @@ fn retyped_column(
                 inherited.span.clone(),
                 format!("`{}` in `{}`", above.ty, parent.name.text),
             )
-            .help("if a column of its own is meant, give it another name"),
+            .help("if a column of its own is meant, give it another name")
+            .help("if this is meant, add `allow: retyped-column` to its `_options`"),
     )
 }
 
@@ -250,31 +286,41 @@ fn flatten_nested(column: declare::Column) -> Vec<WholeColumn> {
         declaration,
         event,
         span,
+        expressions,
+        remarks,
     } = column;
-    let Some(declaration) = declaration else {
+    let Some(mut declaration) = declaration else {
         return Vec::new();
     };
-    let Type::Nested(fields) = &declaration.ty else {
+    if !matches!(declaration.ty, Type::Nested(_)) {
         return vec![WholeColumn {
             name: name.text,
             name_span: name.span,
             span,
             declaration,
+            expressions,
+            remarks,
             event,
             nested: None,
         }];
+    }
+    // Taken out, so that it is not cloned with the rest for each of its fields.
+    let Type::Nested(fields) = mem::replace(&mut declaration.ty, Type::String) else {
+        return Vec::new();
     };
     fields
-        .iter()
+        .into_iter()
         .map(|(field, ty)| WholeColumn {
             name: format!("{}.{field}", name.text),
             name_span: name.span.clone(),
             span: span.clone(),
             declaration: Declaration {
-                ty: Type::Array(Box::new(ty.clone())),
+                ty: Type::Array(Box::new(ty)),
                 ..declaration.clone()
             },
-            event: event.of_element(field),
+            expressions: expressions.clone(),
+            remarks: remarks.clone(),
+            event: event.of_element(&field),
             nested: Some(name.text.clone()),
         })
         .collect()

@@ -5,7 +5,10 @@
 
 use serde_json::{Value, json};
 
-use crate::declare::{ACKS, FOREIGN_KEYS};
+use crate::{
+    declare::{ACKS, FOREIGN_KEYS},
+    diagnostic::WARNINGS,
+};
 
 /// Returns the [JSON Schema](https://json-schema.org/draft/2020-12) of a schema file, for editors.
 pub fn json_schema() -> String {
@@ -165,6 +168,14 @@ fn options() -> Value {
             "abstract": {
                 "description": "Whether the table is only there to be extended and does not exist in ClickHouse.",
                 "type": ["boolean", "null"],
+            },
+            "allow": {
+                "description": "The warnings of the checker that are meant to be so, one or a list of them.",
+                "anyOf": [
+                    { "enum": WARNINGS },
+                    { "type": "array", "items": { "enum": WARNINGS } },
+                    { "type": "null" },
+                ],
             },
             "cluster": text("The cluster on which the table is created."),
             "comment": text("What the table holds; it stands in ClickHouse and in the documentation of the Rust \

@@ -29,6 +29,8 @@ pub(crate) struct Table {
     pub(crate) clauses: Clauses,
     pub(crate) elements: Vec<Element>,
     pub(crate) comment: Option<String>,
+    /// What YAML comments say of it.
+    pub(crate) remarks: Vec<String>,
 }
 
 /// One column of a [`Table`].
@@ -39,6 +41,8 @@ pub(crate) struct Column {
     /// The field's name in the row, not yet an identifier: keywords are made raw when it is written.
     pub(crate) field: String,
     pub(crate) role: Role,
+    /// What YAML comments say of it.
+    pub(crate) remarks: Vec<String>,
     pub(crate) event: EventKeys,
     /// Where in an event its value is looked for.
     pub(crate) paths: Vec<String>,
@@ -93,6 +97,7 @@ impl Table {
                 event: column.event,
                 role,
                 paths,
+                remarks: column.remarks,
             })
             .collect();
         Self {
@@ -104,6 +109,7 @@ impl Table {
             clauses: whole.clauses,
             elements: whole.elements,
             comment: whole.comment,
+            remarks: whole.remarks,
         }
     }
 

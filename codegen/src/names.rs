@@ -1,5 +1,7 @@
 //! Names: what tables, columns and enum values are called in Rust.
 
+use std::collections::HashMap;
+
 use proc_macro2::{Ident, Span};
 
 /// Returns the name of a column's field: what Rust does not allow in a name becomes `_`.
@@ -54,6 +56,29 @@ pub(crate) fn ident(name: &str) -> Ident {
     }
 }
 
+/// The names that are given in one place.
+#[derive(Debug, Default)]
+pub(crate) struct Taken(HashMap<String, usize>);
+
+impl Taken {
+    /// Returns the name, or one like it where it is taken.
+    pub(crate) fn take(&mut self, name: &str) -> String {
+        loop {
+            let uses = self.0.entry(name.to_owned()).or_insert(0);
+            *uses += 1;
+            let free = match *uses {
+                1 => return name.to_owned(),
+                2 => format!("{name}_"),
+                uses => format!("{name}_{uses}"),
+            };
+            if !self.0.contains_key(&free) {
+                self.0.insert(free.clone(), 1);
+                return free;
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,6 +91,13 @@ mod tests {
         assert_eq!(field("имя"), "column____");
         assert_eq!(ident("type").to_string(), "r#type");
         assert_eq!(ident("self").to_string(), "self_");
+    }
+
+    #[test]
+    fn a_name_is_given_once() {
+        let mut taken = Taken::default();
+        let names = ["T", "T", "T_", "T", "T_4", "T"].map(|name| taken.take(name));
+        assert_eq!(names, ["T", "T_", "T__", "T_3", "T_4", "T_5"]);
     }
 
     #[test]

@@ -60,7 +60,7 @@ fn joined(path: &str) -> String {
 }
 
 /// Checks what the columns of a table say of events.
-pub(crate) fn check(table: &Whole, report: &mut Report) {
+pub(crate) fn event_paths(table: &Whole, report: &mut Report) {
     let roles = roles(&table.columns, &extras(&table.columns));
     let paths = paths(&table.columns, &roles);
     not_of_the_event(table, &roles, report);

@@ -23,6 +23,8 @@ pub(crate) struct Source {
     pub(crate) path: PathBuf,
     /// Without the byte order mark that some editors put first.
     pub(crate) text: String,
+    /// Where each line begins.
+    line_starts: Vec<usize>,
 }
 
 impl Source {
@@ -31,10 +33,29 @@ impl Source {
         if text.starts_with(BYTE_ORDER_MARK) {
             text.drain(..BYTE_ORDER_MARK.len_utf8());
         }
+        let behind_newlines = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
+        let line_starts = [0].into_iter().chain(behind_newlines.map(|(at, _)| at + 1)).collect();
         Self {
             path: path.into(),
             text,
+            line_starts,
         }
+    }
+
+    /// Returns line and column of a byte, both from 1, the column in characters.
+    pub(crate) fn line_and_column(&self, at: usize) -> (usize, usize) {
+        let line = self.line_starts.partition_point(|start| *start <= at);
+        let start = self.line_starts[line.saturating_sub(1)];
+        let column = self.text.get(start..at).map_or(0, |before| before.chars().count());
+        (line, column + 1)
+    }
+
+    /// Returns the number of the line in which the bytes begin, and the bytes of all their lines.
+    pub(crate) fn lines_around(&self, bytes: Range<usize>) -> (usize, Range<usize>) {
+        let line = self.line_starts.partition_point(|start| *start <= bytes.start);
+        let behind = self.line_starts.partition_point(|start| *start <= bytes.end);
+        let end = self.line_starts.get(behind).map_or(self.text.len(), |next| next - 1);
+        (line, self.line_starts[line.saturating_sub(1)]..end.max(bytes.end))
     }
 }
 
@@ -90,6 +111,14 @@ impl Sources {
         self.files
             .get(span.file)
             .and_then(|source| source.text.get(span.range.end..))
+            .unwrap_or_default()
+    }
+
+    /// Returns what stands before `span` in its file.
+    pub(crate) fn before(&self, span: &Span) -> &str {
+        self.files
+            .get(span.file)
+            .and_then(|source| source.text.get(..span.range.start))
             .unwrap_or_default()
     }
 

@@ -5,11 +5,16 @@ use crate::{
     source::{Source, Span},
 };
 
+const TOO_LARGE: &str = "this file is too large; an alias counts as all that it stands for";
+
+/// So many pieces of a template are shown: who has seen them knows where the others are.
+const MAX_MARKS: usize = 20;
+
 /// The original rendered its files as EJS templates before they were YAML. Rowmill builds the tables in, and a value that is known only
 /// where the program runs comes too late for that.
 pub(crate) fn template(file: usize, source: &Source) -> Option<Diagnostic> {
     let mut diagnostic = None;
-    for (start, _) in source.text.match_indices("<%") {
+    for (start, _) in source.text.match_indices("<%").take(MAX_MARKS) {
         let line = source.text[start..].lines().next().unwrap_or_default();
         let length = line.find("%>").map_or(line.len(), |end| end + "%>".len());
         let span = Span {
@@ -52,7 +57,9 @@ pub(crate) fn syntax_error(error: &serde_yaml::Error, file: usize, source: &Sour
 
 /// Returns the cure for the slips that tables invite, by the parser's message and the text where it stopped.
 fn cure(message: &str, text: &str) -> Option<&'static str> {
-    if text.starts_with(['`', '@', '%', '*', '&', '!', '|', '>']) {
+    if message == TOO_LARGE {
+        None
+    } else if text.starts_with(['`', '@', '%', '*', '&', '!', '|', '>']) {
         Some("for YAML this character has a meaning of its own: put what begins with it between double quotes")
     } else if message.contains("tab") {
         Some("indent with spaces")
@@ -68,6 +75,13 @@ fn cure(message: &str, text: &str) -> Option<&'static str> {
 /// Takes the place out of a parser's message, since the report shows it.
 fn plain_words(message: &str) -> String {
     let message = message.lines().next().unwrap_or_default();
+    // The parser's own limits, which its words presume to be known.
+    if message.starts_with("budget breached: Depth") || message.starts_with("recursion limit") {
+        return "mappings and lists nest too deep here".to_owned();
+    }
+    if message.starts_with("budget breached") {
+        return TOO_LARGE.to_owned();
+    }
     message
         .rsplit_once(" at line ")
         .map_or(message, |(words, _)| words)

@@ -1,6 +1,10 @@
 //! Parse: YAML into one tree that knows where each of its pieces stands, later files merged over earlier ones.
 
-use std::{collections::HashSet, fmt, ops::Range};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+    ops::Range,
+};
 
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_yaml::{
@@ -16,6 +20,12 @@ use crate::{
 
 /// The key that [takes in](https://yaml.org/type/merge.html) the entries of another mapping, if it is not quoted.
 const MERGE_KEY: &str = "<<";
+
+/// A schema has seven levels; the parser of a build without optimizations takes some 50 KB of stack for each.
+const MAX_DEPTH: usize = 24;
+
+/// A file of the largest schema that is taken has fewer pieces; an alias counts as all that it stands for.
+const MAX_NODES: usize = 100_000;
 
 /// A piece of YAML.
 #[derive(Debug, Clone)]
@@ -82,6 +92,7 @@ pub(crate) fn parse(sources: &Sources, report: &mut Report) -> Vec<(Key, Node)> 
     let options = serde_yaml::options! {
         duplicate_keys: DuplicateKeyPolicy::PassThrough,
         merge_keys: MergeKeyPolicy::AsOrdinary,
+        budget: serde_yaml::budget! { max_depth: MAX_DEPTH, max_nodes: MAX_NODES },
     };
     let mut root = Vec::new();
     for (file, source) in sources.files().iter().enumerate() {
@@ -114,8 +125,14 @@ pub(crate) fn parse(sources: &Sources, report: &mut Report) -> Vec<(Key, Node)> 
 }
 
 fn merge(base: &mut Vec<(Key, Node)>, over: Vec<(Key, Node)>) {
+    let names = base
+        .iter()
+        .enumerate()
+        .map(|(place, (key, _))| (key.text.clone(), place));
+    let places: HashMap<String, usize> = names.collect();
     for (key, node) in over {
-        match base.iter_mut().find(|(existing, _)| existing.text == key.text) {
+        // The entries of one mapping have different keys, so none is merged into another of its own.
+        match places.get(&key.text).and_then(|place| base.get_mut(*place)) {
             None => base.push((key, node)),
             Some((existing_key, existing)) => match (&mut existing.value, node.value) {
                 (Value::Map(below), Value::Map(above)) => merge(below, above),
@@ -200,13 +217,15 @@ impl Placer<'_> {
     /// Keeps the first of two entries with one key. What `<<` takes in stands in its place, and gives way to the mapping's own entries.
     fn mapping(&mut self, entries: Vec<(Spanned<Raw>, Spanned<Raw>)>) -> Vec<(Key, Node)> {
         let mut mapping: Vec<(Key, Node)> = Vec::with_capacity(entries.len());
+        let mut places: HashMap<String, usize> = HashMap::new();
         let mut taken_in = HashSet::new();
         for (key, value) in entries {
             let key = self.node(key);
             let written = self.source.text.get(key.span.range.clone()).unwrap_or_default();
             if written == MERGE_KEY {
                 for (key, node) in self.merged(value) {
-                    if !mapping.iter().any(|(existing, _)| existing.text == key.text) {
+                    if !places.contains_key(&key.text) {
+                        places.insert(key.text.clone(), mapping.len());
                         taken_in.insert(key.text.clone());
                         mapping.push((key, node));
                     }
@@ -219,8 +238,11 @@ impl Placer<'_> {
             };
             let key = Key { text, span: key.span };
             let node = self.node(value);
-            match mapping.iter_mut().find(|(first, _)| first.text == key.text) {
-                None => mapping.push((key, node)),
+            match places.get(&key.text).and_then(|place| mapping.get_mut(*place)) {
+                None => {
+                    places.insert(key.text.clone(), mapping.len());
+                    mapping.push((key, node));
+                }
                 Some(entry) if taken_in.remove(&key.text) => *entry = (key, node),
                 Some((first, _)) => self.report.push(
                     Diagnostic::error("duplicate-key", format!("`{}` stands twice in one mapping", key.text))

@@ -137,7 +137,7 @@ const CASES: &[Case] = &[
 clickhouse:
   tables:
     p: { a: String COMMENT '1', b: String COMMENT '2', _options: { engine: Memory } }
-    top: { n: String COMMENT '1', l: String COMMENT 'l', _options: { engine: MergeTree, order_by: [1, 2] } }
+    top: { n: String COMMENT '1', l: String COMMENT 'l', 1: Int8, 2: Int8, 9: Int8, _options: { engine: MergeTree, order_by: ['`1`', '`2`'] } }
 ",
             ),
             (
@@ -146,7 +146,7 @@ clickhouse:
 clickhouse:
   tables:
     p: { b: String COMMENT '3', c: String COMMENT '4' }
-    top: { n: null, _options: { order_by: [9] } }
+    top: { n: null, _options: { order_by: ['`9`'] } }
 ",
             ),
         ],
@@ -458,7 +458,7 @@ fn seen(generated: &Generated) -> Vec<String> {
                 let (column, comment) = line.trim().strip_prefix('`')?.split_once("` String COMMENT '")?;
                 let comment = comment.trim_end_matches(',').strip_suffix('\'')?;
                 Some(match (order, comment.parse::<i64>()) {
-                    (Some(order), _) => format!(r#""{column}":[{order}]"#),
+                    (Some(order), _) => format!(r#""{column}":[{}]"#, order.replace('`', "")),
                     (None, Ok(number)) => format!(r#""{column}":{number}"#),
                     (None, Err(_)) => format!(r#""{column}":"{comment}""#),
                 })

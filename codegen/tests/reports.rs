@@ -45,6 +45,19 @@ fn each_code_of_the_sources_has_a_case() {
     assert!(missing.is_empty(), "no case reports {missing:?}");
 }
 
+/// A warning can be silenced, and what is silenced is a warning.
+#[test]
+fn each_warning_of_the_sources_can_be_allowed() {
+    let (_, report) = reports()
+        .into_iter()
+        .find(|(name, _)| name == "unknown-warning")
+        .unwrap();
+    let (_, list) = report.split_once("the warnings are ").unwrap();
+    let list = list.split(';').next().unwrap();
+    let warnings: Vec<String> = codes(&["Diagnostic::warning("]).into_iter().collect();
+    assert_eq!(list, format!("`{}`", warnings.join("`, `")));
+}
+
 #[test]
 fn each_pinned_report_has_its_case() {
     let names: Vec<String> = reports().into_iter().map(|(name, _)| name).collect();
@@ -147,11 +160,16 @@ fn report(generated: &Generated) -> String {
 
 /// Scans the sources for what makes a problem: `error("CODE"`, `warning("CODE"`, `TypeError::new("CODE"`.
 fn codes_of_the_sources() -> BTreeSet<String> {
+    codes(&["Diagnostic::error(", "Diagnostic::warning(", "TypeError::new("])
+}
+
+/// Returns the codes behind the calls.
+fn codes(calls: &[&str]) -> BTreeSet<String> {
     let mut codes = BTreeSet::new();
-    let folders = ["src", "src/declare", "src/types", "src/emit"];
+    let folders = ["src", "src/check", "src/declare", "src/types", "src/emit"];
     for path in folders.iter().flat_map(|folder| files(Path::new(folder), "rs")) {
         let text = fs::read_to_string(path).unwrap();
-        for call in ["Diagnostic::error(", "Diagnostic::warning(", "TypeError::new("] {
+        for call in calls {
             for (at, _) in text.match_indices(call) {
                 let argument = text[at + call.len()..].trim_start();
                 let code = argument.strip_prefix('"').and_then(|rest| rest.split('"').next());

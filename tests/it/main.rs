@@ -12,6 +12,7 @@ mod support;
 
 mod bad_input;
 mod check;
+mod checker;
 mod delivery;
 mod differential;
 mod embedding;

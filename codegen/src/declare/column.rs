@@ -1,10 +1,14 @@
 //! A column's entry: its declaration alone, or a mapping that says each piece under a key; or nothing, which takes an inherited column
 //! away.
 
+use std::ops::Range;
+
 use super::{DeclarationReader, EventKeys, long_column::LongColumn};
 use crate::{
     diagnostic::Diagnostic,
+    remark::remarks,
     source::{Sources, Span},
+    sql::Sql,
     types::{self, Declaration},
     yaml::{Key, Node, Value},
 };
@@ -18,11 +22,59 @@ pub(crate) struct Column {
     pub(crate) event: EventKeys,
     /// Where the declaration stands.
     pub(crate) span: Span,
+    pub(crate) expressions: Expressions,
+    /// What YAML comments say of it.
+    pub(crate) remarks: Vec<String>,
 }
+
+/// What a column's declaration leaves to ClickHouse to compute, and where it is written.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Expressions {
+    /// Of DEFAULT, MATERIALIZED, ALIAS or EPHEMERAL.
+    pub(crate) default: Option<Sql>,
+    pub(crate) ttl: Option<Sql>,
+}
+
+impl Expressions {
+    /// Finds the expressions of a declaration, which stand in the text of `node` or under a key.
+    fn of(declaration: &Declaration, node: &Node, keys: &[(Key, Node)], sources: &Sources) -> Self {
+        let place = |text: &str, span: &Range<usize>, names: &[&str]| {
+            let under_key = keys
+                .iter()
+                .filter(|(key, _)| names.contains(&key.text.as_str()))
+                .find_map(|(_, node)| match &node.value {
+                    Value::Text(written) if written.trim() == text => {
+                        let start = written.len() - written.trim_start().len();
+                        Some(Sql::of_node(node, start..start + text.len(), sources))
+                    }
+                    _ => None,
+                });
+            under_key.unwrap_or_else(|| Sql::of_node(node, span.clone(), sources))
+        };
+        let default = declaration
+            .default
+            .as_ref()
+            // An EPHEMERAL without an expression is written as its keyword alone.
+            .filter(|default| default.text.len() == default.span.len());
+        Self {
+            default: default.map(|default| place(&default.text, &default.span, &DEFAULT_KEYS)),
+            ttl: declaration
+                .ttl
+                .as_ref()
+                .zip(declaration.ttl_span.as_ref())
+                .map(|(text, span)| place(text, span, &["ttl"])),
+        }
+    }
+}
+
+/// The keys of a column under which a default stands.
+const DEFAULT_KEYS: [&str; 4] = ["alias", "default", "ephemeral", "materialized"];
 
 impl DeclarationReader<'_> {
     /// Reads one entry of a table; `None` where it has a problem.
     pub(super) fn column(&mut self, name: Key, node: Node) -> Option<Column> {
+        let whole = node.span.clone();
+        let mut keys = Vec::new();
         let (node, mut long) = match node.value {
             Value::Null => {
                 return Some(Column {
@@ -30,9 +82,13 @@ impl DeclarationReader<'_> {
                     declaration: None,
                     event: EventKeys::default(),
                     span: node.span,
+                    expressions: Expressions::default(),
+                    remarks: Vec::new(),
                 });
             }
             Value::Map(entries) => {
+                let is_expression = |key: &Key| DEFAULT_KEYS.contains(&key.text.as_str()) || key.text == "ttl";
+                keys.extend(entries.iter().filter(|(key, _)| is_expression(key)).cloned());
                 let (node, long) = self.long_column(entries, &name)?;
                 (node, Some(long))
             }
@@ -66,6 +122,8 @@ impl DeclarationReader<'_> {
         };
         match parsed {
             Ok(declaration) => Some(Column {
+                expressions: Expressions::of(&declaration, &node, &keys, self.sources),
+                remarks: remarks(self.sources, &name.span, &whole),
                 name,
                 declaration: Some(declaration),
                 event,

@@ -4,6 +4,7 @@ use super::DeclarationReader;
 use crate::{
     diagnostic::Diagnostic,
     source::Span,
+    sql::Sql,
     yaml::{Key, Node, Value},
 };
 
@@ -13,7 +14,7 @@ pub(crate) struct Element {
     pub(crate) kind: ElementKind,
     pub(crate) name: Key,
     /// `None` takes an inherited one away.
-    pub(crate) text: Option<String>,
+    pub(crate) text: Option<Sql>,
 }
 
 /// What an [`Element`] is.
@@ -59,15 +60,21 @@ impl DeclarationReader<'_> {
         for (name, node) in self.mapping(node, what, example).unwrap_or_default() {
             if matches!(node.value, Value::Null) {
                 elements.push(Element { kind, name, text: None });
-            } else if let Some((text, span)) = self.text(node, &format!("`{}`", name.text)) {
-                let text = text.trim().to_owned();
-                match kind {
-                    ElementKind::Index => self.bad_index(&text, span.or(&name.span)),
-                    ElementKind::Projection => self.bad_projection(&text, span.or(&name.span)),
-                }
-                let text = Some(text);
-                elements.push(Element { kind, name, text });
+                continue;
             }
+            let span = node.span.clone();
+            let Some(text) = self.sql(node, &format!("`{}`", name.text)) else {
+                continue;
+            };
+            let written = text.as_str();
+            let start = written.len() - written.trim_start().len();
+            let text = text.part(start..start + written.trim().len());
+            match kind {
+                ElementKind::Index => self.bad_index(text.as_str(), span.or(&name.span)),
+                ElementKind::Projection => self.bad_projection(text.as_str(), span.or(&name.span)),
+            }
+            let text = Some(text);
+            elements.push(Element { kind, name, text });
         }
         elements
     }

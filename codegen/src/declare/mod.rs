@@ -10,17 +10,18 @@ mod value;
 
 use crate::{
     diagnostic::{Diagnostic, Report},
+    remark::remarks,
     source::{Sources, Span},
     types,
     yaml::{Key, Node, Value},
 };
 
 pub(crate) use self::{
-    column::Column,
+    column::{Column, Expressions},
     destination::{ACKS, Ack, Acks, Destination},
     element::{Element, ElementKind},
     event_keys::EventKeys,
-    options::{Clauses, Options},
+    options::{Clauses, Options, Setting},
 };
 #[cfg(test)]
 pub(crate) use self::{destination::KEYS as DESTINATION_KEYS, long_column::COLUMN_KEYS, options::OPTION_KEYS};
@@ -40,6 +41,8 @@ pub(crate) struct Table {
     pub(crate) name: Key,
     pub(crate) columns: Vec<Column>,
     pub(crate) options: Options,
+    /// What YAML comments say of it.
+    pub(crate) remarks: Vec<String>,
     /// Whether every piece of its entry could be read: where not, nothing can be said of what it lacks.
     pub(crate) is_whole: bool,
 }
@@ -199,10 +202,13 @@ impl DeclarationReader<'_> {
             options.extend = self.old_base.clone();
         }
         let is_whole = self.report.found() == known_problems;
+        // What stands behind a table's last line is of that line.
+        let remarks = remarks(self.sources, &name.span, &name.span);
         self.declared.tables.push(Table {
             name,
             columns,
             options,
+            remarks,
             is_whole,
         });
     }

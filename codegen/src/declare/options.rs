@@ -2,9 +2,10 @@
 
 use super::{DeclarationReader, Element, ElementKind};
 use crate::{
-    diagnostic::Diagnostic,
+    diagnostic::{Diagnostic, WARNINGS},
     engine::Engine,
     source::Span,
+    sql::Sql,
     yaml::{Key, Node, Value},
 };
 
@@ -13,6 +14,8 @@ use crate::{
 pub(crate) struct Options {
     pub(crate) extend: Option<Key>,
     pub(crate) is_abstract: bool,
+    /// The warnings that are meant to be so.
+    pub(crate) allowed: Vec<String>,
     pub(crate) engine: Option<(Engine, Span)>,
     pub(crate) clauses: Clauses,
     /// The keys under which the clauses stand.
@@ -26,13 +29,20 @@ pub(crate) struct Options {
 /// What follows the engine in the DDL; expressions go to ClickHouse as they are.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Clauses {
-    pub(crate) partition_by: Option<String>,
-    pub(crate) primary_key: Option<String>,
-    pub(crate) order_by: Option<String>,
-    pub(crate) sample_by: Option<String>,
-    pub(crate) ttl: Option<String>,
-    pub(crate) settings: Vec<(String, String)>,
+    pub(crate) partition_by: Option<Sql>,
+    pub(crate) primary_key: Option<Sql>,
+    pub(crate) order_by: Option<Sql>,
+    pub(crate) sample_by: Option<Sql>,
+    pub(crate) ttl: Option<Sql>,
+    pub(crate) settings: Vec<Setting>,
     pub(crate) cluster: Option<String>,
+}
+
+/// One of the engine's settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Setting {
+    pub(crate) name: String,
+    pub(crate) value: String,
 }
 
 impl Clauses {
@@ -44,17 +54,25 @@ impl Clauses {
             (&mut self.order_by, &below.order_by),
             (&mut self.sample_by, &below.sample_by),
             (&mut self.ttl, &below.ttl),
-            (&mut self.cluster, &below.cluster),
         ] {
             if mine.is_none() {
                 mine.clone_from(theirs);
             }
         }
-        for (name, value) in &below.settings {
-            if !self.settings.iter().any(|(mine, _)| mine == name) {
-                self.settings.push((name.clone(), value.clone()));
+        if self.cluster.is_none() {
+            self.cluster.clone_from(&below.cluster);
+        }
+        for setting in &below.settings {
+            if self.setting(&setting.name).is_none() {
+                self.settings.push(setting.clone());
             }
         }
+    }
+
+    /// Returns a setting's value, without quotes.
+    pub(crate) fn setting(&self, name: &str) -> Option<&str> {
+        let setting = self.settings.iter().find(|setting| setting.name == name)?;
+        Some(setting.value.trim_matches('\''))
     }
 }
 
@@ -69,8 +87,9 @@ const CLAUSE_KEYS: [&str; 6] = [
 ];
 
 /// The keys of `_options`.
-pub(crate) const OPTION_KEYS: [&str; 13] = [
+pub(crate) const OPTION_KEYS: [&str; 14] = [
     "abstract",
+    "allow",
     "cluster",
     "comment",
     "engine",
@@ -84,6 +103,13 @@ pub(crate) const OPTION_KEYS: [&str; 13] = [
     "settings",
     "ttl",
 ];
+
+impl Options {
+    /// Returns whether the table is meant to be as the warning says.
+    pub(crate) fn allows(&self, warning: &str) -> bool {
+        self.allowed.iter().any(|allowed| allowed == warning)
+    }
+}
 
 impl DeclarationReader<'_> {
     /// Reads a table's options; those that have a problem are left out.
@@ -111,9 +137,11 @@ impl DeclarationReader<'_> {
             match key.text.as_str() {
                 "extend" => options.extend = self.parent(node),
                 "abstract" => options.is_abstract = self.boolean(node, "`abstract`"),
+                "allow" => options.allowed = self.allowed(node),
                 "engine" => {
-                    if let Some((text, span)) = self.text(node, "`engine`") {
-                        match Engine::parse(&text) {
+                    let span = node.span.clone();
+                    if let Some(written) = self.sql(node, "`engine`") {
+                        match Engine::parse(&written) {
                             Ok(engine) => options.engine = Some((engine, span)),
                             Err(message) => {
                                 self.report
@@ -128,7 +156,7 @@ impl DeclarationReader<'_> {
                 "partition_by" => options.clauses.partition_by = self.expression(node, "`partition_by`"),
                 "primary_key" => options.clauses.primary_key = self.expression(node, "`primary_key`"),
                 "sample_by" => options.clauses.sample_by = self.expression(node, "`sample_by`"),
-                "ttl" => options.clauses.ttl = self.text(node, "`ttl`").map(|(text, _)| text),
+                "ttl" => options.clauses.ttl = self.sql(node, "`ttl`"),
                 "cluster" => options.clauses.cluster = self.text(node, "`cluster`").map(|(text, _)| text),
                 "comment" => options.comment = self.text(node, "`comment`").map(|(text, _)| text.trim().to_owned()),
                 "indexes" => options.elements.extend(self.elements(node, ElementKind::Index)),
@@ -143,7 +171,7 @@ impl DeclarationReader<'_> {
                         .unwrap_or_default()
                     {
                         if let Some((value, _)) = self.text(node, "a setting's value") {
-                            options.clauses.settings.push((name.text, value));
+                            options.clauses.settings.push(Setting { name: name.text, value });
                         }
                     }
                 }
@@ -151,6 +179,33 @@ impl DeclarationReader<'_> {
             }
         }
         options
+    }
+
+    /// Reads the codes of warnings, one or a list of them.
+    fn allowed(&mut self, node: Node) -> Vec<String> {
+        let items = match node.value {
+            Value::List(items) => items,
+            value => vec![Node { value, ..node }],
+        };
+        let mut allowed = Vec::new();
+        for item in items {
+            let Some((code, span)) = self.text(item, "a warning's code") else {
+                continue;
+            };
+            if WARNINGS.contains(&code.as_str()) {
+                allowed.push(code);
+            } else {
+                let diagnostic = Diagnostic::error("unknown-warning", format!("there is no warning `{code}`"))
+                    .did_you_mean(&code, WARNINGS)
+                    .label(span, "")
+                    .help(format!(
+                        "the warnings are `{}`; errors cannot be allowed",
+                        WARNINGS.join("`, `")
+                    ));
+                self.report.push(diagnostic);
+            }
+        }
+        allowed
     }
 
     /// For YAML the engine `Null` is nothing, unless it stands between quotes; no one writes nothing in capitals.

@@ -4,6 +4,7 @@ use super::DeclarationReader;
 use crate::{
     diagnostic::Diagnostic,
     source::Span,
+    sql::Sql,
     yaml::{Key, Node, Value},
 };
 
@@ -70,18 +71,23 @@ impl DeclarationReader<'_> {
         }
     }
 
+    /// Reads a text that goes to ClickHouse.
+    pub(super) fn sql(&mut self, node: Node, what: &str) -> Option<Sql> {
+        if let Value::Text(text) = &node.value {
+            return Some(Sql::of_node(&node, 0..text.len(), self.sources));
+        }
+        self.text(node, what);
+        None
+    }
+
     /// Reads an expression, or a list of them that becomes a tuple.
-    pub(super) fn expression(&mut self, node: Node, what: &str) -> Option<String> {
+    pub(super) fn expression(&mut self, node: Node, what: &str) -> Option<Sql> {
         match node.value {
             Value::List(items) => {
-                let items: Vec<String> = items
-                    .into_iter()
-                    .filter_map(|item| self.text(item, what))
-                    .map(|(text, _)| text)
-                    .collect();
-                Some(format!("({})", items.join(", ")))
+                let items: Vec<Sql> = items.into_iter().filter_map(|item| self.sql(item, what)).collect();
+                Some(Sql::list(&items))
             }
-            _ => self.text(node, what).map(|(text, _)| text),
+            _ => self.sql(node, what),
         }
     }
 }

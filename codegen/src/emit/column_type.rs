@@ -12,14 +12,14 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Declarations {
     items: Vec<TokenStream>,
-    taken: Vec<String>,
+    taken: names::Taken,
     zones: Vec<(String, String)>,
 }
 
 impl Declarations {
     /// Keeps `name` from being declared.
     pub(super) fn reserve(&mut self, name: &str) {
-        self.taken.push(name.to_owned());
+        self.taken.take(name);
     }
 
     pub(super) fn into_items(self) -> Vec<TokenStream> {
@@ -128,14 +128,10 @@ impl Declarations {
         }
         let tuple_name = self.free_name(name);
         let mut fields = Vec::new();
-        let mut taken = Vec::new();
+        let mut taken = names::Taken::default();
         for (element, ty) in elements {
             let element = element.as_deref().unwrap_or_default();
-            let mut field = names::field(element);
-            while taken.contains(&field) {
-                field.push('_');
-            }
-            taken.push(field.clone());
+            let field = taken.take(&names::field(element));
             let ty = self.rust_type(ty, &format!("{name}_{element}"));
             let field = names::ident(&field);
             let doc = format!(" The element `{element}`.");
@@ -198,14 +194,9 @@ impl Declarations {
     fn enumeration(&mut self, bits: u8, values: &[(String, i16)], name: &str) -> TokenStream {
         let type_name = self.free_name(name);
         let repr = names::ident(if bits == 8 { "i8" } else { "i16" });
-        let mut taken: Vec<String> = Vec::new();
+        let mut taken = names::Taken::default();
         let variants = values.iter().map(|(text, number)| {
-            let mut variant = names::type_name(text);
-            while taken.contains(&variant) {
-                variant.push('_');
-            }
-            taken.push(variant.clone());
-            let variant = names::ident(&variant);
+            let variant = names::ident(&taken.take(&names::type_name(text)));
             let number = Literal::i16_unsuffixed(*number);
             let doc = format!(" `{text}`.");
             quote! {
@@ -244,11 +235,6 @@ impl Declarations {
     }
 
     fn free_name(&mut self, name: &str) -> proc_macro2::Ident {
-        let mut type_name = names::type_name(name);
-        while self.taken.contains(&type_name) {
-            type_name.push('_');
-        }
-        self.taken.push(type_name.clone());
-        names::ident(&type_name)
+        names::ident(&self.taken.take(&names::type_name(name)))
     }
 }

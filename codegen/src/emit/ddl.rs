@@ -69,7 +69,7 @@ pub(crate) fn create(table: &Table) -> String {
     sql.push_str(&format!(
         "\n(\n{}\n)\nENGINE = {}",
         lines.join(",\n"),
-        table.engine.name
+        table.engine.name()
     ));
     if let Some(arguments) = &table.engine.arguments {
         sql.push_str(&format!("({arguments})"));
@@ -110,10 +110,10 @@ fn settings(table: &Table) -> Vec<String> {
         .clauses
         .settings
         .iter()
-        .map(|(name, value)| format!("{name} = {}", setting_value(value)))
+        .map(|setting| format!("{} = {}", setting.name, setting_value(&setting.value)))
         .collect();
     let (window, blocks) = DEDUPLICATION_WINDOW;
-    let is_open = !table.clauses.settings.iter().any(|(name, _)| name == window);
+    let is_open = table.clauses.setting(window).is_none();
     if table.engine.is_merge_tree() && !table.engine.is_replicated() && is_open {
         settings.push(format!("{window} = {blocks}"));
     }

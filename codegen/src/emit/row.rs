@@ -3,9 +3,9 @@
 use proc_macro2::{Ident, Literal, TokenStream};
 use quote::quote;
 
-use super::{column_type::Declarations, default::constant, text_match::text_match};
+use super::{column_type::Declarations, default::constant, docs, text_match::text_match};
 use crate::{
-    model::{Column, Role, Table},
+    model::{Role, Table},
     names,
     server::ServerValue,
     types::Type,
@@ -53,7 +53,7 @@ fn structure(table: &Table, declarations: &mut Declarations) -> TokenStream {
     let fields = table.stored().map(|(_, column)| {
         let field = names::ident(&column.field);
         let ty = declarations.rust_type(&column.declaration.ty, &column.name);
-        let docs = docs(column);
+        let docs = docs::field(column);
         let rename = (column.field != column.name || field != column.field).then(|| {
             let name = &column.name;
             quote!(#[serde(rename = #name)])
@@ -65,11 +65,7 @@ fn structure(table: &Table, declarations: &mut Declarations) -> TokenStream {
         }
     });
     let fields: Vec<TokenStream> = fields.collect();
-    let mut docs = vec![format!(" A row of `{}`.", table.name)];
-    if let Some(comment) = &table.comment {
-        docs.push(String::new());
-        docs.extend(comment.lines().map(|line| format!(" {line}")));
-    }
+    let docs = docs::row(table);
     quote! {
         #(#[doc = #docs])*
         #[derive(Debug, Clone, PartialEq, __rt::ClickHouseRow, __rt::Serialize, __rt::Deserialize)]
@@ -79,33 +75,6 @@ fn structure(table: &Table, declarations: &mut Declarations) -> TokenStream {
             #(#fields)*
         }
     }
-}
-
-fn docs(column: &Column) -> Vec<String> {
-    let mut docs: Vec<String> = Vec::new();
-    if let Some(comment) = &column.declaration.comment {
-        docs.extend(comment.lines().map(|line| format!(" {line}")));
-        docs.push(String::new());
-    }
-    docs.push(format!(" `{}`{}", column.declaration.ty, asked_of_events(column)));
-    docs
-}
-
-/// Returns what a column's docs say of its values in events, behind its type.
-fn asked_of_events(column: &Column) -> String {
-    let event = &column.event;
-    let mut text = String::new();
-    if event.is_required {
-        text.push_str(", required");
-    }
-    if !event.from.is_empty() {
-        let paths: Vec<String> = event.from.iter().map(|path| format!("`{}`", path.text)).collect();
-        text.push_str(&format!(", from {}", paths.join(" or ")));
-    }
-    if let Some(max_bytes) = event.max_bytes {
-        text.push_str(&format!(", of at most {max_bytes} bytes"));
-    }
-    text
 }
 
 fn default(table: &Table) -> TokenStream {
@@ -349,7 +318,8 @@ fn level(table: &Table) -> TokenStream {
             .collect();
         let indexes: Vec<_> = members.iter().map(|index| Literal::usize_unsuffixed(*index)).collect();
         quote! {
-            let length = 0 #(.max(self.#fields.len()))*;
+            let mut length = 0;
+            #(length = self.#fields.len().max(length);)*
             #(__rt::level(&mut self.#fields, given.contains(#indexes), length, &TABLE.columns[#indexes], refusals);)*
         }
     });

@@ -2,7 +2,7 @@
 //!
 //! Each takes what is to be judged and its bytes in the text, and gives the problem where the rule is broken.
 
-use std::{ops::Range, sync::LazyLock};
+use std::{collections::HashSet, ops::Range, sync::LazyLock};
 
 use jiff::tz::TimeZoneDatabase;
 
@@ -208,9 +208,10 @@ pub(super) fn map_key(key: &Type, span: &Range<usize>) -> Rule {
 
 /// Names stand for all elements or for none, each once; `null` is what ClickHouse calls the subcolumn of a Nullable.
 pub(super) fn element_names<'a>(names: impl Iterator<Item = (Option<&'a str>, &'a Range<usize>)>) -> Rule {
-    let mut seen: Vec<Option<&str>> = Vec::new();
+    let mut seen = HashSet::new();
+    let mut first_has_name = None;
     for (name, span) in names {
-        if seen.first().is_some_and(|first| first.is_some() != name.is_some()) {
+        if *first_has_name.get_or_insert(name.is_some()) != name.is_some() {
             let message = "either all elements of a Tuple have names or none has";
             return Err(TypeError::new("element-names", span.clone(), message));
         }
@@ -220,12 +221,11 @@ pub(super) fn element_names<'a>(names: impl Iterator<Item = (Option<&'a str>, &'
                     "an element cannot be called `null`, which is what ClickHouse keeps for the mask of a Nullable";
                 return Err(TypeError::new("element-names", span.clone(), message));
             }
-            if seen.contains(&Some(name)) {
+            if !seen.insert(name) {
                 let message = format!("there are two elements called `{name}`");
                 return Err(TypeError::new("element-names", span.clone(), message));
             }
         }
-        seen.push(name);
     }
     Ok(())
 }

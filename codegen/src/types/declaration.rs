@@ -38,6 +38,8 @@ pub(crate) struct Declaration {
     /// The list of statistics without its brackets.
     pub(crate) statistics: Option<String>,
     pub(crate) ttl: Option<String>,
+    /// Where the expression of TTL is written.
+    pub(crate) ttl_span: Option<Range<usize>>,
     pub(crate) primary_key: bool,
     /// The column's settings without their brackets.
     pub(crate) settings: Option<String>,
@@ -210,7 +212,8 @@ fn whole(ty: Type, ty_span: Range<usize>, written: Written) -> Result<Declaratio
             comment,
             codec: codec.map(|(codec, _)| codec),
             statistics,
-            ttl,
+            ttl_span: ttl.as_ref().map(|(_, span)| span.clone()),
+            ttl: ttl.map(|(ttl, _)| ttl),
             primary_key,
             settings,
         }),

@@ -5,7 +5,11 @@
 
 use std::ops::Range;
 
-use super::{cursor::Cursor, lexer::TokenKind};
+use super::{
+    cursor::Cursor,
+    error::TypeError,
+    lexer::{self, TokenKind},
+};
 
 /// Words that stand between or before operands, or hold a CASE together. The word behind one of them is an operand.
 const OPERATORS: [&str; 24] = [
@@ -82,6 +86,37 @@ pub(super) fn skip(cursor: &mut Cursor<'_>) -> Option<Range<usize>> {
         cursor.skip();
     }
     (cursor.at() > first).then(|| cursor.since(start))
+}
+
+/// Returns the bytes of an index's expression and of its type's name, `lower(email)` and `bloom_filter` in `lower(email) TYPE bloom_filter(0.01).
+pub(crate) fn index_parts(text: &str) -> Option<(Range<usize>, Range<usize>)> {
+    let tokens = lexer::lex(text).ok()?;
+    let mut cursor = Cursor::new(text, &tokens);
+    let start = cursor.here().start;
+    cursor.skip();
+    while !cursor.is_keyword(0, "TYPE") {
+        if cursor.is_done() {
+            return None;
+        }
+        cursor.skip();
+    }
+    let expression = cursor.since(start);
+    cursor.next();
+    cursor.word().map(|_| (expression, cursor.here()))
+}
+
+/// Returns the first thing that keeps a text from being an expression, whatever it says: a quote or a bracket without its
+/// other end, or nothing at all.
+pub(crate) fn broken(text: &str) -> Option<TypeError> {
+    match lexer::lex(text) {
+        Err(problems) => problems.into_iter().next(),
+        Ok(tokens) if tokens.is_empty() => Some(TypeError::new(
+            "type-syntax",
+            0..text.len(),
+            "expected an expression, found nothing",
+        )),
+        Ok(_) => None,
+    }
 }
 
 /// Returns whether a modifier may begin with the word.

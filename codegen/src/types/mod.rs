@@ -24,15 +24,20 @@ mod expression;
 mod family;
 mod grammar;
 mod json;
+mod key;
 mod lexer;
 mod literal;
 mod modifiers;
+mod reference;
 mod suggest;
 
 pub(crate) use self::{
-    ast::{Shape, Type, quote_text},
+    ast::{Shape, Type, quote_name, quote_text},
     declaration::{Declaration, DefaultKind, parse},
+    expression::{broken, index_parts},
     json::Json,
+    key::{KeyElement, KeyElementKind, is_bare_list, key_elements, type_names},
     literal::Literal,
+    reference::{Reference, references, subquery},
     suggest::closest,
 };

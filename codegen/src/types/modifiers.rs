@@ -20,7 +20,7 @@ pub(super) struct Written {
     pub(super) comment: Option<String>,
     pub(super) codec: Option<(String, Range<usize>)>,
     pub(super) statistics: Option<String>,
-    pub(super) ttl: Option<String>,
+    pub(super) ttl: Option<(String, Range<usize>)>,
     pub(super) primary_key: bool,
     pub(super) settings: Option<String>,
 }
@@ -102,7 +102,7 @@ impl<'t> ModifierReader<'t> {
             }
             "TTL" => {
                 let span = self.expression("TTL")?;
-                self.written.ttl = Some(self.cursor.slice(span).to_owned());
+                self.written.ttl = Some((self.cursor.slice(span.clone()).to_owned(), span));
                 return Some("TTL");
             }
             "PRIMARY" => {

@@ -36,6 +36,8 @@ pub mod signups {
         pub city: __rt::Cow<'a, str>,
         /// `Nullable(String)`, required, from `user.id` or `account` or `legacy.user.key`, of at most 40 bytes
         pub user: __rt::Option<__rt::Cow<'a, str>>,
+        /// The event's own name; the collector's is another column.
+        ///
         /// `String`, required, from `name`
         pub kind: __rt::Cow<'a, str>,
         /// `Array(LowCardinality(String))`, of at most 1000 bytes
@@ -157,7 +159,9 @@ pub mod signups {
             self.id = stamp.id;
         }
         fn level(&mut self, given: &__rt::Given, refusals: &mut __rt::Refusals) {
-            let length = 0.max(self.lines_sku.len()).max(self.lines_n.len());
+            let mut length = 0;
+            length = self.lines_sku.len().max(length);
+            length = self.lines_n.len().max(length);
             __rt::level(
                 &mut self.lines_sku,
                 given.contains(6),

@@ -45,6 +45,8 @@ pub mod orders {
         pub hash: u64,
         /// it's free
         ///
+        /// What stands behind the type stays, and a comment there hides nothing.
+        ///
         /// `Nullable(String)`
         pub note: __rt::Option<__rt::Cow<'a, str>>,
         /// `DateTime`
@@ -331,6 +333,8 @@ pub mod refunds {
         /// `UInt64`
         pub hash: u64,
         /// it's free
+        ///
+        /// What stands behind the type stays, and a comment there hides nothing.
         ///
         /// `Nullable(String)`
         pub note: __rt::Option<__rt::Cow<'a, str>>,

@@ -84,6 +84,8 @@ pub mod types {
         pub spot: __rt::Point,
         /// `SimpleAggregateFunction(sum, UInt64)`
         pub total: u64,
+        /// Names that Rust keeps for itself.
+        ///
         /// `String`
         #[serde(rename = "type")]
         pub r#type: __rt::Cow<'a, str>,
@@ -316,7 +318,9 @@ pub mod types {
         }
         fn stamp(&mut self, stamp: &__rt::Stamp<'a>, refusals: &mut __rt::Refusals) {}
         fn level(&mut self, given: &__rt::Given, refusals: &mut __rt::Refusals) {
-            let length = 0.max(self.items_size.len()).max(self.items_name.len());
+            let mut length = 0;
+            length = self.items_size.len().max(length);
+            length = self.items_name.len().max(length);
             __rt::level(
                 &mut self.items_size,
                 given.contains(20),

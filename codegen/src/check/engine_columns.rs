@@ -1,0 +1,197 @@
+//! Rules for the columns that a MergeTree's arguments name: what is merged, and how.
+
+use super::table::written;
+use crate::{
+    diagnostic::{Diagnostic, Report},
+    inherit::{Whole, WholeColumn},
+    sql::Sql,
+    types::{self, Type},
+};
+
+/// Of rows with one key, the one with the greatest version stays.
+pub(super) fn version_column(table: &Whole, report: &mut Report) {
+    let Some(argument) = argument(table, |kind| match kind {
+        "ReplacingMergeTree" => Some(0),
+        "VersionedCollapsingMergeTree" => Some(1),
+        _ => None,
+    }) else {
+        return;
+    };
+    const WHAT: &str = "the version column";
+    let problem = |message: String| Diagnostic::error("version-column", message).label(written(&argument, table), "");
+    let column = match stored_column(&argument, table) {
+        Ok(column) => column,
+        Err(miss) => return report.push(miss.report(WHAT, problem, table)),
+    };
+    let ty = &column.declaration.ty;
+    let is_sorted = table
+        .engine
+        .as_ref()
+        .is_some_and(|(engine, _)| engine.kind() == "VersionedCollapsingMergeTree");
+    let inner = match ty {
+        // The version of a VersionedCollapsingMergeTree becomes a part of the sorting key.
+        Type::SimpleAggregateFunction(_, inner) if !is_sorted => inner,
+        ty => ty,
+    };
+    let is_ordered = matches!(
+        inner,
+        Type::Int { .. }
+            | Type::Float(_)
+            | Type::BFloat16
+            | Type::Bool
+            | Type::Date
+            | Type::Date32
+            | Type::DateTime(_)
+            | Type::DateTime64(..)
+            | Type::Time
+            | Type::Time64(_)
+    );
+    if !is_ordered {
+        let diagnostic = problem(format!("{WHAT} cannot be `{ty}`"))
+            .label(column.span.clone(), format!("`{}`", column.name))
+            .help("use an integer, a Date or a DateTime");
+        report.push(diagnostic);
+    }
+}
+
+/// With 1, a row says that the key's row is deleted.
+pub(super) fn deleted_column(table: &Whole, report: &mut Report) {
+    let position = |kind: &str, at| (kind == "ReplacingMergeTree").then_some(at);
+    let Some(deleted) = argument(table, |kind| position(kind, 1)) else {
+        return;
+    };
+    const WHAT: &str = "the column that says what is deleted";
+    let problem = |message: String| Diagnostic::error("deleted-column", message).label(written(&deleted, table), "");
+    let column = match stored_column(&deleted, table) {
+        Ok(column) => column,
+        Err(miss) => return report.push(miss.report(WHAT, problem, table)),
+    };
+    let ty = &column.declaration.ty;
+    let inner = match ty {
+        Type::SimpleAggregateFunction(_, inner) => inner,
+        ty => ty,
+    };
+    let is_flag = matches!(inner, Type::Int { bits: 8, signed: false } | Type::Bool);
+    let version = argument(table, |kind| position(kind, 0)).map(|version| name(&version));
+    if !is_flag {
+        let diagnostic = problem(format!("{WHAT} cannot be `{ty}`"))
+            .label(column.span.clone(), format!("`{}`", column.name))
+            .help("make it `UInt8`: 1 deletes, 0 does not");
+        report.push(diagnostic);
+    } else if version == Some(name(&deleted)) {
+        report.push(problem(format!("{WHAT} cannot be the version, too")).help("add a column for one of the two"));
+    }
+}
+
+/// A row with 1 says what is, a row with -1 takes it back.
+pub(super) fn sign_column(table: &Whole, report: &mut Report) {
+    let Some(argument) = argument(table, |kind| {
+        matches!(kind, "CollapsingMergeTree" | "VersionedCollapsingMergeTree").then_some(0)
+    }) else {
+        return;
+    };
+    const WHAT: &str = "the sign column";
+    let problem = |message: String| Diagnostic::error("sign-column", message).label(written(&argument, table), "");
+    match stored_column(&argument, table) {
+        Err(miss) => report.push(miss.report(WHAT, problem, table)),
+        Ok(column) if matches!(column.declaration.ty, Type::Int { bits: 8, signed: true }) => {}
+        Ok(column) => {
+            let diagnostic = problem(format!("{WHAT} cannot be `{}`", column.declaration.ty))
+                .label(column.span.clone(), format!("`{}`", column.name))
+                .help("make it `Int8`: 1 for a row, -1 for a row that is taken back");
+            report.push(diagnostic);
+        }
+    }
+}
+
+/// What is summed, or filled in, is outside of the keys.
+pub(super) fn summed_column(table: &Whole, report: &mut Report) {
+    let Some(argument) = argument(table, |kind| {
+        matches!(kind, "SummingMergeTree" | "CoalescingMergeTree").then_some(0)
+    }) else {
+        return;
+    };
+    let elements = types::key_elements(argument.as_str()).unwrap_or_default();
+    let keys: Vec<&WholeColumn> = table
+        .keys()
+        .iter()
+        .flat_map(|(_, sql)| table.named_columns(sql))
+        .collect();
+    let mut seen: Vec<&str> = Vec::new();
+    for element in &elements {
+        let listed = argument.part(element.span.clone());
+        let problem = |message: String| Diagnostic::error("summed-column", message).label(written(&listed, table), "");
+        let first = element.normal.as_str();
+        let is_nested = table
+            .columns
+            .iter()
+            .any(|column| column.nested.as_deref() == Some(first));
+        let column = stored_column(&listed, table);
+        if let Ok(Some(nested)) = column.as_ref().map(|column| column.nested.as_deref()) {
+            let message = format!("`{first}` is merged with all of `{nested}`, or not at all");
+            report.push(problem(message).help(format!("write `{nested}`")));
+        } else if let Err(miss) = column
+            && !is_nested
+        {
+            report.push(miss.report("a column to merge", problem, table));
+        } else if keys.iter().any(|key| key.name == first) {
+            report.push(
+                problem(format!("`{first}` is in a key, and is not merged")).help("remove it from one of the two"),
+            );
+        } else if seen.contains(&first) {
+            report.push(problem(format!("`{first}` stands twice among the columns to merge")).help("remove it"));
+        }
+        seen.push(first);
+    }
+}
+
+/// Returns the argument whose place among the engine's own `place` tells by the engine's kind.
+fn argument(table: &Whole, place: impl Fn(&str) -> Option<usize>) -> Option<Sql> {
+    let (engine, _) = table.engine.as_ref()?;
+    let place = place(engine.kind()).filter(|_| engine.is_merge_tree())?;
+    engine.own_arguments().1.into_iter().nth(place)
+}
+
+/// Why an argument is no column.
+enum Miss {
+    NotAName,
+    Unknown(String),
+    NotStored(String),
+}
+
+impl Miss {
+    fn report(self, what: &str, problem: impl Fn(String) -> Diagnostic, table: &Whole) -> Diagnostic {
+        match self {
+            Self::NotAName => {
+                problem(format!("{what} is a column's name")).help("write the name alone, without quotes")
+            }
+            Self::Unknown(name) => problem(format!("there is no column `{name}`"))
+                .did_you_mean(&name, table.columns.iter().map(|column| column.name.as_str()))
+                .help(format!("it would be {what}")),
+            Self::NotStored(name) => {
+                problem(format!("`{name}` is not stored")).help("make it MATERIALIZED, or an ordinary column")
+            }
+        }
+    }
+}
+
+fn stored_column<'t>(argument: &Sql, table: &'t Whole) -> Result<&'t WholeColumn, Miss> {
+    let elements = types::key_elements(argument.as_str()).unwrap_or_default();
+    let [element] = elements.as_slice() else {
+        return Err(Miss::NotAName);
+    };
+    let reference = element.column().ok_or(Miss::NotAName)?;
+    let [name] = reference.parts.as_slice() else {
+        return Err(Miss::Unknown(reference.name()));
+    };
+    match table.column(name) {
+        None => Err(Miss::Unknown(reference.name())),
+        Some(column) if !column.is_stored() => Err(Miss::NotStored(column.name.clone())),
+        Some(column) => Ok(column),
+    }
+}
+
+fn name(argument: &Sql) -> Option<String> {
+    let element = types::key_elements(argument.as_str())?.pop()?;
+    Some(element.normal)
+}

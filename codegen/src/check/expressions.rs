@@ -1,0 +1,367 @@
+//! Rules for expressions, which go to ClickHouse as they are: whether they can be read, and the columns that they name.
+
+use std::collections::{HashMap, HashSet};
+
+use super::table::{Clause, Expression, Resolved, has_subcolumn, written};
+use crate::{
+    declare::ElementKind,
+    diagnostic::{Diagnostic, Report},
+    inherit::{Whole, WholeColumn},
+    types::{self, DefaultKind, Reference, Type},
+};
+
+/// Functions that SQL has without brackets; ClickHouse takes them so in defaults and projections.
+const BARE_FUNCTIONS: [&str; 15] = [
+    "curdate",
+    "current_database",
+    "current_date",
+    "current_timestamp",
+    "current_user",
+    "currentDatabase",
+    "currentUser",
+    "database",
+    "localtime",
+    "localtimestamp",
+    "now",
+    "schema",
+    "session_user",
+    "today",
+    "user",
+];
+
+/// What every table of the MergeTree family has beside its columns.
+const VIRTUAL_COLUMNS: [&str; 18] = [
+    "_block_number",
+    "_block_offset",
+    "_database",
+    "_disk_name",
+    "_distance",
+    "_part",
+    "_part_data_version",
+    "_part_granule_offset",
+    "_part_index",
+    "_part_offset",
+    "_part_starting_offset",
+    "_part_uuid",
+    "_partition_id",
+    "_partition_value",
+    "_row_exists",
+    "_sample_factor",
+    "_shard_num",
+    "_table",
+];
+
+/// Each suggestion looks at every column.
+const MAX_SUGGESTIONS: usize = 200;
+
+/// The types of indexes in 26.7.
+const INDEX_TYPES: [&str; 8] = [
+    "bloom_filter",
+    "minmax",
+    "ngrambf_v1",
+    "set",
+    "sparse_grams",
+    "text",
+    "tokenbf_v1",
+    "vector_similarity",
+];
+
+/// Quotes and brackets have two ends, and something stands between them.
+pub(super) fn expression_syntax(table: &Whole, report: &mut Report) {
+    for expression in table.expressions() {
+        let sql = &expression.sql;
+        if let Some(problem) = types::broken(sql.as_str()) {
+            let span = sql.span(&problem.span).unwrap_or_else(|| written(sql, table));
+            let diagnostic = Diagnostic::error("expression-syntax", problem.message).label(span, expression.place());
+            report.push(match problem.help {
+                Some(help) => diagnostic.help(help),
+                None => diagnostic,
+            });
+        }
+    }
+}
+
+/// A row is computed and sorted by itself.
+pub(super) fn subquery(table: &Whole, report: &mut Report) {
+    for expression in table.expressions() {
+        let sql = &expression.sql;
+        if let Some(at) = types::subquery(sql.as_str()) {
+            let span = sql.span(&at).unwrap_or_else(|| written(sql, table));
+            let diagnostic = Diagnostic::error("subquery", "an expression of a table cannot ask other rows")
+                .label(span, expression.place())
+                .help("look such a thing up in a dictionary, with `dictGet`");
+            report.push(diagnostic);
+        }
+    }
+}
+
+/// Names that can only be columns are columns of the table.
+pub(super) fn unknown_column(table: &Whole, report: &mut Report) {
+    for expression in table.expressions() {
+        for reference in types::references(expression.sql.as_str()) {
+            if !is_known_elsewhere(&reference, expression.clause) {
+                report_unknown(&reference, &expression, table, report);
+            }
+        }
+    }
+}
+
+fn is_known_elsewhere(reference: &Reference, clause: Clause) -> bool {
+    let [name] = reference.parts.as_slice() else {
+        return false;
+    };
+    let is_bare_function = || BARE_FUNCTIONS.iter().any(|known| known.eq_ignore_ascii_case(name));
+    let is_virtual = || VIRTUAL_COLUMNS.contains(&name.as_str());
+    match clause {
+        Clause::Default(_) => is_bare_function(),
+        Clause::Projection => is_bare_function() || is_virtual(),
+        Clause::OrderBy | Clause::PrimaryKey | Clause::PartitionBy | Clause::SampleBy => is_virtual(),
+        Clause::Ttl | Clause::ColumnTtl | Clause::Index => false,
+    }
+}
+
+fn report_unknown(reference: &Reference, expression: &Expression<'_>, table: &Whole, report: &mut Report) {
+    let name = reference.name();
+    let sql = &expression.sql;
+    let span = sql.span(&reference.span).unwrap_or_else(|| written(sql, table));
+    // The table is named in the label: an inherited key is wrong once, however many tables inherit it.
+    let error = |message: String| Diagnostic::error("unknown-column", message).label(span, expression.place());
+    let diagnostic = match table.resolve(reference) {
+        Resolved::Column(column, rest) if has_subcolumn(&column.declaration.ty, &rest) => return,
+        Resolved::Column(column, rest) => {
+            let ty = &column.declaration.ty;
+            error(format!(
+                "column `{}` has no subcolumn `{}`",
+                column.name,
+                rest.join(".")
+            ))
+            .help(format!("it is `{ty}`"))
+        }
+        // In defaults and projections, all of a Nested is an array of tuples.
+        Resolved::Nested
+            if reference.parts.len() == 1 && matches!(expression.clause, Clause::Default(_) | Clause::Projection) =>
+        {
+            return;
+        }
+        Resolved::Nested => {
+            let first = &reference.parts[0];
+            let prefix = format!("{first}.");
+            let names: Vec<&str> = table
+                .columns
+                .iter()
+                .filter(|column| column.name.starts_with(&prefix))
+                .map(|column| column.name.as_str())
+                .collect();
+            let diagnostic = error(format!("there is no column `{name}`"));
+            match types::closest(&name, names.iter().copied()) {
+                Some(meant) => diagnostic.help(format!("did you mean `{meant}`?")),
+                None => diagnostic.help(format!("the columns of `{first}` are `{}`", names.join("`, `"))),
+            }
+        }
+        Resolved::Unknown => {
+            let diagnostic = error(format!("there is no column `{name}`"));
+            let diagnostic = match unquoted_text(reference, expression) {
+                Some(cure) => diagnostic.help(cure),
+                None => diagnostic,
+            };
+            // The first hundreds of slips are enough to find the names by.
+            if report.found() > MAX_SUGGESTIONS {
+                report.push(diagnostic);
+                return;
+            }
+            let is_own = |column: &&WholeColumn| expression.column.is_some_and(|own| own.name == column.name);
+            let others = table.columns.iter().filter(|column| !is_own(column));
+            diagnostic.did_you_mean(&name, others.map(|column| column.name.as_str()))
+        }
+    };
+    report.push(diagnostic);
+}
+
+/// Returns the cure where the whole default of a column of texts is a name, which is likelier to be a text: YAML takes the
+/// quotes of `default: 'EUR'` away.
+fn unquoted_text(reference: &Reference, expression: &Expression<'_>) -> Option<String> {
+    let column = expression.column?;
+    let is_all = reference.span == (0..expression.sql.as_str().len());
+    if !is_all || !matches!(expression.clause, Clause::Default(_)) || !holds_text(&column.declaration.ty) {
+        return None;
+    }
+    let text = types::quote_text(&reference.name());
+    // In the short form, the default stands behind the type.
+    let span = expression.sql.whole_span()?;
+    let is_short = column.span.file == span.file
+        && column.span.range.start <= span.range.start
+        && span.range.end <= column.span.range.end;
+    Some(if is_short {
+        format!("for the text, write `DEFAULT {text}`")
+    } else {
+        format!("for the text, write `default: \"{text}\"`: the quotes within are those of SQL")
+    })
+}
+
+fn holds_text(ty: &Type) -> bool {
+    match ty {
+        Type::String | Type::FixedString(_) | Type::Enum { .. } => true,
+        Type::LowCardinality(inner) | Type::Nullable(inner) => holds_text(inner),
+        _ => false,
+    }
+}
+
+/// What is not stored is no part of a key, and says nothing of when a row ends.
+pub(super) fn unstored_column(table: &Whole, report: &mut Report) {
+    for expression in table.expressions() {
+        let refuses = |kind: DefaultKind| match expression.clause {
+            Clause::OrderBy
+            | Clause::PrimaryKey
+            | Clause::PartitionBy
+            | Clause::SampleBy
+            | Clause::Ttl
+            | Clause::ColumnTtl => matches!(kind, DefaultKind::Alias | DefaultKind::Ephemeral),
+            Clause::Index => kind == DefaultKind::Ephemeral,
+            Clause::Projection | Clause::Default(_) => false,
+        };
+        for reference in types::references(expression.sql.as_str()) {
+            let Resolved::Column(column, _) = table.resolve(&reference) else {
+                continue;
+            };
+            if column.default_kind().is_some_and(refuses) {
+                let sql = &expression.sql;
+                let span = sql.span(&reference.span).unwrap_or_else(|| written(sql, table));
+                let diagnostic = Diagnostic::error("unstored-column", format!("`{}` is not stored", column.name))
+                    .label(span, expression.place())
+                    .label(column.name_span.clone(), "ClickHouse computes it, or forgets it")
+                    .help("make it MATERIALIZED, or name what it is computed from");
+                report.push(diagnostic);
+            }
+        }
+    }
+}
+
+/// No default is computed from itself.
+pub(super) fn default_cycle(table: &Whole, report: &mut Report) {
+    let computed: Vec<&WholeColumn> = table
+        .columns
+        .iter()
+        .filter(|column| column.expressions.default.is_some())
+        .collect();
+    let places: HashMap<&str, usize> = computed
+        .iter()
+        .enumerate()
+        .map(|(place, column)| (column.name.as_str(), place))
+        .collect();
+    let from: Vec<Vec<usize>> = computed
+        .iter()
+        .map(|column| {
+            let named = column
+                .expressions
+                .default
+                .iter()
+                .flat_map(|sql| table.named_columns(sql));
+            named
+                .filter_map(|named| places.get(named.name.as_str()).copied())
+                .collect()
+        })
+        .collect();
+    // From each column the way goes on until it ends, meets what is settled, or comes back upon itself.
+    let mut is_settled = vec![false; computed.len()];
+    for start in 0..computed.len() {
+        // The way, and for each column on it how many of those that it is computed from are done.
+        let mut way = vec![(start, 0)];
+        let mut is_on_way = HashSet::from([start]);
+        while let Some((column, done)) = way.last_mut() {
+            let next = from[*column].get(*done).copied();
+            *done += 1;
+            match next {
+                None => {
+                    is_settled[*column] = true;
+                    is_on_way.remove(column);
+                    way.pop();
+                }
+                Some(next) if is_on_way.contains(&next) => {
+                    let first = way.iter().position(|(column, _)| *column == next).unwrap_or(0);
+                    let cycle: Vec<&WholeColumn> = way[first..].iter().map(|(column, _)| computed[*column]).collect();
+                    report.push(cycle_of(&cycle, table));
+                    way.iter().for_each(|(column, _)| is_settled[*column] = true);
+                    way.clear();
+                }
+                Some(next) if is_settled[next] => {}
+                Some(next) => {
+                    is_on_way.insert(next);
+                    way.push((next, 0));
+                }
+            }
+        }
+    }
+}
+
+fn cycle_of(cycle: &[&WholeColumn], table: &Whole) -> Diagnostic {
+    let names: Vec<&str> = cycle
+        .iter()
+        .chain(cycle.first())
+        .map(|column| column.name.as_str())
+        .collect();
+    let message = match names.as_slice() {
+        [only, _] => format!("the default of `{only}` is computed from `{only}`"),
+        _ => format!(
+            "defaults are computed from one another in a circle: {}",
+            names.join(" → ")
+        ),
+    };
+    let mut diagnostic = Diagnostic::error("default-cycle", message);
+    for column in cycle {
+        let span = column.expressions.default.as_ref().map(|sql| written(sql, table));
+        diagnostic = diagnostic.label(span.unwrap_or_else(|| column.span.clone()), "");
+    }
+    diagnostic.help("compute one of them from other columns")
+}
+
+/// `2024-01-01` without quotes is 2022, and as a date the 2022nd day after 1970. ClickHouse takes it; nobody means it.
+pub(super) fn unquoted_date(table: &Whole, report: &mut Report) {
+    for column in &table.columns {
+        let Some(sql) = &column.expressions.default else {
+            continue;
+        };
+        let ty = match &column.declaration.ty {
+            Type::Nullable(inner) => inner,
+            ty => ty,
+        };
+        let is_date = matches!(ty, Type::Date | Type::Date32 | Type::DateTime(_) | Type::DateTime64(..));
+        let text = sql.as_str();
+        let parts: Vec<&str> = text.split('-').collect();
+        let is_digits = |part: &&str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+        if is_date && parts.len() == 3 && parts.iter().all(is_digits) {
+            let diagnostic = Diagnostic::error("unquoted-date", format!("`{text}` is a subtraction, not a date"))
+                .label(written(sql, table), format!("in the default of `{}`", column.name))
+                .help(format!(
+                    "write `\"'{text}'\"` under a key, and `'{text}'` behind a type"
+                ));
+            report.push(diagnostic);
+        }
+    }
+}
+
+/// ClickHouse has the index's type; capitals do not count.
+pub(super) fn index_type(table: &Whole, report: &mut Report) {
+    for element in table
+        .elements
+        .iter()
+        .filter(|element| element.kind == ElementKind::Index)
+    {
+        let Some(text) = &element.text else {
+            continue;
+        };
+        let Some((_, at)) = types::index_parts(text.as_str()) else {
+            continue;
+        };
+        let name = &text.as_str()[at.clone()];
+        if !INDEX_TYPES.iter().any(|known| known.eq_ignore_ascii_case(name)) {
+            let span = text.span(&at).unwrap_or_else(|| element.name.span.clone());
+            let diagnostic = Diagnostic::error("index-type", format!("ClickHouse has no index of type `{name}`"));
+            report.push(match types::closest(name, INDEX_TYPES) {
+                Some(meant) => diagnostic.label(span, "").help(format!("did you mean `{meant}`?")),
+                None => diagnostic
+                    .label(span, "")
+                    .help(format!("the types are `{}`", INDEX_TYPES.join("`, `"))),
+            });
+        }
+    }
+}

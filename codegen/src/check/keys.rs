@@ -1,0 +1,390 @@
+//! Rules for the keys of a MergeTree: what they may be made of, and how they fit together.
+
+use super::table::{Clause, Resolved, written};
+use crate::{
+    diagnostic::{Diagnostic, Report},
+    inherit::{Whole, WholeColumn},
+    source::Span,
+    sql::Sql,
+    types::{self, DefaultKind, KeyElement, KeyElementKind, Reference, Type},
+};
+
+const NULLABLE_KEYS: &str = "allow_nullable_key";
+
+/// Functions whose result is NULL where an argument is: those that keys are made with.
+const NULL_FOR_NULL: [&str; 24] = [
+    "cityHash64",
+    "intHash32",
+    "intHash64",
+    "lower",
+    "sipHash64",
+    "toDate",
+    "toDate32",
+    "toDateTime",
+    "toDateTime64",
+    "toHour",
+    "toMonday",
+    "toStartOfDay",
+    "toStartOfHour",
+    "toStartOfMinute",
+    "toStartOfMonth",
+    "toStartOfWeek",
+    "toStartOfYear",
+    "toString",
+    "toUInt64",
+    "toYYYYMM",
+    "toYYYYMMDD",
+    "toYear",
+    "upper",
+    "xxHash64",
+];
+
+/// Types whose values have no order of their own.
+const UNORDERED: [&str; 6] = ["AggregateFunction", "Dynamic", "Geometry", "JSON", "QBit", "Variant"];
+
+/// ClickHouse reads one expression; several are one between brackets.
+pub(super) fn key_without_brackets(table: &Whole, report: &mut Report) {
+    for (clause, sql) in table.clauses() {
+        if clause != Clause::Ttl && types::is_bare_list(sql.as_str()) {
+            let message = format!("{} is one expression or a list of them", clause.name());
+            let text = sql.as_str().trim();
+            let diagnostic = Diagnostic::error("key-without-brackets", message)
+                .label(written(sql, table), "a list without brackets")
+                .help(format!("write `[{text}]`"));
+            report.push(diagnostic);
+        }
+    }
+}
+
+/// NULL has no place in an order, unless a setting gives it one.
+pub(super) fn nullable_key(table: &Whole, report: &mut Report) {
+    let is_allowed = table
+        .clauses
+        .setting(NULLABLE_KEYS)
+        .is_some_and(|value| matches!(value, "1" | "true"));
+    if is_allowed {
+        return;
+    }
+    for (clause, sql) in table.keys() {
+        for element in elements(sql) {
+            let Some(column) = nullable_in(&element, table) else {
+                continue;
+            };
+            let message = format!(
+                "`{}` may be NULL, and {} has no place for that",
+                column.name,
+                clause.name()
+            );
+            let diagnostic = Diagnostic::error("nullable-key", message)
+                .label(span(sql, &element, table), "")
+                .label(column.span.clone(), "")
+                .help("make the column one that is never NULL")
+                .help(format!("or add `settings: {{ {NULLABLE_KEYS}: 1 }}` to `_options`"));
+            report.push(diagnostic);
+        }
+    }
+}
+
+/// Returns the column that makes an element Nullable, if it is known to be.
+fn nullable_in<'t>(element: &KeyElement, table: &'t Whole) -> Option<&'t WholeColumn> {
+    match &element.kind {
+        KeyElementKind::Column(_) => whole_column(element, table).filter(|column| holds_null(&column.declaration.ty)),
+        KeyElementKind::Call(function, arguments) if NULL_FOR_NULL.contains(&function.as_str()) => {
+            arguments.iter().find_map(|argument| nullable_in(argument, table))
+        }
+        _ => None,
+    }
+}
+
+fn holds_null(ty: &Type) -> bool {
+    match ty {
+        Type::Nullable(_) => true,
+        Type::LowCardinality(inner) | Type::Array(inner) => holds_null(inner),
+        Type::Map(key, value) => holds_null(key) || holds_null(value),
+        Type::Tuple(elements) => elements.iter().any(|(_, element)| holds_null(element)),
+        _ => false,
+    }
+}
+
+/// A key is made of what ClickHouse can put in order; parts are told apart by what is exactly the same again.
+pub(super) fn key_type(table: &Whole, report: &mut Report) {
+    for (clause, sql) in table.keys() {
+        for element in elements(sql) {
+            let column = whole_column(&element, table);
+            let Some(column) = column.or_else(|| untyped_path(&element, table)) else {
+                continue;
+            };
+            let ty = &column.declaration.ty;
+            let (reason, cure) = if let Some(name) = unordered_in(ty) {
+                (
+                    format!("a {name} is no part of a key"),
+                    "name a part of it that has one type, as `payload.id::UInt64`",
+                )
+            } else if clause != Clause::PartitionBy && matches!(ty, Type::SimpleAggregateFunction(..)) {
+                (
+                    "an aggregate changes when rows are merged, and their order with it".to_owned(),
+                    "leave it out of the key",
+                )
+            } else if clause == Clause::PartitionBy && is_float(ty) {
+                (
+                    "ClickHouse makes no partitions of floating-point numbers".to_owned(),
+                    "partition by something that has few values, as a month",
+                )
+            } else {
+                continue;
+            };
+            let message = format!("`{}` cannot stand in {}", text(sql, &element), clause.name());
+            let diagnostic = Diagnostic::error("key-type", message)
+                .label(span(sql, &element, table), reason)
+                .label(column.span.clone(), format!("`{ty}`"))
+                .help(cure);
+            report.push(diagnostic);
+        }
+    }
+}
+
+/// Returns the JSON of which the element is a path without a type of its own.
+fn untyped_path<'t>(element: &KeyElement, table: &'t Whole) -> Option<&'t WholeColumn> {
+    let Resolved::Column(column, path) = table.resolve(element.column()?) else {
+        return None;
+    };
+    let Type::Json(json) = &column.declaration.ty else {
+        return None;
+    };
+    let has_type =
+        path.iter().any(|part| part == Reference::ANY) || json.typed().any(|(typed, _)| typed == path.join("."));
+    (!has_type).then_some(column)
+}
+
+/// Finds a type without an order in how the whole type is written, at any depth.
+fn unordered_in(ty: &Type) -> Option<&'static str> {
+    let written = ty.to_string();
+    UNORDERED
+        .into_iter()
+        .find(|name| types::type_names(&written).any(|found| found == *name))
+}
+
+fn is_float(ty: &Type) -> bool {
+    match ty {
+        Type::Float(_) | Type::BFloat16 => true,
+        Type::SimpleAggregateFunction(_, inner) => is_float(inner),
+        _ => false,
+    }
+}
+
+/// What is the same for all rows orders nothing.
+pub(super) fn constant_key(table: &Whole, report: &mut Report) {
+    for (clause, sql) in table.keys() {
+        for element in elements(sql) {
+            if element.kind == KeyElementKind::Constant {
+                let message = format!("{} cannot hold a constant", clause.name());
+                let diagnostic = Diagnostic::error("constant-key", message)
+                    .label(span(sql, &element, table), "the same for every row")
+                    .help("for no key at all, write `tuple()`; names stand without single quotes");
+                report.push(diagnostic);
+            }
+        }
+    }
+}
+
+/// What is sorted by already is in order.
+pub(super) fn key_twice(table: &Whole, report: &mut Report) {
+    for (clause, sql) in table.keys() {
+        let elements = elements(sql);
+        for (index, element) in elements.iter().enumerate() {
+            let is_first = !elements[..index].iter().any(|first| first.normal == element.normal);
+            if clause != Clause::PartitionBy && !is_first {
+                let message = format!("`{}` stands twice in {}", text(sql, element), clause.name());
+                let diagnostic = Diagnostic::error("key-twice", message)
+                    .label(span(sql, element, table), "")
+                    .help("remove it");
+                report.push(diagnostic);
+            }
+        }
+    }
+}
+
+/// The primary key is said with a column or with the table.
+pub(super) fn two_primary_keys(table: &Whole, report: &mut Report) {
+    let Some(key) = &table.clauses.primary_key else {
+        return;
+    };
+    for column in table.columns.iter().filter(|column| column.declaration.primary_key) {
+        let diagnostic = Diagnostic::error("two-primary-keys", "a table has one primary key")
+            .label(written(key, table), "the table's")
+            .label(column.span.clone(), "the column's")
+            .help("remove one of the two");
+        report.push(diagnostic);
+    }
+}
+
+/// The primary key is the beginning of the sorting key.
+pub(super) fn primary_key_prefix(table: &Whole, report: &mut Report) {
+    let Some(sorting_sql) = &table.clauses.order_by else {
+        return;
+    };
+    let Some(sorting) = types::key_elements(sorting_sql.as_str()) else {
+        return;
+    };
+    let primary: Vec<(KeyElement, Span)> = match &table.clauses.primary_key {
+        Some(sql) => elements(sql)
+            .into_iter()
+            .map(|element| {
+                let span = span(sql, &element, table);
+                (element, span)
+            })
+            .collect(),
+        None => table
+            .columns
+            .iter()
+            .filter(|column| column.declaration.primary_key)
+            .filter_map(|column| {
+                let name = types::quote_name(&column.name);
+                Some((types::key_elements(&name)?.pop()?, column.name_span.clone()))
+            })
+            .collect(),
+    };
+    for (index, (element, span)) in primary.into_iter().enumerate() {
+        let there = match sorting.get(index) {
+            None => "the sorting key is shorter".to_owned(),
+            Some(other) if differs(&element, other) => {
+                format!("the sorting key has `{}` in this place", text(sorting_sql, other))
+            }
+            Some(_) => continue,
+        };
+        let diagnostic = Diagnostic::error(
+            "primary-key-prefix",
+            "the primary key is no beginning of the sorting key",
+        )
+        .label(span, there)
+        .label(written(sorting_sql, table), "the sorting key")
+        .help("begin both with the same; without a primary key of its own, a table takes the sorting key");
+        report.push(diagnostic);
+        return;
+    }
+}
+
+/// Returns whether two elements surely are different: ClickHouse has more than one way to write an operator or a function.
+fn differs(left: &KeyElement, right: &KeyElement) -> bool {
+    let one_is_column = left.column().is_some() || right.column().is_some();
+    let are_plain = left.is_plain() && right.is_plain();
+    !left.normal.eq_ignore_ascii_case(&right.normal) && (one_is_column || are_plain)
+        || left.column().is_some() && right.column().is_some() && left.normal != right.normal
+}
+
+/// A sample is a range of the primary key's numbers.
+pub(super) fn sampling_key(table: &Whole, report: &mut Report) {
+    let (Some(sql), Some(key)) = (
+        &table.clauses.sample_by,
+        table.clauses.primary_key.as_ref().or(table.clauses.order_by.as_ref()),
+    ) else {
+        return;
+    };
+    let sampling = elements(sql);
+    let Some(element) = sampling.first() else {
+        return;
+    };
+    let error = |message: &str, label: String| {
+        Diagnostic::error("sampling-key", message).label(span(sql, element, table), label)
+    };
+    let in_key = elements(key);
+    if element.is_plain() && !in_key.iter().any(|other| !differs(element, other)) {
+        let diagnostic = error("the sampling key has to be in the primary key", String::new())
+            .label(written(key, table), "the primary key")
+            .help(format!("add `{}` to the key", text(sql, element)));
+        report.push(diagnostic);
+    } else if let Some(column) = whole_column(element, table) {
+        let ty = &column.declaration.ty;
+        if !matches!(ty, Type::Int { signed: false, .. } | Type::Bool) && unordered_in(ty).is_none() {
+            let diagnostic = error("the sampling key is an unsigned integer", format!("`{ty}`")).help(format!(
+                "sample by a hash, as `intHash32({})`, which stands in the key, too",
+                element.normal
+            ));
+            report.push(diagnostic);
+        }
+    }
+}
+
+/// A TTL is a time.
+pub(super) fn ttl_type(table: &Whole, report: &mut Report) {
+    for expression in table.expressions() {
+        if !matches!(expression.clause, Clause::Ttl | Clause::ColumnTtl) {
+            continue;
+        }
+        for element in elements(&expression.sql) {
+            let Some(column) = whole_column(&element, table).filter(|column| column.is_stored()) else {
+                continue;
+            };
+            let ty = &column.declaration.ty;
+            if !matches!(ty, Type::Date | Type::Date32 | Type::DateTime(_) | Type::DateTime64(..)) {
+                let diagnostic = Diagnostic::error("ttl-type", format!("`{}` is no date", column.name))
+                    .label(span(&expression.sql, &element, table), expression.place())
+                    .label(column.span.clone(), format!("`{ty}`"))
+                    .help("a TTL is a Date or a DateTime and an interval, as `date + INTERVAL 30 DAY`");
+                report.push(diagnostic);
+            }
+        }
+    }
+}
+
+/// Rows end by what stands in them.
+pub(super) fn ttl_of_nothing(table: &Whole, report: &mut Report) {
+    for expression in table.expressions() {
+        let is_ttl = matches!(expression.clause, Clause::Ttl | Clause::ColumnTtl);
+        let text = expression.sql.as_str();
+        if is_ttl && types::broken(text).is_none() && types::references(text).is_empty() {
+            let diagnostic = Diagnostic::error("ttl-of-nothing", "a TTL is computed from a column")
+                .label(written(&expression.sql, table), expression.place())
+                .help("a TTL is a Date or a DateTime and an interval, as `date + INTERVAL 30 DAY`");
+            report.push(diagnostic);
+        }
+    }
+}
+
+/// A key does not lapse.
+pub(super) fn ttl_of_key(table: &Whole, report: &mut Report) {
+    let keys: Vec<(Clause, &Sql)> = table.keys();
+    for column in &table.columns {
+        let Some(ttl) = &column.expressions.ttl else {
+            continue;
+        };
+        let key = keys
+            .iter()
+            .find(|(_, sql)| table.named_columns(sql).iter().any(|named| named.name == column.name));
+        if let Some((clause, sql)) = key {
+            let message = format!("`{}` is in {}, which has no TTL", column.name, clause.name());
+            let diagnostic = Diagnostic::error("ttl-of-key", message)
+                .label(written(ttl, table), "")
+                .label(written(sql, table), "")
+                .help("let the whole row end: `ttl: …` in `_options`");
+            report.push(diagnostic);
+        }
+    }
+}
+
+fn elements(sql: &Sql) -> Vec<KeyElement> {
+    types::key_elements(sql.as_str()).unwrap_or_default()
+}
+
+/// Returns an element as it is written.
+fn text<'s>(sql: &'s Sql, element: &KeyElement) -> &'s str {
+    sql.as_str()
+        .get(element.span.clone())
+        .unwrap_or_default()
+        .trim_matches('`')
+}
+
+fn span(sql: &Sql, element: &KeyElement, table: &Whole) -> Span {
+    sql.span(&element.span).unwrap_or_else(|| written(sql, table))
+}
+
+/// Returns the column that the element is, and no part of it. What is not stored is no part of a key anyway.
+fn whole_column<'t>(element: &KeyElement, table: &'t Whole) -> Option<&'t WholeColumn> {
+    match table.resolve(element.column()?) {
+        Resolved::Column(column, rest) if rest.is_empty() => {
+            let is_computed = matches!(column.default_kind(), Some(DefaultKind::Alias | DefaultKind::Ephemeral));
+            (!is_computed).then_some(column)
+        }
+        _ => None,
+    }
+}

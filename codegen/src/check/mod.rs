@@ -1,0 +1,176 @@
+//! Check: whole tables become the model, or every rule that they break is reported.
+//!
+//! A rule is a function and an entry of [`RULES`]; [`check`] runs them all, so that one run shows all problems.
+
+mod columns;
+mod destinations;
+mod engine;
+mod engine_columns;
+mod expressions;
+mod keys;
+mod names;
+mod table;
+
+use crate::{
+    declare::{Declared, Destination},
+    diagnostic::Report,
+    engine_family,
+    inherit::Whole,
+    model::{Model, Route, Table},
+    paths,
+};
+
+/// One rule.
+struct Rule {
+    #[cfg(test)]
+    name: &'static str,
+    judge: Judge,
+}
+
+/// What a rule judges.
+#[derive(Clone, Copy)]
+enum Judge {
+    /// Each table.
+    Table(fn(&Whole, &mut Report)),
+    /// Each table that is there in ClickHouse and could be read whole.
+    Existing(fn(&Whole, &mut Report)),
+    /// Each destination.
+    Destination(fn(&Destination, &Schema<'_>, &mut Report)),
+    /// All at once.
+    Schema(fn(&Schema<'_>, &mut Report)),
+}
+
+/// What there is to be judged.
+struct Schema<'a> {
+    declared: &'a Declared,
+    tables: &'a [Whole],
+}
+
+/// Names each rule after its function.
+macro_rules! rules {
+    ($($judge:ident($module:ident::$function:ident),)*) => {
+        &[$(Rule {
+            #[cfg(test)]
+            name: stringify!($function),
+            judge: Judge::$judge($module::$function),
+        }),*]
+    };
+}
+
+/// The rules, in the order in which they are run.
+const RULES: &[Rule] = rules![
+    Table(names::reserved_table),
+    Table(names::duplicate_column),
+    Table(names::field_collision),
+    Table(columns::extra_of_no_texts),
+    Table(columns::server_column),
+    Table(paths::event_paths),
+    Existing(columns::half_an_extra),
+    Existing(columns::no_columns),
+    Existing(engine::missing_engine),
+    Existing(engine_family::unknown_engine),
+    Existing(engine_family::engine_takes_no_rows),
+    Existing(engine_family::engine_arguments),
+    Existing(engine_family::engine_misfit),
+    Existing(engine::missing_order_by),
+    Existing(engine::projection_mode),
+    Existing(engine_columns::version_column),
+    Existing(engine_columns::deleted_column),
+    Existing(engine_columns::sign_column),
+    Existing(engine_columns::summed_column),
+    Existing(expressions::expression_syntax),
+    Existing(expressions::subquery),
+    Existing(expressions::unknown_column),
+    Existing(expressions::unstored_column),
+    Existing(expressions::default_cycle),
+    Existing(expressions::unquoted_date),
+    Existing(expressions::index_type),
+    Existing(keys::key_without_brackets),
+    Existing(keys::nullable_key),
+    Existing(keys::key_type),
+    Existing(keys::constant_key),
+    Existing(keys::key_twice),
+    Existing(keys::two_primary_keys),
+    Existing(keys::primary_key_prefix),
+    Existing(keys::sampling_key),
+    Existing(keys::ttl_type),
+    Existing(keys::ttl_of_nothing),
+    Existing(keys::ttl_of_key),
+    Schema(names::duplicate_table),
+    Schema(names::type_collision),
+    Destination(destinations::bad_path),
+    Destination(destinations::abstract_table),
+    Destination(destinations::unknown_table),
+    Schema(destinations::unreached_table),
+];
+
+/// Returns the model; it is whole only if `report` has no errors afterwards.
+pub(crate) fn check(declared: &Declared, tables: Vec<Whole>, report: &mut Report) -> Model {
+    let schema = Schema {
+        declared,
+        tables: &tables,
+    };
+    for rule in RULES.iter().filter(|rule| !is_left_out(rule)) {
+        rule.judge(&schema, report);
+    }
+    model(declared, tables)
+}
+
+impl Rule {
+    fn judge(&self, schema: &Schema<'_>, report: &mut Report) {
+        match self.judge {
+            Judge::Table(judge) => schema.tables.iter().for_each(|table| judge(table, report)),
+            Judge::Existing(judge) => schema
+                .tables
+                .iter()
+                .filter(|table| !table.is_abstract && table.is_whole)
+                .for_each(|table| judge(table, report)),
+            Judge::Destination(judge) => {
+                for destination in &schema.declared.destinations {
+                    judge(destination, schema, report);
+                }
+            }
+            Judge::Schema(judge) => judge(schema, report),
+        }
+    }
+}
+
+fn model(declared: &Declared, tables: Vec<Whole>) -> Model {
+    let tables: Vec<Table> = tables
+        .into_iter()
+        .filter(|table| !table.is_abstract)
+        .filter_map(|mut table| {
+            let (engine, _) = table.engine.take()?;
+            Some(Table::new(table, engine))
+        })
+        .collect();
+    let index_of = |name: &str| tables.iter().position(|table| table.name == name);
+    let mut routes = Vec::new();
+    let mut other = None;
+    for destination in &declared.destinations {
+        let Some(table) = index_of(&destination.table.text) else {
+            continue;
+        };
+        match destination.path.text.split_once('/') {
+            Some((service, name)) => routes.push(Route {
+                service: service.to_owned(),
+                name: (name != "default").then(|| name.to_owned()),
+                table,
+                acks: destination.acks,
+            }),
+            None => other = Some((table, destination.acks)),
+        }
+    }
+    Model { tables, routes, other }
+}
+
+#[cfg(test)]
+use tests::is_left_out;
+
+#[cfg(not(test))]
+const fn is_left_out(_: &Rule) -> bool {
+    false
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,125 @@
+//! Rules for the names of tables and columns, above all for what becomes of them in Rust.
+
+use std::collections::HashMap;
+
+use super::Schema;
+use crate::{
+    diagnostic::{Diagnostic, Report},
+    inherit::{Whole, WholeColumn},
+    names,
+};
+
+/// The tables that the runtime keeps for itself.
+const RESERVED_TABLES: [&str; 1] = ["rejected"];
+
+/// What stands beside the tables in the generated code: the routes of all tables, the door to the runtime, and a type that a module of
+/// that name would hide.
+const RESERVED_NAMES: [&str; 3] = ["Routes", "__rt", "str"];
+
+pub(super) fn reserved_table(table: &Whole, report: &mut Report) {
+    let name = table.name.text.as_str();
+    let reason = if RESERVED_TABLES.contains(&name) {
+        "Rowmill keeps refused events in a table of this name"
+    } else if rust_names(name)
+        .iter()
+        .any(|name| RESERVED_NAMES.contains(&name.as_str()))
+    {
+        "the generated code has this name already"
+    } else {
+        return;
+    };
+    let diagnostic = Diagnostic::error("reserved-table", format!("a table cannot be called `{name}`"))
+        .label(table.name.span.clone(), reason)
+        .help("give it another name");
+    report.push(diagnostic);
+}
+
+/// Returns what the generated code calls after a table: its row, its layer and its module.
+fn rust_names(table: &str) -> [String; 3] {
+    let type_name = names::type_name(table);
+    let layer_name = format!("{type_name}Layer");
+    [type_name, layer_name, names::module(table)]
+}
+
+/// Entries of one mapping are merged; a table under `tables` and one beside it are two mappings.
+pub(super) fn duplicate_table(schema: &Schema<'_>, report: &mut Report) {
+    for (index, table) in schema.tables.iter().enumerate() {
+        if let Some(first) = schema.tables[..index]
+            .iter()
+            .find(|first| first.name.text == table.name.text)
+        {
+            let message = format!("there are two tables `{}`", table.name.text);
+            let diagnostic = Diagnostic::error("duplicate-table", message)
+                .label(table.name.span.clone(), "")
+                .label(first.name.span.clone(), "the other")
+                .help("to add to a table, put both entries under `tables`, or both directly under `clickhouse`");
+            report.push(diagnostic);
+        }
+    }
+}
+
+pub(super) fn type_collision(schema: &Schema<'_>, report: &mut Report) {
+    let mut firsts: HashMap<String, &Whole> = HashMap::new();
+    for table in schema.tables {
+        let own = rust_names(&table.name.text);
+        let collision = own
+            .iter()
+            .find_map(|name| Some((name, *firsts.get(name)?)))
+            .filter(|(_, first)| first.name.text != table.name.text);
+        if let Some((name, first)) = collision {
+            let message = format!(
+                "tables `{}` and `{}` both need the name `{name}` in Rust",
+                first.name.text, table.name.text
+            );
+            let diagnostic = Diagnostic::error("type-collision", message)
+                .label(table.name.span.clone(), "")
+                .label(first.name.span.clone(), "the other")
+                .help("rename one of them");
+            report.push(diagnostic);
+        }
+        for name in own {
+            firsts.entry(name).or_insert(table);
+        }
+    }
+}
+
+pub(super) fn duplicate_column(table: &Whole, report: &mut Report) {
+    let mut firsts: HashMap<&str, &WholeColumn> = HashMap::new();
+    for column in &table.columns {
+        let Some(first) = firsts.insert(&column.name, column) else {
+            continue;
+        };
+        firsts.insert(&column.name, first);
+        let origin = |column: &WholeColumn| match &column.nested {
+            Some(nested) => format!("the Nested `{nested}` has it"),
+            None => "stands here".to_owned(),
+        };
+        let message = format!("there are two columns `{}`", column.name);
+        let diagnostic = Diagnostic::error("duplicate-column", message)
+            .label(column.name_span.clone(), origin(column))
+            .label(first.name_span.clone(), origin(first))
+            .help("the elements of a Nested are columns of their own; rename or remove one of the two");
+        report.push(diagnostic);
+    }
+}
+
+pub(super) fn field_collision(table: &Whole, report: &mut Report) {
+    let mut firsts: HashMap<String, &WholeColumn> = HashMap::new();
+    for column in &table.columns {
+        let field = names::field(&column.name);
+        let first = *firsts.entry(field).or_insert(column);
+        if first.name != column.name {
+            let message = format!(
+                "columns `{}` and `{}` are both called `{}` in Rust",
+                first.name,
+                column.name,
+                names::field(&column.name)
+            );
+            let diagnostic = Diagnostic::error("field-collision", message)
+                .label(column.name_span.clone(), "")
+                .label(first.name_span.clone(), "the other")
+                .help("rename one of them");
+            report.push(diagnostic);
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! What a schema says of its tables and columns, as the documentation of the Rust: texts of people who do not think of Markdown.
+
+use crate::model::{Column, Table};
+
+/// Returns the documentation of a table's row.
+pub(super) fn row(table: &Table) -> Vec<String> {
+    let mut docs = vec![format!(" A row of `{}`.", table.name)];
+    for said in said(table.comment.as_deref(), &table.remarks) {
+        docs.push(String::new());
+        docs.extend(lines(&said));
+    }
+    docs
+}
+
+/// Returns the documentation of a column's field.
+pub(super) fn field(column: &Column) -> Vec<String> {
+    let mut docs = Vec::new();
+    for said in said(column.declaration.comment.as_deref(), &column.remarks) {
+        docs.extend(lines(&said));
+        docs.push(String::new());
+    }
+    docs.push(format!(" `{}`{}", column.declaration.ty, asked_of_events(column)));
+    docs
+}
+
+/// Returns what a column's docs say of its values in events, behind its type.
+fn asked_of_events(column: &Column) -> String {
+    let event = &column.event;
+    let mut text = String::new();
+    if event.is_required {
+        text.push_str(", required");
+    }
+    if !event.from.is_empty() {
+        let paths: Vec<String> = event.from.iter().map(|path| format!("`{}`", path.text)).collect();
+        text.push_str(&format!(", from {}", paths.join(" or ")));
+    }
+    if let Some(max_bytes) = event.max_bytes {
+        text.push_str(&format!(", of at most {max_bytes} bytes"));
+    }
+    text
+}
+
+/// Returns what is said, paragraph by paragraph.
+fn said(comment: Option<&str>, remarks: &[String]) -> impl Iterator<Item = String> {
+    let remarks = (!remarks.is_empty()).then(|| remarks.join("\n"));
+    comment.map(str::to_owned).into_iter().chain(remarks)
+}
+
+/// Returns the lines of a text so that Markdown shows them as they are: no line is code that rustdoc would test, nothing is a
+/// link or a tag but what looks like an address.
+fn lines(text: &str) -> impl Iterator<Item = String> {
+    text.lines().map(|line| match line.trim() {
+        "" => String::new(),
+        line => format!(" {}", escaped(line)),
+    })
+}
+
+fn escaped(line: &str) -> String {
+    // Code stays code where it is closed on its line.
+    let keeps_code = line.matches('`').count().is_multiple_of(2) && !line.contains("``");
+    let mut escaped = String::with_capacity(line.len());
+    if line.starts_with("~~~") {
+        escaped.push('\\');
+    }
+    let (mut rest, mut is_code) = (line, false);
+    while let Some(c) = rest.chars().next() {
+        let address = if is_code { 0 } else { address_length(rest) };
+        if address > 0 {
+            escaped.push_str(&format!("<{}>", &rest[..address]));
+            rest = &rest[address..];
+            continue;
+        }
+        match c {
+            '`' if keeps_code => is_code = !is_code,
+            '`' | '\\' | '[' | ']' | '<' | '>' if !is_code => escaped.push('\\'),
+            _ => {}
+        }
+        escaped.push(c);
+        rest = &rest[c.len_utf8()..];
+    }
+    escaped
+}
+
+/// Returns how long the web address is that begins here, without the full stop that ends its sentence.
+fn address_length(text: &str) -> usize {
+    if !text.starts_with("http://") && !text.starts_with("https://") {
+        return 0;
+    }
+    let end = text
+        .find(|c: char| c.is_whitespace() || c.is_control() || "<>\"`[]()\\".contains(c))
+        .unwrap_or(text.len());
+    text[..end].trim_end_matches(['.', ',', ';', ':', '!', '?', '\'']).len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(text: &str) -> Vec<String> {
+        lines(text).collect()
+    }
+
+    #[test]
+    fn what_markdown_would_take_for_its_own_is_escaped() {
+        for (text, expected) in [
+            ("plain, and *so* on", "plain, and *so* on"),
+            ("an [array] of <T>", "an \\[array\\] of \\<T\\>"),
+            ("as `Vec<[u8]>` has it", "as `Vec<[u8]>` has it"),
+            ("a ` alone, and <b>", "a \\` alone, and \\<b\\>"),
+            ("```rust", "\\`\\`\\`rust"),
+            ("~~~", "\\~~~"),
+            ("    indented", "indented"),
+            (
+                "see https://example.org/a_b?c=[d].",
+                "see <https://example.org/a_b?c=>\\[d\\].",
+            ),
+            ("(https://example.org).", "(<https://example.org>)."),
+            ("C:\\x", "C:\\\\x"),
+        ] {
+            assert_eq!(shown(text), [format!(" {expected}")], "{text}");
+        }
+        assert_eq!(shown("a\n\n\tb"), [" a", "", " b"]);
+    }
+}

@@ -1,0 +1,151 @@
+//! Inputs made of others by a small generator of random numbers: the same seed gives the same input.
+
+/// What stands between the pieces of a schema, and what parsers trip over.
+const PIECES: [&str; 44] = [
+    "(",
+    ")",
+    "[",
+    "]",
+    "{",
+    "}",
+    "'",
+    "\"",
+    "`",
+    ",",
+    ": ",
+    "\n",
+    "\n  ",
+    "\n      ",
+    "#",
+    " # ",
+    "- ",
+    "? ",
+    "&a ",
+    "*a",
+    "<<: *a",
+    "|\n",
+    ">-\n",
+    "%",
+    "@",
+    "!",
+    "---\n",
+    "\t",
+    "\u{feff}",
+    "\0",
+    "é",
+    "\u{10ffff}",
+    "->",
+    "::",
+    ".",
+    "..",
+    ".1",
+    " AS ",
+    " DEFAULT ",
+    " TYPE ",
+    "SELECT ",
+    "$$",
+    "/*",
+    "-- ",
+];
+
+/// Makes inputs of a corpus.
+#[derive(Debug)]
+pub(crate) struct Mutator {
+    corpus: Vec<String>,
+}
+
+/// [SplitMix64](https://doi.org/10.1145/2714064.2660195).
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn below(&mut self, end: usize) -> usize {
+        (self.next() % end.max(1) as u64) as usize
+    }
+
+    fn of<'a>(&mut self, items: &'a [impl AsRef<str>]) -> &'a str {
+        items[self.below(items.len())].as_ref()
+    }
+}
+
+impl Mutator {
+    pub(crate) fn new(corpus: Vec<String>) -> Self {
+        Self { corpus }
+    }
+
+    /// Returns the input of a seed.
+    pub(crate) fn input(&self, seed: u64) -> String {
+        let mut random = Random(seed);
+        let mut text = random.of(&self.corpus).to_owned();
+        // A type or an expression becomes a schema, quoted or as it is.
+        if !text.contains("clickhouse") {
+            text = self.schema(&text, &mut random);
+        }
+        for _ in 0..random.below(6) {
+            self.mutate(&mut text, &mut random);
+        }
+        text
+    }
+
+    fn schema(&self, declaration: &str, random: &mut Random) -> String {
+        let quoted = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
+        let other = random.of(&self.corpus).replace('\n', " ");
+        let column = match random.below(3) {
+            0 => declaration.to_owned(),
+            1 => quoted(declaration),
+            _ => format!("{{ type: {}, default: {} }}", quoted(declaration), quoted(&other)),
+        };
+        let key = match random.below(3) {
+            0 => "id".to_owned(),
+            1 => quoted(&other),
+            _ => "[c, \"toDate(c)\"]".to_owned(),
+        };
+        format!(
+            "clickhouse:\n  destinations: {{ a/b: t }}\n  tables:\n    t:\n      id: UInt64\n      c: {column}\n      _options: {{ \
+             engine: MergeTree, order_by: {key}, ttl: {} }}\n",
+            quoted(&other)
+        )
+    }
+
+    fn mutate(&self, text: &mut String, random: &mut Random) {
+        let (start, end) = {
+            let (one, other) = (place(text, random), place(text, random));
+            (one.min(other), one.max(other))
+        };
+        let piece = match random.below(6) {
+            // Something out, or in its place something from elsewhere.
+            0 => String::new(),
+            1 => {
+                let other = random.of(&self.corpus);
+                let (one, two) = (place(other, random), place(other, random));
+                other[one.min(two)..one.max(two)].to_owned()
+            }
+            2 => random.of(&PIECES).to_owned(),
+            // The same once more, or very often, or within itself.
+            3 => text[start..end].repeat(2),
+            4 => random.of(&PIECES).repeat(1 << random.below(12)),
+            _ => {
+                let (open, close) = [("(", ")"), ("[", "]"), ("Array(", ")"), ("{a: ", "}")][random.below(4)];
+                let depth = 1 << random.below(10);
+                format!("{}{}{}", open.repeat(depth), &text[start..end], close.repeat(depth))
+            }
+        };
+        let end = if random.below(2) == 0 { start } else { end };
+        text.replace_range(start..end, &piece);
+    }
+}
+
+/// Returns a place between two characters.
+fn place(text: &str, random: &mut Random) -> usize {
+    let mut at = random.below(text.len() + 1);
+    while !text.is_char_boundary(at) {
+        at -= 1;
+    }
+    at
+}
