@@ -54,7 +54,7 @@ impl Kind {
 }
 
 fn request(method: &str, target: &str, body: &'static str) -> Request<Full<Bytes>> {
-    Request::builder()
+    let mut request = Request::builder()
         .method(method)
         .uri(target)
         .header(header::HOST, "127.0.0.1:8080")
@@ -66,7 +66,10 @@ fn request(method: &str, target: &str, body: &'static str) -> Request<Full<Bytes
         .header(header::CONTENT_TYPE, "application/json")
         .header(header::COOKIE, "uid=7530842328009801728")
         .body(Full::new(Bytes::from_static(body.as_bytes())))
-        .expect("a request")
+        .expect("a request");
+    // In a server the map is that of the answer before, and has its room.
+    request.headers_mut().reserve(24);
+    request
 }
 
 /// Returns the answer of a service that has all it needs, so that the first poll is the last.

@@ -8,7 +8,11 @@ use std::borrow::Cow;
 use encoding_rs::{Encoding, UTF_8};
 use http::StatusCode;
 
-use crate::{arena::Arena, fields::Fields};
+use crate::{
+    arena::Arena,
+    fields::Fields,
+    json::{self, Reader},
+};
 
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
@@ -111,6 +115,17 @@ impl<'r> Declared<'r> {
 }
 
 impl<'a> Payload<'a> {
+    /// Makes sure that what should be JSON is.
+    ///
+    /// # Errors
+    /// It is not.
+    pub(crate) fn check(&self) -> Result<(), json::Error> {
+        let Self::Json(text) = self else { return Ok(()) };
+        let mut reader = Reader::new(text);
+        reader.skip()?;
+        reader.end()
+    }
+
     /// Reads a whole body.
     ///
     /// JSON is what a `json` in its type says is JSON, and whatever begins with `{`: `sendBeacon` sends JSON as `text/plain`,

@@ -21,7 +21,8 @@ use crate::{
     head::{Arrival, Head, IMAGE_CHANNEL},
     id::IdGenerator,
     identify::{Address, Claims, CorsOrigin, TrustedProxies, auto_domain, known_uid},
-    intake::Event,
+    intake::{Event, Reason},
+    json::{self, ErrorKind},
     layer::{Route, Routes},
     options::EventOptions,
     redirect::{Location, RedirectError},
@@ -150,11 +151,17 @@ impl Collector {
     }
 
     /// Answers a request; if it is an event, it is recorded on the way.
-    pub(crate) fn answer<R: Routes>(&self, parts: Parts, body: Result<Bytes, GatherError>, arrival: Arrival) -> Reply {
+    pub(crate) fn answer<R: Routes>(
+        &self,
+        parts: Parts,
+        body: Result<Bytes, GatherError>,
+        mut arrival: Arrival,
+    ) -> Reply {
         let Recorded { draft, pending } = arena::with(|arena| self.draft::<R>(&parts, body, arrival, arena));
         match pending {
             None => Reply::Ready(draft.into_response(parts.headers, arrival.elapsed_ms())),
             Some(pending) => {
+                arrival.wait();
                 let limit = self.ack_timeout;
                 Reply::Waiting(Box::pin(async move {
                     let reached = pending.receipt.reached_within(limit).await;
@@ -193,12 +200,23 @@ impl Collector {
         };
         match Envelope::open(&payload, arena) {
             Ok(envelope) => self.record::<R>(&head, &body, &payload, &envelope, arena),
-            Err(error) => {
-                let refused = Refused::syntax(error, &payload);
-                self.bury(&head, &body, &head.letter(refused.code(), &refused.reason()));
-                self.finish(refused.answer(), &head, None).into()
-            }
+            Err(error) => self.broken(error, &head, &body, &payload, None).into(),
         }
+    }
+
+    /// Refuses a body that is not JSON.
+    #[cold]
+    fn broken(
+        &self,
+        error: json::Error,
+        head: &Head<'_>,
+        body: &[u8],
+        payload: &Payload<'_>,
+        uid: Option<u64>,
+    ) -> Draft {
+        let refused = Refused::syntax(error, payload);
+        self.bury(head, body, &head.letter(refused.code(), &refused.reason()));
+        self.finish(refused.answer(), head, uid)
     }
 
     /// Returns the answer to a request that is no event whatever its body says.
@@ -236,7 +254,12 @@ impl Collector {
         let uid = self.visitor(head, &claims);
         let address = Address::resolve(&head.target, &head.claims(), &claims);
         let Some((address, route)) = address.and_then(|address| Some((address, self.route::<R>(&address)?))) else {
-            return self.finish(Answer::NOT_FOUND, head, Some(uid)).into();
+            // Nobody may have read the body yet, and what is broken is so wherever it was sent.
+            let draft = match payload.check() {
+                Ok(()) => self.finish(Answer::NOT_FOUND, head, Some(uid)),
+                Err(error) => self.broken(error, head, body, payload, Some(uid)),
+            };
+            return draft.into();
         };
         let stamp = Stamp {
             id: self.ids.next(head.unix_ms),
@@ -284,6 +307,11 @@ impl Collector {
             }
             Err(rejection) => rejection,
         };
+        if let Reason::Syntax(error) = rejection.reason
+            && error.kind != ErrorKind::PathsTooLong
+        {
+            return self.broken(error, head, body, payload, Some(uid)).into();
+        }
 
         let refused = Refused::event(rejection, payload);
         if let Some(letter) = refused.letter(head, &event.stamp, &refused.reason()) {
@@ -314,14 +342,15 @@ impl Collector {
 
     /// Returns the visitor's uid, a new one where the request brings none.
     fn visitor(&self, head: &Head<'_>, body: &Claims<'_>) -> u64 {
-        known_uid(&head.claims(), body, &head.parts.headers).unwrap_or_else(|| self.ids.next(head.unix_ms))
+        let cookies = head.said.has_cookie.then_some(&head.parts.headers);
+        known_uid(&head.claims(), body, cookies).unwrap_or_else(|| self.ids.next(head.unix_ms))
     }
 
     /// Drafts the response; where the body has not said who the visitor is, head and cookie do.
     fn finish(&self, answer: Answer<'_>, head: &Head<'_>, uid: Option<u64>) -> Draft {
         let context = Context {
             uid: uid.unwrap_or_else(|| self.visitor(head, &Claims::default())),
-            origin: CorsOrigin::from_headers(&head.parts.headers),
+            origin: CorsOrigin::of(&head.said),
             host: head.client.host,
             native: head.target.native,
             is_head: head.parts.method == Method::HEAD,

@@ -10,7 +10,6 @@ use std::{
 };
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use http::{HeaderMap, header};
 use http_body::Body;
 use pin_project_lite::pin_project;
 use tokio::time::{Sleep, sleep};
@@ -63,15 +62,12 @@ impl<A> Gather<A> {
     }
 
     /// Waits for `body`. One that is announced to be too large is not waited for.
-    pub(crate) fn new(body: A, headers: &HeaderMap, limits: BodyLimits) -> Self {
-        let announced = headers
-            .get(header::CONTENT_LENGTH)
-            .and_then(|length| length.to_str().ok()?.parse().ok());
-        Self::of(
-            Some(body),
-            limits,
-            announced.is_some_and(|length: u64| length > limits.max_bytes as u64),
-        )
+    pub(crate) fn new(body: A, limits: BodyLimits) -> Self
+    where
+        A: Body,
+    {
+        let is_too_large = body.size_hint().lower() > limits.max_bytes as u64;
+        Self::of(Some(body), limits, is_too_large)
     }
 
     fn of(body: Option<A>, limits: BodyLimits, is_too_large: bool) -> Self {

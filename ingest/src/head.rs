@@ -5,7 +5,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use http::{HeaderName, Method, header, request::Parts};
+use http::{HeaderValue, Method, request::Parts};
 use jiff::Timestamp;
 
 use crate::{
@@ -14,6 +14,7 @@ use crate::{
     dead_letter::DeadLetter,
     fields::Fields,
     identify::{Claims, Client, IpText, TrustedProxies},
+    said::Said,
     target::Target,
 };
 
@@ -69,6 +70,7 @@ impl Arrival {
 #[derive(Debug)]
 pub(crate) struct Head<'r> {
     pub(crate) parts: &'r Parts,
+    pub(crate) said: Said<'r>,
     pub(crate) target: Target<'r>,
     pub(crate) query: Fields<'r>,
     pub(crate) client: Client<'r>,
@@ -80,9 +82,11 @@ pub(crate) struct Head<'r> {
 
 impl<'r> Head<'r> {
     pub(crate) fn read(parts: &'r Parts, arrival: Arrival, trusted_proxies: &TrustedProxies, arena: &'r Arena) -> Self {
-        let client = Client::identify(&parts.headers, arrival.peer, trusted_proxies);
+        let said = Said::in_headers(&parts.headers);
+        let client = Client::identify(&said, arrival.peer, trusted_proxies);
         Self {
             parts,
+            said,
             target: Target::parse(parts.uri.path()),
             query: Fields::from_query(parts.uri.query().unwrap_or_default(), arena),
             ip: IpText::new(client.ip),
@@ -135,11 +139,10 @@ impl<'r> Head<'r> {
     }
 
     fn declared(&self) -> Declared<'r> {
-        let value = |name: HeaderName| self.parts.headers.get(name).map(|value| value.as_bytes());
         Declared {
             extension: self.target.extension,
-            content_type: value(header::CONTENT_TYPE),
-            content_encoding: value(header::CONTENT_ENCODING),
+            content_type: self.said.content_type.map(HeaderValue::as_bytes),
+            content_encoding: self.said.content_encoding.map(HeaderValue::as_bytes),
         }
     }
 }

@@ -177,7 +177,7 @@ where
         let arrival = Arrival::now(peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)));
         let collector = Arc::clone(&self.collector);
         let gather = match decision {
-            Decision::WithBody => Gather::new(body, &parts.headers, collector.body_limits()),
+            Decision::WithBody => Gather::new(body, collector.body_limits()),
             _ => Gather::nothing(),
         };
         let event = PendingEvent {

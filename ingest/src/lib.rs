@@ -18,10 +18,12 @@
 //!
 //! ```text
 //! serve     serve       connections, drained at the end
+//!           idle        connections that say nothing are let go
 //!           layer       events of known routes stay here, all else goes on to the inner service
 //!           gather      the body, within its bounds
 //! identify  collect     the steps from here to the answer, in their order
 //!           head        what is known before the body: path, query, client, time
+//!           said        the headers that matter
 //!           target      the path
 //!           fields      the query, and urlencoded bodies
 //!           body        what the body is: JSON, a form, nothing
@@ -64,6 +66,7 @@ mod gather;
 mod head;
 mod id;
 mod identify;
+mod idle;
 mod intake;
 pub mod json;
 mod layer;
@@ -72,6 +75,7 @@ mod redirect;
 pub mod refusal;
 mod reject;
 mod row;
+mod said;
 mod serve;
 mod spool;
 mod stamp;

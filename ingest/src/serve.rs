@@ -9,18 +9,16 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::{body::Incoming, server::conn::http1};
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    server::graceful::GracefulShutdown,
-    service::TowerToHyperService,
-};
+use hyper_util::{rt::TokioIo, server::graceful::GracefulShutdown, service::TowerToHyperService};
 use tokio::{net::TcpListener, task::JoinSet};
 use tower_service::Service;
+
+use crate::idle::{Watched, unless_idle};
 
 /// Bounds of a connection.
 #[derive(Debug, Clone)]
 pub struct ServeOptions {
-    /// Time for a request's head, counted from its connection's start or from the answer before it.
+    /// Time for a request's head, counted from its connection's start or from the answer before it; up to a quarter more is given.
     pub head_timeout: Duration,
     /// The longest head in bytes; a longer one is answered with 431, at twice this length at the latest, since it is read in
     /// pieces. Eight kilobytes of redirect target, a long cookie and a proxy's own headers have to fit.
@@ -61,9 +59,8 @@ pub async fn serve<M, S, B>(
     // Not `pipeline_flush`: it holds an answer back while any byte follows its request, be it a stray line end or the half of
     // the next request, and the answer to a head that is no HTTP for good.
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new())
-        .header_read_timeout(options.head_timeout)
-        .max_buf_size(options.max_head_bytes);
+    // The time for a head is looked after in `idle`.
+    http.header_read_timeout(None).max_buf_size(options.max_head_bytes);
     let graceful = GracefulShutdown::new();
     let mut shutdown = pin!(shutdown);
 
@@ -87,11 +84,14 @@ pub async fn serve<M, S, B>(
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY");
         }
-        let service = TowerToHyperService::new(service_for(peer));
+        let service = Watched::new(TowerToHyperService::new(service_for(peer)));
+        let watch = service.watch();
         let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
         connections.spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%peer, %error, "connection ended");
+            match unless_idle(connection, watch, options.head_timeout).await {
+                Some(Ok(())) => {}
+                Some(Err(error)) => tracing::debug!(%peer, %error, "connection ended"),
+                None => tracing::debug!(%peer, "no request came in time"),
             }
         });
     }

@@ -24,6 +24,9 @@ type Content = (Option<HeaderValue>, Bytes);
 pub(super) fn content(answer: &Answer<'_>, status: StatusCode, context: &Context<'_>) -> Content {
     let native = context.native;
     match answer {
+        Answer::Recorded { service, name, id } if !native && is_plain(service) && is_plain(name) => {
+            (Some(JSON), recorded(service, name, *id))
+        }
         Answer::Recorded { service, name, id } => data(
             status,
             native,
@@ -77,6 +80,29 @@ pub(super) fn content(answer: &Answer<'_>, status: StatusCode, context: &Context
         Answer::Preflight => (Some(JSON), Bytes::from_static(b"{}")),
         Answer::Library => (Some(JAVASCRIPT), Bytes::from(library(context.uid))),
     }
+}
+
+/// Returns whether a text stands for itself between the quotes of JSON.
+fn is_plain(text: &str) -> bool {
+    text.bytes()
+        .all(|byte| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\')
+}
+
+/// The answer to most events: what [`Recorded`] becomes, at a tenth of the instructions.
+fn recorded(service: &str, name: &str, id: u64) -> Bytes {
+    text::write(|out| {
+        for part in [
+            r#"{"key":"in.gen."#,
+            service,
+            ".",
+            name,
+            r#"","id":""#,
+            itoa::Buffer::new().format(id),
+            r#""}"#,
+        ] {
+            out.put_slice(part.as_bytes());
+        }
+    })
 }
 
 /// Returns the call that configures the browser library, under the name that the original calls it by and under the one it has.

@@ -237,6 +237,28 @@ fn counts_the_length_of_every_body() {
 }
 
 #[test]
+fn the_short_way_says_what_the_long_one_does() {
+    for name in ["mail", "a-b_c.d", "with space", "\"", "\\", "\u{7f}", "п", ""] {
+        let recorded = |native| Answer::Recorded {
+            service: "wh",
+            name,
+            id: u64::MAX - u64::from(native),
+        };
+        let native = Context {
+            native: true,
+            ..context()
+        };
+        let body = |text: String| -> serde_json::Value { serde_json::from_str(&text).unwrap() };
+        let short = body(text_of(recorded(false), &context()));
+        let long = body(text_of(recorded(true), &native));
+        assert_eq!(short["key"], format!("in.gen.wh.{name}"));
+        assert_eq!(short["key"], long["data"]["key"]);
+        assert_eq!(short["id"], u64::MAX.to_string());
+        assert_eq!(short.as_object().unwrap().len(), 2);
+    }
+}
+
+#[test]
 fn escapes_what_it_repeats() {
     let answer = Answer::Recorded {
         service: "w\"h",

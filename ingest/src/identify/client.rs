@@ -2,13 +2,11 @@
 
 use std::{borrow::Cow, hash::Hasher, net::IpAddr};
 
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::HeaderValue;
 use twox_hash::XxHash64;
 
 use super::{host::host_of, ip_text::IpText, proxies::TrustedProxies};
-
-const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+use crate::said::Said;
 
 const FINGERPRINT_SEED: u64 = 0xCACA_3ADA;
 
@@ -27,28 +25,23 @@ pub(crate) struct Client<'a> {
 
 impl<'a> Client<'a> {
     /// Returns the client of a request that came from `peer`.
-    pub(crate) fn identify(headers: &'a HeaderMap, peer: IpAddr, trusted: &TrustedProxies) -> Self {
+    pub(crate) fn identify(said: &Said<'a>, peer: IpAddr, trusted: &TrustedProxies) -> Self {
         let peer = peer.to_canonical();
-        let text = |name| {
-            headers
-                .get(name)
-                .map(|value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()))
+        let text = |value: Option<&'a HeaderValue>| {
+            value
+                .map(|value| text_of(value.as_bytes()))
+                .filter(|text| !text.is_empty())
         };
-        let said = |name| text(name).filter(|text| !text.is_empty());
         let mut client = Self {
             ip: peer,
-            user_agent: said(header::USER_AGENT),
-            referer: said(header::REFERER),
+            user_agent: text(said.user_agent),
+            referer: text(said.referer),
             host: None,
         };
         if trusted.contains(peer) {
-            let real_ip = headers
-                .get(X_REAL_IP)
-                .and_then(|value| value.to_str().ok()?.trim().parse().ok());
+            let real_ip = said.real_ip.and_then(|value| value.to_str().ok()?.trim().parse().ok());
             client.ip = real_ip.map_or(peer, |ip: IpAddr| ip.to_canonical());
-            client.host = headers
-                .get(X_FORWARDED_HOST)
-                .and_then(|value| host_of(value.to_str().ok()?));
+            client.host = said.forwarded_host.and_then(|value| host_of(value.to_str().ok()?));
         }
         client
     }
@@ -66,11 +59,21 @@ impl<'a> Client<'a> {
     }
 }
 
+/// Returns the text of a header; a place in it that is not UTF-8 becomes U+FFFD.
+fn text_of(bytes: &[u8]) -> Cow<'_, str> {
+    match simdutf8::basic::from_utf8(bytes) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => String::from_utf8_lossy(bytes),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
 
     use std::net::Ipv4Addr;
+
+    use http::{HeaderName, header};
 
     use super::*;
     use crate::identify::testing::{PEER, PROXY, headers};
@@ -78,22 +81,25 @@ mod tests {
     #[test]
     fn believes_a_proxy_only_where_it_is_trusted() {
         let headers = headers(&[
-            (X_REAL_IP, "198.51.100.1"),
-            (X_FORWARDED_HOST, "stat.example.com:443"),
+            (HeaderName::from_static("x-real-ip"), "198.51.100.1"),
+            (HeaderName::from_static("x-forwarded-host"), "stat.example.com:443"),
             (header::USER_AGENT, "ua"),
             (header::REFERER, ""),
         ]);
         let trusted = TrustedProxies::default();
-        let direct = Client::identify(&headers, PEER, &trusted);
+        let direct = Client::identify(&Said::in_headers(&headers), PEER, &trusted);
         assert_eq!((direct.ip, direct.host, direct.referer), (PEER, None, None));
-        let proxied = Client::identify(&headers, PROXY, &trusted);
+        let proxied = Client::identify(&Said::in_headers(&headers), PROXY, &trusted);
         assert_eq!(
             (proxied.ip.to_string().as_str(), proxied.host),
             ("198.51.100.1", Some("stat.example.com"))
         );
         let mapped = IpAddr::V6(Ipv4Addr::LOCALHOST.to_ipv6_mapped());
-        assert_eq!(Client::identify(&headers, mapped, &trusted), proxied);
-        assert_eq!(Client::identify(&headers, PROXY, &"".parse().unwrap()).ip, PROXY);
+        assert_eq!(Client::identify(&Said::in_headers(&headers), mapped, &trusted), proxied);
+        assert_eq!(
+            Client::identify(&Said::in_headers(&headers), PROXY, &"".parse().unwrap()).ip,
+            PROXY
+        );
     }
 
     #[test]
@@ -104,8 +110,11 @@ mod tests {
             ("", ""),
             ("1.1.1.1, 2.2.2.2", "a..b"),
         ] {
-            let headers = headers(&[(X_REAL_IP, ip), (X_FORWARDED_HOST, host)]);
-            let client = Client::identify(&headers, PROXY, &TrustedProxies::default());
+            let headers = headers(&[
+                (HeaderName::from_static("x-real-ip"), ip),
+                (HeaderName::from_static("x-forwarded-host"), host),
+            ]);
+            let client = Client::identify(&Said::in_headers(&headers), PROXY, &TrustedProxies::default());
             assert_eq!((client.ip, client.host), (PROXY, None), "{ip} {host}");
         }
     }
@@ -113,13 +122,13 @@ mod tests {
     #[test]
     fn makes_the_recorded_fingerprint() {
         let headers = headers(&[(header::USER_AGENT, "ua")]);
-        let client = Client::identify(&headers, PROXY, &TrustedProxies::default());
+        let client = Client::identify(&Said::in_headers(&headers), PROXY, &TrustedProxies::default());
         assert_eq!(
             client.fingerprint(&IpText::new(client.ip)),
             Some(14_676_452_135_893_381_398)
         );
         assert_eq!(
-            Client::identify(&HeaderMap::new(), PROXY, &TrustedProxies::default()).fingerprint(&IpText::new(PROXY)),
+            Client::identify(&Said::default(), PROXY, &TrustedProxies::default()).fingerprint(&IpText::new(PROXY)),
             None
         );
     }

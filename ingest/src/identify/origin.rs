@@ -1,6 +1,8 @@
 //! The page that an answer is for, as CORS wants it named.
 
-use http::{HeaderMap, HeaderValue, header};
+use http::HeaderValue;
+
+use crate::said::Said;
 
 /// The page that may read an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,11 +17,11 @@ pub(crate) enum CorsOrigin<'a> {
 
 impl<'a> CorsOrigin<'a> {
     /// Returns the origin of a request.
-    pub(crate) fn from_headers(headers: &'a HeaderMap) -> Self {
-        if let Some(origin) = headers.get(header::ORIGIN).filter(|origin| !origin.is_empty()) {
+    pub(crate) fn of(said: &Said<'a>) -> Self {
+        if let Some(origin) = said.origin.filter(|origin| !origin.is_empty()) {
             return Self::Given(origin);
         }
-        let referer = headers.get(header::REFERER).and_then(|referer| referer.to_str().ok());
+        let referer = said.referer.and_then(|referer| referer.to_str().ok());
         referer.and_then(origin_of).map_or(Self::Any, Self::Referer)
     }
 
@@ -51,14 +53,14 @@ fn origin_of(url: &str) -> Option<&str> {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use http::HeaderName;
+    use http::{HeaderName, header};
 
     use super::*;
     use crate::identify::testing::headers;
 
     #[test]
     fn allows_the_origin_or_that_of_the_referer() {
-        let value = |pairs: &[(HeaderName, &str)]| CorsOrigin::from_headers(&headers(pairs)).to_value();
+        let value = |pairs: &[(HeaderName, &str)]| CorsOrigin::of(&Said::in_headers(&headers(pairs))).to_value();
         assert_eq!(
             value(&[(header::ORIGIN, "https://a.ru"), (header::REFERER, "https://b.ru/")]),
             "https://a.ru"

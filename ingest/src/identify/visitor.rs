@@ -1,6 +1,7 @@
 //! The visitor: the uid that a request brings with it.
 
 use http::{HeaderMap, header};
+use memchr::{memchr, memmem};
 
 use super::address::Claims;
 
@@ -11,10 +12,10 @@ const UID_DIGITS: std::ops::RangeInclusive<usize> = 10..=22;
 /// The least number of ten digits. A uid of smaller value, all zeros in front, would come back as a cookie too short to be one.
 const MIN_UID: u64 = 1_000_000_000;
 
-/// Returns the uid that the visitor has already: of the query, the body, or the cookie, whichever is valid first.
-pub(crate) fn known_uid(query: &Claims<'_>, body: &Claims<'_>, headers: &HeaderMap) -> Option<u64> {
+/// Returns the uid that the visitor has already: of the query, the body, or a cookie in `headers`, whichever is valid first.
+pub(crate) fn known_uid(query: &Claims<'_>, body: &Claims<'_>, headers: Option<&HeaderMap>) -> Option<u64> {
     let claimed = [query.uid, body.uid].into_iter().flatten().find_map(parse_uid);
-    claimed.or_else(|| cookies(headers, UID_COOKIE).find_map(parse_uid))
+    claimed.or_else(|| cookies(headers?, UID_COOKIE).find_map(parse_uid))
 }
 
 /// Returns the uid that `text` is: 10 to 22 digits that fit 64 bits.
@@ -28,12 +29,16 @@ fn cookies<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a s
     let lines = headers
         .get_all(header::COOKIE)
         .into_iter()
+        .filter(|line| memmem::find(line.as_bytes(), name.as_bytes()).is_some())
         .filter_map(|line| line.to_str().ok());
     lines.flat_map(|line| line.split(';')).filter_map(move |cookie| {
-        let (key, value) = cookie.split_once('=')?;
-        let value = value.trim();
+        let (key, value) = cookie.split_at_checked(memchr(b'=', cookie.as_bytes())?)?;
+        if key.trim() != name {
+            return None;
+        }
+        let value = value.get(1..).unwrap_or_default().trim();
         let unquoted = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
-        (key.trim() == name).then(|| unquoted.unwrap_or(value))
+        Some(unquoted.unwrap_or(value))
     })
 }
 
@@ -53,15 +58,15 @@ mod tests {
         let none = Claims::default();
         let cookie = headers(&[(header::COOKIE, "a=b; uid=3333333333; uid=4444444444")]);
         assert_eq!(
-            known_uid(&query("1111111111"), &query("2222222222"), &cookie),
+            known_uid(&query("1111111111"), &query("2222222222"), Some(&cookie)),
             Some(1_111_111_111)
         );
         assert_eq!(
-            known_uid(&query("abc"), &query("2222222222"), &cookie),
+            known_uid(&query("abc"), &query("2222222222"), Some(&cookie)),
             Some(2_222_222_222)
         );
-        assert_eq!(known_uid(&query("0"), &none, &cookie), Some(3_333_333_333));
-        assert_eq!(known_uid(&none, &none, &HeaderMap::new()), None);
+        assert_eq!(known_uid(&query("0"), &none, Some(&cookie)), Some(3_333_333_333));
+        assert_eq!(known_uid(&none, &none, None), None);
     }
 
     #[test]

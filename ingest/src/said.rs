@@ -1,0 +1,90 @@
+//! Said: the headers that mean something to the collector, found in one walk over all of a request's.
+//!
+//! A walk over the ten headers of a request costs less than looking for a third of these by name.
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// What a request says in its headers; of one that comes twice, the first value.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Said<'r> {
+    pub(crate) content_type: Option<&'r HeaderValue>,
+    pub(crate) content_encoding: Option<&'r HeaderValue>,
+    pub(crate) user_agent: Option<&'r HeaderValue>,
+    pub(crate) referer: Option<&'r HeaderValue>,
+    pub(crate) origin: Option<&'r HeaderValue>,
+    /// `X-Real-IP`, whoever has sent it.
+    pub(crate) real_ip: Option<&'r HeaderValue>,
+    /// `X-Forwarded-Host`, whoever has sent it.
+    pub(crate) forwarded_host: Option<&'r HeaderValue>,
+    /// Whether there are cookies.
+    pub(crate) has_cookie: bool,
+}
+
+impl<'r> Said<'r> {
+    pub(crate) fn in_headers(headers: &'r HeaderMap) -> Self {
+        let mut said = Self::default();
+        for (name, value) in headers {
+            let place = match *name {
+                header::CONTENT_TYPE => &mut said.content_type,
+                header::CONTENT_ENCODING => &mut said.content_encoding,
+                header::USER_AGENT => &mut said.user_agent,
+                header::REFERER => &mut said.referer,
+                header::ORIGIN => &mut said.origin,
+                header::COOKIE => {
+                    said.has_cookie = true;
+                    continue;
+                }
+                _ if *name == X_REAL_IP => &mut said.real_ip,
+                _ if *name == X_FORWARDED_HOST => &mut said.forwarded_host,
+                _ => continue,
+            };
+            place.get_or_insert(value);
+        }
+        said
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_what_looking_by_name_finds() {
+        let names = [
+            header::CONTENT_TYPE,
+            header::CONTENT_ENCODING,
+            header::USER_AGENT,
+            header::REFERER,
+            header::ORIGIN,
+            X_REAL_IP,
+            X_FORWARDED_HOST,
+        ];
+        fn found(headers: &HeaderMap) -> [Option<&HeaderValue>; 7] {
+            let said = Said::in_headers(headers);
+            [
+                said.content_type,
+                said.content_encoding,
+                said.user_agent,
+                said.referer,
+                said.origin,
+                said.real_ip,
+                said.forwarded_host,
+            ]
+        }
+        let mut headers = HeaderMap::new();
+        headers.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
+        for (value, name) in names.iter().enumerate() {
+            headers.append(name, value.into());
+            headers.append(name, HeaderValue::from_static("twice"));
+        }
+        assert_eq!(found(&headers), names.each_ref().map(|name| headers.get(name)));
+        assert!(found(&headers).iter().all(Option::is_some));
+        assert!(!Said::in_headers(&headers).has_cookie);
+        headers.append(header::COOKIE, HeaderValue::from_static("uid=1"));
+        assert!(Said::in_headers(&headers).has_cookie);
+        assert_eq!(found(&HeaderMap::new()), [None; 7]);
+    }
+}

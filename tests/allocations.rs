@@ -1,0 +1,60 @@
+//! An event costs no allocation from the end of its body to its row in the block and its answer, once the first events have been seen.
+
+#[path = "../benches/events/mod.rs"]
+mod events;
+
+use allocation_counter::measure;
+use events::{Kind, answer_of};
+use rowmill::tables;
+use rowmill_ingest::{StoreUrl, Writer, WriterOptions};
+use tower::{Layer, Service};
+
+/// Events before counting begins, so that buffers have their size.
+const WARM_UP: usize = 3_000;
+
+/// Events that are counted. The block that they go to doubles now and then, and so does its list of rows.
+const COUNTED: usize = 1_000;
+const GROWTH: u64 = 4;
+
+/// A buffer for texts of answers is taken anew when it is full while an answer in it still waits; here none does.
+const BUFFERS: u64 = 2;
+
+/// Returns the allocations of [`COUNTED`] events.
+fn allocations_of(kind: Kind) -> u64 {
+    // Never polled: the rows stay in their open block, and no other thread takes part.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let _inside = runtime.enter();
+    let store: StoreUrl = "http://127.0.0.1:1/stats".parse().unwrap();
+    let writer = Writer::start(&tables::SCHEMA, store.client(), WriterOptions::default());
+    let service = tables::layer(writer)
+        .layer(tower::service_fn(rowmill_ingest::not_found))
+        .with_peer([203, 0, 113, 7].into());
+    for _ in 0..WARM_UP {
+        answer_of(service.clone().call(kind.request()));
+    }
+    let mut count = 0;
+    for _ in 0..COUNTED {
+        let request = kind.request();
+        count += measure(|| drop(answer_of(service.clone().call(request)))).count_total;
+    }
+    count
+}
+
+#[test]
+fn an_event_costs_no_allocation() {
+    for kind in [Kind::Webhook, Kind::Pixel] {
+        let count = allocations_of(kind);
+        assert!(count <= GROWTH + BUFFERS, "{kind:?}: {count} for {COUNTED} events");
+    }
+}
+
+/// The parsed target of the redirect: the `url` crate's own text, and the header's.
+#[test]
+fn a_redirect_costs_those_of_its_target() {
+    const TARGET: u64 = 2;
+    let count = allocations_of(Kind::Redirect);
+    assert!(count <= TARGET * COUNTED as u64 + GROWTH + BUFFERS, "{count}");
+}
