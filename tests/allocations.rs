@@ -1,4 +1,5 @@
-//! An event costs no allocation from the end of its body to its row in the block and its answer, once the first events have been seen.
+//! An event costs no allocation from the end of its body to its row in the block and its answer, once the first events have been
+//! seen. What still costs some: values without a column, and the header of a redirect.
 
 #[path = "../benches/events/mod.rs"]
 mod events;
@@ -28,7 +29,7 @@ fn allocations_of(kind: Kind) -> u64 {
         .unwrap();
     let _inside = runtime.enter();
     let store: StoreUrl = "http://127.0.0.1:1/stats".parse().unwrap();
-    let writer = Writer::start(&tables::SCHEMA, store.client(), WriterOptions::default());
+    let writer = Writer::start(&tables::SCHEMA, store.client(), &WriterOptions::default());
     let service = tables::layer(writer)
         .layer(tower::service_fn(rowmill_ingest::not_found))
         .with_peer([203, 0, 113, 7].into());
@@ -51,10 +52,10 @@ fn an_event_costs_no_allocation() {
     }
 }
 
-/// The parsed target of the redirect: the `url` crate's own text, and the header's.
+/// Its target is a header of the answer and, having no column, an entry of `extra`, whose two arrays are vectors of the row.
 #[test]
-fn a_redirect_costs_those_of_its_target() {
-    const TARGET: u64 = 2;
+fn a_redirect_costs_those_of_its_header_and_of_an_extra() {
+    const EACH: u64 = 1 + 2;
     let count = allocations_of(Kind::Redirect);
-    assert!(count <= TARGET * COUNTED as u64 + GROWTH + BUFFERS, "{count}");
+    assert!(count <= EACH * COUNTED as u64 + GROWTH + BUFFERS, "{count}");
 }
