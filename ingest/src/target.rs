@@ -5,6 +5,8 @@
 
 use std::borrow::Cow;
 
+use memchr::{memchr, memrchr};
+
 /// The segment that asks for a native answer; the first one is taken out of the path.
 const NATIVE_MARK: &str = "band";
 
@@ -30,22 +32,22 @@ impl<'a> Target<'a> {
     /// Returns the parts of `path`; one pass, nothing copied.
     pub(crate) fn parse(path: &'a str) -> Self {
         let mut target = Self::default();
-        let Some((_, path)) = path.split_once('/') else {
+        let Some(first) = memchr(b'/', path.as_bytes()) else {
             return target;
         };
-        let (before, last) = match path.rsplit_once('/') {
-            Some((before, last)) => (Some(before), last),
-            None => (None, path),
-        };
-        let last = match last.rsplit_once('.') {
-            Some((stem, extension)) => {
-                target.extension = Some(extension).filter(|extension| !extension.is_empty());
-                stem
-            }
-            None => last,
-        };
         let mut place = 0;
-        for segment in before.into_iter().flat_map(|before| before.split('/')).chain([last]) {
+        let mut rest = Some(&path[first + 1..]);
+        while let Some(path) = rest {
+            let segment = match memchr(b'/', path.as_bytes()) {
+                Some(end) => {
+                    rest = Some(&path[end + 1..]);
+                    &path[..end]
+                }
+                None => {
+                    rest = None;
+                    target.without_extension(path)
+                }
+            };
             if !target.native && segment == NATIVE_MARK {
                 target.native = true;
                 continue;
@@ -55,12 +57,20 @@ impl<'a> Target<'a> {
                 1 => target.name = segment,
                 2 => target.project = segment,
                 // Further segments mean nothing, but the mark may still be among them.
-                _ if target.native => break,
                 _ => {}
             }
             place += 1;
         }
         target
+    }
+
+    /// Takes the extension off the last segment.
+    fn without_extension(&mut self, segment: &'a str) -> &'a str {
+        let Some(dot) = memrchr(b'.', segment.as_bytes()) else {
+            return segment;
+        };
+        self.extension = Some(&segment[dot + 1..]).filter(|extension| !extension.is_empty());
+        &segment[..dot]
     }
 }
 

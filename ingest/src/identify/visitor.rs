@@ -1,5 +1,7 @@
 //! The visitor: the uid that a request brings with it.
 
+use std::iter;
+
 use http::{HeaderMap, header};
 use memchr::{memchr, memmem};
 
@@ -20,26 +22,40 @@ pub(crate) fn known_uid(query: &Claims<'_>, body: &Claims<'_>, headers: Option<&
 
 /// Returns the uid that `text` is: 10 to 22 digits that fit 64 bits.
 fn parse_uid(text: &str) -> Option<u64> {
-    let is_uid = UID_DIGITS.contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
-    text.parse().ok().filter(|uid| is_uid && *uid >= MIN_UID)
+    if !UID_DIGITS.contains(&text.len()) {
+        return None;
+    }
+    let uid = text.bytes().try_fold(0_u64, |uid, byte| {
+        let digit = byte.wrapping_sub(b'0');
+        (digit <= 9).then_some(())?;
+        uid.checked_mul(10)?.checked_add(digit.into())
+    });
+    uid.filter(|uid| *uid >= MIN_UID)
 }
 
 /// Returns the values of all cookies called `name`, in the order of the headers.
 fn cookies<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a str> {
-    let lines = headers
-        .get_all(header::COOKIE)
-        .into_iter()
+    let lines = headers.get_all(header::COOKIE).into_iter();
+    lines
         .filter(|line| memmem::find(line.as_bytes(), name.as_bytes()).is_some())
-        .filter_map(|line| line.to_str().ok());
-    lines.flat_map(|line| line.split(';')).filter_map(move |cookie| {
-        let (key, value) = cookie.split_at_checked(memchr(b'=', cookie.as_bytes())?)?;
-        if key.trim() != name {
-            return None;
-        }
-        let value = value.get(1..).unwrap_or_default().trim();
-        let unquoted = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
-        Some(unquoted.unwrap_or(value))
-    })
+        .flat_map(|line| {
+            let mut rest = line.to_str().ok();
+            iter::from_fn(move || {
+                let line = rest?;
+                let end = memchr(b';', line.as_bytes()).unwrap_or(line.len());
+                rest = line.get(end + 1..);
+                line.get(..end)
+            })
+        })
+        .filter_map(move |cookie| {
+            let equals = memchr(b'=', cookie.as_bytes())?;
+            if cookie[..equals].trim_ascii() != name {
+                return None;
+            }
+            let value = cookie[equals + 1..].trim_ascii();
+            let unquoted = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
+            Some(unquoted.unwrap_or(value))
+        })
 }
 
 #[cfg(test)]
