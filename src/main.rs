@@ -6,6 +6,7 @@ mod commands;
 mod pages;
 mod serve;
 mod spool;
+mod workers;
 
 use std::{io::IsTerminal, process::ExitCode};
 

@@ -19,7 +19,12 @@ use tokio::{
 };
 use tower::{Layer, service_fn};
 
-use crate::{chain, cli::ServeOptions, pages::PagesLayer};
+use crate::{
+    chain,
+    cli::ServeOptions,
+    pages::PagesLayer,
+    workers::{Listeners, Stopped},
+};
 
 /// The database that the embedded ClickHouse keeps the tables in.
 const ENGINE_DATABASE: &str = "stats";
@@ -102,10 +107,10 @@ async fn collect(options: &ServeOptions, events: &EventOptions, stores: Vec<Stor
         .layer(service_fn(not_found));
     let pages = PagesLayer::new(writer.clone(), stores.clone());
 
-    let listener = TcpListener::bind(options.listen)
+    let listeners = Listeners::bind(options.listen)
         .await
         .map_err(|error| format!("cannot listen on {}: {error}", options.listen))?;
-    let address = listener.local_addr()?;
+    let address = listeners.address();
     println!("listening on http://{address}");
     if let Some(store) = stores.first() {
         show_requests(address, store);
@@ -118,10 +123,16 @@ async fn collect(options: &ServeOptions, events: &EventOptions, stores: Vec<Stor
         }
         tracing::info!("stopping: no more events are taken, the last rows go to ClickHouse");
     };
-    let service_for = |peer: SocketAddr| pages.layer(events.clone().with_peer(peer.ip()));
-    serve_http(listener, service_for, Bounds::default(), stop).await;
+    let serve = move |listener: TcpListener, stopped: Stopped| {
+        let (pages, events) = (pages.clone(), events.clone());
+        let service_for = move |peer: SocketAddr| pages.layer(events.clone().with_peer(peer.ip()));
+        serve_http(listener, service_for, Bounds::default(), stopped.wait())
+    };
+    let served = listeners.run(serve, stop).await;
 
+    // What was taken is brought home whatever became of the workers.
     let report = writer.drain(options.drain_seconds).await;
+    served?;
     if report.is_complete() || report.is_kept {
         Ok(())
     } else {

@@ -129,9 +129,7 @@ impl<'a> Stamp<'a> {
             "name" => value == self.name,
             "service" => value == self.service,
             "uid" => value.parse() == Ok(self.uid),
-            "projectId" => self
-                .text(ServerValue::ProjectId)
-                .is_some_and(|project| project == value),
+            "projectId" => self.project.is_written(value),
             _ => false,
         }
     }

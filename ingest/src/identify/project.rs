@@ -60,6 +60,14 @@ impl Project {
         }
     }
 
+    /// Returns whether `text` is what [`to_text`](Self::to_text) gives.
+    pub(crate) fn is_written(self, text: &str) -> bool {
+        match self {
+            Self::Whole(number) => itoa::Buffer::new().format(number) == text,
+            _ => self.to_text().is_some_and(|own| own == text),
+        }
+    }
+
     /// Returns the number as a column reads it from text; `None` leaves the column its default.
     pub(crate) fn to_text(self) -> Option<Cow<'static, str>> {
         match self {
@@ -125,5 +133,17 @@ mod tests {
         assert_eq!(Project::parse(Some("-5")).to_text().as_deref(), Some("-5"));
         assert_eq!(Project::Missing.to_text().as_deref(), Some("0"));
         assert_eq!(Project::NotANumber.to_text(), None);
+        for number in [
+            "0",
+            "-5",
+            "1.5",
+            "x",
+            "18446744073709551615",
+            "170141183460469231731687303715884105727",
+        ] {
+            let project = Project::parse(Some(number));
+            assert_eq!(project.is_written(number), project.to_text().is_some(), "{number}");
+            assert!(!project.is_written("05") && !project.is_written(""));
+        }
     }
 }
