@@ -64,7 +64,11 @@ async fn collect(options: &ServeOptions, events: &EventOptions, store: StoreUrl)
     }
 
     let spool = options.data.join("spool");
-    let writer = Writer::open(&tables::SCHEMA, store.client(), &WriterOptions::default(), &spool)?;
+    let writer_options = WriterOptions {
+        insert_timeout: options.insert_timeout_seconds,
+        ..WriterOptions::default()
+    };
+    let writer = Writer::open(&tables::SCHEMA, store.client(), &writer_options, &spool)?;
     let events = tables::layer(writer.clone())
         .with_options(events)
         .layer(service_fn(not_found));
