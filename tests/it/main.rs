@@ -12,6 +12,7 @@ mod support;
 
 mod bad_input;
 mod check;
+mod crash;
 mod delivery;
 mod differential;
 mod embedding;
