@@ -20,7 +20,7 @@ pub struct Target {
     pub path: &'static str,
     /// The key of the number in the event.
     pub key: &'static str,
-    /// The column that takes padding.
+    /// The length of another value.
     pub padding: usize,
 }
 
