@@ -170,6 +170,10 @@ pub(crate) struct ServeOptions {
     /// How long a stop may take until the last rows are in ClickHouse, in seconds.
     #[arg(long, env = "ROWMILL_DRAIN_SECONDS", default_value = "30", value_parser = seconds, value_name = "SECONDS")]
     pub(crate) drain_seconds: Duration,
+
+    /// How long one insert may take, materialized views included, before it is tried again, in seconds.
+    #[arg(long, env = "ROWMILL_INSERT_TIMEOUT_SECONDS", default_value = "60", value_parser = seconds, value_name = "SECONDS")]
+    pub(crate) insert_timeout_seconds: Duration,
 }
 
 #[derive(Debug, Clone, Args)]

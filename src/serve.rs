@@ -99,6 +99,7 @@ async fn collect(options: &ServeOptions, events: &EventOptions, stores: Vec<Stor
     let bounds = WriterOptions {
         memory_bytes: options.memory_bytes,
         disk_bytes: options.spool_bytes,
+        insert_timeout: options.insert_timeout_seconds,
         ..WriterOptions::default()
     };
     let writer = Writer::open(&tables::SCHEMA, clients, &bounds, &spool)?;

@@ -13,6 +13,7 @@ mod support;
 mod bad_input;
 mod check;
 mod checker;
+mod crash;
 mod delivery;
 mod differential;
 mod embedding;

@@ -64,6 +64,12 @@ impl Collector {
 
     /// Starts it on a data folder that outlives it.
     pub fn start_in(data: &Path, clickhouse: &str, arguments: &[&str]) -> Self {
+        Self::try_start_in(data, clickhouse, arguments)
+            .unwrap_or_else(|log| panic!("the collector did not start: {log}"))
+    }
+
+    /// As [`start_in`](Self::start_in); gives what it has said if it does not start.
+    pub fn try_start_in(data: &Path, clickhouse: &str, arguments: &[&str]) -> Result<Self, String> {
         let mut child = command()
             .args(["serve", "--listen", "127.0.0.1:0", "--clickhouse", clickhouse, "--data"])
             .arg(data)
@@ -84,14 +90,15 @@ impl Collector {
             .unwrap();
         let Some(address) = line.trim().strip_prefix("listening on http://") else {
             let _ = child.kill();
-            panic!("the collector did not start: {line:?} {}", log.join().unwrap());
+            let _ = child.wait();
+            return Err(format!("{line:?} {}", log.join().unwrap()));
         };
-        Self {
+        Ok(Self {
             address: address.parse().unwrap(),
             child,
             log: Some(log),
             _data: None,
-        }
+        })
     }
 
     /// Ends it as a crash does.
@@ -119,5 +126,9 @@ impl Drop for Collector {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        // What it has said explains a test that fails.
+        if let Some(log) = self.log.take().filter(|_| thread::panicking()) {
+            eprintln!("{}", log.join().unwrap_or_default());
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Layers in this process, served on a port of their own.
 
-use std::{convert::Infallible, net::SocketAddr, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, path::Path, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -16,7 +16,7 @@ use super::engine::Database;
 #[derive(Debug)]
 pub struct Served {
     runtime: Runtime,
-    writer: Writer,
+    pub writer: Writer,
     stop: Option<oneshot::Sender<()>>,
     pub address: SocketAddr,
 }
@@ -50,11 +50,31 @@ impl Served {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
+        Self::start_in(None, &database.url(), schema, options, service_for)
+    }
+
+    /// As [`start_with`](Self::start_with), with a spool in a folder, and any URL of ClickHouse.
+    pub fn start_in<S, B>(
+        folder: Option<&Path>,
+        clickhouse: &str,
+        schema: &'static Schema,
+        options: WriterOptions,
+        service_for: impl FnOnce(Writer) -> S,
+    ) -> Self
+    where
+        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
+        S::Future: Send,
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
         let runtime = Runtime::new().unwrap();
         let (writer, address, stop) = runtime.block_on(async {
-            let store: rowmill_ingest::StoreUrl = database.url().parse().unwrap();
+            let store: rowmill_ingest::StoreUrl = clickhouse.parse().unwrap();
             sync(&store, schema).await.unwrap_or_else(|error| panic!("{error}"));
-            let writer = Writer::start(schema, store.client(), &options);
+            let writer = match folder {
+                Some(folder) => Writer::open(schema, store.client(), &options, folder).unwrap(),
+                None => Writer::start(schema, store.client(), &options),
+            };
             let service = service_for(writer.clone());
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let address = listener.local_addr().unwrap();

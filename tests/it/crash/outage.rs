@@ -1,0 +1,125 @@
+//! ClickHouse away under full load: what is used stays under its bounds, and nothing that was acknowledged is lost.
+
+use std::{
+    fs,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use rowmill::tables;
+use rowmill_ingest::{Writer, WriterOptions, not_found};
+use tower::{Layer, service_fn};
+
+use super::{
+    clients::{Clients, Target},
+    proxy::Proxy,
+    report::{Found, Place},
+};
+use crate::support::{engine::Database, http, service::Served, wait_for};
+
+/// Less than three blocks, which would be there without a bound: one sent, one on its way to disk, and the open one.
+const MEMORY_BYTES: usize = 256 << 10;
+const DISK_BYTES: u64 = 16 << 20;
+
+const MAIL: Target = Target {
+    path: "/wh/mail",
+    key: "message_id",
+    padding: 8_000,
+};
+
+/// Without the picture's event, which may have found room.
+const PLACE: Place = Place {
+    target: 0,
+    table: "(SELECT message_id FROM mail_statistics WHERE service = 'wh')",
+    number: "message_id",
+};
+
+/// The most that was seen of each.
+#[derive(Debug, Default)]
+struct Peak {
+    memory: usize,
+    disk: u64,
+    folder: u64,
+}
+
+/// Returns the length of all files of a folder; one that has just gone has none.
+fn length_of(folder: &Path) -> u64 {
+    let files = fs::read_dir(folder).unwrap().flatten();
+    files
+        .filter_map(|file| file.metadata().ok())
+        .map(|file| file.len())
+        .sum()
+}
+
+/// Looks again and again until it is told to stop.
+fn watch(writer: &Writer, folder: &Path, is_over: &AtomicBool) -> Peak {
+    let mut peak = Peak::default();
+    while !is_over.load(Ordering::SeqCst) {
+        peak.memory = peak.memory.max(writer.memory_bytes());
+        peak.disk = peak.disk.max(writer.disk_bytes());
+        peak.folder = peak.folder.max(length_of(folder));
+        thread::sleep(Duration::from_millis(1));
+    }
+    peak
+}
+
+#[test]
+fn an_outage_under_load_stays_under_its_bounds_and_loses_nothing() {
+    let database = Database::named("outage");
+    let proxy = Proxy::start(database.engine);
+    let url = format!("http://{}/{}", proxy.address, database.name);
+    let data = tempfile::tempdir().unwrap();
+    let options = WriterOptions {
+        block_age: Duration::from_millis(50),
+        // Less than half of the memory, which is what one table may have.
+        block_bytes: 112 << 10,
+        memory_bytes: MEMORY_BYTES,
+        disk_bytes: DISK_BYTES,
+        ..WriterOptions::default()
+    };
+    let served = Served::start_in(Some(data.path()), &url, &tables::SCHEMA, options, |writer| {
+        tables::layer(writer).layer(service_fn(not_found))
+    });
+    let is_over = Arc::new(AtomicBool::new(false));
+    let watching = {
+        let (writer, folder, is_over) = (served.writer.clone(), data.path().to_owned(), Arc::clone(&is_over));
+        thread::spawn(move || watch(&writer, &folder, &is_over))
+    };
+
+    proxy.lead_to(None);
+    let clients = Clients::start(served.address, &[MAIL]);
+    // One table may have half of what there is but for the reserve. Each of the clients is told when to come again: they would
+    // have it no other way.
+    wait_for("a full disk", || {
+        (served.writer.disk_bytes() > DISK_BYTES / 3).then_some(())
+    });
+    let unavailable = clients.unavailable();
+    wait_for("a full spool", || {
+        (clients.unavailable() > unavailable + 200).then_some(())
+    });
+    let acknowledged = clients.acknowledged();
+    assert!(acknowledged > 100, "{acknowledged}");
+    let pixel = http::get(served.address, "/pixel/mail?event=open");
+    assert_eq!((pixel.status, pixel.body.len()), (200, 43));
+
+    proxy.lead_to(Some(database.engine));
+    wait_for("room again", || {
+        (clients.acknowledged() > acknowledged + 200).then_some(())
+    });
+    let sent = clients.stop();
+    served.drain();
+    is_over.store(true, Ordering::SeqCst);
+    let peak = watching.join().unwrap();
+    println!("{acknowledged} acknowledged in the outage, {peak:?}");
+    assert!(
+        peak.memory <= MEMORY_BYTES && peak.disk <= DISK_BYTES && peak.folder <= DISK_BYTES,
+        "{peak:?}"
+    );
+    let found = Found::count(&database, &sent, 1, &PLACE);
+    assert!(found.is_exact(), "{found:?}");
+}

@@ -1,0 +1,216 @@
+//! What faults befall: a ClickHouse of its own, a collector, and what is between them.
+
+use std::{path::Path, thread, time::Duration};
+
+use nix::{
+    sys::signal::{Signal, killpg},
+    unistd::Pid,
+};
+use rowmill_engine::{Engine, Options};
+use tempfile::TempDir;
+
+use super::{
+    clients::{Clients, Target},
+    proxy::{Cut, Proxy},
+    random::Random,
+};
+use crate::support::{
+    collector::{self, Collector, Ended},
+    engine::Database,
+    wait_for,
+};
+
+/// Short, so that a pause outlasts it soon; long enough for the inserts of a busy machine.
+const INSERT_TIMEOUT_SECONDS: &str = "2";
+
+const DATABASE: &str = "crash";
+
+/// What can happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Fault {
+    KillCollector,
+    KillClickHouse,
+    KillBoth,
+    PauseClickHouse,
+    CutRequest,
+    CutAnswer,
+}
+
+/// The server, which is killed when it is dropped, even where it has been stopped.
+#[derive(Debug)]
+struct Server(Engine);
+
+impl Server {
+    fn start(data: &Path) -> Self {
+        let engine = Engine::start(&Options::new(env!("CARGO_BIN_EXE_rowmill"), data));
+        Self(engine.unwrap_or_else(|error| panic!("{error}")))
+    }
+
+    /// An engine has a process group of its own: this is ClickHouse, whether it is a library or a program.
+    fn signal(&self, signal: Signal) {
+        let _ = killpg(Pid::from_raw(self.0.process_id().try_into().unwrap()), signal);
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if self.0.ended().is_none() {
+            self.signal(Signal::SIGKILL);
+        }
+    }
+}
+
+#[derive(Debug)]
+pub struct World {
+    collector: Option<Collector>,
+    server: Option<Server>,
+    proxy: Proxy,
+    /// How often ClickHouse has ended by itself: a cut makes it abort now and then.
+    pub aborts: usize,
+    folder: TempDir,
+}
+
+impl World {
+    /// Starts a ClickHouse and makes the tables with `statements`; starts the collector on them.
+    pub fn start(statements: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let server = Server::start(&folder.path().join("engine"));
+        let proxy = Proxy::start(server.0.address());
+        let mut world = Self {
+            collector: None,
+            server: Some(server),
+            proxy,
+            aborts: 0,
+            folder,
+        };
+        let database = world.database();
+        let applied = collector::run(&["apply", "--clickhouse", &database.url()]);
+        assert!(applied.status.success(), "{applied:?}");
+        for statement in statements {
+            database.query(statement);
+        }
+        world.start_collector();
+        world
+    }
+
+    /// Returns the database, as it is reached without the proxy.
+    pub fn database(&self) -> Database {
+        Database {
+            name: DATABASE.to_owned(),
+            engine: self.server.as_ref().unwrap().0.address(),
+        }
+    }
+
+    pub fn clients(&self, targets: &[Target]) -> Clients {
+        Clients::start(self.collector.as_ref().unwrap().address, targets)
+    }
+
+    fn start_collector(&mut self) {
+        let url = format!("http://{}/{DATABASE}", self.proxy.address);
+        let arguments = [
+            "--insert-timeout-seconds",
+            INSERT_TIMEOUT_SECONDS,
+            "--drain-seconds",
+            "300",
+        ];
+        let data = self.folder.path().join("data");
+        self.tend();
+        let started = Collector::try_start_in(&data, &url, &arguments).or_else(|_| {
+            // It needs ClickHouse for its start, which may have ended just now.
+            self.tend();
+            Collector::try_start_in(&data, &url, &arguments)
+        });
+        self.collector = Some(started.unwrap_or_else(|log| panic!("the collector did not start: {log}")));
+    }
+
+    /// Lets a fault happen, and returns when it has, and everything runs again.
+    pub fn befall(&mut self, fault: Fault, clients: &Clients, random: &mut Random) {
+        match fault {
+            Fault::KillCollector => {
+                self.kill_collector(clients);
+                self.start_collector();
+            }
+            Fault::KillClickHouse => {
+                self.kill_server();
+                let refused = self.proxy.refused();
+                self.until("an insert in vain", |world| world.proxy.refused() > refused);
+                self.start_server();
+            }
+            Fault::KillBoth => {
+                self.kill_server();
+                self.kill_collector(clients);
+                self.start_server();
+                self.start_collector();
+            }
+            Fault::PauseClickHouse => {
+                self.signal_server(Signal::SIGSTOP);
+                let (given_up, aborts) = (self.proxy.given_up(), self.aborts);
+                self.until("a time-out", |world| {
+                    world.proxy.given_up() > given_up || world.aborts > aborts
+                });
+                self.signal_server(Signal::SIGCONT);
+            }
+            Fault::CutRequest => self.cut(Cut::Request {
+                is_late: random.below(2) == 0,
+                roll: random.next(),
+            }),
+            Fault::CutAnswer => self.cut(Cut::Answer { roll: random.next() }),
+        }
+        clients.lead_to(self.collector.as_ref().map(|collector| collector.address));
+    }
+
+    fn kill_collector(&mut self, clients: &Clients) {
+        self.collector.take().unwrap().kill();
+        clients.lead_to(None);
+    }
+
+    fn kill_server(&mut self) {
+        self.proxy.lead_to(None);
+        self.server = None;
+    }
+
+    fn start_server(&mut self) {
+        let server = Server::start(&self.folder.path().join("engine"));
+        self.proxy.lead_to(Some(server.0.address()));
+        self.server = Some(server);
+    }
+
+    fn signal_server(&self, signal: Signal) {
+        self.server.as_ref().unwrap().signal(signal);
+    }
+
+    fn cut(&mut self, cut: Cut) {
+        self.proxy.cut(cut);
+        self.until("an insert to cut", |world| !world.proxy.is_to_cut());
+    }
+
+    /// Waits for a condition, and looks after ClickHouse meanwhile.
+    pub fn until(&mut self, what: &str, is_so: impl Fn(&Self) -> bool) {
+        wait_for(what, || {
+            self.tend();
+            is_so(self).then_some(())
+        });
+    }
+
+    /// Starts ClickHouse again if it has ended by itself, as whatever runs it would.
+    fn tend(&mut self) {
+        let end = self.server.as_mut().and_then(|server| server.0.ended());
+        if let Some(end) = end {
+            println!("{end}");
+            self.aborts += 1;
+            self.kill_server();
+            self.start_server();
+        }
+    }
+
+    /// Stops the collector, which brings everything into ClickHouse first.
+    pub fn run_dry(&mut self) -> Ended {
+        let collector = self.collector.take().unwrap();
+        let stopping = thread::spawn(|| collector.stop());
+        while !stopping.is_finished() {
+            self.tend();
+            thread::sleep(Duration::from_millis(10));
+        }
+        stopping.join().unwrap()
+    }
+}
