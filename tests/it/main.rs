@@ -23,3 +23,4 @@ mod more_types;
 mod schema_sync;
 mod seed;
 mod standard_tables;
+mod type_families;
