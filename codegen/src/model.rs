@@ -148,7 +148,7 @@ impl Type {
     /// Returns whether a value of the type borrows from the event.
     pub(crate) fn borrows(&self) -> bool {
         match self {
-            Self::String | Self::Json(_) => true,
+            Self::String | Self::Json(_) | Self::Dynamic { .. } => true,
             Self::LowCardinality(inner)
             | Self::Nullable(inner)
             | Self::Array(inner)
@@ -156,6 +156,7 @@ impl Type {
             Self::Map(key, value) => key.borrows() || value.borrows(),
             Self::Tuple(elements) => elements.iter().any(|(_, element)| element.borrows()),
             Self::Nested(fields) => fields.iter().any(|(_, field)| field.borrows()),
+            Self::Variant(variants) => variants.iter().any(Self::borrows),
             _ => false,
         }
     }
@@ -169,14 +170,42 @@ impl Type {
         }
     }
 
+    /// Returns whether the event's `null` is a value of the type, and not nothing at all.
+    pub(crate) fn takes_null(&self) -> bool {
+        match self {
+            Self::SimpleAggregateFunction(_, inner) => inner.takes_null(),
+            Self::Variant(_) | Self::Geometry | Self::Dynamic { .. } => true,
+            ty => ty.is_nullable(),
+        }
+    }
+
     /// Returns whether a JSON object is a value of the type, and not a branch of the event.
     pub(crate) fn takes_object(&self) -> bool {
         match self {
             Self::LowCardinality(inner) | Self::Nullable(inner) | Self::SimpleAggregateFunction(_, inner) => {
                 inner.takes_object()
             }
-            Self::Map(..) | Self::Json(_) => true,
+            Self::Map(..) | Self::Json(_) | Self::Dynamic { .. } => true,
+            // Where there is one, a String takes what no other type takes.
+            Self::Variant(variants) => variants.iter().any(|ty| *ty == Self::String || ty.takes_object()),
             Self::Tuple(elements) => elements.iter().all(|(name, _)| name.is_some()),
+            _ => false,
+        }
+    }
+
+    /// Returns whether a text is a value of the type only as JSON in brackets.
+    pub(crate) fn is_bracketed(&self) -> bool {
+        match self {
+            Self::LowCardinality(inner) | Self::Nullable(inner) | Self::SimpleAggregateFunction(_, inner) => {
+                inner.is_bracketed()
+            }
+            Self::Array(_)
+            | Self::Map(..)
+            | Self::Tuple(_)
+            | Self::Nested(_)
+            | Self::Shape(_)
+            | Self::Json(_)
+            | Self::QBit { .. } => true,
             _ => false,
         }
     }

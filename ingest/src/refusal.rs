@@ -30,6 +30,10 @@ pub enum Problem {
     WrongLength,
     /// Arrays of one Nested differ in length.
     UnequalLengths,
+    /// A path, or a key of one object, comes twice in an object that becomes JSON or Dynamic.
+    PathTwice,
+    /// None of a Variant's types takes the value.
+    NoneOfTheTypes,
     /// A local time in a time zone that this machine does not know.
     UnknownZone,
     /// The column is required, and the event has nothing at this path.
@@ -50,6 +54,8 @@ impl Problem {
             Self::UnknownName => "the value is not among those of the enum",
             Self::TooLong => "the text is longer than the column",
             Self::WrongLength => "the array and the tuple differ in length",
+            Self::PathTwice => "a path comes twice in the object",
+            Self::NoneOfTheTypes => "none of the types takes the value",
             Self::UnequalLengths => "the arrays of one Nested differ in length",
             Self::UnknownZone => "the time zone of the column is not known here",
             Self::Missing(_) => "the event does not have it",
@@ -70,6 +76,8 @@ impl Problem {
             Self::UnknownName => "unknown-name",
             Self::TooLong => "too-long",
             Self::WrongLength => "wrong-length",
+            Self::PathTwice => "path-twice",
+            Self::NoneOfTheTypes => "none-of-the-types",
             Self::UnequalLengths => "unequal-lengths",
             Self::UnknownZone => "unknown-zone",
             Self::Missing(_) => "missing",

@@ -23,6 +23,7 @@ pub use crate::{
     stamp::{ServerValue, Stamp},
     table::{Column, ColumnKind, Format, Schema, Table},
     value::*,
+    variant,
     writer::Writer,
     zone,
 };

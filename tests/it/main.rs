@@ -26,3 +26,4 @@ mod schema_sync;
 mod seed;
 mod spool_command;
 mod standard_tables;
+mod type_families;

@@ -5,7 +5,7 @@ use quote::quote;
 
 use crate::{
     names,
-    types::{Json, Type},
+    types::{Json, Type, text_order},
 };
 
 /// Declares the types that a table's columns need: enums, named tuples, time zones, typed paths of JSON.
@@ -79,6 +79,16 @@ impl Declarations {
                 quote!(__rt::Time64<#precision>)
             }
             Type::Interval(_) => quote!(i64),
+            Type::Geometry => quote!(__rt::Geometry),
+            Type::Variant(variants) => self.variant(variants, name),
+            Type::Dynamic { .. } => quote!(__rt::Dynamic<'a>),
+            Type::QBit { element, dimension, .. } => {
+                let element = self.rust_type(element, name);
+                let dimension = Literal::usize_unsuffixed(*dimension as usize);
+                quote!(__rt::QBit<#element, #dimension>)
+            }
+            // Only what ClickHouse computes may have states, and that is in no row.
+            Type::AggregateFunction(_) => quote!(()),
             Type::Shape(shape) => {
                 let name = names::ident(shape.name());
                 quote!(__rt::#name)
@@ -154,7 +164,57 @@ impl Declarations {
         quote!(#tuple_name #lifetime)
     }
 
+    fn variant(&mut self, variants: &[Type], name: &str) -> TokenStream {
+        let type_name = self.free_name(name);
+        let mut taken = vec!["Null".to_owned()];
+        let mut names = Vec::new();
+        let mut items = Vec::new();
+        for (index, ty) in variants.iter().enumerate() {
+            let mut variant = names::type_name(&ty.to_string());
+            while taken.contains(&variant) {
+                variant.push('_');
+            }
+            taken.push(variant.clone());
+            let rust_type = self.rust_type(ty, &format!("{name}_{variant}"));
+            let variant = names::ident(&variant);
+            let index = Literal::usize_unsuffixed(index);
+            let doc = format!(" `{ty}`.");
+            items.push(quote! {
+                #[doc = #doc]
+                #variant(#rust_type) = #index,
+            });
+            names.push(variant);
+        }
+        let json: Vec<_> = text_order(variants);
+        let text = json.iter().filter(|index| !variants[**index].is_bracketed());
+        let (json_order, text_order) = (
+            json.iter().map(|index| &names[*index]),
+            text.map(|index| &names[*index]),
+        );
+        let lifetime = variants.iter().any(Type::borrows).then(|| quote!(<'a>));
+        let doc = format!(" The values of the column `{name}`.");
+        self.items.push(quote! {
+            __rt::variant! {
+                #[doc = #doc]
+                pub enum #type_name #lifetime {
+                    #(#items)*
+                }
+                json: [#(#json_order),*];
+                text: [#(#text_order),*];
+            }
+        });
+        quote!(#type_name #lifetime)
+    }
+
     fn json(&mut self, json: &Json, name: &str) -> TokenStream {
+        match self.json_paths(json, name) {
+            Some(paths) => quote!(__rt::JsonText<'a, #paths>),
+            None => quote!(__rt::JsonText<'a>),
+        }
+    }
+
+    /// Declares the paths that have a type, if any has.
+    fn json_paths(&mut self, json: &Json, name: &str) -> Option<proc_macro2::Ident> {
         let paths: Vec<TokenStream> = json
             .typed()
             .map(|(path, ty)| {
@@ -163,7 +223,7 @@ impl Declarations {
             })
             .collect();
         if paths.is_empty() {
-            return quote!(__rt::JsonText<'a>);
+            return None;
         }
         let paths_name = self.free_name(&format!("{name}_paths"));
         let doc = format!(" The paths of the column `{name}` that have a type.");
@@ -175,7 +235,7 @@ impl Declarations {
                 }
             }
         });
-        quote!(__rt::JsonText<'a, #paths_name>)
+        Some(paths_name)
     }
 
     /// Returns the Rust type that knows which values may stand at a path of `ty`; `null` always may.
@@ -186,9 +246,45 @@ impl Declarations {
                 let element = self.path_type(element, name);
                 quote!(__rt::Vec<#element>)
             }
+            Type::SimpleAggregateFunction(_, inner) => self.path_type(inner, name),
             Type::String => quote!(__rt::Cow<'static, str>),
+            Type::Dynamic { .. } => quote!(__rt::Dynamic<'static>),
+            Type::Json(json) => match self.json_paths(json, name) {
+                Some(paths) => quote!(__rt::JsonText<'static, #paths>),
+                None => quote!(__rt::JsonText<'static>),
+            },
+            Type::Map(key, value) => {
+                let (key, value) = (self.path_type(key, name), self.path_type(value, name));
+                quote!(__rt::Map<#key, #value>)
+            }
+            Type::Tuple(elements) => self.path_tuple(elements, name),
+            Type::Nested(elements) => {
+                let elements: Vec<_> = elements
+                    .iter()
+                    .map(|(name, ty)| (Some(name.clone()), ty.clone()))
+                    .collect();
+                let element = self.path_tuple(&elements, name);
+                quote!(__rt::Vec<#element>)
+            }
             ty => self.rust_type(ty, name),
         }
+    }
+
+    fn path_tuple(&mut self, elements: &[(Option<String>, Type)], name: &str) -> TokenStream {
+        let types: Vec<_> = elements.iter().map(|(_, ty)| self.path_type(ty, name)).collect();
+        let names: Option<Vec<_>> = elements.iter().map(|(name, _)| name.as_deref()).collect();
+        let Some(names) = names.filter(|names| !names.is_empty()) else {
+            return quote!((#(#types,)*));
+        };
+        let tuple_name = self.free_name(&format!("{name}_tuple"));
+        let doc = format!(" A tuple at a path of the column `{name}`.");
+        self.items.push(quote! {
+            __rt::path_tuple! {
+                #[doc = #doc]
+                pub struct #tuple_name { #(#names: #types),* }
+            }
+        });
+        quote!(#tuple_name)
     }
 
     fn enumeration(&mut self, bits: u8, values: &[(String, i16)], name: &str) -> TokenStream {

@@ -31,7 +31,7 @@ pub(super) fn table(index: usize, table: &Table) -> TokenStream {
             None => quote!(Plain),
         };
         let takes_object = column.role == Role::Event && declaration.ty.takes_object();
-        let is_nullable = declaration.ty.is_nullable();
+        let is_nullable = declaration.ty.takes_null();
         let column = quote!(__rt::Column::new(#name, #data_type, #line, __rt::ColumnKind::#kind));
         match (takes_object, is_nullable) {
             (false, false) => column,

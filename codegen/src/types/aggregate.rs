@@ -292,13 +292,14 @@ fn without_low_cardinality(ty: &Type) -> Type {
 
 impl Type {
     /// Returns the type with each of the types in it replaced.
-    fn map_parts(&self, part: &dyn Fn(&Self) -> Self) -> Self {
+    pub(super) fn map_parts(&self, part: &dyn Fn(&Self) -> Self) -> Self {
         match self {
             Self::LowCardinality(inner) => Self::LowCardinality(Box::new(part(inner))),
             Self::Nullable(inner) => Self::Nullable(Box::new(part(inner))),
             Self::Array(element) => Self::Array(Box::new(part(element))),
             Self::Map(key, value) => Self::Map(Box::new(part(key)), Box::new(part(value))),
             Self::Tuple(elements) => Self::Tuple(elements.iter().map(|(name, ty)| (name.clone(), part(ty))).collect()),
+            Self::Variant(variants) => Self::Variant(variants.iter().map(part).collect()),
             ty => ty.clone(),
         }
     }

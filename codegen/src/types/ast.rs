@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display, Formatter, Write};
 
-use super::{aggregate::AggregateFunction, json::Json};
+use super::{aggregate::AggregateFunction, dynamic, json::Json, state::State};
 
 /// A ClickHouse type.
 ///
@@ -55,6 +55,21 @@ pub(crate) enum Type {
     /// Stored as its inner type; how it is aggregated is ClickHouse's.
     SimpleAggregateFunction(AggregateFunction, Box<Self>),
     Json(Json),
+    /// One of several types, in the order of their names.
+    Variant(Vec<Self>),
+    /// A Variant of all shapes, under a name of its own.
+    Geometry,
+    /// Any type; how many of them ClickHouse keeps apart.
+    Dynamic {
+        max_types: u8,
+    },
+    /// A vector: the type of its numbers, how many there are, and in which groups they are stored.
+    QBit {
+        element: Box<Self>,
+        dimension: u32,
+        stride: Option<u32>,
+    },
+    AggregateFunction(State),
 }
 
 /// The types of geometry: points, or arrays of them in arrays.
@@ -141,6 +156,26 @@ impl Display for Type {
                 write!(f, "SimpleAggregateFunction({function}, {inner})")
             }
             Self::Json(json) => json.fmt(f),
+            Self::Variant(variants) => {
+                f.write_str("Variant(")?;
+                list(f, variants, |f, ty| ty.fmt(f))
+            }
+            Self::Geometry => f.write_str("Geometry"),
+            Self::Dynamic {
+                max_types: dynamic::DEFAULT_MAX_TYPES,
+            } => f.write_str("Dynamic"),
+            Self::Dynamic { max_types } => write!(f, "Dynamic(max_types={max_types})"),
+            Self::QBit {
+                element,
+                dimension,
+                stride: None,
+            } => write!(f, "QBit({element}, {dimension})"),
+            Self::QBit {
+                element,
+                dimension,
+                stride: Some(stride),
+            } => write!(f, "QBit({element}, {dimension}, {stride})"),
+            Self::AggregateFunction(state) => state.fmt(f),
         }
     }
 }

@@ -157,6 +157,10 @@ pub(super) fn nullable(inner: &Type, span: &Range<usize>) -> Rule {
             Err(problem.help("use `Tuple(Nullable(Float64), Nullable(Float64))`, or take (0, 0) for none"))
         }
         Type::Shape(_) => Err(problem.help("an empty one stands for none")),
+        Type::Variant(_) | Type::Geometry | Type::Dynamic { .. } => {
+            Err(problem.help("leave it out: NULL is one of its values"))
+        }
+        Type::AggregateFunction(_) => Err(problem),
         Type::SimpleAggregateFunction(_, of) => nullable(of, span),
         _ => Ok(()),
     }
@@ -186,7 +190,7 @@ pub(super) fn low_cardinality(inner: &Type, span: &Range<usize>) -> Rule {
             let message = format!("`{inner}` cannot be inside LowCardinality");
             Err(
                 TypeError::new("low-cardinality-inner", span.clone(), message).help(match of {
-                    Type::Array(_) | Type::Map(..) | Type::Tuple(_) | Type::Nested(_) => {
+                    Type::Array(_) | Type::Map(..) | Type::Tuple(_) | Type::Nested(_) | Type::Variant(_) => {
                         "put LowCardinality around the strings in it".to_owned()
                     }
                     _ => format!("use `{inner}` alone"),

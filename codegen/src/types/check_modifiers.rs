@@ -120,6 +120,18 @@ pub(super) fn default_fits(ty: &Type, literal: &Literal, span: &Range<usize>) ->
         (Type::Json(_), _) => {
             Err(misfit(format!("the default of `{ty}` has to be a JSON object")).help("write `'{…}'`"))
         }
+        (Type::QBit { element, dimension, .. }, Literal::Array(items)) if items.len() == *dimension as usize => {
+            items.iter().try_for_each(|item| default_fits(element, item, span))
+        }
+        (Type::QBit { .. }, Literal::Text(text)) if text.starts_with('[') => Ok(()),
+        (Type::QBit { dimension, .. }, _) => Err(misfit(format!(
+            "the default of `{ty}` has to be an array of {dimension} numbers"
+        ))
+        .help("write `[…]`")),
+        (Type::Geometry, Literal::Text(_)) => Ok(()),
+        (Type::Geometry, _) => {
+            Err(misfit("a literal has no shape".to_owned()).help("write `CAST((1, 2), 'Point')`, or another shape"))
+        }
         (Type::Array(of), Literal::Array(items)) => items.iter().try_for_each(|item| default_fits(of, item, span)),
         (Type::Array(_), Literal::Text(text)) if text.starts_with('[') => Ok(()),
         (Type::Tuple(elements), Literal::Tuple(items)) if elements.len() == items.len() => elements

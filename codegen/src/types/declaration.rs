@@ -18,6 +18,7 @@ use super::{
     lexer,
     literal::Literal,
     modifiers::{ModifierReader, Written},
+    state,
 };
 
 /// A column but for its name.
@@ -194,6 +195,10 @@ fn whole(ty: Type, ty_span: Range<usize>, written: Written) -> Result<Declaratio
             None
         }
     };
+    if let Some(ty) = &ty {
+        let kind = default.as_ref().map(|default| default.kind);
+        problems.extend(state::is_computed(ty, kind, &ty_span).err());
+    }
     if let (Some(ty), Some(default)) = (&ty, &default) {
         let literal = default.literal();
         let rule = check_modifiers::nested_has_no_default(ty, &default.span).and_then(|()| {

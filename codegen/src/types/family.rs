@@ -51,8 +51,11 @@ pub(crate) enum Family {
     Nested,
     /// The type of `NULL`, which no table may hold.
     Nothing,
-    /// ClickHouse has it, Rowmill does not have it yet; what to do instead.
-    NotDone(&'static str),
+    Variant,
+    Geometry,
+    Dynamic,
+    QBit,
+    AggregateFunction,
 }
 
 /// Whether capitals count in a name.
@@ -64,6 +67,7 @@ enum Case {
 use Case::{Any, Exact};
 
 const FAMILIES: &[(&str, Case, Family)] = &[
+    ("AggregateFunction", Exact, Family::AggregateFunction),
     ("Array", Exact, Family::Array),
     ("BFloat16", Exact, Family::BFloat16),
     ("Bool", Any, Family::Bool),
@@ -77,12 +81,15 @@ const FAMILIES: &[(&str, Case, Family)] = &[
     ("Decimal256", Any, Family::DecimalOf { precision: 76 }),
     ("Decimal32", Any, Family::DecimalOf { precision: 9 }),
     ("Decimal64", Any, Family::DecimalOf { precision: 18 }),
+    ("Dynamic", Exact, Family::Dynamic),
     ("Enum", Any, Family::Enum { bits: None }),
     ("Enum16", Exact, Family::Enum { bits: Some(16) }),
     ("Enum8", Exact, Family::Enum { bits: Some(8) }),
     ("FixedString", Exact, Family::FixedString),
     ("Float32", Exact, Family::Float { bits: 32 }),
     ("Float64", Exact, Family::Float { bits: 64 }),
+    ("GEOMETRY", Exact, Family::Geometry),
+    ("Geometry", Exact, Family::Geometry),
     ("IPv4", Exact, Family::Ipv4),
     ("IPv6", Exact, Family::Ipv6),
     (
@@ -127,6 +134,7 @@ const FAMILIES: &[(&str, Case, Family)] = &[
     ("Nullable", Exact, Family::Nullable),
     ("Point", Exact, Family::Shape(Shape::Point)),
     ("Polygon", Exact, Family::Shape(Shape::Polygon)),
+    ("QBit", Exact, Family::QBit),
     ("Ring", Exact, Family::Shape(Shape::Ring)),
     ("SimpleAggregateFunction", Exact, Family::SimpleAggregateFunction),
     ("String", Exact, Family::String),
@@ -175,6 +183,7 @@ const FAMILIES: &[(&str, Case, Family)] = &[
     ),
     ("UInt8", Exact, Family::Int { bits: 8, signed: false }),
     ("UUID", Exact, Family::Uuid),
+    ("Variant", Exact, Family::Variant),
 ];
 
 /// Capitals count in none of them.
@@ -306,27 +315,6 @@ const ALIASES: &[(&str, Family)] = &[
     ("TINYINT UNSIGNED", Family::Int { bits: 8, signed: false }),
 ];
 
-/// Why each of them is not done, and what to use instead.
-const NOT_DONE: &[(&str, &str)] = &[
-    (
-        "AggregateFunction",
-        "its values are states that ClickHouse alone makes: keep the events in a plain table and fill this one by a materialized view",
-    ),
-    (
-        "Dynamic",
-        "use `JSON` for values of any type, or `String`, which keeps each value as it is in the event",
-    ),
-    ("GEOMETRY", GEOMETRY_HELP),
-    ("Geometry", GEOMETRY_HELP),
-    ("QBit", "use `Array(Float32)` or `Array(BFloat16)`"),
-    (
-        "Variant",
-        "use `String`, which keeps each value as it is in the event, or a column for each type",
-    ),
-];
-
-const GEOMETRY_HELP: &str = "use the shape that the values have, such as `Point` or `Polygon`";
-
 /// First words of a name that may go on, and all that may follow, the longest first.
 const CONTINUED: &[(&[&str], &[&str])] = &[
     (
@@ -356,13 +344,8 @@ pub(crate) fn lookup(name: &str) -> Option<Family> {
     if let Some((.., family)) = FAMILIES.iter().find(|(known, case, _)| is(known, *case)) {
         return Some(*family);
     }
-    if let Some((_, family)) = ALIASES.iter().find(|(known, _)| is(known, Any)) {
-        return Some(*family);
-    }
-    NOT_DONE
-        .iter()
-        .find(|(known, _)| is(known, Exact))
-        .map(|(_, help)| Family::NotDone(help))
+    let alias = ALIASES.iter().find(|(known, _)| is(known, Any));
+    alias.map(|(_, family)| *family)
 }
 
 /// Returns what may follow `first` as part of the same name.
@@ -373,17 +356,13 @@ pub(crate) fn continuations(first: &str) -> &'static [&'static str] {
     found.map_or(&[], |(_, rest)| rest)
 }
 
-/// Returns the name that `unknown` is most likely meant to be; what Rowmill can do goes before what it cannot.
+/// Returns the name that `unknown` is most likely meant to be.
 pub(crate) fn closest(unknown: &str) -> Option<&'static str> {
-    let done = FAMILIES
+    let families = FAMILIES
         .iter()
         .map(|(name, ..)| *name)
         .filter(|name| *name != "Nothing");
-    let aliases = ALIASES.iter().map(|(name, _)| *name);
-    suggest::closest(
-        unknown,
-        done.chain(aliases).chain(NOT_DONE.iter().map(|(name, _)| *name)),
-    )
+    suggest::closest(unknown, families.chain(ALIASES.iter().map(|(name, _)| *name)))
 }
 
 #[cfg(test)]
@@ -437,7 +416,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slip_is_corrected_to_what_rowmill_can_do() {
+    fn a_slip_is_corrected() {
         assert_eq!(closest("string"), Some("String"));
         assert_eq!(closest("Uint8"), Some("UInt8"));
         assert_eq!(closest("LowCardinalty"), Some("LowCardinality"));

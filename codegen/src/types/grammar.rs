@@ -102,11 +102,6 @@ impl<'t> Grammar<'t> {
         }
         span.end = self.cursor.since(span.start).end;
         match family::lookup(&name) {
-            Some(Family::NotDone(help)) => {
-                self.cursor.enter("(");
-                let message = format!("Rowmill does not do ClickHouse's type `{name}` yet");
-                self.problem(TypeError::new("type-not-done", span, message).help(help))
-            }
             Some(Family::Nothing) => {
                 self.cursor.enter("(");
                 self.problem(TypeError::new(
@@ -180,8 +175,13 @@ impl<'t> Grammar<'t> {
             }
             Family::Tuple => self.tuple(name),
             Family::Nested => self.nested(name),
-            // `family` has dealt with them.
-            Family::Nothing | Family::NotDone(_) => None,
+            Family::Variant => self.variant(name),
+            Family::Geometry => self.bare(name, Type::Geometry),
+            Family::Dynamic => self.dynamic(name),
+            Family::QBit => self.qbit(name),
+            Family::AggregateFunction => self.state(name),
+            // `family` has dealt with it.
+            Family::Nothing => None,
         }
     }
 

@@ -155,7 +155,7 @@ impl Grammar<'_> {
         let span = self.cursor.here().start;
         let ty = self.data_type()?;
         let span = self.cursor.since(span);
-        self.require(is_done_in_a_path(&ty, &span))?;
+        self.require(may_stand_in_a_path(&ty, &span))?;
         Some(Parameter::Typed(path, ty))
     }
 
@@ -203,27 +203,25 @@ impl Grammar<'_> {
 }
 
 /// The collector has to know which values ClickHouse takes there: one that it refuses would hold up all rows of its block.
-fn is_done_in_a_path(ty: &Type, span: &Range<usize>) -> Result<(), TypeError> {
-    let mut inner = ty;
-    while let Type::Nullable(of) | Type::LowCardinality(of) | Type::Array(of) = inner {
-        inner = of;
-    }
-    match inner {
-        Type::String
-        | Type::Int { .. }
-        | Type::Float(_)
-        | Type::Bool
-        | Type::Date
-        | Type::DateTime(_)
-        | Type::DateTime64(..)
-        | Type::Uuid
-        | Type::Ipv4
-        | Type::Ipv6 => Ok(()),
-        _ => {
+fn may_stand_in_a_path(ty: &Type, span: &Range<usize>) -> Result<(), TypeError> {
+    let part = |part: &Type| may_stand_in_a_path(part, span);
+    match ty {
+        Type::Nullable(inner) | Type::LowCardinality(inner) | Type::Array(inner) => part(inner),
+        Type::SimpleAggregateFunction(_, inner) => part(inner),
+        Type::Tuple(elements) => elements.iter().try_for_each(|(_, element)| part(element)),
+        Type::Nested(elements) => elements.iter().try_for_each(|(_, element)| part(element)),
+        Type::Map(key, value) if **key == Type::String => part(value),
+        Type::Map(..) | Type::BFloat16 | Type::Interval(_) | Type::QBit { .. } | Type::AggregateFunction(_) => {
+            let message = format!("ClickHouse takes no `{ty}` for a path of JSON");
+            let problem = TypeError::new("json-path", span.clone(), message);
+            Err(problem.help("leave the path out: ClickHouse finds the types of values by itself"))
+        }
+        Type::Variant(_) => {
             let message = format!("Rowmill does not do the type `{ty}` for a path of JSON yet");
             Err(TypeError::new("type-not-done", span.clone(), message)
                 .help("leave the path out: ClickHouse finds the types of values by itself"))
         }
+        _ => Ok(()),
     }
 }
 
@@ -277,7 +275,15 @@ mod tests {
         assert_eq!(refusal("JSON(ab Int8, SKIP a)"), ("json-path", "ab Int8"));
         assert_eq!(refusal("JSON(max_dynamic_paths = 10001)"), ("type-range", "10001"));
         assert_eq!(refusal("JSON(max_paths = 1)"), ("type-arguments", "max_paths"));
-        assert_eq!(refusal("JSON(a Time)"), ("type-not-done", "Time"));
+        assert_eq!(refusal("JSON(a IntervalDay)"), ("json-path", "IntervalDay"));
+        assert_eq!(
+            refusal("JSON(a Map(UInt8, String))"),
+            ("json-path", "Map(UInt8, String)")
+        );
+        assert_eq!(
+            refusal("JSON(a Array(Variant(UInt8, UUID)))"),
+            ("type-not-done", "Array(Variant(UInt8, UUID))")
+        );
         assert_eq!(refusal("JSON(SKIP)"), ("type-syntax", ")"));
         assert_eq!(refusal("JSON(SKIP `regexp`)"), ("json-path", "`regexp`"));
         assert_eq!(refusal("JSON(a)"), ("type-syntax", ")"));

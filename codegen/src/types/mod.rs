@@ -4,7 +4,7 @@
 //! `system.columns`, or every problem that was found, each at its bytes of the text. It is total: no text makes it panic.
 //!
 //! ```text
-//! text → lexer → grammar (family, enumeration, aggregate, json, check) → Type
+//! text → lexer → grammar (family, enumeration, aggregate, json, variant, …, check) → Type
 //!              → declaration (modifiers, check_modifiers)     → Declaration → literal
 //! ```
 //!
@@ -16,8 +16,10 @@ mod arguments;
 mod ast;
 mod check;
 mod check_modifiers;
+mod common_type;
 mod cursor;
 mod declaration;
+mod dynamic;
 mod enumeration;
 mod error;
 mod expression;
@@ -29,7 +31,10 @@ mod lexer;
 mod literal;
 mod modifiers;
 mod reference;
+mod state;
 mod suggest;
+mod variant;
+mod vector;
 
 pub(crate) use self::{
     ast::{Shape, Type, quote_name, quote_text},
@@ -40,4 +45,5 @@ pub(crate) use self::{
     literal::Literal,
     reference::{Reference, references, subquery},
     suggest::closest,
+    variant::text_order,
 };

@@ -111,6 +111,12 @@ macro_rules! enumeration {
             }
         }
 
+        impl $crate::value::JsonPath for $name {
+            fn check(json: &mut $crate::json::Reader<'_>) -> Result<(), $crate::refusal::Problem> {
+                $crate::value::__check_name::<Self>(json)
+            }
+        }
+
         impl $crate::value::Encode for $name {
             #[inline]
             fn put(&self, out: &mut Vec<u8>) {

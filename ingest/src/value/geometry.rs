@@ -19,6 +19,29 @@ pub type Polygon = Vec<Ring>;
 /// Several polygons.
 pub type MultiPolygon = Vec<Polygon>;
 
+crate::variant! {
+    /// Any of the shapes.
+    ///
+    /// An array may be several of them, and becomes what ClickHouse takes first: a line rather than a ring, lines rather than a
+    /// polygon. A column of the shape itself says what is meant.
+    pub enum Geometry {
+        /// A line.
+        LineString(LineString) = 0,
+        /// Several lines.
+        MultiLineString(MultiLineString) = 1,
+        /// Several polygons.
+        MultiPolygon(MultiPolygon) = 2,
+        /// A point.
+        Point(Point) = 3,
+        /// A polygon, which no array becomes.
+        Polygon(Polygon) = 4,
+        /// A ring, which no array becomes.
+        Ring(Ring) = 5,
+    }
+    json: [MultiPolygon, MultiLineString, LineString, Point];
+    text: [];
+}
+
 #[cfg(test)]
 mod tests {
     use super::{super::testing::*, *};
@@ -37,6 +60,27 @@ mod tests {
         assert_eq!(json::<Point>(r#"{"x":1,"y":2}"#), Err(Problem::WrongKind));
         assert_eq!(json::<Polygon>("[[1,2]]"), Err(Problem::WrongKind));
         assert_eq!(json::<Ring>("[[1e400,0]]"), Err(Problem::OutOfRange));
+    }
+
+    #[test]
+    fn an_array_is_the_shape_that_fits_first() {
+        for (event, expected) in [
+            ("[1,2]", Geometry::Point((1.0, 2.0))),
+            ("[[1,2],[3,4]]", Geometry::LineString(vec![(1.0, 2.0), (3.0, 4.0)])),
+            (
+                "[[[1,2]],[]]",
+                Geometry::MultiLineString(vec![vec![(1.0, 2.0)], vec![]]),
+            ),
+            ("[[[[1,2]]]]", Geometry::MultiPolygon(vec![vec![vec![(1.0, 2.0)]]])),
+            ("[]", Geometry::MultiPolygon(vec![])),
+            ("null", Geometry::Null),
+        ] {
+            assert_eq!(json(event), Ok(expected), "{event}");
+        }
+        assert_eq!(text("[1,2]"), Ok(Geometry::Point((1.0, 2.0))));
+        assert_eq!(json::<Geometry>("5"), Err(Problem::NoneOfTheTypes));
+        assert_eq!(text::<Geometry>("5"), Err(Problem::NoneOfTheTypes));
+        assert_eq!(bytes(&Geometry::LineString(vec![])), [0, 0]);
     }
 
     #[test]

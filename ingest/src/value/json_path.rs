@@ -5,7 +5,13 @@
 
 use std::borrow::Cow;
 
-use super::{Date, DateTime, DateTime64, Decode, Int256, Ipv4, Ipv6, UInt256, Uuid, Zone, json_text::JsonPath};
+use super::{
+    Date, Date32, DateTime, DateTime64, Decimal32, Decimal64, Decimal128, Decimal256, Decode, Dynamic, FixedString,
+    Geometry, Int256, Ipv4, Ipv6, JsonPaths, JsonText, LineString, Map, MultiLineString, MultiPolygon, Point, Time,
+    Time64, UInt256, Uuid, Zone,
+    json_text::{JsonPath, object, value},
+    tuple::{end, next},
+};
 use crate::{
     json::{Kind, Reader},
     refusal::Problem,
@@ -72,10 +78,209 @@ path!(i8, i16, i32, i64, i128, Int256 => check, is_integer);
 path!(u8, u16, u32, u64, u128, UInt256 => check, |text| is_integer(text) && !text.starts_with('-'));
 path!(f32, f64 => check, is_number);
 path!(bool => check, |_| false);
-path!(Date => check_text, |text| text.len() == DAY_BYTES);
+path!(Date, Date32 => check_text, |text| text.len() == DAY_BYTES);
 path!(Uuid => check_text, |text| UUID_BYTES.contains(&text.len()));
 path!(Ipv4 => check_text, |text| text.contains('.'));
 path!(Ipv6 => check_text, |text| text.contains(':'));
+
+/// Whether the text is like `12:13:14`, `-1:13:14` or `112:13:14`, with a fraction where `digits` are left for one.
+fn is_time(text: &str, digits: u8) -> bool {
+    let text = text.strip_prefix('-').unwrap_or(text);
+    let (time, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let is_digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+    let parts: Vec<&str> = time.split(':').collect();
+    let is_whole = matches!(parts.as_slice(), [hours, minutes, seconds]
+        if matches!(hours.len(), 1..=3) && minutes.len() == 2 && seconds.len() == 2);
+    is_whole
+        && parts.into_iter().all(is_digits)
+        && is_digits(fraction)
+        && !fraction.is_empty()
+        && (digits > 0 || time.len() == text.len())
+}
+
+/// Reads a time: a text, or a number as the block has it.
+fn check_time<'a, T: Decode<'a>>(json: &mut Reader<'a>, digits: u8) -> Result<(), Problem> {
+    if json.peek()? == Kind::Number && json.clone().small_integer().is_none() {
+        return Err(Problem::NotAnInteger);
+    }
+    check::<T>(json, |text| is_time(text, digits))
+}
+
+impl JsonPath for Time {
+    fn check(json: &mut Reader<'_>) -> Result<(), Problem> {
+        check_time::<Self>(json, 0)
+    }
+}
+
+impl<const P: u8> JsonPath for Time64<P> {
+    fn check(json: &mut Reader<'_>) -> Result<(), Problem> {
+        check_time::<Self>(json, P)
+    }
+}
+
+macro_rules! decimal_path {
+    ($($type:ident),+) => { $(
+        impl<const P: u8, const S: u8> JsonPath for $type<P, S> {
+            fn check(json: &mut Reader<'_>) -> Result<(), Problem> {
+                check::<Self>(json, is_number)
+            }
+        }
+    )+ };
+}
+
+decimal_path!(Decimal32, Decimal64, Decimal128, Decimal256);
+
+impl<const N: usize> JsonPath for FixedString<N> {
+    fn check(json: &mut Reader<'_>) -> Result<(), Problem> {
+        check_text::<Self>(json, |_| true)
+    }
+}
+
+/// Reads the name of an enum's value; its number ClickHouse does not take there.
+pub fn check_name<'a, T: Decode<'a>>(json: &mut Reader<'a>) -> Result<(), Problem> {
+    check_text::<T>(json, |text| text.parse::<i16>().is_err())
+}
+
+impl<P: JsonPaths> JsonPath for JsonText<'_, P> {
+    fn check(json: &mut Reader<'_>) -> Result<(), Problem> {
+        match json.peek()? {
+            Kind::Object => object::<P>(json),
+            Kind::Null => Ok(json.null()?),
+            _ => Err(Problem::WrongKind),
+        }
+    }
+}
+
+impl JsonPath for Dynamic<'_> {
+    fn check(json: &mut Reader<'_>) -> Result<(), Problem> {
+        value(json)
+    }
+}
+
+impl JsonPath for Geometry {
+    fn check(json: &mut Reader<'_>) -> Result<(), Problem> {
+        let start = json.position();
+        for check in [
+            MultiPolygon::check,
+            MultiLineString::check,
+            LineString::check,
+            Point::check,
+        ] {
+            match check(json) {
+                Err(Problem::Syntax(error)) => return Err(Problem::Syntax(error)),
+                Err(_) => json.seek(start),
+                Ok(()) => return Ok(()),
+            }
+        }
+        Err(Problem::NoneOfTheTypes)
+    }
+}
+
+/// The keys are texts, each once.
+impl<V: JsonPath> JsonPath for Map<Cow<'_, str>, V> {
+    fn check(json: &mut Reader<'_>) -> Result<(), Problem> {
+        match json.peek()? {
+            Kind::Object => {}
+            Kind::Null => return Ok(json.null()?),
+            _ => return Err(Problem::WrongKind),
+        }
+        json.begin_object()?;
+        while json.next_key()?.is_some() {
+            V::check(json)?;
+        }
+        Ok(())
+    }
+}
+
+macro_rules! tuple_path {
+    ($($type:ident),+) => {
+        impl<$($type: JsonPath),+> JsonPath for ($($type,)+) {
+            fn check(json: &mut Reader<'_>) -> Result<(), Problem> {
+                match json.peek()? {
+                    Kind::Array => {}
+                    Kind::Null => return Ok(json.null()?),
+                    _ => return Err(Problem::WrongKind),
+                }
+                json.begin_array()?;
+                $(
+                    next(json)?;
+                    $type::check(json)?;
+                )+
+                end(json)
+            }
+        }
+    };
+}
+
+tuple_path!(A);
+tuple_path!(A, B);
+tuple_path!(A, B, C);
+tuple_path!(A, B, C, D);
+tuple_path!(A, B, C, D, E);
+tuple_path!(A, B, C, D, E, F);
+tuple_path!(A, B, C, D, E, F, G);
+tuple_path!(A, B, C, D, E, F, G, H);
+tuple_path!(A, B, C, D, E, F, G, H, I);
+tuple_path!(A, B, C, D, E, F, G, H, I, J);
+tuple_path!(A, B, C, D, E, F, G, H, I, J, K);
+tuple_path!(A, B, C, D, E, F, G, H, I, J, K, L);
+
+/// Declares a named tuple at a path of JSON: an object of its elements, each at most once and one at least, or an array of all.
+#[macro_export]
+macro_rules! path_tuple {
+    ($(#[$attribute:meta])* $visibility:vis struct $name:ident { $($element:literal: $type:ty),+ $(,)? }) => {
+        $(#[$attribute])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+        $visibility struct $name;
+
+        impl $crate::value::JsonPath for $name {
+            fn check(json: &mut $crate::json::Reader<'_>) -> Result<(), $crate::refusal::Problem> {
+                $crate::value::__check_elements(
+                    json,
+                    &[$(($element, <$type as $crate::value::JsonPath>::check)),+],
+                )
+            }
+        }
+    };
+}
+
+/// What checks the value of an element.
+type Check = fn(&mut Reader<'_>) -> Result<(), Problem>;
+
+/// Reads a tuple with names.
+pub fn check_elements(json: &mut Reader<'_>, elements: &[(&str, Check)]) -> Result<(), Problem> {
+    match json.peek()? {
+        Kind::Null => Ok(json.null()?),
+        Kind::Array => {
+            json.begin_array()?;
+            for (_, check) in elements {
+                next(json)?;
+                check(json)?;
+            }
+            end(json)
+        }
+        Kind::Object => {
+            let mut seen = Vec::new();
+            json.begin_object()?;
+            while let Some(key) = json.next_key()? {
+                let element = elements.iter().position(|(name, _)| *name == key);
+                let index = element.ok_or(Problem::UnknownName)?;
+                if seen.contains(&index) {
+                    return Err(Problem::PathTwice);
+                }
+                seen.push(index);
+                (elements[index].1)(json)?;
+            }
+            // ClickHouse takes no object that has none of them.
+            if seen.is_empty() {
+                Err(Problem::WrongLength)
+            } else {
+                Ok(())
+            }
+        }
+        _ => Err(Problem::WrongKind),
+    }
+}
 
 impl<Z: Zone> JsonPath for DateTime<Z> {
     fn check(json: &mut Reader<'_>) -> Result<(), Problem> {
@@ -124,6 +329,74 @@ mod tests {
 
     fn known(event: &str) -> Result<(), Problem> {
         json::<JsonText<'_, Known>>(event).map(drop)
+    }
+
+    crate::path_tuple! {
+        struct Pair { "x": i8, "y": Cow<'static, str> }
+    }
+    crate::enumeration! {
+        enum State: i8 { Open = 1 => "open", Shut = 2 => "shut" }
+    }
+    crate::json_paths! {
+        struct Rare {
+            "dec": Decimal32<9, 2>, "fixed": FixedString<3>, "state": State, "t": Time, "t64": Time64<3>, "day": Date32,
+            "map": Map<Cow<'static, str>, i8>, "pair": (i8, i8), "named": Pair, "point": Point, "any": Dynamic<'static>,
+            "doc": JsonText<'static, Known>, "shape": Geometry,
+        }
+    }
+
+    fn rare(event: &str) -> Result<(), Problem> {
+        json::<JsonText<'_, Rare>>(event).map(drop)
+    }
+
+    #[test]
+    fn rarer_types_are_checked_too() {
+        for event in [
+            r#"{"dec":1.5}"#,
+            r#"{"dec":"1e2"}"#,
+            r#"{"fixed":"abc"}"#,
+            r#"{"state":"open"}"#,
+            r#"{"state":null}"#,
+            r#"{"t":"-112:13:14"}"#,
+            r#"{"t":-5}"#,
+            r#"{"t64":"12:13:14.5"}"#,
+            r#"{"day":"1950-02-28"}"#,
+            r#"{"map":{"a":1,"b":"-1"}}"#,
+            r#"{"pair":[1,2]}"#,
+            r#"{"named":{"y":5}}"#,
+            r#"{"named":[1,"x"]}"#,
+            r#"{"any":[1,{"a":"x"}]}"#,
+            r#"{"doc":{"a":{"n":5}}}"#,
+            r#"{"shape":[[[1,2]]]}"#,
+        ] {
+            assert_eq!(rare(event), Ok(()), "{event}");
+        }
+        for (event, problem) in [
+            (r#"{"dec":10000000}"#, Problem::OutOfRange),
+            (r#"{"dec":""}"#, Problem::Malformed),
+            (r#"{"dec":true}"#, Problem::WrongKind),
+            (r#"{"fixed":"abcd"}"#, Problem::TooLong),
+            (r#"{"fixed":5}"#, Problem::WrongKind),
+            (r#"{"state":"1"}"#, Problem::Malformed),
+            (r#"{"state":"x"}"#, Problem::UnknownName),
+            (r#"{"state":1}"#, Problem::WrongKind),
+            (r#"{"t":"12:13"}"#, Problem::Malformed),
+            (r#"{"t":"12:13:14.5"}"#, Problem::Malformed),
+            (r#"{"t":1.5}"#, Problem::NotAnInteger),
+            (r#"{"t64":1.5}"#, Problem::NotAnInteger),
+            (r#"{"day":5}"#, Problem::WrongKind),
+            (r#"{"map":{"a":"x"}}"#, Problem::Malformed),
+            (r#"{"map":[]}"#, Problem::WrongKind),
+            (r#"{"pair":[1]}"#, Problem::WrongLength),
+            (r#"{"named":{}}"#, Problem::WrongLength),
+            (r#"{"named":{"z":1}}"#, Problem::UnknownName),
+            (r#"{"any":18446744073709551616}"#, Problem::OutOfRange),
+            (r#"{"doc":{"a":{"n":"x"}}}"#, Problem::Malformed),
+            (r#"{"doc":5}"#, Problem::WrongKind),
+            (r#"{"shape":[1]}"#, Problem::NoneOfTheTypes),
+        ] {
+            assert_eq!(rare(event), Err(problem), "{event}");
+        }
     }
 
     #[test]

@@ -153,13 +153,14 @@ macro_rules! json_paths {
 }
 
 /// Passes an object that is a value of its own: of the column, or in an array.
-fn object<P: JsonPaths>(json: &mut Reader<'_>) -> Result<(), Problem> {
+pub(super) fn object<P: JsonPaths>(json: &mut Reader<'_>) -> Result<(), Problem> {
     let mut paths = Paths::default();
     paths.branch::<P>(json, true)?;
     paths.each_comes_once()
 }
 
-fn value(json: &mut Reader<'_>) -> Result<(), Problem> {
+/// Passes a value of no type.
+pub(super) fn value(json: &mut Reader<'_>) -> Result<(), Problem> {
     match json.peek()? {
         Kind::Null | Kind::Bool | Kind::String => Ok(json.skip()?),
         Kind::Number => number(json.number()?),
@@ -231,7 +232,7 @@ impl Paths {
         let path = |span: &Range<usize>| self.all.get(span.clone()).unwrap_or_default();
         self.spans.sort_unstable_by(|a, b| path(a).cmp(path(b)));
         if self.spans.windows(2).any(|pair| path(&pair[0]) == path(&pair[1])) {
-            return Err(Problem::Malformed);
+            return Err(Problem::PathTwice);
         }
         Ok(())
     }
@@ -315,7 +316,7 @@ mod tests {
             r#"{"a":{},"\u0061":1}"#,
             r#"{"a":[[{"x":1,"x":2}]]}"#,
         ] {
-            assert_eq!(json::<Any<'_>>(event), Err(Problem::Malformed), "{event}");
+            assert_eq!(json::<Any<'_>>(event), Err(Problem::PathTwice), "{event}");
         }
         for event in [
             r#"{"a":18446744073709551616}"#,

@@ -22,6 +22,10 @@
 //! | `Nullable(T)`, `Array(T)`, `Map(K, V)` | [`Option`], [`Vec`], [`Map`] | nullable, array, map |
 //! | `Tuple(T, …)` | a tuple, or a struct declared by [`named_tuple!`] | tuple, named_tuple |
 //! | `Point`, `Ring`, `LineString`, `Polygon`, … | [`Point`], [`Ring`], [`LineString`], [`Polygon`], … | geometry |
+//! | `Geometry` | [`Geometry`] | geometry |
+//! | `QBit(T, N)` | [`QBit`] | vector |
+//! | `Variant(T, …)` | an enum declared by [`variant!`] | variant |
+//! | `Dynamic` | [`Dynamic`] | dynamic, inference |
 //! | `SimpleAggregateFunction(F, T)` | that of `T` | |
 //! | `JSON`, `JSON(…)` | [`JsonText`], its typed paths declared by [`json_paths!`] | json_text, json_path |
 //!
@@ -54,10 +58,12 @@ mod date;
 mod date_text;
 mod date_time;
 mod decimal;
+mod dynamic;
 mod enumeration;
 mod extra;
 mod float;
 mod geometry;
+mod inference;
 mod int;
 mod ip;
 mod json_path;
@@ -69,14 +75,23 @@ mod text;
 mod time;
 mod tuple;
 mod uuid;
+mod variant;
+mod vector;
 mod zone;
 
 use std::borrow::Cow;
 
 #[doc(hidden)]
+pub use self::json_path::{check_elements as __check_elements, check_name as __check_name};
+#[doc(hidden)]
 pub use self::named_tuple::{
     Element as __Element, NamedTuple as __NamedTuple, named_tuple_from_json as __named_tuple_from_json,
     named_tuple_from_text as __named_tuple_from_text,
+};
+#[doc(hidden)]
+pub use self::variant::{
+    Attempt as __Attempt, NULL as __VARIANT_NULL, Nothing as __Nothing, VariantNumber as __VariantNumber,
+    read_again as __read_again,
 };
 #[doc(hidden)]
 pub use ::{jiff as __jiff, serde as __serde};
@@ -85,9 +100,10 @@ pub use self::{
     date::{Date, Date32},
     date_time::{DateTime, DateTime64},
     decimal::{Decimal32, Decimal64, Decimal128, Decimal256},
+    dynamic::Dynamic,
     extra::js_string,
     float::BFloat16,
-    geometry::{LineString, MultiLineString, MultiPolygon, Point, Polygon, Ring},
+    geometry::{Geometry, LineString, MultiLineString, MultiPolygon, Point, Polygon, Ring},
     int::{Int256, UInt256},
     ip::{Ipv4, Ipv6},
     json_text::{JsonPath, JsonPaths, JsonText, Untyped},
@@ -95,9 +111,10 @@ pub use self::{
     text::FixedString,
     time::{Time, Time64},
     uuid::Uuid,
+    vector::QBit,
     zone::{Utc, Zone},
 };
-pub use crate::{enumeration, json_paths, named_tuple, zone};
+pub use crate::{enumeration, json_paths, named_tuple, path_tuple, variant, zone};
 use crate::{json::Reader, refusal::Problem};
 
 /// A type that a value of an event becomes.

@@ -82,6 +82,14 @@ pub mod types {
         pub waits: i64,
         /// `Point`
         pub spot: __rt::Point,
+        /// `Variant(Array(UInt64), String, UInt64)`
+        pub either: Either<'a>,
+        /// `Geometry`
+        pub any_shape: __rt::Geometry,
+        /// `Dynamic`
+        pub whatever: __rt::Dynamic<'a>,
+        /// `QBit(Float32, 8)`
+        pub vector: __rt::QBit<f32, 8>,
         /// `SimpleAggregateFunction(sum, UInt64)`
         pub total: u64,
         /// Names that Rust keeps for itself.
@@ -126,6 +134,12 @@ pub mod types {
         #[doc = " The paths of the column `some` that have a type."] pub struct SomePaths
         { "user.id" : u64, }
     }
+    __rt::variant! {
+        #[doc = " The values of the column `either`."] pub enum Either < 'a > { #[doc =
+        " `Array(UInt64)`."] ArrayUInt64(__rt::Vec < u64 >) = 0, #[doc = " `String`."]
+        String(__rt::Cow < 'a, str >) = 1, #[doc = " `UInt64`."] UInt64(u64) = 2, } json
+        : [ArrayUInt64, UInt64, String]; text : [UInt64, String];
+    }
     impl<'a> __rt::Default for Types<'a> {
         fn default() -> Self {
             Self {
@@ -156,6 +170,10 @@ pub mod types {
                 takes: __rt::Default::default(),
                 waits: __rt::Default::default(),
                 spot: __rt::Default::default(),
+                either: __rt::Default::default(),
+                any_shape: __rt::Default::default(),
+                whatever: __rt::Default::default(),
+                vector: __rt::Default::default(),
                 total: __rt::Default::default(),
                 r#type: __rt::Default::default(),
                 self_: __rt::Default::default(),
@@ -186,7 +204,7 @@ pub mod types {
                         "ip4" => __rt::Some(11),
                         "ip6" => __rt::Some(12),
                         "map" => __rt::Some(17),
-                        "raw" => __rt::Some(32),
+                        "raw" => __rt::Some(37),
                         _ => __rt::None,
                     }
                 }
@@ -202,8 +220,8 @@ pub mod types {
                         "pair" => __rt::Some(19),
                         "some" => __rt::Some(23),
                         "spot" => __rt::Some(26),
-                        "type" => __rt::Some(28),
-                        "self" => __rt::Some(29),
+                        "type" => __rt::Some(33),
+                        "self" => __rt::Some(34),
                         _ => __rt::None,
                     }
                 }
@@ -217,14 +235,16 @@ pub mod types {
                         "place" => __rt::Some(18),
                         "takes" => __rt::Some(24),
                         "waits" => __rt::Some(25),
-                        "total" => __rt::Some(27),
-                        "noted" => __rt::Some(34),
+                        "total" => __rt::Some(32),
+                        "noted" => __rt::Some(39),
                         _ => __rt::None,
                     }
                 }
                 6 => {
                     match path {
-                        "length" => __rt::Some(33),
+                        "either" => __rt::Some(27),
+                        "vector" => __rt::Some(30),
+                        "length" => __rt::Some(38),
                         _ => __rt::None,
                     }
                 }
@@ -237,6 +257,13 @@ pub mod types {
                 8 => {
                     match path {
                         "anything" => __rt::Some(22),
+                        "whatever" => __rt::Some(29),
+                        _ => __rt::None,
+                    }
+                }
+                9 => {
+                    match path {
+                        "any_shape" => __rt::Some(28),
                         _ => __rt::None,
                     }
                 }
@@ -285,12 +312,16 @@ pub mod types {
                 24 => input.read(&mut self.takes),
                 25 => input.read(&mut self.waits),
                 26 => input.read(&mut self.spot),
-                27 => input.read(&mut self.total),
-                28 => input.read(&mut self.r#type),
-                29 => input.read(&mut self.self_),
-                32 => input.read(&mut self.raw),
-                33 => input.read(&mut self.length),
-                34 => input.read(&mut self.noted),
+                27 => input.read(&mut self.either),
+                28 => input.read(&mut self.any_shape),
+                29 => input.read(&mut self.whatever),
+                30 => input.read(&mut self.vector),
+                32 => input.read(&mut self.total),
+                33 => input.read(&mut self.r#type),
+                34 => input.read(&mut self.self_),
+                37 => input.read(&mut self.raw),
+                38 => input.read(&mut self.length),
+                39 => input.read(&mut self.noted),
                 _ => __rt::Ok(()),
             }
         }
@@ -404,18 +435,26 @@ pub mod types {
             out.push(__rt::VALUE);
             __rt::Encode::put(&self.spot, out);
             out.push(__rt::VALUE);
+            __rt::Encode::put(&self.either, out);
+            out.push(__rt::VALUE);
+            __rt::Encode::put(&self.any_shape, out);
+            out.push(__rt::VALUE);
+            __rt::Encode::put(&self.whatever, out);
+            out.push(__rt::VALUE);
+            __rt::Encode::put(&self.vector, out);
+            out.push(__rt::VALUE);
             __rt::Encode::put(&self.total, out);
             out.push(__rt::VALUE);
             __rt::Encode::put(&self.r#type, out);
             out.push(__rt::VALUE);
             __rt::Encode::put(&self.self_, out);
-            if given.contains(32) {
+            if given.contains(37) {
                 out.push(__rt::VALUE);
                 __rt::Encode::put(&self.raw, out);
             } else {
                 out.push(__rt::DEFAULT);
             }
-            if given.contains(33) {
+            if given.contains(38) {
                 out.push(__rt::VALUE);
                 __rt::Encode::put(&self.length, out);
             } else {
@@ -573,6 +612,41 @@ pub mod types {
             ),
             __rt::Column::new("spot", "Point", "`spot` Point", __rt::ColumnKind::Plain),
             __rt::Column::new(
+                    "either",
+                    "Variant(Array(UInt64), String, UInt64)",
+                    "`either` Variant(Array(UInt64), String, UInt64)",
+                    __rt::ColumnKind::Plain,
+                )
+                .taking_objects()
+                .nullable(),
+            __rt::Column::new(
+                    "any_shape",
+                    "Geometry",
+                    "`any_shape` Geometry",
+                    __rt::ColumnKind::Plain,
+                )
+                .nullable(),
+            __rt::Column::new(
+                    "whatever",
+                    "Dynamic",
+                    "`whatever` Dynamic",
+                    __rt::ColumnKind::Plain,
+                )
+                .taking_objects()
+                .nullable(),
+            __rt::Column::new(
+                "vector",
+                "QBit(Float32, 8)",
+                "`vector` QBit(Float32, 8)",
+                __rt::ColumnKind::Plain,
+            ),
+            __rt::Column::new(
+                "state",
+                "AggregateFunction(sum, UInt64)",
+                "`state` AggregateFunction(sum, UInt64) MATERIALIZED initializeAggregation('sumState', total)",
+                __rt::ColumnKind::Materialized,
+            ),
+            __rt::Column::new(
                 "total",
                 "SimpleAggregateFunction(sum, UInt64)",
                 "`total` SimpleAggregateFunction(sum, UInt64)",
@@ -628,7 +702,7 @@ pub mod types {
                 __rt::ColumnKind::Plain,
             ),
         ],
-        create: "CREATE TABLE IF NOT EXISTS `types` ON CLUSTER `main`\n(\n    `text` String,\n    `code` FixedString(4),\n    `small` UInt8,\n    `huge` Int256,\n    `ratio` Float32,\n    `flag` Bool,\n    `price` Decimal(18, 4) DEFAULT 0.5,\n    `day` Date,\n    `at` DateTime,\n    `at_zone` DateTime64(3, 'Europe/Berlin') DEFAULT now64(3),\n    `uuid` UUID,\n    `ip4` IPv4,\n    `ip6` IPv6,\n    `kind` Enum8('it\\'s' = -3, 'open' = 1, 'click' = 2) DEFAULT 'click',\n    `label` LowCardinality(Nullable(String)),\n    `maybe` Nullable(Int32),\n    `list` Array(Array(Nullable(UInt16))),\n    `map` Map(String, Array(Float64)),\n    `place` Tuple(lat Float64, `long name` String),\n    `pair` Tuple(UInt8, String),\n    `items.size` Array(UInt8),\n    `items.name` Array(String),\n    `anything` JSON,\n    `some` JSON(`user.id` UInt64, SKIP debug),\n    `takes` Time64(3),\n    `waits` IntervalSecond,\n    `spot` Point,\n    `total` SimpleAggregateFunction(sum, UInt64),\n    `type` String,\n    `self` UInt8,\n    `doubled` UInt16 MATERIALIZED small * 2,\n    `upper` String ALIAS upper(text),\n    `raw` String EPHEMERAL defaultValueOfTypeName('String'),\n    `length` UInt64 DEFAULT length(raw),\n    `noted` Int8 DEFAULT -1 COMMENT 'what it is; it\\'s \"noted\"' CODEC(T64, ZSTD(1)),\n    `page_extra.key` Array(String),\n    `page_extra.value` Array(LowCardinality(String))\n)\nENGINE = ReplacingMergeTree\nPARTITION BY toYYYYMM(day)\nPRIMARY KEY code\nORDER BY (code, day)\nTTL day + INTERVAL 1 YEAR\nSETTINGS index_granularity = 1024, non_replicated_deduplication_window = 1000",
+        create: "CREATE TABLE IF NOT EXISTS `types` ON CLUSTER `main`\n(\n    `text` String,\n    `code` FixedString(4),\n    `small` UInt8,\n    `huge` Int256,\n    `ratio` Float32,\n    `flag` Bool,\n    `price` Decimal(18, 4) DEFAULT 0.5,\n    `day` Date,\n    `at` DateTime,\n    `at_zone` DateTime64(3, 'Europe/Berlin') DEFAULT now64(3),\n    `uuid` UUID,\n    `ip4` IPv4,\n    `ip6` IPv6,\n    `kind` Enum8('it\\'s' = -3, 'open' = 1, 'click' = 2) DEFAULT 'click',\n    `label` LowCardinality(Nullable(String)),\n    `maybe` Nullable(Int32),\n    `list` Array(Array(Nullable(UInt16))),\n    `map` Map(String, Array(Float64)),\n    `place` Tuple(lat Float64, `long name` String),\n    `pair` Tuple(UInt8, String),\n    `items.size` Array(UInt8),\n    `items.name` Array(String),\n    `anything` JSON,\n    `some` JSON(`user.id` UInt64, SKIP debug),\n    `takes` Time64(3),\n    `waits` IntervalSecond,\n    `spot` Point,\n    `either` Variant(Array(UInt64), String, UInt64),\n    `any_shape` Geometry,\n    `whatever` Dynamic,\n    `vector` QBit(Float32, 8),\n    `state` AggregateFunction(sum, UInt64) MATERIALIZED initializeAggregation('sumState', total),\n    `total` SimpleAggregateFunction(sum, UInt64),\n    `type` String,\n    `self` UInt8,\n    `doubled` UInt16 MATERIALIZED small * 2,\n    `upper` String ALIAS upper(text),\n    `raw` String EPHEMERAL defaultValueOfTypeName('String'),\n    `length` UInt64 DEFAULT length(raw),\n    `noted` Int8 DEFAULT -1 COMMENT 'what it is; it\\'s \"noted\"' CODEC(T64, ZSTD(1)),\n    `page_extra.key` Array(String),\n    `page_extra.value` Array(LowCardinality(String))\n)\nENGINE = ReplacingMergeTree\nPARTITION BY toYYYYMM(day)\nPRIMARY KEY code\nORDER BY (code, day)\nTTL day + INTERVAL 1 YEAR\nSETTINGS index_granularity = 1024, non_replicated_deduplication_window = 1000",
         format: __rt::Format::RowBinaryWithDefaults,
     };
     /// The routes that lead to `types`.

@@ -1,0 +1,100 @@
+//! Whether two types have one that holds the values of both. ClickHouse takes no two such types for one Variant, as it would be
+//! left to chance which of them a value becomes.
+
+use super::ast::Type;
+
+/// Returns whether ClickHouse knows a type for the values of both.
+pub(super) fn exists(a: &Type, b: &Type) -> bool {
+    let (a, b) = (spelled_out(a), spelled_out(b));
+    // A Bool is a number in arrays, and only there.
+    if a != b && (a == Type::Bool || b == Type::Bool) {
+        return false;
+    }
+    inside(&a, &b)
+}
+
+/// Returns the type without names for others: of shapes, of aggregation, of dictionaries, of a Nested.
+pub(super) fn spelled_out(ty: &Type) -> Type {
+    match ty {
+        Type::Shape(shape) => spelled_out(&shape.spelled_out()),
+        Type::SimpleAggregateFunction(_, inner) | Type::LowCardinality(inner) => spelled_out(inner),
+        Type::Nested(elements) => {
+            let elements = elements.iter().map(|(name, ty)| (Some(name.clone()), spelled_out(ty)));
+            Type::Array(Box::new(Type::Tuple(elements.collect())))
+        }
+        ty => ty.map_parts(&spelled_out),
+    }
+}
+
+fn inside(a: &Type, b: &Type) -> bool {
+    if a == b {
+        return true;
+    }
+    match (a, b) {
+        (Type::Nullable(a), b) | (b, Type::Nullable(a)) => inside(a, b),
+        (Type::Array(a), Type::Array(b)) => {
+            matches!(**a, Type::Dynamic { .. }) || matches!(**b, Type::Dynamic { .. }) || inside(a, b)
+        }
+        (Type::Map(key, value), Type::Map(other_key, other_value)) => {
+            inside(key, other_key) && inside(value, other_value)
+        }
+        // By their places, whatever the elements are called.
+        (Type::Tuple(a), Type::Tuple(b)) => a.len() == b.len() && a.iter().zip(b).all(|((_, a), (_, b))| inside(a, b)),
+        (Type::Json(_), Type::Json(_)) => true,
+        (Type::Interval(_), other) | (other, Type::Interval(_)) => {
+            is_number(other) || matches!(other, Type::Interval(_) | Type::Uuid | Type::Ipv6 | Type::QBit { .. })
+        }
+        (
+            Type::String | Type::FixedString(_) | Type::Enum { .. },
+            Type::String | Type::FixedString(_) | Type::Enum { .. },
+        ) => true,
+        (Type::Date | Type::Date32, Type::Time | Type::Time64(_))
+        | (Type::Time | Type::Time64(_), Type::Date | Type::Date32) => false,
+        (a, b) if is_date_or_time(a) && is_date_or_time(b) => true,
+        (Type::Decimal { .. }, Type::Decimal { .. } | Type::Int { bits: ..=64, .. })
+        | (Type::Int { bits: ..=64, .. }, Type::Decimal { .. }) => true,
+        (a, b) => match (integer(a), integer(b)) {
+            (Some(a), Some(b)) => integers(a, b),
+            (Some((bits, _)), None) if is_float(b) => bits <= 32,
+            (None, Some((bits, _))) if is_float(a) => bits <= 32,
+            _ => is_float(a) && is_float(b),
+        },
+    }
+}
+
+/// The common type of 64 bits without a sign and fewer with one would be a slow one, which ClickHouse does not choose; and
+/// beyond 256 bits there is none.
+fn integers((bits, signed): (u16, bool), (other_bits, other_signed): (u16, bool)) -> bool {
+    let (unsigned, signed) = match (signed, other_signed) {
+        (false, true) => (bits, other_bits),
+        (true, false) => (other_bits, bits),
+        _ => return true,
+    };
+    unsigned < signed || !matches!(unsigned, 64 | 256)
+}
+
+/// Returns the bits and the sign of what counts as an integer.
+fn integer(ty: &Type) -> Option<(u16, bool)> {
+    match ty {
+        Type::Int { bits, signed } => Some((*bits, *signed)),
+        Type::Enum { bits, .. } => Some((u16::from(*bits), true)),
+        Type::Ipv4 => Some((32, false)),
+        Type::Bool => Some((8, false)),
+        _ => None,
+    }
+}
+
+fn is_float(ty: &Type) -> bool {
+    matches!(ty, Type::Float(_) | Type::BFloat16)
+}
+
+fn is_number(ty: &Type) -> bool {
+    integer(ty).is_some() || is_float(ty)
+}
+
+fn is_date_or_time(ty: &Type) -> bool {
+    matches!(
+        ty,
+        Type::Date | Type::Date32 | Type::DateTime(_) | Type::DateTime64(..) | Type::Time | Type::Time64(_)
+    )
+}

@@ -1,0 +1,138 @@
+//! `AggregateFunction(F, T, …)`: states of aggregation, which ClickHouse alone makes.
+//!
+//! A row cannot bring one: in the formats that rows are sent in, ClickHouse reads nothing but the bytes of the state itself. A
+//! column that ClickHouse computes may have the type, and no other.
+
+use std::{
+    fmt::{self, Display, Formatter},
+    ops::Range,
+};
+
+use super::{
+    ast::{Type, list},
+    declaration::DefaultKind,
+    error::TypeError,
+    grammar::Grammar,
+};
+
+/// A function with its parameters and the types of its arguments, for ClickHouse to judge.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct State {
+    /// As it is written, parameters included.
+    function: String,
+    arguments: Vec<Type>,
+}
+
+impl Display for State {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "AggregateFunction({}", self.function)?;
+        if !self.arguments.is_empty() {
+            f.write_str(", ")?;
+        }
+        list(f, &self.arguments, |f, ty| ty.fmt(f))
+    }
+}
+
+enum Argument {
+    Function(String),
+    Type(Type),
+}
+
+impl Grammar<'_> {
+    pub(super) fn state(&mut self, name: &Range<usize>) -> Option<Type> {
+        let mut is_first = true;
+        let arguments = self.arguments(name, |grammar| {
+            if std::mem::take(&mut is_first) {
+                grammar.function_as_written().map(Argument::Function)
+            } else {
+                grammar.data_type().map(Argument::Type)
+            }
+        })?;
+        let mut items = arguments.items.into_iter().map(|(item, _)| item);
+        let Some(Argument::Function(function)) = items.next() else {
+            return self.wrong_count(name, arguments.span, "a function, and the types of its arguments");
+        };
+        let arguments = items.filter_map(|item| match item {
+            Argument::Type(ty) => Some(ty),
+            Argument::Function(_) => None,
+        });
+        Some(Type::AggregateFunction(State {
+            function,
+            arguments: arguments.collect(),
+        }))
+    }
+
+    /// `uniq`, `quantiles(0.5, 0.9)`.
+    fn function_as_written(&mut self) -> Option<String> {
+        let start = self.cursor.here().start;
+        if self.element_name().is_none() {
+            return self.problem(self.cursor.expected("the name of an aggregate function"));
+        }
+        self.cursor.enter("(");
+        Some(self.cursor.slice(self.cursor.since(start)).to_owned())
+    }
+}
+
+/// A column with states in it is one that ClickHouse computes.
+pub(super) fn is_computed(ty: &Type, kind: Option<DefaultKind>, span: &Range<usize>) -> Result<(), TypeError> {
+    if !ty.holds_states() || matches!(kind, Some(DefaultKind::Materialized | DefaultKind::Alias)) {
+        return Ok(());
+    }
+    let problem = TypeError::new(
+        "aggregate-state",
+        span.clone(),
+        format!("an event cannot fill `{ty}`: its values are states that ClickHouse alone makes"),
+    );
+    Err(problem.help(
+        "keep the events in a plain table and fill this one by a materialized view, \
+         or let ClickHouse compute the column: `MATERIALIZED initializeAggregation('…State', …)`",
+    ))
+}
+
+impl Type {
+    fn holds_states(&self) -> bool {
+        match self {
+            Self::AggregateFunction(_) => true,
+            Self::Nullable(inner) | Self::LowCardinality(inner) | Self::Array(inner) => inner.holds_states(),
+            Self::SimpleAggregateFunction(_, inner) => inner.holds_states(),
+            Self::Map(key, value) => key.holds_states() || value.holds_states(),
+            Self::Tuple(elements) => elements.iter().any(|(_, ty)| ty.holds_states()),
+            Self::Nested(elements) => elements.iter().any(|(_, ty)| ty.holds_states()),
+            Self::Variant(variants) => variants.iter().any(Self::holds_states),
+            _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::super::parse;
+
+    #[test]
+    fn states_stand_in_computed_columns_only() {
+        for (written, shown) in [
+            (
+                "AggregateFunction(uniq, VARCHAR) MATERIALIZED initializeAggregation('uniqState', email)",
+                "AggregateFunction(uniq, String)",
+            ),
+            (
+                "AggregateFunction(quantiles(0.5, 0.9),Float64) ALIAS x",
+                "AggregateFunction(quantiles(0.5, 0.9), Float64)",
+            ),
+            ("AggregateFunction(count) MATERIALIZED x", "AggregateFunction(count)"),
+        ] {
+            assert_eq!(parse(written).unwrap().ty.to_string(), shown);
+        }
+        for (text, code) in [
+            ("AggregateFunction(sum, UInt64)", "aggregate-state"),
+            ("Array(AggregateFunction(sum, UInt64)) DEFAULT []", "aggregate-state"),
+            ("AggregateFunction()", "type-arguments"),
+            ("AggregateFunction(sum, Strng) ALIAS x", "unknown-type"),
+            ("Nullable(AggregateFunction(sum, UInt8)) ALIAS x", "nullable-inner"),
+        ] {
+            assert_eq!(parse(text).unwrap_err()[0].code, code, "{text}");
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! The page of types, against the engine's list and the generated code.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{REFUSED, families, generated, supported};
+use crate::support::engine::Database;
+
+const PAGE: &str = include_str!("../../../docs/types.md");
+
+/// The rows of the page's table below a heading, each the names in its first cell and its second cell.
+fn page(heading: &str) -> Vec<(Vec<String>, &'static str)> {
+    let (_, section) = PAGE.split_once(&format!("\n## {heading}\n")).unwrap();
+    let rows = section.lines().skip_while(|line| !line.starts_with("|---"));
+    let rows = rows.skip(1).take_while(|line| line.starts_with('|'));
+    let row = |line: &'static str| {
+        let mut cells = line.split('|').skip(1);
+        (code_spans(cells.next().unwrap()), cells.next().unwrap())
+    };
+    rows.map(row).collect()
+}
+
+/// What stands between backquotes.
+fn code_spans(text: &str) -> Vec<String> {
+    text.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+/// Names that are given in a row, by the name that they are given for.
+fn by_family(rows: impl IntoIterator<Item = (String, String)>) -> BTreeMap<String, BTreeSet<String>> {
+    let mut all = BTreeMap::<_, BTreeSet<_>>::new();
+    for (family, name) in rows {
+        all.entry(family).or_default().insert(name);
+    }
+    all
+}
+
+#[test]
+fn the_page_of_types_is_about_all_of_them() {
+    let supported = supported();
+    let rows = page("In a table");
+    let listed: Vec<&String> = rows.iter().flat_map(|(families, _)| families).collect();
+    assert_eq!(BTreeSet::from_iter(listed.clone()), supported.keys().collect());
+    assert_eq!(listed.len(), supported.len(), "each stands there once");
+    for (families, rust) in &rows {
+        for family in families {
+            let is = rust_type(&supported[family]);
+            // What is declared for the column is called after it.
+            if is == "C" {
+                assert!(rust.contains("called like the column"), "{family}: {rust}");
+            } else if !is.is_empty() && !matches!(family.as_str(), "LowCardinality" | "SimpleAggregateFunction") {
+                let named = code_spans(rust).iter().any(|name| name.split('<').next() == Some(&is));
+                assert!(named, "{family} is a {is}: {rust}");
+            }
+        }
+    }
+
+    let refused = page("Not in a table, or not from events");
+    let refused: Vec<(String, String)> = refused
+        .into_iter()
+        .map(|(names, code)| (names.concat(), code_spans(code).concat()))
+        .collect();
+    let meant = REFUSED.map(|(name, _, code, _)| (name.to_owned(), code.to_owned()));
+    assert_eq!(BTreeSet::from_iter(refused), BTreeSet::from(meant));
+
+    let database = Database::create("families_page");
+    let aliases = families(&database)
+        .into_iter()
+        .filter(|family| !family.alias_to.is_empty());
+    let aliases = by_family(aliases.map(|family| (family.alias_to, family.name)));
+    let written = page("Other names").into_iter().flat_map(|(names, also)| {
+        let family = names.concat();
+        code_spans(also).into_iter().map(move |name| (family.clone(), name))
+    });
+    assert_eq!(by_family(written), aliases);
+}
+
+/// The name of the Rust type of a column, without its parameters; nothing for a tuple.
+fn rust_type(ty: &str) -> String {
+    let code = generated(ty).code;
+    let row = code.split_once("pub struct T").unwrap().1;
+    let (_, field) = row.split_once("pub c").unwrap();
+    let field = field.split_once(": ").unwrap().1.trim_start_matches("__rt::");
+    let end = field.find(|c: char| !c.is_alphanumeric()).unwrap();
+    field[..end].to_owned()
+}
