@@ -23,6 +23,9 @@ pub struct ServeOptions {
     /// The longest head in bytes; a longer one is answered with 431, at twice this length at the latest, since it is read in
     /// pieces. Eight kilobytes of redirect target, a long cookie and a proxy's own headers have to fit.
     pub max_head_bytes: usize,
+    /// How many connections may be open; more wait until one ends. Each has at most one request under way, so that this bounds
+    /// those, too.
+    pub max_connections: usize,
     /// How long open requests may take to end once the server is asked to.
     pub drain_timeout: Duration,
 }
@@ -32,6 +35,7 @@ impl Default for ServeOptions {
         Self {
             head_timeout: Duration::from_secs(30),
             max_head_bytes: 64 << 10,
+            max_connections: 20_000,
             drain_timeout: Duration::from_secs(10),
         }
     }
@@ -68,7 +72,7 @@ pub async fn serve<M, S, B>(
 
     loop {
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            accepted = listener.accept(), if connections.len() < options.max_connections.max(1) => accepted,
             // Ended connections are forgotten as they end.
             Some(_) = connections.join_next() => continue,
             () = &mut shutdown => break,
@@ -119,7 +123,13 @@ async fn pause_after(error: &io::Error) {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use std::{future::pending, sync::Arc};
+    use std::{
+        future::pending,
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        },
+    };
 
     use http_body_util::Full;
     use tokio::{
@@ -130,6 +140,44 @@ mod tests {
     use tower::service_fn;
 
     use super::*;
+
+    #[tokio::test]
+    async fn a_connection_too_many_waits_until_another_ends() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let options = ServeOptions {
+            max_connections: 1,
+            ..ServeOptions::default()
+        };
+        let empty = |_: Request<Incoming>| async { Ok(Response::new(Full::<Bytes>::default())) };
+        let accepted = Arc::new(AtomicUsize::new(0));
+        let service_for = {
+            let accepted = Arc::clone(&accepted);
+            move |_| {
+                accepted.fetch_add(1, Ordering::Relaxed);
+                service_fn(empty)
+            }
+        };
+        tokio::spawn(serve(listener, service_for, options, pending()));
+        let request = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+        let mut answer = [0; 12];
+        let mut first = TcpStream::connect(address).await.unwrap();
+        first.write_all(request).await.unwrap();
+        first.read_exact(&mut answer).await.unwrap();
+
+        let mut second = TcpStream::connect(address).await.unwrap();
+        second.write_all(request).await.unwrap();
+        // The first one is answered again and again, and the second one is not even accepted.
+        for _ in 0..200 {
+            first.write_all(request).await.unwrap();
+            first.read_exact(&mut answer).await.unwrap();
+        }
+        assert_eq!(accepted.load(Ordering::Relaxed), 1);
+        drop(first);
+        second.read_exact(&mut answer).await.unwrap();
+        assert_eq!(accepted.load(Ordering::Relaxed), 2);
+        assert_eq!(&answer, b"HTTP/1.1 200");
+    }
 
     #[tokio::test]
     async fn a_request_that_does_not_end_is_cut_off() {
