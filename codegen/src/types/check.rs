@@ -210,9 +210,11 @@ pub(super) fn map_key(key: &Type, span: &Range<usize>) -> Rule {
     )
 }
 
-/// Names stand for all elements or for none, each once; `null` is what ClickHouse calls the subcolumn of a Nullable.
+/// Names stand for all elements or for none, each once; `null` is what ClickHouse calls the subcolumn of a Nullable. Of
+/// `Tuple(a Tuple(b UInt8), `a.b` UInt8)`, which it takes, it can never read again what it has stored.
 pub(super) fn element_names<'a>(names: impl Iterator<Item = (Option<&'a str>, &'a Range<usize>)>) -> Rule {
     let mut seen = HashSet::new();
+    let mut dotted = Vec::new();
     let mut first_has_name = None;
     for (name, span) in names {
         if *first_has_name.get_or_insert(name.is_some()) != name.is_some() {
@@ -229,6 +231,17 @@ pub(super) fn element_names<'a>(names: impl Iterator<Item = (Option<&'a str>, &'
                 let message = format!("there are two elements called `{name}`");
                 return Err(TypeError::new("element-names", span.clone(), message));
             }
+            if name.contains('.') {
+                dotted.push((name, span));
+            }
+        }
+    }
+    for (name, span) in dotted {
+        let mut others = name.match_indices('.').map(|(dot, _)| &name[..dot]);
+        if let Some(other) = others.find(|other| seen.contains(other)) {
+            let message = format!("ClickHouse may store the elements `{other}` and `{name}` under one name");
+            return Err(TypeError::new("element-names", span.clone(), message)
+                .help("call them so that none is the other with a dot behind it"));
         }
     }
     Ok(())

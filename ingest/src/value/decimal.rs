@@ -38,6 +38,13 @@ macro_rules! decimal {
                 }
             }
 
+            fn from_json_among(json: &mut Reader<'a>) -> Result<Self, Problem> {
+                if json.peek()? == Kind::String {
+                    return Err(Problem::WrongKind);
+                }
+                Self::from_json(json)
+            }
+
             fn from_text(text: Cow<'a, str>) -> Result<Self, Problem> {
                 let (negative, digits) = parse::<$digits>(text.as_bytes(), P, S)?;
                 let from_digits: fn($digits) -> $inner = $from_digits;

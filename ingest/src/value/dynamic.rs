@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser::Serialize
 
 use super::{
     Decode, Encode,
-    inference::{put_dynamic, put_text},
+    written::{put_dynamic, put_text},
 };
 use crate::{json::Reader, refusal::Problem};
 
@@ -170,6 +170,10 @@ mod tests {
     fn what_clickhouse_refuses_is_refused() {
         for (event, problem) in [
             (r#"{"a":1,"a":2}"#, Problem::PathTwice),
+            (r#"{"a":{"b":1},"a.b":2}"#, Problem::PathTwice),
+            (r#"[{"a":[{"b":1}]},{"a.b":[]}]"#, Problem::PathTwice),
+            (r#"{"a":[1],"a.size0":2}"#, Problem::PathTwice),
+            (r#"{"a":null,"a.null":2}"#, Problem::PathTwice),
             (r#"{"a":{"":1}}"#, Problem::Malformed),
             (r#"{"null":1}"#, Problem::Malformed),
             (r#"[{"a":1},{"a":"x"}]"#, Problem::Malformed),
@@ -177,6 +181,9 @@ mod tests {
             ("1e400", Problem::OutOfRange),
         ] {
             assert_eq!(json::<Dynamic<'_>>(event), Err(problem), "{event}");
+        }
+        for event in [r#"{"a":{"b":1},"a.c":2}"#, r#"{"a":1,"a.b":2}"#, r#"[{"size0":1}]"#] {
+            assert!(json::<Dynamic<'_>>(event).is_ok(), "{event}");
         }
         assert!(matches!(json::<Dynamic<'_>>("[1"), Err(Problem::Syntax(_))));
     }

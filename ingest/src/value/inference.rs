@@ -1,7 +1,7 @@
 //! Which type a value of a `Dynamic` has: the one that ClickHouse finds for it in JSONEachRow.
 //!
 //! ```text
-//! JSON → Inferred::of → finish → put_type, put_value
+//! JSON → Inferred::of → finish → Written: put_type, put_value (see `written`)
 //! ```
 //!
 //! `true` is a Bool, a number an Int64, a UInt64 or a Float64, a text a String, or a Date, a DateTime or a DateTime64(9) where it is
@@ -10,34 +10,14 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
-use super::{Date, DateTime, DateTime64, Decode, Encode, Utc, put_length};
+use super::{Date, DateTime, DateTime64, Decode, Utc};
 use crate::{
     json::{Kind, Reader},
     refusal::Problem,
 };
 
-/// The codes of types in a block
-/// ([ClickHouse](https://clickhouse.com/docs/sql-reference/data-types/data-types-binary-encoding)).
-mod code {
-    pub(super) const NOTHING: u8 = 0x00;
-    pub(super) const UINT64: u8 = 0x04;
-    pub(super) const INT64: u8 = 0x0A;
-    pub(super) const FLOAT64: u8 = 0x0E;
-    pub(super) const DATE: u8 = 0x0F;
-    pub(super) const DATE_TIME: u8 = 0x11;
-    pub(super) const DATE_TIME64: u8 = 0x13;
-    pub(super) const STRING: u8 = 0x15;
-    pub(super) const ARRAY: u8 = 0x1E;
-    pub(super) const NAMED_TUPLE: u8 = 0x20;
-    pub(super) const NULLABLE: u8 = 0x23;
-    pub(super) const DYNAMIC: u8 = 0x2B;
-    pub(super) const BOOL: u8 = 0x2D;
-}
-
 /// The digits behind the second that a moment with a fraction has.
-const DIGITS: u8 = 9;
-/// How many types a Dynamic in an array keeps apart, which is ClickHouse's own choice.
-const MAX_TYPES: u8 = 32;
+pub(super) const DIGITS: u8 = 9;
 /// The length of `2024-02-29`.
 const DAY_BYTES: usize = 10;
 /// The length of `2024-02-29 12:13:14`.
@@ -62,8 +42,12 @@ pub(super) enum Inferred<'t> {
     /// The type of its elements, and whether NULL is among them.
     Array(Box<Self>, bool),
     Object(BTreeMap<Cow<'t, str>, Self>),
+    /// At a path of objects that are elements of one array: NULL in some of them.
+    OrNull(Box<Self>),
     /// Elements that have no type in common.
     Dynamic,
+    /// At a path of objects that are elements of one array: values that ClickHouse finds no type for, and refuses.
+    NoneTakesAll,
 }
 
 impl<'t> Inferred<'t> {
@@ -77,6 +61,15 @@ impl<'t> Inferred<'t> {
             Kind::Array => return array(json),
             Kind::Object => return object(json),
         }))
+    }
+}
+
+impl Inferred<'_> {
+    fn without_null(self) -> Self {
+        match self {
+            Self::OrNull(ty) => *ty,
+            ty => ty,
+        }
     }
 }
 
@@ -118,6 +111,10 @@ fn is_moment(text: &str) -> bool {
             })
     };
     let bytes = text.as_bytes();
+    // ClickHouse has no year 0, and takes none for a date.
+    if bytes.starts_with(b"0000") {
+        return false;
+    }
     match bytes.split_at_checked(TIME_BYTES) {
         None => is_like(bytes, b"0000-00-00"),
         Some((time, rest)) => {
@@ -161,22 +158,88 @@ fn object<'t>(json: &mut Reader<'t>) -> Result<Option<Inferred<'t>>, Problem> {
 
 /// Returns the type that values of all of these types can be read as.
 fn common(types: Vec<Inferred<'_>>) -> Option<Inferred<'_>> {
-    let mut types = types.into_iter();
-    let mut all = types.next().unwrap_or(Inferred::Nothing);
-    let rest: Vec<_> = types.collect();
-    // An integer has a sign as long as no number is too large for one, and that shows at the end.
-    for ty in rest {
-        all = pair(all, ty)?;
+    let has_null = types.contains(&Inferred::Null);
+    let seen: Vec<_> = types
+        .into_iter()
+        .filter(|ty| !matches!(ty, Inferred::Null | Inferred::Nothing))
+        .collect();
+    let arrays = seen.iter().filter(|ty| matches!(ty, Inferred::Array(..))).count();
+    let objects = seen.iter().filter(|ty| matches!(ty, Inferred::Object(_))).count();
+    if seen.is_empty() {
+        Some(if has_null { Inferred::Null } else { Inferred::Nothing })
+    } else if arrays == seen.len() {
+        common_array(seen)
+    } else if objects == seen.len() {
+        Some(common_object(seen))
+    } else {
+        common_scalar(seen)
     }
-    Some(all)
+}
+
+fn common_array(arrays: Vec<Inferred<'_>>) -> Option<Inferred<'_>> {
+    let mut has_null = false;
+    let mut elements = Vec::with_capacity(arrays.len());
+    for array in arrays {
+        if let Inferred::Array(element, with_null) = array {
+            has_null |= with_null;
+            elements.push(*element);
+        }
+    }
+    let is_any = has_null || elements.contains(&Inferred::Dynamic);
+    match common(elements) {
+        Some(element) => Some(Inferred::Array(Box::new(element), has_null)),
+        // An array of NULL and others is one of any types, and so are the arrays beside it.
+        None => is_any.then(|| Inferred::Array(Box::new(Inferred::Dynamic), has_null)),
+    }
+}
+
+/// A path that is NULL in one of the objects may be NULL; where two have no type in common, the first counts. (ClickHouse takes the whole
+/// first object for the type then, and drops what the others have beside it.)
+fn common_object(objects: Vec<Inferred<'_>>) -> Inferred<'_> {
+    let mut all: BTreeMap<Cow<'_, str>, Vec<Inferred<'_>>> = BTreeMap::new();
+    for object in objects {
+        if let Inferred::Object(fields) = object {
+            for (key, ty) in fields {
+                all.entry(key).or_default().push(ty);
+            }
+        }
+    }
+    let fields = all.into_iter().map(|(key, types)| {
+        let has_null = types
+            .iter()
+            .any(|ty| matches!(ty, Inferred::Null | Inferred::OrNull(_)));
+        let types: Vec<_> = types.into_iter().map(Inferred::without_null).collect();
+        let first = types.iter().find(|ty| **ty != Inferred::Null).map(|first| match first {
+            // Of an empty object, and nothing but another can be read as one.
+            Inferred::Object(fields) if fields.is_empty() => Inferred::NoneTakesAll,
+            first => first.clone(),
+        });
+        let ty = common(types).or(first).unwrap_or(Inferred::Null);
+        let ty = if has_null && ty != Inferred::Null {
+            Inferred::OrNull(Box::new(ty))
+        } else {
+            ty
+        };
+        (key, ty)
+    });
+    Inferred::Object(fields.collect())
+}
+
+fn common_scalar(scalars: Vec<Inferred<'_>>) -> Option<Inferred<'_>> {
+    let has_fraction = scalars.contains(&Inferred::Float64);
+    let mut scalars = scalars.into_iter();
+    // With a fraction among them it makes no difference whether integers have a type in common.
+    let first = if has_fraction {
+        Some(Inferred::Float64)
+    } else {
+        scalars.next()
+    };
+    scalars.try_fold(first?, pair)
 }
 
 fn pair<'t>(a: Inferred<'t>, b: Inferred<'t>) -> Option<Inferred<'t>> {
-    use Inferred::{
-        Array, Bool, Date, DateTime, DateTime64, Dynamic, Float64, Int64, Nothing, Null, Object, String, UInt64,
-    };
+    use Inferred::{Bool, Date, DateTime, DateTime64, Float64, Int64, Object, String, UInt64};
     Some(match (a, b) {
-        (Nothing, ty) | (ty, Nothing) | (Null, ty) | (ty, Null) => ty,
         (Int64 { is_negative: a }, Int64 { is_negative: b }) => Int64 { is_negative: a || b },
         (Float64, Float64 | Int64 { .. } | UInt64) | (Int64 { .. } | UInt64, Float64) => Float64,
         (UInt64, UInt64 | Int64 { is_negative: false }) | (Int64 { is_negative: false }, UInt64) => UInt64,
@@ -186,255 +249,12 @@ fn pair<'t>(a: Inferred<'t>, b: Inferred<'t>) -> Option<Inferred<'t>> {
         (DateTime64, Date | DateTime | DateTime64) | (Date | DateTime, DateTime64) => DateTime64,
         (DateTime, Date | DateTime) | (Date, DateTime) => DateTime,
         (Date, Date) => Date,
-        (Dynamic, Dynamic) => Dynamic,
-        (Array(a, a_null), Array(b, b_null)) => {
-            let has_null = a_null || b_null;
-            let element = match (*a, *b) {
-                (Dynamic, _) | (_, Dynamic) => Dynamic,
-                (a, b) => match pair(a, b) {
-                    Some(element) => element,
-                    None if has_null => Dynamic,
-                    None => return None,
-                },
-            };
-            Array(Box::new(element), has_null)
+        (Object(fields), Bool | String | Date | DateTime | DateTime64)
+        | (Bool | String | Date | DateTime | DateTime64, Object(fields))
+            if fields.is_empty() =>
+        {
+            String
         }
-        (Object(a), Object(b)) => Object(merged(a, b)),
-        (Object(fields), String) | (String, Object(fields)) if fields.is_empty() => String,
         _ => return None,
     })
-}
-
-/// Where a path has two types that have none in common, ClickHouse takes the first.
-fn merged<'t>(
-    mut all: BTreeMap<Cow<'t, str>, Inferred<'t>>,
-    fields: BTreeMap<Cow<'t, str>, Inferred<'t>>,
-) -> BTreeMap<Cow<'t, str>, Inferred<'t>> {
-    for (key, ty) in fields {
-        let ty = match all.remove(&key) {
-            Some(first) => pair(first.clone(), ty).unwrap_or(first),
-            None => ty,
-        };
-        all.insert(key, ty);
-    }
-    all
-}
-
-/// A type that a value is written as.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Written<'t> {
-    Bool,
-    Int64,
-    UInt64,
-    Float64,
-    String,
-    Date,
-    DateTime,
-    DateTime64,
-    Nullable(Box<Self>),
-    Array(Box<Self>),
-    Tuple(BTreeMap<Cow<'t, str>, Self>),
-    Dynamic,
-}
-
-impl<'t> Inferred<'t> {
-    /// Returns the type of a value that is not NULL; what was never seen is a text.
-    pub(super) fn finish(self) -> Written<'t> {
-        match self {
-            Self::Nothing | Self::Null | Self::String => Written::String,
-            Self::Bool => Written::Bool,
-            Self::Int64 { .. } => Written::Int64,
-            Self::UInt64 => Written::UInt64,
-            Self::Float64 => Written::Float64,
-            Self::Date => Written::Date,
-            Self::DateTime => Written::DateTime,
-            Self::DateTime64 => Written::DateTime64,
-            Self::Dynamic => Written::Dynamic,
-            Self::Array(element, has_null) => {
-                // An empty object becomes a text, and one that is not there an empty one.
-                let may_be_null = has_null && !matches!(*element, Self::Object(_));
-                Written::Array(Box::new(or_null(element.finish(), may_be_null)))
-            }
-            Self::Object(fields) if fields.is_empty() => Written::String,
-            Self::Object(fields) => Written::Tuple(
-                fields
-                    .into_iter()
-                    .map(|(key, ty)| {
-                        let is_null = ty == Self::Null;
-                        (key, or_null(ty.finish(), is_null))
-                    })
-                    .collect(),
-            ),
-        }
-    }
-}
-
-fn or_null(ty: Written<'_>, is_null: bool) -> Written<'_> {
-    match ty {
-        Written::Array(_) | Written::Tuple(_) | Written::Dynamic => ty,
-        ty if is_null => Written::Nullable(Box::new(ty)),
-        ty => ty,
-    }
-}
-
-impl Written<'_> {
-    /// Appends the type as a block has it.
-    pub(super) fn put_type(&self, out: &mut Vec<u8>) {
-        match self {
-            Self::Bool => out.push(code::BOOL),
-            Self::Int64 => out.push(code::INT64),
-            Self::UInt64 => out.push(code::UINT64),
-            Self::Float64 => out.push(code::FLOAT64),
-            Self::String => out.push(code::STRING),
-            Self::Date => out.push(code::DATE),
-            Self::DateTime => out.push(code::DATE_TIME),
-            Self::DateTime64 => out.extend([code::DATE_TIME64, DIGITS]),
-            Self::Dynamic => out.extend([code::DYNAMIC, MAX_TYPES]),
-            Self::Nullable(inner) => {
-                out.push(code::NULLABLE);
-                inner.put_type(out);
-            }
-            Self::Array(element) => {
-                out.push(code::ARRAY);
-                element.put_type(out);
-            }
-            Self::Tuple(elements) => {
-                out.push(code::NAMED_TUPLE);
-                put_length(out, elements.len());
-                for (name, ty) in elements {
-                    name.put(out);
-                    ty.put_type(out);
-                }
-            }
-        }
-    }
-
-    /// Reads a value and appends it.
-    pub(super) fn put_value(&self, json: &mut Reader<'_>, out: &mut Vec<u8>) -> Result<(), Problem> {
-        fn put<'a, T: Decode<'a> + Encode>(json: &mut Reader<'a>, out: &mut Vec<u8>) -> Result<(), Problem> {
-            T::from_json(json)?.put(out);
-            Ok(())
-        }
-        match self {
-            Self::Bool => put::<bool>(json, out),
-            Self::Int64 => put::<i64>(json, out),
-            Self::UInt64 => put::<u64>(json, out),
-            Self::Float64 => put::<f64>(json, out),
-            Self::String => put::<Cow<'_, str>>(json, out),
-            Self::Date => put::<Date>(json, out),
-            Self::DateTime => put::<DateTime<Utc>>(json, out),
-            Self::DateTime64 => put::<DateTime64<DIGITS, Utc>>(json, out),
-            Self::Dynamic => put_dynamic(json, out),
-            Self::Nullable(inner) => {
-                if json.peek()? == Kind::Null {
-                    out.push(1);
-                    return Ok(json.null()?);
-                }
-                out.push(0);
-                inner.put_value(json, out)
-            }
-            Self::Array(element) => match json.peek()? {
-                Kind::Array => put_array(element, json, out),
-                Kind::Null => {
-                    self.put_default(out);
-                    Ok(json.null()?)
-                }
-                _ => Err(Problem::WrongKind),
-            },
-            Self::Tuple(elements) => match json.peek()? {
-                Kind::Object => put_tuple(elements, json, out),
-                Kind::Null => {
-                    self.put_default(out);
-                    Ok(json.null()?)
-                }
-                _ => Err(Problem::WrongKind),
-            },
-        }
-    }
-
-    /// Appends what stands for a value that is not there.
-    fn put_default(&self, out: &mut Vec<u8>) {
-        match self {
-            Self::Bool => out.push(0),
-            Self::Int64 | Self::UInt64 | Self::Float64 | Self::DateTime64 => out.extend([0; 8]),
-            Self::Date => out.extend([0; 2]),
-            Self::DateTime => out.extend([0; 4]),
-            Self::String | Self::Array(_) => put_length(out, 0),
-            Self::Nullable(_) => out.push(1),
-            Self::Tuple(elements) => elements.values().for_each(|ty| ty.put_default(out)),
-            Self::Dynamic => out.push(code::NOTHING),
-        }
-    }
-}
-
-fn put_array(element: &Written<'_>, json: &mut Reader<'_>, out: &mut Vec<u8>) -> Result<(), Problem> {
-    let mut length = 0;
-    let mut elements = Vec::new();
-    json.begin_array()?;
-    while json.next_element()? {
-        element.put_value(json, &mut elements)?;
-        length += 1;
-    }
-    put_length(out, length);
-    out.append(&mut elements);
-    Ok(())
-}
-
-/// Elements go out in the order of the type, and are read in the order of the event.
-fn put_tuple(
-    elements: &BTreeMap<Cow<'_, str>, Written<'_>>,
-    json: &mut Reader<'_>,
-    out: &mut Vec<u8>,
-) -> Result<(), Problem> {
-    let mut values = BTreeMap::new();
-    json.begin_object()?;
-    while let Some(key) = json.next_key()? {
-        values.insert(key, json.clone());
-        json.skip()?;
-    }
-    for (name, ty) in elements {
-        match values.get_mut(name.as_ref()) {
-            Some(value) => ty.put_value(value, out)?,
-            None => ty.put_default(out),
-        }
-    }
-    Ok(())
-}
-
-/// Appends a value with its type before it.
-pub(super) fn put_dynamic(json: &mut Reader<'_>, out: &mut Vec<u8>) -> Result<(), Problem> {
-    let mut value = json.clone();
-    let inferred = Inferred::of(json)?;
-    match inferred {
-        Some(Inferred::Null) => {
-            out.push(code::NOTHING);
-            Ok(())
-        }
-        Some(inferred) => {
-            let ty = inferred.finish();
-            ty.put_type(out);
-            ty.put_value(&mut value, out)
-        }
-        None => {
-            out.push(code::STRING);
-            value.raw_value()?.put(out);
-            Ok(())
-        }
-    }
-}
-
-/// Appends a text with its type before it.
-pub(super) fn put_text(value: &str, out: &mut Vec<u8>) -> Result<(), Problem> {
-    fn put<'a, T: Decode<'a> + Encode>(value: &'a str, out: &mut Vec<u8>) -> Result<(), Problem> {
-        T::from_text(Cow::Borrowed(value))?.put(out);
-        Ok(())
-    }
-    let ty = text(value).finish();
-    ty.put_type(out);
-    match ty {
-        Written::Date => put::<Date>(value, out),
-        Written::DateTime => put::<DateTime<Utc>>(value, out),
-        Written::DateTime64 => put::<DateTime64<DIGITS, Utc>>(value, out),
-        _ => put::<Cow<'_, str>>(value, out),
-    }
 }

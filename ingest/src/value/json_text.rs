@@ -24,7 +24,7 @@ use crate::{
 
 /// How long all paths of one object together may be. They repeat the keys above them, and so grow faster than the text: one long
 /// key before thousands of short ones would fill the memory, of this process and of ClickHouse's.
-const MAX_PATH_BYTES: usize = 1 << 22;
+pub(super) const MAX_PATH_BYTES: usize = 1 << 22;
 
 /// ClickHouse's `JSON`, an object as text. `P` knows the paths that have a type.
 ///

@@ -25,7 +25,7 @@
 //! | `Geometry` | [`Geometry`] | geometry |
 //! | `QBit(T, N)` | [`QBit`] | vector |
 //! | `Variant(T, …)` | an enum declared by [`variant!`] | variant |
-//! | `Dynamic` | [`Dynamic`] | dynamic, inference |
+//! | `Dynamic` | [`Dynamic`] | dynamic, inference, written |
 //! | `SimpleAggregateFunction(F, T)` | that of `T` | |
 //! | `JSON`, `JSON(…)` | [`JsonText`], its typed paths declared by [`json_paths!`] | json_text, json_path |
 //!
@@ -41,7 +41,13 @@
 //! - a day that is not in the calendar, like 2023-04-31 (a `Date` rolls over or becomes 1970-01-01), and a `true` as a date;
 //! - an hour of 25, a minute of 60, and a time without a date (it takes the date from the clock);
 //! - numbers with two signs, and `-`, `.`, `1e` and `1.2.3` as decimals (0, 0, 1 and 1.23);
-//! - IPv4 addresses with leading zeros beyond three digits.
+//! - IPv4 addresses with leading zeros beyond three digits;
+//! - in a Dynamic, objects with two paths of one name (ClickHouse stores `{"a": {"b": 1}, "a.b": 2}` and can never read it again).
+//!
+//! A text in a Dynamic is a date or a moment where it is written like `2024-02-29` or `2024-02-29 12:13:14`, with a fraction and an
+//! offset or without; ClickHouse guesses at more of them, and takes `24-02-29` for a day of 2029. A number beyond 64 bits is a text,
+//! where ClickHouse takes any type that the column happens to have. A Variant's types are tried in ClickHouse's order, each
+//! by the rules above: where one refuses a value, the next may take it.
 //!
 //! Names of columns are matched letter by letter; ClickHouse takes `C_U8` for `c_u8`. `"0000-00-00"` in a `Date32` is 1970-01-01 as
 //! it is in a `Date` (ClickHouse: 1900-01-01), and `null` in an enum is its smallest value (ClickHouse: a 0 that it cannot read).
@@ -77,6 +83,7 @@ mod tuple;
 mod uuid;
 mod variant;
 mod vector;
+mod written;
 mod zone;
 
 use std::borrow::Cow;
@@ -127,6 +134,14 @@ pub trait Decode<'a>: Sized + Default {
     /// # Errors
     /// [`Problem::Syntax`] when the text is not JSON; any other problem when the value does not fit, and then `json` may stand anywhere in the value.
     fn from_json(json: &mut Reader<'a>) -> Result<Self, Problem>;
+
+    /// Reads the JSON value as one of a Variant's types, which ClickHouse does more strictly with some of them.
+    ///
+    /// # Errors
+    /// As [`from_json`](Self::from_json).
+    fn from_json_among(json: &mut Reader<'a>) -> Result<Self, Problem> {
+        Self::from_json(json)
+    }
 
     /// Reads the value from text: a JSON string's or a form field's, escapes already resolved.
     ///

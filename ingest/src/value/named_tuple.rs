@@ -140,6 +140,13 @@ macro_rules! named_tuple {
                 Ok(tuple)
             }
 
+            fn from_json_among(json: &mut $crate::json::Reader<$event>) -> Result<Self, $crate::refusal::Problem> {
+                if json.peek()? == $crate::json::Kind::Array {
+                    return Err($crate::refusal::Problem::WrongKind);
+                }
+                Self::from_json(json)
+            }
+
             fn from_text(text: ::std::borrow::Cow<$event, str>) -> Result<Self, $crate::refusal::Problem> {
                 let mut tuple = Self::default();
                 $crate::value::__named_tuple_from_text(&mut tuple, text)?;

@@ -188,7 +188,7 @@ impl Attempt {
 
     /// Reads the value as one type; `None` is a value that is not of it.
     pub fn read<'a, T: Decode<'a>>(&mut self, json: &mut Reader<'a>) -> Result<Option<T>, Problem> {
-        match T::from_json(json) {
+        match T::from_json_among(json) {
             Ok(value) => Ok(Some(value)),
             // That is not JSON for any of them.
             Err(Problem::Syntax(error)) => Err(Problem::Syntax(error)),

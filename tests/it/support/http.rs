@@ -95,7 +95,9 @@ fn parse(answer: &[u8]) -> Answer {
 fn unchunk(mut rest: &[u8]) -> Vec<u8> {
     let mut body = Vec::new();
     loop {
-        let line = rest.windows(2).position(|window| window == b"\r\n").unwrap();
+        let line = rest.windows(2).position(|window| window == b"\r\n");
+        // What ClickHouse says when a query fails behind its first rows.
+        let line = line.unwrap_or_else(|| panic!("the answer is cut short: {}", String::from_utf8_lossy(&body)));
         let length = usize::from_str_radix(std::str::from_utf8(&rest[..line]).unwrap().trim(), 16).unwrap();
         if length == 0 {
             return body;

@@ -1,0 +1,333 @@
+//! A `Dynamic` in a block: the type that was found for the value, then the value.
+//!
+//! ClickHouse stores the elements of tuples in files that are called by their paths. It takes `{"a": {"b": 1}, "a.b": 2}`, two of one
+//! name, and can never read what it has stored; so such objects are refused here.
+
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashSet},
+};
+
+use super::{
+    Date, DateTime, DateTime64, Decode, Encode, Utc,
+    inference::{DIGITS, Inferred, text},
+    json_text::MAX_PATH_BYTES,
+    put_length,
+};
+use crate::{
+    json::{Kind, Reader},
+    refusal::Problem,
+};
+
+/// The codes of types in a block
+/// ([ClickHouse](https://clickhouse.com/docs/sql-reference/data-types/data-types-binary-encoding)).
+mod code {
+    pub(super) const NOTHING: u8 = 0x00;
+    pub(super) const UINT64: u8 = 0x04;
+    pub(super) const INT64: u8 = 0x0A;
+    pub(super) const FLOAT64: u8 = 0x0E;
+    pub(super) const DATE: u8 = 0x0F;
+    pub(super) const DATE_TIME: u8 = 0x11;
+    pub(super) const DATE_TIME64: u8 = 0x13;
+    pub(super) const STRING: u8 = 0x15;
+    pub(super) const ARRAY: u8 = 0x1E;
+    pub(super) const NAMED_TUPLE: u8 = 0x20;
+    pub(super) const NULLABLE: u8 = 0x23;
+    pub(super) const DYNAMIC: u8 = 0x2B;
+    pub(super) const BOOL: u8 = 0x2D;
+}
+
+/// How many types a Dynamic in an array keeps apart, which is ClickHouse's own choice.
+const MAX_TYPES: u8 = 32;
+/// A type that a value is written as.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Written<'t> {
+    Bool,
+    Int64,
+    UInt64,
+    Float64,
+    String,
+    Date,
+    DateTime,
+    DateTime64,
+    Nullable(Box<Self>),
+    Array(Box<Self>),
+    Tuple(BTreeMap<Cow<'t, str>, Self>),
+    Dynamic,
+    NoneTakesAll,
+}
+
+impl<'t> Inferred<'t> {
+    /// Returns the type of a value that is not NULL; what was never seen is a text.
+    pub(super) fn finish(self) -> Written<'t> {
+        match self {
+            Self::Nothing | Self::Null | Self::String => Written::String,
+            Self::Bool => Written::Bool,
+            Self::Int64 { .. } => Written::Int64,
+            Self::UInt64 => Written::UInt64,
+            Self::Float64 => Written::Float64,
+            Self::Date => Written::Date,
+            Self::DateTime => Written::DateTime,
+            Self::DateTime64 => Written::DateTime64,
+            Self::Dynamic => Written::Dynamic,
+            Self::NoneTakesAll => Written::NoneTakesAll,
+            Self::Array(element, has_null) => {
+                // An empty object becomes a text, and one that is not there an empty one.
+                let may_be_null = has_null && !matches!(*element, Self::Object(_));
+                Written::Array(Box::new(or_null(element.finish(), may_be_null)))
+            }
+            Self::OrNull(ty) => or_null(ty.finish(), true),
+            Self::Object(fields) if fields.is_empty() => Written::String,
+            Self::Object(fields) => Written::Tuple(
+                fields
+                    .into_iter()
+                    .map(|(key, ty)| {
+                        let is_null = ty == Self::Null;
+                        (key, or_null(ty.finish(), is_null))
+                    })
+                    .collect(),
+            ),
+        }
+    }
+}
+
+fn or_null(ty: Written<'_>, is_null: bool) -> Written<'_> {
+    match ty {
+        Written::Array(_) | Written::Tuple(_) | Written::Dynamic => ty,
+        ty if is_null => Written::Nullable(Box::new(ty)),
+        ty => ty,
+    }
+}
+
+impl Written<'_> {
+    /// Appends the type as a block has it.
+    pub(super) fn put_type(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Bool => out.push(code::BOOL),
+            Self::Int64 => out.push(code::INT64),
+            Self::UInt64 => out.push(code::UINT64),
+            Self::Float64 => out.push(code::FLOAT64),
+            Self::String => out.push(code::STRING),
+            Self::Date => out.push(code::DATE),
+            Self::DateTime => out.push(code::DATE_TIME),
+            Self::DateTime64 => out.extend([code::DATE_TIME64, DIGITS]),
+            Self::Dynamic => out.extend([code::DYNAMIC, MAX_TYPES]),
+            // Its values are refused.
+            Self::NoneTakesAll => {}
+            Self::Nullable(inner) => {
+                out.push(code::NULLABLE);
+                inner.put_type(out);
+            }
+            Self::Array(element) => {
+                out.push(code::ARRAY);
+                element.put_type(out);
+            }
+            Self::Tuple(elements) => {
+                out.push(code::NAMED_TUPLE);
+                put_length(out, elements.len());
+                for (name, ty) in elements {
+                    name.put(out);
+                    ty.put_type(out);
+                }
+            }
+        }
+    }
+
+    /// Makes sure that no two parts of the value are stored under one name.
+    fn each_is_stored_apart(&self) -> Result<(), Problem> {
+        // Without a dot in a key, paths are as different as keys.
+        if !self.has_dots() {
+            return Ok(());
+        }
+        let mut names = Names::default();
+        names.add(self, 0)
+    }
+
+    fn has_dots(&self) -> bool {
+        match self {
+            Self::Nullable(inner) | Self::Array(inner) => inner.has_dots(),
+            Self::Tuple(elements) => elements.iter().any(|(name, ty)| name.contains('.') || ty.has_dots()),
+            _ => false,
+        }
+    }
+
+    /// Reads a value and appends it.
+    pub(super) fn put_value(&self, json: &mut Reader<'_>, out: &mut Vec<u8>) -> Result<(), Problem> {
+        fn put<'a, T: Decode<'a> + Encode>(json: &mut Reader<'a>, out: &mut Vec<u8>) -> Result<(), Problem> {
+            T::from_json(json)?.put(out);
+            Ok(())
+        }
+        match self {
+            Self::Bool => put::<bool>(json, out),
+            Self::Int64 => put::<i64>(json, out),
+            Self::UInt64 => put::<u64>(json, out),
+            Self::Float64 => put::<f64>(json, out),
+            Self::String => put::<Cow<'_, str>>(json, out),
+            Self::Date => put::<Date>(json, out),
+            Self::DateTime => put::<DateTime<Utc>>(json, out),
+            Self::DateTime64 => put::<DateTime64<DIGITS, Utc>>(json, out),
+            Self::Dynamic => put_dynamic(json, out),
+            Self::NoneTakesAll => Err(Problem::NoneOfTheTypes),
+            Self::Nullable(inner) => {
+                if json.peek()? == Kind::Null {
+                    out.push(1);
+                    return Ok(json.null()?);
+                }
+                out.push(0);
+                inner.put_value(json, out)
+            }
+            Self::Array(element) => match json.peek()? {
+                Kind::Array => put_array(element, json, out),
+                Kind::Null => {
+                    self.put_default(out);
+                    Ok(json.null()?)
+                }
+                _ => Err(Problem::WrongKind),
+            },
+            Self::Tuple(elements) => match json.peek()? {
+                Kind::Object => put_tuple(elements, json, out),
+                Kind::Null => {
+                    self.put_default(out);
+                    Ok(json.null()?)
+                }
+                _ => Err(Problem::WrongKind),
+            },
+        }
+    }
+
+    /// Appends what stands for a value that is not there.
+    fn put_default(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Bool => out.push(0),
+            Self::Int64 | Self::UInt64 | Self::Float64 | Self::DateTime64 => out.extend([0; 8]),
+            Self::Date => out.extend([0; 2]),
+            Self::DateTime => out.extend([0; 4]),
+            Self::String | Self::Array(_) => put_length(out, 0),
+            Self::Nullable(_) => out.push(1),
+            Self::Tuple(elements) => elements.values().for_each(|ty| ty.put_default(out)),
+            Self::Dynamic => out.push(code::NOTHING),
+            Self::NoneTakesAll => {}
+        }
+    }
+}
+
+/// The names under which the parts of a value are stored.
+#[derive(Debug, Default)]
+struct Names {
+    /// The path to where the type stands.
+    here: String,
+    seen: HashSet<String>,
+    bytes: usize,
+}
+
+impl Names {
+    fn add(&mut self, ty: &Written<'_>, arrays: usize) -> Result<(), Problem> {
+        match ty {
+            Written::Array(element) => {
+                self.one(&format!(".size{arrays}"))?;
+                self.add(element, arrays + 1)
+            }
+            Written::Nullable(inner) => {
+                self.one(".null")?;
+                self.add(inner, arrays)
+            }
+            Written::Tuple(elements) => {
+                let above = self.here.len();
+                for (name, element) in elements {
+                    self.here.push('.');
+                    self.here.push_str(name);
+                    self.add(element, arrays)?;
+                    self.here.truncate(above);
+                }
+                Ok(())
+            }
+            _ => self.one(""),
+        }
+    }
+
+    fn one(&mut self, ending: &str) -> Result<(), Problem> {
+        let name = format!("{}{ending}", self.here);
+        self.bytes += name.len();
+        if self.bytes > MAX_PATH_BYTES {
+            return Err(Problem::TooLong);
+        }
+        if self.seen.insert(name) {
+            Ok(())
+        } else {
+            Err(Problem::PathTwice)
+        }
+    }
+}
+
+fn put_array(element: &Written<'_>, json: &mut Reader<'_>, out: &mut Vec<u8>) -> Result<(), Problem> {
+    let mut length = 0;
+    let mut elements = Vec::new();
+    json.begin_array()?;
+    while json.next_element()? {
+        element.put_value(json, &mut elements)?;
+        length += 1;
+    }
+    put_length(out, length);
+    out.append(&mut elements);
+    Ok(())
+}
+
+/// Elements go out in the order of the type, and are read in the order of the event.
+fn put_tuple(
+    elements: &BTreeMap<Cow<'_, str>, Written<'_>>,
+    json: &mut Reader<'_>,
+    out: &mut Vec<u8>,
+) -> Result<(), Problem> {
+    let mut values = BTreeMap::new();
+    json.begin_object()?;
+    while let Some(key) = json.next_key()? {
+        values.insert(key, json.clone());
+        json.skip()?;
+    }
+    for (name, ty) in elements {
+        match values.get_mut(name.as_ref()) {
+            Some(value) => ty.put_value(value, out)?,
+            None => ty.put_default(out),
+        }
+    }
+    Ok(())
+}
+
+/// Appends a value with its type before it.
+pub(super) fn put_dynamic(json: &mut Reader<'_>, out: &mut Vec<u8>) -> Result<(), Problem> {
+    let mut value = json.clone();
+    let inferred = Inferred::of(json)?;
+    match inferred {
+        Some(Inferred::Null) => {
+            out.push(code::NOTHING);
+            Ok(())
+        }
+        Some(inferred) => {
+            let ty = inferred.finish();
+            ty.each_is_stored_apart()?;
+            ty.put_type(out);
+            ty.put_value(&mut value, out)
+        }
+        None => {
+            out.push(code::STRING);
+            value.raw_value()?.put(out);
+            Ok(())
+        }
+    }
+}
+
+/// Appends a text with its type before it.
+pub(super) fn put_text(value: &str, out: &mut Vec<u8>) -> Result<(), Problem> {
+    fn put<'a, T: Decode<'a> + Encode>(value: &'a str, out: &mut Vec<u8>) -> Result<(), Problem> {
+        T::from_text(Cow::Borrowed(value))?.put(out);
+        Ok(())
+    }
+    let ty = text(value).finish();
+    ty.put_type(out);
+    match ty {
+        Written::Date => put::<Date>(value, out),
+        Written::DateTime => put::<DateTime<Utc>>(value, out),
+        Written::DateTime64 => put::<DateTime64<DIGITS, Utc>>(value, out),
+        _ => put::<Cow<'_, str>>(value, out),
+    }
+}
