@@ -6,6 +6,7 @@
 //! two tables are the same.
 
 mod page;
+mod variants;
 
 use std::collections::{BTreeMap, BTreeSet};
 
