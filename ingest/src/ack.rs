@@ -56,20 +56,22 @@ impl FromStr for Ack {
 }
 
 /// How far a block's rows have come.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Progress {
     /// This many rows, from the first on, are on disk.
     pub(crate) on_disk: u32,
     /// The last try to bring more of them there has failed.
     pub(crate) is_failing: bool,
-    /// All of them are where they belong.
+    /// All of them are where they belong: in the table, or among the dead letters.
     pub(crate) is_done: bool,
+    /// Those that ClickHouse has refused.
+    pub(crate) refused: Vec<u32>,
 }
 
 impl Progress {
     /// Returns how far one of the rows has come.
-    fn level(&self, row: u32) -> Ack {
-        if self.is_done {
+    pub(crate) fn level(&self, row: u32) -> Ack {
+        if self.is_done && !self.refused.contains(&row) {
             Ack::Stored
         } else if self.on_disk > row {
             Ack::Spooled
@@ -149,7 +151,10 @@ impl Receipt {
         let is_over = |progress: &Progress| {
             let level = progress.level(row);
             let is_spooled = level >= Ack::Spooled;
-            level >= ack || (!is_spooled && progress.is_failing) || (!has_disk && ack == Ack::Spooled)
+            progress.is_done
+                || level >= ack
+                || (!is_spooled && progress.is_failing)
+                || (!has_disk && ack == Ack::Spooled)
         };
         // It cannot fail: the sender is held here.
         _ = progress.subscribe().wait_for(is_over).await;
@@ -192,11 +197,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_row_that_clickhouse_refuses_is_never_stored() {
+        let progress = Arc::new(watch::Sender::new(Progress {
+            on_disk: 3,
+            is_done: true,
+            refused: vec![1],
+            ..Progress::default()
+        }));
+        assert_eq!(receipt(&progress, 1, Ack::Stored).reached().await, Ack::Spooled);
+        assert_eq!(receipt(&progress, 2, Ack::Stored).reached().await, Ack::Stored);
+    }
+
+    #[tokio::test]
     async fn a_disk_that_fails_is_told_at_once_but_not_of_rows_that_are_on_it() {
         let progress = Arc::new(watch::Sender::new(Progress {
             on_disk: 1,
             is_failing: true,
-            is_done: false,
+            ..Progress::default()
         }));
         assert_eq!(receipt(&progress, 1, Ack::Spooled).reached().await, Ack::Accepted);
         let stored = tokio::spawn(receipt(&progress, 0, Ack::Stored).reached());

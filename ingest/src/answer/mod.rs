@@ -221,14 +221,14 @@ impl Draft {
         self
     }
 
-    /// Returns the answer to an event whose row did not come as far as was asked for. What is on disk will be stored, and is
-    /// not to be sent again; what is in memory alone may be lost, and is.
+    /// Returns the answer to an event whose row did not come as far as was asked for. What is on disk will be stored, or is a dead
+    /// letter, and is not to be sent again; what is in memory alone may be lost, and is.
     pub(crate) fn unacknowledged(mut self, reached: Ack) -> Self {
         self.status = StatusCode::SERVICE_UNAVAILABLE;
         self.media_type = self.media_type.and(Some(content::JSON));
         self.body = Bytes::from_static(match reached {
             Ack::Accepted => br#"{"message":"Service Unavailable","reason":"the event is not on disk; send it again"}"#,
-            _ => br#"{"message":"Service Unavailable","reason":"the event is on disk and not yet in its table; do not send it again"}"#,
+            _ => br#"{"message":"Service Unavailable","reason":"the event is kept and is not in its table yet; do not send it again"}"#,
         });
         self.special = (reached == Ack::Accepted).then(|| (header::RETRY_AFTER, RETRY_AFTER_S.into()));
         self.ack = Some(reached);

@@ -22,7 +22,6 @@ use super::{
     frame::{self, Kind, RowRange},
     lane::Queue,
     log::{Batch, FrameAt, Log, Logged},
-    recover::read_rows,
 };
 use crate::block::{Content, Layout, SealedBlock};
 
@@ -319,38 +318,34 @@ impl Spool {
         }
     }
 
-    /// Lets the blocks of a segment that is mostly done be written again, one at a time, so that it can be removed.
+    /// Lets a block of a segment that is mostly done be written again, so that the segment can be removed in the end.
     fn make_dense(&self, state: &LogState, log: &Log) {
         let Some((segment, blocks)) = log.sparse() else { return };
-        for lane in &self.lanes {
-            let mut queue = lane.lock();
-            let found = queue.sealed.iter().find(|block| {
+        let found = self.lanes.iter().find_map(|lane| {
+            let queue = lane.lock();
+            let block = queue.sealed.iter().find(|block| {
                 let state = block.state();
                 // What was split or damaged stays where its history is.
                 let is_whole = state.parts.is_whole(block.rows) && state.logged.readable() == block.rows as usize;
-                is_whole && state.logged.segment == Some(segment) && blocks.contains(&block.id)
+                let is_here = state.logged.segment == Some(segment) && blocks.contains(&block.id);
+                is_whole && is_here && !queue.unlogged.iter().any(|other| other.id == block.id)
             });
-            let Some(block) = found.cloned() else { continue };
-            if queue.unlogged.iter().any(|other| other.id == block.id) {
-                continue;
-            }
-            let logged = block.state().logged.clone();
-            let is_in_memory = block.state().content.is_some();
-            if !is_in_memory {
-                let Some(content) = content_of(state, &block, &logged) else {
-                    continue;
-                };
-                let cost = content.cost();
-                self.memory.take(cost);
-                queue.sealed_in_memory += cost;
-                queue.in_memory += cost;
-                block.state().content = Some(content);
-            }
-            queue.unlogged.push(block);
-            drop(queue);
-            lane.dirty.store(true, Ordering::SeqCst);
+            block.map(|block| (lane, Arc::clone(block)))
+        });
+        let Some((lane, block)) = found else { return };
+        // Nobody else moves a block, so that it is still there when it is read.
+        let logged = block.state().logged.clone();
+        let Some(content) = content_of(state, &block, &logged) else {
+            return;
+        };
+        let mut queue = lane.lock();
+        if !queue.sealed.iter().any(|other| other.id == block.id) {
             return;
         }
+        queue.restore(&block, content, &self.memory);
+        queue.unlogged.push(block);
+        drop(queue);
+        lane.dirty.store(true, Ordering::SeqCst);
     }
 }
 
@@ -382,19 +377,21 @@ impl LogState {
     }
 }
 
-/// Reads a block's rows and their lengths from disk.
+/// Reads a block's rows and their lengths from disk; none if they cannot be read, which delivery finds out and tells.
 fn content_of(state: &LogState, block: &SealedBlock, logged: &Logged) -> Option<Content> {
+    let mut bytes = Vec::with_capacity(block.bytes);
     let mut ends = Vec::with_capacity(block.rows as usize);
-    let mut end = 0;
     for at in &logged.frames {
-        let bytes = state.disk.read_at(logged.segment?, at.offset, at.length).ok()?;
-        let frame = frame::read(&bytes, logged.salt?, at.offset)?;
-        for length in frame::Rows::read(frame.body, at.rows.len() as u32)?.lengths() {
+        let frame = state.disk.read_at(logged.segment?, at.offset, at.length).ok()?;
+        let frame = frame::read(&frame, logged.salt?, at.offset)?;
+        let rows = frame::Rows::read(frame.body, at.rows.len() as u32)?;
+        let mut end = u32::try_from(bytes.len()).ok()?;
+        for length in rows.lengths() {
             end += length;
             ends.push(end);
         }
+        bytes.extend_from_slice(rows.slice(0..at.rows.len() as u32));
     }
-    let bytes = read_rows(&*state.disk, block.id, logged, &(0..block.rows)).ok()?;
     Some(Content {
         bytes: bytes.into(),
         ends: ends.into(),

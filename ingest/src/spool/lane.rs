@@ -11,7 +11,7 @@ use std::{
 use tokio::{sync::Notify, time::Instant};
 
 use super::{Bound, LogState};
-use crate::block::{Block, Layout, SealedBlock};
+use crate::block::{Block, Content, Layout, SealedBlock};
 
 /// One table's way through the spool.
 #[derive(Debug)]
@@ -161,6 +161,18 @@ impl Queue {
             && let Some(content) = state.content.take()
         {
             self.drop_from_memory(content.cost(), memory);
+        }
+    }
+
+    /// Brings a block that is on disk alone into memory, to be written once more.
+    pub(super) fn restore(&mut self, block: &SealedBlock, content: Content, memory: &Bound) {
+        let mut state = block.state();
+        if state.content.is_none() {
+            let cost = content.cost();
+            memory.take(cost);
+            self.sealed_in_memory += cost;
+            self.in_memory += cost;
+            state.content = Some(content);
         }
     }
 

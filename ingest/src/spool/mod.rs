@@ -519,8 +519,13 @@ impl Spool {
             Outcome::Refused => Counters::add(&lane.counters.rows_refused, rows),
             Outcome::Lost => {}
         }
-        if is_all {
-            block.progress.send_modify(|progress| progress.is_done = true);
+        if is_all || outcome != Outcome::Stored {
+            block.progress.send_modify(|progress| {
+                if outcome != Outcome::Stored {
+                    progress.refused.extend(part.clone());
+                }
+                progress.is_done = is_all;
+            });
         }
         if let Some(log) = &self.log {
             log.push(Op::Done {
