@@ -10,6 +10,7 @@
 
 mod support;
 
+mod acks;
 mod bad_input;
 mod check;
 mod checker;

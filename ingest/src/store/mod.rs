@@ -1,0 +1,258 @@
+//! The connection to ClickHouse: where it is, how a request gets there, and what its refusals mean.
+//!
+//! Takes a URL such as `http://user:password@host:8123/stats`, gives a [`clickhouse::Client`], and sorts each error by what
+//! can be done about it ([`Class`]). Promises: the password is in no text that this module makes, and errors are told apart
+//! by ClickHouse's number (see [`error`]).
+
+mod error;
+
+use std::{error::Error, fmt, str::FromStr, time::Duration};
+
+use clickhouse::{Client, Compression};
+use hyper_util::{
+    client::legacy::{Client as HttpClient, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use percent_encoding::percent_decode_str;
+use url::Url;
+
+pub(crate) use self::error::Class;
+pub use self::error::StoreError;
+
+/// ClickHouse's own default for HTTP.
+const DEFAULT_PORT: u16 = 8123;
+
+/// A server in reach answers a SYN within milliseconds; one that does not must not hold a delivery's place for minutes.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// ClickHouse closes idle connections after 3 s (older versions) or more; a connection that is given up before can never be
+/// closed under a request that has just been sent on it.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Where ClickHouse is, who asks and for which database.
+#[derive(Clone, PartialEq, Eq)]
+pub struct StoreUrl {
+    /// `http://host:port`, nothing else.
+    origin: String,
+    user: Option<String>,
+    password: Option<String>,
+    database: String,
+}
+
+impl StoreUrl {
+    /// Returns scheme, host and port, for a person to use.
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// Returns the name of the database, unquoted.
+    pub fn database(&self) -> &str {
+        &self.database
+    }
+
+    /// Returns a client whose requests run in the URL's database. Nothing is sent yet.
+    pub fn client(&self) -> Client {
+        self.server_client().with_database(&self.database)
+    }
+
+    /// Returns a client without a database, for what must work before the database exists.
+    pub(crate) fn server_client(&self) -> Client {
+        let mut connector = HttpConnector::new();
+        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        connector.set_nodelay(true);
+        let http = HttpClient::builder(TokioExecutor::new())
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .build(connector);
+        let mut client = Client::with_http_client(http)
+            .with_url(&self.origin)
+            .with_compression(Compression::Lz4)
+            .with_product_info("rowmill", env!("CARGO_PKG_VERSION"));
+        if let Some(user) = &self.user {
+            client = client.with_user(user);
+        }
+        if let Some(password) = &self.password {
+            client = client.with_password(password);
+        }
+        client
+    }
+}
+
+impl FromStr for StoreUrl {
+    type Err = StoreUrlError;
+
+    /// Reads `http://[user[:password]@]host[:8123]/database`; user, password and database may be percent-encoded.
+    fn from_str(text: &str) -> Result<Self, StoreUrlError> {
+        let (scheme, rest) = text.split_once("://").ok_or(StoreUrlError::Scheme)?;
+        if scheme.eq_ignore_ascii_case("https") {
+            return Err(StoreUrlError::Tls);
+        }
+        if !scheme.eq_ignore_ascii_case("http") {
+            return Err(StoreUrlError::Scheme);
+        }
+        // Under its own scheme `Url` forgets a port that is the scheme's default: `:80` would look like no port at all.
+        let url = Url::parse(&format!("clickhouse://{rest}")).map_err(|_| StoreUrlError::Host)?;
+        let host = url
+            .host_str()
+            .filter(|host| !host.is_empty())
+            .ok_or(StoreUrlError::Host)?;
+        if url.query().is_some() || url.fragment().is_some() {
+            return Err(StoreUrlError::Extra);
+        }
+        let path = url.path().trim_matches('/');
+        if path.is_empty() || path.contains('/') {
+            return Err(StoreUrlError::Database);
+        }
+        let origin = format!("http://{host}:{}", url.port().unwrap_or(DEFAULT_PORT));
+        Url::parse(&origin).map_err(|_| StoreUrlError::Host)?;
+        Ok(Self {
+            origin,
+            user: match url.username() {
+                "" => None,
+                user => Some(credential(user)?),
+            },
+            password: url.password().map(credential).transpose()?,
+            database: decoded(path).ok_or(StoreUrlError::Database)?,
+        })
+    }
+}
+
+impl fmt::Display for StoreUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.origin, self.database)
+    }
+}
+
+impl fmt::Debug for StoreUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoreUrl")
+            .field("origin", &self.origin)
+            .field("database", &self.database)
+            .field("user", &self.user)
+            .finish_non_exhaustive()
+    }
+}
+
+fn decoded(text: &str) -> Option<String> {
+    Some(percent_decode_str(text).decode_utf8().ok()?.into_owned())
+}
+
+/// User and password travel as HTTP headers, which carry printable ASCII only.
+fn credential(text: &str) -> Result<String, StoreUrlError> {
+    decoded(text)
+        .filter(|text| text.bytes().all(|b| matches!(b, b' '..=b'~')))
+        .ok_or(StoreUrlError::Credentials)
+}
+
+/// Why a text is no [`StoreUrl`]. It does not repeat the text: there may be a password in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoreUrlError {
+    /// It does not begin with `http://`.
+    Scheme,
+    /// `https://`, which this build cannot speak.
+    Tls,
+    /// The host or the port is missing or malformed.
+    Host,
+    /// The path is not exactly one name.
+    Database,
+    /// User or password hold what a header cannot carry.
+    Credentials,
+    /// A query or a fragment, which nothing would read.
+    Extra,
+}
+
+impl fmt::Display for StoreUrlError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Scheme => "the URL of ClickHouse must begin with `http://`",
+            Self::Tls => "`https` is not supported: use `http` inside a private network, or a local TLS proxy",
+            Self::Host => "the URL of ClickHouse needs a host and may have a port: `http://host:8123/database`",
+            Self::Database => "the URL of ClickHouse must end with one database's name: `http://host:8123/database`",
+            Self::Credentials => {
+                "user and password in the URL of ClickHouse must be printable ASCII, percent-encoded where needed"
+            }
+            Self::Extra => "the URL of ClickHouse must end after the database's name: no `?…`, no `#…`",
+        })
+    }
+}
+
+impl Error for StoreUrlError {}
+
+/// Asks ClickHouse for a sign of life, for at most `timeout`.
+///
+/// # Errors
+/// It is not there, or does not let this user in.
+pub async fn ping(client: &Client, timeout: Duration) -> Result<(), StoreError> {
+    within(timeout, client.query_raw("SELECT 1").execute()).await
+}
+
+/// Runs a request of the client for at most `timeout`; the client itself would wait for ever.
+pub(crate) async fn within<T>(
+    timeout: Duration,
+    request: impl Future<Output = Result<T, clickhouse::error::Error>>,
+) -> Result<T, StoreError> {
+    match tokio::time::timeout(timeout, request).await {
+        Ok(result) => Ok(result?),
+        Err(_) => Err(clickhouse::error::Error::TimedOut.into()),
+    }
+}
+
+/// Writes a name as ClickHouse's SQL quotes it.
+pub(crate) fn quoted(name: &str) -> String {
+    format!("`{}`", name.replace('\\', "\\\\").replace('`', "\\`"))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+
+    use super::*;
+
+    #[test]
+    fn a_url_is_taken_apart() {
+        let url: StoreUrl = "http://us%40er:p%3A%2F%20w@db.local:80/my%20stats/".parse().unwrap();
+        assert_eq!(url.origin, "http://db.local:80");
+        assert_eq!(url.user.as_deref(), Some("us@er"));
+        assert_eq!(url.password.as_deref(), Some("p:/ w"));
+        assert_eq!(url.database(), "my stats");
+
+        let url: StoreUrl = "HTTP://[::1]/stats".parse().unwrap();
+        assert_eq!(
+            (url.origin.as_str(), url.user, url.password),
+            ("http://[::1]:8123", None, None)
+        );
+    }
+
+    #[test]
+    fn each_fault_of_a_url_has_its_error() {
+        for (text, error) in [
+            ("", StoreUrlError::Scheme),
+            ("localhost:8123/stats", StoreUrlError::Scheme),
+            ("tcp://localhost:9000/stats", StoreUrlError::Scheme),
+            ("https://localhost/stats", StoreUrlError::Tls),
+            ("http:///stats", StoreUrlError::Host),
+            ("http://host:port/stats", StoreUrlError::Host),
+            ("http://a b/stats", StoreUrlError::Host),
+            ("http://localhost:8123", StoreUrlError::Database),
+            ("http://localhost:8123/", StoreUrlError::Database),
+            ("http://localhost:8123/a/b", StoreUrlError::Database),
+            ("http://localhost:8123/%ff", StoreUrlError::Database),
+            ("http://u:%0a@localhost/stats", StoreUrlError::Credentials),
+            ("http://localhost/stats?secure=1", StoreUrlError::Extra),
+        ] {
+            assert_eq!(text.parse::<StoreUrl>(), Err(error), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_password_is_never_shown() {
+        let url: StoreUrl = "http://me:s3cret@h/stats".parse().unwrap();
+        let shown = format!("{url} {url:?} {:?}", url.client());
+        assert!(!shown.contains("s3cret"), "{shown}");
+        assert!(shown.starts_with("http://h:8123/stats "));
+    }
+
+    #[test]
+    fn names_cannot_leave_their_quotes() {
+        assert_eq!(quoted(r"a`b\c"), r"`a\`b\\c`");
+    }
+}

@@ -1,0 +1,302 @@
+//! Rows on their way to a server that answers as a test wants it to.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::{collections::HashMap, convert::Infallible, net::SocketAddr, sync::Mutex as StdMutex};
+
+use bytes::Bytes;
+use clickhouse::Client;
+use http_body_util::{BodyExt, Full as FullBody};
+use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpListener;
+
+use super::*;
+use crate::{
+    store::StoreUrl,
+    table::{Column, ColumnKind, Format},
+};
+
+static COLUMNS: [Column; 1] = [Column {
+    name: "x",
+    data_type: "UInt8",
+    declaration: "`x` UInt8",
+    kind: ColumnKind::Plain,
+    is_nullable: false,
+    takes_object: false,
+}];
+
+const fn table(name: &'static str, index: usize) -> Table {
+    Table {
+        name,
+        index,
+        columns: &COLUMNS,
+        create: "",
+        format: Format::RowBinary,
+    }
+}
+static A: Table = table("a", 0);
+static B: Table = table("b", 1);
+static SCHEMA: Schema = Schema { tables: &[&A, &B] };
+
+/// An insert as a server sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Insert {
+    parameters: HashMap<String, String>,
+    body: Bytes,
+}
+
+impl Insert {
+    fn is_into(&self, table: &Table) -> bool {
+        self.parameters["query"].starts_with(&format!("INSERT INTO `{}` ", table.name))
+    }
+}
+
+/// A server that keeps the inserts and answers each as `script` says: a ClickHouse error number, or 0 for success.
+#[derive(Clone)]
+struct FakeStore {
+    address: SocketAddr,
+    inserts: Arc<StdMutex<Vec<Insert>>>,
+}
+
+impl FakeStore {
+    async fn start(script: impl Fn(&Insert, usize) -> u32 + Copy + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let store = Self {
+            address: listener.local_addr().unwrap(),
+            inserts: Arc::default(),
+        };
+        let served = store.clone();
+        tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                let store = served.clone();
+                let service = service_fn(move |request| answer(store.clone(), request, script));
+                tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+            }
+        });
+        store
+    }
+
+    fn client(&self) -> Client {
+        format!("http://{}/stats", self.address)
+            .parse::<StoreUrl>()
+            .unwrap()
+            .client()
+    }
+
+    fn inserts(&self, table: &Table) -> Vec<Insert> {
+        let inserts = self.inserts.lock().unwrap();
+        inserts.iter().filter(|insert| insert.is_into(table)).cloned().collect()
+    }
+}
+
+async fn answer(
+    store: FakeStore,
+    request: Request<Incoming>,
+    script: impl Fn(&Insert, usize) -> u32,
+) -> Result<Response<FullBody<Bytes>>, Infallible> {
+    let query = request.uri().query().unwrap_or("").to_owned();
+    let parameters = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+    let body = request.into_body().collect().await.unwrap().to_bytes();
+    let mut inserts = store.inserts.lock().unwrap();
+    inserts.push(Insert { parameters, body });
+    let code = script(&inserts[inserts.len() - 1], inserts.len());
+    let (status, text) = match code {
+        0 => (200, String::new()),
+        code => (500, format!("Code: {code}. DB::Exception: as the test wants it")),
+    };
+    Ok(Response::builder().status(status).body(text.into()).unwrap())
+}
+
+fn options() -> WriterOptions {
+    WriterOptions {
+        block_age: Duration::from_millis(5),
+        ..WriterOptions::default()
+    }
+}
+
+fn put(writer: &Writer, table: &'static Table, row: u8) -> Result<(), NoRoom> {
+    writer.append(table, Ack::Accepted, |out| out.push(row)).map(drop)
+}
+
+const SOON: Duration = Duration::from_secs(10);
+
+#[tokio::test]
+async fn each_try_sends_the_same_bytes_under_the_same_token() {
+    // TOO_MANY_PARTS, then MEMORY_LIMIT_EXCEEDED, then success.
+    let store = FakeStore::start(|_, n| [252, 241, 0][n - 1]).await;
+    let writer = Writer::start(&SCHEMA, store.client(), &options());
+    put(&writer, &A, 1).unwrap();
+    assert!(writer.drain(SOON).await.is_complete());
+
+    let inserts = store.inserts(&A);
+    assert_eq!(inserts.len(), 3);
+    assert!(inserts.iter().all(|insert| *insert == inserts[0]));
+    let parameters = &inserts[0].parameters;
+    assert_eq!(parameters["query"], "INSERT INTO `a` (`x`) FORMAT RowBinary");
+    assert_eq!(parameters["database"], "stats");
+    assert!(parameters["insert_deduplication_token"].starts_with("a:"));
+    for (name, value) in [
+        ("insert_deduplicate", "1"),
+        ("async_insert", "0"),
+        ("wait_for_async_insert", "1"),
+    ] {
+        assert_eq!(parameters[name], value);
+    }
+    let counts = &writer.counters()[0];
+    assert_eq!((counts.rows_inserted, counts.inserts, counts.retries), (1, 1, 2));
+    assert_eq!((counts.rows_pending, counts.bytes_pending), (0, 0));
+}
+
+#[tokio::test]
+async fn a_table_in_trouble_delays_no_other_and_loses_nothing() {
+    // UNKNOWN_TABLE and NETWORK_ERROR for one, at first.
+    for code in [60, 210] {
+        let missing = move |insert: &Insert, n| if insert.is_into(&A) && n < 3 { code } else { 0 };
+        let store = FakeStore::start(missing).await;
+        let writer = Writer::start(&SCHEMA, store.client(), &options());
+        put(&writer, &A, 1).unwrap();
+        while store.inserts(&A).is_empty() {
+            sleep(Duration::from_millis(1)).await;
+        }
+        put(&writer, &B, 2).unwrap();
+        while writer.counters()[1].rows_inserted == 0 {
+            sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(writer.counters()[0].rows_pending, 1);
+        assert!(writer.drain(SOON).await.is_complete());
+        assert_eq!(writer.counters()[0].rows_inserted, 1);
+    }
+}
+
+#[tokio::test]
+async fn a_refused_row_costs_itself_alone() {
+    // CANNOT_READ_ALL_DATA, where a 7 is among the rows of one byte; the compressed body has them as they are.
+    let refusing = |insert: &Insert, _| {
+        if insert.is_into(&A) && insert.body.contains(&0x77) {
+            33
+        } else {
+            0
+        }
+    };
+    let store = FakeStore::start(refusing).await;
+    let writer = Writer::start(&SCHEMA, store.client(), &options());
+    for row in [1, 2, 0x77, 4, 5, 6] {
+        put(&writer, &A, row).unwrap();
+    }
+    while writer.counters()[0].rows_pending > 0 || writer.counters()[2].rows_inserted == 0 {
+        sleep(Duration::from_millis(1)).await;
+    }
+    let counts = writer.counters();
+    assert_eq!((counts[0].rows_inserted, counts[0].rows_refused), (5, 1));
+    assert_eq!(counts[2].rows_inserted, 1);
+    let tokens: Vec<_> = store
+        .inserts(&A)
+        .iter()
+        .map(|insert| insert.parameters["insert_deduplication_token"].clone())
+        .collect();
+    let distinct: std::collections::HashSet<_> = tokens.iter().collect();
+    assert_eq!(
+        tokens.len(),
+        distinct.len(),
+        "no part is sent under another one's token"
+    );
+}
+
+#[tokio::test]
+async fn a_table_that_refuses_every_row_is_held() {
+    let store = FakeStore::start(|insert, _| if insert.is_into(&A) { 33 } else { 0 }).await;
+    let writer = Writer::start(&SCHEMA, store.client(), &options());
+    for _ in 0..200 {
+        put(&writer, &A, 1).unwrap();
+    }
+    while writer.counters()[2].rows_inserted < 100 {
+        sleep(Duration::from_millis(1)).await;
+    }
+    assert!(!writer.drain(Duration::from_millis(300)).await.is_complete());
+    let counts = writer.counters();
+    assert_eq!((counts[0].rows_pending, counts[0].rows_refused), (100, 100));
+}
+
+#[tokio::test]
+async fn another_server_takes_over_from_one_that_is_away() {
+    let away = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let away = format!("http://{away}/stats").parse::<StoreUrl>().unwrap().client();
+    let store = FakeStore::start(|_, _| 0).await;
+    let stores: Stores = [away, store.client()].into_iter().collect();
+    let writer = Writer::start(&SCHEMA, stores, &options());
+    put(&writer, &A, 1).unwrap();
+    put(&writer, &B, 1).unwrap();
+    assert!(writer.drain(SOON).await.is_complete());
+    assert_eq!(store.inserts(&A).len() + store.inserts(&B).len(), 2);
+}
+
+#[tokio::test]
+async fn draining_ends_at_its_deadline_and_tells_what_is_left() {
+    let store = FakeStore::start(|insert, _| if insert.is_into(&A) { 242 } else { 0 }).await;
+    let writer = Writer::start(&SCHEMA, store.client(), &options());
+    for row in 0..3 {
+        put(&writer, &A, row).unwrap();
+        put(&writer, &B, row).unwrap();
+    }
+    let report = writer.drain(Duration::from_millis(300)).await;
+    assert!(!report.is_complete());
+    assert_eq!(report.rows_left(), 3);
+    assert_eq!(
+        report.left.iter().map(|counts| &*counts.table).collect::<Vec<_>>(),
+        ["a"]
+    );
+    assert_eq!(put(&writer, &B, 9), Err(NoRoom));
+
+    let sent = store.inserts(&A).len();
+    sleep(Duration::from_millis(500)).await;
+    assert_eq!(store.inserts(&A).len(), sent, "the deliveries have been stopped");
+}
+
+#[tokio::test]
+async fn rows_wait_for_a_clickhouse_that_is_not_there_yet() {
+    let unused = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let client = format!("http://{unused}/stats").parse::<StoreUrl>().unwrap().client();
+    let writer = Writer::start(&SCHEMA, client, &options());
+    put(&writer, &A, 1).unwrap();
+    while writer.counters()[0].retries < 2 {
+        sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(writer.counters()[0].rows_pending, 1);
+}
+
+#[tokio::test]
+async fn rows_are_delivered_after_the_last_handle_is_gone() {
+    let store = FakeStore::start(|_, _| 0).await;
+    let options = WriterOptions {
+        block_age: MAX_BLOCK_AGE,
+        ..options()
+    };
+    put(&Writer::start(&SCHEMA, store.client(), &options), &B, 1).unwrap();
+    while store.inserts(&B).is_empty() {
+        sleep(Duration::from_millis(1)).await;
+    }
+}
+
+#[tokio::test]
+async fn dead_letters_go_to_their_own_table() {
+    let store = FakeStore::start(|_, _| 0).await;
+    let writer = Writer::start(&SCHEMA, store.client(), &options());
+    let letter = DeadLetter {
+        time: jiff::Timestamp::UNIX_EPOCH,
+        id: 1,
+        service: "wh",
+        name: "mail",
+        table: "a",
+        column: "x",
+        code: "wrong_kind",
+        reason: "text for a number",
+        payload: b"{}",
+        ip: "",
+    };
+    writer.reject(&letter, Ack::Accepted).unwrap();
+    assert!(writer.drain(SOON).await.is_complete());
+    assert_eq!(store.inserts(&REJECTED).len(), 1);
+    assert_eq!(writer.counters()[2].rows_inserted, 1);
+}

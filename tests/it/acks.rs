@@ -1,0 +1,171 @@
+//! What a success says: how far an event's row has come when its answer is sent.
+
+use std::{fs, time::Duration};
+
+use embedder::tables;
+use rowmill_ingest::{EventOptions, WriterOptions, not_found};
+use tempfile::TempDir;
+use tower::{Layer, service_fn};
+
+use crate::support::{
+    engine::Database,
+    http::{self, Answer},
+    service::Served,
+    wait_for,
+};
+
+struct Collector {
+    database: Database,
+    spool: TempDir,
+    served: Served,
+}
+
+impl Collector {
+    fn start(test: &str) -> Self {
+        let (database, spool) = (Database::create(test), tempfile::tempdir().unwrap());
+        let served = Served::start_in(
+            Some(spool.path()),
+            &database.url(),
+            &tables::SCHEMA,
+            options(),
+            |writer| {
+                let events = EventOptions {
+                    ack_timeout: Duration::from_millis(300),
+                    ..EventOptions::default()
+                };
+                tables::layer(writer).with_options(&events).layer(service_fn(not_found))
+            },
+        );
+        Self {
+            database,
+            spool,
+            served,
+        }
+    }
+
+    fn post(&self, path: &str, number: u32, ack: Option<&str>) -> Answer {
+        let headers: Vec<_> = [("Content-Type", "application/json")]
+            .into_iter()
+            .chain(ack.map(|ack| ("X-Rowmill-Ack", ack)))
+            .collect();
+        let body = format!(r#"{{"number":{number}}}"#);
+        http::send(self.served.address, "POST", path, &headers, body.as_bytes())
+    }
+}
+
+fn options() -> WriterOptions {
+    WriterOptions {
+        block_age: Duration::from_millis(20),
+        ..WriterOptions::default()
+    }
+}
+
+/// The status, and what the answer says of the row.
+fn said(answer: &Answer) -> (u16, Option<&str>) {
+    (answer.status, answer.header("x-rowmill-ack"))
+}
+
+#[test]
+fn each_route_says_what_it_promises() {
+    let collector = Collector::start("acks");
+    assert_eq!(said(&collector.post("/wh/plain", 1, None)), (200, Some("spooled")));
+    assert_eq!(said(&collector.post("/wh/accepted", 2, None)), (200, Some("accepted")));
+    for number in 3..8 {
+        assert_eq!(said(&collector.post("/wh/stored", number, None)), (200, Some("stored")));
+        let there = format!("SELECT count() FROM receipts WHERE number = {number}");
+        assert_eq!(collector.database.query(&there), "1\n", "it is in its table by then");
+    }
+    let pixel = http::get(collector.served.address, "/pixel/plain?number=8");
+    assert_eq!((said(&pixel), pixel.body.len()), ((200, None), 43));
+    let pixel = http::get(collector.served.address, "/pixel/stored?number=9");
+    assert_eq!((said(&pixel), pixel.body.len()), ((200, Some("stored")), 43));
+    collector.served.drain();
+    assert_eq!(collector.database.count("receipts"), 9);
+}
+
+#[test]
+fn a_request_chooses_where_its_route_allows_it() {
+    let collector = Collector::start("acks_header");
+    for ack in ["accepted", "spooled", "stored"] {
+        assert_eq!(said(&collector.post("/wh/asked", 1, Some(ack))), (200, Some(ack)));
+    }
+    assert_eq!(said(&collector.post("/wh/asked", 1, None)), (200, Some("spooled")));
+    assert_eq!(
+        said(&collector.post("/wh/accepted", 1, Some("stored"))),
+        (200, Some("accepted"))
+    );
+    let slip = collector.post("/wh/asked", 1, Some("store"));
+    assert_eq!(slip.status, 400);
+    assert!(slip.json()["reason"].as_str().unwrap().contains("`stored`"), "{slip:?}");
+    collector.served.drain();
+    assert_eq!(collector.database.count("receipts"), 5, "a slip is no event");
+}
+
+#[test]
+fn what_is_on_disk_and_not_in_its_table_is_told_and_follows() {
+    let collector = Collector::start("acks_late");
+    collector.database.query("RENAME TABLE receipts TO elsewhere");
+    let late = collector.post("/wh/stored", 1, None);
+    assert_eq!(said(&late), (503, Some("spooled")));
+    assert_eq!(late.header("retry-after"), None, "it must not be sent again");
+    assert_eq!(said(&collector.post("/wh/plain", 2, None)), (200, Some("spooled")));
+    collector.database.query("RENAME TABLE elsewhere TO receipts");
+    collector.database.wait_for_rows("receipts", 2);
+}
+
+#[test]
+fn a_row_that_clickhouse_refuses_is_not_acknowledged_as_stored() {
+    let collector = Collector::start("acks_refused");
+    collector
+        .database
+        .query("ALTER TABLE receipts ADD CONSTRAINT small CHECK number < 10");
+    assert_eq!(said(&collector.post("/wh/stored", 11, None)), (503, Some("spooled")));
+    assert_eq!(said(&collector.post("/wh/stored", 1, None)), (200, Some("stored")));
+    collector.served.drain();
+    assert_eq!(collector.database.count("receipts"), 1);
+    assert_eq!(
+        collector.database.query("SELECT table, code FROM rejected"),
+        "receipts\tclickhouse-469\n"
+    );
+}
+
+#[test]
+fn a_disk_that_fails_acknowledges_nothing_and_loses_nothing_that_it_has() {
+    let collector = Collector::start("acks_disk");
+    // Nothing can be made in a folder that is gone.
+    fs::remove_dir_all(collector.spool.path()).unwrap();
+    let failed = collector.post("/wh/plain", 1, None);
+    assert_eq!(said(&failed), (503, Some("accepted")));
+    assert_eq!(failed.header("retry-after"), Some("2"));
+    // From now on it is known, and not even tried.
+    let refused = collector.post("/wh/plain", 2, None);
+    assert_eq!((refused.status, refused.header("retry-after")), (503, Some("2")));
+    assert_eq!(said(&collector.post("/wh/accepted", 3, None)), (200, Some("accepted")));
+    assert_eq!(http::get(collector.served.address, "/pixel/plain?number=4").status, 200);
+    // Rows in memory get to ClickHouse all the same.
+    wait_for("rows that are in memory alone", || {
+        (collector
+            .database
+            .query("SELECT count() FROM receipts WHERE number IN (1, 3, 4)")
+            == "3\n")
+            .then_some(())
+    });
+
+    fs::create_dir_all(collector.spool.path()).unwrap();
+    wait_for("the disk to be tried again", || {
+        (said(&collector.post("/wh/plain", 5, None)) == (200, Some("spooled"))).then_some(())
+    });
+}
+
+#[test]
+fn without_a_disk_nothing_is_said_to_be_on_it() {
+    let database = Database::create("acks_memory");
+    let served = Served::start(&database, &tables::SCHEMA, |writer| {
+        tables::layer(writer).layer(service_fn(not_found))
+    });
+    let plain = http::post_json(served.address, "/wh/plain", r#"{"number":1}"#);
+    assert_eq!(said(&plain), (200, Some("accepted")));
+    let stored = http::post_json(served.address, "/wh/stored", r#"{"number":2}"#);
+    assert_eq!(said(&stored), (200, Some("stored")));
+    assert_eq!(database.count("receipts"), 2);
+}
