@@ -256,3 +256,28 @@ fn without_room_a_webhook_is_told_to_come_again_and_readers_notice_nothing() {
     served.drain();
     assert_eq!((database.count("mail_statistics"), database.count("rejected")), (0, 0));
 }
+
+#[test]
+fn a_view_that_refuses_rows_holds_its_table_and_doubles_nothing() {
+    let database = Database::create("bad_view");
+    let served = Served::start(&database, &rowmill::tables::SCHEMA, |writer| {
+        rowmill::tables::layer(writer).layer(service_fn(not_found))
+    });
+    database.query(
+        "CREATE MATERIALIZED VIEW strict ENGINE = MergeTree ORDER BY n SETTINGS non_replicated_deduplication_window = 100
+         AS SELECT toUInt32(message_id) + throwIf(message_id = '2') AS n FROM mail_statistics",
+    );
+    for number in 0..4 {
+        http::post_json(served.address, "/wh/mail", &format!(r#"{{"message_id":"{number}"}}"#));
+    }
+    let retries = || {
+        let counters = served.writer.counters();
+        let mail = counters.iter().find(|counts| &*counts.table == "mail_statistics");
+        mail.map_or(0, |counts| counts.retries)
+    };
+    wait_for("a second try", || (retries() >= 2).then_some(()));
+    assert_eq!(database.count("rejected"), 0);
+    database.query("DROP TABLE strict");
+    served.drain();
+    assert_eq!(database.query(EACH_ONCE), "4\t4\t0\t3\n");
+}

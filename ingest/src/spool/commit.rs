@@ -6,22 +6,19 @@
 
 use std::{
     io,
-    sync::{
-        Arc, OnceLock, PoisonError,
-        atomic::{AtomicU8, Ordering},
-    },
-    thread::{self, Thread},
+    sync::{Arc, atomic::Ordering},
+    thread,
     time::Duration,
 };
 
-use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::{
-    COMMIT_INTERVAL, LogState, Spool,
-    frame::{self, Kind, RowRange},
+    Spool,
+    frame::{self, Kind},
     lane::Queue,
     log::{Batch, FrameAt, Log, Logged},
+    state::{LogState, Urgency},
 };
 use crate::block::{Content, Layout, SealedBlock};
 
@@ -33,71 +30,6 @@ const MAX_FRAME_BYTES: u32 = 1 << 20;
 
 /// A disk that failed is tried again after this.
 const RETRY_WAIT: Duration = Duration::from_millis(200);
-
-/// How soon the log has to look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Urgency {
-    Never = 0,
-    Soon = 1,
-    Now = 2,
-}
-
-/// Wakes the thread that writes.
-#[derive(Debug, Default)]
-pub(super) struct Signal {
-    urgency: AtomicU8,
-    thread: OnceLock<Thread>,
-}
-
-impl Signal {
-    /// Says that there is something to write. What it is has to be visible before.
-    pub(super) fn raise(&self, urgency: Urgency) {
-        let urgency = urgency as u8;
-        // The order of all these operations matters: whoever finds it raised has been seen by the round to come.
-        if self.urgency.load(Ordering::SeqCst) < urgency
-            && self.urgency.fetch_max(urgency, Ordering::SeqCst) < urgency
-            && let Some(thread) = self.thread.get()
-        {
-            thread.unpark();
-        }
-    }
-
-    fn is_at_least(&self, urgency: Urgency) -> bool {
-        self.urgency.load(Ordering::SeqCst) >= urgency as u8
-    }
-
-    /// Waits until there is something to write, and a moment longer if nobody waits for it.
-    fn wait(&self) {
-        while !self.is_at_least(Urgency::Soon) {
-            thread::park();
-        }
-        let started = std::time::Instant::now();
-        while !self.is_at_least(Urgency::Now) {
-            match COMMIT_INTERVAL.checked_sub(started.elapsed()) {
-                Some(left) if !left.is_zero() => thread::park_timeout(left),
-                _ => break,
-            }
-        }
-    }
-
-    fn lower(&self) {
-        self.urgency.store(Urgency::Never as u8, Ordering::SeqCst);
-    }
-}
-
-/// Something to note in the log that is no row.
-#[derive(Debug)]
-pub(super) enum Op {
-    /// Rows are stored.
-    Done { block: Uuid, rows: RowRange, is_all: bool },
-    /// Rows go on as two halves; the reply says whether that is on disk.
-    Split {
-        segment: u64,
-        block: Uuid,
-        rows: RowRange,
-        reply: oneshot::Sender<io::Result<()>>,
-    },
-}
 
 /// What a batch has of one block.
 #[derive(Debug)]
@@ -354,27 +286,6 @@ impl Spool {
 pub(super) enum Round {
     Idle,
     More,
-}
-
-impl LogState {
-    /// Notes what is no row.
-    fn note(&self, log: &mut Log) {
-        let ops = std::mem::take(&mut *self.ops.lock().unwrap_or_else(PoisonError::into_inner));
-        for op in ops {
-            match op {
-                Op::Done { block, rows, is_all } => log.done(block, rows, is_all),
-                Op::Split {
-                    segment,
-                    block,
-                    rows,
-                    reply,
-                } => {
-                    // Who does not wait any more finds it after the next start.
-                    _ = reply.send(log.split(segment, block, rows));
-                }
-            }
-        }
-    }
 }
 
 /// Reads a block's rows and their lengths from disk; none if they cannot be read, which delivery finds out and tells.

@@ -10,7 +10,7 @@ use std::{
 
 use tokio::{sync::Notify, time::Instant};
 
-use super::{Bound, LogState};
+use super::{bound::Bound, state::LogState};
 use crate::block::{Block, Content, Layout, SealedBlock};
 
 /// One table's way through the spool.

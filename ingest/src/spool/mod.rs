@@ -13,45 +13,47 @@
 //! frame     the bytes
 //! recover   blocks again, after a start
 //! disk      the file system
+//! outlet    what delivery asks for
+//! state     what all of these share
 //! ```
 //!
 //! Without one, rows are in memory alone.
 
+mod bound;
 mod commit;
 mod disk;
 pub(crate) mod frame;
 mod inspect;
 mod lane;
 mod log;
+mod outlet;
 mod parts;
 mod recover;
 #[cfg(test)]
 mod simulation;
+mod state;
 
 use std::{
     collections::HashMap,
-    fmt, io,
+    fmt,
     path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     thread,
-    time::{Duration, Instant as StdInstant},
+    time::Instant as StdInstant,
 };
 
-use bytes::Bytes;
-use tokio::{
-    sync::{Notify, oneshot},
-    time::timeout_at,
-};
+use tokio::sync::Notify;
 
 use self::{
-    commit::{Op, Signal, Urgency},
+    bound::Bound,
     disk::{Disk, Folder},
-    lane::{Found, Lane},
+    lane::Lane,
     log::Log,
-    recover::{ReadError, read_rows, recover},
+    recover::recover,
+    state::{LogState, Signal, Urgency},
 };
 pub(crate) use self::{
     frame::RowRange,
@@ -66,7 +68,7 @@ pub use self::{
 };
 use crate::{
     ack::{Ack, Receipt, Waiting},
-    block::{BlockLimits, Layout, SealedBlock},
+    block::{BlockLimits, Layout},
 };
 
 /// No room for a row: a bound of the spool is reached, the disk fails, or the spool has been closed. The row was not taken.
@@ -100,37 +102,6 @@ pub(crate) struct Spool {
     next_alarm_s: AtomicU64,
 }
 
-/// Bytes in use, and how many there may be.
-#[derive(Debug)]
-struct Bound {
-    used: AtomicUsize,
-    max: usize,
-}
-
-impl Bound {
-    fn used(&self) -> usize {
-        self.used.load(Ordering::Relaxed)
-    }
-
-    /// Books `cost` bytes for someone who has `held` already: nobody has more than is free for all others.
-    fn reserve(&self, cost: usize, held: usize) -> bool {
-        self.used
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
-                let sum = used.checked_add(cost)?;
-                (sum.saturating_add(held) <= self.max).then_some(sum)
-            })
-            .is_ok()
-    }
-
-    fn release(&self, cost: usize) {
-        self.used.fetch_sub(cost, Ordering::Relaxed);
-    }
-
-    fn take(&self, cost: usize) {
-        self.used.fetch_add(cost, Ordering::Relaxed);
-    }
-}
-
 /// What has become of rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
@@ -140,21 +111,6 @@ pub(crate) enum Outcome {
     Refused,
     /// The disk has lost them, which has been told.
     Lost,
-}
-
-/// What all threads see of the log.
-#[derive(Debug)]
-struct LogState {
-    disk: Arc<dyn Disk>,
-    signal: Signal,
-    ops: std::sync::Mutex<Vec<Op>>,
-    /// The last try to write has failed.
-    is_failing: AtomicBool,
-    /// Bytes of blocks on disk that are not stored.
-    waiting: Bound,
-    /// Bytes of all segments.
-    bytes: AtomicU64,
-    stopped: AtomicBool,
 }
 
 /// A table that rows come for: its name, its INSERT statement.
@@ -231,10 +187,7 @@ impl Spool {
             signal: Signal::default(),
             ops: std::sync::Mutex::default(),
             is_failing: AtomicBool::new(false),
-            waiting: Bound {
-                used: AtomicUsize::new(0),
-                max: usize::try_from(limits.log.max_bytes).unwrap_or(usize::MAX),
-            },
+            waiting: Bound::new(usize::try_from(limits.log.max_bytes).unwrap_or(usize::MAX)),
             bytes: AtomicU64::new(log.bytes()),
             stopped: AtomicBool::new(false),
         };
@@ -250,10 +203,7 @@ impl Spool {
             givers: AtomicUsize::new(tables.len()),
             lanes: tables.into_iter().map(Lane::new).collect(),
             limits: limits.blocks,
-            memory: Bound {
-                used: AtomicUsize::new(0),
-                max: limits.memory_bytes,
-            },
+            memory: Bound::new(limits.memory_bytes),
             log,
             closed: AtomicBool::new(false),
             closing: Notify::new(),
@@ -402,164 +352,6 @@ impl Spool {
         })
     }
 
-    /// Returns the lane's oldest block, and waits for one; none once the spool is closed and the lane empty.
-    ///
-    /// The block stays first until all of it is [settled](Self::settle). An open block is sealed here when its age is reached:
-    /// while its lane is busy with an older one it goes on growing, so that a slow ClickHouse gets fewer, larger blocks. With a
-    /// log, a block is given once all of it is on disk. One task at a time may wait for a lane.
-    /// With `is_last`, it is not the end before all other lanes have [ended](Self::ends).
-    pub(crate) async fn next(&self, lane: usize, is_last: bool) -> Option<Arc<SealedBlock>> {
-        let lane = &self.lanes[lane];
-        loop {
-            match self.look(lane) {
-                Found::Block(block) => return Some(block),
-                Found::End if is_last && self.givers.load(Ordering::Acquire) > 1 => lane.changed.notified().await,
-                // Either way there is something new to look at.
-                Found::Young(until) => _ = timeout_at(until, lane.changed.notified()).await,
-                Found::Nothing => lane.changed.notified().await,
-                Found::End => return None,
-            }
-        }
-    }
-
-    fn look(&self, lane: &Lane) -> Found {
-        let mut queue = lane.lock();
-        if queue.sealed.is_empty() {
-            let Some(opened) = queue.open.opened() else {
-                return if self.is_closed() { Found::End } else { Found::Nothing };
-            };
-            let until = opened.at + self.limits.age;
-            if !self.is_closed() && tokio::time::Instant::now() < until {
-                return Found::Young(until);
-            }
-            queue.seal(&lane.layout);
-            if let Some(log) = &self.log {
-                lane.dirty.store(true, Ordering::SeqCst);
-                log.signal.raise(Urgency::Now);
-            }
-        }
-        let Some(block) = queue.sealed.front() else {
-            return Found::Nothing;
-        };
-        // A disk that fails must not keep rows from ClickHouse.
-        let is_fixed = !self.has_disk() || self.is_failing() || block.state().logged.is_sealed;
-        if is_fixed {
-            Found::Block(Arc::clone(block))
-        } else {
-            Found::Nothing
-        }
-    }
-
-    /// Returns rows of a block, from memory or from disk. What damage has hit is missing, and told.
-    ///
-    /// # Errors
-    /// The file system's.
-    pub(crate) async fn rows(self: &Arc<Self>, block: &Arc<SealedBlock>, part: &RowRange) -> io::Result<Bytes> {
-        if let Some(content) = &block.state().content {
-            return Ok(content.slice(part));
-        }
-        let (spool, block, part) = (Arc::clone(self), Arc::clone(block), part.clone());
-        match tokio::task::spawn_blocking(move || spool.read(&block, &part)).await {
-            Ok(result) => result,
-            Err(error) => Err(io::Error::other(error)),
-        }
-    }
-
-    fn read(&self, block: &SealedBlock, part: &RowRange) -> io::Result<Bytes> {
-        let Some(log) = &self.log else {
-            return Err(io::ErrorKind::NotFound.into());
-        };
-        loop {
-            let logged = block.state().logged.clone();
-            match read_rows(&*log.disk, block.id, &logged, part) {
-                Ok(rows) => return Ok(rows.into()),
-                Err(ReadError::Damaged(frame)) => {
-                    tracing::error!(
-                        table = %block.layout.table, block = %block.id, segment = logged.segment, rows = ?frame.rows,
-                        "rows were damaged on disk and are lost; the segment is set aside"
-                    );
-                    if let Some(segment) = logged.segment {
-                        log.disk.set_aside(segment)?;
-                    }
-                    block.state().logged.frames.retain(|candidate| *candidate != frame);
-                }
-                // It may have been moved to another segment just now.
-                Err(ReadError::Io(error)) if block.state().logged.segment == logged.segment => return Err(error),
-                Err(ReadError::Io(_)) => {}
-            }
-        }
-    }
-
-    /// Lets a block that has to wait be on disk alone.
-    pub(crate) fn evict(&self, lane: usize, block: &SealedBlock) {
-        if self.has_disk() {
-            self.lanes[lane].lock().evict(block, &self.memory);
-        }
-    }
-
-    /// Notes what has become of rows of the lane's oldest block, and forgets the block when nothing is left of it.
-    pub(crate) fn settle(&self, lane: usize, block: &Arc<SealedBlock>, part: &RowRange, outcome: Outcome) {
-        let lane = &self.lanes[lane];
-        let mut queue = lane.lock();
-        let is_all = {
-            let mut state = block.state();
-            state.parts.settle(part);
-            state.parts.is_empty()
-        };
-        if is_all {
-            queue.forget(block, &self.memory, self.log.as_ref());
-        }
-        drop(queue);
-        let rows = part.len() as u64;
-        match outcome {
-            Outcome::Stored => {
-                Counters::add(&lane.counters.rows_inserted, rows);
-                Counters::add(&lane.counters.inserts, 1);
-            }
-            Outcome::Refused => Counters::add(&lane.counters.rows_refused, rows),
-            Outcome::Lost => {}
-        }
-        if is_all || outcome != Outcome::Stored {
-            block.progress.send_modify(|progress| {
-                if outcome != Outcome::Stored {
-                    progress.refused.extend(part.clone());
-                }
-                progress.is_done = is_all;
-            });
-        }
-        if let Some(log) = &self.log {
-            log.push(Op::Done {
-                block: block.id,
-                rows: part.clone(),
-                is_all,
-            });
-        }
-    }
-
-    /// Puts the halves of a part that ClickHouse refuses in its place, for good.
-    ///
-    /// # Errors
-    /// It could not be written down, and nothing is changed.
-    pub(crate) async fn split(&self, block: &Arc<SealedBlock>, part: &RowRange) -> io::Result<()> {
-        if let Some(log) = &self.log {
-            let segment = {
-                let state = block.state();
-                state.logged.segment.filter(|_| state.logged.is_sealed)
-            };
-            let segment = segment.ok_or(io::ErrorKind::NotFound)?;
-            let (reply, answer) = oneshot::channel();
-            log.push(Op::Split {
-                segment,
-                block: block.id,
-                rows: part.clone(),
-                reply,
-            });
-            answer.await.map_err(io::Error::other)??;
-        }
-        block.state().parts.split(part);
-        Ok(())
-    }
-
     /// Takes no more rows, and seals open blocks as soon as their lanes come to them.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Release);
@@ -624,20 +416,3 @@ impl Spool {
         self.lanes.iter().map(Lane::counts).collect()
     }
 }
-
-impl LogState {
-    fn push(&self, op: Op) {
-        let urgency = match op {
-            Op::Done { .. } => Urgency::Soon,
-            Op::Split { .. } => Urgency::Now,
-        };
-        self.ops
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .push(op);
-        self.signal.raise(urgency);
-    }
-}
-
-/// How long rows that nobody waits for may stay in memory alone.
-const COMMIT_INTERVAL: Duration = Duration::from_millis(50);

@@ -220,6 +220,11 @@ mod tests {
                 Some(164),
             ),
             ("Code: 252. DB::Exception: Too many parts", Class::Retry, Some(252)),
+            (
+                "Code: 395. DB::Exception: Value passed is non-zero: while pushing to view d.v. (FUNCTION_THROW_IF…)",
+                Class::Hold,
+                Some(395),
+            ),
             ("Code: 60x. DB::Exception", Class::Retry, None),
             ("Code: 99999999999. DB::Exception", Class::Retry, None),
             ("Code: . DB::Exception", Class::Retry, None),

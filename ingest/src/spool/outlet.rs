@@ -1,0 +1,177 @@
+//! Outlet: what delivery asks of the spool: the oldest block, its rows, and what becomes of them.
+
+use std::{
+    io,
+    sync::{Arc, atomic::Ordering},
+};
+
+use bytes::Bytes;
+use tokio::{sync::oneshot, time::timeout_at};
+
+use super::{
+    Counters, Outcome, RowRange, Spool,
+    lane::{Found, Lane},
+    recover::{ReadError, read_rows},
+    state::{Op, Urgency},
+};
+use crate::block::SealedBlock;
+
+impl Spool {
+    /// Returns the lane's oldest block, and waits for one; none once the spool is closed and the lane empty.
+    ///
+    /// The block stays first until all of it is [settled](Self::settle). An open block is sealed here when its age is reached:
+    /// while its lane is busy with an older one it goes on growing, so that a slow ClickHouse gets fewer, larger blocks. With a
+    /// log, a block is given once all of it is on disk. One task at a time may wait for a lane.
+    /// With `is_last`, it is not the end before all other lanes have [ended](Self::ends).
+    pub(crate) async fn next(&self, lane: usize, is_last: bool) -> Option<Arc<SealedBlock>> {
+        let lane = &self.lanes[lane];
+        loop {
+            match self.look(lane) {
+                Found::Block(block) => return Some(block),
+                Found::End if is_last && self.givers.load(Ordering::Acquire) > 1 => lane.changed.notified().await,
+                // Either way there is something new to look at.
+                Found::Young(until) => _ = timeout_at(until, lane.changed.notified()).await,
+                Found::Nothing => lane.changed.notified().await,
+                Found::End => return None,
+            }
+        }
+    }
+
+    pub(super) fn look(&self, lane: &Lane) -> Found {
+        let mut queue = lane.lock();
+        if queue.sealed.is_empty() {
+            let Some(opened) = queue.open.opened() else {
+                return if self.is_closed() { Found::End } else { Found::Nothing };
+            };
+            let until = opened.at + self.limits.age;
+            if !self.is_closed() && tokio::time::Instant::now() < until {
+                return Found::Young(until);
+            }
+            queue.seal(&lane.layout);
+            if let Some(log) = &self.log {
+                lane.dirty.store(true, Ordering::SeqCst);
+                log.signal.raise(Urgency::Now);
+            }
+        }
+        let Some(block) = queue.sealed.front() else {
+            return Found::Nothing;
+        };
+        // A disk that fails must not keep rows from ClickHouse.
+        let is_fixed = !self.has_disk() || self.is_failing() || block.state().logged.is_sealed;
+        if is_fixed {
+            Found::Block(Arc::clone(block))
+        } else {
+            Found::Nothing
+        }
+    }
+
+    /// Returns rows of a block, from memory or from disk. What damage has hit is missing, and told.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub(crate) async fn rows(self: &Arc<Self>, block: &Arc<SealedBlock>, part: &RowRange) -> io::Result<Bytes> {
+        if let Some(content) = &block.state().content {
+            return Ok(content.slice(part));
+        }
+        let (spool, block, part) = (Arc::clone(self), Arc::clone(block), part.clone());
+        match tokio::task::spawn_blocking(move || spool.read(&block, &part)).await {
+            Ok(result) => result,
+            Err(error) => Err(io::Error::other(error)),
+        }
+    }
+
+    fn read(&self, block: &SealedBlock, part: &RowRange) -> io::Result<Bytes> {
+        let Some(log) = &self.log else {
+            return Err(io::ErrorKind::NotFound.into());
+        };
+        loop {
+            let logged = block.state().logged.clone();
+            match read_rows(&*log.disk, block.id, &logged, part) {
+                Ok(rows) => return Ok(rows.into()),
+                Err(ReadError::Damaged(frame)) => {
+                    tracing::error!(
+                        table = %block.layout.table, block = %block.id, segment = logged.segment, rows = ?frame.rows,
+                        "rows were damaged on disk and are lost; the segment is set aside"
+                    );
+                    if let Some(segment) = logged.segment {
+                        log.disk.set_aside(segment)?;
+                    }
+                    block.state().logged.frames.retain(|candidate| *candidate != frame);
+                }
+                // It may have been moved to another segment just now.
+                Err(ReadError::Io(error)) if block.state().logged.segment == logged.segment => return Err(error),
+                Err(ReadError::Io(_)) => {}
+            }
+        }
+    }
+
+    /// Lets a block that has to wait be on disk alone.
+    pub(crate) fn evict(&self, lane: usize, block: &SealedBlock) {
+        if self.has_disk() {
+            self.lanes[lane].lock().evict(block, &self.memory);
+        }
+    }
+
+    /// Notes what has become of rows of the lane's oldest block, and forgets the block when nothing is left of it.
+    pub(crate) fn settle(&self, lane: usize, block: &Arc<SealedBlock>, part: &RowRange, outcome: Outcome) {
+        let lane = &self.lanes[lane];
+        let mut queue = lane.lock();
+        let is_all = {
+            let mut state = block.state();
+            state.parts.settle(part);
+            state.parts.is_empty()
+        };
+        if is_all {
+            queue.forget(block, &self.memory, self.log.as_ref());
+        }
+        drop(queue);
+        let rows = part.len() as u64;
+        match outcome {
+            Outcome::Stored => {
+                Counters::add(&lane.counters.rows_inserted, rows);
+                Counters::add(&lane.counters.inserts, 1);
+            }
+            Outcome::Refused => Counters::add(&lane.counters.rows_refused, rows),
+            Outcome::Lost => {}
+        }
+        if is_all || outcome != Outcome::Stored {
+            block.progress.send_modify(|progress| {
+                if outcome != Outcome::Stored {
+                    progress.refused.extend(part.clone());
+                }
+                progress.is_done = is_all;
+            });
+        }
+        if let Some(log) = &self.log {
+            log.push(Op::Done {
+                block: block.id,
+                rows: part.clone(),
+                is_all,
+            });
+        }
+    }
+
+    /// Puts the halves of a part that ClickHouse refuses in its place, for good.
+    ///
+    /// # Errors
+    /// It could not be written down, and nothing is changed.
+    pub(crate) async fn split(&self, block: &Arc<SealedBlock>, part: &RowRange) -> io::Result<()> {
+        if let Some(log) = &self.log {
+            let segment = {
+                let state = block.state();
+                state.logged.segment.filter(|_| state.logged.is_sealed)
+            };
+            let segment = segment.ok_or(io::ErrorKind::NotFound)?;
+            let (reply, answer) = oneshot::channel();
+            log.push(Op::Split {
+                segment,
+                block: block.id,
+                rows: part.clone(),
+                reply,
+            });
+            answer.await.map_err(io::Error::other)??;
+        }
+        block.state().parts.split(part);
+        Ok(())
+    }
+}
