@@ -50,7 +50,7 @@ pub mod tables {
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let store: StoreUrl = "http://127.0.0.1:8123/stats".parse()?;
     sync(&store, &tables::SCHEMA).await?;
-    let writer = Writer::start(&tables::SCHEMA, store.client(), WriterOptions::default());
+    let writer = Writer::start(&tables::SCHEMA, store.client(), &WriterOptions::default());
     let service = tables::layer(writer).layer(service_fn(not_found));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     let stop = std::future::pending();
