@@ -167,6 +167,15 @@ pub(crate) struct ServeOptions {
     )]
     pub(crate) max_body_bytes: usize,
 
+    /// Largest body of many events, one a line (`application/x-ndjson`), in bytes.
+    #[arg(
+        long,
+        env = "ROWMILL_MAX_BULK_BYTES",
+        default_value_t = 4 << 20,
+        value_name = "BYTES"
+    )]
+    pub(crate) max_bulk_bytes: usize,
+
     /// How long a stop may take until the last rows are in ClickHouse, in seconds.
     #[arg(long, env = "ROWMILL_DRAIN_SECONDS", default_value = "30", value_parser = seconds, value_name = "SECONDS")]
     pub(crate) drain_seconds: Duration,

@@ -34,6 +34,7 @@ pub(crate) fn serve(options: ServeOptions) -> Result<(), Box<dyn Error>> {
     let events = EventOptions {
         catch_all: true,
         max_body_bytes: options.max_body_bytes,
+        max_bulk_bytes: options.max_bulk_bytes,
         domain: options.domain.clone(),
         trusted_proxies: options.trusted_proxies.parse()?,
         node: options.node,

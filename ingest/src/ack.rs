@@ -1,6 +1,6 @@
 //! Ack: what an answer promises of an event's row, and the wait until it is so.
 
-use std::{fmt, str::FromStr, sync::Arc, time::Duration};
+use std::{fmt, ops::Range, str::FromStr, sync::Arc, time::Duration};
 
 use tokio::{sync::watch, time::timeout};
 
@@ -69,11 +69,11 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// Returns how far one of the rows has come.
-    pub(crate) fn level(&self, row: u32) -> Ack {
-        if self.is_done && !self.refused.contains(&row) {
+    /// Returns how far some of the rows have come, which is as far as the last of them.
+    pub(crate) fn level(&self, rows: &Range<u32>) -> Ack {
+        if self.is_done && !self.refused.iter().any(|row| rows.contains(row)) {
             Ack::Stored
-        } else if self.on_disk > row {
+        } else if self.on_disk >= rows.end {
             Ack::Spooled
         } else {
             Ack::Accepted
@@ -101,7 +101,7 @@ impl AckRule {
 /// The header that asks for an acknowledgement, and that says in the answer how far the event has come.
 pub const ACK_HEADER: http::HeaderName = http::HeaderName::from_static("x-rowmill-ack");
 
-/// A row's place in its block: lets whoever sent it wait until it is safe.
+/// The place of rows in their block: lets whoever sent them wait until they are safe.
 #[derive(Debug)]
 pub struct Receipt {
     /// None where there is nothing to wait for.
@@ -111,13 +111,16 @@ pub struct Receipt {
 #[derive(Debug)]
 pub(crate) struct Waiting {
     pub(crate) progress: Arc<watch::Sender<Progress>>,
-    pub(crate) row: u32,
+    pub(crate) rows: Range<u32>,
     pub(crate) ack: Ack,
     /// Whether rows come to disk at all.
     pub(crate) has_disk: bool,
 }
 
 impl Receipt {
+    /// Of rows that nobody waits for.
+    pub(crate) const NONE: Self = Self { waiting: None };
+
     /// Returns whether there is anything to wait for.
     pub fn is_pending(&self) -> bool {
         self.waiting.is_some()
@@ -129,10 +132,10 @@ impl Receipt {
         let asked = self
             .waiting
             .as_ref()
-            .map(|waiting| (Arc::clone(&waiting.progress), waiting.row, waiting.ack));
+            .map(|waiting| (Arc::clone(&waiting.progress), waiting.rows.clone(), waiting.ack));
         match (timeout(limit, self.reached()).await, asked) {
             (Ok(reached), _) => reached,
-            (Err(_), Some((progress, row, ack))) => progress.borrow().level(row).min(ack),
+            (Err(_), Some((progress, rows, ack))) => progress.borrow().level(&rows).min(ack),
             (Err(_), None) => Ack::Accepted,
         }
     }
@@ -141,7 +144,7 @@ impl Receipt {
     pub async fn reached(self) -> Ack {
         let Some(Waiting {
             progress,
-            row,
+            rows,
             ack,
             has_disk,
         }) = self.waiting
@@ -149,7 +152,7 @@ impl Receipt {
             return Ack::Accepted;
         };
         let is_over = |progress: &Progress| {
-            let level = progress.level(row);
+            let level = progress.level(&rows);
             let is_spooled = level >= Ack::Spooled;
             progress.is_done
                 || level >= ack
@@ -158,7 +161,7 @@ impl Receipt {
         };
         // It cannot fail: the sender is held here.
         _ = progress.subscribe().wait_for(is_over).await;
-        progress.borrow().level(row).min(ack)
+        progress.borrow().level(&rows).min(ack)
     }
 }
 
@@ -169,7 +172,7 @@ mod tests {
     fn receipt(progress: &Arc<watch::Sender<Progress>>, row: u32, ack: Ack) -> Receipt {
         let waiting = Waiting {
             progress: Arc::clone(progress),
-            row,
+            rows: row..row + 1,
             ack,
             has_disk: true,
         };

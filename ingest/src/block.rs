@@ -5,6 +5,7 @@
 //! insert it sends the same bytes under the same token.
 
 use std::{
+    ptr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -15,7 +16,8 @@ use uuid::Uuid;
 
 use crate::{
     ack::Progress,
-    spool::{Logged, Parts, RowRange},
+    spool::{Logged, NoRoom, Parts, RowRange},
+    table::Table,
 };
 
 /// What a row takes in memory beside its bytes: the end offset that a block is cut by.
@@ -104,6 +106,21 @@ impl Block {
         }
     }
 
+    /// Puts rows behind the others if `admit` allows their cost in bytes of memory: all of them, or none.
+    pub(crate) fn append_rows(&mut self, rows: &EncodedRows, admit: impl FnOnce(usize) -> bool) -> bool {
+        let start = self.committed();
+        self.bytes.truncate(start);
+        let cost = rows.bytes.len() + rows.ends.len() * ROW_OVERHEAD;
+        let Ok(start) = u32::try_from(start) else { return false };
+        let is_admitted = u32::try_from(self.bytes.len() + rows.bytes.len()).is_ok() && admit(cost);
+        if is_admitted && rows.count() > 0 {
+            self.bytes.extend_from_slice(&rows.bytes);
+            self.ends.extend(rows.ends.iter().map(|end| start + end));
+            self.opened.get_or_insert_with(Opened::now);
+        }
+        is_admitted
+    }
+
     /// Returns the number of rows.
     pub(crate) fn rows(&self) -> usize {
         self.ends.len()
@@ -159,6 +176,49 @@ impl Block {
     /// Returns the length of the whole rows.
     fn committed(&self) -> usize {
         self.ends.last().map_or(0, |&end| end as usize)
+    }
+}
+
+/// Rows of one table that go into a block together, or not at all.
+#[derive(Debug, Default)]
+pub struct EncodedRows {
+    table: Option<&'static Table>,
+    bytes: Vec<u8>,
+    ends: Vec<u32>,
+}
+
+impl EncodedRows {
+    /// The most rows that go into a block together, so that a block of them stays one that ClickHouse takes as a unit.
+    pub(crate) const MAX: usize = 100_000;
+
+    /// Lets `encode` append one row of `table`.
+    ///
+    /// # Errors
+    /// [`NoRoom`] if these are too many rows for a block, or rows of another table.
+    pub(crate) fn push(&mut self, table: &'static Table, encode: impl FnOnce(&mut Vec<u8>)) -> Result<(), NoRoom> {
+        let is_other = self.table.is_some_and(|other| !ptr::eq(other, table));
+        if is_other || self.ends.len() >= Self::MAX {
+            return Err(NoRoom);
+        }
+        let start = self.bytes.len();
+        encode(&mut self.bytes);
+        let Ok(end) = u32::try_from(self.bytes.len()) else {
+            self.bytes.truncate(start);
+            return Err(NoRoom);
+        };
+        self.ends.push(end);
+        self.table = Some(table);
+        Ok(())
+    }
+
+    /// Returns the number of rows.
+    pub(crate) fn count(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Returns the rows' table; none where there is no row.
+    pub(crate) fn table(&self) -> Option<&'static Table> {
+        self.table
     }
 }
 

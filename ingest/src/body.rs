@@ -24,6 +24,8 @@ const TYPES_BY_EXTENSION: [(&str, &str); 4] = [
     ("html", "text/html"),
 ];
 
+const PLAIN_JSON: &[u8] = b"application/json";
+
 /// What a request declares about its body.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Declared<'r> {
@@ -42,6 +44,8 @@ pub(crate) enum Payload<'a> {
     Empty,
     /// What should be JSON; whether it is, the decoder finds out.
     Json(&'a str),
+    /// Lines, each of which should be JSON ([NDJSON](https://github.com/ndjson/ndjson-spec)).
+    Lines(&'a str),
     /// A urlencoded form.
     Form(Fields<'a>),
 }
@@ -96,11 +100,22 @@ impl std::error::Error for BodyError {}
 impl<'r> Declared<'r> {
     /// Returns whether the request is for an image, which makes its channel `pixel`. Holds for requests without a body too.
     pub(crate) fn is_image(&self) -> bool {
-        contains_ignoring_case(self.media_type(), b"image")
+        !self.is_plainly_json() && contains_ignoring_case(self.media_type(), b"image")
     }
 
     fn is_json(&self) -> bool {
-        contains_ignoring_case(self.media_type(), b"json")
+        self.is_plainly_json() || contains_ignoring_case(self.media_type(), b"json")
+    }
+
+    /// Returns whether each line of the body is an event: `application/x-ndjson`, `application/jsonl` and the like.
+    pub(crate) fn is_lines(&self) -> bool {
+        let is_named = |word| contains_ignoring_case(self.media_type(), word);
+        !self.is_plainly_json() && (is_named(b"ndjson") || is_named(b"jsonl"))
+    }
+
+    /// Returns whether the type is written as most senders write it, so that there is nothing to be looked for in it.
+    fn is_plainly_json(&self) -> bool {
+        self.extension.is_none() && self.content_type == Some(PLAIN_JSON)
     }
 
     /// Returns the type that counts: the extension's, else the header's with all its parameters, else nothing.
@@ -120,16 +135,21 @@ impl<'a> Payload<'a> {
     /// # Errors
     /// It is not.
     pub(crate) fn check(&self) -> Result<(), json::Error> {
-        let Self::Json(text) = self else { return Ok(()) };
-        let mut reader = Reader::new(text);
-        reader.skip()?;
-        reader.end()
+        match self {
+            Self::Json(text) => {
+                let mut reader = Reader::new(text);
+                reader.skip()?;
+                reader.end()
+            }
+            Self::Empty | Self::Lines(_) | Self::Form(_) => Ok(()),
+        }
     }
 
     /// Reads a whole body.
     ///
     /// JSON is what a `json` in its type says is JSON, and whatever begins with `{`: `sendBeacon` sends JSON as `text/plain`,
-    /// `curl -d` as a form, and others say nothing at all. Everything else is a urlencoded form.
+    /// `curl -d` as a form, and others say nothing at all. Lines of JSON are told by their type alone. Everything else is a
+    /// urlencoded form.
     /// Text that is not of its charset gets U+FFFD in the place of what is wrong.
     ///
     /// # Errors
@@ -140,7 +160,10 @@ impl<'a> Payload<'a> {
             return Err(BodyError::ContentEncoding);
         }
         // The header counts for the charset even where the extension decides the type.
-        let charset = declared.content_type.map_or(Ok(UTF_8), charset_of)?;
+        let charset = match declared.content_type {
+            None | Some(PLAIN_JSON) => UTF_8,
+            Some(content_type) => charset_of(content_type)?,
+        };
         let is_json = declared.is_json();
         if body.is_empty() {
             return if is_json {
@@ -155,10 +178,10 @@ impl<'a> Payload<'a> {
         };
         let without_mark = text.strip_prefix(BYTE_ORDER_MARK);
         if is_json || without_mark.unwrap_or(text).trim_ascii_start().starts_with('{') {
-            return if without_mark.is_none() {
-                Ok(Self::Json(text))
-            } else {
-                Err(BodyError::ByteOrderMark)
+            return match without_mark {
+                Some(_) => Err(BodyError::ByteOrderMark),
+                None if declared.is_lines() => Ok(Self::Lines(text)),
+                None => Ok(Self::Json(text)),
             };
         }
         Ok(Self::Form(Fields::from_body(text, arena)))

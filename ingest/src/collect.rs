@@ -1,4 +1,8 @@
 //! Collect: one request is identified, routed, taken in and answered. The way of an event, top to bottom.
+//!
+//! A request of many events, one a line, branches off in [`lines`] once its body is known.
+
+mod lines;
 
 use std::{
     pin::Pin,
@@ -6,14 +10,14 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Method, Response, Uri, request::Parts};
+use http::{HeaderValue, Method, Response, Uri, header, request::Parts};
 use http_body_util::Full;
 
 use crate::{
     ack::{ACK_HEADER, Ack, AckRule, Receipt, UnknownAck},
     answer::{Answer, Answers, Context, Draft},
     arena::{self, Arena},
-    body::Payload,
+    body::{Declared, Payload},
     dead_letter::DeadLetter,
     envelope::Envelope,
     fields::Fields,
@@ -21,7 +25,7 @@ use crate::{
     head::{Arrival, Head, IMAGE_CHANNEL},
     id::IdGenerator,
     identify::{Address, Claims, CorsOrigin, TrustedProxies, auto_domain, known_uid},
-    intake::{Event, Reason},
+    intake::{Event, Reason, Sink},
     json::{self, ErrorKind},
     layer::{Route, Routes},
     options::EventOptions,
@@ -40,6 +44,7 @@ pub(crate) struct Collector {
     ids: IdGenerator,
     trusted_proxies: TrustedProxies,
     body_limits: BodyLimits,
+    bulk_limits: BodyLimits,
     catch_all: bool,
     /// What a successful answer says to an event that is neither a picture nor a redirect.
     ack: Ack,
@@ -82,6 +87,15 @@ impl Recorded {
             pending: Some(pending),
         }
     }
+
+    /// Of rows that nobody waits for; the answer says so where that was a question.
+    fn taken(draft: Draft, asked: Option<Ack>, ack: Ack) -> Self {
+        if asked.is_some() || ack > Ack::Accepted {
+            draft.acknowledged(Ack::Accepted).into()
+        } else {
+            draft.into()
+        }
+    }
 }
 
 impl From<Draft> for Recorded {
@@ -106,14 +120,19 @@ impl Collector {
     /// If [`EventOptions::node`] is above 1023.
     pub(crate) fn new(writer: Writer, options: &EventOptions) -> Self {
         let domain = options.domain.as_deref().and_then(auto_domain);
+        let body_limits = BodyLimits {
+            max_bytes: options.max_body_bytes,
+            timeout: options.body_timeout,
+        };
         Self {
             writer,
             answers: Answers::new(domain.as_deref(), SystemTime::now()),
             ids: IdGenerator::new(options.node).expect("a node is a number up to 1023"),
             trusted_proxies: options.trusted_proxies.clone(),
-            body_limits: BodyLimits {
-                max_bytes: options.max_body_bytes,
-                timeout: options.body_timeout,
+            body_limits,
+            bulk_limits: BodyLimits {
+                max_bytes: options.max_bulk_bytes,
+                ..body_limits
             },
             catch_all: options.catch_all,
             ack: options.ack,
@@ -126,8 +145,15 @@ impl Collector {
         &self.writer
     }
 
-    pub(crate) fn body_limits(&self) -> BodyLimits {
-        self.body_limits
+    /// Returns the bounds of a body whose length is `length`, as far as that is known; only what may be beyond those of one
+    /// event is looked at whether it is many.
+    pub(crate) fn body_limits(&self, length: Option<u64>, parts: &Parts) -> BodyLimits {
+        let is_small = length.is_some_and(|length| length <= self.body_limits.max_bytes as u64);
+        if !is_small && declares_lines(parts) {
+            self.bulk_limits
+        } else {
+            self.body_limits
+        }
     }
 
     /// Decides by method, path and query; the service in a query goes before the one in the path, as it does for the event.
@@ -198,6 +224,9 @@ impl Collector {
                 return self.finish(error.into(), &head, None).into();
             }
         };
+        if let Payload::Lines(text) = payload {
+            return self.record_lines::<R>(&head, text, arena);
+        }
         match Envelope::open(&payload, arena) {
             Ok(envelope) => self.record::<R>(&head, &body, &payload, &envelope, arena),
             Err(error) => self.broken(error, &head, &body, &payload, None).into(),
@@ -261,20 +290,7 @@ impl Collector {
             };
             return draft.into();
         };
-        let stamp = Stamp {
-            id: self.ids.next(head.unix_ms),
-            uid,
-            unix_ms: head.unix_ms,
-            channel: head.channel(),
-            project: address.project,
-            service: address.service,
-            name: address.name,
-            ip: head.ip.as_str(),
-            user_agent: head.client.user_agent.as_deref(),
-            referer: head.client.referer.as_deref(),
-            host: head.client.host,
-            fingerprint: head.client.fingerprint(&head.ip).unwrap_or_default(),
-        };
+        let stamp = self.stamp(head, &address, uid);
         let answer = answer_of(&stamp, head.query.text("to").or(envelope.to.as_deref()));
         // A picture stays a picture, and a reader gets where he wanted to go, whatever becomes of the event. What is no
         // success promises nothing.
@@ -294,15 +310,13 @@ impl Collector {
             ack,
             arena,
         };
-        let rejection = match (route.intake)(&event, &self.writer) {
+        let rejection = match (route.intake)(&event, Sink::Block(&self.writer)) {
             Ok(receipt) => {
                 let draft = self.finish(answer, head, Some(uid));
                 return if receipt.is_pending() {
                     Recorded::pending(draft, receipt, ack, is_lenient)
-                } else if asked.is_some() || ack > Ack::Accepted {
-                    draft.acknowledged(Ack::Accepted).into()
                 } else {
-                    draft.into()
+                    Recorded::taken(draft, asked, ack)
                 };
             }
             Err(rejection) => rejection,
@@ -322,6 +336,24 @@ impl Collector {
             _ => refused.answer(),
         };
         self.finish(answer, head, Some(uid)).into()
+    }
+
+    /// Returns what the collector itself knows of an event, under a new id.
+    fn stamp<'a>(&self, head: &'a Head<'_>, address: &Address<'a>, uid: u64) -> Stamp<'a> {
+        Stamp {
+            id: self.ids.next(head.unix_ms),
+            uid,
+            unix_ms: head.unix_ms,
+            channel: head.channel(),
+            project: address.project,
+            service: address.service,
+            name: address.name,
+            ip: head.ip.as_str(),
+            user_agent: head.client.user_agent.as_deref(),
+            referer: head.client.referer.as_deref(),
+            host: head.client.host,
+            fingerprint: head.client.fingerprint(&head.ip).unwrap_or_default(),
+        }
     }
 
     fn route<R: Routes>(&self, address: &Address<'_>) -> Option<Route> {
@@ -401,6 +433,16 @@ fn answer_of<'a>(stamp: &Stamp<'a>, to: Option<&str>) -> Answer<'a> {
             id: stamp.id,
         },
     }
+}
+
+/// Returns whether each line of the body is to be an event.
+fn declares_lines(parts: &Parts) -> bool {
+    Declared {
+        extension: Target::parse(parts.uri.path()).extension,
+        content_type: parts.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes),
+        content_encoding: None,
+    }
+    .is_lines()
 }
 
 fn redirect<'a>(to: Option<&str>) -> Answer<'a> {

@@ -12,6 +12,7 @@ use bumpalo::collections::{String as BumpString, Vec as BumpVec};
 use crate::{
     ack::{Ack, Receipt},
     arena::Arena,
+    block::EncodedRows,
     body::Payload,
     fields::{Fields, Names},
     json::{self, ErrorKind, Kind, Reader},
@@ -56,7 +57,16 @@ pub struct Event<'a> {
 }
 
 /// What takes events into a table; the build step names one for each destination.
-pub type Intake = fn(&Event<'_>, &Writer) -> Result<Receipt, Rejection>;
+pub type Intake = fn(&Event<'_>, Sink<'_>) -> Result<Receipt, Rejection>;
+
+/// Where an event's row goes.
+#[derive(Debug)]
+pub enum Sink<'s> {
+    /// Into the table's open block.
+    Block(&'s Writer),
+    /// Behind the rows of the same request, which go into a block together.
+    Rows(&'s mut EncodedRows),
+}
 
 /// Why an event did not become a row.
 #[derive(Debug)]
@@ -82,16 +92,19 @@ pub enum Reason {
 ///
 /// # Errors
 /// Why it did not become a row; the table's block is as it was then.
-pub fn intake<T: TypedTable>(event: &Event<'_>, writer: &Writer) -> Result<Receipt, Rejection> {
+pub fn intake<T: TypedTable>(event: &Event<'_>, sink: Sink<'_>) -> Result<Receipt, Rejection> {
     let rejected = |reason| Rejection {
         table: T::TABLE,
         reason,
     };
     let mut row = <T::Row<'_> as Default>::default();
     let given = decode(&mut row, T::TABLE, event).map_err(rejected)?;
-    writer
-        .append(T::TABLE, event.ack, |out| row.encode(&given, out))
-        .map_err(|NoRoom| rejected(Reason::NoRoom))
+    let encode = |out: &mut Vec<u8>| row.encode(&given, out);
+    match sink {
+        Sink::Block(writer) => writer.append(T::TABLE, event.ack, encode),
+        Sink::Rows(rows) => rows.push(T::TABLE, encode).map(|()| Receipt::NONE),
+    }
+    .map_err(|NoRoom| rejected(Reason::NoRoom))
 }
 
 /// Decodes, stamps and checks; the same code for all tables.
@@ -113,11 +126,12 @@ fn decode<'a>(row: &mut dyn Row<'a>, table: &'static Table, event: &Event<'a>) -
         relative_from: 0,
         is_root: true,
     };
-    let over = event.query.names();
+    let names = event.query.names();
+    let over = (!names.is_empty()).then_some(&names);
     match event.payload {
-        Payload::Empty => {}
-        Payload::Json(text) => walk.document(text, root, Some(&over)).map_err(Reason::Syntax)?,
-        Payload::Form(fields) => walk.fields(fields, root, Some(&over)),
+        Payload::Empty | Payload::Lines(_) => {}
+        Payload::Json(text) => walk.document(text, root, over).map_err(Reason::Syntax)?,
+        Payload::Form(fields) => walk.fields(fields, root, over),
     }
     walk.fields(event.query, root, None);
 
@@ -228,9 +242,7 @@ impl<'a> Walk<'_, 'a> {
         let mut repeats = Repeats::new(self.arena);
         reader.begin_object()?;
         while let Some(key) = reader.next_key()? {
-            let is_skipped = branch.is_root
-                && (over.is_some_and(|over| over.contains(&key)) || self.is_repeated_json(&key, reader)?);
-            if is_skipped {
+            if over.is_some_and(|over| over.contains(&key)) {
                 reader.skip()?;
             } else {
                 self.entry(key, reader, branch, &mut repeats)?;
@@ -239,6 +251,7 @@ impl<'a> Walk<'_, 'a> {
         Ok(())
     }
 
+    #[inline]
     fn entry(
         &mut self,
         key: Cow<'a, str>,
@@ -253,7 +266,7 @@ impl<'a> Walk<'_, 'a> {
         }
         let path = if branch.is_root { &*key } else { &self.path };
         let kind = reader.peek()?;
-        let result = match self.place(path, kind, branch) {
+        let result = match self.place(path, kind, branch, reader)? {
             Place::Column(column) => {
                 let rank = self.rules.rank(column, path);
                 let rank = rank.map(|rank| if kind == Kind::Null { LAST_RANK } else { rank });
@@ -270,17 +283,25 @@ impl<'a> Walk<'_, 'a> {
         result
     }
 
-    /// Returns where a value of this kind belongs.
-    fn place(&self, path: &str, kind: Kind, branch: Branch) -> Place {
-        let is_object = kind == Kind::Object;
-        match self.row.column(path).map(|index| (index, &self.table.columns[index])) {
-            // What a column without NULL makes of it is its default, as if the event had said nothing.
-            Some((_, column)) if kind == Kind::Null && !column.is_nullable => Place::Nowhere,
-            Some((index, column)) if !is_object || column.takes_object => Place::Column(index),
-            _ if is_object => Place::Branch,
-            _ if branch.extra.is_none() || (branch.is_root && self.is_part_of_extra(path)) => Place::Nowhere,
-            _ => Place::Extra,
+    /// Returns where a value of this kind belongs, which `reader` stands before.
+    #[inline]
+    fn place(&self, path: &str, kind: Kind, branch: Branch, reader: &Reader<'a>) -> Result<Place, json::Error> {
+        if let Some(index) = self.row.column(path) {
+            let column = &self.table.columns[index];
+            return Ok(match kind {
+                // What a column without NULL makes of it is its default, as if the event had said nothing.
+                Kind::Null if !column.is_nullable => Place::Nowhere,
+                Kind::Object if !column.takes_object => Place::Branch,
+                _ => Place::Column(index),
+            });
         }
+        Ok(match kind {
+            Kind::Object => Place::Branch,
+            _ if branch.extra.is_none() => Place::Nowhere,
+            _ if branch.is_root && self.is_part_of_extra(path) => Place::Nowhere,
+            Kind::String | Kind::Number if branch.is_root && self.is_repeated_json(path, reader)? => Place::Nowhere,
+            _ => Place::Extra,
+        })
     }
 
     /// Steps into the object under `key`.
@@ -389,15 +410,13 @@ impl<'a> Walk<'_, 'a> {
         RESERVED.contains(&key) && value().is_some_and(|value| self.stamp.says(key, &value))
     }
 
+    /// As [`is_repetition`](Self::is_repetition), of the text or number that `reader` stands before.
     fn is_repeated_json(&self, key: &str, reader: &Reader<'a>) -> Result<bool, json::Error> {
-        if !RESERVED.contains(&key) || self.row.column(key).is_some() {
+        if !RESERVED.contains(&key) {
             return Ok(false);
         }
-        let mut ahead = reader.clone();
-        Ok(match ahead.peek()? {
-            Kind::String | Kind::Number => self.stamp.says(key, &js_string(&mut ahead)?),
-            _ => false,
-        })
+        let value = js_string(&mut reader.clone())?;
+        Ok(self.stamp.says(key, &value))
     }
 }
 

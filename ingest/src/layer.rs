@@ -177,7 +177,10 @@ where
         let arrival = Arrival::now(peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)));
         let collector = Arc::clone(&self.collector);
         let gather = match decision {
-            Decision::WithBody => Gather::new(body, collector.body_limits()),
+            Decision::WithBody => {
+                let limits = collector.body_limits(body.size_hint().exact(), &parts);
+                Gather::new(body, limits)
+            }
             _ => Gather::nothing(),
         };
         let event = PendingEvent {

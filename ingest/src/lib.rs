@@ -94,9 +94,10 @@ use http_body_util::Full;
 
 pub use crate::{
     ack::{ACK_HEADER, Ack, AckRule, Receipt, UnknownAck},
+    block::EncodedRows,
     dead_letter::DeadLetter,
     deliver::Stores,
-    intake::{Event, Intake, Reason, Rejection},
+    intake::{Event, Intake, Reason, Rejection, Sink},
     layer::{Destination, EventFuture, EventLayer, EventService, Peer, Route, Routes},
     options::{EventOptions, NetworkError, TrustedProxies},
     row::{Row, TypedTable},

@@ -14,6 +14,8 @@ pub struct EventOptions {
     pub catch_all: bool,
     /// The largest body in bytes. The default, 102 400, is the original's.
     pub max_body_bytes: usize,
+    /// The largest body of many events, one a line, in bytes.
+    pub max_bulk_bytes: usize,
     /// The time that a body may take to come.
     pub body_timeout: Duration,
     /// The host that the collector is reached by, if the visitor's cookie is to be shared with the sites beside it.
@@ -38,6 +40,7 @@ impl Default for EventOptions {
         Self {
             catch_all: false,
             max_body_bytes: 100 << 10,
+            max_bulk_bytes: 4 << 20,
             body_timeout: Duration::from_secs(5),
             domain: None,
             trusted_proxies: TrustedProxies::default(),

@@ -13,7 +13,7 @@ use tokio::{
 
 use crate::{
     ack::{Ack, Receipt},
-    block::BlockLimits,
+    block::{BlockLimits, EncodedRows},
     dead_letter::{DeadLetter, REJECTED},
     deliver::{Delivery, MAX_BLOCK_ROWS, Stores, layout},
     spool::{LogLimits, NoRoom, Spool, SpoolError, SpoolLimits, TableCounts, TableLayouts},
@@ -190,6 +190,24 @@ impl Writer {
         ack: Ack,
         encode: impl FnOnce(&mut Vec<u8>),
     ) -> Result<Receipt, NoRoom> {
+        self.shared.spool.append(self.lane(table), ack, encode)
+    }
+
+    /// Takes rows of one table into one block: all of them, or none.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append).
+    ///
+    /// # Panics
+    /// As [`append`](Self::append).
+    pub(crate) fn append_rows(&self, ack: Ack, rows: &EncodedRows) -> Result<Receipt, NoRoom> {
+        match rows.table() {
+            Some(table) => self.shared.spool.append_rows(self.lane(table), ack, rows),
+            None => Ok(Receipt::NONE),
+        }
+    }
+
+    fn lane(&self, table: &'static Table) -> usize {
         // A table's index is its lane, but for the dead letters', which is the last of them.
         let lane = table.index.min(self.shared.tables);
         assert_eq!(
@@ -197,7 +215,7 @@ impl Writer {
             table.name,
             "a row of a table that is not in this schema"
         );
-        self.shared.spool.append(lane, ack, encode)
+        lane
     }
 
     /// Takes an event that could not become a row.

@@ -12,6 +12,7 @@ mod support;
 
 mod acks;
 mod bad_input;
+mod bulk;
 mod check;
 mod checker;
 mod crash;

@@ -6,7 +6,7 @@ use bytes::{BufMut, Bytes};
 use http::{HeaderValue, StatusCode};
 use serde::{Serialize, Serializer};
 
-use super::{Answer, Context, text};
+use super::{Answer, Context, LineError, text};
 use crate::{redirect::RedirectError, refusal::Refusal};
 
 pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -33,6 +33,16 @@ pub(super) fn content(answer: &Answer<'_>, status: StatusCode, context: &Context
             &Recorded {
                 key: format_args!("in.gen.{service}.{name}"),
                 id: *id,
+            },
+        ),
+        Answer::Lines(report) => data(
+            status,
+            native,
+            &Lines {
+                key: format_args!("in.gen.{}.{}", report.service, report.name),
+                recorded: report.recorded,
+                refused: report.refused,
+                errors: &report.errors,
             },
         ),
         Answer::Tracked { id } => data(status, native, &Tracked { id: *id }),
@@ -166,6 +176,15 @@ struct Recorded<'a> {
     key: fmt::Arguments<'a>,
     #[serde(serialize_with = "as_text")]
     id: u64,
+}
+
+#[derive(Serialize)]
+struct Lines<'a> {
+    key: fmt::Arguments<'a>,
+    recorded: usize,
+    refused: usize,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    errors: &'a [LineError],
 }
 
 #[derive(Serialize)]

@@ -39,6 +39,8 @@ pub(crate) enum Answer<'a> {
         /// Its id.
         id: u64,
     },
+    /// Many events of one request: what has become of them.
+    Lines(&'a LinesReport<'a>),
     /// An event of `track`: its id.
     Tracked {
         /// The id of the event.
@@ -92,6 +94,11 @@ impl Answer<'_> {
         status: StatusCode::PAYLOAD_TOO_LARGE,
         reason: None,
     };
+    /// More events in one request than go into a block.
+    pub(crate) const TOO_MANY_LINES: Self = Self::Failed {
+        status: StatusCode::PAYLOAD_TOO_LARGE,
+        reason: Some("a request takes 100000 lines at the most"),
+    };
     /// A header that asks for an acknowledgement that there is none of.
     pub(crate) const UNKNOWN_ACK: Self = Self::Failed {
         status: StatusCode::BAD_REQUEST,
@@ -107,12 +114,37 @@ impl Answer<'_> {
         match self {
             Self::Redirect(_) => StatusCode::FOUND,
             Self::RedirectRefused(_) | Self::Refused(_) => StatusCode::BAD_REQUEST,
+            Self::Lines(report) if report.recorded == 0 && report.refused > 0 => StatusCode::BAD_REQUEST,
             Self::Teapot => StatusCode::IM_A_TEAPOT,
             Self::Failed { status, .. } => *status,
             Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::OK,
         }
     }
+}
+
+/// What has become of the lines of one request.
+#[derive(Debug)]
+pub(crate) struct LinesReport<'a> {
+    /// The service of the events.
+    pub(crate) service: &'a str,
+    /// Their name, as it was sent.
+    pub(crate) name: &'a str,
+    /// Lines that became rows.
+    pub(crate) recorded: usize,
+    /// Lines that became dead letters.
+    pub(crate) refused: usize,
+    /// Why the first of those did.
+    pub(crate) errors: Vec<LineError>,
+}
+
+/// Why a line did not become a row.
+#[derive(Debug, serde::Serialize)]
+pub(crate) struct LineError {
+    /// The line, counted from 1.
+    pub(crate) line: usize,
+    /// What is wrong with it.
+    pub(crate) reason: String,
 }
 
 /// The original answers a body that it cannot read without any header for browsers; here it has all of them, as otherwise

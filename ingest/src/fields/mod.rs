@@ -14,8 +14,6 @@ mod tree;
 
 use std::collections::HashSet;
 
-use memchr::memchr;
-
 use self::split::split;
 pub(crate) use self::tree::Tree;
 use crate::arena::Arena;
@@ -65,7 +63,7 @@ impl<'a> Fields<'a> {
 
     fn parse(text: &'a str, nesting: Nesting, arena: &'a Arena) -> Self {
         let pairs = split(text, arena);
-        if pairs.iter().any(|(name, _)| memchr(b'[', name.as_bytes()).is_some()) || has_repeated_name(pairs) {
+        if pairs.iter().any(|(name, _)| name.bytes().any(|byte| byte == b'[')) || has_repeated_name(pairs) {
             Self::Tree(Tree::grow(pairs, nesting))
         } else {
             Self::Flat(pairs)
@@ -104,6 +102,14 @@ pub(crate) enum Names<'f> {
 }
 
 impl Names<'_> {
+    /// Returns whether there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        match self {
+            Self::Few(pairs) => pairs.is_empty(),
+            Self::Many(names) => names.is_empty(),
+        }
+    }
+
     /// Returns whether there is such a name.
     pub(crate) fn contains(&self, name: &str) -> bool {
         match self {

@@ -1,7 +1,6 @@
 //! The text of a query or a form, split into names and values, both decoded.
 
 use bumpalo::collections::Vec;
-use memchr::{memchr, memchr_iter, memchr2, memmem};
 
 use crate::arena::Arena;
 
@@ -9,36 +8,76 @@ use crate::arena::Arena;
 const USUAL_FIELDS: usize = 16;
 
 /// Splits `text` at its `&` and decodes both sides of each `=`; fields without a name are dropped.
+///
+/// One pass, byte by byte: fields are so short that a search for each of their ends would cost more than to look at all of them.
 pub(super) fn split<'a>(text: &'a str, arena: &'a Arena) -> &'a [(&'a str, &'a str)] {
     if text.is_empty() {
         return &[];
     }
     let mut pairs = Vec::with_capacity_in(USUAL_FIELDS, arena);
-    // A `]=` ends the name even behind another `=`, as in `a=b]=c`; most texts have none.
-    let has_brackets = memchr(b']', text.as_bytes()).is_some();
-    let mut start = 0;
-    for end in memchr_iter(b'&', text.as_bytes()).chain([text.len()]) {
-        let part = &text[start..end];
-        start = end + 1;
-        let bracket = if has_brackets {
-            memmem::find(part.as_bytes(), b"]=").map(|at| at + 1)
-        } else {
-            None
-        };
-        let (name, value) = match bracket.or_else(|| memchr(b'=', part.as_bytes())) {
-            Some(at) => (&part[..at], &part[at + 1..]),
-            None => (part, ""),
-        };
-        if !name.is_empty() {
-            pairs.push((decode(name, arena), decode(value, arena)));
+    let mut field = Field::at(0);
+    for (at, byte) in text.bytes().enumerate() {
+        match byte {
+            b'&' => {
+                pairs.extend(field.pair(text, at, arena));
+                field = Field::at(at + 1);
+            }
+            b'=' => field.meet_equals(text.as_bytes(), at),
+            b'+' | b'%' => field.is_coded = true,
+            _ => {}
         }
     }
+    pairs.extend(field.pair(text, text.len(), arena));
     pairs.into_bump_slice()
+}
+
+/// A field of which the end is still to come.
+struct Field {
+    start: usize,
+    /// Where its name ends.
+    equals: Option<usize>,
+    /// A `]=` ends the name even behind another `=`, as in `a=b]=c`.
+    has_bracket: bool,
+    is_coded: bool,
+}
+
+impl Field {
+    fn at(start: usize) -> Self {
+        Self {
+            start,
+            equals: None,
+            has_bracket: false,
+            is_coded: false,
+        }
+    }
+
+    #[inline]
+    fn meet_equals(&mut self, text: &[u8], at: usize) {
+        let is_bracket = at > self.start && text[at - 1] == b']';
+        if self.equals.is_none() || (is_bracket && !self.has_bracket) {
+            self.equals = Some(at);
+            self.has_bracket = is_bracket;
+        }
+    }
+
+    /// Returns name and value; none where there is no name.
+    #[inline]
+    fn pair<'a>(&self, text: &'a str, end: usize, arena: &'a Arena) -> Option<(&'a str, &'a str)> {
+        let (name, value) = match self.equals {
+            Some(at) => (&text[self.start..at], &text[at + 1..end]),
+            None => (&text[self.start..end], ""),
+        };
+        match name.is_empty() {
+            true => None,
+            false if self.is_coded => Some((decode(name, arena), decode(value, arena))),
+            false => Some((name, value)),
+        }
+    }
 }
 
 /// Resolves `+` and percent sequences; a text whose sequences are broken, or are not UTF-8, keeps all of them.
 fn decode<'a>(text: &'a str, arena: &'a Arena) -> &'a str {
-    let Some(first) = memchr2(b'+', b'%', text.as_bytes()) else {
+    let Some(first) = text.bytes().position(|byte| matches!(byte, b'+' | b'%')) else {
         return text;
     };
     let decoded = decode_percents(text.as_bytes(), first, arena);

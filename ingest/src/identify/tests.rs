@@ -85,7 +85,7 @@ fn made_event(request: &Value, uri: &http::Uri) -> Option<Value> {
     };
     let query = Fields::from_query(uri.query().unwrap_or_default(), &arena);
     let mut data = match &payload {
-        Payload::Empty => Map::new(),
+        Payload::Empty | Payload::Lines(_) => Map::new(),
         Payload::Form(form) => object_of(form),
         // An array, a number or a string is an event without data.
         Payload::Json(text) => match serde_json::from_str(text).ok()? {

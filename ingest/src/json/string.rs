@@ -11,6 +11,22 @@ impl<'a> Reader<'a> {
     /// Something else stands here, or the string is broken.
     #[inline]
     pub fn string(&mut self) -> Result<Cow<'a, str>, Error> {
+        match self.plain_string() {
+            Some(string) => Ok(Cow::Borrowed(string)),
+            None => self.any_string(),
+        }
+    }
+
+    /// Takes a string that begins right here and has no escape in it; takes nothing where none does.
+    #[inline]
+    fn plain_string(&mut self) -> Option<&'a str> {
+        let (start, end) = plain_string(self.text.as_bytes(), self.at)?;
+        self.at = end + 1;
+        self.text.get(start..end)
+    }
+
+    #[cold]
+    fn any_string(&mut self) -> Result<Cow<'a, str>, Error> {
         self.pass_space();
         if !self.pass(b'"') {
             return Err(self.error(ErrorKind::ExpectedValue));
@@ -29,6 +45,22 @@ impl<'a> Reader<'a> {
         self.at += 1;
         while self.pass_plain()? == b'\\' {
             self.escape()?;
+        }
+        self.at += 1;
+        Ok(())
+    }
+
+    /// Passes a string, whatever stands between its quotes.
+    pub(super) fn leap_string(&mut self) -> Result<(), Error> {
+        self.at += 1;
+        loop {
+            self.at += plain_len(self.text.as_bytes().get(self.at..).unwrap_or_default());
+            match self.byte() {
+                Some(b'"') => break,
+                Some(b'\\') => self.at += 2,
+                Some(_) => self.at += 1,
+                None => return Err(self.error(ErrorKind::UnexpectedEnd)),
+            }
         }
         self.at += 1;
         Ok(())
@@ -152,6 +184,18 @@ pub fn write_string(out: &mut String, text: &str) {
         rest = special.get(1..).unwrap_or_default();
     }
     out.push('"');
+}
+
+/// Returns where the text of a string begins and ends whose quote stands at `at`; `None` if there is no such string, or an escape
+/// in it.
+#[inline]
+pub(super) fn plain_string(bytes: &[u8], at: usize) -> Option<(usize, usize)> {
+    let start = at + 1;
+    if *bytes.get(at)? != b'"' {
+        return None;
+    }
+    let end = start + plain_len(bytes.get(start..)?);
+    (*bytes.get(end)? == b'"').then_some((start, end))
 }
 
 /// How many bytes come before the first quote, backslash or control character.

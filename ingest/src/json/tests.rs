@@ -126,6 +126,26 @@ fn the_corpus_and_its_mutations_agree_with_serde_json() {
 }
 
 #[test]
+fn to_leap_ends_where_to_skip_does() {
+    for text in CORPUS {
+        for end in (0..=text.len()).filter(|&end| text.is_char_boundary(end)) {
+            // Whole values, and others that are cut anywhere; behind each stands what may stand behind a value.
+            for behind in ["", ",", "]", " }"] {
+                let text = format!("{}{behind}", &text[..end]);
+                let (mut skipping, mut leaping) = (Reader::new(&text), Reader::new(&text));
+                let leapt = leaping.leap();
+                if skipping.skip().is_ok() {
+                    assert_eq!((leapt, leaping.position()), (Ok(()), skipping.position()), "{text}");
+                }
+            }
+        }
+    }
+    for broken in ["[", "{\"a\":[}", "\"a", "\"a\\", "", " ", "]"] {
+        assert!(Reader::new(broken).leap().is_err(), "{broken}");
+    }
+}
+
+#[test]
 fn an_error_tells_where_and_why() {
     use ErrorKind::*;
 

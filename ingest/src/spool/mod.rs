@@ -68,7 +68,7 @@ pub use self::{
 };
 use crate::{
     ack::{Ack, Receipt, Waiting},
-    block::{BlockLimits, Layout},
+    block::{Block, BlockLimits, EncodedRows, Layout},
 };
 
 /// No room for a row: a bound of the spool is reached, the disk fails, or the spool has been closed. The row was not taken.
@@ -237,16 +237,34 @@ impl Spool {
     /// # Errors
     /// [`NoRoom`]; also where `ack` asks for the disk, and the disk is known to fail.
     pub(crate) fn append(&self, lane: usize, ack: Ack, encode: impl FnOnce(&mut Vec<u8>)) -> Result<Receipt, NoRoom> {
+        self.append_many(lane, ack, 1, |block, admit| block.append(encode, admit))
+    }
+
+    /// Takes rows into one block: all of them, or none.
+    ///
+    /// # Errors
+    /// As for [`append`](Self::append).
+    pub(crate) fn append_rows(&self, lane: usize, ack: Ack, rows: &EncodedRows) -> Result<Receipt, NoRoom> {
+        self.append_many(lane, ack, rows.count(), |block, admit| block.append_rows(rows, admit))
+    }
+
+    fn append_many(
+        &self,
+        lane: usize,
+        ack: Ack,
+        rows: usize,
+        put: impl FnOnce(&mut Block, &dyn Fn(usize) -> bool) -> bool,
+    ) -> Result<Receipt, NoRoom> {
         let lane = &self.lanes[lane];
         let result = match self.is_closed() {
             true => Err(NoRoom),
-            false => self.append_to(lane, ack, encode, |spool| !spool.is_closed()),
+            false => self.append_to(lane, ack, rows, put, |spool| !spool.is_closed()),
         };
         let counter = match result {
             Ok(_) => &lane.counters.rows_appended,
             Err(NoRoom) => &lane.counters.rows_without_room,
         };
-        Counters::add(counter, 1);
+        Counters::add(counter, rows as u64);
         if result.is_err() && !self.is_closed() {
             self.raise_alarm();
         }
@@ -259,7 +277,13 @@ impl Spool {
     /// As for [`append`](Self::append).
     pub(crate) fn hand_over(&self, lane: usize, encode: impl FnOnce(&mut Vec<u8>)) -> Result<Receipt, NoRoom> {
         let lane = &self.lanes[lane];
-        let receipt = self.append_to(lane, Ack::Spooled, encode, |_| true)?;
+        let receipt = self.append_to(
+            lane,
+            Ack::Spooled,
+            1,
+            |block, admit| block.append(encode, admit),
+            |_| true,
+        )?;
         Counters::add(&lane.counters.rows_appended, 1);
         Ok(receipt)
     }
@@ -297,7 +321,8 @@ impl Spool {
         &self,
         lane: &Lane,
         ack: Ack,
-        encode: impl FnOnce(&mut Vec<u8>),
+        rows: usize,
+        put: impl FnOnce(&mut Block, &dyn Fn(usize) -> bool) -> bool,
         is_open: impl FnOnce(&Self) -> bool,
     ) -> Result<Receipt, NoRoom> {
         // Spares the encoding when nothing fits anyway.
@@ -309,16 +334,22 @@ impl Spool {
         if !is_open(self) || !self.has_disk_room(queue.on_disk) {
             return Err(NoRoom);
         }
+        if rows > 1 && queue.open.rows() + rows > self.limits.rows {
+            // They would make the block longer than one may be, and go into one together.
+            queue.seal(&lane.layout);
+        }
         let held = queue.in_memory;
-        if !queue.open.append(encode, |cost| self.memory.reserve(cost, held)) {
+        let first = queue.open.rows();
+        if !put(&mut queue.open, &|cost| self.memory.reserve(cost, held)) {
             return Err(NoRoom);
         }
         queue.in_memory = queue.sealed_in_memory + queue.open.cost();
-        let row = queue.open.rows() - 1;
+        let count = |rows: usize| u32::try_from(rows).unwrap_or(u32::MAX);
+        let place = count(first)..count(queue.open.rows());
         let receipt = match (ack, queue.open.opened()) {
             (Ack::Spooled | Ack::Stored, Some(opened)) if self.has_disk() || ack == Ack::Stored => Some(Waiting {
                 progress: Arc::clone(&opened.progress),
-                row: u32::try_from(row).unwrap_or(u32::MAX),
+                rows: place,
                 ack,
                 has_disk: self.has_disk(),
             }),
@@ -338,7 +369,7 @@ impl Spool {
             log.signal.raise(urgency);
         }
         drop(queue);
-        if row == 0 || is_sealed {
+        if first == 0 || is_sealed {
             lane.changed.notify_one();
         }
         Ok(Receipt { waiting: receipt })

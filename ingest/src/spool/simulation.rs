@@ -351,7 +351,7 @@ impl World {
         for (row, receipt) in std::mem::take(&mut self.waiting) {
             let Some(waiting) = &receipt.waiting else { continue };
             let progress = waiting.progress.borrow().clone();
-            if progress.level(waiting.row) >= waiting.ack {
+            if progress.level(&waiting.rows) >= waiting.ack {
                 self.acknowledged.insert(row);
                 if waiting.ack == Ack::Stored {
                     assert!(self.store.rows.contains_key(&row), "row {row} is not in its table");

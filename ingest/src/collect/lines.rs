@@ -1,0 +1,143 @@
+//! Lines: a request of many events, one a line.
+//!
+//! All of them go where the request goes, by its path and its query; a line may name its own `projectId` and `uid`. Their rows go
+//! into one block together, so that a request that finds no room has left nothing behind and can be sent again as it is. A line
+//! that is no row is a dead letter, and costs the others nothing.
+
+use crate::{
+    ack::UnknownAck,
+    answer::{Answer, LineError, LinesReport},
+    arena::Arena,
+    block::EncodedRows,
+    body::Payload,
+    envelope::{Envelope, may_have_field},
+    head::Head,
+    identify::{Address, Claims, known_uid},
+    intake::{Event, Rejection, Sink},
+    layer::Routes,
+    reject::Refused,
+    spool::NoRoom,
+    stamp::Stamp,
+};
+
+use super::{Collector, Recorded, redirect};
+
+/// How many refused lines an answer gives the reasons of.
+const MAX_ERRORS: usize = 10;
+
+/// A line that did not become a row.
+struct RefusedLine<'a> {
+    line: usize,
+    text: &'a str,
+    stamp: Stamp<'a>,
+    refused: Refused,
+}
+
+impl Collector {
+    /// Takes each line in as an event, and answers for all of them.
+    pub(super) fn record_lines<R: Routes>(&self, head: &Head<'_>, text: &str, arena: &Arena) -> Recorded {
+        let nothing = Claims::default();
+        let uid = self.visitor(head, &nothing);
+        let finish = |answer: Answer<'_>| Recorded::from(self.finish(answer, head, Some(uid)));
+        let address = Address::resolve(&head.target, &head.claims(), &nothing);
+        let Some((address, route)) = address.and_then(|address| Some((address, self.route::<R>(&address)?))) else {
+            return finish(Answer::NOT_FOUND);
+        };
+        let asked = match self.asked_ack(route.acks, head) {
+            Ok(asked) => asked,
+            Err(UnknownAck) => return finish(Answer::UNKNOWN_ACK),
+        };
+        let ack = asked.unwrap_or(self.ack);
+
+        let of_all = self.stamp(head, &address, uid);
+        let has_claims = may_have_field(text);
+        let mut rows = EncodedRows::default();
+        let mut refused = Vec::new();
+        for (at, line) in text.lines().enumerate() {
+            if line.trim_ascii().is_empty() {
+                continue;
+            }
+            if rows.count() == EncodedRows::MAX {
+                return finish(Answer::TOO_MANY_LINES);
+            }
+            let payload = Payload::Json(line);
+            // A line that is broken says nothing of itself, and intake finds out.
+            let envelope = match has_claims {
+                true => Envelope::open(&payload, arena).unwrap_or_default(),
+                false => Envelope::default(),
+            };
+            let claims = Claims {
+                service: None,
+                name: None,
+                ..envelope.claims()
+            };
+            let project = match claims.project {
+                Some(_) => Address::resolve(&head.target, &head.claims(), &claims).map(|address| address.project),
+                None => None,
+            };
+            let stamp = Stamp {
+                id: self.ids.next(head.unix_ms),
+                uid: known_uid(&head.claims(), &claims, None).unwrap_or(uid),
+                project: project.unwrap_or(of_all.project),
+                ..of_all
+            };
+            let event = Event {
+                stamp,
+                query: &head.query,
+                payload: &payload,
+                ack,
+                arena,
+            };
+            if let Err(rejection) = (route.intake)(&event, Sink::Rows(&mut rows)) {
+                refused.push(RefusedLine::new(at + 1, line, stamp, rejection));
+            }
+        }
+
+        let receipt = match self.writer.append_rows(ack, &rows) {
+            Ok(receipt) => receipt,
+            Err(NoRoom) => return finish(Refused::NoRoom.answer()),
+        };
+        for line in &refused {
+            if let Some(letter) = line.refused.letter(head, &line.stamp, &line.refused.reason()) {
+                self.bury(head, line.text.as_bytes(), &letter);
+            }
+        }
+        let report = LinesReport {
+            service: address.service,
+            name: address.name,
+            recorded: rows.count(),
+            refused: refused.len(),
+            errors: refused.iter().take(MAX_ERRORS).map(RefusedLine::error).collect(),
+        };
+        // A reader gets where he wanted to go, however many events he brings.
+        let answer = match address.service {
+            "redir" => redirect(head.query.text("to")),
+            _ => Answer::Lines(&report),
+        };
+        let draft = self.finish(answer, head, Some(uid));
+        match rows.count() {
+            0 => draft.into(),
+            _ if receipt.is_pending() => Recorded::pending(draft, receipt, ack, false),
+            _ => Recorded::taken(draft, asked, ack),
+        }
+    }
+}
+
+impl<'a> RefusedLine<'a> {
+    #[cold]
+    fn new(line: usize, text: &'a str, stamp: Stamp<'a>, rejection: Rejection) -> Self {
+        Self {
+            line,
+            text,
+            stamp,
+            refused: Refused::event(rejection, &Payload::Json(text)),
+        }
+    }
+
+    fn error(&self) -> LineError {
+        LineError {
+            line: self.line,
+            reason: self.refused.reason(),
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! Many events in one request, one a line.
+
+use std::fmt::Write;
+
+use embedder::tables;
+use rowmill_ingest::{EventOptions, WriterOptions, not_found};
+use tower::{Layer, service_fn};
+
+use crate::support::{
+    collector::Collector,
+    engine::Database,
+    http::{self, Answer},
+    service::Served,
+};
+
+const NDJSON: (&str, &str) = ("Content-Type", "application/x-ndjson");
+
+fn served(database: &Database, options: WriterOptions) -> Served {
+    Served::start_with(database, &tables::SCHEMA, options, |writer| {
+        let events = EventOptions {
+            max_body_bytes: 100,
+            max_bulk_bytes: 2 << 20,
+            ..EventOptions::default()
+        };
+        tables::layer(writer).with_options(&events).layer(service_fn(not_found))
+    })
+}
+
+fn post(served: &Served, path: &str, headers: &[(&str, &str)], lines: &str) -> Answer {
+    let headers: Vec<_> = [NDJSON].into_iter().chain(headers.iter().copied()).collect();
+    http::send(served.address, "POST", path, &headers, lines.as_bytes())
+}
+
+/// Returns `count` lines for the table of receipts, numbered from 0.
+fn numbered(count: u32) -> String {
+    (0..count).fold(String::new(), |mut lines, number| {
+        writeln!(lines, r#"{{"number":{number}}}"#).unwrap();
+        lines
+    })
+}
+
+#[test]
+fn each_line_is_what_it_were_alone() {
+    let lines = [
+        r#"{"event":"sent","email":"bob@example.com","message_id":"m1","list_id":12345,"uid":"7530842328009801728"}"#,
+        r#" {"event":"deferred", "projectId": 7, "detailed":"a \"quoted\"\nline \ud83d\ude00", "other":{"a":[1,2]}} "#,
+        r#"{"event":"sent","service":"elsewhere","name":"other","uid":"short"}"#,
+        r"[1, 2]",
+        "{}",
+    ];
+    let together = Database::named("bulk_together");
+    let collector = Collector::start(&together);
+    let target = "/wh/mail/5?task_id=t1";
+    let body = format!("\n{}\r\n\n", lines.join("\r\n"));
+    let cookie = ("Cookie", "uid=7530842328009801729");
+    let answer = http::send(collector.address, "POST", target, &[NDJSON, cookie], body.as_bytes());
+    assert_eq!(
+        (answer.status, answer.text()),
+        (200, r#"{"key":"in.gen.wh.mail","recorded":5,"refused":0}"#)
+    );
+
+    let alone = Database::named("bulk_alone");
+    let other = Collector::start(&alone);
+    for line in lines {
+        // What a line says of its address does not count among many.
+        let line = line.replace(r#""service":"elsewhere","name":"other","#, "");
+        let headers = [("Content-Type", "application/json"), cookie];
+        assert_eq!(
+            http::send(other.address, "POST", target, &headers, line.as_bytes()).status,
+            200
+        );
+    }
+
+    let columns = "uid, projectId, service, name, channel, td_ip, event, email, message_id, list_id, task_id, detailed";
+    let rows = |database: &Database| {
+        database.wait_for_rows("mail_statistics", 5);
+        let sorted = format!("SELECT {columns} FROM mail_statistics ORDER BY id FORMAT TSV");
+        let extra = "SELECT extra.key, extra.value FROM mail_statistics WHERE event = 'deferred' FORMAT TSV";
+        (database.query(&sorted), database.query(extra))
+    };
+    assert_eq!(rows(&together), rows(&alone));
+    assert_eq!(
+        together.query("SELECT uniqExact(id), uniqExact(uid) FROM mail_statistics"),
+        "5\t2\n"
+    );
+    let kept =
+        "SELECT arrayZip(extra.key, extra.value) FROM mail_statistics WHERE has(extra.key, 'service') FORMAT TSV";
+    assert_eq!(
+        together.query(kept),
+        "[('service','elsewhere'),('name','other'),('uid','short')]\n"
+    );
+}
+
+#[test]
+fn a_line_that_is_no_row_costs_the_others_nothing() {
+    let database = Database::create("bulk_refused");
+    let served = served(&database, WriterOptions::default());
+    let lines = "{\"number\":1}\n{\"number\":\"x\"}\n{\"number\":2\n\n{\"number\":3}\n";
+    let answer = post(&served, "/wh/plain", &[], lines);
+    let report = answer.json();
+    assert_eq!(
+        (answer.status, &report["recorded"], &report["refused"]),
+        (200, &2.into(), &2.into())
+    );
+    let errors = report["errors"].as_array().unwrap();
+    assert_eq!(
+        (errors.len(), &errors[0]["line"], &errors[1]["line"]),
+        (2, &2.into(), &3.into())
+    );
+    assert!(errors[0]["reason"].as_str().unwrap().contains("number"), "{report}");
+
+    let all_bad = post(&served, "/wh/plain", &[], &"{\"number\":-1}\n".repeat(12));
+    let report = all_bad.json();
+    assert_eq!(
+        (all_bad.status, &report["recorded"], &report["refused"]),
+        (400, &0.into(), &12.into())
+    );
+    assert_eq!(report["errors"].as_array().unwrap().len(), 10);
+
+    served.drain();
+    assert_eq!(
+        database.query("SELECT groupArray(number) FROM (SELECT * FROM receipts ORDER BY number)"),
+        "[1,3]\n"
+    );
+    let letters = "SELECT code, `table`, payload FROM rejected WHERE payload LIKE '{\"number\":\"x%' OR code = 'json' ORDER BY code FORMAT TSV";
+    assert_eq!(
+        database.query(letters),
+        "json\t\t{\"number\":2\nmalformed\treceipts\t{\"number\":\"x\"}\n"
+    );
+    assert_eq!(database.count("rejected"), 14);
+}
+
+#[test]
+fn an_answer_promises_for_all_lines() {
+    let database = Database::create("bulk_acks");
+    let served = served(&database, WriterOptions::default());
+    let answer = post(&served, "/wh/stored", &[], &numbered(1_000));
+    assert_eq!((answer.status, answer.header("x-rowmill-ack")), (200, Some("stored")));
+    assert_eq!(
+        database.query("SELECT count(), uniqExact(number) FROM receipts"),
+        "1000\t1000\n"
+    );
+    // One block, whose rows are inserted together.
+    let inserts =
+        "SELECT count() FROM system.parts WHERE database = currentDatabase() AND `table` = 'receipts' AND level = 0";
+    assert_eq!(database.query(inserts), "1\n");
+    let asked = post(&served, "/wh/asked", &[("X-Rowmill-Ack", "stored")], &numbered(2));
+    assert_eq!((asked.status, asked.header("x-rowmill-ack")), (200, Some("stored")));
+    let mistyped = post(&served, "/wh/asked", &[("X-Rowmill-Ack", "storred")], &numbered(2));
+    assert_eq!(mistyped.status, 400);
+    assert_eq!(post(&served, "/wh/nowhere", &[], &numbered(2)).status, 404);
+    assert_eq!(database.count("receipts"), 1_002);
+}
+
+#[test]
+fn without_room_for_all_none_is_taken() {
+    let database = Database::create("bulk_room");
+    let small = WriterOptions {
+        memory_bytes: 2_000,
+        ..WriterOptions::default()
+    };
+    let served = served(&database, small);
+    let answer = post(&served, "/wh/plain", &[], &numbered(1_000));
+    assert_eq!(answer.status, 503);
+    assert!(answer.header("retry-after").is_some());
+    assert_eq!(post(&served, "/wh/plain", &[], &numbered(10)).status, 200);
+    served.drain();
+    assert_eq!(database.count("receipts"), 10);
+}
+
+#[test]
+fn bounds_are_those_of_many() {
+    let database = Database::create("bulk_bounds");
+    let served = served(&database, WriterOptions::default());
+    let json = [("Content-Type", "application/json")];
+    let long = format!(r#"{{"number":1,"text":"{}"}}"#, "x".repeat(200));
+    assert_eq!(
+        http::send(served.address, "POST", "/wh/plain", &json, long.as_bytes()).status,
+        413
+    );
+    assert_eq!(post(&served, "/wh/plain", &[], &long).status, 200);
+    assert_eq!(post(&served, "/wh/plain", &[], &"x".repeat((2 << 20) + 1)).status, 413);
+    let too_many = post(&served, "/wh/plain", &[], &"{\"number\":1}\n".repeat(100_001));
+    assert_eq!(too_many.status, 413);
+    assert!(too_many.text().contains("100000 lines"), "{}", too_many.text());
+    assert_eq!(
+        post(&served, "/wh/plain", &[], &"{\"number\":2}\n".repeat(100_000)).status,
+        200
+    );
+    served.drain();
+    assert_eq!(database.count("receipts"), 100_001);
+}
