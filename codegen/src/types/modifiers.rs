@@ -7,7 +7,6 @@ use super::{
     declaration::{DefaultExpr, DefaultKind},
     error::TypeError,
     expression::{self, MODIFIERS, is_modifier_word},
-    grammar::Grammar,
     lexer::TokenKind,
     suggest,
 };
@@ -33,11 +32,11 @@ pub(super) struct ModifierReader<'t> {
 }
 
 impl<'t> ModifierReader<'t> {
-    /// Starts behind the type that `grammar` has read.
-    pub(super) fn behind(grammar: Grammar<'t>) -> Self {
+    /// Starts where `cursor` stands; `problems` are those of the type before it.
+    pub(super) fn new(cursor: Cursor<'t>, problems: Vec<TypeError>) -> Self {
         Self {
-            cursor: grammar.cursor,
-            problems: grammar.problems,
+            cursor,
+            problems,
             written: Written::default(),
         }
     }

@@ -101,6 +101,8 @@ pub use self::variant::{
     read_again as __read_again,
 };
 #[doc(hidden)]
+pub use self::zone::zone_named as __zone_named;
+#[doc(hidden)]
 pub use ::{jiff as __jiff, serde as __serde};
 
 pub use self::{
