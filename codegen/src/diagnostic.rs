@@ -7,10 +7,11 @@ use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use crate::source::{Sources, Span};
 
 /// The codes of what is odd and allowed, which a table may silence.
-pub(crate) const WARNINGS: [&str; 7] = [
+pub(crate) const WARNINGS: [&str; 8] = [
     "encoded-text",
     "read-over",
     "retyped-column",
+    "similar-columns",
     "unquoted-date",
     "unreached-table",
     "unsorted-table",

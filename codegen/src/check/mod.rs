@@ -62,6 +62,7 @@ const RULES: &[Rule] = rules![
     Table(names::reserved_table),
     Table(names::duplicate_column),
     Table(names::field_collision),
+    Table(names::similar_columns),
     Table(columns::extra_of_no_texts),
     Table(columns::server_column),
     Table(paths::event_paths),

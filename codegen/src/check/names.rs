@@ -103,6 +103,25 @@ pub(super) fn duplicate_column(table: &Whole, report: &mut Report) {
     }
 }
 
+/// ClickHouse and events tell them apart, and people do not.
+pub(super) fn similar_columns(table: &Whole, report: &mut Report) {
+    let mut firsts: HashMap<String, &WholeColumn> = HashMap::new();
+    for column in &table.columns {
+        let first = *firsts.entry(column.name.to_lowercase()).or_insert(column);
+        if first.name != column.name {
+            let message = format!(
+                "columns `{}` and `{}` differ in capitals alone",
+                first.name, column.name
+            );
+            let diagnostic = Diagnostic::warning("similar-columns", message)
+                .label(column.name_span.clone(), "")
+                .label(first.name_span.clone(), "the other")
+                .help("rename one of them");
+            report.push_unless_allowed(diagnostic, |code| table.allows(code));
+        }
+    }
+}
+
 pub(super) fn field_collision(table: &Whole, report: &mut Report) {
     let mut firsts: HashMap<String, &WholeColumn> = HashMap::new();
     for column in &table.columns {

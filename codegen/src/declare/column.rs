@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::{DeclarationReader, EventKeys, long_column::LongColumn};
+use super::{DeclarationReader, EventKeys, long_column::LongColumn, options::OPTION_KEYS};
 use crate::{
     diagnostic::Diagnostic,
     remark::remarks,
@@ -119,7 +119,13 @@ impl DeclarationReader<'_> {
             Err(errors) => Err(errors
                 .into_iter()
                 .map(|mut error| {
-                    error.help = cut_short(&node, self.sources).map(str::to_owned).or(error.help);
+                    let is_option = error.code == "unknown-type" && OPTION_KEYS.contains(&name.text.as_str());
+                    let option = || {
+                        is_option
+                            .then(|| format!("an option stands under `_options`: `_options: {{ {}: … }}`", name.text))
+                    };
+                    let cut_short = cut_short(&node, self.sources).map(str::to_owned);
+                    error.help = cut_short.or_else(option).or(error.help);
                     self.of_type(Diagnostic::error, error, &node)
                 })
                 .collect()),

@@ -182,9 +182,13 @@ impl DeclarationReader<'_> {
             Value::Map(entries) => entries,
             other => {
                 let message = format!("a table maps columns to types, this is {}", other.kind());
+                let cure = match other {
+                    Value::List(_) => "write each column as `name: Type`, without a `-` before it",
+                    _ => "a table without columns of its own is written `_options: { extend: … }`",
+                };
                 let diagnostic = Diagnostic::error("not-a-mapping", message)
                     .label(node.span.or(&name.span), format!("table `{}`", name.text))
-                    .help("a table without columns of its own is written `_options: { extend: … }`");
+                    .help(cure);
                 self.report.push(diagnostic);
                 Vec::new()
             }

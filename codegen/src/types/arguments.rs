@@ -106,7 +106,14 @@ impl Grammar<'_> {
                     format!("{what} has to be UTF-8"),
                 ))
             }
-            _ => self.problem(self.cursor.expected(&format!("{what} between single quotes"))),
+            _ => {
+                let problem = self.cursor.expected(&format!("{what} between single quotes"));
+                let problem = match self.cursor.name() {
+                    Some(name) => problem.help(format!("write `{}`", quote_text(&name))),
+                    None => problem,
+                };
+                self.problem(problem)
+            }
         }
     }
 

@@ -117,7 +117,12 @@ impl<'t> Grammar<'t> {
             None => {
                 self.cursor.enter("(");
                 let problem = TypeError::new("unknown-type", span, format!("ClickHouse has no type `{name}`"));
-                self.problem(problem.did_you_mean(family::closest(&name)))
+                self.problem(match family::foreign(&name) {
+                    Some(ours) => problem.help(format!("ClickHouse calls it `{ours}`")),
+                    None => problem
+                        .help("a type is written as ClickHouse has it: `String`, `UInt64`, `DateTime`, `Array(String)`, …")
+                        .did_you_mean(family::closest(&name)),
+                })
             }
         }
     }
@@ -265,6 +270,15 @@ impl<'t> Grammar<'t> {
                 is_first = false;
                 grammar.text("a time zone").map(DateTimeArgument::Zone)
             } else if mem::take(&mut is_first) {
+                if grammar
+                    .cursor
+                    .word()
+                    .is_some_and(|word| !word.eq_ignore_ascii_case("NULL"))
+                {
+                    let problem = grammar.cursor.expected("a precision or a time zone");
+                    return grammar
+                        .problem(problem.help("write a time zone between single quotes, as `'Europe/Berlin'`"));
+                }
                 grammar.number().map(DateTimeArgument::Digits)
             } else {
                 grammar.anything().map(|_| DateTimeArgument::Ignored)
