@@ -60,6 +60,7 @@ macro_rules! rules {
 /// The rules, in the order in which they are run.
 const RULES: &[Rule] = rules![
     Table(names::reserved_table),
+    Table(names::empty_name),
     Table(names::duplicate_column),
     Table(names::field_collision),
     Table(names::similar_columns),

@@ -34,6 +34,20 @@ pub(super) fn reserved_table(table: &Whole, report: &mut Report) {
     report.push(diagnostic);
 }
 
+pub(super) fn empty_name(table: &Whole, report: &mut Report) {
+    let tables = [("a table", &table.name.text, &table.name.span)];
+    let columns = table
+        .columns
+        .iter()
+        .map(|column| ("a column", &column.name, &column.name_span));
+    for (what, name, span) in tables.into_iter().chain(columns) {
+        if name.is_empty() {
+            let diagnostic = Diagnostic::error("empty-name", format!("the name of {what} cannot be empty"));
+            report.push(diagnostic.label(span.clone(), "").help("give it a name, or remove it"));
+        }
+    }
+}
+
 /// Returns what the generated code calls after a table: its row, its layer and its module.
 fn rust_names(table: &str) -> [String; 3] {
     let type_name = names::type_name(table);
