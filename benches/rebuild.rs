@@ -38,26 +38,9 @@ const TYPES: [&str; 10] = [
     "Nullable(Decimal(18, 2))",
 ];
 
-const MAIN: &str = r#"
-use rowmill_ingest::{StoreUrl, Writer, WriterOptions, not_found, sync};
-use tower::{Layer, service_fn};
-
-pub mod tables {
-    rowmill_ingest::include_tables!();
-}
-
-#[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let store: StoreUrl = "http://127.0.0.1:8123/stats".parse()?;
-    sync(&store, &tables::SCHEMA).await?;
-    let writer = Writer::start(&tables::SCHEMA, store.client(), &WriterOptions::default());
-    let service = tables::layer(writer).layer(service_fn(not_found));
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-    let stop = std::future::pending();
-    rowmill_ingest::serve(listener, move |_| service.clone(), Default::default(), stop).await;
-    Ok(())
-}
-"#;
+/// The program and its build script are files of this workspace, so that each of its builds compiles them.
+const MAIN: &str = include_str!("../examples/own_tables.rs");
+const BUILD: &str = include_str!("../build.rs");
 
 /// What one build took.
 #[derive(Debug, Clone, Copy)]
@@ -180,7 +163,7 @@ impl Package {
             workspace.join("codegen"),
         );
         package.write("Cargo.toml", &manifest);
-        package.write("build.rs", "fn main() {\n    rowmill_codegen::build(\"schemas\");\n}\n");
+        package.write("build.rs", BUILD);
         package.write("src/main.rs", MAIN);
         fs::copy(workspace.join("Cargo.lock"), package.folder.join("Cargo.lock")).unwrap();
         package

@@ -7,7 +7,16 @@ use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use crate::source::{Sources, Span};
 
 /// The codes of what is odd and allowed, which a table may silence.
-pub(crate) const WARNINGS: [&str; 2] = ["retyped-column", "unreached-table"];
+pub(crate) const WARNINGS: [&str; 8] = [
+    "encoded-text",
+    "read-over",
+    "retyped-column",
+    "similar-columns",
+    "unquoted-date",
+    "unreached-table",
+    "unsorted-table",
+    "zone-of-the-machine",
+];
 
 /// So many errors and so many warnings are shown: nobody reads on.
 const MAX_SHOWN: usize = 300;
@@ -179,6 +188,14 @@ impl Report {
         if !known.iter().any(|known| self.diagnostics[*known].is_same(&diagnostic)) {
             known.push(self.diagnostics.len());
             self.diagnostics.push(diagnostic);
+        }
+    }
+
+    /// Adds a warning, and how to silence it, unless its code is allowed.
+    pub(crate) fn push_unless_allowed(&mut self, warning: Diagnostic, is_allowed: impl Fn(&str) -> bool) {
+        if !is_allowed(warning.code) {
+            let cure = format!("if this is meant, add `allow: {}` to `_options`", warning.code);
+            self.push(warning.help(cure));
         }
     }
 

@@ -39,6 +39,8 @@ pub(crate) struct Whole {
     pub(crate) elements: Vec<declare::Element>,
     pub(crate) comment: Option<String>,
     pub(crate) remarks: Vec<String>,
+    /// The warnings that it means, and those that the tables mean which it extends.
+    pub(crate) allowed: Vec<String>,
     /// Whether the table and all that it extends could be read: where not, nothing can be said of what it lacks.
     pub(crate) is_whole: bool,
 }
@@ -110,8 +112,10 @@ fn whole(index: usize, declared: &Declared, reported: &mut HashSet<usize>, repor
     let mut clauses = declare::Clauses::default();
     let mut elements: Vec<declare::Element> = Vec::new();
     let mut said: Vec<Key> = Vec::new();
+    let mut allowed = Vec::new();
     for ancestor in &line {
         let options = &declared.tables[*ancestor].options;
+        allowed.extend(options.allowed.iter().cloned());
         if clauses.cluster.is_none() {
             clauses.cluster.clone_from(&options.clauses.cluster);
         }
@@ -139,13 +143,14 @@ fn whole(index: usize, declared: &Declared, reported: &mut HashSet<usize>, repor
         }
     }
     elements.retain(|element| element.text.is_some());
-    let columns: Vec<WholeColumn> = columns.into_iter().flat_map(flatten_nested).collect();
+    let mut columns: Vec<WholeColumn> = columns.into_iter().flat_map(flatten_nested).collect();
     let mut places = HashMap::with_capacity(columns.len());
     let mut prefixes = HashSet::new();
     for (place, column) in columns.iter().enumerate() {
         places.entry(column.name.clone()).or_insert(place);
         prefixes.extend(column.name.split_once('.').map(|(prefix, _)| prefix.to_owned()));
     }
+    take_types(&mut columns, &places);
 
     Whole {
         name: table.name.clone(),
@@ -159,6 +164,7 @@ fn whole(index: usize, declared: &Declared, reported: &mut HashSet<usize>, repor
         elements,
         comment: table.options.comment.clone(),
         remarks: table.remarks.clone(),
+        allowed,
         is_whole,
     }
 }
@@ -212,6 +218,35 @@ fn line(index: usize, declared: &Declared, reported: &mut HashSet<usize>, report
     (line, is_whole)
 }
 
+/// Gives each column without a type of its own that of the column which it is computed from. Where there is none, a rule says so.
+fn take_types(columns: &mut [WholeColumn], places: &HashMap<String, usize>) {
+    let mut is_seen = vec![false; columns.len()];
+    for start in 0..columns.len() {
+        // From one column to the next, until there is a type.
+        let mut way = Vec::new();
+        let mut next = Some(start);
+        while let Some(place) = next.filter(|place| !is_seen[*place]) {
+            let Some(of) = &columns[place].declaration.ty_of else {
+                break;
+            };
+            is_seen[place] = true;
+            way.push(place);
+            next = places.get(&of.name()).copied();
+        }
+        let mut ty = match next.map(|place| &columns[place].declaration) {
+            Some(declaration) if declaration.ty_of.is_none() => declaration.ty.clone(),
+            _ => continue,
+        };
+        for place in way.into_iter().rev() {
+            let declaration = &mut columns[place].declaration;
+            if declaration.take_type(&ty).is_err() {
+                break;
+            }
+            ty = declaration.ty.clone();
+        }
+    }
+}
+
 /// A child may give an inherited column another type; that it does so by chance is likelier. LowCardinality only stores the same values
 /// in another way.
 fn retyped_column(
@@ -221,7 +256,8 @@ fn retyped_column(
     declared: &Declared,
 ) -> Option<Diagnostic> {
     let (own, above) = (column.declaration.as_ref()?, inherited.declaration.as_ref()?);
-    if stored_as(&own.ty) == stored_as(&above.ty) || table.options.allows("retyped-column") {
+    let is_known = own.ty_of.is_none() && above.ty_of.is_none();
+    if !is_known || stored_as(&own.ty) == stored_as(&above.ty) || table.options.allows("retyped-column") {
         return None;
     }
     let parent = declared.tables.iter().find(|table| {

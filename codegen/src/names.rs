@@ -61,15 +61,24 @@ pub(crate) fn ident(name: &str) -> Ident {
 pub(crate) struct Taken(HashMap<String, usize>);
 
 impl Taken {
-    /// Returns the name, or one like it where it is taken.
+    /// Returns the name of a field, or one like it where it is taken.
     pub(crate) fn take(&mut self, name: &str) -> String {
+        self.take_or_number(name, "_")
+    }
+
+    /// Returns the name of a type or of an enum's value, or one like it where it is taken: rustc warns of `_` within those.
+    pub(crate) fn take_type(&mut self, name: &str) -> String {
+        self.take_or_number(name, "")
+    }
+
+    fn take_or_number(&mut self, name: &str, before_number: &str) -> String {
         loop {
             let uses = self.0.entry(name.to_owned()).or_insert(0);
             *uses += 1;
             let free = match *uses {
                 1 => return name.to_owned(),
                 2 => format!("{name}_"),
-                uses => format!("{name}_{uses}"),
+                uses => format!("{name}{before_number}{uses}"),
             };
             if !self.0.contains_key(&free) {
                 self.0.insert(free.clone(), 1);
@@ -98,6 +107,9 @@ mod tests {
         let mut taken = Taken::default();
         let names = ["T", "T", "T_", "T", "T_4", "T"].map(|name| taken.take(name));
         assert_eq!(names, ["T", "T_", "T__", "T_3", "T_4", "T_5"]);
+        let mut taken = Taken::default();
+        let names = ["T", "T", "T", "T4", "T"].map(|name| taken.take_type(name));
+        assert_eq!(names, ["T", "T_", "T3", "T4", "T5"]);
     }
 
     #[test]

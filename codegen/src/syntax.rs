@@ -59,12 +59,18 @@ pub(crate) fn syntax_error(error: &serde_yaml::Error, file: usize, source: &Sour
 fn cure(message: &str, text: &str) -> Option<&'static str> {
     if message == TOO_LARGE {
         None
+    } else if message.contains("unknown anchor") {
+        Some(
+            "put a text that begins with `*` between double quotes; for the columns of another table, write `_options: { extend: … }`",
+        )
     } else if text.starts_with(['`', '@', '%', '*', '&', '!', '|', '>']) {
         Some("for YAML this character has a meaning of its own: put what begins with it between double quotes")
     } else if message.contains("tab") {
         Some("indent with spaces")
     } else if message.contains("mapping values are not allowed") {
-        Some("put a value that contains `: ` between double quotes, or indent a mapping deeper than its key")
+        Some(
+            "write a space behind the `:` of each key, put a value with `: ` in it between double quotes, and indent a mapping deeper than its key",
+        )
     } else if message.contains("block mapping") {
         Some("begin all entries of a mapping in the same column")
     } else {

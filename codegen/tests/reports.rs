@@ -54,7 +54,7 @@ fn each_warning_of_the_sources_can_be_allowed() {
         .unwrap();
     let (_, list) = report.split_once("the warnings are ").unwrap();
     let list = list.split(';').next().unwrap();
-    let warnings: Vec<String> = codes(&["Diagnostic::warning("]).into_iter().collect();
+    let warnings: Vec<String> = codes(&WARNINGS).into_iter().collect();
     assert_eq!(list, format!("`{}`", warnings.join("`, `")));
 }
 
@@ -158,9 +158,13 @@ fn report(generated: &Generated) -> String {
     format!("{}\n", texts.join("\n\n"))
 }
 
-/// Scans the sources for what makes a problem: `error("CODE"`, `warning("CODE"`, `TypeError::new("CODE"`.
+/// What makes a problem, before its code: `error("CODE"`.
+const ERRORS: [&str; 2] = ["Diagnostic::error(", "TypeError::new("];
+const WARNINGS: [&str; 2] = ["Diagnostic::warning(", "TypeError::warning("];
+
+/// Scans the sources for what makes a problem.
 fn codes_of_the_sources() -> BTreeSet<String> {
-    codes(&["Diagnostic::error(", "Diagnostic::warning(", "TypeError::new("])
+    codes(&[ERRORS, WARNINGS].concat())
 }
 
 /// Returns the codes behind the calls.

@@ -27,7 +27,7 @@ const TYPES: &str = "dynamicType(any), arrayMap(x -> dynamicType(x), anys), dyna
      arrayMap(x -> dynamicType(x), mapValues(any_map)), variantType(shape), arrayMap(x -> variantType(x), shapes), \
      variantType(narrow), variantType(numbers), variantType(dates), variantType(moments), variantType(fixed_or), variantType(tuples), \
      variantType(named), arrayMap(x -> variantType(x), either_list), arrayMap(x -> variantType(x), mapValues(either_map)), \
-     variantType(either_tuple.a), JSONAllPathsWithTypes(doc_rare)";
+     variantType(either_tuple.a), JSONAllPathsWithTypes(doc_rare), JSONAllPathsWithTypes(doc_either)";
 
 fn serve(database: &Database) -> Served {
     Served::start(database, &tables::SCHEMA, |writer| {

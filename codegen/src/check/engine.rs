@@ -3,7 +3,9 @@
 use crate::{
     declare::ElementKind,
     diagnostic::{Diagnostic, Report},
+    engine::Engine,
     inherit::Whole,
+    source::Span,
 };
 
 pub(super) fn missing_engine(table: &Whole, report: &mut Report) {
@@ -15,17 +17,51 @@ pub(super) fn missing_engine(table: &Whole, report: &mut Report) {
     }
 }
 
+/// Returns the engine of a MergeTree that says nothing of an order.
+fn unsorted(table: &Whole) -> Option<&(Engine, Span)> {
+    let has_key = || {
+        let of_column = table.columns.iter().any(|column| column.declaration.primary_key);
+        of_column || table.clauses.order_by.is_some() || table.clauses.primary_key.is_some()
+    };
+    table
+        .engine
+        .as_ref()
+        .filter(|(engine, _)| engine.is_merge_tree() && !has_key())
+}
+
+const ORDER_CURE: &str = "add `order_by: […]` to `_options`; `order_by: tuple()` is none";
+
+/// Arguments without a clause behind them are the old form to ClickHouse, which had its key among them; and a sample is taken of
+/// the key.
 pub(super) fn missing_order_by(table: &Whole, report: &mut Report) {
-    let Some((engine, span)) = table.engine.as_ref().filter(|(engine, _)| engine.is_merge_tree()) else {
+    let Some((engine, span)) = unsorted(table).filter(|(engine, _)| cannot_do_without(engine, table)) else {
         return;
     };
-    let has_key = table.columns.iter().any(|column| column.declaration.primary_key);
-    if !has_key && table.clauses.order_by.is_none() && table.clauses.primary_key.is_none() {
-        let diagnostic = Diagnostic::error("missing-order-by", format!("`{}` needs a sorting key", engine.name()))
-            .label(span.clone(), format!("of `{}`", table.name.text))
-            .help("add `order_by: […]` to `_options`; `order_by: tuple()` is none");
-        report.push(diagnostic);
-    }
+    let diagnostic = Diagnostic::error("missing-order-by", format!("`{}` needs a sorting key", engine.name()))
+        .label(span.clone(), format!("of `{}`", table.name.text))
+        .help(ORDER_CURE);
+    report.push(diagnostic);
+}
+
+/// ClickHouse 26.7 takes a MergeTree without a sorting key for one of which the rows have no order; earlier ones refuse it.
+pub(super) fn unsorted_table(table: &Whole, report: &mut Report) {
+    let Some((engine, span)) = unsorted(table).filter(|(engine, _)| !cannot_do_without(engine, table)) else {
+        return;
+    };
+    let what = match engine.merges_rows() {
+        true => "without one, all its rows are the same to a merge, which leaves one of them",
+        false => "without one, each query reads all rows",
+    };
+    let diagnostic = Diagnostic::warning("unsorted-table", format!("`{}` has no sorting key", table.name.text))
+        .label(span.clone(), what)
+        .help(ORDER_CURE);
+    report.push_unless_allowed(diagnostic, |code| table.allows(code));
+}
+
+fn cannot_do_without(engine: &Engine, table: &Whole) -> bool {
+    let clauses = &table.clauses;
+    let is_old_form = !engine.arguments().is_empty() && clauses.partition_by.is_none() && clauses.settings.is_empty();
+    is_old_form || clauses.sample_by.is_some()
 }
 
 /// Where a merge makes one row of several, ClickHouse wants to be told what becomes of the projections.

@@ -206,6 +206,27 @@ fn holds_text(ty: &Type) -> bool {
     }
 }
 
+/// A column without a type has that of the column that it names.
+pub(super) fn untyped_column(table: &Whole, report: &mut Report) {
+    for column in &table.columns {
+        let Some((of, kind)) = column.declaration.ty_of.as_ref().zip(column.default_kind()) else {
+            continue;
+        };
+        let is_reported = match table.resolve(of) {
+            Resolved::Column(named, rest) => rest.is_empty() && named.declaration.ty_of.is_some(),
+            Resolved::Nested => false,
+            Resolved::Unknown => !is_known_elsewhere(of, Clause::Default(kind)),
+        };
+        if !is_reported {
+            let problem = column.declaration.cannot_infer(kind);
+            let default = column.expressions.default.as_ref();
+            let span = default.map_or_else(|| column.span.clone(), |sql| written(sql, table));
+            let diagnostic = Diagnostic::error(problem.code, problem.message).label(span, "");
+            report.push(problem.help.into_iter().fold(diagnostic, Diagnostic::help));
+        }
+    }
+}
+
 /// What is not stored is no part of a key, and says nothing of when a row ends.
 pub(super) fn unstored_column(table: &Whole, report: &mut Report) {
     for expression in table.expressions() {
@@ -329,12 +350,12 @@ pub(super) fn unquoted_date(table: &Whole, report: &mut Report) {
         let parts: Vec<&str> = text.split('-').collect();
         let is_digits = |part: &&str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
         if is_date && parts.len() == 3 && parts.iter().all(is_digits) {
-            let diagnostic = Diagnostic::error("unquoted-date", format!("`{text}` is a subtraction, not a date"))
+            let diagnostic = Diagnostic::warning("unquoted-date", format!("`{text}` is a subtraction, not a date"))
                 .label(written(sql, table), format!("in the default of `{}`", column.name))
                 .help(format!(
                     "write `\"'{text}'\"` under a key, and `'{text}'` behind a type"
                 ));
-            report.push(diagnostic);
+            report.push_unless_allowed(diagnostic, |code| table.allows(code));
         }
     }
 }

@@ -60,8 +60,10 @@ macro_rules! rules {
 /// The rules, in the order in which they are run.
 const RULES: &[Rule] = rules![
     Table(names::reserved_table),
+    Table(names::empty_name),
     Table(names::duplicate_column),
     Table(names::field_collision),
+    Table(names::similar_columns),
     Table(columns::extra_of_no_texts),
     Table(columns::server_column),
     Table(paths::event_paths),
@@ -73,6 +75,7 @@ const RULES: &[Rule] = rules![
     Existing(engine_family::engine_arguments),
     Existing(engine_family::engine_misfit),
     Existing(engine::missing_order_by),
+    Existing(engine::unsorted_table),
     Existing(engine::projection_mode),
     Existing(engine_columns::version_column),
     Existing(engine_columns::deleted_column),
@@ -81,6 +84,7 @@ const RULES: &[Rule] = rules![
     Existing(expressions::expression_syntax),
     Existing(expressions::subquery),
     Existing(expressions::unknown_column),
+    Existing(expressions::untyped_column),
     Existing(expressions::unstored_column),
     Existing(expressions::default_cycle),
     Existing(expressions::unquoted_date),

@@ -34,6 +34,20 @@ pub(super) fn reserved_table(table: &Whole, report: &mut Report) {
     report.push(diagnostic);
 }
 
+pub(super) fn empty_name(table: &Whole, report: &mut Report) {
+    let tables = [("a table", &table.name.text, &table.name.span)];
+    let columns = table
+        .columns
+        .iter()
+        .map(|column| ("a column", &column.name, &column.name_span));
+    for (what, name, span) in tables.into_iter().chain(columns) {
+        if name.is_empty() {
+            let diagnostic = Diagnostic::error("empty-name", format!("the name of {what} cannot be empty"));
+            report.push(diagnostic.label(span.clone(), "").help("give it a name, or remove it"));
+        }
+    }
+}
+
 /// Returns what the generated code calls after a table: its row, its layer and its module.
 fn rust_names(table: &str) -> [String; 3] {
     let type_name = names::type_name(table);
@@ -100,6 +114,25 @@ pub(super) fn duplicate_column(table: &Whole, report: &mut Report) {
             .label(first.name_span.clone(), origin(first))
             .help("the elements of a Nested are columns of their own; rename or remove one of the two");
         report.push(diagnostic);
+    }
+}
+
+/// ClickHouse and events tell them apart, and people do not.
+pub(super) fn similar_columns(table: &Whole, report: &mut Report) {
+    let mut firsts: HashMap<String, &WholeColumn> = HashMap::new();
+    for column in &table.columns {
+        let first = *firsts.entry(column.name.to_lowercase()).or_insert(column);
+        if first.name != column.name {
+            let message = format!(
+                "columns `{}` and `{}` differ in capitals alone",
+                first.name, column.name
+            );
+            let diagnostic = Diagnostic::warning("similar-columns", message)
+                .label(column.name_span.clone(), "")
+                .label(first.name_span.clone(), "the other")
+                .help("rename one of them");
+            report.push_unless_allowed(diagnostic, |code| table.allows(code));
+        }
     }
 }
 

@@ -70,6 +70,11 @@ impl Expression<'_> {
 }
 
 impl Whole {
+    /// Returns whether the table is meant to be as the warning says.
+    pub(super) fn allows(&self, warning: &str) -> bool {
+        self.allowed.iter().any(|allowed| allowed == warning)
+    }
+
     /// Returns the keys, each once: a primary key beside a sorting key is the beginning of that.
     pub(super) fn keys(&self) -> Vec<(Clause, &Sql)> {
         let sorting = match &self.clauses.order_by {

@@ -3,13 +3,13 @@
 
 use std::ops::Range;
 
-use super::{DeclarationReader, EventKeys, long_column::LongColumn};
+use super::{DeclarationReader, EventKeys, long_column::LongColumn, options::OPTION_KEYS};
 use crate::{
     diagnostic::Diagnostic,
     remark::remarks,
     source::{Sources, Span},
     sql::Sql,
-    types::{self, Declaration},
+    types::{self, Declaration, TypeError},
     yaml::{Key, Node, Value},
 };
 
@@ -106,17 +106,27 @@ impl DeclarationReader<'_> {
         };
         let event = long.as_mut().map(LongColumn::take_event).unwrap_or_default();
         let parsed = match types::parse(text) {
-            Ok(declaration) => match long {
-                None => Ok(declaration),
-                Some(long) => long.complete(declaration, &node, self.sources),
-            },
+            Ok(mut declaration) => {
+                for odd in declaration.warnings.drain(..) {
+                    let warning = self.of_type(Diagnostic::warning, odd, &node);
+                    self.warnings.push(warning);
+                }
+                match long {
+                    None => Ok(declaration),
+                    Some(long) => long.complete(declaration, &node, self.sources),
+                }
+            }
             Err(errors) => Err(errors
                 .into_iter()
-                .map(|error| {
-                    let span = node.span_within(self.sources, error.span);
-                    let help = cut_short(&node, self.sources).map(str::to_owned).or(error.help);
-                    let diagnostic = Diagnostic::error(error.code, error.message).label(span, "");
-                    help.into_iter().fold(diagnostic, Diagnostic::help)
+                .map(|mut error| {
+                    let is_option = error.code == "unknown-type" && OPTION_KEYS.contains(&name.text.as_str());
+                    let option = || {
+                        is_option
+                            .then(|| format!("an option stands under `_options`: `_options: {{ {}: … }}`", name.text))
+                    };
+                    let cut_short = cut_short(&node, self.sources).map(str::to_owned);
+                    error.help = cut_short.or_else(option).or(error.help);
+                    self.of_type(Diagnostic::error, error, &node)
                 })
                 .collect()),
         };
@@ -136,6 +146,24 @@ impl DeclarationReader<'_> {
                 None
             }
         }
+    }
+}
+
+impl DeclarationReader<'_> {
+    /// Shows what is said of a declaration in its value, which is `node`.
+    fn of_type(
+        &self,
+        severity: fn(&'static str, String) -> Diagnostic,
+        TypeError {
+            code,
+            message,
+            span,
+            help,
+        }: TypeError,
+        node: &Node,
+    ) -> Diagnostic {
+        let diagnostic = severity(code, message).label(node.span_within(self.sources, span), "");
+        help.into_iter().fold(diagnostic, Diagnostic::help)
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::{mem, ops::Range};
 
-use super::{DeclarationReader, EventKeys, column::cut_short};
+use super::{DeclarationReader, EventKeys, column::cut_short, options::OPTION_KEYS};
 use crate::{
     diagnostic::Diagnostic,
     source::{Sources, Span},
@@ -93,12 +93,20 @@ impl DeclarationReader<'_> {
         let is_known = |key: &str| types::closest(key, COLUMN_KEYS).is_some();
         if !entries.iter().any(|(key, _)| is_known(&key.text)) {
             let diagnostic = Diagnostic::error("not-a-type", format!("column `{}` has no type", name.text))
-                .label(name.span.clone(), "")
-                .help(format!("write `{}: {{ type: …, comment: … }}`", name.text));
-            let part = entries.first().map(|(part, _)| format!("{}_{}", name.text, part.text));
-            self.report.push(match part {
-                Some(part) => diagnostic.help(format!("the parts of an object are columns of their own: `{part}: …`")),
-                None => diagnostic,
+                .label(name.span.clone(), "");
+            let is_option = |(key, _): &(Key, Node)| OPTION_KEYS.contains(&key.text.as_str());
+            self.report.push(if entries.iter().any(is_option) {
+                diagnostic.help("did you mean `_options`?")
+            } else if name.text == "columns" {
+                diagnostic.help("columns stand directly under their table")
+            } else {
+                let diagnostic = diagnostic.help(format!("write `{}: {{ type: …, comment: … }}`", name.text));
+                match entries.first().map(|(part, _)| format!("{}_{}", name.text, part.text)) {
+                    Some(part) => {
+                        diagnostic.help(format!("the parts of an object are columns of their own: `{part}: …`"))
+                    }
+                    None => diagnostic,
+                }
             });
             return None;
         }

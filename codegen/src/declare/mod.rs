@@ -73,6 +73,7 @@ pub(crate) fn declare(root: Vec<(Key, Node)>, sources: &Sources, report: &mut Re
         sources,
         report,
         old_base: None,
+        warnings: Vec::new(),
     };
     let (mut section, mut other) = (None, None);
     for (key, node) in root {
@@ -114,6 +115,8 @@ struct DeclarationReader<'a> {
     report: &'a mut Report,
     declared: Declared,
     old_base: Option<Key>,
+    /// Of the table that is being read: what is odd about its columns' declarations, and may be allowed.
+    warnings: Vec<Diagnostic>,
 }
 
 impl DeclarationReader<'_> {
@@ -179,9 +182,13 @@ impl DeclarationReader<'_> {
             Value::Map(entries) => entries,
             other => {
                 let message = format!("a table maps columns to types, this is {}", other.kind());
+                let cure = match other {
+                    Value::List(_) => "write each column as `name: Type`, without a `-` before it",
+                    _ => "a table without columns of its own is written `_options: { extend: … }`",
+                };
                 let diagnostic = Diagnostic::error("not-a-mapping", message)
                     .label(node.span.or(&name.span), format!("table `{}`", name.text))
-                    .help("a table without columns of its own is written `_options: { extend: … }`");
+                    .help(cure);
                 self.report.push(diagnostic);
                 Vec::new()
             }
@@ -202,6 +209,9 @@ impl DeclarationReader<'_> {
             options.extend = self.old_base.clone();
         }
         let is_whole = self.report.found() == known_problems;
+        for warning in self.warnings.drain(..) {
+            self.report.push_unless_allowed(warning, |code| options.allows(code));
+        }
         // What stands behind a table's last line is of that line.
         let remarks = remarks(self.sources, &name.span, &name.span);
         self.declared.tables.push(Table {

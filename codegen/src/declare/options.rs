@@ -104,6 +104,14 @@ pub(crate) const OPTION_KEYS: [&str; 14] = [
     "ttl",
 ];
 
+/// `{ order_by: id, date }` has a key `date` without a value.
+fn stray_key(key: Key) -> Diagnostic {
+    Diagnostic::error("unknown-key", format!("unknown key `{}` in `_options`", key.text))
+        .did_you_mean(&key.text, OPTION_KEYS)
+        .label(key.span, "it has no value")
+        .help("between braces, YAML ends a value at a comma: a list stands between square brackets, as in `order_by: [id, date]`")
+}
+
 impl Options {
     /// Returns whether the table is meant to be as the warning says.
     pub(crate) fn allows(&self, warning: &str) -> bool {
@@ -129,6 +137,9 @@ impl DeclarationReader<'_> {
                 node
             };
             if matches!(node.value, Value::Null) {
+                if !OPTION_KEYS.contains(&key.text.as_str()) {
+                    self.report.push(stray_key(key));
+                }
                 continue;
             }
             if CLAUSE_KEYS.contains(&key.text.as_str()) {

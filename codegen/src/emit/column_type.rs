@@ -257,6 +257,7 @@ impl Declarations {
                 let (key, value) = (self.path_type(key, name), self.path_type(value, name));
                 quote!(__rt::Map<#key, #value>)
             }
+            Type::Variant(variants) => self.path_variant(variants, name),
             Type::Tuple(elements) => self.path_tuple(elements, name),
             Type::Nested(elements) => {
                 let elements: Vec<_> = elements
@@ -268,6 +269,23 @@ impl Declarations {
             }
             ty => self.rust_type(ty, name),
         }
+    }
+
+    fn path_variant(&mut self, variants: &[Type], name: &str) -> TokenStream {
+        let order = text_order(variants);
+        let types: Vec<_> = order
+            .iter()
+            .map(|index| self.path_type(&variants[*index], name))
+            .collect();
+        let variant_name = self.free_name(&format!("{name}_variant"));
+        let doc = format!(" A Variant at a path of the column `{name}`.");
+        self.items.push(quote! {
+            __rt::path_variant! {
+                #[doc = #doc]
+                pub struct #variant_name: [#(#types),*];
+            }
+        });
+        quote!(#variant_name)
     }
 
     fn path_tuple(&mut self, elements: &[(Option<String>, Type)], name: &str) -> TokenStream {
@@ -292,7 +310,7 @@ impl Declarations {
         let repr = names::ident(if bits == 8 { "i8" } else { "i16" });
         let mut taken = names::Taken::default();
         let variants = values.iter().map(|(text, number)| {
-            let variant = names::ident(&taken.take(&names::type_name(text)));
+            let variant = names::ident(&taken.take_type(&names::type_name(text)));
             let number = Literal::i16_unsuffixed(*number);
             let doc = format!(" `{text}`.");
             quote! {
@@ -331,6 +349,6 @@ impl Declarations {
     }
 
     fn free_name(&mut self, name: &str) -> proc_macro2::Ident {
-        names::ident(&self.taken.take(&names::type_name(name)))
+        names::ident(&self.taken.take_type(&names::type_name(name)))
     }
 }

@@ -7,6 +7,7 @@ use crate::{
     declare::{Element, ElementKind},
     engine::DEDUPLICATION_WINDOW,
     model::{Column, Role, Table},
+    sql::Sql,
     types::{DefaultKind, quote_text},
 };
 
@@ -74,10 +75,14 @@ pub(crate) fn create(table: &Table) -> String {
     if let Some(arguments) = &table.engine.arguments {
         sql.push_str(&format!("({arguments})"));
     }
+    // Said for servers that ask for it, though nobody wrote it.
+    let is_sorted = clauses.primary_key.is_some() || table.columns.iter().any(|column| column.declaration.primary_key);
+    let no_order = (table.engine.is_merge_tree() && !is_sorted).then(|| Sql::list(&[]).surrounded("tuple", ""));
+    let order_by = clauses.order_by.clone().or(no_order);
     for (keyword, clause) in [
         ("PARTITION BY", &clauses.partition_by),
         ("PRIMARY KEY", &clauses.primary_key),
-        ("ORDER BY", &clauses.order_by),
+        ("ORDER BY", &order_by),
         ("SAMPLE BY", &clauses.sample_by),
         ("TTL", &clauses.ttl),
     ] {

@@ -52,13 +52,16 @@ pub(crate) fn statements(model: &Model) -> Vec<String> {
 
 /// Returns the file that stands in for the generated one while the schema has errors, so that an editor keeps resolving the rest.
 pub(crate) fn stub() -> String {
+    let may_be_unused = may_be_unused();
     let file = quote! {
         use ::rowmill_ingest::__rt;
 
         /// The tables of the schema: none, until its errors are mended.
+        #may_be_unused
         pub static SCHEMA: __rt::Schema = __rt::Schema { tables: &[] };
 
         /// No routes, until the schema's errors are mended.
+        #may_be_unused
         #[derive(Debug, Clone, Copy)]
         pub struct Routes;
 
@@ -71,6 +74,7 @@ pub(crate) fn stub() -> String {
         }
 
         /// Returns a layer that takes nothing, until the schema's errors are mended.
+        #may_be_unused
         #[must_use]
         pub fn layer(writer: __rt::Writer) -> __rt::EventLayer<Routes> {
             __rt::EventLayer::new(writer)
@@ -87,14 +91,21 @@ fn lints() -> TokenStream {
             clippy::pedantic,
             clippy::nursery,
             clippy::restriction,
+            dead_code,
             missing_copy_implementations,
             non_snake_case,
             single_use_lifetimes,
             unreachable_patterns,
+            unreachable_pub,
             unused_qualifications,
             unused_variables
         )]
     }
+}
+
+/// Returns the attribute of what a program may leave unused: in a private module, as in any module of a binary, rustc would say so.
+fn may_be_unused() -> TokenStream {
+    quote!(#[allow(clippy::restriction, dead_code, unreachable_pub, unused_imports)])
 }
 
 fn table_module(index: usize, table: &Table, model: &Model) -> TokenStream {
@@ -109,7 +120,7 @@ fn table_module(index: usize, table: &Table, model: &Model) -> TokenStream {
         " The layer that takes the events of `{}` and hands all other requests on.",
         table.name
     );
-    let lints = lints();
+    let (lints, may_be_unused) = (lints(), may_be_unused());
     quote! {
         #[doc = #doc]
         #lints
@@ -121,9 +132,11 @@ fn table_module(index: usize, table: &Table, model: &Model) -> TokenStream {
             #routes
         }
 
+        #may_be_unused
         pub use #module::#type_name;
 
         #[doc = #layer_doc]
+        #may_be_unused
         pub type #layer_name = __rt::EventLayer<#module::Routes>;
     }
 }
@@ -133,8 +146,10 @@ fn schema(model: &Model) -> TokenStream {
         .tables
         .iter()
         .map(|table| names::ident(&names::module(&table.name)));
+    let may_be_unused = may_be_unused();
     quote! {
         /// All tables, in the order of the schema's files.
+        #may_be_unused
         pub static SCHEMA: __rt::Schema = __rt::Schema {
             tables: &[#(&#tables::TABLE),*],
         };

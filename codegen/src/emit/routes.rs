@@ -3,7 +3,7 @@
 use proc_macro2::TokenStream;
 use quote::quote;
 
-use super::{lints, text_match::text_match};
+use super::{lints, may_be_unused, text_match::text_match};
 use crate::{
     declare::{Ack, Acks},
     model::{Model, Route, Table},
@@ -31,9 +31,10 @@ pub(super) fn all(model: &Model) -> TokenStream {
             .other
             .map(|(table, acks)| destination("other", table, acks, model)),
     );
-    let lints = lints();
+    let (lints, may_be_unused) = (lints(), may_be_unused());
     quote! {
         /// The routes of all tables.
+        #may_be_unused
         #[derive(Debug, Clone, Copy)]
         pub struct Routes;
 
@@ -51,6 +52,7 @@ pub(super) fn all(model: &Model) -> TokenStream {
         }
 
         /// Returns the layer that takes the events of all tables and hands every other request on to the inner service.
+        #may_be_unused
         #[must_use]
         pub fn layer(writer: __rt::Writer) -> __rt::EventLayer<Routes> {
             __rt::EventLayer::new(writer)

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::{
+    ast::quote_text,
     error::TypeError,
     grammar::{Grammar, RESERVED},
     lexer::TokenKind,
@@ -11,6 +12,13 @@ use super::{
 
 /// An argument and its bytes.
 pub(super) type Argument<T> = (T, Range<usize>);
+
+/// What is read and forgotten.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ignored {
+    WholeNumber,
+    Other,
+}
 
 /// The arguments of a type; empty without brackets, too.
 pub(super) struct Arguments<T> {
@@ -43,10 +51,49 @@ impl Grammar<'_> {
         value
     }
 
+    /// Anything that may stand in a place that ClickHouse reads over.
+    pub(super) fn anything(&mut self) -> Option<Ignored> {
+        let is_signed = self.cursor.is_sign('-') || self.cursor.is_sign('+');
+        if is_signed {
+            self.cursor.next();
+        }
+        let ignored = match self.cursor.peek().map(|token| &token.kind) {
+            Some(TokenKind::Number) => {
+                let is_whole = literal::whole_number(self.cursor.slice(self.cursor.here())).is_some();
+                if is_whole && !is_signed {
+                    Ignored::WholeNumber
+                } else {
+                    Ignored::Other
+                }
+            }
+            Some(TokenKind::Text(_) | TokenKind::Word | TokenKind::Quoted(_)) if !is_signed => Ignored::Other,
+            _ => return self.problem(self.cursor.expected("an argument")),
+        };
+        self.cursor.next();
+        Some(ignored)
+    }
+
+    /// Notes that ClickHouse reads over an argument.
+    pub(super) fn reads_over(&mut self, span: Range<usize>, why: &str, cure: impl Into<String>) {
+        let message = format!("ClickHouse reads over `{}`: {why}", self.cursor.slice(span.clone()));
+        self.warnings
+            .push(TypeError::warning("read-over", span, message).help(cure));
+    }
+
     /// A string; `what` says what it is there for.
     pub(super) fn text(&mut self, what: &str) -> Option<String> {
         match self.cursor.peek().map(|token| &token.kind) {
             Some(TokenKind::Text(Some(text))) => {
+                let span = self.cursor.here();
+                let written = self.cursor.slice(span.clone());
+                if !written.starts_with(['\'', '$']) {
+                    let message = format!("`{written}` is the text `{}`", text.escape_debug());
+                    let warning = TypeError::warning("encoded-text", span, message);
+                    let cure = format!("write `{}`", quote_text(text));
+                    let is_readable = !text.contains(char::is_control);
+                    self.warnings
+                        .push(if is_readable { warning.help(cure) } else { warning });
+                }
                 self.cursor.next();
                 Some(text.clone())
             }
@@ -59,7 +106,14 @@ impl Grammar<'_> {
                     format!("{what} has to be UTF-8"),
                 ))
             }
-            _ => self.problem(self.cursor.expected(&format!("{what} between single quotes"))),
+            _ => {
+                let problem = self.cursor.expected(&format!("{what} between single quotes"));
+                let problem = match self.cursor.name() {
+                    Some(name) => problem.help(format!("write `{}`", quote_text(&name))),
+                    None => problem,
+                };
+                self.problem(problem)
+            }
         }
     }
 

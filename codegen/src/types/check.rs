@@ -72,8 +72,14 @@ pub(super) fn time64_digits(digits: u64, span: &Range<usize>) -> Rule {
     Err(TypeError::new("type-range", span.clone(), message).help("9 is nanoseconds"))
 }
 
-/// Capitals count in ClickHouse and not in our time zone database. Names of files that are no zones of the IANA
-/// (`localtime`, `posixrules`, `posix/…`) are refused here, although ClickHouse takes what its machine has.
+/// What a name of a fixed offset begins with.
+const FIXED_ZONE: &str = "Fixed/UTC";
+/// The folder of a machine's zones in which they stand once more.
+const ZONES_OF_THE_MACHINE: &str = "posix/";
+/// Names of files that hold one zone on this machine and another on that.
+const UNKNOWN_ZONES: [&str; 2] = ["localtime", "posixrules"];
+
+/// Capitals count in ClickHouse and not in our time zone database.
 pub(super) fn time_zone(name: &str, span: &Range<usize>) -> Rule {
     let problem = || {
         TypeError::new(
@@ -82,18 +88,57 @@ pub(super) fn time_zone(name: &str, span: &Range<usize>) -> Rule {
             format!("there is no time zone `{name}`"),
         )
     };
-    if name.is_empty() {
+    if name.is_empty() || UNKNOWN_ZONES.contains(&name) {
         return Ok(());
     }
-    let zone = ZONES.get(name).map_err(|_| {
-        let known: Vec<_> = ZONES.available().map(|zone| zone.as_str().to_owned()).collect();
-        problem().did_you_mean(suggest::closest(name, known.iter().map(String::as_str)))
-    })?;
-    match zone.iana_name() {
-        Some(known) if known != name && known.eq_ignore_ascii_case(name) => Err(problem().did_you_mean(Some(known))),
-        Some(_) => Ok(()),
-        None => Err(problem()),
+    if let Some(offset) = name.strip_prefix(FIXED_ZONE) {
+        return match is_offset(offset) {
+            true => Ok(()),
+            false => Err(problem().help("write it as `Fixed/UTC+03:00:00`, up to 24 hours")),
+        };
     }
+    let zone = ZONES
+        .get(name.strip_prefix(ZONES_OF_THE_MACHINE).unwrap_or(name))
+        .map_err(|_| {
+            let known: Vec<_> = ZONES.available().map(|zone| zone.as_str().to_owned()).collect();
+            problem().did_you_mean(suggest::closest(name, known.iter().map(String::as_str)))
+        })?;
+    match zone.iana_name() {
+        Some(known) if name.ends_with(known) => Ok(()),
+        Some(known) if known.eq_ignore_ascii_case(name) => Err(problem().did_you_mean(Some(known))),
+        _ => Err(problem()),
+    }
+}
+
+/// Returns whether the text is a sign and hours, minutes and seconds of two digits each, at most a day in all.
+fn is_offset(text: &str) -> bool {
+    let [b'+' | b'-', h1, h0, b':', m1, m0, b':', s1, s0] = text.as_bytes() else {
+        return false;
+    };
+    let number = |tens: &u8, ones: &u8| {
+        let digit = |byte: &u8| char::from(*byte).to_digit(10);
+        Some(10 * digit(tens)? + digit(ones)?)
+    };
+    let seconds = || Some(3600 * number(h1, h0)? + 60 * number(m1, m0)? + number(s1, s0)?);
+    seconds().is_some_and(|seconds| seconds <= 24 * 3600)
+}
+
+/// What is in no time zone database, ClickHouse looks for among the files of its machine.
+pub(super) fn zone_of_the_machine(name: &str, span: &Range<usize>) -> Option<TypeError> {
+    let (message, cure) = if let Some(same) = name.strip_prefix(ZONES_OF_THE_MACHINE) {
+        (
+            format!("`{name}` is a time zone only where ClickHouse's machine has a file of that name"),
+            format!("write `{same}`, which is the same"),
+        )
+    } else if UNKNOWN_ZONES.contains(&name) {
+        (
+            format!("which time zone `{name}` is, only ClickHouse's machine knows: local times of events are refused"),
+            "name the zone, as `'Europe/Berlin'`, or use `DateTime` alone, which is UTC to the collector".to_owned(),
+        )
+    } else {
+        return None;
+    };
+    Some(TypeError::warning("zone-of-the-machine", span.clone(), message).help(cure))
 }
 
 pub(super) fn enum_is_not_empty(count: usize, span: &Range<usize>) -> Rule {

@@ -3,7 +3,7 @@
 use std::{net, ops::Range};
 
 use super::{
-    ast::Type,
+    ast::{Type, quote_text},
     declaration::DefaultKind,
     error::TypeError,
     lexer::{self, TokenKind},
@@ -178,7 +178,7 @@ pub(super) fn default_fits(ty: &Type, literal: &Literal, span: &Range<usize>) ->
         }
         (_, Literal::Text(text)) if !is_readable(ty, text) => Err(misfit(format!(
             "the default `{}` cannot be read as `{ty}`",
-            text.escape_debug()
+            quote_text(text)
         ))),
         _ => Ok(()),
     }

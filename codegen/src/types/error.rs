@@ -25,6 +25,11 @@ impl TypeError {
         }
     }
 
+    /// Of what ClickHouse takes and nobody means.
+    pub(crate) fn warning(code: &'static str, span: Range<usize>, message: impl Into<String>) -> Self {
+        Self::new(code, span, message)
+    }
+
     /// Proposes a cure.
     pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());

@@ -365,6 +365,34 @@ pub(crate) fn closest(unknown: &str) -> Option<&'static str> {
     suggest::closest(unknown, families.chain(ALIASES.iter().map(|(name, _)| *name)))
 }
 
+/// What other systems call a type, in small letters, and what ClickHouse has for it.
+const FOREIGN: &[(&str, &str)] = &[
+    ("any", "Dynamic"),
+    ("bigserial", "UInt64"),
+    ("bytes", "String"),
+    ("datetime2", "DateTime64(3)"),
+    ("datetimeoffset", "DateTime64(3)"),
+    ("dict", "Map(String, String)"),
+    ("guid", "UUID"),
+    ("id", "UInt64"),
+    ("list", "Array(String)"),
+    ("long", "Int64"),
+    ("money", "Decimal(18, 2)"),
+    ("number", "Float64"),
+    ("object", "JSON"),
+    ("serial", "UInt64"),
+    ("short", "Int16"),
+    ("str", "String"),
+    ("struct", "Tuple(name String)"),
+    ("timestamptz", "DateTime64(3)"),
+];
+
+/// Returns how to write the type that `unknown` is in another system.
+pub(crate) fn foreign(unknown: &str) -> Option<&'static str> {
+    let found = FOREIGN.iter().find(|(name, _)| name.eq_ignore_ascii_case(unknown));
+    found.map(|(_, ours)| *ours)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -412,6 +440,15 @@ mod tests {
             {
                 assert!(lookup(&name).is_some(), "{name}");
             }
+        }
+    }
+
+    #[test]
+    fn no_type_of_another_system_is_one_of_clickhouse() {
+        for (name, ours) in FOREIGN {
+            assert_eq!(lookup(name), None, "{name}");
+            let family = ours.split('(').next().unwrap_or_default();
+            assert!(lookup(family).is_some(), "{ours}");
         }
     }
 

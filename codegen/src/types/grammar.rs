@@ -3,10 +3,10 @@
 //! A type that has a problem becomes `None` with the problem noted; its neighbours are still read, so that one run finds
 //! the problems of all elements of a Tuple.
 
-use std::ops::Range;
+use std::{mem, ops::Range};
 
 use super::{
-    arguments::Argument,
+    arguments::{Argument, Arguments, Ignored},
     ast::Type,
     check,
     cursor::Cursor,
@@ -39,6 +39,8 @@ pub(super) const RESERVED: [&str; 12] = [
 pub(super) struct Grammar<'t> {
     pub(super) cursor: Cursor<'t>,
     pub(super) problems: Vec<TypeError>,
+    /// What is taken, though nobody means it.
+    pub(super) warnings: Vec<TypeError>,
     depth: usize,
 }
 
@@ -47,6 +49,7 @@ impl<'t> Grammar<'t> {
         Self {
             cursor,
             problems: Vec::new(),
+            warnings: Vec::new(),
             depth: 0,
         }
     }
@@ -114,7 +117,12 @@ impl<'t> Grammar<'t> {
             None => {
                 self.cursor.enter("(");
                 let problem = TypeError::new("unknown-type", span, format!("ClickHouse has no type `{name}`"));
-                self.problem(problem.did_you_mean(family::closest(&name)))
+                self.problem(match family::foreign(&name) {
+                    Some(ours) => problem.help(format!("ClickHouse calls it `{ours}`")),
+                    None => problem
+                        .help("a type is written as ClickHouse has it: `String`, `UInt64`, `DateTime`, `Array(String)`, …")
+                        .did_you_mean(family::closest(&name)),
+                })
             }
         }
     }
@@ -133,10 +141,10 @@ impl<'t> Grammar<'t> {
 
     fn of_family(&mut self, family: Family, name: &Range<usize>) -> Option<Type> {
         match family {
-            Family::String => self.width(name, 1).map(|()| Type::String),
-            Family::Int { bits, signed } => self.width(name, 1).map(|()| Type::Int { bits, signed }),
-            Family::Float { bits } => self.width(name, 2).map(|()| Type::Float(bits)),
-            Family::BFloat16 => self.width(name, 2).map(|()| Type::BFloat16),
+            Family::String => self.width(name).map(|()| Type::String),
+            Family::Int { bits, signed } => self.width(name).map(|()| Type::Int { bits, signed }),
+            Family::Float { bits } => self.float_width(name).map(|()| Type::Float(bits)),
+            Family::BFloat16 => self.float_width(name).map(|()| Type::BFloat16),
             Family::Bool => self.bare(name, Type::Bool),
             Family::Date => self.bare(name, Type::Date),
             Family::Date32 => self.bare(name, Type::Date32),
@@ -196,17 +204,33 @@ impl<'t> Grammar<'t> {
         Some(ty)
     }
 
-    /// Widths of MySQL, `VARCHAR(20)`, `DOUBLE(10, 2)`: read and forgotten, as by ClickHouse.
-    fn width(&mut self, name: &Range<usize>, most: usize) -> Option<()> {
+    /// The width of MySQL, `VARCHAR(20)`: read and forgotten, as by ClickHouse.
+    fn width(&mut self, name: &Range<usize>) -> Option<()> {
         let arguments = self.arguments(name, Self::number)?;
-        if arguments.items.len() > most {
+        self.at_most(1, "1 argument", name, &arguments)
+    }
+
+    /// `DOUBLE(10, 2)`: read and forgotten, too, and so is anything in its place.
+    fn float_width(&mut self, name: &Range<usize>) -> Option<()> {
+        let arguments = self.arguments(name, Self::anything)?;
+        self.at_most(2, "2 arguments", name, &arguments)?;
+        let odd = arguments
+            .items
+            .into_iter()
+            .find(|(kind, _)| *kind != Ignored::WholeNumber);
+        if let Some((_, span)) = odd {
             let shown = self.cursor.slice(name.clone());
-            let plural = if most == 1 { "argument" } else { "arguments" };
-            let message = format!(
-                "`{shown}` takes at most {most} {plural}, found {}",
-                arguments.items.len()
-            );
-            return self.problem(TypeError::new("type-arguments", arguments.span, message));
+            self.reads_over(span, "this is no number of digits", format!("write `{shown}`"));
+        }
+        Some(())
+    }
+
+    fn at_most<T>(&mut self, most: usize, wanted: &str, name: &Range<usize>, found: &Arguments<T>) -> Option<()> {
+        let count = found.items.len();
+        if count > most {
+            let shown = self.cursor.slice(name.clone());
+            let message = format!("`{shown}` takes at most {wanted}, found {count}");
+            return self.problem(TypeError::new("type-arguments", found.span.clone(), message));
         }
         Some(())
     }
@@ -238,25 +262,52 @@ impl<'t> Grammar<'t> {
         })
     }
 
-    /// `DateTime`, `DateTime(zone)`, `DateTime(digits)`, `DateTime64(digits, zone)`, ….
+    /// `DateTime`, `DateTime(zone)`, `DateTime(digits)`, `DateTime64(digits, zone)`, …; what else there is, ClickHouse reads over.
     fn date_time(&mut self, family: Family, name: &Range<usize>) -> Option<Type> {
+        let mut is_first = true;
         let arguments = self.arguments(name, |grammar| {
             if matches!(grammar.cursor.peek()?.kind, TokenKind::Text(_)) {
+                is_first = false;
                 grammar.text("a time zone").map(DateTimeArgument::Zone)
-            } else {
+            } else if mem::take(&mut is_first) {
+                if grammar
+                    .cursor
+                    .word()
+                    .is_some_and(|word| !word.eq_ignore_ascii_case("NULL"))
+                {
+                    let problem = grammar.cursor.expected("a precision or a time zone");
+                    return grammar
+                        .problem(problem.help("write a time zone between single quotes, as `'Europe/Berlin'`"));
+                }
                 grammar.number().map(DateTimeArgument::Digits)
+            } else {
+                grammar.anything().map(|_| DateTimeArgument::Ignored)
             }
         })?;
+        let count = arguments.items.len();
         let (mut digits, mut zone) = (None, None);
         for (index, (argument, span)) in arguments.items.into_iter().enumerate() {
             match argument {
-                DateTimeArgument::Digits(found) if index == 0 && family != Family::DateTime32 => {
+                DateTimeArgument::Digits(found) if family != Family::DateTime32 => {
                     self.require(check::date_time64_digits(found, &span))?;
                     digits = u8::try_from(found).ok();
                 }
-                DateTimeArgument::Zone(found) if zone.is_none() && (index == 1 || family != Family::DateTime64) => {
+                DateTimeArgument::Zone(found)
+                    if index == usize::from(digits.is_some()) && takes_zone(family, index) =>
+                {
                     self.require(check::time_zone(&found, &span))?;
+                    self.warnings.extend(check::zone_of_the_machine(&found, &span));
                     zone = Some(found);
+                }
+                _ if index > 0 && (family == Family::DateTime || family == Family::DateTime64 && count == 2) => {
+                    let cure = match digits {
+                        Some(_) if index == 1 => "the second argument is a time zone, as `'UTC'`",
+                        Some(_) => "remove it",
+                        None => {
+                            "remove it; digits of a second stand before the time zone, as in `DateTime64(3, 'UTC')`"
+                        }
+                    };
+                    self.reads_over(span, "this says nothing about the type", cure);
                 }
                 _ => {
                     let wanted = match family {
@@ -386,6 +437,12 @@ impl<'t> Grammar<'t> {
 enum DateTimeArgument {
     Digits(u64),
     Zone(String),
+    Ignored,
+}
+
+/// A DateTime64 has its precision first.
+fn takes_zone(family: Family, index: usize) -> bool {
+    index == 1 || family != Family::DateTime64
 }
 
 fn is_name(kind: &TokenKind) -> bool {

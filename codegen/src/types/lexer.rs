@@ -78,6 +78,7 @@ impl Lexer<'_> {
             '/' if rest.starts_with("/*") => self.block_comment(),
             '\'' | '"' | '`' => self.quoted(first),
             '$' if self.heredoc() => {}
+            'x' | 'X' | 'b' | 'B' if rest[1..].starts_with('\'') => self.encoded(first),
             '0'..='9' => {
                 let (length, kind) = number_or_word(rest);
                 self.push(kind, length);
@@ -157,6 +158,35 @@ impl Lexer<'_> {
             (_, Ok(_)) => drop(self.problem(length, "a name cannot be empty")),
             (_, Err(_)) => drop(self.problem(length, "a name has to be UTF-8")),
         }
+    }
+
+    /// Takes `x'4142'` or `b'01000001'`, a text by its bytes: of the first one, digits may be missing.
+    fn encoded(&mut self, prefix: char) {
+        let (radix, per_byte, kind) = match prefix {
+            'x' | 'X' => (16, 2, "hexadecimal"),
+            _ => (2, 8, "binary"),
+        };
+        let rest = &self.text[self.at + 2..];
+        let digits = rest
+            .bytes()
+            .take_while(|byte| char::from(*byte).is_digit(radix))
+            .count();
+        if !rest[digits..].starts_with('\'') {
+            let length = rest.find('\'').map_or(rest.len(), |end| end + 1);
+            let _ = self.problem(
+                2 + length,
+                format!("between these quotes stand {kind} digits and nothing else"),
+            );
+            return;
+        }
+        let first = digits % per_byte;
+        let ends = (first..=digits).step_by(per_byte).filter(|end| *end > 0);
+        let bytes = ends.filter_map(|end| {
+            let byte = &rest[end.saturating_sub(per_byte)..end];
+            u8::from_str_radix(byte, radix).ok()
+        });
+        let text = String::from_utf8(bytes.collect()).ok();
+        self.push(TokenKind::Text(text), digits + 3);
     }
 
     /// Takes `$tag$text$tag$`; false when `$` begins a word.

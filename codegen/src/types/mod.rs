@@ -25,6 +25,7 @@ mod error;
 mod expression;
 mod family;
 mod grammar;
+mod inference;
 mod json;
 mod key;
 mod lexer;
@@ -39,6 +40,7 @@ mod vector;
 pub(crate) use self::{
     ast::{Shape, Type, quote_name, quote_text},
     declaration::{Declaration, DefaultKind, parse},
+    error::TypeError,
     expression::{broken, index_parts},
     json::Json,
     key::{KeyElement, KeyElementKind, is_bare_list, key_elements, type_names},

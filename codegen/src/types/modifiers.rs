@@ -7,7 +7,6 @@ use super::{
     declaration::{DefaultExpr, DefaultKind},
     error::TypeError,
     expression::{self, MODIFIERS, is_modifier_word},
-    grammar::Grammar,
     lexer::TokenKind,
     suggest,
 };
@@ -33,11 +32,11 @@ pub(super) struct ModifierReader<'t> {
 }
 
 impl<'t> ModifierReader<'t> {
-    /// Starts behind the type that `grammar` has read.
-    pub(super) fn behind(grammar: Grammar<'t>) -> Self {
+    /// Starts where `cursor` stands; `problems` are those of the type before it.
+    pub(super) fn new(cursor: Cursor<'t>, problems: Vec<TypeError>) -> Self {
         Self {
-            cursor: grammar.cursor,
-            problems: grammar.problems,
+            cursor,
+            problems,
             written: Written::default(),
         }
     }
@@ -67,7 +66,14 @@ impl<'t> ModifierReader<'t> {
     fn modifier(&mut self) -> Option<&'static str> {
         let start = self.cursor.here();
         let Some(word) = self.cursor.word() else {
-            return self.problem(self.cursor.expected("a modifier of the column or its end"));
+            let problem = self.cursor.expected("a modifier of the column or its end");
+            let cure = match self.cursor.slice(start) {
+                "," | ";" => "remove it: each column stands on a line of its own",
+                "[" => "an array is written `Array(String)`",
+                "<" => "what is in a type stands in round brackets: `Array(String)`",
+                _ => return self.problem(problem),
+            };
+            return self.problem(problem.help(cure));
         };
         let word = word.to_ascii_uppercase();
         if !is_modifier_word(&word) {
@@ -213,6 +219,12 @@ impl<'t> ModifierReader<'t> {
     }
 }
 
+/// What intervals are counted in.
+const UNITS: [&str; 16] = [
+    "SECOND", "SECONDS", "MINUTE", "MINUTES", "HOUR", "HOURS", "DAY", "DAYS", "WEEK", "WEEKS", "MONTH", "MONTHS",
+    "QUARTER", "QUARTERS", "YEAR", "YEARS",
+];
+
 fn unknown_modifier(cursor: &Cursor<'_>) -> TypeError {
     let word = cursor.word().unwrap_or_default();
     let problem = TypeError::new(
@@ -224,6 +236,10 @@ fn unknown_modifier(cursor: &Cursor<'_>) -> TypeError {
         Some("NOT") => problem.did_you_mean(Some("NOT NULL")),
         Some("PRIMARY") => problem.did_you_mean(Some("PRIMARY KEY")),
         Some(modifier) => problem.did_you_mean(Some(modifier)),
+        None if UNITS.iter().any(|unit| unit.eq_ignore_ascii_case(word)) => problem.help(format!(
+            "write an interval as `time + INTERVAL 30 {}`",
+            word.to_ascii_uppercase()
+        )),
         None => problem.help("behind a type come NULL, DEFAULT, COMMENT, CODEC, TTL and their like"),
     }
 }

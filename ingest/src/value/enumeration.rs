@@ -115,6 +115,10 @@ macro_rules! enumeration {
             fn check(json: &mut $crate::json::Reader<'_>) -> Result<(), $crate::refusal::Problem> {
                 $crate::value::__check_name::<Self>(json)
             }
+
+            fn may_take(json: &$crate::json::Reader<'_>) -> bool {
+                $crate::value::__may_take_name::<Self>(json)
+            }
         }
 
         impl $crate::value::Encode for $name {

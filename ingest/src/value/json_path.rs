@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use super::{
     Date, Date32, DateTime, DateTime64, Decimal32, Decimal64, Decimal128, Decimal256, Decode, Dynamic, FixedString,
     Geometry, Int256, Ipv4, Ipv6, JsonPaths, JsonText, LineString, Map, MultiLineString, MultiPolygon, Point, Time,
-    Time64, UInt256, Uuid, Zone,
+    Time64, UInt256, Uuid, Zone, json_guess,
     json_text::{JsonPath, object, value},
     tuple::{end, next},
 };
@@ -53,7 +53,7 @@ fn check_moment<'a, T: Decode<'a>>(json: &mut Reader<'a>) -> Result<(), Problem>
 }
 
 /// Whether the text is an integer without needless signs.
-fn is_integer(text: &str) -> bool {
+pub(super) fn is_integer(text: &str) -> bool {
     let digits = text.strip_prefix('-').unwrap_or(text);
     !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
@@ -65,23 +65,32 @@ fn is_number(text: &str) -> bool {
 }
 
 macro_rules! path {
-    ($($type:ty),+ => $check:ident, $is_plain:expr) => { $(
+    ($($type:ty),+ => $check:ident, $is_plain:expr, $guess:ident) => { $(
         impl JsonPath for $type {
             fn check(json: &mut Reader<'_>) -> Result<(), Problem> {
                 $check::<Self>(json, $is_plain)
+            }
+
+            fn may_take(json: &Reader<'_>) -> bool {
+                is_taken::<Self>(json) || json_guess::$guess(&mut json.clone())
             }
         }
     )+ };
 }
 
-path!(i8, i16, i32, i64, i128, Int256 => check, is_integer);
-path!(u8, u16, u32, u64, u128, UInt256 => check, |text| is_integer(text) && !text.starts_with('-'));
-path!(f32, f64 => check, is_number);
-path!(bool => check, |_| false);
-path!(Date, Date32 => check_text, |text| text.len() == DAY_BYTES);
-path!(Uuid => check_text, |text| UUID_BYTES.contains(&text.len()));
-path!(Ipv4 => check_text, |text| text.contains('.'));
-path!(Ipv6 => check_text, |text| text.contains(':'));
+/// Returns whether the value is plainly of the type.
+fn is_taken<T: JsonPath>(json: &Reader<'_>) -> bool {
+    T::check(&mut json.clone()).is_ok()
+}
+
+path!(i8, i16, i32, i64, i128, Int256 => check, is_integer, integer);
+path!(u8, u16, u32, u64, u128, UInt256 => check, |text| is_integer(text) && !text.starts_with('-'), integer);
+path!(f32, f64 => check, is_number, float);
+path!(bool => check, |_| false, boolean);
+path!(Date, Date32 => check_text, |text| text.len() == DAY_BYTES, day);
+path!(Uuid => check_text, |text| UUID_BYTES.contains(&text.len()), uuid);
+path!(Ipv4 => check_text, |text| text.contains('.'), ipv4);
+path!(Ipv6 => check_text, |text| text.contains(':'), ipv6);
 
 /// Whether the text is like `12:13:14`, `-1:13:14` or `112:13:14`, with a fraction where `digits` are left for one.
 fn is_time(text: &str, digits: u8) -> bool {
@@ -110,11 +119,19 @@ impl JsonPath for Time {
     fn check(json: &mut Reader<'_>) -> Result<(), Problem> {
         check_time::<Self>(json, 0)
     }
+
+    fn may_take(json: &Reader<'_>) -> bool {
+        is_taken::<Self>(json) || json_guess::time(&mut json.clone())
+    }
 }
 
 impl<const P: u8> JsonPath for Time64<P> {
     fn check(json: &mut Reader<'_>) -> Result<(), Problem> {
         check_time::<Self>(json, P)
+    }
+
+    fn may_take(json: &Reader<'_>) -> bool {
+        is_taken::<Self>(json) || json_guess::time(&mut json.clone())
     }
 }
 
@@ -123,6 +140,10 @@ macro_rules! decimal_path {
         impl<const P: u8, const S: u8> JsonPath for $type<P, S> {
             fn check(json: &mut Reader<'_>) -> Result<(), Problem> {
                 check::<Self>(json, is_number)
+            }
+
+            fn may_take(json: &Reader<'_>) -> bool {
+                is_taken::<Self>(json) || json_guess::decimal(&mut json.clone())
             }
         }
     )+ };
@@ -134,9 +155,18 @@ impl<const N: usize> JsonPath for FixedString<N> {
     fn check(json: &mut Reader<'_>) -> Result<(), Problem> {
         check_text::<Self>(json, |_| true)
     }
+
+    fn may_take(json: &Reader<'_>) -> bool {
+        is_taken::<Self>(json) || json_guess::fixed_string(&mut json.clone())
+    }
 }
 
-/// Reads the name of an enum's value; its number ClickHouse does not take there.
+/// Returns whether the value is one of the enum, by its name or its number.
+pub fn may_take_name<'a, T: Decode<'a>>(json: &Reader<'a>) -> bool {
+    T::from_json(&mut json.clone()).is_ok()
+}
+
+/// Reads the name of an enum's value. Its number, which ClickHouse takes for some of them, is no value there.
 pub fn check_name<'a, T: Decode<'a>>(json: &mut Reader<'a>) -> Result<(), Problem> {
     check_text::<T>(json, |text| text.parse::<i16>().is_err())
 }
@@ -149,11 +179,19 @@ impl<P: JsonPaths> JsonPath for JsonText<'_, P> {
             _ => Err(Problem::WrongKind),
         }
     }
+
+    fn may_take(json: &Reader<'_>) -> bool {
+        json_guess::is_of(Kind::Object, &mut json.clone())
+    }
 }
 
 impl JsonPath for Dynamic<'_> {
     fn check(json: &mut Reader<'_>) -> Result<(), Problem> {
         value(json)
+    }
+
+    fn may_take(json: &Reader<'_>) -> bool {
+        json.clone().skip().is_ok()
     }
 }
 
@@ -174,6 +212,10 @@ impl JsonPath for Geometry {
         }
         Err(Problem::NoneOfTheTypes)
     }
+
+    fn may_take(json: &Reader<'_>) -> bool {
+        json_guess::is_of(Kind::Array, &mut json.clone())
+    }
 }
 
 /// The keys are texts, each once.
@@ -189,6 +231,11 @@ impl<V: JsonPath> JsonPath for Map<Cow<'_, str>, V> {
             V::check(json)?;
         }
         Ok(())
+    }
+
+    fn may_take(json: &Reader<'_>) -> bool {
+        let entries = || json_guess::entries(json, |_, value| V::may_take(value));
+        json_guess::is_of(Kind::Null, &mut json.clone()) || entries().is_some()
     }
 }
 
@@ -208,6 +255,11 @@ macro_rules! tuple_path {
                 )+
                 end(json)
             }
+
+            /// What is missing at the end is filled up by ClickHouse, and an object is one by the places of its values.
+            fn may_take(json: &Reader<'_>) -> bool {
+                may_take_elements(json, &[$(<$type as JsonPath>::may_take),+], |_| true)
+            }
         }
     };
 }
@@ -225,6 +277,25 @@ tuple_path!(A, B, C, D, E, F, G, H, I, J);
 tuple_path!(A, B, C, D, E, F, G, H, I, J, K);
 tuple_path!(A, B, C, D, E, F, G, H, I, J, K, L);
 
+/// Returns whether an array may be of the elements, the last of them missing perhaps, or an object with a key of theirs.
+pub fn may_take_elements(
+    json: &Reader<'_>,
+    elements: &[fn(&Reader<'_>) -> bool],
+    is_key: impl Fn(&str) -> bool,
+) -> bool {
+    match json.clone().peek() {
+        Ok(Kind::Null) => true,
+        Ok(Kind::Array) => {
+            let element =
+                |place: usize, value: &Reader<'_>| elements.get(place).is_some_and(|may_take| may_take(value));
+            json_guess::elements(json, element).is_some_and(|count| count > 0)
+        }
+        // Stopped by the first key that is known.
+        Ok(Kind::Object) => json_guess::entries(json, |key, _| !is_key(key)).is_none(),
+        _ => false,
+    }
+}
+
 /// Declares a named tuple at a path of JSON: an object of its elements, each at most once and one at least, or an array of all.
 #[macro_export]
 macro_rules! path_tuple {
@@ -238,6 +309,14 @@ macro_rules! path_tuple {
                 $crate::value::__check_elements(
                     json,
                     &[$(($element, <$type as $crate::value::JsonPath>::check)),+],
+                )
+            }
+
+            fn may_take(json: &$crate::json::Reader<'_>) -> bool {
+                $crate::value::__may_take_elements(
+                    json,
+                    &[$(<$type as $crate::value::JsonPath>::may_take),+],
+                    |key| [$($element),+].contains(&key),
                 )
             }
         }
@@ -286,11 +365,19 @@ impl<Z: Zone> JsonPath for DateTime<Z> {
     fn check(json: &mut Reader<'_>) -> Result<(), Problem> {
         check_moment::<Self>(json)
     }
+
+    fn may_take(json: &Reader<'_>) -> bool {
+        is_taken::<Self>(json) || json_guess::moment(&mut json.clone())
+    }
 }
 
 impl<const P: u8, Z: Zone> JsonPath for DateTime64<P, Z> {
     fn check(json: &mut Reader<'_>) -> Result<(), Problem> {
         check_moment::<Self>(json)
+    }
+
+    fn may_take(json: &Reader<'_>) -> bool {
+        is_taken::<Self>(json) || json_guess::moment64(&mut json.clone())
     }
 }
 
@@ -298,6 +385,10 @@ impl<const P: u8, Z: Zone> JsonPath for DateTime64<P, Z> {
 impl JsonPath for Cow<'_, str> {
     fn check(json: &mut Reader<'_>) -> Result<(), Problem> {
         Ok(json.skip()?)
+    }
+
+    fn may_take(json: &Reader<'_>) -> bool {
+        json.clone().skip().is_ok()
     }
 }
 
@@ -313,6 +404,11 @@ impl<T: JsonPath> JsonPath for Vec<T> {
             T::check(json)?;
         }
         Ok(())
+    }
+
+    fn may_take(json: &Reader<'_>) -> bool {
+        let elements = || json_guess::elements(json, |_, value| T::may_take(value));
+        json_guess::is_of(Kind::Null, &mut json.clone()) || elements().is_some()
     }
 }
 

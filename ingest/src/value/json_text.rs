@@ -50,6 +50,10 @@ pub trait JsonPath {
     /// # Errors
     /// Why it does not.
     fn check(json: &mut Reader<'_>) -> Result<(), Problem>;
+
+    /// Returns whether ClickHouse may take a value for the type, if only as something else than was sent; false only where it
+    /// surely does not.
+    fn may_take(json: &Reader<'_>) -> bool;
 }
 
 /// No path has a type.

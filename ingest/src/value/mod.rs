@@ -72,11 +72,13 @@ mod geometry;
 mod inference;
 mod int;
 mod ip;
+mod json_guess;
 mod json_path;
 mod json_text;
 mod map;
 mod named_tuple;
 mod nullable;
+mod path_variant;
 mod text;
 mod time;
 mod tuple;
@@ -89,17 +91,24 @@ mod zone;
 use std::borrow::Cow;
 
 #[doc(hidden)]
-pub use self::json_path::{check_elements as __check_elements, check_name as __check_name};
+pub use self::json_path::{
+    check_elements as __check_elements, check_name as __check_name, may_take_elements as __may_take_elements,
+    may_take_name as __may_take_name,
+};
 #[doc(hidden)]
 pub use self::named_tuple::{
     Element as __Element, NamedTuple as __NamedTuple, named_tuple_from_json as __named_tuple_from_json,
     named_tuple_from_text as __named_tuple_from_text,
 };
 #[doc(hidden)]
+pub use self::path_variant::check_variants as __check_variants;
+#[doc(hidden)]
 pub use self::variant::{
     Attempt as __Attempt, NULL as __VARIANT_NULL, Nothing as __Nothing, VariantNumber as __VariantNumber,
     read_again as __read_again,
 };
+#[doc(hidden)]
+pub use self::zone::zone_named as __zone_named;
 #[doc(hidden)]
 pub use ::{jiff as __jiff, serde as __serde};
 
@@ -121,7 +130,7 @@ pub use self::{
     vector::QBit,
     zone::{Utc, Zone},
 };
-pub use crate::{enumeration, json_paths, named_tuple, path_tuple, variant, zone};
+pub use crate::{enumeration, json_paths, named_tuple, path_tuple, path_variant, variant, zone};
 use crate::{json::Reader, refusal::Problem};
 
 /// A type that a value of an event becomes.

@@ -4,7 +4,7 @@ use std::{fmt::Debug, hash::Hash};
 
 use jiff::{
     SignedDuration, civil,
-    tz::{AmbiguousOffset, TimeZone},
+    tz::{AmbiguousOffset, Offset, TimeZone},
 };
 
 use crate::refusal::Problem;
@@ -81,11 +81,38 @@ macro_rules! zone {
                 use $crate::value::__jiff::tz::TimeZone;
 
                 static ZONE: ::std::sync::LazyLock<TimeZone> =
-                    ::std::sync::LazyLock::new(|| TimeZone::get($zone).unwrap_or_else(|_| TimeZone::unknown()));
+                    ::std::sync::LazyLock::new(|| $crate::value::__zone_named($zone));
                 &ZONE
             }
         }
     )+ };
+}
+
+/// Finds a time zone by the name that ClickHouse has for it; [unknown](TimeZone::unknown) if there is none, or if it is another
+/// one on each machine.
+#[doc(hidden)]
+pub fn zone_named(name: &str) -> TimeZone {
+    match name.strip_prefix("Fixed/UTC") {
+        Some(offset) => fixed(offset),
+        None if matches!(name, "localtime" | "posixrules") => None,
+        // A copy of the database without leap seconds, which ours never has.
+        None => TimeZone::get(name.strip_prefix("posix/").unwrap_or(name)).ok(),
+    }
+    .unwrap_or_else(TimeZone::unknown)
+}
+
+/// Reads `+hh:mm:ss`, of which each part may be more than a clock shows.
+fn fixed(offset: &str) -> Option<TimeZone> {
+    let (sign, rest) = match offset.split_at_checked(1)? {
+        ("+", rest) => (1, rest),
+        ("-", rest) => (-1, rest),
+        _ => return None,
+    };
+    let seconds = rest.split(':').try_fold(0_i32, |sum, part| {
+        let part: u8 = part.parse().ok()?;
+        sum.checked_mul(60)?.checked_add(i32::from(part))
+    })?;
+    Offset::from_seconds(sign * seconds).ok().map(TimeZone::fixed)
 }
 
 #[cfg(test)]
@@ -99,6 +126,20 @@ mod tests {
     crate::zone! {
         struct Berlin = "Europe/Berlin";
         struct Nowhere = "Nowhere/Atall";
+        struct Copied = "posix/Europe/Berlin";
+        struct East = "Fixed/UTC+03:59:60";
+        struct West = "Fixed/UTC-24:00:00";
+        struct Here = "localtime";
+    }
+
+    /// Beside what ClickHouse 26.7 makes of `2024-07-01 00:00:00` in these zones.
+    #[test]
+    fn zones_that_are_in_no_database_are_known_by_their_names() {
+        const MIDNIGHT: i64 = 1_719_792_000;
+        assert_eq!(Copied::to_utc(MIDNIGHT), Ok(1_719_784_800));
+        assert_eq!(East::to_utc(MIDNIGHT), Ok(1_719_777_600));
+        assert_eq!(West::to_utc(MIDNIGHT), Ok(1_719_878_400));
+        assert_eq!(Here::to_utc(MIDNIGHT), Err(Problem::UnknownZone));
     }
 
     #[test]

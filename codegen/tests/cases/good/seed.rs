@@ -5,10 +5,12 @@ use ::rowmill_ingest::__rt;
     clippy::pedantic,
     clippy::nursery,
     clippy::restriction,
+    dead_code,
     missing_copy_implementations,
     non_snake_case,
     single_use_lifetimes,
     unreachable_patterns,
+    unreachable_pub,
     unused_qualifications,
     unused_variables
 )]
@@ -216,8 +218,10 @@ pub mod webhooks {
         }
     }
 }
+#[allow(clippy::restriction, dead_code, unreachable_pub, unused_imports)]
 pub use webhooks::Webhooks;
 /// The layer that takes the events of `webhooks` and hands all other requests on.
+#[allow(clippy::restriction, dead_code, unreachable_pub, unused_imports)]
 pub type WebhooksLayer = __rt::EventLayer<webhooks::Routes>;
 /// The table `mail_statistics`: its row, its definition and its routes.
 #[allow(
@@ -225,10 +229,12 @@ pub type WebhooksLayer = __rt::EventLayer<webhooks::Routes>;
     clippy::pedantic,
     clippy::nursery,
     clippy::restriction,
+    dead_code,
     missing_copy_implementations,
     non_snake_case,
     single_use_lifetimes,
     unreachable_patterns,
+    unreachable_pub,
     unused_qualifications,
     unused_variables
 )]
@@ -567,14 +573,18 @@ pub mod mail_statistics {
         }
     }
 }
+#[allow(clippy::restriction, dead_code, unreachable_pub, unused_imports)]
 pub use mail_statistics::MailStatistics;
 /// The layer that takes the events of `mail_statistics` and hands all other requests on.
+#[allow(clippy::restriction, dead_code, unreachable_pub, unused_imports)]
 pub type MailStatisticsLayer = __rt::EventLayer<mail_statistics::Routes>;
 /// All tables, in the order of the schema's files.
+#[allow(clippy::restriction, dead_code, unreachable_pub, unused_imports)]
 pub static SCHEMA: __rt::Schema = __rt::Schema {
     tables: &[&webhooks::TABLE, &mail_statistics::TABLE],
 };
 /// The routes of all tables.
+#[allow(clippy::restriction, dead_code, unreachable_pub, unused_imports)]
 #[derive(Debug, Clone, Copy)]
 pub struct Routes;
 #[allow(
@@ -582,10 +592,12 @@ pub struct Routes;
     clippy::pedantic,
     clippy::nursery,
     clippy::restriction,
+    dead_code,
     missing_copy_implementations,
     non_snake_case,
     single_use_lifetimes,
     unreachable_patterns,
+    unreachable_pub,
     unused_qualifications,
     unused_variables
 )]
@@ -689,6 +701,7 @@ impl __rt::Routes for Routes {
     }
 }
 /// Returns the layer that takes the events of all tables and hands every other request on to the inner service.
+#[allow(clippy::restriction, dead_code, unreachable_pub, unused_imports)]
 #[must_use]
 pub fn layer(writer: __rt::Writer) -> __rt::EventLayer<Routes> {
     __rt::EventLayer::new(writer)

@@ -5,10 +5,12 @@ use ::rowmill_ingest::__rt;
     clippy::pedantic,
     clippy::nursery,
     clippy::restriction,
+    dead_code,
     missing_copy_implementations,
     non_snake_case,
     single_use_lifetimes,
     unreachable_patterns,
+    unreachable_pub,
     unused_qualifications,
     unused_variables
 )]
@@ -766,14 +768,18 @@ pub mod types {
         }
     }
 }
+#[allow(clippy::restriction, dead_code, unreachable_pub, unused_imports)]
 pub use types::Types;
 /// The layer that takes the events of `types` and hands all other requests on.
+#[allow(clippy::restriction, dead_code, unreachable_pub, unused_imports)]
 pub type TypesLayer = __rt::EventLayer<types::Routes>;
 /// All tables, in the order of the schema's files.
+#[allow(clippy::restriction, dead_code, unreachable_pub, unused_imports)]
 pub static SCHEMA: __rt::Schema = __rt::Schema {
     tables: &[&types::TABLE],
 };
 /// The routes of all tables.
+#[allow(clippy::restriction, dead_code, unreachable_pub, unused_imports)]
 #[derive(Debug, Clone, Copy)]
 pub struct Routes;
 #[allow(
@@ -781,10 +787,12 @@ pub struct Routes;
     clippy::pedantic,
     clippy::nursery,
     clippy::restriction,
+    dead_code,
     missing_copy_implementations,
     non_snake_case,
     single_use_lifetimes,
     unreachable_patterns,
+    unreachable_pub,
     unused_qualifications,
     unused_variables
 )]
@@ -843,6 +851,7 @@ impl __rt::Routes for Routes {
     }
 }
 /// Returns the layer that takes the events of all tables and hands every other request on to the inner service.
+#[allow(clippy::restriction, dead_code, unreachable_pub, unused_imports)]
 #[must_use]
 pub fn layer(writer: __rt::Writer) -> __rt::EventLayer<Routes> {
     __rt::EventLayer::new(writer)

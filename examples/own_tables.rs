@@ -1,0 +1,27 @@
+//! A program that is nothing but a collector of its own tables: those of the folder `schemas` beside its manifest.
+//!
+//! Its build script is the one line of `build.rs`. The bench `rebuild` builds this file in a package of its own.
+
+use std::{env, error::Error};
+
+use rowmill_ingest::{ServeOptions, StoreUrl, Writer, WriterOptions, not_found, serve, sync};
+use tokio::net::TcpListener;
+use tower::{Layer, service_fn};
+
+mod tables {
+    rowmill_ingest::include_tables!();
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let store = env::var("ROWMILL_CLICKHOUSE").unwrap_or_else(|_| "http://127.0.0.1:8123/stats".to_owned());
+    let store: StoreUrl = store.parse()?;
+    sync(&store, &tables::SCHEMA).await?;
+    let writer = Writer::start(&tables::SCHEMA, store.client(), &WriterOptions::default());
+
+    let service = tables::layer(writer).layer(service_fn(not_found));
+    let listener = TcpListener::bind("127.0.0.1:3000").await?;
+    let service_for = move |_| service.clone();
+    serve(listener, service_for, ServeOptions::default(), std::future::pending()).await;
+    Ok(())
+}
