@@ -71,6 +71,7 @@ impl Spool {
     pub(super) fn round(&self, state: &LogState, log: &mut Log, buffer: &mut Vec<u8>) -> io::Result<Round> {
         state.note(log);
         self.make_dense(state, log);
+        self.relieve();
         let is_dirty = self.lanes.iter().any(|lane| lane.dirty.load(Ordering::SeqCst));
         let result = if is_dirty {
             self.write(log, buffer)
@@ -187,7 +188,8 @@ impl Spool {
                     queue.count_on_disk(block.bytes, self.log.as_ref());
                 }
                 // What is not next waits on disk.
-                if was_sealed || queue.sealed.front().is_none_or(|first| first.id != block.id) {
+                let is_next = queue.sealed.front().is_some_and(|first| first.id == block.id);
+                if was_sealed || !is_next || self.is_short_of_memory() {
                     queue.evict(&block, &self.memory);
                 }
             }

@@ -75,12 +75,24 @@ impl SegmentUse {
     }
 }
 
+/// A frame without a body, which says what has become of a block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Mark {
+    pub(crate) segment: u64,
+    pub(crate) kind: Kind,
+    pub(crate) block: Uuid,
+    pub(crate) rows: RowRange,
+}
+
 /// The segments.
 #[derive(Debug)]
 pub(crate) struct Log {
     disk: Arc<dyn Disk>,
     limits: LogLimits,
     segments: BTreeMap<u64, SegmentUse>,
+    /// Marks that are to be written yet: a block that nothing marks comes back with the next start, which may be so late that
+    /// ClickHouse has forgotten its token.
+    unmarked: Vec<Mark>,
     active: Option<Active>,
     next_segment: u64,
 }
@@ -89,6 +101,8 @@ pub(crate) struct Log {
 struct Active {
     segment: u64,
     file: Box<dyn Segment>,
+    /// Marks behind the last sync, which are cut off if the next one fails.
+    loose: Vec<Mark>,
 }
 
 /// Frames that are to be synced together.
@@ -131,12 +145,18 @@ const KEPT_CAPACITY: usize = 1 << 20;
 
 impl Log {
     /// Returns the log of the segments that a recovery has found.
-    pub(crate) fn new(disk: Arc<dyn Disk>, limits: LogLimits, segments: BTreeMap<u64, SegmentUse>) -> Self {
+    pub(crate) fn new(
+        disk: Arc<dyn Disk>,
+        limits: LogLimits,
+        segments: BTreeMap<u64, SegmentUse>,
+        unmarked: Vec<Mark>,
+    ) -> Self {
         let next_segment = segments.last_key_value().map_or(1, |(last, _)| last + 1);
         Self {
             disk,
             limits,
             segments,
+            unmarked,
             active: None,
             next_segment,
         }
@@ -199,7 +219,11 @@ impl Log {
                 live: HashMap::new(),
             },
         );
-        self.active = Some(Active { segment, file });
+        self.active = Some(Active {
+            segment,
+            file,
+            loose: Vec::new(),
+        });
         Ok(segment)
     }
 
@@ -212,6 +236,9 @@ impl Log {
             return Err((io::ErrorKind::NotFound.into(), batch.bytes));
         };
         let written = active.file.append(&batch.bytes).and_then(|()| active.file.sync());
+        if written.is_ok() {
+            active.loose.clear();
+        }
         let Some(state) = self.segments.get_mut(&batch.segment) else {
             return Err((io::ErrorKind::NotFound.into(), batch.bytes));
         };
@@ -231,6 +258,7 @@ impl Log {
     /// Leaves the active segment after a failure.
     fn abandon(&mut self) {
         let Some(mut active) = self.active.take() else { return };
+        self.unmarked.append(&mut active.loose);
         let Some(state) = self.segments.get_mut(&active.segment) else {
             return;
         };
@@ -259,26 +287,49 @@ impl Log {
     ///
     /// It need not outlive a loss of power: rows that are sent again are recognized by their token.
     pub(crate) fn done(&mut self, block: Uuid, rows: RowRange, is_all: bool) {
-        let homes = self.homes(block, None);
-        for segment in homes {
-            if is_all && self.forget(segment, block) {
-                continue;
-            }
-            if let Err(error) = self.append(segment, Kind::Done, block, rows.clone(), false) {
-                tracing::debug!(segment, %block, %error, "a stored block could not be marked and may be sent once more");
+        for segment in self.homes(block, None) {
+            if !(is_all && self.forget(segment, block)) {
+                let rows = rows.clone();
+                self.mark(Mark {
+                    segment,
+                    kind: Kind::Done,
+                    block,
+                    rows,
+                });
             }
         }
     }
 
     /// Notes, for good, that a block is in `segment` now, and in no other.
     pub(crate) fn moved(&mut self, block: Uuid, segment: u64) {
-        for old in self.homes(block, Some(segment)) {
-            if self.forget(old, block) {
-                continue;
+        for segment in self.homes(block, Some(segment)) {
+            if !self.forget(segment, block) {
+                self.mark(Mark {
+                    segment,
+                    kind: Kind::Moved,
+                    block,
+                    rows: 0..0,
+                });
             }
-            if let Err(error) = self.append(old, Kind::Moved, block, 0..0, true) {
-                tracing::debug!(segment = old, %block, %error, "a block that was written again could not be marked");
+        }
+    }
+
+    /// Tries the marks again that could not be written.
+    pub(crate) fn mark_again(&mut self) {
+        for mark in std::mem::take(&mut self.unmarked) {
+            if self.segments.contains_key(&mark.segment) {
+                self.mark(mark);
             }
+        }
+    }
+
+    fn mark(&mut self, mark: Mark) {
+        let for_good = mark.kind == Kind::Moved;
+        if let Err(error) = self.append(mark.segment, mark.kind, mark.block, mark.rows.clone(), for_good) {
+            tracing::debug!(?mark, %error, "a block could not be marked, which is tried again");
+            self.unmarked.push(mark);
+        } else if let Some(active) = self.active.as_mut().filter(|active| active.segment == mark.segment) {
+            active.loose.push(mark);
         }
     }
 

@@ -11,6 +11,7 @@
 //! commit    one thread: what is new in all lanes becomes a batch, one fdatasync covers it
 //! log       segments, their rotation and their end
 //! frame     the bytes
+//! relief    what becomes of memory when it is short
 //! recover   blocks again, after a start
 //! disk      the file system
 //! outlet    what delivery asks for
@@ -29,6 +30,7 @@ mod log;
 mod outlet;
 mod parts;
 mod recover;
+mod relief;
 #[cfg(test)]
 mod simulation;
 mod state;
@@ -165,7 +167,9 @@ impl Spool {
     ) -> Result<(Self, Log), SpoolError> {
         let recovered = recover(&*disk, path)?;
         recovered.tell();
-        let mut log = Log::new(Arc::clone(&disk), limits.log, recovered.segments);
+        let mut log = Log::new(Arc::clone(&disk), limits.log, recovered.segments, recovered.unmarked);
+        // Before the segments go that have those marks.
+        log.mark_again();
         log.tidy();
 
         let mut lanes = tables;

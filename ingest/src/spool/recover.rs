@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::{
     disk::Disk,
     frame::{self, Frame, Kind, RowRange, Rows, SegmentHeader},
-    log::{FrameAt, Logged, SegmentUse},
+    log::{FrameAt, Logged, Mark, SegmentUse},
     parts::{Parts, overlap},
 };
 use crate::block::{Layout, SealedBlock};
@@ -83,6 +83,8 @@ pub(crate) struct Recovered {
     pub(crate) blocks: Vec<SealedBlock>,
     pub(crate) segments: BTreeMap<u64, SegmentUse>,
     pub(crate) damage: Vec<Damage>,
+    /// What is known of blocks from one segment, and is not in another one that has them, too.
+    pub(crate) unmarked: Vec<Mark>,
     /// Bytes of writes that did not come to their end.
     pub(crate) torn_bytes: u64,
 }
@@ -125,6 +127,7 @@ struct Copy {
     frame_bytes: u64,
     is_sealed: bool,
     splits: Vec<RowRange>,
+    done: Vec<RowRange>,
     is_moved: bool,
 }
 
@@ -165,11 +168,7 @@ pub(crate) fn recover(disk: &dyn Disk, path: &std::path::Path) -> Result<Recover
         }
         let mut copies: HashMap<Uuid, Copy> = HashMap::new();
         for frame in scan.frames {
-            if frame.header.kind == Kind::Done {
-                done.entry(frame.header.block).or_default().push(frame.header.rows);
-            } else {
-                copies.entry(frame.header.block).or_default().take(&frame);
-            }
+            copies.entry(frame.header.block).or_default().take(&frame);
         }
         let mut state = SegmentUse {
             salt,
@@ -178,6 +177,7 @@ pub(crate) fn recover(disk: &dyn Disk, path: &std::path::Path) -> Result<Recover
             live: HashMap::new(),
         };
         for (block, copy) in copies {
+            done.entry(block).or_default().extend(copy.done.iter().cloned());
             if !copy.is_moved {
                 state.live.insert(block, copy.frame_bytes);
                 blocks.entry(block).or_default().push((segment, copy));
@@ -192,6 +192,16 @@ pub(crate) fn recover(disk: &dyn Disk, path: &std::path::Path) -> Result<Recover
     let mut layouts = HashSet::new();
     for (id, copies) in blocks {
         let done = done.remove(&id).unwrap_or_default();
+        for (segment, copy) in &copies {
+            // Another segment that says so may be removed before this one.
+            let is_new = |rows: &&RowRange| !copy.done.contains(rows);
+            recovered.unmarked.extend(done.iter().filter(is_new).map(|rows| Mark {
+                segment: *segment,
+                kind: Kind::Done,
+                block: id,
+                rows: rows.clone(),
+            }));
+        }
         match whole(&recovered.segments, id, copies, &done, &mut layouts) {
             Some(block) => recovered.blocks.push(block),
             None => {
@@ -230,7 +240,7 @@ impl Copy {
             }
             Kind::Split => self.splits.push(rows),
             Kind::Moved => self.is_moved = true,
-            Kind::Done => {}
+            Kind::Done => self.done.push(rows),
         }
     }
 }
@@ -369,5 +379,26 @@ mod tests {
         let logged = block.state().logged.clone();
         assert_eq!(read_rows(&disk, block.id, &logged, &(0..2)).unwrap(), b"one");
         assert_eq!(read_rows(&disk, block.id, &logged, &(1..4)).unwrap(), b"threefour");
+    }
+
+    #[test]
+    fn what_one_segment_says_of_a_block_is_to_be_said_by_all_that_have_it() {
+        let golden = include_bytes!("golden/version1.spool");
+        let with_done = &golden[..golden.len() - frame::FRAME_HEADER];
+        let (folder, disk) = folder_with("0000000000000001.spool", with_done);
+        let without = &with_done[..with_done.len() - frame::FRAME_HEADER];
+        fs::write(folder.path().join("0000000000000002.spool"), without).unwrap();
+        let recovered = recover(&disk, Path::new("here")).unwrap();
+        let [block] = &recovered.blocks[..] else {
+            panic!("{recovered:?}")
+        };
+        assert_eq!(block.next_part(), Some(0..2));
+        let mark = Mark {
+            segment: 2,
+            kind: Kind::Done,
+            block: block.id,
+            rows: 2..4,
+        };
+        assert_eq!(recovered.unmarked, [mark]);
     }
 }

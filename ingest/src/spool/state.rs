@@ -45,6 +45,7 @@ impl LogState {
 
     /// Notes what is no row.
     pub(super) fn note(&self, log: &mut Log) {
+        log.mark_again();
         let ops = std::mem::take(&mut *self.ops.lock().unwrap_or_else(PoisonError::into_inner));
         for op in ops {
             match op {
