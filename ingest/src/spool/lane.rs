@@ -110,7 +110,7 @@ impl Lane {
     /// Puts a block from before the start behind the others.
     pub(super) fn restore(&self, block: SealedBlock, log: Option<&LogState>) {
         let mut queue = self.lock();
-        queue.count_on_disk(block.bytes, log);
+        queue.count_on_disk(block.state().logged.bytes, log);
         queue.sealed.push_back(Arc::new(block));
     }
 
@@ -185,18 +185,22 @@ impl Queue {
             self.drop_from_memory(content.cost(), memory);
         }
         if state.logged.is_sealed {
-            self.on_disk = self.on_disk.saturating_sub(block.bytes);
-            if let Some(log) = log {
-                log.waiting.release(block.bytes);
-            }
+            self.uncount_on_disk(state.logged.bytes, log);
         }
     }
 
-    /// Notes that a sealed block's rows are on disk.
+    /// Notes that a sealed block is on disk, and what it takes there.
     pub(super) fn count_on_disk(&mut self, bytes: usize, log: Option<&LogState>) {
         self.on_disk += bytes;
         if let Some(log) = log {
             log.waiting.take(bytes);
+        }
+    }
+
+    pub(super) fn uncount_on_disk(&mut self, bytes: usize, log: Option<&LogState>) {
+        self.on_disk = self.on_disk.saturating_sub(bytes);
+        if let Some(log) = log {
+            log.waiting.release(bytes);
         }
     }
 

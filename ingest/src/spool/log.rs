@@ -37,6 +37,8 @@ pub(crate) struct Logged {
     pub(crate) frames: Vec<FrameAt>,
     /// This many rows, from the first on, are there.
     pub(crate) rows: u32,
+    /// What all of its frames take.
+    pub(crate) bytes: usize,
     /// Whether the block is there as a whole.
     pub(crate) is_sealed: bool,
 }
@@ -53,7 +55,7 @@ impl Logged {
 pub(crate) struct LogLimits {
     /// A segment that has reached this length is left for a new one.
     pub(crate) segment_bytes: u64,
-    /// All segments together stay below this.
+    /// All segments together are no longer than this and one frame.
     pub(crate) max_bytes: u64,
 }
 
@@ -115,6 +117,8 @@ pub(crate) struct Batch {
     /// What everything before the batch that is synced ends at.
     synced: u64,
     bytes: Vec<u8>,
+    /// As soon as it is this long, nothing more is to be put into it.
+    max_bytes: usize,
 }
 
 impl Batch {
@@ -138,7 +142,14 @@ impl Batch {
     pub(crate) fn len(&self) -> usize {
         self.bytes.len()
     }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.bytes.len() >= self.max_bytes
+    }
 }
+
+/// A batch is not made larger than this, so that nobody waits for too much.
+const MAX_BATCH_BYTES: usize = 16 << 20;
 
 /// A buffer of a batch that was unusually large is not kept.
 const KEPT_CAPACITY: usize = 1 << 20;
@@ -179,7 +190,8 @@ impl Log {
     /// # Errors
     /// There is no room, or the disk says so.
     pub(crate) fn begin(&mut self, mut buffer: Vec<u8>) -> io::Result<Batch> {
-        if self.bytes() >= self.limits.max_bytes {
+        let room = self.limits.max_bytes.saturating_sub(self.bytes());
+        if room == 0 {
             return Err(io::ErrorKind::QuotaExceeded.into());
         }
         let segment = match &self.active {
@@ -195,6 +207,7 @@ impl Log {
             at: state.length,
             synced: state.synced,
             bytes: buffer,
+            max_bytes: usize::try_from(room).map_or(MAX_BATCH_BYTES, |room| room.min(MAX_BATCH_BYTES)),
         })
     }
 

@@ -24,6 +24,8 @@ mod bound;
 mod commit;
 mod disk;
 pub(crate) mod frame;
+#[cfg(test)]
+mod full;
 mod inspect;
 mod lane;
 mod log;
@@ -31,6 +33,8 @@ mod outlet;
 mod parts;
 mod recover;
 mod relief;
+#[cfg(test)]
+mod simulated_disk;
 #[cfg(test)]
 mod simulation;
 mod state;

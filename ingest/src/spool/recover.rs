@@ -279,6 +279,7 @@ fn whole(
         salt: segments.get(&segment).map(|segment| segment.salt),
         frames: copy.frames,
         rows: copy.rows,
+        bytes: usize::try_from(copy.frame_bytes).unwrap_or(usize::MAX),
         // It will never be added to.
         is_sealed: true,
     };

@@ -26,7 +26,7 @@ pub(super) struct LogState {
     pub(super) ops: Mutex<Vec<Op>>,
     /// The last try to write has failed.
     pub(super) is_failing: AtomicBool,
-    /// Bytes of blocks on disk that are not stored.
+    /// What blocks that are not stored take on disk.
     pub(super) waiting: Bound,
     /// Bytes of all segments.
     pub(super) bytes: AtomicU64,
