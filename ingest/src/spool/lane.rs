@@ -141,13 +141,21 @@ impl Lane {
 impl Queue {
     /// Seals the open block, if it has a row.
     pub(super) fn seal(&mut self, layout: &Arc<Layout>) {
-        let cost = self.open.cost();
-        if let Some(block) = self.open.seal(layout) {
-            let block = Arc::new(block);
-            self.sealed_in_memory += cost;
-            self.unlogged.push(Arc::clone(&block));
+        let mut open = std::mem::take(&mut self.open);
+        if let Some(block) = self.seal_for_disk(&mut open, layout) {
             self.sealed.push_back(block);
         }
+        // It keeps what memory it has.
+        self.open = open;
+    }
+
+    /// Seals a block and lets it come to disk; it is not delivered before it stands behind the others.
+    pub(super) fn seal_for_disk(&mut self, block: &mut Block, layout: &Arc<Layout>) -> Option<Arc<SealedBlock>> {
+        let cost = block.cost();
+        let block = Arc::new(block.seal(layout)?);
+        self.sealed_in_memory += cost;
+        self.unlogged.push(Arc::clone(&block));
+        Some(block)
     }
 
     /// Lets a block that is on disk be there alone.

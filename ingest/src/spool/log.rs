@@ -84,6 +84,10 @@ pub(crate) struct Mark {
     pub(crate) kind: Kind,
     pub(crate) block: Uuid,
     pub(crate) rows: RowRange,
+    /// It has to outlive a loss of power.
+    pub(crate) for_good: bool,
+    /// The segment that has what makes it so, which stays until the mark is written.
+    pub(crate) witness: Option<u64>,
 }
 
 /// The segments.
@@ -296,10 +300,10 @@ impl Log {
         }
     }
 
-    /// Notes that rows of a block are stored; `is_all` if it were the last ones.
+    /// Notes that rows of a block are where they belong; `is_all` if it were the last ones.
     ///
-    /// It need not outlive a loss of power: rows that are sent again are recognized by their token.
-    pub(crate) fn done(&mut self, block: Uuid, rows: RowRange, is_all: bool) {
+    /// Of rows that are stored it need not outlive a loss of power: they are recognized by their token when they are sent again.
+    pub(crate) fn done(&mut self, block: Uuid, rows: RowRange, is_all: bool, for_good: bool) {
         for segment in self.homes(block, None) {
             if !(is_all && self.forget(segment, block)) {
                 let rows = rows.clone();
@@ -308,6 +312,8 @@ impl Log {
                     kind: Kind::Done,
                     block,
                     rows,
+                    for_good,
+                    witness: None,
                 });
             }
         }
@@ -315,13 +321,15 @@ impl Log {
 
     /// Notes, for good, that a block is in `segment` now, and in no other.
     pub(crate) fn moved(&mut self, block: Uuid, segment: u64) {
-        for segment in self.homes(block, Some(segment)) {
-            if !self.forget(segment, block) {
+        for old in self.homes(block, Some(segment)) {
+            if !self.forget(old, block) {
                 self.mark(Mark {
-                    segment,
+                    segment: old,
                     kind: Kind::Moved,
                     block,
                     rows: 0..0,
+                    for_good: true,
+                    witness: Some(segment),
                 });
             }
         }
@@ -329,16 +337,21 @@ impl Log {
 
     /// Tries the marks again that could not be written.
     pub(crate) fn mark_again(&mut self) {
-        for mark in std::mem::take(&mut self.unmarked) {
+        let unmarked = std::mem::take(&mut self.unmarked);
+        let witnesses: Vec<_> = unmarked.iter().filter_map(|mark| mark.witness).collect();
+        for mark in unmarked {
             if self.segments.contains_key(&mark.segment) {
                 self.mark(mark);
             }
         }
+        for witness in witnesses {
+            self.remove_if_done(witness);
+        }
     }
 
     fn mark(&mut self, mark: Mark) {
-        let for_good = mark.kind == Kind::Moved;
-        if let Err(error) = self.append(mark.segment, mark.kind, mark.block, mark.rows.clone(), for_good) {
+        let rows = mark.rows.clone();
+        if let Err(error) = self.append(mark.segment, mark.kind, mark.block, rows, mark.for_good) {
             tracing::debug!(?mark, %error, "a block could not be marked, which is tried again");
             self.unmarked.push(mark);
         } else if let Some(active) = self.active.as_mut().filter(|active| active.segment == mark.segment) {
@@ -394,7 +407,8 @@ impl Log {
             .segments
             .get(&segment)
             .is_some_and(|segment| segment.live.is_empty());
-        if is_active || !is_done {
+        let is_witness = self.unmarked.iter().any(|mark| mark.witness == Some(segment));
+        if is_active || !is_done || is_witness {
             return false;
         }
         match self.disk.remove(segment) {

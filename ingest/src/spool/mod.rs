@@ -15,6 +15,7 @@
 //! recover   blocks again, after a start
 //! disk      the file system
 //! outlet    what delivery asks for
+//! letter    rows that go from their block to the dead letters
 //! state     what all of these share
 //! ```
 //!
@@ -28,6 +29,7 @@ pub(crate) mod frame;
 mod full;
 mod inspect;
 mod lane;
+mod letter;
 mod log;
 mod outlet;
 mod parts;
@@ -248,7 +250,7 @@ impl Spool {
         let lane = &self.lanes[lane];
         let result = match self.is_closed() {
             true => Err(NoRoom),
-            false => self.append_to(lane, ack, encode, |spool| !spool.is_closed()),
+            false => self.append_to(lane, ack, encode),
         };
         let counter = match result {
             Ok(_) => &lane.counters.rows_appended,
@@ -259,17 +261,6 @@ impl Spool {
             self.raise_alarm();
         }
         result
-    }
-
-    /// Takes a row that another lane had, into the lane of the dead letters, which is there until all others have ended.
-    ///
-    /// # Errors
-    /// As for [`append`](Self::append).
-    pub(crate) fn hand_over(&self, lane: usize, encode: impl FnOnce(&mut Vec<u8>)) -> Result<Receipt, NoRoom> {
-        let lane = &self.lanes[lane];
-        let receipt = self.append_to(lane, Ack::Spooled, encode, |_| true)?;
-        Counters::add(&lane.counters.rows_appended, 1);
-        Ok(receipt)
     }
 
     /// Notes that a lane has nothing to give to the dead letters any more; their own lane counts as well.
@@ -301,20 +292,14 @@ impl Spool {
         }
     }
 
-    fn append_to(
-        &self,
-        lane: &Lane,
-        ack: Ack,
-        encode: impl FnOnce(&mut Vec<u8>),
-        is_open: impl FnOnce(&Self) -> bool,
-    ) -> Result<Receipt, NoRoom> {
+    fn append_to(&self, lane: &Lane, ack: Ack, encode: impl FnOnce(&mut Vec<u8>)) -> Result<Receipt, NoRoom> {
         // Spares the encoding when nothing fits anyway.
         if self.memory.used() >= self.memory.max || (ack >= Ack::Spooled && self.is_failing()) {
             return Err(NoRoom);
         }
         let mut queue = lane.lock();
         // Read under the lock: whoever closes and then takes the lock has seen the last row.
-        if !is_open(self) || !self.has_disk_room(queue.on_disk) {
+        if self.is_closed() || !self.has_disk_room(queue.on_disk) {
             return Err(NoRoom);
         }
         let held = queue.in_memory;
@@ -353,7 +338,7 @@ impl Spool {
     }
 
     /// Returns whether a lane with so many bytes on disk may have more there.
-    fn has_disk_room(&self, on_disk: usize) -> bool {
+    pub(super) fn has_disk_room(&self, on_disk: usize) -> bool {
         self.log.as_ref().is_none_or(|log| {
             let used = log.waiting.used();
             used.saturating_add(on_disk) <= log.waiting.max

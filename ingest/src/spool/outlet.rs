@@ -147,6 +147,8 @@ impl Spool {
                 block: block.id,
                 rows: part.clone(),
                 is_all,
+                // Its letter has no token that would tell ClickHouse that the row was refused.
+                for_good: outcome == Outcome::Refused,
             });
         }
     }

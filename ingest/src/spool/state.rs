@@ -49,7 +49,12 @@ impl LogState {
         let ops = std::mem::take(&mut *self.ops.lock().unwrap_or_else(PoisonError::into_inner));
         for op in ops {
             match op {
-                Op::Done { block, rows, is_all } => log.done(block, rows, is_all),
+                Op::Done {
+                    block,
+                    rows,
+                    is_all,
+                    for_good,
+                } => log.done(block, rows, is_all, for_good),
                 Op::Split {
                     segment,
                     block,
@@ -118,8 +123,13 @@ impl Signal {
 /// Something to note in the log that is no row.
 #[derive(Debug)]
 pub(super) enum Op {
-    /// Rows are stored.
-    Done { block: Uuid, rows: RowRange, is_all: bool },
+    /// Rows are where they belong.
+    Done {
+        block: Uuid,
+        rows: RowRange,
+        is_all: bool,
+        for_good: bool,
+    },
     /// Rows go on as two halves; the reply says whether that is on disk.
     Split {
         segment: u64,
