@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     ack::Ack,
-    block::{BlockLimits, Layout},
+    block::{BlockLimits, Layout, SealedBlock},
 };
 
 const TABLES: usize = 3;
@@ -24,7 +24,7 @@ const ROW: &[u8] = &[7; 100];
 /// A block on disk, each of its rows in a frame of its own, and its statement, which is short here.
 const BLOCK: usize = 4 * (ROW.len() + 4) + 6 * FRAME_HEADER + 50;
 
-const LIMITS: SpoolLimits = SpoolLimits {
+pub(super) const LIMITS: SpoolLimits = SpoolLimits {
     blocks: BlockLimits {
         rows: 4,
         bytes: 1 << 20,
@@ -37,15 +37,16 @@ const LIMITS: SpoolLimits = SpoolLimits {
     },
 };
 
-struct World {
+/// A spool on a simulated disk, with one table after the other.
+pub(super) struct World {
     disk: Arc<SimulatedDisk>,
-    spool: Spool,
+    pub(super) spool: Arc<Spool>,
     log: Log,
     buffer: Vec<u8>,
 }
 
 impl World {
-    fn new(limits: SpoolLimits) -> Self {
+    pub(super) fn new(limits: SpoolLimits) -> Self {
         let tables = (0..TABLES).map(|table| {
             Arc::new(Layout {
                 table: format!("t{table}").into(),
@@ -57,19 +58,24 @@ impl World {
         let (spool, log) = Spool::recovered(shared, Path::new("simulated"), tables.collect(), limits).unwrap();
         Self {
             disk,
-            spool,
+            spool: Arc::new(spool),
             log,
             buffer: Vec::new(),
         }
     }
 
     /// Brings everything to disk, as far as there is room.
-    fn commit(&mut self) {
+    pub(super) fn commit(&mut self) {
         let state = self.spool.log.as_ref().unwrap();
-        while matches!(
-            self.spool.round(state, &mut self.log, &mut self.buffer),
-            Ok(Round::More)
-        ) {}
+        for _ in 0..1_000 {
+            if !matches!(
+                self.spool.round(state, &mut self.log, &mut self.buffer),
+                Ok(Round::More)
+            ) {
+                return;
+            }
+        }
+        panic!("it does not end");
     }
 
     /// Appends rows, each brought to disk, until one is not taken, and returns how many were.
@@ -87,9 +93,17 @@ impl World {
         panic!("it is never full");
     }
 
+    /// Returns the block that would be sent next; an open one is sealed, and is there once it is on disk.
+    pub(super) fn next_block(&self, lane: usize) -> Option<Arc<SealedBlock>> {
+        match self.spool.look(&self.spool.lanes[lane]) {
+            Found::Block(block) => Some(block),
+            _ => None,
+        }
+    }
+
     /// Gives all blocks of a lane to a ClickHouse that takes everything.
     fn deliver_all(&mut self, lane: usize) {
-        while let Found::Block(block) = self.spool.look(&self.spool.lanes[lane]) {
+        while let Some(block) = self.next_block(lane) {
             let part = block.next_part().unwrap();
             self.spool.settle(lane, &block, &part, Outcome::Stored);
             self.commit();

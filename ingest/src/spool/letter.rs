@@ -74,3 +74,40 @@ impl Spool {
         lane.changed.notify_one();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+
+    use std::{
+        pin::pin,
+        task::{Context, Waker},
+    };
+
+    use super::*;
+    use crate::{
+        ack::Ack,
+        spool::full::{LIMITS, World},
+    };
+
+    #[test]
+    fn a_row_is_in_its_block_until_its_letter_is_on_disk() {
+        const LETTERS: usize = 2;
+        let mut world = World::new(LIMITS);
+        world.spool.append(0, Ack::Spooled, |out| out.push(7)).unwrap();
+        world.commit();
+        assert!(world.next_block(0).is_none());
+        world.commit();
+        let block = world.next_block(0).unwrap();
+
+        let spool = Arc::clone(&world.spool);
+        let mut refusal = pin!(spool.refuse(0, &block, &(0..1), LETTERS, |out| out.push(8)));
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(refusal.as_mut().poll(&mut context).is_pending());
+        assert!(block.next_part().is_some() && world.next_block(LETTERS).is_none());
+
+        world.commit();
+        assert!(refusal.as_mut().poll(&mut context).is_ready());
+        assert!(block.next_part().is_none() && world.next_block(LETTERS).is_some());
+    }
+}

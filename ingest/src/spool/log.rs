@@ -470,3 +470,37 @@ impl Log {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+
+    use super::*;
+    use crate::spool::simulated_disk::SimulatedDisk;
+
+    #[test]
+    fn a_segment_stays_until_what_it_says_is_written_in_another() {
+        let disk = Arc::new(SimulatedDisk::default());
+        let limits = LogLimits {
+            segment_bytes: 1 << 10,
+            max_bytes: 1 << 20,
+        };
+        let mut log = Log::new(Arc::clone(&disk) as Arc<dyn Disk>, limits, BTreeMap::new(), Vec::new());
+        let (block, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        for segment in 1..=2 {
+            let batch = log.begin(Vec::new()).unwrap();
+            log.commit(batch).unwrap();
+            log.keep(segment, block, 100);
+            log.keep(1, other, 100);
+            log.rotate();
+        }
+        disk.0.lock().unwrap().is_full = true;
+        log.moved(block, 2);
+        log.done(block, 0..1, true, false);
+        log.mark_again();
+        assert_eq!(disk.segments().unwrap(), [1, 2]);
+        disk.0.lock().unwrap().is_full = false;
+        log.mark_again();
+        assert_eq!(disk.segments().unwrap(), [1]);
+    }
+}
