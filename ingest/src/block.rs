@@ -80,6 +80,14 @@ impl Opened {
 }
 
 impl Block {
+    /// Returns an empty block that will have this id.
+    pub(crate) fn named(id: Uuid) -> Self {
+        Self {
+            opened: Some(Opened { id, ..Opened::now() }),
+            ..Self::default()
+        }
+    }
+
     /// Lets `encode` write one row behind the others, and keeps it if `admit` allows its cost in bytes of memory.
     ///
     /// Returns whether the row was kept. `encode` must only append.
@@ -254,7 +262,7 @@ impl Content {
 #[derive(Debug)]
 pub(crate) struct SealedBlock {
     pub(crate) layout: Arc<Layout>,
-    /// Its name for ever; a version 7 UUID, so that ids sort as blocks were opened.
+    /// Its name for ever; a version 7 UUID, so that ids sort as blocks were opened, but for [letters](Self::letter_id).
     pub(crate) id: Uuid,
     /// The number of rows, those that are already stored included.
     pub(crate) rows: u32,
@@ -311,6 +319,16 @@ impl SealedBlock {
     /// Returns the oldest rows that are not stored.
     pub(crate) fn next_part(&self) -> Option<RowRange> {
         self.state().parts.iter().next().cloned()
+    }
+
+    /// Returns the id of the block that has the dead letter of one of the rows, if this is no dead letter itself: the same row has the
+    /// same letter, however often it is refused.
+    ///
+    /// It is this block's with the row's number in its random bits, and of version 8, which no other block is.
+    pub(crate) fn letter_id(&self, row: u32) -> Option<Uuid> {
+        const VERSION: u128 = 0xf << 76;
+        let id = self.id.as_u128() ^ u128::from(row);
+        (self.id.get_version_num() != 8).then(|| Uuid::from_u128(id & !VERSION | 8 << 76))
     }
 
     /// Returns the `insert_deduplication_token` under which ClickHouse takes these rows once, however often they are sent.

@@ -24,11 +24,10 @@ use tokio::{
 };
 
 use crate::{
-    ack::Ack,
     alarm::Alarm,
     block::{Layout, SealedBlock},
     dead_letter::DeadLetter,
-    spool::{Counters, Outcome, RowRange, Spool},
+    spool::{Counters, NoRoom, Outcome, RowRange, Spool},
     store::{Class, StoreError, quoted},
     table::Table,
 };
@@ -303,14 +302,11 @@ impl LaneDelivery<'_> {
         let row = spool.rows(block, part).await.map_err(Failure::Disk)?;
         let letter = letter(block, part, &row, refusal);
         // A row that could not be kept as a letter stays where it is.
-        let full = || Failure::Disk(io::ErrorKind::StorageFull.into());
-        let receipt = spool
-            .hand_over(*dead_letters, |out| letter.as_dead_letter(&row).encode(out))
-            .map_err(|_| full())?;
-        if receipt.is_pending() && receipt.reached().await < Ack::Spooled {
-            return Err(full());
-        }
-        spool.settle(self.lane, block, part, Outcome::Refused);
+        let kept = spool.refuse(self.lane, block, part, *dead_letters, |out| {
+            letter.as_dead_letter(&row).encode(out);
+        });
+        kept.await
+            .map_err(|NoRoom| Failure::Disk(io::ErrorKind::StorageFull.into()))?;
         self.refused_in_a_row += 1;
         tracing::error!(
             table = %block.layout.table, block = %block.id, row = part.start, error = refusal.without_values(),

@@ -50,6 +50,18 @@ impl Bench {
     /// # Errors
     /// If it does not start.
     pub fn collector_on(&self, cores: &Cores, program: &Path, name: &str) -> Result<Server, Failure> {
+        self.run(cores, program, name, &[])
+    }
+
+    /// Starts a collector with more arguments.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub fn collector_with(&self, program: &Path, name: &str, arguments: &[&str]) -> Result<Server, Failure> {
+        self.run(&self.cores, program, name, arguments)
+    }
+
+    fn run(&self, cores: &Cores, program: &Path, name: &str, arguments: &[&str]) -> Result<Server, Failure> {
         let mut command = Command::new(program);
         // What the user's own environment says is not what is measured.
         for (variable, _) in env::vars_os() {
@@ -63,7 +75,8 @@ impl Bench {
             .args(["serve", "--listen", "127.0.0.1:0", "--clickhouse"])
             .arg(format!("{}/{name}", self.store.url()))
             .arg("--data")
-            .arg(self.folder.join(name));
+            .arg(self.data(name))
+            .args(arguments);
         Server::start(command, cores, &self.log(name))
     }
 
@@ -76,6 +89,11 @@ impl Bench {
         command.args(iter::once(&BASELINE).chain(arguments));
         let name = arguments.first().copied().unwrap_or(BASELINE);
         Server::start(command, &self.cores, &self.log(name))
+    }
+
+    /// Returns the folder where a collector keeps what outlives it.
+    pub fn data(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
     }
 
     /// Returns the folder for what goes when the bench ends.

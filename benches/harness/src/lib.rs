@@ -7,6 +7,7 @@
 //! events     distinct requests, made before the clock starts
 //! load       one thread that sends them and times the answers
 //! answer     as much of HTTP as that needs
+//! ask        one request, off the clock
 //! histogram  latencies
 //! spread     medians over rounds, and how far the rounds lie apart
 //! measure    one measurement of a server, and rounds of them
@@ -19,6 +20,7 @@
 //! Nothing here knows the collector's code: it is measured from outside, as any other server.
 
 pub mod answer;
+pub mod ask;
 pub mod bench;
 pub mod chart;
 pub mod cores;

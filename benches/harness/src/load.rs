@@ -10,6 +10,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     io::{self, ErrorKind, Read, Write},
+    mem,
     net::{SocketAddr, TcpStream},
     num::NonZeroU64,
     os::fd::OwnedFd,
@@ -99,34 +100,98 @@ impl Load<'_> {
     /// # Errors
     /// If the server cannot be reached, or answers what is no HTTP.
     pub fn run<S>(&self, mut sample: impl FnMut() -> Result<S, Failure>) -> Result<Outcome<S>, Failure> {
-        // Else the kernel may end each sleep 50 µs late.
-        set_current_timer_slack(NonZeroU64::new(1))?;
-        let mut wire = Wire::connect(self)?;
-        wire.run_until(Instant::now() + self.warm_up)?;
+        let mut running = self.start()?;
+        running.phase(self.warm_up)?;
 
-        wire.latency = Histogram::default();
         let before = (sample()?, thread_cpu(), Instant::now());
-        wire.run_until(before.2 + self.measured)?;
+        let latency = running.phase(self.measured)?;
         let (elapsed, load_cpu) = (before.2.elapsed(), thread_cpu() - before.1);
         let samples = (before.0, sample()?);
-        let latency = std::mem::take(&mut wire.latency);
-
-        wire.finish()?;
+        let Totals {
+            sent,
+            accepted,
+            refused,
+            unanswered,
+            ack,
+            ..
+        } = running.finish()?;
         Ok(Outcome {
             samples,
             elapsed,
             latency,
             load_cpu,
-            sent: wire.next - self.first,
+            sent,
+            accepted,
+            refused,
+            unanswered,
+            ack,
+        })
+    }
+
+    /// Connects, for phases that their caller ends; warm-up and measured time are not used.
+    ///
+    /// # Errors
+    /// If the server cannot be reached.
+    pub fn start(&self) -> Result<Running<'_>, Failure> {
+        // Else the kernel may end each sleep 50 µs late.
+        set_current_timer_slack(NonZeroU64::new(1))?;
+        Ok(Running(Wire::connect(self)?))
+    }
+}
+
+/// A load under way, on the same connections through all of its phases.
+#[derive(Debug)]
+pub struct Running<'r>(Wire<'r>);
+
+impl Running<'_> {
+    /// Goes on for this long, and returns how long the answers within took.
+    ///
+    /// # Errors
+    /// If the server goes, or answers what is no HTTP.
+    pub fn phase(&mut self, length: Duration) -> Result<Histogram, Failure> {
+        self.0.latency = Histogram::default();
+        self.0.run_until(Instant::now() + length)?;
+        Ok(mem::take(&mut self.0.latency))
+    }
+
+    /// Sends nothing more, and returns what became of everything.
+    ///
+    /// # Errors
+    /// As for [`phase`](Self::phase).
+    pub fn finish(self) -> Result<Totals, Failure> {
+        let mut wire = self.0;
+        wire.finish()?;
+        let sent = wire.next - wire.load.first;
+        Ok(Totals {
+            sent,
             accepted: wire.accepted,
-            unanswered: wire.next - self.first - wire.accepted - wire.refused.values().sum::<u64>(),
+            unanswered: sent - wire.accepted - wire.refused_numbers.len() as u64,
             refused: wire.refused,
+            refused_numbers: wire.refused_numbers,
             ack: wire.ack,
         })
     }
 }
 
+/// What became of all requests of a load.
+#[derive(Debug)]
+pub struct Totals {
+    /// Requests that were sent.
+    pub sent: u64,
+    /// Of those, answered with 2xx or 3xx.
+    pub accepted: u64,
+    /// Of those, answered with anything else, by status.
+    pub refused: BTreeMap<u16, u64>,
+    /// The numbers of those.
+    pub refused_numbers: Vec<u64>,
+    /// Of those that were sent, without an answer.
+    pub unanswered: u64,
+    /// What the first answer said of its event's acknowledgement.
+    pub ack: Option<String>,
+}
+
 /// The connections.
+#[derive(Debug)]
 struct Wire<'r> {
     load: &'r Load<'r>,
     epoll: OwnedFd,
@@ -143,12 +208,16 @@ struct Wire<'r> {
     latency: Histogram,
     accepted: u64,
     refused: BTreeMap<u16, u64>,
+    refused_numbers: Vec<u64>,
     ack: Option<String>,
     request: Vec<u8>,
 }
 
+#[derive(Debug)]
 struct Connection {
     stream: TcpStream,
+    /// The number of its last request, and when that was due.
+    number: u64,
     due: Instant,
     answer: Vec<u8>,
 }
@@ -170,6 +239,7 @@ impl<'r> Wire<'r> {
             )?;
             connections.push(Connection {
                 stream,
+                number: load.first,
                 due: now,
                 answer: Vec::new(),
             });
@@ -190,6 +260,7 @@ impl<'r> Wire<'r> {
             latency: Histogram::default(),
             accepted: 0,
             refused: BTreeMap::new(),
+            refused_numbers: Vec::new(),
             ack: None,
             request: Vec::new(),
         })
@@ -259,9 +330,10 @@ impl<'r> Wire<'r> {
         };
         self.due += self.gap;
         self.load.requests.write(self.next, &mut self.request);
+        let connection = &mut self.connections[index];
+        connection.number = self.next;
         self.next += 1;
         self.under_way += 1;
-        let connection = &mut self.connections[index];
         connection.due = due;
         send(&mut connection.stream, &self.request)
     }
@@ -301,6 +373,7 @@ impl<'r> Wire<'r> {
             self.accepted += 1;
         } else {
             *self.refused.entry(answer.status).or_default() += 1;
+            self.refused_numbers.push(connection.number);
         }
         connection.answer.clear();
         self.under_way -= 1;

@@ -2,8 +2,7 @@
 
 use std::{
     fs,
-    io::{Read, Write},
-    net::{SocketAddr, TcpStream},
+    net::SocketAddr,
     path::{Path, PathBuf},
     process, thread,
     time::{Duration, Instant},
@@ -11,7 +10,7 @@ use std::{
 
 use rowmill_engine::{Engine, Options};
 
-use crate::{Failure, cores::Cores, process::cpu_time};
+use crate::{Failure, ask::ask, cores::Cores, process::cpu_time};
 
 /// How long rows may take to arrive after the last of them was accepted.
 const ARRIVE_WITHIN: Duration = Duration::from_secs(120);
@@ -38,6 +37,7 @@ pub struct Store {
     engine: Option<Engine>,
     address: SocketAddr,
     processes: Processes,
+    options: Options,
     data: PathBuf,
 }
 
@@ -48,16 +48,37 @@ impl Store {
     /// If there is no ClickHouse and none can be fetched, or it does not start.
     pub fn start(program: &Path, folder: &Path, cores: &Cores) -> Result<Self, Failure> {
         let data = folder.join(format!("bench-engine-{}", process::id()));
-        let before = descendants(process::id())?;
-        let engine = cores.as_store(|| Engine::start(&Options::new(program, &data)))??;
-        let mut ids = descendants(process::id())?;
-        ids.retain(|id| !before.contains(id));
+        let options = Options::new(program, &data);
+        let (engine, processes) = start(&options, cores)?;
         Ok(Self {
             address: engine.address(),
             engine: Some(engine),
-            processes: Processes(ids),
+            processes,
+            options,
             data,
         })
+    }
+
+    /// Stops it in order; its data stays.
+    ///
+    /// # Errors
+    /// If it does not end.
+    pub fn stop(&mut self) -> Result<(), Failure> {
+        if let Some(engine) = self.engine.take() {
+            engine.stop()?;
+        }
+        Ok(())
+    }
+
+    /// Starts it again where it was.
+    ///
+    /// # Errors
+    /// If it does not start, or somebody has taken its place.
+    pub fn start_again(&mut self, cores: &Cores) -> Result<(), Failure> {
+        let options = self.options.clone().with_listen(self.address);
+        let (engine, processes) = start(&options, cores)?;
+        (self.engine, self.processes) = (Some(engine), processes);
+        Ok(())
     }
 
     /// Returns the URL of its HTTP interface.
@@ -75,16 +96,9 @@ impl Store {
     /// # Errors
     /// ClickHouse's own, as text.
     pub fn query(&self, sql: &str) -> Result<String, Failure> {
-        let mut stream = TcpStream::connect(self.address)?;
-        // HTTP/1.0: the answer comes as it is and ends with the connection.
-        write!(stream, "POST / HTTP/1.0\r\nContent-Length: {}\r\n\r\n{sql}", sql.len())?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        let (head, body) = answer.split_once("\r\n\r\n").ok_or("half an answer of ClickHouse")?;
-        if head.split(' ').nth(1) == Some("200") {
-            Ok(body.trim_end().to_owned())
-        } else {
-            Err(format!("{sql}: {body}").into())
+        match ask(self.address, "POST", "/", sql)? {
+            (200, body) => Ok(body.trim_end().to_owned()),
+            (_, body) => Err(format!("{sql}: {body}").into()),
         }
     }
 
@@ -149,6 +163,15 @@ impl Drop for Store {
         drop(self.engine.take());
         let _ = fs::remove_dir_all(&self.data);
     }
+}
+
+/// Starts an engine, and returns it with its processes.
+fn start(options: &Options, cores: &Cores) -> Result<(Engine, Processes), Failure> {
+    let before = descendants(process::id())?;
+    let engine = cores.as_store(|| Engine::start(options))??;
+    let mut ids = descendants(process::id())?;
+    ids.retain(|id| !before.contains(id));
+    Ok((engine, Processes(ids)))
 }
 
 /// Returns the processes that a process has started, and theirs.

@@ -22,9 +22,6 @@ use super::{
 };
 use crate::block::{Content, Layout, SealedBlock};
 
-/// A batch is not made larger than this, so that nobody waits for too much.
-const MAX_BATCH_BYTES: usize = 16 << 20;
-
 /// Rows of one frame, in bytes; a single row may be more.
 const MAX_FRAME_BYTES: u32 = 1 << 20;
 
@@ -71,6 +68,7 @@ impl Spool {
     pub(super) fn round(&self, state: &LogState, log: &mut Log, buffer: &mut Vec<u8>) -> io::Result<Round> {
         state.note(log);
         self.make_dense(state, log);
+        self.relieve();
         let is_dirty = self.lanes.iter().any(|lane| lane.dirty.load(Ordering::SeqCst));
         let result = if is_dirty {
             self.write(log, buffer)
@@ -107,7 +105,7 @@ impl Spool {
                 if !is_done || leaving.is_some() {
                     lane.dirty.store(true, Ordering::SeqCst);
                 }
-                if batch.len() >= MAX_BATCH_BYTES {
+                if batch.is_full() {
                     is_whole = false;
                     break;
                 }
@@ -167,6 +165,7 @@ impl Spool {
             }
             logged.frames.extend(entry.frames);
             logged.rows = entry.rows;
+            logged.bytes += usize::try_from(entry.bytes).unwrap_or(0);
         };
         let open = queue.open.opened_mut().filter(|opened| opened.id == entry.block);
         let progress = if let Some(opened) = open {
@@ -174,20 +173,22 @@ impl Spool {
             Arc::clone(&opened.progress)
         } else if let Some(at) = queue.unlogged.iter().position(|block| block.id == entry.block) {
             let block = Arc::clone(&queue.unlogged[at]);
-            let was_sealed = {
+            let (before, bytes) = {
                 let mut state = block.state();
-                let was_sealed = state.logged.is_sealed;
+                let before = state.logged.is_sealed.then_some(state.logged.bytes);
                 add(&mut state.logged);
                 state.logged.is_sealed = entry.is_sealed;
-                was_sealed
+                (before, state.logged.bytes)
             };
+            if let Some(before) = before {
+                queue.uncount_on_disk(before, self.log.as_ref());
+            }
             if entry.is_sealed {
                 queue.unlogged.remove(at);
-                if !was_sealed {
-                    queue.count_on_disk(block.bytes, self.log.as_ref());
-                }
+                queue.count_on_disk(bytes, self.log.as_ref());
                 // What is not next waits on disk.
-                if was_sealed || queue.sealed.front().is_none_or(|first| first.id != block.id) {
+                let is_next = queue.sealed.front().is_some_and(|first| first.id == block.id);
+                if before.is_some() || !is_next || self.is_short_of_memory() {
                     queue.evict(&block, &self.memory);
                 }
             }
@@ -383,7 +384,7 @@ impl Source<'_> {
             bytes: 0,
             is_sealed: false,
         };
-        while entry.rows < rows && batch.len() < MAX_BATCH_BYTES {
+        while entry.rows < rows && !batch.is_full() {
             let range = entry.rows..self.frame_end(entry.rows);
             let (bytes, ends) = (self.bytes, self.ends);
             let frame = batch.put(Kind::Rows, self.block, range.clone(), |out| {

@@ -96,11 +96,12 @@ impl BlockReport {
                 rows: part.end - part.start,
             })
             .collect();
-        let (seconds, nanos) = block.id.get_timestamp().map_or((0, 0), |time| time.to_unix());
+        // Of an id of version 7, and of a letter's, too.
+        let opened_ms = (block.id.as_u128() >> 80) as u64;
         Self {
             table: block.layout.table.to_string(),
             id: block.id.to_string(),
-            opened: UNIX_EPOCH + Duration::new(seconds, nanos),
+            opened: UNIX_EPOCH + Duration::from_millis(opened_ms),
             rows: parts.iter().map(|part| u64::from(part.rows)).sum(),
             bytes: block.bytes as u64,
             parts,

@@ -110,7 +110,7 @@ impl Lane {
     /// Puts a block from before the start behind the others.
     pub(super) fn restore(&self, block: SealedBlock, log: Option<&LogState>) {
         let mut queue = self.lock();
-        queue.count_on_disk(block.bytes, log);
+        queue.count_on_disk(block.state().logged.bytes, log);
         queue.sealed.push_back(Arc::new(block));
     }
 
@@ -141,13 +141,21 @@ impl Lane {
 impl Queue {
     /// Seals the open block, if it has a row.
     pub(super) fn seal(&mut self, layout: &Arc<Layout>) {
-        let cost = self.open.cost();
-        if let Some(block) = self.open.seal(layout) {
-            let block = Arc::new(block);
-            self.sealed_in_memory += cost;
-            self.unlogged.push(Arc::clone(&block));
+        let mut open = std::mem::take(&mut self.open);
+        if let Some(block) = self.seal_for_disk(&mut open, layout) {
             self.sealed.push_back(block);
         }
+        // It keeps what memory it has.
+        self.open = open;
+    }
+
+    /// Seals a block and lets it come to disk; it is not delivered before it stands behind the others.
+    pub(super) fn seal_for_disk(&mut self, block: &mut Block, layout: &Arc<Layout>) -> Option<Arc<SealedBlock>> {
+        let cost = block.cost();
+        let block = Arc::new(block.seal(layout)?);
+        self.sealed_in_memory += cost;
+        self.unlogged.push(Arc::clone(&block));
+        Some(block)
     }
 
     /// Lets a block that is on disk be there alone.
@@ -185,18 +193,22 @@ impl Queue {
             self.drop_from_memory(content.cost(), memory);
         }
         if state.logged.is_sealed {
-            self.on_disk = self.on_disk.saturating_sub(block.bytes);
-            if let Some(log) = log {
-                log.waiting.release(block.bytes);
-            }
+            self.uncount_on_disk(state.logged.bytes, log);
         }
     }
 
-    /// Notes that a sealed block's rows are on disk.
+    /// Notes that a sealed block is on disk, and what it takes there.
     pub(super) fn count_on_disk(&mut self, bytes: usize, log: Option<&LogState>) {
         self.on_disk += bytes;
         if let Some(log) = log {
             log.waiting.take(bytes);
+        }
+    }
+
+    pub(super) fn uncount_on_disk(&mut self, bytes: usize, log: Option<&LogState>) {
+        self.on_disk = self.on_disk.saturating_sub(bytes);
+        if let Some(log) = log {
+            log.waiting.release(bytes);
         }
     }
 

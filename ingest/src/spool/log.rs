@@ -37,6 +37,8 @@ pub(crate) struct Logged {
     pub(crate) frames: Vec<FrameAt>,
     /// This many rows, from the first on, are there.
     pub(crate) rows: u32,
+    /// What all of its frames take.
+    pub(crate) bytes: usize,
     /// Whether the block is there as a whole.
     pub(crate) is_sealed: bool,
 }
@@ -53,7 +55,7 @@ impl Logged {
 pub(crate) struct LogLimits {
     /// A segment that has reached this length is left for a new one.
     pub(crate) segment_bytes: u64,
-    /// All segments together stay below this.
+    /// All segments together are no longer than this and one frame.
     pub(crate) max_bytes: u64,
 }
 
@@ -75,12 +77,28 @@ impl SegmentUse {
     }
 }
 
+/// A frame without a body, which says what has become of a block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Mark {
+    pub(crate) segment: u64,
+    pub(crate) kind: Kind,
+    pub(crate) block: Uuid,
+    pub(crate) rows: RowRange,
+    /// It has to outlive a loss of power.
+    pub(crate) for_good: bool,
+    /// The segment that has what makes it so, which stays until the mark is written.
+    pub(crate) witness: Option<u64>,
+}
+
 /// The segments.
 #[derive(Debug)]
 pub(crate) struct Log {
     disk: Arc<dyn Disk>,
     limits: LogLimits,
     segments: BTreeMap<u64, SegmentUse>,
+    /// Marks that are to be written yet: a block that nothing marks comes back with the next start, which may be so late that
+    /// ClickHouse has forgotten its token.
+    unmarked: Vec<Mark>,
     active: Option<Active>,
     next_segment: u64,
 }
@@ -89,6 +107,8 @@ pub(crate) struct Log {
 struct Active {
     segment: u64,
     file: Box<dyn Segment>,
+    /// Marks behind the last sync, which are cut off if the next one fails.
+    loose: Vec<Mark>,
 }
 
 /// Frames that are to be synced together.
@@ -101,6 +121,8 @@ pub(crate) struct Batch {
     /// What everything before the batch that is synced ends at.
     synced: u64,
     bytes: Vec<u8>,
+    /// As soon as it is this long, nothing more is to be put into it.
+    max_bytes: usize,
 }
 
 impl Batch {
@@ -124,19 +146,32 @@ impl Batch {
     pub(crate) fn len(&self) -> usize {
         self.bytes.len()
     }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.bytes.len() >= self.max_bytes
+    }
 }
+
+/// A batch is not made larger than this, so that nobody waits for too much.
+const MAX_BATCH_BYTES: usize = 16 << 20;
 
 /// A buffer of a batch that was unusually large is not kept.
 const KEPT_CAPACITY: usize = 1 << 20;
 
 impl Log {
     /// Returns the log of the segments that a recovery has found.
-    pub(crate) fn new(disk: Arc<dyn Disk>, limits: LogLimits, segments: BTreeMap<u64, SegmentUse>) -> Self {
+    pub(crate) fn new(
+        disk: Arc<dyn Disk>,
+        limits: LogLimits,
+        segments: BTreeMap<u64, SegmentUse>,
+        unmarked: Vec<Mark>,
+    ) -> Self {
         let next_segment = segments.last_key_value().map_or(1, |(last, _)| last + 1);
         Self {
             disk,
             limits,
             segments,
+            unmarked,
             active: None,
             next_segment,
         }
@@ -159,7 +194,8 @@ impl Log {
     /// # Errors
     /// There is no room, or the disk says so.
     pub(crate) fn begin(&mut self, mut buffer: Vec<u8>) -> io::Result<Batch> {
-        if self.bytes() >= self.limits.max_bytes {
+        let room = self.limits.max_bytes.saturating_sub(self.bytes());
+        if room == 0 {
             return Err(io::ErrorKind::QuotaExceeded.into());
         }
         let segment = match &self.active {
@@ -175,6 +211,7 @@ impl Log {
             at: state.length,
             synced: state.synced,
             bytes: buffer,
+            max_bytes: usize::try_from(room).map_or(MAX_BATCH_BYTES, |room| room.min(MAX_BATCH_BYTES)),
         })
     }
 
@@ -199,7 +236,11 @@ impl Log {
                 live: HashMap::new(),
             },
         );
-        self.active = Some(Active { segment, file });
+        self.active = Some(Active {
+            segment,
+            file,
+            loose: Vec::new(),
+        });
         Ok(segment)
     }
 
@@ -212,6 +253,9 @@ impl Log {
             return Err((io::ErrorKind::NotFound.into(), batch.bytes));
         };
         let written = active.file.append(&batch.bytes).and_then(|()| active.file.sync());
+        if written.is_ok() {
+            active.loose.clear();
+        }
         let Some(state) = self.segments.get_mut(&batch.segment) else {
             return Err((io::ErrorKind::NotFound.into(), batch.bytes));
         };
@@ -231,6 +275,7 @@ impl Log {
     /// Leaves the active segment after a failure.
     fn abandon(&mut self) {
         let Some(mut active) = self.active.take() else { return };
+        self.unmarked.append(&mut active.loose);
         let Some(state) = self.segments.get_mut(&active.segment) else {
             return;
         };
@@ -255,17 +300,21 @@ impl Log {
         }
     }
 
-    /// Notes that rows of a block are stored; `is_all` if it were the last ones.
+    /// Notes that rows of a block are where they belong; `is_all` if it were the last ones.
     ///
-    /// It need not outlive a loss of power: rows that are sent again are recognized by their token.
-    pub(crate) fn done(&mut self, block: Uuid, rows: RowRange, is_all: bool) {
-        let homes = self.homes(block, None);
-        for segment in homes {
-            if is_all && self.forget(segment, block) {
-                continue;
-            }
-            if let Err(error) = self.append(segment, Kind::Done, block, rows.clone(), false) {
-                tracing::debug!(segment, %block, %error, "a stored block could not be marked and may be sent once more");
+    /// Of rows that are stored it need not outlive a loss of power: they are recognized by their token when they are sent again.
+    pub(crate) fn done(&mut self, block: Uuid, rows: RowRange, is_all: bool, for_good: bool) {
+        for segment in self.homes(block, None) {
+            if !(is_all && self.forget(segment, block)) {
+                let rows = rows.clone();
+                self.mark(Mark {
+                    segment,
+                    kind: Kind::Done,
+                    block,
+                    rows,
+                    for_good,
+                    witness: None,
+                });
             }
         }
     }
@@ -273,12 +322,40 @@ impl Log {
     /// Notes, for good, that a block is in `segment` now, and in no other.
     pub(crate) fn moved(&mut self, block: Uuid, segment: u64) {
         for old in self.homes(block, Some(segment)) {
-            if self.forget(old, block) {
-                continue;
+            if !self.forget(old, block) {
+                self.mark(Mark {
+                    segment: old,
+                    kind: Kind::Moved,
+                    block,
+                    rows: 0..0,
+                    for_good: true,
+                    witness: Some(segment),
+                });
             }
-            if let Err(error) = self.append(old, Kind::Moved, block, 0..0, true) {
-                tracing::debug!(segment = old, %block, %error, "a block that was written again could not be marked");
+        }
+    }
+
+    /// Tries the marks again that could not be written.
+    pub(crate) fn mark_again(&mut self) {
+        let unmarked = std::mem::take(&mut self.unmarked);
+        let witnesses: Vec<_> = unmarked.iter().filter_map(|mark| mark.witness).collect();
+        for mark in unmarked {
+            if self.segments.contains_key(&mark.segment) {
+                self.mark(mark);
             }
+        }
+        for witness in witnesses {
+            self.remove_if_done(witness);
+        }
+    }
+
+    fn mark(&mut self, mark: Mark) {
+        let rows = mark.rows.clone();
+        if let Err(error) = self.append(mark.segment, mark.kind, mark.block, rows, mark.for_good) {
+            tracing::debug!(?mark, %error, "a block could not be marked, which is tried again");
+            self.unmarked.push(mark);
+        } else if let Some(active) = self.active.as_mut().filter(|active| active.segment == mark.segment) {
+            active.loose.push(mark);
         }
     }
 
@@ -330,7 +407,8 @@ impl Log {
             .segments
             .get(&segment)
             .is_some_and(|segment| segment.live.is_empty());
-        if is_active || !is_done {
+        let is_witness = self.unmarked.iter().any(|mark| mark.witness == Some(segment));
+        if is_active || !is_done || is_witness {
             return false;
         }
         match self.disk.remove(segment) {
@@ -390,5 +468,39 @@ impl Log {
                 Err(error)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+
+    use super::*;
+    use crate::spool::simulated_disk::SimulatedDisk;
+
+    #[test]
+    fn a_segment_stays_until_what_it_says_is_written_in_another() {
+        let disk = Arc::new(SimulatedDisk::default());
+        let limits = LogLimits {
+            segment_bytes: 1 << 10,
+            max_bytes: 1 << 20,
+        };
+        let mut log = Log::new(Arc::clone(&disk) as Arc<dyn Disk>, limits, BTreeMap::new(), Vec::new());
+        let (block, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        for segment in 1..=2 {
+            let batch = log.begin(Vec::new()).unwrap();
+            log.commit(batch).unwrap();
+            log.keep(segment, block, 100);
+            log.keep(1, other, 100);
+            log.rotate();
+        }
+        disk.0.lock().unwrap().is_full = true;
+        log.moved(block, 2);
+        log.done(block, 0..1, true, false);
+        log.mark_again();
+        assert_eq!(disk.segments().unwrap(), [1, 2]);
+        disk.0.lock().unwrap().is_full = false;
+        log.mark_again();
+        assert_eq!(disk.segments().unwrap(), [1]);
     }
 }

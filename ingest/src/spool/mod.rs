@@ -11,9 +11,11 @@
 //! commit    one thread: what is new in all lanes becomes a batch, one fdatasync covers it
 //! log       segments, their rotation and their end
 //! frame     the bytes
+//! relief    what becomes of memory when it is short
 //! recover   blocks again, after a start
 //! disk      the file system
 //! outlet    what delivery asks for
+//! letter    rows that go from their block to the dead letters
 //! state     what all of these share
 //! ```
 //!
@@ -23,12 +25,18 @@ mod bound;
 mod commit;
 mod disk;
 pub(crate) mod frame;
+#[cfg(test)]
+mod full;
 mod inspect;
 mod lane;
+mod letter;
 mod log;
 mod outlet;
 mod parts;
 mod recover;
+mod relief;
+#[cfg(test)]
+mod simulated_disk;
 #[cfg(test)]
 mod simulation;
 mod state;
@@ -165,7 +173,9 @@ impl Spool {
     ) -> Result<(Self, Log), SpoolError> {
         let recovered = recover(&*disk, path)?;
         recovered.tell();
-        let mut log = Log::new(Arc::clone(&disk), limits.log, recovered.segments);
+        let mut log = Log::new(Arc::clone(&disk), limits.log, recovered.segments, recovered.unmarked);
+        // Before the segments go that have those marks.
+        log.mark_again();
         log.tidy();
 
         let mut lanes = tables;
@@ -258,7 +268,7 @@ impl Spool {
         let lane = &self.lanes[lane];
         let result = match self.is_closed() {
             true => Err(NoRoom),
-            false => self.append_to(lane, ack, rows, put, |spool| !spool.is_closed()),
+            false => self.append_to(lane, ack, rows, put),
         };
         let counter = match result {
             Ok(_) => &lane.counters.rows_appended,
@@ -269,23 +279,6 @@ impl Spool {
             self.raise_alarm();
         }
         result
-    }
-
-    /// Takes a row that another lane had, into the lane of the dead letters, which is there until all others have ended.
-    ///
-    /// # Errors
-    /// As for [`append`](Self::append).
-    pub(crate) fn hand_over(&self, lane: usize, encode: impl FnOnce(&mut Vec<u8>)) -> Result<Receipt, NoRoom> {
-        let lane = &self.lanes[lane];
-        let receipt = self.append_to(
-            lane,
-            Ack::Spooled,
-            1,
-            |block, admit| block.append(encode, admit),
-            |_| true,
-        )?;
-        Counters::add(&lane.counters.rows_appended, 1);
-        Ok(receipt)
     }
 
     /// Notes that a lane has nothing to give to the dead letters any more; their own lane counts as well.
@@ -323,7 +316,6 @@ impl Spool {
         ack: Ack,
         rows: usize,
         put: impl FnOnce(&mut Block, &dyn Fn(usize) -> bool) -> bool,
-        is_open: impl FnOnce(&Self) -> bool,
     ) -> Result<Receipt, NoRoom> {
         // Spares the encoding when nothing fits anyway.
         if self.memory.used() >= self.memory.max || (ack >= Ack::Spooled && self.is_failing()) {
@@ -331,7 +323,7 @@ impl Spool {
         }
         let mut queue = lane.lock();
         // Read under the lock: whoever closes and then takes the lock has seen the last row.
-        if !is_open(self) || !self.has_disk_room(queue.on_disk) {
+        if self.is_closed() || !self.has_disk_room(queue.on_disk) {
             return Err(NoRoom);
         }
         if rows > 1 && queue.open.rows() + rows > self.limits.rows {
@@ -376,7 +368,7 @@ impl Spool {
     }
 
     /// Returns whether a lane with so many bytes on disk may have more there.
-    fn has_disk_room(&self, on_disk: usize) -> bool {
+    pub(super) fn has_disk_room(&self, on_disk: usize) -> bool {
         self.log.as_ref().is_none_or(|log| {
             let used = log.waiting.used();
             used.saturating_add(on_disk) <= log.waiting.max

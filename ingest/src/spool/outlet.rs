@@ -20,8 +20,8 @@ impl Spool {
     /// Returns the lane's oldest block, and waits for one; none once the spool is closed and the lane empty.
     ///
     /// The block stays first until all of it is [settled](Self::settle). An open block is sealed here when its age is reached:
-    /// while its lane is busy with an older one it goes on growing, so that a slow ClickHouse gets fewer, larger blocks. With a
-    /// log, a block is given once all of it is on disk. One task at a time may wait for a lane.
+    /// while its lane is busy with an older one it goes on growing as far as memory allows, so that a slow ClickHouse gets fewer, larger
+    /// blocks. With a log, a block is given once all of it is on disk. One task at a time may wait for a lane.
     /// With `is_last`, it is not the end before all other lanes have [ended](Self::ends).
     pub(crate) async fn next(&self, lane: usize, is_last: bool) -> Option<Arc<SealedBlock>> {
         let lane = &self.lanes[lane];
@@ -147,6 +147,8 @@ impl Spool {
                 block: block.id,
                 rows: part.clone(),
                 is_all,
+                // Its letter has no token that would tell ClickHouse that the row was refused.
+                for_good: outcome == Outcome::Refused,
             });
         }
     }

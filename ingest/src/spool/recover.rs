@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::{
     disk::Disk,
     frame::{self, Frame, Kind, RowRange, Rows, SegmentHeader},
-    log::{FrameAt, Logged, SegmentUse},
+    log::{FrameAt, Logged, Mark, SegmentUse},
     parts::{Parts, overlap},
 };
 use crate::block::{Layout, SealedBlock};
@@ -83,11 +83,56 @@ pub(crate) struct Recovered {
     pub(crate) blocks: Vec<SealedBlock>,
     pub(crate) segments: BTreeMap<u64, SegmentUse>,
     pub(crate) damage: Vec<Damage>,
+    /// What is known of blocks from one segment, and is not in another one that has them, too.
+    pub(crate) unmarked: Vec<Mark>,
+    /// Blocks of which something is done.
+    ended: HashSet<Uuid>,
     /// Bytes of writes that did not come to their end.
     pub(crate) torn_bytes: u64,
 }
 
 impl Recovered {
+    /// Takes rows out of their blocks whose letters are on disk: the process ended before it was noted there.
+    fn take_letters_rows(&mut self) {
+        let known: HashSet<_> = self
+            .blocks
+            .iter()
+            .map(|block| block.id)
+            .chain(self.ended.drain())
+            .collect();
+        for block in &self.blocks {
+            let mut state = block.state();
+            let single = state.parts.iter().filter(|part| part.len() == 1);
+            let has_letter = |part: &&RowRange| block.letter_id(part.start).is_some_and(|id| known.contains(&id));
+            let refused: Vec<_> = single.filter(has_letter).cloned().collect();
+            for rows in refused {
+                state.parts.settle(&rows);
+                let homes = self
+                    .segments
+                    .iter()
+                    .filter(|(_, segment)| segment.live.contains_key(&block.id));
+                self.unmarked.extend(homes.map(|(segment, _)| Mark {
+                    segment: *segment,
+                    kind: Kind::Done,
+                    block: block.id,
+                    rows: rows.clone(),
+                    for_good: true,
+                    witness: None,
+                }));
+            }
+        }
+        let segments = &mut self.segments;
+        self.blocks.retain(|block| {
+            let is_over = block.state().parts.is_empty();
+            if is_over {
+                segments
+                    .values_mut()
+                    .for_each(|segment| _ = segment.live.remove(&block.id));
+            }
+            !is_over
+        });
+    }
+
     /// Tells what was found.
     pub(crate) fn tell(&self) {
         for Damage { segment, bytes } in &self.damage {
@@ -125,6 +170,7 @@ struct Copy {
     frame_bytes: u64,
     is_sealed: bool,
     splits: Vec<RowRange>,
+    done: Vec<RowRange>,
     is_moved: bool,
 }
 
@@ -165,11 +211,7 @@ pub(crate) fn recover(disk: &dyn Disk, path: &std::path::Path) -> Result<Recover
         }
         let mut copies: HashMap<Uuid, Copy> = HashMap::new();
         for frame in scan.frames {
-            if frame.header.kind == Kind::Done {
-                done.entry(frame.header.block).or_default().push(frame.header.rows);
-            } else {
-                copies.entry(frame.header.block).or_default().take(&frame);
-            }
+            copies.entry(frame.header.block).or_default().take(&frame);
         }
         let mut state = SegmentUse {
             salt,
@@ -178,6 +220,7 @@ pub(crate) fn recover(disk: &dyn Disk, path: &std::path::Path) -> Result<Recover
             live: HashMap::new(),
         };
         for (block, copy) in copies {
+            done.entry(block).or_default().extend(copy.done.iter().cloned());
             if !copy.is_moved {
                 state.live.insert(block, copy.frame_bytes);
                 blocks.entry(block).or_default().push((segment, copy));
@@ -192,7 +235,34 @@ pub(crate) fn recover(disk: &dyn Disk, path: &std::path::Path) -> Result<Recover
     let mut layouts = HashSet::new();
     for (id, copies) in blocks {
         let done = done.remove(&id).unwrap_or_default();
-        match whole(&recovered.segments, id, copies, &done, &mut layouts) {
+        if !done.is_empty() {
+            recovered.ended.insert(id);
+        }
+        let Some((segment, copy, others)) = best_of(copies) else {
+            continue;
+        };
+        let mark = |segment, kind, rows, witness| Mark {
+            segment,
+            kind,
+            block: id,
+            rows,
+            for_good: true,
+            witness: Some(witness),
+        };
+        // What only another copy says is to be said by this one, and that this one counts by all others.
+        for rows in done.iter().filter(|rows| !copy.done.contains(rows)) {
+            let marks = others
+                .iter()
+                .map(|other| mark(segment, Kind::Done, rows.clone(), *other));
+            recovered.unmarked.extend(marks.take(1));
+        }
+        for other in others {
+            recovered.unmarked.push(mark(other, Kind::Moved, 0..0, segment));
+            if let Some(other) = recovered.segments.get_mut(&other) {
+                other.live.remove(&id);
+            }
+        }
+        match whole(&recovered.segments, id, segment, copy, &done, &mut layouts) {
             Some(block) => recovered.blocks.push(block),
             None => {
                 for segment in recovered.segments.values_mut() {
@@ -201,6 +271,7 @@ pub(crate) fn recover(disk: &dyn Disk, path: &std::path::Path) -> Result<Recover
             }
         }
     }
+    recovered.take_letters_rows();
     Ok(recovered)
 }
 
@@ -230,24 +301,32 @@ impl Copy {
             }
             Kind::Split => self.splits.push(rows),
             Kind::Moved => self.is_moved = true,
-            Kind::Done => {}
+            Kind::Done => self.done.push(rows),
         }
     }
 }
 
-/// Makes a block of its copies; none if all of it is done, or nothing of it can be read.
+/// Returns the copy that counts, its segment, and those of the others.
+fn best_of(mut copies: Vec<(u64, Copy)>) -> Option<(u64, Copy, Vec<u64>)> {
+    // Copies agree as far as they go: the longest has everything that was ever acknowledged, and is the one that went on.
+    let rank = |(segment, copy): &(u64, Copy)| {
+        let readable: usize = copy.frames.iter().map(|frame| frame.rows.len()).sum();
+        (copy.layout.is_some(), readable, copy.is_sealed, *segment)
+    };
+    copies.sort_by_key(rank);
+    let (segment, copy) = copies.pop()?;
+    Some((segment, copy, copies.into_iter().map(|(segment, _)| segment).collect()))
+}
+
+/// Makes a block of the copy that counts; none if all of it is done, or nothing of it can be read.
 fn whole(
     segments: &BTreeMap<u64, SegmentUse>,
     id: Uuid,
-    copies: Vec<(u64, Copy)>,
+    segment: u64,
+    copy: Copy,
     done: &[RowRange],
     layouts: &mut HashSet<Arc<Layout>>,
 ) -> Option<SealedBlock> {
-    // Copies agree as far as they go: the longest has everything that was ever acknowledged.
-    let (segment, copy) = copies.into_iter().max_by_key(|(segment, copy)| {
-        let readable: usize = copy.frames.iter().map(|frame| frame.rows.len()).sum();
-        (copy.layout.is_some(), readable, copy.is_sealed, *segment)
-    })?;
     let (table, statement) = copy.layout?;
     let mut parts = Parts::whole(copy.rows);
     for split in &copy.splits {
@@ -269,6 +348,7 @@ fn whole(
         salt: segments.get(&segment).map(|segment| segment.salt),
         frames: copy.frames,
         rows: copy.rows,
+        bytes: usize::try_from(copy.frame_bytes).unwrap_or(usize::MAX),
         // It will never be added to.
         is_sealed: true,
     };
@@ -369,5 +449,30 @@ mod tests {
         let logged = block.state().logged.clone();
         assert_eq!(read_rows(&disk, block.id, &logged, &(0..2)).unwrap(), b"one");
         assert_eq!(read_rows(&disk, block.id, &logged, &(1..4)).unwrap(), b"threefour");
+    }
+
+    #[test]
+    fn what_one_segment_says_of_a_block_is_to_be_said_by_all_that_have_it() {
+        let golden = include_bytes!("golden/version1.spool");
+        let with_done = &golden[..golden.len() - frame::FRAME_HEADER];
+        let (folder, disk) = folder_with("0000000000000001.spool", with_done);
+        let without = &with_done[..with_done.len() - frame::FRAME_HEADER];
+        fs::write(folder.path().join("0000000000000002.spool"), without).unwrap();
+        let recovered = recover(&disk, Path::new("here")).unwrap();
+        let [block] = &recovered.blocks[..] else {
+            panic!("{recovered:?}")
+        };
+        assert_eq!(block.next_part(), Some(0..2));
+        let mark = |segment, kind, rows, witness| Mark {
+            segment,
+            kind,
+            block: block.id,
+            rows,
+            for_good: true,
+            witness: Some(witness),
+        };
+        // The second is the one that counts.
+        let marks = [mark(2, Kind::Done, 2..4, 1), mark(1, Kind::Moved, 0..0, 2)];
+        assert_eq!(recovered.unmarked, marks);
     }
 }

@@ -26,7 +26,7 @@ pub(super) struct LogState {
     pub(super) ops: Mutex<Vec<Op>>,
     /// The last try to write has failed.
     pub(super) is_failing: AtomicBool,
-    /// Bytes of blocks on disk that are not stored.
+    /// What blocks that are not stored take on disk.
     pub(super) waiting: Bound,
     /// Bytes of all segments.
     pub(super) bytes: AtomicU64,
@@ -45,10 +45,16 @@ impl LogState {
 
     /// Notes what is no row.
     pub(super) fn note(&self, log: &mut Log) {
+        log.mark_again();
         let ops = std::mem::take(&mut *self.ops.lock().unwrap_or_else(PoisonError::into_inner));
         for op in ops {
             match op {
-                Op::Done { block, rows, is_all } => log.done(block, rows, is_all),
+                Op::Done {
+                    block,
+                    rows,
+                    is_all,
+                    for_good,
+                } => log.done(block, rows, is_all, for_good),
                 Op::Split {
                     segment,
                     block,
@@ -117,8 +123,13 @@ impl Signal {
 /// Something to note in the log that is no row.
 #[derive(Debug)]
 pub(super) enum Op {
-    /// Rows are stored.
-    Done { block: Uuid, rows: RowRange, is_all: bool },
+    /// Rows are where they belong.
+    Done {
+        block: Uuid,
+        rows: RowRange,
+        is_all: bool,
+        for_good: bool,
+    },
     /// Rows go on as two halves; the reply says whether that is on disk.
     Split {
         segment: u64,

@@ -45,6 +45,8 @@ struct Peak {
     memory: usize,
     disk: u64,
     folder: u64,
+    /// A disk that has room for no more is full, and does not fail.
+    has_failed: bool,
 }
 
 /// Returns the length of all files of a folder; one that has just gone has none.
@@ -63,6 +65,7 @@ fn watch(writer: &Writer, folder: &Path, is_over: &AtomicBool) -> Peak {
         peak.memory = peak.memory.max(writer.memory_bytes());
         peak.disk = peak.disk.max(writer.disk_bytes());
         peak.folder = peak.folder.max(length_of(folder));
+        peak.has_failed |= writer.is_disk_failing();
         thread::sleep(Duration::from_millis(1));
     }
     peak
@@ -116,6 +119,7 @@ fn an_outage_under_load_stays_under_its_bounds_and_loses_nothing() {
     is_over.store(true, Ordering::SeqCst);
     let peak = watching.join().unwrap();
     println!("{acknowledged} acknowledged in the outage, {peak:?}");
+    assert!(!peak.has_failed, "{peak:?}");
     assert!(
         peak.memory <= MEMORY_BYTES && peak.disk <= DISK_BYTES && peak.folder <= DISK_BYTES,
         "{peak:?}"

@@ -1,0 +1,448 @@
+//! ClickHouse is away under load and comes back: `cargo bench --bench outage`, or `… -- --short`.
+//!
+//! Events come at half the rate that the collector can take, on the same connections all the time: while ClickHouse is there, while
+//! it is stopped, while it is back and the backlog goes to it, and afterwards. What is looked at are the answers' latencies in each of
+//! these, the time from event to row of another table, and what the collector takes of memory and disk. A second run has bounds so
+//! small that they are reached. In the end each acknowledged row has to be there, once; the bench fails if not, or if a bound does not
+//! hold.
+
+#![allow(clippy::print_stdout, reason = "figures are what it is for")]
+
+mod watch;
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use clap::Parser;
+use rowmill_harness::{
+    Failure,
+    ask::ask,
+    bench::Bench,
+    cores::Cores,
+    events::{Kind, Requests},
+    grid::Grid,
+    histogram::Histogram,
+    load::{Load, Pace, Totals},
+    measure::{measure, mebibytes, milliseconds},
+    page::{machine, write_section},
+    process::Server,
+    spread::Spread,
+    store::Store,
+};
+
+use self::watch::{Look, Watch};
+
+const TABLE: &str = "mail_statistics";
+
+/// Latencies are kept for so long at a time, each counted to what was going on.
+const SLICE: Duration = Duration::from_millis(100);
+
+/// What the program may take beside what it is told to.
+const OWN_MEMORY: u64 = 64 << 20;
+
+/// Bounds that are reached soon: of the disk, one table gets half.
+const SMALL: (u64, u64) = (32 << 20, 64 << 20);
+
+/// Those of a collector that is told nothing.
+const USUAL: (u64, u64) = (256 << 20, 8 << 30);
+
+/// Measures what an outage of ClickHouse costs.
+#[derive(Debug, Parser)]
+struct Options {
+    /// The acknowledgements.
+    #[arg(long, value_delimiter = ',', default_values = ["accepted", "spooled"])]
+    acks: Vec<String>,
+
+    /// Rounds; each has an outage for every acknowledgement.
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+
+    /// Seconds before, and behind, each outage.
+    #[arg(long, default_value_t = 10.0)]
+    seconds: f64,
+
+    /// Seconds of an outage.
+    #[arg(long, default_value_t = 30.0)]
+    away: f64,
+
+    /// Events per second; without it, half of what the collector can do.
+    #[arg(long)]
+    rate: Option<f64>,
+
+    /// Distinct requests that are made up front; more are the same ones under new message ids.
+    #[arg(long, default_value_t = 500_000)]
+    events: usize,
+
+    /// Keep-alive connections.
+    #[arg(long, default_value_t = 64)]
+    connections: usize,
+
+    /// A first look: 1 round, outages of 10 s.
+    #[arg(long)]
+    short: bool,
+
+    /// Write the figures into docs/performance.md.
+    #[arg(long)]
+    write: bool,
+
+    /// Cargo says so.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+fn main() -> ExitCode {
+    match run(Options::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(mut options: Options) -> Result<(), Failure> {
+    if options.short {
+        options.rounds = 1;
+        (options.seconds, options.away) = (5.0, 10.0);
+        options.events = options.events.min(100_000);
+    }
+    let machine = machine();
+    println!("{machine}");
+    let program = PathBuf::from(env!("CARGO_BIN_EXE_rowmill"));
+    let mut bench = Bench::start(&program, env!("CARGO_TARGET_TMPDIR").as_ref())?;
+    let mut series = Vec::new();
+    for ack in &options.acks {
+        series.push(Series {
+            requests: Requests::generate(Kind::Webhook, options.events)?.with_header("X-Rowmill-Ack", ack),
+            ack,
+            next: 0,
+            usual: Vec::new(),
+            small: Vec::new(),
+        });
+    }
+    let rate = match options.rate {
+        Some(rate) => rate,
+        None => half_of_what_is_possible(&bench, &program, &options, &mut series)?,
+    };
+    for round in 0..options.rounds {
+        for series in &mut series {
+            eprintln!("round {} of {}: {}", round + 1, options.rounds, series.ack);
+            let outage = series.outage(&mut bench, &program, &options, rate, USUAL, false)?;
+            series.usual.push(outage);
+        }
+    }
+    for series in &mut series {
+        eprintln!("until nothing more is taken: {}", series.ack);
+        let outage = series.outage(&mut bench, &program, &options, rate, SMALL, true)?;
+        series.small.push(outage);
+    }
+
+    let report = report(&machine, &options, rate, &series);
+    println!("\n{report}");
+    if options.write {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/performance.md");
+        write_section(page.as_ref(), "outage", &report)?;
+    }
+    Ok(())
+}
+
+/// Measures the most that the collector can do with the last of the acknowledgements.
+fn half_of_what_is_possible(
+    bench: &Bench,
+    program: &Path,
+    options: &Options,
+    series: &mut [Series<'_>],
+) -> Result<f64, Failure> {
+    let last = series.last_mut().ok_or("there is no acknowledgement")?;
+    let server = bench.collector(program, "collector")?;
+    let load = Load {
+        address: server.address(),
+        requests: &last.requests,
+        first: last.next,
+        connections: options.connections,
+        pace: Pace::Closed,
+        warm_up: Duration::from_secs(1),
+        measured: Duration::from_secs(3),
+    };
+    let figures = measure(&server, &bench.store, &bench.cores, &load)?;
+    last.next += figures.sent;
+    server.stop()?;
+    bench.store.empty("collector.mail_statistics")?;
+    Ok((figures.per_second / 2.0).round())
+}
+
+/// Outages with one acknowledgement.
+struct Series<'o> {
+    ack: &'o str,
+    requests: Requests,
+    next: u64,
+    usual: Vec<Outage>,
+    small: Vec<Outage>,
+}
+
+/// What one outage has shown.
+struct Outage {
+    phases: [Phase; 4],
+    /// Rows that waited when ClickHouse came back, and how long it took until no more waited than usual.
+    backlog: u64,
+    drained_within: Duration,
+    resident: u64,
+    disk: u64,
+    totals: Totals,
+}
+
+const PHASES: [&str; 4] = ["before", "ClickHouse away", "backlog goes", "after"];
+
+/// What happened in one of the phases.
+#[derive(Default)]
+struct Phase {
+    latency: Histogram,
+    /// From an event of another table to its row.
+    fresh: Spread,
+}
+
+impl Series<'_> {
+    /// Lets ClickHouse be away under load; with `is_to_be_full`, until nothing more is taken.
+    fn outage(
+        &mut self,
+        bench: &mut Bench,
+        program: &Path,
+        options: &Options,
+        rate: f64,
+        bounds: (u64, u64),
+        is_to_be_full: bool,
+    ) -> Result<Outage, Failure> {
+        let (memory, disk) = (bounds.0.to_string(), bounds.1.to_string());
+        let server = bench.collector_with(
+            program,
+            "collector",
+            &["--memory-bytes", &memory, "--spool-bytes", &disk],
+        )?;
+        let load = Load {
+            address: server.address(),
+            requests: &self.requests,
+            first: self.next,
+            connections: options.connections,
+            pace: Pace::Open(rate),
+            warm_up: Duration::ZERO,
+            measured: Duration::ZERO,
+        };
+        let is_over = AtomicBool::new(false);
+        let cores = bench.cores.clone();
+        let (events, watched) = thread::scope(|scope| {
+            let load = scope.spawn(|| cores.as_load(|| slices(&load, &is_over))?);
+            let watched = cores.as_store(|| watch(bench, &server, options, rate, is_to_be_full));
+            is_over.store(true, Ordering::SeqCst);
+            let events = load.join().map_err(|_| "the load has ended by a panic")?;
+            Ok::<_, Failure>((events?, watched??))
+        })?;
+        let ((slices, totals), Watched { watch, times, backlog }) = (events, watched);
+        self.next += totals.sent;
+
+        let mut phases: [Phase; 4] = Default::default();
+        for (phase, &(start, end)) in phases.iter_mut().zip(&times) {
+            let within = |from: Instant, to: Instant| start <= from && to <= end;
+            for (at, latency) in &slices {
+                if within(*at, *at + SLICE) {
+                    phase.latency.merge(latency);
+                }
+            }
+            let arrivals = watch.arrivals.iter().filter(|(at, took)| within(*at - *took, *at));
+            phase.fresh.extend(arrivals.map(|(_, took)| took.as_secs_f64()));
+        }
+        let outage = Outage {
+            phases,
+            backlog,
+            drained_within: times[2].1 - times[2].0,
+            resident: watch.resident,
+            disk: watch.disk,
+            totals,
+        };
+        let is_exact = outage.check(&watch, bounds);
+        server.stop()?;
+        is_exact?;
+        outage.check_rows(&bench.store, options.events)?;
+        Ok(outage)
+    }
+}
+
+/// Sends events until it is over, and returns the latencies of each slice of time.
+fn slices(load: &Load<'_>, is_over: &AtomicBool) -> Result<(Vec<(Instant, Histogram)>, Totals), Failure> {
+    let mut running = load.start()?;
+    let mut slices = Vec::new();
+    while !is_over.load(Ordering::SeqCst) {
+        let start = Instant::now();
+        slices.push((start, running.phase(SLICE)?));
+    }
+    Ok((slices, running.finish()?))
+}
+
+/// What was seen of an outage, and when its phases were.
+struct Watched<'b> {
+    watch: Watch<'b>,
+    times: [(Instant, Instant); 4],
+    backlog: u64,
+}
+
+/// Takes ClickHouse away and brings it back.
+fn watch<'b>(
+    bench: &mut Bench,
+    server: &'b Server,
+    options: &Options,
+    rate: f64,
+    is_to_be_full: bool,
+) -> Result<Watched<'b>, Failure> {
+    let cores: Cores = bench.cores.clone();
+    let normal = Duration::from_secs_f64(options.seconds);
+    let mut watch = Watch::new(server, &bench.store, TABLE, bench.data("collector").join("spool"))?;
+    server.forget_peak()?;
+    watch.during(normal / 5, Some(&bench.store))?;
+    let before = watch.during(normal, Some(&bench.store))?;
+
+    bench.store.stop()?;
+    let start = Instant::now();
+    watch.during(Duration::from_secs_f64(options.away), None)?;
+    if is_to_be_full {
+        let is_full = |look: &Look| look.without_room as f64 > rate;
+        watch.until("a spool without room", None, is_full)?;
+        let (status, body) = ask(server.address(), "GET", "/pixel/mail?event=open", "")?;
+        if status != 200 {
+            return Err(format!("a pixel is answered with {status}: {body}").into());
+        }
+    }
+    let away = watch.look()?;
+    bench.store.start_again(&cores)?;
+
+    let first = watch.until("the first insert", Some(&bench.store), |look| {
+        look.inserted > away.inserted
+    })?;
+    let usual = (rate * 2.0) as u64;
+    let gone = watch.until("the end of the backlog", Some(&bench.store), |look| {
+        look.pending < usual
+    })?;
+    // What was waited for is not what comes behind it.
+    watch.during(Duration::from_secs(1), Some(&bench.store))?;
+    let after = watch.during(normal, Some(&bench.store))?;
+    Ok(Watched {
+        watch,
+        times: [before, (start, away.at), (first.at, gone.at), after],
+        backlog: away.pending,
+    })
+}
+
+impl Outage {
+    /// Fails if a bound or a promise does not hold.
+    fn check(&self, watch: &Watch<'_>, (memory, disk): (u64, u64)) -> Result<(), Failure> {
+        let Totals {
+            refused, unanswered, ..
+        } = &self.totals;
+        if self.resident > memory + OWN_MEMORY {
+            return Err(format!("{:.0} MiB of memory were used", mebibytes(self.resident)).into());
+        }
+        if self.disk > disk {
+            return Err(format!("{:.0} MiB of disk were used", mebibytes(self.disk)).into());
+        }
+        if *unanswered > 0 || refused.keys().any(|status| *status != 503) {
+            return Err(format!("{unanswered} requests without an answer, refused {refused:?}").into());
+        }
+        if watch.has_failed {
+            return Err("the spool has failed".into());
+        }
+        Ok(())
+    }
+
+    /// Fails if a row that was acknowledged is missing, or is there twice. Those that were not may be there or not.
+    fn check_rows(&self, store: &Store, events: usize) -> Result<(), Failure> {
+        // The number of a request, of what its message id begins with: how often all were sent before, and its place among them.
+        let number =
+            format!("toUInt64(substring(message_id, 1, 4)) * {events} + toUInt64(substring(message_id, 6, 8))");
+        let refused: Vec<_> = self
+            .totals
+            .refused_numbers
+            .iter()
+            .map(|number| format!("({number})"))
+            .collect();
+        store.query("CREATE OR REPLACE TABLE collector.refused (number UInt64) ENGINE = Memory")?;
+        if !refused.is_empty() {
+            store.query(&format!("INSERT INTO collector.refused VALUES {}", refused.join(",")))?;
+        }
+        let wrong = store.query(&format!(
+            "SELECT count() != uniqExact({number}), countIf(({number}) NOT IN collector.refused) FROM collector.{TABLE} WHERE service = 'wh'"
+        ))?;
+        let right = format!("0\t{}", self.totals.accepted);
+        if wrong != right {
+            return Err(format!("doubled, and acknowledged: {wrong:?} in the table, {right:?} were expected").into());
+        }
+        store.empty(&format!("collector.{TABLE}"))
+    }
+}
+
+fn report(machine: &str, options: &Options, rate: f64, series: &[Series<'_>]) -> String {
+    let mut latencies = Grid::new(&[
+        "POST /wh/mail",
+        "",
+        "p50 ms",
+        "p99 ms",
+        "p50 : before",
+        "p99 : before",
+        "other table's rows, s",
+    ]);
+    let mut bounds = Grid::new(&[
+        "POST /wh/mail",
+        "bounds",
+        "backlog, rows",
+        "gone within, s",
+        "memory MiB",
+        "disk MiB",
+        "503",
+    ]);
+    for one in series {
+        for (index, name) in PHASES.iter().enumerate() {
+            let of = |figure: &dyn Fn(&Outage) -> f64| one.usual.iter().map(figure).collect::<Spread>();
+            let quantile =
+                |outage: &Outage, phase: usize, share| milliseconds(outage.phases[phase].latency.quantile(share));
+            let ratio = |share| of(&|outage| quantile(outage, index, share) / quantile(outage, 0, share));
+            let fresh: Spread = one
+                .usual
+                .iter()
+                .map(|outage| outage.phases[index].fresh.median())
+                .filter(|fresh| !fresh.is_nan())
+                .collect();
+            latencies.push([
+                one.ack.to_owned(),
+                (*name).to_owned(),
+                format!("{:.2}", of(&|outage| quantile(outage, index, 0.5))),
+                format!("{:.2}", of(&|outage| quantile(outage, index, 0.99))),
+                format!("{:.2}", ratio(0.5)),
+                format!("{:.2}", ratio(0.99)),
+                format!("{fresh:.2}"),
+            ]);
+        }
+        for (outages, (memory, disk)) in [(&one.usual, USUAL), (&one.small, SMALL)] {
+            let most = |figure: fn(&Outage) -> u64| outages.iter().map(figure).max().unwrap_or(0);
+            let within: Spread = outages
+                .iter()
+                .map(|outage| outage.drained_within.as_secs_f64())
+                .collect();
+            bounds.push([
+                one.ack.to_owned(),
+                format!("{} and {} MiB", memory >> 20, disk >> 20),
+                most(|outage| outage.backlog).to_string(),
+                format!("{within:.1}"),
+                format!("{:.0}", mebibytes(most(|outage| outage.resident))),
+                format!("{:.0}", mebibytes(most(|outage| outage.disk))),
+                most(|outage| outage.totals.refused_numbers.len() as u64).to_string(),
+            ]);
+        }
+    }
+    format!(
+        "{machine}. {rate} requests/s on {} connections; {} rounds, ClickHouse away for {} s. ± is half the distance between the \
+         extreme rounds.\n\n{latencies}\n{bounds}\nMemory is all that the program takes. Every row that was acknowledged is in its table, once.\n",
+        options.connections, options.rounds, options.away,
+    )
+}

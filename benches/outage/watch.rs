@@ -1,0 +1,146 @@
+//! Looks at a collector from outside while it is under load: what waits, what it takes, and how long another table's rows are on
+//! their way.
+
+use std::{
+    fs,
+    path::PathBuf,
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use rowmill_harness::{Failure, ask::ask, process::Server, store::Store};
+
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// How long anything may take that is waited for.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// Where the events go whose time to their row is taken.
+const PROBE: (&str, &str) = ("/track/ping", "collector.ping");
+
+/// A collector at one moment.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Look {
+    pub(crate) at: Instant,
+    /// Rows of the table under load that ClickHouse does not have.
+    pub(crate) pending: u64,
+    /// Rows of it that ClickHouse has confirmed.
+    pub(crate) inserted: u64,
+    /// Rows of it that were not taken.
+    pub(crate) without_room: u64,
+    /// Whether the spool could not be written.
+    pub(crate) is_failing: bool,
+}
+
+/// What was seen, and the most that was used.
+pub(crate) struct Watch<'b> {
+    server: &'b Server,
+    table: &'static str,
+    spool: PathBuf,
+    probe: Option<Instant>,
+    probes: u64,
+    /// When a probe's row was there, and how long it took.
+    pub(crate) arrivals: Vec<(Instant, Duration)>,
+    /// The program's memory.
+    pub(crate) resident: u64,
+    /// The length of the spool's files.
+    pub(crate) disk: u64,
+    /// Whether the spool has ever failed.
+    pub(crate) has_failed: bool,
+}
+
+impl<'b> Watch<'b> {
+    pub(crate) fn new(server: &'b Server, store: &Store, table: &'static str, spool: PathBuf) -> Result<Self, Failure> {
+        Ok(Self {
+            server,
+            table,
+            spool,
+            probe: None,
+            // Those of the rounds before are there.
+            probes: store.number(&format!("SELECT count() FROM {}", PROBE.1))?,
+            arrivals: Vec::new(),
+            resident: 0,
+            disk: 0,
+            has_failed: false,
+        })
+    }
+
+    /// Goes on until it is so, and returns what was seen then; `store` is there if ClickHouse is.
+    pub(crate) fn until(
+        &mut self,
+        what: &str,
+        store: Option<&Store>,
+        is_so: impl Fn(&Look) -> bool,
+    ) -> Result<Look, Failure> {
+        let start = Instant::now();
+        loop {
+            let look = self.look()?;
+            if is_so(&look) {
+                return Ok(look);
+            }
+            if look.at - start > PATIENCE {
+                return Err(format!("{what} does not come: {look:?}").into());
+            }
+            if let Some(store) = store {
+                self.probe(store)?;
+            }
+            sleep(LOOK_EVERY);
+        }
+    }
+
+    /// Goes on for this long, and returns when that was.
+    pub(crate) fn during(&mut self, length: Duration, store: Option<&Store>) -> Result<(Instant, Instant), Failure> {
+        let start = Instant::now();
+        let end = self.until("the end", store, |look| look.at - start >= length)?;
+        Ok((start, end.at))
+    }
+
+    pub(crate) fn look(&mut self) -> Result<Look, Failure> {
+        let (_, metrics) = ask(self.server.address(), "GET", "/metrics", "")?;
+        let of_table = |name: &str| number(&metrics, &format!("{name}{{table=\"{}\"}} ", self.table));
+        let look = Look {
+            at: Instant::now(),
+            pending: of_table("rowmill_rows_pending")?,
+            inserted: of_table("rowmill_rows_inserted_total")?,
+            without_room: of_table("rowmill_rows_without_room_total")?,
+            is_failing: number(&metrics, "rowmill_spool_failing ")? > 0,
+        };
+        self.resident = self.resident.max(self.server.memory()?.peak);
+        // A segment that has just gone has no length.
+        let lengths = fs::read_dir(&self.spool)?
+            .flatten()
+            .filter_map(|file| Some(file.metadata().ok()?.len()));
+        self.disk = self.disk.max(lengths.sum());
+        self.has_failed |= look.is_failing;
+        Ok(look)
+    }
+
+    /// Sends a row of another table, or looks whether the last one is there.
+    fn probe(&mut self, store: &Store) -> Result<(), Failure> {
+        let (path, table) = PROBE;
+        match self.probe {
+            None => {
+                self.probe = Some(Instant::now());
+                let (status, _) = ask(self.server.address(), "POST", path, "{}")?;
+                match status {
+                    200 => self.probes += 1,
+                    // There is no room just now.
+                    _ => self.probe = None,
+                }
+            }
+            Some(sent) if store.number(&format!("SELECT count() FROM {table}"))? >= self.probes => {
+                self.arrivals.push((Instant::now(), sent.elapsed()));
+                self.probe = None;
+            }
+            Some(_) => {}
+        }
+        Ok(())
+    }
+}
+
+/// Returns the number behind a name in a page of metrics.
+fn number(metrics: &str, name: &str) -> Result<u64, Failure> {
+    let line = metrics.lines().find_map(|line| line.strip_prefix(name));
+    let number = line.and_then(|number| number.parse().ok());
+    number.ok_or_else(|| format!("no {name}in /metrics").into())
+}

@@ -1,0 +1,200 @@
+//! A spool that is full: what is used stays under each bound, one table leaves room for the others, and room comes back.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use super::{
+    Outcome, Spool, SpoolLimits,
+    commit::Round,
+    frame::{FRAME_HEADER, SEGMENT_HEADER},
+    lane::Found,
+    log::{Log, LogLimits},
+    simulated_disk::SimulatedDisk,
+};
+use crate::{
+    ack::Ack,
+    block::{BlockLimits, Layout, SealedBlock},
+};
+
+const TABLES: usize = 3;
+
+const ROW: &[u8] = &[7; 100];
+
+/// A block on disk, each of its rows in a frame of its own, and its statement, which is short here.
+const BLOCK: usize = 4 * (ROW.len() + 4) + 6 * FRAME_HEADER + 50;
+
+pub(super) const LIMITS: SpoolLimits = SpoolLimits {
+    blocks: BlockLimits {
+        rows: 4,
+        bytes: 1 << 20,
+        age: Duration::ZERO,
+    },
+    memory_bytes: 8 << 10,
+    log: LogLimits {
+        segment_bytes: 4 << 10,
+        max_bytes: 32 << 10,
+    },
+};
+
+/// A spool on a simulated disk, with one table after the other.
+pub(super) struct World {
+    disk: Arc<SimulatedDisk>,
+    pub(super) spool: Arc<Spool>,
+    log: Log,
+    buffer: Vec<u8>,
+}
+
+impl World {
+    pub(super) fn new(limits: SpoolLimits) -> Self {
+        let tables = (0..TABLES).map(|table| {
+            Arc::new(Layout {
+                table: format!("t{table}").into(),
+                statement: format!("INSERT INTO t{table} FORMAT RowBinary").into(),
+            })
+        });
+        let disk = Arc::new(SimulatedDisk::default());
+        let shared = Arc::clone(&disk);
+        let (spool, log) = Spool::recovered(shared, Path::new("simulated"), tables.collect(), limits).unwrap();
+        Self {
+            disk,
+            spool: Arc::new(spool),
+            log,
+            buffer: Vec::new(),
+        }
+    }
+
+    /// Brings everything to disk, as far as there is room.
+    pub(super) fn commit(&mut self) {
+        let state = self.spool.log.as_ref().unwrap();
+        for _ in 0..1_000 {
+            if !matches!(
+                self.spool.round(state, &mut self.log, &mut self.buffer),
+                Ok(Round::More)
+            ) {
+                return;
+            }
+        }
+        panic!("it does not end");
+    }
+
+    /// Appends rows, each brought to disk, until one is not taken, and returns how many were.
+    fn fill(&mut self, lane: usize, row: &[u8]) -> usize {
+        for taken in 0..100_000 {
+            if self
+                .spool
+                .append(lane, Ack::Spooled, |out| out.extend_from_slice(row))
+                .is_err()
+            {
+                return taken;
+            }
+            self.commit();
+        }
+        panic!("it is never full");
+    }
+
+    /// Returns the block that would be sent next; an open one is sealed, and is there once it is on disk.
+    pub(super) fn next_block(&self, lane: usize) -> Option<Arc<SealedBlock>> {
+        match self.spool.look(&self.spool.lanes[lane]) {
+            Found::Block(block) => Some(block),
+            _ => None,
+        }
+    }
+
+    /// Gives all blocks of a lane to a ClickHouse that takes everything.
+    fn deliver_all(&mut self, lane: usize) {
+        while let Some(block) = self.next_block(lane) {
+            let part = block.next_part().unwrap();
+            self.spool.settle(lane, &block, &part, Outcome::Stored);
+            self.commit();
+        }
+    }
+}
+
+#[test]
+fn a_table_leaves_others_as_much_disk_as_it_has() {
+    let mut world = World::new(LIMITS);
+    let half = LIMITS.log.max_bytes as usize / 2;
+    let about = |bytes: usize| bytes - 2 * BLOCK..bytes + 2 * BLOCK;
+    let taken = world.fill(0, ROW);
+    assert!(about(half).contains(&world.disk.bytes()), "{}", world.disk.bytes());
+    assert!(!world.spool.is_failing(), "it is told before the disk is full");
+    world.fill(1, ROW);
+    assert!(
+        about(half + half / 2).contains(&world.disk.bytes()),
+        "{}",
+        world.disk.bytes()
+    );
+
+    world.deliver_all(0);
+    assert!(world.fill(2, ROW) > taken / 2);
+}
+
+#[test]
+fn a_table_leaves_others_as_much_memory_as_it_has() {
+    let mut world = World::new(LIMITS);
+    // A disk that takes nothing.
+    world.disk.0.lock().unwrap().is_full = true;
+    let accepted = |world: &World, lane| {
+        (0..)
+            .take_while(|_| {
+                world
+                    .spool
+                    .append(lane, Ack::Accepted, |out| out.extend_from_slice(ROW))
+                    .is_ok()
+            })
+            .count()
+    };
+    let half = LIMITS.memory_bytes / 2;
+    let cost = ROW.len() + 4;
+    assert_eq!(accepted(&world, 0), half / cost);
+    world.commit();
+    assert_eq!((accepted(&world, 0), world.spool.is_failing()), (0, true));
+    assert!(accepted(&world, 1) >= half / 2 / cost);
+    assert!(world.spool.memory_bytes() <= LIMITS.memory_bytes);
+}
+
+#[test]
+fn whatever_frames_take_beside_rows_is_within_the_bound_of_the_disk() {
+    let mut world = World::new(LIMITS);
+    for lane in 0..TABLES {
+        // A row of one byte takes more than fifty on disk.
+        world.fill(lane, b"x");
+        assert!(
+            world.disk.bytes() <= LIMITS.log.max_bytes as usize + BLOCK,
+            "{}",
+            world.disk.bytes()
+        );
+    }
+    for lane in 0..TABLES {
+        world.deliver_all(lane);
+    }
+    assert!(world.disk.bytes() <= LIMITS.log.segment_bytes as usize + SEGMENT_HEADER + BLOCK);
+    assert!(world.fill(0, ROW) > 0, "there is room again");
+}
+
+#[test]
+fn what_has_gathered_in_memory_does_not_go_beyond_the_bound_of_the_disk() {
+    let log = LogLimits {
+        max_bytes: 2 << 10,
+        ..LIMITS.log
+    };
+    let mut world = World::new(SpoolLimits { log, ..LIMITS });
+    for row in 0..54 {
+        let lane = row % TABLES;
+        assert!(
+            world
+                .spool
+                .append(lane, Ack::Accepted, |out| out.extend_from_slice(ROW))
+                .is_ok(),
+            "{row}"
+        );
+    }
+    world.commit();
+    let bytes = world.disk.bytes();
+    assert!(
+        (log.max_bytes as usize..log.max_bytes as usize + BLOCK).contains(&bytes),
+        "{bytes}"
+    );
+    assert!(world.spool.is_failing());
+}

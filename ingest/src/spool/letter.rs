@@ -1,0 +1,113 @@
+//! Letter: a row that ClickHouse refuses goes from its block to the dead letters, and is never in both or in none, whenever the
+//! process ends.
+//!
+//! A letter is a block of its own, whose id follows from the row. It is brought to disk first; from then on a recovery that finds it takes
+//! the row out of its block. Then the row is marked in its block, for good, and only then is the letter sent. Should the row be
+//! refused once more nevertheless, the letter has the same token, and ClickHouse takes it once.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use super::{Counters, NoRoom, Outcome, RowRange, Spool, state::Urgency};
+use crate::block::{Block, SealedBlock};
+
+impl Spool {
+    /// Puts the one row of a part into the lane of the dead letters, as `encode` writes its letter, and settles it. However long the
+    /// disk fails, this waits for it.
+    ///
+    /// # Errors
+    /// [`NoRoom`] for the letter; nothing is changed.
+    pub(crate) async fn refuse(
+        &self,
+        lane: usize,
+        block: &Arc<SealedBlock>,
+        part: &RowRange,
+        letters: usize,
+        encode: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<(), NoRoom> {
+        let letter = self.write_letter(letters, block, part.start, encode)?;
+        if self.has_disk() {
+            // It cannot fail: the sender is held here.
+            _ = letter
+                .progress
+                .subscribe()
+                .wait_for(|progress| progress.on_disk > 0)
+                .await;
+        }
+        self.settle(lane, block, part, Outcome::Refused);
+        self.send_letter(letters, letter);
+        Ok(())
+    }
+
+    /// Lets a letter come to disk, and not further.
+    pub(super) fn write_letter(
+        &self,
+        letters: usize,
+        block: &SealedBlock,
+        row: u32,
+        encode: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<Arc<SealedBlock>, NoRoom> {
+        let lane = &self.lanes[letters];
+        let mut queue = lane.lock();
+        if self.is_failing() || !self.has_disk_room(queue.on_disk) {
+            return Err(NoRoom);
+        }
+        let mut letter = Block::named(block.letter_id(row).ok_or(NoRoom)?);
+        let held = queue.in_memory;
+        if !letter.append(encode, |cost| self.memory.reserve(cost, held)) {
+            return Err(NoRoom);
+        }
+        let letter = queue.seal_for_disk(&mut letter, &lane.layout).ok_or(NoRoom)?;
+        queue.in_memory = queue.sealed_in_memory + queue.open.cost();
+        drop(queue);
+        Counters::add(&lane.counters.rows_appended, 1);
+        if let Some(log) = &self.log {
+            lane.dirty.store(true, Ordering::SeqCst);
+            log.signal.raise(Urgency::Now);
+        }
+        Ok(letter)
+    }
+
+    /// Lets a letter go to ClickHouse.
+    pub(super) fn send_letter(&self, letters: usize, letter: Arc<SealedBlock>) {
+        let lane = &self.lanes[letters];
+        lane.lock().sealed.push_back(letter);
+        lane.changed.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+
+    use std::{
+        pin::pin,
+        task::{Context, Waker},
+    };
+
+    use super::*;
+    use crate::{
+        ack::Ack,
+        spool::full::{LIMITS, World},
+    };
+
+    #[test]
+    fn a_row_is_in_its_block_until_its_letter_is_on_disk() {
+        const LETTERS: usize = 2;
+        let mut world = World::new(LIMITS);
+        world.spool.append(0, Ack::Spooled, |out| out.push(7)).unwrap();
+        world.commit();
+        assert!(world.next_block(0).is_none());
+        world.commit();
+        let block = world.next_block(0).unwrap();
+
+        let spool = Arc::clone(&world.spool);
+        let mut refusal = pin!(spool.refuse(0, &block, &(0..1), LETTERS, |out| out.push(8)));
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(refusal.as_mut().poll(&mut context).is_pending());
+        assert!(block.next_part().is_some() && world.next_block(LETTERS).is_none());
+
+        world.commit();
+        assert!(refusal.as_mut().poll(&mut context).is_ready());
+        assert!(block.next_part().is_none() && world.next_block(LETTERS).is_some());
+    }
+}

@@ -1,0 +1,189 @@
+//! A disk for tests: it forgets what was not synced when the power goes, tears writes, and fails when it is told to.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    sync::{Arc, Mutex},
+};
+
+use super::disk::{Disk, Segment};
+
+/// Small numbers from a seed ([xorshift](https://en.wikipedia.org/wiki/Xorshift)).
+#[derive(Debug, Clone)]
+pub(super) struct Dice(u64);
+
+impl Dice {
+    pub(super) fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    pub(super) fn below(&mut self, n: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) % n
+    }
+
+    pub(super) fn one_in(&mut self, n: u64) -> bool {
+        self.below(n) == 0
+    }
+}
+
+/// A disk that forgets what was not synced when the power goes, and fails when it is told to.
+#[derive(Debug, Default)]
+pub(super) struct SimulatedDisk(pub(super) Arc<Mutex<DiskState>>);
+
+#[derive(Debug, Default)]
+pub(super) struct DiskState {
+    pub(super) segments: BTreeMap<u64, SimulatedSegment>,
+    pub(super) aside: usize,
+    /// Fails the next write, after this many bytes of it.
+    pub(super) fails_after: Option<usize>,
+    /// Fails the next sync.
+    pub(super) sync_fails: bool,
+    pub(super) is_full: bool,
+}
+
+impl DiskState {
+    /// Returns whether the next write will be one.
+    pub(super) fn is_well(&self) -> bool {
+        self.fails_after.is_none() && !self.sync_fails && !self.is_full
+    }
+}
+
+#[derive(Debug, Clone, Default)]
+pub(super) struct SimulatedSegment {
+    pub(super) bytes: Vec<u8>,
+    synced: usize,
+}
+
+impl SimulatedDisk {
+    /// Returns the length of all segments.
+    pub(super) fn bytes(&self) -> usize {
+        let state = self.0.lock().unwrap();
+        state.segments.values().map(|segment| segment.bytes.len()).sum()
+    }
+
+    /// Loses power: of what was not synced, any beginning may be left, and any byte of it may be another.
+    pub(super) fn crash(&self, dice: &mut Dice) {
+        let mut state = self.0.lock().unwrap();
+        (state.fails_after, state.sync_fails) = (None, false);
+        for segment in state.segments.values_mut() {
+            let unsynced = segment.bytes.len() - segment.synced;
+            let kept = dice.below(unsynced as u64 + 1) as usize;
+            segment.bytes.truncate(segment.synced + kept);
+            if kept > 0 && dice.one_in(3) {
+                let at = segment.synced + dice.below(kept as u64) as usize;
+                segment.bytes[at] ^= 1 << dice.below(8);
+            }
+            if kept > 0 && dice.one_in(4) {
+                // A page that never reached the disk.
+                let at = segment.synced + dice.below(kept as u64) as usize;
+                let end = (at + 64).min(segment.bytes.len());
+                segment.bytes[at..end].fill(0);
+            }
+            segment.synced = segment.bytes.len();
+        }
+    }
+}
+
+impl Disk for SimulatedDisk {
+    fn segments(&self) -> io::Result<Vec<u64>> {
+        Ok(self.0.lock().unwrap().segments.keys().copied().collect())
+    }
+
+    fn create(&self, segment: u64) -> io::Result<Box<dyn Segment>> {
+        let mut state = self.0.lock().unwrap();
+        if state.is_full {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        let before = state.segments.insert(segment, SimulatedSegment::default());
+        assert!(before.is_none(), "a segment's number is used once");
+        Ok(Box::new(SimulatedFile(Arc::clone(&self.0), segment)))
+    }
+
+    fn open(&self, segment: u64) -> io::Result<Box<dyn Segment>> {
+        Ok(Box::new(SimulatedFile(Arc::clone(&self.0), segment)))
+    }
+
+    fn read(&self, segment: u64) -> io::Result<Vec<u8>> {
+        let state = self.0.lock().unwrap();
+        let segment = state.segments.get(&segment).ok_or(io::ErrorKind::NotFound)?;
+        Ok(segment.bytes.clone())
+    }
+
+    fn read_at(&self, segment: u64, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+        let bytes = self.read(segment)?;
+        let range = offset as usize..offset as usize + length;
+        Ok(bytes.get(range).ok_or(io::ErrorKind::UnexpectedEof)?.to_vec())
+    }
+
+    fn remove(&self, segment: u64) -> io::Result<()> {
+        self.0.lock().unwrap().segments.remove(&segment);
+        Ok(())
+    }
+
+    fn set_aside(&self, _: u64) -> io::Result<()> {
+        self.0.lock().unwrap().aside += 1;
+        Ok(())
+    }
+}
+
+#[derive(Debug)]
+struct SimulatedFile(Arc<Mutex<DiskState>>, u64);
+
+impl Segment for SimulatedFile {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let mut state = self.0.lock().unwrap();
+        let mut written = bytes;
+        let mut result = Ok(());
+        if state.is_full {
+            (written, result) = (&[], Err(io::ErrorKind::StorageFull.into()));
+        } else if let Some(after) = state.fails_after.take() {
+            written = &bytes[..after.min(bytes.len())];
+            result = Err(io::Error::other("EIO"));
+        }
+        let segment = state.segments.get_mut(&self.1).ok_or(io::ErrorKind::NotFound)?;
+        segment.bytes.extend_from_slice(written);
+        result
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        let mut state = self.0.lock().unwrap();
+        if std::mem::take(&mut state.sync_fails) {
+            return Err(io::Error::other("EIO"));
+        }
+        let segment = state.segments.get_mut(&self.1).ok_or(io::ErrorKind::NotFound)?;
+        segment.synced = segment.bytes.len();
+        Ok(())
+    }
+
+    fn truncate(&mut self, length: u64) -> io::Result<()> {
+        let mut state = self.0.lock().unwrap();
+        let segment = state.segments.get_mut(&self.1).ok_or(io::ErrorKind::NotFound)?;
+        segment.bytes.truncate(length as usize);
+        segment.synced = segment.synced.min(length as usize);
+        Ok(())
+    }
+}
+
+#[test]
+fn the_simulated_disk_loses_what_was_not_synced() {
+    let disk = SimulatedDisk::default();
+    let mut file = disk.create(1).unwrap();
+    file.append(b"synced").unwrap();
+    file.sync().unwrap();
+    file.append(b"lost").unwrap();
+    let mut lengths = BTreeSet::new();
+    for seed in 0..20 {
+        let copy = SimulatedDisk::default();
+        copy.0.lock().unwrap().segments = disk.0.lock().unwrap().segments.clone();
+        copy.crash(&mut Dice::new(seed));
+        let bytes = copy.read(1).unwrap();
+        assert!(bytes.starts_with(b"synced"));
+        lengths.insert(bytes.len());
+    }
+    assert!(lengths.len() > 2);
+}
