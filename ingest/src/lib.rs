@@ -80,6 +80,7 @@ mod serve;
 mod spool;
 mod stamp;
 mod store;
+mod stores;
 mod sync;
 pub mod table;
 mod target;
@@ -92,10 +93,12 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 
+/// What [`StoreUrl::client`] gives, and [`ping`] and [`Stores`] take.
+pub use clickhouse::Client;
+
 pub use crate::{
     ack::{ACK_HEADER, Ack, AckRule, Receipt, UnknownAck},
     dead_letter::DeadLetter,
-    deliver::Stores,
     intake::{Event, Intake, Reason, Rejection},
     layer::{Destination, EventFuture, EventLayer, EventService, Peer, Route, Routes},
     options::{EventOptions, NetworkError, TrustedProxies},
@@ -104,6 +107,7 @@ pub use crate::{
     spool::{BlockReport, NoRoom, PartReport, SpoolError, SpoolReport, TableCounts, inspect},
     stamp::{ServerValue, Stamp},
     store::{StoreError, StoreUrl, StoreUrlError, ping},
+    stores::{SchemaState, Stores},
     sync::{Difference, SyncError, SyncReport, plan, sync},
     writer::{DrainReport, Writer, WriterOptions},
 };
