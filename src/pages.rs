@@ -14,7 +14,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{Either, Full};
 use pin_project_lite::pin_project;
 use rowmill::tables;
-use rowmill_ingest::{Client, Routes, SchemaState, StoreUrl, TableCounts, Writer, ping};
+use rowmill_ingest::{Client, RefusalCounts, Routes, SchemaState, StoreUrl, TableCounts, Writer, ping};
 use tower::{Layer, Service};
 
 const HOME: &str = include_str!("pages/home.html");
@@ -265,6 +265,23 @@ fn metrics(writer: &Writer) -> String {
         for counts in &tables {
             let _ = writeln!(text, "{name}{{table=\"{}\"}} {}", counts.table, value(counts));
         }
+    }
+    let RefusalCounts { requests, events } = writer.refusals();
+    let _ = writeln!(
+        text,
+        "# HELP rowmill_requests_refused_total Requests that were refused, by the status of their answer.\n\
+         # TYPE rowmill_requests_refused_total counter"
+    );
+    for (status, count) in requests {
+        let _ = writeln!(text, "rowmill_requests_refused_total{{status=\"{status}\"}} {count}");
+    }
+    let _ = writeln!(
+        text,
+        "# HELP rowmill_events_refused_total Events that did not become rows, by the reason, whatever their answer was.\n\
+         # TYPE rowmill_events_refused_total counter"
+    );
+    for (code, count) in events {
+        let _ = writeln!(text, "rowmill_events_refused_total{{code=\"{code}\"}} {count}");
     }
     let whole: [(&str, &str, u64); 3] = [
         (

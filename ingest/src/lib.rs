@@ -36,11 +36,14 @@
 //!           row         what the build step writes for each table
 //!           stamp       what the collector itself knows
 //!           reject      what becomes of an event that is no row
+//!           tally       how many of them there were
 //! answer    answer      every answer, and where a redirect leads
 //! block     block       rows of one table, gathered under one deduplication token
 //! spool     spool       blocks that are not stored yet, in memory and on disk
 //! ack       ack         how far a row has come, for whoever waits
 //! deliver   deliver     blocks go to ClickHouse, until it has them
+//!           stores      the servers, and which of them have the tables
+//!           sync        the tables as the schema says
 //! ```
 //!
 //! # What an answer says
@@ -83,6 +86,7 @@ mod store;
 mod stores;
 mod sync;
 pub mod table;
+mod tally;
 mod target;
 pub mod value;
 mod writer;
@@ -109,6 +113,7 @@ pub use crate::{
     store::{StoreError, StoreUrl, StoreUrlError, ping},
     stores::{SchemaState, Stores},
     sync::{Difference, SyncError, SyncReport, plan, sync},
+    tally::RefusalCounts,
     writer::{DrainReport, Writer, WriterOptions},
 };
 

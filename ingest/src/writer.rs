@@ -20,6 +20,7 @@ use crate::{
     stores::{SchemaState, Servers, State, Stores},
     sync::{self, SyncError},
     table::{Schema, Table},
+    tally::{RefusalCounts, Tally},
 };
 
 /// A block is compressed into one frame, for which ClickHouse allows 1 GiB.
@@ -108,6 +109,8 @@ struct Shared {
     tables: usize,
     /// How far the servers' tables are.
     states: watch::Receiver<Vec<State>>,
+    /// What its layers have refused.
+    tally: Tally,
     work: Mutex<Work>,
 }
 
@@ -180,6 +183,7 @@ impl Writer {
                 spool,
                 tables,
                 states,
+                tally: Tally::default(),
                 work: Mutex::new(Work { deliveries, syncs, log }),
             }),
         }
@@ -283,6 +287,15 @@ impl Writer {
     /// earlier process has left rows for and that the schema does not have any more.
     pub fn counters(&self) -> Vec<TableCounts> {
         self.shared.spool.counts()
+    }
+
+    /// Returns what the layers of this writer have refused since the start, and why.
+    pub fn refusals(&self) -> RefusalCounts {
+        self.shared.tally.counts()
+    }
+
+    pub(crate) fn tally(&self) -> &Tally {
+        &self.shared.tally
     }
 
     /// Takes no more rows, waits until ClickHouse has all that were taken, at most for `within`, and stops the deliveries.
