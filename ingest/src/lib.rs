@@ -7,8 +7,8 @@
 //! pub mod tables { rowmill_ingest::include_tables!(); }
 //!
 //! let store: StoreUrl = "http://127.0.0.1:8123/stats".parse()?;
-//! sync(&store, &tables::SCHEMA).await?;
-//! let writer = Writer::open(&tables::SCHEMA, store.client(), &WriterOptions::default(), Path::new("data/spool"))?;
+//! let writer = Writer::open(&tables::SCHEMA, store, &WriterOptions::default(), Path::new("data/spool"))?;
+//! writer.synced(Duration::from_secs(10)).await?;
 //! let service = tables::layer(writer.clone()).layer(your_service);
 //! // … serve it, and before the process ends:
 //! writer.drain(Duration::from_secs(30)).await;

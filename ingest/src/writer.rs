@@ -105,8 +105,8 @@ pub struct Writer {
 #[derive(Debug)]
 struct Shared {
     spool: Arc<Spool>,
-    /// The number of the schema's tables; the dead letters' lane is behind them.
-    tables: usize,
+    /// The dead letters' lane is behind those of its tables.
+    schema: &'static Schema,
     /// How far the servers' tables are.
     states: watch::Receiver<Vec<State>>,
     /// What its layers have refused.
@@ -181,7 +181,7 @@ impl Writer {
         Self {
             shared: Arc::new(Shared {
                 spool,
-                tables,
+                schema,
                 states,
                 tally: Tally::default(),
                 work: Mutex::new(Work { deliveries, syncs, log }),
@@ -204,7 +204,7 @@ impl Writer {
         encode: impl FnOnce(&mut Vec<u8>),
     ) -> Result<Receipt, NoRoom> {
         // A table's index is its lane, but for the dead letters', which is the last of them.
-        let lane = table.index.min(self.shared.tables);
+        let lane = table.index.min(self.shared.schema.tables.len());
         assert_eq!(
             &**self.shared.spool.table(lane),
             table.name,
@@ -287,6 +287,11 @@ impl Writer {
     /// earlier process has left rows for and that the schema does not have any more.
     pub fn counters(&self) -> Vec<TableCounts> {
         self.shared.spool.counts()
+    }
+
+    /// Returns the schema that it was made with.
+    pub fn schema(&self) -> &'static Schema {
+        self.shared.schema
     }
 
     /// Returns what the layers of this writer have refused since the start, and why.

@@ -41,6 +41,10 @@ pub(super) fn all(model: &Model) -> TokenStream {
         impl __rt::Routes for Routes {
             const DESTINATIONS: &'static [__rt::Destination] = &[#(#destinations),*];
 
+            fn schema() -> &'static __rt::Schema {
+                &SCHEMA
+            }
+
             fn declared(service: &str, name: &str) -> __rt::Option<__rt::Route> {
                 #declared
             }
@@ -51,6 +55,9 @@ pub(super) fn all(model: &Model) -> TokenStream {
         }
 
         /// Returns the layer that takes the events of all tables and hands every other request on to the inner service.
+        ///
+        /// # Panics
+        /// If the writer was made with another schema than [`SCHEMA`].
         #[must_use]
         pub fn layer(writer: __rt::Writer) -> __rt::EventLayer<Routes> {
             __rt::EventLayer::new(writer)
@@ -101,6 +108,10 @@ pub(super) fn of_table(index: usize, table: &Table, model: &Model) -> TokenStrea
 
         impl __rt::Routes for Routes {
             const DESTINATIONS: &'static [__rt::Destination] = &[#(#destinations),*];
+
+            fn schema() -> &'static __rt::Schema {
+                &super::SCHEMA
+            }
 
             fn declared(service: &str, name: &str) -> __rt::Option<__rt::Route> {
                 #declared
