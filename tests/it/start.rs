@@ -1,7 +1,7 @@
 //! A start while ClickHouse is away, or not as it should be: events are taken at once, their rows follow.
 
 use std::{
-    net::SocketAddr,
+    net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
 };
 
@@ -171,7 +171,7 @@ fn a_stop_before_clickhouse_is_there_leaves_the_rows_for_the_next_start() {
 fn a_second_signal_hurries_the_stop() {
     let server = Server::that_was_there_before(&[]);
     let url = server.database().url();
-    let collector = Collector::start_in(&server.data(), &url, &["--drain-seconds", "3600"]);
+    let collector = Collector::start_in(&server.data(), &url, &["--drain-seconds", "60"]);
     numbered(&collector, 0..2);
     // A request whose body does not come is under way, too.
     let slow = http::open(
@@ -190,6 +190,35 @@ fn a_second_signal_hurries_the_stop() {
     server.start();
     assert_eq!(server.collector().stop().code, Some(0));
     assert_eq!(server.database().query(EACH_ONCE), "2\t2\t0\t1\n");
+}
+
+#[test]
+fn a_replica_that_comes_later_gets_its_tables() {
+    let first = Database::named("start_first");
+    let mut second = Server::that_was_there_before(&[]);
+    let data = tempfile::tempdir().unwrap();
+    let urls = format!("{},{}", second.database().url(), first.url());
+    let collector = Collector::start_in(data.path(), &urls, &[]);
+    numbered(&collector, 0..2);
+    first.wait_for_rows("mail_statistics", 2);
+    assert_eq!(ready(&collector), (200, "ready".to_owned()));
+    second.start();
+    wait_for("its tables", || {
+        let tables = second.database().query("SHOW TABLES");
+        tables.contains("mail_statistics").then_some(())
+    });
+    assert_eq!(collector.stop().code, Some(0));
+}
+
+#[test]
+fn a_clickhouse_that_says_nothing_is_not_waited_for() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/stats", silent.local_addr().unwrap());
+    let collector = Collector::start_with(&url, &["--drain-seconds", "0.1"]);
+    numbered(&collector, 0..1);
+    assert!(collector.log().contains("ClickHouse is away"), "{}", collector.log());
+    let ended = collector.stop();
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
 }
 
 /// Returns the process of a collector's own ClickHouse, the one that it has started last, and its address.
