@@ -4,7 +4,7 @@ use std::error::Error;
 
 use rowmill::tables;
 use rowmill_engine::{RunOptions, Tie};
-use rowmill_ingest::{Destination, Routes, StoreUrl, plan as plan_sync, sync};
+use rowmill_ingest::{Destination, Routes, StoreUrl, SyncReport, plan as plan_sync, sync};
 use tokio::runtime::Runtime;
 
 use crate::cli::{DatabaseOptions, EngineOptions};
@@ -29,7 +29,7 @@ pub(crate) fn plan(options: &DatabaseOptions) -> Result<(), Box<dyn Error>> {
 /// Runs the statements that the database lacks, and prints them.
 pub(crate) fn apply(options: &DatabaseOptions) -> Result<(), Box<dyn Error>> {
     let store: StoreUrl = options.clickhouse.parse()?;
-    print(&Runtime::new()?.block_on(sync(&store, &tables::SCHEMA))?.statements);
+    print(&Runtime::new()?.block_on(sync(&store, &tables::SCHEMA))?);
     Ok(())
 }
 
@@ -53,11 +53,14 @@ pub(crate) fn routes() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn print(statements: &[String]) {
-    for statement in statements {
+fn print(report: &SyncReport) {
+    for statement in &report.statements {
         println!("{statement};");
     }
-    if statements.is_empty() {
+    for warning in &report.warnings {
+        eprintln!("warning: {warning}");
+    }
+    if report.statements.is_empty() {
         eprintln!("the database has all that the schema needs");
     }
 }

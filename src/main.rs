@@ -3,9 +3,11 @@
 mod check;
 mod cli;
 mod commands;
+mod engine;
 mod pages;
 mod serve;
 mod spool;
+mod stop;
 mod workers;
 
 use std::{io::IsTerminal, process::ExitCode};

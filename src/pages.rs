@@ -14,7 +14,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{Either, Full};
 use pin_project_lite::pin_project;
 use rowmill::tables;
-use rowmill_ingest::{Routes, StoreUrl, TableCounts, Writer, ping};
+use rowmill_ingest::{Client, RefusalCounts, Routes, SchemaState, StoreUrl, TableCounts, Writer, ping};
 use tower::{Layer, Service};
 
 const HOME: &str = include_str!("pages/home.html");
@@ -34,11 +34,17 @@ pub(crate) struct PagesLayer {
 #[derive(Debug)]
 struct Shared {
     writer: Writer,
-    stores: Vec<StoreUrl>,
+    /// Each with the connection that it is asked through.
+    stores: Vec<(StoreUrl, Client)>,
 }
 
 impl PagesLayer {
     pub(crate) fn new(writer: Writer, stores: Vec<StoreUrl>) -> Self {
+        let stores = stores.into_iter().map(|store| {
+            let client = store.client();
+            (store, client)
+        });
+        let stores = stores.collect();
         Self {
             shared: Arc::new(Shared { writer, stores }),
         }
@@ -135,11 +141,17 @@ impl Shared {
         if self.writer.is_nearly_full() {
             return not("no room for events");
         }
-        for store in &self.stores {
-            match ping(&store.client(), READY_TIMEOUT).await {
-                Ok(()) => return response(StatusCode::OK, "text/plain", "ready\n".to_owned()),
-                // What a request sees of it is that it is so; the reason is for the log.
-                Err(error) => tracing::warn!(%store, %error, "not ready"),
+        if self.writer.schema_state() == SchemaState::Refused {
+            return not("the database is not as the schema says; the log has what to do");
+        }
+        for (store, client) in &self.stores {
+            match ping(client, READY_TIMEOUT).await {
+                Ok(()) if self.writer.schema_state() == SchemaState::Ready => {
+                    return response(StatusCode::OK, "text/plain", "ready\n".to_owned());
+                }
+                Ok(()) => return not("the database is being brought to the schema"),
+                // What a request sees of it is that it is so. The log has the reason already, from whoever has rows to send.
+                Err(error) => tracing::debug!(%store, %error, "not ready"),
             }
         }
         not("ClickHouse does not answer")
@@ -254,6 +266,23 @@ fn metrics(writer: &Writer) -> String {
             let _ = writeln!(text, "{name}{{table=\"{}\"}} {}", counts.table, value(counts));
         }
     }
+    let RefusalCounts { requests, events } = writer.refusals();
+    let _ = writeln!(
+        text,
+        "# HELP rowmill_requests_refused_total Requests that were refused, by the status of their answer.\n\
+         # TYPE rowmill_requests_refused_total counter"
+    );
+    for (status, count) in requests {
+        let _ = writeln!(text, "rowmill_requests_refused_total{{status=\"{status}\"}} {count}");
+    }
+    let _ = writeln!(
+        text,
+        "# HELP rowmill_events_refused_total Events that did not become rows, by the reason, whatever their answer was.\n\
+         # TYPE rowmill_events_refused_total counter"
+    );
+    for (code, count) in events {
+        let _ = writeln!(text, "rowmill_events_refused_total{{code=\"{code}\"}} {count}");
+    }
     let whole: [(&str, &str, u64); 3] = [
         (
             "rowmill_memory_bytes",
@@ -271,4 +300,66 @@ fn metrics(writer: &Writer) -> String {
         let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}");
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use http_body_util::BodyExt;
+    use rowmill_ingest::{Ack, WriterOptions, not_found};
+    use tokio::net::TcpListener;
+    use tower::{ServiceExt, service_fn};
+
+    use super::*;
+
+    /// A ClickHouse that is not there.
+    async fn nobody() -> StoreUrl {
+        let unused = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        format!("http://{unused}/stats").parse().unwrap()
+    }
+
+    async fn ready(writer: &Writer, store: StoreUrl) -> (StatusCode, String) {
+        let pages = PagesLayer::new(writer.clone(), vec![store]).layer(service_fn(not_found));
+        let request = Request::get("/ready").body(()).unwrap();
+        let response = pages.oneshot(request).await.unwrap();
+        let status = response.status();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn not_ready_while_clickhouse_is_away() {
+        let store = nobody().await;
+        // In whatever way it is given.
+        for writer in [
+            Writer::start(&tables::SCHEMA, store.clone(), &WriterOptions::default()),
+            Writer::start(&tables::SCHEMA, store.client(), &WriterOptions::default()),
+        ] {
+            let (status, text) = ready(&writer, store.clone()).await;
+            assert_eq!(
+                (status, &*text),
+                (StatusCode::SERVICE_UNAVAILABLE, "ClickHouse does not answer\n")
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn not_ready_without_room() {
+        let store = nobody().await;
+        let options = WriterOptions {
+            memory_bytes: 64 << 10,
+            ..WriterOptions::default()
+        };
+        let writer = Writer::start(&tables::SCHEMA, store.clone(), &options);
+        // No table may have all of it, all of them together may.
+        for &table in tables::SCHEMA.tables {
+            while writer.append(table, Ack::Accepted, |row| row.push(0)).is_ok() {}
+        }
+        let (status, text) = ready(&writer, store).await;
+        assert_eq!(
+            (status, &*text),
+            (StatusCode::SERVICE_UNAVAILABLE, "no room for events\n")
+        );
+    }
 }

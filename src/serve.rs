@@ -5,29 +5,24 @@ use std::{
     error::Error,
     net::SocketAddr,
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use rowmill::tables;
-use rowmill_engine::{Engine, Options};
 use rowmill_ingest::{
-    EventOptions, ServeOptions as Bounds, StoreUrl, Stores, Writer, WriterOptions, not_found, serve as serve_http, sync,
+    EventOptions, SchemaState, ServeOptions as Bounds, StoreUrl, Stores, Writer, WriterOptions, not_found,
+    serve as serve_http,
 };
-use tokio::{
-    net::TcpListener,
-    runtime::Runtime,
-    signal::unix::{SignalKind, signal},
-};
+use tokio::{net::TcpListener, runtime::Runtime, time::sleep};
 use tower::{Layer, service_fn};
 
-use crate::{
-    chain,
-    cli::ServeOptions,
-    pages::PagesLayer,
-    workers::{Listeners, Stopped},
-};
+use crate::{cli::ServeOptions, engine::EmbeddedClickHouse, pages::PagesLayer, stop::Stopping, workers::Listeners};
 
 /// The database that the embedded ClickHouse keeps the tables in.
 const ENGINE_DATABASE: &str = "stats";
+
+/// How long the start waits for a ClickHouse that is there and busy; for one that is away it does not wait.
+const SYNC_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Collects events until the process is asked to stop, then brings what it has into ClickHouse.
 pub(crate) fn serve(options: ServeOptions) -> Result<(), Box<dyn Error>> {
@@ -44,66 +39,46 @@ pub(crate) fn serve(options: ServeOptions) -> Result<(), Box<dyn Error>> {
     };
     let (stores, engine) = stores(&options)?;
     let result = Runtime::new()?.block_on(collect(&options, &events, stores));
-    let stopped = engine.map_or(Ok(()), Engine::stop);
+    let stopped = engine.map_or(Ok(()), EmbeddedClickHouse::stop);
     // What became of the rows is said first.
-    result?;
-    Ok(stopped?)
+    result.and(stopped)
 }
 
 /// Returns where the rows go: the ClickHouse that was named, and its replicas, or the embedded one, started.
-fn stores(options: &ServeOptions) -> Result<(Vec<StoreUrl>, Option<Engine>), Box<dyn Error>> {
+fn stores(options: &ServeOptions) -> Result<(Vec<StoreUrl>, Option<EmbeddedClickHouse>), Box<dyn Error>> {
     if !options.clickhouse.is_empty() {
         let urls = options.clickhouse.iter().map(|url| url.trim().parse());
         return Ok((urls.collect::<Result<_, _>>()?, None));
     }
     let program = env::current_exe()?;
-    let engine = Engine::start(&Options::new(program, options.data.join("engine")).with_listen(options.engine_listen))?;
-    tracing::info!(url = %engine.url(), "the embedded ClickHouse is running");
+    let engine = EmbeddedClickHouse::start(program, options.data.join("engine"), options.engine_listen)?;
     let url = format!("{}/{ENGINE_DATABASE}", engine.url());
     Ok((vec![url.parse()?], Some(engine)))
 }
 
-/// Brings every server to what the schema needs; one that is away is left out, unless all are.
-async fn sync_all(stores: &[StoreUrl]) -> Result<(), Box<dyn Error>> {
-    let mut last = Ok(());
-    let mut is_any = false;
-    for store in stores {
-        match sync(store, &tables::SCHEMA).await {
-            Ok(synced) => {
-                is_any = true;
-                for statement in synced.statements {
-                    // The whole of a CREATE TABLE is what `rowmill plan` is for.
-                    tracing::info!("schema: {}", statement.lines().next().unwrap_or_default());
-                }
-            }
-            Err(error) => {
-                let error = format!("{store}: {}", chain(&error));
-                if stores.len() > 1 {
-                    tracing::warn!(error, "a server is left out for now");
-                }
-                last = Err(error.into());
-            }
-        }
-    }
-    if is_any { Ok(()) } else { last }
-}
-
 async fn collect(options: &ServeOptions, events: &EventOptions, stores: Vec<StoreUrl>) -> Result<(), Box<dyn Error>> {
     // Heard from here on, so that a stop during the start is an orderly one, too.
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-
-    sync_all(&stores).await?;
+    let stopping = Stopping::by_signals()?;
 
     let spool = spool_folder(&options.data);
-    let clients: Stores = stores.iter().map(StoreUrl::client).collect();
     let bounds = WriterOptions {
         memory_bytes: options.memory_bytes,
         disk_bytes: options.spool_bytes,
         insert_timeout: options.insert_timeout_seconds,
         ..WriterOptions::default()
     };
-    let writer = Writer::open(&tables::SCHEMA, clients, &bounds, &spool)?;
+    let servers: Stores = stores.iter().cloned().collect();
+    let writer = Writer::open(&tables::SCHEMA, servers, &bounds, &spool)?;
+    let asked = Instant::now();
+    tokio::select! {
+        // A refusal is for whoever starts it; that a server is away has been logged.
+        state = writer.synced(SYNC_PATIENCE) => {
+            if state? == SchemaState::Waiting && asked.elapsed() >= SYNC_PATIENCE {
+                tracing::warn!("ClickHouse takes long to get the schema's tables: events are taken, and their rows wait for it");
+            }
+        }
+        () = stopping.clone().asked() => {}
+    }
     let events = tables::layer(writer.clone())
         .with_options(events)
         .layer(service_fn(not_found));
@@ -118,22 +93,26 @@ async fn collect(options: &ServeOptions, events: &EventOptions, stores: Vec<Stor
         show_requests(address, store);
     }
 
-    let stop = async {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        tracing::info!("stopping: no more events are taken, the last rows go to ClickHouse");
-    };
-    let serve = move |listener: TcpListener, stopped: Stopped| {
+    let serve = move |listener: TcpListener, stopping: Stopping| {
         let (pages, events) = (pages.clone(), events.clone());
         let service_for = move |peer: SocketAddr| pages.layer(events.clone().with_peer(peer.ip()));
-        serve_http(listener, service_for, Bounds::default(), stopped.wait())
+        async move {
+            tokio::select! {
+                () = serve_http(listener, service_for, Bounds::default(), stopping.clone().asked()) => {}
+                () = stopping.hurried() => {}
+            }
+        }
     };
-    let served = listeners.run(serve, stop).await;
+    let served = listeners.run(serve, &stopping).await;
 
     // What was taken is brought home whatever became of the workers.
-    let report = writer.drain(options.drain_seconds).await;
+    let deadline = async {
+        tokio::select! {
+            () = sleep(options.drain_seconds) => {}
+            () = stopping.hurried() => {}
+        }
+    };
+    let report = writer.drain_until(deadline).await;
     served?;
     if report.is_complete() || report.is_kept {
         Ok(())

@@ -9,9 +9,10 @@ use std::{io, net::SocketAddr, num::NonZero, thread};
 use tokio::{
     net::{TcpListener, TcpSocket},
     runtime,
-    sync::watch,
     task::spawn_blocking,
 };
+
+use crate::stop::Stopping;
 
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 1024;
@@ -41,48 +42,33 @@ impl Listeners {
         self.address
     }
 
-    /// Runs what `serve` makes of each listener, on a thread of its own, until `stop` ends and all of them have, too.
+    /// Runs what `serve` makes of each listener, on a thread of its own, until all of them have ended, which `stopping` tells them to.
     ///
     /// # Errors
     /// A thread or its event loop cannot be had.
     pub(crate) async fn run<F: Future<Output = ()>>(
         self,
-        serve: impl Fn(TcpListener, Stopped) -> F + Clone + Send + 'static,
-        stop: impl Future<Output = ()>,
+        serve: impl Fn(TcpListener, Stopping) -> F + Clone + Send + 'static,
+        stopping: &Stopping,
     ) -> io::Result<()> {
-        let (stopping, stopped) = watch::channel(());
         let mut workers = Vec::new();
         for listener in self.all {
-            let (serve, stopped) = (serve.clone(), Stopped(stopped.clone()));
+            let (serve, stopping) = (serve.clone(), stopping.clone());
             let event_loop = runtime::Builder::new_current_thread().enable_all().build()?;
             let worker = move || {
                 event_loop.block_on(async {
-                    serve(TcpListener::from_std(listener)?, stopped).await;
+                    serve(TcpListener::from_std(listener)?, stopping).await;
                     Ok(())
                 })
             };
             workers.push(thread::Builder::new().name("worker".to_owned()).spawn(worker)?);
         }
-        stop.await;
-        drop(stopping);
         for worker in workers {
             spawn_blocking(|| worker.join())
                 .await?
                 .unwrap_or_else(|_| Err(io::Error::other("a worker ended by a panic")))?;
         }
         Ok(())
-    }
-}
-
-/// Tells a worker to stop.
-#[derive(Debug)]
-pub(crate) struct Stopped(watch::Receiver<()>);
-
-impl Stopped {
-    /// Waits until it has to.
-    pub(crate) async fn wait(mut self) {
-        // Nothing is ever sent; the end of the channel is the message.
-        while self.0.changed().await.is_ok() {}
     }
 }
 
@@ -103,9 +89,8 @@ mod tests {
 
     use std::{io::Read, net::TcpStream};
 
-    use tokio::sync::oneshot;
-
     use super::*;
+    use crate::stop::Stop;
 
     #[tokio::test]
     async fn an_address_is_not_shared_with_another_process() {
@@ -119,17 +104,15 @@ mod tests {
         let listeners = Listeners::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = listeners.address();
         // Closes each connection at once.
-        let serve = |listener: TcpListener, stopped: Stopped| async move {
+        let serve = |listener: TcpListener, stopping: Stopping| async move {
             let accept = async { while listener.accept().await.is_ok() {} };
             tokio::select! {
                 () = accept => {}
-                () = stopped.wait() => {}
+                () = stopping.asked() => {}
             }
         };
-        let (stop, wait) = oneshot::channel::<()>();
-        let workers = tokio::spawn(listeners.run(serve, async {
-            let _ = wait.await;
-        }));
+        let (stop, stopping) = Stopping::new();
+        let workers = tokio::spawn(async move { listeners.run(serve, &stopping).await });
         // Enough that no listener is left out but by a chance of one in billions.
         let connect = move || {
             for _ in 0..64 {
@@ -137,7 +120,7 @@ mod tests {
             }
         };
         spawn_blocking(connect).await.unwrap();
-        drop(stop);
+        stop.send(Stop::Orderly).unwrap();
         workers.await.unwrap().unwrap();
         assert!(TcpStream::connect(address).is_err());
     }

@@ -24,6 +24,8 @@ const STOP_WITHIN: Duration = GRACE.saturating_add(Duration::from_secs(2));
 
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
+const LOOK_AT_PLACE_EVERY: Duration = Duration::from_millis(50);
+
 /// So many of the child's last lines are part of an error.
 const QUOTED: usize = 12;
 
@@ -71,6 +73,9 @@ pub struct Engine {
     /// Nothing more comes, but a child should not find its standard output closed.
     _stdout: Option<BufReader<ChildStdout>>,
     tail: Option<Tail>,
+    /// What the child is, and what it runs.
+    program: PathBuf,
+    clickhouse: Program,
     place: Place,
 }
 
@@ -78,7 +83,7 @@ impl Engine {
     /// Starts an engine and returns it when it answers, in about half a second.
     ///
     /// The first time on a machine without ClickHouse, fetches it with a progress line on standard
-    /// error.
+    /// error. An engine whose parent was killed needs a moment to let go of its data; it is waited for.
     ///
     /// # Errors
     ///
@@ -90,8 +95,8 @@ impl Engine {
         let clickhouse = locate()?;
         let mut tries = 1;
         loop {
-            let place = Place::find(options.listen, &options.data)?;
-            match Engine::start_at(&options.program, &clickhouse, place) {
+            let place = find_place(options.listen, &options.data)?;
+            match Engine::start_at(options.program.clone(), clickhouse.clone(), place) {
                 Err(error) if error.is_port_taken() && options.listen.port() == 0 && tries < TRIES => {
                     tries += 1;
                 }
@@ -100,8 +105,21 @@ impl Engine {
         }
     }
 
-    fn start_at(program: &Path, clickhouse: &Program, place: Place) -> Result<Engine, Error> {
-        let mut child = Command::new(program)
+    /// Starts an engine that has ended once more, at the same address and on the same data, and returns when it answers.
+    ///
+    /// # Errors
+    ///
+    /// As for [`start`](Engine::start); it can be tried again.
+    pub fn start_again(&mut self) -> Result<(), Error> {
+        // Gone already, as a rule.
+        self.end().map_err(Error::system("the end"))?;
+        let place = find_place(self.place.listen, &self.place.data)?;
+        *self = Engine::start_at(self.program.clone(), self.clickhouse.clone(), place)?;
+        Ok(())
+    }
+
+    fn start_at(program: PathBuf, clickhouse: Program, place: Place) -> Result<Engine, Error> {
+        let mut child = Command::new(&program)
             .arg("engine")
             .arg("--listen")
             .arg(place.listen.to_string())
@@ -116,7 +134,7 @@ impl Engine {
             .process_group(0)
             .spawn()
             .map_err(|cause| Kind::Spawn {
-                program: program.to_owned(),
+                program: program.clone(),
                 cause,
             })?;
         let stdout = child.stdout.take().map(BufReader::new);
@@ -126,6 +144,8 @@ impl Engine {
             child,
             _stdout: None,
             tail: stderr.map(Tail::follow).transpose()?,
+            program,
+            clickhouse,
             place,
         };
         engine._stdout = stdout.and_then(until_ready);
@@ -209,6 +229,25 @@ impl Drop for Engine {
     fn drop(&mut self) {
         // An error means that it is gone already.
         let _ = self.end();
+    }
+}
+
+/// Finds a place, and waits for a while where another engine has the data: it may be about to end, since its parent was killed.
+fn find_place(listen: SocketAddr, data: &Path) -> Result<Place, Error> {
+    let deadline = Instant::now() + STOP_WITHIN;
+    let mut was_locked = false;
+    loop {
+        match Place::find(listen, data) {
+            Err(error) => {
+                was_locked |= error.is_data_locked();
+                // It lets go of one after the other.
+                if !was_locked || Instant::now() > deadline {
+                    return Err(error);
+                }
+            }
+            found => return found,
+        }
+        thread::sleep(LOOK_AT_PLACE_EVERY);
     }
 }
 

@@ -27,24 +27,23 @@ impl Place {
     ///
     /// # Errors
     ///
+    /// - Another engine uses the folder, or it cannot be written. That engine may have the address as well.
     /// - Another process listens on the address, or it is none of this machine.
-    /// - Another engine uses the folder, or it cannot be written.
     pub(crate) fn find(listen: SocketAddr, data: &Path) -> Result<Place, Error> {
         let data = writable(data).map_err(|cause| Kind::Data {
             data: data.to_owned(),
             cause,
         })?;
+        if is_locked(&data) {
+            return Err(Kind::Locked { data }.into());
+        }
         // Freed again at once; that somebody takes it before ClickHouse does is a failed start.
         let free = TcpListener::bind(listen).and_then(|it| it.local_addr());
         let listen = free.map_err(|cause| match cause.kind() {
             io::ErrorKind::AddrInUse => Kind::PortTaken { listen },
             _ => Kind::Listen { listen, cause },
         })?;
-        let place = Place { listen, data };
-        match place.is_locked() {
-            true => Err(Kind::Locked { data: place.data }.into()),
-            false => Ok(place),
-        }
+        Ok(Place { listen, data })
     }
 
     /// Returns the address under which this machine reaches the engine.
@@ -56,10 +55,10 @@ impl Place {
         };
         SocketAddr::new(ip, self.listen.port())
     }
+}
 
-    fn is_locked(&self) -> bool {
-        File::open(self.data.join(LOCKED)).is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
-    }
+fn is_locked(data: &Path) -> bool {
+    File::open(data.join(LOCKED)).is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
 }
 
 /// Creates a folder, proves that files can be created in it (ClickHouse fails without a word if they

@@ -108,6 +108,38 @@ fn free_engine(folder: &Folder) -> (Child, SocketAddr) {
     (child, address.parse().unwrap())
 }
 
+/// Starts a process that starts an engine; returns it, the engine's process, and its address.
+fn parent(folder: &Folder) -> (Child, Pid, SocketAddr) {
+    let mut parent = Command::new(PROGRAM)
+        .arg("parent")
+        .arg(folder.data())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(parent.stdout.as_mut().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    let (id, address) = line.trim_end().split_once(' ').unwrap();
+    (parent, Pid::from_raw(id.parse().unwrap()), address.parse().unwrap())
+}
+
+/// Begins a query that does not end before its engine does.
+fn endless_query(address: SocketAddr) -> thread::JoinHandle<()> {
+    let endless = thread::spawn(move || {
+        // It fails when the engine ends.
+        let _ = try_query(
+            address,
+            "SELECT sleepEachRow(1) FROM numbers(600) SETTINGS max_block_size = 1",
+        );
+    });
+    let running =
+        "SELECT count() FROM system.processes WHERE query LIKE '%numbers(600)%' AND query NOT LIKE '%system%'";
+    wait_until("the query runs", || query(address, running) == "1\n");
+    endless
+}
+
 fn send(signal: Signal, child: &Child) {
     kill(Pid::from_raw(child.id().cast_signed()), signal).unwrap();
 }
@@ -173,19 +205,7 @@ fn what_was_confirmed_survives_the_kill_of_the_engine() {
 #[test]
 fn an_engine_ends_with_a_parent_that_is_killed() {
     let folder = Folder::new("orphan");
-    let mut parent = Command::new(PROGRAM)
-        .arg("parent")
-        .arg(folder.data())
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut line = String::new();
-    BufReader::new(parent.stdout.as_mut().unwrap())
-        .read_line(&mut line)
-        .unwrap();
-    let (id, address) = line.trim_end().split_once(' ').unwrap();
-    let (id, address) = (Pid::from_raw(id.parse().unwrap()), address.parse().unwrap());
+    let (mut parent, id, address) = parent(&folder);
     assert_eq!(query(address, "SELECT 1"), "1\n");
     assert_eq!(
         getpgid(Some(id)).unwrap(),
@@ -202,20 +222,45 @@ fn an_engine_ends_with_a_parent_that_is_killed() {
 }
 
 #[test]
+fn an_engine_that_was_killed_starts_again_where_it_was() {
+    let folder = Folder::new("again");
+    let mut engine = folder.start();
+    let address = engine.address();
+    query(address, "CREATE DATABASE d");
+    query(address, "CREATE TABLE d.t (n UInt8) ENGINE = MergeTree ORDER BY n");
+    query(address, "INSERT INTO d.t VALUES (7)");
+    for _ in 0..2 {
+        let killed = Pid::from_raw(engine.process_id().try_into().unwrap());
+        kill(killed, Signal::SIGKILL).unwrap();
+        wait_until("it is known to have ended", || engine.ended().is_some());
+        engine.start_again().unwrap();
+        assert_eq!(engine.address(), address);
+        assert_eq!(query(address, "SELECT n FROM d.t"), "7\n");
+    }
+    engine.stop().unwrap();
+    assert!(!folder.is_locked());
+}
+
+#[test]
+fn a_start_waits_for_an_engine_whose_parent_was_killed() {
+    let folder = Folder::new("heir");
+    let (mut parent, _, address) = parent(&folder);
+    // Keeps the orphan from ending at once.
+    let endless = endless_query(address);
+    parent.kill().unwrap();
+    parent.wait().unwrap();
+    assert!(folder.is_locked());
+    let heir = Engine::start(&Options::new(PROGRAM, folder.data()).with_listen(address)).unwrap();
+    assert_eq!(query(heir.address(), "SELECT 1"), "1\n");
+    endless.join().unwrap();
+}
+
+#[test]
 fn an_orphan_does_not_wait_long_for_its_queries() {
     let folder = Folder::new("busy");
     let engine = folder.start();
     let address = engine.address();
-    let endless = thread::spawn(move || {
-        // It fails when the engine ends.
-        let _ = try_query(
-            address,
-            "SELECT sleepEachRow(1) FROM numbers(600) SETTINGS max_block_size = 1",
-        );
-    });
-    let running =
-        "SELECT count() FROM system.processes WHERE query LIKE '%numbers(600)%' AND query NOT LIKE '%system%'";
-    wait_until("the query runs", || query(address, running) == "1\n");
+    let endless = endless_query(address);
     let start = Instant::now();
     drop(engine);
     assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());

@@ -52,6 +52,12 @@ impl Alarm {
         }
     }
 
+    /// Returns, if it is time to speak up, whether there is still hope that it passes by itself.
+    pub(crate) fn due(&mut self, class: Class) -> Option<bool> {
+        let now = Instant::now();
+        self.is_due(now, class).then(|| self.is_patient(now))
+    }
+
     fn is_due(&mut self, now: Instant, class: Class) -> bool {
         let is_due = match self.last {
             Some((at, last)) => last != class || now.duration_since(at) >= ALARM_INTERVAL,

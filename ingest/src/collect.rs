@@ -6,6 +6,7 @@ mod lines;
 
 use std::{
     pin::Pin,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -178,23 +179,25 @@ impl Collector {
 
     /// Answers a request; if it is an event, it is recorded on the way.
     pub(crate) fn answer<R: Routes>(
-        &self,
+        self: Arc<Self>,
         parts: Parts,
         body: Result<Bytes, GatherError>,
         mut arrival: Arrival,
     ) -> Reply {
         let Recorded { draft, pending } = arena::with(|arena| self.draft::<R>(&parts, body, arrival, arena));
+        self.writer.tally().answered(draft.status());
         match pending {
             None => Reply::Ready(draft.into_response(parts.headers, arrival.elapsed_ms())),
             Some(pending) => {
                 arrival.wait();
-                let limit = self.ack_timeout;
                 Reply::Waiting(Box::pin(async move {
-                    let reached = pending.receipt.reached_within(limit).await;
+                    let reached = pending.receipt.reached_within(self.ack_timeout).await;
                     let draft = if reached >= pending.ack || pending.is_lenient {
                         draft.acknowledged(reached)
                     } else {
-                        draft.unacknowledged(reached)
+                        let draft = draft.unacknowledged(reached);
+                        self.writer.tally().answered(draft.status());
+                        draft
                     };
                     draft.into_response(parts.headers, arrival.elapsed_ms())
                 }))
@@ -220,6 +223,7 @@ impl Collector {
         let payload = match head.payload(&body, arena) {
             Ok(payload) => payload,
             Err(error) => {
+                self.writer.tally().refused_event("body");
                 self.bury(&head, &body, &head.letter("body", error.reason()));
                 return self.finish(error.into(), &head, None).into();
             }
@@ -244,6 +248,7 @@ impl Collector {
         uid: Option<u64>,
     ) -> Draft {
         let refused = Refused::syntax(error, payload);
+        self.writer.tally().refused_event(refused.code());
         self.bury(head, body, &head.letter(refused.code(), &refused.reason()));
         self.finish(refused.answer(), head, uid)
     }
@@ -328,6 +333,7 @@ impl Collector {
         }
 
         let refused = Refused::event(rejection, payload);
+        self.writer.tally().refused_event(refused.code());
         if let Some(letter) = refused.letter(head, &event.stamp, &refused.reason()) {
             self.bury(head, body, &letter);
         }

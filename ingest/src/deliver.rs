@@ -8,10 +8,7 @@
 use std::{
     hash::{BuildHasher, Hasher, RandomState},
     io,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::Arc,
     time::Duration,
 };
 
@@ -29,6 +26,7 @@ use crate::{
     dead_letter::DeadLetter,
     spool::{Counters, NoRoom, Outcome, RowRange, Spool},
     store::{Class, StoreError, quoted},
+    stores::Servers,
     table::Table,
 };
 
@@ -54,9 +52,9 @@ const SETTINGS: [(&str, &str); 6] = [
 
 /// How long a block waits after a failure: twice as long each time, up to a cap.
 #[derive(Debug, Clone, Copy)]
-struct Backoff {
-    first: Duration,
-    cap: Duration,
+pub(crate) struct Backoff {
+    pub(crate) first: Duration,
+    pub(crate) cap: Duration,
 }
 
 /// Passing troubles: short at first, since most last for a moment; the cap bounds what is added to an outage.
@@ -66,7 +64,7 @@ const RETRY: Backoff = Backoff {
 };
 
 /// Troubles that wait for a person: nothing is gained by asking often.
-const HOLD: Backoff = Backoff {
+pub(crate) const HOLD: Backoff = Backoff {
     first: Duration::from_secs(1),
     cap: Duration::from_secs(30),
 };
@@ -77,30 +75,10 @@ const CLOSING_WAIT: Duration = Duration::from_millis(200);
 /// After so many refused rows without one that was taken between them, it is not the rows: the table waits for a person.
 const MAX_REFUSED_IN_A_ROW: u32 = 100;
 
-/// The ClickHouse servers that rows may go to: one, or replicas of each other, of which one is used as long as it answers.
-#[derive(Debug, Clone)]
-pub struct Stores(Vec<Client>);
-
-impl From<Client> for Stores {
-    fn from(client: Client) -> Self {
-        Self(vec![client])
-    }
-}
-
-impl FromIterator<Client> for Stores {
-    /// # Panics
-    /// Never; without any client nothing is delivered.
-    fn from_iter<T: IntoIterator<Item = Client>>(clients: T) -> Self {
-        Self(clients.into_iter().collect())
-    }
-}
-
 /// What the deliveries of all tables share.
 #[derive(Debug)]
 pub(crate) struct Delivery {
-    clients: Vec<Client>,
-    /// Which of the clients is used.
-    current: AtomicUsize,
+    servers: Servers,
     spool: Arc<Spool>,
     /// The lane of the dead letters.
     dead_letters: usize,
@@ -110,23 +88,16 @@ pub(crate) struct Delivery {
 }
 
 impl Delivery {
-    /// Returns a delivery from `spool` to `stores`, with at most `inserts_in_flight` inserts at a time.
+    /// Returns a delivery from `spool` to `servers`, with at most `inserts_in_flight` inserts at a time.
     pub(crate) fn new(
-        stores: Stores,
+        servers: Servers,
         spool: Arc<Spool>,
         dead_letters: usize,
         inserts_in_flight: usize,
         timeout: Duration,
     ) -> Self {
-        let clients = stores.0.into_iter().map(|client| {
-            SETTINGS
-                .iter()
-                .fold(client, |client, &(name, value)| client.with_setting(name, value))
-                .with_compression(Compression::Lz4)
-        });
         Self {
-            clients: clients.collect(),
-            current: AtomicUsize::new(0),
+            servers,
             spool,
             dead_letters,
             permits: Semaphore::new(inserts_in_flight.clamp(1, Semaphore::MAX_PERMITS)),
@@ -152,25 +123,22 @@ impl Delivery {
     }
 
     async fn try_insert(&self, block: &Arc<SealedBlock>, part: &RowRange) -> Result<Outcome, Failure> {
+        // Waiting for tables to be there is no failure.
+        self.servers.wait().await;
         // Held for the try only, not while waiting for the next one. It cannot fail: nobody closes the semaphore.
         let _permit = self.permits.acquire().await;
         let rows = self.spool.rows(block, part).await.map_err(Failure::Disk)?;
         if rows.is_empty() && block.bytes > 0 {
             return Ok(Outcome::Lost);
         }
-        let used = self.current.load(Ordering::Relaxed);
-        let Some(client) = self.clients.get(used) else {
+        let Some((place, client)) = self.servers.used() else {
             return Err(Failure::Store(
                 clickhouse::error::Error::Unsupported("no ClickHouse is named".to_owned()).into(),
             ));
         };
-        let result = insert(client, block, part, rows, self.timeout).await;
+        let result = insert(&client, block, part, rows, self.timeout).await;
         if result.as_ref().is_err_and(StoreError::is_absence) {
-            // Whoever fails first moves all of them on.
-            let next = (used + 1) % self.clients.len();
-            _ = self
-                .current
-                .compare_exchange(used, next, Ordering::Relaxed, Ordering::Relaxed);
+            self.servers.leave(place);
         }
         result.map(|()| Outcome::Stored).map_err(Failure::Store)
     }
@@ -185,6 +153,14 @@ impl Delivery {
         }
         sleep(wait.min(CLOSING_WAIT)).await;
     }
+}
+
+/// Returns a client whose requests are as deliveries want them.
+pub(crate) fn with_settings(client: Client) -> Client {
+    let settings = SETTINGS.iter();
+    settings
+        .fold(client, |client, &(name, value)| client.with_setting(name, value))
+        .with_compression(Compression::Lz4)
 }
 
 async fn insert(
@@ -248,6 +224,9 @@ impl LaneDelivery<'_> {
         let Delivery { spool, .. } = self.delivery;
         let mut alarm = Alarm::default();
         let mut failures = 0;
+        if self.delivery.servers.are_awaited() {
+            spool.evict(self.lane, block);
+        }
         loop {
             let started = Instant::now();
             let failure = match self.delivery.try_insert(block, part).await {
@@ -408,7 +387,7 @@ fn insert_statement(table: &Table) -> String {
 impl Backoff {
     /// Returns the wait after the `failures`th failure in a row: at least half of the full one, the rest by `dice`, so that tables
     /// and collectors that failed together do not come back together.
-    fn wait(self, failures: u32, dice: u64) -> Duration {
+    pub(crate) fn wait(self, failures: u32, dice: u64) -> Duration {
         let doubled = 2_u32.saturating_pow(failures.saturating_sub(1));
         let full = self.first.saturating_mul(doubled).min(self.cap);
         let share = f64::from(u16::try_from(dice % 1024).unwrap_or(0)) / 1024.0;
@@ -417,7 +396,7 @@ impl Backoff {
 }
 
 /// Random enough to spread retries: the standard library seeds each hasher differently.
-fn dice() -> u64 {
+pub(crate) fn dice() -> u64 {
     RandomState::new().build_hasher().finish()
 }
 

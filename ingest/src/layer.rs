@@ -8,6 +8,7 @@ use std::{
     marker::PhantomData,
     net::{IpAddr, Ipv4Addr},
     pin::Pin,
+    ptr,
     sync::Arc,
     task::{Context, Poll, ready},
 };
@@ -27,6 +28,7 @@ use crate::{
     head::Arrival,
     intake::Intake,
     options::EventOptions,
+    table::Schema,
     writer::Writer,
 };
 
@@ -34,6 +36,9 @@ use crate::{
 pub trait Routes: Send + Sync + 'static {
     /// All destinations, as the schema has them.
     const DESTINATIONS: &'static [Destination];
+
+    /// Returns the schema whose tables they lead to.
+    fn schema() -> &'static Schema;
 
     /// Returns what takes the events of a service under a name, which is in lower case and has `_` for spaces.
     fn declared(service: &str, name: &str) -> Option<Route>;
@@ -80,7 +85,17 @@ pub struct EventLayer<R> {
 
 impl<R: Routes> EventLayer<R> {
     /// Returns the layer that gives its rows to `writer`.
+    ///
+    /// # Panics
+    /// If the writer was made with another schema than that of the routes: it has other tables.
     pub fn new(writer: Writer) -> Self {
+        assert!(
+            ptr::eq(writer.schema(), R::schema()),
+            "the layer's events are for the tables [{}], and its writer was made with another schema, of the tables [{}]: make the \
+             writer with the `SCHEMA` that stands beside the layer",
+            names(R::schema()),
+            names(writer.schema())
+        );
         Self {
             collector: Arc::new(Collector::new(writer, &EventOptions::default())),
             routes: PhantomData,
@@ -97,6 +112,11 @@ impl<R: Routes> EventLayer<R> {
             routes: PhantomData,
         }
     }
+}
+
+fn names(schema: &Schema) -> String {
+    let names: Vec<_> = schema.tables.iter().map(|table| table.name).collect();
+    names.join(", ")
 }
 
 impl<R> Clone for EventLayer<R> {

@@ -7,8 +7,8 @@
 //! pub mod tables { rowmill_ingest::include_tables!(); }
 //!
 //! let store: StoreUrl = "http://127.0.0.1:8123/stats".parse()?;
-//! sync(&store, &tables::SCHEMA).await?;
-//! let writer = Writer::open(&tables::SCHEMA, store.client(), &WriterOptions::default(), Path::new("data/spool"))?;
+//! let writer = Writer::open(&tables::SCHEMA, store, &WriterOptions::default(), Path::new("data/spool"))?;
+//! writer.synced(Duration::from_secs(10)).await?;
 //! let service = tables::layer(writer.clone()).layer(your_service);
 //! // … serve it, and before the process ends:
 //! writer.drain(Duration::from_secs(30)).await;
@@ -36,11 +36,14 @@
 //!           row         what the build step writes for each table
 //!           stamp       what the collector itself knows
 //!           reject      what becomes of an event that is no row
+//!           tally       how many of them there were
 //! answer    answer      every answer, and where a redirect leads
 //! block     block       rows of one table, gathered under one deduplication token
 //! spool     spool       blocks that are not stored yet, in memory and on disk
 //! ack       ack         how far a row has come, for whoever waits
 //! deliver   deliver     blocks go to ClickHouse, until it has them
+//!           stores      the servers, and which of them have the tables
+//!           sync        the tables as the schema says
 //! ```
 //!
 //! # What an answer says
@@ -80,8 +83,10 @@ mod serve;
 mod spool;
 mod stamp;
 mod store;
+mod stores;
 mod sync;
 pub mod table;
+mod tally;
 mod target;
 pub mod value;
 mod writer;
@@ -92,11 +97,13 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 
+/// What [`StoreUrl::client`] gives, and [`ping`] and [`Stores`] take.
+pub use clickhouse::Client;
+
 pub use crate::{
     ack::{ACK_HEADER, Ack, AckRule, Receipt, UnknownAck},
     block::EncodedRows,
     dead_letter::DeadLetter,
-    deliver::Stores,
     intake::{Event, Intake, Reason, Rejection, Sink},
     layer::{Destination, EventFuture, EventLayer, EventService, Peer, Route, Routes},
     options::{EventOptions, NetworkError, TrustedProxies},
@@ -105,7 +112,9 @@ pub use crate::{
     spool::{BlockReport, NoRoom, PartReport, SpoolError, SpoolReport, TableCounts, inspect},
     stamp::{ServerValue, Stamp},
     store::{StoreError, StoreUrl, StoreUrlError, ping},
+    stores::{SchemaState, Stores},
     sync::{Difference, SyncError, SyncReport, plan, sync},
+    tally::RefusalCounts,
     writer::{DrainReport, Writer, WriterOptions},
 };
 

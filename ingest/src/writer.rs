@@ -6,7 +6,7 @@
 use std::{path::Path, sync::Arc, thread, time::Duration};
 
 use tokio::{
-    sync::Mutex,
+    sync::{Mutex, watch},
     task::JoinSet,
     time::{sleep, timeout},
 };
@@ -15,9 +15,12 @@ use crate::{
     ack::{Ack, Receipt},
     block::{BlockLimits, EncodedRows},
     dead_letter::{DeadLetter, REJECTED},
-    deliver::{Delivery, MAX_BLOCK_ROWS, Stores, layout},
+    deliver::{Delivery, MAX_BLOCK_ROWS, layout},
     spool::{LogLimits, NoRoom, Spool, SpoolError, SpoolLimits, TableCounts, TableLayouts},
+    stores::{SchemaState, Servers, State, Stores},
+    sync::{self, SyncError},
     table::{Schema, Table},
+    tally::{RefusalCounts, Tally},
 };
 
 /// A block is compressed into one frame, for which ClickHouse allows 1 GiB.
@@ -102,8 +105,12 @@ pub struct Writer {
 #[derive(Debug)]
 struct Shared {
     spool: Arc<Spool>,
-    /// The number of the schema's tables; the dead letters' lane is behind them.
-    tables: usize,
+    /// The dead letters' lane is behind those of its tables.
+    schema: &'static Schema,
+    /// How far the servers' tables are.
+    states: watch::Receiver<Vec<State>>,
+    /// What its layers have refused.
+    tally: Tally,
     work: Mutex<Work>,
 }
 
@@ -111,6 +118,8 @@ struct Shared {
 #[derive(Debug)]
 struct Work {
     deliveries: JoinSet<()>,
+    /// Bring the servers to the schema.
+    syncs: JoinSet<()>,
     /// Writes the spool's log, if there is one.
     log: Option<thread::JoinHandle<()>>,
 }
@@ -154,8 +163,10 @@ impl Writer {
         options: &WriterOptions,
     ) -> Self {
         let tables = schema.tables.len();
+        let mut syncs = JoinSet::new();
+        let states = sync::start(stores, schema, &mut syncs);
         let delivery = Delivery::new(
-            stores,
+            Servers::new(states.clone()),
             Arc::clone(&spool),
             tables,
             options.inserts_in_flight,
@@ -170,8 +181,10 @@ impl Writer {
         Self {
             shared: Arc::new(Shared {
                 spool,
-                tables,
-                work: Mutex::new(Work { deliveries, log }),
+                schema,
+                states,
+                tally: Tally::default(),
+                work: Mutex::new(Work { deliveries, syncs, log }),
             }),
         }
     }
@@ -209,7 +222,7 @@ impl Writer {
 
     fn lane(&self, table: &'static Table) -> usize {
         // A table's index is its lane, but for the dead letters', which is the last of them.
-        let lane = table.index.min(self.shared.tables);
+        let lane = table.index.min(self.shared.schema.tables.len());
         assert_eq!(
             &**self.shared.spool.table(lane),
             table.name,
@@ -224,6 +237,43 @@ impl Writer {
     /// As [`append`](Self::append).
     pub fn reject(&self, letter: &DeadLetter<'_>, ack: Ack) -> Result<Receipt, NoRoom> {
         self.append(&REJECTED, ack, |out| letter.encode(out))
+    }
+
+    /// Returns how far the tables are that rows are for.
+    pub fn schema_state(&self) -> SchemaState {
+        let states = self.shared.states.borrow();
+        let is_any = |is_so: fn(&State) -> bool| states.iter().any(is_so);
+        if is_any(|state| matches!(state, State::Ready(_))) {
+            SchemaState::Ready
+        } else if is_any(|state| matches!(state, State::Refused(_))) {
+            SchemaState::Refused
+        } else {
+            SchemaState::Waiting
+        }
+    }
+
+    /// Waits until a server has the tables as the schema says, or all of them have been asked in vain, at most for `within`. Rows are
+    /// taken meanwhile, and afterwards, too, whatever comes out: they wait for the first server that is ready.
+    ///
+    /// # Errors
+    /// No server is ready, and one has been there: the database and the schema differ, or ClickHouse refuses what is missing.
+    pub async fn synced(&self, within: Duration) -> Result<SchemaState, Arc<SyncError>> {
+        let mut states = self.shared.states.clone();
+        let is_told = |states: &Vec<State>| {
+            let is_known = |state: &State| !matches!(state, State::Unknown);
+            states.iter().any(|state| matches!(state, State::Ready(_))) || states.iter().all(is_known)
+        };
+        // What is not known in time is not known yet.
+        _ = timeout(within, states.wait_for(is_told)).await;
+        let state = self.schema_state();
+        let refusal = states.borrow().iter().find_map(|state| match state {
+            State::Refused(error) => Some(Arc::clone(error)),
+            _ => None,
+        });
+        match refusal.filter(|_| state == SchemaState::Refused) {
+            Some(error) => Err(error),
+            None => Ok(state),
+        }
     }
 
     /// Returns whether rows are on disk as well as in memory.
@@ -257,18 +307,43 @@ impl Writer {
         self.shared.spool.counts()
     }
 
+    /// Returns the schema that it was made with.
+    pub fn schema(&self) -> &'static Schema {
+        self.shared.schema
+    }
+
+    /// Returns what the layers of this writer have refused since the start, and why.
+    pub fn refusals(&self) -> RefusalCounts {
+        self.shared.tally.counts()
+    }
+
+    pub(crate) fn tally(&self) -> &Tally {
+        &self.shared.tally
+    }
+
     /// Takes no more rows, waits until ClickHouse has all that were taken, at most for `within`, and stops the deliveries.
     ///
     /// Rows that are left then are in the folder for the next process; without a folder they are lost when the process ends,
     /// which is logged as an error.
     pub async fn drain(&self, within: Duration) -> DrainReport {
+        self.drain_until(sleep(within)).await
+    }
+
+    /// As [`drain`](Self::drain), until `deadline` ends.
+    pub async fn drain_until(&self, deadline: impl Future<Output = ()>) -> DrainReport {
         let shared = &self.shared;
         shared.spool.close();
         let mut work = shared.work.lock().await;
         let all_end = async { while work.deliveries.join_next().await.is_some() {} };
-        if timeout(within, all_end).await.is_err() {
+        let is_late = tokio::select! {
+            biased;
+            () = all_end => false,
+            () = deadline => true,
+        };
+        if is_late {
             work.deliveries.shutdown().await;
         }
+        work.syncs.shutdown().await;
         shared.spool.stop();
         if let Some(log) = work.log.take() {
             let ended = tokio::task::spawn_blocking(move || log.join()).await;
@@ -300,7 +375,10 @@ impl Writer {
 impl Drop for Shared {
     fn drop(&mut self) {
         self.spool.close();
-        self.work.get_mut().deliveries.detach_all();
+        let work = self.work.get_mut();
+        work.deliveries.detach_all();
+        // These end with the deliveries, if not before.
+        work.syncs.detach_all();
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod bodies;
 mod connections;
+mod counts;
 mod privacy;
 mod redirects;
 mod values;

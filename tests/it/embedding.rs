@@ -2,6 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader},
+    panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
     process::{Child, Command, Stdio},
 };
@@ -10,7 +11,9 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use rowmill_ingest::{EventLayer, EventOptions, Routes, table::ColumnKind};
+use rowmill::tables::MailStatisticsLayer;
+use rowmill_ingest::{EventLayer, EventOptions, Routes, StoreUrl, Writer, WriterOptions, table::ColumnKind};
+use tokio::runtime::Runtime;
 use tower::{Layer, ServiceBuilder, service_fn};
 
 use crate::support::{engine::Database, http, service::Served};
@@ -210,4 +213,24 @@ fn the_hyper_example_works() {
 #[test]
 fn the_axum_example_works() {
     try_example("embed_axum");
+}
+
+#[test]
+fn a_layer_refuses_a_writer_of_another_schema_when_it_is_made() {
+    let runtime = Runtime::new().unwrap();
+    let _entered = runtime.enter();
+    let store: StoreUrl = "http://127.0.0.1:1/stats".parse().unwrap();
+    let writer = Writer::start(&embedder::tables::SCHEMA, store, &WriterOptions::default());
+    // All of them, and one table's alone.
+    drop(embedder::tables::layer(writer.clone()));
+    let all = catch_unwind(AssertUnwindSafe(|| drop(rowmill::tables::layer(writer.clone()))));
+    let one = catch_unwind(AssertUnwindSafe(|| drop(MailStatisticsLayer::new(writer.clone()))));
+    for refused in [all, one] {
+        let words = refused.unwrap_err();
+        let words = words.downcast_ref::<String>().unwrap();
+        assert!(
+            words.contains("another schema") && words.contains("mail_statistics") && words.contains("orders"),
+            "{words}"
+        );
+    }
 }

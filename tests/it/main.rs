@@ -28,4 +28,5 @@ mod schema_sync;
 mod seed;
 mod spool_command;
 mod standard_tables;
+mod start;
 mod type_families;

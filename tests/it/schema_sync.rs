@@ -1,5 +1,12 @@
 //! What the start makes of the database: creates what is missing, in place, and touches nothing else.
 
+use std::{
+    io::{self, Read, Write},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    sync::{Arc, Mutex},
+    thread,
+};
+
 use crate::support::{
     collector::{self, Collector},
     engine::Database,
@@ -102,12 +109,119 @@ fn says_what_is_wrong_with_the_url() {
         ("https://127.0.0.1:8123/stats", "https"),
         ("http://127.0.0.1:8123", "database"),
         ("127.0.0.1/stats", "http://"),
-        ("http://user:secret-word@127.0.0.1:1/stats", "127.0.0.1:1"),
+        ("https://user:secret-word@127.0.0.1:1/stats", "https"),
     ] {
         let output = collector::run(&["serve", "--listen", "127.0.0.1:0", "--clickhouse", url]);
         let text = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{url}: {text}");
         assert!(text.contains(word), "{url}: {text}");
         assert!(!text.contains("secret-word"), "{text}");
+    }
+}
+
+#[test]
+fn a_table_that_remembers_no_blocks_gets_a_window() {
+    let database = Database::named("sync_window");
+    assert!(
+        collector::run(&["apply", "--clickhouse", &database.url()])
+            .status
+            .success()
+    );
+    for (table, engine) in [
+        ("mail_statistics", "MergeTree ORDER BY (service, name, date)"),
+        ("ping", "Log"),
+        (
+            "webhooks",
+            "ReplacingMergeTree ORDER BY id SETTINGS non_replicated_deduplication_window = 7",
+        ),
+    ] {
+        database.query(&format!("CREATE TABLE other AS {table} ENGINE = {engine}"));
+        database.query(&format!("DROP TABLE {table}"));
+        database.query(&format!("RENAME TABLE other TO {table}"));
+    }
+    let statement = "ALTER TABLE `mail_statistics` MODIFY SETTING non_replicated_deduplication_window = 1000";
+    let plan = collector::run(&["plan", "--clickhouse", &database.url()]);
+    let (statements, warnings) = (
+        String::from_utf8(plan.stdout).unwrap(),
+        String::from_utf8(plan.stderr).unwrap(),
+    );
+    assert_eq!(statements, format!("{statement};\n"));
+    assert_eq!(warnings.matches("warning: ").count(), 1, "{warnings}");
+    assert!(warnings.contains("`ping` is a Log"), "{warnings}");
+    assert!(
+        !database
+            .query("SHOW CREATE TABLE mail_statistics")
+            .contains("deduplication_window")
+    );
+
+    let collector = Collector::start(&database);
+    for _ in 0..2 {
+        database.insert(b"INSERT INTO mail_statistics (id) VALUES (1)", "the-same");
+    }
+    assert_eq!(database.count("mail_statistics"), 1);
+    let log = collector.stop().log;
+    assert!(log.contains(statement) && log.contains("`ping` is a Log"), "{log}");
+    let again = collector::run(&["plan", "--clickhouse", &database.url()]);
+    assert_eq!(String::from_utf8(again.stdout).unwrap(), "");
+}
+
+#[test]
+fn a_profile_that_turns_deduplication_off_is_overridden_in_inserts() {
+    let database = Database::named("sync_profile");
+    for (setting, is_overridden) in [
+        ("deduplicate_insert=disable", true),
+        ("deduplicate_insert=enable", false),
+    ] {
+        let proxy = Profile::start(database.engine, setting);
+        let collector = Collector::start_with(&format!("http://{}/{}", proxy.address, database.name), &[]);
+        assert_eq!(http::post_json(collector.address, "/wh/mail", "{}").status, 200);
+        let ended = collector.stop();
+        let seen = String::from_utf8_lossy(&proxy.seen.lock().unwrap()).into_owned();
+        let insert = seen.lines().find(|line| line.contains("INSERT")).unwrap();
+        assert_eq!(insert.contains("deduplicate_insert=enable"), is_overridden, "{insert}");
+        assert_eq!(
+            ended.log.contains("turns deduplication off"),
+            is_overridden,
+            "{}",
+            ended.log
+        );
+    }
+    assert_eq!(database.count("mail_statistics"), 2);
+}
+
+/// A proxy that makes a setting of each request, as a user's profile does, and keeps what the requests were.
+struct Profile {
+    address: SocketAddr,
+    seen: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Profile {
+    fn start(to: SocketAddr, setting: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (address, seen) = (listener.local_addr().unwrap(), Arc::new(Mutex::new(Vec::new())));
+        let (keep, setting) = (Arc::clone(&seen), format!("POST /?{setting}&"));
+        thread::spawn(move || {
+            for client in listener.incoming() {
+                let (mut client, mut server) = (client.unwrap(), TcpStream::connect(to).unwrap());
+                let (mut answers, mut back) = (server.try_clone().unwrap(), client.try_clone().unwrap());
+                thread::spawn(move || io::copy(&mut answers, &mut back));
+                let (keep, setting) = (Arc::clone(&keep), setting.clone());
+                thread::spawn(move || {
+                    let mut buffer = [0; 1 << 16];
+                    while let Ok(n @ 1..) = client.read(&mut buffer) {
+                        keep.lock().unwrap().extend_from_slice(&buffer[..n]);
+                        let (begin, rest) = match buffer[..n].strip_prefix(b"POST /?") {
+                            Some(rest) => (setting.as_bytes(), rest),
+                            None => (&b""[..], &buffer[..n]),
+                        };
+                        if server.write_all(&[begin, rest].concat()).is_err() {
+                            break;
+                        }
+                    }
+                    let _ = server.shutdown(Shutdown::Both);
+                });
+            }
+        });
+        Self { address, seen }
     }
 }

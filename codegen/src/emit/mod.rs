@@ -68,6 +68,10 @@ pub(crate) fn stub() -> String {
         impl __rt::Routes for Routes {
             const DESTINATIONS: &'static [__rt::Destination] = &[];
 
+            fn schema() -> &'static __rt::Schema {
+                &SCHEMA
+            }
+
             fn declared(_: &str, _: &str) -> __rt::Option<__rt::Route> {
                 __rt::None
             }

@@ -42,6 +42,10 @@ pub(super) fn all(model: &Model) -> TokenStream {
         impl __rt::Routes for Routes {
             const DESTINATIONS: &'static [__rt::Destination] = &[#(#destinations),*];
 
+            fn schema() -> &'static __rt::Schema {
+                &SCHEMA
+            }
+
             fn declared(service: &str, name: &str) -> __rt::Option<__rt::Route> {
                 #declared
             }
@@ -52,6 +56,9 @@ pub(super) fn all(model: &Model) -> TokenStream {
         }
 
         /// Returns the layer that takes the events of all tables and hands every other request on to the inner service.
+        ///
+        /// # Panics
+        /// If the writer was made with another schema than [`SCHEMA`].
         #may_be_unused
         #[must_use]
         pub fn layer(writer: __rt::Writer) -> __rt::EventLayer<Routes> {
@@ -103,6 +110,10 @@ pub(super) fn of_table(index: usize, table: &Table, model: &Model) -> TokenStrea
 
         impl __rt::Routes for Routes {
             const DESTINATIONS: &'static [__rt::Destination] = &[#(#destinations),*];
+
+            fn schema() -> &'static __rt::Schema {
+                &super::SCHEMA
+            }
 
             fn declared(service: &str, name: &str) -> __rt::Option<__rt::Route> {
                 #declared

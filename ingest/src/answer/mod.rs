@@ -247,6 +247,11 @@ pub(crate) struct Draft {
 const RETRY_AFTER_S: u32 = 2;
 
 impl Draft {
+    /// Returns the status.
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+
     /// Returns the answer to an event whose row is as far as was asked for.
     pub(crate) fn acknowledged(mut self, reached: Ack) -> Self {
         self.ack = Some(reached);

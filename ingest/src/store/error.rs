@@ -43,6 +43,18 @@ impl StoreError {
         self.class == Class::Retry && self.code.is_none()
     }
 
+    /// Returns whether a question or a statement is worth asking again: nobody has answered, or the server could not do it for a
+    /// reason of its own. Of other errors, a statement is refused for good, where an insert would be tried again.
+    pub(crate) fn is_passing(&self) -> bool {
+        // TIMEOUT_EXCEEDED, TOO_MANY_SIMULTANEOUS_QUERIES, SOCKET_TIMEOUT, NETWORK_ERROR, NO_ZOOKEEPER, ABORTED, MEMORY_LIMIT_EXCEEDED,
+        // TABLE_IS_READ_ONLY, NOT_ENOUGH_SPACE, ALL_CONNECTION_TRIES_FAILED, CANNOT_ASSIGN_ALTER, SERVER_OVERLOADED, KEEPER_EXCEPTION
+        let code_passes = matches!(
+            self.code,
+            Some(159 | 202 | 209 | 210 | 225 | 236 | 241 | 242 | 243 | 279 | 517 | 745 | 999)
+        );
+        self.is_absence() || code_passes
+    }
+
     /// Returns ClickHouse's number of the exception; none when the error is not ClickHouse's own.
     pub fn code(&self) -> Option<u32> {
         self.code

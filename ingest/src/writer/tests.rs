@@ -300,3 +300,41 @@ async fn dead_letters_go_to_their_own_table() {
     assert_eq!(store.inserts(&REJECTED).len(), 1);
     assert_eq!(writer.counters()[2].rows_inserted, 1);
 }
+
+#[tokio::test]
+async fn rows_wait_for_the_schema_where_nobody_answers() {
+    let unused = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let url: StoreUrl = format!("http://{unused}/stats").parse().unwrap();
+    let writer = Writer::start(&SCHEMA, url, &options());
+    assert_eq!(writer.synced(SOON).await.unwrap(), SchemaState::Waiting);
+    put(&writer, &A, 1).unwrap();
+    let report = writer.drain(Duration::from_millis(50)).await;
+    assert_eq!((report.rows_left(), writer.counters()[0].retries), (1, 0));
+}
+
+#[tokio::test]
+async fn rows_wait_for_a_schema_that_is_refused() {
+    // AUTHENTICATION_FAILED
+    let store = FakeStore::start(|_, _| 516).await;
+    let url: StoreUrl = format!("http://{}/stats", store.address).parse().unwrap();
+    let writer = Writer::start(&SCHEMA, url, &options());
+    put(&writer, &A, 1).unwrap();
+    let error = writer.synced(SOON).await.unwrap_err();
+    assert!(!error.is_passing() && error.to_string().contains(&store.address.to_string()));
+    assert_eq!(writer.schema_state(), SchemaState::Refused);
+    let report = writer.drain(Duration::from_millis(50)).await;
+    assert_eq!((report.rows_left(), writer.counters()[0].retries), (1, 0));
+}
+
+#[tokio::test]
+async fn a_stop_is_hurried_by_its_deadline() {
+    let store = FakeStore::start(|_, _| 252).await;
+    let writer = Writer::start(&SCHEMA, store.client(), &options());
+    put(&writer, &A, 1).unwrap();
+    let deadline = async {
+        while writer.counters()[0].retries == 0 {
+            sleep(Duration::from_millis(1)).await;
+        }
+    };
+    assert_eq!(writer.drain_until(deadline).await.rows_left(), 1);
+}

@@ -114,13 +114,7 @@ impl World {
             "300",
         ];
         let data = self.folder.path().join("data");
-        self.tend();
-        let started = Collector::try_start_in(&data, &url, &arguments).or_else(|_| {
-            // It needs ClickHouse for its start, which may have ended just now.
-            self.tend();
-            Collector::try_start_in(&data, &url, &arguments)
-        });
-        self.collector = Some(started.unwrap_or_else(|log| panic!("the collector did not start: {log}")));
+        self.collector = Some(Collector::start_in(&data, &url, &arguments));
     }
 
     /// Lets a fault happen, and returns when it has, and everything runs again.
@@ -139,8 +133,12 @@ impl World {
             Fault::KillBoth => {
                 self.kill_server();
                 self.kill_collector(clients);
-                self.start_server();
+                // It takes events before ClickHouse is there again.
                 self.start_collector();
+                let before = clients.acknowledged();
+                clients.lead_to(self.collector.as_ref().map(|collector| collector.address));
+                self.until("events without ClickHouse", |_| clients.acknowledged() > before);
+                self.start_server();
             }
             Fault::PauseClickHouse => {
                 self.signal_server(Signal::SIGSTOP);

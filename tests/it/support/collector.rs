@@ -1,10 +1,11 @@
 //! The program itself, as a person starts it.
 
 use std::{
-    io::{BufRead, BufReader, Read},
+    io::{BufRead, BufReader},
     net::SocketAddr,
     path::Path,
-    process::{Child, Command, Output, Stdio},
+    process::{Child, ChildStderr, Command, Output, Stdio},
+    sync::{Arc, Mutex},
     thread::{self, JoinHandle},
 };
 
@@ -22,7 +23,7 @@ use super::engine::Database;
 pub struct Collector {
     child: Child,
     pub address: SocketAddr,
-    log: Option<JoinHandle<String>>,
+    log: Log,
     /// Its data folder, where the test has not named one.
     _data: Option<TempDir>,
 }
@@ -70,20 +71,25 @@ impl Collector {
 
     /// As [`start_in`](Self::start_in); gives what it has said if it does not start.
     pub fn try_start_in(data: &Path, clickhouse: &str, arguments: &[&str]) -> Result<Self, String> {
+        Self::try_start(data, &[&["--clickhouse", clickhouse], arguments].concat())
+    }
+
+    /// Starts it with a ClickHouse of its own.
+    pub fn start_with_engine(data: &Path) -> Self {
+        Self::try_start(data, &["--engine-listen", "127.0.0.1:0"])
+            .unwrap_or_else(|log| panic!("the collector did not start: {log}"))
+    }
+
+    fn try_start(data: &Path, arguments: &[&str]) -> Result<Self, String> {
         let mut child = command()
-            .args(["serve", "--listen", "127.0.0.1:0", "--clickhouse", clickhouse, "--data"])
+            .args(["serve", "--listen", "127.0.0.1:0", "--data"])
             .arg(data)
             .args(arguments)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut stderr = child.stderr.take().unwrap();
-        let log = thread::spawn(move || {
-            let mut log = String::new();
-            let _ = stderr.read_to_string(&mut log);
-            log
-        });
+        let mut log = Log::follow(child.stderr.take().unwrap());
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap())
             .read_line(&mut line)
@@ -91,12 +97,12 @@ impl Collector {
         let Some(address) = line.trim().strip_prefix("listening on http://") else {
             let _ = child.kill();
             let _ = child.wait();
-            return Err(format!("{line:?} {}", log.join().unwrap()));
+            return Err(format!("{line:?} {}", log.whole()));
         };
         Ok(Self {
             address: address.parse().unwrap(),
             child,
-            log: Some(log),
+            log,
             _data: None,
         })
     }
@@ -108,13 +114,28 @@ impl Collector {
     }
 
     /// Asks it to stop and waits until it has.
-    pub fn stop(mut self) -> Ended {
-        kill(self.pid(), Signal::SIGTERM).unwrap();
+    pub fn stop(self) -> Ended {
+        self.signal(Signal::SIGTERM);
+        self.ended()
+    }
+
+    /// Asks it to stop.
+    pub fn signal(&self, signal: Signal) {
+        kill(self.pid(), signal).unwrap();
+    }
+
+    /// Waits until it has stopped.
+    pub fn ended(mut self) -> Ended {
         let code = self.child.wait().unwrap().code();
         Ended {
             code,
-            log: self.log.take().unwrap().join().unwrap(),
+            log: self.log.whole(),
         }
+    }
+
+    /// Returns what it has logged so far.
+    pub fn log(&self) -> String {
+        self.log.text.lock().unwrap().clone()
     }
 
     pub fn pid(&self) -> Pid {
@@ -127,8 +148,40 @@ impl Drop for Collector {
         let _ = self.child.kill();
         let _ = self.child.wait();
         // What it has said explains a test that fails.
-        if let Some(log) = self.log.take().filter(|_| thread::panicking()) {
-            eprintln!("{}", log.join().unwrap_or_default());
+        if thread::panicking() {
+            eprintln!("{}", self.log());
         }
+    }
+}
+
+/// What a process says on standard error.
+#[derive(Debug)]
+struct Log {
+    text: Arc<Mutex<String>>,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl Log {
+    fn follow(stderr: ChildStderr) -> Self {
+        let text = Arc::new(Mutex::new(String::new()));
+        let lines = Arc::clone(&text);
+        let reader = thread::spawn(move || {
+            for line in BufReader::new(stderr).lines() {
+                let line = line.unwrap_or_default();
+                lines.lock().unwrap().push_str(&(line + "\n"));
+            }
+        });
+        Self {
+            text,
+            reader: Some(reader),
+        }
+    }
+
+    /// Returns all of it, once the process has ended.
+    fn whole(&mut self) -> String {
+        if let Some(reader) = self.reader.take() {
+            reader.join().unwrap();
+        }
+        self.text.lock().unwrap().clone()
     }
 }

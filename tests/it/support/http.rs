@@ -61,6 +61,13 @@ pub fn post_json(address: SocketAddr, target: &str, json: &str) -> Answer {
     )
 }
 
+/// Sends bytes and leaves the connection open.
+pub fn open(address: SocketAddr, bytes: &[u8]) -> TcpStream {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(bytes).unwrap();
+    stream
+}
+
 /// Sends bytes as they are.
 pub fn send_bytes(address: SocketAddr, bytes: &[u8]) -> Answer {
     let mut stream = TcpStream::connect(address).unwrap();

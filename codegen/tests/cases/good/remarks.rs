@@ -201,6 +201,9 @@ pub mod orders {
                 acks: __rt::AckRule::NONE,
             },
         ];
+        fn schema() -> &'static __rt::Schema {
+            &super::SCHEMA
+        }
         fn declared(service: &str, name: &str) -> __rt::Option<__rt::Route> {
             match service.len() {
                 2 => {
@@ -265,6 +268,9 @@ impl __rt::Routes for Routes {
             acks: __rt::AckRule::NONE,
         },
     ];
+    fn schema() -> &'static __rt::Schema {
+        &SCHEMA
+    }
     fn declared(service: &str, name: &str) -> __rt::Option<__rt::Route> {
         match service.len() {
             2 => {
@@ -296,6 +302,9 @@ impl __rt::Routes for Routes {
     }
 }
 /// Returns the layer that takes the events of all tables and hands every other request on to the inner service.
+///
+/// # Panics
+/// If the writer was made with another schema than [`SCHEMA`].
 #[allow(clippy::restriction, dead_code, unreachable_pub, unused_imports)]
 #[must_use]
 pub fn layer(writer: __rt::Writer) -> __rt::EventLayer<Routes> {

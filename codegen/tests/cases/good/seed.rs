@@ -213,6 +213,9 @@ pub mod webhooks {
     impl Routes {}
     impl __rt::Routes for Routes {
         const DESTINATIONS: &'static [__rt::Destination] = &[];
+        fn schema() -> &'static __rt::Schema {
+            &super::SCHEMA
+        }
         fn declared(service: &str, name: &str) -> __rt::Option<__rt::Route> {
             __rt::None
         }
@@ -508,6 +511,9 @@ pub mod mail_statistics {
                 acks: __rt::AckRule::NONE,
             },
         ];
+        fn schema() -> &'static __rt::Schema {
+            &super::SCHEMA
+        }
         fn declared(service: &str, name: &str) -> __rt::Option<__rt::Route> {
             match service.len() {
                 2 => {
@@ -624,6 +630,9 @@ impl __rt::Routes for Routes {
             acks: __rt::AckRule::NONE,
         },
     ];
+    fn schema() -> &'static __rt::Schema {
+        &SCHEMA
+    }
     fn declared(service: &str, name: &str) -> __rt::Option<__rt::Route> {
         match service.len() {
             2 => {
@@ -701,6 +710,9 @@ impl __rt::Routes for Routes {
     }
 }
 /// Returns the layer that takes the events of all tables and hands every other request on to the inner service.
+///
+/// # Panics
+/// If the writer was made with another schema than [`SCHEMA`].
 #[allow(clippy::restriction, dead_code, unreachable_pub, unused_imports)]
 #[must_use]
 pub fn layer(writer: __rt::Writer) -> __rt::EventLayer<Routes> {

@@ -1,74 +1,17 @@
-//! Schema sync: makes the database have what the schema's tables need.
-//!
-//! Creates the database, missing tables and missing columns, each column in its place of the schema; nothing else, ever: a
-//! column of another type is reported with the statement that would change it, a column that the schema does not know is left
-//! alone. All differences are reported at once, and before anything is changed.
-
-use std::{error::Error, fmt, time::Duration};
+//! Columns: what a database lacks of the schema's tables, and where the two differ.
 
 use clickhouse::{Client, Row};
 use serde::Deserialize;
 
+use super::{Kind, STATEMENT_TIMEOUT, altered};
 use crate::{
-    dead_letter::REJECTED,
-    store::{StoreError, StoreUrl, quoted, within},
-    table::{Column, ColumnKind, Schema, Table},
+    store::{quoted, within},
+    table::{Column, ColumnKind, Table},
 };
-
-/// Time for one statement: on a busy or replicated server DDL waits for others.
-const STATEMENT_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// What [`sync`] did.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SyncReport {
-    /// The statements that were run, in their order; none if nothing was missing.
-    pub statements: Vec<String>,
-}
-
-/// Creates what the database lacks of `schema`, and of the table of dead letters.
-///
-/// # Errors
-/// ClickHouse is not there or refuses a statement; or a column differs, and then nothing has been changed.
-pub async fn sync(url: &StoreUrl, schema: &Schema) -> Result<SyncReport, SyncError> {
-    let statements = plan(url, schema).await?;
-    // The first statement may create the database, which the others' client would already want to be in.
-    for statement in &statements {
-        let client = if statement.starts_with(CREATE_DATABASE) {
-            url.server_client()
-        } else {
-            url.client()
-        };
-        run(&client, statement).await?;
-    }
-    // Seen from here, a table that has just been created is as any other: its types must read as the schema has them.
-    if !statements.is_empty() {
-        plan(url, schema).await?;
-    }
-    Ok(SyncReport { statements })
-}
-
-/// Returns the statements that [`sync`] would run, and runs none.
-///
-/// # Errors
-/// ClickHouse is not there; or a column differs.
-pub async fn plan(url: &StoreUrl, schema: &Schema) -> Result<Vec<String>, SyncError> {
-    let client = url.server_client();
-    let tables: Vec<&Table> = schema.tables.iter().copied().chain([&REJECTED]).collect();
-    let mut statements = Vec::new();
-    if !database_exists(&client, url.database()).await? {
-        statements.push(format!("{CREATE_DATABASE}{}", quoted(url.database())));
-    }
-    let existing = existing_columns(&client, url.database(), &tables).await?;
-    statements.extend(missing(&tables, &existing).map_err(SyncError::Differs)?);
-    Ok(statements)
-}
-
-/// Begins the one statement that must not run inside of the database.
-const CREATE_DATABASE: &str = "CREATE DATABASE IF NOT EXISTS ";
 
 /// A column as the database has it.
 #[derive(Debug, Row, Deserialize)]
-struct Existing {
+pub(super) struct Existing {
     table: String,
     name: String,
     #[serde(rename = "type")]
@@ -91,58 +34,8 @@ pub struct Difference {
     pub cure: String,
 }
 
-/// Why the database could not be brought to the schema.
-#[derive(Debug)]
-pub enum SyncError {
-    /// ClickHouse was not there, or refused a statement.
-    Store {
-        /// The statement, or what was being done.
-        doing: String,
-        /// What went wrong.
-        error: StoreError,
-    },
-    /// Columns differ; only a person can say which side is right.
-    Differs(Vec<Difference>),
-}
-
-impl fmt::Display for SyncError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Store { doing, .. } => write!(f, "ClickHouse did not do it: {doing}"),
-            Self::Differs(differences) => {
-                f.write_str("the database differs from the schema, and nothing has been changed:")?;
-                for Difference {
-                    table,
-                    column,
-                    wanted,
-                    found,
-                    cure,
-                } in differences
-                {
-                    let (table, column) = (quoted(table), quoted(column));
-                    write!(
-                        f,
-                        "\n  {table}.{column} is {found} in the database and {wanted} in the schema; "
-                    )?;
-                    write!(f, "change the schema, or run: {cure}")?;
-                }
-                Ok(())
-            }
-        }
-    }
-}
-
-impl Error for SyncError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Store { error, .. } => Some(error),
-            Self::Differs(_) => None,
-        }
-    }
-}
-
 /// Compares tables with the columns that exist, in any order, and returns the statements for what is missing.
-fn missing(tables: &[&'static Table], existing: &[Existing]) -> Result<Vec<String>, Vec<Difference>> {
+pub(super) fn missing(tables: &[&'static Table], existing: &[Existing]) -> Result<Vec<String>, Vec<Difference>> {
     let mut statements = Vec::new();
     let mut differences = Vec::new();
     for table in tables {
@@ -157,7 +50,7 @@ fn missing(tables: &[&'static Table], existing: &[Existing]) -> Result<Vec<Strin
                 Some(found) => differences.extend(difference(table, column, found)),
                 None => statements.push(format!(
                     "ALTER TABLE {} ADD COLUMN IF NOT EXISTS {} {place}",
-                    quoted(table.name),
+                    altered(table),
                     column.declaration
                 )),
             }
@@ -204,7 +97,7 @@ fn difference(table: &'static Table, column: &'static Column, found: &Existing) 
         column: column.name,
         wanted: described(column.data_type, wanted_source),
         found: described(&found.data_type, found_source),
-        cure: format!("ALTER TABLE {} MODIFY COLUMN {change}", quoted(table.name)),
+        cure: format!("ALTER TABLE {} MODIFY COLUMN {change}", altered(table)),
     })
 }
 
@@ -218,20 +111,11 @@ fn source_of(kind: ColumnKind) -> &'static str {
     }
 }
 
-async fn database_exists(client: &Client, database: &str) -> Result<bool, SyncError> {
-    let query = client
-        .query("SELECT count() FROM system.databases WHERE name = ?")
-        .bind(database);
-    let count: u64 = within(STATEMENT_TIMEOUT, query.fetch_one())
-        .await
-        .map_err(|error| SyncError::Store {
-            doing: "looking for the database".to_owned(),
-            error,
-        })?;
-    Ok(count > 0)
-}
-
-async fn existing_columns(client: &Client, database: &str, tables: &[&Table]) -> Result<Vec<Existing>, SyncError> {
+pub(super) async fn existing_columns(
+    client: &Client,
+    database: &str,
+    tables: &[&Table],
+) -> Result<Vec<Existing>, Kind> {
     let names: Vec<_> = tables.iter().map(|table| table.name).collect();
     let query = client
         .query("SELECT ?fields FROM system.columns WHERE database = ? AND table IN ? ORDER BY table, position")
@@ -239,20 +123,7 @@ async fn existing_columns(client: &Client, database: &str, tables: &[&Table]) ->
         .bind(names);
     within(STATEMENT_TIMEOUT, query.fetch_all())
         .await
-        .map_err(|error| SyncError::Store {
-            doing: "reading the columns of its tables".to_owned(),
-            error,
-        })
-}
-
-async fn run(client: &Client, statement: &str) -> Result<(), SyncError> {
-    // Raw: a `?` in a default or a comment is no placeholder.
-    within(STATEMENT_TIMEOUT, client.query_raw(statement).execute())
-        .await
-        .map_err(|error| SyncError::Store {
-            doing: statement.to_owned(),
-            error,
-        })
+        .map_err(|error| Kind::of("reading the columns of its tables", error))
 }
 
 #[cfg(test)]
@@ -260,7 +131,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
 
     use super::*;
-    use crate::table::Format;
+    use crate::{dead_letter::REJECTED, table::Format};
 
     const fn column(
         name: &'static str,
@@ -324,6 +195,23 @@ mod tests {
     }
 
     #[test]
+    fn a_table_of_a_cluster_is_altered_on_its_cluster() {
+        static CLUSTERED: Table = Table {
+            create: "CREATE TABLE IF NOT EXISTS `t` ON CLUSTER `c`\n(\n    `a` UInt8,\n…",
+            ..TABLE
+        };
+        assert_eq!(
+            missing(&[&CLUSTERED], &existing(&[("a", "UInt8", ""), ("b", "String", "")])).unwrap(),
+            ["ALTER TABLE `t` ON CLUSTER `c` ADD COLUMN IF NOT EXISTS `c` Date MATERIALIZED today() AFTER `b`"]
+        );
+        let differences = missing(&[&CLUSTERED], &existing(&[("a", "UInt16", "")])).unwrap_err();
+        assert_eq!(
+            differences[0].cure,
+            "ALTER TABLE `t` ON CLUSTER `c` MODIFY COLUMN `a` UInt8"
+        );
+    }
+
+    #[test]
     fn other_orders_other_columns_and_lost_defaults_are_left_alone() {
         let columns = [
             ("z", "IPv6", ""),
@@ -339,7 +227,11 @@ mod tests {
         let columns = [("a", "UInt16", ""), ("b", "String", "MATERIALIZED"), ("c", "Date", "")];
         let differences = missing(&[&TABLE, &REJECTED], &existing(&columns)).unwrap_err();
         assert_eq!(
-            SyncError::Differs(differences).to_string(),
+            Kind::Differs {
+                differences,
+                done: Vec::new()
+            }
+            .to_string(),
             "the database differs from the schema, and nothing has been changed:\
              \n  `t`.`a` is UInt16 in the database and UInt8 in the schema; \
              change the schema, or run: ALTER TABLE `t` MODIFY COLUMN `a` UInt8\

@@ -1,0 +1,151 @@
+//! Stores: the ClickHouse servers that rows may go to, and which of them have the tables that the rows are for.
+//!
+//! Deliveries take the one that is in use, and wait where there is none yet. What is named by its URL is given nothing before its
+//! tables are as the schema says, which a task of its own sees to; a client is taken as ready.
+
+use std::{
+    future::pending,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use clickhouse::Client;
+use tokio::sync::watch;
+
+use crate::{store::StoreUrl, sync::SyncError};
+
+/// The ClickHouse servers that rows may go to: one, or replicas of each other, of which one is used as long as it answers.
+///
+/// A server can be given in two ways. By its [`StoreUrl`], and the writer looks after its tables: it brings them to the schema before
+/// it sends a row, as [`sync`](crate::sync()) does, and waits for a server that is away. Or as a client, whose tables somebody else
+/// has looked after.
+#[derive(Debug, Clone)]
+pub struct Stores(Vec<Store>);
+
+/// One server.
+#[derive(Debug, Clone)]
+pub(crate) enum Store {
+    /// Its tables are looked after by somebody else.
+    Client(Arc<Client>),
+    /// Its tables are brought to the schema first.
+    Url(StoreUrl),
+}
+
+impl Stores {
+    pub(crate) fn into_vec(self) -> Vec<Store> {
+        self.0
+    }
+}
+
+impl From<Client> for Stores {
+    fn from(client: Client) -> Self {
+        Self(vec![Store::Client(Arc::new(client))])
+    }
+}
+
+impl From<StoreUrl> for Stores {
+    fn from(url: StoreUrl) -> Self {
+        Self(vec![Store::Url(url)])
+    }
+}
+
+/// Without any, nothing is delivered.
+impl FromIterator<Client> for Stores {
+    fn from_iter<T: IntoIterator<Item = Client>>(clients: T) -> Self {
+        Self(clients.into_iter().map(Arc::new).map(Store::Client).collect())
+    }
+}
+
+/// Without any, nothing is delivered.
+impl FromIterator<StoreUrl> for Stores {
+    fn from_iter<T: IntoIterator<Item = StoreUrl>>(urls: T) -> Self {
+        Self(urls.into_iter().map(Store::Url).collect())
+    }
+}
+
+/// How far the tables of a server are.
+#[derive(Debug, Clone)]
+pub(crate) enum State {
+    /// Nobody has looked yet.
+    Unknown,
+    /// The server could not be asked, and is asked again.
+    Away,
+    /// It has to be changed by a person, or the schema has to, and is looked at again.
+    Refused(Arc<SyncError>),
+    /// They are as the schema says; rows are sent with this client.
+    Ready(Arc<Client>),
+}
+
+/// How far the tables are that rows are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SchemaState {
+    /// A server has them as the schema says; rows go there.
+    Ready,
+    /// No server could be asked yet. Rows wait.
+    Waiting,
+    /// The database and the schema differ, or ClickHouse refuses what is missing: somebody has to act. Rows wait.
+    Refused,
+}
+
+/// The servers as deliveries see them.
+#[derive(Debug)]
+pub(crate) struct Servers {
+    states: watch::Receiver<Vec<State>>,
+    /// Which of them is used.
+    current: AtomicUsize,
+}
+
+impl Servers {
+    pub(crate) fn new(states: watch::Receiver<Vec<State>>) -> Self {
+        Self {
+            states,
+            current: AtomicUsize::new(0),
+        }
+    }
+
+    /// Returns the server that is used, or the next one that is ready, with its place; none if none is.
+    pub(crate) fn used(&self) -> Option<(usize, Arc<Client>)> {
+        let states = self.states.borrow();
+        let used = self.current.load(Ordering::Relaxed);
+        let mut places = (used..states.len()).chain(0..used);
+        places.find_map(|place| match &states[place] {
+            State::Ready(client) => {
+                self.go(used, place);
+                Some((place, Arc::clone(client)))
+            }
+            _ => None,
+        })
+    }
+
+    /// Returns whether rows have to wait for a server.
+    pub(crate) fn are_awaited(&self) -> bool {
+        are_awaited(&self.states.borrow())
+    }
+
+    /// Waits until a server is ready, if any is named.
+    pub(crate) async fn wait(&self) {
+        let mut states = self.states.clone();
+        // An error: nobody looks after them any more, since the runtime is about to end.
+        if states.wait_for(|states| !are_awaited(states)).await.is_err() {
+            pending().await
+        }
+    }
+
+    /// Goes on from a server that did not answer; whoever notices first moves all of them on.
+    pub(crate) fn leave(&self, place: usize) {
+        let next = (place + 1) % self.states.borrow().len().max(1);
+        self.go(place, next);
+    }
+
+    fn go(&self, from: usize, to: usize) {
+        _ = self
+            .current
+            .compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed);
+    }
+}
+
+fn are_awaited(states: &[State]) -> bool {
+    !states.is_empty() && !states.iter().any(|state| matches!(state, State::Ready(_)))
+}

@@ -1,0 +1,118 @@
+//! A writer's servers, each brought to the schema by a task of its own: at once where it is there, as soon as it is where it is away.
+//!
+//! What ClickHouse refuses, or where the two differ, is told again and again, and looked at again: a person can mend either side.
+
+use std::{error::Error, sync::Arc, time::Duration};
+
+use tokio::{sync::watch, task::JoinSet, time::sleep};
+
+use super::{Plan, bring, window::TURNS_OFF};
+use crate::{
+    alarm::Alarm,
+    deliver::{Backoff, HOLD, dice, with_settings},
+    store::{Class, StoreUrl, ping},
+    stores::{State, Store, Stores},
+    sync::SyncError,
+    table::Schema,
+};
+
+/// A server that is there says so much sooner.
+const PING_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// A server that is away is asked often: one small question, and all tables wait for its answer.
+const AWAY: Backoff = Backoff {
+    first: Duration::from_millis(100),
+    cap: Duration::from_secs(2),
+};
+
+/// Begins to bring `stores` to the schema, and returns how far each of them is. The tasks end when nobody wants to know any more.
+pub(crate) fn start(stores: Stores, schema: &'static Schema, tasks: &mut JoinSet<()>) -> watch::Receiver<Vec<State>> {
+    let stores = stores.into_vec();
+    let states = stores.iter().map(|store| match store {
+        Store::Client(client) => State::Ready(Arc::new(with_settings(client.as_ref().clone()))),
+        Store::Url(_) => State::Unknown,
+    });
+    let (states, receiver) = watch::channel(states.collect::<Vec<_>>());
+    let states = Arc::new(states);
+    for (place, store) in stores.into_iter().enumerate() {
+        let Store::Url(url) = store else { continue };
+        let states = Arc::clone(&states);
+        tasks.spawn(async move {
+            let set = |state| states.send_modify(|states| states[place] = state);
+            tokio::select! {
+                () = states.closed() => {}
+                () = look_after(&url, schema, set) => {}
+            }
+        });
+    }
+    receiver
+}
+
+/// Returns when the server has what the schema needs.
+async fn look_after(url: &StoreUrl, schema: &Schema, set: impl Fn(State)) {
+    let mut alarm = Alarm::default();
+    let mut failures = 0;
+    loop {
+        let error = match attempt(url, schema).await {
+            Ok(plan) => {
+                let mut client = url.client();
+                if plan.is_turned_off {
+                    tracing::info!(store = %url, "the user's profile turns deduplication off, which inserts turn on for themselves");
+                    client = client.with_setting(TURNS_OFF, "enable");
+                }
+                tell(url, &plan, failures);
+                return set(State::Ready(Arc::new(with_settings(client))));
+            }
+            Err(error) => error,
+        };
+        failures += 1;
+        let class = error.class();
+        // Whoever waits for the first look has it as an error.
+        if class == Class::Retry || failures > 1 {
+            raise(&mut alarm, &error, failures);
+        }
+        let wait = if class == Class::Retry { AWAY } else { HOLD };
+        set(match class {
+            Class::Retry => State::Away,
+            _ => State::Refused(Arc::new(error)),
+        });
+        sleep(wait.wait(failures, dice())).await;
+    }
+}
+
+async fn attempt(url: &StoreUrl, schema: &Schema) -> Result<Plan, SyncError> {
+    let found = ping(&url.server_client(), PING_TIMEOUT).await;
+    found.map_err(|error| super::Kind::of("asking for a sign of life", error).at(url))?;
+    bring(url, schema).await.map_err(|kind| kind.at(url))
+}
+
+fn tell(url: &StoreUrl, plan: &Plan, failures: u32) {
+    for statement in &plan.statements {
+        // The whole of a CREATE TABLE is what `plan` is for.
+        tracing::info!("schema: {}", statement.lines().next().unwrap_or_default());
+    }
+    for warning in &plan.warnings {
+        tracing::warn!(store = %url, "{warning}");
+    }
+    if failures > 0 {
+        tracing::info!(store = %url, failures, "ClickHouse has the schema's tables now; rows go there");
+    }
+}
+
+fn raise(alarm: &mut Alarm, error: &SyncError, failures: u32) {
+    let Some(is_patient) = alarm.due(error.class()) else {
+        return;
+    };
+    let cause = error.source().map(tracing::field::display);
+    match error.class() {
+        Class::Retry if is_patient => {
+            tracing::warn!(%error, cause, failures, "ClickHouse is away: events are taken, and their rows wait for it");
+        }
+        Class::Retry => {
+            tracing::error!(%error, cause, failures, "ClickHouse has been away for minutes: events are taken, and their rows wait for it");
+        }
+        _ => {
+            tracing::error!(%error, cause, failures, "the schema's tables wait for a person, and rows with them");
+        }
+    }
+}

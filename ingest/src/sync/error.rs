@@ -1,0 +1,185 @@
+//! Why a database is not as the schema says.
+
+use std::{error::Error, fmt};
+
+use super::columns::Difference;
+use crate::store::{Class, StoreError, StoreUrl, quoted};
+
+/// Why a database could not be brought to the schema.
+#[derive(Debug)]
+pub struct SyncError(Box<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    store: String,
+    kind: Kind,
+}
+
+/// What has stopped it.
+#[derive(Debug)]
+pub(super) enum Kind {
+    /// ClickHouse was not there, or refused a statement.
+    Store {
+        /// The statement, or what was being done.
+        doing: String,
+        error: StoreError,
+    },
+    /// Columns differ; only a person can say which side is right.
+    Differs {
+        differences: Vec<Difference>,
+        /// The statements that had been run before it was seen.
+        done: Vec<String>,
+    },
+    /// ClickHouse has taken the statements, and lacks the same as before.
+    Unchanged { lacking: Vec<String> },
+}
+
+impl Kind {
+    pub(super) fn of(doing: impl Into<String>, error: StoreError) -> Self {
+        Self::Store {
+            doing: doing.into(),
+            error,
+        }
+    }
+
+    pub(super) fn at(self, store: &StoreUrl) -> SyncError {
+        SyncError(Box::new(Inner {
+            store: store.to_string(),
+            kind: self,
+        }))
+    }
+}
+
+impl SyncError {
+    /// Returns the columns that differ, if that is what is wrong. Each has a statement that would change the database's.
+    pub fn differences(&self) -> &[Difference] {
+        match &self.0.kind {
+            Kind::Differs { differences, .. } => differences,
+            _ => &[],
+        }
+    }
+
+    /// Returns whether it passes by itself: ClickHouse is away, starts, or has too much to do. Anything else waits for a person.
+    pub fn is_passing(&self) -> bool {
+        match &self.0.kind {
+            Kind::Store { error, .. } => error.is_passing(),
+            Kind::Differs { .. } | Kind::Unchanged { .. } => false,
+        }
+    }
+
+    /// Returns what can be done about it.
+    pub(crate) fn class(&self) -> Class {
+        if self.is_passing() { Class::Retry } else { Class::Hold }
+    }
+}
+
+impl fmt::Display for SyncError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.0.store, self.0.kind)
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Store { doing, .. } => write!(f, "ClickHouse did not do it: {doing}"),
+            Self::Differs { differences, done } => {
+                f.write_str("the database differs from the schema, and ")?;
+                if done.is_empty() {
+                    f.write_str("nothing has been changed:")?;
+                } else {
+                    f.write_str("that was seen after these had been run:")?;
+                    done.iter().try_for_each(|statement| write!(f, "\n  {statement};"))?;
+                    f.write_str("\nWhat differs:")?;
+                }
+                differences
+                    .iter()
+                    .try_for_each(|difference| write!(f, "\n  {difference}"))
+            }
+            Self::Unchanged { lacking } => {
+                f.write_str("ClickHouse has taken the statements, and the database still lacks:")?;
+                lacking.iter().try_for_each(|statement| write!(f, "\n  {statement};"))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            table,
+            column,
+            wanted,
+            found,
+            cure,
+        } = self;
+        let (table, column) = (quoted(table), quoted(column));
+        write!(
+            f,
+            "{table}.{column} is {found} in the database and {wanted} in the schema; change the schema, or run: {cure}"
+        )
+    }
+}
+
+impl Error for SyncError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match &self.0.kind {
+            Kind::Store { error, .. } => Some(error),
+            Kind::Differs { .. } | Kind::Unchanged { .. } => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn difference() -> Difference {
+        Difference {
+            table: "t",
+            column: "a",
+            wanted: "UInt8".to_owned(),
+            found: "UInt16".to_owned(),
+            cure: "ALTER …".to_owned(),
+        }
+    }
+
+    #[test]
+    fn what_has_been_done_before_a_difference_was_seen_is_told() {
+        let done = vec!["CREATE …".to_owned(), "ALTER …".to_owned()];
+        let differs = |done| Kind::Differs {
+            differences: vec![difference()],
+            done,
+        };
+        assert_eq!(
+            differs(done).to_string(),
+            "the database differs from the schema, and that was seen after these had been run:\n  CREATE …;\n  ALTER …;\nWhat differs:\
+             \n  `t`.`a` is UInt16 in the database and UInt8 in the schema; change the schema, or run: ALTER …"
+        );
+        assert!(differs(Vec::new()).to_string().contains("nothing has been changed"));
+        let lacking = vec!["ALTER …".to_owned()];
+        assert!(
+            Kind::Unchanged { lacking }
+                .to_string()
+                .ends_with("still lacks:\n  ALTER …;")
+        );
+    }
+
+    #[test]
+    fn absence_passes_and_a_refused_statement_does_not() {
+        let refused = |text: &str| StoreError::from(clickhouse::error::Error::BadResponse(text.to_owned()));
+        let is_passing = |error| {
+            SyncError(Box::new(Inner {
+                store: String::new(),
+                kind: Kind::of("", error),
+            }))
+            .is_passing()
+        };
+        assert!(is_passing(clickhouse::error::Error::TimedOut.into()));
+        assert!(is_passing(refused("502 Bad Gateway")));
+        assert!(is_passing(refused("Code: 999. DB::Exception: Keeper")));
+        // An insert would be tried again after that.
+        assert!(!is_passing(refused("Code: 36. DB::Exception: Bad arguments")));
+        assert!(!is_passing(refused("Code: 497. DB::Exception: Not enough privileges")));
+    }
+}

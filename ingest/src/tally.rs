@@ -1,0 +1,129 @@
+//! Tally: how many requests and events were refused, and why.
+//!
+//! Only failures come here, and cost a look through a short list and an atomic addition: no lock, no allocation.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use http::StatusCode;
+
+/// The statuses of answers that are refusals.
+const STATUSES: [u16; 6] = [400, 404, 408, 413, 415, 503];
+
+/// The reasons why an event is refused: the `code`s that clients and dead letters have, and `other` for what is not among them.
+const CODES: [&str; 17] = [
+    "body",
+    "json",
+    "no-room",
+    "out-of-range",
+    "not-an-integer",
+    "wrong-kind",
+    "malformed",
+    "unknown-name",
+    "too-long",
+    "wrong-length",
+    "path-twice",
+    "none-of-the-types",
+    "unequal-lengths",
+    "unknown-zone",
+    "missing",
+    "over-max-bytes",
+    "other",
+];
+
+/// Counters of refusals.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    requests: [AtomicU64; STATUSES.len()],
+    events: [AtomicU64; CODES.len()],
+}
+
+/// What was refused since the start, by all layers of one writer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefusalCounts {
+    /// Answers that are refusals, by their status.
+    pub requests: Vec<(u16, u64)>,
+    /// Events that did not become rows, by their (first) reason, whatever they were answered with: a picture is one all the same.
+    pub events: Vec<(&'static str, u64)>,
+}
+
+impl Tally {
+    /// Counts an answer, if it is a refusal.
+    pub(crate) fn answered(&self, status: StatusCode) {
+        if status.is_client_error() || status.is_server_error() {
+            self.refused(status);
+        }
+    }
+
+    #[cold]
+    fn refused(&self, status: StatusCode) {
+        if let Some(at) = STATUSES.iter().position(|known| *known == status.as_u16()) {
+            self.requests[at].fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts an event that was refused.
+    #[cold]
+    pub(crate) fn refused_event(&self, code: &str) {
+        let at = CODES.iter().position(|known| *known == code).unwrap_or(CODES.len() - 1);
+        self.events[at].fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn counts(&self) -> RefusalCounts {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        RefusalCounts {
+            requests: STATUSES.into_iter().zip(self.requests.iter().map(read)).collect(),
+            events: CODES.into_iter().zip(self.events.iter().map(read)).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        json::{Error, ErrorKind},
+        refusal::Problem,
+    };
+
+    #[test]
+    fn each_reason_has_a_counter() {
+        use Problem as P;
+        let syntax = Error {
+            at: 0,
+            kind: ErrorKind::PathsTooLong,
+        };
+        for problem in [
+            P::Syntax(syntax),
+            P::OutOfRange,
+            P::NotAnInteger,
+            P::WrongKind,
+            P::Malformed,
+            P::UnknownName,
+            P::TooLong,
+            P::WrongLength,
+            P::UnequalLengths,
+            P::PathTwice,
+            P::NoneOfTheTypes,
+            P::UnknownZone,
+            P::Missing("x"),
+            P::OverMaxBytes(1),
+        ] {
+            assert!(CODES.contains(&problem.code()), "{problem:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_refused_is_counted_by_its_reason() {
+        let tally = Tally::default();
+        for status in [200, 302, 404, 404, 418, 503] {
+            tally.answered(StatusCode::from_u16(status).unwrap_or_default());
+        }
+        for code in ["json", "wrong-kind", "new-one"] {
+            tally.refused_event(code);
+        }
+        let RefusalCounts { requests, events } = tally.counts();
+        assert_eq!(requests, [(400, 0), (404, 2), (408, 0), (413, 0), (415, 0), (503, 1)]);
+        let counted: Vec<_> = events.into_iter().filter(|(_, count)| *count > 0).collect();
+        assert_eq!(counted, [("json", 1), ("wrong-kind", 1), ("other", 1)]);
+    }
+}

@@ -1,0 +1,129 @@
+//! The embedded ClickHouse of `rowmill serve`, started again whenever it ends: the same data, the same address.
+//!
+//! A thread of its own looks after it. Rows wait in the spool meanwhile, as for any ClickHouse that is away.
+
+use std::{
+    error::Error,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::mpsc::{self, Receiver, RecvTimeoutError, Sender},
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use rowmill_engine::{Engine, Options};
+
+use crate::chain;
+
+/// How often it is looked whether it has ended.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// The wait before the second start in a row; each further one waits twice as long.
+const FIRST_WAIT: Duration = Duration::from_millis(200);
+
+/// The longest wait.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+/// An engine that has lived so long was well, and its next start is a first one again.
+const WELL: Duration = Duration::from_secs(60);
+
+/// A ClickHouse that runs until it is stopped, or until this process ends, however that ends.
+#[derive(Debug)]
+pub(crate) struct EmbeddedClickHouse {
+    url: String,
+    /// Closed when it is to stop.
+    stop: Sender<()>,
+    thread: JoinHandle<Result<(), rowmill_engine::Error>>,
+}
+
+impl EmbeddedClickHouse {
+    /// Starts it, and returns when it answers.
+    ///
+    /// # Errors
+    /// See [`Engine::start`].
+    pub(crate) fn start(program: PathBuf, data: PathBuf, listen: SocketAddr) -> Result<Self, Box<dyn Error>> {
+        let engine = Engine::start(&Options::new(program, data).with_listen(listen))?;
+        let url = engine.url();
+        tracing::info!(url, process = engine.process_id(), "the embedded ClickHouse is running");
+        let (stop, stopped) = mpsc::channel();
+        let thread = thread::Builder::new().name("engine".to_owned());
+        let thread = thread.spawn(move || look_after(engine, &stopped))?;
+        Ok(Self { url, stop, thread })
+    }
+
+    /// Returns the URL of its HTTP interface.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Stops it, and returns when it is gone.
+    ///
+    /// # Errors
+    /// See [`Engine::stop`].
+    pub(crate) fn stop(self) -> Result<(), Box<dyn Error>> {
+        drop(self.stop);
+        match self.thread.join() {
+            Ok(ended) => Ok(ended?),
+            Err(_) => Err("the thread that looks after the embedded ClickHouse ended by a panic".into()),
+        }
+    }
+}
+
+/// Returns when it has been stopped.
+fn look_after(mut engine: Engine, stopped: &Receiver<()>) -> Result<(), rowmill_engine::Error> {
+    let mut failures = 0;
+    let mut started = Instant::now();
+    while !is_stopped(stopped, LOOK_EVERY) {
+        let Some(end) = engine.ended() else { continue };
+        tracing::error!(
+            error = chain(&end),
+            "the embedded ClickHouse has ended and is started again; rows wait in the spool"
+        );
+        if started.elapsed() >= WELL {
+            failures = 0;
+        }
+        loop {
+            if failures > 0 && is_stopped(stopped, wait(failures)) {
+                return Ok(());
+            }
+            failures += 1;
+            started = Instant::now();
+            match engine.start_again() {
+                Ok(()) => break,
+                Err(error) => tracing::error!(
+                    error = chain(&error),
+                    failures,
+                    "the embedded ClickHouse does not start"
+                ),
+            }
+        }
+        tracing::info!(
+            process = engine.process_id(),
+            "the embedded ClickHouse is running again"
+        );
+    }
+    engine.stop()
+}
+
+fn is_stopped(stopped: &Receiver<()>, within: Duration) -> bool {
+    stopped.recv_timeout(within) != Err(RecvTimeoutError::Timeout)
+}
+
+fn wait(failures: u32) -> Duration {
+    let doubled = 2_u32.saturating_pow(failures.saturating_sub(1));
+    FIRST_WAIT.saturating_mul(doubled).min(LONGEST_WAIT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_the_longest() {
+        assert_eq!(
+            [wait(1), wait(2), wait(3)].map(|wait| wait.as_millis()),
+            [200, 400, 800]
+        );
+        assert_eq!([wait(20), wait(u32::MAX)], [LONGEST_WAIT; 2]);
+    }
+}

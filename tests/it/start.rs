@@ -1,0 +1,279 @@
+//! A start while ClickHouse is away, or not as it should be: events are taken at once, their rows follow.
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use rowmill_engine::{Engine, Options};
+use tempfile::TempDir;
+
+use crate::support::{collector::Collector, engine::Database, http, wait_for};
+
+const EACH_ONCE: &str =
+    "SELECT count(), uniqExact(message_id), min(toUInt32(message_id)), max(toUInt32(message_id)) FROM mail_statistics";
+
+/// A ClickHouse that comes and goes, at one address and with the same data.
+struct Server {
+    engine: Option<Engine>,
+    address: SocketAddr,
+    folder: TempDir,
+}
+
+impl Server {
+    /// Starts it, makes tables with `statements`, and stops it.
+    fn that_was_there_before(statements: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = Engine::start(&options(folder.path())).unwrap();
+        let mut server = Self {
+            address: engine.address(),
+            engine: Some(engine),
+            folder,
+        };
+        server.database().on_server("CREATE DATABASE stats").unwrap();
+        for statement in statements {
+            server.database().query(statement);
+        }
+        server.stop();
+        server
+    }
+
+    fn stop(&mut self) {
+        self.engine.take().unwrap().stop().unwrap();
+    }
+
+    fn start(&mut self) {
+        let options = options(self.folder.path()).with_listen(self.address);
+        self.engine = Some(Engine::start(&options).unwrap());
+    }
+
+    fn database(&self) -> Database {
+        Database {
+            name: "stats".to_owned(),
+            engine: self.address,
+        }
+    }
+
+    /// Starts a collector for it, with what an earlier one has left.
+    fn collector(&self) -> Collector {
+        Collector::start_in(&self.data(), &self.database().url(), &["--drain-seconds", "60"])
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+}
+
+fn options(folder: &Path) -> Options {
+    Options::new(env!("CARGO_BIN_EXE_rowmill"), folder.join("engine"))
+}
+
+fn numbered(collector: &Collector, numbers: std::ops::Range<u32>) {
+    for number in numbers {
+        let body = format!(r#"{{"message_id":"{number}"}}"#);
+        let answer = http::post_json(collector.address, "/wh/mail", &body);
+        assert_eq!((answer.status, answer.header("x-rowmill-ack")), (200, Some("spooled")));
+    }
+}
+
+fn ready(collector: &Collector) -> (u16, String) {
+    let answer = http::get(collector.address, "/ready");
+    (answer.status, answer.text().trim().to_owned())
+}
+
+#[test]
+fn events_are_taken_before_clickhouse_is_there() {
+    // As an older schema has made it: without most of the columns that rows have now.
+    let mut server = Server::that_was_there_before(&[
+        "CREATE TABLE mail_statistics (id UInt64, date Date, name String, service String, message_id String) \
+         ENGINE = MergeTree ORDER BY (service, name, date) SETTINGS non_replicated_deduplication_window = 1000",
+    ]);
+    let first = server.collector();
+    numbered(&first, 0..5);
+    assert_eq!(ready(&first), (503, "ClickHouse does not answer".to_owned()));
+    let log = first.log();
+    assert_eq!(log.matches("WARN").count(), 1, "{log}");
+    assert!(log.contains("ClickHouse is away: events are taken"), "{log}");
+    first.kill();
+    let second = server.collector();
+    numbered(&second, 5..8);
+
+    server.start();
+    let database = server.database();
+    database.wait_for_rows("mail_statistics", 8);
+    numbered(&second, 8..10);
+    wait_for("it is ready", || (ready(&second).0 == 200).then_some(()));
+    let ended = second.stop();
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    assert!(ended.log.contains("rows go there"), "{}", ended.log);
+    // Nothing was tried before the columns were there, and nothing was refused for want of them.
+    assert!(!ended.log.contains("insert"), "{}", ended.log);
+    assert_eq!(database.query(EACH_ONCE), "10\t10\t0\t9\n");
+    assert_eq!(database.count("rejected"), 0);
+}
+
+#[test]
+fn a_database_that_turns_out_to_differ_waits_for_a_person_and_loses_nothing() {
+    let mut server = Server::that_was_there_before(&[
+        "CREATE TABLE mail_statistics (id UInt64, date Date, name String, service String, message_id UInt32) \
+         ENGINE = MergeTree ORDER BY (service, name, date) SETTINGS non_replicated_deduplication_window = 1000",
+    ]);
+    let collector = server.collector();
+    numbered(&collector, 0..3);
+    server.start();
+    wait_for("an alarm", || {
+        let log = collector.log();
+        let (_, alarm) = log.split_once("ERROR the schema's tables wait for a person")?;
+        alarm.contains("MODIFY COLUMN `message_id` String").then_some(())
+    });
+    let (status, text) = ready(&collector);
+    assert_eq!(status, 503);
+    assert!(text.starts_with("the database is not as the schema says"), "{text}");
+    numbered(&collector, 3..4);
+    let database = server.database();
+    assert_eq!(database.count("mail_statistics"), 0);
+
+    // The same at a start is for whoever starts it.
+    let url = database.url();
+    let other = tempfile::tempdir().unwrap();
+    let refused = Collector::try_start_in(other.path(), &url, &[]).unwrap_err();
+    assert!(
+        refused.contains("error: http://") && refused.contains("MODIFY COLUMN"),
+        "{refused}"
+    );
+
+    database.query("ALTER TABLE mail_statistics MODIFY COLUMN message_id String");
+    database.wait_for_rows("mail_statistics", 4);
+    assert_eq!(collector.stop().code, Some(0));
+    assert_eq!(database.query(EACH_ONCE), "4\t4\t0\t3\n");
+    assert_eq!(database.count("rejected"), 0);
+}
+
+#[test]
+fn a_stop_before_clickhouse_is_there_leaves_the_rows_for_the_next_start() {
+    let mut server = Server::that_was_there_before(&[]);
+    let url = server.database().url();
+    let collector = Collector::start_in(&server.data(), &url, &["--drain-seconds", "0.2"]);
+    numbered(&collector, 0..2);
+    let ended = collector.stop();
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    assert!(ended.log.contains("rows stay in the spool"), "{}", ended.log);
+    server.start();
+    assert_eq!(server.collector().stop().code, Some(0));
+    assert_eq!(server.database().query(EACH_ONCE), "2\t2\t0\t1\n");
+}
+
+#[test]
+fn a_second_signal_hurries_the_stop() {
+    let server = Server::that_was_there_before(&[]);
+    let url = server.database().url();
+    let collector = Collector::start_in(&server.data(), &url, &["--drain-seconds", "60"]);
+    numbered(&collector, 0..2);
+    // A request whose body does not come is under way, too.
+    let slow = http::open(
+        collector.address,
+        b"POST /wh/mail HTTP/1.1\r\nContent-Length: 9\r\n\r\n{",
+    );
+    collector.signal(Signal::SIGTERM);
+    wait_for("the stop", || collector.log().contains("stopping: ").then_some(()));
+    collector.signal(Signal::SIGINT);
+    let ended = collector.ended();
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    assert!(ended.log.contains("stopping at once"), "{}", ended.log);
+    assert!(ended.log.contains("rows stay in the spool"), "{}", ended.log);
+    drop(slow);
+    let mut server = server;
+    server.start();
+    assert_eq!(server.collector().stop().code, Some(0));
+    assert_eq!(server.database().query(EACH_ONCE), "2\t2\t0\t1\n");
+}
+
+#[test]
+fn a_replica_that_comes_later_gets_its_tables() {
+    let first = Database::named("start_first");
+    let mut second = Server::that_was_there_before(&[]);
+    let data = tempfile::tempdir().unwrap();
+    let urls = format!("{},{}", second.database().url(), first.url());
+    let collector = Collector::start_in(data.path(), &urls, &[]);
+    numbered(&collector, 0..2);
+    first.wait_for_rows("mail_statistics", 2);
+    assert_eq!(ready(&collector), (200, "ready".to_owned()));
+    second.start();
+    wait_for("its tables", || {
+        let tables = second.database().query("SHOW TABLES");
+        tables.contains("mail_statistics").then_some(())
+    });
+    assert_eq!(collector.stop().code, Some(0));
+}
+
+#[test]
+fn a_clickhouse_that_says_nothing_is_not_waited_for() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/stats", silent.local_addr().unwrap());
+    let collector = Collector::start_with(&url, &["--drain-seconds", "0.1"]);
+    numbered(&collector, 0..1);
+    assert!(collector.log().contains("ClickHouse is away"), "{}", collector.log());
+    let ended = collector.stop();
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+}
+
+/// Returns the process of a collector's own ClickHouse, the one that it has started last, and its address.
+fn engine_of(collector: &Collector) -> Option<(Pid, SocketAddr)> {
+    let log = collector.log();
+    let value = |name: &str| {
+        let values = log.rsplit(name).next().filter(|rest| rest.len() < log.len());
+        values.and_then(|rest| rest.split([' ', '\n']).next())
+    };
+    let process = value("process=")?.parse().unwrap();
+    let address = value("url=")?
+        .trim_matches('"')
+        .strip_prefix("http://")?
+        .parse()
+        .unwrap();
+    Some((Pid::from_raw(process), address))
+}
+
+fn is_alive(process: Pid) -> bool {
+    kill(process, None).is_ok()
+}
+
+#[test]
+fn the_collectors_own_clickhouse_is_started_again_when_it_is_killed() {
+    let data = tempfile::tempdir().unwrap();
+    let collector = Collector::start_with_engine(data.path());
+    let (first, address) = engine_of(&collector).unwrap();
+    let database = Database {
+        name: "stats".to_owned(),
+        engine: address,
+    };
+    numbered(&collector, 0..3);
+    database.wait_for_rows("mail_statistics", 3);
+    let mut killed = first;
+    for round in 1..=2 {
+        kill(killed, Signal::SIGKILL).unwrap();
+        numbered(&collector, round * 3..round * 3 + 3);
+        killed = wait_for("another one", || {
+            let (process, _) = engine_of(&collector)?;
+            (process != killed).then_some(process)
+        });
+        database.wait_for_rows("mail_statistics", u64::from(round) * 3 + 3);
+    }
+    let ended = collector.stop();
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    assert!(ended.log.contains("signal: 9"), "{}", ended.log);
+    wait_for("no process is left", || (!is_alive(killed)).then_some(()));
+    let collector = Collector::start_with_engine(data.path());
+    let (engine, address) = engine_of(&collector).unwrap();
+    let rows = Database {
+        engine: address,
+        ..database
+    };
+    assert_eq!(rows.query(EACH_ONCE), "9\t9\t0\t8\n");
+    // However the collector ends, it leaves no ClickHouse behind.
+    collector.kill();
+    wait_for("no process is left", || (!is_alive(engine)).then_some(()));
+}
