@@ -128,6 +128,18 @@ fn a_line_that_is_no_row_costs_the_others_nothing() {
         "json\t\t{\"number\":2\nmalformed\treceipts\t{\"number\":\"x\"}\n"
     );
     assert_eq!(database.count("rejected"), 14);
+    let counts = served.writer.refusals();
+    let of = |code| {
+        counts
+            .events
+            .iter()
+            .find(|(known, _)| *known == code)
+            .map(|(_, count)| *count)
+    };
+    assert_eq!(
+        (of("json"), of("malformed"), of("out-of-range")),
+        (Some(1), Some(1), Some(12))
+    );
 }
 
 #[test]

@@ -98,6 +98,7 @@ impl Collector {
             Err(NoRoom) => return finish(Refused::NoRoom.answer()),
         };
         for line in &refused {
+            self.writer.tally().refused_event(line.refused.code());
             if let Some(letter) = line.refused.letter(head, &line.stamp, &line.refused.reason()) {
                 self.bury(head, line.text.as_bytes(), &letter);
             }
