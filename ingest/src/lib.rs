@@ -41,6 +41,8 @@
 //! spool     spool       blocks that are not stored yet, in memory and on disk
 //! ack       ack         how far a row has come, for whoever waits
 //! deliver   deliver     blocks go to ClickHouse, until it has them
+//!           compressed  what is sent of them, in columns where that is possible
+//!           native      rows become columns
 //! ```
 //!
 //! # What an answer says
@@ -58,6 +60,7 @@ mod arena;
 mod block;
 mod body;
 mod collect;
+mod compressed;
 mod dead_letter;
 mod deliver;
 mod envelope;
@@ -70,6 +73,7 @@ mod idle;
 mod intake;
 pub mod json;
 mod layer;
+mod native;
 mod options;
 mod redirect;
 pub mod refusal;
