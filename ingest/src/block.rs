@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use crate::{
     ack::Progress,
+    native::Native,
     spool::{Logged, NoRoom, Parts, RowRange},
     table::Table,
 };
@@ -29,7 +30,18 @@ pub(crate) const ROW_OVERHEAD: usize = size_of::<u32>();
 pub(crate) struct Layout {
     /// The table's name, unquoted.
     pub(crate) table: Arc<str>,
-    /// `INSERT INTO … (…) FORMAT …`.
+    /// `INSERT INTO … (…) FORMAT …`, for the rows as they are in the block.
+    pub(crate) statement: Box<str>,
+    /// How they can be sent in columns instead. A block that another process has left has none: its statement says which columns there
+    /// are, and not which types they had.
+    pub(crate) columnar: Option<Columnar>,
+}
+
+/// How the rows of a block are sent in columns.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Columnar {
+    pub(crate) native: Native,
+    /// `INSERT INTO … (…) FORMAT Native`.
     pub(crate) statement: Box<str>,
 }
 
@@ -233,8 +245,8 @@ impl EncodedRows {
 /// An empty block may keep this much memory for its next rows.
 const KEPT_CAPACITY: usize = 64 << 10;
 
-/// The rows of a block, in memory.
-#[derive(Debug, Clone)]
+/// Rows, in memory.
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Content {
     /// The rows, as they are sent.
     pub(crate) bytes: Bytes,
@@ -244,12 +256,18 @@ pub(crate) struct Content {
 
 impl Content {
     /// Returns the rows in `rows`.
-    pub(crate) fn slice(&self, rows: &RowRange) -> Bytes {
-        let end_of = |row: u32| match row.checked_sub(1) {
-            Some(last) => self.ends[last as usize] as usize,
-            None => 0,
-        };
-        self.bytes.slice(end_of(rows.start)..end_of(rows.end))
+    pub(crate) fn slice(&self, rows: &RowRange) -> Self {
+        let (first, last) = (rows.start as usize, rows.end as usize);
+        if first == 0 && last == self.ends.len() {
+            return self.clone();
+        }
+        let ends = &self.ends[first..last];
+        let start = first.checked_sub(1).map_or(0, |before| self.ends[before]);
+        let end = ends.last().copied().unwrap_or(start);
+        Self {
+            bytes: self.bytes.slice(start as usize..end as usize),
+            ends: ends.iter().map(|end| end - start).collect(),
+        }
     }
 
     /// Returns the memory that it takes.
@@ -354,6 +372,7 @@ mod tests {
         Arc::new(Layout {
             table: "t".into(),
             statement: "INSERT INTO t FORMAT RowBinary".into(),
+            columnar: None,
         })
     }
 
@@ -380,8 +399,16 @@ mod tests {
             (content.cost(), sealed.rows, sealed.bytes),
             (8 + 3 * ROW_OVERHEAD, 3, 8)
         );
-        assert_eq!(content.slice(&(0..2)), &b"one"[..]);
-        assert_eq!(content.slice(&(1..3)), &b"three"[..]);
+        for (rows, bytes, ends) in [
+            (0..2, &b"one"[..], &[3, 3][..]),
+            (1..3, b"three", &[0, 5]),
+            (0..3, b"onethree", &[3, 3, 8]),
+            (2..3, b"three", &[5]),
+            (1..1, b"", &[]),
+        ] {
+            let slice = content.slice(&rows);
+            assert_eq!((&slice.bytes[..], &slice.ends[..]), (bytes, ends), "{rows:?}");
+        }
         assert_eq!((block.rows(), block.cost(), block.opened().is_none()), (0, 0, true));
         assert!(block.seal(&layout()).is_none());
     }

@@ -4,7 +4,7 @@
 
 use jiff::Timestamp;
 
-use crate::table::{Column, ColumnKind, Format, Table};
+use crate::table::{Column, ColumnKind, Format, Shape, Table};
 
 /// An event that could not become a row, and why.
 #[derive(Debug, Clone, Copy)]
@@ -58,14 +58,14 @@ fn put_string(out: &mut Vec<u8>, text: &[u8]) {
 
 /// Builds the table's columns and its statement from one list.
 macro_rules! rejected {
-    ($engine:literal, $first:literal $first_type:literal $(, $name:literal $data_type:literal)*) => {
+    ($engine:literal, $first:literal $first_type:literal $first_sent:expr $(, $name:literal $data_type:literal $sent:expr)*) => {
         Table {
             name: "rejected",
             // No schema's: its lane is behind theirs.
             index: usize::MAX,
             columns: &[
-                rejected!(@column $first $first_type),
-                $(rejected!(@column $name $data_type),)*
+                rejected!(@column $first $first_type $first_sent),
+                $(rejected!(@column $name $data_type $sent),)*
             ],
             create: concat!(
                 "CREATE TABLE IF NOT EXISTS `rejected`\n(`", $first, "` ", $first_type,
@@ -75,31 +75,29 @@ macro_rules! rejected {
             format: Format::RowBinary,
         }
     };
-    (@column $name:literal $data_type:literal) => {
-        Column {
-            name: $name,
-            data_type: $data_type,
-            declaration: concat!("`", $name, "` ", $data_type),
-            kind: ColumnKind::Plain,
-            is_nullable: false,
-            takes_object: false,
-        }
+    (@column $name:literal $data_type:literal $sent:expr) => {
+        Column::new($name, $data_type, concat!("`", $name, "` ", $data_type), ColumnKind::Plain)
+            .shaped($sent.0)
+            .sent_as($sent.1)
     };
 }
+
+/// What a text is sent as.
+const TEXT: (Shape, &str) = (Shape::String, "String");
 
 /// The table of dead letters, with the deduplication window that schemas' tables have by default.
 pub(crate) static REJECTED: Table = rejected! {
     "ENGINE = MergeTree PARTITION BY toYYYYMM(`time`) ORDER BY `time` SETTINGS non_replicated_deduplication_window = 1000",
-    "time" "DateTime64(3, 'UTC')",
-    "id" "UInt64",
-    "service" "LowCardinality(String)",
-    "name" "String",
-    "table" "String",
-    "column" "String",
-    "code" "LowCardinality(String)",
-    "reason" "String",
-    "payload" "String",
-    "ip" "String"
+    "time" "DateTime64(3, 'UTC')" (Shape::Fixed(8), "DateTime64(3, 'UTC')"),
+    "id" "UInt64" (Shape::Fixed(8), "UInt64"),
+    "service" "LowCardinality(String)" TEXT,
+    "name" "String" TEXT,
+    "table" "String" TEXT,
+    "column" "String" TEXT,
+    "code" "LowCardinality(String)" TEXT,
+    "reason" "String" TEXT,
+    "payload" "String" TEXT,
+    "ip" "String" TEXT
 };
 
 #[cfg(test)]

@@ -12,8 +12,7 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
-use clickhouse::{Client, Compression, insert_formatted::CompressedData};
+use clickhouse::{Client, Compression};
 use jiff::Timestamp;
 use tokio::{
     sync::Semaphore,
@@ -22,8 +21,10 @@ use tokio::{
 
 use crate::{
     alarm::Alarm,
-    block::{Layout, SealedBlock},
+    block::{Columnar, Content, Layout, SealedBlock},
+    compressed::Compressed,
     dead_letter::DeadLetter,
+    native::Native,
     spool::{Counters, NoRoom, Outcome, RowRange, Spool},
     store::{Class, StoreError, quoted},
     stores::Servers,
@@ -36,7 +37,7 @@ pub(crate) const MAX_BLOCK_ROWS: usize = 1_000_000;
 
 /// Settings of each insert. All of them are the defaults of some version, and each default has changed or can be changed by a
 /// user's profile; what delivery rests on is therefore never inherited.
-const SETTINGS: [(&str, &str); 6] = [
+const SETTINGS: [(&str, &str); 8] = [
     // The token decides what is a duplicate, for synchronous inserts into tables that keep a deduplication window.
     ("insert_deduplicate", "1"),
     // A view whose table has missed a block gets it by the next try, and one that has it does not get it again.
@@ -48,6 +49,9 @@ const SETTINGS: [(&str, &str); 6] = [
     // A guard against mistaken partition keys, whose error (252, as for too many parts) no retry would ever overcome: late
     // events of many months would stop their table. With 0 ClickHouse warns in its log and takes them.
     ("throw_on_max_partitions_per_insert_block", "0"),
+    // What a row leaves to a default is computed, be it said in a row or by a NULL in a column.
+    ("input_format_defaults_for_omitted_fields", "1"),
+    ("input_format_null_as_default", "1"),
 ];
 
 /// How long a block waits after a failure: twice as long each time, up to a cap.
@@ -128,7 +132,7 @@ impl Delivery {
         // Held for the try only, not while waiting for the next one. It cannot fail: nobody closes the semaphore.
         let _permit = self.permits.acquire().await;
         let rows = self.spool.rows(block, part).await.map_err(Failure::Disk)?;
-        if rows.is_empty() && block.bytes > 0 {
+        if rows.ends.is_empty() {
             return Ok(Outcome::Lost);
         }
         let Some((place, client)) = self.servers.used() else {
@@ -165,17 +169,17 @@ pub(crate) fn with_settings(client: Client) -> Client {
 
 async fn insert(
     client: &Client,
-    block: &SealedBlock,
+    block: &Arc<SealedBlock>,
     part: &RowRange,
-    rows: Bytes,
+    rows: Content,
     timeout: Duration,
 ) -> Result<(), StoreError> {
-    let frame = compressed(rows).await?;
+    let compressed = Compressed::new(block, rows).await?;
     let mut insert = client
-        .insert_formatted_with(&*block.layout.statement)
+        .insert_formatted_with(compressed.statement(block))
         .with_setting("insert_deduplication_token", block.token(part))
         .with_timeouts(Some(timeout), Some(timeout));
-    insert.send_compressed(frame).await?;
+    insert.send_compressed(compressed.frame).await?;
     insert.end().await?;
     Ok(())
 }
@@ -278,7 +282,7 @@ impl LaneDelivery<'_> {
             tracing::warn!(table = %block.layout.table, block = %block.id, rows = part.len(), "ClickHouse refuses rows: looking for the bad ones");
             return spool.split(block, part).await.map_err(Failure::Disk);
         }
-        let row = spool.rows(block, part).await.map_err(Failure::Disk)?;
+        let row = spool.rows(block, part).await.map_err(Failure::Disk)?.bytes;
         let letter = letter(block, part, &row, refusal);
         // A row that could not be kept as a letter stays where it is.
         let kept = spool.refuse(self.lane, block, part, *dead_letters, |out| {
@@ -344,19 +348,6 @@ impl RefusedRow {
     }
 }
 
-/// Compresses rows into one LZ4 frame, off the threads that serve requests.
-///
-/// One frame, not many: its checksum stands in front of it, so that a connection that breaks can only deliver all of the block or
-/// nothing, whatever the server makes of a chunked body that ends too early. `CompressedData` can be sent once and neither
-/// cloned nor taken apart; a retry therefore compresses again, which costs some 20 ms after a wait, where keeping the frame
-/// would cost memory for each waiting block.
-async fn compressed(rows: Bytes) -> Result<CompressedData, clickhouse::error::Error> {
-    match tokio::task::spawn_blocking(move || CompressedData::new(&rows, Compression::Lz4)).await {
-        Ok(result) => result,
-        Err(error) => Err(clickhouse::error::Error::Other(error.into())),
-    }
-}
-
 /// What a table with JSON needs: a block has its objects as texts. Servers before 24.10 do not know the setting, so that other
 /// tables go without it.
 const JSON_SETTINGS: &str = " SETTINGS input_format_binary_read_json_as_string = 1";
@@ -365,22 +356,25 @@ const JSON_SETTINGS: &str = " SETTINGS input_format_binary_read_json_as_string =
 pub(crate) fn layout(table: &Table) -> Arc<Layout> {
     Arc::new(Layout {
         table: table.name.into(),
-        statement: insert_statement(table).into(),
+        statement: insert_statement(table, table.format.name()).into(),
+        columnar: Native::of(table).map(|native| Columnar {
+            native,
+            statement: insert_statement(table, "Native").into(),
+        }),
     })
 }
 
 /// Returns `INSERT INTO … (…) FORMAT …` with the columns that a row has; the list keeps a table usable that has more.
-fn insert_statement(table: &Table) -> String {
+fn insert_statement(table: &Table, format: &str) -> String {
     let columns = table.columns.iter().filter(|column| column.kind.is_inserted());
     // The word may also be the value of an enum, which does no harm.
     let has_json = columns.clone().any(|column| column.data_type.contains("JSON"));
     let columns: Vec<_> = columns.map(|column| quoted(column.name)).collect();
     format!(
-        "INSERT INTO {} ({}){} FORMAT {}",
+        "INSERT INTO {} ({}){} FORMAT {format}",
         quoted(table.name),
         columns.join(", "),
         if has_json { JSON_SETTINGS } else { "" },
-        table.format.name()
     )
 }
 
@@ -406,14 +400,7 @@ mod tests {
     use crate::table::{Column, ColumnKind, Format};
 
     const fn column(name: &'static str, kind: ColumnKind) -> Column {
-        Column {
-            name,
-            data_type: "String",
-            declaration: "",
-            kind,
-            is_nullable: false,
-            takes_object: false,
-        }
+        Column::new(name, "String", "", kind)
     }
 
     #[test]
@@ -432,7 +419,7 @@ mod tests {
             format: Format::RowBinaryWithDefaults,
         };
         assert_eq!(
-            insert_statement(&TABLE),
+            insert_statement(&TABLE, TABLE.format.name()),
             r"INSERT INTO `odd\`name` (`extra.key`, `at`, `raw`) FORMAT RowBinaryWithDefaults"
         );
     }
@@ -447,7 +434,7 @@ mod tests {
             format: Format::RowBinary,
         };
         assert_eq!(
-            insert_statement(&TABLE),
+            insert_statement(&TABLE, TABLE.format.name()),
             "INSERT INTO `t` (`payload`) SETTINGS input_format_binary_read_json_as_string = 1 FORMAT RowBinary"
         );
     }

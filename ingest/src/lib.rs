@@ -42,6 +42,8 @@
 //! spool     spool       blocks that are not stored yet, in memory and on disk
 //! ack       ack         how far a row has come, for whoever waits
 //! deliver   deliver     blocks go to ClickHouse, until it has them
+//!           compressed  what is sent of them, in columns where that is possible
+//!           native      rows become columns
 //!           stores      the servers, and which of them have the tables
 //!           sync        the tables as the schema says
 //! ```
@@ -61,6 +63,7 @@ mod arena;
 mod block;
 mod body;
 mod collect;
+mod compressed;
 mod dead_letter;
 mod deliver;
 mod envelope;
@@ -73,6 +76,7 @@ mod idle;
 mod intake;
 pub mod json;
 mod layer;
+mod native;
 mod options;
 mod redirect;
 pub mod refusal;

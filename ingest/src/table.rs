@@ -1,5 +1,7 @@
 //! What the runtime knows of a table: constants that the build step writes beside each typed row.
 
+pub use crate::native::Shape;
+
 /// All tables of one schema folder, in the order of its files.
 #[derive(Debug)]
 pub struct Schema {
@@ -37,10 +39,14 @@ pub struct Column {
     pub takes_object: bool,
     /// Whether NULL is a value of this column.
     pub is_nullable: bool,
+    /// What its values are in a row, where that is enough to move them into a column.
+    pub shape: Option<Shape>,
+    /// The type that such a column is sent as; ClickHouse converts it where the column has another.
+    pub sent_type: &'static str,
 }
 
 impl Column {
-    /// Returns a column that is not nullable and takes no objects.
+    /// Returns a column that is not nullable, takes no objects and is sent in rows.
     pub const fn new(name: &'static str, data_type: &'static str, declaration: &'static str, kind: ColumnKind) -> Self {
         Self {
             name,
@@ -49,7 +55,22 @@ impl Column {
             kind,
             takes_object: false,
             is_nullable: false,
+            shape: None,
+            sent_type: data_type,
         }
+    }
+
+    /// Returns the column with a shape, so that it can be sent in columns.
+    pub const fn shaped(mut self, shape: Shape) -> Self {
+        self.shape = Some(shape);
+        self
+    }
+
+    /// Returns the column sent as another type, whose values ClickHouse converts: a LowCardinality as what it is made of, one with a
+    /// computed default as a Nullable whose NULLs become the default.
+    pub const fn sent_as(mut self, data_type: &'static str) -> Self {
+        self.sent_type = data_type;
+        self
     }
 
     /// Returns the column with objects as its values.

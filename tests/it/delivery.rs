@@ -1,14 +1,6 @@
 //! Rows on their way: what a stop, an absent ClickHouse and a lost answer do to them.
 
-use std::{
-    io::{Read, Write},
-    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread,
-};
+use std::sync::atomic::Ordering;
 
 use rowmill_ingest::{WriterOptions, not_found};
 use tower::{Layer, service_fn};
@@ -17,68 +9,10 @@ use crate::support::{
     collector::{self, Collector},
     engine::Database,
     http,
+    proxy::Proxy,
     service::Served,
     wait_for,
 };
-
-/// A proxy before ClickHouse that keeps what goes in and can lose what comes out.
-struct Proxy {
-    address: SocketAddr,
-    seen: Arc<Mutex<Vec<u8>>>,
-    loses_answers: Arc<AtomicBool>,
-}
-
-impl Proxy {
-    fn start(to: SocketAddr) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let seen = Arc::new(Mutex::new(Vec::new()));
-        let loses_answers = Arc::new(AtomicBool::new(false));
-        let proxy = Self {
-            address,
-            seen: Arc::clone(&seen),
-            loses_answers: Arc::clone(&loses_answers),
-        };
-        thread::spawn(move || {
-            for client in listener.incoming() {
-                let (Ok(client), Ok(server)) = (client, TcpStream::connect(to)) else {
-                    return;
-                };
-                let (mut client_in, mut server_in) = (client.try_clone().unwrap(), server.try_clone().unwrap());
-                let (mut client_out, mut server_out) = (client, server);
-                let seen = Arc::clone(&seen);
-                let loses_answers = Arc::clone(&loses_answers);
-                thread::spawn(move || {
-                    let mut buffer = [0; 1 << 16];
-                    while let Ok(n @ 1..) = client_in.read(&mut buffer) {
-                        seen.lock().unwrap().extend_from_slice(&buffer[..n]);
-                        if server_out.write_all(&buffer[..n]).is_err() {
-                            break;
-                        }
-                    }
-                    let _ = server_out.shutdown(Shutdown::Write);
-                });
-                thread::spawn(move || {
-                    let mut buffer = [0; 1 << 16];
-                    while let Ok(n @ 1..) = server_in.read(&mut buffer) {
-                        if loses_answers.load(Ordering::SeqCst) {
-                            break;
-                        }
-                        if client_out.write_all(&buffer[..n]).is_err() {
-                            break;
-                        }
-                    }
-                    let _ = client_out.shutdown(Shutdown::Both);
-                });
-            }
-        });
-        proxy
-    }
-
-    fn seen(&self) -> String {
-        String::from_utf8_lossy(&self.seen.lock().unwrap()).into_owned()
-    }
-}
 
 fn numbered(collector: &Collector, numbers: std::ops::Range<u32>) {
     for number in numbers {
@@ -198,17 +132,40 @@ fn an_insert_names_its_columns_its_token_and_its_settings() {
         .find(|line| line.contains("INSERT"))
         .unwrap_or_else(|| panic!("{seen}"));
     for part in [
-        "FORMAT+RowBinary",
+        "FORMAT+Native",
         "%60extra.key%60",
         "%60detailed%60",
         "insert_deduplication_token=mail_statistics%3A",
         "insert_deduplicate=1",
         "async_insert=0",
         "wait_for_async_insert=1",
+        "input_format_null_as_default=1",
         "decompress=1",
     ] {
         assert!(insert.contains(part), "{part} is not in {insert}");
     }
+}
+
+#[test]
+fn values_are_converted_to_the_type_that_somebody_has_given_a_column() {
+    let database = Database::named("altered");
+    let collector = Collector::start(&database);
+    database.wait_for_rows("mail_statistics", 0);
+    // In rows, ClickHouse would take the length of the text for the number's first byte.
+    database.query("ALTER TABLE mail_statistics MODIFY COLUMN list_id UInt32");
+    for (message, list) in [(1, "12345"), (2, "none"), (3, "67")] {
+        let body = format!(r#"{{"message_id":"{message}","list_id":"{list}"}}"#);
+        assert_eq!(http::post_json(collector.address, "/wh/mail", &body).status, 200);
+    }
+    assert_eq!(collector.stop().code, Some(0));
+    assert_eq!(
+        database.query("SELECT message_id, list_id FROM mail_statistics ORDER BY message_id"),
+        "1\t12345\n3\t67\n"
+    );
+    assert_eq!(
+        database.query("SELECT table, code, position(payload, 'none') > 0 FROM rejected"),
+        "mail_statistics\tclickhouse-6\t1\n"
+    );
 }
 
 #[test]

@@ -17,7 +17,7 @@ use rowmill_ingest::not_found;
 use tower::{Layer, service_fn};
 
 use self::differences::{Difference, listed};
-use crate::support::{engine::Database, http, service::Served};
+use crate::support::{engine::Database, http, proxy::Proxy, service::Served};
 
 /// Rows as ClickHouse prints them, by their number.
 type Rows = BTreeMap<usize, Vec<String>>;
@@ -31,16 +31,22 @@ const AS_NUMBERS: &str = "CAST(c_enum8 AS Int8) AS c_enum8, CAST(c_enum16 AS Int
 struct Both {
     database: Database,
     served: Served,
+    proxy: Proxy,
 }
 
 impl Both {
     fn start(test: &str) -> Self {
         let database = Database::create(test);
-        let served = Served::start(&database, &tables::SCHEMA, |writer| {
+        let proxy = Proxy::start(database.engine);
+        let served = Served::start_behind(&proxy, &database, &tables::SCHEMA, |writer| {
             tables::layer(writer).layer(service_fn(not_found))
         });
         database.query("CREATE TABLE twin AS types ENGINE = Memory");
-        Self { database, served }
+        Self {
+            database,
+            served,
+            proxy,
+        }
     }
 
     /// Posts an event.
@@ -108,6 +114,7 @@ fn values_become_what_clickhouse_makes_of_them() {
 
     let (ours, theirs) = (both.rows("types"), both.rows("twin"));
     assert_eq!(ours.len(), taken.len(), "each event that was taken is a row");
+    assert!(both.proxy.formats("types").iter().eq(["Native"]));
     assert!(cases.len() > 2_000, "{} cases", cases.len());
     let mut wrong = Vec::new();
     for (n, fields) in cases.iter().enumerate() {
@@ -148,6 +155,7 @@ fn rows_of_all_columns_are_the_same() {
     insert_each(&both.database, "twin", &events);
     let (ours, theirs) = (both.rows("types"), both.rows("twin"));
     assert_eq!((ours.len(), theirs.len()), (ROWS, ROWS));
+    assert!(both.proxy.formats("types").iter().eq(["Native"]));
     for (n, row) in &ours {
         for ((column, our), their) in cases::columns().zip(row).zip(&theirs[n]) {
             assert_eq!(our, their, "column {column} of {}", events[*n]);

@@ -12,12 +12,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use embedder::tables;
 use rowmill_codegen::{Generated, generate_texts};
-use rowmill_ingest::not_found;
+use rowmill_ingest::{not_found, table::Table};
 use tower::{Layer, service_fn};
 
-use crate::support::{engine::Database, http, service::Served};
+use crate::support::{engine::Database, http, proxy::Proxy, service::Served};
 
 const ROWS: usize = 1_000;
+
+/// The families whose tables are sent in rows.
+const SENT_IN_ROWS: [&str; 5] = ["Dynamic", "Geometry", "JSON", "QBit", "Variant"];
 
 /// The families that the build refuses: a type of the family, the code of the report, and a part of what it says.
 const REFUSED: [(&str, &str, &str, &str); 2] = [
@@ -212,7 +215,8 @@ fn random_events(database: &Database) -> String {
 #[test]
 fn random_values_of_each_family_are_what_clickhouse_stores() {
     let database = Database::create("families");
-    let served = Served::start(&database, &tables::SCHEMA, |writer| {
+    let proxy = Proxy::start(database.engine);
+    let served = Served::start_behind(&proxy, &database, &tables::SCHEMA, |writer| {
         tables::layer(writer).layer(service_fn(not_found))
     });
     let events = random_events(&database);
@@ -220,13 +224,30 @@ fn random_values_of_each_family_are_what_clickhouse_stores() {
     let inserted = database.try_query(&format!("INSERT INTO twin FORMAT JSONEachRow {events}"));
     inserted.unwrap_or_else(|error| panic!("{error}"));
     for event in events.lines() {
-        let answer = http::post_json(served.address, "/wh/families", event);
-        assert_eq!(answer.status, 200, "{}: {event}", answer.text());
+        // The same values once in rows, once in columns.
+        for path in ["/wh/families", "/wh/columns"] {
+            let answer = http::post_json(served.address, path, event);
+            assert_eq!(answer.status, 200, "{}: {event}", answer.text());
+        }
     }
     served.drain();
-    assert_eq!(database.count("families"), ROWS as u64);
+    for (table, format) in [
+        (&tables::families::TABLE, "RowBinary"),
+        (&tables::families_in_columns::TABLE, "Native"),
+    ] {
+        are_those_of_twin(&database, table);
+        assert!(
+            proxy.formats(table.name).iter().eq([format]),
+            "{:?}",
+            proxy.formats(table.name)
+        );
+    }
+}
+
+fn are_those_of_twin(database: &Database, table: &Table) {
+    assert_eq!(database.count(table.name), ROWS as u64);
     // Bit by bit: the text of a value may hide what its bytes do not. A JSON's bytes hang on its neighbours in the block.
-    for column in tables::families::TABLE.columns {
+    for column in table.columns {
         let name = column.name;
         let compared = |table: &str| match name {
             "JSON" => format!("({table}.JSON::String, JSONAllPathsWithTypes({table}.JSON))"),
@@ -237,14 +258,29 @@ fn random_values_of_each_family_are_what_clickhouse_stores() {
         };
         let (ours, theirs) = (compared("ours"), compared("twin"));
         let differing = database.query(&format!(
-            "SELECT count(), any(toString({ours})), any(toString({theirs})) FROM families AS ours JOIN twin USING n \
-             WHERE sipHash128({ours}) != sipHash128({theirs})"
+            "SELECT count(), any(toString({ours})), any(toString({theirs})) FROM {} AS ours JOIN twin USING n \
+             WHERE sipHash128({ours}) != sipHash128({theirs})",
+            table.name
         ));
-        assert!(differing.starts_with("0\t"), "{name}: {differing}");
-        let distinct = database.query(&format!("SELECT uniqExact({ours}) FROM families AS ours"));
+        assert!(differing.starts_with("0\t"), "{} {name}: {differing}", table.name);
+        let distinct = database.query(&format!("SELECT uniqExact({ours}) FROM {} AS ours", table.name));
         assert!(
             distinct.trim().parse::<usize>().unwrap() > 1,
             "{name} has one value only"
         );
     }
+}
+
+#[test]
+fn each_family_is_sent_in_columns_but_for_some() {
+    let columns = tables::families::TABLE.columns.iter();
+    let in_rows: Vec<&str> = columns
+        .filter(|column| column.shape.is_none())
+        .map(|column| column.name)
+        .collect();
+    assert_eq!(in_rows, SENT_IN_ROWS);
+    let columns = tables::families_in_columns::TABLE.columns;
+    assert!(columns.iter().all(|column| column.shape.is_some()));
+    // A Nested is two columns.
+    assert_eq!(columns.len() + SENT_IN_ROWS.len(), supported().len() + 2);
 }

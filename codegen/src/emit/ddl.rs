@@ -3,6 +3,7 @@
 use proc_macro2::TokenStream;
 use quote::quote;
 
+use super::shape::{Sent, sent};
 use crate::{
     declare::{Element, ElementKind},
     engine::DEDUPLICATION_WINDOW,
@@ -33,13 +34,14 @@ pub(super) fn table(index: usize, table: &Table) -> TokenStream {
         };
         let takes_object = column.role == Role::Event && declaration.ty.takes_object();
         let is_nullable = declaration.ty.takes_null();
-        let column = quote!(__rt::Column::new(#name, #data_type, #line, __rt::ColumnKind::#kind));
-        match (takes_object, is_nullable) {
-            (false, false) => column,
-            (true, false) => quote!(#column.taking_objects()),
-            (false, true) => quote!(#column.nullable()),
-            (true, true) => quote!(#column.taking_objects().nullable()),
-        }
+        let definition = quote!(__rt::Column::new(#name, #data_type, #line, __rt::ColumnKind::#kind));
+        let taking_objects = takes_object.then(|| quote!(.taking_objects()));
+        let nullable = is_nullable.then(|| quote!(.nullable()));
+        let sent = sent(column, table).map(|Sent { shape, data_type: sent }| {
+            let sent_as = (sent != data_type).then(|| quote!(.sent_as(#sent)));
+            quote!(.shaped(#shape) #sent_as)
+        });
+        quote!(#definition #taking_objects #nullable #sent)
     });
     quote! {
         /// The table as ClickHouse has it.

@@ -9,6 +9,7 @@ mod default;
 mod docs;
 mod routes;
 mod row;
+mod shape;
 mod text_match;
 
 use proc_macro2::TokenStream;

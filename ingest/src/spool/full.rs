@@ -51,6 +51,7 @@ impl World {
             Arc::new(Layout {
                 table: format!("t{table}").into(),
                 statement: format!("INSERT INTO t{table} FORMAT RowBinary").into(),
+                columnar: None,
             })
         });
         let disk = Arc::new(SimulatedDisk::default());

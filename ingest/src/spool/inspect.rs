@@ -117,7 +117,8 @@ impl BlockReport {
     pub fn read(&self, folder: &Path, part: &PartReport) -> io::Result<Vec<u8>> {
         let disk = Folder::unlocked(folder);
         let logged = self.block.state().logged.clone();
-        read_rows(&disk, self.block.id, &logged, &(part.first..part.first + part.rows)).map_err(|error| match error {
+        let rows = read_rows(&disk, self.block.id, &logged, &(part.first..part.first + part.rows));
+        rows.map(|rows| rows.bytes.into()).map_err(|error| match error {
             ReadError::Io(error) => error,
             ReadError::Damaged(_) => io::Error::new(io::ErrorKind::InvalidData, "the rows were damaged on disk"),
         })

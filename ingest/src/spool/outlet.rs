@@ -5,7 +5,6 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
-use bytes::Bytes;
 use tokio::{sync::oneshot, time::timeout_at};
 
 use super::{
@@ -14,7 +13,7 @@ use super::{
     recover::{ReadError, read_rows},
     state::{Op, Urgency},
 };
-use crate::block::SealedBlock;
+use crate::block::{Content, SealedBlock};
 
 impl Spool {
     /// Returns the lane's oldest block, and waits for one; none once the spool is closed and the lane empty.
@@ -69,7 +68,7 @@ impl Spool {
     ///
     /// # Errors
     /// The file system's.
-    pub(crate) async fn rows(self: &Arc<Self>, block: &Arc<SealedBlock>, part: &RowRange) -> io::Result<Bytes> {
+    pub(crate) async fn rows(self: &Arc<Self>, block: &Arc<SealedBlock>, part: &RowRange) -> io::Result<Content> {
         if let Some(content) = &block.state().content {
             return Ok(content.slice(part));
         }
@@ -80,14 +79,14 @@ impl Spool {
         }
     }
 
-    fn read(&self, block: &SealedBlock, part: &RowRange) -> io::Result<Bytes> {
+    fn read(&self, block: &SealedBlock, part: &RowRange) -> io::Result<Content> {
         let Some(log) = &self.log else {
             return Err(io::ErrorKind::NotFound.into());
         };
         loop {
             let logged = block.state().logged.clone();
             match read_rows(&*log.disk, block.id, &logged, part) {
-                Ok(rows) => return Ok(rows.into()),
+                Ok(rows) => return Ok(rows),
                 Err(ReadError::Damaged(frame)) => {
                     tracing::error!(
                         table = %block.layout.table, block = %block.id, segment = logged.segment, rows = ?frame.rows,

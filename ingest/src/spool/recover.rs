@@ -19,7 +19,7 @@ use super::{
     log::{FrameAt, Logged, Mark, SegmentUse},
     parts::{Parts, overlap},
 };
-use crate::block::{Layout, SealedBlock};
+use crate::block::{Content, Layout, SealedBlock};
 
 /// Why a spool could not be opened. Nothing of it has been changed.
 #[derive(Debug)]
@@ -340,7 +340,11 @@ fn whole(
     if parts.is_empty() {
         return None;
     }
-    let layout = Arc::new(Layout { table, statement });
+    let layout = Arc::new(Layout {
+        table,
+        statement,
+        columnar: None,
+    });
     let layout = layouts.get(&layout).cloned().unwrap_or(layout);
     layouts.insert(Arc::clone(&layout));
     let logged = Logged {
@@ -359,11 +363,11 @@ fn whole(
 ///
 /// # Errors
 /// The file system's; or [`ReadError::Damaged`], with the frame that does not check.
-pub(crate) fn read_rows(disk: &dyn Disk, id: Uuid, logged: &Logged, part: &RowRange) -> Result<Vec<u8>, ReadError> {
+pub(crate) fn read_rows(disk: &dyn Disk, id: Uuid, logged: &Logged, part: &RowRange) -> Result<Content, ReadError> {
     let (Some(segment), Some(salt)) = (logged.segment, logged.salt) else {
         return Err(ReadError::Io(io::ErrorKind::NotFound.into()));
     };
-    let mut out = Vec::new();
+    let (mut out, mut ends) = (Vec::new(), Vec::with_capacity(part.len()));
     for at in &logged.frames {
         let Some(shared) = overlap(&at.rows, part) else {
             continue;
@@ -378,9 +382,18 @@ pub(crate) fn read_rows(disk: &dyn Disk, id: Uuid, logged: &Logged, part: &RowRa
             .filter(|frame| frame.header.block == id && frame.header.rows == at.rows)
             .and_then(|frame| Rows::read(frame.body, at.rows.len() as u32))
             .ok_or_else(|| ReadError::Damaged(at.clone()))?;
-        out.extend_from_slice(rows.slice(shared.start - at.rows.start..shared.end - at.rows.start));
+        let within = shared.start - at.rows.start..shared.end - at.rows.start;
+        let mut end = out.len() as u32;
+        ends.extend(rows.lengths_of(&within).map(|length| {
+            end += length;
+            end
+        }));
+        out.extend_from_slice(rows.slice(within));
     }
-    Ok(out)
+    Ok(Content {
+        bytes: out.into(),
+        ends: ends.into(),
+    })
 }
 
 /// Why rows could not be read back.
@@ -447,8 +460,10 @@ mod tests {
         assert_eq!((&*block.layout.table, block.rows), ("table", 4));
         assert_eq!(block.next_part(), Some(0..2));
         let logged = block.state().logged.clone();
-        assert_eq!(read_rows(&disk, block.id, &logged, &(0..2)).unwrap(), b"one");
-        assert_eq!(read_rows(&disk, block.id, &logged, &(1..4)).unwrap(), b"threefour");
+        for (part, bytes, ends) in [(0..2, &b"one"[..], &[3, 3][..]), (1..4, b"threefour", &[0, 5, 9])] {
+            let rows = read_rows(&disk, block.id, &logged, &part).unwrap();
+            assert_eq!((&rows.bytes[..], &rows.ends[..]), (bytes, ends));
+        }
     }
 
     #[test]

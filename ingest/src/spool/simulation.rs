@@ -142,6 +142,7 @@ fn open(disk: &Arc<SimulatedDisk>, limits: SpoolLimits) -> (Spool, Log) {
         Arc::new(Layout {
             table: format!("t{table}").into(),
             statement: format!("INSERT INTO t{table} FORMAT RowBinary").into(),
+            columnar: None,
         })
     });
     let disk = Arc::clone(disk);
@@ -320,8 +321,11 @@ impl World {
     fn rows(&self, block: &SealedBlock, part: &super::RowRange) -> Vec<u8> {
         let state = block.state();
         match &state.content {
-            Some(content) => content.slice(part).to_vec(),
-            None => read_rows(&*self.disk, block.id, &state.logged, part).unwrap(),
+            Some(content) => content.slice(part).bytes.into(),
+            None => read_rows(&*self.disk, block.id, &state.logged, part)
+                .unwrap()
+                .bytes
+                .into(),
         }
     }
 

@@ -86,7 +86,9 @@ impl StoreError {
                 "mend or drop the materialized view, which refuses rows that its table has taken"
             }
             Some(code) if is_access(code) => "check user and password in the URL of ClickHouse, and the user's grants",
-            _ if self.class == Class::Refused => "compare the table in ClickHouse with its schema file",
+            _ if self.class == Class::Refused || self.code == Some(43) => {
+                "compare the table in ClickHouse with its schema file"
+            }
             _ => "see the error; the rows wait meanwhile",
         }
     }
@@ -148,9 +150,10 @@ fn exception_code(text: &str) -> Option<u32> {
 /// A number that is not listed is tried again: a needless retry costs little, a needless hold delays everything behind it.
 fn class_of_code(code: u32) -> Class {
     match code {
-        // NO_SUCH_COLUMN_IN_TABLE, ILLEGAL_COLUMN (a MATERIALIZED one), UNKNOWN_IDENTIFIER, NOT_IMPLEMENTED (a view), UNKNOWN_TABLE,
-        // SYNTAX_ERROR, UNKNOWN_FORMAT, UNKNOWN_DATABASE, UNKNOWN_SETTING, TABLE_IS_DROPPED, TABLE_IS_PERMANENTLY_READ_ONLY
-        16 | 44 | 47 | 48 | 60 | 62 | 73 | 81 | 115 | 218 | 774 => Class::Hold,
+        // NO_SUCH_COLUMN_IN_TABLE, ILLEGAL_TYPE_OF_ARGUMENT (a column's type is one that ours cannot become), ILLEGAL_COLUMN (the same,
+        // or a MATERIALIZED one), UNKNOWN_IDENTIFIER, NOT_IMPLEMENTED (the same, or a view), UNKNOWN_TABLE, SYNTAX_ERROR,
+        // UNKNOWN_FORMAT, UNKNOWN_DATABASE, UNKNOWN_SETTING, TABLE_IS_DROPPED, TABLE_IS_PERMANENTLY_READ_ONLY
+        16 | 43 | 44 | 47 | 48 | 60 | 62 | 73 | 81 | 115 | 218 | 774 => Class::Hold,
         // READONLY (the user's, unlike TABLE_IS_READ_ONLY 242, which is a replica's and passes), SETTING_CONSTRAINT_VIOLATION,
         // READONLY_SETTING
         164 | 452 | 472 => Class::Hold,
@@ -215,6 +218,11 @@ mod tests {
                 Some(60),
             ),
             ("Code: 600. DB::Exception: …", Class::Retry, Some(600)),
+            (
+                "Code: 43. DB::Exception: Illegal type UUID of argument: while converting column \"c\"",
+                Class::Hold,
+                Some(43),
+            ),
             (
                 "Code: 210. DB::NetException: Connection refused",
                 Class::Retry,

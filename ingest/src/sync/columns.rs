@@ -139,14 +139,7 @@ mod tests {
         declaration: &'static str,
         kind: ColumnKind,
     ) -> Column {
-        Column {
-            name,
-            data_type,
-            declaration,
-            kind,
-            is_nullable: false,
-            takes_object: false,
-        }
+        Column::new(name, data_type, declaration, kind)
     }
 
     static TABLE: Table = Table {

@@ -14,29 +14,24 @@ use tokio::net::TcpListener;
 use super::*;
 use crate::{
     store::StoreUrl,
-    table::{Column, ColumnKind, Format},
+    table::{Column, ColumnKind, Format, Shape},
 };
 
-static COLUMNS: [Column; 1] = [Column {
-    name: "x",
-    data_type: "UInt8",
-    declaration: "`x` UInt8",
-    kind: ColumnKind::Plain,
-    is_nullable: false,
-    takes_object: false,
-}];
+const COLUMN: Column = Column::new("x", "UInt8", "`x` UInt8", ColumnKind::Plain);
+static IN_ROWS: [Column; 1] = [COLUMN];
+static IN_COLUMNS: [Column; 1] = [COLUMN.shaped(Shape::Fixed(1))];
 
-const fn table(name: &'static str, index: usize) -> Table {
+const fn table(name: &'static str, index: usize, columns: &'static [Column]) -> Table {
     Table {
         name,
         index,
-        columns: &COLUMNS,
+        columns,
         create: "",
         format: Format::RowBinary,
     }
 }
-static A: Table = table("a", 0);
-static B: Table = table("b", 1);
+static A: Table = table("a", 0, &IN_ROWS);
+static B: Table = table("b", 1, &IN_COLUMNS);
 static SCHEMA: Schema = Schema { tables: &[&A, &B] };
 
 /// An insert as a server sees it.
@@ -147,6 +142,66 @@ async fn each_try_sends_the_same_bytes_under_the_same_token() {
     let counts = &writer.counters()[0];
     assert_eq!((counts.rows_inserted, counts.inserts, counts.retries), (1, 1, 2));
     assert_eq!((counts.rows_pending, counts.bytes_pending), (0, 0));
+}
+
+#[tokio::test]
+async fn rows_go_in_columns_where_their_types_allow_it() {
+    // MEMORY_LIMIT_EXCEEDED at first: the next try is the same.
+    let store = FakeStore::start(|_, n| if n < 3 { 241 } else { 0 }).await;
+    let writer = Writer::start(&SCHEMA, store.client(), &options());
+    put(&writer, &B, 0x77).unwrap();
+    assert!(writer.drain(SOON).await.is_complete());
+    let inserts = store.inserts(&B);
+    assert_eq!(inserts.len(), 3);
+    assert!(inserts.iter().all(|insert| *insert == inserts[0]));
+    assert_eq!(inserts[0].parameters["query"], "INSERT INTO `b` (`x`) FORMAT Native");
+    // As one literal of LZ4, behind the checksum and two lengths.
+    assert!(
+        inserts[0].body.ends_with(b"\x01\x01\x01x\x05UInt8\x77"),
+        "{:?}",
+        inserts[0]
+    );
+}
+
+#[tokio::test]
+async fn rows_that_are_not_what_their_types_say_go_as_they_are() {
+    let store = FakeStore::start(|_, _| 0).await;
+    let writer = Writer::start(&SCHEMA, store.client(), &options());
+    let receipt = writer.append(&B, Ack::Accepted, |out| out.extend_from_slice(b"\x77\x78"));
+    assert!(receipt.is_ok());
+    assert!(writer.drain(SOON).await.is_complete());
+    let inserts = store.inserts(&B);
+    assert_eq!(inserts.len(), 1);
+    assert_eq!(inserts[0].parameters["query"], "INSERT INTO `b` (`x`) FORMAT RowBinary");
+    assert!(inserts[0].body.ends_with(b"\x77\x78"));
+}
+
+#[tokio::test]
+async fn rows_of_an_earlier_process_go_as_their_own_statement_says() {
+    let folder = tempfile::tempdir().unwrap();
+    // TABLE_IS_READ_ONLY, as long as the first process is there.
+    for code in [242, 0] {
+        let store = FakeStore::start(move |_, _| code).await;
+        let writer = Writer::open(&SCHEMA, store.client(), &options(), folder.path()).unwrap();
+        put(&writer, &B, code as u8).unwrap();
+        while store.inserts(&B).is_empty() {
+            sleep(Duration::from_millis(1)).await;
+        }
+        let within = if code == 0 { SOON } else { Duration::ZERO };
+        assert_eq!(writer.drain(within).await.is_complete(), code == 0);
+        let inserts = store.inserts(&B);
+        let formats = inserts
+            .iter()
+            .map(|insert| insert.parameters["query"].rsplit(' ').next().unwrap());
+        let formats: std::collections::BTreeSet<_> = formats.collect();
+        // It knows its own types, and not those of rows that were there before.
+        let expected = if code == 0 {
+            &["Native", "RowBinary"][..]
+        } else {
+            &["Native"]
+        };
+        assert!(formats.iter().eq(expected), "{formats:?}");
+    }
 }
 
 #[tokio::test]

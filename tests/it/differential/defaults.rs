@@ -51,7 +51,11 @@ const ORDERS: [(&str, &str); 9] = [
 
 #[test]
 fn defaults_are_what_clickhouse_makes_them() {
-    let Both { database, served } = Both::start("defaults");
+    let Both {
+        database,
+        served,
+        proxy,
+    } = Both::start("defaults");
     database.query("CREATE TABLE order_twin AS orders ENGINE = Memory");
     for (event, row) in ORDERS {
         let answer = http::post_json(served.address, "/wh/order", event);
@@ -74,6 +78,7 @@ fn defaults_are_what_clickhouse_makes_them() {
             "SELECT {ORDER} FROM {table} ORDER BY number FORMAT JSONEachRow"
         ))
     };
+    assert!(proxy.formats("orders").iter().eq(["Native"]));
     let (ours, theirs) = (rows("orders"), rows("order_twin"));
     assert_eq!(ours.lines().collect::<Vec<_>>(), theirs.lines().collect::<Vec<_>>());
     let expected = ORDERS.map(|(_, row)| row).into_iter().filter(|row| !row.is_empty());
@@ -82,7 +87,7 @@ fn defaults_are_what_clickhouse_makes_them() {
 
 #[test]
 fn objects_are_branches_of_the_row() {
-    let Both { database, served } = Both::start("branches");
+    let Both { database, served, .. } = Both::start("branches");
     for event in [
         r#"{"number":"0","address":{"city":"B","zip":1}}"#,
         r#"{"number":"1","address":{"geo":{"lat":1.50,"at":[1,"x"]},"city":null,"extra":{"key":"k"}},"lost":true}"#,
@@ -106,7 +111,7 @@ fn objects_are_branches_of_the_row() {
 
 #[test]
 fn the_collectors_own_columns_have_the_types_of_the_schema() {
-    let Both { database, served } = Both::start("own_columns");
+    let Both { database, served, .. } = Both::start("own_columns");
     let event = r#"{"number":"0","id":7,"dateTime":"2001-01-01 00:00:00","timestamp":1,"date":"2001-01-01"}"#;
     let answer = http::post_json(served.address, "/wh/order", event);
     assert_eq!(answer.status, 200, "{}", answer.text());

@@ -93,7 +93,7 @@ fn types_are_those_that_the_client_expects() {
 
 #[test]
 fn orders_and_visits_come_back_and_go_in_again() {
-    let Both { database, served } = Both::start("orders_back");
+    let Both { database, served, .. } = Both::start("orders_back");
     let order = r#"{"number":"A-1","amount":"12.5","type":"x","address":{"zip":1}}"#;
     assert_eq!(http::post_json(served.address, "/wh/order", order).status, 200);
     assert_eq!(

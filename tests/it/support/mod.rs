@@ -3,6 +3,7 @@
 pub mod collector;
 pub mod engine;
 pub mod http;
+pub mod proxy;
 pub mod service;
 
 use std::{

@@ -10,7 +10,7 @@ use rowmill_ingest::{ServeOptions, Writer, WriterOptions, serve, sync, table::Sc
 use tokio::{net::TcpListener, runtime::Runtime, sync::oneshot};
 use tower::Service;
 
-use super::engine::Database;
+use super::{engine::Database, proxy::Proxy};
 
 /// A running service.
 #[derive(Debug)]
@@ -19,6 +19,13 @@ pub struct Served {
     pub writer: Writer,
     stop: Option<oneshot::Sender<()>>,
     pub address: SocketAddr,
+}
+
+fn options() -> WriterOptions {
+    WriterOptions {
+        block_age: Duration::from_millis(50),
+        ..WriterOptions::default()
+    }
 }
 
 impl Served {
@@ -30,11 +37,24 @@ impl Served {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let options = WriterOptions {
-            block_age: Duration::from_millis(50),
-            ..WriterOptions::default()
-        };
-        Self::start_with(database, schema, options, service_for)
+        Self::start_with(database, schema, options(), service_for)
+    }
+
+    /// As [`start`](Self::start), with a proxy before ClickHouse.
+    pub fn start_behind<S, B>(
+        proxy: &Proxy,
+        database: &Database,
+        schema: &'static Schema,
+        service_for: impl FnOnce(Writer) -> S,
+    ) -> Self
+    where
+        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
+        S::Future: Send,
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let url = format!("http://{}/{}", proxy.address, database.name);
+        Self::start_in(None, &url, schema, options(), service_for)
     }
 
     /// As [`start`](Self::start), with other options of the writer.

@@ -94,20 +94,23 @@ pub mod counters {
         name: "counters",
         index: 0usize,
         columns: &[
-            __rt::Column::new("uid", "UInt64", "`uid` UInt64", __rt::ColumnKind::Plain),
+            __rt::Column::new("uid", "UInt64", "`uid` UInt64", __rt::ColumnKind::Plain)
+                .shaped(__rt::Shape::Fixed(8)),
             __rt::Column::new(
-                "timestamp",
-                "UInt64",
-                "`timestamp` UInt64",
-                __rt::ColumnKind::Plain,
-            ),
+                    "timestamp",
+                    "UInt64",
+                    "`timestamp` UInt64",
+                    __rt::ColumnKind::Plain,
+                )
+                .shaped(__rt::Shape::Fixed(8)),
             __rt::Column::new(
                     "price",
                     "Nullable(Float64)",
                     "`price` Nullable(Float64)",
                     __rt::ColumnKind::Plain,
                 )
-                .nullable(),
+                .nullable()
+                .shaped(__rt::Shape::Nullable(&__rt::Shape::Fixed(8))),
         ],
         create: "CREATE TABLE IF NOT EXISTS `counters`\n(\n    `uid` UInt64,\n    `timestamp` UInt64,\n    `price` Nullable(Float64)\n)\nENGINE = Memory",
         format: __rt::Format::RowBinary,

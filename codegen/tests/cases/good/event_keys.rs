@@ -209,56 +209,62 @@ pub mod signups {
         name: "signups",
         index: 0usize,
         columns: &[
-            __rt::Column::new("id", "UInt64", "`id` UInt64", __rt::ColumnKind::Plain),
+            __rt::Column::new("id", "UInt64", "`id` UInt64", __rt::ColumnKind::Plain)
+                .shaped(__rt::Shape::Fixed(8)),
             __rt::Column::new(
-                "email",
-                "String",
-                "`email` String COMMENT 'Where the first letter goes.'",
-                __rt::ColumnKind::Plain,
-            ),
+                    "email",
+                    "String",
+                    "`email` String COMMENT 'Where the first letter goes.'",
+                    __rt::ColumnKind::Plain,
+                )
+                .shaped(__rt::Shape::String),
             __rt::Column::new(
-                "city",
-                "LowCardinality(String)",
-                "`city` LowCardinality(String)",
-                __rt::ColumnKind::Plain,
-            ),
+                    "city",
+                    "LowCardinality(String)",
+                    "`city` LowCardinality(String)",
+                    __rt::ColumnKind::Plain,
+                )
+                .shaped(__rt::Shape::String)
+                .sent_as("String"),
             __rt::Column::new(
                     "user",
                     "Nullable(String)",
                     "`user` Nullable(String)",
                     __rt::ColumnKind::Plain,
                 )
-                .nullable(),
+                .nullable()
+                .shaped(__rt::Shape::Nullable(&__rt::Shape::String)),
+            __rt::Column::new("kind", "String", "`kind` String", __rt::ColumnKind::Plain)
+                .shaped(__rt::Shape::String),
             __rt::Column::new(
-                "kind",
-                "String",
-                "`kind` String",
-                __rt::ColumnKind::Plain,
-            ),
+                    "tags",
+                    "Array(LowCardinality(String))",
+                    "`tags` Array(LowCardinality(String))",
+                    __rt::ColumnKind::Plain,
+                )
+                .shaped(__rt::Shape::Array(&__rt::Shape::String))
+                .sent_as("Array(String)"),
             __rt::Column::new(
-                "tags",
-                "Array(LowCardinality(String))",
-                "`tags` Array(LowCardinality(String))",
-                __rt::ColumnKind::Plain,
-            ),
+                    "lines.sku",
+                    "Array(String)",
+                    "`lines.sku` Array(String)",
+                    __rt::ColumnKind::Plain,
+                )
+                .shaped(__rt::Shape::Array(&__rt::Shape::String)),
             __rt::Column::new(
-                "lines.sku",
-                "Array(String)",
-                "`lines.sku` Array(String)",
-                __rt::ColumnKind::Plain,
-            ),
+                    "lines.n",
+                    "Array(UInt8)",
+                    "`lines.n` Array(UInt8)",
+                    __rt::ColumnKind::Plain,
+                )
+                .shaped(__rt::Shape::Array(&__rt::Shape::Fixed(1))),
             __rt::Column::new(
-                "lines.n",
-                "Array(UInt8)",
-                "`lines.n` Array(UInt8)",
-                __rt::ColumnKind::Plain,
-            ),
-            __rt::Column::new(
-                "notes",
-                "String",
-                "`notes` String",
-                __rt::ColumnKind::Plain,
-            ),
+                    "notes",
+                    "String",
+                    "`notes` String",
+                    __rt::ColumnKind::Plain,
+                )
+                .shaped(__rt::Shape::String),
         ],
         create: "CREATE TABLE IF NOT EXISTS `signups`\n(\n    `id` UInt64,\n    `email` String COMMENT 'Where the first letter goes.',\n    `city` LowCardinality(String),\n    `user` Nullable(String),\n    `kind` String,\n    `tags` Array(LowCardinality(String)),\n    `lines.sku` Array(String),\n    `lines.n` Array(UInt8),\n    `notes` String\n)\nENGINE = MergeTree\nORDER BY id\nSETTINGS non_replicated_deduplication_window = 1000",
         format: __rt::Format::RowBinary,

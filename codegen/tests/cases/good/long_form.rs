@@ -183,23 +183,28 @@ pub mod orders {
         index: 0usize,
         columns: &[
             __rt::Column::new(
-                "id",
-                "UInt64",
-                "`id` UInt64 COMMENT 'Of the shop.' CODEC(Delta, ZSTD(1))",
-                __rt::ColumnKind::Plain,
-            ),
+                    "id",
+                    "UInt64",
+                    "`id` UInt64 COMMENT 'Of the shop.' CODEC(Delta, ZSTD(1))",
+                    __rt::ColumnKind::Plain,
+                )
+                .shaped(__rt::Shape::Marked(&__rt::Shape::Fixed(8))),
             __rt::Column::new(
-                "currency",
-                "LowCardinality(String)",
-                "`currency` LowCardinality(String) DEFAULT 'EUR'",
-                __rt::ColumnKind::Default,
-            ),
+                    "currency",
+                    "LowCardinality(String)",
+                    "`currency` LowCardinality(String) DEFAULT 'EUR'",
+                    __rt::ColumnKind::Default,
+                )
+                .shaped(__rt::Shape::Marked(&__rt::Shape::String))
+                .sent_as("String"),
             __rt::Column::new(
-                "net",
-                "Decimal(18, 2)",
-                "`net` Decimal(18, 2) DEFAULT 0",
-                __rt::ColumnKind::Default,
-            ),
+                    "net",
+                    "Decimal(18, 2)",
+                    "`net` Decimal(18, 2) DEFAULT 0",
+                    __rt::ColumnKind::Default,
+                )
+                .shaped(__rt::Shape::Nullable(&__rt::Shape::Fixed(8)))
+                .sent_as("Nullable(Decimal(18, 2))"),
             __rt::Column::new(
                 "gross",
                 "Decimal(18, 2)",
@@ -213,36 +218,47 @@ pub mod orders {
                 __rt::ColumnKind::Alias,
             ),
             __rt::Column::new(
-                "secret",
-                "String",
-                "`secret` String EPHEMERAL 'none'",
-                __rt::ColumnKind::Ephemeral,
-            ),
+                    "secret",
+                    "String",
+                    "`secret` String EPHEMERAL 'none'",
+                    __rt::ColumnKind::Ephemeral,
+                )
+                .shaped(__rt::Shape::Nullable(&__rt::Shape::String))
+                .sent_as("Nullable(String)"),
             __rt::Column::new(
-                "raw",
-                "String",
-                "`raw` String EPHEMERAL defaultValueOfTypeName('String')",
-                __rt::ColumnKind::Ephemeral,
-            ),
+                    "raw",
+                    "String",
+                    "`raw` String EPHEMERAL defaultValueOfTypeName('String')",
+                    __rt::ColumnKind::Ephemeral,
+                )
+                .shaped(__rt::Shape::Nullable(&__rt::Shape::String))
+                .sent_as("Nullable(String)"),
             __rt::Column::new(
-                "hash",
-                "UInt64",
-                "`hash` UInt64 DEFAULT cityHash64(raw)",
-                __rt::ColumnKind::Default,
-            ),
+                    "hash",
+                    "UInt64",
+                    "`hash` UInt64 DEFAULT cityHash64(raw)",
+                    __rt::ColumnKind::Default,
+                )
+                .shaped(__rt::Shape::Nullable(&__rt::Shape::Fixed(8)))
+                .sent_as("Nullable(UInt64)"),
             __rt::Column::new(
                     "note",
                     "Nullable(String)",
                     "`note` Nullable(String) DEFAULT NULL COMMENT 'it\\'s free' CODEC(LZ4)",
                     __rt::ColumnKind::Default,
                 )
-                .nullable(),
+                .nullable()
+                .shaped(
+                    __rt::Shape::Marked(&__rt::Shape::Nullable(&__rt::Shape::String)),
+                ),
             __rt::Column::new(
-                "paid_at",
-                "DateTime",
-                "`paid_at` DateTime DEFAULT now() TTL paid_at + INTERVAL 1 YEAR",
-                __rt::ColumnKind::Default,
-            ),
+                    "paid_at",
+                    "DateTime",
+                    "`paid_at` DateTime DEFAULT now() TTL paid_at + INTERVAL 1 YEAR",
+                    __rt::ColumnKind::Default,
+                )
+                .shaped(__rt::Shape::Nullable(&__rt::Shape::Fixed(4)))
+                .sent_as("Nullable(DateTime)"),
         ],
         create: "CREATE TABLE IF NOT EXISTS `orders`\n(\n    `id` UInt64 COMMENT 'Of the shop.' CODEC(Delta, ZSTD(1)),\n    `currency` LowCardinality(String) DEFAULT 'EUR',\n    `net` Decimal(18, 2) DEFAULT 0,\n    `gross` Decimal(18, 2) MATERIALIZED net * 1.19,\n    `shown` String ALIAS concat(toString(net), ' ', currency),\n    `secret` String EPHEMERAL 'none',\n    `raw` String EPHEMERAL defaultValueOfTypeName('String'),\n    `hash` UInt64 DEFAULT cityHash64(raw),\n    `note` Nullable(String) DEFAULT NULL COMMENT 'it\\'s free' CODEC(LZ4),\n    `paid_at` DateTime DEFAULT now() TTL paid_at + INTERVAL 1 YEAR,\n    INDEX `by_currency` currency TYPE set(100) GRANULARITY 4,\n    INDEX `by_hash` hash TYPE bloom_filter(0.01),\n    PROJECTION `by_time` (SELECT * ORDER BY paid_at),\n    PROJECTION `sums` (SELECT currency, sum(net) GROUP BY currency)\n)\nENGINE = MergeTree\nPARTITION BY currency\nORDER BY id\nSETTINGS index_granularity = 1024, non_replicated_deduplication_window = 1000\nCOMMENT 'What was ordered.\\nOne row an order; it\\'s final.'",
         format: __rt::Format::RowBinaryWithDefaults,
@@ -486,23 +502,28 @@ pub mod refunds {
         index: 1usize,
         columns: &[
             __rt::Column::new(
-                "id",
-                "UInt64",
-                "`id` UInt64 COMMENT 'Of the shop.' CODEC(Delta, ZSTD(1))",
-                __rt::ColumnKind::Plain,
-            ),
+                    "id",
+                    "UInt64",
+                    "`id` UInt64 COMMENT 'Of the shop.' CODEC(Delta, ZSTD(1))",
+                    __rt::ColumnKind::Plain,
+                )
+                .shaped(__rt::Shape::Marked(&__rt::Shape::Fixed(8))),
             __rt::Column::new(
-                "currency",
-                "LowCardinality(String)",
-                "`currency` LowCardinality(String) DEFAULT 'EUR'",
-                __rt::ColumnKind::Default,
-            ),
+                    "currency",
+                    "LowCardinality(String)",
+                    "`currency` LowCardinality(String) DEFAULT 'EUR'",
+                    __rt::ColumnKind::Default,
+                )
+                .shaped(__rt::Shape::Marked(&__rt::Shape::String))
+                .sent_as("String"),
             __rt::Column::new(
-                "net",
-                "Decimal(18, 2)",
-                "`net` Decimal(18, 2) DEFAULT 0",
-                __rt::ColumnKind::Default,
-            ),
+                    "net",
+                    "Decimal(18, 2)",
+                    "`net` Decimal(18, 2) DEFAULT 0",
+                    __rt::ColumnKind::Default,
+                )
+                .shaped(__rt::Shape::Nullable(&__rt::Shape::Fixed(8)))
+                .sent_as("Nullable(Decimal(18, 2))"),
             __rt::Column::new(
                 "gross",
                 "Decimal(18, 2)",
@@ -516,42 +537,54 @@ pub mod refunds {
                 __rt::ColumnKind::Alias,
             ),
             __rt::Column::new(
-                "secret",
-                "String",
-                "`secret` String EPHEMERAL 'none'",
-                __rt::ColumnKind::Ephemeral,
-            ),
+                    "secret",
+                    "String",
+                    "`secret` String EPHEMERAL 'none'",
+                    __rt::ColumnKind::Ephemeral,
+                )
+                .shaped(__rt::Shape::Nullable(&__rt::Shape::String))
+                .sent_as("Nullable(String)"),
             __rt::Column::new(
-                "raw",
-                "String",
-                "`raw` String EPHEMERAL defaultValueOfTypeName('String')",
-                __rt::ColumnKind::Ephemeral,
-            ),
+                    "raw",
+                    "String",
+                    "`raw` String EPHEMERAL defaultValueOfTypeName('String')",
+                    __rt::ColumnKind::Ephemeral,
+                )
+                .shaped(__rt::Shape::Nullable(&__rt::Shape::String))
+                .sent_as("Nullable(String)"),
             __rt::Column::new(
-                "hash",
-                "UInt64",
-                "`hash` UInt64 DEFAULT cityHash64(raw)",
-                __rt::ColumnKind::Default,
-            ),
+                    "hash",
+                    "UInt64",
+                    "`hash` UInt64 DEFAULT cityHash64(raw)",
+                    __rt::ColumnKind::Default,
+                )
+                .shaped(__rt::Shape::Nullable(&__rt::Shape::Fixed(8)))
+                .sent_as("Nullable(UInt64)"),
             __rt::Column::new(
                     "note",
                     "Nullable(String)",
                     "`note` Nullable(String) DEFAULT NULL COMMENT 'it\\'s free' CODEC(LZ4)",
                     __rt::ColumnKind::Default,
                 )
-                .nullable(),
+                .nullable()
+                .shaped(
+                    __rt::Shape::Marked(&__rt::Shape::Nullable(&__rt::Shape::String)),
+                ),
             __rt::Column::new(
-                "paid_at",
-                "DateTime",
-                "`paid_at` DateTime DEFAULT now() TTL paid_at + INTERVAL 1 YEAR",
-                __rt::ColumnKind::Default,
-            ),
+                    "paid_at",
+                    "DateTime",
+                    "`paid_at` DateTime DEFAULT now() TTL paid_at + INTERVAL 1 YEAR",
+                    __rt::ColumnKind::Default,
+                )
+                .shaped(__rt::Shape::Nullable(&__rt::Shape::Fixed(4)))
+                .sent_as("Nullable(DateTime)"),
             __rt::Column::new(
-                "reason",
-                "String",
-                "`reason` String",
-                __rt::ColumnKind::Plain,
-            ),
+                    "reason",
+                    "String",
+                    "`reason` String",
+                    __rt::ColumnKind::Plain,
+                )
+                .shaped(__rt::Shape::Marked(&__rt::Shape::String)),
         ],
         create: "CREATE TABLE IF NOT EXISTS `refunds`\n(\n    `id` UInt64 COMMENT 'Of the shop.' CODEC(Delta, ZSTD(1)),\n    `currency` LowCardinality(String) DEFAULT 'EUR',\n    `net` Decimal(18, 2) DEFAULT 0,\n    `gross` Decimal(18, 2) MATERIALIZED net * 1.19,\n    `shown` String ALIAS concat(toString(net), ' ', currency),\n    `secret` String EPHEMERAL 'none',\n    `raw` String EPHEMERAL defaultValueOfTypeName('String'),\n    `hash` UInt64 DEFAULT cityHash64(raw),\n    `note` Nullable(String) DEFAULT NULL COMMENT 'it\\'s free' CODEC(LZ4),\n    `paid_at` DateTime DEFAULT now() TTL paid_at + INTERVAL 1 YEAR,\n    `reason` String,\n    INDEX `by_hash` hash TYPE minmax,\n    INDEX `by_reason` lower(reason) TYPE ngrambf_v1(3, 256, 2, 0) GRANULARITY 1,\n    PROJECTION `sums` (SELECT currency, sum(net) GROUP BY currency)\n)\nENGINE = MergeTree\nPARTITION BY currency\nORDER BY id\nSETTINGS index_granularity = 1024, non_replicated_deduplication_window = 1000",
         format: __rt::Format::RowBinaryWithDefaults,

@@ -475,117 +475,160 @@ pub mod types {
         name: "types",
         index: 0usize,
         columns: &[
+            __rt::Column::new("text", "String", "`text` String", __rt::ColumnKind::Plain)
+                .shaped(__rt::Shape::Marked(&__rt::Shape::String)),
             __rt::Column::new(
-                "text",
-                "String",
-                "`text` String",
-                __rt::ColumnKind::Plain,
-            ),
+                    "code",
+                    "FixedString(4)",
+                    "`code` FixedString(4)",
+                    __rt::ColumnKind::Plain,
+                )
+                .shaped(__rt::Shape::Marked(&__rt::Shape::Fixed(4))),
+            __rt::Column::new("small", "UInt8", "`small` UInt8", __rt::ColumnKind::Plain)
+                .shaped(__rt::Shape::Marked(&__rt::Shape::Fixed(1))),
+            __rt::Column::new("huge", "Int256", "`huge` Int256", __rt::ColumnKind::Plain)
+                .shaped(__rt::Shape::Marked(&__rt::Shape::Fixed(32))),
             __rt::Column::new(
-                "code",
-                "FixedString(4)",
-                "`code` FixedString(4)",
-                __rt::ColumnKind::Plain,
-            ),
+                    "ratio",
+                    "Float32",
+                    "`ratio` Float32",
+                    __rt::ColumnKind::Plain,
+                )
+                .shaped(__rt::Shape::Marked(&__rt::Shape::Fixed(4))),
+            __rt::Column::new("flag", "Bool", "`flag` Bool", __rt::ColumnKind::Plain)
+                .shaped(__rt::Shape::Marked(&__rt::Shape::Fixed(1))),
             __rt::Column::new(
-                "small",
-                "UInt8",
-                "`small` UInt8",
-                __rt::ColumnKind::Plain,
-            ),
+                    "price",
+                    "Decimal(18, 4)",
+                    "`price` Decimal(18, 4) DEFAULT 0.5",
+                    __rt::ColumnKind::Default,
+                )
+                .shaped(__rt::Shape::Nullable(&__rt::Shape::Fixed(8)))
+                .sent_as("Nullable(Decimal(18, 4))"),
+            __rt::Column::new("day", "Date", "`day` Date", __rt::ColumnKind::Plain)
+                .shaped(__rt::Shape::Marked(&__rt::Shape::Fixed(2))),
+            __rt::Column::new("at", "DateTime", "`at` DateTime", __rt::ColumnKind::Plain)
+                .shaped(__rt::Shape::Marked(&__rt::Shape::Fixed(4))),
             __rt::Column::new(
-                "huge",
-                "Int256",
-                "`huge` Int256",
-                __rt::ColumnKind::Plain,
-            ),
+                    "at_zone",
+                    "DateTime64(3, 'Europe/Berlin')",
+                    "`at_zone` DateTime64(3, 'Europe/Berlin') DEFAULT now64(3)",
+                    __rt::ColumnKind::Default,
+                )
+                .shaped(__rt::Shape::Nullable(&__rt::Shape::Fixed(8)))
+                .sent_as("Nullable(DateTime64(3, 'Europe/Berlin'))"),
+            __rt::Column::new("uuid", "UUID", "`uuid` UUID", __rt::ColumnKind::Plain)
+                .shaped(__rt::Shape::Marked(&__rt::Shape::Fixed(16))),
+            __rt::Column::new("ip4", "IPv4", "`ip4` IPv4", __rt::ColumnKind::Plain)
+                .shaped(__rt::Shape::Marked(&__rt::Shape::Fixed(4))),
+            __rt::Column::new("ip6", "IPv6", "`ip6` IPv6", __rt::ColumnKind::Plain)
+                .shaped(__rt::Shape::Marked(&__rt::Shape::Fixed(16))),
             __rt::Column::new(
-                "ratio",
-                "Float32",
-                "`ratio` Float32",
-                __rt::ColumnKind::Plain,
-            ),
-            __rt::Column::new("flag", "Bool", "`flag` Bool", __rt::ColumnKind::Plain),
-            __rt::Column::new(
-                "price",
-                "Decimal(18, 4)",
-                "`price` Decimal(18, 4) DEFAULT 0.5",
-                __rt::ColumnKind::Default,
-            ),
-            __rt::Column::new("day", "Date", "`day` Date", __rt::ColumnKind::Plain),
-            __rt::Column::new(
-                "at",
-                "DateTime",
-                "`at` DateTime",
-                __rt::ColumnKind::Plain,
-            ),
-            __rt::Column::new(
-                "at_zone",
-                "DateTime64(3, 'Europe/Berlin')",
-                "`at_zone` DateTime64(3, 'Europe/Berlin') DEFAULT now64(3)",
-                __rt::ColumnKind::Default,
-            ),
-            __rt::Column::new("uuid", "UUID", "`uuid` UUID", __rt::ColumnKind::Plain),
-            __rt::Column::new("ip4", "IPv4", "`ip4` IPv4", __rt::ColumnKind::Plain),
-            __rt::Column::new("ip6", "IPv6", "`ip6` IPv6", __rt::ColumnKind::Plain),
-            __rt::Column::new(
-                "kind",
-                "Enum8('it\\'s' = -3, 'open' = 1, 'click' = 2)",
-                "`kind` Enum8('it\\'s' = -3, 'open' = 1, 'click' = 2) DEFAULT 'click'",
-                __rt::ColumnKind::Default,
-            ),
+                    "kind",
+                    "Enum8('it\\'s' = -3, 'open' = 1, 'click' = 2)",
+                    "`kind` Enum8('it\\'s' = -3, 'open' = 1, 'click' = 2) DEFAULT 'click'",
+                    __rt::ColumnKind::Default,
+                )
+                .shaped(__rt::Shape::Nullable(&__rt::Shape::Fixed(1)))
+                .sent_as("Nullable(Enum8('it\\'s' = -3, 'open' = 1, 'click' = 2))"),
             __rt::Column::new(
                     "label",
                     "LowCardinality(Nullable(String))",
                     "`label` LowCardinality(Nullable(String))",
                     __rt::ColumnKind::Plain,
                 )
-                .nullable(),
+                .nullable()
+                .shaped(
+                    __rt::Shape::Marked(&__rt::Shape::Nullable(&__rt::Shape::String)),
+                )
+                .sent_as("Nullable(String)"),
             __rt::Column::new(
                     "maybe",
                     "Nullable(Int32)",
                     "`maybe` Nullable(Int32)",
                     __rt::ColumnKind::Plain,
                 )
-                .nullable(),
+                .nullable()
+                .shaped(
+                    __rt::Shape::Marked(&__rt::Shape::Nullable(&__rt::Shape::Fixed(4))),
+                ),
             __rt::Column::new(
-                "list",
-                "Array(Array(Nullable(UInt16)))",
-                "`list` Array(Array(Nullable(UInt16)))",
-                __rt::ColumnKind::Plain,
-            ),
+                    "list",
+                    "Array(Array(Nullable(UInt16)))",
+                    "`list` Array(Array(Nullable(UInt16)))",
+                    __rt::ColumnKind::Plain,
+                )
+                .shaped(
+                    __rt::Shape::Marked(
+                        &__rt::Shape::Array(
+                            &__rt::Shape::Array(
+                                &__rt::Shape::Nullable(&__rt::Shape::Fixed(2)),
+                            ),
+                        ),
+                    ),
+                ),
             __rt::Column::new(
                     "map",
                     "Map(String, Array(Float64))",
                     "`map` Map(String, Array(Float64))",
                     __rt::ColumnKind::Plain,
                 )
-                .taking_objects(),
+                .taking_objects()
+                .shaped(
+                    __rt::Shape::Marked(
+                        &__rt::Shape::Array(
+                            &__rt::Shape::Tuple(
+                                &[
+                                    __rt::Shape::String,
+                                    __rt::Shape::Array(&__rt::Shape::Fixed(8)),
+                                ],
+                            ),
+                        ),
+                    ),
+                ),
             __rt::Column::new(
                     "place",
                     "Tuple(lat Float64, `long name` String)",
                     "`place` Tuple(lat Float64, `long name` String)",
                     __rt::ColumnKind::Plain,
                 )
-                .taking_objects(),
+                .taking_objects()
+                .shaped(
+                    __rt::Shape::Marked(
+                        &__rt::Shape::Tuple(
+                            &[__rt::Shape::Fixed(8), __rt::Shape::String],
+                        ),
+                    ),
+                ),
             __rt::Column::new(
-                "pair",
-                "Tuple(UInt8, String)",
-                "`pair` Tuple(UInt8, String)",
-                __rt::ColumnKind::Plain,
-            ),
+                    "pair",
+                    "Tuple(UInt8, String)",
+                    "`pair` Tuple(UInt8, String)",
+                    __rt::ColumnKind::Plain,
+                )
+                .shaped(
+                    __rt::Shape::Marked(
+                        &__rt::Shape::Tuple(
+                            &[__rt::Shape::Fixed(1), __rt::Shape::String],
+                        ),
+                    ),
+                ),
             __rt::Column::new(
-                "items.size",
-                "Array(UInt8)",
-                "`items.size` Array(UInt8)",
-                __rt::ColumnKind::Plain,
-            ),
+                    "items.size",
+                    "Array(UInt8)",
+                    "`items.size` Array(UInt8)",
+                    __rt::ColumnKind::Plain,
+                )
+                .shaped(
+                    __rt::Shape::Marked(&__rt::Shape::Array(&__rt::Shape::Fixed(1))),
+                ),
             __rt::Column::new(
-                "items.name",
-                "Array(String)",
-                "`items.name` Array(String)",
-                __rt::ColumnKind::Plain,
-            ),
+                    "items.name",
+                    "Array(String)",
+                    "`items.name` Array(String)",
+                    __rt::ColumnKind::Plain,
+                )
+                .shaped(__rt::Shape::Marked(&__rt::Shape::Array(&__rt::Shape::String))),
             __rt::Column::new(
                     "anything",
                     "JSON",
@@ -601,18 +644,27 @@ pub mod types {
                 )
                 .taking_objects(),
             __rt::Column::new(
-                "takes",
-                "Time64(3)",
-                "`takes` Time64(3)",
-                __rt::ColumnKind::Plain,
-            ),
+                    "takes",
+                    "Time64(3)",
+                    "`takes` Time64(3)",
+                    __rt::ColumnKind::Plain,
+                )
+                .shaped(__rt::Shape::Marked(&__rt::Shape::Fixed(8))),
             __rt::Column::new(
-                "waits",
-                "IntervalSecond",
-                "`waits` IntervalSecond",
-                __rt::ColumnKind::Plain,
-            ),
-            __rt::Column::new("spot", "Point", "`spot` Point", __rt::ColumnKind::Plain),
+                    "waits",
+                    "IntervalSecond",
+                    "`waits` IntervalSecond",
+                    __rt::ColumnKind::Plain,
+                )
+                .shaped(__rt::Shape::Marked(&__rt::Shape::Fixed(8))),
+            __rt::Column::new("spot", "Point", "`spot` Point", __rt::ColumnKind::Plain)
+                .shaped(
+                    __rt::Shape::Marked(
+                        &__rt::Shape::Tuple(
+                            &[__rt::Shape::Fixed(8), __rt::Shape::Fixed(8)],
+                        ),
+                    ),
+                ),
             __rt::Column::new(
                     "either",
                     "Variant(Array(UInt64), String, UInt64)",
@@ -649,18 +701,17 @@ pub mod types {
                 __rt::ColumnKind::Materialized,
             ),
             __rt::Column::new(
-                "total",
-                "SimpleAggregateFunction(sum, UInt64)",
-                "`total` SimpleAggregateFunction(sum, UInt64)",
-                __rt::ColumnKind::Plain,
-            ),
-            __rt::Column::new(
-                "type",
-                "String",
-                "`type` String",
-                __rt::ColumnKind::Plain,
-            ),
-            __rt::Column::new("self", "UInt8", "`self` UInt8", __rt::ColumnKind::Plain),
+                    "total",
+                    "SimpleAggregateFunction(sum, UInt64)",
+                    "`total` SimpleAggregateFunction(sum, UInt64)",
+                    __rt::ColumnKind::Plain,
+                )
+                .shaped(__rt::Shape::Marked(&__rt::Shape::Fixed(8)))
+                .sent_as("UInt64"),
+            __rt::Column::new("type", "String", "`type` String", __rt::ColumnKind::Plain)
+                .shaped(__rt::Shape::Marked(&__rt::Shape::String)),
+            __rt::Column::new("self", "UInt8", "`self` UInt8", __rt::ColumnKind::Plain)
+                .shaped(__rt::Shape::Marked(&__rt::Shape::Fixed(1))),
             __rt::Column::new(
                 "doubled",
                 "UInt16",
@@ -674,35 +725,43 @@ pub mod types {
                 __rt::ColumnKind::Alias,
             ),
             __rt::Column::new(
-                "raw",
-                "String",
-                "`raw` String EPHEMERAL defaultValueOfTypeName('String')",
-                __rt::ColumnKind::Ephemeral,
-            ),
+                    "raw",
+                    "String",
+                    "`raw` String EPHEMERAL defaultValueOfTypeName('String')",
+                    __rt::ColumnKind::Ephemeral,
+                )
+                .shaped(__rt::Shape::Nullable(&__rt::Shape::String))
+                .sent_as("Nullable(String)"),
             __rt::Column::new(
-                "length",
-                "UInt64",
-                "`length` UInt64 DEFAULT length(raw)",
-                __rt::ColumnKind::Default,
-            ),
+                    "length",
+                    "UInt64",
+                    "`length` UInt64 DEFAULT length(raw)",
+                    __rt::ColumnKind::Default,
+                )
+                .shaped(__rt::Shape::Nullable(&__rt::Shape::Fixed(8)))
+                .sent_as("Nullable(UInt64)"),
             __rt::Column::new(
-                "noted",
-                "Int8",
-                "`noted` Int8 DEFAULT -1 COMMENT 'what it is; it\\'s \"noted\"' CODEC(T64, ZSTD(1))",
-                __rt::ColumnKind::Default,
-            ),
+                    "noted",
+                    "Int8",
+                    "`noted` Int8 DEFAULT -1 COMMENT 'what it is; it\\'s \"noted\"' CODEC(T64, ZSTD(1))",
+                    __rt::ColumnKind::Default,
+                )
+                .shaped(__rt::Shape::Marked(&__rt::Shape::Fixed(1))),
             __rt::Column::new(
-                "page_extra.key",
-                "Array(String)",
-                "`page_extra.key` Array(String)",
-                __rt::ColumnKind::Plain,
-            ),
+                    "page_extra.key",
+                    "Array(String)",
+                    "`page_extra.key` Array(String)",
+                    __rt::ColumnKind::Plain,
+                )
+                .shaped(__rt::Shape::Marked(&__rt::Shape::Array(&__rt::Shape::String))),
             __rt::Column::new(
-                "page_extra.value",
-                "Array(LowCardinality(String))",
-                "`page_extra.value` Array(LowCardinality(String))",
-                __rt::ColumnKind::Plain,
-            ),
+                    "page_extra.value",
+                    "Array(LowCardinality(String))",
+                    "`page_extra.value` Array(LowCardinality(String))",
+                    __rt::ColumnKind::Plain,
+                )
+                .shaped(__rt::Shape::Marked(&__rt::Shape::Array(&__rt::Shape::String)))
+                .sent_as("Array(String)"),
         ],
         create: "CREATE TABLE IF NOT EXISTS `types` ON CLUSTER `main`\n(\n    `text` String,\n    `code` FixedString(4),\n    `small` UInt8,\n    `huge` Int256,\n    `ratio` Float32,\n    `flag` Bool,\n    `price` Decimal(18, 4) DEFAULT 0.5,\n    `day` Date,\n    `at` DateTime,\n    `at_zone` DateTime64(3, 'Europe/Berlin') DEFAULT now64(3),\n    `uuid` UUID,\n    `ip4` IPv4,\n    `ip6` IPv6,\n    `kind` Enum8('it\\'s' = -3, 'open' = 1, 'click' = 2) DEFAULT 'click',\n    `label` LowCardinality(Nullable(String)),\n    `maybe` Nullable(Int32),\n    `list` Array(Array(Nullable(UInt16))),\n    `map` Map(String, Array(Float64)),\n    `place` Tuple(lat Float64, `long name` String),\n    `pair` Tuple(UInt8, String),\n    `items.size` Array(UInt8),\n    `items.name` Array(String),\n    `anything` JSON,\n    `some` JSON(`user.id` UInt64, SKIP debug),\n    `takes` Time64(3),\n    `waits` IntervalSecond,\n    `spot` Point,\n    `either` Variant(Array(UInt64), String, UInt64),\n    `any_shape` Geometry,\n    `whatever` Dynamic,\n    `vector` QBit(Float32, 8),\n    `state` AggregateFunction(sum, UInt64) MATERIALIZED initializeAggregation('sumState', total),\n    `total` SimpleAggregateFunction(sum, UInt64),\n    `type` String,\n    `self` UInt8,\n    `doubled` UInt16 MATERIALIZED small * 2,\n    `upper` String ALIAS upper(text),\n    `raw` String EPHEMERAL defaultValueOfTypeName('String'),\n    `length` UInt64 DEFAULT length(raw),\n    `noted` Int8 DEFAULT -1 COMMENT 'what it is; it\\'s \"noted\"' CODEC(T64, ZSTD(1)),\n    `page_extra.key` Array(String),\n    `page_extra.value` Array(LowCardinality(String))\n)\nENGINE = ReplacingMergeTree\nPARTITION BY toYYYYMM(day)\nPRIMARY KEY code\nORDER BY (code, day)\nTTL day + INTERVAL 1 YEAR\nSETTINGS index_granularity = 1024, non_replicated_deduplication_window = 1000",
         format: __rt::Format::RowBinaryWithDefaults,

@@ -1,0 +1,280 @@
+//! Columns: take their values out of rows.
+//!
+//! A column knows where each of some rows goes on, takes its value there, and moves that on to the next column's value.
+
+use super::{
+    shape::Shape,
+    sink::{Length, Place, Sink},
+};
+
+/// The most bytes of a length: blocks are below 4 GiB.
+const MAX_LENGTH_BITS: u32 = 32;
+
+/// The streams of a column, each with its sink.
+#[derive(Debug)]
+pub(super) enum Column<S> {
+    Fixed {
+        width: usize,
+        values: S,
+    },
+    String(S),
+    Nullable {
+        nulls: S,
+        values: Box<Self>,
+    },
+    Array {
+        ends: S,
+        /// The number of elements so far.
+        count: u64,
+        elements: Box<Self>,
+    },
+    Tuple(Vec<Self>),
+    Marked(Box<Self>),
+}
+
+impl Column<Length> {
+    /// Returns a column that counts the bytes of its streams.
+    pub(super) fn counting(shape: &Shape) -> Self {
+        let boxed = |shape| Box::new(Self::counting(shape));
+        match shape {
+            Shape::Fixed(width) => Self::Fixed {
+                width: *width,
+                values: Length::default(),
+            },
+            Shape::String => Self::String(Length::default()),
+            Shape::Nullable(values) => Self::Nullable {
+                nulls: Length::default(),
+                values: boxed(values),
+            },
+            Shape::Array(elements) => Self::Array {
+                ends: Length::default(),
+                count: 0,
+                elements: boxed(elements),
+            },
+            Shape::Tuple(elements) => Self::Tuple(elements.iter().map(Self::counting).collect()),
+            Shape::Marked(values) => Self::Marked(boxed(values)),
+        }
+    }
+
+    /// Returns the bytes of all streams; none if no memory has so many.
+    pub(super) fn length(&self) -> Option<usize> {
+        match self {
+            Self::Fixed { values, .. } | Self::String(values) => Some(values.0),
+            Self::Nullable { nulls: own, values }
+            | Self::Array {
+                ends: own,
+                elements: values,
+                ..
+            } => own.0.checked_add(values.length()?),
+            Self::Tuple(elements) => elements
+                .iter()
+                .try_fold(0_usize, |sum, element| sum.checked_add(element.length()?)),
+            Self::Marked(values) => values.length(),
+        }
+    }
+
+    /// Returns a column that puts its streams, one behind the other, to the beginning of `room`, and leaves the rest of it; none if
+    /// they have no room there.
+    pub(super) fn placed<'o>(&self, room: &mut &'o mut [u8]) -> Option<Column<Place<'o>>> {
+        let mut place = |length: &Length| {
+            let (own, rest) = std::mem::take(room).split_at_mut_checked(length.0)?;
+            *room = rest;
+            Some(Place::new(own))
+        };
+        Some(match self {
+            Self::Fixed { width, values } => Column::Fixed {
+                width: *width,
+                values: place(values)?,
+            },
+            Self::String(values) => Column::String(place(values)?),
+            Self::Nullable { nulls, values } => Column::Nullable {
+                nulls: place(nulls)?,
+                values: Box::new(values.placed(room)?),
+            },
+            Self::Array { ends, elements, .. } => Column::Array {
+                ends: place(ends)?,
+                count: 0,
+                elements: Box::new(elements.placed(room)?),
+            },
+            Self::Tuple(elements) => Column::Tuple(
+                elements
+                    .iter()
+                    .map(|element| element.placed(room))
+                    .collect::<Option<_>>()?,
+            ),
+            Self::Marked(values) => Column::Marked(Box::new(values.placed(room)?)),
+        })
+    }
+}
+
+impl Column<Place<'_>> {
+    /// Returns whether all streams have all their bytes.
+    pub(super) fn is_full(&self) -> bool {
+        match self {
+            Self::Fixed { values, .. } | Self::String(values) => values.is_full(),
+            Self::Nullable { nulls: own, values }
+            | Self::Array {
+                ends: own,
+                elements: values,
+                ..
+            } => own.is_full() && values.is_full(),
+            Self::Tuple(elements) => elements.iter().all(Self::is_full),
+            Self::Marked(values) => values.is_full(),
+        }
+    }
+}
+
+impl<S: Sink> Column<S> {
+    /// Takes a value of each of some rows, which go on at `places`, and moves those behind it; none if a value is not as its shape says.
+    ///
+    /// What kind of column it is is found out once for all of them.
+    pub(super) fn take_each(&mut self, rows: &[u8], places: &mut [usize]) -> Option<()> {
+        match self {
+            Self::Fixed { width: 1, values } => take_arrays::<1>(values, rows, places),
+            Self::Fixed { width: 2, values } => take_arrays::<2>(values, rows, places),
+            Self::Fixed { width: 4, values } => take_arrays::<4>(values, rows, places),
+            Self::Fixed { width: 8, values } => take_arrays::<8>(values, rows, places),
+            Self::Fixed { width: 16, values } => take_arrays::<16>(values, rows, places),
+            Self::String(values) => {
+                for at in places {
+                    take_string(values, rows, at)?;
+                }
+                Some(())
+            }
+            Self::Tuple(elements) => elements
+                .iter_mut()
+                .try_for_each(|element| element.take_each(rows, places)),
+            Self::Marked(values) => {
+                places.iter_mut().try_for_each(|at| take_mark(rows, at))?;
+                values.take_each(rows, places)
+            }
+            Self::Array { ends, count, elements } => {
+                for at in places {
+                    take_array(ends, count, elements, rows, at)?;
+                }
+                Some(())
+            }
+            Self::Fixed { .. } | Self::Nullable { .. } => places.iter_mut().try_for_each(|at| self.take(rows, at, 1)),
+        }
+    }
+
+    /// Takes so many values that lie back to back.
+    fn take(&mut self, rows: &[u8], at: &mut usize, count: usize) -> Option<()> {
+        match self {
+            Self::Fixed { width, values } => {
+                let length = width.checked_mul(count)?;
+                values.put(rows, *at, length)?;
+                *at += length;
+                Some(())
+            }
+            Self::String(values) => (0..count).try_for_each(|_| take_string(values, rows, at)),
+            Self::Nullable { nulls, values } => (0..count).try_for_each(|_| {
+                let is_null = take_byte(rows, at)?;
+                nulls.put_array(&[is_null])?;
+                match is_null {
+                    0 => values.take(rows, at, 1),
+                    1 => values.put_default(),
+                    _ => None,
+                }
+            }),
+            Self::Array {
+                ends,
+                count: sum,
+                elements,
+            } => (0..count).try_for_each(|_| take_array(ends, sum, elements, rows, at)),
+            Self::Tuple(elements) => {
+                (0..count).try_for_each(|_| elements.iter_mut().try_for_each(|element| element.take(rows, at, 1)))
+            }
+            Self::Marked(values) => (0..count).try_for_each(|_| {
+                take_mark(rows, at)?;
+                values.take(rows, at, 1)
+            }),
+        }
+    }
+
+    /// Puts what stands in the place of a NULL.
+    fn put_default(&mut self) -> Option<()> {
+        match self {
+            Self::Fixed { width, values } => values.put_zeros(*width),
+            // An empty one.
+            Self::String(values) => values.put_zeros(1),
+            Self::Nullable { nulls, values } => {
+                nulls.put_array(&[1])?;
+                values.put_default()
+            }
+            Self::Array { ends, count, .. } => ends.put_array(&count.to_le_bytes()),
+            Self::Tuple(elements) => elements.iter_mut().try_for_each(Self::put_default),
+            Self::Marked(values) => values.put_default(),
+        }
+    }
+}
+
+fn take_arrays<const N: usize>(values: &mut impl Sink, rows: &[u8], places: &mut [usize]) -> Option<()> {
+    for at in places {
+        values.put_array::<N>(rows.get(*at..)?.first_chunk()?)?;
+        *at += N;
+    }
+    Some(())
+}
+
+/// Takes one array; `sum` is the number of elements so far.
+#[inline(always)]
+fn take_array<S: Sink>(
+    ends: &mut S,
+    sum: &mut u64,
+    elements: &mut Column<S>,
+    rows: &[u8],
+    at: &mut usize,
+) -> Option<()> {
+    let count = take_length(rows, at)?;
+    *sum += count as u64;
+    ends.put_array(&sum.to_le_bytes())?;
+    if count == 0 {
+        return Some(());
+    }
+    elements.take(rows, at, count)
+}
+
+#[inline(always)]
+fn take_string(values: &mut impl Sink, rows: &[u8], at: &mut usize) -> Option<()> {
+    let start = *at;
+    let length = take_length(rows, at)?;
+    let end = at.checked_add(length)?;
+    values.put(rows, start, end - start)?;
+    *at = end;
+    Some(())
+}
+
+#[inline(always)]
+fn take_byte(rows: &[u8], at: &mut usize) -> Option<u8> {
+    let byte = *rows.get(*at)?;
+    *at += 1;
+    Some(byte)
+}
+
+/// Takes the byte that says that a value follows.
+#[inline(always)]
+fn take_mark(rows: &[u8], at: &mut usize) -> Option<()> {
+    (take_byte(rows, at)? == 0).then_some(())
+}
+
+/// Takes what [`put_length`](crate::value::put_length) has put.
+#[inline(always)]
+fn take_length(rows: &[u8], at: &mut usize) -> Option<usize> {
+    match take_byte(rows, at)? {
+        length @ ..0x80 => Some(usize::from(length)),
+        first => take_long_length(rows, at, first),
+    }
+}
+
+fn take_long_length(rows: &[u8], at: &mut usize, first: u8) -> Option<usize> {
+    let mut length = usize::from(first & 0x7f);
+    for shift in (7..MAX_LENGTH_BITS).step_by(7) {
+        let byte = take_byte(rows, at)?;
+        length |= usize::from(byte & 0x7f) << shift;
+        if byte < 0x80 {
+            return Some(length);
+        }
+    }
+    None
+}

@@ -1,0 +1,144 @@
+//! Sinks: where the bytes of a column go. The first time they are only counted, the second time they are put in their place.
+
+/// Values up to this length are copied as if they had it: a copy of a known length is a few instructions, any other is a call.
+const SHORT: usize = 32;
+
+/// Takes the bytes of one stream of a column. What does so for each value is always inlined: a call costs as much as a value.
+pub(super) trait Sink {
+    /// Takes `length` bytes of `rows` from `start` on; none if there are not so many, or there is no room for them.
+    fn put(&mut self, rows: &[u8], start: usize, length: usize) -> Option<()>;
+
+    /// Takes a value whose length is known.
+    fn put_array<const N: usize>(&mut self, value: &[u8; N]) -> Option<()>;
+
+    /// Takes zeros.
+    fn put_zeros(&mut self, count: usize) -> Option<()>;
+}
+
+/// Counts bytes.
+#[derive(Debug, Default)]
+pub(super) struct Length(pub(super) usize);
+
+impl Length {
+    #[inline(always)]
+    fn add(&mut self, count: usize) -> Option<()> {
+        self.0 = self.0.checked_add(count)?;
+        Some(())
+    }
+}
+
+impl Sink for Length {
+    #[inline(always)]
+    fn put(&mut self, rows: &[u8], start: usize, length: usize) -> Option<()> {
+        let is_there = start.checked_add(length)? <= rows.len();
+        is_there.then_some(())?;
+        self.add(length)
+    }
+
+    #[inline(always)]
+    fn put_array<const N: usize>(&mut self, _: &[u8; N]) -> Option<()> {
+        self.add(N)
+    }
+
+    #[inline(always)]
+    fn put_zeros(&mut self, count: usize) -> Option<()> {
+        self.add(count)
+    }
+}
+
+/// Puts bytes one behind the other into a place that has room for all of them.
+#[derive(Debug)]
+pub(super) struct Place<'o> {
+    room: &'o mut [u8],
+    filled: usize,
+}
+
+impl<'o> Place<'o> {
+    pub(super) fn new(room: &'o mut [u8]) -> Self {
+        Self { room, filled: 0 }
+    }
+
+    /// Returns whether nothing is missing.
+    pub(super) fn is_full(&self) -> bool {
+        self.filled == self.room.len()
+    }
+}
+
+impl Sink for Place<'_> {
+    #[inline(always)]
+    fn put(&mut self, rows: &[u8], start: usize, length: usize) -> Option<()> {
+        let from = rows.get(start..)?;
+        let to = self.room.get_mut(self.filled..)?;
+        match (from.first_chunk::<SHORT>(), to.first_chunk_mut::<SHORT>()) {
+            // What is copied beyond the value is overwritten by those behind it, which fill the place.
+            (Some(from), Some(to)) if length <= SHORT => *to = *from,
+            _ => to.get_mut(..length)?.copy_from_slice(from.get(..length)?),
+        }
+        self.filled += length;
+        Some(())
+    }
+
+    #[inline(always)]
+    fn put_array<const N: usize>(&mut self, value: &[u8; N]) -> Option<()> {
+        *self.room.get_mut(self.filled..)?.first_chunk_mut()? = *value;
+        self.filled += N;
+        Some(())
+    }
+
+    #[inline(always)]
+    fn put_zeros(&mut self, count: usize) -> Option<()> {
+        // They may have been overwritten by the value before them.
+        self.room.get_mut(self.filled..)?.get_mut(..count)?.fill(0);
+        self.filled += count;
+        Some(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+
+    use super::*;
+
+    #[test]
+    fn values_of_all_lengths_lie_back_to_back() {
+        let rows: Vec<u8> = (1..=200).collect();
+        let lengths = [0, 1, 31, 32, 33, 2, 64, 0, 3, 5];
+        let total = lengths.iter().sum::<usize>() + 4;
+        let mut room = vec![0xee; total];
+        let mut place = Place::new(&mut room);
+        let mut counted = Length::default();
+        let mut start = 0;
+        for length in lengths {
+            place.put(&rows, start, length).unwrap();
+            counted.put(&rows, start, length).unwrap();
+            start += length;
+        }
+        place.put_zeros(2).unwrap();
+        counted.put_zeros(2).unwrap();
+        assert!(!place.is_full());
+        place.put_array(&[7, 8]).unwrap();
+        counted.put_array(&[7, 8]).unwrap();
+        assert!(place.is_full());
+        assert_eq!(counted.0, total);
+        assert_eq!(room[..start], rows[..start]);
+        assert_eq!(room[start..], [0, 0, 7, 8]);
+    }
+
+    #[test]
+    fn what_is_not_there_or_has_no_room_is_not_put() {
+        let rows = [1; 40];
+        let mut room = [0; 36];
+        let mut place = Place::new(&mut room);
+        for (start, length) in [(0, 41), (40, 1), (41, 0), (usize::MAX, 1), (1, usize::MAX), (0, 37)] {
+            assert_eq!(place.put(&rows, start, length), None, "{start} {length}");
+        }
+        for (start, length) in [(0, 41), (40, 1), (41, 0), (usize::MAX, 1), (1, usize::MAX)] {
+            assert_eq!(Length::default().put(&rows, start, length), None, "{start} {length}");
+        }
+        assert_eq!(place.put_zeros(37), None);
+        assert_eq!(place.put_array(&[0; 37]), None);
+        place.put_zeros(35).unwrap();
+        assert_eq!(place.put_array(&[0; 2]), None);
+    }
+}

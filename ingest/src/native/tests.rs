@@ -1,0 +1,287 @@
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::borrow::Cow;
+
+use super::*;
+use crate::{
+    table::{Column, ColumnKind, Format},
+    value::{Encode, FixedString, Map},
+};
+
+fn native(columns: Vec<Column>) -> Native {
+    let table = Table {
+        name: "t",
+        index: 0,
+        columns: columns.leak(),
+        create: "",
+        format: Format::RowBinary,
+    };
+    Native::of(&table).unwrap()
+}
+
+const fn column(name: &'static str, data_type: &'static str, shape: Shape) -> Column {
+    Column::new(name, data_type, "", ColumnKind::Plain).shaped(shape)
+}
+
+fn rows<const N: usize>(rows: [Vec<u8>; N]) -> Content {
+    let mut end = 0;
+    let ends = rows.iter().map(|row| {
+        end += row.len() as u32;
+        end
+    });
+    Content {
+        ends: ends.collect(),
+        bytes: rows.concat().into(),
+    }
+}
+
+fn row(values: &[&dyn Encode]) -> Vec<u8> {
+    let mut row = Vec::new();
+    values.iter().for_each(|value| value.put(&mut row));
+    row
+}
+
+/// A column of each kind of shape, and three rows.
+fn all_kinds() -> (Native, Content) {
+    let native = native(vec![
+        column("n", "UInt16", Shape::Fixed(2)),
+        column("s", "String", Shape::String),
+        column("u", "Nullable(UInt8)", Shape::Nullable(&Shape::Fixed(1))),
+        column("w", "Nullable(String)", Shape::Nullable(&Shape::String)),
+        column("f", "FixedString(3)", Shape::Fixed(3)),
+        column("a", "Array(Array(String))", Shape::Array(&Shape::Array(&Shape::String))),
+        column(
+            "m",
+            "Map(UInt8, Nullable(String))",
+            Shape::Array(&Shape::Tuple(&[Shape::Fixed(1), Shape::Nullable(&Shape::String)])),
+        ),
+        column(
+            "t",
+            "Tuple(UInt8, String)",
+            Shape::Tuple(&[Shape::Fixed(1), Shape::String]),
+        ),
+        Column::new("no", "UInt8", "", ColumnKind::Materialized),
+    ]);
+    let text = |text: &'static str| Cow::Borrowed(text);
+    let content = rows([
+        row(&[
+            &0x0102_u16,
+            &text("one"),
+            &Some(7_u8),
+            &None::<Cow<'_, str>>,
+            &FixedString(*b"abc"),
+            &vec![vec![text("x"), text("yy")], vec![]],
+            &Map(vec![(1_u8, Some(text("v"))), (2, None)]),
+            &(9_u8, text("t")),
+        ]),
+        row(&[
+            &0x0304_u16,
+            &text(""),
+            &None::<u8>,
+            &Some(text("w")),
+            &FixedString(*b"def"),
+            &Vec::<Vec<Cow<'_, str>>>::new(),
+            &Map(Vec::<(u8, Option<Cow<'_, str>>)>::new()),
+            &(8_u8, text("")),
+        ]),
+        row(&[
+            &0_u16,
+            &text("three"),
+            &Some(1_u8),
+            &Some(text("")),
+            &FixedString(*b"ghi"),
+            &vec![vec![text("z")]],
+            &Map(vec![(3_u8, Some(text("")))]),
+            &(0_u8, text("uu")),
+        ]),
+    ]);
+    (native, content)
+}
+
+fn ends(ends: &[u64]) -> Vec<u8> {
+    ends.iter().flat_map(|end| end.to_le_bytes()).collect()
+}
+
+#[test]
+fn rows_become_columns() {
+    let (native, rows) = all_kinds();
+    let expected = [
+        &b"\x08\x03"[..],        // columns, rows
+        b"\x01n\x06UInt16",      // name, type
+        b"\x02\x01\x04\x03\0\0", // values
+        b"\x01s\x06String",
+        b"\x03one\0\x05three",
+        b"\x01u\x0fNullable(UInt8)",
+        b"\0\x01\0",   // NULLs
+        b"\x07\0\x01", // values, a default in the place of NULL
+        b"\x01w\x10Nullable(String)",
+        b"\x01\0\0",
+        b"\0\x01w\0",
+        b"\x01f\x0eFixedString(3)",
+        b"abcdefghi",
+        b"\x01a\x14Array(Array(String))",
+        &ends(&[2, 2, 3]), // of the outer arrays, counted in inner ones
+        &ends(&[2, 2, 3]), // of the inner arrays, counted in texts
+        b"\x01x\x02yy\x01z",
+        b"\x01m\x1cMap(UInt8, Nullable(String))",
+        &ends(&[2, 2, 3]),
+        b"\x01\x02\x03", // keys
+        b"\0\x01\0",     // NULLs among the values
+        b"\x01v\0\0",    // values
+        b"\x01t\x14Tuple(UInt8, String)",
+        b"\x09\x08\0",
+        b"\x01t\0\x02uu",
+    ]
+    .concat();
+    let block = native.block(&rows).unwrap();
+    assert_eq!(block.escape_ascii().to_string(), expected.escape_ascii().to_string());
+}
+
+#[test]
+fn many_rows_lie_in_their_columns() {
+    let native = native(vec![
+        column("n", "UInt64", Shape::Fixed(8)),
+        column("s", "String", Shape::String),
+        column("d", "Decimal(76, 0)", Shape::Fixed(32)),
+    ]);
+    let count = 3 * ROWS_AT_A_TIME + 5;
+    // Lengths on both sides of what is copied at once, and of one byte for the length.
+    let text = |index: usize| "ж".repeat(index % 90);
+    let (mut bytes, mut row_ends) = (Vec::new(), Vec::new());
+    let (mut numbers, mut texts, mut decimals) = (Vec::new(), Vec::new(), Vec::new());
+    for index in 0..count {
+        let decimal = [index as u8; 32];
+        for out in [&mut bytes, &mut numbers] {
+            (index as u64).put(out);
+        }
+        for out in [&mut bytes, &mut texts] {
+            Cow::Owned::<str>(text(index)).put(out);
+        }
+        for out in [&mut bytes, &mut decimals] {
+            out.extend_from_slice(&decimal);
+        }
+        row_ends.push(bytes.len() as u32);
+    }
+    let block = native.block(&Content {
+        bytes: bytes.into(),
+        ends: row_ends.into(),
+    });
+    let mut expected = vec![3];
+    put_length(&mut expected, count);
+    for (head, values) in [
+        (&b"\x01n\x06UInt64"[..], numbers),
+        (b"\x01s\x06String", texts),
+        (b"\x01d\x0eDecimal(76, 0)", decimals),
+    ] {
+        expected.extend_from_slice(head);
+        expected.extend(values);
+    }
+    assert!(block.unwrap() == expected);
+}
+
+#[test]
+fn marks_of_defaults_become_nulls() {
+    let native = native(vec![
+        column("a", "UInt8", Shape::Marked(&Shape::Fixed(1))),
+        column("b", "UInt16", Shape::Nullable(&Shape::Fixed(2))).sent_as("Nullable(UInt16)"),
+        column("c", "Array(String)", Shape::Marked(&Shape::Array(&Shape::String))),
+    ]);
+    let block = native.block(&rows([
+        b"\0\x05\x01\0\x01\x01x".to_vec(),
+        b"\0\x06\0\x34\x12\0\0".to_vec(),
+    ]));
+    let expected = [
+        &b"\x03\x02\x01a\x05UInt8\x05\x06\x01b\x10Nullable(UInt16)\x01\0\0\0\x34\x12\x01c\x0dArray(String)"[..],
+        &ends(&[1, 1]),
+        b"\x01x",
+    ]
+    .concat();
+    assert_eq!(block.unwrap(), expected);
+    // A mark that says that the default is to be computed, where no default is.
+    assert_eq!(
+        native.block(&rows([b"\x01\x05\x01\0\0".to_vec()])),
+        Err(StayRows::Malformed)
+    );
+}
+
+#[test]
+fn a_table_with_a_type_that_has_no_shape_stays_in_rows() {
+    static COLUMNS: [Column; 2] = [
+        column("a", "UInt8", Shape::Fixed(1)),
+        Column::new("b", "Dynamic", "", ColumnKind::Plain),
+    ];
+    let table = Table {
+        name: "t",
+        index: 0,
+        columns: &COLUMNS,
+        create: "",
+        format: Format::RowBinary,
+    };
+    assert_eq!(Native::of(&table), None);
+}
+
+#[test]
+fn what_is_cut_or_changed_gives_no_columns_and_no_panic() {
+    let (native, whole) = all_kinds();
+    let row_ends = whole.ends.to_vec();
+    for cut in 0..whole.bytes.len() {
+        let ends = row_ends.iter().map(|&end| end.min(cut as u32));
+        let cut = Content {
+            bytes: whole.bytes.slice(..cut),
+            ends: ends.collect(),
+        };
+        assert_eq!(native.block(&cut), Err(StayRows::Malformed));
+        // What is behind the last row is no row either.
+        let few = Content {
+            bytes: whole.bytes.clone(),
+            ends: [row_ends[0]].into(),
+        };
+        assert_eq!(native.block(&few), Err(StayRows::Malformed));
+    }
+    // A changed byte is another value, or none: whatever is given has all rows.
+    for at in 0..whole.bytes.len() {
+        for change in [1, 0x80, 0xff] {
+            let mut bytes = whole.bytes.to_vec();
+            bytes[at] ^= change;
+            let changed = Content {
+                bytes: bytes.into(),
+                ends: whole.ends.clone(),
+            };
+            if let Ok(block) = native.block(&changed) {
+                assert_eq!(block[..2], *b"\x08\x03");
+            }
+        }
+    }
+    for row_ends in [
+        vec![row_ends[1], row_ends[0], row_ends[2]],
+        vec![row_ends[0] + 1, row_ends[1], row_ends[2]],
+        vec![u32::MAX, row_ends[1], row_ends[2]],
+        vec![],
+    ] {
+        let odd = Content {
+            bytes: whole.bytes.clone(),
+            ends: row_ends.into(),
+        };
+        assert_eq!(native.block(&odd), Err(StayRows::Malformed));
+    }
+}
+
+#[test]
+fn columns_far_larger_than_their_rows_stay_rows() {
+    let native = native(vec![column("a", "Nullable(UUID)", Shape::Nullable(&Shape::Fixed(16)))]);
+    let block = |nulls: usize| {
+        let mut all = vec![row(&[&None::<u128>]); nulls];
+        all.resize(2_000, row(&[&Some(1_u128)]));
+        let ends = all.iter().scan(0, |end, row| {
+            *end += row.len() as u32;
+            Some(*end)
+        });
+        native.block(&Content {
+            ends: ends.collect(),
+            bytes: all.concat().into(),
+        })
+    };
+    assert_eq!(block(2_000), Err(StayRows::TooLarge));
+    let taken = block(1_000).unwrap();
+    assert!(taken.len() > 2_000 * 17 && taken.len() < 2_000 * 17 + 100);
+}
