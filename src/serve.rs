@@ -3,6 +3,7 @@
 use std::{
     env,
     error::Error,
+    io,
     net::SocketAddr,
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -13,7 +14,11 @@ use rowmill_ingest::{
     EventOptions, SchemaState, ServeOptions as Bounds, StoreUrl, Stores, Writer, WriterOptions, not_found,
     serve as serve_http,
 };
-use tokio::{net::TcpListener, runtime::Runtime, time::sleep};
+use tokio::{
+    net::TcpListener,
+    runtime::{Builder, Runtime},
+    time::sleep,
+};
 use tower::{Layer, service_fn};
 
 use crate::{cli::ServeOptions, engine::EmbeddedClickHouse, pages::PagesLayer, stop::Stopping, workers::Listeners};
@@ -23,6 +28,10 @@ const ENGINE_DATABASE: &str = "stats";
 
 /// How long the start waits for a ClickHouse that is there and busy; for one that is away it does not wait.
 const SYNC_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How far deliveries give way: an answer's thread gets ten times as much of a core that both want.
+#[cfg(target_os = "linux")]
+const NICENESS: i32 = 10;
 
 /// Collects events until the process is asked to stop, then brings what it has into ClickHouse.
 pub(crate) fn serve(options: ServeOptions) -> Result<(), Box<dyn Error>> {
@@ -38,10 +47,26 @@ pub(crate) fn serve(options: ServeOptions) -> Result<(), Box<dyn Error>> {
         ..EventOptions::default()
     };
     let (stores, engine) = stores(&options)?;
-    let result = Runtime::new()?.block_on(collect(&options, &events, stores));
+    let result = deliveries()?.block_on(collect(&options, &events, stores));
     let stopped = engine.map_or(Ok(()), EmbeddedClickHouse::stop);
     // What became of the rows is said first.
     result.and(stopped)
+}
+
+/// Returns the runtime of everything but requests, whose threads give way to those that answer: a block that is compressed would else
+/// keep answers waiting for a time slice of the kernel's at a time.
+fn deliveries() -> io::Result<Runtime> {
+    let give_way = || {
+        // Linux takes it for this thread alone; elsewhere it would be all of the process.
+        #[cfg(target_os = "linux")]
+        if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
+            tracing::debug!(%error, "deliveries do not give way");
+        }
+    };
+    Builder::new_multi_thread()
+        .enable_all()
+        .on_thread_start(give_way)
+        .build()
 }
 
 /// Returns where the rows go: the ClickHouse that was named, and its replicas, or the embedded one, started.
