@@ -283,7 +283,7 @@ impl LaneDelivery<'_> {
             return spool.split(block, part).await.map_err(Failure::Disk);
         }
         let row = spool.rows(block, part).await.map_err(Failure::Disk)?.bytes;
-        let letter = letter(block, part, &row, refusal);
+        let letter = letter(block, part, refusal);
         // A row that could not be kept as a letter stays where it is.
         let kept = spool.refuse(self.lane, block, part, *dead_letters, |out| {
             letter.as_dead_letter(&row).encode(out);
@@ -317,7 +317,7 @@ struct RefusedRow {
     id: u64,
 }
 
-fn letter(block: &SealedBlock, part: &RowRange, _row: &[u8], refusal: &Failure) -> RefusedRow {
+fn letter(block: &SealedBlock, part: &RowRange, refusal: &Failure) -> RefusedRow {
     let (code, reason) = match refusal {
         Failure::Store(error) => (error.code(), error.to_string()),
         Failure::Disk(error) => (None, error.to_string()),

@@ -1,6 +1,6 @@
 //! Many events in one request, one a line.
 
-use std::fmt::Write;
+use std::{fmt::Write, time::Duration};
 
 use embedder::tables;
 use rowmill_ingest::{EventOptions, WriterOptions, not_found};
@@ -172,18 +172,23 @@ fn without_room_for_all_none_is_taken() {
         ..WriterOptions::default()
     };
     let served = served(&database, small);
-    let answer = post(&served, "/wh/plain", &[], &numbered(1_000));
+    // Nor is a line that is no row, which would be a dead letter each time that the request is sent again.
+    let answer = post(&served, "/wh/plain", &[], &format!("x\n{}", numbered(1_000)));
     assert_eq!(answer.status, 503);
     assert!(answer.header("retry-after").is_some());
     assert_eq!(post(&served, "/wh/plain", &[], &numbered(10)).status, 200);
     served.drain();
-    assert_eq!(database.count("receipts"), 10);
+    assert_eq!((database.count("receipts"), database.count("rejected")), (10, 0));
 }
 
 #[test]
 fn bounds_are_those_of_many() {
     let database = Database::create("bulk_bounds");
-    let served = served(&database, WriterOptions::default());
+    let by_rows_alone = WriterOptions {
+        block_age: Duration::from_secs(3_600),
+        ..WriterOptions::default()
+    };
+    let served = served(&database, by_rows_alone);
     let json = [("Content-Type", "application/json")];
     let long = format!(r#"{{"number":1,"text":"{}"}}"#, "x".repeat(200));
     assert_eq!(
@@ -195,10 +200,18 @@ fn bounds_are_those_of_many() {
     let too_many = post(&served, "/wh/plain", &[], &"{\"number\":1}\n".repeat(100_001));
     assert_eq!(too_many.status, 413);
     assert!(too_many.text().contains("100000 lines"), "{}", too_many.text());
+    assert_eq!(post(&served, "/wh/plain", &[], &"x\n".repeat(100_001)).status, 413);
     assert_eq!(
         post(&served, "/wh/plain", &[], &"{\"number\":2}\n".repeat(100_000)).status,
         200
     );
     served.drain();
     assert_eq!(database.count("receipts"), 100_001);
+    // What would make a block too long is a block of its own.
+    let parts = "SELECT rows FROM system.parts WHERE database = currentDatabase() AND `table` = 'receipts' AND level = 0 ORDER BY rows";
+    assert_eq!(database.query(parts), "1\n100000\n");
+    assert_eq!(
+        database.query("SELECT count() FROM rejected WHERE payload = 'x'"),
+        "0\n"
+    );
 }

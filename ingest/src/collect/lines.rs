@@ -57,7 +57,8 @@ impl Collector {
             if line.trim_ascii().is_empty() {
                 continue;
             }
-            if rows.count() == EncodedRows::MAX {
+            // Refused ones count, too: each takes more memory than its bytes, until it is known whether the others find room.
+            if rows.count() + refused.len() == EncodedRows::MAX {
                 return finish(Answer::TOO_MANY_LINES);
             }
             let payload = Payload::Json(line);
