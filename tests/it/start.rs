@@ -171,7 +171,8 @@ fn a_stop_before_clickhouse_is_there_leaves_the_rows_for_the_next_start() {
 fn a_second_signal_hurries_the_stop() {
     let server = Server::that_was_there_before(&[]);
     let url = server.database().url();
-    let collector = Collector::start_in(&server.data(), &url, &["--drain-seconds", "60"]);
+    // A stop without haste waits a day for ClickHouse.
+    let mut collector = Collector::start_in(&server.data(), &url, &["--drain-seconds", "86400"]);
     numbered(&collector, 0..2);
     // A request whose body does not come is under way, too.
     let slow = http::open(
@@ -181,6 +182,7 @@ fn a_second_signal_hurries_the_stop() {
     collector.signal(Signal::SIGTERM);
     wait_for("the stop", || collector.log().contains("stopping: ").then_some(()));
     collector.signal(Signal::SIGINT);
+    wait_for("the end", || collector.has_ended().then_some(()));
     let ended = collector.ended();
     assert_eq!(ended.code, Some(0), "{}", ended.log);
     assert!(ended.log.contains("stopping at once"), "{}", ended.log);

@@ -124,6 +124,11 @@ impl Collector {
         kill(self.pid(), signal).unwrap();
     }
 
+    /// Returns whether it has stopped.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     /// Waits until it has stopped.
     pub fn ended(mut self) -> Ended {
         let code = self.child.wait().unwrap().code();
