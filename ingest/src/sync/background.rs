@@ -60,22 +60,23 @@ async fn look_after(url: &StoreUrl, schema: &Schema, set: impl Fn(State)) {
                     tracing::info!(store = %url, "the user's profile turns deduplication off, which inserts turn on for themselves");
                     client = client.with_setting(TURNS_OFF, "enable");
                 }
-                tell(url, &plan, failures);
-                return set(State::Ready(Arc::new(with_settings(client))));
+                set(State::Ready(Arc::new(with_settings(client))));
+                return tell(url, &plan, failures);
             }
-            Err(error) => error,
+            Err(error) => Arc::new(error),
         };
         failures += 1;
         let class = error.class();
+        // What is told is so already.
+        set(match class {
+            Class::Retry => State::Away,
+            _ => State::Refused(Arc::clone(&error)),
+        });
         // Whoever waits for the first look has it as an error.
         if class == Class::Retry || failures > 1 {
             raise(&mut alarm, &error, failures);
         }
         let wait = if class == Class::Retry { AWAY } else { HOLD };
-        set(match class {
-            Class::Retry => State::Away,
-            _ => State::Refused(Arc::new(error)),
-        });
         sleep(wait.wait(failures, dice())).await;
     }
 }
