@@ -232,8 +232,20 @@ impl EncodedRows {
     }
 
     /// Returns the number of rows.
-    pub(crate) fn count(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.ends.len()
+    }
+
+    /// Returns the rows as they are sent, one behind the other in the table's [`Format`](crate::table::Format).
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Takes all rows out; their memory is kept for others.
+    pub fn clear(&mut self) {
+        self.table = None;
+        self.bytes.clear();
+        self.ends.clear();
     }
 
     /// Returns the rows' table; none where there is no row.

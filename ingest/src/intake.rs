@@ -11,7 +11,7 @@ use bumpalo::collections::{String as BumpString, Vec as BumpVec};
 
 use crate::{
     ack::{Ack, Receipt},
-    arena::Arena,
+    arena::{self, Arena},
     block::EncodedRows,
     body::Payload,
     fields::{Fields, Names},
@@ -54,6 +54,27 @@ pub struct Event<'a> {
     /// What its answer is to promise.
     pub(crate) ack: Ack,
     pub(crate) arena: &'a Arena,
+}
+
+impl Event<'_> {
+    /// Lets `take` see the event that a query and a JSON body make, without a request around them: nobody sent it, at no time.
+    ///
+    /// For what decodes events outside of a server, such as benches and tools that try a table.
+    pub fn from_texts<T>(query: &str, json: &str, take: impl FnOnce(&Event<'_>) -> T) -> T {
+        arena::with(|arena| {
+            take(&Event {
+                stamp: Stamp::default(),
+                query: &Fields::from_query(query, arena),
+                payload: &if json.is_empty() {
+                    Payload::Empty
+                } else {
+                    Payload::Json(json)
+                },
+                ack: Ack::Accepted,
+                arena,
+            })
+        })
+    }
 }
 
 /// What takes events into a table; the build step names one for each destination.

@@ -28,6 +28,7 @@
 //!           fields      the query, and urlencoded bodies
 //!           body        what the body is: JSON, a form, nothing
 //!           envelope    what the body says of its own address
+//!           scan        the bytes of a text that mean something
 //!           identify    service, name, project, visitor, client
 //! route     layer       one match over service and name, written by the build step
 //! intake    intake      decode → stamp → check → encode, one synchronous call
@@ -83,6 +84,7 @@ pub mod refusal;
 mod reject;
 mod row;
 mod said;
+mod scan;
 mod serve;
 mod spool;
 mod stamp;

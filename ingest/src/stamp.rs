@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// What the collector knows of every event.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Stamp<'a> {
     /// The event's id: `(milliseconds since 1970) << 22 | node << 12 | sequence`.
     pub id: u64,

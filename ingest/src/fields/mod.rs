@@ -14,7 +14,7 @@ mod tree;
 
 use std::collections::HashSet;
 
-use self::split::split;
+use self::split::{Split, split};
 pub(crate) use self::tree::Tree;
 use crate::arena::Arena;
 
@@ -62,8 +62,9 @@ impl<'a> Fields<'a> {
     }
 
     fn parse(text: &'a str, nesting: Nesting, arena: &'a Arena) -> Self {
-        let pairs = split(text, arena);
-        if pairs.iter().any(|(name, _)| name.bytes().any(|byte| byte == b'[')) || has_repeated_name(pairs) {
+        let Split { pairs, may_nest } = split(text, arena);
+        let nests = |(name, _): &(&str, &str)| name.bytes().any(|byte| byte == b'[');
+        if (may_nest && pairs.iter().any(nests)) || has_repeated_name(pairs) {
             Self::Tree(Tree::grow(pairs, nesting))
         } else {
             Self::Flat(pairs)

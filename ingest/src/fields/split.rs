@@ -2,33 +2,60 @@
 
 use bumpalo::collections::Vec;
 
-use crate::arena::Arena;
+use crate::{
+    arena::Arena,
+    scan::{self, Chunk},
+};
 
 /// Room for the fields of most requests; more of them grow it.
 const USUAL_FIELDS: usize = 16;
 
+/// What a text was split into.
+pub(super) struct Split<'a> {
+    /// Names and values, in their order.
+    pub(super) pairs: &'a [(&'a str, &'a str)],
+    /// Whether a `[` may be in a name, as itself or in a code.
+    pub(super) may_nest: bool,
+}
+
 /// Splits `text` at its `&` and decodes both sides of each `=`; fields without a name are dropped.
-///
-/// One pass, byte by byte: fields are so short that a search for each of their ends would cost more than to look at all of them.
-pub(super) fn split<'a>(text: &'a str, arena: &'a Arena) -> &'a [(&'a str, &'a str)] {
+pub(super) fn split<'a>(text: &'a str, arena: &'a Arena) -> Split<'a> {
     if text.is_empty() {
-        return &[];
+        return Split {
+            pairs: &[],
+            may_nest: false,
+        };
     }
+    let bytes = text.as_bytes();
     let mut pairs = Vec::with_capacity_in(USUAL_FIELDS, arena);
     let mut field = Field::at(0);
-    for (at, byte) in text.bytes().enumerate() {
-        match byte {
+    let mut may_nest = false;
+    scan::each(bytes, is_mark, |at| {
+        match bytes[at] {
             b'&' => {
                 pairs.extend(field.pair(text, at, arena));
                 field = Field::at(at + 1);
             }
-            b'=' => field.meet_equals(text.as_bytes(), at),
-            b'+' | b'%' => field.is_coded = true,
-            _ => {}
+            b'=' => field.meet_equals(bytes, at),
+            byte => {
+                field.is_coded |= byte != b'[';
+                may_nest |= byte != b'+';
+            }
         }
-    }
+        true
+    });
     pairs.extend(field.pair(text, text.len(), arena));
-    pairs.into_bump_slice()
+    Split {
+        pairs: pairs.into_bump_slice(),
+        may_nest,
+    }
+}
+
+/// What ends a field or its name, stands for something else, or nests.
+#[inline]
+fn is_mark(chunk: Chunk) -> Chunk {
+    let is = |byte| chunk.simd_eq(scan::all(byte));
+    is(b'&') | is(b'=') | is(b'+') | is(b'%') | is(b'[')
 }
 
 /// A field of which the end is still to come.

@@ -3,9 +3,10 @@
 use std::borrow::Cow;
 
 /// The number of a project, as JavaScript's `Number()` reads it. Whether it fits, the column decides.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(crate) enum Project {
     /// Not said: 0.
+    #[default]
     Missing,
     /// A whole number, exact.
     Whole(i128),

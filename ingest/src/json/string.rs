@@ -3,6 +3,7 @@
 use std::{borrow::Cow, fmt::Write};
 
 use super::{Error, ErrorKind, Reader};
+use crate::scan::{self, Chunk};
 
 impl<'a> Reader<'a> {
     /// Takes a string. It is borrowed unless there is an escape in it.
@@ -19,7 +20,7 @@ impl<'a> Reader<'a> {
 
     /// Takes a string that begins right here and has no escape in it; takes nothing where none does.
     #[inline]
-    fn plain_string(&mut self) -> Option<&'a str> {
+    pub(crate) fn plain_string(&mut self) -> Option<&'a str> {
         let (start, end) = plain_string(self.text.as_bytes(), self.at)?;
         self.at = end + 1;
         self.text.get(start..end)
@@ -199,29 +200,13 @@ pub(super) fn plain_string(bytes: &[u8], at: usize) -> Option<(usize, usize)> {
 }
 
 /// How many bytes come before the first quote, backslash or control character.
-///
-/// Eight bytes at a time, all three questions in one pass; `memchr` would need two passes (it cannot ask for a range) and its
-/// start-up costs more than most of our strings are long. In `x - low & !x & high`, the lowest bit that is set is exact, and
-/// it is the only one that is used: a borrow can only spoil the bytes above a hit.
 #[inline]
 fn plain_len(bytes: &[u8]) -> usize {
-    const LOW: u64 = u64::MAX / 255;
-    const HIGH: u64 = LOW << 7;
-    let is_zero = |word: u64| word.wrapping_sub(LOW) & !word;
-
-    let (chunks, rest) = bytes.as_chunks::<8>();
-    for (index, chunk) in chunks.iter().enumerate() {
-        let word = u64::from_le_bytes(*chunk);
-        let quote = is_zero(word ^ (LOW * u64::from(b'"')));
-        let backslash = is_zero(word ^ (LOW * u64::from(b'\\')));
-        let control = word.wrapping_sub(LOW * 0x20) & !word;
-        let hits = (quote | backslash | control) & HIGH;
-        if hits != 0 {
-            return index * 8 + hits.trailing_zeros() as usize / 8;
-        }
-    }
-    let is_special = |&byte: &u8| byte < 0x20 || byte == b'"' || byte == b'\\';
-    chunks.len() * 8 + rest.iter().position(is_special).unwrap_or(rest.len())
+    const LAST_CONTROL: Chunk = scan::all(0x1F);
+    scan::first(bytes, |chunk| {
+        let is_control = chunk.min(LAST_CONTROL).simd_eq(chunk);
+        chunk.simd_eq(scan::all(b'"')) | chunk.simd_eq(scan::all(b'\\')) | is_control
+    })
 }
 
 #[cfg(test)]

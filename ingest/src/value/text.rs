@@ -21,6 +21,10 @@ use crate::{
 impl<'a> Decode<'a> for Cow<'a, str> {
     #[inline]
     fn from_json(json: &mut Reader<'a>) -> Result<Self, Problem> {
+        // As nearly all of them are.
+        if let Some(text) = json.plain_string() {
+            return Ok(Cow::Borrowed(text));
+        }
         match json.peek()? {
             Kind::String => Ok(json.string()?),
             Kind::Number => Ok(Cow::Borrowed(json.number()?)),

@@ -1,0 +1,81 @@
+//! What it costs to make an event's text into an encoded row, with nothing around it: `cargo bench --bench decode`.
+//!
+//! Each figure is for one event, decoded, stamped, checked and encoded. For the wide table the number of columns is the counter, so that
+//! its reciprocal is the time per column.
+
+#[allow(dead_code, reason = "this bench needs the texts alone")]
+mod events;
+
+use divan::{AllocProfiler, Bencher, black_box, counter::ItemsCount};
+use events::{FIELDS, PAGE, SENT};
+use rowmill::tables;
+use rowmill_ingest::{__rt::intake, EncodedRows, Event, Row, Sink, TypedTable};
+
+#[global_allocator]
+static ALLOCATIONS: AllocProfiler = AllocProfiler::system();
+
+/// Rows that are gathered before their memory is used again, some of a block.
+const ROWS: usize = 1_000;
+
+fn main() {
+    divan::main();
+}
+
+/// Measures events of so many columns.
+fn measure<T: TypedTable>(bencher: Bencher<'_, '_>, query: &str, json: &str, columns: usize) {
+    let mut rows = EncodedRows::default();
+    let mut take_in = move || {
+        if rows.count() == ROWS {
+            rows.clear();
+        }
+        Event::from_texts(black_box(query), black_box(json), |event| {
+            intake::<T>(event, Sink::Rows(&mut rows)).is_ok()
+        })
+    };
+    // So that no figure is for an event that is refused, and all memory is there.
+    for _ in 0..=ROWS {
+        assert!(take_in());
+    }
+    bencher.counter(ItemsCount::new(columns)).bench_local(take_in);
+}
+
+#[divan::bench(sample_size = 200)]
+fn json(bencher: Bencher<'_, '_>) {
+    measure::<tables::MailStatistics<'_>>(bencher, "", SENT, 7);
+}
+
+#[divan::bench(sample_size = 200)]
+fn query(bencher: Bencher<'_, '_>) {
+    measure::<tables::MailStatistics<'_>>(bencher, FIELDS, "", 5);
+}
+
+#[divan::bench(sample_size = 200)]
+fn page_view(bencher: Bencher<'_, '_>) {
+    measure::<tables::Events<'_>>(bencher, "", PAGE, 47);
+}
+
+/// Every column that an event can fill, in an object without others below it.
+#[divan::bench(sample_size = 200)]
+fn all_columns(bencher: Bencher<'_, '_>) {
+    let (json, columns) = full_event();
+    measure::<tables::Events<'_>>(bencher, "", &json, columns);
+}
+
+/// Returns an event with a value for each column of the widest standard table, and their number.
+fn full_event() -> (String, usize) {
+    let row = tables::events::Events::default();
+    let members: Vec<_> = tables::events::TABLE
+        .columns
+        .iter()
+        .filter(|column| row.column(column.name).is_some())
+        .map(|column| {
+            let value = match column.data_type {
+                "String" => "\"some words\"",
+                array if array.starts_with("Array(") => "[]",
+                _ => "1",
+            };
+            format!("\"{}\":{value}", column.name)
+        })
+        .collect();
+    (format!("{{{}}}", members.join(",")), members.len())
+}

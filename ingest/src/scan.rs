@@ -1,0 +1,99 @@
+//! Scan: the bytes of a text that mean something, found sixteen at a time.
+//!
+//! `memchr` asks for one byte, or for three at most, and its start costs more than most keys and values are long; what is asked here is
+//! any question that one comparison or two answer of sixteen bytes at once.
+
+use wide::u8x16;
+
+/// The bytes that are looked at together.
+pub(crate) type Chunk = u8x16;
+
+const LENGTH: usize = 16;
+
+/// Returns a chunk of the same byte, to compare with.
+pub(crate) const fn all(byte: u8) -> Chunk {
+    Chunk::new([byte; LENGTH])
+}
+
+/// Returns where the first byte stands that `is_marked` says yes to, or the length of `bytes`. A yes has all of its bits set.
+#[inline]
+pub(crate) fn first(bytes: &[u8], is_marked: impl Fn(Chunk) -> Chunk) -> usize {
+    let (chunks, rest) = bytes.as_chunks::<LENGTH>();
+    for (index, chunk) in chunks.iter().enumerate() {
+        let marks = is_marked(Chunk::new(*chunk)).to_bitmask();
+        if marks != 0 {
+            return index * LENGTH + marks.trailing_zeros() as usize;
+        }
+    }
+    let marks = is_marked(padded(rest)).to_bitmask();
+    chunks.len() * LENGTH + rest.len().min(marks.trailing_zeros() as usize)
+}
+
+/// Calls `visit` with the place of each byte that `is_marked` says yes to, until it says no.
+#[inline]
+pub(crate) fn each(bytes: &[u8], is_marked: impl Fn(Chunk) -> Chunk, mut visit: impl FnMut(usize) -> bool) {
+    let (chunks, rest) = bytes.as_chunks::<LENGTH>();
+    let last = padded(rest);
+    let chunks = chunks.iter().map(|chunk| Chunk::new(*chunk)).chain([last]);
+    for (index, chunk) in chunks.enumerate() {
+        let mut marks = is_marked(chunk).to_bitmask();
+        while marks != 0 {
+            let at = index * LENGTH + marks.trailing_zeros() as usize;
+            // Behind the end is what was filled up.
+            if at >= bytes.len() || !visit(at) {
+                return;
+            }
+            marks &= marks - 1;
+        }
+    }
+}
+
+/// Returns fewer than sixteen bytes, with zeros behind them.
+#[inline]
+fn padded(rest: &[u8]) -> Chunk {
+    let mut last = [0; LENGTH];
+    last[..rest.len()].copy_from_slice(rest);
+    Chunk::new(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_are_found_at_each_place_and_not_behind_the_end() {
+        // Zeros are marked too, which is what the last bytes are filled up with.
+        let is_marked = |chunk: Chunk| chunk.simd_eq(all(b'x')) | chunk.simd_eq(all(0));
+        for length in 0..50 {
+            assert_eq!(first(&vec![b'-'; length], is_marked), length);
+            each(&vec![b'-'; length], is_marked, |at| panic!("{at} of {length}"));
+            for at in 0..length {
+                let mut bytes = vec![b'-'; length];
+                bytes[at] = b'x';
+                bytes[length - 1] = b'x';
+                let mut found = Vec::new();
+                each(&bytes, is_marked, |at| {
+                    found.push(at);
+                    true
+                });
+                let marked: Vec<_> = (0..length).filter(|at| bytes[*at] == b'x').collect();
+                assert_eq!(found, marked);
+                assert_eq!(first(&bytes, is_marked), at);
+            }
+        }
+    }
+
+    #[test]
+    fn a_visitor_ends_it() {
+        let mut visited = Vec::new();
+        each(
+            &[b'x'; 40],
+            |chunk| chunk.simd_eq(all(b'x')),
+            |at| {
+                visited.push(at);
+                at < 20
+            },
+        );
+        assert_eq!(visited, (0..=20).collect::<Vec<_>>());
+    }
+}
