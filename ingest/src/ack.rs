@@ -2,7 +2,9 @@
 
 use std::{fmt, ops::Range, str::FromStr, sync::Arc, time::Duration};
 
-use tokio::{sync::watch, time::timeout};
+use tokio::time::timeout;
+
+use crate::progress::{SharedProgress, Wish};
 
 /// What a successful answer says of an event's row; each level includes those before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,32 +57,6 @@ impl FromStr for Ack {
     }
 }
 
-/// How far a block's rows have come.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Progress {
-    /// This many rows, from the first on, are on disk.
-    pub(crate) on_disk: u32,
-    /// The last try to bring more of them there has failed.
-    pub(crate) is_failing: bool,
-    /// All of them are where they belong: in the table, or among the dead letters.
-    pub(crate) is_done: bool,
-    /// Those that ClickHouse has refused.
-    pub(crate) refused: Vec<u32>,
-}
-
-impl Progress {
-    /// Returns how far some of the rows have come, which is as far as the last of them.
-    pub(crate) fn level(&self, rows: &Range<u32>) -> Ack {
-        if self.is_done && !self.refused.iter().any(|row| rows.contains(row)) {
-            Ack::Stored
-        } else if self.on_disk >= rows.end {
-            Ack::Spooled
-        } else {
-            Ack::Accepted
-        }
-    }
-}
-
 /// Which acknowledgement the events of a route get, as the schema has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct AckRule {
@@ -110,7 +86,7 @@ pub struct Receipt {
 
 #[derive(Debug)]
 pub(crate) struct Waiting {
-    pub(crate) progress: Arc<watch::Sender<Progress>>,
+    pub(crate) progress: Arc<SharedProgress>,
     pub(crate) rows: Range<u32>,
     pub(crate) ack: Ack,
     /// Whether rows come to disk at all.
@@ -135,7 +111,7 @@ impl Receipt {
             .map(|waiting| (Arc::clone(&waiting.progress), waiting.rows.clone(), waiting.ack));
         match (timeout(limit, self.reached()).await, asked) {
             (Ok(reached), _) => reached,
-            (Err(_), Some((progress, rows, ack))) => progress.borrow().level(&rows).min(ack),
+            (Err(_), Some((progress, rows, ack))) => progress.look(|progress| progress.level(&rows)).min(ack),
             (Err(_), None) => Ack::Accepted,
         }
     }
@@ -151,25 +127,25 @@ impl Receipt {
         else {
             return Ack::Accepted;
         };
-        let is_over = |progress: &Progress| {
-            let level = progress.level(&rows);
-            let is_spooled = level >= Ack::Spooled;
-            progress.is_done
-                || level >= ack
-                || (!is_spooled && progress.is_failing)
-                || (!has_disk && ack == Ack::Spooled)
-        };
-        // It cannot fail: the sender is held here.
-        _ = progress.subscribe().wait_for(is_over).await;
-        progress.borrow().level(&rows).min(ack)
+        // Without a disk nothing of the kind will come.
+        if has_disk || ack != Ack::Spooled {
+            let wish = Wish {
+                rows: rows.clone(),
+                ack,
+                is_impatient: true,
+            };
+            progress.until(wish).await;
+        }
+        progress.look(|progress| progress.level(&rows)).min(ack)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::progress::Progress;
 
-    fn receipt(progress: &Arc<watch::Sender<Progress>>, row: u32, ack: Ack) -> Receipt {
+    fn receipt(progress: &Arc<SharedProgress>, row: u32, ack: Ack) -> Receipt {
         let waiting = Waiting {
             progress: Arc::clone(progress),
             rows: row..row + 1,
@@ -190,18 +166,18 @@ mod tests {
 
     #[tokio::test]
     async fn a_receipt_waits_for_its_own_row() {
-        let progress = Arc::new(watch::Sender::new(Progress::default()));
+        let progress = Arc::new(SharedProgress::new(Progress::default()));
         let second = tokio::spawn(receipt(&progress, 1, Ack::Spooled).reached());
-        progress.send_modify(|progress| progress.on_disk = 1);
+        progress.change(|progress| progress.on_disk = 1);
         tokio::task::yield_now().await;
         assert!(!second.is_finished());
-        progress.send_modify(|progress| progress.on_disk = 2);
+        progress.change(|progress| progress.on_disk = 2);
         assert_eq!(second.await.ok(), Some(Ack::Spooled));
     }
 
     #[tokio::test]
     async fn a_row_that_clickhouse_refuses_is_never_stored() {
-        let progress = Arc::new(watch::Sender::new(Progress {
+        let progress = Arc::new(SharedProgress::new(Progress {
             on_disk: 3,
             is_done: true,
             refused: vec![1],
@@ -213,7 +189,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_disk_that_fails_is_told_at_once_but_not_of_rows_that_are_on_it() {
-        let progress = Arc::new(watch::Sender::new(Progress {
+        let progress = Arc::new(SharedProgress::new(Progress {
             on_disk: 1,
             is_failing: true,
             ..Progress::default()
@@ -222,7 +198,7 @@ mod tests {
         let stored = tokio::spawn(receipt(&progress, 0, Ack::Stored).reached());
         tokio::task::yield_now().await;
         assert!(!stored.is_finished());
-        progress.send_modify(|progress| progress.is_done = true);
+        progress.change(|progress| progress.is_done = true);
         assert_eq!(stored.await.ok(), Some(Ack::Stored));
     }
 }

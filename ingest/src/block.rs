@@ -11,12 +11,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::{sync::watch, time::Instant};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::{
-    ack::Progress,
     native::Native,
+    progress::{Progress, SharedProgress},
     spool::{Logged, NoRoom, Parts, RowRange},
     table::Table,
 };
@@ -76,7 +76,7 @@ pub(crate) struct Block {
 pub(crate) struct Opened {
     pub(crate) at: Instant,
     pub(crate) id: Uuid,
-    pub(crate) progress: Arc<watch::Sender<Progress>>,
+    pub(crate) progress: Arc<SharedProgress>,
     pub(crate) logged: Logged,
 }
 
@@ -85,7 +85,7 @@ impl Opened {
         Self {
             at: Instant::now(),
             id: Uuid::now_v7(),
-            progress: Arc::new(watch::Sender::new(Progress::default())),
+            progress: Arc::default(),
             logged: Logged::default(),
         }
     }
@@ -298,7 +298,7 @@ pub(crate) struct SealedBlock {
     pub(crate) rows: u32,
     /// The length of the rows.
     pub(crate) bytes: usize,
-    pub(crate) progress: Arc<watch::Sender<Progress>>,
+    pub(crate) progress: Arc<SharedProgress>,
     state: Mutex<BlockState>,
 }
 
@@ -332,7 +332,7 @@ impl SealedBlock {
             id,
             rows,
             bytes,
-            progress: Arc::new(watch::Sender::new(progress)),
+            progress: Arc::new(SharedProgress::new(progress)),
             state: Mutex::new(BlockState {
                 content: None,
                 logged,

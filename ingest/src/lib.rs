@@ -41,7 +41,8 @@
 //! answer    answer      every answer, and where a redirect leads
 //! block     block       rows of one table, gathered under one deduplication token
 //! spool     spool       blocks that are not stored yet, in memory and on disk
-//! ack       ack         how far a row has come, for whoever waits
+//! ack       ack         what an answer promises of a row
+//!           progress    how far the rows of a block have come, and who waits for that
 //! deliver   deliver     blocks go to ClickHouse, until it has them
 //!           compressed  what is sent of them, in columns where that is possible
 //!           native      rows become columns
@@ -79,6 +80,7 @@ pub mod json;
 mod layer;
 mod native;
 mod options;
+mod progress;
 mod redirect;
 pub mod refusal;
 mod reject;

@@ -66,7 +66,7 @@ mod tests {
         let is_marked = |chunk: Chunk| chunk.simd_eq(all(b'x')) | chunk.simd_eq(all(0));
         for length in 0..50 {
             assert_eq!(first(&vec![b'-'; length], is_marked), length);
-            each(&vec![b'-'; length], is_marked, |at| panic!("{at} of {length}"));
+            each(&vec![b'-'; length], is_marked, |_| unreachable!());
             for at in 0..length {
                 let mut bytes = vec![b'-'; length];
                 bytes[at] = b'x';

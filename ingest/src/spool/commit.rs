@@ -198,7 +198,7 @@ impl Spool {
             return;
         };
         drop(queue);
-        progress.send_modify(|progress| {
+        progress.change(|progress| {
             progress.on_disk = progress.on_disk.max(entry.rows);
             progress.is_failing = false;
         });
@@ -244,7 +244,7 @@ impl Spool {
                 .into_iter()
                 .chain(queue.unlogged.iter().map(|block| &block.progress))
             {
-                progress.send_modify(|progress| progress.is_failing = true);
+                progress.change(|progress| progress.is_failing = true);
             }
             drop(queue);
             lane.changed.notify_one();

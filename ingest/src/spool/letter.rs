@@ -8,7 +8,11 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use super::{Counters, NoRoom, Outcome, RowRange, Spool, state::Urgency};
-use crate::block::{Block, SealedBlock};
+use crate::{
+    ack::Ack,
+    block::{Block, SealedBlock},
+    progress::Wish,
+};
 
 impl Spool {
     /// Puts the one row of a part into the lane of the dead letters, as `encode` writes its letter, and settles it. However long the
@@ -26,12 +30,12 @@ impl Spool {
     ) -> Result<(), NoRoom> {
         let letter = self.write_letter(letters, block, part.start, encode)?;
         if self.has_disk() {
-            // It cannot fail: the sender is held here.
-            _ = letter
-                .progress
-                .subscribe()
-                .wait_for(|progress| progress.on_disk > 0)
-                .await;
+            let on_disk = Wish {
+                rows: 0..1,
+                ack: Ack::Spooled,
+                is_impatient: false,
+            };
+            letter.progress.until(on_disk).await;
         }
         self.settle(lane, block, part, Outcome::Refused);
         self.send_letter(letters, letter);

@@ -134,7 +134,7 @@ impl Spool {
             Outcome::Lost => {}
         }
         if is_all || outcome != Outcome::Stored {
-            block.progress.send_modify(|progress| {
+            block.progress.change(|progress| {
                 if outcome != Outcome::Stored {
                     progress.refused.extend(part.clone());
                 }

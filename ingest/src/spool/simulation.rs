@@ -26,6 +26,7 @@ use uuid::Uuid;
 use crate::{
     ack::Ack,
     block::{BlockLimits, Layout, SealedBlock},
+    progress::Progress,
 };
 
 /// A ClickHouse: takes rows once for each token, and refuses blocks with a poisoned row.
@@ -232,7 +233,7 @@ impl World {
     fn collect_acks(&mut self) {
         for (row, receipt) in std::mem::take(&mut self.waiting) {
             let Some(waiting) = &receipt.waiting else { continue };
-            let progress = waiting.progress.borrow().clone();
+            let progress = waiting.progress.look(Progress::clone);
             if progress.level(&waiting.rows) >= waiting.ack {
                 self.acknowledged.insert(row);
                 if waiting.ack == Ack::Stored {
@@ -300,7 +301,7 @@ impl World {
 
     /// As the end of `Spool::refuse`: a row whose letter is on disk is settled, and its letter may go.
     fn bury(&mut self, lane: usize) {
-        let is_kept = |refused: &mut Refused| refused.letter.progress.borrow().on_disk > 0;
+        let is_kept = |refused: &mut Refused| refused.letter.progress.look(|progress| progress.on_disk > 0);
         let refused = self.refused.get_mut(lane).and_then(|refused| refused.take_if(is_kept));
         let Some(Refused {
             lane,
