@@ -8,7 +8,7 @@ use crate::{
     fields::Fields,
     identify::Claims,
     json::{self, Kind, Reader},
-    scan,
+    scan::{self, Chunk},
 };
 
 /// The fields of a body that the collector itself reads. Of a field that is given twice, the last counts.
@@ -94,30 +94,22 @@ impl<'a> Envelope<'a> {
 pub(crate) fn may_have_field(text: &str) -> bool {
     let text = text.as_bytes();
     let mut may_have = false;
-    scan::each(
-        text,
-        // A key can also be written with escapes.
-        |chunk| chunk.simd_eq(scan::all(b'"')) | chunk.simd_eq(scan::all(b'\\')),
-        |at| {
-            may_have = text[at] == b'\\' || is_field(&text[at + 1..]);
-            !may_have
-        },
-    );
+    scan::each(text, may_begin_field, |at| {
+        may_have = text[at] == b'\\' || FIELDS.iter().any(|name| text[at..].starts_with(name));
+        !may_have
+    });
     may_have
 }
 
-/// Returns whether the name of a field and a quote stand here.
+/// The names of the fields, quoted.
+const FIELDS: [&[u8]; 5] = [b"\"service\"", b"\"name\"", b"\"projectId\"", b"\"uid\"", b"\"to\""];
+
+/// Marks quotes before the first letters of [`FIELDS`], and backslashes: a key can also be written with escapes.
 #[inline]
-fn is_field(text: &[u8]) -> bool {
-    let name: &[u8] = match text.first() {
-        Some(b's') => b"service\"",
-        Some(b'n') => b"name\"",
-        Some(b'p') => b"projectId\"",
-        Some(b'u') => b"uid\"",
-        Some(b't') => b"to\"",
-        _ => return false,
-    };
-    text.starts_with(name)
+fn may_begin_field(chunk: Chunk, next: Chunk) -> Chunk {
+    let is = |letter| next.simd_eq(scan::all(letter));
+    let is_first = is(b's') | is(b'n') | is(b'p') | is(b'u') | is(b't');
+    (chunk.simd_eq(scan::all(b'"')) & is_first) | chunk.simd_eq(scan::all(b'\\'))
 }
 
 #[cfg(test)]
@@ -156,6 +148,10 @@ mod tests {
                 !may_have_field(&format!("{{\"{name}s\":\"{name}\\u0020\"}}").replace("\\u0020", " ")),
                 "{name}"
             );
+        }
+        for name in FIELDS {
+            let names = names.map(|name| format!("\"{name}\""));
+            assert!(names.iter().any(|quoted| quoted.as_bytes() == name));
         }
         assert!(may_have_field(r#"{"\u0075id":1}"#));
         let arena = Arena::new();

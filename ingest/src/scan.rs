@@ -29,22 +29,32 @@ pub(crate) fn first(bytes: &[u8], is_marked: impl Fn(Chunk) -> Chunk) -> usize {
     chunks.len() * LENGTH + rest.len().min(marks.trailing_zeros() as usize)
 }
 
-/// Calls `visit` with the place of each byte that `is_marked` says yes to, until it says no.
+/// Calls `visit` with the place of each byte that `is_marked` says yes to, until it says no. `is_marked` gets the bytes, and those that
+/// stand one place behind them.
 #[inline]
-pub(crate) fn each(bytes: &[u8], is_marked: impl Fn(Chunk) -> Chunk, mut visit: impl FnMut(usize) -> bool) {
-    let (chunks, rest) = bytes.as_chunks::<LENGTH>();
-    let last = padded(rest);
-    let chunks = chunks.iter().map(|chunk| Chunk::new(*chunk)).chain([last]);
-    for (index, chunk) in chunks.enumerate() {
-        let mut marks = is_marked(chunk).to_bitmask();
+pub(crate) fn each(bytes: &[u8], is_marked: impl Fn(Chunk, Chunk) -> Chunk, mut visit: impl FnMut(usize) -> bool) {
+    let mut start = 0;
+    while start < bytes.len() {
+        let rest = &bytes[start..];
+        let mut marks = is_marked(leading(rest), leading(&rest[1..])).to_bitmask();
         while marks != 0 {
-            let at = index * LENGTH + marks.trailing_zeros() as usize;
+            let at = start + marks.trailing_zeros() as usize;
             // Behind the end is what was filled up.
             if at >= bytes.len() || !visit(at) {
                 return;
             }
             marks &= marks - 1;
         }
+        start += LENGTH;
+    }
+}
+
+/// Returns the first sixteen bytes, with zeros behind them where there are fewer.
+#[inline]
+fn leading(bytes: &[u8]) -> Chunk {
+    match bytes.first_chunk() {
+        Some(chunk) => Chunk::new(*chunk),
+        None => padded(bytes),
     }
 }
 
@@ -66,16 +76,20 @@ mod tests {
         let is_marked = |chunk: Chunk| chunk.simd_eq(all(b'x')) | chunk.simd_eq(all(0));
         for length in 0..50 {
             assert_eq!(first(&vec![b'-'; length], is_marked), length);
-            each(&vec![b'-'; length], is_marked, |_| unreachable!());
+            each(&vec![b'-'; length], |chunk, _| is_marked(chunk), |_| unreachable!());
             for at in 0..length {
                 let mut bytes = vec![b'-'; length];
                 bytes[at] = b'x';
                 bytes[length - 1] = b'x';
                 let mut found = Vec::new();
-                each(&bytes, is_marked, |at| {
-                    found.push(at);
-                    true
-                });
+                each(
+                    &bytes,
+                    |chunk, _| is_marked(chunk),
+                    |at| {
+                        found.push(at);
+                        true
+                    },
+                );
                 let marked: Vec<_> = (0..length).filter(|at| bytes[*at] == b'x').collect();
                 assert_eq!(found, marked);
                 assert_eq!(first(&bytes, is_marked), at);
@@ -84,11 +98,26 @@ mod tests {
     }
 
     #[test]
+    fn pairs_are_found_across_the_bounds_of_chunks() {
+        for at in 0..60 {
+            let mut bytes = vec![b'x'; 62];
+            bytes[at + 1] = b'y';
+            let mut found = Vec::new();
+            let is_pair = |chunk: Chunk, next: Chunk| chunk.simd_eq(all(b'x')) & next.simd_eq(all(b'y'));
+            each(&bytes, is_pair, |at| {
+                found.push(at);
+                true
+            });
+            assert_eq!(found, [at]);
+        }
+    }
+
+    #[test]
     fn a_visitor_ends_it() {
         let mut visited = Vec::new();
         each(
             &[b'x'; 40],
-            |chunk| chunk.simd_eq(all(b'x')),
+            |chunk, _| chunk.simd_eq(all(b'x')),
             |at| {
                 visited.push(at);
                 at < 20

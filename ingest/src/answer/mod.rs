@@ -276,19 +276,22 @@ impl Draft {
     pub(crate) fn into_response(self, mut headers: HeaderMap, elapsed_ms: u64) -> Response<Full<Bytes>> {
         headers.clear();
         self.fixed.put(&mut headers, self.origin);
-        let time = headers::time(elapsed_ms);
-        // Where the body is left out, hyper does not know its length.
-        let length = self.is_head.then(|| (header::CONTENT_LENGTH, self.body.len().into()));
-        let rest = [
-            self.cookie.map(|cookie| (header::SET_COOKIE, cookie)),
-            Some((headers::X_RESPONSE_TIME, time)),
-            self.ack.map(|ack| (ACK_HEADER, HeaderValue::from_static(ack.name()))),
-            self.special,
-            self.media_type.map(|media_type| (header::CONTENT_TYPE, media_type)),
-            length,
-        ];
-        for (name, value) in rest.into_iter().flatten() {
+        if let Some(cookie) = self.cookie {
+            headers.insert(header::SET_COOKIE, cookie);
+        }
+        headers.insert(headers::X_RESPONSE_TIME, headers::time(elapsed_ms));
+        if let Some(ack) = self.ack {
+            headers.insert(ACK_HEADER, HeaderValue::from_static(ack.name()));
+        }
+        if let Some((name, value)) = self.special {
             headers.insert(name, value);
+        }
+        if let Some(media_type) = self.media_type {
+            headers.insert(header::CONTENT_TYPE, media_type);
+        }
+        if self.is_head {
+            // Where the body is left out, hyper does not know its length.
+            headers.insert(header::CONTENT_LENGTH, self.body.len().into());
         }
         let mut response = Response::new(Full::new(if self.is_head { Bytes::new() } else { self.body }));
         *response.status_mut() = self.status;

@@ -53,7 +53,7 @@ pub(super) fn split<'a>(text: &'a str, arena: &'a Arena) -> Split<'a> {
 
 /// What ends a field or its name, stands for something else, or nests.
 #[inline]
-fn is_mark(chunk: Chunk) -> Chunk {
+fn is_mark(chunk: Chunk, _: Chunk) -> Chunk {
     let is = |byte| chunk.simd_eq(scan::all(byte));
     is(b'&') | is(b'=') | is(b'+') | is(b'%') | is(b'[')
 }
