@@ -6,6 +6,7 @@ use std::{
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio},
+    sync::mpsc::{self, RecvTimeoutError},
     thread,
     time::{Duration, Instant},
 };
@@ -21,6 +22,13 @@ use crate::{
 /// The child kills a ClickHouse that does not end within [`GRACE`]; a child that needs longer than
 /// this is killed itself.
 const STOP_WITHIN: Duration = GRACE.saturating_add(Duration::from_secs(2));
+
+/// A killed process is gone at once, unless the system still waits for its disk.
+const KILLED_WITHIN: Duration = Duration::from_secs(30);
+
+/// A start takes half a second. Who starts an engine can do without it, or try again; so this is less than what an engine
+/// that somebody looks at takes for itself.
+const READY_WITHIN: Duration = Duration::from_secs(120);
 
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
@@ -42,21 +50,29 @@ pub struct Options {
     pub data: PathBuf,
     /// The address of ClickHouse's HTTP interface; port 0 takes a free port.
     pub listen: SocketAddr,
+    /// How long it may take from the start of the child until it answers.
+    pub ready_within: Duration,
 }
 
 impl Options {
-    /// Returns options for an engine on a free port of the loopback interface.
+    /// Returns options for an engine on a free port of the loopback interface, which has two minutes to be ready.
     pub fn new(program: impl Into<PathBuf>, data: impl Into<PathBuf>) -> Options {
         Options {
             program: program.into(),
             data: data.into(),
             listen: (Ipv4Addr::LOCALHOST, 0).into(),
+            ready_within: READY_WITHIN,
         }
     }
 
     /// Sets the address to listen on.
     pub fn with_listen(self, listen: SocketAddr) -> Options {
         Options { listen, ..self }
+    }
+
+    /// Sets how long the engine may take until it answers; then it is killed.
+    pub fn with_ready_within(self, ready_within: Duration) -> Options {
+        Options { ready_within, ..self }
     }
 }
 
@@ -77,6 +93,7 @@ pub struct Engine {
     program: PathBuf,
     clickhouse: Program,
     place: Place,
+    ready_within: Duration,
 }
 
 impl Engine {
@@ -89,14 +106,16 @@ impl Engine {
     ///
     /// - There is no ClickHouse, and it cannot be fetched.
     /// - The address is taken, or the data folder is in use or cannot be written.
-    /// - The child cannot be started, or ends before it is ready; its last lines are in the error.
+    /// - The child cannot be started, or ends before it is ready, or is not ready in time and is killed; its last lines are in the
+    ///   error.
     pub fn start(options: &Options) -> Result<Engine, Error> {
         // Here rather than in the child: this process has the terminal to show progress on.
         let clickhouse = locate()?;
         let mut tries = 1;
         loop {
             let place = find_place(options.listen, &options.data)?;
-            match Engine::start_at(options.program.clone(), clickhouse.clone(), place) {
+            let (program, clickhouse) = (options.program.clone(), clickhouse.clone());
+            match Engine::start_at(program, clickhouse, place, options.ready_within) {
                 Err(error) if error.is_port_taken() && options.listen.port() == 0 && tries < TRIES => {
                     tries += 1;
                 }
@@ -112,13 +131,14 @@ impl Engine {
     /// As for [`start`](Engine::start); it can be tried again.
     pub fn start_again(&mut self) -> Result<(), Error> {
         // Gone already, as a rule.
-        self.end().map_err(Error::system("the end"))?;
+        self.end()?;
         let place = find_place(self.place.listen, &self.place.data)?;
-        *self = Engine::start_at(self.program.clone(), self.clickhouse.clone(), place)?;
+        let (program, clickhouse) = (self.program.clone(), self.clickhouse.clone());
+        *self = Engine::start_at(program, clickhouse, place, self.ready_within)?;
         Ok(())
     }
 
-    fn start_at(program: PathBuf, clickhouse: Program, place: Place) -> Result<Engine, Error> {
+    fn start_at(program: PathBuf, clickhouse: Program, place: Place, ready_within: Duration) -> Result<Engine, Error> {
         let mut child = Command::new(&program)
             .arg("engine")
             .arg("--listen")
@@ -147,10 +167,12 @@ impl Engine {
             program,
             clickhouse,
             place,
+            ready_within,
         };
-        engine._stdout = stdout.and_then(until_ready);
-        if engine._stdout.is_none() {
-            return Err(engine.failure());
+        match Start::of(stdout, ready_within)? {
+            Start::Ready(stdout) => engine._stdout = Some(stdout),
+            Start::Over => return Err(engine.failure()),
+            Start::Late => return Err(engine.silence()),
         }
         if let Some(tail) = &engine.tail {
             tail.echo();
@@ -191,22 +213,32 @@ impl Engine {
     pub fn stop(mut self) -> Result<(), Error> {
         match self.ended() {
             Some(error) => Err(error),
-            None => self.end().map_err(Error::system("the end")).map(drop),
+            None => self.end().map(drop),
         }
     }
 
     /// Lets go of the child, and kills it if that does not end it.
-    fn end(&mut self) -> std::io::Result<ExitStatus> {
+    fn end(&mut self) -> Result<ExitStatus, Error> {
         self.lifeline = None;
-        let deadline = Instant::now() + STOP_WITHIN;
-        while Instant::now() < deadline {
-            if let Some(status) = self.child.try_wait()? {
+        if let Some(status) = self.wait(STOP_WITHIN)? {
+            return Ok(status);
+        }
+        self.child.kill().map_err(Error::system("the end"))?;
+        let process = self.child.id();
+        self.wait(KILLED_WITHIN)?
+            .ok_or_else(|| Kind::Unkillable { process }.into())
+    }
+
+    /// Waits until the child has ended, for so long at most.
+    fn wait(&mut self, within: Duration) -> Result<Option<ExitStatus>, Error> {
+        let deadline = Instant::now() + within;
+        loop {
+            let status = self.child.try_wait().map_err(Error::system("waiting"))?;
+            if status.is_some() || Instant::now() >= deadline {
                 return Ok(status);
             }
             thread::sleep(LOOK_EVERY);
         }
-        self.child.kill()?;
-        self.child.wait()
     }
 
     /// Tells why a child is not ready that has closed its standard output.
@@ -218,10 +250,24 @@ impl Engine {
         }
     }
 
+    /// Ends a child that is not ready in time, and tells what it has said so far.
+    fn silence(&mut self) -> Error {
+        if let Err(error) = self.end() {
+            return error;
+        }
+        let (waited, said) = (self.ready_within, self.last_words());
+        Kind::Silent { waited, said }.into()
+    }
+
     fn ended_with(&mut self, status: Option<ExitStatus>) -> Error {
+        let said = self.last_words();
+        Kind::Ended { status, said }.into()
+    }
+
+    fn last_words(&mut self) -> Vec<String> {
         let mut said = self.tail.take().map(Tail::lines).unwrap_or_default();
         said.drain(..said.len().saturating_sub(QUOTED));
-        Kind::Ended { status, said }.into()
+        said
     }
 }
 
@@ -248,6 +294,35 @@ fn find_place(listen: SocketAddr, data: &Path) -> Result<Place, Error> {
             found => return found,
         }
         thread::sleep(LOOK_AT_PLACE_EVERY);
+    }
+}
+
+/// What became of a child that was started.
+enum Start {
+    /// It has said that it is ready.
+    Ready(BufReader<ChildStdout>),
+    /// It will not say so any more.
+    Over,
+    /// It has not said so in time.
+    Late,
+}
+
+impl Start {
+    fn of(stdout: Option<BufReader<ChildStdout>>, within: Duration) -> Result<Start, Error> {
+        let Some(stdout) = stdout else {
+            return Ok(Start::Over);
+        };
+        let (says, said) = mpsc::channel();
+        // A thread, as a pipe is read without a deadline; it ends with the child, whatever became of the start.
+        thread::Builder::new()
+            .name("engine-stdout".to_owned())
+            .spawn(move || says.send(until_ready(stdout)))
+            .map_err(Error::system("a thread"))?;
+        Ok(match said.recv_timeout(within) {
+            Ok(Some(stdout)) => Start::Ready(stdout),
+            Ok(None) | Err(RecvTimeoutError::Disconnected) => Start::Over,
+            Err(RecvTimeoutError::Timeout) => Start::Late,
+        })
     }
 }
 

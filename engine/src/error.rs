@@ -55,7 +55,9 @@ pub(crate) enum Kind {
         said: Vec<String>,
     },
     /// The engine neither answered nor ended.
-    Silent { waited: Duration },
+    Silent { waited: Duration, said: Vec<String> },
+    /// The engine was killed and is there still.
+    Unkillable { process: u32 },
 }
 
 /// What is wrong with a path that was named as the engine.
@@ -133,6 +135,11 @@ impl Error {
     /// Returns whether the engine ended though nobody had asked it to.
     pub fn is_ended(&self) -> bool {
         matches!(*self.0, Kind::Ended { .. })
+    }
+
+    /// Returns whether the engine neither answered in time nor ended.
+    pub fn is_silent(&self) -> bool {
+        matches!(*self.0, Kind::Silent { .. })
     }
 
     /// The error of an I/O step in the cache, where a full disk has its own kind.
@@ -271,10 +278,17 @@ impl fmt::Display for Error {
                 }
                 quote(f, said)
             }
-            Kind::Silent { waited } => write!(
+            Kind::Silent { waited, said } => {
+                write!(
+                    f,
+                    "the engine did not answer within {} s; see whether the machine is overloaded",
+                    waited.as_secs_f64()
+                )?;
+                quote(f, said)
+            }
+            Kind::Unkillable { process } => write!(
                 f,
-                "the engine did not answer within {} s; see whether the machine is overloaded",
-                waited.as_secs()
+                "the engine (process {process}) was killed and does not end; see whether its disk answers"
             ),
         }
     }

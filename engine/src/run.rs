@@ -125,8 +125,9 @@ pub fn run(options: RunOptions) -> Result<(), Error> {
             Event::Ended => break,
             Event::Silent => {
                 end(running, &inbox)?;
-                let waited = READY_WITHIN;
-                return Err(Kind::Silent { waited }.into());
+                // What ClickHouse has said stands on standard error.
+                let (waited, said) = (READY_WITHIN, Vec::new());
+                return Err(Kind::Silent { waited, said }.into());
             }
         }
     }

@@ -8,7 +8,7 @@ use std::{
     collections::VecDeque,
     io::{self, BufRead, BufReader, Read, Write},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
         mpsc,
     },
@@ -27,76 +27,98 @@ const LINE_BYTES: u64 = 4096;
 /// The reader of one child's lines.
 #[derive(Debug)]
 pub(crate) struct Tail {
-    lines: mpsc::Receiver<Vec<String>>,
-    echo: Arc<AtomicBool>,
+    shared: Arc<Shared>,
+    /// Disconnected when there is nothing more to read.
+    end: mpsc::Receiver<()>,
+}
+
+/// What the thread that reads shares with whoever asks.
+#[derive(Debug, Default)]
+struct Shared {
+    lines: Mutex<VecDeque<String>>,
+    echo: AtomicBool,
 }
 
 impl Tail {
     /// Starts to read.
     pub(crate) fn follow(from: impl Read + Send + 'static) -> Result<Tail, Error> {
-        let (done, lines) = mpsc::channel();
-        let echo = Arc::new(AtomicBool::new(false));
-        let is_echo_on = Arc::clone(&echo);
+        let (reads, end) = mpsc::channel();
+        let shared = Arc::new(Shared::default());
+        let sink = Arc::clone(&shared);
         thread::Builder::new()
             .name("engine-stderr".to_owned())
             .spawn(move || {
-                // Nobody has to be interested any more.
-                let _ = done.send(last_lines(BufReader::new(from), &is_echo_on));
+                sink.keep_last(BufReader::new(from));
+                drop(reads);
             })
             .map_err(Error::system("a thread"))?;
-        Ok(Tail { lines, echo })
+        Ok(Tail { shared, end })
     }
 
     /// Lets the lines from now on appear on our standard error too.
     pub(crate) fn echo(&self) {
-        self.echo.store(true, Ordering::Relaxed);
+        self.shared.echo.store(true, Ordering::Relaxed);
     }
 
     /// Returns the last lines of a child that has ended.
     pub(crate) fn lines(self) -> Vec<String> {
-        // A grandchild may still hold the pipe open; it is not waited for.
-        self.lines.recv_timeout(Duration::from_secs(1)).unwrap_or_default()
+        // A grandchild may still hold the pipe open; its end is not waited for.
+        let _ = self.end.recv_timeout(Duration::from_secs(1));
+        self.shared.lines()
     }
 }
 
-fn last_lines(mut from: impl BufRead, echo: &AtomicBool) -> Vec<String> {
-    let mut last = VecDeque::with_capacity(LINES);
-    let mut line = Vec::new();
-    // An error on a pipe is as good as its end.
-    while matches!((&mut from).take(LINE_BYTES).read_until(b'\n', &mut line), Ok(1..)) {
-        if echo.load(Ordering::Relaxed) {
-            let _ = io::stderr().write_all(&line);
-        }
-        let text = String::from_utf8_lossy(&line).trim_end().to_owned();
-        if !text.is_empty() {
-            if last.len() == LINES {
-                last.pop_front();
+impl Shared {
+    fn keep_last(&self, mut from: impl BufRead) {
+        let mut line = Vec::new();
+        // An error on a pipe is as good as its end.
+        while matches!((&mut from).take(LINE_BYTES).read_until(b'\n', &mut line), Ok(1..)) {
+            if self.echo.load(Ordering::Relaxed) {
+                let _ = io::stderr().write_all(&line);
             }
-            last.push_back(text);
+            let text = String::from_utf8_lossy(&line).trim_end().to_owned();
+            if !text.is_empty() {
+                self.keep(text);
+            }
+            line.clear();
         }
-        line.clear();
     }
-    last.into()
+
+    fn keep(&self, text: String) {
+        let mut last = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.len() == LINES {
+            last.pop_front();
+        }
+        last.push_back(text);
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let last = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        last.iter().cloned().collect()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn last_lines(from: &[u8]) -> Vec<String> {
+        let shared = Shared::default();
+        shared.keep_last(from);
+        shared.lines()
+    }
+
     #[test]
     fn the_last_lines_are_kept_and_empty_ones_are_not() {
         let text: String = (0..60).map(|line| format!("line {line}\n\n")).collect();
-        let lines = last_lines(text.as_bytes(), &AtomicBool::new(false));
+        let lines = last_lines(text.as_bytes());
         assert_eq!(lines.len(), LINES);
         assert_eq!((&*lines[0], &*lines[LINES - 1]), ("line 12", "line 59"));
     }
 
     #[test]
     fn what_is_no_text_and_has_no_end_is_cut() {
-        let lines = last_lines(
-            [0xff].repeat(LINE_BYTES as usize + 1).as_slice(),
-            &AtomicBool::new(false),
-        );
+        let lines = last_lines(&[0xff].repeat(LINE_BYTES as usize + 1));
         assert_eq!(lines.len(), 2);
         assert_eq!(lines[1], "\u{fffd}");
     }

@@ -355,6 +355,34 @@ fn a_program_that_is_no_engine_is_an_error_with_its_last_words() {
     );
 }
 
+/// Once as one that lets go when its parent does, and once as one that does not, and whose own child holds its pipes beyond its death.
+#[test]
+fn a_program_that_is_never_ready_is_ended_and_its_last_words_are_told() {
+    let folder = Folder::new("silent");
+    for rest in ["exec cat", "sleep 60 & echo $! > $0.child; trap '' TERM; wait"] {
+        let path = folder.0.join("program");
+        let said = format!("echo not what is waited for; echo $$ > $0.id; echo it is loading >&2; {rest}");
+        let program = script(&path, &said);
+        let options = Options::new(program, folder.data()).with_ready_within(Duration::from_secs(2));
+        let error = Engine::start(&options).unwrap_err();
+        assert!(error.is_silent() && !error.is_ended(), "{error}");
+        let text = error.to_string();
+        assert!(
+            text.contains("within 2 s") && text.ends_with("\n  | it is loading"),
+            "{text}"
+        );
+        let id = |of: &str| -> i32 {
+            let id = fs::read_to_string(path.with_extension(of)).unwrap();
+            id.trim_end().parse().unwrap()
+        };
+        // It is gone, and waited for: there is nobody to send a signal to.
+        assert!(kill(Pid::from_raw(id("id")), None).is_err(), "it is still there");
+        if rest.contains("child") {
+            kill(Pid::from_raw(id("child")), Signal::SIGKILL).unwrap();
+        }
+    }
+}
+
 #[test]
 fn a_named_engine_that_is_none_is_refused_and_nothing_else_is_tried() {
     let folder = Folder::new("named");
