@@ -3,16 +3,33 @@
 use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
+    time::Duration,
 };
 
 use crate::Failure;
 
+/// How long nothing may be heard of an answer: ClickHouse counts the rows of a bench in seconds.
+const PATIENCE: Duration = Duration::from_secs(120);
+
 /// Sends a request and returns the status and the body of its answer.
 ///
 /// # Errors
-/// If nobody answers, or not with HTTP.
+/// If nobody answers within two minutes, or not with HTTP.
 pub fn ask(address: SocketAddr, method: &str, target: &str, body: &str) -> Result<(u16, String), Failure> {
-    let mut stream = TcpStream::connect(address)?;
+    ask_within(PATIENCE, address, method, target, body)
+        .map_err(|error| format!("{address} was asked {method} {target} {}: {error}", beginning(body)).into())
+}
+
+fn ask_within(
+    patience: Duration,
+    address: SocketAddr,
+    method: &str,
+    target: &str,
+    body: &str,
+) -> Result<(u16, String), Failure> {
+    let mut stream = TcpStream::connect_timeout(&address, patience)?;
+    stream.set_read_timeout(Some(patience))?;
+    stream.set_write_timeout(Some(patience))?;
     // HTTP/1.0: the answer comes as it is and ends with the connection.
     write!(
         stream,
@@ -25,4 +42,29 @@ pub fn ask(address: SocketAddr, method: &str, target: &str, body: &str) -> Resul
     let (head, body) = answer.split_once("\r\n\r\n").ok_or("half an answer")?;
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
     Ok((status.ok_or("an answer without a status")?, body.to_owned()))
+}
+
+/// Returns as much of a body as an error shows.
+fn beginning(body: &str) -> &str {
+    body.get(..100).unwrap_or(body)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, TcpListener};
+
+    use super::*;
+
+    #[test]
+    fn a_server_that_never_answers_is_not_waited_for() -> Result<(), Failure> {
+        // The kernel takes the connection and the request; nobody reads them.
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let asked = ask_within(Duration::from_millis(50), listener.local_addr()?, "GET", "/", "");
+        let error = asked
+            .map(drop)
+            .err()
+            .and_then(|error| error.downcast::<std::io::Error>().ok());
+        assert!(error.is_some_and(|error| error.kind() == std::io::ErrorKind::WouldBlock));
+        Ok(())
+    }
 }

@@ -27,6 +27,9 @@ use rustix::{
 
 use crate::{Failure, answer::Answer, events::Requests, histogram::Histogram};
 
+/// How long a server may leave a request, or its connection, where it is.
+const TAKEN_WITHIN: Duration = Duration::from_secs(20);
+
 /// How long answers may be under way when no more requests are sent.
 const LAST_ANSWERS_WITHIN: Duration = Duration::from_secs(20);
 
@@ -228,7 +231,7 @@ impl<'r> Wire<'r> {
         let now = Instant::now();
         let mut connections = Vec::with_capacity(load.connections);
         for index in 0..load.connections {
-            let stream = TcpStream::connect(load.address)?;
+            let stream = TcpStream::connect_timeout(&load.address, TAKEN_WITHIN)?;
             stream.set_nodelay(true)?;
             stream.set_nonblocking(true)?;
             epoll::add(
@@ -384,10 +387,16 @@ impl<'r> Wire<'r> {
 
 /// Sends a whole request. Its connection is idle, so that the kernel takes it at once unless it is huge.
 fn send(stream: &mut TcpStream, mut request: &[u8]) -> Result<(), Failure> {
+    let mut blocked = None;
     while !request.is_empty() {
         match stream.write(request) {
             Ok(len) => request = &request[len..],
-            Err(error) if error.kind() == ErrorKind::WouldBlock => thread::yield_now(),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                if blocked.get_or_insert_with(Instant::now).elapsed() > TAKEN_WITHIN {
+                    return Err("the server does not read a request".into());
+                }
+                thread::yield_now();
+            }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => return Err(io::Error::new(error.kind(), format!("a request was not taken: {error}")).into()),
         }

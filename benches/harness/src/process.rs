@@ -6,6 +6,7 @@ use std::{
     net::SocketAddr,
     path::Path,
     process::{Child, Command, Stdio},
+    sync::mpsc,
     thread,
     time::{Duration, Instant},
 };
@@ -16,6 +17,9 @@ use crate::{Failure, cores::Cores};
 
 /// What the kernel counts CPU time in, whatever its own clock's rate.
 const TICK: Duration = Duration::from_millis(10);
+
+/// A server that does not listen within this is killed.
+const START_WITHIN: Duration = Duration::from_secs(60);
 
 /// A server that does not end within this is killed.
 const STOP_WITHIN: Duration = Duration::from_secs(60);
@@ -32,20 +36,23 @@ impl Server {
     /// the file `log`.
     ///
     /// # Errors
-    /// If it cannot be started, or says something else.
+    /// If it cannot be started, or says something else, or nothing for a minute.
     pub fn start(mut command: Command, cores: &Cores, log: &Path) -> Result<Self, Failure> {
         command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(File::create(log)?);
         let mut child = cores.as_server(move || command.spawn())??;
-        let mut line = String::new();
+        let (says, said) = mpsc::channel();
         if let Some(out) = child.stdout.take() {
-            let mut out = BufReader::new(out);
-            out.read_line(&mut line)?;
-            // Whatever else it says is nobody's, but it should not find its standard output closed.
-            thread::spawn(move || out.lines().map_while(Result::ok).for_each(drop));
+            thread::spawn(move || {
+                let mut lines = BufReader::new(out).lines().map_while(Result::ok);
+                let _ = lines.next().map(|line| says.send(line));
+                // Whatever else it says is nobody's, but it should not find its standard output closed.
+                lines.for_each(drop);
+            });
         }
+        let line = said.recv_timeout(START_WITHIN).unwrap_or_default();
         match line.trim().strip_prefix("listening on http://").map(str::parse) {
             Some(Ok(address)) => Ok(Self { child, address }),
             _ => {

@@ -15,6 +15,9 @@ use crate::{Failure, ask::ask, cores::Cores, process::cpu_time};
 /// How long rows may take to arrive after the last of them was accepted.
 const ARRIVE_WITHIN: Duration = Duration::from_secs(120);
 
+/// How long merges may take when nothing more comes.
+const SETTLE_WITHIN: Duration = Duration::from_secs(600);
+
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// The processes of a program.
@@ -140,7 +143,7 @@ impl Store {
     /// Empties a table and waits until ClickHouse has nothing left to merge in it.
     ///
     /// # Errors
-    /// ClickHouse's own.
+    /// As for [`settle`](Self::settle).
     pub fn empty(&self, table: &str) -> Result<(), Failure> {
         self.query(&format!("TRUNCATE TABLE {table}"))?;
         self.settle()
@@ -149,9 +152,13 @@ impl Store {
     /// Waits until no merge is under way.
     ///
     /// # Errors
-    /// ClickHouse's own.
+    /// ClickHouse's own; or if it is at it still after ten minutes.
     pub fn settle(&self) -> Result<(), Failure> {
+        let started = Instant::now();
         while self.number("SELECT count() FROM system.merges")? > 0 {
+            if started.elapsed() > SETTLE_WITHIN {
+                return Err("the merges do not end".into());
+            }
             thread::sleep(LOOK_EVERY);
         }
         Ok(())
