@@ -17,7 +17,7 @@ use uuid::Uuid;
 use crate::{
     native::Native,
     progress::{Progress, SharedProgress},
-    spool::{Logged, NoRoom, Parts, RowRange},
+    spool::{Logged, NoRoom, Parts, RowRange, chance},
     table::Table,
 };
 
@@ -84,7 +84,7 @@ impl Opened {
     fn now() -> Self {
         Self {
             at: Instant::now(),
-            id: Uuid::now_v7(),
+            id: chance::block_id(),
             progress: Arc::default(),
             logged: Logged::default(),
         }

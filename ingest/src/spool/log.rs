@@ -6,7 +6,6 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    hash::{BuildHasher, Hasher, RandomState},
     io,
     sync::Arc,
 };
@@ -14,6 +13,7 @@ use std::{
 use uuid::Uuid;
 
 use super::{
+    chance,
     disk::{Disk, Segment},
     frame::{self, Header, Kind, RowRange, SEGMENT_HEADER, Salt},
 };
@@ -219,7 +219,7 @@ impl Log {
         let segment = self.next_segment;
         self.next_segment += 1;
         let mut file = self.disk.create(segment)?;
-        let salt = Salt(RandomState::new().build_hasher().finish() as u32);
+        let salt = chance::salt();
         // Synced by itself: what follows in a segment is worth nothing without its header.
         if let Err(error) = file.append(&frame::segment_header(salt)).and_then(|()| file.sync()) {
             // What is left of it would be found as torn.

@@ -16,12 +16,14 @@
 //! disk      the file system
 //! outlet    what delivery asks for
 //! letter    rows that go from their block to the dead letters
+//! chance    what is random
 //! state     what all of these share
 //! ```
 //!
 //! Without one, rows are in memory alone.
 
 mod bound;
+pub(crate) mod chance;
 mod commit;
 mod disk;
 pub(crate) mod frame;

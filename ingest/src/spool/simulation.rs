@@ -7,14 +7,15 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     path::Path,
     sync::Arc,
     time::Duration,
 };
 
 use super::{
-    Outcome, Spool, SpoolLimits,
+    Outcome, Spool, SpoolLimits, TableCounts,
+    chance::seeded::Seeded,
     commit::Round,
     disk::Disk,
     log::{Log, LogLimits},
@@ -82,6 +83,7 @@ fn rows_of(mut bytes: &[u8]) -> Vec<u32> {
 
 /// Everything of one case.
 struct World {
+    _chance: Seeded,
     dice: Dice,
     disk: Arc<SimulatedDisk>,
     limits: SpoolLimits,
@@ -154,9 +156,11 @@ impl World {
     fn new(seed: u64) -> Self {
         let disk = Arc::new(SimulatedDisk::default());
         let mut dice = Dice::new(seed);
+        let chance = Seeded::new(!seed);
         let limits = limits(&mut dice);
         let (spool, log) = open(&disk, limits);
         Self {
+            _chance: chance,
             held: dice.one_in(2).then_some(0),
             dice,
             disk,
@@ -410,15 +414,22 @@ impl World {
 }
 
 fn run(seed: u64) -> World {
+    run_watched(seed, |_| {})
+}
+
+/// Runs a case, and shows each of its steps.
+fn run_watched(seed: u64, mut watch: impl FnMut(&World)) -> World {
     let mut world = World::new(seed);
     let steps = 20 + world.dice.below(100);
     for _ in 0..steps {
         world.step();
+        watch(&world);
         let bytes = world.disk.bytes();
         assert!(bytes < 7 << 10, "the disk's bound: {bytes}");
         assert!(world.spool.memory_bytes() <= world.limits.memory_bytes + 200);
     }
     world.run_dry();
+    watch(&world);
     world.check();
     // What is done leaves nothing behind.
     world.log.tidy();
@@ -448,4 +459,41 @@ fn what_is_acknowledged_is_stored_once_whatever_happens() {
         letters > 0 && emptied > 0,
         "{letters} letters, {emptied} segments emptied"
     );
+}
+
+/// All that can be seen of a world: what is on disk to the last bit, what each table has to do, who knows what, and what ClickHouse has.
+#[derive(Debug, PartialEq, Eq)]
+struct Snapshot {
+    segments: BTreeMap<u64, Vec<u8>>,
+    counts: Vec<TableCounts>,
+    acknowledged: BTreeSet<u32>,
+    tokens: BTreeSet<String>,
+}
+
+impl Snapshot {
+    fn of(world: &World) -> Self {
+        let state = world.disk.0.lock().unwrap();
+        let segments = state.segments.iter();
+        Self {
+            segments: segments
+                .map(|(number, segment)| (*number, segment.bytes.clone()))
+                .collect(),
+            counts: world.spool.counts(),
+            acknowledged: world.acknowledged.clone(),
+            tokens: world.store.tokens.iter().cloned().collect(),
+        }
+    }
+}
+
+#[test]
+fn a_seed_repeats_its_case_to_the_last_bit() {
+    for seed in SEEDS.into_iter().chain(0..20) {
+        let [first, second] = [(), ()].map(|()| {
+            let mut steps = Vec::new();
+            run_watched(seed, |world| steps.push(Snapshot::of(world)));
+            steps
+        });
+        let differs = first.iter().zip(&second).position(|(first, second)| first != second);
+        assert_eq!((differs, first.len()), (None, second.len()), "seed {seed}");
+    }
 }

@@ -1,0 +1,81 @@
+//! Chance: what the spool draws at random, ids of blocks and salts of segments. A simulation draws them from its seed instead.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+
+use uuid::Uuid;
+
+use super::frame::Salt;
+
+/// Returns the id of a new block, which sorts behind all that this process has drawn before.
+pub(crate) fn block_id() -> Uuid {
+    #[cfg(test)]
+    if let Some(id) = seeded::block_id() {
+        return id;
+    }
+    Uuid::now_v7()
+}
+
+/// Returns what tells the frames of a new segment from those of any other.
+pub(super) fn salt() -> Salt {
+    #[cfg(test)]
+    if let Some(salt) = seeded::salt() {
+        return salt;
+    }
+    // Random enough: the standard library seeds each hasher differently.
+    Salt(RandomState::new().build_hasher().finish() as u32)
+}
+
+#[cfg(test)]
+pub(super) mod seeded {
+    //! The chance of a simulation, which has its thread for itself.
+
+    use std::cell::RefCell;
+
+    use uuid::{Builder, Uuid};
+
+    use crate::spool::{frame::Salt, simulated_disk::Dice};
+
+    thread_local! {
+        static SOURCE: RefCell<Option<Source>> = const { RefCell::new(None) };
+    }
+
+    #[derive(Debug)]
+    struct Source {
+        dice: Dice,
+        blocks: u64,
+    }
+
+    /// As long as this lives, all that its thread draws follows from the seed.
+    #[derive(Debug)]
+    pub(in crate::spool) struct Seeded(());
+
+    impl Seeded {
+        pub(in crate::spool) fn new(seed: u64) -> Self {
+            let dice = Dice::new(seed);
+            SOURCE.set(Some(Source { dice, blocks: 0 }));
+            Self(())
+        }
+    }
+
+    impl Drop for Seeded {
+        fn drop(&mut self) {
+            SOURCE.set(None);
+        }
+    }
+
+    /// Four blocks have one millisecond, as they may in truth.
+    pub(super) fn block_id() -> Option<Uuid> {
+        SOURCE.with_borrow_mut(|source| {
+            let Source { dice, blocks } = source.as_mut()?;
+            *blocks += 1;
+            let mut random = [0; 10];
+            random[0] = (*blocks % 4) as u8;
+            random[2..].copy_from_slice(&dice.below(u64::MAX).to_le_bytes());
+            Some(Builder::from_unix_timestamp_millis(*blocks / 4, &random).into_uuid())
+        })
+    }
+
+    pub(super) fn salt() -> Option<Salt> {
+        SOURCE.with_borrow_mut(|source| Some(Salt(source.as_mut()?.dice.below(1 << 32) as u32)))
+    }
+}
