@@ -351,14 +351,9 @@ impl SealedBlock {
         self.state().parts.iter().next().cloned()
     }
 
-    /// Returns the id of the block that has the dead letter of one of the rows, if this is no dead letter itself: the same row has the
-    /// same letter, however often it is refused.
-    ///
-    /// It is this block's with the row's number in its random bits, and of version 8, which no other block is.
+    /// Returns the id of the block that has the dead letter of one of the rows, if this is no dead letter itself.
     pub(crate) fn letter_id(&self, row: u32) -> Option<Uuid> {
-        const VERSION: u128 = 0xf << 76;
-        let id = self.id.as_u128() ^ u128::from(row);
-        (self.id.get_version_num() != 8).then(|| Uuid::from_u128(id & !VERSION | 8 << 76))
+        letter_id(self.id, row)
     }
 
     /// Returns the `insert_deduplication_token` under which ClickHouse takes these rows once, however often they are sent.
@@ -370,6 +365,16 @@ impl SealedBlock {
             format!("{table}:{id}:{}-{}", part.start, part.end)
         }
     }
+}
+
+/// Returns the id of the block that has the dead letter of one of a block's rows, if that is no dead letter itself: the same row has
+/// the same letter, however often it is refused.
+///
+/// It is the block's with the row's number in its random bits, and of version 8, which no other block is.
+pub(crate) fn letter_id(block: Uuid, row: u32) -> Option<Uuid> {
+    const VERSION: u128 = 0xf << 76;
+    let id = block.as_u128() ^ u128::from(row);
+    (block.get_version_num() != 8).then(|| Uuid::from_u128(id & !VERSION | 8 << 76))
 }
 
 #[cfg(test)]

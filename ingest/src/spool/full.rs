@@ -39,7 +39,8 @@ pub(super) const LIMITS: SpoolLimits = SpoolLimits {
 
 /// A spool on a simulated disk, with one table after the other.
 pub(super) struct World {
-    disk: Arc<SimulatedDisk>,
+    limits: SpoolLimits,
+    pub(super) disk: Arc<SimulatedDisk>,
     pub(super) spool: Arc<Spool>,
     log: Log,
     buffer: Vec<u8>,
@@ -47,6 +48,10 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(limits: SpoolLimits) -> Self {
+        Self::on(Arc::default(), limits)
+    }
+
+    fn on(disk: Arc<SimulatedDisk>, limits: SpoolLimits) -> Self {
         let tables = (0..TABLES).map(|table| {
             Arc::new(Layout {
                 table: format!("t{table}").into(),
@@ -54,15 +59,21 @@ impl World {
                 columnar: None,
             })
         });
-        let disk = Arc::new(SimulatedDisk::default());
         let shared = Arc::clone(&disk);
         let (spool, log) = Spool::recovered(shared, Path::new("simulated"), tables.collect(), limits).unwrap();
         Self {
+            limits,
             disk,
             spool: Arc::new(spool),
             log,
             buffer: Vec::new(),
         }
+    }
+
+    /// Returns what the next process finds after a loss of power: what was synced, and nothing else.
+    pub(super) fn after_loss_of_power(self) -> Self {
+        self.disk.lose_what_is_not_synced();
+        Self::on(self.disk, self.limits)
     }
 
     /// Brings everything to disk, as far as there is room.

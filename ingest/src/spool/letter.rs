@@ -91,12 +91,17 @@ mod tests {
     use super::*;
     use crate::{
         ack::Ack,
-        spool::full::{LIMITS, World},
+        spool::{
+            LogLimits, SpoolLimits,
+            disk::Disk,
+            full::{LIMITS, World},
+        },
     };
+
+    const LETTERS: usize = 2;
 
     #[test]
     fn a_row_is_in_its_block_until_its_letter_is_on_disk() {
-        const LETTERS: usize = 2;
         let mut world = World::new(LIMITS);
         world.spool.append(0, Ack::Spooled, |out| out.push(7)).unwrap();
         world.commit();
@@ -113,5 +118,70 @@ mod tests {
         world.commit();
         assert!(refusal.as_mut().poll(&mut context).is_ready());
         assert!(block.next_part().is_none() && world.next_block(LETTERS).is_some());
+    }
+
+    fn home(block: &SealedBlock) -> u64 {
+        block.state().logged.segment.unwrap()
+    }
+
+    /// Returns a world with a block of one row, whose segment stays since another table's block is in it, too, and the row's letter, on
+    /// disk and in another segment.
+    fn with_letter() -> (World, Arc<SealedBlock>, Arc<SealedBlock>) {
+        let log = LogLimits {
+            // Each batch has a segment of its own.
+            segment_bytes: 1,
+            ..LIMITS.log
+        };
+        let mut world = World::new(SpoolLimits { log, ..LIMITS });
+        for lane in [0, 1] {
+            world.spool.append(lane, Ack::Spooled, |out| out.push(7)).unwrap();
+        }
+        world.commit();
+        assert!(world.next_block(0).is_none() && world.next_block(1).is_none());
+        world.commit();
+        let [block, other] = [0, 1].map(|lane| world.next_block(lane).unwrap());
+        let letter = world.spool.write_letter(LETTERS, &block, 0, |out| out.push(8));
+        let letter = letter.unwrap();
+        world.commit();
+        assert!(home(&block) == home(&other) && home(&block) != home(&letter));
+        (world, block, letter)
+    }
+
+    #[test]
+    fn a_refused_row_does_not_come_back_when_its_letter_is_gone_and_then_the_power() {
+        let (mut world, block, letter) = with_letter();
+        world.spool.settle(0, &block, &(0..1), Outcome::Refused);
+        world.spool.send_letter(LETTERS, Arc::clone(&letter));
+        world.spool.settle(LETTERS, &letter, &(0..1), Outcome::Stored);
+        world.commit();
+        world.spool.append(1, Ack::Spooled, |out| out.push(9)).unwrap();
+        world.commit();
+        // With its letter has gone what would tell a recovery that the row has one.
+        let segments = world.disk.segments().unwrap();
+        assert!(
+            segments.contains(&home(&block)) && !segments.contains(&home(&letter)),
+            "{segments:?}"
+        );
+
+        let world = world.after_loss_of_power();
+        assert!(
+            world.next_block(0).is_none(),
+            "the row would be refused, or stored, once more"
+        );
+        assert!(world.next_block(1).is_some());
+    }
+
+    #[test]
+    fn a_refused_row_does_not_come_back_when_a_recovery_could_not_mark_it() {
+        let (world, block, _) = with_letter();
+        drop(block);
+        world.disk.0.lock().unwrap().is_full = true;
+        let mut world = world.after_loss_of_power();
+        assert!(world.next_block(0).is_none(), "its letter says that it was refused");
+        let letter = world.next_block(LETTERS).unwrap();
+        world.spool.settle(LETTERS, &letter, &(0..1), Outcome::Stored);
+        world.commit();
+        let world = world.after_loss_of_power();
+        assert!(world.next_block(0).is_none(), "nothing says so any more");
     }
 }

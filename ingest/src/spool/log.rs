@@ -17,6 +17,7 @@ use super::{
     disk::{Disk, Segment},
     frame::{self, Header, Kind, RowRange, SEGMENT_HEADER, Salt},
 };
+use crate::block::letter_id;
 
 /// Where a rows frame is in its segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -302,8 +303,11 @@ impl Log {
 
     /// Notes that rows of a block are where they belong; `is_all` if it were the last ones.
     ///
-    /// Of rows that are stored it need not outlive a loss of power: they are recognized by their token when they are sent again.
+    /// Of rows that are stored it need not outlive a loss of power: they are recognized by their token when they are sent again. Of a
+    /// row that was refused it has to, and until it does, its letter says so.
     pub(crate) fn done(&mut self, block: Uuid, rows: RowRange, is_all: bool, for_good: bool) {
+        let letter = letter_id(block, rows.start).filter(|_| for_good);
+        let witness = letter.and_then(|letter| self.homes(letter, None).pop());
         for segment in self.homes(block, None) {
             if !(is_all && self.forget(segment, block)) {
                 let rows = rows.clone();
@@ -313,7 +317,7 @@ impl Log {
                     block,
                     rows,
                     for_good,
-                    witness: None,
+                    witness,
                 });
             }
         }
@@ -477,6 +481,33 @@ mod tests {
 
     use super::*;
     use crate::spool::simulated_disk::SimulatedDisk;
+
+    #[test]
+    fn a_letter_stays_until_its_row_is_marked() {
+        let disk = Arc::new(SimulatedDisk::default());
+        let limits = LogLimits {
+            segment_bytes: 1 << 10,
+            max_bytes: 1 << 20,
+        };
+        let mut log = Log::new(Arc::clone(&disk) as Arc<dyn Disk>, limits, BTreeMap::new(), Vec::new());
+        let block = Uuid::from_u128(0x7000 << 64);
+        let letter = letter_id(block, 3).unwrap();
+        for id in [block, letter] {
+            let batch = log.begin(Vec::new()).unwrap();
+            let segment = batch.segment;
+            log.commit(batch).unwrap();
+            log.keep(segment, id, 100);
+            log.rotate();
+        }
+        disk.0.lock().unwrap().is_full = true;
+        log.done(block, 3..4, false, true);
+        log.done(letter, 0..1, true, false);
+        log.mark_again();
+        assert_eq!(disk.segments().unwrap(), [1, 2]);
+        disk.0.lock().unwrap().is_full = false;
+        log.mark_again();
+        assert_eq!(disk.segments().unwrap(), [1]);
+    }
 
     #[test]
     fn a_segment_stays_until_what_it_says_is_written_in_another() {

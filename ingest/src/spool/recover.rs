@@ -85,8 +85,8 @@ pub(crate) struct Recovered {
     pub(crate) damage: Vec<Damage>,
     /// What is known of blocks from one segment, and is not in another one that has them, too.
     pub(crate) unmarked: Vec<Mark>,
-    /// Blocks of which something is done.
-    ended: HashSet<Uuid>,
+    /// Blocks of which something is done, or that are elsewhere now, and the segment that says so.
+    ended: HashMap<Uuid, u64>,
     /// Bytes of writes that did not come to their end.
     pub(crate) torn_bytes: u64,
 }
@@ -94,18 +94,18 @@ pub(crate) struct Recovered {
 impl Recovered {
     /// Takes rows out of their blocks whose letters are on disk: the process ended before it was noted there.
     fn take_letters_rows(&mut self) {
-        let known: HashSet<_> = self
-            .blocks
-            .iter()
-            .map(|block| block.id)
-            .chain(self.ended.drain())
-            .collect();
+        let mut segment_of = std::mem::take(&mut self.ended);
+        let blocks = self.blocks.iter();
+        segment_of.extend(blocks.filter_map(|block| Some((block.id, block.state().logged.segment?))));
         for block in &self.blocks {
             let mut state = block.state();
             let single = state.parts.iter().filter(|part| part.len() == 1);
-            let has_letter = |part: &&RowRange| block.letter_id(part.start).is_some_and(|id| known.contains(&id));
-            let refused: Vec<_> = single.filter(has_letter).cloned().collect();
-            for rows in refused {
+            let with_letter = |part: &RowRange| {
+                let letter = segment_of.get(&block.letter_id(part.start)?)?;
+                Some((part.clone(), *letter))
+            };
+            let refused: Vec<_> = single.filter_map(with_letter).collect();
+            for (rows, letter) in refused {
                 state.parts.settle(&rows);
                 let homes = self
                     .segments
@@ -117,7 +117,7 @@ impl Recovered {
                     block: block.id,
                     rows: rows.clone(),
                     for_good: true,
-                    witness: None,
+                    witness: Some(letter),
                 }));
             }
         }
@@ -220,6 +220,9 @@ pub(crate) fn recover(disk: &dyn Disk, path: &std::path::Path) -> Result<Recover
             live: HashMap::new(),
         };
         for (block, copy) in copies {
+            if copy.is_moved || !copy.done.is_empty() {
+                recovered.ended.insert(block, segment);
+            }
             done.entry(block).or_default().extend(copy.done.iter().cloned());
             if !copy.is_moved {
                 state.live.insert(block, copy.frame_bytes);
@@ -235,9 +238,6 @@ pub(crate) fn recover(disk: &dyn Disk, path: &std::path::Path) -> Result<Recover
     let mut layouts = HashSet::new();
     for (id, copies) in blocks {
         let done = done.remove(&id).unwrap_or_default();
-        if !done.is_empty() {
-            recovered.ended.insert(id);
-        }
         let Some((segment, copy, others)) = best_of(copies) else {
             continue;
         };
@@ -489,5 +489,48 @@ mod tests {
         // The second is the one that counts.
         let marks = [mark(2, Kind::Done, 2..4, 1), mark(1, Kind::Moved, 0..0, 2)];
         assert_eq!(recovered.unmarked, marks);
+    }
+
+    /// Returns a segment with a block of one row, and marks of it.
+    fn segment_with(block: Uuid, marks: &[Kind]) -> Vec<u8> {
+        let salt = frame::Salt(1);
+        let mut bytes = frame::segment_header(salt).to_vec();
+        let mut put = |kind, body: &dyn Fn(&mut Vec<u8>)| {
+            let header = frame::Header {
+                kind,
+                batch: frame::SEGMENT_HEADER as u64,
+                block,
+                rows: if matches!(kind, Kind::Open | Kind::Moved) {
+                    0..0
+                } else {
+                    0..1
+                },
+            };
+            frame::put(&mut bytes, salt, &header, body);
+        };
+        put(Kind::Open, &|out| frame::put_layout(out, "t", "INSERT INTO t"));
+        put(Kind::Rows, &|out| frame::put_rows(out, b"x", &[1], &(0..1)));
+        for mark in [Kind::Seal].iter().chain(marks) {
+            put(*mark, &|_| {});
+        }
+        bytes
+    }
+
+    #[test]
+    fn a_letter_speaks_for_its_row_whatever_has_become_of_it() {
+        let block = Uuid::from_u128(0x7000 << 64);
+        let letter = crate::block::letter_id(block, 0).unwrap();
+        for (marks, blocks) in [(&[][..], 1), (&[Kind::Done], 0), (&[Kind::Moved], 0)] {
+            let (folder, disk) = folder_with("0000000000000001.spool", &segment_with(block, &[]));
+            fs::write(
+                folder.path().join("0000000000000002.spool"),
+                segment_with(letter, marks),
+            )
+            .unwrap();
+            let recovered = recover(&disk, Path::new("here")).unwrap();
+            assert!(recovered.damage.is_empty(), "{recovered:?}");
+            let ids: Vec<_> = recovered.blocks.iter().map(|block| block.id).collect();
+            assert_eq!(ids, vec![letter; blocks], "{marks:?}");
+        }
     }
 }

@@ -66,6 +66,13 @@ impl SimulatedDisk {
         state.segments.values().map(|segment| segment.bytes.len()).sum()
     }
 
+    /// Loses power, and all that was not synced.
+    pub(super) fn lose_what_is_not_synced(&self) {
+        for segment in self.0.lock().unwrap().segments.values_mut() {
+            segment.bytes.truncate(segment.synced);
+        }
+    }
+
     /// Loses power: of what was not synced, any beginning may be left, and any byte of it may be another.
     pub(super) fn crash(&self, dice: &mut Dice) {
         let mut state = self.0.lock().unwrap();
