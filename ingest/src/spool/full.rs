@@ -17,7 +17,8 @@ use crate::{
     block::{BlockLimits, Layout, SealedBlock},
 };
 
-const TABLES: usize = 3;
+/// Each takes half of what the others leave, so that five of them take all but a thirty-second.
+const TABLES: usize = 5;
 
 const ROW: &[u8] = &[7; 100];
 
@@ -163,6 +164,11 @@ fn a_table_leaves_others_as_much_memory_as_it_has() {
     world.commit();
     assert_eq!((accepted(&world, 0), world.spool.is_failing()), (0, true));
     assert!(accepted(&world, 1) >= half / 2 / cost);
+    assert!(!world.spool.is_nearly_full());
+    for lane in 2..TABLES {
+        accepted(&world, lane);
+    }
+    assert!(world.spool.is_nearly_full());
     assert!(world.spool.memory_bytes() <= LIMITS.memory_bytes);
 }
 
@@ -209,4 +215,25 @@ fn what_has_gathered_in_memory_does_not_go_beyond_the_bound_of_the_disk() {
         "{bytes}"
     );
     assert!(world.spool.is_failing());
+}
+
+#[test]
+fn a_load_balancer_is_told_before_the_disk_is_full() {
+    let log = LogLimits {
+        max_bytes: 256 << 10,
+        ..LIMITS.log
+    };
+    let mut world = World::new(SpoolLimits { log, ..LIMITS });
+    world.fill(0, ROW);
+    assert!(!world.spool.is_nearly_full());
+    for lane in 1..TABLES {
+        world.fill(lane, ROW);
+    }
+    assert!(world.spool.is_nearly_full() && !world.spool.is_failing());
+    assert!(
+        world.spool.memory_bytes() < LIMITS.memory_bytes / 2,
+        "it is not the memory"
+    );
+    world.deliver_all(0);
+    assert!(!world.spool.is_nearly_full());
 }
