@@ -362,4 +362,23 @@ mod tests {
             (StatusCode::SERVICE_UNAVAILABLE, "no room for events\n")
         );
     }
+
+    #[tokio::test]
+    async fn not_ready_while_the_disk_fails() {
+        let (store, folder) = (nobody().await, tempfile::tempdir().unwrap());
+        let options = WriterOptions::default();
+        let writer = Writer::open(&tables::SCHEMA, store.clone(), &options, folder.path()).unwrap();
+        // No segment can be made where there is no folder.
+        std::fs::remove_dir_all(folder.path()).unwrap();
+        let taken = writer.append(tables::SCHEMA.tables[0], Ack::Accepted, |row| row.push(0));
+        assert!(taken.is_ok());
+        while !writer.is_disk_failing() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let (status, text) = ready(&writer, store).await;
+        assert_eq!(
+            (status, &*text),
+            (StatusCode::SERVICE_UNAVAILABLE, "the spool's disk fails\n")
+        );
+    }
 }
