@@ -149,3 +149,31 @@ impl Servers {
 fn are_awaited(states: &[State]) -> bool {
     !states.is_empty() && !states.iter().any(|state| matches!(state, State::Ready(_)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ready() -> State {
+        State::Ready(Arc::new(Client::default()))
+    }
+
+    #[test]
+    fn a_server_that_was_left_is_taken_again_where_no_other_is_ready() {
+        let (states, receiver) = watch::channel(vec![ready(), State::Away]);
+        let servers = Servers::new(receiver);
+        let place = || servers.used().map(|(place, _)| place);
+        assert!(!servers.are_awaited());
+        assert_eq!(place(), Some(0));
+        servers.leave(0);
+        assert_eq!(place(), Some(0));
+
+        states.send_modify(|states| states[1] = ready());
+        assert_eq!(place(), Some(0), "it is used as long as it answers");
+        servers.leave(0);
+        assert_eq!(place(), Some(1));
+        // Somebody else has noticed the same.
+        servers.leave(0);
+        assert_eq!(place(), Some(1));
+    }
+}
