@@ -25,6 +25,8 @@ fn main() -> ExitCode {
         .with_ansi(std::io::stderr().is_terminal())
         .with_env_filter(EnvFilter::try_from_env("ROWMILL_LOG").unwrap_or_else(|_| EnvFilter::new("info")))
         .with_target(false)
+        // Who reads the log may go before us. To tell standard error that it cannot be written would panic.
+        .log_internal_errors(false)
         .init();
 
     let result = match cli.command {

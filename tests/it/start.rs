@@ -1,8 +1,10 @@
 //! A start while ClickHouse is away, or not as it should be: events are taken at once, their rows follow.
 
 use std::{
+    io::{BufRead, BufReader},
     net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
+    process::{Child, Stdio},
 };
 
 use nix::{
@@ -12,7 +14,11 @@ use nix::{
 use rowmill_engine::{Engine, Options};
 use tempfile::TempDir;
 
-use crate::support::{collector::Collector, engine::Database, http, wait_for};
+use crate::support::{
+    collector::{self, Collector},
+    engine::Database,
+    http, wait_for,
+};
 
 const EACH_ONCE: &str =
     "SELECT count(), uniqExact(message_id), min(toUInt32(message_id)), max(toUInt32(message_id)) FROM mail_statistics";
@@ -192,6 +198,45 @@ fn a_second_signal_hurries_the_stop() {
     server.start();
     assert_eq!(server.collector().stop().code, Some(0));
     assert_eq!(server.database().query(EACH_ONCE), "2\t2\t0\t1\n");
+}
+
+/// Ends a child that a test has given up.
+struct Ends(Child);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_collector_whose_log_nobody_reads_any_more_stops_when_it_is_asked_to() {
+    let database = Database::named("unread");
+    let data = tempfile::tempdir().unwrap();
+    let child = collector::command()
+        .args([
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--clickhouse",
+            &database.url(),
+            "--data",
+        ])
+        .arg(data.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let Ends(child) = &mut Ends(child);
+    let mut line = String::new();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    stdout.read_line(&mut line).unwrap();
+    // It has said where it listens, and logs what it does when it is asked to stop.
+    drop(child.stderr.take());
+    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM).unwrap();
+    let ended = wait_for("its end", || child.try_wait().unwrap());
+    assert!(ended.success(), "{ended}");
 }
 
 #[test]
