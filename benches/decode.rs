@@ -3,7 +3,7 @@
 //! Each figure is for one event, decoded, stamped, checked and encoded. For the wide table the number of columns is the counter, so that
 //! its reciprocal is the time per column.
 
-#[allow(dead_code, reason = "this bench needs the texts alone")]
+#[allow(dead_code, clippy::panic, reason = "this bench needs the texts alone")]
 mod events;
 
 use divan::{AllocProfiler, Bencher, black_box, counter::ItemsCount};
