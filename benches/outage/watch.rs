@@ -13,7 +13,7 @@ use rowmill_harness::{Failure, ask::ask, process::Server, store::Store};
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// How long anything may take that is waited for.
-const PATIENCE: Duration = Duration::from_secs(600);
+const PATIENCE: Duration = Duration::from_secs(150);
 
 /// Where the events go whose time to their row is taken.
 const PROBE: (&str, &str) = ("/track/ping", "collector.ping");
