@@ -10,7 +10,10 @@ mod spool;
 mod stop;
 mod workers;
 
-use std::{io::IsTerminal, process::ExitCode};
+use std::{
+    io::{self, IsTerminal, Write},
+    process::ExitCode,
+};
 
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
@@ -21,8 +24,8 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     // Logs go to standard error; standard output is for what scripts read.
     tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
         .with_env_filter(EnvFilter::try_from_env("ROWMILL_LOG").unwrap_or_else(|_| EnvFilter::new("info")))
         .with_target(false)
         // Who reads the log may go before us. To tell standard error that it cannot be written would panic.
@@ -42,7 +45,7 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", chain(&*error));
+            let _ = writeln!(io::stderr(), "error: {}", chain(&*error));
             ExitCode::FAILURE
         }
     }

@@ -3,7 +3,7 @@
 use std::{
     env,
     error::Error,
-    io,
+    io::{self, Write},
     net::SocketAddr,
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -113,7 +113,8 @@ async fn collect(options: &ServeOptions, events: &EventOptions, stores: Vec<Stor
         .await
         .map_err(|error| format!("cannot listen on {}: {error}", options.listen))?;
     let address = listeners.address();
-    println!("listening on http://{address}");
+    // Whoever reads these two may have gone before us, and that does not end a collector.
+    let _ = writeln!(io::stdout(), "listening on http://{address}");
     if let Some(store) = stores.first() {
         show_requests(address, store);
     }
@@ -155,7 +156,8 @@ pub(crate) fn spool_folder(data: &Path) -> PathBuf {
 fn show_requests(address: SocketAddr, store: &StoreUrl) {
     let (base, origin, database) = (format!("http://{address}"), store.origin(), store.database());
     let form = "event=click&task_id=t1&message_id=m1&email=bob@example.com&list_id=12345";
-    eprintln!(
+    let _ = writeln!(
+        io::stderr(),
         "
 Try, in another terminal:
 

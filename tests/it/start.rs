@@ -229,11 +229,11 @@ fn a_collector_whose_log_nobody_reads_any_more_stops_when_it_is_asked_to() {
         .spawn()
         .unwrap();
     let Ends(child) = &mut Ends(child);
+    // From here on nothing that it logs can be written: not at its start, not in its help, not at its stop.
+    drop(child.stderr.take());
     let mut line = String::new();
     let mut stdout = BufReader::new(child.stdout.take().unwrap());
     stdout.read_line(&mut line).unwrap();
-    // It has said where it listens, and logs what it does when it is asked to stop.
-    drop(child.stderr.take());
     kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM).unwrap();
     let ended = wait_for("its end", || child.try_wait().unwrap());
     assert!(ended.success(), "{ended}");
