@@ -1,6 +1,9 @@
 //! `rowmill check`: the build's reports without a build.
 
-use std::error::Error;
+use std::{
+    error::Error,
+    io::{self, Write},
+};
 
 use rowmill_codegen::{Place, Problem, Problems, generate};
 use serde_json::json;
@@ -15,20 +18,22 @@ pub(crate) fn check(options: &CheckOptions) -> Result<(), Box<dyn Error>> {
         .iter()
         .map(|error| ("error", error))
         .chain(warnings.iter().map(|warning| ("warning", warning)));
+    let mut out = io::stdout().lock();
     for (severity, problem) in all {
         match options.format {
-            Format::Text => println!("{}\n", problem.text),
-            Format::Json => println!("{}", as_json(severity, problem)),
+            Format::Text => writeln!(out, "{}\n", problem.text)?,
+            Format::Json => writeln!(out, "{}", as_json(severity, problem))?,
         }
     }
     match errors.len() {
         0 => {
             if options.format == Format::Text {
-                println!(
+                writeln!(
+                    out,
                     "{}: {} tables, no errors",
                     options.schemas.display(),
                     generated.statements.len()
-                );
+                )?;
             }
             Ok(())
         }

@@ -1,6 +1,9 @@
 //! The commands beside `serve`.
 
-use std::error::Error;
+use std::{
+    error::Error,
+    io::{self, Write},
+};
 
 use rowmill::tables;
 use rowmill_engine::{RunOptions, Tie};
@@ -22,15 +25,13 @@ pub(crate) fn engine(options: &EngineOptions) -> Result<(), Box<dyn Error>> {
 /// Prints the statements that the database lacks.
 pub(crate) fn plan(options: &DatabaseOptions) -> Result<(), Box<dyn Error>> {
     let store: StoreUrl = options.clickhouse.parse()?;
-    print(&Runtime::new()?.block_on(plan_sync(&store, &tables::SCHEMA))?);
-    Ok(())
+    print(&Runtime::new()?.block_on(plan_sync(&store, &tables::SCHEMA))?)
 }
 
 /// Runs the statements that the database lacks, and prints them.
 pub(crate) fn apply(options: &DatabaseOptions) -> Result<(), Box<dyn Error>> {
     let store: StoreUrl = options.clickhouse.parse()?;
-    print(&Runtime::new()?.block_on(sync(&store, &tables::SCHEMA))?);
-    Ok(())
+    print(&Runtime::new()?.block_on(sync(&store, &tables::SCHEMA))?)
 }
 
 /// Prints the destinations with their tables, and with their acknowledgements where the schema names one.
@@ -41,6 +42,7 @@ pub(crate) fn routes() -> Result<(), Box<dyn Error>> {
         .map(|destination| destination.path.len())
         .max()
         .unwrap_or_default();
+    let mut out = io::stdout().lock();
     for Destination { path, table, acks } in destinations {
         let ack = acks.ack.map_or("", |ack| ack.name());
         let by_header = if acks.by_header {
@@ -48,19 +50,25 @@ pub(crate) fn routes() -> Result<(), Box<dyn Error>> {
         } else {
             ""
         };
-        println!("{}", format!("{path:width$}  {table:30}  {ack}{by_header}").trim_end());
+        writeln!(
+            out,
+            "{}",
+            format!("{path:width$}  {table:30}  {ack}{by_header}").trim_end()
+        )?;
     }
     Ok(())
 }
 
-fn print(report: &SyncReport) {
+fn print(report: &SyncReport) -> Result<(), Box<dyn Error>> {
+    let (mut out, mut remarks) = (io::stdout().lock(), io::stderr().lock());
     for statement in &report.statements {
-        println!("{statement};");
+        writeln!(out, "{statement};")?;
     }
     for warning in &report.warnings {
-        eprintln!("warning: {warning}");
+        writeln!(remarks, "warning: {warning}")?;
     }
     if report.statements.is_empty() {
-        eprintln!("the database has all that the schema needs");
+        writeln!(remarks, "the database has all that the schema needs")?;
     }
+    Ok(())
 }

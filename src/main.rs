@@ -44,11 +44,19 @@ fn main() -> ExitCode {
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
+        // Whoever read it, `head` say, has what it wanted. The status is a shell's for a program that SIGPIPE ends.
+        Err(error) if is_broken_pipe(&*error) => ExitCode::from(141),
         Err(error) => {
             let _ = writeln!(io::stderr(), "error: {}", chain(&*error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// Says whether an error is that nobody reads any more what a command prints.
+fn is_broken_pipe(error: &(dyn std::error::Error + 'static)) -> bool {
+    let error = error.downcast_ref::<io::Error>();
+    error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
 /// Returns an error's text with those of its causes behind it.

@@ -3,6 +3,7 @@
 use std::{
     error::Error,
     fs,
+    io::{self, Write},
     path::Path,
     time::{Duration, SystemTime},
 };
@@ -39,6 +40,7 @@ fn look(options: &SpoolOptions) -> Result<SpoolReport, Box<dyn Error>> {
 }
 
 fn list(options: &SpoolOptions) -> Result<(), Box<dyn Error>> {
+    let mut out = io::stdout().lock();
     let report = look(options)?;
     let width = report
         .blocks
@@ -48,29 +50,32 @@ fn list(options: &SpoolOptions) -> Result<(), Box<dyn Error>> {
         .unwrap_or(0)
         .max(5);
     if !report.blocks.is_empty() {
-        println!(
+        writeln!(
+            out,
             "{:width$}  {:36}  {:>9}  {:>12}  {:>8}  parts",
             "table", "block", "rows", "bytes", "age"
-        );
+        )?;
     }
     for block in &report.blocks {
         let age = age(block.opened);
-        println!(
+        writeln!(
+            out,
             "{:width$}  {:36}  {:>9}  {:>12}  {age:>8}  {}",
             block.table,
             block.id,
             block.rows,
             block.bytes,
             block.parts.len()
-        );
+        )?;
     }
-    tell(&report);
+    tell(&report, &mut out)?;
     Ok(())
 }
 
 fn verify(options: &SpoolOptions) -> Result<(), Box<dyn Error>> {
+    let mut out = io::stdout().lock();
     let report = look(options)?;
-    tell(&report);
+    tell(&report, &mut out)?;
     if report.damaged_bytes > 0 || !report.aside.is_empty() {
         return Err(format!(
             "{} bytes are damaged, {} damaged segments are set aside",
@@ -79,32 +84,36 @@ fn verify(options: &SpoolOptions) -> Result<(), Box<dyn Error>> {
         )
         .into());
     }
-    println!("all checksums are right");
+    writeln!(out, "all checksums are right")?;
     Ok(())
 }
 
-fn tell(report: &SpoolReport) {
+fn tell(report: &SpoolReport, out: &mut impl Write) -> io::Result<()> {
     let rows: u64 = report.blocks.iter().map(|block| block.rows).sum();
-    println!(
+    writeln!(
+        out,
         "{rows} rows wait in {} blocks; {} segments, {} bytes",
         report.blocks.len(),
         report.segments,
         report.bytes
-    );
+    )?;
     if report.torn_bytes > 0 {
-        println!(
+        writeln!(
+            out,
             "{} bytes of a write that did not come to its end; nobody was told that they are there",
             report.torn_bytes
-        );
+        )?;
     }
     for path in &report.aside {
-        println!("damaged: {}", path.display());
+        writeln!(out, "damaged: {}", path.display())?;
     }
+    Ok(())
 }
 
 fn replay(options: &ReplayOptions) -> Result<(), Box<dyn Error>> {
+    let mut out = io::stdout().lock();
     let waiting = look(&options.spool)?;
-    tell(&waiting);
+    tell(&waiting, &mut out)?;
     let store: StoreUrl = options.database.clickhouse.parse()?;
     let folder = spool_folder(&options.spool.data);
     let report = Runtime::new()?.block_on(async {
@@ -112,16 +121,17 @@ fn replay(options: &ReplayOptions) -> Result<(), Box<dyn Error>> {
         Ok::<_, Box<dyn Error>>(writer.drain(options.within).await)
     })?;
     if report.is_complete() {
-        println!("everything is in ClickHouse");
+        writeln!(out, "everything is in ClickHouse")?;
         return Ok(());
     }
     for counts in &report.left {
-        println!("{}: {} rows are left", counts.table, counts.rows_pending);
+        writeln!(out, "{}: {} rows are left", counts.table, counts.rows_pending)?;
     }
     Err(format!("{} rows are still in the spool", report.rows_left()).into())
 }
 
 fn export(options: &ExportOptions) -> Result<(), Box<dyn Error>> {
+    let mut out = io::stdout().lock();
     let report = look(&options.spool)?;
     let folder = spool_folder(&options.spool.data);
     fs::create_dir_all(&options.to)?;
@@ -130,10 +140,11 @@ fn export(options: &ExportOptions) -> Result<(), Box<dyn Error>> {
     for block in report.blocks.iter().filter(is_asked) {
         files += export_block(block, &folder, &options.to)?;
     }
-    println!(
+    writeln!(
+        out,
         "{files} files of rows in {}, and beside each its request",
         options.to.display()
-    );
+    )?;
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! `rowmill check`: the same reports as the build's, for people and for editors.
 
-use std::{fs, path::PathBuf};
+use std::{fs, path::PathBuf, process::Stdio};
 
 use serde_json::{Value, json};
 
@@ -28,6 +28,20 @@ fn a_good_schema_passes() {
         output.status.success() && text.ends_with("schemas: 5 tables, no errors\n"),
         "{text}"
     );
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_ends_a_command_without_a_word() {
+    let mut child = collector::command()
+        .args(["check", concat!(env!("CARGO_MANIFEST_DIR"), "/schemas")])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(141));
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
 }
 
 #[test]
