@@ -129,7 +129,8 @@ async fn collect(options: &ServeOptions, events: &EventOptions, stores: Vec<Stor
             }
         }
     };
-    let served = listeners.run(serve, &stopping).await;
+    let resting = writer.clone();
+    let served = listeners.run(serve, move || resting.rest(), &stopping).await;
 
     // What was taken is brought home whatever became of the workers.
     let deadline = async {

@@ -43,18 +43,23 @@ impl Listeners {
     }
 
     /// Runs what `serve` makes of each listener, on a thread of its own, until all of them have ended, which `stopping` tells them to.
+    /// Each calls `rest` when it has nothing left to do.
     ///
     /// # Errors
     /// A thread or its event loop cannot be had.
     pub(crate) async fn run<F: Future<Output = ()>>(
         self,
         serve: impl Fn(TcpListener, Stopping) -> F + Clone + Send + 'static,
+        rest: impl Fn() + Clone + Send + Sync + 'static,
         stopping: &Stopping,
     ) -> io::Result<()> {
         let mut workers = Vec::new();
         for listener in self.all {
             let (serve, stopping) = (serve.clone(), stopping.clone());
-            let event_loop = runtime::Builder::new_current_thread().enable_all().build()?;
+            let event_loop = runtime::Builder::new_current_thread()
+                .enable_all()
+                .on_thread_park(rest.clone())
+                .build()?;
             let worker = move || {
                 event_loop.block_on(async {
                     serve(TcpListener::from_std(listener)?, stopping).await;
@@ -112,7 +117,7 @@ mod tests {
             }
         };
         let (stop, stopping) = Stopping::new();
-        let workers = tokio::spawn(async move { listeners.run(serve, &stopping).await });
+        let workers = tokio::spawn(async move { listeners.run(serve, || {}, &stopping).await });
         // Enough that no listener is left out but by a chance of one in billions.
         let connect = move || {
             for _ in 0..64 {

@@ -276,6 +276,15 @@ impl Writer {
         }
     }
 
+    /// Says that this thread's event loop has nothing left to do, so that one `fdatasync` serves all that it has appended meanwhile.
+    ///
+    /// Without it, each row that an answer waits for is written as soon as the disk is free. A thread that has called this once is
+    /// expected to call it before each wait: what it appends is then written at the next call, or a millisecond later at the latest.
+    /// It is made for tokio's [`on_thread_park`](tokio::runtime::Builder::on_thread_park).
+    pub fn rest(&self) {
+        self.shared.spool.rest();
+    }
+
     /// Returns whether rows are on disk as well as in memory.
     pub fn has_disk(&self) -> bool {
         self.shared.spool.has_disk()

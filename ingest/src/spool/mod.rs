@@ -355,12 +355,11 @@ impl Spool {
         }
         if let Some(log) = &self.log {
             lane.dirty.store(true, Ordering::SeqCst);
-            let urgency = if is_sealed || ack >= Ack::Spooled {
-                Urgency::Now
-            } else {
-                Urgency::Soon
-            };
-            log.signal.raise(urgency);
+            log.signal.raise(match ack {
+                _ if is_sealed => Urgency::Now,
+                Ack::Accepted => Urgency::Soon,
+                Ack::Spooled | Ack::Stored => log.signal.urgency_of_wait(),
+            });
         }
         drop(queue);
         if first == 0 || is_sealed {
@@ -383,6 +382,13 @@ impl Spool {
         self.closing.notify_waiters();
         for lane in &self.lanes {
             lane.changed.notify_one();
+        }
+    }
+
+    /// Says that the event loop of this thread has nothing left to do: what it has appended need not wait for more.
+    pub(crate) fn rest(&self) {
+        if let Some(log) = &self.log {
+            log.signal.rest();
         }
     }
 
