@@ -1,61 +1,34 @@
 //! Compressed: what is sent of rows, in columns where that is possible, and the statement that it goes with.
 
-use std::sync::{Arc, Once};
+use std::{
+    ops::DerefMut,
+    sync::{Arc, Mutex, Once, PoisonError},
+};
 
-use clickhouse::{Compression, insert_formatted::CompressedData};
+use bytes::Bytes;
+use clickhouse::error::Error;
 
 use crate::{
     block::{Columnar, Content, SealedBlock},
+    lz4,
     native::StayRows,
 };
+
+/// Room that is kept for the next block; blocks need more only where an embedder asks for large ones.
+const MAX_KEPT_BYTES: usize = 40 << 20;
 
 /// Rows on their way to ClickHouse.
 pub(crate) struct Compressed {
     /// One LZ4 frame.
-    pub(crate) frame: CompressedData,
+    ///
+    /// Not many: its checksum stands in front of it, so that a connection that breaks can only deliver all of the block or nothing,
+    /// whatever the server makes of a chunked body that ends too early.
+    pub(crate) frame: Bytes,
     /// Whether it holds columns.
     is_columnar: bool,
 }
 
 impl Compressed {
-    /// Brings rows of a block into columns and compresses them, off the threads that serve requests.
-    ///
-    /// One frame, not many: its checksum stands in front of it, so that a connection that breaks can only deliver all of the block or
-    /// nothing, whatever the server makes of a chunked body that ends too early. `CompressedData` can be sent once and neither
-    /// cloned nor taken apart; a retry therefore compresses again, which costs some 20 ms after a wait, where keeping the frame
-    /// would cost memory for each waiting block.
-    ///
-    /// # Errors
-    /// Compression fails.
-    pub(crate) async fn new(block: &Arc<SealedBlock>, rows: Content) -> Result<Self, clickhouse::error::Error> {
-        let block = Arc::clone(block);
-        match tokio::task::spawn_blocking(move || Self::of(&block, rows)).await {
-            Ok(result) => result,
-            Err(error) => Err(clickhouse::error::Error::Other(error.into())),
-        }
-    }
-
-    fn of(block: &SealedBlock, rows: Content) -> Result<Self, clickhouse::error::Error> {
-        let columns = block
-            .layout
-            .columnar
-            .as_ref()
-            .and_then(|columnar| columns(block, columnar, &rows));
-        let is_columnar = columns.is_some();
-        let frame = match columns {
-            Some(columns) => {
-                // Rows that were read from disk are needed no more.
-                drop(rows);
-                CompressedData::new(&columns, Compression::Lz4)
-            }
-            None => CompressedData::new(&rows.bytes, Compression::Lz4),
-        };
-        Ok(Self {
-            frame: frame?,
-            is_columnar,
-        })
-    }
-
     /// Returns the statement that inserts it.
     pub(crate) fn statement<'b>(&self, block: &'b SealedBlock) -> &'b str {
         let columnar = block.layout.columnar.as_ref().filter(|_| self.is_columnar);
@@ -63,8 +36,75 @@ impl Compressed {
     }
 }
 
-fn columns(block: &SealedBlock, columnar: &Columnar, rows: &Content) -> Option<Vec<u8>> {
-    match columnar.native.block(rows) {
+/// Brings blocks into columns and compresses them, in room that is used again: a block's columns and the longest that their frame
+/// could be are twice its size, and an allocator that gives and takes as much each second on changing threads keeps a multiple of it.
+#[derive(Debug, Default)]
+pub(crate) struct Compressor {
+    idle: Mutex<Vec<Room>>,
+}
+
+/// Room for one block at a time.
+#[derive(Debug, Default)]
+struct Room {
+    columns: Vec<u8>,
+    frame: Vec<u8>,
+}
+
+impl Compressor {
+    /// Compresses rows of a block, off the threads that serve requests.
+    ///
+    /// A retry compresses again, which costs some 20 ms after a wait, where keeping the frame would cost memory for each waiting block.
+    ///
+    /// # Errors
+    /// Compression fails.
+    pub(crate) async fn compress(
+        self: &Arc<Self>,
+        block: &Arc<SealedBlock>,
+        rows: Content,
+    ) -> Result<Compressed, Error> {
+        let (compressor, block) = (Arc::clone(self), Arc::clone(block));
+        let work = move || {
+            let mut room = compressor.idle().pop().unwrap_or_default();
+            let compressed = room.compress(&block, rows);
+            if room.columns.len() + room.frame.len() <= MAX_KEPT_BYTES {
+                compressor.idle().push(room);
+            }
+            compressed
+        };
+        match tokio::task::spawn_blocking(work).await {
+            Ok(result) => result,
+            Err(error) => Err(Error::Other(error.into())),
+        }
+    }
+
+    fn idle(&self) -> impl DerefMut<Target = Vec<Room>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Room {
+    fn compress(&mut self, block: &SealedBlock, rows: Content) -> Result<Compressed, Error> {
+        let columnar = block.layout.columnar.as_ref();
+        let columns = columnar.and_then(|columnar| columns(block, columnar, &rows, &mut self.columns));
+        let is_columnar = columns.is_some();
+        let frame = match columns {
+            Some(columns) => {
+                // Rows that were read from disk are needed no more.
+                drop(rows);
+                lz4::frame(columns, &mut self.frame)
+            }
+            None => lz4::frame(&rows.bytes, &mut self.frame),
+        };
+        let frame = frame.map_err(|error| Error::Compression(error.into()))?;
+        Ok(Compressed {
+            frame: Bytes::copy_from_slice(frame),
+            is_columnar,
+        })
+    }
+}
+
+fn columns<'r>(block: &SealedBlock, columnar: &Columnar, rows: &Content, room: &'r mut Vec<u8>) -> Option<&'r [u8]> {
+    match columnar.native.block(rows, room) {
         Ok(columns) => Some(columns),
         Err(StayRows::TooLarge) => None,
         Err(StayRows::Malformed) => {

@@ -22,7 +22,7 @@ use tokio::{
 use crate::{
     alarm::Alarm,
     block::{Columnar, Content, Layout, SealedBlock},
-    compressed::Compressed,
+    compressed::Compressor,
     dead_letter::DeadLetter,
     native::Native,
     spool::{Counters, NoRoom, Outcome, RowRange, Spool},
@@ -88,6 +88,7 @@ pub(crate) struct Delivery {
     dead_letters: usize,
     /// One permit for each insert that may run at a time.
     permits: Semaphore,
+    compressor: Arc<Compressor>,
     timeout: Duration,
 }
 
@@ -105,6 +106,7 @@ impl Delivery {
             spool,
             dead_letters,
             permits: Semaphore::new(inserts_in_flight.clamp(1, Semaphore::MAX_PERMITS)),
+            compressor: Arc::default(),
             timeout,
         }
     }
@@ -140,7 +142,7 @@ impl Delivery {
                 clickhouse::error::Error::Unsupported("no ClickHouse is named".to_owned()).into(),
             ));
         };
-        let result = insert(&client, block, part, rows, self.timeout).await;
+        let result = insert(&client, &self.compressor, block, part, rows, self.timeout).await;
         if result.as_ref().is_err_and(StoreError::is_absence) {
             self.servers.leave(place);
         }
@@ -164,22 +166,25 @@ pub(crate) fn with_settings(client: Client) -> Client {
     let settings = SETTINGS.iter();
     settings
         .fold(client, |client, &(name, value)| client.with_setting(name, value))
-        .with_compression(Compression::Lz4)
+        // What is sent are compressed frames already.
+        .with_compression(Compression::None)
+        .with_setting("decompress", "1")
 }
 
 async fn insert(
     client: &Client,
+    compressor: &Arc<Compressor>,
     block: &Arc<SealedBlock>,
     part: &RowRange,
     rows: Content,
     timeout: Duration,
 ) -> Result<(), StoreError> {
-    let compressed = Compressed::new(block, rows).await?;
+    let compressed = compressor.compress(block, rows).await?;
     let mut insert = client
         .insert_formatted_with(compressed.statement(block))
         .with_setting("insert_deduplication_token", block.token(part))
         .with_timeouts(Some(timeout), Some(timeout));
-    insert.send_compressed(compressed.frame).await?;
+    insert.send(compressed.frame).await?;
     insert.end().await?;
     Ok(())
 }

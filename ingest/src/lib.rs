@@ -46,6 +46,7 @@
 //! deliver   deliver     blocks go to ClickHouse, until it has them
 //!           compressed  what is sent of them, in columns where that is possible
 //!           native      rows become columns
+//!           lz4         those become a frame
 //!           stores      the servers, and which of them have the tables
 //!           sync        the tables as the schema says
 //! ```
@@ -78,6 +79,7 @@ mod idle;
 mod intake;
 pub mod json;
 mod layer;
+mod lz4;
 mod native;
 mod options;
 mod progress;

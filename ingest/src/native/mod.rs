@@ -80,11 +80,11 @@ impl Native {
         })
     }
 
-    /// Returns the rows as one block of columns.
+    /// Puts the rows as one block of columns into `room`, which grows as needed, and returns it.
     ///
     /// # Errors
     /// Why there is none.
-    pub(crate) fn block(&self, rows: &Content) -> Result<Vec<u8>, StayRows> {
+    pub(crate) fn block<'r>(&self, rows: &Content, room: &'r mut Vec<u8>) -> Result<&'r [u8], StayRows> {
         let mut counted: Vec<_> = self
             .columns
             .iter()
@@ -104,9 +104,11 @@ impl Native {
         if length > limit.saturating_add(heads.iter().map(Vec::len).sum()) {
             return Err(StayRows::TooLarge);
         }
-        let mut block = vec![0; length];
-        self.fill(&mut block, &heads, &counted, rows)
-            .ok_or(StayRows::Malformed)?;
+        if room.len() < length {
+            *room = vec![0; length];
+        }
+        let block = &mut room[..length];
+        self.fill(block, &heads, &counted, rows).ok_or(StayRows::Malformed)?;
         Ok(block)
     }
 
@@ -145,7 +147,13 @@ impl Native {
 
 /// Returns rows of a table, which end at `ends`, as one block of columns, for the bench; none where they stay rows.
 pub fn columns_of(table: &Table, bytes: Bytes, ends: Arc<[u32]>) -> Option<Vec<u8>> {
-    Native::of(table)?.block(&Content { bytes, ends }).ok()
+    let mut room = Vec::new();
+    let length = Native::of(table)?
+        .block(&Content { bytes, ends }, &mut room)
+        .ok()?
+        .len();
+    room.truncate(length);
+    Some(room)
 }
 
 /// Returns the length of a block; none if it has no number.

@@ -102,6 +102,12 @@ fn ends(ends: &[u64]) -> Vec<u8> {
     ends.iter().flat_map(|end| end.to_le_bytes()).collect()
 }
 
+/// As [`Native::block`], in room that another block was in.
+fn block_of(native: &Native, rows: &Content) -> Result<Vec<u8>, StayRows> {
+    let mut room = vec![0xaa; 10_000];
+    native.block(rows, &mut room).map(<[u8]>::to_vec)
+}
+
 #[test]
 fn rows_become_columns() {
     let (native, rows) = all_kinds();
@@ -133,7 +139,7 @@ fn rows_become_columns() {
         b"\x01t\0\x02uu",
     ]
     .concat();
-    let block = native.block(&rows).unwrap();
+    let block = block_of(&native, &rows).unwrap();
     assert_eq!(block.escape_ascii().to_string(), expected.escape_ascii().to_string());
 }
 
@@ -162,10 +168,13 @@ fn many_rows_lie_in_their_columns() {
         }
         row_ends.push(bytes.len() as u32);
     }
-    let block = native.block(&Content {
-        bytes: bytes.into(),
-        ends: row_ends.into(),
-    });
+    let block = block_of(
+        &native,
+        &Content {
+            bytes: bytes.into(),
+            ends: row_ends.into(),
+        },
+    );
     let mut expected = vec![3];
     put_length(&mut expected, count);
     for (head, values) in [
@@ -186,10 +195,10 @@ fn marks_of_defaults_become_nulls() {
         column("b", "UInt16", Shape::Nullable(&Shape::Fixed(2))).sent_as("Nullable(UInt16)"),
         column("c", "Array(String)", Shape::Marked(&Shape::Array(&Shape::String))),
     ]);
-    let block = native.block(&rows([
-        b"\0\x05\x01\0\x01\x01x".to_vec(),
-        b"\0\x06\0\x34\x12\0\0".to_vec(),
-    ]));
+    let block = block_of(
+        &native,
+        &rows([b"\0\x05\x01\0\x01\x01x".to_vec(), b"\0\x06\0\x34\x12\0\0".to_vec()]),
+    );
     let expected = [
         &b"\x03\x02\x01a\x05UInt8\x05\x06\x01b\x10Nullable(UInt16)\x01\0\0\0\x34\x12\x01c\x0dArray(String)"[..],
         &ends(&[1, 1]),
@@ -199,7 +208,7 @@ fn marks_of_defaults_become_nulls() {
     assert_eq!(block.unwrap(), expected);
     // A mark that says that the default is to be computed, where no default is.
     assert_eq!(
-        native.block(&rows([b"\x01\x05\x01\0\0".to_vec()])),
+        block_of(&native, &rows([b"\x01\x05\x01\0\0".to_vec()])),
         Err(StayRows::Malformed)
     );
 }
@@ -230,13 +239,13 @@ fn what_is_cut_or_changed_gives_no_columns_and_no_panic() {
             bytes: whole.bytes.slice(..cut),
             ends: ends.collect(),
         };
-        assert_eq!(native.block(&cut), Err(StayRows::Malformed));
+        assert_eq!(block_of(&native, &cut), Err(StayRows::Malformed));
         // What is behind the last row is no row either.
         let few = Content {
             bytes: whole.bytes.clone(),
             ends: [row_ends[0]].into(),
         };
-        assert_eq!(native.block(&few), Err(StayRows::Malformed));
+        assert_eq!(block_of(&native, &few), Err(StayRows::Malformed));
     }
     // A changed byte is another value, or none: whatever is given has all rows.
     for at in 0..whole.bytes.len() {
@@ -247,7 +256,7 @@ fn what_is_cut_or_changed_gives_no_columns_and_no_panic() {
                 bytes: bytes.into(),
                 ends: whole.ends.clone(),
             };
-            if let Ok(block) = native.block(&changed) {
+            if let Ok(block) = block_of(&native, &changed) {
                 assert_eq!(block[..2], *b"\x08\x03");
             }
         }
@@ -262,7 +271,7 @@ fn what_is_cut_or_changed_gives_no_columns_and_no_panic() {
             bytes: whole.bytes.clone(),
             ends: row_ends.into(),
         };
-        assert_eq!(native.block(&odd), Err(StayRows::Malformed));
+        assert_eq!(block_of(&native, &odd), Err(StayRows::Malformed));
     }
 }
 
@@ -276,10 +285,13 @@ fn columns_far_larger_than_their_rows_stay_rows() {
             *end += row.len() as u32;
             Some(*end)
         });
-        native.block(&Content {
-            ends: ends.collect(),
-            bytes: all.concat().into(),
-        })
+        block_of(
+            &native,
+            &Content {
+                ends: ends.collect(),
+                bytes: all.concat().into(),
+            },
+        )
     };
     assert_eq!(block(2_000), Err(StayRows::TooLarge));
     let taken = block(1_000).unwrap();
