@@ -4,6 +4,7 @@ mod check;
 mod cli;
 mod commands;
 mod engine;
+mod memory;
 mod pages;
 mod serve;
 mod spool;
@@ -21,6 +22,7 @@ use tracing_subscriber::EnvFilter;
 use crate::cli::{Cli, Command};
 
 fn main() -> ExitCode {
+    memory::give_back_what_is_large();
     let cli = Cli::parse();
     // Logs go to standard error; standard output is for what scripts read.
     tracing_subscriber::fmt()

@@ -1,6 +1,6 @@
 //! ClickHouse as a library: loaded into this process and run on a thread of it.
 //!
-//! This is the one place with `unsafe` in the workspace. The library's interface is C; the three
+//! This is where `unsafe` stands in this crate. The library's interface is C; the three
 //! functions used here are
 //!
 //! ```c
