@@ -12,6 +12,8 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
+use rowmill::tables;
+use rowmill_ingest::{__rt::intake, EncodedRows, Event, Sink};
 use serde_json::json;
 
 use crate::support::{
@@ -219,6 +221,32 @@ fn its_pages_answer() {
         metrics.text()
     );
     assert!(metrics.text().contains("# TYPE rowmill_rows_pending gauge\n"));
+}
+
+#[test]
+fn a_row_is_made_of_texts_alone() {
+    let mut rows = EncodedRows::default();
+    let mut take = |query: &str, json: &str| {
+        Event::from_texts(query, json, |event| {
+            intake::<tables::MailStatistics<'_>>(event, Sink::Rows(&mut rows)).is_ok()
+        })
+    };
+    assert!(take("email=bob@example.com", r#"{"event":"open"}"#));
+    assert!(!take("", r#"{"event":"open""#), "it is cut");
+    assert_eq!(rows.count(), 1);
+    for text in ["\x04open", "\x0fbob@example.com"] {
+        let mut windows = rows.bytes().windows(text.len());
+        assert!(windows.any(|window| window == text.as_bytes()), "{text:?}");
+    }
+    rows.clear();
+    assert_eq!((rows.count(), rows.bytes()), (0, &[][..]));
+
+    let is_refused = |json: &str| {
+        Event::from_texts("", json, |event| {
+            intake::<tables::Events<'_>>(event, Sink::Rows(&mut rows)).is_err()
+        })
+    };
+    assert!([r#"{"sess_num":"7"}"#, r#"{"sess_num":"many"}"#].map(is_refused) == [false, true]);
 }
 
 #[test]
