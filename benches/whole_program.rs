@@ -1,7 +1,7 @@
 //! The whole program beside what it is compared with: `cargo bench --bench whole_program`, or `… -- --short` for a first look.
 //!
-//! In one run, round by round in turn: hyper that answers a fixed body, the collector written by hand with axum (`benches/baseline/`),
-//! and the collector. Each has a core for itself; the load generator and a real ClickHouse share another one. All get the same distinct
+//! In one run, round by round in turn: hyper that answers a fixed body, the same with the original's headers, the collector written by hand
+//! with axum (`benches/baseline/`), and the collector. Each has a core for itself; the load generator and a real ClickHouse share another one. All get the same distinct
 //! requests; what they accept has to arrive in ClickHouse, each row once, or the bench fails.
 
 #![allow(clippy::print_stdout, reason = "figures are what it is for")]
@@ -111,6 +111,20 @@ struct Target {
     idle: u64,
 }
 
+/// Where the collector stands among the targets.
+const COLLECTOR: usize = 3;
+
+/// How fast requests come.
+#[derive(Debug, Clone, Copy)]
+enum Speed {
+    /// As fast as they are answered.
+    Full,
+    /// Half of what hyper can.
+    HalfOfHyper,
+    /// Half of what the collector can.
+    HalfOfCollector,
+}
+
 /// What is measured of all targets.
 struct Matrix {
     route: Route,
@@ -118,7 +132,10 @@ struct Matrix {
     next: u64,
     /// By target.
     full: Vec<Rounds>,
+    /// At half of what hyper can.
     half: Vec<Rounds>,
+    /// At half of what the collector can.
+    own_half: Vec<Rounds>,
 }
 
 fn main() -> ExitCode {
@@ -163,6 +180,7 @@ fn run(mut options: Options) -> Result<(), Failure> {
             next: 0,
             full: targets.iter().map(|_| Rounds::default()).collect(),
             half: targets.iter().map(|_| Rounds::default()).collect(),
+            own_half: targets.iter().map(|_| Rounds::default()).collect(),
         };
         if matrix.is_possible(&bench, &targets)? {
             matrices.push(matrix);
@@ -174,16 +192,19 @@ fn run(mut options: Options) -> Result<(), Failure> {
     for round in 0..options.rounds {
         eprintln!("round {} of {}: as much as they can", round + 1, options.rounds);
         for matrix in &mut matrices {
-            matrix.round(round, &bench, &targets, options.connections, seconds, |_| Pace::Closed)?;
+            matrix.round(round, &bench, &targets, options.connections, seconds, Speed::Full)?;
         }
     }
     for round in 0..options.half_rounds {
-        eprintln!("round {} of {}: half of what hyper can", round + 1, options.half_rounds);
+        eprintln!(
+            "round {} of {}: half of what hyper, and the collector, can",
+            round + 1,
+            options.half_rounds
+        );
         for matrix in &mut matrices {
-            let half = matrix.full[0].per_second.median() / 2.0;
-            matrix.round(round, &bench, &targets, options.connections, seconds, |_| {
-                Pace::Open(half)
-            })?;
+            for speed in [Speed::HalfOfHyper, Speed::HalfOfCollector] {
+                matrix.round(round, &bench, &targets, options.connections, seconds, speed)?;
+            }
         }
     }
 
@@ -199,7 +220,7 @@ fn run(mut options: Options) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Starts the servers; hyper is the first, the one by hand the second.
+/// Starts the servers; hyper is the first, the one by hand the second, and behind hyper with headers come the collectors.
 fn targets(bench: &Bench, collectors: &[(String, PathBuf)]) -> Result<Vec<Target>, Failure> {
     let mut targets = Vec::new();
     let mut push = |name: &str, server: Server, table: Option<String>, spools| {
@@ -226,6 +247,12 @@ fn targets(bench: &Bench, collectors: &[(String, PathBuf)]) -> Result<Vec<Target
     bench.store.query(&format!("CREATE TABLE axum.{TABLE} AS {table}"))?;
     let by_hand = bench.baseline(&["axum", &bench.store.url(), "axum"])?;
     push("axum by hand", by_hand, Some(format!("axum.{TABLE}")), false)?;
+    push(
+        "hyper, our headers",
+        bench.baseline(&["hyper", "headers"])?,
+        None,
+        false,
+    )?;
     for (name, server, table) in started {
         push(name, server, Some(table), true)?;
     }
@@ -260,8 +287,14 @@ impl Matrix {
         targets: &[Target],
         connections: usize,
         seconds: Duration,
-        pace: impl Fn(usize) -> Pace,
+        speed: Speed,
     ) -> Result<(), Failure> {
+        let half = |of: usize| Pace::Open(self.full[of].per_second.median() / 2.0);
+        let pace = match speed {
+            Speed::Full => Pace::Closed,
+            Speed::HalfOfHyper => half(0),
+            Speed::HalfOfCollector => half(COLLECTOR),
+        };
         for turn in 0..targets.len() {
             // Each is the first one once: what the one before leaves behind falls on another each time.
             let index = (turn + round) % targets.len();
@@ -269,11 +302,11 @@ impl Matrix {
             if self.route == Route::WhSpooled && target.table.is_some() && !target.spools {
                 continue;
             }
-            let pace = pace(index);
             let figures = self.measure(bench, target, connections, seconds / 5, seconds, pace)?;
-            match pace {
-                Pace::Closed => self.full[index].push(&figures),
-                Pace::Open(_) => self.half[index].push(&figures),
+            match speed {
+                Speed::Full => self.full[index].push(&figures),
+                Speed::HalfOfHyper => self.half[index].push(&figures),
+                Speed::HalfOfCollector => self.own_half[index].push(&figures),
             }
         }
         Ok(())
@@ -328,16 +361,19 @@ fn report(machine: &str, options: &Options, targets: &[Target], matrices: &[Matr
         "CPU : axum",
         "refused",
     ]);
-    let mut half = Grid::new(&[
-        "half of hyper's",
-        "requests/s",
-        "CPU µs/request",
-        "p50 ms",
-        "p99 ms",
-        "busy",
-        "p99 : hyper",
-        "refused",
-    ]);
+    let at_half = |whose: &str| {
+        Grid::new(&[
+            &format!("half of {whose}"),
+            "requests/s",
+            "CPU µs/request",
+            "p50 ms",
+            "p99 ms",
+            "busy",
+            "p99 : hyper",
+            "refused",
+        ])
+    };
+    let (mut half, mut own_half) = (at_half("hyper's"), at_half("the collector's"));
     let mut rows = 0;
     for matrix in matrices {
         let [hyper, axum, ..] = &matrix.full[..] else { continue };
@@ -361,26 +397,23 @@ fn report(machine: &str, options: &Options, targets: &[Target], matrices: &[Matr
                 rounds.refusals(),
             ]);
         }
-        let hyper = &matrix.half[0];
-        for (target, rounds) in targets
-            .iter()
-            .zip(&matrix.half)
-            .filter(|(_, rounds)| rounds.accepted > 0)
-        {
-            rows += if target.table.is_some() { rounds.accepted } else { 0 };
-            half.push([
-                format!("{}: {}", matrix.route.name(), target.name),
-                format!("{:.0}", rounds.per_second),
-                format!("{:.2}", rounds.cpu_us),
-                format!("{:.2}", rounds.p50),
-                format!("{:.2}", rounds.p99),
-                rounds.busy(),
-                format!("{:.2}", rounds.p99.median() / hyper.p99.median()),
-                rounds.refusals(),
-            ]);
+        for (grid, measured) in [(&mut half, &matrix.half), (&mut own_half, &matrix.own_half)] {
+            for (target, rounds) in targets.iter().zip(measured).filter(|(_, rounds)| rounds.accepted > 0) {
+                rows += if target.table.is_some() { rounds.accepted } else { 0 };
+                grid.push([
+                    format!("{}: {}", matrix.route.name(), target.name),
+                    format!("{:.0}", rounds.per_second),
+                    format!("{:.2}", rounds.cpu_us),
+                    format!("{:.2}", rounds.p50),
+                    format!("{:.2}", rounds.p99),
+                    rounds.busy(),
+                    format!("{:.2}", rounds.p99.median() / measured[0].p99.median()),
+                    rounds.refusals(),
+                ]);
+            }
         }
     }
-    text.push_str(&format!("{full}\n{half}\n"));
+    text.push_str(&format!("{full}\n{half}\n{own_half}\n"));
     let idle: Vec<_> = targets
         .iter()
         .map(|target| format!("{} {:.1}", target.name, mebibytes(target.idle)))

@@ -1,10 +1,17 @@
-//! hyper that answers each request with the same few bytes, after it has read the body if there is one.
+//! hyper that answers each request with the same few bytes, after it has read the body if there is one; and the same with as many headers
+//! as the original's answers have.
 
 use std::convert::Infallible;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
-use hyper::{Request, Response, body::Incoming, header, server::conn::http1, service::service_fn};
+use hyper::{
+    Request, Response,
+    body::Incoming,
+    header::{self, HeaderName, HeaderValue},
+    server::conn::http1,
+    service::service_fn,
+};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 
@@ -12,11 +19,37 @@ use crate::Failure;
 
 const ANSWER: &[u8] = b"{\"result\":\"ok\"}";
 
-/// Answers all of `listener`'s connections until `stop` ends.
+/// What an answer has beside its type, in number and length that of the collector's.
+pub type Headers = &'static [(HeaderName, HeaderValue)];
+
+/// What the original sends with each answer, whoever asks.
+pub static ORIGINAL: [(HeaderName, HeaderValue); 12] = [
+    fixed(header::X_FRAME_OPTIONS, "SAMEORIGIN"),
+    fixed(header::X_XSS_PROTECTION, "1"),
+    fixed(header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+    fixed(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, "true"),
+    fixed(header::ACCESS_CONTROL_EXPOSE_HEADERS, "Content-Length,Content-Type"),
+    fixed(header::PRAGMA, "no-cache"),
+    fixed(header::CACHE_CONTROL, "no-cache, no-store, must-revalidate"),
+    fixed(header::EXPIRES, "Mon, 01 Jan 1990 21:00:12 GMT"),
+    fixed(header::LAST_MODIFIED, "Sun, 17 May 1998 03:44:30 GMT"),
+    fixed(HeaderName::from_static("x-my-name"), "benchmark"),
+    fixed(HeaderName::from_static("x-response-time"), "0.05"),
+    fixed(
+        header::SET_COOKIE,
+        "uid=7530842328009801728; Path=/; Expires=Fri, 01 Jan 2038 00:00:00 GMT; HttpOnly",
+    ),
+];
+
+const fn fixed(name: HeaderName, value: &'static str) -> (HeaderName, HeaderValue) {
+    (name, HeaderValue::from_static(value))
+}
+
+/// Answers all of `listener`'s connections, with `headers` as well, until `stop` ends.
 ///
 /// # Errors
 /// None today; it has the type of its neighbour.
-pub async fn serve(listener: TcpListener, stop: impl Future<Output = ()>) -> Result<(), Failure> {
+pub async fn serve(listener: TcpListener, headers: Headers, stop: impl Future<Output = ()>) -> Result<(), Failure> {
     let mut stop = std::pin::pin!(stop);
     loop {
         let stream = tokio::select! {
@@ -31,16 +64,16 @@ pub async fn serve(listener: TcpListener, stop: impl Future<Output = ()>) -> Res
         };
         // Without it an answer may wait for the client's acknowledgement of the one before.
         let _ = stream.set_nodelay(true);
-        tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(answer)));
+        let answer = service_fn(move |request| answer(request, headers));
+        tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), answer));
     }
 }
 
-async fn answer(mut request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn answer(mut request: Request<Incoming>, headers: Headers) -> Result<Response<Full<Bytes>>, Infallible> {
     while let Some(Ok(_)) = request.body_mut().frame().await {}
     let mut response = Response::new(Full::new(Bytes::from_static(ANSWER)));
-    response.headers_mut().insert(
-        header::CONTENT_TYPE,
-        header::HeaderValue::from_static("application/json"),
-    );
+    let map = response.headers_mut();
+    map.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    map.extend(headers.iter().cloned());
     Ok(response)
 }

@@ -1,6 +1,6 @@
 //! What the collector is measured beside, as honest and good programs of their own.
 //!
-//! - [`fixed`]: hyper that answers a fixed body, the ceiling of any server on hyper.
+//! - [`fixed`]: hyper that answers a fixed body, the ceiling of any server on hyper; and the ceiling of one that sends the original's headers.
 //! - [`axum_collector`]: the collector of the seed's event that a good engineer writes by hand with axum, serde and `clickhouse`.
 //!
 //! Both print `listening on http://ADDRESS` when they are ready, as the collector does, and end on SIGTERM. To have one alone:
@@ -24,6 +24,8 @@ use tokio::{
 /// What either program can fail with.
 pub type Failure = Box<dyn Error + Send + Sync>;
 
+const USAGE: &str = "usage: hyper [headers] | axum CLICKHOUSE-URL DATABASE";
+
 /// Runs the program that `arguments` name until it is asked to end.
 ///
 /// # Errors
@@ -31,15 +33,20 @@ pub type Failure = Box<dyn Error + Send + Sync>;
 pub fn run(arguments: &[String]) -> Result<(), Failure> {
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         // The faster of the two runtimes for a server on one core, so that the ceiling is a ceiling.
-        ["hyper"] => Builder::new_current_thread().enable_all().build()?.block_on(async {
+        ["hyper", ref rest @ ..] => Builder::new_current_thread().enable_all().build()?.block_on(async {
+            let headers: fixed::Headers = match rest {
+                [] => &[],
+                ["headers"] => &fixed::ORIGINAL,
+                _ => return Err(USAGE.into()),
+            };
             let listener = listen().await?;
-            fixed::serve(listener, terminated()?).await
+            fixed::serve(listener, headers, terminated()?).await
         }),
         ["axum", url, database] => Runtime::new()?.block_on(async {
             let listener = listen().await?;
             axum_collector::serve(listener, url, database, terminated()?).await
         }),
-        _ => Err("usage: hyper | axum CLICKHOUSE-URL DATABASE".into()),
+        _ => Err(USAGE.into()),
     }
 }
 
