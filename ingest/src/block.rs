@@ -5,7 +5,6 @@
 //! insert it sends the same bytes under the same token.
 
 use std::{
-    ptr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -17,8 +16,8 @@ use uuid::Uuid;
 use crate::{
     native::Native,
     progress::{Progress, SharedProgress},
-    spool::{Logged, NoRoom, Parts, RowRange, chance},
-    table::Table,
+    rows::EncodedRows,
+    spool::{Logged, Parts, RowRange, chance},
 };
 
 /// What a row takes in memory beside its bytes: the end offset that a block is cut by.
@@ -130,12 +129,13 @@ impl Block {
     pub(crate) fn append_rows(&mut self, rows: &EncodedRows, admit: impl FnOnce(usize) -> bool) -> bool {
         let start = self.committed();
         self.bytes.truncate(start);
-        let cost = rows.bytes.len() + rows.ends.len() * ROW_OVERHEAD;
+        let (bytes, ends) = rows.content();
+        let cost = bytes.len() + ends.len() * ROW_OVERHEAD;
         let Ok(start) = u32::try_from(start) else { return false };
-        let is_admitted = u32::try_from(self.bytes.len() + rows.bytes.len()).is_ok() && admit(cost);
-        if is_admitted && rows.count() > 0 {
-            self.bytes.extend_from_slice(&rows.bytes);
-            self.ends.extend(rows.ends.iter().map(|end| start + end));
+        let is_admitted = u32::try_from(self.bytes.len() + bytes.len()).is_ok() && admit(cost);
+        if is_admitted && !ends.is_empty() {
+            self.bytes.extend_from_slice(bytes);
+            self.ends.extend(ends.iter().map(|end| start + end));
             self.opened.get_or_insert_with(Opened::now);
         }
         is_admitted
@@ -196,61 +196,6 @@ impl Block {
     /// Returns the length of the whole rows.
     fn committed(&self) -> usize {
         self.ends.last().map_or(0, |&end| end as usize)
-    }
-}
-
-/// Rows of one table that go into a block together, or not at all.
-#[derive(Debug, Default)]
-pub struct EncodedRows {
-    table: Option<&'static Table>,
-    bytes: Vec<u8>,
-    ends: Vec<u32>,
-}
-
-impl EncodedRows {
-    /// The most rows that go into a block together, so that a block of them stays one that ClickHouse takes as a unit.
-    pub(crate) const MAX: usize = 100_000;
-
-    /// Lets `encode` append one row of `table`.
-    ///
-    /// # Errors
-    /// [`NoRoom`] if these are too many rows for a block, or rows of another table.
-    pub(crate) fn push(&mut self, table: &'static Table, encode: impl FnOnce(&mut Vec<u8>)) -> Result<(), NoRoom> {
-        let is_other = self.table.is_some_and(|other| !ptr::eq(other, table));
-        if is_other || self.ends.len() >= Self::MAX {
-            return Err(NoRoom);
-        }
-        let start = self.bytes.len();
-        encode(&mut self.bytes);
-        let Ok(end) = u32::try_from(self.bytes.len()) else {
-            self.bytes.truncate(start);
-            return Err(NoRoom);
-        };
-        self.ends.push(end);
-        self.table = Some(table);
-        Ok(())
-    }
-
-    /// Returns the number of rows.
-    pub fn count(&self) -> usize {
-        self.ends.len()
-    }
-
-    /// Returns the rows as they are sent, one behind the other in the table's [`Format`](crate::table::Format).
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
-    /// Takes all rows out; their memory is kept for others.
-    pub fn clear(&mut self) {
-        self.table = None;
-        self.bytes.clear();
-        self.ends.clear();
-    }
-
-    /// Returns the rows' table; none where there is no row.
-    pub(crate) fn table(&self) -> Option<&'static Table> {
-        self.table
     }
 }
 

@@ -12,12 +12,12 @@ use bumpalo::collections::{String as BumpString, Vec as BumpVec};
 use crate::{
     ack::{Ack, Receipt},
     arena::{self, Arena},
-    block::EncodedRows,
     body::Payload,
     fields::{Fields, Names},
     json::{self, ErrorKind, Kind, Reader},
     refusal::{Problem, Refusal, Refusals},
     row::{Given, Input, Row, Rules, TypedTable},
+    rows::EncodedRows,
     spool::NoRoom,
     stamp::Stamp,
     table::Table,

@@ -40,6 +40,7 @@
 //!           tally       how many of them there were
 //! answer    answer      every answer, and where a redirect leads
 //! block     block       rows of one table, gathered under one deduplication token
+//!           rows        those of one request, before they go into it
 //! spool     spool       blocks that are not stored yet, in memory and on disk
 //! ack       ack         what an answer promises of a row
 //!           progress    how far the rows of a block have come, and who waits for that
@@ -87,6 +88,7 @@ mod redirect;
 pub mod refusal;
 mod reject;
 mod row;
+mod rows;
 mod said;
 mod scan;
 mod serve;
@@ -112,12 +114,12 @@ pub use clickhouse::Client;
 
 pub use crate::{
     ack::{ACK_HEADER, Ack, AckRule, Receipt, UnknownAck},
-    block::EncodedRows,
     dead_letter::DeadLetter,
     intake::{Event, Intake, Reason, Rejection, Sink},
     layer::{Destination, EventFuture, EventLayer, EventService, Peer, Route, Routes},
     options::{EventOptions, NetworkError, TrustedProxies},
     row::{Row, TypedTable},
+    rows::EncodedRows,
     serve::{ServeOptions, serve},
     spool::{BlockReport, NoRoom, PartReport, SpoolError, SpoolReport, TableCounts, inspect},
     stamp::{ServerValue, Stamp},

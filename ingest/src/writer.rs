@@ -13,9 +13,10 @@ use tokio::{
 
 use crate::{
     ack::{Ack, Receipt},
-    block::{BlockLimits, EncodedRows},
+    block::BlockLimits,
     dead_letter::{DeadLetter, REJECTED},
     deliver::{Delivery, MAX_BLOCK_ROWS, layout},
+    rows::EncodedRows,
     spool::{LogLimits, NoRoom, Spool, SpoolError, SpoolLimits, TableCounts, TableLayouts},
     stores::{SchemaState, Servers, State, Stores},
     sync::{self, SyncError},

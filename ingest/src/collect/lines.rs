@@ -8,7 +8,6 @@ use crate::{
     ack::UnknownAck,
     answer::{Answer, LineError, LinesReport},
     arena::Arena,
-    block::EncodedRows,
     body::Payload,
     envelope::{Envelope, may_have_field},
     head::Head,
@@ -16,6 +15,7 @@ use crate::{
     intake::{Event, Rejection, Sink},
     layer::Routes,
     reject::Refused,
+    rows::EncodedRows,
     spool::NoRoom,
     stamp::Stamp,
 };

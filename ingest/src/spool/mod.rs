@@ -78,7 +78,8 @@ pub use self::{
 };
 use crate::{
     ack::{Ack, Receipt, Waiting},
-    block::{Block, BlockLimits, EncodedRows, Layout},
+    block::{Block, BlockLimits, Layout},
+    rows::EncodedRows,
 };
 
 /// No room for a row: a bound of the spool is reached, the disk fails, or the spool has been closed. The row was not taken.

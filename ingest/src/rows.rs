@@ -1,0 +1,65 @@
+//! Rows: those of one request, encoded before they go into a block together.
+
+use std::ptr;
+
+use crate::{spool::NoRoom, table::Table};
+
+/// Rows of one table that go into a block together, or not at all.
+#[derive(Debug, Default)]
+pub struct EncodedRows {
+    table: Option<&'static Table>,
+    bytes: Vec<u8>,
+    ends: Vec<u32>,
+}
+
+impl EncodedRows {
+    /// The most rows that go into a block together, so that a block of them stays one that ClickHouse takes as a unit.
+    pub(crate) const MAX: usize = 100_000;
+
+    /// Lets `encode` append one row of `table`.
+    ///
+    /// # Errors
+    /// [`NoRoom`] if these are too many rows for a block, or rows of another table.
+    pub(crate) fn push(&mut self, table: &'static Table, encode: impl FnOnce(&mut Vec<u8>)) -> Result<(), NoRoom> {
+        let is_other = self.table.is_some_and(|other| !ptr::eq(other, table));
+        if is_other || self.ends.len() >= Self::MAX {
+            return Err(NoRoom);
+        }
+        let start = self.bytes.len();
+        encode(&mut self.bytes);
+        let Ok(end) = u32::try_from(self.bytes.len()) else {
+            self.bytes.truncate(start);
+            return Err(NoRoom);
+        };
+        self.ends.push(end);
+        self.table = Some(table);
+        Ok(())
+    }
+
+    /// Returns the number of rows.
+    pub fn count(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Returns the rows as they are sent, one behind the other in the table's [`Format`](crate::table::Format).
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Takes all rows out; their memory is kept for others.
+    pub fn clear(&mut self) {
+        self.table = None;
+        self.bytes.clear();
+        self.ends.clear();
+    }
+
+    /// Returns the rows, and where each ends.
+    pub(crate) fn content(&self) -> (&[u8], &[u32]) {
+        (&self.bytes, &self.ends)
+    }
+
+    /// Returns the rows' table; none where there is no row.
+    pub(crate) fn table(&self) -> Option<&'static Table> {
+        self.table
+    }
+}
