@@ -1,31 +1,31 @@
 //! A match over texts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proc_macro2::{Literal, TokenStream};
 use quote::quote;
 
-/// Returns a match of `value` over texts, first by length: a match over texts alone compares with one after another.
+/// So many texts are compared one after another; more are told apart by a byte first.
+const FEW: usize = 3;
+
+/// Returns a match of `value` over texts, first by length and then by those bytes that tell most of them apart: a match over texts alone
+/// compares with one after another, which for a table of many columns takes the square of their number.
 pub(super) fn text_match<'t>(
     value: &TokenStream,
     arms: impl IntoIterator<Item = (&'t str, TokenStream)>,
     otherwise: &TokenStream,
 ) -> TokenStream {
-    let mut lengths: BTreeMap<usize, Vec<TokenStream>> = BTreeMap::new();
+    let mut lengths: BTreeMap<usize, Vec<Arm<'t>>> = BTreeMap::new();
     for (text, result) in arms {
-        lengths.entry(text.len()).or_default().push(quote!(#text => #result,));
+        lengths.entry(text.len()).or_default().push(Arm { text, result });
     }
     if lengths.is_empty() {
         return otherwise.clone();
     }
     let lengths = lengths.into_iter().map(|(length, arms)| {
         let length = Literal::usize_unsuffixed(length);
-        quote! {
-            #length => match #value {
-                #(#arms)*
-                _ => #otherwise,
-            },
-        }
+        let inner = of_one_length(value, arms, otherwise);
+        quote!(#length => #inner,)
     });
     quote! {
         match #value.len() {
@@ -33,4 +33,51 @@ pub(super) fn text_match<'t>(
             _ => #otherwise,
         }
     }
+}
+
+struct Arm<'t> {
+    text: &'t str,
+    result: TokenStream,
+}
+
+fn of_one_length(value: &TokenStream, arms: Vec<Arm<'_>>, otherwise: &TokenStream) -> TokenStream {
+    let Some(place) = telling_byte(&arms).filter(|_| arms.len() > FEW) else {
+        let arms = arms.into_iter().map(|Arm { text, result }| quote!(#text => #result,));
+        return quote! {
+            match #value {
+                #(#arms)*
+                _ => #otherwise,
+            }
+        };
+    };
+    let mut bytes: BTreeMap<u8, Vec<Arm<'_>>> = BTreeMap::new();
+    for arm in arms {
+        bytes.entry(arm.text.as_bytes()[place]).or_default().push(arm);
+    }
+    let bytes = bytes.into_iter().map(|(byte, arms)| {
+        let byte = Literal::byte_character(byte);
+        let inner = of_one_length(value, arms, otherwise);
+        quote!(#byte => #inner,)
+    });
+    let place = Literal::usize_unsuffixed(place);
+    quote! {
+        match #value.as_bytes()[#place] {
+            #(#bytes)*
+            _ => #otherwise,
+        }
+    }
+}
+
+/// Returns the place of the first byte that has the most values in texts of one length; none if they are all the same.
+fn telling_byte(arms: &[Arm<'_>]) -> Option<usize> {
+    let values = |place: usize| {
+        let bytes: BTreeSet<_> = arms.iter().map(|arm| arm.text.as_bytes()[place]).collect();
+        bytes.len()
+    };
+    let places = 0..arms.first()?.text.len();
+    // The first of equal ones is the last of them backwards.
+    places
+        .rev()
+        .max_by_key(|&place| values(place))
+        .filter(|&place| values(place) > 1)
 }

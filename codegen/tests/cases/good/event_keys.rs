@@ -112,11 +112,26 @@ pub mod signups {
                     }
                 }
                 15 => {
-                    match path {
-                        "legacy_user_key" => __rt::Some(3),
-                        "legacy.user.key" => __rt::Some(3),
-                        "order_lines_sku" => __rt::Some(6),
-                        "order.lines.sku" => __rt::Some(6),
+                    match path.as_bytes()[5] {
+                        b'.' => {
+                            match path {
+                                "order.lines.sku" => __rt::Some(6),
+                                _ => __rt::None,
+                            }
+                        }
+                        b'_' => {
+                            match path {
+                                "order_lines_sku" => __rt::Some(6),
+                                _ => __rt::None,
+                            }
+                        }
+                        b'y' => {
+                            match path {
+                                "legacy_user_key" => __rt::Some(3),
+                                "legacy.user.key" => __rt::Some(3),
+                                _ => __rt::None,
+                            }
+                        }
                         _ => __rt::None,
                     }
                 }

@@ -201,44 +201,164 @@ pub mod types {
                     }
                 }
                 3 => {
-                    match path {
-                        "day" => __rt::Some(7),
-                        "ip4" => __rt::Some(11),
-                        "ip6" => __rt::Some(12),
-                        "map" => __rt::Some(17),
-                        "raw" => __rt::Some(37),
+                    match path.as_bytes()[2] {
+                        b'4' => {
+                            match path {
+                                "ip4" => __rt::Some(11),
+                                _ => __rt::None,
+                            }
+                        }
+                        b'6' => {
+                            match path {
+                                "ip6" => __rt::Some(12),
+                                _ => __rt::None,
+                            }
+                        }
+                        b'p' => {
+                            match path {
+                                "map" => __rt::Some(17),
+                                _ => __rt::None,
+                            }
+                        }
+                        b'w' => {
+                            match path {
+                                "raw" => __rt::Some(37),
+                                _ => __rt::None,
+                            }
+                        }
+                        b'y' => {
+                            match path {
+                                "day" => __rt::Some(7),
+                                _ => __rt::None,
+                            }
+                        }
                         _ => __rt::None,
                     }
                 }
                 4 => {
-                    match path {
-                        "text" => __rt::Some(0),
-                        "code" => __rt::Some(1),
-                        "huge" => __rt::Some(3),
-                        "flag" => __rt::Some(5),
-                        "uuid" => __rt::Some(10),
-                        "kind" => __rt::Some(13),
-                        "list" => __rt::Some(16),
-                        "pair" => __rt::Some(19),
-                        "some" => __rt::Some(23),
-                        "spot" => __rt::Some(26),
-                        "type" => __rt::Some(33),
-                        "self" => __rt::Some(34),
+                    match path.as_bytes()[2] {
+                        b'a' => {
+                            match path {
+                                "flag" => __rt::Some(5),
+                                _ => __rt::None,
+                            }
+                        }
+                        b'd' => {
+                            match path {
+                                "code" => __rt::Some(1),
+                                _ => __rt::None,
+                            }
+                        }
+                        b'g' => {
+                            match path {
+                                "huge" => __rt::Some(3),
+                                _ => __rt::None,
+                            }
+                        }
+                        b'i' => {
+                            match path {
+                                "uuid" => __rt::Some(10),
+                                "pair" => __rt::Some(19),
+                                _ => __rt::None,
+                            }
+                        }
+                        b'l' => {
+                            match path {
+                                "self" => __rt::Some(34),
+                                _ => __rt::None,
+                            }
+                        }
+                        b'm' => {
+                            match path {
+                                "some" => __rt::Some(23),
+                                _ => __rt::None,
+                            }
+                        }
+                        b'n' => {
+                            match path {
+                                "kind" => __rt::Some(13),
+                                _ => __rt::None,
+                            }
+                        }
+                        b'o' => {
+                            match path {
+                                "spot" => __rt::Some(26),
+                                _ => __rt::None,
+                            }
+                        }
+                        b'p' => {
+                            match path {
+                                "type" => __rt::Some(33),
+                                _ => __rt::None,
+                            }
+                        }
+                        b's' => {
+                            match path {
+                                "list" => __rt::Some(16),
+                                _ => __rt::None,
+                            }
+                        }
+                        b'x' => {
+                            match path {
+                                "text" => __rt::Some(0),
+                                _ => __rt::None,
+                            }
+                        }
                         _ => __rt::None,
                     }
                 }
                 5 => {
-                    match path {
-                        "small" => __rt::Some(2),
-                        "ratio" => __rt::Some(4),
-                        "price" => __rt::Some(6),
-                        "label" => __rt::Some(14),
-                        "maybe" => __rt::Some(15),
-                        "place" => __rt::Some(18),
-                        "takes" => __rt::Some(24),
-                        "waits" => __rt::Some(25),
-                        "total" => __rt::Some(32),
-                        "noted" => __rt::Some(39),
+                    match path.as_bytes()[0] {
+                        b'l' => {
+                            match path {
+                                "label" => __rt::Some(14),
+                                _ => __rt::None,
+                            }
+                        }
+                        b'm' => {
+                            match path {
+                                "maybe" => __rt::Some(15),
+                                _ => __rt::None,
+                            }
+                        }
+                        b'n' => {
+                            match path {
+                                "noted" => __rt::Some(39),
+                                _ => __rt::None,
+                            }
+                        }
+                        b'p' => {
+                            match path {
+                                "price" => __rt::Some(6),
+                                "place" => __rt::Some(18),
+                                _ => __rt::None,
+                            }
+                        }
+                        b'r' => {
+                            match path {
+                                "ratio" => __rt::Some(4),
+                                _ => __rt::None,
+                            }
+                        }
+                        b's' => {
+                            match path {
+                                "small" => __rt::Some(2),
+                                _ => __rt::None,
+                            }
+                        }
+                        b't' => {
+                            match path {
+                                "takes" => __rt::Some(24),
+                                "total" => __rt::Some(32),
+                                _ => __rt::None,
+                            }
+                        }
+                        b'w' => {
+                            match path {
+                                "waits" => __rt::Some(25),
+                                _ => __rt::None,
+                            }
+                        }
                         _ => __rt::None,
                     }
                 }
@@ -270,11 +390,21 @@ pub mod types {
                     }
                 }
                 10 => {
-                    match path {
-                        "items.size" => __rt::Some(20),
-                        "items_size" => __rt::Some(20),
-                        "items.name" => __rt::Some(21),
-                        "items_name" => __rt::Some(21),
+                    match path.as_bytes()[5] {
+                        b'.' => {
+                            match path {
+                                "items.size" => __rt::Some(20),
+                                "items.name" => __rt::Some(21),
+                                _ => __rt::None,
+                            }
+                        }
+                        b'_' => {
+                            match path {
+                                "items_size" => __rt::Some(20),
+                                "items_name" => __rt::Some(21),
+                                _ => __rt::None,
+                            }
+                        }
                         _ => __rt::None,
                     }
                 }
