@@ -1,8 +1,8 @@
 //! The whole program beside what it is compared with: `cargo bench --bench whole_program`, or `… -- --short` for a first look.
 //!
-//! In one run, round by round in turn: hyper that answers a fixed body, the same with the original's headers, the collector written by hand
-//! with axum (`benches/baseline/`), and the collector. Each has a core for itself; the load generator and a real ClickHouse share another one. All get the same distinct
-//! requests; what they accept has to arrive in ClickHouse, each row once, or the bench fails.
+//! In one run, round by round in turn: hyper that answers a fixed body, the same with the collector's headers, the collector written by
+//! hand with axum (`benches/baseline/`), and the collector. Each has a core for itself; the load generator and a real ClickHouse share
+//! another one. All get the same distinct requests; what they accept has to arrive in ClickHouse, each row once, or the bench fails.
 
 #![allow(clippy::print_stdout, reason = "figures are what it is for")]
 

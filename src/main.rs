@@ -34,6 +34,8 @@ fn main() -> ExitCode {
         .log_internal_errors(false)
         .init();
 
+    // These two print nothing that somebody would read to its end: whatever ends them is told.
+    let is_service = matches!(cli.command, None | Some(Command::Serve(_) | Command::Engine(_)));
     let result = match cli.command {
         None => serve::serve(cli.serve),
         Some(Command::Serve(options)) => serve::serve(options),
@@ -47,7 +49,7 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever read it, `head` say, has what it wanted. The status is a shell's for a program that SIGPIPE ends.
-        Err(error) if is_broken_pipe(&*error) => ExitCode::from(141),
+        Err(error) if !is_service && is_broken_pipe(&*error) => ExitCode::from(141),
         Err(error) => {
             let _ = writeln!(io::stderr(), "error: {}", chain(&*error));
             ExitCode::FAILURE

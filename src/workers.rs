@@ -92,7 +92,12 @@ fn one_of_many(address: SocketAddr) -> io::Result<std::net::TcpListener> {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use std::{io::Read, net::TcpStream};
+    use std::{
+        collections::HashSet,
+        io::Read,
+        net::TcpStream,
+        sync::{Arc, Mutex},
+    };
 
     use super::*;
     use crate::stop::Stop;
@@ -117,7 +122,10 @@ mod tests {
             }
         };
         let (stop, stopping) = Stopping::new();
-        let workers = tokio::spawn(async move { listeners.run(serve, || {}, &stopping).await });
+        let rested = Arc::new(Mutex::new(HashSet::new()));
+        let resting = Arc::clone(&rested);
+        let rest = move || _ = resting.lock().unwrap().insert(thread::current().id());
+        let workers = tokio::spawn(async move { listeners.run(serve, rest, &stopping).await });
         // Enough that no listener is left out but by a chance of one in billions.
         let connect = move || {
             for _ in 0..64 {
@@ -128,5 +136,11 @@ mod tests {
         stop.send(Stop::Orderly).unwrap();
         workers.await.unwrap().unwrap();
         assert!(TcpStream::connect(address).is_err());
+        let cores = thread::available_parallelism().map_or(1, NonZero::get);
+        assert_eq!(
+            rested.lock().unwrap().len(),
+            cores,
+            "each tells that it has nothing left to do"
+        );
     }
 }

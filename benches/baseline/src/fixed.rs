@@ -1,5 +1,5 @@
-//! hyper that answers each request with the same few bytes, after it has read the body if there is one; and the same with as many headers
-//! as the original's answers have.
+//! hyper that answers each request with the same few bytes, after it has read the body if there is one; and the same with the headers of
+//! the collector's answer to a webhook.
 
 use std::convert::Infallible;
 
@@ -19,11 +19,11 @@ use crate::Failure;
 
 const ANSWER: &[u8] = b"{\"result\":\"ok\"}";
 
-/// What an answer has beside its type, in number and length that of the collector's.
+/// What an answer has beside its type.
 pub type Headers = &'static [(HeaderName, HeaderValue)];
 
-/// What the original sends with each answer, whoever asks.
-pub static ORIGINAL: [(HeaderName, HeaderValue); 12] = [
+/// What the collector sends with its answer to a webhook; but for the last one, these are the original's.
+pub static COLLECTORS: [(HeaderName, HeaderValue); 12] = [
     fixed(header::X_FRAME_OPTIONS, "SAMEORIGIN"),
     fixed(header::X_XSS_PROTECTION, "1"),
     fixed(header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
@@ -33,12 +33,12 @@ pub static ORIGINAL: [(HeaderName, HeaderValue); 12] = [
     fixed(header::CACHE_CONTROL, "no-cache, no-store, must-revalidate"),
     fixed(header::EXPIRES, "Mon, 01 Jan 1990 21:00:12 GMT"),
     fixed(header::LAST_MODIFIED, "Sun, 17 May 1998 03:44:30 GMT"),
-    fixed(HeaderName::from_static("x-my-name"), "benchmark"),
-    fixed(HeaderName::from_static("x-response-time"), "0.05"),
     fixed(
         header::SET_COOKIE,
-        "uid=7530842328009801728; Path=/; Expires=Fri, 01 Jan 2038 00:00:00 GMT; HttpOnly",
+        "uid=7532195402523607040; Path=/; Expires=Mon, 26 Nov 2029 21:35:13 GMT; HttpOnly; Secure; SameSite=None",
     ),
+    fixed(HeaderName::from_static("x-response-time"), "0"),
+    fixed(HeaderName::from_static("x-rowmill-ack"), "accepted"),
 ];
 
 const fn fixed(name: HeaderName, value: &'static str) -> (HeaderName, HeaderValue) {

@@ -1,6 +1,7 @@
 //! What the collector is measured beside, as honest and good programs of their own.
 //!
-//! - [`fixed`]: hyper that answers a fixed body, the ceiling of any server on hyper; and the ceiling of one that sends the original's headers.
+//! - [`fixed`]: hyper that answers a fixed body, the ceiling of any server on hyper;
+//!   and the ceiling of one that sends the collector's headers.
 //! - [`axum_collector`]: the collector of the seed's event that a good engineer writes by hand with axum, serde and `clickhouse`.
 //!
 //! Both print `listening on http://ADDRESS` when they are ready, as the collector does, and end on SIGTERM. To have one alone:
@@ -36,7 +37,7 @@ pub fn run(arguments: &[String]) -> Result<(), Failure> {
         ["hyper", ref rest @ ..] => Builder::new_current_thread().enable_all().build()?.block_on(async {
             let headers: fixed::Headers = match rest {
                 [] => &[],
-                ["headers"] => &fixed::ORIGINAL,
+                ["headers"] => &fixed::COLLECTORS,
                 _ => return Err(USAGE.into()),
             };
             let listener = listen().await?;

@@ -81,3 +81,47 @@ fn telling_byte(arms: &[Arm<'_>]) -> Option<usize> {
         .max_by_key(|&place| values(place))
         .filter(|&place| values(place) > 1)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    /// Follows the generated match as Rust would, and returns what it says of `text`.
+    fn find(found: &syn::Expr, text: &str) -> String {
+        let syn::Expr::Match(found) = found else {
+            return quote!(#found).to_string();
+        };
+        let (scrutinee, arms) = (&found.expr, &found.arms);
+        let scrutinee = quote!(#scrutinee).to_string();
+        let value = match scrutinee.strip_prefix("path . as_bytes () [") {
+            Some(place) => {
+                let place: usize = place.trim_end_matches(']').trim().parse().unwrap();
+                Literal::byte_character(text.as_bytes()[place]).to_string()
+            }
+            None if scrutinee == "path" => Literal::string(text).to_string(),
+            None => text.len().to_string(),
+        };
+        let is_it = |arm: &&syn::Arm| {
+            let pattern = &arm.pat;
+            [value.as_str(), "_"].contains(&quote!(#pattern).to_string().as_str())
+        };
+        find(&arms.iter().find(is_it).unwrap().body, text)
+    }
+
+    #[test]
+    fn each_text_is_found_and_no_other() {
+        let mut texts: Vec<_> = (0..1_000).map(|number| format!("c{number:04}")).collect();
+        texts.extend(["имя", "год", "дом", "кот", "лес", "мир", "", "a"].map(str::to_owned));
+        let arms = texts.iter().map(|text| (text.as_str(), quote!(#text)));
+        let found = syn::parse2(text_match(&quote!(path), arms, &quote!(nothing))).unwrap();
+        for text in &texts {
+            assert_eq!(find(&found, text), format!("{text:?}"));
+        }
+        // Of the same length, and in most places like one of them.
+        for other in ["c1000", "d0001", "c000x", "имы", "кит", "b", "longer than all"] {
+            assert_eq!(find(&found, other), "nothing");
+        }
+    }
+}

@@ -11,6 +11,7 @@ use super::{
     lane::Found,
     log::{Log, LogLimits},
     simulated_disk::SimulatedDisk,
+    state::{COMMIT_INTERVAL, REST_INTERVAL},
 };
 use crate::{
     ack::Ack,
@@ -122,6 +123,34 @@ impl World {
             self.commit();
         }
     }
+}
+
+#[test]
+fn a_row_is_written_as_soon_as_somebody_waits_for_it() {
+    let mut world = World::new(LIMITS);
+    let mut after = |ack, rests: bool| {
+        let spool = Arc::clone(&world.spool);
+        let signal = &spool.log.as_ref().unwrap().signal;
+        signal.lower();
+        spool.append(0, ack, |out| out.extend_from_slice(ROW)).unwrap();
+        if rests {
+            spool.rest();
+        }
+        let patience = signal.patience();
+        world.commit();
+        patience
+    };
+    assert_eq!(after(Ack::Accepted, false), Some(COMMIT_INTERVAL));
+    assert_eq!(after(Ack::Spooled, false), None);
+    // From here on this thread is one that tells when it has nothing left to do; the fourth row ends the block.
+    assert_eq!(after(Ack::Accepted, true), Some(COMMIT_INTERVAL));
+    assert_eq!(
+        after(Ack::Spooled, false),
+        None,
+        "a block that is whole waits for nobody"
+    );
+    assert_eq!(after(Ack::Spooled, false), Some(REST_INTERVAL));
+    assert_eq!(after(Ack::Stored, true), None);
 }
 
 #[test]

@@ -17,10 +17,10 @@ use uuid::Uuid;
 use super::{bound::Bound, disk::Disk, frame::RowRange, log::Log};
 
 /// How long rows that nobody waits for may stay in memory alone.
-const COMMIT_INTERVAL: Duration = Duration::from_millis(50);
+pub(super) const COMMIT_INTERVAL: Duration = Duration::from_millis(50);
 
 /// How long rows that somebody waits for may wait for an event loop that has more to do.
-const REST_INTERVAL: Duration = Duration::from_millis(1);
+pub(super) const REST_INTERVAL: Duration = Duration::from_millis(1);
 
 thread_local! {
     /// The signal that this thread's event loop tells when it has nothing left to do.
@@ -140,7 +140,7 @@ impl Signal {
     }
 
     /// Returns how long what there is to write may wait for more; none if it may not.
-    fn patience(&self) -> Option<Duration> {
+    pub(super) fn patience(&self) -> Option<Duration> {
         let urgency = self.urgency.load(Ordering::SeqCst);
         let is = |level: Urgency| urgency == level as u8;
         match () {
