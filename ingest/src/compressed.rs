@@ -12,6 +12,7 @@ use crate::{
     block::{Columnar, Content, SealedBlock},
     lz4,
     native::StayRows,
+    time_slice::TimeSlice,
 };
 
 /// Room that is kept for the next block; blocks need more only where an embedder asks for large ones.
@@ -19,11 +20,11 @@ const MAX_KEPT_BYTES: usize = 40 << 20;
 
 /// Rows on their way to ClickHouse.
 pub(crate) struct Compressed {
-    /// One LZ4 frame.
+    /// LZ4 frames: many for columns, one for rows.
     ///
-    /// Not many: its checksum stands in front of it, so that a connection that breaks can only deliver all of the block or nothing,
-    /// whatever the server makes of a chunked body that ends too early.
-    pub(crate) frame: Bytes,
+    /// A connection that breaks must deliver all of the block or nothing, whatever the server makes of a chunked body that ends too
+    /// early. Columns say how many rows they have. Rows do not, but the checksum of a frame stands in front of it.
+    pub(crate) frames: Bytes,
     /// Whether it holds columns.
     is_columnar: bool,
 }
@@ -36,8 +37,8 @@ impl Compressed {
     }
 }
 
-/// Brings blocks into columns and compresses them, in room that is used again: a block's columns and the longest that their frame
-/// could be are twice its size, and an allocator that gives and takes as much each second on changing threads keeps a multiple of it.
+/// Brings blocks into columns and compresses them, in room that is used again: a block's columns and its frames are up to
+/// twice its size, and an allocator that gives and takes as much each second on changing threads keeps a multiple of it.
 #[derive(Debug, Default)]
 pub(crate) struct Compressor {
     idle: Mutex<Vec<Room>>,
@@ -47,13 +48,13 @@ pub(crate) struct Compressor {
 #[derive(Debug, Default)]
 struct Room {
     columns: Vec<u8>,
-    frame: Vec<u8>,
+    frames: Vec<u8>,
 }
 
 impl Compressor {
     /// Compresses rows of a block, off the threads that serve requests.
     ///
-    /// A retry compresses again, which costs some 20 ms after a wait, where keeping the frame would cost memory for each waiting block.
+    /// A retry compresses again, which costs some 20 ms after a wait, where keeping the frames would cost memory for each waiting block.
     ///
     /// # Errors
     /// Compression fails.
@@ -66,7 +67,7 @@ impl Compressor {
         let work = move || {
             let mut room = compressor.idle().pop().unwrap_or_default();
             let compressed = room.compress(&block, rows);
-            if room.columns.len() + room.frame.len() <= MAX_KEPT_BYTES {
+            if room.columns.len() + room.frames.len() <= MAX_KEPT_BYTES {
                 compressor.idle().push(room);
             }
             compressed
@@ -85,26 +86,33 @@ impl Compressor {
 impl Room {
     fn compress(&mut self, block: &SealedBlock, rows: Content) -> Result<Compressed, Error> {
         let columnar = block.layout.columnar.as_ref();
-        let columns = columnar.and_then(|columnar| columns(block, columnar, &rows, &mut self.columns));
+        let mut slice = TimeSlice::begin();
+        let columns = columnar.and_then(|columnar| columns(block, columnar, &rows, &mut self.columns, &mut slice));
         let is_columnar = columns.is_some();
-        let frame = match columns {
+        let frames = match columns {
             Some(columns) => {
                 // Rows that were read from disk are needed no more.
                 drop(rows);
-                lz4::frame(columns, &mut self.frame)
+                lz4::frames(columns, &mut self.frames, &mut slice)
             }
-            None => lz4::frame(&rows.bytes, &mut self.frame),
+            None => lz4::frame(&rows.bytes, &mut self.frames),
         };
-        let frame = frame.map_err(|error| Error::Compression(error.into()))?;
+        let frames = frames.map_err(|error| Error::Compression(error.into()))?;
         Ok(Compressed {
-            frame: Bytes::copy_from_slice(frame),
+            frames: Bytes::copy_from_slice(frames),
             is_columnar,
         })
     }
 }
 
-fn columns<'r>(block: &SealedBlock, columnar: &Columnar, rows: &Content, room: &'r mut Vec<u8>) -> Option<&'r [u8]> {
-    match columnar.native.block(rows, room) {
+fn columns<'r>(
+    block: &SealedBlock,
+    columnar: &Columnar,
+    rows: &Content,
+    room: &'r mut Vec<u8>,
+    slice: &mut TimeSlice,
+) -> Option<&'r [u8]> {
+    match columnar.native.block(rows, room, slice) {
         Ok(columns) => Some(columns),
         Err(StayRows::TooLarge) => None,
         Err(StayRows::Malformed) => {

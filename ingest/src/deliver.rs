@@ -184,7 +184,7 @@ async fn insert(
         .insert_formatted_with(compressed.statement(block))
         .with_setting("insert_deduplication_token", block.token(part))
         .with_timeouts(Some(timeout), Some(timeout));
-    insert.send(compressed.frame).await?;
+    insert.send(compressed.frames).await?;
     insert.end().await?;
     Ok(())
 }

@@ -47,7 +47,8 @@
 //! deliver   deliver     blocks go to ClickHouse, until it has them
 //!           compressed  what is sent of them, in columns where that is possible
 //!           native      rows become columns
-//!           lz4         those become a frame
+//!           lz4         those become frames
+//!           time_slice  all of that beside the event loops, which it lets go first
 //!           stores      the servers, and which of them have the tables
 //!           sync        the tables as the schema says
 //! ```
@@ -100,6 +101,7 @@ mod sync;
 pub mod table;
 mod tally;
 mod target;
+mod time_slice;
 pub mod value;
 mod writer;
 

@@ -17,20 +17,46 @@ use std::io;
 use cityhash_rs::cityhash_102_128;
 use lz4_flex::block::{compress_into, get_maximum_output_size};
 
+use crate::time_slice::TimeSlice;
+
 const CHECKSUM: usize = 16;
 const HEAD: usize = CHECKSUM + 9;
 const METHOD: u8 = 0x82;
 
-/// Compresses `data` into `room`, which grows as needed, and returns the frame.
+/// Bytes that a frame holds where there are many. The encoder's table is half as large for so few, which makes up for what ends with each
+/// frame: a byte in a hundred.
+const FRAME_BYTES: usize = u16::MAX as usize - 1;
+
+/// Compresses `data` into `room`, which grows as needed, and returns the one frame.
 ///
 /// # Errors
 /// `data` is longer than a frame can be, 4 GiB.
 pub(crate) fn frame<'r>(data: &[u8], room: &'r mut Vec<u8>) -> io::Result<&'r [u8]> {
-    let length = |bytes: usize| u32::try_from(bytes).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge));
-    let needed = HEAD + get_maximum_output_size(data.len());
-    if room.len() < needed {
-        *room = vec![0; needed];
+    let end = put_frame(data, room, 0)?;
+    Ok(&room[..end])
+}
+
+/// Compresses `data` into `room`, which grows as needed, and returns the frames; the core is for others between two of them.
+///
+/// # Errors
+/// Compression fails.
+pub(crate) fn frames<'r>(data: &[u8], room: &'r mut Vec<u8>, slice: &mut TimeSlice) -> io::Result<&'r [u8]> {
+    let mut end = 0;
+    for part in data.chunks(FRAME_BYTES) {
+        end = put_frame(part, room, end)?;
+        slice.yield_if_spent();
     }
+    Ok(&room[..end])
+}
+
+/// Puts a frame to `start` of `room` and returns where it ends.
+fn put_frame(data: &[u8], room: &mut Vec<u8>, start: usize) -> io::Result<usize> {
+    let length = |bytes: usize| u32::try_from(bytes).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge));
+    let needed = start + HEAD + get_maximum_output_size(data.len());
+    if room.len() < needed {
+        room.resize(needed, 0);
+    }
+    let room = &mut room[start..];
     let compressed = compress_into(data, &mut room[HEAD..]).map_err(io::Error::other)?;
     let frame = &mut room[..HEAD + compressed];
     frame[CHECKSUM] = METHOD;
@@ -38,7 +64,7 @@ pub(crate) fn frame<'r>(data: &[u8], room: &'r mut Vec<u8>) -> io::Result<&'r [u
     frame[CHECKSUM + 5..HEAD].copy_from_slice(&length(data.len())?.to_le_bytes());
     let checksum = cityhash_102_128(&frame[CHECKSUM..]).rotate_left(64);
     frame[..CHECKSUM].copy_from_slice(&checksum.to_le_bytes());
-    Ok(frame)
+    Ok(start + frame.len())
 }
 
 #[cfg(test)]
@@ -53,14 +79,41 @@ mod tests {
     #[test]
     fn a_frame_says_how_long_it_is_whatever_was_in_its_room_before() {
         let mut room = vec![0xff; 50];
-        for text in [b"row ".repeat(5000), vec![], b"a".to_vec(), (0..=255).collect()] {
+        for text in [b"row ".repeat(50_000), vec![], b"a".to_vec(), (0..=255).collect()] {
             let frame = frame(&text, &mut room).unwrap();
-            let number = |at: usize| u32::from_le_bytes(frame[at..at + 4].try_into().unwrap()) as usize;
-            assert_eq!(
-                (frame[16], number(17), number(21)),
-                (0x82, frame.len() - 16, text.len())
-            );
-            assert_eq!(decompress(&frame[HEAD..], text.len()).unwrap(), text);
+            let (content, rest) = read(frame);
+            assert!(content == text && rest.is_empty());
         }
+    }
+
+    #[test]
+    fn frames_hold_one_behind_the_other_what_is_too_long_for_one() {
+        let mut room = vec![0xff; 50];
+        for (length, count) in [
+            (0, 0),
+            (1, 1),
+            (FRAME_BYTES, 1),
+            (FRAME_BYTES + 1, 2),
+            (FRAME_BYTES * 5, 5),
+        ] {
+            let text: Vec<u8> = (0..length).map(|at| (at / 7 % 251) as u8).collect();
+            let mut rest = frames(&text, &mut room, &mut TimeSlice::begin()).unwrap();
+            let (mut whole, mut found) = (Vec::new(), 0);
+            while !rest.is_empty() {
+                let (content, behind) = read(rest);
+                whole.extend(content);
+                (rest, found) = (behind, found + 1);
+            }
+            assert!(whole == text);
+            assert_eq!(found, count, "{length}");
+        }
+    }
+
+    /// Returns what the first frame holds, and what is behind it.
+    fn read(frames: &[u8]) -> (Vec<u8>, &[u8]) {
+        let number = |at: usize| u32::from_le_bytes(frames[at..at + 4].try_into().unwrap()) as usize;
+        assert_eq!(frames[16], 0x82);
+        let (frame, rest) = frames.split_at(CHECKSUM + number(17));
+        (decompress(&frame[HEAD..], number(21)).unwrap(), rest)
     }
 }

@@ -76,6 +76,54 @@ fn a_collector_that_is_killed_loses_nothing_that_it_has_acknowledged() {
 }
 
 #[test]
+fn columns_of_which_the_last_frames_are_missing_are_no_rows() {
+    let database = Database::create("cut_frames");
+    database.query("CREATE TABLE t (a UInt64, s String) ENGINE = MergeTree ORDER BY a");
+    let path = format!("/?database={}", database.name);
+    let select =
+        b"SELECT number AS a, toString(a) AS s FROM numbers(500000) SETTINGS max_block_size = 500000 FORMAT Native";
+    let block = http::send(database.engine, "POST", &format!("{path}&compress=1"), &[], select).body;
+    let mut rest = &block[..];
+    let mut frames = Vec::new();
+    while !rest.is_empty() {
+        // Behind the checksum: the method, and a length from there on.
+        let length = 16 + u32::from_le_bytes(rest[17..21].try_into().unwrap()) as usize;
+        frames.push(&rest[..length]);
+        rest = &rest[length..];
+    }
+    assert!(frames.len() > 5, "{}", frames.len());
+
+    let head =
+        format!("POST {path}&decompress=1&query=INSERT%20INTO%20t%20FORMAT%20Native HTTP/1.1\r\nHost: localhost\r\n");
+    let chunked = |frames: &[&[u8]]| {
+        let mut request = format!("{head}Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n").into_bytes();
+        for frame in frames {
+            request.extend(format!("{:x}\r\n", frame.len()).into_bytes());
+            request.extend(*frame);
+            request.extend(b"\r\n");
+        }
+        request
+    };
+    for sent in 1..frames.len() {
+        // The connection breaks …
+        drop(http::open(database.engine, &chunked(&frames[..sent])));
+        // … and, for all that the server might make of it, a body that ends too early.
+        let ended = [chunked(&frames[..sent]), b"0\r\n\r\n".to_vec()].concat();
+        let answer = http::send_bytes(database.engine, &ended);
+        assert_ne!(answer.status, 200, "{sent} of {}: {}", frames.len(), answer.text());
+    }
+    wait_for("the end of broken requests", || {
+        let running =
+            "SELECT count() FROM system.processes WHERE current_database = currentDatabase() AND query LIKE 'INSERT%'";
+        (database.query(running) == "0\n").then_some(())
+    });
+    assert_eq!(database.count("t"), 0);
+    let all = [chunked(&frames), b"0\r\n\r\n".to_vec()].concat();
+    assert_eq!(http::send_bytes(database.engine, &all).status, 200);
+    assert_eq!(database.count("t"), 500_000);
+}
+
+#[test]
 fn a_second_collector_on_the_same_data_is_refused() {
     let database = Database::named("second");
     let data = tempfile::tempdir().unwrap();

@@ -1,19 +1,28 @@
 //! Where each process of a bench runs, and before whom.
 //!
 //! A server that is measured has its cores for itself; the load generator and ClickHouse share what is left. ClickHouse gives way to
-//! the load generator there: a clock that waits for somebody else's merge would count that as the server's latency.
+//! the load generator there: a clock that waits for somebody else's merge would count that as the server's latency. Where it has a core
+//! in common with the server as well, it is only of a lower priority, for it would else get nothing.
 
-use std::{io, thread};
+use std::{io, process::Command, thread};
 
 use rustix::{
     process::setpriority_process,
-    thread::{CpuSet, sched_getaffinity, sched_setaffinity},
+    thread::{CpuSet, gettid, sched_getaffinity, sched_setaffinity},
 };
 
 use crate::Failure;
 
-/// How far ClickHouse gives way.
-const STORE_NICENESS: i32 = 10;
+/// How far somebody gives way to others on the same core.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Courtesy {
+    None,
+    /// Takes a tenth of what the others take, a time slice at once.
+    Nice,
+    /// Takes what nobody wants, and is interrupted as soon as anybody does: `SCHED_IDLE` of
+    /// [sched(7)](https://man7.org/linux/man-pages/man7/sched.7.html).
+    Idle,
+}
 
 /// The cores of a bench.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,7 +94,7 @@ impl Cores {
     /// # Errors
     /// If the cores cannot be had.
     pub fn as_server<T: Send>(&self, action: impl FnOnce() -> T + Send) -> io::Result<T> {
-        elsewhere(&self.server, 0, action)
+        elsewhere(&self.server, Courtesy::None, action)
     }
 
     /// Runs `action` where the load generator belongs.
@@ -93,7 +102,7 @@ impl Cores {
     /// # Errors
     /// If the core cannot be had.
     pub fn as_load<T: Send>(&self, action: impl FnOnce() -> T + Send) -> io::Result<T> {
-        elsewhere(&[self.load], 0, action)
+        elsewhere(&[self.load], Courtesy::None, action)
     }
 
     /// Runs `action` where ClickHouse belongs, and as one that gives way.
@@ -101,7 +110,12 @@ impl Cores {
     /// # Errors
     /// If the cores cannot be had.
     pub fn as_store<T: Send>(&self, action: impl FnOnce() -> T + Send) -> io::Result<T> {
-        elsewhere(&self.store, STORE_NICENESS, action)
+        let courtesy = if self.are_apart() {
+            Courtesy::Idle
+        } else {
+            Courtesy::Nice
+        };
+        elsewhere(&self.store, courtesy, action)
     }
 }
 
@@ -111,17 +125,33 @@ fn usable() -> io::Result<Vec<usize>> {
     Ok((0..CpuSet::MAX_CPU).filter(|core| set.is_set(*core)).collect())
 }
 
-/// On a thread of its own, whose children inherit its cores and its priority.
-fn elsewhere<T: Send>(cores: &[usize], niceness: i32, action: impl FnOnce() -> T + Send) -> io::Result<T> {
+impl Courtesy {
+    /// Makes this thread so, and what it starts from here on.
+    fn adopt(self) -> io::Result<()> {
+        match self {
+            Self::None => Ok(()),
+            Self::Nice => Ok(setpriority_process(None, 10)?),
+            Self::Idle => {
+                let thread = gettid().as_raw_nonzero().to_string();
+                let status = Command::new("chrt").args(["--idle", "--pid", "0", &thread]).status()?;
+                status
+                    .success()
+                    .then_some(())
+                    .ok_or_else(|| io::Error::other(format!("chrt: {status}")))
+            }
+        }
+    }
+}
+
+/// On a thread of its own, whose children inherit its cores and its courtesy.
+fn elsewhere<T: Send>(cores: &[usize], courtesy: Courtesy, action: impl FnOnce() -> T + Send) -> io::Result<T> {
     let mut set = CpuSet::new();
     for core in cores {
         set.set(*core);
     }
     let pinned = move || {
         sched_setaffinity(None, &set)?;
-        if niceness != 0 {
-            setpriority_process(None, niceness)?;
-        }
+        courtesy.adopt()?;
         Ok(action())
     };
     thread::scope(|scope| {

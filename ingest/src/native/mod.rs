@@ -22,23 +22,27 @@ mod column;
 mod shape;
 mod sink;
 
-use std::sync::Arc;
+use std::{ops::RangeInclusive, sync::Arc};
 
 use bytes::Bytes;
 
 pub use self::shape::Shape;
-use self::{column::Column, sink::Length};
-use crate::{block::Content, table::Table, value::put_length};
+use self::{
+    column::Column,
+    sink::{Length, Sink},
+};
+use crate::{block::Content, table::Table, time_slice::TimeSlice, value::put_length};
 
-/// So many rows are walked at a time: they stay in the processor's cache until the last column has been taken, and what a column costs
-/// beside its values is shared by them.
-const ROWS_AT_A_TIME: usize = 256;
+/// So many values are walked at a time, of so many rows at least and at most: they stay in the processor's cache until the last column has
+/// been taken, what a column costs beside its values is shared by them, and others need not wait long for the core.
+const VALUES_AT_A_TIME: usize = 1 << 14;
+const ROWS_AT_A_TIME: RangeInclusive<usize> = 16..=256;
 
 /// Columns may take this many times the room of their rows. Where most is NULL or an empty array they take more; such rows stay rows, so
 /// that a block that is sent never takes more memory than can be foreseen.
 pub(crate) const MAX_GROWTH: usize = 4;
 
-/// ClickHouse takes frames up to 1 GiB.
+/// Columns take no more than this, whatever their rows do.
 const MAX_BYTES: usize = 1 << 30;
 
 /// How the blocks of a table become columns.
@@ -84,18 +88,18 @@ impl Native {
     ///
     /// # Errors
     /// Why there is none.
-    pub(crate) fn block<'r>(&self, rows: &Content, room: &'r mut Vec<u8>) -> Result<&'r [u8], StayRows> {
+    pub(crate) fn block<'r>(
+        &self,
+        rows: &Content,
+        room: &'r mut Vec<u8>,
+        slice: &mut TimeSlice,
+    ) -> Result<&'r [u8], StayRows> {
         let mut counted: Vec<_> = self
             .columns
             .iter()
             .map(|column| Column::counting(&column.shape))
             .collect();
-        walk(rows, |bytes, places| {
-            counted
-                .iter_mut()
-                .try_for_each(|column| column.take_each(bytes, places))
-        })
-        .ok_or(StayRows::Malformed)?;
+        walk(rows, &mut counted, slice).ok_or(StayRows::Malformed)?;
 
         let heads = self.heads(rows.ends.len());
         let length = total(&heads, &counted).ok_or(StayRows::TooLarge)?;
@@ -108,7 +112,8 @@ impl Native {
             *room = vec![0; length];
         }
         let block = &mut room[..length];
-        self.fill(block, &heads, &counted, rows).ok_or(StayRows::Malformed)?;
+        self.fill(block, &heads, &counted, rows, slice)
+            .ok_or(StayRows::Malformed)?;
         Ok(block)
     }
 
@@ -129,7 +134,14 @@ impl Native {
     }
 
     /// Puts heads and values into a block that has exactly the room for them.
-    fn fill(&self, block: &mut [u8], heads: &[Vec<u8>], counted: &[Column<Length>], rows: &Content) -> Option<()> {
+    fn fill(
+        &self,
+        block: &mut [u8],
+        heads: &[Vec<u8>],
+        counted: &[Column<Length>],
+        rows: &Content,
+        slice: &mut TimeSlice,
+    ) -> Option<()> {
         let mut room = block;
         let mut placed = Vec::with_capacity(counted.len());
         for (head, column) in heads.iter().zip(counted) {
@@ -138,9 +150,7 @@ impl Native {
             room = rest;
             placed.push(column.placed(&mut room)?);
         }
-        walk(rows, |bytes, places| {
-            placed.iter_mut().try_for_each(|column| column.take_each(bytes, places))
-        })?;
+        walk(rows, &mut placed, slice)?;
         (room.is_empty() && placed.iter().all(Column::is_full)).then_some(())
     }
 }
@@ -149,7 +159,7 @@ impl Native {
 pub fn columns_of(table: &Table, bytes: Bytes, ends: Arc<[u32]>) -> Option<Vec<u8>> {
     let mut room = Vec::new();
     let length = Native::of(table)?
-        .block(&Content { bytes, ends }, &mut room)
+        .block(&Content { bytes, ends }, &mut room, &mut TimeSlice::begin())
         .ok()?
         .len();
     room.truncate(length);
@@ -165,16 +175,20 @@ fn total(heads: &[Vec<u8>], columns: &[Column<Length>]) -> Option<usize> {
         .try_fold(0_usize, |sum, length| sum.checked_add(length?))
 }
 
-/// Hands the beginnings of some rows at a time to `take`, which moves each behind its last value, and makes sure that it is where the row
-/// ends.
-fn walk(rows: &Content, mut take: impl FnMut(&[u8], &mut [usize]) -> Option<()>) -> Option<()> {
-    let mut places = Vec::with_capacity(ROWS_AT_A_TIME.min(rows.ends.len()));
+/// Hands the beginnings of some rows at a time to `columns`, which move each behind its last value, and makes sure that it is where the
+/// row ends.
+fn walk<S: Sink>(rows: &Content, columns: &mut [Column<S>], slice: &mut TimeSlice) -> Option<()> {
+    let at_a_time = (VALUES_AT_A_TIME / columns.len().max(1)).clamp(*ROWS_AT_A_TIME.start(), *ROWS_AT_A_TIME.end());
+    let mut places = Vec::with_capacity(at_a_time.min(rows.ends.len()));
     let mut start = 0;
-    for ends in rows.ends.chunks(ROWS_AT_A_TIME) {
+    for ends in rows.ends.chunks(at_a_time) {
         let ends = ends.iter().map(|&end| end as usize);
         places.clear();
         places.extend(ends.clone().map(|end| std::mem::replace(&mut start, end)));
-        take(&rows.bytes, &mut places)?;
+        columns
+            .iter_mut()
+            .try_for_each(|column| column.take_each(&rows.bytes, &mut places))?;
+        slice.yield_if_spent();
         if !ends.eq(places.iter().copied()) {
             return None;
         }

@@ -105,7 +105,9 @@ fn ends(ends: &[u64]) -> Vec<u8> {
 /// As [`Native::block`], in room that another block was in.
 fn block_of(native: &Native, rows: &Content) -> Result<Vec<u8>, StayRows> {
     let mut room = vec![0xaa; 10_000];
-    native.block(rows, &mut room).map(<[u8]>::to_vec)
+    native
+        .block(rows, &mut room, &mut TimeSlice::begin())
+        .map(<[u8]>::to_vec)
 }
 
 #[test]
@@ -150,7 +152,7 @@ fn many_rows_lie_in_their_columns() {
         column("s", "String", Shape::String),
         column("d", "Decimal(76, 0)", Shape::Fixed(32)),
     ]);
-    let count = 3 * ROWS_AT_A_TIME + 5;
+    let count = 3 * ROWS_AT_A_TIME.end() + 5;
     // Lengths on both sides of what is copied at once, and of one byte for the length.
     let text = |index: usize| "ж".repeat(index % 90);
     let (mut bytes, mut row_ends) = (Vec::new(), Vec::new());
