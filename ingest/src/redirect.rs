@@ -68,7 +68,8 @@ impl Location {
         if to.len() > MAX_TARGET_BYTES {
             return Err(RedirectError::TooLong);
         }
-        if has_dropped_control(to.as_bytes()) {
+        let is_plain = is_plain(to);
+        if !is_plain && has_dropped_control(to.as_bytes()) {
             return Err(RedirectError::ControlCharacter);
         }
         // Stricter than the parser, which also takes `https:host` and `https:/host`: a browser reads these, when they
@@ -77,7 +78,7 @@ impl Location {
         if authority(rest).contains('@') {
             return Err(RedirectError::UserInfo);
         }
-        if is_plain(to) && has_plain_host(rest) {
+        if is_plain && has_plain_host(rest) {
             return HeaderValue::try_from(to)
                 .map(Self)
                 .map_err(|_| RedirectError::Malformed);
@@ -86,7 +87,7 @@ impl Location {
         if !url.has_host() {
             return Err(RedirectError::Malformed);
         }
-        let value = if is_plain(to) && !rest.starts_with('/') {
+        let value = if is_plain && !rest.starts_with('/') {
             HeaderValue::try_from(to)
         } else {
             HeaderValue::try_from(String::from(url))
@@ -118,7 +119,8 @@ fn has_dropped_control(text: &[u8]) -> bool {
 }
 
 fn strip_web_scheme(text: &str) -> Option<&str> {
-    let (scheme, rest) = text.split_once("://")?;
+    let (scheme, rest) = text.split_once(':')?;
+    let rest = rest.strip_prefix("//")?;
     (scheme.eq_ignore_ascii_case("https") || scheme.eq_ignore_ascii_case("http")).then_some(rest)
 }
 
@@ -141,7 +143,7 @@ fn has_plain_host(rest: &str) -> bool {
         label.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
             && label.len() <= 63
             && !label.ends_with('-')
-            && !label.contains("--")
+            && !label.as_bytes().windows(2).any(|pair| pair == b"--")
             && label.bytes().all(|byte| is_inner(byte) || byte == b'-')
     };
     let is_name = |label: &str| label.bytes().all(|byte| byte.is_ascii_lowercase());
@@ -151,8 +153,22 @@ fn has_plain_host(rest: &str) -> bool {
 /// Returns whether `text` is made of the characters that [RFC 3986](https://www.rfc-editor.org/rfc/rfc3986#section-2)
 /// lets stand in a URL, so that it can go into a header as it is.
 fn is_plain(text: &str) -> bool {
-    text.bytes()
-        .all(|byte| byte.is_ascii_alphanumeric() || b"-._~:/?#[]@!$&'()*+,;=%".contains(&byte))
+    const PLAIN: [bool; 256] = {
+        let mut plain = [false; 256];
+        let mut byte = 0;
+        while byte < 128 {
+            plain[byte] = (byte as u8).is_ascii_alphanumeric();
+            byte += 1;
+        }
+        let marks = b"-._~:/?#[]@!$&'()*+,;=%";
+        let mut index = 0;
+        while index < marks.len() {
+            plain[marks[index] as usize] = true;
+            index += 1;
+        }
+        plain
+    };
+    text.bytes().all(|byte| PLAIN[usize::from(byte)])
 }
 
 #[cfg(test)]

@@ -79,6 +79,20 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// Hands each name at the top with one text to `take`.
+    pub(crate) fn each_text<'f>(&'f self, mut take: impl FnMut(&'f str, &'f str)) {
+        match self {
+            Self::Flat(pairs) => pairs.iter().for_each(|(name, value)| take(name, value)),
+            Self::Tree(tree) => {
+                let texts = tree
+                    .top
+                    .iter()
+                    .filter_map(|(name, value)| Some((name, value.as_deref()?)));
+                texts.for_each(|(name, value)| take(name, value));
+            }
+        }
+    }
+
     /// Returns whether there is such a name at the top, whatever its value.
     #[cfg(test)]
     fn contains(&self, name: &str) -> bool {
@@ -122,13 +136,25 @@ impl Names<'_> {
 
 fn has_repeated_name(pairs: &[(&str, &str)]) -> bool {
     if pairs.len() <= SCANNED {
-        return pairs
-            .iter()
-            .enumerate()
-            .any(|(at, (name, _))| pairs[..at].iter().any(|(other, _)| other == name));
+        // Only names that share a bit are compared.
+        let mut bits = 0_u64;
+        return pairs.iter().enumerate().any(|(at, (name, _))| {
+            let bit = bit_of(name);
+            let is_new = bits & bit == 0;
+            bits |= bit;
+            !is_new && pairs[..at].iter().any(|(other, _)| other == name)
+        });
     }
     let mut seen = HashSet::with_capacity(pairs.len());
     !pairs.iter().all(|(name, _)| seen.insert(*name))
+}
+
+/// Returns one bit of 64 for a name, by its length and its ends.
+#[inline]
+fn bit_of(name: &str) -> u64 {
+    let name = name.as_bytes();
+    let end = |byte: Option<&u8>| byte.map_or(0, |byte| usize::from(*byte));
+    1 << ((name.len() * 7 + end(name.first()) + end(name.last()) * 5) % 64)
 }
 
 #[cfg(test)]

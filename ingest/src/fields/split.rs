@@ -37,9 +37,10 @@ pub(super) fn split<'a>(text: &'a str, arena: &'a Arena) -> Split<'a> {
                 field = Field::at(at + 1);
             }
             b'=' => field.meet_equals(bytes, at),
+            b'[' => may_nest = true,
             byte => {
-                field.is_coded |= byte != b'[';
-                may_nest |= byte != b'+';
+                field.meet_code(at);
+                may_nest |= byte == b'%' && is_bracket(&bytes[at + 1..]);
             }
         }
         true
@@ -65,7 +66,8 @@ struct Field {
     equals: Option<usize>,
     /// A `]=` ends the name even behind another `=`, as in `a=b]=c`.
     has_bracket: bool,
-    is_coded: bool,
+    /// Where the first character stands for another one.
+    code: Option<usize>,
 }
 
 impl Field {
@@ -74,7 +76,7 @@ impl Field {
             start,
             equals: None,
             has_bracket: false,
-            is_coded: false,
+            code: None,
         }
     }
 
@@ -87,26 +89,35 @@ impl Field {
         }
     }
 
+    #[inline]
+    fn meet_code(&mut self, at: usize) {
+        self.code.get_or_insert(at);
+    }
+
     /// Returns name and value; none where there is no name.
     #[inline]
     fn pair<'a>(&self, text: &'a str, end: usize, arena: &'a Arena) -> Option<(&'a str, &'a str)> {
-        let (name, value) = match self.equals {
-            Some(at) => (&text[self.start..at], &text[at + 1..end]),
-            None => (&text[self.start..end], ""),
-        };
-        match name.is_empty() {
-            true => None,
-            false if self.is_coded => Some((decode(name, arena), decode(value, arena))),
-            false => Some((name, value)),
+        let equals = self.equals.unwrap_or(end);
+        let value_start = end.min(equals + 1);
+        let (name, value) = (&text[self.start..equals], &text[value_start..end]);
+        if name.is_empty() {
+            return None;
         }
+        Some(match self.code {
+            None => (name, value),
+            Some(at) if at > equals => (name, decode(value, at - value_start, arena)),
+            Some(at) => {
+                let first = value.bytes().position(|byte| matches!(byte, b'+' | b'%'));
+                let value = first.map_or(value, |first| decode(value, first, arena));
+                (decode(name, at - self.start, arena), value)
+            }
+        })
     }
 }
 
-/// Resolves `+` and percent sequences; a text whose sequences are broken, or are not UTF-8, keeps all of them.
-fn decode<'a>(text: &'a str, arena: &'a Arena) -> &'a str {
-    let Some(first) = text.bytes().position(|byte| matches!(byte, b'+' | b'%')) else {
-        return text;
-    };
+/// Resolves `+` and percent sequences, of which the first is at `first`; a text whose sequences are broken, or are not UTF-8, keeps all of
+/// them.
+fn decode<'a>(text: &'a str, first: usize, arena: &'a Arena) -> &'a str {
     let decoded = decode_percents(text.as_bytes(), first, arena);
     match decoded.and_then(|bytes| str::from_utf8(bytes).ok()) {
         Some(decoded) => decoded,
@@ -115,18 +126,45 @@ fn decode<'a>(text: &'a str, arena: &'a Arena) -> &'a str {
 }
 
 fn decode_percents<'a>(text: &[u8], first: usize, arena: &'a Arena) -> Option<&'a [u8]> {
-    let mut decoded = Vec::with_capacity_in(text.len(), arena);
-    decoded.extend_from_slice_copy(&text[..first]);
-    let mut bytes = text[first..].iter();
-    while let Some(&byte) = bytes.next() {
-        decoded.push(match byte {
+    // It only gets shorter.
+    let decoded = arena.alloc_slice_copy(text);
+    let (mut from, mut to) = (first, first);
+    while let Some(&byte) = text.get(from) {
+        from += 1;
+        decoded[to] = match byte {
             b'+' => b' ',
             b'%' => {
-                let mut digit = || char::from(*bytes.next()?).to_digit(16);
-                (digit()? * 16 + digit()?) as u8
+                let &[high, low] = text.get(from..)?.first_chunk()?;
+                from += 2;
+                hex_digit(high)? << 4 | hex_digit(low)?
             }
             _ => byte,
-        });
+        };
+        to += 1;
     }
-    Some(decoded.into_bump_slice())
+    Some(&decoded[..to])
+}
+
+/// Returns whether what follows a `%` makes it a `[`.
+#[inline]
+fn is_bracket(text: &[u8]) -> bool {
+    matches!(text, [b'5', b'b' | b'B', ..])
+}
+
+/// Returns the value of a hexadecimal digit.
+#[inline]
+fn hex_digit(digit: u8) -> Option<u8> {
+    const NONE: u8 = 0xff;
+    const VALUES: [u8; 256] = {
+        let mut values = [NONE; 256];
+        let mut value = 0;
+        while value < 16 {
+            values[b"0123456789abcdef"[value] as usize] = value as u8;
+            values[b"0123456789ABCDEF"[value] as usize] = value as u8;
+            value += 1;
+        }
+        values
+    };
+    let value = VALUES[usize::from(digit)];
+    (value != NONE).then_some(value)
 }

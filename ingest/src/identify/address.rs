@@ -19,12 +19,15 @@ pub(crate) struct Claims<'a> {
 impl<'a> Claims<'a> {
     /// Returns the claims among the fields of a query or a form.
     pub(crate) fn from_fields(fields: &'a Fields<'_>) -> Self {
-        Self {
-            service: fields.text("service"),
-            name: fields.text("name"),
-            project: fields.text("projectId"),
-            uid: fields.text("uid"),
-        }
+        let mut claims = Self::default();
+        fields.each_text(|name, value| match name {
+            "service" => claims.service = Some(value),
+            "name" => claims.name = Some(value),
+            "projectId" => claims.project = Some(value),
+            "uid" => claims.uid = Some(value),
+            _ => {}
+        });
+        claims
     }
 }
 
