@@ -16,6 +16,7 @@ use uuid::Uuid;
 use crate::{
     native::Native,
     progress::{Progress, SharedProgress},
+    room::{self, Rooms},
     rows::EncodedRows,
     spool::{Logged, Parts, RowRange, chance},
 };
@@ -59,8 +60,11 @@ impl BlockLimits {
     }
 }
 
+/// Room of delivered blocks that is kept for new ones, in bytes: that of one block with the usual options, while another one is filled.
+const KEPT_ROOM: usize = 16 << 20;
+
 /// A block that still takes rows.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Block {
     /// Rows in the table's [`Format`](crate::table::Format). What lies behind the last end is no row.
     bytes: Vec<u8>,
@@ -68,6 +72,9 @@ pub(crate) struct Block {
     ends: Vec<u32>,
     /// None while there is no row.
     opened: Option<Opened>,
+    /// Whether the block before it was worth a room.
+    follows_large: bool,
+    rooms: Arc<Rooms>,
 }
 
 /// What an open block has from its first row on.
@@ -90,7 +97,29 @@ impl Opened {
     }
 }
 
+impl Default for Block {
+    fn default() -> Self {
+        Self::with_rooms(Rooms::keeping(0))
+    }
+}
+
 impl Block {
+    /// Returns rooms for the blocks of all tables.
+    pub(crate) fn rooms() -> Arc<Rooms> {
+        Rooms::keeping(KEPT_ROOM)
+    }
+
+    /// Returns an empty block; its rows, and those of the blocks that follow it, lie in `rooms`.
+    pub(crate) fn with_rooms(rooms: Arc<Rooms>) -> Self {
+        Self {
+            bytes: Vec::new(),
+            ends: Vec::new(),
+            opened: None,
+            follows_large: false,
+            rooms,
+        }
+    }
+
     /// Returns an empty block that will have this id.
     pub(crate) fn named(id: Uuid) -> Self {
         Self {
@@ -103,9 +132,7 @@ impl Block {
     ///
     /// Returns whether the row was kept. `encode` must only append.
     pub(crate) fn append(&mut self, encode: impl FnOnce(&mut Vec<u8>), admit: impl FnOnce(usize) -> bool) -> bool {
-        let start = self.committed();
-        // An encoder that panicked may have left a part of its row here.
-        self.bytes.truncate(start);
+        let start = self.start();
         encode(&mut self.bytes);
         debug_assert!(self.bytes.len() >= start, "an encoder must only append");
         let cost = self.bytes.len().saturating_sub(start) + ROW_OVERHEAD;
@@ -127,8 +154,7 @@ impl Block {
 
     /// Puts rows behind the others if `admit` allows their cost in bytes of memory: all of them, or none.
     pub(crate) fn append_rows(&mut self, rows: &EncodedRows, admit: impl FnOnce(usize) -> bool) -> bool {
-        let start = self.committed();
-        self.bytes.truncate(start);
+        let start = self.start();
         let (bytes, ends) = rows.content();
         let cost = bytes.len() + ends.len() * ROW_OVERHEAD;
         let Ok(start) = u32::try_from(start) else { return false };
@@ -139,6 +165,18 @@ impl Block {
             self.opened.get_or_insert_with(Opened::now);
         }
         is_admitted
+    }
+
+    /// Returns where the next row begins, where an encoder that panicked may have left a part of its own.
+    #[inline]
+    fn start(&mut self) -> usize {
+        let start = self.committed();
+        // Not before there is a row: a table that has become quiet must not hold a large room.
+        if self.bytes.capacity() == 0 && std::mem::take(&mut self.follows_large) {
+            self.bytes = self.rooms.take();
+        }
+        self.bytes.truncate(start);
+        start
     }
 
     /// Returns the number of rows.
@@ -173,19 +211,21 @@ impl Block {
         let mut bytes = std::mem::take(&mut self.bytes);
         let mut ends = std::mem::take(&mut self.ends);
         // A vector grows by doubling; waiting blocks must not take twice the memory that they are counted for.
-        bytes.shrink_to_fit();
+        let length = bytes.len();
+        bytes.shrink_to(length + length / 8);
         ends.shrink_to_fit();
+        self.follows_large = length >= room::WORTH_KEEPING;
         let rows = u32::try_from(ends.len()).unwrap_or(u32::MAX);
         Some(SealedBlock {
             layout: Arc::clone(layout),
             id: opened.id,
             rows,
-            bytes: bytes.len(),
+            bytes: length,
             progress: opened.progress,
             state: Mutex::new(BlockState {
                 parts: Parts::whole(rows),
                 content: Some(Content {
-                    bytes: bytes.into(),
+                    bytes: self.rooms.lend(bytes),
                     ends: ends.into(),
                 }),
                 logged: opened.logged,
@@ -447,6 +487,30 @@ mod tests {
         assert!(!by_rows.are_reached_by(&block) && !by_bytes.are_reached_by(&block));
         put(&mut block, b"d");
         assert!(by_rows.are_reached_by(&block) && by_bytes.are_reached_by(&block));
+    }
+
+    #[test]
+    fn a_large_block_lies_where_the_one_before_the_last_lay() {
+        let mut block = Block::with_rooms(Block::rooms());
+        let row = [b'x'; 1000];
+        let mut fill = |rows: usize| {
+            for _ in 0..rows {
+                put(&mut block, &row);
+            }
+            sealed(&mut block)
+        };
+        let (first, content) = fill(2_000);
+        let place = content.bytes.as_ptr();
+        let (second, _) = fill(2_000);
+        drop((first, content));
+        let (third, content) = fill(1_000);
+        assert!(content.bytes.iter().all(|byte| *byte == b'x'));
+        assert_eq!((content.bytes.as_ptr(), content.bytes.len()), (place, 1_000_000));
+        drop((second, third, content));
+        // Behind a small one there may be another small one.
+        fill(1);
+        let (_, content) = fill(2);
+        assert_ne!(content.bytes.as_ptr(), place);
     }
 
     #[test]

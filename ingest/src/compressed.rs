@@ -1,9 +1,6 @@
 //! Compressed: what is sent of rows, in columns where that is possible, and the statement that it goes with.
 
-use std::{
-    ops::DerefMut,
-    sync::{Arc, Mutex, Once, PoisonError},
-};
+use std::sync::{Arc, Once};
 
 use bytes::Bytes;
 use clickhouse::error::Error;
@@ -12,11 +9,12 @@ use crate::{
     block::{Columnar, Content, SealedBlock},
     lz4,
     native::StayRows,
+    room::Rooms,
     time_slice::TimeSlice,
 };
 
-/// Room that is kept for the next block; blocks need more only where an embedder asks for large ones.
-const MAX_KEPT_BYTES: usize = 40 << 20;
+/// Room that is kept for the next columns, and as much for the next frames; blocks need more only where an embedder asks for large ones.
+const KEPT_ROOM: usize = 20 << 20;
 
 /// Rows on their way to ClickHouse.
 pub(crate) struct Compressed {
@@ -37,18 +35,20 @@ impl Compressed {
     }
 }
 
-/// Brings blocks into columns and compresses them, in room that is used again: a block's columns and its frames are up to
-/// twice its size, and an allocator that gives and takes as much each second on changing threads keeps a multiple of it.
-#[derive(Debug, Default)]
+/// Brings blocks into columns and compresses them.
+#[derive(Debug)]
 pub(crate) struct Compressor {
-    idle: Mutex<Vec<Room>>,
+    columns: Arc<Rooms>,
+    frames: Arc<Rooms>,
 }
 
-/// Room for one block at a time.
-#[derive(Debug, Default)]
-struct Room {
-    columns: Vec<u8>,
-    frames: Vec<u8>,
+impl Default for Compressor {
+    fn default() -> Self {
+        Self {
+            columns: Rooms::keeping(KEPT_ROOM),
+            frames: Rooms::keeping(KEPT_ROOM),
+        }
+    }
 }
 
 impl Compressor {
@@ -64,42 +64,30 @@ impl Compressor {
         rows: Content,
     ) -> Result<Compressed, Error> {
         let (compressor, block) = (Arc::clone(self), Arc::clone(block));
-        let work = move || {
-            let mut room = compressor.idle().pop().unwrap_or_default();
-            let compressed = room.compress(&block, rows);
-            if room.columns.len() + room.frames.len() <= MAX_KEPT_BYTES {
-                compressor.idle().push(room);
-            }
-            compressed
-        };
-        match tokio::task::spawn_blocking(work).await {
+        match tokio::task::spawn_blocking(move || compressor.frames_of(&block, rows)).await {
             Ok(result) => result,
             Err(error) => Err(Error::Other(error.into())),
         }
     }
 
-    fn idle(&self) -> impl DerefMut<Target = Vec<Room>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Room {
-    fn compress(&mut self, block: &SealedBlock, rows: Content) -> Result<Compressed, Error> {
-        let columnar = block.layout.columnar.as_ref();
+    fn frames_of(&self, block: &SealedBlock, rows: Content) -> Result<Compressed, Error> {
+        let (mut column_room, mut frame_room) = (self.columns.take(), self.frames.take());
         let mut slice = TimeSlice::begin();
-        let columns = columnar.and_then(|columnar| columns(block, columnar, &rows, &mut self.columns, &mut slice));
+        let columnar = block.layout.columnar.as_ref();
+        let columns = columnar.and_then(|columnar| columns(block, columnar, &rows, &mut column_room, &mut slice));
         let is_columnar = columns.is_some();
-        let frames = match columns {
+        let length = match columns {
             Some(columns) => {
                 // Rows that were read from disk are needed no more.
                 drop(rows);
-                lz4::frames(columns, &mut self.frames, &mut slice)
+                lz4::frames(columns, &mut frame_room, &mut slice)
             }
-            None => lz4::frame(&rows.bytes, &mut self.frames),
+            None => lz4::frame(&rows.bytes, &mut frame_room),
         };
-        let frames = frames.map_err(|error| Error::Compression(error.into()))?;
+        let length = length.map_err(|error| Error::Compression(error.into()))?.len();
+        self.columns.give(column_room);
         Ok(Compressed {
-            frames: Bytes::copy_from_slice(frames),
+            frames: self.frames.lend(frame_room).slice(..length),
             is_columnar,
         })
     }

@@ -41,6 +41,7 @@
 //! answer    answer      every answer, and where a redirect leads
 //! block     block       rows of one table, gathered under one deduplication token
 //!           rows        those of one request, before they go into it
+//!           room        memory of blocks that are gone, for those that come
 //! spool     spool       blocks that are not stored yet, in memory and on disk
 //! ack       ack         what an answer promises of a row
 //!           progress    how far the rows of a block have come, and who waits for that
@@ -88,6 +89,7 @@ mod progress;
 mod redirect;
 pub mod refusal;
 mod reject;
+mod room;
 mod row;
 mod rows;
 mod said;

@@ -11,7 +11,10 @@ use std::{
 use tokio::{sync::Notify, time::Instant};
 
 use super::{bound::Bound, state::LogState};
-use crate::block::{Block, Content, Layout, SealedBlock};
+use crate::{
+    block::{Block, Content, Layout, SealedBlock},
+    room::Rooms,
+};
 
 /// One table's way through the spool.
 #[derive(Debug)]
@@ -25,7 +28,7 @@ pub(super) struct Lane {
     pub(super) counters: Counters,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Queue {
     pub(super) open: Block,
     /// The oldest comes first.
@@ -38,6 +41,19 @@ pub(super) struct Queue {
     pub(super) in_memory: usize,
     /// Bytes of blocks on disk.
     pub(super) on_disk: usize,
+}
+
+impl Queue {
+    fn new(rooms: &Arc<Rooms>) -> Self {
+        Self {
+            open: Block::with_rooms(Arc::clone(rooms)),
+            sealed: VecDeque::new(),
+            unlogged: Vec::new(),
+            sealed_in_memory: 0,
+            in_memory: 0,
+            on_disk: 0,
+        }
+    }
 }
 
 /// What has happened to one table's rows since the start.
@@ -92,10 +108,11 @@ pub(super) enum Found {
 }
 
 impl Lane {
-    pub(super) fn new(layout: Arc<Layout>) -> Self {
+    /// Returns the lane of a table, whose blocks lie in `rooms`.
+    pub(super) fn new(layout: Arc<Layout>, rooms: &Arc<Rooms>) -> Self {
         Self {
             layout,
-            queue: Mutex::default(),
+            queue: Mutex::new(Queue::new(rooms)),
             changed: Notify::new(),
             dirty: AtomicBool::new(false),
             counters: Counters::default(),

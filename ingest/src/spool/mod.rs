@@ -212,9 +212,10 @@ impl Spool {
     }
 
     fn new(tables: TableLayouts, limits: SpoolLimits, log: Option<LogState>) -> Self {
+        let rooms = Block::rooms();
         Self {
             givers: AtomicUsize::new(tables.len()),
-            lanes: tables.into_iter().map(Lane::new).collect(),
+            lanes: tables.into_iter().map(|layout| Lane::new(layout, &rooms)).collect(),
             limits: limits.blocks,
             memory: Bound::new(limits.memory_bytes),
             log,
