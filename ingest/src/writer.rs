@@ -45,8 +45,8 @@ pub struct WriterOptions {
     /// Rows after which a block is sealed, at most a million. Each insert makes a part on ClickHouse's disk whatever its
     /// size; 100 000 rows are what ClickHouse's own advice calls a good insert.
     pub block_rows: usize,
-    /// Bytes after which a block is sealed. 12 MiB keeps wide rows from making an insert that takes long to send again, and the memory
-    /// under full load within 64 MiB: there are the block that rows come to, the one before it, its columns, and their frame.
+    /// Bytes after which a block is sealed. 10 MiB keeps wide rows from making an insert that takes long to send again, and the memory
+    /// under full load within 64 MiB: there are the block that rows come to, the one before it, its columns, and their frames.
     pub block_bytes: usize,
     /// Time after which a block is sealed, counted from its first row. One second is fresh enough to watch a dashboard by, and
     /// gives one part a second for each table at most.
@@ -68,7 +68,7 @@ impl Default for WriterOptions {
     fn default() -> Self {
         Self {
             block_rows: 100_000,
-            block_bytes: 12 << 20,
+            block_bytes: 10 << 20,
             block_age: Duration::from_secs(1),
             memory_bytes: 256 << 20,
             disk_bytes: 8 << 30,
