@@ -289,11 +289,18 @@ impl Matrix {
         seconds: Duration,
         speed: Speed,
     ) -> Result<(), Failure> {
-        let half = |of: usize| Pace::Open(self.full[of].per_second.median() / 2.0);
-        let pace = match speed {
-            Speed::Full => Pace::Closed,
-            Speed::HalfOfHyper => half(0),
-            Speed::HalfOfCollector => half(COLLECTOR),
+        let whose = match speed {
+            Speed::Full => None,
+            Speed::HalfOfHyper => Some(0),
+            Speed::HalfOfCollector => Some(COLLECTOR),
+        };
+        let pace = match whose {
+            None => Pace::Closed,
+            // Of what can be had now: machines have moods that last for minutes.
+            Some(whose) => {
+                let now = self.measure(bench, &targets[whose], connections, seconds / 5, seconds, Pace::Closed)?;
+                Pace::Open(now.per_second / 2.0)
+            }
         };
         for turn in 0..targets.len() {
             // Each is the first one once: what the one before leaves behind falls on another each time.
