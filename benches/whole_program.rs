@@ -111,7 +111,8 @@ struct Target {
     idle: u64,
 }
 
-/// Where the collector stands among the targets.
+/// Where hyper and the collector stand among the targets.
+const HYPER: usize = 0;
 const COLLECTOR: usize = 3;
 
 /// How fast requests come.
@@ -291,7 +292,7 @@ impl Matrix {
     ) -> Result<(), Failure> {
         let whose = match speed {
             Speed::Full => None,
-            Speed::HalfOfHyper => Some(0),
+            Speed::HalfOfHyper => Some(HYPER),
             Speed::HalfOfCollector => Some(COLLECTOR),
         };
         let pace = match whose {

@@ -72,8 +72,8 @@ pub(crate) struct Block {
     ends: Vec<u32>,
     /// None while there is no row.
     opened: Option<Opened>,
-    /// Whether the block before it was worth a room.
-    follows_large: bool,
+    /// The length of the block before it, if that was worth a room.
+    follows: Option<usize>,
     rooms: Arc<Rooms>,
 }
 
@@ -115,7 +115,7 @@ impl Block {
             bytes: Vec::new(),
             ends: Vec::new(),
             opened: None,
-            follows_large: false,
+            follows: None,
             rooms,
         }
     }
@@ -144,9 +144,7 @@ impl Block {
                 true
             }
             None => {
-                self.bytes.truncate(start);
-                // One row that was too large must not keep its memory.
-                self.bytes.shrink_to(start.saturating_mul(2).max(KEPT_CAPACITY));
+                self.leave(start);
                 false
             }
         }
@@ -163,6 +161,8 @@ impl Block {
             self.bytes.extend_from_slice(bytes);
             self.ends.extend(ends.iter().map(|end| start + end));
             self.opened.get_or_insert_with(Opened::now);
+        } else {
+            self.leave(start as usize);
         }
         is_admitted
     }
@@ -172,11 +172,23 @@ impl Block {
     fn start(&mut self) -> usize {
         let start = self.committed();
         // Not before there is a row: a table that has become quiet must not hold a large room.
-        if self.bytes.capacity() == 0 && std::mem::take(&mut self.follows_large) {
-            self.bytes = self.rooms.take();
+        if self.bytes.capacity() == 0
+            && let Some(length) = self.follows
+        {
+            self.bytes = self.rooms.take(length);
         }
         self.bytes.truncate(start);
         start
+    }
+
+    /// Forgets a row that was not kept, and its memory: an empty block is never sealed, so that it must not hold a large room.
+    fn leave(&mut self, start: usize) {
+        self.bytes.truncate(start);
+        if start == 0 && self.bytes.capacity() >= room::WORTH_KEEPING {
+            self.rooms.give(std::mem::take(&mut self.bytes));
+        }
+        // One row that was too large must not keep its memory.
+        self.bytes.shrink_to(start.saturating_mul(2).max(KEPT_CAPACITY));
     }
 
     /// Returns the number of rows.
@@ -214,7 +226,7 @@ impl Block {
         let length = bytes.len();
         bytes.shrink_to(length + length / 8);
         ends.shrink_to_fit();
-        self.follows_large = length >= room::WORTH_KEEPING;
+        self.follows = (length >= room::WORTH_KEEPING).then_some(length);
         let rows = u32::try_from(ends.len()).unwrap_or(u32::MAX);
         Some(SealedBlock {
             layout: Arc::clone(layout),
@@ -490,27 +502,46 @@ mod tests {
     }
 
     #[test]
-    fn a_large_block_lies_where_the_one_before_the_last_lay() {
+    fn a_large_block_lies_where_one_before_it_lay() {
         let mut block = Block::with_rooms(Block::rooms());
-        let row = [b'x'; 1000];
+        let row = [b'x'; 1024];
         let mut fill = |rows: usize| {
             for _ in 0..rows {
                 put(&mut block, &row);
             }
             sealed(&mut block)
         };
-        let (first, content) = fill(2_000);
-        let place = content.bytes.as_ptr();
-        let (second, _) = fill(2_000);
-        drop((first, content));
-        let (third, content) = fill(1_000);
-        assert!(content.bytes.iter().all(|byte| *byte == b'x'));
-        assert_eq!((content.bytes.as_ptr(), content.bytes.len()), (place, 1_000_000));
-        drop((second, third, content));
-        // Behind a small one there may be another small one.
-        fill(1);
-        let (_, content) = fill(2);
-        assert_ne!(content.bytes.as_ptr(), place);
+        drop(fill(2_000));
+        let kept = |block: &Block| block.rooms.take(usize::MAX).capacity();
+        let (second, content) = fill(2_000);
+        assert!(content.bytes.iter().all(|byte| *byte == b'x') && content.bytes.len() == 2_000 << 10);
+        drop((second, content));
+        // The one that follows takes the room …
+        put(&mut block, &row);
+        assert_eq!(kept(&block), 0);
+        // … and gives it back where it becomes no large one; the next one does not ask for it.
+        drop(sealed(&mut block));
+        block.rooms.give(Vec::with_capacity(2 << 20));
+        put(&mut block, &row);
+        assert_eq!(kept(&block), 2 << 20);
+    }
+
+    #[test]
+    fn an_empty_block_holds_no_room() {
+        let mut block = Block::with_rooms(Block::rooms());
+        for _ in 0..2_000 {
+            put(&mut block, &[b'x'; 1024]);
+        }
+        drop(sealed(&mut block));
+        let mut rows = EncodedRows::default();
+        for admit in [false, true] {
+            assert_eq!(block.append_rows(&rows, |_| admit), admit);
+            assert_eq!(block.bytes.capacity(), 0);
+            assert!(!block.append(|out| out.push(1), |_| false));
+            assert!(block.bytes.capacity() <= KEPT_CAPACITY);
+        }
+        rows.clear();
+        assert!(block.rooms.take(usize::MAX).capacity() >= 2_000 << 10);
     }
 
     #[test]

@@ -13,15 +13,17 @@ use crate::{
     time_slice::TimeSlice,
 };
 
-/// Room that is kept for the next columns, and as much for the next frames; blocks need more only where an embedder asks for large ones.
+/// Room that is kept for the next columns, and as much for the next frames, in bytes. Columns that are far larger than their rows, and
+/// those of a second try at the same time, go without.
 const KEPT_ROOM: usize = 20 << 20;
 
 /// Rows on their way to ClickHouse.
 pub(crate) struct Compressed {
-    /// LZ4 frames: many for columns, one for rows.
+    /// LZ4 frames.
     ///
     /// A connection that breaks must deliver all of the block or nothing, whatever the server makes of a chunked body that ends too
-    /// early. Columns say how many rows they have. Rows do not, but the checksum of a frame stands in front of it.
+    /// early. Where it would refuse columns whose end is missing there are many frames. Else there is one, since its checksum stands
+    /// in front of it.
     pub(crate) frames: Bytes,
     /// Whether it holds columns.
     is_columnar: bool,
@@ -71,7 +73,8 @@ impl Compressor {
     }
 
     fn frames_of(&self, block: &SealedBlock, rows: Content) -> Result<Compressed, Error> {
-        let (mut column_room, mut frame_room) = (self.columns.take(), self.frames.take());
+        let (mut column_room, mut frame_room) =
+            (self.columns.take(rows.bytes.len()), self.frames.take(rows.bytes.len()));
         let mut slice = TimeSlice::begin();
         let columnar = block.layout.columnar.as_ref();
         let columns = columnar.and_then(|columnar| columns(block, columnar, &rows, &mut column_room, &mut slice));
@@ -80,7 +83,12 @@ impl Compressor {
             Some(columns) => {
                 // Rows that were read from disk are needed no more.
                 drop(rows);
-                lz4::frames(columns, &mut frame_room, &mut slice)
+                match columnar {
+                    Some(columnar) if columnar.native.is_whole_or_refused() => {
+                        lz4::frames(columns, &mut frame_room, &mut slice)
+                    }
+                    _ => lz4::frame(columns, &mut frame_room),
+                }
             }
             None => lz4::frame(&rows.bytes, &mut frame_room),
         };

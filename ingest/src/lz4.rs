@@ -23,8 +23,8 @@ const CHECKSUM: usize = 16;
 const HEAD: usize = CHECKSUM + 9;
 const METHOD: u8 = 0x82;
 
-/// Bytes that a frame holds where there are many. The encoder's table is half as large for so few, which makes up for what ends with each
-/// frame: a byte in a hundred.
+/// Bytes that a frame holds where there are many. Repetitions are not found across frames, which makes them one percent longer; for less
+/// than [`u16::MAX`] bytes the encoder's table is half as large, which makes up for the time.
 const FRAME_BYTES: usize = u16::MAX as usize - 1;
 
 /// Compresses `data` into `room`, which grows as needed, and returns the one frame.

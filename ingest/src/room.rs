@@ -29,17 +29,30 @@ impl Rooms {
         })
     }
 
-    /// Returns the vector that was given back last, with whatever is in it, or a new one.
-    pub(crate) fn take(&self) -> Vec<u8> {
-        self.kept().pop().unwrap_or_default()
+    /// Returns a vector for about so many bytes, with whatever is in it: the largest that is not far too large, or a new one.
+    pub(crate) fn take(&self, wanted: usize) -> Vec<u8> {
+        let mut kept = self.kept();
+        let fitting = kept
+            .iter()
+            .enumerate()
+            .filter(|(_, room)| room.capacity() <= wanted.saturating_mul(2));
+        let largest = fitting.max_by_key(|(_, room)| room.capacity());
+        match largest.map(|(index, _)| index) {
+            Some(index) => kept.swap_remove(index),
+            None => Vec::new(),
+        }
     }
 
-    /// Takes a vector back.
+    /// Takes a vector back. Where that is too much, the smallest go.
     pub(crate) fn give(&self, room: Vec<u8>) {
+        if !(WORTH_KEEPING..=self.max_bytes).contains(&room.capacity()) {
+            return;
+        }
         let mut kept = self.kept();
-        let bytes: usize = kept.iter().map(Vec::capacity).sum();
-        if room.capacity() >= WORTH_KEEPING && bytes + room.capacity() <= self.max_bytes {
-            kept.push(room);
+        kept.push(room);
+        kept.sort_by_key(Vec::capacity);
+        while kept.iter().map(Vec::capacity).sum::<usize>() > self.max_bytes {
+            kept.remove(0);
         }
     }
 
@@ -81,31 +94,43 @@ impl Drop for Lent {
 mod tests {
     use super::*;
 
+    const MIB: usize = 1 << 20;
+
     #[test]
     fn what_was_lent_is_there_again_when_the_last_part_of_it_is_gone() {
-        let rooms = Rooms::keeping(4 << 20);
-        let room = vec![7; 2 << 20];
+        let rooms = Rooms::keeping(4 * MIB);
+        let room = vec![7; 2 * MIB];
         let place = room.as_ptr();
         let lent = rooms.lend(room);
         let part = lent.slice(5..10);
         drop(lent);
-        assert_eq!(rooms.take().capacity(), 0);
+        assert_eq!(rooms.take(2 * MIB).capacity(), 0);
         assert_eq!(part[..], [7; 5]);
         drop(part);
-        let again = rooms.take();
-        assert_eq!((again.as_ptr(), again.len()), (place, 2 << 20));
-        assert_eq!(rooms.take().capacity(), 0);
+        let again = rooms.take(2 * MIB);
+        assert_eq!((again.as_ptr(), again.len()), (place, 2 * MIB));
+        assert_eq!(rooms.take(2 * MIB).capacity(), 0);
     }
 
     #[test]
-    fn small_ones_and_too_many_are_not_kept() {
-        let rooms = Rooms::keeping(4 << 20);
+    fn small_ones_are_not_kept_and_of_too_many_the_smallest_go() {
+        let rooms = Rooms::keeping(10 * MIB);
         drop(rooms.lend(vec![0; WORTH_KEEPING - 1]));
-        assert_eq!(rooms.take().capacity(), 0);
-        for _ in 0..3 {
-            rooms.give(Vec::with_capacity(2 << 20));
+        assert_eq!(rooms.take(MIB).capacity(), 0);
+        for mib in [2, 4, 3, 5, 11] {
+            rooms.give(Vec::with_capacity(mib * MIB));
         }
-        let capacities: Vec<_> = (0..3).map(|_| rooms.take().capacity()).collect();
-        assert_eq!(capacities, [2 << 20, 2 << 20, 0]);
+        let capacities: Vec<_> = (0..3).map(|_| rooms.take(20 * MIB).capacity()).collect();
+        assert_eq!(capacities, [5 * MIB, 4 * MIB, 0]);
+    }
+
+    #[test]
+    fn a_room_is_not_taken_for_far_less_than_it_has() {
+        let rooms = Rooms::keeping(20 * MIB);
+        for mib in [8, 2, 3] {
+            rooms.give(Vec::with_capacity(mib * MIB));
+        }
+        let capacities = [2, 2, 2, 4].map(|mib| rooms.take(mib * MIB).capacity());
+        assert_eq!(capacities, [3 * MIB, 2 * MIB, 0, 8 * MIB]);
     }
 }

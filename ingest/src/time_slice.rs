@@ -1,7 +1,9 @@
 //! Time slice: how long work off the event loops keeps the core that it may share with one.
 //!
 //! A kernel lets a thread run until its own tick, up to 4 ms, whoever waits for that core meanwhile and however low the thread's
-//! priority. Rows of a block take some 40 ms to become a frame, and an event loop beside that would answer 4 ms late each time.
+//! priority. Rows of a block take some 40 ms to become frames, and an event loop beside that would answer 4 ms late each time.
+//!
+//! Not sliced is what has to be one frame: rows that stay rows, and columns of arrays alone.
 
 use std::{
     thread,

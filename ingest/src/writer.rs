@@ -24,7 +24,7 @@ use crate::{
     tally::{RefusalCounts, Tally},
 };
 
-/// A block is compressed into one frame, for which ClickHouse allows 1 GiB.
+/// Rows that stay rows are compressed into one frame, for which ClickHouse allows 1 GiB.
 const MAX_BLOCK_BYTES: usize = 512 << 20;
 
 /// An age beyond a day is a mistake, and far ones overflow clocks.

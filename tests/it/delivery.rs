@@ -76,7 +76,7 @@ fn a_collector_that_is_killed_loses_nothing_that_it_has_acknowledged() {
 }
 
 #[test]
-fn columns_of_which_the_last_frames_are_missing_are_no_rows() {
+fn columns_of_which_frames_are_missing_are_no_rows() {
     let database = Database::create("cut_frames");
     database.query("CREATE TABLE t (a UInt64, s String) ENGINE = MergeTree ORDER BY a");
     let path = format!("/?database={}", database.name);
@@ -121,6 +121,47 @@ fn columns_of_which_the_last_frames_are_missing_are_no_rows() {
     let all = [chunked(&frames), b"0\r\n\r\n".to_vec()].concat();
     assert_eq!(http::send_bytes(database.engine, &all).status, 200);
     assert_eq!(database.count("t"), 500_000);
+}
+
+#[test]
+fn columns_are_whole_or_refused_where_a_plain_one_is_the_last() {
+    let database = Database::create("cut_columns");
+    let path = format!("/?database={}", database.name);
+    let kinds = [
+        "Array(String)",
+        "Array(UInt64)",
+        "Array(Array(UInt8))",
+        "Map(String, String)",
+        "Tuple(Array(UInt8), Array(Nullable(String)))",
+        "Nullable(String)",
+    ];
+    for (index, kind) in kinds.iter().enumerate() {
+        for (plain, value) in [
+            ("UInt64", "number"),
+            ("String", "toString(number)"),
+            ("FixedString(3)", "'abc'"),
+        ] {
+            let table = format!("t{index}_{}", &plain[..1]);
+            database.query(&format!(
+                "CREATE TABLE {table} (last {plain}, n UInt8, v {kind}) ENGINE = MergeTree ORDER BY n"
+            ));
+            let rows = format!("SELECT * FROM generateRandom('n UInt8, v {kind}', {index}, 5, 3) LIMIT 4");
+            let select = format!(
+                "SELECT n, v, CAST({value} AS {plain}) AS last FROM (SELECT *, rowNumberInAllBlocks() AS number FROM ({rows})) FORMAT Native"
+            );
+            let block = http::send(database.engine, "POST", &path, &[], select.as_bytes()).body;
+            let insert = |body: &[u8]| {
+                let target = format!("{path}&query=INSERT%20INTO%20{table}%20FORMAT%20Native");
+                http::send(database.engine, "POST", &target, &[], body).status
+            };
+            for length in 1..block.len() {
+                assert_ne!(insert(&block[..length]), 200, "{table}: {length} of {}", block.len());
+            }
+            assert_eq!(database.count(&table), 0);
+            assert_eq!(insert(&block), 200);
+            assert_eq!(database.count(&table), 4);
+        }
+    }
 }
 
 #[test]

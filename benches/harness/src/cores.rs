@@ -17,7 +17,7 @@ use crate::Failure;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Courtesy {
     None,
-    /// Takes a tenth of what the others take, a time slice at once.
+    /// Takes a tenth of what the others take, a time slice at a time.
     Nice,
     /// Takes what nobody wants, and is interrupted as soon as anybody does: `SCHED_IDLE` of
     /// [sched(7)](https://man7.org/linux/man-pages/man7/sched.7.html).
@@ -133,7 +133,8 @@ impl Courtesy {
             Self::Nice => Ok(setpriority_process(None, 10)?),
             Self::Idle => {
                 let thread = gettid().as_raw_nonzero().to_string();
-                let status = Command::new("chrt").args(["--idle", "--pid", "0", &thread]).status()?;
+                let status = Command::new("chrt").args(["--idle", "--pid", "0", &thread]).status();
+                let status = status.map_err(|error| io::Error::new(error.kind(), format!("chrt: {error}")))?;
                 status
                     .success()
                     .then_some(())

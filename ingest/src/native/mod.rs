@@ -33,22 +33,25 @@ use self::{
 };
 use crate::{block::Content, table::Table, time_slice::TimeSlice, value::put_length};
 
-/// So many values are walked at a time, of so many rows at least and at most: they stay in the processor's cache until the last column has
-/// been taken, what a column costs beside its values is shared by them, and others need not wait long for the core.
+/// So many values or bytes are walked at a time, of so many rows at least and at most: they stay in the processor's cache until the last
+/// column has been taken, what a column costs beside its values is shared by them, and others need not wait long for the core.
 const VALUES_AT_A_TIME: usize = 1 << 14;
+const BYTES_AT_A_TIME: usize = 1 << 19;
 const ROWS_AT_A_TIME: RangeInclusive<usize> = 16..=256;
 
 /// Columns may take this many times the room of their rows. Where most is NULL or an empty array they take more; such rows stay rows, so
 /// that a block that is sent never takes more memory than can be foreseen.
 pub(crate) const MAX_GROWTH: usize = 4;
 
-/// Columns take no more than this, whatever their rows do.
+/// No block takes more memory for its columns than this, whatever an embedder lets its rows take.
 const MAX_BYTES: usize = 1 << 30;
 
 /// How the blocks of a table become columns.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Native {
     columns: Box<[NativeColumn]>,
+    /// The column that stands behind all others in a block, if there is one that can.
+    last: Option<usize>,
 }
 
 /// An inserted column.
@@ -79,9 +82,28 @@ impl Native {
                 shape: column.shape?,
             })
         });
+        let columns: Box<[_]> = columns.collect::<Option<_>>()?;
+        let is_plain = |column: &NativeColumn| matches!(column.shape, Shape::Fixed(_) | Shape::String);
         Some(Self {
-            columns: columns.collect::<Option<_>>()?,
+            last: columns.iter().rposition(is_plain),
+            columns,
         })
+    }
+
+    /// Returns whether a block of which the end is missing is none for ClickHouse.
+    ///
+    /// Of numbers and texts it knows how many there have to be. Where the elements of an array are missing, and nothing else, it
+    /// takes empty arrays for them, so a column of that kind must not be the last.
+    pub(crate) fn is_whole_or_refused(&self) -> bool {
+        self.last.is_some()
+    }
+
+    /// Returns the columns in the order of a block, as places among those of a row.
+    fn order(&self) -> impl Iterator<Item = usize> {
+        let last = self.last;
+        (0..self.columns.len())
+            .filter(move |index| Some(*index) != last)
+            .chain(last)
     }
 
     /// Puts the rows as one block of columns into `room`, which grows as needed, and returns it.
@@ -117,12 +139,13 @@ impl Native {
         Ok(block)
     }
 
-    /// Returns what stands before the values of each column, and before those of the first one the head of the block.
+    /// Returns what stands before the values of each column, in the order of a block, and before those of the first one the head of it.
     fn heads(&self, rows: usize) -> Vec<Vec<u8>> {
         let mut before = Vec::new();
         put_length(&mut before, self.columns.len());
         put_length(&mut before, rows);
-        let heads = self.columns.iter().map(|column| {
+        let heads = self.order().map(|index| {
+            let column = &self.columns[index];
             let mut head = std::mem::take(&mut before);
             for text in [column.name, column.data_type] {
                 put_length(&mut head, text.len());
@@ -143,13 +166,14 @@ impl Native {
         slice: &mut TimeSlice,
     ) -> Option<()> {
         let mut room = block;
-        let mut placed = Vec::with_capacity(counted.len());
-        for (head, column) in heads.iter().zip(counted) {
+        let mut placed: Vec<_> = counted.iter().map(|_| None).collect();
+        for (head, index) in heads.iter().zip(self.order()) {
             let (place, rest) = std::mem::take(&mut room).split_at_mut_checked(head.len())?;
             place.copy_from_slice(head);
             room = rest;
-            placed.push(column.placed(&mut room)?);
+            placed[index] = Some(counted[index].placed(&mut room)?);
         }
+        let mut placed = placed.into_iter().collect::<Option<Vec<_>>>()?;
         walk(rows, &mut placed, slice)?;
         (room.is_empty() && placed.iter().all(Column::is_full)).then_some(())
     }
@@ -178,7 +202,9 @@ fn total(heads: &[Vec<u8>], columns: &[Column<Length>]) -> Option<usize> {
 /// Hands the beginnings of some rows at a time to `columns`, which move each behind its last value, and makes sure that it is where the
 /// row ends.
 fn walk<S: Sink>(rows: &Content, columns: &mut [Column<S>], slice: &mut TimeSlice) -> Option<()> {
-    let at_a_time = (VALUES_AT_A_TIME / columns.len().max(1)).clamp(*ROWS_AT_A_TIME.start(), *ROWS_AT_A_TIME.end());
+    let row_bytes = rows.bytes.len() / rows.ends.len().max(1);
+    let at_a_time = (VALUES_AT_A_TIME / columns.len().max(1)).min(BYTES_AT_A_TIME / row_bytes.max(1));
+    let at_a_time = at_a_time.clamp(*ROWS_AT_A_TIME.start(), *ROWS_AT_A_TIME.end());
     let mut places = Vec::with_capacity(at_a_time.min(rows.ends.len()));
     let mut start = 0;
     for ends in rows.ends.chunks(at_a_time) {

@@ -125,8 +125,6 @@ fn rows_become_columns() {
         b"\x01w\x10Nullable(String)",
         b"\x01\0\0",
         b"\0\x01w\0",
-        b"\x01f\x0eFixedString(3)",
-        b"abcdefghi",
         b"\x01a\x14Array(Array(String))",
         &ends(&[2, 2, 3]), // of the outer arrays, counted in inner ones
         &ends(&[2, 2, 3]), // of the inner arrays, counted in texts
@@ -139,6 +137,9 @@ fn rows_become_columns() {
         b"\x01t\x14Tuple(UInt8, String)",
         b"\x09\x08\0",
         b"\x01t\0\x02uu",
+        // What is plain stands behind the others.
+        b"\x01f\x0eFixedString(3)",
+        b"abcdefghi",
     ]
     .concat();
     let block = block_of(&native, &rows).unwrap();
@@ -188,6 +189,56 @@ fn many_rows_lie_in_their_columns() {
         expected.extend(values);
     }
     assert!(block.unwrap() == expected);
+}
+
+#[test]
+fn many_columns_of_many_rows_lie_in_their_order() {
+    const COLUMNS: usize = 1_000;
+    const ROWS: usize = 100;
+    let name = |index: usize| &*Box::leak(format!("c{index:03}").into_boxed_str());
+    let native = native(
+        (0..COLUMNS)
+            .map(|index| column(name(index), "UInt8", Shape::Fixed(1)))
+            .collect(),
+    );
+    let value = |row: usize, column: usize| (row * 7 + column) as u8;
+    let bytes: Vec<_> = (0..ROWS * COLUMNS)
+        .map(|at| value(at / COLUMNS, at % COLUMNS))
+        .collect();
+    let block = block_of(
+        &native,
+        &Content {
+            bytes: bytes.into(),
+            ends: (1..=ROWS).map(|row| (row * COLUMNS) as u32).collect(),
+        },
+    );
+    let mut expected = Vec::new();
+    put_length(&mut expected, COLUMNS);
+    put_length(&mut expected, ROWS);
+    for index in 0..COLUMNS {
+        expected.push(4);
+        expected.extend_from_slice(name(index).as_bytes());
+        expected.extend_from_slice(b"\x05UInt8");
+        expected.extend((0..ROWS).map(|row| value(row, index)));
+    }
+    assert!(block.unwrap() == expected);
+}
+
+#[test]
+fn only_a_plain_column_is_the_last() {
+    let array = || column("a", "Array(UInt8)", Shape::Array(&Shape::Fixed(1)));
+    let number = || column("n", "UInt8", Shape::Fixed(1));
+    let orders = [
+        (vec![number(), array()], vec![1, 0], true),
+        (vec![number(), array(), number()], vec![0, 1, 2], true),
+        (vec![array(), number(), array()], vec![0, 2, 1], true),
+        (vec![array()], vec![0], false),
+    ];
+    for (columns, order, is_whole_or_refused) in orders {
+        let native = native(columns);
+        assert_eq!(native.order().collect::<Vec<_>>(), order);
+        assert_eq!(native.is_whole_or_refused(), is_whole_or_refused);
+    }
 }
 
 #[test]
