@@ -3,8 +3,12 @@
 //! Distinct events, a thousand a body, go through the layer without a socket; the blocks are compressed and sent to a store in this
 //! process that reads and forgets them. What counts is CPU time: that of the thread that takes the requests, which ends with rows
 //! in an open block, and that of the whole process, compressing, sending and the store's reading included.
+//!
+//! With `-- --clickhouse` the rows go to a real one, on a core of its own, in turn with blocks that are ready: what it takes at most.
 
 #![allow(clippy::print_stdout, reason = "figures are what it is for")]
+
+mod beside;
 
 use std::{
     convert::Infallible,
@@ -54,6 +58,10 @@ struct Options {
     /// A first look: one round of 200 000 events.
     #[arg(long)]
     short: bool,
+
+    /// Into a real ClickHouse, in turn with what it takes at most.
+    #[arg(long)]
+    clickhouse: bool,
 
     /// Given by cargo.
     #[arg(long, hide = true)]
@@ -107,12 +115,30 @@ fn cpu(of: UsageWho) -> Result<Duration, Failure> {
     Ok(Duration::from_micros(u64::try_from(microseconds)?))
 }
 
+/// Takes so many events through the layer, each body more than once if need be.
+fn take_in(runtime: &Runtime, writer: &Writer, bodies: &[Bytes], events: usize) -> Result<(), Failure> {
+    let service = tables::layer(writer.clone())
+        .layer(tower::service_fn(rowmill_ingest::not_found))
+        .with_peer([203, 0, 113, 7].into());
+    for body in bodies.iter().cycle().take(events / LINES) {
+        let request = Request::post("/wh/mail")
+            .header(header::CONTENT_TYPE, "application/x-ndjson")
+            .body(Full::new(body.clone()))?;
+        let answer = runtime.block_on(service.clone().call(request))?;
+        if !answer.status().is_success() {
+            return Err(format!("a request was answered with {}", answer.status()).into());
+        }
+    }
+    Ok(())
+}
+
 fn main() -> Result<(), Failure> {
     let Options {
         mut rounds,
         mut events,
         short,
-        ..
+        clickhouse,
+        bench: _,
     } = Options::parse();
     if short {
         (rounds, events) = (1, 200_000);
@@ -120,6 +146,9 @@ fn main() -> Result<(), Failure> {
     let bodies = bodies()?;
     let mean = bodies.iter().map(Bytes::len).sum::<usize>() / (LINES * BODIES);
     println!("events of {mean} bytes, {LINES} a request");
+    if clickhouse {
+        return beside::run(&bodies, rounds, events);
+    }
     println!(
         "{:>8} {:>12} {:>14} {:>12} {:>14} {:>14}",
         "round", "ns to block", "events/s/core", "ns in all", "events/s/core", "bytes sent/row"
@@ -138,24 +167,13 @@ fn main() -> Result<(), Failure> {
                 &options,
             ))
         })?;
-        let service = tables::layer(writer.clone())
-            .layer(tower::service_fn(rowmill_ingest::not_found))
-            .with_peer([203, 0, 113, 7].into());
         let sent_before = sent.load(Ordering::Relaxed);
         let (all, own, started) = (
             cpu(UsageWho::RUSAGE_SELF)?,
             cpu(UsageWho::RUSAGE_THREAD)?,
             Instant::now(),
         );
-        for body in bodies.iter().cycle().take(events / LINES) {
-            let request = Request::post("/wh/mail")
-                .header(header::CONTENT_TYPE, "application/x-ndjson")
-                .body(Full::new(body.clone()))?;
-            let answer = runtime.block_on(service.clone().call(request))?;
-            if !answer.status().is_success() {
-                return Err(format!("a request was answered with {}", answer.status()).into());
-            }
-        }
+        take_in(&runtime, &writer, &bodies, events)?;
         let own = cpu(UsageWho::RUSAGE_THREAD)? - own;
         let report = runtime.block_on(writer.drain(Duration::from_secs(60)));
         let (all, took) = (cpu(UsageWho::RUSAGE_SELF)? - all, started.elapsed());
