@@ -54,7 +54,7 @@ pub(crate) fn serve(options: ServeOptions) -> Result<(), Box<dyn Error>> {
 }
 
 /// Returns the runtime of everything but requests, whose threads give way to those that answer: a block that is compressed would else
-/// have half of a core that answers wait for.
+/// take half of a core that answers wait for.
 fn deliveries() -> io::Result<Runtime> {
     let give_way = || {
         // Linux takes it for this thread alone; elsewhere it would be all of the process.

@@ -78,7 +78,7 @@ fn through_the_layer(store: &Store, runtime: &Runtime, bodies: &[Bytes], events:
     Ok(events as f64 / took.as_secs_f64())
 }
 
-/// Returns the table's rows as blocks of Native, compressed.
+/// Returns the table's rows as blocks of Native, and how many there are in each.
 async fn blocks(store: &Store) -> Result<Vec<(usize, Bytes)>, Failure> {
     let client = Client::default()
         .with_url(store.url())
@@ -95,7 +95,7 @@ async fn blocks(store: &Store) -> Result<Vec<(usize, Bytes)>, Failure> {
     Ok(blocks)
 }
 
-/// Returns how many rows a second ClickHouse takes of ready blocks, two at a time as the collector sends them.
+/// Returns how many rows a second ClickHouse takes of ready blocks: two at a time, so that it need not wait for the next one.
 async fn ready(store: &Store, blocks: &[(usize, Bytes)], events: usize) -> Result<f64, Failure> {
     store.empty("bulk.ready")?;
     let client = Client::default()

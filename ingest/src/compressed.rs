@@ -83,11 +83,10 @@ impl Compressor {
             Some(columns) => {
                 // Rows that were read from disk are needed no more.
                 drop(rows);
-                match columnar {
-                    Some(columnar) if columnar.native.is_whole_or_refused() => {
-                        lz4::frames(columns, &mut frame_room, &mut slice)
-                    }
-                    _ => lz4::frame(columns, &mut frame_room),
+                if columnar.is_some_and(|columnar| columnar.native.is_whole_or_refused()) {
+                    lz4::frames(columns, &mut frame_room, &mut slice)
+                } else {
+                    lz4::frame(columns, &mut frame_room)
                 }
             }
             None => lz4::frame(&rows.bytes, &mut frame_room),
@@ -121,5 +120,64 @@ fn columns<'r>(
             });
             None
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use crate::{
+        block::{Block, Layout},
+        native::{Native, Shape},
+        table::{Column, ColumnKind, Format, Table},
+    };
+
+    use super::*;
+
+    const ROWS: usize = 100_000;
+
+    const NUMBER: Column = Column::new("n", "UInt8", "", ColumnKind::Plain).shaped(Shape::Fixed(1));
+    const LIST: Column = Column::new("a", "Array(UInt8)", "", ColumnKind::Plain).shaped(Shape::Array(&Shape::Fixed(1)));
+    const OTHER: Column = Column::new("j", "JSON", "", ColumnKind::Plain);
+
+    /// Returns how many frames a hundred thousand rows become, and whether they hold columns.
+    fn frames_of(columns: &'static [Column], row: &[u8]) -> (usize, bool) {
+        let table = Table {
+            name: "t",
+            index: 0,
+            columns,
+            create: "",
+            format: Format::RowBinary,
+        };
+        let layout = Layout {
+            table: "t".into(),
+            statement: "rows".into(),
+            columnar: Native::of(&table).map(|native| Columnar {
+                native,
+                statement: "columns".into(),
+            }),
+        };
+        let mut block = Block::default();
+        for _ in 0..ROWS {
+            block.append(|out| out.extend_from_slice(row), |_| true);
+        }
+        let sealed = block.seal(&Arc::new(layout)).unwrap();
+        let rows = sealed.state().content.clone().unwrap();
+        let compressed = Compressor::default().frames_of(&sealed, rows).unwrap();
+        let (mut rest, mut count) = (&compressed.frames[..], 0);
+        while !rest.is_empty() {
+            let length = u32::from_le_bytes(rest[17..21].try_into().unwrap()) as usize;
+            (rest, count) = (&rest[16 + length..], count + 1);
+        }
+        (count, compressed.statement(&sealed) == "columns")
+    }
+
+    #[test]
+    fn there_are_many_frames_only_where_a_part_of_them_would_be_refused() {
+        assert_eq!(frames_of(&[LIST, NUMBER], b"\x01\x05\x07"), (16, true));
+        assert_eq!(frames_of(&[NUMBER, LIST], b"\x07\x01\x05"), (16, true));
+        assert_eq!(frames_of(&[LIST], b"\x02\x05\x06"), (1, true));
+        assert_eq!(frames_of(&[NUMBER, OTHER], b"\x07\x01{"), (1, false));
     }
 }

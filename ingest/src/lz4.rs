@@ -23,7 +23,7 @@ const CHECKSUM: usize = 16;
 const HEAD: usize = CHECKSUM + 9;
 const METHOD: u8 = 0x82;
 
-/// Bytes that a frame holds where there are many. Repetitions are not found across frames, which makes them one percent longer; for less
+/// Bytes that a frame holds where there are many. Repetitions are not found across frames, which makes them about one percent longer; for less
 /// than [`u16::MAX`] bytes the encoder's table is half as large, which makes up for the time.
 const FRAME_BYTES: usize = u16::MAX as usize - 1;
 

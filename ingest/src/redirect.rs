@@ -153,22 +153,13 @@ fn has_plain_host(rest: &str) -> bool {
 /// Returns whether `text` is made of the characters that [RFC 3986](https://www.rfc-editor.org/rfc/rfc3986#section-2)
 /// lets stand in a URL, so that it can go into a header as it is.
 fn is_plain(text: &str) -> bool {
-    const PLAIN: [bool; 256] = {
-        let mut plain = [false; 256];
-        let mut byte = 0;
-        while byte < 128 {
-            plain[byte] = (byte as u8).is_ascii_alphanumeric();
-            byte += 1;
-        }
-        let marks = b"-._~:/?#[]@!$&'()*+,;=%";
-        let mut index = 0;
-        while index < marks.len() {
-            plain[marks[index] as usize] = true;
-            index += 1;
-        }
-        plain
-    };
-    text.bytes().all(|byte| PLAIN[usize::from(byte)])
+    text.bytes().all(|byte| {
+        matches!(
+            byte,
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b':' | b'/' | b'?' | b'#' | b'[' | b']' | b'@'
+                | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=' | b'%'
+        )
+    })
 }
 
 #[cfg(test)]

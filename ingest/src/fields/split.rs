@@ -154,17 +154,5 @@ fn is_bracket(text: &[u8]) -> bool {
 /// Returns the value of a hexadecimal digit.
 #[inline]
 fn hex_digit(digit: u8) -> Option<u8> {
-    const NONE: u8 = 0xff;
-    const VALUES: [u8; 256] = {
-        let mut values = [NONE; 256];
-        let mut value = 0;
-        while value < 16 {
-            values[b"0123456789abcdef"[value] as usize] = value as u8;
-            values[b"0123456789ABCDEF"[value] as usize] = value as u8;
-            value += 1;
-        }
-        values
-    };
-    let value = VALUES[usize::from(digit)];
-    (value != NONE).then_some(value)
+    Some(char::from(digit).to_digit(16)? as u8)
 }

@@ -136,6 +136,15 @@ fn takes_more_than_a_thousand_fields() {
 }
 
 #[test]
+fn brackets_nest_in_codes_too_whatever_the_case_of_their_digits() {
+    for text in ["a[b]=1", "a%5Bb%5D=1", "a%5bb%5d=1", "a[b%5d=1"] {
+        assert_eq!(value_of(&from_query(text)), json!({"a": {"b": "1"}}), "{text}");
+    }
+    // In a value they are what they are.
+    assert_eq!(value_of(&from_query("a=%5bb%5d")), json!({"a": "[b]"}));
+}
+
+#[test]
 fn survives_brackets_that_do_not_match() {
     for text in [
         "[",

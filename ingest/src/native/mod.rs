@@ -7,7 +7,7 @@
 //! bytes that are not as the table's shapes say give no columns and no panic, and go out as the rows that they are.
 //!
 //! ```text
-//! block     number of columns, number of rows (both LEB128), the columns
+//! block     number of columns, number of rows (both LEB128), the columns: as in a row, but for a plain one that is the last
 //! column    name, type (texts with their lengths), the values of all rows as Shape says
 //! ```
 //!

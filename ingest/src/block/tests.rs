@@ -1,0 +1,201 @@
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::*;
+
+fn layout() -> Arc<Layout> {
+    Arc::new(Layout {
+        table: "t".into(),
+        statement: "INSERT INTO t FORMAT RowBinary".into(),
+        columnar: None,
+    })
+}
+
+fn sealed(block: &mut Block) -> (SealedBlock, Content) {
+    let sealed = block.seal(&layout()).unwrap();
+    let content = sealed.state().content.clone().unwrap();
+    (sealed, content)
+}
+
+fn put(block: &mut Block, row: &[u8]) -> bool {
+    block.append(|out| out.extend_from_slice(row), |_| true)
+}
+
+#[test]
+fn rows_lie_back_to_back_with_their_ends() {
+    let mut block = Block::default();
+    assert!(put(&mut block, b"one") && put(&mut block, b"") && put(&mut block, b"three"));
+    assert_eq!((block.rows(), block.cost()), (3, 8 + 3 * ROW_OVERHEAD));
+
+    let (sealed, content) = sealed(&mut block);
+    assert_eq!(&content.bytes[..], b"onethree");
+    assert_eq!(&content.ends[..], [3, 3, 8]);
+    assert_eq!(
+        (content.cost(), sealed.rows, sealed.bytes),
+        (8 + 3 * ROW_OVERHEAD, 3, 8)
+    );
+    for (rows, bytes, ends) in [
+        (0..2, &b"one"[..], &[3, 3][..]),
+        (1..3, b"three", &[0, 5]),
+        (0..3, b"onethree", &[3, 3, 8]),
+        (2..3, b"three", &[5]),
+        (1..1, b"", &[]),
+    ] {
+        let slice = content.slice(&rows);
+        assert_eq!((&slice.bytes[..], &slice.ends[..]), (bytes, ends), "{rows:?}");
+    }
+    assert_eq!((block.rows(), block.cost(), block.opened().is_none()), (0, 0, true));
+    assert!(block.seal(&layout()).is_none());
+}
+
+#[test]
+fn a_panic_in_an_encoder_leaves_no_part_of_a_row() {
+    let mut block = Block::default();
+    put(&mut block, b"one");
+    for _ in 0..2 {
+        let torn = catch_unwind(AssertUnwindSafe(|| {
+            block.append(
+                |out| {
+                    out.extend_from_slice(b"half");
+                    panic!("an encoder's mistake");
+                },
+                |_| true,
+            )
+        }));
+        assert!(torn.is_err());
+    }
+    assert_eq!(block.rows(), 1);
+    put(&mut block, b"two");
+    assert_eq!(&sealed(&mut block).1.bytes[..], b"onetwo");
+}
+
+#[test]
+fn a_panic_before_sealing_leaves_no_part_of_a_row() {
+    let mut block = Block::default();
+    put(&mut block, b"one");
+    let torn = catch_unwind(AssertUnwindSafe(|| {
+        block.append(
+            |out| {
+                out.push(0);
+                panic!("an encoder's mistake");
+            },
+            |_| true,
+        )
+    }));
+    assert!(torn.is_err());
+    assert_eq!(&sealed(&mut block).1.bytes[..], b"one");
+}
+
+#[test]
+fn a_row_that_is_not_admitted_leaves_nothing() {
+    let mut block = Block::default();
+    let mut asked = 0;
+    let kept = block.append(
+        |out| out.extend_from_slice(b"row"),
+        |cost| {
+            asked = cost;
+            false
+        },
+    );
+    assert!(!kept);
+    assert_eq!(asked, 3 + ROW_OVERHEAD);
+    assert!(block.rows() == 0 && block.opened().is_none());
+    assert!(block.seal(&layout()).is_none());
+}
+
+#[test]
+fn limits_are_reached_by_rows_or_by_bytes() {
+    let by_rows = BlockLimits {
+        rows: 2,
+        bytes: 100,
+        age: Duration::MAX,
+    };
+    let by_bytes = BlockLimits {
+        rows: 100,
+        bytes: 4,
+        age: Duration::MAX,
+    };
+    let mut block = Block::default();
+    put(&mut block, b"abc");
+    assert!(!by_rows.are_reached_by(&block) && !by_bytes.are_reached_by(&block));
+    put(&mut block, b"d");
+    assert!(by_rows.are_reached_by(&block) && by_bytes.are_reached_by(&block));
+}
+
+#[test]
+fn a_large_block_lies_where_one_before_it_lay() {
+    let mut block = Block::with_rooms(Block::rooms());
+    let row = [b'x'; 1024];
+    let mut fill = |rows: usize| {
+        for _ in 0..rows {
+            put(&mut block, &row);
+        }
+        sealed(&mut block)
+    };
+    drop(fill(2_000));
+    let kept = |block: &Block| block.rooms.take(usize::MAX).capacity();
+    let (second, content) = fill(2_000);
+    assert!(content.bytes.iter().all(|byte| *byte == b'x') && content.bytes.len() == 2_000 << 10);
+    drop((second, content));
+    // The one that follows takes the room …
+    put(&mut block, &row);
+    assert_eq!(kept(&block), 0);
+    // … and gives it back where it becomes no large one; the next one does not ask for it.
+    drop(sealed(&mut block));
+    block.rooms.give(Vec::with_capacity(2 << 20));
+    put(&mut block, &row);
+    assert_eq!(kept(&block), 2 << 20);
+}
+
+#[test]
+fn a_sealed_block_takes_little_more_than_its_rows() {
+    let mut block = Block::with_rooms(Block::rooms());
+    // Growth by doubling has room for nearly twice as much.
+    for _ in 0..2_100 {
+        put(&mut block, &[b'x'; 1024]);
+    }
+    let length = sealed(&mut block).0.bytes;
+    let capacity = block.rooms.take(usize::MAX).capacity();
+    assert!((length..=length + length / 8).contains(&capacity), "{capacity}");
+}
+
+#[test]
+fn an_empty_block_holds_no_room() {
+    let mut block = Block::with_rooms(Block::rooms());
+    for _ in 0..2_000 {
+        put(&mut block, &[b'x'; 1024]);
+    }
+    drop(sealed(&mut block));
+    let rows = EncodedRows::default();
+    for admit in [false, true] {
+        assert_eq!(block.append_rows(&rows, |_| admit), admit);
+        assert_eq!(block.bytes.capacity(), 0);
+        assert!(!block.append(|out| out.push(1), |_| false));
+        assert!(block.bytes.capacity() <= KEPT_CAPACITY);
+    }
+    assert!(block.rooms.take(usize::MAX).capacity() >= 2_000 << 10);
+}
+
+#[test]
+fn equal_rows_in_two_blocks_have_two_tokens() {
+    let mut block = Block::default();
+    put(&mut block, b"same");
+    let first = block.seal(&layout()).unwrap();
+    put(&mut block, b"same");
+    let second = block.seal(&layout()).unwrap();
+    assert_ne!(first.token(&(0..1)), second.token(&(0..1)));
+    assert!(first.id < second.id, "ids sort as blocks were opened");
+}
+
+#[test]
+fn a_part_has_a_token_of_its_own() {
+    let mut block = Block::default();
+    for row in [b"a", b"b"] {
+        put(&mut block, row);
+    }
+    let (block, _) = sealed(&mut block);
+    assert_eq!(block.token(&(0..2)), format!("t:{}", block.id));
+    assert_eq!(block.token(&(1..2)), format!("t:{}:1-2", block.id));
+    assert_ne!(block.token(&(0..1)), block.token(&(1..2)));
+}
