@@ -4,6 +4,7 @@ use std::sync::{Arc, Once};
 
 use bytes::Bytes;
 use clickhouse::error::Error;
+use tokio::task::JoinHandle;
 
 use crate::{
     block::{Columnar, Content, SealedBlock},
@@ -18,6 +19,7 @@ use crate::{
 const KEPT_ROOM: usize = 20 << 20;
 
 /// Rows on their way to ClickHouse.
+#[derive(Debug)]
 pub(crate) struct Compressed {
     /// LZ4 frames.
     ///
@@ -34,6 +36,23 @@ impl Compressed {
     pub(crate) fn statement<'b>(&self, block: &'b SealedBlock) -> &'b str {
         let columnar = block.layout.columnar.as_ref().filter(|_| self.is_columnar);
         columnar.map_or(&block.layout.statement, |columnar| &columnar.statement)
+    }
+}
+
+/// Rows that are being compressed.
+#[derive(Debug)]
+pub(crate) struct Compressing(JoinHandle<Result<Compressed, Error>>);
+
+impl Compressing {
+    /// Waits until they are.
+    ///
+    /// # Errors
+    /// Compression fails.
+    pub(crate) async fn done(self) -> Result<Compressed, Error> {
+        match self.0.await {
+            Ok(result) => result,
+            Err(error) => Err(Error::Other(error.into())),
+        }
     }
 }
 
@@ -54,22 +73,12 @@ impl Default for Compressor {
 }
 
 impl Compressor {
-    /// Compresses rows of a block, off the threads that serve requests.
+    /// Starts to compress rows of a block, off the threads that serve requests.
     ///
     /// A retry compresses again, which costs some 20 ms after a wait, where keeping the frames would cost memory for each waiting block.
-    ///
-    /// # Errors
-    /// Compression fails.
-    pub(crate) async fn compress(
-        self: &Arc<Self>,
-        block: &Arc<SealedBlock>,
-        rows: Content,
-    ) -> Result<Compressed, Error> {
+    pub(crate) fn compress(self: &Arc<Self>, block: &Arc<SealedBlock>, rows: Content) -> Compressing {
         let (compressor, block) = (Arc::clone(self), Arc::clone(block));
-        match tokio::task::spawn_blocking(move || compressor.frames_of(&block, rows)).await {
-            Ok(result) => result,
-            Err(error) => Err(Error::Other(error.into())),
-        }
+        Compressing(tokio::task::spawn_blocking(move || compressor.frames_of(&block, rows)))
     }
 
     fn frames_of(&self, block: &SealedBlock, rows: Content) -> Result<Compressed, Error> {

@@ -6,8 +6,10 @@
 //! a dead letter; each halving is in the spool before the halves are sent, so that a restart goes on where this one stopped.
 
 use std::{
+    future::pending,
     hash::{BuildHasher, Hasher, RandomState},
     io,
+    pin::pin,
     sync::Arc,
     time::Duration,
 };
@@ -20,9 +22,10 @@ use tokio::{
 };
 
 use crate::{
+    ahead::Ahead,
     alarm::Alarm,
-    block::{Columnar, Content, Layout, SealedBlock},
-    compressed::Compressor,
+    block::{Columnar, Layout, SealedBlock},
+    compressed::{Compressed, Compressor},
     dead_letter::DeadLetter,
     native::Native,
     spool::{Counters, NoRoom, Outcome, RowRange, Spool},
@@ -88,6 +91,8 @@ pub(crate) struct Delivery {
     dead_letters: usize,
     /// One permit for each insert that may run at a time.
     permits: Semaphore,
+    /// As many for what is made ready meanwhile.
+    ahead_permits: Semaphore,
     compressor: Arc<Compressor>,
     timeout: Duration,
 }
@@ -101,14 +106,22 @@ impl Delivery {
         inserts_in_flight: usize,
         timeout: Duration,
     ) -> Self {
+        let permits = inserts_in_flight.clamp(1, Semaphore::MAX_PERMITS);
         Self {
             servers,
             spool,
             dead_letters,
-            permits: Semaphore::new(inserts_in_flight.clamp(1, Semaphore::MAX_PERMITS)),
+            permits: Semaphore::new(permits),
+            ahead_permits: Semaphore::new(permits),
             compressor: Arc::default(),
             timeout,
         }
+    }
+
+    /// Returns how many more tables may have something made ready.
+    #[cfg(test)]
+    pub(crate) fn free_ahead(&self) -> usize {
+        self.ahead_permits.available_permits()
     }
 
     /// Delivers a lane's blocks until the spool is closed and the lane empty.
@@ -119,6 +132,7 @@ impl Delivery {
             refused_in_a_row: 0,
             // What is there at the start is what an earlier process could not deliver.
             is_paced: self.spool.has_backlog(lane),
+            ahead: None,
         };
         while let Some(block) = self.spool.next(lane, lane == self.dead_letters).await {
             while let Some(part) = block.next_part() {
@@ -126,27 +140,6 @@ impl Delivery {
             }
         }
         self.spool.ends();
-    }
-
-    async fn try_insert(&self, block: &Arc<SealedBlock>, part: &RowRange) -> Result<Outcome, Failure> {
-        // Waiting for tables to be there is no failure.
-        self.servers.wait().await;
-        // Held for the try only, not while waiting for the next one. It cannot fail: nobody closes the semaphore.
-        let _permit = self.permits.acquire().await;
-        let rows = self.spool.rows(block, part).await.map_err(Failure::Disk)?;
-        if rows.ends.is_empty() {
-            return Ok(Outcome::Lost);
-        }
-        let Some((place, client)) = self.servers.used() else {
-            return Err(Failure::Store(
-                clickhouse::error::Error::Unsupported("no ClickHouse is named".to_owned()).into(),
-            ));
-        };
-        let result = insert(&client, &self.compressor, block, part, rows, self.timeout).await;
-        if result.as_ref().is_err_and(StoreError::is_absence) {
-            self.servers.leave(place);
-        }
-        result.map(|()| Outcome::Stored).map_err(Failure::Store)
     }
 
     /// Waits, but not for long while the process is waiting to end.
@@ -173,13 +166,11 @@ pub(crate) fn with_settings(client: Client) -> Client {
 
 async fn insert(
     client: &Client,
-    compressor: &Arc<Compressor>,
-    block: &Arc<SealedBlock>,
+    block: &SealedBlock,
     part: &RowRange,
-    rows: Content,
+    compressed: Compressed,
     timeout: Duration,
 ) -> Result<(), StoreError> {
-    let compressed = compressor.compress(block, rows).await?;
     let mut insert = client
         .insert_formatted_with(compressed.statement(block))
         .with_setting("insert_deduplication_token", block.token(part))
@@ -225,9 +216,11 @@ struct LaneDelivery<'a> {
     refused_in_a_row: u32,
     /// A backlog is worked off, beside what comes in.
     is_paced: bool,
+    /// What comes next, if it is being made ready.
+    ahead: Option<Ahead<'a>>,
 }
 
-impl LaneDelivery<'_> {
+impl<'a> LaneDelivery<'a> {
     /// Returns when the part is stored, or refused, or has become two.
     async fn deliver(&mut self, block: &Arc<SealedBlock>, part: &RowRange) {
         let Delivery { spool, .. } = self.delivery;
@@ -238,7 +231,7 @@ impl LaneDelivery<'_> {
         }
         loop {
             let started = Instant::now();
-            let failure = match self.delivery.try_insert(block, part).await {
+            let failure = match self.try_insert(block, part).await {
                 Ok(outcome) => {
                     spool.settle(self.lane, block, part, outcome);
                     self.refused_in_a_row = 0;
@@ -252,6 +245,8 @@ impl LaneDelivery<'_> {
                 Err(failure) => failure,
             };
             failures += 1;
+            // Frames must not take memory while rows wait.
+            self.ahead = None;
             Counters::add(&spool.counters(self.lane).retries, 1);
             spool.evict(self.lane, block);
             let backoff = match failure.class() {
@@ -269,6 +264,75 @@ impl LaneDelivery<'_> {
             };
             self.is_paced = true;
             self.delivery.wait(backoff.wait(failures, dice())).await;
+        }
+    }
+
+    async fn try_insert(&mut self, block: &Arc<SealedBlock>, part: &RowRange) -> Result<Outcome, Failure> {
+        let Delivery {
+            servers,
+            permits,
+            timeout,
+            ..
+        } = self.delivery;
+        // Waiting for tables to be there is no failure.
+        servers.wait().await;
+        // Held for the try only, not while waiting for the next one. It cannot fail: nobody closes the semaphore.
+        let _permit = permits.acquire().await;
+        let Some(compressed) = self.compressed(block, part).await? else {
+            return Ok(Outcome::Lost);
+        };
+        let Some((place, client)) = servers.used() else {
+            return Err(Failure::Store(
+                clickhouse::error::Error::Unsupported("no ClickHouse is named".to_owned()).into(),
+            ));
+        };
+        let mut insert = pin!(insert(&client, block, part, compressed, *timeout));
+        let result = tokio::select! {
+            result = &mut insert => result,
+            ahead = self.next_ahead() => {
+                self.ahead = Some(ahead);
+                insert.await
+            }
+        };
+        if result.as_ref().is_err_and(StoreError::is_absence) {
+            servers.leave(place);
+        }
+        result.map(|()| Outcome::Stored).map_err(Failure::Store)
+    }
+
+    /// Returns what is sent of rows; none where all of them are lost.
+    async fn compressed(&mut self, block: &Arc<SealedBlock>, part: &RowRange) -> Result<Option<Compressed>, Failure> {
+        let Delivery { spool, compressor, .. } = self.delivery;
+        let compressing = match Ahead::take_if(&mut self.ahead, block, part) {
+            Some(compressing) => compressing,
+            None => {
+                let rows = spool.rows(block, part).await.map_err(Failure::Disk)?;
+                if rows.ends.is_empty() {
+                    return Ok(None);
+                }
+                compressor.compress(block, rows)
+            }
+        };
+        let compressed = compressing.done().await;
+        compressed.map(Some).map_err(|error| Failure::Store(error.into()))
+    }
+
+    /// Starts to make the next rows ready as soon as there are some. It waits for ever where that is not wanted.
+    async fn next_ahead(&self) -> Ahead<'a> {
+        let Delivery {
+            spool,
+            compressor,
+            ahead_permits,
+            ..
+        } = self.delivery;
+        // What is paced waits longer than that takes.
+        if self.is_paced || self.ahead.is_some() {
+            return pending().await;
+        }
+        let next = spool.upcoming(self.lane).await;
+        match ahead_permits.try_acquire() {
+            Ok(permit) => Ahead::start(next, compressor, permit),
+            Err(_) => pending().await,
         }
     }
 

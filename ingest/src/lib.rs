@@ -46,6 +46,7 @@
 //! ack       ack         what an answer promises of a row
 //!           progress    how far the rows of a block have come, and who waits for that
 //! deliver   deliver     blocks go to ClickHouse, until it has them
+//!           ahead       the next ones are made ready meanwhile
 //!           compressed  what is sent of them, in columns where that is possible
 //!           native      rows become columns
 //!           lz4         those become frames
@@ -63,6 +64,7 @@
 #[path = "rt.rs"]
 pub mod __rt;
 mod ack;
+mod ahead;
 mod alarm;
 mod answer;
 mod arena;

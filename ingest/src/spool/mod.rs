@@ -69,6 +69,7 @@ pub(crate) use self::{
     frame::RowRange,
     lane::Counters,
     log::{LogLimits, Logged},
+    outlet::Upcoming,
     parts::Parts,
 };
 pub use self::{

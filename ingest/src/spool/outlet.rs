@@ -15,6 +15,23 @@ use super::{
 };
 use crate::block::{Content, SealedBlock};
 
+/// Rows that will be next.
+#[derive(Debug)]
+pub(crate) struct Upcoming {
+    pub(crate) block: Arc<SealedBlock>,
+    pub(crate) part: RowRange,
+    pub(crate) rows: Content,
+}
+
+impl Upcoming {
+    /// Returns the oldest rows of a block; none where they are on disk alone.
+    fn of(block: Arc<SealedBlock>) -> Option<Self> {
+        let part = block.next_part()?;
+        let rows = block.state().content.as_ref()?.slice(&part);
+        Some(Self { block, part, rows })
+    }
+}
+
 impl Spool {
     /// Returns the lane's oldest block, and waits for one; none once the spool is closed and the lane empty.
     ///
@@ -33,6 +50,20 @@ impl Spool {
                 Found::Nothing => lane.changed.notified().await,
                 Found::End => return None,
             }
+        }
+    }
+
+    /// Returns what comes behind the lane's oldest block, once it is sealed, and as long as it is in memory.
+    ///
+    /// It is no promise that this is what [`next`](Self::next) gives: a block is not on disk yet, perhaps.
+    pub(crate) async fn upcoming(&self, lane: usize) -> Upcoming {
+        let lane = &self.lanes[lane];
+        loop {
+            let second = lane.lock().sealed.get(1).cloned();
+            if let Some(upcoming) = second.and_then(Upcoming::of) {
+                return upcoming;
+            }
+            lane.changed.notified().await;
         }
     }
 

@@ -9,13 +9,15 @@ use clickhouse::Client;
 use http_body_util::{BodyExt, Full as FullBody};
 use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::Semaphore};
 
 use super::*;
 use crate::{
     store::StoreUrl,
     table::{Column, ColumnKind, Format, Shape},
 };
+
+mod ahead;
 
 const COLUMN: Column = Column::new("x", "UInt8", "`x` UInt8", ColumnKind::Plain);
 static IN_ROWS: [Column; 1] = [COLUMN];
@@ -62,6 +64,8 @@ impl Insert {
 struct FakeStore {
     address: SocketAddr,
     inserts: Arc<StdMutex<Vec<Insert>>>,
+    /// One for each answer that may be given.
+    answers: Arc<Semaphore>,
 }
 
 impl FakeStore {
@@ -70,6 +74,7 @@ impl FakeStore {
         let store = Self {
             address: listener.local_addr().unwrap(),
             inserts: Arc::default(),
+            answers: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
         };
         let served = store.clone();
         tokio::spawn(async move {
@@ -104,9 +109,12 @@ async fn answer(
     let query = request.uri().query().unwrap_or("").to_owned();
     let parameters = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
     let body = request.into_body().collect().await.unwrap().to_bytes();
-    let mut inserts = store.inserts.lock().unwrap();
-    inserts.push(Insert { parameters, body });
-    let code = script(&inserts[inserts.len() - 1], inserts.len());
+    let code = {
+        let mut inserts = store.inserts.lock().unwrap();
+        inserts.push(Insert { parameters, body });
+        script(&inserts[inserts.len() - 1], inserts.len())
+    };
+    store.answers.acquire().await.unwrap().forget();
     let (status, text) = match code {
         0 => (200, String::new()),
         code => (500, format!("Code: {code}. DB::Exception: as the test wants it")),

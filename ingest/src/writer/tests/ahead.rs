@@ -1,0 +1,199 @@
+//! What is made ready while an insert is under way.
+
+use tokio::sync::Semaphore;
+
+use super::*;
+use crate::{deliver::with_settings, spool::Outcome, stores::State};
+
+/// A table's delivery, of small blocks, to a server that answers when it is let.
+struct Scene {
+    spool: Arc<Spool>,
+    delivery: Arc<Delivery>,
+    store: FakeStore,
+    inserts: usize,
+    _states: watch::Sender<Vec<State>>,
+}
+
+impl Scene {
+    async fn begin(script: impl Fn(&Insert, usize) -> u32 + Copy + Send + Sync + 'static, inserts: usize) -> Self {
+        Self::of_blocks(1, script, inserts).await
+    }
+
+    async fn of_blocks(
+        block_rows: usize,
+        script: impl Fn(&Insert, usize) -> u32 + Copy + Send + Sync + 'static,
+        inserts: usize,
+    ) -> Self {
+        let store = FakeStore::start(script).await;
+        store.answers.forget_permits(Semaphore::MAX_PERMITS);
+        let options = WriterOptions {
+            block_rows,
+            ..options()
+        };
+        let spool = Spool::in_memory(layouts(&SCHEMA), options.limits());
+        let client = Arc::new(with_settings(store.client()));
+        let (states, receiver) = watch::channel(vec![State::Ready(client)]);
+        let servers = Servers::new(receiver);
+        let delivery = Arc::new(Delivery::new(servers, Arc::clone(&spool), 2, inserts, SOON));
+        Self {
+            spool,
+            delivery,
+            store,
+            inserts,
+            _states: states,
+        }
+    }
+
+    /// Returns how many tables have something made ready.
+    fn ahead(&self) -> usize {
+        self.inserts - self.delivery.free_ahead()
+    }
+
+    fn put(&self, lane: usize, row: u8) {
+        let receipt = self.spool.append(lane, Ack::Accepted, |out| out.push(row));
+        assert!(receipt.is_ok());
+    }
+
+    fn deliver(&self, lane: usize) {
+        let delivery = Arc::clone(&self.delivery);
+        tokio::spawn(async move { delivery.run(lane).await });
+    }
+
+    async fn until(&self, is_so: impl Fn() -> bool) {
+        let waiting = async {
+            while !is_so() {
+                sleep(Duration::from_millis(1)).await;
+            }
+        };
+        assert!(timeout(SOON, waiting).await.is_ok(), "{:?}", self.spool.counts());
+    }
+
+    fn rows_of(&self, table: &Table) -> Vec<u8> {
+        let inserts = self.store.inserts(table);
+        inserts
+            .iter()
+            .map(|insert| insert.body[insert.body.len() - 1])
+            .collect()
+    }
+}
+
+#[tokio::test]
+async fn the_next_block_is_made_ready_while_the_one_before_it_is_inserted() {
+    for (lane, table) in [(0, &A), (1, &B)] {
+        let scene = Scene::begin(|_, _| 0, 2).await;
+        scene.put(lane, 1);
+        scene.deliver(lane);
+        scene.until(|| scene.store.inserts(table).len() == 1).await;
+        assert_eq!(scene.ahead(), 0, "there is none yet");
+        for row in 2..=5 {
+            scene.put(lane, row);
+        }
+        scene.until(|| scene.ahead() == 1).await;
+        assert_eq!(scene.rows_of(table), [1], "it waits for its turn");
+        scene.store.answers.add_permits(Semaphore::MAX_PERMITS);
+        scene.until(|| scene.spool.counts()[lane].rows_inserted == 5).await;
+        assert_eq!(scene.rows_of(table), [1, 2, 3, 4, 5]);
+        let token = |insert: &Insert| insert.parameters["insert_deduplication_token"].clone();
+        let mut tokens: Vec<_> = scene.store.inserts(table).iter().map(token).collect();
+        tokens.dedup();
+        assert_eq!(tokens.len(), 5);
+        assert_eq!(scene.ahead(), 0);
+    }
+}
+
+#[tokio::test]
+async fn no_more_is_made_ready_than_inserts_may_run() {
+    let scene = Scene::begin(|_, _| 0, 1).await;
+    for lane in [0, 1] {
+        scene.deliver(lane);
+        scene.put(lane, 1);
+    }
+    scene.until(|| !scene.rows_of(&A).is_empty()).await;
+    for row in 2..=3 {
+        scene.put(0, row);
+        scene.put(1, row);
+    }
+    scene.until(|| scene.ahead() == 1).await;
+    // One after the other, so that the other table's delivery has begun with something ahead of the first one.
+    for answered in 1..=6 {
+        scene.store.answers.add_permits(1);
+        let inserted = || {
+            scene
+                .spool
+                .counts()
+                .iter()
+                .map(|counts| counts.rows_inserted)
+                .sum::<u64>()
+        };
+        scene.until(|| inserted() == answered).await;
+        assert!(scene.ahead() <= 1);
+    }
+    assert_eq!((scene.rows_of(&A), scene.rows_of(&B)), (vec![1, 2, 3], vec![1, 2, 3]));
+}
+
+#[tokio::test]
+async fn nothing_is_kept_ready_behind_a_block_that_has_to_wait() {
+    // MEMORY_LIMIT_EXCEEDED, three times.
+    let scene = Scene::begin(|_, n| if n < 4 { 241 } else { 0 }, 2).await;
+    scene.deliver(0);
+    scene.put(0, 1);
+    scene.until(|| !scene.rows_of(&A).is_empty()).await;
+    scene.put(0, 2);
+    scene.put(0, 3);
+    scene.until(|| scene.ahead() == 1).await;
+    for tries in 1..=3 {
+        scene.until(|| scene.store.inserts(&A).len() == tries).await;
+        scene.store.answers.add_permits(1);
+        scene.until(|| scene.spool.counts()[0].retries == tries as u64).await;
+        assert_eq!(scene.ahead(), 0);
+    }
+    scene.store.answers.add_permits(Semaphore::MAX_PERMITS / 2);
+    scene.until(|| scene.spool.counts()[0].rows_inserted == 3).await;
+    assert_eq!(scene.rows_of(&A), [1, 1, 1, 1, 2, 3]);
+}
+
+#[tokio::test]
+async fn what_is_ready_waits_until_all_of_the_block_before_it_is_stored() {
+    let scene = Scene::of_blocks(2, |_, _| 0, 2).await;
+    scene.put(0, 1);
+    scene.put(0, 2);
+    let block = scene.spool.next(0, false).await.unwrap();
+    scene.spool.split(&block, &(0..2)).await.unwrap();
+    scene.deliver(0);
+    scene.until(|| scene.rows_of(&A) == [1]).await;
+    scene.put(0, 3);
+    scene.put(0, 4);
+    scene.until(|| scene.ahead() == 1).await;
+    scene.store.answers.add_permits(Semaphore::MAX_PERMITS);
+    scene.until(|| scene.spool.counts()[0].rows_inserted == 4).await;
+    assert_eq!(scene.rows_of(&A), [1, 2, 4]);
+}
+
+#[tokio::test]
+async fn a_backlog_that_is_worked_off_slowly_has_nothing_ready() {
+    let scene = Scene::begin(|_, _| 0, 2).await;
+    for row in 1..=3 {
+        scene.put(0, row);
+    }
+    scene.deliver(0);
+    scene.until(|| scene.rows_of(&A) == [1]).await;
+    assert_eq!(scene.ahead(), 0);
+}
+
+#[tokio::test]
+async fn what_comes_next_is_the_second_block_and_whole() {
+    let scene = Scene::begin(|_, _| 0, 2).await;
+    let at_once = Duration::ZERO;
+    assert!(timeout(at_once, scene.spool.upcoming(0)).await.is_err());
+    scene.put(0, 1);
+    assert!(timeout(at_once, scene.spool.upcoming(0)).await.is_err());
+    scene.put(0, 2);
+    scene.put(0, 3);
+    let upcoming = scene.spool.upcoming(0).await;
+    assert_eq!((&upcoming.rows.bytes[..], upcoming.part.clone()), (&[2][..], 0..1));
+    let first = scene.spool.next(0, false).await.unwrap();
+    assert_ne!(first.id, upcoming.block.id);
+    scene.spool.settle(0, &first, &(0..1), Outcome::Stored);
+    let next = scene.spool.next(0, false).await.unwrap();
+    assert_eq!(next.id, upcoming.block.id);
+}
