@@ -59,13 +59,9 @@ fn turns(store: &Store, bodies: &[Bytes], rounds: usize, events: usize) -> Resul
 fn through_the_layer(store: &Store, runtime: &Runtime, bodies: &[Bytes], events: usize) -> Result<f64, Failure> {
     store.empty(TABLE)?;
     let url: StoreUrl = format!("{}/bulk", store.url()).parse()?;
-    let options = WriterOptions {
-        memory_bytes: 8 << 30,
-        ..WriterOptions::default()
-    };
     let writer = {
         let _inside = runtime.enter();
-        Writer::start(&tables::SCHEMA, url.client(), &options)
+        Writer::start(&tables::SCHEMA, url.client(), &WriterOptions::default())
     };
     let started = Instant::now();
     take_in(runtime, &writer, bodies, events)?;
@@ -86,9 +82,8 @@ async fn blocks(store: &Store) -> Result<Vec<(usize, Bytes)>, Failure> {
     let mut blocks = Vec::new();
     for start in (0..LINES * BODIES).step_by(BLOCK_ROWS) {
         let rows = BLOCK_ROWS.min(LINES * BODIES - start);
-        let select = format!(
-            "SELECT * FROM {TABLE} ORDER BY tuple() LIMIT {rows} OFFSET {start} SETTINGS max_block_size = {rows}"
-        );
+        let select =
+            format!("SELECT * FROM {TABLE} ORDER BY id LIMIT {rows} OFFSET {start} SETTINGS max_block_size = {rows}");
         let block = client.query(&select).fetch_bytes("Native")?.collect().await?;
         blocks.push((rows, block));
     }

@@ -176,6 +176,10 @@ impl Block {
             && let Some(length) = self.follows
         {
             self.bytes = self.rooms.take(length);
+            if self.bytes.capacity() == 0 {
+                // Growth would copy each row once more. What is not used yet takes no memory.
+                self.bytes.reserve_exact(length);
+            }
         }
         self.bytes.truncate(start);
         start

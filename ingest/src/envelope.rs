@@ -29,9 +29,21 @@ impl<'a> Envelope<'a> {
     pub(crate) fn open(payload: &'a Payload<'a>, arena: &'a Arena) -> Result<Self, json::Error> {
         match payload {
             Payload::Empty | Payload::Lines(_) => Ok(Self::default()),
-            Payload::Json(text) if !may_have_field(text) => Ok(Self::default()),
+            Payload::Json(text) if !may_have_one(FIELDS, text) => Ok(Self::default()),
             Payload::Json(text) => Self::of_json(Reader::new_in(text, arena)),
             Payload::Form(fields) => Ok(Self::of_fields(fields)),
+        }
+    }
+
+    /// Opens one line of many events, which says at most whose event it is.
+    ///
+    /// # Errors
+    /// It is not JSON.
+    pub(crate) fn open_line(line: &'a str, arena: &'a Arena) -> Result<Self, json::Error> {
+        if may_have_one(SENDER, line) {
+            Self::of_json(Reader::new_in(line, arena))
+        } else {
+            Ok(Self::default())
         }
     }
 
@@ -90,26 +102,28 @@ impl<'a> Envelope<'a> {
     }
 }
 
+/// The fields, as they are written in JSON.
+const FIELDS: [&[u8]; 5] = [b"\"service\"", b"\"name\"", b"\"projectId\"", b"\"uid\"", b"\"to\""];
+
+/// Those of them that say whose event it is.
+pub(crate) const SENDER: [&[u8]; 2] = [b"\"projectId\"", b"\"uid\""];
+
 /// Returns whether one of the fields may be in a text: that costs a tenth of a walk over it, and most events have none.
-pub(crate) fn may_have_field(text: &str) -> bool {
+#[inline]
+pub(crate) fn may_have_one<const N: usize>(fields: [&[u8]; N], text: &str) -> bool {
     let text = text.as_bytes();
+    // Quotes before the first letters, and backslashes: a key can also be written with escapes.
+    let may_begin = |chunk: Chunk, next: Chunk| {
+        let is_first = fields.map(|field| next.simd_eq(scan::all(field[1])));
+        let is_first = is_first.into_iter().fold(scan::all(0), |any, is| any | is);
+        (chunk.simd_eq(scan::all(b'"')) & is_first) | chunk.simd_eq(scan::all(b'\\'))
+    };
     let mut may_have = false;
-    scan::each(text, may_begin_field, |at| {
-        may_have = text[at] == b'\\' || FIELDS.iter().any(|name| text[at..].starts_with(name));
+    scan::each(text, may_begin, |at| {
+        may_have = text[at] == b'\\' || fields.iter().any(|field| text[at..].starts_with(field));
         !may_have
     });
     may_have
-}
-
-/// The names of the fields, quoted.
-const FIELDS: [&[u8]; 5] = [b"\"service\"", b"\"name\"", b"\"projectId\"", b"\"uid\"", b"\"to\""];
-
-/// Marks quotes before the first letters of [`FIELDS`], and backslashes: a key can also be written with escapes.
-#[inline]
-fn may_begin_field(chunk: Chunk, next: Chunk) -> Chunk {
-    let is = |letter| next.simd_eq(scan::all(letter));
-    let is_first = is(b's') | is(b'n') | is(b'p') | is(b'u') | is(b't');
-    (chunk.simd_eq(scan::all(b'"')) & is_first) | chunk.simd_eq(scan::all(b'\\'))
 }
 
 #[cfg(test)]
@@ -143,9 +157,12 @@ mod tests {
     fn a_text_without_a_field_is_not_read() {
         let names = ["service", "name", "projectId", "uid", "to"];
         for name in names {
-            assert!(may_have_field(&format!("{{\"{name}\":1}}")), "{name}");
+            assert!(may_have_one(FIELDS, &format!("{{\"{name}\":1}}")), "{name}");
             assert!(
-                !may_have_field(&format!("{{\"{name}s\":\"{name}\\u0020\"}}").replace("\\u0020", " ")),
+                !may_have_one(
+                    FIELDS,
+                    &format!("{{\"{name}s\":\"{name}\\u0020\"}}").replace("\\u0020", " ")
+                ),
                 "{name}"
             );
         }
@@ -153,7 +170,7 @@ mod tests {
             let names = names.map(|name| format!("\"{name}\""));
             assert!(names.iter().any(|quoted| quoted.as_bytes() == name));
         }
-        assert!(may_have_field(r#"{"\u0075id":1}"#));
+        assert!(may_have_one(FIELDS, r#"{"\u0075id":1}"#));
         let arena = Arena::new();
         assert_eq!(Envelope::open(&Payload::Json("{bad"), &arena), Ok(Envelope::default()));
         assert_eq!(

@@ -16,6 +16,14 @@ impl EncodedRows {
     /// The most rows that go into a block together, so that a block of them stays one that ClickHouse takes as a unit.
     pub(crate) const MAX: usize = 100_000;
 
+    /// Returns none, with room for those that a text of so many bytes has: rows are about as long as their JSON.
+    pub(crate) fn for_text(bytes: usize) -> Self {
+        Self {
+            bytes: Vec::with_capacity(bytes),
+            ..Self::default()
+        }
+    }
+
     /// Lets `encode` append one row of `table`.
     ///
     /// # Errors

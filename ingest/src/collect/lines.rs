@@ -9,7 +9,7 @@ use crate::{
     answer::{Answer, LineError, LinesReport},
     arena::Arena,
     body::Payload,
-    envelope::{Envelope, may_have_field},
+    envelope::{Envelope, SENDER, may_have_one},
     head::Head,
     identify::{Address, Claims, known_uid},
     intake::{Event, Rejection, Sink},
@@ -50,10 +50,10 @@ impl Collector {
         let ack = asked.unwrap_or(self.ack);
 
         let of_all = self.stamp(head, &address, uid);
-        let has_claims = may_have_field(text);
-        let mut rows = EncodedRows::default();
+        let has_senders = may_have_one(SENDER, text);
+        let mut rows = EncodedRows::for_text(text.len());
         let mut refused = Vec::new();
-        for (at, line) in text.lines().enumerate() {
+        for (at, line) in lines(text).enumerate() {
             if line.trim_ascii().is_empty() {
                 continue;
             }
@@ -61,10 +61,9 @@ impl Collector {
             if rows.count() + refused.len() == EncodedRows::MAX {
                 return finish(Answer::TOO_MANY_LINES);
             }
-            let payload = Payload::Json(line);
             // A line that is broken says nothing of itself, and intake finds out.
-            let envelope = match has_claims {
-                true => Envelope::open(&payload, arena).unwrap_or_default(),
+            let envelope = match has_senders {
+                true => Envelope::open_line(line, arena).unwrap_or_default(),
                 false => Envelope::default(),
             };
             let claims = Claims {
@@ -85,7 +84,7 @@ impl Collector {
             let event = Event {
                 stamp,
                 query: &head.query,
-                payload: &payload,
+                payload: &Payload::Json(line),
                 ack,
                 arena,
             };
@@ -125,6 +124,13 @@ impl Collector {
     }
 }
 
+/// Returns the lines of a text; behind its last end of a line there may be an empty one.
+fn lines(text: &str) -> impl Iterator<Item = &str> {
+    let ends = memchr::memchr_iter(b'\n', text.as_bytes()).chain([text.len()]);
+    ends.scan(0, |start, end| Some(&text[std::mem::replace(start, end + 1)..end]))
+        .map(|line| line.strip_suffix('\r').unwrap_or(line))
+}
+
 impl<'a> RefusedLine<'a> {
     #[cold]
     fn new(line: usize, text: &'a str, stamp: Stamp<'a>, rejection: Rejection) -> Self {
@@ -140,6 +146,27 @@ impl<'a> RefusedLine<'a> {
         LineError {
             line: self.line,
             reason: self.refused.reason(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_end_as_those_of_the_standard_library() {
+        for text in ["", "a", "a\n", "a\r\nb\n\n\nc", "\n", "\r\n", "a\rb\r\n", "é\né\r"] {
+            let mut found: Vec<_> = lines(text).collect();
+            if found.last() == Some(&"") {
+                found.pop();
+            }
+            let mut expected: Vec<_> = text.lines().collect();
+            // A return that no end of a line follows is white space all the same.
+            if let Some(last) = expected.last_mut() {
+                *last = last.trim_end_matches('\r');
+            }
+            assert_eq!(found, expected, "{text:?}");
         }
     }
 }
