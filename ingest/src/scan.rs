@@ -33,10 +33,10 @@ pub(crate) fn first(bytes: &[u8], is_marked: impl Fn(Chunk) -> Chunk) -> usize {
 /// stand one place behind them.
 #[inline]
 pub(crate) fn each(bytes: &[u8], is_marked: impl Fn(Chunk, Chunk) -> Chunk, mut visit: impl FnMut(usize) -> bool) {
-    let mut start = 0;
-    while start < bytes.len() {
-        let rest = &bytes[start..];
-        let mut marks = is_marked(leading(rest), leading(&rest[1..])).to_bitmask();
+    let (mut start, mut rest) = (0, bytes);
+    while !rest.is_empty() {
+        let (chunk, next) = pair(rest).unwrap_or_else(|| (padded(rest), padded(&rest[1..])));
+        let mut marks = is_marked(chunk, next).to_bitmask();
         while marks != 0 {
             let at = start + marks.trailing_zeros() as usize;
             // Behind the end is what was filled up.
@@ -46,23 +46,23 @@ pub(crate) fn each(bytes: &[u8], is_marked: impl Fn(Chunk, Chunk) -> Chunk, mut 
             marks &= marks - 1;
         }
         start += LENGTH;
+        rest = rest.get(LENGTH..).unwrap_or_default();
     }
+}
+
+/// Returns the first sixteen bytes, and those that stand one place behind them; none where there are fewer.
+#[inline]
+fn pair(bytes: &[u8]) -> Option<(Chunk, Chunk)> {
+    let both = bytes.first_chunk::<{ LENGTH + 1 }>()?;
+    Some((Chunk::new(*both.first_chunk()?), Chunk::new(*both.last_chunk()?)))
 }
 
 /// Returns the first sixteen bytes, with zeros behind them where there are fewer.
 #[inline]
-fn leading(bytes: &[u8]) -> Chunk {
-    match bytes.first_chunk() {
-        Some(chunk) => Chunk::new(*chunk),
-        None => padded(bytes),
-    }
-}
-
-/// Returns fewer than sixteen bytes, with zeros behind them.
-#[inline]
-fn padded(rest: &[u8]) -> Chunk {
+fn padded(bytes: &[u8]) -> Chunk {
     let mut last = [0; LENGTH];
-    last[..rest.len()].copy_from_slice(rest);
+    let count = bytes.len().min(LENGTH);
+    last[..count].copy_from_slice(&bytes[..count]);
     Chunk::new(last)
 }
 

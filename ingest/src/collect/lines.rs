@@ -61,26 +61,25 @@ impl Collector {
             if rows.count() + refused.len() == EncodedRows::MAX {
                 return finish(Answer::TOO_MANY_LINES);
             }
-            // A line that is broken says nothing of itself, and intake finds out.
-            let envelope = match has_senders {
-                true => Envelope::open_line(line, arena).unwrap_or_default(),
-                false => Envelope::default(),
-            };
-            let claims = Claims {
-                service: None,
-                name: None,
-                ..envelope.claims()
-            };
-            let project = match claims.project {
-                Some(_) => Address::resolve(&head.target, &head.claims(), &claims).map(|address| address.project),
-                None => None,
-            };
-            let stamp = Stamp {
+            let mut stamp = Stamp {
                 id: self.ids.next(head.unix_ms),
-                uid: known_uid(&head.claims(), &claims, None).unwrap_or(uid),
-                project: project.unwrap_or(of_all.project),
                 ..of_all
             };
+            // A line that is broken says nothing of itself, and intake finds out.
+            let envelope = has_senders.then(|| Envelope::open_line(line, arena).unwrap_or_default());
+            if let Some(envelope) = &envelope {
+                let claims = Claims {
+                    service: None,
+                    name: None,
+                    ..envelope.claims()
+                };
+                if claims.project.is_some()
+                    && let Some(address) = Address::resolve(&head.target, &head.claims(), &claims)
+                {
+                    stamp.project = address.project;
+                }
+                stamp.uid = known_uid(&head.claims(), &claims, None).unwrap_or(uid);
+            }
             let event = Event {
                 stamp,
                 query: &head.query,

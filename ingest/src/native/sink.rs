@@ -72,7 +72,7 @@ impl Sink for Place<'_> {
         match (from.first_chunk::<SHORT>(), to.first_chunk_mut::<SHORT>()) {
             // What is copied beyond the value is overwritten by those behind it, which fill the place.
             (Some(from), Some(to)) if length <= SHORT => *to = *from,
-            _ => to.get_mut(..length)?.copy_from_slice(from.get(..length)?),
+            _ => put_long(from, to, length)?,
         }
         self.filled += length;
         Some(())
@@ -92,6 +92,13 @@ impl Sink for Place<'_> {
         self.filled += count;
         Some(())
     }
+}
+
+/// Not inlined: the compiler would make one copy of both, of a length that is found out, and so a call of each.
+#[inline(never)]
+fn put_long(from: &[u8], to: &mut [u8], length: usize) -> Option<()> {
+    to.get_mut(..length)?.copy_from_slice(from.get(..length)?);
+    Some(())
 }
 
 #[cfg(test)]
