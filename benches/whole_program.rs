@@ -1,7 +1,7 @@
 //! The whole program beside what it is compared with: `cargo bench --bench whole_program`, or `… -- --short` for a first look.
 //!
 //! In one run, round by round in turn: hyper that answers a fixed body, the same with the collector's headers, the collector written by
-//! hand with axum (`benches/baseline/`), and the collector. Each has a core for itself; the load generator and a real ClickHouse share
+//! hand with axum (`benches/baseline/`), the collector, and nginx with a log, where it is installed. Each has a core for itself; the load generator and a real ClickHouse share
 //! another one. All get the same distinct requests; what they accept has to arrive in ClickHouse, each row once, or the bench fails.
 
 #![allow(clippy::print_stdout, reason = "figures are what it is for")]
@@ -90,6 +90,11 @@ impl Route {
         }
     }
 
+    /// Whether all of an event is in the request's head, and so in a server's log.
+    fn is_in_the_head(self) -> bool {
+        matches!(self, Self::Pixel | Self::Redir)
+    }
+
     fn requests(self, count: usize) -> Result<Requests, Failure> {
         Ok(match self {
             Self::Wh => Requests::generate(Kind::Webhook, count)?.with_header("X-Rowmill-Ack", "accepted"),
@@ -106,8 +111,8 @@ struct Target {
     server: Server,
     /// Where its rows arrive; a server without a table keeps none.
     table: Option<String>,
-    /// Whether it can acknowledge what is on disk.
-    spools: bool,
+    /// What it is asked for.
+    answers: fn(Route) -> bool,
     idle: u64,
 }
 
@@ -221,22 +226,22 @@ fn run(mut options: Options) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Starts the servers; hyper is the first, the one by hand the second, and behind hyper with headers come the collectors.
+/// Starts the servers; hyper is the first, the one by hand the second, and behind hyper with headers come the collectors, and nginx.
 fn targets(bench: &Bench, collectors: &[(String, PathBuf)]) -> Result<Vec<Target>, Failure> {
     let mut targets = Vec::new();
-    let mut push = |name: &str, server: Server, table: Option<String>, spools| {
+    let mut push = |name: &str, server: Server, table: Option<String>, answers: fn(Route) -> bool| {
         let idle = server.memory()?.resident;
         let name = name.to_owned();
         targets.push(Target {
             name,
             server,
             table,
-            spools,
+            answers,
             idle,
         });
         Ok::<_, Failure>(())
     };
-    push("hyper", bench.baseline(&["hyper"])?, None, false)?;
+    push("hyper", bench.baseline(&["hyper"])?, None, |_| true)?;
     let mut started = Vec::new();
     for (name, program) in collectors {
         started.push((name, bench.collector(program, name)?, format!("{name}.{TABLE}")));
@@ -247,15 +252,21 @@ fn targets(bench: &Bench, collectors: &[(String, PathBuf)]) -> Result<Vec<Target
     bench.store.query("CREATE DATABASE axum")?;
     bench.store.query(&format!("CREATE TABLE axum.{TABLE} AS {table}"))?;
     let by_hand = bench.baseline(&["axum", &bench.store.url(), "axum"])?;
-    push("axum by hand", by_hand, Some(format!("axum.{TABLE}")), false)?;
+    push("axum by hand", by_hand, Some(format!("axum.{TABLE}")), |route| {
+        route != Route::WhSpooled
+    })?;
     push(
         "hyper, our headers",
         bench.baseline(&["hyper", "headers"])?,
         None,
-        false,
+        |_| true,
     )?;
     for (name, server, table) in started {
-        push(name, server, Some(table), true)?;
+        push(name, server, Some(table), |_| true)?;
+    }
+    match bench.nginx()? {
+        Some(server) => push("nginx, its log", server, None, Route::is_in_the_head)?,
+        None => println!("nginx is not installed: left out"),
     }
     Ok(targets)
 }
@@ -267,7 +278,11 @@ impl Matrix {
             return Ok(true);
         }
         let mut all = true;
-        for target in targets.iter().filter(|target| target.spools) {
+        let route = self.route;
+        for target in targets
+            .iter()
+            .filter(|target| target.table.is_some() && (target.answers)(route))
+        {
             let figures = self.measure(
                 bench,
                 target,
@@ -307,7 +322,7 @@ impl Matrix {
             // Each is the first one once: what the one before leaves behind falls on another each time.
             let index = (turn + round) % targets.len();
             let target = &targets[index];
-            if self.route == Route::WhSpooled && target.table.is_some() && !target.spools {
+            if !(target.answers)(self.route) {
                 continue;
             }
             let figures = self.measure(bench, target, connections, seconds / 5, seconds, pace)?;

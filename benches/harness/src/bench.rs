@@ -6,7 +6,7 @@ use std::{
     process::{self, Command},
 };
 
-use crate::{Failure, cores::Cores, process::Server, store::Store};
+use crate::{Failure, cores::Cores, nginx, process::Server, store::Store};
 
 /// The argument with which a bench is one of the programs beside the collector.
 pub const BASELINE: &str = "baseline";
@@ -89,6 +89,17 @@ impl Bench {
         command.args(iter::once(&BASELINE).chain(arguments));
         let name = arguments.first().copied().unwrap_or(BASELINE);
         Server::start(command, &self.cores, &self.log(name))
+    }
+
+    /// Starts nginx, if it is installed.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub fn nginx(&self) -> Result<Option<Server>, Failure> {
+        let found = nginx::command(&self.folder.join("nginx"))?;
+        found
+            .map(|(command, address)| Server::start_at(address, command, &self.cores, &self.log("nginx")))
+            .transpose()
     }
 
     /// Returns the folder where a collector keeps what outlives it.

@@ -3,6 +3,7 @@
 //! ```text
 //! cores      where each process runs, and before whom
 //! process    a server as a child: when it is ready, what CPU time and memory it takes
+//! nginx      the one that is not ours
 //! store      ClickHouse, and whether all rows have arrived
 //! events     distinct requests, made before the clock starts
 //! load       one thread that sends them and times the answers
@@ -29,6 +30,7 @@ pub mod grid;
 pub mod histogram;
 pub mod load;
 pub mod measure;
+pub mod nginx;
 pub mod page;
 pub mod process;
 pub mod spread;

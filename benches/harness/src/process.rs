@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File},
     io::{BufRead, BufReader},
-    net::SocketAddr,
+    net::{SocketAddr, TcpStream},
     path::Path,
     process::{Child, Command, Stdio},
     sync::mpsc,
@@ -61,6 +61,27 @@ impl Server {
                 Err(format!("a server did not start; its log is {}", log.display()).into())
             }
         }
+    }
+
+    /// As [`start`](Self::start), of a program that does not say where it listens: it is ready when it takes connections at `address`.
+    ///
+    /// # Errors
+    /// If it cannot be started, or takes no connection for a minute.
+    pub fn start_at(address: SocketAddr, mut command: Command, cores: &Cores, log: &Path) -> Result<Self, Failure> {
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(File::create(log)?);
+        let child = cores.as_server(move || command.spawn())??;
+        let mut server = Self { child, address };
+        let started = Instant::now();
+        while TcpStream::connect(address).is_err() {
+            if started.elapsed() > START_WITHIN || server.child.try_wait()?.is_some() {
+                return Err(format!("a server did not start; its log is {}", log.display()).into());
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        Ok(server)
     }
 
     /// Returns where it listens.
