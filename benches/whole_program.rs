@@ -367,8 +367,8 @@ impl Matrix {
 
 fn report(machine: &str, options: &Options, targets: &[Target], matrices: &[Matrix]) -> String {
     let mut text = format!(
-        "{machine}. {} rounds of {} s, {} connections; ± is half the distance between the extreme rounds. \
-         Busy: server, load generator, ClickHouse and everybody else, in percent of a core.\n\n",
+        "{machine}. {} rounds of {} s, {} connections; ± is half the distance between the extreme rounds; \
+         ratios are those of each round. Busy: server, load generator, ClickHouse and everybody else, in percent of a core.\n\n",
         options.rounds, options.seconds, options.connections
     );
     let mut full = Grid::new(&[
@@ -414,9 +414,9 @@ fn report(machine: &str, options: &Options, targets: &[Target], matrices: &[Matr
                 format!("{:.2}", rounds.p99),
                 format!("{:.1}", mebibytes(rounds.peak)),
                 rounds.busy(),
-                format!("{:.2}", rounds.per_second.median() / hyper.per_second.median()),
-                format!("{:.2}", rounds.cpu_us.median() / hyper.cpu_us.median()),
-                format!("{:.2}", rounds.cpu_us.median() / axum.cpu_us.median()),
+                format!("{:.2}", rounds.per_second.to(&hyper.per_second)),
+                format!("{:.2}", rounds.cpu_us.to(&hyper.cpu_us)),
+                format!("{:.2}", rounds.cpu_us.to(&axum.cpu_us)),
                 rounds.refusals(),
             ]);
         }
@@ -430,7 +430,7 @@ fn report(machine: &str, options: &Options, targets: &[Target], matrices: &[Matr
                     format!("{:.2}", rounds.p50),
                     format!("{:.2}", rounds.p99),
                     rounds.busy(),
-                    format!("{:.2}", rounds.p99.median() / measured[0].p99.median()),
+                    format!("{:.2}", rounds.p99.to(&measured[0].p99)),
                     rounds.refusals(),
                 ]);
             }

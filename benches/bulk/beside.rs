@@ -42,16 +42,18 @@ fn turns(store: &Store, bodies: &[Bytes], rounds: usize, events: usize) -> Resul
     // Once around, so that there are rows to make blocks of.
     through_the_layer(store, &runtime, bodies, LINES * BODIES)?;
     let blocks = runtime.block_on(blocks(store))?;
-    let (mut ours, mut theirs, mut ratio) = (Spread::default(), Spread::default(), Spread::default());
+    let (mut ours, mut theirs) = (Spread::default(), Spread::default());
     for _ in 0..rounds {
         let layer = through_the_layer(store, &runtime, bodies, events)?;
         let ready = runtime.block_on(ready(store, &blocks, events))?;
         println!("{layer:>10.0} rows/s through the layer, {ready:>10.0} of blocks that are ready");
         ours.push(layer);
         theirs.push(ready);
-        ratio.push(layer / ready);
     }
-    println!("median: {ours:.0} and {theirs:.0} rows/s, ratio {ratio:.2}");
+    println!(
+        "median: {ours:.0} and {theirs:.0} rows/s, ratio {:.2}",
+        ours.to(&theirs)
+    );
     Ok(())
 }
 

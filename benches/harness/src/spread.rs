@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// One figure of each round.
+/// One figure of each round, in their order.
 #[derive(Debug, Clone, Default)]
 pub struct Spread {
     values: Vec<f64>,
@@ -11,33 +11,49 @@ pub struct Spread {
 impl Spread {
     /// Adds a round's figure.
     pub fn push(&mut self, value: f64) {
-        let at = self.values.partition_point(|other| *other < value);
-        self.values.insert(at, value);
+        self.values.push(value);
+    }
+
+    /// Returns how many times as large it is as another one, round by round: what changes from one round to the next and is the same
+    /// for both is in neither.
+    pub fn to(&self, other: &Self) -> Self {
+        self.values
+            .iter()
+            .zip(&other.values)
+            .map(|(own, other)| own / other)
+            .collect()
     }
 
     /// Returns the middle one, or the mean of the two in the middle; NaN of nothing.
     pub fn median(&self) -> f64 {
-        let half = self.values.len() / 2;
-        match self.values.len() {
+        let sorted = self.sorted();
+        let half = sorted.len() / 2;
+        match sorted.len() {
             0 => f64::NAN,
-            len if len % 2 == 1 => self.values[half],
-            _ => f64::midpoint(self.values[half - 1], self.values[half]),
+            len if len % 2 == 1 => sorted[half],
+            _ => f64::midpoint(sorted[half - 1], sorted[half]),
         }
     }
 
     /// Returns half the distance between the least and the greatest as a share of the median: what a difference has to exceed to be one.
     /// A single round does not say.
     pub fn noise(&self) -> Option<f64> {
-        match self.values[..] {
+        match self.sorted()[..] {
             [least, .., greatest] => Some((greatest - least) / 2.0 / self.median()),
             _ => None,
         }
+    }
+
+    fn sorted(&self) -> Vec<f64> {
+        let mut sorted = self.values.clone();
+        sorted.sort_by(f64::total_cmp);
+        sorted
     }
 }
 
 impl Extend<f64> for Spread {
     fn extend<I: IntoIterator<Item = f64>>(&mut self, values: I) {
-        values.into_iter().for_each(|value| self.push(value));
+        self.values.extend(values);
     }
 }
 
@@ -74,6 +90,8 @@ mod tests {
         let even: Spread = [4.0, 1.0, 2.0, 3.0].into_iter().collect();
         assert_eq!((even.median(), even.noise()), (2.5, Some(0.6)));
         assert_eq!(format!("{even:>12.1}"), "   2.5 ±60 %");
+        let ratio = odd.to(&[6.0, 4.0, 2.0, 9.0].into_iter().collect());
+        assert_eq!(ratio.sorted(), [0.25, 0.5, 1.0]);
         let one: Spread = [7.0].into_iter().collect();
         assert_eq!(
             (format!("{one:.2}"), Spread::default().to_string()),
