@@ -18,7 +18,7 @@ use rowmill_harness::{
     bench::Bench,
     events::{Kind, Requests},
     grid::Grid,
-    page::machine,
+    page::{machine, write_section},
     spread::Spread,
     store::Store,
 };
@@ -48,6 +48,10 @@ struct Options {
     /// A first look: 3 rounds of 100 000 rows.
     #[arg(long)]
     short: bool,
+
+    /// Write the figures into docs/performance.md.
+    #[arg(long)]
+    write: bool,
 
     /// Cargo says so.
     #[arg(long, hide = true)]
@@ -112,7 +116,17 @@ fn run(options: &Options) -> Result<(), Failure> {
     ] {
         measure(&bench.store, &runtime, options, table, rows, &mut grid)?;
     }
-    println!("{}\n\n{grid}", machine());
+    let report = format!(
+        "{}. {} rounds of {} rows; ± is half the distance between the extreme rounds.\n\n{grid}\nBoth tables were the same in the end.\n",
+        machine(),
+        options.rounds,
+        options.rows
+    );
+    println!("{report}");
+    if options.write {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/performance.md");
+        write_section(page.as_ref(), "native", &report)?;
+    }
     Ok(())
 }
 
@@ -203,13 +217,13 @@ fn measure(
             body.format.to_owned(),
             per_row(body.bytes.len()),
             if is_native {
-                format!("{:.0}", transposing.median())
+                format!("{transposing:.0}")
             } else {
                 String::new()
             },
-            format!("{:.0}", body.compressing.median()),
+            format!("{:.0}", body.compressing),
             per_row(wire),
-            format!("{:.0}", body.inserting.median()),
+            format!("{:.0}", body.inserting),
         ]);
     }
     Ok(())

@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use clickhouse::{Client, Compression, insert_formatted::CompressedData};
 use rowmill::tables;
-use rowmill_harness::{Failure, bench::Bench, spread::Spread, store::Store};
+use rowmill_harness::{Failure, bench::Bench, grid::Grid, spread::Spread, store::Store};
 use rowmill_ingest::{StoreUrl, Writer, WriterOptions};
 use tokio::runtime::Runtime;
 
@@ -16,14 +16,14 @@ use crate::{BODIES, LINES, take_in};
 
 const TABLE: &str = "bulk.mail_statistics";
 
-/// Rows of a block that is ready: as many as the collector has in one.
-const BLOCK_ROWS: usize = 42_000;
+/// Rows of the blocks that are ready: as many as the collector has in one, and more.
+const BLOCK_ROWS: [usize; 2] = [42_000, 100_000];
 
 /// How long the last rows may take.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Prints rows a second of both, and their ratio, round by round.
-pub(super) fn run(bodies: &[Bytes], rounds: usize, events: usize) -> Result<(), Failure> {
+/// Returns rows a second of all, and their ratios, round by round.
+pub(super) fn run(bodies: &[Bytes], rounds: usize, events: usize) -> Result<Grid, Failure> {
     let bench = Bench::start(
         Path::new(env!("CARGO_BIN_EXE_rowmill")),
         Path::new(env!("CARGO_TARGET_TMPDIR")),
@@ -33,7 +33,7 @@ pub(super) fn run(bodies: &[Bytes], rounds: usize, events: usize) -> Result<(), 
     cores.as_server(move || turns(&bench.store, bodies, rounds, events))?
 }
 
-fn turns(store: &Store, bodies: &[Bytes], rounds: usize, events: usize) -> Result<(), Failure> {
+fn turns(store: &Store, bodies: &[Bytes], rounds: usize, events: usize) -> Result<Grid, Failure> {
     let runtime = Runtime::new()?;
     store.query("CREATE DATABASE bulk")?;
     let create = &tables::mail_statistics::TABLE.create;
@@ -41,20 +41,26 @@ fn turns(store: &Store, bodies: &[Bytes], rounds: usize, events: usize) -> Resul
     store.query(&format!("CREATE TABLE bulk.ready AS {TABLE}"))?;
     // Once around, so that there are rows to make blocks of.
     through_the_layer(store, &runtime, bodies, LINES * BODIES)?;
-    let blocks = runtime.block_on(blocks(store))?;
-    let (mut ours, mut theirs) = (Spread::default(), Spread::default());
+    let ready = BLOCK_ROWS.map(|rows| runtime.block_on(blocks(store, rows)));
+    let mut ours = Spread::default();
+    let mut theirs = BLOCK_ROWS.map(|_| Spread::default());
     for _ in 0..rounds {
-        let layer = through_the_layer(store, &runtime, bodies, events)?;
-        let ready = runtime.block_on(ready(store, &blocks, events))?;
-        println!("{layer:>10.0} rows/s through the layer, {ready:>10.0} of blocks that are ready");
-        ours.push(layer);
-        theirs.push(ready);
+        ours.push(through_the_layer(store, &runtime, bodies, events)?);
+        for (blocks, spread) in ready.iter().zip(&mut theirs) {
+            let blocks = blocks.as_ref().map_err(ToString::to_string)?;
+            spread.push(runtime.block_on(insert_all(store, blocks, events))?);
+        }
     }
-    println!(
-        "median: {ours:.0} and {theirs:.0} rows/s, ratio {:.2}",
-        ours.to(&theirs)
-    );
-    Ok(())
+    let mut grid = Grid::new(&["into ClickHouse", "rows/s", "the layer's rows/s : these"]);
+    grid.push(["through the layer".to_owned(), format!("{ours:.0}"), String::new()]);
+    for (rows, spread) in BLOCK_ROWS.iter().zip(&theirs) {
+        grid.push([
+            format!("blocks of {rows} rows that are ready, two at a time"),
+            format!("{spread:.0}"),
+            format!("{:.2}", ours.to(spread)),
+        ]);
+    }
+    Ok(grid)
 }
 
 /// Returns how many rows a second came into the table through the layer, the last of them included.
@@ -77,13 +83,13 @@ fn through_the_layer(store: &Store, runtime: &Runtime, bodies: &[Bytes], events:
 }
 
 /// Returns the table's rows as blocks of Native, and how many there are in each.
-async fn blocks(store: &Store) -> Result<Vec<(usize, Bytes)>, Failure> {
+async fn blocks(store: &Store, block_rows: usize) -> Result<Vec<(usize, Bytes)>, Failure> {
     let client = Client::default()
         .with_url(store.url())
         .with_compression(Compression::None);
     let mut blocks = Vec::new();
-    for start in (0..LINES * BODIES).step_by(BLOCK_ROWS) {
-        let rows = BLOCK_ROWS.min(LINES * BODIES - start);
+    for start in (0..LINES * BODIES).step_by(block_rows) {
+        let rows = block_rows.min(LINES * BODIES - start);
         let select =
             format!("SELECT * FROM {TABLE} ORDER BY id LIMIT {rows} OFFSET {start} SETTINGS max_block_size = {rows}");
         let block = client.query(&select).fetch_bytes("Native")?.collect().await?;
@@ -93,7 +99,7 @@ async fn blocks(store: &Store) -> Result<Vec<(usize, Bytes)>, Failure> {
 }
 
 /// Returns how many rows a second ClickHouse takes of ready blocks: two at a time, so that it need not wait for the next one.
-async fn ready(store: &Store, blocks: &[(usize, Bytes)], events: usize) -> Result<f64, Failure> {
+async fn insert_all(store: &Store, blocks: &[(usize, Bytes)], events: usize) -> Result<f64, Failure> {
     store.empty("bulk.ready")?;
     let client = Client::default()
         .with_url(store.url())

@@ -5,21 +5,13 @@
 //! of the whole process, compressing and sending included, but for the thread of the store. As many rows wait as would with a sender that
 //! is told when there is no room.
 //!
-//! With `-- --clickhouse` the rows go to a real one, on a core of its own, in turn with blocks that are ready: what it takes at most.
+//! Then the rows go to a real ClickHouse, on a core of its own, in turn with blocks that are ready: what it takes at most.
 
 #![allow(clippy::print_stdout, reason = "figures are what it is for")]
 
 mod beside;
 
-use std::{
-    convert::Infallible,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    thread,
-    time::{Duration, Instant},
-};
+use std::{convert::Infallible, thread, time::Duration};
 
 use bytes::Bytes;
 use clap::Parser;
@@ -35,6 +27,8 @@ use rowmill::tables;
 use rowmill_harness::{
     Failure,
     events::{Kind, Requests},
+    grid::Grid,
+    page::{machine, write_section},
     spread::Spread,
 };
 use rowmill_ingest::{StoreUrl, Writer, WriterOptions};
@@ -69,28 +63,24 @@ struct Options {
     #[arg(long)]
     short: bool,
 
-    /// Into a real ClickHouse, in turn with what it takes at most.
+    /// Write the figures into docs/performance.md.
     #[arg(long)]
-    clickhouse: bool,
+    write: bool,
 
     /// Given by cargo.
     #[arg(long, hide = true)]
     bench: bool,
 }
 
-/// Answers every insert as ClickHouse does when all is well, and counts its bytes.
-async fn forget(mut request: Request<Incoming>, bytes: Arc<AtomicU64>) -> Result<Response<Full<Bytes>>, Infallible> {
-    while let Some(Ok(frame)) = request.body_mut().frame().await {
-        let length = frame.data_ref().map_or(0, Bytes::len);
-        bytes.fetch_add(length as u64, Ordering::Relaxed);
-    }
+/// Answers every insert as ClickHouse does when all is well.
+async fn forget(mut request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    while let Some(Ok(_)) = request.body_mut().frame().await {}
     Ok(Response::new(Full::default()))
 }
 
 /// A store on a thread of its own.
 struct NullStore {
     url: StoreUrl,
-    bytes: Arc<AtomicU64>,
     end: oneshot::Sender<()>,
     thread: thread::JoinHandle<Result<Duration, Failure>>,
 }
@@ -101,14 +91,12 @@ impl NullStore {
         let address = listener.local_addr()?;
         listener.set_nonblocking(true)?;
         let (end, ended) = oneshot::channel();
-        let bytes = Arc::new(AtomicU64::new(0));
-        let counted = Arc::clone(&bytes);
         let thread = thread::spawn(move || {
             let runtime = runtime::Builder::new_current_thread().enable_io().build()?;
             runtime.block_on(async {
                 let listener = TcpListener::from_std(listener)?;
                 tokio::select! {
-                    () = serve(listener, counted) => {}
+                    () = serve(listener) => {}
                     _ = ended => {}
                 }
                 cpu(UsageWho::RUSAGE_THREAD)
@@ -116,25 +104,21 @@ impl NullStore {
         });
         Ok(Self {
             url: format!("http://{address}/stats").parse()?,
-            bytes,
             end,
             thread,
         })
     }
 
-    /// Returns how many bytes came, and the CPU time that they took there.
-    fn end(self) -> Result<(u64, Duration), Failure> {
+    /// Returns the CPU time that it took.
+    fn end(self) -> Result<Duration, Failure> {
         drop(self.end);
-        let cpu = self.thread.join().map_err(|_| "the store's thread panicked")??;
-        Ok((self.bytes.load(Ordering::Relaxed), cpu))
+        self.thread.join().map_err(|_| "the store's thread panicked")?
     }
 }
 
-async fn serve(listener: TcpListener, bytes: Arc<AtomicU64>) {
+async fn serve(listener: TcpListener) {
     while let Ok((stream, _)) = listener.accept().await {
-        let bytes = Arc::clone(&bytes);
-        let service = service_fn(move |request| forget(request, Arc::clone(&bytes)));
-        tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+        tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(forget)));
     }
 }
 
@@ -187,12 +171,48 @@ fn take_in(runtime: &Runtime, writer: &Writer, bodies: &[Bytes], events: usize) 
     Ok(())
 }
 
+/// CPU time of an event, in nanoseconds.
+#[derive(Default)]
+struct Costs {
+    /// Up to its row in an open block.
+    block: Spread,
+    /// With everything that is done until its block is sent.
+    sent: Spread,
+}
+
+/// Takes the events in, and lets a store forget them.
+fn into_nothing(bodies: &[Bytes], rounds: usize, events: usize) -> Result<Costs, Failure> {
+    let runtime = Runtime::new()?;
+    let mut costs = Costs::default();
+    for _ in 0..rounds {
+        let store = NullStore::start()?;
+        let writer = {
+            let _inside = runtime.enter();
+            Writer::start(&tables::SCHEMA, store.url.client(), &WriterOptions::default())
+        };
+        let (all, own) = (cpu(UsageWho::RUSAGE_SELF)?, cpu(UsageWho::RUSAGE_THREAD)?);
+        take_in(&runtime, &writer, bodies, events)?;
+        let own = cpu(UsageWho::RUSAGE_THREAD)? - own;
+        let report = runtime.block_on(writer.drain(Duration::from_secs(60)));
+        let all = cpu(UsageWho::RUSAGE_SELF)? - all;
+        let all = all.saturating_sub(store.end()?);
+        let stored = writer.counters().iter().map(|table| table.rows_inserted).sum::<u64>();
+        if !report.is_complete() || stored != events as u64 {
+            return Err(format!("{stored} of {events} rows arrived").into());
+        }
+        let each = |time: Duration| time.as_nanos() as f64 / events as f64;
+        costs.block.push(each(own));
+        costs.sent.push(each(all));
+    }
+    Ok(costs)
+}
+
 fn main() -> Result<(), Failure> {
     let Options {
         mut rounds,
         mut events,
         short,
-        clickhouse,
+        write,
         bench: _,
     } = Options::parse();
     if short {
@@ -200,46 +220,29 @@ fn main() -> Result<(), Failure> {
     }
     let bodies = bodies()?;
     let mean = bodies.iter().map(Bytes::len).sum::<usize>() / (LINES * BODIES);
-    println!("events of {mean} bytes, {LINES} a request");
-    if clickhouse {
-        return beside::run(&bodies, rounds, events);
+    let costs = into_nothing(&bodies, rounds, events)?;
+    let beside = beside::run(&bodies, rounds, events)?;
+
+    let mut per_core = Grid::new(&["from the bytes of a body", "CPU ns/event", "events/s/core"]);
+    for (what, spread) in [
+        ("to a row in a block", &costs.block),
+        ("to finished blocks, and sent", &costs.sent),
+    ] {
+        per_core.push([
+            what.to_owned(),
+            format!("{spread:.0}"),
+            format!("{:.0}", 1e9 / spread.median()),
+        ]);
     }
-    println!(
-        "{:>8} {:>12} {:>14} {:>12} {:>14} {:>14}",
-        "round", "ns to block", "events/s/core", "ns in all", "events/s/core", "bytes sent/row"
+    let report = format!(
+        "{}. {rounds} rounds of {events} events of {mean} bytes, {LINES} a request; ± is half the distance between the extreme \
+         rounds.\n\n{per_core}\n{beside}\nAll rows arrived.\n",
+        machine()
     );
-    let runtime = Runtime::new()?;
-    let mut finished = Spread::default();
-    for round in 1..=rounds {
-        let store = NullStore::start()?;
-        let writer = {
-            let _inside = runtime.enter();
-            Writer::start(&tables::SCHEMA, store.url.client(), &WriterOptions::default())
-        };
-        let (all, own, started) = (
-            cpu(UsageWho::RUSAGE_SELF)?,
-            cpu(UsageWho::RUSAGE_THREAD)?,
-            Instant::now(),
-        );
-        take_in(&runtime, &writer, &bodies, events)?;
-        let own = cpu(UsageWho::RUSAGE_THREAD)? - own;
-        let report = runtime.block_on(writer.drain(Duration::from_secs(60)));
-        let (all, took) = (cpu(UsageWho::RUSAGE_SELF)? - all, started.elapsed());
-        let (sent, of_store) = store.end()?;
-        let stored = writer.counters().iter().map(|table| table.rows_inserted).sum::<u64>();
-        if !report.is_complete() || stored != events as u64 {
-            return Err(format!("{stored} of {events} rows arrived").into());
-        }
-        let each = |time: Duration| time.as_nanos() as f64 / events as f64;
-        let (own, all) = (each(own), each(all.saturating_sub(of_store)));
-        finished.push(1e9 / all);
-        let per_row = sent as f64 / events as f64;
-        println!(
-            "{round:>8} {own:>12.0} {:>14.0} {all:>12.0} {:>14.0} {per_row:>14.1}   {took:.2?}",
-            1e9 / own,
-            1e9 / all,
-        );
+    println!("{report}");
+    if write {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/performance.md");
+        write_section(page.as_ref(), "bulk", &report)?;
     }
-    println!("median: {finished:.0} events/s/core to finished blocks");
     Ok(())
 }

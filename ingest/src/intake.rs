@@ -300,7 +300,9 @@ impl<'a> Walk<'_, 'a> {
             Place::Extra => self.put_extra(key, reader, branch, parent_length, repeats),
             Place::Nowhere => reader.skip(),
         };
-        self.path.truncate(parent_length);
+        if self.path.len() > parent_length {
+            self.path.truncate(parent_length);
+        }
         result
     }
 
@@ -308,11 +310,11 @@ impl<'a> Walk<'_, 'a> {
     #[inline]
     fn place(&self, path: &str, kind: Kind, branch: Branch, reader: &Reader<'a>) -> Result<Place, json::Error> {
         if let Some(index) = self.row.column(path) {
-            let column = &self.table.columns[index];
+            let column = || &self.table.columns[index];
             return Ok(match kind {
                 // What a column without NULL makes of it is its default, as if the event had said nothing.
-                Kind::Null if !column.is_nullable => Place::Nowhere,
-                Kind::Object if !column.takes_object => Place::Branch,
+                Kind::Null if !column().is_nullable => Place::Nowhere,
+                Kind::Object if !column().takes_object => Place::Branch,
                 _ => Place::Column(index),
             });
         }
