@@ -45,6 +45,9 @@ pub(crate) struct Columnar {
     pub(crate) statement: Box<str>,
 }
 
+/// Rows that stay rows are compressed into one frame, for which ClickHouse allows 1 GiB.
+pub(crate) const MAX_BLOCK_BYTES: usize = 512 << 20;
+
 /// When an open block is sealed; whatever comes first.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct BlockLimits {
@@ -53,7 +56,20 @@ pub(crate) struct BlockLimits {
     pub(crate) age: Duration,
 }
 
+/// How many times as long a block may be that others wait before.
+const GROWTH_BEHIND_OTHERS: usize = 3;
+
 impl BlockLimits {
+    /// Returns the limits of a block that others wait before, when ClickHouse is what limits: of fewer, longer blocks it takes more rows,
+    /// which take the same memory in one block as in several.
+    pub(crate) fn behind_others(self) -> Self {
+        let bytes = self.bytes.saturating_mul(GROWTH_BEHIND_OTHERS);
+        Self {
+            bytes: bytes.min(MAX_BLOCK_BYTES).max(self.bytes),
+            ..self
+        }
+    }
+
     /// Returns whether `block` has to be sealed before another row comes.
     pub(crate) fn are_reached_by(&self, block: &Block) -> bool {
         block.rows() >= self.rows || block.committed() >= self.bytes

@@ -13,7 +13,7 @@ use tokio::{
 
 use crate::{
     ack::{Ack, Receipt},
-    block::BlockLimits,
+    block::{BlockLimits, MAX_BLOCK_BYTES},
     dead_letter::{DeadLetter, REJECTED},
     deliver::{Delivery, MAX_BLOCK_ROWS, layout},
     rows::EncodedRows,
@@ -23,9 +23,6 @@ use crate::{
     table::{Schema, Table},
     tally::{RefusalCounts, Tally},
 };
-
-/// Rows that stay rows are compressed into one frame, for which ClickHouse allows 1 GiB.
-const MAX_BLOCK_BYTES: usize = 512 << 20;
 
 /// An age beyond a day is a mistake, and far ones overflow clocks.
 const MAX_BLOCK_AGE: Duration = Duration::from_secs(24 * 60 * 60);
@@ -46,7 +43,8 @@ pub struct WriterOptions {
     /// size; 100 000 rows are what ClickHouse's own advice calls a good insert.
     pub block_rows: usize,
     /// Bytes after which a block is sealed. 10 MiB keeps wide rows from making an insert that takes long to send again, and the memory
-    /// under full load within 64 MiB: there are the block that rows come to, the one before it, its columns, and their frames.
+    /// under full load within 64 MiB: there are the block that rows come to, the one before it, its columns, and their frames. Where
+    /// ClickHouse does not keep up, a block that others wait before may have three times as many, but not more rows.
     pub block_bytes: usize,
     /// Time after which a block is sealed, counted from its first row. One second is fresh enough to watch a dashboard by, and
     /// gives one part a second for each table at most.

@@ -95,6 +95,9 @@ impl fmt::Display for NoRoom {
 
 impl std::error::Error for NoRoom {}
 
+/// With so many sealed blocks, a table has one that is inserted, one that is made ready meanwhile, and one that waits.
+const WAITING_BLOCKS: usize = 3;
+
 /// How often lack of room is logged.
 const ALARM_INTERVAL_S: u64 = 60;
 
@@ -352,7 +355,12 @@ impl Spool {
             }),
             _ => None,
         };
-        let is_sealed = self.limits.are_reached_by(&queue.open);
+        let limits = if queue.sealed.len() < WAITING_BLOCKS {
+            self.limits
+        } else {
+            self.limits.behind_others()
+        };
+        let is_sealed = limits.are_reached_by(&queue.open);
         if is_sealed {
             queue.seal(&lane.layout);
         }

@@ -36,7 +36,7 @@ impl Spool {
     /// Returns the lane's oldest block, and waits for one; none once the spool is closed and the lane empty.
     ///
     /// The block stays first until all of it is [settled](Self::settle). An open block is sealed here when its age is reached:
-    /// while its lane is busy with an older one it goes on growing as far as memory allows, so that a slow ClickHouse gets fewer, larger
+    /// while its lane is busy with an older one it goes on growing up to its limits, so that a slow ClickHouse gets fewer, larger
     /// blocks. With a log, a block is given once all of it is on disk. One task at a time may wait for a lane.
     /// With `is_last`, it is not the end before all other lanes have [ended](Self::ends).
     pub(crate) async fn next(&self, lane: usize, is_last: bool) -> Option<Arc<SealedBlock>> {
@@ -74,7 +74,9 @@ impl Spool {
                 return if self.is_closed() { Found::End } else { Found::Nothing };
             };
             let until = opened.at + self.limits.age;
-            if !self.is_closed() && tokio::time::Instant::now() < until {
+            // It may have become long while others waited before it.
+            let is_long = self.limits.are_reached_by(&queue.open);
+            if !self.is_closed() && !is_long && tokio::time::Instant::now() < until {
                 return Found::Young(until);
             }
             queue.seal(&lane.layout);
@@ -205,5 +207,84 @@ impl Spool {
         }
         block.state().parts.split(part);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{
+        ack::Ack,
+        block::{BlockLimits, Layout},
+        spool::{LogLimits, SpoolLimits},
+    };
+
+    const LIMITS: SpoolLimits = SpoolLimits {
+        blocks: BlockLimits {
+            rows: 1_000,
+            bytes: 10,
+            age: Duration::from_secs(3600),
+        },
+        memory_bytes: 1 << 20,
+        log: LogLimits {
+            segment_bytes: 0,
+            max_bytes: 0,
+        },
+    };
+
+    fn spool() -> Arc<Spool> {
+        let layout = Layout {
+            table: "t".into(),
+            statement: "INSERT INTO t FORMAT RowBinary".into(),
+            columnar: None,
+        };
+        Spool::in_memory(vec![Arc::new(layout)], LIMITS)
+    }
+
+    fn append(spool: &Spool, bytes: usize) {
+        for _ in 0..bytes {
+            assert!(spool.append(0, Ack::Accepted, |out| out.push(7)).is_ok());
+        }
+    }
+
+    fn sealed(spool: &Spool) -> Vec<usize> {
+        spool.lanes[0].lock().sealed.iter().map(|block| block.bytes).collect()
+    }
+
+    /// Settles the block that would be sent next, and returns its length.
+    fn settle_next(spool: &Arc<Spool>) -> Option<usize> {
+        let Found::Block(block) = spool.look(&spool.lanes[0]) else {
+            return None;
+        };
+        spool.settle(0, &block, &(0..block.rows), Outcome::Stored);
+        Some(block.bytes)
+    }
+
+    #[test]
+    fn a_block_that_others_wait_before_becomes_longer() {
+        let spool = spool();
+        append(&spool, 30 + 30 + 30 + 25);
+        assert_eq!(sealed(&spool), [10, 10, 10, 30, 30]);
+        for left in [&[10, 10, 30, 30][..], &[10, 30, 30], &[30, 30]] {
+            assert_eq!(settle_next(&spool), Some(10));
+            assert_eq!(sealed(&spool), left);
+        }
+        // Nobody but ClickHouse and what is made ready is before it any more.
+        append(&spool, 1);
+        assert_eq!(sealed(&spool), [30, 30, 26]);
+    }
+
+    #[test]
+    fn a_long_block_does_not_wait_for_its_age_when_it_is_the_oldest() {
+        let spool = spool();
+        append(&spool, 30 + 25);
+        assert_eq!(sealed(&spool), [10, 10, 10]);
+        for bytes in [10, 10, 10, 25] {
+            assert_eq!(settle_next(&spool), Some(bytes));
+        }
+        append(&spool, 9);
+        assert_eq!(settle_next(&spool), None);
     }
 }
