@@ -1,9 +1,10 @@
 //! Delivery: takes sealed blocks, oldest first, and inserts each into its table until ClickHouse has confirmed it.
 //!
-//! One task per table, so that a table that ClickHouse refuses delays no other. Promises: each try sends the same rows under the
-//! same token with the same settings, and ClickHouse takes them once; no row is ever dropped here; no more inserts run at a
-//! time than are allowed. Rows that ClickHouse refuses are narrowed down by halves until the bad one stands alone, which becomes
-//! a dead letter; each halving is in the spool before the halves are sent, so that a restart goes on where this one stopped.
+//! One task per table, so that a table that ClickHouse refuses delays no other; a table's next block is compressed while the one before it is
+//! inserted. Promises: each try sends the same rows under the same token with the same settings, and ClickHouse takes them once; no row is
+//! ever dropped here; no more inserts run at a time than are allowed. Rows that ClickHouse refuses are narrowed down by halves until the bad
+//! one stands alone, which becomes a dead letter; each halving is in the spool before the halves are sent, so that a restart goes on where
+//! this one stopped.
 
 use std::{
     future::pending,

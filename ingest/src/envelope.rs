@@ -40,7 +40,7 @@ impl<'a> Envelope<'a> {
     /// # Errors
     /// It is not JSON.
     pub(crate) fn open_line(line: &'a str, arena: &'a Arena) -> Result<Self, json::Error> {
-        if may_have_one(SENDER, line) {
+        if may_name_sender(line) {
             Self::of_json(Reader::new_in(line, arena))
         } else {
             Ok(Self::default())
@@ -106,11 +106,16 @@ impl<'a> Envelope<'a> {
 const FIELDS: [&[u8]; 5] = [b"\"service\"", b"\"name\"", b"\"projectId\"", b"\"uid\"", b"\"to\""];
 
 /// Those of them that say whose event it is.
-pub(crate) const SENDER: [&[u8]; 2] = [b"\"projectId\"", b"\"uid\""];
+const SENDER: [&[u8]; 2] = [b"\"projectId\"", b"\"uid\""];
+
+/// Returns whether one of many lines may say whose event it is.
+pub(crate) fn may_name_sender(lines: &str) -> bool {
+    may_have_one(SENDER, lines)
+}
 
 /// Returns whether one of the fields may be in a text: that costs a tenth of a walk over it, and most events have none.
 #[inline]
-pub(crate) fn may_have_one<const N: usize>(fields: [&[u8]; N], text: &str) -> bool {
+fn may_have_one<const N: usize>(fields: [&[u8]; N], text: &str) -> bool {
     let text = text.as_bytes();
     // Quotes before the first letters, and backslashes: a key can also be written with escapes.
     let may_begin = |chunk: Chunk, next: Chunk| {
@@ -169,6 +174,9 @@ mod tests {
         for name in FIELDS {
             let names = names.map(|name| format!("\"{name}\""));
             assert!(names.iter().any(|quoted| quoted.as_bytes() == name));
+        }
+        for (name, is_sender) in [("uid", true), ("projectId", true), ("service", false), ("to", false)] {
+            assert_eq!(may_name_sender(&format!("{{}}\n{{\"{name}\":1}}")), is_sender, "{name}");
         }
         assert!(may_have_one(FIELDS, r#"{"\u0075id":1}"#));
         let arena = Arena::new();

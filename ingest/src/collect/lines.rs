@@ -9,7 +9,7 @@ use crate::{
     answer::{Answer, LineError, LinesReport},
     arena::Arena,
     body::Payload,
-    envelope::{Envelope, SENDER, may_have_one},
+    envelope::{Envelope, may_name_sender},
     head::Head,
     identify::{Address, Claims, known_uid},
     intake::{Event, Rejection, Sink},
@@ -50,7 +50,7 @@ impl Collector {
         let ack = asked.unwrap_or(self.ack);
 
         let of_all = self.stamp(head, &address, uid);
-        let has_senders = may_have_one(SENDER, text);
+        let has_senders = may_name_sender(text);
         let mut rows = EncodedRows::for_text(text.len());
         let mut refused = Vec::new();
         for (at, line) in lines(text).enumerate() {
