@@ -271,6 +271,7 @@ impl<'a> LaneDelivery<'a> {
     async fn try_insert(&mut self, block: &Arc<SealedBlock>, part: &RowRange) -> Result<Outcome, Failure> {
         let Delivery {
             servers,
+            spool,
             permits,
             timeout,
             ..
@@ -282,6 +283,8 @@ impl<'a> LaneDelivery<'a> {
         let Some(compressed) = self.compressed(block, part).await? else {
             return Ok(Outcome::Lost);
         };
+        // What is on disk is needed in memory no longer: another try would read it there.
+        spool.evict(self.lane, block);
         let Some((place, client)) = servers.used() else {
             return Err(Failure::Store(
                 clickhouse::error::Error::Unsupported("no ClickHouse is named".to_owned()).into(),

@@ -181,6 +181,24 @@ async fn a_backlog_that_is_worked_off_slowly_has_nothing_ready() {
 }
 
 #[tokio::test]
+async fn rows_that_are_on_disk_take_no_memory_while_they_are_inserted() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = FakeStore::start(|_, n| if n == 1 { 241 } else { 0 }).await;
+    store.answers.forget_permits(Semaphore::MAX_PERMITS);
+    let writer = Writer::open(&SCHEMA, store.client(), &options(), folder.path()).unwrap();
+    put(&writer, &B, 0x77).unwrap();
+    while store.inserts(&B).is_empty() {
+        sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(writer.shared.spool.memory_bytes(), 0);
+    store.answers.add_permits(Semaphore::MAX_PERMITS);
+    assert!(writer.drain(SOON).await.is_complete());
+    let inserts = store.inserts(&B);
+    assert_eq!(inserts.len(), 2);
+    assert_eq!(inserts[0], inserts[1]);
+}
+
+#[tokio::test]
 async fn what_comes_next_is_the_second_block_and_whole() {
     let scene = Scene::begin(|_, _| 0, 2).await;
     let at_once = Duration::ZERO;
