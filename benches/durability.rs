@@ -196,7 +196,7 @@ fn report(machine: &str, options: &Options, disk: &Histogram, series: &[Series])
         "requests/s : hyper",
         "refused",
     ]);
-    let hyper = series[0].rounds.per_second.median();
+    let hyper = &series[0].rounds.per_second;
     for Series { ack, rounds, .. } in series {
         grid.push([
             ack.as_ref()
@@ -208,7 +208,7 @@ fn report(machine: &str, options: &Options, disk: &Histogram, series: &[Series])
             format!("{:.1}", rounds.p99.median() / sync),
             format!("{:.1}", mebibytes(rounds.peak)),
             rounds.busy(),
-            format!("{:.2}", rounds.per_second.median() / hyper),
+            format!("{:.2}", rounds.per_second.to(hyper)),
             rounds.refusals(),
         ]);
     }

@@ -1,8 +1,9 @@
 //! The whole program beside what it is compared with: `cargo bench --bench whole_program`, or `… -- --short` for a first look.
 //!
 //! In one run, round by round in turn: hyper that answers a fixed body, the same with the collector's headers, the collector written by
-//! hand with axum (`benches/baseline/`), the collector, and nginx with a log, where it is installed. Each has a core for itself; the load generator and a real ClickHouse share
-//! another one. All get the same distinct requests; what they accept has to arrive in ClickHouse, each row once, or the bench fails.
+//! hand with axum (`benches/baseline/`), the collector, and nginx with a log, where it is installed. Each has a core for itself; the load
+//! generator and a real ClickHouse share another one. All get the same distinct requests; what they accept has to arrive in ClickHouse, each
+//! row once, or the bench fails.
 
 #![allow(clippy::print_stdout, reason = "figures are what it is for")]
 
@@ -90,7 +91,7 @@ impl Route {
         }
     }
 
-    /// Whether all of an event is in the request's head, and so in a server's log.
+    /// Returns whether all of an event is in the request's head, and so in a server's log.
     fn is_in_the_head(self) -> bool {
         matches!(self, Self::Pixel | Self::Redir)
     }
@@ -226,7 +227,7 @@ fn run(mut options: Options) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Starts the servers; hyper is the first, the one by hand the second, and behind hyper with headers come the collectors, and nginx.
+/// Starts the servers; hyper is the first, the one by hand the second, and behind hyper with headers come the collectors, then nginx.
 fn targets(bench: &Bench, collectors: &[(String, PathBuf)]) -> Result<Vec<Target>, Failure> {
     let mut targets = Vec::new();
     let mut push = |name: &str, server: Server, table: Option<String>, answers: fn(Route) -> bool| {

@@ -65,7 +65,7 @@ impl BlockLimits {
     pub(crate) fn behind_others(self) -> Self {
         let bytes = self.bytes.saturating_mul(GROWTH_BEHIND_OTHERS);
         Self {
-            bytes: bytes.min(MAX_BLOCK_BYTES).max(self.bytes),
+            bytes: bytes.min(MAX_BLOCK_BYTES),
             ..self
         }
     }

@@ -6,14 +6,7 @@
 //! one stands alone, which becomes a dead letter; each halving is in the spool before the halves are sent, so that a restart goes on where
 //! this one stopped.
 
-use std::{
-    future::pending,
-    hash::{BuildHasher, Hasher, RandomState},
-    io,
-    pin::pin,
-    sync::Arc,
-    time::Duration,
-};
+use std::{future::pending, io, pin::pin, sync::Arc, time::Duration};
 
 use clickhouse::{Client, Compression};
 use jiff::Timestamp;
@@ -25,14 +18,13 @@ use tokio::{
 use crate::{
     ahead::Ahead,
     alarm::Alarm,
-    block::{Columnar, Layout, SealedBlock},
+    backoff::{HOLD, RETRY, dice},
+    block::SealedBlock,
     compressed::{Compressed, Compressor},
     dead_letter::DeadLetter,
-    native::Native,
     spool::{Counters, NoRoom, Outcome, RowRange, Spool},
-    store::{Class, StoreError, quoted},
+    store::{Class, StoreError},
     stores::Servers,
-    table::Table,
 };
 
 /// The most rows of a block. ClickHouse is told that an insert of this many is one unit, which it is by default: atomicity and
@@ -57,25 +49,6 @@ const SETTINGS: [(&str, &str); 8] = [
     ("input_format_defaults_for_omitted_fields", "1"),
     ("input_format_null_as_default", "1"),
 ];
-
-/// How long a block waits after a failure: twice as long each time, up to a cap.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Backoff {
-    pub(crate) first: Duration,
-    pub(crate) cap: Duration,
-}
-
-/// Passing troubles: short at first, since most last for a moment; the cap bounds what is added to an outage.
-const RETRY: Backoff = Backoff {
-    first: Duration::from_millis(100),
-    cap: Duration::from_secs(10),
-};
-
-/// Troubles that wait for a person: nothing is gained by asking often.
-pub(crate) const HOLD: Backoff = Backoff {
-    first: Duration::from_secs(1),
-    cap: Duration::from_secs(30),
-};
 
 /// The longest wait while the process is waiting to end.
 const CLOSING_WAIT: Duration = Duration::from_millis(200);
@@ -249,7 +222,6 @@ impl<'a> LaneDelivery<'a> {
             // Frames must not take memory while rows wait.
             self.ahead = None;
             Counters::add(&spool.counters(self.lane).retries, 1);
-            spool.evict(self.lane, block);
             let backoff = match failure.class() {
                 Class::Refused if self.may_narrow() => match self.narrow(block, part, &failure).await {
                     Ok(()) => return,
@@ -418,109 +390,5 @@ impl RefusedRow {
             payload: row,
             ip: "",
         }
-    }
-}
-
-/// What a table with JSON needs: a block has its objects as texts. Servers before 24.10 do not know the setting, so that other
-/// tables go without it.
-const JSON_SETTINGS: &str = " SETTINGS input_format_binary_read_json_as_string = 1";
-
-/// Returns what a table's blocks are and how they are inserted.
-pub(crate) fn layout(table: &Table) -> Arc<Layout> {
-    Arc::new(Layout {
-        table: table.name.into(),
-        statement: insert_statement(table, table.format.name()).into(),
-        columnar: Native::of(table).map(|native| Columnar {
-            native,
-            statement: insert_statement(table, "Native").into(),
-        }),
-    })
-}
-
-/// Returns `INSERT INTO … (…) FORMAT …` with the columns that a row has; the list keeps a table usable that has more.
-fn insert_statement(table: &Table, format: &str) -> String {
-    let columns = table.columns.iter().filter(|column| column.kind.is_inserted());
-    // The word may also be the value of an enum, which does no harm.
-    let has_json = columns.clone().any(|column| column.data_type.contains("JSON"));
-    let columns: Vec<_> = columns.map(|column| quoted(column.name)).collect();
-    format!(
-        "INSERT INTO {} ({}){} FORMAT {format}",
-        quoted(table.name),
-        columns.join(", "),
-        if has_json { JSON_SETTINGS } else { "" },
-    )
-}
-
-impl Backoff {
-    /// Returns the wait after the `failures`th failure in a row: at least half of the full one, the rest by `dice`, so that tables
-    /// and collectors that failed together do not come back together.
-    pub(crate) fn wait(self, failures: u32, dice: u64) -> Duration {
-        let doubled = 2_u32.saturating_pow(failures.saturating_sub(1));
-        let full = self.first.saturating_mul(doubled).min(self.cap);
-        let share = f64::from(u16::try_from(dice % 1024).unwrap_or(0)) / 1024.0;
-        full / 2 + (full / 2).mul_f64(share)
-    }
-}
-
-/// Random enough to spread retries: the standard library seeds each hasher differently.
-pub(crate) fn dice() -> u64 {
-    RandomState::new().build_hasher().finish()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::table::{Column, ColumnKind, Format};
-
-    const fn column(name: &'static str, kind: ColumnKind) -> Column {
-        Column::new(name, "String", "", kind)
-    }
-
-    #[test]
-    fn an_insert_names_the_columns_that_a_row_has() {
-        const TABLE: Table = Table {
-            name: "odd`name",
-            index: 0,
-            columns: &[
-                column("extra.key", ColumnKind::Plain),
-                column("at", ColumnKind::Default),
-                column("day", ColumnKind::Materialized),
-                column("hour", ColumnKind::Alias),
-                column("raw", ColumnKind::Ephemeral),
-            ],
-            create: "",
-            format: Format::RowBinaryWithDefaults,
-        };
-        assert_eq!(
-            insert_statement(&TABLE, TABLE.format.name()),
-            r"INSERT INTO `odd\`name` (`extra.key`, `at`, `raw`) FORMAT RowBinaryWithDefaults"
-        );
-    }
-
-    #[test]
-    fn objects_are_sent_as_texts() {
-        const TABLE: Table = Table {
-            name: "t",
-            index: 0,
-            columns: &[Column::new("payload", "Nullable(JSON)", "", ColumnKind::Plain)],
-            create: "",
-            format: Format::RowBinary,
-        };
-        assert_eq!(
-            insert_statement(&TABLE, TABLE.format.name()),
-            "INSERT INTO `t` (`payload`) SETTINGS input_format_binary_read_json_as_string = 1 FORMAT RowBinary"
-        );
-    }
-
-    #[test]
-    fn waits_double_up_to_the_cap_and_spread_over_their_upper_half() {
-        let ms = |failures, dice| RETRY.wait(failures, dice).as_millis();
-        assert_eq!([ms(1, 0), ms(2, 0), ms(3, 0)], [50, 100, 200]);
-        assert_eq!([ms(8, 0), ms(40, 0), ms(u32::MAX, 0)], [5000, 5000, 5000]);
-        for failures in [1, 5, 100] {
-            let (least, most) = (ms(failures, 0), ms(failures, 1023));
-            assert!(least * 19 / 10 < most && most <= least * 2, "{least}..{most}");
-        }
-        assert_ne!(dice(), dice());
     }
 }

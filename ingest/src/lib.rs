@@ -46,6 +46,8 @@
 //! ack       ack         what an answer promises of a row
 //!           progress    how far the rows of a block have come, and who waits for that
 //! deliver   deliver     blocks go to ClickHouse, until it has them
+//!           statement   how they are inserted
+//!           backoff     how long one waits that has failed
 //!           ahead       the next ones are made ready meanwhile
 //!           compressed  what is sent of them, in columns where that is possible
 //!           native      rows become columns
@@ -68,6 +70,7 @@ mod ahead;
 mod alarm;
 mod answer;
 mod arena;
+mod backoff;
 mod block;
 mod body;
 mod collect;
@@ -99,6 +102,7 @@ mod scan;
 mod serve;
 mod spool;
 mod stamp;
+mod statement;
 mod store;
 mod stores;
 mod sync;

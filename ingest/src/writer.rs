@@ -15,9 +15,10 @@ use crate::{
     ack::{Ack, Receipt},
     block::{BlockLimits, MAX_BLOCK_BYTES},
     dead_letter::{DeadLetter, REJECTED},
-    deliver::{Delivery, MAX_BLOCK_ROWS, layout},
+    deliver::{Delivery, MAX_BLOCK_ROWS},
     rows::EncodedRows,
     spool::{LogLimits, NoRoom, Spool, SpoolError, SpoolLimits, TableCounts, TableLayouts},
+    statement::layout,
     stores::{SchemaState, Servers, State, Stores},
     sync::{self, SyncError},
     table::{Schema, Table},
@@ -43,7 +44,7 @@ pub struct WriterOptions {
     /// size; 100 000 rows are what ClickHouse's own advice calls a good insert.
     pub block_rows: usize,
     /// Bytes after which a block is sealed. 10 MiB keeps wide rows from making an insert that takes long to send again, and the memory
-    /// under full load within 64 MiB: there are the block that rows come to, the one before it, its columns, and their frames. Where
+    /// under full load at some 64 MiB: there are the block that rows come to, the one before it, its columns, and their frames. Where
     /// ClickHouse does not keep up, a block that others wait before may have three times as many, but not more rows.
     pub block_bytes: usize,
     /// Time after which a block is sealed, counted from its first row. One second is fresh enough to watch a dashboard by, and

@@ -3,7 +3,7 @@
 //! ```text
 //! cores      where each process runs, and before whom
 //! process    a server as a child: when it is ready, what CPU time and memory it takes
-//! nginx      the one that is not ours
+//! nginx      the one with a log
 //! store      ClickHouse, and whether all rows have arrived
 //! events     distinct requests, made before the clock starts
 //! load       one thread that sends them and times the answers

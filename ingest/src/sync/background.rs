@@ -9,7 +9,8 @@ use tokio::{sync::watch, task::JoinSet, time::sleep};
 use super::{Plan, bring, window::TURNS_OFF};
 use crate::{
     alarm::Alarm,
-    deliver::{Backoff, HOLD, dice, with_settings},
+    backoff::{Backoff, HOLD, dice},
+    deliver::with_settings,
     store::{Class, StoreUrl, ping},
     stores::{State, Store, Stores},
     sync::SyncError,

@@ -1,0 +1,58 @@
+//! Backoff: how long somebody waits who has failed at ClickHouse: twice as long each time, up to a cap.
+
+use std::{
+    hash::{BuildHasher, Hasher, RandomState},
+    time::Duration,
+};
+
+/// The waits of one kind of trouble.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Backoff {
+    pub(crate) first: Duration,
+    pub(crate) cap: Duration,
+}
+
+/// Passing troubles: short at first, since most last for a moment; the cap bounds what is added to an outage.
+pub(crate) const RETRY: Backoff = Backoff {
+    first: Duration::from_millis(100),
+    cap: Duration::from_secs(10),
+};
+
+/// Troubles that wait for a person: nothing is gained by asking often.
+pub(crate) const HOLD: Backoff = Backoff {
+    first: Duration::from_secs(1),
+    cap: Duration::from_secs(30),
+};
+
+impl Backoff {
+    /// Returns the wait after the `failures`th failure in a row: at least half of the full one, the rest by `dice`, so that tables
+    /// and collectors that failed together do not come back together.
+    pub(crate) fn wait(self, failures: u32, dice: u64) -> Duration {
+        let doubled = 2_u32.saturating_pow(failures.saturating_sub(1));
+        let full = self.first.saturating_mul(doubled).min(self.cap);
+        let share = f64::from(u16::try_from(dice % 1024).unwrap_or(0)) / 1024.0;
+        full / 2 + (full / 2).mul_f64(share)
+    }
+}
+
+/// Random enough to spread retries: the standard library seeds each hasher differently.
+pub(crate) fn dice() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_the_cap_and_spread_over_their_upper_half() {
+        let ms = |failures, dice| RETRY.wait(failures, dice).as_millis();
+        assert_eq!([ms(1, 0), ms(2, 0), ms(3, 0)], [50, 100, 200]);
+        assert_eq!([ms(8, 0), ms(40, 0), ms(u32::MAX, 0)], [5000, 5000, 5000]);
+        for failures in [1, 5, 100] {
+            let (least, most) = (ms(failures, 0), ms(failures, 1023));
+            assert!(least * 19 / 10 < most && most <= least * 2, "{least}..{most}");
+        }
+        assert_ne!(dice(), dice());
+    }
+}
