@@ -92,6 +92,20 @@ fn each_line_is_what_it_were_alone() {
 }
 
 #[test]
+fn a_line_names_its_own_project_where_the_path_names_none() {
+    let database = Database::named("bulk_project");
+    let collector = Collector::start(&database);
+    let lines = "{\"event\":\"a\",\"projectId\":7}\n{\"event\":\"b\",\"projectId\":\"8\"}\n{\"event\":\"c\"}\n";
+    let answer = http::send(collector.address, "POST", "/wh/mail", &[NDJSON], lines.as_bytes());
+    assert_eq!(answer.status, 200);
+    database.wait_for_rows("mail_statistics", 3);
+    assert_eq!(
+        database.query("SELECT event, projectId FROM mail_statistics ORDER BY event FORMAT TSV"),
+        "a\t7\nb\t8\nc\t0\n"
+    );
+}
+
+#[test]
 fn a_line_that_is_no_row_costs_the_others_nothing() {
     let database = Database::create("bulk_refused");
     let served = served(&database, WriterOptions::default());

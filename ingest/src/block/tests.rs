@@ -105,6 +105,23 @@ fn a_row_that_is_not_admitted_leaves_nothing() {
 }
 
 #[test]
+fn behind_others_a_block_has_three_times_the_bytes_as_far_as_one_may_be_sent() {
+    let limits = |bytes| BlockLimits {
+        rows: 5,
+        bytes,
+        age: Duration::ZERO,
+    };
+    for (usual, longer) in [
+        (10, 30),
+        (MAX_BLOCK_BYTES / 2, MAX_BLOCK_BYTES),
+        (MAX_BLOCK_BYTES, MAX_BLOCK_BYTES),
+    ] {
+        let behind = limits(usual).behind_others();
+        assert_eq!((behind.rows, behind.bytes), (5, longer));
+    }
+}
+
+#[test]
 fn limits_are_reached_by_rows_or_by_bytes() {
     let by_rows = BlockLimits {
         rows: 2,
