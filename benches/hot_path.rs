@@ -16,7 +16,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use rowmill::tables;
-use rowmill_ingest::{StoreUrl, Writer, WriterOptions};
+use rowmill_ingest::{StoreUrl, Stores, Writer, WriterOptions};
 use tokio::{net::TcpListener, runtime::Runtime};
 use tower::{Layer, Service};
 
@@ -53,7 +53,7 @@ impl Bench {
             let store: StoreUrl = format!("http://{address}/stats").parse().expect("a URL");
             Writer::start(
                 &tables::SCHEMA,
-                store.client(),
+                Stores::without_sync(store.clone()),
                 &WriterOptions {
                     memory_bytes: 4 << 30,
                     ..WriterOptions::default()

@@ -4,7 +4,7 @@
 
 use std::{env, error::Error};
 
-use rowmill_ingest::{ServeOptions, StoreUrl, Writer, WriterOptions, not_found, serve, sync};
+use rowmill_ingest::{ServeOptions, StoreUrl, Stores, Writer, WriterOptions, not_found, serve, sync};
 use tokio::net::TcpListener;
 use tower::{Layer, service_fn};
 
@@ -17,7 +17,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let store = env::var("ROWMILL_CLICKHOUSE").unwrap_or_else(|_| "http://127.0.0.1:8123/stats".to_owned());
     let store: StoreUrl = store.parse()?;
     sync(&store, &tables::SCHEMA).await?;
-    let writer = Writer::start(&tables::SCHEMA, store.client(), &WriterOptions::default());
+    let writer = Writer::start(
+        &tables::SCHEMA,
+        Stores::without_sync(store.clone()),
+        &WriterOptions::default(),
+    );
 
     let service = tables::layer(writer).layer(service_fn(not_found));
     let listener = TcpListener::bind("127.0.0.1:3000").await?;

@@ -307,7 +307,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use http_body_util::BodyExt;
-    use rowmill_ingest::{Ack, WriterOptions, not_found};
+    use rowmill_ingest::{Ack, Stores, WriterOptions, not_found};
     use tokio::net::TcpListener;
     use tower::{ServiceExt, service_fn};
 
@@ -334,7 +334,11 @@ mod tests {
         // In whatever way it is given.
         for writer in [
             Writer::start(&tables::SCHEMA, store.clone(), &WriterOptions::default()),
-            Writer::start(&tables::SCHEMA, store.client(), &WriterOptions::default()),
+            Writer::start(
+                &tables::SCHEMA,
+                Stores::without_sync(store.clone()),
+                &WriterOptions::default(),
+            ),
         ] {
             let (status, text) = ready(&writer, store.clone()).await;
             assert_eq!(

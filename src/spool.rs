@@ -9,7 +9,7 @@ use std::{
 };
 
 use rowmill::tables;
-use rowmill_ingest::{BlockReport, SpoolReport, StoreUrl, Writer, WriterOptions, inspect};
+use rowmill_ingest::{BlockReport, SpoolReport, StoreUrl, Stores, Writer, WriterOptions, inspect};
 use tokio::runtime::Runtime;
 
 use crate::{
@@ -117,7 +117,12 @@ fn replay(options: &ReplayOptions) -> Result<(), Box<dyn Error>> {
     let store: StoreUrl = options.database.clickhouse.parse()?;
     let folder = spool_folder(&options.spool.data);
     let report = Runtime::new()?.block_on(async {
-        let writer = Writer::open(&tables::SCHEMA, store.client(), &WriterOptions::default(), &folder)?;
+        let writer = Writer::open(
+            &tables::SCHEMA,
+            Stores::without_sync(store.clone()),
+            &WriterOptions::default(),
+            &folder,
+        )?;
         Ok::<_, Box<dyn Error>>(writer.drain(options.within).await)
     })?;
     if report.is_complete() {

@@ -9,7 +9,7 @@ mod events;
 use allocation_counter::measure;
 use events::{Kind, answer_of};
 use rowmill::tables;
-use rowmill_ingest::{StoreUrl, Writer, WriterOptions};
+use rowmill_ingest::{StoreUrl, Stores, Writer, WriterOptions};
 use tower::{Layer, Service};
 
 /// Events before counting begins, so that buffers have their size.
@@ -31,7 +31,11 @@ fn allocations_of(kind: Kind) -> u64 {
         .unwrap();
     let _inside = runtime.enter();
     let store: StoreUrl = "http://127.0.0.1:1/stats".parse().unwrap();
-    let writer = Writer::start(&tables::SCHEMA, store.client(), &WriterOptions::default());
+    let writer = Writer::start(
+        &tables::SCHEMA,
+        Stores::without_sync(store.clone()),
+        &WriterOptions::default(),
+    );
     let service = tables::layer(writer)
         .layer(tower::service_fn(rowmill_ingest::not_found))
         .with_peer([203, 0, 113, 7].into());

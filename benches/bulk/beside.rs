@@ -9,7 +9,7 @@ use bytes::Bytes;
 use clickhouse::{Client, Compression, insert_formatted::CompressedData};
 use rowmill::tables;
 use rowmill_harness::{Failure, bench::Bench, grid::Grid, spread::Spread, store::Store};
-use rowmill_ingest::{StoreUrl, Writer, WriterOptions};
+use rowmill_ingest::{StoreUrl, Stores, Writer, WriterOptions};
 use tokio::runtime::Runtime;
 
 use crate::{BODIES, LINES, take_in};
@@ -69,7 +69,11 @@ fn through_the_layer(store: &Store, runtime: &Runtime, bodies: &[Bytes], events:
     let url: StoreUrl = format!("{}/bulk", store.url()).parse()?;
     let writer = {
         let _inside = runtime.enter();
-        Writer::start(&tables::SCHEMA, url.client(), &WriterOptions::default())
+        Writer::start(
+            &tables::SCHEMA,
+            Stores::without_sync(url.clone()),
+            &WriterOptions::default(),
+        )
     };
     let started = Instant::now();
     take_in(runtime, &writer, bodies, events)?;

@@ -31,7 +31,7 @@ use rowmill_harness::{
     page::{machine, write_section},
     spread::Spread,
 };
-use rowmill_ingest::{StoreUrl, Writer, WriterOptions};
+use rowmill_ingest::{StoreUrl, Stores, Writer, WriterOptions};
 use tokio::{
     net::TcpListener,
     runtime::{self, Runtime},
@@ -188,7 +188,11 @@ fn into_nothing(bodies: &[Bytes], rounds: usize, events: usize) -> Result<Costs,
         let store = NullStore::start()?;
         let writer = {
             let _inside = runtime.enter();
-            Writer::start(&tables::SCHEMA, store.url.client(), &WriterOptions::default())
+            Writer::start(
+                &tables::SCHEMA,
+                Stores::without_sync(store.url.clone()),
+                &WriterOptions::default(),
+            )
         };
         let (all, own) = (cpu(UsageWho::RUSAGE_SELF)?, cpu(UsageWho::RUSAGE_THREAD)?);
         take_in(&runtime, &writer, bodies, events)?;

@@ -10,15 +10,15 @@ use uuid::Uuid;
 
 use crate::{
     block::SealedBlock,
-    compressed::{Compressing, Compressor},
-    spool::{RowRange, Upcoming},
+    compressed::{Compressing, Compressor, Form},
+    spool::{Part, Upcoming},
 };
 
 /// Rows that are made ready before it is their turn.
 #[derive(Debug)]
 pub(crate) struct Ahead<'a> {
     block: Uuid,
-    part: RowRange,
+    part: Part,
     compressing: Compressing,
     /// Frames take memory beside the spool's, so that not every table may have some.
     _permit: SemaphorePermit<'a>,
@@ -30,13 +30,13 @@ impl<'a> Ahead<'a> {
         Self {
             block: next.block.id,
             part: next.part,
-            compressing: compressor.compress(&next.block, next.rows),
+            compressing: compressor.compress(&next.block, next.rows, Form::Own),
             _permit: permit,
         }
     }
 
     /// Returns what becomes of them, if they are these.
-    pub(crate) fn take_if(ahead: &mut Option<Self>, block: &SealedBlock, part: &RowRange) -> Option<Compressing> {
+    pub(crate) fn take_if(ahead: &mut Option<Self>, block: &SealedBlock, part: &Part) -> Option<Compressing> {
         let is_it = |ahead: &mut Self| ahead.block == block.id && ahead.part == *part;
         Some(ahead.take_if(is_it)?.compressing)
     }

@@ -2,7 +2,7 @@
 
 use tokio::time::{Duration, Instant};
 
-use crate::{block::SealedBlock, deliver::Failure, spool::RowRange, store::Class};
+use crate::{block::SealedBlock, deliver::Failure, spool::Part, store::Class};
 
 /// A table in trouble speaks up this often.
 const ALARM_INTERVAL: Duration = Duration::from_secs(60);
@@ -19,7 +19,7 @@ pub(crate) struct Alarm {
 
 impl Alarm {
     /// Tells of a failure, if it is time to.
-    pub(crate) fn report(&mut self, block: &SealedBlock, part: &RowRange, failures: u32, failure: &Failure) {
+    pub(crate) fn report(&mut self, block: &SealedBlock, part: &Part, failures: u32, failure: &Failure) {
         let now = Instant::now();
         if !self.is_due(now, failure.class()) {
             return;
@@ -29,6 +29,15 @@ impl Alarm {
             Failure::Store(error) => error,
             Failure::Disk(error) => {
                 tracing::error!(table, block = %id, rows, failures, %error, "rows wait for the spool's disk");
+                return;
+            }
+            Failure::Misfit(reason) => {
+                tracing::error!(table, block = %id, rows, reason, "rows of an earlier build do not fit the table, and wait");
+                return;
+            }
+            Failure::Running | Failure::Missing => {
+                let error = failure.without_values();
+                tracing::warn!(table, block = %id, rows, failures, error, "the outcome of an insert is not clear yet");
                 return;
             }
         };
@@ -45,7 +54,7 @@ impl Alarm {
             Class::Hold => {
                 tracing::error!(table, block = %id, rows, failures, code, cure, %error, "an insert waits for a person");
             }
-            Class::Refused => {
+            Class::Refused | Class::TooLarge => {
                 let error = error.without_values();
                 tracing::error!(table, block = %id, rows, failures, code, cure, error, "ClickHouse refuses every row, the table waits");
             }

@@ -5,45 +5,26 @@
 //! insert it sends the same bytes under the same token.
 
 use std::{
+    hash::Hasher,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use bytes::Bytes;
 use tokio::time::Instant;
+use twox_hash::XxHash64;
 use uuid::Uuid;
 
 use crate::{
-    native::Native,
+    layout::Layout,
     progress::{Progress, SharedProgress},
     room::{self, Rooms},
     rows::EncodedRows,
-    spool::{Logged, Parts, RowRange, chance},
+    spool::{Logged, Part, Parts, RowRange, chance},
 };
 
 /// What a row takes in memory beside its bytes: the end offset that a block is cut by.
 pub(crate) const ROW_OVERHEAD: usize = size_of::<u32>();
-
-/// What the rows of a block are, and how they are inserted. It goes with the block, so that a block outlives the program that
-/// has made it: a newer one may have other columns.
-#[derive(Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Layout {
-    /// The table's name, unquoted.
-    pub(crate) table: Arc<str>,
-    /// `INSERT INTO … (…) FORMAT …`, for the rows as they are in the block.
-    pub(crate) statement: Box<str>,
-    /// How they can be sent in columns instead. A block that another process has left has none: its statement says which columns there
-    /// are, and not which types they had.
-    pub(crate) columnar: Option<Columnar>,
-}
-
-/// How the rows of a block are sent in columns.
-#[derive(Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Columnar {
-    pub(crate) native: Native,
-    /// `INSERT INTO … (…) FORMAT Native`.
-    pub(crate) statement: Box<str>,
-}
 
 /// Rows that stay rows are compressed into one frame, for which ClickHouse allows 1 GiB.
 pub(crate) const MAX_BLOCK_BYTES: usize = 512 << 20;
@@ -284,8 +265,26 @@ pub(crate) struct Content {
 }
 
 impl Content {
+    /// Returns the rows of a part.
+    pub(crate) fn select(&self, part: &Part) -> Self {
+        if let [rows] = part.ranges() {
+            return self.slice(rows);
+        }
+        let (mut bytes, mut ends) = (Vec::new(), Vec::with_capacity(part.len()));
+        for rows in part.ranges() {
+            let slice = self.slice(rows);
+            let start = bytes.len() as u32;
+            ends.extend(slice.ends.iter().map(|end| start + end));
+            bytes.extend_from_slice(&slice.bytes);
+        }
+        Self {
+            bytes: bytes.into(),
+            ends: ends.into(),
+        }
+    }
+
     /// Returns the rows in `rows`.
-    pub(crate) fn slice(&self, rows: &RowRange) -> Self {
+    fn slice(&self, rows: &RowRange) -> Self {
         let (first, last) = (rows.start as usize, rows.end as usize);
         if first == 0 && last == self.ends.len() {
             return self.clone();
@@ -364,8 +363,8 @@ impl SealedBlock {
     }
 
     /// Returns the oldest rows that are not stored.
-    pub(crate) fn next_part(&self) -> Option<RowRange> {
-        self.state().parts.iter().next().cloned()
+    pub(crate) fn next_part(&self) -> Option<Part> {
+        self.state().parts.iter().next()
     }
 
     /// Returns the id of the block that has the dead letter of one of the rows, if this is no dead letter itself.
@@ -374,12 +373,20 @@ impl SealedBlock {
     }
 
     /// Returns the `insert_deduplication_token` under which ClickHouse takes these rows once, however often they are sent.
-    pub(crate) fn token(&self, part: &RowRange) -> String {
-        let (table, id) = (&self.layout.table, self.id);
-        if *part == (0..self.rows) {
-            format!("{table}:{id}")
-        } else {
-            format!("{table}:{id}:{}-{}", part.start, part.end)
+    ///
+    /// Rows with gaps between them have a token of just these rows.
+    pub(crate) fn token(&self, part: &Part) -> String {
+        let (table, id, bounds) = (&self.layout.table, self.id, part.bounds());
+        match part.ranges() {
+            [rows] if *rows == (0..self.rows) => format!("{table}:{id}"),
+            [_] => format!("{table}:{id}:{}-{}", bounds.start, bounds.end),
+            ranges => {
+                let mut hash = XxHash64::with_seed(0);
+                for row in ranges.iter().flat_map(|range| [range.start, range.end]) {
+                    hash.write(&row.to_le_bytes());
+                }
+                format!("{table}:{id}:{}-{}:{:x}", bounds.start, bounds.end, hash.finish())
+            }
         }
     }
 }

@@ -7,9 +7,10 @@ use clickhouse::error::Error;
 use tokio::task::JoinHandle;
 
 use crate::{
-    block::{Columnar, Content, SealedBlock},
+    block::{Content, SealedBlock},
+    layout::Columnar,
     lz4,
-    native::StayRows,
+    native::{MAX_GROWTH, StayRows},
     room::Rooms,
     time_slice::TimeSlice,
 };
@@ -27,16 +28,25 @@ pub(crate) struct Compressed {
     /// early. Where it would refuse columns whose end is missing there are many frames. Else there is one, since its checksum stands
     /// in front of it.
     pub(crate) frames: Bytes,
-    /// Whether it holds columns.
-    is_columnar: bool,
+    /// The columns that it holds; none for rows.
+    columnar: Option<Arc<Columnar>>,
 }
 
 impl Compressed {
     /// Returns the statement that inserts it.
-    pub(crate) fn statement<'b>(&self, block: &'b SealedBlock) -> &'b str {
-        let columnar = block.layout.columnar.as_ref().filter(|_| self.is_columnar);
+    pub(crate) fn statement<'b>(&'b self, block: &'b SealedBlock) -> &'b str {
+        let columnar = self.columnar.as_ref();
         columnar.map_or(&block.layout.statement, |columnar| &columnar.statement)
     }
+}
+
+/// How rows are to be sent.
+#[derive(Debug, Clone)]
+pub(crate) enum Form {
+    /// As their layout says: as columns if that is possible and not too large, else as rows.
+    Own,
+    /// As these columns, and in no other way.
+    Columns(Arc<Columnar>),
 }
 
 /// Rows that are being compressed.
@@ -76,18 +86,27 @@ impl Compressor {
     /// Starts to compress rows of a block, off the threads that serve requests.
     ///
     /// A retry compresses again, which costs some 20 ms after a wait, where keeping the frames would cost memory for each waiting block.
-    pub(crate) fn compress(self: &Arc<Self>, block: &Arc<SealedBlock>, rows: Content) -> Compressing {
+    pub(crate) fn compress(self: &Arc<Self>, block: &Arc<SealedBlock>, rows: Content, form: Form) -> Compressing {
         let (compressor, block) = (Arc::clone(self), Arc::clone(block));
-        Compressing(tokio::task::spawn_blocking(move || compressor.frames_of(&block, rows)))
+        Compressing(tokio::task::spawn_blocking(move || {
+            compressor.frames_of(&block, rows, &form)
+        }))
     }
 
-    fn frames_of(&self, block: &SealedBlock, rows: Content) -> Result<Compressed, Error> {
+    fn frames_of(&self, block: &SealedBlock, rows: Content, form: &Form) -> Result<Compressed, Error> {
         let (mut column_room, mut frame_room) =
             (self.columns.take(rows.bytes.len()), self.frames.take(rows.bytes.len()));
         let mut slice = TimeSlice::begin();
-        let columnar = block.layout.columnar.as_ref();
-        let columns = columnar.and_then(|columnar| columns(block, columnar, &rows, &mut column_room, &mut slice));
-        let is_columnar = columns.is_some();
+        let (columnar, growth) = match form {
+            Form::Own => (block.layout.columnar.as_ref(), MAX_GROWTH),
+            Form::Columns(columnar) => (Some(columnar), usize::MAX),
+        };
+        let columns =
+            columnar.and_then(|columnar| columns(block, columnar, &rows, growth, &mut column_room, &mut slice));
+        if columns.is_none() && matches!(form, Form::Columns(_)) {
+            return Err(Error::Unsupported("the rows are not what their types say".to_owned()));
+        }
+        let sent_columnar = columnar.filter(|_| columns.is_some()).cloned();
         let length = match columns {
             Some(columns) => {
                 // Rows that were read from disk are needed no more.
@@ -104,7 +123,7 @@ impl Compressor {
         self.columns.give(column_room);
         Ok(Compressed {
             frames: self.frames.lend(frame_room).slice(..length),
-            is_columnar,
+            columnar: sent_columnar,
         })
     }
 }
@@ -113,10 +132,11 @@ fn columns<'r>(
     block: &SealedBlock,
     columnar: &Columnar,
     rows: &Content,
+    growth: usize,
     room: &'r mut Vec<u8>,
     slice: &mut TimeSlice,
 ) -> Option<&'r [u8]> {
-    match columnar.native.block(rows, room, slice) {
+    match columnar.native.block(rows, growth, room, slice) {
         Ok(columns) => Some(columns),
         Err(StayRows::TooLarge) => None,
         Err(StayRows::Malformed) => {
@@ -137,8 +157,9 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use crate::{
-        block::{Block, Layout},
-        native::{Native, Shape},
+        block::Block,
+        layout::Layout,
+        native::Shape,
         table::{Column, ColumnKind, Format, Table},
     };
 
@@ -152,34 +173,23 @@ mod tests {
 
     /// Returns how many frames a hundred thousand rows become, and whether they hold columns.
     fn frames_of(columns: &'static [Column], row: &[u8]) -> (usize, bool) {
-        let table = Table {
-            name: "t",
-            index: 0,
+        let layout = Layout::of(&Table {
             columns,
-            create: "",
-            format: Format::RowBinary,
-        };
-        let layout = Layout {
-            table: "t".into(),
-            statement: "rows".into(),
-            columnar: Native::of(&table).map(|native| Columnar {
-                native,
-                statement: "columns".into(),
-            }),
-        };
+            ..Table::new("t", 0, &[], "", Format::RowBinary)
+        });
         let mut block = Block::default();
         for _ in 0..ROWS {
             block.append(|out| out.extend_from_slice(row), |_| true);
         }
-        let sealed = block.seal(&Arc::new(layout)).unwrap();
+        let sealed = block.seal(&layout).unwrap();
         let rows = sealed.state().content.clone().unwrap();
-        let compressed = Compressor::default().frames_of(&sealed, rows).unwrap();
+        let compressed = Compressor::default().frames_of(&sealed, rows, &Form::Own).unwrap();
         let (mut rest, mut count) = (&compressed.frames[..], 0);
         while !rest.is_empty() {
             let length = u32::from_le_bytes(rest[17..21].try_into().unwrap()) as usize;
             (rest, count) = (&rest[16 + length..], count + 1);
         }
-        (count, compressed.statement(&sealed) == "columns")
+        (count, compressed.columnar.is_some())
     }
 
     #[test]

@@ -73,6 +73,8 @@ macro_rules! rejected {
                 ") ", $engine,
             ),
             format: Format::RowBinary,
+            row_id: None,
+            partition_key: None,
         }
     };
     (@column $name:literal $data_type:literal $sent:expr) => {

@@ -46,7 +46,7 @@
 //! ack       ack         what an answer promises of a row
 //!           progress    how far the rows of a block have come, and who waits for that
 //! deliver   deliver     blocks go to ClickHouse, until it has them
-//!           statement   how they are inserted
+//!           layout      what their rows are, and how they are inserted
 //!           backoff     how long one waits that has failed
 //!           ahead       the next ones are made ready meanwhile
 //!           compressed  what is sent of them, in columns where that is possible
@@ -87,6 +87,7 @@ mod idle;
 mod intake;
 pub mod json;
 mod layer;
+mod layout;
 mod lz4;
 mod native;
 mod options;
@@ -102,7 +103,6 @@ mod scan;
 mod serve;
 mod spool;
 mod stamp;
-mod statement;
 mod store;
 mod stores;
 mod sync;
@@ -125,6 +125,7 @@ pub use clickhouse::Client;
 pub use crate::{
     ack::{ACK_HEADER, Ack, AckRule, Receipt, UnknownAck},
     dead_letter::DeadLetter,
+    deliver::ColumnChanges,
     intake::{Event, Intake, Reason, Rejection, Sink},
     layer::{Destination, EventFuture, EventLayer, EventService, Peer, Route, Routes},
     options::{EventOptions, NetworkError, TrustedProxies},

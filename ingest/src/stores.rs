@@ -1,7 +1,7 @@
 //! Stores: the ClickHouse servers that rows may go to, and which of them have the tables that the rows are for.
 //!
-//! Deliveries take the one that is in use, and wait where there is none yet. What is named by its URL is given nothing before its
-//! tables are as the schema says, which a task of its own sees to; a client is taken as ready.
+//! Deliveries take the one that is in use, and wait where there is none yet. A server is given nothing
+//! before its tables are as the schema says, which a task of its own sees to.
 
 use std::{
     future::pending,
@@ -11,57 +11,57 @@ use std::{
     },
 };
 
-use clickhouse::Client;
 use tokio::sync::watch;
 
-use crate::{store::StoreUrl, sync::SyncError};
+use crate::{
+    store::{Connection, StoreUrl},
+    sync::SyncError,
+};
 
 /// The ClickHouse servers that rows may go to: one, or replicas of each other, of which one is used as long as it answers.
 ///
-/// A server can be given in two ways. By its [`StoreUrl`], and the writer looks after its tables: it brings them to the schema before
-/// it sends a row, as [`sync`](crate::sync()) does, and waits for a server that is away. Or as a client, whose tables somebody else
-/// has looked after.
+/// The writer brings the tables of each server to the schema before it sends a row there, as
+/// [`sync`](crate::sync()) does, and waits for a server that is unavailable.
+/// [`without_sync`](Self::without_sync) leaves the tables to somebody else.
 #[derive(Debug, Clone)]
 pub struct Stores(Vec<Store>);
 
 /// One server.
 #[derive(Debug, Clone)]
-pub(crate) enum Store {
-    /// Its tables are looked after by somebody else.
-    Client(Arc<Client>),
+pub(crate) struct Store {
+    pub(crate) url: StoreUrl,
     /// Its tables are brought to the schema first.
-    Url(StoreUrl),
+    pub(crate) is_synced: bool,
 }
 
 impl Stores {
+    /// Returns one server whose tables are taken as they are: somebody else has made them.
+    pub fn without_sync(url: StoreUrl) -> Self {
+        Self::without_sync_of([url])
+    }
+
+    /// Returns replicas whose tables are taken as they are: somebody else has made them.
+    pub fn without_sync_of(urls: impl IntoIterator<Item = StoreUrl>) -> Self {
+        let store = |url| Store { url, is_synced: false };
+        Self(urls.into_iter().map(store).collect())
+    }
+
     pub(crate) fn into_vec(self) -> Vec<Store> {
         self.0
     }
 }
 
-impl From<Client> for Stores {
-    fn from(client: Client) -> Self {
-        Self(vec![Store::Client(Arc::new(client))])
-    }
-}
-
 impl From<StoreUrl> for Stores {
     fn from(url: StoreUrl) -> Self {
-        Self(vec![Store::Url(url)])
-    }
-}
-
-/// Without any, nothing is delivered.
-impl FromIterator<Client> for Stores {
-    fn from_iter<T: IntoIterator<Item = Client>>(clients: T) -> Self {
-        Self(clients.into_iter().map(Arc::new).map(Store::Client).collect())
+        Self::from_iter([url])
     }
 }
 
 /// Without any, nothing is delivered.
 impl FromIterator<StoreUrl> for Stores {
     fn from_iter<T: IntoIterator<Item = StoreUrl>>(urls: T) -> Self {
-        Self(urls.into_iter().map(Store::Url).collect())
+        let store = |url| Store { url, is_synced: true };
+        Self(urls.into_iter().map(store).collect())
     }
 }
 
@@ -74,8 +74,8 @@ pub(crate) enum State {
     Away,
     /// It has to be changed by a person, or the schema has to, and is looked at again.
     Refused(Arc<SyncError>),
-    /// They are as the schema says; rows are sent with this client.
-    Ready(Arc<Client>),
+    /// They are as the schema says; rows are sent over this connection.
+    Ready(Arc<Connection>),
 }
 
 /// How far the tables are that rows are for.
@@ -106,14 +106,14 @@ impl Servers {
     }
 
     /// Returns the server that is used, or the next one that is ready, with its place; none if none is.
-    pub(crate) fn used(&self) -> Option<(usize, Arc<Client>)> {
+    pub(crate) fn used(&self) -> Option<(usize, Arc<Connection>)> {
         let states = self.states.borrow();
         let used = self.current.load(Ordering::Relaxed);
         let mut places = (used..states.len()).chain(0..used);
         places.find_map(|place| match &states[place] {
-            State::Ready(client) => {
+            State::Ready(connection) => {
                 self.go(used, place);
-                Some((place, Arc::clone(client)))
+                Some((place, Arc::clone(connection)))
             }
             _ => None,
         })
@@ -152,10 +152,13 @@ fn are_awaited(states: &[State]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     fn ready() -> State {
-        State::Ready(Arc::new(Client::default()))
+        let url: StoreUrl = "http://127.0.0.1/stats".parse().unwrap();
+        State::Ready(Arc::new(Connection::new(&url, Vec::new())))
     }
 
     #[test]

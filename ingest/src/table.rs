@@ -22,6 +22,31 @@ pub struct Table {
     pub create: &'static str,
     /// What its blocks are made of.
     pub format: Format,
+    /// The column that holds the collector's own id of each event, which no two rows share.
+    pub row_id: Option<&'static str>,
+    /// The expression of its PARTITION BY.
+    pub partition_key: Option<&'static str>,
+}
+
+impl Table {
+    /// Returns a table whose rows have no id, and which is not partitioned.
+    pub const fn new(
+        name: &'static str,
+        index: usize,
+        columns: &'static [Column],
+        create: &'static str,
+        format: Format,
+    ) -> Self {
+        Self {
+            name,
+            index,
+            columns,
+            create,
+            format,
+            row_id: None,
+            partition_key: None,
+        }
+    }
 }
 
 /// One column of a [`Table`].

@@ -15,10 +15,10 @@ use crate::{
     ack::{Ack, Receipt},
     block::{BlockLimits, MAX_BLOCK_BYTES},
     dead_letter::{DeadLetter, REJECTED},
-    deliver::{Delivery, MAX_BLOCK_ROWS},
+    deliver::{ColumnChanges, Delivery, MAX_BLOCK_ROWS},
+    layout::Layout,
     rows::EncodedRows,
     spool::{LogLimits, NoRoom, Spool, SpoolError, SpoolLimits, TableCounts, TableLayouts},
-    statement::layout,
     stores::{SchemaState, Servers, State, Stores},
     sync::{self, SyncError},
     table::{Schema, Table},
@@ -61,6 +61,8 @@ pub struct WriterOptions {
     /// Time for one insert, materialized views included. A try that is given up may still succeed; the next one is then a
     /// duplicate, which ClickHouse skips.
     pub insert_timeout: Duration,
+    /// What has become of columns of rows that an earlier build has left in the spool.
+    pub column_changes: ColumnChanges,
 }
 
 impl Default for WriterOptions {
@@ -73,6 +75,7 @@ impl Default for WriterOptions {
             disk_bytes: 8 << 30,
             inserts_in_flight: 2,
             insert_timeout: Duration::from_secs(60),
+            column_changes: ColumnChanges::default(),
         }
     }
 }
@@ -172,6 +175,7 @@ impl Writer {
             tables,
             options.inserts_in_flight,
             options.insert_timeout,
+            options.column_changes.clone(),
         );
         // The log is written as long as anything is delivered.
         let delivery = Arc::new(StopAfter(delivery, Arc::clone(&spool)));
@@ -393,7 +397,13 @@ impl Drop for Shared {
 }
 
 fn layouts(schema: &Schema) -> TableLayouts {
-    schema.tables.iter().copied().chain([&REJECTED]).map(layout).collect()
+    schema
+        .tables
+        .iter()
+        .copied()
+        .chain([&REJECTED])
+        .map(Layout::of)
+        .collect()
 }
 
 /// Stops the spool's log when nobody delivers any more.

@@ -1,13 +1,14 @@
 //! The DDL of a table, and its definition for the runtime.
 
 use proc_macro2::TokenStream;
-use quote::quote;
+use quote::{ToTokens, quote};
 
 use super::shape::{Sent, sent};
 use crate::{
     declare::{Element, ElementKind},
     engine::DEDUPLICATION_WINDOW,
     model::{Column, Role, Table},
+    server::ServerValue,
     sql::Sql,
     types::{DefaultKind, quote_text},
 };
@@ -43,6 +44,16 @@ pub(super) fn table(index: usize, table: &Table) -> TokenStream {
         });
         quote!(#definition #taking_objects #nullable #sent)
     });
+    let id = table
+        .columns
+        .iter()
+        .find(|column| column.role == Role::Server(ServerValue::Id));
+    // What ClickHouse computes is in no row.
+    let row_id = option(
+        id.filter(|column| column.declaration.default.is_none())
+            .map(|column| &column.name),
+    );
+    let partition_key = option(table.clauses.partition_by.as_ref().map(|key| key.to_string()));
     quote! {
         /// The table as ClickHouse has it.
         pub static TABLE: __rt::Table = __rt::Table {
@@ -51,7 +62,16 @@ pub(super) fn table(index: usize, table: &Table) -> TokenStream {
             columns: &[#(#columns),*],
             create: #create,
             format: __rt::Format::#format,
+            row_id: #row_id,
+            partition_key: #partition_key,
         };
+    }
+}
+
+fn option(text: Option<impl ToTokens>) -> TokenStream {
+    match text {
+        Some(text) => quote!(__rt::Some(#text)),
+        None => quote!(__rt::None),
     }
 }
 

@@ -5,11 +5,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::*;
 
 fn layout() -> Arc<Layout> {
-    Arc::new(Layout {
-        table: "t".into(),
-        statement: "INSERT INTO t FORMAT RowBinary".into(),
-        columnar: None,
-    })
+    Arc::new(Layout::new(
+        "t".into(),
+        "INSERT INTO t FORMAT RowBinary".into(),
+        [].into(),
+        None,
+    ))
 }
 
 fn sealed(block: &mut Block) -> (SealedBlock, Content) {
@@ -201,7 +202,7 @@ fn equal_rows_in_two_blocks_have_two_tokens() {
     let first = block.seal(&layout()).unwrap();
     put(&mut block, b"same");
     let second = block.seal(&layout()).unwrap();
-    assert_ne!(first.token(&(0..1)), second.token(&(0..1)));
+    assert_ne!(first.token(&Part::from(0..1)), second.token(&Part::from(0..1)));
     assert!(first.id < second.id, "ids sort as blocks were opened");
 }
 
@@ -212,7 +213,7 @@ fn a_part_has_a_token_of_its_own() {
         put(&mut block, row);
     }
     let (block, _) = sealed(&mut block);
-    assert_eq!(block.token(&(0..2)), format!("t:{}", block.id));
-    assert_eq!(block.token(&(1..2)), format!("t:{}:1-2", block.id));
-    assert_ne!(block.token(&(0..1)), block.token(&(1..2)));
+    assert_eq!(block.token(&Part::from(0..2)), format!("t:{}", block.id));
+    assert_eq!(block.token(&Part::from(1..2)), format!("t:{}:1-2", block.id));
+    assert_ne!(block.token(&Part::from(0..1)), block.token(&Part::from(1..2)));
 }

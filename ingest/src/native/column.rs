@@ -3,7 +3,7 @@
 //! A column knows where each of some rows goes on, takes its value there, and moves that on to the next column's value.
 
 use super::{
-    shape::Shape,
+    shape::ShapeBuf,
     sink::{Length, Place, Sink},
 };
 
@@ -34,25 +34,25 @@ pub(super) enum Column<S> {
 
 impl Column<Length> {
     /// Returns a column that counts the bytes of its streams.
-    pub(super) fn counting(shape: &Shape) -> Self {
-        let boxed = |shape| Box::new(Self::counting(shape));
+    pub(super) fn counting(shape: &ShapeBuf) -> Self {
+        let boxed = |shape: &ShapeBuf| Box::new(Self::counting(shape));
         match shape {
-            Shape::Fixed(width) => Self::Fixed {
+            ShapeBuf::Fixed(width) => Self::Fixed {
                 width: *width,
                 values: Length::default(),
             },
-            Shape::String => Self::String(Length::default()),
-            Shape::Nullable(values) => Self::Nullable {
+            ShapeBuf::String => Self::String(Length::default()),
+            ShapeBuf::Nullable(values) => Self::Nullable {
                 nulls: Length::default(),
                 values: boxed(values),
             },
-            Shape::Array(elements) => Self::Array {
+            ShapeBuf::Array(elements) => Self::Array {
                 ends: Length::default(),
                 count: 0,
                 elements: boxed(elements),
             },
-            Shape::Tuple(elements) => Self::Tuple(elements.iter().map(Self::counting).collect()),
-            Shape::Marked(values) => Self::Marked(boxed(values)),
+            ShapeBuf::Tuple(elements) => Self::Tuple(elements.iter().map(Self::counting).collect()),
+            ShapeBuf::Marked(values) => Self::Marked(boxed(values)),
         }
     }
 

@@ -27,11 +27,18 @@ use std::{ops::RangeInclusive, sync::Arc};
 use bytes::Bytes;
 
 pub use self::shape::Shape;
+pub(crate) use self::shape::ShapeBuf;
 use self::{
     column::Column,
     sink::{Length, Sink},
 };
-use crate::{block::Content, table::Table, time_slice::TimeSlice, value::put_length};
+use crate::{
+    block::Content,
+    layout::{Layout, LayoutColumn},
+    table::Table,
+    time_slice::TimeSlice,
+    value::put_length,
+};
 
 /// So many values or bytes are walked at a time, of so many rows at least and at most: they stay in the processor's cache until the last
 /// column has been taken, what a column costs beside its values is shared by them, and others need not wait long for the core.
@@ -54,12 +61,13 @@ pub(crate) struct Native {
     last: Option<usize>,
 }
 
-/// An inserted column.
+/// A column of a row.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct NativeColumn {
-    name: &'static str,
-    data_type: &'static str,
-    shape: Shape,
+    /// None for a column that is left out.
+    name: Option<Box<str>>,
+    data_type: Box<str>,
+    shape: ShapeBuf,
 }
 
 /// Why rows stay rows.
@@ -72,22 +80,23 @@ pub(crate) enum StayRows {
 }
 
 impl Native {
-    /// Returns how the blocks of `table` become columns; none if a column has a type without a shape.
-    pub(crate) fn of(table: &Table) -> Option<Self> {
-        let columns = table.columns.iter().filter(|column| column.kind.is_inserted());
-        let columns = columns.map(|column| {
+    /// Returns how rows of these columns become columns of these names; a column without a name is left
+    /// out. None if a column has no shape, or all of them are left out.
+    pub(crate) fn of(columns: &[LayoutColumn], names: &[Option<Box<str>>]) -> Option<Self> {
+        let columns = columns.iter().zip(names).map(|(column, name)| {
             Some(NativeColumn {
-                name: column.name,
-                data_type: column.sent_type,
-                shape: column.shape?,
+                name: name.clone(),
+                data_type: column.sent_type.clone(),
+                shape: column.shape.clone()?,
             })
         });
         let columns: Box<[_]> = columns.collect::<Option<_>>()?;
-        let is_plain = |column: &NativeColumn| matches!(column.shape, Shape::Fixed(_) | Shape::String);
-        Some(Self {
-            last: columns.iter().rposition(is_plain),
-            columns,
-        })
+        let is_plain = |column: &NativeColumn| {
+            column.name.is_some() && matches!(column.shape, ShapeBuf::Fixed(_) | ShapeBuf::String)
+        };
+        let last = columns.iter().rposition(is_plain);
+        let is_any = columns.iter().any(|column| column.name.is_some());
+        is_any.then_some(Self { columns, last })
     }
 
     /// Returns whether a block of which the end is missing is none for ClickHouse.
@@ -101,18 +110,24 @@ impl Native {
     /// Returns the columns in the order of a block, as places among those of a row.
     fn order(&self) -> impl Iterator<Item = usize> {
         let last = self.last;
-        (0..self.columns.len())
-            .filter(move |index| Some(*index) != last)
-            .chain(last)
+        let sent = (0..self.columns.len()).filter(|index| self.columns[*index].name.is_some());
+        sent.filter(move |index| Some(*index) != last).chain(last)
     }
 
-    /// Puts the rows as one block of columns into `room`, which grows as needed, and returns it.
+    /// Returns the columns that are left out.
+    fn left_out(&self) -> impl Iterator<Item = usize> {
+        (0..self.columns.len()).filter(|index| self.columns[*index].name.is_none())
+    }
+
+    /// Puts the rows as one block of columns into `room`, which grows as needed, and returns it; it may be `growth` times as large
+    /// as the rows.
     ///
     /// # Errors
     /// Why there is none.
     pub(crate) fn block<'r>(
         &self,
         rows: &Content,
+        growth: usize,
         room: &'r mut Vec<u8>,
         slice: &mut TimeSlice,
     ) -> Result<&'r [u8], StayRows> {
@@ -124,30 +139,31 @@ impl Native {
         walk(rows, &mut counted, slice).ok_or(StayRows::Malformed)?;
 
         let heads = self.heads(rows.ends.len());
-        let length = total(&heads, &counted).ok_or(StayRows::TooLarge)?;
-        let limit = rows.bytes.len().saturating_mul(MAX_GROWTH).min(MAX_BYTES);
+        let length = total(&heads, self.order().map(|index| &counted[index])).ok_or(StayRows::TooLarge)?;
+        // Values that are left out have to be walked over; their place is behind the block.
+        let whole = total(&heads, counted.iter()).ok_or(StayRows::TooLarge)?;
+        let limit = rows.bytes.len().saturating_mul(growth).min(MAX_BYTES);
         // The heads do not count: a block of few rows is small in any case.
-        if length > limit.saturating_add(heads.iter().map(Vec::len).sum()) {
+        if whole > limit.saturating_add(heads.iter().map(Vec::len).sum()) {
             return Err(StayRows::TooLarge);
         }
-        if room.len() < length {
-            *room = vec![0; length];
+        if room.len() < whole {
+            *room = vec![0; whole];
         }
-        let block = &mut room[..length];
-        self.fill(block, &heads, &counted, rows, slice)
+        self.fill(&mut room[..whole], &heads, &counted, rows, slice)
             .ok_or(StayRows::Malformed)?;
-        Ok(block)
+        Ok(&room[..length])
     }
 
     /// Returns what stands before the values of each column, in the order of a block, and before those of the first one the head of it.
     fn heads(&self, rows: usize) -> Vec<Vec<u8>> {
         let mut before = Vec::new();
-        put_length(&mut before, self.columns.len());
+        put_length(&mut before, self.order().count());
         put_length(&mut before, rows);
         let heads = self.order().map(|index| {
             let column = &self.columns[index];
             let mut head = std::mem::take(&mut before);
-            for text in [column.name, column.data_type] {
+            for text in [column.name.as_deref().unwrap_or_default(), &column.data_type] {
                 put_length(&mut head, text.len());
                 head.extend_from_slice(text.as_bytes());
             }
@@ -173,6 +189,9 @@ impl Native {
             room = rest;
             placed[index] = Some(counted[index].placed(&mut room)?);
         }
+        for index in self.left_out() {
+            placed[index] = Some(counted[index].placed(&mut room)?);
+        }
         let mut placed = placed.into_iter().collect::<Option<Vec<_>>>()?;
         walk(rows, &mut placed, slice)?;
         (room.is_empty() && placed.iter().all(Column::is_full)).then_some(())
@@ -182,21 +201,42 @@ impl Native {
 /// Returns rows of a table, which end at `ends`, as one block of columns, for the bench; none where they stay rows.
 pub fn columns_of(table: &Table, bytes: Bytes, ends: Arc<[u32]>) -> Option<Vec<u8>> {
     let mut room = Vec::new();
-    let length = Native::of(table)?
-        .block(&Content { bytes, ends }, &mut room, &mut TimeSlice::begin())
+    let layout = Layout::of(table);
+    let native = &layout.columnar.as_ref()?.native;
+    let length = native
+        .block(&Content { bytes, ends }, MAX_GROWTH, &mut room, &mut TimeSlice::begin())
         .ok()?
         .len();
     room.truncate(length);
     Some(room)
 }
 
-/// Returns the length of a block; none if it has no number.
-fn total(heads: &[Vec<u8>], columns: &[Column<Length>]) -> Option<usize> {
+/// Returns the length of heads and columns; none if it has no number.
+fn total<'c>(heads: &[Vec<u8>], columns: impl Iterator<Item = &'c Column<Length>>) -> Option<usize> {
     let heads = heads.iter().map(|head| Some(head.len()));
-    let columns = columns.iter().map(Column::length);
+    let columns = columns.map(Column::length);
     heads
         .chain(columns)
         .try_fold(0_usize, |sum, length| sum.checked_add(length?))
+}
+
+/// Returns the number of 8 bytes, little-endian, that each row has behind values of the shapes `before`;
+/// none if it is not there.
+pub(crate) fn fixed_values(bytes: &[u8], ends: &[u32], before: &[&ShapeBuf], shape: &ShapeBuf) -> Option<Vec<u64>> {
+    let marks = match shape {
+        ShapeBuf::Fixed(8) => 0,
+        ShapeBuf::Marked(value) if **value == ShapeBuf::Fixed(8) => 1,
+        _ => return None,
+    };
+    let mut places: Vec<usize> = std::iter::once(0)
+        .chain(ends.iter().map(|end| *end as usize))
+        .take(ends.len())
+        .collect();
+    for shape in before {
+        Column::counting(shape).take_each(bytes, &mut places)?;
+    }
+    let value = |place: &usize| Some(u64::from_le_bytes(*bytes.get(place + marks..)?.first_chunk()?));
+    places.iter().map(value).collect()
 }
 
 /// Hands the beginnings of some rows at a time to `columns`, which move each behind its last value, and makes sure that it is where the

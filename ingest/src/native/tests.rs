@@ -8,15 +8,17 @@ use crate::{
     value::{Encode, FixedString, Map},
 };
 
-fn native(columns: Vec<Column>) -> Native {
-    let table = Table {
-        name: "t",
-        index: 0,
+fn layout(columns: Vec<Column>) -> std::sync::Arc<Layout> {
+    Layout::of(&Table {
         columns: columns.leak(),
-        create: "",
-        format: Format::RowBinary,
-    };
-    Native::of(&table).unwrap()
+        ..Table::new("t", 0, &[], "", Format::RowBinary)
+    })
+}
+
+fn native(columns: Vec<Column>) -> Native {
+    let columns = &layout(columns).columns;
+    let names: Vec<_> = columns.iter().map(|column| Some(column.name.clone())).collect();
+    Native::of(columns, &names).unwrap()
 }
 
 const fn column(name: &'static str, data_type: &'static str, shape: Shape) -> Column {
@@ -106,7 +108,7 @@ fn ends(ends: &[u64]) -> Vec<u8> {
 fn block_of(native: &Native, rows: &Content) -> Result<Vec<u8>, StayRows> {
     let mut room = vec![0xaa; 10_000];
     native
-        .block(rows, &mut room, &mut TimeSlice::begin())
+        .block(rows, MAX_GROWTH, &mut room, &mut TimeSlice::begin())
         .map(<[u8]>::to_vec)
 }
 
@@ -272,14 +274,10 @@ fn a_table_with_a_type_that_has_no_shape_stays_in_rows() {
         column("a", "UInt8", Shape::Fixed(1)),
         Column::new("b", "Dynamic", "", ColumnKind::Plain),
     ];
-    let table = Table {
-        name: "t",
-        index: 0,
-        columns: &COLUMNS,
-        create: "",
-        format: Format::RowBinary,
-    };
-    assert_eq!(Native::of(&table), None);
+    assert_eq!(
+        Layout::of(&Table::new("t", 0, &COLUMNS, "", Format::RowBinary)).columnar,
+        None
+    );
 }
 
 #[test]

@@ -20,7 +20,10 @@ use super::{
     log::{Batch, FrameAt, Log, Logged},
     state::{LogState, Urgency},
 };
-use crate::block::{Content, Layout, SealedBlock};
+use crate::{
+    block::{Content, SealedBlock},
+    layout::Layout,
+};
 
 /// Rows of one frame, in bytes; a single row may be more.
 const MAX_FRAME_BYTES: u32 = 1 << 20;
@@ -373,7 +376,7 @@ impl Source<'_> {
         let before = batch.len();
         if logged.rows == 0 {
             batch.put(Kind::Open, self.block, 0..0, |out| {
-                frame::put_layout(out, &self.layout.table, &self.layout.statement);
+                frame::put_layout(out, self.layout);
             });
         }
         let mut entry = Entry {

@@ -23,7 +23,7 @@
 //!
 //! | kind | rows `first..first + count` | body |
 //! |---|---|---|
-//! | open | none | length of the table's name (4 bytes), the name, the INSERT statement |
+//! | open | none | length of the table's name (4 bytes), the name, the INSERT statement; from a version that knows them, a byte 0 and [the columns](put_columns) |
 //! | rows | are these | the length of each row (4 bytes), then the rows, as they are inserted |
 //! | seal | are all that the block has | |
 //! | split | were refused together, and go on as two halves | |
@@ -40,6 +40,8 @@ use std::ops::Range;
 
 use uuid::Uuid;
 
+use crate::layout::{Layout, put_columns, take_columns};
+
 /// The version that this build writes and reads.
 pub(crate) const VERSION: u32 = 1;
 
@@ -48,6 +50,9 @@ pub(crate) const FRAME_HEADER: usize = 48;
 
 const SEGMENT_MAGIC: &[u8; 8] = b"ROWMILL\0";
 const FRAME_MAGIC: &[u8; 4] = b"RWFM";
+
+/// What no statement has in it stands between the statement of an open frame and its columns.
+const STATEMENT_END: u8 = 0;
 
 /// Where a frame's own bytes begin, behind magic and checksum.
 const CHECKED_FROM: usize = 8;
@@ -154,17 +159,33 @@ pub(crate) fn put(out: &mut Vec<u8>, salt: Salt, header: &Header, write: impl Fn
 }
 
 /// Appends the body of an open frame.
-pub(crate) fn put_layout(out: &mut Vec<u8>, table: &str, statement: &str) {
-    out.extend_from_slice(&u32::try_from(table.len()).unwrap_or(0).to_le_bytes());
-    out.extend_from_slice(table.as_bytes());
-    out.extend_from_slice(statement.as_bytes());
+pub(crate) fn put_layout(out: &mut Vec<u8>, layout: &Layout) {
+    out.extend_from_slice(&u32::try_from(layout.table.len()).unwrap_or(0).to_le_bytes());
+    out.extend_from_slice(layout.table.as_bytes());
+    out.extend_from_slice(layout.statement.as_bytes());
+    if !layout.columns.is_empty() {
+        out.push(STATEMENT_END);
+        put_columns(out, layout);
+    }
 }
 
-/// Reads the body of an open frame: table and statement.
-pub(crate) fn read_layout(body: &[u8]) -> Option<(&str, &str)> {
+/// Reads the body of an open frame.
+pub(crate) fn read_layout(body: &[u8]) -> Option<Layout> {
     let (length, rest) = body.split_first_chunk::<4>()?;
-    let (table, statement) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
-    Some((str::from_utf8(table).ok()?, str::from_utf8(statement).ok()?))
+    let (table, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+    let end = memchr::memchr(STATEMENT_END, rest);
+    let (statement, columns) = rest.split_at(end.unwrap_or(rest.len()));
+    let (columns, row_id) = match end {
+        Some(_) => take_columns(&columns[1..])?,
+        None => Default::default(),
+    };
+    let text = |bytes| str::from_utf8(bytes).ok();
+    Some(Layout::new(
+        text(table)?.into(),
+        text(statement)?.into(),
+        columns,
+        row_id,
+    ))
 }
 
 /// Appends the body of a rows frame: the rows in `rows` of a block whose rows lie back to back in `bytes` and end at `ends`.
@@ -314,11 +335,16 @@ mod tests {
         }
     }
 
+    fn layout() -> Layout {
+        let statement = "INSERT INTO `table` (`a`) FORMAT RowBinary";
+        Layout::new("table".into(), statement.into(), [].into(), None)
+    }
+
     fn segment() -> Vec<u8> {
         let mut out = segment_header(SALT).to_vec();
         let first = out.len();
         put(&mut out, SALT, &header(Kind::Open, first, 0..0), |out| {
-            put_layout(out, "table", "INSERT INTO `table` (`a`) FORMAT RowBinary");
+            put_layout(out, &layout());
         });
         put(&mut out, SALT, &header(Kind::Rows, first, 0..3), |out| {
             put_rows(out, b"onethree", &[3, 3, 8], &(0..3))
@@ -362,10 +388,7 @@ mod tests {
                 (Kind::Moved, 0..0)
             ]
         );
-        assert_eq!(
-            read_layout(scan.frames[0].body),
-            Some(("table", "INSERT INTO `table` (`a`) FORMAT RowBinary"))
-        );
+        assert_eq!(read_layout(scan.frames[0].body), Some(layout()));
         let rows = Rows::read(scan.frames[1].body, 3).unwrap();
         assert_eq!(rows.lengths().collect::<Vec<_>>(), [3, 0, 5]);
         assert_eq!((rows.slice(0..1), rows.slice(1..3)), (&b"one"[..], &b"three"[..]));
@@ -435,7 +458,7 @@ mod tests {
     fn a_frame_that_a_client_has_made_is_none() {
         let mut forged = Vec::new();
         put(&mut forged, Salt(0), &header(Kind::Open, 1 << 40, 0..0), |out| {
-            put_layout(out, "t", "DROP TABLE t")
+            put_layout(out, &layout())
         });
         let mut segment = segment_header(SALT).to_vec();
         put(&mut segment, SALT, &header(Kind::Rows, SEGMENT_HEADER, 0..1), |out| {

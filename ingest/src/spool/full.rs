@@ -15,7 +15,8 @@ use super::{
 };
 use crate::{
     ack::Ack,
-    block::{BlockLimits, Layout, SealedBlock},
+    block::{BlockLimits, SealedBlock},
+    layout::Layout,
 };
 
 /// Each takes half of what the others leave, so that five of them take all but a thirty-second.
@@ -55,11 +56,13 @@ impl World {
 
     fn on(disk: Arc<SimulatedDisk>, limits: SpoolLimits) -> Self {
         let tables = (0..TABLES).map(|table| {
-            Arc::new(Layout {
-                table: format!("t{table}").into(),
-                statement: format!("INSERT INTO t{table} FORMAT RowBinary").into(),
-                columnar: None,
-            })
+            let statement = format!("INSERT INTO t{table} FORMAT RowBinary");
+            Arc::new(Layout::new(
+                format!("t{table}").into(),
+                statement.into(),
+                [].into(),
+                None,
+            ))
         });
         let shared = Arc::clone(&disk);
         let (spool, log) = Spool::recovered(shared, Path::new("simulated"), tables.collect(), limits).unwrap();
@@ -110,7 +113,7 @@ impl World {
     /// Returns the block that would be sent next; an open one is sealed, and is there once it is on disk.
     pub(super) fn next_block(&self, lane: usize) -> Option<Arc<SealedBlock>> {
         match self.spool.look(&self.spool.lanes[lane]) {
-            Found::Block(block) => Some(block),
+            Found::Rows(block, _) => Some(block),
             _ => None,
         }
     }

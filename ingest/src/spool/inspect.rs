@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    SpoolError,
+    Part, SpoolError,
     disk::{ASIDE_EXTENSION, Disk, Folder, Segment},
     recover::{ReadError, read_rows, recover},
 };
@@ -59,6 +59,7 @@ pub struct PartReport {
     pub first: u32,
     /// How many they are.
     pub rows: u32,
+    part: Part,
 }
 
 /// Looks at the spool in `folder`.
@@ -91,9 +92,10 @@ impl BlockReport {
             .parts
             .iter()
             .map(|part| PartReport {
-                token: block.token(part),
-                first: part.start,
-                rows: part.end - part.start,
+                token: block.token(&part),
+                first: part.bounds().start,
+                rows: part.len() as u32,
+                part,
             })
             .collect();
         // Of an id of version 7, and of a letter's, too.
@@ -117,7 +119,7 @@ impl BlockReport {
     pub fn read(&self, folder: &Path, part: &PartReport) -> io::Result<Vec<u8>> {
         let disk = Folder::unlocked(folder);
         let logged = self.block.state().logged.clone();
-        let rows = read_rows(&disk, self.block.id, &logged, &(part.first..part.first + part.rows));
+        let rows = read_rows(&disk, self.block.id, &logged, &part.part);
         rows.map(|rows| rows.bytes.into()).map_err(|error| match error {
             ReadError::Io(error) => error,
             ReadError::Damaged(_) => io::Error::new(io::ErrorKind::InvalidData, "the rows were damaged on disk"),

@@ -10,9 +10,10 @@ use std::{
 
 use tokio::{sync::Notify, time::Instant};
 
-use super::{bound::Bound, state::LogState};
+use super::{Part, bound::Bound, state::LogState};
 use crate::{
-    block::{Block, Content, Layout, SealedBlock},
+    block::{Block, Content, SealedBlock},
+    layout::Layout,
     room::Rooms,
 };
 
@@ -65,6 +66,14 @@ pub(crate) struct Counters {
     pub(crate) inserts: AtomicU64,
     pub(crate) retries: AtomicU64,
     pub(crate) rows_refused: AtomicU64,
+    /// Questions to the table about rows that may be stored.
+    pub(crate) lookups: AtomicU64,
+    /// Rows that such a question has found in the table.
+    pub(crate) rows_found: AtomicU64,
+    /// Rows that ClickHouse has confirmed and does not show.
+    pub(crate) rows_missing: AtomicU64,
+    /// Blocks that a materialized view may have missed.
+    pub(crate) views_in_doubt: AtomicU64,
 }
 
 impl Counters {
@@ -90,6 +99,14 @@ pub struct TableCounts {
     pub retries: u64,
     /// Rows that ClickHouse refused, which became dead letters.
     pub rows_refused: u64,
+    /// Questions to the table about rows that may be stored although no answer said so.
+    pub lookups: u64,
+    /// Rows that such a question has found in the table, and which were not sent again.
+    pub rows_found: u64,
+    /// Rows that ClickHouse has confirmed and does not show: lost, or hidden from this user.
+    pub rows_missing: u64,
+    /// Blocks that a materialized view may have missed after a lost answer.
+    pub views_in_doubt: u64,
     /// Rows taken and not yet confirmed.
     pub rows_pending: u64,
     /// Blocks with such rows, the open one included.
@@ -100,7 +117,7 @@ pub struct TableCounts {
 
 /// What is to be done for a lane.
 pub(super) enum Found {
-    Block(Arc<SealedBlock>),
+    Rows(Arc<SealedBlock>, Part),
     /// An open block, to be sealed at this time.
     Young(Instant),
     Nothing,
@@ -148,6 +165,10 @@ impl Lane {
             inserts: read(&self.counters.inserts),
             retries: read(&self.counters.retries),
             rows_refused: read(&self.counters.rows_refused),
+            lookups: read(&self.counters.lookups),
+            rows_found: read(&self.counters.rows_found),
+            rows_missing: read(&self.counters.rows_missing),
+            views_in_doubt: read(&self.counters.views_in_doubt),
             rows_pending: rows as u64,
             blocks_pending: blocks as u64,
             bytes_pending: bytes as u64,

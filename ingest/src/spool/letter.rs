@@ -7,7 +7,7 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
-use super::{Counters, NoRoom, Outcome, RowRange, Spool, state::Urgency};
+use super::{Counters, NoRoom, Outcome, Part, Spool, state::Urgency};
 use crate::{
     ack::Ack,
     block::{Block, SealedBlock},
@@ -24,11 +24,11 @@ impl Spool {
         &self,
         lane: usize,
         block: &Arc<SealedBlock>,
-        part: &RowRange,
+        part: &Part,
         letters: usize,
         encode: impl FnOnce(&mut Vec<u8>),
     ) -> Result<(), NoRoom> {
-        let letter = self.write_letter(letters, block, part.start, encode)?;
+        let letter = self.write_letter(letters, block, part.bounds().start, encode)?;
         if self.has_disk() {
             let on_disk = Wish {
                 rows: 0..1,
@@ -109,8 +109,8 @@ mod tests {
         world.commit();
         let block = world.next_block(0).unwrap();
 
-        let spool = Arc::clone(&world.spool);
-        let mut refusal = pin!(spool.refuse(0, &block, &(0..1), LETTERS, |out| out.push(8)));
+        let (spool, one) = (Arc::clone(&world.spool), Part::from(0..1));
+        let mut refusal = pin!(spool.refuse(0, &block, &one, LETTERS, |out| out.push(8)));
         let mut context = Context::from_waker(Waker::noop());
         assert!(refusal.as_mut().poll(&mut context).is_pending());
         assert!(block.next_part().is_some() && world.next_block(LETTERS).is_none());
@@ -150,9 +150,9 @@ mod tests {
     #[test]
     fn a_refused_row_does_not_come_back_when_its_letter_is_gone_and_then_the_power() {
         let (mut world, block, letter) = with_letter();
-        world.spool.settle(0, &block, &(0..1), Outcome::Refused);
+        world.spool.settle(0, &block, &Part::from(0..1), Outcome::Refused);
         world.spool.send_letter(LETTERS, Arc::clone(&letter));
-        world.spool.settle(LETTERS, &letter, &(0..1), Outcome::Stored);
+        world.spool.settle(LETTERS, &letter, &Part::from(0..1), Outcome::Stored);
         world.commit();
         world.spool.append(1, Ack::Spooled, |out| out.push(9)).unwrap();
         world.commit();
@@ -179,7 +179,7 @@ mod tests {
         let mut world = world.after_loss_of_power();
         assert!(world.next_block(0).is_none(), "its letter says that it was refused");
         let letter = world.next_block(LETTERS).unwrap();
-        world.spool.settle(LETTERS, &letter, &(0..1), Outcome::Stored);
+        world.spool.settle(LETTERS, &letter, &Part::from(0..1), Outcome::Stored);
         world.commit();
         let world = world.after_loss_of_power();
         assert!(world.next_block(0).is_none(), "nothing says so any more");

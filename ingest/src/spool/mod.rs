@@ -69,8 +69,8 @@ pub(crate) use self::{
     frame::RowRange,
     lane::Counters,
     log::{LogLimits, Logged},
-    outlet::Upcoming,
-    parts::Parts,
+    outlet::{Next, Parked, Upcoming},
+    parts::{Part, Parts, ranges_of},
 };
 pub use self::{
     inspect::{BlockReport, PartReport, SpoolReport, inspect},
@@ -79,7 +79,8 @@ pub use self::{
 };
 use crate::{
     ack::{Ack, Receipt, Waiting},
-    block::{Block, BlockLimits, Layout},
+    block::{Block, BlockLimits},
+    layout::Layout,
     rows::EncodedRows,
 };
 

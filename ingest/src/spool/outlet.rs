@@ -3,23 +3,31 @@
 use std::{
     io,
     sync::{Arc, atomic::Ordering},
+    time::Duration,
 };
 
-use tokio::{sync::oneshot, time::timeout_at};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, timeout_at},
+};
+use uuid::Uuid;
 
 use super::{
-    Counters, Outcome, RowRange, Spool,
+    Counters, Outcome, Part, Spool,
     lane::{Found, Lane},
     recover::{ReadError, read_rows},
     state::{Op, Urgency},
 };
-use crate::block::{Content, SealedBlock};
+use crate::{
+    block::{Content, SealedBlock},
+    layout::Layout,
+};
 
 /// Rows that will be next.
 #[derive(Debug)]
 pub(crate) struct Upcoming {
     pub(crate) block: Arc<SealedBlock>,
-    pub(crate) part: RowRange,
+    pub(crate) part: Part,
     pub(crate) rows: Content,
 }
 
@@ -27,30 +35,109 @@ impl Upcoming {
     /// Returns the oldest rows of a block; none where they are on disk alone.
     fn of(block: Arc<SealedBlock>) -> Option<Self> {
         let part = block.next_part()?;
-        let rows = block.state().content.as_ref()?.slice(&part);
+        let rows = block.state().content.as_ref()?.select(&part);
         Some(Self { block, part, rows })
     }
 }
 
+/// Rows that are not to be sent for now.
+pub(crate) struct Parked<'a> {
+    pub(crate) is_parked: &'a (dyn Fn(&SealedBlock, &Part) -> bool + Sync),
+    /// Rows that come now would be parked as well.
+    pub(crate) is_all: bool,
+    /// When parked rows are due.
+    pub(crate) retry_at: Option<Instant>,
+}
+
+impl Parked<'static> {
+    #[cfg(test)]
+    pub(crate) const NONE: Self = Self {
+        is_parked: &|_, _| false,
+        is_all: false,
+        retry_at: None,
+    };
+}
+
+/// How often parked rows are tried while the process is waiting to end.
+const CLOSING_RETRY: Duration = Duration::from_millis(200);
+
+/// What delivery has to do next for a table.
+#[derive(Debug)]
+pub(crate) enum Next {
+    /// Rows to be sent.
+    Rows(Arc<SealedBlock>, Part),
+    /// Parked rows are to be tried again.
+    Retry,
+    /// The spool is closed, and nothing is left.
+    End,
+}
+
 impl Spool {
-    /// Returns the lane's oldest block, and waits for one; none once the spool is closed and the lane empty.
+    /// Returns the oldest rows of the lane that are not parked, and waits for some, or until parked rows are due.
     ///
-    /// The block stays first until all of it is [settled](Self::settle). An open block is sealed here when its age is reached:
+    /// A block stays until all of it is [settled](Self::settle). An open block is sealed here when its age is reached:
     /// while its lane is busy with an older one it goes on growing up to its limits, so that a slow ClickHouse gets fewer, larger
     /// blocks. With a log, a block is given once all of it is on disk. One task at a time may wait for a lane.
     /// With `is_last`, it is not the end before all other lanes have [ended](Self::ends).
-    pub(crate) async fn next(&self, lane: usize, is_last: bool) -> Option<Arc<SealedBlock>> {
+    pub(crate) async fn next(&self, lane: usize, is_last: bool, parked: Parked<'_>) -> Next {
         let lane = &self.lanes[lane];
+        let mut retry_at = parked.retry_at;
         loop {
-            match self.look(lane) {
-                Found::Block(block) => return Some(block),
-                Found::End if is_last && self.givers.load(Ordering::Acquire) > 1 => lane.changed.notified().await,
+            if self.is_closed() {
+                retry_at = retry_at.map(|at| at.min(Instant::now() + CLOSING_RETRY));
+            }
+            let until = match self.look_beyond(lane, &parked) {
+                Found::Rows(block, part) => return Next::Rows(block, part),
+                Found::End if is_last && self.givers.load(Ordering::Acquire) > 1 => retry_at,
+                // Parked rows are tried until the time of the drain is over.
+                Found::End if retry_at.is_some() => retry_at,
+                Found::End => return Next::End,
+                Found::Young(until) => Some(retry_at.map_or(until, |at| at.min(until))),
+                Found::Nothing => retry_at,
+            };
+            match until {
                 // Either way there is something new to look at.
-                Found::Young(until) => _ = timeout_at(until, lane.changed.notified()).await,
-                Found::Nothing => lane.changed.notified().await,
-                Found::End => return None,
+                Some(until) => _ = timeout_at(until, lane.changed.notified()).await,
+                None => lane.changed.notified().await,
+            }
+            if retry_at.is_some_and(|at| at <= Instant::now()) {
+                return Next::Retry;
             }
         }
+    }
+
+    /// Returns whether a lane has rows that are not parked, the open block's included.
+    pub(crate) fn has_rows(&self, lane: usize, is_parked: &(dyn Fn(&SealedBlock, &Part) -> bool + Sync)) -> bool {
+        let queue = self.lanes[lane].lock();
+        let is_any = |block: &Arc<SealedBlock>| unparked_part(block, is_parked).is_some();
+        queue.open.rows() > 0 || queue.sealed.iter().any(is_any)
+    }
+
+    /// Returns the layout of the lane's own rows.
+    pub(crate) fn layout(&self, lane: usize) -> &Arc<Layout> {
+        &self.lanes[lane].layout
+    }
+
+    /// Returns whether some rows of a part may be stored although ClickHouse has not confirmed it.
+    pub(crate) fn is_in_doubt(&self, block: &SealedBlock, part: &Part) -> bool {
+        block.state().parts.is_in_doubt(part)
+    }
+
+    /// Notes that rows are not stored.
+    pub(crate) fn trust(&self, block: &SealedBlock, part: &Part) {
+        block.state().parts.trust(part);
+    }
+
+    /// Returns a block of a lane that waits to be delivered.
+    pub(crate) fn block(&self, lane: usize, id: Uuid) -> Option<Arc<SealedBlock>> {
+        let queue = self.lanes[lane].lock();
+        queue.sealed.iter().find(|block| block.id == id).cloned()
+    }
+
+    /// Returns whether a block of the lane was divided, since ClickHouse has refused some of it.
+    pub(crate) fn has_divided(&self, lane: usize) -> bool {
+        let queue = self.lanes[lane].lock();
+        queue.sealed.iter().any(|block| block.state().parts.is_divided())
     }
 
     /// Returns what comes behind the lane's oldest block, once it is sealed, and as long as it is in memory.
@@ -67,16 +154,28 @@ impl Spool {
         }
     }
 
+    /// As [`look_beyond`](Self::look_beyond), where nothing is parked.
+    #[cfg(test)]
     pub(super) fn look(&self, lane: &Lane) -> Found {
+        self.look_beyond(lane, &Parked::NONE)
+    }
+
+    fn look_beyond(&self, lane: &Lane, parked: &Parked<'_>) -> Found {
         let mut queue = lane.lock();
-        if queue.sealed.is_empty() {
+        let unparked = |block: &Arc<SealedBlock>| Some((Arc::clone(block), unparked_part(block, parked.is_parked)?));
+        let mut found = queue.sealed.iter().find_map(unparked);
+        if found.is_none() && parked.is_all && !queue.sealed.is_empty() {
+            // The open block grows meanwhile.
+            return if self.is_closed() { Found::End } else { Found::Nothing };
+        }
+        if found.is_none() {
             let Some(opened) = queue.open.opened() else {
                 return if self.is_closed() { Found::End } else { Found::Nothing };
             };
             let until = opened.at + self.limits.age;
             // It may have become long while others waited before it.
             let is_long = self.limits.are_reached_by(&queue.open);
-            if !self.is_closed() && !is_long && tokio::time::Instant::now() < until {
+            if !self.is_closed() && !is_long && Instant::now() < until {
                 return Found::Young(until);
             }
             queue.seal(&lane.layout);
@@ -84,14 +183,15 @@ impl Spool {
                 lane.dirty.store(true, Ordering::SeqCst);
                 log.signal.raise(Urgency::Now);
             }
+            found = queue.sealed.back().and_then(unparked);
         }
-        let Some(block) = queue.sealed.front() else {
+        let Some((block, part)) = found else {
             return Found::Nothing;
         };
         // A disk that fails must not keep rows from ClickHouse.
         let is_fixed = !self.has_disk() || self.is_failing() || block.state().logged.is_sealed;
         if is_fixed {
-            Found::Block(Arc::clone(block))
+            Found::Rows(block, part)
         } else {
             Found::Nothing
         }
@@ -101,9 +201,9 @@ impl Spool {
     ///
     /// # Errors
     /// The file system's.
-    pub(crate) async fn rows(self: &Arc<Self>, block: &Arc<SealedBlock>, part: &RowRange) -> io::Result<Content> {
+    pub(crate) async fn rows(self: &Arc<Self>, block: &Arc<SealedBlock>, part: &Part) -> io::Result<Content> {
         if let Some(content) = &block.state().content {
-            return Ok(content.slice(part));
+            return Ok(content.select(part));
         }
         let (spool, block, part) = (Arc::clone(self), Arc::clone(block), part.clone());
         match tokio::task::spawn_blocking(move || spool.read(&block, &part)).await {
@@ -112,7 +212,7 @@ impl Spool {
         }
     }
 
-    fn read(&self, block: &SealedBlock, part: &RowRange) -> io::Result<Content> {
+    fn read(&self, block: &SealedBlock, part: &Part) -> io::Result<Content> {
         let Some(log) = &self.log else {
             return Err(io::ErrorKind::NotFound.into());
         };
@@ -145,12 +245,12 @@ impl Spool {
     }
 
     /// Notes what has become of rows of the lane's oldest block, and forgets the block when nothing is left of it.
-    pub(crate) fn settle(&self, lane: usize, block: &Arc<SealedBlock>, part: &RowRange, outcome: Outcome) {
+    pub(crate) fn settle(&self, lane: usize, block: &Arc<SealedBlock>, part: &Part, outcome: Outcome) {
         let lane = &self.lanes[lane];
         let mut queue = lane.lock();
         let is_all = {
             let mut state = block.state();
-            state.parts.settle(part);
+            part.ranges().iter().for_each(|rows| state.parts.remove(rows));
             state.parts.is_empty()
         };
         if is_all {
@@ -169,27 +269,34 @@ impl Spool {
         if is_all || outcome != Outcome::Stored {
             block.progress.change(|progress| {
                 if outcome != Outcome::Stored {
-                    progress.refused.extend(part.clone());
+                    progress.refused.extend(part.rows());
                 }
                 progress.is_done = is_all;
             });
         }
-        if let Some(log) = &self.log {
+        let Some(log) = &self.log else { return };
+        let last = part.ranges().len() - 1;
+        for (at, rows) in part.ranges().iter().enumerate() {
             log.push(Op::Done {
                 block: block.id,
-                rows: part.clone(),
-                is_all,
+                rows: rows.clone(),
+                is_all: is_all && at == last,
                 // Its letter has no token that would tell ClickHouse that the row was refused.
                 for_good: outcome == Outcome::Refused,
             });
         }
     }
 
-    /// Puts the halves of a part that ClickHouse refuses in its place, for good.
+    /// Notes that rows may be stored although ClickHouse has not confirmed it.
+    pub(crate) fn doubt(&self, block: &SealedBlock, part: &Part) {
+        block.state().parts.doubt(part);
+    }
+
+    /// Lets a part of a block begin at `row`, for good: what is on either side of it are inserts of their own.
     ///
     /// # Errors
     /// It could not be written down, and nothing is changed.
-    pub(crate) async fn split(&self, block: &Arc<SealedBlock>, part: &RowRange) -> io::Result<()> {
+    pub(crate) async fn cut(&self, block: &Arc<SealedBlock>, row: u32) -> io::Result<()> {
         if let Some(log) = &self.log {
             let segment = {
                 let state = block.state();
@@ -200,24 +307,31 @@ impl Spool {
             log.push(Op::Split {
                 segment,
                 block: block.id,
-                rows: part.clone(),
+                // The frame speaks of rows in whose middle the cut is.
+                rows: row.saturating_sub(1)..row + 1,
                 reply,
             });
             answer.await.map_err(io::Error::other)??;
         }
-        block.state().parts.split(part);
+        block.state().parts.cut(row);
         Ok(())
     }
 }
 
+/// Returns the first rows of a block that are not parked.
+fn unparked_part(block: &SealedBlock, is_parked: &(dyn Fn(&SealedBlock, &Part) -> bool + Sync)) -> Option<Part> {
+    // The lock is not held while the caller looks.
+    let parts: Vec<_> = block.state().parts.iter().collect();
+    parts.into_iter().find(|part| !is_parked(block, part))
+}
+
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
 
     use super::*;
     use crate::{
         ack::Ack,
-        block::{BlockLimits, Layout},
+        block::BlockLimits,
         spool::{LogLimits, SpoolLimits},
     };
 
@@ -235,11 +349,7 @@ mod tests {
     };
 
     fn spool() -> Arc<Spool> {
-        let layout = Layout {
-            table: "t".into(),
-            statement: "INSERT INTO t FORMAT RowBinary".into(),
-            columnar: None,
-        };
+        let layout = Layout::new("t".into(), "INSERT INTO t FORMAT RowBinary".into(), [].into(), None);
         Spool::in_memory(vec![Arc::new(layout)], LIMITS)
     }
 
@@ -255,10 +365,10 @@ mod tests {
 
     /// Settles the block that would be sent next, and returns its length.
     fn settle_next(spool: &Arc<Spool>) -> Option<usize> {
-        let Found::Block(block) = spool.look(&spool.lanes[0]) else {
+        let Found::Rows(block, _) = spool.look(&spool.lanes[0]) else {
             return None;
         };
-        spool.settle(0, &block, &(0..block.rows), Outcome::Stored);
+        spool.settle(0, &block, &Part::from(0..block.rows), Outcome::Stored);
         Some(block.bytes)
     }
 

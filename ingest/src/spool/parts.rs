@@ -1,58 +1,195 @@
-//! Parts: what of a block is not stored yet.
+//! Parts: the rows of a block that are not stored yet, and which of them are sent together.
+//!
+//! The rows that are left are a set, since ClickHouse may have stored some partitions of an insert and
+//! not the others. Cuts divide the set into parts; each part is an insert of its own.
 
-use std::iter;
+use std::{iter, sync::Arc};
 
 use super::frame::RowRange;
 
-/// The rows of a block that are not stored yet: all of them, or what is left of its halves.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Parts(Vec<RowRange>);
+/// Rows of a block that are sent together: at least one, as ranges in their order with gaps between them.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Part(Arc<[RowRange]>);
+
+impl Part {
+    /// Returns the rows of sorted, disjoint ranges.
+    pub(crate) fn of(ranges: Vec<RowRange>) -> Self {
+        Self(ranges.into())
+    }
+
+    /// Returns the number of rows.
+    pub(crate) fn len(&self) -> usize {
+        self.0.iter().map(ExactSizeIterator::len).sum()
+    }
+
+    pub(crate) fn ranges(&self) -> &[RowRange] {
+        &self.0
+    }
+
+    /// Returns the rows from the first to the last; those between them need not all be of the part.
+    pub(crate) fn bounds(&self) -> RowRange {
+        let start = self.0.first().map_or(0, |range| range.start);
+        start..self.0.last().map_or(start, |range| range.end)
+    }
+
+    /// Returns the numbers of the rows.
+    pub(crate) fn rows(&self) -> impl Iterator<Item = u32> + '_ {
+        self.0.iter().cloned().flatten()
+    }
+
+    /// Returns the first row of the second half; none for a part of one row.
+    pub(crate) fn middle(&self) -> Option<u32> {
+        let half = self.len() / 2;
+        self.rows().nth(half).filter(|_| half > 0)
+    }
+}
+
+impl From<RowRange> for Part {
+    fn from(range: RowRange) -> Self {
+        Self(iter::once(range).collect())
+    }
+}
+
+/// The rows of a block that are not stored yet.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Parts {
+    left: RowSet,
+    /// Rows that begin a part, beside the first one.
+    cuts: Vec<u32>,
+    /// Rows that may be stored although nobody has confirmed it.
+    in_doubt: RowSet,
+}
 
 impl Parts {
     /// Returns all rows of a block as one part.
     pub(crate) fn whole(rows: u32) -> Self {
-        Self(iter::once(0..rows).collect())
+        Self {
+            left: RowSet::from(0..rows),
+            ..Self::default()
+        }
     }
 
     /// Returns whether the block is still one.
     pub(crate) fn is_whole(&self, rows: u32) -> bool {
-        self.0.len() == 1 && self.0.first() == Some(&(0..rows))
+        self.left.0 == [0..rows] && self.cuts.is_empty()
+    }
+
+    /// Returns whether the block was divided, or some of it is done.
+    pub(crate) fn is_divided(&self) -> bool {
+        !self.cuts.is_empty()
     }
 
     /// Returns whether nothing is left.
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.left.0.is_empty()
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &RowRange> {
-        self.0.iter()
+    /// Returns the parts in their order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Part> + '_ {
+        let starts = iter::once(0).chain(self.cuts.iter().copied());
+        let ends = self.cuts.iter().copied().chain(iter::once(u32::MAX));
+        starts.zip(ends).filter_map(|(start, end)| {
+            let ranges: Arc<[_]> = self.left.within(&(start..end)).collect();
+            (!ranges.is_empty()).then_some(Part(ranges))
+        })
     }
 
     /// Returns how many rows are left.
     pub(crate) fn rows(&self) -> usize {
-        self.0.iter().map(ExactSizeIterator::len).sum()
+        self.left.0.iter().map(ExactSizeIterator::len).sum()
     }
 
-    /// Puts the two halves of a part in its place; nothing happens if it is not there, or is one row.
-    pub(crate) fn split(&mut self, part: &RowRange) {
-        let Some(at) = self.0.iter().position(|candidate| candidate == part) else {
-            return;
-        };
-        if part.len() > 1 {
-            let middle = part.start + (part.end - part.start) / 2;
-            self.0.splice(at..=at, [part.start..middle, middle..part.end]);
+    /// Lets a part begin with this row.
+    pub(crate) fn cut(&mut self, row: u32) {
+        if let Err(at) = self.cuts.binary_search(&row) {
+            self.cuts.insert(at, row);
         }
     }
 
-    /// Forgets the parts within `rows`.
-    pub(crate) fn settle(&mut self, rows: &RowRange) {
-        self.0.retain(|part| part.start < rows.start || part.end > rows.end);
+    /// Forgets rows that are where they belong.
+    pub(crate) fn remove(&mut self, rows: &RowRange) {
+        self.left.remove(rows);
+    }
+
+    /// Notes that rows may be stored.
+    pub(crate) fn doubt(&mut self, part: &Part) {
+        for rows in part.ranges() {
+            self.in_doubt.insert(rows);
+        }
+    }
+
+    /// Notes that rows are not stored.
+    pub(crate) fn trust(&mut self, part: &Part) {
+        for rows in part.ranges() {
+            self.in_doubt.remove(rows);
+        }
+    }
+
+    /// Returns whether some of the rows may be stored.
+    pub(crate) fn is_in_doubt(&self, part: &Part) -> bool {
+        part.ranges()
+            .iter()
+            .any(|rows| self.in_doubt.within(rows).next().is_some())
     }
 
     /// Keeps the parts that have something in common with one of `ranges`.
     pub(crate) fn keep_within<'a>(&mut self, ranges: impl Iterator<Item = &'a RowRange> + Clone) {
-        self.0
-            .retain(|part| ranges.clone().any(|range| overlap(range, part).is_some()));
+        let lost: Vec<_> = self
+            .iter()
+            .filter(|part| {
+                let mut rows = part.ranges().iter();
+                !rows.any(|rows| ranges.clone().any(|range| overlap(range, rows).is_some()))
+            })
+            .collect();
+        for rows in lost.iter().flat_map(Part::ranges) {
+            self.left.remove(rows);
+        }
+    }
+}
+
+/// Rows as ranges in their order, with gaps between them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct RowSet(Vec<RowRange>);
+
+impl From<RowRange> for RowSet {
+    fn from(rows: RowRange) -> Self {
+        Self(iter::once(rows).filter(|rows| !rows.is_empty()).collect())
+    }
+}
+
+impl RowSet {
+    /// Returns what of the set is within `rows`.
+    fn within<'a>(&'a self, rows: &'a RowRange) -> impl Iterator<Item = RowRange> + 'a {
+        let first = self.0.partition_point(|range| range.end <= rows.start);
+        self.0[first..]
+            .iter()
+            .take_while(|range| range.start < rows.end)
+            .filter_map(|range| overlap(range, rows))
+    }
+
+    fn remove(&mut self, rows: &RowRange) {
+        let first = self.0.partition_point(|range| range.end <= rows.start);
+        let last = self.0.partition_point(|range| range.start < rows.end);
+        if first >= last || rows.is_empty() {
+            return;
+        }
+        let before = self.0[first].start..rows.start;
+        let behind = rows.end..self.0[last - 1].end;
+        let rest = [before, behind].into_iter().filter(|range| !range.is_empty());
+        self.0.splice(first..last, rest);
+    }
+
+    fn insert(&mut self, rows: &RowRange) {
+        // Ranges that touch become one.
+        let first = self.0.partition_point(|range| range.end < rows.start);
+        let last = self.0.partition_point(|range| range.start <= rows.end);
+        let mut joined = rows.clone();
+        for range in &self.0[first..last.max(first)] {
+            joined = joined.start.min(range.start)..joined.end.max(range.end);
+        }
+        if !joined.is_empty() {
+            self.0.splice(first..last.max(first), iter::once(joined));
+        }
     }
 }
 
@@ -62,30 +199,99 @@ pub(crate) fn overlap(a: &RowRange, b: &RowRange) -> Option<RowRange> {
     (!shared.is_empty()).then_some(shared)
 }
 
+/// Returns sorted row numbers as ranges.
+pub(crate) fn ranges_of(rows: impl IntoIterator<Item = u32>) -> Vec<RowRange> {
+    let mut ranges: Vec<RowRange> = Vec::new();
+    for row in rows {
+        match ranges.last_mut() {
+            Some(last) if last.end == row => last.end += 1,
+            _ => ranges.push(row..row + 1),
+        }
+    }
+    ranges
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn halves_stand_in_the_place_of_what_they_are_halves_of() {
-        let mut parts = Parts::whole(7);
-        assert!(parts.is_whole(7));
-        parts.split(&(0..7));
-        parts.split(&(3..7));
-        parts.split(&(9..11));
-        assert_eq!(parts.0, [0..3, 3..5, 5..7]);
-        assert_eq!((parts.is_whole(7), parts.rows()), (false, 7));
+    fn parts(parts: &Parts) -> Vec<Vec<RowRange>> {
+        parts.iter().map(|part| part.ranges().to_vec()).collect()
+    }
 
-        parts.settle(&(3..5));
-        assert_eq!(parts.0, [0..3, 5..7]);
-        parts.settle(&(0..7));
-        assert!(parts.is_empty());
+    #[test]
+    fn cuts_divide_what_is_left_in_whatever_order_they_come() {
+        let mut left = Parts::whole(7);
+        assert!(left.is_whole(7));
+        left.cut(3);
+        left.cut(5);
+        left.cut(3);
+        assert_eq!(parts(&left), [[0..3], [3..5], [5..7]]);
+        assert_eq!((left.is_whole(7), left.is_divided(), left.rows()), (false, true, 7));
+
+        left.remove(&(3..5));
+        assert_eq!(parts(&left), [[0..3], [5..7]]);
+        left.remove(&(0..7));
+        assert!(left.is_empty() && left.iter().next().is_none());
+    }
+
+    #[test]
+    fn rows_that_are_stored_leave_a_part_with_gaps() {
+        let mut left = Parts::whole(10);
+        for row in [1, 4, 5, 9] {
+            left.remove(&(row..row + 1));
+        }
+        assert_eq!(parts(&left), [vec![0..1, 2..4, 6..9]]);
+        let part = left.iter().next();
+        assert_eq!(part.as_ref().map(Part::len), Some(6));
+        assert_eq!(part.as_ref().map(Part::bounds), Some(0..9));
+        assert_eq!(part.as_ref().and_then(Part::middle), Some(6));
+        left.cut(6);
+        assert_eq!(parts(&left), [vec![0..1, 2..4], vec![6..9]]);
     }
 
     #[test]
     fn one_row_has_no_halves() {
-        let mut parts = Parts::whole(1);
-        parts.split(&(0..1));
-        assert!(parts.is_whole(1));
+        assert_eq!(Part::from(4..5).middle(), None);
+        assert_eq!(Part::from(4..6).middle(), Some(5));
+    }
+
+    #[test]
+    fn doubt_is_about_rows_and_not_about_parts() {
+        let mut left = Parts::whole(10);
+        left.doubt(&Part::from(0..10));
+        left.cut(5);
+        left.trust(&Part::from(0..5));
+        let doubts: Vec<_> = left.iter().map(|part| left.is_in_doubt(&part)).collect();
+        assert_eq!(doubts, [false, true]);
+        left.doubt(&Part::from(2..3));
+        left.doubt(&Part::from(3..5));
+        assert_eq!(left.in_doubt, RowSet(vec![2..10]));
+    }
+
+    #[test]
+    fn a_set_of_rows_is_what_its_rows_are() {
+        // Against a set of numbers, with every pair of ranges.
+        let ranges = || (0..6_u32).flat_map(|start| (start..7).map(move |end| start..end));
+        for a in ranges() {
+            for b in ranges() {
+                let mut set = RowSet::from(a.clone());
+                set.insert(&b);
+                let joined: Vec<_> = (0..8).filter(|row| a.contains(row) || b.contains(row)).collect();
+                assert_eq!(set.0, ranges_of(joined.iter().copied()), "{a:?} + {b:?}");
+                for c in ranges() {
+                    let mut set = set.clone();
+                    set.remove(&c);
+                    let left = joined.iter().copied().filter(|row| !c.contains(row));
+                    assert_eq!(set.0, ranges_of(left), "{a:?} + {b:?} - {c:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn ranges_of_numbers_join_neighbours() {
+        assert_eq!(ranges_of([1, 2, 3, 7, 9, 10]), [1..4, 7..8, 9..11]);
+        assert_eq!(ranges_of([]), [] as [RowRange; 0]);
     }
 }

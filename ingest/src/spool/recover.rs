@@ -17,9 +17,12 @@ use super::{
     disk::Disk,
     frame::{self, Frame, Kind, RowRange, Rows, SegmentHeader},
     log::{FrameAt, Logged, Mark, SegmentUse},
-    parts::{Parts, overlap},
+    parts::{Part, Parts, overlap},
 };
-use crate::block::{Content, Layout, SealedBlock};
+use crate::{
+    block::{Content, SealedBlock},
+    layout::Layout,
+};
 
 /// Why a spool could not be opened. Nothing of it has been changed.
 #[derive(Debug)]
@@ -99,14 +102,18 @@ impl Recovered {
         segment_of.extend(blocks.filter_map(|block| Some((block.id, block.state().logged.segment?))));
         for block in &self.blocks {
             let mut state = block.state();
-            let single = state.parts.iter().filter(|part| part.len() == 1);
-            let with_letter = |part: &RowRange| {
-                let letter = segment_of.get(&block.letter_id(part.start)?)?;
-                Some((part.clone(), *letter))
+            let single = state
+                .parts
+                .iter()
+                .map(|part| part.bounds())
+                .filter(|rows| rows.len() == 1);
+            let with_letter = |rows: RowRange| {
+                let letter = segment_of.get(&block.letter_id(rows.start)?)?;
+                Some((rows, *letter))
             };
             let refused: Vec<_> = single.filter_map(with_letter).collect();
             for (rows, letter) in refused {
-                state.parts.settle(&rows);
+                state.parts.remove(&rows);
                 let homes = self
                     .segments
                     .iter()
@@ -162,7 +169,7 @@ impl Recovered {
 /// A block's frames in one segment.
 #[derive(Debug, Default)]
 struct Copy {
-    layout: Option<(Arc<str>, Box<str>)>,
+    layout: Option<Layout>,
     frames: Vec<FrameAt>,
     /// Where the rows end.
     rows: u32,
@@ -281,7 +288,7 @@ impl Copy {
         self.frame_bytes += frame.len() as u64;
         match frame.header.kind {
             Kind::Open => {
-                self.layout = frame::read_layout(frame.body).map(|(table, statement)| (table.into(), statement.into()));
+                self.layout = frame::read_layout(frame.body);
             }
             Kind::Rows => {
                 let Some(content) = Rows::read(frame.body, rows.len() as u32) else {
@@ -327,24 +334,21 @@ fn whole(
     done: &[RowRange],
     layouts: &mut HashSet<Arc<Layout>>,
 ) -> Option<SealedBlock> {
-    let (table, statement) = copy.layout?;
+    let layout = Arc::new(copy.layout?);
     let mut parts = Parts::whole(copy.rows);
     for split in &copy.splits {
-        parts.split(split);
+        parts.cut(split.start + (split.end - split.start) / 2);
     }
     for done in done {
-        parts.settle(done);
+        parts.remove(done);
     }
     // A part of which damage has left nothing can only be reported, which the damage is.
     parts.keep_within(copy.frames.iter().map(|frame| &frame.rows));
     if parts.is_empty() {
         return None;
     }
-    let layout = Arc::new(Layout {
-        table,
-        statement,
-        columnar: None,
-    });
+    // The process that has left it may have sent it.
+    parts.doubt(&Part::from(0..copy.rows));
     let layout = layouts.get(&layout).cloned().unwrap_or(layout);
     layouts.insert(Arc::clone(&layout));
     let logged = Logged {
@@ -363,15 +367,20 @@ fn whole(
 ///
 /// # Errors
 /// The file system's; or [`ReadError::Damaged`], with the frame that does not check.
-pub(crate) fn read_rows(disk: &dyn Disk, id: Uuid, logged: &Logged, part: &RowRange) -> Result<Content, ReadError> {
+pub(crate) fn read_rows(disk: &dyn Disk, id: Uuid, logged: &Logged, part: &Part) -> Result<Content, ReadError> {
     let (Some(segment), Some(salt)) = (logged.segment, logged.salt) else {
         return Err(ReadError::Io(io::ErrorKind::NotFound.into()));
     };
     let (mut out, mut ends) = (Vec::new(), Vec::with_capacity(part.len()));
     for at in &logged.frames {
-        let Some(shared) = overlap(&at.rows, part) else {
+        let shared: Vec<_> = part
+            .ranges()
+            .iter()
+            .filter_map(|rows| overlap(&at.rows, rows))
+            .collect();
+        if shared.is_empty() {
             continue;
-        };
+        }
         let bytes = disk
             .read_at(segment, at.offset, at.length)
             .map_err(|error| match error.kind() {
@@ -382,13 +391,15 @@ pub(crate) fn read_rows(disk: &dyn Disk, id: Uuid, logged: &Logged, part: &RowRa
             .filter(|frame| frame.header.block == id && frame.header.rows == at.rows)
             .and_then(|frame| Rows::read(frame.body, at.rows.len() as u32))
             .ok_or_else(|| ReadError::Damaged(at.clone()))?;
-        let within = shared.start - at.rows.start..shared.end - at.rows.start;
-        let mut end = out.len() as u32;
-        ends.extend(rows.lengths_of(&within).map(|length| {
-            end += length;
-            end
-        }));
-        out.extend_from_slice(rows.slice(within));
+        for shared in shared {
+            let within = shared.start - at.rows.start..shared.end - at.rows.start;
+            let mut end = out.len() as u32;
+            ends.extend(rows.lengths_of(&within).map(|length| {
+                end += length;
+                end
+            }));
+            out.extend_from_slice(rows.slice(within));
+        }
     }
     Ok(Content {
         bytes: out.into(),
@@ -458,10 +469,10 @@ mod tests {
             panic!("{recovered:?}")
         };
         assert_eq!((&*block.layout.table, block.rows), ("table", 4));
-        assert_eq!(block.next_part(), Some(0..2));
+        assert_eq!(block.next_part(), Some(Part::from(0..2)));
         let logged = block.state().logged.clone();
         for (part, bytes, ends) in [(0..2, &b"one"[..], &[3, 3][..]), (1..4, b"threefour", &[0, 5, 9])] {
-            let rows = read_rows(&disk, block.id, &logged, &part).unwrap();
+            let rows = read_rows(&disk, block.id, &logged, &Part::from(part)).unwrap();
             assert_eq!((&rows.bytes[..], &rows.ends[..]), (bytes, ends));
         }
     }
@@ -477,7 +488,7 @@ mod tests {
         let [block] = &recovered.blocks[..] else {
             panic!("{recovered:?}")
         };
-        assert_eq!(block.next_part(), Some(0..2));
+        assert_eq!(block.next_part(), Some(Part::from(0..2)));
         let mark = |segment, kind, rows, witness| Mark {
             segment,
             kind,
@@ -508,7 +519,8 @@ mod tests {
             };
             frame::put(&mut bytes, salt, &header, body);
         };
-        put(Kind::Open, &|out| frame::put_layout(out, "t", "INSERT INTO t"));
+        let layout = Layout::new("t".into(), "INSERT INTO t".into(), [].into(), None);
+        put(Kind::Open, &|out| frame::put_layout(out, &layout));
         put(Kind::Rows, &|out| frame::put_rows(out, b"x", &[1], &(0..1)));
         for mark in [Kind::Seal].iter().chain(marks) {
             put(*mark, &|_| {});

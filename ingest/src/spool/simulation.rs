@@ -7,18 +7,19 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
     path::Path,
     sync::Arc,
     time::Duration,
 };
 
 use super::{
-    Outcome, Spool, SpoolLimits, TableCounts,
+    Outcome, Part, Spool, SpoolLimits, TableCounts,
     chance::seeded::Seeded,
     commit::Round,
     disk::Disk,
     log::{Log, LogLimits},
+    parts::ranges_of,
     recover::read_rows,
     simulated_disk::{Dice, DiskState, SimulatedDisk},
 };
@@ -26,16 +27,25 @@ use uuid::Uuid;
 
 use crate::{
     ack::Ack,
-    block::{BlockLimits, Layout, SealedBlock},
+    block::{BlockLimits, SealedBlock},
+    layout::Layout,
     progress::Progress,
 };
 
-/// A ClickHouse: takes rows once for each token, and refuses blocks with a poisoned row.
+/// So many tokens are remembered, those of other writers among them.
+const WINDOW: usize = 3;
+
+/// A ClickHouse: takes rows once for each token that it remembers, and refuses blocks with a poisoned row.
+///
+/// Rows are of two partitions, the even ones and the odd ones. Of an insert whose answer is lost one partition may be stored and the
+/// other not, and the token of either may be remembered all the same.
 #[derive(Debug, Default)]
 struct Store {
-    tokens: HashSet<String>,
+    /// The tokens of both partitions, the newest last.
+    tokens: [VecDeque<String>; 2],
     rows: HashMap<u32, usize>,
     letters: HashMap<u32, usize>,
+    letter_tokens: HashSet<String>,
     /// A person has found out what it refuses, and the table takes it now.
     is_mended: bool,
 }
@@ -46,19 +56,58 @@ fn is_poisoned(row: u32) -> bool {
 }
 
 impl Store {
-    fn insert(&mut self, token: String, rows: &[u8]) -> Result<(), ()> {
-        let rows: Vec<u32> = rows_of(rows);
-        if !self.is_mended && rows.iter().any(|&row| is_poisoned(row)) {
-            return Err(());
+    fn insert(&mut self, token: &str, rows: &[u8]) -> Result<(), ()> {
+        self.check(rows)?;
+        for partition in [0, 1] {
+            self.insert_partition(partition, token, rows);
         }
-        self.take(token, rows, |store| &mut store.rows);
         Ok(())
     }
 
-    fn take(&mut self, token: String, rows: Vec<u32>, table: fn(&mut Self) -> &mut HashMap<u32, usize>) {
-        if self.tokens.insert(token) {
-            for row in rows {
-                *table(self).entry(row).or_default() += 1;
+    /// As [`insert`](Self::insert), and is killed meanwhile.
+    fn insert_and_die(&mut self, token: &str, rows: &[u8], dice: &mut Dice) {
+        if self.check(rows).is_err() {
+            return;
+        }
+        for partition in [0, 1] {
+            match dice.below(4) {
+                0 => {}
+                // The log of tokens is written before the part has its name.
+                1 => self.remember(partition, token),
+                _ => self.insert_partition(partition, token, rows),
+            }
+        }
+    }
+
+    fn check(&self, rows: &[u8]) -> Result<(), ()> {
+        let is_refused = !self.is_mended && rows_of(rows).into_iter().any(is_poisoned);
+        if is_refused { Err(()) } else { Ok(()) }
+    }
+
+    fn insert_partition(&mut self, partition: u32, token: &str, rows: &[u8]) {
+        if self.tokens[partition as usize].iter().any(|known| known == token) {
+            return;
+        }
+        self.remember(partition, token);
+        for row in rows_of(rows) {
+            if row % 2 == partition {
+                *self.rows.entry(row).or_default() += 1;
+            }
+        }
+    }
+
+    fn remember(&mut self, partition: u32, token: &str) {
+        let tokens = &mut self.tokens[partition as usize];
+        tokens.push_back(token.to_owned());
+        if tokens.len() > WINDOW {
+            tokens.pop_front();
+        }
+    }
+
+    fn take_letter(&mut self, token: String, rows: &[u8]) {
+        if self.letter_tokens.insert(token) {
+            for row in rows_of(rows) {
+                *self.letters.entry(row).or_default() += 1;
             }
         }
     }
@@ -104,6 +153,8 @@ struct World {
     settled: HashSet<Uuid>,
     /// Segments whose last blocks were written again elsewhere.
     emptied: usize,
+    /// Tokens of rows that were in doubt.
+    tokens: usize,
 }
 
 const TABLES: usize = 3;
@@ -115,7 +166,7 @@ const LETTERS: usize = TABLES;
 struct Refused {
     lane: usize,
     block: Arc<SealedBlock>,
-    part: super::RowRange,
+    part: Part,
     letter: Arc<SealedBlock>,
 }
 
@@ -142,11 +193,13 @@ fn limits(dice: &mut Dice) -> SpoolLimits {
 
 fn open(disk: &Arc<SimulatedDisk>, limits: SpoolLimits) -> (Spool, Log) {
     let tables = (0..=LETTERS).map(|table| {
-        Arc::new(Layout {
-            table: format!("t{table}").into(),
-            statement: format!("INSERT INTO t{table} FORMAT RowBinary").into(),
-            columnar: None,
-        })
+        let statement = format!("INSERT INTO t{table} FORMAT RowBinary");
+        Arc::new(Layout::new(
+            format!("t{table}").into(),
+            statement.into(),
+            [].into(),
+            None,
+        ))
     });
     let disk = Arc::clone(disk);
     Spool::recovered(disk, Path::new("simulated"), tables.collect(), limits).unwrap()
@@ -175,6 +228,7 @@ impl World {
             refused: Default::default(),
             settled: HashSet::new(),
             emptied: 0,
+            tokens: 0,
         }
     }
 
@@ -255,51 +309,74 @@ impl World {
         if self.held == Some(lane) || self.refused.get(lane).is_some_and(Option::is_some) {
             return self.bury(lane);
         }
-        let super::lane::Found::Block(block) = self.spool.look(&self.spool.lanes[lane]) else {
+        let super::lane::Found::Rows(block, part) = self.spool.look(&self.spool.lanes[lane]) else {
             return;
         };
-        let part = block.next_part().unwrap();
         let rows = self.rows(&block, &part);
-        match self.dice.below(10) {
+        let outcome = self.dice.below(10);
+        if outcome == 0 {
             // ClickHouse is not there.
-            0 => self.spool.evict(lane, &block),
-            1 if lane == LETTERS => {
-                self.store
-                    .take(block.token(&part), rows_of(&rows), |store| &mut store.letters);
-            }
-            _ if lane == LETTERS => {
-                self.store
-                    .take(block.token(&part), rows_of(&rows), |store| &mut store.letters);
+            return self.spool.evict(lane, &block);
+        }
+        if lane == LETTERS {
+            self.store.take_letter(block.token(&part), &rows);
+            if outcome > 1 {
                 self.spool.settle(lane, &block, &part, Outcome::Stored);
             }
-            // ClickHouse has them, and nobody hears of it.
-            1 => _ = self.store.insert(block.token(&part), &rows),
-            _ => match self.store.insert(block.token(&part), &rows) {
-                Ok(()) => self.spool.settle(lane, &block, &part, Outcome::Stored),
-                Err(()) if part.len() == 1 => {
-                    let letter = self
-                        .spool
-                        .write_letter(LETTERS, &block, part.start, |out| out.extend_from_slice(&rows));
-                    self.refused[lane] = letter.ok().map(|letter| Refused {
-                        lane,
-                        block: Arc::clone(&block),
-                        part,
-                        letter,
-                    });
-                }
-                Err(()) => {
-                    let state = block.state();
-                    let segment = state.logged.segment.filter(|_| state.logged.is_sealed);
-                    drop(state);
-                    // As `Spool::split`, but at once.
-                    if segment.is_some_and(|segment| self.log.split(segment, block.id, part.clone()).is_ok()) {
-                        block.state().parts.split(&part);
-                    }
-                }
-            },
+        } else {
+            self.deliver_rows(lane, &block, part, &rows, outcome);
         }
         if block.next_part().is_none() {
             self.settled.insert(block.id);
+        }
+    }
+
+    /// Looks for rows that may be stored, and sends those that are not; as delivery does.
+    fn deliver_rows(&mut self, lane: usize, block: &Arc<SealedBlock>, part: Part, rows: &[u8], outcome: u64) {
+        let numbers: Vec<_> = part.rows().zip(rows_of(rows)).collect();
+        let token = match self.spool.is_in_doubt(block, &part) {
+            false => block.token(&part),
+            true => {
+                let is_there = |(_, row): &&(u32, u32)| self.store.rows.contains_key(row);
+                let there = ranges_of(numbers.iter().filter(is_there).map(|(number, _)| *number));
+                if !there.is_empty() {
+                    return self.spool.settle(lane, block, &Part::of(there), Outcome::Stored);
+                }
+                // What is remembered of rows that are not there is worth nothing.
+                self.tokens += 1;
+                format!("{}@{}", block.token(&part), self.tokens)
+            }
+        };
+        if outcome == 1 {
+            // Nobody hears what has become of them.
+            self.store.insert_and_die(&token, rows, &mut self.dice);
+            return self.spool.doubt(block, &part);
+        }
+        match self.store.insert(&token, rows) {
+            Ok(()) => self.spool.settle(lane, block, &part, Outcome::Stored),
+            Err(()) if part.len() == 1 => {
+                let row = part.bounds().start;
+                let letter = self
+                    .spool
+                    .write_letter(LETTERS, block, row, |out| out.extend_from_slice(rows));
+                self.refused[lane] = letter.ok().map(|letter| Refused {
+                    lane,
+                    block: Arc::clone(block),
+                    part,
+                    letter,
+                });
+            }
+            Err(()) => {
+                let middle = part.middle().unwrap();
+                let state = block.state();
+                let segment = state.logged.segment.filter(|_| state.logged.is_sealed);
+                drop(state);
+                // As `Spool::cut`, but at once.
+                let cut = middle - 1..middle + 1;
+                if segment.is_some_and(|segment| self.log.split(segment, block.id, cut).is_ok()) {
+                    block.state().parts.cut(middle);
+                }
+            }
         }
     }
 
@@ -323,10 +400,10 @@ impl World {
         }
     }
 
-    fn rows(&self, block: &SealedBlock, part: &super::RowRange) -> Vec<u8> {
+    fn rows(&self, block: &SealedBlock, part: &Part) -> Vec<u8> {
         let state = block.state();
         match &state.content {
-            Some(content) => content.slice(part).bytes.into(),
+            Some(content) => content.select(part).bytes.into(),
             None => read_rows(&*self.disk, block.id, &state.logged, part)
                 .unwrap()
                 .bytes
@@ -339,9 +416,8 @@ impl World {
         if self.dice.one_in(2) {
             self.disk.crash(&mut self.dice);
         }
-        // Meanwhile somebody mends the table. That nobody makes it stricter between a lost answer and the next try is presumed:
-        // rows that it has taken and then refuses cannot be told from rows that it never took.
-        self.store.is_mended |= self.dice.one_in(3);
+        // Meanwhile somebody mends the table, or makes it stricter.
+        self.store.is_mended ^= self.dice.one_in(3);
         self.reopen();
         self.forget_what_came_back();
     }
@@ -480,7 +556,7 @@ impl Snapshot {
                 .collect(),
             counts: world.spool.counts(),
             acknowledged: world.acknowledged.clone(),
-            tokens: world.store.tokens.iter().cloned().collect(),
+            tokens: world.store.tokens.iter().flatten().cloned().collect(),
         }
     }
 }

@@ -13,6 +13,12 @@ const SENTENCE: &str = "DB::Exception: ";
 /// How ClickHouse says that it was not the table itself that refused rows.
 const PUSHING_TO_VIEW: &str = "while pushing to view";
 
+/// TOO_MANY_PARTS: of the table, or of one insert.
+const TOO_MANY_PARTS: u32 = 252;
+
+/// How ClickHouse says that it is the insert that has too many partitions, so that fewer rows help.
+const PARTITIONS_GUARD: &str = "partitions for single INSERT block";
+
 /// What can be done about an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
@@ -22,6 +28,8 @@ pub enum Class {
     Hold,
     /// The rows themselves are refused; sent again they are refused again.
     Refused,
+    /// So many rows, bytes or partitions are refused together; fewer may be taken.
+    TooLarge,
 }
 
 /// An error of ClickHouse or on the way to it.
@@ -29,6 +37,7 @@ pub enum Class {
 pub struct StoreError {
     class: Class,
     code: Option<u32>,
+    may_be_stored: bool,
     source: clickhouse::error::Error,
 }
 
@@ -36,6 +45,85 @@ impl StoreError {
     /// Returns what can be done about it.
     pub fn class(&self) -> Class {
         self.class
+    }
+
+    /// Returns whether rows that were sent may be in the table all the same: the answer is missing, or
+    /// does not say that nothing was written.
+    pub(crate) fn may_be_stored(&self) -> bool {
+        self.may_be_stored
+    }
+
+    /// Returns whether the server took too long.
+    pub(crate) fn is_timeout(&self) -> bool {
+        matches!(self.source, clickhouse::error::Error::TimedOut)
+    }
+
+    /// The server could not be reached.
+    pub(super) fn not_sent(error: impl Error + Send + Sync + 'static) -> Self {
+        Self {
+            may_be_stored: false,
+            ..Self::cut_off(error)
+        }
+    }
+
+    /// The connection broke after something was sent.
+    pub(super) fn cut_off(error: impl Error + Send + Sync + 'static) -> Self {
+        clickhouse::error::Error::Network(Box::new(error)).into()
+    }
+
+    /// There was no answer in time.
+    pub(super) fn timed_out() -> Self {
+        clickhouse::error::Error::TimedOut.into()
+    }
+
+    /// No server is named.
+    pub(crate) fn no_server() -> Self {
+        clickhouse::error::Error::Unsupported("no ClickHouse is named".to_owned()).into()
+    }
+
+    /// Returns the error of a question, which is asked again, and has written nothing.
+    pub(crate) fn of_question(self) -> Self {
+        Self {
+            class: Class::Retry,
+            may_be_stored: false,
+            ..self
+        }
+    }
+
+    /// The request cannot be made.
+    pub(super) fn invalid(error: impl Error + Send + Sync + 'static) -> Self {
+        clickhouse::error::Error::InvalidParams(Box::new(error)).into()
+    }
+
+    /// The answer is an error.
+    pub(super) fn refused(status: http::StatusCode, text: String) -> Self {
+        let error = Self::from(clickhouse::error::Error::BadResponse(text));
+        match error.code {
+            // A proxy's, whatever its page says.
+            None if status == http::StatusCode::PAYLOAD_TOO_LARGE => Self {
+                class: Class::TooLarge,
+                ..error
+            },
+            None if status != http::StatusCode::OK && error.class == Class::Retry => Self {
+                class: class_of_status(status.as_str()),
+                ..error
+            },
+            _ => error,
+        }
+    }
+
+    /// The exception came after the server had begun to answer.
+    pub(super) fn late(self) -> Self {
+        Self {
+            may_be_stored: true,
+            ..self
+        }
+    }
+
+    /// The answer is a success, and not one that ClickHouse gives to this insert.
+    pub(super) fn unconfirmed(reason: &'static str) -> Self {
+        let reason = format!("the answer does not confirm the insert: {reason}");
+        clickhouse::error::Error::Other(reason.into()).into()
     }
 
     /// Returns whether nobody answered, so that another server may.
@@ -97,19 +185,31 @@ impl StoreError {
 impl From<clickhouse::error::Error> for StoreError {
     fn from(source: clickhouse::error::Error) -> Self {
         use clickhouse::error::Error as E;
-        let (class, code) = match &source {
+        let (class, code, may_be_stored) = match &source {
             E::BadResponse(text) => match exception_code(text) {
                 // The rows are in the table then, and only a view refuses them: in smaller parts they would be in it twice.
-                Some(code) => match class_of_code(code) {
-                    Class::Refused if text.contains(PUSHING_TO_VIEW) => (Class::Hold, Some(code)),
-                    class => (class, Some(code)),
+                Some(code) if text.contains(PUSHING_TO_VIEW) => match class_of_code(code) {
+                    Class::Refused => (Class::Hold, Some(code), true),
+                    class => (class, Some(code), true),
                 },
-                None => (class_of_status(text), None),
+                Some(TOO_MANY_PARTS) if text.contains(PARTITIONS_GUARD) => {
+                    (Class::TooLarge, Some(TOO_MANY_PARTS), false)
+                }
+                Some(code) => {
+                    let class = class_of_code(code);
+                    (class, Some(code), class == Class::Retry && !is_before_write(code))
+                }
+                None => (class_of_status(text), None, true),
             },
-            E::InvalidParams(_) | E::Unsupported(_) => (Class::Hold, None),
-            _ => (Class::Retry, None),
+            E::InvalidParams(_) | E::Unsupported(_) => (Class::Hold, None, false),
+            _ => (Class::Retry, None, true),
         };
-        Self { class, code, source }
+        Self {
+            class,
+            code,
+            may_be_stored,
+            source,
+        }
     }
 }
 
@@ -175,6 +275,12 @@ fn class_of_code(code: u32) -> Class {
         // NOT_ENOUGH_SPACE 243, TOO_MANY_PARTS 252.
         _ => Class::Retry,
     }
+}
+
+/// Returns whether ClickHouse says so before it writes anything: TOO_MANY_SIMULTANEOUS_QUERIES, TOO_MANY_PARTS,
+/// SERVER_OVERLOADED.
+fn is_before_write(code: u32) -> bool {
+    matches!(code, 202 | TOO_MANY_PARTS | 745)
 }
 
 /// UNKNOWN_USER, WRONG_PASSWORD, REQUIRED_PASSWORD, IP_ADDRESS_NOT_ALLOWED, DATABASE_ACCESS_DENIED, ACCESS_DENIED,

@@ -4,7 +4,9 @@
 //! can be done about it ([`Class`]). Promises: the password is in no text that this module makes, and errors are told apart
 //! by ClickHouse's number (see [`error`]).
 
+mod connection;
 mod error;
+mod insert;
 
 use std::{error::Error, fmt, str::FromStr, time::Duration};
 
@@ -16,8 +18,12 @@ use hyper_util::{
 use percent_encoding::percent_decode_str;
 use url::Url;
 
-pub(crate) use self::error::Class;
 pub use self::error::StoreError;
+pub(crate) use self::{
+    connection::Connection,
+    error::Class,
+    insert::{InsertClient, InsertRequest},
+};
 
 /// ClickHouse's own default for HTTP.
 const DEFAULT_PORT: u16 = 8123;
@@ -57,12 +63,9 @@ impl StoreUrl {
 
     /// Returns a client without a database, for what must work before the database exists.
     pub(crate) fn server_client(&self) -> Client {
-        let mut connector = HttpConnector::new();
-        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        connector.set_nodelay(true);
         let http = HttpClient::builder(TokioExecutor::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
-            .build(connector);
+            .build(connector());
         let mut client = Client::with_http_client(http)
             .with_url(&self.origin)
             .with_compression(Compression::Lz4)
@@ -75,6 +78,14 @@ impl StoreUrl {
         }
         client
     }
+}
+
+/// Returns how connections to ClickHouse are made.
+fn connector() -> HttpConnector {
+    let mut connector = HttpConnector::new();
+    connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    connector.set_nodelay(true);
+    connector
 }
 
 impl FromStr for StoreUrl {

@@ -10,8 +10,7 @@ use super::{Plan, bring, window::TURNS_OFF};
 use crate::{
     alarm::Alarm,
     backoff::{Backoff, HOLD, dice},
-    deliver::with_settings,
-    store::{Class, StoreUrl, ping},
+    store::{Class, Connection, StoreUrl, ping},
     stores::{State, Store, Stores},
     sync::SyncError,
     table::Schema,
@@ -29,14 +28,16 @@ const AWAY: Backoff = Backoff {
 /// Begins to bring `stores` to the schema, and returns how far each of them is. The tasks end when nobody wants to know any more.
 pub(crate) fn start(stores: Stores, schema: &'static Schema, tasks: &mut JoinSet<()>) -> watch::Receiver<Vec<State>> {
     let stores = stores.into_vec();
-    let states = stores.iter().map(|store| match store {
-        Store::Client(client) => State::Ready(Arc::new(with_settings(client.as_ref().clone()))),
-        Store::Url(_) => State::Unknown,
+    let states = stores.iter().map(|store| match store.is_synced {
+        true => State::Unknown,
+        false => State::Ready(Arc::new(Connection::new(&store.url, Vec::new()))),
     });
     let (states, receiver) = watch::channel(states.collect::<Vec<_>>());
     let states = Arc::new(states);
     for (place, store) in stores.into_iter().enumerate() {
-        let Store::Url(url) = store else { continue };
+        let Store { url, is_synced: true } = store else {
+            continue;
+        };
         let states = Arc::clone(&states);
         tasks.spawn(async move {
             let set = |state| states.send_modify(|states| states[place] = state);
@@ -56,12 +57,12 @@ async fn look_after(url: &StoreUrl, schema: &Schema, set: impl Fn(State)) {
     loop {
         let error = match attempt(url, schema).await {
             Ok(plan) => {
-                let mut client = url.client();
+                let mut settings = Vec::new();
                 if plan.is_turned_off {
                     tracing::info!(store = %url, "the user's profile turns deduplication off, which inserts turn on for themselves");
-                    client = client.with_setting(TURNS_OFF, "enable");
+                    settings.push((TURNS_OFF, "enable".to_owned()));
                 }
-                set(State::Ready(Arc::new(with_settings(client))));
+                set(State::Ready(Arc::new(Connection::new(url, settings))));
                 return tell(url, &plan, failures);
             }
             Err(error) => Arc::new(error),

@@ -152,6 +152,8 @@ mod tests {
         ],
         create: "CREATE TABLE IF NOT EXISTS `t` …",
         format: Format::RowBinary,
+        row_id: None,
+        partition_key: None,
     };
 
     fn existing(columns: &[(&str, &str, &str)]) -> Vec<Existing> {

@@ -148,6 +148,8 @@ mod tests {
             columns: &[],
             create,
             format: Format::RowBinary,
+            row_id: None,
+            partition_key: None,
         }
     }
 

@@ -114,6 +114,8 @@ pub mod counters {
         ],
         create: "CREATE TABLE IF NOT EXISTS `counters`\n(\n    `uid` UInt64,\n    `timestamp` UInt64,\n    `price` Nullable(Float64)\n)\nENGINE = Memory",
         format: __rt::Format::RowBinary,
+        row_id: __rt::None,
+        partition_key: __rt::None,
     };
     /// The routes that lead to `counters`.
     #[derive(Debug, Clone, Copy)]

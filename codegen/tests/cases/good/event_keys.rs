@@ -283,6 +283,8 @@ pub mod signups {
         ],
         create: "CREATE TABLE IF NOT EXISTS `signups`\n(\n    `id` UInt64,\n    `email` String COMMENT 'Where the first letter goes.',\n    `city` LowCardinality(String),\n    `user` Nullable(String),\n    `kind` String,\n    `tags` Array(LowCardinality(String)),\n    `lines.sku` Array(String),\n    `lines.n` Array(UInt8),\n    `notes` String\n)\nENGINE = MergeTree\nORDER BY id\nSETTINGS non_replicated_deduplication_window = 1000",
         format: __rt::Format::RowBinary,
+        row_id: __rt::Some("id"),
+        partition_key: __rt::None,
     };
     /// The routes that lead to `signups`.
     #[derive(Debug, Clone, Copy)]

@@ -262,6 +262,8 @@ pub mod orders {
         ],
         create: "CREATE TABLE IF NOT EXISTS `orders`\n(\n    `id` UInt64 COMMENT 'Of the shop.' CODEC(Delta, ZSTD(1)),\n    `currency` LowCardinality(String) DEFAULT 'EUR',\n    `net` Decimal(18, 2) DEFAULT 0,\n    `gross` Decimal(18, 2) MATERIALIZED net * 1.19,\n    `shown` String ALIAS concat(toString(net), ' ', currency),\n    `secret` String EPHEMERAL 'none',\n    `raw` String EPHEMERAL defaultValueOfTypeName('String'),\n    `hash` UInt64 DEFAULT cityHash64(raw),\n    `note` Nullable(String) DEFAULT NULL COMMENT 'it\\'s free' CODEC(LZ4),\n    `paid_at` DateTime DEFAULT now() TTL paid_at + INTERVAL 1 YEAR,\n    INDEX `by_currency` currency TYPE set(100) GRANULARITY 4,\n    INDEX `by_hash` hash TYPE bloom_filter(0.01),\n    PROJECTION `by_time` (SELECT * ORDER BY paid_at),\n    PROJECTION `sums` (SELECT currency, sum(net) GROUP BY currency)\n)\nENGINE = MergeTree\nPARTITION BY currency\nORDER BY id\nSETTINGS index_granularity = 1024, non_replicated_deduplication_window = 1000\nCOMMENT 'What was ordered.\\nOne row an order; it\\'s final.'",
         format: __rt::Format::RowBinaryWithDefaults,
+        row_id: __rt::Some("id"),
+        partition_key: __rt::Some("currency"),
     };
     /// The routes that lead to `orders`.
     #[derive(Debug, Clone, Copy)]
@@ -588,6 +590,8 @@ pub mod refunds {
         ],
         create: "CREATE TABLE IF NOT EXISTS `refunds`\n(\n    `id` UInt64 COMMENT 'Of the shop.' CODEC(Delta, ZSTD(1)),\n    `currency` LowCardinality(String) DEFAULT 'EUR',\n    `net` Decimal(18, 2) DEFAULT 0,\n    `gross` Decimal(18, 2) MATERIALIZED net * 1.19,\n    `shown` String ALIAS concat(toString(net), ' ', currency),\n    `secret` String EPHEMERAL 'none',\n    `raw` String EPHEMERAL defaultValueOfTypeName('String'),\n    `hash` UInt64 DEFAULT cityHash64(raw),\n    `note` Nullable(String) DEFAULT NULL COMMENT 'it\\'s free' CODEC(LZ4),\n    `paid_at` DateTime DEFAULT now() TTL paid_at + INTERVAL 1 YEAR,\n    `reason` String,\n    INDEX `by_hash` hash TYPE minmax,\n    INDEX `by_reason` lower(reason) TYPE ngrambf_v1(3, 256, 2, 0) GRANULARITY 1,\n    PROJECTION `sums` (SELECT currency, sum(net) GROUP BY currency)\n)\nENGINE = MergeTree\nPARTITION BY currency\nORDER BY id\nSETTINGS index_granularity = 1024, non_replicated_deduplication_window = 1000",
         format: __rt::Format::RowBinaryWithDefaults,
+        row_id: __rt::Some("id"),
+        partition_key: __rt::Some("currency"),
     };
     /// The routes that lead to `refunds`.
     #[derive(Debug, Clone, Copy)]

@@ -191,6 +191,8 @@ pub mod orders {
         ],
         create: "CREATE TABLE IF NOT EXISTS `orders`\n(\n    `number` String,\n    `amount` Decimal(18, 2),\n    `state` Enum8('new' = 1, 'paid' = 2) COMMENT 'A `state`.',\n    `time` DateTime,\n    `name` String DEFAULT '# none',\n    `note` String COMMENT 'long'\n)\nENGINE = MergeTree\nORDER BY number\nSETTINGS non_replicated_deduplication_window = 1000",
         format: __rt::Format::RowBinary,
+        row_id: __rt::None,
+        partition_key: __rt::None,
     };
     /// The routes that lead to `orders`.
     #[derive(Debug, Clone, Copy)]

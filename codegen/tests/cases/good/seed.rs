@@ -212,6 +212,8 @@ pub mod webhooks {
         ],
         create: "CREATE TABLE IF NOT EXISTS `webhooks`\n(\n    `id` UInt64,\n    `uid` UInt64,\n    `date` Date,\n    `timestamp` UInt64,\n    `name` String,\n    `service` String,\n    `td_ip` String,\n    `td_extra.key` Array(String),\n    `td_extra.value` Array(String),\n    `extra.key` Array(String),\n    `extra.value` Array(String)\n)\nENGINE = MergeTree\nPARTITION BY toYYYYMM(date)\nORDER BY (service, name, date)\nSETTINGS index_granularity = 8192, non_replicated_deduplication_window = 1000",
         format: __rt::Format::RowBinary,
+        row_id: __rt::Some("id"),
+        partition_key: __rt::Some("toYYYYMM(date)"),
     };
     /// The routes that lead to `webhooks`.
     #[derive(Debug, Clone, Copy)]
@@ -496,6 +498,8 @@ pub mod mail_statistics {
         ],
         create: "CREATE TABLE IF NOT EXISTS `mail_statistics`\n(\n    `extra.key` Array(String),\n    `extra.value` Array(String),\n    `id` UInt64,\n    `uid` UInt64,\n    `date` Date,\n    `timestamp` UInt64,\n    `name` String,\n    `service` String,\n    `td_ip` String,\n    `td_extra.key` Array(String),\n    `td_extra.value` Array(String),\n    `event` String,\n    `email` String,\n    `detailed` String\n)\nENGINE = MergeTree\nPARTITION BY toYYYYMM(date)\nORDER BY (service, name, date)\nSETTINGS index_granularity = 8192, non_replicated_deduplication_window = 1000",
         format: __rt::Format::RowBinary,
+        row_id: __rt::Some("id"),
+        partition_key: __rt::Some("toYYYYMM(date)"),
     };
     /// The routes that lead to `mail_statistics`.
     #[derive(Debug, Clone, Copy)]

@@ -3,7 +3,12 @@
 use tokio::sync::Semaphore;
 
 use super::*;
-use crate::{deliver::with_settings, spool::Outcome, stores::State};
+use crate::{
+    block::SealedBlock,
+    spool::{Next, Outcome, Parked, Part},
+    store::Connection,
+    stores::State,
+};
 
 /// A table's delivery, of small blocks, to a server that answers when it is let.
 struct Scene {
@@ -31,10 +36,17 @@ impl Scene {
             ..options()
         };
         let spool = Spool::in_memory(layouts(&SCHEMA), options.limits());
-        let client = Arc::new(with_settings(store.client()));
-        let (states, receiver) = watch::channel(vec![State::Ready(client)]);
+        let connection = Arc::new(Connection::new(&store.url(), Vec::new()));
+        let (states, receiver) = watch::channel(vec![State::Ready(connection)]);
         let servers = Servers::new(receiver);
-        let delivery = Arc::new(Delivery::new(servers, Arc::clone(&spool), 2, inserts, SOON));
+        let delivery = Arc::new(Delivery::new(
+            servers,
+            Arc::clone(&spool),
+            2,
+            inserts,
+            SOON,
+            ColumnChanges::default(),
+        ));
         Self {
             spool,
             delivery,
@@ -52,6 +64,14 @@ impl Scene {
     fn put(&self, lane: usize, row: u8) {
         let receipt = self.spool.append(lane, Ack::Accepted, |out| out.push(row));
         assert!(receipt.is_ok());
+    }
+
+    /// Returns the first table's next block.
+    async fn next(&self) -> Arc<SealedBlock> {
+        match self.spool.next(0, false, Parked::NONE).await {
+            Next::Rows(block, _) => block,
+            other => panic!("{other:?}"),
+        }
     }
 
     fn deliver(&self, lane: usize) {
@@ -157,8 +177,8 @@ async fn what_is_ready_waits_until_all_of_the_block_before_it_is_stored() {
     let scene = Scene::of_blocks(2, |_, _| 0, 2).await;
     scene.put(0, 1);
     scene.put(0, 2);
-    let block = scene.spool.next(0, false).await.unwrap();
-    scene.spool.split(&block, &(0..2)).await.unwrap();
+    let block = scene.next().await;
+    scene.spool.cut(&block, 1).await.unwrap();
     scene.deliver(0);
     scene.until(|| scene.rows_of(&A) == [1]).await;
     scene.put(0, 3);
@@ -185,7 +205,7 @@ async fn rows_that_are_on_disk_take_no_memory_while_they_are_inserted() {
     let folder = tempfile::tempdir().unwrap();
     let store = FakeStore::start(|_, n| if n == 1 { 241 } else { 0 }).await;
     store.answers.forget_permits(Semaphore::MAX_PERMITS);
-    let writer = Writer::open(&SCHEMA, store.client(), &options(), folder.path()).unwrap();
+    let writer = Writer::open(&SCHEMA, store.stores(), &options(), folder.path()).unwrap();
     put(&writer, &B, 0x77).unwrap();
     while store.inserts(&B).is_empty() {
         sleep(Duration::from_millis(1)).await;
@@ -208,10 +228,13 @@ async fn what_comes_next_is_the_second_block_and_whole() {
     scene.put(0, 2);
     scene.put(0, 3);
     let upcoming = scene.spool.upcoming(0).await;
-    assert_eq!((&upcoming.rows.bytes[..], upcoming.part.clone()), (&[2][..], 0..1));
-    let first = scene.spool.next(0, false).await.unwrap();
+    assert_eq!(
+        (&upcoming.rows.bytes[..], upcoming.part.clone()),
+        (&[2][..], Part::from(0..1))
+    );
+    let first = scene.next().await;
     assert_ne!(first.id, upcoming.block.id);
-    scene.spool.settle(0, &first, &(0..1), Outcome::Stored);
-    let next = scene.spool.next(0, false).await.unwrap();
+    scene.spool.settle(0, &first, &Part::from(0..1), Outcome::Stored);
+    let next = scene.next().await;
     assert_eq!(next.id, upcoming.block.id);
 }

@@ -5,7 +5,6 @@
 use std::{collections::HashMap, convert::Infallible, net::SocketAddr, sync::Mutex as StdMutex};
 
 use bytes::Bytes;
-use clickhouse::Client;
 use http_body_util::{BodyExt, Full as FullBody};
 use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
@@ -30,6 +29,8 @@ const fn table(name: &'static str, index: usize, columns: &'static [Column]) -> 
         columns,
         create: "",
         format: Format::RowBinary,
+        row_id: None,
+        partition_key: None,
     }
 }
 static A: Table = table("a", 0, &IN_ROWS);
@@ -88,11 +89,13 @@ impl FakeStore {
         store
     }
 
-    fn client(&self) -> Client {
-        format!("http://{}/stats", self.address)
-            .parse::<StoreUrl>()
-            .unwrap()
-            .client()
+    fn url(&self) -> StoreUrl {
+        format!("http://{}/stats", self.address).parse().unwrap()
+    }
+
+    /// The server, whose tables are taken as they are.
+    fn stores(&self) -> Stores {
+        Stores::without_sync(self.url())
     }
 
     fn inserts(&self, table: &Table) -> Vec<Insert> {
@@ -109,6 +112,9 @@ async fn answer(
     let query = request.uri().query().unwrap_or("").to_owned();
     let parameters = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
     let body = request.into_body().collect().await.unwrap().to_bytes();
+    let mut parameters: HashMap<String, String> = parameters;
+    // Each try has its own.
+    let query_id = parameters.remove("query_id").unwrap_or_default();
     let code = {
         let mut inserts = store.inserts.lock().unwrap();
         inserts.push(Insert { parameters, body });
@@ -119,7 +125,11 @@ async fn answer(
         0 => (200, String::new()),
         code => (500, format!("Code: {code}. DB::Exception: as the test wants it")),
     };
-    Ok(Response::builder().status(status).body(text.into()).unwrap())
+    let response = Response::builder()
+        .status(status)
+        .header("X-ClickHouse-Query-Id", query_id)
+        .header("X-ClickHouse-Summary", r#"{"written_rows":"1000000"}"#);
+    Ok(response.body(text.into()).unwrap())
 }
 
 fn options() -> WriterOptions {
@@ -139,7 +149,7 @@ const SOON: Duration = Duration::from_secs(10);
 async fn each_try_sends_the_same_bytes_under_the_same_token() {
     // TOO_MANY_PARTS, then MEMORY_LIMIT_EXCEEDED, then success.
     let store = FakeStore::start(|_, n| [252, 241, 0][n - 1]).await;
-    let writer = Writer::start(&SCHEMA, store.client(), &options());
+    let writer = Writer::start(&SCHEMA, store.stores(), &options());
     put(&writer, &A, 1).unwrap();
     assert!(writer.drain(SOON).await.is_complete());
 
@@ -166,7 +176,7 @@ async fn each_try_sends_the_same_bytes_under_the_same_token() {
 async fn rows_go_in_columns_where_their_types_allow_it() {
     // MEMORY_LIMIT_EXCEEDED at first: the next try is the same.
     let store = FakeStore::start(|_, n| if n < 3 { 241 } else { 0 }).await;
-    let writer = Writer::start(&SCHEMA, store.client(), &options());
+    let writer = Writer::start(&SCHEMA, store.stores(), &options());
     put(&writer, &B, 0x77).unwrap();
     assert!(writer.drain(SOON).await.is_complete());
     let inserts = store.inserts(&B);
@@ -184,7 +194,7 @@ async fn rows_go_in_columns_where_their_types_allow_it() {
 #[tokio::test]
 async fn rows_that_are_not_what_their_types_say_go_as_they_are() {
     let store = FakeStore::start(|_, _| 0).await;
-    let writer = Writer::start(&SCHEMA, store.client(), &options());
+    let writer = Writer::start(&SCHEMA, store.stores(), &options());
     let receipt = writer.append(&B, Ack::Accepted, |out| out.extend_from_slice(b"\x77\x78"));
     assert!(receipt.is_ok());
     assert!(writer.drain(SOON).await.is_complete());
@@ -195,13 +205,13 @@ async fn rows_that_are_not_what_their_types_say_go_as_they_are() {
 }
 
 #[tokio::test]
-async fn rows_of_an_earlier_process_go_as_their_own_statement_says() {
+async fn rows_of_an_earlier_process_go_with_their_own_columns_and_types() {
     let folder = tempfile::tempdir().unwrap();
     let query = |insert: &Insert| insert.parameters["query"].clone();
     let token = |insert: &Insert| insert.parameters["insert_deduplication_token"].clone();
     // TABLE_IS_READ_ONLY, as long as the first process is there.
     let store = FakeStore::start(|_, _| 242).await;
-    let writer = Writer::open(&SCHEMA, store.client(), &options(), folder.path()).unwrap();
+    let writer = Writer::open(&SCHEMA, store.stores(), &options(), folder.path()).unwrap();
     put(&writer, &B, 0x77).unwrap();
     while store.inserts(&B).is_empty() {
         sleep(Duration::from_millis(1)).await;
@@ -212,20 +222,23 @@ async fn rows_of_an_earlier_process_go_as_their_own_statement_says() {
     drop(writer);
 
     let store = FakeStore::start(|_, _| 0).await;
-    let writer = Writer::open(&LATER_SCHEMA, store.client(), &options(), folder.path()).unwrap();
+    let writer = Writer::open(&LATER_SCHEMA, store.stores(), &options(), folder.path()).unwrap();
     let later = writer.append(&LATER_B, Ack::Accepted, |out| out.extend_from_slice(b"\x11\x22"));
     assert!(later.is_ok());
     assert!(writer.drain(SOON).await.is_complete());
-    // It knows its own columns and types, and not those of rows that were there before.
     let inserts = store.inserts(&B);
     assert_eq!(
         inserts.iter().map(query).collect::<Vec<_>>(),
         [
-            "INSERT INTO `b` (`x`) FORMAT RowBinary",
+            "INSERT INTO `b` (`x`) FORMAT Native",
             "INSERT INTO `b` (`w`, `x`) FORMAT Native"
         ]
     );
-    assert!(inserts[0].body.ends_with(b"\x77"), "{:?}", inserts[0]);
+    assert!(
+        inserts[0].body.ends_with(b"\x01\x01\x01x\x05UInt8\x77"),
+        "{:?}",
+        inserts[0]
+    );
     assert_eq!(token(&inserts[0]), token(&before[0]));
 }
 
@@ -235,7 +248,7 @@ async fn a_table_in_trouble_delays_no_other_and_loses_nothing() {
     for code in [60, 210] {
         let missing = move |insert: &Insert, n| if insert.is_into(&A) && n < 3 { code } else { 0 };
         let store = FakeStore::start(missing).await;
-        let writer = Writer::start(&SCHEMA, store.client(), &options());
+        let writer = Writer::start(&SCHEMA, store.stores(), &options());
         put(&writer, &A, 1).unwrap();
         while store.inserts(&A).is_empty() {
             sleep(Duration::from_millis(1)).await;
@@ -261,7 +274,7 @@ async fn a_refused_row_costs_itself_alone() {
         }
     };
     let store = FakeStore::start(refusing).await;
-    let writer = Writer::start(&SCHEMA, store.client(), &options());
+    let writer = Writer::start(&SCHEMA, store.stores(), &options());
     for row in [1, 2, 0x77, 4, 5, 6] {
         put(&writer, &A, row).unwrap();
     }
@@ -287,7 +300,7 @@ async fn a_refused_row_costs_itself_alone() {
 #[tokio::test]
 async fn a_table_that_refuses_every_row_is_held() {
     let store = FakeStore::start(|insert, _| if insert.is_into(&A) { 33 } else { 0 }).await;
-    let writer = Writer::start(&SCHEMA, store.client(), &options());
+    let writer = Writer::start(&SCHEMA, store.stores(), &options());
     for _ in 0..200 {
         put(&writer, &A, 1).unwrap();
     }
@@ -302,9 +315,9 @@ async fn a_table_that_refuses_every_row_is_held() {
 #[tokio::test]
 async fn another_server_takes_over_from_one_that_is_away() {
     let away = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let away = format!("http://{away}/stats").parse::<StoreUrl>().unwrap().client();
+    let away = format!("http://{away}/stats").parse::<StoreUrl>().unwrap();
     let store = FakeStore::start(|_, _| 0).await;
-    let stores: Stores = [away, store.client()].into_iter().collect();
+    let stores = Stores::without_sync_of([away, store.url()]);
     let writer = Writer::start(&SCHEMA, stores, &options());
     put(&writer, &A, 1).unwrap();
     put(&writer, &B, 1).unwrap();
@@ -315,7 +328,7 @@ async fn another_server_takes_over_from_one_that_is_away() {
 #[tokio::test]
 async fn draining_ends_at_its_deadline_and_tells_what_is_left() {
     let store = FakeStore::start(|insert, _| if insert.is_into(&A) { 242 } else { 0 }).await;
-    let writer = Writer::start(&SCHEMA, store.client(), &options());
+    let writer = Writer::start(&SCHEMA, store.stores(), &options());
     for row in 0..3 {
         put(&writer, &A, row).unwrap();
         put(&writer, &B, row).unwrap();
@@ -337,8 +350,8 @@ async fn draining_ends_at_its_deadline_and_tells_what_is_left() {
 #[tokio::test]
 async fn rows_wait_for_a_clickhouse_that_is_not_there_yet() {
     let unused = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let client = format!("http://{unused}/stats").parse::<StoreUrl>().unwrap().client();
-    let writer = Writer::start(&SCHEMA, client, &options());
+    let url = format!("http://{unused}/stats").parse::<StoreUrl>().unwrap();
+    let writer = Writer::start(&SCHEMA, Stores::without_sync(url), &options());
     put(&writer, &A, 1).unwrap();
     while writer.counters()[0].retries < 2 {
         sleep(Duration::from_millis(1)).await;
@@ -353,7 +366,7 @@ async fn rows_are_delivered_after_the_last_handle_is_gone() {
         block_age: MAX_BLOCK_AGE,
         ..options()
     };
-    put(&Writer::start(&SCHEMA, store.client(), &options), &B, 1).unwrap();
+    put(&Writer::start(&SCHEMA, store.stores(), &options), &B, 1).unwrap();
     while store.inserts(&B).is_empty() {
         sleep(Duration::from_millis(1)).await;
     }
@@ -362,7 +375,7 @@ async fn rows_are_delivered_after_the_last_handle_is_gone() {
 #[tokio::test]
 async fn dead_letters_go_to_their_own_table() {
     let store = FakeStore::start(|_, _| 0).await;
-    let writer = Writer::start(&SCHEMA, store.client(), &options());
+    let writer = Writer::start(&SCHEMA, store.stores(), &options());
     let letter = DeadLetter {
         time: jiff::Timestamp::UNIX_EPOCH,
         id: 1,
@@ -409,7 +422,7 @@ async fn rows_wait_for_a_schema_that_is_refused() {
 #[tokio::test]
 async fn a_stop_is_hurried_by_its_deadline() {
     let store = FakeStore::start(|_, _| 252).await;
-    let writer = Writer::start(&SCHEMA, store.client(), &options());
+    let writer = Writer::start(&SCHEMA, store.stores(), &options());
     put(&writer, &A, 1).unwrap();
     let deadline = async {
         while writer.counters()[0].retries == 0 {

@@ -1,0 +1,297 @@
+//! Adapt: rows that another build has left go into the table as it is now.
+//!
+//! A block says the names and the types of its columns. Where the table has others since, the rows go as
+//! columns that say what they were written as, and ClickHouse converts them by type. Only conversions
+//! that keep each value are left to it; with any other, rows wait, and the reason names the cure.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use clickhouse::{Client, Row};
+use serde::Deserialize;
+
+use super::failure::Failure;
+use crate::{
+    compressed::Form,
+    layout::{Columnar, Layout, LayoutColumn},
+    store::within,
+};
+
+/// What has become of columns since rows were written.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ColumnChanges {
+    /// The new names of columns, by their old ones.
+    pub renamed: HashMap<String, String>,
+    /// Columns whose values are not stored any more.
+    pub dropped: Vec<String>,
+    /// Columns whose values ClickHouse may convert although that may change them.
+    pub converted: Vec<String>,
+}
+
+/// A column as the database has it.
+#[derive(Debug, Row, Deserialize)]
+struct Existing {
+    name: String,
+    #[serde(rename = "type")]
+    data_type: String,
+    default_kind: String,
+}
+
+/// Returns how rows of a layout go into the table as it is now.
+///
+/// # Errors
+/// [`Failure::Misfit`] where they cannot; ClickHouse's.
+pub(super) async fn adapt(
+    client: &Client,
+    layout: &Layout,
+    changes: &ColumnChanges,
+    timeout: Duration,
+) -> Result<Form, Failure> {
+    // A block of the first version does not say its types.
+    if layout.columns.is_empty() {
+        return Ok(Form::Own);
+    }
+    let query = client
+        .query("SELECT ?fields FROM system.columns WHERE database = currentDatabase() AND table = ?")
+        .bind(&*layout.table);
+    let existing: Vec<Existing> = within(timeout, query.fetch_all()).await.map_err(Failure::Store)?;
+    // A table that is not there is the insert's to find.
+    if existing.is_empty() {
+        return Ok(Form::Own);
+    }
+    form(layout, &existing, changes).map_err(Failure::Misfit)
+}
+
+fn form(layout: &Layout, existing: &[Existing], changes: &ColumnChanges) -> Result<Form, String> {
+    let mut is_own = true;
+    for column in &layout.columns {
+        let Some(name) = changes.name_of(column) else {
+            is_own = false;
+            continue;
+        };
+        let found = existing.iter().find(|found| *found.name == *name);
+        let Some(found) = found.filter(|found| !matches!(&*found.default_kind, "MATERIALIZED" | "ALIAS")) else {
+            return Err(format!(
+                "rows were written with a column `{name}`, which `{}` cannot take any more: say what it is called now \
+                 (`was: {name}` in the schema, or `rowmill spool replay --map {name}=NEW`), or give up its values \
+                 (`rowmill spool replay --drop {name}`)",
+                layout.table
+            ));
+        };
+        let is_converted = changes.converted.iter().any(|converted| **converted == *column.name);
+        if found.data_type != *column.data_type && !is_converted && !keeps_values(&column.data_type, &found.data_type) {
+            return Err(format!(
+                "rows were written with `{}` as {}, and `{}`.`{name}` is {} now, which cannot take every value: change the \
+                 column back, let ClickHouse convert what it can (`rowmill spool replay --convert {}`), or give up its \
+                 values (`rowmill spool replay --drop {}`)",
+                column.name, column.data_type, layout.table, found.data_type, column.name, column.name
+            ));
+        }
+        is_own &= found.data_type == *column.data_type && *name == *column.name;
+    }
+    if is_own {
+        return Ok(Form::Own);
+    }
+    let columnar = Columnar::of(&layout.table, &layout.columns, |column| {
+        changes.name_of(column).map(Into::into)
+    });
+    match columnar {
+        Some(columnar) => Ok(Form::Columns(Arc::new(columnar))),
+        None => Err(format!(
+            "rows were written for other columns than `{}` has now, and have a type that cannot be converted (JSON, Dynamic or \
+             Variant): change the table back until the rows are stored",
+            layout.table
+        )),
+    }
+}
+
+impl ColumnChanges {
+    /// Returns what a column is called now; none if it is dropped.
+    fn name_of<'a>(&'a self, column: &'a LayoutColumn) -> Option<&'a str> {
+        if self.dropped.iter().any(|dropped| **dropped == *column.name) {
+            return None;
+        }
+        Some(self.renamed.get(&*column.name).map_or(&*column.name, String::as_str))
+    }
+}
+
+/// Returns whether ClickHouse converts each value of one type into the same value of the other, or refuses it.
+fn keeps_values(from: &str, to: &str) -> bool {
+    if from == to {
+        return true;
+    }
+    match (inside(from, "LowCardinality"), inside(to, "LowCardinality")) {
+        (None, None) => {}
+        (a, b) => return keeps_values(a.unwrap_or(from), b.unwrap_or(to)),
+    }
+    match (inside(from, "Nullable"), inside(to, "Nullable")) {
+        (None, None) => {}
+        (Some(_), None) => return false,
+        (inside, Some(to)) => return keeps_values(inside.unwrap_or(from), to),
+    }
+    if let (Some(from), Some(to)) = (inside(from, "Array"), inside(to, "Array")) {
+        return keeps_values(from, to);
+    }
+    if to == "String" {
+        let is_text = |name| inside(from, name).is_some();
+        return integer(from).is_some()
+            || matches!(from, "Date" | "Date32" | "UUID" | "IPv4" | "IPv6" | "Bool")
+            || ["FixedString", "Enum8", "Enum16"].into_iter().any(is_text);
+    }
+    if let (Some((from_signed, from_bits)), Some((to_signed, to_bits))) = (integer(from), integer(to)) {
+        return to_bits > from_bits && (to_signed || !from_signed);
+    }
+    if let (Some(from_scale), Some(to_scale)) = (decimal_scale(from), decimal_scale(to)) {
+        // One that has too many digits before the point is refused, and becomes a dead letter.
+        return to_scale >= from_scale;
+    }
+    if let (Some(from), Some(to)) = (moment(from), moment(to)) {
+        return to >= from;
+    }
+    if let (Some(from), Some(to)) = (names(from), names(to)) {
+        return from.iter().all(|name| to.contains(name));
+    }
+    matches!((from, to), ("Date", "Date32") | ("Float32", "Float64"))
+}
+
+/// Returns what stands in the parentheses behind a type's name.
+fn inside<'a>(data_type: &'a str, name: &str) -> Option<&'a str> {
+    data_type.strip_prefix(name)?.strip_prefix('(')?.strip_suffix(')')
+}
+
+/// Returns whether an integer has a sign, and its bits.
+fn integer(data_type: &str) -> Option<(bool, u32)> {
+    let (is_signed, bits) = match data_type.strip_prefix("UInt") {
+        Some(bits) => (false, bits),
+        None => (true, data_type.strip_prefix("Int")?),
+    };
+    Some((is_signed, bits.parse().ok()?))
+}
+
+/// Returns how many digits of a decimal are behind the point.
+fn decimal_scale(data_type: &str) -> Option<u32> {
+    let (_, scale) = inside(data_type, "Decimal")?.split_once(", ")?;
+    scale.parse().ok()
+}
+
+/// Returns the digits of a moment's second; its zone decides only how it is shown.
+fn moment(data_type: &str) -> Option<u32> {
+    if data_type == "DateTime" || inside(data_type, "DateTime").is_some() {
+        return Some(0);
+    }
+    let arguments = inside(data_type, "DateTime64")?;
+    arguments.split(',').next()?.parse().ok()
+}
+
+/// Returns the values of an enumeration as `'name' = number`; the number is the value's in the bytes.
+fn names(data_type: &str) -> Option<Vec<&str>> {
+    let values = inside(data_type, "Enum8").or_else(|| inside(data_type, "Enum16"))?;
+    Some(values.split(", ").collect())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+
+    use super::*;
+    use crate::native::ShapeBuf;
+
+    #[test]
+    fn only_types_that_have_each_value_are_converted() {
+        for (from, to) in [
+            ("Int32", "Int64"),
+            ("UInt8", "Int16"),
+            ("UInt64", "String"),
+            ("Decimal(18, 2)", "Decimal(18, 4)"),
+            ("DateTime64(3)", "DateTime64(6)"),
+            ("DateTime('UTC')", "DateTime64(3, 'UTC')"),
+            ("Date", "Date32"),
+            ("String", "LowCardinality(String)"),
+            ("LowCardinality(String)", "Nullable(String)"),
+            ("Int32", "Nullable(Int64)"),
+            ("Nullable(Int8)", "Nullable(Int16)"),
+            ("Array(UInt8)", "Array(UInt16)"),
+            ("Enum8('a' = 1)", "Enum8('a' = 1, 'b' = 2)"),
+        ] {
+            assert!(keeps_values(from, to), "{from} → {to}");
+        }
+        for (from, to) in [
+            ("Int64", "Int32"),
+            ("Int8", "UInt16"),
+            ("Decimal(18, 4)", "Decimal(18, 2)"),
+            ("DateTime64(6)", "DateTime64(3)"),
+            ("Nullable(Int8)", "Int8"),
+            ("String", "UInt64"),
+            ("Float64", "Int64"),
+            ("Float64", "String"),
+            ("Enum8('a' = 1, 'b' = 2)", "Enum8('a' = 1)"),
+            ("Date", "UInt16"),
+        ] {
+            assert!(!keeps_values(from, to), "{from} → {to}");
+        }
+    }
+
+    fn layout() -> Layout {
+        let column = |name: &str, data_type: &str, shape| LayoutColumn {
+            name: name.into(),
+            data_type: data_type.into(),
+            sent_type: data_type.into(),
+            shape: Some(shape),
+        };
+        let columns = [
+            column("id", "UInt64", ShapeBuf::Fixed(8)),
+            column("sum", "Decimal(18, 2)", ShapeBuf::Fixed(8)),
+        ];
+        Layout::new("t".into(), "rows".into(), columns.into(), Some(0))
+    }
+
+    fn table(columns: &[(&str, &str)]) -> Vec<Existing> {
+        let column = |&(name, data_type): &(&str, &str)| Existing {
+            name: name.to_owned(),
+            data_type: data_type.to_owned(),
+            default_kind: String::new(),
+        };
+        columns.iter().map(column).collect()
+    }
+
+    #[test]
+    fn rows_go_as_they_are_where_the_table_is_as_it_was() {
+        let existing = table(&[("new", "String"), ("sum", "Decimal(18, 2)"), ("id", "UInt64")]);
+        let form = form(&layout(), &existing, &ColumnChanges::default());
+        assert!(matches!(form, Ok(Form::Own)), "{form:?}");
+    }
+
+    #[test]
+    fn renamed_dropped_and_wider_columns_go_as_columns() {
+        let existing = table(&[("id", "UInt64"), ("total", "Decimal(38, 4)")]);
+        let reason = form(&layout(), &existing, &ColumnChanges::default()).unwrap_err();
+        assert!(reason.contains("--map sum=NEW"), "{reason}");
+        let changes = ColumnChanges {
+            renamed: [("sum".to_owned(), "total".to_owned())].into(),
+            ..ColumnChanges::default()
+        };
+        let Ok(Form::Columns(columnar)) = form(&layout(), &existing, &changes) else {
+            panic!("not converted")
+        };
+        assert_eq!(&*columnar.statement, "INSERT INTO `t` (`id`, `total`) FORMAT Native");
+        let changes = ColumnChanges {
+            dropped: vec!["sum".to_owned()],
+            ..ColumnChanges::default()
+        };
+        let Ok(Form::Columns(columnar)) = form(&layout(), &existing, &changes) else {
+            panic!("not dropped")
+        };
+        assert_eq!(&*columnar.statement, "INSERT INTO `t` (`id`) FORMAT Native");
+    }
+
+    #[test]
+    fn a_column_that_cannot_take_every_value_is_for_a_person() {
+        let existing = table(&[("id", "UInt64"), ("sum", "Decimal(18, 1)")]);
+        let reason = form(&layout(), &existing, &ColumnChanges::default()).unwrap_err();
+        assert!(reason.contains("--convert sum"), "{reason}");
+        let changes = ColumnChanges {
+            converted: vec!["sum".to_owned()],
+            ..ColumnChanges::default()
+        };
+        assert!(matches!(form(&layout(), &existing, &changes), Ok(Form::Columns(_))));
+    }
+}

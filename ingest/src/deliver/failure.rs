@@ -1,0 +1,95 @@
+//! Failure: why a try has failed, and the dead letter of a row that ClickHouse refuses.
+
+use std::{io, sync::Arc};
+
+use jiff::Timestamp;
+
+use crate::{
+    block::SealedBlock,
+    dead_letter::DeadLetter,
+    spool::Part,
+    store::{Class, StoreError},
+};
+
+/// Why a try has failed.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// ClickHouse, or the way to it.
+    Store(StoreError),
+    /// The spool's disk.
+    Disk(io::Error),
+    /// An earlier try is still running at the server.
+    Running,
+    /// ClickHouse has confirmed rows that are not in the table.
+    Missing,
+    /// The rows cannot be sent into the table as it is now.
+    Misfit(String),
+}
+
+impl Failure {
+    /// Returns its text for the log, without what it quotes of rows.
+    pub(crate) fn without_values(&self) -> String {
+        match self {
+            Self::Store(error) => error.without_values(),
+            Self::Disk(error) => error.to_string(),
+            Self::Running => "an earlier try is still running".to_owned(),
+            Self::Missing => "rows are not in the table although ClickHouse has confirmed them".to_owned(),
+            Self::Misfit(reason) => reason.clone(),
+        }
+    }
+
+    /// Returns what can be done about it.
+    pub(crate) fn class(&self) -> Class {
+        match self {
+            Self::Store(error) => error.class(),
+            Self::Disk(_) | Self::Running | Self::Missing => Class::Retry,
+            Self::Misfit(_) => Class::Hold,
+        }
+    }
+
+    /// Returns whether the server did not answer in time.
+    pub(crate) fn is_timeout(&self) -> bool {
+        matches!(self, Self::Store(error) if error.is_timeout())
+    }
+}
+
+/// What ClickHouse says of a row that it refuses.
+#[derive(Debug)]
+pub(crate) struct RefusedRow {
+    table: Arc<str>,
+    code: String,
+    reason: String,
+    id: u64,
+}
+
+impl RefusedRow {
+    /// Returns what becomes the dead letter of the one row of `part`.
+    pub(crate) fn of(block: &SealedBlock, part: &Part, refusal: &Failure) -> Self {
+        let (code, reason) = match refusal {
+            Failure::Store(error) => (error.code(), error.to_string()),
+            other => (None, other.without_values()),
+        };
+        Self {
+            table: Arc::clone(&block.layout.table),
+            code: code.map_or_else(|| "clickhouse".to_owned(), |code| format!("clickhouse-{code}")),
+            reason,
+            // The same row gives the same number, should it be refused a second time after a crash.
+            id: block.id.as_u64_pair().1 ^ u64::from(part.bounds().start),
+        }
+    }
+
+    pub(crate) fn as_dead_letter<'a>(&'a self, row: &'a [u8]) -> DeadLetter<'a> {
+        DeadLetter {
+            time: Timestamp::now(),
+            id: self.id,
+            service: "",
+            name: "",
+            table: &self.table,
+            column: "",
+            code: &self.code,
+            reason: &self.reason,
+            payload: row,
+            ip: "",
+        }
+    }
+}

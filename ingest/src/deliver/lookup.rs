@@ -1,0 +1,222 @@
+//! Lookup: whether rows that may be stored are in their table.
+//!
+//! A deduplication token alone proves nothing: windows are forgotten, and a ClickHouse that was killed
+//! can remember a token whose part is gone. Rows have ids, so the table itself is asked. An insert is
+//! atomic for each partition, and each row is looked for by itself, so that no partition has to be known.
+
+use std::{collections::HashMap, time::Duration};
+
+use clickhouse::{Client, Row};
+use serde::Deserialize;
+
+use crate::{
+    block::{Content, SealedBlock},
+    spool::{Part, RowRange, ranges_of},
+    store::{StoreError, quoted, within},
+};
+
+/// What a table says of rows that may be stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Found {
+    /// None of them is there.
+    None,
+    /// These are there, and the others are not.
+    Some(Vec<RowRange>),
+    /// All of them are there.
+    All,
+    /// An earlier try is still running.
+    Running,
+    /// The table cannot tell: its rows have no ids, or it does not keep every row that it was given.
+    Unknowable,
+}
+
+/// What is asked about a table before its rows are.
+#[derive(Debug, Row, Deserialize)]
+struct About {
+    engine: String,
+    engine_full: String,
+    views: u64,
+    running: u64,
+}
+
+/// What a lookup has found out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Lookup {
+    pub(super) found: Found,
+    /// Materialized views take the table's rows.
+    pub(super) has_views: bool,
+    /// The table is sure to remember the token of the rows that were found.
+    pub(super) is_remembered: bool,
+}
+
+impl Lookup {
+    const UNKNOWABLE: Self = Self {
+        found: Found::Unknowable,
+        has_views: false,
+        is_remembered: false,
+    };
+
+    /// Asks the block's table for the rows of `part`, which are `rows`.
+    ///
+    /// # Errors
+    /// ClickHouse's; the rows are in doubt as before.
+    pub(super) async fn of(
+        client: &Client,
+        block: &SealedBlock,
+        part: &Part,
+        rows: &Content,
+        timeout: Duration,
+    ) -> Result<Self, StoreError> {
+        let layout = &block.layout;
+        let Some(column) = layout.row_id.map(|at| &*layout.columns[at].name) else {
+            return Ok(Self::UNKNOWABLE);
+        };
+        let Some(ids) = layout.row_ids(&rows.bytes, &rows.ends) else {
+            return Ok(Self::UNKNOWABLE);
+        };
+        match Self::ask(client, block, part, column, &ids, timeout).await {
+            // A user who may only insert.
+            Err(error) if !error.is_passing() => {
+                tracing::debug!(table = %layout.table, %error, "the table cannot be asked for its rows");
+                Ok(Self::UNKNOWABLE)
+            }
+            result => result,
+        }
+    }
+
+    async fn ask(
+        client: &Client,
+        block: &SealedBlock,
+        part: &Part,
+        column: &str,
+        ids: &[u64],
+        timeout: Duration,
+    ) -> Result<Self, StoreError> {
+        let Some(about) = about(client, block, timeout).await? else {
+            return Ok(Self::UNKNOWABLE);
+        };
+        let mut lookup = Self {
+            found: Found::Running,
+            has_views: about.views > 0,
+            is_remembered: false,
+        };
+        if about.running > 0 {
+            return Ok(lookup);
+        }
+        let query = Query {
+            client,
+            table: &block.layout.table,
+            column,
+            ids,
+            timeout,
+        };
+        lookup.found = query.found(part).await?;
+        if lookup.found != Found::All && !keeps_each_row(&about.engine) {
+            lookup.found = Found::Unknowable;
+        }
+        if lookup.has_views && matches!(lookup.found, Found::All | Found::Some(_)) {
+            lookup.is_remembered = query.is_remembered(&about).await?;
+        }
+        Ok(lookup)
+    }
+}
+
+/// Returns what begins the query ids of all tries of a block.
+pub(super) fn query_prefix(block: &SealedBlock) -> String {
+    format!("rowmill-{}-", block.id)
+}
+
+async fn about(client: &Client, block: &SealedBlock, timeout: Duration) -> Result<Option<About>, StoreError> {
+    let query = client
+        .query(
+            "SELECT engine, engine_full, toUInt64(length(dependencies_table)) AS views, \
+             toUInt64((SELECT count() FROM system.processes WHERE startsWith(query_id, ?))) AS running \
+             FROM system.tables WHERE database = currentDatabase() AND name = ?",
+        )
+        .bind(query_prefix(block))
+        .bind(&*block.layout.table);
+    within(timeout, query.fetch_optional::<About>()).await
+}
+
+/// Returns whether a table of this engine shows each row that was inserted as long as nobody deletes it. Others merge rows of one
+/// key, hand them on or keep none.
+fn keeps_each_row(engine: &str) -> bool {
+    matches!(
+        engine,
+        "MergeTree" | "ReplicatedMergeTree" | "SharedMergeTree" | "Memory" | "Log" | "TinyLog" | "StripeLog"
+    )
+}
+
+/// Questions about the rows of one part.
+struct Query<'a> {
+    client: &'a Client,
+    table: &'a str,
+    column: &'a str,
+    ids: &'a [u64],
+    timeout: Duration,
+}
+
+impl Query<'_> {
+    /// Returns which of the rows are in the table.
+    async fn found(&self, part: &Part) -> Result<Found, StoreError> {
+        let select = format!(
+            "SELECT {column} FROM {table} WHERE {}",
+            self.condition(),
+            column = quoted(self.column),
+            table = quoted(self.table)
+        );
+        let places: HashMap<u64, u32> = self.ids.iter().copied().zip(part.rows()).collect();
+        let read = async {
+            let mut rows = Vec::new();
+            let mut cursor = self.client.query_raw(&select).fetch::<u64>()?;
+            while let Some(id) = cursor.next().await? {
+                rows.extend(places.get(&id));
+            }
+            Ok(rows)
+        };
+        let mut rows = within(self.timeout, read).await?;
+        rows.sort_unstable();
+        rows.dedup();
+        Ok(match rows.len() {
+            0 => Found::None,
+            all if all == places.len() => Found::All,
+            _ => Found::Some(ranges_of(rows)),
+        })
+    }
+
+    /// Returns whether the table has had so few inserts since the one of these rows that its window holds their token.
+    async fn is_remembered(&self, about: &About) -> Result<bool, StoreError> {
+        let window = ["non_replicated_deduplication_window", "replicated_deduplication_window"]
+            .into_iter()
+            .find_map(|name| number_behind(&about.engine_full, name));
+        let select = format!(
+            "SELECT toInt64(max(max_block_number)) \
+             - toInt64(minIf(min_block_number, name IN (SELECT DISTINCT _part FROM {table} WHERE {}))) \
+             FROM system.parts WHERE active AND database = currentDatabase() AND table = {name}",
+            self.condition(),
+            name = text(self.table),
+            table = quoted(self.table)
+        );
+        let since = within(self.timeout, self.client.query_raw(&select).fetch_one::<i64>()).await?;
+        // Half of it: other collectors insert while this one asks.
+        Ok(window.is_some_and(|window| since >= 0 && since.unsigned_abs() < window / 2))
+    }
+
+    fn condition(&self) -> String {
+        let least = self.ids.iter().min().copied().unwrap_or_default();
+        let most = self.ids.iter().max().copied().unwrap_or_default();
+        format!("{} BETWEEN {least} AND {most}", quoted(self.column))
+    }
+}
+
+/// Writes a text as ClickHouse's SQL quotes it.
+fn text(text: &str) -> String {
+    format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
+}
+
+/// Returns the number behind `name = ` in the settings of a table's engine.
+fn number_behind(engine: &str, name: &str) -> Option<u64> {
+    let at = engine.find(&format!("{name} = "))? + name.len() + 3;
+    let digits = engine[at..].split(|c: char| !c.is_ascii_digit()).next()?;
+    digits.parse().ok()
+}

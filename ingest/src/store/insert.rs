@@ -1,0 +1,281 @@
+//! One INSERT over HTTP, and whether its answer proves that the rows are stored.
+//!
+//! The `clickhouse` crate takes every 200 as a success. A proxy's page, another service on the same
+//! address and a 200 whose exception comes late are 200 as well, so the answer itself is read here: a
+//! success has an empty body, the id of our own query and a summary that counts our rows
+//! ([HTTP interface](https://clickhouse.com/docs/interfaces/http)). Any other answer leaves open
+//! whether the rows are in the table.
+//!
+//! The body has a known length. ClickHouse takes a chunked body that ends too early as a shorter
+//! insert; with a length it sees that bytes are missing.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::{Request, Response, StatusCode, request};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper_util::{
+    client::legacy::{Client as HttpClient, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use serde::Deserialize;
+use tokio::time::timeout;
+use url::Url;
+
+use super::{IDLE_TIMEOUT, StoreError, StoreUrl, connector};
+
+/// An exception is shorter than this; the rest of a longer answer is not read.
+const MAX_ANSWER_BYTES: usize = 64 << 10;
+
+const EXCEPTION_CODE: &str = "X-ClickHouse-Exception-Code";
+const QUERY_ID: &str = "X-ClickHouse-Query-Id";
+const SUMMARY: &str = "X-ClickHouse-Summary";
+
+/// Sends inserts to one server.
+#[derive(Debug, Clone)]
+pub(crate) struct InsertClient {
+    http: HttpClient<HttpConnector, Full<Bytes>>,
+    url: StoreUrl,
+    settings: Vec<(&'static str, String)>,
+}
+
+/// Rows to be inserted together.
+#[derive(Debug, Clone)]
+pub(crate) struct InsertRequest<'a> {
+    /// `INSERT INTO … FORMAT …`.
+    pub(crate) statement: &'a str,
+    /// The `insert_deduplication_token`.
+    pub(crate) token: &'a str,
+    /// Names this try among all others.
+    pub(crate) query_id: &'a str,
+    pub(crate) rows: usize,
+    /// The rows, compressed as ClickHouse's own LZ4 frames.
+    pub(crate) frames: Bytes,
+}
+
+/// The numbers of `X-ClickHouse-Summary` that matter; each is a text.
+#[derive(Debug, Deserialize)]
+struct Summary {
+    written_rows: String,
+}
+
+impl InsertClient {
+    /// Returns a client whose inserts have these settings.
+    pub(crate) fn new(url: &StoreUrl, settings: Vec<(&'static str, String)>) -> Self {
+        let http = HttpClient::builder(TokioExecutor::new())
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .build(connector());
+        Self {
+            http,
+            url: url.clone(),
+            settings,
+        }
+    }
+
+    /// Sends an insert, and returns once ClickHouse has confirmed that the rows are stored.
+    ///
+    /// # Errors
+    /// See [`StoreError::may_be_stored`] for whether the rows may be in the table nevertheless.
+    pub(crate) async fn insert(&self, insert: InsertRequest<'_>, within: Duration) -> Result<(), StoreError> {
+        let (query_id, rows) = (insert.query_id, insert.rows);
+        let request = self.request(insert)?;
+        let answer = async {
+            let response = self.http.request(request).await.map_err(|error| {
+                if error.is_connect() {
+                    StoreError::not_sent(error)
+                } else {
+                    StoreError::cut_off(error)
+                }
+            })?;
+            check(response, query_id, rows).await
+        };
+        timeout(within, answer)
+            .await
+            .unwrap_or_else(|_| Err(StoreError::timed_out()))
+    }
+
+    fn request(&self, insert: InsertRequest<'_>) -> Result<Request<Full<Bytes>>, StoreError> {
+        let mut url = Url::parse(&self.url.origin).map_err(StoreError::invalid)?;
+        let mut query = url.query_pairs_mut();
+        query
+            .append_pair("database", &self.url.database)
+            .append_pair("query", insert.statement)
+            .append_pair("query_id", insert.query_id)
+            .append_pair("insert_deduplication_token", insert.token)
+            .append_pair("decompress", "1");
+        for (name, value) in &self.settings {
+            query.append_pair(name, value);
+        }
+        drop(query);
+        self.authenticated(Request::post(url.as_str()))
+            .header(http::header::USER_AGENT, concat!("rowmill/", env!("CARGO_PKG_VERSION")))
+            .body(Full::new(insert.frames))
+            .map_err(StoreError::invalid)
+    }
+
+    fn authenticated(&self, mut request: request::Builder) -> request::Builder {
+        if let Some(user) = &self.url.user {
+            request = request.header("X-ClickHouse-User", user);
+        }
+        if let Some(password) = &self.url.password {
+            request = request.header("X-ClickHouse-Key", password);
+        }
+        request
+    }
+}
+
+/// Checks that an answer confirms an insert of `rows` rows.
+async fn check(response: Response<Incoming>, query_id: &str, rows: usize) -> Result<(), StoreError> {
+    let (parts, mut body) = response.into_parts();
+    let mut text = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        if let Ok(data) = frame.map_err(StoreError::cut_off)?.into_data() {
+            text.extend_from_slice(&data[..data.len().min(MAX_ANSWER_BYTES - text.len())]);
+        }
+        if text.len() == MAX_ANSWER_BYTES {
+            break;
+        }
+    }
+    let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
+    let text = String::from_utf8_lossy(&text);
+    let text = text.trim();
+    if parts.status != StatusCode::OK || header(EXCEPTION_CODE).is_some() {
+        let text = match (text, header(EXCEPTION_CODE)) {
+            ("", Some(code)) => format!("Code: {code}"),
+            ("", None) => parts.status.to_string(),
+            (text, _) => text.to_owned(),
+        };
+        return Err(StoreError::refused(parts.status, text));
+    }
+    if let Some(at) = text.find("Code: ")
+        && text[at..].contains("DB::")
+    {
+        return Err(StoreError::refused(parts.status, text[at..].to_owned()).late());
+    }
+    let written = header(SUMMARY)
+        .and_then(|summary| serde_json::from_str::<Summary>(summary).ok())
+        .and_then(|summary| summary.written_rows.parse::<usize>().ok());
+    let missing = match written {
+        _ if !text.is_empty() => "its body is not empty",
+        _ if header(QUERY_ID) != Some(query_id) => "it does not have the id of the query",
+        None => "it has no X-ClickHouse-Summary",
+        // Views add to it.
+        Some(written) if written < rows => "it counts fewer rows than were sent",
+        Some(_) => return Ok(()),
+    };
+    Err(StoreError::unconfirmed(missing))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
+    use super::*;
+    use crate::store::Class;
+
+    /// Returns the outcome of an insert of two rows that a server answers so.
+    async fn answered(answer: &'static str) -> Result<(), StoreError> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url: StoreUrl = format!("http://{}/stats", listener.local_addr().unwrap())
+            .parse()
+            .unwrap();
+        let served = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = Vec::new();
+            while !request.ends_with(b"frames") {
+                assert_ne!(stream.read_buf(&mut request).await.unwrap(), 0);
+            }
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            String::from_utf8(request).unwrap()
+        });
+        let insert = InsertRequest {
+            statement: "INSERT INTO t FORMAT Native",
+            token: "t:1",
+            query_id: "q1",
+            rows: 2,
+            frames: Bytes::from_static(b"frames"),
+        };
+        let client = InsertClient::new(&url, vec![("async_insert", "0".to_owned())]);
+        let result = client.insert(insert, Duration::from_secs(10)).await;
+        let request = served.await.unwrap();
+        assert!(request.contains("content-length: 6\r\n"), "{request}");
+        assert!(request.contains("insert_deduplication_token=t%3A1"), "{request}");
+        result
+    }
+
+    #[tokio::test]
+    async fn a_success_is_empty_names_the_query_and_counts_the_rows() {
+        let confirmed = "HTTP/1.1 200 OK\r\nX-ClickHouse-Query-Id: q1\r\n\
+                         X-ClickHouse-Summary: {\"read_rows\":\"2\",\"written_rows\":\"2\"}\r\nContent-Length: 0\r\n\r\n";
+        assert!(answered(confirmed).await.is_ok());
+        for (answer, reason) in [
+            (
+                "HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\n<html></html>",
+                "its body is not empty",
+            ),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "the id of the query"),
+            (
+                "HTTP/1.1 200 OK\r\nX-ClickHouse-Query-Id: q2\r\nX-ClickHouse-Summary: {\"written_rows\":\"2\"}\r\nContent-Length: 0\r\n\r\n",
+                "the id of the query",
+            ),
+            (
+                "HTTP/1.1 200 OK\r\nX-ClickHouse-Query-Id: q1\r\nContent-Length: 0\r\n\r\n",
+                "no X-ClickHouse-Summary",
+            ),
+            (
+                "HTTP/1.1 200 OK\r\nX-ClickHouse-Query-Id: q1\r\nX-ClickHouse-Summary: {\"written_rows\":\"1\"}\r\nContent-Length: 0\r\n\r\n",
+                "fewer rows",
+            ),
+        ] {
+            let error = answered(answer).await.unwrap_err();
+            assert!(error.to_string().contains(reason), "{answer}: {error}");
+            assert_eq!((error.class(), error.may_be_stored()), (Class::Retry, true), "{answer}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_exception_that_comes_late_and_in_two_chunks_is_seen() {
+        let head = "HTTP/1.1 200 OK\r\nX-ClickHouse-Query-Id: q1\r\nX-ClickHouse-Exception-Tag: abcdefghijklmnop\r\n\
+                    X-ClickHouse-Summary: {\"written_rows\":\"2\"}\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let old = "8\r\nCode: 24\r\n1b\r\n1. DB::Exception: Memory\n\n\n\r\n0\r\n\r\n";
+        let new = "11\r\n\r\n__exception__\r\n\r\n2d\r\nabcdefghijklmnop\r\nCode: 241. DB::Exception: M\r\n0\r\n\r\n";
+        for chunks in [old, new] {
+            let answer: &'static str = Box::leak(format!("{head}{chunks}").into_boxed_str());
+            let error = answered(answer).await.unwrap_err();
+            assert_eq!((error.code(), error.may_be_stored()), (Some(241), true), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_cut_answer_leaves_open_whether_the_rows_are_stored() {
+        for answer in ["", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab"] {
+            let error = answered(answer).await.unwrap_err();
+            assert!(error.may_be_stored() && error.is_absence(), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_is_not_there_has_no_rows() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url: StoreUrl = format!("http://{}/stats", listener.local_addr().unwrap())
+            .parse()
+            .unwrap();
+        drop(listener);
+        let insert = InsertRequest {
+            statement: "",
+            token: "",
+            query_id: "",
+            rows: 1,
+            frames: Bytes::new(),
+        };
+        let client = InsertClient::new(&url, Vec::new());
+        let error = client.insert(insert, Duration::from_secs(10)).await.unwrap_err();
+        assert!(!error.may_be_stored() && error.is_absence(), "{error}");
+    }
+}
