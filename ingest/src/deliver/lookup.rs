@@ -130,7 +130,7 @@ async fn about(client: &Client, block: &SealedBlock, timeout: Duration) -> Resul
     let query = client
         .query(
             "SELECT engine, engine_full, toUInt64(length(dependencies_table)) AS views, \
-             toUInt64((SELECT count() FROM system.processes WHERE startsWith(query_id, ?))) AS running \
+             ifNull(toUInt64((SELECT count() FROM system.processes WHERE startsWith(query_id, ?))), toUInt64(0)) AS running \
              FROM system.tables WHERE database = currentDatabase() AND name = ?",
         )
         .bind(query_prefix(block))
