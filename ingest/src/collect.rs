@@ -21,7 +21,6 @@ use crate::{
     body::{Declared, Payload},
     dead_letter::DeadLetter,
     envelope::Envelope,
-    fields::Fields,
     gather::{BodyLimits, GatherError},
     head::{Arrival, Head, IMAGE_CHANNEL},
     id::IdGenerator,
@@ -157,24 +156,15 @@ impl Collector {
         }
     }
 
-    /// Decides by method, path and query; the service in a query goes before the one in the path, as it does for the event.
+    /// Decides by method and path alone: no field of a query or a body makes an event of an inner service's request.
     pub(crate) fn decide<R: Routes>(&self, method: &Method, uri: &Uri) -> Decision {
-        let own = match *method {
+        if !self.catch_all && declared::<R>(&Target::parse(uri.path())).is_none() {
+            return Decision::Inner;
+        }
+        match *method {
             Method::POST => Decision::WithBody,
             _ => Decision::WithoutBody,
-        };
-        if self.catch_all {
-            return own;
         }
-        let target = Target::parse(uri.path());
-        arena::with(|arena| {
-            let query = Fields::from_query(uri.query().unwrap_or_default(), arena);
-            let address = Address::resolve(&target, &Claims::from_fields(&query), &Claims::default());
-            match address.and_then(|address| R::declared(address.service, &name_key(address.name))) {
-                Some(_) => own,
-                None => Decision::Inner,
-            }
-        })
     }
 
     /// Answers a request; if it is an event, it is recorded on the way.
@@ -213,7 +203,7 @@ impl Collector {
         arena: &Arena,
     ) -> Recorded {
         let head = Head::read(parts, arrival, &self.trusted_proxies, arena);
-        if let Some(answer) = self.without_event(&head) {
+        if let Some(answer) = self.without_event::<R>(&head) {
             return self.finish(answer, &head, None).into();
         }
         let body = match body {
@@ -254,12 +244,16 @@ impl Collector {
     }
 
     /// Returns the answer to a request that is no event whatever its body says.
-    fn without_event(&self, head: &Head<'_>) -> Option<Answer<'static>> {
+    fn without_event<R: Routes>(&self, head: &Head<'_>) -> Option<Answer<'static>> {
         match head.parts.method {
             Method::OPTIONS => return Some(Answer::Preflight),
             // Scanners of mail and chat look at links before people do; what they see is not recorded.
             Method::HEAD => {
-                return Some(match head.query.text("service").unwrap_or(head.target.service) {
+                let service = match declared::<R>(&head.target) {
+                    Some(_) => head.target.service,
+                    None => head.query.text("service").unwrap_or(head.target.service),
+                };
+                return Some(match service {
                     "pixel" => Answer::Pixel,
                     "redir" => redirect(head.query.text("to")),
                     _ => Answer::BAD_REQUEST,
@@ -286,8 +280,7 @@ impl Collector {
     ) -> Recorded {
         let claims = envelope.claims();
         let uid = self.visitor(head, &claims);
-        let address = Address::resolve(&head.target, &head.claims(), &claims);
-        let Some((address, route)) = address.and_then(|address| Some((address, self.route::<R>(&address)?))) else {
+        let Some((address, route)) = self.route::<R>(head, &claims) else {
             // Nobody may have read the body yet, and what is broken is so wherever it was sent.
             let draft = match payload.check() {
                 Ok(()) => self.finish(Answer::NOT_FOUND, head, Some(uid)),
@@ -362,9 +355,19 @@ impl Collector {
         }
     }
 
-    fn route<R: Routes>(&self, address: &Address<'_>) -> Option<Route> {
-        let declared = R::declared(address.service, &name_key(address.name));
-        declared.or_else(|| if self.catch_all { R::other() } else { None })
+    /// Returns where an event goes. A path that names a declared destination is that destination; on every other path the
+    /// ready collector asks query and body as the original does.
+    fn route<'a, R: Routes>(&self, head: &'a Head<'_>, body: &Claims<'a>) -> Option<(Address<'a>, Route)> {
+        let query = head.claims();
+        if let Some(route) = declared::<R>(&head.target) {
+            return Some((Address::of_path(&head.target, &query, body), route));
+        }
+        if !self.catch_all {
+            return None;
+        }
+        let address = Address::resolve(&head.target, &query, body)?;
+        let route = R::declared(address.service, &name_key(address.name)).or_else(R::other)?;
+        Some((address, route))
     }
 
     /// Returns the acknowledgement that the route or the request asks for.
@@ -421,6 +424,14 @@ impl Collector {
             tracing::debug!(code = letter.code, "no room for a dead letter");
         }
     }
+}
+
+/// Returns the route of the destination that a path names, if a schema declares it.
+fn declared<R: Routes>(target: &Target<'_>) -> Option<Route> {
+    if target.service.is_empty() || target.name.is_empty() {
+        return None;
+    }
+    R::declared(target.service, &name_key(target.name))
 }
 
 /// Returns the answer to an event that was recorded; `to` is where a redirect leads.

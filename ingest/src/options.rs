@@ -9,8 +9,9 @@ pub use crate::identify::{NetworkError, TrustedProxies};
 /// What can be chosen of an [`EventLayer`](crate::EventLayer).
 #[derive(Debug, Clone)]
 pub struct EventOptions {
-    /// Whether the layer is all there is: whatever has a service and a name is an event then, in the path, the query or the
-    /// body, the destination `other` takes what no other names, and nothing goes on to the inner service.
+    /// Whether the layer is the whole service, as in the ready collector: nothing goes on to the inner service, the destination
+    /// `other` takes the events that no other destination names, and on a path that names no declared destination the query
+    /// and the body may name service and name. Without it an event is told by its path and method alone.
     pub catch_all: bool,
     /// The largest body in bytes. The default, 102 400, is the original's.
     pub max_body_bytes: usize,

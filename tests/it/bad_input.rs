@@ -1,6 +1,7 @@
 //! Whatever is sent, right or wrong: the answer says what is wrong, nothing of an event that is refused is lost, and the next
 //! event gets through as if nothing had been.
 
+mod addresses;
 mod bodies;
 mod connections;
 mod counts;

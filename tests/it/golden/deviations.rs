@@ -150,6 +150,15 @@ const DEVIATIONS: &[Deviation] = &[
         reason: "what begins with a brace is JSON; the original took all of it for the name of a field",
     },
     Deviation {
+        cases: &["query.service overrides path"],
+        ours: &[
+            Body(r#"{"key":"in.gen.wh.mail","id":"<id>"}"#),
+            Event(r#"{"key":"in.gen.wh.mail","service":"wh","data":{}}"#),
+            Extra("service", "zz"),
+        ],
+        reason: "a path that names a declared destination is that destination; a field of the event led it elsewhere",
+    },
+    Deviation {
         cases: &["query.name does not override path"],
         ours: &[Extra("name", "zz")],
         reason: "what a client says under a reserved name is kept, unless it only repeats the collector's value",
