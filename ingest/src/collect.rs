@@ -215,7 +215,8 @@ impl Collector {
             Err(error) => {
                 self.writer.tally().refused_event("body");
                 self.bury(&head, &body, &head.letter("body", error.reason()));
-                return self.finish(error.into(), &head, None).into();
+                let answer = self.answer_to_reader::<R>(&head).unwrap_or(error.into());
+                return self.finish(answer, &head, None).into();
             }
         };
         if let Payload::Lines(text) = payload {
@@ -223,13 +224,13 @@ impl Collector {
         }
         match Envelope::open(&payload, arena) {
             Ok(envelope) => self.record::<R>(&head, &body, &payload, &envelope, arena),
-            Err(error) => self.broken(error, &head, &body, &payload, None).into(),
+            Err(error) => self.broken::<R>(error, &head, &body, &payload, None).into(),
         }
     }
 
     /// Refuses a body that is not JSON.
     #[cold]
-    fn broken(
+    fn broken<R: Routes>(
         &self,
         error: json::Error,
         head: &Head<'_>,
@@ -240,7 +241,21 @@ impl Collector {
         let refused = Refused::syntax(error, payload);
         self.writer.tally().refused_event(refused.code());
         self.bury(head, body, &head.letter(refused.code(), &refused.reason()));
-        self.finish(refused.answer(), head, uid)
+        let answer = self.answer_to_reader::<R>(head).unwrap_or(refused.answer());
+        self.finish(answer, head, uid)
+    }
+
+    /// Returns the picture or the redirect that a reader gets even if the body cannot be read; none where the head of the
+    /// request asks for neither.
+    #[cold]
+    fn answer_to_reader<'h, R: Routes>(&self, head: &'h Head<'_>) -> Option<Answer<'h>> {
+        let nothing = Claims::default();
+        let (address, _) = self.route::<R>(head, &nothing)?;
+        let stamp = self.stamp(head, &address, self.visitor(head, &nothing));
+        match answer_of(&stamp, head.query.text("to")) {
+            answer @ (Answer::Pixel | Answer::Redirect(_)) => Some(answer),
+            _ => None,
+        }
     }
 
     /// Returns the answer to a request that is no event whatever its body says.
@@ -284,7 +299,7 @@ impl Collector {
             // Nobody may have read the body yet, and what is broken is so wherever it was sent.
             let draft = match payload.check() {
                 Ok(()) => self.finish(Answer::NOT_FOUND, head, Some(uid)),
-                Err(error) => self.broken(error, head, body, payload, Some(uid)),
+                Err(error) => self.broken::<R>(error, head, body, payload, Some(uid)),
             };
             return draft.into();
         };
@@ -322,7 +337,7 @@ impl Collector {
         if let Reason::Syntax(error) = rejection.reason
             && error.kind != ErrorKind::PathsTooLong
         {
-            return self.broken(error, head, body, payload, Some(uid)).into();
+            return self.broken::<R>(error, head, body, payload, Some(uid)).into();
         }
 
         let refused = Refused::event(rejection, payload);

@@ -4,6 +4,7 @@
 mod addresses;
 mod bodies;
 mod connections;
+mod content_types;
 mod counts;
 mod privacy;
 mod redirects;

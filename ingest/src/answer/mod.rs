@@ -21,7 +21,7 @@ use http_body_util::Full;
 use self::{content::content, cookie::Cookie, headers::Fixed};
 use crate::{
     ack::{ACK_HEADER, Ack},
-    body::BodyError,
+    body::{BodyError, TAKEN_TYPES},
     identify::CorsOrigin,
     redirect::{Location, RedirectError},
     refusal::Refusal,
@@ -205,6 +205,10 @@ impl Answers {
         };
         let special = match answer {
             Answer::Redirect(location) if !context.native => Some((header::LOCATION, location.into_value())),
+            Answer::Failed {
+                status: StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                ..
+            } => Some((header::ACCEPT, HeaderValue::from_static(TAKEN_TYPES))),
             Answer::Unavailable { retry_after_s } => Some((header::RETRY_AFTER, retry_after_s.into())),
             // The rest of the body may still come, and must not be taken for the next request.
             Answer::Failed {
