@@ -11,7 +11,7 @@ use std::{
 
 use rowmill::tables;
 use rowmill_ingest::{
-    EventOptions, SchemaState, ServeOptions as Bounds, StoreUrl, Stores, Writer, WriterOptions, not_found,
+    EventOptions, HeaderSet, SchemaState, ServeOptions as Bounds, StoreUrl, Stores, Writer, WriterOptions, not_found,
     serve as serve_http,
 };
 use tokio::{
@@ -21,7 +21,13 @@ use tokio::{
 };
 use tower::{Layer, service_fn};
 
-use crate::{cli::ServeOptions, engine::EmbeddedClickHouse, pages::PagesLayer, stop::Stopping, workers::Listeners};
+use crate::{
+    cli::{Compat, ServeOptions},
+    engine::EmbeddedClickHouse,
+    pages::PagesLayer,
+    stop::Stopping,
+    workers::Listeners,
+};
 
 /// The database that the embedded ClickHouse keeps the tables in.
 const ENGINE_DATABASE: &str = "stats";
@@ -39,6 +45,10 @@ pub(crate) fn serve(options: ServeOptions) -> Result<(), Box<dyn Error>> {
         catch_all: true,
         max_body_bytes: options.max_body_bytes,
         max_bulk_bytes: options.max_bulk_bytes,
+        headers: match options.compat {
+            Some(Compat::Rockstat) => HeaderSet::Rockstat,
+            None => HeaderSet::Modern,
+        },
         domain: options.domain.clone(),
         trusted_proxies: options.trusted_proxies.parse()?,
         node: options.node,

@@ -126,7 +126,7 @@ impl Collector {
         };
         Self {
             writer,
-            answers: Answers::new(domain.as_deref(), SystemTime::now()),
+            answers: Answers::new(domain.as_deref(), SystemTime::now(), options.headers),
             ids: IdGenerator::new(options.node).expect("a node is a number up to 1023"),
             trusted_proxies: options.trusted_proxies.clone(),
             body_limits,

@@ -19,6 +19,8 @@ pub struct EventOptions {
     pub max_bulk_bytes: usize,
     /// The time that a body may take to come.
     pub body_timeout: Duration,
+    /// Which headers answers carry.
+    pub headers: HeaderSet,
     /// The host that the collector is reached by, if the visitor's cookie is to be shared with the sites beside it.
     pub domain: Option<String>,
     /// The proxies whose word on client and host counts.
@@ -43,6 +45,7 @@ impl Default for EventOptions {
             max_body_bytes: 100 << 10,
             max_bulk_bytes: 4 << 20,
             body_timeout: Duration::from_secs(5),
+            headers: HeaderSet::Modern,
             domain: None,
             trusted_proxies: TrustedProxies::default(),
             ack: Ack::Spooled,
@@ -51,4 +54,16 @@ impl Default for EventOptions {
             node: 0,
         }
     }
+}
+
+/// The headers that answers carry beside those of their content, their cookie and their acknowledgement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum HeaderSet {
+    /// Those that a browser or a sender of today needs: `Cache-Control: no-store` and `X-Content-Type-Options: nosniff`; for a
+    /// picture and the script `Cross-Origin-Resource-Policy: cross-origin`, for a redirect
+    /// `Referrer-Policy: strict-origin-when-cross-origin`; those of CORS where the request has an `Origin`.
+    #[default]
+    Modern,
+    /// Those of Rockstat's collector, header for header, `X-Response-Time`, `Pragma` and CORS for every request among them.
+    Rockstat,
 }
