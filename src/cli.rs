@@ -14,6 +14,19 @@ pub(crate) struct Cli {
 
     #[command(flatten)]
     pub(crate) serve: ServeOptions,
+
+    /// How the log on standard error is written; how much of it, ROWMILL_LOG says (debug, or a filter as of `env_logger`).
+    #[arg(long, global = true, env = "ROWMILL_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    pub(crate) log_format: LogFormat,
+}
+
+/// How the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// A line of text an event, for people.
+    Text,
+    /// A JSON object an event, one a line.
+    Json,
 }
 
 #[derive(Debug, Subcommand)]

@@ -4,6 +4,7 @@ mod check;
 mod cli;
 mod commands;
 mod engine;
+mod log;
 mod memory;
 mod pages;
 mod serve;
@@ -12,27 +13,19 @@ mod stop;
 mod workers;
 
 use std::{
-    io::{self, IsTerminal, Write},
+    io::{self, Write},
     process::ExitCode,
 };
 
 use clap::Parser;
-use tracing_subscriber::EnvFilter;
 
 use crate::cli::{Cli, Command};
 
 fn main() -> ExitCode {
     memory::give_back_what_is_large();
     let cli = Cli::parse();
-    // Logs go to standard error; standard output is for what scripts read.
-    tracing_subscriber::fmt()
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        .with_env_filter(EnvFilter::try_from_env("ROWMILL_LOG").unwrap_or_else(|_| EnvFilter::new("info")))
-        .with_target(false)
-        // Who reads the log may go before us. To tell standard error that it cannot be written would panic.
-        .log_internal_errors(false)
-        .init();
+    // Standard output is for what scripts read.
+    log::start(cli.log_format);
 
     // These two print nothing that somebody would read to its end: whatever ends them is told.
     let is_service = matches!(cli.command, None | Some(Command::Serve(_) | Command::Engine(_)));
