@@ -364,7 +364,7 @@ struct RefusedRow {
 
 fn letter(block: &SealedBlock, part: &RowRange, refusal: &Failure) -> RefusedRow {
     let (code, reason) = match refusal {
-        Failure::Store(error) => (error.code(), error.to_string()),
+        Failure::Store(error) => (error.code(), error.with_values()),
         Failure::Disk(error) => (None, error.to_string()),
     };
     RefusedRow {

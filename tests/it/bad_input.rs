@@ -40,8 +40,12 @@ impl Victim {
     }
 
     fn start_with(arguments: &[&str]) -> Self {
+        Self::start_as(&[], arguments)
+    }
+
+    fn start_as(variables: &[(&str, &str)], arguments: &[&str]) -> Self {
         let database = Database::named("bad_input");
-        let collector = Collector::start_with(&database.url(), arguments);
+        let collector = Collector::start_as(&database.url(), variables, arguments);
         Self { database, collector }
     }
 
