@@ -19,7 +19,7 @@ use std::{
 
 use clap::Parser;
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, LogFormat};
 
 fn main() -> ExitCode {
     memory::give_back_what_is_large();
@@ -30,8 +30,8 @@ fn main() -> ExitCode {
     // These two print nothing that somebody would read to its end: whatever ends them is told.
     let is_service = matches!(cli.command, None | Some(Command::Serve(_) | Command::Engine(_)));
     let result = match cli.command {
-        None => serve::serve(cli.serve),
-        Some(Command::Serve(options)) => serve::serve(options),
+        None => serve::serve(cli.serve, cli.log_format),
+        Some(Command::Serve(options)) => serve::serve(options, cli.log_format),
         Some(Command::Engine(options)) => commands::engine(&options),
         Some(Command::Check(options)) => check::check(&options),
         Some(Command::Plan(options)) => commands::plan(&options),
@@ -44,7 +44,11 @@ fn main() -> ExitCode {
         // Whoever read it, `head` say, has what it wanted. The status is a shell's for a program that SIGPIPE ends.
         Err(error) if !is_service && is_broken_pipe(&*error) => ExitCode::from(141),
         Err(error) => {
-            let _ = writeln!(io::stderr(), "error: {}", chain(&*error));
+            let error = chain(&*error);
+            match cli.log_format {
+                LogFormat::Text => drop(writeln!(io::stderr(), "error: {error}")),
+                LogFormat::Json => tracing::error!(error, "the command failed"),
+            }
             ExitCode::FAILURE
         }
     }

@@ -22,7 +22,7 @@ use tokio::{
 use tower::{Layer, service_fn};
 
 use crate::{
-    cli::{Compat, ServeOptions},
+    cli::{Compat, LogFormat, ServeOptions},
     engine::EmbeddedClickHouse,
     pages::PagesLayer,
     stop::Stopping,
@@ -40,7 +40,7 @@ const SYNC_PATIENCE: Duration = Duration::from_secs(10);
 const NICENESS: i32 = 10;
 
 /// Collects events until the process is asked to stop, then brings what it has into ClickHouse.
-pub(crate) fn serve(options: ServeOptions) -> Result<(), Box<dyn Error>> {
+pub(crate) fn serve(options: ServeOptions, log: LogFormat) -> Result<(), Box<dyn Error>> {
     let events = EventOptions {
         catch_all: true,
         max_body_bytes: options.max_body_bytes,
@@ -57,7 +57,7 @@ pub(crate) fn serve(options: ServeOptions) -> Result<(), Box<dyn Error>> {
         ..EventOptions::default()
     };
     let (stores, engine) = stores(&options)?;
-    let result = deliveries()?.block_on(collect(&options, &events, stores));
+    let result = deliveries()?.block_on(collect(&options, &events, stores, log));
     let stopped = engine.map_or(Ok(()), EmbeddedClickHouse::stop);
     // What became of the rows is said first.
     result.and(stopped)
@@ -91,7 +91,12 @@ fn stores(options: &ServeOptions) -> Result<(Vec<StoreUrl>, Option<EmbeddedClick
     Ok((vec![url.parse()?], Some(engine)))
 }
 
-async fn collect(options: &ServeOptions, events: &EventOptions, stores: Vec<StoreUrl>) -> Result<(), Box<dyn Error>> {
+async fn collect(
+    options: &ServeOptions,
+    events: &EventOptions,
+    stores: Vec<StoreUrl>,
+    log: LogFormat,
+) -> Result<(), Box<dyn Error>> {
     // Heard from here on, so that a stop during the start is an orderly one, too.
     let stopping = Stopping::by_signals()?;
 
@@ -125,7 +130,8 @@ async fn collect(options: &ServeOptions, events: &EventOptions, stores: Vec<Stor
     let address = listeners.address();
     // Whoever reads these two may have gone before us, and that does not end a collector.
     let _ = writeln!(io::stdout(), "listening on http://{address}");
-    if let Some(store) = stores.first() {
+    // A log of JSON has nothing else in it.
+    if let (Some(store), LogFormat::Text) = (stores.first(), log) {
         show_requests(address, store);
     }
 

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::Victim;
-use crate::support::wait_for;
+use crate::support::{collector, wait_for};
 
 const EMAIL: &str = "anna@private.example";
 
@@ -88,8 +88,10 @@ fn the_log_as_json_is_one_object_a_line_and_says_no_more() {
     let (view, number, name) = VIEWS[0];
     let log = log_of_view(view, number, name, &[("ROWMILL_LOG_FORMAT", "json")]);
     assert_says_nothing_of_anna(&log);
-    let events = log.lines().filter(|line| line.starts_with('{'));
-    let events: Vec<Value> = events.map(|line| serde_json::from_str(line).unwrap()).collect();
+    let events = log
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}")));
+    let events: Vec<Value> = events.collect();
     let refused = events
         .iter()
         .find(|event| event["message"] == "an insert waits for a person");
@@ -98,8 +100,17 @@ fn the_log_as_json_is_one_object_a_line_and_says_no_more() {
         (&refused["level"], &refused["table"], &refused["code"]),
         (&"ERROR".into(), &"mail_statistics".into(), &6.into())
     );
-    // Beside the requests to try, which are for people, nothing else is written.
-    assert!(!log.contains(" ERROR ") && !log.contains(" WARN "), "{log}");
+    // What ends a command is an event, too.
+    let failed = collector::run(&["plan", "--clickhouse", "ftp://nowhere", "--log-format", "json"]);
+    let event: Value = serde_json::from_slice(&failed.stderr).unwrap();
+    assert_eq!(
+        (&event["level"], &event["message"]),
+        (&"ERROR".into(), &"the command failed".into())
+    );
+    assert!(
+        event["error"].as_str().is_some_and(|error| error.contains("http")),
+        "{event}"
+    );
 }
 
 #[test]
