@@ -15,7 +15,8 @@ pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) serve: ServeOptions,
 
-    /// How the log on standard error is written; how much of it, ROWMILL_LOG says (debug, or a filter as of `env_logger`).
+    /// How the log on standard error is written; how much of it, ROWMILL_LOG says (debug, or a
+    /// filter as of `env_logger`).
     #[arg(long, global = true, env = "ROWMILL_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub(crate) log_format: LogFormat,
 }
@@ -154,8 +155,8 @@ pub(crate) struct ServeOptions {
     )]
     pub(crate) spool_bytes: u64,
 
-    /// Answer with the headers of another collector, header for header; left out, with those that browsers and senders of
-    /// today need.
+    /// Answer with the headers of another collector, header for header; left out, with those that
+    /// browsers and senders of today need.
     #[arg(long, env = "ROWMILL_COMPAT", value_enum, value_name = "COLLECTOR")]
     pub(crate) compat: Option<Compat>,
 

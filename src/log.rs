@@ -1,4 +1,5 @@
-//! The log on standard error: one line an event, as text for people or as JSON for what collects logs.
+//! The log on standard error: one line an event, as text for people or as JSON for what collects
+//! logs.
 //!
 //! `ROWMILL_LOG` says how much of it: `debug`, or a filter such as `rowmill_ingest=trace,warn`.
 
@@ -33,7 +34,8 @@ where
         .with_writer(writer)
         .with_ansi(has_colors)
         .with_env_filter(EnvFilter::try_from_env("ROWMILL_LOG").unwrap_or_else(|_| EnvFilter::new("info")))
-        // Who reads the log may go before us. To tell standard error that it cannot be written would panic.
+        // Who reads the log may go before us. To tell standard error that it cannot be written
+        // would panic.
         .log_internal_errors(false);
     match format {
         LogFormat::Text => Box::new(log.with_target(false).fmt_fields(escaped_fields()).finish()),
@@ -47,7 +49,8 @@ where
     }
 }
 
-/// Returns the format of an event's message and fields as text, in which none of them ends the line or steers a terminal.
+/// Returns the format of an event's message and fields as text, in which none of them ends the line
+/// or steers a terminal.
 fn escaped_fields() -> impl for<'w> FormatFields<'w> + Send + Sync + 'static {
     let put = |writer: &mut Writer<'_>, field: &Field, value: &dyn Debug| {
         match (field.name(), writer.has_ansi_escapes()) {

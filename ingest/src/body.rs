@@ -162,10 +162,11 @@ impl<'a> Payload<'a> {
 
     /// Reads a whole body.
     ///
-    /// JSON is a body whose type has `json` in it, and every body that begins with `{`: `sendBeacon` sends JSON as `text/plain`,
-    /// `curl -d` as a form, and others with no type or as `application/octet-stream`. Lines of JSON are told by their type alone.
-    /// A body without a type, a form, and `text/plain` may also be a urlencoded form, if the text reads as one ([`is_form`]);
-    /// white space alone is no body. Bodies of other types are not taken.
+    /// JSON is a body whose type has `json` in it, and every body that begins with `{`:
+    /// `sendBeacon` sends JSON as `text/plain`, `curl -d` as a form, and others with no type or as
+    /// `application/octet-stream`. Lines of JSON are told by their type alone. A body without a
+    /// type, a form, and `text/plain` may also be a urlencoded form, if the text reads as one
+    /// ([`is_form`]); white space alone is no body. Bodies of other types are not taken.
     ///
     /// Text that is not of its charset gets U+FFFD in the place of what is wrong.
     ///
@@ -213,7 +214,8 @@ impl<'a> Payload<'a> {
         if !is_urlencoded && !is_text && !contains_ignoring_case(media_type, b"json") {
             return Err(BodyError::MediaType);
         }
-        // No encoder leaves the end of a line as it is; only a body that is declared to be a form is trusted with it.
+        // No encoder leaves the end of a line as it is; only a body that is declared to be a form
+        // is trusted with it.
         if is_form(text) && (is_urlencoded || !text.contains('\n')) {
             return Ok(Self::Form(Fields::from_body(text, arena)));
         }
@@ -225,8 +227,9 @@ impl<'a> Payload<'a> {
     }
 }
 
-/// Returns whether a text reads as a urlencoded form: there is a value, and each name could be a name. Markup, quoted text, lines and
-/// bytes that are no text have characters before their first `=` that every encoder escapes.
+/// Returns whether a text reads as a urlencoded form: there is a value, and each name could be a
+/// name. Markup, quoted text, lines and bytes that are no text have characters before their first
+/// `=` that every encoder escapes.
 fn is_form(text: &str) -> bool {
     let is_foreign = |c: char| c.is_ascii_control() || matches!(c, '"' | '<' | '>' | char::REPLACEMENT_CHARACTER);
     let mut names = text.split('&').map(|field| field.split('=').next().unwrap_or_default());
@@ -431,7 +434,8 @@ mod tests {
                 );
             }
         }
-        // The ends of lines: the last one is a file's, one inside of a value is a form's that says so.
+        // The ends of lines: the last one is a file's, one inside of a value is a form's that says
+        // so.
         assert_eq!(parse(Declared::default(), b"a=1\r\n"), form("a=1"));
         let urlencoded = of_type("application/x-www-form-urlencoded; charset=utf-8");
         assert_eq!(parse(urlencoded, b"a=1\nb"), form("a=1\nb"));

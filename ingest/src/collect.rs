@@ -156,7 +156,8 @@ impl Collector {
         }
     }
 
-    /// Decides by method and path alone: no field of a query or a body makes an event of an inner service's request.
+    /// Decides by method and path alone: no field of a query or a body makes an event of an inner
+    /// service's request.
     pub(crate) fn decide<R: Routes>(&self, method: &Method, uri: &Uri) -> Decision {
         if !self.catch_all && declared::<R>(&Target::parse(uri.path())).is_none() {
             return Decision::Inner;
@@ -245,8 +246,8 @@ impl Collector {
         self.finish(answer, head, uid)
     }
 
-    /// Returns the picture or the redirect that a reader gets even if the body cannot be read; none where the head of the
-    /// request asks for neither.
+    /// Returns the picture or the redirect that a reader gets even if the body cannot be read; none
+    /// where the head of the request asks for neither.
     #[cold]
     fn answer_to_reader<'h, R: Routes>(&self, head: &'h Head<'_>) -> Option<Answer<'h>> {
         let nothing = Claims::default();
@@ -370,8 +371,8 @@ impl Collector {
         }
     }
 
-    /// Returns where an event goes. A path that names a declared destination is that destination; on every other path the
-    /// ready collector asks query and body as the original does.
+    /// Returns where an event goes. A path that names a declared destination is that destination;
+    /// on every other path the ready collector asks query and body as the original does.
     fn route<'a, R: Routes>(&self, head: &'a Head<'_>, body: &Claims<'a>) -> Option<(Address<'a>, Route)> {
         let query = head.claims();
         if let Some(route) = declared::<R>(&head.target) {

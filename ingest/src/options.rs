@@ -9,9 +9,10 @@ pub use crate::identify::{NetworkError, TrustedProxies};
 /// What can be chosen of an [`EventLayer`](crate::EventLayer).
 #[derive(Debug, Clone)]
 pub struct EventOptions {
-    /// Whether the layer is the whole service, as in the ready collector: nothing goes on to the inner service, the destination
-    /// `other` takes the events that no other destination names, and on a path that names no declared destination the query
-    /// and the body may name service and name. Without it an event is told by its path and method alone.
+    /// Whether the layer is the whole service, as in the ready collector: nothing goes on to the
+    /// inner service, the destination `other` takes the events that no other destination names, and
+    /// on a path that names no declared destination the query and the body may name service and
+    /// name. Without it an event is told by its path and method alone.
     pub catch_all: bool,
     /// The largest body in bytes. The default, 102 400, is the original's.
     pub max_body_bytes: usize,
@@ -56,14 +57,17 @@ impl Default for EventOptions {
     }
 }
 
-/// The headers that answers carry beside those of their content, their cookie and their acknowledgement.
+/// The headers that answers carry beside those of their content, their cookie and their
+/// acknowledgement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum HeaderSet {
-    /// Those that a browser or a sender of today needs: `Cache-Control: no-store` and `X-Content-Type-Options: nosniff`; for a
-    /// picture and the script `Cross-Origin-Resource-Policy: cross-origin`, for a redirect
-    /// `Referrer-Policy: strict-origin-when-cross-origin`; those of CORS where the request has an `Origin`.
+    /// Those that a browser or a sender of today needs: `Cache-Control: no-store` and
+    /// `X-Content-Type-Options: nosniff`; for a picture and the script
+    /// `Cross-Origin-Resource-Policy: cross-origin`, for a redirect `Referrer-Policy:
+    /// strict-origin-when-cross-origin`; those of CORS where the request has an `Origin`.
     #[default]
     Modern,
-    /// Those of Rockstat's collector, header for header, `X-Response-Time`, `Pragma` and CORS for every request among them.
+    /// Those of Rockstat's collector, header for header, `X-Response-Time`, `Pragma` and CORS for
+    /// every request among them.
     Rockstat,
 }

@@ -1,4 +1,5 @@
-//! The recorded original beside the program with the original's headers: each request again, over a socket, answer by answer and row by row.
+//! The recorded original beside the program with the original's headers: each request again, over a
+//! socket, answer by answer and row by row.
 //!
 //! `01_http_full_headers.txt` has whole answers, `02_http_cases.jsonl` fewer headers but the event as well; both were recorded
 //! from the running original. Where the program is meant to differ, the table in [`deviations`] says so: a difference that is not

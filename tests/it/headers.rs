@@ -1,4 +1,5 @@
-//! The headers of answers, as they go over the wire: today's set, and the original's where it is asked for.
+//! The headers of answers, as they go over the wire: today's set, and the original's where it is
+//! asked for.
 
 use crate::support::{
     collector::Collector,

@@ -1,4 +1,5 @@
-//! The headers that are the same in every answer, or nearly so: a set for today's browsers and senders, and the original's.
+//! The headers that are the same in every answer, or nearly so: a set for today's browsers and
+//! senders, and the original's.
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
@@ -22,10 +23,12 @@ const fn fixed(name: HeaderName, value: &'static str) -> Fixed {
 const NO_STORE: Fixed = fixed(header::CACHE_CONTROL, "no-store");
 /// A browser must not read a page or a script into what is neither.
 const NOSNIFF: Fixed = fixed(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
-/// A page that isolates itself (`Cross-Origin-Embedder-Policy`) may show the picture and run the script.
+/// A page that isolates itself (`Cross-Origin-Embedder-Policy`) may show the picture and run the
+/// script.
 const EMBEDDABLE: Fixed = fixed(CROSS_ORIGIN_RESOURCE_POLICY, "cross-origin");
-/// The target gets the origin of the page with the link, which its statistics are for, and neither path nor query: those can
-/// name the reader. It is the default of browsers, said here for pages that have set a looser policy.
+/// The target gets the origin of the page with the link, which its statistics are for, and neither
+/// path nor query: those can name the reader. It is the default of browsers, said here for pages
+/// that have set a looser policy.
 const ORIGIN_ONLY: Fixed = fixed(header::REFERRER_POLICY, "strict-origin-when-cross-origin");
 
 static PLAIN: [Fixed; 2] = [NO_STORE, NOSNIFF];
@@ -49,7 +52,8 @@ static CROSS_ORIGIN_PREFLIGHT: [Fixed; 4] = [
     fixed(header::ACCESS_CONTROL_MAX_AGE, "86400"),
 ];
 
-/// The original's headers of every answer but the preflight's. The origin in them gives way to that of the request.
+/// The original's headers of every answer but the preflight's. The origin in them gives way to that
+/// of the request.
 static ROCKSTAT: [Fixed; 9] = [
     fixed(header::X_FRAME_OPTIONS, "SAMEORIGIN"),
     fixed(header::X_XSS_PROTECTION, "1"),
@@ -95,9 +99,11 @@ pub(super) enum Kind {
     Teapot,
 }
 
-/// Puts the headers of `set` into `headers`, which are empty, with `origin` as the page that may read the answer.
+/// Puts the headers of `set` into `headers`, which are empty, with `origin` as the page that may
+/// read the answer.
 pub(super) fn put(set: HeaderSet, kind: Kind, headers: &mut HeaderMap, origin: Option<HeaderValue>) {
-    // Headers of a request had room for as many of ours in the request before; a first request's grow once.
+    // Headers of a request had room for as many of ours in the request before; a first request's
+    // grow once.
     headers.reserve(MAX_HEADERS);
     match set {
         HeaderSet::Modern => put_modern(kind, headers, origin),

@@ -1,9 +1,10 @@
 //! Answers: everything that a client of the collector can be told, as one enum, and how each of them looks as HTTP.
 //!
-//! Takes an [`Answer`] and the [`Context`] of its request, gives a [`Draft`] that borrows nothing, and of that the response: the
-//! headers of the chosen [`HeaderSet`], put into the request's own map of headers, which is of no more use by then and
-//! has the room. It cannot fail; a cookie domain that no header can carry only costs the cookie. `Content-Length`, `Date`,
-//! `Connection` and `Keep-Alive` are hyper's.
+//! Takes an [`Answer`] and the [`Context`] of its request, gives a [`Draft`] that borrows nothing,
+//! and of that the response: the headers of the chosen [`HeaderSet`], put into the request's own
+//! map of headers, which is of no more use by then and has the room. It cannot fail; a cookie
+//! domain that no header can carry only costs the cookie. `Content-Length`, `Date`, `Connection`
+//! and `Keep-Alive` are hyper's.
 //!
 //! Nothing is allocated for an answer to an event: texts stand in a buffer that each thread keeps, and all that is fixed is static.
 
@@ -210,7 +211,8 @@ impl Answers {
             _ => Kind::Plain,
         };
         let (media_type, origin, has_cookie) = match self.set {
-            // There is nothing in a redirect to be of a type, and browsers let no preflight set a cookie.
+            // There is nothing in a redirect to be of a type, and browsers let no preflight set a
+            // cookie.
             HeaderSet::Modern => (
                 media_type.filter(|_| kind != Kind::Redirect),
                 context.origin.given(),

@@ -1,7 +1,7 @@
 //! The address of an event: what path, query and body claim, and which claim counts.
 //!
-//! A path that names a declared destination is the address ([`Address::of_path`]). Only the ready collector asks query and
-//! body as well, for every other path ([`Address::resolve`]).
+//! A path that names a declared destination is the address ([`Address::of_path`]). Only the ready
+//! collector asks query and body as well, for every other path ([`Address::resolve`]).
 
 use super::project::Project;
 use crate::{fields::Fields, target::Target};
@@ -46,8 +46,8 @@ pub(crate) struct Address<'a> {
 }
 
 impl<'a> Address<'a> {
-    /// Returns the address that the path names, service or name empty where the path has none; query and body add the project
-    /// at most.
+    /// Returns the address that the path names, service or name empty where the path has none;
+    /// query and body add the project at most.
     pub(crate) fn of_path(target: &Target<'a>, query: &Claims<'_>, body: &Claims<'_>) -> Self {
         Self {
             service: target.service,
@@ -56,8 +56,9 @@ impl<'a> Address<'a> {
         }
     }
 
-    /// Returns the address by the original's grammar: the service of the query before the body's before the path's, the name
-    /// of the path before the query's before the body's. `None` when service or name is missing.
+    /// Returns the address by the original's grammar: the service of the query before the body's
+    /// before the path's, the name of the path before the query's before the body's. `None` when
+    /// service or name is missing.
     pub(crate) fn resolve(target: &Target<'a>, query: &Claims<'a>, body: &Claims<'a>) -> Option<Self> {
         let service = first_said([query.service, body.service, Some(target.service)])?;
         let name = first_said([Some(target.name), query.name, body.name])?;

@@ -59,8 +59,9 @@ impl StoreError {
 
     /// Returns its text for the log, which must not tell whom an event is about.
     ///
-    /// The text is whole where ClickHouse speaks of itself or of a table. Every other error may be of rows and quotes them, in
-    /// quotes or bare (`Cannot parse uuid Anna`), so that only its number, its name, and the constraint or the view are left.
+    /// The text is whole where ClickHouse speaks of itself or of a table. Every other error may be
+    /// of rows and quotes them, in quotes or bare (`Cannot parse uuid Anna`), so that only its
+    /// number, its name, and the constraint or the view are left.
     pub(crate) fn without_values(&self) -> String {
         let clickhouse::error::Error::BadResponse(text) = &self.source else {
             return self.to_string();
@@ -88,7 +89,8 @@ impl StoreError {
 
     /// Returns all that ClickHouse has said, rows' values included, for the dead letter of a row.
     pub(crate) fn with_values(&self) -> String {
-        // The client's words contain those of their first cause; what is below says, say, that the connection was refused.
+        // The client's words contain those of their first cause; what is below says, say, that the
+        // connection was refused.
         let mut text = self.source.to_string();
         let mut cause = self.source.source().and_then(Error::source);
         while let Some(error) = cause {
@@ -141,7 +143,8 @@ impl From<clickhouse::error::Error> for StoreError {
 
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // All causes in one text, and no `source`. A control character of a row must not steer the terminal of whoever reads it.
+        // All causes in one text, and no `source`. A control character of a row must not steer the
+        // terminal of whoever reads it.
         f.write_str(&escaped(self.with_values().trim_end()))
     }
 }
@@ -161,7 +164,8 @@ fn exception_code(text: &str) -> Option<u32> {
     }
 }
 
-/// Returns the error's name, `CANNOT_PARSE_UUID` say, with which ClickHouse ends its text but for its version.
+/// Returns the error's name, `CANNOT_PARSE_UUID` say, with which ClickHouse ends its text but for
+/// its version.
 fn name(text: &str) -> Option<&str> {
     let text = text.trim_end();
     let text = text.rfind(" (version ").map_or(text, |at| &text[..at]);
@@ -173,8 +177,8 @@ fn name(text: &str) -> Option<&str> {
     is_name.then_some(name)
 }
 
-/// Returns where ClickHouse says that a view has refused the rows. In a row's value the words mean nothing: behind them stands
-/// the quote that ends the value.
+/// Returns where ClickHouse says that a view has refused the rows. In a row's value the words mean
+/// nothing: behind them stands the quote that ends the value.
 fn view_at(text: &str) -> Option<usize> {
     let at = text.rfind(PUSHING_TO_VIEW)?;
     let (mut is_quoted, mut bytes) = (false, text[at..].bytes());
@@ -215,15 +219,17 @@ fn escaped(text: &str) -> Cow<'_, str> {
     Cow::Owned(text.chars().map(escape).collect())
 }
 
-/// Returns whether an error tells of the server, or of the tables as such, and never of a row: its text is whole in the log.
+/// Returns whether an error tells of the server, or of the tables as such, and never of a row: its
+/// text is whole in the log.
 fn is_of_the_server(code: u32) -> bool {
     // TOO_MANY_PARTS
     class_of_code(code) == Class::Hold || passes(code) || code == 252
 }
 
-/// Returns whether the server had a reason of its own, which passes: TIMEOUT_EXCEEDED, TOO_MANY_SIMULTANEOUS_QUERIES, SOCKET_TIMEOUT,
-/// NETWORK_ERROR, NO_ZOOKEEPER, ABORTED, MEMORY_LIMIT_EXCEEDED, TABLE_IS_READ_ONLY, NOT_ENOUGH_SPACE,
-/// ALL_CONNECTION_TRIES_FAILED, CANNOT_ASSIGN_ALTER, SERVER_OVERLOADED, KEEPER_EXCEPTION.
+/// Returns whether the server had a reason of its own, which passes: TIMEOUT_EXCEEDED,
+/// TOO_MANY_SIMULTANEOUS_QUERIES, SOCKET_TIMEOUT, NETWORK_ERROR, NO_ZOOKEEPER, ABORTED,
+/// MEMORY_LIMIT_EXCEEDED, TABLE_IS_READ_ONLY, NOT_ENOUGH_SPACE, ALL_CONNECTION_TRIES_FAILED,
+/// CANNOT_ASSIGN_ALTER, SERVER_OVERLOADED, KEEPER_EXCEPTION.
 fn passes(code: u32) -> bool {
     matches!(
         code,
@@ -381,7 +387,8 @@ mod tests {
                 "Code: 675. DB::Exception: Cannot parse IPv4 Anna: while pushing to view `my db`.`v` (8f176112-5899). (CANNOT_PARSE_IPV4)",
                 "Code: 675 (CANNOT_PARSE_IPV4) while pushing to view `my db`.`v`",
             ),
-            // Nobody knows what an error says that is not listed, nor what a view says of its own tables.
+            // Nobody knows what an error says that is not listed, nor what a view says of its own
+            // tables.
             (
                 "Code: 36. DB::Exception: Bad argument Anna. (BAD_ARGUMENTS)",
                 "Code: 36 (BAD_ARGUMENTS)",

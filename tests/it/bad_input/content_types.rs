@@ -1,5 +1,5 @@
-//! Bodies that are well formed and no event: JSON that is no object, and types that are not taken. None of them is a success, and
-//! each is kept.
+//! Bodies that are well formed and no event: JSON that is no object, and types that are not taken.
+//! None of them is a success, and each is kept.
 
 use super::{Victim, letter_of_body};
 

@@ -48,7 +48,8 @@ fn the_log_says_nothing_of_whom_a_row_that_clickhouse_refuses_is_about() {
     assert_says_nothing_of_anna(&log);
 }
 
-/// Errors that views raise over the values of rows: in quotes, bare, and with what a terminal would obey.
+/// Errors that views raise over the values of rows: in quotes, bare, and with what a terminal would
+/// obey.
 const VIEWS: [(&str, &str, &str); 2] = [
     ("quoted", "toUInt32(email)", "CANNOT_PARSE_TEXT"),
     ("bare", "toUInt32(toUUID(email) = toUUID(email))", "CANNOT_PARSE_UUID"),
