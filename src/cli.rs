@@ -14,6 +14,20 @@ pub(crate) struct Cli {
 
     #[command(flatten)]
     pub(crate) serve: ServeOptions,
+
+    /// How the log on standard error is written; how much of it, ROWMILL_LOG says (debug, or a
+    /// filter as of `env_logger`).
+    #[arg(long, global = true, env = "ROWMILL_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    pub(crate) log_format: LogFormat,
+}
+
+/// How the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// A line of text an event, for people.
+    Text,
+    /// A JSON object an event, one a line.
+    Json,
 }
 
 #[derive(Debug, Subcommand)]
@@ -141,6 +155,11 @@ pub(crate) struct ServeOptions {
     )]
     pub(crate) spool_bytes: u64,
 
+    /// Answer with the headers of another collector, header for header; left out, with those that
+    /// browsers and senders of today need.
+    #[arg(long, env = "ROWMILL_COMPAT", value_enum, value_name = "COLLECTOR")]
+    pub(crate) compat: Option<Compat>,
+
     /// Host that the collector is reached by; its parent domain is the visitor cookie's.
     #[arg(long, env = "ROWMILL_DOMAIN", value_name = "HOST")]
     pub(crate) domain: Option<String>,
@@ -183,6 +202,13 @@ pub(crate) struct ServeOptions {
     /// How long one insert may take, materialized views included, before it is tried again, in seconds.
     #[arg(long, env = "ROWMILL_INSERT_TIMEOUT_SECONDS", default_value = "60", value_parser = seconds, value_name = "SECONDS")]
     pub(crate) insert_timeout_seconds: Duration,
+}
+
+/// A collector whose answers can be asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Compat {
+    /// Rockstat's front service.
+    Rockstat,
 }
 
 #[derive(Debug, Clone, Args)]

@@ -4,6 +4,7 @@ mod check;
 mod cli;
 mod commands;
 mod engine;
+mod log;
 mod memory;
 mod pages;
 mod serve;
@@ -12,33 +13,25 @@ mod stop;
 mod workers;
 
 use std::{
-    io::{self, IsTerminal, Write},
+    io::{self, Write},
     process::ExitCode,
 };
 
 use clap::Parser;
-use tracing_subscriber::EnvFilter;
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, LogFormat};
 
 fn main() -> ExitCode {
     memory::give_back_what_is_large();
     let cli = Cli::parse();
-    // Logs go to standard error; standard output is for what scripts read.
-    tracing_subscriber::fmt()
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        .with_env_filter(EnvFilter::try_from_env("ROWMILL_LOG").unwrap_or_else(|_| EnvFilter::new("info")))
-        .with_target(false)
-        // Who reads the log may go before us. To tell standard error that it cannot be written would panic.
-        .log_internal_errors(false)
-        .init();
+    // Standard output is for what scripts read.
+    log::start(cli.log_format);
 
     // These two print nothing that somebody would read to its end: whatever ends them is told.
     let is_service = matches!(cli.command, None | Some(Command::Serve(_) | Command::Engine(_)));
     let result = match cli.command {
-        None => serve::serve(cli.serve),
-        Some(Command::Serve(options)) => serve::serve(options),
+        None => serve::serve(cli.serve, cli.log_format),
+        Some(Command::Serve(options)) => serve::serve(options, cli.log_format),
         Some(Command::Engine(options)) => commands::engine(&options),
         Some(Command::Check(options)) => check::check(&options),
         Some(Command::Plan(options)) => commands::plan(&options),
@@ -51,7 +44,11 @@ fn main() -> ExitCode {
         // Whoever read it, `head` say, has what it wanted. The status is a shell's for a program that SIGPIPE ends.
         Err(error) if !is_service && is_broken_pipe(&*error) => ExitCode::from(141),
         Err(error) => {
-            let _ = writeln!(io::stderr(), "error: {}", chain(&*error));
+            let error = chain(&*error);
+            match cli.log_format {
+                LogFormat::Text => drop(writeln!(io::stderr(), "error: {error}")),
+                LogFormat::Json => tracing::error!(error, "the command failed"),
+            }
             ExitCode::FAILURE
         }
     }

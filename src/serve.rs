@@ -11,7 +11,7 @@ use std::{
 
 use rowmill::tables;
 use rowmill_ingest::{
-    EventOptions, SchemaState, ServeOptions as Bounds, StoreUrl, Stores, Writer, WriterOptions, not_found,
+    EventOptions, HeaderSet, SchemaState, ServeOptions as Bounds, StoreUrl, Stores, Writer, WriterOptions, not_found,
     serve as serve_http,
 };
 use tokio::{
@@ -21,7 +21,13 @@ use tokio::{
 };
 use tower::{Layer, service_fn};
 
-use crate::{cli::ServeOptions, engine::EmbeddedClickHouse, pages::PagesLayer, stop::Stopping, workers::Listeners};
+use crate::{
+    cli::{Compat, LogFormat, ServeOptions},
+    engine::EmbeddedClickHouse,
+    pages::PagesLayer,
+    stop::Stopping,
+    workers::Listeners,
+};
 
 /// The database that the embedded ClickHouse keeps the tables in.
 const ENGINE_DATABASE: &str = "stats";
@@ -34,11 +40,15 @@ const SYNC_PATIENCE: Duration = Duration::from_secs(10);
 const NICENESS: i32 = 10;
 
 /// Collects events until the process is asked to stop, then brings what it has into ClickHouse.
-pub(crate) fn serve(options: ServeOptions) -> Result<(), Box<dyn Error>> {
+pub(crate) fn serve(options: ServeOptions, log: LogFormat) -> Result<(), Box<dyn Error>> {
     let events = EventOptions {
         catch_all: true,
         max_body_bytes: options.max_body_bytes,
         max_bulk_bytes: options.max_bulk_bytes,
+        headers: match options.compat {
+            Some(Compat::Rockstat) => HeaderSet::Rockstat,
+            None => HeaderSet::Modern,
+        },
         domain: options.domain.clone(),
         trusted_proxies: options.trusted_proxies.parse()?,
         node: options.node,
@@ -47,7 +57,7 @@ pub(crate) fn serve(options: ServeOptions) -> Result<(), Box<dyn Error>> {
         ..EventOptions::default()
     };
     let (stores, engine) = stores(&options)?;
-    let result = deliveries()?.block_on(collect(&options, &events, stores));
+    let result = deliveries()?.block_on(collect(&options, &events, stores, log));
     let stopped = engine.map_or(Ok(()), EmbeddedClickHouse::stop);
     // What became of the rows is said first.
     result.and(stopped)
@@ -81,7 +91,12 @@ fn stores(options: &ServeOptions) -> Result<(Vec<StoreUrl>, Option<EmbeddedClick
     Ok((vec![url.parse()?], Some(engine)))
 }
 
-async fn collect(options: &ServeOptions, events: &EventOptions, stores: Vec<StoreUrl>) -> Result<(), Box<dyn Error>> {
+async fn collect(
+    options: &ServeOptions,
+    events: &EventOptions,
+    stores: Vec<StoreUrl>,
+    log: LogFormat,
+) -> Result<(), Box<dyn Error>> {
     // Heard from here on, so that a stop during the start is an orderly one, too.
     let stopping = Stopping::by_signals()?;
 
@@ -115,7 +130,8 @@ async fn collect(options: &ServeOptions, events: &EventOptions, stores: Vec<Stor
     let address = listeners.address();
     // Whoever reads these two may have gone before us, and that does not end a collector.
     let _ = writeln!(io::stdout(), "listening on http://{address}");
-    if let Some(store) = stores.first() {
+    // A log of JSON has nothing else in it.
+    if let (Some(store), LogFormat::Text) = (stores.first(), log) {
         show_requests(address, store);
     }
 

@@ -41,21 +41,19 @@ impl Alarm {
                 return;
             }
         };
-        let (code, cure) = (error.code(), error.cure());
-        match error.class() {
+        let (code, cure, class) = (error.code(), error.cure(), error.class());
+        let error = error.without_values();
+        match class {
             Class::Retry if self.is_patient(now) => {
-                let error = error.without_values();
                 tracing::warn!(table, block = %id, rows, failures, code, error, "an insert failed and is tried again");
             }
             Class::Retry => {
-                let error = error.without_values();
                 tracing::error!(table, block = %id, rows, failures, code, error, "an insert has failed for minutes and is tried again");
             }
             Class::Hold => {
-                tracing::error!(table, block = %id, rows, failures, code, cure, %error, "an insert waits for a person");
+                tracing::error!(table, block = %id, rows, failures, code, cure, error, "an insert waits for a person");
             }
             Class::Refused | Class::TooLarge => {
-                let error = error.without_values();
                 tracing::error!(table, block = %id, rows, failures, code, cure, error, "ClickHouse refuses every row, the table waits");
             }
         }

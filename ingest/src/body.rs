@@ -26,6 +26,12 @@ const TYPES_BY_EXTENSION: [(&str, &str); 4] = [
 
 const PLAIN_JSON: &[u8] = b"application/json";
 
+const FORM: &[u8] = b"application/x-www-form-urlencoded";
+
+/// The types of bodies that are taken, for the header `Accept` of a refusal.
+pub(crate) const TAKEN_TYPES: &str =
+    "application/json, application/x-ndjson, application/x-www-form-urlencoded, text/plain";
+
 /// What a request declares about its body.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Declared<'r> {
@@ -61,6 +67,10 @@ pub(crate) enum BodyError {
     Charset,
     /// A form of several parts.
     Multipart,
+    /// A type whose bodies are not taken, and no JSON object in spite of it.
+    MediaType,
+    /// A text that is neither JSON nor a form.
+    Text,
     /// Nothing where JSON was promised.
     EmptyJson,
     /// A byte order mark before JSON, which [RFC 8259](https://www.rfc-editor.org/rfc/rfc8259#section-8.1) forbids.
@@ -71,7 +81,7 @@ impl BodyError {
     /// Returns the status that the request is answered with.
     pub(crate) const fn status(self) -> StatusCode {
         match self {
-            Self::Multipart => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Multipart | Self::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             _ => StatusCode::BAD_REQUEST,
         }
     }
@@ -83,6 +93,11 @@ impl BodyError {
             Self::ContentType => "the Content-Type header is malformed",
             Self::Charset => "the charset of the Content-Type header is not known",
             Self::Multipart => "multipart bodies are not taken; send JSON or a urlencoded form",
+            Self::MediaType => {
+                "bodies of this Content-Type are not taken; send application/json, application/x-ndjson, \
+                 application/x-www-form-urlencoded, or text/plain with one of these in it"
+            }
+            Self::Text => "the body is neither a JSON object nor a form of key=value pairs",
             Self::EmptyJson => "the body is empty, but its type is JSON",
             Self::ByteOrderMark => "the body begins with a byte order mark, which JSON does not allow",
         }
@@ -147,9 +162,12 @@ impl<'a> Payload<'a> {
 
     /// Reads a whole body.
     ///
-    /// JSON is what a `json` in its type says is JSON, and whatever begins with `{`: `sendBeacon` sends JSON as `text/plain`,
-    /// `curl -d` as a form, and others say nothing at all. Lines of JSON are told by their type alone. Everything else is a
-    /// urlencoded form.
+    /// JSON is a body whose type has `json` in it, and every body that begins with `{`:
+    /// `sendBeacon` sends JSON as `text/plain`, `curl -d` as a form, and others with no type or as
+    /// `application/octet-stream`. Lines of JSON are told by their type alone. A body without a
+    /// type, a form, and `text/plain` may also be a urlencoded form, if the text reads as one
+    /// ([`is_form`]); white space alone is no body. Bodies of other types are not taken.
+    ///
     /// Text that is not of its charset gets U+FFFD in the place of what is wrong.
     ///
     /// # Errors
@@ -184,8 +202,38 @@ impl<'a> Payload<'a> {
                 None => Ok(Self::Json(text)),
             };
         }
-        Ok(Self::Form(Fields::from_body(text, arena)))
+        // The end of a file's last line is no part of its last value.
+        let text = without_mark.unwrap_or(text).trim_end_matches(['\r', '\n']);
+        let start = text.trim_ascii_start();
+        if start.is_empty() {
+            return Ok(Self::Empty);
+        }
+        let media_type = essence(declared.content_type.unwrap_or_default());
+        let is_urlencoded = media_type.eq_ignore_ascii_case(FORM);
+        let is_text = media_type.is_empty() || media_type.eq_ignore_ascii_case(b"text/plain");
+        if !is_urlencoded && !is_text && !contains_ignoring_case(media_type, b"json") {
+            return Err(BodyError::MediaType);
+        }
+        // No encoder leaves the end of a line as it is; only a body that is declared to be a form
+        // is trusted with it.
+        if is_form(text) && (is_urlencoded || !text.contains('\n')) {
+            return Ok(Self::Form(Fields::from_body(text, arena)));
+        }
+        if start.starts_with('[') {
+            // The decoder says what is wrong with it.
+            return Ok(Self::Json(text));
+        }
+        Err(BodyError::Text)
     }
+}
+
+/// Returns whether a text reads as a urlencoded form: there is a value, and each name could be a
+/// name. Markup, quoted text, lines and bytes that are no text have characters before their first
+/// `=` that every encoder escapes.
+fn is_form(text: &str) -> bool {
+    let is_foreign = |c: char| c.is_ascii_control() || matches!(c, '"' | '<' | '>' | char::REPLACEMENT_CHARACTER);
+    let mut names = text.split('&').map(|field| field.split('=').next().unwrap_or_default());
+    text.contains('=') && !names.any(|name| name.contains(is_foreign))
 }
 
 fn decode<'a>(body: &'a [u8], charset: &'static Encoding) -> Cow<'a, str> {
@@ -204,11 +252,8 @@ fn charset_of(content_type: &[u8]) -> Result<&'static Encoding, BodyError> {
     if content_type.trim_ascii().is_empty() {
         return Ok(UTF_8);
     }
-    let (media_type, mut rest) = match memchr::memchr(b';', content_type) {
-        Some(at) => (&content_type[..at], &content_type[at..]),
-        None => (content_type, &b""[..]),
-    };
-    let (kind, subtype) = split_at(media_type.trim_ascii(), b'/').ok_or(BodyError::ContentType)?;
+    let mut rest = memchr::memchr(b';', content_type).map_or(&b""[..], |at| &content_type[at..]);
+    let (kind, subtype) = split_at(essence(content_type), b'/').ok_or(BodyError::ContentType)?;
     if !is_token(kind) || !is_token(subtype) {
         return Err(BodyError::ContentType);
     }
@@ -238,6 +283,12 @@ fn charset_of(content_type: &[u8]) -> Result<&'static Encoding, BodyError> {
     } else {
         Err(BodyError::ContentType)
     }
+}
+
+/// Returns a `Content-Type` without its parameters.
+fn essence(content_type: &[u8]) -> &[u8] {
+    let end = memchr::memchr(b';', content_type).unwrap_or(content_type.len());
+    content_type[..end].trim_ascii()
 }
 
 /// Takes a token or a quoted string off the front. Escapes inside quotes stay, since no charset has any.
@@ -308,7 +359,7 @@ mod tests {
             ..of_type("text/plain")
         };
         assert_eq!(parse(extension("json"), b"[1]"), json("[1]"));
-        assert_eq!(parse(extension("png"), b"[1]"), form("[1]"));
+        assert_eq!(parse(extension("png"), b"a=1"), form("a=1"));
         let gif = Declared {
             extension: Some("gif"),
             ..of_type("application/json")
@@ -348,8 +399,113 @@ mod tests {
             assert_eq!(parse(of_type(content_type), b" \r\n{\"a\":1}"), json(" \r\n{\"a\":1}"));
         }
         assert_eq!(parse(Declared::default(), b"{"), json("{"));
-        assert_eq!(parse(Declared::default(), b"[1]"), form("[1]"));
         assert_eq!(parse(Declared::default(), b"a={"), form("a={"));
+    }
+
+    #[test]
+    fn takes_a_form_by_its_text_where_the_type_allows_one() {
+        let forms = [
+            "a=1",
+            "a",
+            "a=1&b=&c",
+            "a=b=c",
+            "[a]=1",
+            "first name=Bob Smith",
+            "to=https://x.example/?q=\"<1>\"",
+            "п=я",
+            "a=1&&",
+        ];
+        for content_type in [
+            "",
+            "text/plain",
+            "Text/Plain;charset=UTF-8",
+            "application/x-www-form-urlencoded",
+        ] {
+            for text in forms {
+                let expected = if text.contains('=') {
+                    form(text)
+                } else {
+                    Err(BodyError::Text)
+                };
+                assert_eq!(
+                    parse(of_type(content_type), text.as_bytes()),
+                    expected,
+                    "{content_type} {text}"
+                );
+            }
+        }
+        // The ends of lines: the last one is a file's, one inside of a value is a form's that says
+        // so.
+        assert_eq!(parse(Declared::default(), b"a=1\r\n"), form("a=1"));
+        let urlencoded = of_type("application/x-www-form-urlencoded; charset=utf-8");
+        assert_eq!(parse(urlencoded, b"a=1\nb"), form("a=1\nb"));
+        assert_eq!(parse(of_type("text/plain"), b"a=1\nb"), Err(BodyError::Text));
+        assert_eq!(parse(Declared::default(), " \r\n".as_bytes()), Ok(Payload::Empty));
+        assert_eq!(parse(Declared::default(), "\u{feff}a=1".as_bytes()), form("a=1"));
+    }
+
+    #[test]
+    fn refuses_a_text_that_is_no_form() {
+        let texts: [&[u8]; 12] = [
+            b"5",
+            b"null",
+            b"\"a=b\"",
+            b"hello, world",
+            b"event,email\nopen,bob@example.com\n",
+            b"url,event\nhttps://x.example/?a=1,open",
+            b"<event name=\"open\"/>",
+            b"<event>open</event>",
+            b"a=1&<b>=2",
+            b"\x0a\x04open\x12=x",
+            b"\xff\xfe=1",
+            b"- event: open\n  of: x=y\n",
+        ];
+        for text in texts {
+            for content_type in ["", "text/plain", "application/x-www-form-urlencoded"] {
+                let text_of = String::from_utf8_lossy(text);
+                assert_eq!(
+                    parse(of_type(content_type), text),
+                    Err(BodyError::Text),
+                    "{content_type} {text_of}"
+                );
+            }
+        }
+        // The decoder tells that of an array.
+        for text in ["[1]", " [{\"a\":\"b=c\"}]", "[1"] {
+            assert_eq!(parse(of_type("text/plain"), text.as_bytes()), json(text));
+        }
+    }
+
+    #[test]
+    fn refuses_other_types_unless_the_body_is_an_object() {
+        for content_type in [
+            "text/csv",
+            "application/xml",
+            "text/html",
+            "application/octet-stream",
+            "application/x-protobuf",
+            "image/png",
+        ] {
+            for body in [&b"a=1"[..], b"[1]", b"\x00\xff", b"<a/>"] {
+                assert_eq!(
+                    parse(of_type(content_type), body),
+                    Err(BodyError::MediaType),
+                    "{content_type}"
+                );
+            }
+            assert_eq!(parse(of_type(content_type), b"{}"), json("{}"), "{content_type}");
+            assert_eq!(parse(of_type(content_type), b""), Ok(Payload::Empty), "{content_type}");
+        }
+        // An extension says what is asked for, and only `json` what was sent.
+        let gif = Declared {
+            extension: Some("gif"),
+            ..of_type("text/csv")
+        };
+        assert_eq!(parse(gif, b"a=1"), Err(BodyError::MediaType));
+        assert_eq!(BodyError::MediaType.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
+        for taken in TAKEN_TYPES.split(", ") {
+            assert!(BodyError::MediaType.reason().contains(taken), "{taken}");
+        }
     }
 
     #[test]
@@ -389,9 +545,9 @@ mod tests {
             );
         }
         for content_type in [
-            "a/b;",
-            "a/b ; x=y ;; charset = \"UTF-8\" ",
-            "a/b;x=\"a;\\\"b\";charset=utf8",
+            "text/plain;",
+            "text/plain ; x=y ;; charset = \"UTF-8\" ",
+            "text/plain;x=\"a;\\\"b\";charset=utf8",
             " ",
         ] {
             assert_eq!(parse(of_type(content_type), b"a=1"), form("a=1"), "{content_type}");
@@ -429,10 +585,6 @@ mod tests {
         let body = "\u{feff}{\"a\":1}".as_bytes();
         assert_eq!(parse(of_type("application/json"), body), Err(BodyError::ByteOrderMark));
         assert_eq!(parse(of_type("text/plain"), body), Err(BodyError::ByteOrderMark));
-        assert_eq!(
-            parse(of_type("text/plain"), "\u{feff}a=1".as_bytes()),
-            form("\u{feff}a=1")
-        );
     }
 
     #[test]

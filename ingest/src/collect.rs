@@ -21,7 +21,6 @@ use crate::{
     body::{Declared, Payload},
     dead_letter::DeadLetter,
     envelope::Envelope,
-    fields::Fields,
     gather::{BodyLimits, GatherError},
     head::{Arrival, Head, IMAGE_CHANNEL},
     id::IdGenerator,
@@ -127,7 +126,7 @@ impl Collector {
         };
         Self {
             writer,
-            answers: Answers::new(domain.as_deref(), SystemTime::now()),
+            answers: Answers::new(domain.as_deref(), SystemTime::now(), options.headers),
             ids: IdGenerator::new(options.node).expect("a node is a number up to 1023"),
             trusted_proxies: options.trusted_proxies.clone(),
             body_limits,
@@ -157,24 +156,16 @@ impl Collector {
         }
     }
 
-    /// Decides by method, path and query; the service in a query goes before the one in the path, as it does for the event.
+    /// Decides by method and path alone: no field of a query or a body makes an event of an inner
+    /// service's request.
     pub(crate) fn decide<R: Routes>(&self, method: &Method, uri: &Uri) -> Decision {
-        let own = match *method {
+        if !self.catch_all && declared::<R>(&Target::parse(uri.path())).is_none() {
+            return Decision::Inner;
+        }
+        match *method {
             Method::POST => Decision::WithBody,
             _ => Decision::WithoutBody,
-        };
-        if self.catch_all {
-            return own;
         }
-        let target = Target::parse(uri.path());
-        arena::with(|arena| {
-            let query = Fields::from_query(uri.query().unwrap_or_default(), arena);
-            let address = Address::resolve(&target, &Claims::from_fields(&query), &Claims::default());
-            match address.and_then(|address| R::declared(address.service, &name_key(address.name))) {
-                Some(_) => own,
-                None => Decision::Inner,
-            }
-        })
     }
 
     /// Answers a request; if it is an event, it is recorded on the way.
@@ -213,7 +204,7 @@ impl Collector {
         arena: &Arena,
     ) -> Recorded {
         let head = Head::read(parts, arrival, &self.trusted_proxies, arena);
-        if let Some(answer) = self.without_event(&head) {
+        if let Some(answer) = self.without_event::<R>(&head) {
             return self.finish(answer, &head, None).into();
         }
         let body = match body {
@@ -225,7 +216,8 @@ impl Collector {
             Err(error) => {
                 self.writer.tally().refused_event("body");
                 self.bury(&head, &body, &head.letter("body", error.reason()));
-                return self.finish(error.into(), &head, None).into();
+                let answer = self.answer_to_reader::<R>(&head).unwrap_or(error.into());
+                return self.finish(answer, &head, None).into();
             }
         };
         if let Payload::Lines(text) = payload {
@@ -233,13 +225,13 @@ impl Collector {
         }
         match Envelope::open(&payload, arena) {
             Ok(envelope) => self.record::<R>(&head, &body, &payload, &envelope, arena),
-            Err(error) => self.broken(error, &head, &body, &payload, None).into(),
+            Err(error) => self.broken::<R>(error, &head, &body, &payload, None).into(),
         }
     }
 
     /// Refuses a body that is not JSON.
     #[cold]
-    fn broken(
+    fn broken<R: Routes>(
         &self,
         error: json::Error,
         head: &Head<'_>,
@@ -250,16 +242,34 @@ impl Collector {
         let refused = Refused::syntax(error, payload);
         self.writer.tally().refused_event(refused.code());
         self.bury(head, body, &head.letter(refused.code(), &refused.reason()));
-        self.finish(refused.answer(), head, uid)
+        let answer = self.answer_to_reader::<R>(head).unwrap_or(refused.answer());
+        self.finish(answer, head, uid)
+    }
+
+    /// Returns the picture or the redirect that a reader gets even if the body cannot be read; none
+    /// where the head of the request asks for neither.
+    #[cold]
+    fn answer_to_reader<'h, R: Routes>(&self, head: &'h Head<'_>) -> Option<Answer<'h>> {
+        let nothing = Claims::default();
+        let (address, _) = self.route::<R>(head, &nothing)?;
+        let stamp = self.stamp(head, &address, self.visitor(head, &nothing));
+        match answer_of(&stamp, head.query.text("to")) {
+            answer @ (Answer::Pixel | Answer::Redirect(_)) => Some(answer),
+            _ => None,
+        }
     }
 
     /// Returns the answer to a request that is no event whatever its body says.
-    fn without_event(&self, head: &Head<'_>) -> Option<Answer<'static>> {
+    fn without_event<R: Routes>(&self, head: &Head<'_>) -> Option<Answer<'static>> {
         match head.parts.method {
             Method::OPTIONS => return Some(Answer::Preflight),
             // Scanners of mail and chat look at links before people do; what they see is not recorded.
             Method::HEAD => {
-                return Some(match head.query.text("service").unwrap_or(head.target.service) {
+                let service = match declared::<R>(&head.target) {
+                    Some(_) => head.target.service,
+                    None => head.query.text("service").unwrap_or(head.target.service),
+                };
+                return Some(match service {
                     "pixel" => Answer::Pixel,
                     "redir" => redirect(head.query.text("to")),
                     _ => Answer::BAD_REQUEST,
@@ -286,12 +296,11 @@ impl Collector {
     ) -> Recorded {
         let claims = envelope.claims();
         let uid = self.visitor(head, &claims);
-        let address = Address::resolve(&head.target, &head.claims(), &claims);
-        let Some((address, route)) = address.and_then(|address| Some((address, self.route::<R>(&address)?))) else {
+        let Some((address, route)) = self.route::<R>(head, &claims) else {
             // Nobody may have read the body yet, and what is broken is so wherever it was sent.
             let draft = match payload.check() {
                 Ok(()) => self.finish(Answer::NOT_FOUND, head, Some(uid)),
-                Err(error) => self.broken(error, head, body, payload, Some(uid)),
+                Err(error) => self.broken::<R>(error, head, body, payload, Some(uid)),
             };
             return draft.into();
         };
@@ -329,7 +338,7 @@ impl Collector {
         if let Reason::Syntax(error) = rejection.reason
             && error.kind != ErrorKind::PathsTooLong
         {
-            return self.broken(error, head, body, payload, Some(uid)).into();
+            return self.broken::<R>(error, head, body, payload, Some(uid)).into();
         }
 
         let refused = Refused::event(rejection, payload);
@@ -362,9 +371,19 @@ impl Collector {
         }
     }
 
-    fn route<R: Routes>(&self, address: &Address<'_>) -> Option<Route> {
-        let declared = R::declared(address.service, &name_key(address.name));
-        declared.or_else(|| if self.catch_all { R::other() } else { None })
+    /// Returns where an event goes. A path that names a declared destination is that destination;
+    /// on every other path the ready collector asks query and body as the original does.
+    fn route<'a, R: Routes>(&self, head: &'a Head<'_>, body: &Claims<'a>) -> Option<(Address<'a>, Route)> {
+        let query = head.claims();
+        if let Some(route) = declared::<R>(&head.target) {
+            return Some((Address::of_path(&head.target, &query, body), route));
+        }
+        if !self.catch_all {
+            return None;
+        }
+        let address = Address::resolve(&head.target, &query, body)?;
+        let route = R::declared(address.service, &name_key(address.name)).or_else(R::other)?;
+        Some((address, route))
     }
 
     /// Returns the acknowledgement that the route or the request asks for.
@@ -421,6 +440,14 @@ impl Collector {
             tracing::debug!(code = letter.code, "no room for a dead letter");
         }
     }
+}
+
+/// Returns the route of the destination that a path names, if a schema declares it.
+fn declared<R: Routes>(target: &Target<'_>) -> Option<Route> {
+    if target.service.is_empty() || target.name.is_empty() {
+        return None;
+    }
+    R::declared(target.service, &name_key(target.name))
 }
 
 /// Returns the answer to an event that was recorded; `to` is where a redirect leads.

@@ -103,6 +103,8 @@ pub struct Rejection {
 pub enum Reason {
     /// The body is not JSON.
     Syntax(json::Error),
+    /// The body is JSON of another kind than an object, and has no fields.
+    NotAnObject(Kind),
     /// Values that do not fit their columns.
     Refused(Vec<Refusal>),
     /// There is no room for more rows.
@@ -151,7 +153,10 @@ fn decode<'a>(row: &mut dyn Row<'a>, table: &'static Table, event: &Event<'a>) -
     let over = (!names.is_empty()).then_some(&names);
     match event.payload {
         Payload::Empty | Payload::Lines(_) => {}
-        Payload::Json(text) => walk.document(text, root, over).map_err(Reason::Syntax)?,
+        Payload::Json(text) => match walk.document(text, root, over).map_err(Reason::Syntax)? {
+            Kind::Object => {}
+            other => return Err(Reason::NotAnObject(other)),
+        },
         Payload::Form(fields) => walk.fields(fields, root, over),
     }
     walk.fields(event.query, root, None);
@@ -212,14 +217,16 @@ struct Branch {
 }
 
 impl<'a> Walk<'_, 'a> {
-    /// Walks a whole document; one that is no object says nothing.
-    fn document(&mut self, text: &'a str, root: Branch, over: Option<&Names<'_>>) -> Result<(), json::Error> {
+    /// Walks a whole document and returns its kind; only an object has fields.
+    fn document(&mut self, text: &'a str, root: Branch, over: Option<&Names<'_>>) -> Result<Kind, json::Error> {
         let mut reader = Reader::new_in(text, self.arena);
-        match reader.peek()? {
+        let kind = reader.peek()?;
+        match kind {
             Kind::Object => self.object(&mut reader, root, over)?,
             _ => reader.skip()?,
         }
-        reader.end()
+        reader.end()?;
+        Ok(kind)
     }
 
     /// Walks the fields of a query or a form, but for those that `over` has too.

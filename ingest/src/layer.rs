@@ -1,7 +1,8 @@
 //! The layer around a service: events of known routes are taken and answered, every other request goes on to the inner service.
 //!
-//! `poll_ready` asks the inner service and reserves nothing of its own. `call` decides by method, path and query alone, so
-//! that a request that goes on has its body untouched. `Clone` copies a pointer, the peer's address and the inner service.
+//! `poll_ready` asks the inner service and reserves nothing of its own. `call` decides by method
+//! and path alone: a request that goes on has its body untouched, and none of its fields can make
+//! an event of it. `Clone` copies a pointer, the peer's address and the inner service.
 
 use std::{
     future::Future,

@@ -128,7 +128,7 @@ pub use crate::{
     deliver::ColumnChanges,
     intake::{Event, Intake, Reason, Rejection, Sink},
     layer::{Destination, EventFuture, EventLayer, EventService, Peer, Route, Routes},
-    options::{EventOptions, NetworkError, TrustedProxies},
+    options::{EventOptions, HeaderSet, NetworkError, TrustedProxies},
     row::{Row, TypedTable},
     rows::EncodedRows,
     serve::{ServeOptions, serve},

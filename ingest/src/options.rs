@@ -9,8 +9,10 @@ pub use crate::identify::{NetworkError, TrustedProxies};
 /// What can be chosen of an [`EventLayer`](crate::EventLayer).
 #[derive(Debug, Clone)]
 pub struct EventOptions {
-    /// Whether the layer is all there is: whatever has a service and a name is an event then, in the path, the query or the
-    /// body, the destination `other` takes what no other names, and nothing goes on to the inner service.
+    /// Whether the layer is the whole service, as in the ready collector: nothing goes on to the
+    /// inner service, the destination `other` takes the events that no other destination names, and
+    /// on a path that names no declared destination the query and the body may name service and
+    /// name. Without it an event is told by its path and method alone.
     pub catch_all: bool,
     /// The largest body in bytes. The default, 102 400, is the original's.
     pub max_body_bytes: usize,
@@ -18,6 +20,8 @@ pub struct EventOptions {
     pub max_bulk_bytes: usize,
     /// The time that a body may take to come.
     pub body_timeout: Duration,
+    /// Which headers answers carry.
+    pub headers: HeaderSet,
     /// The host that the collector is reached by, if the visitor's cookie is to be shared with the sites beside it.
     pub domain: Option<String>,
     /// The proxies whose word on client and host counts.
@@ -42,6 +46,7 @@ impl Default for EventOptions {
             max_body_bytes: 100 << 10,
             max_bulk_bytes: 4 << 20,
             body_timeout: Duration::from_secs(5),
+            headers: HeaderSet::Modern,
             domain: None,
             trusted_proxies: TrustedProxies::default(),
             ack: Ack::Spooled,
@@ -50,4 +55,19 @@ impl Default for EventOptions {
             node: 0,
         }
     }
+}
+
+/// The headers that answers carry beside those of their content, their cookie and their
+/// acknowledgement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum HeaderSet {
+    /// Those that a browser or a sender of today needs: `Cache-Control: no-store` and
+    /// `X-Content-Type-Options: nosniff`; for a picture and the script
+    /// `Cross-Origin-Resource-Policy: cross-origin`, for a redirect `Referrer-Policy:
+    /// strict-origin-when-cross-origin`; those of CORS where the request has an `Origin`.
+    #[default]
+    Modern,
+    /// Those of Rockstat's collector, header for header, `X-Response-Time`, `Pragma` and CORS for
+    /// every request among them.
+    Rockstat,
 }

@@ -8,7 +8,7 @@ use crate::{
     dead_letter::DeadLetter,
     head::Head,
     intake::{Reason, Rejection},
-    json,
+    json::{self, Kind},
     refusal::Refusal,
     stamp::Stamp,
 };
@@ -21,6 +21,8 @@ const RETRY_AFTER_S: u32 = 2;
 pub(crate) enum Refused {
     /// Its body is not JSON.
     Syntax(String),
+    /// Its body is JSON, and no object.
+    NotAnObject(Kind),
     /// Values of it do not fit their columns.
     Columns {
         table: &'static str,
@@ -49,6 +51,7 @@ impl Refused {
     pub(crate) fn event(rejection: Rejection, payload: &Payload<'_>) -> Self {
         match rejection.reason {
             Reason::Syntax(error) => Self::syntax(error, payload),
+            Reason::NotAnObject(kind) => Self::NotAnObject(kind),
             Reason::Refused(refusals) => Self::Columns {
                 table: rejection.table.name,
                 refusals,
@@ -61,6 +64,7 @@ impl Refused {
     pub(crate) fn code(&self) -> &'static str {
         match self {
             Self::Syntax(_) => "json",
+            Self::NotAnObject(_) => "not-an-object",
             Self::Columns { refusals, .. } => refusals.first().map_or("", |refusal| refusal.problem.code()),
             Self::NoRoom => "no-room",
         }
@@ -70,6 +74,7 @@ impl Refused {
     pub(crate) fn reason(&self) -> String {
         match self {
             Self::Syntax(reason) => reason.clone(),
+            Self::NotAnObject(kind) => not_an_object(*kind).to_owned(),
             Self::Columns { refusals, .. } => refusals.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
             Self::NoRoom => "there is no room for more events".to_owned(),
         }
@@ -81,6 +86,10 @@ impl Refused {
             Self::Syntax(reason) => Answer::Failed {
                 status: StatusCode::BAD_REQUEST,
                 reason: Some(reason),
+            },
+            Self::NotAnObject(kind) => Answer::Failed {
+                status: StatusCode::BAD_REQUEST,
+                reason: Some(not_an_object(*kind)),
             },
             Self::Columns { refusals, .. } => Answer::Refused(refusals),
             Self::NoRoom => Answer::Unavailable {
@@ -98,7 +107,7 @@ impl Refused {
             ..head.letter(self.code(), reason)
         };
         match self {
-            Self::Syntax(_) => Some(letter),
+            Self::Syntax(_) | Self::NotAnObject(_) => Some(letter),
             Self::Columns { table, refusals } => {
                 let column = refusals.first().map_or("", |refusal| refusal.column.name);
                 Some(DeadLetter {
@@ -109,5 +118,17 @@ impl Refused {
             }
             Self::NoRoom => None,
         }
+    }
+}
+
+/// Returns the sentence about a document of another kind than an object.
+const fn not_an_object(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Null => "expected a JSON object, got null",
+        Kind::Bool => "expected a JSON object, got a boolean",
+        Kind::Number => "expected a JSON object, got a number",
+        Kind::String => "expected a JSON object, got a string",
+        Kind::Array => "expected a JSON object, got an array",
+        Kind::Object => "expected a JSON object",
     }
 }

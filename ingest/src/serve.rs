@@ -94,8 +94,8 @@ pub async fn serve<M, S, B>(
         connections.spawn(async move {
             match unless_idle(connection, watch, options.head_timeout).await {
                 Some(Ok(())) => {}
-                Some(Err(error)) => tracing::debug!(%peer, %error, "connection ended"),
-                None => tracing::debug!(%peer, "no request came in time"),
+                Some(Err(error)) => tracing::debug!(%error, "connection ended"),
+                None => tracing::debug!("no request came in time"),
             }
         });
     }

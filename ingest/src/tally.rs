@@ -10,9 +10,10 @@ use http::StatusCode;
 const STATUSES: [u16; 6] = [400, 404, 408, 413, 415, 503];
 
 /// The reasons why an event is refused: the `code`s that clients and dead letters have, and `other` for what is not among them.
-const CODES: [&str; 17] = [
+const CODES: [&str; 18] = [
     "body",
     "json",
+    "not-an-object",
     "no-room",
     "out-of-range",
     "not-an-integer",

@@ -1,8 +1,10 @@
 //! Whatever is sent, right or wrong: the answer says what is wrong, nothing of an event that is refused is lost, and the next
 //! event gets through as if nothing had been.
 
+mod addresses;
 mod bodies;
 mod connections;
+mod content_types;
 mod counts;
 mod privacy;
 mod redirects;
@@ -38,8 +40,12 @@ impl Victim {
     }
 
     fn start_with(arguments: &[&str]) -> Self {
+        Self::start_as(&[], arguments)
+    }
+
+    fn start_as(variables: &[(&str, &str)], arguments: &[&str]) -> Self {
         let database = Database::named("bad_input");
-        let collector = Collector::start_with(&database.url(), arguments);
+        let collector = Collector::start_as(&database.url(), variables, arguments);
         Self { database, collector }
     }
 

@@ -45,7 +45,7 @@ fn each_line_is_what_it_were_alone() {
         r#"{"event":"sent","email":"bob@example.com","message_id":"m1","list_id":12345,"uid":"7530842328009801728"}"#,
         r#" {"event":"deferred", "projectId": 7, "detailed":"a \"quoted\"\nline \ud83d\ude00", "other":{"a":[1,2]}} "#,
         r#"{"event":"sent","service":"elsewhere","name":"other","uid":"short"}"#,
-        r"[1, 2]",
+        r#"{"event":"last"}"#,
         "{}",
     ];
     let together = Database::named("bulk_together");
@@ -154,6 +154,48 @@ fn a_line_that_is_no_row_costs_the_others_nothing() {
         (of("json"), of("malformed"), of("out-of-range")),
         (Some(1), Some(1), Some(12))
     );
+}
+
+#[test]
+fn a_line_that_is_no_object_is_refused_by_itself() {
+    let database = Database::create("bulk_no_objects");
+    let served = served(&database, WriterOptions::default());
+    let bad = [
+        ("5", "a number"),
+        ("null", "null"),
+        ("[]", "an array"),
+        (r#"[{"number":9}]"#, "an array"),
+        ("\"x\"", "a string"),
+        ("true", "a boolean"),
+    ];
+    let lines: Vec<_> = bad
+        .iter()
+        .enumerate()
+        .map(|(at, (line, _))| format!("{{\"number\":{at}}}\n{line}\n"))
+        .collect();
+    let answer = post(&served, "/wh/plain", &[], &lines.concat());
+    let report = answer.json();
+    assert_eq!(
+        (answer.status, &report["recorded"], &report["refused"]),
+        (200, &6.into(), &6.into())
+    );
+    let errors = bad.iter().enumerate().map(|(at, (_, got))| {
+        serde_json::json!({"line": 2 * at + 2, "reason": format!("expected a JSON object, got {got}")})
+    });
+    assert_eq!(report["errors"], serde_json::Value::from_iter(errors));
+
+    served.drain();
+    assert_eq!(
+        database.query("SELECT groupArray(number) FROM (SELECT * FROM receipts ORDER BY number)"),
+        "[0,1,2,3,4,5]\n"
+    );
+    let letters = database.query("SELECT payload, service, name, code FROM rejected ORDER BY payload FORMAT TSVRaw");
+    let mut expected: Vec<_> = bad
+        .iter()
+        .map(|(line, _)| format!("{line}\twh\tplain\tnot-an-object\n"))
+        .collect();
+    expected.sort();
+    assert_eq!(letters, expected.concat());
 }
 
 #[test]

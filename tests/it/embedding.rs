@@ -69,6 +69,63 @@ fn known_routes_are_taken_and_all_else_goes_on_untouched() {
 }
 
 #[test]
+fn a_field_of_a_request_makes_no_event_of_the_services_own_paths() {
+    let database = Database::named("embedded_fields");
+    let served = Served::start(&database, &rowmill::tables::SCHEMA, |writer| {
+        ServiceBuilder::new()
+            .layer(MailStatisticsLayer::new(writer.clone()))
+            .layer(rowmill::tables::layer(writer))
+            .service(service_fn(embedder::shop))
+    });
+    let form = [("Content-Type", "application/x-www-form-urlencoded")];
+    for (method, target, body) in [
+        (
+            "GET",
+            "/account?service=redir&name=mail&to=https%3A%2F%2Fevil.example",
+            "",
+        ),
+        (
+            "HEAD",
+            "/account?service=redir&name=mail&to=https%3A%2F%2Fevil.example",
+            "",
+        ),
+        ("GET", "/?service=pixel&name=mail", ""),
+        ("GET", "/wh?name=mail", ""),
+        ("GET", "/x/mail?service=wh", ""),
+        ("POST", "/login?service=pixel&name=mail", "user=ann&password=secret"),
+        ("POST", "/login", "service=pixel&name=mail&password=secret"),
+    ] {
+        let answer = http::send(served.address, method, target, &form, body.as_bytes());
+        let own = if method == "HEAD" {
+            String::new()
+        } else {
+            format!("shop: {}", target.split('?').next().unwrap())
+        };
+        assert_eq!((answer.status, answer.text()), (200, own.as_str()), "{method} {target}");
+        assert_eq!(
+            (answer.header("location"), answer.header("set-cookie")),
+            (None, None),
+            "{method} {target}"
+        );
+    }
+    let order = "/wh/mail?service=redir&name=x&to=https%3A%2F%2Fevil.example";
+    let answer = http::send(served.address, "POST", order, &form, b"event=kept");
+    assert_eq!(
+        (answer.status, answer.header("location"), answer.json()["key"].as_str()),
+        (200, None, Some("in.gen.wh.mail"))
+    );
+    let head = http::send(served.address, "HEAD", order, &[], &[]);
+    assert_eq!((head.status, head.header("location")), (400, None));
+
+    served.drain();
+    assert_eq!(
+        database.query("SELECT service, name, event, arraySort(extra.key) FROM mail_statistics"),
+        "wh\tmail\tkept\t['name','service','to']\n"
+    );
+    assert_eq!((database.count("webhooks"), database.count("rejected")), (0, 0));
+}
+
+#[test]
 fn layers_of_single_tables_stack() {
     let database = Database::named("stacked");
     let served = Served::start(&database, &embedder::tables::SCHEMA, |writer| {

@@ -1,4 +1,5 @@
-//! The recorded original beside the program: each request again, over a socket, answer by answer and row by row.
+//! The recorded original beside the program with the original's headers: each request again, over a
+//! socket, answer by answer and row by row.
 //!
 //! `01_http_full_headers.txt` has whole answers, `02_http_cases.jsonl` fewer headers but the event as well; both were recorded
 //! from the running original. Where the program is meant to differ, the table in [`deviations`] says so: a difference that is not
@@ -49,7 +50,10 @@ fn answers_and_rows_are_as_recorded() {
     let expected = with_deviations(&recordings);
 
     let database = Database::named("golden");
-    let collector = Collector::start_with(&database.url(), &["--domain", "stat.example.com"]);
+    let collector = Collector::start_with(
+        &database.url(),
+        &["--domain", "stat.example.com", "--compat", "rockstat"],
+    );
     let answers = recordings.iter().map(|Recording { request, .. }| {
         let headers = request.headers.iter();
         let headers: Vec<_> = headers.map(|(name, value)| (name.as_str(), value.as_str())).collect();

@@ -1,20 +1,60 @@
-//! The headers that are the same in every answer, or nearly so.
+//! The headers that are the same in every answer, or nearly so: a set for today's browsers and
+//! senders, and the original's.
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+use crate::options::HeaderSet;
 
 pub(super) const X_RESPONSE_TIME: HeaderName = HeaderName::from_static("x-response-time");
 const X_MY_NAME: HeaderName = HeaderName::from_static("x-my-name");
 const MAX_AGE_SCOPE: HeaderName = HeaderName::from_static("access-control-max-age-scope");
+const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
 /// Room for the headers of any answer without growing.
 const MAX_HEADERS: usize = 24;
 
-const fn fixed(name: HeaderName, value: &'static str) -> (HeaderName, HeaderValue) {
+type Fixed = (HeaderName, HeaderValue);
+
+const fn fixed(name: HeaderName, value: &'static str) -> Fixed {
     (name, HeaderValue::from_static(value))
 }
 
-/// The fixed headers of every answer but the preflight's. The origin in them gives way to that of the request.
-static COMMON: [(HeaderName, HeaderValue); 9] = [
+/// An answer is for its visitor and for now.
+const NO_STORE: Fixed = fixed(header::CACHE_CONTROL, "no-store");
+/// A browser must not read a page or a script into what is neither.
+const NOSNIFF: Fixed = fixed(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+/// A page that isolates itself (`Cross-Origin-Embedder-Policy`) may show the picture and run the
+/// script.
+const EMBEDDABLE: Fixed = fixed(CROSS_ORIGIN_RESOURCE_POLICY, "cross-origin");
+/// The target gets the origin of the page with the link, which its statistics are for, and neither
+/// path nor query: those can name the reader. It is the default of browsers, said here for pages
+/// that have set a looser policy.
+const ORIGIN_ONLY: Fixed = fixed(header::REFERRER_POLICY, "strict-origin-when-cross-origin");
+
+static PLAIN: [Fixed; 2] = [NO_STORE, NOSNIFF];
+static EMBEDDED: [Fixed; 3] = [NO_STORE, NOSNIFF, EMBEDDABLE];
+static REDIRECT: [Fixed; 3] = [NO_STORE, NOSNIFF, ORIGIN_ONLY];
+
+/// What else an answer to a page of another origin has.
+static CROSS_ORIGIN: [Fixed; 2] = [
+    fixed(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, "true"),
+    fixed(header::ACCESS_CONTROL_EXPOSE_HEADERS, "Retry-After, X-Rowmill-Ack"),
+];
+
+/// What else the answer to a preflight has.
+static CROSS_ORIGIN_PREFLIGHT: [Fixed; 4] = [
+    fixed(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, "true"),
+    fixed(header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST"),
+    fixed(
+        header::ACCESS_CONTROL_ALLOW_HEADERS,
+        "Accept, Authorization, Content-Type, X-Requested-With, X-Rowmill-Ack",
+    ),
+    fixed(header::ACCESS_CONTROL_MAX_AGE, "86400"),
+];
+
+/// The original's headers of every answer but the preflight's. The origin in them gives way to that
+/// of the request.
+static ROCKSTAT: [Fixed; 9] = [
     fixed(header::X_FRAME_OPTIONS, "SAMEORIGIN"),
     fixed(header::X_XSS_PROTECTION, "1"),
     fixed(header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
@@ -26,8 +66,8 @@ static COMMON: [(HeaderName, HeaderValue); 9] = [
     fixed(header::LAST_MODIFIED, "Sun, 17 May 1998 03:44:30 GMT"),
 ];
 
-/// The fixed headers of the answer to a preflight.
-static PREFLIGHT: [(HeaderName, HeaderValue); 15] = [
+/// The original's headers of the answer to a preflight.
+static ROCKSTAT_PREFLIGHT: [Fixed; 15] = [
     fixed(header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
     fixed(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, "true"),
     fixed(header::ACCESS_CONTROL_EXPOSE_HEADERS, "Content-Length,Content-Type"),
@@ -48,35 +88,70 @@ static PREFLIGHT: [(HeaderName, HeaderValue); 15] = [
     fixed(header::LAST_MODIFIED, "Sun, 17 May 1998 03:44:30 GMT"),
 ];
 
-/// Which headers an answer begins with.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Fixed {
-    Common,
+/// What an answer is, as far as its headers depend on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Plain,
+    /// Part of somebody's page: a picture, or the script.
+    Embedded,
+    Redirect,
     Preflight,
     Teapot,
 }
 
-impl Fixed {
-    /// Puts the headers into `headers`, which are empty, with `origin` as the page that may read the answer.
-    pub(super) fn put(self, headers: &mut HeaderMap, origin: HeaderValue) {
-        // Headers of a request had room for as many of ours in the request before; a first request's grow once.
-        headers.reserve(MAX_HEADERS);
-        let table = match self {
-            Self::Common => &COMMON[..],
-            Self::Preflight => &PREFLIGHT,
-            Self::Teapot => {
-                headers.insert(X_MY_NAME, HeaderValue::from_static("Rowmill"));
-                &COMMON
-            }
+/// Puts the headers of `set` into `headers`, which are empty, with `origin` as the page that may
+/// read the answer.
+pub(super) fn put(set: HeaderSet, kind: Kind, headers: &mut HeaderMap, origin: Option<HeaderValue>) {
+    // Headers of a request had room for as many of ours in the request before; a first request's
+    // grow once.
+    headers.reserve(MAX_HEADERS);
+    match set {
+        HeaderSet::Modern => put_modern(kind, headers, origin),
+        HeaderSet::Rockstat => put_rockstat(kind, headers, origin),
+    }
+}
+
+fn put_modern(kind: Kind, headers: &mut HeaderMap, origin: Option<HeaderValue>) {
+    put_all(
+        headers,
+        match kind {
+            Kind::Embedded => &EMBEDDED,
+            Kind::Redirect => &REDIRECT,
+            Kind::Plain | Kind::Preflight | Kind::Teapot => &PLAIN,
+        },
+    );
+    if let Some(origin) = origin {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        put_all(
+            headers,
+            match kind {
+                Kind::Preflight => &CROSS_ORIGIN_PREFLIGHT,
+                _ => &CROSS_ORIGIN,
+            },
+        );
+    }
+}
+
+fn put_all(headers: &mut HeaderMap, fixed: &[Fixed]) {
+    for (name, value) in fixed {
+        headers.insert(name.clone(), value.clone());
+    }
+}
+
+fn put_rockstat(kind: Kind, headers: &mut HeaderMap, mut origin: Option<HeaderValue>) {
+    if kind == Kind::Teapot {
+        headers.insert(X_MY_NAME, HeaderValue::from_static("Rowmill"));
+    }
+    let table = match kind {
+        Kind::Preflight => &ROCKSTAT_PREFLIGHT[..],
+        _ => &ROCKSTAT,
+    };
+    for (name, value) in table {
+        let value = match origin.take_if(|_| *name == header::ACCESS_CONTROL_ALLOW_ORIGIN) {
+            Some(origin) => origin,
+            None => value.clone(),
         };
-        let mut origin = Some(origin);
-        for (name, value) in table {
-            let value = match origin.take_if(|_| *name == header::ACCESS_CONTROL_ALLOW_ORIGIN) {
-                Some(origin) => origin,
-                None => value.clone(),
-            };
-            headers.insert(name.clone(), value);
-        }
+        headers.insert(name.clone(), value);
     }
 }
 

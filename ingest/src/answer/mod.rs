@@ -1,9 +1,10 @@
 //! Answers: everything that a client of the collector can be told, as one enum, and how each of them looks as HTTP.
 //!
-//! Takes an [`Answer`] and the [`Context`] of its request, gives a [`Draft`] that borrows nothing, and of that the response: the
-//! headers of the original collector in its order, put into the request's own map of headers, which is of no more use by then and
-//! has the room. It cannot fail; a cookie domain that no header can carry only costs the cookie. `Content-Length`, `Date`,
-//! `Connection` and `Keep-Alive` are hyper's.
+//! Takes an [`Answer`] and the [`Context`] of its request, gives a [`Draft`] that borrows nothing,
+//! and of that the response: the headers of the chosen [`HeaderSet`], put into the request's own
+//! map of headers, which is of no more use by then and has the room. It cannot fail; a cookie
+//! domain that no header can carry only costs the cookie. `Content-Length`, `Date`, `Connection`
+//! and `Keep-Alive` are hyper's.
 //!
 //! Nothing is allocated for an answer to an event: texts stand in a buffer that each thread keeps, and all that is fixed is static.
 
@@ -18,11 +19,12 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
 
-use self::{content::content, cookie::Cookie, headers::Fixed};
+use self::{content::content, cookie::Cookie, headers::Kind};
 use crate::{
     ack::{ACK_HEADER, Ack},
-    body::BodyError,
+    body::{BodyError, TAKEN_TYPES},
     identify::CorsOrigin,
+    options::HeaderSet,
     redirect::{Location, RedirectError},
     refusal::Refusal,
 };
@@ -183,14 +185,16 @@ pub(crate) struct Context<'a> {
 #[derive(Debug)]
 pub(crate) struct Answers {
     cookie: Cookie,
+    set: HeaderSet,
 }
 
 impl Answers {
     /// Returns the answers of a process that started at `started`. The uid cookie is for `cookie_domain`
     /// (see [`auto_domain`](crate::identify::auto_domain)), without one for the host alone.
-    pub(crate) fn new(cookie_domain: Option<&str>, started: SystemTime) -> Self {
+    pub(crate) fn new(cookie_domain: Option<&str>, started: SystemTime, set: HeaderSet) -> Self {
         Self {
             cookie: Cookie::new(cookie_domain, started),
+            set,
         }
     }
 
@@ -198,13 +202,30 @@ impl Answers {
     pub(crate) fn draft(&self, answer: Answer<'_>, context: &Context<'_>) -> Draft {
         let status = answer.status();
         let (media_type, body) = content(&answer, status, context);
-        let fixed = match answer {
-            Answer::Preflight => Fixed::Preflight,
-            Answer::Teapot => Fixed::Teapot,
-            _ => Fixed::Common,
+        let kind = match answer {
+            Answer::Preflight => Kind::Preflight,
+            Answer::Teapot => Kind::Teapot,
+            Answer::Pixel if !context.native => Kind::Embedded,
+            Answer::Library => Kind::Embedded,
+            Answer::Redirect(_) if !context.native => Kind::Redirect,
+            _ => Kind::Plain,
+        };
+        let (media_type, origin, has_cookie) = match self.set {
+            // There is nothing in a redirect to be of a type, and browsers let no preflight set a
+            // cookie.
+            HeaderSet::Modern => (
+                media_type.filter(|_| kind != Kind::Redirect),
+                context.origin.given(),
+                kind != Kind::Preflight,
+            ),
+            HeaderSet::Rockstat => (media_type, Some(context.origin.to_value()), true),
         };
         let special = match answer {
             Answer::Redirect(location) if !context.native => Some((header::LOCATION, location.into_value())),
+            Answer::Failed {
+                status: StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                ..
+            } => Some((header::ACCEPT, HeaderValue::from_static(TAKEN_TYPES))),
             Answer::Unavailable { retry_after_s } => Some((header::RETRY_AFTER, retry_after_s.into())),
             // The rest of the body may still come, and must not be taken for the next request.
             Answer::Failed {
@@ -215,9 +236,12 @@ impl Answers {
         };
         Draft {
             status,
-            fixed,
-            origin: context.origin.to_value(),
-            cookie: self.cookie.value(context.uid, context.host),
+            set: self.set,
+            kind,
+            origin,
+            cookie: has_cookie
+                .then(|| self.cookie.value(context.uid, context.host))
+                .flatten(),
             special,
             media_type,
             body,
@@ -231,8 +255,10 @@ impl Answers {
 #[derive(Debug)]
 pub(crate) struct Draft {
     status: StatusCode,
-    fixed: Fixed,
-    origin: HeaderValue,
+    set: HeaderSet,
+    kind: Kind,
+    /// The page that may read the answer.
+    origin: Option<HeaderValue>,
     cookie: Option<HeaderValue>,
     /// The header that only such an answer has.
     special: Option<(HeaderName, HeaderValue)>,
@@ -275,11 +301,13 @@ impl Draft {
     /// Returns the response, `elapsed_ms` after its request came; its headers take the place of those in `headers`.
     pub(crate) fn into_response(self, mut headers: HeaderMap, elapsed_ms: u64) -> Response<Full<Bytes>> {
         headers.clear();
-        self.fixed.put(&mut headers, self.origin);
+        headers::put(self.set, self.kind, &mut headers, self.origin);
         if let Some(cookie) = self.cookie {
             headers.insert(header::SET_COOKIE, cookie);
         }
-        headers.insert(headers::X_RESPONSE_TIME, headers::time(elapsed_ms));
+        if self.set == HeaderSet::Rockstat {
+            headers.insert(headers::X_RESPONSE_TIME, headers::time(elapsed_ms));
+        }
         if let Some(ack) = self.ack {
             headers.insert(ACK_HEADER, HeaderValue::from_static(ack.name()));
         }

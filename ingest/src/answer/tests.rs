@@ -46,7 +46,15 @@ fn body_of(response: &Response<Full<Bytes>>) -> Bytes {
 }
 
 fn text_of(answer: Answer<'_>, context: &Context<'_>) -> String {
-    String::from_utf8(body_of(&finish(&Answers::new(None, started()), answer, context)).to_vec()).unwrap()
+    String::from_utf8(
+        body_of(&finish(
+            &Answers::new(None, started(), HeaderSet::Modern),
+            answer,
+            context,
+        ))
+        .to_vec(),
+    )
+    .unwrap()
 }
 
 /// One recorded answer: the request as a command, status, headers and body.
@@ -139,7 +147,7 @@ fn is_compared(name: &str, native: bool) -> bool {
 
 #[test]
 fn answers_as_recorded_header_for_header() {
-    let answers = Answers::new(Some(".example.com"), started());
+    let answers = Answers::new(Some(".example.com"), started(), HeaderSet::Rockstat);
     let recordings = recordings(include_bytes!("../../../tests/golden/01_http_full_headers.txt"));
     assert_eq!(recordings.len(), 25);
     let mut differences = 0;
@@ -208,8 +216,92 @@ fn answers_as_recorded_header_for_header() {
 }
 
 #[test]
+fn todays_answers_have_the_headers_of_their_kind_and_no_others() {
+    let answers = Answers::new(None, started(), HeaderSet::Modern);
+    let cookie =
+        "uid=7530842328009801728; Path=/; Expires=Fri, 23 Nov 2029 03:58:02 GMT; HttpOnly; Secure; SameSite=None";
+    let always = [("cache-control", "no-store"), ("x-content-type-options", "nosniff")];
+    let cookie = ("set-cookie", cookie);
+    let json = ("content-type", "application/json");
+    let embeddable = ("cross-origin-resource-policy", "cross-origin");
+    let recorded = Answer::Recorded {
+        service: "wh",
+        name: "mail",
+        id: 1,
+    };
+    let target = Location::parse("https://ya.ru").unwrap();
+    let cases = [
+        (recorded.clone(), vec![cookie, json]),
+        (Answer::Tracked { id: 1 }, vec![cookie, json]),
+        (Answer::Pixel, vec![embeddable, cookie, ("content-type", "image/gif")]),
+        (
+            Answer::Library,
+            vec![embeddable, cookie, ("content-type", "text/javascript")],
+        ),
+        (
+            Answer::Redirect(target),
+            vec![
+                ("referrer-policy", "strict-origin-when-cross-origin"),
+                cookie,
+                ("location", "https://ya.ru"),
+            ],
+        ),
+        (Answer::NOT_FOUND, vec![cookie, json]),
+        (Answer::Teapot, vec![cookie, json]),
+        (
+            Answer::Unavailable { retry_after_s: 5 },
+            vec![cookie, ("retry-after", "5"), json],
+        ),
+        (Answer::Preflight, vec![json]),
+    ];
+    let page = HeaderValue::from_static("https://shop.example");
+    for (answer, own) in cases {
+        let is_preflight = matches!(answer, Answer::Preflight);
+        for origin in [CorsOrigin::Any, CorsOrigin::Referer(&page), CorsOrigin::Given(&page)] {
+            let response = finish(&answers, answer.clone(), &Context { origin, ..context() });
+            // Lengths have a test of their own.
+            let headers = response
+                .headers()
+                .iter()
+                .filter(|(name, _)| *name != header::CONTENT_LENGTH);
+            let mut headers: Vec<_> = headers
+                .map(|(name, value)| (name.as_str(), value.to_str().unwrap()))
+                .collect();
+            let mut expected: Vec<_> = always.into_iter().chain(own.iter().copied()).collect();
+            if matches!(origin, CorsOrigin::Given(_)) {
+                expected.push(("access-control-allow-origin", "https://shop.example"));
+                expected.push(("access-control-allow-credentials", "true"));
+                if is_preflight {
+                    expected.push(("access-control-allow-methods", "GET, POST"));
+                    expected.push((
+                        "access-control-allow-headers",
+                        "Accept, Authorization, Content-Type, X-Requested-With, X-Rowmill-Ack",
+                    ));
+                    expected.push(("access-control-max-age", "86400"));
+                } else {
+                    expected.push(("access-control-expose-headers", "Retry-After, X-Rowmill-Ack"));
+                }
+            }
+            headers.sort_unstable();
+            expected.sort_unstable();
+            assert_eq!(headers, expected, "{answer:?} {origin:?}");
+        }
+    }
+    // The native structure is read by a program.
+    let native = Context {
+        native: true,
+        ..context()
+    };
+    assert!(
+        !finish(&answers, Answer::Pixel, &native)
+            .headers()
+            .contains_key("cross-origin-resource-policy")
+    );
+}
+
+#[test]
 fn counts_the_length_of_every_body() {
-    let answers = Answers::new(None, started());
+    let answers = Answers::new(None, started(), HeaderSet::Modern);
     let location = Location::parse("https://ya.ru").unwrap();
     for native in [false, true] {
         for is_head in [false, true] {
@@ -324,7 +416,7 @@ fn says_what_is_wrong() {
 
 #[test]
 fn adds_the_headers_of_its_status() {
-    let answers = Answers::new(None, started());
+    let answers = Answers::new(None, started(), HeaderSet::Modern);
     let unavailable = finish(&answers, Answer::Unavailable { retry_after_s: 7 }, &context());
     assert_eq!(unavailable.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(unavailable.headers()[header::RETRY_AFTER], "7");
@@ -332,7 +424,7 @@ fn adds_the_headers_of_its_status() {
     assert_eq!(timed_out.headers()[header::CONNECTION], "close");
     let multipart = finish(&answers, BodyError::Multipart.into(), &context());
     assert_eq!(multipart.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
-    assert_eq!(multipart.headers()[header::ACCESS_CONTROL_ALLOW_ORIGIN], "*");
+    assert_eq!(multipart.headers()[header::ACCEPT], TAKEN_TYPES);
 }
 
 #[test]
@@ -343,7 +435,11 @@ fn names_the_domain_of_the_cookie() {
             host,
             ..context()
         };
-        let response = finish(&Answers::new(domain, started()), Answer::Pong, &context);
+        let response = finish(
+            &Answers::new(domain, started(), HeaderSet::Modern),
+            Answer::Pong,
+            &context,
+        );
         response
             .headers()
             .get(header::SET_COOKIE)

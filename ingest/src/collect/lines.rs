@@ -39,8 +39,7 @@ impl Collector {
         let nothing = Claims::default();
         let uid = self.visitor(head, &nothing);
         let finish = |answer: Answer<'_>| Recorded::from(self.finish(answer, head, Some(uid)));
-        let address = Address::resolve(&head.target, &head.claims(), &nothing);
-        let Some((address, route)) = address.and_then(|address| Some((address, self.route::<R>(&address)?))) else {
+        let Some((address, route)) = self.route::<R>(head, &nothing) else {
             return finish(Answer::NOT_FOUND);
         };
         let asked = match self.asked_ack(route.acks, head) {
@@ -73,10 +72,8 @@ impl Collector {
                     name: None,
                     ..envelope.claims()
                 };
-                if claims.project.is_some()
-                    && let Some(address) = Address::resolve(&head.target, &head.claims(), &claims)
-                {
-                    stamp.project = address.project;
+                if claims.project.is_some() {
+                    stamp.project = Address::of_path(&head.target, &head.claims(), &claims).project;
                 }
                 stamp.uid = known_uid(&head.claims(), &claims, None).unwrap_or(uid);
             }

@@ -66,7 +66,7 @@ impl RefusedRow {
     /// Returns what becomes the dead letter of the one row of `part`.
     pub(crate) fn of(block: &SealedBlock, part: &Part, refusal: &Failure) -> Self {
         let (code, reason) = match refusal {
-            Failure::Store(error) => (error.code(), error.to_string()),
+            Failure::Store(error) => (error.code(), error.with_values()),
             other => (None, other.without_values()),
         };
         Self {

@@ -9,8 +9,8 @@ use crate::said::Said;
 pub(crate) enum CorsOrigin<'a> {
     /// The `Origin` of the request.
     Given(&'a HeaderValue),
-    /// `scheme://host[:port]` of its `Referer`.
-    Referer(&'a str),
+    /// Its `Referer`, of which `scheme://host[:port]` counts.
+    Referer(&'a HeaderValue),
     /// Neither is known.
     Any,
 }
@@ -21,15 +21,26 @@ impl<'a> CorsOrigin<'a> {
         if let Some(origin) = said.origin.filter(|origin| !origin.is_empty()) {
             return Self::Given(origin);
         }
-        let referer = said.referer.and_then(|referer| referer.to_str().ok());
-        referer.and_then(origin_of).map_or(Self::Any, Self::Referer)
+        said.referer.map_or(Self::Any, Self::Referer)
     }
 
-    /// Returns the value of `Access-Control-Allow-Origin`.
+    /// Returns the `Origin` of the request, without which there is no question of CORS.
+    pub(crate) fn given(self) -> Option<HeaderValue> {
+        match self {
+            Self::Given(origin) => Some(origin.clone()),
+            Self::Referer(_) | Self::Any => None,
+        }
+    }
+
+    /// Returns the original's value of `Access-Control-Allow-Origin`, which every answer has.
     pub(crate) fn to_value(self) -> HeaderValue {
         match self {
             Self::Given(origin) => origin.clone(),
-            Self::Referer(origin) => HeaderValue::from_str(origin).unwrap_or(HeaderValue::from_static("*")),
+            Self::Referer(referer) => {
+                let origin = referer.to_str().ok().and_then(origin_of);
+                let value = origin.and_then(|origin| HeaderValue::from_str(origin).ok());
+                value.unwrap_or(HeaderValue::from_static("*"))
+            }
             Self::Any => HeaderValue::from_static("*"),
         }
     }

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Recorded cases that are answered otherwise on purpose: the data that is recorded instead, or `None` for a refusal.
-const DIFFERENT_ON_PURPOSE: [(&str, Option<&str>); 5] = [
+const DIFFERENT_ON_PURPOSE: [(&str, Option<&str>); 9] = [
     // Sniffed by its brace: all three became one absurd key.
     ("json w/out content-type", Some(r#"{"event":"b"}"#)),
     ("json text/plain", Some(r#"{"event":"b"}"#)),
@@ -22,6 +22,11 @@ const DIFFERENT_ON_PURPOSE: [(&str, Option<&str>); 5] = [
     ("json upper ctype", Some(r#"{"event":"b"}"#)),
     // Became absurd keys as well; now refused with a reason.
     ("multipart", None),
+    // Became rows without a value; what is no object has no fields.
+    ("json array", None),
+    ("json number", None),
+    ("json null", None),
+    ("json string", None),
 ];
 
 /// `/` is a page whatever the query says, which is decided before anything of this file.
@@ -87,10 +92,9 @@ fn made_event(request: &Value, uri: &http::Uri) -> Option<Value> {
     let mut data = match &payload {
         Payload::Empty | Payload::Lines(_) => Map::new(),
         Payload::Form(form) => object_of(form),
-        // An array, a number or a string is an event without data.
         Payload::Json(text) => match serde_json::from_str(text).ok()? {
             Value::Object(data) => data,
-            _ => Map::new(),
+            _ => return None,
         },
     };
     let text_of = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);

@@ -2,7 +2,7 @@
 //!
 //! Errors are told apart by ClickHouse's number; its words decide at one place alone, and only towards waiting.
 
-use std::{error::Error, fmt};
+use std::{borrow::Cow, error::Error, fmt};
 
 /// This much of an error tells what is wrong without filling the log.
 const MAX_ERROR_CHARS: usize = 500;
@@ -18,6 +18,9 @@ const TOO_MANY_PARTS: u32 = 252;
 
 /// How ClickHouse says that it is the insert that has too many partitions, so that fewer rows help.
 const PARTITIONS_GUARD: &str = "partitions for single INSERT block";
+
+/// How it begins to name a constraint that rows violate.
+const CONSTRAINT: &str = "Constraint `";
 
 /// What can be done about an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,13 +137,7 @@ impl StoreError {
     /// Returns whether a question or a statement is worth asking again: nobody has answered, or the server could not do it for a
     /// reason of its own. Of other errors, a statement is refused for good, where an insert would be tried again.
     pub(crate) fn is_passing(&self) -> bool {
-        // TIMEOUT_EXCEEDED, TOO_MANY_SIMULTANEOUS_QUERIES, SOCKET_TIMEOUT, NETWORK_ERROR, NO_ZOOKEEPER, ABORTED, MEMORY_LIMIT_EXCEEDED,
-        // TABLE_IS_READ_ONLY, NOT_ENOUGH_SPACE, ALL_CONNECTION_TRIES_FAILED, CANNOT_ASSIGN_ALTER, SERVER_OVERLOADED, KEEPER_EXCEPTION
-        let code_passes = matches!(
-            self.code,
-            Some(159 | 202 | 209 | 210 | 225 | 236 | 241 | 242 | 243 | 279 | 517 | 745 | 999)
-        );
-        self.is_absence() || code_passes
+        self.is_absence() || self.code.is_some_and(passes)
     }
 
     /// Returns ClickHouse's number of the exception; none when the error is not ClickHouse's own.
@@ -148,20 +145,51 @@ impl StoreError {
         self.code
     }
 
-    /// Returns its text for the log, which must not tell whom an event is about: an error that rows have caused quotes their
-    /// values, in single quotes or behind a colon, and is cut before the first of them.
+    /// Returns its text for the log, which must not tell whom an event is about.
+    ///
+    /// The text is whole where ClickHouse speaks of itself or of a table. Every other error may be
+    /// of rows and quotes them, in quotes or bare (`Cannot parse uuid Anna`), so that only its
+    /// number, its name, and the constraint or the view are left.
     pub(crate) fn without_values(&self) -> String {
-        let text = self.to_string();
-        let sentence = match text.find(SENTENCE) {
-            // What a person has to mend is named in full; it is tables and columns, not rows.
-            Some(at) if self.class != Class::Hold => at + SENTENCE.len(),
-            _ => return text,
+        let clickhouse::error::Error::BadResponse(text) = &self.source else {
+            return self.to_string();
         };
-        let quotes = ["'", ": "].map(|quote| text[sentence..].find(quote));
-        match quotes.into_iter().flatten().min() {
-            Some(end) => format!("{}…", &text[..sentence + end]),
-            None => text,
+        let view = view_at(text);
+        match (self.code, text.find(SENTENCE)) {
+            (Some(code), _) if view.is_none() && is_of_the_server(code) => self.to_string(),
+            (Some(code), sentence) => {
+                let name = name(text).map(|name| format!(" ({name})")).unwrap_or_default();
+                let view = view.map(|at| identifier(&text[at + PUSHING_TO_VIEW.len()..]));
+                let constraint = sentence
+                    .and_then(|at| text[at + SENTENCE.len()..].strip_prefix(CONSTRAINT))
+                    .and_then(|rest| rest.split('`').next());
+                let place = match (view, constraint) {
+                    (Some(view), _) => format!(" {PUSHING_TO_VIEW} {view}"),
+                    (None, Some(constraint)) => format!(": constraint `{constraint}`"),
+                    (None, None) => String::new(),
+                };
+                escaped(&format!("Code: {code}{name}{place}")).into_owned()
+            }
+            (None, Some(sentence)) => format!("{}…", escaped(&text[..sentence + SENTENCE.len()])),
+            (None, None) => self.to_string(),
         }
+    }
+
+    /// Returns all that ClickHouse has said, rows' values included, for the dead letter of a row.
+    pub(crate) fn with_values(&self) -> String {
+        // The client's words contain those of their first cause; what is below says, say, that the
+        // connection was refused.
+        let mut text = self.source.to_string();
+        let mut cause = self.source.source().and_then(Error::source);
+        while let Some(error) = cause {
+            text.push_str(&format!(": {error}"));
+            cause = error.source();
+        }
+        if let Some((end, _)) = text.char_indices().nth(MAX_ERROR_CHARS) {
+            text.truncate(end);
+            text.push('…');
+        }
+        text
     }
 
     /// Returns what a person has to do, as a sentence for the log.
@@ -188,7 +216,7 @@ impl From<clickhouse::error::Error> for StoreError {
         let (class, code, may_be_stored) = match &source {
             E::BadResponse(text) => match exception_code(text) {
                 // The rows are in the table then, and only a view refuses them: in smaller parts they would be in it twice.
-                Some(code) if text.contains(PUSHING_TO_VIEW) => match class_of_code(code) {
+                Some(code) if view_at(text).is_some() => match class_of_code(code) {
                     Class::Refused => (Class::Hold, Some(code), true),
                     class => (class, Some(code), true),
                 },
@@ -215,18 +243,9 @@ impl From<clickhouse::error::Error> for StoreError {
 
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The client's words contain those of their first cause; what is below says, say, that the connection was refused.
-        // Hence one text with all of them, and no `source`.
-        let mut text = self.source.to_string();
-        let mut cause = self.source.source().and_then(Error::source);
-        while let Some(error) = cause {
-            text.push_str(&format!(": {error}"));
-            cause = error.source();
-        }
-        match text.char_indices().nth(MAX_ERROR_CHARS) {
-            Some((end, _)) => write!(f, "{}…", &text[..end]),
-            None => f.write_str(&text),
-        }
+        // All causes in one text, and no `source`. A control character of a row must not steer the
+        // terminal of whoever reads it.
+        f.write_str(&escaped(self.with_values().trim_end()))
     }
 }
 
@@ -243,6 +262,79 @@ fn exception_code(text: &str) -> Option<u32> {
     } else {
         None
     }
+}
+
+/// Returns the error's name, `CANNOT_PARSE_UUID` say, with which ClickHouse ends its text but for
+/// its version.
+fn name(text: &str) -> Option<&str> {
+    let text = text.trim_end();
+    let text = text.rfind(" (version ").map_or(text, |at| &text[..at]);
+    let (_, name) = text.strip_suffix(')')?.rsplit_once('(')?;
+    let is_name = !name.is_empty()
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_');
+    is_name.then_some(name)
+}
+
+/// Returns where ClickHouse says that a view has refused the rows. In a row's value the words mean
+/// nothing: behind them stands the quote that ends the value.
+fn view_at(text: &str) -> Option<usize> {
+    let at = text.rfind(PUSHING_TO_VIEW)?;
+    let (mut is_quoted, mut bytes) = (false, text[at..].bytes());
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'\\' => drop(bytes.next()),
+            b'\'' => is_quoted = !is_quoted,
+            _ => {}
+        }
+    }
+    (!is_quoted).then_some(at)
+}
+
+/// Returns the name that a text begins with, `database.view` or the same in backquotes.
+fn identifier(text: &str) -> &str {
+    let text = text.trim_start();
+    let mut is_quoted = false;
+    let end = text.find(|c: char| {
+        is_quoted ^= c == '`';
+        !is_quoted && !c.is_ascii_alphanumeric() && !matches!(c, '_' | '.' | '`')
+    });
+    let end = end.unwrap_or(text.len());
+    text[..end].trim_end_matches('.')
+}
+
+/// Returns a text with its control characters escaped.
+fn escaped(text: &str) -> Cow<'_, str> {
+    if !text.contains(char::is_control) {
+        return Cow::Borrowed(text);
+    }
+    let escape = |c: char| {
+        if c.is_control() {
+            c.escape_default().to_string()
+        } else {
+            c.to_string()
+        }
+    };
+    Cow::Owned(text.chars().map(escape).collect())
+}
+
+/// Returns whether an error tells of the server, or of the tables as such, and never of a row: its
+/// text is whole in the log.
+fn is_of_the_server(code: u32) -> bool {
+    // TOO_MANY_PARTS
+    class_of_code(code) == Class::Hold || passes(code) || code == 252
+}
+
+/// Returns whether the server had a reason of its own, which passes: TIMEOUT_EXCEEDED,
+/// TOO_MANY_SIMULTANEOUS_QUERIES, SOCKET_TIMEOUT, NETWORK_ERROR, NO_ZOOKEEPER, ABORTED,
+/// MEMORY_LIMIT_EXCEEDED, TABLE_IS_READ_ONLY, NOT_ENOUGH_SPACE, ALL_CONNECTION_TRIES_FAILED,
+/// CANNOT_ASSIGN_ALTER, SERVER_OVERLOADED, KEEPER_EXCEPTION.
+fn passes(code: u32) -> bool {
+    matches!(
+        code,
+        159 | 202 | 209 | 210 | 225 | 236 | 241 | 242 | 243 | 279 | 517 | 745 | 999
+    )
 }
 
 /// Sorts ClickHouse's numbers (`SELECT errorCodeToName(N)`).
@@ -380,24 +472,90 @@ mod tests {
     }
 
     #[test]
-    fn values_of_rows_are_cut_off() {
+    fn values_of_rows_are_not_logged() {
         for (text, without) in [
             (
-                "Code: 469. DB::Exception: Constraint `c` for table d.t is violated at row 1. Expression: (a > 1). Column values: a = 1.",
-                "bad response: Code: 469. DB::Exception: Constraint `c` for table d.t is violated at row 1. Expression…",
+                "Code: 469. DB::Exception: Constraint `c` for table d.t (8f17) is violated at row 1. Expression: (a > 1). \
+                 Column values: a = 'Anna'. (VIOLATED_CONSTRAINT) (version 26.7.2.1)\n",
+                "Code: 469 (VIOLATED_CONSTRAINT): constraint `c`",
             ),
             (
                 "Code: 6. DB::Exception: Cannot parse string 'a: b' as UInt8: syntax error. (CANNOT_PARSE_TEXT)",
-                "bad response: Code: 6. DB::Exception: Cannot parse string …",
+                "Code: 6 (CANNOT_PARSE_TEXT)",
             ),
+            // Bare, in the first clause.
+            (
+                "Code: 376. DB::Exception: Cannot parse uuid Anna: Cannot parse UUID from String: while executing 'FUNCTION toUUID(e :: 2) \
+                 -> toUUID(e) UUID : 1': while pushing to view d.w. (CANNOT_PARSE_UUID) (version 26.7.2.1)",
+                "Code: 376 (CANNOT_PARSE_UUID) while pushing to view d.w",
+            ),
+            (
+                "Code: 675. DB::Exception: Cannot parse IPv4 Anna: while pushing to view `my db`.`v` (8f176112-5899). (CANNOT_PARSE_IPV4)",
+                "Code: 675 (CANNOT_PARSE_IPV4) while pushing to view `my db`.`v`",
+            ),
+            // Nobody knows what an error says that is not listed, nor what a view says of its own
+            // tables.
+            (
+                "Code: 36. DB::Exception: Bad argument Anna. (BAD_ARGUMENTS)",
+                "Code: 36 (BAD_ARGUMENTS)",
+            ),
+            (
+                "Code: 60. DB::Exception: Table d.o does not exist: while pushing to view d.v. (UNKNOWN_TABLE)",
+                "Code: 60 (UNKNOWN_TABLE) while pushing to view d.v",
+            ),
+            ("Code: 117. DB::Exception: Cannot parse JSON (ANNA) x", "Code: 117"),
+            ("said: Code: 6. DB::Exception: Anna", "said: Code: 6. DB::Exception: …"),
+            // The server's own affairs, and the tables'.
             (
                 "Code: 60. DB::Exception: Unknown table expression identifier 't': gone.",
                 "bad response: Code: 60. DB::Exception: Unknown table expression identifier 't': gone.",
             ),
-            ("Code: 469", "bad response: Code: 469"),
+            (
+                "Code: 252. DB::Exception: Too many parts (300) in table 'd.t'.\n",
+                "bad response: Code: 252. DB::Exception: Too many parts (300) in table 'd.t'.",
+            ),
+            ("Code: 469", "Code: 469"),
+            ("502 Bad Gateway", "bad response: 502 Bad Gateway"),
         ] {
             assert_eq!(refusal(text).without_values(), without);
         }
+    }
+
+    #[test]
+    fn no_error_steers_a_terminal() {
+        let error = refusal("Code: 60. DB::Exception: Table \u{1b}[31m\r\nx\u{9b}2J does not exist");
+        let text = "bad response: Code: 60. DB::Exception: Table \\u{1b}[31m\\r\\nx\\u{9b}2J does not exist";
+        assert_eq!(
+            (error.to_string(), error.without_values()),
+            (text.to_owned(), text.to_owned())
+        );
+        // A dead letter is data.
+        assert!(error.with_values().contains("\u{1b}[31m\r\n"));
+    }
+
+    #[test]
+    fn a_value_does_not_pass_for_a_view() {
+        let of = |value: &str| {
+            refusal(&format!(
+                "Code: 469. DB::Exception: Constraint `c` is violated. Column values: a = '{value}'. (VIOLATED_CONSTRAINT)"
+            ))
+        };
+        for value in [
+            "while pushing to view d.v",
+            "x while pushing to view d.v. \\' (X)",
+            "while pushing to view \\\\",
+        ] {
+            assert_eq!(of(value).class(), Class::Refused, "{value}");
+            assert_eq!(
+                of(value).without_values(),
+                "Code: 469 (VIOLATED_CONSTRAINT): constraint `c`"
+            );
+        }
+        let view = refusal(
+            "Code: 469. DB::Exception: Constraint `c` is violated. Column values: a = 'while pushing to view x': \
+                            while pushing to view d.v. (VIOLATED_CONSTRAINT)",
+        );
+        assert_eq!(view.class(), Class::Hold);
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! Privacy: whom an event is about stays in the tables, and never gets into the log.
 
+use serde_json::Value;
+
 use super::Victim;
+use crate::support::{collector, wait_for};
 
 const EMAIL: &str = "anna@private.example";
 
@@ -36,11 +39,110 @@ fn the_log_says_nothing_of_whom_a_row_that_clickhouse_refuses_is_about() {
         200
     );
     let log = victim.collector.stop().log;
-    assert!(log.contains("strangers"), "{log}");
+    assert!(log.contains("(VIOLATED_CONSTRAINT): constraint `strangers`"), "{log}");
     // The dead letter has all of it.
     let reason = victim
         .database
         .query("SELECT code, position(reason, 'anna') > 0, position(payload, 'anna') > 0 FROM rejected");
     assert_eq!(reason, "clickhouse-469\t1\t1\n");
     assert_says_nothing_of_anna(&log);
+}
+
+/// Errors that views raise over the values of rows: in quotes, bare, and with what a terminal would
+/// obey.
+const VIEWS: [(&str, &str, &str); 2] = [
+    ("quoted", "toUInt32(email)", "CANNOT_PARSE_TEXT"),
+    ("bare", "toUInt32(toUUID(email) = toUUID(email))", "CANNOT_PARSE_UUID"),
+];
+
+/// Returns what is logged when a view cannot take a row of Anna's.
+fn log_of_view(view: &str, number: &str, name: &str, variables: &[(&str, &str)]) -> String {
+    let victim = Victim::start_as(variables, &["--drain-seconds", "0.2"]);
+    victim.database.query("CREATE TABLE numbers (n UInt32) ENGINE = Null");
+    victim.database.query(&format!(
+        "CREATE MATERIALIZED VIEW {view} TO numbers AS SELECT {number} AS n FROM mail_statistics"
+    ));
+    let body = format!(r#"{{"email":"{EMAIL}\u001b[31m\u001b]0;anna\u0007 while pushing to view anna"}}"#);
+    assert_eq!(victim.post("/wh/mail", &body).status, 200);
+    wait_for("the view's error", || {
+        victim.collector.log().contains(name).then_some(())
+    });
+    victim.collector.stop().log
+}
+
+#[test]
+fn the_log_says_nothing_of_whom_a_row_that_a_view_refuses_is_about() {
+    for (view, number, name) in VIEWS {
+        let log = log_of_view(view, number, name, &[]);
+        assert!(
+            log.contains(&format!("({name}) while pushing to view ")) && log.contains(view),
+            "{log}"
+        );
+        assert!(log.contains("an insert waits for a person"), "{log}");
+        assert_says_nothing_of_anna(&log);
+        assert!(!log.contains(|c: char| c.is_control() && c != '\n'), "{log:?}");
+    }
+}
+
+#[test]
+fn the_log_as_json_is_one_object_a_line_and_says_no_more() {
+    let (view, number, name) = VIEWS[0];
+    let log = log_of_view(view, number, name, &[("ROWMILL_LOG_FORMAT", "json")]);
+    assert_says_nothing_of_anna(&log);
+    let events = log
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}")));
+    let events: Vec<Value> = events.collect();
+    let refused = events
+        .iter()
+        .find(|event| event["message"] == "an insert waits for a person");
+    let refused = refused.unwrap_or_else(|| panic!("{log}"));
+    assert_eq!(
+        (&refused["level"], &refused["table"], &refused["code"]),
+        (&"ERROR".into(), &"mail_statistics".into(), &6.into())
+    );
+    // What ends a command is an event, too.
+    let failed = collector::run(&["plan", "--clickhouse", "ftp://nowhere", "--log-format", "json"]);
+    let event: Value = serde_json::from_slice(&failed.stderr).unwrap();
+    assert_eq!(
+        (&event["level"], &event["message"]),
+        (&"ERROR".into(), &"the command failed".into())
+    );
+    assert!(
+        event["error"].as_str().is_some_and(|error| error.contains("http")),
+        "{event}"
+    );
+}
+
+#[test]
+fn not_even_the_finest_log_has_data_of_a_request() {
+    let filter = "rowmill=trace,rowmill_ingest=trace,rowmill_engine=trace";
+    let victim = Victim::start_as(&[("ROWMILL_LOG", filter)], &["--log-format", "json"]);
+    let page = [
+        ("Content-Type", "application/json"),
+        ("Referer", "https://anna.example/"),
+        ("X-Real-IP", "203.0.113.7"),
+    ];
+    let taken = victim.send(
+        "POST",
+        "/wh/mail/anna",
+        &page,
+        format!(r#"{{"email":"{EMAIL}"}}"#).as_bytes(),
+    );
+    assert_eq!(taken.status, 200);
+    assert_eq!(victim.post("/wh/mail", &format!("[\"{EMAIL}\"]")).status, 400);
+    assert_eq!(
+        victim
+            .get(&format!("/redir/mail?to=https%3A%2F%2Fexample.org%2F&email={EMAIL}"))
+            .status,
+        302
+    );
+    victim.send_bytes(format!("GET /wh/mail?email={EMAIL} HTTP/1.1\r\nanna: \x01\r\n\r\n").as_bytes());
+    let log = victim.stop().log;
+    assert!(
+        log.contains("\"level\":\"DEBUG\"") && log.contains("\"message\":\"stored\""),
+        "{log}"
+    );
+    assert_says_nothing_of_anna(&log);
+    assert!(!log.contains("203.0.113.7"), "{log}");
 }

@@ -145,9 +145,54 @@ const DEVIATIONS: &[Deviation] = &[
         reason: "the original took the separators for the name of a field",
     },
     Deviation {
+        cases: &["json array"],
+        ours: &[
+            Status(400),
+            Body(r#"{"message":"Bad Request","reason":"expected a JSON object, got an array"}"#),
+            NoEvent,
+        ],
+        reason: "the original recorded an event without any field",
+    },
+    Deviation {
+        cases: &["json number"],
+        ours: &[
+            Status(400),
+            Body(r#"{"message":"Bad Request","reason":"expected a JSON object, got a number"}"#),
+            NoEvent,
+        ],
+        reason: "the original recorded an event without any field",
+    },
+    Deviation {
+        cases: &["json null"],
+        ours: &[
+            Status(400),
+            Body(r#"{"message":"Bad Request","reason":"expected a JSON object, got null"}"#),
+            NoEvent,
+        ],
+        reason: "the original recorded an event without any field",
+    },
+    Deviation {
+        cases: &["json string"],
+        ours: &[
+            Status(400),
+            Body(r#"{"message":"Bad Request","reason":"expected a JSON object, got a string"}"#),
+            NoEvent,
+        ],
+        reason: "the original recorded an event without any field",
+    },
+    Deviation {
         cases: &["json w/out content-type", "json text/plain", ".gif ext with JSON ctype", "json upper ctype"],
         ours: &[Event(r#"{"data":{"event":"b"}}"#)],
         reason: "what begins with a brace is JSON; the original took all of it for the name of a field",
+    },
+    Deviation {
+        cases: &["query.service overrides path"],
+        ours: &[
+            Body(r#"{"key":"in.gen.wh.mail","id":"<id>"}"#),
+            Event(r#"{"key":"in.gen.wh.mail","service":"wh","data":{}}"#),
+            Extra("service", "zz"),
+        ],
+        reason: "a path that names a declared destination is that destination; a field of the event led it elsewhere",
     },
     Deviation {
         cases: &["query.name does not override path"],

@@ -63,6 +63,16 @@ impl Collector {
         collector
     }
 
+    /// As [`start_with`](Self::start_with), with environment variables.
+    pub fn start_as(clickhouse: &str, variables: &[(&str, &str)], arguments: &[&str]) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let arguments = [&["--clickhouse", clickhouse], arguments].concat();
+        let mut collector = Self::try_start(data.path(), variables, &arguments)
+            .unwrap_or_else(|log| panic!("the collector did not start: {log}"));
+        collector._data = Some(data);
+        collector
+    }
+
     /// Starts it on a data folder that outlives it.
     pub fn start_in(data: &Path, clickhouse: &str, arguments: &[&str]) -> Self {
         Self::try_start_in(data, clickhouse, arguments)
@@ -71,17 +81,18 @@ impl Collector {
 
     /// As [`start_in`](Self::start_in); gives what it has said if it does not start.
     pub fn try_start_in(data: &Path, clickhouse: &str, arguments: &[&str]) -> Result<Self, String> {
-        Self::try_start(data, &[&["--clickhouse", clickhouse], arguments].concat())
+        Self::try_start(data, &[], &[&["--clickhouse", clickhouse], arguments].concat())
     }
 
     /// Starts it with a ClickHouse of its own.
     pub fn start_with_engine(data: &Path) -> Self {
-        Self::try_start(data, &["--engine-listen", "127.0.0.1:0"])
+        Self::try_start(data, &[], &["--engine-listen", "127.0.0.1:0"])
             .unwrap_or_else(|log| panic!("the collector did not start: {log}"))
     }
 
-    fn try_start(data: &Path, arguments: &[&str]) -> Result<Self, String> {
+    fn try_start(data: &Path, variables: &[(&str, &str)], arguments: &[&str]) -> Result<Self, String> {
         let mut child = command()
+            .envs(variables.iter().copied())
             .args(["serve", "--listen", "127.0.0.1:0", "--data"])
             .arg(data)
             .args(arguments)

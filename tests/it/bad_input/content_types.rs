@@ -1,0 +1,228 @@
+//! Bodies that are well formed and no event: JSON that is no object, and types that are not taken.
+//! None of them is a success, and each is kept.
+
+use super::{Victim, letter_of_body};
+
+const NOT_TAKEN: &str = "bodies of this Content-Type are not taken; send application/json, application/x-ndjson, \
+                         application/x-www-form-urlencoded, or text/plain with one of these in it";
+const NO_FORM: &str = "the body is neither a JSON object nor a form of key=value pairs";
+
+const ARRAY: &str = r#"[{"event":"delivered","email":"a@example.com"},{"event":"open","email":"b@example.com"}]"#;
+const CSV: &str = "event,email\nopen,bob@example.com\n";
+
+/// A body of a type that is refused.
+struct Sent {
+    content_type: &'static str,
+    body: &'static str,
+    status: u16,
+    code: &'static str,
+    reason: &'static str,
+}
+
+const fn sent(content_type: &'static str, body: &'static str, status: u16, reason: &'static str) -> Sent {
+    Sent {
+        content_type,
+        body,
+        status,
+        code: "body",
+        reason,
+    }
+}
+
+const fn no_object(content_type: &'static str, body: &'static str, reason: &'static str) -> Sent {
+    Sent {
+        content_type,
+        body,
+        status: 400,
+        code: "not-an-object",
+        reason,
+    }
+}
+
+const REFUSED: [Sent; 19] = [
+    no_object("application/json", ARRAY, "expected a JSON object, got an array"),
+    no_object("application/json", "[]", "expected a JSON object, got an array"),
+    no_object("application/json", "5", "expected a JSON object, got a number"),
+    no_object(
+        "application/json",
+        " \"event\" ",
+        "expected a JSON object, got a string",
+    ),
+    no_object("application/json", "null", "expected a JSON object, got null"),
+    no_object(
+        "application/cloudevents-batch+json",
+        "true",
+        "expected a JSON object, got a boolean",
+    ),
+    no_object(
+        "text/plain;charset=UTF-8",
+        ARRAY,
+        "expected a JSON object, got an array",
+    ),
+    no_object(
+        "application/x-www-form-urlencoded",
+        "[1,2]",
+        "expected a JSON object, got an array",
+    ),
+    sent("text/csv", CSV, 415, NOT_TAKEN),
+    sent("application/xml", "<event name=\"open\"/>", 415, NOT_TAKEN),
+    sent("text/xml; charset=utf-8", "<event>open</event>", 415, NOT_TAKEN),
+    sent("application/octet-stream", "event=open", 415, NOT_TAKEN),
+    sent("application/x-protobuf", "\u{a}\u{4}open", 415, NOT_TAKEN),
+    sent("application/msgpack", "\u{1}\u{5}event", 415, NOT_TAKEN),
+    sent("text/html", "<p>open</p>", 415, NOT_TAKEN),
+    sent("text/plain", CSV, 400, NO_FORM),
+    sent("text/plain", "the mail was opened", 400, NO_FORM),
+    sent(
+        "application/x-www-form-urlencoded",
+        "<event name=\"open\"/>",
+        400,
+        NO_FORM,
+    ),
+    sent("application/x-www-form-urlencoded", "5", 400, NO_FORM),
+];
+
+#[test]
+fn a_body_that_is_no_event_is_no_success_and_is_kept() {
+    let victim = Victim::start();
+    for Sent {
+        content_type,
+        body,
+        status,
+        reason,
+        ..
+    } in &REFUSED
+    {
+        let answer = victim.send("POST", "/wh/mail", &[("Content-Type", *content_type)], body.as_bytes());
+        assert_eq!(
+            (answer.status, answer.json()["reason"].as_str()),
+            (*status, Some(*reason)),
+            "{content_type} {body}"
+        );
+        let taken = "application/json, application/x-ndjson, application/x-www-form-urlencoded, text/plain";
+        assert_eq!(answer.header("accept"), (*status == 415).then_some(taken));
+    }
+    let after = victim.stop();
+    let mut letters = after.letters.clone();
+    let mut expected: Vec<_> = REFUSED
+        .iter()
+        .map(|Sent { code, reason, body, .. }| letter_of_body(code, reason, body))
+        .collect();
+    // Letters of one millisecond have no order among them.
+    letters.sort();
+    expected.sort_unstable();
+    assert_eq!(letters, expected);
+    after.assert_no_rows();
+}
+
+#[test]
+fn bytes_without_a_type_that_are_no_text_are_kept_as_they_are() {
+    let victim = Victim::start();
+    // {"event": "open"} in MessagePack, and a protocol buffer.
+    for bytes in [&b"\x81\xa5event\xa4open"[..], b"\x0a\x04open\x12\x03a=b"] {
+        let answer = victim.send("POST", "/wh/mail", &[], bytes);
+        assert_eq!((answer.status, answer.json()["reason"].as_str()), (400, Some(NO_FORM)));
+    }
+    let after = victim.stop();
+    assert_eq!(
+        after
+            .database
+            .query("SELECT hex(payload) FROM rejected ORDER BY payload"),
+        "0A046F70656E1203613D62\n81A56576656E74A46F70656E\n"
+    );
+    after.assert_no_rows();
+}
+
+#[test]
+fn a_picture_and_a_redirect_are_answered_whatever_the_body_is() {
+    let victim = Victim::start();
+    let to = "to=https%3A%2F%2Fexample.org%2F";
+    for (content_type, body) in [
+        ("application/json", "[1]"),
+        ("application/json", "{\"a\""),
+        ("text/csv", CSV),
+    ] {
+        let headers = [("Content-Type", content_type)];
+        let pixel = victim.send("POST", "/pixel/mail", &headers, body.as_bytes());
+        assert_eq!(
+            (pixel.status, pixel.header("content-type")),
+            (200, Some("image/gif")),
+            "{body}"
+        );
+        let redirect = victim.send("POST", &format!("/redir/mail?{to}"), &headers, body.as_bytes());
+        assert_eq!(
+            (redirect.status, redirect.header("location")),
+            (302, Some("https://example.org/")),
+            "{body}"
+        );
+    }
+    // Nowhere to go: the reason is the body's.
+    let lost = victim.send("POST", "/redir/mail", &[("Content-Type", "text/csv")], CSV.as_bytes());
+    assert_eq!((lost.status, lost.json()["reason"].as_str()), (415, Some(NOT_TAKEN)));
+
+    let metrics = victim.get("/metrics");
+    for line in [
+        "rowmill_events_refused_total{code=\"not-an-object\"} 2",
+        "rowmill_events_refused_total{code=\"json\"} 2",
+        "rowmill_events_refused_total{code=\"body\"} 3",
+    ] {
+        assert!(
+            metrics.text().lines().any(|counted| counted == line),
+            "{line}: {}",
+            metrics.text()
+        );
+    }
+    let after = victim.stop();
+    let mut kept: Vec<_> = after
+        .letters
+        .iter()
+        .map(|letter| [&letter[0], &letter[4], &letter[6]].map(String::as_str))
+        .collect();
+    kept.sort_unstable();
+    let queried = |body: &str| format!("?{to}\n{body}");
+    let (array, broken, csv) = (queried("[1]"), queried("{\"a\""), queried(CSV));
+    assert_eq!(
+        kept,
+        [
+            ["pixel", "body", CSV],
+            ["pixel", "json", "{\"a\""],
+            ["pixel", "not-an-object", "[1]"],
+            ["redir", "body", &csv],
+            ["redir", "body", CSV],
+            ["redir", "json", &broken],
+            ["redir", "not-an-object", &array],
+        ]
+    );
+    after.assert_no_rows();
+}
+
+#[test]
+fn json_and_forms_are_taken_by_what_they_are() {
+    let victim = Victim::start();
+    let object = r#"{"event":"taken"}"#;
+    for (target, content_type, body) in [
+        ("/wh/mail", "application/json", object),
+        ("/wh/mail", "application/vnd.example+json; charset=utf-8", object),
+        ("/wh/mail.json", "text/csv", object),
+        ("/wh/mail", "text/plain;charset=UTF-8", object),
+        ("/wh/mail", "application/octet-stream", object),
+        ("/wh/mail", "application/x-www-form-urlencoded", object),
+        ("/wh/mail", "", object),
+        ("/wh/mail", "application/x-www-form-urlencoded", "event=taken"),
+        ("/wh/mail", "text/plain", "event=taken"),
+        ("/wh/mail", "", "event=taken\n"),
+        ("/wh/mail?event=taken", "application/octet-stream", ""),
+        ("/wh/mail?event=taken", "", "\r\n"),
+    ] {
+        let answer = victim.send("POST", target, &[("Content-Type", content_type)], body.as_bytes());
+        assert_eq!(answer.status, 200, "{target} {content_type} {body}");
+    }
+    let after = victim.stop();
+    assert!(after.letters.is_empty(), "{:?}", after.letters);
+    assert_eq!(
+        after
+            .database
+            .query("SELECT event, extra.key, count() FROM mail_statistics WHERE event != 'good' GROUP BY 1, 2"),
+        "taken\t[]\t12\n"
+    );
+}
