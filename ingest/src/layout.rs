@@ -16,7 +16,7 @@ use crate::{
 const JSON_SETTINGS: &str = " SETTINGS input_format_binary_read_json_as_string = 1";
 
 /// What the rows of a block are, and how they are inserted.
-#[derive(Debug, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Layout {
     /// The table's name, unquoted.
     pub(crate) table: Arc<str>,

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::{
     Spool,
-    frame::{self, Kind},
+    frame::{self, FrameFormat, Kind},
     lane::Queue,
     log::{Batch, FrameAt, Log, Logged},
     state::{LogState, Urgency},
@@ -114,7 +114,7 @@ impl Spool {
                 }
             }
         }
-        let (segment, salt) = (batch.segment, batch.salt);
+        let (segment, format) = (batch.segment, batch.format);
         if batch.len() > 0 {
             match log.commit(batch) {
                 Ok(used) => *buffer = used,
@@ -129,7 +129,7 @@ impl Spool {
             log.keep(segment, entry.block, entry.bytes);
             let is_sealed = entry.is_sealed;
             let block = entry.block;
-            self.publish(entry, segment, salt);
+            self.publish(entry, segment, format);
             if is_sealed {
                 log.moved(block, segment);
             }
@@ -155,14 +155,14 @@ impl Spool {
     }
 
     /// Notes what is on disk now, and tells whoever waits for it.
-    fn publish(&self, entry: Entry, segment: u64, salt: frame::Salt) {
+    fn publish(&self, entry: Entry, segment: u64, format: FrameFormat) {
         let lane = &self.lanes[entry.lane];
         let mut queue = lane.lock();
         let add = |logged: &mut Logged| {
             if logged.segment != Some(segment) {
                 *logged = Logged {
                     segment: Some(segment),
-                    salt: Some(salt),
+                    format: Some(format),
                     ..Logged::default()
                 };
             }
@@ -298,7 +298,7 @@ fn content_of(state: &LogState, block: &SealedBlock, logged: &Logged) -> Option<
     let mut ends = Vec::with_capacity(block.rows as usize);
     for at in &logged.frames {
         let frame = state.disk.read_at(logged.segment?, at.offset, at.length).ok()?;
-        let frame = frame::read(&frame, logged.salt?, at.offset)?;
+        let frame = frame::read(&frame, logged.format?, at.offset)?;
         let rows = frame::Rows::read(frame.body, at.rows.len() as u32)?;
         let mut end = u32::try_from(bytes.len()).ok()?;
         for length in rows.lengths() {

@@ -1,24 +1,25 @@
-//! Frames: what a segment of the spool consists of, byte for byte.
+//! Frames: the bytes of a segment of the spool.
 //!
 //! All numbers are little-endian. A segment begins with 24 bytes, and frames follow back to back:
 //!
 //! ```text
 //! segment   0  8  magic            "ROWMILL\0"
-//!           8  4  version          1
+//!           8  4  version          2
 //!          12  4  salt             any number
 //!          16  4  checksum         CRC-32C of bytes 0..16
 //!          20  4  zero
 //!
 //! frame     0  4  magic            "RWFM"
-//!           4  4  checksum         CRC-32C of everything behind it, bytes 8..48 and the body, begun with the salt
-//!           8  4  length           of the body, in bytes
-//!          12  1  kind             1 open, 2 rows, 3 seal, 4 split, 5 done, 6 moved
-//!          13  3  zero
-//!          16  8  batch            where in the segment the batch of this frame begins
-//!          24 16  block            the block's id, a UUID as it is written
-//!          40  4  first            the first row that the frame speaks of
-//!          44  4  count            how many rows it speaks of
-//!          48  …  body
+//!           4  4  header checksum  CRC-32C of bytes 8..52, begun with the salt
+//!           8  4  body checksum    CRC-32C of the body, begun with the salt
+//!          12  4  length           of the body, in bytes
+//!          16  1  kind             1 open, 2 rows, 3 seal, 4 split, 5 done, 6 moved
+//!          17  3  zero
+//!          20  8  batch            everything before this offset is on disk
+//!          28 16  block            the block's id, a UUID in its own byte order
+//!          44  4  first            the first row that the frame is about
+//!          48  4  count            the number of those rows
+//!          52  …  body
 //! ```
 //!
 //! | kind | rows `first..first + count` | body |
@@ -30,23 +31,32 @@
 //! | done | are stored | |
 //! | moved | none: the block is in a later segment now | |
 //!
-//! A batch is what one `fdatasync` covers. Before a batch is written, everything in front of it is on disk; bytes that do not
-//! check are therefore a torn write if no later batch follows, and damage if one does. A block's frames are all in one segment;
-//! where a block was written again, in another one too, its copies agree as far as they go.
+//! One `fdatasync` covers a batch. The disk has everything in front of a batch before the batch is written. A gap of bytes that
+//! fail their checksum is therefore damage if a frame's `batch` lies behind its beginning, and a torn write otherwise. A block's
+//! frames are all in one segment; where a block was written again into another one, its copies agree as far as they go.
 //!
-//! The salt keeps a frame that a client has sent as the text of an event from ever being taken for one of ours.
+//! The header's own checksum refutes a text that looks like a frame without a look at its body, so that the search behind a gap is
+//! linear. The salt keeps a text that a client has sent from ever passing for a frame.
+//!
+//! Version 1 has one checksum for both, in the place of the header's, and no body checksum: all later fields stand 4 bytes
+//! earlier. Its segments are read, and marks are appended to them; new segments are of version 2.
 
-use std::ops::Range;
+use std::{cell::OnceCell, ops::Range};
 
+use memchr::memmem;
 use uuid::Uuid;
 
 use crate::layout::{Layout, put_columns, take_columns};
 
-/// The version that this build writes and reads.
-pub(crate) const VERSION: u32 = 1;
+/// The version of new segments.
+pub(crate) const VERSION: u32 = 2;
+
+/// The version before: one checksum for header and body.
+const VERSION_1: u32 = 1;
 
 pub(crate) const SEGMENT_HEADER: usize = 24;
-pub(crate) const FRAME_HEADER: usize = 48;
+pub(crate) const FRAME_HEADER: usize = 52;
+const FRAME_HEADER_1: usize = 48;
 
 const SEGMENT_MAGIC: &[u8; 8] = b"ROWMILL\0";
 const FRAME_MAGIC: &[u8; 4] = b"RWFM";
@@ -54,7 +64,7 @@ const FRAME_MAGIC: &[u8; 4] = b"RWFM";
 /// What no statement has in it stands between the statement of an open frame and its columns.
 const STATEMENT_END: u8 = 0;
 
-/// Where a frame's own bytes begin, behind magic and checksum.
+/// The offset of the first byte that a frame's first checksum covers.
 const CHECKED_FROM: usize = 8;
 
 /// What a frame says.
@@ -93,12 +103,40 @@ pub(crate) struct Header {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Salt(pub(crate) u32);
 
+/// How a segment's frames are written, which its first bytes say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FrameFormat {
+    version: u32,
+    salt: Salt,
+}
+
+impl FrameFormat {
+    /// Returns the format of a new segment.
+    pub(crate) fn new(salt: Salt) -> Self {
+        Self { version: VERSION, salt }
+    }
+
+    /// Returns the length of a frame's header.
+    fn header_len(self) -> usize {
+        if self.version == VERSION_1 {
+            FRAME_HEADER_1
+        } else {
+            FRAME_HEADER
+        }
+    }
+
+    /// Returns the checksum of bytes in a segment.
+    fn checksum(self, bytes: &[u8]) -> u32 {
+        crc32c::crc32c_append(self.salt.0, bytes)
+    }
+}
+
 /// Returns the first bytes of a segment.
-pub(crate) fn segment_header(salt: Salt) -> [u8; SEGMENT_HEADER] {
+pub(crate) fn segment_header(format: FrameFormat) -> [u8; SEGMENT_HEADER] {
     let mut header = [0; SEGMENT_HEADER];
     header[..8].copy_from_slice(SEGMENT_MAGIC);
-    header[8..12].copy_from_slice(&VERSION.to_le_bytes());
-    header[12..16].copy_from_slice(&salt.0.to_le_bytes());
+    header[8..12].copy_from_slice(&format.version.to_le_bytes());
+    header[12..16].copy_from_slice(&format.salt.0.to_le_bytes());
     let checksum = crc32c::crc32c(&header[..16]);
     header[16..20].copy_from_slice(&checksum.to_le_bytes());
     header
@@ -107,8 +145,8 @@ pub(crate) fn segment_header(salt: Salt) -> [u8; SEGMENT_HEADER] {
 /// What the first bytes of a segment say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SegmentHeader {
-    /// It is of this build's version.
-    Known(Salt),
+    /// It is of a version that this build reads.
+    Known(FrameFormat),
     /// It is of another one.
     Version(u32),
     /// The write that made the segment did not come to its end.
@@ -133,28 +171,42 @@ pub(crate) fn read_segment_header(segment: &[u8]) -> SegmentHeader {
     }
     // The version is believed before the checksum: another version may have another one.
     match u32_at(header, 8) {
-        VERSION if u32_at(header, 16) == crc32c::crc32c(&header[..16]) => {
-            SegmentHeader::Known(Salt(u32_at(header, 12)))
+        version @ (VERSION_1 | VERSION) if u32_at(header, 16) == crc32c::crc32c(&header[..16]) => {
+            SegmentHeader::Known(FrameFormat {
+                version,
+                salt: Salt(u32_at(header, 12)),
+            })
         }
-        VERSION => broken,
+        VERSION_1 | VERSION => broken,
         version => SegmentHeader::Version(version),
     }
 }
 
 /// Appends a frame whose body `write` appends.
-pub(crate) fn put(out: &mut Vec<u8>, salt: Salt, header: &Header, write: impl FnOnce(&mut Vec<u8>)) {
+pub(crate) fn put(out: &mut Vec<u8>, format: FrameFormat, header: &Header, write: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
+    let fields = start + format.header_len() - FIELDS;
     out.extend_from_slice(FRAME_MAGIC);
-    out.extend_from_slice(&[0; 8]);
+    // Checksums, filled in below.
+    out.resize(fields, 0);
+    out.extend_from_slice(&[0; 4]);
     out.extend_from_slice(&[header.kind as u8, 0, 0, 0]);
     out.extend_from_slice(&header.batch.to_le_bytes());
     out.extend_from_slice(header.block.as_bytes());
     out.extend_from_slice(&header.rows.start.to_le_bytes());
     out.extend_from_slice(&(header.rows.end - header.rows.start).to_le_bytes());
+    let body = out.len();
     write(out);
-    let length = u32::try_from(out.len() - start - FRAME_HEADER).unwrap_or(u32::MAX);
-    out[start + 8..start + 12].copy_from_slice(&length.to_le_bytes());
-    let checksum = crc32c::crc32c_append(salt.0, &out[start + CHECKED_FROM..]);
+    let length = u32::try_from(out.len() - body).unwrap_or(u32::MAX);
+    out[fields..fields + 4].copy_from_slice(&length.to_le_bytes());
+    let checked = if format.version == VERSION_1 {
+        start + CHECKED_FROM..out.len()
+    } else {
+        let checksum = format.checksum(&out[body..]);
+        out[start + 8..start + 12].copy_from_slice(&checksum.to_le_bytes());
+        start + CHECKED_FROM..body
+    };
+    let checksum = format.checksum(&out[checked]);
     out[start + 4..start + 8].copy_from_slice(&checksum.to_le_bytes());
 }
 
@@ -238,75 +290,225 @@ impl<'a> Rows<'a> {
 #[derive(Debug, Clone)]
 pub(crate) struct Frame<'a> {
     pub(crate) header: Header,
-    /// Where in the segment it begins.
+    /// Its offset in the segment.
     pub(crate) offset: u64,
+    /// The length of the whole frame.
+    pub(crate) length: usize,
     pub(crate) body: &'a [u8],
+    /// Whether a torn write is in front of it: nobody was told that the disk has it.
+    pub(crate) is_behind_tear: bool,
 }
 
-impl Frame<'_> {
-    /// Returns the length of the whole frame.
-    pub(crate) fn len(&self) -> usize {
-        FRAME_HEADER + self.body.len()
-    }
+/// Reads the frame at the beginning of `bytes`; none if it is not whole or fails its checksums.
+pub(crate) fn read(bytes: &[u8], format: FrameFormat, offset: u64) -> Option<Frame<'_>> {
+    let outline = Outline::read(bytes, format)?;
+    let checked = bytes.get(outline.checked(format))?;
+    (format.checksum(checked) == outline.checksum).then_some(())?;
+    outline.frame(bytes, format, offset)
 }
 
-/// Reads the frame at the beginning of `bytes`; none if it is not whole or does not check.
-pub(crate) fn read(bytes: &[u8], salt: Salt, offset: u64) -> Option<Frame<'_>> {
-    let header = bytes.get(..FRAME_HEADER)?;
-    if &header[..4] != FRAME_MAGIC || header[13..16] != [0; 3] {
-        return None;
+/// The length of the fields behind a header's checksums, which both versions have.
+const FIELDS: usize = 40;
+
+/// A frame whose header passes the checks that it has of its own, and whose body has not been looked at.
+#[derive(Debug)]
+struct Outline {
+    header: Header,
+    /// The length of the whole frame.
+    length: usize,
+    /// What [`checked`](Self::checked) has to give.
+    checksum: u32,
+}
+
+impl Outline {
+    /// Reads a header; none if it cannot be one. Version 1 has no checksum for it alone.
+    fn read(bytes: &[u8], format: FrameFormat) -> Option<Self> {
+        let header = bytes.get(..format.header_len())?;
+        let fields = &header[header.len() - FIELDS..];
+        if &header[..4] != FRAME_MAGIC || fields[5..8] != [0; 3] {
+            return None;
+        }
+        let is_checked = format.version != VERSION_1;
+        if is_checked && format.checksum(&header[CHECKED_FROM..]) != u32_at(header, 4) {
+            return None;
+        }
+        let first = u32_at(fields, 32);
+        Some(Self {
+            header: Header {
+                kind: Kind::from_byte(fields[4])?,
+                batch: u64::from_le_bytes(*fields[8..].first_chunk()?),
+                block: Uuid::from_bytes(*fields[16..].first_chunk()?),
+                rows: first..first.checked_add(u32_at(fields, 36))?,
+            },
+            length: header.len().checked_add(u32_at(fields, 0) as usize)?,
+            checksum: u32_at(header, if is_checked { 8 } else { 4 }),
+        })
     }
-    let end = FRAME_HEADER.checked_add(u32_at(header, 8) as usize)?;
-    let frame = bytes.get(..end)?;
-    if crc32c::crc32c_append(salt.0, &frame[CHECKED_FROM..]) != u32_at(header, 4) {
-        return None;
+
+    /// Returns the bytes of the frame that its checksum covers and that have not been checked yet.
+    fn checked(&self, format: FrameFormat) -> Range<usize> {
+        let from = if format.version == VERSION_1 {
+            CHECKED_FROM
+        } else {
+            FRAME_HEADER
+        };
+        from..self.length
     }
-    let first = u32_at(header, 40);
-    Some(Frame {
-        header: Header {
-            kind: Kind::from_byte(header[12])?,
-            batch: u64::from_le_bytes(*header[16..].first_chunk()?),
-            block: Uuid::from_bytes(*header[24..].first_chunk()?),
-            rows: first..first.checked_add(u32_at(header, 44))?,
-        },
-        offset,
-        body: &frame[FRAME_HEADER..],
-    })
+
+    fn frame(self, bytes: &[u8], format: FrameFormat, offset: u64) -> Option<Frame<'_>> {
+        Some(Frame {
+            body: bytes.get(format.header_len()..self.length)?,
+            header: self.header,
+            offset,
+            length: self.length,
+            is_behind_tear: false,
+        })
+    }
 }
 
 /// What a segment holds.
 #[derive(Debug)]
 pub(crate) struct Scan<'a> {
-    /// The frames that check, in their order.
+    /// The frames that pass their checksums, in their order.
     pub(crate) frames: Vec<Frame<'a>>,
-    /// What had been synced and does not check any more.
+    /// What had been synced and fails its checksums now.
     pub(crate) damage: Vec<Range<u64>>,
-    /// Where the segment's good part ends; a torn write may follow.
+    /// Torn writes that frames follow.
+    pub(crate) torn: Vec<Range<u64>>,
+    /// Where the last frame ends; a torn write may follow.
     pub(crate) end: u64,
 }
 
-/// Reads all frames of a segment, whose header is known.
-pub(crate) fn scan(segment: &[u8], salt: Salt) -> Scan<'_> {
-    let mut scan = Scan {
-        frames: Vec::new(),
-        damage: Vec::new(),
-        end: SEGMENT_HEADER as u64,
-    };
+/// Reads all frames of a segment. Takes time that grows with the segment's length alone, whatever its bytes are.
+pub(crate) fn scan(segment: &[u8], format: FrameFormat) -> Scan<'_> {
+    let mut frames: Vec<Frame<'_>> = Vec::new();
+    let mut gaps = Vec::new();
     let mut at = SEGMENT_HEADER;
+    let search = Search::new(segment, format);
     loop {
-        while let Some(frame) = read(&segment[at..], salt, at as u64) {
-            at += frame.len();
-            scan.end = at as u64;
-            scan.frames.push(frame);
+        while let Some(frame) = read(&segment[at..], format, at as u64) {
+            at += frame.length;
+            frames.push(frame);
         }
-        // What does not check is torn, unless a later batch says that it had been synced.
-        let next = (at..segment.len())
-            .skip(1)
-            .filter(|&next| segment[next..].starts_with(FRAME_MAGIC))
-            .find_map(|next| read(&segment[next..], salt, next as u64).filter(|frame| frame.header.batch > at as u64));
-        let Some(next) = next else { return scan };
-        scan.damage.push(at as u64..next.offset);
-        at = next.offset as usize;
+        let Some(next) = search.behind(at) else { break };
+        gaps.push(at as u64..next as u64);
+        at = next;
+    }
+    // Whatever lies before a batch had been synced when the batch was written.
+    let synced = frames.iter().map(|frame| frame.header.batch).max().unwrap_or(0);
+    let (damage, torn): (Vec<_>, Vec<_>) = gaps.into_iter().partition(|gap| gap.start < synced);
+    if let Some(tear) = torn.first() {
+        for frame in frames.iter_mut().filter(|frame| frame.offset > tear.start) {
+            frame.is_behind_tear = true;
+        }
+    }
+    Scan {
+        frames,
+        damage,
+        torn,
+        end: at as u64,
+    }
+}
+
+/// Looks for the frame that follows bytes which are none.
+struct Search<'a> {
+    segment: &'a [u8],
+    format: FrameFormat,
+    /// Made when it is needed first.
+    checksums: OnceCell<PrefixChecksums<'a>>,
+}
+
+impl<'a> Search<'a> {
+    fn new(segment: &'a [u8], format: FrameFormat) -> Self {
+        Self {
+            segment,
+            format,
+            checksums: OnceCell::new(),
+        }
+    }
+
+    /// Returns the offset of the next frame behind the bytes at `at`, which are none.
+    fn behind(&self, at: usize) -> Option<usize> {
+        // A header that passes its checksum says where its damaged body ends; events' texts are not searched then.
+        let is_versed = self.format.version != VERSION_1;
+        let outline = Outline::read(&self.segment[at..], self.format).filter(|_| is_versed);
+        if let Some(end) = outline.and_then(|outline| at.checked_add(outline.length))
+            && end < self.segment.len()
+            && self.is_frame(end)
+        {
+            return Some(end);
+        }
+        let from = at + 1;
+        memmem::find_iter(self.segment.get(from..)?, FRAME_MAGIC)
+            .map(|found| from + found)
+            .find(|&found| self.is_frame(found))
+    }
+
+    fn is_frame(&self, at: usize) -> bool {
+        let bytes = &self.segment[at..];
+        if self.format.version != VERSION_1 {
+            return read(bytes, self.format, at as u64).is_some();
+        }
+        // Here a text can claim a long body, and many texts together more bytes than there are.
+        let Some(outline) = Outline::read(bytes, self.format).filter(|outline| outline.length <= bytes.len()) else {
+            return false;
+        };
+        let checked = outline.checked(self.format);
+        let checksums = self.checksums.get_or_init(|| PrefixChecksums::of(self.segment));
+        checksums.of_range(self.format.salt, at + checked.start..at + checked.end) == outline.checksum
+    }
+}
+
+/// Gives the checksum of any range in constant time, from the checksums of what lies before its two ends.
+struct PrefixChecksums<'a> {
+    bytes: &'a [u8],
+    /// Of each whole number of steps from the beginning.
+    known: Vec<u32>,
+    /// What each bit of a checksum becomes behind `1 << index` zero bytes.
+    shifts: Vec<[u32; 32]>,
+}
+
+impl<'a> PrefixChecksums<'a> {
+    const STEP: usize = 1 << 10;
+
+    fn of(bytes: &'a [u8]) -> Self {
+        let steps = bytes.chunks_exact(Self::STEP).scan(0, |checksum, step| {
+            *checksum = crc32c::crc32c_append(*checksum, step);
+            Some(*checksum)
+        });
+        let shift = |zeros| std::array::from_fn(|bit| crc32c::crc32c_combine(1 << bit, 0, zeros));
+        Self {
+            bytes,
+            known: std::iter::once(0).chain(steps).collect(),
+            shifts: (0..usize::BITS - bytes.len().leading_zeros())
+                .map(|power| shift(1 << power))
+                .collect(),
+        }
+    }
+
+    fn up_to(&self, end: usize) -> u32 {
+        let step = end / Self::STEP;
+        crc32c::crc32c_append(self.known[step], &self.bytes[step * Self::STEP..end])
+    }
+
+    /// Returns the checksum of a range, begun with the salt.
+    fn of_range(&self, salt: Salt, range: Range<usize>) -> u32 {
+        // Checksums are linear: shifted by the range's length, what lies before it cancels out, and the salt takes its place.
+        let before = self.up_to(range.start) ^ salt.0;
+        self.up_to(range.end) ^ self.shifted(before, range.len())
+    }
+
+    /// Returns what a checksum becomes behind so many zero bytes, as [`crc32c::crc32c_combine`] does at a hundred times the cost.
+    fn shifted(&self, checksum: u32, zeros: usize) -> u32 {
+        let powers = self
+            .shifts
+            .iter()
+            .enumerate()
+            .filter(|(power, _)| zeros >> power & 1 == 1);
+        powers.fold(checksum, |checksum, (_, shift)| {
+            let bits = shift.iter().enumerate().filter(|(bit, _)| checksum >> bit & 1 == 1);
+            bits.fold(0, |sum, (_, bit)| sum ^ bit)
+        })
     }
 }
 
@@ -323,8 +525,19 @@ mod tests {
     const SALT: Salt = Salt(0x0102_0304);
     const BLOCK: Uuid = Uuid::from_bytes(*b"block-of-16bytes");
 
-    /// A segment of version 1 with a frame of each kind, as it was when that version was fixed.
-    const GOLDEN: &[u8] = include_bytes!("golden/version1.spool");
+    const FORMAT: FrameFormat = FrameFormat {
+        version: VERSION,
+        salt: SALT,
+    };
+    const FORMAT_1: FrameFormat = FrameFormat {
+        version: VERSION_1,
+        salt: SALT,
+    };
+
+    /// A segment of each version with a frame of each kind, as it was when that version was fixed.
+    const GOLDEN: &[u8] = include_bytes!("golden/version2.spool");
+    const GOLDEN_1: &[u8] = include_bytes!("golden/version1.spool");
+    const BOTH: [(FrameFormat, &[u8]); 2] = [(FORMAT_1, GOLDEN_1), (FORMAT, GOLDEN)];
 
     fn header(kind: Kind, batch: usize, rows: RowRange) -> Header {
         Header {
@@ -340,67 +553,75 @@ mod tests {
         Layout::new("table".into(), statement.into(), [].into(), None)
     }
 
-    fn segment() -> Vec<u8> {
-        let mut out = segment_header(SALT).to_vec();
+    fn segment(format: FrameFormat) -> Vec<u8> {
+        let mut out = segment_header(format).to_vec();
         let first = out.len();
-        put(&mut out, SALT, &header(Kind::Open, first, 0..0), |out| {
+        put(&mut out, format, &header(Kind::Open, first, 0..0), |out| {
             put_layout(out, &layout());
         });
-        put(&mut out, SALT, &header(Kind::Rows, first, 0..3), |out| {
+        put(&mut out, format, &header(Kind::Rows, first, 0..3), |out| {
             put_rows(out, b"onethree", &[3, 3, 8], &(0..3))
         });
         let second = out.len();
-        put(&mut out, SALT, &header(Kind::Rows, second, 3..4), |out| {
+        put(&mut out, format, &header(Kind::Rows, second, 3..4), |out| {
             put_rows(out, b"onethreefour", &[3, 3, 8, 12], &(3..4))
         });
-        put(&mut out, SALT, &header(Kind::Seal, second, 0..4), |_| {});
+        put(&mut out, format, &header(Kind::Seal, second, 0..4), |_| {});
         for (kind, rows) in [(Kind::Split, 0..4), (Kind::Done, 2..4), (Kind::Moved, 0..0)] {
             let at = out.len();
-            put(&mut out, SALT, &header(kind, at, rows), |_| {});
+            put(&mut out, format, &header(kind, at, rows), |_| {});
         }
         out
     }
 
-    #[test]
-    fn the_format_is_what_it_was() {
-        assert!(segment() == GOLDEN, "a change of the format needs a new version");
+    fn frame_at(format: FrameFormat, segment: &[u8], index: usize) -> usize {
+        scan(segment, format).frames[index].offset as usize
     }
 
     #[test]
-    fn a_segment_is_read_as_it_was_written() {
-        assert_eq!(read_segment_header(GOLDEN), SegmentHeader::Known(SALT));
-        let scan = scan(GOLDEN, SALT);
-        assert!(scan.damage.is_empty() && scan.end == GOLDEN.len() as u64);
-        let kinds: Vec<_> = scan
-            .frames
-            .iter()
-            .map(|frame| (frame.header.kind, frame.header.rows.clone()))
-            .collect();
-        assert_eq!(
-            kinds,
-            [
-                (Kind::Open, 0..0),
-                (Kind::Rows, 0..3),
-                (Kind::Rows, 3..4),
-                (Kind::Seal, 0..4),
-                (Kind::Split, 0..4),
-                (Kind::Done, 2..4),
-                (Kind::Moved, 0..0)
-            ]
-        );
-        assert_eq!(read_layout(scan.frames[0].body), Some(layout()));
-        let rows = Rows::read(scan.frames[1].body, 3).unwrap();
-        assert_eq!(rows.lengths().collect::<Vec<_>>(), [3, 0, 5]);
-        assert_eq!((rows.slice(0..1), rows.slice(1..3)), (&b"one"[..], &b"three"[..]));
-        assert_eq!(Rows::read(scan.frames[2].body, 1).unwrap().slice(0..1), b"four");
-        assert!(Rows::read(scan.frames[1].body, 2).is_none());
+    fn the_format_is_what_it_was() {
+        for (format, golden) in BOTH {
+            assert!(segment(format) == golden, "a change of the format needs a new version");
+        }
+    }
+
+    #[test]
+    fn a_segment_of_each_version_is_read_as_it_was_written() {
+        for (format, golden) in BOTH {
+            assert_eq!(read_segment_header(golden), SegmentHeader::Known(format));
+            let scan = scan(golden, format);
+            assert!(scan.damage.is_empty() && scan.torn.is_empty() && scan.end == golden.len() as u64);
+            let kinds: Vec<_> = scan
+                .frames
+                .iter()
+                .map(|frame| (frame.header.kind, frame.header.rows.clone()))
+                .collect();
+            assert_eq!(
+                kinds,
+                [
+                    (Kind::Open, 0..0),
+                    (Kind::Rows, 0..3),
+                    (Kind::Rows, 3..4),
+                    (Kind::Seal, 0..4),
+                    (Kind::Split, 0..4),
+                    (Kind::Done, 2..4),
+                    (Kind::Moved, 0..0)
+                ]
+            );
+            assert_eq!(read_layout(scan.frames[0].body), Some(layout()));
+            let rows = Rows::read(scan.frames[1].body, 3).unwrap();
+            assert_eq!(rows.lengths().collect::<Vec<_>>(), [3, 0, 5]);
+            assert_eq!((rows.slice(0..1), rows.slice(1..3)), (&b"one"[..], &b"three"[..]));
+            assert_eq!(Rows::read(scan.frames[2].body, 1).unwrap().slice(0..1), b"four");
+            assert!(Rows::read(scan.frames[1].body, 2).is_none());
+        }
     }
 
     #[test]
     fn another_version_is_not_read_and_no_segment_is_none() {
         let mut newer = GOLDEN.to_vec();
-        newer[8] = 2;
-        assert_eq!(read_segment_header(&newer), SegmentHeader::Version(2));
+        newer[8] = 3;
+        assert_eq!(read_segment_header(&newer), SegmentHeader::Version(3));
         let mut damaged = GOLDEN.to_vec();
         damaged[13] ^= 1;
         assert_eq!(read_segment_header(&damaged), SegmentHeader::Foreign);
@@ -420,52 +641,119 @@ mod tests {
     }
 
     #[test]
-    fn any_bit_that_is_another_is_noticed() {
-        let whole = scan(GOLDEN, SALT).frames.len();
-        for at in SEGMENT_HEADER..GOLDEN.len() {
-            let mut bytes = GOLDEN.to_vec();
-            bytes[at] ^= 0x10;
-            assert!(scan(&bytes, SALT).frames.len() < whole, "byte {at}");
+    fn one_flipped_bit_costs_one_frame() {
+        for (format, golden) in BOTH {
+            let whole = scan(golden, format);
+            for at in SEGMENT_HEADER..golden.len() {
+                let mut bytes = golden.to_vec();
+                bytes[at] ^= 0x10;
+                let found = scan(&bytes, format);
+                let hit = whole
+                    .frames
+                    .iter()
+                    .rposition(|frame| frame.offset <= at as u64)
+                    .unwrap();
+                let left = whole.frames.iter().enumerate().filter(|(index, _)| *index != hit);
+                assert!(
+                    left.map(|(_, frame)| frame.offset)
+                        .eq(found.frames.iter().map(|frame| frame.offset)),
+                    "byte {at}"
+                );
+            }
         }
     }
 
     #[test]
     fn what_was_synced_is_damaged_and_what_was_not_is_torn() {
-        let second = scan(GOLDEN, SALT).frames[2].offset as usize;
-        // In the first batch, which the second one says is on disk.
-        let mut damaged = GOLDEN.to_vec();
-        damaged[SEGMENT_HEADER + FRAME_HEADER] ^= 1;
-        let found = scan(&damaged, SALT);
-        assert_eq!(found.damage.len(), 1);
-        assert_eq!(found.damage[0], SEGMENT_HEADER as u64..second as u64);
-        assert_eq!(found.end, GOLDEN.len() as u64);
+        for (format, golden) in BOTH {
+            let [rows, second] = [1, 2].map(|index| frame_at(format, golden, index));
+            // In the first batch, which the second one says is on disk.
+            let mut damaged = golden.to_vec();
+            damaged[rows - 1] ^= 1;
+            let found = scan(&damaged, format);
+            assert_eq!(found.damage, [SEGMENT_HEADER as u64..rows as u64]);
+            assert_eq!(found.end, golden.len() as u64);
+            assert!(found.frames.iter().all(|frame| !frame.is_behind_tear));
 
-        // In the last batch of all.
-        let end = GOLDEN.len() - FRAME_HEADER;
-        for torn in [&GOLDEN[..GOLDEN.len() - 1], &GOLDEN[..end + 3], &GOLDEN[..end]] {
-            let found = scan(torn, SALT);
-            assert_eq!((found.damage.len(), found.end), (0, end as u64));
+            // In the last batch of all.
+            let end = golden.len() - format.header_len();
+            for torn in [&golden[..golden.len() - 1], &golden[..end + 3], &golden[..end]] {
+                let found = scan(torn, format);
+                assert_eq!((found.damage.len(), found.end), (0, end as u64));
+            }
+            // The second batch lacks its beginning, and has a whole frame behind it that is of the same batch.
+            let [seal, split] = [3, 4].map(|index| frame_at(format, golden, index));
+            let mut torn = golden[..split].to_vec();
+            torn[seal - 1] ^= 1;
+            let found = scan(&torn, format);
+            assert!(found.damage.is_empty());
+            assert_eq!(
+                (found.torn, found.end),
+                (vec![second as u64..seal as u64], split as u64)
+            );
+            let behind: Vec<_> = found.frames.iter().map(|frame| frame.is_behind_tear).collect();
+            assert_eq!(behind, [false, false, true]);
         }
-        // The second batch lacks its beginning, and has a whole frame behind it that is of the same batch.
-        let seal = scan(GOLDEN, SALT).frames[4].offset as usize;
-        let mut torn = GOLDEN[..seal].to_vec();
-        torn[second + FRAME_HEADER] ^= 1;
-        let found = scan(&torn, SALT);
-        assert_eq!((found.damage.len(), found.end), (0, second as u64));
     }
 
     #[test]
     fn a_frame_that_a_client_has_made_is_none() {
+        let guessed = FrameFormat::new(Salt(0));
         let mut forged = Vec::new();
-        put(&mut forged, Salt(0), &header(Kind::Open, 1 << 40, 0..0), |out| {
-            put_layout(out, &layout())
+        put(&mut forged, guessed, &header(Kind::Open, 1 << 40, 0..0), |out| {
+            put_layout(out, &layout());
         });
-        let mut segment = segment_header(SALT).to_vec();
-        put(&mut segment, SALT, &header(Kind::Rows, SEGMENT_HEADER, 0..1), |out| {
+        let mut segment = segment_header(FORMAT).to_vec();
+        put(&mut segment, FORMAT, &header(Kind::Rows, SEGMENT_HEADER, 0..1), |out| {
             put_rows(out, &forged, &[forged.len() as u32], &(0..1));
         });
         // The frame around it is torn.
-        segment[SEGMENT_HEADER + 8] ^= 1;
-        assert!(scan(&segment, SALT).frames.is_empty());
+        segment[SEGMENT_HEADER + 12] ^= 1;
+        assert!(scan(&segment, FORMAT).frames.is_empty());
+    }
+
+    #[test]
+    fn a_checksum_of_a_range_is_that_of_its_bytes() {
+        let bytes: Vec<u8> = (0..10_000_u32).map(|i| (i * i % 251) as u8).collect();
+        let checksums = PrefixChecksums::of(&bytes);
+        for (start, end) in [(0, 0), (0, 10_000), (1, 5), (1023, 1024), (1024, 4096), (777, 9_999)] {
+            let expected = crc32c::crc32c_append(SALT.0, &bytes[start..end]);
+            assert_eq!(checksums.of_range(SALT, start..end), expected, "{start}..{end}");
+        }
+    }
+
+    /// Texts that look like headers, each of which claims all bytes to the end of the segment.
+    fn lookalikes(format: FrameFormat, bytes: usize) -> Vec<u8> {
+        let mut out = Vec::new();
+        while out.len() < bytes {
+            let start = out.len();
+            put(&mut out, format, &header(Kind::Rows, 1 << 20, 0..1), |_| {});
+            let length = (bytes - start) as u32;
+            let fields = out.len() - FIELDS;
+            out[fields..fields + 4].copy_from_slice(&length.to_le_bytes());
+        }
+        out
+    }
+
+    #[test]
+    fn the_search_behind_damage_takes_time_by_the_length_alone() {
+        for format in [FORMAT_1, FORMAT] {
+            let mut segment = segment_header(format).to_vec();
+            let text = lookalikes(format, 7 << 20);
+            put(&mut segment, format, &header(Kind::Rows, SEGMENT_HEADER, 0..1), |out| {
+                put_rows(out, &text, &[text.len() as u32], &(0..1));
+            });
+            let end = segment.len();
+            put(&mut segment, format, &header(Kind::Seal, end, 0..1), |_| {});
+            // A header that is damaged does not say where its body ends.
+            segment[SEGMENT_HEADER + 4] ^= 1;
+            let started = std::time::Instant::now();
+            let found = scan(&segment, format);
+            let took = started.elapsed();
+            assert_eq!(found.frames.len(), 1);
+            assert_eq!(found.damage, [SEGMENT_HEADER as u64..end as u64]);
+            // It took half a minute when each text was believed its length.
+            assert!(took < std::time::Duration::from_secs(5), "{took:?}");
+        }
     }
 }

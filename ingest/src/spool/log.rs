@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::{
     chance,
     disk::{Disk, Segment},
-    frame::{self, Header, Kind, RowRange, SEGMENT_HEADER, Salt},
+    frame::{self, FrameFormat, Header, Kind, RowRange, SEGMENT_HEADER},
 };
 use crate::block::letter_id;
 
@@ -33,7 +33,7 @@ pub(crate) struct FrameAt {
 pub(crate) struct Logged {
     /// None while nothing of it is there.
     pub(crate) segment: Option<u64>,
-    pub(crate) salt: Option<Salt>,
+    pub(crate) format: Option<FrameFormat>,
     /// The frames that hold its rows.
     pub(crate) frames: Vec<FrameAt>,
     /// This many rows, from the first on, are there.
@@ -63,11 +63,13 @@ pub(crate) struct LogLimits {
 /// A segment that exists.
 #[derive(Debug)]
 pub(crate) struct SegmentUse {
-    pub(crate) salt: Salt,
+    pub(crate) format: FrameFormat,
     /// How long it is.
     pub(crate) length: u64,
     /// What is known to outlive a loss of power.
     pub(crate) synced: u64,
+    /// The beginning of a torn write that frames of the same batch follow: no mark may claim that it had been synced.
+    pub(crate) tear: Option<u64>,
     /// The blocks in it that are not done, and the bytes of each.
     pub(crate) live: HashMap<Uuid, u64>,
 }
@@ -116,7 +118,7 @@ struct Active {
 #[derive(Debug)]
 pub(crate) struct Batch {
     pub(crate) segment: u64,
-    pub(crate) salt: Salt,
+    pub(crate) format: FrameFormat,
     /// Where the bytes will begin.
     at: u64,
     /// What everything before the batch that is synced ends at.
@@ -136,7 +138,7 @@ impl Batch {
             block,
             rows: rows.clone(),
         };
-        frame::put(&mut self.bytes, self.salt, &header, body);
+        frame::put(&mut self.bytes, self.format, &header, body);
         FrameAt {
             offset: self.at + start as u64,
             length: self.bytes.len() - start,
@@ -208,7 +210,7 @@ impl Log {
         buffer.shrink_to(KEPT_CAPACITY);
         Ok(Batch {
             segment,
-            salt: state.salt,
+            format: state.format,
             at: state.length,
             synced: state.synced,
             bytes: buffer,
@@ -220,9 +222,9 @@ impl Log {
         let segment = self.next_segment;
         self.next_segment += 1;
         let mut file = self.disk.create(segment)?;
-        let salt = chance::salt();
+        let format = FrameFormat::new(chance::salt());
         // Synced by itself: what follows in a segment is worth nothing without its header.
-        if let Err(error) = file.append(&frame::segment_header(salt)).and_then(|()| file.sync()) {
+        if let Err(error) = file.append(&frame::segment_header(format)).and_then(|()| file.sync()) {
             // What is left of it would be found as torn.
             _ = self.disk.remove(segment);
             return Err(error);
@@ -231,9 +233,10 @@ impl Log {
         self.segments.insert(
             segment,
             SegmentUse {
-                salt,
+                format,
                 length,
                 synced: length,
+                tear: None,
                 live: HashMap::new(),
             },
         );
@@ -442,11 +445,11 @@ impl Log {
         let mut bytes = Vec::with_capacity(frame::FRAME_HEADER);
         let header = Header {
             kind,
-            batch: state.synced,
+            batch: state.tear.unwrap_or(state.synced),
             block,
             rows,
         };
-        frame::put(&mut bytes, state.salt, &header, |_| {});
+        frame::put(&mut bytes, state.format, &header, |_| {});
         let mut opened;
         let file = match self.active.as_mut().filter(|active| active.segment == segment) {
             Some(active) => &mut active.file,

@@ -56,7 +56,7 @@ impl fmt::Display for SpoolError {
             Self::Io(path, error) => write!(f, "{}: {error}", path.display()),
             Self::Version { segment, version } => write!(
                 f,
-                "segment {segment:016} of the spool has version {version}, this program knows version {}; \
+                "segment {segment:016} of the spool has version {version}, this program knows versions up to {}; \
                  let the program that wrote it deliver it (`rowmill spool replay`)",
                 frame::VERSION
             ),
@@ -152,7 +152,7 @@ impl Recovered {
         if self.torn_bytes > 0 {
             tracing::warn!(
                 bytes = self.torn_bytes,
-                "writes that did not come to their end were cut off"
+                "bytes at the end of segments fail their checksums: writes that a crash has torn, or damage to the last ones"
             );
         }
         if !self.blocks.is_empty() {
@@ -167,7 +167,7 @@ impl Recovered {
 }
 
 /// A block's frames in one segment.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Copy {
     layout: Option<Layout>,
     frames: Vec<FrameAt>,
@@ -179,6 +179,8 @@ struct Copy {
     splits: Vec<RowRange>,
     done: Vec<RowRange>,
     is_moved: bool,
+    /// The copy without the frames behind a torn write, which nobody was told of; none where there are no such frames.
+    sound: Option<Box<Self>>,
 }
 
 /// Reads all segments.
@@ -192,8 +194,8 @@ pub(crate) fn recover(disk: &dyn Disk, path: &std::path::Path) -> Result<Recover
     let mut done: HashMap<Uuid, Vec<RowRange>> = HashMap::new();
     for segment in disk.segments().map_err(io_error)? {
         let bytes = disk.read(segment).map_err(io_error)?;
-        let salt = match frame::read_segment_header(&bytes) {
-            SegmentHeader::Known(salt) => salt,
+        let format = match frame::read_segment_header(&bytes) {
+            SegmentHeader::Known(format) => format,
             SegmentHeader::Version(version) => return Err(SpoolError::Version { segment, version }),
             SegmentHeader::Foreign => return Err(SpoolError::Foreign { segment }),
             SegmentHeader::Torn => {
@@ -202,7 +204,8 @@ pub(crate) fn recover(disk: &dyn Disk, path: &std::path::Path) -> Result<Recover
                 continue;
             }
         };
-        let scan = frame::scan(&bytes, salt);
+        let scan = frame::scan(&bytes, format);
+        recovered.torn_bytes += scan.torn.iter().map(|tear| tear.end - tear.start).sum::<u64>();
         let mut file = disk.open(segment).map_err(io_error)?;
         if scan.end < bytes.len() as u64 {
             recovered.torn_bytes += bytes.len() as u64 - scan.end;
@@ -221,9 +224,10 @@ pub(crate) fn recover(disk: &dyn Disk, path: &std::path::Path) -> Result<Recover
             copies.entry(frame.header.block).or_default().take(&frame);
         }
         let mut state = SegmentUse {
-            salt,
+            format,
             length: scan.end,
             synced: scan.end,
+            tear: scan.torn.first().map(|tear| tear.start),
             live: HashMap::new(),
         };
         for (block, copy) in copies {
@@ -284,8 +288,11 @@ pub(crate) fn recover(disk: &dyn Disk, path: &std::path::Path) -> Result<Recover
 
 impl Copy {
     fn take(&mut self, frame: &Frame<'_>) {
+        if frame.is_behind_tear && self.sound.is_none() {
+            self.sound = Some(Box::new(self.clone()));
+        }
         let rows = frame.header.rows.clone();
-        self.frame_bytes += frame.len() as u64;
+        self.frame_bytes += frame.length as u64;
         match frame.header.kind {
             Kind::Open => {
                 self.layout = frame::read_layout(frame.body);
@@ -298,7 +305,7 @@ impl Copy {
                 self.rows = self.rows.max(rows.end);
                 self.frames.push(FrameAt {
                     offset: frame.offset,
-                    length: frame.len(),
+                    length: frame.length,
                     rows,
                 });
             }
@@ -315,10 +322,19 @@ impl Copy {
 
 /// Returns the copy that counts, its segment, and those of the others.
 fn best_of(mut copies: Vec<(u64, Copy)>) -> Option<(u64, Copy, Vec<u64>)> {
-    // Copies agree as far as they go: the longest has everything that was ever acknowledged, and is the one that went on.
+    if copies.len() > 1 {
+        // A torn write may lack rows that another copy has, and that were acknowledged from there.
+        for (_, copy) in &mut copies {
+            if let Some(sound) = copy.sound.take() {
+                *copy = *sound;
+            }
+        }
+    }
+    // Copies agree as far as they go. A sealed one has everything that was ever acknowledged, but for what damage has hit; of
+    // others the longest does, and is the one that went on.
     let rank = |(segment, copy): &(u64, Copy)| {
         let readable: usize = copy.frames.iter().map(|frame| frame.rows.len()).sum();
-        (copy.layout.is_some(), readable, copy.is_sealed, *segment)
+        (copy.layout.is_some(), copy.is_sealed, readable, *segment)
     };
     copies.sort_by_key(rank);
     let (segment, copy) = copies.pop()?;
@@ -353,7 +369,7 @@ fn whole(
     layouts.insert(Arc::clone(&layout));
     let logged = Logged {
         segment: Some(segment),
-        salt: segments.get(&segment).map(|segment| segment.salt),
+        format: segments.get(&segment).map(|segment| segment.format),
         frames: copy.frames,
         rows: copy.rows,
         bytes: usize::try_from(copy.frame_bytes).unwrap_or(usize::MAX),
@@ -368,7 +384,7 @@ fn whole(
 /// # Errors
 /// The file system's; or [`ReadError::Damaged`], with the frame that does not check.
 pub(crate) fn read_rows(disk: &dyn Disk, id: Uuid, logged: &Logged, part: &Part) -> Result<Content, ReadError> {
-    let (Some(segment), Some(salt)) = (logged.segment, logged.salt) else {
+    let (Some(segment), Some(format)) = (logged.segment, logged.format) else {
         return Err(ReadError::Io(io::ErrorKind::NotFound.into()));
     };
     let (mut out, mut ends) = (Vec::new(), Vec::with_capacity(part.len()));
@@ -387,7 +403,7 @@ pub(crate) fn read_rows(disk: &dyn Disk, id: Uuid, logged: &Logged, part: &Part)
                 io::ErrorKind::UnexpectedEof => ReadError::Damaged(at.clone()),
                 _ => ReadError::Io(error),
             })?;
-        let rows = frame::read(&bytes, salt, at.offset)
+        let rows = frame::read(&bytes, format, at.offset)
             .filter(|frame| frame.header.block == id && frame.header.rows == at.rows)
             .and_then(|frame| Rows::read(frame.body, at.rows.len() as u32))
             .ok_or_else(|| ReadError::Damaged(at.clone()))?;
@@ -434,7 +450,7 @@ mod tests {
 
     #[test]
     fn what_is_not_known_is_left_as_it_is() {
-        let golden = include_bytes!("golden/version1.spool");
+        let golden = include_bytes!("golden/version2.spool");
         let mut newer = golden.to_vec();
         newer[8] = 7;
         let (folder, disk) = folder_with("0000000000000001.spool", &newer);
@@ -442,7 +458,7 @@ mod tests {
         assert!(
             error
                 .to_string()
-                .contains("has version 7, this program knows version 1"),
+                .contains("has version 7, this program knows versions up to 2"),
             "{error}"
         );
         assert_eq!(fs::read(folder.path().join("0000000000000001.spool")).unwrap(), newer);
@@ -461,25 +477,28 @@ mod tests {
 
     #[test]
     fn a_block_comes_back_without_what_is_done() {
-        // All frames of the golden segment but the last, which says that the block has moved.
-        let golden = include_bytes!("golden/version1.spool");
-        let (_folder, disk) = folder_with("0000000000000001.spool", &golden[..golden.len() - frame::FRAME_HEADER]);
-        let recovered = recover(&disk, Path::new("here")).unwrap();
-        let [block] = &recovered.blocks[..] else {
-            panic!("{recovered:?}")
-        };
-        assert_eq!((&*block.layout.table, block.rows), ("table", 4));
-        assert_eq!(block.next_part(), Some(Part::from(0..2)));
-        let logged = block.state().logged.clone();
-        for (part, bytes, ends) in [(0..2, &b"one"[..], &[3, 3][..]), (1..4, b"threefour", &[0, 5, 9])] {
-            let rows = read_rows(&disk, block.id, &logged, &Part::from(part)).unwrap();
-            assert_eq!((&rows.bytes[..], &rows.ends[..]), (bytes, ends));
+        let of_version_1: &[u8] = include_bytes!("golden/version1.spool");
+        let of_version_2: &[u8] = include_bytes!("golden/version2.spool");
+        // The last frame of each says that the block has moved.
+        for (golden, moved) in [(of_version_1, 48), (of_version_2, frame::FRAME_HEADER)] {
+            let (_folder, disk) = folder_with("0000000000000001.spool", &golden[..golden.len() - moved]);
+            let recovered = recover(&disk, Path::new("here")).unwrap();
+            let [block] = &recovered.blocks[..] else {
+                panic!("{recovered:?}")
+            };
+            assert_eq!((&*block.layout.table, block.rows), ("table", 4));
+            assert_eq!(block.next_part(), Some(Part::from(0..2)));
+            let logged = block.state().logged.clone();
+            for (part, bytes, ends) in [(0..2, &b"one"[..], &[3, 3][..]), (1..4, b"threefour", &[0, 5, 9])] {
+                let rows = read_rows(&disk, block.id, &logged, &Part::from(part)).unwrap();
+                assert_eq!((&rows.bytes[..], &rows.ends[..]), (bytes, ends));
+            }
         }
     }
 
     #[test]
     fn what_one_segment_says_of_a_block_is_to_be_said_by_all_that_have_it() {
-        let golden = include_bytes!("golden/version1.spool");
+        let golden = include_bytes!("golden/version2.spool");
         let with_done = &golden[..golden.len() - frame::FRAME_HEADER];
         let (folder, disk) = folder_with("0000000000000001.spool", with_done);
         let without = &with_done[..with_done.len() - frame::FRAME_HEADER];
@@ -504,8 +523,8 @@ mod tests {
 
     /// Returns a segment with a block of one row, and marks of it.
     fn segment_with(block: Uuid, marks: &[Kind]) -> Vec<u8> {
-        let salt = frame::Salt(1);
-        let mut bytes = frame::segment_header(salt).to_vec();
+        let format = frame::FrameFormat::new(frame::Salt(1));
+        let mut bytes = frame::segment_header(format).to_vec();
         let mut put = |kind, body: &dyn Fn(&mut Vec<u8>)| {
             let header = frame::Header {
                 kind,
@@ -517,7 +536,7 @@ mod tests {
                     0..1
                 },
             };
-            frame::put(&mut bytes, salt, &header, body);
+            frame::put(&mut bytes, format, &header, body);
         };
         let layout = Layout::new("t".into(), "INSERT INTO t".into(), [].into(), None);
         put(Kind::Open, &|out| frame::put_layout(out, &layout));
