@@ -123,7 +123,7 @@ pub(crate) struct ServeOptions {
     #[arg(long, env = "ROWMILL_ACK_HEADER")]
     pub(crate) ack_header: bool,
 
-    /// Memory that waiting rows may take, in bytes.
+    /// Memory that waiting rows and requests in flight may take, in bytes; the requests take at most half of it.
     #[arg(
         long,
         env = "ROWMILL_MEMORY_BYTES",

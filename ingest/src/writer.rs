@@ -17,7 +17,7 @@ use crate::{
     dead_letter::{DeadLetter, REJECTED},
     deliver::{Delivery, MAX_BLOCK_ROWS},
     rows::EncodedRows,
-    spool::{LogLimits, NoRoom, Spool, SpoolError, SpoolLimits, TableCounts, TableLayouts},
+    spool::{LogLimits, NoRoom, RequestMemory, Spool, SpoolError, SpoolLimits, TableCounts, TableLayouts},
     statement::layout,
     stores::{SchemaState, Servers, State, Stores},
     sync::{self, SyncError},
@@ -50,7 +50,8 @@ pub struct WriterOptions {
     /// Time after which a block is sealed, counted from its first row. One second is fresh enough to watch a dashboard by, and
     /// gives one part a second for each table at most.
     pub block_age: Duration,
-    /// Memory that all rows may take; one table has at most as much of it as is free for all others. Without a folder these
+    /// Memory that all rows and all requests in flight may take; one table has at most as much of it as is free for all others, and so
+    /// have all requests together. Without a folder these
     /// are all rows that ClickHouse has not confirmed, and 256 MiB carry a few thousand events a second through a minute's
     /// restart of ClickHouse.
     pub memory_bytes: usize,
@@ -207,14 +208,14 @@ impl Writer {
         self.shared.spool.append(self.lane(table), ack, encode)
     }
 
-    /// Takes rows of one table into one block: all of them, or none.
+    /// Takes rows of one table into one block: all of them, or none. `rows` may be empty afterwards.
     ///
     /// # Errors
     /// As [`append`](Self::append).
     ///
     /// # Panics
     /// As [`append`](Self::append).
-    pub(crate) fn append_rows(&self, ack: Ack, rows: &EncodedRows) -> Result<Receipt, NoRoom> {
+    pub(crate) fn append_rows(&self, ack: Ack, rows: &mut EncodedRows) -> Result<Receipt, NoRoom> {
         match rows.table() {
             Some(table) => self.shared.spool.append_rows(self.lane(table), ack, rows),
             None => Ok(Receipt::NONE),
@@ -306,9 +307,19 @@ impl Writer {
         self.shared.spool.disk_bytes()
     }
 
-    /// Returns the memory that waiting rows take, in bytes.
+    /// Returns the memory that waiting rows and requests in flight take, in bytes.
     pub fn memory_bytes(&self) -> usize {
         self.shared.spool.memory_bytes()
+    }
+
+    /// Returns the part of [`memory_bytes`](Self::memory_bytes) that requests in flight take: bodies that are still to come whole, and
+    /// the rows of a request of many events until all of them are decoded.
+    pub fn request_bytes(&self) -> usize {
+        self.request_memory().used()
+    }
+
+    pub(crate) fn request_memory(&self) -> &Arc<RequestMemory> {
+        self.shared.spool.requests()
     }
 
     /// Returns what has happened to each table's rows: first the schema's tables, then the dead letters', then tables that an

@@ -60,12 +60,13 @@ use tokio::sync::Notify;
 use self::{
     bound::Bound,
     disk::{Disk, Folder},
-    lane::Lane,
+    lane::{Lane, Queue},
     log::Log,
     recover::recover,
     state::{LogState, Signal, Urgency},
 };
 pub(crate) use self::{
+    bound::{Booking, RequestMemory},
     frame::RowRange,
     lane::Counters,
     log::{LogLimits, Logged},
@@ -79,7 +80,7 @@ pub use self::{
 };
 use crate::{
     ack::{Ack, Receipt, Waiting},
-    block::{Block, BlockLimits, Layout},
+    block::{Block, BlockLimits, Layout, WORTH_TAKING_OVER},
     rows::EncodedRows,
 };
 
@@ -106,7 +107,8 @@ const ALARM_INTERVAL_S: u64 = 60;
 pub(crate) struct Spool {
     lanes: Box<[Lane]>,
     limits: BlockLimits,
-    memory: Bound,
+    memory: Arc<Bound>,
+    requests: Arc<RequestMemory>,
     log: Option<LogState>,
     closed: AtomicBool,
     /// The lanes that may still have rows to give to the dead letters.
@@ -135,7 +137,7 @@ pub(crate) type TableLayouts = Vec<Arc<Layout>>;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SpoolLimits {
     pub(crate) blocks: BlockLimits,
-    /// Memory of all rows.
+    /// Memory of all rows, and of requests in flight.
     pub(crate) memory_bytes: usize,
     /// Disk of all segments; used with a folder only.
     pub(crate) log: LogLimits,
@@ -217,11 +219,13 @@ impl Spool {
 
     fn new(tables: TableLayouts, limits: SpoolLimits, log: Option<LogState>) -> Self {
         let rooms = Block::rooms();
+        let memory = Arc::new(Bound::new(limits.memory_bytes));
         Self {
             givers: AtomicUsize::new(tables.len()),
             lanes: tables.into_iter().map(|layout| Lane::new(layout, &rooms)).collect(),
             limits: limits.blocks,
-            memory: Bound::new(limits.memory_bytes),
+            requests: RequestMemory::new(Arc::clone(&memory)),
+            memory,
             log,
             closed: AtomicBool::new(false),
             closing: Notify::new(),
@@ -255,15 +259,22 @@ impl Spool {
     /// # Errors
     /// [`NoRoom`]; also where `ack` asks for the disk, and the disk is known to fail.
     pub(crate) fn append(&self, lane: usize, ack: Ack, encode: impl FnOnce(&mut Vec<u8>)) -> Result<Receipt, NoRoom> {
-        self.append_many(lane, ack, 1, |block, admit| block.append(encode, admit))
+        self.append_many(lane, ack, 1, |queue, _, admit| queue.open.append(encode, admit))
     }
 
-    /// Takes rows into one block: all of them, or none.
+    /// Takes rows into one block: all of them, or none. `rows` may be empty afterwards.
     ///
     /// # Errors
     /// As for [`append`](Self::append).
-    pub(crate) fn append_rows(&self, lane: usize, ack: Ack, rows: &EncodedRows) -> Result<Receipt, NoRoom> {
-        self.append_many(lane, ack, rows.count(), |block, admit| block.append_rows(rows, admit))
+    pub(crate) fn append_rows(&self, lane: usize, ack: Ack, rows: &mut EncodedRows) -> Result<Receipt, NoRoom> {
+        let (count, is_long) = (rows.count(), rows.bytes().len() >= WORTH_TAKING_OVER);
+        self.append_many(lane, ack, count, |queue, layout, admit| {
+            if queue.open.rows() + count > self.limits.rows || is_long {
+                // They would make the block longer than one may be, or take longer to copy, and go into one together.
+                queue.seal(layout);
+            }
+            queue.open.append_rows(rows, admit)
+        })
     }
 
     fn append_many(
@@ -271,7 +282,7 @@ impl Spool {
         lane: usize,
         ack: Ack,
         rows: usize,
-        put: impl FnOnce(&mut Block, &dyn Fn(usize) -> bool) -> bool,
+        put: impl FnOnce(&mut Queue, &Arc<Layout>, &dyn Fn(usize) -> bool) -> bool,
     ) -> Result<Receipt, NoRoom> {
         let lane = &self.lanes[lane];
         let result = match self.is_closed() {
@@ -323,7 +334,7 @@ impl Spool {
         lane: &Lane,
         ack: Ack,
         rows: usize,
-        put: impl FnOnce(&mut Block, &dyn Fn(usize) -> bool) -> bool,
+        put: impl FnOnce(&mut Queue, &Arc<Layout>, &dyn Fn(usize) -> bool) -> bool,
     ) -> Result<Receipt, NoRoom> {
         // Spares the encoding when nothing fits anyway.
         if self.memory.used() >= self.memory.max || (ack >= Ack::Spooled && self.is_failing()) {
@@ -334,17 +345,13 @@ impl Spool {
         if self.is_closed() || !self.has_disk_room(queue.on_disk) {
             return Err(NoRoom);
         }
-        if rows > 1 && queue.open.rows() + rows > self.limits.rows {
-            // They would make the block longer than one may be, and go into one together.
-            queue.seal(&lane.layout);
-        }
         let held = queue.in_memory;
-        let first = queue.open.rows();
-        if !put(&mut queue.open, &|cost| self.memory.reserve(cost, held)) {
+        if !put(&mut queue, &lane.layout, &|cost| self.memory.reserve(cost, held)) {
             return Err(NoRoom);
         }
         queue.in_memory = queue.sealed_in_memory + queue.open.cost();
         let count = |rows: usize| u32::try_from(rows).unwrap_or(u32::MAX);
+        let first = queue.open.rows() - rows;
         let place = count(first)..count(queue.open.rows());
         let receipt = match (ack, queue.open.opened()) {
             (Ack::Spooled | Ack::Stored, Some(opened)) if self.has_disk() || ack == Ack::Stored => Some(Waiting {
@@ -437,7 +444,12 @@ impl Spool {
         self.log.as_ref().map_or(0, |log| log.bytes.load(Ordering::Relaxed))
     }
 
-    /// Returns the memory that rows take.
+    /// Returns the memory of requests in flight, which is a part of the rows' bound.
+    pub(crate) fn requests(&self) -> &Arc<RequestMemory> {
+        &self.requests
+    }
+
+    /// Returns the memory that rows and requests in flight take.
     pub(crate) fn memory_bytes(&self) -> usize {
         self.memory.used()
     }
