@@ -141,6 +141,19 @@ pub(crate) struct ServeOptions {
     )]
     pub(crate) spool_bytes: u64,
 
+    /// Days after which ClickHouse removes what stands in `rejected`; 0 keeps it for good.
+    #[arg(long, env = "ROWMILL_REJECTED_DAYS", default_value_t = 30, value_name = "DAYS")]
+    pub(crate) rejected_days: u32,
+
+    /// How much of a refused event is kept in `rejected`, in bytes.
+    #[arg(
+        long,
+        env = "ROWMILL_REJECTED_PAYLOAD_BYTES",
+        default_value_t = 64 << 10,
+        value_name = "BYTES"
+    )]
+    pub(crate) rejected_payload_bytes: usize,
+
     /// Host that the collector is reached by; its parent domain is the visitor cookie's.
     #[arg(long, env = "ROWMILL_DOMAIN", value_name = "HOST")]
     pub(crate) domain: Option<String>,

@@ -14,7 +14,7 @@ use tokio::{
 use crate::{
     ack::{Ack, Receipt},
     block::{BlockLimits, MAX_BLOCK_BYTES},
-    dead_letter::{DeadLetter, REJECTED},
+    dead_letter::{DEFAULT_DAYS, DEFAULT_PAYLOAD_BYTES, DeadLetter, REJECTED},
     deliver::{Delivery, MAX_BLOCK_ROWS},
     rows::EncodedRows,
     spool::{LogLimits, NoRoom, RequestMemory, Spool, SpoolError, SpoolLimits, TableCounts, TableLayouts},
@@ -62,6 +62,11 @@ pub struct WriterOptions {
     /// Time for one insert, materialized views included. A try that is given up may still succeed; the next one is then a
     /// duplicate, which ClickHouse skips.
     pub insert_timeout: Duration,
+    /// Days after which ClickHouse removes a dead letter from the table `rejected`; 0 keeps them for good. A TTL of another form that a
+    /// person has given the table stays.
+    pub rejected_days: u32,
+    /// How much of what was sent a dead letter keeps, in bytes; its length and its hash are those of the whole.
+    pub rejected_payload_bytes: usize,
 }
 
 impl Default for WriterOptions {
@@ -74,6 +79,8 @@ impl Default for WriterOptions {
             disk_bytes: 8 << 30,
             inserts_in_flight: 2,
             insert_timeout: Duration::from_secs(60),
+            rejected_days: DEFAULT_DAYS,
+            rejected_payload_bytes: DEFAULT_PAYLOAD_BYTES,
         }
     }
 }
@@ -113,6 +120,7 @@ struct Shared {
     states: watch::Receiver<Vec<State>>,
     /// What its layers have refused.
     tally: Tally,
+    rejected_payload_bytes: usize,
     work: Mutex<Work>,
 }
 
@@ -166,7 +174,7 @@ impl Writer {
     ) -> Self {
         let tables = schema.tables.len();
         let mut syncs = JoinSet::new();
-        let states = sync::start(stores, schema, &mut syncs);
+        let states = sync::start(stores, schema, options.rejected_days, &mut syncs);
         let delivery = Delivery::new(
             Servers::new(states.clone()),
             Arc::clone(&spool),
@@ -186,6 +194,7 @@ impl Writer {
                 schema,
                 states,
                 tally: Tally::default(),
+                rejected_payload_bytes: options.rejected_payload_bytes,
                 work: Mutex::new(Work { deliveries, syncs, log }),
             }),
         }
@@ -233,12 +242,18 @@ impl Writer {
         lane
     }
 
-    /// Takes an event that could not become a row.
+    /// Takes an event that could not become a row, with as much of its payload as [`WriterOptions::rejected_payload_bytes`] allows.
     ///
     /// # Errors
-    /// As [`append`](Self::append).
+    /// As [`append`](Self::append); dead letters have no more than an eighth of the memory and of the disk.
     pub fn reject(&self, letter: &DeadLetter<'_>, ack: Ack) -> Result<Receipt, NoRoom> {
-        self.append(&REJECTED, ack, |out| letter.encode(out))
+        let max_payload_bytes = self.rejected_payload_bytes();
+        self.append(&REJECTED, ack, |out| letter.encode(max_payload_bytes, out))
+    }
+
+    /// Returns how much of a payload a dead letter keeps, in bytes.
+    pub(crate) fn rejected_payload_bytes(&self) -> usize {
+        self.shared.rejected_payload_bytes
     }
 
     /// Returns how far the tables are that rows are for.

@@ -25,6 +25,7 @@ mod flatten;
 mod golden;
 mod memory;
 mod more_types;
+mod rejected;
 mod schema_sync;
 mod seed;
 mod spool_command;

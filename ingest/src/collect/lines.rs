@@ -98,7 +98,7 @@ impl Collector {
             uid,
             has_senders: may_name_sender(&text),
             rows: EncodedRows::for_text(text.len()),
-            refused: RefusedLines::of_request(&text, head),
+            refused: RefusedLines::of_request(&text, head, self.writer.rejected_payload_bytes()),
             booked_for_text: booking.bytes(),
             booking,
             query_bytes: 0,
@@ -280,13 +280,15 @@ struct RefusedLines {
     letters: EncodedRows,
     /// The most bytes that those may take.
     max_bytes: usize,
+    /// How much of a line, or of the query and a line, a letter keeps.
+    max_payload_bytes: usize,
     /// The first line without a letter of its own.
     first_without_letter: Option<usize>,
 }
 
 impl RefusedLines {
     /// Returns none, of a request with this text.
-    fn of_request(text: &str, head: &Head<'_>) -> Self {
+    fn of_request(text: &str, head: &Head<'_>, max_payload_bytes: usize) -> Self {
         let query = head.parts.uri.query().unwrap_or_default();
         Self {
             count: 0,
@@ -294,6 +296,7 @@ impl RefusedLines {
             codes: Vec::new(),
             letters: EncodedRows::default(),
             max_bytes: LETTERS_BYTES + LETTERS_EXPANSION * (text.len() + query.len()),
+            max_payload_bytes,
             first_without_letter: None,
         }
     }
@@ -341,7 +344,9 @@ impl RefusedLines {
 
     fn write(&mut self, letter: &DeadLetter<'_>) {
         // They are no more than a block has room for, and of one table.
-        _ = self.letters.push(&REJECTED, |out| letter.encode(out));
+        _ = self
+            .letters
+            .push(&REJECTED, |out| letter.encode(self.max_payload_bytes, out));
     }
 }
 

@@ -99,6 +99,10 @@ impl std::error::Error for NoRoom {}
 /// With so many sealed blocks, a table has one that is inserted, one that is made ready meanwhile, and one that waits.
 const WAITING_BLOCKS: usize = 3;
 
+/// Dead letters have an eighth of the memory and of the disk, so that junk takes no room from rows. A row that ClickHouse refuses becomes
+/// one all the same: it has been acknowledged.
+const DEAD_LETTERS_SHARE: usize = 8;
+
 /// How often lack of room is logged.
 const ALARM_INTERVAL_S: u64 = 60;
 
@@ -115,8 +119,8 @@ pub(crate) struct Spool {
     givers: AtomicUsize,
     closing: Notify,
     started: StdInstant,
-    /// When lack of room is logged again, in seconds since the start.
-    next_alarm_s: AtomicU64,
+    /// When lack of room is logged again, in seconds since the start: for rows, and for dead letters.
+    next_alarm_s: [AtomicU64; 2],
 }
 
 /// What has become of rows.
@@ -230,7 +234,7 @@ impl Spool {
             closed: AtomicBool::new(false),
             closing: Notify::new(),
             started: StdInstant::now(),
-            next_alarm_s: AtomicU64::new(0),
+            next_alarm_s: Default::default(),
         }
     }
 
@@ -295,7 +299,7 @@ impl Spool {
         };
         Counters::add(counter, rows as u64);
         if result.is_err() && !self.is_closed() {
-            self.raise_alarm();
+            self.raise_alarm(lane);
         }
         result
     }
@@ -310,16 +314,22 @@ impl Spool {
 
     /// Logs that rows are not taken, once in a while and not once a row.
     #[cold]
-    fn raise_alarm(&self) {
+    fn raise_alarm(&self, lane: &Lane) {
         let now_s = self.started.elapsed().as_secs();
-        let due_s = self.next_alarm_s.load(Ordering::Relaxed);
+        let next_alarm_s = &self.next_alarm_s[usize::from(lane.is_dead_letters)];
+        let due_s = next_alarm_s.load(Ordering::Relaxed);
         let next_s = now_s + ALARM_INTERVAL_S;
         let is_ours = || {
-            self.next_alarm_s
+            next_alarm_s
                 .compare_exchange(due_s, next_s, Ordering::Relaxed, Ordering::Relaxed)
                 .is_ok()
         };
-        if now_s >= due_s && is_ours() {
+        if now_s < due_s || !is_ours() {
+            return;
+        }
+        if lane.is_dead_letters {
+            tracing::error!("dead letters are dropped: those that wait for ClickHouse take all the room that they may");
+        } else {
             tracing::error!(
                 memory_bytes = self.memory.used(),
                 disk_bytes = self.disk_bytes(),
@@ -345,8 +355,14 @@ impl Spool {
         if self.is_closed() || !self.has_disk_room(queue.on_disk) {
             return Err(NoRoom);
         }
+        if lane.is_dead_letters && !self.has_disk_room_for_letters(queue.on_disk) {
+            return Err(NoRoom);
+        }
         let held = queue.in_memory;
-        if !put(&mut queue, &lane.layout, &|cost| self.memory.reserve(cost, held)) {
+        let is_within_share =
+            |cost: usize| !lane.is_dead_letters || held + cost <= self.memory.max / DEAD_LETTERS_SHARE;
+        let admit = |cost| is_within_share(cost) && self.memory.reserve(cost, held);
+        if !put(&mut queue, &lane.layout, &admit) {
             return Err(NoRoom);
         }
         queue.in_memory = queue.sealed_in_memory + queue.open.cost();
@@ -362,7 +378,13 @@ impl Spool {
             }),
             _ => None,
         };
-        let limits = if queue.sealed.len() < WAITING_BLOCKS {
+        let limits = if lane.is_dead_letters {
+            // Blocks that wait are on disk alone; there are this one, the next, and those on their way there.
+            BlockLimits {
+                bytes: self.limits.bytes.min(self.memory.max / DEAD_LETTERS_SHARE / 4),
+                ..self.limits
+            }
+        } else if queue.sealed.len() < WAITING_BLOCKS {
             self.limits
         } else {
             self.limits.behind_others()
@@ -392,6 +414,13 @@ impl Spool {
             let used = log.waiting.used();
             used.saturating_add(on_disk) <= log.waiting.max
         })
+    }
+
+    /// Returns whether dead letters with so many bytes on disk may have more there.
+    fn has_disk_room_for_letters(&self, on_disk: usize) -> bool {
+        self.log
+            .as_ref()
+            .is_none_or(|log| on_disk < log.waiting.max / DEAD_LETTERS_SHARE)
     }
 
     /// Takes no more rows, and seals open blocks as soon as their lanes come to them.
