@@ -137,7 +137,7 @@ pub(crate) struct ServeOptions {
     #[arg(long, env = "ROWMILL_ACK_HEADER")]
     pub(crate) ack_header: bool,
 
-    /// Memory that waiting rows may take, in bytes.
+    /// Memory that waiting rows and requests in flight may take, in bytes; the requests take at most half of it.
     #[arg(
         long,
         env = "ROWMILL_MEMORY_BYTES",
@@ -159,6 +159,19 @@ pub(crate) struct ServeOptions {
     /// browsers and senders of today need.
     #[arg(long, env = "ROWMILL_COMPAT", value_enum, value_name = "COLLECTOR")]
     pub(crate) compat: Option<Compat>,
+
+    /// Days after which ClickHouse removes what stands in `rejected`; 0 keeps it for good.
+    #[arg(long, env = "ROWMILL_REJECTED_DAYS", default_value_t = 30, value_name = "DAYS")]
+    pub(crate) rejected_days: u32,
+
+    /// How much of a refused event is kept in `rejected`, in bytes.
+    #[arg(
+        long,
+        env = "ROWMILL_REJECTED_PAYLOAD_BYTES",
+        default_value_t = 64 << 10,
+        value_name = "BYTES"
+    )]
+    pub(crate) rejected_payload_bytes: usize,
 
     /// Host that the collector is reached by; its parent domain is the visitor cookie's.
     #[arg(long, env = "ROWMILL_DOMAIN", value_name = "HOST")]

@@ -283,11 +283,16 @@ fn metrics(writer: &Writer) -> String {
     for (code, count) in events {
         let _ = writeln!(text, "rowmill_events_refused_total{{code=\"{code}\"}} {count}");
     }
-    let whole: [(&str, &str, u64); 3] = [
+    let whole: [(&str, &str, u64); 4] = [
         (
             "rowmill_memory_bytes",
-            "Memory that waiting rows take.",
+            "Memory that waiting rows and requests in flight take.",
             writer.memory_bytes() as u64,
+        ),
+        (
+            "rowmill_request_bytes",
+            "The part of it that requests in flight take.",
+            writer.request_bytes() as u64,
         ),
         ("rowmill_spool_bytes", "Disk that the spool takes.", writer.disk_bytes()),
         (

@@ -105,6 +105,8 @@ async fn collect(
         memory_bytes: options.memory_bytes,
         disk_bytes: options.spool_bytes,
         insert_timeout: options.insert_timeout_seconds,
+        rejected_days: options.rejected_days,
+        rejected_payload_bytes: options.rejected_payload_bytes,
         ..WriterOptions::default()
     };
     let servers: Stores = stores.iter().cloned().collect();

@@ -147,14 +147,19 @@ impl Block {
         }
     }
 
-    /// Puts rows behind the others if `admit` allows their cost in bytes of memory: all of them, or none.
-    pub(crate) fn append_rows(&mut self, rows: &EncodedRows, admit: impl FnOnce(usize) -> bool) -> bool {
+    /// Puts rows behind the others if `admit` allows their cost in bytes of memory: all of them, or none. An empty block takes long
+    /// ones over with their memory.
+    pub(crate) fn append_rows(&mut self, rows: &mut EncodedRows, admit: impl FnOnce(usize) -> bool) -> bool {
         let start = self.start();
         let (bytes, ends) = rows.content();
         let cost = bytes.len() + ends.len() * ROW_OVERHEAD;
         let Ok(start) = u32::try_from(start) else { return false };
         let is_admitted = u32::try_from(self.bytes.len() + bytes.len()).is_ok() && admit(cost);
-        if is_admitted && !ends.is_empty() {
+        if is_admitted && start == 0 && bytes.len() >= WORTH_TAKING_OVER {
+            self.leave(0);
+            (self.bytes, self.ends) = rows.take();
+            self.opened.get_or_insert_with(Opened::now);
+        } else if is_admitted && !ends.is_empty() {
             self.bytes.extend_from_slice(bytes);
             self.ends.extend(ends.iter().map(|end| start + end));
             self.opened.get_or_insert_with(Opened::now);
@@ -251,6 +256,9 @@ impl Block {
         self.ends.last().map_or(0, |&end| end as usize)
     }
 }
+
+/// Rows of so many bytes are not copied while a lock is held: a megabyte takes about as long as an event.
+pub(crate) const WORTH_TAKING_OVER: usize = 4 << 20;
 
 /// An empty block may keep this much memory for its next rows.
 const KEPT_CAPACITY: usize = 64 << 10;

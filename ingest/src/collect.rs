@@ -5,15 +5,20 @@
 mod lines;
 
 use std::{
+    num::NonZero,
     pin::Pin,
+    ptr,
     sync::Arc,
+    thread,
     time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Response, Uri, header, request::Parts};
 use http_body_util::Full;
+use tokio::sync::Semaphore;
 
+use self::lines::Lines;
 use crate::{
     ack::{ACK_HEADER, Ack, AckRule, Receipt, UnknownAck},
     answer::{Answer, Answers, Context, Draft},
@@ -21,7 +26,7 @@ use crate::{
     body::{Declared, Payload},
     dead_letter::DeadLetter,
     envelope::Envelope,
-    gather::{BodyLimits, GatherError},
+    gather::{BodyLimits, GatherError, Gathered},
     head::{Arrival, Head, IMAGE_CHANNEL},
     id::IdGenerator,
     identify::{Address, Claims, CorsOrigin, TrustedProxies, auto_domain, known_uid},
@@ -50,7 +55,15 @@ pub(crate) struct Collector {
     ack: Ack,
     ack_by_header: bool,
     ack_timeout: Duration,
+    /// The most bytes that the rows of one request may take.
+    max_rows_bytes: usize,
+    /// How many requests of many events are decoded at a time: as many as there are cores.
+    bulk_turns: Arc<Semaphore>,
 }
+
+/// How many times as long as the largest body of many events its rows may be. A row has what the request says once for all lines, so that
+/// short lines make rows that are many times as long.
+const MAX_EXPANSION: usize = 16;
 
 /// The answer to a request.
 pub(crate) enum Reply {
@@ -98,6 +111,19 @@ impl Recorded {
     }
 }
 
+/// What a first look at a request comes to.
+enum Look {
+    Recorded(Recorded),
+    /// Many events, which are still to be decoded.
+    Lines(Lines),
+}
+
+impl From<Draft> for Look {
+    fn from(draft: Draft) -> Self {
+        Self::Recorded(draft.into())
+    }
+}
+
 impl From<Draft> for Recorded {
     fn from(draft: Draft) -> Self {
         Self { draft, pending: None }
@@ -138,6 +164,8 @@ impl Collector {
             ack: options.ack,
             ack_by_header: options.ack_by_header,
             ack_timeout: options.ack_timeout,
+            max_rows_bytes: options.max_bulk_bytes.saturating_mul(MAX_EXPANSION),
+            bulk_turns: Arc::new(Semaphore::new(thread::available_parallelism().map_or(1, NonZero::get))),
         }
     }
 
@@ -172,15 +200,25 @@ impl Collector {
     pub(crate) fn answer<R: Routes>(
         self: Arc<Self>,
         parts: Parts,
-        body: Result<Bytes, GatherError>,
-        mut arrival: Arrival,
+        body: Result<Gathered, GatherError>,
+        arrival: Arrival,
     ) -> Reply {
-        let Recorded { draft, pending } = arena::with(|arena| self.draft::<R>(&parts, body, arrival, arena));
+        match arena::with(|arena| self.look::<R>(&parts, body, arrival, arena)) {
+            Look::Recorded(recorded) => self.respond(parts, recorded, arrival),
+            Look::Lines(lines) => self.answer_lines(parts, lines, arrival),
+        }
+    }
+
+    /// Answers at once, or when the event's row is where the answer says that it is.
+    fn respond(self: Arc<Self>, mut parts: Parts, recorded: Recorded, mut arrival: Arrival) -> Reply {
+        let Recorded { draft, pending } = recorded;
         self.writer.tally().answered(draft.status());
         match pending {
             None => Reply::Ready(draft.into_response(parts.headers, arrival.elapsed_ms())),
             Some(pending) => {
                 arrival.wait();
+                // What they say is not held meanwhile; their room is for the answer's.
+                parts.headers.clear();
                 Reply::Waiting(Box::pin(async move {
                     let reached = pending.receipt.reached_within(self.ack_timeout).await;
                     let draft = if reached >= pending.ack || pending.is_lenient {
@@ -196,18 +234,18 @@ impl Collector {
         }
     }
 
-    fn draft<R: Routes>(
+    fn look<R: Routes>(
         &self,
         parts: &Parts,
-        body: Result<Bytes, GatherError>,
+        body: Result<Gathered, GatherError>,
         arrival: Arrival,
         arena: &Arena,
-    ) -> Recorded {
+    ) -> Look {
         let head = Head::read(parts, arrival, &self.trusted_proxies, arena);
         if let Some(answer) = self.without_event::<R>(&head) {
             return self.finish(answer, &head, None).into();
         }
-        let body = match body {
+        let Gathered { bytes: body, booking } = match body {
             Ok(body) => body,
             Err(error) => return self.finish(error.into(), &head, None).into(),
         };
@@ -221,12 +259,18 @@ impl Collector {
             }
         };
         if let Payload::Lines(text) = payload {
-            return self.record_lines::<R>(&head, text, arena);
+            // The body itself, where it is not of another charset.
+            let text = if ptr::eq(text.as_ptr(), body.as_ptr()) {
+                String::from_utf8(body.into()).unwrap_or_default()
+            } else {
+                text.to_owned()
+            };
+            return self.look_at_lines::<R>(&head, text, booking);
         }
-        match Envelope::open(&payload, arena) {
+        Look::Recorded(match Envelope::open(&payload, arena) {
             Ok(envelope) => self.record::<R>(&head, &body, &payload, &envelope, arena),
             Err(error) => self.broken::<R>(error, &head, &body, &payload, None).into(),
-        }
+        })
     }
 
     /// Refuses a body that is not JSON.
@@ -417,15 +461,7 @@ impl Collector {
 
     /// Keeps what was sent: the body, and the query before it behind a `?`, as it stands in the request.
     fn bury(&self, head: &Head<'_>, body: &[u8], letter: &DeadLetter<'_>) {
-        let mut payload = Vec::with_capacity(body.len());
-        if let Some(query) = head.parts.uri.query() {
-            payload.push(b'?');
-            payload.extend_from_slice(query.as_bytes());
-            if !body.is_empty() {
-                payload.push(b'\n');
-            }
-        }
-        payload.extend_from_slice(body);
+        let payload = head.payload_with_query(body);
         if self
             .writer
             .reject(
@@ -488,6 +524,7 @@ impl From<GatherError> for Answer<'_> {
             GatherError::TooLarge => Self::TOO_LARGE,
             GatherError::TimedOut => Self::TIMED_OUT,
             GatherError::Broken => Self::BAD_REQUEST,
+            GatherError::NoRoom => Self::NO_ROOM,
         }
     }
 }

@@ -3,8 +3,18 @@
 //! The table belongs to the runtime, not to a schema: no schema may have a table of its name.
 
 use jiff::Timestamp;
+use twox_hash::XxHash64;
 
 use crate::table::{Column, ColumnKind, Format, Shape, Table};
+
+/// How long a letter stays in its table where nothing else is said, in days: time enough to notice, to mend, and to send again.
+pub(crate) const DEFAULT_DAYS: u32 = 30;
+
+/// How much of a payload a letter keeps where nothing else is said. Nearly all events are shorter.
+pub(crate) const DEFAULT_PAYLOAD_BYTES: usize = 64 << 10;
+
+/// How much of a reason a letter keeps, in bytes: an event can have a hundred wrong values, and the first of them tell what is wrong.
+const MAX_REASON_BYTES: usize = 4 << 10;
 
 /// An event that could not become a row, and why.
 #[derive(Debug, Clone, Copy)]
@@ -32,15 +42,22 @@ pub struct DeadLetter<'a> {
 }
 
 impl DeadLetter<'_> {
-    /// Appends the row of [`REJECTED`], in the order of its columns.
-    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+    /// Appends the row of [`REJECTED`], in the order of its columns, with so many bytes of the payload at most.
+    pub(crate) fn encode(&self, max_payload_bytes: usize, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.time.as_millisecond().to_le_bytes());
         out.extend_from_slice(&self.id.to_le_bytes());
+        let mut end = self.reason.len().min(MAX_REASON_BYTES);
+        while !self.reason.is_char_boundary(end) {
+            end -= 1;
+        }
+        let reason = &self.reason[..end];
         // RowBinary has a LowCardinality(String) as it has a String.
-        for text in [self.service, self.name, self.table, self.column, self.code, self.reason] {
+        for text in [self.service, self.name, self.table, self.column, self.code, reason] {
             put_string(out, text.as_bytes());
         }
-        put_string(out, self.payload);
+        put_string(out, &self.payload[..self.payload.len().min(max_payload_bytes)]);
+        out.extend_from_slice(&(self.payload.len() as u64).to_le_bytes());
+        out.extend_from_slice(&XxHash64::oneshot(0, self.payload).to_le_bytes());
         put_string(out, self.ip.as_bytes());
     }
 }
@@ -87,9 +104,10 @@ macro_rules! rejected {
 /// What a text is sent as.
 const TEXT: (Shape, &str) = (Shape::String, "String");
 
-/// The table of dead letters, with the deduplication window that schemas' tables have by default.
+/// The table of dead letters, with the default [TTL](DEFAULT_DAYS) and the deduplication window that schemas' tables have by default.
 pub(crate) static REJECTED: Table = rejected! {
-    "ENGINE = MergeTree PARTITION BY toYYYYMM(`time`) ORDER BY `time` SETTINGS non_replicated_deduplication_window = 1000",
+    "ENGINE = MergeTree PARTITION BY toYYYYMM(`time`) ORDER BY `time` \
+     TTL toDateTime(`time`) + toIntervalDay(30) SETTINGS non_replicated_deduplication_window = 1000",
     "time" "DateTime64(3, 'UTC')" (Shape::Fixed(8), "DateTime64(3, 'UTC')"),
     "id" "UInt64" (Shape::Fixed(8), "UInt64"),
     "service" "LowCardinality(String)" TEXT,
@@ -99,6 +117,9 @@ pub(crate) static REJECTED: Table = rejected! {
     "code" "LowCardinality(String)" TEXT,
     "reason" "String" TEXT,
     "payload" "String" TEXT,
+    // The length of the whole payload and its xxHash64, as ClickHouse's function of that name has it.
+    "payload_bytes" "UInt64" (Shape::Fixed(8), "UInt64"),
+    "payload_hash" "UInt64" (Shape::Fixed(8), "UInt64"),
     "ip" "String" TEXT
 };
 
@@ -122,15 +143,51 @@ mod tests {
             ip: "::1",
         };
         let mut row = Vec::new();
-        letter.encode(&mut row);
+        letter.encode(200, &mut row);
         let mut expected = Vec::new();
         expected.extend_from_slice(&[0x02, 0x01, 0, 0, 0, 0, 0, 0]); // time
         expected.extend_from_slice(&[7, 0, 0, 0, 0, 0, 0, 0]); // id
         expected.extend_from_slice(b"\x02wh\x04mail\x01t\x00\x05range\x02no"); // service … reason
         expected.extend_from_slice(&[0xc8, 0x01]); // 200 bytes of payload
         expected.extend_from_slice(&payload);
+        expected.extend_from_slice(&[200, 0, 0, 0, 0, 0, 0, 0]); // payload_bytes
+        expected.extend_from_slice(&XxHash64::oneshot(0, &payload).to_le_bytes());
         expected.extend_from_slice(b"\x03::1"); // ip
         assert_eq!(row, expected);
+
+        // A payload that is cut has the length and the hash of the whole.
+        let mut cut = Vec::new();
+        letter.encode(3, &mut cut);
+        let start = expected.len() - 2 - 200 - 8 - 8 - 4;
+        expected.splice(start..start + 2 + 200, [3, 0xff, 0xff, 0xff]);
+        assert_eq!(cut, expected);
+    }
+
+    #[test]
+    fn a_reason_is_cut_at_a_character() {
+        let reason = "é".repeat(MAX_REASON_BYTES);
+        let letter = DeadLetter {
+            time: Timestamp::UNIX_EPOCH,
+            id: 0,
+            service: "",
+            name: "",
+            table: "",
+            column: "",
+            code: "",
+            reason: &reason[..reason.len() - 2],
+            payload: b"",
+            ip: "",
+        };
+        let mut row = Vec::new();
+        letter.encode(0, &mut row);
+        // Beside it: two numbers, five empty texts, the length of this one, and four empty fields behind it.
+        assert_eq!(row.len(), 16 + 5 + 2 + MAX_REASON_BYTES + 1 + 16 + 1);
+    }
+
+    #[test]
+    fn the_statement_has_the_default_ttl() {
+        let ttl = format!("TTL toDateTime(`time`) + toIntervalDay({DEFAULT_DAYS}) SETTINGS");
+        assert!(REJECTED.create.contains(&ttl), "{}", REJECTED.create);
     }
 
     #[test]

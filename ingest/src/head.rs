@@ -1,6 +1,7 @@
 //! Head: what a request says before its body: where it goes, from whom it comes, and when.
 
 use std::{
+    borrow::Cow,
     net::IpAddr,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -136,6 +137,15 @@ impl<'r> Head<'r> {
             payload: &[],
             ip: self.ip.as_str(),
         }
+    }
+
+    /// Returns what was sent, for a dead letter: the body, and the query before it behind a `?`, as it stands in the request.
+    pub(crate) fn payload_with_query<'b>(&self, body: &'b [u8]) -> Cow<'b, [u8]> {
+        let Some(query) = self.parts.uri.query() else {
+            return body.into();
+        };
+        let end = if body.is_empty() { &b""[..] } else { b"\n" };
+        [b"?", query.as_bytes(), end, body].concat().into()
     }
 
     fn declared(&self) -> Declared<'r> {

@@ -25,7 +25,7 @@ use tower_service::Service;
 use crate::{
     ack::AckRule,
     collect::{Collector, Decision, PendingResponse, Reply},
-    gather::{Gather, GatherError},
+    gather::{Gather, GatherError, Gathered},
     head::Arrival,
     intake::Intake,
     options::EventOptions,
@@ -229,7 +229,7 @@ struct PendingEvent<R> {
 }
 
 impl<R: Routes> PendingEvent<R> {
-    fn answer(self, body: Result<Bytes, GatherError>) -> Reply {
+    fn answer(self, body: Result<Gathered, GatherError>) -> Reply {
         self.collector.answer::<R>(self.parts, body, self.arrival)
     }
 }
@@ -269,14 +269,14 @@ where
                 Poll::Ready(ready!(future.poll(cx)).map(|response| response.map(Either::Right)))
             }
             StateProjection::Event { gather, event } => {
-                let Poll::Ready(body) = gather.poll(cx) else {
-                    if let Some(event) = event {
-                        event.arrival.wait();
-                    }
+                let mut pending = event.take().expect("a future is not polled again after its end");
+                let memory = pending.collector.writer().request_memory();
+                let Poll::Ready(body) = gather.poll(cx, &pending.parts, memory) else {
+                    pending.arrival.wait();
+                    *event = Some(pending);
                     return Poll::Pending;
                 };
-                let event = event.take().expect("a future is not polled again after its end");
-                match event.answer(body) {
+                match pending.answer(body) {
                     Reply::Ready(response) => Poll::Ready(Ok(response.map(Either::Left))),
                     Reply::Waiting(mut response) => {
                         let poll = response.as_mut().poll(cx);

@@ -13,9 +13,6 @@ use crate::{
     stamp::Stamp,
 };
 
-/// When to try again, for a client whose event there was no room for: about the time that a block takes to be stored.
-const RETRY_AFTER_S: u32 = 2;
-
 /// Why an event was refused.
 #[derive(Debug)]
 pub(crate) enum Refused {
@@ -92,9 +89,7 @@ impl Refused {
                 reason: Some(not_an_object(*kind)),
             },
             Self::Columns { refusals, .. } => Answer::Refused(refusals),
-            Self::NoRoom => Answer::Unavailable {
-                retry_after_s: RETRY_AFTER_S,
-            },
+            Self::NoRoom => Answer::NO_ROOM,
         }
     }
 

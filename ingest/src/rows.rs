@@ -44,6 +44,11 @@ impl EncodedRows {
         Ok(())
     }
 
+    /// Returns the memory that the rows take, in bytes.
+    pub(crate) fn memory(&self) -> usize {
+        self.bytes.capacity() + self.ends.capacity() * size_of::<u32>()
+    }
+
     /// Returns the number of rows.
     pub fn count(&self) -> usize {
         self.ends.len()
@@ -64,6 +69,12 @@ impl EncodedRows {
     /// Returns the rows, and where each ends.
     pub(crate) fn content(&self) -> (&[u8], &[u32]) {
         (&self.bytes, &self.ends)
+    }
+
+    /// Takes all rows out, and where each ends, with their memory.
+    pub(crate) fn take(&mut self) -> (Vec<u8>, Vec<u32>) {
+        self.table = None;
+        (std::mem::take(&mut self.bytes), std::mem::take(&mut self.ends))
     }
 
     /// Returns the rows' table; none where there is no row.

@@ -65,8 +65,14 @@ impl Tally {
     /// Counts an event that was refused.
     #[cold]
     pub(crate) fn refused_event(&self, code: &str) {
+        self.refused_events(code, 1);
+    }
+
+    /// Counts events that were refused for one reason.
+    #[cold]
+    pub(crate) fn refused_events(&self, code: &str, count: u64) {
         let at = CODES.iter().position(|known| *known == code).unwrap_or(CODES.len() - 1);
-        self.events[at].fetch_add(1, Ordering::Relaxed);
+        self.events[at].fetch_add(count, Ordering::Relaxed);
     }
 
     pub(crate) fn counts(&self) -> RefusalCounts {

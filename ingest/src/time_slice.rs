@@ -1,4 +1,4 @@
-//! Time slice: how long work off the event loops keeps the core that it may share with one.
+//! Time slice: how long work keeps a core, or an event loop, that others wait for.
 //!
 //! A kernel lets a thread run until its own tick, up to 4 ms, whoever waits for that core meanwhile and however low the thread's
 //! priority. Rows of a block take some 40 ms to become frames, and an event loop beside that would answer 4 ms late each time.
@@ -25,9 +25,14 @@ impl TimeSlice {
         Self { since: Instant::now() }
     }
 
+    /// Returns whether the core has been held for as long as one may.
+    pub(crate) fn is_spent(&self) -> bool {
+        self.since.elapsed() >= LENGTH
+    }
+
     /// Lets others have the core where it has been held for as long as one may, and begins another one.
     pub(crate) fn yield_if_spent(&mut self) {
-        if self.since.elapsed() >= LENGTH {
+        if self.is_spent() {
             thread::yield_now();
             self.since = Instant::now();
         }

@@ -14,11 +14,11 @@ use tokio::{
 use crate::{
     ack::{Ack, Receipt},
     block::{BlockLimits, MAX_BLOCK_BYTES},
-    dead_letter::{DeadLetter, REJECTED},
+    dead_letter::{DEFAULT_DAYS, DEFAULT_PAYLOAD_BYTES, DeadLetter, REJECTED},
     deliver::{ColumnChanges, Delivery, MAX_BLOCK_ROWS},
     layout::Layout,
     rows::EncodedRows,
-    spool::{LogLimits, NoRoom, Spool, SpoolError, SpoolLimits, TableCounts, TableLayouts},
+    spool::{LogLimits, NoRoom, RequestMemory, Spool, SpoolError, SpoolLimits, TableCounts, TableLayouts},
     stores::{SchemaState, Servers, State, Stores},
     sync::{self, SyncError},
     table::{Schema, Table},
@@ -50,7 +50,8 @@ pub struct WriterOptions {
     /// Time after which a block is sealed, counted from its first row. One second is fresh enough to watch a dashboard by, and
     /// gives one part a second for each table at most.
     pub block_age: Duration,
-    /// Memory that all rows may take; one table has at most as much of it as is free for all others. Without a folder these
+    /// Memory that all rows and all requests in flight may take; one table has at most as much of it as is free for all others, and so
+    /// have all requests together. Without a folder these
     /// are all rows that ClickHouse has not confirmed, and 256 MiB carry a few thousand events a second through a minute's
     /// restart of ClickHouse.
     pub memory_bytes: usize,
@@ -63,6 +64,11 @@ pub struct WriterOptions {
     pub insert_timeout: Duration,
     /// What has become of columns of rows that an earlier build has left in the spool.
     pub column_changes: ColumnChanges,
+    /// Days after which ClickHouse removes a dead letter from the table `rejected`; 0 keeps them for good. A TTL of another form that a
+    /// person has given the table stays.
+    pub rejected_days: u32,
+    /// How much of what was sent a dead letter keeps, in bytes; its length and its hash are those of the whole.
+    pub rejected_payload_bytes: usize,
 }
 
 impl Default for WriterOptions {
@@ -76,6 +82,8 @@ impl Default for WriterOptions {
             inserts_in_flight: 2,
             insert_timeout: Duration::from_secs(60),
             column_changes: ColumnChanges::default(),
+            rejected_days: DEFAULT_DAYS,
+            rejected_payload_bytes: DEFAULT_PAYLOAD_BYTES,
         }
     }
 }
@@ -115,6 +123,7 @@ struct Shared {
     states: watch::Receiver<Vec<State>>,
     /// What its layers have refused.
     tally: Tally,
+    rejected_payload_bytes: usize,
     work: Mutex<Work>,
 }
 
@@ -168,7 +177,7 @@ impl Writer {
     ) -> Self {
         let tables = schema.tables.len();
         let mut syncs = JoinSet::new();
-        let states = sync::start(stores, schema, &mut syncs);
+        let states = sync::start(stores, schema, options.rejected_days, &mut syncs);
         let delivery = Delivery::new(
             Servers::new(states.clone()),
             Arc::clone(&spool),
@@ -189,6 +198,7 @@ impl Writer {
                 schema,
                 states,
                 tally: Tally::default(),
+                rejected_payload_bytes: options.rejected_payload_bytes,
                 work: Mutex::new(Work { deliveries, syncs, log }),
             }),
         }
@@ -211,14 +221,14 @@ impl Writer {
         self.shared.spool.append(self.lane(table), ack, encode)
     }
 
-    /// Takes rows of one table into one block: all of them, or none.
+    /// Takes rows of one table into one block: all of them, or none. `rows` may be empty afterwards.
     ///
     /// # Errors
     /// As [`append`](Self::append).
     ///
     /// # Panics
     /// As [`append`](Self::append).
-    pub(crate) fn append_rows(&self, ack: Ack, rows: &EncodedRows) -> Result<Receipt, NoRoom> {
+    pub(crate) fn append_rows(&self, ack: Ack, rows: &mut EncodedRows) -> Result<Receipt, NoRoom> {
         match rows.table() {
             Some(table) => self.shared.spool.append_rows(self.lane(table), ack, rows),
             None => Ok(Receipt::NONE),
@@ -236,12 +246,18 @@ impl Writer {
         lane
     }
 
-    /// Takes an event that could not become a row.
+    /// Takes an event that could not become a row, with as much of its payload as [`WriterOptions::rejected_payload_bytes`] allows.
     ///
     /// # Errors
-    /// As [`append`](Self::append).
+    /// As [`append`](Self::append); dead letters have no more than an eighth of the memory and of the disk.
     pub fn reject(&self, letter: &DeadLetter<'_>, ack: Ack) -> Result<Receipt, NoRoom> {
-        self.append(&REJECTED, ack, |out| letter.encode(out))
+        let max_payload_bytes = self.rejected_payload_bytes();
+        self.append(&REJECTED, ack, |out| letter.encode(max_payload_bytes, out))
+    }
+
+    /// Returns how much of a payload a dead letter keeps, in bytes.
+    pub(crate) fn rejected_payload_bytes(&self) -> usize {
+        self.shared.rejected_payload_bytes
     }
 
     /// Returns how far the tables are that rows are for.
@@ -310,9 +326,19 @@ impl Writer {
         self.shared.spool.disk_bytes()
     }
 
-    /// Returns the memory that waiting rows take, in bytes.
+    /// Returns the memory that waiting rows and requests in flight take, in bytes.
     pub fn memory_bytes(&self) -> usize {
         self.shared.spool.memory_bytes()
+    }
+
+    /// Returns the part of [`memory_bytes`](Self::memory_bytes) that requests in flight take: bodies that are still to come whole, and
+    /// the rows of a request of many events until all of them are decoded.
+    pub fn request_bytes(&self) -> usize {
+        self.request_memory().used()
+    }
+
+    pub(crate) fn request_memory(&self) -> &Arc<RequestMemory> {
+        self.shared.spool.requests()
     }
 
     /// Returns what has happened to each table's rows: first the schema's tables, then the dead letters', then tables that an

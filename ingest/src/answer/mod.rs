@@ -101,6 +101,15 @@ impl Answer<'_> {
         status: StatusCode::PAYLOAD_TOO_LARGE,
         reason: Some("a request takes 100000 lines at the most"),
     };
+    /// Rows of one request that take more bytes than one may make.
+    pub(crate) const TOO_LONG_ROWS: Self = Self::Failed {
+        status: StatusCode::PAYLOAD_TOO_LARGE,
+        reason: Some(
+            "each line becomes a row with the whole query and the headers in it, and these take too many bytes: send fewer lines",
+        ),
+    };
+    /// No room for events. The client comes again after about the time that a block takes to be stored.
+    pub(crate) const NO_ROOM: Self = Self::Unavailable { retry_after_s: 2 };
     /// A header that asks for an acknowledgement that there is none of.
     pub(crate) const UNKNOWN_ACK: Self = Self::Failed {
         status: StatusCode::BAD_REQUEST,

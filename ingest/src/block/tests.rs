@@ -185,14 +185,42 @@ fn an_empty_block_holds_no_room() {
         put(&mut block, &[b'x'; 1024]);
     }
     drop(sealed(&mut block));
-    let rows = EncodedRows::default();
+    let mut rows = EncodedRows::default();
     for admit in [false, true] {
-        assert_eq!(block.append_rows(&rows, |_| admit), admit);
+        assert_eq!(block.append_rows(&mut rows, |_| admit), admit);
         assert_eq!(block.bytes.capacity(), 0);
         assert!(!block.append(|out| out.push(1), |_| false));
         assert!(block.bytes.capacity() <= KEPT_CAPACITY);
     }
     assert!(block.rooms.take(usize::MAX).capacity() >= 2_000 << 10);
+}
+
+#[test]
+fn an_empty_block_takes_long_rows_over() {
+    let table = &crate::dead_letter::REJECTED;
+    let long = || {
+        let mut rows = EncodedRows::default();
+        for byte in [b'a', b'b'] {
+            rows.push(table, |out| out.resize(out.len() + WORTH_TAKING_OVER / 2, byte))
+                .unwrap();
+        }
+        rows
+    };
+    let mut rows = long();
+    let place = rows.bytes().as_ptr();
+    let mut block = Block::default();
+    assert!(block.append_rows(&mut rows, |cost| cost == WORTH_TAKING_OVER + 2 * ROW_OVERHEAD));
+    assert_eq!((block.content().0.as_ptr(), rows.count()), (place, 0));
+    // Behind others they are copied.
+    assert!(block.append_rows(&mut long(), |_| true));
+    let half = u32::try_from(WORTH_TAKING_OVER / 2).unwrap();
+    let (bytes, ends) = block.content();
+    assert_eq!(ends, [half, 2 * half, 3 * half, 4 * half]);
+    assert_eq!([0, half, 2 * half, 3 * half].map(|at| bytes[at as usize]), *b"abab");
+    // Rows that are not admitted stay where they are.
+    let mut rows = long();
+    assert!(!Block::default().append_rows(&mut rows, |_| false));
+    assert_eq!(rows.count(), 2);
 }
 
 #[test]

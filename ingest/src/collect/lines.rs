@@ -3,61 +3,174 @@
 //! All of them go where the request goes, by its path and its query; a line may name its own `projectId` and `uid`. Their rows go
 //! into one block together, so that a request that finds no room has left nothing behind and can be sent again as it is. A line
 //! that is no row is a dead letter, and costs the others nothing.
+//!
+//! Lines are decoded in time slices, between which the event loop has its turn. What they make is booked while it grows, and refused
+//! as soon as it is too much.
+
+use std::sync::Arc;
+
+use http::request::Parts;
+use tokio::{sync::OwnedSemaphorePermit, task::yield_now};
 
 use crate::{
-    ack::UnknownAck,
+    ack::{Ack, UnknownAck},
     answer::{Answer, LineError, LinesReport},
-    arena::Arena,
+    arena::{self, Arena},
     body::Payload,
+    dead_letter::{DeadLetter, REJECTED},
     envelope::{Envelope, may_name_sender},
-    head::Head,
+    head::{Arrival, Head},
     identify::{Address, Claims, known_uid},
     intake::{Event, Rejection, Sink},
-    layer::Routes,
+    layer::{Route, Routes},
     reject::Refused,
     rows::EncodedRows,
-    spool::NoRoom,
+    spool::{Booking, NoRoom},
     stamp::Stamp,
+    time_slice::TimeSlice,
 };
 
-use super::{Collector, Recorded, redirect};
+use super::{Collector, Look, Recorded, Reply, declared, redirect};
 
 /// How many refused lines an answer gives the reasons of.
 const MAX_ERRORS: usize = 10;
 
-/// A line that did not become a row.
-struct RefusedLine<'a> {
-    line: usize,
-    text: &'a str,
-    stamp: Stamp<'a>,
-    refused: Refused,
+/// How many lines of one request become dead letters of their own; one more letter counts the others. More of them tell nothing new.
+const MAX_LETTERS: usize = 1_000;
+
+/// How many times as long as the request its letters may be, beside [`LETTERS_BYTES`].
+const LETTERS_EXPANSION: usize = 4;
+
+/// What the letters of any request may take.
+const LETTERS_BYTES: usize = 64 << 10;
+
+/// So many bytes are read and written between two looks at the clock; that takes some fifty microseconds.
+const WORK_BETWEEN_LOOKS: usize = 16 << 10;
+
+/// What a line costs whatever its length, as bytes of it would.
+const WORK_OF_LINE: usize = 64;
+
+/// A request of many events, on its way from its text to rows.
+pub(super) struct Lines {
+    text: String,
+    /// Where the next line begins; behind the end of the text when there is none.
+    at: usize,
+    /// The number of lines that have been read.
+    number: usize,
+    route: Route,
+    asked: Option<Ack>,
+    ack: Ack,
+    uid: u64,
+    has_senders: bool,
+    rows: EncodedRows,
+    refused: RefusedLines,
+    booking: Booking,
+    /// What is booked for the text and the request around it.
+    booked_for_text: usize,
+    /// The bytes of the query, once for each line.
+    query_bytes: usize,
+    /// The path names a declared destination.
+    is_declared: bool,
 }
 
 impl Collector {
-    /// Takes each line in as an event, and answers for all of them.
-    pub(super) fn record_lines<R: Routes>(&self, head: &Head<'_>, text: &str, arena: &Arena) -> Recorded {
+    /// Looks at what holds for all lines.
+    pub(super) fn look_at_lines<R: Routes>(&self, head: &Head<'_>, text: String, booking: Option<Booking>) -> Look {
         let nothing = Claims::default();
         let uid = self.visitor(head, &nothing);
-        let finish = |answer: Answer<'_>| Recorded::from(self.finish(answer, head, Some(uid)));
-        let Some((address, route)) = self.route::<R>(head, &nothing) else {
+        let finish = |answer: Answer<'_>| Look::from(self.finish(answer, head, Some(uid)));
+        let Some((_, route)) = self.route::<R>(head, &nothing) else {
             return finish(Answer::NOT_FOUND);
         };
         let asked = match self.asked_ack(route.acks, head) {
             Ok(asked) => asked,
             Err(UnknownAck) => return finish(Answer::UNKNOWN_ACK),
         };
-        let ack = asked.unwrap_or(self.ack);
+        let mut booking = booking.unwrap_or_else(|| self.writer.request_memory().booking());
+        if booking.grow_to(text.capacity()).is_err() {
+            return finish(Answer::NO_ROOM);
+        }
+        Look::Lines(Lines {
+            at: 0,
+            number: 0,
+            is_declared: declared::<R>(&head.target).is_some(),
+            route,
+            asked,
+            ack: asked.unwrap_or(self.ack),
+            uid,
+            has_senders: may_name_sender(&text),
+            rows: EncodedRows::for_text(text.len()),
+            refused: RefusedLines::of_request(&text, head, self.writer.rejected_payload_bytes()),
+            booked_for_text: booking.bytes(),
+            booking,
+            query_bytes: 0,
+            text,
+        })
+    }
 
+    /// Answers for all lines: at once, where one time slice is enough for them and nobody waits for a turn.
+    pub(super) fn answer_lines(self: Arc<Self>, parts: Parts, mut lines: Lines, mut arrival: Arrival) -> Reply {
+        if let Ok(turn) = Arc::clone(&self.bulk_turns).try_acquire_owned()
+            && let Some(recorded) = self.take_turn(turn, &parts, &mut lines, arrival)
+        {
+            return self.respond(parts, recorded, arrival);
+        }
+        arrival.wait();
+        Reply::Waiting(Box::pin(async move {
+            let recorded = loop {
+                yield_now().await;
+                // Those who wait have their turns in the order in which they came; it is never closed.
+                let turn = Arc::clone(&self.bulk_turns).acquire_owned().await;
+                if let Ok(turn) = turn
+                    && let Some(recorded) = self.take_turn(turn, &parts, &mut lines, arrival)
+                {
+                    break recorded;
+                }
+            };
+            drop(lines);
+            match self.respond(parts, recorded, arrival) {
+                Reply::Ready(response) => response,
+                Reply::Waiting(response) => response.await,
+            }
+        }))
+    }
+
+    fn take_turn(
+        &self,
+        _turn: OwnedSemaphorePermit,
+        parts: &Parts,
+        lines: &mut Lines,
+        arrival: Arrival,
+    ) -> Option<Recorded> {
+        arena::with(|arena| {
+            let head = Head::read(parts, arrival, &self.trusted_proxies, arena);
+            self.take_lines(&head, lines, arena)
+        })
+    }
+
+    /// Takes lines in as events for as long as a time slice; after the last one, returns what has become of all of them.
+    fn take_lines(&self, head: &Head<'_>, lines: &mut Lines, arena: &Arena) -> Option<Recorded> {
+        let uid = lines.uid;
+        let finish = |answer: Answer<'_>| Some(Recorded::from(self.finish(answer, head, Some(uid))));
+        let (query, nothing) = (head.claims(), Claims::default());
+        let address = match lines.is_declared {
+            true => Some(Address::of_path(&head.target, &query, &nothing)),
+            false => Address::resolve(&head.target, &query, &nothing),
+        };
+        let Some(address) = address else {
+            return finish(Answer::NOT_FOUND);
+        };
         let of_all = self.stamp(head, &address, uid);
-        let has_senders = may_name_sender(text);
-        let mut rows = EncodedRows::for_text(text.len());
-        let mut refused = Vec::new();
-        for (at, line) in lines(text).enumerate() {
+        let query_bytes = head.parts.uri.query().unwrap_or_default().len();
+        let slice = TimeSlice::begin();
+        let mut work = 0;
+        while let Some(line) = next_line(&lines.text, &mut lines.at) {
+            lines.number += 1;
             if line.trim_ascii().is_empty() {
                 continue;
             }
-            // Refused ones count, too: each takes more memory than its bytes, until it is known whether the others find room.
-            if rows.count() + refused.len() == EncodedRows::MAX {
+            // Refused ones count, too.
+            if lines.rows.count() + lines.refused.count == EncodedRows::MAX {
                 return finish(Answer::TOO_MANY_LINES);
             }
             let mut stamp = Stamp {
@@ -65,7 +178,9 @@ impl Collector {
                 ..of_all
             };
             // A line that is broken says nothing of itself, and intake finds out.
-            let envelope = has_senders.then(|| Envelope::open_line(line, arena).unwrap_or_default());
+            let envelope = lines
+                .has_senders
+                .then(|| Envelope::open_line(line, arena).unwrap_or_default());
             if let Some(envelope) = &envelope {
                 let claims = Claims {
                     service: None,
@@ -81,69 +196,162 @@ impl Collector {
                 stamp,
                 query: &head.query,
                 payload: &Payload::Json(line),
-                ack,
+                ack: lines.ack,
                 arena,
             };
-            if let Err(rejection) = (route.intake)(&event, Sink::Rows(&mut rows)) {
-                refused.push(RefusedLine::new(at + 1, line, stamp, rejection));
+            let written = lines.rows.bytes().len();
+            if let Err(rejection) = (lines.route.intake)(&event, Sink::Rows(&mut lines.rows)) {
+                lines.refused.push(lines.number, line, &stamp, rejection, head);
+            }
+            lines.query_bytes += query_bytes;
+            if lines.rows.bytes().len().max(lines.query_bytes) > self.max_rows_bytes {
+                return finish(Answer::TOO_LONG_ROWS);
+            }
+            let made = lines.rows.memory() + lines.refused.letters.memory();
+            if lines.booking.grow_to(lines.booked_for_text + made).is_err() {
+                return finish(Answer::NO_ROOM);
+            }
+            work += WORK_OF_LINE + line.len() + query_bytes + (lines.rows.bytes().len() - written);
+            if work >= WORK_BETWEEN_LOOKS {
+                if slice.is_spent() {
+                    return None;
+                }
+                work = 0;
             }
         }
+        Some(self.record_lines(head, &address, lines))
+    }
 
-        let receipt = match self.writer.append_rows(ack, &rows) {
+    /// Puts all rows into their block, and answers.
+    fn record_lines(&self, head: &Head<'_>, address: &Address<'_>, lines: &mut Lines) -> Recorded {
+        let Lines { rows, refused, .. } = lines;
+        let recorded = rows.count();
+        // The block books them from here on.
+        lines
+            .booking
+            .shrink_to(lines.booked_for_text + refused.letters.memory());
+        let receipt = match self.writer.append_rows(lines.ack, rows) {
             Ok(receipt) => receipt,
-            Err(NoRoom) => return finish(Refused::NoRoom.answer()),
+            Err(NoRoom) => return self.finish(Answer::NO_ROOM, head, Some(lines.uid)).into(),
         };
-        for line in &refused {
-            self.writer.tally().refused_event(line.refused.code());
-            if let Some(letter) = line.refused.letter(head, &line.stamp, &line.refused.reason()) {
-                self.bury(head, line.text.as_bytes(), &letter);
+        if refused.count > 0 {
+            refused.count_others(head);
+            for (code, count) in &refused.codes {
+                self.writer.tally().refused_events(code, *count);
+            }
+            if self.writer.append_rows(Ack::Accepted, &mut refused.letters).is_err() {
+                tracing::debug!(letters = refused.letters.count(), "no room for dead letters");
             }
         }
         let report = LinesReport {
             service: address.service,
             name: address.name,
-            recorded: rows.count(),
-            refused: refused.len(),
-            errors: refused.iter().take(MAX_ERRORS).map(RefusedLine::error).collect(),
+            recorded,
+            refused: refused.count,
+            errors: std::mem::take(&mut refused.errors),
         };
         // A reader gets where he wanted to go, however many events he brings.
         let answer = match address.service {
             "redir" => redirect(head.query.text("to")),
             _ => Answer::Lines(&report),
         };
-        let draft = self.finish(answer, head, Some(uid));
-        match rows.count() {
+        let draft = self.finish(answer, head, Some(lines.uid));
+        match recorded {
             0 => draft.into(),
-            _ if receipt.is_pending() => Recorded::pending(draft, receipt, ack, false),
-            _ => Recorded::taken(draft, asked, ack),
+            _ if receipt.is_pending() => Recorded::pending(draft, receipt, lines.ack, false),
+            _ => Recorded::taken(draft, lines.asked, lines.ack),
         }
     }
 }
 
-/// Returns the lines of a text; behind its last end of a line there may be an empty one. The standard library's take some 25 ns each,
-/// which is a twentieth of what an event takes up to its block.
-fn lines(text: &str) -> impl Iterator<Item = &str> {
-    let ends = memchr::memchr_iter(b'\n', text.as_bytes()).chain([text.len()]);
-    ends.scan(0, |start, end| Some(&text[std::mem::replace(start, end + 1)..end]))
-        .map(|line| line.strip_suffix('\r').unwrap_or(line))
+/// Returns the line that begins at `at`, and moves `at` to the next one; behind the last end of a line there may be an empty one. The
+/// standard library's lines take some 25 ns each, which is a twentieth of what an event takes up to its block.
+fn next_line<'t>(text: &'t str, at: &mut usize) -> Option<&'t str> {
+    let rest = text.get(*at..)?;
+    let end = memchr::memchr(b'\n', rest.as_bytes()).unwrap_or(rest.len());
+    *at += end + 1;
+    let line = &rest[..end];
+    Some(line.strip_suffix('\r').unwrap_or(line))
 }
 
-impl<'a> RefusedLine<'a> {
-    #[cold]
-    fn new(line: usize, text: &'a str, stamp: Stamp<'a>, rejection: Rejection) -> Self {
+/// The lines of one request that did not become rows.
+struct RefusedLines {
+    count: usize,
+    /// Why the first of them did not.
+    errors: Vec<LineError>,
+    /// How many there are of each reason.
+    codes: Vec<(&'static str, u64)>,
+    /// Dead letters, as rows of their table. The query stands in the first of them alone.
+    letters: EncodedRows,
+    /// The most bytes that those may take.
+    max_bytes: usize,
+    /// How much of a line, or of the query and a line, a letter keeps.
+    max_payload_bytes: usize,
+    /// The first line without a letter of its own.
+    first_without_letter: Option<usize>,
+}
+
+impl RefusedLines {
+    /// Returns none, of a request with this text.
+    fn of_request(text: &str, head: &Head<'_>, max_payload_bytes: usize) -> Self {
+        let query = head.parts.uri.query().unwrap_or_default();
         Self {
-            line,
-            text,
-            stamp,
-            refused: Refused::event(rejection, &Payload::Json(text)),
+            count: 0,
+            errors: Vec::new(),
+            codes: Vec::new(),
+            letters: EncodedRows::default(),
+            max_bytes: LETTERS_BYTES + LETTERS_EXPANSION * (text.len() + query.len()),
+            max_payload_bytes,
+            first_without_letter: None,
         }
     }
 
-    fn error(&self) -> LineError {
-        LineError {
-            line: self.line,
-            reason: self.refused.reason(),
+    #[cold]
+    fn push(&mut self, number: usize, text: &str, stamp: &Stamp<'_>, rejection: Rejection, head: &Head<'_>) {
+        self.count += 1;
+        let refused = Refused::event(rejection, &Payload::Json(text));
+        let code = refused.code();
+        match self.codes.iter_mut().find(|(known, _)| *known == code) {
+            Some((_, count)) => *count += 1,
+            None => self.codes.push((code, 1)),
         }
+        let has_letter = self.letters.count() < MAX_LETTERS && self.letters.bytes().len() < self.max_bytes;
+        if !has_letter {
+            self.first_without_letter.get_or_insert(number);
+        }
+        if !has_letter && self.errors.len() == MAX_ERRORS {
+            return;
+        }
+        let reason = refused.reason();
+        if has_letter && let Some(letter) = refused.letter(head, stamp, &reason) {
+            let payload = match self.letters.count() {
+                0 => head.payload_with_query(text.as_bytes()),
+                _ => text.as_bytes().into(),
+            };
+            self.write(&DeadLetter {
+                payload: &payload,
+                ..letter
+            });
+        }
+        if self.errors.len() < MAX_ERRORS {
+            self.errors.push(LineError { line: number, reason });
+        }
+    }
+
+    /// Adds a letter that counts the lines without one of their own.
+    fn count_others(&mut self, head: &Head<'_>) {
+        if let Some(first) = self.first_without_letter {
+            let others = self.count - self.letters.count();
+            let reason = format!("{others} more lines of the request were refused, the first of them is line {first}");
+            self.write(&head.letter("more-lines", &reason));
+        }
+    }
+
+    fn write(&mut self, letter: &DeadLetter<'_>) {
+        // They are no more than a block has room for, and of one table.
+        _ = self
+            .letters
+            .push(&REJECTED, |out| letter.encode(self.max_payload_bytes, out));
     }
 }
 
@@ -154,7 +362,8 @@ mod tests {
     #[test]
     fn lines_end_as_those_of_the_standard_library() {
         for text in ["", "a", "a\n", "a\r\nb\n\n\nc", "\n", "\r\n", "a\rb\r\n", "é\né\r"] {
-            let mut found: Vec<_> = lines(text).collect();
+            let mut at = 0;
+            let mut found: Vec<_> = std::iter::from_fn(|| next_line(text, &mut at)).collect();
             if found.last() == Some(&"") {
                 found.pop();
             }

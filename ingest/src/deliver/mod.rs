@@ -278,7 +278,8 @@ impl<'a> LaneDelivery<'a> {
         let letter = RefusedRow::of(block, part, &refusal);
         // A row that could not be kept as a letter stays where it is.
         let kept = spool.refuse(self.lane, block, part, *dead_letters, |out| {
-            letter.as_dead_letter(&row).encode(out);
+            // The row was acknowledged, and is nowhere else: no part of it is cut off.
+            letter.as_dead_letter(&row).encode(usize::MAX, out);
         });
         kept.await
             .map_err(|NoRoom| Failure::Disk(io::ErrorKind::StorageFull.into()))?;

@@ -1,6 +1,11 @@
 //! Bounds: bytes in use, shared so that nobody has more of them than is free for all others.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use super::NoRoom;
 
 /// Bytes in use, and how many there may be.
 #[derive(Debug)]
@@ -37,5 +42,125 @@ impl Bound {
 
     pub(super) fn take(&self, cost: usize) {
         self.used.fetch_add(cost, Ordering::Relaxed);
+    }
+}
+
+/// The memory of all requests in flight. It counts against the bound of the rows' memory, and together the requests have at most as
+/// much of it as is free for the rows.
+#[derive(Debug)]
+pub(crate) struct RequestMemory {
+    bound: Arc<Bound>,
+    used: AtomicUsize,
+}
+
+impl RequestMemory {
+    pub(super) fn new(bound: Arc<Bound>) -> Arc<Self> {
+        Arc::new(Self {
+            bound,
+            used: AtomicUsize::new(0),
+        })
+    }
+
+    /// Returns how many bytes the requests in flight have booked.
+    pub(crate) fn used(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// Begins the booking of one request; it holds nothing yet.
+    pub(crate) fn booking(self: &Arc<Self>) -> Booking {
+        Booking {
+            memory: Arc::clone(self),
+            bytes: 0,
+        }
+    }
+}
+
+/// The memory of one request; a drop gives it back.
+#[derive(Debug)]
+pub(crate) struct Booking {
+    memory: Arc<RequestMemory>,
+    bytes: usize,
+}
+
+impl Booking {
+    /// Returns how many bytes are booked.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Books memory up to `bytes` in all. It costs nothing where so much is booked already.
+    ///
+    /// # Errors
+    /// [`NoRoom`]: the booking is as it was.
+    #[inline]
+    pub(crate) fn grow_to(&mut self, bytes: usize) -> Result<(), NoRoom> {
+        match bytes.checked_sub(self.bytes) {
+            None | Some(0) => Ok(()),
+            Some(more) => self.grow_by(more),
+        }
+    }
+
+    fn grow_by(&mut self, more: usize) -> Result<(), NoRoom> {
+        let RequestMemory { bound, used } = &*self.memory;
+        // Counted before the look at the bound, so that two requests cannot both take what is left.
+        let held = used.fetch_add(more, Ordering::Relaxed);
+        if !bound.reserve(more, held + more) {
+            used.fetch_sub(more, Ordering::Relaxed);
+            return Err(NoRoom);
+        }
+        self.bytes += more;
+        Ok(())
+    }
+
+    /// Gives back what is booked beyond `bytes`.
+    pub(crate) fn shrink_to(&mut self, bytes: usize) {
+        let less = self.bytes.saturating_sub(bytes);
+        self.memory.bound.release(less);
+        self.memory.used.fetch_sub(less, Ordering::Relaxed);
+        self.bytes -= less;
+    }
+}
+
+impl Drop for Booking {
+    fn drop(&mut self) {
+        self.shrink_to(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn memory(max: usize) -> (Arc<Bound>, Arc<RequestMemory>) {
+        let bound = Arc::new(Bound::new(max));
+        (Arc::clone(&bound), RequestMemory::new(bound))
+    }
+
+    #[test]
+    fn requests_have_half_of_what_rows_leave() {
+        let (rows, requests) = memory(100);
+        let mut first = requests.booking();
+        let mut second = requests.booking();
+        assert_eq!(first.grow_to(30), Ok(()));
+        assert_eq!(second.grow_to(21), Err(NoRoom));
+        assert_eq!(second.grow_to(20), Ok(()));
+        assert_eq!((requests.used(), rows.used()), (50, 50));
+
+        assert!(rows.reserve(40, 0), "the other half is for rows");
+        assert_eq!(first.grow_to(31), Err(NoRoom));
+        assert_eq!(first.grow_to(30), Ok(()), "what is booked stays");
+    }
+
+    #[test]
+    fn what_a_request_has_booked_comes_back() {
+        let (rows, requests) = memory(100);
+        let mut booking = requests.booking();
+        assert_eq!(booking.grow_to(40), Ok(()));
+        booking.shrink_to(10);
+        assert_eq!((booking.bytes(), requests.used(), rows.used()), (10, 10, 10));
+        booking.shrink_to(20);
+        assert_eq!(booking.bytes(), 10);
+        drop(booking);
+        assert_eq!((requests.used(), rows.used()), (0, 0));
     }
 }

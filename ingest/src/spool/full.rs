@@ -16,6 +16,7 @@ use super::{
 use crate::{
     ack::Ack,
     block::{BlockLimits, SealedBlock},
+    dead_letter::REJECTED,
     layout::Layout,
 };
 
@@ -247,6 +248,60 @@ fn what_has_gathered_in_memory_does_not_go_beyond_the_bound_of_the_disk() {
         "{bytes}"
     );
     assert!(world.spool.is_failing());
+}
+
+#[test]
+fn dead_letters_leave_the_room_to_rows() {
+    let layout = |table: &str| Arc::new(Layout::new(table.into(), "".into(), [].into(), None));
+    let (rows, letters) = (0, 1);
+    let disk: Arc<SimulatedDisk> = Arc::default();
+    let shared = Arc::clone(&disk);
+    let tables = vec![layout("t"), layout(REJECTED.name)];
+    let (spool, log) = Spool::recovered(shared, Path::new("simulated"), tables, LIMITS).unwrap();
+    let mut world = World {
+        limits: LIMITS,
+        disk,
+        spool: Arc::new(spool),
+        log,
+        buffer: Vec::new(),
+    };
+    let dropped = |world: &World| world.spool.counts()[letters].rows_without_room;
+
+    // In memory, as long as nothing comes to disk …
+    let in_memory = (0..100).filter(|_| {
+        world
+            .spool
+            .append(letters, Ack::Accepted, |out| out.extend_from_slice(ROW))
+            .is_ok()
+    });
+    assert_eq!(in_memory.count(), LIMITS.memory_bytes / 8 / (ROW.len() + 4));
+    assert_eq!(dropped(&world), 100 - 9);
+    // … and there.
+    world.commit();
+    world.fill(letters, ROW);
+    let share = LIMITS.log.max_bytes as usize / 8;
+    assert!(
+        (share..share + LIMITS.memory_bytes / 8 + 2 * BLOCK).contains(&world.disk.bytes()),
+        "{}",
+        world.disk.bytes()
+    );
+    assert!(!world.spool.is_failing());
+
+    // A row that ClickHouse refuses has been acknowledged, and is kept whatever else has been refused.
+    for _ in 0..3 {
+        world.spool.append(rows, Ack::Spooled, |out| out.push(7)).unwrap();
+    }
+    world.commit();
+    assert!(world.next_block(rows).is_none());
+    world.commit();
+    let block = world.next_block(rows).unwrap();
+    assert!(world.spool.write_letter(letters, &block, 0, |out| out.push(8)).is_ok());
+
+    let of_rows = world.fill(rows, ROW) * ROW.len();
+    // Each is in a frame of its own, which takes half as much again.
+    assert!(of_rows > LIMITS.log.max_bytes as usize / 5, "{of_rows}");
+    world.deliver_all(letters);
+    assert!(world.fill(letters, ROW) > 0, "there is room again");
 }
 
 #[test]

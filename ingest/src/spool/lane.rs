@@ -13,6 +13,7 @@ use tokio::{sync::Notify, time::Instant};
 use super::{Part, bound::Bound, state::LogState};
 use crate::{
     block::{Block, Content, SealedBlock},
+    dead_letter::REJECTED,
     layout::Layout,
     room::Rooms,
 };
@@ -27,6 +28,8 @@ pub(super) struct Lane {
     /// Something for the log to look at.
     pub(super) dirty: AtomicBool,
     pub(super) counters: Counters,
+    /// Whether these are dead letters, which have a share of their own.
+    pub(super) is_dead_letters: bool,
 }
 
 #[derive(Debug)]
@@ -128,6 +131,7 @@ impl Lane {
     /// Returns the lane of a table, whose blocks lie in `rooms`.
     pub(super) fn new(layout: Arc<Layout>, rooms: &Arc<Rooms>) -> Self {
         Self {
+            is_dead_letters: &*layout.table == REJECTED.name,
             layout,
             queue: Mutex::new(Queue::new(rooms)),
             changed: Notify::new(),

@@ -52,7 +52,8 @@ impl Spool {
     ) -> Result<Arc<SealedBlock>, NoRoom> {
         let lane = &self.lanes[letters];
         let mut queue = lane.lock();
-        if self.is_failing() || !self.has_disk_room(queue.on_disk) {
+        // The row gives its own room back as soon as the letter is there.
+        if self.is_failing() || !self.has_disk_room(0) {
             return Err(NoRoom);
         }
         let mut letter = Block::named(block.letter_id(row).ok_or(NoRoom)?);

@@ -60,12 +60,13 @@ use tokio::sync::Notify;
 use self::{
     bound::Bound,
     disk::{Disk, Folder},
-    lane::Lane,
+    lane::{Lane, Queue},
     log::Log,
     recover::recover,
     state::{LogState, Signal, Urgency},
 };
 pub(crate) use self::{
+    bound::{Booking, RequestMemory},
     frame::RowRange,
     lane::Counters,
     log::{LogLimits, Logged},
@@ -79,7 +80,7 @@ pub use self::{
 };
 use crate::{
     ack::{Ack, Receipt, Waiting},
-    block::{Block, BlockLimits},
+    block::{Block, BlockLimits, WORTH_TAKING_OVER},
     layout::Layout,
     rows::EncodedRows,
 };
@@ -99,6 +100,10 @@ impl std::error::Error for NoRoom {}
 /// With so many sealed blocks, a table has one that is inserted, one that is made ready meanwhile, and one that waits.
 const WAITING_BLOCKS: usize = 3;
 
+/// Dead letters have an eighth of the memory and of the disk, so that junk takes no room from rows. A row that ClickHouse refuses becomes
+/// one all the same: it has been acknowledged.
+const DEAD_LETTERS_SHARE: usize = 8;
+
 /// How often lack of room is logged.
 const ALARM_INTERVAL_S: u64 = 60;
 
@@ -107,15 +112,16 @@ const ALARM_INTERVAL_S: u64 = 60;
 pub(crate) struct Spool {
     lanes: Box<[Lane]>,
     limits: BlockLimits,
-    memory: Bound,
+    memory: Arc<Bound>,
+    requests: Arc<RequestMemory>,
     log: Option<LogState>,
     closed: AtomicBool,
     /// The lanes that may still have rows to give to the dead letters.
     givers: AtomicUsize,
     closing: Notify,
     started: StdInstant,
-    /// When lack of room is logged again, in seconds since the start.
-    next_alarm_s: AtomicU64,
+    /// When lack of room is logged again, in seconds since the start: for rows, and for dead letters.
+    next_alarm_s: [AtomicU64; 2],
 }
 
 /// What has become of rows.
@@ -136,7 +142,7 @@ pub(crate) type TableLayouts = Vec<Arc<Layout>>;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SpoolLimits {
     pub(crate) blocks: BlockLimits,
-    /// Memory of all rows.
+    /// Memory of all rows, and of requests in flight.
     pub(crate) memory_bytes: usize,
     /// Disk of all segments; used with a folder only.
     pub(crate) log: LogLimits,
@@ -218,16 +224,18 @@ impl Spool {
 
     fn new(tables: TableLayouts, limits: SpoolLimits, log: Option<LogState>) -> Self {
         let rooms = Block::rooms();
+        let memory = Arc::new(Bound::new(limits.memory_bytes));
         Self {
             givers: AtomicUsize::new(tables.len()),
             lanes: tables.into_iter().map(|layout| Lane::new(layout, &rooms)).collect(),
             limits: limits.blocks,
-            memory: Bound::new(limits.memory_bytes),
+            requests: RequestMemory::new(Arc::clone(&memory)),
+            memory,
             log,
             closed: AtomicBool::new(false),
             closing: Notify::new(),
             started: StdInstant::now(),
-            next_alarm_s: AtomicU64::new(0),
+            next_alarm_s: Default::default(),
         }
     }
 
@@ -256,15 +264,22 @@ impl Spool {
     /// # Errors
     /// [`NoRoom`]; also where `ack` asks for the disk, and the disk is known to fail.
     pub(crate) fn append(&self, lane: usize, ack: Ack, encode: impl FnOnce(&mut Vec<u8>)) -> Result<Receipt, NoRoom> {
-        self.append_many(lane, ack, 1, |block, admit| block.append(encode, admit))
+        self.append_many(lane, ack, 1, |queue, _, admit| queue.open.append(encode, admit))
     }
 
-    /// Takes rows into one block: all of them, or none.
+    /// Takes rows into one block: all of them, or none. `rows` may be empty afterwards.
     ///
     /// # Errors
     /// As for [`append`](Self::append).
-    pub(crate) fn append_rows(&self, lane: usize, ack: Ack, rows: &EncodedRows) -> Result<Receipt, NoRoom> {
-        self.append_many(lane, ack, rows.count(), |block, admit| block.append_rows(rows, admit))
+    pub(crate) fn append_rows(&self, lane: usize, ack: Ack, rows: &mut EncodedRows) -> Result<Receipt, NoRoom> {
+        let (count, is_long) = (rows.count(), rows.bytes().len() >= WORTH_TAKING_OVER);
+        self.append_many(lane, ack, count, |queue, layout, admit| {
+            if queue.open.rows() + count > self.limits.rows || is_long {
+                // They would make the block longer than one may be, or take longer to copy, and go into one together.
+                queue.seal(layout);
+            }
+            queue.open.append_rows(rows, admit)
+        })
     }
 
     fn append_many(
@@ -272,7 +287,7 @@ impl Spool {
         lane: usize,
         ack: Ack,
         rows: usize,
-        put: impl FnOnce(&mut Block, &dyn Fn(usize) -> bool) -> bool,
+        put: impl FnOnce(&mut Queue, &Arc<Layout>, &dyn Fn(usize) -> bool) -> bool,
     ) -> Result<Receipt, NoRoom> {
         let lane = &self.lanes[lane];
         let result = match self.is_closed() {
@@ -285,7 +300,7 @@ impl Spool {
         };
         Counters::add(counter, rows as u64);
         if result.is_err() && !self.is_closed() {
-            self.raise_alarm();
+            self.raise_alarm(lane);
         }
         result
     }
@@ -300,16 +315,22 @@ impl Spool {
 
     /// Logs that rows are not taken, once in a while and not once a row.
     #[cold]
-    fn raise_alarm(&self) {
+    fn raise_alarm(&self, lane: &Lane) {
         let now_s = self.started.elapsed().as_secs();
-        let due_s = self.next_alarm_s.load(Ordering::Relaxed);
+        let next_alarm_s = &self.next_alarm_s[usize::from(lane.is_dead_letters)];
+        let due_s = next_alarm_s.load(Ordering::Relaxed);
         let next_s = now_s + ALARM_INTERVAL_S;
         let is_ours = || {
-            self.next_alarm_s
+            next_alarm_s
                 .compare_exchange(due_s, next_s, Ordering::Relaxed, Ordering::Relaxed)
                 .is_ok()
         };
-        if now_s >= due_s && is_ours() {
+        if now_s < due_s || !is_ours() {
+            return;
+        }
+        if lane.is_dead_letters {
+            tracing::error!("dead letters are dropped: those that wait for ClickHouse take all the room that they may");
+        } else {
             tracing::error!(
                 memory_bytes = self.memory.used(),
                 disk_bytes = self.disk_bytes(),
@@ -324,7 +345,7 @@ impl Spool {
         lane: &Lane,
         ack: Ack,
         rows: usize,
-        put: impl FnOnce(&mut Block, &dyn Fn(usize) -> bool) -> bool,
+        put: impl FnOnce(&mut Queue, &Arc<Layout>, &dyn Fn(usize) -> bool) -> bool,
     ) -> Result<Receipt, NoRoom> {
         // Spares the encoding when nothing fits anyway.
         if self.memory.used() >= self.memory.max || (ack >= Ack::Spooled && self.is_failing()) {
@@ -335,17 +356,19 @@ impl Spool {
         if self.is_closed() || !self.has_disk_room(queue.on_disk) {
             return Err(NoRoom);
         }
-        if rows > 1 && queue.open.rows() + rows > self.limits.rows {
-            // They would make the block longer than one may be, and go into one together.
-            queue.seal(&lane.layout);
+        if lane.is_dead_letters && !self.has_disk_room_for_letters(queue.on_disk) {
+            return Err(NoRoom);
         }
         let held = queue.in_memory;
-        let first = queue.open.rows();
-        if !put(&mut queue.open, &|cost| self.memory.reserve(cost, held)) {
+        let is_within_share =
+            |cost: usize| !lane.is_dead_letters || held + cost <= self.memory.max / DEAD_LETTERS_SHARE;
+        let admit = |cost| is_within_share(cost) && self.memory.reserve(cost, held);
+        if !put(&mut queue, &lane.layout, &admit) {
             return Err(NoRoom);
         }
         queue.in_memory = queue.sealed_in_memory + queue.open.cost();
         let count = |rows: usize| u32::try_from(rows).unwrap_or(u32::MAX);
+        let first = queue.open.rows() - rows;
         let place = count(first)..count(queue.open.rows());
         let receipt = match (ack, queue.open.opened()) {
             (Ack::Spooled | Ack::Stored, Some(opened)) if self.has_disk() || ack == Ack::Stored => Some(Waiting {
@@ -356,7 +379,13 @@ impl Spool {
             }),
             _ => None,
         };
-        let limits = if queue.sealed.len() < WAITING_BLOCKS {
+        let limits = if lane.is_dead_letters {
+            // Blocks that wait are on disk alone; there are this one, the next, and those on their way there.
+            BlockLimits {
+                bytes: self.limits.bytes.min(self.memory.max / DEAD_LETTERS_SHARE / 4),
+                ..self.limits
+            }
+        } else if queue.sealed.len() < WAITING_BLOCKS {
             self.limits
         } else {
             self.limits.behind_others()
@@ -386,6 +415,13 @@ impl Spool {
             let used = log.waiting.used();
             used.saturating_add(on_disk) <= log.waiting.max
         })
+    }
+
+    /// Returns whether dead letters with so many bytes on disk may have more there.
+    fn has_disk_room_for_letters(&self, on_disk: usize) -> bool {
+        self.log
+            .as_ref()
+            .is_none_or(|log| on_disk < log.waiting.max / DEAD_LETTERS_SHARE)
     }
 
     /// Takes no more rows, and seals open blocks as soon as their lanes come to them.
@@ -438,7 +474,12 @@ impl Spool {
         self.log.as_ref().map_or(0, |log| log.bytes.load(Ordering::Relaxed))
     }
 
-    /// Returns the memory that rows take.
+    /// Returns the memory of requests in flight, which is a part of the rows' bound.
+    pub(crate) fn requests(&self) -> &Arc<RequestMemory> {
+        &self.requests
+    }
+
+    /// Returns the memory that rows and requests in flight take.
     pub(crate) fn memory_bytes(&self) -> usize {
         self.memory.used()
     }

@@ -6,7 +6,7 @@ use std::{error::Error, sync::Arc, time::Duration};
 
 use tokio::{sync::watch, task::JoinSet, time::sleep};
 
-use super::{Plan, bring, window::TURNS_OFF};
+use super::{Plan, bring, retention, window::TURNS_OFF};
 use crate::{
     alarm::Alarm,
     backoff::{Backoff, HOLD, dice},
@@ -26,7 +26,12 @@ const AWAY: Backoff = Backoff {
 };
 
 /// Begins to bring `stores` to the schema, and returns how far each of them is. The tasks end when nobody wants to know any more.
-pub(crate) fn start(stores: Stores, schema: &'static Schema, tasks: &mut JoinSet<()>) -> watch::Receiver<Vec<State>> {
+pub(crate) fn start(
+    stores: Stores,
+    schema: &'static Schema,
+    rejected_days: u32,
+    tasks: &mut JoinSet<()>,
+) -> watch::Receiver<Vec<State>> {
     let stores = stores.into_vec();
     let states = stores.iter().map(|store| match store.is_synced {
         true => State::Unknown,
@@ -43,7 +48,7 @@ pub(crate) fn start(stores: Stores, schema: &'static Schema, tasks: &mut JoinSet
             let set = |state| states.send_modify(|states| states[place] = state);
             tokio::select! {
                 () = states.closed() => {}
-                () = look_after(&url, schema, set) => {}
+                () = look_after(&url, schema, rejected_days, set) => {}
             }
         });
     }
@@ -51,11 +56,11 @@ pub(crate) fn start(stores: Stores, schema: &'static Schema, tasks: &mut JoinSet
 }
 
 /// Returns when the server has what the schema needs.
-async fn look_after(url: &StoreUrl, schema: &Schema, set: impl Fn(State)) {
+async fn look_after(url: &StoreUrl, schema: &Schema, rejected_days: u32, set: impl Fn(State)) {
     let mut alarm = Alarm::default();
     let mut failures = 0;
     loop {
-        let error = match attempt(url, schema).await {
+        let error = match attempt(url, schema, rejected_days).await {
             Ok(plan) => {
                 let mut settings = Vec::new();
                 if plan.is_turned_off {
@@ -83,10 +88,18 @@ async fn look_after(url: &StoreUrl, schema: &Schema, set: impl Fn(State)) {
     }
 }
 
-async fn attempt(url: &StoreUrl, schema: &Schema) -> Result<Plan, SyncError> {
+async fn attempt(url: &StoreUrl, schema: &Schema, rejected_days: u32) -> Result<Plan, SyncError> {
     let found = ping(&url.server_client(), PING_TIMEOUT).await;
     found.map_err(|error| super::Kind::of("asking for a sign of life", error).at(url))?;
-    bring(url, schema).await.map_err(|kind| kind.at(url))
+    let mut plan = bring(url, schema).await.map_err(|kind| kind.at(url))?;
+    // Rows do not wait for it.
+    match retention::bring(url, rejected_days).await {
+        Ok(statement) => plan.statements.extend(statement),
+        Err(error) => plan.warnings.push(format!(
+            "the TTL of the table `rejected` is not what it should be: {error}"
+        )),
+    }
+    Ok(plan)
 }
 
 fn tell(url: &StoreUrl, plan: &Plan, failures: u32) {

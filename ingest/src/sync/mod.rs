@@ -7,6 +7,7 @@
 //! ```text
 //! columns     what is missing, what differs
 //! window      whether ClickHouse remembers what it has taken
+//! retention   how long dead letters are kept
 //! background  a writer's servers, each brought to the schema as soon as it is there
 //! error       why it is not as it should be
 //! ```
@@ -14,6 +15,7 @@
 mod background;
 mod columns;
 mod error;
+mod retention;
 mod window;
 
 use std::{borrow::Cow, time::Duration};

@@ -1,6 +1,7 @@
 //! The program itself, as a person starts it.
 
 use std::{
+    fs,
     io::{BufRead, BufReader},
     net::SocketAddr,
     path::Path,
@@ -16,7 +17,7 @@ use nix::{
 
 use tempfile::TempDir;
 
-use super::engine::Database;
+use super::{engine::Database, http};
 
 /// A running collector; it is killed when it is dropped.
 #[derive(Debug)]
@@ -152,6 +153,27 @@ impl Collector {
     /// Returns what it has logged so far.
     pub fn log(&self) -> String {
         self.log.text.lock().unwrap().clone()
+    }
+
+    /// Returns the most memory that it has had, in bytes.
+    pub fn peak_memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        let kib: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
+        kib << 10
+    }
+
+    /// Returns the value of a metric, which is named with its labels.
+    pub fn metric(&self, name: &str) -> u64 {
+        let metrics = http::get(self.address, "/metrics");
+        let value = metrics
+            .text()
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value
+            .unwrap_or_else(|| panic!("no {name} in {}", metrics.text()))
+            .parse()
+            .unwrap()
     }
 
     pub fn pid(&self) -> Pid {

@@ -1,0 +1,84 @@
+//! Retention: how long ClickHouse keeps dead letters.
+
+use super::STATEMENT_TIMEOUT;
+use crate::{
+    dead_letter::REJECTED,
+    store::{StoreError, StoreUrl, within},
+};
+
+/// Lets the table of dead letters keep them for so many days, or for good if that is 0. Returns the statement, if one was needed.
+///
+/// # Errors
+/// ClickHouse is not there, or refuses it.
+pub(super) async fn bring(url: &StoreUrl, days: u32) -> Result<Option<String>, StoreError> {
+    let client = url.client();
+    let query = client
+        .query("SELECT engine_full FROM system.tables WHERE database = ? AND name = ?")
+        .bind(url.database())
+        .bind(REJECTED.name);
+    let engine: String = within(STATEMENT_TIMEOUT, query.fetch_one()).await?;
+    let statement = change(&engine, days);
+    if let Some(statement) = &statement {
+        within(STATEMENT_TIMEOUT, client.query_raw(statement).execute()).await?;
+    }
+    Ok(statement)
+}
+
+/// Returns the statement that brings a table of this engine to this TTL. What a person has written there in another form stays.
+fn change(engine: &str, days: u32) -> Option<String> {
+    let there = ttl_in(engine);
+    let is_ours = there.is_none_or(|ttl| ttl.starts_with(OURS) && ttl.ends_with(')') && !ttl.contains(','));
+    let wanted = (days > 0).then(|| format!("{OURS}{days})"));
+    if !is_ours || there == wanted.as_deref() {
+        return None;
+    }
+    Some(match wanted {
+        Some(ttl) => format!("ALTER TABLE `rejected` MODIFY TTL {ttl}"),
+        None => "ALTER TABLE `rejected` REMOVE TTL".to_owned(),
+    })
+}
+
+/// How a TTL of ours begins, as ClickHouse shows it; a number of days and a bracket follow.
+const OURS: &str = "toDateTime(time) + toIntervalDay(";
+
+/// Returns the TTL in the text of a table's engine.
+fn ttl_in(engine: &str) -> Option<&str> {
+    let (_, rest) = engine.split_once(" TTL ")?;
+    Some(rest.rsplit_once(" SETTINGS ").map_or(rest, |(ttl, _)| ttl))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ttl_of_ours_is_changed_and_no_other() {
+        let engine = |ttl: &str| {
+            format!("MergeTree PARTITION BY toYYYYMM(time) ORDER BY time{ttl} SETTINGS index_granularity = 8192")
+        };
+        let ours = engine(" TTL toDateTime(time) + toIntervalDay(30)");
+        let modify = |days| {
+            Some(format!(
+                "ALTER TABLE `rejected` MODIFY TTL toDateTime(time) + toIntervalDay({days})"
+            ))
+        };
+        assert_eq!(change(&ours, 30), None);
+        assert_eq!(change(&ours, 7), modify(7));
+        assert_eq!(change(&ours, 0), Some("ALTER TABLE `rejected` REMOVE TTL".to_owned()));
+        assert_eq!(change(&engine(""), 30), modify(30));
+        assert_eq!(change(&engine(""), 0), None);
+        assert_eq!(
+            change("MergeTree ORDER BY time TTL toDateTime(time) + toIntervalDay(30)", 30),
+            None
+        );
+        for by_hand in [
+            " TTL toDateTime(time) + toIntervalYear(1)",
+            " TTL toDateTime(time) + toIntervalDay(30), toDateTime(time) + toIntervalDay(7) TO VOLUME 'cold')",
+            " TTL toDateTime(time) + toIntervalDay(30) WHERE code = 'json'",
+        ] {
+            for days in [0, 7, 30] {
+                assert_eq!(change(&engine(by_hand), days), None, "{by_hand}");
+            }
+        }
+    }
+}
