@@ -58,7 +58,11 @@ impl Spool {
                 Ok(Round::Idle) if is_last => break,
                 Ok(Round::Idle) => {}
                 Err(_) if is_last => break,
-                Err(_) => thread::sleep(RETRY_WAIT),
+                Err(_) => {
+                    thread::sleep(RETRY_WAIT);
+                    // Nobody else may come: rows that ask for the disk are not taken while it fails.
+                    state.signal.raise(Urgency::Now);
+                }
             }
         }
         log.tidy();
