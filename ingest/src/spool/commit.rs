@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::{
     Spool,
     frame::{self, FrameFormat, Kind},
-    lane::Queue,
+    lane::{Lane, Queue},
     log::{Batch, FrameAt, Log, Logged},
     state::{LogState, Urgency},
 };
@@ -73,7 +73,7 @@ impl Spool {
         state.note(log);
         self.make_dense(state, log);
         self.relieve();
-        let is_dirty = self.lanes.iter().any(|lane| lane.dirty.load(Ordering::SeqCst));
+        let is_dirty = self.lanes.iter().any(Lane::is_dirty);
         let result = if is_dirty {
             self.write(log, buffer)
         } else {
@@ -104,10 +104,10 @@ impl Spool {
         let mut entries = Vec::new();
         let mut is_whole = leaving.is_none();
         for (index, lane) in self.lanes.iter().enumerate() {
-            if lane.dirty.swap(false, Ordering::SeqCst) {
+            if lane.take_dirty() {
                 let is_done = gather(&mut lane.lock(), &lane.layout, index, leaving, &mut batch, &mut entries);
                 if !is_done || leaving.is_some() {
-                    lane.dirty.store(true, Ordering::SeqCst);
+                    lane.mark_dirty(self.log.as_ref(), Urgency::Now);
                 }
                 if batch.is_full() {
                     is_whole = false;
@@ -149,8 +149,7 @@ impl Spool {
                 .opened()
                 .is_some_and(|opened| opened.logged.segment == Some(segment))
             {
-                queue.seal(&lane.layout);
-                lane.dirty.store(true, Ordering::SeqCst);
+                lane.seal(&mut queue, self.log.as_ref());
             }
         }
     }
@@ -221,18 +220,18 @@ impl Spool {
                 .filter(|opened| opened.logged.segment == Some(segment))
             {
                 opened.logged = Logged::default();
-                lane.dirty.store(true, Ordering::SeqCst);
+                lane.mark_dirty(self.log.as_ref(), Urgency::Now);
             }
             for block in &queue.unlogged {
                 let mut state = block.state();
                 if !state.logged.is_sealed {
                     state.logged = Logged::default();
                 }
-                lane.dirty.store(true, Ordering::SeqCst);
+                lane.mark_dirty(self.log.as_ref(), Urgency::Now);
             }
         }
         for entry in entries {
-            self.lanes[entry.lane].dirty.store(true, Ordering::SeqCst);
+            self.lanes[entry.lane].mark_dirty(self.log.as_ref(), Urgency::Now);
         }
     }
 
@@ -280,9 +279,7 @@ impl Spool {
             return;
         }
         queue.restore(&block, content, &self.memory);
-        queue.unlogged.push(block);
-        drop(queue);
-        lane.dirty.store(true, Ordering::SeqCst);
+        lane.log(&mut queue, block, self.log.as_ref());
     }
 }
 

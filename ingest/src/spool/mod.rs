@@ -32,6 +32,8 @@ mod full;
 mod inspect;
 mod lane;
 mod letter;
+#[cfg(test)]
+mod liveness;
 mod log;
 mod outlet;
 mod parts;
@@ -336,14 +338,13 @@ impl Spool {
         }
         if rows > 1 && queue.open.rows() + rows > self.limits.rows {
             // They would make the block longer than one may be, and go into one together.
-            queue.seal(&lane.layout);
+            lane.seal(&mut queue, self.log.as_ref());
         }
-        let held = queue.in_memory;
+        let held = queue.in_memory();
         let first = queue.open.rows();
         if !put(&mut queue.open, &|cost| self.memory.reserve(cost, held)) {
             return Err(NoRoom);
         }
-        queue.in_memory = queue.sealed_in_memory + queue.open.cost();
         let count = |rows: usize| u32::try_from(rows).unwrap_or(u32::MAX);
         let place = count(first)..count(queue.open.rows());
         let receipt = match (ack, queue.open.opened()) {
@@ -360,20 +361,17 @@ impl Spool {
         } else {
             self.limits.behind_others()
         };
-        let is_sealed = limits.are_reached_by(&queue.open);
-        if is_sealed {
-            queue.seal(&lane.layout);
-        }
-        if let Some(log) = &self.log {
-            lane.dirty.store(true, Ordering::SeqCst);
-            log.signal.raise(match ack {
-                _ if is_sealed => Urgency::Now,
+        if limits.are_reached_by(&queue.open) {
+            lane.seal(&mut queue, self.log.as_ref());
+        } else if let Some(log) = &self.log {
+            let urgency = match ack {
                 Ack::Accepted => Urgency::Soon,
                 Ack::Spooled | Ack::Stored => log.signal.urgency_of_wait(),
-            });
+            };
+            lane.mark_dirty(Some(log), urgency);
         }
         drop(queue);
-        if first == 0 || is_sealed {
+        if first == 0 {
             lane.changed.notify_one();
         }
         Ok(Receipt { waiting: receipt })

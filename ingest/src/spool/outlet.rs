@@ -11,7 +11,7 @@ use super::{
     Counters, Outcome, RowRange, Spool,
     lane::{Found, Lane},
     recover::{ReadError, read_rows},
-    state::{Op, Urgency},
+    state::Op,
 };
 use crate::block::{Content, SealedBlock};
 
@@ -79,11 +79,7 @@ impl Spool {
             if !self.is_closed() && !is_long && tokio::time::Instant::now() < until {
                 return Found::Young(until);
             }
-            queue.seal(&lane.layout);
-            if let Some(log) = &self.log {
-                lane.dirty.store(true, Ordering::SeqCst);
-                log.signal.raise(Urgency::Now);
-            }
+            lane.seal(&mut queue, self.log.as_ref());
         }
         let Some(block) = queue.sealed.front() else {
             return Found::Nothing;
