@@ -24,6 +24,7 @@ mod event_keys;
 mod flatten;
 mod golden;
 mod headers;
+mod liveness;
 mod memory;
 mod more_types;
 mod rejected;

@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::{
     Spool,
     frame::{self, FrameFormat, Kind},
-    lane::Queue,
+    lane::{Lane, Queue},
     log::{Batch, FrameAt, Log, Logged},
     state::{LogState, Urgency},
 };
@@ -61,7 +61,11 @@ impl Spool {
                 Ok(Round::Idle) if is_last => break,
                 Ok(Round::Idle) => {}
                 Err(_) if is_last => break,
-                Err(_) => thread::sleep(RETRY_WAIT),
+                Err(_) => {
+                    thread::sleep(RETRY_WAIT);
+                    // Nobody else may come: rows that ask for the disk are not taken while it fails.
+                    state.signal.raise(Urgency::Now);
+                }
             }
         }
         log.tidy();
@@ -72,7 +76,7 @@ impl Spool {
         state.note(log);
         self.make_dense(state, log);
         self.relieve();
-        let is_dirty = self.lanes.iter().any(|lane| lane.dirty.load(Ordering::SeqCst));
+        let is_dirty = self.lanes.iter().any(Lane::is_dirty);
         let result = if is_dirty {
             self.write(log, buffer)
         } else {
@@ -103,10 +107,10 @@ impl Spool {
         let mut entries = Vec::new();
         let mut is_whole = leaving.is_none();
         for (index, lane) in self.lanes.iter().enumerate() {
-            if lane.dirty.swap(false, Ordering::SeqCst) {
+            if lane.take_dirty() {
                 let is_done = gather(&mut lane.lock(), &lane.layout, index, leaving, &mut batch, &mut entries);
                 if !is_done || leaving.is_some() {
-                    lane.dirty.store(true, Ordering::SeqCst);
+                    lane.mark_dirty(self.log.as_ref(), Urgency::Now);
                 }
                 if batch.is_full() {
                     is_whole = false;
@@ -148,8 +152,7 @@ impl Spool {
                 .opened()
                 .is_some_and(|opened| opened.logged.segment == Some(segment))
             {
-                queue.seal(&lane.layout);
-                lane.dirty.store(true, Ordering::SeqCst);
+                lane.seal(&mut queue, self.log.as_ref());
             }
         }
     }
@@ -220,18 +223,18 @@ impl Spool {
                 .filter(|opened| opened.logged.segment == Some(segment))
             {
                 opened.logged = Logged::default();
-                lane.dirty.store(true, Ordering::SeqCst);
+                lane.mark_dirty(self.log.as_ref(), Urgency::Now);
             }
             for block in &queue.unlogged {
                 let mut state = block.state();
                 if !state.logged.is_sealed {
                     state.logged = Logged::default();
                 }
-                lane.dirty.store(true, Ordering::SeqCst);
+                lane.mark_dirty(self.log.as_ref(), Urgency::Now);
             }
         }
         for entry in entries {
-            self.lanes[entry.lane].dirty.store(true, Ordering::SeqCst);
+            self.lanes[entry.lane].mark_dirty(self.log.as_ref(), Urgency::Now);
         }
     }
 
@@ -279,9 +282,7 @@ impl Spool {
             return;
         }
         queue.restore(&block, content, &self.memory);
-        queue.unlogged.push(block);
-        drop(queue);
-        lane.dirty.store(true, Ordering::SeqCst);
+        lane.log(&mut queue, block, self.log.as_ref());
     }
 }
 

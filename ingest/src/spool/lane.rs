@@ -10,7 +10,11 @@ use std::{
 
 use tokio::{sync::Notify, time::Instant};
 
-use super::{Part, bound::Bound, state::LogState};
+use super::{
+    Part,
+    bound::Bound,
+    state::{LogState, Urgency},
+};
 use crate::{
     block::{Block, Content, SealedBlock},
     dead_letter::REJECTED,
@@ -26,7 +30,7 @@ pub(super) struct Lane {
     /// Something for [`Spool::next`](super::Spool::next) to look at.
     pub(super) changed: Notify,
     /// Something for the log to look at.
-    pub(super) dirty: AtomicBool,
+    dirty: AtomicBool,
     pub(super) counters: Counters,
     /// Whether these are dead letters, which have a share of their own.
     pub(super) is_dead_letters: bool,
@@ -40,9 +44,7 @@ pub(super) struct Queue {
     /// Those of them that are not wholly on disk, or are to be written there again.
     pub(super) unlogged: Vec<Arc<SealedBlock>>,
     /// Memory of sealed blocks.
-    pub(super) sealed_in_memory: usize,
-    /// Memory of all blocks.
-    pub(super) in_memory: usize,
+    sealed_in_memory: usize,
     /// Bytes of blocks on disk.
     pub(super) on_disk: usize,
 }
@@ -54,7 +56,6 @@ impl Queue {
             sealed: VecDeque::new(),
             unlogged: Vec::new(),
             sealed_in_memory: 0,
-            in_memory: 0,
             on_disk: 0,
         }
     }
@@ -145,6 +146,56 @@ impl Lane {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Lets the log look at the lane, so soon.
+    pub(super) fn mark_dirty(&self, log: Option<&LogState>, urgency: Urgency) {
+        if let Some(log) = log {
+            self.dirty.store(true, Ordering::SeqCst);
+            log.signal.raise(urgency);
+        }
+    }
+
+    /// Returns whether the log has something to look at.
+    pub(super) fn is_dirty(&self) -> bool {
+        self.dirty.load(Ordering::SeqCst)
+    }
+
+    /// As [`is_dirty`](Self::is_dirty); from now on it is not, until something is new.
+    pub(super) fn take_dirty(&self) -> bool {
+        self.dirty.swap(false, Ordering::SeqCst)
+    }
+
+    /// Seals the open block, if it has a row, and lets log and delivery know. There is no other way to seal it: a block that
+    /// nobody knows of is not sent before the next start.
+    pub(super) fn seal(&self, queue: &mut Queue, log: Option<&LogState>) {
+        let mut open = std::mem::take(&mut queue.open);
+        if let Some(block) = self.seal_for_disk(queue, &mut open, log) {
+            queue.sealed.push_back(block);
+            self.changed.notify_one();
+        }
+        // It keeps what memory it has.
+        queue.open = open;
+    }
+
+    /// Seals a block and lets it come to disk; it is not delivered before it stands behind the others.
+    pub(super) fn seal_for_disk(
+        &self,
+        queue: &mut Queue,
+        block: &mut Block,
+        log: Option<&LogState>,
+    ) -> Option<Arc<SealedBlock>> {
+        let cost = block.cost();
+        let block = Arc::new(block.seal(&self.layout)?);
+        queue.sealed_in_memory += cost;
+        self.log(queue, Arc::clone(&block), log);
+        Some(block)
+    }
+
+    /// Lets a sealed block come to disk, or once more.
+    pub(super) fn log(&self, queue: &mut Queue, block: Arc<SealedBlock>, log: Option<&LogState>) {
+        queue.unlogged.push(block);
+        self.mark_dirty(log, Urgency::Now);
+    }
+
     /// Puts a block from before the start behind the others.
     pub(super) fn restore(&self, block: SealedBlock, log: Option<&LogState>) {
         let mut queue = self.lock();
@@ -181,23 +232,9 @@ impl Lane {
 }
 
 impl Queue {
-    /// Seals the open block, if it has a row.
-    pub(super) fn seal(&mut self, layout: &Arc<Layout>) {
-        let mut open = std::mem::take(&mut self.open);
-        if let Some(block) = self.seal_for_disk(&mut open, layout) {
-            self.sealed.push_back(block);
-        }
-        // It keeps what memory it has.
-        self.open = open;
-    }
-
-    /// Seals a block and lets it come to disk; it is not delivered before it stands behind the others.
-    pub(super) fn seal_for_disk(&mut self, block: &mut Block, layout: &Arc<Layout>) -> Option<Arc<SealedBlock>> {
-        let cost = block.cost();
-        let block = Arc::new(block.seal(layout)?);
-        self.sealed_in_memory += cost;
-        self.unlogged.push(Arc::clone(&block));
-        Some(block)
+    /// Returns the memory of all blocks.
+    pub(super) fn in_memory(&self) -> usize {
+        self.sealed_in_memory + self.open.cost()
     }
 
     /// Lets a block that is on disk be there alone.
@@ -221,7 +258,6 @@ impl Queue {
             let cost = content.cost();
             memory.take(cost);
             self.sealed_in_memory += cost;
-            self.in_memory += cost;
             state.content = Some(content);
         }
     }
@@ -256,7 +292,6 @@ impl Queue {
 
     fn drop_from_memory(&mut self, cost: usize, memory: &Bound) {
         self.sealed_in_memory = self.sealed_in_memory.saturating_sub(cost);
-        self.in_memory = self.in_memory.saturating_sub(cost);
         memory.release(cost);
     }
 }

@@ -5,9 +5,9 @@
 //! the row out of its block. Then the row is marked in its block, for good, and only then is the letter sent. Should the row be
 //! refused once more nevertheless, the letter has the same token, and ClickHouse takes it once.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::sync::Arc;
 
-use super::{Counters, NoRoom, Outcome, Part, Spool, state::Urgency};
+use super::{Counters, NoRoom, Outcome, Part, Spool};
 use crate::{
     ack::Ack,
     block::{Block, SealedBlock},
@@ -57,19 +57,14 @@ impl Spool {
             return Err(NoRoom);
         }
         let mut letter = Block::named(block.letter_id(row).ok_or(NoRoom)?);
-        let held = queue.in_memory;
+        let held = queue.in_memory();
         if !letter.append(encode, |cost| self.memory.reserve(cost, held)) {
             return Err(NoRoom);
         }
-        let letter = queue.seal_for_disk(&mut letter, &lane.layout).ok_or(NoRoom)?;
-        queue.in_memory = queue.sealed_in_memory + queue.open.cost();
+        let letter = lane.seal_for_disk(&mut queue, &mut letter, self.log.as_ref());
         drop(queue);
         Counters::add(&lane.counters.rows_appended, 1);
-        if let Some(log) = &self.log {
-            lane.dirty.store(true, Ordering::SeqCst);
-            log.signal.raise(Urgency::Now);
-        }
-        Ok(letter)
+        letter.ok_or(NoRoom)
     }
 
     /// Lets a letter go to ClickHouse.

@@ -32,6 +32,8 @@ mod full;
 mod inspect;
 mod lane;
 mod letter;
+#[cfg(test)]
+mod liveness;
 mod log;
 mod outlet;
 mod parts;
@@ -273,10 +275,10 @@ impl Spool {
     /// As for [`append`](Self::append).
     pub(crate) fn append_rows(&self, lane: usize, ack: Ack, rows: &mut EncodedRows) -> Result<Receipt, NoRoom> {
         let (count, is_long) = (rows.count(), rows.bytes().len() >= WORTH_TAKING_OVER);
-        self.append_many(lane, ack, count, |queue, layout, admit| {
+        self.append_many(lane, ack, count, |queue, lane, admit| {
             if queue.open.rows() + count > self.limits.rows || is_long {
                 // They would make the block longer than one may be, or take longer to copy, and go into one together.
-                queue.seal(layout);
+                lane.seal(queue, self.log.as_ref());
             }
             queue.open.append_rows(rows, admit)
         })
@@ -287,7 +289,7 @@ impl Spool {
         lane: usize,
         ack: Ack,
         rows: usize,
-        put: impl FnOnce(&mut Queue, &Arc<Layout>, &dyn Fn(usize) -> bool) -> bool,
+        put: impl FnOnce(&mut Queue, &Lane, &dyn Fn(usize) -> bool) -> bool,
     ) -> Result<Receipt, NoRoom> {
         let lane = &self.lanes[lane];
         let result = match self.is_closed() {
@@ -345,7 +347,7 @@ impl Spool {
         lane: &Lane,
         ack: Ack,
         rows: usize,
-        put: impl FnOnce(&mut Queue, &Arc<Layout>, &dyn Fn(usize) -> bool) -> bool,
+        put: impl FnOnce(&mut Queue, &Lane, &dyn Fn(usize) -> bool) -> bool,
     ) -> Result<Receipt, NoRoom> {
         // Spares the encoding when nothing fits anyway.
         if self.memory.used() >= self.memory.max || (ack >= Ack::Spooled && self.is_failing()) {
@@ -359,14 +361,13 @@ impl Spool {
         if lane.is_dead_letters && !self.has_disk_room_for_letters(queue.on_disk) {
             return Err(NoRoom);
         }
-        let held = queue.in_memory;
+        let held = queue.in_memory();
         let is_within_share =
             |cost: usize| !lane.is_dead_letters || held + cost <= self.memory.max / DEAD_LETTERS_SHARE;
         let admit = |cost| is_within_share(cost) && self.memory.reserve(cost, held);
-        if !put(&mut queue, &lane.layout, &admit) {
+        if !put(&mut queue, lane, &admit) {
             return Err(NoRoom);
         }
-        queue.in_memory = queue.sealed_in_memory + queue.open.cost();
         let count = |rows: usize| u32::try_from(rows).unwrap_or(u32::MAX);
         let first = queue.open.rows() - rows;
         let place = count(first)..count(queue.open.rows());
@@ -390,20 +391,17 @@ impl Spool {
         } else {
             self.limits.behind_others()
         };
-        let is_sealed = limits.are_reached_by(&queue.open);
-        if is_sealed {
-            queue.seal(&lane.layout);
-        }
-        if let Some(log) = &self.log {
-            lane.dirty.store(true, Ordering::SeqCst);
-            log.signal.raise(match ack {
-                _ if is_sealed => Urgency::Now,
+        if limits.are_reached_by(&queue.open) {
+            lane.seal(&mut queue, self.log.as_ref());
+        } else if let Some(log) = &self.log {
+            let urgency = match ack {
                 Ack::Accepted => Urgency::Soon,
                 Ack::Spooled | Ack::Stored => log.signal.urgency_of_wait(),
-            });
+            };
+            lane.mark_dirty(Some(log), urgency);
         }
         drop(queue);
-        if first == 0 || is_sealed {
+        if first == 0 {
             lane.changed.notify_one();
         }
         Ok(Receipt { waiting: receipt })

@@ -16,7 +16,7 @@ use super::{
     Counters, Outcome, Part, Spool,
     lane::{Found, Lane},
     recover::{ReadError, read_rows},
-    state::{Op, Urgency},
+    state::Op,
 };
 use crate::{
     block::{Content, SealedBlock},
@@ -178,11 +178,7 @@ impl Spool {
             if !self.is_closed() && !is_long && Instant::now() < until {
                 return Found::Young(until);
             }
-            queue.seal(&lane.layout);
-            if let Some(log) = &self.log {
-                lane.dirty.store(true, Ordering::SeqCst);
-                log.signal.raise(Urgency::Now);
-            }
+            lane.seal(&mut queue, self.log.as_ref());
             found = queue.sealed.back().and_then(unparked);
         }
         let Some((block, part)) = found else {

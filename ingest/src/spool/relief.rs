@@ -2,8 +2,6 @@
 //!
 //! Without it a table whose oldest block waits would fill memory with its open one, while the disk has room for it.
 
-use std::sync::atomic::Ordering;
-
 use super::Spool;
 
 /// A quarter of the bound: one table may have half of it, and goes on growing while its rows are written.
@@ -39,8 +37,7 @@ impl Spool {
             if left <= self.memory.max / SHARE / 2 {
                 break;
             }
-            lane.lock().seal(&lane.layout);
-            lane.dirty.store(true, Ordering::SeqCst);
+            lane.seal(&mut lane.lock(), self.log.as_ref());
             left -= cost;
         }
     }

@@ -43,13 +43,17 @@ pub(super) struct DiskState {
     pub(super) fails_after: Option<usize>,
     /// Fails the next sync.
     pub(super) sync_fails: bool,
+    /// Fails the next cut.
+    pub(super) truncate_fails: bool,
     pub(super) is_full: bool,
+    /// How often it has refused something because it was full.
+    pub(super) refusals: usize,
 }
 
 impl DiskState {
     /// Returns whether the next write will be one.
     pub(super) fn is_well(&self) -> bool {
-        self.fails_after.is_none() && !self.sync_fails && !self.is_full
+        self.fails_after.is_none() && !self.sync_fails && !self.truncate_fails && !self.is_full
     }
 }
 
@@ -76,7 +80,7 @@ impl SimulatedDisk {
     /// Loses power: of what was not synced, any beginning may be left, and any byte of it may be another.
     pub(super) fn crash(&self, dice: &mut Dice) {
         let mut state = self.0.lock().unwrap();
-        (state.fails_after, state.sync_fails) = (None, false);
+        (state.fails_after, state.sync_fails, state.truncate_fails) = (None, false, false);
         for segment in state.segments.values_mut() {
             let unsynced = segment.bytes.len() - segment.synced;
             let kept = dice.below(unsynced as u64 + 1) as usize;
@@ -104,6 +108,7 @@ impl Disk for SimulatedDisk {
     fn create(&self, segment: u64) -> io::Result<Box<dyn Segment>> {
         let mut state = self.0.lock().unwrap();
         if state.is_full {
+            state.refusals += 1;
             return Err(io::ErrorKind::StorageFull.into());
         }
         let before = state.segments.insert(segment, SimulatedSegment::default());
@@ -147,6 +152,7 @@ impl Segment for SimulatedFile {
         let mut written = bytes;
         let mut result = Ok(());
         if state.is_full {
+            state.refusals += 1;
             (written, result) = (&[], Err(io::ErrorKind::StorageFull.into()));
         } else if let Some(after) = state.fails_after.take() {
             written = &bytes[..after.min(bytes.len())];
@@ -169,6 +175,9 @@ impl Segment for SimulatedFile {
 
     fn truncate(&mut self, length: u64) -> io::Result<()> {
         let mut state = self.0.lock().unwrap();
+        if std::mem::take(&mut state.truncate_fails) {
+            return Err(io::Error::other("EIO"));
+        }
         let segment = state.segments.get_mut(&self.1).ok_or(io::ErrorKind::NotFound)?;
         segment.bytes.truncate(length as usize);
         segment.synced = segment.synced.min(length as usize);

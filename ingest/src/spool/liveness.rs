@@ -1,0 +1,316 @@
+//! No refusal and no fault leaves rows waiting: whatever has happened, a row that asks to be stored is answered soon after.
+//!
+//! The log is written by its own thread and each table is delivered by its own task, so that a wake-up that nobody sends is found.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+
+use tokio::{
+    sync::watch,
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+
+use super::{Next, Outcome, Parked, Spool, SpoolLimits, log::LogLimits, simulated_disk::SimulatedDisk};
+use crate::{
+    ack::{Ack, Receipt},
+    block::BlockLimits,
+    dead_letter::REJECTED,
+    layout::Layout,
+    rows::EncodedRows,
+};
+
+/// Much longer than anything here takes, and much shorter than for ever.
+const SOON: Duration = Duration::from_secs(10);
+
+const LIMITS: SpoolLimits = SpoolLimits {
+    blocks: BlockLimits {
+        rows: 100,
+        bytes: 1 << 20,
+        age: Duration::from_millis(20),
+    },
+    memory_bytes: 16 << 10,
+    log: LogLimits {
+        segment_bytes: 8 << 10,
+        max_bytes: 64 << 10,
+    },
+};
+
+const TABLES: usize = 2;
+
+/// The lane of the dead letters.
+const LETTERS: usize = TABLES;
+
+/// A row that ClickHouse refuses.
+const POISON: &[u8] = b"poison";
+
+/// A spool with all of its threads and tasks.
+struct World {
+    disk: Arc<SimulatedDisk>,
+    spool: Arc<Spool>,
+    /// Whether ClickHouse is there.
+    store: watch::Sender<bool>,
+    deliveries: JoinSet<()>,
+    writer: Option<thread::JoinHandle<()>>,
+}
+
+impl World {
+    fn new() -> Self {
+        Self::with(LIMITS)
+    }
+
+    fn with(limits: SpoolLimits) -> Self {
+        let tables = (0..=LETTERS).map(|table| {
+            let statement = format!("INSERT INTO t{table} FORMAT RowBinary");
+            Arc::new(Layout::new(format!("t{table}").into(), statement.into(), [].into(), None))
+        });
+        let disk = Arc::<SimulatedDisk>::default();
+        let shared = Arc::clone(&disk);
+        let (spool, log) = Spool::recovered(shared, Path::new("simulated"), tables.collect(), limits).unwrap();
+        let spool = Arc::new(spool);
+        let store = watch::Sender::new(true);
+        let mut deliveries = JoinSet::new();
+        for lane in 0..=LETTERS {
+            deliveries.spawn(deliver(Arc::clone(&spool), lane, store.subscribe()));
+        }
+        let writer = Arc::clone(&spool);
+        Self {
+            disk,
+            spool,
+            store,
+            deliveries,
+            writer: Some(thread::spawn(move || writer.write_until_stopped(log))),
+        }
+    }
+
+    fn append(&self, ack: Ack, row: &[u8]) -> Option<Receipt> {
+        self.spool.append(0, ack, |out| out.extend_from_slice(row)).ok()
+    }
+
+    fn append_many(&self, rows: usize, row: &[u8]) -> Option<Receipt> {
+        let mut bulk = EncodedRows::for_text(0);
+        for _ in 0..rows {
+            bulk.push(&REJECTED, |out| out.extend_from_slice(row)).unwrap();
+        }
+        self.spool.append_rows(0, Ack::Stored, &mut bulk).ok()
+    }
+
+    /// Waits until a row is taken, and then until it is stored.
+    async fn is_alive(&self, fault: &str) {
+        let answered = async {
+            let receipt = loop {
+                match self.append(Ack::Stored, b"alive") {
+                    Some(receipt) => break receipt,
+                    None => sleep(Duration::from_millis(5)).await,
+                }
+            };
+            receipt.reached().await
+        };
+        let reached = timeout(SOON, answered).await;
+        assert_eq!(reached.ok(), Some(Ack::Stored), "after {fault}");
+        self.is_empty(fault).await;
+    }
+
+    /// Waits until nothing is left of what was taken before.
+    async fn is_empty(&self, fault: &str) {
+        let emptied = async {
+            while self.spool.counts().iter().any(|counts| counts.rows_pending > 0) {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let emptied = timeout(SOON, emptied).await;
+        assert!(emptied.is_ok(), "after {fault}: {:?}", self.spool.counts());
+    }
+
+    /// Waits until something is so.
+    async fn until(&self, mut is_so: impl FnMut() -> bool) {
+        let waits = async {
+            while !is_so() {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        assert!(timeout(SOON, waits).await.is_ok(), "it does not come to that");
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.disk.0.lock().unwrap().is_full = false;
+        self.spool.close();
+        self.spool.stop();
+        _ = self.writer.take().map(thread::JoinHandle::join);
+    }
+}
+
+/// As `Delivery`, to a ClickHouse that takes everything but poison.
+async fn deliver(spool: Arc<Spool>, lane: usize, mut store: watch::Receiver<bool>) {
+    while let Next::Rows(block, _) = spool.next(lane, lane == LETTERS, Parked::NONE).await {
+        while let Some(part) = block.next_part() {
+            _ = store.wait_for(|is_there| *is_there).await;
+            let Ok(rows) = spool.rows(&block, &part).await else {
+                sleep(Duration::from_millis(5)).await;
+                continue;
+            };
+            let is_poisoned = rows.bytes.windows(POISON.len()).any(|bytes| bytes == POISON);
+            if lane == LETTERS || !is_poisoned {
+                spool.settle(lane, &block, &part, Outcome::Stored);
+            } else if part.len() > 1 {
+                let middle = part.middle().unwrap();
+                if spool.cut(&block, middle).await.is_err() {
+                    sleep(Duration::from_millis(5)).await;
+                }
+            } else {
+                let refused = spool.refuse(lane, &block, &part, LETTERS, |out| out.push(b'!'));
+                if refused.await.is_err() {
+                    sleep(Duration::from_millis(5)).await;
+                }
+            }
+        }
+    }
+    spool.ends();
+}
+
+#[tokio::test]
+async fn rows_that_a_refused_bulk_comes_behind_are_stored() {
+    let age = Duration::from_secs(3600);
+    let world = World::with(SpoolLimits {
+        blocks: BlockLimits { age, ..LIMITS.blocks },
+        ..LIMITS
+    });
+    let taken = world.append_many(60, b"row").unwrap();
+    let progress = Arc::clone(&taken.waiting.as_ref().unwrap().progress);
+    world.until(|| progress.look(|progress| progress.on_disk == 60)).await;
+    // The second bulk would make the block longer than one may be, so that the block is sealed, and has no room.
+    assert!(world.append_many(90, &[7; 400]).is_none());
+    let reached = timeout(SOON, taken.reached()).await;
+    assert_eq!(reached.ok(), Some(Ack::Stored));
+}
+
+#[tokio::test]
+async fn rows_are_stored_after_memory_was_full() {
+    let world = World::new();
+    world.disk.0.lock().unwrap().is_full = true;
+    while world.append(Ack::Accepted, &[7; 100]).is_some() {}
+    world.disk.0.lock().unwrap().is_full = false;
+    world.is_alive("memory was full").await;
+    assert_eq!(world.spool.memory_bytes(), 0, "each byte is released that was booked");
+}
+
+#[tokio::test]
+async fn rows_are_stored_after_a_row_that_is_too_large_and_one_whose_encoder_panics() {
+    let world = World::new();
+    for before in [false, true] {
+        if before {
+            assert!(world.append(Ack::Accepted, b"before").is_some());
+        }
+        assert!(world.append(Ack::Stored, &[7; 20 << 10]).is_none());
+        world.is_alive("a row that is too large").await;
+
+        if before {
+            assert!(world.append(Ack::Accepted, b"before").is_some());
+        }
+        let panics = AssertUnwindSafe(|| {
+            _ = world.spool.append(0, Ack::Stored, |out| {
+                out.extend_from_slice(b"half a row");
+                panic!("a test's own");
+            });
+        });
+        assert!(catch_unwind(panics).is_err());
+        world.is_alive("an encoder panicked").await;
+    }
+}
+
+#[tokio::test]
+async fn rows_are_stored_after_the_disk_has_failed_in_any_way() {
+    let world = World::new();
+    for fault in ["a write", "a sync", "a sync and what cuts it off", "a full disk"] {
+        // ClickHouse is away as well, so that it is the disk alone that has to come back.
+        world.store.send_replace(false);
+        {
+            let mut disk = world.disk.0.lock().unwrap();
+            match fault {
+                "a write" => disk.fails_after = Some(10),
+                "a sync" => disk.sync_fails = true,
+                "a sync and what cuts it off" => (disk.sync_fails, disk.truncate_fails) = (true, true),
+                _ => disk.is_full = true,
+            }
+        }
+        let receipt = world.append(Ack::Spooled, b"row").unwrap();
+        // While the disk fails, the answer does not wait for it.
+        let reached = timeout(SOON, receipt.reached()).await.ok();
+        assert!(reached.is_some(), "{fault}");
+        if fault == "a full disk" {
+            // The disk fails once more when a segment is to be made: then no block says that it is to be written.
+            world.until(|| world.disk.0.lock().unwrap().refusals >= 3).await;
+        }
+        world.disk.0.lock().unwrap().is_full = false;
+        // Nothing comes in meanwhile that would let the log look.
+        world.until(|| !world.spool.is_failing()).await;
+        world.store.send_replace(true);
+        world.is_alive(fault).await;
+    }
+}
+
+#[tokio::test]
+async fn rows_are_stored_after_the_spool_s_disk_was_full_of_waiting_rows() {
+    let world = World::new();
+    world.store.send_replace(false);
+    let filled = async {
+        loop {
+            match world.append(Ack::Spooled, &[7; 200]) {
+                Some(receipt) => _ = receipt.reached().await,
+                None => break,
+            }
+        }
+    };
+    assert!(timeout(SOON, filled).await.is_ok());
+    world.store.send_replace(true);
+    world.is_alive("the disk was full of waiting rows").await;
+}
+
+#[tokio::test]
+async fn rows_are_stored_beside_refused_ones() {
+    let world = World::new();
+    let good = world.append(Ack::Stored, b"good").unwrap();
+    let bad = world.append(Ack::Stored, POISON).unwrap();
+    for _ in 0..5 {
+        assert!(world.append(Ack::Accepted, b"good").is_some());
+    }
+    assert_eq!(timeout(SOON, good.reached()).await.ok(), Some(Ack::Stored));
+    assert_eq!(timeout(SOON, bad.reached()).await.ok(), Some(Ack::Spooled));
+    world.is_alive("a row was refused").await;
+}
+
+#[tokio::test]
+async fn rows_are_stored_after_they_had_to_leave_memory() {
+    let world = World::new();
+    world.store.send_replace(false);
+    for _ in 0..5 {
+        let receipts: Vec<_> = (0..50).map_while(|_| world.append(Ack::Spooled, &[7; 40])).collect();
+        for receipt in receipts {
+            receipt.reached().await;
+        }
+    }
+    assert!(world.spool.memory_bytes() <= LIMITS.memory_bytes / 4);
+    world.store.send_replace(true);
+    world.is_alive("rows were on disk alone").await;
+}
+
+#[tokio::test]
+async fn what_was_taken_before_the_end_is_stored_and_nothing_else() {
+    let mut world = World::new();
+    let taken = world.append(Ack::Stored, b"row").unwrap();
+    world.spool.close();
+    assert!(world.append(Ack::Stored, b"late").is_none());
+    assert!(world.append_many(2, b"late").is_none());
+    assert_eq!(timeout(SOON, taken.reached()).await.ok(), Some(Ack::Stored));
+    let ended = async { while world.deliveries.join_next().await.is_some() {} };
+    assert!(timeout(SOON, ended).await.is_ok(), "the deliveries end");
+}

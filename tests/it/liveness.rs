@@ -1,0 +1,66 @@
+//! After every refusal and fault, an event that asks to be stored is answered soon, and what was taken before is stored as well.
+
+use std::{fmt::Write, time::Instant};
+
+use crate::support::{collector::Collector, engine::Database, http, wait_for};
+
+/// Sends an event whose answer waits for its table.
+fn is_alive(collector: &Collector, fault: &str) {
+    let started = Instant::now();
+    wait_for(fault, || {
+        let headers = [("Content-Type", "application/json"), ("X-Rowmill-Ack", "stored")];
+        let body = br#"{"event":"alive"}"#;
+        let answer = http::send(collector.address, "POST", "/wh/mail", &headers, body);
+        // A 503 is to be sent again, as a webhook's sender does.
+        (answer.status == 200).then(|| assert_eq!(answer.header("x-rowmill-ack"), Some("stored"), "{fault}"))
+    });
+    assert!(started.elapsed().as_secs() < 10, "{fault}: {:?}", started.elapsed());
+}
+
+fn bulk(collector: &Collector, lines: usize, event: &str) -> u16 {
+    let body = (0..lines).fold(String::new(), |mut body, _| {
+        writeln!(body, r#"{{"event":"{event}"}}"#).unwrap();
+        body
+    });
+    let headers = [("Content-Type", "application/x-ndjson")];
+    http::send(collector.address, "POST", "/wh/mail", &headers, body.as_bytes()).status
+}
+
+#[test]
+fn no_refusal_and_no_fault_leaves_rows_waiting() {
+    let database = Database::named("liveness");
+    let bounds = ["--memory-bytes", "8000000", "--spool-bytes", "20000000", "--ack-header"];
+    let collector = Collector::start_with(&database.url(), &bounds);
+
+    // The second bulk would make the block longer than one may be, and has no room: the block of the first is sealed for it.
+    assert_eq!(bulk(&collector, 1_000, "first"), 200);
+    assert_eq!(bulk(&collector, 99_500, "second"), 503);
+    database.wait_for_rows("mail_statistics", 1_000);
+    is_alive(&collector, "a bulk without room");
+
+    let large = format!(r#"{{"event":"{}"}}"#, "x".repeat(200_000));
+    assert_eq!(http::post_json(collector.address, "/wh/mail", &large).status, 413);
+    is_alive(&collector, "a body that is too large");
+
+    database.query("ALTER TABLE mail_statistics ADD CONSTRAINT good CHECK event != 'bad'");
+    assert_eq!(bulk(&collector, 8, "good"), 200);
+    assert_eq!(bulk(&collector, 1, "bad"), 200);
+    database.wait_for_rows("rejected", 1);
+    is_alive(&collector, "a row that ClickHouse refuses");
+
+    // Rows fill memory, and then the disk's bound.
+    database.query("RENAME TABLE mail_statistics TO elsewhere");
+    let mut taken = 0;
+    while bulk(&collector, 10_000, "waiting") == 200 {
+        taken += 10_000;
+    }
+    assert!(taken > 0);
+    database.query("RENAME TABLE elsewhere TO mail_statistics");
+    is_alive(&collector, "no room left in memory and on disk");
+
+    assert_eq!(collector.stop().code, Some(0));
+    let counts = database.query("SELECT event, count() FROM mail_statistics GROUP BY event ORDER BY event FORMAT TSV");
+    let lines: Vec<_> = counts.lines().collect();
+    assert_eq!(&lines[1..3], ["first\t1000", "good\t8"], "{counts}");
+    assert_eq!(lines[3], format!("waiting\t{taken}"), "{counts}");
+}
