@@ -147,7 +147,11 @@ fn an_event_loop_has_its_turns_while_lines_are_decoded() {
     let event_loop = runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let turns = event_loop.block_on(async {
         let nobody: StoreUrl = "http://127.0.0.1:1/stats".parse().unwrap();
-        let writer = Writer::start(&tables::SCHEMA, Stores::without_sync(nobody.clone()), &WriterOptions::default());
+        let writer = Writer::start(
+            &tables::SCHEMA,
+            Stores::without_sync(nobody.clone()),
+            &WriterOptions::default(),
+        );
         let mut service = tables::layer(writer.clone())
             .with_options(&EventOptions::default())
             .layer(service_fn(not_found::<Full<Bytes>>));

@@ -14,7 +14,7 @@ use crate::{
     backoff::{HOLD, dice},
     block::SealedBlock,
     layout::Layout,
-    spool::{Part, RowRange},
+    spool::Part,
 };
 
 /// So many rows may be refused without one that is taken between them.
@@ -28,8 +28,8 @@ const EXPLORE_AFTER: u32 = 10;
 pub(super) struct Guard {
     credit: u32,
     refused_in_a_row: u32,
-    /// Rows that were refused when there was no credit.
-    rows: Vec<(Uuid, RowRange)>,
+    /// Blocks of which rows were refused when there was no credit.
+    blocks: Vec<Uuid>,
     /// Layouts that the table does not take.
     layouts: Vec<Arc<Layout>>,
     retry_at: Option<Instant>,
@@ -45,7 +45,7 @@ impl Guard {
         Self {
             credit: if is_wary { 0 } else { CREDIT },
             refused_in_a_row: 0,
-            rows: Vec::new(),
+            blocks: Vec::new(),
             layouts: Vec::new(),
             retry_at: None,
             failures: 0,
@@ -62,20 +62,13 @@ impl Guard {
         if self.probe.as_ref().is_some_and(is_probe) {
             return false;
         }
-        self.is_among_parked(block, part)
-    }
-
-    fn is_among_parked(&self, block: &SealedBlock, part: &Part) -> bool {
-        let bounds = part.bounds();
-        self.rows
-            .iter()
-            .any(|(id, rows)| *id == block.id && rows.start <= bounds.start && bounds.end <= rows.end)
+        self.blocks.contains(&block.id)
     }
 
     /// Returns whether nothing is tried before the time for it comes, rows of this layout that are still to come included.
     pub(super) fn parks_all(&self, layout: &Arc<Layout>) -> bool {
         let is_parked = self.layouts.iter().any(|parked| Arc::ptr_eq(parked, layout));
-        is_parked || (self.credit == 0 && !self.rows.is_empty() && self.retry_at.is_some())
+        is_parked || (self.credit == 0 && !self.blocks.is_empty() && self.retry_at.is_some())
     }
 
     /// Returns whether rows that were not refused yet are tried next; every other time it is a parked one.
@@ -107,7 +100,7 @@ impl Guard {
     pub(super) fn accept(&mut self) {
         self.credit = CREDIT;
         self.refused_in_a_row = 0;
-        self.rows.clear();
+        self.blocks.clear();
         self.probe = None;
         if self.layouts.is_empty() {
             self.retry_at = None;
@@ -126,12 +119,12 @@ impl Guard {
         self.refused_in_a_row += 1;
     }
 
-    /// Lets refused rows wait.
-    pub(super) fn park_rows(&mut self, block: &SealedBlock, part: &Part) {
+    /// Lets a block wait of which rows were refused.
+    pub(super) fn park_block(&mut self, block: &SealedBlock) {
         self.refused_in_a_row += 1;
         self.probe = None;
-        if !self.is_among_parked(block, part) {
-            self.rows.push((block.id, part.bounds()));
+        if !self.blocks.contains(&block.id) {
+            self.blocks.push(block.id);
         }
         self.schedule();
     }
@@ -151,15 +144,15 @@ impl Guard {
         }
     }
 
-    /// Begins another try of what is parked: all layouts, and of the rows the block and the bounds of some, of which one is to be
+    /// Begins another try of what is parked: all layouts, and of the blocks the returned one, of which one row is to be
     /// [tried](Self::probe).
-    pub(super) fn retry(&mut self) -> Option<(Uuid, RowRange)> {
+    pub(super) fn retry(&mut self) -> Option<Uuid> {
         self.layouts.clear();
         self.retry_at = None;
-        let most = (0..self.rows.len()).max_by_key(|at| self.rows[*at].1.len())?;
+        let first = *self.blocks.first()?;
         // Each gets its turn.
-        self.rows.rotate_left(most);
-        self.rows.first().cloned()
+        self.blocks.rotate_left(1);
+        Some(first)
     }
 
     /// Lets these parked rows be tried.
@@ -169,8 +162,8 @@ impl Guard {
 
     /// Forgets the parked rows of a block that is not there any more.
     pub(super) fn forget(&mut self, block: Uuid) {
-        self.rows.retain(|(id, _)| *id != block);
-        if self.rows.is_empty() && self.layouts.is_empty() {
+        self.blocks.retain(|id| *id != block);
+        if self.blocks.is_empty() && self.layouts.is_empty() {
             self.retry_at = None;
         } else if self.retry_at.is_none() {
             self.retry_at = Some(Instant::now());

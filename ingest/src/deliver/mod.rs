@@ -267,7 +267,7 @@ impl<'a> LaneDelivery<'a> {
         } = self.delivery;
         if !self.guard.may_refuse() {
             self.alarm.report(block, part, 1, &refusal);
-            self.guard.park_rows(block, part);
+            self.guard.park_block(block);
             return Ok(());
         }
         if part.len() > 1 {
@@ -312,34 +312,27 @@ impl<'a> LaneDelivery<'a> {
 
     /// Lets rows be tried although the table has refused all: those that came since, or one of the parked ones.
     async fn retry_parked(&mut self) {
-        let Some((id, rows)) = self.guard.retry() else { return };
+        let Some(id) = self.guard.retry() else { return };
+        let Delivery { spool, .. } = self.delivery;
         let guard = &self.guard;
-        let has_others = self
-            .delivery
-            .spool
-            .has_rows(self.lane, &|block, part| guard.is_parked(block, part));
-        if has_others && self.guard.prefers_others() {
+        if guard.prefers_others() && spool.has_rows(self.lane, &|block, part| guard.is_parked(block, part)) {
             return;
         }
-        let Some(block) = self.delivery.spool.block(self.lane, id) else {
+        let Some(block) = spool.block(self.lane, id) else {
             return self.guard.forget(id);
         };
-        let parked = block
-            .state()
-            .parts
-            .iter()
-            .find(|part| rows.contains(&part.bounds().start));
-        let Some(part) = parked else {
+        let left: Vec<_> = block.state().parts.iter().collect();
+        let rows: Vec<_> = left.iter().flat_map(Part::rows).collect();
+        let Some(&row) = rows.get((dice() % rows.len().max(1) as u64) as usize) else {
             return self.guard.forget(id);
         };
-        let at = (dice() % part.len() as u64) as usize;
-        let Some(row) = part.rows().nth(at) else { return };
-        for cut in [row, row + 1] {
-            if part.bounds().start < cut
-                && cut < part.bounds().end
-                && self.delivery.spool.cut(&block, cut).await.is_err()
-            {
-                return;
+        let within = |part: &&Part| part.bounds().contains(&row);
+        for part in left.iter().filter(within) {
+            for cut in [row, row + 1] {
+                let is_inside = part.bounds().start < cut && cut < part.bounds().end;
+                if is_inside && spool.cut(&block, cut).await.is_err() {
+                    return;
+                }
             }
         }
         self.guard.probe(id, Part::from(row..row + 1));

@@ -83,6 +83,7 @@ impl Spool {
             Ok(Round::Idle)
         };
         state.bytes.store(log.bytes(), Ordering::Relaxed);
+        state.is_full.store(log.is_full(), Ordering::Relaxed);
         match &result {
             // A failure is over once something has been written.
             Ok(_) if !is_dirty => {}
@@ -99,7 +100,12 @@ impl Spool {
     /// Writes one batch.
     fn write(&self, log: &mut Log, buffer: &mut Vec<u8>) -> io::Result<Round> {
         // Blocks end with their segment: what is open in it is sealed, and no other block is begun in it.
-        let leaving = log.active().filter(|(_, is_full)| *is_full).map(|(segment, _)| segment);
+        // Without room for their rows, it is left later.
+        let is_full = log.is_full();
+        let leaving = log
+            .active()
+            .filter(|(_, is_long)| *is_long && !is_full)
+            .map(|(segment, _)| segment);
         if let Some(segment) = leaving {
             self.seal_all_in(segment);
         }
@@ -107,6 +113,9 @@ impl Spool {
         let mut entries = Vec::new();
         let mut is_whole = leaving.is_none();
         for (index, lane) in self.lanes.iter().enumerate() {
+            if is_full && !lane.is_dead_letters {
+                continue;
+            }
             if lane.take_dirty() {
                 let is_done = gather(&mut lane.lock(), &lane.layout, index, leaving, &mut batch, &mut entries);
                 if !is_done || leaving.is_some() {
@@ -140,6 +149,10 @@ impl Spool {
         }
         if leaving.is_some() {
             log.rotate();
+        }
+        let others = self.lanes.iter().filter(|lane| !lane.is_dead_letters);
+        if is_full && others.into_iter().any(Lane::is_dirty) {
+            return Err(io::ErrorKind::QuotaExceeded.into());
         }
         Ok(if is_whole { Round::Idle } else { Round::More })
     }

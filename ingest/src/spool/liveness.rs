@@ -69,7 +69,12 @@ impl World {
     fn with(limits: SpoolLimits) -> Self {
         let tables = (0..=LETTERS).map(|table| {
             let statement = format!("INSERT INTO t{table} FORMAT RowBinary");
-            Arc::new(Layout::new(format!("t{table}").into(), statement.into(), [].into(), None))
+            Arc::new(Layout::new(
+                format!("t{table}").into(),
+                statement.into(),
+                [].into(),
+                None,
+            ))
         });
         let disk = Arc::<SimulatedDisk>::default();
         let shared = Arc::clone(&disk);

@@ -155,6 +155,9 @@ impl Batch {
     }
 }
 
+/// The part of the disk's bound that rows do not take.
+const DEAD_LETTERS_SHARE: u64 = 16;
+
 /// A batch is not made larger than this, so that nobody waits for too much.
 const MAX_BATCH_BYTES: usize = 16 << 20;
 
@@ -192,12 +195,29 @@ impl Log {
         Some((active.segment, length >= self.limits.segment_bytes))
     }
 
+    /// Returns whether only dead letters may be written: a log full of rows that ClickHouse refuses could not let go of one without
+    /// its letter.
+    pub(crate) fn is_full(&self) -> bool {
+        self.bytes() >= self.max_bytes_of_rows()
+    }
+
+    /// Returns the length that all segments together may have by rows.
+    pub(crate) fn max_bytes_of_rows(&self) -> u64 {
+        self.limits.max_bytes - self.limits.max_bytes / DEAD_LETTERS_SHARE
+    }
+
     /// Begins a batch in the active segment, and makes one if there is none. `buffer` is what the batch is gathered in.
     ///
     /// # Errors
     /// There is no room, or the disk says so.
     pub(crate) fn begin(&mut self, mut buffer: Vec<u8>) -> io::Result<Batch> {
-        let room = self.limits.max_bytes.saturating_sub(self.bytes());
+        // Once there is no room for rows, whoever asks has dead letters.
+        let max_bytes = if self.is_full() {
+            self.limits.max_bytes
+        } else {
+            self.max_bytes_of_rows()
+        };
+        let room = max_bytes.saturating_sub(self.bytes());
         if room == 0 {
             return Err(io::ErrorKind::QuotaExceeded.into());
         }

@@ -213,7 +213,8 @@ impl Spool {
             signal: Signal::default(),
             ops: std::sync::Mutex::default(),
             is_failing: AtomicBool::new(false),
-            waiting: Bound::new(usize::try_from(limits.log.max_bytes).unwrap_or(usize::MAX)),
+            is_full: AtomicBool::new(log.is_full()),
+            waiting: Bound::new(usize::try_from(log.max_bytes_of_rows()).unwrap_or(usize::MAX)),
             bytes: AtomicU64::new(log.bytes()),
             stopped: AtomicBool::new(false),
         };

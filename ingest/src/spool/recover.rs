@@ -20,7 +20,7 @@ use super::{
     parts::{Part, Parts, overlap},
 };
 use crate::{
-    block::{Content, SealedBlock},
+    block::{Content, SealedBlock, is_letter},
     layout::Layout,
 };
 
@@ -100,18 +100,22 @@ impl Recovered {
         let mut segment_of = std::mem::take(&mut self.ended);
         let blocks = self.blocks.iter();
         segment_of.extend(blocks.filter_map(|block| Some((block.id, block.state().logged.segment?))));
+        if !segment_of.keys().any(|id| is_letter(*id)) {
+            return;
+        }
         for block in &self.blocks {
             let mut state = block.state();
-            let single = state
+            // The row need not be alone: that its neighbours are stored may not have been written yet.
+            let left: Vec<_> = state
                 .parts
                 .iter()
-                .map(|part| part.bounds())
-                .filter(|rows| rows.len() == 1);
-            let with_letter = |rows: RowRange| {
-                let letter = segment_of.get(&block.letter_id(rows.start)?)?;
-                Some((rows, *letter))
+                .flat_map(|part| part.rows().collect::<Vec<_>>())
+                .collect();
+            let with_letter = |row: u32| {
+                let letter = segment_of.get(&block.letter_id(row)?)?;
+                Some((row..row + 1, *letter))
             };
-            let refused: Vec<_> = single.filter_map(with_letter).collect();
+            let refused: Vec<_> = left.into_iter().filter_map(with_letter).collect();
             for (rows, letter) in refused {
                 state.parts.remove(&rows);
                 let homes = self

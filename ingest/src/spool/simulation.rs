@@ -28,6 +28,7 @@ use uuid::Uuid;
 use crate::{
     ack::Ack,
     block::{BlockLimits, SealedBlock},
+    dead_letter::REJECTED,
     layout::Layout,
     progress::Progress,
 };
@@ -193,13 +194,12 @@ fn limits(dice: &mut Dice) -> SpoolLimits {
 
 fn open(disk: &Arc<SimulatedDisk>, limits: SpoolLimits) -> (Spool, Log) {
     let tables = (0..=LETTERS).map(|table| {
-        let statement = format!("INSERT INTO t{table} FORMAT RowBinary");
-        Arc::new(Layout::new(
-            format!("t{table}").into(),
-            statement.into(),
-            [].into(),
-            None,
-        ))
+        let name = match table {
+            LETTERS => REJECTED.name.to_owned(),
+            table => format!("t{table}"),
+        };
+        let statement = format!("INSERT INTO {name} FORMAT RowBinary");
+        Arc::new(Layout::new(name.into(), statement.into(), [].into(), None))
     });
     let disk = Arc::clone(disk);
     Spool::recovered(disk, Path::new("simulated"), tables.collect(), limits).unwrap()

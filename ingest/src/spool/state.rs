@@ -35,6 +35,8 @@ pub(super) struct LogState {
     pub(super) ops: Mutex<Vec<Op>>,
     /// The last try to write has failed.
     pub(super) is_failing: AtomicBool,
+    /// Only dead letters are written.
+    pub(super) is_full: AtomicBool,
     /// What blocks that are not stored take on disk.
     pub(super) waiting: Bound,
     /// Bytes of all segments.

@@ -60,6 +60,12 @@ impl Insert {
     }
 }
 
+/// What a proxy answers to a body that is too large for it.
+const TOO_LARGE: u32 = 1_000_001;
+
+/// A service that is no ClickHouse answers.
+const SOMEBODY_ELSE: u32 = 1_000_002;
+
 /// A server that keeps the inserts and answers each as `script` says: a ClickHouse error number, or 0 for success.
 #[derive(Clone)]
 struct FakeStore {
@@ -115,14 +121,25 @@ async fn answer(
     let mut parameters: HashMap<String, String> = parameters;
     // Each try has its own.
     let query_id = parameters.remove("query_id").unwrap_or_default();
+    // A question has its text in the body.
+    if !parameters.contains_key("query") && body.windows(14).any(|text| text == b"system.columns") {
+        let text = String::from_utf8_lossy(&body);
+        let is_about = |table: &&&Table| text.contains(&format!("= '{}'", table.name));
+        let table = [&A, &LATER_B, &REJECTED].iter().find(is_about).copied();
+        return Ok(Response::new(table.map(columns_of).unwrap_or_default().into()));
+    }
     let code = {
         let mut inserts = store.inserts.lock().unwrap();
         inserts.push(Insert { parameters, body });
         script(&inserts[inserts.len() - 1], inserts.len())
     };
     store.answers.acquire().await.unwrap().forget();
+    if code == SOMEBODY_ELSE {
+        return Ok(Response::new("<html>welcome</html>".into()));
+    }
     let (status, text) = match code {
         0 => (200, String::new()),
+        TOO_LARGE => (413, "<html>too large</html>".to_owned()),
         code => (500, format!("Code: {code}. DB::Exception: as the test wants it")),
     };
     let response = Response::builder()
@@ -130,6 +147,22 @@ async fn answer(
         .header("X-ClickHouse-Query-Id", query_id)
         .header("X-ClickHouse-Summary", r#"{"written_rows":"1000000"}"#);
     Ok(response.body(text.into()).unwrap())
+}
+
+/// Returns what `system.columns` says of a table, in RowBinaryWithNamesAndTypes: name, type and the kind of its default.
+fn columns_of(table: &Table) -> Vec<u8> {
+    let mut out = vec![3];
+    let mut put = |text: &str| {
+        out.push(text.len() as u8);
+        out.extend_from_slice(text.as_bytes());
+    };
+    for text in ["name", "type", "default_kind", "String", "String", "String"] {
+        put(text);
+    }
+    for column in table.columns {
+        [column.name, column.data_type, ""].into_iter().for_each(&mut put);
+    }
+    out
 }
 
 fn options() -> WriterOptions {
@@ -295,6 +328,105 @@ async fn a_refused_row_costs_itself_alone() {
         distinct.len(),
         "no part is sent under another one's token"
     );
+}
+
+#[tokio::test]
+async fn what_is_too_large_is_sent_in_smaller_parts() {
+    // 413, as a proxy says it, for more than three rows together.
+    let too_large = |insert: &Insert, _| {
+        let rows = insert.body.iter().filter(|byte| **byte == 0x77).count();
+        if insert.is_into(&A) && rows > 3 { TOO_LARGE } else { 0 }
+    };
+    let store = FakeStore::start(too_large).await;
+    let writer = Writer::start(&SCHEMA, store.stores(), &options());
+    for _ in 0..20 {
+        put(&writer, &A, 0x77).unwrap();
+    }
+    assert!(writer.drain(SOON).await.is_complete());
+    let counts = &writer.counters()[0];
+    assert_eq!((counts.rows_inserted, counts.rows_refused), (20, 0));
+}
+
+#[tokio::test]
+async fn a_row_that_is_too_large_alone_is_a_dead_letter() {
+    let store = FakeStore::start(|insert: &Insert, _| if insert.is_into(&A) { TOO_LARGE } else { 0 }).await;
+    let writer = Writer::start(&SCHEMA, store.stores(), &options());
+    put(&writer, &A, 0x77).unwrap();
+    assert!(writer.drain(SOON).await.is_complete());
+    assert_eq!(
+        (writer.counters()[0].rows_refused, writer.counters()[2].rows_inserted),
+        (1, 1)
+    );
+}
+
+#[tokio::test]
+async fn an_answer_that_does_not_confirm_the_insert_is_no_success() {
+    let store = FakeStore::start(|_, n| if n < 3 { SOMEBODY_ELSE } else { 0 }).await;
+    let writer = Writer::start(&SCHEMA, store.stores(), &options());
+    put(&writer, &A, 1).unwrap();
+    while store.inserts(&A).len() < 2 {
+        sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(writer.counters()[0].rows_inserted, 0);
+    assert!(writer.drain(SOON).await.is_complete());
+    let inserts = store.inserts(&A);
+    assert_eq!((inserts.len(), writer.counters()[0].rows_inserted), (3, 1));
+    assert!(inserts.iter().all(|insert| *insert == inserts[0]));
+}
+
+#[tokio::test]
+async fn rows_that_are_refused_without_end_do_not_hold_those_that_come_later() {
+    let refusing = |insert: &Insert, _| {
+        let is_bad = insert.body.contains(&0x77);
+        if insert.is_into(&A) && is_bad { 33 } else { 0 }
+    };
+    let store = FakeStore::start(refusing).await;
+    let writer = Writer::start(&SCHEMA, store.stores(), &options());
+    for _ in 0..130 {
+        put(&writer, &A, 0x77).unwrap();
+    }
+    while writer.counters()[0].rows_refused < 100 {
+        sleep(Duration::from_millis(1)).await;
+    }
+    // A hundred were refused without one that was taken: it may be the table. Then one is taken.
+    put(&writer, &A, 1).unwrap();
+    while writer.counters()[0].rows_pending > 0 {
+        sleep(Duration::from_millis(1)).await;
+    }
+    let counts = &writer.counters()[0];
+    assert_eq!((counts.rows_inserted, counts.rows_refused), (1, 130));
+}
+
+#[tokio::test]
+async fn a_restart_does_not_give_a_table_that_refuses_every_row_a_hundred_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let refusing = |insert: &Insert, _| if insert.is_into(&A) { 33 } else { 0 };
+    let store = FakeStore::start(refusing).await;
+    let mut refused = 0;
+    for start in 0..4 {
+        let writer = Writer::open(&SCHEMA, store.stores(), &options(), folder.path()).unwrap();
+        if start == 0 {
+            for _ in 0..450 {
+                put(&writer, &A, 1).unwrap();
+            }
+            while writer.counters()[0].rows_refused < 100 {
+                sleep(Duration::from_millis(1)).await;
+            }
+        } else {
+            let before = store.inserts(&A).len();
+            while store.inserts(&A).len() < before + 2 {
+                sleep(Duration::from_millis(1)).await;
+            }
+        }
+        refused += writer.counters()[0].rows_refused;
+        writer.drain(Duration::ZERO).await;
+    }
+    assert_eq!(refused, 100);
+    // Somebody mends the table.
+    let mended = FakeStore::start(|_, _| 0).await;
+    let writer = Writer::open(&SCHEMA, mended.stores(), &options(), folder.path()).unwrap();
+    assert!(writer.drain(SOON).await.is_complete());
+    assert_eq!(writer.counters()[0].rows_inserted, 350);
 }
 
 #[tokio::test]
