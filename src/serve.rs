@@ -10,6 +10,7 @@ use std::{
 };
 
 use rowmill::tables;
+use rowmill_engine::Account;
 use rowmill_ingest::{
     EventOptions, HeaderSet, SchemaState, ServeOptions as Bounds, StoreUrl, Stores, Writer, WriterOptions, not_found,
     serve as serve_http,
@@ -23,6 +24,7 @@ use tower::{Layer, service_fn};
 
 use crate::{
     cli::{Compat, LogFormat, ServeOptions},
+    descriptors,
     engine::EmbeddedClickHouse,
     pages::PagesLayer,
     stop::Stopping,
@@ -56,8 +58,18 @@ pub(crate) fn serve(options: ServeOptions, log: LogFormat) -> Result<(), Box<dyn
         ack_by_header: options.ack_header,
         ..EventOptions::default()
     };
+    // Before the engine is started, which inherits the limit.
+    let room = descriptors::raise();
+    let connections = Bounds {
+        max_connections: options.max_connections.unwrap_or(room),
+        max_connections_per_ip: options.max_connections_per_ip,
+        ..Bounds::default()
+    };
     let (stores, engine) = stores(&options)?;
-    let result = deliveries()?.block_on(collect(&options, &events, stores, log));
+    let reader = engine.as_ref().map(EmbeddedClickHouse::reader);
+    // A log of JSON has nothing else in it.
+    let shown_to = Some(reader).filter(|_| matches!(log, LogFormat::Text));
+    let result = deliveries()?.block_on(collect(&options, &events, &connections, stores, shown_to));
     let stopped = engine.map_or(Ok(()), EmbeddedClickHouse::stop);
     // What became of the rows is said first.
     result.and(stopped)
@@ -87,18 +99,19 @@ fn stores(options: &ServeOptions) -> Result<(Vec<StoreUrl>, Option<EmbeddedClick
     }
     let program = env::current_exe()?;
     let engine = EmbeddedClickHouse::start(program, options.data.join("engine"), options.engine_listen)?;
-    let url = format!("{}/{ENGINE_DATABASE}", engine.url());
-    Ok((vec![url.parse()?], Some(engine)))
+    Ok((vec![engine.store(ENGINE_DATABASE)?], Some(engine)))
 }
 
+/// Collects events for the stores. Requests to try are shown where that is wanted; the embedded store has a user who reads.
 async fn collect(
     options: &ServeOptions,
     events: &EventOptions,
+    connections: &Bounds,
     stores: Vec<StoreUrl>,
-    log: LogFormat,
+    shown_to: Option<Option<&Account>>,
 ) -> Result<(), Box<dyn Error>> {
     // Heard from here on, so that a stop during the start is an orderly one, too.
-    let stopping = Stopping::by_signals()?;
+    let stopping = Stopping::by_signals(options.pre_stop_seconds)?;
 
     let spool = spool_folder(&options.data);
     let bounds = WriterOptions {
@@ -119,12 +132,17 @@ async fn collect(
                 tracing::warn!("ClickHouse takes long to get the schema's tables: events are taken, and their rows wait for it");
             }
         }
-        () = stopping.clone().asked() => {}
+        () = stopping.clone().announced() => {}
     }
     let events = tables::layer(writer.clone())
         .with_options(events)
         .layer(service_fn(not_found));
-    let pages = PagesLayer::new(writer.clone(), stores.clone());
+    let pages = PagesLayer::new(
+        writer.clone(),
+        stores.clone(),
+        stopping.clone(),
+        connections.connections.clone(),
+    );
 
     let listeners = Listeners::bind(options.listen)
         .await
@@ -132,17 +150,17 @@ async fn collect(
     let address = listeners.address();
     // Whoever reads these two may have gone before us, and that does not end a collector.
     let _ = writeln!(io::stdout(), "listening on http://{address}");
-    // A log of JSON has nothing else in it.
-    if let (Some(store), LogFormat::Text) = (stores.first(), log) {
-        show_requests(address, store);
+    if let (Some(store), Some(reader)) = (stores.first(), shown_to) {
+        show_requests(address, store, reader);
     }
 
+    let connections = connections.clone();
     let serve = move |listener: TcpListener, stopping: Stopping| {
-        let (pages, events) = (pages.clone(), events.clone());
+        let (pages, events, connections) = (pages.clone(), events.clone(), connections.clone());
         let service_for = move |peer: SocketAddr| pages.layer(events.clone().with_peer(peer.ip()));
         async move {
             tokio::select! {
-                () = serve_http(listener, service_for, Bounds::default(), stopping.clone().asked()) => {}
+                () = serve_http(listener, service_for, connections, stopping.clone().asked()) => {}
                 () = stopping.hurried() => {}
             }
         }
@@ -172,8 +190,9 @@ pub(crate) fn spool_folder(data: &Path) -> PathBuf {
 }
 
 /// Shows requests to try, of the seed's example, where a person sees them.
-fn show_requests(address: SocketAddr, store: &StoreUrl) {
+fn show_requests(address: SocketAddr, store: &StoreUrl, reader: Option<&Account>) {
     let (base, origin, database) = (format!("http://{address}"), store.origin(), store.database());
+    let option = reader.map(|reader| reader.curl_option() + " ").unwrap_or_default();
     let form = "event=click&task_id=t1&message_id=m1&email=bob@example.com&list_id=12345";
     let _ = writeln!(
         io::stderr(),
@@ -187,7 +206,7 @@ Try, in another terminal:
 
 and a second later the rows:
 
-  curl {origin} --data-binary 'SELECT event, email, message_id, list_id, task_id, link_id, detailed, service, name, extra.key, extra.value
+  curl {origin} {option}--data-binary 'SELECT event, email, message_id, list_id, task_id, link_id, detailed, service, name, extra.key, extra.value
        FROM {database}.mail_statistics FORMAT Vertical'
 "
     );

@@ -19,6 +19,8 @@ use tempfile::TempDir;
 
 use super::{engine::Database, http};
 
+const ANY_PORT: &str = "127.0.0.1:0";
+
 /// A running collector; it is killed when it is dropped.
 #[derive(Debug)]
 pub struct Collector {
@@ -68,7 +70,9 @@ impl Collector {
     pub fn start_as(clickhouse: &str, variables: &[(&str, &str)], arguments: &[&str]) -> Self {
         let data = tempfile::tempdir().unwrap();
         let arguments = [&["--clickhouse", clickhouse], arguments].concat();
-        let mut collector = Self::try_start(data.path(), variables, &arguments)
+        let mut command = command();
+        command.envs(variables.iter().copied());
+        let mut collector = Self::try_start(command, ANY_PORT, data.path(), &arguments)
             .unwrap_or_else(|log| panic!("the collector did not start: {log}"));
         collector._data = Some(data);
         collector
@@ -82,19 +86,48 @@ impl Collector {
 
     /// As [`start_in`](Self::start_in); gives what it has said if it does not start.
     pub fn try_start_in(data: &Path, clickhouse: &str, arguments: &[&str]) -> Result<Self, String> {
-        Self::try_start(data, &[], &[&["--clickhouse", clickhouse], arguments].concat())
+        Self::try_start(
+            command(),
+            ANY_PORT,
+            data,
+            &[&["--clickhouse", clickhouse], arguments].concat(),
+        )
+    }
+
+    /// As [`start_in`](Self::start_in), on an address that is known before.
+    pub fn start_at(listen: SocketAddr, data: &Path, clickhouse: &str, arguments: &[&str]) -> Self {
+        let arguments = [&["--clickhouse", clickhouse], arguments].concat();
+        Self::try_start(command(), &listen.to_string(), data, &arguments)
+            .unwrap_or_else(|log| panic!("the collector did not start: {log}"))
     }
 
     /// Starts it with a ClickHouse of its own.
     pub fn start_with_engine(data: &Path) -> Self {
-        Self::try_start(data, &[], &["--engine-listen", "127.0.0.1:0"])
+        Self::try_start(command(), ANY_PORT, data, &["--engine-listen", ANY_PORT])
             .unwrap_or_else(|log| panic!("the collector did not start: {log}"))
     }
 
-    fn try_start(data: &Path, variables: &[(&str, &str)], arguments: &[&str]) -> Result<Self, String> {
-        let mut child = command()
-            .envs(variables.iter().copied())
-            .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+    /// Starts it with a limit of its descriptors, as `ulimit` takes it.
+    pub fn start_with_descriptors(limit: &str, clickhouse: &str, arguments: &[&str]) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let program = command();
+        let mut limited = Command::new("sh");
+        limited
+            .args(["-c", &format!("ulimit {limit}; exec \"$0\" \"$@\"")])
+            .arg(program.get_program());
+        for (name, _) in program.get_envs() {
+            limited.env_remove(name);
+        }
+        let arguments = [&["--clickhouse", clickhouse], arguments].concat();
+        let mut collector = Self::try_start(limited, ANY_PORT, data.path(), &arguments)
+            .unwrap_or_else(|log| panic!("the collector did not start: {log}"));
+        collector._data = Some(data);
+        collector
+    }
+
+    fn try_start(mut command: Command, listen: &str, data: &Path, arguments: &[&str]) -> Result<Self, String> {
+        let mut child = command
+            .args(["serve", "--listen", listen, "--data"])
             .arg(data)
             .args(arguments)
             .stdout(Stdio::piped())
