@@ -44,6 +44,8 @@ pub(crate) fn serve(options: ServeOptions) -> Result<(), Box<dyn Error>> {
         node: options.node,
         ack: options.ack,
         ack_by_header: options.ack_header,
+        rate_limit_per_ip: options.rate_limit_per_ip,
+        rate_limit_per_route: options.rate_limit_per_route,
         ..EventOptions::default()
     };
     let (stores, engine) = stores(&options)?;

@@ -25,6 +25,7 @@ mod flatten;
 mod golden;
 mod memory;
 mod more_types;
+mod rate_limit;
 mod rejected;
 mod schema_sync;
 mod seed;

@@ -71,6 +71,11 @@ pub(crate) enum Answer<'a> {
     },
     /// The event does not fit the table.
     Refused(&'a [Refusal]),
+    /// One request too many of an address, or to a route.
+    TooManyRequests {
+        /// When the next one is not, in seconds.
+        retry_after_s: u32,
+    },
     /// There is no room for events; worth trying again.
     Unavailable {
         /// When to try, in seconds.
@@ -126,6 +131,7 @@ impl Answer<'_> {
             Self::Lines(report) if report.recorded == 0 && report.refused > 0 => StatusCode::BAD_REQUEST,
             Self::Teapot => StatusCode::IM_A_TEAPOT,
             Self::Failed { status, .. } => *status,
+            Self::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::OK,
         }
@@ -214,7 +220,9 @@ impl Answers {
         };
         let special = match answer {
             Answer::Redirect(location) if !context.native => Some((header::LOCATION, location.into_value())),
-            Answer::Unavailable { retry_after_s } => Some((header::RETRY_AFTER, retry_after_s.into())),
+            Answer::TooManyRequests { retry_after_s } | Answer::Unavailable { retry_after_s } => {
+                Some((header::RETRY_AFTER, retry_after_s.into()))
+            }
             // The rest of the body may still come, and must not be taken for the next request.
             Answer::Failed {
                 status: StatusCode::REQUEST_TIMEOUT,

@@ -30,7 +30,7 @@ use crate::{
     time_slice::TimeSlice,
 };
 
-use super::{Collector, Look, Recorded, Reply, redirect};
+use super::{Collector, Look, Recorded, Reply, redirect, too_many_requests};
 
 /// How many refused lines an answer gives the reasons of.
 const MAX_ERRORS: usize = 10;
@@ -78,9 +78,15 @@ impl Collector {
         let uid = self.visitor(head, &nothing);
         let finish = |answer: Answer<'_>| Look::from(self.finish(answer, head, Some(uid)));
         let address = Address::resolve(&head.target, &head.claims(), &nothing);
-        let Some(route) = address.and_then(|address| self.route::<R>(&address)) else {
+        let Some((address, route)) = address.and_then(|address| Some((address, self.route::<R>(&address)?))) else {
             return finish(Answer::NOT_FOUND);
         };
+        if let Err(early) = self.check_rate_of_route(&address) {
+            return finish(match address.service {
+                "redir" => redirect(head.query.text("to")),
+                _ => too_many_requests(early),
+            });
+        }
         let asked = match self.asked_ack(route.acks, head) {
             Ok(asked) => asked,
             Err(UnknownAck) => return finish(Answer::UNKNOWN_ACK),

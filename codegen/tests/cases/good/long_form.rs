@@ -276,6 +276,7 @@ pub mod orders {
                 path: "wh/order",
                 table: "orders",
                 acks: __rt::AckRule::NONE,
+                rate_limit: __rt::None,
             },
         ];
         fn schema() -> &'static __rt::Schema {
@@ -602,6 +603,7 @@ pub mod refunds {
                 path: "wh/refund",
                 table: "refunds",
                 acks: __rt::AckRule::NONE,
+                rate_limit: __rt::None,
             },
         ];
         fn schema() -> &'static __rt::Schema {
@@ -669,11 +671,13 @@ impl __rt::Routes for Routes {
             path: "wh/order",
             table: "orders",
             acks: __rt::AckRule::NONE,
+            rate_limit: __rt::None,
         },
         __rt::Destination {
             path: "wh/refund",
             table: "refunds",
             acks: __rt::AckRule::NONE,
+            rate_limit: __rt::None,
         },
     ];
     fn schema() -> &'static __rt::Schema {

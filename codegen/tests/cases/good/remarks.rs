@@ -205,6 +205,7 @@ pub mod orders {
                 path: "wh/order",
                 table: "orders",
                 acks: __rt::AckRule::NONE,
+                rate_limit: __rt::None,
             },
         ];
         fn schema() -> &'static __rt::Schema {
@@ -272,6 +273,7 @@ impl __rt::Routes for Routes {
             path: "wh/order",
             table: "orders",
             acks: __rt::AckRule::NONE,
+            rate_limit: __rt::None,
         },
     ];
     fn schema() -> &'static __rt::Schema {

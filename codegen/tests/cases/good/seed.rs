@@ -514,16 +514,19 @@ pub mod mail_statistics {
                 path: "wh/mail",
                 table: "mail_statistics",
                 acks: __rt::AckRule::NONE,
+                rate_limit: __rt::None,
             },
             __rt::Destination {
                 path: "pixel/mail",
                 table: "mail_statistics",
                 acks: __rt::AckRule::NONE,
+                rate_limit: __rt::None,
             },
             __rt::Destination {
                 path: "redir/mail",
                 table: "mail_statistics",
                 acks: __rt::AckRule::NONE,
+                rate_limit: __rt::None,
             },
         ];
         fn schema() -> &'static __rt::Schema {
@@ -628,21 +631,25 @@ impl __rt::Routes for Routes {
             path: "wh/mail",
             table: "mail_statistics",
             acks: __rt::AckRule::NONE,
+            rate_limit: __rt::None,
         },
         __rt::Destination {
             path: "pixel/mail",
             table: "mail_statistics",
             acks: __rt::AckRule::NONE,
+            rate_limit: __rt::None,
         },
         __rt::Destination {
             path: "redir/mail",
             table: "mail_statistics",
             acks: __rt::AckRule::NONE,
+            rate_limit: __rt::None,
         },
         __rt::Destination {
             path: "other",
             table: "webhooks",
             acks: __rt::AckRule::NONE,
+            rate_limit: __rt::None,
         },
     ];
     fn schema() -> &'static __rt::Schema {
