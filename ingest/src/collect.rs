@@ -61,13 +61,18 @@ pub(crate) struct Collector {
     max_rows_bytes: usize,
     /// How many requests are taken; none where that is not limited.
     rates: Option<Rates>,
-    /// How many requests of many events are decoded at a time: as many as there are cores.
+    /// How many requests of many events are decoded at a time.
     bulk_turns: Arc<Semaphore>,
 }
 
 /// How many times as long as the largest body of many events its rows may be. A row has what the request says once for all lines, so that
 /// short lines make rows that are many times as long.
 const MAX_EXPANSION: usize = 16;
+
+/// Returns how many requests of many events are decoded at a time: half as many as there are cores, so that event loops have the others.
+fn bulk_turns() -> usize {
+    thread::available_parallelism().map_or(1, NonZero::get).div_ceil(2)
+}
 
 /// The answer to a request.
 pub(crate) enum Reply {
@@ -170,7 +175,7 @@ impl Collector {
             ack_timeout: options.ack_timeout,
             max_rows_bytes: options.max_bulk_bytes.saturating_mul(MAX_EXPANSION),
             rates: Rates::new(options, destinations),
-            bulk_turns: Arc::new(Semaphore::new(thread::available_parallelism().map_or(1, NonZero::get))),
+            bulk_turns: Arc::new(Semaphore::new(bulk_turns())),
         }
     }
 
