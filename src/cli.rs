@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use rowmill_ingest::Ack;
+use rowmill_ingest::{Ack, RateLimit};
 
 /// Collects events over HTTP into typed tables of ClickHouse.
 #[derive(Debug, Parser)]
@@ -225,6 +225,15 @@ pub(crate) struct ServeOptions {
     /// see it.
     #[arg(long, env = "ROWMILL_PRE_STOP_SECONDS", default_value = "0", value_parser = seconds, value_name = "SECONDS")]
     pub(crate) pre_stop_seconds: Duration,
+
+    /// How many requests one client address may send, as 100/s, 600/m or 1000/h; more get 429. Pictures and redirects do not count. None
+    /// where it is left out.
+    #[arg(long, env = "ROWMILL_RATE_LIMIT_PER_IP", value_name = "LIMIT")]
+    pub(crate) rate_limit_per_ip: Option<RateLimit>,
+
+    /// How many requests each route takes whose schema gives it no `rate_limit`, but for pictures and redirects. None where it is left out.
+    #[arg(long, env = "ROWMILL_RATE_LIMIT_PER_ROUTE", value_name = "LIMIT")]
+    pub(crate) rate_limit_per_route: Option<RateLimit>,
 
     /// How long a stop may take until the last rows are in ClickHouse, in seconds.
     #[arg(long, env = "ROWMILL_DRAIN_SECONDS", default_value = "30", value_parser = seconds, value_name = "SECONDS")]

@@ -43,17 +43,24 @@ pub(crate) fn routes() -> Result<(), Box<dyn Error>> {
         .max()
         .unwrap_or_default();
     let mut out = io::stdout().lock();
-    for Destination { path, table, acks } in destinations {
+    for Destination {
+        path,
+        table,
+        acks,
+        rate_limit,
+    } in destinations
+    {
         let ack = acks.ack.map_or("", |ack| ack.name());
         let by_header = if acks.by_header {
             " or as X-Rowmill-Ack says"
         } else {
             ""
         };
+        let at_most = rate_limit.map_or_else(String::new, |limit| format!("  at most {limit}"));
         writeln!(
             out,
             "{}",
-            format!("{path:width$}  {table:30}  {ack}{by_header}").trim_end()
+            format!("{path:width$}  {table:30}  {ack}{by_header}{at_most}").trim_end()
         )?;
     }
     Ok(())

@@ -56,6 +56,8 @@ pub(crate) fn serve(options: ServeOptions, log: LogFormat) -> Result<(), Box<dyn
         node: options.node,
         ack: options.ack,
         ack_by_header: options.ack_header,
+        rate_limit_per_ip: options.rate_limit_per_ip,
+        rate_limit_per_route: options.rate_limit_per_route,
         ..EventOptions::default()
     };
     // Before the engine is started, which inherits the limit.

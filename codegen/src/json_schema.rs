@@ -79,6 +79,8 @@ fn destination() -> Value {
                         it is in memory, on disk, or in its table." },
                     "ack_header": { "type": ["boolean", "null"], "description": "Whether a request may ask for another \
                         acknowledgement, in the header X-Rowmill-Ack." },
+                    "rate_limit": { "type": "string", "pattern": "^0*[1-9][0-9]* */ *[smh]$", "description": "How many requests \
+                        the route takes: a number a second, a minute or an hour, such as 100/s, 600/m or 1000/h." },
                     "table": { "$ref": "#/$defs/text", "description": "The table that the events go to." },
                 },
                 "additionalProperties": false,

@@ -1,7 +1,7 @@
 //! Model: whole tables with everything that the emitters need, all questions answered.
 
 use crate::{
-    declare::{Acks, Clauses, Element, EventKeys},
+    declare::{Clauses, Element, EventKeys, RouteOptions},
     engine::Engine,
     inherit::{Whole, WholeColumn},
     names, paths,
@@ -15,7 +15,7 @@ pub(crate) struct Model {
     pub(crate) tables: Vec<Table>,
     pub(crate) routes: Vec<Route>,
     /// The table of the destination `other`.
-    pub(crate) other: Option<(usize, Acks)>,
+    pub(crate) other: Option<(usize, RouteOptions)>,
 }
 
 /// One table that exists in ClickHouse.
@@ -77,7 +77,7 @@ pub(crate) struct Route {
     /// `None` is `service/default`.
     pub(crate) name: Option<String>,
     pub(crate) table: usize,
-    pub(crate) acks: Acks,
+    pub(crate) options: RouteOptions,
 }
 
 impl Table {

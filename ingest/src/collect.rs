@@ -32,8 +32,9 @@ use crate::{
     identify::{Address, Claims, CorsOrigin, TrustedProxies, auto_domain, known_uid},
     intake::{Event, Reason, Sink},
     json::{self, ErrorKind},
-    layer::{Route, Routes},
+    layer::{Destination, Route, Routes},
     options::EventOptions,
+    rate::{Rates, VIEWS},
     redirect::{Location, RedirectError},
     reject::Refused,
     stamp::Stamp,
@@ -57,13 +58,20 @@ pub(crate) struct Collector {
     ack_timeout: Duration,
     /// The most bytes that the rows of one request may take.
     max_rows_bytes: usize,
-    /// How many requests of many events are decoded at a time: as many as there are cores.
+    /// How many requests are taken; none where that is not limited.
+    rates: Option<Rates>,
+    /// How many requests of many events are decoded at a time.
     bulk_turns: Arc<Semaphore>,
 }
 
 /// How many times as long as the largest body of many events its rows may be. A row has what the request says once for all lines, so that
 /// short lines make rows that are many times as long.
 const MAX_EXPANSION: usize = 16;
+
+/// Returns how many requests of many events are decoded at a time: half as many as there are cores, so that event loops have the others.
+fn bulk_turns() -> usize {
+    thread::available_parallelism().map_or(1, NonZero::get).div_ceil(2)
+}
 
 /// The answer to a request.
 pub(crate) enum Reply {
@@ -144,7 +152,7 @@ pub(crate) enum Decision {
 impl Collector {
     /// # Panics
     /// If [`EventOptions::node`] is above 1023.
-    pub(crate) fn new(writer: Writer, options: &EventOptions) -> Self {
+    pub(crate) fn new(writer: Writer, options: &EventOptions, destinations: &'static [Destination]) -> Self {
         let domain = options.domain.as_deref().and_then(auto_domain);
         let body_limits = BodyLimits {
             max_bytes: options.max_body_bytes,
@@ -165,7 +173,8 @@ impl Collector {
             ack_by_header: options.ack_by_header,
             ack_timeout: options.ack_timeout,
             max_rows_bytes: options.max_bulk_bytes.saturating_mul(MAX_EXPANSION),
-            bulk_turns: Arc::new(Semaphore::new(thread::available_parallelism().map_or(1, NonZero::get))),
+            rates: Rates::new(options, destinations),
+            bulk_turns: Arc::new(Semaphore::new(bulk_turns())),
         }
     }
 
@@ -243,6 +252,9 @@ impl Collector {
     ) -> Look {
         let head = Head::read(parts, arrival, &self.trusted_proxies, arena);
         if let Some(answer) = self.without_event::<R>(&head) {
+            return self.finish(answer, &head, None).into();
+        }
+        if let Err(answer) = self.check_rate_of_address(&head) {
             return self.finish(answer, &head, None).into();
         }
         let Gathered { bytes: body, booking } = match body {
@@ -329,6 +341,41 @@ impl Collector {
         }
     }
 
+    /// Makes sure that the client has not sent too many requests. What a person looks at does not count.
+    ///
+    /// # Errors
+    /// The answer to a request that is one too many.
+    fn check_rate_of_address(&self, head: &Head<'_>) -> Result<(), Answer<'static>> {
+        let Some(rates) = &self.rates else { return Ok(()) };
+        // A field of the query does not get anybody around the limit.
+        let service = head.target.service;
+        if head.parts.method == Method::GET && VIEWS.contains(&service) {
+            return Ok(());
+        }
+        rates.take_of_address(head.client.ip).map_err(|early| {
+            self.writer.tally().refused_event(RATE_LIMITED);
+            match service {
+                "pixel" => Answer::Pixel,
+                "track" if head.channel() == IMAGE_CHANNEL => Answer::Pixel,
+                "redir" => redirect(head.query.text("to")),
+                _ => too_many_requests(early),
+            }
+        })
+    }
+
+    /// Makes sure that the route of an address has not got too many requests.
+    ///
+    /// # Errors
+    /// This one is one too many; another one is not after so long.
+    fn check_rate_of_route(&self, address: &Address<'_>) -> Result<(), Duration> {
+        let Some(rates) = &self.rates else { return Ok(()) };
+        let result = rates.take_of_route(address.service, address.name);
+        if result.is_err() {
+            self.writer.tally().refused_event(RATE_LIMITED);
+        }
+        result
+    }
+
     /// Routes an event, takes it in and answers.
     fn record<R: Routes>(
         &self,
@@ -350,6 +397,13 @@ impl Collector {
         };
         let stamp = self.stamp(head, &address, uid);
         let answer = answer_of(&stamp, head.query.text("to").or(envelope.to.as_deref()));
+        if let Err(early) = self.check_rate_of_route(&address) {
+            let answer = match answer {
+                Answer::Pixel | Answer::Redirect(_) => answer,
+                _ => too_many_requests(early),
+            };
+            return self.finish(answer, head, Some(uid)).into();
+        }
         // A picture stays a picture, and a reader gets where he wanted to go, whatever becomes of the event. What is no
         // success promises nothing.
         let is_lenient = !matches!(
@@ -501,6 +555,16 @@ fn answer_of<'a>(stamp: &Stamp<'a>, to: Option<&str>) -> Answer<'a> {
             name,
             id: stamp.id,
         },
+    }
+}
+
+/// The code of an event that was one too many.
+const RATE_LIMITED: &str = "rate-limited";
+
+fn too_many_requests(early: Duration) -> Answer<'static> {
+    let whole_s = early.as_secs() + u64::from(early.subsec_nanos() > 0);
+    Answer::TooManyRequests {
+        retry_after_s: u32::try_from(whole_s).unwrap_or(u32::MAX),
     }
 }
 

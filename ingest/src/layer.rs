@@ -29,6 +29,7 @@ use crate::{
     head::Arrival,
     intake::Intake,
     options::EventOptions,
+    rate::RateLimit,
     table::Schema,
     writer::Writer,
 };
@@ -68,6 +69,8 @@ pub struct Destination {
     pub table: &'static str,
     /// How events are acknowledged.
     pub acks: AckRule,
+    /// How many requests it takes, if the schema says so.
+    pub rate_limit: Option<RateLimit>,
 }
 
 /// The address that a request came from, as a request extension.
@@ -98,7 +101,7 @@ impl<R: Routes> EventLayer<R> {
             names(writer.schema())
         );
         Self {
-            collector: Arc::new(Collector::new(writer, &EventOptions::default())),
+            collector: Arc::new(Collector::new(writer, &EventOptions::default(), R::DESTINATIONS)),
             routes: PhantomData,
         }
     }
@@ -109,7 +112,11 @@ impl<R: Routes> EventLayer<R> {
     /// If [`EventOptions::node`] is above 1023.
     pub fn with_options(self, options: &EventOptions) -> Self {
         Self {
-            collector: Arc::new(Collector::new(self.collector.writer().clone(), options)),
+            collector: Arc::new(Collector::new(
+                self.collector.writer().clone(),
+                options,
+                R::DESTINATIONS,
+            )),
             routes: PhantomData,
         }
     }

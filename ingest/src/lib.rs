@@ -32,6 +32,7 @@
 //!           scan        the bytes of a text that mean something
 //!           identify    service, name, project, visitor, client
 //! route     layer       one match over service and name, written by the build step
+//!           rate        how many requests an address or a route may send
 //! intake    intake      decode → stamp → check → encode, one synchronous call
 //!           json        JSON by pulling, borrowed
 //!           value       what each type takes, and its bytes
@@ -94,6 +95,7 @@ mod lz4;
 mod native;
 mod options;
 mod progress;
+mod rate;
 mod redirect;
 pub mod refusal;
 mod reject;
@@ -132,6 +134,7 @@ pub use crate::{
     intake::{Event, Intake, Reason, Rejection, Sink},
     layer::{Destination, EventFuture, EventLayer, EventService, Peer, Route, Routes},
     options::{EventOptions, HeaderSet, NetworkError, TrustedProxies},
+    rate::{InvalidRateLimit, RateLimit},
     row::{Row, TypedTable},
     rows::EncodedRows,
     serve::{ServeOptions, serve},

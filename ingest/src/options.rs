@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::ack::Ack;
+use crate::{ack::Ack, rate::RateLimit};
 
 pub use crate::identify::{NetworkError, TrustedProxies};
 
@@ -35,6 +35,13 @@ pub struct EventOptions {
     pub ack_by_header: bool,
     /// How long an answer may wait for that; then it is 503, and says how far the row has come.
     pub ack_timeout: Duration,
+    /// How many requests one client may send, by its address: all of IPv4, the first half of IPv6. GET requests for pictures and
+    /// redirects do not count. A request that is one too many is answered with 429 and Retry-After, and leaves nothing behind; one of many
+    /// lines counts once. The default is none: behind a proxy that is not trusted, or a NAT, many clients have one address, and
+    /// how much an honest sender sends only its operator knows. Needs the peer's address; see [`Peer`](crate::Peer).
+    pub rate_limit_per_ip: Option<RateLimit>,
+    /// How many requests each route takes that the schema gives no `rate_limit` of its own, but for pictures and redirects.
+    pub rate_limit_per_route: Option<RateLimit>,
     /// The number of this process in its event ids, 0 to 1023; two processes that fill the same tables need two.
     pub node: u16,
 }
@@ -52,6 +59,8 @@ impl Default for EventOptions {
             ack: Ack::Spooled,
             ack_by_header: false,
             ack_timeout: Duration::from_secs(10),
+            rate_limit_per_ip: None,
+            rate_limit_per_route: None,
             node: 0,
         }
     }

@@ -19,6 +19,7 @@ pub use crate::{
     layer::{Destination, EventLayer, Route, Routes},
     named_tuple,
     native::columns_of,
+    rate::RateLimit,
     refusal::{Problem, Refusals},
     row::{DEFAULT, ExtraMut, Given, Input, Row, Rules, TypedTable, VALUE, at_most, encoded_bytes, level},
     stamp::{ServerValue, Stamp},

@@ -7,14 +7,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use http::StatusCode;
 
 /// The statuses of answers that are refusals.
-const STATUSES: [u16; 6] = [400, 404, 408, 413, 415, 503];
+const STATUSES: [u16; 7] = [400, 404, 408, 413, 415, 429, 503];
 
 /// The reasons why an event is refused: the `code`s that clients and dead letters have, and `other` for what is not among them.
-const CODES: [&str; 18] = [
+const CODES: [&str; 19] = [
     "body",
     "json",
     "not-an-object",
     "no-room",
+    "rate-limited",
     "out-of-range",
     "not-an-integer",
     "wrong-kind",
@@ -129,7 +130,10 @@ mod tests {
             tally.refused_event(code);
         }
         let RefusalCounts { requests, events } = tally.counts();
-        assert_eq!(requests, [(400, 0), (404, 2), (408, 0), (413, 0), (415, 0), (503, 1)]);
+        assert_eq!(
+            requests,
+            [(400, 0), (404, 2), (408, 0), (413, 0), (415, 0), (429, 0), (503, 1)]
+        );
         let counted: Vec<_> = events.into_iter().filter(|(_, count)| *count > 0).collect();
         assert_eq!(counted, [("json", 1), ("wrong-kind", 1), ("other", 1)]);
     }

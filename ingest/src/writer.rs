@@ -6,6 +6,7 @@
 use std::{path::Path, sync::Arc, thread, time::Duration};
 
 use tokio::{
+    runtime::Handle,
     sync::{Mutex, watch},
     task::JoinSet,
     time::{sleep, timeout},
@@ -124,6 +125,8 @@ struct Shared {
     /// What its layers have refused.
     tally: Tally,
     rejected_payload_bytes: usize,
+    /// Where deliveries run.
+    runtime: Handle,
     work: Mutex<Work>,
 }
 
@@ -199,6 +202,7 @@ impl Writer {
                 states,
                 tally: Tally::default(),
                 rejected_payload_bytes: options.rejected_payload_bytes,
+                runtime: Handle::current(),
                 work: Mutex::new(Work { deliveries, syncs, log }),
             }),
         }
@@ -253,6 +257,11 @@ impl Writer {
     pub fn reject(&self, letter: &DeadLetter<'_>, ack: Ack) -> Result<Receipt, NoRoom> {
         let max_payload_bytes = self.rejected_payload_bytes();
         self.append(&REJECTED, ack, |out| letter.encode(max_payload_bytes, out))
+    }
+
+    /// Returns where work runs that event loops do not wait for.
+    pub(crate) fn runtime(&self) -> &Handle {
+        &self.shared.runtime
     }
 
     /// Returns how much of a payload a dead letter keeps, in bytes.

@@ -29,6 +29,7 @@ mod headers;
 mod liveness;
 mod memory;
 mod more_types;
+mod rate_limit;
 mod rejected;
 mod rolling;
 mod schema_sync;

@@ -160,9 +160,9 @@ fn model(declared: &Declared, tables: Vec<Whole>) -> Model {
                 service: service.to_owned(),
                 name: (name != "default").then(|| name.to_owned()),
                 table,
-                acks: destination.acks,
+                options: destination.options,
             }),
-            None => other = Some((table, destination.acks)),
+            None => other = Some((table, destination.options)),
         }
     }
     Model { tables, routes, other }

@@ -12,7 +12,21 @@ use crate::{
 pub(crate) struct Destination {
     pub(crate) path: Key,
     pub(crate) table: Key,
+    pub(crate) options: RouteOptions,
+}
+
+/// The options of a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct RouteOptions {
     pub(crate) acks: Acks,
+    pub(crate) rate_limit: Option<RateLimit>,
+}
+
+/// So many requests in so many seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RateLimit {
+    pub(crate) requests: u32,
+    pub(crate) seconds: u32,
 }
 
 /// What a success says to an event of a route.
@@ -43,7 +57,7 @@ pub(crate) const ACKS: [(&str, Ack); 3] = [
 ];
 
 /// The keys of the long form.
-pub(crate) const KEYS: [&str; 3] = ["ack", "ack_header", "table"];
+pub(crate) const KEYS: [&str; 4] = ["ack", "ack_header", "rate_limit", "table"];
 
 impl DeclarationReader<'_> {
     pub(super) fn destinations(&mut self, node: Node) {
@@ -55,10 +69,10 @@ impl DeclarationReader<'_> {
             )
             .unwrap_or_default()
         {
-            let (table, acks) = match node.value {
+            let (table, options) = match node.value {
                 // A later file takes a route away by setting it to nothing.
                 Value::Null => continue,
-                Value::Text(text) => (Some(Key { text, span: node.span }), Acks::default()),
+                Value::Text(text) => (Some(Key { text, span: node.span }), RouteOptions::default()),
                 Value::Map(entries) => self.long_destination(entries, &path),
                 ref other => {
                     let diagnostic = Diagnostic::error(
@@ -67,24 +81,25 @@ impl DeclarationReader<'_> {
                     );
                     self.report
                         .push(diagnostic.label(node.span, format!("of `{}`", path.text)));
-                    (None, Acks::default())
+                    (None, RouteOptions::default())
                 }
             };
             if let Some(table) = table {
-                self.declared.destinations.push(Destination { path, table, acks });
+                self.declared.destinations.push(Destination { path, table, options });
             }
         }
     }
 
-    fn long_destination(&mut self, entries: Vec<(Key, Node)>, path: &Key) -> (Option<Key>, Acks) {
+    fn long_destination(&mut self, entries: Vec<(Key, Node)>, path: &Key) -> (Option<Key>, RouteOptions) {
         let known_problems = self.report.found();
         let mut table = None;
-        let mut acks = Acks::default();
+        let mut options = RouteOptions::default();
         for (key, node) in entries {
             match key.text.as_str() {
                 "table" => table = self.text(node, "the table").map(|(text, span)| Key { text, span }),
-                "ack" => acks.ack = self.ack(node),
-                "ack_header" => acks.by_header = self.boolean(node, "`ack_header`"),
+                "ack" => options.acks.ack = self.ack(node),
+                "ack_header" => options.acks.by_header = self.boolean(node, "`ack_header`"),
+                "rate_limit" => options.rate_limit = self.rate_limit(node),
                 _ => self.unknown_key(&key, "a destination", &KEYS),
             }
         }
@@ -96,7 +111,18 @@ impl DeclarationReader<'_> {
             self.report
                 .push(diagnostic.label(path.span.clone(), "").help("add `table: …`"));
         }
-        (table, acks)
+        (table, options)
+    }
+
+    fn rate_limit(&mut self, node: Node) -> Option<RateLimit> {
+        let (text, span) = self.text(node, "the rate limit")?;
+        let limit = parse_rate_limit(&text);
+        if limit.is_none() {
+            let diagnostic = Diagnostic::error("bad-rate-limit", format!("`{text}` is no rate limit"));
+            let help = "write a number of requests a second, a minute or an hour: `100/s`, `600/m`, `1000/h`";
+            self.report.push(diagnostic.label(span, "").help(help));
+        }
+        limit
     }
 
     fn ack(&mut self, node: Node) -> Option<Ack> {
@@ -113,4 +139,16 @@ impl DeclarationReader<'_> {
         }
         found.map(|(_, ack)| *ack)
     }
+}
+
+fn parse_rate_limit(text: &str) -> Option<RateLimit> {
+    let (requests, period) = text.split_once('/')?;
+    let seconds = match period.trim() {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        _ => return None,
+    };
+    let requests = requests.trim().parse().ok().filter(|requests| *requests > 0)?;
+    Some(RateLimit { requests, seconds })
 }

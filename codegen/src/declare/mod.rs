@@ -18,7 +18,7 @@ use crate::{
 
 pub(crate) use self::{
     column::{Column, Expressions},
-    destination::{ACKS, Ack, Acks, Destination},
+    destination::{ACKS, Ack, Acks, Destination, RouteOptions},
     element::{Element, ElementKind},
     event_keys::EventKeys,
     options::{Clauses, Options, Setting},

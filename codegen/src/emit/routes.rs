@@ -5,7 +5,7 @@ use quote::quote;
 
 use super::{lints, may_be_unused, text_match::text_match};
 use crate::{
-    declare::{Ack, Acks},
+    declare::{Ack, Acks, RouteOptions},
     model::{Model, Route, Table},
     names,
 };
@@ -13,23 +13,23 @@ use crate::{
 /// Returns the routes of all tables, and the layer over them.
 pub(super) fn all(model: &Model) -> TokenStream {
     let routes: Vec<&Route> = model.routes.iter().collect();
-    let route_of = |table: usize, acks: Acks| {
+    let route_of = |table: usize, options: RouteOptions| {
         let module = names::ident(&names::module(&model.tables[table].name));
         let row = row_type(&model.tables[table]);
-        some_route(&quote!(#module::#row), acks)
+        some_route(&quote!(#module::#row), options.acks)
     };
-    let declared = declared(&routes, |route| route_of(route.table, route.acks));
+    let declared = declared(&routes, |route| route_of(route.table, route.options));
     let other = model
         .other
-        .map_or_else(|| quote!(__rt::None), |(table, acks)| route_of(table, acks));
+        .map_or_else(|| quote!(__rt::None), |(table, options)| route_of(table, options));
     let mut destinations: Vec<TokenStream> = routes
         .iter()
-        .map(|route| destination(&route.path(), route.table, route.acks, model))
+        .map(|route| destination(&route.path(), route.table, route.options, model))
         .collect();
     destinations.extend(
         model
             .other
-            .map(|(table, acks)| destination("other", table, acks, model)),
+            .map(|(table, options)| destination("other", table, options, model)),
     );
     let (lints, may_be_unused) = (lints(), may_be_unused());
     quote! {
@@ -81,14 +81,14 @@ pub(super) fn of_table(index: usize, table: &Table, model: &Model) -> TokenStrea
     let row = row_type(table);
     let declared = declared(&known, |route| {
         if route.table == index {
-            some_route(&row, route.acks)
+            some_route(&row, route.options.acks)
         } else {
             quote!(__rt::None)
         }
     });
     let destinations = own
         .iter()
-        .map(|route| destination(&route.path(), index, route.acks, model));
+        .map(|route| destination(&route.path(), index, route.options, model));
     let constants = own.iter().map(|route| {
         let path = route.path();
         let name = names::ident(&names::constant(&path));
@@ -145,10 +145,17 @@ fn declared(routes: &[&Route], route_of: impl Fn(&Route) -> TokenStream) -> Toke
     text_match(&quote!(service), arms, &none)
 }
 
-fn destination(path: &str, table: usize, acks: Acks, model: &Model) -> TokenStream {
+fn destination(path: &str, table: usize, options: RouteOptions, model: &Model) -> TokenStream {
     let table = &model.tables[table].name;
-    let acks = ack_rule(acks);
-    quote!(__rt::Destination { path: #path, table: #table, acks: #acks })
+    let acks = ack_rule(options.acks);
+    let rate_limit = match options.rate_limit {
+        None => quote!(__rt::None),
+        Some(limit) => {
+            let (requests, seconds) = (limit.requests, limit.seconds);
+            quote!(__rt::Some(__rt::RateLimit::new(#requests, #seconds)))
+        }
+    };
+    quote!(__rt::Destination { path: #path, table: #table, acks: #acks, rate_limit: #rate_limit })
 }
 
 fn some_route(row: &TokenStream, acks: Acks) -> TokenStream {

@@ -85,7 +85,9 @@ pub(super) fn content(answer: &Answer<'_>, status: StatusCode, context: &Context
                 ..Message::of_status(status)
             },
         ),
-        Answer::Unavailable { .. } => failure(status, native, Message::of_status(status)),
+        Answer::TooManyRequests { .. } | Answer::Unavailable { .. } => {
+            failure(status, native, Message::of_status(status))
+        }
         Answer::Teapot => (Some(JSON), json(&Message::of_status(status))),
         Answer::Preflight => (Some(JSON), Bytes::from_static(b"{}")),
         Answer::Library => (Some(JAVASCRIPT), Bytes::from(library(context.uid))),

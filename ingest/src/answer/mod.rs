@@ -73,6 +73,11 @@ pub(crate) enum Answer<'a> {
     },
     /// The event does not fit the table.
     Refused(&'a [Refusal]),
+    /// One request too many of an address, or to a route.
+    TooManyRequests {
+        /// When the next one is not, in seconds.
+        retry_after_s: u32,
+    },
     /// There is no room for events; worth trying again.
     Unavailable {
         /// When to try, in seconds.
@@ -128,6 +133,7 @@ impl Answer<'_> {
             Self::Lines(report) if report.recorded == 0 && report.refused > 0 => StatusCode::BAD_REQUEST,
             Self::Teapot => StatusCode::IM_A_TEAPOT,
             Self::Failed { status, .. } => *status,
+            Self::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::OK,
         }
@@ -235,7 +241,9 @@ impl Answers {
                 status: StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 ..
             } => Some((header::ACCEPT, HeaderValue::from_static(TAKEN_TYPES))),
-            Answer::Unavailable { retry_after_s } => Some((header::RETRY_AFTER, retry_after_s.into())),
+            Answer::TooManyRequests { retry_after_s } | Answer::Unavailable { retry_after_s } => {
+                Some((header::RETRY_AFTER, retry_after_s.into()))
+            }
             // The rest of the body may still come, and must not be taken for the next request.
             Answer::Failed {
                 status: StatusCode::REQUEST_TIMEOUT,

@@ -4,13 +4,18 @@
 //! into one block together, so that a request that finds no room has left nothing behind and can be sent again as it is. A line
 //! that is no row is a dead letter, and costs the others nothing.
 //!
-//! Lines are decoded in time slices, between which the event loop has its turn. What they make is booked while it grows, and refused
-//! as soon as it is too much.
+//! Lines are decoded in time slices: the first one on the event loop, as for any event, and the others where deliveries run, which give
+//! way to event loops. What they make is booked while it grows, and refused as soon as it is too much.
 
-use std::sync::Arc;
+use std::{panic::resume_unwind, sync::Arc};
 
-use http::request::Parts;
-use tokio::{sync::OwnedSemaphorePermit, task::yield_now};
+use bytes::Bytes;
+use http::{Response, StatusCode, request::Parts};
+use http_body_util::Full;
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    task::{JoinSet, yield_now},
+};
 
 use crate::{
     ack::{Ack, UnknownAck},
@@ -30,7 +35,7 @@ use crate::{
     time_slice::TimeSlice,
 };
 
-use super::{Collector, Look, Recorded, Reply, declared, redirect};
+use super::{Collector, Look, Recorded, Reply, declared, redirect, too_many_requests};
 
 /// How many refused lines an answer gives the reasons of.
 const MAX_ERRORS: usize = 10;
@@ -49,6 +54,9 @@ const WORK_BETWEEN_LOOKS: usize = 16 << 10;
 
 /// What a line costs whatever its length, as bytes of it would.
 const WORK_OF_LINE: usize = 64;
+
+/// That all lines are decoded, or the answer that says why they are not.
+type Decoded = Result<(), Answer<'static>>;
 
 /// A request of many events, on its way from its text to rows.
 pub(super) struct Lines {
@@ -79,9 +87,15 @@ impl Collector {
         let nothing = Claims::default();
         let uid = self.visitor(head, &nothing);
         let finish = |answer: Answer<'_>| Look::from(self.finish(answer, head, Some(uid)));
-        let Some((_, route)) = self.route::<R>(head, &nothing) else {
+        let Some((address, route)) = self.route::<R>(head, &nothing) else {
             return finish(Answer::NOT_FOUND);
         };
+        if let Err(early) = self.check_rate_of_route(&address) {
+            return finish(match address.service {
+                "redir" => redirect(head.query.text("to")),
+                _ => too_many_requests(early),
+            });
+        }
         let asked = match self.asked_ack(route.acks, head) {
             Ok(asked) => asked,
             Err(UnknownAck) => return finish(Answer::UNKNOWN_ACK),
@@ -111,28 +125,48 @@ impl Collector {
     /// Answers for all lines: at once, where one time slice is enough for them and nobody waits for a turn.
     pub(super) fn answer_lines(self: Arc<Self>, parts: Parts, mut lines: Lines, mut arrival: Arrival) -> Reply {
         if let Ok(turn) = Arc::clone(&self.bulk_turns).try_acquire_owned()
-            && let Some(recorded) = self.take_turn(turn, &parts, &mut lines, arrival)
+            && let Some(decoded) = self.take_turn(turn, &parts, &mut lines, arrival)
         {
+            let recorded = self.record_lines(&parts, lines, decoded, arrival);
             return self.respond(parts, recorded, arrival);
         }
         arrival.wait();
         Reply::Waiting(Box::pin(async move {
-            let recorded = loop {
-                yield_now().await;
-                // Those who wait have their turns in the order in which they came; it is never closed.
-                let turn = Arc::clone(&self.bulk_turns).acquire_owned().await;
-                if let Ok(turn) = turn
-                    && let Some(recorded) = self.take_turn(turn, &parts, &mut lines, arrival)
-                {
-                    break recorded;
-                }
+            // A set of one: when the client goes away, so does the task.
+            let mut decoding = JoinSet::new();
+            let collector = Arc::clone(&self);
+            decoding.spawn_on(
+                async move {
+                    let decoded = collector.decode_lines(&parts, &mut lines, arrival).await;
+                    (parts, lines, decoded)
+                },
+                self.writer.runtime(),
+            );
+            let (parts, lines, decoded) = match decoding.join_next().await {
+                Some(Ok(decoded)) => decoded,
+                Some(Err(error)) if error.is_panic() => resume_unwind(error.into_panic()),
+                // The deliveries' runtime has ended, and nothing was taken.
+                _ => return unavailable(),
             };
-            drop(lines);
+            let recorded = self.record_lines(&parts, lines, decoded, arrival);
             match self.respond(parts, recorded, arrival) {
                 Reply::Ready(response) => response,
                 Reply::Waiting(response) => response.await,
             }
         }))
+    }
+
+    /// Decodes lines turn by turn. Those who wait have their turns in the order in which they came.
+    async fn decode_lines(&self, parts: &Parts, lines: &mut Lines, arrival: Arrival) -> Decoded {
+        loop {
+            // It is never closed.
+            if let Ok(turn) = Arc::clone(&self.bulk_turns).acquire_owned().await
+                && let Some(decoded) = self.take_turn(turn, parts, lines, arrival)
+            {
+                return decoded;
+            }
+            yield_now().await;
+        }
     }
 
     fn take_turn(
@@ -141,24 +175,28 @@ impl Collector {
         parts: &Parts,
         lines: &mut Lines,
         arrival: Arrival,
-    ) -> Option<Recorded> {
-        arena::with(|arena| {
+    ) -> Option<Decoded> {
+        let decoded = arena::with(|arena| {
             let head = Head::read(parts, arrival, &self.trusted_proxies, arena);
             self.take_lines(&head, lines, arena)
-        })
+        });
+        if let Some(Err(_)) = &decoded {
+            // Nobody needs what there is of them, and it may take long to give back.
+            lines.rows = EncodedRows::default();
+        }
+        decoded
     }
 
-    /// Takes lines in as events for as long as a time slice; after the last one, returns what has become of all of them.
-    fn take_lines(&self, head: &Head<'_>, lines: &mut Lines, arena: &Arena) -> Option<Recorded> {
+    /// Takes lines in as events for as long as a time slice; after the last one, returns that they are decoded.
+    fn take_lines(&self, head: &Head<'_>, lines: &mut Lines, arena: &Arena) -> Option<Decoded> {
         let uid = lines.uid;
-        let finish = |answer: Answer<'_>| Some(Recorded::from(self.finish(answer, head, Some(uid))));
         let (query, nothing) = (head.claims(), Claims::default());
         let address = match lines.is_declared {
             true => Some(Address::of_path(&head.target, &query, &nothing)),
             false => Address::resolve(&head.target, &query, &nothing),
         };
         let Some(address) = address else {
-            return finish(Answer::NOT_FOUND);
+            return Some(Err(Answer::NOT_FOUND));
         };
         let of_all = self.stamp(head, &address, uid);
         let query_bytes = head.parts.uri.query().unwrap_or_default().len();
@@ -171,7 +209,7 @@ impl Collector {
             }
             // Refused ones count, too.
             if lines.rows.count() + lines.refused.count == EncodedRows::MAX {
-                return finish(Answer::TOO_MANY_LINES);
+                return Some(Err(Answer::TOO_MANY_LINES));
             }
             let mut stamp = Stamp {
                 id: self.ids.next(head.unix_ms),
@@ -205,11 +243,11 @@ impl Collector {
             }
             lines.query_bytes += query_bytes;
             if lines.rows.bytes().len().max(lines.query_bytes) > self.max_rows_bytes {
-                return finish(Answer::TOO_LONG_ROWS);
+                return Some(Err(Answer::TOO_LONG_ROWS));
             }
             let made = lines.rows.memory() + lines.refused.letters.memory();
             if lines.booking.grow_to(lines.booked_for_text + made).is_err() {
-                return finish(Answer::NO_ROOM);
+                return Some(Err(Answer::NO_ROOM));
             }
             work += WORK_OF_LINE + line.len() + query_bytes + (lines.rows.bytes().len() - written);
             if work >= WORK_BETWEEN_LOOKS {
@@ -219,20 +257,38 @@ impl Collector {
                 work = 0;
             }
         }
-        Some(self.record_lines(head, &address, lines))
+        Some(Ok(()))
     }
 
     /// Puts all rows into their block, and answers.
-    fn record_lines(&self, head: &Head<'_>, address: &Address<'_>, lines: &mut Lines) -> Recorded {
-        let Lines { rows, refused, .. } = lines;
+    fn record_lines(&self, parts: &Parts, lines: Lines, decoded: Decoded, arrival: Arrival) -> Recorded {
+        arena::with(|arena| {
+            let head = Head::read(parts, arrival, &self.trusted_proxies, arena);
+            let address = Address::resolve(&head.target, &head.claims(), &Claims::default());
+            match decoded.and(address.ok_or(Answer::NOT_FOUND)) {
+                Ok(address) => self.record_rows(&head, &address, lines),
+                Err(answer) => self.finish(answer, &head, Some(lines.uid)).into(),
+            }
+        })
+    }
+
+    fn record_rows(&self, head: &Head<'_>, address: &Address<'_>, lines: Lines) -> Recorded {
+        let Lines {
+            mut rows,
+            mut refused,
+            mut booking,
+            booked_for_text,
+            asked,
+            ack,
+            uid,
+            ..
+        } = lines;
         let recorded = rows.count();
         // The block books them from here on.
-        lines
-            .booking
-            .shrink_to(lines.booked_for_text + refused.letters.memory());
-        let receipt = match self.writer.append_rows(lines.ack, rows) {
+        booking.shrink_to(booked_for_text + refused.letters.memory());
+        let receipt = match self.writer.append_rows(ack, &mut rows) {
             Ok(receipt) => receipt,
-            Err(NoRoom) => return self.finish(Answer::NO_ROOM, head, Some(lines.uid)).into(),
+            Err(NoRoom) => return self.finish(Answer::NO_ROOM, head, Some(uid)).into(),
         };
         if refused.count > 0 {
             refused.count_others(head);
@@ -248,20 +304,27 @@ impl Collector {
             name: address.name,
             recorded,
             refused: refused.count,
-            errors: std::mem::take(&mut refused.errors),
+            errors: refused.errors,
         };
         // A reader gets where he wanted to go, however many events he brings.
         let answer = match address.service {
             "redir" => redirect(head.query.text("to")),
             _ => Answer::Lines(&report),
         };
-        let draft = self.finish(answer, head, Some(lines.uid));
+        let draft = self.finish(answer, head, Some(uid));
         match recorded {
             0 => draft.into(),
-            _ if receipt.is_pending() => Recorded::pending(draft, receipt, lines.ack, false),
-            _ => Recorded::taken(draft, lines.asked, lines.ack),
+            _ if receipt.is_pending() => Recorded::pending(draft, receipt, ack, false),
+            _ => Recorded::taken(draft, asked, ack),
         }
     }
+}
+
+/// Returns the answer to a request that ends with the program.
+fn unavailable() -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    response
 }
 
 /// Returns the line that begins at `at`, and moves `at` to the next one; behind the last end of a line there may be an empty one. The

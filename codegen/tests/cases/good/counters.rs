@@ -130,6 +130,7 @@ pub mod counters {
                 path: "track/visit",
                 table: "counters",
                 acks: __rt::AckRule::NONE,
+                rate_limit: __rt::None,
             },
         ];
         fn schema() -> &'static __rt::Schema {
@@ -197,6 +198,7 @@ impl __rt::Routes for Routes {
             path: "track/visit",
             table: "counters",
             acks: __rt::AckRule::NONE,
+            rate_limit: __rt::None,
         },
     ];
     fn schema() -> &'static __rt::Schema {

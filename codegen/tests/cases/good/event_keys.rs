@@ -299,6 +299,7 @@ pub mod signups {
                 path: "wh/signup",
                 table: "signups",
                 acks: __rt::AckRule::NONE,
+                rate_limit: __rt::None,
             },
         ];
         fn schema() -> &'static __rt::Schema {
@@ -366,6 +367,7 @@ impl __rt::Routes for Routes {
             path: "wh/signup",
             table: "signups",
             acks: __rt::AckRule::NONE,
+            rate_limit: __rt::None,
         },
     ];
     fn schema() -> &'static __rt::Schema {

@@ -278,6 +278,7 @@ pub mod orders {
                 path: "wh/order",
                 table: "orders",
                 acks: __rt::AckRule::NONE,
+                rate_limit: __rt::None,
             },
         ];
         fn schema() -> &'static __rt::Schema {
@@ -606,6 +607,7 @@ pub mod refunds {
                 path: "wh/refund",
                 table: "refunds",
                 acks: __rt::AckRule::NONE,
+                rate_limit: __rt::None,
             },
         ];
         fn schema() -> &'static __rt::Schema {
@@ -673,11 +675,13 @@ impl __rt::Routes for Routes {
             path: "wh/order",
             table: "orders",
             acks: __rt::AckRule::NONE,
+            rate_limit: __rt::None,
         },
         __rt::Destination {
             path: "wh/refund",
             table: "refunds",
             acks: __rt::AckRule::NONE,
+            rate_limit: __rt::None,
         },
     ];
     fn schema() -> &'static __rt::Schema {

@@ -207,6 +207,7 @@ pub mod orders {
                 path: "wh/order",
                 table: "orders",
                 acks: __rt::AckRule::NONE,
+                rate_limit: __rt::None,
             },
         ];
         fn schema() -> &'static __rt::Schema {
@@ -274,6 +275,7 @@ impl __rt::Routes for Routes {
             path: "wh/order",
             table: "orders",
             acks: __rt::AckRule::NONE,
+            rate_limit: __rt::None,
         },
     ];
     fn schema() -> &'static __rt::Schema {

@@ -518,16 +518,19 @@ pub mod mail_statistics {
                 path: "wh/mail",
                 table: "mail_statistics",
                 acks: __rt::AckRule::NONE,
+                rate_limit: __rt::None,
             },
             __rt::Destination {
                 path: "pixel/mail",
                 table: "mail_statistics",
                 acks: __rt::AckRule::NONE,
+                rate_limit: __rt::None,
             },
             __rt::Destination {
                 path: "redir/mail",
                 table: "mail_statistics",
                 acks: __rt::AckRule::NONE,
+                rate_limit: __rt::None,
             },
         ];
         fn schema() -> &'static __rt::Schema {
@@ -632,21 +635,25 @@ impl __rt::Routes for Routes {
             path: "wh/mail",
             table: "mail_statistics",
             acks: __rt::AckRule::NONE,
+            rate_limit: __rt::None,
         },
         __rt::Destination {
             path: "pixel/mail",
             table: "mail_statistics",
             acks: __rt::AckRule::NONE,
+            rate_limit: __rt::None,
         },
         __rt::Destination {
             path: "redir/mail",
             table: "mail_statistics",
             acks: __rt::AckRule::NONE,
+            rate_limit: __rt::None,
         },
         __rt::Destination {
             path: "other",
             table: "webhooks",
             acks: __rt::AckRule::NONE,
+            rate_limit: __rt::None,
         },
     ];
     fn schema() -> &'static __rt::Schema {

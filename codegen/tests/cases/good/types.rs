@@ -913,11 +913,13 @@ pub mod types {
                 path: "shop/default",
                 table: "types",
                 acks: __rt::AckRule::NONE,
+                rate_limit: __rt::None,
             },
             __rt::Destination {
                 path: "wh/order",
                 table: "types",
                 acks: __rt::AckRule::NONE,
+                rate_limit: __rt::None,
             },
         ];
         fn schema() -> &'static __rt::Schema {
@@ -996,11 +998,13 @@ impl __rt::Routes for Routes {
             path: "shop/default",
             table: "types",
             acks: __rt::AckRule::NONE,
+            rate_limit: __rt::None,
         },
         __rt::Destination {
             path: "wh/order",
             table: "types",
             acks: __rt::AckRule::NONE,
+            rate_limit: __rt::None,
         },
     ];
     fn schema() -> &'static __rt::Schema {

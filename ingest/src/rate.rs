@@ -1,0 +1,388 @@
+//! Rate: how many requests one address, or one route, may send.
+//!
+//! Each limit is a [GCRA](https://en.wikipedia.org/wiki/Generic_cell_rate_algorithm): one number says when all that was sent is paid
+//! for, and a request that would move it further away than one period is refused. Where nothing is limited, nothing is looked at.
+
+use std::{
+    fmt,
+    hash::{BuildHasher, RandomState},
+    net::IpAddr,
+    str::FromStr,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use crate::{layer::Destination, options::EventOptions, target::name_key};
+
+/// So many requests in so many seconds: all of them at once, or one after the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RateLimit {
+    requests: u32,
+    seconds: u32,
+}
+
+/// A text that is not a [`RateLimit`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InvalidRateLimit;
+
+impl fmt::Display for InvalidRateLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "a rate limit is a number of requests a second, a minute or an hour, such as `100/s`, `600/m` or `1000/h`",
+        )
+    }
+}
+
+impl std::error::Error for InvalidRateLimit {}
+
+impl RateLimit {
+    /// Returns the limit of `requests` in `seconds`; both are 1 at the least.
+    pub const fn new(requests: u32, seconds: u32) -> Self {
+        Self {
+            requests: if requests == 0 { 1 } else { requests },
+            seconds: if seconds == 0 { 1 } else { seconds },
+        }
+    }
+
+    /// The period, in nanoseconds.
+    const fn period_ns(self) -> u64 {
+        self.seconds as u64 * 1_000_000_000
+    }
+
+    /// What one request takes of it.
+    const fn interval_ns(self) -> u64 {
+        self.period_ns() / self.requests as u64
+    }
+
+    /// Returns when all is paid for after one more request at `now`, where it was at `paid` before.
+    ///
+    /// # Errors
+    /// The request is one too many, and the next one after so long is not.
+    fn next(self, paid: u64, now: u64) -> Result<u64, Duration> {
+        let next = paid.max(now) + self.interval_ns();
+        match next.checked_sub(now + self.period_ns()) {
+            None | Some(0) => Ok(next),
+            Some(early) => Err(Duration::from_nanos(early)),
+        }
+    }
+}
+
+/// Requests, a `/`, and `s`, `m` or `h`.
+impl FromStr for RateLimit {
+    type Err = InvalidRateLimit;
+
+    fn from_str(text: &str) -> Result<Self, InvalidRateLimit> {
+        let (requests, period) = text.trim().split_once('/').ok_or(InvalidRateLimit)?;
+        let seconds = match period.trim() {
+            "s" => 1,
+            "m" => 60,
+            "h" => 3_600,
+            _ => return Err(InvalidRateLimit),
+        };
+        match requests.trim().parse() {
+            Ok(requests @ 1..) => Ok(Self { requests, seconds }),
+            _ => Err(InvalidRateLimit),
+        }
+    }
+}
+
+impl fmt::Display for RateLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.seconds {
+            1 => write!(f, "{}/s", self.requests),
+            60 => write!(f, "{}/m", self.requests),
+            3_600 => write!(f, "{}/h", self.requests),
+            seconds => write!(f, "{} in {seconds} s", self.requests),
+        }
+    }
+}
+
+/// The limits of one layer.
+#[derive(Debug)]
+pub(crate) struct Rates {
+    started: Instant,
+    addresses: Option<Addresses>,
+    routes: Box<[RouteRate]>,
+}
+
+impl Rates {
+    /// Returns the limits that the options and the schema ask for; none where they ask for none.
+    pub(crate) fn new(options: &EventOptions, destinations: &'static [Destination]) -> Option<Self> {
+        let route = |destination: &Destination| {
+            // `other` has neither.
+            let (service, name) = destination.path.split_once('/').unwrap_or_default();
+            let is_view = VIEWS.contains(&service);
+            let limit = destination
+                .rate_limit
+                .or(options.rate_limit_per_route.filter(|_| !is_view));
+            RouteRate {
+                service,
+                name,
+                limit,
+                paid: AtomicU64::new(0),
+            }
+        };
+        let mut routes: Box<[_]> = destinations.iter().map(route).collect();
+        if routes.iter().all(|route| route.limit.is_none()) {
+            routes = Box::default();
+        }
+        let addresses = options.rate_limit_per_ip.map(Addresses::new);
+        (addresses.is_some() || !routes.is_empty()).then(|| Self {
+            started: Instant::now(),
+            addresses,
+            routes,
+        })
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX / 2)
+    }
+
+    /// Counts a request of an address.
+    ///
+    /// # Errors
+    /// It is one too many; another one is not after so long.
+    pub(crate) fn take_of_address(&self, address: IpAddr) -> Result<(), Duration> {
+        match &self.addresses {
+            Some(addresses) => addresses.take(address, self.now()),
+            None => Ok(()),
+        }
+    }
+
+    /// Counts a request to the route that takes the events of this service and name.
+    ///
+    /// # Errors
+    /// It is one too many; another one is not after so long.
+    pub(crate) fn take_of_route(&self, service: &str, name: &str) -> Result<(), Duration> {
+        if self.routes.is_empty() {
+            return Ok(());
+        }
+        let name = name_key(name);
+        let find = |service: &str, name: &str| {
+            let mut routes = self.routes.iter();
+            routes.find(|route| route.service == service && route.name == name)
+        };
+        let route = find(service, &name)
+            .or_else(|| find(service, OTHERS))
+            .or_else(|| find("", ""));
+        match route.and_then(|route| Some((route, route.limit?))) {
+            Some((route, limit)) => take(&route.paid, limit, self.now()),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The name of what takes the rest of a service.
+const OTHERS: &str = "default";
+
+/// The services whose answers somebody sees: no limit is theirs but what their routes say.
+pub(crate) const VIEWS: [&str; 2] = ["pixel", "redir"];
+
+#[derive(Debug)]
+struct RouteRate {
+    service: &'static str,
+    name: &'static str,
+    limit: Option<RateLimit>,
+    paid: AtomicU64,
+}
+
+fn take(paid: &AtomicU64, limit: RateLimit, now: u64) -> Result<(), Duration> {
+    let mut seen = paid.load(Ordering::Relaxed);
+    loop {
+        let next = limit.next(seen, now)?;
+        match paid.compare_exchange_weak(seen, next, Ordering::Relaxed, Ordering::Relaxed) {
+            Ok(_) => return Ok(()),
+            Err(other) => seen = other,
+        }
+    }
+}
+
+/// How many sets of addresses there are, each with a lock of its own: 32 768 addresses in half a megabyte.
+const SETS: usize = 4 << 10;
+
+/// How many addresses are in a set.
+const WAYS: usize = 8;
+
+/// The addresses that have sent something lately. A new one takes the place of one whose requests are paid for, or of the one in its set
+/// that has the least to pay: an address can be forgotten while others send more, and is never limited for what others send.
+struct Addresses {
+    limit: RateLimit,
+    sets: Box<[Mutex<[Sent; WAYS]>]>,
+    /// With keys of its own, so that nobody can choose addresses for one set.
+    hasher: RandomState,
+}
+
+/// What an address has sent.
+#[derive(Debug, Clone, Copy, Default)]
+struct Sent {
+    /// The hash of the address; 0 where there is none.
+    address: u64,
+    paid: u64,
+}
+
+impl fmt::Debug for Addresses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Addresses")
+            .field("limit", &self.limit)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Addresses {
+    fn new(limit: RateLimit) -> Self {
+        Self {
+            limit,
+            sets: (0..SETS).map(|_| Mutex::default()).collect(),
+            hasher: RandomState::new(),
+        }
+    }
+
+    fn take(&self, address: IpAddr, now: u64) -> Result<(), Duration> {
+        let hash = self.hasher.hash_one(subscriber(address)).max(1);
+        let set = &self.sets[hash as usize % SETS];
+        let mut set = set.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = set.iter().position(|sent| sent.address == hash);
+        let least = || (0..WAYS).min_by_key(|&way| set[way].paid).unwrap_or_default();
+        let way = known.unwrap_or_else(least);
+        let paid = if known.is_some() { set[way].paid } else { 0 };
+        set[way] = Sent {
+            address: hash,
+            paid: self.limit.next(paid, now)?,
+        };
+        Ok(())
+    }
+}
+
+/// Returns what of an address is one sender's: all of IPv4, and the first half of IPv6, since a subscriber has all of the other half.
+fn subscriber(address: IpAddr) -> u128 {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.to_bits().into(),
+        IpAddr::V6(address) => address.to_bits() & !u128::from(u64::MAX),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    use super::*;
+    use crate::ack::AckRule;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    #[test]
+    fn so_many_requests_pass_at_once_and_then_one_at_a_time() {
+        let limit = RateLimit::new(4, 2);
+        let paid = AtomicU64::new(0);
+        let start = 10 * SECOND;
+        for _ in 0..4 {
+            assert_eq!(take(&paid, limit, start), Ok(()));
+        }
+        let half = Duration::from_millis(500);
+        assert_eq!(take(&paid, limit, start), Err(half));
+        assert_eq!(
+            take(&paid, limit, start + SECOND / 4),
+            Err(half / 2),
+            "a refusal costs nothing"
+        );
+        assert_eq!(take(&paid, limit, start + SECOND / 2), Ok(()));
+        assert_eq!(take(&paid, limit, start + SECOND / 2), Err(half));
+        // After a pause there are no more than at the beginning.
+        let taken = (0..100).filter(|_| take(&paid, limit, start + 100 * SECOND).is_ok());
+        assert_eq!(taken.count(), 4);
+    }
+
+    #[test]
+    fn a_limit_is_a_number_and_a_period() {
+        for (text, limit) in [
+            ("100/s", RateLimit::new(100, 1)),
+            (" 600 / m ", RateLimit::new(600, 60)),
+            ("1/h", RateLimit::new(1, 3_600)),
+        ] {
+            assert_eq!(text.parse(), Ok(limit));
+            assert_eq!(limit.to_string().parse(), Ok(limit));
+        }
+        for text in [
+            "",
+            "100",
+            "/s",
+            "0/s",
+            "-1/s",
+            "1.5/s",
+            "100/d",
+            "100/sec",
+            "4294967296/s",
+        ] {
+            assert_eq!(text.parse::<RateLimit>(), Err(InvalidRateLimit), "{text}");
+        }
+    }
+
+    #[test]
+    fn addresses_have_a_limit_each() {
+        let addresses = Addresses::new(RateLimit::new(2, 1));
+        let passed = |address: IpAddr| (0..5).filter(|_| addresses.take(address, SECOND).is_ok()).count();
+        let v6 = |low: u16, high: u16| IpAddr::from([0x2001, 0xdb8, 0, high, 0, 0, 0, low]);
+        assert_eq!(passed(Ipv4Addr::new(192, 0, 2, 1).into()), 2);
+        assert_eq!(passed(Ipv4Addr::new(192, 0, 2, 2).into()), 2);
+        assert_eq!(passed(Ipv4Addr::new(192, 0, 2, 1).to_ipv6_mapped().into()), 0);
+        assert_eq!(passed(v6(1, 0)), 2);
+        assert_eq!(passed(v6(2, 0)), 0, "of one subscriber");
+        assert_eq!(passed(v6(1, 1)), 2);
+    }
+
+    #[test]
+    fn more_addresses_than_there_is_room_for_take_no_more_of_it() {
+        let addresses = Addresses::new(RateLimit::new(1, 3_600));
+        let greedy = IpAddr::from(Ipv4Addr::new(192, 0, 2, 1));
+        assert!(addresses.take(greedy, SECOND).is_ok());
+        for number in 0..100_000_u32 {
+            let address = Ipv6Addr::from_bits(u128::from(number) << 64);
+            assert!(addresses.take(address.into(), SECOND).is_ok(), "nobody pays for others");
+        }
+        let known = |set: &Mutex<[Sent; WAYS]>| set.lock().unwrap().iter().filter(|sent| sent.address != 0).count();
+        assert!(addresses.sets.iter().map(known).sum::<usize>() <= SETS * WAYS);
+    }
+
+    #[test]
+    fn a_route_has_its_own_limit_or_the_one_of_all() {
+        const fn destination(path: &'static str, rate_limit: Option<RateLimit>) -> Destination {
+            Destination {
+                path,
+                table: "t",
+                acks: AckRule::NONE,
+                rate_limit,
+            }
+        }
+        static PLAIN: [Destination; 1] = [destination("wh/a", None)];
+        static ALL: [Destination; 5] = [
+            destination("wh/a", None),
+            destination("wh/default", Some(RateLimit::new(2, 3_600))),
+            destination("pixel/a", None),
+            destination("pixel/b", Some(RateLimit::new(1, 3_600))),
+            destination("other", None),
+        ];
+        let unlimited = EventOptions::default();
+        assert!(Rates::new(&unlimited, &PLAIN).is_none());
+        let passed =
+            |rates: &Rates, service, name| (0..10).filter(|_| rates.take_of_route(service, name).is_ok()).count();
+        let own = Rates::new(&unlimited, &ALL).unwrap();
+        assert_eq!(passed(&own, "wh", "a"), 10);
+        assert_eq!(passed(&own, "wh", "any"), 2);
+        assert_eq!(passed(&own, "wh", "some"), 0, "of the same route");
+        assert_eq!((passed(&own, "pixel", "a"), passed(&own, "pixel", "b")), (10, 1));
+        assert_eq!(passed(&own, "x", "y"), 10);
+        let all = EventOptions {
+            rate_limit_per_route: Some(RateLimit::new(3, 3_600)),
+            ..unlimited
+        };
+        let all = Rates::new(&all, &ALL).unwrap();
+        assert_eq!((passed(&all, "wh", "a"), passed(&all, "wh", "any")), (3, 2));
+        assert_eq!((passed(&all, "pixel", "a"), passed(&all, "pixel", "b")), (10, 1));
+        assert_eq!((passed(&all, "x", "y"), passed(&all, "z", "y")), (3, 0));
+    }
+}
