@@ -79,6 +79,19 @@ pub(crate) struct ReplayOptions {
     /// How long it may take, in seconds.
     #[arg(long, default_value = "600", value_parser = seconds, value_name = "SECONDS")]
     pub(crate) within: Duration,
+
+    /// A column of the rows that is called otherwise in the table now. May be given several times.
+    #[arg(long = "map", value_name = "OLD=NEW", value_parser = renamed)]
+    pub(crate) renamed: Vec<(String, String)>,
+
+    /// A column of the rows whose values are not stored. May be given several times.
+    #[arg(long = "drop", value_name = "COLUMN")]
+    pub(crate) dropped: Vec<String>,
+
+    /// A column of the rows whose values ClickHouse may convert to the type of the table's column although that may change them. May
+    /// be given several times.
+    #[arg(long = "convert", value_name = "COLUMN")]
+    pub(crate) converted: Vec<String>,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -296,6 +309,11 @@ pub(crate) struct DatabaseOptions {
     /// ClickHouse, as http://user:password@host:8123/database.
     #[arg(long, env = "ROWMILL_CLICKHOUSE", hide_env_values = true, value_name = "URL")]
     pub(crate) clickhouse: String,
+}
+
+fn renamed(text: &str) -> Result<(String, String), String> {
+    let (old, new) = text.split_once('=').ok_or("not of the form OLD=NEW")?;
+    Ok((old.to_owned(), new.to_owned()))
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

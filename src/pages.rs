@@ -239,6 +239,30 @@ const METRICS: [Metric; 9] = [
         value: |counts| counts.retries,
     },
     Metric {
+        name: "rowmill_lookups_total",
+        help: "Questions to a table about rows that may be stored although no answer said so.",
+        kind: "counter",
+        value: |counts| counts.lookups,
+    },
+    Metric {
+        name: "rowmill_rows_found_total",
+        help: "Rows that such a question has found, and which were not sent again.",
+        kind: "counter",
+        value: |counts| counts.rows_found,
+    },
+    Metric {
+        name: "rowmill_rows_missing_total",
+        help: "Rows that ClickHouse has confirmed and does not show in the table.",
+        kind: "counter",
+        value: |counts| counts.rows_missing,
+    },
+    Metric {
+        name: "rowmill_views_in_doubt_total",
+        help: "Blocks that a materialized view may have missed after a lost answer.",
+        kind: "counter",
+        value: |counts| counts.views_in_doubt,
+    },
+    Metric {
         name: "rowmill_rows_refused_total",
         kind: "counter",
         help: "Rows that ClickHouse refused and that became dead letters.",

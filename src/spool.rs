@@ -9,7 +9,7 @@ use std::{
 };
 
 use rowmill::tables;
-use rowmill_ingest::{BlockReport, SpoolReport, StoreUrl, Stores, Writer, WriterOptions, inspect};
+use rowmill_ingest::{BlockReport, ColumnChanges, SpoolReport, StoreUrl, Stores, Writer, WriterOptions, inspect};
 use tokio::runtime::Runtime;
 
 use crate::{
@@ -116,13 +116,16 @@ fn replay(options: &ReplayOptions) -> Result<(), Box<dyn Error>> {
     tell(&waiting, &mut out)?;
     let store: StoreUrl = options.database.clickhouse.parse()?;
     let folder = spool_folder(&options.spool.data);
+    let writer_options = WriterOptions {
+        column_changes: ColumnChanges {
+            renamed: options.renamed.iter().cloned().collect(),
+            dropped: options.dropped.clone(),
+            converted: options.converted.clone(),
+        },
+        ..WriterOptions::default()
+    };
     let report = Runtime::new()?.block_on(async {
-        let writer = Writer::open(
-            &tables::SCHEMA,
-            Stores::without_sync(store.clone()),
-            &WriterOptions::default(),
-            &folder,
-        )?;
+        let writer = Writer::open(&tables::SCHEMA, Stores::without_sync(store), &writer_options, &folder)?;
         Ok::<_, Box<dyn Error>>(writer.drain(options.within).await)
     })?;
     if report.is_complete() {

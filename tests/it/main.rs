@@ -18,6 +18,7 @@ mod checker;
 mod crash;
 mod delivery;
 mod differential;
+mod doubt;
 mod embedding;
 mod engine_access;
 mod engines;

@@ -1,0 +1,218 @@
+//! Inserts whose outcome nobody has heard: the table is asked before rows are sent again.
+
+use std::sync::atomic::Ordering;
+
+use crate::support::{
+    collector::{self, Collector},
+    engine::Database,
+    http,
+    proxy::Proxy,
+    wait_for,
+};
+
+const NDJSON: &[(&str, &str)] = &[("Content-Type", "application/x-ndjson")];
+
+/// Sends webhooks with these numbers, each acknowledged on disk.
+fn numbered(collector: &Collector, numbers: std::ops::Range<u32>) {
+    for number in numbers {
+        let body = format!(r#"{{"event":"sent","message_id":"{number}"}}"#);
+        let answer = http::post_json(collector.address, "/wh/mail", &body);
+        assert_eq!((answer.status, answer.header("x-rowmill-ack")), (200, Some("spooled")));
+    }
+}
+
+/// Returns how many rows there are, and how many numbers.
+const EACH_ONCE: &str = "SELECT count(), uniqExact(message_id) FROM mail_statistics WHERE event = 'sent'";
+
+/// Lets the collector store rows without hearing of it, and kills it.
+fn unheard(database: &Database, data: &std::path::Path, numbers: std::ops::Range<u32>) {
+    let proxy = Proxy::start(database.engine);
+    let url = database.url_behind(proxy.address);
+    let collector = Collector::start_in(data, &url, &[]);
+    proxy.loses_answers.store(true, Ordering::SeqCst);
+    numbered(&collector, numbers.clone());
+    database.wait_for_rows("mail_statistics", u64::from(numbers.end));
+    collector.kill();
+}
+
+#[test]
+fn rows_that_are_stored_are_not_sent_again_when_their_token_is_forgotten() {
+    let database = Database::named("forgotten_token");
+    let data = tempfile::tempdir().unwrap();
+    unheard(&database, data.path(), 0..3);
+    database.query("ALTER TABLE mail_statistics MODIFY SETTING non_replicated_deduplication_window = 5");
+    // Others insert until nothing is left of the window.
+    for _ in 0..30 {
+        database.query("INSERT INTO mail_statistics (event) VALUES ('other')");
+    }
+    let collector = Collector::start_in(data.path(), &database.url(), &[]);
+    numbered(&collector, 3..4);
+    let ended = collector.stop();
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    assert_eq!(database.query(EACH_ONCE), "4\t4\n");
+}
+
+#[test]
+fn rows_that_are_stored_are_not_refused_by_a_table_that_has_become_stricter() {
+    let database = Database::named("stricter");
+    let data = tempfile::tempdir().unwrap();
+    unheard(&database, data.path(), 0..8);
+    database.query("ALTER TABLE mail_statistics ADD CONSTRAINT none CHECK event != 'sent'");
+    let ended = Collector::start_in(data.path(), &database.url(), &[]).stop();
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    assert_eq!(database.query(EACH_ONCE), "8\t8\n");
+    assert_eq!(database.count("rejected"), 0);
+}
+
+#[test]
+fn partitions_that_are_missing_are_sent_although_their_token_is_known() {
+    let database = Database::named("partly");
+    let data = tempfile::tempdir().unwrap();
+    // Before the collector makes the table of its own.
+    let first = Collector::start(&database);
+    drop(first);
+    database.query("DROP TABLE mail_statistics");
+    let create = "CREATE TABLE mail_statistics AS webhooks ENGINE = MergeTree PARTITION BY id % 4 ORDER BY id \
+                  SETTINGS non_replicated_deduplication_window = 1000";
+    database.query(create);
+    unheard(&database, data.path(), 0..40);
+    // As a ClickHouse that is killed between its log of tokens and the name of a part.
+    database.query("ALTER TABLE mail_statistics DROP PARTITION 1");
+    database.query("ALTER TABLE mail_statistics DROP PARTITION 3");
+    assert!(database.count("mail_statistics") < 40);
+    let ended = Collector::start_in(data.path(), &database.url(), &[]).stop();
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    assert_eq!(database.query(EACH_ONCE), "40\t40\n");
+}
+
+#[test]
+fn a_whole_block_that_is_missing_is_sent_although_its_token_is_known() {
+    let database = Database::named("gone");
+    let data = tempfile::tempdir().unwrap();
+    unheard(&database, data.path(), 0..10);
+    database.query("ALTER TABLE mail_statistics DROP PARTITION ALL");
+    let ended = Collector::start_in(data.path(), &database.url(), &["--drain-seconds", "60"]).stop();
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    assert_eq!(database.query(EACH_ONCE), "10\t10\n");
+}
+
+#[test]
+fn a_hundred_bad_rows_hold_no_honest_one() {
+    let database = Database::named("hundred_bad");
+    let collector = Collector::start(&database);
+    database.query("ALTER TABLE mail_statistics ADD COLUMN link UInt32 MATERIALIZED toUInt32(link_id)");
+    numbered_links(&collector, 0..20);
+    // One anonymous request.
+    let lines = "{\"event\":\"bad\",\"link_id\":\"x\"}\n".repeat(150);
+    let answer = http::send(collector.address, "POST", "/wh/mail", NDJSON, lines.as_bytes());
+    assert_eq!(answer.status, 200);
+    numbered_links(&collector, 20..40);
+    wait_for("the honest rows", || {
+        (database.query("SELECT count() FROM mail_statistics WHERE event = 'sent'") == "40\n").then_some(())
+    });
+    // Each honest insert shows that it is the rows, and not the table.
+    wait_for("the bad rows among the dead letters", || {
+        numbered_links(&collector, 40..41);
+        (database.count("rejected") == 150).then_some(())
+    });
+    assert_eq!(collector.stop().code, Some(0));
+}
+
+fn numbered_links(collector: &Collector, numbers: std::ops::Range<u32>) {
+    for number in numbers {
+        let body = format!(r#"{{"event":"sent","message_id":"{number}","link_id":"{number}"}}"#);
+        assert_eq!(http::post_json(collector.address, "/wh/mail", &body).status, 200);
+    }
+}
+
+#[test]
+fn a_block_of_many_partitions_is_divided() {
+    let database = Database::named("many_partitions");
+    drop(Collector::start(&database));
+    database.query("DROP TABLE mail_statistics");
+    let create = "CREATE TABLE mail_statistics AS webhooks ENGINE = MergeTree PARTITION BY message_id ORDER BY id \
+                  SETTINGS non_replicated_deduplication_window = 1000";
+    database.query(create);
+    let collector = Collector::start(&database);
+    let lines: String = (0..250)
+        .map(|number| format!("{{\"event\":\"sent\",\"message_id\":\"{number}\"}}\n"))
+        .collect();
+    let answer = http::send(collector.address, "POST", "/wh/mail", NDJSON, lines.as_bytes());
+    assert_eq!(answer.status, 200);
+    let ended = collector.stop();
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    assert_eq!(database.query(EACH_ONCE), "250\t250\n");
+    assert_eq!(database.count("rejected"), 0);
+}
+
+/// Leaves rows in a spool, as an older build would, and returns its folder.
+fn waiting(database: &Database, rows: u32) -> tempfile::TempDir {
+    let data = tempfile::tempdir().unwrap();
+    let collector = Collector::start_in(data.path(), &database.url(), &["--drain-seconds", "0.1"]);
+    database.query("RENAME TABLE mail_statistics TO elsewhere");
+    numbered(&collector, 0..rows);
+    collector.kill();
+    database.query("RENAME TABLE elsewhere TO mail_statistics");
+    data
+}
+
+/// Replays a spool, and returns whether that ended well, and what it has said.
+fn replay(data: &std::path::Path, database: &Database, changes: &[&str]) -> (bool, String) {
+    let output = collector::command()
+        .args(["spool", "replay", "--data"])
+        .arg(data)
+        .args(["--within", "3", "--clickhouse", &database.url()])
+        .args(changes)
+        .output()
+        .unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8_lossy(&text).into_owned())
+}
+
+#[test]
+fn rows_of_an_earlier_build_keep_their_values_in_wider_columns() {
+    let database = Database::named("wider");
+    let data = waiting(&database, 5);
+    database.query("ALTER TABLE mail_statistics MODIFY COLUMN projectId UInt64, MODIFY COLUMN td_fpid String");
+    let (is_done, said) = replay(data.path(), &database, &[]);
+    assert!(is_done, "{said}");
+    assert_eq!(database.query(EACH_ONCE), "5\t5\n");
+    assert_eq!(
+        database.query("SELECT countIf(date = toDate(fromUnixTimestamp64Milli(toInt64(bitShiftRight(id, 22))))) FROM mail_statistics"),
+        "5\n",
+        "ids and dates are those that were sent"
+    );
+}
+
+#[test]
+fn rows_of_columns_that_are_gone_wait_with_a_cure_that_works() {
+    let database = Database::named("renamed");
+    let data = waiting(&database, 5);
+    database.query("ALTER TABLE mail_statistics RENAME COLUMN message_id TO message, MODIFY COLUMN projectId UInt8");
+    let (is_done, said) = replay(data.path(), &database, &[]);
+    assert!(!is_done && said.contains("--map message_id=NEW"), "{said}");
+    let (is_done, said) = replay(data.path(), &database, &["--map", "message_id=message"]);
+    assert!(!is_done && said.contains("--convert projectId"), "{said}");
+    let changes = ["--map", "message_id=message", "--drop", "projectId"];
+    let (is_done, said) = replay(data.path(), &database, &changes);
+    assert!(is_done, "{said}");
+    assert_eq!(
+        database.query("SELECT count(), uniqExact(message) FROM mail_statistics"),
+        "5\t5\n"
+    );
+}
+
+#[test]
+fn what_came_of_an_insert_can_be_seen() {
+    let database = Database::named("seen");
+    let data = tempfile::tempdir().unwrap();
+    unheard(&database, data.path(), 0..3);
+    let collector = Collector::start_in(data.path(), &database.url(), &[]);
+    wait_for("the rows to be found", || {
+        let metrics = http::get(collector.address, "/metrics").text().to_owned();
+        metrics
+            .contains("rowmill_rows_found_total{table=\"mail_statistics\"} 3")
+            .then_some(())
+    });
+    assert_eq!(collector.stop().code, Some(0));
+}
