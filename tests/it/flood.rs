@@ -1,4 +1,4 @@
-//! More connections than the collector can have: those that do nothing go first, and senders notice nothing of it.
+//! More connections than the collector can have: idle ones go first, and senders notice nothing.
 
 use std::{
     fs,
@@ -16,10 +16,10 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::support::{collector::Collector, engine::Database, http, wait_for};
 
-/// What the flood would like to be.
+/// The size of the flood, where the test's own descriptors allow it.
 const IDLE: u64 = 20_000;
 
-/// What the other tests of this process may need meanwhile.
+/// Descriptors for the other tests of this process.
 const RESERVE: u64 = 2_000;
 
 /// The collector's own.
@@ -132,6 +132,30 @@ fn idle_connections_keep_no_sender_out() {
     assert_eq!(ended.code, Some(0), "{}", ended.log);
     assert_eq!(database.count("mail_statistics"), sent);
     println!("{idle} idle connections, {let_go} let go, {sent} events, none failed");
+}
+
+#[test]
+fn an_address_has_a_bound_of_its_own() {
+    let database = Database::named("per_ip");
+    let collector = Collector::start_with(&database.url(), &["--max-connections-per-ip", "2"]);
+    let mut senders = [0; 2].map(|_| Sender::connect(collector.address));
+    assert_eq!(senders.each_mut().map(Sender::send), [200; 2]);
+    assert_eq!(Sender::connect(collector.address).send(), 0);
+    assert_eq!(senders.each_mut().map(Sender::send), [200; 2], "they were there before");
+    drop(senders);
+    // Until the collector has seen that they are gone, another one is too many still.
+    wait_for("room", || {
+        (Sender::connect(collector.address).send() == 200).then_some(())
+    });
+    assert!(collector.log().contains("too many connections"), "{}", collector.log());
+    let refused = wait_for("the metrics", || {
+        let bytes = b"GET /metrics HTTP/1.1\r\nConnection: close\r\n\r\n";
+        let mut answer = String::new();
+        let _ = http::open(collector.address, bytes).read_to_string(&mut answer);
+        let (_, refused) = answer.split_once("\nrowmill_connections_refused_total ")?;
+        refused.lines().next()?.parse::<u64>().ok()
+    });
+    assert!(refused >= 1, "{refused}");
 }
 
 #[test]
