@@ -252,7 +252,8 @@ fn targets(bench: &Bench, collectors: &[(String, PathBuf)]) -> Result<Vec<Target
     };
     bench.store.query("CREATE DATABASE axum")?;
     bench.store.query(&format!("CREATE TABLE axum.{TABLE} AS {table}"))?;
-    let by_hand = bench.baseline(&["axum", &bench.store.url(), "axum"])?;
+    let (url, account) = (bench.store.url(), bench.store.account());
+    let by_hand = bench.baseline(&["axum", &url, account.name(), account.password(), "axum"])?;
     push("axum by hand", by_hand, Some(format!("axum.{TABLE}")), |route| {
         route != Route::WhSpooled
     })?;

@@ -1,6 +1,6 @@
 //! An existing hyper service takes events beside its own routes.
 //!
-//! Run a ClickHouse (`cargo run -- engine` does), then
+//! Run a ClickHouse (`cargo run -- engine` does, and prints the value of ROWMILL_CLICKHOUSE for it), then
 //!
 //! ```text
 //! cargo run --example embed_hyper

@@ -11,7 +11,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rowmill_engine::{Engine, Options};
+use rowmill_engine::{Account, Engine, Options};
+use rowmill_ingest::{StoreUrl, StoreUrlError};
 
 use crate::chain;
 
@@ -30,7 +31,9 @@ const WELL: Duration = Duration::from_secs(60);
 /// A ClickHouse that runs until it is stopped, or until this process ends, however that ends.
 #[derive(Debug)]
 pub(crate) struct EmbeddedClickHouse {
-    url: String,
+    address: SocketAddr,
+    collector: Account,
+    reader: Account,
     /// Closed when it is to stop.
     stop: Sender<()>,
     thread: JoinHandle<Result<(), rowmill_engine::Error>>,
@@ -43,17 +46,30 @@ impl EmbeddedClickHouse {
     /// See [`Engine::start`].
     pub(crate) fn start(program: PathBuf, data: PathBuf, listen: SocketAddr) -> Result<Self, Box<dyn Error>> {
         let engine = Engine::start(&Options::new(program, data).with_listen(listen))?;
-        let url = engine.url();
+        let (address, url) = (engine.address(), engine.url());
+        let (collector, reader) = (engine.collector().clone(), engine.reader().clone());
         tracing::info!(url, process = engine.process_id(), "the embedded ClickHouse is running");
         let (stop, stopped) = mpsc::channel();
         let thread = thread::Builder::new().name("engine".to_owned());
         let thread = thread.spawn(move || look_after(engine, &stopped))?;
-        Ok(Self { url, stop, thread })
+        Ok(Self {
+            address,
+            collector,
+            reader,
+            stop,
+            thread,
+        })
     }
 
-    /// Returns the URL of its HTTP interface.
-    pub(crate) fn url(&self) -> &str {
-        &self.url
+    /// Returns where the collector finds a database of it, and by whose password.
+    pub(crate) fn store(&self, database: &str) -> Result<StoreUrl, StoreUrlError> {
+        let (address, user, password) = (self.address, self.collector.name(), self.collector.password());
+        format!("http://{user}:{password}@{address}/{database}").parse()
+    }
+
+    /// Returns the user who reads.
+    pub(crate) fn reader(&self) -> &Account {
+        &self.reader
     }
 
     /// Stops it, and returns when it is gone.

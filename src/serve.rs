@@ -10,6 +10,7 @@ use std::{
 };
 
 use rowmill::tables;
+use rowmill_engine::Account;
 use rowmill_ingest::{
     EventOptions, SchemaState, ServeOptions as Bounds, StoreUrl, Stores, Writer, WriterOptions, not_found,
     serve as serve_http,
@@ -47,7 +48,8 @@ pub(crate) fn serve(options: ServeOptions) -> Result<(), Box<dyn Error>> {
         ..EventOptions::default()
     };
     let (stores, engine) = stores(&options)?;
-    let result = deliveries()?.block_on(collect(&options, &events, stores));
+    let reader = engine.as_ref().map(EmbeddedClickHouse::reader);
+    let result = deliveries()?.block_on(collect(&options, &events, stores, reader));
     let stopped = engine.map_or(Ok(()), EmbeddedClickHouse::stop);
     // What became of the rows is said first.
     result.and(stopped)
@@ -77,11 +79,16 @@ fn stores(options: &ServeOptions) -> Result<(Vec<StoreUrl>, Option<EmbeddedClick
     }
     let program = env::current_exe()?;
     let engine = EmbeddedClickHouse::start(program, options.data.join("engine"), options.engine_listen)?;
-    let url = format!("{}/{ENGINE_DATABASE}", engine.url());
-    Ok((vec![url.parse()?], Some(engine)))
+    Ok((vec![engine.store(ENGINE_DATABASE)?], Some(engine)))
 }
 
-async fn collect(options: &ServeOptions, events: &EventOptions, stores: Vec<StoreUrl>) -> Result<(), Box<dyn Error>> {
+/// Collects events for the stores; the embedded one has a user who reads.
+async fn collect(
+    options: &ServeOptions,
+    events: &EventOptions,
+    stores: Vec<StoreUrl>,
+    reader: Option<&Account>,
+) -> Result<(), Box<dyn Error>> {
     // Heard from here on, so that a stop during the start is an orderly one, too.
     let stopping = Stopping::by_signals()?;
 
@@ -116,7 +123,7 @@ async fn collect(options: &ServeOptions, events: &EventOptions, stores: Vec<Stor
     // Whoever reads these two may have gone before us, and that does not end a collector.
     let _ = writeln!(io::stdout(), "listening on http://{address}");
     if let Some(store) = stores.first() {
-        show_requests(address, store);
+        show_requests(address, store, reader);
     }
 
     let serve = move |listener: TcpListener, stopping: Stopping| {
@@ -154,8 +161,9 @@ pub(crate) fn spool_folder(data: &Path) -> PathBuf {
 }
 
 /// Shows requests to try, of the seed's example, where a person sees them.
-fn show_requests(address: SocketAddr, store: &StoreUrl) {
+fn show_requests(address: SocketAddr, store: &StoreUrl, reader: Option<&Account>) {
     let (base, origin, database) = (format!("http://{address}"), store.origin(), store.database());
+    let option = reader.map(|reader| reader.curl_option() + " ").unwrap_or_default();
     let form = "event=click&task_id=t1&message_id=m1&email=bob@example.com&list_id=12345";
     let _ = writeln!(
         io::stderr(),
@@ -169,7 +177,7 @@ Try, in another terminal:
 
 and a second later the rows:
 
-  curl {origin} --data-binary 'SELECT event, email, message_id, list_id, task_id, link_id, detailed, service, name, extra.key, extra.value
+  curl {origin} {option}--data-binary 'SELECT event, email, message_id, list_id, task_id, link_id, detailed, service, name, extra.key, extra.value
        FROM {database}.mail_statistics FORMAT Vertical'
 "
     );

@@ -66,7 +66,7 @@ fn turns(store: &Store, bodies: &[Bytes], rounds: usize, events: usize) -> Resul
 /// Returns how many rows a second came into the table through the layer, the last of them included.
 fn through_the_layer(store: &Store, runtime: &Runtime, bodies: &[Bytes], events: usize) -> Result<f64, Failure> {
     store.empty(TABLE)?;
-    let url: StoreUrl = format!("{}/bulk", store.url()).parse()?;
+    let url: StoreUrl = format!("{}/bulk", store.collector_url()).parse()?;
     let writer = {
         let _inside = runtime.enter();
         Writer::start(&tables::SCHEMA, url.client(), &WriterOptions::default())
@@ -86,6 +86,8 @@ fn through_the_layer(store: &Store, runtime: &Runtime, bodies: &[Bytes], events:
 async fn blocks(store: &Store, block_rows: usize) -> Result<Vec<(usize, Bytes)>, Failure> {
     let client = Client::default()
         .with_url(store.url())
+        .with_user(store.account().name())
+        .with_password(store.account().password())
         .with_compression(Compression::None);
     let mut blocks = Vec::new();
     for start in (0..LINES * BODIES).step_by(block_rows) {
@@ -103,6 +105,8 @@ async fn insert_all(store: &Store, blocks: &[(usize, Bytes)], events: usize) -> 
     store.empty("bulk.ready")?;
     let client = Client::default()
         .with_url(store.url())
+        .with_user(store.account().name())
+        .with_password(store.account().password())
         .with_compression(Compression::Lz4)
         .with_setting("async_insert", "0")
         // The same block comes again and again.

@@ -4,21 +4,24 @@ use std::{ffi::OsString, net::SocketAddr, path::Path};
 
 /// What ClickHouse is to do: listen, and read a standard input that never says anything.
 ///
+/// It does so as its user `default`, who needs a right for each of the two (see `access`).
+///
 /// A query over `file('-')` ends with the input, and with it `clickhouse local` ends in good order.
 /// (A query that sleeps for ever would do as well, but can only be ended by a signal.)
 const QUERIES: &str = "SYSTEM START LISTEN HTTP; SELECT * FROM file('-', 'LineAsString', 'line String') FORMAT Null";
 
 /// Returns the arguments of ClickHouse's `local`, without the program and the word `local`.
-///
-/// `query_id` names the query that keeps it up, by which we know our own engine again.
-pub(crate) fn arguments(listen: SocketAddr, data: &Path, query_id: &str) -> Vec<OsString> {
-    let mut path = OsString::from("--path=");
-    path.push(data);
+pub(crate) fn arguments(listen: SocketAddr, data: &Path, config: &Path) -> Vec<OsString> {
+    let with = |flag: &str, path: &Path| {
+        let mut argument = OsString::from(flag);
+        argument.push(path);
+        argument
+    };
     vec![
-        path,
+        with("--path=", data),
+        with("--config-file=", config),
         format!("--listen_host={}", listen.ip()).into(),
         format!("--http_port={}", listen.port()).into(),
-        format!("--query_id={query_id}").into(),
         format!("--query={QUERIES}").into(),
     ]
 }
@@ -29,18 +32,18 @@ mod tests {
 
     #[test]
     fn addresses_of_both_families_are_written_as_clickhouse_reads_them() {
-        let of = |listen: SocketAddr| arguments(listen, Path::new("/d"), "q");
+        let of = |listen: SocketAddr| arguments(listen, Path::new("/d"), Path::new("/c.xml"));
         let four = of(([127, 0, 0, 1], 8123).into());
         assert_eq!(
             four[..4],
             [
                 "--path=/d",
+                "--config-file=/c.xml",
                 "--listen_host=127.0.0.1",
-                "--http_port=8123",
-                "--query_id=q"
+                "--http_port=8123"
             ]
         );
         let six = of((std::net::Ipv6Addr::LOCALHOST, 1).into());
-        assert_eq!(six[1], "--listen_host=::1");
+        assert_eq!(six[2], "--listen_host=::1");
     }
 }

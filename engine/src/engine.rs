@@ -12,6 +12,7 @@ use std::{
 };
 
 use crate::{
+    access::{Access, Account},
     error::{Error, Kind},
     locate::{ENGINE_VARIABLE, Program, locate},
     place::Place,
@@ -93,6 +94,7 @@ pub struct Engine {
     program: PathBuf,
     clickhouse: Program,
     place: Place,
+    access: Access,
     ready_within: Duration,
 }
 
@@ -139,6 +141,8 @@ impl Engine {
     }
 
     fn start_at(program: PathBuf, clickhouse: Program, place: Place, ready_within: Duration) -> Result<Engine, Error> {
+        // It makes the passwords that are missing, and the child reads them.
+        let access = Access::of(&place.data)?;
         let mut child = Command::new(&program)
             .arg("engine")
             .arg("--listen")
@@ -167,6 +171,7 @@ impl Engine {
             program,
             clickhouse,
             place,
+            access,
             ready_within,
         };
         match Start::of(stdout, ready_within)? {
@@ -188,6 +193,22 @@ impl Engine {
     /// Returns the URL of ClickHouse's HTTP interface, `http://ADDRESS`.
     pub fn url(&self) -> String {
         format!("http://{}", self.address())
+    }
+
+    /// Returns the user who creates databases and tables, inserts and reads.
+    pub fn collector(&self) -> &Account {
+        &self.access.collector
+    }
+
+    /// Returns the user who reads.
+    pub fn reader(&self) -> &Account {
+        &self.access.reader
+    }
+
+    /// Returns the URL with the collector's user, `http://USER:PASSWORD@ADDRESS`. It is not for a log.
+    pub fn collector_url(&self) -> String {
+        let (user, address) = (self.collector(), self.address());
+        format!("http://{}:{}@{address}", user.name(), user.password())
     }
 
     /// Returns the id of the child process.

@@ -43,6 +43,10 @@ pub(crate) enum Kind {
     Locked { data: PathBuf },
     /// The data folder cannot be used.
     Data { data: PathBuf, cause: io::Error },
+    /// A file of the engine's passwords or its configuration cannot be read or written.
+    Access { file: PathBuf, cause: io::Error },
+    /// A password's file holds none.
+    NoPassword { file: PathBuf },
     /// The library does not load.
     Library { path: PathBuf, cause: libloading::Error },
     /// The system refused a process, a thread or a pipe.
@@ -169,6 +173,7 @@ impl std::error::Error for Error {
             Kind::Cache { cause, .. }
             | Kind::Listen { cause, .. }
             | Kind::Data { cause, .. }
+            | Kind::Access { cause, .. }
             | Kind::System { cause, .. }
             | Kind::Spawn { cause, .. } => Some(cause),
             Kind::Library { cause, .. } => Some(cause),
@@ -260,6 +265,16 @@ impl fmt::Display for Error {
                 f,
                 "the data folder {} cannot be used; choose one that may be written",
                 data.display()
+            ),
+            Kind::Access { file, .. } => write!(
+                f,
+                "{} cannot be used, which the engine keeps for its owner alone; make it readable and writable, or delete it",
+                file.display()
+            ),
+            Kind::NoPassword { file } => write!(
+                f,
+                "{} holds no password of the engine; delete it, and a new one is made",
+                file.display()
             ),
             Kind::Library { path, .. } => write!(
                 f,

@@ -14,6 +14,7 @@
 //! - [`locate`]: which ClickHouse: `ROWMILL_ENGINE`, one on `PATH`, the cache, or a download.
 //! - `fetch`, `unpack`, `cache`, `progress`: the download, once for each user and version.
 //! - [`run`]: turns the calling process into the engine until it is asked to end.
+//! - `access`: two users with passwords, and what each of them may do.
 //! - `command`, `library`, `binary`: the command line, and the two ways to give it to ClickHouse.
 //! - [`Engine`]: the child process as a value; dropping it ends the child.
 //! - `place`, `ping`, `tail`: is the place free, is it up, and what were its last words.
@@ -24,7 +25,7 @@
 //! // The program must have an `engine` command that calls `rowmill_engine::run`.
 //! let program = std::env::current_exe()?;
 //! let engine = Engine::start(&Options::new(program, "data/engine"))?;
-//! println!("ClickHouse answers at {}", engine.url());
+//! println!("curl {} {}", engine.url(), engine.reader().curl_option());
 //! engine.stop()?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -41,14 +42,16 @@
 //!
 //! # Limits
 //!
-//! Unix only, as ClickHouse is. There is no password: listen on a loopback address, unless everybody
-//! who reaches the address may read and write everything. What an `INSERT` has confirmed survives
+//! Unix only, as ClickHouse is. There is no TLS: who can listen to the network reads passwords and data. The
+//! collector's user can create databases of the engines SQLite, PostgreSQL and MySQL, whose right ClickHouse
+//! does not ask for; the reader's can create nothing. What an `INSERT` has confirmed survives
 //! `kill -9` of the engine; a power cut can take what the system had not yet written to the disk,
 //! unless the table sets `fsync_after_insert`.
 
 #[cfg(not(unix))]
 compile_error!("the engine runs on Linux and macOS: ClickHouse has no build for other systems");
 
+mod access;
 mod binary;
 mod cache;
 mod command;
@@ -64,6 +67,7 @@ mod run;
 mod tail;
 mod unpack;
 
+pub use access::Account;
 pub use cache::VERSION;
 pub use engine::{Engine, Options};
 pub use error::Error;

@@ -1,7 +1,8 @@
 //! Whether an engine answers, and whether it is the one that we mean.
 //!
 //! `GET /ping` is not enough: between the look at a port and ClickHouse's taking it, another ClickHouse may
-//! have come, and would answer while ours fails. So the question is for the query that keeps ours up.
+//! have come, and would answer while ours fails. So the question carries the password, which only an
+//! engine on the same data folder knows.
 
 use std::{
     io::{self, Read, Write},
@@ -9,28 +10,28 @@ use std::{
     time::Duration,
 };
 
+use crate::access::Account;
+
 /// A server that accepts and then says nothing is asked again after so long.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// An answer is a few hundred bytes; what goes on longer is not one.
 const ANSWER_BYTES: u64 = 64 * 1024;
 
-/// Returns whether a ClickHouse at the address is running the query with this id.
-///
-/// The id stands in a URL and in SQL as it is: letters, digits and hyphens only.
-pub(crate) fn runs(address: SocketAddr, query_id: &str) -> bool {
-    ask(address, query_id).is_ok_and(|answer| is_one(&answer))
+/// Returns whether a ClickHouse at the address knows this user by this password.
+pub(crate) fn knows(address: SocketAddr, account: &Account) -> bool {
+    ask(address, account).is_ok_and(|answer| is_one(&answer))
 }
 
-fn ask(address: SocketAddr, query_id: &str) -> io::Result<Vec<u8>> {
+fn ask(address: SocketAddr, account: &Account) -> io::Result<Vec<u8>> {
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     // HTTP/1.0, so that the answer is neither chunked nor kept open.
     write!(
         stream,
-        "GET /?query=SELECT%20count()%20FROM%20system.processes%20WHERE%20query_id='{query_id}' \
-         HTTP/1.0\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+        "GET /?query=SELECT%201 HTTP/1.0\r\nHost: {address}\r\n{}Connection: close\r\n\r\n",
+        account.headers("\r\n")
     )?;
     let mut answer = Vec::new();
     stream.take(ANSWER_BYTES).read_to_end(&mut answer)?;
@@ -48,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_query_itself_counts_as_an_answer() {
+    fn only_a_good_answer_counts() {
         assert!(is_one(b"HTTP/1.0 200 OK\r\nX: y\r\n\r\n1\n"));
         assert!(!is_one(b"HTTP/1.0 200 OK\r\nX: y\r\n\r\n0\n"));
         assert!(!is_one(b"HTTP/1.0 200 OK\r\nX: y\r\n\r\n11\n"));

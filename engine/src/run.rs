@@ -10,7 +10,6 @@ use std::{
     net::SocketAddr,
     os::fd::{AsFd, OwnedFd},
     path::PathBuf,
-    process,
     sync::mpsc::{self, Receiver, Sender},
     thread,
     time::{Duration, Instant},
@@ -22,6 +21,7 @@ use nix::{
 };
 
 use crate::{
+    access::{Access, Account},
     binary::Binary,
     command,
     error::{Error, Kind},
@@ -47,7 +47,7 @@ pub(crate) const READY: &str = "listening on http://";
 /// How to run an engine.
 #[derive(Debug, Clone)]
 pub struct RunOptions {
-    /// The address of ClickHouse's HTTP interface; port 0 takes a free port. There is no password.
+    /// The address of ClickHouse's HTTP interface; port 0 takes a free port.
     pub listen: SocketAddr,
     /// The folder of the data, created if it is missing.
     pub data: PathBuf,
@@ -100,26 +100,29 @@ pub fn run(options: RunOptions) -> Result<(), Error> {
     let program = locate()?;
     if !place.listen.ip().is_loopback() {
         progress::note(&format!(
-            "warning: the engine has no password, and whoever reaches {} can read and write its data",
+            "warning: passwords and data cross the network as they are to {}; put a proxy with TLS before it",
             place.listen
         ));
     }
-    let query_id = format!("rowmill-engine-{}", process::id());
+    let access = Access::of(&place.data)?;
     let (events, inbox) = mpsc::channel();
     // A copy, as ClickHouse as a library gets another standard input.
     let stdin = io::stdin().as_fd().try_clone_to_owned();
     let stdin = stdin.map_err(Error::system("a standard input"))?;
-    let running = start(program, &place, &query_id, options.tie, &events)?;
+    let running = start(program, &place, &access, options.tie, &events)?;
     // Threads come after `start`, so that the signals that it holds are held from them too.
     if options.tie == Tie::Stdin {
         watch_stdin(stdin, events.clone())?;
     }
-    watch_start(place.address(), query_id, events)?;
+    watch_start(place.address(), access.reader.clone(), events)?;
     while let Ok(event) = inbox.recv() {
         match event {
             Event::Ready => {
                 // Whoever is not interested in the line may have closed standard output.
                 let _ = writeln!(io::stdout(), "{READY}{}", place.listen);
+                if options.tie == Tie::Free {
+                    show_ways_in(&place, &access);
+                }
             }
             Event::Asked => return end(running, &inbox),
             Event::Ended => break,
@@ -136,8 +139,27 @@ pub fn run(options: RunOptions) -> Result<(), Error> {
     Err(Kind::Ended { status, said }.into())
 }
 
-fn start(program: Program, place: &Place, query_id: &str, tie: Tie, events: &Sender<Event>) -> Result<Running, Error> {
-    let arguments = command::arguments(place.listen, &place.data, query_id);
+/// Tells a person how to ask the engine, and how a collector does.
+fn show_ways_in(place: &Place, access: &Access) {
+    let (address, Access { reader, collector }) = (place.address(), access);
+    let (headers, user, password) = (reader.curl_option(), collector.name(), collector.shell_password());
+    let _ = writeln!(
+        io::stderr(),
+        "
+Ask it:
+
+  curl http://{address} {headers} --data-binary 'SHOW DATABASES'
+
+Let a collector fill it:
+
+  ROWMILL_CLICKHOUSE=\"http://{user}:{password}@{address}/stats\" rowmill serve
+"
+    );
+}
+
+fn start(program: Program, place: &Place, access: &Access, tie: Tie, events: &Sender<Event>) -> Result<Running, Error> {
+    let config = access.configure(&place.data)?;
+    let arguments = command::arguments(place.listen, &place.data, &config);
     let ended = events.clone();
     let ended = move || send(&ended, Event::Ended);
     match program {
@@ -216,11 +238,11 @@ fn watch_stdin(stdin: OwnedFd, events: Sender<Event>) -> Result<(), Error> {
 }
 
 /// Reports when ClickHouse answers, or that it does not.
-fn watch_start(address: SocketAddr, query_id: String, events: Sender<Event>) -> Result<(), Error> {
+fn watch_start(address: SocketAddr, account: Account, events: Sender<Event>) -> Result<(), Error> {
     spawn("start", move || {
         let deadline = Instant::now() + READY_WITHIN;
         while Instant::now() < deadline {
-            if ping::runs(address, &query_id) {
+            if ping::knows(address, &account) {
                 return send(&events, Event::Ready);
             }
             thread::sleep(PING_EVERY);

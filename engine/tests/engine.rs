@@ -41,6 +41,11 @@ impl Folder {
         self.0.join("data")
     }
 
+    /// Returns what lets a user in, as `curl -H @FILE` reads it.
+    fn headers(&self, user: &str) -> String {
+        fs::read_to_string(self.data().join(user).with_extension("headers")).unwrap()
+    }
+
     fn start(&self) -> Engine {
         Engine::start(&Options::new(PROGRAM, self.data())).unwrap()
     }
@@ -56,20 +61,27 @@ impl Drop for Folder {
     }
 }
 
-/// Sends one statement, and returns the body of the answer, which must be a good one.
-fn query(address: SocketAddr, sql: &str) -> String {
-    try_query(address, sql).unwrap()
+/// Sends one statement as the collector, and returns the body of the answer, which must be a good one.
+fn query(folder: &Folder, address: SocketAddr, sql: &str) -> String {
+    let (status, answer) = ask(address, "POST /", &folder.headers("collector"), sql).unwrap();
+    assert_eq!(status, 200, "{sql}: {answer}");
+    answer
 }
 
-fn try_query(address: SocketAddr, sql: &str) -> std::io::Result<String> {
+/// Sends a request, and returns the status and the body of the answer.
+fn ask(address: SocketAddr, request: &str, headers: &str, body: &str) -> std::io::Result<(u16, String)> {
     let mut stream = TcpStream::connect(address)?;
-    let length = sql.len();
-    write!(stream, "POST / HTTP/1.0\r\nContent-Length: {length}\r\n\r\n{sql}")?;
+    let length = body.len();
+    let headers = headers.replace('\n', "\r\n");
+    write!(
+        stream,
+        "{request} HTTP/1.0\r\n{headers}Content-Length: {length}\r\n\r\n{body}"
+    )?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
-    assert!(head.contains(" 200 "), "{sql}: {answer}");
-    Ok(body.to_owned())
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+    Ok((status.unwrap_or_default(), body.to_owned()))
 }
 
 /// Waits for a condition, for at most [`LIMIT`], and returns how long it took.
@@ -126,17 +138,16 @@ fn parent(folder: &Folder) -> (Child, Pid, SocketAddr) {
 }
 
 /// Begins a query that does not end before its engine does.
-fn endless_query(address: SocketAddr) -> thread::JoinHandle<()> {
+fn endless_query(folder: &Folder, address: SocketAddr) -> thread::JoinHandle<()> {
+    let headers = folder.headers("collector");
     let endless = thread::spawn(move || {
+        let sql = "SELECT sleepEachRow(1) FROM numbers(600) SETTINGS max_block_size = 1";
         // It fails when the engine ends.
-        let _ = try_query(
-            address,
-            "SELECT sleepEachRow(1) FROM numbers(600) SETTINGS max_block_size = 1",
-        );
+        let _ = ask(address, "POST /", &headers, sql);
     });
     let running =
         "SELECT count() FROM system.processes WHERE query LIKE '%numbers(600)%' AND query NOT LIKE '%system%'";
-    wait_until("the query runs", || query(address, running) == "1\n");
+    wait_until("the query runs", || query(folder, address, running) == "1\n");
     endless
 }
 
@@ -151,27 +162,31 @@ fn an_engine_is_a_clickhouse_that_keeps_its_data_over_a_stop() {
     let address = engine.address();
     assert!(address.ip().is_loopback());
     assert_eq!(engine.url(), format!("http://{address}"));
-    query(address, "CREATE DATABASE stats");
+    query(&folder, address, "CREATE DATABASE stats");
     query(
+        &folder,
         address,
         "CREATE TABLE stats.mail (event String, at DateTime64(3)) ENGINE = MergeTree ORDER BY at",
     );
     query(
+        &folder,
         address,
         "INSERT INTO stats.mail VALUES ('open', now64()), ('click', now64())",
     );
     // Rows in memory are there to be lost by an end that is not in good order.
     query(
+        &folder,
         address,
         "CREATE TABLE stats.soon AS stats.mail ENGINE = Buffer(stats, mail, 1, 60, 60, 9, 9, 9999, 9999)",
     );
-    query(address, "INSERT INTO stats.soon VALUES ('reply', now64())");
+    query(&folder, address, "INSERT INTO stats.soon VALUES ('reply', now64())");
     engine.stop().unwrap();
     assert!(TcpStream::connect(address).is_err(), "something still listens");
     assert!(!folder.is_locked());
 
     let engine = folder.start();
     let events = query(
+        &folder,
         engine.address(),
         "SELECT event FROM stats.mail ORDER BY event FORMAT TSV",
     );
@@ -183,8 +198,12 @@ fn what_was_confirmed_survives_the_kill_of_the_engine() {
     let folder = Folder::new("killed");
     let mut engine = folder.start();
     let address = engine.address();
-    query(address, "CREATE TABLE t (n UInt64) ENGINE = MergeTree ORDER BY n");
-    query(address, "INSERT INTO t SELECT number FROM numbers(100000)");
+    query(
+        &folder,
+        address,
+        "CREATE TABLE t (n UInt64) ENGINE = MergeTree ORDER BY n",
+    );
+    query(&folder, address, "INSERT INTO t SELECT number FROM numbers(100000)");
     assert!(engine.ended().is_none());
     kill(Pid::from_raw(engine.process_id().cast_signed()), Signal::SIGKILL).unwrap();
     let mut error = None;
@@ -197,7 +216,7 @@ fn what_was_confirmed_survives_the_kill_of_the_engine() {
 
     let engine = folder.start();
     assert_eq!(
-        query(engine.address(), "SELECT count(), sum(n) FROM t FORMAT TSV"),
+        query(&folder, engine.address(), "SELECT count(), sum(n) FROM t FORMAT TSV"),
         "100000\t4999950000\n"
     );
 }
@@ -206,7 +225,7 @@ fn what_was_confirmed_survives_the_kill_of_the_engine() {
 fn an_engine_ends_with_a_parent_that_is_killed() {
     let folder = Folder::new("orphan");
     let (mut parent, id, address) = parent(&folder);
-    assert_eq!(query(address, "SELECT 1"), "1\n");
+    assert_eq!(query(&folder, address, "SELECT 1"), "1\n");
     assert_eq!(
         getpgid(Some(id)).unwrap(),
         id,
@@ -226,16 +245,20 @@ fn an_engine_that_was_killed_starts_again_where_it_was() {
     let folder = Folder::new("again");
     let mut engine = folder.start();
     let address = engine.address();
-    query(address, "CREATE DATABASE d");
-    query(address, "CREATE TABLE d.t (n UInt8) ENGINE = MergeTree ORDER BY n");
-    query(address, "INSERT INTO d.t VALUES (7)");
+    query(&folder, address, "CREATE DATABASE d");
+    query(
+        &folder,
+        address,
+        "CREATE TABLE d.t (n UInt8) ENGINE = MergeTree ORDER BY n",
+    );
+    query(&folder, address, "INSERT INTO d.t VALUES (7)");
     for _ in 0..2 {
         let killed = Pid::from_raw(engine.process_id().try_into().unwrap());
         kill(killed, Signal::SIGKILL).unwrap();
         wait_until("it is known to have ended", || engine.ended().is_some());
         engine.start_again().unwrap();
         assert_eq!(engine.address(), address);
-        assert_eq!(query(address, "SELECT n FROM d.t"), "7\n");
+        assert_eq!(query(&folder, address, "SELECT n FROM d.t"), "7\n");
     }
     engine.stop().unwrap();
     assert!(!folder.is_locked());
@@ -246,12 +269,12 @@ fn a_start_waits_for_an_engine_whose_parent_was_killed() {
     let folder = Folder::new("heir");
     let (mut parent, _, address) = parent(&folder);
     // Keeps the orphan from ending at once.
-    let endless = endless_query(address);
+    let endless = endless_query(&folder, address);
     parent.kill().unwrap();
     parent.wait().unwrap();
     assert!(folder.is_locked());
     let heir = Engine::start(&Options::new(PROGRAM, folder.data()).with_listen(address)).unwrap();
-    assert_eq!(query(heir.address(), "SELECT 1"), "1\n");
+    assert_eq!(query(&folder, heir.address(), "SELECT 1"), "1\n");
     endless.join().unwrap();
 }
 
@@ -260,7 +283,7 @@ fn an_orphan_does_not_wait_long_for_its_queries() {
     let folder = Folder::new("busy");
     let engine = folder.start();
     let address = engine.address();
-    let endless = endless_query(address);
+    let endless = endless_query(&folder, address);
     let start = Instant::now();
     drop(engine);
     assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
@@ -275,7 +298,7 @@ fn a_tied_engine_leaves_signals_to_its_parent() {
     let id = Pid::from_raw(engine.process_id().cast_signed());
     for signal in [Signal::SIGINT, Signal::SIGTERM] {
         kill(id, signal).unwrap();
-        assert_eq!(query(engine.address(), "SELECT 1"), "1\n");
+        assert_eq!(query(&folder, engine.address(), "SELECT 1"), "1\n");
     }
     assert!(engine.ended().is_none());
     engine.stop().unwrap();
@@ -286,7 +309,7 @@ fn a_free_engine_ends_in_good_order_on_either_signal() {
     for signal in [Signal::SIGINT, Signal::SIGTERM] {
         let folder = Folder::new(signal.as_str());
         let (mut child, address) = free_engine(&folder);
-        assert_eq!(query(address, "SELECT 1"), "1\n");
+        assert_eq!(query(&folder, address, "SELECT 1"), "1\n");
         let start = Instant::now();
         send(signal, &child);
         let status = child.wait().unwrap();
@@ -314,7 +337,7 @@ fn a_second_engine_on_the_same_data_is_refused() {
         errors(&output)
     );
     assert_eq!(
-        query(engine.address(), "SELECT 1"),
+        query(&folder, engine.address(), "SELECT 1"),
         "1\n",
         "the first one is none the worse"
     );
@@ -437,9 +460,7 @@ fn a_clickhouse_program_is_supervised_and_ends_with_its_supervisor() {
              [ \"$2\" = --version ] && {{ echo 'ClickHouse local version 26.7.2.1'; exit; }}\n\
              for it; do case $it in\n\
                --path=*) data=${{it#*=}};; --listen_host=*) host=${{it#*=}};; --http_port=*) port=${{it#*=}};;\n\
-               --query_id=*) id=${{it#*=}};;\n\
              esac; done\n\
-             [ \"$id\" = rowmill-engine-$PPID ] || exit 8\n\
              echo $$ > '{marker}'\n\
              ROWMILL_ENGINE='{library}' exec '{PROGRAM}' engine --listen $host:$port --data $data --tied",
             marker = marker.display(),
@@ -452,7 +473,6 @@ fn a_clickhouse_program_is_supervised_and_ends_with_its_supervisor() {
             .process_group(0)
             .spawn()
             .unwrap();
-        // Its `ready` never comes: the engine behind the script has a query of another id.
         let started = || fs::read_to_string(&marker).unwrap_or_default();
         wait_until("the program runs", || started().ends_with('\n'));
         wait_until("the program has its data", || folder.is_locked());

@@ -43,7 +43,7 @@ fn a_stop_that_cannot_reach_clickhouse_leaves_the_rows_for_the_next_start() {
     let database = Database::named("drain_late");
     let data = tempfile::tempdir().unwrap();
     let proxy = Proxy::start(database.engine);
-    let url = format!("http://{}/{}", proxy.address, database.name);
+    let url = database.url_behind(proxy.address);
     let collector = Collector::start_in(data.path(), &url, &["--drain-seconds", "0.3"]);
     proxy.loses_answers.store(true, Ordering::SeqCst);
     numbered(&collector, 0..3);
@@ -64,7 +64,7 @@ fn a_collector_that_is_killed_loses_nothing_that_it_has_acknowledged() {
     let database = Database::named("killed");
     let data = tempfile::tempdir().unwrap();
     let proxy = Proxy::start(database.engine);
-    let url = format!("http://{}/{}", proxy.address, database.name);
+    let url = database.url_behind(proxy.address);
     let collector = Collector::start_in(data.path(), &url, &[]);
     proxy.loses_answers.store(true, Ordering::SeqCst);
     numbered(&collector, 0..7);
@@ -82,7 +82,7 @@ fn columns_of_which_frames_are_missing_are_no_rows() {
     let path = format!("/?database={}", database.name);
     let select =
         b"SELECT number AS a, toString(a) AS s FROM numbers(500000) SETTINGS max_block_size = 500000 FORMAT Native";
-    let block = http::send(database.engine, "POST", &format!("{path}&compress=1"), &[], select).body;
+    let block = database.send("POST", &format!("{path}&compress=1"), select).body;
     let mut rest = &block[..];
     let mut frames = Vec::new();
     while !rest.is_empty() {
@@ -93,8 +93,11 @@ fn columns_of_which_frames_are_missing_are_no_rows() {
     }
     assert!(frames.len() > 5, "{}", frames.len());
 
-    let head =
-        format!("POST {path}&decompress=1&query=INSERT%20INTO%20t%20FORMAT%20Native HTTP/1.1\r\nHost: localhost\r\n");
+    let head = format!(
+        "POST {path}&decompress=1&query=INSERT%20INTO%20t%20FORMAT%20Native HTTP/1.1\r\nHost: localhost\r\n\
+         X-ClickHouse-User: collector\r\nX-ClickHouse-Key: {}\r\n",
+        database.password
+    );
     let chunked = |frames: &[&[u8]]| {
         let mut request = format!("{head}Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n").into_bytes();
         for frame in frames {
@@ -149,10 +152,10 @@ fn columns_are_whole_or_refused_where_a_plain_one_is_the_last() {
             let select = format!(
                 "SELECT n, v, CAST({value} AS {plain}) AS last FROM (SELECT *, rowNumberInAllBlocks() AS number FROM ({rows})) FORMAT Native"
             );
-            let block = http::send(database.engine, "POST", &path, &[], select.as_bytes()).body;
+            let block = database.send("POST", &path, select.as_bytes()).body;
             let insert = |body: &[u8]| {
                 let target = format!("{path}&query=INSERT%20INTO%20{table}%20FORMAT%20Native");
-                http::send(database.engine, "POST", &target, &[], body).status
+                database.send("POST", &target, body).status
             };
             for length in 1..block.len() {
                 assert_ne!(insert(&block[..length]), 200, "{table}: {length} of {}", block.len());
@@ -193,7 +196,7 @@ fn a_second_collector_on_the_same_data_is_refused() {
 fn a_lost_answer_doubles_nothing() {
     let database = Database::named("lost_answer");
     let proxy = Proxy::start(database.engine);
-    let collector = Collector::start_with(&format!("http://{}/{}", proxy.address, database.name), &[]);
+    let collector = Collector::start_with(&database.url_behind(proxy.address), &[]);
     proxy.loses_answers.store(true, Ordering::SeqCst);
     numbered(&collector, 0..20);
     // The rows are there, only the collector does not know, and tries again.
@@ -212,7 +215,7 @@ fn a_lost_answer_doubles_nothing() {
 fn an_insert_names_its_columns_its_token_and_its_settings() {
     let database = Database::named("insert");
     let proxy = Proxy::start(database.engine);
-    let collector = Collector::start_with(&format!("http://{}/{}", proxy.address, database.name), &[]);
+    let collector = Collector::start_with(&database.url_behind(proxy.address), &[]);
     numbered(&collector, 0..1);
     database.wait_for_rows("mail_statistics", 1);
     let seen = proxy.seen();

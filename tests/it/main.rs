@@ -19,6 +19,7 @@ mod crash;
 mod delivery;
 mod differential;
 mod embedding;
+mod engine_access;
 mod engines;
 mod event_keys;
 mod flatten;

@@ -173,7 +173,7 @@ fn a_profile_that_turns_deduplication_off_is_overridden_in_inserts() {
         ("deduplicate_insert=enable", false),
     ] {
         let proxy = Profile::start(database.engine, setting);
-        let collector = Collector::start_with(&format!("http://{}/{}", proxy.address, database.name), &[]);
+        let collector = Collector::start_with(&database.url_behind(proxy.address), &[]);
         assert_eq!(http::post_json(collector.address, "/wh/mail", "{}").status, 200);
         let ended = collector.stop();
         let seen = String::from_utf8_lossy(&proxy.seen.lock().unwrap()).into_owned();

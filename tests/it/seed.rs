@@ -299,10 +299,7 @@ fn without_a_clickhouse_it_runs_its_own_and_prints_where_the_rows_are() {
         .unwrap();
 
     assert_eq!(http::post_json(address, "/wh/mail", r#"{"event":"sent"}"#).status, 200);
-    let database = Database {
-        name: "stats".to_owned(),
-        engine,
-    };
+    let database = Database::of_engine("stats", engine, &data.join("engine"));
     database.wait_for_rows("mail_statistics", 1);
     assert_eq!(database.query("SELECT event FROM mail_statistics"), "sent\n");
 

@@ -58,10 +58,7 @@ impl Server {
     }
 
     fn database(&self) -> Database {
-        Database {
-            name: "stats".to_owned(),
-            engine: self.address,
-        }
+        Database::of_engine("stats", self.address, &self.folder.path().join("engine"))
     }
 
     /// Starts a collector for it, with what an earlier one has left.
@@ -293,10 +290,7 @@ fn the_collectors_own_clickhouse_is_started_again_when_it_is_killed() {
     let data = tempfile::tempdir().unwrap();
     let collector = Collector::start_with_engine(data.path());
     let (first, address) = engine_of(&collector).unwrap();
-    let database = Database {
-        name: "stats".to_owned(),
-        engine: address,
-    };
+    let database = Database::of_engine("stats", address, &data.path().join("engine"));
     numbered(&collector, 0..3);
     database.wait_for_rows("mail_statistics", 3);
     let mut killed = first;

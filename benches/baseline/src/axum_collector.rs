@@ -106,15 +106,11 @@ struct Recorded {
 /// If a connection cannot be accepted, or the last insert fails.
 pub async fn serve(
     listener: TcpListener,
-    url: &str,
-    database: &str,
+    client: Client,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), Failure> {
-    let client = Client::default()
-        .with_url(url)
-        .with_database(database)
-        // RowBinary without names and types: the struct is known to fit.
-        .with_validation(false);
+    // RowBinary without names and types: the struct is known to fit.
+    let client = client.with_validation(false);
     let (sender, receiver) = mpsc::channel(QUEUE);
     let inserter = client
         .inserter::<MailRow>(TABLE)
@@ -125,7 +121,7 @@ pub async fn serve(
     let collector = Collector {
         rows: sender,
         // Ids of an earlier run must not come back.
-        ids: Arc::new(AtomicU64::new(RandomState::new().hash_one(url) >> 1)),
+        ids: Arc::new(AtomicU64::new(RandomState::new().hash_one(TABLE) >> 1)),
     };
     let routes = Router::new()
         .route("/wh/mail", post(webhook))

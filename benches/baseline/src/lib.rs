@@ -5,7 +5,7 @@
 //! - [`axum_collector`]: the collector of the seed's event that a good engineer writes by hand with axum, serde and `clickhouse`.
 //!
 //! Both print `listening on http://ADDRESS` when they are ready, as the collector does, and end on SIGTERM. To have one alone:
-//! `cargo run --release -p rowmill-baseline -- hyper` or `… -- axum http://127.0.0.1:8123 DATABASE`.
+//! `cargo run --release -p rowmill-baseline -- hyper` or `… -- axum http://127.0.0.1:8123 USER PASSWORD DATABASE`.
 
 pub mod axum_collector;
 pub mod fixed;
@@ -16,6 +16,7 @@ use std::{
     net::Ipv4Addr,
 };
 
+use clickhouse::Client;
 use tokio::{
     net::TcpListener,
     runtime::{Builder, Runtime},
@@ -25,7 +26,7 @@ use tokio::{
 /// What either program can fail with.
 pub type Failure = Box<dyn Error + Send + Sync>;
 
-const USAGE: &str = "usage: hyper [headers] | axum CLICKHOUSE-URL DATABASE";
+const USAGE: &str = "usage: hyper [headers] | axum CLICKHOUSE-URL USER PASSWORD DATABASE";
 
 /// Runs the program that `arguments` name until it is asked to end.
 ///
@@ -43,9 +44,11 @@ pub fn run(arguments: &[String]) -> Result<(), Failure> {
             let listener = listen().await?;
             fixed::serve(listener, headers, terminated()?).await
         }),
-        ["axum", url, database] => Runtime::new()?.block_on(async {
+        ["axum", url, user, password, database] => Runtime::new()?.block_on(async {
             let listener = listen().await?;
-            axum_collector::serve(listener, url, database, terminated()?).await
+            let client = Client::default().with_url(url).with_database(database);
+            let client = client.with_user(user).with_password(password);
+            axum_collector::serve(listener, client, terminated()?).await
         }),
         _ => Err(USAGE.into()),
     }

@@ -16,12 +16,24 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// # Errors
 /// If nobody answers within two minutes, or not with HTTP.
 pub fn ask(address: SocketAddr, method: &str, target: &str, body: &str) -> Result<(u16, String), Failure> {
-    ask_within(PATIENCE, address, method, target, body)
+    ask_as("", address, method, target, body)
+}
+
+/// As [`ask`], with further headers, each with its line's end.
+pub(crate) fn ask_as(
+    headers: &str,
+    address: SocketAddr,
+    method: &str,
+    target: &str,
+    body: &str,
+) -> Result<(u16, String), Failure> {
+    ask_within(PATIENCE, headers, address, method, target, body)
         .map_err(|error| format!("{address} was asked {method} {target} {}: {error}", beginning(body)).into())
 }
 
 fn ask_within(
     patience: Duration,
+    headers: &str,
     address: SocketAddr,
     method: &str,
     target: &str,
@@ -33,7 +45,7 @@ fn ask_within(
     // HTTP/1.0: the answer comes as it is and ends with the connection.
     write!(
         stream,
-        "{method} {target} HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        "{method} {target} HTTP/1.0\r\nContent-Type: application/json\r\n{headers}Content-Length: {}\r\n\r\n{body}",
         body.len()
     )?;
     let mut answer = Vec::new();
@@ -59,7 +71,7 @@ mod tests {
     fn a_server_that_never_answers_is_not_waited_for() -> Result<(), Failure> {
         // The kernel takes the connection and the request; nobody reads them.
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        let asked = ask_within(Duration::from_millis(50), listener.local_addr()?, "GET", "/", "");
+        let asked = ask_within(Duration::from_millis(50), "", listener.local_addr()?, "GET", "/", "");
         let error = asked
             .map(drop)
             .err()

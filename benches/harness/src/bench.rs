@@ -72,8 +72,8 @@ impl Bench {
         command
             // As a variable: an older build beside this one does not know the option.
             .env("ROWMILL_ACK_HEADER", "true")
-            .args(["serve", "--listen", "127.0.0.1:0", "--clickhouse"])
-            .arg(format!("{}/{name}", self.store.url()))
+            .env("ROWMILL_CLICKHOUSE", format!("{}/{name}", self.store.collector_url()))
+            .args(["serve", "--listen", "127.0.0.1:0"])
             .arg("--data")
             .arg(self.data(name))
             .args(arguments);

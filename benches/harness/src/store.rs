@@ -8,9 +8,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rowmill_engine::{Engine, Options};
+use rowmill_engine::{Account, Engine, Options};
 
-use crate::{Failure, ask::ask, cores::Cores, process::cpu_time};
+use crate::{Failure, ask::ask_as, cores::Cores, process::cpu_time};
 
 /// How long rows may take to arrive after the last of them was accepted.
 const ARRIVE_WITHIN: Duration = Duration::from_secs(120);
@@ -39,6 +39,7 @@ impl Processes {
 pub struct Store {
     engine: Option<Engine>,
     address: SocketAddr,
+    account: Account,
     processes: Processes,
     options: Options,
     data: PathBuf,
@@ -55,6 +56,7 @@ impl Store {
         let (engine, processes) = start(&options, cores)?;
         Ok(Self {
             address: engine.address(),
+            account: engine.collector().clone(),
             engine: Some(engine),
             processes,
             options,
@@ -89,6 +91,17 @@ impl Store {
         format!("http://{}", self.address)
     }
 
+    /// Returns the URL with the user and the password of the collector.
+    pub fn collector_url(&self) -> String {
+        let (user, password) = (self.account.name(), self.account.password());
+        format!("http://{user}:{password}@{}", self.address)
+    }
+
+    /// Returns the user by whom the benches ask.
+    pub fn account(&self) -> &Account {
+        &self.account
+    }
+
     /// Returns the processes that are ClickHouse.
     pub fn processes(&self) -> &Processes {
         &self.processes
@@ -99,7 +112,9 @@ impl Store {
     /// # Errors
     /// ClickHouse's own, as text.
     pub fn query(&self, sql: &str) -> Result<String, Failure> {
-        match ask(self.address, "POST", "/", sql)? {
+        let (user, password) = (self.account.name(), self.account.password());
+        let headers = format!("X-ClickHouse-User: {user}\r\nX-ClickHouse-Key: {password}\r\n");
+        match ask_as(&headers, self.address, "POST", "/", sql)? {
             (200, body) => Ok(body.trim_end().to_owned()),
             (_, body) => Err(format!("{sql}: {body}").into()),
         }

@@ -75,7 +75,7 @@ fn watch(writer: &Writer, folder: &Path, is_over: &AtomicBool) -> Peak {
 fn an_outage_under_load_stays_under_its_bounds_and_loses_nothing() {
     let database = Database::named("outage");
     let proxy = Proxy::start(database.engine);
-    let url = format!("http://{}/{}", proxy.address, database.name);
+    let url = database.url_behind(proxy.address);
     let data = tempfile::tempdir().unwrap();
     let options = WriterOptions {
         block_age: Duration::from_millis(50),

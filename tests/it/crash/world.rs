@@ -95,10 +95,8 @@ impl World {
 
     /// Returns the database, as it is reached without the proxy.
     pub fn database(&self) -> Database {
-        Database {
-            name: DATABASE.to_owned(),
-            engine: self.server.as_ref().unwrap().0.address(),
-        }
+        let engine = self.server.as_ref().unwrap().0.address();
+        Database::of_engine(DATABASE, engine, &self.folder.path().join("engine"))
     }
 
     pub fn clients(&self, targets: &[Target]) -> Clients {
@@ -106,7 +104,7 @@ impl World {
     }
 
     fn start_collector(&mut self) {
-        let url = format!("http://{}/{DATABASE}", self.proxy.address);
+        let url = Database::of_engine(DATABASE, self.proxy.address, &self.folder.path().join("engine")).url();
         let arguments = [
             "--insert-timeout-seconds",
             INSERT_TIMEOUT_SECONDS,

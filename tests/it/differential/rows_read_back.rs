@@ -17,6 +17,8 @@ use crate::support::{engine::Database, http, service::Served};
 fn client(database: &Database) -> Client {
     Client::default()
         .with_url(format!("http://{}", database.engine))
+        .with_user("collector")
+        .with_password(&database.password)
         .with_database(&database.name)
 }
 

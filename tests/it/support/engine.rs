@@ -24,20 +24,22 @@ const DATA: &str = "it-engine-";
 pub struct Database {
     pub name: String,
     pub engine: SocketAddr,
+    /// The password of the engine's user `collector`.
+    pub password: String,
 }
 
-/// Returns the engine's address, and starts it if this is the first test that asks.
-fn engine() -> SocketAddr {
-    static ENGINE: OnceLock<SocketAddr> = OnceLock::new();
-    *ENGINE.get_or_init(|| {
+/// Returns the engine's address and its password, and starts it if this is the first test that asks.
+fn engine() -> &'static (SocketAddr, String) {
+    static ENGINE: OnceLock<(SocketAddr, String)> = OnceLock::new();
+    ENGINE.get_or_init(|| {
         let data = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{DATA}{}", process::id()));
         remove_what_is_left();
         let engine = Engine::start(&Options::new(env!("CARGO_BIN_EXE_rowmill"), data));
         let engine = engine.unwrap_or_else(|error| panic!("{error}"));
-        let address = engine.address();
+        let door = (engine.address(), engine.collector().password().to_owned());
         // It ends with this process, however that ends, and not before.
         mem::forget(engine);
-        address
+        door
     })
 }
 
@@ -64,7 +66,18 @@ impl Database {
     pub fn named(test: &str) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("{test}_{}", NEXT.fetch_add(1, Ordering::Relaxed));
-        Self { name, engine: engine() }
+        let (engine, password) = engine().clone();
+        Self { name, engine, password }
+    }
+
+    /// Returns a database of another engine, which has its data in a folder.
+    pub fn of_engine(name: &str, engine: SocketAddr, data: &Path) -> Self {
+        let password = fs::read_to_string(data.join("collector.password")).unwrap();
+        Self {
+            name: name.to_owned(),
+            engine,
+            password: password.trim_end().to_owned(),
+        }
     }
 
     /// Returns a new, empty database.
@@ -77,23 +90,28 @@ impl Database {
     }
 
     pub fn url(&self) -> String {
-        format!("http://{}/{}", self.engine, self.name)
+        self.url_behind(self.engine)
+    }
+
+    /// Returns the URL by which it is reached through a proxy.
+    pub fn url_behind(&self, proxy: SocketAddr) -> String {
+        format!("http://collector:{}@{proxy}/{}", self.password, self.name)
+    }
+
+    /// Sends a request to the engine, as its user `collector`.
+    pub fn send(&self, method: &str, target: &str, body: &[u8]) -> Answer {
+        let keys = [("X-ClickHouse-User", "collector"), ("X-ClickHouse-Key", &self.password)];
+        http::send(self.engine, method, target, &keys, body)
     }
 
     /// Runs SQL and returns its output as text, or ClickHouse's own error.
     pub fn try_query(&self, sql: &str) -> Result<String, String> {
-        result(http::send(
-            self.engine,
-            "POST",
-            &format!("/?database={}", self.name),
-            &[],
-            sql.as_bytes(),
-        ))
+        result(self.send("POST", &format!("/?database={}", self.name), sql.as_bytes()))
     }
 
     /// Runs SQL without being in the database.
     pub fn on_server(&self, sql: &str) -> Result<String, String> {
-        result(http::send(self.engine, "POST", "/", &[], sql.as_bytes()))
+        result(self.send("POST", "/", sql.as_bytes()))
     }
 
     /// Sends an INSERT with its rows under a token.
@@ -102,7 +120,7 @@ impl Database {
             "/?database={}&insert_deduplication_token={token}&async_insert=0",
             self.name
         );
-        let answer = http::send(self.engine, "POST", &path, &[], statement_and_rows);
+        let answer = self.send("POST", &path, statement_and_rows);
         result(answer).unwrap();
     }
 

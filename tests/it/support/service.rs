@@ -53,7 +53,7 @@ impl Served {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let url = format!("http://{}/{}", proxy.address, database.name);
+        let url = database.url_behind(proxy.address);
         Self::start_in(None, &url, schema, options(), service_for)
     }
 

@@ -1,0 +1,432 @@
+//! Access: who may ask the engine for what. Two users, each with a password that is made at the first start.
+//!
+//! ```text
+//! DATA/collector.password, .headers    creates databases and tables, inserts, reads
+//! DATA/reader.password, .headers       reads
+//! DATA/config/                         what ClickHouse is told; written anew at each start
+//! ```
+//!
+//! The files belong to the engine's owner alone (mode 0600). A `.headers` file is for `curl -H @FILE`, so
+//! that no password stands in a command line, which every user of a machine can read.
+//!
+//! Three walls stand around ClickHouse:
+//!
+//! - A request has to name one of the two users in the header `X-ClickHouse-User`; every other request is
+//!   answered with 401 before its query is looked at. ClickHouse then takes the password from
+//!   `X-ClickHouse-Key` alone. A page of another site cannot send these headers, and no browser adds them by
+//!   itself. (With `Authorization`, ClickHouse would let a parameter of the URL name another user.)
+//! - Neither user has a right to files, URLs, other servers, programs, SYSTEM statements or other users.
+//!   The user `default`, as whom `clickhouse local` runs the query that keeps it up, cannot be named in a
+//!   request, and has no rights beyond that query.
+//! - The function `file` needs no right in `clickhouse local` and reads any file. A function of our own takes
+//!   its name, and refuses.
+
+use std::{
+    fmt,
+    fs::{self, DirBuilder, OpenOptions, Permissions},
+    io::{self, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+    process,
+};
+
+use crate::error::{Error, Kind};
+
+/// Twice the 128 bits that nobody can guess.
+const PASSWORD_BYTES: usize = 32;
+
+const OWNER_ONLY: u32 = 0o600;
+
+const OWNER_ONLY_FOLDER: u32 = 0o700;
+
+/// The tables of `system` that a user may read beside those that ClickHouse shows to everybody.
+const SYSTEM_TABLES: [&str; 10] = [
+    "clusters",
+    "codecs",
+    "detached_parts",
+    "merge_tree_settings",
+    "merges",
+    "mutations",
+    "parts",
+    "parts_columns",
+    "processes",
+    "replicated_merge_tree_settings",
+];
+
+/// The engines that keep rows in the data folder, or in other tables of it.
+///
+/// A path in an EmbeddedRocksDB's arguments can lead out of the folder, to a RocksDB and nothing else.
+const TABLE_ENGINES: [&str; 29] = [
+    "Alias",
+    "AggregatingMergeTree",
+    "Buffer",
+    "CoalescingMergeTree",
+    "CollapsingMergeTree",
+    "Distributed",
+    "EmbeddedRocksDB",
+    "GraphiteMergeTree",
+    "Join",
+    "Log",
+    "MaterializedView",
+    "Memory",
+    "Merge",
+    "MergeTree",
+    "Null",
+    "ReplacingMergeTree",
+    "ReplicatedAggregatingMergeTree",
+    "ReplicatedCoalescingMergeTree",
+    "ReplicatedCollapsingMergeTree",
+    "ReplicatedGraphiteMergeTree",
+    "ReplicatedMergeTree",
+    "ReplicatedReplacingMergeTree",
+    "ReplicatedSummingMergeTree",
+    "ReplicatedVersionedCollapsingMergeTree",
+    "Set",
+    "StripeLog",
+    "SummingMergeTree",
+    "TinyLog",
+    "VersionedCollapsingMergeTree",
+];
+
+/// A user of the engine, with its password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Account {
+    name: &'static str,
+    password: String,
+    data: PathBuf,
+}
+
+impl Account {
+    /// Returns the name.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Returns the password: hexadecimal digits. It is not for a log, and not for a command line.
+    pub fn password(&self) -> &str {
+        &self.password
+    }
+
+    /// Returns what lets a person's `curl` in, quoted as a shell needs it: `-H @FILE`, a file with both as HTTP headers.
+    pub fn curl_option(&self) -> String {
+        format!("-H @{}", shell_quoted(&self.file("headers")))
+    }
+
+    /// Returns what a shell replaces with the password.
+    pub(crate) fn shell_password(&self) -> String {
+        format!("$(cat {})", shell_quoted(&self.file("password")))
+    }
+
+    fn file(&self, extension: &str) -> PathBuf {
+        self.data.join(self.name).with_extension(extension)
+    }
+
+    /// Returns both as HTTP headers, each with its line's end.
+    pub(crate) fn headers(&self, end: &str) -> String {
+        let Self { name, password, .. } = self;
+        format!("X-ClickHouse-User: {name}{end}X-ClickHouse-Key: {password}{end}")
+    }
+}
+
+impl fmt::Debug for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Account")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The users of one data folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Access {
+    pub(crate) collector: Account,
+    pub(crate) reader: Account,
+}
+
+impl Access {
+    /// Reads the passwords of a data folder, and makes those that are missing.
+    ///
+    /// # Errors
+    ///
+    /// A file cannot be read or written, or holds no password.
+    pub(crate) fn of(data: &Path) -> Result<Access, Error> {
+        Ok(Access {
+            collector: account(data, "collector")?,
+            reader: account(data, "reader")?,
+        })
+    }
+
+    /// Writes what ClickHouse is told into the data folder, and returns the path of its configuration.
+    ///
+    /// # Errors
+    ///
+    /// A file cannot be written.
+    pub(crate) fn configure(&self, data: &Path) -> Result<PathBuf, Error> {
+        let folder = data.join("config");
+        let (config, users) = (folder.join("config.xml"), folder.join("users.xml"));
+        let functions = folder.join("functions");
+        for folder in [&folder, &functions] {
+            let made = DirBuilder::new().recursive(true).mode(OWNER_ONLY_FOLDER).create(folder);
+            made.map_err(failed(folder))?;
+        }
+        replace(&functions.join("function_file.sql"), FILE_FUNCTION)?;
+        replace(&users, &self.users())?;
+        replace(&config, &self.config(&users, &functions))?;
+        Ok(config)
+    }
+
+    fn config(&self, users: &Path, functions: &Path) -> String {
+        let rule = |account: &Account| {
+            format!(
+                "    <rule>\n      \
+                       <headers><X-ClickHouse-User>{}</X-ClickHouse-User></headers>\n      \
+                       <handler><type>dynamic_query_handler</type><query_param_name>query</query_param_name></handler>\n    \
+                 </rule>\n",
+                account.name
+            )
+        };
+        format!(
+            "<clickhouse>\n  \
+               <users_config>{users}</users_config>\n  \
+               <user_defined_path>{functions}/</user_defined_path>\n  \
+               <access_control_improvements>\n    \
+                 <select_from_system_db_requires_grant>true</select_from_system_db_requires_grant>\n    \
+                 <table_engines_require_grant>true</table_engines_require_grant>\n  \
+               </access_control_improvements>\n  \
+               <http_handlers>\n{collector}{reader}    \
+                 <rule><handler><type>static</type><status>401</status>\
+                   <response_content>{UNAUTHORIZED}</response_content></handler></rule>\n  \
+               </http_handlers>\n\
+             </clickhouse>\n",
+            users = escaped(users),
+            functions = escaped(functions),
+            collector = rule(&self.collector),
+            reader = rule(&self.reader),
+        )
+    }
+
+    fn users(&self) -> String {
+        let rights = |grants: &[&str], engines: &[&str]| {
+            let to_tables = grants.iter().map(|grants| format!("GRANT {grants} ON *.*"));
+            let of_engines = engines.iter().map(|engine| format!("GRANT TABLE ENGINE ON {engine}"));
+            let not_system = ["REVOKE SELECT ON system.*".to_owned()];
+            let of_system = SYSTEM_TABLES
+                .iter()
+                .map(|table| format!("GRANT SELECT ON system.{table}"));
+            let all = to_tables.chain(of_engines).chain(not_system).chain(of_system);
+            all.map(|grant| format!("        <query>{grant}</query>\n"))
+                .collect::<String>()
+        };
+        let user = |account: &Account, rights: String| {
+            let Account { name, password, .. } = account;
+            format!(
+                "    <{name}>\n      \
+                       <password>{password}</password>\n      \
+                       <networks><ip>::/0</ip></networks>\n      \
+                       <profile>{name}</profile>\n      \
+                       <quota>default</quota>\n      \
+                       <grants>\n{rights}      </grants>\n    \
+                 </{name}>\n"
+            )
+        };
+        format!(
+            "<clickhouse>\n  \
+               <profiles>\n    \
+                 <default/>\n    \
+                 <collector><constraints>\n      \
+                   <merge_tree_disk><const/></merge_tree_disk>\n      \
+                   <merge_tree_storage_policy><const/></merge_tree_storage_policy>\n    \
+                 </constraints></collector>\n    \
+                 <reader><readonly>2</readonly></reader>\n  \
+               </profiles>\n  \
+               <quotas><default/></quotas>\n  \
+               <users>\n    \
+                 <default>\n      \
+                   <password></password>\n      \
+                   <networks><ip>127.0.0.1</ip></networks>\n      \
+                   <profile>default</profile>\n      \
+                   <quota>default</quota>\n      \
+                   <grants>\n        \
+                     <query>GRANT SYSTEM LISTEN, CREATE TEMPORARY TABLE ON *.*</query>\n        \
+                     <query>GRANT READ ON FILE</query>\n      \
+                   </grants>\n    \
+                 </default>\n{collector}{reader}  \
+               </users>\n\
+             </clickhouse>\n",
+            collector = user(&self.collector, rights(&COLLECTOR_MAY, &TABLE_ENGINES)),
+            reader = user(&self.reader, rights(&["SELECT, SHOW"], &[])),
+        )
+    }
+}
+
+/// What the collector's user may do with tables and databases.
+const COLLECTOR_MAY: [&str; 3] = [
+    "SELECT, INSERT, ALTER, SHOW, CHECK, OPTIMIZE, TRUNCATE, UNDROP TABLE",
+    "CREATE DATABASE, CREATE TABLE, CREATE VIEW, CREATE TEMPORARY TABLE",
+    "DROP DATABASE, DROP TABLE, DROP VIEW",
+];
+
+const UNAUTHORIZED: &str = "the embedded ClickHouse answers to a user and a password in the headers X-ClickHouse-User and \
+                            X-ClickHouse-Key; the engine's data folder has them, for `curl -H @FILE`, in reader.headers\n";
+
+/// ClickHouse looks for a function among those of its users first.
+const FILE_FUNCTION: &str = "CREATE FUNCTION file AS path -> throwIf(1, 'the embedded ClickHouse reads no files')\n";
+
+fn account(data: &Path, name: &'static str) -> Result<Account, Error> {
+    let mut account = Account {
+        name,
+        password: String::new(),
+        data: data.to_owned(),
+    };
+    account.password = password(&account.file("password"))?;
+    replace(&account.file("headers"), &account.headers("\n"))?;
+    Ok(account)
+}
+
+/// Returns the password in a file, which is made if it is missing.
+fn password(file: &Path) -> Result<String, Error> {
+    if !fs::exists(file).map_err(failed(file))? {
+        let mut bytes = [0; PASSWORD_BYTES];
+        getrandom::fill(&mut bytes).map_err(|cause| Error::system("random bytes")(cause.into()))?;
+        let password: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let unfinished = write_beside(file, &(password + "\n"))?;
+        // Unlike a rename, a link leaves a password alone that another process has made meanwhile.
+        let made = match fs::hard_link(&unfinished, file) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            made => made,
+        };
+        fs::remove_file(&unfinished).and(made).map_err(failed(file))?;
+    }
+    // A copy of the folder may have lost it.
+    fs::set_permissions(file, Permissions::from_mode(OWNER_ONLY)).map_err(failed(file))?;
+    let text = fs::read_to_string(file).map_err(failed(file))?;
+    let password = text.trim_end();
+    match password.len() >= PASSWORD_BYTES && password.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        true => Ok(password.to_owned()),
+        false => Err(Kind::NoPassword { file: file.to_owned() }.into()),
+    }
+}
+
+/// Writes a file that only its owner can read; what was there before is there until it is whole.
+fn replace(file: &Path, text: &str) -> Result<(), Error> {
+    let unfinished = write_beside(file, text)?;
+    fs::rename(unfinished, file).map_err(failed(file))
+}
+
+/// Writes a file of this process beside another one, and returns its path.
+fn write_beside(file: &Path, text: &str) -> Result<PathBuf, Error> {
+    let mut beside = file.as_os_str().to_owned();
+    beside.push(format!(".{}-unfinished", process::id()));
+    let beside = PathBuf::from(beside);
+    let written = (|| {
+        let mut options = OpenOptions::new();
+        let mut file = options
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(OWNER_ONLY)
+            .open(&beside)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()
+    })();
+    written.map_err(failed(file)).map(|()| beside)
+}
+
+/// For `map_err`: a file of this module cannot be read or written.
+fn failed(file: &Path) -> impl FnOnce(io::Error) -> Error {
+    let file = file.to_owned();
+    move |cause| Kind::Access { file, cause }.into()
+}
+
+fn shell_quoted(path: &Path) -> String {
+    format!("'{}'", path.to_string_lossy().replace('\'', r"'\''"))
+}
+
+fn escaped(path: &Path) -> String {
+    let text = path.to_string_lossy();
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+
+    use super::*;
+
+    /// A folder of this test's own, removed when the test ends.
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(test: &str) -> Folder {
+            let folder = std::env::temp_dir().join(format!("rowmill-access-{test}-{}", process::id()));
+            fs::create_dir_all(&folder).unwrap();
+            Folder(folder)
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn mode(path: &Path) -> u32 {
+        path.metadata().unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn a_password_is_made_once_and_for_the_owner_alone() {
+        let folder = Folder::new("once");
+        let access = Access::of(&folder.0).unwrap();
+        let (collector, reader) = (access.collector.password(), access.reader.password());
+        assert_eq!(collector.len(), 2 * PASSWORD_BYTES);
+        assert_ne!(collector, reader);
+        let file = folder.0.join("reader.password");
+        assert_eq!(fs::read_to_string(&file).unwrap(), format!("{reader}\n"));
+        fs::set_permissions(&file, Permissions::from_mode(0o644)).unwrap();
+        assert_eq!(Access::of(&folder.0).unwrap(), access);
+        access.configure(&folder.0).unwrap();
+        for name in [
+            "collector.password",
+            "collector.headers",
+            "reader.headers",
+            "config/users.xml",
+        ] {
+            assert_eq!(mode(&folder.0.join(name)), OWNER_ONLY, "{name}");
+        }
+        assert_eq!(mode(&file), OWNER_ONLY);
+        assert_eq!(mode(&folder.0.join("config")), OWNER_ONLY_FOLDER);
+        let names = fs::read_dir(&folder.0).unwrap().map(|entry| entry.unwrap().file_name());
+        assert_eq!(names.count(), 5, "nothing unfinished is left");
+    }
+
+    #[test]
+    fn a_file_without_a_password_is_named_and_not_overwritten() {
+        let folder = Folder::new("empty");
+        let file = folder.0.join("reader.password");
+        for text in ["", "\n", "short", "<user>of-some-thirty-two-characters</user>"] {
+            fs::write(&file, text).unwrap();
+            let error = Access::of(&folder.0).unwrap_err().to_string();
+            assert!(
+                error.contains("reader.password") && error.contains("delete it"),
+                "{error}"
+            );
+            assert_eq!(fs::read_to_string(&file).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn no_password_is_shown() {
+        let folder = Folder::new("shown");
+        let access = Access::of(&folder.0).unwrap();
+        let shown = format!("{access:?}");
+        assert!(shown.contains("reader"), "{shown}");
+        assert!(!shown.contains(access.reader.password()) && !shown.contains(access.collector.password()));
+    }
+
+    #[test]
+    fn a_path_cannot_leave_its_place() {
+        assert_eq!(shell_quoted(Path::new("/it's $HOME")), r"'/it'\''s $HOME'");
+        assert_eq!(escaped(Path::new("/a&b</c>")), "/a&amp;b&lt;/c&gt;");
+    }
+}
