@@ -58,10 +58,10 @@ pub struct RunOptions {
 /// What an engine lives for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tie {
-    /// Itself: it ends on SIGINT and SIGTERM. A second one does not wait for running queries.
+    /// Itself: it ends on SIGINT, SIGTERM and SIGHUP. A second one does not wait for running queries.
     Free,
-    /// The holder of the other end of standard input: it ends when that closes, and not on SIGINT
-    /// or SIGTERM. Those reach the holder too (from a terminal, or from an init system that signals
+    /// The holder of the other end of standard input: it ends when that closes, and not on
+    /// signals. Those reach the holder too (from a terminal, or from an init system that signals
     /// a whole service), and the holder may want to store something before it lets go.
     Stdin,
 }
@@ -205,10 +205,10 @@ fn end(running: Running, inbox: &Receiver<Event>) -> Result<(), Error> {
     .map_err(Error::system("a signal"))
 }
 
-/// Keeps SIGINT and SIGTERM from everybody, ClickHouse included: its own handler for SIGINT waits
+/// Keeps SIGHUP, SIGINT and SIGTERM from everybody, ClickHouse included: its own handler for SIGINT waits
 /// for a query that will not end. A free engine takes them as requests to end.
 fn hold_signals(tie: Tie, events: &Sender<Event>) -> Result<(), Error> {
-    let signals = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM]);
+    let signals = SigSet::from_iter([Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM]);
     let blocked = signals.thread_block().map_err(io::Error::from);
     blocked.map_err(Error::system("blocking signals"))?;
     if tie == Tie::Stdin {

@@ -296,7 +296,7 @@ fn a_tied_engine_leaves_signals_to_its_parent() {
     let folder = Folder::new("tied");
     let mut engine = folder.start();
     let id = Pid::from_raw(engine.process_id().cast_signed());
-    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+    for signal in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM] {
         kill(id, signal).unwrap();
         assert_eq!(query(&folder, engine.address(), "SELECT 1"), "1\n");
     }
@@ -305,8 +305,8 @@ fn a_tied_engine_leaves_signals_to_its_parent() {
 }
 
 #[test]
-fn a_free_engine_ends_in_good_order_on_either_signal() {
-    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+fn a_free_engine_ends_in_good_order_on_each_signal() {
+    for signal in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM] {
         let folder = Folder::new(signal.as_str());
         let (mut child, address) = free_engine(&folder);
         assert_eq!(query(&folder, address, "SELECT 1"), "1\n");
