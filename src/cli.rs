@@ -176,6 +176,11 @@ pub(crate) struct ServeOptions {
     )]
     pub(crate) max_bulk_bytes: usize,
 
+    /// How long /ready tells of a stop before it begins, while events are still taken, in seconds: so long as a balancer needs to
+    /// see it.
+    #[arg(long, env = "ROWMILL_PRE_STOP_SECONDS", default_value = "0", value_parser = seconds, value_name = "SECONDS")]
+    pub(crate) pre_stop_seconds: Duration,
+
     /// How long a stop may take until the last rows are in ClickHouse, in seconds.
     #[arg(long, env = "ROWMILL_DRAIN_SECONDS", default_value = "30", value_parser = seconds, value_name = "SECONDS")]
     pub(crate) drain_seconds: Duration,

@@ -17,6 +17,8 @@ use rowmill::tables;
 use rowmill_ingest::{Client, RefusalCounts, Routes, SchemaState, StoreUrl, TableCounts, Writer, ping};
 use tower::{Layer, Service};
 
+use crate::stop::Stopping;
+
 const HOME: &str = include_str!("pages/home.html");
 const ICON: &str = include_str!("pages/icon.svg");
 
@@ -36,17 +38,22 @@ struct Shared {
     writer: Writer,
     /// Each with the connection that it is asked through.
     stores: Vec<(StoreUrl, Client)>,
+    stopping: Stopping,
 }
 
 impl PagesLayer {
-    pub(crate) fn new(writer: Writer, stores: Vec<StoreUrl>) -> Self {
+    pub(crate) fn new(writer: Writer, stores: Vec<StoreUrl>, stopping: Stopping) -> Self {
         let stores = stores.into_iter().map(|store| {
             let client = store.client();
             (store, client)
         });
         let stores = stores.collect();
         Self {
-            shared: Arc::new(Shared { writer, stores }),
+            shared: Arc::new(Shared {
+                writer,
+                stores,
+                stopping,
+            }),
         }
     }
 }
@@ -135,6 +142,9 @@ impl Shared {
 
     async fn ready(&self) -> Response<Full<Bytes>> {
         let not = |text: &str| response(StatusCode::SERVICE_UNAVAILABLE, "text/plain", format!("{text}\n"));
+        if self.stopping.is_announced() {
+            return not("the collector is stopping");
+        }
         if self.writer.is_disk_failing() {
             return not("the spool's disk fails");
         }
@@ -320,7 +330,8 @@ mod tests {
     }
 
     async fn ready(writer: &Writer, store: StoreUrl) -> (StatusCode, String) {
-        let pages = PagesLayer::new(writer.clone(), vec![store]).layer(service_fn(not_found));
+        let (_stop, stopping) = Stopping::new();
+        let pages = PagesLayer::new(writer.clone(), vec![store], stopping).layer(service_fn(not_found));
         let request = Request::get("/ready").body(()).unwrap();
         let response = pages.oneshot(request).await.unwrap();
         let status = response.status();

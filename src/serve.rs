@@ -90,7 +90,7 @@ async fn collect(
     reader: Option<&Account>,
 ) -> Result<(), Box<dyn Error>> {
     // Heard from here on, so that a stop during the start is an orderly one, too.
-    let stopping = Stopping::by_signals()?;
+    let stopping = Stopping::by_signals(options.pre_stop_seconds)?;
 
     let spool = spool_folder(&options.data);
     let bounds = WriterOptions {
@@ -109,12 +109,12 @@ async fn collect(
                 tracing::warn!("ClickHouse takes long to get the schema's tables: events are taken, and their rows wait for it");
             }
         }
-        () = stopping.clone().asked() => {}
+        () = stopping.clone().announced() => {}
     }
     let events = tables::layer(writer.clone())
         .with_options(events)
         .layer(service_fn(not_found));
-    let pages = PagesLayer::new(writer.clone(), stores.clone());
+    let pages = PagesLayer::new(writer.clone(), stores.clone(), stopping.clone());
 
     let listeners = Listeners::bind(options.listen)
         .await

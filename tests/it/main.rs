@@ -25,6 +25,7 @@ mod event_keys;
 mod flatten;
 mod golden;
 mod more_types;
+mod rolling;
 mod schema_sync;
 mod seed;
 mod spool_command;

@@ -1,10 +1,12 @@
 //! A start while ClickHouse is away, or not as it should be: events are taken at once, their rows follow.
 
 use std::{
+    fs,
     io::{BufRead, BufReader},
     net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
-    process::{Child, Stdio},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
 };
 
 use nix::{
@@ -168,6 +170,86 @@ fn a_stop_before_clickhouse_is_there_leaves_the_rows_for_the_next_start() {
     server.start();
     assert_eq!(server.collector().stop().code, Some(0));
     assert_eq!(server.database().query(EACH_ONCE), "2\t2\t0\t1\n");
+}
+
+#[test]
+fn a_terminal_that_is_gone_stops_it_in_good_order() {
+    let database = Database::named("hangup");
+    let collector = Collector::start_with(&database.url(), &[]);
+    numbered(&collector, 0..3);
+    collector.signal(Signal::SIGHUP);
+    let ended = collector.ended();
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    assert_eq!(database.query(EACH_ONCE), "3\t3\t0\t2\n");
+}
+
+#[test]
+fn under_nohup_it_outlives_its_terminal() {
+    let database = Database::named("nohup");
+    let data = tempfile::tempdir().unwrap();
+    let mut child = Command::new("sh")
+        .args(["-c", "trap '' HUP; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_rowmill")])
+        .args([
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--clickhouse",
+            &database.url(),
+            "--data",
+        ])
+        .arg(data.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let Ends(child) = &mut Ends(child);
+    stdout.read_line(&mut line).unwrap();
+    let address = line
+        .trim()
+        .strip_prefix("listening on http://")
+        .unwrap()
+        .parse()
+        .unwrap();
+    let pid = Pid::from_raw(child.id().cast_signed());
+    kill(pid, Signal::SIGHUP).unwrap();
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap();
+    let ignored = u64::from_str_radix(ignored.trim(), 16).unwrap();
+    assert_eq!(ignored & 1, 1, "what the shell has ignored is ignored still");
+    assert_eq!(http::post_json(address, "/wh/mail", "{}").status, 200);
+    kill(pid, Signal::SIGTERM).unwrap();
+    assert!(wait_for("its end", || child.try_wait().unwrap()).success());
+    assert_eq!(database.count("mail_statistics"), 1);
+}
+
+#[test]
+fn a_stop_is_announced_while_events_are_taken() {
+    let database = Database::named("announced");
+    let collector = Collector::start_with(&database.url(), &["--pre-stop-seconds", "86400"]);
+    wait_for("it is ready", || (ready(&collector).0 == 200).then_some(()));
+    collector.signal(Signal::SIGTERM);
+    let stopping = (503, "the collector is stopping".to_owned());
+    wait_for("the announcement", || (ready(&collector) == stopping).then_some(()));
+    // Each on a connection of its own.
+    numbered(&collector, 0..3);
+    assert!(collector.log().contains("about to stop"), "{}", collector.log());
+    // A second signal ends the wait, and the stop is an orderly one.
+    let ended = collector.stop();
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    assert!(!ended.log.contains("stopping at once"), "{}", ended.log);
+    assert_eq!(database.query(EACH_ONCE), "3\t3\t0\t2\n");
+}
+
+#[test]
+fn an_announced_stop_begins_by_itself() {
+    let database = Database::named("announced_shortly");
+    let collector = Collector::start_with(&database.url(), &["--pre-stop-seconds", "0.2"]);
+    let started = Instant::now();
+    let ended = collector.stop();
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    assert!(started.elapsed() >= Duration::from_millis(200));
 }
 
 #[test]

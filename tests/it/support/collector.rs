@@ -18,6 +18,8 @@ use tempfile::TempDir;
 
 use super::engine::Database;
 
+const ANY_PORT: &str = "127.0.0.1:0";
+
 /// A running collector; it is killed when it is dropped.
 #[derive(Debug)]
 pub struct Collector {
@@ -71,18 +73,25 @@ impl Collector {
 
     /// As [`start_in`](Self::start_in); gives what it has said if it does not start.
     pub fn try_start_in(data: &Path, clickhouse: &str, arguments: &[&str]) -> Result<Self, String> {
-        Self::try_start(data, &[&["--clickhouse", clickhouse], arguments].concat())
+        Self::try_start(ANY_PORT, data, &[&["--clickhouse", clickhouse], arguments].concat())
+    }
+
+    /// As [`start_in`](Self::start_in), on an address that is known before.
+    pub fn start_at(listen: SocketAddr, data: &Path, clickhouse: &str, arguments: &[&str]) -> Self {
+        let arguments = [&["--clickhouse", clickhouse], arguments].concat();
+        Self::try_start(&listen.to_string(), data, &arguments)
+            .unwrap_or_else(|log| panic!("the collector did not start: {log}"))
     }
 
     /// Starts it with a ClickHouse of its own.
     pub fn start_with_engine(data: &Path) -> Self {
-        Self::try_start(data, &["--engine-listen", "127.0.0.1:0"])
+        Self::try_start(ANY_PORT, data, &["--engine-listen", ANY_PORT])
             .unwrap_or_else(|log| panic!("the collector did not start: {log}"))
     }
 
-    fn try_start(data: &Path, arguments: &[&str]) -> Result<Self, String> {
+    fn try_start(listen: &str, data: &Path, arguments: &[&str]) -> Result<Self, String> {
         let mut child = command()
-            .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+            .args(["serve", "--listen", listen, "--data"])
             .arg(data)
             .args(arguments)
             .stdout(Stdio::piped())
