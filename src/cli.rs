@@ -176,6 +176,19 @@ pub(crate) struct ServeOptions {
     )]
     pub(crate) max_bulk_bytes: usize,
 
+    /// Connections that may be open; for one more, an idle one is closed. Left out, as many as the limit of descriptors has room for.
+    #[arg(long, env = "ROWMILL_MAX_CONNECTIONS", value_name = "COUNT")]
+    pub(crate) max_connections: Option<usize>,
+
+    /// Connections that may be open from one address, or one IPv6 network (/64); 0 for no bound, as behind a proxy.
+    #[arg(
+        long,
+        env = "ROWMILL_MAX_CONNECTIONS_PER_IP",
+        default_value_t = 0,
+        value_name = "COUNT"
+    )]
+    pub(crate) max_connections_per_ip: usize,
+
     /// How long /ready tells of a stop before it begins, while events are still taken, in seconds: so long as a balancer needs to
     /// see it.
     #[arg(long, env = "ROWMILL_PRE_STOP_SECONDS", default_value = "0", value_parser = seconds, value_name = "SECONDS")]

@@ -3,6 +3,7 @@
 mod check;
 mod cli;
 mod commands;
+mod descriptors;
 mod engine;
 mod memory;
 mod pages;

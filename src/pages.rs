@@ -14,7 +14,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{Either, Full};
 use pin_project_lite::pin_project;
 use rowmill::tables;
-use rowmill_ingest::{Client, RefusalCounts, Routes, SchemaState, StoreUrl, TableCounts, Writer, ping};
+use rowmill_ingest::{Client, Connections, RefusalCounts, Routes, SchemaState, StoreUrl, TableCounts, Writer, ping};
 use tower::{Layer, Service};
 
 use crate::stop::Stopping;
@@ -39,10 +39,11 @@ struct Shared {
     /// Each with the connection that it is asked through.
     stores: Vec<(StoreUrl, Client)>,
     stopping: Stopping,
+    connections: Connections,
 }
 
 impl PagesLayer {
-    pub(crate) fn new(writer: Writer, stores: Vec<StoreUrl>, stopping: Stopping) -> Self {
+    pub(crate) fn new(writer: Writer, stores: Vec<StoreUrl>, stopping: Stopping, connections: Connections) -> Self {
         let stores = stores.into_iter().map(|store| {
             let client = store.client();
             (store, client)
@@ -53,6 +54,7 @@ impl PagesLayer {
                 writer,
                 stores,
                 stopping,
+                connections,
             }),
         }
     }
@@ -136,7 +138,11 @@ impl Shared {
             "/favicon.ico" => response(StatusCode::OK, "image/svg+xml", ICON.to_owned()),
             "/health" => response(StatusCode::OK, "text/plain", "ok\n".to_owned()),
             "/ready" => self.ready().await,
-            _ => response(StatusCode::OK, "text/plain; version=0.0.4", metrics(&self.writer)),
+            _ => response(
+                StatusCode::OK,
+                "text/plain; version=0.0.4",
+                metrics(&self.writer, &self.connections),
+            ),
         }
     }
 
@@ -260,7 +266,7 @@ const METRICS: [Metric; 9] = [
 
 /// Returns the counters in the
 /// [text format](https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format) of Prometheus.
-fn metrics(writer: &Writer) -> String {
+fn metrics(writer: &Writer, connections: &Connections) -> String {
     let tables = writer.counters();
     let mut text = String::new();
     for Metric {
@@ -293,7 +299,27 @@ fn metrics(writer: &Writer) -> String {
     for (code, count) in events {
         let _ = writeln!(text, "rowmill_events_refused_total{{code=\"{code}\"}} {count}");
     }
-    let whole: [(&str, &str, u64); 3] = [
+    let closed: [(&str, &str, u64); 2] = [
+        (
+            "rowmill_connections_refused_total",
+            "Connections closed at once because there were too many of their address.",
+            connections.refused(),
+        ),
+        (
+            "rowmill_connections_let_go_total",
+            "Idle connections closed to make room for others.",
+            connections.let_go(),
+        ),
+    ];
+    for (name, help, value) in closed {
+        let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} counter\n{name} {value}");
+    }
+    let whole: [(&str, &str, u64); 4] = [
+        (
+            "rowmill_connections_open",
+            "Open connections.",
+            connections.open() as u64,
+        ),
         (
             "rowmill_memory_bytes",
             "Memory that waiting rows take.",
@@ -331,7 +357,8 @@ mod tests {
 
     async fn ready(writer: &Writer, store: StoreUrl) -> (StatusCode, String) {
         let (_stop, stopping) = Stopping::new();
-        let pages = PagesLayer::new(writer.clone(), vec![store], stopping).layer(service_fn(not_found));
+        let pages =
+            PagesLayer::new(writer.clone(), vec![store], stopping, Connections::default()).layer(service_fn(not_found));
         let request = Request::get("/ready").body(()).unwrap();
         let response = pages.oneshot(request).await.unwrap();
         let status = response.status();

@@ -22,7 +22,9 @@ use tokio::{
 };
 use tower::{Layer, service_fn};
 
-use crate::{cli::ServeOptions, engine::EmbeddedClickHouse, pages::PagesLayer, stop::Stopping, workers::Listeners};
+use crate::{
+    cli::ServeOptions, descriptors, engine::EmbeddedClickHouse, pages::PagesLayer, stop::Stopping, workers::Listeners,
+};
 
 /// The database that the embedded ClickHouse keeps the tables in.
 const ENGINE_DATABASE: &str = "stats";
@@ -47,9 +49,16 @@ pub(crate) fn serve(options: ServeOptions) -> Result<(), Box<dyn Error>> {
         ack_by_header: options.ack_header,
         ..EventOptions::default()
     };
+    // Before the engine is started, which inherits the limit.
+    let room = descriptors::raise();
+    let connections = Bounds {
+        max_connections: options.max_connections.unwrap_or(room),
+        max_connections_per_ip: options.max_connections_per_ip,
+        ..Bounds::default()
+    };
     let (stores, engine) = stores(&options)?;
     let reader = engine.as_ref().map(EmbeddedClickHouse::reader);
-    let result = deliveries()?.block_on(collect(&options, &events, stores, reader));
+    let result = deliveries()?.block_on(collect(&options, &events, &connections, stores, reader));
     let stopped = engine.map_or(Ok(()), EmbeddedClickHouse::stop);
     // What became of the rows is said first.
     result.and(stopped)
@@ -86,6 +95,7 @@ fn stores(options: &ServeOptions) -> Result<(Vec<StoreUrl>, Option<EmbeddedClick
 async fn collect(
     options: &ServeOptions,
     events: &EventOptions,
+    connections: &Bounds,
     stores: Vec<StoreUrl>,
     reader: Option<&Account>,
 ) -> Result<(), Box<dyn Error>> {
@@ -114,7 +124,12 @@ async fn collect(
     let events = tables::layer(writer.clone())
         .with_options(events)
         .layer(service_fn(not_found));
-    let pages = PagesLayer::new(writer.clone(), stores.clone(), stopping.clone());
+    let pages = PagesLayer::new(
+        writer.clone(),
+        stores.clone(),
+        stopping.clone(),
+        connections.connections.clone(),
+    );
 
     let listeners = Listeners::bind(options.listen)
         .await
@@ -126,12 +141,13 @@ async fn collect(
         show_requests(address, store, reader);
     }
 
+    let connections = connections.clone();
     let serve = move |listener: TcpListener, stopping: Stopping| {
-        let (pages, events) = (pages.clone(), events.clone());
+        let (pages, events, connections) = (pages.clone(), events.clone(), connections.clone());
         let service_for = move |peer: SocketAddr| pages.layer(events.clone().with_peer(peer.ip()));
         async move {
             tokio::select! {
-                () = serve_http(listener, service_for, Bounds::default(), stopping.clone().asked()) => {}
+                () = serve_http(listener, service_for, connections, stopping.clone().asked()) => {}
                 () = stopping.hurried() => {}
             }
         }

@@ -1,17 +1,17 @@
-//! Idle: a connection that leaves the server waiting for a request too long is let go.
+//! Idle: a connection that leaves the server waiting for a request too long is let go; so is one whose place another one needs.
 //!
 //! hyper can do that, too, by a timer that it makes, sets and drops for each request: 1 500 instructions, a seventh of all that it
 //! needs to read a request and to answer it. Here a request only counts itself, and each connection has one timer, at which it
 //! compares the count with that of the time before.
 
 use std::{
-    future::Future,
+    future::{Future, poll_fn},
     pin::{Pin, pin},
     sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 
@@ -26,22 +26,71 @@ const LOOKS: u32 = 4;
 
 /// What a connection has to do. One task counts, and another one at most.
 #[derive(Debug, Default)]
-struct Activity {
+pub(crate) struct Activity {
     /// Requests so far, whose number may well overflow.
     requests: AtomicU32,
     /// Requests that are not answered yet, to the end of the answer's body.
     open: AtomicU32,
+    /// Whether it is to go, if it has nothing to do.
+    is_asked_to_go: AtomicBool,
+    /// Its task, once that runs.
+    task: OnceLock<Waker>,
 }
 
-/// Waits for the end of `connection`, whose requests go to the service that `watched` belongs to; `None` if it is let go, since no
-/// request came within `bound`.
-pub(crate) async fn unless_idle<C: Future>(connection: C, watched: Watch, bound: Duration) -> Option<C::Output> {
-    let activity = watched.0;
+impl Activity {
+    /// Returns how many requests have come.
+    pub(crate) fn requests(&self) -> u32 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    /// Returns whether all of them are answered.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.open.load(Ordering::Relaxed) == 0
+    }
+
+    /// Asks the connection to go, which it does unless a request has come meanwhile.
+    pub(crate) fn ask_to_go(&self) {
+        self.is_asked_to_go.store(true, Ordering::SeqCst);
+        if let Some(task) = self.task.get() {
+            task.wake_by_ref();
+        }
+    }
+
+    /// Returns whether it is to go now.
+    fn goes(&self, cx: &Context<'_>) -> bool {
+        self.task.get_or_init(|| cx.waker().clone());
+        self.is_asked_to_go.load(Ordering::SeqCst)
+            && self.is_asked_to_go.swap(false, Ordering::SeqCst)
+            && self.is_idle()
+    }
+}
+
+/// How a connection has ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum End<T> {
+    /// By itself.
+    Over(T),
+    /// No request came within its time.
+    Idle,
+    /// It was asked to go, and had nothing to do.
+    LetGo,
+}
+
+/// Waits for the end of `connection`, whose requests `activity` counts, or ends it since it is idle.
+///
+/// All of its polls have to come from one task.
+pub(crate) async fn unless_idle<C: Future>(connection: C, activity: Arc<Activity>, bound: Duration) -> End<C::Output> {
     let mut connection = pin!(connection);
     let (mut requests, mut idle_looks) = (0, 0);
     loop {
-        if let Ok(end) = timeout(bound / LOOKS, connection.as_mut()).await {
-            return Some(end);
+        // What has arrived by now is read first.
+        let end = poll_fn(|cx| match connection.as_mut().poll(cx) {
+            Poll::Ready(end) => Poll::Ready(End::Over(end)),
+            Poll::Pending if activity.goes(cx) => Poll::Ready(End::LetGo),
+            Poll::Pending => Poll::Pending,
+        });
+        if let Ok(end) = timeout(bound / LOOKS, end).await {
+            return end;
         }
         let now = activity.requests.load(Ordering::Relaxed);
         if now != requests || activity.open.load(Ordering::Relaxed) > 0 {
@@ -50,16 +99,12 @@ pub(crate) async fn unless_idle<C: Future>(connection: C, watched: Watch, bound:
         }
         idle_looks += 1;
         if idle_looks >= LOOKS {
-            return None;
+            return End::Idle;
         }
     }
 }
 
-/// A look at what a connection has to do.
-#[derive(Debug)]
-pub(crate) struct Watch(Arc<Activity>);
-
-/// A service that counts its requests.
+/// A service whose requests are counted.
 #[derive(Debug)]
 pub(crate) struct Watched<S> {
     inner: S,
@@ -67,16 +112,8 @@ pub(crate) struct Watched<S> {
 }
 
 impl<S> Watched<S> {
-    pub(crate) fn new(inner: S) -> Self {
-        Self {
-            inner,
-            activity: Arc::default(),
-        }
-    }
-
-    /// Returns a look at it.
-    pub(crate) fn watch(&self) -> Watch {
-        Watch(Arc::clone(&self.activity))
+    pub(crate) fn new(inner: S, activity: Arc<Activity>) -> Self {
+        Self { inner, activity }
     }
 }
 
@@ -175,45 +212,66 @@ mod tests {
 
     const BOUND: Duration = Duration::from_secs(8);
 
-    /// Returns a service of whose answers nobody asks anything, and a look at it.
-    fn watched() -> (Watched<()>, Watch) {
-        let watched = Watched::new(());
-        let watch = watched.watch();
-        (watched, watch)
+    impl Activity {
+        pub(crate) fn is_asked_to_go(&self) -> bool {
+            self.is_asked_to_go.load(Ordering::SeqCst)
+        }
+
+        /// Begins a request, which lasts until it is dropped.
+        pub(crate) fn begin(activity: &Arc<Self>) -> impl Drop + use<> {
+            OpenRequest::new(activity)
+        }
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_connection_without_a_request_is_let_go_at_the_bound() {
         let started = Instant::now();
-        let (_service, watch) = watched();
-        assert_eq!(unless_idle(pending::<()>(), watch, BOUND).await, None);
+        assert_eq!(unless_idle(pending::<()>(), Arc::default(), BOUND).await, End::Idle);
         assert_eq!(started.elapsed().as_secs(), BOUND.as_secs());
     }
 
     #[tokio::test(start_paused = true)]
     async fn each_request_begins_the_time_anew() {
         let started = Instant::now();
-        let (service, watch) = watched();
+        let activity = Arc::default();
         let requests = async {
             for _ in 0..10 {
                 sleep(BOUND * 3 / 4).await;
-                drop(OpenRequest::new(&service.activity));
+                drop(OpenRequest::new(&activity));
             }
             pending::<()>().await;
         };
-        assert_eq!(unless_idle(requests, watch, BOUND).await, None);
+        assert_eq!(unless_idle(requests, Arc::clone(&activity), BOUND).await, End::Idle);
         let idle = started.elapsed() - BOUND * 30 / 4;
         assert!(idle >= BOUND && idle <= BOUND * 5 / 4, "{idle:?}");
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_open_request_may_take_its_time() {
-        let (service, watch) = watched();
+        let activity = Arc::default();
         let slow = async {
-            let request = OpenRequest::new(&service.activity);
+            let request = OpenRequest::new(&activity);
             sleep(BOUND * 10).await;
             drop(request);
         };
-        assert_eq!(unless_idle(slow, watch, BOUND).await, Some(()));
+        assert_eq!(unless_idle(slow, Arc::clone(&activity), BOUND).await, End::Over(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_is_asked_to_go_finishes_its_request() {
+        let started = Instant::now();
+        let activity: Arc<Activity> = Arc::default();
+        let request = OpenRequest::new(&activity);
+        let connection = tokio::spawn(unless_idle(pending::<()>(), Arc::clone(&activity), BOUND));
+        activity.ask_to_go();
+        sleep(BOUND * 10).await;
+        assert!(!connection.is_finished());
+        drop(request);
+        // It has forgotten that it was asked: the one who asked has found another one.
+        sleep(BOUND / 8).await;
+        assert!(!connection.is_finished());
+        activity.ask_to_go();
+        assert!(matches!(connection.await, Ok(End::LetGo)));
+        assert!(started.elapsed() < BOUND * 11);
     }
 }

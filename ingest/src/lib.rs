@@ -18,6 +18,7 @@
 //!
 //! ```text
 //! serve     serve       connections, drained at the end
+//!           connections how many there may be, and which go first
 //!           idle        connections that say nothing are let go
 //!           layer       events of known routes stay here, all else goes on to the inner service
 //!           gather      the body, within its bounds
@@ -75,6 +76,7 @@ mod block;
 mod body;
 mod collect;
 mod compressed;
+mod connections;
 mod dead_letter;
 mod deliver;
 mod envelope;
@@ -124,6 +126,7 @@ pub use clickhouse::Client;
 
 pub use crate::{
     ack::{ACK_HEADER, Ack, AckRule, Receipt, UnknownAck},
+    connections::Connections,
     dead_letter::DeadLetter,
     intake::{Event, Intake, Reason, Rejection, Sink},
     layer::{Destination, EventFuture, EventLayer, EventService, Peer, Route, Routes},

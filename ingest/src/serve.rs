@@ -3,7 +3,9 @@
 //! One task a connection, HTTP/1. A client that does not finish its head in time, or whose head is too large, is sent away;
 //! bodies have bounds of their own in [`EventLayer`](crate::EventLayer).
 
-use std::{convert::Infallible, error::Error, future::Future, io, net::SocketAddr, pin::pin, time::Duration};
+use std::{
+    convert::Infallible, error::Error, future::Future, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration,
+};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -13,7 +15,10 @@ use hyper_util::{rt::TokioIo, server::graceful::GracefulShutdown, service::Tower
 use tokio::{net::TcpListener, task::JoinSet};
 use tower_service::Service;
 
-use crate::idle::{Watched, unless_idle};
+use crate::{
+    connections::{self, Connections},
+    idle::{End, Watched, unless_idle},
+};
 
 /// Bounds of a connection.
 #[derive(Debug, Clone)]
@@ -23,9 +28,14 @@ pub struct ServeOptions {
     /// The longest head in bytes; a longer one is answered with 431, at twice this length at the latest, since it is read in
     /// pieces. Eight kilobytes of redirect target, a long cookie and a proxy's own headers have to fit.
     pub max_head_bytes: usize,
-    /// How many connections may be open; more wait until one ends. Each has at most one request under way, so that this bounds
-    /// those, too.
+    /// How many connections may be open. For one more, an idle one is closed; where none is idle, it waits until one is or ends. Each
+    /// has at most one request under way, so that this bounds those, too.
     pub max_connections: usize,
+    /// How many connections of one address may be open, or of one IPv6 network (`/64`); further ones are closed at once. 0 for no
+    /// bound, as behind a proxy all come from one address.
+    pub max_connections_per_ip: usize,
+    /// The connections that count: a clone shares them, so that listeners that are served with clones share the two bounds.
+    pub connections: Connections,
     /// How long open requests may take to end once the server is asked to.
     pub drain_timeout: Duration,
 }
@@ -36,6 +46,8 @@ impl Default for ServeOptions {
             head_timeout: Duration::from_secs(30),
             max_head_bytes: 64 << 10,
             max_connections: 20_000,
+            max_connections_per_ip: 0,
+            connections: Connections::default(),
             drain_timeout: Duration::from_secs(10),
         }
     }
@@ -67,12 +79,16 @@ pub async fn serve<M, S, B>(
     http.header_read_timeout(None).max_buf_size(options.max_head_bytes);
     let graceful = GracefulShutdown::new();
     let mut shutdown = pin!(shutdown);
+    let bounds = connections::Bounds {
+        all: options.max_connections,
+        per_ip: options.max_connections_per_ip,
+    };
 
     let mut connections = JoinSet::new();
 
     loop {
         let accepted = tokio::select! {
-            accepted = listener.accept(), if connections.len() < options.max_connections.max(1) => accepted,
+            accepted = listener.accept() => accepted,
             // Ended connections are forgotten as they end.
             Some(_) = connections.join_next() => continue,
             () = &mut shutdown => break,
@@ -80,23 +96,31 @@ pub async fn serve<M, S, B>(
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                pause_after(&error).await;
+                pause_after(&error, &options.connections).await;
                 continue;
             }
         };
+        let activity = Arc::default();
+        let place = tokio::select! {
+            place = options.connections.enter(&activity, peer.ip(), bounds) => place,
+            () = &mut shutdown => break,
+        };
+        let Some(place) = place else { continue };
         // Answers are small and whole; waiting to fill a packet would only delay them.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY");
         }
-        let service = Watched::new(TowerToHyperService::new(service_for(peer)));
-        let watch = service.watch();
+        let service = Watched::new(TowerToHyperService::new(service_for(peer)), Arc::clone(&activity));
         let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
+        let counts = options.connections.clone();
         connections.spawn(async move {
-            match unless_idle(connection, watch, options.head_timeout).await {
-                Some(Ok(())) => {}
-                Some(Err(error)) => tracing::debug!(%peer, %error, "connection ended"),
-                None => tracing::debug!(%peer, "no request came in time"),
+            match unless_idle(connection, activity, options.head_timeout).await {
+                End::Over(Ok(())) => {}
+                End::Over(Err(error)) => tracing::debug!(%peer, %error, "connection ended"),
+                End::Idle => tracing::debug!(%peer, "no request came in time"),
+                End::LetGo => counts.count_let_go(),
             }
+            drop(place);
         });
     }
 
@@ -111,10 +135,13 @@ pub async fn serve<M, S, B>(
 }
 
 /// A connection that was gone before it was accepted is nobody's trouble; anything else gets worse if it is tried at once.
-async fn pause_after(error: &io::Error) {
+///
+/// A process without descriptors lets idle connections go, and tries again.
+async fn pause_after(error: &io::Error, connections: &Connections) {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     if !matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset) {
-        tracing::warn!(%error, "cannot accept connections");
+        connections.log(|_, _| tracing::warn!(%error, "cannot accept connections: idle ones are closed"));
+        connections.ask_some_to_go();
         tokio::time::sleep(ACCEPT_PAUSE).await;
     }
 }
@@ -125,16 +152,13 @@ mod tests {
 
     use std::{
         future::pending,
-        sync::{
-            Arc,
-            atomic::{AtomicUsize, Ordering},
-        },
+        sync::atomic::{AtomicUsize, Ordering},
     };
 
     use http_body_util::Full;
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
-        net::TcpStream,
+        net::{TcpSocket, TcpStream},
         sync::{Notify, oneshot},
     };
     use tower::service_fn;
@@ -142,20 +166,64 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_connection_too_many_waits_until_another_ends() {
+    async fn an_idle_connection_goes_for_a_new_one() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let options = ServeOptions {
+            max_connections: 2,
+            ..ServeOptions::default()
+        };
+        let connections = options.connections.clone();
+        let empty = |_: Request<Incoming>| async { Ok(Response::new(Full::<Bytes>::default())) };
+        tokio::spawn(serve(listener, move |_| service_fn(empty), options, pending()));
+        let request = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+        let mut answer = [0; 12];
+        let mut sender = TcpStream::connect(address).await.unwrap();
+        sender.write_all(request).await.unwrap();
+        sender.read_exact(&mut answer).await.unwrap();
+        // Half a request is none.
+        let mut silent = TcpStream::connect(address).await.unwrap();
+        silent.write_all(b"GET / HT").await.unwrap();
+        while connections.open() < 2 {
+            tokio::task::yield_now().await;
+        }
+        let mut new = TcpStream::connect(address).await.unwrap();
+        new.write_all(request).await.unwrap();
+        new.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 200");
+        assert!(!matches!(silent.read(&mut answer).await, Ok(1..)));
+        sender.write_all(request).await.unwrap();
+        let mut rest = [0; 256];
+        assert!(matches!(sender.read(&mut rest).await, Ok(1..)));
+        assert_eq!((connections.open(), connections.let_go()), (2, 1));
+    }
+
+    #[tokio::test]
+    async fn a_connection_too_many_waits_while_all_others_are_busy() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let options = ServeOptions {
             max_connections: 1,
             ..ServeOptions::default()
         };
-        let empty = |_: Request<Incoming>| async { Ok(Response::new(Full::<Bytes>::default())) };
-        let accepted = Arc::new(AtomicUsize::new(0));
+        let (under_way, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let slow = {
+            let (under_way, go_on) = (Arc::clone(&under_way), Arc::clone(&go_on));
+            move |_: Request<Incoming>| {
+                let (under_way, go_on) = (Arc::clone(&under_way), Arc::clone(&go_on));
+                async move {
+                    under_way.notify_one();
+                    go_on.notified().await;
+                    Ok(Response::new(Full::<Bytes>::default()))
+                }
+            }
+        };
+        let served = Arc::new(AtomicUsize::new(0));
         let service_for = {
-            let accepted = Arc::clone(&accepted);
+            let served = Arc::clone(&served);
             move |_| {
-                accepted.fetch_add(1, Ordering::Relaxed);
-                service_fn(empty)
+                served.fetch_add(1, Ordering::Relaxed);
+                service_fn(slow.clone())
             }
         };
         tokio::spawn(serve(listener, service_for, options, pending()));
@@ -163,20 +231,57 @@ mod tests {
         let mut answer = [0; 12];
         let mut first = TcpStream::connect(address).await.unwrap();
         first.write_all(request).await.unwrap();
-        first.read_exact(&mut answer).await.unwrap();
-
+        under_way.notified().await;
         let mut second = TcpStream::connect(address).await.unwrap();
         second.write_all(request).await.unwrap();
-        // The first one is answered again and again, and the second one is not even accepted.
-        for _ in 0..200 {
-            first.write_all(request).await.unwrap();
-            first.read_exact(&mut answer).await.unwrap();
-        }
-        assert_eq!(accepted.load(Ordering::Relaxed), 1);
-        drop(first);
-        second.read_exact(&mut answer).await.unwrap();
-        assert_eq!(accepted.load(Ordering::Relaxed), 2);
+        // Long enough that the busy one would have been asked a few times.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert_eq!(served.load(Ordering::Relaxed), 1);
+        go_on.notify_one();
+        first.read_exact(&mut answer).await.unwrap();
         assert_eq!(&answer, b"HTTP/1.1 200");
+        // Now it is idle, and goes.
+        under_way.notified().await;
+        go_on.notify_one();
+        second.read_exact(&mut answer).await.unwrap();
+        assert_eq!(served.load(Ordering::Relaxed), 2);
+    }
+
+    #[tokio::test]
+    async fn an_address_gets_no_more_than_its_connections() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let options = ServeOptions {
+            max_connections_per_ip: 2,
+            ..ServeOptions::default()
+        };
+        let connections = options.connections.clone();
+        let empty = |_: Request<Incoming>| async { Ok(Response::new(Full::<Bytes>::default())) };
+        tokio::spawn(serve(listener, move |_| service_fn(empty), options, pending()));
+        let request = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+        let mut held = Vec::new();
+        for _ in 0..2 {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(request).await.unwrap();
+            assert!(matches!(stream.read(&mut [0; 256]).await, Ok(1..)));
+            held.push(stream);
+        }
+        let mut third = TcpStream::connect(address).await.unwrap();
+        let _ = third.write_all(request).await;
+        assert!(!matches!(third.read(&mut [0; 256]).await, Ok(1..)));
+        let elsewhere = TcpSocket::new_v4().unwrap();
+        elsewhere.bind("127.0.0.9:0".parse().unwrap()).unwrap();
+        let mut elsewhere = elsewhere.connect(address).await.unwrap();
+        elsewhere.write_all(request).await.unwrap();
+        assert!(matches!(elsewhere.read(&mut [0; 256]).await, Ok(1..)));
+        assert_eq!((connections.open(), connections.refused()), (3, 1));
+        held.clear();
+        while connections.open() > 1 {
+            tokio::task::yield_now().await;
+        }
+        let mut again = TcpStream::connect(address).await.unwrap();
+        again.write_all(request).await.unwrap();
+        assert!(matches!(again.read(&mut [0; 256]).await, Ok(1..)));
     }
 
     #[tokio::test]

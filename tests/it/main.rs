@@ -23,6 +23,7 @@ mod engine_access;
 mod engines;
 mod event_keys;
 mod flatten;
+mod flood;
 mod golden;
 mod more_types;
 mod rolling;

@@ -73,24 +73,47 @@ impl Collector {
 
     /// As [`start_in`](Self::start_in); gives what it has said if it does not start.
     pub fn try_start_in(data: &Path, clickhouse: &str, arguments: &[&str]) -> Result<Self, String> {
-        Self::try_start(ANY_PORT, data, &[&["--clickhouse", clickhouse], arguments].concat())
+        Self::try_start(
+            command(),
+            ANY_PORT,
+            data,
+            &[&["--clickhouse", clickhouse], arguments].concat(),
+        )
     }
 
     /// As [`start_in`](Self::start_in), on an address that is known before.
     pub fn start_at(listen: SocketAddr, data: &Path, clickhouse: &str, arguments: &[&str]) -> Self {
         let arguments = [&["--clickhouse", clickhouse], arguments].concat();
-        Self::try_start(&listen.to_string(), data, &arguments)
+        Self::try_start(command(), &listen.to_string(), data, &arguments)
             .unwrap_or_else(|log| panic!("the collector did not start: {log}"))
     }
 
     /// Starts it with a ClickHouse of its own.
     pub fn start_with_engine(data: &Path) -> Self {
-        Self::try_start(ANY_PORT, data, &["--engine-listen", ANY_PORT])
+        Self::try_start(command(), ANY_PORT, data, &["--engine-listen", ANY_PORT])
             .unwrap_or_else(|log| panic!("the collector did not start: {log}"))
     }
 
-    fn try_start(listen: &str, data: &Path, arguments: &[&str]) -> Result<Self, String> {
-        let mut child = command()
+    /// Starts it with so many descriptors and no more.
+    pub fn start_with_descriptors(count: u32, clickhouse: &str, arguments: &[&str]) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let program = command();
+        let mut limited = Command::new("sh");
+        limited
+            .args(["-c", &format!("ulimit -n {count}; exec \"$0\" \"$@\"")])
+            .arg(program.get_program());
+        for (name, _) in program.get_envs() {
+            limited.env_remove(name);
+        }
+        let arguments = [&["--clickhouse", clickhouse], arguments].concat();
+        let mut collector = Self::try_start(limited, ANY_PORT, data.path(), &arguments)
+            .unwrap_or_else(|log| panic!("the collector did not start: {log}"));
+        collector._data = Some(data);
+        collector
+    }
+
+    fn try_start(mut command: Command, listen: &str, data: &Path, arguments: &[&str]) -> Result<Self, String> {
+        let mut child = command
             .args(["serve", "--listen", listen, "--data"])
             .arg(data)
             .args(arguments)

@@ -1,0 +1,178 @@
+//! More connections than the collector can have: those that do nothing go first, and senders notice nothing of it.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+use crate::support::{collector::Collector, engine::Database, http, wait_for};
+
+/// What the flood would like to be.
+const IDLE: u64 = 20_000;
+
+/// What the other tests of this process may need meanwhile.
+const RESERVE: u64 = 2_000;
+
+/// The collector's own.
+const DESCRIPTORS: u32 = 1024;
+
+/// A connection on which one event after the other is sent.
+struct Sender(TcpStream);
+
+impl Sender {
+    fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        Self(stream)
+    }
+
+    /// Sends an event and returns the status of its answer; 0 if the connection is closed instead.
+    fn send(&mut self) -> u16 {
+        self.try_send().unwrap_or_default()
+    }
+
+    fn try_send(&mut self) -> Option<u16> {
+        self.0
+            .write_all(b"POST /wh/mail HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}")
+            .ok()?;
+        let mut answer = Vec::new();
+        // The answer's body is one JSON object in one object's braces.
+        while !answer.ends_with(b"}") {
+            let mut piece = [0; 1024];
+            let Ok(length @ 1..) = self.0.read(&mut piece) else {
+                return None;
+            };
+            answer.extend_from_slice(&piece[..length]);
+        }
+        let status = std::str::from_utf8(&answer).unwrap().split(' ').nth(1);
+        status.unwrap().parse().ok()
+    }
+}
+
+/// Returns how many connections this process can hold.
+fn room_for_idle() -> u64 {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
+    IDLE.min(hard.saturating_sub(RESERVE))
+}
+
+fn metric(collector: &Collector, name: &str) -> u64 {
+    let metrics = http::get(collector.address, "/metrics");
+    let line = metrics
+        .text()
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.unwrap().parse().unwrap()
+}
+
+/// Asserts that a line of the log has come at most once a second.
+fn assert_rare(log: &str, line: &str, since: Instant) {
+    let lines = log.matches(line).count() as u64;
+    assert!(
+        (1..=since.elapsed().as_secs() + 1).contains(&lines),
+        "{lines} lines: {log}"
+    );
+}
+
+#[test]
+fn idle_connections_keep_no_sender_out() {
+    let database = Database::named("flood");
+    let collector = Collector::start_with_descriptors(DESCRIPTORS, &database.url(), &[]);
+    let address = collector.address;
+    let idle = room_for_idle();
+    let started = Instant::now();
+
+    let mut rare = Sender::connect(address);
+    assert_eq!(rare.send(), 200);
+    let is_over = Arc::new(AtomicBool::new(false));
+    let busy = {
+        let is_over = Arc::clone(&is_over);
+        thread::spawn(move || {
+            let (mut sender, mut sent) = (Sender::connect(address), 0);
+            while !is_over.load(Ordering::SeqCst) {
+                assert_eq!(sender.send(), 200, "behind {sent} events");
+                sent += 1;
+            }
+            sent
+        })
+    };
+    let mut held = Vec::new();
+    let mut newcomers = 0;
+    for number in 0..idle {
+        held.push(TcpStream::connect(address).unwrap());
+        if number % 200 == 0 {
+            assert_eq!(
+                http::post_json(address, "/wh/mail", "{}").status,
+                200,
+                "behind {number}"
+            );
+            newcomers += 1;
+        }
+    }
+    assert_eq!(rare.send(), 200, "it was there before");
+    is_over.store(true, Ordering::SeqCst);
+    let sent = busy.join().unwrap() + newcomers + 2;
+
+    let open = metric(&collector, "rowmill_connections_open");
+    assert!((100..u64::from(DESCRIPTORS)).contains(&open), "{open}");
+    let let_go = metric(&collector, "rowmill_connections_let_go_total");
+    assert!(let_go >= idle - u64::from(DESCRIPTORS), "{let_go} of {idle}");
+    assert_rare(&collector.log(), "no room for connections", started);
+    drop(held);
+    let ended = collector.stop();
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    assert_eq!(database.count("mail_statistics"), sent);
+    println!("{idle} idle connections, {let_go} let go, {sent} events, none failed");
+}
+
+/// Returns how much CPU time a process has used, in hundredths of a second.
+fn cpu_time(collector: &Collector) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", collector.pid())).unwrap();
+    let (_, fields) = stat.rsplit_once(')').unwrap();
+    let fields = fields.split_ascii_whitespace().skip(11).take(2);
+    fields.map(|field| field.parse::<u64>().unwrap()).sum()
+}
+
+#[test]
+fn a_collector_without_descriptors_waits_and_goes_on() {
+    let database = Database::named("descriptors");
+    let started = Instant::now();
+    // A bound that the descriptors have no room for.
+    let arguments = ["--max-connections", "100000"];
+    let collector = Collector::start_with_descriptors(200, &database.url(), &arguments);
+    let mut busy: Vec<_> = (0..150).map(|_| Sender::connect(collector.address)).collect();
+    for sender in &mut busy {
+        assert_eq!(sender.send(), 200);
+    }
+    // These have all begun a request, so that none of them can go.
+    let held: Vec<_> = (0..400)
+        .map(|_| {
+            http::open(
+                collector.address,
+                b"POST /wh/mail HTTP/1.1\r\nContent-Length: 2\r\n\r\n{",
+            )
+        })
+        .collect();
+    wait_for("the end of descriptors", || {
+        collector.log().contains("cannot accept connections").then_some(())
+    });
+    let before = (cpu_time(&collector), Instant::now());
+    thread::sleep(Duration::from_secs(1));
+    let used = (cpu_time(&collector) - before.0) as f64 / 100.0 / before.1.elapsed().as_secs_f64();
+    assert!(used < 0.5, "it uses {used} of a core for nothing");
+    assert_rare(&collector.log(), "cannot accept connections", started);
+    drop((held, busy));
+    wait_for("a new sender's answer", || {
+        (Sender::connect(collector.address).send() == 200).then_some(())
+    });
+    assert_eq!(collector.stop().code, Some(0));
+}
