@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{Read, Write},
+    io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     os::unix::fs::PermissionsExt,
     path::Path,
@@ -10,11 +10,15 @@ use std::{
     thread,
 };
 
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use rowmill_engine::{Account, Engine, Options};
 use tempfile::TempDir;
 
 use crate::support::{
-    collector::Collector,
+    collector::{Collector, command},
     engine::Database,
     http::{self, Answer},
     wait_for,
@@ -323,6 +327,45 @@ fn passwords_are_for_the_owner_alone_and_stand_in_no_log_and_no_command_line() {
         "{}",
         ended.log
     );
+}
+
+#[test]
+fn an_engine_of_its_own_shows_the_ways_in() {
+    let folder = tempfile::tempdir().unwrap();
+    // As a shell and XML would like it least.
+    let data = folder.path().join("it's <here> & $HOME");
+    let mut child = command()
+        .args(["engine", "--listen", "127.0.0.1:0", "--data"])
+        .arg(&data)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let stderr = BufReader::new(child.stderr.take().unwrap());
+    let shown: Vec<_> = stderr
+        .lines()
+        .map_while(Result::ok)
+        .scan(false, |is_over, line| {
+            let goes_on = !*is_over;
+            *is_over = line.contains("rowmill serve");
+            goes_on.then_some(line)
+        })
+        .collect();
+    let paste = |begins: &str, instead: &str| {
+        let line = shown.iter().find(|line| line.trim_start().starts_with(begins));
+        let line = line
+            .unwrap_or_else(|| panic!("{shown:?}"))
+            .replace("rowmill serve", instead);
+        Command::new("sh").arg("-c").arg(&line).output().unwrap()
+    };
+    let applied = paste("ROWMILL_CLICKHOUSE=", concat!(env!("CARGO_BIN_EXE_rowmill"), " apply"));
+    let applied = String::from_utf8_lossy(&applied.stderr).into_owned();
+    let databases = paste("curl ", "");
+    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM).unwrap();
+    assert!(child.wait().unwrap().success());
+    let databases = String::from_utf8_lossy(&databases.stdout).into_owned();
+    assert!(databases.contains("default"), "{shown:?} {databases}");
+    assert!(applied.is_empty(), "{shown:?} {applied}");
 }
 
 #[test]
