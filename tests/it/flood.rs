@@ -86,7 +86,7 @@ fn assert_rare(log: &str, line: &str, since: Instant) {
 #[test]
 fn idle_connections_keep_no_sender_out() {
     let database = Database::named("flood");
-    let collector = Collector::start_with_descriptors(DESCRIPTORS, &database.url(), &[]);
+    let collector = Collector::start_with_descriptors(&format!("-n {DESCRIPTORS}"), &database.url(), &[]);
     let address = collector.address;
     let idle = room_for_idle();
     let started = Instant::now();
@@ -134,6 +134,20 @@ fn idle_connections_keep_no_sender_out() {
     println!("{idle} idle connections, {let_go} let go, {sent} events, none failed");
 }
 
+#[test]
+fn the_soft_limit_of_descriptors_is_raised_to_the_hard_one() {
+    let database = Database::named("soft_limit");
+    let collector = Collector::start_with_descriptors("-S -n 256", &database.url(), &[]);
+    let limits = fs::read_to_string(format!("/proc/{}/limits", collector.pid())).unwrap();
+    let limits = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max open files"))
+        .unwrap();
+    let limits: Vec<_> = limits.split_ascii_whitespace().collect();
+    assert_eq!(limits[0], limits[1]);
+    assert_ne!(limits[0], "256");
+}
+
 /// Returns how much CPU time a process has used, in hundredths of a second.
 fn cpu_time(collector: &Collector) -> u64 {
     let stat = fs::read_to_string(format!("/proc/{}/stat", collector.pid())).unwrap();
@@ -148,7 +162,7 @@ fn a_collector_without_descriptors_waits_and_goes_on() {
     let started = Instant::now();
     // A bound that the descriptors have no room for.
     let arguments = ["--max-connections", "100000"];
-    let collector = Collector::start_with_descriptors(200, &database.url(), &arguments);
+    let collector = Collector::start_with_descriptors("-n 200", &database.url(), &arguments);
     let mut busy: Vec<_> = (0..150).map(|_| Sender::connect(collector.address)).collect();
     for sender in &mut busy {
         assert_eq!(sender.send(), 200);

@@ -94,13 +94,13 @@ impl Collector {
             .unwrap_or_else(|log| panic!("the collector did not start: {log}"))
     }
 
-    /// Starts it with so many descriptors and no more.
-    pub fn start_with_descriptors(count: u32, clickhouse: &str, arguments: &[&str]) -> Self {
+    /// Starts it with a limit of its descriptors, as `ulimit` takes it.
+    pub fn start_with_descriptors(limit: &str, clickhouse: &str, arguments: &[&str]) -> Self {
         let data = tempfile::tempdir().unwrap();
         let program = command();
         let mut limited = Command::new("sh");
         limited
-            .args(["-c", &format!("ulimit -n {count}; exec \"$0\" \"$@\"")])
+            .args(["-c", &format!("ulimit {limit}; exec \"$0\" \"$@\"")])
             .arg(program.get_program());
         for (name, _) in program.get_envs() {
             limited.env_remove(name);
