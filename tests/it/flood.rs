@@ -135,6 +135,30 @@ fn idle_connections_keep_no_sender_out() {
 }
 
 #[test]
+fn an_address_has_a_bound_of_its_own() {
+    let database = Database::named("per_ip");
+    let collector = Collector::start_with(&database.url(), &["--max-connections-per-ip", "2"]);
+    let mut senders = [0; 2].map(|_| Sender::connect(collector.address));
+    assert_eq!(senders.each_mut().map(Sender::send), [200; 2]);
+    assert_eq!(Sender::connect(collector.address).send(), 0);
+    assert_eq!(senders.each_mut().map(Sender::send), [200; 2], "they were there before");
+    drop(senders);
+    // Until the collector has seen that they are gone, another one is too many still.
+    wait_for("room", || {
+        (Sender::connect(collector.address).send() == 200).then_some(())
+    });
+    assert!(collector.log().contains("too many connections"), "{}", collector.log());
+    let refused = wait_for("the metrics", || {
+        let bytes = b"GET /metrics HTTP/1.1\r\nConnection: close\r\n\r\n";
+        let mut answer = String::new();
+        let _ = http::open(collector.address, bytes).read_to_string(&mut answer);
+        let (_, refused) = answer.split_once("\nrowmill_connections_refused_total ")?;
+        refused.lines().next()?.parse::<u64>().ok()
+    });
+    assert!(refused >= 1, "{refused}");
+}
+
+#[test]
 fn the_soft_limit_of_descriptors_is_raised_to_the_hard_one() {
     let database = Database::named("soft_limit");
     let collector = Collector::start_with_descriptors("-S -n 256", &database.url(), &[]);
