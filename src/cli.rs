@@ -176,11 +176,13 @@ pub(crate) struct ServeOptions {
     )]
     pub(crate) max_bulk_bytes: usize,
 
-    /// Connections that may be open; for one more, an idle one is closed. Left out, as many as the limit of descriptors has room for.
+    /// Connections that may be open; for one more, an idle one is closed. Left out, the limit of
+    /// descriptors decides.
     #[arg(long, env = "ROWMILL_MAX_CONNECTIONS", value_name = "COUNT")]
     pub(crate) max_connections: Option<usize>,
 
-    /// Connections that may be open from one address, or one IPv6 network (/64); 0 for no bound, as behind a proxy.
+    /// Connections that may be open from one address, or one IPv6 network (/64); 0 is no bound, as it
+    /// has to be behind a proxy.
     #[arg(
         long,
         env = "ROWMILL_MAX_CONNECTIONS_PER_IP",
@@ -189,8 +191,8 @@ pub(crate) struct ServeOptions {
     )]
     pub(crate) max_connections_per_ip: usize,
 
-    /// How long /ready tells of a stop before it begins, while events are still taken, in seconds: so long as a balancer needs to
-    /// see it.
+    /// How long /ready is 503 before a stop begins, while events are still taken, in seconds: the time
+    /// in which a load balancer sees it.
     #[arg(long, env = "ROWMILL_PRE_STOP_SECONDS", default_value = "0", value_parser = seconds, value_name = "SECONDS")]
     pub(crate) pre_stop_seconds: Duration,
 

@@ -1,19 +1,21 @@
-//! Descriptors: as many as the system lets this process have, and how many of them are for connections.
+//! Descriptors: the limit of the process, and the part of it that connections may take.
 
 use std::{num::NonZero, thread};
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 
-/// What the spool's files, ClickHouse's connections, the log and the embedded engine need, and some to spare.
+/// For the spool's files, ClickHouse's connections, the log and the embedded engine, with some to
+/// spare.
 const RESERVE: u64 = 128;
 
-/// What each core's event loop and listener need.
+/// For each core's event loop and listener.
 const RESERVE_PER_CORE: u64 = 8;
 
-/// More connections than this are more memory than a collector should take: some ten kilobytes each.
+/// Each connection takes some ten kilobytes of memory, these together half a gigabyte.
 const MOST_CONNECTIONS: u64 = 50_000;
 
-/// Raises the process's soft limit to its hard one, and returns how many connections it may have open.
+/// Raises the process's soft limit to its hard one, and returns how many connections it may have
+/// open.
 pub(crate) fn raise() -> usize {
     let limit = getrlimit(Resource::Nofile);
     let mut raised = limit;

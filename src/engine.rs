@@ -61,13 +61,13 @@ impl EmbeddedClickHouse {
         })
     }
 
-    /// Returns where the collector finds a database of it, and by whose password.
+    /// Returns the URL of one of its databases, with the collector's user and password.
     pub(crate) fn store(&self, database: &str) -> Result<StoreUrl, StoreUrlError> {
         let (address, user, password) = (self.address, self.collector.name(), self.collector.password());
         format!("http://{user}:{password}@{address}/{database}").parse()
     }
 
-    /// Returns the user who reads.
+    /// Returns the user with the right to read.
     pub(crate) fn reader(&self) -> &Account {
         &self.reader
     }

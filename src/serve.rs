@@ -91,7 +91,7 @@ fn stores(options: &ServeOptions) -> Result<(Vec<StoreUrl>, Option<EmbeddedClick
     Ok((vec![engine.store(ENGINE_DATABASE)?], Some(engine)))
 }
 
-/// Collects events for the stores; the embedded one has a user who reads.
+/// Collects events for the stores; the embedded one has a `reader`.
 async fn collect(
     options: &ServeOptions,
     events: &EventOptions,

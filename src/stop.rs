@@ -1,5 +1,6 @@
-//! Stop: what the process is asked by signals. SIGTERM, SIGINT (Ctrl-C) and SIGHUP (the terminal is gone) mean an orderly stop; a
-//! second one means haste, or, where the stop is announced first, that it begins.
+//! Stop: what the process is asked by signals. SIGTERM, SIGINT (Ctrl-C) and SIGHUP (the terminal is
+//! gone) mean an orderly stop; a second one means haste, or, where the stop is announced first,
+//! that it begins.
 
 use std::{fs, future::pending, io, time::Duration};
 

@@ -1,25 +1,25 @@
-//! Access: who may ask the engine for what. Two users, each with a password that is made at the first start.
+//! Access: the engine's two users, their passwords and their rights.
 //!
 //! ```text
 //! DATA/collector.password, .headers    creates databases and tables, inserts, reads
 //! DATA/reader.password, .headers       reads
-//! DATA/config/                         what ClickHouse is told; written anew at each start
+//! DATA/config/                         ClickHouse's configuration, written anew at each start
 //! ```
 //!
-//! The files belong to the engine's owner alone (mode 0600). A `.headers` file is for `curl -H @FILE`, so
-//! that no password stands in a command line, which every user of a machine can read.
+//! Passwords are made at the first start. Only the engine's owner can read these files (mode 0600).
+//! A `.headers` file is for `curl -H @FILE`: a command line is visible to every user of a machine.
 //!
-//! Three walls stand around ClickHouse:
+//! Three things protect the data and the machine:
 //!
-//! - A request has to name one of the two users in the header `X-ClickHouse-User`; every other request is
-//!   answered with 401 before its query is looked at. ClickHouse then takes the password from
-//!   `X-ClickHouse-Key` alone. A page of another site cannot send these headers, and no browser adds them by
-//!   itself. (With `Authorization`, ClickHouse would let a parameter of the URL name another user.)
+//! - A request has to name one of the two users in the header `X-ClickHouse-User`. ClickHouse answers
+//!   every other request with 401 before it reads the query. It then takes the password from
+//!   `X-ClickHouse-Key` alone. A page of another site cannot send these headers, and browsers do not add
+//!   them by themselves. (Behind `Authorization`, a parameter of the URL can name another user.)
 //! - Neither user has a right to files, URLs, other servers, programs, SYSTEM statements or other users.
-//!   The user `default`, as whom `clickhouse local` runs the query that keeps it up, cannot be named in a
-//!   request, and has no rights beyond that query.
-//! - The function `file` needs no right in `clickhouse local` and reads any file. A function of our own takes
-//!   its name, and refuses.
+//!   `clickhouse local` runs the query that keeps it up as the user `default`. A request cannot name
+//!   that user, and its rights are those of that query.
+//! - The function `file` reads any file, and `clickhouse local` asks for no right to it. A function of
+//!   ours takes its name, and refuses.
 
 use std::{
     fmt,
@@ -32,14 +32,14 @@ use std::{
 
 use crate::error::{Error, Kind};
 
-/// Twice the 128 bits that nobody can guess.
+/// Twice the 128 bits that are out of reach of any guess.
 const PASSWORD_BYTES: usize = 32;
 
 const OWNER_ONLY: u32 = 0o600;
 
 const OWNER_ONLY_FOLDER: u32 = 0o700;
 
-/// The tables of `system` that a user may read beside those that ClickHouse shows to everybody.
+/// The tables of `system` that both users may read; ClickHouse shows some others to every user.
 const SYSTEM_TABLES: [&str; 10] = [
     "clusters",
     "codecs",
@@ -55,7 +55,8 @@ const SYSTEM_TABLES: [&str; 10] = [
 
 /// The engines that keep rows in the data folder, or in other tables of it.
 ///
-/// A path in an EmbeddedRocksDB's arguments can lead out of the folder, to a RocksDB and nothing else.
+/// A path in an EmbeddedRocksDB's arguments can lead out of the folder, to a RocksDB and nothing
+/// else.
 const TABLE_ENGINES: [&str; 29] = [
     "Alias",
     "AggregatingMergeTree",
@@ -107,12 +108,13 @@ impl Account {
         &self.password
     }
 
-    /// Returns what lets a person's `curl` in, quoted as a shell needs it: `-H @FILE`, a file with both as HTTP headers.
+    /// Returns curl's option for this user, quoted for a shell: `-H @FILE`, a file with name and
+    /// password as HTTP headers.
     pub fn curl_option(&self) -> String {
         format!("-H @{}", shell_quoted(&self.file("headers")))
     }
 
-    /// Returns what a shell replaces with the password.
+    /// Returns the expression that a shell replaces with the password.
     pub(crate) fn shell_password(&self) -> String {
         format!("$(cat {})", shell_quoted(&self.file("password")))
     }
@@ -156,7 +158,7 @@ impl Access {
         })
     }
 
-    /// Writes what ClickHouse is told into the data folder, and returns the path of its configuration.
+    /// Writes ClickHouse's configuration into the data folder, and returns its path.
     ///
     /// # Errors
     ///
@@ -307,7 +309,8 @@ fn password(file: &Path) -> Result<String, Error> {
     }
 }
 
-/// Writes a file that only its owner can read; what was there before is there until it is whole.
+/// Writes a file that only its owner can read, in one step: an old file stays until the new one is
+/// whole.
 fn replace(file: &Path, text: &str) -> Result<(), Error> {
     let unfinished = write_beside(file, text)?;
     fs::rename(unfinished, file).map_err(failed(file))

@@ -195,12 +195,12 @@ impl Engine {
         format!("http://{}", self.address())
     }
 
-    /// Returns the user who creates databases and tables, inserts and reads.
+    /// Returns the user `collector`, with the rights to create databases and tables, to insert and to read.
     pub fn collector(&self) -> &Account {
         &self.access.collector
     }
 
-    /// Returns the user who reads.
+    /// Returns the user `reader`, with the right to read.
     pub fn reader(&self) -> &Account {
         &self.access.reader
     }

@@ -14,7 +14,7 @@
 //! - [`locate`]: which ClickHouse: `ROWMILL_ENGINE`, one on `PATH`, the cache, or a download.
 //! - `fetch`, `unpack`, `cache`, `progress`: the download, once for each user and version.
 //! - [`run`]: turns the calling process into the engine until it is asked to end.
-//! - `access`: two users with passwords, and what each of them may do.
+//! - `access`: the two users, their passwords and their rights.
 //! - `command`, `library`, `binary`: the command line, and the two ways to give it to ClickHouse.
 //! - [`Engine`]: the child process as a value; dropping it ends the child.
 //! - `place`, `ping`, `tail`: is the place free, is it up, and what were its last words.
@@ -42,7 +42,7 @@
 //!
 //! # Limits
 //!
-//! Unix only, as ClickHouse is. There is no TLS: who can listen to the network reads passwords and data. The
+//! Unix only, as ClickHouse is. There is no TLS: passwords and data cross a network as they are. The
 //! collector's user can create databases of the engines SQLite, PostgreSQL and MySQL, whose right ClickHouse
 //! does not ask for; the reader's can create nothing. What an `INSERT` has confirmed survives
 //! `kill -9` of the engine; a power cut can take what the system had not yet written to the disk,

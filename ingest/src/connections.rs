@@ -1,7 +1,8 @@
-//! Connections: how many are open, whom they come from, and which of them go first when there is no room for another.
+//! Connections: their number, their addresses, and the order in which idle ones make room for
+//! others.
 //!
-//! No request touches what is kept here, only the begin and the end of a connection do. A connection goes by itself, between two
-//! requests: it is asked to, and looks for itself whether a request has come meanwhile.
+//! Only the begin and the end of a connection touch this state, no request does. A connection that
+//! is asked to go decides by itself: it stays if a request has come meanwhile.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -17,19 +18,20 @@ use tokio::{sync::Notify, time::timeout};
 
 use crate::idle::Activity;
 
-/// A connection that has not sent a request yet is given so long for it, unless there are many of them.
+/// The time that a connection has for its first request before it has to make room, unless many
+/// wait for theirs.
 const FIRST_REQUEST_WITHIN: Duration = Duration::from_secs(1);
 
-/// Such ones are many from this part of all on.
+/// Connections without a request are many from one in so many of all on.
 const MANY: usize = 8;
 
-/// How long until another connection is asked to go where the one before did not.
+/// The time until another connection is asked to go, where none has ended meanwhile.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
 
-/// Trouble with connections comes by the thousand; the log tells of it so often.
+/// Trouble comes with thousands of connections at once; the log has one line in this time.
 const LOG_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Lists are cleared of connections that have ended when they have become longer than twice what is open, and this.
+/// A list longer than twice the open connections and this drops the entries of ended ones.
 const SPARE_ENTRIES: usize = 64;
 
 /// The open connections of a server, and of all that are served with the same value.
@@ -50,9 +52,9 @@ struct State {
     open: usize,
     /// Only where there is a bound for each.
     by_address: HashMap<IpAddr, usize>,
-    /// Those that had sent no request when they were looked at last, the oldest first.
+    /// Connections without a request at the last look, the oldest first.
     silent: VecDeque<(Weak<Activity>, Instant)>,
-    /// Those that had, with the count of their requests at that time; whose turn is longest ago first.
+    /// The others, with the count of their requests at the last look; the longest unseen first.
     known: VecDeque<(Weak<Activity>, u32)>,
     logged: Option<Instant>,
 }
@@ -85,7 +87,7 @@ impl Connections {
         self.0.state().open
     }
 
-    /// Returns how many have been closed at once since there were too many of their address.
+    /// Returns how many were closed at once because their address had too many.
     pub fn refused(&self) -> u64 {
         self.0.refused.load(Ordering::Relaxed)
     }
@@ -95,7 +97,8 @@ impl Connections {
         self.0.let_go.load(Ordering::Relaxed)
     }
 
-    /// Waits for a place for a connection, and asks idle ones to go while there is none; `None` if there are too many of its address.
+    /// Waits for a place for a connection, and asks idle ones to go while there is none. Returns
+    /// `None` if its address has too many.
     pub(crate) async fn enter(&self, activity: &Arc<Activity>, address: IpAddr, bounds: Bounds) -> Option<Place> {
         loop {
             let entered = self.0.state().enter(activity, address, bounds);
@@ -119,7 +122,8 @@ impl Connections {
                     });
                 }
             }
-            // An end that comes before the wait is not missed; that a busy connection becomes an idle one, nobody tells.
+            // An end that comes before the wait wakes it, too. A busy connection that becomes idle
+            // does not.
             let _ = timeout(ASK_AGAIN, self.0.ended.notified()).await;
         }
     }
@@ -137,7 +141,8 @@ impl Connections {
         self.0.let_go.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Logs something with the counts of connections that were refused and let go, if it is time to.
+    /// Logs something with the counts of connections that were refused and let go, if it is time
+    /// to.
     pub(crate) fn log(&self, log: impl FnOnce(u64, u64)) {
         let now = Instant::now();
         let mut state = self.0.state();
@@ -178,8 +183,8 @@ impl State {
         Ok(address)
     }
 
-    /// Asks the idle connection to go that is missed least, and returns whether there is one. Silent ones are `many` from that
-    /// count on.
+    /// Asks one idle connection to go, and returns whether there is one. Silent ones go first if
+    /// they are `many` or have had their time.
     fn ask_one_to_go(&mut self, many: usize) -> bool {
         self.ask_silent(many) || self.ask_known() || self.ask_silent(0)
     }
@@ -204,7 +209,8 @@ impl State {
         false
     }
 
-    /// Goes around once at most, past those that have sent a request since the time before.
+    /// Looks at each connection once at most, and passes those with a request since their last
+    /// look.
     fn ask_known(&mut self) -> bool {
         for _ in 0..self.known.len() {
             let Some((known, seen)) = self.known.pop_front() else {
@@ -239,7 +245,8 @@ impl Drop for Place {
     }
 }
 
-/// Returns the address that a connection counts for: of IPv6 the network, as one customer has all of its addresses.
+/// Returns the address that a connection counts for: with IPv6 the network `/64`, which one
+/// customer has whole.
 fn counted(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {

@@ -1,4 +1,4 @@
-//! Idle: a connection that leaves the server waiting for a request too long is let go; so is one whose place another one needs.
+//! Idle: a connection without a request ends after a time, or when another one needs its place.
 //!
 //! hyper can do that, too, by a timer that it makes, sets and drops for each request: 1 500 instructions, a seventh of all that it
 //! needs to read a request and to answer it. Here a request only counts itself, and each connection has one timer, at which it
@@ -83,7 +83,7 @@ pub(crate) async fn unless_idle<C: Future>(connection: C, activity: Arc<Activity
     let mut connection = pin!(connection);
     let (mut requests, mut idle_looks) = (0, 0);
     loop {
-        // What has arrived by now is read first.
+        // A request that has arrived comes first.
         let end = poll_fn(|cx| match connection.as_mut().poll(cx) {
             Poll::Ready(end) => Poll::Ready(End::Over(end)),
             Poll::Pending if activity.goes(cx) => Poll::Ready(End::LetGo),
@@ -267,7 +267,7 @@ mod tests {
         sleep(BOUND * 10).await;
         assert!(!connection.is_finished());
         drop(request);
-        // It has forgotten that it was asked: the one who asked has found another one.
+        // A question that met a request is over.
         sleep(BOUND / 8).await;
         assert!(!connection.is_finished());
         activity.ask_to_go();

@@ -28,13 +28,14 @@ pub struct ServeOptions {
     /// The longest head in bytes; a longer one is answered with 431, at twice this length at the latest, since it is read in
     /// pieces. Eight kilobytes of redirect target, a long cookie and a proxy's own headers have to fit.
     pub max_head_bytes: usize,
-    /// How many connections may be open. For one more, an idle one is closed; where none is idle, it waits until one is or ends. Each
-    /// has at most one request under way, so that this bounds those, too.
+    /// How many connections may be open. For one more, an idle one is closed; while all are busy, it
+    /// waits. Each has at most one request under way, so that this bounds those, too.
     pub max_connections: usize,
-    /// How many connections of one address may be open, or of one IPv6 network (`/64`); further ones are closed at once. 0 for no
-    /// bound, as behind a proxy all come from one address.
+    /// How many connections of one address may be open, or of one IPv6 network (`/64`); further ones
+    /// are closed at once. 0 is no bound, as all connections of a proxy come from one address.
     pub max_connections_per_ip: usize,
-    /// The connections that count: a clone shares them, so that listeners that are served with clones share the two bounds.
+    /// The counted connections. Clones share them, and with them the two bounds: one value for all
+    /// listeners of a process.
     pub connections: Connections,
     /// How long open requests may take to end once the server is asked to.
     pub drain_timeout: Duration,

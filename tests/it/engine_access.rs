@@ -1,4 +1,5 @@
-//! The embedded engine's door: who has no password gets nothing, and who has one gets tables and no files.
+//! The embedded engine's users: a request without a password does nothing, and one with it reaches
+//! tables and no files.
 
 use std::{
     fs,
@@ -24,16 +25,16 @@ use crate::support::{
     wait_for,
 };
 
-/// What a page of another site, or a user who has taken over the engine, would like to append to.
+/// The content of the file that the attacks want to read or to append to.
 const FILE: &str = "fn main() {}\n";
 
 /// An engine of its own, beside a file that is none of its business.
-struct House {
+struct Locked {
     engine: Engine,
     folder: TempDir,
 }
 
-impl House {
+impl Locked {
     fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("build.rs"), FILE).unwrap();
@@ -67,9 +68,9 @@ fn insert_into(file: &str) -> String {
 
 #[test]
 fn a_request_without_the_password_does_nothing() {
-    let house = House::start();
-    let (address, insert) = (house.engine.address(), insert_into(&house.file()));
-    let password = house.engine.reader().password().to_owned();
+    let locked = Locked::start();
+    let (address, insert) = (locked.engine.address(), insert_into(&locked.file()));
+    let password = locked.engine.reader().password().to_owned();
     // "default:", "reader:", "collector:" and the reader with its password.
     let basic = |text: &str| ("Authorization", format!("Basic {text}"));
     let user = |name: &str| ("X-ClickHouse-User", name.to_owned());
@@ -132,27 +133,27 @@ fn a_request_without_the_password_does_nothing() {
             answer.text()
         );
     }
-    house.asserts_untouched();
+    locked.asserts_untouched();
     assert_eq!(
-        house.ask(house.engine.reader(), "SELECT currentUser()").text(),
+        locked.ask(locked.engine.reader(), "SELECT currentUser()").text(),
         "reader\n"
     );
     assert_eq!(
-        house.ask(house.engine.collector(), "SELECT currentUser()").text(),
+        locked.ask(locked.engine.collector(), "SELECT currentUser()").text(),
         "collector\n"
     );
 }
 
 #[test]
 fn no_page_may_send_the_password_across_origins() {
-    let house = House::start();
+    let locked = Locked::start();
     let headers = [
         ("Origin", "http://evil.example"),
         ("Access-Control-Request-Method", "POST"),
         ("Access-Control-Request-Headers", "x-clickhouse-user,x-clickhouse-key"),
     ];
     for target in ["/", "/?add_http_cors_header=1"] {
-        let answer = http::send(house.engine.address(), "OPTIONS", target, &headers, &[]);
+        let answer = http::send(locked.engine.address(), "OPTIONS", target, &headers, &[]);
         let allowed = answer
             .headers
             .iter()
@@ -163,16 +164,16 @@ fn no_page_may_send_the_password_across_origins() {
 
 #[test]
 fn neither_user_reaches_files_urls_programs_or_the_system() {
-    let house = House::start();
-    let (reader, collector) = (house.engine.reader(), house.engine.collector());
-    let (file, listener) = (house.file(), TcpListener::bind("127.0.0.1:0").unwrap());
+    let locked = Locked::start();
+    let (reader, collector) = (locked.engine.reader(), locked.engine.collector());
+    let (file, listener) = (locked.file(), TcpListener::bind("127.0.0.1:0").unwrap());
     let server = listener.local_addr().unwrap();
     for sql in [
         "CREATE DATABASE d",
         "CREATE TABLE d.t (n UInt64, s String) ENGINE = MergeTree ORDER BY n",
         "INSERT INTO d.t VALUES (1, 'x')",
     ] {
-        assert_eq!(house.ask(collector, sql).status, 200, "{sql}");
+        assert_eq!(locked.ask(collector, sql).status, 200, "{sql}");
     }
     let outside = [
         insert_into(&file),
@@ -229,7 +230,7 @@ fn neither_user_reaches_files_urls_programs_or_the_system() {
     ];
     for user in [reader, collector] {
         for sql in &outside {
-            let answer = house.ask(user, sql);
+            let answer = locked.ask(user, sql);
             assert_ne!(answer.status, 200, "{} did: {sql}: {}", user.name(), answer.text());
             assert!(!answer.text().contains("fn main"), "{sql}: {}", answer.text());
         }
@@ -250,8 +251,8 @@ fn neither_user_reaches_files_urls_programs_or_the_system() {
             &format!("SELECT * FROM files.`{}`", file.trim_start_matches('/')),
         ),
     ] {
-        house.ask(collector, &later);
-        let answer = house.ask(collector, sql);
+        locked.ask(collector, &later);
+        let answer = locked.ask(collector, sql);
         assert_ne!(answer.status, 200, "{later}: {sql}: {}", answer.text());
     }
     for sql in [
@@ -262,16 +263,17 @@ fn neither_user_reaches_files_urls_programs_or_the_system() {
         "DROP DATABASE d",
         "SET readonly = 0",
     ] {
-        assert_ne!(house.ask(reader, sql).status, 200, "the reader did: {sql}");
+        assert_ne!(locked.ask(reader, sql).status, 200, "the reader did: {sql}");
     }
-    // Each sees its own queries alone, so that this one ends none, least of all the one that keeps the engine up.
+    // Each sees its own queries alone, so that this one ends none, least of all the one that keeps
+    // the engine up.
     for user in [reader, collector] {
-        assert_eq!(house.ask(user, "KILL QUERY WHERE user = 'default' SYNC").text(), "");
+        assert_eq!(locked.ask(user, "KILL QUERY WHERE user = 'default' SYNC").text(), "");
     }
     listener.set_nonblocking(true).unwrap();
     assert!(listener.accept().is_err(), "somebody has connected");
-    house.asserts_untouched();
-    let rows = house.ask(
+    locked.asserts_untouched();
+    let rows = locked.ask(
         reader,
         "SELECT n, s FROM d.t FORMAT Vertical SETTINGS output_format_pretty_max_rows = 5",
     );
@@ -301,7 +303,7 @@ fn passwords_are_for_the_owner_alone_and_stand_in_no_log_and_no_command_line() {
     let database = Database::of_engine("stats", address, &engine);
     database.wait_for_rows("mail_statistics", 1);
 
-    // What is printed to be pasted works.
+    // The printed command works as it is.
     let log = collector.log();
     let (_, pasted) = log.split_once("and a second later the rows:\n\n").unwrap();
     let rows = Command::new("sh").arg("-c").arg(pasted.trim()).output();
@@ -370,18 +372,18 @@ fn an_engine_of_its_own_shows_the_ways_in() {
 
 #[test]
 fn a_data_folder_from_before_gets_its_passwords_at_the_next_start() {
-    let House { engine, folder } = House::start();
+    let Locked { engine, folder } = Locked::start();
     let user = engine.collector().clone();
     let data = folder.path().join("engine");
-    let house = House { engine, folder };
+    let locked = Locked { engine, folder };
     assert_eq!(
-        house
+        locked
             .ask(&user, "CREATE TABLE t (n UInt8) ENGINE = MergeTree ORDER BY n")
             .status,
         200
     );
-    assert_eq!(house.ask(&user, "INSERT INTO t VALUES (7)").status, 200);
-    let House { engine, folder } = house;
+    assert_eq!(locked.ask(&user, "INSERT INTO t VALUES (7)").status, 200);
+    let Locked { engine, folder } = locked;
     engine.stop().unwrap();
     // As they were before: data, and nothing about users.
     for entry in fs::read_dir(&data).unwrap().flatten() {
@@ -392,14 +394,14 @@ fn a_data_folder_from_before_gets_its_passwords_at_the_next_start() {
     }
     fs::remove_dir_all(data.join("config")).unwrap();
     let engine = Engine::start(&Options::new(env!("CARGO_BIN_EXE_rowmill"), &data)).unwrap();
-    let house = House { engine, folder };
-    assert_ne!(house.engine.collector(), &user);
-    assert_eq!(house.ask(house.engine.collector(), "SELECT n FROM t").text(), "7\n");
-    assert_eq!(house.ask(&user, "SELECT n FROM t").status, 403);
+    let locked = Locked { engine, folder };
+    assert_ne!(locked.engine.collector(), &user);
+    assert_eq!(locked.ask(locked.engine.collector(), "SELECT n FROM t").text(), "7\n");
+    assert_eq!(locked.ask(&user, "SELECT n FROM t").status, 403);
 }
 
-/// The page that appends to the project's own files when somebody looks at it: a form that is sent by itself, as text, whose body
-/// is SQL.
+/// The page that appends to the project's own files as soon as it is opened: a form with SQL that
+/// submits itself as text.
 fn page(engine: SocketAddr, file: &str) -> String {
     let sql = insert_into(file).replace('\'', "&#39;");
     // A form's field is sent as NAME=VALUE.
@@ -410,7 +412,7 @@ fn page(engine: SocketAddr, file: &str) -> String {
     )
 }
 
-/// Serves a page to whoever asks, for as long as the test runs.
+/// Serves a page for as long as the test runs.
 fn site(page: String) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -431,7 +433,7 @@ fn site(page: String) -> SocketAddr {
     address
 }
 
-/// Opens a page in a browser, and returns what it shows in the end; `None` where there is no browser.
+/// Opens a page in a browser, and returns the final document; `None` where there is no browser.
 fn browse(site: SocketAddr, profile: &Path) -> Option<String> {
     let chromium = ["/usr/bin/chromium", "/usr/bin/chromium-browser"];
     let chromium = chromium.iter().find(|path| Path::new(path).exists())?;
@@ -459,18 +461,18 @@ fn browse(site: SocketAddr, profile: &Path) -> Option<String> {
 
 #[test]
 fn a_page_in_a_browser_changes_no_file() {
-    let house = House::start();
-    let site = site(page(house.engine.address(), &house.file()));
+    let locked = Locked::start();
+    let site = site(page(locked.engine.address(), &locked.file()));
     let profile = tempfile::tempdir().unwrap();
     let shown = browse(site, profile.path()).unwrap_or_else(|| {
         eprintln!("there is no chromium: its request is made by hand");
         let headers = [("Content-Type", "text/plain"), ("Origin", "null"), ("Cookie", "a=b")];
-        let sql = insert_into(&house.file());
-        let answer = http::send(house.engine.address(), "POST", "/", &headers, sql.as_bytes());
+        let sql = insert_into(&locked.file());
+        let answer = http::send(locked.engine.address(), "POST", "/", &headers, sql.as_bytes());
         answer.text().to_owned()
     });
-    house.asserts_untouched();
+    locked.asserts_untouched();
     // It has come as far as the engine, and no farther.
     assert!(shown.contains("answers to a user and a password"), "{shown}");
-    assert!(TcpStream::connect(house.engine.address()).is_ok());
+    assert!(TcpStream::connect(locked.engine.address()).is_ok());
 }

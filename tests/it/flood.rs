@@ -1,4 +1,4 @@
-//! More connections than the collector can have: those that do nothing go first, and senders notice nothing of it.
+//! More connections than the collector can have: idle ones go first, and senders notice nothing.
 
 use std::{
     fs,
@@ -16,10 +16,10 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::support::{collector::Collector, engine::Database, http, wait_for};
 
-/// What the flood would like to be.
+/// The size of the flood, where the test's own descriptors allow it.
 const IDLE: u64 = 20_000;
 
-/// What the other tests of this process may need meanwhile.
+/// Descriptors for the other tests of this process.
 const RESERVE: u64 = 2_000;
 
 /// The collector's own.

@@ -1,4 +1,4 @@
-//! Collectors behind a balancer are restarted one after the other, and no sender notices it.
+//! Collectors behind a balancer are restarted one after the other, and no request fails.
 
 use std::{
     fs,
