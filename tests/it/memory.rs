@@ -181,3 +181,31 @@ fn an_event_loop_has_its_turns_while_lines_are_decoded() {
     // They take some 50 ms at the least.
     assert!(turns >= 10, "{turns}");
 }
+
+#[test]
+fn a_client_that_goes_while_its_lines_are_decoded_leaves_nothing() {
+    let event_loop = runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    event_loop.block_on(async {
+        let nobody: StoreUrl = "http://127.0.0.1:1/stats".parse().unwrap();
+        let writer = Writer::start(&tables::SCHEMA, nobody.client(), &WriterOptions::default());
+        let mut service = tables::layer(writer.clone()).layer(service_fn(not_found::<Full<Bytes>>));
+        let request = Request::post("/wh/plain")
+            .header(NDJSON.0, NDJSON.1)
+            .body(Full::new(Bytes::from("{\"number\":1}\n".repeat(100_000))))
+            .unwrap();
+        let mut answer = Box::pin(service.call(request));
+        for _ in 0..3 {
+            let is_pending = poll_fn(|cx| Poll::Ready(answer.as_mut().poll(cx).is_pending())).await;
+            assert!(is_pending);
+            yield_now().await;
+        }
+        assert!(writer.request_bytes() > 0);
+        drop(answer);
+        for _ in 0..10 {
+            yield_now().await;
+        }
+        let counters = writer.counters();
+        assert!(counters.iter().all(|counts| counts.rows_appended == 0), "{counters:?}");
+        assert_eq!(writer.request_bytes(), 0);
+    });
+}
