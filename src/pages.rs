@@ -207,7 +207,7 @@ struct Metric {
     value: fn(&TableCounts) -> u64,
 }
 
-const METRICS: [Metric; 9] = [
+const METRICS: [Metric; 13] = [
     Metric {
         name: "rowmill_rows_appended_total",
         kind: "counter",

@@ -64,17 +64,21 @@ fn rows_that_are_stored_are_not_refused_by_a_table_that_has_become_stricter() {
     assert_eq!(database.count("rejected"), 0);
 }
 
+/// Lets the collector make its tables, and gives one another partition key.
+fn partitioned(database: &Database, key: &str) {
+    drop(Collector::start(database));
+    database.query(&format!(
+        "CREATE TABLE other AS mail_statistics ENGINE = MergeTree PARTITION BY {key} ORDER BY id \
+         SETTINGS non_replicated_deduplication_window = 1000"
+    ));
+    database.query("EXCHANGE TABLES other AND mail_statistics");
+}
+
 #[test]
 fn partitions_that_are_missing_are_sent_although_their_token_is_known() {
     let database = Database::named("partly");
     let data = tempfile::tempdir().unwrap();
-    // Before the collector makes the table of its own.
-    let first = Collector::start(&database);
-    drop(first);
-    database.query("DROP TABLE mail_statistics");
-    let create = "CREATE TABLE mail_statistics AS webhooks ENGINE = MergeTree PARTITION BY id % 4 ORDER BY id \
-                  SETTINGS non_replicated_deduplication_window = 1000";
-    database.query(create);
+    partitioned(&database, "id % 4");
     unheard(&database, data.path(), 0..40);
     // As a ClickHouse that is killed between its log of tokens and the name of a part.
     database.query("ALTER TABLE mail_statistics DROP PARTITION 1");
@@ -128,11 +132,7 @@ fn numbered_links(collector: &Collector, numbers: std::ops::Range<u32>) {
 #[test]
 fn a_block_of_many_partitions_is_divided() {
     let database = Database::named("many_partitions");
-    drop(Collector::start(&database));
-    database.query("DROP TABLE mail_statistics");
-    let create = "CREATE TABLE mail_statistics AS webhooks ENGINE = MergeTree PARTITION BY message_id ORDER BY id \
-                  SETTINGS non_replicated_deduplication_window = 1000";
-    database.query(create);
+    partitioned(&database, "message_id");
     let collector = Collector::start(&database);
     let lines: String = (0..250)
         .map(|number| format!("{{\"event\":\"sent\",\"message_id\":\"{number}\"}}\n"))
@@ -190,9 +190,11 @@ fn rows_of_columns_that_are_gone_wait_with_a_cure_that_works() {
     let data = waiting(&database, 5);
     database.query("ALTER TABLE mail_statistics RENAME COLUMN message_id TO message, MODIFY COLUMN projectId UInt8");
     let (is_done, said) = replay(data.path(), &database, &[]);
-    assert!(!is_done && said.contains("--map message_id=NEW"), "{said}");
-    let (is_done, said) = replay(data.path(), &database, &["--map", "message_id=message"]);
-    assert!(!is_done && said.contains("--convert projectId"), "{said}");
+    assert!(!is_done, "{said}");
+    assert!(
+        said.contains("--map message_id=NEW") && said.contains("--convert projectId"),
+        "{said}"
+    );
     let changes = ["--map", "message_id=message", "--drop", "projectId"];
     let (is_done, said) = replay(data.path(), &database, &changes);
     assert!(is_done, "{said}");

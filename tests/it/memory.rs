@@ -187,7 +187,11 @@ fn a_client_that_goes_while_its_lines_are_decoded_leaves_nothing() {
     let event_loop = runtime::Builder::new_current_thread().enable_all().build().unwrap();
     event_loop.block_on(async {
         let nobody: StoreUrl = "http://127.0.0.1:1/stats".parse().unwrap();
-        let writer = Writer::start(&tables::SCHEMA, nobody.client(), &WriterOptions::default());
+        let writer = Writer::start(
+            &tables::SCHEMA,
+            Stores::without_sync(nobody.clone()),
+            &WriterOptions::default(),
+        );
         let mut service = tables::layer(writer.clone()).layer(service_fn(not_found::<Full<Bytes>>));
         let request = Request::post("/wh/plain")
             .header(NDJSON.0, NDJSON.1)

@@ -62,7 +62,7 @@ pub(super) async fn adapt(
 }
 
 fn form(layout: &Layout, existing: &[Existing], changes: &ColumnChanges) -> Result<Form, String> {
-    let mut is_own = true;
+    let (mut is_own, mut reasons) = (true, Vec::new());
     for column in &layout.columns {
         let Some(name) = changes.name_of(column) else {
             is_own = false;
@@ -70,16 +70,17 @@ fn form(layout: &Layout, existing: &[Existing], changes: &ColumnChanges) -> Resu
         };
         let found = existing.iter().find(|found| *found.name == *name);
         let Some(found) = found.filter(|found| !matches!(&*found.default_kind, "MATERIALIZED" | "ALIAS")) else {
-            return Err(format!(
+            reasons.push(format!(
                 "rows were written with a column `{name}`, which `{}` cannot take any more: say what it is called now \
                  (`was: {name}` in the schema, or `rowmill spool replay --map {name}=NEW`), or give up its values \
                  (`rowmill spool replay --drop {name}`)",
                 layout.table
             ));
+            continue;
         };
         let is_converted = changes.converted.iter().any(|converted| **converted == *column.name);
         if found.data_type != *column.data_type && !is_converted && !keeps_values(&column.data_type, &found.data_type) {
-            return Err(format!(
+            reasons.push(format!(
                 "rows were written with `{}` as {}, and `{}`.`{name}` is {} now, which cannot take every value: change the \
                  column back, let ClickHouse convert what it can (`rowmill spool replay --convert {}`), or give up its \
                  values (`rowmill spool replay --drop {}`)",
@@ -87,6 +88,9 @@ fn form(layout: &Layout, existing: &[Existing], changes: &ColumnChanges) -> Resu
             ));
         }
         is_own &= found.data_type == *column.data_type && *name == *column.name;
+    }
+    if !reasons.is_empty() {
+        return Err(reasons.join("; "));
     }
     if is_own {
         return Ok(Form::Own);
