@@ -391,7 +391,12 @@ impl SealedBlock {
 pub(crate) fn letter_id(block: Uuid, row: u32) -> Option<Uuid> {
     const VERSION: u128 = 0xf << 76;
     let id = block.as_u128() ^ u128::from(row);
-    (block.get_version_num() != 8).then(|| Uuid::from_u128(id & !VERSION | 8 << 76))
+    (!is_letter(block)).then(|| Uuid::from_u128(id & !VERSION | 8 << 76))
+}
+
+/// Returns whether a block's id is that of a dead letter of another block's row.
+pub(crate) fn is_letter(block: Uuid) -> bool {
+    block.get_version_num() == 8
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use super::{
     log::{Batch, FrameAt, Log, Logged},
     state::{LogState, Urgency},
 };
-use crate::block::{Content, Layout, SealedBlock};
+use crate::block::{Content, Layout, SealedBlock, is_letter};
 
 /// Rows of one frame, in bytes; a single row may be more.
 const MAX_FRAME_BYTES: u32 = 1 << 20;
@@ -109,19 +109,20 @@ impl Spool {
                 if !is_done || leaving.is_some() {
                     lane.mark_dirty(self.log.as_ref(), Urgency::Now);
                 }
+                is_whole = is_whole && is_done;
                 if batch.is_full() {
                     is_whole = false;
                     break;
                 }
             }
         }
-        let (segment, format) = (batch.segment, batch.format);
+        let (segment, format, is_reserve) = (batch.segment, batch.format, batch.is_reserve);
         if batch.len() > 0 {
             match log.commit(batch) {
                 Ok(used) => *buffer = used,
                 Err((error, used)) => {
                     *buffer = used;
-                    self.start_over(segment, &entries);
+                    self.start_over(&entries);
                     return Err(error);
                 }
             }
@@ -137,6 +138,9 @@ impl Spool {
         }
         if leaving.is_some() {
             log.rotate();
+        }
+        if is_reserve && !is_whole {
+            return Err(io::ErrorKind::QuotaExceeded.into());
         }
         Ok(if is_whole { Round::Idle } else { Round::More })
     }
@@ -210,26 +214,9 @@ impl Spool {
         }
     }
 
-    /// Forgets how much of unfinished blocks is in a segment that was left: they are written again, from their first row.
-    fn start_over(&self, segment: u64, entries: &[Entry]) {
-        for lane in &self.lanes {
-            let mut queue = lane.lock();
-            if let Some(opened) = queue
-                .open
-                .opened_mut()
-                .filter(|opened| opened.logged.segment == Some(segment))
-            {
-                opened.logged = Logged::default();
-                lane.mark_dirty(self.log.as_ref(), Urgency::Now);
-            }
-            for block in &queue.unlogged {
-                let mut state = block.state();
-                if !state.logged.is_sealed {
-                    state.logged = Logged::default();
-                }
-                lane.mark_dirty(self.log.as_ref(), Urgency::Now);
-            }
-        }
+    /// Lets blocks be written once more whose batch has failed. A block that was begun in the segment that was left with it is written
+    /// from its first row, since all of a block is in one segment.
+    fn start_over(&self, entries: &[Entry]) {
         for entry in entries {
             self.lanes[entry.lane].mark_dirty(self.log.as_ref(), Urgency::Now);
         }
@@ -321,7 +308,18 @@ fn gather(
     batch: &mut Batch,
     entries: &mut Vec<Entry>,
 ) -> bool {
+    // A block that was halved while it waited to be moved stays where that is written.
+    queue.unlogged.retain(|block| {
+        let state = block.state();
+        !state.logged.is_sealed || state.parts.is_whole(block.rows)
+    });
+    let mut is_all = true;
     for block in &queue.unlogged {
+        let is_moving = block.progress.look(|progress| progress.on_disk >= block.rows);
+        if batch.is_reserve && !is_moving && !is_letter(block.id) {
+            is_all = false;
+            continue;
+        }
         let state = block.state();
         if leaving.is_some_and(|leaving| state.logged.segment != Some(leaving) || state.logged.is_sealed) {
             continue;
@@ -329,7 +327,10 @@ fn gather(
         let Some(content) = &state.content else { continue };
         // A block that is wholly on disk, and nevertheless here, is to move to this segment.
         let anew = Logged::default();
-        let logged = if state.logged.is_sealed { &anew } else { &state.logged };
+        let logged = match &state.logged {
+            logged if logged.is_sealed || !logged.is_in(batch.segment) => &anew,
+            logged => logged,
+        };
         let mut source = Source {
             layout: &block.layout,
             lane,
@@ -350,9 +351,17 @@ fn gather(
             bytes,
             ends,
         };
-        return source.put(&opened.logged, false, batch, entries);
+        let anew = Logged::default();
+        let logged = match &opened.logged {
+            logged if logged.is_in(batch.segment) => logged,
+            _ => &anew,
+        };
+        if batch.is_reserve && logged.rows as usize != ends.len() {
+            return false;
+        }
+        return source.put(logged, false, batch, entries) && is_all;
     }
-    true
+    is_all
 }
 
 /// A block whose rows are to go into a batch.

@@ -26,6 +26,8 @@ mod bound;
 pub(crate) mod chance;
 mod commit;
 mod disk;
+#[cfg(test)]
+mod faults;
 pub(crate) mod frame;
 #[cfg(test)]
 mod full;

@@ -187,22 +187,17 @@ impl Spool {
     /// It could not be written down, and nothing is changed.
     pub(crate) async fn split(&self, block: &Arc<SealedBlock>, part: &RowRange) -> io::Result<()> {
         if let Some(log) = &self.log {
-            let segment = {
-                let state = block.state();
-                state.logged.segment.filter(|_| state.logged.is_sealed)
-            };
-            let segment = segment.ok_or(io::ErrorKind::NotFound)?;
             let (reply, answer) = oneshot::channel();
             log.push(Op::Split {
-                segment,
-                block: block.id,
+                block: Arc::clone(block),
                 rows: part.clone(),
                 reply,
             });
-            answer.await.map_err(io::Error::other)??;
+            answer.await.map_err(io::Error::other)?
+        } else {
+            block.state().parts.split(part);
+            Ok(())
         }
-        block.state().parts.split(part);
-        Ok(())
     }
 }
 

@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::{bound::Bound, disk::Disk, frame::RowRange, log::Log};
+use crate::block::SealedBlock;
 
 /// How long rows that nobody waits for may stay in memory alone.
 pub(super) const COMMIT_INTERVAL: Duration = Duration::from_millis(50);
@@ -64,17 +65,24 @@ impl LogState {
                     is_all,
                     for_good,
                 } => log.done(block, rows, is_all, for_good),
-                Op::Split {
-                    segment,
-                    block,
-                    rows,
-                    reply,
-                } => {
-                    // Who does not wait any more finds it after the next start.
-                    _ = reply.send(log.split(segment, block, rows));
+                Op::Split { block, rows, reply } => {
+                    // If nobody waits for the reply any more, the block has its halves all the same.
+                    _ = reply.send(Self::split(log, &block, &rows));
                 }
             }
         }
+    }
+}
+
+impl LogState {
+    /// Puts the halves of rows in their place, on disk and in memory. Only the thread that writes the log does so: it also moves
+    /// blocks from one segment to another, and knows where a block is now.
+    pub(super) fn split(log: &mut Log, block: &SealedBlock, rows: &RowRange) -> io::Result<()> {
+        let logged = block.state().logged.clone();
+        let segment = logged.segment.filter(|_| logged.is_sealed);
+        log.split(segment.ok_or(io::ErrorKind::NotFound)?, block.id, rows.clone())?;
+        block.state().parts.split(rows);
+        Ok(())
     }
 }
 
@@ -168,8 +176,7 @@ pub(super) enum Op {
     },
     /// Rows go on as two halves; the reply says whether that is on disk.
     Split {
-        segment: u64,
-        block: Uuid,
+        block: Arc<SealedBlock>,
         rows: RowRange,
         reply: oneshot::Sender<io::Result<()>>,
     },
