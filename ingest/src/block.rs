@@ -409,7 +409,7 @@ pub(crate) fn letter_id(block: Uuid, row: u32) -> Option<Uuid> {
     (!is_letter(block)).then(|| Uuid::from_u128(id & !VERSION | 8 << 76))
 }
 
-/// Returns whether a block is the dead letter of another one's row.
+/// Returns whether a block's id is that of a dead letter of another block's row.
 pub(crate) fn is_letter(block: Uuid) -> bool {
     block.get_version_num() == 8
 }

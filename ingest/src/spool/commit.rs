@@ -21,7 +21,7 @@ use super::{
     state::{LogState, Urgency},
 };
 use crate::{
-    block::{Content, SealedBlock},
+    block::{Content, SealedBlock, is_letter},
     layout::Layout,
 };
 
@@ -83,7 +83,6 @@ impl Spool {
             Ok(Round::Idle)
         };
         state.bytes.store(log.bytes(), Ordering::Relaxed);
-        state.is_full.store(log.is_full(), Ordering::Relaxed);
         match &result {
             // A failure is over once something has been written.
             Ok(_) if !is_dirty => {}
@@ -100,12 +99,7 @@ impl Spool {
     /// Writes one batch.
     fn write(&self, log: &mut Log, buffer: &mut Vec<u8>) -> io::Result<Round> {
         // Blocks end with their segment: what is open in it is sealed, and no other block is begun in it.
-        // Without room for their rows, it is left later.
-        let is_full = log.is_full();
-        let leaving = log
-            .active()
-            .filter(|(_, is_long)| *is_long && !is_full)
-            .map(|(segment, _)| segment);
+        let leaving = log.active().filter(|(_, is_long)| *is_long).map(|(segment, _)| segment);
         if let Some(segment) = leaving {
             self.seal_all_in(segment);
         }
@@ -113,27 +107,25 @@ impl Spool {
         let mut entries = Vec::new();
         let mut is_whole = leaving.is_none();
         for (index, lane) in self.lanes.iter().enumerate() {
-            if is_full && !lane.is_dead_letters {
-                continue;
-            }
             if lane.take_dirty() {
                 let is_done = gather(&mut lane.lock(), &lane.layout, index, leaving, &mut batch, &mut entries);
                 if !is_done || leaving.is_some() {
                     lane.mark_dirty(self.log.as_ref(), Urgency::Now);
                 }
+                is_whole = is_whole && is_done;
                 if batch.is_full() {
                     is_whole = false;
                     break;
                 }
             }
         }
-        let (segment, format) = (batch.segment, batch.format);
+        let (segment, format, is_reserve) = (batch.segment, batch.format, batch.is_reserve);
         if batch.len() > 0 {
             match log.commit(batch) {
                 Ok(used) => *buffer = used,
                 Err((error, used)) => {
                     *buffer = used;
-                    self.start_over(segment, &entries);
+                    self.start_over(&entries);
                     return Err(error);
                 }
             }
@@ -150,8 +142,7 @@ impl Spool {
         if leaving.is_some() {
             log.rotate();
         }
-        let others = self.lanes.iter().filter(|lane| !lane.is_dead_letters);
-        if is_full && others.into_iter().any(Lane::is_dirty) {
+        if is_reserve && !is_whole {
             return Err(io::ErrorKind::QuotaExceeded.into());
         }
         Ok(if is_whole { Round::Idle } else { Round::More })
@@ -226,26 +217,9 @@ impl Spool {
         }
     }
 
-    /// Forgets how much of unfinished blocks is in a segment that was left: they are written again, from their first row.
-    fn start_over(&self, segment: u64, entries: &[Entry]) {
-        for lane in &self.lanes {
-            let mut queue = lane.lock();
-            if let Some(opened) = queue
-                .open
-                .opened_mut()
-                .filter(|opened| opened.logged.segment == Some(segment))
-            {
-                opened.logged = Logged::default();
-                lane.mark_dirty(self.log.as_ref(), Urgency::Now);
-            }
-            for block in &queue.unlogged {
-                let mut state = block.state();
-                if !state.logged.is_sealed {
-                    state.logged = Logged::default();
-                }
-                lane.mark_dirty(self.log.as_ref(), Urgency::Now);
-            }
-        }
+    /// Lets blocks be written once more whose batch has failed. A block that was begun in the segment that was left with it is written
+    /// from its first row, since all of a block is in one segment.
+    fn start_over(&self, entries: &[Entry]) {
         for entry in entries {
             self.lanes[entry.lane].mark_dirty(self.log.as_ref(), Urgency::Now);
         }
@@ -337,7 +311,18 @@ fn gather(
     batch: &mut Batch,
     entries: &mut Vec<Entry>,
 ) -> bool {
+    // A block that was halved while it waited to be moved stays where that is written.
+    queue.unlogged.retain(|block| {
+        let state = block.state();
+        !state.logged.is_sealed || state.parts.is_whole(block.rows)
+    });
+    let mut is_all = true;
     for block in &queue.unlogged {
+        let is_moving = block.progress.look(|progress| progress.on_disk >= block.rows);
+        if batch.is_reserve && !is_moving && !is_letter(block.id) {
+            is_all = false;
+            continue;
+        }
         let state = block.state();
         if leaving.is_some_and(|leaving| state.logged.segment != Some(leaving) || state.logged.is_sealed) {
             continue;
@@ -345,7 +330,10 @@ fn gather(
         let Some(content) = &state.content else { continue };
         // A block that is wholly on disk, and nevertheless here, is to move to this segment.
         let anew = Logged::default();
-        let logged = if state.logged.is_sealed { &anew } else { &state.logged };
+        let logged = match &state.logged {
+            logged if logged.is_sealed || !logged.is_in(batch.segment) => &anew,
+            logged => logged,
+        };
         let mut source = Source {
             layout: &block.layout,
             lane,
@@ -366,9 +354,17 @@ fn gather(
             bytes,
             ends,
         };
-        return source.put(&opened.logged, false, batch, entries);
+        let anew = Logged::default();
+        let logged = match &opened.logged {
+            logged if logged.is_in(batch.segment) => logged,
+            _ => &anew,
+        };
+        if batch.is_reserve && logged.rows as usize != ends.len() {
+            return false;
+        }
+        return source.put(logged, false, batch, entries) && is_all;
     }
-    true
+    is_all
 }
 
 /// A block whose rows are to go into a batch.

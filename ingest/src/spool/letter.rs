@@ -5,7 +5,7 @@
 //! the row out of its block. Then the row is marked in its block, for good, and only then is the letter sent. Should the row be
 //! refused once more nevertheless, the letter has the same token, and ClickHouse takes it once.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::sync::Arc;
 
 use super::{Counters, NoRoom, Outcome, Part, Spool};
 use crate::{
@@ -53,8 +53,7 @@ impl Spool {
         let lane = &self.lanes[letters];
         let mut queue = lane.lock();
         // The row gives its own room back as soon as the letter is there.
-        let is_full = self.log.as_ref().is_some_and(|log| log.is_full.load(Ordering::Relaxed));
-        if self.is_failing() && !is_full {
+        if self.is_failing() || !self.has_disk_room(0) {
             return Err(NoRoom);
         }
         let mut letter = Block::named(block.letter_id(row).ok_or(NoRoom)?);

@@ -45,6 +45,11 @@ pub(crate) struct Logged {
 }
 
 impl Logged {
+    /// Returns whether all of it that is on disk is in this segment.
+    pub(crate) fn is_in(&self, segment: u64) -> bool {
+        self.segment.is_none_or(|own| own == segment)
+    }
+
     /// Returns how many rows its frames have.
     pub(crate) fn readable(&self) -> usize {
         self.frames.iter().map(|frame| frame.rows.len()).sum()
@@ -56,7 +61,8 @@ impl Logged {
 pub(crate) struct LogLimits {
     /// A segment that has reached this length is left for a new one.
     pub(crate) segment_bytes: u64,
-    /// All segments together are no longer than this and one frame.
+    /// All segments together are no longer than this and one frame; beyond it, one more segment's length is kept for what makes
+    /// room again, see [`Batch::is_reserve`].
     pub(crate) max_bytes: u64,
 }
 
@@ -68,6 +74,8 @@ pub(crate) struct SegmentUse {
     pub(crate) length: u64,
     /// What is known to outlive a loss of power.
     pub(crate) synced: u64,
+    /// Bytes of a write that failed, which may stand behind `length` and could not be cut off: nothing may be appended before they are.
+    pub(crate) uncut: u64,
     /// The beginning of a torn write that frames of the same batch follow: no mark may claim that it had been synced.
     pub(crate) tear: Option<u64>,
     /// The blocks in it that are not done, and the bytes of each.
@@ -126,6 +134,9 @@ pub(crate) struct Batch {
     bytes: Vec<u8>,
     /// As soon as it is this long, nothing more is to be put into it.
     max_bytes: usize,
+    /// The bound is reached: only blocks that move to another segment, and dead letters, may be put into it. Without them, segments
+    /// of which little is left could never be removed, and a refused row would hold its table for ever.
+    pub(crate) is_reserve: bool,
 }
 
 impl Batch {
@@ -155,9 +166,6 @@ impl Batch {
     }
 }
 
-/// The part of the disk's bound that rows do not take.
-const DEAD_LETTERS_SHARE: u64 = 16;
-
 /// A batch is not made larger than this, so that nobody waits for too much.
 const MAX_BATCH_BYTES: usize = 16 << 20;
 
@@ -185,7 +193,10 @@ impl Log {
 
     /// Returns the length of all segments.
     pub(crate) fn bytes(&self) -> u64 {
-        self.segments.values().map(|segment| segment.length).sum()
+        self.segments
+            .values()
+            .map(|segment| segment.length + segment.uncut)
+            .sum()
     }
 
     /// Returns the active segment's number, and whether it is to be left.
@@ -195,29 +206,17 @@ impl Log {
         Some((active.segment, length >= self.limits.segment_bytes))
     }
 
-    /// Returns whether only dead letters may be written: a log full of rows that ClickHouse refuses could not let go of one without
-    /// its letter.
-    pub(crate) fn is_full(&self) -> bool {
-        self.bytes() >= self.max_bytes_of_rows()
-    }
-
-    /// Returns the length that all segments together may have by rows.
-    pub(crate) fn max_bytes_of_rows(&self) -> u64 {
-        self.limits.max_bytes - self.limits.max_bytes / DEAD_LETTERS_SHARE
-    }
-
     /// Begins a batch in the active segment, and makes one if there is none. `buffer` is what the batch is gathered in.
     ///
     /// # Errors
     /// There is no room, or the disk says so.
     pub(crate) fn begin(&mut self, mut buffer: Vec<u8>) -> io::Result<Batch> {
-        // Once there is no room for rows, whoever asks has dead letters.
-        let max_bytes = if self.is_full() {
-            self.limits.max_bytes
-        } else {
-            self.max_bytes_of_rows()
-        };
-        let room = max_bytes.saturating_sub(self.bytes());
+        let mut room = self.limits.max_bytes.saturating_sub(self.bytes());
+        let is_reserve = room == 0;
+        if is_reserve {
+            let bound = self.limits.max_bytes.saturating_add(self.limits.segment_bytes);
+            room = bound.saturating_sub(self.bytes());
+        }
         if room == 0 {
             return Err(io::ErrorKind::QuotaExceeded.into());
         }
@@ -235,6 +234,7 @@ impl Log {
             synced: state.synced,
             bytes: buffer,
             max_bytes: usize::try_from(room).map_or(MAX_BATCH_BYTES, |room| room.min(MAX_BATCH_BYTES)),
+            is_reserve,
         })
     }
 
@@ -256,6 +256,7 @@ impl Log {
                 format,
                 length,
                 synced: length,
+                uncut: 0,
                 tear: None,
                 live: HashMap::new(),
             },
@@ -290,23 +291,25 @@ impl Log {
                 Ok(batch.bytes)
             }
             Err(error) => {
-                self.abandon();
+                self.abandon(batch.bytes.len() as u64);
                 Err((error, batch.bytes))
             }
         }
     }
 
-    /// Leaves the active segment after a failure.
-    fn abandon(&mut self) {
+    /// Leaves the active segment after a failure, of a write of so many bytes at most.
+    fn abandon(&mut self, written: u64) {
         let Some(mut active) = self.active.take() else { return };
         self.unmarked.append(&mut active.loose);
         let Some(state) = self.segments.get_mut(&active.segment) else {
             return;
         };
         // If this fails, too, what is behind is found as a torn write.
-        if active.file.truncate(state.synced).is_ok() {
-            state.length = state.synced;
-        }
+        state.uncut = match active.file.truncate(state.synced) {
+            Ok(()) => 0,
+            Err(_) => state.length - state.synced + written,
+        };
+        state.length = state.synced;
         self.remove_if_done(active.segment);
     }
 
@@ -362,8 +365,18 @@ impl Log {
         }
     }
 
-    /// Tries the marks again that could not be written.
+    /// Tries again what the disk has refused: marks that could not be written, and failed writes that could not be cut off. Those may
+    /// hold whole blocks, which the next start would find although they have been stored from memory meanwhile.
     pub(crate) fn mark_again(&mut self) {
+        for (number, segment) in self.segments.iter_mut().filter(|(_, segment)| segment.uncut > 0) {
+            let cut = self
+                .disk
+                .open(*number)
+                .and_then(|mut file| file.truncate(segment.length));
+            if cut.is_ok() {
+                segment.uncut = 0;
+            }
+        }
         let unmarked = std::mem::take(&mut self.unmarked);
         let witnesses: Vec<_> = unmarked.iter().filter_map(|mark| mark.witness).collect();
         for mark in unmarked {
@@ -478,6 +491,9 @@ impl Log {
                 &mut opened
             }
         };
+        if state.uncut > 0 {
+            return Err(io::Error::other("a failed write stands at the end of the segment"));
+        }
         let written = file
             .append(&bytes)
             .and_then(|()| if for_good { file.sync() } else { Ok(()) });
@@ -491,7 +507,12 @@ impl Log {
             }
             Err(error) => {
                 // Half a frame must not stand before those to come.
-                _ = file.truncate(state.length);
+                if file.truncate(state.length).is_err() {
+                    state.uncut = bytes.len() as u64;
+                    if self.active.as_ref().is_some_and(|active| active.segment == segment) {
+                        self.abandon(bytes.len() as u64);
+                    }
+                }
                 Err(error)
             }
         }

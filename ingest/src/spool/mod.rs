@@ -26,6 +26,8 @@ mod bound;
 pub(crate) mod chance;
 mod commit;
 mod disk;
+#[cfg(test)]
+mod faults;
 pub(crate) mod frame;
 #[cfg(test)]
 mod full;
@@ -213,8 +215,7 @@ impl Spool {
             signal: Signal::default(),
             ops: std::sync::Mutex::default(),
             is_failing: AtomicBool::new(false),
-            is_full: AtomicBool::new(log.is_full()),
-            waiting: Bound::new(usize::try_from(log.max_bytes_of_rows()).unwrap_or(usize::MAX)),
+            waiting: Bound::new(usize::try_from(limits.log.max_bytes).unwrap_or(usize::MAX)),
             bytes: AtomicU64::new(log.bytes()),
             stopped: AtomicBool::new(false),
         };

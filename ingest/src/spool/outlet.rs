@@ -294,23 +294,17 @@ impl Spool {
     /// It could not be written down, and nothing is changed.
     pub(crate) async fn cut(&self, block: &Arc<SealedBlock>, row: u32) -> io::Result<()> {
         if let Some(log) = &self.log {
-            let segment = {
-                let state = block.state();
-                state.logged.segment.filter(|_| state.logged.is_sealed)
-            };
-            let segment = segment.ok_or(io::ErrorKind::NotFound)?;
             let (reply, answer) = oneshot::channel();
-            log.push(Op::Split {
-                segment,
-                block: block.id,
-                // The frame speaks of rows in whose middle the cut is.
-                rows: row.saturating_sub(1)..row + 1,
+            log.push(Op::Cut {
+                block: Arc::clone(block),
+                row,
                 reply,
             });
-            answer.await.map_err(io::Error::other)??;
+            answer.await.map_err(io::Error::other)?
+        } else {
+            block.state().parts.cut(row);
+            Ok(())
         }
-        block.state().parts.cut(row);
-        Ok(())
     }
 }
 

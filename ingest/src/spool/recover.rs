@@ -231,6 +231,7 @@ pub(crate) fn recover(disk: &dyn Disk, path: &std::path::Path) -> Result<Recover
             format,
             length: scan.end,
             synced: scan.end,
+            uncut: 0,
             tear: scan.torn.first().map(|tear| tear.start),
             live: HashMap::new(),
         };
@@ -330,7 +331,12 @@ fn best_of(mut copies: Vec<(u64, Copy)>) -> Option<(u64, Copy, Vec<u64>)> {
         // A torn write may lack rows that another copy has, and that were acknowledged from there.
         for (_, copy) in &mut copies {
             if let Some(sound) = copy.sound.take() {
-                *copy = *sound;
+                // What has become of rows is true wherever it is written.
+                *copy = Copy {
+                    splits: std::mem::take(&mut copy.splits),
+                    done: std::mem::take(&mut copy.done),
+                    ..*sound
+                };
             }
         }
     }

@@ -22,6 +22,7 @@ use super::{
     parts::ranges_of,
     recover::read_rows,
     simulated_disk::{Dice, DiskState, SimulatedDisk},
+    state::LogState,
 };
 use uuid::Uuid;
 
@@ -238,8 +239,14 @@ impl World {
             40..60 => self.commit(),
             60..88 => self.deliver(),
             88..91 => self.crash(),
-            91..93 => self.break_disk(|disk, dice| disk.fails_after = Some(dice.below(200) as usize)),
-            93..95 => self.break_disk(|disk, _| disk.sync_fails = true),
+            91..93 => self.break_disk(|disk, dice| {
+                disk.fails_after = Some(dice.below(200) as usize);
+                disk.truncate_fails = dice.one_in(2);
+            }),
+            93..95 => self.break_disk(|disk, dice| {
+                disk.sync_fails = true;
+                disk.truncate_fails = dice.one_in(2);
+            }),
             95..97 => self.break_disk(|disk, dice| disk.is_full = dice.one_in(2)),
             _ => self.restart(),
         }
@@ -367,15 +374,8 @@ impl World {
                 });
             }
             Err(()) => {
-                let middle = part.middle().unwrap();
-                let state = block.state();
-                let segment = state.logged.segment.filter(|_| state.logged.is_sealed);
-                drop(state);
-                // As `Spool::cut`, but at once.
-                let cut = middle - 1..middle + 1;
-                if segment.is_some_and(|segment| self.log.split(segment, block.id, cut).is_ok()) {
-                    block.state().parts.cut(middle);
-                }
+                // As `Spool::cut`, but at once. A disk that fails is tried again.
+                _ = LogState::cut(&mut self.log, block, part.middle().unwrap());
             }
         }
     }
@@ -450,7 +450,7 @@ impl World {
         self.waiting.clear();
         self.refused = Default::default();
         // A start that fails is tried again; it has changed nothing.
-        self.disk.0.lock().unwrap().sync_fails = false;
+        self.break_disk(|disk, _| (disk.sync_fails, disk.truncate_fails) = (false, false));
         (self.spool, self.log) = open(&self.disk, self.limits);
     }
 
@@ -459,7 +459,7 @@ impl World {
         self.held = None;
         {
             let mut state = self.disk.0.lock().unwrap();
-            (state.fails_after, state.sync_fails, state.is_full) = (None, false, false);
+            (state.fails_after, state.sync_fails, state.truncate_fails, state.is_full) = (None, false, false, false);
         }
         for _ in 0..20_000 {
             self.commit();

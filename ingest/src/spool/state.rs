@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::{bound::Bound, disk::Disk, frame::RowRange, log::Log};
+use crate::block::SealedBlock;
 
 /// How long rows that nobody waits for may stay in memory alone.
 pub(super) const COMMIT_INTERVAL: Duration = Duration::from_millis(50);
@@ -35,8 +36,6 @@ pub(super) struct LogState {
     pub(super) ops: Mutex<Vec<Op>>,
     /// The last try to write has failed.
     pub(super) is_failing: AtomicBool,
-    /// Only dead letters are written.
-    pub(super) is_full: AtomicBool,
     /// What blocks that are not stored take on disk.
     pub(super) waiting: Bound,
     /// Bytes of all segments.
@@ -48,7 +47,7 @@ impl LogState {
     pub(super) fn push(&self, op: Op) {
         let urgency = match op {
             Op::Done { .. } => Urgency::Soon,
-            Op::Split { .. } => Urgency::Now,
+            Op::Cut { .. } => Urgency::Now,
         };
         self.ops.lock().unwrap_or_else(PoisonError::into_inner).push(op);
         self.signal.raise(urgency);
@@ -66,17 +65,26 @@ impl LogState {
                     is_all,
                     for_good,
                 } => log.done(block, rows, is_all, for_good),
-                Op::Split {
-                    segment,
-                    block,
-                    rows,
-                    reply,
-                } => {
-                    // Who does not wait any more finds it after the next start.
-                    _ = reply.send(log.split(segment, block, rows));
+                Op::Cut { block, row, reply } => {
+                    // If nobody waits for the reply any more, the block is divided all the same.
+                    _ = reply.send(Self::cut(log, &block, row));
                 }
             }
         }
+    }
+}
+
+impl LogState {
+    /// Lets a part of a block begin at `row`, on disk and in memory. Only the thread that writes the log does so: it also moves
+    /// blocks from one segment to another, and knows where a block is now.
+    pub(super) fn cut(log: &mut Log, block: &SealedBlock, row: u32) -> io::Result<()> {
+        let logged = block.state().logged.clone();
+        let segment = logged.segment.filter(|_| logged.is_sealed);
+        // The frame speaks of rows in whose middle the cut is.
+        let rows = row.saturating_sub(1)..row + 1;
+        log.split(segment.ok_or(io::ErrorKind::NotFound)?, block.id, rows)?;
+        block.state().parts.cut(row);
+        Ok(())
     }
 }
 
@@ -168,11 +176,10 @@ pub(super) enum Op {
         is_all: bool,
         for_good: bool,
     },
-    /// Rows go on as two halves; the reply says whether that is on disk.
-    Split {
-        segment: u64,
-        block: Uuid,
-        rows: RowRange,
+    /// A part of a block begins at a row; the reply says whether that is on disk.
+    Cut {
+        block: Arc<SealedBlock>,
+        row: u32,
         reply: oneshot::Sender<io::Result<()>>,
     },
 }

@@ -1,0 +1,187 @@
+//! What the disk does to rows that were acknowledged: each case here has lost some once.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::{pin::pin, sync::Arc, task::Context, task::Waker};
+
+use super::{
+    Outcome, Part, SpoolLimits,
+    disk::Disk,
+    full::{LIMITS, World},
+    log::LogLimits,
+    recover::read_rows,
+};
+use crate::{ack::Ack, block::SealedBlock};
+
+/// Each batch has a segment of its own.
+fn small_segments(max_bytes: u64) -> SpoolLimits {
+    let log = LogLimits {
+        segment_bytes: 1,
+        max_bytes,
+    };
+    SpoolLimits { log, ..LIMITS }
+}
+
+/// Appends a row and brings it to disk, as often as it takes, and returns whether it was acknowledged.
+fn append(world: &mut World, lane: usize, row: &[u8]) -> bool {
+    let receipt = world.spool.append(lane, Ack::Spooled, |out| out.extend_from_slice(row));
+    world.commit();
+    world.commit();
+    let waiting = receipt.unwrap().waiting.unwrap();
+    waiting.progress.look(|progress| progress.level(&waiting.rows)) >= Ack::Spooled
+}
+
+/// Returns how many rows the next process finds.
+fn rows_after_loss_of_power(world: World) -> u64 {
+    let world = world.after_loss_of_power();
+    world.spool.counts().iter().map(|counts| counts.rows_pending).sum()
+}
+
+fn home(block: &SealedBlock) -> u64 {
+    block.state().logged.segment.unwrap()
+}
+
+#[test]
+fn rows_behind_half_a_mark_that_could_not_be_cut_off_are_not_lost() {
+    let mut world = World::new(LIMITS);
+    // A block that is stored, beside one that is open: its mark is appended to the active segment.
+    assert!(append(&mut world, 0, b"open"));
+    assert!(append(&mut world, 1, b"stored"));
+    assert!(world.next_block(1).is_none());
+    world.commit();
+    let stored = world.next_block(1).unwrap();
+    {
+        let mut disk = world.disk.0.lock().unwrap();
+        (disk.fails_after, disk.truncate_fails) = (Some(10), true);
+    }
+    world.spool.settle(1, &stored, &Part::from(0..1), Outcome::Stored);
+    world.commit();
+    for row in 0..20 {
+        assert!(append(&mut world, 2, &[row; 30]), "the disk is well again");
+    }
+    assert!(append(&mut world, 0, b"open"));
+    // They are where this process looks for them, and where the next one does.
+    let block = world.next_block(2).unwrap();
+    let rows = read_rows(&*world.disk, block.id, &block.state().logged, &Part::from(0..4));
+    assert_eq!(rows.unwrap().bytes.len(), 4 * 30);
+    let world = world.after_loss_of_power();
+    let pending: Vec<_> = world.spool.counts().iter().map(|counts| counts.rows_pending).collect();
+    assert_eq!((pending[0], pending[2]), (2, 20));
+}
+
+#[test]
+fn a_mark_behind_half_a_mark_that_could_not_be_cut_off_is_found() {
+    for marks in [1, 2] {
+        let mut world = World::new(small_segments(1 << 20));
+        for lane in [0, 1] {
+            for _ in 0..2 {
+                world.spool.append(lane, Ack::Spooled, |out| out.push(7)).unwrap();
+            }
+        }
+        world.commit();
+        assert!(world.next_block(0).is_none() && world.next_block(1).is_none());
+        world.commit();
+        let blocks = [0, 1].map(|lane| world.next_block(lane).unwrap());
+        assert_eq!(home(&blocks[0]), home(&blocks[1]));
+        {
+            let mut disk = world.disk.0.lock().unwrap();
+            (disk.fails_after, disk.truncate_fails) = (Some(10), true);
+        }
+        for (lane, block) in blocks.iter().enumerate().take(marks) {
+            world.spool.settle(lane, block, &Part::from(0..2), Outcome::Refused);
+        }
+        world.commit();
+        world.commit();
+        assert_eq!(rows_after_loss_of_power(world), 4 - 2 * marks as u64);
+    }
+}
+
+/// Returns a world with a block of two rows, in a segment that is worth being emptied.
+fn sparse() -> (World, Arc<SealedBlock>) {
+    let mut world = World::new(small_segments(2 << 10));
+    for _ in 0..2 {
+        world.spool.append(0, Ack::Spooled, |out| out.push(7)).unwrap();
+    }
+    world
+        .spool
+        .append(1, Ack::Spooled, |out| out.extend_from_slice(&[7; 900]))
+        .unwrap();
+    world.commit();
+    assert!(world.next_block(0).is_none() && world.next_block(1).is_none());
+    world.commit();
+    let [block, other] = [0, 1].map(|lane| world.next_block(lane).unwrap());
+    assert_eq!(home(&block), home(&other));
+    world.spool.evict(0, &block);
+    world.spool.settle(1, &other, &Part::from(0..1), Outcome::Stored);
+    (world, block)
+}
+
+/// Asks for the halves of a block, which the next round writes.
+fn split(world: &mut World, block: &Arc<SealedBlock>) {
+    let spool = Arc::clone(&world.spool);
+    let mut split = pin!(spool.cut(block, 1));
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(split.as_mut().poll(&mut context).is_pending());
+    world.commit();
+    assert!(matches!(
+        split.as_mut().poll(&mut context),
+        std::task::Poll::Ready(Ok(()))
+    ));
+}
+
+#[test]
+fn a_block_is_moved_out_of_a_segment_that_is_worth_it() {
+    let (mut world, block) = sparse();
+    let before = home(&block);
+    world.commit();
+    world.commit();
+    assert!(home(&block) > before && !world.disk.segments().unwrap().contains(&before));
+}
+
+#[test]
+fn halves_are_not_forgotten_when_their_block_was_about_to_move() {
+    // The halving comes in the same round, or when the block waits to be written.
+    for waits in [false, true] {
+        let (mut world, block) = sparse();
+        if waits {
+            world.disk.0.lock().unwrap().is_full = true;
+            world.commit();
+            world.disk.0.lock().unwrap().is_full = false;
+        }
+        split(&mut world, &block);
+        world.commit();
+        world.commit();
+        drop(block);
+        let world = world.after_loss_of_power();
+        let parts: Vec<_> = world
+            .next_block(0)
+            .unwrap()
+            .state()
+            .parts
+            .iter()
+            .map(|part| part.bounds())
+            .collect();
+        assert_eq!(parts, [0..1, 1..2], "waits: {waits}");
+    }
+}
+
+#[test]
+fn halves_are_not_forgotten_when_their_block_has_moved() {
+    let (mut world, block) = sparse();
+    let before = home(&block);
+    world.commit();
+    world.commit();
+    assert!(home(&block) > before);
+    split(&mut world, &block);
+    drop(block);
+    let world = world.after_loss_of_power();
+    let parts: Vec<_> = world
+        .next_block(0)
+        .unwrap()
+        .state()
+        .parts
+        .iter()
+        .map(|part| part.bounds())
+        .collect();
+    assert_eq!(parts, [0..1, 1..2]);
+}
