@@ -41,7 +41,6 @@ pub(crate) fn serve(options: ServeOptions) -> Result<(), Box<dyn Error>> {
         max_bulk_bytes: options.max_bulk_bytes,
         domain: options.domain.clone(),
         trusted_proxies: options.trusted_proxies.parse()?,
-        node: options.node,
         ack: options.ack,
         ack_by_header: options.ack_header,
         ..EventOptions::default()
@@ -90,6 +89,7 @@ async fn collect(options: &ServeOptions, events: &EventOptions, stores: Vec<Stor
         memory_bytes: options.memory_bytes,
         disk_bytes: options.spool_bytes,
         insert_timeout: options.insert_timeout_seconds,
+        node: options.node,
         ..WriterOptions::default()
     };
     let servers: Stores = stores.iter().cloned().collect();

@@ -55,6 +55,9 @@
 //!           time_slice  all of that beside the event loops, which it lets go first
 //!           stores      the servers, and which of them have the tables
 //!           sync        the tables as the schema says
+//! ids       id          the numbers of events and visitors, each given once
+//!           id_file     the file that lets them go on after a restart
+//!           lease       a node number that no other process has
 //! ```
 //!
 //! # What an answer says
@@ -82,12 +85,14 @@ mod fields;
 mod gather;
 mod head;
 mod id;
+mod id_file;
 mod identify;
 mod idle;
 mod intake;
 pub mod json;
 mod layer;
 mod layout;
+mod lease;
 mod lz4;
 mod native;
 mod options;
@@ -128,6 +133,7 @@ pub use crate::{
     deliver::ColumnChanges,
     intake::{Event, Intake, Reason, Rejection, Sink},
     layer::{Destination, EventFuture, EventLayer, EventService, Peer, Route, Routes},
+    lease::NodeStatus,
     options::{EventOptions, NetworkError, TrustedProxies},
     row::{Row, TypedTable},
     rows::EncodedRows,

@@ -31,8 +31,6 @@ pub struct EventOptions {
     pub ack_by_header: bool,
     /// How long an answer may wait for that; then it is 503, and says how far the row has come.
     pub ack_timeout: Duration,
-    /// The number of this process in its event ids, 0 to 1023; two processes that fill the same tables need two.
-    pub node: u16,
 }
 
 impl Default for EventOptions {
@@ -47,7 +45,6 @@ impl Default for EventOptions {
             ack: Ack::Spooled,
             ack_by_header: false,
             ack_timeout: Duration::from_secs(10),
-            node: 0,
         }
     }
 }

@@ -23,6 +23,7 @@ mod engines;
 mod event_keys;
 mod flatten;
 mod golden;
+mod ids;
 mod more_types;
 mod schema_sync;
 mod seed;
