@@ -199,9 +199,10 @@ pub(crate) struct ServeOptions {
     )]
     pub(crate) trusted_proxies: String,
 
-    /// Number of this process in its event ids, 0 to 1023; of two collectors each needs its own.
-    #[arg(long, env = "ROWMILL_NODE", default_value_t = 0, value_parser = clap::value_parser!(u16).range(..1024))]
-    pub(crate) node: u16,
+    /// Number of this process in its ids, 0 to 511, which no other collector of the same tables may have; left out, a free one is
+    /// leased from ClickHouse.
+    #[arg(long, env = "ROWMILL_NODE", value_parser = clap::value_parser!(u16).range(..512))]
+    pub(crate) node: Option<u16>,
 
     /// Largest body of a request, in bytes.
     #[arg(

@@ -14,7 +14,9 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{Either, Full};
 use pin_project_lite::pin_project;
 use rowmill::tables;
-use rowmill_ingest::{Client, Connections, RefusalCounts, Routes, SchemaState, StoreUrl, TableCounts, Writer, ping};
+use rowmill_ingest::{
+    Client, Connections, NodeStatus, RefusalCounts, Routes, SchemaState, StoreUrl, TableCounts, Writer, ping,
+};
 use tower::{Layer, Service};
 
 use crate::stop::Stopping;
@@ -323,6 +325,19 @@ fn metrics(writer: &Writer, connections: &Connections) -> String {
     for (code, count) in events {
         let _ = writeln!(text, "rowmill_events_refused_total{{code=\"{code}\"}} {count}");
     }
+    let NodeStatus { node, clashes } = writer.node_status();
+    if let Some(node) = node {
+        let _ = writeln!(
+            text,
+            "# HELP rowmill_node The node number of new ids; absent while the process has none.\n\
+             # TYPE rowmill_node gauge\nrowmill_node {node}"
+        );
+    }
+    let _ = writeln!(
+        text,
+        "# HELP rowmill_node_clashes_total How often another process was seen with the same node number.\n\
+         # TYPE rowmill_node_clashes_total counter\nrowmill_node_clashes_total {clashes}"
+    );
     let closed: [(&str, &str, u64); 2] = [
         (
             "rowmill_connections_refused_total",

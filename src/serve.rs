@@ -53,7 +53,6 @@ pub(crate) fn serve(options: ServeOptions, log: LogFormat) -> Result<(), Box<dyn
         },
         domain: options.domain.clone(),
         trusted_proxies: options.trusted_proxies.parse()?,
-        node: options.node,
         ack: options.ack,
         ack_by_header: options.ack_header,
         rate_limit_per_ip: options.rate_limit_per_ip,
@@ -122,6 +121,7 @@ async fn collect(
         insert_timeout: options.insert_timeout_seconds,
         rejected_days: options.rejected_days,
         rejected_payload_bytes: options.rejected_payload_bytes,
+        node: options.node,
         ..WriterOptions::default()
     };
     let servers: Stores = stores.iter().cloned().collect();

@@ -28,7 +28,6 @@ use crate::{
     envelope::Envelope,
     gather::{BodyLimits, GatherError, Gathered},
     head::{Arrival, Head, IMAGE_CHANNEL},
-    id::IdGenerator,
     identify::{Address, Claims, CorsOrigin, TrustedProxies, auto_domain, known_uid},
     intake::{Event, Reason, Sink},
     json::{self, ErrorKind},
@@ -47,7 +46,6 @@ use crate::{
 pub(crate) struct Collector {
     writer: Writer,
     answers: Answers,
-    ids: IdGenerator,
     trusted_proxies: TrustedProxies,
     body_limits: BodyLimits,
     bulk_limits: BodyLimits,
@@ -150,8 +148,6 @@ pub(crate) enum Decision {
 }
 
 impl Collector {
-    /// # Panics
-    /// If [`EventOptions::node`] is above 1023.
     pub(crate) fn new(writer: Writer, options: &EventOptions, destinations: &'static [Destination]) -> Self {
         let domain = options.domain.as_deref().and_then(auto_domain);
         let body_limits = BodyLimits {
@@ -161,7 +157,6 @@ impl Collector {
         Self {
             writer,
             answers: Answers::new(domain.as_deref(), SystemTime::now(), options.headers),
-            ids: IdGenerator::new(options.node).expect("a node is a number up to 1023"),
             trusted_proxies: options.trusted_proxies.clone(),
             body_limits,
             bulk_limits: BodyLimits {
@@ -454,7 +449,7 @@ impl Collector {
     /// Returns what the collector itself knows of an event, under a new id.
     fn stamp<'a>(&self, head: &'a Head<'_>, address: &Address<'a>, uid: u64) -> Stamp<'a> {
         Stamp {
-            id: self.ids.next(head.unix_ms),
+            id: self.writer.ids().next(head.unix_ms),
             uid,
             unix_ms: head.unix_ms,
             channel: head.channel(),
@@ -498,7 +493,7 @@ impl Collector {
     /// Returns the visitor's uid, a new one where the request brings none.
     fn visitor(&self, head: &Head<'_>, body: &Claims<'_>) -> u64 {
         let cookies = head.said.has_cookie.then_some(&head.parts.headers);
-        known_uid(&head.claims(), body, cookies).unwrap_or_else(|| self.ids.next(head.unix_ms))
+        known_uid(&head.claims(), body, cookies).unwrap_or_else(|| self.writer.ids().next(head.unix_ms))
     }
 
     /// Drafts the response; where the body has not said who the visitor is, head and cookie do.

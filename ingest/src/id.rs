@@ -1,89 +1,274 @@
-//! Ids: 64 bits that sort by time and are unique among 1024 nodes.
+//! Ids: 64 bits that sort by time and that no two collectors share.
 //!
-//! The layout, most significant bits first: 42 bits of Unix milliseconds, 10 bits of node, 12 bits of sequence. One generator
-//! serves events and visitors alike. Its promise: each id is greater than the one before, also when the clock is set
-//! back and when more than 4096 are asked for in a millisecond; the sequence then runs on into the milliseconds to come.
+//! The layout, most significant bits first: 42 bits of Unix milliseconds, 22 bits of place. A generator has 4096 places in a row in
+//! each millisecond, from its base on. The base of node N (0 to 511) is N × 4096, so that 10 bits are the node and 12 the
+//! sequence. A process without a node draws its base at random from the upper half of the places, where no node has any.
+//!
+//! One generator serves events and visitors alike. Its promise: each id is greater than the one before, also when the clock is set
+//! back, when more than 4096 are asked for in a millisecond (the next milliseconds are used then), when the base changes, and, with
+//! a file, after a restart.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    io,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use uuid::Uuid;
+
+use crate::id_file::{IdFile, Record};
 
 /// The greatest number that a node can have.
-pub(crate) const MAX_NODE: u16 = 1023;
+pub(crate) const MAX_NODE: u16 = 511;
 
+const PLACE_BITS: u32 = 22;
+const PLACE_MASK: u64 = (1 << PLACE_BITS) - 1;
 const SEQUENCE_BITS: u32 = 12;
-const NODE_BITS: u32 = 10;
-const SEQUENCE_MASK: u64 = (1 << SEQUENCE_BITS) - 1;
+/// The ids of one generator in one millisecond.
+const SEQUENCES: u64 = 1 << SEQUENCE_BITS;
+/// The first place behind those of all nodes.
+const FIRST_SPARE: u64 = 1 << (PLACE_BITS - 1);
+
+/// How far ahead of its ids a generator notes them in its file, in milliseconds. After a crash, ids are so much ahead of the clock.
+const AHEAD_MS: u64 = 10_000;
+
+/// The first of a generator's places in each millisecond.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Base(u64);
+
+impl Base {
+    /// Returns the base of a node; `None` when it is above [`MAX_NODE`].
+    pub(crate) fn of_node(node: u16) -> Option<Self> {
+        (node <= MAX_NODE).then(|| Self(u64::from(node) << SEQUENCE_BITS))
+    }
+
+    /// Returns a base among the places that no node has. Two of them overlap in the first `n` ids of a millisecond with a
+    /// probability of about `n` in a million.
+    pub(crate) fn spare(random: u64) -> Self {
+        Self(FIRST_SPARE + random % (FIRST_SPARE - SEQUENCES + 1))
+    }
+
+    /// Returns the base at a place; `None` when no base is there.
+    pub(crate) fn at(place: u64) -> Option<Self> {
+        let is_spare = (FIRST_SPARE..=FIRST_SPARE * 2 - SEQUENCES).contains(&place);
+        let is_node = place < FIRST_SPARE && place.is_multiple_of(SEQUENCES);
+        (is_spare || is_node).then_some(Self(place))
+    }
+
+    /// Returns its place.
+    pub(crate) fn place(self) -> u64 {
+        self.0
+    }
+
+    /// Returns the node whose base it is.
+    pub(crate) fn node(self) -> Option<u16> {
+        let node = u16::try_from(self.0 >> SEQUENCE_BITS).ok()?;
+        (self.0 < FIRST_SPARE).then_some(node)
+    }
+}
 
 /// A source of ids, shared by all threads without a lock.
 #[derive(Debug)]
 pub(crate) struct IdGenerator {
-    node: u64,
-    /// Milliseconds and sequence of the last id in one number, so that "the next" is plus one, the carry included.
+    base: AtomicU64,
+    /// The last id, so that "the next" is plus one.
     last: AtomicU64,
+    /// The first id that the file does not cover; [`u64::MAX`] without a file.
+    bound: AtomicU64,
+    file: Option<Mutex<(IdFile, Record)>>,
 }
 
 impl IdGenerator {
-    /// Returns the generator of one node; `None` when `node` is above [`MAX_NODE`].
-    ///
-    /// Two processes that insert into the same tables need different nodes.
-    pub(crate) const fn new(node: u16) -> Option<Self> {
-        if node > MAX_NODE {
-            return None;
-        }
-        Some(Self {
-            node: node as u64,
+    /// Returns a generator whose ids nobody notes: after a restart, it may repeat them if the clock has been set back.
+    pub(crate) const fn new(base: Base) -> Self {
+        Self {
+            base: AtomicU64::new(base.0),
             last: AtomicU64::new(0),
-        })
+            bound: AtomicU64::new(u64::MAX),
+            file: None,
+        }
+    }
+
+    /// Returns a generator with the base of `record`, whose ids are greater than all that `record` covers. `file` gets the
+    /// new record before ids need it.
+    pub(crate) fn with_file(file: IdFile, record: Record) -> Self {
+        let bound = end_of(record.until_ms);
+        Self {
+            base: AtomicU64::new(record.base.0),
+            last: AtomicU64::new(bound - 1),
+            // The next id is beyond it, and first of all is covered itself.
+            bound: AtomicU64::new(bound),
+            file: Some(Mutex::new((file, record))),
+        }
     }
 
     /// Returns a new id for the time `unix_ms`, in milliseconds since 1970.
     pub(crate) fn next(&self, unix_ms: u64) -> u64 {
-        let now = unix_ms << SEQUENCE_BITS;
         // Relaxed: the ids order themselves by this one number, and nothing else is published with them.
         let mut last = self.last.load(Ordering::Relaxed);
-        let tick = loop {
-            let tick = now.max(last + 1);
+        loop {
+            let id = following(last, unix_ms, self.base.load(Ordering::Relaxed));
+            // Acquire: what the bound says is in the file.
+            if id >= self.bound.load(Ordering::Acquire) {
+                self.cover(id >> PLACE_BITS);
+            }
             match self
                 .last
-                .compare_exchange_weak(last, tick, Ordering::Relaxed, Ordering::Relaxed)
+                .compare_exchange_weak(last, id, Ordering::Relaxed, Ordering::Relaxed)
             {
-                Ok(_) => break tick,
+                Ok(_) => return id,
                 Err(actual) => last = actual,
             }
-        };
-        let (ms, sequence) = (tick >> SEQUENCE_BITS, tick & SEQUENCE_MASK);
-        (ms << (NODE_BITS + SEQUENCE_BITS)) | (self.node << SEQUENCE_BITS) | sequence
+        }
+    }
+
+    /// Lets all ids to come be later than the millisecond `unix_ms`.
+    pub(crate) fn raise(&self, unix_ms: u64) {
+        self.last.fetch_max(end_of(unix_ms) - 1, Ordering::Relaxed);
+    }
+
+    /// Returns the millisecond that no id so far is later than.
+    pub(crate) fn last_ms(&self) -> u64 {
+        self.last.load(Ordering::Relaxed) >> PLACE_BITS
+    }
+
+    /// Returns the base.
+    pub(crate) fn base(&self) -> Base {
+        Base(self.base.load(Ordering::Relaxed))
+    }
+
+    /// Goes on from another base, which is in the file first. `holder` is the process that ClickHouse has as the node's, and
+    /// `held_ms` the time when it was seen there.
+    pub(crate) fn move_to(&self, base: Base, holder: Uuid, held_ms: u64) {
+        if let Some(mut file) = self.file() {
+            let (file, record) = &mut *file;
+            *record = Record {
+                base,
+                holder,
+                held_ms,
+                ..*record
+            };
+            tell(file.write(record));
+        }
+        self.base.store(base.0, Ordering::Relaxed);
+    }
+
+    /// Notes that ClickHouse has the node as `holder`'s at `held_ms`. The file gets it with the next ids.
+    pub(crate) fn confirm(&self, holder: Uuid, held_ms: u64) {
+        if let Some(mut file) = self.file() {
+            file.1.holder = holder;
+            file.1.held_ms = held_ms;
+        }
+    }
+
+    /// Covers the ids of the next seconds, so that no event has to wait for the file. May take as long as the disk does.
+    pub(crate) fn cover_ahead(&self, unix_ms: u64) {
+        let ms = unix_ms.max(self.last_ms()) + AHEAD_MS / 2;
+        if end_of(ms) > self.bound.load(Ordering::Acquire) {
+            self.cover(ms);
+        }
+    }
+
+    /// Returns whether its ids are noted in a file.
+    pub(crate) fn has_file(&self) -> bool {
+        self.file.is_some()
+    }
+
+    /// Notes in the file that ids of the millisecond `ms` may be in use.
+    #[cold]
+    fn cover(&self, ms: u64) {
+        let Some(mut file) = self.file() else { return };
+        let (file, record) = &mut *file;
+        // Somebody else may have done it meanwhile.
+        if end_of(ms) <= self.bound.load(Ordering::Acquire) {
+            return;
+        }
+        record.until_ms = ms + AHEAD_MS;
+        // A disk that fails does not stop events; it is asked again with the ids behind these.
+        tell(file.write(record));
+        self.bound.store(end_of(record.until_ms), Ordering::Release);
+    }
+
+    fn file(&self) -> Option<MutexGuard<'_, (IdFile, Record)>> {
+        let file = self.file.as_ref()?;
+        Some(file.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Returns the least id after `last` that is in the places of `base`, at `unix_ms` or later.
+fn following(last: u64, unix_ms: u64, base: u64) -> u64 {
+    let first = unix_ms << PLACE_BITS | base;
+    if last < first {
+        return first;
+    }
+    let next = last + 1;
+    if (next & PLACE_MASK).wrapping_sub(base) < SEQUENCES {
+        next
+    } else {
+        // Of the same millisecond if the places of `base` are still to come, else of the next one.
+        let ms = last >> PLACE_BITS;
+        let first = ms << PLACE_BITS | base;
+        if first > last { first } else { first + (1 << PLACE_BITS) }
+    }
+}
+
+/// Returns the first id behind a millisecond.
+const fn end_of(unix_ms: u64) -> u64 {
+    (unix_ms + 1) << PLACE_BITS
+}
+
+fn tell(written: io::Result<()>) {
+    if let Err(error) = written {
+        tracing::error!(%error, "the file of ids cannot be written: ids may repeat after a restart if the clock is set back");
     }
 }
 
 /// Returns the Unix milliseconds that an id was made for.
 #[cfg(test)]
 const fn time_of(id: u64) -> u64 {
-    id >> (NODE_BITS + SEQUENCE_BITS)
+    id >> PLACE_BITS
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use std::{collections::HashSet, sync::Arc, thread};
+    use std::{collections::HashSet, path::Path, sync::Arc, thread};
 
     use super::*;
 
+    fn of_node(node: u16) -> IdGenerator {
+        IdGenerator::new(Base::of_node(node).unwrap())
+    }
+
+    fn opened(folder: &Path, base: Base) -> IdGenerator {
+        let (file, record) = IdFile::open(folder).unwrap();
+        let record = record.unwrap_or(Record {
+            base,
+            holder: Uuid::nil(),
+            held_ms: 0,
+            until_ms: 0,
+        });
+        IdGenerator::with_file(file, record)
+    }
+
     #[test]
     fn lays_out_time_node_and_sequence() {
-        let ids = IdGenerator::new(0).unwrap();
+        let ids = of_node(0);
         assert_eq!(ids.next(1_795_492_727_283), 7_530_842_328_013_996_032);
         assert_eq!(ids.next(1_795_492_727_283), 7_530_842_328_013_996_033);
         assert_eq!(time_of(7_530_842_328_013_996_032), 1_795_492_727_283);
 
-        let ids = IdGenerator::new(MAX_NODE).unwrap();
-        assert_eq!(ids.next(1), (1 << 22) | (1023 << 12));
-        assert!(IdGenerator::new(MAX_NODE + 1).is_none());
+        let ids = of_node(MAX_NODE);
+        assert_eq!(ids.next(1), (1 << 22) | (511 << 12));
+        assert!(Base::of_node(MAX_NODE + 1).is_none());
     }
 
     #[test]
     fn restarts_the_sequence_in_a_new_millisecond() {
-        let ids = IdGenerator::new(3).unwrap();
+        let ids = of_node(3);
         ids.next(5);
         ids.next(5);
         assert_eq!(ids.next(6), (6 << 22) | (3 << 12));
@@ -91,7 +276,7 @@ mod tests {
 
     #[test]
     fn carries_into_the_next_millisecond_when_one_is_full() {
-        let ids = IdGenerator::new(1).unwrap();
+        let ids = of_node(1);
         let all: Vec<u64> = (0..10_000).map(|_| ids.next(7)).collect();
         assert!(all.is_sorted_by(|a, b| a < b));
         assert_eq!(time_of(all[4095]), 7);
@@ -101,7 +286,7 @@ mod tests {
 
     #[test]
     fn stays_ahead_of_a_clock_that_is_set_back() {
-        let ids = IdGenerator::new(0).unwrap();
+        let ids = of_node(0);
         let before = ids.next(1_000);
         let after = ids.next(10);
         assert_eq!(after, before + 1);
@@ -110,7 +295,7 @@ mod tests {
 
     #[test]
     fn never_repeats_an_id_among_threads() {
-        let ids = Arc::new(IdGenerator::new(0).unwrap());
+        let ids = Arc::new(of_node(0));
         let threads: Vec<_> = (0..4)
             .map(|_| {
                 let ids = Arc::clone(&ids);
@@ -126,5 +311,96 @@ mod tests {
             }
         }
         assert_eq!(seen.len(), 80_000);
+    }
+
+    #[test]
+    fn spare_bases_are_apart_from_those_of_nodes() {
+        let last_of_nodes = Base::of_node(MAX_NODE).unwrap().place() + SEQUENCES - 1;
+        for random in [0, 1, FIRST_SPARE - SEQUENCES, FIRST_SPARE - SEQUENCES + 1, u64::MAX] {
+            let base = Base::spare(random);
+            assert!(base.place() > last_of_nodes && base.place() + SEQUENCES - 1 <= PLACE_MASK);
+            assert_eq!((base.node(), Base::at(base.place())), (None, Some(base)));
+        }
+        for node in 0..=MAX_NODE {
+            let base = Base::of_node(node).unwrap();
+            assert_eq!((base.node(), Base::at(base.place())), (Some(node), Some(base)));
+        }
+        for nothing in [1, 4095, FIRST_SPARE - 1, PLACE_MASK, u64::MAX] {
+            assert_eq!(Base::at(nothing), None);
+        }
+    }
+
+    #[test]
+    fn a_spare_base_carries_into_the_next_millisecond_too() {
+        let base = Base::spare(u64::MAX);
+        let ids = IdGenerator::new(base);
+        let all: Vec<u64> = (0..10_000).map(|_| ids.next(7)).collect();
+        assert!(all.is_sorted_by(|a, b| a < b));
+        assert_eq!((all[0], all[4095] - all[0]), (7 << 22 | base.place(), 4095));
+        assert_eq!(all[4096], 8 << 22 | base.place());
+    }
+
+    #[test]
+    fn ids_grow_when_the_base_changes() {
+        let ids = IdGenerator::new(Base::spare(5));
+        let mut last = ids.next(7);
+        for base in [
+            Base::of_node(3),
+            Base::of_node(511),
+            Base::of_node(0),
+            Some(Base::spare(9)),
+        ] {
+            ids.move_to(base.unwrap(), Uuid::nil(), 0);
+            for _ in 0..2 {
+                let id = ids.next(7);
+                assert!(
+                    id > last && (id & PLACE_MASK) - base.unwrap().place() < 2,
+                    "{id:x} {base:?}"
+                );
+                last = id;
+            }
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_across_a_restart_repeats_no_id() {
+        let folder = tempfile::tempdir().unwrap();
+        let base = Base::of_node(0).unwrap();
+        let mut last = 0;
+        // Each process is killed: nothing is written when it ends.
+        for clock in [100_000, 99_000, 5, 0, 100_000] {
+            let ids = opened(folder.path(), base);
+            for tick in 0..10_000 {
+                let id = ids.next(clock + tick / 10);
+                assert!(id > last, "{id} after {last}, at {clock}");
+                last = id;
+            }
+        }
+        // What is noted ahead is bounded, however often it starts.
+        assert!(time_of(last) < 100_000 + 6 * (AHEAD_MS + 1_000), "{}", time_of(last));
+    }
+
+    #[test]
+    fn what_is_covered_ahead_needs_no_write_from_an_event() {
+        let folder = tempfile::tempdir().unwrap();
+        let ids = opened(folder.path(), Base::of_node(0).unwrap());
+        ids.cover_ahead(1_000_000);
+        let noted = std::fs::read(folder.path().join(crate::id_file::NAME)).unwrap();
+        for tick in 0..AHEAD_MS / 2 {
+            ids.next(1_000_000 + tick);
+        }
+        let after = std::fs::read(folder.path().join(crate::id_file::NAME)).unwrap();
+        assert_eq!(noted, after);
+        ids.cover_ahead(1_000_000 + AHEAD_MS + 1);
+        let again = std::fs::read(folder.path().join(crate::id_file::NAME)).unwrap();
+        assert_ne!(again, after);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_written_stops_no_id() {
+        let folder = tempfile::tempdir().unwrap();
+        let ids = opened(folder.path(), Base::of_node(0).unwrap());
+        drop(folder);
+        assert!(ids.next(5) < ids.next(100_000));
     }
 }

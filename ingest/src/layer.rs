@@ -107,9 +107,6 @@ impl<R: Routes> EventLayer<R> {
     }
 
     /// Returns the layer with other options.
-    ///
-    /// # Panics
-    /// If [`EventOptions::node`] is above 1023.
     pub fn with_options(self, options: &EventOptions) -> Self {
         Self {
             collector: Arc::new(Collector::new(

@@ -57,6 +57,9 @@
 //!           time_slice  all of that beside the event loops, which it lets go first
 //!           stores      the servers, and which of them have the tables
 //!           sync        the tables as the schema says
+//! ids       id          the numbers of events and visitors, each given once
+//!           id_file     the file that lets them go on after a restart
+//!           lease       a node number that no other process has
 //! ```
 //!
 //! # What an answer says
@@ -85,12 +88,14 @@ mod fields;
 mod gather;
 mod head;
 mod id;
+mod id_file;
 mod identify;
 mod idle;
 mod intake;
 pub mod json;
 mod layer;
 mod layout;
+mod lease;
 mod lz4;
 mod native;
 mod options;
@@ -133,6 +138,7 @@ pub use crate::{
     deliver::ColumnChanges,
     intake::{Event, Intake, Reason, Rejection, Sink},
     layer::{Destination, EventFuture, EventLayer, EventService, Peer, Route, Routes},
+    lease::NodeStatus,
     options::{EventOptions, HeaderSet, NetworkError, TrustedProxies},
     rate::{InvalidRateLimit, RateLimit},
     row::{Row, TypedTable},

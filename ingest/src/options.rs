@@ -42,8 +42,6 @@ pub struct EventOptions {
     pub rate_limit_per_ip: Option<RateLimit>,
     /// How many requests each route takes that the schema gives no `rate_limit` of its own, but for pictures and redirects.
     pub rate_limit_per_route: Option<RateLimit>,
-    /// The number of this process in its event ids, 0 to 1023; two processes that fill the same tables need two.
-    pub node: u16,
 }
 
 impl Default for EventOptions {
@@ -61,7 +59,6 @@ impl Default for EventOptions {
             ack_timeout: Duration::from_secs(10),
             rate_limit_per_ip: None,
             rate_limit_per_route: None,
-            node: 0,
         }
     }
 }

@@ -14,7 +14,8 @@ use crate::{
 /// What the collector knows of every event.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Stamp<'a> {
-    /// The event's id: `(milliseconds since 1970) << 22 | node << 12 | sequence`.
+    /// The event's id: `(milliseconds since 1970) << 22 | node << 12 | sequence`; a process without a node has other places in
+    /// the lower 22 bits, from 2 097 152 on.
     pub id: u64,
     /// The visitor's id.
     pub uid: u64,

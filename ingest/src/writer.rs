@@ -11,13 +11,17 @@ use tokio::{
     task::JoinSet,
     time::{sleep, timeout},
 };
+use uuid::Uuid;
 
 use crate::{
     ack::{Ack, Receipt},
     block::{BlockLimits, MAX_BLOCK_BYTES},
     dead_letter::{DEFAULT_DAYS, DEFAULT_PAYLOAD_BYTES, DeadLetter, REJECTED},
     deliver::{ColumnChanges, Delivery, MAX_BLOCK_ROWS},
+    id::{Base, IdGenerator},
+    id_file::IdFile,
     layout::Layout,
+    lease::{self, NodeStatus},
     rows::EncodedRows,
     spool::{LogLimits, NoRoom, RequestMemory, Spool, SpoolError, SpoolLimits, TableCounts, TableLayouts},
     stores::{SchemaState, Servers, State, Stores},
@@ -70,6 +74,10 @@ pub struct WriterOptions {
     pub rejected_days: u32,
     /// How much of what was sent a dead letter keeps, in bytes; its length and its hash are those of the whole.
     pub rejected_payload_bytes: usize,
+    /// The number of this process in its ids, 0 to 511, which no other process that fills the same tables may have. Without one,
+    /// a free number is leased in the table `rowmill_nodes`; until ClickHouse can be asked, ids are from a random part of the
+    /// places that no number has.
+    pub node: Option<u16>,
 }
 
 impl Default for WriterOptions {
@@ -85,11 +93,24 @@ impl Default for WriterOptions {
             column_changes: ColumnChanges::default(),
             rejected_days: DEFAULT_DAYS,
             rejected_payload_bytes: DEFAULT_PAYLOAD_BYTES,
+            node: None,
         }
     }
 }
 
+/// The ids of a writer that is about to run.
+struct Ids {
+    generator: IdGenerator,
+    /// The process that had the node number of these ids before.
+    predecessor: Uuid,
+}
+
 impl WriterOptions {
+    fn base(&self) -> Option<Base> {
+        let of_node = |node| Base::of_node(node).expect("a node is a number up to 511");
+        self.node.map(of_node)
+    }
+
     fn limits(&self) -> SpoolLimits {
         SpoolLimits {
             blocks: BlockLimits {
@@ -127,6 +148,8 @@ struct Shared {
     rejected_payload_bytes: usize,
     /// Where deliveries run.
     runtime: Handle,
+    ids: Arc<IdGenerator>,
+    lease: watch::Receiver<lease::Progress>,
     work: Mutex<Work>,
 }
 
@@ -134,7 +157,7 @@ struct Shared {
 #[derive(Debug)]
 struct Work {
     deliveries: JoinSet<()>,
-    /// Bring the servers to the schema.
+    /// Bring the servers to the schema, and keep the node number.
     syncs: JoinSet<()>,
     /// Writes the spool's log, if there is one.
     log: Option<thread::JoinHandle<()>>,
@@ -147,10 +170,15 @@ impl Writer {
     /// Options out of range are brought to the nearest sensible value.
     ///
     /// # Panics
-    /// Outside of a tokio runtime.
+    /// Outside of a tokio runtime, or if [`WriterOptions::node`] is above 511.
     pub fn start(schema: &'static Schema, stores: impl Into<Stores>, options: &WriterOptions) -> Self {
         let spool = Spool::in_memory(layouts(schema), options.limits());
-        Self::run(schema, spool, None, stores.into(), options)
+        let record = lease::first_record(options.base(), None);
+        let ids = Ids {
+            generator: IdGenerator::new(record.base),
+            predecessor: record.holder,
+        };
+        Self::run(schema, spool, None, ids, stores.into(), options)
     }
 
     /// As [`start`](Self::start), with a spool in `folder`: rows are on disk as well until ClickHouse has confirmed them, and
@@ -160,27 +188,47 @@ impl Writer {
     /// See [`SpoolError`]: another process has the folder, or it cannot be read or written.
     ///
     /// # Panics
-    /// Outside of a tokio runtime.
+    /// As [`start`](Self::start).
     pub fn open(
         schema: &'static Schema,
         stores: impl Into<Stores>,
         options: &WriterOptions,
         folder: &Path,
     ) -> Result<Self, SpoolError> {
+        let base = options.base();
         let (spool, log) = Spool::open(folder, layouts(schema), options.limits())?;
-        Ok(Self::run(schema, spool, Some(log), stores.into(), options))
+        // Behind the lock of the folder, so that nobody else writes the file.
+        let (file, earlier) = IdFile::open(folder).map_err(|error| {
+            spool.stop();
+            SpoolError::Io(folder.to_owned(), error)
+        })?;
+        let record = lease::first_record(base, earlier);
+        let ids = Ids {
+            generator: IdGenerator::with_file(file, record),
+            predecessor: record.holder,
+        };
+        Ok(Self::run(schema, spool, Some(log), ids, stores.into(), options))
     }
 
     fn run(
         schema: &'static Schema,
         spool: Arc<Spool>,
         log: Option<thread::JoinHandle<()>>,
+        ids: Ids,
         stores: Stores,
         options: &WriterOptions,
     ) -> Self {
         let tables = schema.tables.len();
         let mut syncs = JoinSet::new();
         let states = sync::start(stores, schema, options.rejected_days, &mut syncs);
+        let generator = Arc::new(ids.generator);
+        let lease = lease::start(
+            Arc::clone(&generator),
+            options.base(),
+            ids.predecessor,
+            states.clone(),
+            &mut syncs,
+        );
         let delivery = Delivery::new(
             Servers::new(states.clone()),
             Arc::clone(&spool),
@@ -203,6 +251,8 @@ impl Writer {
                 tally: Tally::default(),
                 rejected_payload_bytes: options.rejected_payload_bytes,
                 runtime: Handle::current(),
+                ids: generator,
+                lease,
                 work: Mutex::new(Work { deliveries, syncs, log }),
             }),
         }
@@ -282,8 +332,9 @@ impl Writer {
         }
     }
 
-    /// Waits until a server has the tables as the schema says, or all of them have been asked in vain, at most for `within`. Rows are
-    /// taken meanwhile, and afterwards, too, whatever comes out: they wait for the first server that is ready.
+    /// Waits until a server has the tables as the schema says and ids have a node number, or all of them have been asked in vain, at
+    /// most for `within`. Rows are taken meanwhile, and afterwards, too, whatever comes out: they wait for the first server that is
+    /// ready.
     ///
     /// # Errors
     /// No server is ready, and one has been there: the database and the schema differ, or ClickHouse refuses what is missing.
@@ -293,8 +344,15 @@ impl Writer {
             let is_known = |state: &State| !matches!(state, State::Unknown);
             states.iter().any(|state| matches!(state, State::Ready(_))) || states.iter().all(is_known)
         };
+        let mut lease = self.shared.lease.clone();
+        let all_told = async {
+            _ = states.wait_for(is_told).await;
+            if self.schema_state() == SchemaState::Ready {
+                _ = lease.wait_for(|lease| lease.is_settled).await;
+            }
+        };
         // What is not known in time is not known yet.
-        _ = timeout(within, states.wait_for(is_told)).await;
+        _ = timeout(within, all_told).await;
         let state = self.schema_state();
         let refusal = states.borrow().iter().find_map(|state| match state {
             State::Refused(error) => Some(Arc::clone(error)),
@@ -364,6 +422,19 @@ impl Writer {
     /// Returns what the layers of this writer have refused since the start, and why.
     pub fn refusals(&self) -> RefusalCounts {
         self.shared.tally.counts()
+    }
+
+    /// Returns the node number of this writer's ids, and whether another process has it, too.
+    pub fn node_status(&self) -> NodeStatus {
+        NodeStatus {
+            node: self.shared.ids.base().node(),
+            clashes: self.shared.lease.borrow().clashes,
+        }
+    }
+
+    /// Returns what makes the ids of all layers of this writer.
+    pub(crate) fn ids(&self) -> &IdGenerator {
+        &self.shared.ids
     }
 
     pub(crate) fn tally(&self) -> &Tally {

@@ -219,7 +219,7 @@ fn an_insert_names_its_columns_its_token_and_its_settings() {
     let seen = proxy.seen();
     let insert = seen
         .lines()
-        .find(|line| line.contains("INSERT"))
+        .find(|line| line.contains("INSERT+INTO+%60"))
         .unwrap_or_else(|| panic!("{seen}"));
     for part in [
         "FORMAT+Native",

@@ -157,7 +157,6 @@ fn options_are_the_layers_own() {
     let database = Database::named("options");
     let options = EventOptions {
         max_body_bytes: 30,
-        node: 5,
         ..EventOptions::default()
     };
     let served = Served::start(&database, &embedder::tables::SCHEMA, |writer| {
@@ -167,8 +166,7 @@ fn options_are_the_layers_own() {
     let long = http::post_json(served.address, "/wh/order", r#"{"number":"0123456789012345678"}"#);
     assert_eq!(long.status, 413);
     let short = http::post_json(served.address, "/wh/order", r#"{"number":"1"}"#);
-    let id: u64 = short.json()["id"].as_str().unwrap().parse().unwrap();
-    assert_eq!(id >> 12 & 1023, 5);
+    assert_eq!(short.status, 200);
 }
 
 #[test]

@@ -27,6 +27,7 @@ mod flatten;
 mod flood;
 mod golden;
 mod headers;
+mod ids;
 mod liveness;
 mod memory;
 mod more_types;

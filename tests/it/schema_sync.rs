@@ -40,7 +40,7 @@ fn creates_the_database_and_its_tables_once() {
     assert_eq!(String::from_utf8(apply.stdout).unwrap(), plan);
     assert_eq!(
         database.query("SHOW TABLES"),
-        "activity\nevents\nmail_statistics\nping\nrejected\nwebhooks\n"
+        "activity\nevents\nmail_statistics\nping\nrejected\nrowmill_nodes\nwebhooks\n"
     );
     let again = collector::run(&["plan", "--clickhouse", &database.url()]);
     assert_eq!((again.stdout.as_slice(), again.status.success()), (&b""[..], true));
@@ -177,7 +177,7 @@ fn a_profile_that_turns_deduplication_off_is_overridden_in_inserts() {
         assert_eq!(http::post_json(collector.address, "/wh/mail", "{}").status, 200);
         let ended = collector.stop();
         let seen = String::from_utf8_lossy(&proxy.seen.lock().unwrap()).into_owned();
-        let insert = seen.lines().find(|line| line.contains("INSERT")).unwrap();
+        let insert = seen.lines().find(|line| line.contains("INSERT+INTO+%60")).unwrap();
         assert_eq!(insert.contains("deduplicate_insert=enable"), is_overridden, "{insert}");
         assert_eq!(
             ended.log.contains("turns deduplication off"),

@@ -9,8 +9,14 @@ use crate::{
     names,
 };
 
-/// The tables that the runtime keeps for itself.
-const RESERVED_TABLES: [&str; 1] = ["rejected"];
+/// The tables that the runtime keeps for itself, and what for.
+const RESERVED_TABLES: [(&str, &str); 2] = [
+    ("rejected", "Rowmill keeps refused events in a table of this name"),
+    (
+        "rowmill_nodes",
+        "Rowmill keeps the node numbers of its processes in a table of this name",
+    ),
+];
 
 /// What stands beside the tables in the generated code: the routes of all tables, the door to the runtime, and a type that a module of
 /// that name would hide.
@@ -18,8 +24,8 @@ const RESERVED_NAMES: [&str; 3] = ["Routes", "__rt", "str"];
 
 pub(super) fn reserved_table(table: &Whole, report: &mut Report) {
     let name = table.name.text.as_str();
-    let reason = if RESERVED_TABLES.contains(&name) {
-        "Rowmill keeps refused events in a table of this name"
+    let reason = if let Some((_, reason)) = RESERVED_TABLES.iter().find(|(reserved, _)| *reserved == name) {
+        reason
     } else if rust_names(name)
         .iter()
         .any(|name| RESERVED_NAMES.contains(&name.as_str()))

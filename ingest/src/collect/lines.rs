@@ -212,7 +212,7 @@ impl Collector {
                 return Some(Err(Answer::TOO_MANY_LINES));
             }
             let mut stamp = Stamp {
-                id: self.ids.next(head.unix_ms),
+                id: self.writer.ids().next(head.unix_ms),
                 ..of_all
             };
             // A line that is broken says nothing of itself, and intake finds out.

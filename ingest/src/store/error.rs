@@ -124,7 +124,7 @@ impl StoreError {
     }
 
     /// The answer is a success, and not one that ClickHouse gives to this insert.
-    pub(super) fn unconfirmed(reason: &'static str) -> Self {
+    pub(crate) fn unconfirmed(reason: &'static str) -> Self {
         let reason = format!("the answer does not confirm the insert: {reason}");
         clickhouse::error::Error::Other(reason.into()).into()
     }

@@ -31,6 +31,7 @@ use self::{
 };
 use crate::{
     dead_letter::REJECTED,
+    lease::NODES,
     store::{StoreUrl, quoted, within},
     table::{Schema, Table},
 };
@@ -47,7 +48,7 @@ pub struct SyncReport {
     pub warnings: Vec<String>,
 }
 
-/// Creates what the database lacks of `schema`, and of the table of dead letters.
+/// Creates what the database lacks of `schema`, of the table of dead letters, and of that of node numbers.
 ///
 /// # Errors
 /// ClickHouse is not there or refuses a statement; or a column differs.
@@ -148,7 +149,7 @@ async fn bring(url: &StoreUrl, schema: &Schema) -> Result<Plan, Kind> {
 /// Looks for what is missing, and changes nothing.
 async fn look(url: &StoreUrl, schema: &Schema) -> Result<Plan, Kind> {
     let client = url.server_client();
-    let tables: Vec<&Table> = schema.tables.iter().copied().chain([&REJECTED]).collect();
+    let tables: Vec<&Table> = schema.tables.iter().copied().chain([&REJECTED, &NODES]).collect();
     let mut plan = Plan::default();
     if !database_exists(&client, url.database()).await? {
         plan.statements

@@ -101,6 +101,12 @@ impl Collector {
             .unwrap_or_else(|log| panic!("the collector did not start: {log}"))
     }
 
+    /// Starts it while no ClickHouse is there.
+    pub fn start_with_nobody(data: &Path) -> Self {
+        // Port 1 is tcpmux's, which nobody serves.
+        Self::start_in(data, "http://127.0.0.1:1/stats", &[])
+    }
+
     /// Starts it with a ClickHouse of its own.
     pub fn start_with_engine(data: &Path) -> Self {
         Self::try_start(command(), ANY_PORT, data, &["--engine-listen", ANY_PORT])

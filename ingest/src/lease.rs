@@ -1,0 +1,711 @@
+//! Lease: a node number for the ids of this process, which no other process with the same tables has.
+//!
+//! Each process has a row for its number in the table `rowmill_nodes`, and writes it again every ten seconds, a beat. A number whose
+//! last beat is a day old is free. The lease outlives every stop and outage up to that: without ClickHouse a process goes on
+//! with its number, and after a restart with the one in its file of ids.
+//!
+//! A claim needs no transactions. The process writes that it asks for a number, and reads then who else has it or asks for it; if it
+//! is not alone, it withdraws and tries another number. Of two that ask for one number at the same time, the one whose row was
+//! written later reads the other's, so at most one of them keeps it.
+//!
+//! A process whose number the operator has chosen writes its row without asking. A process that sees another one's beats under its
+//! own number logs an error, and moves to another number unless the operator has chosen this one.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use clickhouse::{Client, Row};
+use serde::Deserialize;
+use tokio::{
+    sync::watch,
+    task::JoinSet,
+    time::{Instant, sleep},
+};
+use uuid::Uuid;
+
+use crate::{
+    backoff::{Backoff, dice},
+    id::{Base, IdGenerator, MAX_NODE},
+    id_file::Record,
+    store::{StoreError, within},
+    stores::State,
+    table::{Column, ColumnKind, Format, Table},
+};
+
+/// How often a process says that it still has its number.
+const BEAT: Duration = Duration::from_secs(10);
+
+/// A process without a beat for so long is not running, or far from ClickHouse.
+const SILENCE: Duration = Duration::from_secs(35);
+
+/// How long a number is its process's without a beat.
+const LEASE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How often the ids of the next seconds are noted in the file.
+const COVER: Duration = Duration::from_secs(3);
+
+/// Time for one statement: they are small.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Waits after a round that has reached no server.
+const RETRY: Backoff = Backoff {
+    first: Duration::from_millis(200),
+    cap: BEAT,
+};
+
+/// After so many failures in a row, some five minutes, an error is a person's whatever its kind.
+const LASTING_FAILURES: u32 = 30;
+
+/// A clash that lasts is told this often.
+const ALARM_INTERVAL: Duration = Duration::from_secs(60);
+
+/// So many numbers are tried in one round. More than a few are taken only if as many processes start in the same moment.
+const TRIES: u32 = 16;
+
+/// Among so many of the numbers that were free for the longest time one is drawn, so that two processes rarely ask for the same.
+const DRAWN_FROM: usize = 16;
+
+/// A state as the table has it.
+const ASKS: &str = "asks";
+const HOLDS: &str = "holds";
+const LEFT: &str = "left";
+
+/// Builds the table's columns and its statement from one list.
+macro_rules! nodes {
+    ($engine:literal, $first:literal $first_type:literal $(, $name:literal $data_type:literal)*) => {
+        Table {
+            name: "rowmill_nodes",
+            // No schema's, and the spool has no rows for it.
+            index: usize::MAX,
+            columns: &[nodes!(@column $first $first_type), $(nodes!(@column $name $data_type),)*],
+            create: concat!(
+                "CREATE TABLE IF NOT EXISTS `rowmill_nodes`\n(`", $first, "` ", $first_type,
+                $(", `", $name, "` ", $data_type,)*
+                ") ", $engine,
+            ),
+            format: Format::RowBinary,
+            row_id: None,
+            partition_key: None,
+        }
+    };
+    (@column $name:literal $data_type:literal) => {
+        Column::new($name, $data_type, concat!("`", $name, "` ", $data_type), ColumnKind::Plain)
+    };
+}
+
+/// The table of the processes and their numbers. Each row is another, so that it needs no deduplication window.
+pub(crate) static NODES: Table = nodes! {
+    "ENGINE = ReplacingMergeTree(`beats`) ORDER BY (`node`, `process`) TTL toDateTime(`beat`) + toIntervalDay(30) \
+     SETTINGS non_replicated_deduplication_window = 0",
+    "node" "UInt16",
+    "process" "UUID",
+    "state" "Enum8('asks' = 1, 'holds' = 2, 'left' = 3)",
+    "beats" "UInt64",
+    "beat" "DateTime64(3, 'UTC')",
+    "started" "DateTime64(3, 'UTC')",
+    "host" "String",
+    "ids_until" "DateTime64(3, 'UTC')"
+};
+
+/// What the table says of one process and one number.
+#[derive(Debug, Clone, Row, Deserialize)]
+struct Claim {
+    node: u16,
+    claimant: String,
+    on_host: String,
+    last_state: String,
+    last_beat_ms: i64,
+    until_ms: i64,
+    /// The server's clock. Beats are by the same one.
+    now_ms: i64,
+}
+
+impl Claim {
+    fn is_alive(&self) -> bool {
+        self.last_state != LEFT && self.silence_ms() < LEASE.as_millis() as i64
+    }
+
+    fn silence_ms(&self) -> i64 {
+        self.now_ms.saturating_sub(self.last_beat_ms)
+    }
+
+    fn until_ms(&self) -> u64 {
+        self.until_ms.try_into().unwrap_or(0)
+    }
+}
+
+/// What is known of the node number of a writer's ids.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct NodeStatus {
+    /// The number; none as long as ids are from the places of those that have none.
+    pub node: Option<u16>,
+    /// How often another process was seen with the same number.
+    pub clashes: u64,
+}
+
+/// How far a lease is.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Progress {
+    /// Nothing is gained by waiting for the first round any more.
+    pub(crate) is_settled: bool,
+    pub(crate) clashes: u64,
+}
+
+/// Returns the record that a process begins its ids with: those of an `earlier` one go on with `node`, or else with the
+/// number that the earlier one had, as long as that is leased.
+pub(crate) fn first_record(node: Option<Base>, earlier: Option<Record>) -> Record {
+    let fresh = Record {
+        base: Base::spare(dice()),
+        holder: Uuid::nil(),
+        held_ms: 0,
+        until_ms: 0,
+    };
+    let mut record = earlier.unwrap_or(fresh);
+    let now_ms = unix_ms();
+    if record.until_ms > now_ms + 60_000 {
+        let ahead_s = (record.until_ms - now_ms) / 1000;
+        tracing::warn!(
+            ahead_s,
+            "the clock is behind the ids of the process before: new ids go on from those"
+        );
+    }
+    let is_leased = (record.held_ms..record.held_ms + LEASE.as_millis() as u64).contains(&now_ms);
+    record.base = match node {
+        Some(base) => base,
+        None if is_leased || record.base.node().is_none() => record.base,
+        None => fresh.base,
+    };
+    record
+}
+
+/// Begins to keep a number for `ids` at the servers that are ready, and to cover the ids of the next seconds. The tasks end when
+/// nobody has the receiver any more.
+pub(crate) fn start(
+    ids: Arc<IdGenerator>,
+    chosen: Option<Base>,
+    predecessor: Uuid,
+    states: watch::Receiver<Vec<State>>,
+    tasks: &mut JoinSet<()>,
+) -> watch::Receiver<Progress> {
+    let (progress, receiver) = watch::channel(Progress::default());
+    let progress = Arc::new(progress);
+    if ids.has_file() {
+        let (ids, progress) = (Arc::clone(&ids), Arc::clone(&progress));
+        tasks.spawn(async move {
+            tokio::select! {
+                () = progress.closed() => {}
+                () = cover(ids) => {}
+            }
+        });
+    }
+    tasks.spawn(async move {
+        let lease = Lease {
+            process: Uuid::now_v7(),
+            predecessor,
+            chosen: chosen.and_then(Base::node),
+            held: None,
+            asking: None,
+            started_ms: unix_ms(),
+            host: host(),
+            beats: 0,
+            since_ms: HashMap::new(),
+            last_alarm: None,
+            progress: &progress,
+            ids,
+        };
+        tokio::select! {
+            () = progress.closed() => {}
+            () = lease.keep(states) => {}
+        }
+    });
+    receiver
+}
+
+/// Notes the ids of the next seconds, again and again.
+async fn cover(ids: Arc<IdGenerator>) {
+    loop {
+        let covered = Arc::clone(&ids);
+        // A panic there is told by the runtime; ids are covered one by one then.
+        _ = tokio::task::spawn_blocking(move || covered.cover_ahead(unix_ms())).await;
+        sleep(COVER).await;
+    }
+}
+
+/// A process and its number.
+struct Lease<'a> {
+    ids: Arc<IdGenerator>,
+    process: Uuid,
+    /// The process whose file this one has gone on with, and which has ended.
+    predecessor: Uuid,
+    /// The operator's number, which is not changed.
+    chosen: Option<u16>,
+    /// The number that has been claimed.
+    held: Option<u16>,
+    /// A number whose claim failed on its way. It is asked for again, so that failures do not use up numbers.
+    asking: Option<u16>,
+    started_ms: u64,
+    host: String,
+    beats: u64,
+    /// For each server the time, by its clock, since which it has had this process under the number.
+    since_ms: HashMap<usize, i64>,
+    last_alarm: Option<Instant>,
+    progress: &'a watch::Sender<Progress>,
+}
+
+impl Lease<'_> {
+    async fn keep(mut self, mut states: watch::Receiver<Vec<State>>) {
+        let mut failures = 0;
+        loop {
+            let is_any = |states: &Vec<State>| states.iter().any(|state| matches!(state, State::Ready(_)));
+            if states.wait_for(is_any).await.is_err() {
+                // Nobody looks for servers any more: the writer is about to end.
+                std::future::pending().await
+            }
+            let servers = ready(&states);
+            let result = match self.held.or(self.chosen) {
+                Some(node) => self.beat(&servers, node).await,
+                None => self.claim(&servers).await,
+            };
+            match result {
+                Ok(()) => failures = 0,
+                Err(error) => {
+                    failures += 1;
+                    self.tell(&error, failures);
+                }
+            }
+            // A server that is ready and does not answer is waited for by rows, not by the start.
+            self.progress.send_modify(|progress| progress.is_settled = true);
+            sleep(if failures == 0 {
+                BEAT
+            } else {
+                RETRY.wait(failures, dice())
+            })
+            .await;
+        }
+    }
+
+    /// Claims a number: the one that ids have already, or else a free one.
+    async fn claim(&mut self, servers: &[Server]) -> Result<(), StoreError> {
+        let mut kept = self.ids.base().node();
+        for _ in 0..TRIES {
+            let claims = all_claims(servers).await?;
+            let Some(node) = kept.or(self.asking).or_else(|| choose(&claims, dice())) else {
+                if self.is_alarm_due() {
+                    tracing::error!(
+                        "all node numbers are taken: ids are from the places of processes without a number"
+                    );
+                }
+                return Ok(());
+            };
+            self.asking = Some(node);
+            let is_alone = self.ask_for(servers, node).await?;
+            self.asking = None;
+            if is_alone {
+                self.hold(node, &claims);
+                return self.beat(servers, node).await;
+            }
+            if kept.take().is_some() {
+                // Since the start, ids may have been the other's, too.
+                self.tell_clash(node, None);
+                self.leave_number();
+            }
+            sleep(Duration::from_millis(dice() % 50)).await;
+        }
+        Ok(())
+    }
+
+    /// Asks each server for a number; returns whether this process is alone with it. Where it is not, it withdraws.
+    async fn ask_for(&mut self, servers: &[Server], node: u16) -> Result<bool, StoreError> {
+        let mut last_error = None;
+        let mut asked = Vec::new();
+        let mut is_alone = true;
+        for server in servers {
+            match self.ask_one(server, node).await {
+                Ok(is_free) => {
+                    asked.push(server);
+                    is_alone &= is_free;
+                }
+                Err(error) => last_error = Some(error),
+            }
+        }
+        if asked.is_empty() {
+            return last_error.map_or(Ok(false), Err);
+        }
+        if !is_alone {
+            for server in asked {
+                // Else the row counts until its lease is over.
+                _ = self.write(server, node, LEFT).await;
+            }
+        }
+        Ok(is_alone)
+    }
+
+    async fn ask_one(&mut self, server: &Server, node: u16) -> Result<bool, StoreError> {
+        self.write(server, node, ASKS).await?;
+        let claims = self.read(server, node).await?;
+        Ok(!claims.iter().any(|claim| self.is_foreign(claim) && claim.is_alive()))
+    }
+
+    /// Lets ids be those of a number that has just been claimed, behind all that others have made with it.
+    fn hold(&mut self, node: u16, claims: &[Claim]) {
+        self.held = Some(node);
+        self.since_ms.clear();
+        let foreign = claims
+            .iter()
+            .filter(|claim| claim.node == node && self.is_foreign(claim));
+        self.raise(node, foreign.map(Claim::until_ms).max());
+        let base = Base::of_node(node).expect("a number that is chosen is in range");
+        if self.ids.base() != base {
+            tracing::info!(node, "ids have a node number of their own");
+        }
+        self.ids.move_to(base, self.process, unix_ms());
+    }
+
+    /// Gives up a number that another process has, too.
+    fn leave_number(&mut self) {
+        self.held = None;
+        self.since_ms.clear();
+        self.ids.move_to(Base::spare(dice()), Uuid::nil(), 0);
+    }
+
+    /// Says that this process still has its number, and looks for others under it.
+    async fn beat(&mut self, servers: &[Server], node: u16) -> Result<(), StoreError> {
+        let mut last_error = None;
+        let mut has_beaten = false;
+        let mut other = None;
+        for server in servers {
+            match self.beat_one(server, node).await {
+                Ok(found) => {
+                    has_beaten = true;
+                    other = other.or(found);
+                }
+                Err(error) => last_error = Some(error),
+            }
+        }
+        if let Some(error) = last_error.filter(|_| !has_beaten) {
+            return Err(error);
+        }
+        self.ids.confirm(self.process, unix_ms());
+        let Some(other) = other else { return Ok(()) };
+        self.tell_clash(node, Some(&other));
+        if self.chosen.is_some() {
+            return Ok(());
+        }
+        self.leave_number();
+        for server in servers {
+            _ = self.write(server, node, LEFT).await;
+        }
+        // Boxed: a claim ends with a beat.
+        Box::pin(self.claim(servers)).await
+    }
+
+    /// Returns another process that beats under the same number.
+    async fn beat_one(&mut self, server: &Server, node: u16) -> Result<Option<Claim>, StoreError> {
+        self.write(server, node, HOLDS).await?;
+        let claims = self.read(server, node).await?;
+        let now_ms = claims.first().map_or(0, |claim| claim.now_ms);
+        if !self.since_ms.contains_key(&server.place) {
+            // Those before may have had another clock.
+            let before = claims.iter().filter(|claim| self.is_foreign(claim));
+            self.raise(node, before.map(Claim::until_ms).max());
+        }
+        let since_ms = *self.since_ms.entry(server.place).or_insert(now_ms);
+        let is_running = |claim: &Claim| {
+            claim.last_state == HOLDS
+                && claim.last_beat_ms > since_ms
+                && claim.silence_ms() < SILENCE.as_millis() as i64
+        };
+        // The predecessor, too: it runs where this process's folder is a copy of another's.
+        let mut others = claims
+            .into_iter()
+            .filter(|claim| claim.claimant.parse() != Ok(self.process));
+        Ok(others.find(is_running))
+    }
+
+    fn is_foreign(&self, claim: &Claim) -> bool {
+        let claimant = claim.claimant.parse();
+        claimant != Ok(self.process) && claimant != Ok(self.predecessor)
+    }
+
+    fn raise(&self, node: u16, until_ms: Option<u64>) {
+        let until_ms = until_ms.unwrap_or(0);
+        let now_ms = unix_ms();
+        if until_ms > now_ms + 60_000 {
+            let ahead_s = (until_ms - now_ms) / 1000;
+            tracing::warn!(
+                node,
+                ahead_s,
+                "the clock is behind the ids of an earlier process with this node number: new ids go on from those"
+            );
+        }
+        self.ids.raise(until_ms);
+    }
+
+    /// Writes this process's row for a number.
+    async fn write(&mut self, server: &Server, node: u16, state: &str) -> Result<(), StoreError> {
+        self.beats += 1;
+        // Ids until the next beat, and one that is late.
+        let until_ms = self.ids.last_ms().max(unix_ms()) + 2 * BEAT.as_millis() as u64;
+        let query = server
+            .client
+            .query(
+                "INSERT INTO rowmill_nodes (node, process, state, beats, beat, started, host, ids_until) \
+                 SELECT toUInt16(?), toUUID(?), ?, toUInt64(?), now64(3), fromUnixTimestamp64Milli(toInt64(?)), ?, \
+                 fromUnixTimestamp64Milli(toInt64(?))",
+            )
+            .bind(node)
+            .bind(self.process.to_string())
+            .bind(state)
+            .bind(self.beats)
+            .bind(self.started_ms)
+            .bind(&*self.host)
+            .bind(until_ms);
+        within(STATEMENT_TIMEOUT, query.execute()).await
+    }
+
+    /// Returns what a server has under a number, this process among them.
+    async fn read(&self, server: &Server, node: u16) -> Result<Vec<Claim>, StoreError> {
+        let claims = claims(&server.client, &format!("WHERE node = {node}")).await?;
+        // A read that does not see what was written before it does not see the others either.
+        if claims.iter().any(|claim| claim.claimant.parse() == Ok(self.process)) {
+            Ok(claims)
+        } else {
+            Err(StoreError::unconfirmed("a read behind it does not have the row"))
+        }
+    }
+
+    /// Tells that another process has the same number.
+    fn tell_clash(&mut self, node: u16, other: Option<&Claim>) {
+        self.progress.send_modify(|progress| progress.clashes += 1);
+        if !self.is_alarm_due() {
+            return;
+        }
+        let host = other.map(|other| &*other.on_host);
+        let process = other.map(|other| &*other.claimant);
+        if self.chosen.is_some() {
+            tracing::error!(
+                node,
+                host,
+                process,
+                "another process has the same node number, and both make the same ids: give one of them another number, or none"
+            );
+        } else {
+            tracing::error!(
+                node,
+                host,
+                process,
+                "another process has the same node number: this one takes another, and some ids since its start may be the other's, too"
+            );
+        }
+    }
+
+    /// Returns whether it is time to tell of what may last.
+    fn is_alarm_due(&mut self) -> bool {
+        let now = Instant::now();
+        let is_recent = |last| now.duration_since(last) < ALARM_INTERVAL;
+        let is_due = !self.last_alarm.is_some_and(is_recent);
+        if is_due {
+            self.last_alarm = Some(now);
+        }
+        is_due
+    }
+
+    fn tell(&self, error: &StoreError, failures: u32) {
+        // While ClickHouse is away, others say so.
+        let is_due = failures == LASTING_FAILURES || (failures == 1 && !error.is_passing());
+        if !is_due {
+            tracing::debug!(%error, failures, "the node number cannot be looked after");
+        } else {
+            let cure = error.cure();
+            tracing::warn!(
+                %error, cure,
+                "the table `rowmill_nodes` cannot be used: nobody sees whether another process has the same node number"
+            );
+        }
+    }
+}
+
+/// A server that is ready, and its place among all.
+struct Server {
+    place: usize,
+    client: Client,
+}
+
+fn ready(states: &watch::Receiver<Vec<State>>) -> Vec<Server> {
+    let states = states.borrow();
+    let servers = states.iter().enumerate().filter_map(|(place, state)| match state {
+        State::Ready(connection) => Some(Server {
+            place,
+            client: connection.queries.clone(),
+        }),
+        _ => None,
+    });
+    servers.collect()
+}
+
+/// Returns what all servers that answer have.
+async fn all_claims(servers: &[Server]) -> Result<Vec<Claim>, StoreError> {
+    let mut all = Vec::new();
+    let mut last_error = None;
+    let mut has_read = false;
+    for server in servers {
+        match claims(&server.client, "").await {
+            Ok(claims) => {
+                has_read = true;
+                all.extend(claims);
+            }
+            Err(error) => last_error = Some(error),
+        }
+    }
+    match last_error {
+        Some(error) if !has_read => Err(error),
+        _ => Ok(all),
+    }
+}
+
+async fn claims(client: &Client, condition: &str) -> Result<Vec<Claim>, StoreError> {
+    let select = format!(
+        "SELECT node, toString(process) AS claimant, argMax(host, beats) AS on_host, \
+         toString(argMax(state, beats)) AS last_state, toUnixTimestamp64Milli(max(beat)) AS last_beat_ms, \
+         toUnixTimestamp64Milli(max(ids_until)) AS until_ms, toUnixTimestamp64Milli(now64(3)) AS now_ms \
+         FROM rowmill_nodes {condition} GROUP BY node, process SETTINGS select_sequential_consistency = 1"
+    );
+    within(STATEMENT_TIMEOUT, client.query_raw(&select).fetch_all()).await
+}
+
+/// Returns a number that is free: one that nobody has ever had if there is any, else one that has been free for long. A number
+/// with ids of the future is not free, since its next process would have to go on from those.
+fn choose(claims: &[Claim], dice: u64) -> Option<u16> {
+    // For each number that was used the time of its last beat.
+    let mut used: HashMap<u16, (bool, i64)> = HashMap::new();
+    for claim in claims {
+        let (is_taken, last_beat_ms) = used.entry(claim.node).or_insert((false, i64::MIN));
+        *is_taken |= claim.is_alive() || claim.until_ms > claim.now_ms;
+        *last_beat_ms = claim.last_beat_ms.max(*last_beat_ms);
+    }
+    let mut free: Vec<u16> = (0..=MAX_NODE).filter(|node| !used.contains_key(node)).collect();
+    if free.is_empty() {
+        free = (0..=MAX_NODE).filter(|node| !used[node].0).collect();
+        free.sort_by_key(|node| used[node].1);
+        free.truncate(DRAWN_FROM);
+    }
+    let place = dice.checked_rem(free.len() as u64)?;
+    Some(free[place as usize])
+}
+
+fn unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(0)
+}
+
+fn host() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+    const NOW_MS: i64 = 100 * DAY_MS;
+
+    fn claim(node: u16, last_state: &str, silence_ms: i64) -> Claim {
+        Claim {
+            node,
+            claimant: Uuid::now_v7().to_string(),
+            on_host: String::new(),
+            last_state: last_state.to_owned(),
+            last_beat_ms: NOW_MS - silence_ms,
+            until_ms: 0,
+            now_ms: NOW_MS,
+        }
+    }
+
+    #[test]
+    fn the_statement_declares_each_column() {
+        for column in NODES.columns {
+            assert!(NODES.create.contains(column.declaration), "{}", column.name);
+        }
+    }
+
+    #[test]
+    fn a_number_that_nobody_had_is_chosen_first() {
+        // All but one were used, and are free or not.
+        let claims: Vec<_> = (0..=MAX_NODE)
+            .filter(|node| *node != 77)
+            .map(|node| claim(node, if node % 2 == 0 { HOLDS } else { LEFT }, 2 * DAY_MS))
+            .collect();
+        for dice in 0..100 {
+            assert_eq!(choose(&claims, dice), Some(77));
+        }
+        assert_eq!(choose(&[], 0), Some(0));
+        assert_eq!(choose(&[], 511), Some(511));
+    }
+
+    #[test]
+    fn of_numbers_that_were_used_those_are_chosen_that_are_free_for_the_longest_time() {
+        let mut claims: Vec<_> = (0..=MAX_NODE).map(|node| claim(node, HOLDS, 10_000)).collect();
+        assert_eq!(choose(&claims, 5), None, "all are held");
+        claims[300].last_beat_ms = NOW_MS - DAY_MS;
+        claims[301].last_beat_ms = NOW_MS - DAY_MS + 1;
+        claims[302].last_state = LEFT.to_owned();
+        claims[303].last_beat_ms = NOW_MS - 2 * DAY_MS;
+        claims[303].until_ms = NOW_MS + 1;
+        let chosen = |claims: &[Claim]| {
+            let mut chosen: Vec<_> = (0..64).map(|dice| choose(claims, dice).unwrap()).collect();
+            chosen.sort_unstable();
+            chosen.dedup();
+            chosen
+        };
+        assert_eq!(chosen(&claims), [300, 302], "a lease lasts a day, or until it is left");
+        // Another process has it meanwhile.
+        claims.push(claim(302, ASKS, 5));
+        assert_eq!(chosen(&claims), [300]);
+        claims[303].until_ms = 0;
+        for (node, claim) in claims.iter_mut().enumerate() {
+            claim.last_beat_ms = NOW_MS - DAY_MS - i64::try_from(node).unwrap();
+        }
+        assert_eq!(chosen(&claims[..512]), (496..512).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_process_goes_on_with_the_number_of_the_one_before_as_long_as_it_is_leased() {
+        let now_ms = unix_ms();
+        let node = Base::of_node(7).unwrap();
+        let earlier = |held_ms| Record {
+            base: node,
+            holder: Uuid::now_v7(),
+            held_ms,
+            until_ms: now_ms,
+        };
+        let lease_ms = DAY_MS as u64;
+        for (held_ms, is_kept) in [
+            (now_ms - 1_000, true),
+            (now_ms - lease_ms + 60_000, true),
+            (now_ms - lease_ms - 1, false),
+            // The clock was set back: nobody knows how long ago that was.
+            (now_ms + 60_000, false),
+            (0, false),
+        ] {
+            let earlier = earlier(held_ms);
+            let record = first_record(None, Some(earlier));
+            assert_eq!(record.base == node, is_kept, "{held_ms} {now_ms}");
+            assert_eq!(record.base.node().is_some(), is_kept);
+            assert_eq!((record.until_ms, record.holder), (earlier.until_ms, earlier.holder));
+            // The operator's goes before, and what was used stays so.
+            let chosen = first_record(Base::of_node(9), Some(earlier));
+            assert_eq!((chosen.base.node(), chosen.until_ms), (Some(9), earlier.until_ms));
+        }
+        let spare = Record {
+            base: Base::spare(5),
+            ..earlier(0)
+        };
+        assert_eq!(first_record(None, Some(spare)).base, spare.base);
+        assert_ne!(first_record(None, None).base, first_record(None, None).base);
+    }
+}
