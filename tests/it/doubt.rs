@@ -218,3 +218,21 @@ fn what_came_of_an_insert_can_be_seen() {
     });
     assert_eq!(collector.stop().code, Some(0));
 }
+
+#[test]
+fn a_view_without_a_window_counts_rows_once_after_a_lost_answer() {
+    let database = Database::named("view_once");
+    // The collector makes the table, and somebody a view over it, and one over that.
+    drop(Collector::start(&database));
+    database.query("CREATE TABLE sums (n UInt64) ENGINE = MergeTree ORDER BY tuple()");
+    database.query("CREATE MATERIALIZED VIEW first TO sums AS SELECT count() AS n FROM mail_statistics");
+    database
+        .query("CREATE MATERIALIZED VIEW second ENGINE = MergeTree ORDER BY tuple() AS SELECT sum(n) AS n FROM sums");
+    let data = tempfile::tempdir().unwrap();
+    unheard(&database, data.path(), 0..10);
+    let ended = Collector::start_in(data.path(), &database.url(), &[]).stop();
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    assert_eq!(database.query(EACH_ONCE), "10\t10\n");
+    assert_eq!(database.query("SELECT sum(n) FROM sums"), "10\n");
+    assert_eq!(database.query("SELECT sum(n) FROM second"), "10\n");
+}

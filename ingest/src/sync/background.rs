@@ -19,6 +19,9 @@ use crate::{
 /// A server that is there says so much sooner.
 const PING_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// A view that was made while the collector runs is looked at within this time.
+const VIEWS_INTERVAL: Duration = Duration::from_secs(30);
+
 /// A server that is away is asked often: one small question, and all tables wait for its answer.
 const AWAY: Backoff = Backoff {
     first: Duration::from_millis(100),
@@ -55,7 +58,7 @@ pub(crate) fn start(
     receiver
 }
 
-/// Returns when the server has what the schema needs.
+/// Brings the server to what the schema needs, and then looks at new views for ever.
 async fn look_after(url: &StoreUrl, schema: &Schema, rejected_days: u32, set: impl Fn(State)) {
     let mut alarm = Alarm::default();
     let mut failures = 0;
@@ -68,7 +71,8 @@ async fn look_after(url: &StoreUrl, schema: &Schema, rejected_days: u32, set: im
                     settings.push((TURNS_OFF, "enable".to_owned()));
                 }
                 set(State::Ready(Arc::new(Connection::new(url, settings))));
-                return tell(url, &plan, failures);
+                tell(url, &plan, failures);
+                return watch_views(url, schema).await;
             }
             Err(error) => Arc::new(error),
         };
@@ -85,6 +89,18 @@ async fn look_after(url: &StoreUrl, schema: &Schema, rejected_days: u32, set: im
         }
         let wait = if class == Class::Retry { AWAY } else { HOLD };
         sleep(wait.wait(failures, dice())).await;
+    }
+}
+
+/// Gives views that somebody makes from now on what keeps them from counting rows twice.
+async fn watch_views(url: &StoreUrl, schema: &Schema) {
+    loop {
+        sleep(VIEWS_INTERVAL).await;
+        match super::look_at_views(url, schema).await {
+            Ok(plan) => tell(url, &plan, 0),
+            // The next look may do better, and rows can be inserted meanwhile.
+            Err(kind) => tracing::debug!(store = %url, error = %kind.at(url), "views could not be looked at"),
+        }
     }
 }
 

@@ -7,6 +7,7 @@
 //! ```text
 //! columns     what is missing, what differs
 //! window      whether ClickHouse remembers what it has taken
+//! views       whether the tables that views fill remember it as well
 //! retention   how long dead letters are kept
 //! background  a writer's servers, each brought to the schema as soon as it is there
 //! error       why it is not as it should be
@@ -16,6 +17,7 @@ mod background;
 mod columns;
 mod error;
 mod retention;
+mod views;
 mod window;
 
 use std::{borrow::Cow, time::Duration};
@@ -27,6 +29,7 @@ pub use self::{columns::Difference, error::SyncError};
 use self::{
     columns::{existing_columns, missing},
     error::Kind,
+    views::Views,
     window::Deduplication,
 };
 use crate::{
@@ -114,17 +117,8 @@ async fn bring(url: &StoreUrl, schema: &Schema) -> Result<Plan, Kind> {
         done.statements.push(statement);
     }
     let needed = done.statements.len();
-    for statement in plan.windows {
-        match run(&url.client(), &statement).await {
-            Ok(()) => done.statements.push(statement),
-            Err(Kind::Store { doing, error }) if !error.is_passing() => {
-                done.warnings.push(format!(
-                    "ClickHouse refuses what would keep rows from coming twice after a lost answer, {doing}: {error}"
-                ));
-            }
-            Err(error) => return Err(error),
-        }
-    }
+    set_windows(url, plan.windows, &mut done).await?;
+
     // Seen from here, a table that has just been created is as any other: its types must read as the schema has them.
     if needed > 0 {
         match look(url, schema).await {
@@ -143,6 +137,32 @@ async fn bring(url: &StoreUrl, schema: &Schema) -> Result<Plan, Kind> {
             Err(error) => return Err(error),
         }
     }
+    Ok(done)
+}
+
+/// Gives tables their windows. Where ClickHouse refuses, that is a warning: rows can be inserted all the same.
+async fn set_windows(url: &StoreUrl, statements: Vec<String>, done: &mut Plan) -> Result<(), Kind> {
+    for statement in statements {
+        match run(&url.client(), &statement).await {
+            Ok(()) => done.statements.push(statement),
+            Err(Kind::Store { doing, error }) if !error.is_passing() => {
+                done.warnings.push(format!(
+                    "ClickHouse refuses what would keep rows from coming twice after a lost answer, {doing}: {error}"
+                ));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Gives the targets of views that were made meanwhile their windows.
+async fn look_at_views(url: &StoreUrl, schema: &Schema) -> Result<Plan, Kind> {
+    let tables: Vec<&Table> = schema.tables.iter().copied().collect();
+    let views = Views::look(&url.server_client(), url.database(), &tables).await;
+    let views = views.map_err(|error| Kind::of("looking at materialized views", error))?;
+    let mut done = Plan::default();
+    set_windows(url, views.statements, &mut done).await?;
     Ok(done)
 }
 
@@ -172,6 +192,16 @@ async fn look(url: &StoreUrl, schema: &Schema) -> Result<Plan, Kind> {
         Err(error) => plan.warnings.push(format!(
             "it cannot be seen whether {url} keeps deduplication windows: {error}"
         )),
+    }
+    match Views::look(&client, url.database(), &tables).await {
+        Ok(views) => {
+            plan.windows.extend(views.statements);
+            plan.warnings.extend(views.warnings);
+        }
+        Err(error) if error.is_passing() => return Err(Kind::of("looking at materialized views", error)),
+        Err(error) => plan
+            .warnings
+            .push(format!("it cannot be seen which materialized views {url} has: {error}")),
     }
     Ok(plan)
 }

@@ -13,13 +13,13 @@ use crate::{
 };
 
 /// The window of a table whose schema says nothing of it: what a table of ours is created with.
-const WINDOW: u64 = 1000;
+pub(super) const WINDOW: u64 = 1000;
 
 /// The setting of tables that are by themselves.
-const OWN: &str = "non_replicated_deduplication_window";
+pub(super) const OWN: &str = "non_replicated_deduplication_window";
 
 /// The setting of tables whose replicas share what they remember.
-const SHARED: &str = "replicated_deduplication_window";
+pub(super) const SHARED: &str = "replicated_deduplication_window";
 
 /// What keeps rows from coming twice, and what is missing for it.
 #[derive(Debug, Default)]
@@ -126,7 +126,7 @@ fn is_meant(table: &Table, engine: &str) -> bool {
 }
 
 /// Returns the value of a setting in the text of a table's engine, which has it behind SETTINGS.
-fn window_in(engine: &str, name: &str) -> Option<u64> {
+pub(super) fn window_in(engine: &str, name: &str) -> Option<u64> {
     let (_, settings) = engine.rsplit_once("SETTINGS ")?;
     settings.split(", ").find_map(|setting| {
         let (said, value) = setting.split_once(" = ")?;
