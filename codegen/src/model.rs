@@ -135,12 +135,18 @@ impl Table {
 impl Column {
     /// Returns whether the column has a DEFAULT that is left to ClickHouse.
     pub(crate) fn has_computed_default(&self) -> bool {
+        self.declaration.has_computed_default()
+    }
+}
+
+impl Declaration {
+    /// Returns whether there is a DEFAULT that is left to ClickHouse.
+    pub(crate) fn has_computed_default(&self) -> bool {
         let is_default = self
-            .declaration
             .default
             .as_ref()
             .is_some_and(|default| matches!(default.kind, DefaultKind::Default | DefaultKind::Ephemeral));
-        is_default && crate::emit::constant_default(&self.declaration).is_none()
+        is_default && crate::emit::constant_default(self).is_none()
     }
 }
 

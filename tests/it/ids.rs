@@ -248,7 +248,7 @@ fn forward(listener: TcpListener, to: SocketAddr) {
 fn a_start_without_clickhouse_has_ids_that_no_node_has_until_it_gets_a_number() {
     let database = Database::create("ids_away");
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}/{}", listener.local_addr().unwrap(), database.name);
+    let url = database.url_behind(listener.local_addr().unwrap());
     let data = tempfile::tempdir().unwrap();
     let killed = Collector::start_in(data.path(), &url, &[]);
     let mut ids = vec![id_of_one(&killed), id_of_one(&killed)];

@@ -2,10 +2,11 @@
 
 use crate::{
     diagnostic::{Diagnostic, Report},
+    emit,
     inherit::{Whole, WholeColumn},
     model,
     server::ServerValue,
-    types::DefaultKind,
+    types::{DefaultKind, Type},
 };
 
 pub(super) fn no_columns(table: &Whole, report: &mut Report) {
@@ -80,4 +81,47 @@ pub(super) fn server_column(table: &Whole, report: &mut Report) {
             report.push(diagnostic);
         }
     }
+}
+
+/// After an insert with an unknown outcome, delivery looks for its rows by the collector's id, which no two rows share.
+///
+/// An engine that merges rows has no warning: a lookup cannot tell a missing row from a merged one.
+pub(super) fn no_row_id(table: &Whole, report: &mut Report) {
+    const WHY: &str = "after an insert with an unclear outcome, the deduplication token alone decides";
+    let keeps_each_row = table
+        .engine
+        .as_ref()
+        .is_some_and(|(engine, _)| engine.is_merge_tree() && !engine.merges_rows());
+    // A table without errors of its own may still inherit too little because of another one's.
+    if !keeps_each_row || report.has_errors() {
+        return;
+    }
+    let name = &table.name.text;
+    let warning = |message: String| Diagnostic::warning("no-row-id", message).label(table.name.span.clone(), WHY);
+    let is_id = |column: &WholeColumn| ServerValue::of_column(&column.name) == Some(ServerValue::Id);
+    let diagnostic = match table.columns.iter().position(is_id) {
+        None => warning(format!("`{name}` has no column `id`"))
+            .help("add `id: UInt64`, or extend a table that has it: delivery then asks for the rows by their ids"),
+        Some(at) => {
+            let (before, id) = (&table.columns[..at], &table.columns[at]);
+            let unusable = |message: &str| warning(format!("`{name}` {message}"));
+            if id.declaration.default.is_some() {
+                unusable("has an `id` with a default, which need not be the collector's")
+                    .label(id.span.clone(), "")
+                    .help("remove the default: the collector fills the column in every row")
+            } else if !matches!(id.declaration.ty, Type::Int { bits: 64, .. }) {
+                unusable("has an `id` that delivery cannot look up")
+                    .label(id.span.clone(), format!("`{}`", id.declaration.ty))
+                    .help("make it `UInt64`")
+            } else if let Some(column) = before.iter().find(|column| !emit::can_be_skipped(&column.declaration)) {
+                unusable("has an `id` that delivery cannot find in a row")
+                    .label(id.name_span.clone(), "")
+                    .label(column.span.clone(), "delivery cannot tell where such a value ends")
+                    .help(format!("declare `{}` before `{}`", id.name, column.name))
+            } else {
+                return;
+            }
+        }
+    };
+    report.push_unless_allowed(diagnostic, |code| table.allows(code));
 }

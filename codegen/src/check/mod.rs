@@ -100,6 +100,7 @@ const RULES: &[Rule] = rules![
     Existing(keys::ttl_type),
     Existing(keys::ttl_of_nothing),
     Existing(keys::ttl_of_key),
+    Existing(columns::no_row_id),
     Schema(names::duplicate_table),
     Schema(names::type_collision),
     Destination(destinations::bad_path),

@@ -16,6 +16,7 @@ use proc_macro2::TokenStream;
 use quote::quote;
 
 pub(crate) use default::constant as constant_default;
+pub(crate) use shape::can_be_skipped;
 
 use crate::{
     model::{Model, Table},

@@ -5,7 +5,7 @@ use quote::quote;
 
 use crate::{
     model::{Column, Role, Table},
-    types::Type,
+    types::{Declaration, DefaultKind, Type},
 };
 
 /// Types that are nested deeper than anybody nests them are sent in rows.
@@ -38,6 +38,16 @@ pub(super) fn sent(column: &Column, table: &Table) -> Option<Sent> {
         shape,
         data_type: ty.to_string(),
     })
+}
+
+/// Returns whether the column's values have a shape, or are in no row, so that what follows them in a row can be found.
+pub(crate) fn can_be_skipped(declaration: &Declaration) -> bool {
+    let kind = declaration.default.as_ref().map(|default| default.kind);
+    if matches!(kind, Some(DefaultKind::Materialized | DefaultKind::Alias)) {
+        return true;
+    }
+    let ty = &declaration.ty;
+    shape(ty, 0).is_some() && (!declaration.has_computed_default() || is_scalar(&sent_type(ty)))
 }
 
 /// Returns the type whose columns have no more than the values: a LowCardinality is what it is made of, and so is what only says how

@@ -268,11 +268,8 @@ async fn rows_are_stored_after_the_spool_s_disk_was_full_of_waiting_rows() {
     let world = World::new();
     world.store.send_replace(false);
     let filled = async {
-        loop {
-            match world.append(Ack::Spooled, &[7; 200]) {
-                Some(receipt) => _ = receipt.reached().await,
-                None => break,
-            }
+        while let Some(receipt) = world.append(Ack::Spooled, &[7; 200]) {
+            receipt.reached().await;
         }
     };
     assert!(timeout(SOON, filled).await.is_ok());

@@ -158,8 +158,7 @@ async fn set_windows(url: &StoreUrl, statements: Vec<String>, done: &mut Plan) -
 
 /// Gives the targets of views that were made meanwhile their windows.
 async fn look_at_views(url: &StoreUrl, schema: &Schema) -> Result<Plan, Kind> {
-    let tables: Vec<&Table> = schema.tables.iter().copied().collect();
-    let views = Views::look(&url.server_client(), url.database(), &tables).await;
+    let views = Views::look(&url.server_client(), url.database(), schema.tables).await;
     let views = views.map_err(|error| Kind::of("looking at materialized views", error))?;
     let mut done = Plan::default();
     set_windows(url, views.statements, &mut done).await?;
