@@ -11,14 +11,9 @@
 //! A process whose number the operator has chosen writes its row without asking. A process that sees another one's beats under its
 //! own number logs an error, and moves to another number unless the operator has chosen this one.
 
-use std::{
-    collections::HashMap,
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{collections::HashMap, future::pending, sync::Arc, time::Duration};
 
-use clickhouse::{Client, Row};
-use serde::Deserialize;
+use clickhouse::Client;
 use tokio::{
     sync::watch,
     task::JoinSet,
@@ -28,11 +23,11 @@ use uuid::Uuid;
 
 use crate::{
     backoff::{Backoff, dice},
-    id::{Base, IdGenerator, MAX_NODE},
+    id::{Base, IdGenerator},
     id_file::Record,
-    store::{StoreError, within},
+    nodes::{self, ASKS, Claim, HOLDS, LEASE, LEFT, Process, choose, unix_ms},
+    store::StoreError,
     stores::State,
-    table::{Column, ColumnKind, Format, Table},
 };
 
 /// How often a process says that it still has its number.
@@ -41,14 +36,8 @@ const BEAT: Duration = Duration::from_secs(10);
 /// A process without a beat for so long is not running, or far from ClickHouse.
 const SILENCE: Duration = Duration::from_secs(35);
 
-/// How long a number is its process's without a beat.
-const LEASE: Duration = Duration::from_secs(24 * 60 * 60);
-
 /// How often the ids of the next seconds are noted in the file.
 const COVER: Duration = Duration::from_secs(3);
-
-/// Time for one statement: they are small.
-const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Waits after a round that has reached no server.
 const RETRY: Backoff = Backoff {
@@ -64,78 +53,6 @@ const ALARM_INTERVAL: Duration = Duration::from_secs(60);
 
 /// So many numbers are tried in one round. More than a few are taken only if as many processes start in the same moment.
 const TRIES: u32 = 16;
-
-/// Among so many of the numbers that were free for the longest time one is drawn, so that two processes rarely ask for the same.
-const DRAWN_FROM: usize = 16;
-
-/// A state as the table has it.
-const ASKS: &str = "asks";
-const HOLDS: &str = "holds";
-const LEFT: &str = "left";
-
-/// Builds the table's columns and its statement from one list.
-macro_rules! nodes {
-    ($engine:literal, $first:literal $first_type:literal $(, $name:literal $data_type:literal)*) => {
-        Table {
-            name: "rowmill_nodes",
-            // No schema's, and the spool has no rows for it.
-            index: usize::MAX,
-            columns: &[nodes!(@column $first $first_type), $(nodes!(@column $name $data_type),)*],
-            create: concat!(
-                "CREATE TABLE IF NOT EXISTS `rowmill_nodes`\n(`", $first, "` ", $first_type,
-                $(", `", $name, "` ", $data_type,)*
-                ") ", $engine,
-            ),
-            format: Format::RowBinary,
-            row_id: None,
-            partition_key: None,
-        }
-    };
-    (@column $name:literal $data_type:literal) => {
-        Column::new($name, $data_type, concat!("`", $name, "` ", $data_type), ColumnKind::Plain)
-    };
-}
-
-/// The table of the processes and their numbers. Each row is another, so that it needs no deduplication window.
-pub(crate) static NODES: Table = nodes! {
-    "ENGINE = ReplacingMergeTree(`beats`) ORDER BY (`node`, `process`) TTL toDateTime(`beat`) + toIntervalDay(30) \
-     SETTINGS non_replicated_deduplication_window = 0",
-    "node" "UInt16",
-    "process" "UUID",
-    "state" "Enum8('asks' = 1, 'holds' = 2, 'left' = 3)",
-    "beats" "UInt64",
-    "beat" "DateTime64(3, 'UTC')",
-    "started" "DateTime64(3, 'UTC')",
-    "host" "String",
-    "ids_until" "DateTime64(3, 'UTC')"
-};
-
-/// What the table says of one process and one number.
-#[derive(Debug, Clone, Row, Deserialize)]
-struct Claim {
-    node: u16,
-    claimant: String,
-    on_host: String,
-    last_state: String,
-    last_beat_ms: i64,
-    until_ms: i64,
-    /// The server's clock. Beats are by the same one.
-    now_ms: i64,
-}
-
-impl Claim {
-    fn is_alive(&self) -> bool {
-        self.last_state != LEFT && self.silence_ms() < LEASE.as_millis() as i64
-    }
-
-    fn silence_ms(&self) -> i64 {
-        self.now_ms.saturating_sub(self.last_beat_ms)
-    }
-
-    fn until_ms(&self) -> u64 {
-        self.until_ms.try_into().unwrap_or(0)
-    }
-}
 
 /// What is known of the node number of a writer's ids.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -203,14 +120,11 @@ pub(crate) fn start(
     }
     tasks.spawn(async move {
         let lease = Lease {
-            process: Uuid::now_v7(),
+            process: Process::new(),
             predecessor,
             chosen: chosen.and_then(Base::node),
             held: None,
             asking: None,
-            started_ms: unix_ms(),
-            host: host(),
-            beats: 0,
             since_ms: HashMap::new(),
             last_alarm: None,
             progress: &progress,
@@ -237,7 +151,7 @@ async fn cover(ids: Arc<IdGenerator>) {
 /// A process and its number.
 struct Lease<'a> {
     ids: Arc<IdGenerator>,
-    process: Uuid,
+    process: Process,
     /// The process whose file this one has gone on with, and which has ended.
     predecessor: Uuid,
     /// The operator's number, which is not changed.
@@ -246,9 +160,6 @@ struct Lease<'a> {
     held: Option<u16>,
     /// A number whose claim failed on its way. It is asked for again, so that failures do not use up numbers.
     asking: Option<u16>,
-    started_ms: u64,
-    host: String,
-    beats: u64,
     /// For each server the time, by its clock, since which it has had this process under the number.
     since_ms: HashMap<usize, i64>,
     last_alarm: Option<Instant>,
@@ -262,7 +173,7 @@ impl Lease<'_> {
             let is_any = |states: &Vec<State>| states.iter().any(|state| matches!(state, State::Ready(_)));
             if states.wait_for(is_any).await.is_err() {
                 // Nobody looks for servers any more: the writer is about to end.
-                std::future::pending().await
+                pending().await
             }
             let servers = ready(&states);
             let result = match self.held.or(self.chosen) {
@@ -345,7 +256,7 @@ impl Lease<'_> {
 
     async fn ask_one(&mut self, server: &Server, node: u16) -> Result<bool, StoreError> {
         self.write(server, node, ASKS).await?;
-        let claims = self.read(server, node).await?;
+        let claims = self.process.read(&server.client, node).await?;
         Ok(!claims.iter().any(|claim| self.is_foreign(claim) && claim.is_alive()))
     }
 
@@ -361,7 +272,7 @@ impl Lease<'_> {
         if self.ids.base() != base {
             tracing::info!(node, "ids have a node number of their own");
         }
-        self.ids.move_to(base, self.process, unix_ms());
+        self.ids.move_to(base, self.process.id, unix_ms());
     }
 
     /// Gives up a number that another process has, too.
@@ -388,7 +299,7 @@ impl Lease<'_> {
         if let Some(error) = last_error.filter(|_| !has_beaten) {
             return Err(error);
         }
-        self.ids.confirm(self.process, unix_ms());
+        self.ids.confirm(self.process.id, unix_ms());
         let Some(other) = other else { return Ok(()) };
         self.tell_clash(node, Some(&other));
         if self.chosen.is_some() {
@@ -405,7 +316,7 @@ impl Lease<'_> {
     /// Returns another process that beats under the same number.
     async fn beat_one(&mut self, server: &Server, node: u16) -> Result<Option<Claim>, StoreError> {
         self.write(server, node, HOLDS).await?;
-        let claims = self.read(server, node).await?;
+        let claims = self.process.read(&server.client, node).await?;
         let now_ms = claims.first().map_or(0, |claim| claim.now_ms);
         if !self.since_ms.contains_key(&server.place) {
             // Those before may have had another clock.
@@ -419,15 +330,12 @@ impl Lease<'_> {
                 && claim.silence_ms() < SILENCE.as_millis() as i64
         };
         // The predecessor, too: it runs where this process's folder is a copy of another's.
-        let mut others = claims
-            .into_iter()
-            .filter(|claim| claim.claimant.parse() != Ok(self.process));
+        let mut others = claims.into_iter().filter(|claim| !claim.is_of(self.process.id));
         Ok(others.find(is_running))
     }
 
     fn is_foreign(&self, claim: &Claim) -> bool {
-        let claimant = claim.claimant.parse();
-        claimant != Ok(self.process) && claimant != Ok(self.predecessor)
+        !claim.is_of(self.process.id) && !claim.is_of(self.predecessor)
     }
 
     fn raise(&self, node: u16, until_ms: Option<u64>) {
@@ -444,37 +352,10 @@ impl Lease<'_> {
         self.ids.raise(until_ms);
     }
 
-    /// Writes this process's row for a number.
     async fn write(&mut self, server: &Server, node: u16, state: &str) -> Result<(), StoreError> {
-        self.beats += 1;
         // Ids until the next beat, and one that is late.
         let until_ms = self.ids.last_ms().max(unix_ms()) + 2 * BEAT.as_millis() as u64;
-        let query = server
-            .client
-            .query(
-                "INSERT INTO rowmill_nodes (node, process, state, beats, beat, started, host, ids_until) \
-                 SELECT toUInt16(?), toUUID(?), ?, toUInt64(?), now64(3), fromUnixTimestamp64Milli(toInt64(?)), ?, \
-                 fromUnixTimestamp64Milli(toInt64(?))",
-            )
-            .bind(node)
-            .bind(self.process.to_string())
-            .bind(state)
-            .bind(self.beats)
-            .bind(self.started_ms)
-            .bind(&*self.host)
-            .bind(until_ms);
-        within(STATEMENT_TIMEOUT, query.execute()).await
-    }
-
-    /// Returns what a server has under a number, this process among them.
-    async fn read(&self, server: &Server, node: u16) -> Result<Vec<Claim>, StoreError> {
-        let claims = claims(&server.client, &format!("WHERE node = {node}")).await?;
-        // A read that does not see what was written before it does not see the others either.
-        if claims.iter().any(|claim| claim.claimant.parse() == Ok(self.process)) {
-            Ok(claims)
-        } else {
-            Err(StoreError::unconfirmed("a read behind it does not have the row"))
-        }
+        self.process.write(&server.client, node, state, until_ms).await
     }
 
     /// Tells that another process has the same number.
@@ -552,7 +433,7 @@ async fn all_claims(servers: &[Server]) -> Result<Vec<Claim>, StoreError> {
     let mut last_error = None;
     let mut has_read = false;
     for server in servers {
-        match claims(&server.client, "").await {
+        match nodes::all_claims(&server.client).await {
             Ok(claims) => {
                 has_read = true;
                 all.extend(claims);
@@ -566,45 +447,6 @@ async fn all_claims(servers: &[Server]) -> Result<Vec<Claim>, StoreError> {
     }
 }
 
-async fn claims(client: &Client, condition: &str) -> Result<Vec<Claim>, StoreError> {
-    let select = format!(
-        "SELECT node, toString(process) AS claimant, argMax(host, beats) AS on_host, \
-         toString(argMax(state, beats)) AS last_state, toUnixTimestamp64Milli(max(beat)) AS last_beat_ms, \
-         toUnixTimestamp64Milli(max(ids_until)) AS until_ms, toUnixTimestamp64Milli(now64(3)) AS now_ms \
-         FROM rowmill_nodes {condition} GROUP BY node, process SETTINGS select_sequential_consistency = 1"
-    );
-    within(STATEMENT_TIMEOUT, client.query_raw(&select).fetch_all()).await
-}
-
-/// Returns a number that is free: one that nobody has ever had if there is any, else one that has been free for long. A number
-/// with ids of the future is not free, since its next process would have to go on from those.
-fn choose(claims: &[Claim], dice: u64) -> Option<u16> {
-    // For each number that was used the time of its last beat.
-    let mut used: HashMap<u16, (bool, i64)> = HashMap::new();
-    for claim in claims {
-        let (is_taken, last_beat_ms) = used.entry(claim.node).or_insert((false, i64::MIN));
-        *is_taken |= claim.is_alive() || claim.until_ms > claim.now_ms;
-        *last_beat_ms = claim.last_beat_ms.max(*last_beat_ms);
-    }
-    let mut free: Vec<u16> = (0..=MAX_NODE).filter(|node| !used.contains_key(node)).collect();
-    if free.is_empty() {
-        free = (0..=MAX_NODE).filter(|node| !used[node].0).collect();
-        free.sort_by_key(|node| used[node].1);
-        free.truncate(DRAWN_FROM);
-    }
-    let place = dice.checked_rem(free.len() as u64)?;
-    Some(free[place as usize])
-}
-
-fn unix_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(0)
-}
-
-fn host() -> String {
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -612,67 +454,6 @@ mod tests {
     use super::*;
 
     const DAY_MS: i64 = 24 * 60 * 60 * 1000;
-    const NOW_MS: i64 = 100 * DAY_MS;
-
-    fn claim(node: u16, last_state: &str, silence_ms: i64) -> Claim {
-        Claim {
-            node,
-            claimant: Uuid::now_v7().to_string(),
-            on_host: String::new(),
-            last_state: last_state.to_owned(),
-            last_beat_ms: NOW_MS - silence_ms,
-            until_ms: 0,
-            now_ms: NOW_MS,
-        }
-    }
-
-    #[test]
-    fn the_statement_declares_each_column() {
-        for column in NODES.columns {
-            assert!(NODES.create.contains(column.declaration), "{}", column.name);
-        }
-    }
-
-    #[test]
-    fn a_number_that_nobody_had_is_chosen_first() {
-        // All but one were used, and are free or not.
-        let claims: Vec<_> = (0..=MAX_NODE)
-            .filter(|node| *node != 77)
-            .map(|node| claim(node, if node % 2 == 0 { HOLDS } else { LEFT }, 2 * DAY_MS))
-            .collect();
-        for dice in 0..100 {
-            assert_eq!(choose(&claims, dice), Some(77));
-        }
-        assert_eq!(choose(&[], 0), Some(0));
-        assert_eq!(choose(&[], 511), Some(511));
-    }
-
-    #[test]
-    fn of_numbers_that_were_used_those_are_chosen_that_are_free_for_the_longest_time() {
-        let mut claims: Vec<_> = (0..=MAX_NODE).map(|node| claim(node, HOLDS, 10_000)).collect();
-        assert_eq!(choose(&claims, 5), None, "all are held");
-        claims[300].last_beat_ms = NOW_MS - DAY_MS;
-        claims[301].last_beat_ms = NOW_MS - DAY_MS + 1;
-        claims[302].last_state = LEFT.to_owned();
-        claims[303].last_beat_ms = NOW_MS - 2 * DAY_MS;
-        claims[303].until_ms = NOW_MS + 1;
-        let chosen = |claims: &[Claim]| {
-            let mut chosen: Vec<_> = (0..64).map(|dice| choose(claims, dice).unwrap()).collect();
-            chosen.sort_unstable();
-            chosen.dedup();
-            chosen
-        };
-        assert_eq!(chosen(&claims), [300, 302], "a lease lasts a day, or until it is left");
-        // Another process has it meanwhile.
-        claims.push(claim(302, ASKS, 5));
-        assert_eq!(chosen(&claims), [300]);
-        claims[303].until_ms = 0;
-        for (node, claim) in claims.iter_mut().enumerate() {
-            claim.last_beat_ms = NOW_MS - DAY_MS - i64::try_from(node).unwrap();
-        }
-        assert_eq!(chosen(&claims[..512]), (496..512).collect::<Vec<_>>());
-    }
-
     #[test]
     fn a_process_goes_on_with_the_number_of_the_one_before_as_long_as_it_is_leased() {
         let now_ms = unix_ms();

@@ -60,6 +60,7 @@
 //! ids       id          the numbers of events and visitors, each given once
 //!           id_file     the file that lets them go on after a restart
 //!           lease       a node number that no other process has
+//!           nodes       the table that says so
 //! ```
 //!
 //! # What an answer says
@@ -98,6 +99,7 @@ mod layout;
 mod lease;
 mod lz4;
 mod native;
+mod nodes;
 mod options;
 mod progress;
 mod rate;

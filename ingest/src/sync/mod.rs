@@ -34,7 +34,7 @@ use self::{
 };
 use crate::{
     dead_letter::REJECTED,
-    lease::NODES,
+    nodes::NODES,
     store::{StoreUrl, quoted, within},
     table::{Schema, Table},
 };

@@ -1,0 +1,270 @@
+//! Nodes: the table of the processes and their node numbers, and which numbers are free.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use clickhouse::{Client, Row};
+use serde::Deserialize;
+use uuid::Uuid;
+
+use crate::{
+    id::MAX_NODE,
+    store::{StoreError, within},
+    table::{Column, ColumnKind, Format, Table},
+};
+
+/// How long a number is its process's without a beat.
+pub(crate) const LEASE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Time for one statement: they are small.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Among so many of the numbers that were free for the longest time one is drawn, so that two processes rarely ask for the same.
+const DRAWN_FROM: usize = 16;
+
+/// A state as the table has it.
+pub(crate) const ASKS: &str = "asks";
+pub(crate) const HOLDS: &str = "holds";
+pub(crate) const LEFT: &str = "left";
+
+/// Builds the table's columns and its statement from one list.
+macro_rules! nodes {
+    ($engine:literal, $first:literal $first_type:literal $(, $name:literal $data_type:literal)*) => {
+        Table {
+            name: "rowmill_nodes",
+            // No schema's, and the spool has no rows for it.
+            index: usize::MAX,
+            columns: &[nodes!(@column $first $first_type), $(nodes!(@column $name $data_type),)*],
+            create: concat!(
+                "CREATE TABLE IF NOT EXISTS `rowmill_nodes`\n(`", $first, "` ", $first_type,
+                $(", `", $name, "` ", $data_type,)*
+                ") ", $engine,
+            ),
+            format: Format::RowBinary,
+            row_id: None,
+            partition_key: None,
+        }
+    };
+    (@column $name:literal $data_type:literal) => {
+        Column::new($name, $data_type, concat!("`", $name, "` ", $data_type), ColumnKind::Plain)
+    };
+}
+
+/// The table of the processes and their numbers. Each row is another, so that it needs no deduplication window.
+pub(crate) static NODES: Table = nodes! {
+    "ENGINE = ReplacingMergeTree(`beats`) ORDER BY (`node`, `process`) TTL toDateTime(`beat`) + toIntervalDay(30) \
+     SETTINGS non_replicated_deduplication_window = 0",
+    "node" "UInt16",
+    "process" "UUID",
+    "state" "Enum8('asks' = 1, 'holds' = 2, 'left' = 3)",
+    "beats" "UInt64",
+    "beat" "DateTime64(3, 'UTC')",
+    "started" "DateTime64(3, 'UTC')",
+    "host" "String",
+    "ids_until" "DateTime64(3, 'UTC')"
+};
+
+/// What the table says of one process and one number.
+#[derive(Debug, Clone, Row, Deserialize)]
+pub(crate) struct Claim {
+    pub(crate) node: u16,
+    pub(crate) claimant: String,
+    pub(crate) on_host: String,
+    pub(crate) last_state: String,
+    pub(crate) last_beat_ms: i64,
+    pub(crate) until_ms: i64,
+    /// The server's clock. Beats are by the same one.
+    pub(crate) now_ms: i64,
+}
+
+impl Claim {
+    /// Returns whether the number may still be its process's.
+    pub(crate) fn is_alive(&self) -> bool {
+        self.last_state != LEFT && self.silence_ms() < LEASE.as_millis() as i64
+    }
+
+    /// Returns the time since its last beat, in milliseconds.
+    pub(crate) fn silence_ms(&self) -> i64 {
+        self.now_ms.saturating_sub(self.last_beat_ms)
+    }
+
+    /// Returns the millisecond that no id of it is later than.
+    pub(crate) fn until_ms(&self) -> u64 {
+        self.until_ms.try_into().unwrap_or(0)
+    }
+
+    /// Returns whether it is a process's own.
+    pub(crate) fn is_of(&self, process: Uuid) -> bool {
+        self.claimant.parse() == Ok(process)
+    }
+}
+
+/// A process as the table has it.
+#[derive(Debug)]
+pub(crate) struct Process {
+    pub(crate) id: Uuid,
+    started_ms: u64,
+    host: String,
+    /// How many rows it has written; of those for one number the last one counts.
+    beats: u64,
+}
+
+impl Process {
+    /// Returns this process, under an id that no other has.
+    pub(crate) fn new() -> Self {
+        Self {
+            id: Uuid::now_v7(),
+            started_ms: unix_ms(),
+            host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+            beats: 0,
+        }
+    }
+
+    /// Writes its row for a number, of which no id is later than `until_ms`.
+    pub(crate) async fn write(
+        &mut self,
+        client: &Client,
+        node: u16,
+        state: &str,
+        until_ms: u64,
+    ) -> Result<(), StoreError> {
+        self.beats += 1;
+        let query = client
+            .query(
+                "INSERT INTO rowmill_nodes (node, process, state, beats, beat, started, host, ids_until) \
+                 SELECT toUInt16(?), toUUID(?), ?, toUInt64(?), now64(3), fromUnixTimestamp64Milli(toInt64(?)), ?, \
+                 fromUnixTimestamp64Milli(toInt64(?))",
+            )
+            .bind(node)
+            .bind(self.id.to_string())
+            .bind(state)
+            .bind(self.beats)
+            .bind(self.started_ms)
+            .bind(&*self.host)
+            .bind(until_ms);
+        within(STATEMENT_TIMEOUT, query.execute()).await
+    }
+
+    /// Returns all rows of a number, this process's among them.
+    pub(crate) async fn read(&self, client: &Client, node: u16) -> Result<Vec<Claim>, StoreError> {
+        let claims = claims(client, &format!("WHERE node = {node}")).await?;
+        // A read that does not see what was written before it does not see the others either.
+        if claims.iter().any(|claim| claim.is_of(self.id)) {
+            Ok(claims)
+        } else {
+            Err(StoreError::unconfirmed("a read behind it does not have the row"))
+        }
+    }
+}
+
+/// Returns the rows of all numbers.
+pub(crate) async fn all_claims(client: &Client) -> Result<Vec<Claim>, StoreError> {
+    claims(client, "").await
+}
+
+async fn claims(client: &Client, condition: &str) -> Result<Vec<Claim>, StoreError> {
+    let select = format!(
+        "SELECT node, toString(process) AS claimant, argMax(host, beats) AS on_host, \
+         toString(argMax(state, beats)) AS last_state, toUnixTimestamp64Milli(max(beat)) AS last_beat_ms, \
+         toUnixTimestamp64Milli(max(ids_until)) AS until_ms, toUnixTimestamp64Milli(now64(3)) AS now_ms \
+         FROM rowmill_nodes {condition} GROUP BY node, process SETTINGS select_sequential_consistency = 1"
+    );
+    within(STATEMENT_TIMEOUT, client.query_raw(&select).fetch_all()).await
+}
+
+/// Returns a number that is free: one that nobody has ever had if there is any, else one that has been free for long. A number
+/// with ids of the future is not free, since its next process would have to go on from those.
+pub(crate) fn choose(claims: &[Claim], dice: u64) -> Option<u16> {
+    // For each number that was used the time of its last beat.
+    let mut used: HashMap<u16, (bool, i64)> = HashMap::new();
+    for claim in claims {
+        let (is_taken, last_beat_ms) = used.entry(claim.node).or_insert((false, i64::MIN));
+        *is_taken |= claim.is_alive() || claim.until_ms > claim.now_ms;
+        *last_beat_ms = claim.last_beat_ms.max(*last_beat_ms);
+    }
+    let mut free: Vec<u16> = (0..=MAX_NODE).filter(|node| !used.contains_key(node)).collect();
+    if free.is_empty() {
+        free = (0..=MAX_NODE).filter(|node| !used[node].0).collect();
+        free.sort_by_key(|node| used[node].1);
+        free.truncate(DRAWN_FROM);
+    }
+    let place = dice.checked_rem(free.len() as u64)?;
+    Some(free[place as usize])
+}
+
+/// Returns the time by this machine's clock, in milliseconds since 1970.
+pub(crate) fn unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+    const NOW_MS: i64 = 100 * DAY_MS;
+
+    fn claim(node: u16, last_state: &str, silence_ms: i64) -> Claim {
+        Claim {
+            node,
+            claimant: Uuid::now_v7().to_string(),
+            on_host: String::new(),
+            last_state: last_state.to_owned(),
+            last_beat_ms: NOW_MS - silence_ms,
+            until_ms: 0,
+            now_ms: NOW_MS,
+        }
+    }
+
+    #[test]
+    fn the_statement_declares_each_column() {
+        for column in NODES.columns {
+            assert!(NODES.create.contains(column.declaration), "{}", column.name);
+        }
+    }
+
+    #[test]
+    fn a_number_that_nobody_had_is_chosen_first() {
+        // All but one were used, and are free or not.
+        let claims: Vec<_> = (0..=MAX_NODE)
+            .filter(|node| *node != 77)
+            .map(|node| claim(node, if node % 2 == 0 { HOLDS } else { LEFT }, 2 * DAY_MS))
+            .collect();
+        for dice in 0..100 {
+            assert_eq!(choose(&claims, dice), Some(77));
+        }
+        assert_eq!(choose(&[], 0), Some(0));
+        assert_eq!(choose(&[], 511), Some(511));
+    }
+
+    #[test]
+    fn of_numbers_that_were_used_those_are_chosen_that_are_free_for_the_longest_time() {
+        let mut claims: Vec<_> = (0..=MAX_NODE).map(|node| claim(node, HOLDS, 10_000)).collect();
+        assert_eq!(choose(&claims, 5), None, "all are held");
+        claims[300].last_beat_ms = NOW_MS - DAY_MS;
+        claims[301].last_beat_ms = NOW_MS - DAY_MS + 1;
+        claims[302].last_state = LEFT.to_owned();
+        claims[303].last_beat_ms = NOW_MS - 2 * DAY_MS;
+        claims[303].until_ms = NOW_MS + 1;
+        let chosen = |claims: &[Claim]| {
+            let mut chosen: Vec<_> = (0..64).map(|dice| choose(claims, dice).unwrap()).collect();
+            chosen.sort_unstable();
+            chosen.dedup();
+            chosen
+        };
+        assert_eq!(chosen(&claims), [300, 302], "a lease lasts a day, or until it is left");
+        // Another process has it meanwhile.
+        claims.push(claim(302, ASKS, 5));
+        assert_eq!(chosen(&claims), [300]);
+        claims[303].until_ms = 0;
+        for (node, claim) in claims.iter_mut().enumerate() {
+            claim.last_beat_ms = NOW_MS - DAY_MS - i64::try_from(node).unwrap();
+        }
+        assert_eq!(chosen(&claims[..512]), (496..512).collect::<Vec<_>>());
+    }
+}
