@@ -1,12 +1,13 @@
 //! A writer's servers, each brought to the schema by a task of its own: at once where it is there, as soon as it is where it is away.
 //!
 //! What ClickHouse refuses, or where the two differ, is told again and again, and looked at again: a person can mend either side.
+//! Once a server is ready, the deduplication windows are looked at every few seconds: somebody may add a materialized view.
 
-use std::{error::Error, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, error::Error, sync::Arc, time::Duration};
 
 use tokio::{sync::watch, task::JoinSet, time::sleep};
 
-use super::{Plan, bring, retention, window::TURNS_OFF};
+use super::{Plan, bring, bring_windows, retention, window::TURNS_OFF};
 use crate::{
     alarm::Alarm,
     backoff::{Backoff, HOLD, dice},
@@ -24,6 +25,9 @@ const AWAY: Backoff = Backoff {
     first: Duration::from_millis(100),
     cap: Duration::from_secs(2),
 };
+
+/// How long a materialized view that is made meanwhile may write into a table without a window. A look is two small questions.
+const WINDOWS_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Begins to bring `stores` to the schema, and returns how far each of them is. The tasks end when nobody wants to know any more.
 pub(crate) fn start(
@@ -48,15 +52,18 @@ pub(crate) fn start(
             let set = |state| states.send_modify(|states| states[place] = state);
             tokio::select! {
                 () = states.closed() => {}
-                () = look_after(&url, schema, rejected_days, set) => {}
+                () = async {
+                    let warned = look_after(&url, schema, rejected_days, set).await;
+                    keep_windows(&url, schema, warned).await;
+                } => {}
             }
         });
     }
     receiver
 }
 
-/// Returns when the server has what the schema needs.
-async fn look_after(url: &StoreUrl, schema: &Schema, rejected_days: u32, set: impl Fn(State)) {
+/// Returns when the server has what the schema needs, with the warnings of which the log has been told.
+async fn look_after(url: &StoreUrl, schema: &Schema, rejected_days: u32, set: impl Fn(State)) -> BTreeSet<String> {
     let mut alarm = Alarm::default();
     let mut failures = 0;
     loop {
@@ -68,7 +75,8 @@ async fn look_after(url: &StoreUrl, schema: &Schema, rejected_days: u32, set: im
                     settings.push((TURNS_OFF, "enable".to_owned()));
                 }
                 set(State::Ready(Arc::new(Connection::new(url, settings))));
-                return tell(url, &plan, failures);
+                tell(url, &plan, failures);
+                return plan.warnings.into_iter().collect();
             }
             Err(error) => Arc::new(error),
         };
@@ -100,6 +108,21 @@ async fn attempt(url: &StoreUrl, schema: &Schema, rejected_days: u32) -> Result<
         )),
     }
     Ok(plan)
+}
+
+/// Gives windows to tables that come to need one, for ever. Each warning is logged once.
+async fn keep_windows(url: &StoreUrl, schema: &Schema, mut warned: BTreeSet<String>) {
+    loop {
+        sleep(WINDOWS_INTERVAL).await;
+        match bring_windows(url, schema).await {
+            Ok(mut plan) => {
+                plan.warnings.retain(|warning| warned.insert(warning.clone()));
+                tell(url, &plan, 0);
+            }
+            // Deliveries tell of it, and the next look is near.
+            Err(error) => tracing::debug!(error = %error.at(url), "the deduplication windows could not be looked at"),
+        }
+    }
 }
 
 fn tell(url: &StoreUrl, plan: &Plan, failures: u32) {

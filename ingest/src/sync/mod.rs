@@ -1,12 +1,14 @@
 //! Schema sync: makes the database have what the schema's tables need.
 //!
 //! Creates the database, missing tables and missing columns, each column in its place of the schema, and gives a table that keeps no
-//! deduplication window one; nothing else, ever: a column of another type is reported with the statement that would change it, a
-//! column that the schema does not know is left alone. All differences are reported at once, and before anything is changed.
+//! deduplication window one, and those that materialized views fill from it; nothing else, ever: a column of another type is
+//! reported with the statement that would change it, a column that the schema does not know is left alone. All differences are
+//! reported at once, and before anything is changed.
 //!
 //! ```text
 //! columns     what is missing, what differs
 //! window      whether ClickHouse remembers what it has taken
+//! views       the tables that views fill, which have to remember it, too
 //! retention   how long dead letters are kept
 //! background  a writer's servers, each brought to the schema as soon as it is there
 //! error       why it is not as it should be
@@ -16,6 +18,7 @@ mod background;
 mod columns;
 mod error;
 mod retention;
+mod views;
 mod window;
 
 use std::{borrow::Cow, time::Duration};
@@ -114,17 +117,7 @@ async fn bring(url: &StoreUrl, schema: &Schema) -> Result<Plan, Kind> {
         done.statements.push(statement);
     }
     let needed = done.statements.len();
-    for statement in plan.windows {
-        match run(&url.client(), &statement).await {
-            Ok(()) => done.statements.push(statement),
-            Err(Kind::Store { doing, error }) if !error.is_passing() => {
-                done.warnings.push(format!(
-                    "ClickHouse refuses what would keep rows from coming twice after a lost answer, {doing}: {error}"
-                ));
-            }
-            Err(error) => return Err(error),
-        }
-    }
+    set_windows(url, plan.windows, &mut done).await?;
     // Seen from here, a table that has just been created is as any other: its types must read as the schema has them.
     if needed > 0 {
         match look(url, schema).await {
@@ -146,10 +139,45 @@ async fn bring(url: &StoreUrl, schema: &Schema) -> Result<Plan, Kind> {
     Ok(done)
 }
 
+/// Gives windows to tables that have none by now, such as those of views that were made later.
+async fn bring_windows(url: &StoreUrl, schema: &Schema) -> Result<Plan, Kind> {
+    let found = Deduplication::look(&url.server_client(), url.database(), &all_tables(schema)).await;
+    let found = found.map_err(|error| Kind::of(LOOKING_AT_WINDOWS, error))?;
+    let mut done = Plan {
+        warnings: found.warnings,
+        ..Plan::default()
+    };
+    set_windows(url, found.statements, &mut done).await?;
+    Ok(done)
+}
+
+/// Runs statements that rows can be inserted without.
+async fn set_windows(url: &StoreUrl, statements: Vec<String>, done: &mut Plan) -> Result<(), Kind> {
+    for statement in statements {
+        match run(&url.client(), &statement).await {
+            Ok(()) => done.statements.push(statement),
+            Err(Kind::Store { doing, error }) if !error.is_passing() => {
+                done.warnings.push(format!(
+                    "ClickHouse refuses what would keep rows from coming twice after a lost answer, {doing}: {error}"
+                ));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// The tables of a schema, and those that every collector has.
+fn all_tables(schema: &Schema) -> Vec<&'static Table> {
+    schema.tables.iter().copied().chain([&REJECTED, &NODES]).collect()
+}
+
+const LOOKING_AT_WINDOWS: &str = "looking at the deduplication windows";
+
 /// Looks for what is missing, and changes nothing.
 async fn look(url: &StoreUrl, schema: &Schema) -> Result<Plan, Kind> {
     let client = url.server_client();
-    let tables: Vec<&Table> = schema.tables.iter().copied().chain([&REJECTED, &NODES]).collect();
+    let tables = all_tables(schema);
     let mut plan = Plan::default();
     if !database_exists(&client, url.database()).await? {
         plan.statements
@@ -167,7 +195,7 @@ async fn look(url: &StoreUrl, schema: &Schema) -> Result<Plan, Kind> {
             plan.warnings = deduplication.warnings;
             plan.is_turned_off = deduplication.is_turned_off;
         }
-        Err(error) if error.is_passing() => return Err(Kind::of("looking at the deduplication windows", error)),
+        Err(error) if error.is_passing() => return Err(Kind::of(LOOKING_AT_WINDOWS, error)),
         // A user who may not ask may still insert.
         Err(error) => plan.warnings.push(format!(
             "it cannot be seen whether {url} keeps deduplication windows: {error}"

@@ -1,0 +1,304 @@
+//! Views: the tables that receive a table's rows through materialized views.
+//!
+//! ClickHouse passes a block that is sent again on to the views even where the table itself has it. Each table that a view
+//! writes into recognizes the block by a deduplication window of its own.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use clickhouse::{Client, Row};
+use serde::Deserialize;
+
+use super::STATEMENT_TIMEOUT;
+use crate::store::{StoreError, quoted, within};
+
+/// A table's database and its name.
+pub(super) type TableName = (String, String);
+
+/// A table as its database has it.
+#[derive(Debug, Clone, Default, Row, Deserialize)]
+pub(super) struct Existing {
+    pub(super) database: String,
+    pub(super) name: String,
+    pub(super) engine: String,
+    pub(super) engine_full: String,
+    pub(super) uuid: String,
+    /// The statement that has made it, if it is a materialized view.
+    pub(super) create_view: String,
+    /// The databases and the names of the views over it.
+    pub(super) dependencies_database: Vec<String>,
+    pub(super) dependencies_table: Vec<String>,
+}
+
+/// Some tables, and every table and view that receives rows of theirs.
+#[derive(Debug, Default)]
+pub(super) struct Tables(BTreeMap<TableName, Existing>);
+
+/// A table that receives the rows of another one.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Receiver {
+    pub(super) name: TableName,
+    /// The table or the view that passes the rows on to it.
+    pub(super) source: TableName,
+}
+
+impl Tables {
+    /// Looks for tables of one database and for what receives their rows.
+    ///
+    /// # Errors
+    /// ClickHouse is not there, or the user may not ask.
+    pub(super) async fn look<'a>(
+        client: &Client,
+        database: &str,
+        names: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Self, StoreError> {
+        let mut found = Self::default();
+        let mut next: BTreeSet<TableName> = names
+            .into_iter()
+            .map(|name| (database.to_owned(), name.to_owned()))
+            .collect();
+        let mut asked = BTreeSet::new();
+        while !next.is_empty() {
+            let rows = fetch(client, &next).await?;
+            asked.append(&mut next);
+            for existing in rows {
+                let name = (existing.database.clone(), existing.name.clone());
+                // The query gives the names of one database in another one, too.
+                if asked.contains(&name) {
+                    next.extend(existing.receivers().filter(|name| !asked.contains(name)));
+                    found.0.insert(name, existing);
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Returns a table, if it exists and the user may see it.
+    pub(super) fn get(&self, name: &TableName) -> Option<&Existing> {
+        self.0.get(name)
+    }
+
+    /// Returns the tables that receive rows of `table` at any depth, and the views among them that the user may not see.
+    pub(super) fn receivers_of(&self, table: &TableName) -> Vec<Receiver> {
+        let mut receivers = Vec::new();
+        let mut seen = BTreeSet::from([table.clone()]);
+        let mut waiting = vec![table.clone()];
+        while let Some(source) = waiting.pop() {
+            for name in self.get(&source).into_iter().flat_map(Existing::receivers) {
+                if !seen.insert(name.clone()) {
+                    continue;
+                }
+                if self.get(&name).is_none_or(|existing| !existing.is_view()) {
+                    receivers.push(Receiver {
+                        name: name.clone(),
+                        source: source.clone(),
+                    });
+                }
+                waiting.push(name);
+            }
+        }
+        receivers.sort_unstable();
+        receivers
+    }
+}
+
+impl FromIterator<Existing> for Tables {
+    fn from_iter<T: IntoIterator<Item = Existing>>(existing: T) -> Self {
+        let named = |existing: Existing| ((existing.database.clone(), existing.name.clone()), existing);
+        Self(existing.into_iter().map(named).collect())
+    }
+}
+
+impl Existing {
+    fn is_view(&self) -> bool {
+        self.engine == "MaterializedView"
+    }
+
+    /// Returns what receives its rows at once: the views over it, and of a view the table that it writes into.
+    fn receivers(&self) -> impl Iterator<Item = TableName> {
+        let views = self.dependencies_database.iter().zip(&self.dependencies_table);
+        let views = views.map(|(database, name)| (database.clone(), name.clone()));
+        views.chain(self.is_view().then(|| self.target()))
+    }
+
+    /// Returns the table that a view writes into: the one behind TO, or else one of its own.
+    fn target(&self) -> TableName {
+        if let Some(target) = target_in(&self.create_view) {
+            return target;
+        }
+        let name = match self.uuid.bytes().all(|byte| matches!(byte, b'0' | b'-')) {
+            true => format!(".inner.{}", self.name),
+            false => format!(".inner_id.{}", self.uuid),
+        };
+        (self.database.clone(), name)
+    }
+}
+
+async fn fetch(client: &Client, names: &BTreeSet<TableName>) -> Result<Vec<Existing>, StoreError> {
+    let (databases, names): (BTreeSet<_>, BTreeSet<_>) = names.iter().map(|(database, name)| (database, name)).unzip();
+    // Two conditions: ClickHouse lists no other databases and tables for them, as it would for one about pairs.
+    let query = client
+        .query(
+            "SELECT database, name, engine, engine_full, toString(uuid) AS uuid, \
+             if(engine = 'MaterializedView', create_table_query, '') AS create_view, \
+             dependencies_database, dependencies_table \
+             FROM system.tables WHERE database IN ? AND name IN ?",
+        )
+        .bind(databases.into_iter().collect::<Vec<_>>())
+        .bind(names.into_iter().collect::<Vec<_>>());
+    within(STATEMENT_TIMEOUT, query.fetch_all()).await
+}
+
+/// Writes a table's name with that of its database as ClickHouse's SQL quotes them.
+pub(super) fn qualified((database, name): &TableName) -> String {
+    format!("{}.{}", quoted(database), quoted(name))
+}
+
+/// Returns the table behind TO in a view's statement, as `system.tables` has it: each name is with its database.
+fn target_in(create_view: &str) -> Option<TableName> {
+    let rest = create_view.strip_prefix("CREATE MATERIALIZED VIEW ")?;
+    let (_, rest) = qualified_name(rest)?;
+    let (target, _) = qualified_name(rest.strip_prefix(" TO ")?)?;
+    Some(target)
+}
+
+fn qualified_name(text: &str) -> Option<(TableName, &str)> {
+    let (database, rest) = identifier(text)?;
+    let (name, rest) = identifier(rest.strip_prefix('.')?)?;
+    Some(((database, name), rest))
+}
+
+/// Returns the identifier that a text begins with, without its backticks, and the rest.
+fn identifier(text: &str) -> Option<(String, &str)> {
+    let Some(quoted) = text.strip_prefix('`') else {
+        let end = text
+            .find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
+            .unwrap_or(text.len());
+        return (end > 0).then(|| (text[..end].to_owned(), &text[end..]));
+    };
+    let mut name = String::new();
+    let mut chars = quoted.char_indices();
+    while let Some((at, c)) = chars.next() {
+        match c {
+            '`' => return Some((name, &quoted[at + 1..])),
+            '\\' => name.push(match chars.next()?.1 {
+                'b' => '\u{8}',
+                'f' => '\u{c}',
+                'n' => '\n',
+                'r' => '\r',
+                't' => '\t',
+                '0' => '\0',
+                same => same,
+            }),
+            c => name.push(c),
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> TableName {
+        let (database, name) = text.split_once('.').unwrap_or_default();
+        (database.to_owned(), name.to_owned())
+    }
+
+    fn existing(table: &str, engine: &str, create_view: &str, views: &[&str]) -> Existing {
+        let (database, table) = name(table);
+        let (dependencies_database, dependencies_table) = views.iter().copied().map(name).unzip();
+        Existing {
+            database,
+            name: table,
+            engine: engine.to_owned(),
+            uuid: "ab-1".to_owned(),
+            create_view: create_view.to_owned(),
+            dependencies_database,
+            dependencies_table,
+            ..Existing::default()
+        }
+    }
+
+    #[test]
+    fn a_views_target_is_read_from_its_statement() {
+        for (statement, target) in [
+            (
+                "CREATE MATERIALIZED VIEW a.v TO b.t (`n` UInt8) AS SELECT 1 AS n FROM a.s",
+                Some(("b", "t")),
+            ),
+            (
+                "CREATE MATERIALIZED VIEW a.v TO b.t DEFINER = me SQL SECURITY DEFINER AS SELECT 1",
+                Some(("b", "t")),
+            ),
+            (
+                r"CREATE MATERIALIZED VIEW `a b`.`vi\`ew TO x` TO c.`we\`ird \\.t` (`n` UInt64) AS SELECT id FROM c.s",
+                Some(("c", r"we`ird \.t")),
+            ),
+            (
+                "CREATE MATERIALIZED VIEW a.v (`n` UInt8) ENGINE = MergeTree ORDER BY n AS SELECT 1 AS n FROM a.s",
+                None,
+            ),
+            ("CREATE MATERIALIZED VIEW a.v", None),
+            ("CREATE MATERIALIZED VIEW a.`v", None),
+            ("", None),
+        ] {
+            let target = target.map(|(database, name)| (database.to_owned(), name.to_owned()));
+            assert_eq!(target_in(statement), target, "{statement}");
+        }
+    }
+
+    #[test]
+    fn a_view_without_to_writes_into_a_table_of_its_own() {
+        let mut view = existing(
+            "a.v",
+            "MaterializedView",
+            "CREATE MATERIALIZED VIEW a.v (`n` UInt8) AS SELECT 1",
+            &[],
+        );
+        assert_eq!(view.target(), name("a..inner_id.ab-1"));
+        view.uuid = "00000000-0000-0000-0000-000000000000".to_owned();
+        assert_eq!(view.target(), name("a..inner.v"));
+    }
+
+    #[test]
+    fn receivers_are_followed_to_any_depth_and_a_circle_ends() {
+        let tables = Tables::from_iter([
+            existing("a.s", "MergeTree", "", &["a.v", "b.hidden"]),
+            existing(
+                "a.v",
+                "MaterializedView",
+                "CREATE MATERIALIZED VIEW a.v TO b.t (`n` UInt8) AS",
+                &[],
+            ),
+            existing("b.t", "Null", "", &["b.w"]),
+            existing(
+                "b.w",
+                "MaterializedView",
+                "CREATE MATERIALIZED VIEW b.w (`n` UInt8) AS",
+                &[],
+            ),
+            existing("b..inner_id.ab-1", "Log", "", &["a.back"]),
+            existing(
+                "a.back",
+                "MaterializedView",
+                "CREATE MATERIALIZED VIEW a.back TO a.s (`n` UInt8) AS",
+                &[],
+            ),
+            existing("a.other", "MergeTree", "", &[]),
+        ]);
+        let receiver = |to, from| Receiver {
+            name: name(to),
+            source: name(from),
+        };
+        assert_eq!(
+            tables.receivers_of(&name("a.s")),
+            [
+                receiver("b..inner_id.ab-1", "b.w"),
+                receiver("b.hidden", "a.s"),
+                receiver("b.t", "a.v")
+            ]
+        );
+        assert_eq!(tables.receivers_of(&name("a.other")), []);
+        assert_eq!(tables.receivers_of(&name("a.missing")), []);
+    }
+}
