@@ -40,3 +40,4 @@ mod spool_command;
 mod standard_tables;
 mod start;
 mod type_families;
+mod views;

@@ -1,12 +1,13 @@
 //! A writer's servers, each brought to the schema by a task of its own: at once where it is there, as soon as it is where it is away.
 //!
 //! What ClickHouse refuses, or where the two differ, is told again and again, and looked at again: a person can mend either side.
+//! Once a server is ready, the deduplication windows are looked at every few seconds: somebody may add a materialized view.
 
-use std::{error::Error, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, error::Error, sync::Arc, time::Duration};
 
 use tokio::{sync::watch, task::JoinSet, time::sleep};
 
-use super::{Plan, bring, retention, window::TURNS_OFF};
+use super::{Plan, bring, bring_windows, retention, window::TURNS_OFF};
 use crate::{
     alarm::Alarm,
     backoff::{Backoff, HOLD, dice},
@@ -19,14 +20,14 @@ use crate::{
 /// A server that is there says so much sooner.
 const PING_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// A view that was made while the collector runs is looked at within this time.
-const VIEWS_INTERVAL: Duration = Duration::from_secs(30);
-
 /// A server that is away is asked often: one small question, and all tables wait for its answer.
 const AWAY: Backoff = Backoff {
     first: Duration::from_millis(100),
     cap: Duration::from_secs(2),
 };
+
+/// How long a materialized view that is made meanwhile may write into a table without a window. A look is two small questions.
+const WINDOWS_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Begins to bring `stores` to the schema, and returns how far each of them is. The tasks end when nobody wants to know any more.
 pub(crate) fn start(
@@ -51,15 +52,18 @@ pub(crate) fn start(
             let set = |state| states.send_modify(|states| states[place] = state);
             tokio::select! {
                 () = states.closed() => {}
-                () = look_after(&url, schema, rejected_days, set) => {}
+                () = async {
+                    let warned = look_after(&url, schema, rejected_days, set).await;
+                    keep_windows(&url, schema, warned).await;
+                } => {}
             }
         });
     }
     receiver
 }
 
-/// Brings the server to what the schema needs, and then looks at new views for ever.
-async fn look_after(url: &StoreUrl, schema: &Schema, rejected_days: u32, set: impl Fn(State)) {
+/// Returns when the server has what the schema needs, with the warnings of which the log has been told.
+async fn look_after(url: &StoreUrl, schema: &Schema, rejected_days: u32, set: impl Fn(State)) -> BTreeSet<String> {
     let mut alarm = Alarm::default();
     let mut failures = 0;
     loop {
@@ -72,7 +76,7 @@ async fn look_after(url: &StoreUrl, schema: &Schema, rejected_days: u32, set: im
                 }
                 set(State::Ready(Arc::new(Connection::new(url, settings))));
                 tell(url, &plan, failures);
-                return watch_views(url, schema).await;
+                return plan.warnings.into_iter().collect();
             }
             Err(error) => Arc::new(error),
         };
@@ -92,18 +96,6 @@ async fn look_after(url: &StoreUrl, schema: &Schema, rejected_days: u32, set: im
     }
 }
 
-/// Gives views that somebody makes from now on what keeps them from counting rows twice.
-async fn watch_views(url: &StoreUrl, schema: &Schema) {
-    loop {
-        sleep(VIEWS_INTERVAL).await;
-        match super::look_at_views(url, schema).await {
-            Ok(plan) => tell(url, &plan, 0),
-            // The next look may do better, and rows can be inserted meanwhile.
-            Err(kind) => tracing::debug!(store = %url, error = %kind.at(url), "views could not be looked at"),
-        }
-    }
-}
-
 async fn attempt(url: &StoreUrl, schema: &Schema, rejected_days: u32) -> Result<Plan, SyncError> {
     let found = ping(&url.server_client(), PING_TIMEOUT).await;
     found.map_err(|error| super::Kind::of("asking for a sign of life", error).at(url))?;
@@ -116,6 +108,21 @@ async fn attempt(url: &StoreUrl, schema: &Schema, rejected_days: u32) -> Result<
         )),
     }
     Ok(plan)
+}
+
+/// Gives windows to tables that come to need one, for ever. Each warning is logged once.
+async fn keep_windows(url: &StoreUrl, schema: &Schema, mut warned: BTreeSet<String>) {
+    loop {
+        sleep(WINDOWS_INTERVAL).await;
+        match bring_windows(url, schema).await {
+            Ok(mut plan) => {
+                plan.warnings.retain(|warning| warned.insert(warning.clone()));
+                tell(url, &plan, 0);
+            }
+            // Deliveries tell of it, and the next look is near.
+            Err(error) => tracing::debug!(error = %error.at(url), "the deduplication windows could not be looked at"),
+        }
+    }
 }
 
 fn tell(url: &StoreUrl, plan: &Plan, failures: u32) {

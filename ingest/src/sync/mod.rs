@@ -1,13 +1,14 @@
 //! Schema sync: makes the database have what the schema's tables need.
 //!
 //! Creates the database, missing tables and missing columns, each column in its place of the schema, and gives a table that keeps no
-//! deduplication window one; nothing else, ever: a column of another type is reported with the statement that would change it, a
-//! column that the schema does not know is left alone. All differences are reported at once, and before anything is changed.
+//! deduplication window one, and those that materialized views fill from it; nothing else, ever: a column of another type is
+//! reported with the statement that would change it, a column that the schema does not know is left alone. All differences are
+//! reported at once, and before anything is changed.
 //!
 //! ```text
 //! columns     what is missing, what differs
 //! window      whether ClickHouse remembers what it has taken
-//! views       whether the tables that views fill remember it as well
+//! views       the tables that views fill, which have to remember it, too
 //! retention   how long dead letters are kept
 //! background  a writer's servers, each brought to the schema as soon as it is there
 //! error       why it is not as it should be
@@ -29,7 +30,6 @@ pub use self::{columns::Difference, error::SyncError};
 use self::{
     columns::{existing_columns, missing},
     error::Kind,
-    views::Views,
     window::Deduplication,
 };
 use crate::{
@@ -118,7 +118,6 @@ async fn bring(url: &StoreUrl, schema: &Schema) -> Result<Plan, Kind> {
     }
     let needed = done.statements.len();
     set_windows(url, plan.windows, &mut done).await?;
-
     // Seen from here, a table that has just been created is as any other: its types must read as the schema has them.
     if needed > 0 {
         match look(url, schema).await {
@@ -140,7 +139,19 @@ async fn bring(url: &StoreUrl, schema: &Schema) -> Result<Plan, Kind> {
     Ok(done)
 }
 
-/// Gives tables their windows. Where ClickHouse refuses, that is a warning: rows can be inserted all the same.
+/// Gives windows to tables that have none by now, such as those of views that were made later.
+async fn bring_windows(url: &StoreUrl, schema: &Schema) -> Result<Plan, Kind> {
+    let found = Deduplication::look(&url.server_client(), url.database(), &all_tables(schema)).await;
+    let found = found.map_err(|error| Kind::of(LOOKING_AT_WINDOWS, error))?;
+    let mut done = Plan {
+        warnings: found.warnings,
+        ..Plan::default()
+    };
+    set_windows(url, found.statements, &mut done).await?;
+    Ok(done)
+}
+
+/// Runs statements that rows can be inserted without.
 async fn set_windows(url: &StoreUrl, statements: Vec<String>, done: &mut Plan) -> Result<(), Kind> {
     for statement in statements {
         match run(&url.client(), &statement).await {
@@ -156,19 +167,17 @@ async fn set_windows(url: &StoreUrl, statements: Vec<String>, done: &mut Plan) -
     Ok(())
 }
 
-/// Gives the targets of views that were made meanwhile their windows.
-async fn look_at_views(url: &StoreUrl, schema: &Schema) -> Result<Plan, Kind> {
-    let views = Views::look(&url.server_client(), url.database(), schema.tables).await;
-    let views = views.map_err(|error| Kind::of("looking at materialized views", error))?;
-    let mut done = Plan::default();
-    set_windows(url, views.statements, &mut done).await?;
-    Ok(done)
+/// The tables of a schema, and those that every collector has.
+fn all_tables(schema: &Schema) -> Vec<&'static Table> {
+    schema.tables.iter().copied().chain([&REJECTED, &NODES]).collect()
 }
+
+const LOOKING_AT_WINDOWS: &str = "looking at the deduplication windows";
 
 /// Looks for what is missing, and changes nothing.
 async fn look(url: &StoreUrl, schema: &Schema) -> Result<Plan, Kind> {
     let client = url.server_client();
-    let tables: Vec<&Table> = schema.tables.iter().copied().chain([&REJECTED, &NODES]).collect();
+    let tables = all_tables(schema);
     let mut plan = Plan::default();
     if !database_exists(&client, url.database()).await? {
         plan.statements
@@ -186,21 +195,11 @@ async fn look(url: &StoreUrl, schema: &Schema) -> Result<Plan, Kind> {
             plan.warnings = deduplication.warnings;
             plan.is_turned_off = deduplication.is_turned_off;
         }
-        Err(error) if error.is_passing() => return Err(Kind::of("looking at the deduplication windows", error)),
+        Err(error) if error.is_passing() => return Err(Kind::of(LOOKING_AT_WINDOWS, error)),
         // A user who may not ask may still insert.
         Err(error) => plan.warnings.push(format!(
             "it cannot be seen whether {url} keeps deduplication windows: {error}"
         )),
-    }
-    match Views::look(&client, url.database(), &tables).await {
-        Ok(views) => {
-            plan.windows.extend(views.statements);
-            plan.warnings.extend(views.warnings);
-        }
-        Err(error) if error.is_passing() => return Err(Kind::of("looking at materialized views", error)),
-        Err(error) => plan
-            .warnings
-            .push(format!("it cannot be seen which materialized views {url} has: {error}")),
     }
     Ok(plan)
 }

@@ -1,154 +1,194 @@
-//! Views: the tables that materialized views over a schema's tables fill get a deduplication window, too.
+//! Views: the tables that receive a table's rows through materialized views.
 //!
-//! After a lost answer the same rows are sent again under the same token. The table takes them once, and
-//! ClickHouse pushes them to its views once more, whose targets have to remember them as well. A plain
-//! MergeTree remembers nothing by default, so that a view's sums would count such rows twice.
+//! ClickHouse passes a block that is sent again on to the views even where the table itself has it. Each table that a view
+//! writes into recognizes the block by a deduplication window of its own.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use clickhouse::{Client, Row};
 use serde::Deserialize;
 
-use super::{
-    STATEMENT_TIMEOUT,
-    window::{OWN, SHARED, WINDOW, window_in},
-};
-use crate::{
-    store::{StoreError, quoted, within},
-    table::Table,
-};
+use super::STATEMENT_TIMEOUT;
+use crate::store::{StoreError, quoted, within};
 
-/// What the targets of views lack.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Views {
-    pub(super) statements: Vec<String>,
-    pub(super) warnings: Vec<String>,
+/// A table's database and its name.
+pub(super) type TableName = (String, String);
+
+/// A table as its database has it.
+#[derive(Debug, Clone, Default, Row, Deserialize)]
+pub(super) struct Existing {
+    pub(super) database: String,
+    pub(super) name: String,
+    pub(super) engine: String,
+    pub(super) engine_full: String,
+    pub(super) uuid: String,
+    /// The statement that has made it, if it is a materialized view.
+    pub(super) create_view: String,
+    /// The databases and the names of the views over it.
+    pub(super) dependencies_database: Vec<String>,
+    pub(super) dependencies_table: Vec<String>,
 }
 
-/// A table or a view as the server has it.
-#[derive(Debug, Clone, Row, Deserialize)]
-struct Existing {
-    database: String,
-    name: String,
-    engine: String,
-    engine_full: String,
-    create_table_query: String,
-    uuid: String,
-    dependencies_database: Vec<String>,
-    dependencies_table: Vec<String>,
+/// Some tables, and every table and view that receives rows of theirs.
+#[derive(Debug, Default)]
+pub(super) struct Tables(BTreeMap<TableName, Existing>);
+
+/// A table that receives the rows of another one.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Receiver {
+    pub(super) name: TableName,
+    /// The table or the view that passes the rows on to it.
+    pub(super) source: TableName,
 }
 
-/// Database and name.
-type Place = (String, String);
-
-impl Views {
-    /// Looks at the views over `tables`, the views over their targets, and so on, and changes nothing.
-    pub(super) async fn look(client: &Client, database: &str, tables: &[&Table]) -> Result<Self, StoreError> {
-        let query = client.query(
-            "SELECT database, name, engine, engine_full, create_table_query, toString(uuid) AS uuid, \
-             dependencies_database, dependencies_table FROM system.tables \
-             WHERE database NOT IN ('system', 'INFORMATION_SCHEMA', 'information_schema')",
-        );
-        let existing: Vec<Existing> = within(STATEMENT_TIMEOUT, query.fetch_all()).await?;
-        Ok(Self::of(database, tables, existing))
-    }
-
-    fn of(database: &str, tables: &[&Table], existing: Vec<Existing>) -> Self {
-        let own = |place: &Place| place.0 == database && tables.iter().any(|table| table.name == place.1);
-        let existing: HashMap<Place, Existing> = existing
+impl Tables {
+    /// Looks for tables of one database and for what receives their rows.
+    ///
+    /// # Errors
+    /// ClickHouse is not there, or the user may not ask.
+    pub(super) async fn look<'a>(
+        client: &Client,
+        database: &str,
+        names: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Self, StoreError> {
+        let mut found = Self::default();
+        let mut next: BTreeSet<TableName> = names
             .into_iter()
-            .map(|table| ((table.database.clone(), table.name.clone()), table))
+            .map(|name| (database.to_owned(), name.to_owned()))
             .collect();
-        let mut open: Vec<Place> = tables
-            .iter()
-            .map(|table| (database.to_owned(), table.name.to_owned()))
-            .collect();
-        let (mut seen, mut found) = (HashSet::new(), Self::default());
-        while let Some(source) = open.pop() {
-            let Some(table) = existing.get(&source) else { continue };
-            let views = table.dependencies_database.iter().zip(&table.dependencies_table);
-            for (database, name) in views {
-                let Some(view) = existing.get(&(database.clone(), name.clone())) else {
-                    continue;
-                };
-                if view.engine != "MaterializedView" || !seen.insert((database.clone(), name.clone())) {
-                    continue;
+        let mut asked = BTreeSet::new();
+        while !next.is_empty() {
+            let rows = fetch(client, &next).await?;
+            asked.append(&mut next);
+            for existing in rows {
+                let name = (existing.database.clone(), existing.name.clone());
+                // The query gives the names of one database in another one, too.
+                if asked.contains(&name) {
+                    next.extend(existing.receivers().filter(|name| !asked.contains(name)));
+                    found.0.insert(name, existing);
                 }
-                let target = target_of(view);
-                // A table of the schema has its window by itself.
-                if !own(&target) {
-                    found.check(view, &target, existing.get(&target));
-                }
-                open.push(target);
             }
         }
-        found.statements.sort();
-        found.warnings.sort();
-        found
+        Ok(found)
     }
 
-    fn check(&mut self, view: &Existing, target: &Place, found: Option<&Existing>) {
-        let name = format!("{}.{}", quoted(&target.0), quoted(&target.1));
-        let kind = found.and_then(|found| found.engine.strip_suffix("MergeTree"));
-        let Some((kind, found)) = kind.zip(found) else {
-            self.warnings.push(format!(
-                "the view {}.{} fills {name}, which remembers no blocks: after a lost answer it can count rows twice",
-                quoted(&view.database),
-                quoted(&view.name)
-            ));
-            return;
-        };
-        let is_shared = kind.starts_with("Replicated") || kind.starts_with("Shared");
-        let window = if is_shared { SHARED } else { OWN };
-        // A server's default is 0 for a table by itself, and not for replicas.
-        let default = if is_shared { WINDOW } else { 0 };
-        if window_in(&found.engine_full, window).unwrap_or(default) == 0 {
-            self.statements
-                .push(format!("ALTER TABLE {name} MODIFY SETTING {window} = {WINDOW}"));
+    /// Returns a table, if it exists and the user may see it.
+    pub(super) fn get(&self, name: &TableName) -> Option<&Existing> {
+        self.0.get(name)
+    }
+
+    /// Returns the tables that receive rows of `table` at any depth, and the views among them that the user may not see.
+    pub(super) fn receivers_of(&self, table: &TableName) -> Vec<Receiver> {
+        let mut receivers = Vec::new();
+        let mut seen = BTreeSet::from([table.clone()]);
+        let mut waiting = vec![table.clone()];
+        while let Some(source) = waiting.pop() {
+            for name in self.get(&source).into_iter().flat_map(Existing::receivers) {
+                if !seen.insert(name.clone()) {
+                    continue;
+                }
+                if self.get(&name).is_none_or(|existing| !existing.is_view()) {
+                    receivers.push(Receiver {
+                        name: name.clone(),
+                        source: source.clone(),
+                    });
+                }
+                waiting.push(name);
+            }
         }
+        receivers.sort_unstable();
+        receivers
     }
 }
 
-/// Returns the table that a materialized view fills: the one that it names, or its own inner one.
-fn target_of(view: &Existing) -> Place {
-    let definition = view
-        .create_table_query
-        .split_once(" AS SELECT")
-        .map_or("", |(head, _)| head);
-    let named = definition
-        .split_once(" TO ")
-        .and_then(|(_, rest)| place(rest, &view.database));
-    named.unwrap_or_else(|| {
-        let inner = match view.uuid.as_str() {
-            "00000000-0000-0000-0000-000000000000" => format!(".inner.{}", view.name),
-            uuid => format!(".inner_id.{uuid}"),
+impl FromIterator<Existing> for Tables {
+    fn from_iter<T: IntoIterator<Item = Existing>>(existing: T) -> Self {
+        let named = |existing: Existing| ((existing.database.clone(), existing.name.clone()), existing);
+        Self(existing.into_iter().map(named).collect())
+    }
+}
+
+impl Existing {
+    fn is_view(&self) -> bool {
+        self.engine == "MaterializedView"
+    }
+
+    /// Returns what receives its rows at once: the views over it, and of a view the table that it writes into.
+    fn receivers(&self) -> impl Iterator<Item = TableName> {
+        let views = self.dependencies_database.iter().zip(&self.dependencies_table);
+        let views = views.map(|(database, name)| (database.clone(), name.clone()));
+        views.chain(self.is_view().then(|| self.target()))
+    }
+
+    /// Returns the table that a view writes into: the one behind TO, or else one of its own.
+    fn target(&self) -> TableName {
+        if let Some(target) = target_in(&self.create_view) {
+            return target;
+        }
+        let name = match self.uuid.bytes().all(|byte| matches!(byte, b'0' | b'-')) {
+            true => format!(".inner.{}", self.name),
+            false => format!(".inner_id.{}", self.uuid),
         };
-        (view.database.clone(), inner)
-    })
-}
-
-/// Reads `database.table` or `table`, either of which may be quoted.
-fn place(text: &str, database: &str) -> Option<Place> {
-    let (first, rest) = name(text)?;
-    match rest.strip_prefix('.').and_then(name) {
-        Some((second, _)) => Some((first, second)),
-        None => Some((database.to_owned(), first)),
+        (self.database.clone(), name)
     }
 }
 
-/// Reads a name, and returns what follows it.
-fn name(text: &str) -> Option<(String, &str)> {
+async fn fetch(client: &Client, names: &BTreeSet<TableName>) -> Result<Vec<Existing>, StoreError> {
+    let (databases, names): (BTreeSet<_>, BTreeSet<_>) = names.iter().map(|(database, name)| (database, name)).unzip();
+    // Two conditions: ClickHouse lists no other databases and tables for them, as it would for one about pairs.
+    let query = client
+        .query(
+            "SELECT database, name, engine, engine_full, toString(uuid) AS uuid, \
+             if(engine = 'MaterializedView', create_table_query, '') AS create_view, \
+             dependencies_database, dependencies_table \
+             FROM system.tables WHERE database IN ? AND name IN ?",
+        )
+        .bind(databases.into_iter().collect::<Vec<_>>())
+        .bind(names.into_iter().collect::<Vec<_>>());
+    within(STATEMENT_TIMEOUT, query.fetch_all()).await
+}
+
+/// Writes a table's name with that of its database as ClickHouse's SQL quotes them.
+pub(super) fn qualified((database, name): &TableName) -> String {
+    format!("{}.{}", quoted(database), quoted(name))
+}
+
+/// Returns the table behind TO in a view's statement, as `system.tables` has it: each name is with its database.
+fn target_in(create_view: &str) -> Option<TableName> {
+    let rest = create_view.strip_prefix("CREATE MATERIALIZED VIEW ")?;
+    let (_, rest) = qualified_name(rest)?;
+    let (target, _) = qualified_name(rest.strip_prefix(" TO ")?)?;
+    Some(target)
+}
+
+fn qualified_name(text: &str) -> Option<(TableName, &str)> {
+    let (database, rest) = identifier(text)?;
+    let (name, rest) = identifier(rest.strip_prefix('.')?)?;
+    Some(((database, name), rest))
+}
+
+/// Returns the identifier that a text begins with, without its backticks, and the rest.
+fn identifier(text: &str) -> Option<(String, &str)> {
     let Some(quoted) = text.strip_prefix('`') else {
         let end = text
-            .find(|c: char| !(c.is_alphanumeric() || c == '_'))
+            .find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
             .unwrap_or(text.len());
         return (end > 0).then(|| (text[..end].to_owned(), &text[end..]));
     };
-    let (mut name, mut chars) = (String::new(), quoted.char_indices());
+    let mut name = String::new();
+    let mut chars = quoted.char_indices();
     while let Some((at, c)) = chars.next() {
         match c {
             '`' => return Some((name, &quoted[at + 1..])),
-            '\\' => name.push(chars.next()?.1),
+            '\\' => name.push(match chars.next()?.1 {
+                'b' => '\u{8}',
+                'f' => '\u{c}',
+                'n' => '\n',
+                'r' => '\r',
+                't' => '\t',
+                '0' => '\0',
+                same => same,
+            }),
             c => name.push(c),
         }
     }
@@ -158,68 +198,107 @@ fn name(text: &str) -> Option<(String, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::table::Format;
 
-    static TABLE: Table = Table::new("t", 0, &[], "", Format::RowBinary);
-
-    fn table(name: &str, engine_full: &str, views: &[&str]) -> Existing {
-        Existing {
-            database: "d".to_owned(),
-            name: name.to_owned(),
-            engine: engine_full.split([' ', '(']).next().unwrap_or_default().to_owned(),
-            engine_full: engine_full.to_owned(),
-            create_table_query: String::new(),
-            uuid: "00000000-0000-0000-0000-000000000000".to_owned(),
-            dependencies_database: vec!["d".to_owned(); views.len()],
-            dependencies_table: views.iter().map(|&view| view.to_owned()).collect(),
-        }
+    fn name(text: &str) -> TableName {
+        let (database, name) = text.split_once('.').unwrap_or_default();
+        (database.to_owned(), name.to_owned())
     }
 
-    fn view(name: &str, query: &str) -> Existing {
+    fn existing(table: &str, engine: &str, create_view: &str, views: &[&str]) -> Existing {
+        let (database, table) = name(table);
+        let (dependencies_database, dependencies_table) = views.iter().copied().map(name).unzip();
         Existing {
-            create_table_query: query.to_owned(),
-            ..table(name, "MaterializedView", &[])
+            database,
+            name: table,
+            engine: engine.to_owned(),
+            uuid: "ab-1".to_owned(),
+            create_view: create_view.to_owned(),
+            dependencies_database,
+            dependencies_table,
+            ..Existing::default()
         }
     }
 
     #[test]
-    fn targets_of_views_over_views_get_a_window_and_circles_end() {
-        let existing = vec![
-            table("t", "MergeTree ORDER BY a", &["v", "w", "x"]),
-            view(
-                "v",
-                "CREATE MATERIALIZED VIEW d.v TO d.`odd\\`name` (`a` UInt8) AS SELECT a FROM d.t",
+    fn a_views_target_is_read_from_its_statement() {
+        for (statement, target) in [
+            (
+                "CREATE MATERIALIZED VIEW a.v TO b.t (`n` UInt8) AS SELECT 1 AS n FROM a.s",
+                Some(("b", "t")),
             ),
-            table(
-                "odd`name",
-                "SummingMergeTree ORDER BY a SETTINGS index_granularity = 8192",
-                &["u"],
+            (
+                "CREATE MATERIALIZED VIEW a.v TO b.t DEFINER = me SQL SECURITY DEFINER AS SELECT 1",
+                Some(("b", "t")),
             ),
-            view(
-                "u",
-                "CREATE MATERIALIZED VIEW d.u TO d.t (`a` UInt8) AS SELECT a FROM d.`odd`",
+            (
+                r"CREATE MATERIALIZED VIEW `a b`.`vi\`ew TO x` TO c.`we\`ird \\.t` (`n` UInt64) AS SELECT id FROM c.s",
+                Some(("c", r"we`ird \.t")),
             ),
-            view(
-                "w",
-                "CREATE MATERIALIZED VIEW d.w (`a` UInt8) ENGINE = MergeTree ORDER BY a AS SELECT ' TO d.x' FROM d.t",
+            (
+                "CREATE MATERIALIZED VIEW a.v (`n` UInt8) ENGINE = MergeTree ORDER BY n AS SELECT 1 AS n FROM a.s",
+                None,
             ),
-            table(
-                ".inner.w",
-                "MergeTree ORDER BY a SETTINGS non_replicated_deduplication_window = 7",
+            ("CREATE MATERIALIZED VIEW a.v", None),
+            ("CREATE MATERIALIZED VIEW a.`v", None),
+            ("", None),
+        ] {
+            let target = target.map(|(database, name)| (database.to_owned(), name.to_owned()));
+            assert_eq!(target_in(statement), target, "{statement}");
+        }
+    }
+
+    #[test]
+    fn a_view_without_to_writes_into_a_table_of_its_own() {
+        let mut view = existing(
+            "a.v",
+            "MaterializedView",
+            "CREATE MATERIALIZED VIEW a.v (`n` UInt8) AS SELECT 1",
+            &[],
+        );
+        assert_eq!(view.target(), name("a..inner_id.ab-1"));
+        view.uuid = "00000000-0000-0000-0000-000000000000".to_owned();
+        assert_eq!(view.target(), name("a..inner.v"));
+    }
+
+    #[test]
+    fn receivers_are_followed_to_any_depth_and_a_circle_ends() {
+        let tables = Tables::from_iter([
+            existing("a.s", "MergeTree", "", &["a.v", "b.hidden"]),
+            existing(
+                "a.v",
+                "MaterializedView",
+                "CREATE MATERIALIZED VIEW a.v TO b.t (`n` UInt8) AS",
                 &[],
             ),
-            view(
-                "x",
-                "CREATE MATERIALIZED VIEW d.x TO d.memory (`a` UInt8) AS SELECT a FROM d.t",
+            existing("b.t", "Null", "", &["b.w"]),
+            existing(
+                "b.w",
+                "MaterializedView",
+                "CREATE MATERIALIZED VIEW b.w (`n` UInt8) AS",
+                &[],
             ),
-            table("memory", "Memory", &[]),
-        ];
-        let found = Views::of("d", &[&TABLE], existing);
+            existing("b..inner_id.ab-1", "Log", "", &["a.back"]),
+            existing(
+                "a.back",
+                "MaterializedView",
+                "CREATE MATERIALIZED VIEW a.back TO a.s (`n` UInt8) AS",
+                &[],
+            ),
+            existing("a.other", "MergeTree", "", &[]),
+        ]);
+        let receiver = |to, from| Receiver {
+            name: name(to),
+            source: name(from),
+        };
         assert_eq!(
-            found.statements,
-            ["ALTER TABLE `d`.`odd\\`name` MODIFY SETTING non_replicated_deduplication_window = 1000"]
+            tables.receivers_of(&name("a.s")),
+            [
+                receiver("b..inner_id.ab-1", "b.w"),
+                receiver("b.hidden", "a.s"),
+                receiver("b.t", "a.v")
+            ]
         );
-        assert_eq!(found.warnings.len(), 1);
-        assert!(found.warnings[0].contains("`d`.`memory`"), "{found:?}");
+        assert_eq!(tables.receivers_of(&name("a.other")), []);
+        assert_eq!(tables.receivers_of(&name("a.missing")), []);
     }
 }

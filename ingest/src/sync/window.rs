@@ -1,12 +1,17 @@
 //! Deduplication windows: whether ClickHouse remembers which blocks it has taken, so that one that is sent again is taken once.
 //!
 //! A table of ours is created with a window. One that was there before may have none: in a plain MergeTree that is the default, and
-//! a lost answer would double a block's rows.
+//! a lost answer would double a block's rows. The same is true of the tables that materialized views fill from ours.
+
+use std::collections::BTreeMap;
 
 use clickhouse::{Client, Row};
 use serde::Deserialize;
 
-use super::{STATEMENT_TIMEOUT, altered};
+use super::{
+    STATEMENT_TIMEOUT, altered,
+    views::{Existing, Receiver, TableName, Tables, qualified},
+};
 use crate::{
     store::{StoreError, within},
     table::Table,
@@ -32,14 +37,6 @@ pub(super) struct Deduplication {
     pub(super) is_turned_off: bool,
 }
 
-/// A table as the database has it.
-#[derive(Debug, Row, Deserialize)]
-struct Existing {
-    name: String,
-    engine: String,
-    engine_full: String,
-}
-
 /// A setting as the server has it.
 #[derive(Debug, Row, Deserialize)]
 struct Setting {
@@ -49,60 +46,56 @@ struct Setting {
 }
 
 impl Deduplication {
-    /// Looks at the tables that exist, and changes nothing.
+    /// Looks at the tables that exist and at those that views fill from them, and changes nothing.
     pub(super) async fn look(client: &Client, database: &str, tables: &[&Table]) -> Result<Self, StoreError> {
-        let names: Vec<_> = tables.iter().map(|table| table.name).collect();
-        let existing = client
-            .query("SELECT ?fields FROM system.tables WHERE database = ? AND name IN ?")
-            .bind(database)
-            .bind(names);
-        let existing: Vec<Existing> = within(STATEMENT_TIMEOUT, existing.fetch_all()).await?;
-        // What a table does not say itself is its server's default, which a configuration may change.
-        let settings = client
-            .query(
-                "SELECT name, value, toUInt8(0) AS readonly FROM system.merge_tree_settings WHERE name = ? \
-                 UNION ALL SELECT name, value, toUInt8(0) FROM system.replicated_merge_tree_settings WHERE name = ? \
-                 UNION ALL SELECT name, value, toUInt8(readonly) FROM system.settings WHERE name = ?",
-            )
-            .bind(OWN)
-            .bind(SHARED)
-            .bind(TURNS_OFF);
-        let settings: Vec<Setting> = within(STATEMENT_TIMEOUT, settings.fetch_all()).await?;
-        Ok(Self::of(tables, &existing, &settings))
+        let existing = Tables::look(client, database, tables.iter().map(|table| table.name)).await?;
+        let settings = settings(client).await?;
+        Ok(Self::of(database, tables, &existing, &settings))
     }
 
-    fn of(tables: &[&Table], existing: &[Existing], settings: &[Setting]) -> Self {
+    fn of(database: &str, tables: &[&Table], existing: &Tables, settings: &[Setting]) -> Self {
         let mut found = Self::default();
-        let setting = |name: &str| settings.iter().find(|setting| setting.name == name);
+        // A table that several of ours fill has a block of each to remember.
+        let mut receivers: BTreeMap<TableName, (TableName, u64)> = BTreeMap::new();
         for table in tables {
-            let Some(there) = existing.iter().find(|there| there.name == table.name) else {
-                continue;
-            };
-            let window = match there.engine.strip_suffix("MergeTree") {
-                Some(kind) if kind.starts_with("Replicated") || kind.starts_with("Shared") => SHARED,
-                Some(_) => OWN,
-                None => {
-                    if !is_meant(table, &there.engine) {
-                        found.warnings.push(format!(
-                            "the table `{}` is a {}, which remembers no blocks: its rows can come twice after a lost answer",
-                            table.name, there.engine
-                        ));
-                    }
-                    continue;
+            let name = (database.to_owned(), table.name.to_owned());
+            let Some(there) = existing.get(&name) else { continue };
+            match window_of(&there.engine) {
+                Some(window) => {
+                    let wanted = window_in(table.create, window).unwrap_or(WINDOW);
+                    found.require(there, window, wanted, settings, &altered(table));
                 }
-            };
-            let own = window_in(&there.engine_full, window);
-            let default = || setting(window).and_then(|setting| setting.value.parse().ok());
-            let wanted = window_in(table.create, window).unwrap_or(WINDOW);
-            // An unknown default is one of a server that has its own way.
-            if own.or_else(default) == Some(0) && wanted > 0 {
-                found.statements.push(format!(
-                    "ALTER TABLE {} MODIFY SETTING {window} = {wanted}",
-                    altered(table)
-                ));
+                None if is_meant(table, &there.engine) => {}
+                None => found.warnings.push(format!(
+                    "the table `{}` is a {}, which remembers no blocks: its rows can come twice after a lost answer",
+                    table.name, there.engine
+                )),
+            }
+            let wanted = [OWN, SHARED].iter().find_map(|window| window_in(table.create, window));
+            for Receiver { name, source } in existing.receivers_of(&name) {
+                receivers.entry(name).or_insert((source, 0)).1 += wanted.unwrap_or(WINDOW);
             }
         }
-        if let Some(off) = setting(TURNS_OFF).filter(|setting| setting.value == "disable") {
+        let is_ours = |(of, name): &TableName| of == database && tables.iter().any(|table| table.name == name);
+        for (receiver, (source, wanted)) in receivers.iter().filter(|(receiver, _)| !is_ours(receiver)) {
+            let (name, source) = (qualified(receiver), qualified(source));
+            match existing.get(receiver) {
+                None => found.warnings.push(format!(
+                    "{name}, which receives rows of {source}, cannot be seen by this user, who needs GRANT SHOW TABLES, ALTER \
+                     SETTINGS for it: after a lost answer it can have them twice"
+                )),
+                Some(there) => match window_of(&there.engine) {
+                    Some(window) => found.require(there, window, *wanted, settings, &name),
+                    None if there.engine == "Null" => {}
+                    None => found.warnings.push(format!(
+                        "{name}, which receives rows of {source}, is a {}, which remembers no blocks: after a lost answer it can have \
+                         them twice; let the view write into a MergeTree",
+                        there.engine
+                    )),
+                },
+            }
+        }
+        if let Some(off) = setting(settings, TURNS_OFF).filter(|setting| setting.value == "disable") {
             if off.readonly == 0 {
                 found.is_turned_off = true;
             } else {
@@ -113,6 +106,42 @@ impl Deduplication {
         }
         found
     }
+
+    /// Gives a table that remembers no blocks a window.
+    fn require(&mut self, there: &Existing, window: &str, wanted: u64, settings: &[Setting], altered: &str) {
+        let own = window_in(&there.engine_full, window);
+        let default = || setting(settings, window).and_then(|setting| setting.value.parse().ok());
+        // An unknown default is one of a server that has its own way.
+        if own.or_else(default) == Some(0) && wanted > 0 {
+            self.statements
+                .push(format!("ALTER TABLE {altered} MODIFY SETTING {window} = {wanted}"));
+        }
+    }
+}
+
+/// Asks for the settings of tables that do not say them themselves, which a configuration may change, and for the profile's.
+async fn settings(client: &Client) -> Result<Vec<Setting>, StoreError> {
+    let settings = client
+        .query(
+            "SELECT name, value, toUInt8(0) AS readonly FROM system.merge_tree_settings WHERE name = ? \
+             UNION ALL SELECT name, value, toUInt8(0) FROM system.replicated_merge_tree_settings WHERE name = ? \
+             UNION ALL SELECT name, value, toUInt8(readonly) FROM system.settings WHERE name = ?",
+        )
+        .bind(OWN)
+        .bind(SHARED)
+        .bind(TURNS_OFF);
+    within(STATEMENT_TIMEOUT, settings.fetch_all()).await
+}
+
+fn setting<'a>(settings: &'a [Setting], name: &str) -> Option<&'a Setting> {
+    settings.iter().find(|setting| setting.name == name)
+}
+
+/// Returns the setting that says how many blocks a table of this engine remembers; none if it remembers none.
+fn window_of(engine: &str) -> Option<&'static str> {
+    let kind = engine.strip_suffix("MergeTree")?;
+    let is_shared = kind.starts_with("Replicated") || kind.starts_with("Shared");
+    Some(if is_shared { SHARED } else { OWN })
 }
 
 /// The setting of a user's profile that goes before `insert_deduplicate`, in servers that know it.
@@ -157,11 +186,24 @@ mod tests {
                           SETTINGS non_replicated_deduplication_window = 500, index_granularity = 8192\nCOMMENT 'x'";
 
     fn look(create: &'static str, engine_full: &str, settings: &[(&str, &str, u8)]) -> Deduplication {
-        let existing = Existing {
-            name: "t".to_owned(),
+        look_at(create, [existing("d", "t", engine_full)], settings)
+    }
+
+    fn existing(database: &str, name: &str, engine_full: &str) -> Existing {
+        Existing {
+            database: database.to_owned(),
+            name: name.to_owned(),
             engine: engine_full.split([' ', '(']).next().unwrap_or_default().to_owned(),
             engine_full: engine_full.to_owned(),
-        };
+            ..Existing::default()
+        }
+    }
+
+    fn look_at<const N: usize>(
+        create: &'static str,
+        existing: [Existing; N],
+        settings: &[(&str, &str, u8)],
+    ) -> Deduplication {
         let settings: Vec<_> = settings
             .iter()
             .map(|&(name, value, readonly)| Setting {
@@ -170,7 +212,7 @@ mod tests {
                 readonly,
             })
             .collect();
-        Deduplication::of(&[&table(create)], &[existing], &settings)
+        Deduplication::of("d", &[&table(create)], &existing.into_iter().collect(), &settings)
     }
 
     const DEFAULTS: [(&str, &str, u8); 3] = [(OWN, "0", 0), (SHARED, "10000", 0), (TURNS_OFF, "enable", 0)];
@@ -251,5 +293,62 @@ mod tests {
         let fixed = look(CREATE, engine, &[(TURNS_OFF, "disable", 1)]);
         assert!(!fixed.is_turned_off && fixed.warnings.len() == 1);
         assert!(!look(CREATE, engine, &DEFAULTS).is_turned_off);
+    }
+
+    /// Returns a table with a view over it, and that view, which writes into `target`.
+    fn viewed(target: &str) -> [Existing; 2] {
+        let table = Existing {
+            dependencies_database: vec!["d".to_owned()],
+            dependencies_table: vec!["v".to_owned()],
+            ..existing(
+                "d",
+                "t",
+                "MergeTree ORDER BY a SETTINGS non_replicated_deduplication_window = 1",
+            )
+        };
+        let view = Existing {
+            create_view: format!("CREATE MATERIALIZED VIEW d.v TO {target} (`a` UInt8) AS SELECT a FROM d.t"),
+            ..existing("d", "v", "MaterializedView")
+        };
+        [table, view]
+    }
+
+    #[test]
+    fn a_table_that_a_view_fills_gets_the_window_of_the_views_table() {
+        let of = |engine| {
+            let [table, view] = viewed("e.`s m`");
+            look_at(CREATE, [table, view, existing("e", "s m", engine)], &DEFAULTS)
+        };
+        assert_eq!(
+            of("SummingMergeTree ORDER BY a").statements,
+            ["ALTER TABLE `e`.`s m` MODIFY SETTING non_replicated_deduplication_window = 500"]
+        );
+        let large = "MergeTree ORDER BY a SETTINGS non_replicated_deduplication_window = 7";
+        assert_eq!(of(large).statements, [""; 0]);
+        assert!(of("Null").warnings.is_empty());
+        let log = of("Log");
+        assert!(
+            log.statements.is_empty()
+                && log.warnings[0].starts_with("`e`.`s m`, which receives rows of `d`.`v`, is a Log"),
+            "{log:?}"
+        );
+        let hidden = look_at(CREATE, viewed("e.s"), &DEFAULTS);
+        assert!(
+            hidden.warnings.len() == 1
+                && hidden.warnings[0].starts_with("`e`.`s`, which receives rows of `d`.`v`, cannot be seen"),
+            "{hidden:?}"
+        );
+    }
+
+    #[test]
+    fn views_over_a_table_that_is_meant_to_remember_nothing_stay_as_they_are() {
+        let none = "CREATE TABLE IF NOT EXISTS `t`\n(\n    `a` UInt8\n)\nENGINE = MergeTree\nSETTINGS non_replicated_deduplication_window = 0";
+        let [table, view] = viewed("e.s");
+        let found = look_at(
+            none,
+            [table, view, existing("e", "s", "MergeTree ORDER BY a")],
+            &DEFAULTS,
+        );
+        assert!(found.statements.is_empty(), "{found:?}");
     }
 }

@@ -1,0 +1,149 @@
+//! Materialized views over the collector's tables: a block whose answer is lost reaches them once, too.
+
+use std::{path::Path, sync::atomic::Ordering};
+
+use crate::support::{
+    collector::{self, Collector},
+    engine::Database,
+    http,
+    proxy::Proxy,
+    wait_for,
+};
+
+/// Sends ten webhooks, each acknowledged on disk.
+fn ten_webhooks(collector: &Collector) {
+    for number in 0..10 {
+        let body = format!(r#"{{"message_id":"{number}"}}"#);
+        assert_eq!(http::post_json(collector.address, "/wh/mail", &body).status, 200);
+    }
+}
+
+/// Lets ten rows be stored without the collector hearing of it, and lets it hear answers again.
+fn lose_the_answers_for_ten(proxy: &Proxy, collector: &Collector, database: &Database) {
+    proxy.loses_answers.store(true, Ordering::SeqCst);
+    ten_webhooks(collector);
+    database.wait_for_rows("mail_statistics", 10);
+    proxy.loses_answers.store(false, Ordering::SeqCst);
+}
+
+/// Stops a collector, which brings all rows into ClickHouse first, and returns its log.
+fn drained(collector: Collector) -> String {
+    let ended = collector.stop();
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    ended.log
+}
+
+/// Makes a view with TO, one with a table of its own, and one over the first one's table; none of them has a window.
+fn make_views(database: &Database, target: &str) {
+    let summing = "SummingMergeTree ORDER BY n";
+    for sql in [
+        &format!("CREATE TABLE {target}.by_to (n UInt8, s UInt64) ENGINE = {summing}"),
+        &format!(
+            "CREATE MATERIALIZED VIEW to_view TO {target}.by_to AS SELECT 1 AS n, count() AS s FROM mail_statistics"
+        ),
+        &format!(
+            "CREATE MATERIALIZED VIEW inner_view ENGINE = {summing} AS SELECT 1 AS n, count() AS s FROM mail_statistics"
+        ),
+        &format!("CREATE MATERIALIZED VIEW chained_view ENGINE = {summing} AS SELECT n, s FROM {target}.by_to"),
+    ] {
+        database.query(sql);
+    }
+}
+
+fn sums(database: &Database, target: &str) -> String {
+    database.query(&format!(
+        "SELECT (SELECT sum(s) FROM {target}.by_to), (SELECT sum(s) FROM inner_view), (SELECT sum(s) FROM chained_view)"
+    ))
+}
+
+/// Returns how many tables of views have a window.
+fn windows(database: &Database, target: &str) -> u64 {
+    let sql = format!(
+        "SELECT count() FROM system.tables WHERE database IN ('{}', '{target}') AND (name = 'by_to' OR name LIKE '.inner%') \
+         AND engine_full LIKE '%deduplication_window = 1000%'",
+        database.name
+    );
+    database.query(&sql).trim().parse().unwrap()
+}
+
+/// Returns a database with the collector's tables, and the name of another one.
+fn with_tables(name: &str) -> (Database, String) {
+    let database = Database::named(name);
+    let applied = collector::run(&["apply", "--clickhouse", &database.url()]);
+    assert!(applied.status.success());
+    let target = format!("{}_target", database.name);
+    database.query(&format!("CREATE DATABASE {target}"));
+    (database, target)
+}
+
+#[test]
+fn views_made_before_the_start_count_rows_of_a_lost_answer_once() {
+    let (database, target) = with_tables("views_before");
+    make_views(&database, &target);
+    let proxy = Proxy::start(database.engine);
+    let collector = Collector::start_with(&database.url_behind(proxy.address), &[]);
+    assert_eq!(windows(&database, &target), 3, "{}", collector.log());
+    lose_the_answers_for_ten(&proxy, &collector, &database);
+    drained(collector);
+    assert_eq!(sums(&database, &target), "10\t10\t10\n");
+    // The table has its rows, and is given them again for the views.
+    assert!(proxy.seen().matches("mail_statistics%3A").count() >= 2);
+}
+
+#[test]
+fn views_count_rows_once_that_a_killed_collector_has_not_heard_of() {
+    let (database, target) = with_tables("views_killed");
+    make_views(&database, &target);
+    let data = tempfile::tempdir().unwrap();
+    let proxy = Proxy::start(database.engine);
+    let start = |data: &Path| Collector::start_in(data, &database.url_behind(proxy.address), &[]);
+    let collector = start(data.path());
+    proxy.loses_answers.store(true, Ordering::SeqCst);
+    ten_webhooks(&collector);
+    database.wait_for_rows("mail_statistics", 10);
+    collector.kill();
+    proxy.loses_answers.store(false, Ordering::SeqCst);
+    drained(start(data.path()));
+    assert_eq!(sums(&database, &target), "10\t10\t10\n");
+}
+
+#[test]
+fn views_made_while_the_collector_runs_count_rows_of_a_lost_answer_once() {
+    let (database, target) = with_tables("views_later");
+    let proxy = Proxy::start(database.engine);
+    let collector = Collector::start_with(&database.url_behind(proxy.address), &[]);
+    make_views(&database, &target);
+    assert_eq!(windows(&database, &target), 0);
+    wait_for("windows of the new views", || {
+        (windows(&database, &target) == 3).then_some(())
+    });
+    lose_the_answers_for_ten(&proxy, &collector, &database);
+    let log = drained(collector);
+    assert_eq!(sums(&database, &target), "10\t10\t10\n");
+    assert!(
+        log.contains(&format!("ALTER TABLE `{target}`.`by_to` MODIFY SETTING")),
+        "{log}"
+    );
+}
+
+#[test]
+fn a_view_whose_table_can_have_no_window_is_warned_of() {
+    let (database, _) = with_tables("views_log");
+    database.query("CREATE MATERIALIZED VIEW counts ENGINE = Log AS SELECT count() AS s FROM mail_statistics");
+    let plan = collector::run(&["plan", "--clickhouse", &database.url()]);
+    let warnings = String::from_utf8(plan.stderr).unwrap();
+    let warning = format!(
+        "receives rows of `{}`.`counts`, is a Log, which remembers no blocks",
+        database.name
+    );
+    assert_eq!(
+        (
+            warnings.matches("warning: ").count(),
+            warnings.matches(&warning).count()
+        ),
+        (1, 1),
+        "{warnings}"
+    );
+    let log = Collector::start(&database).stop().log;
+    assert_eq!(log.matches(&warning).count(), 1, "{log}");
+}
