@@ -16,8 +16,8 @@ use tempfile::TempDir;
 
 use crate::support::{collector::Collector, engine::Database, http, wait_for};
 
-/// The balancer needs a check to see a stop, and asks ten times a second.
-const PRE_STOP: [&str; 2] = ["--pre-stop-seconds", "1"];
+/// The balancer needs a check to see a stop, and asks ten times a second; on a busy machine an answer takes longer.
+const PRE_STOP: [&str; 2] = ["--pre-stop-seconds", "3"];
 
 const SENDERS: usize = 4;
 
@@ -39,7 +39,7 @@ impl Balancer {
         let (address, statistics) = (address_on("127.0.0.4"), address_on("127.0.0.4"));
         let [first, second] = collectors;
         let configuration = format!(
-            "defaults\n  mode http\n  retries 0\n  timeout connect 5s\n  timeout client 60s\n  timeout server 60s\n\
+            "defaults\n  mode http\n  retries 0\n  timeout connect 5s\n  timeout client 60s\n  timeout server 60s\n  timeout check 5s\n\
              frontend events\n  bind {address}\n  default_backend collectors\n\
              backend collectors\n  option httpchk GET /ready\n  http-check expect status 200\n  \
              default-server check inter 100ms fall 1 rise 1\n  server first {first}\n  server second {second}\n\
