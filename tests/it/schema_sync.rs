@@ -189,6 +189,33 @@ fn a_profile_that_turns_deduplication_off_is_overridden_in_inserts() {
     assert_eq!(database.count("mail_statistics"), 2);
 }
 
+#[test]
+fn a_window_that_the_user_may_not_set_is_warned_of_with_its_statement() {
+    let database = Database::named("sync_refused");
+    let applied = collector::run(&["apply", "--clickhouse", &database.url()]);
+    assert!(applied.status.success());
+    database.query("CREATE TABLE sums (s UInt64) ENGINE = SummingMergeTree ORDER BY ()");
+    database.query("CREATE MATERIALIZED VIEW counts TO sums AS SELECT count() AS s FROM mail_statistics");
+    let proxy = Profile::start(database.engine, "allow_ddl=0");
+    let collector = Collector::start_with(&database.url_behind(proxy.address), &[]);
+    assert_eq!(http::post_json(collector.address, "/wh/mail", "{}").status, 200);
+    let log = collector.stop().log;
+    let statement = format!(
+        "ALTER TABLE `{}`.`sums` MODIFY SETTING non_replicated_deduplication_window = 1000",
+        database.name
+    );
+    let warning = log
+        .lines()
+        .find(|line| line.contains(&statement))
+        .unwrap_or_else(|| panic!("{log}"));
+    assert!(
+        warning.contains("WARN") && warning.contains("refuses what would keep rows from coming twice"),
+        "{warning}"
+    );
+    // Rows go all the same.
+    assert_eq!(database.query("SELECT sum(s) FROM sums"), "1\n");
+}
+
 /// A proxy that makes a setting of each request, as a user's profile does, and keeps what the requests were.
 struct Profile {
     address: SocketAddr,

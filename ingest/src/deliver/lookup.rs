@@ -13,6 +13,7 @@ use crate::{
     block::{Content, SealedBlock},
     spool::{Part, RowRange, ranges_of},
     store::{StoreError, quoted, within},
+    sync::views_recognize_blocks,
 };
 
 /// What a table says of rows that may be stored.
@@ -45,7 +46,7 @@ pub(super) struct Lookup {
     pub(super) found: Found,
     /// Materialized views take the table's rows.
     pub(super) has_views: bool,
-    /// The table is sure to remember the token of the rows that were found.
+    /// The table is sure to remember the token of the rows that were found, and the tables of its views have windows, too.
     pub(super) is_remembered: bool,
 }
 
@@ -115,7 +116,9 @@ impl Lookup {
             lookup.found = Found::Unknowable;
         }
         if lookup.has_views && matches!(lookup.found, Found::All | Found::Some(_)) {
-            lookup.is_remembered = query.is_remembered(&about).await?;
+            // A view made a moment ago may fill a table that has no window yet.
+            lookup.is_remembered =
+                query.is_remembered(&about).await? && views_recognize_blocks(client, &block.layout.table).await?;
         }
         Ok(lookup)
     }

@@ -399,7 +399,8 @@ impl<'a> LaneDelivery<'a> {
                 Counters::add(&counters.views_in_doubt, 1);
                 tracing::warn!(
                     table = %block.layout.table, block = %block.id,
-                    "rows are stored, and a materialized view over their table may have missed them: it had too many inserts since"
+                    "rows are stored, and a materialized view over their table may have missed them: \
+                     the table had too many inserts since, or the view fills a table without a deduplication window"
                 );
             }
             Found::None if tries.generation > MAX_GENERATIONS => {

@@ -109,14 +109,39 @@ impl Deduplication {
 
     /// Gives a table that remembers no blocks a window.
     fn require(&mut self, there: &Existing, window: &str, wanted: u64, settings: &[Setting], altered: &str) {
-        let own = window_in(&there.engine_full, window);
-        let default = || setting(settings, window).and_then(|setting| setting.value.parse().ok());
-        // An unknown default is one of a server that has its own way.
-        if own.or_else(default) == Some(0) && wanted > 0 {
+        if blocks(there, window, settings) == Some(0) && wanted > 0 {
             self.statements
                 .push(format!("ALTER TABLE {altered} MODIFY SETTING {window} = {wanted}"));
         }
     }
+}
+
+/// Returns whether each table that receives rows of `table` through materialized views recognizes a block that is sent again.
+///
+/// # Errors
+/// ClickHouse is not there, or the user may not ask.
+pub(crate) async fn views_recognize_blocks(client: &Client, table: &str) -> Result<bool, StoreError> {
+    let database: String = within(
+        STATEMENT_TIMEOUT,
+        client.query_raw("SELECT currentDatabase()").fetch_one(),
+    )
+    .await?;
+    let existing = Tables::look(client, &database, [table]).await?;
+    let settings = settings(client).await?;
+    let recognizes = |there: &Existing| match window_of(&there.engine) {
+        Some(window) => blocks(there, window, &settings) != Some(0),
+        None => there.engine == "Null",
+    };
+    let receivers = existing.receivers_of(&(database, table.to_owned()));
+    Ok(receivers
+        .iter()
+        .all(|receiver| existing.get(&receiver.name).is_some_and(recognizes)))
+}
+
+/// Returns how many blocks a table remembers. An unknown default is one of a server that has its own way.
+fn blocks(there: &Existing, window: &str, settings: &[Setting]) -> Option<u64> {
+    let default = || setting(settings, window).and_then(|setting| setting.value.parse().ok());
+    window_in(&there.engine_full, window).or_else(default)
 }
 
 /// Asks for the settings of tables that do not say them themselves, which a configuration may change, and for the profile's.
