@@ -12,7 +12,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::{
+    sys::{
+        resource::{Resource, getrlimit, setrlimit},
+        signal::{Signal, killpg},
+    },
+    unistd::Pid,
+};
+use rowmill_engine::{Engine, Options};
 
 use crate::support::{collector::Collector, engine::Database, http, wait_for};
 
@@ -156,6 +163,50 @@ fn an_address_has_a_bound_of_its_own() {
         refused.lines().next()?.parse::<u64>().ok()
     });
     assert!(refused >= 1, "{refused}");
+}
+
+#[test]
+fn questions_about_readiness_leave_the_spool_its_descriptors() {
+    /// Twice as many descriptors would be more than the collector has.
+    const QUESTIONS: usize = 700;
+    let folder = tempfile::tempdir().unwrap();
+    let engine = Engine::start(&Options::new(env!("CARGO_BIN_EXE_rowmill"), folder.path())).unwrap();
+    let database = Database::of_engine("stats", engine.address(), folder.path());
+    let arguments = ["--insert-timeout-seconds", "2"];
+    let collector = Collector::start_with_descriptors(&format!("-n {DESCRIPTORS}"), &database.url(), &arguments);
+    let address = collector.address;
+    let signal_engine = |signal| {
+        let group = Pid::from_raw(engine.process_id().try_into().unwrap());
+        killpg(group, signal).unwrap();
+    };
+
+    // From here on, ClickHouse takes connections and leaves each question without an answer.
+    signal_engine(Signal::SIGSTOP);
+    let question = b"GET /ready HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let mut asking: Vec<_> = (0..QUESTIONS).map(|_| http::open(address, question)).collect();
+    wait_for("the questions", || {
+        (metric(&collector, "rowmill_connections_open") > QUESTIONS as u64).then_some(())
+    });
+    for _ in 0..20 {
+        assert_eq!(http::post_json(address, "/wh/mail", "{}").status, 200);
+    }
+    let descriptors = fs::read_dir(format!("/proc/{}/fd", collector.pid())).unwrap().count();
+    assert!(
+        (QUESTIONS..QUESTIONS + 100).contains(&descriptors),
+        "{descriptors} descriptors"
+    );
+    signal_engine(Signal::SIGCONT);
+    for stream in &mut asking {
+        let mut answer = [0; 12];
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        stream.read_exact(&mut answer).unwrap();
+        assert!(matches!(&answer, b"HTTP/1.1 200" | b"HTTP/1.1 503"), "{answer:?}");
+    }
+    drop(asking);
+    let ended = collector.stop();
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    assert!(!ended.log.contains("cannot accept connections"), "{}", ended.log);
+    assert_eq!(database.count("mail_statistics"), 20);
 }
 
 #[test]
