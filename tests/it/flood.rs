@@ -210,6 +210,34 @@ fn questions_about_readiness_leave_the_spool_its_descriptors() {
 }
 
 #[test]
+fn no_option_takes_the_descriptors_of_the_spool() {
+    let database = Database::named("too_many_wanted");
+    let arguments = ["--max-connections", "100000"];
+    let collector = Collector::start_with_descriptors("-n 300", &database.url(), &arguments);
+    wait_for("the warning", || {
+        collector
+            .log()
+            .contains("no room for so many connections")
+            .then_some(())
+    });
+    // These have all begun a request, so that none of them can go.
+    let begun = b"POST /wh/mail HTTP/1.1\r\nContent-Length: 2\r\n\r\n{";
+    let held: Vec<_> = (0..400).map(|_| http::open(collector.address, begun)).collect();
+    wait_for("the bound", || {
+        collector.log().contains("no room for connections").then_some(())
+    });
+    let descriptors = fs::read_dir(format!("/proc/{}/fd", collector.pid())).unwrap().count();
+    assert!(descriptors < 250, "{descriptors} descriptors");
+    drop(held);
+    wait_for("a new sender's answer", || {
+        (Sender::connect(collector.address).send() == 200).then_some(())
+    });
+    let ended = collector.stop();
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    assert!(!ended.log.contains("cannot accept connections"), "{}", ended.log);
+}
+
+#[test]
 fn the_soft_limit_of_descriptors_is_raised_to_the_hard_one() {
     let database = Database::named("soft_limit");
     let collector = Collector::start_with_descriptors("-S -n 256", &database.url(), &[]);
@@ -231,13 +259,23 @@ fn cpu_time(collector: &Collector) -> u64 {
     fields.map(|field| field.parse::<u64>().unwrap()).sum()
 }
 
+/// Lowers the limit of a running collector; descriptors that are open stay open.
+fn limit_descriptors(collector: &Collector, count: u64) {
+    let pid = rustix::process::Pid::from_raw(collector.pid().as_raw());
+    let limit = rustix::process::Rlimit {
+        current: Some(count),
+        maximum: Some(count),
+    };
+    rustix::process::prlimit(pid, rustix::process::Resource::Nofile, limit).unwrap();
+}
+
 #[test]
 fn a_collector_without_descriptors_waits_and_goes_on() {
     let database = Database::named("descriptors");
     let started = Instant::now();
-    // A bound that the descriptors have no room for.
-    let arguments = ["--max-connections", "100000"];
-    let collector = Collector::start_with_descriptors("-n 200", &database.url(), &arguments);
+    let collector = Collector::start(&database);
+    // Fewer than it has counted on.
+    limit_descriptors(&collector, 200);
     let mut busy: Vec<_> = (0..150).map(|_| Sender::connect(collector.address)).collect();
     for sender in &mut busy {
         assert_eq!(sender.send(), 200);
