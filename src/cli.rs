@@ -222,8 +222,8 @@ pub(crate) struct ServeOptions {
     )]
     pub(crate) max_bulk_bytes: usize,
 
-    /// Connections that may be open; for one more, an idle one is closed. Left out, the limit of
-    /// descriptors decides.
+    /// Connections that may be open; for one more, an idle one is closed. They are fewer if the limit
+    /// of descriptors has no room for them; left out, that limit decides, up to 50000.
     #[arg(long, env = "ROWMILL_MAX_CONNECTIONS", value_name = "COUNT")]
     pub(crate) max_connections: Option<usize>,
 

@@ -11,34 +11,58 @@ const RESERVE: u64 = 128;
 /// For each core's event loop and listener.
 const RESERVE_PER_CORE: u64 = 8;
 
-/// Each connection takes some ten kilobytes of memory, these together half a gigabyte.
-const MOST_CONNECTIONS: u64 = 50_000;
+/// For each table's connections to ClickHouse, and the segments that its rows are read from.
+const RESERVE_PER_TABLE: u64 = 4;
 
-/// Raises the process's soft limit to its hard one, and returns how many connections it may have
-/// open.
-pub(crate) fn raise() -> usize {
+/// The most connections unless more are wanted. Each takes some ten kilobytes of memory, these
+/// together half a gigabyte.
+const MOST_CONNECTIONS: usize = 50_000;
+
+/// Raises the process's soft limit to its hard one. Returns how many connections the collector may
+/// have open: as many as `wanted`, or as the limit has room for beside `tables` tables.
+pub(crate) fn connections(wanted: Option<usize>, tables: usize) -> usize {
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    let room = room(raise(), cores as u64, tables as u64);
+    let connections = within(room, wanted);
+    if let Some(wanted) = wanted
+        && wanted > connections
+    {
+        tracing::warn!(
+            wanted,
+            connections,
+            "the limit of descriptors has no room for so many connections"
+        );
+    }
+    connections
+}
+
+/// Returns the soft limit afterwards; no limit is `None`.
+fn raise() -> Option<u64> {
     let limit = getrlimit(Resource::Nofile);
     let mut raised = limit;
     raised.current = limit.maximum;
     // Elsewhere than on Linux the hard limit may be more than the system allows.
-    let now = match setrlimit(Resource::Nofile, raised) {
+    match setrlimit(Resource::Nofile, raised) {
         Ok(()) => raised.current,
         Err(error) => {
             tracing::debug!(%error, "the limit of descriptors stays as it is");
             limit.current
         }
-    };
-    let cores = thread::available_parallelism().map_or(1, NonZero::get) as u64;
-    connections(now, cores)
+    }
 }
 
-/// Returns how many connections a limit has room for; no limit is `None`.
-fn connections(limit: Option<u64>, cores: u64) -> usize {
+/// Returns how many connections a limit has room for.
+fn room(limit: Option<u64>, cores: u64, tables: u64) -> usize {
     let limit = limit.unwrap_or(u64::MAX);
-    let reserve = RESERVE + RESERVE_PER_CORE * cores;
+    let reserve = RESERVE + RESERVE_PER_CORE * cores + RESERVE_PER_TABLE * tables;
     // Of very few, half: the rest has to do.
     let connections = limit.saturating_sub(reserve).max(limit / 2);
-    connections.min(MOST_CONNECTIONS) as usize
+    usize::try_from(connections).unwrap_or(usize::MAX)
+}
+
+/// Returns how many connections there may be: `wanted` or [`MOST_CONNECTIONS`], and no more than `room`.
+fn within(room: usize, wanted: Option<usize>) -> usize {
+    wanted.unwrap_or(MOST_CONNECTIONS).min(room)
 }
 
 #[cfg(test)]
@@ -47,9 +71,17 @@ mod tests {
 
     #[test]
     fn connections_leave_a_reserve() {
-        assert_eq!(connections(Some(1024), 2), 880);
-        assert_eq!(connections(Some(100), 64), 50);
-        assert_eq!(connections(Some(1 << 20), 2), 50_000);
-        assert_eq!(connections(None, 2), 50_000);
+        assert_eq!(room(Some(1024), 2, 0), 880);
+        assert_eq!(room(Some(1024), 2, 10), 840);
+        assert_eq!(room(Some(100), 64, 10), 50);
+    }
+
+    #[test]
+    fn no_option_takes_the_reserve() {
+        assert_eq!(within(840, None), 840);
+        assert_eq!(within(840, Some(10)), 10);
+        assert_eq!(within(840, Some(100_000)), 840);
+        assert_eq!(within(1 << 20, None), 50_000);
+        assert_eq!(within(1 << 20, Some(100_000)), 100_000);
     }
 }

@@ -17,6 +17,7 @@ use rowmill::tables;
 use rowmill_ingest::{
     Client, Connections, NodeStatus, RefusalCounts, Routes, SchemaState, StoreUrl, TableCounts, Writer, ping,
 };
+use tokio::{sync::Mutex, time::Instant};
 use tower::{Layer, Service};
 
 use crate::stop::Stopping;
@@ -42,6 +43,8 @@ struct Shared {
     stores: Vec<(StoreUrl, Client)>,
     stopping: Stopping,
     connections: Connections,
+    /// When the stores were last asked, and what came out. Held while they are asked.
+    last_ping: Mutex<Option<(Instant, Result<(), &'static str>)>>,
 }
 
 impl PagesLayer {
@@ -57,6 +60,7 @@ impl PagesLayer {
                 stores,
                 stopping,
                 connections,
+                last_ping: Mutex::default(),
             }),
         }
     }
@@ -162,17 +166,38 @@ impl Shared {
         if self.writer.schema_state() == SchemaState::Refused {
             return not("the database is not as the schema says; the log has what to do");
         }
+        match self.ping().await {
+            Ok(()) => response(StatusCode::OK, "text/plain", "ready\n".to_owned()),
+            Err(text) => not(text),
+        }
+    }
+
+    /// Asks the stores, for one request at a time: each question takes a descriptor, and the spool
+    /// needs some. Requests that arrived before a question began share its outcome.
+    async fn ping(&self) -> Result<(), &'static str> {
+        let arrived = Instant::now();
+        let mut last = self.last_ping.lock().await;
+        if let Some((begun, outcome)) = *last
+            && begun >= arrived
+        {
+            return outcome;
+        }
+        let begun = Instant::now();
+        let outcome = self.ping_stores().await;
+        *last = Some((begun, outcome));
+        outcome
+    }
+
+    async fn ping_stores(&self) -> Result<(), &'static str> {
         for (store, client) in &self.stores {
             match ping(client, READY_TIMEOUT).await {
-                Ok(()) if self.writer.schema_state() == SchemaState::Ready => {
-                    return response(StatusCode::OK, "text/plain", "ready\n".to_owned());
-                }
-                Ok(()) => return not("the database is being brought to the schema"),
+                Ok(()) if self.writer.schema_state() == SchemaState::Ready => return Ok(()),
+                Ok(()) => return Err("the database is being brought to the schema"),
                 // What a request sees of it is that it is so. The log has the reason already, from whoever has rows to send.
                 Err(error) => tracing::debug!(%store, %error, "not ready"),
             }
         }
-        not("ClickHouse does not answer")
+        Err("ClickHouse does not answer")
     }
 }
 
@@ -386,9 +411,11 @@ fn metrics(writer: &Writer, connections: &Connections) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use http_body_util::BodyExt;
     use rowmill_ingest::{Ack, Stores, WriterOptions, not_found};
-    use tokio::net::TcpListener;
+    use tokio::{net::TcpListener, task::JoinSet, time::sleep};
     use tower::{ServiceExt, service_fn};
 
     use super::*;
@@ -428,6 +455,44 @@ mod tests {
                 (StatusCode::SERVICE_UNAVAILABLE, "ClickHouse does not answer\n")
             );
         }
+    }
+
+    #[tokio::test]
+    async fn many_questions_take_one_connection_to_clickhouse_at_a_time() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let store: StoreUrl = format!("http://{}/stats", listener.local_addr().unwrap())
+            .parse()
+            .unwrap();
+        let connections = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&connections);
+        // A ClickHouse that closes each connection after a while, without an answer.
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                count.fetch_add(1, Ordering::SeqCst);
+                tokio::spawn(async move {
+                    sleep(Duration::from_millis(100)).await;
+                    drop(stream);
+                });
+            }
+        });
+        let away = Stores::without_sync(nobody().await);
+        let writer = Writer::start(&tables::SCHEMA, away, &WriterOptions::default());
+        let (_stop, stopping) = Stopping::new();
+        let pages = PagesLayer::new(writer, vec![store], stopping, Connections::default()).layer(service_fn(not_found));
+        let question = || pages.clone().oneshot(Request::get("/ready").body(()).unwrap());
+        let mut questions = JoinSet::new();
+        for _ in 0..100 {
+            questions.spawn(question());
+        }
+        for answer in questions.join_all().await {
+            assert_eq!(answer.unwrap().status(), StatusCode::SERVICE_UNAVAILABLE);
+        }
+        // The first question, and one for all requests that arrived after its begin.
+        let asked = connections.load(Ordering::SeqCst);
+        assert!((1..=2).contains(&asked), "{asked} connections");
+        // A later request asks anew.
+        assert!(question().await.is_ok());
+        assert_eq!(connections.load(Ordering::SeqCst), asked + 1);
     }
 
     #[tokio::test]

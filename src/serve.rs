@@ -60,9 +60,9 @@ pub(crate) fn serve(options: ServeOptions, log: LogFormat) -> Result<(), Box<dyn
         ..EventOptions::default()
     };
     // Before the engine is started, which inherits the limit.
-    let room = descriptors::raise();
+    let max_connections = descriptors::connections(options.max_connections, tables::SCHEMA.tables.len());
     let connections = Bounds {
-        max_connections: options.max_connections.unwrap_or(room),
+        max_connections,
         max_connections_per_ip: options.max_connections_per_ip,
         ..Bounds::default()
     };

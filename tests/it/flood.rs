@@ -12,7 +12,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::{
+    sys::{
+        resource::{Resource, getrlimit, setrlimit},
+        signal::{Signal, killpg},
+    },
+    unistd::Pid,
+};
+use rowmill_engine::{Engine, Options};
 
 use crate::support::{collector::Collector, engine::Database, http, wait_for};
 
@@ -159,6 +166,78 @@ fn an_address_has_a_bound_of_its_own() {
 }
 
 #[test]
+fn questions_about_readiness_leave_the_spool_its_descriptors() {
+    /// Twice as many descriptors would be more than the collector has.
+    const QUESTIONS: usize = 700;
+    let folder = tempfile::tempdir().unwrap();
+    let engine = Engine::start(&Options::new(env!("CARGO_BIN_EXE_rowmill"), folder.path())).unwrap();
+    let database = Database::of_engine("stats", engine.address(), folder.path());
+    let arguments = ["--insert-timeout-seconds", "2"];
+    let collector = Collector::start_with_descriptors(&format!("-n {DESCRIPTORS}"), &database.url(), &arguments);
+    let address = collector.address;
+    let signal_engine = |signal| {
+        let group = Pid::from_raw(engine.process_id().try_into().unwrap());
+        killpg(group, signal).unwrap();
+    };
+
+    // From here on, ClickHouse takes connections and leaves each question without an answer.
+    signal_engine(Signal::SIGSTOP);
+    let question = b"GET /ready HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let mut asking: Vec<_> = (0..QUESTIONS).map(|_| http::open(address, question)).collect();
+    wait_for("the questions", || {
+        (metric(&collector, "rowmill_connections_open") > QUESTIONS as u64).then_some(())
+    });
+    for _ in 0..20 {
+        assert_eq!(http::post_json(address, "/wh/mail", "{}").status, 200);
+    }
+    let descriptors = fs::read_dir(format!("/proc/{}/fd", collector.pid())).unwrap().count();
+    assert!(
+        (QUESTIONS..QUESTIONS + 100).contains(&descriptors),
+        "{descriptors} descriptors"
+    );
+    signal_engine(Signal::SIGCONT);
+    for stream in &mut asking {
+        let mut answer = [0; 12];
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        stream.read_exact(&mut answer).unwrap();
+        assert!(matches!(&answer, b"HTTP/1.1 200" | b"HTTP/1.1 503"), "{answer:?}");
+    }
+    drop(asking);
+    let ended = collector.stop();
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    assert!(!ended.log.contains("cannot accept connections"), "{}", ended.log);
+    assert_eq!(database.count("mail_statistics"), 20);
+}
+
+#[test]
+fn no_option_takes_the_descriptors_of_the_spool() {
+    let database = Database::named("too_many_wanted");
+    let arguments = ["--max-connections", "100000"];
+    let collector = Collector::start_with_descriptors("-n 300", &database.url(), &arguments);
+    wait_for("the warning", || {
+        collector
+            .log()
+            .contains("no room for so many connections")
+            .then_some(())
+    });
+    // These have all begun a request, so that none of them can go.
+    let begun = b"POST /wh/mail HTTP/1.1\r\nContent-Length: 2\r\n\r\n{";
+    let held: Vec<_> = (0..400).map(|_| http::open(collector.address, begun)).collect();
+    wait_for("the bound", || {
+        collector.log().contains("no room for connections").then_some(())
+    });
+    let descriptors = fs::read_dir(format!("/proc/{}/fd", collector.pid())).unwrap().count();
+    assert!(descriptors < 250, "{descriptors} descriptors");
+    drop(held);
+    wait_for("a new sender's answer", || {
+        (Sender::connect(collector.address).send() == 200).then_some(())
+    });
+    let ended = collector.stop();
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    assert!(!ended.log.contains("cannot accept connections"), "{}", ended.log);
+}
+
+#[test]
 fn the_soft_limit_of_descriptors_is_raised_to_the_hard_one() {
     let database = Database::named("soft_limit");
     let collector = Collector::start_with_descriptors("-S -n 256", &database.url(), &[]);
@@ -180,13 +259,23 @@ fn cpu_time(collector: &Collector) -> u64 {
     fields.map(|field| field.parse::<u64>().unwrap()).sum()
 }
 
+/// Lowers the limit of a running collector; descriptors that are open stay open.
+fn limit_descriptors(collector: &Collector, count: u64) {
+    let pid = rustix::process::Pid::from_raw(collector.pid().as_raw());
+    let limit = rustix::process::Rlimit {
+        current: Some(count),
+        maximum: Some(count),
+    };
+    rustix::process::prlimit(pid, rustix::process::Resource::Nofile, limit).unwrap();
+}
+
 #[test]
 fn a_collector_without_descriptors_waits_and_goes_on() {
     let database = Database::named("descriptors");
     let started = Instant::now();
-    // A bound that the descriptors have no room for.
-    let arguments = ["--max-connections", "100000"];
-    let collector = Collector::start_with_descriptors("-n 200", &database.url(), &arguments);
+    let collector = Collector::start(&database);
+    // Fewer than it has counted on.
+    limit_descriptors(&collector, 200);
     let mut busy: Vec<_> = (0..150).map(|_| Sender::connect(collector.address)).collect();
     for sender in &mut busy {
         assert_eq!(sender.send(), 200);
