@@ -46,6 +46,14 @@ impl ServerValue {
             .map(|(_, value)| *value)
     }
 
+    /// Returns whether the value is a text of the request, which may hold anything.
+    pub(crate) fn is_free_text(self) -> bool {
+        matches!(
+            self,
+            Self::Name | Self::Service | Self::Ip | Self::UserAgent | Self::Referer
+        )
+    }
+
     /// Returns whether a column of type `ty` can hold the value.
     pub(crate) fn fits(self, ty: &Type) -> bool {
         match ty {

@@ -10,6 +10,7 @@ mod expressions;
 mod keys;
 mod names;
 mod table;
+mod throwing;
 
 use crate::{
     declare::{Declared, Destination},
@@ -89,6 +90,7 @@ const RULES: &[Rule] = rules![
     Existing(expressions::default_cycle),
     Existing(expressions::unquoted_date),
     Existing(expressions::index_type),
+    Existing(throwing::throwing_expression),
     Existing(keys::key_without_brackets),
     Existing(keys::nullable_key),
     Existing(keys::key_type),

@@ -27,6 +27,8 @@ pub(crate) enum KeyElementKind {
     Constant,
     /// A function and, where each of its arguments is an element itself, those.
     Call(String, Vec<KeyElement>),
+    /// An element of an array, or a value of a map.
+    Index(Box<KeyElement>),
     Other,
 }
 
@@ -44,13 +46,13 @@ impl KeyElement {
         match &self.kind {
             KeyElementKind::Column(_) | KeyElementKind::Constant => true,
             KeyElementKind::Call(_, arguments) => arguments.iter().all(Self::is_plain),
-            KeyElementKind::Other => false,
+            KeyElementKind::Index(_) | KeyElementKind::Other => false,
         }
     }
 }
 
 /// Calls in calls, and brackets in brackets, are looked at so deep.
-const MAX_DEPTH: usize = 4;
+pub(super) const MAX_DEPTH: usize = 4;
 
 /// Returns the elements of a key; `None` where it cannot be read.
 pub(crate) fn key_elements(text: &str) -> Option<Vec<KeyElement>> {
@@ -97,7 +99,7 @@ fn is_bracketed(text: &str, tokens: &[Token]) -> bool {
 }
 
 /// Splits at the commas outside of brackets.
-fn elements(text: &str, tokens: &[Token], depth: usize) -> Vec<KeyElement> {
+pub(super) fn elements(text: &str, tokens: &[Token], depth: usize) -> Vec<KeyElement> {
     let mut open = 0_usize;
     tokens
         .split(|token| {
@@ -112,7 +114,7 @@ fn elements(text: &str, tokens: &[Token], depth: usize) -> Vec<KeyElement> {
         .collect()
 }
 
-fn element(text: &str, mut tokens: &[Token], depth: usize) -> Option<KeyElement> {
+pub(super) fn element(text: &str, mut tokens: &[Token], depth: usize) -> Option<KeyElement> {
     const DIRECTIONS: [&str; 4] = ["ASC", "ASCENDING", "DESC", "DESCENDING"];
     let is_direction = |token: &Token| {
         let word = &text[token.span.clone()];
@@ -167,8 +169,27 @@ fn kind(text: &str, tokens: &[Token], span: &Range<usize>, depth: usize) -> KeyE
             parts: only.parts.clone(),
             span: span.clone(),
         }),
-        _ => KeyElementKind::Other,
+        _ => indexed(text, tokens, depth).map_or(KeyElementKind::Other, |of| KeyElementKind::Index(Box::new(of))),
     }
+}
+
+/// Returns what the brackets at the end take an element of.
+fn indexed(text: &str, tokens: &[Token], depth: usize) -> Option<KeyElement> {
+    let last = tokens.last()?;
+    let mut depth_behind = 0_usize;
+    let open = tokens.iter().rposition(|token| {
+        match token.kind {
+            TokenKind::Close => depth_behind += 1,
+            TokenKind::Open(_) => depth_behind = depth_behind.saturating_sub(1),
+            _ => {}
+        }
+        depth_behind == 0
+    })?;
+    let is_index = last.kind == TokenKind::Close && &text[tokens[open].span.clone()] == "[";
+    let is_one = tokens[..open]
+        .iter()
+        .all(|token| !matches!(token.kind, TokenKind::Sign(sign) if sign != '.'));
+    (is_index && is_one).then(|| element(text, &tokens[..open], depth.checked_sub(1)?))?
 }
 
 /// Returns whether commas stand between the items of a text, outside of all brackets.

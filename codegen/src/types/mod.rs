@@ -14,6 +14,7 @@
 mod aggregate;
 mod arguments;
 mod ast;
+mod call;
 mod check;
 mod check_modifiers;
 mod common_type;
@@ -39,6 +40,7 @@ mod vector;
 
 pub(crate) use self::{
     ast::{Shape, Type, quote_name, quote_text},
+    call::{Call, calls},
     declaration::{Declaration, DefaultKind, parse},
     error::TypeError,
     expression::{broken, index_parts},

@@ -7,6 +7,7 @@
 //! does an entry that is none any more.
 
 mod tables;
+mod throwing;
 
 use std::{collections::BTreeMap, fs, path::Path};
 
