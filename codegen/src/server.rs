@@ -46,6 +46,14 @@ impl ServerValue {
             .map(|(_, value)| *value)
     }
 
+    /// Returns whether a client chooses the value, as it chooses those of its events.
+    pub(crate) fn is_of_client(self) -> bool {
+        !matches!(
+            self,
+            Self::Id | Self::Date | Self::DateTime | Self::Timestamp | Self::Channel
+        )
+    }
+
     /// Returns whether the value is a text of the request, which may hold anything.
     pub(crate) fn is_free_text(self) -> bool {
         matches!(

@@ -9,6 +9,7 @@ mod engine_columns;
 mod expressions;
 mod keys;
 mod names;
+mod partition;
 mod table;
 mod throwing;
 
@@ -102,6 +103,7 @@ const RULES: &[Rule] = rules![
     Existing(keys::ttl_type),
     Existing(keys::ttl_of_nothing),
     Existing(keys::ttl_of_key),
+    Existing(partition::client_partition),
     Existing(columns::no_row_id),
     Schema(names::duplicate_table),
     Schema(names::type_collision),

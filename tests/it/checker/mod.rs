@@ -6,6 +6,7 @@
 //! disagree, `disagreements.txt` says why, with the cases indented under each reason; one that is not in it fails the test, and so
 //! does an entry that is none any more.
 
+mod partitions;
 mod tables;
 mod throwing;
 

@@ -1,0 +1,135 @@
+//! A rule for partition keys of which a client chooses the values.
+//!
+//! ClickHouse keeps each partition of an insert as a part of its own. Two requests of 1.8 MB whose
+//! events have one date each for every day that a Date can have made 355 000 files, and all inserts
+//! of all tables timed out.
+
+use super::table::{Resolved, written};
+use crate::{
+    diagnostic::{Diagnostic, Report},
+    inherit::{Whole, WholeColumn},
+    model::{self, Role},
+    paths,
+    sql::Sql,
+    types::{self, KeyElement, KeyElementKind, Type},
+};
+
+/// A key of as many values as a byte has is no danger.
+const FEW: usize = 256;
+
+/// Functions that have few values, whatever their arguments are.
+const FUNCTIONS_OF_FEW: [&str; 12] = [
+    "empty",
+    "isNotNull",
+    "isNull",
+    "notEmpty",
+    "toDayOfMonth",
+    "toDayOfWeek",
+    "toHour",
+    "toMinute",
+    "toMonth",
+    "toQuarter",
+    "toSecond",
+    "toYear",
+];
+
+/// Functions whose values are fewer than their second argument.
+const REMAINDERS: [&str; 6] = [
+    "mod",
+    "modulo",
+    "moduloOrZero",
+    "pmod",
+    "positiveModulo",
+    "positive_modulo",
+];
+
+/// The collector chooses the partition of a row, or it has few to choose from.
+pub(super) fn client_partition(table: &Whole, report: &mut Report) {
+    let is_merge_tree = table.engine.as_ref().is_some_and(|(engine, _)| engine.is_merge_tree());
+    let Some(sql) = table.clauses.partition_by.as_ref().filter(|_| is_merge_tree) else {
+        return;
+    };
+    // A key with an error is going to be another one.
+    if report.has_errors() {
+        return;
+    }
+    let roles = paths::roles(&table.columns, &model::extras(&table.columns));
+    for element in types::key_elements(sql.as_str()).unwrap_or_default() {
+        if has_few_values(&element, sql, table) {
+            continue;
+        }
+        let Some(column) = chosen_column(&sql.part(element.span.clone()), table, &roles, &mut Vec::new()) else {
+            continue;
+        };
+        let name = &column.name;
+        let diagnostic = Diagnostic::warning("client-partition", "clients choose how many partitions there are")
+            .label(
+                sql.span(&element.span).unwrap_or_else(|| written(sql, table)),
+                format!("in the partition key of `{}`", table.name.text),
+            )
+            .label(
+                column.span.clone(),
+                "an event may hold any value; thousands of partitions stop all inserts",
+            )
+            .help("partition by what the collector fills, as `toYYYYMM(date)`")
+            .help(format!("or by few values, as `cityHash64({name}) % 16`"));
+        report.push_unless_allowed(diagnostic, |code| table.allows(code));
+    }
+}
+
+fn has_few_values(element: &KeyElement, sql: &Sql, table: &Whole) -> bool {
+    match &element.kind {
+        KeyElementKind::Constant => true,
+        KeyElementKind::Column(reference) => match table.resolve(reference) {
+            Resolved::Column(column, rest) => rest.is_empty() && is_of_few(&column.declaration.ty),
+            _ => false,
+        },
+        KeyElementKind::Call(function, arguments) => {
+            FUNCTIONS_OF_FEW.contains(&function.as_str())
+                || REMAINDERS.contains(&function.as_str()) && arguments.get(1).is_some_and(is_small)
+                || !arguments.is_empty() && arguments.iter().all(|argument| has_few_values(argument, sql, table))
+        }
+        KeyElementKind::Index(_) => false,
+        KeyElementKind::Other => types::calls(&sql.as_str()[element.span.clone()]).iter().any(|call| {
+            call.span.len() == element.span.len()
+                && call.function == "modulo"
+                && call.arguments.get(1).is_some_and(is_small)
+        }),
+    }
+}
+
+fn is_small(element: &KeyElement) -> bool {
+    element.normal.parse::<usize>().is_ok_and(|number| number <= FEW)
+}
+
+fn is_of_few(ty: &Type) -> bool {
+    match ty {
+        Type::Bool | Type::Int { bits: 8, .. } => true,
+        Type::Enum { values, .. } => values.len() <= FEW,
+        Type::LowCardinality(inner) | Type::Nullable(inner) => is_of_few(inner),
+        _ => false,
+    }
+}
+
+/// Returns a column of many values that a client chooses, on which the expression depends.
+fn chosen_column<'t>(sql: &Sql, table: &'t Whole, roles: &[Role], seen: &mut Vec<&'t str>) -> Option<&'t WholeColumn> {
+    for column in table.named_columns(sql) {
+        if is_of_few(&column.declaration.ty) || seen.contains(&column.name.as_str()) {
+            continue;
+        }
+        seen.push(&column.name);
+        let role = table.places.get(&column.name).and_then(|place| roles.get(*place))?;
+        let chosen = match role {
+            Role::Event | Role::Extra => Some(column),
+            Role::Server(value) => value.is_of_client().then_some(column),
+            Role::Computed => {
+                let computed_from = column.expressions.default.as_ref();
+                computed_from.and_then(|sql| chosen_column(sql, table, roles, seen))
+            }
+        };
+        if chosen.is_some() {
+            return chosen;
+        }
+    }
+    None
+}

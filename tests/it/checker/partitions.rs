@@ -1,0 +1,128 @@
+//! Partition keys: the checker warns of those that have many values, whatever an event holds, and
+//! of no others.
+
+use rowmill_codegen::generate_texts;
+
+use super::quoted;
+use crate::support::engine::Database;
+
+/// A key of at most so many values has no warning.
+const FEW: u64 = 256;
+
+/// A column's type, its values computed from a `number`, and keys that are made of it.
+const CASES: [(&str, &str, &[&str]); 7] = [
+    (
+        "String",
+        "toString(number)",
+        &[
+            "c",
+            "lower(c)",
+            "(empty(c), c)",
+            "cityHash64(c)",
+            "cityHash64(c) % 16",
+            "modulo(cityHash64(c), 256)",
+            "cityHash64(c) % 1000",
+            "toString(cityHash64(c) % 16)",
+            "(cityHash64(c) % 16, c)",
+            "empty(c)",
+            "length(c) % 5",
+        ],
+    ),
+    (
+        "DateTime64(3)",
+        "toDateTime64(number * 1000000, 3)",
+        &[
+            "toDate(c)",
+            "toYYYYMMDD(c)",
+            "toMonday(c)",
+            "toMonth(c)",
+            "toDayOfWeek(c)",
+            "toYear(c)",
+            "toHour(c)",
+        ],
+    ),
+    (
+        "UInt64",
+        "number",
+        &[
+            "c",
+            "intDiv(c, 2)",
+            "c % 16",
+            "(c + 1) % 16",
+            "c + 1 % 16",
+            "bitXor(c, 1)",
+        ],
+    ),
+    ("UInt8", "number", &["c", "toString(c)", "(c, c)"]),
+    ("Bool", "number % 2", &["c"]),
+    ("Enum8('a' = 0, 'b' = 1)", "number % 2", &["c", "toString(c)"]),
+    ("LowCardinality(String)", "toString(number)", &["c"]),
+];
+
+#[test]
+fn the_checker_warns_of_partition_keys_of_many_values() {
+    let database = Database::create("partitions");
+    for (ty, values, keys) in CASES {
+        for key in keys {
+            let yaml = format!(
+                "clickhouse:\n  destinations: {{ a/b: t }}\n  tables:\n    t:\n      id: UInt64\n      c: {}\n      \
+                 _options: {{ engine: MergeTree, order_by: id, partition_by: {} }}\n",
+                quoted(ty),
+                quoted(key)
+            );
+            let generated = generate_texts([("t.yml", yaml)]);
+            let problems = &generated.problems;
+            assert!(problems.errors.is_empty(), "{key} of {ty}: {problems:?}");
+            let is_warned = problems
+                .warnings
+                .iter()
+                .any(|warning| warning.code == "client-partition");
+
+            database.query("DROP TABLE IF EXISTS t");
+            database.query(&generated.statements[0]);
+            database.query(&format!(
+                "INSERT INTO t (id, c) SELECT number, CAST({values} AS {ty}) FROM numbers(600) SETTINGS max_partitions_per_insert_block = 0"
+            ));
+            let query = "SELECT uniqExact(partition) FROM system.parts \
+                         WHERE database = currentDatabase() AND table = 't' AND active";
+            let partitions: u64 = database.query(query).trim().parse().unwrap();
+            assert_eq!(
+                is_warned,
+                partitions > FEW,
+                "{key} of {ty} makes {partitions} partitions"
+            );
+        }
+    }
+}
+
+/// What the collector fills is no client's choice, and what ClickHouse computes is whose it is
+/// computed from.
+#[test]
+fn the_checker_knows_who_chooses_a_partition() {
+    for (key, is_warned) in [
+        ("toDate(c)", true),
+        ("computed", true),
+        ("arrived", false),
+        ("date", false),
+        ("toYYYYMM(dateTime)", false),
+        ("intDiv(timestamp, 86400000)", false),
+        ("channel", false),
+        ("uid", true),
+        ("projectId", true),
+        ("service", true),
+        ("td_ip", true),
+    ] {
+        let yaml = format!(
+            "clickhouse:\n  destinations: {{ a/b: t }}\n  tables:\n    t:\n      id: UInt64\n      uid: UInt64\n      \
+             date: Date\n      dateTime: DateTime\n      timestamp: UInt64\n      channel: String\n      \
+             projectId: UInt32\n      service: String\n      td_ip: String\n      c: DateTime\n      \
+             computed: Date MATERIALIZED toDate(c)\n      arrived: Date MATERIALIZED toMonday(date)\n      \
+             _options: {{ engine: MergeTree, order_by: id, partition_by: {} }}\n",
+            quoted(key)
+        );
+        let problems = generate_texts([("t.yml", yaml)]).problems;
+        assert!(problems.errors.is_empty(), "{key}: {problems:?}");
+        let codes: Vec<_> = problems.warnings.iter().map(|warning| warning.code).collect();
+        assert_eq!(codes.contains(&"client-partition"), is_warned, "{key}: {codes:?}");
+    }
+}
