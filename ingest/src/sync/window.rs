@@ -94,9 +94,13 @@ impl Deduplication {
                     found.require(there, windows, wanted, settings, &altered(table));
                 }
                 None if is_meant(table, &there.engine) => {}
+                // The tables behind it are looked at below.
+                None if there.engine == "Distributed" && existing.knows_receivers_of(there) => {}
                 None => found.warnings.push(format!(
-                    "the table `{}` is a {}, which remembers no blocks: its rows can come twice after a lost answer",
-                    table.name, there.engine
+                    "the table `{}` is a {}, {}: its rows can come twice after a lost answer",
+                    table.name,
+                    there.engine,
+                    drawback(&there.engine)
                 )),
             }
             if OWN.iter().chain(SHARED).any(|window| said(window) == Some(0)) {
@@ -107,9 +111,11 @@ impl Deduplication {
             }
         }
         let is_ours = |(of, name): &TableName| of == database && tables.iter().any(|table| table.name == name);
-        for (receiver, (source, tables)) in receivers.iter().filter(|(receiver, _)| !is_ours(receiver)) {
-            let (name, source) = (qualified(receiver), qualified(source));
+        for (receiver, (from, tables)) in receivers.iter().filter(|(receiver, _)| !is_ours(receiver)) {
+            let (name, source) = (qualified(receiver), qualified(from));
             match existing.get(receiver) {
+                // It is on other servers.
+                None if existing.get(from).is_some_and(|from| from.engine == "Distributed") => {}
                 None => found.warnings.push(format!(
                     "{name}, which receives rows of {source}, cannot be seen by this user, who needs GRANT SHOW TABLES, ALTER \
                      SETTINGS for it: after a lost answer it can have them twice"
@@ -120,11 +126,13 @@ impl Deduplication {
                         let wanted = |window: &Window| window.wanted * times(window);
                         found.require(there, windows, wanted, settings, &name);
                     }
-                    None if there.engine == "Null" => {}
+                    // What they pass on has receivers of its own.
+                    None if matches!(&*there.engine, "Null" | "Distributed") => {}
                     None => found.warnings.push(format!(
-                        "{name}, which receives rows of {source}, is a {}, which remembers no blocks: after a lost answer it can have \
-                         them twice; let the view write into a MergeTree",
-                        there.engine
+                        "{name}, which receives rows of {source}, is a {}, {}: after a lost answer it can have them twice, and a \
+                         MergeTree would not",
+                        there.engine,
+                        drawback(&there.engine)
                     )),
                 },
             }
@@ -185,7 +193,7 @@ pub(crate) async fn views_recognize_blocks(client: &Client, table: &str) -> Resu
     };
     let recognizes = |there: &Existing| match windows_of(&there.engine) {
         Some(windows) => windows.iter().all(|window| own_or_default(there, window) != Some(0)),
-        None => there.engine == "Null",
+        None => matches!(&*there.engine, "Null" | "Distributed"),
     };
     let receivers = existing.receivers_of(&(database, table.to_owned()));
     Ok(receivers
@@ -222,6 +230,17 @@ fn windows_of(engine: &str) -> Option<&'static [Window]> {
     let kind = engine.strip_suffix("MergeTree")?;
     let is_shared = kind.starts_with("Replicated") || kind.starts_with("Shared");
     Some(if is_shared { SHARED } else { OWN })
+}
+
+/// Returns what is wrong with an engine that remembers nothing, as the end of a sentence.
+fn drawback(engine: &str) -> &'static str {
+    match engine {
+        "Buffer" => {
+            "which remembers no blocks and has rows in memory alone for a while, so that a ClickHouse that is killed loses rows that were \
+             acknowledged as stored"
+        }
+        _ => "which remembers no blocks",
+    }
 }
 
 /// The setting of a user's profile that goes before `insert_deduplicate`, in servers that know it.
