@@ -7,7 +7,8 @@ use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use crate::source::{Sources, Span};
 
 /// The codes of what is odd and allowed, which a table may silence.
-pub(crate) const WARNINGS: [&str; 9] = [
+pub(crate) const WARNINGS: [&str; 10] = [
+    "buffered-table",
     "encoded-text",
     "no-row-id",
     "read-over",

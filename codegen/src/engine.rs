@@ -80,6 +80,18 @@ impl Engine {
         self.name().ends_with("MergeTree")
     }
 
+    /// Returns whether the engine has rows in memory alone before it hands them on.
+    pub(crate) fn is_buffer(&self) -> bool {
+        self.name() == "Buffer"
+    }
+
+    /// Returns the name of the table that a Distributed one hands its rows on to.
+    pub(crate) fn distributed_to(&self) -> Option<String> {
+        let arguments = (self.name() == "Distributed").then(|| self.arguments())?;
+        let name = arguments.get(2)?.as_str();
+        Some(name.trim_matches(['\'', '`', '"']).to_owned())
+    }
+
     /// Returns the arguments apart: where a replicated table is kept, and those of the engine's kind.
     pub(crate) fn own_arguments(&self) -> (Vec<Sql>, Vec<Sql>) {
         let mut replica = self.arguments();
