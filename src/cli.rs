@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use rowmill_ingest::{Ack, RateLimit};
+use rowmill_ingest::{Ack, InsertQuorum, RateLimit};
 
 /// Collects events over HTTP into typed tables of ClickHouse.
 #[derive(Debug, Parser)]
@@ -258,6 +258,11 @@ pub(crate) struct ServeOptions {
     /// How long one insert may take, materialized views included, before it is tried again, in seconds.
     #[arg(long, env = "ROWMILL_INSERT_TIMEOUT_SECONDS", default_value = "60", value_parser = seconds, value_name = "SECONDS")]
     pub(crate) insert_timeout_seconds: Duration,
+
+    /// How many replicas have rows before they count as stored: a number, or `auto` for more than half of them. Left out, it is
+    /// as the ClickHouse user's profile says, by default the one replica that takes the insert.
+    #[arg(long, env = "ROWMILL_INSERT_QUORUM", value_name = "REPLICAS")]
+    pub(crate) insert_quorum: Option<InsertQuorum>,
 }
 
 /// A collector whose answers can be asked for.

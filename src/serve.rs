@@ -119,6 +119,7 @@ async fn collect(
         memory_bytes: options.memory_bytes,
         disk_bytes: options.spool_bytes,
         insert_timeout: options.insert_timeout_seconds,
+        insert_quorum: options.insert_quorum,
         rejected_days: options.rejected_days,
         rejected_payload_bytes: options.rejected_payload_bytes,
         node: options.node,

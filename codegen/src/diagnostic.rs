@@ -7,7 +7,8 @@ use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use crate::source::{Sources, Span};
 
 /// The codes of what is odd and allowed, which a table may silence.
-pub(crate) const WARNINGS: [&str; 11] = [
+pub(crate) const WARNINGS: [&str; 12] = [
+    "buffered-table",
     "client-partition",
     "encoded-text",
     "no-row-id",

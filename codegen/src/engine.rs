@@ -16,9 +16,15 @@ pub(crate) struct Engine {
     pub(crate) clauses: Clauses,
 }
 
-/// The setting without which a plain MergeTree forgets deduplication tokens, and how many blocks of a table it remembers with us.
-/// A block lives a second at least, so a thousand of them outlast any retry that is not paused by a person.
-pub(crate) const DEDUPLICATION_WINDOW: (&str, &str) = ("non_replicated_deduplication_window", "1000");
+/// A plain MergeTree forgets deduplication tokens without this setting. A block lives a second at least, so a thousand of them outlast
+/// any retry that is not paused by a person.
+const OWN_WINDOW: &[(&str, &str)] = &[("non_replicated_deduplication_window", "1000")];
+
+/// Replicas share their window, and some versions let it end after an hour: here it is a week.
+const SHARED_WINDOW: &[(&str, &str)] = &[
+    ("replicated_deduplication_window", "10000"),
+    ("replicated_deduplication_window_seconds", "604800"),
+];
 
 const CLAUSES: [&str; 6] = [
     "PARTITION BY",
@@ -74,6 +80,18 @@ impl Engine {
         self.name().ends_with("MergeTree")
     }
 
+    /// Returns whether the engine has rows in memory alone before it hands them on.
+    pub(crate) fn is_buffer(&self) -> bool {
+        self.name() == "Buffer"
+    }
+
+    /// Returns the name of the table that a Distributed one hands its rows on to.
+    pub(crate) fn distributed_to(&self) -> Option<String> {
+        let arguments = (self.name() == "Distributed").then(|| self.arguments())?;
+        let name = arguments.get(2)?.as_str();
+        Some(name.trim_matches(['\'', '`', '"']).to_owned())
+    }
+
     /// Returns the arguments apart: where a replicated table is kept, and those of the engine's kind.
     pub(crate) fn own_arguments(&self) -> (Vec<Sql>, Vec<Sql>) {
         let mut replica = self.arguments();
@@ -105,6 +123,15 @@ impl Engine {
     /// Returns whether the engine itself remembers the blocks it has seen, across replicas.
     pub(crate) fn is_replicated(&self) -> bool {
         self.name().starts_with("Replicated") || self.name().starts_with("Shared")
+    }
+
+    /// Returns the settings that let a table remember the blocks that it has taken. ClickHouse Cloud sees to that of a Shared one.
+    pub(crate) fn deduplication_settings(&self) -> &'static [(&'static str, &'static str)] {
+        match self.is_merge_tree() {
+            true if !self.is_replicated() => OWN_WINDOW,
+            true if self.name().starts_with("Replicated") => SHARED_WINDOW,
+            _ => &[],
+        }
     }
 
     /// Turns `MergeTree(date, [sample,] (key, …), 8192[, …])`, which ClickHouse no longer takes, into today's clauses:

@@ -148,7 +148,7 @@ pub use crate::{
     serve::{ServeOptions, serve},
     spool::{BlockReport, NoRoom, PartReport, SpoolError, SpoolReport, TableCounts, inspect},
     stamp::{ServerValue, Stamp},
-    store::{StoreError, StoreUrl, StoreUrlError, ping},
+    store::{InsertQuorum, InvalidInsertQuorum, StoreError, StoreUrl, StoreUrlError, ping},
     stores::{SchemaState, Stores},
     sync::{Difference, SyncError, SyncReport, plan, sync},
     tally::RefusalCounts,

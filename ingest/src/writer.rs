@@ -24,6 +24,7 @@ use crate::{
     lease::{self, NodeStatus},
     rows::EncodedRows,
     spool::{LogLimits, NoRoom, RequestMemory, Spool, SpoolError, SpoolLimits, TableCounts, TableLayouts},
+    store::InsertQuorum,
     stores::{SchemaState, Servers, State, Stores},
     sync::{self, SyncError},
     table::{Schema, Table},
@@ -67,6 +68,9 @@ pub struct WriterOptions {
     /// Time for one insert, materialized views included. A try that is given up may still succeed; the next one is then a
     /// duplicate, which ClickHouse skips.
     pub insert_timeout: Duration,
+    /// Replicas that have the rows before an insert counts as confirmed, and its rows as stored. None: as the user's profile says,
+    /// by default the one that takes the insert.
+    pub insert_quorum: Option<InsertQuorum>,
     /// What has become of columns of rows that an earlier build has left in the spool.
     pub column_changes: ColumnChanges,
     /// Days after which ClickHouse removes a dead letter from the table `rejected`; 0 keeps them for good. A TTL of another form that a
@@ -90,6 +94,7 @@ impl Default for WriterOptions {
             disk_bytes: 8 << 30,
             inserts_in_flight: 2,
             insert_timeout: Duration::from_secs(60),
+            insert_quorum: None,
             column_changes: ColumnChanges::default(),
             rejected_days: DEFAULT_DAYS,
             rejected_payload_bytes: DEFAULT_PAYLOAD_BYTES,
@@ -220,7 +225,11 @@ impl Writer {
     ) -> Self {
         let tables = schema.tables.len();
         let mut syncs = JoinSet::new();
-        let states = sync::start(stores, schema, options.rejected_days, &mut syncs);
+        let quorum = options
+            .insert_quorum
+            .map(|quorum| quorum.settings(options.insert_timeout));
+        let settings = quorum.unwrap_or_default();
+        let states = sync::start(stores, schema, options.rejected_days, settings, &mut syncs);
         let generator = Arc::new(ids.generator);
         let lease = lease::start(
             Arc::clone(&generator),

@@ -228,6 +228,7 @@ fn an_insert_names_its_columns_its_token_and_its_settings() {
         "insert_deduplication_token=mail_statistics%3A",
         "insert_deduplicate=1",
         "async_insert=0",
+        "insert_distributed_sync=1",
         "wait_for_async_insert=1",
         "input_format_null_as_default=1",
         "decompress=1",

@@ -39,5 +39,6 @@ mod seed;
 mod spool_command;
 mod standard_tables;
 mod start;
+mod stored;
 mod type_families;
 mod views;

@@ -2,8 +2,11 @@
 
 use super::Schema;
 use crate::{
-    declare::Destination,
+    declare::{Ack, Destination},
     diagnostic::{Diagnostic, Report},
+    engine::Engine,
+    inherit::Whole,
+    source::Span,
     types,
     yaml::Key,
 };
@@ -76,6 +79,45 @@ pub(super) fn abstract_table(destination: &Destination, schema: &Schema<'_>, rep
         .help("name a table that extends it");
         report.push(diagnostic);
     }
+}
+
+/// `stored` is said as soon as the table has taken the rows, and a Buffer has them in memory alone then.
+pub(super) fn buffered_ack(destination: &Destination, schema: &Schema<'_>, report: &mut Report) {
+    if destination.options.acks.ack != Some(Ack::Stored) {
+        return;
+    }
+    let Some((table, (_, span))) = buffer_behind(&destination.table.text, schema) else {
+        return;
+    };
+    let diagnostic = Diagnostic::error(
+        "buffered-ack",
+        format!("`{}` cannot promise `stored`", destination.path.text),
+    )
+    .label(destination.table.span.clone(), "")
+    .label(
+        span.clone(),
+        format!(
+            "a ClickHouse that is killed loses what `{}` has in memory",
+            table.name.text
+        ),
+    )
+    .help("name the table behind the Buffer");
+    report.push(diagnostic);
+}
+
+/// Returns the Buffer that takes a table's rows: the table itself, or one that Distributed tables lead to.
+fn buffer_behind<'a>(name: &str, schema: &Schema<'a>) -> Option<(&'a Whole, &'a (Engine, Span))> {
+    let mut name = name.to_owned();
+    // So many steps at most, where they go in a circle.
+    for _ in schema.tables {
+        let table = schema.tables.iter().find(|table| table.name.text == name)?;
+        let engine = table.engine.as_ref()?;
+        if engine.0.is_buffer() {
+            return Some((table, engine));
+        }
+        name = engine.0.distributed_to()?;
+    }
+    None
 }
 
 /// Events reach a table by its destinations alone. A table that others extend may be there for them.

@@ -58,6 +58,24 @@ pub(super) fn unsorted_table(table: &Whole, report: &mut Report) {
     report.push_unless_allowed(diagnostic, |code| table.allows(code));
 }
 
+/// A Buffer answers before its rows are anywhere but in memory.
+pub(super) fn buffered_table(table: &Whole, report: &mut Report) {
+    let Some((_, span)) = table.engine.as_ref().filter(|(engine, _)| engine.is_buffer()) else {
+        return;
+    };
+    let name = &table.name.text;
+    let diagnostic = Diagnostic::warning(
+        "buffered-table",
+        format!("a ClickHouse that is killed loses rows of `{name}` that were acknowledged"),
+    )
+    .label(
+        span.clone(),
+        "it has rows in memory alone for a while, and takes those of a lost answer twice",
+    )
+    .help("let events go to the table behind it: Rowmill gathers rows into large inserts itself");
+    report.push_unless_allowed(diagnostic, |code| table.allows(code));
+}
+
 fn cannot_do_without(engine: &Engine, table: &Whole) -> bool {
     let clauses = &table.clauses;
     let is_old_form = !engine.arguments().is_empty() && clauses.partition_by.is_none() && clauses.settings.is_empty();

@@ -105,11 +105,13 @@ const RULES: &[Rule] = rules![
     Existing(keys::ttl_of_key),
     Existing(partition::client_partition),
     Existing(columns::no_row_id),
+    Existing(engine::buffered_table),
     Schema(names::duplicate_table),
     Schema(names::type_collision),
     Destination(destinations::bad_path),
     Destination(destinations::abstract_table),
     Destination(destinations::unknown_table),
+    Destination(destinations::buffered_ack),
     Schema(destinations::unreached_table),
 ];
 

@@ -6,7 +6,6 @@ use quote::{ToTokens, quote};
 use super::shape::{Sent, sent};
 use crate::{
     declare::{Element, ElementKind},
-    engine::DEDUPLICATION_WINDOW,
     model::{Column, Role, Table},
     server::ServerValue,
     sql::Sql,
@@ -139,11 +138,9 @@ fn settings(table: &Table) -> Vec<String> {
         .iter()
         .map(|setting| format!("{} = {}", setting.name, setting_value(&setting.value)))
         .collect();
-    let (window, blocks) = DEDUPLICATION_WINDOW;
-    let is_open = table.clauses.setting(window).is_none();
-    if table.engine.is_merge_tree() && !table.engine.is_replicated() && is_open {
-        settings.push(format!("{window} = {blocks}"));
-    }
+    let windows = table.engine.deduplication_settings().iter();
+    let open = windows.filter(|(window, _)| table.clauses.setting(window).is_none());
+    settings.extend(open.map(|(window, value)| format!("{window} = {value}")));
     settings
 }
 

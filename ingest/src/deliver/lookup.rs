@@ -12,7 +12,7 @@ use serde::Deserialize;
 use crate::{
     block::{Content, SealedBlock},
     spool::{Part, RowRange, ranges_of},
-    store::{StoreError, quoted, within},
+    store::{Connection, StoreError, quoted, within},
     sync::views_recognize_blocks,
 };
 
@@ -62,7 +62,7 @@ impl Lookup {
     /// # Errors
     /// ClickHouse's; the rows are in doubt as before.
     pub(super) async fn of(
-        client: &Client,
+        connection: &Connection,
         block: &SealedBlock,
         part: &Part,
         rows: &Content,
@@ -75,7 +75,7 @@ impl Lookup {
         let Some(ids) = layout.row_ids(&rows.bytes, &rows.ends) else {
             return Ok(Self::UNKNOWABLE);
         };
-        match Self::ask(client, block, part, column, &ids, timeout).await {
+        match Self::ask(connection, block, part, column, &ids, timeout).await {
             // A user who may only insert.
             Err(error) if !error.is_passing() => {
                 tracing::debug!(table = %layout.table, %error, "the table cannot be asked for its rows");
@@ -86,13 +86,14 @@ impl Lookup {
     }
 
     async fn ask(
-        client: &Client,
+        connection: &Connection,
         block: &SealedBlock,
         part: &Part,
         column: &str,
         ids: &[u64],
         timeout: Duration,
     ) -> Result<Self, StoreError> {
+        let client = &connection.queries;
         let Some(about) = about(client, block, timeout).await? else {
             return Ok(Self::UNKNOWABLE);
         };
@@ -115,7 +116,8 @@ impl Lookup {
         if lookup.found != Found::All && !keeps_each_row(&about.engine) {
             lookup.found = Found::Unknowable;
         }
-        if lookup.has_views && matches!(lookup.found, Found::All | Found::Some(_)) {
+        let may_be_missed = lookup.has_views || connection.has_quorum;
+        if may_be_missed && matches!(lookup.found, Found::All | Found::Some(_)) {
             // A view made a moment ago may fill a table that has no window yet.
             lookup.is_remembered =
                 query.is_remembered(&about).await? && views_recognize_blocks(client, &block.layout.table).await?;

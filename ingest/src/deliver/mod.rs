@@ -383,14 +383,15 @@ impl<'a> LaneDelivery<'a> {
         let lookup = self.look_up(connection, block, part).await?;
         let counters = spool.counters(self.lane);
         Counters::add(&counters.lookups, 1);
+        let may_be_missed = lookup.has_views || connection.has_quorum;
         match lookup.found {
             Found::Running => return Err(Failure::Running),
             Found::Unknowable => return self.send(connection, block, part, 0).await,
-            // Views may have missed them; the token keeps the table from taking them twice.
-            Found::All if lookup.has_views && lookup.is_remembered => {
+            // Views or other replicas may have missed them; the token keeps the table from taking them twice.
+            Found::All if may_be_missed && lookup.is_remembered => {
                 return self.send(connection, block, part, 0).await;
             }
-            Found::Some(_) if lookup.has_views && lookup.is_remembered && tries.generation == 0 => {
+            Found::Some(_) if may_be_missed && lookup.is_remembered && tries.generation == 0 => {
                 self.send(connection, block, part, 0).await?;
                 tries.generation = 1;
                 return Err(Failure::Missing);
@@ -445,7 +446,7 @@ impl<'a> LaneDelivery<'a> {
     async fn look_up(&self, connection: &Connection, block: &Arc<SealedBlock>, part: &Part) -> Result<Lookup, Failure> {
         let Delivery { spool, timeout, .. } = self.delivery;
         let rows = spool.rows(block, part).await.map_err(Failure::Disk)?;
-        let lookup = Lookup::of(&connection.queries, block, part, &rows, *timeout).await;
+        let lookup = Lookup::of(connection, block, part, &rows, *timeout).await;
         lookup.map_err(|error| Failure::Store(error.of_question()))
     }
 

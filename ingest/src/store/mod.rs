@@ -7,6 +7,7 @@
 mod connection;
 mod error;
 mod insert;
+mod quorum;
 
 use std::{error::Error, fmt, str::FromStr, time::Duration};
 
@@ -18,11 +19,14 @@ use hyper_util::{
 use percent_encoding::percent_decode_str;
 use url::Url;
 
-pub use self::error::StoreError;
 pub(crate) use self::{
     connection::Connection,
     error::Class,
     insert::{InsertClient, InsertRequest},
+};
+pub use self::{
+    error::StoreError,
+    quorum::{InsertQuorum, InvalidInsertQuorum},
 };
 
 /// ClickHouse's own default for HTTP.

@@ -29,17 +29,18 @@ const AWAY: Backoff = Backoff {
 /// How long a materialized view that is made meanwhile may write into a table without a window. A look is two small questions.
 const WINDOWS_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Begins to bring `stores` to the schema, and returns how far each of them is. The tasks end when nobody wants to know any more.
+/// Begins to bring `stores` to the schema, each with `settings` for its inserts, and returns how far each of them is. The tasks end when nobody wants to know any more.
 pub(crate) fn start(
     stores: Stores,
     schema: &'static Schema,
     rejected_days: u32,
+    settings: Vec<(&'static str, String)>,
     tasks: &mut JoinSet<()>,
 ) -> watch::Receiver<Vec<State>> {
     let stores = stores.into_vec();
     let states = stores.iter().map(|store| match store.is_synced {
         true => State::Unknown,
-        false => State::Ready(Arc::new(Connection::new(&store.url, Vec::new()))),
+        false => State::Ready(Arc::new(Connection::new(&store.url, settings.clone()))),
     });
     let (states, receiver) = watch::channel(states.collect::<Vec<_>>());
     let states = Arc::new(states);
@@ -47,13 +48,13 @@ pub(crate) fn start(
         let Store { url, is_synced: true } = store else {
             continue;
         };
-        let states = Arc::clone(&states);
+        let (states, settings) = (Arc::clone(&states), settings.clone());
         tasks.spawn(async move {
             let set = |state| states.send_modify(|states| states[place] = state);
             tokio::select! {
                 () = states.closed() => {}
                 () = async {
-                    let warned = look_after(&url, schema, rejected_days, set).await;
+                    let warned = look_after(&url, schema, rejected_days, settings, set).await;
                     keep_windows(&url, schema, warned).await;
                 } => {}
             }
@@ -63,13 +64,18 @@ pub(crate) fn start(
 }
 
 /// Returns when the server has what the schema needs, with the warnings of which the log has been told.
-async fn look_after(url: &StoreUrl, schema: &Schema, rejected_days: u32, set: impl Fn(State)) -> BTreeSet<String> {
+async fn look_after(
+    url: &StoreUrl,
+    schema: &Schema,
+    rejected_days: u32,
+    mut settings: Vec<(&'static str, String)>,
+    set: impl Fn(State),
+) -> BTreeSet<String> {
     let mut alarm = Alarm::default();
     let mut failures = 0;
     loop {
         let error = match attempt(url, schema, rejected_days).await {
             Ok(plan) => {
-                let mut settings = Vec::new();
                 if plan.is_turned_off {
                     tracing::info!(store = %url, "the user's profile turns deduplication off, which inserts turn on for themselves");
                     settings.push((TURNS_OFF, "enable".to_owned()));

@@ -1,7 +1,8 @@
-//! Views: the tables that receive a table's rows through materialized views.
+//! Views: the tables that receive a table's rows through materialized views, or from a Distributed table.
 //!
 //! ClickHouse passes a block that is sent again on to the views even where the table itself has it. Each table that a view
-//! writes into recognizes the block by a deduplication window of its own.
+//! writes into recognizes the block by a deduplication window of its own. So do the tables behind a Distributed one, which itself
+//! has no rows.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -37,7 +38,7 @@ pub(super) struct Tables(BTreeMap<TableName, Existing>);
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Receiver {
     pub(super) name: TableName,
-    /// The table or the view that passes the rows on to it.
+    /// The table or the view that passes its rows on.
     pub(super) source: TableName,
 }
 
@@ -77,6 +78,11 @@ impl Tables {
         self.0.get(name)
     }
 
+    /// Returns whether the user may see all that receives rows of `existing` at once.
+    pub(super) fn knows_receivers_of(&self, existing: &Existing) -> bool {
+        existing.receivers().all(|name| self.0.contains_key(&name))
+    }
+
     /// Returns the tables that receive rows of `table` at any depth, and the views among them that the user may not see.
     pub(super) fn receivers_of(&self, table: &TableName) -> Vec<Receiver> {
         let mut receivers = Vec::new();
@@ -113,15 +119,20 @@ impl Existing {
         self.engine == "MaterializedView"
     }
 
-    /// Returns what receives its rows at once: the views over it, and of a view the table that it writes into.
+    /// Returns what receives its rows at once: the views over it, and the table that a view or a Distributed writes into.
     fn receivers(&self) -> impl Iterator<Item = TableName> {
         let views = self.dependencies_database.iter().zip(&self.dependencies_table);
         let views = views.map(|(database, name)| (database.clone(), name.clone()));
-        views.chain(self.is_view().then(|| self.target()))
+        let target = match &*self.engine {
+            "MaterializedView" => Some(self.view_target()),
+            "Distributed" => local_table_in(&self.engine_full),
+            _ => None,
+        };
+        views.chain(target)
     }
 
     /// Returns the table that a view writes into: the one behind TO, or else one of its own.
-    fn target(&self) -> TableName {
+    fn view_target(&self) -> TableName {
         if let Some(target) = target_in(&self.create_view) {
             return target;
         }
@@ -167,20 +178,33 @@ fn qualified_name(text: &str) -> Option<(TableName, &str)> {
     Some(((database, name), rest))
 }
 
+/// Returns the table that each server of a Distributed table's cluster has, as `engine_full` names it.
+fn local_table_in(engine_full: &str) -> Option<TableName> {
+    let (_cluster, rest) = unquoted(engine_full.strip_prefix("Distributed(")?, '\'')?;
+    let (database, rest) = unquoted(rest.strip_prefix(", ")?, '\'')?;
+    let (name, _) = unquoted(rest.strip_prefix(", ")?, '\'')?;
+    Some((database, name))
+}
+
 /// Returns the identifier that a text begins with, without its backticks, and the rest.
 fn identifier(text: &str) -> Option<(String, &str)> {
-    let Some(quoted) = text.strip_prefix('`') else {
-        let end = text
-            .find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
-            .unwrap_or(text.len());
-        return (end > 0).then(|| (text[..end].to_owned(), &text[end..]));
-    };
-    let mut name = String::new();
+    if text.starts_with('`') {
+        return unquoted(text, '`');
+    }
+    let end = text
+        .find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
+        .unwrap_or(text.len());
+    (end > 0).then(|| (text[..end].to_owned(), &text[end..]))
+}
+
+/// Returns what stands in the quotes that a text begins with, and the rest.
+fn unquoted(text: &str, quote: char) -> Option<(String, &str)> {
+    let quoted = text.strip_prefix(quote)?;
+    let mut found = String::new();
     let mut chars = quoted.char_indices();
     while let Some((at, c)) = chars.next() {
         match c {
-            '`' => return Some((name, &quoted[at + 1..])),
-            '\\' => name.push(match chars.next()?.1 {
+            '\\' => found.push(match chars.next()?.1 {
                 'b' => '\u{8}',
                 'f' => '\u{c}',
                 'n' => '\n',
@@ -189,7 +213,8 @@ fn identifier(text: &str) -> Option<(String, &str)> {
                 '0' => '\0',
                 same => same,
             }),
-            c => name.push(c),
+            c if c == quote => return Some((found, &quoted[at + 1..])),
+            c => found.push(c),
         }
     }
     None
@@ -248,6 +273,23 @@ mod tests {
     }
 
     #[test]
+    fn the_table_behind_a_distributed_one_is_read_from_its_engine() {
+        for (engine, table) in [
+            ("Distributed('two', 'a', 'loc', id)", Some(("a", "loc"))),
+            (
+                r"Distributed('two', 'a', 'lo\'c\\') SETTINGS fsync_after_insert = 1",
+                Some(("a", r"lo'c\")),
+            ),
+            ("Distributed('two', a, 'loc')", None),
+            ("Distributed('two', 'a", None),
+            ("MergeTree ORDER BY id", None),
+        ] {
+            let table = table.map(|(database, name)| (database.to_owned(), name.to_owned()));
+            assert_eq!(local_table_in(engine), table, "{engine}");
+        }
+    }
+
+    #[test]
     fn a_view_without_to_writes_into_a_table_of_its_own() {
         let mut view = existing(
             "a.v",
@@ -255,9 +297,9 @@ mod tests {
             "CREATE MATERIALIZED VIEW a.v (`n` UInt8) AS SELECT 1",
             &[],
         );
-        assert_eq!(view.target(), name("a..inner_id.ab-1"));
+        assert_eq!(view.view_target(), name("a..inner_id.ab-1"));
         view.uuid = "00000000-0000-0000-0000-000000000000".to_owned();
-        assert_eq!(view.target(), name("a..inner.v"));
+        assert_eq!(view.view_target(), name("a..inner.v"));
     }
 
     #[test]

@@ -17,14 +17,41 @@ use crate::{
     table::Table,
 };
 
-/// The window of a table whose schema says nothing of it: what a table of ours is created with.
-pub(super) const WINDOW: u64 = 1000;
+/// A setting that bounds what a table remembers.
+#[derive(Debug)]
+struct Window {
+    name: &'static str,
+    /// What a table of ours is created with if its schema says nothing of it.
+    wanted: u64,
+    /// A server's default below this is not enough. A table's own value is somebody's choice unless it is 0.
+    least: u64,
+    /// It counts blocks, and not seconds.
+    counts_blocks: bool,
+}
 
-/// The setting of tables that are by themselves.
-pub(super) const OWN: &str = "non_replicated_deduplication_window";
+/// The settings of tables that are by themselves.
+const OWN: &[Window] = &[Window {
+    name: "non_replicated_deduplication_window",
+    wanted: 1000,
+    least: 1,
+    counts_blocks: true,
+}];
 
-/// The setting of tables whose replicas share what they remember.
-pub(super) const SHARED: &str = "replicated_deduplication_window";
+/// The settings of tables whose replicas share what they remember. The defaults of some versions are 1000 blocks and an hour.
+const SHARED: &[Window] = &[
+    Window {
+        name: "replicated_deduplication_window",
+        wanted: 10_000,
+        least: 10_000,
+        counts_blocks: true,
+    },
+    Window {
+        name: "replicated_deduplication_window_seconds",
+        wanted: 7 * 24 * 60 * 60,
+        least: 7 * 24 * 60 * 60,
+        counts_blocks: false,
+    },
+];
 
 /// What keeps rows from coming twice, and what is missing for it.
 #[derive(Debug, Default)]
@@ -55,42 +82,57 @@ impl Deduplication {
 
     fn of(database: &str, tables: &[&Table], existing: &Tables, settings: &[Setting]) -> Self {
         let mut found = Self::default();
-        // A table that several of ours fill has a block of each to remember.
+        // What views fill, with what they fill it from, and from how many of our tables.
         let mut receivers: BTreeMap<TableName, (TableName, u64)> = BTreeMap::new();
         for table in tables {
             let name = (database.to_owned(), table.name.to_owned());
             let Some(there) = existing.get(&name) else { continue };
-            match window_of(&there.engine) {
-                Some(window) => {
-                    let wanted = window_in(table.create, window).unwrap_or(WINDOW);
-                    found.require(there, window, wanted, settings, &altered(table));
+            let said = |window: &Window| window_in(table.create, window.name);
+            match windows_of(&there.engine) {
+                Some(windows) => {
+                    let wanted = |window: &Window| said(window).unwrap_or(window.wanted);
+                    found.require(there, windows, wanted, settings, &altered(table));
                 }
                 None if is_meant(table, &there.engine) => {}
+                // The tables behind it are looked at below.
+                None if there.engine == "Distributed" && existing.knows_receivers_of(there) => {}
                 None => found.warnings.push(format!(
-                    "the table `{}` is a {}, which remembers no blocks: its rows can come twice after a lost answer",
-                    table.name, there.engine
+                    "the table `{}` is a {}, {}: its rows can come twice after a lost answer",
+                    table.name,
+                    there.engine,
+                    drawback(&there.engine)
                 )),
             }
-            let wanted = [OWN, SHARED].iter().find_map(|window| window_in(table.create, window));
+            if OWN.iter().chain(SHARED).any(|window| said(window) == Some(0)) {
+                continue;
+            }
             for Receiver { name, source } in existing.receivers_of(&name) {
-                receivers.entry(name).or_insert((source, 0)).1 += wanted.unwrap_or(WINDOW);
+                receivers.entry(name).or_insert((source, 0)).1 += 1;
             }
         }
         let is_ours = |(of, name): &TableName| of == database && tables.iter().any(|table| table.name == name);
-        for (receiver, (source, wanted)) in receivers.iter().filter(|(receiver, _)| !is_ours(receiver)) {
-            let (name, source) = (qualified(receiver), qualified(source));
+        for (receiver, (from, tables)) in receivers.iter().filter(|(receiver, _)| !is_ours(receiver)) {
+            let (name, source) = (qualified(receiver), qualified(from));
             match existing.get(receiver) {
+                // It is on other servers.
+                None if existing.get(from).is_some_and(|from| from.engine == "Distributed") => {}
                 None => found.warnings.push(format!(
                     "{name}, which receives rows of {source}, cannot be seen by this user, who needs GRANT SHOW TABLES, ALTER \
                      SETTINGS for it: after a lost answer it can have them twice"
                 )),
-                Some(there) => match window_of(&there.engine) {
-                    Some(window) => found.require(there, window, *wanted, settings, &name),
-                    None if there.engine == "Null" => {}
+                Some(there) => match windows_of(&there.engine) {
+                    Some(windows) => {
+                        let times = |window: &Window| if window.counts_blocks { *tables } else { 1 };
+                        let wanted = |window: &Window| window.wanted * times(window);
+                        found.require(there, windows, wanted, settings, &name);
+                    }
+                    // What they pass on has receivers of its own.
+                    None if matches!(&*there.engine, "Null" | "Distributed") => {}
                     None => found.warnings.push(format!(
-                        "{name}, which receives rows of {source}, is a {}, which remembers no blocks: after a lost answer it can have \
-                         them twice; let the view write into a MergeTree",
-                        there.engine
+                        "{name}, which receives rows of {source}, is a {}, {}: after a lost answer it can have them twice, and a \
+                         MergeTree would not",
+                        there.engine,
+                        drawback(&there.engine)
                     )),
                 },
             }
@@ -107,11 +149,29 @@ impl Deduplication {
         found
     }
 
-    /// Gives a table that remembers no blocks a window.
-    fn require(&mut self, there: &Existing, window: &str, wanted: u64, settings: &[Setting], altered: &str) {
-        if blocks(there, window, settings) == Some(0) && wanted > 0 {
+    /// Gives a table what it lacks of its windows.
+    fn require(
+        &mut self,
+        there: &Existing,
+        windows: &[Window],
+        wanted: impl Fn(&Window) -> u64,
+        settings: &[Setting],
+        altered: &str,
+    ) {
+        let lacks = |window: &&Window| match window_in(&there.engine_full, window.name) {
+            Some(own) => own == 0,
+            // An unknown default is one of a server that has its own way.
+            None => default_of(window, settings).is_some_and(|default| default < window.least),
+        };
+        let changes: Vec<_> = windows
+            .iter()
+            .filter(lacks)
+            .filter(|window| wanted(window) > 0)
+            .map(|window| format!("{} = {}", window.name, wanted(window)))
+            .collect();
+        if !changes.is_empty() {
             self.statements
-                .push(format!("ALTER TABLE {altered} MODIFY SETTING {window} = {wanted}"));
+                .push(format!("ALTER TABLE {altered} MODIFY SETTING {}", changes.join(", ")));
         }
     }
 }
@@ -128,9 +188,12 @@ pub(crate) async fn views_recognize_blocks(client: &Client, table: &str) -> Resu
     .await?;
     let existing = Tables::look(client, &database, [table]).await?;
     let settings = settings(client).await?;
-    let recognizes = |there: &Existing| match window_of(&there.engine) {
-        Some(window) => blocks(there, window, &settings) != Some(0),
-        None => there.engine == "Null",
+    let own_or_default = |there: &Existing, window: &Window| {
+        window_in(&there.engine_full, window.name).or_else(|| default_of(window, &settings))
+    };
+    let recognizes = |there: &Existing| match windows_of(&there.engine) {
+        Some(windows) => windows.iter().all(|window| own_or_default(there, window) != Some(0)),
+        None => matches!(&*there.engine, "Null" | "Distributed"),
     };
     let receivers = existing.receivers_of(&(database, table.to_owned()));
     Ok(receivers
@@ -138,22 +201,22 @@ pub(crate) async fn views_recognize_blocks(client: &Client, table: &str) -> Resu
         .all(|receiver| existing.get(&receiver.name).is_some_and(recognizes)))
 }
 
-/// Returns how many blocks a table remembers. An unknown default is one of a server that has its own way.
-fn blocks(there: &Existing, window: &str, settings: &[Setting]) -> Option<u64> {
-    let default = || setting(settings, window).and_then(|setting| setting.value.parse().ok());
-    window_in(&there.engine_full, window).or_else(default)
+/// Returns the value of a setting for tables that do not say it themselves.
+fn default_of(window: &Window, settings: &[Setting]) -> Option<u64> {
+    setting(settings, window.name).and_then(|setting| setting.value.parse().ok())
 }
 
 /// Asks for the settings of tables that do not say them themselves, which a configuration may change, and for the profile's.
 async fn settings(client: &Client) -> Result<Vec<Setting>, StoreError> {
+    let names = |windows: &[Window]| windows.iter().map(|window| window.name).collect::<Vec<_>>();
     let settings = client
         .query(
-            "SELECT name, value, toUInt8(0) AS readonly FROM system.merge_tree_settings WHERE name = ? \
-             UNION ALL SELECT name, value, toUInt8(0) FROM system.replicated_merge_tree_settings WHERE name = ? \
+            "SELECT name, value, toUInt8(0) AS readonly FROM system.merge_tree_settings WHERE name IN ? \
+             UNION ALL SELECT name, value, toUInt8(0) FROM system.replicated_merge_tree_settings WHERE name IN ? \
              UNION ALL SELECT name, value, toUInt8(readonly) FROM system.settings WHERE name = ?",
         )
-        .bind(OWN)
-        .bind(SHARED)
+        .bind(names(OWN))
+        .bind(names(SHARED))
         .bind(TURNS_OFF);
     within(STATEMENT_TIMEOUT, settings.fetch_all()).await
 }
@@ -162,11 +225,22 @@ fn setting<'a>(settings: &'a [Setting], name: &str) -> Option<&'a Setting> {
     settings.iter().find(|setting| setting.name == name)
 }
 
-/// Returns the setting that says how many blocks a table of this engine remembers; none if it remembers none.
-fn window_of(engine: &str) -> Option<&'static str> {
+/// Returns the settings that bound what a table of this engine remembers; none if it remembers nothing.
+fn windows_of(engine: &str) -> Option<&'static [Window]> {
     let kind = engine.strip_suffix("MergeTree")?;
     let is_shared = kind.starts_with("Replicated") || kind.starts_with("Shared");
     Some(if is_shared { SHARED } else { OWN })
+}
+
+/// Returns what is wrong with an engine that remembers nothing, as the end of a sentence.
+fn drawback(engine: &str) -> &'static str {
+    match engine {
+        "Buffer" => {
+            "which remembers no blocks and has rows in memory alone for a while, so that a ClickHouse that is killed loses rows that were \
+             acknowledged as stored"
+        }
+        _ => "which remembers no blocks",
+    }
 }
 
 /// The setting of a user's profile that goes before `insert_deduplicate`, in servers that know it.
@@ -180,7 +254,7 @@ fn is_meant(table: &Table, engine: &str) -> bool {
 }
 
 /// Returns the value of a setting in the text of a table's engine, which has it behind SETTINGS.
-pub(super) fn window_in(engine: &str, name: &str) -> Option<u64> {
+fn window_in(engine: &str, name: &str) -> Option<u64> {
     let (_, settings) = engine.rsplit_once("SETTINGS ")?;
     settings.split(", ").find_map(|setting| {
         let (said, value) = setting.split_once(" = ")?;
@@ -240,7 +314,12 @@ mod tests {
         Deduplication::of("d", &[&table(create)], &existing.into_iter().collect(), &settings)
     }
 
-    const DEFAULTS: [(&str, &str, u8); 3] = [(OWN, "0", 0), (SHARED, "10000", 0), (TURNS_OFF, "enable", 0)];
+    const DEFAULTS: [(&str, &str, u8); 4] = [
+        ("non_replicated_deduplication_window", "0", 0),
+        ("replicated_deduplication_window", "10000", 0),
+        ("replicated_deduplication_window_seconds", "604800", 0),
+        (TURNS_OFF, "enable", 0),
+    ];
 
     #[test]
     fn a_table_without_a_window_gets_the_schemas() {
@@ -273,12 +352,12 @@ mod tests {
                 "MergeTree ORDER BY a SETTINGS non_replicated_deduplication_window = 1",
                 &DEFAULTS[..],
             ),
-            ("ReplacingMergeTree ORDER BY a", &[(OWN, "100", 0)]),
+            ("ReplacingMergeTree ORDER BY a", &[(OWN[0].name, "100", 0)]),
             (
                 "ReplicatedMergeTree('/p', '{replica}') ORDER BY a SETTINGS index_granularity = 8192",
                 &DEFAULTS,
             ),
-            ("SharedMergeTree ORDER BY a", &[(OWN, "0", 0)]),
+            ("SharedMergeTree ORDER BY a", &[(OWN[0].name, "0", 0)]),
         ] {
             let found = look(CREATE, engine, settings);
             assert!(
@@ -286,14 +365,41 @@ mod tests {
                 "{engine}: {found:?}"
             );
         }
-        let replicated = look(
-            CREATE,
-            "ReplicatedMergeTree('/p', '{replica}') ORDER BY a SETTINGS replicated_deduplication_window = 0",
-            &DEFAULTS,
+    }
+
+    #[test]
+    fn a_replicated_table_remembers_ten_thousand_blocks_for_a_week() {
+        let alter = |create, engine: &str, settings: &[_]| look(create, engine, settings).statements;
+        let engine = "ReplicatedMergeTree('/p', '{replica}') ORDER BY a SETTINGS index_granularity = 8192";
+        let defaults = [
+            ("replicated_deduplication_window", "1000", 0),
+            ("replicated_deduplication_window_seconds", "3600", 0),
+        ];
+        assert_eq!(
+            alter(CREATE, engine, &defaults),
+            [
+                "ALTER TABLE `t` MODIFY SETTING replicated_deduplication_window = 10000, \
+                 replicated_deduplication_window_seconds = 604800"
+            ]
         );
         assert_eq!(
-            replicated.statements,
-            ["ALTER TABLE `t` MODIFY SETTING replicated_deduplication_window = 1000"]
+            alter(
+                CREATE,
+                &engine.replace("SETTINGS", "SETTINGS replicated_deduplication_window = 0,"),
+                &DEFAULTS
+            ),
+            ["ALTER TABLE `t` MODIFY SETTING replicated_deduplication_window = 10000"]
+        );
+        let chosen = "SETTINGS replicated_deduplication_window = 5, replicated_deduplication_window_seconds = 60,";
+        assert!(alter(CREATE, &engine.replace("SETTINGS", chosen), &defaults).is_empty());
+        let said = "CREATE TABLE IF NOT EXISTS `t`\n(\n    `a` UInt8\n)\nENGINE = ReplicatedMergeTree\n\
+                    SETTINGS replicated_deduplication_window = 20000, replicated_deduplication_window_seconds = 86400";
+        assert_eq!(
+            alter(said, engine, &defaults),
+            [
+                "ALTER TABLE `t` MODIFY SETTING replicated_deduplication_window = 20000, \
+                 replicated_deduplication_window_seconds = 86400"
+            ]
         );
     }
 
@@ -346,7 +452,7 @@ mod tests {
         };
         assert_eq!(
             of("SummingMergeTree ORDER BY a").statements,
-            ["ALTER TABLE `e`.`s m` MODIFY SETTING non_replicated_deduplication_window = 500"]
+            ["ALTER TABLE `e`.`s m` MODIFY SETTING non_replicated_deduplication_window = 1000"]
         );
         let large = "MergeTree ORDER BY a SETTINGS non_replicated_deduplication_window = 7";
         assert_eq!(of(large).statements, [""; 0]);

@@ -16,7 +16,8 @@ CREATE TABLE IF NOT EXISTS `replicated` ON CLUSTER `{cluster}`
     `date` Date
 )
 ENGINE = ReplicatedMergeTree
-ORDER BY (id, date);
+ORDER BY (id, date)
+SETTINGS replicated_deduplication_window = 10000, replicated_deduplication_window_seconds = 604800;
 
 CREATE TABLE IF NOT EXISTS `replicated_at` ON CLUSTER `{cluster}`
 (
@@ -31,7 +32,7 @@ PRIMARY KEY id
 ORDER BY (id, date)
 SAMPLE BY id
 TTL date + INTERVAL 1 YEAR
-SETTINGS index_granularity = 1024, storage_policy = 'tiered';
+SETTINGS index_granularity = 1024, storage_policy = 'tiered', replicated_deduplication_window = 10000, replicated_deduplication_window_seconds = 604800;
 
 CREATE TABLE IF NOT EXISTS `replicated_old` ON CLUSTER `{cluster}`
 (
@@ -41,7 +42,7 @@ CREATE TABLE IF NOT EXISTS `replicated_old` ON CLUSTER `{cluster}`
 ENGINE = ReplicatedMergeTree('/t/{shard}', '{replica}')
 PARTITION BY toYYYYMM(date)
 ORDER BY (id, date)
-SETTINGS index_granularity = 8192;
+SETTINGS index_granularity = 8192, replicated_deduplication_window = 10000, replicated_deduplication_window_seconds = 604800;
 
 CREATE TABLE IF NOT EXISTS `versions` ON CLUSTER `{cluster}`
 (
@@ -50,7 +51,8 @@ CREATE TABLE IF NOT EXISTS `versions` ON CLUSTER `{cluster}`
     `deleted` UInt8
 )
 ENGINE = ReplicatedReplacingMergeTree('/t/{shard}', '{replica}', id, deleted)
-ORDER BY (id, date);
+ORDER BY (id, date)
+SETTINGS replicated_deduplication_window = 10000, replicated_deduplication_window_seconds = 604800;
 
 CREATE TABLE IF NOT EXISTS `shared` ON CLUSTER `{cluster}`
 (

@@ -1,0 +1,153 @@
+//! `stored` is said of rows that are stored: on each shard behind a Distributed table, and on as many replicas as are asked for.
+
+use std::{fs, path::Path, sync::atomic::Ordering, thread};
+
+use rowmill_engine::{Engine, Options};
+
+use crate::support::{
+    collector::{self, Collector},
+    engine::Database,
+    http,
+    proxy::Proxy,
+    wait_for,
+};
+
+const NDJSON: &[(&str, &str)] = &[("Content-Type", "application/x-ndjson")];
+
+/// Starts an engine that knows two clusters: `one` is the engine alone, and `two` has another shard, which is down.
+fn engine_with_clusters(data: &Path) -> Engine {
+    let config = data.join("config/config.d");
+    fs::create_dir_all(&config).unwrap();
+    // The embedded ClickHouse takes port 9000 for its own, open or not.
+    let shard = |port| format!("<shard><replica><host>127.0.0.1</host><port>{port}</port></replica></shard>");
+    let (here, down) = (shard(9000), shard(1));
+    let clusters =
+        format!("<clickhouse><remote_servers><one>{here}</one><two>{here}{down}</two></remote_servers></clickhouse>");
+    fs::write(config.join("clusters.xml"), clusters).unwrap();
+    Engine::start(&Options::new(env!("CARGO_BIN_EXE_rowmill"), data)).unwrap()
+}
+
+/// Makes the collector's tables, and puts a Distributed one before `mail_statistics`, whose rows are in `local` then.
+fn distributed(engine: &Engine, data: &Path, cluster: &str) -> Database {
+    let database = Database::of_engine("stats", engine.address(), data);
+    let applied = collector::run(&["apply", "--clickhouse", &database.url()]);
+    assert!(applied.status.success(), "{}", String::from_utf8_lossy(&applied.stderr));
+    database.query("RENAME TABLE mail_statistics TO local");
+    database.query("ALTER TABLE local MODIFY SETTING non_replicated_deduplication_window = 0");
+    database.query(&format!(
+        "CREATE TABLE mail_statistics AS local ENGINE = Distributed({cluster}, currentDatabase(), local, id)"
+    ));
+    database
+}
+
+#[test]
+fn nothing_is_stored_while_a_shard_is_down() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("engine");
+    let engine = engine_with_clusters(&data);
+    let database = distributed(&engine, &data, "two");
+    let collector = Collector::start_with(&database.url(), &["--ack", "stored", "--drain-seconds", "0.1"]);
+    // The ids of twenty rows lead to both shards.
+    let lines: String = (0..20)
+        .map(|number| format!("{{\"message_id\":\"{number}\"}}\n"))
+        .collect();
+    let answer = http::send(collector.address, "POST", "/wh/mail", NDJSON, lines.as_bytes());
+    assert_eq!(
+        (answer.status, answer.header("x-rowmill-ack")),
+        (503, Some("spooled")),
+        "{}",
+        answer.text()
+    );
+    let log = collector.stop().log;
+    assert!(log.contains("an insert failed and is tried again"), "{log}");
+    assert!(log.contains("rows stay in the spool"), "{log}");
+    engine.stop().unwrap();
+}
+
+#[test]
+fn rows_of_a_lost_answer_are_once_behind_a_distributed_table() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("engine");
+    let engine = engine_with_clusters(&data);
+    let database = distributed(&engine, &data, "one");
+    database.query(
+        "CREATE MATERIALIZED VIEW sums ENGINE = SummingMergeTree ORDER BY n AS SELECT 1 AS n, count() AS s FROM local",
+    );
+    let proxy = Proxy::start(engine.address());
+    let collector = Collector::start_with(&database.url_behind(proxy.address), &["--ack", "stored"]);
+    let log = collector.log();
+    // Of the table behind it, and of the view's.
+    let windows = log
+        .matches("MODIFY SETTING non_replicated_deduplication_window")
+        .count();
+    assert_eq!(windows, 2, "{log}");
+    assert!(!log.contains("is a Distributed"), "{log}");
+
+    proxy.loses_answers.store(true, Ordering::SeqCst);
+    thread::scope(|scope| {
+        let answer = scope.spawn(|| http::post_json(collector.address, "/wh/mail", "{}"));
+        // Whoever asks has lost an answer.
+        wait_for("a question", || proxy.seen().contains("system.processes").then_some(()));
+        proxy.loses_answers.store(false, Ordering::SeqCst);
+        let answer = answer.join().unwrap();
+        assert_eq!((answer.status, answer.header("x-rowmill-ack")), (200, Some("stored")));
+    });
+    assert_eq!(collector.stop().code, Some(0));
+    assert_eq!(database.count("local"), 1);
+    assert_eq!(database.query("SELECT sum(s) FROM sums"), "1\n");
+    engine.stop().unwrap();
+}
+
+#[test]
+fn an_insert_asks_for_a_quorum_and_is_sent_again_although_one_replica_has_its_rows() {
+    let database = Database::named("quorum");
+    let proxy = Proxy::start(database.engine);
+    let options = ["--insert-quorum", "auto", "--insert-timeout-seconds", "40"];
+    let collector = Collector::start_with(&database.url_behind(proxy.address), &options);
+    proxy.loses_answers.store(true, Ordering::SeqCst);
+    assert_eq!(http::post_json(collector.address, "/wh/mail", "{}").status, 200);
+    wait_for("a question", || proxy.seen().contains("system.processes").then_some(()));
+    proxy.loses_answers.store(false, Ordering::SeqCst);
+    assert_eq!(collector.stop().code, Some(0));
+    assert_eq!(database.count("mail_statistics"), 1);
+
+    let seen = proxy.seen();
+    let inserts = seen
+        .lines()
+        .filter(|line| line.contains("INSERT+INTO+%60mail_statistics"));
+    let inserts: Vec<_> = inserts.collect();
+    assert!(inserts.len() >= 2, "{inserts:?}");
+    for insert in inserts {
+        assert!(
+            insert.contains("insert_quorum=auto&insert_quorum_timeout=20000"),
+            "{insert}"
+        );
+    }
+}
+
+#[test]
+fn an_invalid_quorum_is_refused() {
+    let output = collector::run(&["serve", "--insert-quorum", "0"]);
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        !output.status.success() && text.contains("a quorum is a number of replicas"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_buffer_that_the_schema_does_not_name_is_warned_of() {
+    let database = Database::named("buffered");
+    let applied = collector::run(&["apply", "--clickhouse", &database.url()]);
+    assert!(applied.status.success());
+    database.query("RENAME TABLE mail_statistics TO kept");
+    database.query(
+        "CREATE TABLE mail_statistics AS kept \
+         ENGINE = Buffer(currentDatabase(), kept, 1, 10, 100, 10000, 1000000, 10000000, 100000000)",
+    );
+    let plan = collector::run(&["plan", "--clickhouse", &database.url()]);
+    let warnings = String::from_utf8(plan.stderr).unwrap();
+    let warning =
+        "the table `mail_statistics` is a Buffer, which remembers no blocks and has rows in memory alone for a while";
+    assert!(warnings.contains(warning), "{warnings}");
+}
