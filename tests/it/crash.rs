@@ -3,6 +3,7 @@
 mod clients;
 mod event;
 mod held;
+mod near_inserts;
 mod others;
 mod outage;
 mod poison;
