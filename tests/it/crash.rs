@@ -11,6 +11,7 @@ mod proxy;
 mod random;
 mod report;
 mod run;
+mod several;
 mod tables;
 mod world;
 
