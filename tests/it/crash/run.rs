@@ -2,6 +2,7 @@
 
 use std::{
     iter::repeat_n,
+    mem,
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -18,6 +19,10 @@ use crate::support::engine::Database;
 
 /// The longest pause before a fault, so that faults meet inserts in every state.
 const MAX_PAUSE_MS: u64 = 300;
+
+/// What the log says of rows that a view may lack or have twice, which is the one way in which its sums may differ. One of 501 kills
+/// near inserts was so.
+const VIEW_IN_DOUBT: &str = "a materialized view over their table may have";
 
 /// What a run is made of.
 #[derive(Debug)]
@@ -99,7 +104,9 @@ impl Run {
         let other_inserts = others.inserts();
         drop(others);
         let ended = world.run_dry();
-        let log: String = ended.iter().map(|ended| &*ended.log).collect();
+        let log = ended
+            .iter()
+            .fold(mem::take(&mut world.logs), |log, ended| log + &ended.log);
         assert!(ended.iter().all(|ended| ended.code == Some(0)), "{log}");
 
         let database = world.database();
@@ -130,10 +137,8 @@ impl Run {
             println!("the view has\n{of_view}instead of\n{of_table}");
         }
         assert!(report.places.iter().all(Found::is_exact), "{report}\n{log}");
-        assert!(
-            view.is_none_or(|[of_view, of_table]| of_view == of_table),
-            "a view's sums\n{log}"
-        );
+        let is_exact = view.is_none_or(|[of_view, of_table]| of_view == of_table);
+        assert!(is_exact || log.contains(VIEW_IN_DOUBT), "a view's sums\n{log}");
         assert_eq!(
             database.count("rejected"),
             0,

@@ -77,6 +77,8 @@ pub struct World {
     pub aborts: usize,
     /// The kills near an insert that came before its answer.
     pub kills_during_insert: usize,
+    /// What killed collectors have logged.
+    pub logs: String,
     folder: TempDir,
 }
 
@@ -92,6 +94,7 @@ impl World {
             proxy,
             aborts: 0,
             kills_during_insert: 0,
+            logs: String::new(),
             folder,
         };
         let database = world.database();
@@ -197,6 +200,7 @@ impl World {
 
     fn kill_collector(&mut self, place: usize, clients: &Clients) {
         if let Some(collector) = self.collectors[place].take() {
+            self.logs.push_str(&collector.log());
             collector.kill();
         }
         clients.lead_to(place, None);
