@@ -138,7 +138,7 @@ fn run(shared: &Shared, place: usize) -> Vec<Acknowledged> {
         let at = turn % shared.targets.len();
         let target = &shared.targets[at];
         let first = shared.next[at].fetch_add(target.lines, Ordering::SeqCst);
-        let asks = (shared.may_ask && first / target.lines % STORED_EVERY == 0).then_some("stored");
+        let asks = (shared.may_ask && (first / target.lines).is_multiple_of(STORED_EVERY)).then_some("stored");
         match open.send(target, first, asks) {
             Ok(Answer::Kept(id)) => {
                 acknowledged.extend((first..first + target.lines).map(|number| Acknowledged {
