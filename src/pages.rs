@@ -285,7 +285,7 @@ const METRICS: [Metric; 13] = [
     },
     Metric {
         name: "rowmill_views_in_doubt_total",
-        help: "Blocks that a materialized view may have missed after a lost answer.",
+        help: "Blocks that a materialized view may lack or have twice after an insert without a clear outcome.",
         kind: "counter",
         value: |counts| counts.views_in_doubt,
     },

@@ -1,87 +1,56 @@
 //! Exactly once from the answer to the table, whatever is killed, paused or cut on the way.
 
 mod clients;
+mod event;
 mod held;
+mod near_inserts;
+mod others;
 mod outage;
 mod poison;
 mod proxy;
 mod random;
 mod report;
+mod run;
+mod several;
+mod tables;
 mod world;
 
-use std::{
-    thread::sleep,
-    time::{Duration, Instant},
-};
-
 use self::{
-    clients::Target,
-    random::Random,
-    report::{Found, Place, Report},
-    world::{Fault, World},
+    event::Target,
+    report::Place,
+    run::{Run, View},
+    tables::{EVENTS, MAIL, PING, WEBHOOKS, in_events, in_extra, in_mail, partitioned, summed},
+    world::Fault,
 };
 
-/// Events that are acknowledged before the next fault comes.
-const BETWEEN_FAULTS: u64 = 30;
+const TARGETS: [Target; 4] = [MAIL, WEBHOOKS, PING, EVENTS];
 
-/// The longest pause before a fault, so that faults meet inserts in every state.
-const MAX_PAUSE_MS: u64 = 300;
-
-const TARGETS: [Target; 3] = [
-    Target {
-        path: "/wh/mail",
-        key: "message_id",
-        padding: 20,
-    },
-    Target {
-        path: "/wh/other",
-        key: "number",
-        padding: 20,
-    },
-    Target {
-        path: "/track/ping",
-        key: "number",
-        padding: 20,
-    },
-];
+/// How `ping` has the number of an event.
+const PING_NUMBER: &str = "extra.value[indexOf(extra.key, 'number')]";
 
 /// One table as the program makes it; one that replaces rows of the same key, with merges off, since they would hide a row that
-/// came twice; and one with a view.
-const STATEMENTS: [&str; 5] = [
-    "CREATE TABLE replacing AS webhooks ENGINE = ReplacingMergeTree ORDER BY id SETTINGS \
-     non_replicated_deduplication_window = 1000, max_bytes_to_merge_at_max_space_in_pool = 1, \
-     max_bytes_to_merge_at_min_space_in_pool = 1",
-    "DROP TABLE webhooks",
-    "RENAME TABLE replacing TO webhooks",
-    "CREATE TABLE ping_numbers (number UInt64) ENGINE = MergeTree ORDER BY number SETTINGS \
-     non_replicated_deduplication_window = 1000",
-    "CREATE MATERIALIZED VIEW ping_view TO ping_numbers AS \
-     SELECT toUInt64(extra.value[indexOf(extra.key, 'number')]) AS number FROM ping",
-];
-
-const EXTRA_NUMBER: &str = "extra.value[indexOf(extra.key, 'number')]";
+/// came twice; one with a view; and one with partitions.
+fn statements() -> Vec<String> {
+    let replacing = [
+        "CREATE TABLE replacing AS webhooks ENGINE = ReplacingMergeTree ORDER BY id SETTINGS \
+         non_replicated_deduplication_window = 1000, max_bytes_to_merge_at_max_space_in_pool = 1, \
+         max_bytes_to_merge_at_min_space_in_pool = 1",
+        "DROP TABLE webhooks",
+        "RENAME TABLE replacing TO webhooks",
+    ];
+    let replacing = replacing.map(str::to_owned).into_iter();
+    let view = summed("ping", PING_NUMBER);
+    replacing
+        .chain(view)
+        .chain(partitioned("events", "user_id", 20))
+        .collect()
+}
 
 const PLACES: [Place; 4] = [
-    Place {
-        target: 0,
-        table: "mail_statistics",
-        number: "message_id",
-    },
-    Place {
-        target: 1,
-        table: "webhooks",
-        number: EXTRA_NUMBER,
-    },
-    Place {
-        target: 2,
-        table: "ping",
-        number: EXTRA_NUMBER,
-    },
-    Place {
-        target: 2,
-        table: "ping_numbers",
-        number: "number",
-    },
+    in_mail(0),
+    in_extra(1, "webhooks", "1"),
+    in_extra(2, "ping", "1"),
+    in_events(3, "events"),
 ];
 
 #[test]
@@ -109,50 +78,17 @@ fn many_faults_lose_nothing_and_double_nothing() {
     ]);
 }
 
-/// Lets so many faults of each kind happen in random order, and counts what is left.
+/// Lets so many faults of each kind befall one collector.
 fn crash(kinds: &[(Fault, usize)]) {
-    let started = Instant::now();
-    let seed = Random::seed();
-    println!("seed {seed}");
-    let mut random = Random::new(seed);
-    let mut faults: Vec<_> = kinds
-        .iter()
-        .flat_map(|&(fault, times)| std::iter::repeat_n(fault, times))
-        .collect();
-    random.shuffle(&mut faults);
-
-    let mut world = World::start(&STATEMENTS);
-    let clients = world.clients(&TARGETS);
-    for &fault in &faults {
-        let before = clients.acknowledged();
-        world.until("events between faults", |_| {
-            clients.acknowledged() >= before + BETWEEN_FAULTS
-        });
-        sleep(Duration::from_millis(random.below(MAX_PAUSE_MS)));
-        println!("{:>7.3} s  {fault:?}", started.elapsed().as_secs_f32());
-        world.befall(fault, &clients, &mut random);
-    }
-    let sent = clients.stop();
-    let ended = world.run_dry();
-    assert_eq!(ended.code, Some(0), "{}", ended.log);
-
-    let database = world.database();
-    let places = PLACES
-        .iter()
-        .map(|place| Found::count(&database, &sent, TARGETS.len() as u64, place));
-    let report = Report {
-        seed,
-        took: started.elapsed(),
-        faults,
-        aborts: world.aborts,
-        places: places.collect(),
+    let run = Run {
+        statements: statements(),
+        targets: &TARGETS,
+        places: &PLACES,
+        view: Some(View {
+            table: "ping",
+            number: PING_NUMBER,
+        }),
+        ..Run::default()
     };
-    println!("{report}");
-    assert!(report.places.iter().all(Found::is_exact), "{report}\n{}", ended.log);
-    assert_eq!(
-        database.count("rejected"),
-        0,
-        "{}",
-        database.query("SELECT * FROM rejected LIMIT 5")
-    );
+    run.befall(kinds);
 }

@@ -424,6 +424,14 @@ impl<'a> LaneDelivery<'a> {
                 if lookup.found == Found::All || lookup.found == Found::Unknowable {
                     return Ok(tried);
                 }
+                if lookup.has_views {
+                    Counters::add(&counters.views_in_doubt, 1);
+                    tracing::warn!(
+                        table = %block.layout.table, block = %block.id,
+                        "ClickHouse knows the token of rows that are not stored: they go under another token, \
+                         and a materialized view over their table may have them twice"
+                    );
+                }
                 tries.generation += 1;
                 return Err(Failure::Missing);
             }

@@ -18,7 +18,7 @@ use super::{
     frame::{self, FrameFormat, Kind},
     lane::{Lane, Queue},
     log::{Batch, FrameAt, Log, Logged},
-    state::{LogState, Urgency},
+    state::{LogState, Op, Urgency},
 };
 use crate::{
     block::{Content, SealedBlock, is_letter},
@@ -201,6 +201,7 @@ impl Spool {
                 if before.is_some() || !is_next || self.is_short_of_memory() {
                     queue.evict(&block, &self.memory);
                 }
+                self.mark_settled(&block);
             }
             Arc::clone(&block.progress)
         } else {
@@ -214,6 +215,32 @@ impl Spool {
         });
         if entry.is_sealed {
             lane.changed.notify_one();
+        }
+    }
+
+    /// Marks the rows of a block that were settled before the block was on disk. No segment could take a mark at that time, and the
+    /// next start would find the rows as rows that wait.
+    fn mark_settled(&self, block: &SealedBlock) {
+        let left: Vec<_> = {
+            let state = block.state();
+            if state.parts.is_whole(block.rows) {
+                return;
+            }
+            state.parts.iter().flat_map(|part| part.ranges().to_vec()).collect()
+        };
+        let Some(log) = &self.log else { return };
+        let starts = std::iter::once(0).chain(left.iter().map(|rows| rows.end));
+        let ends = left.iter().map(|rows| rows.start).chain([block.rows]);
+        for rows in starts.zip(ends).map(|(start, end)| start..end) {
+            if !rows.is_empty() {
+                log.push(Op::Done {
+                    block: block.id,
+                    rows,
+                    is_all: false,
+                    // A row that was refused among them has no other proof once its letter is stored.
+                    for_good: true,
+                });
+            }
         }
     }
 

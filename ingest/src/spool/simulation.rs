@@ -1,5 +1,5 @@
-//! A simulation of spool and delivery: a disk that tears writes and loses power, a ClickHouse that knows tokens, and clients that
-//! remember what they were told.
+//! A simulation of spool and delivery: disks that tear writes and lose power, a ClickHouse that knows a few tokens, one collector or
+//! several that share it, and clients that remember what they were told.
 //!
 //! Every step is drawn from a seed, so that a case that fails can be run again. What has to hold, whatever happens: a row that was
 //! acknowledged is stored in the end, a row that is stored was sent, no row is stored twice, and every recovery comes to its end.
@@ -39,6 +39,8 @@ const WINDOW: usize = 3;
 
 /// A ClickHouse: takes rows once for each token that it remembers, and refuses blocks with a poisoned row.
 ///
+/// Several collectors share it, and other writers insert as well: what is remembered of a block is soon forgotten.
+///
 /// Rows are of two partitions, the even ones and the odd ones. Of an insert whose answer is lost one partition may be stored and the
 /// other not, and the token of either may be remembered all the same.
 #[derive(Debug, Default)]
@@ -48,6 +50,8 @@ struct Store {
     rows: HashMap<u32, usize>,
     letters: HashMap<u32, usize>,
     letter_tokens: HashSet<String>,
+    /// Inserts that go on although nobody waits for their answer: the block, its token, and the rows.
+    running: Vec<(Uuid, String, Vec<u8>)>,
     /// A person has found out what it refuses, and the table takes it now.
     is_mended: bool,
 }
@@ -78,6 +82,16 @@ impl Store {
                 1 => self.remember(partition, token),
                 _ => self.insert_partition(partition, token, rows),
             }
+        }
+    }
+
+    /// Comes to the end of an insert that nobody waits for.
+    fn end_running(&mut self, dice: &mut Dice) {
+        if !self.running.is_empty() {
+            let at = dice.below(self.running.len() as u64) as usize;
+            let (_, token, rows) = self.running.swap_remove(at);
+            // Nobody hears of a refusal.
+            _ = self.insert(&token, &rows);
         }
     }
 
@@ -136,27 +150,68 @@ fn rows_of(mut bytes: &[u8]) -> Vec<u32> {
 struct World {
     _chance: Seeded,
     dice: Dice,
-    disk: Arc<SimulatedDisk>,
     limits: SpoolLimits,
+    collectors: Vec<Collector>,
+    /// The collector whose turn it is.
+    at: usize,
+    store: Store,
+    /// The number of rows that were sent; the numbers of rows are unique among all collectors, as ids are.
+    sent: u32,
+    acknowledged: BTreeSet<u32>,
+    /// A table that ClickHouse does not take rows of until the end.
+    held: Option<usize>,
+    /// Tokens of rows that were in doubt, and of other writers.
+    tokens: usize,
+    /// Rows that were found in their table.
+    found: usize,
+}
+
+/// One process, its folder, and its clients.
+struct Collector {
+    disk: Arc<SimulatedDisk>,
     spool: Spool,
     log: Log,
     buffer: Vec<u8>,
-    store: Store,
-    /// The number of rows that were sent.
-    sent: u32,
     /// Rows that somebody waits for: where, and until when.
     waiting: Vec<(u32, crate::ack::Receipt)>,
-    acknowledged: BTreeSet<u32>,
     /// What waits for its letter, of each table.
     refused: [Option<Refused>; TABLES],
-    /// A table that ClickHouse does not take rows of until the end.
-    held: Option<usize>,
     /// Blocks of which nothing is left.
     settled: HashSet<Uuid>,
     /// Segments whose last blocks were written again elsewhere.
     emptied: usize,
-    /// Tokens of rows that were in doubt.
-    tokens: usize,
+}
+
+impl Collector {
+    fn start(limits: SpoolLimits) -> Self {
+        let disk = Arc::new(SimulatedDisk::default());
+        let (spool, log) = open(&disk, limits);
+        Self {
+            disk,
+            spool,
+            log,
+            buffer: Vec::new(),
+            waiting: Vec::new(),
+            refused: Default::default(),
+            settled: HashSet::new(),
+            emptied: 0,
+        }
+    }
+
+    fn rows(&self, block: &SealedBlock, part: &Part) -> Vec<u8> {
+        let state = block.state();
+        match &state.content {
+            Some(content) => content.select(part).bytes.into(),
+            None => read_rows(&*self.disk, block.id, &state.logged, part)
+                .unwrap()
+                .bytes
+                .into(),
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.spool.counts().iter().all(|counts| counts.rows_pending == 0)
+    }
 }
 
 const TABLES: usize = 3;
@@ -207,33 +262,38 @@ fn open(disk: &Arc<SimulatedDisk>, limits: SpoolLimits) -> (Spool, Log) {
 }
 
 impl World {
-    fn new(seed: u64) -> Self {
-        let disk = Arc::new(SimulatedDisk::default());
+    fn new(seed: u64, collectors: usize) -> Self {
         let mut dice = Dice::new(seed);
         let chance = Seeded::new(!seed);
         let limits = limits(&mut dice);
-        let (spool, log) = open(&disk, limits);
         Self {
             _chance: chance,
             held: dice.one_in(2).then_some(0),
             dice,
-            disk,
             limits,
-            spool,
-            log,
-            buffer: Vec::new(),
+            collectors: (0..collectors).map(|_| Collector::start(limits)).collect(),
+            at: 0,
             store: Store::default(),
             sent: 0,
-            waiting: Vec::new(),
             acknowledged: BTreeSet::new(),
-            refused: Default::default(),
-            settled: HashSet::new(),
-            emptied: 0,
             tokens: 0,
+            found: 0,
         }
     }
 
+    fn collector(&mut self) -> &mut Collector {
+        &mut self.collectors[self.at]
+    }
+
+    fn is_shared(&self) -> bool {
+        self.collectors.len() > 1
+    }
+
     fn step(&mut self) {
+        if self.is_shared() {
+            self.at = self.dice.below(self.collectors.len() as u64) as usize;
+            self.interfere();
+        }
         match self.dice.below(100) {
             0..40 => self.send(),
             40..60 => self.commit(),
@@ -253,8 +313,23 @@ impl World {
         self.collect_acks();
     }
 
+    /// Something happens at the store that no collector has a part in.
+    fn interfere(&mut self) {
+        match self.dice.below(8) {
+            0..2 => {
+                self.tokens += 1;
+                let partition = self.dice.below(2) as u32;
+                self.store
+                    .remember(partition, &format!("other writer's {}", self.tokens));
+            }
+            2..4 => self.store.end_running(&mut self.dice),
+            _ => {}
+        }
+    }
+
     fn break_disk(&mut self, how: impl FnOnce(&mut DiskState, &mut Dice)) {
-        how(&mut self.disk.0.lock().unwrap(), &mut self.dice);
+        let disk = &self.collectors[self.at].disk;
+        how(&mut disk.0.lock().unwrap(), &mut self.dice);
     }
 
     fn send(&mut self) {
@@ -262,31 +337,35 @@ impl World {
         let ack = [Ack::Accepted, Ack::Spooled, Ack::Stored][self.dice.below(3) as usize];
         let row = self.sent;
         self.sent += 1;
-        if let Ok(receipt) = self.spool.append(lane, ack, |out| encode(row, out)) {
-            self.waiting.push((row, receipt));
+        let collector = self.collector();
+        if let Ok(receipt) = collector.spool.append(lane, ack, |out| encode(row, out)) {
+            collector.waiting.push((row, receipt));
         }
     }
 
     fn commit(&mut self) {
-        let state = self.spool.log.as_ref().unwrap();
-        let sparse = self.log.sparse();
-        let was_failing = self.spool.is_failing();
-        let round = self.spool.round(state, &mut self.log, &mut self.buffer);
+        let memory_bytes = self.limits.memory_bytes;
+        let collector = self.collector();
+        let state = collector.spool.log.as_ref().unwrap();
+        let sparse = collector.log.sparse();
+        let was_failing = collector.spool.is_failing();
+        let round = collector.spool.round(state, &mut collector.log, &mut collector.buffer);
         if let Ok(Round::Idle) = round
             && !was_failing
         {
-            let used = self.spool.memory_bytes();
+            let used = collector.spool.memory_bytes();
             assert!(
-                used <= self.limits.memory_bytes / 4,
+                used <= memory_bytes / 4,
                 "{used} bytes stay in memory beside a disk that takes them"
             );
         }
         if let Some((segment, blocks)) = sparse
-            && !self.disk.segments().unwrap().contains(&segment)
+            && !collector.disk.segments().unwrap().contains(&segment)
         {
             let is_waiting = |block: &Arc<SealedBlock>| blocks.contains(&block.id);
-            self.emptied += usize::from(
-                self.spool
+            collector.emptied += usize::from(
+                collector
+                    .spool
                     .lanes
                     .iter()
                     .any(|lane| lane.lock().sealed.iter().any(is_waiting)),
@@ -296,7 +375,8 @@ impl World {
 
     /// Tells clients what they were waiting for.
     fn collect_acks(&mut self) {
-        for (row, receipt) in std::mem::take(&mut self.waiting) {
+        let collector = &mut self.collectors[self.at];
+        for (row, receipt) in std::mem::take(&mut collector.waiting) {
             let Some(waiting) = &receipt.waiting else { continue };
             let progress = waiting.progress.look(Progress::clone);
             if progress.level(&waiting.rows) >= waiting.ack {
@@ -305,7 +385,7 @@ impl World {
                     assert!(self.store.rows.contains_key(&row), "row {row} is not in its table");
                 }
             } else if !progress.is_failing && !progress.is_done {
-                self.waiting.push((row, receipt));
+                collector.waiting.push((row, receipt));
             }
         }
     }
@@ -313,41 +393,53 @@ impl World {
     /// Sends the oldest rows of a table, with any outcome.
     fn deliver(&mut self) {
         let lane = self.dice.below(LETTERS as u64 + 1) as usize;
-        if self.held == Some(lane) || self.refused.get(lane).is_some_and(Option::is_some) {
+        let held = self.held;
+        let collector = self.collector();
+        if held == Some(lane) || collector.refused.get(lane).is_some_and(Option::is_some) {
             return self.bury(lane);
         }
-        let super::lane::Found::Rows(block, part) = self.spool.look(&self.spool.lanes[lane]) else {
+        let spool = &collector.spool;
+        let super::lane::Found::Rows(block, part) = spool.look(&spool.lanes[lane]) else {
             return;
         };
-        let rows = self.rows(&block, &part);
+        let rows = collector.rows(&block, &part);
         let outcome = self.dice.below(10);
+        let spool = &self.collectors[self.at].spool;
         if outcome == 0 {
             // ClickHouse is not there.
-            return self.spool.evict(lane, &block);
+            return spool.evict(lane, &block);
         }
         if lane == LETTERS {
             self.store.take_letter(block.token(&part), &rows);
             if outcome > 1 {
-                self.spool.settle(lane, &block, &part, Outcome::Stored);
+                spool.settle(lane, &block, &part, Outcome::Stored);
             }
         } else {
             self.deliver_rows(lane, &block, part, &rows, outcome);
         }
         if block.next_part().is_none() {
-            self.settled.insert(block.id);
+            self.collector().settled.insert(block.id);
         }
     }
 
     /// Looks for rows that may be stored, and sends those that are not; as delivery does.
     fn deliver_rows(&mut self, lane: usize, block: &Arc<SealedBlock>, part: Part, rows: &[u8], outcome: u64) {
+        let is_shared = self.is_shared();
+        let collector = &mut self.collectors[self.at];
         let numbers: Vec<_> = part.rows().zip(rows_of(rows)).collect();
-        let token = match self.spool.is_in_doubt(block, &part) {
+        let token = match collector.spool.is_in_doubt(block, &part) {
             false => block.token(&part),
+            true if self.store.running.iter().any(|(running, ..)| *running == block.id) => {
+                // An earlier try may still store them.
+                return collector.spool.evict(lane, block);
+            }
             true => {
                 let is_there = |(_, row): &&(u32, u32)| self.store.rows.contains_key(row);
                 let there = ranges_of(numbers.iter().filter(is_there).map(|(number, _)| *number));
                 if !there.is_empty() {
-                    return self.spool.settle(lane, block, &Part::of(there), Outcome::Stored);
+                    let there = Part::of(there);
+                    self.found += there.len();
+                    return collector.spool.settle(lane, block, &there, Outcome::Stored);
                 }
                 // What is remembered of rows that are not there is worth nothing.
                 self.tokens += 1;
@@ -357,16 +449,21 @@ impl World {
         if outcome == 1 {
             // Nobody hears what has become of them.
             self.store.insert_and_die(&token, rows, &mut self.dice);
-            return self.spool.doubt(block, &part);
+            return collector.spool.doubt(block, &part);
+        }
+        if is_shared && outcome == 2 {
+            // It takes longer than anybody waits.
+            self.store.running.push((block.id, token, rows.to_vec()));
+            return collector.spool.doubt(block, &part);
         }
         match self.store.insert(&token, rows) {
-            Ok(()) => self.spool.settle(lane, block, &part, Outcome::Stored),
+            Ok(()) => collector.spool.settle(lane, block, &part, Outcome::Stored),
             Err(()) if part.len() == 1 => {
                 let row = part.bounds().start;
-                let letter = self
+                let letter = collector
                     .spool
                     .write_letter(LETTERS, block, row, |out| out.extend_from_slice(rows));
-                self.refused[lane] = letter.ok().map(|letter| Refused {
+                collector.refused[lane] = letter.ok().map(|letter| Refused {
                     lane,
                     block: Arc::clone(block),
                     part,
@@ -375,7 +472,7 @@ impl World {
             }
             Err(()) => {
                 // As `Spool::cut`, but at once. A disk that fails is tried again.
-                _ = LogState::cut(&mut self.log, block, part.middle().unwrap());
+                _ = LogState::cut(&mut collector.log, block, part.middle().unwrap());
             }
         }
     }
@@ -383,7 +480,11 @@ impl World {
     /// As the end of `Spool::refuse`: a row whose letter is on disk is settled, and its letter may go.
     fn bury(&mut self, lane: usize) {
         let is_kept = |refused: &mut Refused| refused.letter.progress.look(|progress| progress.on_disk > 0);
-        let refused = self.refused.get_mut(lane).and_then(|refused| refused.take_if(is_kept));
+        let collector = self.collector();
+        let refused = collector
+            .refused
+            .get_mut(lane)
+            .and_then(|refused| refused.take_if(is_kept));
         let Some(Refused {
             lane,
             block,
@@ -393,28 +494,17 @@ impl World {
         else {
             return;
         };
-        self.spool.settle(lane, &block, &part, Outcome::Refused);
-        self.spool.send_letter(LETTERS, letter);
+        collector.spool.settle(lane, &block, &part, Outcome::Refused);
+        collector.spool.send_letter(LETTERS, letter);
         if block.next_part().is_none() {
-            self.settled.insert(block.id);
-        }
-    }
-
-    fn rows(&self, block: &SealedBlock, part: &Part) -> Vec<u8> {
-        let state = block.state();
-        match &state.content {
-            Some(content) => content.select(part).bytes.into(),
-            None => read_rows(&*self.disk, block.id, &state.logged, part)
-                .unwrap()
-                .bytes
-                .into(),
+            collector.settled.insert(block.id);
         }
     }
 
     /// The process is killed, or the power goes.
     fn crash(&mut self) {
         if self.dice.one_in(2) {
-            self.disk.crash(&mut self.dice);
+            self.collectors[self.at].disk.crash(&mut self.dice);
         }
         // Meanwhile somebody mends the table, or makes it stricter.
         self.store.is_mended ^= self.dice.one_in(3);
@@ -424,12 +514,12 @@ impl World {
 
     /// The process ends in order.
     fn restart(&mut self) {
-        let is_well = self.disk.0.lock().unwrap().is_well();
-        self.spool.close();
+        let is_well = self.collector().disk.0.lock().unwrap().is_well();
+        self.collector().spool.close();
         self.commit();
         self.commit();
         self.collect_acks();
-        self.log.tidy();
+        self.collector().log.tidy();
         self.reopen();
         // What could not be marked as done comes back, and is recognized by its token.
         let is_none_back = self.forget_what_came_back() == 0;
@@ -438,38 +528,49 @@ impl World {
 
     /// Takes blocks that a crash has brought back out of the settled ones, and returns how many there are.
     fn forget_what_came_back(&mut self) -> usize {
-        let waiting = self.spool.lanes.iter().flat_map(|lane| lane.lock().sealed.clone());
+        let collector = self.collector();
+        let waiting = collector.spool.lanes.iter().flat_map(|lane| lane.lock().sealed.clone());
         let back: Vec<_> = waiting
             .map(|block| block.id)
-            .filter(|id| self.settled.remove(id))
+            .filter(|id| collector.settled.remove(id))
             .collect();
         back.len()
     }
 
     fn reopen(&mut self) {
-        self.waiting.clear();
-        self.refused = Default::default();
+        let limits = self.limits;
+        let collector = self.collector();
+        collector.waiting.clear();
+        collector.refused = Default::default();
         // A start that fails is tried again; it has changed nothing.
         self.break_disk(|disk, _| (disk.sync_fails, disk.truncate_fails) = (false, false));
-        (self.spool, self.log) = open(&self.disk, self.limits);
+        let collector = self.collector();
+        (collector.spool, collector.log) = open(&collector.disk, limits);
     }
 
     /// Lets everything come to its end.
     fn run_dry(&mut self) {
         self.held = None;
-        {
-            let mut state = self.disk.0.lock().unwrap();
+        for collector in &self.collectors {
+            let mut state = collector.disk.0.lock().unwrap();
             (state.fails_after, state.sync_fails, state.truncate_fails, state.is_full) = (None, false, false, false);
         }
-        for _ in 0..20_000 {
+        for turn in 0..20_000 * self.collectors.len() {
+            self.at = turn % self.collectors.len();
             self.commit();
             self.deliver();
             self.collect_acks();
-            if self.spool.counts().iter().all(|counts| counts.rows_pending == 0) {
+            self.store.end_running(&mut self.dice);
+            if self.collectors.iter().all(Collector::is_done) {
                 return;
             }
         }
-        panic!("it does not end: {:?}", self.spool.counts());
+        let counts: Vec<_> = self
+            .collectors
+            .iter()
+            .map(|collector| collector.spool.counts())
+            .collect();
+        panic!("it does not end: {counts:?}");
     }
 
     fn check(&self) {
@@ -485,76 +586,104 @@ impl World {
             assert!(row < self.sent, "row {row} was never sent");
             assert_eq!(times, 1, "row {row} is stored {times} times");
         }
-        assert_eq!(self.disk.0.lock().unwrap().aside, 0, "a torn write is no damage");
+        for collector in &self.collectors {
+            let aside = collector.disk.0.lock().unwrap().aside;
+            assert_eq!(aside, 0, "a torn write is no damage");
+        }
     }
 }
 
-fn run(seed: u64) -> World {
-    run_watched(seed, |_| {})
+fn run(seed: u64, collectors: usize) -> World {
+    run_watched(seed, collectors, |_| {})
 }
 
 /// Runs a case, and shows each of its steps.
-fn run_watched(seed: u64, mut watch: impl FnMut(&World)) -> World {
-    let mut world = World::new(seed);
-    let steps = 20 + world.dice.below(100);
+fn run_watched(seed: u64, collectors: usize, mut watch: impl FnMut(&World)) -> World {
+    let mut world = World::new(seed, collectors);
+    let steps = (20 + world.dice.below(100)) * collectors as u64;
     for _ in 0..steps {
         world.step();
         watch(&world);
-        let bytes = world.disk.bytes();
+        let memory_bytes = world.limits.memory_bytes;
+        let collector = world.collector();
+        let bytes = collector.disk.bytes();
         assert!(bytes < 7 << 10, "the disk's bound: {bytes}");
-        assert!(world.spool.memory_bytes() <= world.limits.memory_bytes + 200);
+        assert!(collector.spool.memory_bytes() <= memory_bytes + 200);
     }
     world.run_dry();
     watch(&world);
     world.check();
     // What is done leaves nothing behind.
-    world.log.tidy();
-    world.commit();
-    world.reopen();
-    assert!(world.spool.counts().iter().all(|counts| counts.rows_pending == 0));
+    for at in 0..collectors {
+        world.at = at;
+        world.collector().log.tidy();
+        world.commit();
+        world.reopen();
+        assert!(world.collector().is_done());
+    }
     world
 }
 
 /// Seeds that have found something once.
-const SEEDS: [u64; 5] = [645, 3677, 4244, 2250, 71_543];
+const SEEDS: [u64; 6] = [645, 3677, 4244, 2250, 71_543, 14_063];
 
-#[test]
-fn what_is_acknowledged_is_stored_once_whatever_happens() {
-    let cases = std::env::var("ROWMILL_SIMULATION_CASES").map_or(10_000, |cases| cases.parse().unwrap());
-    let (mut sent, mut acknowledged, mut letters, mut emptied) = (0_u64, 0, 0, 0);
+/// Runs all seeds with so many collectors, and checks that the cases are about something.
+fn run_all(collectors: usize, cases: u64) {
+    let cases = std::env::var("ROWMILL_SIMULATION_CASES").map_or(cases, |cases| cases.parse().unwrap());
+    let (mut sent, mut acknowledged, mut letters, mut emptied, mut found) = (0_u64, 0, 0, 0, 0);
     for seed in SEEDS.into_iter().chain(0..cases) {
-        let world = std::panic::catch_unwind(|| run(seed)).unwrap_or_else(|_| panic!("seed {seed}"));
+        let world = std::panic::catch_unwind(|| run(seed, collectors));
+        let world = world.unwrap_or_else(|_| panic!("seed {seed} of {collectors} collectors"));
         sent += u64::from(world.sent);
         acknowledged += world.acknowledged.len();
         letters += world.store.letters.len();
-        emptied += world.emptied;
+        emptied += world
+            .collectors
+            .iter()
+            .map(|collector| collector.emptied)
+            .sum::<usize>();
+        found += world.found;
     }
-    // The cases are about something.
     assert!(acknowledged as u64 > sent / 6, "{acknowledged} of {sent}");
     assert!(
-        letters > 0 && emptied > 0,
-        "{letters} letters, {emptied} segments emptied"
+        letters > 0 && emptied > 0 && found > 0,
+        "{letters} letters, {emptied} segments emptied, {found} rows found"
     );
+}
+
+#[test]
+fn what_is_acknowledged_is_stored_once_whatever_happens() {
+    run_all(1, 10_000);
+}
+
+#[test]
+fn collectors_that_share_a_table_store_each_row_once() {
+    run_all(2, 1_500);
+    run_all(6, 500);
 }
 
 /// All that can be seen of a world: what is on disk to the last bit, what each table has to do, who knows what, and what ClickHouse has.
 #[derive(Debug, PartialEq, Eq)]
 struct Snapshot {
-    segments: BTreeMap<u64, Vec<u8>>,
-    counts: Vec<TableCounts>,
+    segments: Vec<BTreeMap<u64, Vec<u8>>>,
+    counts: Vec<Vec<TableCounts>>,
     acknowledged: BTreeSet<u32>,
     tokens: BTreeSet<String>,
 }
 
 impl Snapshot {
     fn of(world: &World) -> Self {
-        let state = world.disk.0.lock().unwrap();
-        let segments = state.segments.iter();
-        Self {
-            segments: segments
+        let collectors = world.collectors.iter();
+        let segments = collectors.clone().map(|collector| {
+            let state = collector.disk.0.lock().unwrap();
+            let segments = state.segments.iter();
+            segments
                 .map(|(number, segment)| (*number, segment.bytes.clone()))
-                .collect(),
-            counts: world.spool.counts(),
+                .collect()
+        });
+        Self {
+            segments: segments.collect(),
+            counts: collectors.map(|collector| collector.spool.counts()).collect(),
             acknowledged: world.acknowledged.clone(),
             tokens: world.store.tokens.iter().flatten().cloned().collect(),
         }
@@ -563,10 +692,10 @@ impl Snapshot {
 
 #[test]
 fn a_seed_repeats_its_case_to_the_last_bit() {
-    for seed in SEEDS.into_iter().chain(0..20) {
+    for (seed, collectors) in SEEDS.into_iter().chain(0..20).map(|seed| (seed, 1 + seed as usize % 2)) {
         let [first, second] = [(), ()].map(|()| {
             let mut steps = Vec::new();
-            run_watched(seed, |world| steps.push(Snapshot::of(world)));
+            run_watched(seed, collectors, |world| steps.push(Snapshot::of(world)));
             steps
         });
         let differs = first.iter().zip(&second).position(|(first, second)| first != second);

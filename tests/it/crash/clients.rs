@@ -11,57 +11,74 @@ use std::{
     time::Duration,
 };
 
+use super::event::Target;
+
 /// Connections at a time.
 const CLIENTS: usize = 8;
 
-/// A route whose events carry a number.
-#[derive(Debug, Clone, Copy)]
-pub struct Target {
-    pub path: &'static str,
-    /// The key of the number in the event.
-    pub key: &'static str,
-    /// The length of another value.
-    pub padding: usize,
-}
+/// Every so many requests of a target ask for the acknowledgement `stored`, if the collector lets requests ask.
+const STORED_EVERY: u64 = 32;
 
 #[derive(Debug)]
 pub struct Clients {
-    threads: Vec<JoinHandle<Vec<u64>>>,
+    threads: Vec<JoinHandle<Vec<Acknowledged>>>,
     shared: Arc<Shared>,
 }
 
 #[derive(Debug)]
 struct Shared {
     targets: Vec<Target>,
-    /// None while nobody is there.
-    address: Mutex<Option<SocketAddr>>,
-    next: AtomicU64,
+    /// Each collector's; none while nobody is there.
+    addresses: Vec<Mutex<Option<SocketAddr>>>,
+    pause: Duration,
+    may_ask: bool,
+    /// Each target's next number.
+    next: Vec<AtomicU64>,
     acknowledged: AtomicU64,
     unavailable: AtomicU64,
     is_stopped: AtomicBool,
 }
 
+/// An event that was acknowledged.
+#[derive(Debug, Clone, Copy)]
+pub struct Acknowledged {
+    /// The place of its target.
+    pub target: usize,
+    pub number: u64,
+    /// The row's id, where the answer has it.
+    pub id: Option<u64>,
+}
+
 /// What the clients know when they have stopped.
 #[derive(Debug)]
 pub struct Sent {
-    /// All numbers below were sent, to the target whose place is the rest of their division by the number of targets.
-    pub below: u64,
-    pub acknowledged: Vec<u64>,
+    pub targets: Vec<Target>,
+    /// All numbers below were sent, for each target.
+    pub below: Vec<u64>,
+    pub acknowledged: Vec<Acknowledged>,
 }
 
 impl Clients {
+    /// Starts clients of one collector without pauses, which do not ask for acknowledgements.
     pub fn start(address: SocketAddr, targets: &[Target]) -> Self {
+        Self::start_with(&[address], targets, Duration::ZERO, false)
+    }
+
+    /// Starts clients of several collectors, with a pause behind each answer; `may_ask` lets them ask for acknowledgements.
+    pub fn start_with(addresses: &[SocketAddr], targets: &[Target], pause: Duration, may_ask: bool) -> Self {
         let shared = Arc::new(Shared {
             targets: targets.to_vec(),
-            address: Mutex::new(Some(address)),
-            next: AtomicU64::new(0),
+            addresses: addresses.iter().map(|address| Mutex::new(Some(*address))).collect(),
+            pause,
+            may_ask,
+            next: targets.iter().map(|_| AtomicU64::new(0)).collect(),
             acknowledged: AtomicU64::new(0),
             unavailable: AtomicU64::new(0),
             is_stopped: AtomicBool::new(false),
         });
-        let threads = (0..CLIENTS).map(|_| {
+        let threads = (0..CLIENTS.max(addresses.len())).map(|place| {
             let shared = Arc::clone(&shared);
-            thread::spawn(move || run(&shared))
+            thread::spawn(move || run(&shared, place))
         });
         Self {
             threads: threads.collect(),
@@ -69,16 +86,17 @@ impl Clients {
         }
     }
 
-    /// Says where the collector is from now on, if it is anywhere.
-    pub fn lead_to(&self, address: Option<SocketAddr>) {
-        *self.shared.address.lock().unwrap() = address;
+    /// Says where a collector is from now on, if it is anywhere.
+    pub fn lead_to(&self, collector: usize, address: Option<SocketAddr>) {
+        *self.shared.addresses[collector].lock().unwrap() = address;
     }
 
+    /// Returns how many events were acknowledged.
     pub fn acknowledged(&self) -> u64 {
         self.shared.acknowledged.load(Ordering::SeqCst)
     }
 
-    /// Returns how many were told to come again later.
+    /// Returns how many requests were told to come again later.
     pub fn unavailable(&self) -> u64 {
         self.shared.unavailable.load(Ordering::SeqCst)
     }
@@ -88,18 +106,27 @@ impl Clients {
         let acknowledged = self.threads.into_iter().flat_map(|thread| thread.join().unwrap());
         let acknowledged = acknowledged.collect();
         Sent {
-            below: self.shared.next.load(Ordering::SeqCst),
+            targets: self.shared.targets.clone(),
+            below: self
+                .shared
+                .next
+                .iter()
+                .map(|next| next.load(Ordering::SeqCst))
+                .collect(),
             acknowledged,
         }
     }
 }
 
-fn run(shared: &Shared) -> Vec<u64> {
+/// Sends to one collector and to one target after the other, both chosen by the client's place at first.
+fn run(shared: &Shared, place: usize) -> Vec<Acknowledged> {
     let mut acknowledged = Vec::new();
     let mut connection = None;
+    let address = &shared.addresses[place % shared.addresses.len()];
+    let mut turn = place;
     while !shared.is_stopped.load(Ordering::SeqCst) {
         if connection.is_none() {
-            let address = *shared.address.lock().unwrap();
+            let address = *address.lock().unwrap();
             connection = address.and_then(|address| Connection::open(address).ok());
         }
         let Some(open) = connection.as_mut() else {
@@ -107,12 +134,19 @@ fn run(shared: &Shared) -> Vec<u64> {
             sleep(Duration::from_millis(2));
             continue;
         };
-        let number = shared.next.fetch_add(1, Ordering::SeqCst);
-        let target = &shared.targets[number as usize % shared.targets.len()];
-        match open.send(target, number) {
-            Ok(Answer::Spooled) => {
-                acknowledged.push(number);
-                shared.acknowledged.fetch_add(1, Ordering::SeqCst);
+        turn += 1;
+        let at = turn % shared.targets.len();
+        let target = &shared.targets[at];
+        let first = shared.next[at].fetch_add(target.lines, Ordering::SeqCst);
+        let asks = (shared.may_ask && (first / target.lines).is_multiple_of(STORED_EVERY)).then_some("stored");
+        match open.send(target, first, asks) {
+            Ok(Answer::Kept(id)) => {
+                acknowledged.extend((first..first + target.lines).map(|number| Acknowledged {
+                    target: at,
+                    number,
+                    id,
+                }));
+                shared.acknowledged.fetch_add(target.lines, Ordering::SeqCst);
             }
             Ok(Answer::Unavailable) => {
                 shared.unavailable.fetch_add(1, Ordering::SeqCst);
@@ -121,13 +155,15 @@ fn run(shared: &Shared) -> Vec<u64> {
             // It may have come or not: nobody was told.
             Err(_) => connection = None,
         }
+        sleep(shared.pause);
     }
     acknowledged
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Answer {
-    Spooled,
+    /// The rows are on disk or in their table. The id is that of a single event's row.
+    Kept(Option<u64>),
     Unavailable,
 }
 
@@ -142,12 +178,19 @@ impl Connection {
         Ok(Self(BufReader::new(stream)))
     }
 
-    fn send(&mut self, target: &Target, number: u64) -> io::Result<Answer> {
-        let &Target { path, key, padding } = target;
-        let padding = "x".repeat(padding);
-        let body = format!(r#"{{"{key}":"{number}","detailed":"{padding}"}}"#);
+    /// Sends one request with the target's events from a number on.
+    fn send(&mut self, target: &Target, first: u64, asks: Option<&str>) -> io::Result<Answer> {
+        let path = target.path;
+        let (kind, body) = match target.lines {
+            1 => ("json", target.json(first)),
+            lines => {
+                let lines = (first..first + lines).map(|number| target.json(number) + "\n");
+                ("x-ndjson", lines.collect())
+            }
+        };
+        let ack = asks.map_or_else(String::new, |ack| format!("X-Rowmill-Ack: {ack}\r\n"));
         let request = format!(
-            "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/{kind}\r\n{ack}Content-Length: {}\r\n\r\n{body}",
             body.len()
         );
         self.0.get_mut().write_all(request.as_bytes())?;
@@ -163,9 +206,14 @@ impl Connection {
         self.0.read_exact(&mut body)?;
         let status = head.split(' ').nth(1);
         match (status, header("x-rowmill-ack"), header("retry-after")) {
-            (Some("200"), Some("spooled"), _) => Ok(Answer::Spooled),
+            (Some("200"), Some(ack), _) if ack == asks.unwrap_or("spooled") => Ok(Answer::Kept(id(target, &body))),
+            // ClickHouse was away for too long; such a row must not be sent again, as it is on disk.
+            (Some("503"), Some("spooled"), _) if asks == Some("stored") => Ok(Answer::Kept(None)),
             (Some("503"), _, Some(_)) => Ok(Answer::Unavailable),
-            _ => panic!("an answer that nobody was promised: {head}"),
+            _ => panic!(
+                "an answer that nobody was promised: {head}{}",
+                String::from_utf8_lossy(&body)
+            ),
         }
     }
 
@@ -178,4 +226,14 @@ impl Connection {
         }
         Ok(head)
     }
+}
+
+/// Returns the id that an answer names, and checks that an answer to several lines counts all of them.
+fn id(target: &Target, body: &[u8]) -> Option<u64> {
+    let answer: serde_json::Value = serde_json::from_slice(body).unwrap();
+    if target.lines > 1 {
+        assert_eq!(answer["recorded"], target.lines, "{answer}");
+        return None;
+    }
+    answer["id"].as_str().map(|id| id.parse().unwrap())
 }

@@ -16,9 +16,11 @@ use rowmill_ingest::{Writer, WriterOptions, not_found};
 use tower::{Layer, service_fn};
 
 use super::{
-    clients::{Clients, Target},
+    clients::Clients,
+    event::Target,
     proxy::Proxy,
     report::{Found, Place},
+    tables::{MAIL, in_mail},
 };
 use crate::support::{engine::Database, http, service::Served, wait_for};
 
@@ -26,18 +28,14 @@ use crate::support::{engine::Database, http, service::Served, wait_for};
 const MEMORY_BYTES: usize = 256 << 10;
 const DISK_BYTES: u64 = 16 << 20;
 
-const MAIL: Target = Target {
-    path: "/wh/mail",
-    key: "message_id",
+const LONG_MAIL: Target = Target {
+    texts: &["event", "email"],
     padding: 8_000,
+    ..MAIL
 };
 
 /// Without the picture's event, which may have found room.
-const PLACE: Place = Place {
-    target: 0,
-    table: "(SELECT message_id FROM mail_statistics WHERE service = 'wh')",
-    number: "message_id",
-};
+const PLACE: Place = in_mail(0);
 
 /// The most that was seen of each.
 #[derive(Debug, Default)]
@@ -95,7 +93,7 @@ fn an_outage_under_load_stays_under_its_bounds_and_loses_nothing() {
     };
 
     proxy.lead_to(None);
-    let clients = Clients::start(served.address, &[MAIL]);
+    let clients = Clients::start(served.address, &[LONG_MAIL]);
     // One table may have half of what there is but for the reserve. Each of the clients is told when to come again: they would
     // have it no other way.
     wait_for("a full disk", || {
@@ -124,6 +122,6 @@ fn an_outage_under_load_stays_under_its_bounds_and_loses_nothing() {
         peak.memory <= MEMORY_BYTES && peak.disk <= DISK_BYTES && peak.folder <= DISK_BYTES,
         "{peak:?}"
     );
-    let found = Found::count(&database, &sent, 1, &PLACE);
+    let found = Found::count(&database, &sent, &PLACE);
     assert!(found.is_exact(), "{found:?}");
 }

@@ -1,17 +1,22 @@
 //! A proxy between collector and ClickHouse that cuts their connection when it is told to, and only in the middle of an insert.
 
 use std::{
+    collections::HashMap,
     io::{Read, Write},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{
-        Arc, Mutex,
+        Arc, Condvar, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
+    time::{Duration, Instant},
 };
 
 /// What is in the head of each insert, and of nothing else.
 const INSERT: &[u8] = b"insert_deduplication_token";
+
+/// What is before the name of an insert's table.
+const TABLE: &[u8] = b"INSERT+INTO+%60";
 
 /// Where the next insert's connection is cut.
 #[derive(Debug, Clone, Copy)]
@@ -39,12 +44,28 @@ struct State {
     refused: AtomicU64,
     /// Requests that the collector gave up before there was an answer.
     given_up: AtomicU64,
+    /// The inserts into each table.
+    inserts: Mutex<HashMap<String, Inserts>>,
+    has_insert: Condvar,
+}
+
+/// What is known of a table's inserts.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Inserts {
+    /// How many have begun.
+    pub begun: u64,
+    /// How many of them have no answer yet, and a connection.
+    pub unanswered: u64,
+    /// How long the last one with an answer took.
+    pub took: Duration,
 }
 
 /// What the two directions of one connection know of each other.
 #[derive(Debug, Default)]
 struct Link {
     is_inserting: AtomicBool,
+    /// The table of the insert that has no answer yet, and when it began.
+    insert: Mutex<Option<(String, Instant)>>,
     has_no_answer: AtomicBool,
     is_over: AtomicBool,
 }
@@ -77,12 +98,42 @@ impl Proxy {
         *self.state.to.lock().unwrap() = to;
     }
 
+    /// Returns where ClickHouse is.
+    pub fn leads_to(&self) -> Option<SocketAddr> {
+        *self.state.to.lock().unwrap()
+    }
+
     pub fn refused(&self) -> u64 {
         self.state.refused.load(Ordering::SeqCst)
     }
 
     pub fn given_up(&self) -> u64 {
         self.state.given_up.load(Ordering::SeqCst)
+    }
+
+    /// Returns what is known of the inserts into a table.
+    pub fn inserts(&self, table: &str) -> Inserts {
+        self.state
+            .inserts
+            .lock()
+            .unwrap()
+            .get(table)
+            .copied()
+            .unwrap_or_default()
+    }
+
+    /// Waits until more inserts into a table have begun than were known; not for long.
+    pub fn wait_for_insert(&self, table: &str, known: u64) -> bool {
+        let is_known =
+            |inserts: &mut HashMap<String, Inserts>| inserts.get(table).is_none_or(|inserts| inserts.begun <= known);
+        let inserts = self.state.inserts.lock().unwrap();
+        let wait = Duration::from_millis(100);
+        let (_inserts, waited) = self
+            .state
+            .has_insert
+            .wait_timeout_while(inserts, wait, is_known)
+            .unwrap();
+        !waited.timed_out()
     }
 
     /// Cuts the next insert.
@@ -116,6 +167,7 @@ fn requests(mut from: TcpStream, mut to: TcpStream, state: &State, link: &Link) 
         let is_first = piece.windows(INSERT.len()).any(|window| window == INSERT);
         if is_first {
             link.is_inserting.store(true, Ordering::SeqCst);
+            state.begin_insert(link, piece);
         }
         link.has_no_answer.store(true, Ordering::SeqCst);
         if link.is_inserting.load(Ordering::SeqCst)
@@ -133,6 +185,7 @@ fn requests(mut from: TcpStream, mut to: TcpStream, state: &State, link: &Link) 
     if link.has_no_answer.load(Ordering::SeqCst) && !link.is_over.load(Ordering::SeqCst) {
         state.given_up.fetch_add(1, Ordering::SeqCst);
     }
+    state.end_insert(link, false);
     link.end(&from, &to);
 }
 
@@ -146,14 +199,42 @@ fn answers(mut from: TcpStream, mut to: TcpStream, state: &State, link: &Link) {
             break;
         }
         link.has_no_answer.store(false, Ordering::SeqCst);
+        state.end_insert(link, true);
         if to.write_all(&buffer[..n]).is_err() {
             break;
         }
     }
+    state.end_insert(link, false);
     link.end(&from, &to);
 }
 
 impl State {
+    fn begin_insert(&self, link: &Link, head: &[u8]) {
+        let Some(at) = head.windows(TABLE.len()).position(|window| window == TABLE) else {
+            return;
+        };
+        let table = head[at + TABLE.len()..].split(|byte| *byte == b'%').next();
+        let table = String::from_utf8_lossy(table.unwrap_or_default()).into_owned();
+        let mut inserts = self.inserts.lock().unwrap();
+        let known = inserts.entry(table.clone()).or_default();
+        known.begun += 1;
+        known.unanswered += 1;
+        *link.insert.lock().unwrap() = Some((table, Instant::now()));
+        self.has_insert.notify_all();
+    }
+
+    fn end_insert(&self, link: &Link, is_answered: bool) {
+        let Some((table, since)) = link.insert.lock().unwrap().take() else {
+            return;
+        };
+        let mut inserts = self.inserts.lock().unwrap();
+        let known = inserts.entry(table).or_default();
+        known.unanswered -= 1;
+        if is_answered {
+            known.took = since.elapsed();
+        }
+    }
+
     /// Returns how much of a piece of an insert goes on, if it is to be cut.
     fn part_of_request(&self, length: usize, is_first: bool) -> Option<usize> {
         let mut cut = self.cut.lock().unwrap();

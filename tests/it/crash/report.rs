@@ -1,7 +1,7 @@
 //! What was sent, beside what is there.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     fmt,
     time::Duration,
 };
@@ -9,15 +9,22 @@ use std::{
 use super::{clients::Sent, world::Fault};
 use crate::support::engine::Database;
 
-/// A table, or a view's, that numbers come to.
+/// A table that a target's events come to.
 #[derive(Debug, Clone, Copy)]
 pub struct Place {
-    /// The target whose numbers come here.
-    pub target: u64,
+    /// The target's place among the targets.
+    pub target: usize,
     pub table: &'static str,
+    /// The condition of the rows that count, as SQL.
+    pub filter: &'static str,
     /// The number, as SQL.
     pub number: &'static str,
+    /// The row's keys and texts as an array of pairs, as SQL.
+    pub payload: &'static str,
 }
+
+/// A row as it is read back: its id, its number, and its keys and texts.
+type Stored = (String, String, Vec<(String, String)>);
 
 /// One table, in the end.
 #[derive(Debug, PartialEq, Eq)]
@@ -29,35 +36,79 @@ pub struct Found {
     pub duplicates: usize,
     pub lost: usize,
     pub never_sent: usize,
+    /// Rows whose payload is not what was sent.
+    pub changed: usize,
+    /// Ids that more than one row has, and rows whose id is not the one that the answer named.
+    pub wrong_ids: usize,
 }
 
 impl Found {
-    /// Counts the numbers of `targets` targets that came to a place.
-    pub fn count(database: &Database, sent: &Sent, targets: u64, place: &Place) -> Self {
-        let rows = database.query(&format!("SELECT {} FROM {}", place.number, place.table));
-        let mut times: HashMap<u64, usize> = HashMap::new();
-        for number in rows.lines() {
-            *times.entry(number.parse().unwrap()).or_default() += 1;
+    /// Compares the rows of a table with what was sent.
+    pub fn count(database: &Database, sent: &Sent, place: &Place) -> Self {
+        let Place {
+            table,
+            filter,
+            number,
+            payload,
+            ..
+        } = place;
+        let rows = database.query(&format!(
+            "SELECT toString(id), toString({number}), arraySort({payload}) FROM {table} WHERE {filter} \
+             FORMAT JSONCompactEachRow"
+        ));
+        let (target, below) = (&sent.targets[place.target], sent.below[place.target]);
+        let mut found = Self {
+            place: table,
+            sent: below,
+            acknowledged: 0,
+            rows: 0,
+            duplicates: 0,
+            lost: 0,
+            never_sent: 0,
+            changed: 0,
+            wrong_ids: 0,
+        };
+        // Each number's id.
+        let mut there: HashMap<u64, u64> = HashMap::new();
+        let mut ids = HashSet::new();
+        for line in rows.lines() {
+            let row: Stored = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+            let (id, number, payload) = row;
+            let (id, number) = (id.parse().unwrap(), number.parse().unwrap_or(u64::MAX));
+            found.rows += 1;
+            found.duplicates += usize::from(there.insert(number, id).is_some());
+            found.wrong_ids += usize::from(!ids.insert(id));
+            if number >= below {
+                found.never_sent += 1;
+            } else if payload != target.payload(number) {
+                println!("{table} has {payload:?} instead of {:?}", target.payload(number));
+                found.changed += 1;
+            }
         }
-        let is_ours = |number: &u64| number % targets == place.target;
-        let acknowledged: Vec<_> = sent.acknowledged.iter().filter(|number| is_ours(number)).collect();
-        Self {
-            place: place.table,
-            sent: (0..sent.below).filter(is_ours).count() as u64,
-            acknowledged: acknowledged.len(),
-            rows: rows.lines().count(),
-            duplicates: times.values().map(|times| times - 1).sum(),
-            lost: acknowledged.iter().filter(|number| !times.contains_key(number)).count(),
-            never_sent: times
-                .keys()
-                .filter(|number| **number >= sent.below || !is_ours(number))
-                .count(),
+        for event in sent.acknowledged.iter().filter(|event| event.target == place.target) {
+            found.acknowledged += 1;
+            match there.get(&event.number) {
+                None => {
+                    println!("{table} does not have {event:?}");
+                    found.lost += 1;
+                }
+                Some(id) => found.wrong_ids += usize::from(event.id.is_some_and(|named| named != *id)),
+            }
         }
+        found
     }
 
-    /// Returns whether each acknowledged number is there once, and no other than was sent.
+    /// Returns whether each acknowledged event is there once and as it was sent, and no other than was sent.
     pub fn is_exact(&self) -> bool {
-        (self.duplicates, self.lost, self.never_sent) == (0, 0, 0)
+        let Self {
+            duplicates,
+            lost,
+            never_sent,
+            changed,
+            wrong_ids,
+            ..
+        } = self;
+        duplicates + lost + never_sent + changed + wrong_ids == 0
     }
 }
 
@@ -66,10 +117,17 @@ impl Found {
 pub struct Report {
     pub seed: u64,
     pub took: Duration,
+    pub collectors: usize,
     pub faults: Vec<Fault>,
+    /// Of the kills near an insert, those that came before its answer.
+    pub kills_during_insert: usize,
     /// How often ClickHouse has ended by itself, beside the faults.
     pub aborts: usize,
+    /// The inserts of other writers.
+    pub other_inserts: u64,
     pub places: Vec<Found>,
+    /// How many inserts into each place have begun.
+    pub inserts: Vec<u64>,
 }
 
 impl fmt::Display for Report {
@@ -78,19 +136,45 @@ impl fmt::Display for Report {
         for fault in &self.faults {
             *kinds.entry(*fault).or_default() += 1;
         }
-        writeln!(f, "seed {}, {} s", self.seed, self.took.as_secs())?;
+        writeln!(
+            f,
+            "seed {}, {} s, {} collectors, {} inserts of other writers",
+            self.seed,
+            self.took.as_secs(),
+            self.collectors,
+            self.other_inserts
+        )?;
         writeln!(f, "{} faults: {kinds:?}", self.faults.len())?;
+        writeln!(f, "{} kills before the answer of an insert", self.kills_during_insert)?;
         writeln!(f, "{} times ClickHouse has aborted by itself", self.aborts)?;
         writeln!(
             f,
-            "{:16}{:>10}{:>14}{:>10}{:>12}{:>8}{:>12}",
-            "table", "events", "acknowledged", "rows", "duplicates", "lost", "never sent"
+            "{:16}{:>10}{:>10}{:>14}{:>10}{:>12}{:>8}{:>12}{:>10}{:>11}",
+            "table",
+            "inserts",
+            "events",
+            "acknowledged",
+            "rows",
+            "duplicates",
+            "lost",
+            "never sent",
+            "changed",
+            "wrong ids"
         )?;
-        for found in &self.places {
+        for (found, inserts) in self.places.iter().zip(&self.inserts) {
             writeln!(
                 f,
-                "{:16}{:>10}{:>14}{:>10}{:>12}{:>8}{:>12}",
-                found.place, found.sent, found.acknowledged, found.rows, found.duplicates, found.lost, found.never_sent
+                "{:16}{:>10}{:>10}{:>14}{:>10}{:>12}{:>8}{:>12}{:>10}{:>11}",
+                found.place,
+                inserts,
+                found.sent,
+                found.acknowledged,
+                found.rows,
+                found.duplicates,
+                found.lost,
+                found.never_sent,
+                found.changed,
+                found.wrong_ids
             )?;
         }
         Ok(())

@@ -1,6 +1,11 @@
 //! What faults befall: a ClickHouse of its own, a collector, and what is between them.
 
-use std::{path::Path, thread, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::Path,
+    thread::{self, JoinHandle},
+    time::Duration,
+};
 
 use nix::{
     sys::signal::{Signal, killpg},
@@ -10,7 +15,8 @@ use rowmill_engine::{Engine, Options};
 use tempfile::TempDir;
 
 use super::{
-    clients::{Clients, Target},
+    clients::Clients,
+    event::Target,
     proxy::{Cut, Proxy},
     random::Random,
 };
@@ -30,6 +36,8 @@ const DATABASE: &str = "crash";
 pub enum Fault {
     KillCollector,
     KillClickHouse,
+    /// While a collector inserts into this table, or a moment later.
+    KillClickHouseNear(&'static str),
     KillBoth,
     PauseClickHouse,
     CutRequest,
@@ -62,25 +70,31 @@ impl Drop for Server {
 
 #[derive(Debug)]
 pub struct World {
-    collector: Option<Collector>,
+    collectors: Vec<Option<Collector>>,
     server: Option<Server>,
     proxy: Proxy,
     /// How often ClickHouse has ended by itself: a cut makes it abort now and then.
     pub aborts: usize,
+    /// The kills near an insert that came before its answer.
+    pub kills_during_insert: usize,
+    /// What killed collectors have logged.
+    pub logs: String,
     folder: TempDir,
 }
 
 impl World {
-    /// Starts a ClickHouse and makes the tables with `statements`; starts the collector on them.
-    pub fn start(statements: &[&str]) -> Self {
+    /// Starts a ClickHouse, makes the tables and changes them with `statements`, and starts collectors on them.
+    pub fn start(statements: &[String], collectors: usize) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let server = Server::start(&folder.path().join("engine"));
         let proxy = Proxy::start(server.0.address());
         let mut world = Self {
-            collector: None,
+            collectors: (0..collectors).map(|_| None).collect(),
             server: Some(server),
             proxy,
             aborts: 0,
+            kills_during_insert: 0,
+            logs: String::new(),
             folder,
         };
         let database = world.database();
@@ -89,8 +103,14 @@ impl World {
         for statement in statements {
             database.query(statement);
         }
-        world.start_collector();
+        for place in 0..collectors {
+            world.start_collector(place);
+        }
         world
+    }
+
+    pub fn proxy(&self) -> &Proxy {
+        &self.proxy
     }
 
     /// Returns the database, as it is reached without the proxy.
@@ -99,42 +119,65 @@ impl World {
         Database::of_engine(DATABASE, engine, &self.folder.path().join("engine"))
     }
 
-    pub fn clients(&self, targets: &[Target]) -> Clients {
-        Clients::start(self.collector.as_ref().unwrap().address, targets)
+    /// Starts clients of all collectors, with a pause behind each answer.
+    pub fn clients(&self, targets: &[Target], pause: Duration) -> Clients {
+        let addresses: Vec<_> = (0..self.collectors.len())
+            .filter_map(|place| self.address(place))
+            .collect();
+        Clients::start_with(&addresses, targets, pause, true)
     }
 
-    fn start_collector(&mut self) {
+    /// Returns where a collector is, if it runs.
+    fn address(&self, place: usize) -> Option<SocketAddr> {
+        self.collectors[place].as_ref().map(|collector| collector.address)
+    }
+
+    fn start_collector(&mut self, place: usize) {
         let url = Database::of_engine(DATABASE, self.proxy.address, &self.folder.path().join("engine")).url();
         let arguments = [
             "--insert-timeout-seconds",
             INSERT_TIMEOUT_SECONDS,
             "--drain-seconds",
             "300",
+            "--ack-header",
         ];
-        let data = self.folder.path().join("data");
-        self.collector = Some(Collector::start_in(&data, &url, &arguments));
+        let data = self.folder.path().join(format!("data{place}"));
+        self.collectors[place] = Some(Collector::start_in(&data, &url, &arguments));
     }
 
     /// Lets a fault happen, and returns when it has, and everything runs again.
     pub fn befall(&mut self, fault: Fault, clients: &Clients, random: &mut Random) {
+        // The collector that a fault befalls which is one's alone.
+        let place = random.below(self.collectors.len() as u64) as usize;
         match fault {
             Fault::KillCollector => {
-                self.kill_collector(clients);
-                self.start_collector();
+                self.kill_collector(place, clients);
+                self.start_collector(place);
             }
             Fault::KillClickHouse => {
                 self.kill_server();
-                let refused = self.proxy.refused();
-                self.until("an insert in vain", |world| world.proxy.refused() > refused);
+                self.until_insert_in_vain();
+                self.start_server();
+            }
+            Fault::KillClickHouseNear(table) => {
+                let known = self.proxy.inserts(table);
+                self.until("an insert to kill ClickHouse near", |world| {
+                    world.proxy.wait_for_insert(table, known.begun)
+                });
+                // As often in each part of an insert, and sometimes behind it.
+                thread::sleep(known.took.mul_f64(random.below(1_000) as f64 / 800.0));
+                self.kills_during_insert += usize::from(self.proxy.inserts(table).unanswered > 0);
+                self.kill_server();
+                self.until_insert_in_vain();
                 self.start_server();
             }
             Fault::KillBoth => {
                 self.kill_server();
-                self.kill_collector(clients);
+                self.kill_collector(place, clients);
                 // It takes events before ClickHouse is there again.
-                self.start_collector();
+                self.start_collector(place);
                 let before = clients.acknowledged();
-                clients.lead_to(self.collector.as_ref().map(|collector| collector.address));
+                clients.lead_to(place, self.address(place));
                 self.until("events without ClickHouse", |_| clients.acknowledged() > before);
                 self.start_server();
             }
@@ -152,12 +195,20 @@ impl World {
             }),
             Fault::CutAnswer => self.cut(Cut::Answer { roll: random.next() }),
         }
-        clients.lead_to(self.collector.as_ref().map(|collector| collector.address));
+        clients.lead_to(place, self.address(place));
     }
 
-    fn kill_collector(&mut self, clients: &Clients) {
-        self.collector.take().unwrap().kill();
-        clients.lead_to(None);
+    fn kill_collector(&mut self, place: usize, clients: &Clients) {
+        if let Some(collector) = self.collectors[place].take() {
+            self.logs.push_str(&collector.log());
+            collector.kill();
+        }
+        clients.lead_to(place, None);
+    }
+
+    fn until_insert_in_vain(&mut self) {
+        let refused = self.proxy.refused();
+        self.until("an insert in vain", |world| world.proxy.refused() > refused);
     }
 
     fn kill_server(&mut self) {
@@ -199,14 +250,14 @@ impl World {
         }
     }
 
-    /// Stops the collector, which brings everything into ClickHouse first.
-    pub fn run_dry(&mut self) -> Ended {
-        let collector = self.collector.take().unwrap();
-        let stopping = thread::spawn(|| collector.stop());
-        while !stopping.is_finished() {
+    /// Stops the collectors, which bring everything into ClickHouse first.
+    pub fn run_dry(&mut self) -> Vec<Ended> {
+        let collectors = self.collectors.iter_mut().filter_map(Option::take);
+        let stopping: Vec<_> = collectors.map(|collector| thread::spawn(|| collector.stop())).collect();
+        while !stopping.iter().all(JoinHandle::is_finished) {
             self.tend();
             thread::sleep(Duration::from_millis(10));
         }
-        stopping.join().unwrap()
+        stopping.into_iter().map(|stopping| stopping.join().unwrap()).collect()
     }
 }

@@ -1,0 +1,59 @@
+//! Several collectors on the same tables, whose deduplication windows forget each block at once.
+
+use super::{
+    event::Target,
+    report::Place,
+    run::Run,
+    tables::{EVENTS, MAIL, WEBHOOKS, forgetful, in_events, in_extra, in_mail, partitioned},
+    world::Fault,
+};
+
+const TARGETS: [Target; 3] = [MAIL, WEBHOOKS, Target { lines: 20, ..EVENTS }];
+
+const TABLES: [&str; 3] = ["mail_statistics", "webhooks", "events"];
+
+const PLACES: [Place; 3] = [
+    in_mail(0),
+    in_extra(1, "webhooks", "service = 'wh'"),
+    in_events(2, "events"),
+];
+
+#[test]
+fn two_collectors_lose_nothing_and_double_nothing() {
+    crash(2, 1);
+}
+
+#[test]
+#[ignore = "takes minutes; CONTRIBUTING.md says how to run it"]
+fn two_collectors_lose_nothing_and_double_nothing_for_long() {
+    crash(2, 15);
+}
+
+#[test]
+#[ignore = "takes minutes; CONTRIBUTING.md says how to run it"]
+fn six_collectors_lose_nothing_and_double_nothing() {
+    crash(6, 15);
+}
+
+/// Lets each kind of fault befall so many collectors so many times, and kills of collectors more often.
+fn crash(collectors: usize, times: usize) {
+    let mut statements = partitioned("events", "user_id", 20);
+    statements.extend(TABLES.map(forgetful));
+    let run = Run {
+        collectors,
+        statements,
+        targets: &TARGETS,
+        places: &PLACES,
+        others: &TABLES,
+        ..Run::default()
+    };
+    run.befall(&[
+        (Fault::KillCollector, 3 * times),
+        (Fault::KillClickHouse, times),
+        (Fault::KillClickHouseNear("events"), times),
+        (Fault::KillBoth, times),
+        (Fault::PauseClickHouse, times),
+        (Fault::CutRequest, 2 * times),
+        (Fault::CutAnswer, 2 * times),
+    ]);
+}

@@ -1,0 +1,110 @@
+//! The tables of the runs, what is sent to them, and how it is read back.
+
+use super::{event::Target, report::Place};
+
+const TEXTS: &[&str] = &["event", "email", "detailed", "more"];
+
+pub const MAIL: Target = Target {
+    path: "/wh/mail",
+    key: "message_id",
+    texts: TEXTS,
+    padding: 0,
+    lines: 1,
+};
+
+pub const WEBHOOKS: Target = Target {
+    path: "/wh/other",
+    key: "number",
+    ..MAIL
+};
+
+pub const PING: Target = Target {
+    path: "/track/ping",
+    key: "number",
+    ..MAIL
+};
+
+pub const EVENTS: Target = Target {
+    path: "/track/page",
+    key: "user_id",
+    texts: &["page_title", "page_ref", "user_tz", "user_gaId"],
+    ..MAIL
+};
+
+pub const ACTIVITY: Target = Target {
+    path: "/track/activity",
+    ..EVENTS
+};
+
+/// Returns the place of the target `at` in `mail_statistics`.
+pub const fn in_mail(at: usize) -> Place {
+    Place {
+        target: at,
+        table: "mail_statistics",
+        filter: "service = 'wh'",
+        number: "message_id",
+        payload: "arrayConcat([('message_id', message_id), ('event', event), ('email', email), ('detailed', detailed)], \
+                  arrayZip(extra.key, extra.value))",
+    }
+}
+
+/// Returns the place of the target `at` in a table of which all columns of the payload are in `extra`.
+pub const fn in_extra(at: usize, table: &'static str, filter: &'static str) -> Place {
+    Place {
+        target: at,
+        table,
+        filter,
+        number: "extra.value[indexOf(extra.key, 'number')]",
+        payload: "arrayZip(extra.key, extra.value)",
+    }
+}
+
+/// Returns the place of the target `at` in `events` or in a table that extends it.
+pub const fn in_events(at: usize, table: &'static str) -> Place {
+    Place {
+        target: at,
+        table,
+        filter: "service = 'track'",
+        number: "user_id",
+        payload: "[('user_id', user_id), ('page_title', page_title), ('page_ref', page_ref), ('user_tz', user_tz), \
+                  ('user_gaId', user_gaId)]",
+    }
+}
+
+/// Makes a table again, with partitions: events with consecutive numbers go to different ones.
+pub fn partitioned(table: &str, number: &str, partitions: u64) -> Vec<String> {
+    vec![
+        format!(
+            "CREATE TABLE partitioned AS {table} ENGINE = MergeTree PARTITION BY toUInt64OrZero({number}) % {partitions} \
+             ORDER BY id SETTINGS non_replicated_deduplication_window = 1000"
+        ),
+        format!("DROP TABLE {table}"),
+        format!("RENAME TABLE partitioned TO {table}"),
+    ]
+}
+
+/// Lets a table remember so few blocks that other writers make it forget each one.
+pub fn forgetful(table: &str) -> String {
+    format!("ALTER TABLE {table} MODIFY SETTING non_replicated_deduplication_window = 10")
+}
+
+/// Makes a table that sums numbers in buckets, and a view that fills it. Nothing gives it a deduplication window but the sync.
+pub fn summed(table: &str, number: &str) -> [String; 2] {
+    [
+        format!(
+            "CREATE TABLE {table}_sums (bucket UInt64, events UInt64, total UInt64) ENGINE = SummingMergeTree ORDER BY bucket"
+        ),
+        format!(
+            "CREATE MATERIALIZED VIEW {table}_view TO {table}_sums AS {}",
+            sums(table, number)
+        ),
+    ]
+}
+
+/// Returns the query of a view's sums.
+pub fn sums(table: &str, number: &str) -> String {
+    format!(
+        "SELECT toUInt64OrZero({number}) % 100 AS bucket, count() AS events, sum(toUInt64OrZero({number})) AS total \
+         FROM {table} GROUP BY bucket"
+    )
+}
