@@ -25,8 +25,8 @@ const TABLES: usize = 5;
 
 const ROW: &[u8] = &[7; 100];
 
-/// A block on disk, each of its rows in a frame of its own, and its statement, which is short here.
-const BLOCK: usize = 4 * (ROW.len() + 4) + 6 * FRAME_HEADER + 50;
+/// A block on disk, each of its rows in a frame of its own, and twice its statement, which is short here.
+const BLOCK: usize = 4 * (ROW.len() + 4) + 7 * FRAME_HEADER + 2 * 50;
 
 pub(super) const LIMITS: SpoolLimits = SpoolLimits {
     blocks: BlockLimits {

@@ -269,7 +269,7 @@ impl World {
 
     fn commit(&mut self) {
         let state = self.spool.log.as_ref().unwrap();
-        let sparse = self.log.sparse();
+        let sparse = self.log.sparse().next();
         let was_failing = self.spool.is_failing();
         let round = self.spool.round(state, &mut self.log, &mut self.buffer);
         if let Ok(Round::Idle) = round
@@ -501,7 +501,8 @@ fn run_watched(seed: u64, mut watch: impl FnMut(&World)) -> World {
         world.step();
         watch(&world);
         let bytes = world.disk.bytes();
-        assert!(bytes < 7 << 10, "the disk's bound: {bytes}");
+        // The bound, the segments in reserve, and the frames around one block.
+        assert!(bytes < (8 << 10) + 600, "the disk's bound: {bytes}");
         assert!(world.spool.memory_bytes() <= world.limits.memory_bytes + 200);
     }
     world.run_dry();
@@ -516,7 +517,7 @@ fn run_watched(seed: u64, mut watch: impl FnMut(&World)) -> World {
 }
 
 /// Seeds that have found something once.
-const SEEDS: [u64; 5] = [645, 3677, 4244, 2250, 71_543];
+const SEEDS: [u64; 11] = [645, 3677, 4244, 2250, 71_543, 3108, 7738, 6177, 15_470, 22_096, 121_418];
 
 #[test]
 fn what_is_acknowledged_is_stored_once_whatever_happens() {
