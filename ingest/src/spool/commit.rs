@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::{
     Spool,
-    frame::{self, FrameFormat, Kind},
+    frame::{self, FrameFormat, Kind, RowRange},
     lane::{Lane, Queue},
     log::{Admits, Batch, FrameAt, Log, Logged},
     state::{LogState, Urgency},
@@ -138,7 +138,11 @@ impl Spool {
             log.keep(segment, entry.block, entry.bytes);
             let is_sealed = entry.is_sealed;
             let block = entry.block;
-            self.publish(entry, segment, format);
+            let settled = self.publish(entry, segment, format);
+            // Rows that were settled before their block was in any segment have no mark yet.
+            for rows in settled {
+                log.done(block, rows, false, false);
+            }
             if is_sealed {
                 log.moved(block, segment);
             }
@@ -177,8 +181,9 @@ impl Spool {
         }
     }
 
-    /// Notes what is on disk now, and tells whoever waits for it.
-    fn publish(&self, entry: Entry, segment: u64, format: FrameFormat) {
+    /// Notes what is on disk now, and tells whoever waits for it. Returns the rows that are already settled of a block that is there as
+    /// a whole.
+    fn publish(&self, entry: Entry, segment: u64, format: FrameFormat) -> Vec<RowRange> {
         let lane = &self.lanes[entry.lane];
         let mut queue = lane.lock();
         let add = |logged: &mut Logged| {
@@ -193,6 +198,7 @@ impl Spool {
             logged.rows = entry.rows;
             logged.bytes += usize::try_from(entry.bytes).unwrap_or(0);
         };
+        let mut settled = Vec::new();
         let open = queue.open.opened_mut().filter(|opened| opened.id == entry.block);
         let progress = if let Some(opened) = open {
             add(&mut opened.logged);
@@ -204,6 +210,9 @@ impl Spool {
                 let before = state.logged.is_sealed.then_some(state.logged.bytes);
                 add(&mut state.logged);
                 state.logged.is_sealed = entry.is_sealed;
+                if entry.is_sealed {
+                    settled = state.parts.settled(block.rows);
+                }
                 (before, state.logged.bytes)
             };
             if let Some(before) = before {
@@ -221,7 +230,7 @@ impl Spool {
             Arc::clone(&block.progress)
         } else {
             // It has been stored in the meantime.
-            return;
+            return settled;
         };
         drop(queue);
         progress.change(|progress| {
@@ -231,6 +240,7 @@ impl Spool {
         if entry.is_sealed {
             lane.changed.notify_one();
         }
+        settled
     }
 
     /// Lets blocks be written once more whose batch has failed. A block that was begun in the segment that was left with it is written
@@ -280,12 +290,13 @@ impl Spool {
     /// Lets a block of a segment that is mostly done be written again, so that the segment can be removed in the end.
     fn make_dense(&self, state: &LogState, log: &Log) {
         // A block that waits to move is in memory: while the disk has no room for it, no other is read.
+        let mut sparse = log.sparse().peekable();
         let is_moving = |lane: &Lane| lane.lock().unlogged.iter().any(|block| block.state().logged.is_sealed);
-        if self.lanes.iter().any(is_moving) {
+        if sparse.peek().is_none() || self.lanes.iter().any(is_moving) {
             return;
         }
         // What cannot be moved must not keep others from it.
-        let found = log.sparse().find_map(|(segment, blocks)| {
+        let found = sparse.find_map(|(segment, blocks)| {
             self.lanes.iter().find_map(|lane| {
                 let queue = lane.lock();
                 let block = queue.sealed.iter().find(|block| {

@@ -781,7 +781,7 @@ mod tests {
             assert_eq!(found.frames.len(), 1);
             assert_eq!(found.damage, [SEGMENT_HEADER as u64..end as u64]);
             // It took half a minute when each text was believed its length.
-            assert!(took < std::time::Duration::from_secs(5), "{took:?}");
+            assert!(took < std::time::Duration::from_secs(20), "{took:?}");
         }
     }
 }
