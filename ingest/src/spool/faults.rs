@@ -116,6 +116,38 @@ fn sparse() -> (World, Arc<SealedBlock>) {
     (world, block)
 }
 
+#[test]
+fn one_block_at_a_time_is_read_to_be_moved() {
+    let mut world = World::new(small_segments(3 << 10));
+    let small = [0, 2, 3];
+    for lane in small {
+        world.spool.append(lane, Ack::Spooled, |out| out.push(7)).unwrap();
+    }
+    world
+        .spool
+        .append(1, Ack::Spooled, |out| out.extend_from_slice(&[7; 900]))
+        .unwrap();
+    world.commit();
+    assert!((0..4).all(|lane| world.next_block(lane).is_none()));
+    world.commit();
+    let blocks = small.map(|lane| world.next_block(lane).unwrap());
+    for (lane, block) in small.into_iter().zip(&blocks) {
+        world.spool.evict(lane, block);
+    }
+    let large = world.next_block(1).unwrap();
+    world.spool.settle(1, &large, &Part::from(0..1), Outcome::Stored);
+    world.disk.0.lock().unwrap().is_full = true;
+    for _ in 0..5 {
+        world.commit();
+    }
+    let in_memory = blocks.iter().filter(|block| block.state().content.is_some());
+    assert_eq!(
+        in_memory.count(),
+        1,
+        "the others stay on disk as long as it takes nothing"
+    );
+}
+
 /// Asks for the halves of a block, which the next round writes.
 fn split(world: &mut World, block: &Arc<SealedBlock>) {
     let spool = Arc::clone(&world.spool);
