@@ -76,11 +76,19 @@ fn verify(options: &SpoolOptions) -> Result<(), Box<dyn Error>> {
     let mut out = io::stdout().lock();
     let report = look(options)?;
     tell(&report, &mut out)?;
-    if report.damaged_bytes > 0 || !report.aside.is_empty() {
+    let missing: u64 = report.blocks.iter().map(|block| block.rows_missing).sum();
+    if report.damaged_bytes > 0 || missing > 0 || !report.aside.is_empty() {
         return Err(format!(
-            "{} bytes are damaged, {} damaged segments are set aside",
+            "{} bytes are damaged, {missing} rows cannot be read, {} damaged segments are set aside",
             report.damaged_bytes,
             report.aside.len()
+        )
+        .into());
+    }
+    if report.torn_bytes > 0 {
+        return Err(format!(
+            "{} bytes at the end of a segment are not whole: a crash has torn the last write, or the file has lost its end",
+            report.torn_bytes
         )
         .into());
     }
@@ -97,10 +105,28 @@ fn tell(report: &SpoolReport, out: &mut impl Write) -> io::Result<()> {
         report.segments,
         report.bytes
     )?;
+    for block in &report.blocks {
+        if block.rows_missing > 0 {
+            writeln!(
+                out,
+                "{} {}: {} rows cannot be read",
+                block.table, block.id, block.rows_missing
+            )?;
+        }
+    }
+    let open: Vec<_> = report.blocks.iter().filter(|block| block.is_open).collect();
+    if !open.is_empty() {
+        let rows: u64 = open.iter().map(|block| block.rows).sum();
+        writeln!(
+            out,
+            "{rows} of the rows are in {} blocks that still took rows at the end",
+            open.len()
+        )?;
+    }
     if report.torn_bytes > 0 {
         writeln!(
             out,
-            "{} bytes of a write that did not come to its end; nobody was told that they are there",
+            "{} bytes at the end of a segment are not whole; `serve` cuts them off",
             report.torn_bytes
         )?;
     }

@@ -132,8 +132,9 @@ fn a_row_that_clickhouse_refuses_is_not_acknowledged_as_stored() {
 #[test]
 fn a_disk_that_fails_acknowledges_nothing_and_loses_nothing_that_it_has() {
     let collector = Collector::start("acks_disk");
-    // Nothing can be made in a folder that is gone.
+    // Nothing can be made where a file stands in the folder's place; a folder that is only gone is made again.
     fs::remove_dir_all(collector.spool.path()).unwrap();
+    fs::write(collector.spool.path(), b"").unwrap();
     let failed = collector.post("/wh/plain", 1, None);
     assert_eq!(said(&failed), (503, Some("accepted")));
     assert_eq!(failed.header("retry-after"), Some("2"));
@@ -151,10 +152,26 @@ fn a_disk_that_fails_acknowledges_nothing_and_loses_nothing_that_it_has() {
             .then_some(())
     });
 
-    fs::create_dir_all(collector.spool.path()).unwrap();
+    fs::remove_file(collector.spool.path()).unwrap();
     wait_for("the disk to be tried again", || {
         (said(&collector.post("/wh/plain", 5, None)) == (200, Some("spooled"))).then_some(())
     });
+}
+
+#[test]
+fn a_row_is_not_acknowledged_in_a_file_that_has_been_deleted() {
+    let collector = Collector::start("acks_deleted");
+    assert_eq!(said(&collector.post("/wh/plain", 1, None)), (200, Some("spooled")));
+    fs::remove_dir_all(collector.spool.path()).unwrap();
+    // It is in memory, and the disk has failed.
+    let noticed = collector.post("/wh/plain", 2, None);
+    assert_eq!(said(&noticed), (503, Some("accepted")));
+    wait_for("a new folder", || {
+        (said(&collector.post("/wh/plain", 3, None)) == (200, Some("spooled"))).then_some(())
+    });
+    let is_segment = |path: &std::path::Path| path.extension().is_some_and(|extension| extension == "spool");
+    let files = fs::read_dir(collector.spool.path()).unwrap();
+    assert!(files.map(|file| file.unwrap().path()).any(|path| is_segment(&path)));
 }
 
 #[test]

@@ -111,6 +111,7 @@ fn damage_is_found_and_costs_what_it_hit_alone() {
     let verified = spool(data.path(), "verify", &[]);
     assert_eq!(verified.status.code(), Some(1), "{}", text(&verified));
     assert!(text(&verified).contains("bytes are damaged"), "{}", text(&verified));
+    assert!(text(&verified).contains("5 rows wait in"), "{}", text(&verified));
 
     let collector = Collector::start_in(data.path(), &database.url(), &[]);
     let ended = collector.stop();
@@ -118,6 +119,24 @@ fn damage_is_found_and_costs_what_it_hit_alone() {
     assert!(ended.log.contains("damaged on disk"), "{}", ended.log);
     assert_eq!(database.count("mail_statistics"), 5);
     assert!(text(&spool(data.path(), "verify", &[])).contains("damaged: "));
+}
+
+#[test]
+fn a_file_that_lacks_its_last_byte_is_no_good_one() {
+    let database = Database::named("spool_cut");
+    let data = waiting(&database, 3);
+    assert!(spool(data.path(), "verify", &[]).status.success());
+    let last = fs::read_dir(data.path().join("spool"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "spool"))
+        .max()
+        .unwrap();
+    let bytes = fs::read(&last).unwrap();
+    fs::write(&last, &bytes[..bytes.len() - 1]).unwrap();
+    let verified = spool(data.path(), "verify", &[]);
+    assert_eq!(verified.status.code(), Some(1), "{}", text(&verified));
+    assert!(text(&verified).contains("are not whole"), "{}", text(&verified));
 }
 
 #[test]

@@ -15,10 +15,10 @@ use uuid::Uuid;
 
 use super::{
     Spool,
-    frame::{self, FrameFormat, Kind},
+    frame::{self, FrameFormat, Kind, RowRange},
     lane::{Lane, Queue},
-    log::{Batch, FrameAt, Log, Logged},
-    state::{LogState, Op, Urgency},
+    log::{Admits, Batch, FrameAt, Log, Logged},
+    state::{LogState, Urgency},
 };
 use crate::{
     block::{Content, SealedBlock, is_letter},
@@ -74,6 +74,7 @@ impl Spool {
     /// Brings what is new to disk. An error has been told to those who wait.
     pub(super) fn round(&self, state: &LogState, log: &mut Log, buffer: &mut Vec<u8>) -> io::Result<Round> {
         state.note(log);
+        log.rotate_if_done();
         self.make_dense(state, log);
         self.relieve();
         let is_dirty = self.lanes.iter().any(Lane::is_dirty);
@@ -108,10 +109,13 @@ impl Spool {
         let mut is_whole = leaving.is_none();
         for (index, lane) in self.lanes.iter().enumerate() {
             if lane.take_dirty() {
-                let is_done = gather(&mut lane.lock(), &lane.layout, index, leaving, &mut batch, &mut entries);
+                let mut queue = lane.lock();
+                self.keep_halved(&mut queue);
+                let is_done = gather(&mut queue, &lane.layout, index, leaving, &mut batch, &mut entries);
                 if !is_done || leaving.is_some() {
                     lane.mark_dirty(self.log.as_ref(), Urgency::Now);
                 }
+                drop(queue);
                 is_whole = is_whole && is_done;
                 if batch.is_full() {
                     is_whole = false;
@@ -119,13 +123,13 @@ impl Spool {
                 }
             }
         }
-        let (segment, format, is_reserve) = (batch.segment, batch.format, batch.is_reserve);
+        let (segment, format, admits) = (batch.segment, batch.format, batch.admits);
         if batch.len() > 0 {
             match log.commit(batch) {
                 Ok(used) => *buffer = used,
                 Err((error, used)) => {
                     *buffer = used;
-                    self.start_over(&entries);
+                    self.start_over(log, &entries);
                     return Err(error);
                 }
             }
@@ -134,7 +138,12 @@ impl Spool {
             log.keep(segment, entry.block, entry.bytes);
             let is_sealed = entry.is_sealed;
             let block = entry.block;
-            self.publish(entry, segment, format);
+            let settled = self.publish(entry, segment, format);
+            // Rows that were settled before their block was in any segment have no mark yet. A row that ClickHouse has refused may be
+            // among them: it has no other proof once its letter is stored.
+            for rows in settled {
+                log.done(block, rows, false, true);
+            }
             if is_sealed {
                 log.moved(block, segment);
             }
@@ -142,10 +151,22 @@ impl Spool {
         if leaving.is_some() {
             log.rotate();
         }
-        if is_reserve && !is_whole {
+        if admits != Admits::All && !is_whole {
             return Err(io::ErrorKind::QuotaExceeded.into());
         }
         Ok(if is_whole { Round::Idle } else { Round::More })
+    }
+
+    /// Lets blocks that were halved while they waited to be moved stay where that is written.
+    fn keep_halved(&self, queue: &mut Queue) {
+        let is_halved = |block: &&Arc<SealedBlock>| {
+            let state = block.state();
+            state.logged.is_sealed && !state.parts.is_whole(block.rows)
+        };
+        for block in queue.unlogged.iter().filter(is_halved).cloned().collect::<Vec<_>>() {
+            queue.unlogged.retain(|other| other.id != block.id);
+            queue.evict(&block, &self.memory);
+        }
     }
 
     fn seal_all_in(&self, segment: u64) {
@@ -161,8 +182,9 @@ impl Spool {
         }
     }
 
-    /// Notes what is on disk now, and tells whoever waits for it.
-    fn publish(&self, entry: Entry, segment: u64, format: FrameFormat) {
+    /// Notes what is on disk now, and tells whoever waits for it. Returns the rows that are already settled of a block that is there as
+    /// a whole.
+    fn publish(&self, entry: Entry, segment: u64, format: FrameFormat) -> Vec<RowRange> {
         let lane = &self.lanes[entry.lane];
         let mut queue = lane.lock();
         let add = |logged: &mut Logged| {
@@ -177,6 +199,7 @@ impl Spool {
             logged.rows = entry.rows;
             logged.bytes += usize::try_from(entry.bytes).unwrap_or(0);
         };
+        let mut settled = Vec::new();
         let open = queue.open.opened_mut().filter(|opened| opened.id == entry.block);
         let progress = if let Some(opened) = open {
             add(&mut opened.logged);
@@ -188,6 +211,9 @@ impl Spool {
                 let before = state.logged.is_sealed.then_some(state.logged.bytes);
                 add(&mut state.logged);
                 state.logged.is_sealed = entry.is_sealed;
+                if entry.is_sealed {
+                    settled = state.parts.settled(block.rows);
+                }
                 (before, state.logged.bytes)
             };
             if let Some(before) = before {
@@ -201,12 +227,11 @@ impl Spool {
                 if before.is_some() || !is_next || self.is_short_of_memory() {
                     queue.evict(&block, &self.memory);
                 }
-                self.mark_settled(&block);
             }
             Arc::clone(&block.progress)
         } else {
             // It has been stored in the meantime.
-            return;
+            return settled;
         };
         drop(queue);
         progress.change(|progress| {
@@ -216,37 +241,29 @@ impl Spool {
         if entry.is_sealed {
             lane.changed.notify_one();
         }
-    }
-
-    /// Marks the rows of a block that were settled before the block was on disk. No segment could take a mark at that time, and the
-    /// next start would find the rows as rows that wait.
-    fn mark_settled(&self, block: &SealedBlock) {
-        let left: Vec<_> = {
-            let state = block.state();
-            if state.parts.is_whole(block.rows) {
-                return;
-            }
-            state.parts.iter().flat_map(|part| part.ranges().to_vec()).collect()
-        };
-        let Some(log) = &self.log else { return };
-        let starts = std::iter::once(0).chain(left.iter().map(|rows| rows.end));
-        let ends = left.iter().map(|rows| rows.start).chain([block.rows]);
-        for rows in starts.zip(ends).map(|(start, end)| start..end) {
-            if !rows.is_empty() {
-                log.push(Op::Done {
-                    block: block.id,
-                    rows,
-                    is_all: false,
-                    // A row that was refused among them has no other proof once its letter is stored.
-                    for_good: true,
-                });
-            }
-        }
+        settled
     }
 
     /// Lets blocks be written once more whose batch has failed. A block that was begun in the segment that was left with it is written
-    /// from its first row, since all of a block is in one segment.
-    fn start_over(&self, entries: &[Entry]) {
+    /// from its first row, since all of a block is in one segment. So is one whose segment has been deleted, as long as it is in memory.
+    fn start_over(&self, log: &Log, entries: &[Entry]) {
+        let is_gone = |logged: &Logged| logged.segment.is_some_and(|segment| !log.has(segment));
+        for lane in &self.lanes {
+            let mut queue = lane.lock();
+            if queue.open.opened().is_some_and(|opened| is_gone(&opened.logged)) {
+                lane.mark_dirty(self.log.as_ref(), Urgency::Now);
+            }
+            let gone = queue.sealed.iter().filter(|block| {
+                let state = block.state();
+                state.content.is_some() && state.logged.is_sealed && is_gone(&state.logged)
+            });
+            for block in gone.cloned().collect::<Vec<_>>() {
+                let logged = std::mem::take(&mut block.state().logged);
+                queue.uncount_on_disk(logged.bytes, self.log.as_ref());
+                queue.unlogged.retain(|other| other.id != block.id);
+                lane.log(&mut queue, block, self.log.as_ref());
+            }
+        }
         for entry in entries {
             self.lanes[entry.lane].mark_dirty(self.log.as_ref(), Urgency::Now);
         }
@@ -273,17 +290,25 @@ impl Spool {
 
     /// Lets a block of a segment that is mostly done be written again, so that the segment can be removed in the end.
     fn make_dense(&self, state: &LogState, log: &Log) {
-        let Some((segment, blocks)) = log.sparse() else { return };
-        let found = self.lanes.iter().find_map(|lane| {
-            let queue = lane.lock();
-            let block = queue.sealed.iter().find(|block| {
-                let state = block.state();
-                // What was split or damaged stays where its history is.
-                let is_whole = state.parts.is_whole(block.rows) && state.logged.readable() == block.rows as usize;
-                let is_here = state.logged.segment == Some(segment) && blocks.contains(&block.id);
-                is_whole && is_here && !queue.unlogged.iter().any(|other| other.id == block.id)
-            });
-            block.map(|block| (lane, Arc::clone(block)))
+        // A block that waits to move is in memory: while the disk has no room for it, no other is read.
+        let mut sparse = log.sparse().peekable();
+        let is_moving = |lane: &Lane| lane.lock().unlogged.iter().any(|block| block.state().logged.is_sealed);
+        if sparse.peek().is_none() || self.lanes.iter().any(is_moving) {
+            return;
+        }
+        // What cannot be moved must not keep others from it.
+        let found = sparse.find_map(|(segment, blocks)| {
+            self.lanes.iter().find_map(|lane| {
+                let queue = lane.lock();
+                let block = queue.sealed.iter().find(|block| {
+                    let state = block.state();
+                    // What was split or damaged stays where its history is.
+                    let is_whole = state.parts.is_whole(block.rows) && state.logged.readable() == block.rows as usize;
+                    let is_here = state.logged.segment == Some(segment) && blocks.contains(&block.id);
+                    is_whole && is_here && !queue.unlogged.iter().any(|other| other.id == block.id)
+                });
+                block.map(|block| (lane, Arc::clone(block)))
+            })
         });
         let Some((lane, block)) = found else { return };
         // Nobody else moves a block, so that it is still there when it is read.
@@ -338,15 +363,15 @@ fn gather(
     batch: &mut Batch,
     entries: &mut Vec<Entry>,
 ) -> bool {
-    // A block that was halved while it waited to be moved stays where that is written.
-    queue.unlogged.retain(|block| {
-        let state = block.state();
-        !state.logged.is_sealed || state.parts.is_whole(block.rows)
-    });
     let mut is_all = true;
     for block in &queue.unlogged {
-        let is_moving = block.progress.look(|progress| progress.on_disk >= block.rows);
-        if batch.is_reserve && !is_moving && !is_letter(block.id) {
+        let is_admitted = is_letter(block.id)
+            || match batch.admits {
+                Admits::All => true,
+                Admits::MovesAndLetters => block.progress.look(|progress| progress.on_disk >= block.rows),
+                Admits::Letters => false,
+            };
+        if !is_admitted {
             is_all = false;
             continue;
         }
@@ -386,7 +411,7 @@ fn gather(
             logged if logged.is_in(batch.segment) => logged,
             _ => &anew,
         };
-        if batch.is_reserve && logged.rows as usize != ends.len() {
+        if batch.admits != Admits::All && logged.rows as usize != ends.len() {
             return false;
         }
         return source.put(logged, false, batch, entries) && is_all;
@@ -410,11 +435,19 @@ impl Source<'_> {
         if logged.rows == rows && !is_sealed {
             return true;
         }
+        // What is begun has rows: else a batch that its open frame fills would be followed by another such batch.
+        if batch.is_full() {
+            return false;
+        }
         let before = batch.len();
+        let (layout, block) = (self.layout, self.block);
+        let open = |batch: &mut Batch| {
+            batch.put(Kind::Open, block, 0..0, |out| {
+                frame::put_layout(out, layout);
+            })
+        };
         if logged.rows == 0 {
-            batch.put(Kind::Open, self.block, 0..0, |out| {
-                frame::put_layout(out, self.layout);
-            });
+            open(batch);
         }
         let mut entry = Entry {
             lane: self.lane,
@@ -424,7 +457,7 @@ impl Source<'_> {
             bytes: 0,
             is_sealed: false,
         };
-        while entry.rows < rows && !batch.is_full() {
+        while entry.rows < rows && (entry.frames.is_empty() || !batch.is_full()) {
             let range = entry.rows..self.frame_end(entry.rows);
             let (bytes, ends) = (self.bytes, self.ends);
             let frame = batch.put(Kind::Rows, self.block, range.clone(), |out| {
@@ -432,6 +465,10 @@ impl Source<'_> {
             });
             entry.frames.push(frame);
             entry.rows = range.end;
+        }
+        if logged.rows == 0 {
+            // Once more, and not beside the first one: without it the rows are worth nothing.
+            open(batch);
         }
         let is_all = entry.rows == rows;
         if is_all && is_sealed {

@@ -7,6 +7,7 @@ use std::{
     fs::{self, File, OpenOptions, TryLockError},
     io::{self, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
 };
 
 /// What the spool asks of a file system.
@@ -43,6 +44,9 @@ pub(crate) trait Segment: fmt::Debug + Send {
 
     /// Cuts off what lies behind `length`.
     fn truncate(&mut self, length: u64) -> io::Result<()>;
+
+    /// Returns whether the segment is still in a folder: a file without a name is gone with the process.
+    fn has_name(&self) -> io::Result<bool>;
 }
 
 /// How a segment's name ends.
@@ -57,38 +61,61 @@ const LOCK: &str = "lock";
 pub(crate) struct Folder {
     path: PathBuf,
     /// Locked, but for a folder that is only read; the system lets go of it when the process ends, however that may be.
-    _lock: Option<File>,
+    lock: Mutex<Option<File>>,
 }
 
 impl Folder {
     /// Makes the folder if need be, and takes it for this process alone; none if another process has it.
     pub(crate) fn lock(path: &Path) -> io::Result<Option<Self>> {
-        fs::create_dir_all(path)?;
-        let lock = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(path.join(LOCK))?;
-        match lock.try_lock() {
-            Ok(()) => Ok(Some(Self {
-                path: path.to_owned(),
-                _lock: Some(lock),
-            })),
-            Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(error)) => Err(error),
+        Ok(lock(path)?.map(|lock| Self {
+            path: path.to_owned(),
+            lock: Mutex::new(Some(lock)),
+        }))
+    }
+
+    /// Makes the folder again and locks it if somebody has deleted it.
+    fn lock_again(&self) -> io::Result<()> {
+        let mut held = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(file) = &*held
+            && !has_name(file)?
+        {
+            *held = lock(&self.path)?;
+            if held.is_none() {
+                return Err(io::Error::other("another process has taken the spool's folder"));
+            }
+            tracing::error!(
+                folder = %self.path.display(),
+                "the spool's folder has been deleted, and is made again; rows that were on disk alone are lost"
+            );
         }
+        Ok(())
     }
 
     /// Returns the folder, to be read only.
     pub(crate) fn unlocked(path: &Path) -> Self {
         Self {
             path: path.to_owned(),
-            _lock: None,
+            lock: Mutex::new(None),
         }
     }
 
     fn name(&self, segment: u64) -> PathBuf {
         self.path.join(format!("{segment:016}.{EXTENSION}"))
+    }
+}
+
+/// Makes a folder and locks it; none if another process has it.
+fn lock(path: &Path) -> io::Result<Option<File>> {
+    fs::create_dir_all(path)?;
+    let lock = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path.join(LOCK))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(Some(lock)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(error),
     }
 }
 
@@ -98,6 +125,7 @@ impl Disk for Folder {
     }
 
     fn create(&self, segment: u64) -> io::Result<Box<dyn Segment>> {
+        self.lock_again()?;
         let file = OpenOptions::new()
             .append(true)
             .create_new(true)
@@ -123,7 +151,11 @@ impl Disk for Folder {
     }
 
     fn remove(&self, segment: u64) -> io::Result<()> {
-        fs::remove_file(self.name(segment))
+        match fs::remove_file(self.name(segment)) {
+            // Somebody else has removed it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            result => result,
+        }
     }
 
     fn set_aside(&self, segment: u64) -> io::Result<()> {
@@ -147,6 +179,22 @@ impl Segment for File {
     fn truncate(&mut self, length: u64) -> io::Result<()> {
         self.set_len(length)
     }
+
+    fn has_name(&self) -> io::Result<bool> {
+        has_name(self)
+    }
+}
+
+#[cfg(unix)]
+fn has_name(file: &File) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt;
+    Ok(file.metadata()?.nlink() > 0)
+}
+
+/// Elsewhere a file that is open cannot be deleted.
+#[cfg(not(unix))]
+fn has_name(_: &File) -> io::Result<bool> {
+    Ok(true)
 }
 
 /// Returns the numbers of the segments in a folder, in their order; other files are none of the spool's.

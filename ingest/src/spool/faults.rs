@@ -116,6 +116,38 @@ fn sparse() -> (World, Arc<SealedBlock>) {
     (world, block)
 }
 
+#[test]
+fn one_block_at_a_time_is_read_to_be_moved() {
+    let mut world = World::new(small_segments(3 << 10));
+    let small = [0, 2, 3];
+    for lane in small {
+        world.spool.append(lane, Ack::Spooled, |out| out.push(7)).unwrap();
+    }
+    world
+        .spool
+        .append(1, Ack::Spooled, |out| out.extend_from_slice(&[7; 900]))
+        .unwrap();
+    world.commit();
+    assert!((0..4).all(|lane| world.next_block(lane).is_none()));
+    world.commit();
+    let blocks = small.map(|lane| world.next_block(lane).unwrap());
+    for (lane, block) in small.into_iter().zip(&blocks) {
+        world.spool.evict(lane, block);
+    }
+    let large = world.next_block(1).unwrap();
+    world.spool.settle(1, &large, &Part::from(0..1), Outcome::Stored);
+    world.disk.0.lock().unwrap().is_full = true;
+    for _ in 0..5 {
+        world.commit();
+    }
+    let in_memory = blocks.iter().filter(|block| block.state().content.is_some());
+    assert_eq!(
+        in_memory.count(),
+        1,
+        "the others stay on disk as long as it takes nothing"
+    );
+}
+
 /// Asks for the halves of a block, which the next round writes.
 fn split(world: &mut World, block: &Arc<SealedBlock>) {
     let spool = Arc::clone(&world.spool);
@@ -184,4 +216,93 @@ fn halves_are_not_forgotten_when_their_block_has_moved() {
         .map(|part| part.bounds())
         .collect();
     assert_eq!(parts, [0..1, 1..2]);
+}
+
+/// A spool on a real disk, whose folder somebody deletes.
+mod deleted {
+    use std::{fs, path::Path};
+
+    use super::super::{Outcome, Spool, commit::Round, disk::Folder, lane::Found, log::Log};
+    use super::*;
+    use crate::layout::Layout;
+
+    fn open(folder: &Path) -> (Spool, Log) {
+        let tables = ["a", "b"].map(|table| Arc::new(Layout::new(table.into(), "INSERT".into(), [].into(), None)));
+        let disk = Folder::lock(folder).unwrap().unwrap();
+        Spool::recovered(Arc::new(disk), folder, tables.into(), LIMITS).unwrap()
+    }
+
+    /// Rounds until there is nothing left to write, errors included.
+    fn commit(spool: &Spool, log: &mut Log) {
+        for _ in 0..10 {
+            if matches!(
+                spool.round(spool.log.as_ref().unwrap(), log, &mut Vec::new()),
+                Ok(Round::Idle)
+            ) {
+                return;
+            }
+        }
+        panic!("it does not end");
+    }
+
+    #[test]
+    fn rows_that_are_acknowledged_are_in_a_file_that_has_a_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("spool");
+        let (spool, mut log) = open(&path);
+        let append = |lane, row: u8| {
+            spool
+                .append(lane, Ack::Spooled, |out| out.push(row))
+                .unwrap()
+                .waiting
+                .unwrap()
+        };
+        append(0, 1);
+        commit(&spool, &mut log);
+        fs::remove_dir_all(&path).unwrap();
+
+        let second = append(0, 2);
+        let first_try = spool.round(spool.log.as_ref().unwrap(), &mut log, &mut Vec::new());
+        assert!(
+            first_try.is_err() && spool.is_failing(),
+            "it is noticed before the answer"
+        );
+        assert!(second.progress.look(|progress| progress.level(&second.rows)) < Ack::Spooled);
+        commit(&spool, &mut log);
+        assert!(second.progress.look(|progress| progress.level(&second.rows)) >= Ack::Spooled);
+        assert!(
+            Folder::lock(&path).unwrap().is_none(),
+            "the new folder is this process' own"
+        );
+
+        // What was in memory is on disk again, that which had been acknowledged before, too.
+        drop((spool, log));
+        let (spool, _log) = open(&path);
+        assert_eq!(spool.counts()[0].rows_pending, 2);
+    }
+
+    #[tokio::test]
+    async fn rows_that_were_in_a_deleted_file_alone_do_not_hold_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("spool");
+        let (spool, mut log) = open(&path);
+        let spool = Arc::new(spool);
+        for row in 0..4 {
+            spool.append(0, Ack::Spooled, |out| out.push(row)).unwrap();
+        }
+        commit(&spool, &mut log);
+        let Found::Rows(block, part) = spool.look(&spool.lanes[0]) else {
+            panic!("no block")
+        };
+        spool.evict(0, &block);
+        fs::remove_dir_all(&path).unwrap();
+        // As long as the folder is away, it may come back.
+        assert!(spool.rows(&block, &part).await.is_err());
+        spool.append(1, Ack::Spooled, |out| out.push(7)).unwrap();
+        commit(&spool, &mut log);
+        assert!(spool.rows(&block, &part).await.unwrap().ends.is_empty());
+        spool.settle(0, &block, &part, Outcome::Lost);
+        commit(&spool, &mut log);
+        assert_eq!(spool.counts()[0].rows_pending, 0);
+    }
 }

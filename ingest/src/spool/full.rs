@@ -5,7 +5,7 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use super::{
-    Outcome, Spool, SpoolLimits,
+    Outcome, Part, Spool, SpoolLimits,
     commit::Round,
     frame::{FRAME_HEADER, SEGMENT_HEADER},
     lane::Found,
@@ -25,8 +25,8 @@ const TABLES: usize = 5;
 
 const ROW: &[u8] = &[7; 100];
 
-/// A block on disk, each of its rows in a frame of its own, and its statement, which is short here.
-const BLOCK: usize = 4 * (ROW.len() + 4) + 6 * FRAME_HEADER + 50;
+/// A block on disk, each of its rows in a frame of its own, and twice its statement, which is short here.
+const BLOCK: usize = 4 * (ROW.len() + 4) + 7 * FRAME_HEADER + 2 * 50;
 
 pub(super) const LIMITS: SpoolLimits = SpoolLimits {
     blocks: BlockLimits {
@@ -248,6 +248,38 @@ fn what_has_gathered_in_memory_does_not_go_beyond_the_bound_of_the_disk() {
         "{bytes}"
     );
     assert!(world.spool.is_failing());
+}
+
+#[test]
+fn refused_rows_leave_a_full_disk_by_their_letters() {
+    let letters = TABLES - 1;
+    let log = LogLimits {
+        max_bytes: 2 << 10,
+        ..LIMITS.log
+    };
+    let mut world = World::new(SpoolLimits { log, ..LIMITS });
+    for row in 0..54 {
+        let receipt = world
+            .spool
+            .append(row % TABLES, Ack::Accepted, |out| out.extend_from_slice(ROW));
+        assert!(receipt.is_ok(), "{row}");
+    }
+    world.commit();
+    assert!(world.spool.is_failing());
+
+    let block = world.next_block(0).unwrap();
+    for row in 0..block.rows {
+        let letter = world
+            .spool
+            .write_letter(letters, &block, row, |out| out.extend_from_slice(ROW))
+            .unwrap();
+        world.commit();
+        assert!(letter.progress.look(|progress| progress.on_disk == 1), "{row}");
+        let part = Part::from(row..row + 1);
+        world.spool.settle(0, &block, &part, Outcome::Refused);
+        world.spool.send_letter(letters, letter);
+    }
+    assert!(block.next_part().is_none());
 }
 
 #[test]

@@ -7,8 +7,9 @@ use std::{
 };
 
 use super::{
-    Part, SpoolError,
+    Part, RowRange, SpoolError,
     disk::{ASIDE_EXTENSION, Disk, Folder, Segment},
+    parts::overlap,
     recover::{ReadError, read_rows, recover},
 };
 use crate::block::SealedBlock;
@@ -39,8 +40,12 @@ pub struct BlockReport {
     pub id: String,
     /// When it was opened.
     pub opened: SystemTime,
-    /// How many of its rows are not stored.
+    /// How many of its rows are not stored, and can be read.
     pub rows: u64,
+    /// How many more there are that cannot be read: the disk has lost them.
+    pub rows_missing: u64,
+    /// Whether it still took rows when the process ended.
+    pub is_open: bool,
     /// The length of all its rows, in bytes.
     pub bytes: u64,
     /// The tokens and the rows of what is left of it.
@@ -80,13 +85,17 @@ pub fn inspect(folder: &Path) -> Result<SpoolReport, SpoolError> {
         bytes: recovered.segments.values().map(|segment| segment.length).sum(),
         torn_bytes: recovered.torn_bytes,
         damaged_bytes: recovered.damage.iter().map(|damage| damage.bytes).sum(),
-        blocks: recovered.blocks.into_iter().map(BlockReport::new).collect(),
+        blocks: recovered
+            .blocks
+            .into_iter()
+            .map(|block| BlockReport::new(recovered.open.contains(&block.id), block))
+            .collect(),
         aside,
     })
 }
 
 impl BlockReport {
-    fn new(block: SealedBlock) -> Self {
+    fn new(is_open: bool, block: SealedBlock) -> Self {
         let parts: Vec<_> = block
             .state()
             .parts
@@ -98,13 +107,27 @@ impl BlockReport {
                 part,
             })
             .collect();
+        let rows: u64 = parts.iter().map(|part| u64::from(part.rows)).sum();
+        let readable: usize = {
+            let state = block.state();
+            let of_rows = |rows: &RowRange| -> usize {
+                let frames = state.logged.frames.iter();
+                frames
+                    .filter_map(|frame| overlap(&frame.rows, rows))
+                    .map(|rows| rows.len())
+                    .sum()
+            };
+            parts.iter().flat_map(|part| part.part.ranges()).map(of_rows).sum()
+        };
         // Of an id of version 7, and of a letter's, too.
         let opened_ms = (block.id.as_u128() >> 80) as u64;
         Self {
             table: block.layout.table.to_string(),
             id: block.id.to_string(),
             opened: UNIX_EPOCH + Duration::from_millis(opened_ms),
-            rows: parts.iter().map(|part| u64::from(part.rows)).sum(),
+            rows: readable as u64,
+            rows_missing: rows.saturating_sub(readable as u64),
+            is_open,
             bytes: block.bytes as u64,
             parts,
             statement: block.layout.statement.to_string(),
@@ -180,5 +203,9 @@ impl Segment for Untouched {
 
     fn truncate(&mut self, _: u64) -> io::Result<()> {
         Ok(())
+    }
+
+    fn has_name(&self) -> io::Result<bool> {
+        Ok(true)
     }
 }

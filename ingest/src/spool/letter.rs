@@ -52,8 +52,8 @@ impl Spool {
     ) -> Result<Arc<SealedBlock>, NoRoom> {
         let lane = &self.lanes[letters];
         let mut queue = lane.lock();
-        // The row gives its own room back as soon as the letter is there.
-        if self.is_failing() || !self.has_disk_room(0) {
+        // A disk that fails is waited for: it may fail because it lacks the room that the row gives back once its letter is there.
+        if !self.has_disk_room_for_refused() {
             return Err(NoRoom);
         }
         let mut letter = Block::named(block.letter_id(row).ok_or(NoRoom)?);

@@ -61,8 +61,7 @@ impl Logged {
 pub(crate) struct LogLimits {
     /// A segment that has reached this length is left for a new one.
     pub(crate) segment_bytes: u64,
-    /// All segments together are no longer than this and one frame; beyond it, one more segment's length is kept for what makes
-    /// room again, see [`Batch::is_reserve`].
+    /// All segments together are no longer than this and one frame, but for what makes room again, see [`Admits`].
     pub(crate) max_bytes: u64,
 }
 
@@ -83,6 +82,11 @@ pub(crate) struct SegmentUse {
 }
 
 impl SegmentUse {
+    /// Returns up to where everything had been synced for certain.
+    fn known_synced(&self) -> u64 {
+        self.tear.unwrap_or(self.synced)
+    }
+
     fn live_bytes(&self) -> u64 {
         self.live.values().sum()
     }
@@ -134,9 +138,18 @@ pub(crate) struct Batch {
     bytes: Vec<u8>,
     /// As soon as it is this long, nothing more is to be put into it.
     max_bytes: usize,
-    /// The bound is reached: only blocks that move to another segment, and dead letters, may be put into it. Without them, segments
-    /// of which little is left could never be removed, and a refused row would hold its table for ever.
-    pub(crate) is_reserve: bool,
+    pub(crate) admits: Admits,
+}
+
+/// What may be put into a batch. Beyond the bound of the disk, only what makes room again: without it, segments of which little is
+/// left could never be removed, and a refused row would hold its table for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Admits {
+    All,
+    /// Up to one segment beyond the bound: blocks that move to another segment, and dead letters.
+    MovesAndLetters,
+    /// Further beyond it. There are few at a time: one of each table, and as many as the bound of what waits allows.
+    Letters,
 }
 
 impl Batch {
@@ -209,33 +222,45 @@ impl Log {
     /// Begins a batch in the active segment, and makes one if there is none. `buffer` is what the batch is gathered in.
     ///
     /// # Errors
-    /// There is no room, or the disk says so.
+    /// The disk's.
     pub(crate) fn begin(&mut self, mut buffer: Vec<u8>) -> io::Result<Batch> {
-        let mut room = self.limits.max_bytes.saturating_sub(self.bytes());
-        let is_reserve = room == 0;
-        if is_reserve {
-            let bound = self.limits.max_bytes.saturating_add(self.limits.segment_bytes);
-            room = bound.saturating_sub(self.bytes());
-        }
-        if room == 0 {
-            return Err(io::ErrorKind::QuotaExceeded.into());
-        }
-        let segment = match &self.active {
-            Some(active) => active.segment,
-            None => self.make_segment()?,
+        let room = |bound: u64| bound.saturating_sub(self.bytes());
+        let LogLimits {
+            max_bytes,
+            segment_bytes,
+        } = self.limits;
+        let (room, admits) = match (room(max_bytes), room(max_bytes.saturating_add(segment_bytes))) {
+            (0, 0) => (segment_bytes, Admits::Letters),
+            (0, reserve) => (reserve, Admits::MovesAndLetters),
+            (room, _) => (room, Admits::All),
+        };
+        let (segment, is_new) = match &self.active {
+            Some(active) => (active.segment, false),
+            None => (self.make_segment()?, true),
         };
         let state = &self.segments[&segment];
         buffer.clear();
         buffer.shrink_to(KEPT_CAPACITY);
-        Ok(Batch {
+        let mut batch = Batch {
             segment,
             format: state.format,
             at: state.length,
             synced: state.synced,
             bytes: buffer,
             max_bytes: usize::try_from(room).map_or(MAX_BATCH_BYTES, |room| room.min(MAX_BATCH_BYTES)),
-            is_reserve,
-        })
+            admits,
+        };
+        if let Some((before, state)) = self.segments.range(..segment).next_back()
+            && is_new
+        {
+            // Nothing else would tell that the segment before this one lacks its end.
+            batch.put(Kind::Synced, Uuid::nil(), 0..0, |out| {
+                frame::put_synced(out, *before, state.known_synced());
+            });
+            // The frame takes no room from rows: a batch that it filled would be followed by another such batch.
+            batch.max_bytes += batch.len();
+        }
+        Ok(batch)
     }
 
     fn make_segment(&mut self) -> io::Result<u64> {
@@ -277,7 +302,17 @@ impl Log {
         let Some(active) = self.active.as_mut().filter(|active| active.segment == batch.segment) else {
             return Err((io::ErrorKind::NotFound.into(), batch.bytes));
         };
-        let written = active.file.append(&batch.bytes).and_then(|()| active.file.sync());
+        let written = active
+            .file
+            .append(&batch.bytes)
+            .and_then(|()| active.file.sync())
+            .and_then(|()| match active.file.has_name()? {
+                true => Ok(()),
+                false => Err(io::Error::new(
+                    io::ErrorKind::NotFound,
+                    "the segment's file has been deleted",
+                )),
+            });
         if written.is_ok() {
             active.loose.clear();
         }
@@ -310,7 +345,34 @@ impl Log {
             Err(_) => state.length - state.synced + written,
         };
         state.length = state.synced;
+        self.drop_deleted();
         self.remove_if_done(active.segment);
+    }
+
+    /// Forgets segments that somebody has deleted, and with them the marks that would go there.
+    fn drop_deleted(&mut self) {
+        let left = match self.disk.segments() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            Err(_) => return,
+            Ok(segments) => segments,
+        };
+        self.segments.retain(|number, _| left.contains(number));
+    }
+
+    /// Returns whether a segment is there.
+    pub(crate) fn has(&self, segment: u64) -> bool {
+        self.segments.contains_key(&segment)
+    }
+
+    /// Leaves the active segment if it is full and nothing in it is needed. Without room for a batch nothing else would remove it.
+    pub(crate) fn rotate_if_done(&mut self) {
+        let is_done = |segment: u64| self.segments.get(&segment).is_some_and(|state| state.live.is_empty());
+        if self
+            .active()
+            .is_some_and(|(segment, is_full)| is_full && is_done(segment))
+        {
+            self.rotate();
+        }
     }
 
     /// Leaves the active segment for a new one.
@@ -407,20 +469,22 @@ impl Log {
         self.append(segment, Kind::Split, block, rows, true)
     }
 
-    /// Returns the blocks of the segment that wastes the most, if that is worth the trouble of writing them again.
-    pub(crate) fn sparse(&self) -> Option<(u64, Vec<Uuid>)> {
-        if self.bytes() < self.limits.max_bytes / 2 {
-            return None;
-        }
+    /// Returns the segments that are worth the trouble of writing their blocks again, and the blocks of each; the one that wastes the
+    /// most comes first.
+    pub(crate) fn sparse(&self) -> impl Iterator<Item = (u64, Vec<Uuid>)> {
         let active = self.active().map(|(segment, _)| segment);
-        let wasted = |segment: &SegmentUse| segment.length.saturating_sub(segment.live_bytes());
-        let (&number, segment) = self
+        let is_full = self.bytes() >= self.limits.max_bytes / 2;
+        let mut sparse: Vec<_> = self
             .segments
             .iter()
-            .filter(|(number, _)| Some(**number) != active)
-            .max_by_key(|(_, segment)| wasted(segment))?;
-        let is_worth_it = wasted(segment) * 4 > segment.length;
-        is_worth_it.then(|| (number, segment.live.keys().copied().collect()))
+            .filter(|(number, _)| is_full && Some(**number) != active)
+            .map(|(number, segment)| (segment.length.saturating_sub(segment.live_bytes()), *number, segment))
+            .filter(|(wasted, _, segment)| wasted * 4 > segment.length)
+            .collect();
+        sparse.sort_unstable_by_key(|(wasted, number, _)| std::cmp::Reverse((*wasted, *number)));
+        sparse
+            .into_iter()
+            .map(|(_, number, segment)| (number, segment.live.keys().copied().collect()))
     }
 
     /// Returns the segments that have a block, but for one.
@@ -478,7 +542,7 @@ impl Log {
         let mut bytes = Vec::with_capacity(frame::FRAME_HEADER);
         let header = Header {
             kind,
-            batch: state.tear.unwrap_or(state.synced),
+            batch: state.known_synced(),
             block,
             rows,
         };

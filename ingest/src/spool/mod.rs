@@ -25,6 +25,8 @@
 mod bound;
 pub(crate) mod chance;
 mod commit;
+#[cfg(test)]
+mod damage;
 mod disk;
 #[cfg(test)]
 mod faults;
@@ -216,6 +218,7 @@ impl Spool {
             ops: std::sync::Mutex::default(),
             is_failing: AtomicBool::new(false),
             waiting: Bound::new(usize::try_from(limits.log.max_bytes).unwrap_or(usize::MAX)),
+            letter_reserve: usize::try_from(limits.log.segment_bytes).unwrap_or(usize::MAX),
             bytes: AtomicU64::new(log.bytes()),
             stopped: AtomicBool::new(false),
         };
@@ -415,6 +418,14 @@ impl Spool {
             let used = log.waiting.used();
             used.saturating_add(on_disk) <= log.waiting.max
         })
+    }
+
+    /// Returns whether there is disk for the letter of a row that ClickHouse refuses. Such a letter gives back the row's own room, and must
+    /// not wait for it: rows alone never reach this bound.
+    pub(super) fn has_disk_room_for_refused(&self) -> bool {
+        self.log
+            .as_ref()
+            .is_none_or(|log| log.waiting.used() <= log.waiting.max.saturating_add(log.letter_reserve))
     }
 
     /// Returns whether dead letters with so many bytes on disk may have more there.

@@ -13,10 +13,10 @@ use tokio::{
 use uuid::Uuid;
 
 use super::{
-    Counters, Outcome, Part, Spool,
+    Counters, Logged, Outcome, Part, Spool,
     lane::{Found, Lane},
     recover::{ReadError, read_rows},
-    state::Op,
+    state::{LogState, Op},
 };
 use crate::{
     block::{Content, SealedBlock},
@@ -213,7 +213,14 @@ impl Spool {
             return Err(io::ErrorKind::NotFound.into());
         };
         loop {
-            let logged = block.state().logged.clone();
+            let logged = {
+                let state = block.state();
+                // A block that is about to move is in memory again.
+                if let Some(content) = &state.content {
+                    return Ok(content.select(part));
+                }
+                state.logged.clone()
+            };
             match read_rows(&*log.disk, block.id, &logged, part) {
                 Ok(rows) => return Ok(rows),
                 Err(ReadError::Damaged(frame)) => {
@@ -226,11 +233,32 @@ impl Spool {
                     }
                     block.state().logged.frames.retain(|candidate| *candidate != frame);
                 }
+                Err(ReadError::Io(error))
+                    if error.kind() == io::ErrorKind::NotFound && Self::forget_deleted(log, block, &logged)? =>
+                {
+                    tracing::error!(
+                        table = %block.layout.table, block = %block.id, segment = logged.segment, rows = part.len(),
+                        "a segment has been deleted, and rows that were in it alone are lost"
+                    );
+                }
                 // It may have been moved to another segment just now.
                 Err(ReadError::Io(error)) if block.state().logged.segment == logged.segment => return Err(error),
                 Err(ReadError::Io(_)) => {}
             }
         }
+    }
+
+    /// Forgets the frames of a block that is nowhere but in a segment that has been deleted; returns whether it was so. As long as the
+    /// folder is away as well, it may come back.
+    fn forget_deleted(log: &LogState, block: &SealedBlock, logged: &Logged) -> io::Result<bool> {
+        let segments = log.disk.segments()?;
+        let is_there = logged.segment.is_none_or(|segment| segments.contains(&segment));
+        let mut state = block.state();
+        let is_gone = !is_there && state.content.is_none() && state.logged.segment == logged.segment;
+        if is_gone {
+            state.logged.frames.clear();
+        }
+        Ok(is_gone)
     }
 
     /// Lets a block that has to wait be on disk alone.

@@ -94,6 +94,13 @@ impl Parts {
         })
     }
 
+    /// Returns the rows of a block that are no longer left.
+    pub(crate) fn settled(&self, rows: u32) -> Vec<RowRange> {
+        let mut settled = RowSet::from(0..rows);
+        self.left.0.iter().for_each(|left| settled.remove(left));
+        settled.0
+    }
+
     /// Returns how many rows are left.
     pub(crate) fn rows(&self) -> usize {
         self.left.0.iter().map(ExactSizeIterator::len).sum()

@@ -7,6 +7,7 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     fmt, io,
+    ops::Range,
     path::PathBuf,
     sync::Arc,
 };
@@ -88,6 +89,8 @@ pub(crate) struct Recovered {
     pub(crate) damage: Vec<Damage>,
     /// What is known of blocks from one segment, and is not in another one that has them, too.
     pub(crate) unmarked: Vec<Mark>,
+    /// Blocks that had not been sealed.
+    pub(crate) open: HashSet<Uuid>,
     /// Blocks of which something is done, or that are elsewhere now, and the segment that says so.
     ended: HashMap<Uuid, u64>,
     /// Bytes of writes that did not come to their end.
@@ -196,7 +199,9 @@ pub(crate) fn recover(disk: &dyn Disk, path: &std::path::Path) -> Result<Recover
     let mut recovered = Recovered::default();
     let mut blocks: BTreeMap<Uuid, Vec<(u64, Copy)>> = BTreeMap::new();
     let mut done: HashMap<Uuid, Vec<RowRange>> = HashMap::new();
-    for segment in disk.segments().map_err(io_error)? {
+    let mut synced: HashMap<u64, u64> = HashMap::new();
+    // A segment says how much of the one before it is on disk.
+    for segment in disk.segments().map_err(io_error)?.into_iter().rev() {
         let bytes = disk.read(segment).map_err(io_error)?;
         let format = match frame::read_segment_header(&bytes) {
             SegmentHeader::Known(format) => format,
@@ -208,11 +213,14 @@ pub(crate) fn recover(disk: &dyn Disk, path: &std::path::Path) -> Result<Recover
                 continue;
             }
         };
-        let scan = frame::scan(&bytes, format);
+        let scan = frame::scan(&bytes, format, synced.get(&segment).copied().unwrap_or(0));
         recovered.torn_bytes += scan.torn.iter().map(|tear| tear.end - tear.start).sum::<u64>();
         let mut file = disk.open(segment).map_err(io_error)?;
         if scan.end < bytes.len() as u64 {
-            recovered.torn_bytes += bytes.len() as u64 - scan.end;
+            let is_damage = |damage: &Range<u64>| damage.start == scan.end;
+            if !scan.damage.iter().any(is_damage) {
+                recovered.torn_bytes += bytes.len() as u64 - scan.end;
+            }
             file.truncate(scan.end).map_err(io_error)?;
         }
         // A process that was killed may have written what it did not sync: what is sent from now on must not change again.
@@ -225,6 +233,10 @@ pub(crate) fn recover(disk: &dyn Disk, path: &std::path::Path) -> Result<Recover
         }
         let mut copies: HashMap<Uuid, Copy> = HashMap::new();
         for frame in scan.frames {
+            if frame.header.kind == Kind::Synced {
+                synced.extend(frame::read_synced(frame.body));
+                continue;
+            }
             copies.entry(frame.header.block).or_default().take(&frame);
         }
         let mut state = SegmentUse {
@@ -278,8 +290,14 @@ pub(crate) fn recover(disk: &dyn Disk, path: &std::path::Path) -> Result<Recover
                 other.live.remove(&id);
             }
         }
+        let is_sealed = copy.is_sealed;
         match whole(&recovered.segments, id, segment, copy, &done, &mut layouts) {
-            Some(block) => recovered.blocks.push(block),
+            Some(block) => {
+                if !is_sealed {
+                    recovered.open.insert(id);
+                }
+                recovered.blocks.push(block);
+            }
             None => {
                 for segment in recovered.segments.values_mut() {
                     segment.live.remove(&id);
@@ -299,6 +317,7 @@ impl Copy {
         let rows = frame.header.rows.clone();
         self.frame_bytes += frame.length as u64;
         match frame.header.kind {
+            Kind::Open if self.layout.is_some() => {}
             Kind::Open => {
                 self.layout = frame::read_layout(frame.body);
             }
@@ -320,6 +339,7 @@ impl Copy {
             }
             Kind::Split => self.splits.push(rows),
             Kind::Moved => self.is_moved = true,
+            Kind::Synced => {}
             Kind::Done => self.done.push(rows),
         }
     }

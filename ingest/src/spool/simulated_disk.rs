@@ -149,6 +149,10 @@ struct SimulatedFile(Arc<Mutex<DiskState>>, u64);
 impl Segment for SimulatedFile {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         let mut state = self.0.lock().unwrap();
+        if !state.segments.contains_key(&self.1) {
+            // As on a real disk: the file is there as long as it is open.
+            return Ok(());
+        }
         let mut written = bytes;
         let mut result = Ok(());
         if state.is_full {
@@ -168,7 +172,9 @@ impl Segment for SimulatedFile {
         if std::mem::take(&mut state.sync_fails) {
             return Err(io::Error::other("EIO"));
         }
-        let segment = state.segments.get_mut(&self.1).ok_or(io::ErrorKind::NotFound)?;
+        let Some(segment) = state.segments.get_mut(&self.1) else {
+            return Ok(());
+        };
         segment.synced = segment.bytes.len();
         Ok(())
     }
@@ -182,6 +188,10 @@ impl Segment for SimulatedFile {
         segment.bytes.truncate(length as usize);
         segment.synced = segment.synced.min(length as usize);
         Ok(())
+    }
+
+    fn has_name(&self) -> io::Result<bool> {
+        Ok(self.0.lock().unwrap().segments.contains_key(&self.1))
     }
 }
 

@@ -347,7 +347,7 @@ impl World {
         let memory_bytes = self.limits.memory_bytes;
         let collector = self.collector();
         let state = collector.spool.log.as_ref().unwrap();
-        let sparse = collector.log.sparse();
+        let sparse = collector.log.sparse().next();
         let was_failing = collector.spool.is_failing();
         let round = collector.spool.round(state, &mut collector.log, &mut collector.buffer);
         if let Ok(Round::Idle) = round
@@ -607,7 +607,8 @@ fn run_watched(seed: u64, collectors: usize, mut watch: impl FnMut(&World)) -> W
         let memory_bytes = world.limits.memory_bytes;
         let collector = world.collector();
         let bytes = collector.disk.bytes();
-        assert!(bytes < 7 << 10, "the disk's bound: {bytes}");
+        // The bound, the segments in reserve, and the frames around one block.
+        assert!(bytes < (8 << 10) + 600, "the disk's bound: {bytes}");
         assert!(collector.spool.memory_bytes() <= memory_bytes + 200);
     }
     world.run_dry();
@@ -625,10 +626,16 @@ fn run_watched(seed: u64, collectors: usize, mut watch: impl FnMut(&World)) -> W
 }
 
 /// Seeds that have found something once.
-const SEEDS: [u64; 6] = [645, 3677, 4244, 2250, 71_543, 14_063];
+const SEEDS: [u64; 12] = [
+    645, 3677, 4244, 2250, 71_543, 3108, 7738, 6177, 15_470, 22_096, 121_418, 14_063,
+];
 
-/// Runs all seeds with so many collectors, and checks that the cases are about something.
+/// Runs all seeds with so many collectors, and checks that the cases are about something. `ROWMILL_SIMULATION_SEED` runs one case alone.
 fn run_all(collectors: usize, cases: u64) {
+    if let Ok(seed) = std::env::var("ROWMILL_SIMULATION_SEED") {
+        run(seed.parse().unwrap(), collectors);
+        return;
+    }
     let cases = std::env::var("ROWMILL_SIMULATION_CASES").map_or(cases, |cases| cases.parse().unwrap());
     let (mut sent, mut acknowledged, mut letters, mut emptied, mut found) = (0_u64, 0, 0, 0, 0);
     for seed in SEEDS.into_iter().chain(0..cases) {

@@ -38,6 +38,8 @@ pub(super) struct LogState {
     pub(super) is_failing: AtomicBool,
     /// What blocks that are not stored take on disk.
     pub(super) waiting: Bound,
+    /// Beyond that bound, so many bytes are for letters of rows that ClickHouse refuses.
+    pub(super) letter_reserve: usize,
     /// Bytes of all segments.
     pub(super) bytes: AtomicU64,
     pub(super) stopped: AtomicBool,
