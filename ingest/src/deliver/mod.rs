@@ -8,6 +8,7 @@
 //! lookup    rows whose try had no clear outcome are looked for in the table before they are sent again
 //! adapt     rows of another build go into the table as it is now
 //! guard     rows that are refused become dead letters, or wait without holding the others
+//! views     rows on which a materialized view throws are left out there
 //! failure   why a try has failed
 //! ```
 //!
@@ -18,6 +19,7 @@ mod adapt;
 mod failure;
 mod guard;
 mod lookup;
+mod views;
 
 use std::{future::pending, io, pin::pin, sync::Arc, time::Duration};
 
@@ -219,7 +221,7 @@ impl<'a> LaneDelivery<'a> {
             self.ahead = None;
             Counters::add(&spool.counters(self.lane).retries, 1);
             self.is_paced = true;
-            match self.handle(block, part, failure, failures).await {
+            match self.handle(block, part, failure, failures, &tries).await {
                 Some(backoff) => self.delivery.wait(backoff.wait(failures, dice())).await,
                 None => return,
             }
@@ -233,8 +235,16 @@ impl<'a> LaneDelivery<'a> {
         part: &Part,
         failure: Failure,
         failures: u32,
+        tries: &Tries,
     ) -> Option<Backoff> {
         let failure = match failure.class() {
+            Class::Hold if failure.is_of_view() => {
+                let token = token_of(block, part, tries.generation);
+                match self.finish_without_refused(block, part, &token, failure).await {
+                    Ok(()) => return None,
+                    Err(failure) => failure,
+                }
+            }
             Class::Refused if self.lane == self.delivery.dead_letters => failure,
             Class::Refused => match self.refuse(block, part, failure).await {
                 Ok(()) => return None,
@@ -328,6 +338,10 @@ impl<'a> LaneDelivery<'a> {
         };
         let within = |part: &&Part| part.bounds().contains(&row);
         for part in left.iter().filter(within) {
+            // Halves of what is stored would have other tokens.
+            if spool.is_in_doubt(&block, part) {
+                return self.guard.probe(id, part.clone());
+            }
             for cut in [row, row + 1] {
                 let is_inside = part.bounds().start < cut && cut < part.bounds().end;
                 if is_inside && spool.cut(&block, cut).await.is_err() {
@@ -457,6 +471,19 @@ impl<'a> LaneDelivery<'a> {
         part: &Part,
         generation: u32,
     ) -> Result<Tried, Failure> {
+        let token = token_of(block, part, generation);
+        self.send_as(connection, block, part, &token, false).await
+    }
+
+    /// Sends rows under a token, which may be that of more rows. With `ignores_views`, a view that throws keeps them from no other.
+    async fn send_as(
+        &mut self,
+        connection: &Connection,
+        block: &Arc<SealedBlock>,
+        part: &Part,
+        token: &str,
+        ignores_views: bool,
+    ) -> Result<Tried, Failure> {
         let Delivery { spool, timeout, .. } = self.delivery;
         let form = self.form_of(connection, block).await?;
         let Some(compressed) = self.compressed(block, part, form).await? else {
@@ -464,16 +491,13 @@ impl<'a> LaneDelivery<'a> {
         };
         // What is on disk is needed in memory no longer: another try would read it there.
         spool.evict(self.lane, block);
-        let token = match generation {
-            0 => block.token(part),
-            generation => format!("{}@{generation}", block.token(part)),
-        };
         let query_id = format!("{}{:x}", query_prefix(block), dice());
         let request = InsertRequest {
             statement: compressed.statement(block),
-            token: &token,
+            token,
             query_id: &query_id,
             rows: part.len(),
+            ignores_views,
             frames: compressed.frames.clone(),
         };
         let mut insert = pin!(connection.inserts.insert(request, *timeout));
@@ -567,6 +591,14 @@ impl<'a> LaneDelivery<'a> {
         if self.is_paced && !spool.is_closed() && !spool.is_nearly_full() {
             self.delivery.wait(took).await;
         }
+    }
+}
+
+/// Returns the token of a part, which is another one for each time that ClickHouse has confirmed rows without having them.
+fn token_of(block: &SealedBlock, part: &Part, generation: u32) -> String {
+    match generation {
+        0 => block.token(part),
+        generation => format!("{}@{generation}", block.token(part)),
     }
 }
 
