@@ -58,6 +58,9 @@ const CLOSING_WAIT: Duration = Duration::from_millis(200);
 /// After so many tries that took too long, fewer rows are sent at a time.
 const MAX_TIMEOUTS: u32 = 2;
 
+/// A try may take so many times the usual time at most.
+const MAX_TIME_FACTOR: u32 = 8;
+
 /// So many times rows that ClickHouse has confirmed and that are not in their table are sent under another token.
 const MAX_GENERATIONS: u32 = 3;
 
@@ -161,6 +164,16 @@ struct Tries {
     generation: u32,
 }
 
+/// How rows are sent.
+#[derive(Debug, Clone, Copy)]
+struct Sending<'a> {
+    token: &'a str,
+    /// A view that throws keeps the rows from no other.
+    ignores_views: bool,
+    /// How long ClickHouse may take.
+    within: Duration,
+}
+
 /// What a try has come to, where it has not failed.
 enum Tried {
     /// All rows are stored.
@@ -208,7 +221,11 @@ impl<'a> LaneDelivery<'a> {
             let failure = match self.attempt(block, part, &mut tries).await {
                 Ok(Tried::Stored) => {
                     spool.settle(self.lane, block, part, Outcome::Stored);
-                    self.note_stored(block, part, failures);
+                    self.note_stored(block, part, failures, started.elapsed());
+                    if tries.timeouts >= MAX_TIMEOUTS {
+                        // It has taken more than the usual time.
+                        self.max_bytes = bytes_of(block, part) / 2;
+                    }
                     return self.pace(started.elapsed()).await;
                 }
                 Ok(Tried::Lost) => return spool.settle(self.lane, block, part, Outcome::Lost),
@@ -386,7 +403,7 @@ impl<'a> LaneDelivery<'a> {
         part: &Part,
         tries: &mut Tries,
     ) -> Result<Tried, Failure> {
-        let Delivery { spool, .. } = self.delivery;
+        let Delivery { spool, timeout, .. } = self.delivery;
         let is_too_large = self.is_too_large(block, part, tries);
         if !spool.is_in_doubt(block, part) {
             if is_too_large {
@@ -400,7 +417,31 @@ impl<'a> LaneDelivery<'a> {
         let may_be_missed = lookup.has_views || connection.has_quorum;
         match lookup.found {
             Found::Running => return Err(Failure::Running),
-            Found::Unknowable => return self.send(connection, block, part, 0).await,
+            Found::Unknowable => {
+                // Halves would have other tokens, and might come twice.
+                let within = time_for(*timeout, tries.timeouts);
+                if within > *timeout {
+                    tracing::warn!(
+                        table = %block.layout.table, block = %block.id, rows = part.len(), timeouts = tries.timeouts,
+                        seconds = within.as_secs_f64(),
+                        "an insert does not end in time, and its table cannot be asked which rows it has: \
+                         the next try has the same rows and more time"
+                    );
+                }
+                let token = token_of(block, part, 0);
+                return self
+                    .send_as(
+                        connection,
+                        block,
+                        part,
+                        Sending {
+                            token: &token,
+                            ignores_views: false,
+                            within,
+                        },
+                    )
+                    .await;
+            }
             // Views or other replicas may have missed them; the token keeps the table from taking them twice.
             Found::All if may_be_missed && lookup.is_remembered => {
                 return self.send(connection, block, part, 0).await;
@@ -472,19 +513,29 @@ impl<'a> LaneDelivery<'a> {
         generation: u32,
     ) -> Result<Tried, Failure> {
         let token = token_of(block, part, generation);
-        self.send_as(connection, block, part, &token, false).await
+        let within = self.delivery.timeout;
+        self.send_as(
+            connection,
+            block,
+            part,
+            Sending {
+                token: &token,
+                ignores_views: false,
+                within,
+            },
+        )
+        .await
     }
 
-    /// Sends rows under a token, which may be that of more rows. With `ignores_views`, a view that throws keeps them from no other.
+    /// Sends rows under a token, which may be that of more rows.
     async fn send_as(
         &mut self,
         connection: &Connection,
         block: &Arc<SealedBlock>,
         part: &Part,
-        token: &str,
-        ignores_views: bool,
+        sending: Sending<'_>,
     ) -> Result<Tried, Failure> {
-        let Delivery { spool, timeout, .. } = self.delivery;
+        let Delivery { spool, .. } = self.delivery;
         let form = self.form_of(connection, block).await?;
         let Some(compressed) = self.compressed(block, part, form).await? else {
             return Ok(Tried::Lost);
@@ -494,13 +545,13 @@ impl<'a> LaneDelivery<'a> {
         let query_id = format!("{}{:x}", query_prefix(block), dice());
         let request = InsertRequest {
             statement: compressed.statement(block),
-            token,
+            token: sending.token,
             query_id: &query_id,
             rows: part.len(),
-            ignores_views,
+            ignores_views: sending.ignores_views,
             frames: compressed.frames.clone(),
         };
-        let mut insert = pin!(connection.inserts.insert(request, *timeout));
+        let mut insert = pin!(connection.inserts.insert(request, sending.within));
         let result = tokio::select! {
             result = &mut insert => result,
             ahead = self.next_ahead() => {
@@ -573,15 +624,18 @@ impl<'a> LaneDelivery<'a> {
         }
     }
 
-    fn note_stored(&mut self, block: &SealedBlock, part: &Part, failures: u32) {
+    fn note_stored(&mut self, block: &SealedBlock, part: &Part, failures: u32, took: Duration) {
         tracing::debug!(table = %block.layout.table, block = %block.id, rows = part.len(), failures, "stored");
         if failures > 0 {
             tracing::info!(table = %block.layout.table, block = %block.id, failures, "stored after failures");
         }
         self.guard.accept();
         self.alarm = Alarm::default();
-        // Twice as much may go the next time.
-        self.max_bytes = self.max_bytes.max(bytes_of(block, part)).saturating_mul(2);
+        self.max_bytes = self.max_bytes.max(bytes_of(block, part));
+        if took < self.delivery.timeout / 2 {
+            // Twice as much may go the next time.
+            self.max_bytes = self.max_bytes.saturating_mul(2);
+        }
     }
 
     /// After an outage, lets ClickHouse rest as long as each insert took: what comes in has to get through as well.
@@ -600,6 +654,12 @@ fn token_of(block: &SealedBlock, part: &Part, generation: u32) -> String {
         0 => block.token(part),
         generation => format!("{}@{generation}", block.token(part)),
     }
+}
+
+/// Returns how long a try may take after so many that took too long, and that could not be divided.
+fn time_for(timeout: Duration, timeouts: u32) -> Duration {
+    let doublings = (timeouts + 1).saturating_sub(MAX_TIMEOUTS);
+    timeout.saturating_mul(2_u32.saturating_pow(doublings).min(MAX_TIME_FACTOR))
 }
 
 /// Returns about how long the rows of a part are, in bytes.

@@ -21,7 +21,7 @@ use serde::Deserialize;
 use tokio::time::Duration;
 
 use super::{
-    Delivery, Failure, LaneDelivery,
+    Delivery, Failure, LaneDelivery, Sending,
     guard::CREDIT,
     lookup::{Found, text},
 };
@@ -98,7 +98,16 @@ impl LaneDelivery<'_> {
         let Some((_, connection)) = servers.used() else {
             return Err(Failure::Store(StoreError::no_server()));
         };
-        if !self.has_all(&connection, block, part, token).await? {
+        let strict = Sending {
+            token,
+            ignores_views: false,
+            within: *timeout,
+        };
+        let ignoring = Sending {
+            ignores_views: true,
+            ..strict
+        };
+        if !self.has_all(&connection, block, part, ignoring).await? {
             return Err(refusal);
         }
         let rows = self.numbered(block, part).await?;
@@ -123,15 +132,15 @@ impl LaneDelivery<'_> {
             if numbers.len() < all.len()
                 && let Some(taken) = without(part, &numbers)
             {
-                self.send_as(&connection, block, &taken, token, true).await?;
+                self.send_as(&connection, block, &taken, ignoring).await?;
             }
         }
         let mut missed = None;
         if let Some(taken) = &taken {
             // Here no error is ignored.
-            match self.send_as(&connection, block, taken, token, false).await {
+            match self.send_as(&connection, block, taken, strict).await {
                 Err(Failure::Store(error)) if error.is_of_view() => {
-                    self.send_as(&connection, block, taken, token, true).await?;
+                    self.send_as(&connection, block, taken, ignoring).await?;
                     missed = Some(error);
                 }
                 result => drop(result?),
@@ -158,13 +167,13 @@ impl LaneDelivery<'_> {
         Ok(())
     }
 
-    /// Lets the table and all views that do not throw have the rows; returns whether it is sure that they recognize `token`.
+    /// Lets the table and all views that do not throw have the rows; returns whether it is sure that they recognize the token.
     async fn has_all(
         &mut self,
         connection: &Connection,
         block: &Arc<SealedBlock>,
         part: &Part,
-        token: &str,
+        ignoring: Sending<'_>,
     ) -> Result<bool, Failure> {
         let before = self.look_up(connection, block, part).await?;
         match before.found {
@@ -173,7 +182,7 @@ impl LaneDelivery<'_> {
             Found::All | Found::Some(_) if !before.is_remembered => return Ok(false),
             Found::All | Found::Some(_) | Found::None => {}
         }
-        self.send_as(connection, block, part, token, true).await?;
+        self.send_as(connection, block, part, ignoring).await?;
         if before.found == Found::All {
             return Ok(true);
         }
