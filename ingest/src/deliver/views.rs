@@ -10,8 +10,8 @@
 //!    takes them, and so do the views over its table.
 //! 4. Dead letters name the rows that a view lacks, and the rows are done.
 //!
-//! Step 3 rests on the token, so that the table must be sure to remember it. Where it is not, or where rows have no ids, the table
-//! waits for a person.
+//! Step 3 rests on the token, so that the table must be sure to remember it; else the view may miss the insert, which is told. Where
+//! the table cannot be asked for the rows, it waits for a person.
 
 use std::{collections::BTreeSet, sync::Arc};
 
