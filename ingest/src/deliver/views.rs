@@ -94,7 +94,7 @@ impl LaneDelivery<'_> {
             return Ok(());
         }
         // It cannot fail: nobody closes the semaphore.
-        let _permit = permits.acquire().await;
+        let permit = permits.acquire().await;
         let Some((_, connection)) = servers.used() else {
             return Err(Failure::Store(StoreError::no_server()));
         };
@@ -110,6 +110,8 @@ impl LaneDelivery<'_> {
         if !self.has_all(&connection, block, part, ignoring).await? {
             return Err(refusal);
         }
+        // Other tables insert while this one searches.
+        drop(permit);
         let rows = self.numbered(block, part).await?;
         let search = Search {
             client: &connection.queries,
@@ -125,6 +127,7 @@ impl LaneDelivery<'_> {
             return Ok(());
         }
 
+        let _permit = permits.acquire().await;
         // Rows that fewer views refuse go first, so that each view gets all that it takes.
         refused.sort_by_key(RefusedRows::len);
         for one in &refused {
@@ -143,7 +146,8 @@ impl LaneDelivery<'_> {
                     self.send_as(&connection, block, taken, ignoring).await?;
                     missed = Some(error);
                 }
-                result => drop(result?),
+                Err(failure) => return Err(failure),
+                Ok(_) => {}
             }
         }
 
@@ -194,21 +198,25 @@ impl LaneDelivery<'_> {
         }
     }
 
-    /// Returns the rows of a part with their ids.
+    /// Returns the rows of a part with their ids; none where some of them are lost on disk.
     async fn numbered(&self, block: &Arc<SealedBlock>, part: &Part) -> Result<Vec<NumberedRow>, Failure> {
         let rows = self.delivery.spool.rows(block, part).await.map_err(Failure::Disk)?;
         let ids = block.layout.row_ids(&rows.bytes, &rows.ends).unwrap_or_default();
-        Ok(part.rows().zip(ids).collect())
+        Ok(match ids.len() == part.len() {
+            true => part.rows().zip(ids).collect(),
+            false => Vec::new(),
+        })
     }
 
     fn tell_refused(&self, block: &SealedBlock, part: &Part, refused: &[RefusedRows], missed: Option<&StoreError>) {
         let counters = self.delivery.spool.counters(self.lane);
         for one in refused {
             Counters::add(&counters.rows_refused_by_views, one.len() as u64);
-            let error = one.rows.first().map(|(_, error)| error.without_values());
+            let first = one.rows.first().map(|(_, error)| error);
+            let (code, error) = (first.and_then(StoreError::code), first.map(StoreError::without_values));
             tracing::error!(
                 table = %block.layout.table, block = %block.id, view = qualified(&one.view),
-                rows = one.len(), of = part.len(), error,
+                rows = one.len(), of = part.len(), code, error,
                 "a materialized view refuses rows that its table has taken: they are missing in the view"
             );
         }
