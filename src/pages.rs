@@ -234,7 +234,7 @@ struct Metric {
     value: fn(&TableCounts) -> u64,
 }
 
-const METRICS: [Metric; 13] = [
+const METRICS: [Metric; 14] = [
     Metric {
         name: "rowmill_rows_appended_total",
         kind: "counter",
@@ -288,6 +288,12 @@ const METRICS: [Metric; 13] = [
         help: "Blocks that a materialized view may lack or have twice after an insert without a clear outcome.",
         kind: "counter",
         value: |counts| counts.views_in_doubt,
+    },
+    Metric {
+        name: "rowmill_rows_refused_by_views_total",
+        help: "Rows that are in their table and that a materialized view over it refuses.",
+        kind: "counter",
+        value: |counts| counts.rows_refused_by_views,
     },
     Metric {
         name: "rowmill_rows_refused_total",

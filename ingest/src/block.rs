@@ -380,6 +380,15 @@ impl SealedBlock {
         letter_id(self.id, row)
     }
 
+    /// Returns the id of the block that has the dead letters about rows which stay in their own block, and of which `row` is the first.
+    ///
+    /// It is the block's with the row's number in its random bits, and of version 4, which no other block is.
+    pub(crate) fn notice_id(&self, row: u32) -> Uuid {
+        const VERSION: u128 = 0xf << 76;
+        let id = self.id.as_u128() ^ u128::from(row);
+        Uuid::from_u128(id & !VERSION | 4 << 76)
+    }
+
     /// Returns the `insert_deduplication_token` under which ClickHouse takes these rows once, however often they are sent.
     ///
     /// Rows with gaps between them have a token of just these rows.

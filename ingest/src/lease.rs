@@ -2,7 +2,8 @@
 //!
 //! Each process has a row for its number in the table `rowmill_nodes`, and writes it again every ten seconds, a beat. A number whose
 //! last beat is a day old is free. The lease outlives every stop and outage up to that: without ClickHouse a process goes on
-//! with its number, and after a restart with the one in its file of ids.
+//! with its number, and after a restart with the one in its file of ids. Shortly before the lease ends, a process that cannot
+//! reach ClickHouse gives its number up, and its ids are from the places of processes without a number until it claims one again.
 //!
 //! A claim needs no transactions. The process writes that it asks for a number, and reads then who else has it or asks for it; if it
 //! is not alone, it withdraws and tries another number. Of two that ask for one number at the same time, the one whose row was
@@ -32,6 +33,11 @@ use crate::{
 
 /// How often a process says that it still has its number.
 const BEAT: Duration = Duration::from_secs(10);
+
+/// A process whose last beat is so old gives its number up: before others take it, with time for requests that are on their way.
+const LEAVES_AFTER: Duration = LEASE
+    .checked_sub(Duration::from_secs(5 * 60))
+    .expect("a lease is longer");
 
 /// A process without a beat for so long is not running, or far from ClickHouse.
 const SILENCE: Duration = Duration::from_secs(35);
@@ -103,7 +109,7 @@ pub(crate) fn first_record(node: Option<Base>, earlier: Option<Record>) -> Recor
 pub(crate) fn start(
     ids: Arc<IdGenerator>,
     chosen: Option<Base>,
-    predecessor: Uuid,
+    record: Record,
     states: watch::Receiver<Vec<State>>,
     tasks: &mut JoinSet<()>,
 ) -> watch::Receiver<Progress> {
@@ -121,7 +127,8 @@ pub(crate) fn start(
     tasks.spawn(async move {
         let lease = Lease {
             process: Process::new(),
-            predecessor,
+            predecessor: record.holder,
+            last_beat: LastBeat::of_record(record.held_ms),
             chosen: chosen.and_then(Base::node),
             held: None,
             asking: None,
@@ -148,12 +155,50 @@ async fn cover(ids: Arc<IdGenerator>) {
     }
 }
 
+/// When ClickHouse has last had a process's beat, by two clocks: one of them stands still while the machine sleeps, and
+/// the other can be set.
+#[derive(Debug, Clone, Copy)]
+struct LastBeat {
+    at: Instant,
+    at_ms: u64,
+    /// What had passed since then at the time `at`.
+    before: Duration,
+}
+
+impl LastBeat {
+    /// Returns a beat that is sent now.
+    fn now() -> Self {
+        Self::of_record(unix_ms())
+    }
+
+    /// Returns the beat of an earlier process, at so many milliseconds since 1970.
+    fn of_record(held_ms: u64) -> Self {
+        Self {
+            at: Instant::now(),
+            at_ms: held_ms,
+            before: since(held_ms),
+        }
+    }
+
+    /// Returns the longest time that may have passed since then.
+    fn age(&self) -> Duration {
+        (self.before + self.at.elapsed()).max(since(self.at_ms))
+    }
+}
+
+/// Returns the time since a moment in milliseconds since 1970.
+fn since(ms: u64) -> Duration {
+    Duration::from_millis(unix_ms().saturating_sub(ms))
+}
+
 /// A process and its number.
 struct Lease<'a> {
     ids: Arc<IdGenerator>,
     process: Process,
     /// The process whose file this one has gone on with, and which has ended.
     predecessor: Uuid,
+    /// When ClickHouse has last had the number as this process's, or its predecessor's.
+    last_beat: LastBeat,
     /// The operator's number, which is not changed.
     chosen: Option<u16>,
     /// The number that has been claimed.
@@ -170,8 +215,13 @@ impl Lease<'_> {
     async fn keep(mut self, mut states: watch::Receiver<Vec<State>>) {
         let mut failures = 0;
         loop {
+            self.leave_lapsed_number();
             let is_any = |states: &Vec<State>| states.iter().any(|state| matches!(state, State::Ready(_)));
-            if states.wait_for(is_any).await.is_err() {
+            let is_over = tokio::select! {
+                found = states.wait_for(is_any) => found.is_err(),
+                () = sleep(BEAT) => continue,
+            };
+            if is_over {
                 // Nobody looks for servers any more: the writer is about to end.
                 pending().await
             }
@@ -202,6 +252,7 @@ impl Lease<'_> {
     async fn claim(&mut self, servers: &[Server]) -> Result<(), StoreError> {
         let mut kept = self.ids.base().node();
         for _ in 0..TRIES {
+            let began = LastBeat::now();
             let claims = all_claims(servers).await?;
             let Some(node) = kept.or(self.asking).or_else(|| choose(&claims, dice())) else {
                 if self.is_alarm_due() {
@@ -215,6 +266,7 @@ impl Lease<'_> {
             let is_alone = self.ask_for(servers, node).await?;
             self.asking = None;
             if is_alone {
+                self.last_beat = began;
                 self.hold(node, &claims);
                 return self.beat(servers, node).await;
             }
@@ -275,7 +327,23 @@ impl Lease<'_> {
         self.ids.move_to(base, self.process.id, unix_ms());
     }
 
-    /// Gives up a number that another process has, too.
+    /// Gives up a number that others are about to take, since no beat has reached ClickHouse for as long as it is leased. The
+    /// operator's stays.
+    fn leave_lapsed_number(&mut self) {
+        let leased = self.ids.base().node().filter(|_| self.chosen.is_none());
+        let Some(node) = leased.filter(|_| self.last_beat.age() >= LEAVES_AFTER) else {
+            return;
+        };
+        tracing::warn!(
+            node,
+            "ClickHouse has had no sign of this process for nearly a day, and its node number becomes free: ids are from \
+             the places of processes without a number until ClickHouse is back"
+        );
+        self.asking = None;
+        self.leave_number();
+    }
+
+    /// Gives up a number that another process has, too, or may take.
     fn leave_number(&mut self) {
         self.held = None;
         self.since_ms.clear();
@@ -284,6 +352,7 @@ impl Lease<'_> {
 
     /// Says that this process still has its number, and looks for others under it.
     async fn beat(&mut self, servers: &[Server], node: u16) -> Result<(), StoreError> {
+        let began = LastBeat::now();
         let mut last_error = None;
         let mut has_beaten = false;
         let mut other = None;
@@ -299,7 +368,8 @@ impl Lease<'_> {
         if let Some(error) = last_error.filter(|_| !has_beaten) {
             return Err(error);
         }
-        self.ids.confirm(self.process.id, unix_ms());
+        self.last_beat = began;
+        self.ids.confirm(self.process.id, began.at_ms);
         let Some(other) = other else { return Ok(()) };
         self.tell_clash(node, Some(&other));
         if self.chosen.is_some() {
@@ -454,6 +524,46 @@ mod tests {
     use super::*;
 
     const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+    const HOUR: Duration = Duration::from_secs(60 * 60);
+
+    /// Starts to look after number 7, whose last beat is an hour old, without a server.
+    fn cut_off(chosen: Option<Base>, tasks: &mut JoinSet<()>) -> (Arc<IdGenerator>, watch::Receiver<Progress>) {
+        let node = Base::of_node(7).unwrap();
+        let record = Record {
+            base: node,
+            holder: Uuid::now_v7(),
+            held_ms: unix_ms() - HOUR.as_millis() as u64,
+            until_ms: 0,
+        };
+        let ids = Arc::new(IdGenerator::new(node));
+        let (servers, states) = watch::channel(vec![State::Away]);
+        // As a server that is looked for as long as the test runs.
+        tasks.spawn(async move { servers.closed().await });
+        let progress = start(Arc::clone(&ids), chosen, record, states, tasks);
+        (ids, progress)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_process_that_is_cut_off_for_a_day_leaves_its_number_before_others_take_it() {
+        let mut tasks = JoinSet::new();
+        let (ids, _progress) = cut_off(None, &mut tasks);
+        let id = ids.next(unix_ms());
+        sleep(LEAVES_AFTER - HOUR - BEAT).await;
+        assert_eq!(ids.base().node(), Some(7), "it is leased");
+        sleep(3 * BEAT).await;
+        assert_eq!(ids.base().node(), None);
+        let later = ids.next(unix_ms());
+        assert!(later > id && later & (1 << 21) != 0, "{later:x}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_operators_number_stays_however_long_clickhouse_is_away() {
+        let mut tasks = JoinSet::new();
+        let (ids, _progress) = cut_off(Base::of_node(7), &mut tasks);
+        sleep(3 * LEASE).await;
+        assert_eq!(ids.base().node(), Some(7));
+    }
+
     #[test]
     fn a_process_goes_on_with_the_number_of_the_one_before_as_long_as_it_is_leased() {
         let now_ms = unix_ms();

@@ -11,7 +11,6 @@ use tokio::{
     task::JoinSet,
     time::{sleep, timeout},
 };
-use uuid::Uuid;
 
 use crate::{
     ack::{Ack, Receipt},
@@ -19,7 +18,7 @@ use crate::{
     dead_letter::{DEFAULT_DAYS, DEFAULT_PAYLOAD_BYTES, DeadLetter, REJECTED},
     deliver::{ColumnChanges, Delivery, MAX_BLOCK_ROWS},
     id::{Base, IdGenerator},
-    id_file::IdFile,
+    id_file::{IdFile, Record},
     layout::Layout,
     lease::{self, NodeStatus},
     rows::EncodedRows,
@@ -106,8 +105,8 @@ impl Default for WriterOptions {
 /// The ids of a writer that is about to run.
 struct Ids {
     generator: IdGenerator,
-    /// The process that had the node number of these ids before.
-    predecessor: Uuid,
+    /// What they begin with.
+    record: Record,
 }
 
 impl WriterOptions {
@@ -181,7 +180,7 @@ impl Writer {
         let record = lease::first_record(options.base(), None);
         let ids = Ids {
             generator: IdGenerator::new(record.base),
-            predecessor: record.holder,
+            record,
         };
         Self::run(schema, spool, None, ids, stores.into(), options)
     }
@@ -210,7 +209,7 @@ impl Writer {
         let record = lease::first_record(base, earlier);
         let ids = Ids {
             generator: IdGenerator::with_file(file, record),
-            predecessor: record.holder,
+            record,
         };
         Ok(Self::run(schema, spool, Some(log), ids, stores.into(), options))
     }
@@ -234,7 +233,7 @@ impl Writer {
         let lease = lease::start(
             Arc::clone(&generator),
             options.base(),
-            ids.predecessor,
+            ids.record,
             states.clone(),
             &mut syncs,
         );

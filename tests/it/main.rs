@@ -40,5 +40,6 @@ mod spool_command;
 mod standard_tables;
 mod start;
 mod stored;
+mod throwing_views;
 mod type_families;
 mod views;

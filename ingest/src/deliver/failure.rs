@@ -47,6 +47,11 @@ impl Failure {
         }
     }
 
+    /// Returns whether a materialized view refuses rows that its table may have taken.
+    pub(crate) fn is_of_view(&self) -> bool {
+        matches!(self, Self::Store(error) if error.is_of_view())
+    }
+
     /// Returns whether the server did not answer in time.
     pub(crate) fn is_timeout(&self) -> bool {
         matches!(self, Self::Store(error) if error.is_timeout())

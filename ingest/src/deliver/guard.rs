@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// So many rows may be refused without one that is taken between them.
-const CREDIT: u32 = 100;
+pub(super) const CREDIT: u32 = 100;
 
 /// After so many refusals in a row, the largest part of a block is tried next: what is good in it is found sooner so.
 const EXPLORE_AFTER: u32 = 10;
@@ -34,6 +34,8 @@ pub(super) struct Guard {
     layouts: Vec<Arc<Layout>>,
     retry_at: Option<Instant>,
     failures: u32,
+    /// Blocks that a view refuses as a whole, and which waited once for others to be taken.
+    waited: Vec<Uuid>,
     /// One of the parked rows that may be tried.
     probe: Option<(Uuid, Part)>,
 }
@@ -49,6 +51,7 @@ impl Guard {
             layouts: Vec::new(),
             retry_at: None,
             failures: 0,
+            waited: Vec::new(),
             probe: None,
         }
     }
@@ -127,6 +130,19 @@ impl Guard {
             self.blocks.push(block.id);
         }
         self.schedule();
+    }
+
+    /// Lets a block wait of which a view refuses every row, if it has not done so before. Where newer rows are taken meanwhile it is the rows, and
+    /// not the view; returns whether it waits.
+    pub(super) fn waits_for_others(&mut self, block: &SealedBlock) -> bool {
+        if let Some(at) = self.waited.iter().position(|id| *id == block.id) {
+            self.waited.swap_remove(at);
+            return false;
+        }
+        self.waited.push(block.id);
+        self.credit = 0;
+        self.park_block(block);
+        true
     }
 
     /// Lets all rows of this layout wait.

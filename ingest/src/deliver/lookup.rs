@@ -215,7 +215,7 @@ impl Query<'_> {
 }
 
 /// Writes a text as ClickHouse's SQL quotes it.
-fn text(text: &str) -> String {
+pub(super) fn text(text: &str) -> String {
     format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
 }
 

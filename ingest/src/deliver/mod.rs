@@ -8,6 +8,7 @@
 //! lookup    rows whose try had no clear outcome are looked for in the table before they are sent again
 //! adapt     rows of another build go into the table as it is now
 //! guard     rows that are refused become dead letters, or wait without holding the others
+//! views     rows on which a materialized view throws are left out there
 //! failure   why a try has failed
 //! ```
 //!
@@ -18,6 +19,7 @@ mod adapt;
 mod failure;
 mod guard;
 mod lookup;
+mod views;
 
 use std::{future::pending, io, pin::pin, sync::Arc, time::Duration};
 
@@ -55,6 +57,9 @@ const CLOSING_WAIT: Duration = Duration::from_millis(200);
 
 /// After so many tries that took too long, fewer rows are sent at a time.
 const MAX_TIMEOUTS: u32 = 2;
+
+/// A try may take so many times the usual time at most.
+const MAX_TIME_FACTOR: u32 = 8;
 
 /// So many times rows that ClickHouse has confirmed and that are not in their table are sent under another token.
 const MAX_GENERATIONS: u32 = 3;
@@ -159,6 +164,16 @@ struct Tries {
     generation: u32,
 }
 
+/// How rows are sent.
+#[derive(Debug, Clone, Copy)]
+struct Sending<'a> {
+    token: &'a str,
+    /// A view that throws keeps the rows from no other.
+    ignores_views: bool,
+    /// How long ClickHouse may take.
+    within: Duration,
+}
+
 /// What a try has come to, where it has not failed.
 enum Tried {
     /// All rows are stored.
@@ -206,7 +221,11 @@ impl<'a> LaneDelivery<'a> {
             let failure = match self.attempt(block, part, &mut tries).await {
                 Ok(Tried::Stored) => {
                     spool.settle(self.lane, block, part, Outcome::Stored);
-                    self.note_stored(block, part, failures);
+                    self.note_stored(block, part, failures, started.elapsed());
+                    if tries.timeouts >= MAX_TIMEOUTS {
+                        // It has taken more than the usual time.
+                        self.max_bytes = bytes_of(block, part) / 2;
+                    }
                     return self.pace(started.elapsed()).await;
                 }
                 Ok(Tried::Lost) => return spool.settle(self.lane, block, part, Outcome::Lost),
@@ -219,7 +238,7 @@ impl<'a> LaneDelivery<'a> {
             self.ahead = None;
             Counters::add(&spool.counters(self.lane).retries, 1);
             self.is_paced = true;
-            match self.handle(block, part, failure, failures).await {
+            match self.handle(block, part, failure, failures, &tries).await {
                 Some(backoff) => self.delivery.wait(backoff.wait(failures, dice())).await,
                 None => return,
             }
@@ -233,8 +252,16 @@ impl<'a> LaneDelivery<'a> {
         part: &Part,
         failure: Failure,
         failures: u32,
+        tries: &Tries,
     ) -> Option<Backoff> {
         let failure = match failure.class() {
+            Class::Hold if failure.is_of_view() => {
+                let token = token_of(block, part, tries.generation);
+                match self.finish_without_refused(block, part, &token, failure).await {
+                    Ok(()) => return None,
+                    Err(failure) => failure,
+                }
+            }
             Class::Refused if self.lane == self.delivery.dead_letters => failure,
             Class::Refused => match self.refuse(block, part, failure).await {
                 Ok(()) => return None,
@@ -328,6 +355,10 @@ impl<'a> LaneDelivery<'a> {
         };
         let within = |part: &&Part| part.bounds().contains(&row);
         for part in left.iter().filter(within) {
+            // Halves of what is stored would have other tokens.
+            if spool.is_in_doubt(&block, part) {
+                return self.guard.probe(id, part.clone());
+            }
             for cut in [row, row + 1] {
                 let is_inside = part.bounds().start < cut && cut < part.bounds().end;
                 if is_inside && spool.cut(&block, cut).await.is_err() {
@@ -372,7 +403,7 @@ impl<'a> LaneDelivery<'a> {
         part: &Part,
         tries: &mut Tries,
     ) -> Result<Tried, Failure> {
-        let Delivery { spool, .. } = self.delivery;
+        let Delivery { spool, timeout, .. } = self.delivery;
         let is_too_large = self.is_too_large(block, part, tries);
         if !spool.is_in_doubt(block, part) {
             if is_too_large {
@@ -386,7 +417,31 @@ impl<'a> LaneDelivery<'a> {
         let may_be_missed = lookup.has_views || connection.has_quorum;
         match lookup.found {
             Found::Running => return Err(Failure::Running),
-            Found::Unknowable => return self.send(connection, block, part, 0).await,
+            Found::Unknowable => {
+                // Halves would have other tokens, and might come twice.
+                let within = time_for(*timeout, tries.timeouts);
+                if within > *timeout {
+                    tracing::warn!(
+                        table = %block.layout.table, block = %block.id, rows = part.len(), timeouts = tries.timeouts,
+                        seconds = within.as_secs_f64(),
+                        "an insert does not end in time, and its table cannot be asked which rows it has: \
+                         the next try has the same rows and more time"
+                    );
+                }
+                let token = token_of(block, part, 0);
+                return self
+                    .send_as(
+                        connection,
+                        block,
+                        part,
+                        Sending {
+                            token: &token,
+                            ignores_views: false,
+                            within,
+                        },
+                    )
+                    .await;
+            }
             // Views or other replicas may have missed them; the token keeps the table from taking them twice.
             Found::All if may_be_missed && lookup.is_remembered => {
                 return self.send(connection, block, part, 0).await;
@@ -465,26 +520,46 @@ impl<'a> LaneDelivery<'a> {
         part: &Part,
         generation: u32,
     ) -> Result<Tried, Failure> {
-        let Delivery { spool, timeout, .. } = self.delivery;
+        let token = token_of(block, part, generation);
+        let within = self.delivery.timeout;
+        self.send_as(
+            connection,
+            block,
+            part,
+            Sending {
+                token: &token,
+                ignores_views: false,
+                within,
+            },
+        )
+        .await
+    }
+
+    /// Sends rows under a token, which may be that of more rows.
+    async fn send_as(
+        &mut self,
+        connection: &Connection,
+        block: &Arc<SealedBlock>,
+        part: &Part,
+        sending: Sending<'_>,
+    ) -> Result<Tried, Failure> {
+        let Delivery { spool, .. } = self.delivery;
         let form = self.form_of(connection, block).await?;
         let Some(compressed) = self.compressed(block, part, form).await? else {
             return Ok(Tried::Lost);
         };
         // What is on disk is needed in memory no longer: another try would read it there.
         spool.evict(self.lane, block);
-        let token = match generation {
-            0 => block.token(part),
-            generation => format!("{}@{generation}", block.token(part)),
-        };
         let query_id = format!("{}{:x}", query_prefix(block), dice());
         let request = InsertRequest {
             statement: compressed.statement(block),
-            token: &token,
+            token: sending.token,
             query_id: &query_id,
             rows: part.len(),
+            ignores_views: sending.ignores_views,
             frames: compressed.frames.clone(),
         };
-        let mut insert = pin!(connection.inserts.insert(request, *timeout));
+        let mut insert = pin!(connection.inserts.insert(request, sending.within));
         let result = tokio::select! {
             result = &mut insert => result,
             ahead = self.next_ahead() => {
@@ -557,15 +632,18 @@ impl<'a> LaneDelivery<'a> {
         }
     }
 
-    fn note_stored(&mut self, block: &SealedBlock, part: &Part, failures: u32) {
+    fn note_stored(&mut self, block: &SealedBlock, part: &Part, failures: u32, took: Duration) {
         tracing::debug!(table = %block.layout.table, block = %block.id, rows = part.len(), failures, "stored");
         if failures > 0 {
             tracing::info!(table = %block.layout.table, block = %block.id, failures, "stored after failures");
         }
         self.guard.accept();
         self.alarm = Alarm::default();
-        // Twice as much may go the next time.
-        self.max_bytes = self.max_bytes.max(bytes_of(block, part)).saturating_mul(2);
+        self.max_bytes = self.max_bytes.max(bytes_of(block, part));
+        if took < self.delivery.timeout / 2 {
+            // Twice as much may go the next time.
+            self.max_bytes = self.max_bytes.saturating_mul(2);
+        }
     }
 
     /// After an outage, lets ClickHouse rest as long as each insert took: what comes in has to get through as well.
@@ -576,6 +654,20 @@ impl<'a> LaneDelivery<'a> {
             self.delivery.wait(took).await;
         }
     }
+}
+
+/// Returns the token of a part, which is another one for each time that ClickHouse has confirmed rows without having them.
+fn token_of(block: &SealedBlock, part: &Part, generation: u32) -> String {
+    match generation {
+        0 => block.token(part),
+        generation => format!("{}@{generation}", block.token(part)),
+    }
+}
+
+/// Returns how long a try may take after so many that took too long, and that could not be divided.
+fn time_for(timeout: Duration, timeouts: u32) -> Duration {
+    let doublings = (timeouts + 1).saturating_sub(MAX_TIMEOUTS);
+    timeout.saturating_mul(2_u32.saturating_pow(doublings).min(MAX_TIME_FACTOR))
 }
 
 /// Returns about how long the rows of a part are, in bytes.

@@ -78,6 +78,8 @@ pub(crate) struct Counters {
     pub(crate) rows_missing: AtomicU64,
     /// Blocks that a materialized view may have missed.
     pub(crate) views_in_doubt: AtomicU64,
+    /// Rows that a materialized view refuses, and that are in their table.
+    pub(crate) rows_refused_by_views: AtomicU64,
 }
 
 impl Counters {
@@ -109,8 +111,10 @@ pub struct TableCounts {
     pub rows_found: u64,
     /// Rows that ClickHouse has confirmed and does not show: lost, or hidden from this user.
     pub rows_missing: u64,
-    /// Blocks that a materialized view may have missed after a lost answer.
+    /// Blocks that a materialized view may have missed: after a lost answer, or since it throws on rows that are fine each by itself.
     pub views_in_doubt: u64,
+    /// Rows that are in their table and that a materialized view over it refuses; counted once for each such view.
+    pub rows_refused_by_views: u64,
     /// Rows taken and not yet confirmed.
     pub rows_pending: u64,
     /// Blocks with such rows, the open one included.
@@ -224,6 +228,7 @@ impl Lane {
             rows_found: read(&self.counters.rows_found),
             rows_missing: read(&self.counters.rows_missing),
             views_in_doubt: read(&self.counters.views_in_doubt),
+            rows_refused_by_views: read(&self.counters.rows_refused_by_views),
             rows_pending: rows as u64,
             blocks_pending: blocks as u64,
             bytes_pending: bytes as u64,

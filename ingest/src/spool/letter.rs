@@ -7,11 +7,14 @@
 
 use std::sync::Arc;
 
+use uuid::Uuid;
+
 use super::{Counters, NoRoom, Outcome, Part, Spool};
 use crate::{
     ack::Ack,
     block::{Block, SealedBlock},
     progress::Wish,
+    rows::EncodedRows,
 };
 
 impl Spool {
@@ -42,6 +45,33 @@ impl Spool {
         Ok(())
     }
 
+    /// Writes letters about rows that stay in their own block, as a block named `id`, and returns once they are on disk. However long the
+    /// disk fails, this waits for it. Returns none without letters, and where those of an earlier process wait under that name.
+    ///
+    /// # Errors
+    /// [`NoRoom`] for the letters; nothing is changed.
+    pub(crate) async fn write_notices(
+        &self,
+        letters: usize,
+        id: Uuid,
+        rows: &mut EncodedRows,
+    ) -> Result<Option<Arc<SealedBlock>>, NoRoom> {
+        let count = rows.count();
+        if count == 0 || self.block(letters, id).is_some() {
+            return Ok(None);
+        }
+        let notices = self.write_block(letters, id, count, |block, admit| block.append_rows(rows, admit))?;
+        if self.has_disk() {
+            let on_disk = Wish {
+                rows: 0..count as u32,
+                ack: Ack::Spooled,
+                is_impatient: false,
+            };
+            notices.progress.until(on_disk).await;
+        }
+        Ok(Some(notices))
+    }
+
     /// Lets a letter come to disk, and not further.
     pub(super) fn write_letter(
         &self,
@@ -50,25 +80,36 @@ impl Spool {
         row: u32,
         encode: impl FnOnce(&mut Vec<u8>),
     ) -> Result<Arc<SealedBlock>, NoRoom> {
+        let id = block.letter_id(row).ok_or(NoRoom)?;
+        self.write_block(letters, id, 1, |letter, admit| letter.append(encode, admit))
+    }
+
+    fn write_block(
+        &self,
+        letters: usize,
+        id: Uuid,
+        rows: usize,
+        put: impl FnOnce(&mut Block, &dyn Fn(usize) -> bool) -> bool,
+    ) -> Result<Arc<SealedBlock>, NoRoom> {
         let lane = &self.lanes[letters];
         let mut queue = lane.lock();
         // A disk that fails is waited for: it may fail because it lacks the room that the row gives back once its letter is there.
         if !self.has_disk_room_for_refused() {
             return Err(NoRoom);
         }
-        let mut letter = Block::named(block.letter_id(row).ok_or(NoRoom)?);
+        let mut letter = Block::named(id);
         let held = queue.in_memory();
-        if !letter.append(encode, |cost| self.memory.reserve(cost, held)) {
+        if !put(&mut letter, &|cost| self.memory.reserve(cost, held)) {
             return Err(NoRoom);
         }
         let letter = lane.seal_for_disk(&mut queue, &mut letter, self.log.as_ref());
         drop(queue);
-        Counters::add(&lane.counters.rows_appended, 1);
+        Counters::add(&lane.counters.rows_appended, rows as u64);
         letter.ok_or(NoRoom)
     }
 
     /// Lets a letter go to ClickHouse.
-    pub(super) fn send_letter(&self, letters: usize, letter: Arc<SealedBlock>) {
+    pub(crate) fn send_letter(&self, letters: usize, letter: Arc<SealedBlock>) {
         let lane = &self.lanes[letters];
         lane.lock().sealed.push_back(letter);
         lane.changed.notify_one();

@@ -56,6 +56,11 @@ impl StoreError {
         self.may_be_stored
     }
 
+    /// Returns whether a materialized view refuses rows that its table may have taken.
+    pub(crate) fn is_of_view(&self) -> bool {
+        self.class == Class::Hold && self.code.is_some_and(|code| class_of_code(code) == Class::Refused)
+    }
+
     /// Returns whether the server took too long.
     pub(crate) fn is_timeout(&self) -> bool {
         matches!(self.source, clickhouse::error::Error::TimedOut)
@@ -198,7 +203,7 @@ impl StoreError {
             Some(16 | 60 | 81 | 218) => {
                 "create what is missing with `rowmill apply`, or restart the collector, which does it at start"
             }
-            Some(code) if class_of_code(code) == Class::Refused && self.class == Class::Hold => {
+            Some(_) if self.is_of_view() => {
                 "mend or drop the materialized view, which refuses rows that its table has taken"
             }
             Some(code) if is_access(code) => "check user and password in the URL of ClickHouse, and the user's grants",

@@ -50,6 +50,8 @@ pub(crate) struct InsertRequest<'a> {
     /// Names this try among all others.
     pub(crate) query_id: &'a str,
     pub(crate) rows: usize,
+    /// The table takes its rows although a materialized view over it throws; the view misses them without a word.
+    pub(crate) ignores_views: bool,
     /// The rows, compressed as ClickHouse's own LZ4 frames.
     pub(crate) frames: Bytes,
 }
@@ -104,6 +106,9 @@ impl InsertClient {
             .append_pair("query_id", insert.query_id)
             .append_pair("insert_deduplication_token", insert.token)
             .append_pair("decompress", "1");
+        if insert.ignores_views {
+            query.append_pair("materialized_views_ignore_errors", "1");
+        }
         for (name, value) in &self.settings {
             query.append_pair(name, value);
         }
@@ -199,6 +204,7 @@ mod tests {
             token: "t:1",
             query_id: "q1",
             rows: 2,
+            ignores_views: false,
             frames: Bytes::from_static(b"frames"),
         };
         let client = InsertClient::new(&url, vec![("async_insert", "0".to_owned())]);
@@ -272,6 +278,7 @@ mod tests {
             token: "",
             query_id: "",
             rows: 1,
+            ignores_views: false,
             frames: Bytes::new(),
         };
         let client = InsertClient::new(&url, Vec::new());

@@ -25,7 +25,11 @@ use std::{borrow::Cow, time::Duration};
 
 use clickhouse::Client;
 
-pub(crate) use self::{background::start, window::views_recognize_blocks};
+pub(crate) use self::{
+    background::start,
+    views::{TableName, View, qualified, views_over},
+    window::views_recognize_blocks,
+};
 pub use self::{columns::Difference, error::SyncError};
 use self::{
     columns::{existing_columns, missing},

@@ -13,7 +13,7 @@ use super::STATEMENT_TIMEOUT;
 use crate::store::{StoreError, quoted, within};
 
 /// A table's database and its name.
-pub(super) type TableName = (String, String);
+pub(crate) type TableName = (String, String);
 
 /// A table as its database has it.
 #[derive(Debug, Clone, Default, Row, Deserialize)]
@@ -25,6 +25,8 @@ pub(super) struct Existing {
     pub(super) uuid: String,
     /// The statement that has made it, if it is a materialized view.
     pub(super) create_view: String,
+    /// The query of a materialized view.
+    pub(super) view_select: String,
     /// The databases and the names of the views over it.
     pub(super) dependencies_database: Vec<String>,
     pub(super) dependencies_table: Vec<String>,
@@ -33,6 +35,16 @@ pub(super) struct Existing {
 /// Some tables, and every table and view that receives rows of theirs.
 #[derive(Debug, Default)]
 pub(super) struct Tables(BTreeMap<TableName, Existing>);
+
+/// A materialized view over a table.
+#[derive(Debug)]
+pub(crate) struct View {
+    pub(crate) name: TableName,
+    /// The table that it writes into.
+    pub(crate) target: TableName,
+    /// Its query, in which each table is with its database.
+    pub(crate) select: String,
+}
 
 /// A table that receives the rows of another one.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -144,6 +156,37 @@ impl Existing {
     }
 }
 
+/// Returns the full name of a table in the client's database, and the materialized views over it. Views over the tables of these
+/// views are not among them.
+///
+/// # Errors
+/// ClickHouse is not there, or the user may not ask.
+pub(crate) async fn views_over(client: &Client, table: &str) -> Result<(TableName, Vec<View>), StoreError> {
+    let database = current_database(client).await?;
+    let tables = Tables::look(client, &database, [table]).await?;
+    let name = (database, table.to_owned());
+    let receivers = tables.get(&name).into_iter().flat_map(Existing::receivers);
+    let views = receivers.filter_map(|name| {
+        let view = tables.get(&name).filter(|existing| existing.is_view())?;
+        Some(View {
+            target: view.view_target(),
+            select: view.view_select.clone(),
+            name,
+        })
+    });
+    let views = views.collect();
+    Ok((name, views))
+}
+
+/// Returns the database that the client's requests run in.
+pub(super) async fn current_database(client: &Client) -> Result<String, StoreError> {
+    within(
+        STATEMENT_TIMEOUT,
+        client.query_raw("SELECT currentDatabase()").fetch_one(),
+    )
+    .await
+}
+
 async fn fetch(client: &Client, names: &BTreeSet<TableName>) -> Result<Vec<Existing>, StoreError> {
     let (databases, names): (BTreeSet<_>, BTreeSet<_>) = names.iter().map(|(database, name)| (database, name)).unzip();
     // Two conditions: ClickHouse lists no other databases and tables for them, as it would for one about pairs.
@@ -151,6 +194,7 @@ async fn fetch(client: &Client, names: &BTreeSet<TableName>) -> Result<Vec<Exist
         .query(
             "SELECT database, name, engine, engine_full, toString(uuid) AS uuid, \
              if(engine = 'MaterializedView', create_table_query, '') AS create_view, \
+             if(engine = 'MaterializedView', as_select, '') AS view_select, \
              dependencies_database, dependencies_table \
              FROM system.tables WHERE database IN ? AND name IN ?",
         )
@@ -160,7 +204,7 @@ async fn fetch(client: &Client, names: &BTreeSet<TableName>) -> Result<Vec<Exist
 }
 
 /// Writes a table's name with that of its database as ClickHouse's SQL quotes them.
-pub(super) fn qualified((database, name): &TableName) -> String {
+pub(crate) fn qualified((database, name): &TableName) -> String {
     format!("{}.{}", quoted(database), quoted(name))
 }
 

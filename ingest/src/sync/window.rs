@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::{
     STATEMENT_TIMEOUT, altered,
-    views::{Existing, Receiver, TableName, Tables, qualified},
+    views::{Existing, Receiver, TableName, Tables, current_database, qualified},
 };
 use crate::{
     store::{StoreError, within},
@@ -181,11 +181,7 @@ impl Deduplication {
 /// # Errors
 /// ClickHouse is not there, or the user may not ask.
 pub(crate) async fn views_recognize_blocks(client: &Client, table: &str) -> Result<bool, StoreError> {
-    let database: String = within(
-        STATEMENT_TIMEOUT,
-        client.query_raw("SELECT currentDatabase()").fetch_one(),
-    )
-    .await?;
+    let database = current_database(client).await?;
     let existing = Tables::look(client, &database, [table]).await?;
     let settings = settings(client).await?;
     let own_or_default = |there: &Existing, window: &Window| {

@@ -73,15 +73,25 @@ struct FakeStore {
     inserts: Arc<StdMutex<Vec<Insert>>>,
     /// One for each answer that may be given.
     answers: Arc<Semaphore>,
+    /// How long each insert takes.
+    takes: Duration,
 }
 
 impl FakeStore {
     async fn start(script: impl Fn(&Insert, usize) -> u32 + Copy + Send + Sync + 'static) -> Self {
+        Self::start_slow(Duration::ZERO, script).await
+    }
+
+    async fn start_slow(
+        takes: Duration,
+        script: impl Fn(&Insert, usize) -> u32 + Copy + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let store = Self {
             address: listener.local_addr().unwrap(),
             inserts: Arc::default(),
             answers: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
+            takes,
         };
         let served = store.clone();
         tokio::spawn(async move {
@@ -139,6 +149,7 @@ async fn answer(
         script(&inserts[inserts.len() - 1], inserts.len())
     };
     store.answers.acquire().await.unwrap().forget();
+    sleep(store.takes).await;
     if code == SOMEBODY_ELSE {
         return Ok(Response::new("<html>welcome</html>".into()));
     }
@@ -208,6 +219,24 @@ async fn each_try_sends_the_same_bytes_under_the_same_token() {
     let counts = &writer.counters()[0];
     assert_eq!((counts.rows_inserted, counts.inserts, counts.retries), (1, 1, 2));
     assert_eq!((counts.rows_pending, counts.bytes_pending), (0, 0));
+}
+
+#[tokio::test]
+async fn rows_without_ids_get_more_time_and_the_same_token_after_time_outs() {
+    let store = FakeStore::start_slow(Duration::from_millis(500), |_, _| 0).await;
+    let options = WriterOptions {
+        insert_timeout: Duration::from_millis(150),
+        ..options()
+    };
+    let writer = Writer::start(&SCHEMA, store.stores(), &options);
+    for row in 0..4 {
+        put(&writer, &A, row).unwrap();
+    }
+    assert!(writer.drain(SOON).await.is_complete());
+    let inserts = store.inserts(&A);
+    assert!(inserts.len() > 2, "{inserts:?}");
+    assert!(inserts.iter().all(|insert| *insert == inserts[0]), "{inserts:?}");
+    assert_eq!(writer.counters()[0].rows_inserted, 4);
 }
 
 #[tokio::test]

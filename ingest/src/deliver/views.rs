@@ -1,0 +1,449 @@
+//! Views: rows on which a materialized view throws although their table has taken them.
+//!
+//! ClickHouse writes an insert into its table and then into each view. A view that throws gets no row of the insert, and other views
+//! may get none either. Delivery finishes such an insert in steps that can be repeated after a crash, since ClickHouse
+//! recognizes each of them by the token of the first try:
+//!
+//! 1. The same rows go again with `materialized_views_ignore_errors`. The table and all other views have them then.
+//! 2. Each view's query runs over some of the rows, by halves, and writes nothing. This finds the rows on which it throws.
+//! 3. The other rows go under the token of all rows. The table and the other views skip them; the view that has thrown
+//!    takes them, and so do the views over its table.
+//! 4. Dead letters name the rows that a view lacks, and the rows are done.
+//!
+//! Step 3 rests on the token, so that the table must be sure to remember it; else the view may miss the insert, which is told. Where
+//! the table cannot be asked for the rows, it waits for a person.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use clickhouse::{Client, Row};
+use jiff::Timestamp;
+use serde::Deserialize;
+use tokio::time::Duration;
+
+use super::{
+    Delivery, Failure, LaneDelivery, Sending,
+    guard::CREDIT,
+    lookup::{Found, text},
+};
+use crate::{
+    alarm::Alarm,
+    block::SealedBlock,
+    dead_letter::{DeadLetter, REJECTED},
+    rows::EncodedRows,
+    spool::{Counters, NoRoom, Outcome, Part, ranges_of},
+    store::{Class, Connection, StoreError, quoted, within},
+    sync::{TableName, View, qualified, views_over},
+};
+
+/// A condition names so many rows, which keeps its text within ClickHouse's default `max_query_size`.
+const MAX_IDS: usize = 4096;
+
+/// So many queries look for the rows of one part. Rows that they have not separated by then are all taken for refused.
+const MAX_QUERIES: u32 = 1000;
+
+/// So many rows of one part become dead letters. The others are in the log and in the metrics as a number.
+const MAX_LETTERS: usize = 100;
+
+/// A row of a part, and its id.
+type NumberedRow = (u32, u64);
+
+/// The rows that a view does not take.
+#[derive(Debug)]
+struct RefusedRows {
+    view: TableName,
+    /// The rows on which it throws, and what it says.
+    rows: Vec<(NumberedRow, StoreError)>,
+    /// Rows of which some make it throw.
+    unseparated: Vec<u32>,
+}
+
+impl RefusedRows {
+    fn numbers(&self) -> impl Iterator<Item = u32> + '_ {
+        let rows = self.rows.iter().map(|((row, _), _)| *row);
+        rows.chain(self.unseparated.iter().copied())
+    }
+
+    fn len(&self) -> usize {
+        self.rows.len() + self.unseparated.len()
+    }
+}
+
+impl LaneDelivery<'_> {
+    /// Brings the rows of an insert on which a view has thrown into the table and the views, but for those that a view refuses.
+    /// `token` is that of the insert.
+    ///
+    /// # Errors
+    /// `refusal` where the rows have to wait; else why it has to be tried again. Nothing is settled then.
+    pub(super) async fn finish_without_refused(
+        &mut self,
+        block: &Arc<SealedBlock>,
+        part: &Part,
+        token: &str,
+        refusal: Failure,
+    ) -> Result<(), Failure> {
+        let Delivery {
+            servers,
+            spool,
+            permits,
+            timeout,
+            ..
+        } = self.delivery;
+        if !self.guard.may_refuse() {
+            self.alarm.report(block, part, 1, &refusal);
+            self.guard.park_block(block);
+            return Ok(());
+        }
+        // It cannot fail: nobody closes the semaphore.
+        let permit = permits.acquire().await;
+        let Some((_, connection)) = servers.used() else {
+            return Err(Failure::Store(StoreError::no_server()));
+        };
+        let strict = Sending {
+            token,
+            ignores_views: false,
+            within: *timeout,
+        };
+        let ignoring = Sending {
+            ignores_views: true,
+            ..strict
+        };
+        if !self.has_all(&connection, block, part, ignoring).await? {
+            return Err(refusal);
+        }
+        // Other tables insert while this one searches.
+        drop(permit);
+        let rows = self.numbered(block, part).await?;
+        let search = Search {
+            client: &connection.queries,
+            table: &block.layout.table,
+            column: block.layout.row_id.map_or("", |at| &block.layout.columns[at].name),
+            timeout: *timeout,
+        };
+        let mut refused = search.refused(&rows).await.map_err(Failure::Store)?;
+        let all: BTreeSet<u32> = refused.iter().flat_map(RefusedRows::numbers).collect();
+        let taken = without(part, &all);
+        if taken.is_none() && all.len() > CREDIT as usize && self.guard.waits_for_others(block) {
+            self.alarm.report(block, part, 1, &refusal);
+            return Ok(());
+        }
+
+        let _permit = permits.acquire().await;
+        // Rows that fewer views refuse go first, so that each view gets all that it takes.
+        refused.sort_by_key(RefusedRows::len);
+        for one in &refused {
+            let numbers: BTreeSet<u32> = one.numbers().collect();
+            if numbers.len() < all.len()
+                && let Some(taken) = without(part, &numbers)
+            {
+                self.send_as(&connection, block, &taken, ignoring).await?;
+            }
+        }
+        let mut missed = None;
+        if let Some(taken) = &taken {
+            // Here no error is ignored.
+            match self.send_as(&connection, block, taken, strict).await {
+                Err(Failure::Store(error)) if error.is_of_view() => {
+                    self.send_as(&connection, block, taken, ignoring).await?;
+                    missed = Some(error);
+                }
+                Err(failure) => return Err(failure),
+                Ok(_) => {}
+            }
+        }
+
+        let mut letters = EncodedRows::default();
+        encode_letters(block, &refused, &mut letters).map_err(no_room)?;
+        let first = all.first().copied().unwrap_or_default();
+        let letters = spool.write_notices(self.delivery.dead_letters, block.notice_id(first), &mut letters);
+        let letters = letters.await.map_err(no_room)?;
+        spool.settle(self.lane, block, part, Outcome::Stored);
+        if let Some(letters) = letters {
+            spool.send_letter(self.delivery.dead_letters, letters);
+        }
+        self.tell_refused(block, part, &refused, missed.as_ref());
+        match taken {
+            Some(_) if missed.is_none() => {
+                self.guard.accept();
+                self.alarm = Alarm::default();
+            }
+            _ => (0..all.len().clamp(1, CREDIT as usize)).for_each(|_| self.guard.spend()),
+        }
+        Ok(())
+    }
+
+    /// Lets the table and all views that do not throw have the rows; returns whether it is sure that they recognize the token.
+    async fn has_all(
+        &mut self,
+        connection: &Connection,
+        block: &Arc<SealedBlock>,
+        part: &Part,
+        ignoring: Sending<'_>,
+    ) -> Result<bool, Failure> {
+        let before = self.look_up(connection, block, part).await?;
+        match before.found {
+            Found::Running => return Err(Failure::Running),
+            Found::Unknowable => return Ok(false),
+            Found::All | Found::Some(_) if !before.is_remembered => return Ok(false),
+            Found::All | Found::Some(_) | Found::None => {}
+        }
+        self.send_as(connection, block, part, ignoring).await?;
+        if before.found == Found::All {
+            return Ok(true);
+        }
+        let after = self.look_up(connection, block, part).await?;
+        match after.found {
+            Found::All => Ok(after.is_remembered),
+            Found::Running => Err(Failure::Running),
+            _ => Err(Failure::Missing),
+        }
+    }
+
+    /// Returns the rows of a part with their ids; none where some of them are lost on disk.
+    async fn numbered(&self, block: &Arc<SealedBlock>, part: &Part) -> Result<Vec<NumberedRow>, Failure> {
+        let rows = self.delivery.spool.rows(block, part).await.map_err(Failure::Disk)?;
+        let ids = block.layout.row_ids(&rows.bytes, &rows.ends).unwrap_or_default();
+        Ok(match ids.len() == part.len() {
+            true => part.rows().zip(ids).collect(),
+            false => Vec::new(),
+        })
+    }
+
+    fn tell_refused(&self, block: &SealedBlock, part: &Part, refused: &[RefusedRows], missed: Option<&StoreError>) {
+        let counters = self.delivery.spool.counters(self.lane);
+        for one in refused {
+            Counters::add(&counters.rows_refused_by_views, one.len() as u64);
+            let first = one.rows.first().map(|(_, error)| error);
+            let (code, error) = (first.and_then(StoreError::code), first.map(StoreError::without_values));
+            tracing::error!(
+                table = %block.layout.table, block = %block.id, view = qualified(&one.view),
+                rows = one.len(), of = part.len(), code, error,
+                "a materialized view refuses rows that its table has taken: they are missing in the view"
+            );
+        }
+        if let Some(error) = missed {
+            Counters::add(&counters.views_in_doubt, 1);
+            tracing::error!(
+                table = %block.layout.table, block = %block.id, rows = part.len(), error = error.without_values(),
+                "a materialized view refuses these rows together, or one over its table does: they are missing there"
+            );
+        }
+    }
+}
+
+/// Writes a letter for each row that a view refuses. The row itself is in its table, under the id that the letter has.
+fn encode_letters(block: &SealedBlock, refused: &[RefusedRows], letters: &mut EncodedRows) -> Result<(), NoRoom> {
+    let all = refused
+        .iter()
+        .flat_map(|one| one.rows.iter().map(move |row| (&one.view, row)));
+    for (view, ((_, id), error)) in all.take(MAX_LETTERS) {
+        let code = error
+            .code()
+            .map_or_else(|| "view".to_owned(), |code| format!("view-{code}"));
+        let reason = format!("view {}: {}", qualified(view), error.with_values());
+        let letter = DeadLetter {
+            time: Timestamp::now(),
+            id: *id,
+            service: "",
+            name: "",
+            table: &block.layout.table,
+            column: "",
+            code: &code,
+            reason: &reason,
+            payload: b"",
+            ip: "",
+        };
+        letters.push(&REJECTED, |out| letter.encode(0, out))?;
+    }
+    Ok(())
+}
+
+fn no_room(_: NoRoom) -> Failure {
+    Failure::Disk(std::io::ErrorKind::StorageFull.into())
+}
+
+/// Returns a part without some of its rows; none if nothing is left.
+fn without(part: &Part, rows: &BTreeSet<u32>) -> Option<Part> {
+    let ranges = ranges_of(part.rows().filter(|row| !rows.contains(row)));
+    (!ranges.is_empty()).then(|| Part::of(ranges))
+}
+
+/// A search for the rows on which the views over a table throw.
+struct Search<'a> {
+    client: &'a Client,
+    table: &'a str,
+    /// The column of the rows' ids.
+    column: &'a str,
+    timeout: Duration,
+}
+
+/// A column of a view's table that has another type than the view's own.
+#[derive(Debug, Row, Deserialize)]
+struct Converted {
+    name: String,
+    data_type: String,
+}
+
+impl Search<'_> {
+    /// Returns the rows that views refuse, for each view that refuses any.
+    async fn refused(&self, rows: &[NumberedRow]) -> Result<Vec<RefusedRows>, StoreError> {
+        let (table, views) = views_over(self.client, self.table).await?;
+        let parts = self.parts(rows).await?;
+        let mut refused = self.refused_by(&table, &views, &parts, rows).await?;
+        // Merged parts are not read by their old names.
+        if !parts.is_empty() && !self.are_active(&parts).await? {
+            refused = self.refused_by(&table, &views, &[], rows).await?;
+        }
+        Ok(refused)
+    }
+
+    async fn refused_by(
+        &self,
+        table: &TableName,
+        views: &[View],
+        parts: &[String],
+        rows: &[NumberedRow],
+    ) -> Result<Vec<RefusedRows>, StoreError> {
+        let mut left = MAX_QUERIES;
+        let mut refused = Vec::new();
+        for has_conversions in [false, true] {
+            for view in views {
+                let columns = match has_conversions {
+                    false => "*".to_owned(),
+                    true => self.conversions(view).await?,
+                };
+                if columns.is_empty() {
+                    continue;
+                }
+                let query = format!(
+                    "SELECT {columns} FROM ({}) SETTINGS additional_table_filters = {{{}: ",
+                    view.select,
+                    text(&format!("{}.{}", table.0, table.1))
+                );
+                match self.separate(view, &query, parts, rows, &mut left).await {
+                    Ok(one) if one.len() > 0 => refused.push(one),
+                    Ok(_) => {}
+                    Err(error) if error.is_passing() => return Err(error),
+                    Err(error) => {
+                        let error = error.without_values();
+                        tracing::debug!(
+                            view = qualified(&view.name),
+                            error,
+                            "the view's query cannot be run by itself"
+                        );
+                    }
+                }
+            }
+            // What a view's table makes of the values matters only where its query does not throw.
+            if !refused.is_empty() {
+                break;
+            }
+        }
+        Ok(refused)
+    }
+
+    /// Separates the rows on which a view throws from the others.
+    async fn separate(
+        &self,
+        view: &View,
+        query: &str,
+        parts: &[String],
+        rows: &[NumberedRow],
+        left: &mut u32,
+    ) -> Result<RefusedRows, StoreError> {
+        let mut refused = RefusedRows {
+            view: view.name.clone(),
+            rows: Vec::new(),
+            unseparated: Vec::new(),
+        };
+        let mut waiting: Vec<_> = rows.chunks(MAX_IDS).rev().collect();
+        while let Some(some) = waiting.pop() {
+            if *left == 0 {
+                refused.unseparated.extend(some.iter().map(|(row, _)| *row));
+                continue;
+            }
+            *left -= 1;
+            let condition = self.condition(parts, some);
+            let query = format!("{query}{}}} FORMAT Null", text(&condition));
+            match (within(self.timeout, self.execute(&query)).await, some) {
+                (Ok(()), _) => {}
+                (Err(error), _) if error.class() != Class::Refused => return Err(error),
+                (Err(error), [row]) => refused.rows.push((*row, error)),
+                (Err(_), _) => {
+                    let (first, second) = some.split_at(some.len() / 2);
+                    waiting.extend([second, first]);
+                }
+            }
+        }
+        Ok(refused)
+    }
+
+    /// Runs a query without a result; an error of any row is one of the answer, and not behind it.
+    async fn execute(&self, query: &str) -> Result<(), clickhouse::error::Error> {
+        let query = self.client.query_raw(query);
+        query.with_setting("wait_end_of_query", "1").execute().await
+    }
+
+    fn condition(&self, parts: &[String], rows: &[NumberedRow]) -> String {
+        let ids: Vec<_> = rows.iter().map(|(_, id)| id.to_string()).collect();
+        let condition = format!("{} IN ({})", quoted(self.column), ids.join(", "));
+        if parts.is_empty() {
+            return condition;
+        }
+        format!("_part IN ({}) AND {condition}", list(parts))
+    }
+
+    /// Returns the parts of the table that have the rows, which spares the queries all others; none where a table has no parts.
+    async fn parts(&self, rows: &[NumberedRow]) -> Result<Vec<String>, StoreError> {
+        let ids = || rows.iter().map(|(_, id)| *id);
+        let (least, most) = (ids().min().unwrap_or_default(), ids().max().unwrap_or_default());
+        let select = format!(
+            "SELECT DISTINCT _part FROM {} WHERE {} BETWEEN {least} AND {most}",
+            quoted(self.table),
+            quoted(self.column)
+        );
+        match within(self.timeout, self.client.query_raw(&select).fetch_all()).await {
+            Err(error) if error.is_passing() => Err(error),
+            result => Ok(result.unwrap_or_default()),
+        }
+    }
+
+    async fn are_active(&self, parts: &[String]) -> Result<bool, StoreError> {
+        let select = format!(
+            "SELECT count() FROM system.parts WHERE active AND database = currentDatabase() AND table = {} AND name IN ({})",
+            text(self.table),
+            list(parts)
+        );
+        let active: u64 = within(self.timeout, self.client.query_raw(&select).fetch_one()).await?;
+        Ok(active == parts.len() as u64)
+    }
+
+    /// Returns the conversions that a view's table makes of the view's columns, as columns of a query; nothing if there are none.
+    async fn conversions(&self, view: &View) -> Result<String, StoreError> {
+        // A NULL may become the column's default.
+        let query = self
+            .client
+            .query(
+                "SELECT name, type AS data_type FROM system.columns WHERE database = ? AND table = ? \
+                 AND default_kind NOT IN ('MATERIALIZED', 'ALIAS') AND name IN (\
+                 SELECT name FROM system.columns WHERE database = ? AND table = ? AND NOT startsWith(type, 'Nullable(')) \
+                 AND (name, type) NOT IN (SELECT name, type FROM system.columns WHERE database = ? AND table = ?)",
+            )
+            .bind(&view.target.0)
+            .bind(&view.target.1)
+            .bind(&view.name.0)
+            .bind(&view.name.1)
+            .bind(&view.name.0)
+            .bind(&view.name.1);
+        let converted: Vec<Converted> = within(self.timeout, query.fetch_all()).await?;
+        let columns = converted
+            .iter()
+            .map(|column| format!("CAST({} AS {})", quoted(&column.name), column.data_type));
+        Ok(columns.collect::<Vec<_>>().join(", "))
+    }
+}
+
+/// Writes texts as a list of ClickHouse's SQL.
+fn list(texts: &[String]) -> String {
+    let texts: Vec<_> = texts.iter().map(|part| text(part)).collect();
+    texts.join(", ")
+}
