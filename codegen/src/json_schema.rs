@@ -139,6 +139,14 @@ fn column() -> Value {
                             { "type": "array", "items": { "$ref": "#/$defs/text" }, "minItems": 1 },
                         ],
                     },
+                    "was": {
+                        "description": "The name that the column had before it was renamed, or a list of such names: a table that \
+                            still has one of them is to be altered, and rows that wait under it go into this column.",
+                        "anyOf": [
+                            { "$ref": "#/$defs/text" },
+                            { "type": "array", "items": { "$ref": "#/$defs/text" } },
+                        ],
+                    },
                     "max_bytes": {
                         "type": "integer",
                         "minimum": 1,
