@@ -33,6 +33,7 @@ mod memory;
 mod more_types;
 mod rate_limit;
 mod rejected;
+mod renamed;
 mod rolling;
 mod schema_sync;
 mod seed;

@@ -27,7 +27,7 @@ use tokio::{
 };
 
 pub use self::adapt::ColumnChanges;
-pub(crate) use self::failure::Failure;
+pub(crate) use self::{adapt::Changes, failure::Failure};
 use self::{
     adapt::adapt,
     failure::RefusedRow,
@@ -72,7 +72,7 @@ pub(crate) struct Delivery {
     ahead_permits: Semaphore,
     compressor: Arc<Compressor>,
     timeout: Duration,
-    changes: ColumnChanges,
+    changes: Changes,
 }
 
 impl Delivery {
@@ -83,7 +83,7 @@ impl Delivery {
         dead_letters: usize,
         inserts_in_flight: usize,
         timeout: Duration,
-        changes: ColumnChanges,
+        changes: Changes,
     ) -> Self {
         let permits = inserts_in_flight.clamp(1, Semaphore::MAX_PERMITS);
         Self {
