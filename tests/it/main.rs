@@ -33,6 +33,7 @@ mod memory;
 mod more_types;
 mod rate_limit;
 mod rejected;
+mod rejected_replay;
 mod renamed;
 mod rolling;
 mod schema_sync;
