@@ -37,7 +37,7 @@ fn replay(options: RejectedReplayOptions) -> Result<(), Box<dyn Error>> {
         writeln!(out, "no row is among the dead letters")?;
     }
     if options.delete {
-        writeln!(out, "{} dead letters are deleted", report.deleted)?;
+        writeln!(out, "dead letters deleted: {}", report.deleted)?;
     }
     let is_complete = report.is_complete();
     if let Some(error) = report.interrupted {
@@ -51,48 +51,36 @@ fn replay(options: RejectedReplayOptions) -> Result<(), Box<dyn Error>> {
 
 fn print(table: &RejectedTable, is_dry_run: bool, out: &mut impl Write) -> io::Result<()> {
     let name = &table.table;
-    if is_dry_run {
-        let (ready, found) = (table.ready, table.found);
-        writeln!(
-            out,
-            "{name}: {ready} rows would be sent, {found} are in the table already"
-        )?;
+    let (what, rows) = if is_dry_run {
+        ("rows to send", table.ready)
     } else {
-        let (stored, found) = (table.stored, table.found);
-        writeln!(
-            out,
-            "{name}: {stored} rows are stored, {found} were in the table already"
-        )?;
-    }
+        ("rows stored", table.stored)
+    };
+    writeln!(
+        out,
+        "{name}: {what}: {rows}, rows already in the table: {}",
+        table.found
+    )?;
     for (reason, rows) in &table.refused {
-        writeln!(out, "{name}: {rows} rows are refused: {reason}")?;
+        writeln!(out, "{name}: rows refused: {rows}: {reason}")?;
     }
-    if table.missing > 0 {
-        let rows = table.missing;
-        writeln!(
-            out,
-            "{name}: {rows} rows are confirmed by ClickHouse and not in the table"
-        )?;
-    }
-    if table.cut > 0 {
-        let letters = table.cut;
-        writeln!(
-            out,
-            "{name}: {letters} dead letters have a part of their row only, and cannot be replayed"
-        )?;
-    }
-    if table.undescribed > 0 {
-        let letters = table.undescribed;
-        writeln!(
-            out,
-            "{name}: {letters} dead letters are of a version that did not keep the columns of a row, and cannot be replayed"
-        )?;
+    for (what, count) in [
+        ("rows that ClickHouse confirms and does not show", table.missing),
+        ("dead letters with a cut payload, which cannot be replayed", table.cut),
+        (
+            "dead letters of a version that did not keep the columns, which cannot be replayed",
+            table.undescribed,
+        ),
+    ] {
+        if count > 0 {
+            writeln!(out, "{name}: {what}: {count}")?;
+        }
     }
     if table.is_known_by_token && !is_dry_run {
         writeln!(
             out,
-            "{name}: its rows cannot be looked for by an id; another replay stores them again once ClickHouse has forgotten \
-             their tokens, so delete their letters (`--delete`)"
+            "{name}: rows cannot be looked up by an id: another replay stores them again once ClickHouse has forgotten \
+             their tokens, so delete their letters (--delete)"
         )?;
     }
     Ok(())

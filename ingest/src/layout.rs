@@ -271,7 +271,7 @@ fn take_text(bytes: &mut &[u8]) -> Option<Box<str>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::table::{Column, ColumnKind, Format};
+    use crate::table::{Column, ColumnKind, Format, Shape};
 
     const fn column(name: &'static str, kind: ColumnKind) -> Column {
         Column::new(name, "String", "", kind)
@@ -298,6 +298,39 @@ mod tests {
             &*Layout::of(&TABLE).statement,
             r"INSERT INTO `odd\`name` (`extra.key`, `at`, `raw`) FORMAT RowBinaryWithDefaults"
         );
+    }
+
+    #[test]
+    fn a_layout_is_made_again_from_what_a_dead_letter_has() {
+        const TABLE: Table = Table {
+            name: "odd`name",
+            index: 0,
+            columns: &[
+                column("quote\" and 'FORMAT x", ColumnKind::Plain),
+                Column::new("id", "UInt64", "", ColumnKind::Plain).shaped(Shape::Fixed(8)),
+                Column::new("n", "Array(Nullable(String))", "", ColumnKind::Plain)
+                    .shaped(Shape::Array(&Shape::Nullable(&Shape::String)))
+                    .sent_as("Array(Nullable(FixedString(3)))"),
+                Column::new("t", "Tuple(UInt8, String)", "", ColumnKind::Default)
+                    .shaped(Shape::Marked(&Shape::Tuple(&[Shape::Fixed(1), Shape::String]))),
+            ],
+            create: "",
+            format: Format::RowBinaryWithDefaults,
+            row_id: Some("id"),
+            partition_key: None,
+        };
+        let layout = Layout::of(&TABLE);
+        let json = layout.columns_as_json();
+        let again = Layout::from_json("odd`name", layout.format(), &json);
+        assert_eq!(again.as_ref(), Some(&*layout), "{json}");
+        for (format, columns) in [
+            ("RowBinary; DROP TABLE t", &*json),
+            ("RowBinary", ""),
+            ("RowBinary", "{\"columns\":[]}"),
+            ("RowBinary", "[]"),
+        ] {
+            assert_eq!(Layout::from_json("t", format, columns), None, "{format} {columns}");
+        }
     }
 
     #[test]

@@ -2,10 +2,16 @@
 
 use std::process::Output;
 
+use embedder::tables;
+use rowmill_ingest::{Ack, RejectedReplay, RejectedTable, StoreUrl, not_found, replay_rejected, table::Table};
+use tokio::runtime::Runtime;
+use tower::{Layer, service_fn};
+
 use crate::support::{
     collector::{self, Collector},
     engine::Database,
     http,
+    service::Served,
 };
 
 /// Runs the command with a database's URL.
@@ -63,7 +69,7 @@ fn rows_go_in_once_the_constraint_is_gone_and_are_not_doubled() {
     let text = text(&output);
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(
-        text.contains("mail_statistics: 5 rows are refused: Code: 469 (VIOLATED_CONSTRAINT): constraint `no_bounce`"),
+        text.contains("mail_statistics: rows refused: 5: Code: 469 (VIOLATED_CONSTRAINT): constraint `no_bounce`"),
         "{text}"
     );
     assert!(!text.contains("anna") && !text.contains("bounce'"), "{text}");
@@ -73,13 +79,13 @@ fn rows_go_in_once_the_constraint_is_gone_and_are_not_doubled() {
     assert_replayed(
         &database,
         &["--dry-run"],
-        "mail_statistics: 5 rows would be sent, 0 are in the table already",
+        "mail_statistics: rows to send: 5, rows already in the table: 0",
     );
     assert_eq!(database.count("mail_statistics"), 5);
     assert_replayed(
         &database,
         &[],
-        "mail_statistics: 5 rows are stored, 0 were in the table already",
+        "mail_statistics: rows stored: 5, rows already in the table: 0",
     );
     assert_eq!(database.query(EACH_ONCE), "10\t10\t10\t5\t10\n");
 
@@ -88,12 +94,12 @@ fn rows_go_in_once_the_constraint_is_gone_and_are_not_doubled() {
     assert_replayed(
         &database,
         &[],
-        "mail_statistics: 0 rows are stored, 5 were in the table already",
+        "mail_statistics: rows stored: 0, rows already in the table: 5",
     );
     assert_eq!(database.query(EACH_ONCE), "10\t10\t10\t5\t10\n");
     assert_eq!(database.query(LETTERS), "5\n");
 
-    assert_replayed(&database, &["--delete"], "5 dead letters are deleted");
+    assert_replayed(&database, &["--delete"], "dead letters deleted: 5");
     assert_eq!(database.query(LETTERS), "0\n");
     assert_replayed(&database, &[], "no row is among the dead letters");
 }
@@ -119,7 +125,7 @@ fn letters_are_chosen_by_table_time_and_reason() {
         "--reason",
         "clickhouse-469",
     ];
-    assert_replayed(&database, &all, "5 rows are stored");
+    assert_replayed(&database, &all, "rows stored: 5");
     assert_eq!(database.query(EACH_ONCE), "10\t10\t10\t5\t10\n");
 
     let output = replay(&database, &["--table", "mail_statistic"]);
@@ -146,8 +152,8 @@ fn rows_of_other_columns_are_converted_and_one_bad_row_stands_alone() {
     let output = replay(&database, &["--map", "email=address"]);
     let text = text(&output);
     assert_eq!(output.status.code(), Some(1), "{text}");
-    assert!(text.contains("mail_statistics: 4 rows are stored"), "{text}");
-    assert!(text.contains("mail_statistics: 1 rows are refused"), "{text}");
+    assert!(text.contains("mail_statistics: rows stored: 4"), "{text}");
+    assert!(text.contains("mail_statistics: rows refused: 1: Code: 469"), "{text}");
     assert_eq!(
         database.query(
             "SELECT count(), countIf(event = 'bounce'), countIf(address = 'anna@example.org') FROM mail_statistics"
@@ -177,10 +183,10 @@ fn letters_that_cannot_be_replayed_are_counted() {
     let text = text(&output);
     assert!(output.status.success(), "{text}");
     for line in [
-        "mail_statistics: 5 rows are stored, 0 were",
-        "mail_statistics: 1 dead letters have a part of their row only",
-        "mail_statistics: 1 dead letters are of a version that did not keep the columns",
-        "5 dead letters are deleted",
+        "mail_statistics: rows stored: 5",
+        "mail_statistics: dead letters with a cut payload, which cannot be replayed: 1",
+        "mail_statistics: dead letters of a version that did not keep the columns, which cannot be replayed: 1",
+        "dead letters deleted: 5",
     ] {
         assert!(text.contains(line), "no {line:?} in {text}");
     }
@@ -198,4 +204,48 @@ fn a_table_of_letters_of_an_earlier_version_is_told() {
     let output = replay(&database, &[]);
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output).contains("rowmill apply"), "{}", text(&output));
+}
+
+#[test]
+fn rows_without_an_id_are_known_by_their_tokens() {
+    let database = Database::named("replay_tokens");
+    let served = Served::start(&database, &tables::SCHEMA, |writer| {
+        tables::layer(writer).layer(service_fn(not_found))
+    });
+    database.query("ALTER TABLE engine_merge_tree ADD CONSTRAINT even CHECK key % 2 = 0");
+    let mut tables = tables::SCHEMA.tables.iter().copied();
+    let table: &'static Table = tables.find(|table| table.name == "engine_merge_tree").unwrap();
+    for key in 0..6_u64 {
+        // RowBinaryWithDefaults: the key, a count that is null, and the default; a byte before each says which it is.
+        let taken = served.writer.append(table, Ack::Accepted, |row| {
+            row.push(0);
+            row.extend(key.to_le_bytes());
+            row.extend([0, 1]);
+            row.push(1);
+        });
+        taken.unwrap();
+    }
+    served.drain();
+    assert_eq!(database.count("rejected"), 3);
+    database.query("ALTER TABLE engine_merge_tree DROP CONSTRAINT even");
+
+    let store: StoreUrl = database.url().parse().unwrap();
+    let replayed = RejectedTable {
+        table: "engine_merge_tree".to_owned(),
+        letters: 3,
+        stored: 3,
+        is_known_by_token: true,
+        ..RejectedTable::default()
+    };
+    let options = RejectedReplay::default();
+    for _ in 0..2 {
+        let replay = replay_rejected(&store, &tables::SCHEMA, &options);
+        let report = Runtime::new().unwrap().block_on(replay).unwrap();
+        assert!(report.is_complete(), "{report:?}");
+        assert_eq!(report.tables, [replayed.clone()]);
+        assert_eq!(
+            database.query("SELECT count(), uniqExact(key), countIf(count IS NULL) FROM engine_merge_tree"),
+            "6\t6\t6\n"
+        );
+    }
 }
