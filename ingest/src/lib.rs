@@ -37,6 +37,7 @@
 //!           json        JSON by pulling, borrowed
 //!           value       what each type takes, and its bytes
 //!           row         what the build step writes for each table
+//!           far_off_date dates that are too far from the event's arrival
 //!           stamp       what the collector itself knows
 //!           reject      what becomes of an event that is no row
 //!           tally       how many of them there were
@@ -87,6 +88,7 @@ mod connections;
 mod dead_letter;
 mod deliver;
 mod envelope;
+mod far_off_date;
 mod fields;
 mod gather;
 mod head;

@@ -23,6 +23,7 @@ mod embedding;
 mod engine_access;
 mod engines;
 mod event_keys;
+mod far_off_dates;
 mod flatten;
 mod flood;
 mod golden;

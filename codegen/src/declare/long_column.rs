@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The keys of a column.
-pub(crate) const COLUMN_KEYS: [&str; 12] = [
+pub(crate) const COLUMN_KEYS: [&str; 14] = [
     "alias",
     "codec",
     "comment",
@@ -22,6 +22,8 @@ pub(crate) const COLUMN_KEYS: [&str; 12] = [
     "ephemeral",
     "from",
     "materialized",
+    "max_age",
+    "max_ahead",
     "max_bytes",
     "required",
     "ttl",
@@ -125,7 +127,7 @@ impl DeclarationReader<'_> {
                     long.comment = self.text(node, "the comment");
                     continue;
                 }
-                "required" | "from" | "max_bytes" => {
+                "required" | "from" | "max_age" | "max_ahead" | "max_bytes" => {
                     self.event_key(key, node, &mut long.event);
                     continue;
                 }
