@@ -1,9 +1,14 @@
 //! What can be typed behind `rowmill`.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    time::{Duration, SystemTime},
+};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use rowmill_ingest::{Ack, InsertQuorum, RateLimit};
+use jiff::Timestamp;
+use rowmill_ingest::{Ack, ColumnChanges, InsertQuorum, RateLimit};
 
 /// Collects events over HTTP into typed tables of ClickHouse.
 #[derive(Debug, Parser)]
@@ -47,6 +52,9 @@ pub(crate) enum Command {
     /// Look at the rows that wait on disk, or bring them to ClickHouse.
     #[command(subcommand)]
     Spool(SpoolCommand),
+    /// Bring rows that ClickHouse has refused into their tables.
+    #[command(subcommand)]
+    Rejected(RejectedCommand),
 }
 
 #[derive(Debug, Subcommand)]
@@ -59,6 +67,13 @@ pub(crate) enum SpoolCommand {
     Replay(ReplayOptions),
     /// Write what waits into files: for each block its rows, and the request that inserts them.
     Export(ExportOptions),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RejectedCommand {
+    /// Send the rows among the dead letters once more. Rows that are in their table already are not sent; collectors may run
+    /// meanwhile.
+    Replay(RejectedReplayOptions),
 }
 
 #[derive(Debug, Clone, Args)]
@@ -80,6 +95,42 @@ pub(crate) struct ReplayOptions {
     #[arg(long, default_value = "600", value_parser = seconds, value_name = "SECONDS")]
     pub(crate) within: Duration,
 
+    #[command(flatten)]
+    pub(crate) columns: ColumnOptions,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct RejectedReplayOptions {
+    #[command(flatten)]
+    pub(crate) database: DatabaseOptions,
+
+    /// Only rows of this table.
+    #[arg(long)]
+    pub(crate) table: Option<String>,
+
+    /// Only rows that were refused since then: a time as 2026-11-28T22:00:00Z, or an age as 90m, 24h or 7d.
+    #[arg(long, value_parser = since, value_name = "TIME")]
+    pub(crate) since: Option<SystemTime>,
+
+    /// Only rows whose code in `rejected` is this text, or whose reason contains it.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+
+    /// Count the rows, and send nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+
+    /// Delete the dead letters of rows that are in their table.
+    #[arg(long, conflicts_with = "dry_run")]
+    pub(crate) delete: bool,
+
+    #[command(flatten)]
+    pub(crate) columns: ColumnOptions,
+}
+
+/// What has become of columns since rows were written.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ColumnOptions {
     /// A column of the rows that is called otherwise in the table now. May be given several times.
     #[arg(long = "map", value_name = "OLD=NEW", value_parser = renamed)]
     pub(crate) renamed: Vec<(String, String)>,
@@ -92,6 +143,17 @@ pub(crate) struct ReplayOptions {
     /// be given several times.
     #[arg(long = "convert", value_name = "COLUMN")]
     pub(crate) converted: Vec<String>,
+}
+
+impl ColumnOptions {
+    /// Returns them as the runtime takes them.
+    pub(crate) fn changes(&self) -> ColumnChanges {
+        ColumnChanges {
+            renamed: self.renamed.iter().cloned().collect(),
+            dropped: self.dropped.clone(),
+            converted: self.converted.clone(),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Args)]
@@ -324,6 +386,28 @@ fn renamed(text: &str) -> Result<(String, String), String> {
     Ok((old.to_owned(), new.to_owned()))
 }
 
+/// Reads a time, or how long ago it was.
+fn since(text: &str) -> Result<SystemTime, String> {
+    const HELP: &str = "neither a time as 2026-11-28T22:00:00Z nor an age as 90m, 24h or 7d";
+    if let Ok(time) = text.parse::<Timestamp>() {
+        return SystemTime::try_from(time).map_err(|error| error.to_string());
+    }
+    let (number, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or(HELP)?;
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => return Err(HELP.to_owned()),
+    };
+    let age = number
+        .parse::<u64>()
+        .ok()
+        .and_then(|number| number.checked_mul(seconds));
+    age.and_then(|age| SystemTime::now().checked_sub(Duration::from_secs(age)))
+        .ok_or_else(|| HELP.to_owned())
+}
+
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
     Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
@@ -338,6 +422,30 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_time_is_written_whole_or_as_an_age() {
+        assert_eq!(
+            since("1970-01-01T00:01:00Z"),
+            Ok(SystemTime::UNIX_EPOCH + Duration::from_secs(60))
+        );
+        for (text, seconds) in [("90m", 5400), ("24h", 86_400), ("7d", 604_800), ("5s", 5)] {
+            let age = since(text).ok().and_then(|time| time.elapsed().ok());
+            assert_eq!(age.map(|age| age.as_secs()), Some(seconds), "{text}");
+        }
+        for text in [
+            "",
+            "d",
+            "7",
+            "7w",
+            "-1d",
+            "é",
+            "99999999999999999999d",
+            "18446744073709551615d",
+        ] {
+            assert!(since(text).is_err(), "{text}");
+        }
     }
 
     #[test]

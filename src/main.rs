@@ -8,6 +8,7 @@ mod engine;
 mod log;
 mod memory;
 mod pages;
+mod rejected;
 mod serve;
 mod spool;
 mod stop;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         Some(Command::Apply(options)) => commands::apply(&options),
         Some(Command::Routes) => commands::routes(),
         Some(Command::Spool(command)) => spool::spool(command),
+        Some(Command::Rejected(command)) => rejected::rejected(command),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -9,7 +9,7 @@ use std::{
 };
 
 use rowmill::tables;
-use rowmill_ingest::{BlockReport, ColumnChanges, SpoolReport, StoreUrl, Stores, Writer, WriterOptions, inspect};
+use rowmill_ingest::{BlockReport, SpoolReport, StoreUrl, Stores, Writer, WriterOptions, inspect};
 use tokio::runtime::Runtime;
 
 use crate::{
@@ -143,11 +143,7 @@ fn replay(options: &ReplayOptions) -> Result<(), Box<dyn Error>> {
     let store: StoreUrl = options.database.clickhouse.parse()?;
     let folder = spool_folder(&options.spool.data);
     let writer_options = WriterOptions {
-        column_changes: ColumnChanges {
-            renamed: options.renamed.iter().cloned().collect(),
-            dropped: options.dropped.clone(),
-            converted: options.converted.clone(),
-        },
+        column_changes: options.columns.changes(),
         ..WriterOptions::default()
     };
     let report = Runtime::new()?.block_on(async {

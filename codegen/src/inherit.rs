@@ -57,6 +57,8 @@ pub(crate) struct WholeColumn {
     pub(crate) remarks: Vec<String>,
     /// What it says of its value in an event.
     pub(crate) event: declare::EventKeys,
+    /// The names that it had before.
+    pub(crate) was: Vec<Key>,
     /// The Nested whose element it is.
     pub(crate) nested: Option<String>,
 }
@@ -322,6 +324,7 @@ fn flatten_nested(column: declare::Column) -> Vec<WholeColumn> {
         name,
         declaration,
         event,
+        was,
         span,
         expressions,
         remarks,
@@ -338,6 +341,7 @@ fn flatten_nested(column: declare::Column) -> Vec<WholeColumn> {
             expressions,
             remarks,
             event,
+            was,
             nested: None,
         }];
     }
@@ -358,7 +362,16 @@ fn flatten_nested(column: declare::Column) -> Vec<WholeColumn> {
             expressions: expressions.clone(),
             remarks: remarks.clone(),
             event: event.of_element(&field),
+            was: was.iter().map(|old| of_element(old, &field)).collect(),
             nested: Some(name.text.clone()),
         })
         .collect()
+}
+
+/// Returns the earlier name of an element of a Nested.
+fn of_element(old: &Key, field: &str) -> Key {
+    Key {
+        text: format!("{}.{field}", old.text),
+        span: old.span.clone(),
+    }
 }

@@ -139,6 +139,26 @@ fn column() -> Value {
                             { "type": "array", "items": { "$ref": "#/$defs/text" }, "minItems": 1 },
                         ],
                     },
+                    "was": {
+                        "description": "The name that the column had before it was renamed, or a list of such names: a table that \
+                            still has one of them is to be altered, and rows that wait under it go into this column.",
+                        "anyOf": [
+                            { "$ref": "#/$defs/text" },
+                            { "type": "array", "items": { "$ref": "#/$defs/text" } },
+                        ],
+                    },
+                    "max_age": {
+                        "type": "string",
+                        "pattern": "^ *0*[1-9][0-9]* +(second|minute|hour|day)s? *$",
+                        "description": "How long before the event's arrival a date may be, as `400 days`; an event with an \
+                            earlier one is refused.",
+                    },
+                    "max_ahead": {
+                        "type": "string",
+                        "pattern": "^ *0*[1-9][0-9]* +(second|minute|hour|day)s? *$",
+                        "description": "How long after the event's arrival a date may be, as `2 days`; an event with a later \
+                            one is refused.",
+                    },
                     "max_bytes": {
                         "type": "integer",
                         "minimum": 1,

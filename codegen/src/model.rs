@@ -44,6 +44,8 @@ pub(crate) struct Column {
     /// What YAML comments say of it.
     pub(crate) remarks: Vec<String>,
     pub(crate) event: EventKeys,
+    /// The names that the column had before.
+    pub(crate) was: Vec<String>,
     /// Where in an event its value is looked for.
     pub(crate) paths: Vec<String>,
 }
@@ -95,6 +97,7 @@ impl Table {
                 name: column.name,
                 declaration: column.declaration,
                 event: column.event,
+                was: column.was.into_iter().map(|old| old.text).collect(),
                 role,
                 paths,
                 remarks: column.remarks,

@@ -11,6 +11,7 @@ use crate::{
     model::{Extra, Role, extras},
     server::ServerValue,
     types::{DefaultKind, Type},
+    yaml::Key,
 };
 
 /// Returns who fills each column.
@@ -68,6 +69,7 @@ pub(crate) fn event_paths(table: &Whole, report: &mut Report) {
     shared_path(table, &paths, report);
     path_into_a_value(table, &paths, report);
     max_bytes_misfit(table, report);
+    period_misfit(table, report);
 }
 
 fn not_of_the_event(table: &Whole, roles: &[Role], report: &mut Report) {
@@ -198,7 +200,32 @@ fn max_bytes_misfit(table: &Whole, report: &mut Report) {
     }
 }
 
+fn period_misfit(table: &Whole, report: &mut Report) {
+    for column in table.columns.iter().filter(|column| !column.declaration.ty.is_date()) {
+        let is_period = |key: &&Key| matches!(key.text.as_str(), "max_age" | "max_ahead");
+        for key in column.event.said.iter().filter(is_period) {
+            let message = format!("a value of `{}` is no date", column.declaration.ty);
+            let diagnostic = Diagnostic::error("period-misfit", message)
+                .label(key.span.clone(), format!("of column `{}`", column.name))
+                .help(format!(
+                    "remove it: `{}` is for Date, Date32, DateTime and DateTime64",
+                    key.text
+                ));
+            report.push(diagnostic);
+        }
+    }
+}
+
 impl Type {
+    /// Returns whether values are dates or times of a date, which may be `NULL`.
+    pub(crate) fn is_date(&self) -> bool {
+        match self {
+            Self::Date | Self::Date32 | Self::DateTime(_) | Self::DateTime64(..) => true,
+            Self::LowCardinality(inner) | Self::Nullable(inner) => inner.is_date(),
+            _ => false,
+        }
+    }
+
     /// Returns whether one value takes more bytes than another.
     fn varies_in_length(&self) -> bool {
         match self {

@@ -5,7 +5,10 @@
 use jiff::Timestamp;
 use twox_hash::XxHash64;
 
-use crate::table::{Column, ColumnKind, Format, Shape, Table};
+use crate::{
+    layout::Layout,
+    table::{Column, ColumnKind, Format, Shape, Table},
+};
 
 /// How long a letter stays in its table where nothing else is said, in days: time enough to notice, to mend, and to send again.
 pub(crate) const DEFAULT_DAYS: u32 = 30;
@@ -44,6 +47,15 @@ pub struct DeadLetter<'a> {
 impl DeadLetter<'_> {
     /// Appends the row of [`REJECTED`], in the order of its columns, with so many bytes of the payload at most.
     pub(crate) fn encode(&self, max_payload_bytes: usize, out: &mut Vec<u8>) {
+        self.put(max_payload_bytes, "", "", out);
+    }
+
+    /// Appends the row of [`REJECTED`] for a payload that is a row of `layout`, whole and with what is needed to read it again.
+    pub(crate) fn encode_row(&self, layout: &Layout, out: &mut Vec<u8>) {
+        self.put(usize::MAX, layout.format(), &layout.columns_as_json(), out);
+    }
+
+    fn put(&self, max_payload_bytes: usize, payload_format: &str, payload_columns: &str, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.time.as_millisecond().to_le_bytes());
         out.extend_from_slice(&self.id.to_le_bytes());
         let mut end = self.reason.len().min(MAX_REASON_BYTES);
@@ -58,7 +70,9 @@ impl DeadLetter<'_> {
         put_string(out, &self.payload[..self.payload.len().min(max_payload_bytes)]);
         out.extend_from_slice(&(self.payload.len() as u64).to_le_bytes());
         out.extend_from_slice(&XxHash64::oneshot(0, self.payload).to_le_bytes());
-        put_string(out, self.ip.as_bytes());
+        for text in [self.ip, payload_format, payload_columns] {
+            put_string(out, text.as_bytes());
+        }
     }
 }
 
@@ -120,7 +134,10 @@ pub(crate) static REJECTED: Table = rejected! {
     // The length of the whole payload and its xxHash64, as ClickHouse's function of that name has it.
     "payload_bytes" "UInt64" (Shape::Fixed(8), "UInt64"),
     "payload_hash" "UInt64" (Shape::Fixed(8), "UInt64"),
-    "ip" "String" TEXT
+    "ip" "String" TEXT,
+    // Of a row that ClickHouse refused: the format of the payload, and its columns as `Layout::columns_as_json` has them.
+    "payload_format" "LowCardinality(String)" TEXT,
+    "payload_columns" "LowCardinality(String)" TEXT
 };
 
 #[cfg(test)]
@@ -152,13 +169,13 @@ mod tests {
         expected.extend_from_slice(&payload);
         expected.extend_from_slice(&[200, 0, 0, 0, 0, 0, 0, 0]); // payload_bytes
         expected.extend_from_slice(&XxHash64::oneshot(0, &payload).to_le_bytes());
-        expected.extend_from_slice(b"\x03::1"); // ip
+        expected.extend_from_slice(b"\x03::1\x00\x00"); // ip, no format and no columns
         assert_eq!(row, expected);
 
         // A payload that is cut has the length and the hash of the whole.
         let mut cut = Vec::new();
         letter.encode(3, &mut cut);
-        let start = expected.len() - 2 - 200 - 8 - 8 - 4;
+        let start = expected.len() - 2 - 200 - 8 - 8 - 4 - 2;
         expected.splice(start..start + 2 + 200, [3, 0xff, 0xff, 0xff]);
         assert_eq!(cut, expected);
     }
@@ -180,8 +197,8 @@ mod tests {
         };
         let mut row = Vec::new();
         letter.encode(0, &mut row);
-        // Beside it: two numbers, five empty texts, the length of this one, and four empty fields behind it.
-        assert_eq!(row.len(), 16 + 5 + 2 + MAX_REASON_BYTES + 1 + 16 + 1);
+        // Beside it: two numbers, five empty texts, the length of this one, and six empty fields behind it.
+        assert_eq!(row.len(), 16 + 5 + 2 + MAX_REASON_BYTES + 1 + 16 + 3);
     }
 
     #[test]

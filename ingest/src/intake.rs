@@ -168,6 +168,7 @@ fn decode<'a>(row: &mut dyn Row<'a>, table: &'static Table, event: &Event<'a>) -
         extra.push(Cow::Borrowed("host"), Cow::Borrowed(host));
     }
     walk.row.level(&walk.given, &mut walk.refusals);
+    walk.row.check_dates(&event.stamp, &walk.given, &mut walk.refusals);
     walk.refuse_missing();
     if walk.refusals.is_empty() {
         Ok(walk.given)

@@ -3,7 +3,9 @@
 //! The layout goes with the block and is logged with it, names, types and shapes included: the block is
 //! read again by another build, when table and schema may have changed.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
+
+use serde::{Deserialize, Serialize};
 
 use crate::{
     native::{self, Native, ShapeBuf},
@@ -41,6 +43,27 @@ pub(crate) struct LayoutColumn {
     pub(crate) sent_type: Box<str>,
     /// How its values lie in a row; none where that is not known.
     pub(crate) shape: Option<ShapeBuf>,
+}
+
+/// The columns of a layout as a dead letter has them.
+#[derive(Debug, Serialize, Deserialize)]
+struct WrittenColumns<'a> {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    row_id: Option<usize>,
+    #[serde(borrow)]
+    columns: Vec<WrittenColumn<'a>>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct WrittenColumn<'a> {
+    #[serde(borrow)]
+    name: Cow<'a, str>,
+    #[serde(borrow, rename = "type")]
+    data_type: Cow<'a, str>,
+    #[serde(borrow)]
+    sent_type: Cow<'a, str>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    shape: Option<ShapeBuf>,
 }
 
 /// How the rows of a block are sent in columns.
@@ -84,6 +107,54 @@ impl Layout {
             row_id,
             columnar: columnar.map(Arc::new),
         }
+    }
+
+    /// Returns the name of the format that the rows are in.
+    pub(crate) fn format(&self) -> &str {
+        self.statement.rsplit_once(" FORMAT ").map_or("", |(_, format)| format)
+    }
+
+    /// Returns the columns as a text, from which [`from_json`](Self::from_json) makes the layout again. It is empty where
+    /// the types are not known.
+    pub(crate) fn columns_as_json(&self) -> String {
+        if self.columns.is_empty() {
+            return String::new();
+        }
+        let columns = self.columns.iter().map(|column| WrittenColumn {
+            name: (&*column.name).into(),
+            data_type: (&*column.data_type).into(),
+            sent_type: (&*column.sent_type).into(),
+            shape: column.shape.clone(),
+        });
+        let written = WrittenColumns {
+            row_id: self.row_id,
+            columns: columns.collect(),
+        };
+        serde_json::to_string(&written).unwrap_or_default()
+    }
+
+    /// Returns the layout of rows of `table`; none for an unknown format, and for a text of another form.
+    pub(crate) fn from_json(table: &str, format: &str, columns: &str) -> Option<Self> {
+        let written: WrittenColumns<'_> = serde_json::from_str(columns).ok()?;
+        let format = [Format::RowBinary, Format::RowBinaryWithDefaults]
+            .into_iter()
+            .find(|known| known.name() == format)?;
+        let columns: Box<[_]> = written
+            .columns
+            .into_iter()
+            .map(|column| LayoutColumn {
+                name: column.name.into(),
+                data_type: column.data_type.into(),
+                sent_type: column.sent_type.into(),
+                shape: column.shape,
+            })
+            .collect();
+        if columns.is_empty() {
+            return None;
+        }
+        let row_id = written.row_id.filter(|place| *place < columns.len());
+        let statement = insert_statement(table, &columns, format);
+        Some(Self::new(table.into(), statement.into(), columns, row_id))
     }
 
     /// Returns the id of each row; none where rows have none, or it cannot be found in them.
@@ -200,7 +271,7 @@ fn take_text(bytes: &mut &[u8]) -> Option<Box<str>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::table::{Column, ColumnKind, Format};
+    use crate::table::{Column, ColumnKind, Format, Shape};
 
     const fn column(name: &'static str, kind: ColumnKind) -> Column {
         Column::new(name, "String", "", kind)
@@ -227,6 +298,39 @@ mod tests {
             &*Layout::of(&TABLE).statement,
             r"INSERT INTO `odd\`name` (`extra.key`, `at`, `raw`) FORMAT RowBinaryWithDefaults"
         );
+    }
+
+    #[test]
+    fn a_layout_is_made_again_from_what_a_dead_letter_has() {
+        const TABLE: Table = Table {
+            name: "odd`name",
+            index: 0,
+            columns: &[
+                column("quote\" and 'FORMAT x", ColumnKind::Plain),
+                Column::new("id", "UInt64", "", ColumnKind::Plain).shaped(Shape::Fixed(8)),
+                Column::new("n", "Array(Nullable(String))", "", ColumnKind::Plain)
+                    .shaped(Shape::Array(&Shape::Nullable(&Shape::String)))
+                    .sent_as("Array(Nullable(FixedString(3)))"),
+                Column::new("t", "Tuple(UInt8, String)", "", ColumnKind::Default)
+                    .shaped(Shape::Marked(&Shape::Tuple(&[Shape::Fixed(1), Shape::String]))),
+            ],
+            create: "",
+            format: Format::RowBinaryWithDefaults,
+            row_id: Some("id"),
+            partition_key: None,
+        };
+        let layout = Layout::of(&TABLE);
+        let json = layout.columns_as_json();
+        let again = Layout::from_json("odd`name", layout.format(), &json);
+        assert_eq!(again.as_ref(), Some(&*layout), "{json}");
+        for (format, columns) in [
+            ("RowBinary; DROP TABLE t", &*json),
+            ("RowBinary", ""),
+            ("RowBinary", "{\"columns\":[]}"),
+            ("RowBinary", "[]"),
+        ] {
+            assert_eq!(Layout::from_json("t", format, columns), None, "{format} {columns}");
+        }
     }
 
     #[test]

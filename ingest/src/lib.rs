@@ -37,6 +37,7 @@
 //!           json        JSON by pulling, borrowed
 //!           value       what each type takes, and its bytes
 //!           row         what the build step writes for each table
+//!           far_off_date dates that are too far from the event's arrival
 //!           stamp       what the collector itself knows
 //!           reject      what becomes of an event that is no row
 //!           tally       how many of them there were
@@ -57,6 +58,8 @@
 //!           time_slice  all of that beside the event loops, which it lets go first
 //!           stores      the servers, and which of them have the tables
 //!           sync        the tables as the schema says
+//! letters   dead_letter what is kept of an event that could not become a row, and of a row that was refused
+//!           rejected    refused rows go into their tables again
 //! ids       id          the numbers of events and visitors, each given once
 //!           id_file     the file that lets them go on after a restart
 //!           lease       a node number that no other process has
@@ -85,6 +88,7 @@ mod connections;
 mod dead_letter;
 mod deliver;
 mod envelope;
+mod far_off_date;
 mod fields;
 mod gather;
 mod head;
@@ -106,6 +110,7 @@ mod rate;
 mod redirect;
 pub mod refusal;
 mod reject;
+mod rejected;
 mod room;
 mod row;
 mod rows;
@@ -143,6 +148,7 @@ pub use crate::{
     lease::NodeStatus,
     options::{EventOptions, HeaderSet, NetworkError, TrustedProxies},
     rate::{InvalidRateLimit, RateLimit},
+    rejected::{RejectedError, RejectedReplay, RejectedReport, RejectedTable, replay_rejected},
     row::{Row, TypedTable},
     rows::EncodedRows,
     serve::{ServeOptions, serve},

@@ -40,6 +40,8 @@ pub enum Problem {
     Missing(&'static str),
     /// The value takes more than these bytes, the `max_bytes` of its column.
     OverMaxBytes(usize),
+    /// The date is further before the event's arrival than the `max_age` of its column, or further after it than `max_ahead`.
+    FarOffDate,
 }
 
 impl Problem {
@@ -60,6 +62,7 @@ impl Problem {
             Self::UnknownZone => "the time zone of the column is not known here",
             Self::Missing(_) => "the event does not have it",
             Self::OverMaxBytes(_) => "the value takes more bytes than its column allows",
+            Self::FarOffDate => "the date is too far from the event's arrival",
         }
     }
 }
@@ -82,6 +85,7 @@ impl Problem {
             Self::UnknownZone => "unknown-zone",
             Self::Missing(_) => "missing",
             Self::OverMaxBytes(_) => "over-max-bytes",
+            Self::FarOffDate => "far-off-date",
         }
     }
 }

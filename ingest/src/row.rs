@@ -49,6 +49,9 @@ pub trait Row<'a> {
     /// Appends the row as the table's [`Format`](crate::table::Format) has it; `given` are the columns that were put.
     fn encode(&self, given: &Given, out: &mut Vec<u8>);
 
+    /// Refuses dates that are too far from the event's arrival; `given` are the columns that were put.
+    fn check_dates(&self, _stamp: &Stamp<'a>, _given: &Given, _refusals: &mut Refusals) {}
+
     /// Returns what the schema asks of events beside the types of their values.
     fn rules(&self) -> &'static Rules {
         &Rules::NONE

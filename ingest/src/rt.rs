@@ -15,6 +15,7 @@ pub use serde::{self, Deserialize, Serialize};
 pub use crate::{
     ack::{Ack, AckRule},
     enumeration,
+    far_off_date::check_date,
     intake::{Intake, intake},
     layer::{Destination, EventLayer, Route, Routes},
     named_tuple,

@@ -68,6 +68,8 @@ pub struct Column {
     pub shape: Option<Shape>,
     /// The type that such a column is sent as; ClickHouse converts it where the column has another.
     pub sent_type: &'static str,
+    /// The names that it had before it was renamed.
+    pub was: &'static [&'static str],
 }
 
 impl Column {
@@ -82,6 +84,7 @@ impl Column {
             is_nullable: false,
             shape: None,
             sent_type: data_type,
+            was: &[],
         }
     }
 
@@ -95,6 +98,12 @@ impl Column {
     /// computed default as a Nullable whose NULLs become the default.
     pub const fn sent_as(mut self, data_type: &'static str) -> Self {
         self.sent_type = data_type;
+        self
+    }
+
+    /// Returns the column with the names that it had before: rows that were written for one of them go into this column.
+    pub const fn was(mut self, names: &'static [&'static str]) -> Self {
+        self.was = names;
         self
     }
 

@@ -10,7 +10,7 @@ use http::StatusCode;
 const STATUSES: [u16; 7] = [400, 404, 408, 413, 415, 429, 503];
 
 /// The reasons why an event is refused: the `code`s that clients and dead letters have, and `other` for what is not among them.
-const CODES: [&str; 19] = [
+const CODES: [&str; 20] = [
     "body",
     "json",
     "not-an-object",
@@ -29,6 +29,7 @@ const CODES: [&str; 19] = [
     "unknown-zone",
     "missing",
     "over-max-bytes",
+    "far-off-date",
     "other",
 ];
 
@@ -115,6 +116,7 @@ mod tests {
             P::UnknownZone,
             P::Missing("x"),
             P::OverMaxBytes(1),
+            P::FarOffDate,
         ] {
             assert!(CODES.contains(&problem.code()), "{problem:?}");
         }

@@ -16,7 +16,7 @@ use crate::{
     ack::{Ack, Receipt},
     block::{BlockLimits, MAX_BLOCK_BYTES},
     dead_letter::{DEFAULT_DAYS, DEFAULT_PAYLOAD_BYTES, DeadLetter, REJECTED},
-    deliver::{ColumnChanges, Delivery, MAX_BLOCK_ROWS},
+    deliver::{Changes, ColumnChanges, Delivery, MAX_BLOCK_ROWS},
     id::{Base, IdGenerator},
     id_file::{IdFile, Record},
     layout::Layout,
@@ -243,7 +243,7 @@ impl Writer {
             tables,
             options.inserts_in_flight,
             options.insert_timeout,
-            options.column_changes.clone(),
+            Changes::new(options.column_changes.clone(), schema),
         );
         // The log is written as long as anything is delivered.
         let delivery = Arc::new(StopAfter(delivery, Arc::clone(&spool)));

@@ -10,6 +10,7 @@ mod expressions;
 mod keys;
 mod names;
 mod partition;
+mod renamed;
 mod table;
 mod throwing;
 
@@ -66,6 +67,7 @@ const RULES: &[Rule] = rules![
     Table(names::duplicate_column),
     Table(names::field_collision),
     Table(names::similar_columns),
+    Table(renamed::renamed_column),
     Table(columns::extra_of_no_texts),
     Table(columns::server_column),
     Table(paths::event_paths),

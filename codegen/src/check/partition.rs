@@ -73,6 +73,11 @@ pub(super) fn client_partition(table: &Whole, report: &mut Report) {
             )
             .help("partition by what the collector fills, as `toYYYYMM(date)`")
             .help(format!("or by few values, as `cityHash64({name}) % 16`"));
+        let diagnostic = if column.declaration.ty.is_date() {
+            diagnostic.help("or bound its dates, as `max_age: 90 days, max_ahead: 2 days`")
+        } else {
+            diagnostic
+        };
         report.push_unless_allowed(diagnostic, |code| table.allows(code));
     }
 }
@@ -120,6 +125,8 @@ fn chosen_column<'t>(sql: &Sql, table: &'t Whole, roles: &[Role], seen: &mut Vec
         seen.push(&column.name);
         let role = table.places.get(&column.name).and_then(|place| roles.get(*place))?;
         let chosen = match role {
+            // Its dates are near to the arrival of their events.
+            Role::Event if column.event.max_age.is_some() && column.event.max_ahead.is_some() => None,
             Role::Event | Role::Extra => Some(column),
             Role::Server(value) => value.is_of_client().then_some(column),
             Role::Computed => {

@@ -20,6 +20,8 @@ pub(crate) struct Column {
     /// `None` takes an inherited column away.
     pub(crate) declaration: Option<Declaration>,
     pub(crate) event: EventKeys,
+    /// The names that the column had before.
+    pub(crate) was: Vec<Key>,
     /// Where the declaration stands.
     pub(crate) span: Span,
     pub(crate) expressions: Expressions,
@@ -81,6 +83,7 @@ impl DeclarationReader<'_> {
                     name,
                     declaration: None,
                     event: EventKeys::default(),
+                    was: Vec::new(),
                     span: node.span,
                     expressions: Expressions::default(),
                     remarks: Vec::new(),
@@ -105,6 +108,7 @@ impl DeclarationReader<'_> {
             return None;
         };
         let event = long.as_mut().map(LongColumn::take_event).unwrap_or_default();
+        let was = long.as_mut().map(LongColumn::take_was).unwrap_or_default();
         let parsed = match types::parse(text) {
             Ok(mut declaration) => {
                 for odd in declaration.warnings.drain(..) {
@@ -137,6 +141,7 @@ impl DeclarationReader<'_> {
                 name,
                 declaration: Some(declaration),
                 event,
+                was,
                 span: node.span,
             }),
             Err(problems) => {

@@ -1,4 +1,5 @@
-//! What a column's long form says of the value that an event has for it: where it stands, whether it has to, how long it may be.
+//! What a column's long form says of the value that an event has for it: where it stands, whether it has to, how long it
+//! may be, how far from its arrival a date.
 
 use super::DeclarationReader;
 use crate::{
@@ -6,7 +7,7 @@ use crate::{
     yaml::{Key, Node, Value},
 };
 
-/// The keys `required`, `from` and `max_bytes` of a column.
+/// The keys `required`, `from`, `max_bytes`, `max_age` and `max_ahead` of a column.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct EventKeys {
     /// Whether an event without the column is refused.
@@ -14,7 +15,11 @@ pub(crate) struct EventKeys {
     /// Where in an event the value stands, the path that goes before the others first; empty for the column's own name.
     pub(crate) from: Vec<Key>,
     pub(crate) max_bytes: Option<usize>,
-    /// Each of the three that says something, with its place.
+    /// How many seconds before the event's arrival a date may be.
+    pub(crate) max_age: Option<u32>,
+    /// How many seconds after the event's arrival a date may be.
+    pub(crate) max_ahead: Option<u32>,
+    /// Each of them that says something, with its place.
     pub(crate) said: Vec<Key>,
 }
 
@@ -40,6 +45,14 @@ impl DeclarationReader<'_> {
             "from" => {
                 keys.from = self.paths(node, &key);
                 !keys.from.is_empty()
+            }
+            "max_age" => {
+                keys.max_age = self.period(node, &key);
+                keys.max_age.is_some()
+            }
+            "max_ahead" => {
+                keys.max_ahead = self.period(node, &key);
+                keys.max_ahead.is_some()
             }
             _ => {
                 keys.max_bytes = self.bytes(node, &key);
@@ -84,6 +97,28 @@ impl DeclarationReader<'_> {
         paths
     }
 
+    /// Reads a period, as `400 days`, in seconds.
+    fn period(&mut self, node: Node, key: &Key) -> Option<u32> {
+        let seconds = match &node.value {
+            Value::Text(text) => period(text),
+            _ => None,
+        };
+        if seconds.is_none() {
+            let found = match &node.value {
+                Value::Text(text) => format!("`{text}`"),
+                other => other.kind().to_owned(),
+            };
+            let message = format!(
+                "`{}` is a number of seconds, minutes, hours or days, not {found}",
+                key.text
+            );
+            let diagnostic = Diagnostic::error("bad-period", message).label(node.span.or(&key.span), "");
+            self.report
+                .push(diagnostic.help(format!("write, for example, `{}: 2 days`", key.text)));
+        }
+        seconds
+    }
+
     fn bytes(&mut self, node: Node, key: &Key) -> Option<usize> {
         let number = match &node.value {
             Value::Text(text) => text.trim().parse().ok().filter(|bytes| *bytes > 0),
@@ -106,6 +141,23 @@ impl DeclarationReader<'_> {
         }
         number
     }
+}
+
+/// Returns the seconds of a period of more than 0 and less than 136 years.
+fn period(text: &str) -> Option<u32> {
+    let (number, unit) = text.trim().split_once(' ')?;
+    let unit = match unit.trim().trim_end_matches('s') {
+        "second" => 1,
+        "minute" => 60,
+        "hour" => 3600,
+        "day" => 86_400,
+        _ => return None,
+    };
+    number
+        .parse::<u32>()
+        .ok()?
+        .checked_mul(unit)
+        .filter(|seconds| *seconds > 0)
 }
 
 /// Returns what is wrong with a path, and the cure.

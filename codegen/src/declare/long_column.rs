@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The keys of a column.
-pub(crate) const COLUMN_KEYS: [&str; 11] = [
+pub(crate) const COLUMN_KEYS: [&str; 14] = [
     "alias",
     "codec",
     "comment",
@@ -22,10 +22,13 @@ pub(crate) const COLUMN_KEYS: [&str; 11] = [
     "ephemeral",
     "from",
     "materialized",
+    "max_age",
+    "max_ahead",
     "max_bytes",
     "required",
     "ttl",
     "type",
+    "was",
 ];
 
 /// A modifier for which there is a key.
@@ -73,6 +76,8 @@ impl Modifier {
 pub(super) struct LongColumn {
     comment: Option<(String, Span)>,
     event: EventKeys,
+    /// The earlier names of the column.
+    was: Vec<Key>,
     pieces: Vec<Piece>,
 }
 
@@ -122,8 +127,12 @@ impl DeclarationReader<'_> {
                     long.comment = self.text(node, "the comment");
                     continue;
                 }
-                "required" | "from" | "max_bytes" => {
+                "required" | "from" | "max_age" | "max_ahead" | "max_bytes" => {
                     self.event_key(key, node, &mut long.event);
+                    continue;
+                }
+                "was" => {
+                    long.was = self.earlier_names(node);
                     continue;
                 }
                 "codec" => Modifier::Codec,
@@ -154,6 +163,16 @@ impl DeclarationReader<'_> {
         Some((ty?, long))
     }
 
+    /// Reads the earlier names of a column: one, or a list of them.
+    fn earlier_names(&mut self, node: Node) -> Vec<Key> {
+        let nodes = match node.value {
+            Value::List(nodes) => nodes,
+            _ => vec![node],
+        };
+        let names = nodes.into_iter().filter_map(|node| self.text(node, "an earlier name"));
+        names.map(|(text, span)| Key { text, span }).collect()
+    }
+
     /// Returns a modifier's text.
     fn piece(&mut self, modifier: Modifier, key: &Key, node: &Node) -> Option<String> {
         let diagnostic = match &node.value {
@@ -178,6 +197,11 @@ impl LongColumn {
     /// Takes out what is said of events.
     pub(super) fn take_event(&mut self) -> EventKeys {
         mem::take(&mut self.event)
+    }
+
+    /// Takes out the earlier names.
+    pub(super) fn take_was(&mut self) -> Vec<Key> {
+        mem::take(&mut self.was)
     }
 
     /// Adds what stands under keys to `short`, what `ty` alone says.

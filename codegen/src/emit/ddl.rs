@@ -41,7 +41,11 @@ pub(super) fn table(index: usize, table: &Table) -> TokenStream {
             let sent_as = (sent != data_type).then(|| quote!(.sent_as(#sent)));
             quote!(.shaped(#shape) #sent_as)
         });
-        quote!(#definition #taking_objects #nullable #sent)
+        let was = (!column.was.is_empty()).then(|| {
+            let names = &column.was;
+            quote!(.was(&[#(#names),*]))
+        });
+        quote!(#definition #taking_objects #nullable #sent #was)
     });
     let id = table
         .columns

@@ -107,6 +107,7 @@ fn implementation(table: &Table) -> TokenStream {
     let level = level(table);
     let encode = encode(table);
     let rules = rules(table);
+    let check_dates = check_dates(table);
     quote! {
         fn column(&self, path: &str) -> __rt::Option<usize> {
             #column
@@ -136,7 +137,45 @@ fn implementation(table: &Table) -> TokenStream {
             #encode
         }
 
+        #check_dates
+
         #rules
+    }
+}
+
+/// Returns how far dates are compared with the arrival of their event; nothing where no column asks for it.
+fn check_dates(table: &Table) -> Option<TokenStream> {
+    let checks: Vec<_> = table
+        .stored()
+        .filter(|(_, column)| column.role == Role::Event)
+        .filter_map(|(index, column)| {
+            let (age, ahead) = (column.event.max_age, column.event.max_ahead);
+            age.or(ahead)?;
+            let (age, ahead) = (period(age), period(ahead));
+            let (index, field) = (Literal::usize_unsuffixed(index), names::ident(&column.field));
+            Some(quote! {
+                if given.contains(#index) {
+                    __rt::check_date(&self.#field, stamp, #age, #ahead, &TABLE.columns[#index], refusals);
+                }
+            })
+        })
+        .collect();
+    (!checks.is_empty()).then(|| {
+        quote! {
+            fn check_dates(&self, stamp: &__rt::Stamp<'a>, given: &__rt::Given, refusals: &mut __rt::Refusals) {
+                #(#checks)*
+            }
+        }
+    })
+}
+
+fn period(seconds: Option<u32>) -> TokenStream {
+    match seconds {
+        Some(seconds) => {
+            let seconds = Literal::u32_unsuffixed(seconds);
+            quote!(__rt::Some(#seconds))
+        }
+        None => quote!(__rt::None),
     }
 }
 

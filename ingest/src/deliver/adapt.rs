@@ -14,6 +14,7 @@ use crate::{
     compressed::Form,
     layout::{Columnar, Layout, LayoutColumn},
     store::within,
+    table::{Schema, Table},
 };
 
 /// What has become of columns since rows were written.
@@ -25,6 +26,48 @@ pub struct ColumnChanges {
     pub dropped: Vec<String>,
     /// Columns whose values ClickHouse may convert although that may change them.
     pub converted: Vec<String>,
+}
+
+/// What has become of the columns of all tables.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Changes {
+    given: ColumnChanges,
+    /// Of each table whose schema says `was:`, the earlier and the present names of columns.
+    declared: HashMap<&'static str, Vec<(&'static str, &'static str)>>,
+}
+
+impl Changes {
+    /// Returns what a person has given, and what the schema says with `was:`.
+    pub(crate) fn new(given: ColumnChanges, schema: &Schema) -> Self {
+        let renamed = |table: &Table| -> Vec<_> {
+            let columns = table.columns.iter();
+            columns
+                .flat_map(|column| column.was.iter().map(|old| (*old, column.name)))
+                .collect()
+        };
+        let tables = schema.tables.iter().map(|table| (table.name, renamed(table)));
+        Self {
+            given,
+            declared: tables.filter(|(_, renamed)| !renamed.is_empty()).collect(),
+        }
+    }
+
+    /// Returns the changes for rows of `layout`. A name that the schema gives counts where the table has it and the rows have not;
+    /// what a person has given comes first.
+    fn of(&self, layout: &Layout, existing: &[Existing]) -> ColumnChanges {
+        let mut changes = self.given.clone();
+        for (old, new) in self.declared.get(&*layout.table).into_iter().flatten() {
+            let is_written = |name: &str| layout.columns.iter().any(|column| *column.name == *name);
+            let is_taken = is_written(new) || changes.renamed.values().any(|name| name == new);
+            if is_written(old) && !is_taken && existing.iter().any(|found| found.name == *new) {
+                changes
+                    .renamed
+                    .entry((*old).to_owned())
+                    .or_insert_with(|| (*new).to_owned());
+            }
+        }
+        changes
+    }
 }
 
 /// A column as the database has it.
@@ -40,10 +83,10 @@ struct Existing {
 ///
 /// # Errors
 /// [`Failure::Misfit`] where they cannot; ClickHouse's.
-pub(super) async fn adapt(
+pub(crate) async fn adapt(
     client: &Client,
     layout: &Layout,
-    changes: &ColumnChanges,
+    changes: &Changes,
     timeout: Duration,
 ) -> Result<Form, Failure> {
     // A block of the first version does not say its types.
@@ -58,7 +101,7 @@ pub(super) async fn adapt(
     if existing.is_empty() {
         return Ok(Form::Own);
     }
-    form(layout, &existing, changes).map_err(Failure::Misfit)
+    form(layout, &existing, &changes.of(layout, &existing)).map_err(Failure::Misfit)
 }
 
 fn form(layout: &Layout, existing: &[Existing], changes: &ColumnChanges) -> Result<Form, String> {
@@ -197,7 +240,10 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
 
     use super::*;
-    use crate::native::ShapeBuf;
+    use crate::{
+        native::ShapeBuf,
+        table::{Column, ColumnKind, Format},
+    };
 
     #[test]
     fn only_types_that_have_each_value_are_converted() {
@@ -285,6 +331,50 @@ mod tests {
             panic!("not dropped")
         };
         assert_eq!(&*columnar.statement, "INSERT INTO `t` (`id`) FORMAT Native");
+    }
+
+    #[test]
+    fn an_earlier_name_counts_where_the_table_has_the_new_one() {
+        static RENAMED: Table = Table::new(
+            "t",
+            0,
+            &[
+                Column::new("id", "UInt64", "", ColumnKind::Plain),
+                Column::new("total", "Decimal(18, 2)", "", ColumnKind::Plain).was(&["amount", "sum"]),
+            ],
+            "",
+            Format::RowBinary,
+        );
+        static SCHEMA: Schema = Schema { tables: &[&RENAMED] };
+        let declared = |given| Changes::new(given, &SCHEMA);
+        let statement = |changes: &Changes, columns: &[(&str, &str)]| {
+            let existing = table(columns);
+            match form(&layout(), &existing, &changes.of(&layout(), &existing)) {
+                Ok(Form::Columns(columnar)) => columnar.statement.to_string(),
+                other => panic!("{other:?}"),
+            }
+        };
+        let id = ("id", "UInt64");
+        let (old, new) = (("sum", "Decimal(18, 2)"), ("total", "Decimal(18, 2)"));
+        let none = declared(ColumnChanges::default());
+        for columns in [&[id, new][..], &[id, old, new]] {
+            assert_eq!(
+                statement(&none, columns),
+                "INSERT INTO `t` (`id`, `total`) FORMAT Native"
+            );
+        }
+        // A table that is not altered yet takes the rows as they are.
+        let existing = table(&[id, old]);
+        assert_eq!(none.of(&layout(), &existing), ColumnChanges::default());
+        // What a person gives comes first.
+        let given = ColumnChanges {
+            renamed: [("sum".to_owned(), "other".to_owned())].into(),
+            ..ColumnChanges::default()
+        };
+        assert_eq!(
+            statement(&declared(given), &[id, new, ("other", "Decimal(18, 2)")]),
+            "INSERT INTO `t` (`id`, `other`) FORMAT Native"
+        );
     }
 
     #[test]

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use crate::{
     block::SealedBlock,
     dead_letter::DeadLetter,
+    layout::Layout,
     spool::Part,
     store::{Class, StoreError},
 };
@@ -61,7 +62,7 @@ impl Failure {
 /// What ClickHouse says of a row that it refuses.
 #[derive(Debug)]
 pub(crate) struct RefusedRow {
-    table: Arc<str>,
+    layout: Arc<Layout>,
     code: String,
     reason: String,
     id: u64,
@@ -75,7 +76,7 @@ impl RefusedRow {
             other => (None, other.without_values()),
         };
         Self {
-            table: Arc::clone(&block.layout.table),
+            layout: Arc::clone(&block.layout),
             code: code.map_or_else(|| "clickhouse".to_owned(), |code| format!("clickhouse-{code}")),
             reason,
             // The same row gives the same number, should it be refused a second time after a crash.
@@ -83,18 +84,20 @@ impl RefusedRow {
         }
     }
 
-    pub(crate) fn as_dead_letter<'a>(&'a self, row: &'a [u8]) -> DeadLetter<'a> {
-        DeadLetter {
+    /// Appends the dead letter of `row`. The row was acknowledged, and is nowhere else: no part of it is cut off.
+    pub(crate) fn encode(&self, row: &[u8], out: &mut Vec<u8>) {
+        let letter = DeadLetter {
             time: Timestamp::now(),
             id: self.id,
             service: "",
             name: "",
-            table: &self.table,
+            table: &self.layout.table,
             column: "",
             code: &self.code,
             reason: &self.reason,
             payload: row,
             ip: "",
-        }
+        };
+        letter.encode_row(&self.layout, out);
     }
 }

@@ -29,9 +29,12 @@ use tokio::{
 };
 
 pub use self::adapt::ColumnChanges;
-pub(crate) use self::failure::Failure;
+pub(crate) use self::{
+    adapt::{Changes, adapt},
+    failure::Failure,
+    lookup::keeps_each_row,
+};
 use self::{
-    adapt::adapt,
     failure::RefusedRow,
     guard::Guard,
     lookup::{Found, Lookup, query_prefix},
@@ -77,7 +80,7 @@ pub(crate) struct Delivery {
     ahead_permits: Semaphore,
     compressor: Arc<Compressor>,
     timeout: Duration,
-    changes: ColumnChanges,
+    changes: Changes,
 }
 
 impl Delivery {
@@ -88,7 +91,7 @@ impl Delivery {
         dead_letters: usize,
         inserts_in_flight: usize,
         timeout: Duration,
-        changes: ColumnChanges,
+        changes: Changes,
     ) -> Self {
         let permits = inserts_in_flight.clamp(1, Semaphore::MAX_PERMITS);
         Self {
@@ -304,10 +307,7 @@ impl<'a> LaneDelivery<'a> {
         let row = spool.rows(block, part).await.map_err(Failure::Disk)?.bytes;
         let letter = RefusedRow::of(block, part, &refusal);
         // A row that could not be kept as a letter stays where it is.
-        let kept = spool.refuse(self.lane, block, part, *dead_letters, |out| {
-            // The row was acknowledged, and is nowhere else: no part of it is cut off.
-            letter.as_dead_letter(&row).encode(usize::MAX, out);
-        });
+        let kept = spool.refuse(self.lane, block, part, *dead_letters, |out| letter.encode(&row, out));
         kept.await
             .map_err(|NoRoom| Failure::Disk(io::ErrorKind::StorageFull.into()))?;
         self.guard.spend();

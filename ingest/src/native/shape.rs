@@ -2,6 +2,8 @@
 //!
 //! [`Shape`] is what the build step writes as a constant, [`ShapeBuf`] what a log has kept.
 
+use serde::{Deserialize, Serialize};
+
 /// How a value of a type lies in a row, and thereby in its column.
 ///
 /// The build step knows the shapes of a table's columns. A type that has none (JSON, Variant, Dynamic, QBit) keeps its table in rows.
@@ -27,7 +29,8 @@ pub enum Shape {
 }
 
 /// A [`Shape`] that owns what it is made of.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum ShapeBuf {
     Fixed(usize),
     String,

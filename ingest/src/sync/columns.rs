@@ -48,11 +48,14 @@ pub(super) fn missing(tables: &[&'static Table], existing: &[Existing]) -> Resul
         for column in table.columns {
             match existing.iter().find(|found| found.name == column.name) {
                 Some(found) => differences.extend(difference(table, column, found)),
-                None => statements.push(format!(
-                    "ALTER TABLE {} ADD COLUMN IF NOT EXISTS {} {place}",
-                    altered(table),
-                    column.declaration
-                )),
+                None => match renamed(table, column, &existing) {
+                    Some(difference) => differences.push(difference),
+                    None => statements.push(format!(
+                        "ALTER TABLE {} ADD COLUMN IF NOT EXISTS {} {place}",
+                        altered(table),
+                        column.declaration
+                    )),
+                },
             }
             place = format!("AFTER {}", quoted(column.name));
         }
@@ -62,6 +65,23 @@ pub(super) fn missing(tables: &[&'static Table], existing: &[Existing]) -> Resul
     } else {
         Err(differences)
     }
+}
+
+/// Returns the difference where the table still has a column under an earlier name. Collectors of the earlier build fill it
+/// under that name, and queries read it there, so only a person can say when it is renamed.
+fn renamed(table: &'static Table, column: &'static Column, existing: &[&Existing]) -> Option<Difference> {
+    let old = column
+        .was
+        .iter()
+        .find(|old| existing.iter().any(|found| found.name == **old))?;
+    let (old, new) = (quoted(old), quoted(column.name));
+    Some(Difference {
+        table: table.name,
+        column: column.name,
+        wanted: new.clone(),
+        found: old.clone(),
+        cure: format!("ALTER TABLE {} RENAME COLUMN {old} TO {new}", altered(table)),
+    })
 }
 
 fn difference(table: &'static Table, column: &'static Column, found: &Existing) -> Option<Difference> {
@@ -186,6 +206,33 @@ mod tests {
                 "ALTER TABLE `t` ADD COLUMN IF NOT EXISTS `b` String DEFAULT 'x' AFTER `a`",
                 "ALTER TABLE `t` ADD COLUMN IF NOT EXISTS `c` Date MATERIALIZED today() AFTER `b`",
             ]
+        );
+    }
+
+    #[test]
+    fn a_column_under_an_earlier_name_is_renamed_by_a_person() {
+        static RENAMED: Table = Table {
+            columns: &[
+                column("a", "UInt8", "`a` UInt8", ColumnKind::Plain),
+                column("b", "String", "`b` String", ColumnKind::Plain).was(&["y", "z"]),
+            ],
+            ..TABLE
+        };
+        let differences = missing(&[&RENAMED], &existing(&[("z", "String", "")])).unwrap_err();
+        let [difference] = &differences[..] else {
+            panic!("{differences:?}")
+        };
+        assert_eq!(
+            difference.to_string(),
+            "`t`.`b` is `z` in the database and `b` in the schema; change the schema, or run: \
+             ALTER TABLE `t` RENAME COLUMN `z` TO `b`"
+        );
+        // A table that has the new column, or neither of them, is as any other.
+        let both = existing(&[("a", "UInt8", ""), ("b", "String", ""), ("z", "String", "")]);
+        assert_eq!(missing(&[&RENAMED], &both).unwrap(), [""; 0]);
+        assert_eq!(
+            missing(&[&RENAMED], &existing(&[("a", "UInt8", "")])).unwrap(),
+            ["ALTER TABLE `t` ADD COLUMN IF NOT EXISTS `b` String AFTER `a`"]
         );
     }
 

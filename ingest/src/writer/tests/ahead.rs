@@ -45,7 +45,7 @@ impl Scene {
             2,
             inserts,
             SOON,
-            ColumnChanges::default(),
+            Changes::default(),
         ));
         Self {
             spool,

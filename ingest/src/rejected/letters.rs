@@ -1,0 +1,294 @@
+//! Letters: what `rejected` has of rows, without their payloads, and the payloads of some of them at a time.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    time::{Duration, UNIX_EPOCH},
+};
+
+use clickhouse::{Client, Row};
+use serde::Deserialize;
+
+use super::{RejectedError, RejectedReplay, RejectedTable};
+use crate::{
+    layout::Layout,
+    store::{StoreError, within},
+};
+
+/// The most rows of a batch.
+const BATCH_ROWS: usize = 1000;
+
+/// The payloads of a batch are not longer than this, unless it is one letter's.
+const BATCH_BYTES: u64 = 8 << 20;
+
+/// What is true of a letter that was a row. An event has no such code.
+const IS_ROW: &str = "startsWith(code, 'clickhouse')";
+
+/// A letter without its payload.
+#[derive(Debug, Row, Deserialize)]
+pub(super) struct Letter {
+    id: u64,
+    unix_ms: i64,
+    layout: u64,
+    payload_bytes: u64,
+    is_cut: bool,
+}
+
+/// What rows of one kind are.
+#[derive(Debug, Row, Deserialize)]
+struct Written {
+    layout: u64,
+    table: String,
+    payload_format: String,
+    payload_columns: String,
+}
+
+/// The letters that are asked for, and what their rows are.
+#[derive(Debug)]
+pub(super) struct Letters {
+    letters: Vec<Letter>,
+    layouts: Vec<Written>,
+    /// The places of layouts by their numbers.
+    places: HashMap<u64, usize>,
+}
+
+/// Letters whose rows go into one table in one way.
+#[derive(Debug)]
+pub(super) struct Batch<'a> {
+    /// The place of their layout.
+    pub(super) layout: usize,
+    pub(super) letters: Vec<&'a Letter>,
+}
+
+impl Letters {
+    /// Asks for the letters that `options` name.
+    pub(super) async fn list(client: &Client, options: &RejectedReplay) -> Result<Self, RejectedError> {
+        let columns = client.query(
+            "SELECT toUInt64(count()) FROM system.columns WHERE database = currentDatabase() AND table = 'rejected' \
+             AND name IN ('payload_format', 'payload_columns', 'payload_bytes', 'payload_hash')",
+        );
+        let columns: u64 = within(options.timeout, columns.fetch_one()).await?;
+        if columns < 4 {
+            return Err(RejectedError::NoColumns);
+        }
+        let condition = condition(options);
+        let layout = "cityHash64(table, payload_format, payload_columns)";
+        let query = format!(
+            "SELECT id, toUnixTimestamp64Milli(time) AS unix_ms, {layout} AS layout, payload_bytes, \
+             payload_bytes != length(payload) OR payload_hash != xxHash64(payload) AS is_cut \
+             FROM rejected WHERE {condition} ORDER BY table, layout, time, id"
+        );
+        let letters = client.query_raw(&query).fetch_all::<Letter>();
+        let mut letters = within(options.timeout, letters).await?;
+        let mut known = HashSet::with_capacity(letters.len());
+        letters.retain(|letter| known.insert(letter.id));
+        let query = format!(
+            "SELECT DISTINCT {layout} AS layout, table, toString(payload_format) AS payload_format, \
+             toString(payload_columns) AS payload_columns FROM rejected WHERE {condition}"
+        );
+        let layouts = within(options.timeout, client.query_raw(&query).fetch_all::<Written>()).await?;
+        let places = layouts
+            .iter()
+            .enumerate()
+            .map(|(place, written)| (written.layout, place));
+        Ok(Self {
+            letters,
+            places: places.collect(),
+            layouts,
+        })
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.letters.is_empty()
+    }
+
+    pub(super) fn table_of(&self, layout: usize) -> &str {
+        &self.layouts[layout].table
+    }
+
+    /// Returns what the rows of a layout are; none where the letter does not say it as this version reads it.
+    pub(super) fn layout(&self, layout: usize) -> Option<Layout> {
+        let Written {
+            table,
+            payload_format,
+            payload_columns,
+            ..
+        } = &self.layouts[layout];
+        Layout::from_json(table, payload_format, payload_columns)
+    }
+
+    /// Returns each table's letters, and those of them that cannot be replayed.
+    pub(super) fn counts(&self) -> BTreeMap<String, RejectedTable> {
+        let mut counts: BTreeMap<String, RejectedTable> = BTreeMap::new();
+        for letter in &self.letters {
+            let Some(written) = self.written(letter) else { continue };
+            let table = counts.entry(written.table.clone()).or_default();
+            table.table.clone_from(&written.table);
+            table.letters += 1;
+            if written.is_unknown() {
+                table.undescribed += 1;
+            } else if letter.is_cut {
+                table.cut += 1;
+            }
+        }
+        counts
+    }
+
+    fn written(&self, letter: &Letter) -> Option<&Written> {
+        self.places.get(&letter.layout).map(|place| &self.layouts[*place])
+    }
+
+    /// Returns the letters that can be replayed, in batches.
+    pub(super) fn batches(&self) -> Vec<Batch<'_>> {
+        let mut batches: Vec<Batch<'_>> = Vec::new();
+        let mut bytes = 0;
+        for letter in self.letters.iter().filter(|letter| !letter.is_cut) {
+            let Some(&layout) = self.places.get(&letter.layout) else {
+                continue;
+            };
+            if self.layouts[layout].is_unknown() {
+                continue;
+            }
+            bytes += letter.payload_bytes;
+            match batches.last_mut() {
+                Some(batch) if batch.layout == layout && batch.letters.len() < BATCH_ROWS && bytes <= BATCH_BYTES => {
+                    batch.letters.push(letter);
+                }
+                _ => {
+                    bytes = letter.payload_bytes;
+                    batches.push(Batch {
+                        layout,
+                        letters: vec![letter],
+                    });
+                }
+            }
+        }
+        batches
+    }
+
+    /// Returns the payloads of a batch with their letters' ids, in the order of the ids.
+    pub(super) async fn payloads(
+        &self,
+        client: &Client,
+        batch: &Batch<'_>,
+        timeout: Duration,
+    ) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
+        let ids: Vec<_> = batch.letters.iter().map(|letter| letter.id).collect();
+        let times = batch.letters.iter().map(|letter| letter.unix_ms);
+        let (first, last) = (times.clone().min().unwrap_or(0), times.max().unwrap_or(0));
+        let query = format!(
+            "SELECT id, any(hex(payload)) FROM rejected WHERE {IS_ROW} AND id IN ({}) \
+             AND time BETWEEN fromUnixTimestamp64Milli(toInt64({first})) AND fromUnixTimestamp64Milli(toInt64({last})) \
+             GROUP BY id ORDER BY id",
+            list(&ids)
+        );
+        let payloads: Vec<(u64, String)> = within(timeout, client.query_raw(&query).fetch_all()).await?;
+        let payloads = payloads.into_iter().map(|(id, hex)| (id, from_hex(&hex)));
+        Ok(payloads.collect())
+    }
+}
+
+impl Written {
+    /// Returns whether the rows' columns are not known: a version before them wrote the letter.
+    fn is_unknown(&self) -> bool {
+        self.payload_columns.is_empty()
+    }
+}
+
+/// Deletes letters by their ids.
+pub(super) async fn delete(client: &Client, ids: &[u64], timeout: Duration) -> Result<(), StoreError> {
+    let statement = format!("DELETE FROM rejected WHERE {IS_ROW} AND id IN ({})", list(ids));
+    within(timeout, client.query_raw(&statement).execute()).await
+}
+
+/// Returns numbers as a list of SQL.
+pub(super) fn list(numbers: &[u64]) -> String {
+    let numbers: Vec<_> = numbers.iter().map(u64::to_string).collect();
+    numbers.join(", ")
+}
+
+fn condition(options: &RejectedReplay) -> String {
+    let mut condition = IS_ROW.to_owned();
+    if let Some(table) = &options.table {
+        condition.push_str(&format!(" AND table = {}", text(table)));
+    }
+    if let Some(since) = options.since {
+        // Before 1970 there are no letters.
+        let since = since.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        condition.push_str(&format!(" AND time >= fromUnixTimestamp64Milli(toInt64({since}))"));
+    }
+    if let Some(reason) = &options.reason {
+        let reason = text(reason);
+        condition.push_str(&format!(" AND (code = {reason} OR position(reason, {reason}) > 0)"));
+    }
+    condition
+}
+
+/// Writes a text as ClickHouse's SQL quotes it.
+fn text(text: &str) -> String {
+    format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
+}
+
+/// Returns the bytes that ClickHouse's `hex` has written.
+fn from_hex(hex: &str) -> Vec<u8> {
+    let digit = |byte: u8| char::from(byte).to_digit(16).unwrap_or(0) as u8;
+    let (pairs, _) = hex.as_bytes().as_chunks::<2>();
+    pairs
+        .iter()
+        .map(|[high, low]| digit(*high) << 4 | digit(*low))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_cannot_leave_their_quotes() {
+        let options = RejectedReplay {
+            table: Some(r"a'b\".to_owned()),
+            reason: Some("' OR 1 OR '".to_owned()),
+            ..RejectedReplay::default()
+        };
+        assert_eq!(
+            condition(&options),
+            r"startsWith(code, 'clickhouse') AND table = 'a\'b\\' AND (code = '\' OR 1 OR \'' OR position(reason, '\' OR 1 OR \'') > 0)"
+        );
+    }
+
+    #[test]
+    fn hex_is_read() {
+        assert_eq!(from_hex("00FF1a"), [0, 0xff, 0x1a]);
+    }
+
+    #[test]
+    fn a_batch_has_one_layout_and_its_bounds() {
+        let letter = |id, layout, payload_bytes| Letter {
+            id,
+            unix_ms: 0,
+            layout,
+            payload_bytes,
+            is_cut: false,
+        };
+        let written = |layout, columns: &str| Written {
+            layout,
+            table: "t".to_owned(),
+            payload_format: "RowBinary".to_owned(),
+            payload_columns: columns.to_owned(),
+        };
+        let mut letters: Vec<_> = (0..1001).map(|id| letter(id, 7, 10)).collect();
+        letters.extend([letter(2000, 8, 10), letter(2001, 8, BATCH_BYTES), letter(2002, 9, 10)]);
+        let letters = Letters {
+            letters,
+            layouts: vec![written(7, "{}"), written(8, "{}"), written(9, "")],
+            places: [(7, 0), (8, 1), (9, 2)].into(),
+        };
+        let batches = letters.batches();
+        let sizes: Vec<_> = batches
+            .iter()
+            .map(|batch| (batch.layout, batch.letters.len()))
+            .collect();
+        assert_eq!(sizes, [(0, 1000), (0, 1), (1, 1), (1, 1)]);
+        let counts = letters.counts();
+        assert_eq!((counts["t"].letters, counts["t"].undescribed), (1004, 1));
+    }
+}

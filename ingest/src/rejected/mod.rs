@@ -1,0 +1,424 @@
+//! Rejected: replays the dead letters that are rows which ClickHouse has refused.
+//!
+//! Such a letter has the whole row, its format, and the names and types of its columns. The row goes into the table as it is
+//! now in the way that rows of another build go there (`deliver/adapt.rs`): ClickHouse converts each value by its type. Rows are
+//! looked for by their ids before they are sent, so that a row which is there already is not stored twice. Rows without an id, and
+//! rows of an engine that does not keep each row, are sent one by one under a token that follows from the letter.
+//!
+//! ```text
+//! letters   what `rejected` has
+//! report    what has become of the letters
+//! ```
+
+mod letters;
+mod report;
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    hash::Hasher,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use twox_hash::XxHash64;
+
+use self::letters::{Batch, Letters};
+pub use self::report::{RejectedError, RejectedReport, RejectedTable};
+use crate::{
+    backoff::dice,
+    block::Block,
+    compressed::{Compressor, Form},
+    deliver::{Changes, ColumnChanges, Failure, adapt, keeps_each_row},
+    layout::Layout,
+    store::{Class, Connection, InsertRequest, StoreError, StoreUrl, quoted, within},
+    table::Schema,
+};
+
+/// Rows that ClickHouse confirms and does not show are sent once more, under another token.
+const GENERATIONS: u32 = 2;
+
+/// Which dead letters [`replay_rejected`] replays, and how.
+#[derive(Debug, Clone)]
+pub struct RejectedReplay {
+    /// Only rows of this table.
+    pub table: Option<String>,
+    /// Only rows that were refused at this time or later.
+    pub since: Option<SystemTime>,
+    /// Only rows whose code is this text, or whose reason contains it.
+    pub reason: Option<String>,
+    /// What has become of columns since the rows were written, beside what the schema says with `was:`.
+    pub column_changes: ColumnChanges,
+    /// Nothing is sent and nothing deleted: the report says what would be sent.
+    pub is_dry_run: bool,
+    /// Letters whose rows are in their table are deleted.
+    pub deletes_letters: bool,
+    /// How long one request to ClickHouse may take.
+    pub timeout: Duration,
+}
+
+impl Default for RejectedReplay {
+    fn default() -> Self {
+        Self {
+            table: None,
+            since: None,
+            reason: None,
+            column_changes: ColumnChanges::default(),
+            is_dry_run: false,
+            deletes_letters: false,
+            timeout: Duration::from_secs(60),
+        }
+    }
+}
+
+/// Sends rows that ClickHouse has refused, and that are dead letters since, into their tables once more.
+///
+/// Collectors may run meanwhile. A letter stays unless [`RejectedReplay::deletes_letters`] is set. Where a request fails for a
+/// reason that passes by itself, the replay ends, and [`RejectedReport::interrupted`] has the error: another replay goes on from there.
+///
+/// # Errors
+/// ClickHouse cannot be asked for the letters; or there is no such table.
+pub async fn replay_rejected(
+    url: &StoreUrl,
+    schema: &Schema,
+    options: &RejectedReplay,
+) -> Result<RejectedReport, RejectedError> {
+    let client = url.client();
+    let letters = Letters::list(&client, options).await?;
+    if let Some(table) = &options.table
+        && letters.is_empty()
+        && !schema.tables.iter().any(|known| known.name == table)
+    {
+        return Err(RejectedError::NoTable {
+            table: table.clone(),
+            known: schema.tables.iter().map(|table| table.name).collect(),
+        });
+    }
+    let mut replay = Replay {
+        connection: Connection::new(url, Vec::new()),
+        compressor: Arc::default(),
+        changes: Changes::new(options.column_changes.clone(), schema),
+        schema,
+        options,
+        targets: HashMap::new(),
+        tables: letters.counts(),
+        deleted: 0,
+    };
+    let mut interrupted = None;
+    for batch in letters.batches() {
+        if let Err(error) = replay.batch(&letters, &batch).await {
+            interrupted = Some(error);
+            break;
+        }
+    }
+    Ok(RejectedReport {
+        tables: replay.tables.into_values().collect(),
+        deleted: replay.deleted,
+        interrupted,
+    })
+}
+
+/// Where rows of one layout go.
+#[derive(Debug, Clone)]
+enum Target {
+    Table {
+        layout: Arc<Layout>,
+        form: Form,
+        /// The column by which rows are looked for; none where they can be recognized by a token alone.
+        id: Option<String>,
+    },
+    /// The rows cannot go into the table as it is now.
+    Misfit(String),
+}
+
+/// A row that is to be sent.
+#[derive(Debug)]
+struct Row {
+    letter: u64,
+    /// Its own id, if it has one.
+    id: Option<u64>,
+    bytes: Vec<u8>,
+}
+
+/// What ClickHouse has said of rows.
+#[derive(Debug, Default)]
+struct Sent {
+    confirmed: Vec<Row>,
+    refused: Vec<(Row, String)>,
+    /// Why the rest was not sent.
+    error: Option<StoreError>,
+}
+
+/// What has become of rows.
+#[derive(Debug, Default)]
+struct Outcome {
+    /// The letters of rows that are in the table now.
+    stored: Vec<u64>,
+    /// Why each of the others was refused.
+    refused: Vec<String>,
+    /// Rows that ClickHouse confirms each time they are sent, and does not show.
+    missing: u64,
+    error: Option<StoreError>,
+}
+
+#[derive(Debug)]
+struct Replay<'a> {
+    connection: Connection,
+    compressor: Arc<Compressor>,
+    changes: Changes,
+    schema: &'a Schema,
+    options: &'a RejectedReplay,
+    /// By the layouts' numbers.
+    targets: HashMap<usize, Target>,
+    tables: BTreeMap<String, RejectedTable>,
+    deleted: u64,
+}
+
+impl Replay<'_> {
+    async fn batch(&mut self, letters: &Letters, batch: &Batch<'_>) -> Result<(), StoreError> {
+        let (layout, form, id) = match self.target(letters, batch.layout).await? {
+            Target::Misfit(reason) => {
+                let rows = batch.letters.len() as u64;
+                let counts = self.counts(letters, batch);
+                *counts.refused.entry(reason).or_default() += rows;
+                return Ok(());
+            }
+            Target::Table { layout, form, id } => (layout, form, id),
+        };
+        let payloads = letters
+            .payloads(&self.connection.queries, batch, self.options.timeout)
+            .await?;
+        let rows = with_ids(&layout, payloads);
+        let id = id.filter(|_| rows.iter().all(|row| row.id.is_some()));
+        let there = match &id {
+            Some(column) => self.there(&layout.table, column, rows.iter()).await?,
+            None => HashSet::new(),
+        };
+        let is_there = |row: &Row| row.id.is_some_and(|id| there.contains(&id));
+        let (found, rows): (Vec<_>, Vec<_>) = rows.into_iter().partition(is_there);
+        let is_dry_run = self.options.is_dry_run;
+        let counts = self.counts(letters, batch);
+        counts.is_known_by_token |= id.is_none();
+        counts.found += found.len() as u64;
+        if is_dry_run {
+            counts.ready += rows.len() as u64;
+            return Ok(());
+        }
+        let outcome = self.send_all(&layout, &form, id.as_deref(), rows).await;
+        let counts = self.counts(letters, batch);
+        counts.stored += outcome.stored.len() as u64;
+        counts.missing += outcome.missing;
+        for reason in outcome.refused {
+            *counts.refused.entry(reason).or_default() += 1;
+        }
+        let done: Vec<u64> = found.iter().map(|row| row.letter).chain(outcome.stored).collect();
+        if self.options.deletes_letters && !done.is_empty() {
+            letters::delete(&self.connection.queries, &done, self.options.timeout).await?;
+            self.deleted += done.len() as u64;
+        }
+        outcome.error.map_or(Ok(()), Err)
+    }
+
+    fn counts(&mut self, letters: &Letters, batch: &Batch<'_>) -> &mut RejectedTable {
+        self.tables
+            .entry(letters.table_of(batch.layout).to_owned())
+            .or_default()
+    }
+
+    /// Returns where rows of a layout go.
+    async fn target(&mut self, letters: &Letters, layout: usize) -> Result<Target, StoreError> {
+        if let Some(target) = self.targets.get(&layout) {
+            return Ok(target.clone());
+        }
+        let target = self.look_at_table(letters, layout).await?;
+        self.targets.insert(layout, target.clone());
+        Ok(target)
+    }
+
+    async fn look_at_table(&self, letters: &Letters, layout: usize) -> Result<Target, StoreError> {
+        let table = letters.table_of(layout);
+        let Some(layout) = letters.layout(layout) else {
+            return Ok(Target::Misfit("the letter's columns cannot be read".to_owned()));
+        };
+        let (client, timeout) = (&self.connection.queries, self.options.timeout);
+        let engine = client
+            .query("SELECT engine FROM system.tables WHERE database = currentDatabase() AND name = ?")
+            .bind(table);
+        let Some(engine) = within(timeout, engine.fetch_optional::<String>()).await? else {
+            return Ok(Target::Misfit("the database has no such table".to_owned()));
+        };
+        let form = match adapt(client, &layout, &self.changes, timeout).await {
+            Ok(form) => form,
+            Err(Failure::Store(error)) => return Err(error),
+            Err(failure) => return Ok(Target::Misfit(failure.without_values())),
+        };
+        let schema_table = self.schema.tables.iter().find(|known| known.name == table);
+        let id = match schema_table {
+            Some(table) => table.row_id,
+            None => layout.row_id.map(|place| &*layout.columns[place].name),
+        };
+        let id = id
+            .filter(|_| layout.row_id.is_some() && keeps_each_row(&engine))
+            .map(str::to_owned);
+        Ok(Target::Table {
+            layout: Arc::new(layout),
+            form,
+            id,
+        })
+    }
+
+    /// Returns which of the rows' ids are in the table.
+    async fn there(
+        &self,
+        table: &str,
+        column: &str,
+        rows: impl Iterator<Item = &Row>,
+    ) -> Result<HashSet<u64>, StoreError> {
+        let ids: Vec<_> = rows.filter_map(|row| row.id).collect();
+        if ids.is_empty() {
+            return Ok(HashSet::new());
+        }
+        let select = format!(
+            "SELECT DISTINCT toUInt64({column}) FROM {table} WHERE {column} IN ({})",
+            letters::list(&ids),
+            column = quoted(column),
+            table = quoted(table),
+        );
+        let query = self.connection.queries.query_raw(&select);
+        let there: Vec<u64> = within(self.options.timeout, query.fetch_all()).await?;
+        Ok(there.into_iter().collect())
+    }
+
+    /// Sends rows until each of them is stored or refused, or ClickHouse is away.
+    async fn send_all(&self, layout: &Arc<Layout>, form: &Form, id: Option<&str>, rows: Vec<Row>) -> Outcome {
+        let mut outcome = Outcome::default();
+        let Some(id) = id else {
+            for row in rows {
+                let Sent {
+                    confirmed,
+                    refused,
+                    error,
+                } = self.send(layout, form, vec![row], 0).await;
+                outcome.stored.extend(confirmed.iter().map(|row| row.letter));
+                outcome.refused.extend(refused.into_iter().map(|(_, reason)| reason));
+                outcome.error = error;
+                if outcome.error.is_some() {
+                    break;
+                }
+            }
+            return outcome;
+        };
+        let mut left = rows;
+        for generation in 0..GENERATIONS {
+            let sent = self.send(layout, form, left, generation).await;
+            let all = sent.confirmed.iter().chain(sent.refused.iter().map(|(row, _)| row));
+            let there = match (sent.error, self.there(&layout.table, id, all).await) {
+                (None, Ok(there)) => there,
+                (Some(error), _) | (None, Err(error)) => {
+                    // The next replay asks for them.
+                    outcome.stored.extend(sent.confirmed.iter().map(|row| row.letter));
+                    outcome
+                        .refused
+                        .extend(sent.refused.into_iter().map(|(_, reason)| reason));
+                    outcome.error = Some(error);
+                    return outcome;
+                }
+            };
+            let is_there = |row: &Row| row.id.is_some_and(|id| there.contains(&id));
+            // A view can refuse rows that the table has taken.
+            for (row, reason) in sent.refused {
+                if is_there(&row) {
+                    outcome.stored.push(row.letter);
+                } else {
+                    outcome.refused.push(reason);
+                }
+            }
+            let (stored, missing): (Vec<_>, Vec<_>) = sent.confirmed.into_iter().partition(is_there);
+            outcome.stored.extend(stored.iter().map(|row| row.letter));
+            left = missing;
+            if left.is_empty() {
+                break;
+            }
+        }
+        outcome.missing = left.len() as u64;
+        outcome
+    }
+
+    /// Sends rows in one insert, and in halves where ClickHouse refuses them.
+    async fn send(&self, layout: &Arc<Layout>, form: &Form, rows: Vec<Row>, generation: u32) -> Sent {
+        let mut sent = Sent::default();
+        let mut parts = vec![rows];
+        while let Some(mut rows) = parts.pop() {
+            if rows.is_empty() {
+                continue;
+            }
+            match self.insert(layout, form, &rows, generation).await {
+                Ok(()) => sent.confirmed.append(&mut rows),
+                Err(error) => match error.class() {
+                    Class::Refused | Class::TooLarge if rows.len() > 1 => {
+                        let half = rows.split_off(rows.len() / 2);
+                        parts.extend([half, rows]);
+                    }
+                    Class::Refused | Class::TooLarge | Class::Hold => {
+                        let reason = error.without_values();
+                        sent.refused.extend(rows.into_iter().map(|row| (row, reason.clone())));
+                    }
+                    Class::Retry => {
+                        sent.error = Some(error);
+                        break;
+                    }
+                },
+            }
+        }
+        sent
+    }
+
+    async fn insert(&self, layout: &Arc<Layout>, form: &Form, rows: &[Row], generation: u32) -> Result<(), StoreError> {
+        let mut block = Block::default();
+        for row in rows {
+            block.append(|out| out.extend_from_slice(&row.bytes), |_| true);
+        }
+        let Some(block) = block.seal(layout).map(Arc::new) else {
+            return Ok(());
+        };
+        let Some(content) = block.state().content.clone() else {
+            return Ok(());
+        };
+        let compressing = self.compressor.compress(&block, content, form.clone());
+        let compressed = compressing.done().await?;
+        // Two replays at a time, and a try whose answer is lost, have the same token.
+        let token = format!("rejected:{:x}:{}@{generation}", digest(rows), rows.len());
+        let query_id = format!("rowmill-rejected-{:x}", dice());
+        let request = InsertRequest {
+            statement: compressed.statement(&block),
+            token: &token,
+            query_id: &query_id,
+            rows: rows.len(),
+            frames: compressed.frames.clone(),
+            ignores_views: false,
+        };
+        self.connection.inserts.insert(request, self.options.timeout).await
+    }
+}
+
+/// Returns a number that follows from the letters of rows.
+fn digest(rows: &[Row]) -> u64 {
+    let mut hash = XxHash64::with_seed(0);
+    for row in rows {
+        hash.write(&row.letter.to_le_bytes());
+    }
+    hash.finish()
+}
+
+/// Returns the rows with their own ids, where they have some.
+fn with_ids(layout: &Layout, payloads: Vec<(u64, Vec<u8>)>) -> Vec<Row> {
+    let id_of = |bytes: &[u8]| {
+        let end = u32::try_from(bytes.len()).ok()?;
+        layout.row_ids(bytes, &[end])?.first().copied()
+    };
+    let row = |(letter, bytes): (u64, Vec<u8>)| Row {
+        letter,
+        id: id_of(&bytes),
+        bytes,
+    };
+    payloads.into_iter().map(row).collect()
+}
