@@ -230,19 +230,19 @@ fn rows_without_an_id_are_known_by_their_tokens() {
     database.query("ALTER TABLE engine_merge_tree DROP CONSTRAINT even");
 
     let store: StoreUrl = database.url().parse().unwrap();
-    let replayed = RejectedTable {
+    let replayed = [RejectedTable {
         table: "engine_merge_tree".to_owned(),
         letters: 3,
         stored: 3,
         is_known_by_token: true,
         ..RejectedTable::default()
-    };
+    }];
     let options = RejectedReplay::default();
     for _ in 0..2 {
         let replay = replay_rejected(&store, &tables::SCHEMA, &options);
         let report = Runtime::new().unwrap().block_on(replay).unwrap();
         assert!(report.is_complete(), "{report:?}");
-        assert_eq!(report.tables, [replayed.clone()]);
+        assert_eq!(report.tables, replayed);
         assert_eq!(
             database.query("SELECT count(), uniqExact(key), countIf(count IS NULL) FROM engine_merge_tree"),
             "6\t6\t6\n"
