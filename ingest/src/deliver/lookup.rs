@@ -145,7 +145,7 @@ async fn about(client: &Client, block: &SealedBlock, timeout: Duration) -> Resul
 
 /// Returns whether a table of this engine shows each row that was inserted as long as nobody deletes it. Others merge rows of one
 /// key, hand them on or keep none.
-fn keeps_each_row(engine: &str) -> bool {
+pub(super) fn keeps_each_row(engine: &str) -> bool {
     matches!(
         engine,
         "MergeTree" | "ReplicatedMergeTree" | "SharedMergeTree" | "Memory" | "Log" | "TinyLog" | "StripeLog"

@@ -46,6 +46,7 @@ impl Scene {
             inserts,
             SOON,
             ColumnChanges::default(),
+            None,
         ));
         Self {
             spool,
