@@ -11,6 +11,7 @@
 mod support;
 
 mod acks;
+mod audit;
 mod bad_input;
 mod bulk;
 mod check;
