@@ -13,6 +13,7 @@ mod support;
 mod acks;
 mod audit;
 mod bad_input;
+mod bounded;
 mod bulk;
 mod check;
 mod checker;
