@@ -325,6 +325,15 @@ pub(crate) struct ServeOptions {
     /// as the ClickHouse user's profile says, by default the one replica that takes the insert.
     #[arg(long, env = "ROWMILL_INSERT_QUORUM", value_name = "REPLICAS")]
     pub(crate) insert_quorum: Option<InsertQuorum>,
+
+    /// Compare the number of rows that ClickHouse has confirmed with the number in the table, and report a difference in /metrics,
+    /// in /ready and in the log. Each comparison reads the column `id` of the table.
+    #[arg(long, env = "ROWMILL_AUDIT")]
+    pub(crate) audit: bool,
+
+    /// The time between the confirmation of a row and its comparison, in seconds.
+    #[arg(long, env = "ROWMILL_AUDIT_AFTER_SECONDS", default_value = "120", value_parser = seconds, value_name = "SECONDS")]
+    pub(crate) audit_after_seconds: Duration,
 }
 
 /// A collector whose answers can be asked for.

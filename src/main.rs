@@ -3,6 +3,7 @@
 mod check;
 mod cli;
 mod commands;
+mod conditions;
 mod descriptors;
 mod engine;
 mod log;

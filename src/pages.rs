@@ -20,7 +20,7 @@ use rowmill_ingest::{
 use tokio::{sync::Mutex, time::Instant};
 use tower::{Layer, Service};
 
-use crate::stop::Stopping;
+use crate::{conditions::conditions, stop::Stopping};
 
 const HOME: &str = include_str!("pages/home.html");
 const ICON: &str = include_str!("pages/icon.svg");
@@ -153,23 +153,33 @@ impl Shared {
     }
 
     async fn ready(&self) -> Response<Full<Bytes>> {
-        let not = |text: &str| response(StatusCode::SERVICE_UNAVAILABLE, "text/plain", format!("{text}\n"));
+        let (status, first) = match self.readiness().await {
+            Ok(()) => (StatusCode::OK, "ready"),
+            Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, reason),
+        };
+        let mut text = format!("{first}\n");
+        for condition in conditions(&self.writer) {
+            text.push_str(&condition);
+            text.push('\n');
+        }
+        response(status, "text/plain", text)
+    }
+
+    /// Returns whether events are to be sent here, or the reason against it.
+    async fn readiness(&self) -> Result<(), &'static str> {
         if self.stopping.is_announced() {
-            return not("the collector is stopping");
+            return Err("the collector is stopping");
         }
         if self.writer.is_disk_failing() {
-            return not("the spool's disk fails");
+            return Err("the spool's disk fails");
         }
         if self.writer.is_nearly_full() {
-            return not("no room for events");
+            return Err("no room for events");
         }
         if self.writer.schema_state() == SchemaState::Refused {
-            return not("the database is not as the schema says; the log has what to do");
+            return Err("the database is not as the schema says; the log has what to do");
         }
-        match self.ping().await {
-            Ok(()) => response(StatusCode::OK, "text/plain", "ready\n".to_owned()),
-            Err(text) => not(text),
-        }
+        self.ping().await
     }
 
     /// Asks the stores, for one request at a time: each question takes a descriptor, and the spool
@@ -234,7 +244,7 @@ struct Metric {
     value: fn(&TableCounts) -> u64,
 }
 
-const METRICS: [Metric; 14] = [
+const METRICS: [Metric; 19] = [
     Metric {
         name: "rowmill_rows_appended_total",
         kind: "counter",
@@ -300,6 +310,36 @@ const METRICS: [Metric; 14] = [
         kind: "counter",
         help: "Rows that ClickHouse refused and that became dead letters.",
         value: |counts| counts.rows_refused,
+    },
+    Metric {
+        name: "rowmill_rows_lost_total",
+        kind: "counter",
+        help: "Rows that were damaged on the spool's disk before ClickHouse had them.",
+        value: |counts| counts.rows_lost,
+    },
+    Metric {
+        name: "rowmill_table_held",
+        kind: "gauge",
+        help: "Whether rows wait for a person: ClickHouse refuses all of them, or they do not fit the table.",
+        value: |counts| u64::from(counts.is_held),
+    },
+    Metric {
+        name: "rowmill_audit_checked_rows_total",
+        kind: "counter",
+        help: "Confirmed rows that the audit has compared with the table.",
+        value: |counts| counts.audit_checked,
+    },
+    Metric {
+        name: "rowmill_audit_missing_rows",
+        kind: "gauge",
+        help: "Confirmed rows that the audit does not find in the table.",
+        value: |counts| counts.audit_missing,
+    },
+    Metric {
+        name: "rowmill_audit_duplicate_rows",
+        kind: "gauge",
+        help: "Rows that the audit finds in the table beyond the first of their id.",
+        value: |counts| counts.audit_duplicate,
     },
     Metric {
         name: "rowmill_rows_pending",
@@ -369,7 +409,12 @@ fn metrics(writer: &Writer, connections: &Connections) -> String {
         "# HELP rowmill_node_clashes_total How often another process was seen with the same node number.\n\
          # TYPE rowmill_node_clashes_total counter\nrowmill_node_clashes_total {clashes}"
     );
-    let closed: [(&str, &str, u64); 2] = [
+    let counters: [(&str, &str, u64); 3] = [
+        (
+            "rowmill_spool_damaged_total",
+            "Parts of the spool that were found damaged on disk.",
+            writer.damaged_parts(),
+        ),
         (
             "rowmill_connections_refused_total",
             "Connections closed at once because there were too many of their address.",
@@ -381,7 +426,7 @@ fn metrics(writer: &Writer, connections: &Connections) -> String {
             connections.let_go(),
         ),
     ];
-    for (name, help, value) in closed {
+    for (name, help, value) in counters {
         let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} counter\n{name} {value}");
     }
     let whole: [(&str, &str, u64); 5] = [
@@ -514,9 +559,14 @@ mod tests {
             while writer.append(table, Ack::Accepted, |row| row.push(0)).is_ok() {}
         }
         let (status, text) = ready(&writer, store).await;
-        assert_eq!(
-            (status, &*text),
-            (StatusCode::SERVICE_UNAVAILABLE, "no room for events\n")
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        let mut lines = text.lines();
+        assert_eq!(lines.next(), Some("no room for events"));
+        // Each table has had a row that was not taken.
+        assert_eq!(lines.count(), tables::SCHEMA.tables.len(), "{text}");
+        assert!(
+            text.contains(": rows were not taken for lack of room since the start: 1\n"),
+            "{text}"
         );
     }
 

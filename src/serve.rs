@@ -123,6 +123,7 @@ async fn collect(
         rejected_days: options.rejected_days,
         rejected_payload_bytes: options.rejected_payload_bytes,
         node: options.node,
+        audit_after: options.audit.then_some(options.audit_after_seconds),
         ..WriterOptions::default()
     };
     let servers: Stores = stores.iter().cloned().collect();

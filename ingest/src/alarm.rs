@@ -82,6 +82,11 @@ impl Alarm {
     }
 }
 
+/// Returns whether a table in trouble may be logged again that was logged at `last`.
+pub(crate) fn is_interval_over(last: std::time::Instant) -> bool {
+    last.elapsed() >= ALARM_INTERVAL
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

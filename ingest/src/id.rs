@@ -23,9 +23,11 @@ use crate::id_file::{IdFile, Record};
 /// The greatest number that a node can have.
 pub(crate) const MAX_NODE: u16 = 511;
 
-const PLACE_BITS: u32 = 22;
+/// The low bits of an id that are its place.
+pub(crate) const PLACE_BITS: u32 = 22;
 const PLACE_MASK: u64 = (1 << PLACE_BITS) - 1;
-const SEQUENCE_BITS: u32 = 12;
+/// The low bits of a place that are its sequence.
+pub(crate) const SEQUENCE_BITS: u32 = 12;
 /// The ids of one generator in one millisecond.
 const SEQUENCES: u64 = 1 << SEQUENCE_BITS;
 /// The first place behind those of all nodes.

@@ -16,7 +16,7 @@ use crate::{
     ack::{Ack, Receipt},
     block::{BlockLimits, MAX_BLOCK_BYTES},
     dead_letter::{DEFAULT_DAYS, DEFAULT_PAYLOAD_BYTES, DeadLetter, REJECTED},
-    deliver::{Changes, ColumnChanges, Delivery, MAX_BLOCK_ROWS},
+    deliver::{Audit, Changes, ColumnChanges, Delivery, MAX_BLOCK_ROWS},
     id::{Base, IdGenerator},
     id_file::{IdFile, Record},
     layout::Layout,
@@ -38,6 +38,9 @@ const SEGMENT_BYTES: u64 = 64 << 20;
 
 /// A batch may reach beyond the bound of the disk by one frame.
 const DISK_RESERVE: u64 = 4 << 20;
+
+/// A shorter time before the audit's comparison would ask without a pause.
+const MIN_AUDIT_AFTER: Duration = Duration::from_millis(10);
 
 /// A delivery that ended by a panic starts again after this.
 const RESTART_WAIT: Duration = Duration::from_secs(1);
@@ -81,6 +84,9 @@ pub struct WriterOptions {
     /// a free number is leased in the table `rowmill_nodes`; until ClickHouse can be asked, ids are from a random part of the
     /// places that no number has.
     pub node: Option<u16>,
+    /// The time between the confirmation of a row and the audit's comparison of counts with the table, at least 10 ms; none without
+    /// an audit. See [`TableCounts::audit_missing`].
+    pub audit_after: Option<Duration>,
 }
 
 impl Default for WriterOptions {
@@ -98,6 +104,7 @@ impl Default for WriterOptions {
             rejected_days: DEFAULT_DAYS,
             rejected_payload_bytes: DEFAULT_PAYLOAD_BYTES,
             node: None,
+            audit_after: None,
         }
     }
 }
@@ -237,6 +244,13 @@ impl Writer {
             states.clone(),
             &mut syncs,
         );
+        let audit_after = options.audit_after.map(|after| after.max(MIN_AUDIT_AFTER));
+        let audit = audit_after.map(|after| Arc::new(Audit::new(spool.lanes(), after)));
+        if let Some(audit) = audit.clone() {
+            let (servers, spool) = (Servers::new(states.clone()), Arc::clone(&spool));
+            let timeout = options.insert_timeout;
+            syncs.spawn(async move { audit.run(&servers, &spool, timeout).await });
+        }
         let delivery = Delivery::new(
             Servers::new(states.clone()),
             Arc::clone(&spool),
@@ -244,6 +258,7 @@ impl Writer {
             options.inserts_in_flight,
             options.insert_timeout,
             Changes::new(options.column_changes.clone(), schema),
+            audit,
         );
         // The log is written as long as anything is delivered.
         let delivery = Arc::new(StopAfter(delivery, Arc::clone(&spool)));
@@ -394,6 +409,11 @@ impl Writer {
     /// Returns whether the spool could not be written the last time.
     pub fn is_disk_failing(&self) -> bool {
         self.shared.spool.is_failing()
+    }
+
+    /// Returns the number of damaged parts of the spool that were found since the start; their segments are kept under another name.
+    pub fn damaged_parts(&self) -> u64 {
+        self.shared.spool.damaged_parts()
     }
 
     /// Returns the length of the spool's segments, in bytes.

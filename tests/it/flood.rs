@@ -93,7 +93,7 @@ fn assert_rare(log: &str, line: &str, since: Instant) {
 #[test]
 fn idle_connections_keep_no_sender_out() {
     let database = Database::named("flood");
-    let collector = Collector::start_with_descriptors(&format!("-n {DESCRIPTORS}"), &database.url(), &[]);
+    let collector = Collector::start_with_limit(&format!("-n {DESCRIPTORS}"), &database.url(), &[]);
     let address = collector.address;
     let idle = room_for_idle();
     let started = Instant::now();
@@ -173,7 +173,7 @@ fn questions_about_readiness_leave_the_spool_its_descriptors() {
     let engine = Engine::start(&Options::new(env!("CARGO_BIN_EXE_rowmill"), folder.path())).unwrap();
     let database = Database::of_engine("stats", engine.address(), folder.path());
     let arguments = ["--insert-timeout-seconds", "2"];
-    let collector = Collector::start_with_descriptors(&format!("-n {DESCRIPTORS}"), &database.url(), &arguments);
+    let collector = Collector::start_with_limit(&format!("-n {DESCRIPTORS}"), &database.url(), &arguments);
     let address = collector.address;
     let signal_engine = |signal| {
         let group = Pid::from_raw(engine.process_id().try_into().unwrap());
@@ -213,7 +213,7 @@ fn questions_about_readiness_leave_the_spool_its_descriptors() {
 fn no_option_takes_the_descriptors_of_the_spool() {
     let database = Database::named("too_many_wanted");
     let arguments = ["--max-connections", "100000"];
-    let collector = Collector::start_with_descriptors("-n 300", &database.url(), &arguments);
+    let collector = Collector::start_with_limit("-n 300", &database.url(), &arguments);
     wait_for("the warning", || {
         collector
             .log()
@@ -240,7 +240,7 @@ fn no_option_takes_the_descriptors_of_the_spool() {
 #[test]
 fn the_soft_limit_of_descriptors_is_raised_to_the_hard_one() {
     let database = Database::named("soft_limit");
-    let collector = Collector::start_with_descriptors("-S -n 256", &database.url(), &[]);
+    let collector = Collector::start_with_limit("-S -n 256", &database.url(), &[]);
     let limits = fs::read_to_string(format!("/proc/{}/limits", collector.pid())).unwrap();
     let limits = limits
         .lines()

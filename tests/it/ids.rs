@@ -64,6 +64,9 @@ fn wait_for_clash(collector: &Collector) {
     });
     let log = collector.log();
     assert!(log.contains("ERROR another process has the same node number"), "{log}");
+    let ready = http::get(collector.address, "/ready");
+    let text = ready.text();
+    assert!(text.contains("another process had the same node number"), "{text}");
 }
 
 #[test]

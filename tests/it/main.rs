@@ -11,7 +11,9 @@
 mod support;
 
 mod acks;
+mod audit;
 mod bad_input;
+mod bounded;
 mod bulk;
 mod check;
 mod checker;

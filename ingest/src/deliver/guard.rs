@@ -84,6 +84,11 @@ impl Guard {
         self.retry_at.is_some()
     }
 
+    /// Returns whether rows are parked, also while one of them is tried again.
+    pub(super) fn is_holding(&self) -> bool {
+        !self.blocks.is_empty() || !self.layouts.is_empty()
+    }
+
     /// Returns when parked rows are to be tried again.
     pub(super) fn retry_at(&self) -> Option<Instant> {
         self.retry_at

@@ -10,12 +10,14 @@
 //! guard     rows that are refused become dead letters, or wait without holding the others
 //! views     rows on which a materialized view throws are left out there
 //! failure   why a try has failed
+//! audit     the number of confirmed rows is compared with the table's, if that is asked for
 //! ```
 //!
 //! Rows that ClickHouse refuses are narrowed down by halves until the bad one stands alone, which becomes a dead letter; each
 //! cut is in the spool before the halves are sent. Rows that it does not take in time, or finds too many, are halved as well.
 
 mod adapt;
+mod audit;
 mod failure;
 mod guard;
 mod lookup;
@@ -31,6 +33,7 @@ use tokio::{
 pub use self::adapt::ColumnChanges;
 pub(crate) use self::{
     adapt::{Changes, adapt},
+    audit::Audit,
     failure::Failure,
     lookup::keeps_each_row,
 };
@@ -81,6 +84,8 @@ pub(crate) struct Delivery {
     compressor: Arc<Compressor>,
     timeout: Duration,
     changes: Changes,
+    /// None unless it is asked for.
+    audit: Option<Arc<Audit>>,
 }
 
 impl Delivery {
@@ -92,6 +97,7 @@ impl Delivery {
         inserts_in_flight: usize,
         timeout: Duration,
         changes: Changes,
+        audit: Option<Arc<Audit>>,
     ) -> Self {
         let permits = inserts_in_flight.clamp(1, Semaphore::MAX_PERMITS);
         Self {
@@ -103,6 +109,7 @@ impl Delivery {
             compressor: Arc::default(),
             timeout,
             changes,
+            audit,
         }
     }
 
@@ -204,6 +211,9 @@ impl<'a> LaneDelivery<'a> {
                 Next::Rows(block, first) => {
                     let part = self.guard.choose(&block, first);
                     self.deliver(&block, &part).await;
+                    let counters = spool.counters(self.lane);
+                    Counters::set(&counters.is_held, u64::from(self.guard.is_holding()));
+                    Counters::set(&counters.failures, 0);
                 }
                 Next::Retry => self.retry_parked().await,
                 Next::End => return,
@@ -223,7 +233,7 @@ impl<'a> LaneDelivery<'a> {
             let started = Instant::now();
             let failure = match self.attempt(block, part, &mut tries).await {
                 Ok(Tried::Stored) => {
-                    spool.settle(self.lane, block, part, Outcome::Stored);
+                    self.settle_stored(block, part).await;
                     self.note_stored(block, part, failures, started.elapsed());
                     if tries.timeouts >= MAX_TIMEOUTS {
                         // It has taken more than the usual time.
@@ -240,6 +250,7 @@ impl<'a> LaneDelivery<'a> {
             // Frames must not take memory while rows wait.
             self.ahead = None;
             Counters::add(&spool.counters(self.lane).retries, 1);
+            Counters::set(&spool.counters(self.lane).failures, failures.into());
             self.is_paced = true;
             match self.handle(block, part, failure, failures, &tries).await {
                 Some(backoff) => self.delivery.wait(backoff.wait(failures, dice())).await,
@@ -495,14 +506,27 @@ impl<'a> LaneDelivery<'a> {
         match lookup.found {
             Found::Some(rows) => {
                 Counters::add(&counters.rows_found, rows.iter().map(|rows| rows.len() as u64).sum());
-                let stored = Part::of(rows);
-                spool.settle(self.lane, block, &stored, Outcome::Stored);
+                self.settle_stored(block, &Part::of(rows)).await;
                 Ok(Tried::Divided)
             }
             _ => {
                 Counters::add(&counters.rows_found, part.len() as u64);
                 Ok(Tried::Stored)
             }
+        }
+    }
+
+    /// Notes that rows are stored, for the spool and for the audit.
+    async fn settle_stored(&self, block: &Arc<SealedBlock>, part: &Part) {
+        let Delivery { spool, audit, .. } = self.delivery;
+        let Some(audit) = audit else {
+            return spool.settle(self.lane, block, part, Outcome::Stored);
+        };
+        // Read before the spool forgets them. Rows that cannot be read are stored all the same, and are not compared.
+        let rows = spool.rows(block, part).await;
+        spool.settle(self.lane, block, part, Outcome::Stored);
+        if let Some(ids) = rows.ok().and_then(|rows| block.layout.row_ids(&rows.bytes, &rows.ends)) {
+            audit.confirm(self.lane, &ids);
         }
     }
 

@@ -156,7 +156,7 @@ impl LaneDelivery<'_> {
         let first = all.first().copied().unwrap_or_default();
         let letters = spool.write_notices(self.delivery.dead_letters, block.notice_id(first), &mut letters);
         let letters = letters.await.map_err(no_room)?;
-        spool.settle(self.lane, block, part, Outcome::Stored);
+        self.settle_stored(block, part).await;
         if let Some(letters) = letters {
             spool.send_letter(self.delivery.dead_letters, letters);
         }

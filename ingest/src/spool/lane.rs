@@ -80,11 +80,27 @@ pub(crate) struct Counters {
     pub(crate) views_in_doubt: AtomicU64,
     /// Rows that a materialized view refuses, and that are in their table.
     pub(crate) rows_refused_by_views: AtomicU64,
+    /// Rows that were damaged on disk.
+    pub(crate) rows_lost: AtomicU64,
+    /// How many failures in a row the rows have had that are tried at present.
+    pub(crate) failures: AtomicU64,
+    /// 1 while rows wait that ClickHouse refuses, or that do not fit the table.
+    pub(crate) is_held: AtomicU64,
+    /// Confirmed rows that the audit has compared with the table.
+    pub(crate) audit_checked: AtomicU64,
+    /// Confirmed rows that the audit does not find.
+    pub(crate) audit_missing: AtomicU64,
+    /// Rows that the audit finds more than once.
+    pub(crate) audit_duplicate: AtomicU64,
 }
 
 impl Counters {
     pub(crate) fn add(counter: &AtomicU64, n: u64) {
         counter.fetch_add(n, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set(gauge: &AtomicU64, n: u64) {
+        gauge.store(n, Ordering::Relaxed);
     }
 }
 
@@ -115,6 +131,18 @@ pub struct TableCounts {
     pub views_in_doubt: u64,
     /// Rows that are in their table and that a materialized view over it refuses; counted once for each such view.
     pub rows_refused_by_views: u64,
+    /// Rows that were damaged on the spool's disk while they waited, and are lost.
+    pub rows_lost: u64,
+    /// Failures in a row of the insert that is tried at present; 0 once it is stored or held.
+    pub failures: u64,
+    /// Whether rows wait for a person: ClickHouse refuses all of them, or they do not fit the table.
+    pub is_held: bool,
+    /// Confirmed rows that the audit has compared with the table; 0 without [`WriterOptions::audit_after`](crate::WriterOptions::audit_after).
+    pub audit_checked: u64,
+    /// Confirmed rows that the audit does not find in the table at present.
+    pub audit_missing: u64,
+    /// Rows that the audit finds in the table beyond the first of their id, at present.
+    pub audit_duplicate: u64,
     /// Rows taken and not yet confirmed.
     pub rows_pending: u64,
     /// Blocks with such rows, the open one included.
@@ -229,6 +257,12 @@ impl Lane {
             rows_missing: read(&self.counters.rows_missing),
             views_in_doubt: read(&self.counters.views_in_doubt),
             rows_refused_by_views: read(&self.counters.rows_refused_by_views),
+            rows_lost: read(&self.counters.rows_lost),
+            failures: read(&self.counters.failures),
+            is_held: read(&self.counters.is_held) > 0,
+            audit_checked: read(&self.counters.audit_checked),
+            audit_missing: read(&self.counters.audit_missing),
+            audit_duplicate: read(&self.counters.audit_duplicate),
             rows_pending: rows as u64,
             blocks_pending: blocks as u64,
             bytes_pending: bytes as u64,

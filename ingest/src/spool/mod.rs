@@ -193,6 +193,7 @@ impl Spool {
     ) -> Result<(Self, Log), SpoolError> {
         let recovered = recover(&*disk, path)?;
         recovered.tell();
+        let damaged = recovered.damage.len() as u64;
         let mut log = Log::new(Arc::clone(&disk), limits.log, recovered.segments, recovered.unmarked);
         // Before the segments go that have those marks.
         log.mark_again();
@@ -217,6 +218,7 @@ impl Spool {
             signal: Signal::default(),
             ops: std::sync::Mutex::default(),
             is_failing: AtomicBool::new(false),
+            damaged: AtomicU64::new(damaged),
             waiting: Bound::new(usize::try_from(limits.log.max_bytes).unwrap_or(usize::MAX)),
             letter_reserve: usize::try_from(limits.log.segment_bytes).unwrap_or(usize::MAX),
             bytes: AtomicU64::new(log.bytes()),
@@ -478,6 +480,11 @@ impl Spool {
         self.log
             .as_ref()
             .is_some_and(|log| log.is_failing.load(Ordering::Relaxed))
+    }
+
+    /// Returns the number of damaged parts of segments that were found since the start.
+    pub(crate) fn damaged_parts(&self) -> u64 {
+        self.log.as_ref().map_or(0, |log| log.damaged.load(Ordering::Relaxed))
     }
 
     /// Returns the length of all segments.

@@ -228,6 +228,7 @@ impl Spool {
                         table = %block.layout.table, block = %block.id, segment = logged.segment, rows = ?frame.rows,
                         "rows were damaged on disk and are lost; the segment is set aside"
                     );
+                    log.damaged.fetch_add(1, Ordering::Relaxed);
                     if let Some(segment) = logged.segment {
                         log.disk.set_aside(segment)?;
                     }
@@ -288,7 +289,7 @@ impl Spool {
                 Counters::add(&lane.counters.inserts, 1);
             }
             Outcome::Refused => Counters::add(&lane.counters.rows_refused, rows),
-            Outcome::Lost => {}
+            Outcome::Lost => Counters::add(&lane.counters.rows_lost, rows),
         }
         if is_all || outcome != Outcome::Stored {
             block.progress.change(|progress| {

@@ -36,6 +36,8 @@ pub(super) struct LogState {
     pub(super) ops: Mutex<Vec<Op>>,
     /// The last try to write has failed.
     pub(super) is_failing: AtomicBool,
+    /// Parts of segments that were found damaged since the start.
+    pub(super) damaged: AtomicU64,
     /// What blocks that are not stored take on disk.
     pub(super) waiting: Bound,
     /// Beyond that bound, so many bytes are for letters of rows that ClickHouse refuses.

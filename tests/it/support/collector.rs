@@ -39,7 +39,9 @@ pub struct Ended {
 }
 
 pub fn command() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_rowmill"));
+    // A release build can be tested instead.
+    let program = std::env::var_os("ROWMILL_PROGRAM");
+    let mut command = Command::new(program.unwrap_or_else(|| env!("CARGO_BIN_EXE_rowmill").into()));
     // What the tester's own environment says is not what is tested.
     for (name, _) in std::env::vars()
         .filter(|(name, _)| name.starts_with("ROWMILL_") && name != "ROWMILL_CACHE" && name != "ROWMILL_ENGINE")
@@ -113,8 +115,8 @@ impl Collector {
             .unwrap_or_else(|log| panic!("the collector did not start: {log}"))
     }
 
-    /// Starts it with a limit of its descriptors, as `ulimit` takes it.
-    pub fn start_with_descriptors(limit: &str, clickhouse: &str, arguments: &[&str]) -> Self {
+    /// Starts it with a limit of a resource, as `ulimit` takes it.
+    pub fn start_with_limit(limit: &str, clickhouse: &str, arguments: &[&str]) -> Self {
         let data = tempfile::tempdir().unwrap();
         let program = command();
         let mut limited = Command::new("sh");

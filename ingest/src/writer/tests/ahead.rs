@@ -46,6 +46,7 @@ impl Scene {
             inserts,
             SOON,
             Changes::default(),
+            None,
         ));
         Self {
             spool,

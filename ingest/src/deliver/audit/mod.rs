@@ -1,0 +1,260 @@
+//! Audit: compares the number of rows that ClickHouse has confirmed with the number that the table has.
+//!
+//! An answer, a token and a lookup prove that a row was stored at one moment. A disk that loses a part afterwards, a backup that is
+//! restored over a table, and an error of the collector itself are seen only by counting.
+//!
+//! The audit knows the ids that this process has confirmed, and asks for the same range of ids. Rows that still wait and rows that
+//! became dead letters are not confirmed, so they are not missing. What an earlier process has confirmed is not known any more.
+
+mod slices;
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use clickhouse::Client;
+use tokio::time::sleep;
+
+use self::slices::{Difference, DueSlice, SLICE_MS, SliceKey, Slices, Stored};
+use super::lookup::keeps_each_row;
+use crate::{
+    alarm::is_interval_over,
+    id::{PLACE_BITS, SEQUENCE_BITS},
+    layout::Layout,
+    spool::{Counters, Spool},
+    store::{Connection, StoreError, quoted, within},
+    stores::Servers,
+};
+
+/// The longest time between two looks for slices that are due.
+const MAX_PAUSE: Duration = Duration::from_secs(30);
+
+/// The most slices that one question asks for.
+const MAX_SLICES: usize = 200;
+
+/// Counts of confirmed rows, for all tables.
+#[derive(Debug)]
+pub(crate) struct Audit {
+    /// The time between a row's confirmation and its comparison.
+    after: Duration,
+    lanes: Vec<Mutex<Slices>>,
+}
+
+/// Whether the rows of a table can be counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Countable {
+    Unknown,
+    Yes,
+    No,
+}
+
+impl Audit {
+    /// Returns an audit of `lanes` tables that compares a row `after` its confirmation.
+    pub(crate) fn new(lanes: usize, after: Duration) -> Self {
+        Self {
+            after,
+            lanes: (0..lanes).map(|_| Mutex::default()).collect(),
+        }
+    }
+
+    /// Counts rows that ClickHouse has confirmed.
+    pub(super) fn confirm(&self, lane: usize, ids: &[u64]) {
+        self.slices(lane).confirm(ids, Instant::now());
+    }
+
+    fn slices(&self, lane: usize) -> MutexGuard<'_, Slices> {
+        self.lanes[lane].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Compares until the spool is closed. One question may take `timeout`.
+    pub(crate) async fn run(&self, servers: &Servers, spool: &Spool, timeout: Duration) {
+        let mut tables: Vec<_> = (0..self.lanes.len()).map(|_| AuditedTable::default()).collect();
+        let pause = (self.after / 2).min(MAX_PAUSE);
+        while !spool.is_closed() {
+            tokio::select! {
+                () = sleep(pause) => {}
+                () = spool.closed() => return,
+            }
+            let Some((_, connection)) = servers.used() else {
+                continue;
+            };
+            for (lane, table) in tables.iter_mut().enumerate() {
+                let compared = tokio::select! {
+                    compared = self.compare(lane, table, spool, &connection, timeout) => compared,
+                    () = spool.closed() => return,
+                };
+                if let Err(error) = compared {
+                    table.report_error(spool.layout(lane), &error);
+                }
+            }
+        }
+    }
+
+    /// Compares the slices of a table that are due.
+    async fn compare(
+        &self,
+        lane: usize,
+        table: &mut AuditedTable,
+        spool: &Spool,
+        connection: &Connection,
+        timeout: Duration,
+    ) -> Result<(), StoreError> {
+        let layout = spool.layout(lane);
+        let Some(column) = layout.row_id.map(|at| &*layout.columns[at].name) else {
+            return Ok(());
+        };
+        if table.countable == Countable::No {
+            return Ok(());
+        }
+        let due = self.slices(lane).due(Instant::now(), self.after);
+        if due.is_empty() {
+            return Ok(());
+        }
+        let client = &connection.queries;
+        if table.countable == Countable::Unknown {
+            table.countable = countable(client, layout, timeout).await?;
+            if table.countable != Countable::Yes {
+                return Ok(());
+            }
+        }
+        for due in due.chunks(MAX_SLICES) {
+            let stored = count(client, &layout.table, column, due, timeout).await?;
+            self.note(lane, table, spool, due, &stored);
+        }
+        Ok(())
+    }
+
+    fn note(
+        &self,
+        lane: usize,
+        table: &mut AuditedTable,
+        spool: &Spool,
+        due: &[DueSlice],
+        stored: &HashMap<SliceKey, Stored>,
+    ) {
+        let mut slices = self.slices(lane);
+        let now = Instant::now();
+        let mut first_time = 0;
+        for slice in due {
+            let none = Stored { rows: 0, distinct: 0 };
+            first_time += slices.compare(*slice, stored.get(&slice.0).copied().unwrap_or(none), now);
+        }
+        let difference = slices.difference();
+        drop(slices);
+        let counters = spool.counters(lane);
+        Counters::add(&counters.audit_checked, first_time);
+        Counters::set(&counters.audit_missing, difference.missing);
+        Counters::set(&counters.audit_duplicate, difference.duplicate);
+        table.report(spool.layout(lane), difference, due);
+    }
+}
+
+/// What the audit knows of a table beside its counts.
+#[derive(Debug)]
+struct AuditedTable {
+    countable: Countable,
+    reported: Difference,
+    reported_at: Option<Instant>,
+}
+
+impl Default for AuditedTable {
+    fn default() -> Self {
+        Self {
+            countable: Countable::Unknown,
+            reported: Difference::default(),
+            reported_at: None,
+        }
+    }
+}
+
+impl AuditedTable {
+    /// Logs a difference that has changed, at most once a minute.
+    fn report(&mut self, layout: &Layout, difference: Difference, due: &[DueSlice]) {
+        if difference == self.reported || !self.may_log() {
+            return;
+        }
+        let Difference { missing, duplicate } = difference;
+        let ids = due.iter().map(|(key, _)| key.ids());
+        let (first_id, last_id) = ids.fold((u64::MAX, 0), |(first, last), ids| {
+            (first.min(*ids.start()), last.max(*ids.end()))
+        });
+        if difference == Difference::default() {
+            tracing::info!(table = %layout.table, "audit: the table has each confirmed row once again");
+        } else {
+            tracing::error!(
+                table = %layout.table, missing, duplicate, first_id, last_id,
+                hint = "look for lost or detached parts (system.detached_parts), a restored backup, DELETE or TTL, and a second \
+                        collector with the same node number",
+                "audit: the table does not have each confirmed row once"
+            );
+        }
+        self.reported = difference;
+        self.reported_at = Some(Instant::now());
+    }
+
+    fn report_error(&mut self, layout: &Layout, error: &StoreError) {
+        if !error.is_passing() {
+            // A user who may only insert.
+            self.countable = Countable::No;
+            let (code, error) = (error.code(), error.without_values());
+            tracing::warn!(table = %layout.table, code, error, "audit: the rows of the table cannot be counted");
+        } else if self.may_log() {
+            self.reported_at = Some(Instant::now());
+            let (code, error) = (error.code(), error.without_values());
+            tracing::warn!(table = %layout.table, code, error, "audit: ClickHouse does not count the rows, and is asked again");
+        }
+    }
+
+    fn may_log(&self) -> bool {
+        self.reported_at.is_none_or(is_interval_over)
+    }
+}
+
+/// Asks whether the rows of a table can be counted.
+async fn countable(client: &Client, layout: &Layout, timeout: Duration) -> Result<Countable, StoreError> {
+    let query = client
+        .query("SELECT engine FROM system.tables WHERE database = currentDatabase() AND name = ?")
+        .bind(&*layout.table);
+    let engine = within(timeout, query.fetch_optional::<String>()).await?;
+    Ok(match engine {
+        // It has just been dropped, and may be created again.
+        None => Countable::Unknown,
+        Some(engine) if keeps_each_row(&engine) => Countable::Yes,
+        Some(engine) => {
+            tracing::info!(table = %layout.table, engine, "audit: a table of this engine is not compared");
+            Countable::No
+        }
+    })
+}
+
+/// Counts the rows that a table has of each slice.
+async fn count(
+    client: &Client,
+    table: &str,
+    column: &str,
+    due: &[DueSlice],
+    timeout: Duration,
+) -> Result<HashMap<SliceKey, Stored>, StoreError> {
+    let minutes = due.iter().map(|(key, _)| key.minute);
+    let least = minutes.clone().min().unwrap_or_default();
+    let most = minutes.max().unwrap_or_default();
+    let ids = |minute| SliceKey { minute, place: 0 }.ids();
+    let column = quoted(column);
+    let select = format!(
+        "SELECT toUInt64(intDiv(bitShiftRight({column}, {PLACE_BITS}), {SLICE_MS})) AS minute_, \
+         toUInt64(bitShiftRight(bitAnd({column}, {mask}), {SEQUENCE_BITS})) AS place_, \
+         count() AS rows_, uniqExact({column}) AS distinct_ \
+         FROM {table} WHERE {column} BETWEEN {first} AND {last} GROUP BY minute_, place_ SETTINGS max_threads = 1",
+        mask = (1_u64 << PLACE_BITS) - 1,
+        table = quoted(table),
+        first = ids(least).start(),
+        last = ids(most).end(),
+    );
+    let rows: Vec<(u64, u64, u64, u64)> = within(timeout, client.query_raw(&select).fetch_all()).await?;
+    let slices = rows
+        .into_iter()
+        .map(|(minute, place, rows, distinct)| (SliceKey { minute, place }, Stored { rows, distinct }));
+    Ok(slices.collect())
+}

@@ -1,0 +1,253 @@
+//! Slices: how many rows of one table ClickHouse has confirmed, by the minute and the place of their ids.
+//!
+//! A slice holds the ids that one process makes in one minute. Another process has other places, so a slice counts the rows of this
+//! collector alone, and its count can be compared with the table's.
+
+use std::{
+    collections::BTreeMap,
+    ops::RangeInclusive,
+    time::{Duration, Instant},
+};
+
+use crate::id::{PLACE_BITS, SEQUENCE_BITS};
+
+/// The length of a slice.
+pub(super) const SLICE_MS: u64 = 60_000;
+
+/// A slice without a new row for so long is forgotten.
+const MAX_IDLE: Duration = Duration::from_secs(60 * 60);
+
+/// The most slices of a table. Rows beyond them are not compared.
+const MAX_SLICES: usize = 10_000;
+
+/// The number of a minute since 1970, and of the block of 4096 places that the ids are in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct SliceKey {
+    pub(super) minute: u64,
+    pub(super) place: u64,
+}
+
+impl SliceKey {
+    fn of(id: u64) -> Self {
+        let place = id & ((1 << PLACE_BITS) - 1);
+        Self {
+            minute: (id >> PLACE_BITS) / SLICE_MS,
+            place: place >> SEQUENCE_BITS,
+        }
+    }
+
+    /// Returns the range of ids that contains the slice.
+    pub(super) fn ids(self) -> RangeInclusive<u64> {
+        let first = self.minute * SLICE_MS;
+        (first << PLACE_BITS)..=(((first + SLICE_MS) << PLACE_BITS) - 1)
+    }
+}
+
+/// The number of rows of a slice that the table has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stored {
+    pub(super) rows: u64,
+    pub(super) distinct: u64,
+}
+
+/// The difference between what was confirmed and what the table has, over all slices.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Difference {
+    pub(super) missing: u64,
+    pub(super) duplicate: u64,
+}
+
+/// A slice that is due, and its number of confirmed rows at that moment.
+pub(super) type DueSlice = (SliceKey, u64);
+
+#[derive(Debug)]
+struct Slice {
+    confirmed: u64,
+    /// The time of the last confirmed row.
+    confirmed_at: Instant,
+    /// The number of confirmed rows that was compared last.
+    compared: u64,
+    /// The time of that comparison, or of the last confirmed row, whichever is later.
+    waits_since: Instant,
+    /// The number of rows that the last comparison did not find. A row is missing once two comparisons in a row do not find it: a
+    /// replica may be behind at the first.
+    not_found: u64,
+    difference: Difference,
+}
+
+impl Slice {
+    fn is_due(&self, now: Instant, after: Duration) -> bool {
+        let is_open = self.confirmed != self.compared || self.not_found > 0 || self.difference.duplicate > 0;
+        is_open && now.duration_since(self.waits_since) >= after
+    }
+
+    fn is_over(&self, now: Instant) -> bool {
+        now.duration_since(self.confirmed_at) >= MAX_IDLE && self.confirmed == self.compared
+    }
+}
+
+/// The slices of one table.
+#[derive(Debug, Default)]
+pub(super) struct Slices {
+    slices: BTreeMap<SliceKey, Slice>,
+    /// The differences of slices that are forgotten.
+    forgotten: Difference,
+}
+
+impl Slices {
+    /// Counts rows that ClickHouse has confirmed.
+    pub(super) fn confirm(&mut self, ids: &[u64], now: Instant) {
+        for id in ids {
+            let key = SliceKey::of(*id);
+            if self.slices.len() >= MAX_SLICES && !self.slices.contains_key(&key) {
+                continue;
+            }
+            let slice = self.slices.entry(key).or_insert_with(|| Slice {
+                confirmed: 0,
+                confirmed_at: now,
+                compared: 0,
+                waits_since: now,
+                not_found: 0,
+                difference: Difference::default(),
+            });
+            slice.confirmed += 1;
+            slice.confirmed_at = now;
+            slice.waits_since = now;
+        }
+    }
+
+    /// Returns the slices to compare, and forgets those without a new row for long. A slice is due when it has had no new row for
+    /// `after`, and again after the same time as long as it differs.
+    pub(super) fn due(&mut self, now: Instant, after: Duration) -> Vec<DueSlice> {
+        let forgotten = &mut self.forgotten;
+        self.slices.retain(|_, slice| {
+            let is_over = slice.is_over(now);
+            if is_over {
+                forgotten.missing += slice.difference.missing;
+                forgotten.duplicate += slice.difference.duplicate;
+            }
+            !is_over
+        });
+        let due = self.slices.iter().filter(|(_, slice)| slice.is_due(now, after));
+        due.map(|(key, slice)| (*key, slice.confirmed)).collect()
+    }
+
+    /// Notes what the table has of a slice that was [due](Self::due). Returns the number of rows that were compared for the first
+    /// time.
+    pub(super) fn compare(&mut self, (key, confirmed): DueSlice, stored: Stored, now: Instant) -> u64 {
+        let Some(slice) = self.slices.get_mut(&key) else {
+            return 0;
+        };
+        let not_found = confirmed.saturating_sub(stored.distinct);
+        slice.difference = Difference {
+            missing: not_found.min(slice.not_found),
+            duplicate: stored.rows.saturating_sub(stored.distinct),
+        };
+        slice.not_found = not_found;
+        let first_time = confirmed - slice.compared;
+        slice.compared = confirmed;
+        slice.waits_since = now;
+        first_time
+    }
+
+    /// Returns the difference over all slices.
+    pub(super) fn difference(&self) -> Difference {
+        let mut sum = self.forgotten;
+        for Slice { difference, .. } in self.slices.values() {
+            sum.missing += difference.missing;
+            sum.duplicate += difference.duplicate;
+        }
+        sum
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AFTER: Duration = Duration::from_secs(120);
+
+    fn id(minute: u64, place: u64) -> u64 {
+        ((minute * SLICE_MS + 7) << PLACE_BITS) | place
+    }
+
+    fn has(rows: u64, distinct: u64) -> Stored {
+        Stored { rows, distinct }
+    }
+
+    fn is(missing: u64, duplicate: u64) -> Difference {
+        Difference { missing, duplicate }
+    }
+
+    /// Compares all slices that are due with the same answer, and returns their number.
+    fn compare(slices: &mut Slices, stored: Stored, now: Instant) -> usize {
+        let due = slices.due(now, AFTER);
+        for slice in &due {
+            slices.compare(*slice, stored, now);
+        }
+        due.len()
+    }
+
+    #[test]
+    fn a_slice_is_one_minute_of_one_node() {
+        let keys = [id(9, 0), id(9, 4095), id(9, 4096), id(10, 0)].map(SliceKey::of);
+        assert_eq!(keys[0], keys[1]);
+        assert!(keys[1] != keys[2] && keys[0] != keys[3]);
+        assert!(keys[0].ids().contains(&id(9, 4095)) && !keys[0].ids().contains(&id(10, 0)));
+    }
+
+    #[test]
+    fn a_row_is_missing_once_two_comparisons_do_not_find_it() {
+        let (mut slices, start) = (Slices::default(), Instant::now());
+        slices.confirm(&[id(9, 1), id(9, 2), id(9, 3)], start);
+        assert_eq!(compare(&mut slices, has(2, 2), start + AFTER / 2), 0);
+        assert_eq!(compare(&mut slices, has(2, 2), start + AFTER), 1);
+        assert_eq!(slices.difference(), is(0, 0));
+        assert_eq!(compare(&mut slices, has(2, 2), start + AFTER * 2), 1);
+        assert_eq!(slices.difference(), is(1, 0));
+        // It has come back.
+        assert_eq!(compare(&mut slices, has(3, 3), start + AFTER * 3), 1);
+        assert_eq!(slices.difference(), is(0, 0));
+        assert_eq!(compare(&mut slices, has(3, 3), start + AFTER * 4), 0);
+    }
+
+    #[test]
+    fn rows_that_the_table_has_twice_are_duplicates_at_once() {
+        let (mut slices, start) = (Slices::default(), Instant::now());
+        slices.confirm(&[id(9, 1), id(9, 2)], start);
+        assert_eq!(compare(&mut slices, has(4, 2), start + AFTER), 1);
+        assert_eq!(slices.difference(), is(0, 2));
+    }
+
+    #[test]
+    fn rows_that_are_confirmed_late_are_compared_with_all_of_their_slice() {
+        let (mut slices, start) = (Slices::default(), Instant::now());
+        slices.confirm(&[id(9, 1)], start);
+        // The second row is stored, and its answer is lost.
+        assert_eq!(compare(&mut slices, has(2, 2), start + AFTER), 1);
+        slices.confirm(&[id(9, 2)], start + AFTER);
+        assert_eq!(compare(&mut slices, has(1, 1), start + AFTER * 2), 1);
+        assert_eq!(compare(&mut slices, has(1, 1), start + AFTER * 3), 1);
+        assert_eq!(slices.difference(), is(1, 0));
+    }
+
+    #[test]
+    fn what_was_found_outlives_its_slice() {
+        let (mut slices, start) = (Slices::default(), Instant::now());
+        slices.confirm(&[id(9, 1), id(9, 2)], start);
+        compare(&mut slices, has(2, 1), start + AFTER);
+        compare(&mut slices, has(2, 1), start + AFTER * 2);
+        assert_eq!(slices.due(start + MAX_IDLE, AFTER), []);
+        assert!(slices.slices.is_empty());
+        assert_eq!(slices.difference(), is(1, 1));
+    }
+
+    #[test]
+    fn slices_are_bounded() {
+        let (mut slices, start) = (Slices::default(), Instant::now());
+        for minute in 0..MAX_SLICES as u64 + 5 {
+            slices.confirm(&[id(minute, 0)], start);
+        }
+        assert_eq!(slices.slices.len(), MAX_SLICES);
+    }
+}

@@ -1,0 +1,61 @@
+//! Conditions: what `/ready` reports beside its first line.
+//!
+//! A condition does not take the collector out of a balancer: events are taken, and another collector would fare no better. Each
+//! line names a table and a number, and no value of an event.
+
+use rowmill_ingest::{NodeStatus, TableCounts, Writer};
+
+/// An insert that has failed this often in a row is a condition. The waits between the tries add up to some seconds then.
+const MANY_FAILURES: u64 = 5;
+
+/// Returns a line for each condition.
+pub(crate) fn conditions(writer: &Writer) -> Vec<String> {
+    let mut lines: Vec<_> = writer.counters().iter().flat_map(of_table).collect();
+    let NodeStatus { clashes, .. } = writer.node_status();
+    lines.extend(line(
+        clashes,
+        "another process had the same node number, so that ids may not be unique; times seen",
+    ));
+    lines.extend(line(
+        writer.damaged_parts(),
+        "parts of the spool were damaged on disk, and their segments are kept as *.damaged; found since the start",
+    ));
+    lines
+}
+
+fn of_table(counts: &TableCounts) -> Vec<String> {
+    let failures = if counts.failures >= MANY_FAILURES {
+        counts.failures
+    } else {
+        0
+    };
+    let held = if counts.is_held { counts.rows_pending } else { 0 };
+    let of_table = [
+        (
+            held,
+            "rows wait for a person, and the log has the reason; rows that wait",
+        ),
+        (failures, "an insert fails and is tried again; failures in a row"),
+        (
+            counts.rows_missing,
+            "rows that ClickHouse confirms are not in the table",
+        ),
+        (counts.rows_lost, "rows were damaged on the spool's disk and are lost"),
+        (
+            counts.rows_without_room,
+            "rows were not taken for lack of room since the start",
+        ),
+        (
+            counts.views_in_doubt,
+            "blocks that a materialized view may have missed since the start",
+        ),
+        (counts.audit_missing, "audit: confirmed rows are not in the table"),
+        (counts.audit_duplicate, "audit: rows are in the table more than once"),
+    ];
+    let lines = of_table.into_iter().filter_map(|(count, text)| line(count, text));
+    lines.map(|line| format!("table {}: {line}", counts.table)).collect()
+}
+
+fn line(count: u64, text: &str) -> Option<String> {
+    (count > 0).then(|| format!("{text}: {count}"))
+}

@@ -1,0 +1,253 @@
+//! All attacks at a time, under a hard bound of memory: the collector lives, and honest senders get their answers.
+//!
+//! The bound is `RLIMIT_DATA`, the memory that a process can write to. An allocation beyond it ends the process.
+
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    sync::{
+        Arc, Barrier,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use crate::support::{collector::Collector, engine::Database};
+
+/// The bound, in KiB as `ulimit` takes it.
+const DATA_KIB: u64 = 512 << 10;
+
+/// Senders of large bodies.
+const BODIES: usize = 500;
+
+/// The largest bulk body.
+const BODY: usize = 4 << 20;
+
+/// Connections whose heads do not end.
+const SLOW_HEADS: usize = 200;
+
+/// The time between two events of an honest sender.
+const PERIOD: Duration = Duration::from_millis(5);
+
+/// How long an attacker waits for an answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The attacks, each by its name.
+const ATTACKS: [(&str, usize, Attack); 4] = [
+    ("500 x 4 MiB bodies", BODIES, large_body),
+    ("slow heads", 1, slow_heads),
+    ("bulk with a long query", 8, long_query),
+    ("junk", 16, junk),
+];
+
+/// One sender of an attack, until the flag is set.
+type Attack = fn(SocketAddr, &AtomicBool);
+
+fn connect(address: SocketAddr) -> Option<TcpStream> {
+    let stream = TcpStream::connect(address).ok()?;
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    Some(stream)
+}
+
+/// Sends one request on a connection of its own and reads some of the answer.
+fn send_once(address: SocketAddr, pieces: &[&[u8]]) {
+    if let Some(mut stream) = connect(address) {
+        let is_sent = pieces.iter().all(|piece| stream.write_all(piece).is_ok());
+        if is_sent {
+            let _ = stream.read(&mut [0; 1024]);
+        }
+    }
+}
+
+fn head(target: &str, media_type: &str, length: usize) -> String {
+    format!("POST {target} HTTP/1.1\r\nHost: a\r\nContent-Type: {media_type}\r\nContent-Length: {length}\r\n\r\n")
+}
+
+fn large_body(address: SocketAddr, is_over: &AtomicBool) {
+    static PIECE: [u8; 64 << 10] = [b'x'; 64 << 10];
+    let head = head("/wh/mail", "application/x-ndjson", BODY);
+    let pieces: Vec<&[u8]> = std::iter::once(head.as_bytes())
+        .chain((0..BODY / PIECE.len()).map(|_| &PIECE[..]))
+        .collect();
+    while !is_over.load(Ordering::Relaxed) {
+        send_once(address, &pieces);
+    }
+}
+
+fn slow_heads(address: SocketAddr, is_over: &AtomicBool) {
+    let mut streams: Vec<_> = (0..SLOW_HEADS).map(|_| None).collect();
+    while !is_over.load(Ordering::Relaxed) {
+        for stream in &mut streams {
+            let is_open = stream
+                .as_mut()
+                .is_some_and(|stream: &mut TcpStream| stream.write_all(b"a").is_ok());
+            if !is_open {
+                *stream = connect(address);
+            }
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+}
+
+fn long_query(address: SocketAddr, is_over: &AtomicBool) {
+    let lines = "{}\n".repeat(100_000);
+    let target = format!("/wh/mail?detailed={}", "q".repeat(40_000));
+    let head = head(&target, "application/x-ndjson", lines.len());
+    while !is_over.load(Ordering::Relaxed) {
+        send_once(address, &[head.as_bytes(), lines.as_bytes()]);
+    }
+}
+
+fn junk(address: SocketAddr, is_over: &AtomicBool) {
+    const LENGTH: usize = 90_000;
+    let request = [head("/wh/mail", "application/json", LENGTH).as_bytes(), &[b'j'; LENGTH]].concat();
+    while !is_over.load(Ordering::Relaxed) {
+        let Some(mut stream) = connect(address) else { continue };
+        while !is_over.load(Ordering::Relaxed)
+            && stream.write_all(&request).is_ok()
+            && matches!(stream.read(&mut [0; 4096]), Ok(1..))
+        {}
+    }
+}
+
+/// Attackers at work.
+struct Attackers {
+    is_over: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Attackers {
+    fn start(address: SocketAddr, attacks: &[(&str, usize, Attack)]) -> Self {
+        let is_over = Arc::new(AtomicBool::new(false));
+        let mut threads = Vec::new();
+        for &(_, senders, attack) in attacks {
+            for _ in 0..senders {
+                let is_over = Arc::clone(&is_over);
+                let builder = thread::Builder::new().stack_size(512 << 10);
+                let thread = builder.spawn(move || {
+                    // The collector is measured, and not how honest senders get a core beside these.
+                    #[cfg(target_os = "linux")]
+                    let _ = rustix::process::setpriority_process(None, 19);
+                    attack(address, &is_over);
+                });
+                threads.push(thread.unwrap());
+            }
+        }
+        Self { is_over, threads }
+    }
+
+    fn stop(self) {
+        self.is_over.store(true, Ordering::Relaxed);
+        self.threads.into_iter().for_each(|thread| thread.join().unwrap());
+    }
+}
+
+/// Sends an event each [`PERIOD`] on one connection; returns how long each answer took from when its event was due.
+fn honest(address: SocketAddr, length: Duration) -> Vec<Duration> {
+    let mut stream = connect(address).unwrap();
+    let request = [
+        head("/wh/mail", "application/json", 16).as_bytes(),
+        br#"{"event":"sent"}"#,
+    ]
+    .concat();
+    let start = Instant::now();
+    let mut due = start;
+    let mut latencies = Vec::new();
+    while due - start < length {
+        thread::sleep(due.saturating_duration_since(Instant::now()));
+        stream.write_all(&request).unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"}") {
+            let mut piece = [0; 1024];
+            let length = stream.read(&mut piece).unwrap();
+            assert!(length > 0, "{}", String::from_utf8_lossy(&answer));
+            answer.extend_from_slice(&piece[..length]);
+        }
+        assert!(
+            answer.starts_with(b"HTTP/1.1 200"),
+            "{}",
+            String::from_utf8_lossy(&answer)
+        );
+        latencies.push(due.elapsed());
+        due += PERIOD;
+    }
+    latencies
+}
+
+/// Two honest senders; returns the median and the 99th percentile of their latencies in milliseconds, and adds their events.
+fn percentiles(address: SocketAddr, length: Duration, events: &AtomicU64) -> (f64, f64) {
+    let start = Arc::new(Barrier::new(2));
+    let senders: Vec<_> = (0..2)
+        .map(|_| {
+            let start = Arc::clone(&start);
+            thread::spawn(move || {
+                start.wait();
+                honest(address, length)
+            })
+        })
+        .collect();
+    let mut all: Vec<_> = senders.into_iter().flat_map(|sender| sender.join().unwrap()).collect();
+    events.fetch_add(all.len() as u64, Ordering::Relaxed);
+    all.sort_unstable();
+    let at = |share: f64| all[((all.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e3;
+    (at(0.5), at(0.99))
+}
+
+fn bounded(database: &Database) -> Collector {
+    Collector::start_with_limit(&format!("-d {DATA_KIB}"), &database.url(), &[])
+}
+
+/// Asserts that the collector lives, has kept within the bound, and that all events of honest senders are stored.
+fn assert_unharmed(database: &Database, collector: Collector, events: u64) -> u64 {
+    let peak = collector.peak_memory() >> 20;
+    assert!(peak < DATA_KIB >> 10, "{peak} MiB");
+    let ended = collector.stop();
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    let honest = database.query("SELECT count() FROM mail_statistics WHERE event = 'sent'");
+    assert_eq!(honest, format!("{events}\n"));
+    peak
+}
+
+#[test]
+#[ignore = "a minute, and its 500 busy senders disturb the tests beside it"]
+fn all_attacks_at_a_time_end_no_collector_of_512_megabytes() {
+    let database = Database::named("bounded");
+    let collector = bounded(&database);
+    let events = AtomicU64::new(0);
+    let attackers = Attackers::start(collector.address, &ATTACKS);
+    percentiles(collector.address, Duration::from_secs(3), &events);
+    attackers.stop();
+    assert_unharmed(&database, collector, events.into_inner());
+}
+
+/// The long run, with its report: each attack beside quiet, in turn. `ROWMILL_PROGRAM` lets it be another program, a release build
+/// for example.
+#[test]
+#[ignore = "two minutes, and figures only on a quiet machine"]
+fn honest_senders_beside_attacks() {
+    const ROUNDS: usize = 3;
+    const LENGTH: Duration = Duration::from_secs(4);
+    let database = Database::named("bounded_long");
+    let collector = bounded(&database);
+    let events = AtomicU64::new(0);
+    println!("| attack | quiet p50 ms | p99 ms | attacked p50 ms | p99 ms |");
+    println!("|---|---:|---:|---:|---:|");
+    let all = ("all at a time", &ATTACKS[..]);
+    let each = ATTACKS.iter().map(|attack| (attack.0, std::slice::from_ref(attack)));
+    for (name, attacks) in each.chain([all]) {
+        for _ in 0..ROUNDS {
+            let quiet = percentiles(collector.address, LENGTH, &events);
+            let attackers = Attackers::start(collector.address, attacks);
+            let attacked = percentiles(collector.address, LENGTH, &events);
+            attackers.stop();
+            println!(
+                "| {name} | {:.1} | {:.1} | {:.1} | {:.1} |",
+                quiet.0, quiet.1, attacked.0, attacked.1
+            );
+        }
+    }
+    let peak = assert_unharmed(&database, collector, events.into_inner());
+    println!("peak {peak} MiB");
+}
