@@ -574,9 +574,11 @@ mod tests {
     async fn not_ready_while_the_disk_fails() {
         let (store, folder) = (nobody().await, tempfile::tempdir().unwrap());
         let options = WriterOptions::default();
-        let writer = Writer::open(&tables::SCHEMA, store.clone(), &options, folder.path()).unwrap();
-        // No segment can be made where there is no folder.
-        std::fs::remove_dir_all(folder.path()).unwrap();
+        let spool = folder.path().join("spool");
+        let writer = Writer::open(&tables::SCHEMA, store.clone(), &options, &spool).unwrap();
+        // A folder that is gone is made again, but not where a file has its name.
+        std::fs::remove_dir_all(&spool).unwrap();
+        std::fs::write(&spool, "").unwrap();
         let taken = writer.append(tables::SCHEMA.tables[0], Ack::Accepted, |row| row.push(0));
         assert!(taken.is_ok());
         while !writer.is_disk_failing() {
