@@ -16,7 +16,7 @@ use std::{
 
 use crate::{
     error::{Error, Kind},
-    locate::CACHE_VARIABLE,
+    variables::CACHE_VARIABLE,
 };
 
 /// The version of the npm packages that carry the library.

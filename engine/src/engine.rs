@@ -14,10 +14,11 @@ use std::{
 use crate::{
     access::{Access, Account},
     error::{Error, Kind},
-    locate::{ENGINE_VARIABLE, Program, locate},
+    locate::{Program, locate},
     place::Place,
     run::{GRACE, READY},
     tail::Tail,
+    variables::ENGINE_VARIABLE,
 };
 
 /// The child kills a ClickHouse that does not end within [`GRACE`]; a child that needs longer than

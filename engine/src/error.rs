@@ -6,7 +6,7 @@
 
 use std::{fmt, io, net::SocketAddr, path::PathBuf, process::ExitStatus, time::Duration};
 
-use crate::locate::{CACHE_VARIABLE, ENGINE_VARIABLE};
+use crate::variables::{CACHE_VARIABLE, ENGINE_VARIABLE};
 
 /// Why there is no engine.
 ///

@@ -11,6 +11,7 @@
 //!       └─ ping until it answers as our child ◀──── HTTP ───────────────┘
 //! ```
 //!
+//! - `variables`: the environment variables.
 //! - [`locate`]: which ClickHouse: `ROWMILL_ENGINE`, one on `PATH`, the cache, or a download.
 //! - `fetch`, `unpack`, `cache`, `progress`: the download, once for each user and version.
 //! - [`run`]: turns the calling process into the engine until it is asked to end.
@@ -66,10 +67,12 @@ mod progress;
 mod run;
 mod tail;
 mod unpack;
+mod variables;
 
 pub use access::Account;
 pub use cache::VERSION;
 pub use engine::{Engine, Options};
 pub use error::Error;
-pub use locate::{CACHE_VARIABLE, ENGINE_VARIABLE, Program, locate};
+pub use locate::{Program, locate};
 pub use run::{RunOptions, Tie, run};
+pub use variables::{CACHE_VARIABLE, ENGINE_VARIABLE};

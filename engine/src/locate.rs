@@ -20,13 +20,8 @@ use crate::{
     cache::Cache,
     error::{Error, Kind, Unusable},
     fetch, progress,
+    variables::ENGINE_VARIABLE,
 };
-
-/// The environment variable that names the engine.
-pub const ENGINE_VARIABLE: &str = "ROWMILL_ENGINE";
-
-/// The environment variable that names the folder to keep a fetched engine in.
-pub const CACHE_VARIABLE: &str = "ROWMILL_CACHE";
 
 /// The oldest ClickHouse (year, month) whose `local` can listen: `SYSTEM START LISTEN` came to it in
 /// the course of 2026, and 26.7 is the release that it is tried with.
