@@ -12,8 +12,8 @@ use std::{
 use crate::{
     declare::{self, Declared},
     diagnostic::{Diagnostic, Report},
-    engine::Engine,
     source::Span,
+    table_engine::Engine,
     types::{Declaration, Type},
     yaml::Key,
 };

@@ -25,21 +25,22 @@
 //! No step needs the network, a server or another program, and the same files give the same output.
 
 mod check;
+mod collector_value;
 mod declare;
 mod diagnostic;
+mod doc_comment;
 mod emit;
-mod engine;
-mod engine_family;
 mod inherit;
 mod json_schema;
 mod model;
 mod names;
 mod paths;
-mod remark;
-mod server;
+mod read;
 mod source;
 mod sql;
 mod syntax;
+mod table_engine;
+mod table_engine_list;
 mod types;
 mod yaml;
 

@@ -1,12 +1,12 @@
 //! Model: whole tables with everything that the emitters need, all questions answered.
 
 use crate::{
-    declare::{Clauses, Element, EventKeys, RouteOptions},
-    engine::Engine,
+    declare::{Element, EventKeys, RouteOptions},
     inherit::{Whole, WholeColumn},
-    names, paths,
-    server::ServerValue,
-    types::{Declaration, DefaultKind, Shape, Type},
+    names,
+    paths::{self, Extra, Role, extras},
+    table_engine::{Clauses, Engine},
+    types::{Declaration, DefaultKind, Shape, Type, constant},
 };
 
 /// All that is generated.
@@ -48,28 +48,6 @@ pub(crate) struct Column {
     pub(crate) was: Vec<String>,
     /// Where in an event its value is looked for.
     pub(crate) paths: Vec<String>,
-}
-
-/// Who fills a column.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Role {
-    /// The event.
-    Event,
-    /// The collector, from the request itself.
-    Server(ServerValue),
-    /// The collector, with what has no column: the keys or the values of an [`Extra`].
-    Extra,
-    /// ClickHouse.
-    Computed,
-}
-
-/// A pair of arrays for what has no column of its own below one path of the event.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Extra {
-    /// The path, its parts joined by `_`; empty for the event itself.
-    pub(crate) path: String,
-    pub(crate) key: usize,
-    pub(crate) value: usize,
 }
 
 /// One destination.
@@ -149,7 +127,7 @@ impl Declaration {
             .default
             .as_ref()
             .is_some_and(|default| matches!(default.kind, DefaultKind::Default | DefaultKind::Ephemeral));
-        is_default && crate::emit::constant_default(self).is_none()
+        is_default && constant(self).is_none()
     }
 }
 
@@ -227,40 +205,6 @@ impl Type {
             Self::SimpleAggregateFunction(_, inner) => inner.is_array(),
             _ => false,
         }
-    }
-}
-
-/// Finds the pairs `….key` and `….value` whose name ends in `extra` and that hold texts.
-pub(crate) fn extras(columns: &[WholeColumn]) -> Vec<Extra> {
-    columns
-        .iter()
-        .enumerate()
-        .filter_map(|(key, column)| {
-            let prefix = column.name.strip_suffix(".key")?;
-            let path = match prefix.strip_suffix("extra")? {
-                "" => "",
-                path => path.strip_suffix('_')?,
-            };
-            let value_name = format!("{prefix}.value");
-            let value = columns.iter().position(|column| column.name == value_name)?;
-            let is_texts = |index: usize| is_text_array(&columns[index].declaration.ty);
-            (is_texts(key) && is_texts(value)).then(|| Extra {
-                path: path.to_owned(),
-                key,
-                value,
-            })
-        })
-        .collect()
-}
-
-pub(crate) fn is_text_array(ty: &Type) -> bool {
-    match ty {
-        Type::Array(element) => match &**element {
-            Type::String => true,
-            Type::LowCardinality(inner) => matches!(**inner, Type::String),
-            _ => false,
-        },
-        _ => false,
     }
 }
 

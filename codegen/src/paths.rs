@@ -6,13 +6,68 @@
 use std::collections::HashMap;
 
 use crate::{
+    collector_value::ServerValue,
     diagnostic::{Diagnostic, Report},
     inherit::{Whole, WholeColumn},
-    model::{Extra, Role, extras},
-    server::ServerValue,
     types::{DefaultKind, Type},
     yaml::Key,
 };
+
+/// Who fills a column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// The event.
+    Event,
+    /// The collector, from the request itself.
+    Server(ServerValue),
+    /// The collector, with what has no column: the keys or the values of an [`Extra`].
+    Extra,
+    /// ClickHouse.
+    Computed,
+}
+
+/// A pair of arrays for what has no column of its own below one path of the event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Extra {
+    /// The path, its parts joined by `_`; empty for the event itself.
+    pub(crate) path: String,
+    pub(crate) key: usize,
+    pub(crate) value: usize,
+}
+
+/// Finds the pairs `….key` and `….value` whose name ends in `extra` and that hold texts.
+pub(crate) fn extras(columns: &[WholeColumn]) -> Vec<Extra> {
+    columns
+        .iter()
+        .enumerate()
+        .filter_map(|(key, column)| {
+            let prefix = column.name.strip_suffix(".key")?;
+            let path = match prefix.strip_suffix("extra")? {
+                "" => "",
+                path => path.strip_suffix('_')?,
+            };
+            let value_name = format!("{prefix}.value");
+            let value = columns.iter().position(|column| column.name == value_name)?;
+            let is_texts = |index: usize| is_text_array(&columns[index].declaration.ty);
+            (is_texts(key) && is_texts(value)).then(|| Extra {
+                path: path.to_owned(),
+                key,
+                value,
+            })
+        })
+        .collect()
+}
+
+pub(crate) fn is_text_array(ty: &Type) -> bool {
+    match ty {
+        Type::Array(element) => match &**element {
+            Type::String => true,
+            Type::LowCardinality(inner) => matches!(**inner, Type::String),
+            _ => false,
+        },
+        _ => false,
+    }
+}
 
 /// Returns who fills each column.
 pub(crate) fn roles(columns: &[WholeColumn], extras: &[Extra]) -> Vec<Role> {

@@ -1,19 +1,13 @@
-//! Read: the files of a schema folder, in the order in which they override one another.
+//! Source: the files of a schema, and places in them.
 
-use std::{
-    fs, io,
-    ops::Range,
-    path::{Path, PathBuf},
-};
-
-use crate::diagnostic::{Diagnostic, Report};
+use std::{ops::Range, path::PathBuf};
 
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// All files of a schema folder.
 #[derive(Debug, Default)]
 pub(crate) struct Sources {
-    files: Vec<Source>,
+    pub(crate) files: Vec<Source>,
 }
 
 /// One file, as it was read.
@@ -28,7 +22,7 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    fn new(path: impl Into<PathBuf>, text: impl Into<String>) -> Self {
+    pub(crate) fn new(path: impl Into<PathBuf>, text: impl Into<String>) -> Self {
         let mut text = text.into();
         if text.starts_with(BYTE_ORDER_MARK) {
             text.drain(..BYTE_ORDER_MARK.len_utf8());
@@ -74,20 +68,6 @@ impl Span {
 }
 
 impl Sources {
-    /// Reads `folder`: its own `*.yml` and `*.yaml` in byte order, then its sub-folders in byte order, each in the same way.
-    /// Names that begin with a dot are left out.
-    pub(crate) fn read(folder: &Path, report: &mut Report) -> Self {
-        let mut sources = Self::default();
-        sources.read_folder(folder, report);
-        if sources.files.is_empty() && !report.has_errors() {
-            report.push(
-                Diagnostic::error("no-schema", format!("no schema files in `{}`", folder.display()))
-                    .help("put a file there whose name ends in `.yml` or `.yaml`"),
-            );
-        }
-        sources
-    }
-
     /// Takes files from memory, in the order given.
     pub(crate) fn from_texts<P: Into<PathBuf>, T: Into<String>>(files: impl IntoIterator<Item = (P, T)>) -> Self {
         let files = files.into_iter().map(|(path, text)| Source::new(path, text)).collect();
@@ -120,146 +100,5 @@ impl Sources {
             .get(span.file)
             .and_then(|source| source.text.get(..span.range.start))
             .unwrap_or_default()
-    }
-
-    fn read_folder(&mut self, folder: &Path, report: &mut Report) {
-        let entries = match list(folder) {
-            Ok(entries) => entries,
-            Err(error) => {
-                report.push(
-                    Diagnostic::error(
-                        "unreadable",
-                        format!("cannot read the folder `{}`: {error}", folder.display()),
-                    )
-                    .help("in a build script, a path begins at the folder of the package's `Cargo.toml`"),
-                );
-                return;
-            }
-        };
-        let (folders, files): (Vec<_>, Vec<_>) = entries.into_iter().partition(|path| path.is_dir());
-        for path in files.iter().filter(|path| is_schema(path)) {
-            match fs::read(path) {
-                Ok(bytes) => self.push(path, bytes, report),
-                Err(error) => report.push(Diagnostic::error(
-                    "unreadable",
-                    format!("cannot read `{}`: {error}", path.display()),
-                )),
-            }
-        }
-        for path in &folders {
-            self.read_folder(path, report);
-        }
-    }
-
-    /// Takes a file's bytes. What is not UTF-8 is replaced, so that the file can be shown and its other problems found.
-    fn push(&mut self, path: &Path, bytes: Vec<u8>, report: &mut Report) {
-        if let Some(encoding) = other_encoding(&bytes) {
-            report.push(
-                Diagnostic::error("not-utf8", format!("`{}` is {encoding}", path.display()))
-                    .help("save the file as UTF-8"),
-            );
-            return;
-        }
-        match String::from_utf8(bytes) {
-            Ok(text) => self.files.push(Source::new(path, text)),
-            Err(error) => {
-                let text = String::from_utf8_lossy(error.as_bytes());
-                let length = text.len();
-                let source = Source::new(path, text);
-                // What stands before the first bad byte is unchanged, but for the byte order mark.
-                let at = error.utf8_error().valid_up_to() - (length - source.text.len());
-                let span = Span {
-                    file: self.files.len(),
-                    range: at..at + char::REPLACEMENT_CHARACTER.len_utf8(),
-                };
-                self.files.push(source);
-                report.push(
-                    Diagnostic::error("not-utf8", "the file is not UTF-8")
-                        .label(span, "the first bytes that are no character")
-                        .help("save the file as UTF-8"),
-                );
-            }
-        }
-    }
-}
-
-/// Names the encoding that a file's first bytes say it has, where that is not UTF-8.
-fn other_encoding(bytes: &[u8]) -> Option<&'static str> {
-    match bytes {
-        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => Some("UTF-16"),
-        _ => None,
-    }
-}
-
-/// Returns the entries of a folder whose names do not begin with a dot, in byte order.
-fn list(folder: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut paths = fs::read_dir(folder)?
-        .map(|entry| entry.map(|entry| entry.path()))
-        .collect::<io::Result<Vec<_>>>()?;
-    paths.retain(|path| {
-        !path
-            .file_name()
-            .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
-    });
-    paths.sort_by(|left, right| {
-        left.as_os_str()
-            .as_encoded_bytes()
-            .cmp(right.as_os_str().as_encoded_bytes())
-    });
-    Ok(paths)
-}
-
-fn is_schema(path: &Path) -> bool {
-    path.extension()
-        .is_some_and(|extension| extension == "yml" || extension == "yaml")
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use super::*;
-
-    #[test]
-    fn a_folders_own_files_come_before_its_folders_in_byte_order() {
-        let folder = std::env::temp_dir().join(format!("rowmill-source-{}", std::process::id()));
-        for path in [
-            "b.yml",
-            "B.yml",
-            "9.yml",
-            "10.yaml",
-            ".hidden.yml",
-            "a.txt",
-            "custom/1.yml",
-            "custom/sub/0.yml",
-            "Z/5.yml",
-        ] {
-            let path = folder.join(path);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, "").unwrap();
-        }
-
-        let mut report = Report::default();
-        let sources = Sources::read(&folder, &mut report);
-        let names: Vec<_> = sources
-            .files()
-            .iter()
-            .map(|source| source.path.strip_prefix(&folder).unwrap().to_str().unwrap())
-            .collect();
-        fs::remove_dir_all(&folder).unwrap();
-
-        assert!(!report.has_errors());
-        assert_eq!(
-            names,
-            [
-                "10.yaml",
-                "9.yml",
-                "B.yml",
-                "b.yml",
-                "Z/5.yml",
-                "custom/1.yml",
-                "custom/sub/0.yml"
-            ]
-        );
     }
 }

@@ -2,10 +2,7 @@
 
 use std::ops::Range;
 
-use crate::{
-    declare::{Clauses, Setting},
-    sql::Sql,
-};
+use crate::sql::Sql;
 
 /// A table engine: its name and arguments, and the clauses that were written behind it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -278,6 +275,56 @@ fn trimmed(text: &str, range: Range<usize>) -> Range<usize> {
     let part = &text[range.clone()];
     let start = range.start + part.len() - part.trim_start().len();
     start..start + part.trim().len()
+}
+
+/// What follows the engine in the DDL; expressions go to ClickHouse as they are.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Clauses {
+    pub(crate) partition_by: Option<Sql>,
+    pub(crate) primary_key: Option<Sql>,
+    pub(crate) order_by: Option<Sql>,
+    pub(crate) sample_by: Option<Sql>,
+    pub(crate) ttl: Option<Sql>,
+    pub(crate) settings: Vec<Setting>,
+    pub(crate) cluster: Option<String>,
+}
+
+/// One of the engine's settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Setting {
+    pub(crate) name: String,
+    pub(crate) value: String,
+}
+
+impl Clauses {
+    /// Fills what `self` leaves open from `below`; settings one by one.
+    pub(crate) fn inherit(&mut self, below: &Self) {
+        for (mine, theirs) in [
+            (&mut self.partition_by, &below.partition_by),
+            (&mut self.primary_key, &below.primary_key),
+            (&mut self.order_by, &below.order_by),
+            (&mut self.sample_by, &below.sample_by),
+            (&mut self.ttl, &below.ttl),
+        ] {
+            if mine.is_none() {
+                mine.clone_from(theirs);
+            }
+        }
+        if self.cluster.is_none() {
+            self.cluster.clone_from(&below.cluster);
+        }
+        for setting in &below.settings {
+            if self.setting(&setting.name).is_none() {
+                self.settings.push(setting.clone());
+            }
+        }
+    }
+
+    /// Returns a setting's value, without quotes.
+    pub(crate) fn setting(&self, name: &str) -> Option<&str> {
+        let setting = self.settings.iter().find(|setting| setting.name == name)?;
+        Some(setting.value.trim_matches('\''))
+    }
 }
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
 //! Rules for the columns that the collector itself fills.
 
 use crate::{
+    collector_value::ServerValue,
     diagnostic::{Diagnostic, Report},
     emit,
     inherit::{Whole, WholeColumn},
-    model,
-    server::ServerValue,
+    paths,
     types::{DefaultKind, Type},
 };
 
@@ -32,7 +32,7 @@ fn extra_part(column: &WholeColumn) -> Option<(&str, &str)> {
 pub(super) fn extra_of_no_texts(table: &Whole, report: &mut Report) {
     for column in &table.columns {
         let ty = &column.declaration.ty;
-        if extra_part(column).is_some() && !model::is_text_array(ty) {
+        if extra_part(column).is_some() && !paths::is_text_array(ty) {
             let diagnostic = Diagnostic::error("extra-type", format!("`{}` cannot be `{ty}`", column.name))
                 .label(
                     column.span.clone(),

@@ -4,9 +4,9 @@ use super::Schema;
 use crate::{
     declare::{Ack, Destination},
     diagnostic::{Diagnostic, Report},
-    engine::Engine,
     inherit::Whole,
     source::Span,
+    table_engine::Engine,
     types,
     yaml::Key,
 };

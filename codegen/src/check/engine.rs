@@ -3,9 +3,9 @@
 use crate::{
     declare::ElementKind,
     diagnostic::{Diagnostic, Report},
-    engine::Engine,
     inherit::Whole,
     source::Span,
+    table_engine::Engine,
 };
 
 pub(super) fn missing_engine(table: &Whole, report: &mut Report) {

@@ -17,10 +17,9 @@ mod throwing;
 use crate::{
     declare::{Declared, Destination},
     diagnostic::Report,
-    engine_family,
     inherit::Whole,
     model::{Model, Route, Table},
-    paths,
+    paths, table_engine_list,
 };
 
 /// One rule.
@@ -74,10 +73,10 @@ const RULES: &[Rule] = rules![
     Existing(columns::half_an_extra),
     Existing(columns::no_columns),
     Existing(engine::missing_engine),
-    Existing(engine_family::unknown_engine),
-    Existing(engine_family::engine_takes_no_rows),
-    Existing(engine_family::engine_arguments),
-    Existing(engine_family::engine_misfit),
+    Existing(table_engine_list::unknown_engine),
+    Existing(table_engine_list::engine_takes_no_rows),
+    Existing(table_engine_list::engine_arguments),
+    Existing(table_engine_list::engine_misfit),
     Existing(engine::missing_order_by),
     Existing(engine::unsorted_table),
     Existing(engine::projection_mode),

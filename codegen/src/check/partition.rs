@@ -8,8 +8,7 @@ use super::table::{Resolved, written};
 use crate::{
     diagnostic::{Diagnostic, Report},
     inherit::{Whole, WholeColumn},
-    model::{self, Role},
-    paths,
+    paths::{self, Role},
     sql::Sql,
     types::{self, KeyElement, KeyElementKind, Type},
 };
@@ -53,7 +52,7 @@ pub(super) fn client_partition(table: &Whole, report: &mut Report) {
     if report.has_errors() {
         return;
     }
-    let roles = paths::roles(&table.columns, &model::extras(&table.columns));
+    let roles = paths::roles(&table.columns, &paths::extras(&table.columns));
     for element in types::key_elements(sql.as_str()).unwrap_or_default() {
         if has_few_values(&element, sql, table) {
             continue;

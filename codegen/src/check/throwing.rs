@@ -11,8 +11,7 @@ use super::table::{Clause, Expression, Resolved, written};
 use crate::{
     diagnostic::{Diagnostic, Report},
     inherit::{Whole, WholeColumn},
-    model::{self, Role},
-    paths,
+    paths::{self, Role},
     types::{self, Call, DefaultKind, KeyElement, KeyElementKind, Reference, Type},
 };
 
@@ -144,7 +143,7 @@ const OF_ARGUMENT: [&str; 8] = [
 
 /// What ClickHouse computes while it inserts does not throw, whatever an event holds.
 pub(super) fn throwing_expression(table: &Whole, report: &mut Report) {
-    let roles = paths::roles(&table.columns, &model::extras(&table.columns));
+    let roles = paths::roles(&table.columns, &paths::extras(&table.columns));
     for expression in table.expressions() {
         // An ALIAS is computed by the query that names it.
         if expression.clause == Clause::Default(DefaultKind::Alias) {

@@ -5,8 +5,9 @@ use std::ops::Range;
 
 use super::{DeclarationReader, EventKeys, long_column::LongColumn, options::OPTION_KEYS};
 use crate::{
+    declare::value::cut_short,
     diagnostic::Diagnostic,
-    remark::remarks,
+    doc_comment::remarks,
     source::{Sources, Span},
     sql::Sql,
     types::{self, Declaration, TypeError},
@@ -169,23 +170,5 @@ impl DeclarationReader<'_> {
     ) -> Diagnostic {
         let diagnostic = severity(code, message).label(node.span_within(self.sources, span), "");
         help.into_iter().fold(diagnostic, Diagnostic::help)
-    }
-}
-
-/// Finds out whether YAML has ended a text before its author did: at a comma inside of braces, or at what it takes for a comment.
-pub(super) fn cut_short(node: &Node, sources: &Sources) -> Option<&'static str> {
-    let Value::Text(text) = &node.value else {
-        return None;
-    };
-    let is_open = text.matches('(').count() > text.matches(')').count() || text.matches('\'').count() % 2 == 1;
-    let behind = sources.behind(&node.span);
-    if !is_open {
-        None
-    } else if behind.starts_with(',') {
-        Some("between braces, YAML ends a value at a comma: put the whole value between double quotes")
-    } else if behind.trim_start_matches([' ', '\t']).starts_with('#') {
-        Some("for YAML, a `#` behind a space begins a comment: put the whole value between double quotes")
-    } else {
-        None
     }
 }

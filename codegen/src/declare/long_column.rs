@@ -5,12 +5,15 @@
 
 use std::{mem, ops::Range};
 
-use super::{DeclarationReader, EventKeys, column::cut_short, options::OPTION_KEYS};
 use crate::{
     diagnostic::Diagnostic,
     source::{Sources, Span},
     types::{self, Declaration, DefaultKind},
     yaml::{Key, Node, Value},
+};
+use {
+    super::{DeclarationReader, EventKeys, options::OPTION_KEYS},
+    crate::declare::value::cut_short,
 };
 
 /// The keys of a column.

@@ -10,21 +10,24 @@ mod value;
 
 use crate::{
     diagnostic::{Diagnostic, Report},
-    remark::remarks,
+    doc_comment::remarks,
     source::{Sources, Span},
     types,
     yaml::{Key, Node, Value},
 };
 
-pub(crate) use self::{
-    column::{Column, Expressions},
-    destination::{ACKS, Ack, Acks, Destination, RouteOptions},
-    element::{Element, ElementKind},
-    event_keys::EventKeys,
-    options::{Clauses, Options, Setting},
-};
 #[cfg(test)]
 pub(crate) use self::{destination::KEYS as DESTINATION_KEYS, long_column::COLUMN_KEYS, options::OPTION_KEYS};
+pub(crate) use {
+    self::{
+        column::{Column, Expressions},
+        destination::{ACKS, Ack, Acks, Destination, RouteOptions},
+        element::{Element, ElementKind},
+        event_keys::EventKeys,
+        options::Options,
+    },
+    crate::table_engine::Clauses,
+};
 
 /// All that the files declare, in their order.
 #[derive(Debug, Default)]

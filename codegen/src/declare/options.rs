@@ -3,9 +3,8 @@
 use super::{DeclarationReader, Element, ElementKind};
 use crate::{
     diagnostic::{Diagnostic, WARNINGS},
-    engine::Engine,
     source::Span,
-    sql::Sql,
+    table_engine::{Clauses, Engine, Setting},
     yaml::{Key, Node, Value},
 };
 
@@ -24,56 +23,6 @@ pub(crate) struct Options {
     pub(crate) elements: Vec<Element>,
     /// What the table holds, for people. It is of the table itself: what extends the table holds something else.
     pub(crate) comment: Option<String>,
-}
-
-/// What follows the engine in the DDL; expressions go to ClickHouse as they are.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Clauses {
-    pub(crate) partition_by: Option<Sql>,
-    pub(crate) primary_key: Option<Sql>,
-    pub(crate) order_by: Option<Sql>,
-    pub(crate) sample_by: Option<Sql>,
-    pub(crate) ttl: Option<Sql>,
-    pub(crate) settings: Vec<Setting>,
-    pub(crate) cluster: Option<String>,
-}
-
-/// One of the engine's settings.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Setting {
-    pub(crate) name: String,
-    pub(crate) value: String,
-}
-
-impl Clauses {
-    /// Fills what `self` leaves open from `below`; settings one by one.
-    pub(crate) fn inherit(&mut self, below: &Self) {
-        for (mine, theirs) in [
-            (&mut self.partition_by, &below.partition_by),
-            (&mut self.primary_key, &below.primary_key),
-            (&mut self.order_by, &below.order_by),
-            (&mut self.sample_by, &below.sample_by),
-            (&mut self.ttl, &below.ttl),
-        ] {
-            if mine.is_none() {
-                mine.clone_from(theirs);
-            }
-        }
-        if self.cluster.is_none() {
-            self.cluster.clone_from(&below.cluster);
-        }
-        for setting in &below.settings {
-            if self.setting(&setting.name).is_none() {
-                self.settings.push(setting.clone());
-            }
-        }
-    }
-
-    /// Returns a setting's value, without quotes.
-    pub(crate) fn setting(&self, name: &str) -> Option<&str> {
-        let setting = self.settings.iter().find(|setting| setting.name == name)?;
-        Some(setting.value.trim_matches('\''))
-    }
 }
 
 /// Those keys of `_options` that not every engine has something for.

@@ -3,7 +3,7 @@
 use super::DeclarationReader;
 use crate::{
     diagnostic::Diagnostic,
-    source::Span,
+    source::{Sources, Span},
     sql::Sql,
     yaml::{Key, Node, Value},
 };
@@ -89,5 +89,23 @@ impl DeclarationReader<'_> {
             }
             _ => self.sql(node, what),
         }
+    }
+}
+
+/// Finds out whether YAML has ended a text before its author did: at a comma inside of braces, or at what it takes for a comment.
+pub(super) fn cut_short(node: &Node, sources: &Sources) -> Option<&'static str> {
+    let Value::Text(text) = &node.value else {
+        return None;
+    };
+    let is_open = text.matches('(').count() > text.matches(')').count() || text.matches('\'').count() % 2 == 1;
+    let behind = sources.behind(&node.span);
+    if !is_open {
+        None
+    } else if behind.starts_with(',') {
+        Some("between braces, YAML ends a value at a comma: put the whole value between double quotes")
+    } else if behind.trim_start_matches([' ', '\t']).starts_with('#') {
+        Some("for YAML, a `#` behind a space begins a comment: put the whole value between double quotes")
+    } else {
+        None
     }
 }

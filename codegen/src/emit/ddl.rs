@@ -5,9 +5,10 @@ use quote::{ToTokens, quote};
 
 use super::shape::{Sent, sent};
 use crate::{
+    collector_value::ServerValue,
     declare::{Element, ElementKind},
-    model::{Column, Role, Table},
-    server::ServerValue,
+    model::{Column, Table},
+    paths::Role,
     sql::Sql,
     types::{DefaultKind, quote_text},
 };

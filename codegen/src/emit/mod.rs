@@ -5,7 +5,6 @@
 
 mod column_type;
 mod ddl;
-mod default;
 mod docs;
 mod routes;
 mod row;
@@ -15,7 +14,6 @@ mod text_match;
 use proc_macro2::TokenStream;
 use quote::quote;
 
-pub(crate) use default::constant as constant_default;
 pub(crate) use shape::can_be_skipped;
 
 use crate::{

@@ -3,12 +3,13 @@
 use proc_macro2::{Ident, Literal, TokenStream};
 use quote::quote;
 
-use super::{column_type::Declarations, default::constant, docs, text_match::text_match};
+use super::{column_type::Declarations, docs, text_match::text_match};
 use crate::{
-    model::{Role, Table},
+    collector_value::ServerValue,
+    model::Table,
     names,
-    server::ServerValue,
-    types::Type,
+    paths::Role,
+    types::{Type, constant},
 };
 
 /// Returns the row and everything that is implemented for it.

@@ -4,7 +4,8 @@ use proc_macro2::{Literal, TokenStream};
 use quote::quote;
 
 use crate::{
-    model::{Column, Role, Table},
+    model::{Column, Table},
+    paths::Role,
     types::{Declaration, DefaultKind, Type},
 };
 

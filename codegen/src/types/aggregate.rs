@@ -3,30 +3,11 @@
 //! A column of this type holds plain values. ClickHouse takes it where the function makes of such values one of the same type;
 //! so a sum is a `UInt64` and never a `UInt8`.
 
-use std::{
-    fmt::{self, Display, Formatter},
-    ops::Range,
-};
+use std::ops::Range;
 
 use super::{ast::Type, error::TypeError, grammar::Grammar, suggest};
 
-/// A function as ClickHouse shows it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct AggregateFunction {
-    name: &'static str,
-    /// How many values the array keeps that it makes.
-    max_size: Option<u64>,
-}
-
-impl Display for AggregateFunction {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name)?;
-        match self.max_size {
-            Some(max_size) => write!(f, "({max_size})"),
-            None => Ok(()),
-        }
-    }
-}
+use crate::types::ast::AggregateFunction;
 
 /// What a function does with the types of its values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

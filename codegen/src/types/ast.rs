@@ -1,8 +1,12 @@
 //! The type of a column, free of how it was written.
 
-use std::fmt::{self, Display, Formatter, Write};
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Display, Formatter, Write},
+    ops::Range,
+};
 
-use super::{aggregate::AggregateFunction, dynamic, json::Json, state::State};
+use super::literal::Literal;
 
 /// A ClickHouse type.
 ///
@@ -162,7 +166,7 @@ impl Display for Type {
             }
             Self::Geometry => f.write_str("Geometry"),
             Self::Dynamic {
-                max_types: dynamic::DEFAULT_MAX_TYPES,
+                max_types: DEFAULT_MAX_TYPES,
             } => f.write_str("Dynamic"),
             Self::Dynamic { max_types } => write!(f, "Dynamic(max_types={max_types})"),
             Self::QBit {
@@ -233,6 +237,157 @@ fn quote(text: &str, mark: char) -> String {
     quoted.push(mark);
     quoted
 }
+
+/// A function as ClickHouse shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct AggregateFunction {
+    pub(super) name: &'static str,
+    /// How many values the array keeps that it makes.
+    pub(super) max_size: Option<u64>,
+}
+
+impl Display for AggregateFunction {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)?;
+        match self.max_size {
+            Some(max_size) => write!(f, "({max_size})"),
+            None => Ok(()),
+        }
+    }
+}
+
+pub(super) const DEFAULT_DYNAMIC_TYPES: u64 = 32;
+
+pub(super) const DEFAULT_DYNAMIC_PATHS: u64 = 1024;
+
+/// The names of the two numbers.
+pub(super) const TYPES: &str = "max_dynamic_types";
+
+pub(super) const PATHS: &str = "max_dynamic_paths";
+
+/// The parameters of a JSON type.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Json {
+    pub(super) max_dynamic_types: u64,
+    pub(super) max_dynamic_paths: u64,
+    /// The keys of each path are joined by dots.
+    pub(super) typed: BTreeMap<String, Type>,
+    /// Paths whose beginning is one of these are not stored.
+    pub(super) skipped: Vec<String>,
+    pub(super) skipped_by_regexp: Vec<String>,
+}
+
+impl Json {
+    /// Returns the paths that have a type, in their order.
+    pub(crate) fn typed(&self) -> impl Iterator<Item = (&str, &Type)> {
+        self.typed.iter().map(|(path, ty)| (path.as_str(), ty))
+    }
+}
+
+impl Default for Json {
+    fn default() -> Self {
+        Self {
+            max_dynamic_types: DEFAULT_DYNAMIC_TYPES,
+            max_dynamic_paths: DEFAULT_DYNAMIC_PATHS,
+            typed: BTreeMap::new(),
+            skipped: Vec::new(),
+            skipped_by_regexp: Vec::new(),
+        }
+    }
+}
+
+impl Display for Json {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")?;
+        let mut parameters = Vec::new();
+        if self.max_dynamic_types != DEFAULT_DYNAMIC_TYPES {
+            parameters.push(format!("{TYPES}={}", self.max_dynamic_types));
+        }
+        if self.max_dynamic_paths != DEFAULT_DYNAMIC_PATHS {
+            parameters.push(format!("{PATHS}={}", self.max_dynamic_paths));
+        }
+        parameters.extend(self.typed().map(|(path, ty)| format!("{} {ty}", quote_path(path))));
+        parameters.extend(self.skipped.iter().map(|path| format!("SKIP {}", quote_name(path))));
+        parameters.extend(
+            self.skipped_by_regexp
+                .iter()
+                .map(|regexp| format!("SKIP REGEXP {}", quote_text(regexp))),
+        );
+        if parameters.is_empty() {
+            return Ok(());
+        }
+        f.write_str("(")?;
+        list(f, &parameters, |f, parameter| f.write_str(parameter))
+    }
+}
+
+/// A path called like the keyword would be one.
+fn quote_path(path: &str) -> String {
+    if path.eq_ignore_ascii_case("skip") {
+        format!("`{path}`")
+    } else {
+        quote_name(path)
+    }
+}
+
+/// A function with its parameters and the types of its arguments, for ClickHouse to judge.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct State {
+    /// As it is written, parameters included.
+    pub(super) function: String,
+    pub(super) arguments: Vec<Type>,
+}
+
+impl Display for State {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "AggregateFunction({}", self.function)?;
+        if !self.arguments.is_empty() {
+            f.write_str(", ")?;
+        }
+        list(f, &self.arguments, |f, ty| ty.fmt(f))
+    }
+}
+
+/// Where a column's values come from when the row has none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct DefaultExpr {
+    pub(crate) kind: DefaultKind,
+    /// The expression as it is written. For an EPHEMERAL without one, ClickHouse's own: the default of the type.
+    pub(crate) text: String,
+    /// Where the expression is written, or EPHEMERAL where it has none.
+    pub(crate) span: Range<usize>,
+}
+
+/// The four kinds of
+/// [default values](https://clickhouse.com/docs/sql-reference/statements/create/table#default_values).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DefaultKind {
+    Default,
+    Materialized,
+    Alias,
+    Ephemeral,
+}
+
+impl DefaultExpr {
+    /// Returns the literal that the expression is; `None` where only ClickHouse can compute it.
+    pub(crate) fn literal(&self) -> Option<Literal> {
+        Literal::of_expression(&self.text)
+    }
+}
+
+impl DefaultKind {
+    pub(super) const fn keyword(self) -> &'static str {
+        match self {
+            Self::Default => "DEFAULT",
+            Self::Materialized => "MATERIALIZED",
+            Self::Alias => "ALIAS",
+            Self::Ephemeral => "EPHEMERAL",
+        }
+    }
+}
+
+/// How many types ClickHouse keeps apart in one part of a table; values of all others share one column.
+pub(super) const DEFAULT_MAX_TYPES: u8 = 32;
 
 #[cfg(test)]
 mod tests {

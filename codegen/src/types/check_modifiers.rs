@@ -2,13 +2,15 @@
 
 use std::{net, ops::Range};
 
-use super::{
-    ast::{Type, quote_text},
-    declaration::DefaultKind,
-    error::TypeError,
-    lexer::{self, TokenKind},
-    literal::Literal,
-    suggest,
+use {
+    super::{
+        ast::{Type, quote_text},
+        error::TypeError,
+        lexer::{self, TokenKind},
+        literal::Literal,
+        suggest,
+    },
+    crate::types::ast::DefaultKind,
 };
 
 type Rule = Result<(), TypeError>;

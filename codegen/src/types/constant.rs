@@ -3,7 +3,11 @@
 use proc_macro2::{Literal as RustLiteral, TokenStream};
 use quote::quote;
 
-use crate::types::{Declaration, DefaultKind, Literal, Type};
+use crate::types::{
+    ast::{DefaultKind, Type},
+    declaration::Declaration,
+    literal::Literal,
+};
 
 /// Returns the value of a DEFAULT that is a literal of a plain type; ClickHouse computes every other.
 pub(crate) fn constant(declaration: &Declaration) -> Option<TokenStream> {

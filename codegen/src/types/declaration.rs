@@ -23,6 +23,8 @@ use super::{
     state,
 };
 
+use crate::types::ast::{DefaultExpr, DefaultKind};
+
 /// A column but for its name.
 ///
 /// It prints as it stands in CREATE TABLE.
@@ -52,33 +54,6 @@ pub(crate) struct Declaration {
     pub(crate) warnings: Vec<TypeError>,
 }
 
-/// Where a column's values come from when the row has none.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct DefaultExpr {
-    pub(crate) kind: DefaultKind,
-    /// The expression as it is written. For an EPHEMERAL without one, ClickHouse's own: the default of the type.
-    pub(crate) text: String,
-    /// Where the expression is written, or EPHEMERAL where it has none.
-    pub(crate) span: Range<usize>,
-}
-
-/// The four kinds of
-/// [default values](https://clickhouse.com/docs/sql-reference/statements/create/table#default_values).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum DefaultKind {
-    Default,
-    Materialized,
-    Alias,
-    Ephemeral,
-}
-
-impl DefaultExpr {
-    /// Returns the literal that the expression is; `None` where only ClickHouse can compute it.
-    pub(crate) fn literal(&self) -> Option<Literal> {
-        Literal::of_expression(&self.text)
-    }
-}
-
 impl Declaration {
     /// Takes the type of the column that this one is computed from, now that it is known.
     ///
@@ -102,17 +77,6 @@ impl Declaration {
     /// Says that the type is missing, which only ClickHouse could find.
     pub(crate) fn cannot_infer(&self, kind: DefaultKind) -> TypeError {
         cannot_infer(self.ty_span.clone(), kind)
-    }
-}
-
-impl DefaultKind {
-    pub(super) const fn keyword(self) -> &'static str {
-        match self {
-            Self::Default => "DEFAULT",
-            Self::Materialized => "MATERIALIZED",
-            Self::Alias => "ALIAS",
-            Self::Ephemeral => "EPHEMERAL",
-        }
     }
 }
 

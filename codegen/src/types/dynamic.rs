@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use super::{ast::Type, error::TypeError, grammar::Grammar, suggest};
 
-/// How many types ClickHouse keeps apart in one part of a table; values of all others share one column.
-pub(super) const DEFAULT_MAX_TYPES: u8 = 32;
+use crate::types::ast::DEFAULT_MAX_TYPES;
+
 const MOST_MAX_TYPES: u8 = 254;
 
 const MAX_TYPES: &str = "max_types";

@@ -3,93 +3,20 @@
 //! Takes `JSON(max_dynamic_paths = 256, user.id UInt64, SKIP debug, SKIP REGEXP '^_')` and gives a [`Json`], which prints in the
 //! order of ClickHouse. One thing is left to ClickHouse: whether a regular expression is sound and meets no typed path.
 
-use std::{
-    collections::BTreeMap,
-    fmt::{self, Display, Formatter},
-    ops::Range,
-};
+use std::ops::Range;
 
 use super::{
-    ast::{Type, list, quote_name, quote_text},
+    ast::{Type, quote_name},
     error::TypeError,
     grammar::Grammar,
     lexer::TokenKind,
     suggest,
 };
 
-const DEFAULT_DYNAMIC_TYPES: u64 = 32;
+use crate::types::ast::{Json, PATHS, TYPES};
+
 const MAX_DYNAMIC_TYPES: u64 = 254;
-const DEFAULT_DYNAMIC_PATHS: u64 = 1024;
 const MAX_DYNAMIC_PATHS: u64 = 10_000;
-
-/// The names of the two numbers.
-const TYPES: &str = "max_dynamic_types";
-const PATHS: &str = "max_dynamic_paths";
-
-/// The parameters of a JSON type.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Json {
-    max_dynamic_types: u64,
-    max_dynamic_paths: u64,
-    /// The keys of each path are joined by dots.
-    typed: BTreeMap<String, Type>,
-    /// Paths whose beginning is one of these are not stored.
-    skipped: Vec<String>,
-    skipped_by_regexp: Vec<String>,
-}
-
-impl Json {
-    /// Returns the paths that have a type, in their order.
-    pub(crate) fn typed(&self) -> impl Iterator<Item = (&str, &Type)> {
-        self.typed.iter().map(|(path, ty)| (path.as_str(), ty))
-    }
-}
-
-impl Default for Json {
-    fn default() -> Self {
-        Self {
-            max_dynamic_types: DEFAULT_DYNAMIC_TYPES,
-            max_dynamic_paths: DEFAULT_DYNAMIC_PATHS,
-            typed: BTreeMap::new(),
-            skipped: Vec::new(),
-            skipped_by_regexp: Vec::new(),
-        }
-    }
-}
-
-impl Display for Json {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON")?;
-        let mut parameters = Vec::new();
-        if self.max_dynamic_types != DEFAULT_DYNAMIC_TYPES {
-            parameters.push(format!("{TYPES}={}", self.max_dynamic_types));
-        }
-        if self.max_dynamic_paths != DEFAULT_DYNAMIC_PATHS {
-            parameters.push(format!("{PATHS}={}", self.max_dynamic_paths));
-        }
-        parameters.extend(self.typed().map(|(path, ty)| format!("{} {ty}", quote_path(path))));
-        parameters.extend(self.skipped.iter().map(|path| format!("SKIP {}", quote_name(path))));
-        parameters.extend(
-            self.skipped_by_regexp
-                .iter()
-                .map(|regexp| format!("SKIP REGEXP {}", quote_text(regexp))),
-        );
-        if parameters.is_empty() {
-            return Ok(());
-        }
-        f.write_str("(")?;
-        list(f, &parameters, |f, parameter| f.write_str(parameter))
-    }
-}
-
-/// A path called like the keyword would be one.
-fn quote_path(path: &str) -> String {
-    if path.eq_ignore_ascii_case("skip") {
-        format!("`{path}`")
-    } else {
-        quote_name(path)
-    }
-}
 
 enum Parameter {
     DynamicTypes(u64),

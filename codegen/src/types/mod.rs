@@ -18,6 +18,7 @@ mod call;
 mod check;
 mod check_modifiers;
 mod common_type;
+pub(crate) mod constant;
 mod cursor;
 mod declaration;
 mod dynamic;
@@ -39,14 +40,13 @@ mod variant;
 mod vector;
 
 pub(crate) use self::{
-    ast::{Shape, Type, quote_name, quote_text},
+    ast::{DefaultKind, Json, Shape, Type, quote_name, quote_text},
     call::{Call, calls},
-    declaration::{Declaration, DefaultKind, parse},
+    constant::constant,
+    declaration::{Declaration, parse},
     error::TypeError,
     expression::{broken, index_parts},
-    json::Json,
     key::{KeyElement, KeyElementKind, is_bare_list, key_elements, type_names},
-    literal::Literal,
     reference::{Reference, references, subquery},
     suggest::closest,
     variant::text_order,

@@ -2,13 +2,15 @@
 
 use std::ops::Range;
 
-use super::{
-    cursor::Cursor,
-    declaration::{DefaultExpr, DefaultKind},
-    error::TypeError,
-    expression::{self, MODIFIERS, is_modifier_word},
-    lexer::TokenKind,
-    suggest,
+use {
+    super::{
+        cursor::Cursor,
+        error::TypeError,
+        expression::{self, MODIFIERS, is_modifier_word},
+        lexer::TokenKind,
+        suggest,
+    },
+    crate::types::ast::{DefaultExpr, DefaultKind},
 };
 
 /// The modifiers as they are written, and where.

@@ -3,35 +3,14 @@
 //! A row cannot bring one: in the formats that rows are sent in, ClickHouse reads nothing but the bytes of the state itself. A
 //! column that ClickHouse computes may have the type, and no other.
 
-use std::{
-    fmt::{self, Display, Formatter},
-    ops::Range,
+use std::ops::Range;
+
+use {
+    super::{ast::Type, error::TypeError, grammar::Grammar},
+    crate::types::ast::DefaultKind,
 };
 
-use super::{
-    ast::{Type, list},
-    declaration::DefaultKind,
-    error::TypeError,
-    grammar::Grammar,
-};
-
-/// A function with its parameters and the types of its arguments, for ClickHouse to judge.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct State {
-    /// As it is written, parameters included.
-    function: String,
-    arguments: Vec<Type>,
-}
-
-impl Display for State {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "AggregateFunction({}", self.function)?;
-        if !self.arguments.is_empty() {
-            f.write_str(", ")?;
-        }
-        list(f, &self.arguments, |f, ty| ty.fmt(f))
-    }
-}
+use crate::types::ast::State;
 
 enum Argument {
     Function(String),
