@@ -1,10 +1,6 @@
 //! Ack: what an answer promises of an event's row, and the wait until it is so.
 
-use std::{fmt, ops::Range, str::FromStr, sync::Arc, time::Duration};
-
-use tokio::time::timeout;
-
-use crate::progress::{SharedProgress, Wish};
+use std::{fmt, str::FromStr};
 
 /// What a successful answer says of an event's row; each level includes those before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -77,83 +73,9 @@ impl AckRule {
 /// The header that asks for an acknowledgement, and that says in the answer how far the event has come.
 pub const ACK_HEADER: http::HeaderName = http::HeaderName::from_static("x-rowmill-ack");
 
-/// The place of rows in their block: lets whoever sent them wait until they are safe.
-#[derive(Debug)]
-pub struct Receipt {
-    /// None where there is nothing to wait for.
-    pub(crate) waiting: Option<Waiting>,
-}
-
-#[derive(Debug)]
-pub(crate) struct Waiting {
-    pub(crate) progress: Arc<SharedProgress>,
-    pub(crate) rows: Range<u32>,
-    pub(crate) ack: Ack,
-    /// Whether rows come to disk at all.
-    pub(crate) has_disk: bool,
-}
-
-impl Receipt {
-    /// Of rows that nobody waits for.
-    pub(crate) const NONE: Self = Self { waiting: None };
-
-    /// Returns whether there is anything to wait for.
-    pub fn is_pending(&self) -> bool {
-        self.waiting.is_some()
-    }
-
-    /// Waits until the row has come as far as was asked for, or as it can come, at most for `limit`, and returns how far that
-    /// is: less than was asked for if the disk fails, or ClickHouse has not answered, or rows stay in memory alone.
-    pub async fn reached_within(self, limit: Duration) -> Ack {
-        let asked = self
-            .waiting
-            .as_ref()
-            .map(|waiting| (Arc::clone(&waiting.progress), waiting.rows.clone(), waiting.ack));
-        match (timeout(limit, self.reached()).await, asked) {
-            (Ok(reached), _) => reached,
-            (Err(_), Some((progress, rows, ack))) => progress.look(|progress| progress.level(&rows)).min(ack),
-            (Err(_), None) => Ack::Accepted,
-        }
-    }
-
-    /// As [`reached_within`](Self::reached_within), without a limit.
-    pub async fn reached(self) -> Ack {
-        let Some(Waiting {
-            progress,
-            rows,
-            ack,
-            has_disk,
-        }) = self.waiting
-        else {
-            return Ack::Accepted;
-        };
-        // Without a disk nothing of the kind will come.
-        if has_disk || ack != Ack::Spooled {
-            let wish = Wish {
-                rows: rows.clone(),
-                ack,
-                is_impatient: true,
-            };
-            progress.until(wish).await;
-        }
-        progress.look(|progress| progress.level(&rows)).min(ack)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::progress::Progress;
-
-    fn receipt(progress: &Arc<SharedProgress>, row: u32, ack: Ack) -> Receipt {
-        let waiting = Waiting {
-            progress: Arc::clone(progress),
-            rows: row..row + 1,
-            ack,
-            has_disk: true,
-        };
-        Receipt { waiting: Some(waiting) }
-    }
 
     #[test]
     fn names_are_read_as_they_are_written() {
@@ -162,43 +84,5 @@ mod tests {
         }
         assert_eq!("Stored".parse::<Ack>(), Err(UnknownAck));
         assert!(Ack::Accepted < Ack::Spooled && Ack::Spooled < Ack::Stored);
-    }
-
-    #[tokio::test]
-    async fn a_receipt_waits_for_its_own_row() {
-        let progress = Arc::new(SharedProgress::new(Progress::default()));
-        let second = tokio::spawn(receipt(&progress, 1, Ack::Spooled).reached());
-        progress.change(|progress| progress.on_disk = 1);
-        tokio::task::yield_now().await;
-        assert!(!second.is_finished());
-        progress.change(|progress| progress.on_disk = 2);
-        assert_eq!(second.await.ok(), Some(Ack::Spooled));
-    }
-
-    #[tokio::test]
-    async fn a_row_that_clickhouse_refuses_is_never_stored() {
-        let progress = Arc::new(SharedProgress::new(Progress {
-            on_disk: 3,
-            is_done: true,
-            refused: vec![1],
-            ..Progress::default()
-        }));
-        assert_eq!(receipt(&progress, 1, Ack::Stored).reached().await, Ack::Spooled);
-        assert_eq!(receipt(&progress, 2, Ack::Stored).reached().await, Ack::Stored);
-    }
-
-    #[tokio::test]
-    async fn a_disk_that_fails_is_told_at_once_but_not_of_rows_that_are_on_it() {
-        let progress = Arc::new(SharedProgress::new(Progress {
-            on_disk: 1,
-            is_failing: true,
-            ..Progress::default()
-        }));
-        assert_eq!(receipt(&progress, 1, Ack::Spooled).reached().await, Ack::Accepted);
-        let stored = tokio::spawn(receipt(&progress, 0, Ack::Stored).reached());
-        tokio::task::yield_now().await;
-        assert!(!stored.is_finished());
-        progress.change(|progress| progress.is_done = true);
-        assert_eq!(stored.await.ok(), Some(Ack::Stored));
     }
 }

@@ -1,33 +1,46 @@
 //! Bounds: bytes in use, shared so that nobody has more of them than is free for all others.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
-use super::NoRoom;
+/// No room for a row: a bound of the spool is reached, the disk fails, or the spool has been closed. The row was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoRoom;
+
+impl fmt::Display for NoRoom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("no room for another row until ClickHouse has taken some")
+    }
+}
+
+impl std::error::Error for NoRoom {}
 
 /// Bytes in use, and how many there may be.
 #[derive(Debug)]
-pub(super) struct Bound {
+pub(crate) struct Bound {
     used: AtomicUsize,
-    pub(super) max: usize,
+    pub(crate) max: usize,
 }
 
 impl Bound {
-    pub(super) fn new(max: usize) -> Self {
+    pub(crate) fn new(max: usize) -> Self {
         Self {
             used: AtomicUsize::new(0),
             max,
         }
     }
 
-    pub(super) fn used(&self) -> usize {
+    pub(crate) fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)
     }
 
     /// Books `cost` bytes for someone who has `held` already: nobody has more than is free for all others.
-    pub(super) fn reserve(&self, cost: usize, held: usize) -> bool {
+    pub(crate) fn reserve(&self, cost: usize, held: usize) -> bool {
         self.used
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
                 let sum = used.checked_add(cost)?;
@@ -36,11 +49,11 @@ impl Bound {
             .is_ok()
     }
 
-    pub(super) fn release(&self, cost: usize) {
+    pub(crate) fn release(&self, cost: usize) {
         self.used.fetch_sub(cost, Ordering::Relaxed);
     }
 
-    pub(super) fn take(&self, cost: usize) {
+    pub(crate) fn take(&self, cost: usize) {
         self.used.fetch_add(cost, Ordering::Relaxed);
     }
 }
@@ -54,7 +67,7 @@ pub(crate) struct RequestMemory {
 }
 
 impl RequestMemory {
-    pub(super) fn new(bound: Arc<Bound>) -> Arc<Self> {
+    pub(crate) fn new(bound: Arc<Bound>) -> Arc<Self> {
         Arc::new(Self {
             bound,
             used: AtomicUsize::new(0),

@@ -16,54 +16,34 @@
 //!
 //! # The way of a request
 //!
+//! The folders are in the order of the data. A folder uses those below it, and none above it;
+//! `tests/imports.rs` checks that.
+//!
 //! ```text
-//! serve     serve       connections, drained at the end
-//!           connections how many there may be, and which go first
-//!           idle        connections that say nothing are let go
-//!           layer       events of known routes stay here, all else goes on to the inner service
-//!           gather      the body, within its bounds
-//! identify  collect     the steps from here to the answer, in their order
-//!           head        what is known before the body: path, query, client, time
-//!           said        the headers that matter
-//!           target      the path
-//!           fields      the query, and urlencoded bodies
-//!           body        what the body is: JSON, a form, nothing
-//!           envelope    what the body says of its own address
-//!           scan        the bytes of a text that mean something
-//!           identify    service, name, project, visitor, client
-//! route     layer       one match over service and name, written by the build step
-//!           rate        how many requests an address or a route may send
-//! intake    intake      decode → stamp → check → encode, one synchronous call
-//!           json        JSON by pulling, borrowed
-//!           value       what each type takes, and its bytes
-//!           row         what the build step writes for each table
-//!           far_off_date dates that are too far from the event's arrival
-//!           stamp       what the collector itself knows
-//!           reject      what becomes of an event that is no row
-//!           tally       how many of them there were
-//! answer    answer      every answer, and where a redirect leads
-//! block     block       rows of one table, gathered under one deduplication token
-//!           rows        those of one request, before they go into it
-//!           room        memory of blocks that are gone, for those that come
-//! spool     spool       blocks that are not stored yet, in memory and on disk
-//! ack       ack         what an answer promises of a row
-//!           progress    how far the rows of a block have come, and who waits for that
-//! deliver   deliver     blocks go to ClickHouse, until it has them
-//!           layout      what their rows are, and how they are inserted
-//!           backoff     how long one waits that has failed
-//!           ahead       the next ones are made ready meanwhile
-//!           compressed  what is sent of them, in columns where that is possible
-//!           native      rows become columns
-//!           lz4         those become frames
-//!           time_slice  all of that beside the event loops, which it lets go first
-//!           stores      the servers, and which of them have the tables
-//!           sync        the tables as the schema says
-//! letters   dead_letter what is kept of an event that could not become a row, and of a row that was refused
-//!           rejected    refused rows go into their tables again
-//! ids       id          the numbers of events and visitors, each given once
-//!           id_file     the file that lets them go on after a restart
-//!           lease       a node number that no other process has
-//!           nodes       the table that says so
+//! service    the Tower layer, and a hyper server for it
+//! collect    one request from its route to its answer
+//! intake     an event becomes an encoded row: decode, stamp, check, encode
+//! writer     the handle through which rows enter the spool
+//! rejected   the replay of dead letters
+//! deliver    blocks are inserted into ClickHouse until it has confirmed them
+//! spool      blocks that are not stored yet, in memory and on disk
+//! block      the rows of one table that are inserted together
+//! native     the rows of a block as ClickHouse's columnar format, compressed
+//! lease      a node number that no other process has
+//! ids        ids of events and visitors
+//! sync       the tables in ClickHouse are made as the schema says
+//! answer     every response: status, headers, cookie, body, redirect
+//! value      each type of a column: what it takes, and its bytes
+//! identify   service, name, project, visitor and client of an event
+//! table      what the build step writes about a table
+//! request    what a request says: path, headers, body
+//! json       a JSON reader that borrows
+//! fields     queries and urlencoded bodies
+//! store      the connection to ClickHouse
+//! ack        the levels of an acknowledgement
+//! arena      memory of one event, for each thread
+//! scan       sixteen bytes of a text at a time
+//! budget     bytes in use, and how many there may be
 //! ```
 //!
 //! # What an answer says
@@ -75,57 +55,27 @@
 #[path = "rt.rs"]
 pub mod __rt;
 mod ack;
-mod ahead;
-mod alarm;
 mod answer;
 mod arena;
-mod backoff;
 mod block;
-mod body;
+pub(crate) mod budget;
 mod collect;
-mod compressed;
-mod connections;
-mod dead_letter;
 mod deliver;
-mod envelope;
-mod far_off_date;
 mod fields;
-mod gather;
-mod head;
-mod id;
-mod id_file;
 mod identify;
-mod idle;
+mod ids;
 mod intake;
 pub mod json;
-mod layer;
-mod layout;
 mod lease;
-mod lz4;
 mod native;
-mod nodes;
-mod options;
-mod progress;
-mod rate;
-mod redirect;
-pub mod refusal;
-mod reject;
 mod rejected;
-mod room;
-mod row;
-mod rows;
-mod said;
+mod request;
 mod scan;
-mod serve;
+mod service;
 mod spool;
-mod stamp;
 mod store;
-mod stores;
 mod sync;
 pub mod table;
-mod tally;
-mod target;
-mod time_slice;
 pub mod value;
 mod writer;
 
@@ -138,27 +88,35 @@ use http_body_util::Full;
 /// What [`StoreUrl::client`] gives, and [`ping`] and [`Stores`] take.
 pub use clickhouse::Client;
 
+pub use crate::table::refusal;
 pub use crate::{
-    ack::{ACK_HEADER, Ack, AckRule, Receipt, UnknownAck},
-    connections::Connections,
-    dead_letter::DeadLetter,
+    ack::{ACK_HEADER, Ack, AckRule, UnknownAck},
+    answer::header_set::HeaderSet,
+    block::{receipt::Receipt, rows::EncodedRows},
+    budget::NoRoom,
+    collect::{
+        options::{EventOptions, NetworkError, TrustedProxies},
+        rate_limit::{InvalidRateLimit, RateLimit},
+        route::{Destination, Route, Routes},
+    },
     deliver::ColumnChanges,
-    intake::{Event, Intake, Reason, Rejection, Sink},
-    layer::{Destination, EventFuture, EventLayer, EventService, Peer, Route, Routes},
+    intake::{
+        event::{Event, Intake, Reason, Rejection, Sink},
+        row::{Row, TypedTable},
+        stamp::{ServerValue, Stamp},
+    },
     lease::NodeStatus,
-    options::{EventOptions, HeaderSet, NetworkError, TrustedProxies},
-    rate::{InvalidRateLimit, RateLimit},
     rejected::{RejectedError, RejectedReplay, RejectedReport, RejectedTable, replay_rejected},
-    row::{Row, TypedTable},
-    rows::EncodedRows,
-    serve::{ServeOptions, serve},
-    spool::{BlockReport, NoRoom, PartReport, SpoolError, SpoolReport, TableCounts, inspect},
-    stamp::{ServerValue, Stamp},
-    store::{InsertQuorum, InvalidInsertQuorum, StoreError, StoreUrl, StoreUrlError, ping},
-    stores::{SchemaState, Stores},
-    sync::{Difference, SyncError, SyncReport, plan, sync},
-    tally::RefusalCounts,
-    writer::{DrainReport, Writer, WriterOptions},
+    service::{
+        connections::Connections,
+        layer::{EventFuture, EventLayer, EventService, Peer},
+        serve::{ServeOptions, serve},
+    },
+    spool::{BlockReport, PartReport, SpoolError, SpoolReport, TableCounts, inspect},
+    store::{InsertQuorum, InvalidInsertQuorum, StoreError, StoreUrl, StoreUrlError, ping, stores::Stores},
+    sync::{Difference, SyncError, SyncReport, plan, state::SchemaState, sync},
+    table::dead_letter::DeadLetter,
+    writer::{DrainReport, Writer, options::WriterOptions, refusal_counts::RefusalCounts},
 };
 
 /// Includes the tables that `rowmill_codegen::build` has made for this crate.

@@ -7,7 +7,7 @@ use http::{HeaderValue, StatusCode};
 use serde::{Serialize, Serializer};
 
 use super::{Answer, Context, LineError, text};
-use crate::{redirect::RedirectError, refusal::Refusal};
+use crate::{answer::redirect::RedirectError, table::refusal::Refusal};
 
 pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const HTML: HeaderValue = HeaderValue::from_static("text/html");

@@ -3,7 +3,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use crate::options::HeaderSet;
+use crate::answer::header_set::HeaderSet;
 
 pub(super) const X_RESPONSE_TIME: HeaderName = HeaderName::from_static("x-response-time");
 const X_MY_NAME: HeaderName = HeaderName::from_static("x-my-name");

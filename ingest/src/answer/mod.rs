@@ -10,7 +10,9 @@
 
 mod content;
 mod cookie;
+pub(crate) mod header_set;
 mod headers;
+pub(crate) mod redirect;
 mod text;
 
 use std::time::SystemTime;
@@ -22,11 +24,13 @@ use http_body_util::Full;
 use self::{content::content, cookie::Cookie, headers::Kind};
 use crate::{
     ack::{ACK_HEADER, Ack},
-    body::{BodyError, TAKEN_TYPES},
+    answer::{
+        header_set::HeaderSet,
+        redirect::{Location, RedirectError},
+    },
     identify::CorsOrigin,
-    options::HeaderSet,
-    redirect::{Location, RedirectError},
-    refusal::Refusal,
+    request::body::{BodyError, TAKEN_TYPES},
+    table::refusal::Refusal,
 };
 
 /// What a request is answered with.

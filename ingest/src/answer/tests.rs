@@ -5,10 +5,7 @@
 use std::time::Duration;
 
 use super::{content::PIXEL, *};
-use crate::{
-    refusal::Problem,
-    table::{Column, ColumnKind},
-};
+use crate::table::{Column, ColumnKind, refusal::Problem};
 
 /// When the recorded process started: 2026-11-24 03:58:02 UTC.
 fn started() -> SystemTime {

@@ -5,12 +5,13 @@
 
 use std::{borrow::Cow, sync::Arc};
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    native::{self, Native, ShapeBuf},
+    native::{self, MAX_GROWTH, Native, NativeColumn, Rows, time_slice::TimeSlice},
     store::quoted,
-    table::{Format, Table},
+    table::{Format, Table, shape::ShapeBuf},
 };
 
 /// What a table with JSON needs: a block has its objects as texts. Servers before 24.10 do not know the setting, so that other
@@ -180,8 +181,16 @@ impl Columnar {
         if columns.is_empty() {
             return None;
         }
-        let names: Vec<_> = columns.iter().map(rename).collect();
-        let native = Native::of(columns, &names)?;
+        let native_columns = columns.iter().map(|column| {
+            Some(NativeColumn {
+                name: rename(column),
+                data_type: column.sent_type.clone(),
+                shape: column.shape.clone()?,
+            })
+        });
+        let native_columns = native_columns.collect::<Option<Box<[_]>>>()?;
+        let names: Vec<_> = native_columns.iter().map(|column| column.name.clone()).collect();
+        let native = Native::of(native_columns)?;
         let statement = statement(table, names.iter().flatten().map(|name| &**name), "", "Native");
         Some(Self {
             native,
@@ -210,6 +219,27 @@ fn statement<'a>(table: &str, columns: impl Iterator<Item = &'a str>, settings: 
         quoted(table),
         columns.join(", "),
     )
+}
+
+/// Returns rows of a table, which end at `ends`, as one block of columns, for the bench; none where they stay rows.
+pub fn columns_of(table: &Table, bytes: Bytes, ends: Arc<[u32]>) -> Option<Vec<u8>> {
+    let mut room = Vec::new();
+    let layout = Layout::of(table);
+    let native = &layout.columnar.as_ref()?.native;
+    let length = native
+        .block(
+            Rows {
+                bytes: &bytes,
+                ends: &ends,
+            },
+            MAX_GROWTH,
+            &mut room,
+            &mut TimeSlice::begin(),
+        )
+        .ok()?
+        .len();
+    room.truncate(length);
+    Some(room)
 }
 
 /// Appends what the log keeps of the columns of a layout:
@@ -271,7 +301,7 @@ fn take_text(bytes: &mut &[u8]) -> Option<Box<str>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::table::{Column, ColumnKind, Format, Shape};
+    use crate::table::{Column, ColumnKind, Format, shape::Shape};
 
     const fn column(name: &'static str, kind: ColumnKind) -> Column {
         Column::new(name, "String", "", kind)

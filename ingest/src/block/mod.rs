@@ -5,22 +5,22 @@
 //! insert it sends the same bytes under the same token.
 
 use std::{
-    hash::Hasher,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
-use bytes::Bytes;
 use tokio::time::Instant;
-use twox_hash::XxHash64;
 use uuid::Uuid;
 
-use crate::{
+use crate::block::{
+    buffer_pool::Rooms,
+    content::Content,
     layout::Layout,
-    progress::{Progress, SharedProgress},
-    room::{self, Rooms},
+    logged::Logged,
+    parts::Parts,
+    progress::SharedProgress,
     rows::EncodedRows,
-    spool::{Logged, Part, Parts, RowRange, chance},
+    sealed::{BlockState, SealedBlock},
 };
 
 /// What a row takes in memory beside its bytes: the end offset that a block is cut by.
@@ -87,7 +87,7 @@ impl Opened {
     fn now() -> Self {
         Self {
             at: Instant::now(),
-            id: chance::block_id(),
+            id: random::block_id(),
             progress: Arc::default(),
             logged: Logged::default(),
         }
@@ -190,7 +190,7 @@ impl Block {
     /// Forgets a row that was not kept, and its memory: an empty block is never sealed, so that it must not hold a large room.
     fn leave(&mut self, start: usize) {
         self.bytes.truncate(start);
-        if start == 0 && self.bytes.capacity() >= room::WORTH_KEEPING {
+        if start == 0 && self.bytes.capacity() >= buffer_pool::WORTH_KEEPING {
             self.rooms.give(std::mem::take(&mut self.bytes));
         }
         // One row that was too large must not keep its memory.
@@ -232,7 +232,7 @@ impl Block {
         let length = bytes.len();
         bytes.shrink_to(length + length / 8);
         ends.shrink_to_fit();
-        self.follows = (length >= room::WORTH_KEEPING).then_some(length);
+        self.follows = (length >= buffer_pool::WORTH_KEEPING).then_some(length);
         let rows = u32::try_from(ends.len()).unwrap_or(u32::MAX);
         Some(SealedBlock {
             layout: Arc::clone(layout),
@@ -263,165 +263,18 @@ pub(crate) const WORTH_TAKING_OVER: usize = 4 << 20;
 /// An empty block may keep this much memory for its next rows.
 const KEPT_CAPACITY: usize = 64 << 10;
 
-/// Rows, in memory.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Content {
-    /// The rows, as they are sent.
-    pub(crate) bytes: Bytes,
-    /// Where each row ends in `bytes`.
-    pub(crate) ends: Arc<[u32]>,
-}
-
-impl Content {
-    /// Returns the rows of a part.
-    pub(crate) fn select(&self, part: &Part) -> Self {
-        if let [rows] = part.ranges() {
-            return self.slice(rows);
-        }
-        let (mut bytes, mut ends) = (Vec::new(), Vec::with_capacity(part.len()));
-        for rows in part.ranges() {
-            let slice = self.slice(rows);
-            let start = bytes.len() as u32;
-            ends.extend(slice.ends.iter().map(|end| start + end));
-            bytes.extend_from_slice(&slice.bytes);
-        }
-        Self {
-            bytes: bytes.into(),
-            ends: ends.into(),
-        }
-    }
-
-    /// Returns the rows in `rows`.
-    fn slice(&self, rows: &RowRange) -> Self {
-        let (first, last) = (rows.start as usize, rows.end as usize);
-        if first == 0 && last == self.ends.len() {
-            return self.clone();
-        }
-        let ends = &self.ends[first..last];
-        let start = first.checked_sub(1).map_or(0, |before| self.ends[before]);
-        let end = ends.last().copied().unwrap_or(start);
-        Self {
-            bytes: self.bytes.slice(start as usize..end as usize),
-            ends: ends.iter().map(|end| end - start).collect(),
-        }
-    }
-
-    /// Returns the memory that it takes.
-    pub(crate) fn cost(&self) -> usize {
-        self.bytes.len() + self.ends.len() * ROW_OVERHEAD
-    }
-}
-
-/// A block whose rows nothing changes any more.
-#[derive(Debug)]
-pub(crate) struct SealedBlock {
-    pub(crate) layout: Arc<Layout>,
-    /// Its name for ever; a version 7 UUID, so that ids sort as blocks were opened, but for [letters](Self::letter_id).
-    pub(crate) id: Uuid,
-    /// The number of rows, those that are already stored included.
-    pub(crate) rows: u32,
-    /// The length of the rows.
-    pub(crate) bytes: usize,
-    pub(crate) progress: Arc<SharedProgress>,
-    state: Mutex<BlockState>,
-}
-
-/// What does change of a sealed block.
-#[derive(Debug)]
-pub(crate) struct BlockState {
-    /// The rows; none where they are on disk alone.
-    pub(crate) content: Option<Content>,
-    /// Where they are on disk.
-    pub(crate) logged: Logged,
-    /// What is not stored yet, in its order: the whole block, or what is left of its halves.
-    pub(crate) parts: Parts,
-}
-
-impl SealedBlock {
-    /// Returns a block that is on disk alone.
-    pub(crate) fn on_disk(
-        layout: Arc<Layout>,
-        id: Uuid,
-        rows: u32,
-        bytes: usize,
-        logged: Logged,
-        parts: Parts,
-    ) -> Self {
-        let progress = Progress {
-            on_disk: rows,
-            ..Progress::default()
-        };
-        Self {
-            layout,
-            id,
-            rows,
-            bytes,
-            progress: Arc::new(SharedProgress::new(progress)),
-            state: Mutex::new(BlockState {
-                content: None,
-                logged,
-                parts,
-            }),
-        }
-    }
-
-    pub(crate) fn state(&self) -> MutexGuard<'_, BlockState> {
-        // Nothing that holds it can panic halfway.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Returns the oldest rows that are not stored.
-    pub(crate) fn next_part(&self) -> Option<Part> {
-        self.state().parts.iter().next()
-    }
-
-    /// Returns the id of the block that has the dead letter of one of the rows, if this is no dead letter itself.
-    pub(crate) fn letter_id(&self, row: u32) -> Option<Uuid> {
-        letter_id(self.id, row)
-    }
-
-    /// Returns the id of the block that has the dead letters about rows which stay in their own block, and of which `row` is the first.
-    ///
-    /// It is the block's with the row's number in its random bits, and of version 4, which no other block is.
-    pub(crate) fn notice_id(&self, row: u32) -> Uuid {
-        const VERSION: u128 = 0xf << 76;
-        let id = self.id.as_u128() ^ u128::from(row);
-        Uuid::from_u128(id & !VERSION | 4 << 76)
-    }
-
-    /// Returns the `insert_deduplication_token` under which ClickHouse takes these rows once, however often they are sent.
-    ///
-    /// Rows with gaps between them have a token of just these rows.
-    pub(crate) fn token(&self, part: &Part) -> String {
-        let (table, id, bounds) = (&self.layout.table, self.id, part.bounds());
-        match part.ranges() {
-            [rows] if *rows == (0..self.rows) => format!("{table}:{id}"),
-            [_] => format!("{table}:{id}:{}-{}", bounds.start, bounds.end),
-            ranges => {
-                let mut hash = XxHash64::with_seed(0);
-                for row in ranges.iter().flat_map(|range| [range.start, range.end]) {
-                    hash.write(&row.to_le_bytes());
-                }
-                format!("{table}:{id}:{}-{}:{:x}", bounds.start, bounds.end, hash.finish())
-            }
-        }
-    }
-}
-
-/// Returns the id of the block that has the dead letter of one of a block's rows, if that is no dead letter itself: the same row has
-/// the same letter, however often it is refused.
-///
-/// It is the block's with the row's number in its random bits, and of version 8, which no other block is.
-pub(crate) fn letter_id(block: Uuid, row: u32) -> Option<Uuid> {
-    const VERSION: u128 = 0xf << 76;
-    let id = block.as_u128() ^ u128::from(row);
-    (!is_letter(block)).then(|| Uuid::from_u128(id & !VERSION | 8 << 76))
-}
-
-/// Returns whether a block's id is that of a dead letter of another block's row.
-pub(crate) fn is_letter(block: Uuid) -> bool {
-    block.get_version_num() == 8
-}
-
+pub(crate) mod buffer_pool;
+pub(crate) mod content;
+#[cfg(test)]
+pub(crate) mod dice;
+pub(crate) mod frame_format;
+pub(crate) mod layout;
+pub(crate) mod logged;
+pub(crate) mod parts;
+pub(crate) mod progress;
+pub(crate) mod random;
+pub(crate) mod receipt;
+pub(crate) mod rows;
+pub(crate) mod sealed;
 #[cfg(test)]
 mod tests;

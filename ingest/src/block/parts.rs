@@ -3,9 +3,10 @@
 //! The rows that are left are a set, since ClickHouse may have stored some partitions of an insert and
 //! not the others. Cuts divide the set into parts; each part is an insert of its own.
 
-use std::{iter, sync::Arc};
+use std::{iter, ops::Range, sync::Arc};
 
-use super::frame::RowRange;
+/// Rows of a block, by their numbers.
+pub(crate) type RowRange = Range<u32>;
 
 /// Rows of a block that are sent together: at least one, as ranges in their order with gaps between them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -4,7 +4,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 
 use uuid::Uuid;
 
-use super::frame::Salt;
+use crate::block::frame_format::Salt;
 
 /// Returns the id of a new block, which sorts behind all that this process has drawn before.
 pub(crate) fn block_id() -> Uuid {
@@ -16,7 +16,7 @@ pub(crate) fn block_id() -> Uuid {
 }
 
 /// Returns what tells the frames of a new segment from those of any other.
-pub(super) fn salt() -> Salt {
+pub(crate) fn salt() -> Salt {
     #[cfg(test)]
     if let Some(salt) = seeded::salt() {
         return salt;
@@ -26,14 +26,14 @@ pub(super) fn salt() -> Salt {
 }
 
 #[cfg(test)]
-pub(super) mod seeded {
+pub(crate) mod seeded {
     //! The chance of a simulation, which has its thread for itself.
 
     use std::cell::RefCell;
 
     use uuid::{Builder, Uuid};
 
-    use crate::spool::{frame::Salt, simulated_disk::Dice};
+    use crate::block::{dice::Dice, frame_format::Salt};
 
     thread_local! {
         static SOURCE: RefCell<Option<Source>> = const { RefCell::new(None) };
@@ -47,10 +47,10 @@ pub(super) mod seeded {
 
     /// As long as this lives, all that its thread draws follows from the seed.
     #[derive(Debug)]
-    pub(in crate::spool) struct Seeded(());
+    pub(crate) struct Seeded(());
 
     impl Seeded {
-        pub(in crate::spool) fn new(seed: u64) -> Self {
+        pub(crate) fn new(seed: u64) -> Self {
             let dice = Dice::new(seed);
             SOURCE.set(Some(Source { dice, blocks: 0 }));
             Self(())
@@ -64,7 +64,7 @@ pub(super) mod seeded {
     }
 
     /// Four blocks have one millisecond, as they may in truth.
-    pub(super) fn block_id() -> Option<Uuid> {
+    pub(crate) fn block_id() -> Option<Uuid> {
         SOURCE.with_borrow_mut(|source| {
             let Source { dice, blocks } = source.as_mut()?;
             *blocks += 1;
@@ -75,7 +75,7 @@ pub(super) mod seeded {
         })
     }
 
-    pub(super) fn salt() -> Option<Salt> {
+    pub(crate) fn salt() -> Option<Salt> {
         SOURCE.with_borrow_mut(|source| Some(Salt(source.as_mut()?.dice.below(1 << 32) as u32)))
     }
 }

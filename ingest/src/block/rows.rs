@@ -2,7 +2,7 @@
 
 use std::ptr;
 
-use crate::{spool::NoRoom, table::Table};
+use crate::{budget::NoRoom, table::Table};
 
 /// Rows of one table that go into a block together, or not at all.
 #[derive(Debug, Default)]

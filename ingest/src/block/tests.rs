@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::*;
+use crate::block::parts::Part;
 
 fn layout() -> Arc<Layout> {
     Arc::new(Layout::new(
@@ -197,7 +198,7 @@ fn an_empty_block_holds_no_room() {
 
 #[test]
 fn an_empty_block_takes_long_rows_over() {
-    let table = &crate::dead_letter::REJECTED;
+    let table = &crate::table::dead_letter::REJECTED;
     let long = || {
         let mut rows = EncodedRows::default();
         for byte in [b'a', b'b'] {

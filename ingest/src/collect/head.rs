@@ -11,12 +11,15 @@ use jiff::Timestamp;
 
 use crate::{
     arena::Arena,
-    body::{BodyError, Declared, Payload},
-    dead_letter::DeadLetter,
     fields::Fields,
-    identify::{Claims, Client, IpText, TrustedProxies},
-    said::Said,
-    target::Target,
+    identify::{Client, IpText, TrustedProxies},
+    request::{
+        body::{BodyError, Declared, Payload},
+        claims::Claims,
+        headers::Said,
+        target::Target,
+    },
+    table::dead_letter::DeadLetter,
 };
 
 /// How an event arrived that was asked for as a picture.

@@ -2,7 +2,13 @@
 //!
 //! A request of many events, one a line, branches off in [`lines`] once its body is known.
 
-mod lines;
+pub(crate) mod head;
+mod ndjson;
+pub(crate) mod options;
+pub(crate) mod rate;
+pub(crate) mod rate_limit;
+pub(crate) mod reject;
+pub(crate) mod route;
 
 use std::{
     num::NonZero,
@@ -18,26 +24,36 @@ use http::{HeaderValue, Method, Response, Uri, header, request::Parts};
 use http_body_util::Full;
 use tokio::sync::Semaphore;
 
-use self::lines::Lines;
 use crate::{
-    ack::{ACK_HEADER, Ack, AckRule, Receipt, UnknownAck},
-    answer::{Answer, Answers, Context, Draft},
+    ack::{ACK_HEADER, Ack, AckRule, UnknownAck},
+    answer::{
+        Answer, Answers, Context, Draft,
+        redirect::{Location, RedirectError},
+    },
     arena::{self, Arena},
-    body::{Declared, Payload},
-    dead_letter::DeadLetter,
-    envelope::Envelope,
-    gather::{BodyLimits, GatherError, Gathered},
-    head::{Arrival, Head, IMAGE_CHANNEL},
-    identify::{Address, Claims, CorsOrigin, TrustedProxies, auto_domain, known_uid},
-    intake::{Event, Reason, Sink},
+    block::receipt::Receipt,
+    collect::{
+        head::{Arrival, Head, IMAGE_CHANNEL},
+        ndjson::Lines,
+        options::EventOptions,
+        rate::{Rates, VIEWS},
+        reject::Refused,
+        route::{Destination, Route, Routes},
+    },
+    identify::{Address, CorsOrigin, TrustedProxies, auto_domain, known_uid},
+    intake::{
+        event::{Event, Reason, Sink},
+        stamp::Stamp,
+    },
     json::{self, ErrorKind},
-    layer::{Destination, Route, Routes},
-    options::EventOptions,
-    rate::{Rates, VIEWS},
-    redirect::{Location, RedirectError},
-    reject::Refused,
-    stamp::Stamp,
-    target::{Target, name_key},
+    request::{
+        body::{Declared, Payload},
+        claims::Claims,
+        envelope::Envelope,
+        read_body::{BodyLimits, GatherError, Gathered},
+        target::{Target, name_key},
+    },
+    table::dead_letter::DeadLetter,
     writer::Writer,
 };
 

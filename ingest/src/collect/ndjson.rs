@@ -21,21 +21,29 @@ use crate::{
     ack::{Ack, UnknownAck},
     answer::{Answer, LineError, LinesReport},
     arena::{self, Arena},
-    body::Payload,
-    dead_letter::{DeadLetter, REJECTED},
-    envelope::{Envelope, may_name_sender},
-    head::{Arrival, Head},
-    identify::{Address, Claims, known_uid},
-    intake::{Event, Rejection, Sink},
-    layer::{Route, Routes},
-    reject::Refused,
-    rows::EncodedRows,
-    spool::{Booking, NoRoom},
-    stamp::Stamp,
-    time_slice::TimeSlice,
+    block::rows::EncodedRows,
+    budget::{Booking, NoRoom},
+    collect::{
+        Collector, Look, Recorded, Reply, declared,
+        head::{Arrival, Head},
+        redirect,
+        reject::Refused,
+        route::{Route, Routes},
+        too_many_requests,
+    },
+    identify::{Address, known_uid},
+    intake::{
+        event::{Event, Rejection, Sink},
+        stamp::Stamp,
+    },
+    native::time_slice::TimeSlice,
+    request::{
+        body::Payload,
+        claims::Claims,
+        envelope::{Envelope, may_name_sender},
+    },
+    table::dead_letter::{DeadLetter, REJECTED},
 };
-
-use super::{Collector, Look, Recorded, Reply, declared, redirect, too_many_requests};
 
 /// How many refused lines an answer gives the reasons of.
 const MAX_ERRORS: usize = 10;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{ack::Ack, rate::RateLimit};
+use crate::{ack::Ack, answer::header_set::HeaderSet, collect::rate_limit::RateLimit};
 
 pub use crate::identify::{NetworkError, TrustedProxies};
 
@@ -61,19 +61,4 @@ impl Default for EventOptions {
             rate_limit_per_route: None,
         }
     }
-}
-
-/// The headers that answers carry beside those of their content, their cookie and their
-/// acknowledgement.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum HeaderSet {
-    /// Those that a browser or a sender of today needs: `Cache-Control: no-store` and
-    /// `X-Content-Type-Options: nosniff`; for a picture and the script
-    /// `Cross-Origin-Resource-Policy: cross-origin`, for a redirect `Referrer-Policy:
-    /// strict-origin-when-cross-origin`; those of CORS where the request has an `Origin`.
-    #[default]
-    Modern,
-    /// Those of Rockstat's collector, header for header, `X-Response-Time`, `Pragma` and CORS for
-    /// every request among them.
-    Rockstat,
 }

@@ -4,13 +4,14 @@ use http::StatusCode;
 
 use crate::{
     answer::Answer,
-    body::Payload,
-    dead_letter::DeadLetter,
-    head::Head,
-    intake::{Reason, Rejection},
+    collect::head::Head,
+    intake::{
+        event::{Reason, Rejection},
+        stamp::Stamp,
+    },
     json::{self, Kind},
-    refusal::Refusal,
-    stamp::Stamp,
+    request::body::Payload,
+    table::{dead_letter::DeadLetter, refusal::Refusal},
 };
 
 /// Why an event was refused.

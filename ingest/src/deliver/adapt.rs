@@ -11,8 +11,8 @@ use serde::Deserialize;
 
 use super::failure::Failure;
 use crate::{
-    compressed::Form,
-    layout::{Columnar, Layout, LayoutColumn},
+    block::layout::{Columnar, Layout, LayoutColumn},
+    deliver::compress::Form,
     store::within,
     table::{Schema, Table},
 };
@@ -240,10 +240,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
 
     use super::*;
-    use crate::{
-        native::ShapeBuf,
-        table::{Column, ColumnKind, Format},
-    };
+    use crate::table::{Column, ColumnKind, Format, shape::ShapeBuf};
 
     #[test]
     fn only_types_that_have_each_value_are_converted() {

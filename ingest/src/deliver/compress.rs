@@ -7,12 +7,8 @@ use clickhouse::error::Error;
 use tokio::task::JoinHandle;
 
 use crate::{
-    block::{Content, SealedBlock},
-    layout::Columnar,
-    lz4,
-    native::{MAX_GROWTH, StayRows},
-    room::Rooms,
-    time_slice::TimeSlice,
+    block::{buffer_pool::Rooms, content::Content, layout::Columnar, sealed::SealedBlock},
+    native::{MAX_GROWTH, StayRows, lz4, time_slice::TimeSlice},
 };
 
 /// Room that is kept for the next columns, and as much for the next frames, in bytes. Columns that are far larger than their rows, and
@@ -136,7 +132,7 @@ fn columns<'r>(
     room: &'r mut Vec<u8>,
     slice: &mut TimeSlice,
 ) -> Option<&'r [u8]> {
-    match columnar.native.block(rows, growth, room, slice) {
+    match columnar.native.block(rows.as_rows(), growth, room, slice) {
         Ok(columns) => Some(columns),
         Err(StayRows::TooLarge) => None,
         Err(StayRows::Malformed) => {
@@ -157,10 +153,8 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use crate::{
-        block::Block,
-        layout::Layout,
-        native::Shape,
-        table::{Column, ColumnKind, Format, Table},
+        block::{Block, layout::Layout},
+        table::{Column, ColumnKind, Format, Table, shape::Shape},
     };
 
     use super::*;

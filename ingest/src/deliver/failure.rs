@@ -3,13 +3,12 @@
 use std::{io, sync::Arc};
 
 use jiff::Timestamp;
+use tokio::time::Instant;
 
 use crate::{
-    block::SealedBlock,
-    dead_letter::DeadLetter,
-    layout::Layout,
-    spool::Part,
-    store::{Class, StoreError},
+    block::{layout::Layout, parts::Part, sealed::SealedBlock},
+    store::{Class, StoreError, alarm::Alarm},
+    table::dead_letter::DeadLetter,
 };
 
 /// Why a try has failed.
@@ -59,6 +58,49 @@ impl Failure {
     }
 }
 
+impl Alarm {
+    /// Tells of a failure, if it is time to.
+    pub(crate) fn report(&mut self, block: &SealedBlock, part: &Part, failures: u32, failure: &Failure) {
+        let now = Instant::now();
+        if !self.is_due(now, failure.class()) {
+            return;
+        }
+        let (table, id, rows) = (&*block.layout.table, block.id, part.len());
+        let error = match failure {
+            Failure::Store(error) => error,
+            Failure::Disk(error) => {
+                tracing::error!(table, block = %id, rows, failures, %error, "rows wait for the spool's disk");
+                return;
+            }
+            Failure::Misfit(reason) => {
+                tracing::error!(table, block = %id, rows, reason, "rows of an earlier build do not fit the table, and wait");
+                return;
+            }
+            Failure::Running | Failure::Missing => {
+                let error = failure.without_values();
+                tracing::warn!(table, block = %id, rows, failures, error, "the outcome of an insert is not clear yet");
+                return;
+            }
+        };
+        let (code, cure, class) = (error.code(), error.cure(), error.class());
+        let error = error.without_values();
+        match class {
+            Class::Retry if self.is_patient(now) => {
+                tracing::warn!(table, block = %id, rows, failures, code, error, "an insert failed and is tried again");
+            }
+            Class::Retry => {
+                tracing::error!(table, block = %id, rows, failures, code, error, "an insert has failed for minutes and is tried again");
+            }
+            Class::Hold => {
+                tracing::error!(table, block = %id, rows, failures, code, cure, error, "an insert waits for a person");
+            }
+            Class::Refused | Class::TooLarge => {
+                tracing::error!(table, block = %id, rows, failures, code, cure, error, "ClickHouse refuses every row, the table waits");
+            }
+        }
+    }
+}
+
 /// What ClickHouse says of a row that it refuses.
 #[derive(Debug)]
 pub(crate) struct RefusedRow {
@@ -98,6 +140,6 @@ impl RefusedRow {
             payload: row,
             ip: "",
         };
-        letter.encode_row(&self.layout, out);
+        letter.encode_row(self.layout.format(), &self.layout.columns_as_json(), out);
     }
 }

@@ -11,10 +11,8 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::{
-    backoff::{HOLD, dice},
-    block::SealedBlock,
-    layout::Layout,
-    spool::Part,
+    block::{layout::Layout, parts::Part, sealed::SealedBlock},
+    store::backoff::{HOLD, dice},
 };
 
 /// So many rows may be refused without one that is taken between them.

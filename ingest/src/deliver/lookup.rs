@@ -10,8 +10,11 @@ use clickhouse::{Client, Row};
 use serde::Deserialize;
 
 use crate::{
-    block::{Content, SealedBlock},
-    spool::{Part, RowRange, ranges_of},
+    block::{
+        content::Content,
+        parts::{Part, RowRange, ranges_of},
+        sealed::SealedBlock,
+    },
     store::{Connection, StoreError, quoted, within},
     sync::views_recognize_blocks,
 };

@@ -18,9 +18,13 @@
 
 mod adapt;
 mod audit;
+pub(crate) mod compress;
 mod failure;
 mod guard;
 mod lookup;
+pub(crate) mod prefetch;
+pub(crate) mod run;
+pub(crate) mod servers;
 mod views;
 
 use std::{future::pending, io, pin::pin, sync::Arc, time::Duration};
@@ -43,15 +47,19 @@ use self::{
     lookup::{Found, Lookup, query_prefix},
 };
 use crate::{
-    ahead::Ahead,
-    alarm::Alarm,
-    backoff::{Backoff, RETRY, dice},
-    block::SealedBlock,
-    compressed::{Compressed, Compressor, Form},
-    layout::Layout,
-    spool::{Counters, Next, NoRoom, Outcome, Parked, Part, Spool},
-    store::{Class, Connection, InsertRequest, StoreError},
-    stores::Servers,
+    block::{layout::Layout, parts::Part, sealed::SealedBlock},
+    budget::NoRoom,
+    deliver::{
+        compress::{Compressed, Compressor, Form},
+        prefetch::Ahead,
+        servers::Servers,
+    },
+    spool::{Counters, Next, Outcome, Parked, Spool},
+    store::{
+        Class, Connection, InsertRequest, StoreError,
+        alarm::Alarm,
+        backoff::{Backoff, RETRY, dice},
+    },
 };
 
 /// The most rows of a block. ClickHouse is told that an insert of this many is one unit, which it is by default: atomicity and

@@ -9,9 +9,9 @@ use tokio::sync::SemaphorePermit;
 use uuid::Uuid;
 
 use crate::{
-    block::SealedBlock,
-    compressed::{Compressing, Compressor, Form},
-    spool::{Part, Upcoming},
+    block::{parts::Part, sealed::SealedBlock},
+    deliver::compress::{Compressing, Compressor, Form},
+    spool::Upcoming,
 };
 
 /// Rows that are made ready before it is their turn.

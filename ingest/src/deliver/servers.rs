@@ -13,81 +13,7 @@ use std::{
 
 use tokio::sync::watch;
 
-use crate::{
-    store::{Connection, StoreUrl},
-    sync::SyncError,
-};
-
-/// The ClickHouse servers that rows may go to: one, or replicas of each other, of which one is used as long as it answers.
-///
-/// The writer brings the tables of each server to the schema before it sends a row there, as
-/// [`sync`](crate::sync()) does, and waits for a server that is unavailable.
-/// [`without_sync`](Self::without_sync) leaves the tables to somebody else.
-#[derive(Debug, Clone)]
-pub struct Stores(Vec<Store>);
-
-/// One server.
-#[derive(Debug, Clone)]
-pub(crate) struct Store {
-    pub(crate) url: StoreUrl,
-    /// Its tables are brought to the schema first.
-    pub(crate) is_synced: bool,
-}
-
-impl Stores {
-    /// Returns one server whose tables are taken as they are: somebody else has made them.
-    pub fn without_sync(url: StoreUrl) -> Self {
-        Self::without_sync_of([url])
-    }
-
-    /// Returns replicas whose tables are taken as they are: somebody else has made them.
-    pub fn without_sync_of(urls: impl IntoIterator<Item = StoreUrl>) -> Self {
-        let store = |url| Store { url, is_synced: false };
-        Self(urls.into_iter().map(store).collect())
-    }
-
-    pub(crate) fn into_vec(self) -> Vec<Store> {
-        self.0
-    }
-}
-
-impl From<StoreUrl> for Stores {
-    fn from(url: StoreUrl) -> Self {
-        Self::from_iter([url])
-    }
-}
-
-/// Without any, nothing is delivered.
-impl FromIterator<StoreUrl> for Stores {
-    fn from_iter<T: IntoIterator<Item = StoreUrl>>(urls: T) -> Self {
-        let store = |url| Store { url, is_synced: true };
-        Self(urls.into_iter().map(store).collect())
-    }
-}
-
-/// How far the tables of a server are.
-#[derive(Debug, Clone)]
-pub(crate) enum State {
-    /// Nobody has looked yet.
-    Unknown,
-    /// The server could not be asked, and is asked again.
-    Away,
-    /// It has to be changed by a person, or the schema has to, and is looked at again.
-    Refused(Arc<SyncError>),
-    /// They are as the schema says; rows are sent over this connection.
-    Ready(Arc<Connection>),
-}
-
-/// How far the tables are that rows are for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SchemaState {
-    /// A server has them as the schema says; rows go there.
-    Ready,
-    /// No server could be asked yet. Rows wait.
-    Waiting,
-    /// The database and the schema differ, or ClickHouse refuses what is missing: somebody has to act. Rows wait.
-    Refused,
-}
+use crate::{store::Connection, sync::state::State};
 
 /// The servers as deliveries see them.
 #[derive(Debug)]
@@ -155,6 +81,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+    use crate::store::StoreUrl;
 
     fn ready() -> State {
         let url: StoreUrl = "http://127.0.0.1/stats".parse().unwrap();

@@ -26,13 +26,16 @@ use super::{
     lookup::{Found, text},
 };
 use crate::{
-    alarm::Alarm,
-    block::SealedBlock,
-    dead_letter::{DeadLetter, REJECTED},
-    rows::EncodedRows,
-    spool::{Counters, NoRoom, Outcome, Part, ranges_of},
-    store::{Class, Connection, StoreError, quoted, within},
+    block::{
+        parts::{Part, ranges_of},
+        rows::EncodedRows,
+        sealed::SealedBlock,
+    },
+    budget::NoRoom,
+    spool::Counters,
+    store::{Class, Connection, StoreError, alarm::Alarm, quoted, within},
     sync::{TableName, View, qualified, views_over},
+    table::dead_letter::{DeadLetter, REJECTED},
 };
 
 /// A condition names so many rows, which keeps its text within ClickHouse's default `max_query_size`.

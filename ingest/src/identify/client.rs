@@ -6,7 +6,7 @@ use http::HeaderValue;
 use twox_hash::XxHash64;
 
 use super::{host::host_of, ip_text::IpText, proxies::TrustedProxies};
-use crate::said::Said;
+use crate::request::headers::Said;
 
 const FINGERPRINT_SEED: u64 = 0xCACA_3ADA;
 

@@ -15,7 +15,7 @@ mod visitor;
 
 pub use self::proxies::{NetworkError, TrustedProxies};
 pub(crate) use self::{
-    address::{Address, Claims},
+    address::Address,
     client::Client,
     host::auto_domain,
     ip_text::IpText,

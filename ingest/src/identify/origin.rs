@@ -2,7 +2,7 @@
 
 use http::HeaderValue;
 
-use crate::said::Said;
+use crate::request::headers::Said;
 
 /// The page that may read an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

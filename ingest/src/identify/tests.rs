@@ -7,9 +7,12 @@ use serde_json::{Map, Value};
 use super::*;
 use crate::{
     arena::Arena,
-    body::{Declared, Payload},
     fields::Fields,
-    target::Target,
+    request::{
+        body::{Declared, Payload},
+        claims::Claims,
+        target::Target,
+    },
 };
 
 /// Recorded cases that are answered otherwise on purpose: the data that is recorded instead, or `None` for a refusal.

@@ -5,7 +5,7 @@ use std::iter;
 use http::{HeaderMap, header};
 use memchr::{memchr, memmem};
 
-use super::address::Claims;
+use crate::request::claims::Claims;
 
 /// The cookie that carries the visitor's uid.
 pub(crate) const UID_COOKIE: &str = "uid";

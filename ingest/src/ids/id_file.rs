@@ -20,7 +20,7 @@ use std::{
 
 use uuid::Uuid;
 
-use crate::id::Base;
+use crate::ids::base::Base;
 
 /// The file's name in the folder of the spool.
 pub(crate) const NAME: &str = "ids";

@@ -8,6 +8,9 @@
 //! back, when more than 4096 are asked for in a millisecond (the next milliseconds are used then), when the base changes, and, with
 //! a file, after a restart.
 
+pub(crate) mod base;
+pub(crate) mod id_file;
+
 use std::{
     io,
     sync::{
@@ -18,58 +21,15 @@ use std::{
 
 use uuid::Uuid;
 
-use crate::id_file::{IdFile, Record};
+use crate::ids::{
+    base::{Base, PLACE_BITS, SEQUENCES},
+    id_file::{IdFile, Record},
+};
 
-/// The greatest number that a node can have.
-pub(crate) const MAX_NODE: u16 = 511;
-
-/// The low bits of an id that are its place.
-pub(crate) const PLACE_BITS: u32 = 22;
 const PLACE_MASK: u64 = (1 << PLACE_BITS) - 1;
-/// The low bits of a place that are its sequence.
-pub(crate) const SEQUENCE_BITS: u32 = 12;
-/// The ids of one generator in one millisecond.
-const SEQUENCES: u64 = 1 << SEQUENCE_BITS;
-/// The first place behind those of all nodes.
-const FIRST_SPARE: u64 = 1 << (PLACE_BITS - 1);
 
 /// How far ahead of its ids a generator notes them in its file, in milliseconds. After a crash, ids are so much ahead of the clock.
 const AHEAD_MS: u64 = 10_000;
-
-/// The first of a generator's places in each millisecond.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Base(u64);
-
-impl Base {
-    /// Returns the base of a node; `None` when it is above [`MAX_NODE`].
-    pub(crate) fn of_node(node: u16) -> Option<Self> {
-        (node <= MAX_NODE).then(|| Self(u64::from(node) << SEQUENCE_BITS))
-    }
-
-    /// Returns a base among the places that no node has. Two of them overlap in the first `n` ids of a millisecond with a
-    /// probability of about `n` in a million.
-    pub(crate) fn spare(random: u64) -> Self {
-        Self(FIRST_SPARE + random % (FIRST_SPARE - SEQUENCES + 1))
-    }
-
-    /// Returns the base at a place; `None` when no base is there.
-    pub(crate) fn at(place: u64) -> Option<Self> {
-        let is_spare = (FIRST_SPARE..=FIRST_SPARE * 2 - SEQUENCES).contains(&place);
-        let is_node = place < FIRST_SPARE && place.is_multiple_of(SEQUENCES);
-        (is_spare || is_node).then_some(Self(place))
-    }
-
-    /// Returns its place.
-    pub(crate) fn place(self) -> u64 {
-        self.0
-    }
-
-    /// Returns the node whose base it is.
-    pub(crate) fn node(self) -> Option<u16> {
-        let node = u16::try_from(self.0 >> SEQUENCE_BITS).ok()?;
-        (self.0 < FIRST_SPARE).then_some(node)
-    }
-}
 
 /// A source of ids, shared by all threads without a lock.
 #[derive(Debug)]
@@ -240,6 +200,7 @@ mod tests {
     use std::{collections::HashSet, path::Path, sync::Arc, thread};
 
     use super::*;
+    use crate::ids::base::{FIRST_SPARE, MAX_NODE};
 
     fn of_node(node: u16) -> IdGenerator {
         IdGenerator::new(Base::of_node(node).unwrap())
@@ -387,14 +348,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let ids = opened(folder.path(), Base::of_node(0).unwrap());
         ids.cover_ahead(1_000_000);
-        let noted = std::fs::read(folder.path().join(crate::id_file::NAME)).unwrap();
+        let noted = std::fs::read(folder.path().join(crate::ids::id_file::NAME)).unwrap();
         for tick in 0..AHEAD_MS / 2 {
             ids.next(1_000_000 + tick);
         }
-        let after = std::fs::read(folder.path().join(crate::id_file::NAME)).unwrap();
+        let after = std::fs::read(folder.path().join(crate::ids::id_file::NAME)).unwrap();
         assert_eq!(noted, after);
         ids.cover_ahead(1_000_000 + AHEAD_MS + 1);
-        let again = std::fs::read(folder.path().join(crate::id_file::NAME)).unwrap();
+        let again = std::fs::read(folder.path().join(crate::ids::id_file::NAME)).unwrap();
         assert_ne!(again, after);
     }
 

@@ -3,9 +3,11 @@
 use jiff::Timestamp;
 
 use crate::{
-    refusal::{Problem, Refusals},
-    stamp::Stamp,
-    table::Column,
+    intake::stamp::Stamp,
+    table::{
+        Column,
+        refusal::{Problem, Refusals},
+    },
     value::{Date, Date32, DateTime, DateTime64, Zone},
 };
 

@@ -3,10 +3,12 @@
 use std::borrow::Cow;
 
 use crate::{
+    intake::stamp::Stamp,
     json::Reader,
-    refusal::{Problem, Refusals},
-    stamp::Stamp,
-    table::{Column, Table},
+    table::{
+        Column, Table,
+        refusal::{Problem, Refusals},
+    },
     value::{Decode, Encode},
 };
 

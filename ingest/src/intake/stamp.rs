@@ -6,8 +6,10 @@ use jiff::Timestamp;
 
 use crate::{
     identify::Project,
-    refusal::{Problem, Refusals},
-    table::Column,
+    table::{
+        Column,
+        refusal::{Problem, Refusals},
+    },
     value::{Date, DateTime, Decode, Utc},
 };
 

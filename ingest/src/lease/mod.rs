@@ -12,6 +12,8 @@
 //! A process whose number the operator has chosen writes its row without asking. A process that sees another one's beats under its
 //! own number logs an error, and moves to another number unless the operator has chosen this one.
 
+pub(crate) mod nodes;
+
 use std::{collections::HashMap, future::pending, sync::Arc, time::Duration};
 
 use clickhouse::Client;
@@ -23,12 +25,13 @@ use tokio::{
 use uuid::Uuid;
 
 use crate::{
-    backoff::{Backoff, dice},
-    id::{Base, IdGenerator},
-    id_file::Record,
-    nodes::{self, ASKS, Claim, HOLDS, LEASE, LEFT, Process, choose, unix_ms},
-    store::StoreError,
-    stores::State,
+    ids::{IdGenerator, base::Base, id_file::Record},
+    lease::nodes::{ASKS, Claim, HOLDS, LEASE, LEFT, Process, choose, unix_ms},
+    store::{
+        StoreError,
+        backoff::{Backoff, dice},
+    },
+    sync::state::State,
 };
 
 /// How often a process says that it still has its number.

@@ -10,9 +10,8 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use crate::{
-    id::MAX_NODE,
+    ids::base::MAX_NODE,
     store::{StoreError, within},
-    table::{Column, ColumnKind, Format, Table},
 };
 
 /// How long a number is its process's without a beat.
@@ -28,43 +27,6 @@ const DRAWN_FROM: usize = 16;
 pub(crate) const ASKS: &str = "asks";
 pub(crate) const HOLDS: &str = "holds";
 pub(crate) const LEFT: &str = "left";
-
-/// Builds the table's columns and its statement from one list.
-macro_rules! nodes {
-    ($engine:literal, $first:literal $first_type:literal $(, $name:literal $data_type:literal)*) => {
-        Table {
-            name: "rowmill_nodes",
-            // No schema's, and the spool has no rows for it.
-            index: usize::MAX,
-            columns: &[nodes!(@column $first $first_type), $(nodes!(@column $name $data_type),)*],
-            create: concat!(
-                "CREATE TABLE IF NOT EXISTS `rowmill_nodes`\n(`", $first, "` ", $first_type,
-                $(", `", $name, "` ", $data_type,)*
-                ") ", $engine,
-            ),
-            format: Format::RowBinary,
-            row_id: None,
-            partition_key: None,
-        }
-    };
-    (@column $name:literal $data_type:literal) => {
-        Column::new($name, $data_type, concat!("`", $name, "` ", $data_type), ColumnKind::Plain)
-    };
-}
-
-/// The table of the processes and their numbers. Each row is another, so that it needs no deduplication window.
-pub(crate) static NODES: Table = nodes! {
-    "ENGINE = ReplacingMergeTree(`beats`) ORDER BY (`node`, `process`) TTL toDateTime(`beat`) + toIntervalDay(30) \
-     SETTINGS non_replicated_deduplication_window = 0",
-    "node" "UInt16",
-    "process" "UUID",
-    "state" "Enum8('asks' = 1, 'holds' = 2, 'left' = 3)",
-    "beats" "UInt64",
-    "beat" "DateTime64(3, 'UTC')",
-    "started" "DateTime64(3, 'UTC')",
-    "host" "String",
-    "ids_until" "DateTime64(3, 'UTC')"
-};
 
 /// What the table says of one process and one number.
 #[derive(Debug, Clone, Row, Deserialize)]
@@ -205,6 +167,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+    use crate::table::node_leases::NODES;
 
     const DAY_MS: i64 = 24 * 60 * 60 * 1000;
     const NOW_MS: i64 = 100 * DAY_MS;

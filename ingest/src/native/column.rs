@@ -2,9 +2,9 @@
 //!
 //! A column knows where each of some rows goes on, takes its value there, and moves that on to the next column's value.
 
-use super::{
-    shape::ShapeBuf,
-    sink::{Length, Place, Sink},
+use {
+    super::sink::{Length, Place, Sink},
+    crate::table::shape::ShapeBuf,
 };
 
 /// The most bytes of a length: blocks are below 4 GiB.

@@ -17,7 +17,7 @@ use std::io;
 use cityhash_rs::cityhash_102_128;
 use lz4_flex::block::{compress_into, get_maximum_output_size};
 
-use crate::time_slice::TimeSlice;
+use crate::native::time_slice::TimeSlice;
 
 const CHECKSUM: usize = 16;
 const HEAD: usize = CHECKSUM + 9;

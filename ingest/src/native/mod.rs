@@ -19,26 +19,18 @@
 //! ([`Column::sent_as`](crate::table::Column::sent_as)).
 
 mod column;
-mod shape;
+pub(crate) mod lz4;
 mod sink;
+pub(crate) mod time_slice;
 
-use std::{ops::RangeInclusive, sync::Arc};
+use std::ops::RangeInclusive;
 
-use bytes::Bytes;
-
-pub use self::shape::Shape;
-pub(crate) use self::shape::ShapeBuf;
 use self::{
     column::Column,
     sink::{Length, Sink},
 };
-use crate::{
-    block::Content,
-    layout::{Layout, LayoutColumn},
-    table::Table,
-    time_slice::TimeSlice,
-    value::put_length,
-};
+pub(crate) use crate::table::shape::ShapeBuf;
+use crate::{native::time_slice::TimeSlice, value::put_length};
 
 /// So many values or bytes are walked at a time, of so many rows at least and at most: they stay in the processor's cache until the last
 /// column has been taken, what a column costs beside its values is shared by them, and others need not wait long for the core.
@@ -63,11 +55,19 @@ pub(crate) struct Native {
 
 /// A column of a row.
 #[derive(Debug, PartialEq, Eq, Hash)]
-struct NativeColumn {
+pub(crate) struct NativeColumn {
     /// None for a column that is left out.
-    name: Option<Box<str>>,
-    data_type: Box<str>,
-    shape: ShapeBuf,
+    pub(crate) name: Option<Box<str>>,
+    /// The type as ClickHouse writes it.
+    pub(crate) data_type: Box<str>,
+    pub(crate) shape: ShapeBuf,
+}
+
+/// Rows, one after the other in RowBinary, and where each of them ends.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rows<'r> {
+    pub(crate) bytes: &'r [u8],
+    pub(crate) ends: &'r [u32],
 }
 
 /// Why rows stay rows.
@@ -80,17 +80,8 @@ pub(crate) enum StayRows {
 }
 
 impl Native {
-    /// Returns how rows of these columns become columns of these names; a column without a name is left
-    /// out. None if a column has no shape, or all of them are left out.
-    pub(crate) fn of(columns: &[LayoutColumn], names: &[Option<Box<str>>]) -> Option<Self> {
-        let columns = columns.iter().zip(names).map(|(column, name)| {
-            Some(NativeColumn {
-                name: name.clone(),
-                data_type: column.sent_type.clone(),
-                shape: column.shape.clone()?,
-            })
-        });
-        let columns: Box<[_]> = columns.collect::<Option<_>>()?;
+    /// Returns how rows of these columns become columns. None if all of them are left out.
+    pub(crate) fn of(columns: Box<[NativeColumn]>) -> Option<Self> {
         let is_plain = |column: &NativeColumn| {
             column.name.is_some() && matches!(column.shape, ShapeBuf::Fixed(_) | ShapeBuf::String)
         };
@@ -126,7 +117,7 @@ impl Native {
     /// Why there is none.
     pub(crate) fn block<'r>(
         &self,
-        rows: &Content,
+        rows: Rows<'_>,
         growth: usize,
         room: &'r mut Vec<u8>,
         slice: &mut TimeSlice,
@@ -178,7 +169,7 @@ impl Native {
         block: &mut [u8],
         heads: &[Vec<u8>],
         counted: &[Column<Length>],
-        rows: &Content,
+        rows: Rows<'_>,
         slice: &mut TimeSlice,
     ) -> Option<()> {
         let mut room = block;
@@ -196,19 +187,6 @@ impl Native {
         walk(rows, &mut placed, slice)?;
         (room.is_empty() && placed.iter().all(Column::is_full)).then_some(())
     }
-}
-
-/// Returns rows of a table, which end at `ends`, as one block of columns, for the bench; none where they stay rows.
-pub fn columns_of(table: &Table, bytes: Bytes, ends: Arc<[u32]>) -> Option<Vec<u8>> {
-    let mut room = Vec::new();
-    let layout = Layout::of(table);
-    let native = &layout.columnar.as_ref()?.native;
-    let length = native
-        .block(&Content { bytes, ends }, MAX_GROWTH, &mut room, &mut TimeSlice::begin())
-        .ok()?
-        .len();
-    room.truncate(length);
-    Some(room)
 }
 
 /// Returns the length of heads and columns; none if it has no number.
@@ -241,7 +219,7 @@ pub(crate) fn fixed_values(bytes: &[u8], ends: &[u32], before: &[&ShapeBuf], sha
 
 /// Hands the beginnings of some rows at a time to `columns`, which move each behind its last value, and makes sure that it is where the
 /// row ends.
-fn walk<S: Sink>(rows: &Content, columns: &mut [Column<S>], slice: &mut TimeSlice) -> Option<()> {
+fn walk<S: Sink>(rows: Rows<'_>, columns: &mut [Column<S>], slice: &mut TimeSlice) -> Option<()> {
     let row_bytes = rows.bytes.len() / rows.ends.len().max(1);
     let at_a_time = (VALUES_AT_A_TIME / columns.len().max(1)).min(BYTES_AT_A_TIME / row_bytes.max(1));
     let at_a_time = at_a_time.clamp(*ROWS_AT_A_TIME.start(), *ROWS_AT_A_TIME.end());
@@ -253,7 +231,7 @@ fn walk<S: Sink>(rows: &Content, columns: &mut [Column<S>], slice: &mut TimeSlic
         places.extend(ends.clone().map(|end| std::mem::replace(&mut start, end)));
         columns
             .iter_mut()
-            .try_for_each(|column| column.take_each(&rows.bytes, &mut places))?;
+            .try_for_each(|column| column.take_each(rows.bytes, &mut places))?;
         slice.yield_if_spent();
         if !ends.eq(places.iter().copied()) {
             return None;

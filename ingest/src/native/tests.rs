@@ -4,7 +4,8 @@ use std::borrow::Cow;
 
 use super::*;
 use crate::{
-    table::{Column, ColumnKind, Format},
+    block::{content::Content, layout::Layout},
+    table::{Column, ColumnKind, Format, Table, shape::Shape},
     value::{Encode, FixedString, Map},
 };
 
@@ -16,9 +17,13 @@ fn layout(columns: Vec<Column>) -> std::sync::Arc<Layout> {
 }
 
 fn native(columns: Vec<Column>) -> Native {
-    let columns = &layout(columns).columns;
-    let names: Vec<_> = columns.iter().map(|column| Some(column.name.clone())).collect();
-    Native::of(columns, &names).unwrap()
+    let columns = layout(columns);
+    let columns = columns.columns.iter().map(|column| NativeColumn {
+        name: Some(column.name.clone()),
+        data_type: column.sent_type.clone(),
+        shape: column.shape.clone().unwrap(),
+    });
+    Native::of(columns.collect()).unwrap()
 }
 
 const fn column(name: &'static str, data_type: &'static str, shape: Shape) -> Column {
@@ -108,7 +113,7 @@ fn ends(ends: &[u64]) -> Vec<u8> {
 fn block_of(native: &Native, rows: &Content) -> Result<Vec<u8>, StayRows> {
     let mut room = vec![0xaa; 10_000];
     native
-        .block(rows, MAX_GROWTH, &mut room, &mut TimeSlice::begin())
+        .block(rows.as_rows(), MAX_GROWTH, &mut room, &mut TimeSlice::begin())
         .map(<[u8]>::to_vec)
 }
 

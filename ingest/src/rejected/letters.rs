@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::{RejectedError, RejectedReplay, RejectedTable};
 use crate::{
-    layout::Layout,
+    block::layout::Layout,
     store::{StoreError, within},
 };
 

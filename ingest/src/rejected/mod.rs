@@ -25,12 +25,13 @@ use twox_hash::XxHash64;
 use self::letters::{Batch, Letters};
 pub use self::report::{RejectedError, RejectedReport, RejectedTable};
 use crate::{
-    backoff::dice,
-    block::Block,
-    compressed::{Compressor, Form},
-    deliver::{Changes, ColumnChanges, Failure, adapt, keeps_each_row},
-    layout::Layout,
-    store::{Class, Connection, InsertRequest, StoreError, StoreUrl, quoted, within},
+    block::{Block, layout::Layout},
+    deliver::{
+        Changes, ColumnChanges, Failure, adapt,
+        compress::{Compressor, Form},
+        keeps_each_row,
+    },
+    store::{Class, Connection, InsertRequest, StoreError, StoreUrl, backoff::dice, quoted, within},
     table::Schema,
 };
 

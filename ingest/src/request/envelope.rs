@@ -4,10 +4,9 @@ use std::borrow::Cow;
 
 use crate::{
     arena::Arena,
-    body::Payload,
     fields::Fields,
-    identify::Claims,
     json::{self, Kind, Reader},
+    request::{body::Payload, claims::Claims},
     scan::{self, Chunk},
 };
 

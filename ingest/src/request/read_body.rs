@@ -17,7 +17,7 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 use tokio::time::{Sleep, sleep};
 
-use crate::spool::{Booking, NoRoom, RequestMemory};
+use crate::budget::{Booking, NoRoom, RequestMemory};
 
 /// The bounds of a body.
 #[derive(Debug, Clone, Copy)]

@@ -16,7 +16,7 @@ use std::{
 
 use tokio::{sync::Notify, time::timeout};
 
-use crate::idle::Activity;
+use crate::service::idle::Activity;
 
 /// The time that a connection has for its first request before it has to make room, unless many
 /// wait for theirs.

@@ -15,7 +15,7 @@ use hyper_util::{rt::TokioIo, server::graceful::GracefulShutdown, service::Tower
 use tokio::{net::TcpListener, task::JoinSet};
 use tower_service::Service;
 
-use crate::{
+use crate::service::{
     connections::{self, Connections},
     idle::{End, Watched, unless_idle},
 };

@@ -13,16 +13,29 @@ use std::{
 
 use uuid::Uuid;
 
-use super::{
-    Spool,
-    frame::{self, FrameFormat, Kind, RowRange},
-    lane::{Lane, Queue},
-    log::{Admits, Batch, FrameAt, Log, Logged},
-    state::{LogState, Urgency},
-};
-use crate::{
-    block::{Content, SealedBlock, is_letter},
+use crate::block::{
+    content::Content,
     layout::Layout,
+    sealed::{SealedBlock, is_letter},
+};
+use {
+    super::{
+        Spool,
+        frame::{self, Kind},
+        log::{Admits, Batch, Log},
+        state::LogState,
+    },
+    crate::{
+        block::{
+            frame_format::FrameFormat,
+            logged::{FrameAt, Logged},
+            parts::RowRange,
+        },
+        spool::{
+            queue::{Lane, Queue},
+            signal::Urgency,
+        },
+    },
 };
 
 /// Rows of one frame, in bytes; a single row may be more.

@@ -9,12 +9,11 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::{Counters, NoRoom, Outcome, Part, Spool};
 use crate::{
     ack::Ack,
-    block::{Block, SealedBlock},
-    progress::Wish,
-    rows::EncodedRows,
+    block::{Block, parts::Part, progress::Wish, rows::EncodedRows, sealed::SealedBlock},
+    budget::NoRoom,
+    spool::{Counters, Outcome, Spool},
 };
 
 impl Spool {
@@ -131,7 +130,7 @@ mod tests {
         spool::{
             LogLimits, SpoolLimits,
             disk::Disk,
-            full::{LIMITS, World},
+            tests::limits::{LIMITS, World},
         },
     };
 

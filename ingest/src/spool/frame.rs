@@ -48,17 +48,13 @@ use std::{cell::OnceCell, ops::Range};
 use memchr::memmem;
 use uuid::Uuid;
 
-use crate::layout::{Layout, put_columns, take_columns};
-
-/// The version of new segments.
-pub(crate) const VERSION: u32 = 2;
-
-/// The version before: one checksum for header and body.
-const VERSION_1: u32 = 1;
+use crate::block::{
+    frame_format::{FRAME_HEADER, FrameFormat, Salt, VERSION, VERSION_1},
+    layout::{Layout, put_columns, take_columns},
+    parts::RowRange,
+};
 
 pub(crate) const SEGMENT_HEADER: usize = 24;
-pub(crate) const FRAME_HEADER: usize = 52;
-const FRAME_HEADER_1: usize = 48;
 
 const SEGMENT_MAGIC: &[u8; 8] = b"ROWMILL\0";
 const FRAME_MAGIC: &[u8; 4] = b"RWFM";
@@ -97,9 +93,6 @@ impl Kind {
     }
 }
 
-/// Rows of a block, by their numbers.
-pub(crate) type RowRange = Range<u32>;
-
 /// A frame's header.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Header {
@@ -108,38 +101,6 @@ pub(crate) struct Header {
     pub(crate) batch: u64,
     pub(crate) block: Uuid,
     pub(crate) rows: RowRange,
-}
-
-/// What the checksums of a segment's frames begin with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Salt(pub(crate) u32);
-
-/// How a segment's frames are written, which its first bytes say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct FrameFormat {
-    version: u32,
-    salt: Salt,
-}
-
-impl FrameFormat {
-    /// Returns the format of a new segment.
-    pub(crate) fn new(salt: Salt) -> Self {
-        Self { version: VERSION, salt }
-    }
-
-    /// Returns the length of a frame's header.
-    fn header_len(self) -> usize {
-        if self.version == VERSION_1 {
-            FRAME_HEADER_1
-        } else {
-            FRAME_HEADER
-        }
-    }
-
-    /// Returns the checksum of bytes in a segment.
-    fn checksum(self, bytes: &[u8]) -> u32 {
-        crc32c::crc32c_append(self.salt.0, bytes)
-    }
 }
 
 /// Returns the first bytes of a segment.

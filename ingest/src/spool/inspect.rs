@@ -6,13 +6,15 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use super::{
-    Part, RowRange, SpoolError,
-    disk::{ASIDE_EXTENSION, Disk, Folder, Segment},
-    parts::overlap,
-    recover::{ReadError, read_rows, recover},
+use crate::block::sealed::SealedBlock;
+use {
+    super::{
+        SpoolError,
+        disk::{ASIDE_EXTENSION, Disk, Folder, Segment},
+        recover::{ReadError, read_rows, recover},
+    },
+    crate::block::parts::{Part, RowRange, overlap},
 };
-use crate::block::SealedBlock;
 
 /// What is in a spool's folder.
 #[derive(Debug)]

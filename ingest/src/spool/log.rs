@@ -12,49 +12,14 @@ use std::{
 
 use uuid::Uuid;
 
-use super::{
-    chance,
-    disk::{Disk, Segment},
-    frame::{self, FrameFormat, Header, Kind, RowRange, SEGMENT_HEADER},
+use crate::block::{frame_format::FRAME_HEADER, logged::FrameAt, sealed::letter_id};
+use {
+    super::{
+        disk::{Disk, Segment},
+        frame::{self, Header, Kind, SEGMENT_HEADER},
+    },
+    crate::block::{frame_format::FrameFormat, parts::RowRange, random},
 };
-use crate::block::letter_id;
-
-/// Where a rows frame is in its segment.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct FrameAt {
-    pub(crate) offset: u64,
-    /// The length of the whole frame.
-    pub(crate) length: usize,
-    pub(crate) rows: RowRange,
-}
-
-/// Where a block is on disk, and how much of it.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Logged {
-    /// None while nothing of it is there.
-    pub(crate) segment: Option<u64>,
-    pub(crate) format: Option<FrameFormat>,
-    /// The frames that hold its rows.
-    pub(crate) frames: Vec<FrameAt>,
-    /// This many rows, from the first on, are there.
-    pub(crate) rows: u32,
-    /// What all of its frames take.
-    pub(crate) bytes: usize,
-    /// Whether the block is there as a whole.
-    pub(crate) is_sealed: bool,
-}
-
-impl Logged {
-    /// Returns whether all of it that is on disk is in this segment.
-    pub(crate) fn is_in(&self, segment: u64) -> bool {
-        self.segment.is_none_or(|own| own == segment)
-    }
-
-    /// Returns how many rows its frames have.
-    pub(crate) fn readable(&self) -> usize {
-        self.frames.iter().map(|frame| frame.rows.len()).sum()
-    }
-}
 
 /// How much the log may write.
 #[derive(Debug, Clone, Copy)]
@@ -267,7 +232,7 @@ impl Log {
         let segment = self.next_segment;
         self.next_segment += 1;
         let mut file = self.disk.create(segment)?;
-        let format = FrameFormat::new(chance::salt());
+        let format = FrameFormat::new(random::salt());
         // Synced by itself: what follows in a segment is worth nothing without its header.
         if let Err(error) = file.append(&frame::segment_header(format)).and_then(|()| file.sync()) {
             // What is left of it would be found as torn.
@@ -539,7 +504,7 @@ impl Log {
     /// Appends one frame without a body to any segment.
     fn append(&mut self, segment: u64, kind: Kind, block: Uuid, rows: RowRange, for_good: bool) -> io::Result<()> {
         let state = self.segments.get_mut(&segment).ok_or(io::ErrorKind::NotFound)?;
-        let mut bytes = Vec::with_capacity(frame::FRAME_HEADER);
+        let mut bytes = Vec::with_capacity(FRAME_HEADER);
         let header = Header {
             kind,
             batch: state.known_synced(),
@@ -588,7 +553,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
 
     use super::*;
-    use crate::spool::simulated_disk::SimulatedDisk;
+    use crate::spool::tests::disk::SimulatedDisk;
 
     #[test]
     fn a_letter_stays_until_its_row_is_marked() {

@@ -1,57 +1,48 @@
 //! The spool: blocks between the moment a row is taken and the moment ClickHouse has it.
 //!
 //! Takes rows, gives sealed blocks, oldest first and each table for itself; a block stays until all of it is reported stored.
-//! Promises: what is taken is under a bound, in memory and on disk, beyond which [`Spool::append`] says [`NoRoom`]; no table
-//! can take more than half of what the others leave; a lock is held for one row's encoding and never across an `.await`.
+//! Promises: memory and disk are bounded, and [`Spool::append`] returns [`NoRoom`] beyond the bound; no table can take more than
+//! half of what the others leave; a lock is held for one row's encoding and never across an `.await`.
 //!
-//! With a folder, each row is written to a log as well, and is there again after a crash:
+//! With a folder, each row is also written to a log, and is there again after a crash:
 //!
 //! ```text
-//! lane      one table's blocks: the open one, and those that wait
-//! commit    one thread: what is new in all lanes becomes a batch, one fdatasync covers it
-//! log       segments, their rotation and their end
-//! frame     the bytes
-//! relief    what becomes of memory when it is short
-//! recover   blocks again, after a start
-//! disk      the file system
-//! outlet    what delivery asks for
-//! letter    rows that go from their block to the dead letters
-//! chance    what is random
-//! state     what all of these share
+//! queue         one table's blocks: the open one, and the sealed ones
+//! commit        one thread: what is new in all queues becomes a batch, which one fdatasync covers
+//! log           segments: rotation, compaction, removal
+//! frame         the bytes of a segment
+//! reclaim       memory is freed when it is short
+//! recover       blocks are read again after a start
+//! disk          the file system
+//! reader        what delivery asks for
+//! dead_letters  rows that move from their block to the dead letters
+//! signal        wakes the commit thread
+//! state         what all of these share
+//! inspect       what a folder holds, for the command line
 //! ```
 //!
-//! Without one, rows are in memory alone.
+//! An append marks its queue as changed and raises the signal; the commit thread wakes up, writes and syncs a batch, and
+//! publishes how far each block is on disk; sealed blocks wake the table's delivery, which asks the reader.
+//!
+//! Without a folder, rows are in memory alone.
 
-mod bound;
-pub(crate) mod chance;
 mod commit;
-#[cfg(test)]
-mod damage;
+mod dead_letters;
 mod disk;
-#[cfg(test)]
-mod faults;
 pub(crate) mod frame;
-#[cfg(test)]
-mod full;
 mod inspect;
-mod lane;
-mod letter;
-#[cfg(test)]
-mod liveness;
 mod log;
-mod outlet;
-mod parts;
+mod queue;
+mod reader;
+mod reclaim;
 mod recover;
-mod relief;
-#[cfg(test)]
-mod simulated_disk;
-#[cfg(test)]
-mod simulation;
+mod signal;
 mod state;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::HashMap,
-    fmt,
     path::Path,
     sync::{
         Arc,
@@ -63,45 +54,48 @@ use std::{
 
 use tokio::sync::Notify;
 
-use self::{
-    bound::Bound,
-    disk::{Disk, Folder},
-    lane::{Lane, Queue},
-    log::Log,
-    recover::recover,
-    state::{LogState, Signal, Urgency},
-};
-pub(crate) use self::{
-    bound::{Booking, RequestMemory},
-    frame::RowRange,
-    lane::Counters,
-    log::{LogLimits, Logged},
-    outlet::{Next, Parked, Upcoming},
-    parts::{Part, Parts, ranges_of},
-};
-pub use self::{
-    inspect::{BlockReport, PartReport, SpoolReport, inspect},
-    lane::TableCounts,
-    recover::SpoolError,
-};
 use crate::{
-    ack::{Ack, Receipt, Waiting},
-    block::{Block, BlockLimits, WORTH_TAKING_OVER},
-    layout::Layout,
-    rows::EncodedRows,
+    ack::Ack,
+    block::{
+        Block, BlockLimits, WORTH_TAKING_OVER,
+        layout::Layout,
+        receipt::{Receipt, Waiting},
+        rows::EncodedRows,
+    },
+    budget::NoRoom,
 };
-
-/// No room for a row: a bound of the spool is reached, the disk fails, or the spool has been closed. The row was not taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NoRoom;
-
-impl fmt::Display for NoRoom {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("no room for another row until ClickHouse has taken some")
-    }
-}
-
-impl std::error::Error for NoRoom {}
+pub(crate) use {
+    self::log::LogLimits,
+    crate::{
+        budget::RequestMemory,
+        spool::{
+            queue::Counters,
+            reader::{Next, Parked, Upcoming},
+        },
+    },
+};
+use {
+    self::{
+        disk::{Disk, Folder},
+        log::Log,
+        recover::recover,
+        state::LogState,
+    },
+    crate::{
+        budget::Bound,
+        spool::{
+            queue::{Lane, Queue},
+            signal::{Signal, Urgency},
+        },
+    },
+};
+pub use {
+    self::{
+        inspect::{BlockReport, PartReport, SpoolReport, inspect},
+        recover::SpoolError,
+    },
+    crate::spool::queue::TableCounts,
+};
 
 /// With so many sealed blocks, a table has one that is inserted, one that is made ready meanwhile, and one that waits.
 const WAITING_BLOCKS: usize = 3;

@@ -10,16 +10,11 @@ use std::{
 
 use tokio::{sync::Notify, time::Instant};
 
-use super::{
-    Part,
-    bound::Bound,
-    state::{LogState, Urgency},
-};
 use crate::{
-    block::{Block, Content, SealedBlock},
-    dead_letter::REJECTED,
-    layout::Layout,
-    room::Rooms,
+    block::{Block, buffer_pool::Rooms, content::Content, layout::Layout, parts::Part, sealed::SealedBlock},
+    budget::Bound,
+    spool::{signal::Urgency, state::LogState},
+    table::dead_letter::REJECTED,
 };
 
 /// One table's way through the spool.

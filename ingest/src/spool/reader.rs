@@ -12,15 +12,14 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use super::{
-    Counters, Logged, Outcome, Part, Spool,
-    lane::{Found, Lane},
-    recover::{ReadError, read_rows},
-    state::{LogState, Op},
-};
 use crate::{
-    block::{Content, SealedBlock},
-    layout::Layout,
+    block::{content::Content, layout::Layout, logged::Logged, parts::Part, sealed::SealedBlock},
+    spool::{
+        Counters, Outcome, Spool,
+        queue::{Found, Lane},
+        recover::{ReadError, read_rows},
+        state::{LogState, Op},
+    },
 };
 
 /// Rows that will be next.

@@ -2,7 +2,7 @@
 //!
 //! Without it a table whose oldest block waits would fill memory with its open one, while the disk has room for it.
 
-use super::Spool;
+use crate::spool::Spool;
 
 /// A quarter of the bound: one table may have half of it, and goes on growing while its rows are written.
 const SHARE: usize = 4;

@@ -14,15 +14,22 @@ use std::{
 
 use uuid::Uuid;
 
-use super::{
-    disk::Disk,
-    frame::{self, Frame, Kind, RowRange, Rows, SegmentHeader},
-    log::{FrameAt, Logged, Mark, SegmentUse},
-    parts::{Part, Parts, overlap},
-};
-use crate::{
-    block::{Content, SealedBlock, is_letter},
+use crate::block::{
+    content::Content,
+    frame_format::VERSION,
     layout::Layout,
+    sealed::{SealedBlock, is_letter},
+};
+use {
+    super::{
+        disk::Disk,
+        frame::{self, Frame, Kind, Rows, SegmentHeader},
+        log::{Mark, SegmentUse},
+    },
+    crate::block::{
+        logged::{FrameAt, Logged},
+        parts::{Part, Parts, RowRange, overlap},
+    },
 };
 
 /// Why a spool could not be opened. Nothing of it has been changed.
@@ -59,7 +66,7 @@ impl fmt::Display for SpoolError {
                 f,
                 "segment {segment:016} of the spool has version {version}, this program knows versions up to {}; \
                  let the program that wrote it deliver it (`rowmill spool replay`)",
-                frame::VERSION
+                VERSION
             ),
             Self::Foreign { segment } => write!(
                 f,
@@ -469,6 +476,7 @@ mod tests {
     use std::{fs, path::Path};
 
     use super::*;
+    use crate::block::frame_format::{FRAME_HEADER, FrameFormat, Salt};
     use crate::spool::disk::Folder;
 
     fn folder_with(name: &str, bytes: &[u8]) -> (tempfile::TempDir, Folder) {
@@ -510,7 +518,7 @@ mod tests {
         let of_version_1: &[u8] = include_bytes!("golden/version1.spool");
         let of_version_2: &[u8] = include_bytes!("golden/version2.spool");
         // The last frame of each says that the block has moved.
-        for (golden, moved) in [(of_version_1, 48), (of_version_2, frame::FRAME_HEADER)] {
+        for (golden, moved) in [(of_version_1, 48), (of_version_2, FRAME_HEADER)] {
             let (_folder, disk) = folder_with("0000000000000001.spool", &golden[..golden.len() - moved]);
             let recovered = recover(&disk, Path::new("here")).unwrap();
             let [block] = &recovered.blocks[..] else {
@@ -529,9 +537,9 @@ mod tests {
     #[test]
     fn what_one_segment_says_of_a_block_is_to_be_said_by_all_that_have_it() {
         let golden = include_bytes!("golden/version2.spool");
-        let with_done = &golden[..golden.len() - frame::FRAME_HEADER];
+        let with_done = &golden[..golden.len() - FRAME_HEADER];
         let (folder, disk) = folder_with("0000000000000001.spool", with_done);
-        let without = &with_done[..with_done.len() - frame::FRAME_HEADER];
+        let without = &with_done[..with_done.len() - FRAME_HEADER];
         fs::write(folder.path().join("0000000000000002.spool"), without).unwrap();
         let recovered = recover(&disk, Path::new("here")).unwrap();
         let [block] = &recovered.blocks[..] else {
@@ -553,7 +561,7 @@ mod tests {
 
     /// Returns a segment with a block of one row, and marks of it.
     fn segment_with(block: Uuid, marks: &[Kind]) -> Vec<u8> {
-        let format = frame::FrameFormat::new(frame::Salt(1));
+        let format = FrameFormat::new(Salt(1));
         let mut bytes = frame::segment_header(format).to_vec();
         let mut put = |kind, body: &dyn Fn(&mut Vec<u8>)| {
             let header = frame::Header {
@@ -580,7 +588,7 @@ mod tests {
     #[test]
     fn a_letter_speaks_for_its_row_whatever_has_become_of_it() {
         let block = Uuid::from_u128(0x7000 << 64);
-        let letter = crate::block::letter_id(block, 0).unwrap();
+        let letter = crate::block::sealed::letter_id(block, 0).unwrap();
         for (marks, blocks) in [(&[][..], 1), (&[Kind::Done], 0), (&[Kind::Moved], 0)] {
             let (folder, disk) = folder_with("0000000000000001.spool", &segment_with(block, &[]));
             fs::write(

@@ -1,32 +1,24 @@
 //! State: what the lanes, the deliveries and the thread that writes the log share.
 
 use std::{
-    cell::Cell,
-    io, ptr,
+    io,
     sync::{
-        Arc, Mutex, OnceLock, PoisonError,
-        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64},
     },
-    thread::{self, Thread},
-    time::Duration,
 };
 
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::{bound::Bound, disk::Disk, frame::RowRange, log::Log};
-use crate::block::SealedBlock;
-
-/// How long rows that nobody waits for may stay in memory alone.
-pub(super) const COMMIT_INTERVAL: Duration = Duration::from_millis(50);
-
-/// How long rows that somebody waits for may wait for an event loop that has more to do.
-pub(super) const REST_INTERVAL: Duration = Duration::from_millis(1);
-
-thread_local! {
-    /// The signal that this thread's event loop tells when it has nothing left to do.
-    static TELLS: Cell<*const Signal> = const { Cell::new(ptr::null()) };
-}
+use crate::{
+    block::sealed::SealedBlock,
+    spool::signal::{Signal, Urgency},
+};
+use {
+    super::{disk::Disk, log::Log},
+    crate::{block::parts::RowRange, budget::Bound},
+};
 
 /// What all threads see of the log.
 #[derive(Debug)]
@@ -92,84 +84,6 @@ impl LogState {
     }
 }
 
-/// How soon the log has to look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Urgency {
-    Never = 0,
-    Soon = 1,
-    /// When the event loop that it comes from has nothing left to do: what that adds until then goes along.
-    AtRest = 2,
-    Now = 3,
-}
-
-/// Wakes the thread that writes.
-#[derive(Debug, Default)]
-pub(super) struct Signal {
-    urgency: AtomicU8,
-    pub(super) thread: OnceLock<Thread>,
-}
-
-impl Signal {
-    /// Says that there is something to write. What it is has to be visible before.
-    pub(super) fn raise(&self, urgency: Urgency) {
-        let urgency = urgency as u8;
-        // The order of all these operations matters: whoever finds it raised has been seen by the round to come.
-        if self.urgency.load(Ordering::SeqCst) < urgency
-            && self.urgency.fetch_max(urgency, Ordering::SeqCst) < urgency
-            && let Some(thread) = self.thread.get()
-        {
-            thread.unpark();
-        }
-    }
-
-    /// Says that this thread's event loop has nothing left to do. From then on, what the thread appends waits for the next time.
-    pub(super) fn rest(&self) {
-        TELLS.set(self);
-        if self.urgency.load(Ordering::SeqCst) == Urgency::AtRest as u8 {
-            self.raise(Urgency::Now);
-        }
-    }
-
-    /// Returns how soon a row of this thread is written that somebody waits for.
-    pub(super) fn urgency_of_wait(&self) -> Urgency {
-        if ptr::eq(TELLS.get(), self) {
-            Urgency::AtRest
-        } else {
-            Urgency::Now
-        }
-    }
-
-    /// Waits until there is something to write, and a moment longer for what may go along.
-    pub(super) fn wait(&self) {
-        while self.patience() == Some(Duration::MAX) {
-            thread::park();
-        }
-        let started = std::time::Instant::now();
-        while let Some(patience) = self.patience() {
-            match patience.checked_sub(started.elapsed()) {
-                Some(left) if !left.is_zero() => thread::park_timeout(left),
-                _ => break,
-            }
-        }
-    }
-
-    /// Returns how long what there is to write may wait for more; none if it may not.
-    pub(super) fn patience(&self) -> Option<Duration> {
-        let urgency = self.urgency.load(Ordering::SeqCst);
-        let is = |level: Urgency| urgency == level as u8;
-        match () {
-            () if is(Urgency::Never) => Some(Duration::MAX),
-            () if is(Urgency::Soon) => Some(COMMIT_INTERVAL),
-            () if is(Urgency::AtRest) => Some(REST_INTERVAL),
-            () => None,
-        }
-    }
-
-    pub(super) fn lower(&self) {
-        self.urgency.store(Urgency::Never as u8, Ordering::SeqCst);
-    }
-}
-
 /// Something to note in the log that is no row.
 #[derive(Debug)]
 pub(super) enum Op {
@@ -186,44 +100,4 @@ pub(super) enum Op {
         row: u32,
         reply: oneshot::Sender<io::Result<()>>,
     },
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_a_loop_appends_that_tells_of_its_rest_waits_for_it() {
-        let (signal, other) = (Signal::default(), Signal::default());
-        assert_eq!(signal.urgency_of_wait(), Urgency::Now);
-        signal.rest();
-        assert_eq!(signal.patience(), Some(Duration::MAX), "nothing is to be written");
-        signal.raise(signal.urgency_of_wait());
-        assert_eq!(signal.patience(), Some(REST_INTERVAL));
-        signal.rest();
-        assert_eq!(signal.patience(), None);
-        // Another writer's rows are not told of, nor are another thread's.
-        assert_eq!(other.urgency_of_wait(), Urgency::Now);
-        assert_eq!(
-            thread::scope(|scope| scope.spawn(|| signal.urgency_of_wait()).join().ok()),
-            Some(Urgency::Now)
-        );
-    }
-
-    #[test]
-    fn rows_that_nobody_waits_for_do_not_go_at_a_rest() {
-        let signal = Signal::default();
-        signal.raise(Urgency::Soon);
-        signal.rest();
-        assert_eq!(signal.patience(), Some(COMMIT_INTERVAL));
-    }
-
-    #[test]
-    fn a_loop_that_does_not_come_to_rest_is_not_waited_for() {
-        let signal = Signal::default();
-        signal.rest();
-        signal.raise(Urgency::AtRest);
-        signal.wait();
-        assert_eq!(signal.patience(), Some(REST_INTERVAL));
-    }
 }

@@ -2,7 +2,7 @@
 
 use tokio::time::{Duration, Instant};
 
-use crate::{block::SealedBlock, deliver::Failure, spool::Part, store::Class};
+use crate::store::Class;
 
 /// A table in trouble speaks up this often.
 const ALARM_INTERVAL: Duration = Duration::from_secs(60);
@@ -18,54 +18,13 @@ pub(crate) struct Alarm {
 }
 
 impl Alarm {
-    /// Tells of a failure, if it is time to.
-    pub(crate) fn report(&mut self, block: &SealedBlock, part: &Part, failures: u32, failure: &Failure) {
-        let now = Instant::now();
-        if !self.is_due(now, failure.class()) {
-            return;
-        }
-        let (table, id, rows) = (&*block.layout.table, block.id, part.len());
-        let error = match failure {
-            Failure::Store(error) => error,
-            Failure::Disk(error) => {
-                tracing::error!(table, block = %id, rows, failures, %error, "rows wait for the spool's disk");
-                return;
-            }
-            Failure::Misfit(reason) => {
-                tracing::error!(table, block = %id, rows, reason, "rows of an earlier build do not fit the table, and wait");
-                return;
-            }
-            Failure::Running | Failure::Missing => {
-                let error = failure.without_values();
-                tracing::warn!(table, block = %id, rows, failures, error, "the outcome of an insert is not clear yet");
-                return;
-            }
-        };
-        let (code, cure, class) = (error.code(), error.cure(), error.class());
-        let error = error.without_values();
-        match class {
-            Class::Retry if self.is_patient(now) => {
-                tracing::warn!(table, block = %id, rows, failures, code, error, "an insert failed and is tried again");
-            }
-            Class::Retry => {
-                tracing::error!(table, block = %id, rows, failures, code, error, "an insert has failed for minutes and is tried again");
-            }
-            Class::Hold => {
-                tracing::error!(table, block = %id, rows, failures, code, cure, error, "an insert waits for a person");
-            }
-            Class::Refused | Class::TooLarge => {
-                tracing::error!(table, block = %id, rows, failures, code, cure, error, "ClickHouse refuses every row, the table waits");
-            }
-        }
-    }
-
     /// Returns, if it is time to speak up, whether there is still hope that it passes by itself.
     pub(crate) fn due(&mut self, class: Class) -> Option<bool> {
         let now = Instant::now();
         self.is_due(now, class).then(|| self.is_patient(now))
     }
 
-    fn is_due(&mut self, now: Instant, class: Class) -> bool {
+    pub(crate) fn is_due(&mut self, now: Instant, class: Class) -> bool {
         let is_due = match self.last {
             Some((at, last)) => last != class || now.duration_since(at) >= ALARM_INTERVAL,
             None => true,
@@ -77,7 +36,7 @@ impl Alarm {
         is_due
     }
 
-    fn is_patient(&self, now: Instant) -> bool {
+    pub(crate) fn is_patient(&self, now: Instant) -> bool {
         self.first.is_none_or(|first| now.duration_since(first) < PATIENCE)
     }
 }

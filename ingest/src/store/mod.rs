@@ -4,10 +4,13 @@
 //! can be done about it ([`Class`]). Promises: the password is in no text that this module makes, and errors are told apart
 //! by ClickHouse's number (see [`error`]).
 
+pub(crate) mod alarm;
+pub(crate) mod backoff;
 mod connection;
 mod error;
 mod insert;
 mod quorum;
+pub(crate) mod stores;
 
 use std::{error::Error, fmt, str::FromStr, time::Duration};
 

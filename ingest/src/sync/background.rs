@@ -9,11 +9,14 @@ use tokio::{sync::watch, task::JoinSet, time::sleep};
 
 use super::{Plan, bring, bring_windows, retention, window::TURNS_OFF};
 use crate::{
-    alarm::Alarm,
-    backoff::{Backoff, HOLD, dice},
-    store::{Class, Connection, StoreUrl, ping},
-    stores::{State, Store, Stores},
-    sync::SyncError,
+    store::{
+        Class, Connection, StoreUrl,
+        alarm::Alarm,
+        backoff::{Backoff, HOLD, dice},
+        ping,
+        stores::{Store, Stores},
+    },
+    sync::{SyncError, state::State},
     table::Schema,
 };
 

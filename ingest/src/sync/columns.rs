@@ -151,7 +151,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
 
     use super::*;
-    use crate::{dead_letter::REJECTED, table::Format};
+    use crate::table::{Format, dead_letter::REJECTED};
 
     const fn column(
         name: &'static str,

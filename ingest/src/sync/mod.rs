@@ -18,6 +18,7 @@ mod background;
 mod columns;
 mod error;
 mod retention;
+pub(crate) mod state;
 mod views;
 mod window;
 
@@ -37,10 +38,8 @@ use self::{
     window::Deduplication,
 };
 use crate::{
-    dead_letter::REJECTED,
-    nodes::NODES,
     store::{StoreUrl, quoted, within},
-    table::{Schema, Table},
+    table::{Schema, Table, dead_letter::REJECTED, node_leases::NODES},
 };
 
 /// Time for one statement: on a busy or replicated server DDL waits for others.

@@ -2,8 +2,8 @@
 
 use super::STATEMENT_TIMEOUT;
 use crate::{
-    dead_letter::REJECTED,
     store::{StoreError, StoreUrl, within},
+    table::dead_letter::REJECTED,
 };
 
 /// Lets the table of dead letters keep them for so many days, or for good if that is 0. Returns the statement, if one was needed.

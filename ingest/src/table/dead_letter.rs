@@ -5,10 +5,7 @@
 use jiff::Timestamp;
 use twox_hash::XxHash64;
 
-use crate::{
-    layout::Layout,
-    table::{Column, ColumnKind, Format, Shape, Table},
-};
+use crate::table::{Column, ColumnKind, Format, Table, shape::Shape};
 
 /// How long a letter stays in its table where nothing else is said, in days: time enough to notice, to mend, and to send again.
 pub(crate) const DEFAULT_DAYS: u32 = 30;
@@ -50,9 +47,10 @@ impl DeadLetter<'_> {
         self.put(max_payload_bytes, "", "", out);
     }
 
-    /// Appends the row of [`REJECTED`] for a payload that is a row of `layout`, whole and with what is needed to read it again.
-    pub(crate) fn encode_row(&self, layout: &Layout, out: &mut Vec<u8>) {
-        self.put(usize::MAX, layout.format(), &layout.columns_as_json(), out);
+    /// Appends the row of [`REJECTED`] for a payload that is a whole row, with what is needed to read it again: its format, and
+    /// its columns as JSON.
+    pub(crate) fn encode_row(&self, format: &str, columns: &str, out: &mut Vec<u8>) {
+        self.put(usize::MAX, format, columns, out);
     }
 
     fn put(&self, max_payload_bytes: usize, payload_format: &str, payload_columns: &str, out: &mut Vec<u8>) {

@@ -1,6 +1,11 @@
 //! What the runtime knows of a table: constants that the build step writes beside each typed row.
 
-pub use crate::native::Shape;
+pub(crate) mod dead_letter;
+pub(crate) mod node_leases;
+pub mod refusal;
+pub(crate) mod shape;
+
+pub use crate::table::shape::Shape;
 
 /// All tables of one schema folder, in the order of its files.
 #[derive(Debug)]

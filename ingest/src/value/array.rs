@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::{Decode, Encode, put_length};
 use crate::{
     json::{Kind, Reader},
-    refusal::Problem,
+    table::refusal::Problem,
 };
 
 /// From a JSON array. Text is read as JSON where it begins with `[`, its elements as texts; other text is the one element of an

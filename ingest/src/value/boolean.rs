@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::{Decode, Encode};
 use crate::{
     json::{Kind, Reader},
-    refusal::Problem,
+    table::refusal::Problem,
 };
 
 /// The words that ClickHouse's text formats take, in any case; `on` is what a browser sends for a checked box.

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{Decode, Encode, calendar};
 use crate::{
     json::{Kind, Reader},
-    refusal::Problem,
+    table::refusal::Problem,
 };
 
 macro_rules! date {

@@ -14,7 +14,7 @@
 //! whose numbers stand apart, like `2024 02 29`.
 
 use super::calendar;
-use crate::refusal::Problem;
+use crate::table::refusal::Problem;
 
 /// What a text says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     json::{Kind, Reader},
-    refusal::Problem,
+    table::refusal::Problem,
 };
 
 /// The seconds of the years 1 to 9999, all that ClickHouse can print.

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::{Decode, Encode, int::Int256};
 use crate::{
     json::{Kind, Reader},
-    refusal::Problem,
+    table::refusal::Problem,
 };
 
 macro_rules! decimal {

@@ -12,7 +12,7 @@ use super::{
     Decode, Encode,
     written::{put_dynamic, put_text},
 };
-use crate::{json::Reader, refusal::Problem};
+use crate::{json::Reader, table::refusal::Problem};
 
 /// ClickHouse's `Dynamic`, a value of any type, which its JSON shows; a text is one, or a date or a moment where it is written so.
 ///

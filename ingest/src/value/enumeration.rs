@@ -154,7 +154,7 @@ macro_rules! enumeration {
 #[cfg(test)]
 mod tests {
     use super::super::{Decode, testing::*};
-    use crate::refusal::Problem;
+    use crate::table::refusal::Problem;
 
     crate::enumeration! {
         enum State: i8 { Open = 1 => "open", Closed = -3 => "closed", Odd = 2 => "1" }

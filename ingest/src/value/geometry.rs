@@ -45,7 +45,7 @@ crate::variant! {
 #[cfg(test)]
 mod tests {
     use super::{super::testing::*, *};
-    use crate::refusal::Problem;
+    use crate::table::refusal::Problem;
 
     #[test]
     fn shapes_are_arrays_in_arrays() {

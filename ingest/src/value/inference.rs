@@ -13,7 +13,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 use super::{Date, DateTime, DateTime64, Decode, Utc};
 use crate::{
     json::{Kind, Reader},
-    refusal::Problem,
+    table::refusal::Problem,
 };
 
 /// The digits behind the second that a moment with a fraction has.

@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::{Decode, Encode};
 use crate::{
     json::{Kind, Reader},
-    refusal::Problem,
+    table::refusal::Problem,
 };
 
 /// ClickHouse's `IPv4`: 4 bytes, the last one of the address first.

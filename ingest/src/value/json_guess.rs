@@ -6,7 +6,6 @@
 //!
 //! [`JsonPath::check`]: super::json_text::JsonPath::check
 
-use super::json_path::is_integer;
 use crate::json::{Kind, Reader};
 
 /// Words in moments, or the beginnings of words.
@@ -170,4 +169,10 @@ pub(super) fn entries(json: &Reader<'_>, may_take: impl Fn(&str, &Reader<'_>) ->
         count += 1;
     }
     Some(count)
+}
+
+/// Whether the text is an integer without needless signs.
+pub(super) fn is_integer(text: &str) -> bool {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
 }

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     json::{Kind, Reader},
-    refusal::Problem,
+    table::refusal::Problem,
 };
 
 /// The length of `2024-02-29`.
@@ -52,12 +52,6 @@ fn check_moment<'a, T: Decode<'a>>(json: &mut Reader<'a>) -> Result<(), Problem>
     check::<T>(json, |text| text.len() >= TIME_BYTES && !text.contains(['t', 'z']))
 }
 
-/// Whether the text is an integer without needless signs.
-pub(super) fn is_integer(text: &str) -> bool {
-    let digits = text.strip_prefix('-').unwrap_or(text);
-    !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
-}
-
 /// Whether the text is a number as JSON has them.
 fn is_number(text: &str) -> bool {
     let mut json = Reader::new(text);
@@ -83,8 +77,8 @@ fn is_taken<T: JsonPath>(json: &Reader<'_>) -> bool {
     T::check(&mut json.clone()).is_ok()
 }
 
-path!(i8, i16, i32, i64, i128, Int256 => check, is_integer, integer);
-path!(u8, u16, u32, u64, u128, UInt256 => check, |text| is_integer(text) && !text.starts_with('-'), integer);
+path!(i8, i16, i32, i64, i128, Int256 => check, json_guess::is_integer, integer);
+path!(u8, u16, u32, u64, u128, UInt256 => check, |text| json_guess::is_integer(text) && !text.starts_with('-'), integer);
 path!(f32, f64 => check, is_number, float);
 path!(bool => check, |_| false, boolean);
 path!(Date, Date32 => check_text, |text| text.len() == DAY_BYTES, day);

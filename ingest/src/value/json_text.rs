@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::{Decode, Encode};
 use crate::{
     json::{Kind, Reader},
-    refusal::Problem,
+    table::refusal::Problem,
 };
 
 /// How long all paths of one object together may be. They repeat the keys above them, and so grow faster than the text: one long

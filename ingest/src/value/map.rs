@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     json::{Kind, Reader},
-    refusal::Problem,
+    table::refusal::Problem,
 };
 
 /// ClickHouse's `Map(K, V)`: entries in the order of the event; a key may come twice, as in ClickHouse.

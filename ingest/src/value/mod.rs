@@ -131,7 +131,7 @@ pub use self::{
     zone::{Utc, Zone},
 };
 pub use crate::{enumeration, json_paths, named_tuple, path_tuple, path_variant, variant, zone};
-use crate::{json::Reader, refusal::Problem};
+use crate::{json::Reader, table::refusal::Problem};
 
 /// A type that a value of an event becomes.
 ///

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     json::{Kind, Reader},
-    refusal::Problem,
+    table::refusal::Problem,
 };
 
 /// Declares a struct for a `Tuple` with names.

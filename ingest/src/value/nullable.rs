@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use super::{Decode, Encode};
 use crate::{
     json::{Kind, Reader},
-    refusal::Problem,
+    table::refusal::Problem,
 };
 
 /// JSON's `null` is NULL. Text never is: a field that is there says something, `null` and nothing at all included.

@@ -5,7 +5,7 @@
 
 use crate::{
     json::{Kind, Reader},
-    refusal::Problem,
+    table::refusal::Problem,
 };
 
 /// Declares a Variant at a path of JSON: its types in the order in which ClickHouse tries them.

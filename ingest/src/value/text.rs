@@ -11,7 +11,7 @@ use serde::{
 use super::{Decode, Encode, put_length};
 use crate::{
     json::{Kind, Reader},
-    refusal::Problem,
+    table::refusal::Problem,
 };
 
 /// ClickHouse's [`String`](https://clickhouse.com/docs/sql-reference/data-types/string): its length, then its bytes.

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{Decode, Encode, date_text::fraction};
 use crate::{
     json::{Kind, Reader},
-    refusal::Problem,
+    table::refusal::Problem,
 };
 
 /// The greatest time, 999:59:59, in seconds.

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     json::{Kind, Reader},
-    refusal::Problem,
+    table::refusal::Problem,
 };
 
 macro_rules! tuple {

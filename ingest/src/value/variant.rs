@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, ser::SerializeTupl
 use super::Decode;
 use crate::{
     json::{Kind, Position, Reader},
-    refusal::Problem,
+    table::refusal::Problem,
 };
 
 /// What stands in the place of a type for NULL.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{BFloat16, Decode, Encode, array::read_text, put_length};
 use crate::{
     json::{Kind, Reader},
-    refusal::Problem,
+    table::refusal::Problem,
 };
 
 /// ClickHouse's `QBit(T, N)`: `N` numbers, or none for `N` zeros.

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     json::{Kind, Reader},
-    refusal::Problem,
+    table::refusal::Problem,
 };
 
 /// The codes of types in a block

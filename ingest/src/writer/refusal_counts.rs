@@ -91,7 +91,7 @@ mod tests {
     use super::*;
     use crate::{
         json::{Error, ErrorKind},
-        refusal::Problem,
+        table::refusal::Problem,
     };
 
     #[test]

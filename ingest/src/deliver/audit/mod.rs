@@ -20,12 +20,11 @@ use tokio::time::sleep;
 use self::slices::{Difference, DueSlice, SLICE_MS, SliceKey, Slices, Stored};
 use super::lookup::keeps_each_row;
 use crate::{
-    alarm::is_interval_over,
-    id::{PLACE_BITS, SEQUENCE_BITS},
-    layout::Layout,
+    block::layout::Layout,
+    deliver::servers::Servers,
+    ids::base::{PLACE_BITS, SEQUENCE_BITS},
     spool::{Counters, Spool},
-    store::{Connection, StoreError, quoted, within},
-    stores::Servers,
+    store::{Connection, StoreError, alarm::is_interval_over, quoted, within},
 };
 
 /// The longest time between two looks for slices that are due.

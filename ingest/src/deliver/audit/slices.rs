@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::id::{PLACE_BITS, SEQUENCE_BITS};
+use crate::ids::base::{PLACE_BITS, SEQUENCE_BITS};
 
 /// The length of a slice.
 pub(super) const SLICE_MS: u64 = 60_000;

@@ -4,15 +4,20 @@
 
 use std::{path::Path, time::Duration};
 
-use super::{
-    SpoolLimits,
-    disk::Disk,
-    frame::{self, FrameFormat, Kind, SegmentHeader},
-    full::{LIMITS, World},
-    recover::{read_rows, recover},
-    simulated_disk::SimulatedDisk,
+use crate::{
+    ack::Ack,
+    block::{BlockLimits, frame_format::FrameFormat},
+    spool::{
+        SpoolLimits,
+        disk::Disk,
+        frame::{self, Kind, SegmentHeader},
+        recover::{read_rows, recover},
+        tests::{
+            disk::SimulatedDisk,
+            limits::{LIMITS, World},
+        },
+    },
 };
-use crate::{ack::Ack, block::BlockLimits};
 
 fn long_blocks() -> SpoolLimits {
     let blocks = BlockLimits {

@@ -8,77 +8,59 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use super::disk::{Disk, Segment};
-
-/// Small numbers from a seed ([xorshift](https://en.wikipedia.org/wiki/Xorshift)).
-#[derive(Debug, Clone)]
-pub(super) struct Dice(u64);
-
-impl Dice {
-    pub(super) fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
-    }
-
-    pub(super) fn below(&mut self, n: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) % n
-    }
-
-    pub(super) fn one_in(&mut self, n: u64) -> bool {
-        self.below(n) == 0
-    }
-}
+use crate::{
+    block::dice::Dice,
+    spool::disk::{Disk, Segment},
+};
 
 /// A disk that forgets what was not synced when the power goes, and fails when it is told to.
 #[derive(Debug, Default)]
-pub(super) struct SimulatedDisk(pub(super) Arc<Mutex<DiskState>>);
+pub(crate) struct SimulatedDisk(pub(crate) Arc<Mutex<DiskState>>);
 
 #[derive(Debug, Default)]
-pub(super) struct DiskState {
-    pub(super) segments: BTreeMap<u64, SimulatedSegment>,
-    pub(super) aside: usize,
+pub(crate) struct DiskState {
+    pub(crate) segments: BTreeMap<u64, SimulatedSegment>,
+    pub(crate) aside: usize,
     /// Fails the next write, after this many bytes of it.
-    pub(super) fails_after: Option<usize>,
+    pub(crate) fails_after: Option<usize>,
     /// Fails the next sync.
-    pub(super) sync_fails: bool,
+    pub(crate) sync_fails: bool,
     /// Fails the next cut.
-    pub(super) truncate_fails: bool,
-    pub(super) is_full: bool,
+    pub(crate) truncate_fails: bool,
+    pub(crate) is_full: bool,
     /// How often it has refused something because it was full.
-    pub(super) refusals: usize,
+    pub(crate) refusals: usize,
 }
 
 impl DiskState {
     /// Returns whether the next write will be one.
-    pub(super) fn is_well(&self) -> bool {
+    pub(crate) fn is_well(&self) -> bool {
         self.fails_after.is_none() && !self.sync_fails && !self.truncate_fails && !self.is_full
     }
 }
 
 #[derive(Debug, Clone, Default)]
-pub(super) struct SimulatedSegment {
-    pub(super) bytes: Vec<u8>,
+pub(crate) struct SimulatedSegment {
+    pub(crate) bytes: Vec<u8>,
     synced: usize,
 }
 
 impl SimulatedDisk {
     /// Returns the length of all segments.
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         let state = self.0.lock().unwrap();
         state.segments.values().map(|segment| segment.bytes.len()).sum()
     }
 
     /// Loses power, and all that was not synced.
-    pub(super) fn lose_what_is_not_synced(&self) {
+    pub(crate) fn lose_what_is_not_synced(&self) {
         for segment in self.0.lock().unwrap().segments.values_mut() {
             segment.bytes.truncate(segment.synced);
         }
     }
 
     /// Loses power: of what was not synced, any beginning may be left, and any byte of it may be another.
-    pub(super) fn crash(&self, dice: &mut Dice) {
+    pub(crate) fn crash(&self, dice: &mut Dice) {
         let mut state = self.0.lock().unwrap();
         (state.fails_after, state.sync_fails, state.truncate_fails) = (None, false, false);
         for segment in state.segments.values_mut() {

@@ -4,14 +4,17 @@
 
 use std::{pin::pin, sync::Arc, task::Context, task::Waker};
 
-use super::{
-    Outcome, Part, SpoolLimits,
-    disk::Disk,
-    full::{LIMITS, World},
-    log::LogLimits,
-    recover::read_rows,
+use crate::{
+    ack::Ack,
+    block::{parts::Part, sealed::SealedBlock},
+    spool::{
+        Outcome, SpoolLimits,
+        disk::Disk,
+        log::LogLimits,
+        recover::read_rows,
+        tests::limits::{LIMITS, World},
+    },
 };
-use crate::{ack::Ack, block::SealedBlock};
 
 /// Each batch has a segment of its own.
 fn small_segments(max_bytes: u64) -> SpoolLimits {
@@ -222,9 +225,9 @@ fn halves_are_not_forgotten_when_their_block_has_moved() {
 mod deleted {
     use std::{fs, path::Path};
 
-    use super::super::{Outcome, Spool, commit::Round, disk::Folder, lane::Found, log::Log};
     use super::*;
-    use crate::layout::Layout;
+    use crate::block::layout::Layout;
+    use crate::spool::{Outcome, Spool, commit::Round, disk::Folder, log::Log, queue::Found};
 
     fn open(folder: &Path) -> (Spool, Log) {
         let tables = ["a", "b"].map(|table| Arc::new(Layout::new(table.into(), "INSERT".into(), [].into(), None)));

@@ -4,20 +4,19 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use super::{
-    Outcome, Part, Spool, SpoolLimits,
-    commit::Round,
-    frame::{FRAME_HEADER, SEGMENT_HEADER},
-    lane::Found,
-    log::{Log, LogLimits},
-    simulated_disk::SimulatedDisk,
-    state::{COMMIT_INTERVAL, REST_INTERVAL},
-};
 use crate::{
     ack::Ack,
-    block::{BlockLimits, SealedBlock},
-    dead_letter::REJECTED,
-    layout::Layout,
+    block::{BlockLimits, frame_format::FRAME_HEADER, layout::Layout, parts::Part, sealed::SealedBlock},
+    spool::{
+        Outcome, Spool, SpoolLimits,
+        commit::Round,
+        frame::SEGMENT_HEADER,
+        log::{Log, LogLimits},
+        queue::Found,
+        signal::{COMMIT_INTERVAL, REST_INTERVAL},
+        tests::disk::SimulatedDisk,
+    },
+    table::dead_letter::REJECTED,
 };
 
 /// Each takes half of what the others leave, so that five of them take all but a thirty-second.
@@ -28,7 +27,7 @@ const ROW: &[u8] = &[7; 100];
 /// A block on disk, each of its rows in a frame of its own, and twice its statement, which is short here.
 const BLOCK: usize = 4 * (ROW.len() + 4) + 7 * FRAME_HEADER + 2 * 50;
 
-pub(super) const LIMITS: SpoolLimits = SpoolLimits {
+pub(crate) const LIMITS: SpoolLimits = SpoolLimits {
     blocks: BlockLimits {
         rows: 4,
         bytes: 1 << 20,
@@ -42,16 +41,16 @@ pub(super) const LIMITS: SpoolLimits = SpoolLimits {
 };
 
 /// A spool on a simulated disk, with one table after the other.
-pub(super) struct World {
+pub(crate) struct World {
     limits: SpoolLimits,
-    pub(super) disk: Arc<SimulatedDisk>,
-    pub(super) spool: Arc<Spool>,
+    pub(crate) disk: Arc<SimulatedDisk>,
+    pub(crate) spool: Arc<Spool>,
     log: Log,
     buffer: Vec<u8>,
 }
 
 impl World {
-    pub(super) fn new(limits: SpoolLimits) -> Self {
+    pub(crate) fn new(limits: SpoolLimits) -> Self {
         Self::on(Arc::default(), limits)
     }
 
@@ -77,13 +76,13 @@ impl World {
     }
 
     /// Returns what the next process finds after a loss of power: what was synced, and nothing else.
-    pub(super) fn after_loss_of_power(self) -> Self {
+    pub(crate) fn after_loss_of_power(self) -> Self {
         self.disk.lose_what_is_not_synced();
         Self::on(self.disk, self.limits)
     }
 
     /// Brings everything to disk, as far as there is room.
-    pub(super) fn commit(&mut self) {
+    pub(crate) fn commit(&mut self) {
         let state = self.spool.log.as_ref().unwrap();
         for _ in 0..1_000 {
             if !matches!(
@@ -112,7 +111,7 @@ impl World {
     }
 
     /// Returns the block that would be sent next; an open one is sealed, and is there once it is on disk.
-    pub(super) fn next_block(&self, lane: usize) -> Option<Arc<SealedBlock>> {
+    pub(crate) fn next_block(&self, lane: usize) -> Option<Arc<SealedBlock>> {
         match self.spool.look(&self.spool.lanes[lane]) {
             Found::Rows(block, _) => Some(block),
             _ => None,

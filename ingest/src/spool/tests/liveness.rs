@@ -18,13 +18,11 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{Next, Outcome, Parked, Spool, SpoolLimits, log::LogLimits, simulated_disk::SimulatedDisk};
 use crate::{
-    ack::{Ack, Receipt},
-    block::BlockLimits,
-    dead_letter::REJECTED,
-    layout::Layout,
-    rows::EncodedRows,
+    ack::Ack,
+    block::{BlockLimits, layout::Layout, receipt::Receipt, rows::EncodedRows},
+    spool::{Next, Outcome, Parked, Spool, SpoolLimits, log::LogLimits, tests::disk::SimulatedDisk},
+    table::dead_letter::REJECTED,
 };
 
 /// Much longer than anything here takes, and much shorter than for ever.

@@ -13,25 +13,29 @@ use std::{
     time::Duration,
 };
 
-use super::{
-    Outcome, Part, Spool, SpoolLimits, TableCounts,
-    chance::seeded::Seeded,
-    commit::Round,
-    disk::Disk,
-    log::{Log, LogLimits},
-    parts::ranges_of,
-    recover::read_rows,
-    simulated_disk::{Dice, DiskState, SimulatedDisk},
-    state::LogState,
-};
 use uuid::Uuid;
 
 use crate::{
     ack::Ack,
-    block::{BlockLimits, SealedBlock},
-    dead_letter::REJECTED,
-    layout::Layout,
-    progress::Progress,
+    block::{
+        BlockLimits,
+        dice::Dice,
+        layout::Layout,
+        parts::{Part, ranges_of},
+        progress::Progress,
+        random::seeded::Seeded,
+        sealed::SealedBlock,
+    },
+    spool::{
+        Outcome, Spool, SpoolLimits, TableCounts,
+        commit::Round,
+        disk::Disk,
+        log::{Log, LogLimits},
+        recover::read_rows,
+        state::LogState,
+        tests::disk::{DiskState, SimulatedDisk},
+    },
+    table::dead_letter::REJECTED,
 };
 
 /// So many tokens are remembered, those of other writers among them.
@@ -173,7 +177,7 @@ struct Collector {
     log: Log,
     buffer: Vec<u8>,
     /// Rows that somebody waits for: where, and until when.
-    waiting: Vec<(u32, crate::ack::Receipt)>,
+    waiting: Vec<(u32, crate::block::receipt::Receipt)>,
     /// What waits for its letter, of each table.
     refused: [Option<Refused>; TABLES],
     /// Blocks of which nothing is left.
@@ -399,7 +403,7 @@ impl World {
             return self.bury(lane);
         }
         let spool = &collector.spool;
-        let super::lane::Found::Rows(block, part) = spool.look(&spool.lanes[lane]) else {
+        let crate::spool::queue::Found::Rows(block, part) = spool.look(&spool.lanes[lane]) else {
             return;
         };
         let rows = collector.rows(&block, &part);

@@ -4,10 +4,10 @@ use tokio::sync::Semaphore;
 
 use super::*;
 use crate::{
-    block::SealedBlock,
-    spool::{Next, Outcome, Parked, Part},
+    block::{parts::Part, sealed::SealedBlock},
+    spool::{Next, Outcome, Parked},
     store::Connection,
-    stores::State,
+    sync::state::State,
 };
 
 /// A table's delivery, of small blocks, to a server that answers when it is let.

@@ -13,7 +13,7 @@ use tokio::{net::TcpListener, sync::Semaphore};
 use super::*;
 use crate::{
     store::StoreUrl,
-    table::{Column, ColumnKind, Format, Shape},
+    table::{Column, ColumnKind, Format, shape::Shape},
 };
 
 mod ahead;
@@ -529,7 +529,7 @@ async fn rows_wait_for_a_clickhouse_that_is_not_there_yet() {
 async fn rows_are_delivered_after_the_last_handle_is_gone() {
     let store = FakeStore::start(|_, _| 0).await;
     let options = WriterOptions {
-        block_age: MAX_BLOCK_AGE,
+        block_age: options::MAX_BLOCK_AGE,
         ..options()
     };
     put(&Writer::start(&SCHEMA, store.stores(), &options), &B, 1).unwrap();

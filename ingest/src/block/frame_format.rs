@@ -1,0 +1,43 @@
+//! The format of the frames of a segment: its version, and the salt in its checksums.
+
+/// The version of new segments.
+pub(crate) const VERSION: u32 = 2;
+
+/// The version before: one checksum for header and body.
+pub(crate) const VERSION_1: u32 = 1;
+
+pub(crate) const FRAME_HEADER: usize = 52;
+
+pub(crate) const FRAME_HEADER_1: usize = 48;
+
+/// What the checksums of a segment's frames begin with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Salt(pub(crate) u32);
+
+/// How a segment's frames are written, which its first bytes say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FrameFormat {
+    pub(crate) version: u32,
+    pub(crate) salt: Salt,
+}
+
+impl FrameFormat {
+    /// Returns the format of a new segment.
+    pub(crate) fn new(salt: Salt) -> Self {
+        Self { version: VERSION, salt }
+    }
+
+    /// Returns the length of a frame's header.
+    pub(crate) fn header_len(self) -> usize {
+        if self.version == VERSION_1 {
+            FRAME_HEADER_1
+        } else {
+            FRAME_HEADER
+        }
+    }
+
+    /// Returns the checksum of bytes in a segment.
+    pub(crate) fn checksum(self, bytes: &[u8]) -> u32 {
+        crc32c::crc32c_append(self.salt.0, bytes)
+    }
+}

@@ -1,0 +1,17 @@
+//! What a request says, before its table is known.
+//!
+//! ```text
+//! target     the path
+//! headers    the headers that the collector reads
+//! read_body  the body as bytes, within its bounds
+//! body       what the body is: JSON, lines, a form, nothing
+//! envelope   the few fields of a body that decide where its event goes
+//! claims     what a query or a body says about service, name, project and visitor
+//! ```
+
+pub(crate) mod body;
+pub(crate) mod claims;
+pub(crate) mod envelope;
+pub(crate) mod headers;
+pub(crate) mod read_body;
+pub(crate) mod target;
