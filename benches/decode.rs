@@ -9,7 +9,7 @@ mod events;
 use divan::{AllocProfiler, Bencher, black_box, counter::ItemsCount};
 use events::{FIELDS, PAGE, SENT};
 use rowmill::tables;
-use rowmill_ingest::{__rt::intake, EncodedRows, Event, Row, Sink, TypedTable};
+use rowmill_ingest::{__rt::intake, Event, Row, RowBatch, Sink, TypedTable};
 use serde_json::{Map, Value};
 
 #[global_allocator]
@@ -24,7 +24,7 @@ fn main() {
 
 /// Measures events of so many columns.
 fn measure<T: TypedTable>(bencher: Bencher<'_, '_>, query: &str, json: &str, columns: usize) {
-    let mut rows = EncodedRows::default();
+    let mut rows = RowBatch::default();
     let mut take_in = move || {
         if rows.count() == ROWS {
             rows.clear();

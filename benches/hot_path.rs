@@ -16,7 +16,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use rowmill::tables;
-use rowmill_ingest::{StoreUrl, Stores, Writer, WriterOptions};
+use rowmill_ingest::{ClickHouseUrl, Servers, Writer, WriterOptions};
 use tokio::{net::TcpListener, runtime::Runtime};
 use tower::{Layer, Service};
 
@@ -50,10 +50,10 @@ impl Bench {
                     tokio::spawn(connection);
                 }
             });
-            let store: StoreUrl = format!("http://{address}/stats").parse().expect("a URL");
+            let store: ClickHouseUrl = format!("http://{address}/stats").parse().expect("a URL");
             Writer::start(
                 &tables::SCHEMA,
-                Stores::without_sync(store.clone()),
+                Servers::without_sync(store.clone()),
                 &WriterOptions {
                     memory_bytes: 4 << 30,
                     ..WriterOptions::default()

@@ -20,7 +20,7 @@ use events::{Kind, answer_of};
 use http::{Request, Response};
 use http_body_util::Full;
 use rowmill::tables;
-use rowmill_ingest::{StoreUrl, Stores, Writer, WriterOptions};
+use rowmill_ingest::{ClickHouseUrl, Servers, Writer, WriterOptions};
 use tower::{Layer, Service};
 
 /// How far a figure may be from the committed one.
@@ -57,10 +57,10 @@ fn run(kind: Kind) {
         .build()
         .expect("a runtime");
     let _inside = runtime.enter();
-    let store: StoreUrl = "http://127.0.0.1:1/stats".parse().expect("a URL");
+    let store: ClickHouseUrl = "http://127.0.0.1:1/stats".parse().expect("a URL");
     let writer = Writer::start(
         &tables::SCHEMA,
-        Stores::without_sync(store.clone()),
+        Servers::without_sync(store.clone()),
         &WriterOptions::default(),
     );
     let service = tables::layer(writer)

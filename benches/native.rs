@@ -23,7 +23,7 @@ use rowmill_harness::{
     store::Store,
 };
 use rowmill_ingest::{
-    __rt::{Given, columns_of},
+    __rt::{PresentColumns, columns_of},
     Row,
     table::{Format, Table},
     value::Date,
@@ -368,7 +368,7 @@ impl From<Gathered> for Rows {
 
 impl Gathered {
     fn push<'a>(&mut self, row: &impl Row<'a>) {
-        row.encode(&Given::default(), &mut self.bytes);
+        row.encode(&PresentColumns::default(), &mut self.bytes);
         self.ends.push(self.bytes.len() as u32);
     }
 }

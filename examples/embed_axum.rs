@@ -18,7 +18,7 @@ use axum::{
     routing::get,
 };
 use rowmill::tables::{self, MailStatisticsLayer};
-use rowmill_ingest::{Peer, StoreUrl, Writer, WriterOptions};
+use rowmill_ingest::{ClickHouseUrl, Peer, Writer, WriterOptions};
 use tokio::net::TcpListener;
 
 async fn user(Path(id): Path<u32>) -> String {
@@ -33,7 +33,7 @@ async fn peer(ConnectInfo(address): ConnectInfo<SocketAddr>, mut request: Reques
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let store: StoreUrl = variable("ROWMILL_CLICKHOUSE", "http://127.0.0.1:8123/stats").parse()?;
+    let store: ClickHouseUrl = variable("ROWMILL_CLICKHOUSE", "http://127.0.0.1:8123/stats").parse()?;
     let writer = Writer::start(&tables::SCHEMA, store, &WriterOptions::default());
     // The tables, too, are the writer's to look after. Where they differ from the schema, the start is the time to say so.
     writer.synced(Duration::from_secs(10)).await?;

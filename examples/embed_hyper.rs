@@ -15,7 +15,7 @@ use http::{Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use rowmill::tables;
-use rowmill_ingest::{ServeOptions, StoreUrl, Writer, WriterOptions, serve};
+use rowmill_ingest::{ClickHouseUrl, ServeOptions, Writer, WriterOptions, serve};
 use tokio::net::TcpListener;
 use tower::{Layer, service_fn};
 
@@ -27,7 +27,7 @@ async fn shop(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infal
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let store: StoreUrl = variable("ROWMILL_CLICKHOUSE", "http://127.0.0.1:8123/stats").parse()?;
+    let store: ClickHouseUrl = variable("ROWMILL_CLICKHOUSE", "http://127.0.0.1:8123/stats").parse()?;
     let writer = Writer::start(&tables::SCHEMA, store, &WriterOptions::default());
     // The tables, too, are the writer's to look after. Where they differ from the schema, the start is the time to say so.
     writer.synced(Duration::from_secs(10)).await?;

@@ -4,7 +4,7 @@
 
 use std::{env, error::Error};
 
-use rowmill_ingest::{ServeOptions, StoreUrl, Stores, Writer, WriterOptions, not_found, serve, sync};
+use rowmill_ingest::{ClickHouseUrl, ServeOptions, Servers, Writer, WriterOptions, not_found, serve, sync};
 use tokio::net::TcpListener;
 use tower::{Layer, service_fn};
 
@@ -15,11 +15,11 @@ mod tables {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let store = env::var("ROWMILL_CLICKHOUSE").unwrap_or_else(|_| "http://127.0.0.1:8123/stats".to_owned());
-    let store: StoreUrl = store.parse()?;
+    let store: ClickHouseUrl = store.parse()?;
     sync(&store, &tables::SCHEMA).await?;
     let writer = Writer::start(
         &tables::SCHEMA,
-        Stores::without_sync(store.clone()),
+        Servers::without_sync(store.clone()),
         &WriterOptions::default(),
     );
 

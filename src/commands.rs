@@ -7,7 +7,7 @@ use std::{
 
 use rowmill::tables;
 use rowmill_engine::{RunOptions, Tie};
-use rowmill_ingest::{Destination, Routes, StoreUrl, SyncReport, plan as plan_sync, sync};
+use rowmill_ingest::{ClickHouseUrl, Destination, Routes, SyncReport, plan as plan_sync, sync};
 use tokio::runtime::Runtime;
 
 use crate::cli::{DatabaseOptions, EngineOptions};
@@ -24,13 +24,13 @@ pub(crate) fn engine(options: &EngineOptions) -> Result<(), Box<dyn Error>> {
 
 /// Prints the statements that the database lacks.
 pub(crate) fn plan(options: &DatabaseOptions) -> Result<(), Box<dyn Error>> {
-    let store: StoreUrl = options.clickhouse.parse()?;
+    let store: ClickHouseUrl = options.clickhouse.parse()?;
     print(&Runtime::new()?.block_on(plan_sync(&store, &tables::SCHEMA))?)
 }
 
 /// Runs the statements that the database lacks, and prints them.
 pub(crate) fn apply(options: &DatabaseOptions) -> Result<(), Box<dyn Error>> {
-    let store: StoreUrl = options.clickhouse.parse()?;
+    let store: ClickHouseUrl = options.clickhouse.parse()?;
     print(&Runtime::new()?.block_on(sync(&store, &tables::SCHEMA))?)
 }
 

@@ -12,7 +12,7 @@ use std::{
 };
 
 use rowmill_engine::{Account, Engine, Options};
-use rowmill_ingest::{StoreUrl, StoreUrlError};
+use rowmill_ingest::{ClickHouseUrl, ClickHouseUrlError};
 
 use crate::chain;
 
@@ -62,7 +62,7 @@ impl EmbeddedClickHouse {
     }
 
     /// Returns the URL of one of its databases, with the collector's user and password.
-    pub(crate) fn store(&self, database: &str) -> Result<StoreUrl, StoreUrlError> {
+    pub(crate) fn store(&self, database: &str) -> Result<ClickHouseUrl, ClickHouseUrlError> {
         let (address, user, password) = (self.address, self.collector.name(), self.collector.password());
         format!("http://{user}:{password}@{address}/{database}").parse()
     }

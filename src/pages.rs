@@ -15,7 +15,7 @@ use http_body_util::{Either, Full};
 use pin_project_lite::pin_project;
 use rowmill::tables;
 use rowmill_ingest::{
-    Client, Connections, NodeStatus, RefusalCounts, Routes, SchemaState, StoreUrl, TableCounts, Writer, ping,
+    ClickHouseUrl, Client, Connections, NodeStatus, RejectionCounts, Routes, SchemaState, TableCounts, Writer, ping,
 };
 use tokio::{sync::Mutex, time::Instant};
 use tower::{Layer, Service};
@@ -40,7 +40,7 @@ pub(crate) struct PagesLayer {
 struct Shared {
     writer: Writer,
     /// Each with the connection that it is asked through.
-    stores: Vec<(StoreUrl, Client)>,
+    stores: Vec<(ClickHouseUrl, Client)>,
     stopping: Stopping,
     connections: Connections,
     /// When the stores were last asked, and what came out. Held while they are asked.
@@ -48,7 +48,12 @@ struct Shared {
 }
 
 impl PagesLayer {
-    pub(crate) fn new(writer: Writer, stores: Vec<StoreUrl>, stopping: Stopping, connections: Connections) -> Self {
+    pub(crate) fn new(
+        writer: Writer,
+        stores: Vec<ClickHouseUrl>,
+        stopping: Stopping,
+        connections: Connections,
+    ) -> Self {
         let stores = stores.into_iter().map(|store| {
             let client = store.client();
             (store, client)
@@ -379,7 +384,7 @@ fn metrics(writer: &Writer, connections: &Connections) -> String {
             let _ = writeln!(text, "{name}{{table=\"{}\"}} {}", counts.table, value(counts));
         }
     }
-    let RefusalCounts { requests, events } = writer.refusals();
+    let RejectionCounts { requests, events } = writer.refusals();
     let _ = writeln!(
         text,
         "# HELP rowmill_requests_refused_total Requests that were refused, by the status of their answer.\n\
@@ -465,19 +470,19 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use http_body_util::BodyExt;
-    use rowmill_ingest::{Ack, Stores, WriterOptions, not_found};
+    use rowmill_ingest::{Ack, Servers, WriterOptions, not_found};
     use tokio::{net::TcpListener, task::JoinSet, time::sleep};
     use tower::{ServiceExt, service_fn};
 
     use super::*;
 
     /// A ClickHouse that is not there.
-    async fn nobody() -> StoreUrl {
+    async fn nobody() -> ClickHouseUrl {
         let unused = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
         format!("http://{unused}/stats").parse().unwrap()
     }
 
-    async fn ready(writer: &Writer, store: StoreUrl) -> (StatusCode, String) {
+    async fn ready(writer: &Writer, store: ClickHouseUrl) -> (StatusCode, String) {
         let (_stop, stopping) = Stopping::new();
         let pages =
             PagesLayer::new(writer.clone(), vec![store], stopping, Connections::default()).layer(service_fn(not_found));
@@ -496,7 +501,7 @@ mod tests {
             Writer::start(&tables::SCHEMA, store.clone(), &WriterOptions::default()),
             Writer::start(
                 &tables::SCHEMA,
-                Stores::without_sync(store.clone()),
+                Servers::without_sync(store.clone()),
                 &WriterOptions::default(),
             ),
         ] {
@@ -511,7 +516,7 @@ mod tests {
     #[tokio::test]
     async fn many_questions_take_one_connection_to_clickhouse_at_a_time() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let store: StoreUrl = format!("http://{}/stats", listener.local_addr().unwrap())
+        let store: ClickHouseUrl = format!("http://{}/stats", listener.local_addr().unwrap())
             .parse()
             .unwrap();
         let connections = Arc::new(AtomicUsize::new(0));
@@ -526,7 +531,7 @@ mod tests {
                 });
             }
         });
-        let away = Stores::without_sync(nobody().await);
+        let away = Servers::without_sync(nobody().await);
         let writer = Writer::start(&tables::SCHEMA, away, &WriterOptions::default());
         let (_stop, stopping) = Stopping::new();
         let pages = PagesLayer::new(writer, vec![store], stopping, Connections::default()).layer(service_fn(not_found));

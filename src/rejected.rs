@@ -6,7 +6,7 @@ use std::{
 };
 
 use rowmill::tables;
-use rowmill_ingest::{RejectedReplay, RejectedTable, StoreUrl, replay_rejected};
+use rowmill_ingest::{ClickHouseUrl, RejectedReplay, RejectedTable, replay_rejected};
 use tokio::runtime::Runtime;
 
 use crate::cli::{RejectedCommand, RejectedReplayOptions};
@@ -18,7 +18,7 @@ pub(crate) fn rejected(command: RejectedCommand) -> Result<(), Box<dyn Error>> {
 }
 
 fn replay(options: RejectedReplayOptions) -> Result<(), Box<dyn Error>> {
-    let store: StoreUrl = options.database.clickhouse.parse()?;
+    let store: ClickHouseUrl = options.database.clickhouse.parse()?;
     let replay = RejectedReplay {
         column_changes: options.columns.changes(),
         table: options.table,

@@ -12,8 +12,8 @@ use std::{
 use rowmill::tables;
 use rowmill_engine::Account;
 use rowmill_ingest::{
-    EventOptions, HeaderSet, SchemaState, ServeOptions as Bounds, StoreUrl, Stores, Writer, WriterOptions, not_found,
-    serve as serve_http,
+    ClickHouseUrl, EventOptions, HeaderSet, SchemaState, ServeOptions as Bounds, Servers, Writer, WriterOptions,
+    not_found, serve as serve_http,
 };
 use tokio::{
     net::TcpListener,
@@ -93,7 +93,7 @@ fn deliveries() -> io::Result<Runtime> {
 }
 
 /// Returns where the rows go: the ClickHouse that was named, and its replicas, or the embedded one, started.
-fn stores(options: &ServeOptions) -> Result<(Vec<StoreUrl>, Option<EmbeddedClickHouse>), Box<dyn Error>> {
+fn stores(options: &ServeOptions) -> Result<(Vec<ClickHouseUrl>, Option<EmbeddedClickHouse>), Box<dyn Error>> {
     if !options.clickhouse.is_empty() {
         let urls = options.clickhouse.iter().map(|url| url.trim().parse());
         return Ok((urls.collect::<Result<_, _>>()?, None));
@@ -108,7 +108,7 @@ async fn collect(
     options: &ServeOptions,
     events: &EventOptions,
     connections: &Bounds,
-    stores: Vec<StoreUrl>,
+    stores: Vec<ClickHouseUrl>,
     shown_to: Option<Option<&Account>>,
 ) -> Result<(), Box<dyn Error>> {
     // Heard from here on, so that a stop during the start is an orderly one, too.
@@ -126,7 +126,7 @@ async fn collect(
         audit_after: options.audit.then_some(options.audit_after_seconds),
         ..WriterOptions::default()
     };
-    let servers: Stores = stores.iter().cloned().collect();
+    let servers: Servers = stores.iter().cloned().collect();
     let writer = Writer::open(&tables::SCHEMA, servers, &bounds, &spool)?;
     let asked = Instant::now();
     tokio::select! {
@@ -194,7 +194,7 @@ pub(crate) fn spool_folder(data: &Path) -> PathBuf {
 }
 
 /// Shows requests to try, of the seed's example, where a person sees them.
-fn show_requests(address: SocketAddr, store: &StoreUrl, reader: Option<&Account>) {
+fn show_requests(address: SocketAddr, store: &ClickHouseUrl, reader: Option<&Account>) {
     let (base, origin, database) = (format!("http://{address}"), store.origin(), store.database());
     let option = reader.map(|reader| reader.curl_option() + " ").unwrap_or_default();
     let form = "event=click&task_id=t1&message_id=m1&email=bob@example.com&list_id=12345";

@@ -9,7 +9,7 @@ use std::{
 };
 
 use rowmill::tables;
-use rowmill_ingest::{BlockReport, SpoolReport, StoreUrl, Stores, Writer, WriterOptions, inspect};
+use rowmill_ingest::{BlockReport, ClickHouseUrl, Servers, SpoolReport, Writer, WriterOptions, inspect};
 use tokio::runtime::Runtime;
 
 use crate::{
@@ -140,14 +140,14 @@ fn replay(options: &ReplayOptions) -> Result<(), Box<dyn Error>> {
     let mut out = io::stdout().lock();
     let waiting = look(&options.spool)?;
     tell(&waiting, &mut out)?;
-    let store: StoreUrl = options.database.clickhouse.parse()?;
+    let store: ClickHouseUrl = options.database.clickhouse.parse()?;
     let folder = spool_folder(&options.spool.data);
     let writer_options = WriterOptions {
         column_changes: options.columns.changes(),
         ..WriterOptions::default()
     };
     let report = Runtime::new()?.block_on(async {
-        let writer = Writer::open(&tables::SCHEMA, Stores::without_sync(store), &writer_options, &folder)?;
+        let writer = Writer::open(&tables::SCHEMA, Servers::without_sync(store), &writer_options, &folder)?;
         Ok::<_, Box<dyn Error>>(writer.drain(options.within).await)
     })?;
     if report.is_complete() {

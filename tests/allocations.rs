@@ -9,7 +9,7 @@ mod events;
 use allocation_counter::measure;
 use events::{Kind, answer_of};
 use rowmill::tables;
-use rowmill_ingest::{StoreUrl, Stores, Writer, WriterOptions};
+use rowmill_ingest::{ClickHouseUrl, Servers, Writer, WriterOptions};
 use tower::{Layer, Service};
 
 /// Events before counting begins, so that buffers have their size.
@@ -30,10 +30,10 @@ fn allocations_of(kind: Kind) -> u64 {
         .build()
         .unwrap();
     let _inside = runtime.enter();
-    let store: StoreUrl = "http://127.0.0.1:1/stats".parse().unwrap();
+    let store: ClickHouseUrl = "http://127.0.0.1:1/stats".parse().unwrap();
     let writer = Writer::start(
         &tables::SCHEMA,
-        Stores::without_sync(store.clone()),
+        Servers::without_sync(store.clone()),
         &WriterOptions::default(),
     );
     let service = tables::layer(writer)

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use clickhouse::{Client, Compression, insert_formatted::CompressedData};
 use rowmill::tables;
 use rowmill_harness::{Failure, bench::Bench, grid::Grid, spread::Spread, store::Store};
-use rowmill_ingest::{StoreUrl, Stores, Writer, WriterOptions};
+use rowmill_ingest::{ClickHouseUrl, Servers, Writer, WriterOptions};
 use tokio::runtime::Runtime;
 
 use crate::{BODIES, LINES, take_in};
@@ -66,12 +66,12 @@ fn turns(store: &Store, bodies: &[Bytes], rounds: usize, events: usize) -> Resul
 /// Returns how many rows a second came into the table through the layer, the last of them included.
 fn through_the_layer(store: &Store, runtime: &Runtime, bodies: &[Bytes], events: usize) -> Result<f64, Failure> {
     store.empty(TABLE)?;
-    let url: StoreUrl = format!("{}/bulk", store.collector_url()).parse()?;
+    let url: ClickHouseUrl = format!("{}/bulk", store.collector_url()).parse()?;
     let writer = {
         let _inside = runtime.enter();
         Writer::start(
             &tables::SCHEMA,
-            Stores::without_sync(url.clone()),
+            Servers::without_sync(url.clone()),
             &WriterOptions::default(),
         )
     };

@@ -31,7 +31,7 @@ use rowmill_harness::{
     page::{machine, write_section},
     spread::Spread,
 };
-use rowmill_ingest::{StoreUrl, Stores, Writer, WriterOptions};
+use rowmill_ingest::{ClickHouseUrl, Servers, Writer, WriterOptions};
 use tokio::{
     net::TcpListener,
     runtime::{self, Runtime},
@@ -80,7 +80,7 @@ async fn forget(mut request: Request<Incoming>) -> Result<Response<Full<Bytes>>,
 
 /// A store on a thread of its own.
 struct NullStore {
-    url: StoreUrl,
+    url: ClickHouseUrl,
     end: oneshot::Sender<()>,
     thread: thread::JoinHandle<Result<Duration, Failure>>,
 }
@@ -190,7 +190,7 @@ fn into_nothing(bodies: &[Bytes], rounds: usize, events: usize) -> Result<Costs,
             let _inside = runtime.enter();
             Writer::start(
                 &tables::SCHEMA,
-                Stores::without_sync(store.url.clone()),
+                Servers::without_sync(store.url.clone()),
                 &WriterOptions::default(),
             )
         };

@@ -4,7 +4,7 @@ use crate::types::Type;
 
 /// A value that the collector has for every event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ServerValue {
+pub(crate) enum CollectorValue {
     Id,
     Uid,
     Date,
@@ -21,23 +21,23 @@ pub(crate) enum ServerValue {
 }
 
 /// Each value with the column that holds it.
-const COLUMNS: [(&str, ServerValue); 13] = [
-    ("id", ServerValue::Id),
-    ("uid", ServerValue::Uid),
-    ("date", ServerValue::Date),
-    ("dateTime", ServerValue::DateTime),
-    ("timestamp", ServerValue::Timestamp),
-    ("channel", ServerValue::Channel),
-    ("projectId", ServerValue::ProjectId),
-    ("name", ServerValue::Name),
-    ("service", ServerValue::Service),
-    ("td_ip", ServerValue::Ip),
-    ("td_ua", ServerValue::UserAgent),
-    ("td_fpid", ServerValue::Fingerprint),
-    ("td_ref", ServerValue::Referer),
+const COLUMNS: [(&str, CollectorValue); 13] = [
+    ("id", CollectorValue::Id),
+    ("uid", CollectorValue::Uid),
+    ("date", CollectorValue::Date),
+    ("dateTime", CollectorValue::DateTime),
+    ("timestamp", CollectorValue::Timestamp),
+    ("channel", CollectorValue::Channel),
+    ("projectId", CollectorValue::ProjectId),
+    ("name", CollectorValue::Name),
+    ("service", CollectorValue::Service),
+    ("td_ip", CollectorValue::Ip),
+    ("td_ua", CollectorValue::UserAgent),
+    ("td_fpid", CollectorValue::Fingerprint),
+    ("td_ref", CollectorValue::Referer),
 ];
 
-impl ServerValue {
+impl CollectorValue {
     /// Returns the value that a column of this name holds.
     pub(crate) fn of_column(name: &str) -> Option<Self> {
         COLUMNS

@@ -24,10 +24,10 @@ const MAX_COLUMNS: usize = 25_000;
 
 /// A table with everything that it inherits.
 #[derive(Debug)]
-pub(crate) struct Whole {
+pub(crate) struct ResolvedTable {
     pub(crate) name: Key,
     pub(crate) is_abstract: bool,
-    pub(crate) columns: Vec<WholeColumn>,
+    pub(crate) columns: Vec<ResolvedColumn>,
     /// The place of each column, the first of its name.
     pub(crate) places: HashMap<String, usize>,
     /// What stands before the first dot of a column's name.
@@ -46,9 +46,9 @@ pub(crate) struct Whole {
     pub(crate) is_whole: bool,
 }
 
-/// A column of a [`Whole`]; the elements of a Nested are columns of their own.
+/// A column of a [`ResolvedTable`]; the elements of a Nested are columns of their own.
 #[derive(Debug, Clone)]
-pub(crate) struct WholeColumn {
+pub(crate) struct ResolvedColumn {
     pub(crate) name: String,
     pub(crate) name_span: Span,
     pub(crate) span: Span,
@@ -64,7 +64,7 @@ pub(crate) struct WholeColumn {
 }
 
 /// Resolves `extend` for every table.
-pub(crate) fn inherit(declared: &Declared, report: &mut Report) -> Vec<Whole> {
+pub(crate) fn inherit(declared: &Declared, report: &mut Report) -> Vec<ResolvedTable> {
     let mut reported = HashSet::new();
     let mut tables = Vec::new();
     let mut columns = 0;
@@ -84,7 +84,7 @@ pub(crate) fn inherit(declared: &Declared, report: &mut Report) -> Vec<Whole> {
     tables
 }
 
-fn whole(index: usize, declared: &Declared, reported: &mut HashSet<usize>, report: &mut Report) -> Whole {
+fn whole(index: usize, declared: &Declared, reported: &mut HashSet<usize>, report: &mut Report) -> ResolvedTable {
     let (line, is_whole) = line(index, declared, reported, report);
     let table = &declared.tables[index];
 
@@ -146,7 +146,7 @@ fn whole(index: usize, declared: &Declared, reported: &mut HashSet<usize>, repor
         }
     }
     elements.retain(|element| element.text.is_some());
-    let mut columns: Vec<WholeColumn> = columns.into_iter().flat_map(flatten_nested).collect();
+    let mut columns: Vec<ResolvedColumn> = columns.into_iter().flat_map(flatten_nested).collect();
     let mut places = HashMap::with_capacity(columns.len());
     let mut prefixes = HashSet::new();
     for (place, column) in columns.iter().enumerate() {
@@ -155,7 +155,7 @@ fn whole(index: usize, declared: &Declared, reported: &mut HashSet<usize>, repor
     }
     take_types(&mut columns, &places);
 
-    Whole {
+    ResolvedTable {
         name: table.name.clone(),
         is_abstract: table.options.is_abstract,
         columns,
@@ -222,7 +222,7 @@ fn line(index: usize, declared: &Declared, reported: &mut HashSet<usize>, report
 }
 
 /// Gives each column without a type of its own that of the column which it is computed from. Where there is none, a rule says so.
-fn take_types(columns: &mut [WholeColumn], places: &HashMap<String, usize>) {
+fn take_types(columns: &mut [ResolvedColumn], places: &HashMap<String, usize>) {
     let mut is_seen = vec![false; columns.len()];
     for start in 0..columns.len() {
         // From one column to the next, until there is a type.
@@ -319,7 +319,7 @@ fn cycle(members: &[usize], declared: &Declared) -> Diagnostic {
 
 /// A Nested is one array a field, as ClickHouse itself has it
 /// ([Nested](https://clickhouse.com/docs/sql-reference/data-types/nested-data-structures/nested)).
-fn flatten_nested(column: declare::Column) -> Vec<WholeColumn> {
+fn flatten_nested(column: declare::Column) -> Vec<ResolvedColumn> {
     let declare::Column {
         name,
         declaration,
@@ -333,7 +333,7 @@ fn flatten_nested(column: declare::Column) -> Vec<WholeColumn> {
         return Vec::new();
     };
     if !matches!(declaration.ty, Type::Nested(_)) {
-        return vec![WholeColumn {
+        return vec![ResolvedColumn {
             name: name.text,
             name_span: name.span,
             span,
@@ -351,7 +351,7 @@ fn flatten_nested(column: declare::Column) -> Vec<WholeColumn> {
     };
     fields
         .into_iter()
-        .map(|(field, ty)| WholeColumn {
+        .map(|(field, ty)| ResolvedColumn {
             name: format!("{}.{field}", name.text),
             name_span: name.span.clone(),
             span: span.clone(),

@@ -2,7 +2,7 @@
 
 use crate::{
     declare::{Element, EventKeys, RouteOptions},
-    inherit::{Whole, WholeColumn},
+    inherit::{ResolvedColumn, ResolvedTable},
     names,
     paths::{self, Extra, Role, extras},
     table_engine::{Clauses, Engine},
@@ -61,7 +61,7 @@ pub(crate) struct Route {
 }
 
 impl Table {
-    pub(crate) fn new(whole: Whole, engine: Engine) -> Self {
+    pub(crate) fn new(whole: ResolvedTable, engine: Engine) -> Self {
         let extras = extras(&whole.columns);
         let nested = nested(&whole.columns, &extras);
         let roles = paths::roles(&whole.columns, &extras);
@@ -209,7 +209,7 @@ impl Type {
 }
 
 /// Groups the other columns with a dot by what stands before it: their arrays must be of one length.
-fn nested(columns: &[WholeColumn], extras: &[Extra]) -> Vec<Vec<usize>> {
+fn nested(columns: &[ResolvedColumn], extras: &[Extra]) -> Vec<Vec<usize>> {
     let mut groups: Vec<(&str, Vec<usize>)> = Vec::new();
     for (index, column) in columns.iter().enumerate() {
         let Some((prefix, _)) = column.name.split_once('.') else {

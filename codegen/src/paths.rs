@@ -6,9 +6,9 @@
 use std::collections::HashMap;
 
 use crate::{
-    collector_value::ServerValue,
+    collector_value::CollectorValue,
     diagnostic::{Diagnostic, Report},
-    inherit::{Whole, WholeColumn},
+    inherit::{ResolvedColumn, ResolvedTable},
     types::{DefaultKind, Type},
     yaml::Key,
 };
@@ -19,7 +19,7 @@ pub(crate) enum Role {
     /// The event.
     Event,
     /// The collector, from the request itself.
-    Server(ServerValue),
+    Server(CollectorValue),
     /// The collector, with what has no column: the keys or the values of an [`Extra`].
     Extra,
     /// ClickHouse.
@@ -36,7 +36,7 @@ pub(crate) struct Extra {
 }
 
 /// Finds the pairs `….key` and `….value` whose name ends in `extra` and that hold texts.
-pub(crate) fn extras(columns: &[WholeColumn]) -> Vec<Extra> {
+pub(crate) fn extras(columns: &[ResolvedColumn]) -> Vec<Extra> {
     columns
         .iter()
         .enumerate()
@@ -70,8 +70,8 @@ pub(crate) fn is_text_array(ty: &Type) -> bool {
 }
 
 /// Returns who fills each column.
-pub(crate) fn roles(columns: &[WholeColumn], extras: &[Extra]) -> Vec<Role> {
-    let role = |(index, column): (usize, &WholeColumn)| match column
+pub(crate) fn roles(columns: &[ResolvedColumn], extras: &[Extra]) -> Vec<Role> {
+    let role = |(index, column): (usize, &ResolvedColumn)| match column
         .declaration
         .default
         .as_ref()
@@ -79,14 +79,14 @@ pub(crate) fn roles(columns: &[WholeColumn], extras: &[Extra]) -> Vec<Role> {
     {
         Some(DefaultKind::Materialized | DefaultKind::Alias) => Role::Computed,
         _ if extras.iter().any(|extra| [extra.key, extra.value].contains(&index)) => Role::Extra,
-        _ => ServerValue::of_column(&column.name).map_or(Role::Event, Role::Server),
+        _ => CollectorValue::of_column(&column.name).map_or(Role::Event, Role::Server),
     };
     columns.iter().enumerate().map(role).collect()
 }
 
 /// Returns the paths of each column; none for a column that no event fills.
-pub(crate) fn paths(columns: &[WholeColumn], roles: &[Role]) -> Vec<Vec<String>> {
-    let of_column = |(column, role): (&WholeColumn, &Role)| {
+pub(crate) fn paths(columns: &[ResolvedColumn], roles: &[Role]) -> Vec<Vec<String>> {
+    let of_column = |(column, role): (&ResolvedColumn, &Role)| {
         if *role != Role::Event {
             return Vec::new();
         }
@@ -116,7 +116,7 @@ fn joined(path: &str) -> String {
 }
 
 /// Checks what the columns of a table say of events.
-pub(crate) fn event_paths(table: &Whole, report: &mut Report) {
+pub(crate) fn event_paths(table: &ResolvedTable, report: &mut Report) {
     let roles = roles(&table.columns, &extras(&table.columns));
     let paths = paths(&table.columns, &roles);
     not_of_the_event(table, &roles, report);
@@ -127,7 +127,7 @@ pub(crate) fn event_paths(table: &Whole, report: &mut Report) {
     period_misfit(table, report);
 }
 
-fn not_of_the_event(table: &Whole, roles: &[Role], report: &mut Report) {
+fn not_of_the_event(table: &ResolvedTable, roles: &[Role], report: &mut Report) {
     for (column, role) in table.columns.iter().zip(roles) {
         let by = match role {
             Role::Event => continue,
@@ -147,11 +147,11 @@ fn not_of_the_event(table: &Whole, roles: &[Role], report: &mut Report) {
 }
 
 /// An event has no say in what the collector knows of its client.
-fn collectors_path(table: &Whole, report: &mut Report) {
+fn collectors_path(table: &ResolvedTable, report: &mut Report) {
     for column in &table.columns {
         for path in &column.event.from {
             let name = joined(&path.text);
-            if name.starts_with("td_") && ServerValue::of_column(&name).is_some() {
+            if name.starts_with("td_") && CollectorValue::of_column(&name).is_some() {
                 let diagnostic = Diagnostic::error("bad-source", format!("no event gives `{}`", path.text))
                     .label(path.span.clone(), "the collector's own value, which no client can set")
                     .help(format!("call the column `{name}`, and it is filled"));
@@ -162,7 +162,7 @@ fn collectors_path(table: &Whole, report: &mut Report) {
 }
 
 /// A value goes into one column.
-fn shared_path(table: &Whole, paths: &[Vec<String>], report: &mut Report) {
+fn shared_path(table: &ResolvedTable, paths: &[Vec<String>], report: &mut Report) {
     let mut taken: HashMap<&str, usize> = HashMap::new();
     for (index, (column, paths)) in table.columns.iter().zip(paths).enumerate() {
         let same = paths.iter().find_map(|path| match taken.insert(path, index) {
@@ -171,7 +171,7 @@ fn shared_path(table: &Whole, paths: &[Vec<String>], report: &mut Report) {
         });
         let Some((path, first)) = same else { continue };
         let first = &table.columns[first];
-        let place = |column: &WholeColumn| {
+        let place = |column: &ResolvedColumn| {
             let from = column
                 .event
                 .from
@@ -210,13 +210,13 @@ fn shared_path(table: &Whole, paths: &[Vec<String>], report: &mut Report) {
 }
 
 /// What stands inside of an object that is a value of its own is no other column's.
-fn path_into_a_value(table: &Whole, paths: &[Vec<String>], report: &mut Report) {
+fn path_into_a_value(table: &ResolvedTable, paths: &[Vec<String>], report: &mut Report) {
     let objects = table
         .columns
         .iter()
         .zip(paths)
         .filter(|(column, _)| column.declaration.ty.takes_object());
-    let whole: HashMap<&str, &WholeColumn> = objects
+    let whole: HashMap<&str, &ResolvedColumn> = objects
         .flat_map(|(column, paths)| paths.iter().map(move |path| (path.as_str(), column)))
         .collect();
     if whole.is_empty() {
@@ -241,7 +241,7 @@ fn path_into_a_value(table: &Whole, paths: &[Vec<String>], report: &mut Report) 
     }
 }
 
-fn max_bytes_misfit(table: &Whole, report: &mut Report) {
+fn max_bytes_misfit(table: &ResolvedTable, report: &mut Report) {
     for column in &table.columns {
         let said = column.event.said.iter().find(|key| key.text == "max_bytes");
         let Some(key) = said.filter(|_| !column.declaration.ty.varies_in_length()) else {
@@ -255,7 +255,7 @@ fn max_bytes_misfit(table: &Whole, report: &mut Report) {
     }
 }
 
-fn period_misfit(table: &Whole, report: &mut Report) {
+fn period_misfit(table: &ResolvedTable, report: &mut Report) {
     for column in table.columns.iter().filter(|column| !column.declaration.ty.is_date()) {
         let is_period = |key: &&Key| matches!(key.text.as_str(), "max_age" | "max_ahead");
         for key in column.event.said.iter().filter(is_period) {

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 
 use crate::{
     diagnostic::{Diagnostic, Report},
-    inherit::Whole,
+    inherit::ResolvedTable,
     sql::Sql,
     types,
 };
@@ -167,7 +167,7 @@ fn family(name: &str) -> Option<(Family, RangeInclusive<usize>)> {
 }
 
 /// ClickHouse has the engine; capitals count.
-pub(crate) fn unknown_engine(table: &Whole, report: &mut Report) {
+pub(crate) fn unknown_engine(table: &ResolvedTable, report: &mut Report) {
     let Some((engine, span)) = &table.engine else { return };
     let name = engine.name();
     if family(name).is_some() {
@@ -183,7 +183,7 @@ pub(crate) fn unknown_engine(table: &Whole, report: &mut Report) {
 }
 
 /// Events become rows, and rows have to go somewhere.
-pub(crate) fn engine_takes_no_rows(table: &Whole, report: &mut Report) {
+pub(crate) fn engine_takes_no_rows(table: &ResolvedTable, report: &mut Report) {
     let Some((engine, span)) = &table.engine else { return };
     let name = engine.name();
     if family(name).is_some_and(|(family, _)| !family.rows) {
@@ -198,7 +198,7 @@ pub(crate) fn engine_takes_no_rows(table: &Whole, report: &mut Report) {
 }
 
 /// An engine takes so many arguments and no others.
-pub(crate) fn engine_arguments(table: &Whole, report: &mut Report) {
+pub(crate) fn engine_arguments(table: &ResolvedTable, report: &mut Report) {
     let Some((engine, span)) = &table.engine else { return };
     let name = engine.name();
     let Some((family, arguments)) = family(name).filter(|(family, _)| family.rows) else {
@@ -231,7 +231,7 @@ pub(crate) fn engine_arguments(table: &Whole, report: &mut Report) {
 }
 
 /// What an engine does not have, it is not told.
-pub(crate) fn engine_misfit(table: &Whole, report: &mut Report) {
+pub(crate) fn engine_misfit(table: &ResolvedTable, report: &mut Report) {
     let Some((engine, engine_span)) = &table.engine else {
         return;
     };

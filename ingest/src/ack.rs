@@ -55,14 +55,14 @@ impl FromStr for Ack {
 
 /// Which acknowledgement the events of a route get, as the schema has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct AckRule {
+pub struct AckPolicy {
     /// The one that the route names; without it, it depends on the event: see [`EventOptions::ack`](crate::EventOptions::ack).
     pub ack: Option<Ack>,
     /// Whether the header [`ACK_HEADER`] of a request goes before it.
     pub by_header: bool,
 }
 
-impl AckRule {
+impl AckPolicy {
     /// A route that says nothing of it.
     pub const NONE: Self = Self {
         ack: None,

@@ -10,24 +10,24 @@ use std::{
 
 /// No room for a row: a bound of the spool is reached, the disk fails, or the spool has been closed. The row was not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NoRoom;
+pub struct SpoolFull;
 
-impl fmt::Display for NoRoom {
+impl fmt::Display for SpoolFull {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("no room for another row until ClickHouse has taken some")
     }
 }
 
-impl std::error::Error for NoRoom {}
+impl std::error::Error for SpoolFull {}
 
 /// Bytes in use, and how many there may be.
 #[derive(Debug)]
-pub(crate) struct Bound {
+pub(crate) struct Budget {
     used: AtomicUsize,
     pub(crate) max: usize,
 }
 
-impl Bound {
+impl Budget {
     pub(crate) fn new(max: usize) -> Self {
         Self {
             used: AtomicUsize::new(0),
@@ -62,12 +62,12 @@ impl Bound {
 /// much of it as is free for the rows.
 #[derive(Debug)]
 pub(crate) struct RequestMemory {
-    bound: Arc<Bound>,
+    bound: Arc<Budget>,
     used: AtomicUsize,
 }
 
 impl RequestMemory {
-    pub(crate) fn new(bound: Arc<Bound>) -> Arc<Self> {
+    pub(crate) fn new(bound: Arc<Budget>) -> Arc<Self> {
         Arc::new(Self {
             bound,
             used: AtomicUsize::new(0),
@@ -104,22 +104,22 @@ impl Booking {
     /// Books memory up to `bytes` in all. It costs nothing where so much is booked already.
     ///
     /// # Errors
-    /// [`NoRoom`]: the booking is as it was.
+    /// [`SpoolFull`]: the booking is as it was.
     #[inline]
-    pub(crate) fn grow_to(&mut self, bytes: usize) -> Result<(), NoRoom> {
+    pub(crate) fn grow_to(&mut self, bytes: usize) -> Result<(), SpoolFull> {
         match bytes.checked_sub(self.bytes) {
             None | Some(0) => Ok(()),
             Some(more) => self.grow_by(more),
         }
     }
 
-    fn grow_by(&mut self, more: usize) -> Result<(), NoRoom> {
+    fn grow_by(&mut self, more: usize) -> Result<(), SpoolFull> {
         let RequestMemory { bound, used } = &*self.memory;
         // Counted before the look at the bound, so that two requests cannot both take what is left.
         let held = used.fetch_add(more, Ordering::Relaxed);
         if !bound.reserve(more, held + more) {
             used.fetch_sub(more, Ordering::Relaxed);
-            return Err(NoRoom);
+            return Err(SpoolFull);
         }
         self.bytes += more;
         Ok(())
@@ -144,8 +144,8 @@ impl Drop for Booking {
 mod tests {
     use super::*;
 
-    fn memory(max: usize) -> (Arc<Bound>, Arc<RequestMemory>) {
-        let bound = Arc::new(Bound::new(max));
+    fn memory(max: usize) -> (Arc<Budget>, Arc<RequestMemory>) {
+        let bound = Arc::new(Budget::new(max));
         (Arc::clone(&bound), RequestMemory::new(bound))
     }
 
@@ -155,12 +155,12 @@ mod tests {
         let mut first = requests.booking();
         let mut second = requests.booking();
         assert_eq!(first.grow_to(30), Ok(()));
-        assert_eq!(second.grow_to(21), Err(NoRoom));
+        assert_eq!(second.grow_to(21), Err(SpoolFull));
         assert_eq!(second.grow_to(20), Ok(()));
         assert_eq!((requests.used(), rows.used()), (50, 50));
 
         assert!(rows.reserve(40, 0), "the other half is for rows");
-        assert_eq!(first.grow_to(31), Err(NoRoom));
+        assert_eq!(first.grow_to(31), Err(SpoolFull));
         assert_eq!(first.grow_to(30), Ok(()), "what is booked stays");
     }
 

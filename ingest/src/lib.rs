@@ -6,7 +6,7 @@
 //! ```text
 //! pub mod tables { rowmill_ingest::include_tables!(); }
 //!
-//! let store: StoreUrl = "http://127.0.0.1:8123/stats".parse()?;
+//! let store: ClickHouseUrl = "http://127.0.0.1:8123/stats".parse()?;
 //! let writer = Writer::open(&tables::SCHEMA, store, &WriterOptions::default(), Path::new("data/spool"))?;
 //! writer.synced(Duration::from_secs(10)).await?;
 //! let service = tables::layer(writer.clone()).layer(your_service);
@@ -85,15 +85,15 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 
-/// What [`StoreUrl::client`] gives, and [`ping`] and [`Stores`] take.
+/// What [`ClickHouseUrl::client`] gives, and [`ping`] and [`Servers`] take.
 pub use clickhouse::Client;
 
 pub use crate::table::refusal;
 pub use crate::{
-    ack::{ACK_HEADER, Ack, AckRule, UnknownAck},
+    ack::{ACK_HEADER, Ack, AckPolicy, UnknownAck},
     answer::header_set::HeaderSet,
-    block::{receipt::Receipt, rows::EncodedRows},
-    budget::NoRoom,
+    block::{receipt::Receipt, rows::RowBatch},
+    budget::SpoolFull,
     collect::{
         options::{EventOptions, NetworkError, TrustedProxies},
         rate_limit::{InvalidRateLimit, RateLimit},
@@ -101,9 +101,9 @@ pub use crate::{
     },
     deliver::ColumnChanges,
     intake::{
-        event::{Event, Intake, Reason, Rejection, Sink},
+        event::{Event, Reason, Rejection, Sink, TableHandler},
         row::{Row, TypedTable},
-        stamp::{ServerValue, Stamp},
+        stamp::{CollectorValue, EventMeta},
     },
     lease::NodeStatus,
     rejected::{RejectedError, RejectedReplay, RejectedReport, RejectedTable, replay_rejected},
@@ -113,10 +113,12 @@ pub use crate::{
         serve::{ServeOptions, serve},
     },
     spool::{BlockReport, PartReport, SpoolError, SpoolReport, TableCounts, inspect},
-    store::{InsertQuorum, InvalidInsertQuorum, StoreError, StoreUrl, StoreUrlError, ping, stores::Stores},
+    store::{
+        ClickHouseError, ClickHouseUrl, ClickHouseUrlError, InsertQuorum, InvalidInsertQuorum, ping, stores::Servers,
+    },
     sync::{Difference, SyncError, SyncReport, plan, state::SchemaState, sync},
     table::dead_letter::DeadLetter,
-    writer::{DrainReport, Writer, options::WriterOptions, refusal_counts::RefusalCounts},
+    writer::{DrainReport, Writer, options::WriterOptions, refusal_counts::RejectionCounts},
 };
 
 /// Includes the tables that `rowmill_codegen::build` has made for this crate.

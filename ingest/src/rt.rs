@@ -13,7 +13,7 @@ pub use clickhouse::{self, Row as ClickHouseRow};
 pub use serde::{self, Deserialize, Serialize};
 
 pub use crate::{
-    ack::{Ack, AckRule},
+    ack::{Ack, AckPolicy},
     block::layout::columns_of,
     collect::{
         rate_limit::RateLimit,
@@ -21,17 +21,19 @@ pub use crate::{
     },
     enumeration,
     intake::{
-        event::Intake,
+        event::TableHandler,
         far_off_date::check_date,
         intake,
-        row::{DEFAULT, ExtraMut, Given, Input, Row, Rules, TypedTable, VALUE, at_most, encoded_bytes, level},
-        stamp::{ServerValue, Stamp},
+        row::{
+            DEFAULT, EventRules, ExtraMut, Input, PresentColumns, Row, TypedTable, VALUE, at_most, encoded_bytes, level,
+        },
+        stamp::{CollectorValue, EventMeta},
     },
     named_tuple,
     service::layer::EventLayer,
     table::{
         Column, ColumnKind, Format, Schema, Table,
-        refusal::{Problem, Refusals},
+        refusal::{InvalidColumns, ValueError},
         shape::Shape,
     },
     value::*,

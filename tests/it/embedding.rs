@@ -12,7 +12,7 @@ use nix::{
     unistd::Pid,
 };
 use rowmill::tables::MailStatisticsLayer;
-use rowmill_ingest::{EventLayer, EventOptions, Routes, StoreUrl, Writer, WriterOptions, table::ColumnKind};
+use rowmill_ingest::{ClickHouseUrl, EventLayer, EventOptions, Routes, Writer, WriterOptions, table::ColumnKind};
 use tokio::runtime::Runtime;
 use tower::{Layer, ServiceBuilder, service_fn};
 
@@ -274,7 +274,7 @@ fn the_axum_example_works() {
 fn a_layer_refuses_a_writer_of_another_schema_when_it_is_made() {
     let runtime = Runtime::new().unwrap();
     let _entered = runtime.enter();
-    let store: StoreUrl = "http://127.0.0.1:1/stats".parse().unwrap();
+    let store: ClickHouseUrl = "http://127.0.0.1:1/stats".parse().unwrap();
     let writer = Writer::start(&embedder::tables::SCHEMA, store, &WriterOptions::default());
     // All of them, and one table's alone.
     drop(embedder::tables::layer(writer.clone()));

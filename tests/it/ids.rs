@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use rowmill_ingest::{Ack, Stores, Writer, WriterOptions, sync};
+use rowmill_ingest::{Ack, Servers, Writer, WriterOptions, sync};
 use tokio::runtime::Runtime;
 
 use crate::support::{collector::Collector, engine::Database, http, wait_for};
@@ -282,7 +282,7 @@ fn processes_that_start_together_get_different_numbers_of_the_few_that_are_left(
     let database = Database::create("ids_race");
     let runtime = Runtime::new().unwrap();
     runtime.block_on(async {
-        let url: rowmill_ingest::StoreUrl = database.url().parse().unwrap();
+        let url: rowmill_ingest::ClickHouseUrl = database.url().parse().unwrap();
         sync(&url, &embedder::tables::SCHEMA).await.unwrap();
         // All but 16 of 512 are held.
         database.query(
@@ -290,7 +290,7 @@ fn processes_that_start_together_get_different_numbers_of_the_few_that_are_left(
              FROM numbers(512) WHERE number % 32 != 9",
         );
         let start = || {
-            let stores = Stores::without_sync(url.clone());
+            let stores = Servers::without_sync(url.clone());
             Writer::start(&embedder::tables::SCHEMA, stores, &WriterOptions::default())
         };
         let writers: Vec<_> = (0..WRITERS).map(|_| start()).collect();
@@ -313,7 +313,7 @@ fn a_writer_whose_database_has_no_numbers_takes_rows_all_the_same() {
     let runtime = Runtime::new().unwrap();
     runtime.block_on(async {
         // Somebody else has made the tables, and not that of the numbers.
-        let stores = Stores::without_sync(database.url().parse().unwrap());
+        let stores = Servers::without_sync(database.url().parse().unwrap());
         let writer = Writer::start(&embedder::tables::SCHEMA, stores, &WriterOptions::default());
         writer.synced(Duration::from_secs(60)).await.unwrap();
         assert_eq!(writer.node_status().node, None);

@@ -14,7 +14,7 @@ use ::http::Request;
 use bytes::Bytes;
 use embedder::tables;
 use http_body_util::Full;
-use rowmill_ingest::{EventOptions, StoreUrl, Stores, Writer, WriterOptions, not_found};
+use rowmill_ingest::{ClickHouseUrl, EventOptions, Servers, Writer, WriterOptions, not_found};
 use tokio::{runtime, task::yield_now};
 use tower::{Layer, Service, service_fn};
 
@@ -146,10 +146,10 @@ fn letters_of_one_request_are_about_as_long_as_the_request() {
 fn an_event_loop_has_its_turns_while_lines_are_decoded() {
     let event_loop = runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let turns = event_loop.block_on(async {
-        let nobody: StoreUrl = "http://127.0.0.1:1/stats".parse().unwrap();
+        let nobody: ClickHouseUrl = "http://127.0.0.1:1/stats".parse().unwrap();
         let writer = Writer::start(
             &tables::SCHEMA,
-            Stores::without_sync(nobody.clone()),
+            Servers::without_sync(nobody.clone()),
             &WriterOptions::default(),
         );
         let mut service = tables::layer(writer.clone())
@@ -186,10 +186,10 @@ fn an_event_loop_has_its_turns_while_lines_are_decoded() {
 fn a_client_that_goes_while_its_lines_are_decoded_leaves_nothing() {
     let event_loop = runtime::Builder::new_current_thread().enable_all().build().unwrap();
     event_loop.block_on(async {
-        let nobody: StoreUrl = "http://127.0.0.1:1/stats".parse().unwrap();
+        let nobody: ClickHouseUrl = "http://127.0.0.1:1/stats".parse().unwrap();
         let writer = Writer::start(
             &tables::SCHEMA,
-            Stores::without_sync(nobody.clone()),
+            Servers::without_sync(nobody.clone()),
             &WriterOptions::default(),
         );
         let mut service = tables::layer(writer.clone()).layer(service_fn(not_found::<Full<Bytes>>));

@@ -9,7 +9,7 @@ use embedder::tables::{
     self,
     more_types::{EitherList, Narrow, Numbers},
 };
-use rowmill_ingest::{StoreUrl, not_found, value};
+use rowmill_ingest::{ClickHouseUrl, not_found, value};
 use tokio::runtime::Runtime;
 use tower::{Layer, service_fn};
 
@@ -146,7 +146,7 @@ fn aggregates_merge_as_clickhouse_merges_them() {
     // The client knows no LowCardinality inside of a SimpleAggregateFunction.
     let client = database
         .url()
-        .parse::<StoreUrl>()
+        .parse::<ClickHouseUrl>()
         .unwrap()
         .client()
         .with_validation(false);
@@ -182,7 +182,7 @@ fn rows_are_read_back_as_they_were_sent() {
     // The client's parser of types knows no names in tuples.
     let client = database
         .url()
-        .parse::<StoreUrl>()
+        .parse::<ClickHouseUrl>()
         .unwrap()
         .client()
         .with_validation(false);

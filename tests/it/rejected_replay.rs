@@ -3,7 +3,7 @@
 use std::process::Output;
 
 use embedder::tables;
-use rowmill_ingest::{Ack, RejectedReplay, RejectedTable, StoreUrl, not_found, replay_rejected, table::Table};
+use rowmill_ingest::{Ack, ClickHouseUrl, RejectedReplay, RejectedTable, not_found, replay_rejected, table::Table};
 use tokio::runtime::Runtime;
 use tower::{Layer, service_fn};
 
@@ -229,7 +229,7 @@ fn rows_without_an_id_are_known_by_their_tokens() {
     assert_eq!(database.count("rejected"), 3);
     database.query("ALTER TABLE engine_merge_tree DROP CONSTRAINT even");
 
-    let store: StoreUrl = database.url().parse().unwrap();
+    let store: ClickHouseUrl = database.url().parse().unwrap();
     let replayed = [RejectedTable {
         table: "engine_merge_tree".to_owned(),
         letters: 3,

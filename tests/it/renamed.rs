@@ -4,7 +4,7 @@ use std::{path::Path, time::Duration};
 
 use embedder::tables;
 use rowmill_ingest::{
-    Ack, StoreUrl, Stores, Writer, WriterOptions, plan, sync,
+    Ack, ClickHouseUrl, Servers, Writer, WriterOptions, plan, sync,
     table::{Column, ColumnKind, Format, Schema, Shape, Table},
 };
 use tokio::runtime::Runtime;
@@ -33,8 +33,8 @@ static EARLIER_SCHEMA: Schema = Schema { tables: &[&EARLIER] };
 /// Leaves rows of the earlier build in a spool: their ids are 0 to 4, their sums 0.10 to 4.10.
 async fn leave_rows(data: &Path) {
     // Nobody listens there.
-    let nowhere: StoreUrl = "http://127.0.0.1:1/stats".parse().unwrap();
-    let stores = Stores::without_sync(nowhere);
+    let nowhere: ClickHouseUrl = "http://127.0.0.1:1/stats".parse().unwrap();
+    let stores = Servers::without_sync(nowhere);
     let writer = Writer::open(&EARLIER_SCHEMA, stores, &WriterOptions::default(), data).unwrap();
     for id in 0..5_u64 {
         let receipt = writer.append(&EARLIER, Ack::Spooled, |row| {
@@ -48,7 +48,7 @@ async fn leave_rows(data: &Path) {
 }
 
 /// Brings the table to this build's schema with the statements that the sync proposes, and returns those.
-async fn mend(database: &Database, store: &StoreUrl) -> Vec<String> {
+async fn mend(database: &Database, store: &ClickHouseUrl) -> Vec<String> {
     let mut cures = Vec::new();
     while let Err(error) = sync(store, &tables::SCHEMA).await {
         assert!(!error.differences().is_empty(), "{error}");
@@ -63,7 +63,7 @@ async fn mend(database: &Database, store: &StoreUrl) -> Vec<String> {
 #[test]
 fn rows_that_wait_under_an_old_name_arrive_under_the_new_one() {
     let database = Database::create("renamed");
-    let store: StoreUrl = database.url().parse().unwrap();
+    let store: ClickHouseUrl = database.url().parse().unwrap();
     let data = tempfile::tempdir().unwrap();
     Runtime::new().unwrap().block_on(async {
         sync(&store, &EARLIER_SCHEMA).await.unwrap();
@@ -84,7 +84,7 @@ fn rows_that_wait_under_an_old_name_arrive_under_the_new_one() {
         ];
         assert_eq!(mend(&database, &store).await, [renames, types].concat());
 
-        let stores = Stores::without_sync(store.clone());
+        let stores = Servers::without_sync(store.clone());
         let writer = Writer::open(&tables::SCHEMA, stores, &WriterOptions::default(), data.path()).unwrap();
         let report = writer.drain(Duration::from_secs(60)).await;
         assert!(report.is_complete(), "{report:?}");

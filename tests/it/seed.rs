@@ -13,7 +13,7 @@ use nix::{
     unistd::Pid,
 };
 use rowmill::tables;
-use rowmill_ingest::{__rt::intake, EncodedRows, Event, Sink};
+use rowmill_ingest::{__rt::intake, Event, RowBatch, Sink};
 use serde_json::json;
 
 use crate::support::{
@@ -225,7 +225,7 @@ fn its_pages_answer() {
 
 #[test]
 fn a_row_is_made_of_texts_alone() {
-    let mut rows = EncodedRows::default();
+    let mut rows = RowBatch::default();
     let mut take = |query: &str, json: &str| {
         Event::from_texts(query, json, |event| {
             intake::<tables::MailStatistics<'_>>(event, Sink::Rows(&mut rows)).is_ok()

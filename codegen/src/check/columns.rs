@@ -1,15 +1,15 @@
 //! Rules for the columns that the collector itself fills.
 
 use crate::{
-    collector_value::ServerValue,
+    collector_value::CollectorValue,
     diagnostic::{Diagnostic, Report},
     emit,
-    inherit::{Whole, WholeColumn},
+    inherit::{ResolvedColumn, ResolvedTable},
     paths,
     types::{DefaultKind, Type},
 };
 
-pub(super) fn no_columns(table: &Whole, report: &mut Report) {
+pub(super) fn no_columns(table: &ResolvedTable, report: &mut Report) {
     if table.columns.is_empty() {
         let diagnostic = Diagnostic::error("no-columns", format!("table `{}` has no columns", table.name.text));
         report.push(
@@ -21,7 +21,7 @@ pub(super) fn no_columns(table: &Whole, report: &mut Report) {
 }
 
 /// Splits the name of a column that keeps what has no column of its own: `page_extra.key` into `page_extra` and `key`.
-fn extra_part(column: &WholeColumn) -> Option<(&str, &str)> {
+fn extra_part(column: &ResolvedColumn) -> Option<(&str, &str)> {
     column
         .name
         .split_once('.')
@@ -29,7 +29,7 @@ fn extra_part(column: &WholeColumn) -> Option<(&str, &str)> {
         .filter(|(_, part)| matches!(*part, "key" | "value"))
 }
 
-pub(super) fn extra_of_no_texts(table: &Whole, report: &mut Report) {
+pub(super) fn extra_of_no_texts(table: &ResolvedTable, report: &mut Report) {
     for column in &table.columns {
         let ty = &column.declaration.ty;
         if extra_part(column).is_some() && !paths::is_text_array(ty) {
@@ -44,7 +44,7 @@ pub(super) fn extra_of_no_texts(table: &Whole, report: &mut Report) {
     }
 }
 
-pub(super) fn half_an_extra(table: &Whole, report: &mut Report) {
+pub(super) fn half_an_extra(table: &ResolvedTable, report: &mut Report) {
     for column in &table.columns {
         let Some((prefix, part)) = extra_part(column) else {
             continue;
@@ -62,14 +62,14 @@ pub(super) fn half_an_extra(table: &Whole, report: &mut Report) {
     }
 }
 
-pub(super) fn server_column(table: &Whole, report: &mut Report) {
+pub(super) fn server_column(table: &ResolvedTable, report: &mut Report) {
     for column in &table.columns {
         let is_computed = column
             .declaration
             .default
             .as_ref()
             .is_some_and(|default| matches!(default.kind, DefaultKind::Materialized | DefaultKind::Alias));
-        let Some(value) = ServerValue::of_column(&column.name).filter(|_| !is_computed) else {
+        let Some(value) = CollectorValue::of_column(&column.name).filter(|_| !is_computed) else {
             continue;
         };
         if !value.fits(&column.declaration.ty) {
@@ -86,7 +86,7 @@ pub(super) fn server_column(table: &Whole, report: &mut Report) {
 /// After an insert with an unknown outcome, delivery looks for its rows by the collector's id, which no two rows share.
 ///
 /// An engine that merges rows has no warning: a lookup cannot tell a missing row from a merged one.
-pub(super) fn no_row_id(table: &Whole, report: &mut Report) {
+pub(super) fn no_row_id(table: &ResolvedTable, report: &mut Report) {
     const WHY: &str = "after an insert with an unclear outcome, the deduplication token alone decides";
     let keeps_each_row = table
         .engine
@@ -98,7 +98,7 @@ pub(super) fn no_row_id(table: &Whole, report: &mut Report) {
     }
     let name = &table.name.text;
     let warning = |message: String| Diagnostic::warning("no-row-id", message).label(table.name.span.clone(), WHY);
-    let is_id = |column: &WholeColumn| ServerValue::of_column(&column.name) == Some(ServerValue::Id);
+    let is_id = |column: &ResolvedColumn| CollectorValue::of_column(&column.name) == Some(CollectorValue::Id);
     let diagnostic = match table.columns.iter().position(is_id) {
         None => warning(format!("`{name}` has no column `id`"))
             .help("add `id: UInt64`, or extend a table that has it: delivery then asks for the rows by their ids"),

@@ -4,7 +4,7 @@ use super::Schema;
 use crate::{
     declare::{Ack, Destination},
     diagnostic::{Diagnostic, Report},
-    inherit::Whole,
+    inherit::ResolvedTable,
     source::Span,
     table_engine::Engine,
     types,
@@ -106,7 +106,7 @@ pub(super) fn buffered_ack(destination: &Destination, schema: &Schema<'_>, repor
 }
 
 /// Returns the Buffer that takes a table's rows: the table itself, or one that Distributed tables lead to.
-fn buffer_behind<'a>(name: &str, schema: &Schema<'a>) -> Option<(&'a Whole, &'a (Engine, Span))> {
+fn buffer_behind<'a>(name: &str, schema: &Schema<'a>) -> Option<(&'a ResolvedTable, &'a (Engine, Span))> {
     let mut name = name.to_owned();
     // So many steps at most, where they go in a circle.
     for _ in schema.tables {

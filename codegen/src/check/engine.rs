@@ -3,12 +3,12 @@
 use crate::{
     declare::ElementKind,
     diagnostic::{Diagnostic, Report},
-    inherit::Whole,
+    inherit::ResolvedTable,
     source::Span,
     table_engine::Engine,
 };
 
-pub(super) fn missing_engine(table: &Whole, report: &mut Report) {
+pub(super) fn missing_engine(table: &ResolvedTable, report: &mut Report) {
     if table.engine.is_none() {
         let diagnostic = Diagnostic::error("missing-engine", format!("table `{}` has no engine", table.name.text))
             .label(table.name.span.clone(), "neither its own nor an inherited one")
@@ -18,7 +18,7 @@ pub(super) fn missing_engine(table: &Whole, report: &mut Report) {
 }
 
 /// Returns the engine of a MergeTree that says nothing of an order.
-fn unsorted(table: &Whole) -> Option<&(Engine, Span)> {
+fn unsorted(table: &ResolvedTable) -> Option<&(Engine, Span)> {
     let has_key = || {
         let of_column = table.columns.iter().any(|column| column.declaration.primary_key);
         of_column || table.clauses.order_by.is_some() || table.clauses.primary_key.is_some()
@@ -33,7 +33,7 @@ const ORDER_CURE: &str = "add `order_by: […]` to `_options`; `order_by: tuple(
 
 /// Arguments without a clause behind them are the old form to ClickHouse, which had its key among them; and a sample is taken of
 /// the key.
-pub(super) fn missing_order_by(table: &Whole, report: &mut Report) {
+pub(super) fn missing_order_by(table: &ResolvedTable, report: &mut Report) {
     let Some((engine, span)) = unsorted(table).filter(|(engine, _)| cannot_do_without(engine, table)) else {
         return;
     };
@@ -44,7 +44,7 @@ pub(super) fn missing_order_by(table: &Whole, report: &mut Report) {
 }
 
 /// ClickHouse 26.7 takes a MergeTree without a sorting key for one of which the rows have no order; earlier ones refuse it.
-pub(super) fn unsorted_table(table: &Whole, report: &mut Report) {
+pub(super) fn unsorted_table(table: &ResolvedTable, report: &mut Report) {
     let Some((engine, span)) = unsorted(table).filter(|(engine, _)| !cannot_do_without(engine, table)) else {
         return;
     };
@@ -59,7 +59,7 @@ pub(super) fn unsorted_table(table: &Whole, report: &mut Report) {
 }
 
 /// A Buffer answers before its rows are anywhere but in memory.
-pub(super) fn buffered_table(table: &Whole, report: &mut Report) {
+pub(super) fn buffered_table(table: &ResolvedTable, report: &mut Report) {
     let Some((_, span)) = table.engine.as_ref().filter(|(engine, _)| engine.is_buffer()) else {
         return;
     };
@@ -76,14 +76,14 @@ pub(super) fn buffered_table(table: &Whole, report: &mut Report) {
     report.push_unless_allowed(diagnostic, |code| table.allows(code));
 }
 
-fn cannot_do_without(engine: &Engine, table: &Whole) -> bool {
+fn cannot_do_without(engine: &Engine, table: &ResolvedTable) -> bool {
     let clauses = &table.clauses;
     let is_old_form = !engine.arguments().is_empty() && clauses.partition_by.is_none() && clauses.settings.is_empty();
     is_old_form || clauses.sample_by.is_some()
 }
 
 /// Where a merge makes one row of several, ClickHouse wants to be told what becomes of the projections.
-pub(super) fn projection_mode(table: &Whole, report: &mut Report) {
+pub(super) fn projection_mode(table: &ResolvedTable, report: &mut Report) {
     const SETTING: &str = "deduplicate_merge_projection_mode";
     let Some((engine, span)) = table.engine.as_ref().filter(|(engine, _)| engine.merges_rows()) else {
         return;

@@ -3,13 +3,13 @@
 use super::table::written;
 use crate::{
     diagnostic::{Diagnostic, Report},
-    inherit::{Whole, WholeColumn},
+    inherit::{ResolvedColumn, ResolvedTable},
     sql::Sql,
     types::{self, Type},
 };
 
 /// Of rows with one key, the one with the greatest version stays.
-pub(super) fn version_column(table: &Whole, report: &mut Report) {
+pub(super) fn version_column(table: &ResolvedTable, report: &mut Report) {
     let Some(argument) = argument(table, |kind| match kind {
         "ReplacingMergeTree" => Some(0),
         "VersionedCollapsingMergeTree" => Some(1),
@@ -55,7 +55,7 @@ pub(super) fn version_column(table: &Whole, report: &mut Report) {
 }
 
 /// With 1, a row says that the key's row is deleted.
-pub(super) fn deleted_column(table: &Whole, report: &mut Report) {
+pub(super) fn deleted_column(table: &ResolvedTable, report: &mut Report) {
     let position = |kind: &str, at| (kind == "ReplacingMergeTree").then_some(at);
     let Some(deleted) = argument(table, |kind| position(kind, 1)) else {
         return;
@@ -84,7 +84,7 @@ pub(super) fn deleted_column(table: &Whole, report: &mut Report) {
 }
 
 /// A row with 1 says what is, a row with -1 takes it back.
-pub(super) fn sign_column(table: &Whole, report: &mut Report) {
+pub(super) fn sign_column(table: &ResolvedTable, report: &mut Report) {
     let Some(argument) = argument(table, |kind| {
         matches!(kind, "CollapsingMergeTree" | "VersionedCollapsingMergeTree").then_some(0)
     }) else {
@@ -105,14 +105,14 @@ pub(super) fn sign_column(table: &Whole, report: &mut Report) {
 }
 
 /// What is summed, or filled in, is outside of the keys.
-pub(super) fn summed_column(table: &Whole, report: &mut Report) {
+pub(super) fn summed_column(table: &ResolvedTable, report: &mut Report) {
     let Some(argument) = argument(table, |kind| {
         matches!(kind, "SummingMergeTree" | "CoalescingMergeTree").then_some(0)
     }) else {
         return;
     };
     let elements = types::key_elements(argument.as_str()).unwrap_or_default();
-    let keys: Vec<&WholeColumn> = table
+    let keys: Vec<&ResolvedColumn> = table
         .keys()
         .iter()
         .flat_map(|(_, sql)| table.named_columns(sql))
@@ -146,7 +146,7 @@ pub(super) fn summed_column(table: &Whole, report: &mut Report) {
 }
 
 /// Returns the argument whose place among the engine's own `place` tells by the engine's kind.
-fn argument(table: &Whole, place: impl Fn(&str) -> Option<usize>) -> Option<Sql> {
+fn argument(table: &ResolvedTable, place: impl Fn(&str) -> Option<usize>) -> Option<Sql> {
     let (engine, _) = table.engine.as_ref()?;
     let place = place(engine.kind()).filter(|_| engine.is_merge_tree())?;
     engine.own_arguments().1.into_iter().nth(place)
@@ -160,7 +160,7 @@ enum Miss {
 }
 
 impl Miss {
-    fn report(self, what: &str, problem: impl Fn(String) -> Diagnostic, table: &Whole) -> Diagnostic {
+    fn report(self, what: &str, problem: impl Fn(String) -> Diagnostic, table: &ResolvedTable) -> Diagnostic {
         match self {
             Self::NotAName => {
                 problem(format!("{what} is a column's name")).help("write the name alone, without quotes")
@@ -175,7 +175,7 @@ impl Miss {
     }
 }
 
-fn stored_column<'t>(argument: &Sql, table: &'t Whole) -> Result<&'t WholeColumn, Miss> {
+fn stored_column<'t>(argument: &Sql, table: &'t ResolvedTable) -> Result<&'t ResolvedColumn, Miss> {
     let elements = types::key_elements(argument.as_str()).unwrap_or_default();
     let [element] = elements.as_slice() else {
         return Err(Miss::NotAName);

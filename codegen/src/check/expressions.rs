@@ -6,7 +6,7 @@ use super::table::{Clause, Expression, Resolved, has_subcolumn, written};
 use crate::{
     declare::ElementKind,
     diagnostic::{Diagnostic, Report},
-    inherit::{Whole, WholeColumn},
+    inherit::{ResolvedColumn, ResolvedTable},
     types::{self, DefaultKind, Reference, Type},
 };
 
@@ -67,7 +67,7 @@ const INDEX_TYPES: [&str; 8] = [
 ];
 
 /// Quotes and brackets have two ends, and something stands between them.
-pub(super) fn expression_syntax(table: &Whole, report: &mut Report) {
+pub(super) fn expression_syntax(table: &ResolvedTable, report: &mut Report) {
     for expression in table.expressions() {
         let sql = &expression.sql;
         if let Some(problem) = types::broken(sql.as_str()) {
@@ -82,7 +82,7 @@ pub(super) fn expression_syntax(table: &Whole, report: &mut Report) {
 }
 
 /// A row is computed and sorted by itself.
-pub(super) fn subquery(table: &Whole, report: &mut Report) {
+pub(super) fn subquery(table: &ResolvedTable, report: &mut Report) {
     for expression in table.expressions() {
         let sql = &expression.sql;
         if let Some(at) = types::subquery(sql.as_str()) {
@@ -96,7 +96,7 @@ pub(super) fn subquery(table: &Whole, report: &mut Report) {
 }
 
 /// Names that can only be columns are columns of the table.
-pub(super) fn unknown_column(table: &Whole, report: &mut Report) {
+pub(super) fn unknown_column(table: &ResolvedTable, report: &mut Report) {
     for expression in table.expressions() {
         for reference in types::references(expression.sql.as_str()) {
             if !is_known_elsewhere(&reference, expression.clause) {
@@ -120,7 +120,7 @@ fn is_known_elsewhere(reference: &Reference, clause: Clause) -> bool {
     }
 }
 
-fn report_unknown(reference: &Reference, expression: &Expression<'_>, table: &Whole, report: &mut Report) {
+fn report_unknown(reference: &Reference, expression: &Expression<'_>, table: &ResolvedTable, report: &mut Report) {
     let name = reference.name();
     let sql = &expression.sql;
     let span = sql.span(&reference.span).unwrap_or_else(|| written(sql, table));
@@ -169,7 +169,7 @@ fn report_unknown(reference: &Reference, expression: &Expression<'_>, table: &Wh
                 report.push(diagnostic);
                 return;
             }
-            let is_own = |column: &&WholeColumn| expression.column.is_some_and(|own| own.name == column.name);
+            let is_own = |column: &&ResolvedColumn| expression.column.is_some_and(|own| own.name == column.name);
             let others = table.columns.iter().filter(|column| !is_own(column));
             diagnostic.did_you_mean(&name, others.map(|column| column.name.as_str()))
         }
@@ -207,7 +207,7 @@ fn holds_text(ty: &Type) -> bool {
 }
 
 /// A column without a type has that of the column that it names.
-pub(super) fn untyped_column(table: &Whole, report: &mut Report) {
+pub(super) fn untyped_column(table: &ResolvedTable, report: &mut Report) {
     for column in &table.columns {
         let Some((of, kind)) = column.declaration.ty_of.as_ref().zip(column.default_kind()) else {
             continue;
@@ -228,7 +228,7 @@ pub(super) fn untyped_column(table: &Whole, report: &mut Report) {
 }
 
 /// What is not stored is no part of a key, and says nothing of when a row ends.
-pub(super) fn unstored_column(table: &Whole, report: &mut Report) {
+pub(super) fn unstored_column(table: &ResolvedTable, report: &mut Report) {
     for expression in table.expressions() {
         let refuses = |kind: DefaultKind| match expression.clause {
             Clause::OrderBy
@@ -258,8 +258,8 @@ pub(super) fn unstored_column(table: &Whole, report: &mut Report) {
 }
 
 /// No default is computed from itself.
-pub(super) fn default_cycle(table: &Whole, report: &mut Report) {
-    let computed: Vec<&WholeColumn> = table
+pub(super) fn default_cycle(table: &ResolvedTable, report: &mut Report) {
+    let computed: Vec<&ResolvedColumn> = table
         .columns
         .iter()
         .filter(|column| column.expressions.default.is_some())
@@ -299,7 +299,8 @@ pub(super) fn default_cycle(table: &Whole, report: &mut Report) {
                 }
                 Some(next) if is_on_way.contains(&next) => {
                     let first = way.iter().position(|(column, _)| *column == next).unwrap_or(0);
-                    let cycle: Vec<&WholeColumn> = way[first..].iter().map(|(column, _)| computed[*column]).collect();
+                    let cycle: Vec<&ResolvedColumn> =
+                        way[first..].iter().map(|(column, _)| computed[*column]).collect();
                     report.push(cycle_of(&cycle, table));
                     way.iter().for_each(|(column, _)| is_settled[*column] = true);
                     way.clear();
@@ -314,7 +315,7 @@ pub(super) fn default_cycle(table: &Whole, report: &mut Report) {
     }
 }
 
-fn cycle_of(cycle: &[&WholeColumn], table: &Whole) -> Diagnostic {
+fn cycle_of(cycle: &[&ResolvedColumn], table: &ResolvedTable) -> Diagnostic {
     let names: Vec<&str> = cycle
         .iter()
         .chain(cycle.first())
@@ -336,7 +337,7 @@ fn cycle_of(cycle: &[&WholeColumn], table: &Whole) -> Diagnostic {
 }
 
 /// `2024-01-01` without quotes is 2022, and as a date the 2022nd day after 1970. ClickHouse takes it; nobody means it.
-pub(super) fn unquoted_date(table: &Whole, report: &mut Report) {
+pub(super) fn unquoted_date(table: &ResolvedTable, report: &mut Report) {
     for column in &table.columns {
         let Some(sql) = &column.expressions.default else {
             continue;
@@ -361,7 +362,7 @@ pub(super) fn unquoted_date(table: &Whole, report: &mut Report) {
 }
 
 /// ClickHouse has the index's type; capitals do not count.
-pub(super) fn index_type(table: &Whole, report: &mut Report) {
+pub(super) fn index_type(table: &ResolvedTable, report: &mut Report) {
     for element in table
         .elements
         .iter()

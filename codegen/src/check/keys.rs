@@ -3,7 +3,7 @@
 use super::table::{Clause, Resolved, written};
 use crate::{
     diagnostic::{Diagnostic, Report},
-    inherit::{Whole, WholeColumn},
+    inherit::{ResolvedColumn, ResolvedTable},
     source::Span,
     sql::Sql,
     types::{self, DefaultKind, KeyElement, KeyElementKind, Reference, Type},
@@ -43,7 +43,7 @@ const NULL_FOR_NULL: [&str; 24] = [
 const UNORDERED: [&str; 6] = ["AggregateFunction", "Dynamic", "Geometry", "JSON", "QBit", "Variant"];
 
 /// ClickHouse reads one expression; several are one between brackets.
-pub(super) fn key_without_brackets(table: &Whole, report: &mut Report) {
+pub(super) fn key_without_brackets(table: &ResolvedTable, report: &mut Report) {
     for (clause, sql) in table.clauses() {
         if clause != Clause::Ttl && types::is_bare_list(sql.as_str()) {
             let message = format!("{} is one expression or a list of them", clause.name());
@@ -57,7 +57,7 @@ pub(super) fn key_without_brackets(table: &Whole, report: &mut Report) {
 }
 
 /// NULL has no place in an order, unless a setting gives it one.
-pub(super) fn nullable_key(table: &Whole, report: &mut Report) {
+pub(super) fn nullable_key(table: &ResolvedTable, report: &mut Report) {
     let is_allowed = table
         .clauses
         .setting(NULLABLE_KEYS)
@@ -86,7 +86,7 @@ pub(super) fn nullable_key(table: &Whole, report: &mut Report) {
 }
 
 /// Returns the column that makes an element Nullable, if it is known to be.
-fn nullable_in<'t>(element: &KeyElement, table: &'t Whole) -> Option<&'t WholeColumn> {
+fn nullable_in<'t>(element: &KeyElement, table: &'t ResolvedTable) -> Option<&'t ResolvedColumn> {
     match &element.kind {
         KeyElementKind::Column(_) => whole_column(element, table).filter(|column| holds_null(&column.declaration.ty)),
         KeyElementKind::Call(function, arguments) if NULL_FOR_NULL.contains(&function.as_str()) => {
@@ -107,7 +107,7 @@ fn holds_null(ty: &Type) -> bool {
 }
 
 /// A key is made of what ClickHouse can put in order; parts are told apart by what is exactly the same again.
-pub(super) fn key_type(table: &Whole, report: &mut Report) {
+pub(super) fn key_type(table: &ResolvedTable, report: &mut Report) {
     for (clause, sql) in table.keys() {
         for element in elements(sql) {
             let column = whole_column(&element, table);
@@ -144,7 +144,7 @@ pub(super) fn key_type(table: &Whole, report: &mut Report) {
 }
 
 /// Returns the JSON of which the element is a path without a type of its own.
-fn untyped_path<'t>(element: &KeyElement, table: &'t Whole) -> Option<&'t WholeColumn> {
+fn untyped_path<'t>(element: &KeyElement, table: &'t ResolvedTable) -> Option<&'t ResolvedColumn> {
     let Resolved::Column(column, path) = table.resolve(element.column()?) else {
         return None;
     };
@@ -173,7 +173,7 @@ fn is_float(ty: &Type) -> bool {
 }
 
 /// What is the same for all rows orders nothing.
-pub(super) fn constant_key(table: &Whole, report: &mut Report) {
+pub(super) fn constant_key(table: &ResolvedTable, report: &mut Report) {
     for (clause, sql) in table.keys() {
         for element in elements(sql) {
             if element.kind == KeyElementKind::Constant {
@@ -188,7 +188,7 @@ pub(super) fn constant_key(table: &Whole, report: &mut Report) {
 }
 
 /// What is sorted by already is in order.
-pub(super) fn key_twice(table: &Whole, report: &mut Report) {
+pub(super) fn key_twice(table: &ResolvedTable, report: &mut Report) {
     for (clause, sql) in table.keys() {
         let elements = elements(sql);
         for (index, element) in elements.iter().enumerate() {
@@ -205,7 +205,7 @@ pub(super) fn key_twice(table: &Whole, report: &mut Report) {
 }
 
 /// The primary key is said with a column or with the table.
-pub(super) fn two_primary_keys(table: &Whole, report: &mut Report) {
+pub(super) fn two_primary_keys(table: &ResolvedTable, report: &mut Report) {
     let Some(key) = &table.clauses.primary_key else {
         return;
     };
@@ -219,7 +219,7 @@ pub(super) fn two_primary_keys(table: &Whole, report: &mut Report) {
 }
 
 /// The primary key is the beginning of the sorting key.
-pub(super) fn primary_key_prefix(table: &Whole, report: &mut Report) {
+pub(super) fn primary_key_prefix(table: &ResolvedTable, report: &mut Report) {
     let Some(sorting_sql) = &table.clauses.order_by else {
         return;
     };
@@ -273,7 +273,7 @@ fn differs(left: &KeyElement, right: &KeyElement) -> bool {
 }
 
 /// A sample is a range of the primary key's numbers.
-pub(super) fn sampling_key(table: &Whole, report: &mut Report) {
+pub(super) fn sampling_key(table: &ResolvedTable, report: &mut Report) {
     let (Some(sql), Some(key)) = (
         &table.clauses.sample_by,
         table.clauses.primary_key.as_ref().or(table.clauses.order_by.as_ref()),
@@ -306,7 +306,7 @@ pub(super) fn sampling_key(table: &Whole, report: &mut Report) {
 }
 
 /// A TTL is a time.
-pub(super) fn ttl_type(table: &Whole, report: &mut Report) {
+pub(super) fn ttl_type(table: &ResolvedTable, report: &mut Report) {
     for expression in table.expressions() {
         if !matches!(expression.clause, Clause::Ttl | Clause::ColumnTtl) {
             continue;
@@ -328,7 +328,7 @@ pub(super) fn ttl_type(table: &Whole, report: &mut Report) {
 }
 
 /// Rows end by what stands in them.
-pub(super) fn ttl_of_nothing(table: &Whole, report: &mut Report) {
+pub(super) fn ttl_of_nothing(table: &ResolvedTable, report: &mut Report) {
     for expression in table.expressions() {
         let is_ttl = matches!(expression.clause, Clause::Ttl | Clause::ColumnTtl);
         let text = expression.sql.as_str();
@@ -342,7 +342,7 @@ pub(super) fn ttl_of_nothing(table: &Whole, report: &mut Report) {
 }
 
 /// A key does not lapse.
-pub(super) fn ttl_of_key(table: &Whole, report: &mut Report) {
+pub(super) fn ttl_of_key(table: &ResolvedTable, report: &mut Report) {
     let keys: Vec<(Clause, &Sql)> = table.keys();
     for column in &table.columns {
         let Some(ttl) = &column.expressions.ttl else {
@@ -374,12 +374,12 @@ fn text<'s>(sql: &'s Sql, element: &KeyElement) -> &'s str {
         .trim_matches('`')
 }
 
-fn span(sql: &Sql, element: &KeyElement, table: &Whole) -> Span {
+fn span(sql: &Sql, element: &KeyElement, table: &ResolvedTable) -> Span {
     sql.span(&element.span).unwrap_or_else(|| written(sql, table))
 }
 
 /// Returns the column that the element is, and no part of it. What is not stored is no part of a key anyway.
-fn whole_column<'t>(element: &KeyElement, table: &'t Whole) -> Option<&'t WholeColumn> {
+fn whole_column<'t>(element: &KeyElement, table: &'t ResolvedTable) -> Option<&'t ResolvedColumn> {
     match table.resolve(element.column()?) {
         Resolved::Column(column, rest) if rest.is_empty() => {
             let is_computed = matches!(column.default_kind(), Some(DefaultKind::Alias | DefaultKind::Ephemeral));

@@ -17,7 +17,7 @@ mod throwing;
 use crate::{
     declare::{Declared, Destination},
     diagnostic::Report,
-    inherit::Whole,
+    inherit::ResolvedTable,
     model::{Model, Route, Table},
     paths, table_engine_list,
 };
@@ -33,9 +33,9 @@ struct Rule {
 #[derive(Clone, Copy)]
 enum Judge {
     /// Each table.
-    Table(fn(&Whole, &mut Report)),
+    Table(fn(&ResolvedTable, &mut Report)),
     /// Each table that is there in ClickHouse and could be read whole.
-    Existing(fn(&Whole, &mut Report)),
+    Existing(fn(&ResolvedTable, &mut Report)),
     /// Each destination.
     Destination(fn(&Destination, &Schema<'_>, &mut Report)),
     /// All at once.
@@ -45,7 +45,7 @@ enum Judge {
 /// What there is to be judged.
 struct Schema<'a> {
     declared: &'a Declared,
-    tables: &'a [Whole],
+    tables: &'a [ResolvedTable],
 }
 
 /// Names each rule after its function.
@@ -117,7 +117,7 @@ const RULES: &[Rule] = rules![
 ];
 
 /// Returns the model; it is whole only if `report` has no errors afterwards.
-pub(crate) fn check(declared: &Declared, tables: Vec<Whole>, report: &mut Report) -> Model {
+pub(crate) fn check(declared: &Declared, tables: Vec<ResolvedTable>, report: &mut Report) -> Model {
     let schema = Schema {
         declared,
         tables: &tables,
@@ -147,7 +147,7 @@ impl Rule {
     }
 }
 
-fn model(declared: &Declared, tables: Vec<Whole>) -> Model {
+fn model(declared: &Declared, tables: Vec<ResolvedTable>) -> Model {
     let tables: Vec<Table> = tables
         .into_iter()
         .filter(|table| !table.is_abstract)

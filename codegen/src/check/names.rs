@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::Schema;
 use crate::{
     diagnostic::{Diagnostic, Report},
-    inherit::{Whole, WholeColumn},
+    inherit::{ResolvedColumn, ResolvedTable},
     names,
 };
 
@@ -22,7 +22,7 @@ const RESERVED_TABLES: [(&str, &str); 2] = [
 /// that name would hide.
 const RESERVED_NAMES: [&str; 3] = ["Routes", "__rt", "str"];
 
-pub(super) fn reserved_table(table: &Whole, report: &mut Report) {
+pub(super) fn reserved_table(table: &ResolvedTable, report: &mut Report) {
     let name = table.name.text.as_str();
     let reason = if let Some((_, reason)) = RESERVED_TABLES.iter().find(|(reserved, _)| *reserved == name) {
         reason
@@ -40,7 +40,7 @@ pub(super) fn reserved_table(table: &Whole, report: &mut Report) {
     report.push(diagnostic);
 }
 
-pub(super) fn empty_name(table: &Whole, report: &mut Report) {
+pub(super) fn empty_name(table: &ResolvedTable, report: &mut Report) {
     let tables = [("a table", &table.name.text, &table.name.span)];
     let columns = table
         .columns
@@ -79,7 +79,7 @@ pub(super) fn duplicate_table(schema: &Schema<'_>, report: &mut Report) {
 }
 
 pub(super) fn type_collision(schema: &Schema<'_>, report: &mut Report) {
-    let mut firsts: HashMap<String, &Whole> = HashMap::new();
+    let mut firsts: HashMap<String, &ResolvedTable> = HashMap::new();
     for table in schema.tables {
         let own = rust_names(&table.name.text);
         let collision = own
@@ -103,14 +103,14 @@ pub(super) fn type_collision(schema: &Schema<'_>, report: &mut Report) {
     }
 }
 
-pub(super) fn duplicate_column(table: &Whole, report: &mut Report) {
-    let mut firsts: HashMap<&str, &WholeColumn> = HashMap::new();
+pub(super) fn duplicate_column(table: &ResolvedTable, report: &mut Report) {
+    let mut firsts: HashMap<&str, &ResolvedColumn> = HashMap::new();
     for column in &table.columns {
         let Some(first) = firsts.insert(&column.name, column) else {
             continue;
         };
         firsts.insert(&column.name, first);
-        let origin = |column: &WholeColumn| match &column.nested {
+        let origin = |column: &ResolvedColumn| match &column.nested {
             Some(nested) => format!("the Nested `{nested}` has it"),
             None => "stands here".to_owned(),
         };
@@ -124,8 +124,8 @@ pub(super) fn duplicate_column(table: &Whole, report: &mut Report) {
 }
 
 /// ClickHouse and events tell them apart, and people do not.
-pub(super) fn similar_columns(table: &Whole, report: &mut Report) {
-    let mut firsts: HashMap<String, &WholeColumn> = HashMap::new();
+pub(super) fn similar_columns(table: &ResolvedTable, report: &mut Report) {
+    let mut firsts: HashMap<String, &ResolvedColumn> = HashMap::new();
     for column in &table.columns {
         let first = *firsts.entry(column.name.to_lowercase()).or_insert(column);
         if first.name != column.name {
@@ -142,8 +142,8 @@ pub(super) fn similar_columns(table: &Whole, report: &mut Report) {
     }
 }
 
-pub(super) fn field_collision(table: &Whole, report: &mut Report) {
-    let mut firsts: HashMap<String, &WholeColumn> = HashMap::new();
+pub(super) fn field_collision(table: &ResolvedTable, report: &mut Report) {
+    let mut firsts: HashMap<String, &ResolvedColumn> = HashMap::new();
     for column in &table.columns {
         let field = names::field(&column.name);
         let first = *firsts.entry(field).or_insert(column);

@@ -7,7 +7,7 @@
 use super::table::{Resolved, written};
 use crate::{
     diagnostic::{Diagnostic, Report},
-    inherit::{Whole, WholeColumn},
+    inherit::{ResolvedColumn, ResolvedTable},
     paths::{self, Role},
     sql::Sql,
     types::{self, KeyElement, KeyElementKind, Type},
@@ -43,7 +43,7 @@ const REMAINDERS: [&str; 6] = [
 ];
 
 /// The collector chooses the partition of a row, or it has few to choose from.
-pub(super) fn client_partition(table: &Whole, report: &mut Report) {
+pub(super) fn client_partition(table: &ResolvedTable, report: &mut Report) {
     let is_merge_tree = table.engine.as_ref().is_some_and(|(engine, _)| engine.is_merge_tree());
     let Some(sql) = table.clauses.partition_by.as_ref().filter(|_| is_merge_tree) else {
         return;
@@ -81,7 +81,7 @@ pub(super) fn client_partition(table: &Whole, report: &mut Report) {
     }
 }
 
-fn has_few_values(element: &KeyElement, sql: &Sql, table: &Whole) -> bool {
+fn has_few_values(element: &KeyElement, sql: &Sql, table: &ResolvedTable) -> bool {
     match &element.kind {
         KeyElementKind::Constant => true,
         KeyElementKind::Column(reference) => match table.resolve(reference) {
@@ -116,7 +116,12 @@ fn is_of_few(ty: &Type) -> bool {
 }
 
 /// Returns a column of many values that a client chooses, on which the expression depends.
-fn chosen_column<'t>(sql: &Sql, table: &'t Whole, roles: &[Role], seen: &mut Vec<&'t str>) -> Option<&'t WholeColumn> {
+fn chosen_column<'t>(
+    sql: &Sql,
+    table: &'t ResolvedTable,
+    roles: &[Role],
+    seen: &mut Vec<&'t str>,
+) -> Option<&'t ResolvedColumn> {
     for column in table.named_columns(sql) {
         if is_of_few(&column.declaration.ty) || seen.contains(&column.name.as_str()) {
             continue;

@@ -4,12 +4,12 @@ use std::collections::HashMap;
 
 use crate::{
     diagnostic::{Diagnostic, Report},
-    inherit::{Whole, WholeColumn},
+    inherit::{ResolvedColumn, ResolvedTable},
     source::Span,
     yaml::Key,
 };
 
-pub(super) fn renamed_column(table: &Whole, report: &mut Report) {
+pub(super) fn renamed_column(table: &ResolvedTable, report: &mut Report) {
     let mut firsts: HashMap<&str, &Span> = HashMap::new();
     for column in &table.columns {
         for old in &column.was {
@@ -31,7 +31,7 @@ fn error(message: String) -> Diagnostic {
 }
 
 /// Returns what is wrong with one earlier name.
-fn problem(column: &WholeColumn, old: &Key, table: &Whole) -> Option<Diagnostic> {
+fn problem(column: &ResolvedColumn, old: &Key, table: &ResolvedTable) -> Option<Diagnostic> {
     let (name, old_name) = (&column.name, &old.text);
     if old_name.is_empty() {
         let diagnostic = error(format!("an earlier name of `{name}` is empty"));

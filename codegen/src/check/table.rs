@@ -2,7 +2,7 @@
 
 use crate::{
     declare::ElementKind,
-    inherit::{Whole, WholeColumn},
+    inherit::{ResolvedColumn, ResolvedTable},
     source::Span,
     sql::Sql,
     types::{self, DefaultKind, Reference, Type},
@@ -27,7 +27,7 @@ pub(super) struct Expression<'t> {
     pub(super) clause: Clause,
     pub(super) sql: Sql,
     /// The column that it is of.
-    pub(super) column: Option<&'t WholeColumn>,
+    pub(super) column: Option<&'t ResolvedColumn>,
     /// The column's name, or that of the index, the projection or the table.
     pub(super) of: &'t str,
 }
@@ -35,7 +35,7 @@ pub(super) struct Expression<'t> {
 /// What a name stands for.
 pub(super) enum Resolved<'t> {
     /// A column, or a subcolumn of it by the parts that are left.
-    Column(&'t WholeColumn, Vec<String>),
+    Column(&'t ResolvedColumn, Vec<String>),
     /// What several columns begin with.
     Nested,
     Unknown,
@@ -69,7 +69,7 @@ impl Expression<'_> {
     }
 }
 
-impl Whole {
+impl ResolvedTable {
     /// Returns whether the table is meant to be as the warning says.
     pub(super) fn allows(&self, warning: &str) -> bool {
         self.allowed.iter().any(|allowed| allowed == warning)
@@ -142,7 +142,7 @@ impl Whole {
         clauses.chain(elements).chain(columns).collect()
     }
 
-    pub(super) fn column(&self, name: &str) -> Option<&WholeColumn> {
+    pub(super) fn column(&self, name: &str) -> Option<&ResolvedColumn> {
         self.columns.get(*self.places.get(name)?)
     }
 
@@ -163,8 +163,8 @@ impl Whole {
     }
 
     /// Returns the columns that an expression names, each once.
-    pub(super) fn named_columns(&self, sql: &Sql) -> Vec<&WholeColumn> {
-        let mut columns: Vec<&WholeColumn> = Vec::new();
+    pub(super) fn named_columns(&self, sql: &Sql) -> Vec<&ResolvedColumn> {
+        let mut columns: Vec<&ResolvedColumn> = Vec::new();
         for reference in types::references(sql.as_str()) {
             if let Resolved::Column(column, _) = self.resolve(&reference)
                 && !columns.iter().any(|known| known.name == column.name)
@@ -176,7 +176,7 @@ impl Whole {
     }
 }
 
-impl WholeColumn {
+impl ResolvedColumn {
     pub(super) fn default_kind(&self) -> Option<DefaultKind> {
         self.declaration.default.as_ref().map(|default| default.kind)
     }
@@ -188,7 +188,7 @@ impl WholeColumn {
 }
 
 /// Returns where `sql` is written, or the table's name if nobody wrote it.
-pub(super) fn written(sql: &Sql, table: &Whole) -> Span {
+pub(super) fn written(sql: &Sql, table: &ResolvedTable) -> Span {
     sql.whole_span().unwrap_or_else(|| table.name.span.clone())
 }
 

@@ -10,7 +10,7 @@ use std::ops::Range;
 use super::table::{Clause, Expression, Resolved, written};
 use crate::{
     diagnostic::{Diagnostic, Report},
-    inherit::{Whole, WholeColumn},
+    inherit::{ResolvedColumn, ResolvedTable},
     paths::{self, Role},
     types::{self, Call, DefaultKind, KeyElement, KeyElementKind, Reference, Type},
 };
@@ -142,7 +142,7 @@ const OF_ARGUMENT: [&str; 8] = [
 ];
 
 /// What ClickHouse computes while it inserts does not throw, whatever an event holds.
-pub(super) fn throwing_expression(table: &Whole, report: &mut Report) {
+pub(super) fn throwing_expression(table: &ResolvedTable, report: &mut Report) {
     let roles = paths::roles(&table.columns, &paths::extras(&table.columns));
     for expression in table.expressions() {
         // An ALIAS is computed by the query that names it.
@@ -177,7 +177,7 @@ pub(super) fn throwing_expression(table: &Whole, report: &mut Report) {
 
 /// An expression that throws on a value of a column.
 struct Throwing<'t> {
-    column: &'t WholeColumn,
+    column: &'t ResolvedColumn,
     /// The type that the value is converted into unasked.
     into: Option<&'t Type>,
     /// A condition stands before it.
@@ -186,7 +186,7 @@ struct Throwing<'t> {
 }
 
 impl Throwing<'_> {
-    fn report(self, span: &Range<usize>, expression: &Expression<'_>, table: &Whole) -> Diagnostic {
+    fn report(self, span: &Range<usize>, expression: &Expression<'_>, table: &ResolvedTable) -> Diagnostic {
         let sql = &expression.sql;
         let name = &self.column.name;
         let what = &sql.as_str()[span.clone()];
@@ -211,7 +211,7 @@ impl Throwing<'_> {
 
 /// What is known of the values of an expression.
 struct Values<'t, 'a> {
-    table: &'t Whole,
+    table: &'t ResolvedTable,
     roles: &'a [Role],
     /// The columns that the expression names.
     named: Vec<Reference>,
@@ -281,7 +281,7 @@ impl<'t> Values<'t, '_> {
     }
 
     /// Returns the column of which a client chooses the values, and whether the name is all of it.
-    fn free_column(&self, reference: &Reference) -> Option<(&'t WholeColumn, bool)> {
+    fn free_column(&self, reference: &Reference) -> Option<(&'t ResolvedColumn, bool)> {
         let Resolved::Column(column, rest) = self.table.resolve(reference) else {
             return None;
         };
@@ -295,7 +295,7 @@ impl<'t> Values<'t, '_> {
 
     /// Returns the type of an element, and the column that its value comes from; none where a
     /// client has no say in it.
-    fn value(&self, element: &KeyElement) -> Option<(Type, &'t WholeColumn)> {
+    fn value(&self, element: &KeyElement) -> Option<(Type, &'t ResolvedColumn)> {
         match &element.kind {
             KeyElementKind::Column(reference) => {
                 // The parameter of a lambda may be called as a column is.
@@ -336,7 +336,7 @@ impl<'t> Values<'t, '_> {
 }
 
 impl<'t> Throwing<'t> {
-    const fn new(column: &'t WholeColumn, help: String) -> Self {
+    const fn new(column: &'t ResolvedColumn, help: String) -> Self {
         Self {
             column,
             into: None,
@@ -477,7 +477,7 @@ fn do_not_throw<T: AsRef<str>>(functions: &[T]) -> String {
 }
 
 /// Returns what to write instead of a cast.
-fn help_for(source: &Type, target: &Type, column: &WholeColumn) -> String {
+fn help_for(source: &Type, target: &Type, column: &ResolvedColumn) -> String {
     match (not_null(source), not_null(target)) {
         (Type::Decimal { .. }, Type::Int { .. }) => "convert with `toFloat64` first".to_owned(),
         // The casts that do not throw throw here, too.

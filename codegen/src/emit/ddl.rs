@@ -5,7 +5,7 @@ use quote::{ToTokens, quote};
 
 use super::shape::{Sent, sent};
 use crate::{
-    collector_value::ServerValue,
+    collector_value::CollectorValue,
     declare::{Element, ElementKind},
     model::{Column, Table},
     paths::Role,
@@ -51,7 +51,7 @@ pub(super) fn table(index: usize, table: &Table) -> TokenStream {
     let id = table
         .columns
         .iter()
-        .find(|column| column.role == Role::Server(ServerValue::Id));
+        .find(|column| column.role == Role::Server(CollectorValue::Id));
     // What ClickHouse computes is in no row.
     let row_id = option(
         id.filter(|column| column.declaration.default.is_none())

@@ -165,7 +165,7 @@ fn some_route(row: &TokenStream, acks: Acks) -> TokenStream {
 
 fn ack_rule(acks: Acks) -> TokenStream {
     if acks == Acks::default() {
-        return quote!(__rt::AckRule::NONE);
+        return quote!(__rt::AckPolicy::NONE);
     }
     let ack = match acks.ack {
         None => quote!(__rt::None),
@@ -174,7 +174,7 @@ fn ack_rule(acks: Acks) -> TokenStream {
         Some(Ack::Stored) => quote!(__rt::Some(__rt::Ack::Stored)),
     };
     let by_header = acks.by_header;
-    quote!(__rt::AckRule { ack: #ack, by_header: #by_header })
+    quote!(__rt::AckPolicy { ack: #ack, by_header: #by_header })
 }
 
 /// Returns a table's row as the type that stands for the table.

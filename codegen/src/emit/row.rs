@@ -5,7 +5,7 @@ use quote::quote;
 
 use super::{column_type::Declarations, docs, text_match::text_match};
 use crate::{
-    collector_value::ServerValue,
+    collector_value::CollectorValue,
     model::Table,
     names,
     paths::Role,
@@ -114,7 +114,7 @@ fn implementation(table: &Table) -> TokenStream {
             #column
         }
 
-        fn put(&mut self, column: usize, input: __rt::Input<'_, 'a>) -> __rt::Result<(), __rt::Problem> {
+        fn put(&mut self, column: usize, input: __rt::Input<'_, 'a>) -> __rt::Result<(), __rt::ValueError> {
             #put
         }
 
@@ -126,15 +126,15 @@ fn implementation(table: &Table) -> TokenStream {
             #extra
         }
 
-        fn stamp(&mut self, stamp: &__rt::Stamp<'a>, refusals: &mut __rt::Refusals) {
+        fn stamp(&mut self, stamp: &__rt::EventMeta<'a>, refusals: &mut __rt::InvalidColumns) {
             #stamp
         }
 
-        fn level(&mut self, given: &__rt::Given, refusals: &mut __rt::Refusals) {
+        fn level(&mut self, given: &__rt::PresentColumns, refusals: &mut __rt::InvalidColumns) {
             #level
         }
 
-        fn encode(&self, given: &__rt::Given, out: &mut __rt::Vec<u8>) {
+        fn encode(&self, given: &__rt::PresentColumns, out: &mut __rt::Vec<u8>) {
             #encode
         }
 
@@ -163,7 +163,7 @@ fn check_dates(table: &Table) -> Option<TokenStream> {
         .collect();
     (!checks.is_empty()).then(|| {
         quote! {
-            fn check_dates(&self, stamp: &__rt::Stamp<'a>, given: &__rt::Given, refusals: &mut __rt::Refusals) {
+            fn check_dates(&self, stamp: &__rt::EventMeta<'a>, given: &__rt::PresentColumns, refusals: &mut __rt::InvalidColumns) {
                 #(#checks)*
             }
         }
@@ -254,8 +254,8 @@ fn rules(table: &Table) -> Option<TokenStream> {
     let is_needed = !required.is_empty() || !alternatives.is_empty();
     is_needed.then(|| {
         quote! {
-            fn rules(&self) -> &'static __rt::Rules {
-                const RULES: __rt::Rules = __rt::Rules {
+            fn rules(&self) -> &'static __rt::EventRules {
+                const RULES: __rt::EventRules = __rt::EventRules {
                     required: &[#(#required),*],
                     alternatives: &[#(#alternatives),*],
                 };
@@ -289,60 +289,60 @@ fn stamp(table: &Table) -> TokenStream {
         let ty = &column.declaration.ty;
         let direct = match (value, ty) {
             (
-                ServerValue::Id,
+                CollectorValue::Id,
                 Type::Int {
                     bits: 64,
                     signed: false,
                 },
             ) => quote!(self.#field = stamp.id;),
             (
-                ServerValue::Uid,
+                CollectorValue::Uid,
                 Type::Int {
                     bits: 64,
                     signed: false,
                 },
             ) => quote!(self.#field = stamp.uid;),
             (
-                ServerValue::Fingerprint,
+                CollectorValue::Fingerprint,
                 Type::Int {
                     bits: 64,
                     signed: false,
                 },
             ) => quote!(self.#field = stamp.fingerprint;),
             (
-                ServerValue::Timestamp,
+                CollectorValue::Timestamp,
                 Type::Int {
                     bits: 64,
                     signed: false,
                 },
             ) => quote!(self.#field = stamp.unix_ms;),
-            (ServerValue::Channel, Type::String) => quote!(self.#field = __rt::Cow::Borrowed(stamp.channel);),
-            (ServerValue::Service, Type::String) => quote!(self.#field = __rt::Cow::Borrowed(stamp.service);),
-            (ServerValue::Name, Type::String) => quote!(self.#field = __rt::Cow::Borrowed(stamp.name);),
-            (ServerValue::Ip, Type::String) => quote!(self.#field = __rt::Cow::Borrowed(stamp.ip);),
-            (ServerValue::UserAgent, Type::String) => {
+            (CollectorValue::Channel, Type::String) => quote!(self.#field = __rt::Cow::Borrowed(stamp.channel);),
+            (CollectorValue::Service, Type::String) => quote!(self.#field = __rt::Cow::Borrowed(stamp.service);),
+            (CollectorValue::Name, Type::String) => quote!(self.#field = __rt::Cow::Borrowed(stamp.name);),
+            (CollectorValue::Ip, Type::String) => quote!(self.#field = __rt::Cow::Borrowed(stamp.ip);),
+            (CollectorValue::UserAgent, Type::String) => {
                 quote!(self.#field = __rt::Cow::Borrowed(stamp.user_agent.unwrap_or_default());)
             }
-            (ServerValue::Referer, Type::String) => {
+            (CollectorValue::Referer, Type::String) => {
                 quote!(self.#field = __rt::Cow::Borrowed(stamp.referer.unwrap_or_default());)
             }
-            (ServerValue::Date, Type::Date) => quote!(self.#field = stamp.date();),
-            (ServerValue::DateTime, Type::DateTime(None)) => quote!(self.#field = stamp.date_time();),
-            (ServerValue::ProjectId, Type::Int { bits: ..=128, .. }) => {
+            (CollectorValue::Date, Type::Date) => quote!(self.#field = stamp.date();),
+            (CollectorValue::DateTime, Type::DateTime(None)) => quote!(self.#field = stamp.date_time();),
+            (CollectorValue::ProjectId, Type::Int { bits: ..=128, .. }) => {
                 let index = Literal::usize_unsuffixed(index);
                 quote!(stamp.put_project(&mut self.#field, &TABLE.columns[#index], refusals);)
             }
-            (ServerValue::Date, Type::String) => quote!(self.#field = __rt::Cow::Owned(stamp.date_text());),
-            (ServerValue::DateTime, Type::String) => quote!(self.#field = __rt::Cow::Owned(stamp.date_time_text());),
+            (CollectorValue::Date, Type::String) => quote!(self.#field = __rt::Cow::Owned(stamp.date_text());),
+            (CollectorValue::DateTime, Type::String) => quote!(self.#field = __rt::Cow::Owned(stamp.date_time_text());),
             _ => {
                 let value = match (value, ty) {
                     // A moment, not a number of milliseconds.
-                    (ServerValue::Timestamp, Type::DateTime64(..)) => ServerValue::DateTime,
+                    (CollectorValue::Timestamp, Type::DateTime64(..)) => CollectorValue::DateTime,
                     _ => value,
                 };
                 let value = names::ident(&format!("{value:?}"));
                 let index = Literal::usize_unsuffixed(index);
-                quote!(stamp.put(__rt::ServerValue::#value, &mut self.#field, &TABLE.columns[#index], refusals);)
+                quote!(stamp.put(__rt::CollectorValue::#value, &mut self.#field, &TABLE.columns[#index], refusals);)
             }
         };
         Some(direct)

@@ -7,7 +7,7 @@ use http::{HeaderValue, StatusCode};
 use serde::{Serialize, Serializer};
 
 use super::{Answer, Context, LineError, text};
-use crate::{answer::redirect::RedirectError, table::refusal::Refusal};
+use crate::{answer::redirect::RedirectError, table::refusal::InvalidColumn};
 
 pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const HTML: HeaderValue = HeaderValue::from_static("text/html");
@@ -202,7 +202,7 @@ struct Message<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    refused: &'a [Refusal],
+    refused: &'a [InvalidColumn],
 }
 
 impl<'a> Message<'a> {
@@ -253,7 +253,7 @@ enum Native<'a, T> {
         #[serde(skip_serializing_if = "Option::is_none")]
         reason: Option<&'a str>,
         #[serde(skip_serializing_if = "<[_]>::is_empty")]
-        refused: &'a [Refusal],
+        refused: &'a [InvalidColumn],
         #[serde(rename = "native__")]
         native: bool,
     },

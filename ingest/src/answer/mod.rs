@@ -30,7 +30,7 @@ use crate::{
     },
     identify::CorsOrigin,
     request::body::{BodyError, TAKEN_TYPES},
-    table::refusal::Refusal,
+    table::refusal::InvalidColumn,
 };
 
 /// What a request is answered with.
@@ -76,7 +76,7 @@ pub(crate) enum Answer<'a> {
         reason: Option<&'a str>,
     },
     /// The event does not fit the table.
-    Refused(&'a [Refusal]),
+    Refused(&'a [InvalidColumn]),
     /// One request too many of an address, or to a route.
     TooManyRequests {
         /// When the next one is not, in seconds.

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::{content::PIXEL, *};
-use crate::table::{Column, ColumnKind, refusal::Problem};
+use crate::table::{Column, ColumnKind, refusal::ValueError};
 
 /// When the recorded process started: 2026-11-24 03:58:02 UTC.
 fn started() -> SystemTime {
@@ -173,7 +173,7 @@ fn answers_as_recorded_header_for_header() {
         let native = request.contains("/band/");
         let context = Context {
             uid: number_after(sent("set-cookie"), "uid="),
-            origin: CorsOrigin::Given(&origin),
+            origin: CorsOrigin::PresentColumns(&origin),
             native,
             is_head: request.starts_with("-I"),
             ..context()
@@ -254,7 +254,11 @@ fn todays_answers_have_the_headers_of_their_kind_and_no_others() {
     let page = HeaderValue::from_static("https://shop.example");
     for (answer, own) in cases {
         let is_preflight = matches!(answer, Answer::Preflight);
-        for origin in [CorsOrigin::Any, CorsOrigin::Referer(&page), CorsOrigin::Given(&page)] {
+        for origin in [
+            CorsOrigin::Any,
+            CorsOrigin::Referer(&page),
+            CorsOrigin::PresentColumns(&page),
+        ] {
             let response = finish(&answers, answer.clone(), &Context { origin, ..context() });
             // Lengths have a test of their own.
             let headers = response
@@ -265,7 +269,7 @@ fn todays_answers_have_the_headers_of_their_kind_and_no_others() {
                 .map(|(name, value)| (name.as_str(), value.to_str().unwrap()))
                 .collect();
             let mut expected: Vec<_> = always.into_iter().chain(own.iter().copied()).collect();
-            if matches!(origin, CorsOrigin::Given(_)) {
+            if matches!(origin, CorsOrigin::PresentColumns(_)) {
                 expected.push(("access-control-allow-origin", "https://shop.example"));
                 expected.push(("access-control-allow-credentials", "true"));
                 if is_preflight {
@@ -370,9 +374,9 @@ fn escapes_what_it_repeats() {
 #[test]
 fn says_what_is_wrong() {
     static SCORE: Column = Column::new("score", "Int8", "`score` Int8", ColumnKind::Plain);
-    let refused = [Refusal {
+    let refused = [InvalidColumn {
         column: &SCORE,
-        problem: Problem::OutOfRange,
+        problem: ValueError::OutOfRange,
         got: "\"300\"".to_owned(),
     }];
     let cases = [

@@ -15,12 +15,12 @@ pub(crate) const WORTH_KEEPING: usize = 1 << 20;
 
 /// Vectors that wait for their next use.
 #[derive(Debug)]
-pub(crate) struct Rooms {
+pub(crate) struct BufferPool {
     kept: Mutex<Vec<Vec<u8>>>,
     max_bytes: usize,
 }
 
-impl Rooms {
+impl BufferPool {
     /// Returns none, of which so many bytes in all will be kept.
     pub(crate) fn keeping(max_bytes: usize) -> Arc<Self> {
         Arc::new(Self {
@@ -61,7 +61,7 @@ impl Rooms {
         if room.capacity() < WORTH_KEEPING {
             return room.into();
         }
-        Bytes::from_owner(Lent {
+        Bytes::from_owner(PooledBytes {
             room,
             rooms: Arc::clone(self),
         })
@@ -73,18 +73,18 @@ impl Rooms {
 }
 
 /// A vector on its way through the program.
-struct Lent {
+struct PooledBytes {
     room: Vec<u8>,
-    rooms: Arc<Rooms>,
+    rooms: Arc<BufferPool>,
 }
 
-impl AsRef<[u8]> for Lent {
+impl AsRef<[u8]> for PooledBytes {
     fn as_ref(&self) -> &[u8] {
         &self.room
     }
 }
 
-impl Drop for Lent {
+impl Drop for PooledBytes {
     fn drop(&mut self) {
         self.rooms.give(std::mem::take(&mut self.room));
     }
@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn what_was_lent_is_there_again_when_the_last_part_of_it_is_gone() {
-        let rooms = Rooms::keeping(4 * MIB);
+        let rooms = BufferPool::keeping(4 * MIB);
         let room = vec![7; 2 * MIB];
         let place = room.as_ptr();
         let lent = rooms.lend(room);
@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn small_ones_are_not_kept_and_of_too_many_the_smallest_go() {
-        let rooms = Rooms::keeping(10 * MIB);
+        let rooms = BufferPool::keeping(10 * MIB);
         drop(rooms.lend(vec![0; WORTH_KEEPING - 1]));
         assert_eq!(rooms.take(MIB).capacity(), 0);
         for mib in [2, 4, 3, 5, 11] {
@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn a_room_is_not_taken_for_far_less_than_it_has() {
-        let rooms = Rooms::keeping(20 * MIB);
+        let rooms = BufferPool::keeping(20 * MIB);
         for mib in [8, 2, 3] {
             rooms.give(Vec::with_capacity(mib * MIB));
         }

@@ -14,14 +14,14 @@ use crate::{
 
 /// Rows, in memory.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Content {
+pub(crate) struct BlockRows {
     /// The rows, as they are sent.
     pub(crate) bytes: Bytes,
     /// Where each row ends in `bytes`.
     pub(crate) ends: Arc<[u32]>,
 }
 
-impl Content {
+impl BlockRows {
     /// Returns the rows of a part.
     pub(crate) fn select(&self, part: &Part) -> Self {
         if let [rows] = part.ranges() {

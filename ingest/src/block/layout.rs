@@ -20,23 +20,23 @@ const JSON_SETTINGS: &str = " SETTINGS input_format_binary_read_json_as_string =
 
 /// What the rows of a block are, and how they are inserted.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Layout {
+pub(crate) struct InsertTarget {
     /// The table's name, unquoted.
     pub(crate) table: Arc<str>,
     /// `INSERT INTO … (…) FORMAT …`, for the rows as they are in the block.
     pub(crate) statement: Box<str>,
     /// The columns that a row has, in its order. A block that a version before 0.2 has left has none:
     /// its statement says which columns there are, and not which types they had.
-    pub(crate) columns: Box<[LayoutColumn]>,
+    pub(crate) columns: Box<[TargetColumn]>,
     /// The place among `columns` of the row's own id, which no other row has.
     pub(crate) row_id: Option<usize>,
     /// How they can be sent in columns instead.
-    pub(crate) columnar: Option<Arc<Columnar>>,
+    pub(crate) columnar: Option<Arc<ColumnarInsert>>,
 }
 
 /// An inserted column.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct LayoutColumn {
+pub(crate) struct TargetColumn {
     pub(crate) name: Box<str>,
     /// The type of the column in the table that the row was made for.
     pub(crate) data_type: Box<str>,
@@ -69,18 +69,18 @@ struct WrittenColumn<'a> {
 
 /// How the rows of a block are sent in columns.
 #[derive(Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Columnar {
+pub(crate) struct ColumnarInsert {
     pub(crate) native: Native,
     /// `INSERT INTO … (…) FORMAT Native`.
     pub(crate) statement: Box<str>,
 }
 
-impl Layout {
+impl InsertTarget {
     /// Returns what the blocks of a table are.
     pub(crate) fn of(table: &Table) -> Arc<Self> {
         let inserted = table.columns.iter().filter(|column| column.kind.is_inserted());
         let columns: Box<[_]> = inserted
-            .map(|column| LayoutColumn {
+            .map(|column| TargetColumn {
                 name: column.name.into(),
                 data_type: column.data_type.into(),
                 sent_type: column.sent_type.into(),
@@ -97,10 +97,10 @@ impl Layout {
     pub(crate) fn new(
         table: Arc<str>,
         statement: Box<str>,
-        columns: Box<[LayoutColumn]>,
+        columns: Box<[TargetColumn]>,
         row_id: Option<usize>,
     ) -> Self {
-        let columnar = Columnar::of(&table, &columns, |column| Some(column.name.clone()));
+        let columnar = ColumnarInsert::of(&table, &columns, |column| Some(column.name.clone()));
         Self {
             table,
             statement,
@@ -143,7 +143,7 @@ impl Layout {
         let columns: Box<[_]> = written
             .columns
             .into_iter()
-            .map(|column| LayoutColumn {
+            .map(|column| TargetColumn {
                 name: column.name.into(),
                 data_type: column.data_type.into(),
                 sent_type: column.sent_type.into(),
@@ -170,13 +170,13 @@ impl Layout {
     }
 }
 
-impl Columnar {
+impl ColumnarInsert {
     /// Returns how rows are sent in columns, each under the name that `rename` gives it, or not at all;
     /// none where a shape is not known.
     pub(crate) fn of(
         table: &str,
-        columns: &[LayoutColumn],
-        rename: impl Fn(&LayoutColumn) -> Option<Box<str>>,
+        columns: &[TargetColumn],
+        rename: impl Fn(&TargetColumn) -> Option<Box<str>>,
     ) -> Option<Self> {
         if columns.is_empty() {
             return None;
@@ -200,7 +200,7 @@ impl Columnar {
 }
 
 /// Returns `INSERT INTO … (…) FORMAT …` with the columns that a row has; the list keeps a table usable that has more.
-fn insert_statement(table: &str, columns: &[LayoutColumn], format: Format) -> String {
+fn insert_statement(table: &str, columns: &[TargetColumn], format: Format) -> String {
     // The word may also be the value of an enum, which does no harm.
     let has_json = columns.iter().any(|column| column.data_type.contains("JSON"));
     let settings = if has_json { JSON_SETTINGS } else { "" };
@@ -224,7 +224,7 @@ fn statement<'a>(table: &str, columns: impl Iterator<Item = &'a str>, settings: 
 /// Returns rows of a table, which end at `ends`, as one block of columns, for the bench; none where they stay rows.
 pub fn columns_of(table: &Table, bytes: Bytes, ends: Arc<[u32]>) -> Option<Vec<u8>> {
     let mut room = Vec::new();
-    let layout = Layout::of(table);
+    let layout = InsertTarget::of(table);
     let native = &layout.columnar.as_ref()?.native;
     let length = native
         .block(
@@ -251,7 +251,7 @@ pub fn columns_of(table: &Table, bytes: Bytes, ends: Arc<[u32]>) -> Option<Vec<u
 /// ```
 ///
 /// All numbers are little-endian.
-pub(crate) fn put_columns(out: &mut Vec<u8>, layout: &Layout) {
+pub(crate) fn put_columns(out: &mut Vec<u8>, layout: &InsertTarget) {
     put_u32(out, layout.columns.len());
     put_u32(out, layout.row_id.unwrap_or(usize::MAX));
     for column in &layout.columns {
@@ -264,12 +264,12 @@ pub(crate) fn put_columns(out: &mut Vec<u8>, layout: &Layout) {
 }
 
 /// Reads what [`put_columns`] has put; none if it is anything else.
-pub(crate) fn take_columns(mut bytes: &[u8]) -> Option<(Box<[LayoutColumn]>, Option<usize>)> {
+pub(crate) fn take_columns(mut bytes: &[u8]) -> Option<(Box<[TargetColumn]>, Option<usize>)> {
     let count = take_u32(&mut bytes)?;
     let row_id = take_u32(&mut bytes)?;
     let columns = (0..count)
         .map(|_| {
-            Some(LayoutColumn {
+            Some(TargetColumn {
                 name: take_text(&mut bytes)?,
                 data_type: take_text(&mut bytes)?,
                 sent_type: take_text(&mut bytes)?,
@@ -325,7 +325,7 @@ mod tests {
             partition_key: None,
         };
         assert_eq!(
-            &*Layout::of(&TABLE).statement,
+            &*InsertTarget::of(&TABLE).statement,
             r"INSERT INTO `odd\`name` (`extra.key`, `at`, `raw`) FORMAT RowBinaryWithDefaults"
         );
     }
@@ -349,9 +349,9 @@ mod tests {
             row_id: Some("id"),
             partition_key: None,
         };
-        let layout = Layout::of(&TABLE);
+        let layout = InsertTarget::of(&TABLE);
         let json = layout.columns_as_json();
-        let again = Layout::from_json("odd`name", layout.format(), &json);
+        let again = InsertTarget::from_json("odd`name", layout.format(), &json);
         assert_eq!(again.as_ref(), Some(&*layout), "{json}");
         for (format, columns) in [
             ("RowBinary; DROP TABLE t", &*json),
@@ -359,7 +359,11 @@ mod tests {
             ("RowBinary", "{\"columns\":[]}"),
             ("RowBinary", "[]"),
         ] {
-            assert_eq!(Layout::from_json("t", format, columns), None, "{format} {columns}");
+            assert_eq!(
+                InsertTarget::from_json("t", format, columns),
+                None,
+                "{format} {columns}"
+            );
         }
     }
 
@@ -375,7 +379,7 @@ mod tests {
             partition_key: None,
         };
         assert_eq!(
-            &*Layout::of(&TABLE).statement,
+            &*InsertTarget::of(&TABLE).statement,
             "INSERT INTO `t` (`payload`) SETTINGS input_format_binary_read_json_as_string = 1 FORMAT RowBinary"
         );
     }

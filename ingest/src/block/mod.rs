@@ -13,13 +13,13 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::block::{
-    buffer_pool::Rooms,
-    content::Content,
-    layout::Layout,
+    buffer_pool::BufferPool,
+    content::BlockRows,
+    layout::InsertTarget,
     logged::Logged,
     parts::Parts,
     progress::SharedProgress,
-    rows::EncodedRows,
+    rows::RowBatch,
     sealed::{BlockState, SealedBlock},
 };
 
@@ -68,22 +68,22 @@ pub(crate) struct Block {
     /// Where each row ends.
     ends: Vec<u32>,
     /// None while there is no row.
-    opened: Option<Opened>,
+    opened: Option<OpenMeta>,
     /// The length of the block before it, if that was worth a room.
     follows: Option<usize>,
-    rooms: Arc<Rooms>,
+    rooms: Arc<BufferPool>,
 }
 
 /// What an open block has from its first row on.
 #[derive(Debug)]
-pub(crate) struct Opened {
+pub(crate) struct OpenMeta {
     pub(crate) at: Instant,
     pub(crate) id: Uuid,
     pub(crate) progress: Arc<SharedProgress>,
     pub(crate) logged: Logged,
 }
 
-impl Opened {
+impl OpenMeta {
     fn now() -> Self {
         Self {
             at: Instant::now(),
@@ -96,18 +96,18 @@ impl Opened {
 
 impl Default for Block {
     fn default() -> Self {
-        Self::with_rooms(Rooms::keeping(0))
+        Self::with_rooms(BufferPool::keeping(0))
     }
 }
 
 impl Block {
     /// Returns rooms for the blocks of all tables.
-    pub(crate) fn rooms() -> Arc<Rooms> {
-        Rooms::keeping(KEPT_ROOM)
+    pub(crate) fn rooms() -> Arc<BufferPool> {
+        BufferPool::keeping(KEPT_ROOM)
     }
 
     /// Returns an empty block; its rows, and those of the blocks that follow it, lie in `rooms`.
-    pub(crate) fn with_rooms(rooms: Arc<Rooms>) -> Self {
+    pub(crate) fn with_rooms(rooms: Arc<BufferPool>) -> Self {
         Self {
             bytes: Vec::new(),
             ends: Vec::new(),
@@ -120,7 +120,7 @@ impl Block {
     /// Returns an empty block that will have this id.
     pub(crate) fn named(id: Uuid) -> Self {
         Self {
-            opened: Some(Opened { id, ..Opened::now() }),
+            opened: Some(OpenMeta { id, ..OpenMeta::now() }),
             ..Self::default()
         }
     }
@@ -137,7 +137,7 @@ impl Block {
         match end {
             Some(end) => {
                 self.ends.push(end);
-                self.opened.get_or_insert_with(Opened::now);
+                self.opened.get_or_insert_with(OpenMeta::now);
                 true
             }
             None => {
@@ -149,7 +149,7 @@ impl Block {
 
     /// Puts rows behind the others if `admit` allows their cost in bytes of memory: all of them, or none. An empty block takes long
     /// ones over with their memory.
-    pub(crate) fn append_rows(&mut self, rows: &mut EncodedRows, admit: impl FnOnce(usize) -> bool) -> bool {
+    pub(crate) fn append_rows(&mut self, rows: &mut RowBatch, admit: impl FnOnce(usize) -> bool) -> bool {
         let start = self.start();
         let (bytes, ends) = rows.content();
         let cost = bytes.len() + ends.len() * ROW_OVERHEAD;
@@ -158,11 +158,11 @@ impl Block {
         if is_admitted && start == 0 && bytes.len() >= WORTH_TAKING_OVER {
             self.leave(0);
             (self.bytes, self.ends) = rows.take();
-            self.opened.get_or_insert_with(Opened::now);
+            self.opened.get_or_insert_with(OpenMeta::now);
         } else if is_admitted && !ends.is_empty() {
             self.bytes.extend_from_slice(bytes);
             self.ends.extend(ends.iter().map(|end| start + end));
-            self.opened.get_or_insert_with(Opened::now);
+            self.opened.get_or_insert_with(OpenMeta::now);
         } else {
             self.leave(start as usize);
         }
@@ -203,12 +203,12 @@ impl Block {
     }
 
     /// Returns what it has from its first row on; none while there is no row.
-    pub(crate) fn opened(&self) -> Option<&Opened> {
+    pub(crate) fn opened(&self) -> Option<&OpenMeta> {
         self.opened.as_ref()
     }
 
     /// As [`opened`](Self::opened), to be changed.
-    pub(crate) fn opened_mut(&mut self) -> Option<&mut Opened> {
+    pub(crate) fn opened_mut(&mut self) -> Option<&mut OpenMeta> {
         self.opened.as_mut()
     }
 
@@ -223,7 +223,7 @@ impl Block {
     }
 
     /// Takes the rows out as a sealed block and leaves an empty one; none if there is no row.
-    pub(crate) fn seal(&mut self, layout: &Arc<Layout>) -> Option<SealedBlock> {
+    pub(crate) fn seal(&mut self, layout: &Arc<InsertTarget>) -> Option<SealedBlock> {
         self.bytes.truncate(self.committed());
         let opened = self.opened.take()?;
         let mut bytes = std::mem::take(&mut self.bytes);
@@ -242,7 +242,7 @@ impl Block {
             progress: opened.progress,
             state: Mutex::new(BlockState {
                 parts: Parts::whole(rows),
-                content: Some(Content {
+                content: Some(BlockRows {
                     bytes: self.rooms.lend(bytes),
                     ends: ends.into(),
                 }),

@@ -46,7 +46,7 @@ impl Progress {
 
 /// What a wait is for.
 #[derive(Debug, Clone)]
-pub(crate) struct Wish {
+pub(crate) struct WaitCondition {
     /// The rows that are waited for.
     pub(crate) rows: Range<u32>,
     /// How far they should come.
@@ -55,7 +55,7 @@ pub(crate) struct Wish {
     pub(crate) is_impatient: bool,
 }
 
-impl Wish {
+impl WaitCondition {
     /// Returns whether there is nothing left to wait for: the rows are so far, or will not come further, or not soon.
     fn is_over(&self, progress: &Progress) -> bool {
         let level = progress.level(&self.rows);
@@ -76,7 +76,7 @@ struct State {
 /// Somebody who waits.
 #[derive(Debug)]
 struct Wait {
-    wish: Wish,
+    wish: WaitCondition,
     waker: Waker,
     /// Where it was polled last.
     thread: ThreadId,
@@ -109,7 +109,7 @@ impl SharedProgress {
     }
 
     /// Waits until the wish is fulfilled, or cannot be.
-    pub(crate) fn until(self: &Arc<Self>, wish: Wish) -> Until {
+    pub(crate) fn until(self: &Arc<Self>, wish: WaitCondition) -> Until {
         Until {
             shared: Arc::clone(self),
             wish,
@@ -151,7 +151,7 @@ impl State {
 #[derive(Debug)]
 pub(crate) struct Until {
     shared: Arc<SharedProgress>,
-    wish: Wish,
+    wish: WaitCondition,
     /// Its place among the waits; none before it has to wait, and after its end.
     key: Option<usize>,
 }
@@ -243,7 +243,7 @@ mod tests {
 
     impl Task {
         fn new(shared: &Arc<SharedProgress>, row: u32) -> Self {
-            let wish = Wish {
+            let wish = WaitCondition {
                 rows: row..row + 1,
                 ack: Ack::Spooled,
                 is_impatient: true,

@@ -6,7 +6,7 @@ use tokio::time::timeout;
 
 use crate::{
     ack::Ack,
-    block::progress::{SharedProgress, Wish},
+    block::progress::{SharedProgress, WaitCondition},
 };
 
 /// The place of rows in their block: lets whoever sent them wait until they are safe.
@@ -61,7 +61,7 @@ impl Receipt {
         };
         // Without a disk nothing of the kind will come.
         if has_disk || ack != Ack::Spooled {
-            let wish = Wish {
+            let wish = WaitCondition {
                 rows: rows.clone(),
                 ack,
                 is_impatient: true,

@@ -2,17 +2,17 @@
 
 use std::ptr;
 
-use crate::{budget::NoRoom, table::Table};
+use crate::{budget::SpoolFull, table::Table};
 
 /// Rows of one table that go into a block together, or not at all.
 #[derive(Debug, Default)]
-pub struct EncodedRows {
+pub struct RowBatch {
     table: Option<&'static Table>,
     bytes: Vec<u8>,
     ends: Vec<u32>,
 }
 
-impl EncodedRows {
+impl RowBatch {
     /// The most rows that go into a block together, so that a block of them stays one that ClickHouse takes as a unit.
     pub(crate) const MAX: usize = 100_000;
 
@@ -27,17 +27,17 @@ impl EncodedRows {
     /// Lets `encode` append one row of `table`.
     ///
     /// # Errors
-    /// [`NoRoom`] if these are too many rows for a block, or rows of another table.
-    pub(crate) fn push(&mut self, table: &'static Table, encode: impl FnOnce(&mut Vec<u8>)) -> Result<(), NoRoom> {
+    /// [`SpoolFull`] if these are too many rows for a block, or rows of another table.
+    pub(crate) fn push(&mut self, table: &'static Table, encode: impl FnOnce(&mut Vec<u8>)) -> Result<(), SpoolFull> {
         let is_other = self.table.is_some_and(|other| !ptr::eq(other, table));
         if is_other || self.ends.len() >= Self::MAX {
-            return Err(NoRoom);
+            return Err(SpoolFull);
         }
         let start = self.bytes.len();
         encode(&mut self.bytes);
         let Ok(end) = u32::try_from(self.bytes.len()) else {
             self.bytes.truncate(start);
-            return Err(NoRoom);
+            return Err(SpoolFull);
         };
         self.ends.push(end);
         self.table = Some(table);

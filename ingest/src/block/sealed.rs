@@ -9,8 +9,8 @@ use twox_hash::XxHash64;
 use uuid::Uuid;
 
 use crate::block::{
-    content::Content,
-    layout::Layout,
+    content::BlockRows,
+    layout::InsertTarget,
     logged::Logged,
     parts::{Part, Parts},
     progress::{Progress, SharedProgress},
@@ -19,7 +19,7 @@ use crate::block::{
 /// A block whose rows nothing changes any more.
 #[derive(Debug)]
 pub(crate) struct SealedBlock {
-    pub(crate) layout: Arc<Layout>,
+    pub(crate) layout: Arc<InsertTarget>,
     /// Its name for ever; a version 7 UUID, so that ids sort as blocks were opened, but for [letters](Self::letter_id).
     pub(crate) id: Uuid,
     /// The number of rows, those that are already stored included.
@@ -34,7 +34,7 @@ pub(crate) struct SealedBlock {
 #[derive(Debug)]
 pub(crate) struct BlockState {
     /// The rows; none where they are on disk alone.
-    pub(crate) content: Option<Content>,
+    pub(crate) content: Option<BlockRows>,
     /// Where they are on disk.
     pub(crate) logged: Logged,
     /// What is not stored yet, in its order: the whole block, or what is left of its halves.
@@ -44,7 +44,7 @@ pub(crate) struct BlockState {
 impl SealedBlock {
     /// Returns a block that is on disk alone.
     pub(crate) fn on_disk(
-        layout: Arc<Layout>,
+        layout: Arc<InsertTarget>,
         id: Uuid,
         rows: u32,
         bytes: usize,

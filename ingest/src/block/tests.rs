@@ -5,8 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::*;
 use crate::block::parts::Part;
 
-fn layout() -> Arc<Layout> {
-    Arc::new(Layout::new(
+fn layout() -> Arc<InsertTarget> {
+    Arc::new(InsertTarget::new(
         "t".into(),
         "INSERT INTO t FORMAT RowBinary".into(),
         [].into(),
@@ -14,7 +14,7 @@ fn layout() -> Arc<Layout> {
     ))
 }
 
-fn sealed(block: &mut Block) -> (SealedBlock, Content) {
+fn sealed(block: &mut Block) -> (SealedBlock, BlockRows) {
     let sealed = block.seal(&layout()).unwrap();
     let content = sealed.state().content.clone().unwrap();
     (sealed, content)
@@ -186,7 +186,7 @@ fn an_empty_block_holds_no_room() {
         put(&mut block, &[b'x'; 1024]);
     }
     drop(sealed(&mut block));
-    let mut rows = EncodedRows::default();
+    let mut rows = RowBatch::default();
     for admit in [false, true] {
         assert_eq!(block.append_rows(&mut rows, |_| admit), admit);
         assert_eq!(block.bytes.capacity(), 0);
@@ -200,7 +200,7 @@ fn an_empty_block_holds_no_room() {
 fn an_empty_block_takes_long_rows_over() {
     let table = &crate::table::dead_letter::REJECTED;
     let long = || {
-        let mut rows = EncodedRows::default();
+        let mut rows = RowBatch::default();
         for byte in [b'a', b'b'] {
             rows.push(table, |out| out.resize(out.len() + WORTH_TAKING_OVER / 2, byte))
                 .unwrap();

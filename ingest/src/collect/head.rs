@@ -16,7 +16,7 @@ use crate::{
     request::{
         body::{BodyError, Declared, Payload},
         claims::Claims,
-        headers::Said,
+        headers::RequestHeaders,
         target::Target,
     },
     table::dead_letter::DeadLetter,
@@ -72,9 +72,9 @@ impl Arrival {
 
 /// A request but for its body, understood.
 #[derive(Debug)]
-pub(crate) struct Head<'r> {
+pub(crate) struct RequestHead<'r> {
     pub(crate) parts: &'r Parts,
-    pub(crate) said: Said<'r>,
+    pub(crate) said: RequestHeaders<'r>,
     pub(crate) target: Target<'r>,
     pub(crate) query: Fields<'r>,
     pub(crate) client: Client<'r>,
@@ -84,9 +84,9 @@ pub(crate) struct Head<'r> {
     pub(crate) unix_ms: u64,
 }
 
-impl<'r> Head<'r> {
+impl<'r> RequestHead<'r> {
     pub(crate) fn read(parts: &'r Parts, arrival: Arrival, trusted_proxies: &TrustedProxies, arena: &'r Arena) -> Self {
-        let said = Said::in_headers(&parts.headers);
+        let said = RequestHeaders::in_headers(&parts.headers);
         let client = Client::identify(&said, arrival.peer, trusted_proxies);
         Self {
             parts,

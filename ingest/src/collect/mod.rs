@@ -25,7 +25,7 @@ use http_body_util::Full;
 use tokio::sync::Semaphore;
 
 use crate::{
-    ack::{ACK_HEADER, Ack, AckRule, UnknownAck},
+    ack::{ACK_HEADER, Ack, AckPolicy, UnknownAck},
     answer::{
         Answer, Answers, Context, Draft,
         redirect::{Location, RedirectError},
@@ -33,7 +33,7 @@ use crate::{
     arena::{self, Arena},
     block::receipt::Receipt,
     collect::{
-        head::{Arrival, Head, IMAGE_CHANNEL},
+        head::{Arrival, IMAGE_CHANNEL, RequestHead},
         ndjson::Lines,
         options::EventOptions,
         rate::{Rates, VIEWS},
@@ -43,14 +43,14 @@ use crate::{
     identify::{Address, CorsOrigin, TrustedProxies, auto_domain, known_uid},
     intake::{
         event::{Event, Reason, Sink},
-        stamp::Stamp,
+        stamp::EventMeta,
     },
     json::{self, ErrorKind},
     request::{
         body::{Declared, Payload},
         claims::Claims,
         envelope::Envelope,
-        read_body::{BodyLimits, GatherError, Gathered},
+        read_body::{BodyLimits, ReadBodyError, ReadyBody},
         target::{Target, name_key},
     },
     table::dead_letter::DeadLetter,
@@ -220,7 +220,7 @@ impl Collector {
     pub(crate) fn answer<R: Routes>(
         self: Arc<Self>,
         parts: Parts,
-        body: Result<Gathered, GatherError>,
+        body: Result<ReadyBody, ReadBodyError>,
         arrival: Arrival,
     ) -> Reply {
         match arena::with(|arena| self.look::<R>(&parts, body, arrival, arena)) {
@@ -257,18 +257,18 @@ impl Collector {
     fn look<R: Routes>(
         &self,
         parts: &Parts,
-        body: Result<Gathered, GatherError>,
+        body: Result<ReadyBody, ReadBodyError>,
         arrival: Arrival,
         arena: &Arena,
     ) -> Look {
-        let head = Head::read(parts, arrival, &self.trusted_proxies, arena);
+        let head = RequestHead::read(parts, arrival, &self.trusted_proxies, arena);
         if let Some(answer) = self.without_event::<R>(&head) {
             return self.finish(answer, &head, None).into();
         }
         if let Err(answer) = self.check_rate_of_address(&head) {
             return self.finish(answer, &head, None).into();
         }
-        let Gathered { bytes: body, booking } = match body {
+        let ReadyBody { bytes: body, booking } = match body {
             Ok(body) => body,
             Err(error) => return self.finish(error.into(), &head, None).into(),
         };
@@ -301,7 +301,7 @@ impl Collector {
     fn broken<R: Routes>(
         &self,
         error: json::Error,
-        head: &Head<'_>,
+        head: &RequestHead<'_>,
         body: &[u8],
         payload: &Payload<'_>,
         uid: Option<u64>,
@@ -316,7 +316,7 @@ impl Collector {
     /// Returns the picture or the redirect that a reader gets even if the body cannot be read; none
     /// where the head of the request asks for neither.
     #[cold]
-    fn answer_to_reader<'h, R: Routes>(&self, head: &'h Head<'_>) -> Option<Answer<'h>> {
+    fn answer_to_reader<'h, R: Routes>(&self, head: &'h RequestHead<'_>) -> Option<Answer<'h>> {
         let nothing = Claims::default();
         let (address, _) = self.route::<R>(head, &nothing)?;
         let stamp = self.stamp(head, &address, self.visitor(head, &nothing));
@@ -327,7 +327,7 @@ impl Collector {
     }
 
     /// Returns the answer to a request that is no event whatever its body says.
-    fn without_event<R: Routes>(&self, head: &Head<'_>) -> Option<Answer<'static>> {
+    fn without_event<R: Routes>(&self, head: &RequestHead<'_>) -> Option<Answer<'static>> {
         match head.parts.method {
             Method::OPTIONS => return Some(Answer::Preflight),
             // Scanners of mail and chat look at links before people do; what they see is not recorded.
@@ -356,7 +356,7 @@ impl Collector {
     ///
     /// # Errors
     /// The answer to a request that is one too many.
-    fn check_rate_of_address(&self, head: &Head<'_>) -> Result<(), Answer<'static>> {
+    fn check_rate_of_address(&self, head: &RequestHead<'_>) -> Result<(), Answer<'static>> {
         let Some(rates) = &self.rates else { return Ok(()) };
         // A field of the query does not get anybody around the limit.
         let service = head.target.service;
@@ -390,7 +390,7 @@ impl Collector {
     /// Routes an event, takes it in and answers.
     fn record<R: Routes>(
         &self,
-        head: &Head<'_>,
+        head: &RequestHead<'_>,
         body: &[u8],
         payload: &Payload<'_>,
         envelope: &Envelope<'_>,
@@ -463,8 +463,8 @@ impl Collector {
     }
 
     /// Returns what the collector itself knows of an event, under a new id.
-    fn stamp<'a>(&self, head: &'a Head<'_>, address: &Address<'a>, uid: u64) -> Stamp<'a> {
-        Stamp {
+    fn stamp<'a>(&self, head: &'a RequestHead<'_>, address: &Address<'a>, uid: u64) -> EventMeta<'a> {
+        EventMeta {
             id: self.writer.ids().next(head.unix_ms),
             uid,
             unix_ms: head.unix_ms,
@@ -482,7 +482,7 @@ impl Collector {
 
     /// Returns where an event goes. A path that names a declared destination is that destination;
     /// on every other path the ready collector asks query and body as the original does.
-    fn route<'a, R: Routes>(&self, head: &'a Head<'_>, body: &Claims<'a>) -> Option<(Address<'a>, Route)> {
+    fn route<'a, R: Routes>(&self, head: &'a RequestHead<'_>, body: &Claims<'a>) -> Option<(Address<'a>, Route)> {
         let query = head.claims();
         if let Some(route) = declared::<R>(&head.target) {
             return Some((Address::of_path(&head.target, &query, body), route));
@@ -496,7 +496,7 @@ impl Collector {
     }
 
     /// Returns the acknowledgement that the route or the request asks for.
-    fn asked_ack(&self, rule: AckRule, head: &Head<'_>) -> Result<Option<Ack>, UnknownAck> {
+    fn asked_ack(&self, rule: AckPolicy, head: &RequestHead<'_>) -> Result<Option<Ack>, UnknownAck> {
         if !rule.by_header && !self.ack_by_header {
             return Ok(rule.ack);
         }
@@ -507,13 +507,13 @@ impl Collector {
     }
 
     /// Returns the visitor's uid, a new one where the request brings none.
-    fn visitor(&self, head: &Head<'_>, body: &Claims<'_>) -> u64 {
+    fn visitor(&self, head: &RequestHead<'_>, body: &Claims<'_>) -> u64 {
         let cookies = head.said.has_cookie.then_some(&head.parts.headers);
         known_uid(&head.claims(), body, cookies).unwrap_or_else(|| self.writer.ids().next(head.unix_ms))
     }
 
     /// Drafts the response; where the body has not said who the visitor is, head and cookie do.
-    fn finish(&self, answer: Answer<'_>, head: &Head<'_>, uid: Option<u64>) -> Draft {
+    fn finish(&self, answer: Answer<'_>, head: &RequestHead<'_>, uid: Option<u64>) -> Draft {
         let context = Context {
             uid: uid.unwrap_or_else(|| self.visitor(head, &Claims::default())),
             origin: CorsOrigin::of(&head.said),
@@ -525,7 +525,7 @@ impl Collector {
     }
 
     /// Keeps what was sent: the body, and the query before it behind a `?`, as it stands in the request.
-    fn bury(&self, head: &Head<'_>, body: &[u8], letter: &DeadLetter<'_>) {
+    fn bury(&self, head: &RequestHead<'_>, body: &[u8], letter: &DeadLetter<'_>) {
         let payload = head.payload_with_query(body);
         if self
             .writer
@@ -552,7 +552,7 @@ fn declared<R: Routes>(target: &Target<'_>) -> Option<Route> {
 }
 
 /// Returns the answer to an event that was recorded; `to` is where a redirect leads.
-fn answer_of<'a>(stamp: &Stamp<'a>, to: Option<&str>) -> Answer<'a> {
+fn answer_of<'a>(stamp: &EventMeta<'a>, to: Option<&str>) -> Answer<'a> {
     match (stamp.service, stamp.name) {
         ("pixel", _) => Answer::Pixel,
         ("redir", _) => redirect(to),
@@ -593,13 +593,13 @@ fn redirect<'a>(to: Option<&str>) -> Answer<'a> {
     to.map_or(Err(RedirectError::Missing), Location::parse).into()
 }
 
-impl From<GatherError> for Answer<'_> {
-    fn from(error: GatherError) -> Self {
+impl From<ReadBodyError> for Answer<'_> {
+    fn from(error: ReadBodyError) -> Self {
         match error {
-            GatherError::TooLarge => Self::TOO_LARGE,
-            GatherError::TimedOut => Self::TIMED_OUT,
-            GatherError::Broken => Self::BAD_REQUEST,
-            GatherError::NoRoom => Self::NO_ROOM,
+            ReadBodyError::TooLarge => Self::TOO_LARGE,
+            ReadBodyError::TimedOut => Self::TIMED_OUT,
+            ReadBodyError::Broken => Self::BAD_REQUEST,
+            ReadBodyError::SpoolFull => Self::NO_ROOM,
         }
     }
 }

@@ -21,11 +21,11 @@ use crate::{
     ack::{Ack, UnknownAck},
     answer::{Answer, LineError, LinesReport},
     arena::{self, Arena},
-    block::rows::EncodedRows,
-    budget::{Booking, NoRoom},
+    block::rows::RowBatch,
+    budget::{Booking, SpoolFull},
     collect::{
         Collector, Look, Recorded, Reply, declared,
-        head::{Arrival, Head},
+        head::{Arrival, RequestHead},
         redirect,
         reject::Refused,
         route::{Route, Routes},
@@ -34,7 +34,7 @@ use crate::{
     identify::{Address, known_uid},
     intake::{
         event::{Event, Rejection, Sink},
-        stamp::Stamp,
+        stamp::EventMeta,
     },
     native::time_slice::TimeSlice,
     request::{
@@ -78,7 +78,7 @@ pub(super) struct Lines {
     ack: Ack,
     uid: u64,
     has_senders: bool,
-    rows: EncodedRows,
+    rows: RowBatch,
     refused: RefusedLines,
     booking: Booking,
     /// What is booked for the text and the request around it.
@@ -91,7 +91,12 @@ pub(super) struct Lines {
 
 impl Collector {
     /// Looks at what holds for all lines.
-    pub(super) fn look_at_lines<R: Routes>(&self, head: &Head<'_>, text: String, booking: Option<Booking>) -> Look {
+    pub(super) fn look_at_lines<R: Routes>(
+        &self,
+        head: &RequestHead<'_>,
+        text: String,
+        booking: Option<Booking>,
+    ) -> Look {
         let nothing = Claims::default();
         let uid = self.visitor(head, &nothing);
         let finish = |answer: Answer<'_>| Look::from(self.finish(answer, head, Some(uid)));
@@ -121,7 +126,7 @@ impl Collector {
             ack: asked.unwrap_or(self.ack),
             uid,
             has_senders: may_name_sender(&text),
-            rows: EncodedRows::for_text(text.len()),
+            rows: RowBatch::for_text(text.len()),
             refused: RefusedLines::of_request(&text, head, self.writer.rejected_payload_bytes()),
             booked_for_text: booking.bytes(),
             booking,
@@ -185,18 +190,18 @@ impl Collector {
         arrival: Arrival,
     ) -> Option<Decoded> {
         let decoded = arena::with(|arena| {
-            let head = Head::read(parts, arrival, &self.trusted_proxies, arena);
+            let head = RequestHead::read(parts, arrival, &self.trusted_proxies, arena);
             self.take_lines(&head, lines, arena)
         });
         if let Some(Err(_)) = &decoded {
             // Nobody needs what there is of them, and it may take long to give back.
-            lines.rows = EncodedRows::default();
+            lines.rows = RowBatch::default();
         }
         decoded
     }
 
     /// Takes lines in as events for as long as a time slice; after the last one, returns that they are decoded.
-    fn take_lines(&self, head: &Head<'_>, lines: &mut Lines, arena: &Arena) -> Option<Decoded> {
+    fn take_lines(&self, head: &RequestHead<'_>, lines: &mut Lines, arena: &Arena) -> Option<Decoded> {
         let uid = lines.uid;
         let (query, nothing) = (head.claims(), Claims::default());
         let address = match lines.is_declared {
@@ -216,10 +221,10 @@ impl Collector {
                 continue;
             }
             // Refused ones count, too.
-            if lines.rows.count() + lines.refused.count == EncodedRows::MAX {
+            if lines.rows.count() + lines.refused.count == RowBatch::MAX {
                 return Some(Err(Answer::TOO_MANY_LINES));
             }
-            let mut stamp = Stamp {
+            let mut stamp = EventMeta {
                 id: self.writer.ids().next(head.unix_ms),
                 ..of_all
             };
@@ -271,7 +276,7 @@ impl Collector {
     /// Puts all rows into their block, and answers.
     fn record_lines(&self, parts: &Parts, lines: Lines, decoded: Decoded, arrival: Arrival) -> Recorded {
         arena::with(|arena| {
-            let head = Head::read(parts, arrival, &self.trusted_proxies, arena);
+            let head = RequestHead::read(parts, arrival, &self.trusted_proxies, arena);
             let address = Address::resolve(&head.target, &head.claims(), &Claims::default());
             match decoded.and(address.ok_or(Answer::NOT_FOUND)) {
                 Ok(address) => self.record_rows(&head, &address, lines),
@@ -280,7 +285,7 @@ impl Collector {
         })
     }
 
-    fn record_rows(&self, head: &Head<'_>, address: &Address<'_>, lines: Lines) -> Recorded {
+    fn record_rows(&self, head: &RequestHead<'_>, address: &Address<'_>, lines: Lines) -> Recorded {
         let Lines {
             mut rows,
             mut refused,
@@ -296,7 +301,7 @@ impl Collector {
         booking.shrink_to(booked_for_text + refused.letters.memory());
         let receipt = match self.writer.append_rows(ack, &mut rows) {
             Ok(receipt) => receipt,
-            Err(NoRoom) => return self.finish(Answer::NO_ROOM, head, Some(uid)).into(),
+            Err(SpoolFull) => return self.finish(Answer::NO_ROOM, head, Some(uid)).into(),
         };
         if refused.count > 0 {
             refused.count_others(head);
@@ -353,7 +358,7 @@ struct RefusedLines {
     /// How many there are of each reason.
     codes: Vec<(&'static str, u64)>,
     /// Dead letters, as rows of their table. The query stands in the first of them alone.
-    letters: EncodedRows,
+    letters: RowBatch,
     /// The most bytes that those may take.
     max_bytes: usize,
     /// How much of a line, or of the query and a line, a letter keeps.
@@ -364,13 +369,13 @@ struct RefusedLines {
 
 impl RefusedLines {
     /// Returns none, of a request with this text.
-    fn of_request(text: &str, head: &Head<'_>, max_payload_bytes: usize) -> Self {
+    fn of_request(text: &str, head: &RequestHead<'_>, max_payload_bytes: usize) -> Self {
         let query = head.parts.uri.query().unwrap_or_default();
         Self {
             count: 0,
             errors: Vec::new(),
             codes: Vec::new(),
-            letters: EncodedRows::default(),
+            letters: RowBatch::default(),
             max_bytes: LETTERS_BYTES + LETTERS_EXPANSION * (text.len() + query.len()),
             max_payload_bytes,
             first_without_letter: None,
@@ -378,7 +383,7 @@ impl RefusedLines {
     }
 
     #[cold]
-    fn push(&mut self, number: usize, text: &str, stamp: &Stamp<'_>, rejection: Rejection, head: &Head<'_>) {
+    fn push(&mut self, number: usize, text: &str, stamp: &EventMeta<'_>, rejection: Rejection, head: &RequestHead<'_>) {
         self.count += 1;
         let refused = Refused::event(rejection, &Payload::Json(text));
         let code = refused.code();
@@ -410,7 +415,7 @@ impl RefusedLines {
     }
 
     /// Adds a letter that counts the lines without one of their own.
-    fn count_others(&mut self, head: &Head<'_>) {
+    fn count_others(&mut self, head: &RequestHead<'_>) {
         if let Some(first) = self.first_without_letter {
             let others = self.count - self.letters.count();
             let reason = format!("{others} more lines of the request were refused, the first of them is line {first}");

@@ -190,7 +190,7 @@ mod tests {
     use std::net::{Ipv4Addr, Ipv6Addr};
 
     use super::*;
-    use crate::ack::AckRule;
+    use crate::ack::AckPolicy;
     use crate::collect::rate_limit::InvalidRateLimit;
 
     const SECOND: u64 = 1_000_000_000;
@@ -274,7 +274,7 @@ mod tests {
             Destination {
                 path,
                 table: "t",
-                acks: AckRule::NONE,
+                acks: AckPolicy::NONE,
                 rate_limit,
             }
         }

@@ -4,14 +4,14 @@ use http::StatusCode;
 
 use crate::{
     answer::Answer,
-    collect::head::Head,
+    collect::head::RequestHead,
     intake::{
         event::{Reason, Rejection},
-        stamp::Stamp,
+        stamp::EventMeta,
     },
     json::{self, Kind},
     request::body::Payload,
-    table::{dead_letter::DeadLetter, refusal::Refusal},
+    table::{dead_letter::DeadLetter, refusal::InvalidColumn},
 };
 
 /// Why an event was refused.
@@ -24,10 +24,10 @@ pub(crate) enum Refused {
     /// Values of it do not fit their columns.
     Columns {
         table: &'static str,
-        refusals: Vec<Refusal>,
+        refusals: Vec<InvalidColumn>,
     },
     /// There is no room for more rows.
-    NoRoom,
+    SpoolFull,
 }
 
 impl Refused {
@@ -54,7 +54,7 @@ impl Refused {
                 table: rejection.table.name,
                 refusals,
             },
-            Reason::NoRoom => Self::NoRoom,
+            Reason::SpoolFull => Self::SpoolFull,
         }
     }
 
@@ -64,7 +64,7 @@ impl Refused {
             Self::Syntax(_) => "json",
             Self::NotAnObject(_) => "not-an-object",
             Self::Columns { refusals, .. } => refusals.first().map_or("", |refusal| refusal.problem.code()),
-            Self::NoRoom => "no-room",
+            Self::SpoolFull => "no-room",
         }
     }
 
@@ -74,7 +74,7 @@ impl Refused {
             Self::Syntax(reason) => reason.clone(),
             Self::NotAnObject(kind) => not_an_object(*kind).to_owned(),
             Self::Columns { refusals, .. } => refusals.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
-            Self::NoRoom => "there is no room for more events".to_owned(),
+            Self::SpoolFull => "there is no room for more events".to_owned(),
         }
     }
 
@@ -90,12 +90,17 @@ impl Refused {
                 reason: Some(not_an_object(*kind)),
             },
             Self::Columns { refusals, .. } => Answer::Refused(refusals),
-            Self::NoRoom => Answer::NO_ROOM,
+            Self::SpoolFull => Answer::NO_ROOM,
         }
     }
 
     /// Returns a dead letter for the event, whose payload is still to be put in; none where there would be no room for it either.
-    pub(crate) fn letter<'l>(&self, head: &'l Head<'_>, stamp: &Stamp<'l>, reason: &'l str) -> Option<DeadLetter<'l>> {
+    pub(crate) fn letter<'l>(
+        &self,
+        head: &'l RequestHead<'_>,
+        stamp: &EventMeta<'l>,
+        reason: &'l str,
+    ) -> Option<DeadLetter<'l>> {
         let letter = DeadLetter {
             id: stamp.id,
             service: stamp.service,
@@ -112,7 +117,7 @@ impl Refused {
                     ..letter
                 })
             }
-            Self::NoRoom => None,
+            Self::SpoolFull => None,
         }
     }
 }

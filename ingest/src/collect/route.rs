@@ -1,6 +1,6 @@
 //! Routes: what takes the events of a service and a name.
 
-use crate::{ack::AckRule, collect::rate_limit::RateLimit, intake::event::Intake, table::Schema};
+use crate::{ack::AckPolicy, collect::rate_limit::RateLimit, intake::event::TableHandler, table::Schema};
 
 /// The destinations of a schema, or of one table: one match that the build step wrote.
 pub trait Routes: Send + Sync + 'static {
@@ -23,9 +23,9 @@ pub trait Routes: Send + Sync + 'static {
 #[derive(Debug, Clone, Copy)]
 pub struct Route {
     /// What takes them.
-    pub intake: Intake,
+    pub intake: TableHandler,
     /// How they are acknowledged.
-    pub acks: AckRule,
+    pub acks: AckPolicy,
 }
 
 /// One entry of a schema's `destinations`.
@@ -36,7 +36,7 @@ pub struct Destination {
     /// The table.
     pub table: &'static str,
     /// How events are acknowledged.
-    pub acks: AckRule,
+    pub acks: AckPolicy,
     /// How many requests it takes, if the schema says so.
     pub rate_limit: Option<RateLimit>,
 }

@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::failure::Failure;
 use crate::{
-    block::layout::{Columnar, Layout, LayoutColumn},
+    block::layout::{ColumnarInsert, InsertTarget, TargetColumn},
     deliver::compress::Form,
     store::within,
     table::{Schema, Table},
@@ -54,7 +54,7 @@ impl Changes {
 
     /// Returns the changes for rows of `layout`. A name that the schema gives counts where the table has it and the rows have not;
     /// what a person has given comes first.
-    fn of(&self, layout: &Layout, existing: &[Existing]) -> ColumnChanges {
+    fn of(&self, layout: &InsertTarget, existing: &[Existing]) -> ColumnChanges {
         let mut changes = self.given.clone();
         for (old, new) in self.declared.get(&*layout.table).into_iter().flatten() {
             let is_written = |name: &str| layout.columns.iter().any(|column| *column.name == *name);
@@ -85,7 +85,7 @@ struct Existing {
 /// [`Failure::Misfit`] where they cannot; ClickHouse's.
 pub(crate) async fn adapt(
     client: &Client,
-    layout: &Layout,
+    layout: &InsertTarget,
     changes: &Changes,
     timeout: Duration,
 ) -> Result<Form, Failure> {
@@ -96,7 +96,7 @@ pub(crate) async fn adapt(
     let query = client
         .query("SELECT ?fields FROM system.columns WHERE database = currentDatabase() AND table = ?")
         .bind(&*layout.table);
-    let existing: Vec<Existing> = within(timeout, query.fetch_all()).await.map_err(Failure::Store)?;
+    let existing: Vec<Existing> = within(timeout, query.fetch_all()).await.map_err(Failure::Server)?;
     // A table that is not there is the insert's to find.
     if existing.is_empty() {
         return Ok(Form::Own);
@@ -104,7 +104,7 @@ pub(crate) async fn adapt(
     form(layout, &existing, &changes.of(layout, &existing)).map_err(Failure::Misfit)
 }
 
-fn form(layout: &Layout, existing: &[Existing], changes: &ColumnChanges) -> Result<Form, String> {
+fn form(layout: &InsertTarget, existing: &[Existing], changes: &ColumnChanges) -> Result<Form, String> {
     let (mut is_own, mut reasons) = (true, Vec::new());
     for column in &layout.columns {
         let Some(name) = changes.name_of(column) else {
@@ -138,7 +138,7 @@ fn form(layout: &Layout, existing: &[Existing], changes: &ColumnChanges) -> Resu
     if is_own {
         return Ok(Form::Own);
     }
-    let columnar = Columnar::of(&layout.table, &layout.columns, |column| {
+    let columnar = ColumnarInsert::of(&layout.table, &layout.columns, |column| {
         changes.name_of(column).map(Into::into)
     });
     match columnar {
@@ -153,7 +153,7 @@ fn form(layout: &Layout, existing: &[Existing], changes: &ColumnChanges) -> Resu
 
 impl ColumnChanges {
     /// Returns what a column is called now; none if it is dropped.
-    fn name_of<'a>(&'a self, column: &'a LayoutColumn) -> Option<&'a str> {
+    fn name_of<'a>(&'a self, column: &'a TargetColumn) -> Option<&'a str> {
         if self.dropped.iter().any(|dropped| **dropped == *column.name) {
             return None;
         }
@@ -277,8 +277,8 @@ mod tests {
         }
     }
 
-    fn layout() -> Layout {
-        let column = |name: &str, data_type: &str, shape| LayoutColumn {
+    fn layout() -> InsertTarget {
+        let column = |name: &str, data_type: &str, shape| TargetColumn {
             name: name.into(),
             data_type: data_type.into(),
             sent_type: data_type.into(),
@@ -288,7 +288,7 @@ mod tests {
             column("id", "UInt64", ShapeBuf::Fixed(8)),
             column("sum", "Decimal(18, 2)", ShapeBuf::Fixed(8)),
         ];
-        Layout::new("t".into(), "rows".into(), columns.into(), Some(0))
+        InsertTarget::new("t".into(), "rows".into(), columns.into(), Some(0))
     }
 
     fn table(columns: &[(&str, &str)]) -> Vec<Existing> {

@@ -7,8 +7,8 @@ use clickhouse::error::Error;
 use tokio::task::JoinHandle;
 
 use crate::{
-    block::{buffer_pool::Rooms, content::Content, layout::Columnar, sealed::SealedBlock},
-    native::{MAX_GROWTH, StayRows, lz4, time_slice::TimeSlice},
+    block::{buffer_pool::BufferPool, content::BlockRows, layout::ColumnarInsert, sealed::SealedBlock},
+    native::{MAX_GROWTH, NotColumnar, lz4, time_slice::TimeSlice},
 };
 
 /// Room that is kept for the next columns, and as much for the next frames, in bytes. Columns that are far larger than their rows, and
@@ -25,7 +25,7 @@ pub(crate) struct Compressed {
     /// in front of it.
     pub(crate) frames: Bytes,
     /// The columns that it holds; none for rows.
-    columnar: Option<Arc<Columnar>>,
+    columnar: Option<Arc<ColumnarInsert>>,
 }
 
 impl Compressed {
@@ -42,7 +42,7 @@ pub(crate) enum Form {
     /// As their layout says: as columns if that is possible and not too large, else as rows.
     Own,
     /// As these columns, and in no other way.
-    Columns(Arc<Columnar>),
+    Columns(Arc<ColumnarInsert>),
 }
 
 /// Rows that are being compressed.
@@ -65,15 +65,15 @@ impl Compressing {
 /// Brings blocks into columns and compresses them.
 #[derive(Debug)]
 pub(crate) struct Compressor {
-    columns: Arc<Rooms>,
-    frames: Arc<Rooms>,
+    columns: Arc<BufferPool>,
+    frames: Arc<BufferPool>,
 }
 
 impl Default for Compressor {
     fn default() -> Self {
         Self {
-            columns: Rooms::keeping(KEPT_ROOM),
-            frames: Rooms::keeping(KEPT_ROOM),
+            columns: BufferPool::keeping(KEPT_ROOM),
+            frames: BufferPool::keeping(KEPT_ROOM),
         }
     }
 }
@@ -82,14 +82,14 @@ impl Compressor {
     /// Starts to compress rows of a block, off the threads that serve requests.
     ///
     /// A retry compresses again, which costs some 20 ms after a wait, where keeping the frames would cost memory for each waiting block.
-    pub(crate) fn compress(self: &Arc<Self>, block: &Arc<SealedBlock>, rows: Content, form: Form) -> Compressing {
+    pub(crate) fn compress(self: &Arc<Self>, block: &Arc<SealedBlock>, rows: BlockRows, form: Form) -> Compressing {
         let (compressor, block) = (Arc::clone(self), Arc::clone(block));
         Compressing(tokio::task::spawn_blocking(move || {
             compressor.frames_of(&block, rows, &form)
         }))
     }
 
-    fn frames_of(&self, block: &SealedBlock, rows: Content, form: &Form) -> Result<Compressed, Error> {
+    fn frames_of(&self, block: &SealedBlock, rows: BlockRows, form: &Form) -> Result<Compressed, Error> {
         let (mut column_room, mut frame_room) =
             (self.columns.take(rows.bytes.len()), self.frames.take(rows.bytes.len()));
         let mut slice = TimeSlice::begin();
@@ -126,16 +126,16 @@ impl Compressor {
 
 fn columns<'r>(
     block: &SealedBlock,
-    columnar: &Columnar,
-    rows: &Content,
+    columnar: &ColumnarInsert,
+    rows: &BlockRows,
     growth: usize,
     room: &'r mut Vec<u8>,
     slice: &mut TimeSlice,
 ) -> Option<&'r [u8]> {
     match columnar.native.block(rows.as_rows(), growth, room, slice) {
         Ok(columns) => Some(columns),
-        Err(StayRows::TooLarge) => None,
-        Err(StayRows::Malformed) => {
+        Err(NotColumnar::TooLarge) => None,
+        Err(NotColumnar::Malformed) => {
             static TOLD: Once = Once::new();
             TOLD.call_once(|| {
                 tracing::warn!(
@@ -153,7 +153,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use crate::{
-        block::{Block, layout::Layout},
+        block::{Block, layout::InsertTarget},
         table::{Column, ColumnKind, Format, Table, shape::Shape},
     };
 
@@ -167,7 +167,7 @@ mod tests {
 
     /// Returns how many frames a hundred thousand rows become, and whether they hold columns.
     fn frames_of(columns: &'static [Column], row: &[u8]) -> (usize, bool) {
-        let layout = Layout::of(&Table {
+        let layout = InsertTarget::of(&Table {
             columns,
             ..Table::new("t", 0, &[], "", Format::RowBinary)
         });

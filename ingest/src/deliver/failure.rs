@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::{
-    block::{layout::Layout, parts::Part, sealed::SealedBlock},
-    store::{Class, StoreError, alarm::Alarm},
+    block::{layout::InsertTarget, parts::Part, sealed::SealedBlock},
+    store::{Class, ClickHouseError, alarm::FailureLog},
     table::dead_letter::DeadLetter,
 };
 
@@ -15,7 +15,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// ClickHouse, or the way to it.
-    Store(StoreError),
+    Server(ClickHouseError),
     /// The spool's disk.
     Disk(io::Error),
     /// An earlier try is still running at the server.
@@ -30,7 +30,7 @@ impl Failure {
     /// Returns its text for the log, without what it quotes of rows.
     pub(crate) fn without_values(&self) -> String {
         match self {
-            Self::Store(error) => error.without_values(),
+            Self::Server(error) => error.without_values(),
             Self::Disk(error) => error.to_string(),
             Self::Running => "an earlier try is still running".to_owned(),
             Self::Missing => "rows are not in the table although ClickHouse has confirmed them".to_owned(),
@@ -41,7 +41,7 @@ impl Failure {
     /// Returns what can be done about it.
     pub(crate) fn class(&self) -> Class {
         match self {
-            Self::Store(error) => error.class(),
+            Self::Server(error) => error.class(),
             Self::Disk(_) | Self::Running | Self::Missing => Class::Retry,
             Self::Misfit(_) => Class::Hold,
         }
@@ -49,16 +49,16 @@ impl Failure {
 
     /// Returns whether a materialized view refuses rows that its table may have taken.
     pub(crate) fn is_of_view(&self) -> bool {
-        matches!(self, Self::Store(error) if error.is_of_view())
+        matches!(self, Self::Server(error) if error.is_of_view())
     }
 
     /// Returns whether the server did not answer in time.
     pub(crate) fn is_timeout(&self) -> bool {
-        matches!(self, Self::Store(error) if error.is_timeout())
+        matches!(self, Self::Server(error) if error.is_timeout())
     }
 }
 
-impl Alarm {
+impl FailureLog {
     /// Tells of a failure, if it is time to.
     pub(crate) fn report(&mut self, block: &SealedBlock, part: &Part, failures: u32, failure: &Failure) {
         let now = Instant::now();
@@ -67,7 +67,7 @@ impl Alarm {
         }
         let (table, id, rows) = (&*block.layout.table, block.id, part.len());
         let error = match failure {
-            Failure::Store(error) => error,
+            Failure::Server(error) => error,
             Failure::Disk(error) => {
                 tracing::error!(table, block = %id, rows, failures, %error, "rows wait for the spool's disk");
                 return;
@@ -104,7 +104,7 @@ impl Alarm {
 /// What ClickHouse says of a row that it refuses.
 #[derive(Debug)]
 pub(crate) struct RefusedRow {
-    layout: Arc<Layout>,
+    layout: Arc<InsertTarget>,
     code: String,
     reason: String,
     id: u64,
@@ -114,7 +114,7 @@ impl RefusedRow {
     /// Returns what becomes the dead letter of the one row of `part`.
     pub(crate) fn of(block: &SealedBlock, part: &Part, refusal: &Failure) -> Self {
         let (code, reason) = match refusal {
-            Failure::Store(error) => (error.code(), error.with_values()),
+            Failure::Server(error) => (error.code(), error.with_values()),
             other => (None, other.without_values()),
         };
         Self {

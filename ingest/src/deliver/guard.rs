@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::{
-    block::{layout::Layout, parts::Part, sealed::SealedBlock},
+    block::{layout::InsertTarget, parts::Part, sealed::SealedBlock},
     store::backoff::{HOLD, dice},
 };
 
@@ -29,7 +29,7 @@ pub(super) struct Guard {
     /// Blocks of which rows were refused when there was no credit.
     blocks: Vec<Uuid>,
     /// Layouts that the table does not take.
-    layouts: Vec<Arc<Layout>>,
+    layouts: Vec<Arc<InsertTarget>>,
     retry_at: Option<Instant>,
     failures: u32,
     /// Blocks that a view refuses as a whole, and which waited once for others to be taken.
@@ -67,7 +67,7 @@ impl Guard {
     }
 
     /// Returns whether nothing is tried before the time for it comes, rows of this layout that are still to come included.
-    pub(super) fn parks_all(&self, layout: &Arc<Layout>) -> bool {
+    pub(super) fn parks_all(&self, layout: &Arc<InsertTarget>) -> bool {
         let is_parked = self.layouts.iter().any(|parked| Arc::ptr_eq(parked, layout));
         is_parked || (self.credit == 0 && !self.blocks.is_empty() && self.retry_at.is_some())
     }
@@ -149,7 +149,7 @@ impl Guard {
     }
 
     /// Lets all rows of this layout wait.
-    pub(super) fn park_layout(&mut self, layout: &Arc<Layout>) {
+    pub(super) fn park_layout(&mut self, layout: &Arc<InsertTarget>) {
         if !self.layouts.iter().any(|parked| Arc::ptr_eq(parked, layout)) {
             self.layouts.push(Arc::clone(layout));
         }

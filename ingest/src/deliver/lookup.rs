@@ -11,11 +11,11 @@ use serde::Deserialize;
 
 use crate::{
     block::{
-        content::Content,
+        content::BlockRows,
         parts::{Part, RowRange, ranges_of},
         sealed::SealedBlock,
     },
-    store::{Connection, StoreError, quoted, within},
+    store::{ClickHouseError, Connection, quoted, within},
     sync::views_recognize_blocks,
 };
 
@@ -68,9 +68,9 @@ impl Lookup {
         connection: &Connection,
         block: &SealedBlock,
         part: &Part,
-        rows: &Content,
+        rows: &BlockRows,
         timeout: Duration,
-    ) -> Result<Self, StoreError> {
+    ) -> Result<Self, ClickHouseError> {
         let layout = &block.layout;
         let Some(column) = layout.row_id.map(|at| &*layout.columns[at].name) else {
             return Ok(Self::UNKNOWABLE);
@@ -95,7 +95,7 @@ impl Lookup {
         column: &str,
         ids: &[u64],
         timeout: Duration,
-    ) -> Result<Self, StoreError> {
+    ) -> Result<Self, ClickHouseError> {
         let client = &connection.queries;
         let Some(about) = about(client, block, timeout).await? else {
             return Ok(Self::UNKNOWABLE);
@@ -134,7 +134,7 @@ pub(super) fn query_prefix(block: &SealedBlock) -> String {
     format!("rowmill-{}-", block.id)
 }
 
-async fn about(client: &Client, block: &SealedBlock, timeout: Duration) -> Result<Option<About>, StoreError> {
+async fn about(client: &Client, block: &SealedBlock, timeout: Duration) -> Result<Option<About>, ClickHouseError> {
     let query = client
         .query(
             "SELECT engine, engine_full, toUInt64(length(dependencies_table)) AS views, \
@@ -166,7 +166,7 @@ struct Query<'a> {
 
 impl Query<'_> {
     /// Returns which of the rows are in the table.
-    async fn found(&self, part: &Part) -> Result<Found, StoreError> {
+    async fn found(&self, part: &Part) -> Result<Found, ClickHouseError> {
         let select = format!(
             "SELECT {column} FROM {table} WHERE {}",
             self.condition(),
@@ -193,7 +193,7 @@ impl Query<'_> {
     }
 
     /// Returns whether the table has had so few inserts since the one of these rows that its window holds their token.
-    async fn is_remembered(&self, about: &About) -> Result<bool, StoreError> {
+    async fn is_remembered(&self, about: &About) -> Result<bool, ClickHouseError> {
         let window = ["non_replicated_deduplication_window", "replicated_deduplication_window"]
             .into_iter()
             .find_map(|name| number_behind(&about.engine_full, name));

@@ -47,17 +47,17 @@ use self::{
     lookup::{Found, Lookup, query_prefix},
 };
 use crate::{
-    block::{layout::Layout, parts::Part, sealed::SealedBlock},
-    budget::NoRoom,
+    block::{layout::InsertTarget, parts::Part, sealed::SealedBlock},
+    budget::SpoolFull,
     deliver::{
         compress::{Compressed, Compressor, Form},
-        prefetch::Ahead,
-        servers::Servers,
+        prefetch::Prefetched,
+        servers::ActiveServer,
     },
     spool::{Counters, Next, Outcome, Parked, Spool},
     store::{
-        Class, Connection, InsertRequest, StoreError,
-        alarm::Alarm,
+        Class, ClickHouseError, Connection, InsertRequest,
+        alarm::FailureLog,
         backoff::{Backoff, RETRY, dice},
     },
 };
@@ -81,7 +81,7 @@ const MAX_GENERATIONS: u32 = 3;
 /// What the deliveries of all tables share.
 #[derive(Debug)]
 pub(crate) struct Delivery {
-    servers: Servers,
+    servers: ActiveServer,
     spool: Arc<Spool>,
     /// The lane of the dead letters.
     dead_letters: usize,
@@ -99,7 +99,7 @@ pub(crate) struct Delivery {
 impl Delivery {
     /// Returns a delivery from `spool` to `servers`, with at most `inserts_in_flight` inserts at a time.
     pub(crate) fn new(
-        servers: Servers,
+        servers: ActiveServer,
         spool: Arc<Spool>,
         dead_letters: usize,
         inserts_in_flight: usize,
@@ -129,11 +129,11 @@ impl Delivery {
 
     /// Delivers a lane's blocks until the spool is closed and the lane empty.
     pub(crate) async fn run(&self, lane: usize) {
-        let table = LaneDelivery {
+        let table = TableDelivery {
             delivery: self,
             lane,
             guard: Guard::new(self.spool.has_divided(lane)),
-            alarm: Alarm::default(),
+            alarm: FailureLog::default(),
             forms: Vec::new(),
             max_bytes: usize::MAX,
             // What is there at the start is what an earlier process could not deliver.
@@ -158,19 +158,19 @@ impl Delivery {
 
 /// The delivery of one table's blocks.
 #[derive(Debug)]
-struct LaneDelivery<'a> {
+struct TableDelivery<'a> {
     delivery: &'a Delivery,
     lane: usize,
     guard: Guard,
-    alarm: Alarm,
+    alarm: FailureLog,
     /// How the rows of layouts that are not this build's are sent.
-    forms: Vec<(Arc<Layout>, Form)>,
+    forms: Vec<(Arc<InsertTarget>, Form)>,
     /// So many bytes of rows are sent at a time: fewer after tries that took too long.
     max_bytes: usize,
     /// A backlog is worked off, beside what comes in.
     is_paced: bool,
     /// What comes next, if it is being made ready.
-    ahead: Option<Ahead<'a>>,
+    ahead: Option<Prefetched<'a>>,
 }
 
 /// What is known of the tries of a part.
@@ -202,7 +202,7 @@ enum Tried {
     Divided,
 }
 
-impl<'a> LaneDelivery<'a> {
+impl<'a> TableDelivery<'a> {
     async fn run(mut self) {
         let Delivery {
             spool, dead_letters, ..
@@ -328,7 +328,7 @@ impl<'a> LaneDelivery<'a> {
         // A row that could not be kept as a letter stays where it is.
         let kept = spool.refuse(self.lane, block, part, *dead_letters, |out| letter.encode(&row, out));
         kept.await
-            .map_err(|NoRoom| Failure::Disk(io::ErrorKind::StorageFull.into()))?;
+            .map_err(|SpoolFull| Failure::Disk(io::ErrorKind::StorageFull.into()))?;
         self.guard.spend();
         tracing::error!(
             table = %block.layout.table, block = %block.id, row = part.bounds().start, error = refusal.without_values(),
@@ -401,10 +401,10 @@ impl<'a> LaneDelivery<'a> {
         // Held for the try only, not while waiting for the next one. It cannot fail: nobody closes the semaphore.
         let _permit = permits.acquire().await;
         let Some((place, connection)) = servers.used() else {
-            return Err(Failure::Store(StoreError::no_server()));
+            return Err(Failure::Server(ClickHouseError::no_server()));
         };
         let result = self.look_and_send(&connection, block, part, tries).await;
-        if let Err(Failure::Store(error)) = &result {
+        if let Err(Failure::Server(error)) = &result {
             if error.may_be_stored() {
                 spool.doubt(block, part);
             }
@@ -542,7 +542,7 @@ impl<'a> LaneDelivery<'a> {
         let Delivery { spool, timeout, .. } = self.delivery;
         let rows = spool.rows(block, part).await.map_err(Failure::Disk)?;
         let lookup = Lookup::of(connection, block, part, &rows, *timeout).await;
-        lookup.map_err(|error| Failure::Store(error.of_question()))
+        lookup.map_err(|error| Failure::Server(error.of_question()))
     }
 
     async fn send(
@@ -599,7 +599,7 @@ impl<'a> LaneDelivery<'a> {
                 insert.await
             }
         };
-        result.map(|()| Tried::Stored).map_err(Failure::Store)
+        result.map(|()| Tried::Stored).map_err(Failure::Server)
     }
 
     /// Returns how the rows of a block go into the table as it is now.
@@ -631,7 +631,7 @@ impl<'a> LaneDelivery<'a> {
         form: Form,
     ) -> Result<Option<Compressed>, Failure> {
         let Delivery { spool, compressor, .. } = self.delivery;
-        let compressing = match Ahead::take_if(&mut self.ahead, block, part) {
+        let compressing = match Prefetched::take_if(&mut self.ahead, block, part) {
             Some(compressing) if matches!(form, Form::Own) => compressing,
             _ => {
                 let rows = spool.rows(block, part).await.map_err(Failure::Disk)?;
@@ -642,11 +642,11 @@ impl<'a> LaneDelivery<'a> {
             }
         };
         let compressed = compressing.done().await;
-        compressed.map(Some).map_err(|error| Failure::Store(error.into()))
+        compressed.map(Some).map_err(|error| Failure::Server(error.into()))
     }
 
     /// Starts to make the next rows ready as soon as there are some. It waits for ever where that is not wanted.
-    async fn next_ahead(&self) -> Ahead<'a> {
+    async fn next_ahead(&self) -> Prefetched<'a> {
         let Delivery {
             spool,
             compressor,
@@ -659,7 +659,7 @@ impl<'a> LaneDelivery<'a> {
         }
         let next = spool.upcoming(self.lane).await;
         match ahead_permits.try_acquire() {
-            Ok(permit) => Ahead::start(next, compressor, permit),
+            Ok(permit) => Prefetched::start(next, compressor, permit),
             Err(_) => pending().await,
         }
     }
@@ -670,7 +670,7 @@ impl<'a> LaneDelivery<'a> {
             tracing::info!(table = %block.layout.table, block = %block.id, failures, "stored after failures");
         }
         self.guard.accept();
-        self.alarm = Alarm::default();
+        self.alarm = FailureLog::default();
         self.max_bytes = self.max_bytes.max(bytes_of(block, part));
         if took < self.delivery.timeout / 2 {
             // Twice as much may go the next time.

@@ -16,7 +16,7 @@ use crate::{
 
 /// Rows that are made ready before it is their turn.
 #[derive(Debug)]
-pub(crate) struct Ahead<'a> {
+pub(crate) struct Prefetched<'a> {
     block: Uuid,
     part: Part,
     compressing: Compressing,
@@ -24,7 +24,7 @@ pub(crate) struct Ahead<'a> {
     _permit: SemaphorePermit<'a>,
 }
 
-impl<'a> Ahead<'a> {
+impl<'a> Prefetched<'a> {
     /// Starts to compress rows.
     pub(crate) fn start(next: Upcoming, compressor: &Arc<Compressor>, permit: SemaphorePermit<'a>) -> Self {
         Self {

@@ -17,13 +17,13 @@ use crate::{store::Connection, sync::state::State};
 
 /// The servers as deliveries see them.
 #[derive(Debug)]
-pub(crate) struct Servers {
+pub(crate) struct ActiveServer {
     states: watch::Receiver<Vec<State>>,
     /// Which of them is used.
     current: AtomicUsize,
 }
 
-impl Servers {
+impl ActiveServer {
     pub(crate) fn new(states: watch::Receiver<Vec<State>>) -> Self {
         Self {
             states,
@@ -81,17 +81,17 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use crate::store::StoreUrl;
+    use crate::store::ClickHouseUrl;
 
     fn ready() -> State {
-        let url: StoreUrl = "http://127.0.0.1/stats".parse().unwrap();
+        let url: ClickHouseUrl = "http://127.0.0.1/stats".parse().unwrap();
         State::Ready(Arc::new(Connection::new(&url, Vec::new())))
     }
 
     #[test]
     fn a_server_that_was_left_is_taken_again_where_no_other_is_ready() {
         let (states, receiver) = watch::channel(vec![ready(), State::Away]);
-        let servers = Servers::new(receiver);
+        let servers = ActiveServer::new(receiver);
         let place = || servers.used().map(|(place, _)| place);
         assert!(!servers.are_awaited());
         assert_eq!(place(), Some(0));

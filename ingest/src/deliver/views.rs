@@ -21,19 +21,19 @@ use serde::Deserialize;
 use tokio::time::Duration;
 
 use super::{
-    Delivery, Failure, LaneDelivery, Sending,
+    Delivery, Failure, Sending, TableDelivery,
     guard::CREDIT,
     lookup::{Found, text},
 };
 use crate::{
     block::{
         parts::{Part, ranges_of},
-        rows::EncodedRows,
+        rows::RowBatch,
         sealed::SealedBlock,
     },
-    budget::NoRoom,
+    budget::SpoolFull,
     spool::Counters,
-    store::{Class, Connection, StoreError, alarm::Alarm, quoted, within},
+    store::{Class, ClickHouseError, Connection, alarm::FailureLog, quoted, within},
     sync::{TableName, View, qualified, views_over},
     table::dead_letter::{DeadLetter, REJECTED},
 };
@@ -55,7 +55,7 @@ type NumberedRow = (u32, u64);
 struct RefusedRows {
     view: TableName,
     /// The rows on which it throws, and what it says.
-    rows: Vec<(NumberedRow, StoreError)>,
+    rows: Vec<(NumberedRow, ClickHouseError)>,
     /// Rows of which some make it throw.
     unseparated: Vec<u32>,
 }
@@ -71,7 +71,7 @@ impl RefusedRows {
     }
 }
 
-impl LaneDelivery<'_> {
+impl TableDelivery<'_> {
     /// Brings the rows of an insert on which a view has thrown into the table and the views, but for those that a view refuses.
     /// `token` is that of the insert.
     ///
@@ -99,7 +99,7 @@ impl LaneDelivery<'_> {
         // It cannot fail: nobody closes the semaphore.
         let permit = permits.acquire().await;
         let Some((_, connection)) = servers.used() else {
-            return Err(Failure::Store(StoreError::no_server()));
+            return Err(Failure::Server(ClickHouseError::no_server()));
         };
         let strict = Sending {
             token,
@@ -122,7 +122,7 @@ impl LaneDelivery<'_> {
             column: block.layout.row_id.map_or("", |at| &block.layout.columns[at].name),
             timeout: *timeout,
         };
-        let mut refused = search.refused(&rows).await.map_err(Failure::Store)?;
+        let mut refused = search.refused(&rows).await.map_err(Failure::Server)?;
         let all: BTreeSet<u32> = refused.iter().flat_map(RefusedRows::numbers).collect();
         let taken = without(part, &all);
         if taken.is_none() && all.len() > CREDIT as usize && self.guard.waits_for_others(block) {
@@ -145,7 +145,7 @@ impl LaneDelivery<'_> {
         if let Some(taken) = &taken {
             // Here no error is ignored.
             match self.send_as(&connection, block, taken, strict).await {
-                Err(Failure::Store(error)) if error.is_of_view() => {
+                Err(Failure::Server(error)) if error.is_of_view() => {
                     self.send_as(&connection, block, taken, ignoring).await?;
                     missed = Some(error);
                 }
@@ -154,7 +154,7 @@ impl LaneDelivery<'_> {
             }
         }
 
-        let mut letters = EncodedRows::default();
+        let mut letters = RowBatch::default();
         encode_letters(block, &refused, &mut letters).map_err(no_room)?;
         let first = all.first().copied().unwrap_or_default();
         let letters = spool.write_notices(self.delivery.dead_letters, block.notice_id(first), &mut letters);
@@ -167,7 +167,7 @@ impl LaneDelivery<'_> {
         match taken {
             Some(_) if missed.is_none() => {
                 self.guard.accept();
-                self.alarm = Alarm::default();
+                self.alarm = FailureLog::default();
             }
             _ => (0..all.len().clamp(1, CREDIT as usize)).for_each(|_| self.guard.spend()),
         }
@@ -211,12 +211,21 @@ impl LaneDelivery<'_> {
         })
     }
 
-    fn tell_refused(&self, block: &SealedBlock, part: &Part, refused: &[RefusedRows], missed: Option<&StoreError>) {
+    fn tell_refused(
+        &self,
+        block: &SealedBlock,
+        part: &Part,
+        refused: &[RefusedRows],
+        missed: Option<&ClickHouseError>,
+    ) {
         let counters = self.delivery.spool.counters(self.lane);
         for one in refused {
             Counters::add(&counters.rows_refused_by_views, one.len() as u64);
             let first = one.rows.first().map(|(_, error)| error);
-            let (code, error) = (first.and_then(StoreError::code), first.map(StoreError::without_values));
+            let (code, error) = (
+                first.and_then(ClickHouseError::code),
+                first.map(ClickHouseError::without_values),
+            );
             tracing::error!(
                 table = %block.layout.table, block = %block.id, view = qualified(&one.view),
                 rows = one.len(), of = part.len(), code, error,
@@ -234,7 +243,7 @@ impl LaneDelivery<'_> {
 }
 
 /// Writes a letter for each row that a view refuses. The row itself is in its table, under the id that the letter has.
-fn encode_letters(block: &SealedBlock, refused: &[RefusedRows], letters: &mut EncodedRows) -> Result<(), NoRoom> {
+fn encode_letters(block: &SealedBlock, refused: &[RefusedRows], letters: &mut RowBatch) -> Result<(), SpoolFull> {
     let all = refused
         .iter()
         .flat_map(|one| one.rows.iter().map(move |row| (&one.view, row)));
@@ -260,7 +269,7 @@ fn encode_letters(block: &SealedBlock, refused: &[RefusedRows], letters: &mut En
     Ok(())
 }
 
-fn no_room(_: NoRoom) -> Failure {
+fn no_room(_: SpoolFull) -> Failure {
     Failure::Disk(std::io::ErrorKind::StorageFull.into())
 }
 
@@ -288,7 +297,7 @@ struct Converted {
 
 impl Search<'_> {
     /// Returns the rows that views refuse, for each view that refuses any.
-    async fn refused(&self, rows: &[NumberedRow]) -> Result<Vec<RefusedRows>, StoreError> {
+    async fn refused(&self, rows: &[NumberedRow]) -> Result<Vec<RefusedRows>, ClickHouseError> {
         let (table, views) = views_over(self.client, self.table).await?;
         let parts = self.parts(rows).await?;
         let mut refused = self.refused_by(&table, &views, &parts, rows).await?;
@@ -305,7 +314,7 @@ impl Search<'_> {
         views: &[View],
         parts: &[String],
         rows: &[NumberedRow],
-    ) -> Result<Vec<RefusedRows>, StoreError> {
+    ) -> Result<Vec<RefusedRows>, ClickHouseError> {
         let mut left = MAX_QUERIES;
         let mut refused = Vec::new();
         for has_conversions in [false, true] {
@@ -352,7 +361,7 @@ impl Search<'_> {
         parts: &[String],
         rows: &[NumberedRow],
         left: &mut u32,
-    ) -> Result<RefusedRows, StoreError> {
+    ) -> Result<RefusedRows, ClickHouseError> {
         let mut refused = RefusedRows {
             view: view.name.clone(),
             rows: Vec::new(),
@@ -396,7 +405,7 @@ impl Search<'_> {
     }
 
     /// Returns the parts of the table that have the rows, which spares the queries all others; none where a table has no parts.
-    async fn parts(&self, rows: &[NumberedRow]) -> Result<Vec<String>, StoreError> {
+    async fn parts(&self, rows: &[NumberedRow]) -> Result<Vec<String>, ClickHouseError> {
         let ids = || rows.iter().map(|(_, id)| *id);
         let (least, most) = (ids().min().unwrap_or_default(), ids().max().unwrap_or_default());
         let select = format!(
@@ -410,7 +419,7 @@ impl Search<'_> {
         }
     }
 
-    async fn are_active(&self, parts: &[String]) -> Result<bool, StoreError> {
+    async fn are_active(&self, parts: &[String]) -> Result<bool, ClickHouseError> {
         let select = format!(
             "SELECT count() FROM system.parts WHERE active AND database = currentDatabase() AND table = {} AND name IN ({})",
             text(self.table),
@@ -421,7 +430,7 @@ impl Search<'_> {
     }
 
     /// Returns the conversions that a view's table makes of the view's columns, as columns of a query; nothing if there are none.
-    async fn conversions(&self, view: &View) -> Result<String, StoreError> {
+    async fn conversions(&self, view: &View) -> Result<String, ClickHouseError> {
         // A NULL may become the column's default.
         let query = self
             .client

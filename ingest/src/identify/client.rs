@@ -6,7 +6,7 @@ use http::HeaderValue;
 use twox_hash::XxHash64;
 
 use super::{host::host_of, ip_text::IpText, proxies::TrustedProxies};
-use crate::request::headers::Said;
+use crate::request::headers::RequestHeaders;
 
 const FINGERPRINT_SEED: u64 = 0xCACA_3ADA;
 
@@ -25,7 +25,7 @@ pub(crate) struct Client<'a> {
 
 impl<'a> Client<'a> {
     /// Returns the client of a request that came from `peer`.
-    pub(crate) fn identify(said: &Said<'a>, peer: IpAddr, trusted: &TrustedProxies) -> Self {
+    pub(crate) fn identify(said: &RequestHeaders<'a>, peer: IpAddr, trusted: &TrustedProxies) -> Self {
         let peer = peer.to_canonical();
         let text = |value: Option<&'a HeaderValue>| {
             value
@@ -87,17 +87,20 @@ mod tests {
             (header::REFERER, ""),
         ]);
         let trusted = TrustedProxies::default();
-        let direct = Client::identify(&Said::in_headers(&headers), PEER, &trusted);
+        let direct = Client::identify(&RequestHeaders::in_headers(&headers), PEER, &trusted);
         assert_eq!((direct.ip, direct.host, direct.referer), (PEER, None, None));
-        let proxied = Client::identify(&Said::in_headers(&headers), PROXY, &trusted);
+        let proxied = Client::identify(&RequestHeaders::in_headers(&headers), PROXY, &trusted);
         assert_eq!(
             (proxied.ip.to_string().as_str(), proxied.host),
             ("198.51.100.1", Some("stat.example.com"))
         );
         let mapped = IpAddr::V6(Ipv4Addr::LOCALHOST.to_ipv6_mapped());
-        assert_eq!(Client::identify(&Said::in_headers(&headers), mapped, &trusted), proxied);
         assert_eq!(
-            Client::identify(&Said::in_headers(&headers), PROXY, &"".parse().unwrap()).ip,
+            Client::identify(&RequestHeaders::in_headers(&headers), mapped, &trusted),
+            proxied
+        );
+        assert_eq!(
+            Client::identify(&RequestHeaders::in_headers(&headers), PROXY, &"".parse().unwrap()).ip,
             PROXY
         );
     }
@@ -114,7 +117,7 @@ mod tests {
                 (HeaderName::from_static("x-real-ip"), ip),
                 (HeaderName::from_static("x-forwarded-host"), host),
             ]);
-            let client = Client::identify(&Said::in_headers(&headers), PROXY, &TrustedProxies::default());
+            let client = Client::identify(&RequestHeaders::in_headers(&headers), PROXY, &TrustedProxies::default());
             assert_eq!((client.ip, client.host), (PROXY, None), "{ip} {host}");
         }
     }
@@ -122,13 +125,14 @@ mod tests {
     #[test]
     fn makes_the_recorded_fingerprint() {
         let headers = headers(&[(header::USER_AGENT, "ua")]);
-        let client = Client::identify(&Said::in_headers(&headers), PROXY, &TrustedProxies::default());
+        let client = Client::identify(&RequestHeaders::in_headers(&headers), PROXY, &TrustedProxies::default());
         assert_eq!(
             client.fingerprint(&IpText::new(client.ip)),
             Some(14_676_452_135_893_381_398)
         );
         assert_eq!(
-            Client::identify(&Said::default(), PROXY, &TrustedProxies::default()).fingerprint(&IpText::new(PROXY)),
+            Client::identify(&RequestHeaders::default(), PROXY, &TrustedProxies::default())
+                .fingerprint(&IpText::new(PROXY)),
             None
         );
     }

@@ -2,13 +2,13 @@
 
 use http::HeaderValue;
 
-use crate::request::headers::Said;
+use crate::request::headers::RequestHeaders;
 
 /// The page that may read an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CorsOrigin<'a> {
     /// The `Origin` of the request.
-    Given(&'a HeaderValue),
+    PresentColumns(&'a HeaderValue),
     /// Its `Referer`, of which `scheme://host[:port]` counts.
     Referer(&'a HeaderValue),
     /// Neither is known.
@@ -17,9 +17,9 @@ pub(crate) enum CorsOrigin<'a> {
 
 impl<'a> CorsOrigin<'a> {
     /// Returns the origin of a request.
-    pub(crate) fn of(said: &Said<'a>) -> Self {
+    pub(crate) fn of(said: &RequestHeaders<'a>) -> Self {
         if let Some(origin) = said.origin.filter(|origin| !origin.is_empty()) {
-            return Self::Given(origin);
+            return Self::PresentColumns(origin);
         }
         said.referer.map_or(Self::Any, Self::Referer)
     }
@@ -27,7 +27,7 @@ impl<'a> CorsOrigin<'a> {
     /// Returns the `Origin` of the request, without which there is no question of CORS.
     pub(crate) fn given(self) -> Option<HeaderValue> {
         match self {
-            Self::Given(origin) => Some(origin.clone()),
+            Self::PresentColumns(origin) => Some(origin.clone()),
             Self::Referer(_) | Self::Any => None,
         }
     }
@@ -35,7 +35,7 @@ impl<'a> CorsOrigin<'a> {
     /// Returns the original's value of `Access-Control-Allow-Origin`, which every answer has.
     pub(crate) fn to_value(self) -> HeaderValue {
         match self {
-            Self::Given(origin) => origin.clone(),
+            Self::PresentColumns(origin) => origin.clone(),
             Self::Referer(referer) => {
                 let origin = referer.to_str().ok().and_then(origin_of);
                 let value = origin.and_then(|origin| HeaderValue::from_str(origin).ok());
@@ -71,7 +71,8 @@ mod tests {
 
     #[test]
     fn allows_the_origin_or_that_of_the_referer() {
-        let value = |pairs: &[(HeaderName, &str)]| CorsOrigin::of(&Said::in_headers(&headers(pairs))).to_value();
+        let value =
+            |pairs: &[(HeaderName, &str)]| CorsOrigin::of(&RequestHeaders::in_headers(&headers(pairs))).to_value();
         assert_eq!(
             value(&[(header::ORIGIN, "https://a.ru"), (header::REFERER, "https://b.ru/")]),
             "https://a.ru"

@@ -3,19 +3,19 @@
 use crate::{
     ack::Ack,
     arena::{self, Arena},
-    block::{receipt::Receipt, rows::EncodedRows},
+    block::{receipt::Receipt, rows::RowBatch},
     fields::Fields,
-    intake::stamp::Stamp,
+    intake::stamp::EventMeta,
     json::{self, Kind},
     request::body::Payload,
-    table::{Table, refusal::Refusal},
+    table::{Table, refusal::InvalidColumn},
     writer::Writer,
 };
 
 /// One request as an event.
 #[derive(Debug)]
 pub struct Event<'a> {
-    pub(crate) stamp: Stamp<'a>,
+    pub(crate) stamp: EventMeta<'a>,
     pub(crate) query: &'a Fields<'a>,
     pub(crate) payload: &'a Payload<'a>,
     /// What its answer is to promise.
@@ -30,7 +30,7 @@ impl Event<'_> {
     pub fn from_texts<T>(query: &str, json: &str, take: impl FnOnce(&Event<'_>) -> T) -> T {
         arena::with(|arena| {
             take(&Event {
-                stamp: Stamp::default(),
+                stamp: EventMeta::default(),
                 query: &Fields::from_query(query, arena),
                 payload: &if json.is_empty() {
                     Payload::Empty
@@ -45,7 +45,7 @@ impl Event<'_> {
 }
 
 /// What takes events into a table; the build step names one for each destination.
-pub type Intake = fn(&Event<'_>, Sink<'_>) -> Result<Receipt, Rejection>;
+pub type TableHandler = fn(&Event<'_>, Sink<'_>) -> Result<Receipt, Rejection>;
 
 /// Where an event's row goes.
 #[derive(Debug)]
@@ -53,7 +53,7 @@ pub enum Sink<'s> {
     /// Into the table's open block.
     Block(&'s Writer),
     /// Behind the rows of the same request, which go into a block together.
-    Rows(&'s mut EncodedRows),
+    Rows(&'s mut RowBatch),
 }
 
 /// Why an event did not become a row.
@@ -73,7 +73,7 @@ pub enum Reason {
     /// The body is JSON of another kind than an object, and has no fields.
     NotAnObject(Kind),
     /// Values that do not fit their columns.
-    Refused(Vec<Refusal>),
+    Refused(Vec<InvalidColumn>),
     /// There is no room for more rows.
-    NoRoom,
+    SpoolFull,
 }

@@ -3,10 +3,10 @@
 use jiff::Timestamp;
 
 use crate::{
-    intake::stamp::Stamp,
+    intake::stamp::EventMeta,
     table::{
         Column,
-        refusal::{Problem, Refusals},
+        refusal::{InvalidColumns, ValueError},
     },
     value::{Date, Date32, DateTime, DateTime64, Zone},
 };
@@ -61,11 +61,11 @@ const fn day(days: i64) -> (i64, i64) {
 /// long as a second of it is within.
 pub fn check_date(
     value: &impl Dated,
-    stamp: &Stamp<'_>,
+    stamp: &EventMeta<'_>,
     max_age: Option<u32>,
     max_ahead: Option<u32>,
     column: &'static Column,
-    refusals: &mut Refusals,
+    refusals: &mut InvalidColumns,
 ) {
     let Some((first, last)) = value.seconds() else { return };
     let now = i64::try_from(stamp.unix_ms / 1000).unwrap_or(i64::MAX);
@@ -73,7 +73,7 @@ pub fn check_date(
     let is_late = max_ahead.is_some_and(|max_ahead| first > now.saturating_add(max_ahead.into()));
     if is_early || is_late {
         let got = Timestamp::from_second(first).map_or_else(|_| first.to_string(), |time| time.to_string());
-        refusals.push(column, Problem::FarOffDate, &got);
+        refusals.push(column, ValueError::FarOffDate, &got);
     }
 }
 
@@ -87,11 +87,11 @@ mod tests {
     const DAY: u32 = 86_400;
 
     fn refused(value: &impl Dated, max_age: Option<u32>, max_ahead: Option<u32>) -> Option<String> {
-        let mut refusals = Refusals::default();
-        let stamp = Stamp {
+        let mut refusals = InvalidColumns::default();
+        let stamp = EventMeta {
             // The middle of day 100.
             unix_ms: 100_500 * u64::from(DAY),
-            ..Stamp::default()
+            ..EventMeta::default()
         };
         check_date(value, &stamp, max_age, max_ahead, &COLUMN, &mut refusals);
         refusals.into_vec().pop().map(|refusal| refusal.got)

@@ -13,7 +13,7 @@ pub(crate) mod walk;
 
 use crate::{
     block::receipt::Receipt,
-    budget::NoRoom,
+    budget::SpoolFull,
     intake::{
         event::{Event, Reason, Rejection, Sink},
         row::{Row, TypedTable},
@@ -37,5 +37,5 @@ pub fn intake<T: TypedTable>(event: &Event<'_>, sink: Sink<'_>) -> Result<Receip
         Sink::Block(writer) => writer.append(T::TABLE, event.ack, encode),
         Sink::Rows(rows) => rows.push(T::TABLE, encode).map(|()| Receipt::NONE),
     }
-    .map_err(|NoRoom| rejected(Reason::NoRoom))
+    .map_err(|SpoolFull| rejected(Reason::SpoolFull))
 }

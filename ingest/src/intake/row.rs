@@ -3,11 +3,11 @@
 use std::borrow::Cow;
 
 use crate::{
-    intake::stamp::Stamp,
+    intake::stamp::EventMeta,
     json::Reader,
     table::{
         Column, Table,
-        refusal::{Problem, Refusals},
+        refusal::{InvalidColumns, ValueError},
     },
     value::{Decode, Encode},
 };
@@ -34,7 +34,7 @@ pub trait Row<'a> {
     ///
     /// # Errors
     /// Why the value cannot stand there.
-    fn put(&mut self, column: usize, input: Input<'_, 'a>) -> Result<(), Problem>;
+    fn put(&mut self, column: usize, input: Input<'_, 'a>) -> Result<(), ValueError>;
 
     /// Returns the extra that takes what has no column below `path`; the empty path is the event itself.
     fn extra_at(&self, path: &str) -> Option<usize>;
@@ -43,33 +43,33 @@ pub trait Row<'a> {
     fn extra(&mut self, extra: usize) -> Option<ExtraMut<'_, 'a>>;
 
     /// Fills the columns that the collector knows from the request itself.
-    fn stamp(&mut self, stamp: &Stamp<'a>, refusals: &mut Refusals);
+    fn stamp(&mut self, stamp: &EventMeta<'a>, refusals: &mut InvalidColumns);
 
     /// Brings the arrays of each Nested to one length; `given` are the columns that were put.
-    fn level(&mut self, given: &Given, refusals: &mut Refusals);
+    fn level(&mut self, given: &PresentColumns, refusals: &mut InvalidColumns);
 
     /// Appends the row as the table's [`Format`](crate::table::Format) has it; `given` are the columns that were put.
-    fn encode(&self, given: &Given, out: &mut Vec<u8>);
+    fn encode(&self, given: &PresentColumns, out: &mut Vec<u8>);
 
     /// Refuses dates that are too far from the event's arrival; `given` are the columns that were put.
-    fn check_dates(&self, _stamp: &Stamp<'a>, _given: &Given, _refusals: &mut Refusals) {}
+    fn check_dates(&self, _stamp: &EventMeta<'a>, _given: &PresentColumns, _refusals: &mut InvalidColumns) {}
 
     /// Returns what the schema asks of events beside the types of their values.
-    fn rules(&self) -> &'static Rules {
-        &Rules::NONE
+    fn rules(&self) -> &'static EventRules {
+        &EventRules::NONE
     }
 }
 
 /// What a table's columns ask of events beside the types of their values.
 #[derive(Debug, Clone, Copy)]
-pub struct Rules {
+pub struct EventRules {
     /// The columns that each event has to give, and the path where they are looked for, as the schema writes it.
     pub required: &'static [(usize, &'static str)],
     /// The columns that are looked for at more than one path, and those paths; the first of them that an event has counts.
     pub alternatives: &'static [(usize, &'static [&'static str])],
 }
 
-impl Rules {
+impl EventRules {
     const NONE: Self = Self {
         required: &[],
         alternatives: &[],
@@ -122,7 +122,7 @@ impl<'a> Input<'_, 'a> {
     /// # Errors
     /// Why it does not fit; the field is then as it was.
     #[inline]
-    pub fn read<T: Decode<'a>>(self, field: &mut T) -> Result<(), Problem> {
+    pub fn read<T: Decode<'a>>(self, field: &mut T) -> Result<(), ValueError> {
         *field = match self {
             Self::Json(reader) => T::from_json(reader)?,
             Self::Text(text) => T::from_text(text)?,
@@ -136,9 +136,9 @@ impl<'a> Input<'_, 'a> {
 /// # Errors
 /// It does.
 #[inline]
-pub fn at_most(max_bytes: usize, bytes: usize) -> Result<(), Problem> {
+pub fn at_most(max_bytes: usize, bytes: usize) -> Result<(), ValueError> {
     if bytes > max_bytes {
-        Err(Problem::OverMaxBytes(max_bytes))
+        Err(ValueError::OverMaxBytes(max_bytes))
     } else {
         Ok(())
     }
@@ -164,14 +164,14 @@ pub fn level<T: Default>(
     is_given: bool,
     length: usize,
     column: &'static Column,
-    refusals: &mut Refusals,
+    refusals: &mut InvalidColumns,
 ) {
     if !is_given {
         array.resize_with(length, T::default);
     } else if array.len() != length {
         refusals.push(
             column,
-            Problem::UnequalLengths,
+            ValueError::UnequalLengths,
             &format!("{} of {length} elements", array.len()),
         );
     }
@@ -179,12 +179,12 @@ pub fn level<T: Default>(
 
 /// The set of columns that an event gave.
 #[derive(Debug, Clone, Default)]
-pub struct Given {
+pub struct PresentColumns {
     few: [u64; Self::FEW_WORDS],
     many: Vec<u64>,
 }
 
-impl Given {
+impl PresentColumns {
     const WORD_BITS: usize = u64::BITS as usize;
     /// Enough for 256 columns without a heap allocation; wider tables pay one per row.
     const FEW_WORDS: usize = 4;
@@ -220,7 +220,7 @@ mod tests {
 
     #[test]
     fn a_path_has_the_rank_that_the_schema_gives_it() {
-        let rules = Rules {
+        let rules = EventRules {
             required: &[],
             alternatives: &[(3, &["user.id", "user_key", "a.b.c"])],
         };
@@ -239,7 +239,7 @@ mod tests {
 
     #[test]
     fn given_columns_are_found_on_both_sides_of_the_inline_words() {
-        let mut given = Given::default();
+        let mut given = PresentColumns::default();
         for column in [0, 63, 64, 255, 256, 1_000] {
             assert!(!given.contains(column));
             given.insert(column);

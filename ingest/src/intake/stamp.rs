@@ -8,14 +8,14 @@ use crate::{
     identify::Project,
     table::{
         Column,
-        refusal::{Problem, Refusals},
+        refusal::{InvalidColumns, ValueError},
     },
     value::{Date, DateTime, Decode, Utc},
 };
 
 /// What the collector knows of every event.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Stamp<'a> {
+pub struct EventMeta<'a> {
     /// The event's id: `(milliseconds since 1970) << 22 | node << 12 | sequence`; a process without a node has other places in
     /// the lower 22 bits, from 2 097 152 on.
     pub id: u64,
@@ -43,10 +43,10 @@ pub struct Stamp<'a> {
     pub fingerprint: u64,
 }
 
-/// A value of a [`Stamp`], for columns of a type that is not the value's own.
+/// A value of a [`EventMeta`], for columns of a type that is not the value's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each is the field of Stamp that it is called after")]
-pub enum ServerValue {
+pub enum CollectorValue {
     Id,
     Uid,
     Date,
@@ -65,7 +65,7 @@ pub enum ServerValue {
 const SECONDS_PER_DAY: u64 = 86_400;
 const MS_PER_SECOND: u64 = 1_000;
 
-impl<'a> Stamp<'a> {
+impl<'a> EventMeta<'a> {
     /// Returns the day of arrival in UTC.
     #[inline]
     pub fn date(&self) -> Date {
@@ -91,7 +91,7 @@ impl<'a> Stamp<'a> {
 
     /// Puts the project into a column of an integer type; what is no number at all leaves the column its default.
     #[inline]
-    pub fn put_project<T: TryFrom<i128>>(&self, field: &mut T, column: &'static Column, refusals: &mut Refusals) {
+    pub fn put_project<T: TryFrom<i128>>(&self, field: &mut T, column: &'static Column, refusals: &mut InvalidColumns) {
         let number = match self.project {
             Project::Missing => Some(0),
             Project::Whole(number) => Some(number),
@@ -103,8 +103,8 @@ impl<'a> Stamp<'a> {
             None => {
                 let got = self.project.to_text().unwrap_or_default();
                 let problem = match self.project {
-                    Project::Real(number) if number.fract() != 0.0 => Problem::NotAnInteger,
-                    _ => Problem::OutOfRange,
+                    Project::Real(number) if number.fract() != 0.0 => ValueError::NotAnInteger,
+                    _ => ValueError::OutOfRange,
                 };
                 refusals.push(column, problem, &got);
             }
@@ -114,10 +114,10 @@ impl<'a> Stamp<'a> {
     /// Puts a value into a column of another type, as if it had come as text.
     pub fn put<T: Decode<'a>>(
         &self,
-        value: ServerValue,
+        value: CollectorValue,
         field: &mut T,
         column: &'static Column,
-        refusals: &mut Refusals,
+        refusals: &mut InvalidColumns,
     ) {
         let Some(text) = self.text(value) else { return };
         match T::from_text(text.clone()) {
@@ -137,22 +137,22 @@ impl<'a> Stamp<'a> {
         }
     }
 
-    fn text(&self, value: ServerValue) -> Option<Cow<'a, str>> {
+    fn text(&self, value: CollectorValue) -> Option<Cow<'a, str>> {
         Some(match value {
-            ServerValue::Id => Cow::Owned(self.id.to_string()),
-            ServerValue::Uid => Cow::Owned(self.uid.to_string()),
-            ServerValue::Fingerprint => Cow::Owned(self.fingerprint.to_string()),
-            ServerValue::Timestamp => Cow::Owned(self.unix_ms.to_string()),
-            ServerValue::Date => Cow::Owned(self.date_text()),
+            CollectorValue::Id => Cow::Owned(self.id.to_string()),
+            CollectorValue::Uid => Cow::Owned(self.uid.to_string()),
+            CollectorValue::Fingerprint => Cow::Owned(self.fingerprint.to_string()),
+            CollectorValue::Timestamp => Cow::Owned(self.unix_ms.to_string()),
+            CollectorValue::Date => Cow::Owned(self.date_text()),
             // With its offset, so that it is the same moment in a column of any time zone.
-            ServerValue::DateTime => Cow::Owned(self.timestamp().strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()),
-            ServerValue::ProjectId => self.project.to_text()?,
-            ServerValue::Channel => Cow::Borrowed(self.channel),
-            ServerValue::Name => Cow::Borrowed(self.name),
-            ServerValue::Service => Cow::Borrowed(self.service),
-            ServerValue::Ip => Cow::Borrowed(self.ip),
-            ServerValue::UserAgent => Cow::Borrowed(self.user_agent?),
-            ServerValue::Referer => Cow::Borrowed(self.referer?),
+            CollectorValue::DateTime => Cow::Owned(self.timestamp().strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()),
+            CollectorValue::ProjectId => self.project.to_text()?,
+            CollectorValue::Channel => Cow::Borrowed(self.channel),
+            CollectorValue::Name => Cow::Borrowed(self.name),
+            CollectorValue::Service => Cow::Borrowed(self.service),
+            CollectorValue::Ip => Cow::Borrowed(self.ip),
+            CollectorValue::UserAgent => Cow::Borrowed(self.user_agent?),
+            CollectorValue::Referer => Cow::Borrowed(self.referer?),
         })
     }
 

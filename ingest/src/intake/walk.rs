@@ -9,14 +9,14 @@ use crate::{
     fields::{Fields, Names},
     intake::{
         event::{Event, Reason},
-        row::{Given, Input, Row, Rules},
-        stamp::Stamp,
+        row::{EventRules, Input, PresentColumns, Row},
+        stamp::EventMeta,
     },
     json::{self, ErrorKind, Kind, Reader},
     request::body::Payload,
     table::{
         Table,
-        refusal::{Problem, Refusals},
+        refusal::{InvalidColumns, ValueError},
     },
     value::js_string,
 };
@@ -42,20 +42,24 @@ const RESERVED: [&str; 10] = [
 const MAX_COPIED_BYTES: usize = 1 << 20;
 
 /// Decodes, stamps and checks; the same code for all tables.
-pub(super) fn decode<'a>(row: &mut dyn Row<'a>, table: &'static Table, event: &Event<'a>) -> Result<Given, Reason> {
-    let mut walk = Walk {
+pub(super) fn decode<'a>(
+    row: &mut dyn Row<'a>,
+    table: &'static Table,
+    event: &Event<'a>,
+) -> Result<PresentColumns, Reason> {
+    let mut walk = EventVisitor {
         rules: row.rules(),
         row,
         table,
         stamp: &event.stamp,
-        given: Given::default(),
-        refusals: Refusals::default(),
+        given: PresentColumns::default(),
+        refusals: InvalidColumns::default(),
         ranks: Vec::new(),
         path: BumpString::new_in(event.arena),
         arena: event.arena,
         copied_bytes: 0,
     };
-    let root = Branch {
+    let root = Scope {
         extra: walk.row.extra_at(""),
         relative_from: 0,
         is_root: true,
@@ -89,13 +93,13 @@ pub(super) fn decode<'a>(row: &mut dyn Row<'a>, table: &'static Table, event: &E
 }
 
 /// A walk over one event.
-struct Walk<'r, 'a> {
+struct EventVisitor<'r, 'a> {
     row: &'r mut dyn Row<'a>,
-    rules: &'static Rules,
+    rules: &'static EventRules,
     table: &'static Table,
-    stamp: &'r Stamp<'a>,
-    given: Given,
-    refusals: Refusals,
+    stamp: &'r EventMeta<'a>,
+    given: PresentColumns,
+    refusals: InvalidColumns,
     /// For columns with alternatives, the rank of the path that was put last.
     ranks: Vec<(usize, usize)>,
     /// The path of the object that is being walked; empty at the root.
@@ -107,10 +111,10 @@ struct Walk<'r, 'a> {
 
 /// Where a value of the event belongs.
 #[derive(Debug, Clone, Copy)]
-enum Place {
+enum Slot {
     Column(usize),
     /// It is an object with places below it.
-    Branch,
+    Scope,
     Extra,
     Nowhere,
 }
@@ -120,7 +124,7 @@ const LAST_RANK: usize = usize::MAX;
 
 /// Where in the event the walk is.
 #[derive(Debug, Clone, Copy)]
-struct Branch {
+struct Scope {
     /// The nearest extra.
     extra: Option<usize>,
     /// Where in a path the part begins that is relative to that extra.
@@ -128,9 +132,9 @@ struct Branch {
     is_root: bool,
 }
 
-impl<'a> Walk<'_, 'a> {
+impl<'a> EventVisitor<'_, 'a> {
     /// Walks a whole document and returns its kind; only an object has fields.
-    fn document(&mut self, text: &'a str, root: Branch, over: Option<&Names<'_>>) -> Result<Kind, json::Error> {
+    fn document(&mut self, text: &'a str, root: Scope, over: Option<&Names<'_>>) -> Result<Kind, json::Error> {
         let mut reader = Reader::new_in(text, self.arena);
         let kind = reader.peek()?;
         match kind {
@@ -142,7 +146,7 @@ impl<'a> Walk<'_, 'a> {
     }
 
     /// Walks the fields of a query or a form, but for those that `over` has too.
-    fn fields(&mut self, fields: &'a Fields<'a>, root: Branch, over: Option<&Names<'_>>) {
+    fn fields(&mut self, fields: &'a Fields<'a>, root: Scope, over: Option<&Names<'_>>) {
         match fields {
             Fields::Flat(pairs) => {
                 let is_kept = |name: &str| !over.is_some_and(|over| over.contains(name));
@@ -157,7 +161,7 @@ impl<'a> Walk<'_, 'a> {
         }
     }
 
-    fn text(&mut self, name: &'a str, value: &'a str, root: Branch) {
+    fn text(&mut self, name: &'a str, value: &'a str, root: Scope) {
         match self.row.column(name) {
             Some(column) => {
                 if !self.takes(column, self.rules.rank(column, name)) {
@@ -178,8 +182,8 @@ impl<'a> Walk<'_, 'a> {
         }
     }
 
-    fn object(&mut self, reader: &mut Reader<'a>, branch: Branch, over: Option<&Names<'_>>) -> Result<(), json::Error> {
-        let mut repeats = Repeats::new(self.arena);
+    fn object(&mut self, reader: &mut Reader<'a>, branch: Scope, over: Option<&Names<'_>>) -> Result<(), json::Error> {
+        let mut repeats = DuplicateKeys::new(self.arena);
         reader.begin_object()?;
         while let Some(key) = reader.next_key()? {
             if over.is_some_and(|over| over.contains(&key)) {
@@ -196,8 +200,8 @@ impl<'a> Walk<'_, 'a> {
         &mut self,
         key: Cow<'a, str>,
         reader: &mut Reader<'a>,
-        branch: Branch,
-        repeats: &mut Repeats<'a>,
+        branch: Scope,
+        repeats: &mut DuplicateKeys<'a>,
     ) -> Result<(), json::Error> {
         let parent_length = self.path.len();
         if !branch.is_root {
@@ -207,17 +211,17 @@ impl<'a> Walk<'_, 'a> {
         let path = if branch.is_root { &*key } else { &self.path };
         let kind = reader.peek()?;
         let result = match self.place(path, kind, branch, reader)? {
-            Place::Column(column) => {
+            Slot::Column(column) => {
                 let rank = self.rules.rank(column, path);
                 let rank = rank.map(|rank| if kind == Kind::Null { LAST_RANK } else { rank });
                 self.put(column, rank, reader)
             }
-            Place::Branch => {
+            Slot::Scope => {
                 let below = self.branch(&key, branch);
                 self.object(reader, below, None)
             }
-            Place::Extra => self.put_extra(key, reader, branch, parent_length, repeats),
-            Place::Nowhere => reader.skip(),
+            Slot::Extra => self.put_extra(key, reader, branch, parent_length, repeats),
+            Slot::Nowhere => reader.skip(),
         };
         if self.path.len() > parent_length {
             self.path.truncate(parent_length);
@@ -227,34 +231,34 @@ impl<'a> Walk<'_, 'a> {
 
     /// Returns where a value of this kind belongs, which `reader` stands before.
     #[inline]
-    fn place(&self, path: &str, kind: Kind, branch: Branch, reader: &Reader<'a>) -> Result<Place, json::Error> {
+    fn place(&self, path: &str, kind: Kind, branch: Scope, reader: &Reader<'a>) -> Result<Slot, json::Error> {
         if let Some(index) = self.row.column(path) {
             let column = || &self.table.columns[index];
             return Ok(match kind {
                 // What a column without NULL makes of it is its default, as if the event had said nothing.
-                Kind::Null if !column().is_nullable => Place::Nowhere,
-                Kind::Object if !column().takes_object => Place::Branch,
-                _ => Place::Column(index),
+                Kind::Null if !column().is_nullable => Slot::Nowhere,
+                Kind::Object if !column().takes_object => Slot::Scope,
+                _ => Slot::Column(index),
             });
         }
         Ok(match kind {
-            Kind::Object => Place::Branch,
-            _ if branch.extra.is_none() => Place::Nowhere,
-            _ if branch.is_root && self.is_part_of_extra(path) => Place::Nowhere,
-            Kind::String | Kind::Number if branch.is_root && self.is_repeated_json(path, reader)? => Place::Nowhere,
-            _ => Place::Extra,
+            Kind::Object => Slot::Scope,
+            _ if branch.extra.is_none() => Slot::Nowhere,
+            _ if branch.is_root && self.is_part_of_extra(path) => Slot::Nowhere,
+            Kind::String | Kind::Number if branch.is_root && self.is_repeated_json(path, reader)? => Slot::Nowhere,
+            _ => Slot::Extra,
         })
     }
 
     /// Steps into the object under `key`.
-    fn branch(&mut self, key: &str, above: Branch) -> Branch {
+    fn branch(&mut self, key: &str, above: Scope) -> Scope {
         if above.is_root {
             self.path.push_str(key);
         }
         // The collector's own facts stand below `td`; what a client puts there is told apart from them by its path.
         let is_ours = above.is_root && key == "td";
         let extra = if is_ours { None } else { self.row.extra_at(&self.path) };
-        Branch {
+        Scope {
             extra: extra.or(above.extra),
             // Behind the `_` that follows the extra's own path.
             relative_from: if extra.is_some() {
@@ -273,7 +277,7 @@ impl<'a> Walk<'_, 'a> {
         let start = reader.position();
         match self.row.put(column, Input::Json(reader)) {
             Ok(()) => self.given.insert(column),
-            Err(Problem::Syntax(error)) => return Err(error),
+            Err(ValueError::Syntax(error)) => return Err(error),
             Err(problem) => {
                 reader.seek(start);
                 let got = reader.raw_value()?;
@@ -302,9 +306,9 @@ impl<'a> Walk<'_, 'a> {
         &mut self,
         key: Cow<'a, str>,
         reader: &mut Reader<'a>,
-        branch: Branch,
+        branch: Scope,
         parent_length: usize,
-        repeats: &mut Repeats<'a>,
+        repeats: &mut DuplicateKeys<'a>,
     ) -> Result<(), json::Error> {
         let value = js_string(reader)?;
         let is_whole_key = branch.is_root || branch.relative_from == parent_length + 1;
@@ -336,7 +340,7 @@ impl<'a> Walk<'_, 'a> {
         for (index, path) in self.rules.required {
             let column = &self.table.columns[*index];
             if !self.given.contains(*index) && !self.refusals.has(column) {
-                self.refusals.push(column, Problem::Missing(path), "");
+                self.refusals.push(column, ValueError::Missing(path), "");
             }
         }
     }
@@ -364,12 +368,12 @@ impl<'a> Walk<'_, 'a> {
 
 /// The keys that one object has given to extras, so that the last of equal ones wins, as in JavaScript.
 #[derive(Debug)]
-struct Repeats<'a> {
+struct DuplicateKeys<'a> {
     few: BumpVec<'a, usize>,
     many: HashMap<Cow<'a, str>, usize>,
 }
 
-impl<'a> Repeats<'a> {
+impl<'a> DuplicateKeys<'a> {
     /// Up to here keys are compared one by one; a hash table pays off above.
     const FEW: usize = 16;
 

@@ -28,7 +28,7 @@ use crate::{
     ids::{IdGenerator, base::Base, id_file::Record},
     lease::nodes::{ASKS, Claim, HOLDS, LEASE, LEFT, Process, choose, unix_ms},
     store::{
-        StoreError,
+        ClickHouseError,
         backoff::{Backoff, dice},
     },
     sync::state::State,
@@ -252,7 +252,7 @@ impl Lease<'_> {
     }
 
     /// Claims a number: the one that ids have already, or else a free one.
-    async fn claim(&mut self, servers: &[Server]) -> Result<(), StoreError> {
+    async fn claim(&mut self, servers: &[Server]) -> Result<(), ClickHouseError> {
         let mut kept = self.ids.base().node();
         for _ in 0..TRIES {
             let began = LastBeat::now();
@@ -284,7 +284,7 @@ impl Lease<'_> {
     }
 
     /// Asks each server for a number; returns whether this process is alone with it. Where it is not, it withdraws.
-    async fn ask_for(&mut self, servers: &[Server], node: u16) -> Result<bool, StoreError> {
+    async fn ask_for(&mut self, servers: &[Server], node: u16) -> Result<bool, ClickHouseError> {
         let mut last_error = None;
         let mut asked = Vec::new();
         let mut is_alone = true;
@@ -309,7 +309,7 @@ impl Lease<'_> {
         Ok(is_alone)
     }
 
-    async fn ask_one(&mut self, server: &Server, node: u16) -> Result<bool, StoreError> {
+    async fn ask_one(&mut self, server: &Server, node: u16) -> Result<bool, ClickHouseError> {
         self.write(server, node, ASKS).await?;
         let claims = self.process.read(&server.client, node).await?;
         Ok(!claims.iter().any(|claim| self.is_foreign(claim) && claim.is_alive()))
@@ -354,7 +354,7 @@ impl Lease<'_> {
     }
 
     /// Says that this process still has its number, and looks for others under it.
-    async fn beat(&mut self, servers: &[Server], node: u16) -> Result<(), StoreError> {
+    async fn beat(&mut self, servers: &[Server], node: u16) -> Result<(), ClickHouseError> {
         let began = LastBeat::now();
         let mut last_error = None;
         let mut has_beaten = false;
@@ -387,7 +387,7 @@ impl Lease<'_> {
     }
 
     /// Returns another process that beats under the same number.
-    async fn beat_one(&mut self, server: &Server, node: u16) -> Result<Option<Claim>, StoreError> {
+    async fn beat_one(&mut self, server: &Server, node: u16) -> Result<Option<Claim>, ClickHouseError> {
         self.write(server, node, HOLDS).await?;
         let claims = self.process.read(&server.client, node).await?;
         let now_ms = claims.first().map_or(0, |claim| claim.now_ms);
@@ -425,7 +425,7 @@ impl Lease<'_> {
         self.ids.raise(until_ms);
     }
 
-    async fn write(&mut self, server: &Server, node: u16, state: &str) -> Result<(), StoreError> {
+    async fn write(&mut self, server: &Server, node: u16, state: &str) -> Result<(), ClickHouseError> {
         // Ids until the next beat, and one that is late.
         let until_ms = self.ids.last_ms().max(unix_ms()) + 2 * BEAT.as_millis() as u64;
         self.process.write(&server.client, node, state, until_ms).await
@@ -467,7 +467,7 @@ impl Lease<'_> {
         is_due
     }
 
-    fn tell(&self, error: &StoreError, failures: u32) {
+    fn tell(&self, error: &ClickHouseError, failures: u32) {
         // While ClickHouse is away, others say so.
         let is_due = failures == LASTING_FAILURES || (failures == 1 && !error.is_passing());
         if !is_due {
@@ -501,7 +501,7 @@ fn ready(states: &watch::Receiver<Vec<State>>) -> Vec<Server> {
 }
 
 /// Returns what all servers that answer have.
-async fn all_claims(servers: &[Server]) -> Result<Vec<Claim>, StoreError> {
+async fn all_claims(servers: &[Server]) -> Result<Vec<Claim>, ClickHouseError> {
     let mut all = Vec::new();
     let mut last_error = None;
     let mut has_read = false;

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::{
     ids::base::MAX_NODE,
-    store::{StoreError, within},
+    store::{ClickHouseError, within},
 };
 
 /// How long a number is its process's without a beat.
@@ -91,7 +91,7 @@ impl Process {
         node: u16,
         state: &str,
         until_ms: u64,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), ClickHouseError> {
         self.beats += 1;
         let query = client
             .query(
@@ -110,23 +110,23 @@ impl Process {
     }
 
     /// Returns all rows of a number, this process's among them.
-    pub(crate) async fn read(&self, client: &Client, node: u16) -> Result<Vec<Claim>, StoreError> {
+    pub(crate) async fn read(&self, client: &Client, node: u16) -> Result<Vec<Claim>, ClickHouseError> {
         let claims = claims(client, &format!("WHERE node = {node}")).await?;
         // A read that does not see what was written before it does not see the others either.
         if claims.iter().any(|claim| claim.is_of(self.id)) {
             Ok(claims)
         } else {
-            Err(StoreError::unconfirmed("a read behind it does not have the row"))
+            Err(ClickHouseError::unconfirmed("a read behind it does not have the row"))
         }
     }
 }
 
 /// Returns the rows of all numbers.
-pub(crate) async fn all_claims(client: &Client) -> Result<Vec<Claim>, StoreError> {
+pub(crate) async fn all_claims(client: &Client) -> Result<Vec<Claim>, ClickHouseError> {
     claims(client, "").await
 }
 
-async fn claims(client: &Client, condition: &str) -> Result<Vec<Claim>, StoreError> {
+async fn claims(client: &Client, condition: &str) -> Result<Vec<Claim>, ClickHouseError> {
     let select = format!(
         "SELECT node, toString(process) AS claimant, argMax(host, beats) AS on_host, \
          toString(argMax(state, beats)) AS last_state, toUnixTimestamp64Milli(max(beat)) AS last_beat_ms, \

@@ -72,7 +72,7 @@ pub(crate) struct Rows<'r> {
 
 /// Why rows stay rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum StayRows {
+pub(crate) enum NotColumnar {
     /// Their columns would be far larger.
     TooLarge,
     /// They are not of the table's shapes.
@@ -121,28 +121,28 @@ impl Native {
         growth: usize,
         room: &'r mut Vec<u8>,
         slice: &mut TimeSlice,
-    ) -> Result<&'r [u8], StayRows> {
+    ) -> Result<&'r [u8], NotColumnar> {
         let mut counted: Vec<_> = self
             .columns
             .iter()
             .map(|column| Column::counting(&column.shape))
             .collect();
-        walk(rows, &mut counted, slice).ok_or(StayRows::Malformed)?;
+        walk(rows, &mut counted, slice).ok_or(NotColumnar::Malformed)?;
 
         let heads = self.heads(rows.ends.len());
-        let length = total(&heads, self.order().map(|index| &counted[index])).ok_or(StayRows::TooLarge)?;
+        let length = total(&heads, self.order().map(|index| &counted[index])).ok_or(NotColumnar::TooLarge)?;
         // Values that are left out have to be walked over; their place is behind the block.
-        let whole = total(&heads, counted.iter()).ok_or(StayRows::TooLarge)?;
+        let whole = total(&heads, counted.iter()).ok_or(NotColumnar::TooLarge)?;
         let limit = rows.bytes.len().saturating_mul(growth).min(MAX_BYTES);
         // The heads do not count: a block of few rows is small in any case.
         if whole > limit.saturating_add(heads.iter().map(Vec::len).sum()) {
-            return Err(StayRows::TooLarge);
+            return Err(NotColumnar::TooLarge);
         }
         if room.len() < whole {
             *room = vec![0; whole];
         }
         self.fill(&mut room[..whole], &heads, &counted, rows, slice)
-            .ok_or(StayRows::Malformed)?;
+            .ok_or(NotColumnar::Malformed)?;
         Ok(&room[..length])
     }
 

@@ -4,13 +4,13 @@ use std::borrow::Cow;
 
 use super::*;
 use crate::{
-    block::{content::Content, layout::Layout},
+    block::{content::BlockRows, layout::InsertTarget},
     table::{Column, ColumnKind, Format, Table, shape::Shape},
     value::{Encode, FixedString, Map},
 };
 
-fn layout(columns: Vec<Column>) -> std::sync::Arc<Layout> {
-    Layout::of(&Table {
+fn layout(columns: Vec<Column>) -> std::sync::Arc<InsertTarget> {
+    InsertTarget::of(&Table {
         columns: columns.leak(),
         ..Table::new("t", 0, &[], "", Format::RowBinary)
     })
@@ -30,13 +30,13 @@ const fn column(name: &'static str, data_type: &'static str, shape: Shape) -> Co
     Column::new(name, data_type, "", ColumnKind::Plain).shaped(shape)
 }
 
-fn rows<const N: usize>(rows: [Vec<u8>; N]) -> Content {
+fn rows<const N: usize>(rows: [Vec<u8>; N]) -> BlockRows {
     let mut end = 0;
     let ends = rows.iter().map(|row| {
         end += row.len() as u32;
         end
     });
-    Content {
+    BlockRows {
         ends: ends.collect(),
         bytes: rows.concat().into(),
     }
@@ -49,7 +49,7 @@ fn row(values: &[&dyn Encode]) -> Vec<u8> {
 }
 
 /// A column of each kind of shape, and three rows.
-fn all_kinds() -> (Native, Content) {
+fn all_kinds() -> (Native, BlockRows) {
     let native = native(vec![
         column("n", "UInt16", Shape::Fixed(2)),
         column("s", "String", Shape::String),
@@ -110,7 +110,7 @@ fn ends(ends: &[u64]) -> Vec<u8> {
 }
 
 /// As [`Native::block`], in room that another block was in.
-fn block_of(native: &Native, rows: &Content) -> Result<Vec<u8>, StayRows> {
+fn block_of(native: &Native, rows: &BlockRows) -> Result<Vec<u8>, NotColumnar> {
     let mut room = vec![0xaa; 10_000];
     native
         .block(rows.as_rows(), MAX_GROWTH, &mut room, &mut TimeSlice::begin())
@@ -180,7 +180,7 @@ fn many_rows_lie_in_their_columns() {
     }
     let block = block_of(
         &native,
-        &Content {
+        &BlockRows {
             bytes: bytes.into(),
             ends: row_ends.into(),
         },
@@ -214,7 +214,7 @@ fn many_columns_of_many_rows_lie_in_their_order() {
         .collect();
     let block = block_of(
         &native,
-        &Content {
+        &BlockRows {
             bytes: bytes.into(),
             ends: (1..=ROWS).map(|row| (row * COLUMNS) as u32).collect(),
         },
@@ -269,7 +269,7 @@ fn marks_of_defaults_become_nulls() {
     // A mark that says that the default is to be computed, where no default is.
     assert_eq!(
         block_of(&native, &rows([b"\x01\x05\x01\0\0".to_vec()])),
-        Err(StayRows::Malformed)
+        Err(NotColumnar::Malformed)
     );
 }
 
@@ -280,7 +280,7 @@ fn a_table_with_a_type_that_has_no_shape_stays_in_rows() {
         Column::new("b", "Dynamic", "", ColumnKind::Plain),
     ];
     assert_eq!(
-        Layout::of(&Table::new("t", 0, &COLUMNS, "", Format::RowBinary)).columnar,
+        InsertTarget::of(&Table::new("t", 0, &COLUMNS, "", Format::RowBinary)).columnar,
         None
     );
 }
@@ -291,24 +291,24 @@ fn what_is_cut_or_changed_gives_no_columns_and_no_panic() {
     let row_ends = whole.ends.to_vec();
     for cut in 0..whole.bytes.len() {
         let ends = row_ends.iter().map(|&end| end.min(cut as u32));
-        let cut = Content {
+        let cut = BlockRows {
             bytes: whole.bytes.slice(..cut),
             ends: ends.collect(),
         };
-        assert_eq!(block_of(&native, &cut), Err(StayRows::Malformed));
+        assert_eq!(block_of(&native, &cut), Err(NotColumnar::Malformed));
         // What is behind the last row is no row either.
-        let few = Content {
+        let few = BlockRows {
             bytes: whole.bytes.clone(),
             ends: [row_ends[0]].into(),
         };
-        assert_eq!(block_of(&native, &few), Err(StayRows::Malformed));
+        assert_eq!(block_of(&native, &few), Err(NotColumnar::Malformed));
     }
     // A changed byte is another value, or none: whatever is given has all rows.
     for at in 0..whole.bytes.len() {
         for change in [1, 0x80, 0xff] {
             let mut bytes = whole.bytes.to_vec();
             bytes[at] ^= change;
-            let changed = Content {
+            let changed = BlockRows {
                 bytes: bytes.into(),
                 ends: whole.ends.clone(),
             };
@@ -323,11 +323,11 @@ fn what_is_cut_or_changed_gives_no_columns_and_no_panic() {
         vec![u32::MAX, row_ends[1], row_ends[2]],
         vec![],
     ] {
-        let odd = Content {
+        let odd = BlockRows {
             bytes: whole.bytes.clone(),
             ends: row_ends.into(),
         };
-        assert_eq!(block_of(&native, &odd), Err(StayRows::Malformed));
+        assert_eq!(block_of(&native, &odd), Err(NotColumnar::Malformed));
     }
 }
 
@@ -343,13 +343,13 @@ fn columns_far_larger_than_their_rows_stay_rows() {
         });
         block_of(
             &native,
-            &Content {
+            &BlockRows {
                 ends: ends.collect(),
                 bytes: all.concat().into(),
             },
         )
     };
-    assert_eq!(block(2_000), Err(StayRows::TooLarge));
+    assert_eq!(block(2_000), Err(NotColumnar::TooLarge));
     let taken = block(1_000).unwrap();
     assert!(taken.len() > 2_000 * 17 && taken.len() < 2_000 * 17 + 100);
 }

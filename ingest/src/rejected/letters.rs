@@ -10,8 +10,8 @@ use serde::Deserialize;
 
 use super::{RejectedError, RejectedReplay, RejectedTable};
 use crate::{
-    block::layout::Layout,
-    store::{StoreError, within},
+    block::layout::InsertTarget,
+    store::{ClickHouseError, within},
 };
 
 /// The most rows of a batch.
@@ -106,14 +106,14 @@ impl Letters {
     }
 
     /// Returns what the rows of a layout are; none where the letter does not say it as this version reads it.
-    pub(super) fn layout(&self, layout: usize) -> Option<Layout> {
+    pub(super) fn layout(&self, layout: usize) -> Option<InsertTarget> {
         let Written {
             table,
             payload_format,
             payload_columns,
             ..
         } = &self.layouts[layout];
-        Layout::from_json(table, payload_format, payload_columns)
+        InsertTarget::from_json(table, payload_format, payload_columns)
     }
 
     /// Returns each table's letters, and those of them that cannot be replayed.
@@ -171,7 +171,7 @@ impl Letters {
         client: &Client,
         batch: &Batch<'_>,
         timeout: Duration,
-    ) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
+    ) -> Result<Vec<(u64, Vec<u8>)>, ClickHouseError> {
         let ids: Vec<_> = batch.letters.iter().map(|letter| letter.id).collect();
         let times = batch.letters.iter().map(|letter| letter.unix_ms);
         let (first, last) = (times.clone().min().unwrap_or(0), times.max().unwrap_or(0));
@@ -195,7 +195,7 @@ impl Written {
 }
 
 /// Deletes letters by their ids.
-pub(super) async fn delete(client: &Client, ids: &[u64], timeout: Duration) -> Result<(), StoreError> {
+pub(super) async fn delete(client: &Client, ids: &[u64], timeout: Duration) -> Result<(), ClickHouseError> {
     let statement = format!("DELETE FROM rejected WHERE {IS_ROW} AND id IN ({})", list(ids));
     within(timeout, client.query_raw(&statement).execute()).await
 }

@@ -25,13 +25,13 @@ use twox_hash::XxHash64;
 use self::letters::{Batch, Letters};
 pub use self::report::{RejectedError, RejectedReport, RejectedTable};
 use crate::{
-    block::{Block, layout::Layout},
+    block::{Block, layout::InsertTarget},
     deliver::{
         Changes, ColumnChanges, Failure, adapt,
         compress::{Compressor, Form},
         keeps_each_row,
     },
-    store::{Class, Connection, InsertRequest, StoreError, StoreUrl, backoff::dice, quoted, within},
+    store::{Class, ClickHouseError, ClickHouseUrl, Connection, InsertRequest, backoff::dice, quoted, within},
     table::Schema,
 };
 
@@ -79,7 +79,7 @@ impl Default for RejectedReplay {
 /// # Errors
 /// ClickHouse cannot be asked for the letters; or there is no such table.
 pub async fn replay_rejected(
-    url: &StoreUrl,
+    url: &ClickHouseUrl,
     schema: &Schema,
     options: &RejectedReplay,
 ) -> Result<RejectedReport, RejectedError> {
@@ -122,7 +122,7 @@ pub async fn replay_rejected(
 #[derive(Debug, Clone)]
 enum Target {
     Table {
-        layout: Arc<Layout>,
+        layout: Arc<InsertTarget>,
         form: Form,
         /// The column by which rows are looked for; none where they can be recognized by a token alone.
         id: Option<String>,
@@ -146,7 +146,7 @@ struct Sent {
     confirmed: Vec<Row>,
     refused: Vec<(Row, String)>,
     /// Why the rest was not sent.
-    error: Option<StoreError>,
+    error: Option<ClickHouseError>,
 }
 
 /// What has become of rows.
@@ -158,7 +158,7 @@ struct Outcome {
     refused: Vec<String>,
     /// Rows that ClickHouse confirms each time they are sent, and does not show.
     missing: u64,
-    error: Option<StoreError>,
+    error: Option<ClickHouseError>,
 }
 
 #[derive(Debug)]
@@ -175,7 +175,7 @@ struct Replay<'a> {
 }
 
 impl Replay<'_> {
-    async fn batch(&mut self, letters: &Letters, batch: &Batch<'_>) -> Result<(), StoreError> {
+    async fn batch(&mut self, letters: &Letters, batch: &Batch<'_>) -> Result<(), ClickHouseError> {
         let (layout, form, id) = match self.target(letters, batch.layout).await? {
             Target::Misfit(reason) => {
                 let rows = batch.letters.len() as u64;
@@ -226,7 +226,7 @@ impl Replay<'_> {
     }
 
     /// Returns where rows of a layout go.
-    async fn target(&mut self, letters: &Letters, layout: usize) -> Result<Target, StoreError> {
+    async fn target(&mut self, letters: &Letters, layout: usize) -> Result<Target, ClickHouseError> {
         if let Some(target) = self.targets.get(&layout) {
             return Ok(target.clone());
         }
@@ -235,7 +235,7 @@ impl Replay<'_> {
         Ok(target)
     }
 
-    async fn look_at_table(&self, letters: &Letters, layout: usize) -> Result<Target, StoreError> {
+    async fn look_at_table(&self, letters: &Letters, layout: usize) -> Result<Target, ClickHouseError> {
         let table = letters.table_of(layout);
         let Some(layout) = letters.layout(layout) else {
             return Ok(Target::Misfit("the letter's columns cannot be read".to_owned()));
@@ -249,7 +249,7 @@ impl Replay<'_> {
         };
         let form = match adapt(client, &layout, &self.changes, timeout).await {
             Ok(form) => form,
-            Err(Failure::Store(error)) => return Err(error),
+            Err(Failure::Server(error)) => return Err(error),
             Err(failure) => return Ok(Target::Misfit(failure.without_values())),
         };
         let schema_table = self.schema.tables.iter().find(|known| known.name == table);
@@ -273,7 +273,7 @@ impl Replay<'_> {
         table: &str,
         column: &str,
         rows: impl Iterator<Item = &Row>,
-    ) -> Result<HashSet<u64>, StoreError> {
+    ) -> Result<HashSet<u64>, ClickHouseError> {
         let ids: Vec<_> = rows.filter_map(|row| row.id).collect();
         if ids.is_empty() {
             return Ok(HashSet::new());
@@ -290,7 +290,7 @@ impl Replay<'_> {
     }
 
     /// Sends rows until each of them is stored or refused, or ClickHouse is away.
-    async fn send_all(&self, layout: &Arc<Layout>, form: &Form, id: Option<&str>, rows: Vec<Row>) -> Outcome {
+    async fn send_all(&self, layout: &Arc<InsertTarget>, form: &Form, id: Option<&str>, rows: Vec<Row>) -> Outcome {
         let mut outcome = Outcome::default();
         let Some(id) = id else {
             for row in rows {
@@ -345,7 +345,7 @@ impl Replay<'_> {
     }
 
     /// Sends rows in one insert, and in halves where ClickHouse refuses them.
-    async fn send(&self, layout: &Arc<Layout>, form: &Form, rows: Vec<Row>, generation: u32) -> Sent {
+    async fn send(&self, layout: &Arc<InsertTarget>, form: &Form, rows: Vec<Row>, generation: u32) -> Sent {
         let mut sent = Sent::default();
         let mut parts = vec![rows];
         while let Some(mut rows) = parts.pop() {
@@ -373,7 +373,13 @@ impl Replay<'_> {
         sent
     }
 
-    async fn insert(&self, layout: &Arc<Layout>, form: &Form, rows: &[Row], generation: u32) -> Result<(), StoreError> {
+    async fn insert(
+        &self,
+        layout: &Arc<InsertTarget>,
+        form: &Form,
+        rows: &[Row],
+        generation: u32,
+    ) -> Result<(), ClickHouseError> {
         let mut block = Block::default();
         for row in rows {
             block.append(|out| out.extend_from_slice(&row.bytes), |_| true);
@@ -411,7 +417,7 @@ fn digest(rows: &[Row]) -> u64 {
 }
 
 /// Returns the rows with their own ids, where they have some.
-fn with_ids(layout: &Layout, payloads: Vec<(u64, Vec<u8>)>) -> Vec<Row> {
+fn with_ids(layout: &InsertTarget, payloads: Vec<(u64, Vec<u8>)>) -> Vec<Row> {
     let id_of = |bytes: &[u8]| {
         let end = u32::try_from(bytes.len()).ok()?;
         layout.row_ids(bytes, &[end])?.first().copied()

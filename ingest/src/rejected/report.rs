@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, error::Error, fmt};
 
-use crate::store::StoreError;
+use crate::store::ClickHouseError;
 
 /// What [`replay_rejected`](crate::replay_rejected) has done, or would do.
 #[derive(Debug)]
@@ -12,7 +12,7 @@ pub struct RejectedReport {
     /// Letters that were deleted.
     pub deleted: u64,
     /// Why the replay has ended before the last letter.
-    pub interrupted: Option<StoreError>,
+    pub interrupted: Option<ClickHouseError>,
 }
 
 /// What has become of one table's letters.
@@ -52,7 +52,7 @@ impl RejectedReport {
 #[derive(Debug)]
 pub enum RejectedError {
     /// ClickHouse was not there, or refused the question.
-    Store(StoreError),
+    Server(ClickHouseError),
     /// The table of dead letters is missing, or is of an earlier version.
     NoColumns,
     /// There is no such table, and no letter for it.
@@ -64,16 +64,16 @@ pub enum RejectedError {
     },
 }
 
-impl From<StoreError> for RejectedError {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error)
+impl From<ClickHouseError> for RejectedError {
+    fn from(error: ClickHouseError) -> Self {
+        Self::Server(error)
     }
 }
 
 impl fmt::Display for RejectedError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Store(_) => f.write_str("the dead letters cannot be read"),
+            Self::Server(_) => f.write_str("the dead letters cannot be read"),
             Self::NoColumns => f.write_str(
                 "the database has no table `rejected` with the columns of the rows: create it with `rowmill apply`. \
                  Letters of an earlier version cannot be replayed",
@@ -90,7 +90,7 @@ impl fmt::Display for RejectedError {
 impl Error for RejectedError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::Store(error) => Some(error),
+            Self::Server(error) => Some(error),
             Self::NoColumns | Self::NoTable { .. } => None,
         }
     }

@@ -9,7 +9,7 @@ const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host")
 
 /// What a request says in its headers; of one that comes twice, the first value.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Said<'r> {
+pub(crate) struct RequestHeaders<'r> {
     pub(crate) content_type: Option<&'r HeaderValue>,
     pub(crate) content_encoding: Option<&'r HeaderValue>,
     pub(crate) user_agent: Option<&'r HeaderValue>,
@@ -23,7 +23,7 @@ pub(crate) struct Said<'r> {
     pub(crate) has_cookie: bool,
 }
 
-impl<'r> Said<'r> {
+impl<'r> RequestHeaders<'r> {
     pub(crate) fn in_headers(headers: &'r HeaderMap) -> Self {
         let mut said = Self::default();
         for (name, value) in headers {
@@ -63,7 +63,7 @@ mod tests {
             X_FORWARDED_HOST,
         ];
         fn found(headers: &HeaderMap) -> [Option<&HeaderValue>; 7] {
-            let said = Said::in_headers(headers);
+            let said = RequestHeaders::in_headers(headers);
             [
                 said.content_type,
                 said.content_encoding,
@@ -82,9 +82,9 @@ mod tests {
         }
         assert_eq!(found(&headers), names.each_ref().map(|name| headers.get(name)));
         assert!(found(&headers).iter().all(Option::is_some));
-        assert!(!Said::in_headers(&headers).has_cookie);
+        assert!(!RequestHeaders::in_headers(&headers).has_cookie);
         headers.append(header::COOKIE, HeaderValue::from_static("uid=1"));
-        assert!(Said::in_headers(&headers).has_cookie);
+        assert!(RequestHeaders::in_headers(&headers).has_cookie);
         assert_eq!(found(&HeaderMap::new()), [None; 7]);
     }
 }

@@ -17,7 +17,7 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 use tokio::time::{Sleep, sleep};
 
-use crate::budget::{Booking, NoRoom, RequestMemory};
+use crate::budget::{Booking, RequestMemory, SpoolFull};
 
 /// The bounds of a body.
 #[derive(Debug, Clone, Copy)]
@@ -30,7 +30,7 @@ pub(crate) struct BodyLimits {
 
 /// Why a body could not be had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum GatherError {
+pub(crate) enum ReadBodyError {
     /// It is larger than allowed.
     TooLarge,
     /// It did not come in time.
@@ -38,18 +38,18 @@ pub(crate) enum GatherError {
     /// The connection broke.
     Broken,
     /// The requests in flight take all the memory that they may.
-    NoRoom,
+    SpoolFull,
 }
 
-impl From<NoRoom> for GatherError {
-    fn from(NoRoom: NoRoom) -> Self {
-        Self::NoRoom
+impl From<SpoolFull> for ReadBodyError {
+    fn from(SpoolFull: SpoolFull) -> Self {
+        Self::SpoolFull
     }
 }
 
 /// A whole body.
 #[derive(Debug)]
-pub(crate) struct Gathered {
+pub(crate) struct ReadyBody {
     pub(crate) bytes: Bytes,
     /// What has been booked for it; none for a small body that did not have to be waited for.
     pub(crate) booking: Option<Booking>,
@@ -77,7 +77,7 @@ fn bytes_without_body(parts: &Parts) -> usize {
 pin_project! {
     /// Waits for the whole of a body.
     #[derive(Debug)]
-    pub(crate) struct Gather<A> {
+    pub(crate) struct ReadBody<A> {
         #[pin]
         body: Option<A>,
         pieces: Pieces,
@@ -87,7 +87,7 @@ pin_project! {
     }
 }
 
-impl<A> Gather<A> {
+impl<A> ReadBody<A> {
     /// Waits for nothing.
     pub(crate) fn nothing() -> Self {
         Self::of(
@@ -124,17 +124,17 @@ impl<A> Gather<A> {
     }
 }
 
-impl<A: Body> Gather<A> {
+impl<A: Body> ReadBody<A> {
     /// Waits for the whole body of the request that `parts` are of, and books what it takes meanwhile in `memory`.
     pub(crate) fn poll(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         parts: &Parts,
         memory: &Arc<RequestMemory>,
-    ) -> Poll<Result<Gathered, GatherError>> {
+    ) -> Poll<Result<ReadyBody, ReadBodyError>> {
         let mut this = self.project();
         if *this.is_too_large {
-            return Poll::Ready(Err(GatherError::TooLarge));
+            return Poll::Ready(Err(ReadBodyError::TooLarge));
         }
         let Some(mut body) = this.body.as_mut().as_pin_mut() else {
             return Poll::Ready(Ok(this.pieces.join()));
@@ -151,16 +151,16 @@ impl<A: Body> Gather<A> {
                             .as_mut()
                             .poll(cx)
                     );
-                    return Poll::Ready(Err(GatherError::TimedOut));
+                    return Poll::Ready(Err(ReadBodyError::TimedOut));
                 }
             };
             match frame {
                 None => return Poll::Ready(Ok(this.pieces.join())),
-                Some(Err(_)) => return Poll::Ready(Err(GatherError::Broken)),
+                Some(Err(_)) => return Poll::Ready(Err(ReadBodyError::Broken)),
                 Some(Ok(frame)) => {
                     let Ok(data) = frame.into_data() else { continue };
                     if this.pieces.len() + data.remaining() > this.limits.max_bytes {
-                        return Poll::Ready(Err(GatherError::TooLarge));
+                        return Poll::Ready(Err(ReadBodyError::TooLarge));
                     }
                     this.pieces.push(data, parts, memory)?;
                 }
@@ -185,7 +185,7 @@ impl Pieces {
         self.first.len() + self.joined.len()
     }
 
-    fn push(&mut self, mut data: impl Buf, parts: &Parts, memory: &Arc<RequestMemory>) -> Result<(), NoRoom> {
+    fn push(&mut self, mut data: impl Buf, parts: &Parts, memory: &Arc<RequestMemory>) -> Result<(), SpoolFull> {
         let length = self.len() + data.remaining();
         if self.len() == 0 {
             // Bytes give themselves away without a copy.
@@ -207,18 +207,18 @@ impl Pieces {
     }
 
     /// Books the request as it is, if nothing is booked yet.
-    fn book(&mut self, parts: &Parts, memory: &Arc<RequestMemory>) -> Result<&mut Booking, NoRoom> {
+    fn book(&mut self, parts: &Parts, memory: &Arc<RequestMemory>) -> Result<&mut Booking, SpoolFull> {
         if self.booking.is_none() {
             let mut booking = memory.booking();
             booking.grow_to(bytes_without_body(parts) + self.len())?;
             self.booking = Some(booking);
         }
-        self.booking.as_mut().ok_or(NoRoom)
+        self.booking.as_mut().ok_or(SpoolFull)
     }
 
-    fn join(&mut self) -> Gathered {
+    fn join(&mut self) -> ReadyBody {
         let joined = std::mem::take(&mut self.joined);
-        Gathered {
+        ReadyBody {
             bytes: match joined.is_empty() {
                 true => std::mem::take(&mut self.first),
                 false => joined.into(),

@@ -24,7 +24,7 @@ use tower_service::Service;
 
 use crate::{
     collect::{Collector, Decision, PendingResponse, Reply, head::Arrival, options::EventOptions, route::Routes},
-    request::read_body::{Gather, GatherError, Gathered},
+    request::read_body::{ReadBody, ReadBodyError, ReadyBody},
     table::Schema,
     writer::Writer,
 };
@@ -160,9 +160,9 @@ where
         let gather = match decision {
             Decision::WithBody => {
                 let limits = collector.body_limits(body.size_hint().exact(), &parts);
-                Gather::new(body, limits)
+                ReadBody::new(body, limits)
             }
-            _ => Gather::nothing(),
+            _ => ReadBody::nothing(),
         };
         let event = PendingEvent {
             collector,
@@ -189,7 +189,7 @@ struct PendingEvent<R> {
 }
 
 impl<R: Routes> PendingEvent<R> {
-    fn answer(self, body: Result<Gathered, GatherError>) -> Reply {
+    fn answer(self, body: Result<ReadyBody, ReadBodyError>) -> Reply {
         self.collector.answer::<R>(self.parts, body, self.arrival)
     }
 }
@@ -208,7 +208,7 @@ pin_project! {
         // The inner service answers.
         Inner { #[pin] future: F },
         // The event is answered as soon as its body is there.
-        Event { #[pin] gather: Gather<A>, event: Option<PendingEvent<R>> },
+        Event { #[pin] gather: ReadBody<A>, event: Option<PendingEvent<R>> },
         // The event's row is on its way to where its answer says that it is.
         Waiting { response: PendingResponse },
     }

@@ -14,8 +14,8 @@ use std::{
 use uuid::Uuid;
 
 use crate::block::{
-    content::Content,
-    layout::Layout,
+    content::BlockRows,
+    layout::InsertTarget,
     sealed::{SealedBlock, is_letter},
 };
 use {
@@ -32,7 +32,7 @@ use {
             parts::RowRange,
         },
         spool::{
-            queue::{Lane, Queue},
+            queue::{Queue, TableQueue},
             signal::Urgency,
         },
     },
@@ -90,7 +90,7 @@ impl Spool {
         log.rotate_if_done();
         self.make_dense(state, log);
         self.relieve();
-        let is_dirty = self.lanes.iter().any(Lane::is_dirty);
+        let is_dirty = self.lanes.iter().any(TableQueue::is_dirty);
         let result = if is_dirty {
             self.write(log, buffer)
         } else {
@@ -305,7 +305,7 @@ impl Spool {
     fn make_dense(&self, state: &LogState, log: &Log) {
         // A block that waits to move is in memory: while the disk has no room for it, no other is read.
         let mut sparse = log.sparse().peekable();
-        let is_moving = |lane: &Lane| lane.lock().unlogged.iter().any(|block| block.state().logged.is_sealed);
+        let is_moving = |lane: &TableQueue| lane.lock().unlogged.iter().any(|block| block.state().logged.is_sealed);
         if sparse.peek().is_none() || self.lanes.iter().any(is_moving) {
             return;
         }
@@ -346,7 +346,7 @@ pub(super) enum Round {
 }
 
 /// Reads a block's rows and their lengths from disk; none if they cannot be read, which delivery finds out and tells.
-fn content_of(state: &LogState, block: &SealedBlock, logged: &Logged) -> Option<Content> {
+fn content_of(state: &LogState, block: &SealedBlock, logged: &Logged) -> Option<BlockRows> {
     let mut bytes = Vec::with_capacity(block.bytes);
     let mut ends = Vec::with_capacity(block.rows as usize);
     for at in &logged.frames {
@@ -360,7 +360,7 @@ fn content_of(state: &LogState, block: &SealedBlock, logged: &Logged) -> Option<
         }
         bytes.extend_from_slice(rows.slice(0..at.rows.len() as u32));
     }
-    Some(Content {
+    Some(BlockRows {
         bytes: bytes.into(),
         ends: ends.into(),
     })
@@ -370,7 +370,7 @@ fn content_of(state: &LogState, block: &SealedBlock, logged: &Logged) -> Option<
 /// in it wait for the next one.
 fn gather(
     queue: &mut Queue,
-    layout: &Layout,
+    layout: &InsertTarget,
     lane: usize,
     leaving: Option<u64>,
     batch: &mut Batch,
@@ -434,7 +434,7 @@ fn gather(
 
 /// A block whose rows are to go into a batch.
 struct Source<'a> {
-    layout: &'a Layout,
+    layout: &'a InsertTarget,
     lane: usize,
     block: Uuid,
     bytes: &'a [u8],

@@ -11,8 +11,8 @@ use uuid::Uuid;
 
 use crate::{
     ack::Ack,
-    block::{Block, parts::Part, progress::Wish, rows::EncodedRows, sealed::SealedBlock},
-    budget::NoRoom,
+    block::{Block, parts::Part, progress::WaitCondition, rows::RowBatch, sealed::SealedBlock},
+    budget::SpoolFull,
     spool::{Counters, Outcome, Spool},
 };
 
@@ -21,7 +21,7 @@ impl Spool {
     /// disk fails, this waits for it.
     ///
     /// # Errors
-    /// [`NoRoom`] for the letter; nothing is changed.
+    /// [`SpoolFull`] for the letter; nothing is changed.
     pub(crate) async fn refuse(
         &self,
         lane: usize,
@@ -29,10 +29,10 @@ impl Spool {
         part: &Part,
         letters: usize,
         encode: impl FnOnce(&mut Vec<u8>),
-    ) -> Result<(), NoRoom> {
+    ) -> Result<(), SpoolFull> {
         let letter = self.write_letter(letters, block, part.bounds().start, encode)?;
         if self.has_disk() {
-            let on_disk = Wish {
+            let on_disk = WaitCondition {
                 rows: 0..1,
                 ack: Ack::Spooled,
                 is_impatient: false,
@@ -48,20 +48,20 @@ impl Spool {
     /// disk fails, this waits for it. Returns none without letters, and where those of an earlier process wait under that name.
     ///
     /// # Errors
-    /// [`NoRoom`] for the letters; nothing is changed.
+    /// [`SpoolFull`] for the letters; nothing is changed.
     pub(crate) async fn write_notices(
         &self,
         letters: usize,
         id: Uuid,
-        rows: &mut EncodedRows,
-    ) -> Result<Option<Arc<SealedBlock>>, NoRoom> {
+        rows: &mut RowBatch,
+    ) -> Result<Option<Arc<SealedBlock>>, SpoolFull> {
         let count = rows.count();
         if count == 0 || self.block(letters, id).is_some() {
             return Ok(None);
         }
         let notices = self.write_block(letters, id, count, |block, admit| block.append_rows(rows, admit))?;
         if self.has_disk() {
-            let on_disk = Wish {
+            let on_disk = WaitCondition {
                 rows: 0..count as u32,
                 ack: Ack::Spooled,
                 is_impatient: false,
@@ -78,8 +78,8 @@ impl Spool {
         block: &SealedBlock,
         row: u32,
         encode: impl FnOnce(&mut Vec<u8>),
-    ) -> Result<Arc<SealedBlock>, NoRoom> {
-        let id = block.letter_id(row).ok_or(NoRoom)?;
+    ) -> Result<Arc<SealedBlock>, SpoolFull> {
+        let id = block.letter_id(row).ok_or(SpoolFull)?;
         self.write_block(letters, id, 1, |letter, admit| letter.append(encode, admit))
     }
 
@@ -89,22 +89,22 @@ impl Spool {
         id: Uuid,
         rows: usize,
         put: impl FnOnce(&mut Block, &dyn Fn(usize) -> bool) -> bool,
-    ) -> Result<Arc<SealedBlock>, NoRoom> {
+    ) -> Result<Arc<SealedBlock>, SpoolFull> {
         let lane = &self.lanes[letters];
         let mut queue = lane.lock();
         // A disk that fails is waited for: it may fail because it lacks the room that the row gives back once its letter is there.
         if !self.has_disk_room_for_refused() {
-            return Err(NoRoom);
+            return Err(SpoolFull);
         }
         let mut letter = Block::named(id);
         let held = queue.in_memory();
         if !put(&mut letter, &|cost| self.memory.reserve(cost, held)) {
-            return Err(NoRoom);
+            return Err(SpoolFull);
         }
         let letter = lane.seal_for_disk(&mut queue, &mut letter, self.log.as_ref());
         drop(queue);
         Counters::add(&lane.counters.rows_appended, rows as u64);
-        letter.ok_or(NoRoom)
+        letter.ok_or(SpoolFull)
     }
 
     /// Lets a letter go to ClickHouse.

@@ -50,7 +50,7 @@ use uuid::Uuid;
 
 use crate::block::{
     frame_format::{FRAME_HEADER, FrameFormat, Salt, VERSION, VERSION_1},
-    layout::{Layout, put_columns, take_columns},
+    layout::{InsertTarget, put_columns, take_columns},
     parts::RowRange,
 };
 
@@ -183,7 +183,7 @@ pub(crate) fn put(out: &mut Vec<u8>, format: FrameFormat, header: &Header, write
 }
 
 /// Appends the body of an open frame.
-pub(crate) fn put_layout(out: &mut Vec<u8>, layout: &Layout) {
+pub(crate) fn put_layout(out: &mut Vec<u8>, layout: &InsertTarget) {
     out.extend_from_slice(&u32::try_from(layout.table.len()).unwrap_or(0).to_le_bytes());
     out.extend_from_slice(layout.table.as_bytes());
     out.extend_from_slice(layout.statement.as_bytes());
@@ -194,7 +194,7 @@ pub(crate) fn put_layout(out: &mut Vec<u8>, layout: &Layout) {
 }
 
 /// Reads the body of an open frame.
-pub(crate) fn read_layout(body: &[u8]) -> Option<Layout> {
+pub(crate) fn read_layout(body: &[u8]) -> Option<InsertTarget> {
     let (length, rest) = body.split_first_chunk::<4>()?;
     let (table, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
     let end = memchr::memchr(STATEMENT_END, rest);
@@ -204,7 +204,7 @@ pub(crate) fn read_layout(body: &[u8]) -> Option<Layout> {
         None => Default::default(),
     };
     let text = |bytes| str::from_utf8(bytes).ok();
-    Some(Layout::new(
+    Some(InsertTarget::new(
         text(table)?.into(),
         text(statement)?.into(),
         columns,
@@ -537,9 +537,9 @@ mod tests {
         }
     }
 
-    fn layout() -> Layout {
+    fn layout() -> InsertTarget {
         let statement = "INSERT INTO `table` (`a`) FORMAT RowBinary";
-        Layout::new("table".into(), statement.into(), [].into(), None)
+        InsertTarget::new("table".into(), statement.into(), [].into(), None)
     }
 
     fn segment(format: FrameFormat) -> Vec<u8> {

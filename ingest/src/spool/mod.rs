@@ -1,7 +1,7 @@
 //! The spool: blocks between the moment a row is taken and the moment ClickHouse has it.
 //!
 //! Takes rows, gives sealed blocks, oldest first and each table for itself; a block stays until all of it is reported stored.
-//! Promises: memory and disk are bounded, and [`Spool::append`] returns [`NoRoom`] beyond the bound; no table can take more than
+//! Promises: memory and disk are bounded, and [`Spool::append`] returns [`SpoolFull`] beyond the bound; no table can take more than
 //! half of what the others leave; a lock is held for one row's encoding and never across an `.await`.
 //!
 //! With a folder, each row is also written to a log, and is there again after a crash:
@@ -58,11 +58,11 @@ use crate::{
     ack::Ack,
     block::{
         Block, BlockLimits, WORTH_TAKING_OVER,
-        layout::Layout,
+        layout::InsertTarget,
         receipt::{Receipt, Waiting},
-        rows::EncodedRows,
+        rows::RowBatch,
     },
-    budget::NoRoom,
+    budget::SpoolFull,
 };
 pub(crate) use {
     self::log::LogLimits,
@@ -82,9 +82,9 @@ use {
         state::LogState,
     },
     crate::{
-        budget::Bound,
+        budget::Budget,
         spool::{
-            queue::{Lane, Queue},
+            queue::{Queue, TableQueue},
             signal::{Signal, Urgency},
         },
     },
@@ -110,9 +110,9 @@ const ALARM_INTERVAL_S: u64 = 60;
 /// The rows of all tables that are not yet stored.
 #[derive(Debug)]
 pub(crate) struct Spool {
-    lanes: Box<[Lane]>,
+    lanes: Box<[TableQueue]>,
     limits: BlockLimits,
-    memory: Arc<Bound>,
+    memory: Arc<Budget>,
     requests: Arc<RequestMemory>,
     log: Option<LogState>,
     closed: AtomicBool,
@@ -136,7 +136,7 @@ pub(crate) enum Outcome {
 }
 
 /// A table that rows come for: its name, its INSERT statement.
-pub(crate) type TableLayouts = Vec<Arc<Layout>>;
+pub(crate) type TableLayouts = Vec<Arc<InsertTarget>>;
 
 /// Bounds of a spool.
 #[derive(Debug, Clone, Copy)]
@@ -213,7 +213,7 @@ impl Spool {
             ops: std::sync::Mutex::default(),
             is_failing: AtomicBool::new(false),
             damaged: AtomicU64::new(damaged),
-            waiting: Bound::new(usize::try_from(limits.log.max_bytes).unwrap_or(usize::MAX)),
+            waiting: Budget::new(usize::try_from(limits.log.max_bytes).unwrap_or(usize::MAX)),
             letter_reserve: usize::try_from(limits.log.segment_bytes).unwrap_or(usize::MAX),
             bytes: AtomicU64::new(log.bytes()),
             stopped: AtomicBool::new(false),
@@ -227,10 +227,13 @@ impl Spool {
 
     fn new(tables: TableLayouts, limits: SpoolLimits, log: Option<LogState>) -> Self {
         let rooms = Block::rooms();
-        let memory = Arc::new(Bound::new(limits.memory_bytes));
+        let memory = Arc::new(Budget::new(limits.memory_bytes));
         Self {
             givers: AtomicUsize::new(tables.len()),
-            lanes: tables.into_iter().map(|layout| Lane::new(layout, &rooms)).collect(),
+            lanes: tables
+                .into_iter()
+                .map(|layout| TableQueue::new(layout, &rooms))
+                .collect(),
             limits: limits.blocks,
             requests: RequestMemory::new(Arc::clone(&memory)),
             memory,
@@ -265,8 +268,13 @@ impl Spool {
     /// Takes one row, which `encode` writes straight into the table's open block.
     ///
     /// # Errors
-    /// [`NoRoom`]; also where `ack` asks for the disk, and the disk is known to fail.
-    pub(crate) fn append(&self, lane: usize, ack: Ack, encode: impl FnOnce(&mut Vec<u8>)) -> Result<Receipt, NoRoom> {
+    /// [`SpoolFull`]; also where `ack` asks for the disk, and the disk is known to fail.
+    pub(crate) fn append(
+        &self,
+        lane: usize,
+        ack: Ack,
+        encode: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<Receipt, SpoolFull> {
         self.append_many(lane, ack, 1, |queue, _, admit| queue.open.append(encode, admit))
     }
 
@@ -274,7 +282,7 @@ impl Spool {
     ///
     /// # Errors
     /// As for [`append`](Self::append).
-    pub(crate) fn append_rows(&self, lane: usize, ack: Ack, rows: &mut EncodedRows) -> Result<Receipt, NoRoom> {
+    pub(crate) fn append_rows(&self, lane: usize, ack: Ack, rows: &mut RowBatch) -> Result<Receipt, SpoolFull> {
         let (count, is_long) = (rows.count(), rows.bytes().len() >= WORTH_TAKING_OVER);
         self.append_many(lane, ack, count, |queue, lane, admit| {
             if queue.open.rows() + count > self.limits.rows || is_long {
@@ -290,16 +298,16 @@ impl Spool {
         lane: usize,
         ack: Ack,
         rows: usize,
-        put: impl FnOnce(&mut Queue, &Lane, &dyn Fn(usize) -> bool) -> bool,
-    ) -> Result<Receipt, NoRoom> {
+        put: impl FnOnce(&mut Queue, &TableQueue, &dyn Fn(usize) -> bool) -> bool,
+    ) -> Result<Receipt, SpoolFull> {
         let lane = &self.lanes[lane];
         let result = match self.is_closed() {
-            true => Err(NoRoom),
+            true => Err(SpoolFull),
             false => self.append_to(lane, ack, rows, put),
         };
         let counter = match result {
             Ok(_) => &lane.counters.rows_appended,
-            Err(NoRoom) => &lane.counters.rows_without_room,
+            Err(SpoolFull) => &lane.counters.rows_without_room,
         };
         Counters::add(counter, rows as u64);
         if result.is_err() && !self.is_closed() {
@@ -318,7 +326,7 @@ impl Spool {
 
     /// Logs that rows are not taken, once in a while and not once a row.
     #[cold]
-    fn raise_alarm(&self, lane: &Lane) {
+    fn raise_alarm(&self, lane: &TableQueue) {
         let now_s = self.started.elapsed().as_secs();
         let next_alarm_s = &self.next_alarm_s[usize::from(lane.is_dead_letters)];
         let due_s = next_alarm_s.load(Ordering::Relaxed);
@@ -345,29 +353,29 @@ impl Spool {
 
     fn append_to(
         &self,
-        lane: &Lane,
+        lane: &TableQueue,
         ack: Ack,
         rows: usize,
-        put: impl FnOnce(&mut Queue, &Lane, &dyn Fn(usize) -> bool) -> bool,
-    ) -> Result<Receipt, NoRoom> {
+        put: impl FnOnce(&mut Queue, &TableQueue, &dyn Fn(usize) -> bool) -> bool,
+    ) -> Result<Receipt, SpoolFull> {
         // Spares the encoding when nothing fits anyway.
         if self.memory.used() >= self.memory.max || (ack >= Ack::Spooled && self.is_failing()) {
-            return Err(NoRoom);
+            return Err(SpoolFull);
         }
         let mut queue = lane.lock();
         // Read under the lock: whoever closes and then takes the lock has seen the last row.
         if self.is_closed() || !self.has_disk_room(queue.on_disk) {
-            return Err(NoRoom);
+            return Err(SpoolFull);
         }
         if lane.is_dead_letters && !self.has_disk_room_for_letters(queue.on_disk) {
-            return Err(NoRoom);
+            return Err(SpoolFull);
         }
         let held = queue.in_memory();
         let is_within_share =
             |cost: usize| !lane.is_dead_letters || held + cost <= self.memory.max / DEAD_LETTERS_SHARE;
         let admit = |cost| is_within_share(cost) && self.memory.reserve(cost, held);
         if !put(&mut queue, lane, &admit) {
-            return Err(NoRoom);
+            return Err(SpoolFull);
         }
         let count = |rows: usize| u32::try_from(rows).unwrap_or(u32::MAX);
         let first = queue.open.rows() - rows;
@@ -498,7 +506,7 @@ impl Spool {
 
     /// Returns whether less than a sixteenth of a bound is free: rows may still fit, but not for long.
     pub(crate) fn is_nearly_full(&self) -> bool {
-        let is_near = |bound: &Bound| bound.used() > bound.max - bound.max / 16;
+        let is_near = |bound: &Budget| bound.used() > bound.max - bound.max / 16;
         is_near(&self.memory) || self.log.as_ref().is_some_and(|log| is_near(&log.waiting))
     }
 
@@ -509,6 +517,6 @@ impl Spool {
 
     /// Returns the counters of all tables.
     pub(crate) fn counts(&self) -> Vec<TableCounts> {
-        self.lanes.iter().map(Lane::counts).collect()
+        self.lanes.iter().map(TableQueue::counts).collect()
     }
 }

@@ -11,16 +11,18 @@ use std::{
 use tokio::{sync::Notify, time::Instant};
 
 use crate::{
-    block::{Block, buffer_pool::Rooms, content::Content, layout::Layout, parts::Part, sealed::SealedBlock},
-    budget::Bound,
+    block::{
+        Block, buffer_pool::BufferPool, content::BlockRows, layout::InsertTarget, parts::Part, sealed::SealedBlock,
+    },
+    budget::Budget,
     spool::{signal::Urgency, state::LogState},
     table::dead_letter::REJECTED,
 };
 
 /// One table's way through the spool.
 #[derive(Debug)]
-pub(super) struct Lane {
-    pub(super) layout: Arc<Layout>,
+pub(super) struct TableQueue {
+    pub(super) layout: Arc<InsertTarget>,
     queue: Mutex<Queue>,
     /// Something for [`Spool::next`](super::Spool::next) to look at.
     pub(super) changed: Notify,
@@ -45,7 +47,7 @@ pub(super) struct Queue {
 }
 
 impl Queue {
-    fn new(rooms: &Arc<Rooms>) -> Self {
+    fn new(rooms: &Arc<BufferPool>) -> Self {
         Self {
             open: Block::with_rooms(Arc::clone(rooms)),
             sealed: VecDeque::new(),
@@ -155,9 +157,9 @@ pub(super) enum Found {
     End,
 }
 
-impl Lane {
+impl TableQueue {
     /// Returns the lane of a table, whose blocks lie in `rooms`.
-    pub(super) fn new(layout: Arc<Layout>, rooms: &Arc<Rooms>) -> Self {
+    pub(super) fn new(layout: Arc<InsertTarget>, rooms: &Arc<BufferPool>) -> Self {
         Self {
             is_dead_letters: &*layout.table == REJECTED.name,
             layout,
@@ -272,7 +274,7 @@ impl Queue {
     }
 
     /// Lets a block that is on disk be there alone.
-    pub(super) fn evict(&mut self, block: &SealedBlock, memory: &Bound) {
+    pub(super) fn evict(&mut self, block: &SealedBlock, memory: &Budget) {
         // What is to be written once more is needed for that.
         if self.unlogged.iter().any(|other| other.id == block.id) {
             return;
@@ -286,7 +288,7 @@ impl Queue {
     }
 
     /// Brings a block that is on disk alone into memory, to be written once more.
-    pub(super) fn restore(&mut self, block: &SealedBlock, content: Content, memory: &Bound) {
+    pub(super) fn restore(&mut self, block: &SealedBlock, content: BlockRows, memory: &Budget) {
         let mut state = block.state();
         if state.content.is_none() {
             let cost = content.cost();
@@ -297,7 +299,7 @@ impl Queue {
     }
 
     /// Forgets a block that is stored.
-    pub(super) fn forget(&mut self, block: &SealedBlock, memory: &Bound, log: Option<&LogState>) {
+    pub(super) fn forget(&mut self, block: &SealedBlock, memory: &Budget, log: Option<&LogState>) {
         self.sealed.retain(|candidate| candidate.id != block.id);
         self.unlogged.retain(|candidate| candidate.id != block.id);
         let mut state = block.state();
@@ -324,7 +326,7 @@ impl Queue {
         }
     }
 
-    fn drop_from_memory(&mut self, cost: usize, memory: &Bound) {
+    fn drop_from_memory(&mut self, cost: usize, memory: &Budget) {
         self.sealed_in_memory = self.sealed_in_memory.saturating_sub(cost);
         memory.release(cost);
     }

@@ -13,10 +13,10 @@ use tokio::{
 use uuid::Uuid;
 
 use crate::{
-    block::{content::Content, layout::Layout, logged::Logged, parts::Part, sealed::SealedBlock},
+    block::{content::BlockRows, layout::InsertTarget, logged::Logged, parts::Part, sealed::SealedBlock},
     spool::{
         Counters, Outcome, Spool,
-        queue::{Found, Lane},
+        queue::{Found, TableQueue},
         recover::{ReadError, read_rows},
         state::{LogState, Op},
     },
@@ -27,7 +27,7 @@ use crate::{
 pub(crate) struct Upcoming {
     pub(crate) block: Arc<SealedBlock>,
     pub(crate) part: Part,
-    pub(crate) rows: Content,
+    pub(crate) rows: BlockRows,
 }
 
 impl Upcoming {
@@ -113,7 +113,7 @@ impl Spool {
     }
 
     /// Returns the layout of the lane's own rows.
-    pub(crate) fn layout(&self, lane: usize) -> &Arc<Layout> {
+    pub(crate) fn layout(&self, lane: usize) -> &Arc<InsertTarget> {
         &self.lanes[lane].layout
     }
 
@@ -155,11 +155,11 @@ impl Spool {
 
     /// As [`look_beyond`](Self::look_beyond), where nothing is parked.
     #[cfg(test)]
-    pub(super) fn look(&self, lane: &Lane) -> Found {
+    pub(super) fn look(&self, lane: &TableQueue) -> Found {
         self.look_beyond(lane, &Parked::NONE)
     }
 
-    fn look_beyond(&self, lane: &Lane, parked: &Parked<'_>) -> Found {
+    fn look_beyond(&self, lane: &TableQueue, parked: &Parked<'_>) -> Found {
         let mut queue = lane.lock();
         let unparked = |block: &Arc<SealedBlock>| Some((Arc::clone(block), unparked_part(block, parked.is_parked)?));
         let mut found = queue.sealed.iter().find_map(unparked);
@@ -196,7 +196,7 @@ impl Spool {
     ///
     /// # Errors
     /// The file system's.
-    pub(crate) async fn rows(self: &Arc<Self>, block: &Arc<SealedBlock>, part: &Part) -> io::Result<Content> {
+    pub(crate) async fn rows(self: &Arc<Self>, block: &Arc<SealedBlock>, part: &Part) -> io::Result<BlockRows> {
         if let Some(content) = &block.state().content {
             return Ok(content.select(part));
         }
@@ -207,7 +207,7 @@ impl Spool {
         }
     }
 
-    fn read(&self, block: &SealedBlock, part: &Part) -> io::Result<Content> {
+    fn read(&self, block: &SealedBlock, part: &Part) -> io::Result<BlockRows> {
         let Some(log) = &self.log else {
             return Err(io::ErrorKind::NotFound.into());
         };
@@ -367,7 +367,7 @@ mod tests {
     };
 
     fn spool() -> Arc<Spool> {
-        let layout = Layout::new("t".into(), "INSERT INTO t FORMAT RowBinary".into(), [].into(), None);
+        let layout = InsertTarget::new("t".into(), "INSERT INTO t FORMAT RowBinary".into(), [].into(), None);
         Spool::in_memory(vec![Arc::new(layout)], LIMITS)
     }
 

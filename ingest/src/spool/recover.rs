@@ -15,9 +15,9 @@ use std::{
 use uuid::Uuid;
 
 use crate::block::{
-    content::Content,
+    content::BlockRows,
     frame_format::VERSION,
-    layout::Layout,
+    layout::InsertTarget,
     sealed::{SealedBlock, is_letter},
 };
 use {
@@ -183,7 +183,7 @@ impl Recovered {
 /// A block's frames in one segment.
 #[derive(Debug, Clone, Default)]
 struct Copy {
-    layout: Option<Layout>,
+    layout: Option<InsertTarget>,
     frames: Vec<FrameAt>,
     /// Where the rows end.
     rows: u32,
@@ -385,7 +385,7 @@ fn whole(
     segment: u64,
     copy: Copy,
     done: &[RowRange],
-    layouts: &mut HashSet<Arc<Layout>>,
+    layouts: &mut HashSet<Arc<InsertTarget>>,
 ) -> Option<SealedBlock> {
     let layout = Arc::new(copy.layout?);
     let mut parts = Parts::whole(copy.rows);
@@ -420,7 +420,7 @@ fn whole(
 ///
 /// # Errors
 /// The file system's; or [`ReadError::Damaged`], with the frame that does not check.
-pub(crate) fn read_rows(disk: &dyn Disk, id: Uuid, logged: &Logged, part: &Part) -> Result<Content, ReadError> {
+pub(crate) fn read_rows(disk: &dyn Disk, id: Uuid, logged: &Logged, part: &Part) -> Result<BlockRows, ReadError> {
     let (Some(segment), Some(format)) = (logged.segment, logged.format) else {
         return Err(ReadError::Io(io::ErrorKind::NotFound.into()));
     };
@@ -454,7 +454,7 @@ pub(crate) fn read_rows(disk: &dyn Disk, id: Uuid, logged: &Logged, part: &Part)
             out.extend_from_slice(rows.slice(within));
         }
     }
-    Ok(Content {
+    Ok(BlockRows {
         bytes: out.into(),
         ends: ends.into(),
     })
@@ -576,7 +576,7 @@ mod tests {
             };
             frame::put(&mut bytes, format, &header, body);
         };
-        let layout = Layout::new("t".into(), "INSERT INTO t".into(), [].into(), None);
+        let layout = InsertTarget::new("t".into(), "INSERT INTO t".into(), [].into(), None);
         put(Kind::Open, &|out| frame::put_layout(out, &layout));
         put(Kind::Rows, &|out| frame::put_rows(out, b"x", &[1], &(0..1)));
         for mark in [Kind::Seal].iter().chain(marks) {

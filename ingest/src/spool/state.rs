@@ -17,7 +17,7 @@ use crate::{
 };
 use {
     super::{disk::Disk, log::Log},
-    crate::{block::parts::RowRange, budget::Bound},
+    crate::{block::parts::RowRange, budget::Budget},
 };
 
 /// What all threads see of the log.
@@ -31,7 +31,7 @@ pub(super) struct LogState {
     /// Parts of segments that were found damaged since the start.
     pub(super) damaged: AtomicU64,
     /// What blocks that are not stored take on disk.
-    pub(super) waiting: Bound,
+    pub(super) waiting: Budget,
     /// Beyond that bound, so many bytes are for letters of rows that ClickHouse refuses.
     pub(super) letter_reserve: usize,
     /// Bytes of all segments.

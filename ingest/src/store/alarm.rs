@@ -12,12 +12,12 @@ const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Says what is wrong with a block at once, and then once a minute while it lasts or when it becomes another thing.
 #[derive(Debug, Default)]
-pub(crate) struct Alarm {
+pub(crate) struct FailureLog {
     first: Option<Instant>,
     last: Option<(Instant, Class)>,
 }
 
-impl Alarm {
+impl FailureLog {
     /// Returns, if it is time to speak up, whether there is still hope that it passes by itself.
     pub(crate) fn due(&mut self, class: Class) -> Option<bool> {
         let now = Instant::now();
@@ -52,7 +52,7 @@ mod tests {
 
     #[test]
     fn an_alarm_speaks_at_once_then_each_minute_and_on_change() {
-        let mut alarm = Alarm::default();
+        let mut alarm = FailureLog::default();
         let start = Instant::now();
         let after = |secs| start + Duration::from_secs(secs);
         assert!(alarm.is_due(start, Class::Retry));

@@ -2,7 +2,7 @@
 
 use clickhouse::Client;
 
-use super::{InsertClient, StoreUrl};
+use super::{ClickHouseUrl, InsertClient};
 
 /// Settings of each insert. All of them are the defaults of some version, and each default has changed
 /// or can be changed by a user's profile; none that delivery rests on is inherited.
@@ -36,7 +36,7 @@ pub(crate) struct Connection {
 
 impl Connection {
     /// Returns a connection whose inserts have `settings` beside those that every insert has.
-    pub(crate) fn new(url: &StoreUrl, settings: Vec<(&'static str, String)>) -> Self {
+    pub(crate) fn new(url: &ClickHouseUrl, settings: Vec<(&'static str, String)>) -> Self {
         let has_quorum = settings.iter().any(|&(name, _)| name == "insert_quorum");
         let fixed = SETTINGS.iter().map(|&(name, value)| (name, value.to_owned()));
         Self {

@@ -37,14 +37,14 @@ pub enum Class {
 
 /// An error of ClickHouse or on the way to it.
 #[derive(Debug)]
-pub struct StoreError {
+pub struct ClickHouseError {
     class: Class,
     code: Option<u32>,
     may_be_stored: bool,
     source: clickhouse::error::Error,
 }
 
-impl StoreError {
+impl ClickHouseError {
     /// Returns what can be done about it.
     pub fn class(&self) -> Class {
         self.class
@@ -215,7 +215,7 @@ impl StoreError {
     }
 }
 
-impl From<clickhouse::error::Error> for StoreError {
+impl From<clickhouse::error::Error> for ClickHouseError {
     fn from(source: clickhouse::error::Error) -> Self {
         use clickhouse::error::Error as E;
         let (class, code, may_be_stored) = match &source {
@@ -246,7 +246,7 @@ impl From<clickhouse::error::Error> for StoreError {
     }
 }
 
-impl fmt::Display for StoreError {
+impl fmt::Display for ClickHouseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // All causes in one text, and no `source`. A control character of a row must not steer the
         // terminal of whoever reads it.
@@ -254,7 +254,7 @@ impl fmt::Display for StoreError {
     }
 }
 
-impl Error for StoreError {}
+impl Error for ClickHouseError {}
 
 /// Reads the number of `Code: N. DB::Exception: …`, the body of each of ClickHouse's refusals, or of `Code: N`, which the
 /// client makes of the header `X-ClickHouse-Exception-Code` when there is no body.
@@ -402,7 +402,7 @@ mod tests {
 
     use super::*;
 
-    fn refusal(text: &str) -> StoreError {
+    fn refusal(text: &str) -> ClickHouseError {
         clickhouse::error::Error::BadResponse(text.to_owned()).into()
     }
 
@@ -471,7 +471,7 @@ mod tests {
             assert_eq!(refusal(text).class(), class, "{text}");
         }
         assert_eq!(
-            StoreError::from(clickhouse::error::Error::TimedOut).class(),
+            ClickHouseError::from(clickhouse::error::Error::TimedOut).class(),
             Class::Retry
         );
     }

@@ -23,7 +23,7 @@ use serde::Deserialize;
 use tokio::time::timeout;
 use url::Url;
 
-use super::{IDLE_TIMEOUT, StoreError, StoreUrl, connector};
+use super::{ClickHouseError, ClickHouseUrl, IDLE_TIMEOUT, connector};
 
 /// An exception is shorter than this; the rest of a longer answer is not read.
 const MAX_ANSWER_BYTES: usize = 64 << 10;
@@ -36,7 +36,7 @@ const SUMMARY: &str = "X-ClickHouse-Summary";
 #[derive(Debug, Clone)]
 pub(crate) struct InsertClient {
     http: HttpClient<HttpConnector, Full<Bytes>>,
-    url: StoreUrl,
+    url: ClickHouseUrl,
     settings: Vec<(&'static str, String)>,
 }
 
@@ -64,7 +64,7 @@ struct Summary {
 
 impl InsertClient {
     /// Returns a client whose inserts have these settings.
-    pub(crate) fn new(url: &StoreUrl, settings: Vec<(&'static str, String)>) -> Self {
+    pub(crate) fn new(url: &ClickHouseUrl, settings: Vec<(&'static str, String)>) -> Self {
         let http = HttpClient::builder(TokioExecutor::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
             .build(connector());
@@ -78,27 +78,27 @@ impl InsertClient {
     /// Sends an insert, and returns once ClickHouse has confirmed that the rows are stored.
     ///
     /// # Errors
-    /// See [`StoreError::may_be_stored`] for whether the rows may be in the table nevertheless.
-    pub(crate) async fn insert(&self, insert: InsertRequest<'_>, within: Duration) -> Result<(), StoreError> {
+    /// See [`ClickHouseError::may_be_stored`] for whether the rows may be in the table nevertheless.
+    pub(crate) async fn insert(&self, insert: InsertRequest<'_>, within: Duration) -> Result<(), ClickHouseError> {
         let (query_id, rows) = (insert.query_id, insert.rows);
         let request = self.request(insert)?;
         let answer = async {
             let response = self.http.request(request).await.map_err(|error| {
                 if error.is_connect() {
-                    StoreError::not_sent(error)
+                    ClickHouseError::not_sent(error)
                 } else {
-                    StoreError::cut_off(error)
+                    ClickHouseError::cut_off(error)
                 }
             })?;
             check(response, query_id, rows).await
         };
         timeout(within, answer)
             .await
-            .unwrap_or_else(|_| Err(StoreError::timed_out()))
+            .unwrap_or_else(|_| Err(ClickHouseError::timed_out()))
     }
 
-    fn request(&self, insert: InsertRequest<'_>) -> Result<Request<Full<Bytes>>, StoreError> {
-        let mut url = Url::parse(&self.url.origin).map_err(StoreError::invalid)?;
+    fn request(&self, insert: InsertRequest<'_>) -> Result<Request<Full<Bytes>>, ClickHouseError> {
+        let mut url = Url::parse(&self.url.origin).map_err(ClickHouseError::invalid)?;
         let mut query = url.query_pairs_mut();
         query
             .append_pair("database", &self.url.database)
@@ -116,7 +116,7 @@ impl InsertClient {
         self.authenticated(Request::post(url.as_str()))
             .header(http::header::USER_AGENT, concat!("rowmill/", env!("CARGO_PKG_VERSION")))
             .body(Full::new(insert.frames))
-            .map_err(StoreError::invalid)
+            .map_err(ClickHouseError::invalid)
     }
 
     fn authenticated(&self, mut request: request::Builder) -> request::Builder {
@@ -131,11 +131,11 @@ impl InsertClient {
 }
 
 /// Checks that an answer confirms an insert of `rows` rows.
-async fn check(response: Response<Incoming>, query_id: &str, rows: usize) -> Result<(), StoreError> {
+async fn check(response: Response<Incoming>, query_id: &str, rows: usize) -> Result<(), ClickHouseError> {
     let (parts, mut body) = response.into_parts();
     let mut text = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        if let Ok(data) = frame.map_err(StoreError::cut_off)?.into_data() {
+        if let Ok(data) = frame.map_err(ClickHouseError::cut_off)?.into_data() {
             text.extend_from_slice(&data[..data.len().min(MAX_ANSWER_BYTES - text.len())]);
         }
         if text.len() == MAX_ANSWER_BYTES {
@@ -151,12 +151,12 @@ async fn check(response: Response<Incoming>, query_id: &str, rows: usize) -> Res
             ("", None) => parts.status.to_string(),
             (text, _) => text.to_owned(),
         };
-        return Err(StoreError::refused(parts.status, text));
+        return Err(ClickHouseError::refused(parts.status, text));
     }
     if let Some(at) = text.find("Code: ")
         && text[at..].contains("DB::")
     {
-        return Err(StoreError::refused(parts.status, text[at..].to_owned()).late());
+        return Err(ClickHouseError::refused(parts.status, text[at..].to_owned()).late());
     }
     let written = header(SUMMARY)
         .and_then(|summary| serde_json::from_str::<Summary>(summary).ok())
@@ -169,7 +169,7 @@ async fn check(response: Response<Incoming>, query_id: &str, rows: usize) -> Res
         Some(written) if written < rows => "it counts fewer rows than were sent",
         Some(_) => return Ok(()),
     };
-    Err(StoreError::unconfirmed(missing))
+    Err(ClickHouseError::unconfirmed(missing))
 }
 
 #[cfg(test)]
@@ -185,9 +185,9 @@ mod tests {
     use crate::store::Class;
 
     /// Returns the outcome of an insert of two rows that a server answers so.
-    async fn answered(answer: &'static str) -> Result<(), StoreError> {
+    async fn answered(answer: &'static str) -> Result<(), ClickHouseError> {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url: StoreUrl = format!("http://{}/stats", listener.local_addr().unwrap())
+        let url: ClickHouseUrl = format!("http://{}/stats", listener.local_addr().unwrap())
             .parse()
             .unwrap();
         let served = tokio::spawn(async move {
@@ -269,7 +269,7 @@ mod tests {
     #[tokio::test]
     async fn a_server_that_is_not_there_has_no_rows() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url: StoreUrl = format!("http://{}/stats", listener.local_addr().unwrap())
+        let url: ClickHouseUrl = format!("http://{}/stats", listener.local_addr().unwrap())
             .parse()
             .unwrap();
         drop(listener);

@@ -28,7 +28,7 @@ pub(crate) use self::{
     insert::{InsertClient, InsertRequest},
 };
 pub use self::{
-    error::StoreError,
+    error::ClickHouseError,
     quorum::{InsertQuorum, InvalidInsertQuorum},
 };
 
@@ -44,7 +44,7 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Where ClickHouse is, who asks and for which database.
 #[derive(Clone, PartialEq, Eq)]
-pub struct StoreUrl {
+pub struct ClickHouseUrl {
     /// `http://host:port`, nothing else.
     origin: String,
     user: Option<String>,
@@ -52,7 +52,7 @@ pub struct StoreUrl {
     database: String,
 }
 
-impl StoreUrl {
+impl ClickHouseUrl {
     /// Returns scheme, host and port, for a person to use.
     pub fn origin(&self) -> &str {
         &self.origin
@@ -95,33 +95,33 @@ fn connector() -> HttpConnector {
     connector
 }
 
-impl FromStr for StoreUrl {
-    type Err = StoreUrlError;
+impl FromStr for ClickHouseUrl {
+    type Err = ClickHouseUrlError;
 
     /// Reads `http://[user[:password]@]host[:8123]/database`; user, password and database may be percent-encoded.
-    fn from_str(text: &str) -> Result<Self, StoreUrlError> {
-        let (scheme, rest) = text.split_once("://").ok_or(StoreUrlError::Scheme)?;
+    fn from_str(text: &str) -> Result<Self, ClickHouseUrlError> {
+        let (scheme, rest) = text.split_once("://").ok_or(ClickHouseUrlError::Scheme)?;
         if scheme.eq_ignore_ascii_case("https") {
-            return Err(StoreUrlError::Tls);
+            return Err(ClickHouseUrlError::Tls);
         }
         if !scheme.eq_ignore_ascii_case("http") {
-            return Err(StoreUrlError::Scheme);
+            return Err(ClickHouseUrlError::Scheme);
         }
         // Under its own scheme `Url` forgets a port that is the scheme's default: `:80` would look like no port at all.
-        let url = Url::parse(&format!("clickhouse://{rest}")).map_err(|_| StoreUrlError::Host)?;
+        let url = Url::parse(&format!("clickhouse://{rest}")).map_err(|_| ClickHouseUrlError::Host)?;
         let host = url
             .host_str()
             .filter(|host| !host.is_empty())
-            .ok_or(StoreUrlError::Host)?;
+            .ok_or(ClickHouseUrlError::Host)?;
         if url.query().is_some() || url.fragment().is_some() {
-            return Err(StoreUrlError::Extra);
+            return Err(ClickHouseUrlError::Extra);
         }
         let path = url.path().trim_matches('/');
         if path.is_empty() || path.contains('/') {
-            return Err(StoreUrlError::Database);
+            return Err(ClickHouseUrlError::Database);
         }
         let origin = format!("http://{host}:{}", url.port().unwrap_or(DEFAULT_PORT));
-        Url::parse(&origin).map_err(|_| StoreUrlError::Host)?;
+        Url::parse(&origin).map_err(|_| ClickHouseUrlError::Host)?;
         Ok(Self {
             origin,
             user: match url.username() {
@@ -129,20 +129,20 @@ impl FromStr for StoreUrl {
                 user => Some(credential(user)?),
             },
             password: url.password().map(credential).transpose()?,
-            database: decoded(path).ok_or(StoreUrlError::Database)?,
+            database: decoded(path).ok_or(ClickHouseUrlError::Database)?,
         })
     }
 }
 
-impl fmt::Display for StoreUrl {
+impl fmt::Display for ClickHouseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.origin, self.database)
     }
 }
 
-impl fmt::Debug for StoreUrl {
+impl fmt::Debug for ClickHouseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StoreUrl")
+        f.debug_struct("ClickHouseUrl")
             .field("origin", &self.origin)
             .field("database", &self.database)
             .field("user", &self.user)
@@ -155,15 +155,15 @@ fn decoded(text: &str) -> Option<String> {
 }
 
 /// User and password travel as HTTP headers, which carry printable ASCII only.
-fn credential(text: &str) -> Result<String, StoreUrlError> {
+fn credential(text: &str) -> Result<String, ClickHouseUrlError> {
     decoded(text)
         .filter(|text| text.bytes().all(|b| matches!(b, b' '..=b'~')))
-        .ok_or(StoreUrlError::Credentials)
+        .ok_or(ClickHouseUrlError::Credentials)
 }
 
-/// Why a text is no [`StoreUrl`]. It does not repeat the text: there may be a password in it.
+/// Why a text is no [`ClickHouseUrl`]. It does not repeat the text: there may be a password in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StoreUrlError {
+pub enum ClickHouseUrlError {
     /// It does not begin with `http://`.
     Scheme,
     /// `https://`, which this build cannot speak.
@@ -178,7 +178,7 @@ pub enum StoreUrlError {
     Extra,
 }
 
-impl fmt::Display for StoreUrlError {
+impl fmt::Display for ClickHouseUrlError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Scheme => "the URL of ClickHouse must begin with `http://`",
@@ -193,13 +193,13 @@ impl fmt::Display for StoreUrlError {
     }
 }
 
-impl Error for StoreUrlError {}
+impl Error for ClickHouseUrlError {}
 
 /// Asks ClickHouse for a sign of life, for at most `timeout`.
 ///
 /// # Errors
 /// It is not there, or does not let this user in.
-pub async fn ping(client: &Client, timeout: Duration) -> Result<(), StoreError> {
+pub async fn ping(client: &Client, timeout: Duration) -> Result<(), ClickHouseError> {
     within(timeout, client.query_raw("SELECT 1").execute()).await
 }
 
@@ -207,7 +207,7 @@ pub async fn ping(client: &Client, timeout: Duration) -> Result<(), StoreError> 
 pub(crate) async fn within<T>(
     timeout: Duration,
     request: impl Future<Output = Result<T, clickhouse::error::Error>>,
-) -> Result<T, StoreError> {
+) -> Result<T, ClickHouseError> {
     match tokio::time::timeout(timeout, request).await {
         Ok(result) => Ok(result?),
         Err(_) => Err(clickhouse::error::Error::TimedOut.into()),
@@ -227,13 +227,13 @@ mod tests {
 
     #[test]
     fn a_url_is_taken_apart() {
-        let url: StoreUrl = "http://us%40er:p%3A%2F%20w@db.local:80/my%20stats/".parse().unwrap();
+        let url: ClickHouseUrl = "http://us%40er:p%3A%2F%20w@db.local:80/my%20stats/".parse().unwrap();
         assert_eq!(url.origin, "http://db.local:80");
         assert_eq!(url.user.as_deref(), Some("us@er"));
         assert_eq!(url.password.as_deref(), Some("p:/ w"));
         assert_eq!(url.database(), "my stats");
 
-        let url: StoreUrl = "HTTP://[::1]/stats".parse().unwrap();
+        let url: ClickHouseUrl = "HTTP://[::1]/stats".parse().unwrap();
         assert_eq!(
             (url.origin.as_str(), url.user, url.password),
             ("http://[::1]:8123", None, None)
@@ -243,27 +243,27 @@ mod tests {
     #[test]
     fn each_fault_of_a_url_has_its_error() {
         for (text, error) in [
-            ("", StoreUrlError::Scheme),
-            ("localhost:8123/stats", StoreUrlError::Scheme),
-            ("tcp://localhost:9000/stats", StoreUrlError::Scheme),
-            ("https://localhost/stats", StoreUrlError::Tls),
-            ("http:///stats", StoreUrlError::Host),
-            ("http://host:port/stats", StoreUrlError::Host),
-            ("http://a b/stats", StoreUrlError::Host),
-            ("http://localhost:8123", StoreUrlError::Database),
-            ("http://localhost:8123/", StoreUrlError::Database),
-            ("http://localhost:8123/a/b", StoreUrlError::Database),
-            ("http://localhost:8123/%ff", StoreUrlError::Database),
-            ("http://u:%0a@localhost/stats", StoreUrlError::Credentials),
-            ("http://localhost/stats?secure=1", StoreUrlError::Extra),
+            ("", ClickHouseUrlError::Scheme),
+            ("localhost:8123/stats", ClickHouseUrlError::Scheme),
+            ("tcp://localhost:9000/stats", ClickHouseUrlError::Scheme),
+            ("https://localhost/stats", ClickHouseUrlError::Tls),
+            ("http:///stats", ClickHouseUrlError::Host),
+            ("http://host:port/stats", ClickHouseUrlError::Host),
+            ("http://a b/stats", ClickHouseUrlError::Host),
+            ("http://localhost:8123", ClickHouseUrlError::Database),
+            ("http://localhost:8123/", ClickHouseUrlError::Database),
+            ("http://localhost:8123/a/b", ClickHouseUrlError::Database),
+            ("http://localhost:8123/%ff", ClickHouseUrlError::Database),
+            ("http://u:%0a@localhost/stats", ClickHouseUrlError::Credentials),
+            ("http://localhost/stats?secure=1", ClickHouseUrlError::Extra),
         ] {
-            assert_eq!(text.parse::<StoreUrl>(), Err(error), "{text}");
+            assert_eq!(text.parse::<ClickHouseUrl>(), Err(error), "{text}");
         }
     }
 
     #[test]
     fn the_password_is_never_shown() {
-        let url: StoreUrl = "http://me:s3cret@h/stats".parse().unwrap();
+        let url: ClickHouseUrl = "http://me:s3cret@h/stats".parse().unwrap();
         let shown = format!("{url} {url:?} {:?}", url.client());
         assert!(!shown.contains("s3cret"), "{shown}");
         assert!(shown.starts_with("http://h:8123/stats "));

@@ -1,6 +1,6 @@
 //! Stores: the ClickHouse servers that rows may go to.
 
-use crate::store::StoreUrl;
+use crate::store::ClickHouseUrl;
 
 /// The ClickHouse servers that rows may go to: one, or replicas of each other, of which one is used as long as it answers.
 ///
@@ -8,43 +8,43 @@ use crate::store::StoreUrl;
 /// [`sync`](crate::sync()) does, and waits for a server that is unavailable.
 /// [`without_sync`](Self::without_sync) leaves the tables to somebody else.
 #[derive(Debug, Clone)]
-pub struct Stores(Vec<Store>);
+pub struct Servers(Vec<Server>);
 
 /// One server.
 #[derive(Debug, Clone)]
-pub(crate) struct Store {
-    pub(crate) url: StoreUrl,
+pub(crate) struct Server {
+    pub(crate) url: ClickHouseUrl,
     /// Its tables are brought to the schema first.
     pub(crate) is_synced: bool,
 }
 
-impl Stores {
+impl Servers {
     /// Returns one server whose tables are taken as they are: somebody else has made them.
-    pub fn without_sync(url: StoreUrl) -> Self {
+    pub fn without_sync(url: ClickHouseUrl) -> Self {
         Self::without_sync_of([url])
     }
 
     /// Returns replicas whose tables are taken as they are: somebody else has made them.
-    pub fn without_sync_of(urls: impl IntoIterator<Item = StoreUrl>) -> Self {
-        let store = |url| Store { url, is_synced: false };
+    pub fn without_sync_of(urls: impl IntoIterator<Item = ClickHouseUrl>) -> Self {
+        let store = |url| Server { url, is_synced: false };
         Self(urls.into_iter().map(store).collect())
     }
 
-    pub(crate) fn into_vec(self) -> Vec<Store> {
+    pub(crate) fn into_vec(self) -> Vec<Server> {
         self.0
     }
 }
 
-impl From<StoreUrl> for Stores {
-    fn from(url: StoreUrl) -> Self {
+impl From<ClickHouseUrl> for Servers {
+    fn from(url: ClickHouseUrl) -> Self {
         Self::from_iter([url])
     }
 }
 
 /// Without any, nothing is delivered.
-impl FromIterator<StoreUrl> for Stores {
-    fn from_iter<T: IntoIterator<Item = StoreUrl>>(urls: T) -> Self {
-        let store = |url| Store { url, is_synced: true };
+impl FromIterator<ClickHouseUrl> for Servers {
+    fn from_iter<T: IntoIterator<Item = ClickHouseUrl>>(urls: T) -> Self {
+        let store = |url| Server { url, is_synced: true };
         Self(urls.into_iter().map(store).collect())
     }
 }

@@ -10,11 +10,11 @@ use tokio::{sync::watch, task::JoinSet, time::sleep};
 use super::{Plan, bring, bring_windows, retention, window::TURNS_OFF};
 use crate::{
     store::{
-        Class, Connection, StoreUrl,
-        alarm::Alarm,
+        Class, ClickHouseUrl, Connection,
+        alarm::FailureLog,
         backoff::{Backoff, HOLD, dice},
         ping,
-        stores::{Store, Stores},
+        stores::{Server, Servers},
     },
     sync::{SyncError, state::State},
     table::Schema,
@@ -34,7 +34,7 @@ const WINDOWS_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Begins to bring `stores` to the schema, each with `settings` for its inserts, and returns how far each of them is. The tasks end when nobody wants to know any more.
 pub(crate) fn start(
-    stores: Stores,
+    stores: Servers,
     schema: &'static Schema,
     rejected_days: u32,
     settings: Vec<(&'static str, String)>,
@@ -48,7 +48,7 @@ pub(crate) fn start(
     let (states, receiver) = watch::channel(states.collect::<Vec<_>>());
     let states = Arc::new(states);
     for (place, store) in stores.into_iter().enumerate() {
-        let Store { url, is_synced: true } = store else {
+        let Server { url, is_synced: true } = store else {
             continue;
         };
         let (states, settings) = (Arc::clone(&states), settings.clone());
@@ -68,13 +68,13 @@ pub(crate) fn start(
 
 /// Returns when the server has what the schema needs, with the warnings of which the log has been told.
 async fn look_after(
-    url: &StoreUrl,
+    url: &ClickHouseUrl,
     schema: &Schema,
     rejected_days: u32,
     mut settings: Vec<(&'static str, String)>,
     set: impl Fn(State),
 ) -> BTreeSet<String> {
-    let mut alarm = Alarm::default();
+    let mut alarm = FailureLog::default();
     let mut failures = 0;
     loop {
         let error = match attempt(url, schema, rejected_days).await {
@@ -105,7 +105,7 @@ async fn look_after(
     }
 }
 
-async fn attempt(url: &StoreUrl, schema: &Schema, rejected_days: u32) -> Result<Plan, SyncError> {
+async fn attempt(url: &ClickHouseUrl, schema: &Schema, rejected_days: u32) -> Result<Plan, SyncError> {
     let found = ping(&url.server_client(), PING_TIMEOUT).await;
     found.map_err(|error| super::Kind::of("asking for a sign of life", error).at(url))?;
     let mut plan = bring(url, schema).await.map_err(|kind| kind.at(url))?;
@@ -120,7 +120,7 @@ async fn attempt(url: &StoreUrl, schema: &Schema, rejected_days: u32) -> Result<
 }
 
 /// Gives windows to tables that come to need one, for ever. Each warning is logged once.
-async fn keep_windows(url: &StoreUrl, schema: &Schema, mut warned: BTreeSet<String>) {
+async fn keep_windows(url: &ClickHouseUrl, schema: &Schema, mut warned: BTreeSet<String>) {
     loop {
         sleep(WINDOWS_INTERVAL).await;
         match bring_windows(url, schema).await {
@@ -134,7 +134,7 @@ async fn keep_windows(url: &StoreUrl, schema: &Schema, mut warned: BTreeSet<Stri
     }
 }
 
-fn tell(url: &StoreUrl, plan: &Plan, failures: u32) {
+fn tell(url: &ClickHouseUrl, plan: &Plan, failures: u32) {
     for statement in &plan.statements {
         // The whole of a CREATE TABLE is what `plan` is for.
         tracing::info!("schema: {}", statement.lines().next().unwrap_or_default());
@@ -147,7 +147,7 @@ fn tell(url: &StoreUrl, plan: &Plan, failures: u32) {
     }
 }
 
-fn raise(alarm: &mut Alarm, error: &SyncError, failures: u32) {
+fn raise(alarm: &mut FailureLog, error: &SyncError, failures: u32) {
     let Some(is_patient) = alarm.due(error.class()) else {
         return;
     };

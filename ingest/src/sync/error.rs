@@ -3,7 +3,7 @@
 use std::{error::Error, fmt};
 
 use super::columns::Difference;
-use crate::store::{Class, StoreError, StoreUrl, quoted};
+use crate::store::{Class, ClickHouseError, ClickHouseUrl, quoted};
 
 /// Why a database could not be brought to the schema.
 #[derive(Debug)]
@@ -19,10 +19,10 @@ struct Inner {
 #[derive(Debug)]
 pub(super) enum Kind {
     /// ClickHouse was not there, or refused a statement.
-    Store {
+    Server {
         /// The statement, or what was being done.
         doing: String,
-        error: StoreError,
+        error: ClickHouseError,
     },
     /// Columns differ; only a person can say which side is right.
     Differs {
@@ -35,14 +35,14 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    pub(super) fn of(doing: impl Into<String>, error: StoreError) -> Self {
-        Self::Store {
+    pub(super) fn of(doing: impl Into<String>, error: ClickHouseError) -> Self {
+        Self::Server {
             doing: doing.into(),
             error,
         }
     }
 
-    pub(super) fn at(self, store: &StoreUrl) -> SyncError {
+    pub(super) fn at(self, store: &ClickHouseUrl) -> SyncError {
         SyncError(Box::new(Inner {
             store: store.to_string(),
             kind: self,
@@ -62,7 +62,7 @@ impl SyncError {
     /// Returns whether it passes by itself: ClickHouse is away, starts, or has too much to do. Anything else waits for a person.
     pub fn is_passing(&self) -> bool {
         match &self.0.kind {
-            Kind::Store { error, .. } => error.is_passing(),
+            Kind::Server { error, .. } => error.is_passing(),
             Kind::Differs { .. } | Kind::Unchanged { .. } => false,
         }
     }
@@ -82,7 +82,7 @@ impl fmt::Display for SyncError {
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Store { doing, .. } => write!(f, "ClickHouse did not do it: {doing}"),
+            Self::Server { doing, .. } => write!(f, "ClickHouse did not do it: {doing}"),
             Self::Differs { differences, done } => {
                 f.write_str("the database differs from the schema, and ")?;
                 if done.is_empty() {
@@ -124,7 +124,7 @@ impl fmt::Display for Difference {
 impl Error for SyncError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match &self.0.kind {
-            Kind::Store { error, .. } => Some(error),
+            Kind::Server { error, .. } => Some(error),
             Kind::Differs { .. } | Kind::Unchanged { .. } => None,
         }
     }
@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn absence_passes_and_a_refused_statement_does_not() {
-        let refused = |text: &str| StoreError::from(clickhouse::error::Error::BadResponse(text.to_owned()));
+        let refused = |text: &str| ClickHouseError::from(clickhouse::error::Error::BadResponse(text.to_owned()));
         let is_passing = |error| {
             SyncError(Box::new(Inner {
                 store: String::new(),

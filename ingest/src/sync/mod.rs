@@ -38,7 +38,7 @@ use self::{
     window::Deduplication,
 };
 use crate::{
-    store::{StoreUrl, quoted, within},
+    store::{ClickHouseUrl, quoted, within},
     table::{Schema, Table, dead_letter::REJECTED, node_leases::NODES},
 };
 
@@ -58,7 +58,7 @@ pub struct SyncReport {
 ///
 /// # Errors
 /// ClickHouse is not there or refuses a statement; or a column differs.
-pub async fn sync(url: &StoreUrl, schema: &Schema) -> Result<SyncReport, SyncError> {
+pub async fn sync(url: &ClickHouseUrl, schema: &Schema) -> Result<SyncReport, SyncError> {
     let synced = bring(url, schema).await.map_err(|kind| kind.at(url))?;
     Ok(synced.report(url))
 }
@@ -67,7 +67,7 @@ pub async fn sync(url: &StoreUrl, schema: &Schema) -> Result<SyncReport, SyncErr
 ///
 /// # Errors
 /// ClickHouse is not there; or a column differs.
-pub async fn plan(url: &StoreUrl, schema: &Schema) -> Result<SyncReport, SyncError> {
+pub async fn plan(url: &ClickHouseUrl, schema: &Schema) -> Result<SyncReport, SyncError> {
     let mut plan = look(url, schema).await.map_err(|kind| kind.at(url))?;
     plan.statements.append(&mut plan.windows);
     Ok(plan.report(url))
@@ -87,7 +87,7 @@ struct Plan {
 
 impl Plan {
     /// Returns it as it is told to whoever sends inserts of his own.
-    fn report(mut self, url: &StoreUrl) -> SyncReport {
+    fn report(mut self, url: &ClickHouseUrl) -> SyncReport {
         if self.is_turned_off {
             self.warnings.push(format!(
                 "the profile of {url}'s user turns deduplication off (deduplicate_insert = 'disable'): a writer that has the server by \
@@ -102,7 +102,7 @@ impl Plan {
 }
 
 /// Does what is to be done, and says what it was.
-async fn bring(url: &StoreUrl, schema: &Schema) -> Result<Plan, Kind> {
+async fn bring(url: &ClickHouseUrl, schema: &Schema) -> Result<Plan, Kind> {
     let plan = look(url, schema).await?;
     let mut done = Plan {
         warnings: plan.warnings,
@@ -143,7 +143,7 @@ async fn bring(url: &StoreUrl, schema: &Schema) -> Result<Plan, Kind> {
 }
 
 /// Gives windows to tables that have none by now, such as those of views that were made later.
-async fn bring_windows(url: &StoreUrl, schema: &Schema) -> Result<Plan, Kind> {
+async fn bring_windows(url: &ClickHouseUrl, schema: &Schema) -> Result<Plan, Kind> {
     let found = Deduplication::look(&url.server_client(), url.database(), &all_tables(schema)).await;
     let found = found.map_err(|error| Kind::of(LOOKING_AT_WINDOWS, error))?;
     let mut done = Plan {
@@ -155,11 +155,11 @@ async fn bring_windows(url: &StoreUrl, schema: &Schema) -> Result<Plan, Kind> {
 }
 
 /// Runs statements that rows can be inserted without.
-async fn set_windows(url: &StoreUrl, statements: Vec<String>, done: &mut Plan) -> Result<(), Kind> {
+async fn set_windows(url: &ClickHouseUrl, statements: Vec<String>, done: &mut Plan) -> Result<(), Kind> {
     for statement in statements {
         match run(&url.client(), &statement).await {
             Ok(()) => done.statements.push(statement),
-            Err(Kind::Store { doing, error }) if !error.is_passing() => {
+            Err(Kind::Server { doing, error }) if !error.is_passing() => {
                 done.warnings.push(format!(
                     "ClickHouse refuses what would keep rows from coming twice after a lost answer, {doing}: {error}"
                 ));
@@ -178,7 +178,7 @@ fn all_tables(schema: &Schema) -> Vec<&'static Table> {
 const LOOKING_AT_WINDOWS: &str = "looking at the deduplication windows";
 
 /// Looks for what is missing, and changes nothing.
-async fn look(url: &StoreUrl, schema: &Schema) -> Result<Plan, Kind> {
+async fn look(url: &ClickHouseUrl, schema: &Schema) -> Result<Plan, Kind> {
     let client = url.server_client();
     let tables = all_tables(schema);
     let mut plan = Plan::default();

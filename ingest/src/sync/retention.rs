@@ -2,7 +2,7 @@
 
 use super::STATEMENT_TIMEOUT;
 use crate::{
-    store::{StoreError, StoreUrl, within},
+    store::{ClickHouseError, ClickHouseUrl, within},
     table::dead_letter::REJECTED,
 };
 
@@ -10,7 +10,7 @@ use crate::{
 ///
 /// # Errors
 /// ClickHouse is not there, or refuses it.
-pub(super) async fn bring(url: &StoreUrl, days: u32) -> Result<Option<String>, StoreError> {
+pub(super) async fn bring(url: &ClickHouseUrl, days: u32) -> Result<Option<String>, ClickHouseError> {
     let client = url.client();
     let query = client
         .query("SELECT engine_full FROM system.tables WHERE database = ? AND name = ?")

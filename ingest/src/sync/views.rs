@@ -10,7 +10,7 @@ use clickhouse::{Client, Row};
 use serde::Deserialize;
 
 use super::STATEMENT_TIMEOUT;
-use crate::store::{StoreError, quoted, within};
+use crate::store::{ClickHouseError, quoted, within};
 
 /// A table's database and its name.
 pub(crate) type TableName = (String, String);
@@ -63,7 +63,7 @@ impl Tables {
         client: &Client,
         database: &str,
         names: impl IntoIterator<Item = &'a str>,
-    ) -> Result<Self, StoreError> {
+    ) -> Result<Self, ClickHouseError> {
         let mut found = Self::default();
         let mut next: BTreeSet<TableName> = names
             .into_iter()
@@ -161,7 +161,7 @@ impl Existing {
 ///
 /// # Errors
 /// ClickHouse is not there, or the user may not ask.
-pub(crate) async fn views_over(client: &Client, table: &str) -> Result<(TableName, Vec<View>), StoreError> {
+pub(crate) async fn views_over(client: &Client, table: &str) -> Result<(TableName, Vec<View>), ClickHouseError> {
     let database = current_database(client).await?;
     let tables = Tables::look(client, &database, [table]).await?;
     let name = (database, table.to_owned());
@@ -179,7 +179,7 @@ pub(crate) async fn views_over(client: &Client, table: &str) -> Result<(TableNam
 }
 
 /// Returns the database that the client's requests run in.
-pub(super) async fn current_database(client: &Client) -> Result<String, StoreError> {
+pub(super) async fn current_database(client: &Client) -> Result<String, ClickHouseError> {
     within(
         STATEMENT_TIMEOUT,
         client.query_raw("SELECT currentDatabase()").fetch_one(),
@@ -187,7 +187,7 @@ pub(super) async fn current_database(client: &Client) -> Result<String, StoreErr
     .await
 }
 
-async fn fetch(client: &Client, names: &BTreeSet<TableName>) -> Result<Vec<Existing>, StoreError> {
+async fn fetch(client: &Client, names: &BTreeSet<TableName>) -> Result<Vec<Existing>, ClickHouseError> {
     let (databases, names): (BTreeSet<_>, BTreeSet<_>) = names.iter().map(|(database, name)| (database, name)).unzip();
     // Two conditions: ClickHouse lists no other databases and tables for them, as it would for one about pairs.
     let query = client

@@ -13,7 +13,7 @@ use super::{
     views::{Existing, Receiver, TableName, Tables, current_database, qualified},
 };
 use crate::{
-    store::{StoreError, within},
+    store::{ClickHouseError, within},
     table::Table,
 };
 
@@ -74,7 +74,7 @@ struct Setting {
 
 impl Deduplication {
     /// Looks at the tables that exist and at those that views fill from them, and changes nothing.
-    pub(super) async fn look(client: &Client, database: &str, tables: &[&Table]) -> Result<Self, StoreError> {
+    pub(super) async fn look(client: &Client, database: &str, tables: &[&Table]) -> Result<Self, ClickHouseError> {
         let existing = Tables::look(client, database, tables.iter().map(|table| table.name)).await?;
         let settings = settings(client).await?;
         Ok(Self::of(database, tables, &existing, &settings))
@@ -180,7 +180,7 @@ impl Deduplication {
 ///
 /// # Errors
 /// ClickHouse is not there, or the user may not ask.
-pub(crate) async fn views_recognize_blocks(client: &Client, table: &str) -> Result<bool, StoreError> {
+pub(crate) async fn views_recognize_blocks(client: &Client, table: &str) -> Result<bool, ClickHouseError> {
     let database = current_database(client).await?;
     let existing = Tables::look(client, &database, [table]).await?;
     let settings = settings(client).await?;
@@ -203,7 +203,7 @@ fn default_of(window: &Window, settings: &[Setting]) -> Option<u64> {
 }
 
 /// Asks for the settings of tables that do not say them themselves, which a configuration may change, and for the profile's.
-async fn settings(client: &Client) -> Result<Vec<Setting>, StoreError> {
+async fn settings(client: &Client) -> Result<Vec<Setting>, ClickHouseError> {
     let names = |windows: &[Window]| windows.iter().map(|window| window.name).collect::<Vec<_>>();
     let settings = client
         .query(

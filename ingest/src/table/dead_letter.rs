@@ -133,7 +133,7 @@ pub(crate) static REJECTED: Table = rejected! {
     "payload_bytes" "UInt64" (Shape::Fixed(8), "UInt64"),
     "payload_hash" "UInt64" (Shape::Fixed(8), "UInt64"),
     "ip" "String" TEXT,
-    // Of a row that ClickHouse refused: the format of the payload, and its columns as `Layout::columns_as_json` has them.
+    // Of a row that ClickHouse refused: the format of the payload, and its columns as `InsertTarget::columns_as_json` has them.
     "payload_format" "LowCardinality(String)" TEXT,
     "payload_columns" "LowCardinality(String)" TEXT
 };

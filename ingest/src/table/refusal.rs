@@ -11,7 +11,7 @@ const MAX_GOT_BYTES: usize = 200;
 
 /// Why a value cannot stand in its column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Problem {
+pub enum ValueError {
     /// The text is not JSON at all; the event as a whole is refused.
     Syntax(json::Error),
     /// A number, date or time that the column's type cannot hold.
@@ -44,7 +44,7 @@ pub enum Problem {
     FarOffDate,
 }
 
-impl Problem {
+impl ValueError {
     /// Returns the words for it, to stand after the name and the type of the column.
     pub const fn text(self) -> &'static str {
         match self {
@@ -67,7 +67,7 @@ impl Problem {
     }
 }
 
-impl Problem {
+impl ValueError {
     /// Returns its short name, for programs and for counting.
     pub const fn code(self) -> &'static str {
         match self {
@@ -90,7 +90,7 @@ impl Problem {
     }
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for ValueError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Syntax(error) => error.fmt(f),
@@ -101,9 +101,9 @@ impl fmt::Display for Problem {
     }
 }
 
-impl std::error::Error for Problem {}
+impl std::error::Error for ValueError {}
 
-impl From<json::Error> for Problem {
+impl From<json::Error> for ValueError {
     fn from(error: json::Error) -> Self {
         Self::Syntax(error)
     }
@@ -114,41 +114,41 @@ const MAX_REFUSALS: usize = 100;
 
 /// One value that could not stand in its column.
 #[derive(Debug, Clone)]
-pub struct Refusal {
+pub struct InvalidColumn {
     /// The column that it was for.
     pub column: &'static Column,
     /// Why it could not.
-    pub problem: Problem,
+    pub problem: ValueError,
     /// The value as it was sent, cut to a bound; empty where there was none.
     pub got: String,
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for InvalidColumn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { column, problem, got } = self;
         write!(f, "column `{}` ({}): {problem}", column.name, column.data_type)?;
         match problem {
-            Problem::Missing(_) => Ok(()),
+            ValueError::Missing(_) => Ok(()),
             _ => write!(f, ": {got}"),
         }
     }
 }
 
 /// As the client is told: `column`, `code`, `expected`, `got`; where nothing was got, `path` says what it was looked for under.
-impl Serialize for Refusal {
+impl Serialize for InvalidColumn {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut fields = serializer.serialize_struct("Refusal", 4)?;
         fields.serialize_field("column", self.column.name)?;
         fields.serialize_field("code", self.problem.code())?;
         match self.problem {
-            Problem::OverMaxBytes(max_bytes) => {
+            ValueError::OverMaxBytes(max_bytes) => {
                 let expected = format!("{} of at most {max_bytes} bytes", self.column.data_type);
                 fields.serialize_field("expected", &expected)?;
             }
             _ => fields.serialize_field("expected", self.column.data_type)?,
         }
         match self.problem {
-            Problem::Missing(path) => fields.serialize_field("path", path)?,
+            ValueError::Missing(path) => fields.serialize_field("path", path)?,
             _ => fields.serialize_field("got", &self.got)?,
         }
         fields.end()
@@ -157,12 +157,12 @@ impl Serialize for Refusal {
 
 /// All refusals of one event, in the order in which they were found.
 #[derive(Debug, Default)]
-pub struct Refusals(Vec<Refusal>);
+pub struct InvalidColumns(Vec<InvalidColumn>);
 
-impl Refusals {
+impl InvalidColumns {
     /// Adds one.
     #[cold]
-    pub fn push(&mut self, column: &'static Column, problem: Problem, got: &str) {
+    pub fn push(&mut self, column: &'static Column, problem: ValueError, got: &str) {
         if self.0.len() == MAX_REFUSALS {
             return;
         }
@@ -170,7 +170,7 @@ impl Refusals {
         while !got.is_char_boundary(end) {
             end -= 1;
         }
-        self.0.push(Refusal {
+        self.0.push(InvalidColumn {
             column,
             problem,
             got: got[..end].to_owned(),
@@ -194,7 +194,7 @@ impl Refusals {
     }
 
     /// Returns them as a list.
-    pub fn into_vec(self) -> Vec<Refusal> {
+    pub fn into_vec(self) -> Vec<InvalidColumn> {
         self.0
     }
 }

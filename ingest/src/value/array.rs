@@ -5,17 +5,17 @@ use std::borrow::Cow;
 use super::{Decode, Encode, put_length};
 use crate::{
     json::{Kind, Reader},
-    table::refusal::Problem,
+    table::refusal::ValueError,
 };
 
 /// From a JSON array. Text is read as JSON where it begins with `[`, its elements as texts; other text is the one element of an
 /// array, and no text at all an array without elements.
 impl<'a, T: Decode<'a>> Decode<'a> for Vec<T> {
-    fn from_json(json: &mut Reader<'a>) -> Result<Self, Problem> {
+    fn from_json(json: &mut Reader<'a>) -> Result<Self, ValueError> {
         match json.peek()? {
             Kind::Array => {}
-            Kind::Null => return json.null().map(|()| Self::new()).map_err(Problem::from),
-            _ => return Err(Problem::WrongKind),
+            Kind::Null => return json.null().map(|()| Self::new()).map_err(ValueError::from),
+            _ => return Err(ValueError::WrongKind),
         }
         let mut elements = Self::new();
         json.begin_array()?;
@@ -25,7 +25,7 @@ impl<'a, T: Decode<'a>> Decode<'a> for Vec<T> {
         Ok(elements)
     }
 
-    fn from_text(text: Cow<'a, str>) -> Result<Self, Problem> {
+    fn from_text(text: Cow<'a, str>) -> Result<Self, ValueError> {
         if text.is_empty() {
             return Ok(Self::new());
         }
@@ -62,13 +62,13 @@ pub(super) type Own<'t, 'a> = fn(Cow<'t, str>) -> Cow<'a, str>;
 /// A text that is borrowed from the event gives borrowed pieces; one that was decoded dies here, and its pieces are copied.
 pub(super) fn read_text<'a>(
     text: Cow<'a, str>,
-    read: impl for<'t> FnOnce(&mut Reader<'t>, Own<'t, 'a>) -> Result<(), Problem>,
-) -> Result<(), Problem> {
+    read: impl for<'t> FnOnce(&mut Reader<'t>, Own<'t, 'a>) -> Result<(), ValueError>,
+) -> Result<(), ValueError> {
     fn all<'t, 'a>(
         text: &'t str,
         own: Own<'t, 'a>,
-        read: impl FnOnce(&mut Reader<'t>, Own<'t, 'a>) -> Result<(), Problem>,
-    ) -> Result<(), Problem> {
+        read: impl FnOnce(&mut Reader<'t>, Own<'t, 'a>) -> Result<(), ValueError>,
+    ) -> Result<(), ValueError> {
         let mut json = Reader::new(text);
         read(&mut json, own)?;
         Ok(json.end()?)
@@ -80,7 +80,7 @@ pub(super) fn read_text<'a>(
     };
     result.map_err(|problem| match problem {
         // The event itself is sound JSON, or none at all; this is about one of its texts.
-        Problem::Syntax(_) => Problem::Malformed,
+        ValueError::Syntax(_) => ValueError::Malformed,
         problem => problem,
     })
 }
@@ -89,9 +89,9 @@ pub(super) fn read_text<'a>(
 ///
 /// So it is in all texts, however they are decoded: an element that were read as JSON would have to borrow from a text that
 /// does not live long enough.
-pub(super) fn element<'t, 'a, T: Decode<'a>>(json: &mut Reader<'t>, own: Own<'t, 'a>) -> Result<T, Problem> {
+pub(super) fn element<'t, 'a, T: Decode<'a>>(json: &mut Reader<'t>, own: Own<'t, 'a>) -> Result<T, ValueError> {
     let text = match json.peek()? {
-        Kind::Null => return json.null().map(|()| T::default()).map_err(Problem::from),
+        Kind::Null => return json.null().map(|()| T::default()).map_err(ValueError::from),
         Kind::String => json.string()?,
         _ => Cow::Borrowed(json.raw_value()?),
     };
@@ -99,7 +99,7 @@ pub(super) fn element<'t, 'a, T: Decode<'a>>(json: &mut Reader<'t>, own: Own<'t,
 }
 
 /// Reads the key of a map.
-pub(super) fn key<'t, 'a, T: Decode<'a>>(key: Cow<'t, str>, own: Own<'t, 'a>) -> Result<T, Problem> {
+pub(super) fn key<'t, 'a, T: Decode<'a>>(key: Cow<'t, str>, own: Own<'t, 'a>) -> Result<T, ValueError> {
     T::from_text(own(key))
 }
 
@@ -119,10 +119,10 @@ mod tests {
         let texts: Vec<Cow<'_, str>> = json(r#"["a",1.5,null,[1 ],{"k":1}]"#).unwrap();
         assert_eq!(texts, ["a", "1.5", "", "[1 ]", r#"{"k":1}"#]);
         for event in ["1", r#""""#, r#""[1]""#, "{}", "true", "[[1]]"] {
-            assert_eq!(json::<Vec<u8>>(event), Err(Problem::WrongKind), "{event}");
+            assert_eq!(json::<Vec<u8>>(event), Err(ValueError::WrongKind), "{event}");
         }
-        assert_eq!(json::<Vec<u8>>("[1,256]"), Err(Problem::OutOfRange));
-        assert!(matches!(json::<Vec<u8>>("[1,]"), Err(Problem::Syntax(_))));
+        assert_eq!(json::<Vec<u8>>("[1,256]"), Err(ValueError::OutOfRange));
+        assert!(matches!(json::<Vec<u8>>("[1,]"), Err(ValueError::Syntax(_))));
     }
 
     #[test]
@@ -138,9 +138,9 @@ mod tests {
             assert_eq!(decoded, expected);
         }
         assert_eq!(text("[[1],2]"), Ok(vec![vec![1u8], vec![2]]));
-        assert_eq!(text::<Vec<u8>>("[1"), Err(Problem::Malformed));
-        assert_eq!(text::<Vec<u8>>("[1] 2"), Err(Problem::Malformed));
-        assert_eq!(text::<Vec<u8>>("x"), Err(Problem::Malformed));
+        assert_eq!(text::<Vec<u8>>("[1"), Err(ValueError::Malformed));
+        assert_eq!(text::<Vec<u8>>("[1] 2"), Err(ValueError::Malformed));
+        assert_eq!(text::<Vec<u8>>("x"), Err(ValueError::Malformed));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::{Decode, Encode};
 use crate::{
     json::{Kind, Reader},
-    table::refusal::Problem,
+    table::refusal::ValueError,
 };
 
 /// The words that ClickHouse's text formats take, in any case; `on` is what a browser sends for a checked box.
@@ -32,25 +32,25 @@ const WORDS: [(&str, bool); 16] = [
 /// text the words that ClickHouse's text formats take.
 impl<'a> Decode<'a> for bool {
     #[inline]
-    fn from_json(json: &mut Reader<'a>) -> Result<Self, Problem> {
+    fn from_json(json: &mut Reader<'a>) -> Result<Self, ValueError> {
         match json.peek()? {
             Kind::Bool => Ok(json.bool()?),
-            Kind::Null => json.null().map(|()| false).map_err(Problem::from),
+            Kind::Null => json.null().map(|()| false).map_err(ValueError::from),
             Kind::Number => match json.number()? {
                 "1" => Ok(true),
                 "0" => Ok(false),
-                _ => Err(Problem::OutOfRange),
+                _ => Err(ValueError::OutOfRange),
             },
-            Kind::String | Kind::Array | Kind::Object => Err(Problem::WrongKind),
+            Kind::String | Kind::Array | Kind::Object => Err(ValueError::WrongKind),
         }
     }
 
-    fn from_text(text: Cow<'a, str>) -> Result<Self, Problem> {
+    fn from_text(text: Cow<'a, str>) -> Result<Self, ValueError> {
         WORDS
             .iter()
             .find(|(word, _)| word.eq_ignore_ascii_case(&text))
             .map(|&(_, value)| value)
-            .ok_or(Problem::Malformed)
+            .ok_or(ValueError::Malformed)
     }
 }
 
@@ -73,16 +73,16 @@ mod tests {
         assert_eq!(json("0"), Ok(false));
         assert_eq!(json("null"), Ok(false));
         for event in ["2", "-1", "1.0", "10", "-0"] {
-            assert_eq!(json::<bool>(event), Err(Problem::OutOfRange), "{event}");
+            assert_eq!(json::<bool>(event), Err(ValueError::OutOfRange), "{event}");
         }
         for event in [r#""true""#, r#""1""#, r#""""#, "[]", "{}"] {
-            assert_eq!(json::<bool>(event), Err(Problem::WrongKind), "{event}");
+            assert_eq!(json::<bool>(event), Err(ValueError::WrongKind), "{event}");
         }
         assert_eq!(text("TRUE"), Ok(true));
         assert_eq!(text("on"), Ok(true));
         assert_eq!(text("No"), Ok(false));
-        assert_eq!(text::<bool>(""), Err(Problem::Malformed));
-        assert_eq!(text::<bool>("2"), Err(Problem::Malformed));
+        assert_eq!(text::<bool>(""), Err(ValueError::Malformed));
+        assert_eq!(text::<bool>("2"), Err(ValueError::Malformed));
         assert_eq!(bytes(&true), [1]);
     }
 }

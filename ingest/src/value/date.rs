@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{Decode, Encode, calendar};
 use crate::{
     json::{Kind, Reader},
-    table::refusal::Problem,
+    table::refusal::ValueError,
 };
 
 macro_rules! date {
@@ -25,30 +25,30 @@ macro_rules! date {
         );
 
         impl $name {
-            fn from_days(days: i64) -> Result<Self, Problem> {
+            fn from_days(days: i64) -> Result<Self, ValueError> {
                 match <$inner>::try_from(days) {
                     Ok(days) if $range.contains(&days) => Ok(Self(days)),
-                    _ => Err(Problem::OutOfRange),
+                    _ => Err(ValueError::OutOfRange),
                 }
             }
         }
 
         impl<'a> Decode<'a> for $name {
-            fn from_json(json: &mut Reader<'a>) -> Result<Self, Problem> {
+            fn from_json(json: &mut Reader<'a>) -> Result<Self, ValueError> {
                 match json.peek()? {
                     Kind::String => Self::from_text(json.string()?),
                     Kind::Number => Self::from_days(i64::from_json(json)?),
-                    Kind::Null => json.null().map(|()| Self::default()).map_err(Problem::from),
-                    Kind::Bool | Kind::Array | Kind::Object => Err(Problem::WrongKind),
+                    Kind::Null => json.null().map(|()| Self::default()).map_err(ValueError::from),
+                    Kind::Bool | Kind::Array | Kind::Object => Err(ValueError::WrongKind),
                 }
             }
 
-            fn from_text(text: Cow<'a, str>) -> Result<Self, Problem> {
+            fn from_text(text: Cow<'a, str>) -> Result<Self, ValueError> {
                 // What MySQL and old ClickHouse print for no date at all.
                 if text == "0000-00-00" {
                     return Ok(Self::default());
                 }
-                let days = parse(text.as_bytes()).ok_or(Problem::Malformed)?;
+                let days = parse(text.as_bytes()).ok_or(ValueError::Malformed)?;
                 Self::from_days(days.into())
             }
         }
@@ -128,11 +128,11 @@ mod tests {
             "-1",
             "1709208794",
         ] {
-            assert_eq!(json::<Date>(event), Err(Problem::OutOfRange), "{event}");
+            assert_eq!(json::<Date>(event), Err(ValueError::OutOfRange), "{event}");
         }
         assert_eq!(json("\"2149-06-06\""), Ok(Date(u16::MAX)));
         for event in ["\"1899-12-31\"", "\"2300-01-01\"", "-25568", "120530"] {
-            assert_eq!(json::<Date32>(event), Err(Problem::OutOfRange), "{event}");
+            assert_eq!(json::<Date32>(event), Err(ValueError::OutOfRange), "{event}");
         }
         assert_eq!(json("\"1900-01-01\""), Ok(Date32(-25_567)));
         assert_eq!(json("\"2299-12-31\""), Ok(Date32(120_529)));
@@ -163,11 +163,11 @@ mod tests {
             "2024é02é9",
             "today",
         ] {
-            assert_eq!(text::<Date>(event), Err(Problem::Malformed), "{event}");
+            assert_eq!(text::<Date>(event), Err(ValueError::Malformed), "{event}");
         }
-        assert_eq!(json::<Date>("1.5"), Err(Problem::NotAnInteger));
-        assert_eq!(json::<Date>("true"), Err(Problem::WrongKind));
-        assert_eq!(json::<Date>("[]"), Err(Problem::WrongKind));
+        assert_eq!(json::<Date>("1.5"), Err(ValueError::NotAnInteger));
+        assert_eq!(json::<Date>("true"), Err(ValueError::WrongKind));
+        assert_eq!(json::<Date>("[]"), Err(ValueError::WrongKind));
     }
 
     #[test]

@@ -14,7 +14,7 @@
 //! whose numbers stand apart, like `2024 02 29`.
 
 use super::calendar;
-use crate::table::refusal::Problem;
+use crate::table::refusal::ValueError;
 
 /// What a text says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,11 +58,11 @@ const WEEKDAYS: [&str; 7] = [
 /// Reads a date, or a date with a time.
 ///
 /// # Errors
-/// [`Problem::Malformed`]: the text is in none of the forms, or there is no such day or time.
+/// [`ValueError::Malformed`]: the text is in none of the forms, or there is no such day or time.
 #[inline]
-pub(super) fn parse(text: &str) -> Result<Moment, Problem> {
+pub(super) fn parse(text: &str) -> Result<Moment, ValueError> {
     let bytes = text.as_bytes();
-    iso(bytes).or_else(|| best_effort(bytes)).ok_or(Problem::Malformed)
+    iso(bytes).or_else(|| best_effort(bytes)).ok_or(ValueError::Malformed)
 }
 
 /// Reads `YYYY-MM-DD`, alone or followed by `hh:mm:ss`, a fraction, and `Z` or an offset.

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     json::{Kind, Reader},
-    table::refusal::Problem,
+    table::refusal::ValueError,
 };
 
 /// The seconds of the years 1 to 9999, all that ClickHouse can print.
@@ -55,10 +55,10 @@ impl<Z: Zone> DateTime<Z> {
         self.seconds
     }
 
-    fn from_wide(seconds: i64) -> Result<Self, Problem> {
+    fn from_wide(seconds: i64) -> Result<Self, ValueError> {
         u32::try_from(seconds)
             .map(Self::from_seconds)
-            .map_err(|_| Problem::OutOfRange)
+            .map_err(|_| ValueError::OutOfRange)
     }
 }
 
@@ -79,7 +79,7 @@ impl<const P: u8, Z: Zone> DateTime64<P, Z> {
         self.ticks
     }
 
-    fn from_moment(moment: Moment) -> Result<Self, Problem> {
+    fn from_moment(moment: Moment) -> Result<Self, ValueError> {
         let seconds = moment.utc::<Z>()?;
         // A local time is printed as it came, though UTC may have another year then.
         let printed = if moment.offset.is_none() {
@@ -93,7 +93,7 @@ impl<const P: u8, Z: Zone> DateTime64<P, Z> {
             .and_then(|ticks| ticks.checked_add(below_second));
         match ticks {
             Some(ticks) if PRINTABLE.contains(&printed) => Ok(Self::from_ticks(ticks)),
-            _ => Err(Problem::OutOfRange),
+            _ => Err(ValueError::OutOfRange),
         }
     }
 }
@@ -101,7 +101,7 @@ impl<const P: u8, Z: Zone> DateTime64<P, Z> {
 impl Moment {
     /// Returns the seconds since 1970 in UTC.
     #[inline]
-    fn utc<Z: Zone>(self) -> Result<i64, Problem> {
+    fn utc<Z: Zone>(self) -> Result<i64, ValueError> {
         match self.offset {
             Some(offset) => Ok(self.seconds - i64::from(offset)),
             None => Z::to_utc(self.seconds),
@@ -111,24 +111,24 @@ impl Moment {
 
 impl<'a, Z: Zone> Decode<'a> for DateTime<Z> {
     #[inline]
-    fn from_json(json: &mut Reader<'a>) -> Result<Self, Problem> {
+    fn from_json(json: &mut Reader<'a>) -> Result<Self, ValueError> {
         match json.peek()? {
             Kind::String => Self::from_text(json.string()?),
             Kind::Number => Self::from_wide(i64::from_json(json)?),
-            Kind::Null => json.null().map(|()| Self::default()).map_err(Problem::from),
-            Kind::Bool | Kind::Array | Kind::Object => Err(Problem::WrongKind),
+            Kind::Null => json.null().map(|()| Self::default()).map_err(ValueError::from),
+            Kind::Bool | Kind::Array | Kind::Object => Err(ValueError::WrongKind),
         }
     }
 
     #[inline]
-    fn from_text(text: Cow<'a, str>) -> Result<Self, Problem> {
+    fn from_text(text: Cow<'a, str>) -> Result<Self, ValueError> {
         Self::from_wide(date_text::parse(&text)?.utc::<Z>()?)
     }
 }
 
 impl<'a, const P: u8, Z: Zone> Decode<'a> for DateTime64<P, Z> {
     #[inline]
-    fn from_json(json: &mut Reader<'a>) -> Result<Self, Problem> {
+    fn from_json(json: &mut Reader<'a>) -> Result<Self, ValueError> {
         match json.peek()? {
             Kind::String => Self::from_text(json.string()?),
             Kind::Number => {
@@ -137,16 +137,16 @@ impl<'a, const P: u8, Z: Zone> Decode<'a> for DateTime64<P, Z> {
                 if is_printable {
                     Ok(Self::from_ticks(ticks))
                 } else {
-                    Err(Problem::OutOfRange)
+                    Err(ValueError::OutOfRange)
                 }
             }
-            Kind::Null => json.null().map(|()| Self::default()).map_err(Problem::from),
-            Kind::Bool | Kind::Array | Kind::Object => Err(Problem::WrongKind),
+            Kind::Null => json.null().map(|()| Self::default()).map_err(ValueError::from),
+            Kind::Bool | Kind::Array | Kind::Object => Err(ValueError::WrongKind),
         }
     }
 
     #[inline]
-    fn from_text(text: Cow<'a, str>) -> Result<Self, Problem> {
+    fn from_text(text: Cow<'a, str>) -> Result<Self, ValueError> {
         Self::from_moment(date_text::parse(&text)?)
     }
 }
@@ -174,11 +174,11 @@ mod tests {
     /// 2024-02-29 00:00:00 UTC.
     const MIDNIGHT: u32 = 1_709_164_800;
 
-    fn seconds(event: &str) -> Result<u32, Problem> {
+    fn seconds(event: &str) -> Result<u32, ValueError> {
         text::<DateTime>(event).map(DateTime::seconds)
     }
 
-    fn millis(event: &str) -> Result<i64, Problem> {
+    fn millis(event: &str) -> Result<i64, ValueError> {
         text::<DateTime64<3>>(event).map(DateTime64::ticks)
     }
 
@@ -278,7 +278,7 @@ mod tests {
             "1709208794Z",
             "1709208794123.5",
         ] {
-            assert_eq!(millis(event), Err(Problem::Malformed), "{event}");
+            assert_eq!(millis(event), Err(ValueError::Malformed), "{event}");
         }
     }
 
@@ -291,9 +291,9 @@ mod tests {
         );
         assert_eq!(json("-1"), Ok(DateTime64::<3>::from_ticks(-1)));
         assert_eq!(json("null"), Ok(DateTime64::<3>::from_ticks(0)));
-        assert_eq!(json::<DateTime>("1709208794.5"), Err(Problem::NotAnInteger));
+        assert_eq!(json::<DateTime>("1709208794.5"), Err(ValueError::NotAnInteger));
         for event in ["true", "[]", "{}"] {
-            assert_eq!(json::<DateTime>(event), Err(Problem::WrongKind), "{event}");
+            assert_eq!(json::<DateTime>(event), Err(ValueError::WrongKind), "{event}");
         }
         for event in [
             "-1",
@@ -302,7 +302,7 @@ mod tests {
             r#""1969-12-31 23:59:59""#,
             r#""2106-02-07 06:28:16""#,
         ] {
-            assert_eq!(json::<DateTime>(event), Err(Problem::OutOfRange), "{event}");
+            assert_eq!(json::<DateTime>(event), Err(ValueError::OutOfRange), "{event}");
         }
         assert_eq!(
             json(r#""2106-02-07 06:28:15""#),
@@ -352,7 +352,7 @@ mod tests {
             "2024 PM",
             "Feb Mar 2024",
         ] {
-            assert_eq!(seconds(event), Err(Problem::Malformed), "{event}");
+            assert_eq!(seconds(event), Err(ValueError::Malformed), "{event}");
         }
     }
 
@@ -371,12 +371,12 @@ mod tests {
     fn a_date_time64_reaches_as_far_as_its_digits_let_it() {
         assert_eq!(millis("0001-01-01"), Ok(-62_135_596_800_000));
         assert_eq!(millis("9999-12-31 23:59:59.999"), Ok(253_402_300_799_999));
-        assert_eq!(millis("9999-12-31 23:59:59-01:00"), Err(Problem::OutOfRange));
-        assert_eq!(json::<DateTime64<3>>("253402300800000"), Err(Problem::OutOfRange));
+        assert_eq!(millis("9999-12-31 23:59:59-01:00"), Err(ValueError::OutOfRange));
+        assert_eq!(json::<DateTime64<3>>("253402300800000"), Err(ValueError::OutOfRange));
         let nanos = |event| text::<DateTime64<9>>(event).map(DateTime64::ticks);
         assert_eq!(nanos("2262-04-11 23:47:16.5"), Ok(9_223_372_036_500_000_000));
-        assert_eq!(nanos("2262-04-11 23:47:17"), Err(Problem::OutOfRange));
-        assert_eq!(nanos("1677-09-21 00:12:43"), Err(Problem::OutOfRange));
+        assert_eq!(nanos("2262-04-11 23:47:17"), Err(ValueError::OutOfRange));
+        assert_eq!(nanos("1677-09-21 00:12:43"), Err(ValueError::OutOfRange));
         assert_eq!(json(&i64::MIN.to_string()), Ok(DateTime64::<9>::from_ticks(i64::MIN)));
     }
 
@@ -390,7 +390,7 @@ mod tests {
         assert_eq!(berlin("29.02.2024 13:13:14"), Ok(THEN));
         assert_eq!(berlin("2024-02-29 12:13:14Z"), Ok(THEN));
         assert_eq!(berlin("1709208794"), Ok(THEN));
-        assert_eq!(berlin("1970-01-01 00:59:59"), Err(Problem::OutOfRange));
+        assert_eq!(berlin("1970-01-01 00:59:59"), Err(ValueError::OutOfRange));
     }
 
     #[test]
@@ -400,9 +400,9 @@ mod tests {
         }
         let new_york = |event| text::<DateTime64<0, NewYork>>(event).map(DateTime64::ticks);
         assert_eq!(new_york("9999-12-31 23:59:59"), Ok(253_402_300_799 + 5 * 3600));
-        assert_eq!(new_york("9999-12-31 24:00:00"), Err(Problem::OutOfRange));
-        assert_eq!(new_york("9999-12-31 23:59:59-05:00"), Err(Problem::OutOfRange));
-        assert_eq!(millis("9999-12-31 24:00:00"), Err(Problem::OutOfRange));
+        assert_eq!(new_york("9999-12-31 24:00:00"), Err(ValueError::OutOfRange));
+        assert_eq!(new_york("9999-12-31 23:59:59-05:00"), Err(ValueError::OutOfRange));
+        assert_eq!(millis("9999-12-31 24:00:00"), Err(ValueError::OutOfRange));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::{Decode, Encode, int::Int256};
 use crate::{
     json::{Kind, Reader},
-    table::refusal::Problem,
+    table::refusal::ValueError,
 };
 
 macro_rules! decimal {
@@ -29,23 +29,23 @@ macro_rules! decimal {
         );
 
         impl<'a, const P: u8, const S: u8> Decode<'a> for $name<P, S> {
-            fn from_json(json: &mut Reader<'a>) -> Result<Self, Problem> {
+            fn from_json(json: &mut Reader<'a>) -> Result<Self, ValueError> {
                 match json.peek()? {
                     Kind::Number => Self::from_text(Cow::Borrowed(json.number()?)),
                     Kind::String => Self::from_text(json.string()?),
-                    Kind::Null => json.null().map(|()| Self::default()).map_err(Problem::from),
-                    Kind::Bool | Kind::Array | Kind::Object => Err(Problem::WrongKind),
+                    Kind::Null => json.null().map(|()| Self::default()).map_err(ValueError::from),
+                    Kind::Bool | Kind::Array | Kind::Object => Err(ValueError::WrongKind),
                 }
             }
 
-            fn from_json_among(json: &mut Reader<'a>) -> Result<Self, Problem> {
+            fn from_json_among(json: &mut Reader<'a>) -> Result<Self, ValueError> {
                 if json.peek()? == Kind::String {
-                    return Err(Problem::WrongKind);
+                    return Err(ValueError::WrongKind);
                 }
                 Self::from_json(json)
             }
 
-            fn from_text(text: Cow<'a, str>) -> Result<Self, Problem> {
+            fn from_text(text: Cow<'a, str>) -> Result<Self, ValueError> {
                 let (negative, digits) = parse::<$digits>(text.as_bytes(), P, S)?;
                 let from_digits: fn($digits) -> $inner = $from_digits;
                 let number = from_digits(digits);
@@ -113,7 +113,7 @@ macro_rules! digits {
 digits!(u64: 0, u128: 0, U256: U256::ZERO);
 
 /// Returns the sign and the number in units of its digit at `scale`; it has at most `precision` digits.
-fn parse<D: Digits>(text: &[u8], precision: u8, scale: u8) -> Result<(bool, D), Problem> {
+fn parse<D: Digits>(text: &[u8], precision: u8, scale: u8) -> Result<(bool, D), ValueError> {
     let (negative, text) = match text {
         [b'-', rest @ ..] => (true, rest),
         [b'+', rest @ ..] => (false, rest),
@@ -131,7 +131,7 @@ fn parse<D: Digits>(text: &[u8], precision: u8, scale: u8) -> Result<(bool, D), 
     };
     let digits = || whole.iter().chain(fraction);
     if digits().next().is_none() || !digits().all(u8::is_ascii_digit) {
-        return Err(Problem::Malformed);
+        return Err(ValueError::Malformed);
     }
 
     // How many of the digits count. Zeros follow where the exponent asks for more than there are.
@@ -141,7 +141,7 @@ fn parse<D: Digits>(text: &[u8], precision: u8, scale: u8) -> Result<(bool, D), 
     for digit in digits().take(kept.max(0) as usize) {
         if *digit != b'0' || length > 0 {
             if length == i64::from(precision) {
-                return Err(Problem::OutOfRange);
+                return Err(ValueError::OutOfRange);
             }
             number = number.with_digit(digit - b'0');
             length += 1;
@@ -150,7 +150,7 @@ fn parse<D: Digits>(text: &[u8], precision: u8, scale: u8) -> Result<(bool, D), 
     if length > 0 {
         let zeros = (kept - (whole.len() + fraction.len()) as i64).max(0);
         if length + zeros > i64::from(precision) {
-            return Err(Problem::OutOfRange);
+            return Err(ValueError::OutOfRange);
         }
         for _ in 0..zeros {
             number = number.with_digit(0);
@@ -160,7 +160,7 @@ fn parse<D: Digits>(text: &[u8], precision: u8, scale: u8) -> Result<(bool, D), 
 }
 
 /// Reads an exponent. One beyond all use is cut to a bound that has the same effect.
-fn exponent(text: &[u8]) -> Result<i64, Problem> {
+fn exponent(text: &[u8]) -> Result<i64, ValueError> {
     const BOUND: i64 = 1 << 40;
 
     let (negative, digits) = match text {
@@ -169,7 +169,7 @@ fn exponent(text: &[u8]) -> Result<i64, Problem> {
         digits => (false, digits),
     };
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-        return Err(Problem::Malformed);
+        return Err(ValueError::Malformed);
     }
     let size = digits
         .iter()
@@ -223,9 +223,9 @@ mod tests {
             "1e99999999999999999999999",
             "0.1e4",
         ] {
-            assert_eq!(json::<Decimal32<5, 2>>(event), Err(Problem::OutOfRange), "{event}");
+            assert_eq!(json::<Decimal32<5, 2>>(event), Err(ValueError::OutOfRange), "{event}");
         }
-        assert_eq!(json::<Decimal32<9, 9>>("1"), Err(Problem::OutOfRange));
+        assert_eq!(json::<Decimal32<9, 9>>("1"), Err(ValueError::OutOfRange));
         assert_eq!(json::<Decimal32<9, 9>>("0.9999999999"), Ok(Decimal32(999_999_999)));
         assert_eq!(
             json::<Decimal64<18, 4>>("12345678901234.56789"),
@@ -237,17 +237,17 @@ mod tests {
         );
         assert_eq!(
             json::<Decimal64<18, 0>>("1000000000000000000"),
-            Err(Problem::OutOfRange)
+            Err(ValueError::OutOfRange)
         );
         let nines = "9".repeat(38);
         assert_eq!(json::<Decimal128<38, 0>>(&nines).unwrap().0.to_string(), nines);
-        assert_eq!(json::<Decimal128<38, 0>>(&"9".repeat(39)), Err(Problem::OutOfRange));
+        assert_eq!(json::<Decimal128<38, 0>>(&"9".repeat(39)), Err(ValueError::OutOfRange));
         let nines = "9".repeat(76);
         assert_eq!(
             json::<Decimal256<76, 0>>(&format!("-{nines}")).unwrap().0.0.to_string(),
             format!("-{nines}")
         );
-        assert_eq!(json::<Decimal256<76, 2>>("1e75"), Err(Problem::OutOfRange));
+        assert_eq!(json::<Decimal256<76, 2>>("1e75"), Err(ValueError::OutOfRange));
     }
 
     #[test]
@@ -255,10 +255,10 @@ mod tests {
         for event in [
             "-", ".", "--1", "1.5abc", "1,5", "1e", "1e+", "e1", " 1", "nan", "inf", "true", "1.2.3", "1e1.5",
         ] {
-            assert_eq!(text::<Decimal32<5, 2>>(event), Err(Problem::Malformed), "{event}");
+            assert_eq!(text::<Decimal32<5, 2>>(event), Err(ValueError::Malformed), "{event}");
         }
         for event in ["true", "[]", "{}"] {
-            assert_eq!(json::<Decimal32<5, 2>>(event), Err(Problem::WrongKind), "{event}");
+            assert_eq!(json::<Decimal32<5, 2>>(event), Err(ValueError::WrongKind), "{event}");
         }
     }
 

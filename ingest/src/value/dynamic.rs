@@ -12,7 +12,7 @@ use super::{
     Decode, Encode,
     written::{put_dynamic, put_text},
 };
-use crate::{json::Reader, table::refusal::Problem};
+use crate::{json::Reader, table::refusal::ValueError};
 
 /// ClickHouse's `Dynamic`, a value of any type, which its JSON shows; a text is one, or a date or a moment where it is written so.
 ///
@@ -58,7 +58,7 @@ impl Debug for Dynamic<'_> {
 }
 
 impl<'a> Decode<'a> for Dynamic<'a> {
-    fn from_json(json: &mut Reader<'a>) -> Result<Self, Problem> {
+    fn from_json(json: &mut Reader<'a>) -> Result<Self, ValueError> {
         let mut bytes = Vec::new();
         put_dynamic(&mut json.clone(), &mut bytes)?;
         Ok(Self {
@@ -67,7 +67,7 @@ impl<'a> Decode<'a> for Dynamic<'a> {
         })
     }
 
-    fn from_text(text: Cow<'a, str>) -> Result<Self, Problem> {
+    fn from_text(text: Cow<'a, str>) -> Result<Self, ValueError> {
         let mut bytes = Vec::new();
         put_text(&text, &mut bytes)?;
         Ok(Self {
@@ -169,23 +169,23 @@ mod tests {
     #[test]
     fn what_clickhouse_refuses_is_refused() {
         for (event, problem) in [
-            (r#"{"a":1,"a":2}"#, Problem::PathTwice),
-            (r#"{"a":{"b":1},"a.b":2}"#, Problem::PathTwice),
-            (r#"[{"a":[{"b":1}]},{"a.b":[]}]"#, Problem::PathTwice),
-            (r#"{"a":[1],"a.size0":2}"#, Problem::PathTwice),
-            (r#"{"a":null,"a.null":2}"#, Problem::PathTwice),
-            (r#"{"a":{"":1}}"#, Problem::Malformed),
-            (r#"{"null":1}"#, Problem::Malformed),
-            (r#"[{"a":1},{"a":"x"}]"#, Problem::Malformed),
-            (r#"[{"a":1},{"a":[]}]"#, Problem::WrongKind),
-            ("1e400", Problem::OutOfRange),
+            (r#"{"a":1,"a":2}"#, ValueError::PathTwice),
+            (r#"{"a":{"b":1},"a.b":2}"#, ValueError::PathTwice),
+            (r#"[{"a":[{"b":1}]},{"a.b":[]}]"#, ValueError::PathTwice),
+            (r#"{"a":[1],"a.size0":2}"#, ValueError::PathTwice),
+            (r#"{"a":null,"a.null":2}"#, ValueError::PathTwice),
+            (r#"{"a":{"":1}}"#, ValueError::Malformed),
+            (r#"{"null":1}"#, ValueError::Malformed),
+            (r#"[{"a":1},{"a":"x"}]"#, ValueError::Malformed),
+            (r#"[{"a":1},{"a":[]}]"#, ValueError::WrongKind),
+            ("1e400", ValueError::OutOfRange),
         ] {
             assert_eq!(json::<Dynamic<'_>>(event), Err(problem), "{event}");
         }
         for event in [r#"{"a":{"b":1},"a.c":2}"#, r#"{"a":1,"a.b":2}"#, r#"[{"size0":1}]"#] {
             assert!(json::<Dynamic<'_>>(event).is_ok(), "{event}");
         }
-        assert!(matches!(json::<Dynamic<'_>>("[1"), Err(Problem::Syntax(_))));
+        assert!(matches!(json::<Dynamic<'_>>("[1"), Err(ValueError::Syntax(_))));
     }
 
     #[test]

@@ -81,38 +81,38 @@ macro_rules! enumeration {
         }
 
         impl<'a> $crate::value::Decode<'a> for $name {
-            fn from_json(json: &mut $crate::json::Reader<'a>) -> Result<Self, $crate::refusal::Problem> {
-                use $crate::{json::Kind, refusal::Problem};
+            fn from_json(json: &mut $crate::json::Reader<'a>) -> Result<Self, $crate::refusal::ValueError> {
+                use $crate::{json::Kind, refusal::ValueError};
 
                 match json.peek()? {
                     Kind::String => Self::from_text(json.string()?),
                     Kind::Number => match <$number as $crate::value::Decode<'a>>::from_json(json) {
-                        Ok(number) => Self::from_number(number).ok_or(Problem::UnknownName),
-                        Err(Problem::OutOfRange) => Err(Problem::UnknownName),
+                        Ok(number) => Self::from_number(number).ok_or(ValueError::UnknownName),
+                        Err(ValueError::OutOfRange) => Err(ValueError::UnknownName),
                         Err(problem) => Err(problem),
                     },
                     Kind::Null => {
                         json.null()?;
                         Ok(Self::default())
                     }
-                    Kind::Bool | Kind::Array | Kind::Object => Err(Problem::WrongKind),
+                    Kind::Bool | Kind::Array | Kind::Object => Err(ValueError::WrongKind),
                 }
             }
 
-            fn from_text(text: ::std::borrow::Cow<'a, str>) -> Result<Self, $crate::refusal::Problem> {
+            fn from_text(text: ::std::borrow::Cow<'a, str>) -> Result<Self, $crate::refusal::ValueError> {
                 match &*text {
                     $($text => Ok(Self::$variant),)+
                     other => other
                         .parse()
                         .ok()
                         .and_then(Self::from_number)
-                        .ok_or($crate::refusal::Problem::UnknownName),
+                        .ok_or($crate::refusal::ValueError::UnknownName),
                 }
             }
         }
 
         impl $crate::value::JsonPath for $name {
-            fn check(json: &mut $crate::json::Reader<'_>) -> Result<(), $crate::refusal::Problem> {
+            fn check(json: &mut $crate::json::Reader<'_>) -> Result<(), $crate::refusal::ValueError> {
                 $crate::value::__check_name::<Self>(json)
             }
 
@@ -154,7 +154,7 @@ macro_rules! enumeration {
 #[cfg(test)]
 mod tests {
     use super::super::{Decode, testing::*};
-    use crate::table::refusal::Problem;
+    use crate::table::refusal::ValueError;
 
     crate::enumeration! {
         enum State: i8 { Open = 1 => "open", Closed = -3 => "closed", Odd = 2 => "1" }
@@ -181,11 +181,11 @@ mod tests {
             "300",
             "99999999999999999999",
         ] {
-            assert_eq!(json::<State>(event), Err(Problem::UnknownName), "{event}");
+            assert_eq!(json::<State>(event), Err(ValueError::UnknownName), "{event}");
         }
-        assert_eq!(json::<State>("1.0"), Err(Problem::NotAnInteger));
+        assert_eq!(json::<State>("1.0"), Err(ValueError::NotAnInteger));
         for event in ["true", "[]", "{}"] {
-            assert_eq!(json::<State>(event), Err(Problem::WrongKind), "{event}");
+            assert_eq!(json::<State>(event), Err(ValueError::WrongKind), "{event}");
         }
     }
 

@@ -11,32 +11,32 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::{Decode, Encode};
 use crate::{
     json::{Kind, Reader},
-    table::refusal::Problem,
+    table::refusal::ValueError,
 };
 
 macro_rules! float {
     ($($type:ty),*) => { $(
         impl<'a> Decode<'a> for $type {
-            fn from_json(json: &mut Reader<'a>) -> Result<Self, Problem> {
+            fn from_json(json: &mut Reader<'a>) -> Result<Self, ValueError> {
                 match json.peek()? {
                     Kind::Number => Self::from_text(Cow::Borrowed(json.number()?)),
                     Kind::String => Self::from_text(json.string()?),
                     Kind::Bool => Ok(json.bool()?.into()),
-                    Kind::Null => json.null().map(|()| Self::default()).map_err(Problem::from),
-                    Kind::Array | Kind::Object => Err(Problem::WrongKind),
+                    Kind::Null => json.null().map(|()| Self::default()).map_err(ValueError::from),
+                    Kind::Array | Kind::Object => Err(ValueError::WrongKind),
                 }
             }
 
-            fn from_text(text: Cow<'a, str>) -> Result<Self, Problem> {
+            fn from_text(text: Cow<'a, str>) -> Result<Self, ValueError> {
                 match &*text {
                     "true" => return Ok(1.0),
                     "false" => return Ok(0.0),
                     _ => {}
                 }
-                let float: $type = text.parse().map_err(|_| Problem::Malformed)?;
+                let float: $type = text.parse().map_err(|_| ValueError::Malformed)?;
                 // The word has no digits; a number that overflowed has.
                 if float.is_infinite() && text.bytes().any(|byte| byte.is_ascii_digit()) {
-                    return Err(Problem::OutOfRange);
+                    return Err(ValueError::OutOfRange);
                 }
                 Ok(float)
             }
@@ -74,11 +74,11 @@ impl From<BFloat16> for f32 {
 }
 
 impl<'a> Decode<'a> for BFloat16 {
-    fn from_json(json: &mut Reader<'a>) -> Result<Self, Problem> {
+    fn from_json(json: &mut Reader<'a>) -> Result<Self, ValueError> {
         f32::from_json(json).map(Self::from)
     }
 
-    fn from_text(text: Cow<'a, str>) -> Result<Self, Problem> {
+    fn from_text(text: Cow<'a, str>) -> Result<Self, ValueError> {
         f32::from_text(text).map(Self::from)
     }
 }
@@ -132,18 +132,18 @@ mod tests {
         for event in [
             "", "-", ".", "1e", "e5", "1.5abc", "0x10", "1_000", " 1", "--1", "infin", "nan(1)", "null", "TRUE",
         ] {
-            assert_eq!(text::<f64>(event), Err(Problem::Malformed), "{event}");
+            assert_eq!(text::<f64>(event), Err(ValueError::Malformed), "{event}");
         }
-        assert_eq!(json::<f64>("[]"), Err(Problem::WrongKind));
+        assert_eq!(json::<f64>("[]"), Err(ValueError::WrongKind));
     }
 
     #[test]
     fn an_overflow_is_not_infinity() {
-        assert_eq!(json::<f64>("1e400"), Err(Problem::OutOfRange));
-        assert_eq!(json::<f64>("-1e400"), Err(Problem::OutOfRange));
-        assert_eq!(json::<f32>("3.4028236e38"), Err(Problem::OutOfRange));
+        assert_eq!(json::<f64>("1e400"), Err(ValueError::OutOfRange));
+        assert_eq!(json::<f64>("-1e400"), Err(ValueError::OutOfRange));
+        assert_eq!(json::<f32>("3.4028236e38"), Err(ValueError::OutOfRange));
         assert_eq!(json::<f32>("3.4028235e38"), Ok(f32::MAX));
-        assert_eq!(json::<BFloat16>("1e39"), Err(Problem::OutOfRange));
+        assert_eq!(json::<BFloat16>("1e39"), Err(ValueError::OutOfRange));
     }
 
     #[test]

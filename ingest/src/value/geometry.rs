@@ -45,7 +45,7 @@ crate::variant! {
 #[cfg(test)]
 mod tests {
     use super::{super::testing::*, *};
-    use crate::table::refusal::Problem;
+    use crate::table::refusal::ValueError;
 
     #[test]
     fn shapes_are_arrays_in_arrays() {
@@ -56,10 +56,10 @@ mod tests {
             Ok(vec![vec![vec![(1.0, 2.0)], vec![]], vec![]])
         );
         assert_eq!(text::<LineString>("[[1,2]]"), Ok(vec![(1.0, 2.0)]));
-        assert_eq!(json::<Point>("[1]"), Err(Problem::WrongLength));
-        assert_eq!(json::<Point>(r#"{"x":1,"y":2}"#), Err(Problem::WrongKind));
-        assert_eq!(json::<Polygon>("[[1,2]]"), Err(Problem::WrongKind));
-        assert_eq!(json::<Ring>("[[1e400,0]]"), Err(Problem::OutOfRange));
+        assert_eq!(json::<Point>("[1]"), Err(ValueError::WrongLength));
+        assert_eq!(json::<Point>(r#"{"x":1,"y":2}"#), Err(ValueError::WrongKind));
+        assert_eq!(json::<Polygon>("[[1,2]]"), Err(ValueError::WrongKind));
+        assert_eq!(json::<Ring>("[[1e400,0]]"), Err(ValueError::OutOfRange));
     }
 
     #[test]
@@ -78,8 +78,8 @@ mod tests {
             assert_eq!(json(event), Ok(expected), "{event}");
         }
         assert_eq!(text("[1,2]"), Ok(Geometry::Point((1.0, 2.0))));
-        assert_eq!(json::<Geometry>("5"), Err(Problem::NoneOfTheTypes));
-        assert_eq!(text::<Geometry>("5"), Err(Problem::NoneOfTheTypes));
+        assert_eq!(json::<Geometry>("5"), Err(ValueError::NoneOfTheTypes));
+        assert_eq!(text::<Geometry>("5"), Err(ValueError::NoneOfTheTypes));
         assert_eq!(bytes(&Geometry::LineString(vec![])), [0, 0]);
     }
 

@@ -13,7 +13,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 use super::{Date, DateTime, DateTime64, Decode, Utc};
 use crate::{
     json::{Kind, Reader},
-    table::refusal::Problem,
+    table::refusal::ValueError,
 };
 
 /// The digits behind the second that a moment with a fraction has.
@@ -52,7 +52,7 @@ pub(super) enum Inferred<'t> {
 
 impl<'t> Inferred<'t> {
     /// Reads a value; `None` where it has no type.
-    pub(super) fn of(json: &mut Reader<'t>) -> Result<Option<Self>, Problem> {
+    pub(super) fn of(json: &mut Reader<'t>) -> Result<Option<Self>, ValueError> {
         Ok(Some(match json.peek()? {
             Kind::Null => json.null().map(|()| Self::Null)?,
             Kind::Bool => json.bool().map(|_| Self::Bool)?,
@@ -123,7 +123,7 @@ fn is_moment(text: &str) -> bool {
     }
 }
 
-fn array<'t>(json: &mut Reader<'t>) -> Result<Option<Inferred<'t>>, Problem> {
+fn array<'t>(json: &mut Reader<'t>) -> Result<Option<Inferred<'t>>, ValueError> {
     let mut elements = Vec::new();
     let mut is_typed = true;
     json.begin_array()?;
@@ -138,19 +138,19 @@ fn array<'t>(json: &mut Reader<'t>) -> Result<Option<Inferred<'t>>, Problem> {
     Ok(is_typed.then(|| Inferred::Array(Box::new(element()), has_null)))
 }
 
-fn object<'t>(json: &mut Reader<'t>) -> Result<Option<Inferred<'t>>, Problem> {
+fn object<'t>(json: &mut Reader<'t>) -> Result<Option<Inferred<'t>>, ValueError> {
     let mut fields = BTreeMap::new();
     let mut is_typed = true;
     json.begin_object()?;
     while let Some(key) = json.next_key()? {
         // ClickHouse allows neither as the name of an element.
         if key.is_empty() || key == "null" {
-            return Err(Problem::Malformed);
+            return Err(ValueError::Malformed);
         }
         let field = Inferred::of(json)?;
         is_typed &= field.is_some();
         if fields.insert(key, field.unwrap_or(Inferred::Nothing)).is_some() {
-            return Err(Problem::PathTwice);
+            return Err(ValueError::PathTwice);
         }
     }
     Ok(is_typed.then_some(Inferred::Object(fields)))

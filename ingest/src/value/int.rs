@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::{Decode, Encode};
 use crate::{
     json::{Kind, Reader},
-    table::refusal::Problem,
+    table::refusal::ValueError,
 };
 
 /// ClickHouse's `UInt256`: 32 bytes, the lowest first.
@@ -86,17 +86,17 @@ macro_rules! decode {
     ($type:ty) => {
         impl<'a> Decode<'a> for $type {
             #[inline]
-            fn from_json(json: &mut Reader<'a>) -> Result<Self, Problem> {
+            fn from_json(json: &mut Reader<'a>) -> Result<Self, ValueError> {
                 if json.peek()? == Kind::Number
                     && let Some(value) = json.small_integer()
                 {
-                    return <$type>::from_small(value).ok_or(Problem::OutOfRange);
+                    return <$type>::from_small(value).ok_or(ValueError::OutOfRange);
                 }
                 from_other_json(json)
             }
 
             #[inline]
-            fn from_text(text: Cow<'a, str>) -> Result<Self, Problem> {
+            fn from_text(text: Cow<'a, str>) -> Result<Self, ValueError> {
                 parse(&text)
             }
         }
@@ -177,33 +177,33 @@ impl Encode for Int256 {
 }
 
 /// Whatever is not a short number.
-fn from_other_json<T: Integer>(json: &mut Reader<'_>) -> Result<T, Problem> {
+fn from_other_json<T: Integer>(json: &mut Reader<'_>) -> Result<T, ValueError> {
     match json.peek()? {
         Kind::Number => {
             let number = json.number()?;
             if memchr::memchr3(b'.', b'e', b'E', number.as_bytes()).is_some() {
-                return Err(Problem::NotAnInteger);
+                return Err(ValueError::NotAnInteger);
             }
             parse(number)
         }
         Kind::String => parse(&json.string()?),
-        Kind::Bool => T::from_small(json.bool()?.into()).ok_or(Problem::OutOfRange),
-        Kind::Null => json.null().map(|()| T::default()).map_err(Problem::from),
-        Kind::Array | Kind::Object => Err(Problem::WrongKind),
+        Kind::Bool => T::from_small(json.bool()?.into()).ok_or(ValueError::OutOfRange),
+        Kind::Null => json.null().map(|()| T::default()).map_err(ValueError::from),
+        Kind::Array | Kind::Object => Err(ValueError::WrongKind),
     }
 }
 
-fn parse<T: Integer>(text: &str) -> Result<T, Problem> {
+fn parse<T: Integer>(text: &str) -> Result<T, ValueError> {
     let (negative, digits) = match text.as_bytes() {
         [b'-', digits @ ..] => (true, digits),
         [b'+', digits @ ..] => (false, digits),
         [] => return Ok(T::default()),
-        b"true" => return T::from_small(1).ok_or(Problem::OutOfRange),
+        b"true" => return T::from_small(1).ok_or(ValueError::OutOfRange),
         b"false" => return Ok(T::default()),
         digits => (false, digits),
     };
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-        return Err(Problem::Malformed);
+        return Err(ValueError::Malformed);
     }
     digits
         .iter()
@@ -211,7 +211,7 @@ fn parse<T: Integer>(text: &str) -> Result<T, Problem> {
             magnitude.with_digit(digit - b'0')
         })
         .and_then(|magnitude| T::from_parts(negative, magnitude))
-        .ok_or(Problem::OutOfRange)
+        .ok_or(ValueError::OutOfRange)
 }
 
 // serde has no integers of 256 bits; the client's own types know how it wants them.
@@ -260,10 +260,10 @@ mod tests {
             assert_eq!(text::<T>(end).unwrap().to_string(), end);
         }
         for beyond in [below, above] {
-            assert_eq!(json::<T>(beyond), Err(Problem::OutOfRange), "{beyond}");
-            assert_eq!(text::<T>(beyond), Err(Problem::OutOfRange), "{beyond}");
+            assert_eq!(json::<T>(beyond), Err(ValueError::OutOfRange), "{beyond}");
+            assert_eq!(text::<T>(beyond), Err(ValueError::OutOfRange), "{beyond}");
         }
-        assert_eq!(text::<T>(&"9".repeat(100)), Err(Problem::OutOfRange));
+        assert_eq!(text::<T>(&"9".repeat(100)), Err(ValueError::OutOfRange));
         assert_eq!(
             text::<T>(&format!("{}{greatest}", "0".repeat(100)))
                 .unwrap()
@@ -300,14 +300,14 @@ mod tests {
         assert_eq!(json::<UInt256>(&unsigned), Ok(UInt256(U256::MAX)));
         assert_eq!(
             json::<UInt256>(&unsigned.replace("9935", "9936")),
-            Err(Problem::OutOfRange)
+            Err(ValueError::OutOfRange)
         );
-        assert_eq!(json::<UInt256>("-1"), Err(Problem::OutOfRange));
+        assert_eq!(json::<UInt256>("-1"), Err(ValueError::OutOfRange));
         let least = I256::MIN.to_string();
         assert_eq!(json::<Int256>(&least), Ok(Int256(I256::MIN)));
-        assert_eq!(json::<Int256>(&least[1..]), Err(Problem::OutOfRange));
+        assert_eq!(json::<Int256>(&least[1..]), Err(ValueError::OutOfRange));
         assert_eq!(json::<Int256>(&I256::MAX.to_string()), Ok(Int256(I256::MAX)));
-        assert_eq!(json::<Int256>(&unsigned), Err(Problem::OutOfRange));
+        assert_eq!(json::<Int256>(&unsigned), Err(ValueError::OutOfRange));
         assert_eq!(json::<Int256>("-5"), Ok(Int256(I256::from(-5i8))));
     }
 
@@ -329,17 +329,21 @@ mod tests {
             assert_eq!(json::<i8>(event), Ok(stored), "{event}");
         }
         for event in ["1.0", "1e1", "1E1", "-0.0", "0e0", "12345678901234567890.5"] {
-            assert_eq!(json::<i64>(event), Err(Problem::NotAnInteger), "{event}");
+            assert_eq!(json::<i64>(event), Err(ValueError::NotAnInteger), "{event}");
         }
         for event in [
             "--1", "-", "+", "+-1", "0x10", "1_000", "1e3", "1.0", " 1", "1 ", "abc", "null", "True", "+true", "１",
         ] {
-            assert_eq!(json::<i64>(&format!("\"{event}\"")), Err(Problem::Malformed), "{event}");
+            assert_eq!(
+                json::<i64>(&format!("\"{event}\"")),
+                Err(ValueError::Malformed),
+                "{event}"
+            );
         }
-        assert_eq!(json::<i8>("[]"), Err(Problem::WrongKind));
-        assert_eq!(json::<i8>("{}"), Err(Problem::WrongKind));
-        assert!(matches!(json::<i8>("01"), Err(Problem::Syntax(_))));
-        assert!(matches!(json::<i8>("1x"), Err(Problem::Syntax(_))));
+        assert_eq!(json::<i8>("[]"), Err(ValueError::WrongKind));
+        assert_eq!(json::<i8>("{}"), Err(ValueError::WrongKind));
+        assert!(matches!(json::<i8>("01"), Err(ValueError::Syntax(_))));
+        assert!(matches!(json::<i8>("1x"), Err(ValueError::Syntax(_))));
     }
 
     #[test]

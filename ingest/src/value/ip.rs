@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::{Decode, Encode};
 use crate::{
     json::{Kind, Reader},
-    table::refusal::Problem,
+    table::refusal::ValueError,
 };
 
 /// ClickHouse's `IPv4`: 4 bytes, the last one of the address first.
@@ -44,11 +44,11 @@ impl Default for Ipv6 {
 
 macro_rules! from_json {
     () => {
-        fn from_json(json: &mut Reader<'a>) -> Result<Self, Problem> {
+        fn from_json(json: &mut Reader<'a>) -> Result<Self, ValueError> {
             match json.peek()? {
                 Kind::String => Self::from_text(json.string()?),
-                Kind::Null => json.null().map(|()| Self::default()).map_err(Problem::from),
-                _ => Err(Problem::WrongKind),
+                Kind::Null => json.null().map(|()| Self::default()).map_err(ValueError::from),
+                _ => Err(ValueError::WrongKind),
             }
         }
     };
@@ -57,7 +57,7 @@ macro_rules! from_json {
 impl<'a> Decode<'a> for Ipv4 {
     from_json!();
 
-    fn from_text(text: Cow<'a, str>) -> Result<Self, Problem> {
+    fn from_text(text: Cow<'a, str>) -> Result<Self, ValueError> {
         // Not by the standard library: it refuses the leading zeros that ClickHouse takes.
         let mut octets = [0; 4];
         let mut parts = text.split('.');
@@ -65,14 +65,14 @@ impl<'a> Decode<'a> for Ipv4 {
             let digits = parts
                 .next()
                 .filter(|part| matches!(part.len(), 1..=3))
-                .ok_or(Problem::Malformed)?;
+                .ok_or(ValueError::Malformed)?;
             if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-                return Err(Problem::Malformed);
+                return Err(ValueError::Malformed);
             }
-            *octet = digits.parse().map_err(|_| Problem::Malformed)?;
+            *octet = digits.parse().map_err(|_| ValueError::Malformed)?;
         }
         if parts.next().is_some() {
-            Err(Problem::Malformed)
+            Err(ValueError::Malformed)
         } else {
             Ok(Self(octets.into()))
         }
@@ -82,11 +82,11 @@ impl<'a> Decode<'a> for Ipv4 {
 impl<'a> Decode<'a> for Ipv6 {
     from_json!();
 
-    fn from_text(text: Cow<'a, str>) -> Result<Self, Problem> {
+    fn from_text(text: Cow<'a, str>) -> Result<Self, ValueError> {
         let v6 = text.parse::<Ipv6Addr>();
         v6.or_else(|_| text.parse::<Ipv4Addr>().map(|v4| v4.to_ipv6_mapped()))
             .map(Self)
-            .map_err(|_| Problem::Malformed)
+            .map_err(|_| ValueError::Malformed)
     }
 }
 
@@ -149,9 +149,9 @@ mod tests {
             "::1",
             "unknown",
         ] {
-            assert_eq!(text::<Ipv4>(event), Err(Problem::Malformed), "{event}");
+            assert_eq!(text::<Ipv4>(event), Err(ValueError::Malformed), "{event}");
         }
-        assert_eq!(json::<Ipv4>("16909060"), Err(Problem::WrongKind));
+        assert_eq!(json::<Ipv4>("16909060"), Err(ValueError::WrongKind));
     }
 
     #[test]
@@ -171,8 +171,8 @@ mod tests {
             "12345::",
             " ::1",
         ] {
-            assert_eq!(address(event), Err(Problem::Malformed), "{event}");
+            assert_eq!(address(event), Err(ValueError::Malformed), "{event}");
         }
-        assert_eq!(json::<Ipv6>("1"), Err(Problem::WrongKind));
+        assert_eq!(json::<Ipv6>("1"), Err(ValueError::WrongKind));
     }
 }

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     json::{Kind, Reader},
-    table::refusal::Problem,
+    table::refusal::ValueError,
 };
 
 /// The length of `2024-02-29`.
@@ -25,29 +25,29 @@ const TIME_BYTES: usize = 19;
 const UUID_BYTES: [usize; 2] = [32, 36];
 
 /// Reads a value; of texts, only those that `is_plain` knows.
-fn check<'a, T: Decode<'a>>(json: &mut Reader<'a>, is_plain: impl FnOnce(&str) -> bool) -> Result<(), Problem> {
+fn check<'a, T: Decode<'a>>(json: &mut Reader<'a>, is_plain: impl FnOnce(&str) -> bool) -> Result<(), ValueError> {
     if json.peek()? != Kind::String {
         return T::from_json(json).map(drop);
     }
     let text = json.string()?;
     if !is_plain(&text) {
-        return Err(Problem::Malformed);
+        return Err(ValueError::Malformed);
     }
     T::from_text(text).map(drop)
 }
 
 /// Reads a value that is a text or `null`.
-fn check_text<'a, T: Decode<'a>>(json: &mut Reader<'a>, is_plain: impl FnOnce(&str) -> bool) -> Result<(), Problem> {
+fn check_text<'a, T: Decode<'a>>(json: &mut Reader<'a>, is_plain: impl FnOnce(&str) -> bool) -> Result<(), ValueError> {
     match json.peek()? {
         Kind::String | Kind::Null => check::<T>(json, is_plain),
-        _ => Err(Problem::WrongKind),
+        _ => Err(ValueError::WrongKind),
     }
 }
 
 /// Reads a moment: a text, or a number as the block has it, without a fraction.
-fn check_moment<'a, T: Decode<'a>>(json: &mut Reader<'a>) -> Result<(), Problem> {
+fn check_moment<'a, T: Decode<'a>>(json: &mut Reader<'a>) -> Result<(), ValueError> {
     if json.peek()? == Kind::Number && json.clone().small_integer().is_none() {
-        return Err(Problem::NotAnInteger);
+        return Err(ValueError::NotAnInteger);
     }
     check::<T>(json, |text| text.len() >= TIME_BYTES && !text.contains(['t', 'z']))
 }
@@ -61,7 +61,7 @@ fn is_number(text: &str) -> bool {
 macro_rules! path {
     ($($type:ty),+ => $check:ident, $is_plain:expr, $guess:ident) => { $(
         impl JsonPath for $type {
-            fn check(json: &mut Reader<'_>) -> Result<(), Problem> {
+            fn check(json: &mut Reader<'_>) -> Result<(), ValueError> {
                 $check::<Self>(json, $is_plain)
             }
 
@@ -102,15 +102,15 @@ fn is_time(text: &str, digits: u8) -> bool {
 }
 
 /// Reads a time: a text, or a number as the block has it.
-fn check_time<'a, T: Decode<'a>>(json: &mut Reader<'a>, digits: u8) -> Result<(), Problem> {
+fn check_time<'a, T: Decode<'a>>(json: &mut Reader<'a>, digits: u8) -> Result<(), ValueError> {
     if json.peek()? == Kind::Number && json.clone().small_integer().is_none() {
-        return Err(Problem::NotAnInteger);
+        return Err(ValueError::NotAnInteger);
     }
     check::<T>(json, |text| is_time(text, digits))
 }
 
 impl JsonPath for Time {
-    fn check(json: &mut Reader<'_>) -> Result<(), Problem> {
+    fn check(json: &mut Reader<'_>) -> Result<(), ValueError> {
         check_time::<Self>(json, 0)
     }
 
@@ -120,7 +120,7 @@ impl JsonPath for Time {
 }
 
 impl<const P: u8> JsonPath for Time64<P> {
-    fn check(json: &mut Reader<'_>) -> Result<(), Problem> {
+    fn check(json: &mut Reader<'_>) -> Result<(), ValueError> {
         check_time::<Self>(json, P)
     }
 
@@ -132,7 +132,7 @@ impl<const P: u8> JsonPath for Time64<P> {
 macro_rules! decimal_path {
     ($($type:ident),+) => { $(
         impl<const P: u8, const S: u8> JsonPath for $type<P, S> {
-            fn check(json: &mut Reader<'_>) -> Result<(), Problem> {
+            fn check(json: &mut Reader<'_>) -> Result<(), ValueError> {
                 check::<Self>(json, is_number)
             }
 
@@ -146,7 +146,7 @@ macro_rules! decimal_path {
 decimal_path!(Decimal32, Decimal64, Decimal128, Decimal256);
 
 impl<const N: usize> JsonPath for FixedString<N> {
-    fn check(json: &mut Reader<'_>) -> Result<(), Problem> {
+    fn check(json: &mut Reader<'_>) -> Result<(), ValueError> {
         check_text::<Self>(json, |_| true)
     }
 
@@ -161,16 +161,16 @@ pub fn may_take_name<'a, T: Decode<'a>>(json: &Reader<'a>) -> bool {
 }
 
 /// Reads the name of an enum's value. Its number, which ClickHouse takes for some of them, is no value there.
-pub fn check_name<'a, T: Decode<'a>>(json: &mut Reader<'a>) -> Result<(), Problem> {
+pub fn check_name<'a, T: Decode<'a>>(json: &mut Reader<'a>) -> Result<(), ValueError> {
     check_text::<T>(json, |text| text.parse::<i16>().is_err())
 }
 
 impl<P: JsonPaths> JsonPath for JsonText<'_, P> {
-    fn check(json: &mut Reader<'_>) -> Result<(), Problem> {
+    fn check(json: &mut Reader<'_>) -> Result<(), ValueError> {
         match json.peek()? {
             Kind::Object => object::<P>(json),
             Kind::Null => Ok(json.null()?),
-            _ => Err(Problem::WrongKind),
+            _ => Err(ValueError::WrongKind),
         }
     }
 
@@ -180,7 +180,7 @@ impl<P: JsonPaths> JsonPath for JsonText<'_, P> {
 }
 
 impl JsonPath for Dynamic<'_> {
-    fn check(json: &mut Reader<'_>) -> Result<(), Problem> {
+    fn check(json: &mut Reader<'_>) -> Result<(), ValueError> {
         value(json)
     }
 
@@ -190,7 +190,7 @@ impl JsonPath for Dynamic<'_> {
 }
 
 impl JsonPath for Geometry {
-    fn check(json: &mut Reader<'_>) -> Result<(), Problem> {
+    fn check(json: &mut Reader<'_>) -> Result<(), ValueError> {
         let start = json.position();
         for check in [
             MultiPolygon::check,
@@ -199,12 +199,12 @@ impl JsonPath for Geometry {
             Point::check,
         ] {
             match check(json) {
-                Err(Problem::Syntax(error)) => return Err(Problem::Syntax(error)),
+                Err(ValueError::Syntax(error)) => return Err(ValueError::Syntax(error)),
                 Err(_) => json.seek(start),
                 Ok(()) => return Ok(()),
             }
         }
-        Err(Problem::NoneOfTheTypes)
+        Err(ValueError::NoneOfTheTypes)
     }
 
     fn may_take(json: &Reader<'_>) -> bool {
@@ -214,11 +214,11 @@ impl JsonPath for Geometry {
 
 /// The keys are texts, each once.
 impl<V: JsonPath> JsonPath for Map<Cow<'_, str>, V> {
-    fn check(json: &mut Reader<'_>) -> Result<(), Problem> {
+    fn check(json: &mut Reader<'_>) -> Result<(), ValueError> {
         match json.peek()? {
             Kind::Object => {}
             Kind::Null => return Ok(json.null()?),
-            _ => return Err(Problem::WrongKind),
+            _ => return Err(ValueError::WrongKind),
         }
         json.begin_object()?;
         while json.next_key()?.is_some() {
@@ -236,11 +236,11 @@ impl<V: JsonPath> JsonPath for Map<Cow<'_, str>, V> {
 macro_rules! tuple_path {
     ($($type:ident),+) => {
         impl<$($type: JsonPath),+> JsonPath for ($($type,)+) {
-            fn check(json: &mut Reader<'_>) -> Result<(), Problem> {
+            fn check(json: &mut Reader<'_>) -> Result<(), ValueError> {
                 match json.peek()? {
                     Kind::Array => {}
                     Kind::Null => return Ok(json.null()?),
-                    _ => return Err(Problem::WrongKind),
+                    _ => return Err(ValueError::WrongKind),
                 }
                 json.begin_array()?;
                 $(
@@ -299,7 +299,7 @@ macro_rules! path_tuple {
         $visibility struct $name;
 
         impl $crate::value::JsonPath for $name {
-            fn check(json: &mut $crate::json::Reader<'_>) -> Result<(), $crate::refusal::Problem> {
+            fn check(json: &mut $crate::json::Reader<'_>) -> Result<(), $crate::refusal::ValueError> {
                 $crate::value::__check_elements(
                     json,
                     &[$(($element, <$type as $crate::value::JsonPath>::check)),+],
@@ -318,10 +318,10 @@ macro_rules! path_tuple {
 }
 
 /// What checks the value of an element.
-type Check = fn(&mut Reader<'_>) -> Result<(), Problem>;
+type Check = fn(&mut Reader<'_>) -> Result<(), ValueError>;
 
 /// Reads a tuple with names.
-pub fn check_elements(json: &mut Reader<'_>, elements: &[(&str, Check)]) -> Result<(), Problem> {
+pub fn check_elements(json: &mut Reader<'_>, elements: &[(&str, Check)]) -> Result<(), ValueError> {
     match json.peek()? {
         Kind::Null => Ok(json.null()?),
         Kind::Array => {
@@ -337,26 +337,26 @@ pub fn check_elements(json: &mut Reader<'_>, elements: &[(&str, Check)]) -> Resu
             json.begin_object()?;
             while let Some(key) = json.next_key()? {
                 let element = elements.iter().position(|(name, _)| *name == key);
-                let index = element.ok_or(Problem::UnknownName)?;
+                let index = element.ok_or(ValueError::UnknownName)?;
                 if seen.contains(&index) {
-                    return Err(Problem::PathTwice);
+                    return Err(ValueError::PathTwice);
                 }
                 seen.push(index);
                 (elements[index].1)(json)?;
             }
             // ClickHouse takes no object that has none of them.
             if seen.is_empty() {
-                Err(Problem::WrongLength)
+                Err(ValueError::WrongLength)
             } else {
                 Ok(())
             }
         }
-        _ => Err(Problem::WrongKind),
+        _ => Err(ValueError::WrongKind),
     }
 }
 
 impl<Z: Zone> JsonPath for DateTime<Z> {
-    fn check(json: &mut Reader<'_>) -> Result<(), Problem> {
+    fn check(json: &mut Reader<'_>) -> Result<(), ValueError> {
         check_moment::<Self>(json)
     }
 
@@ -366,7 +366,7 @@ impl<Z: Zone> JsonPath for DateTime<Z> {
 }
 
 impl<const P: u8, Z: Zone> JsonPath for DateTime64<P, Z> {
-    fn check(json: &mut Reader<'_>) -> Result<(), Problem> {
+    fn check(json: &mut Reader<'_>) -> Result<(), ValueError> {
         check_moment::<Self>(json)
     }
 
@@ -377,7 +377,7 @@ impl<const P: u8, Z: Zone> JsonPath for DateTime64<P, Z> {
 
 /// Anything is a text.
 impl JsonPath for Cow<'_, str> {
-    fn check(json: &mut Reader<'_>) -> Result<(), Problem> {
+    fn check(json: &mut Reader<'_>) -> Result<(), ValueError> {
         Ok(json.skip()?)
     }
 
@@ -387,11 +387,11 @@ impl JsonPath for Cow<'_, str> {
 }
 
 impl<T: JsonPath> JsonPath for Vec<T> {
-    fn check(json: &mut Reader<'_>) -> Result<(), Problem> {
+    fn check(json: &mut Reader<'_>) -> Result<(), ValueError> {
         match json.peek()? {
             Kind::Array => {}
             Kind::Null => return Ok(json.null()?),
-            _ => return Err(Problem::WrongKind),
+            _ => return Err(ValueError::WrongKind),
         }
         json.begin_array()?;
         while json.next_element()? {
@@ -417,7 +417,7 @@ mod tests {
         struct Known { "a.n": i8, "a.u": u64, "f": f64, "s": Cow<'static, str>, "list": Vec<i32>, "at": DateTime<Utc>, "day": Date }
     }
 
-    fn known(event: &str) -> Result<(), Problem> {
+    fn known(event: &str) -> Result<(), ValueError> {
         json::<JsonText<'_, Known>>(event).map(drop)
     }
 
@@ -435,7 +435,7 @@ mod tests {
         }
     }
 
-    fn rare(event: &str) -> Result<(), Problem> {
+    fn rare(event: &str) -> Result<(), ValueError> {
         json::<JsonText<'_, Rare>>(event).map(drop)
     }
 
@@ -462,28 +462,28 @@ mod tests {
             assert_eq!(rare(event), Ok(()), "{event}");
         }
         for (event, problem) in [
-            (r#"{"dec":10000000}"#, Problem::OutOfRange),
-            (r#"{"dec":""}"#, Problem::Malformed),
-            (r#"{"dec":true}"#, Problem::WrongKind),
-            (r#"{"fixed":"abcd"}"#, Problem::TooLong),
-            (r#"{"fixed":5}"#, Problem::WrongKind),
-            (r#"{"state":"1"}"#, Problem::Malformed),
-            (r#"{"state":"x"}"#, Problem::UnknownName),
-            (r#"{"state":1}"#, Problem::WrongKind),
-            (r#"{"t":"12:13"}"#, Problem::Malformed),
-            (r#"{"t":"12:13:14.5"}"#, Problem::Malformed),
-            (r#"{"t":1.5}"#, Problem::NotAnInteger),
-            (r#"{"t64":1.5}"#, Problem::NotAnInteger),
-            (r#"{"day":5}"#, Problem::WrongKind),
-            (r#"{"map":{"a":"x"}}"#, Problem::Malformed),
-            (r#"{"map":[]}"#, Problem::WrongKind),
-            (r#"{"pair":[1]}"#, Problem::WrongLength),
-            (r#"{"named":{}}"#, Problem::WrongLength),
-            (r#"{"named":{"z":1}}"#, Problem::UnknownName),
-            (r#"{"any":18446744073709551616}"#, Problem::OutOfRange),
-            (r#"{"doc":{"a":{"n":"x"}}}"#, Problem::Malformed),
-            (r#"{"doc":5}"#, Problem::WrongKind),
-            (r#"{"shape":[1]}"#, Problem::NoneOfTheTypes),
+            (r#"{"dec":10000000}"#, ValueError::OutOfRange),
+            (r#"{"dec":""}"#, ValueError::Malformed),
+            (r#"{"dec":true}"#, ValueError::WrongKind),
+            (r#"{"fixed":"abcd"}"#, ValueError::TooLong),
+            (r#"{"fixed":5}"#, ValueError::WrongKind),
+            (r#"{"state":"1"}"#, ValueError::Malformed),
+            (r#"{"state":"x"}"#, ValueError::UnknownName),
+            (r#"{"state":1}"#, ValueError::WrongKind),
+            (r#"{"t":"12:13"}"#, ValueError::Malformed),
+            (r#"{"t":"12:13:14.5"}"#, ValueError::Malformed),
+            (r#"{"t":1.5}"#, ValueError::NotAnInteger),
+            (r#"{"t64":1.5}"#, ValueError::NotAnInteger),
+            (r#"{"day":5}"#, ValueError::WrongKind),
+            (r#"{"map":{"a":"x"}}"#, ValueError::Malformed),
+            (r#"{"map":[]}"#, ValueError::WrongKind),
+            (r#"{"pair":[1]}"#, ValueError::WrongLength),
+            (r#"{"named":{}}"#, ValueError::WrongLength),
+            (r#"{"named":{"z":1}}"#, ValueError::UnknownName),
+            (r#"{"any":18446744073709551616}"#, ValueError::OutOfRange),
+            (r#"{"doc":{"a":{"n":"x"}}}"#, ValueError::Malformed),
+            (r#"{"doc":5}"#, ValueError::WrongKind),
+            (r#"{"shape":[1]}"#, ValueError::NoneOfTheTypes),
         ] {
             assert_eq!(rare(event), Err(problem), "{event}");
         }
@@ -501,19 +501,19 @@ mod tests {
             assert_eq!(known(event), Ok(()), "{event}");
         }
         for (event, problem) in [
-            (r#"{"a":{"n":128}}"#, Problem::OutOfRange),
-            (r#"{"a.n":1.5}"#, Problem::NotAnInteger),
-            (r#"{"a":{"n":""}}"#, Problem::Malformed),
-            (r#"{"a":{"n":"+5"}}"#, Problem::Malformed),
-            (r#"{"a":{"u":"-0"}}"#, Problem::Malformed),
-            (r#"{"a":{"n":{"x":1}}}"#, Problem::WrongKind),
-            (r#"{"f":"nan"}"#, Problem::Malformed),
-            (r#"{"list":[1,"x"]}"#, Problem::Malformed),
-            (r#"{"list":5}"#, Problem::WrongKind),
-            (r#"{"at":1700000000.5}"#, Problem::NotAnInteger),
-            (r#"{"at":"2024-02-29"}"#, Problem::Malformed),
-            (r#"{"day":"2024-02-29 12:13:14"}"#, Problem::Malformed),
-            (r#"{"day":19000}"#, Problem::WrongKind),
+            (r#"{"a":{"n":128}}"#, ValueError::OutOfRange),
+            (r#"{"a.n":1.5}"#, ValueError::NotAnInteger),
+            (r#"{"a":{"n":""}}"#, ValueError::Malformed),
+            (r#"{"a":{"n":"+5"}}"#, ValueError::Malformed),
+            (r#"{"a":{"u":"-0"}}"#, ValueError::Malformed),
+            (r#"{"a":{"n":{"x":1}}}"#, ValueError::WrongKind),
+            (r#"{"f":"nan"}"#, ValueError::Malformed),
+            (r#"{"list":[1,"x"]}"#, ValueError::Malformed),
+            (r#"{"list":5}"#, ValueError::WrongKind),
+            (r#"{"at":1700000000.5}"#, ValueError::NotAnInteger),
+            (r#"{"at":"2024-02-29"}"#, ValueError::Malformed),
+            (r#"{"day":"2024-02-29 12:13:14"}"#, ValueError::Malformed),
+            (r#"{"day":19000}"#, ValueError::WrongKind),
         ] {
             assert_eq!(known(event), Err(problem), "{event}");
         }

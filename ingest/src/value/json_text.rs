@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::{Decode, Encode};
 use crate::{
     json::{Kind, Reader},
-    table::refusal::Problem,
+    table::refusal::ValueError,
 };
 
 /// How long all paths of one object together may be. They repeat the keys above them, and so grow faster than the text: one long
@@ -40,7 +40,7 @@ pub struct JsonText<'a, P: JsonPaths = Untyped> {
 /// The paths of a `JSON` column that have a type, as a type. [`json_paths!`](crate::json_paths) declares them.
 pub trait JsonPaths: 'static {
     /// Reads the value that `json` stands before, if there is a type for `path`.
-    fn check(path: &str, json: &mut Reader<'_>) -> Option<Result<(), Problem>>;
+    fn check(path: &str, json: &mut Reader<'_>) -> Option<Result<(), ValueError>>;
 }
 
 /// A type that a path of `JSON` may have.
@@ -49,7 +49,7 @@ pub trait JsonPath {
     ///
     /// # Errors
     /// Why it does not.
-    fn check(json: &mut Reader<'_>) -> Result<(), Problem>;
+    fn check(json: &mut Reader<'_>) -> Result<(), ValueError>;
 
     /// Returns whether ClickHouse may take a value for the type, if only as something else than was sent; false only where it
     /// surely does not.
@@ -61,7 +61,7 @@ pub trait JsonPath {
 pub struct Untyped;
 
 impl JsonPaths for Untyped {
-    fn check(_: &str, _: &mut Reader<'_>) -> Option<Result<(), Problem>> {
+    fn check(_: &str, _: &mut Reader<'_>) -> Option<Result<(), ValueError>> {
         None
     }
 }
@@ -83,11 +83,11 @@ impl<P: JsonPaths> Default for JsonText<'_, P> {
 }
 
 impl<'a, P: JsonPaths> Decode<'a> for JsonText<'a, P> {
-    fn from_json(json: &mut Reader<'a>) -> Result<Self, Problem> {
+    fn from_json(json: &mut Reader<'a>) -> Result<Self, ValueError> {
         match json.peek()? {
             Kind::Object => {}
-            Kind::Null => return json.null().map(|()| Self::default()).map_err(Problem::from),
-            _ => return Err(Problem::WrongKind),
+            Kind::Null => return json.null().map(|()| Self::default()).map_err(ValueError::from),
+            _ => return Err(ValueError::WrongKind),
         }
         object::<P>(&mut json.clone())?;
         Ok(Self {
@@ -96,13 +96,13 @@ impl<'a, P: JsonPaths> Decode<'a> for JsonText<'a, P> {
         })
     }
 
-    fn from_text(text: Cow<'a, str>) -> Result<Self, Problem> {
+    fn from_text(text: Cow<'a, str>) -> Result<Self, ValueError> {
         let mut json = Reader::new(&text);
         object::<P>(&mut json)
             .and_then(|()| Ok(json.end()?))
             .map_err(|problem| match problem {
                 // The event itself is sound JSON, or none at all; this is about one of its texts.
-                Problem::Syntax(_) => Problem::Malformed,
+                ValueError::Syntax(_) => ValueError::Malformed,
                 problem => problem,
             })?;
         Ok(Self {
@@ -146,7 +146,7 @@ macro_rules! json_paths {
             fn check(
                 path: &str,
                 json: &mut $crate::json::Reader<'_>,
-            ) -> ::std::option::Option<::std::result::Result<(), $crate::refusal::Problem>> {
+            ) -> ::std::option::Option<::std::result::Result<(), $crate::refusal::ValueError>> {
                 match path {
                     $($path => ::std::option::Option::Some(<$type as $crate::value::JsonPath>::check(json)),)+
                     _ => ::std::option::Option::None,
@@ -157,14 +157,14 @@ macro_rules! json_paths {
 }
 
 /// Passes an object that is a value of its own: of the column, or in an array.
-pub(super) fn object<P: JsonPaths>(json: &mut Reader<'_>) -> Result<(), Problem> {
+pub(super) fn object<P: JsonPaths>(json: &mut Reader<'_>) -> Result<(), ValueError> {
     let mut paths = Paths::default();
     paths.branch::<P>(json, true)?;
     paths.each_comes_once()
 }
 
 /// Passes a value of no type.
-pub(super) fn value(json: &mut Reader<'_>) -> Result<(), Problem> {
+pub(super) fn value(json: &mut Reader<'_>) -> Result<(), ValueError> {
     match json.peek()? {
         Kind::Null | Kind::Bool | Kind::String => Ok(json.skip()?),
         Kind::Number => number(json.number()?),
@@ -180,13 +180,13 @@ pub(super) fn value(json: &mut Reader<'_>) -> Result<(), Problem> {
     }
 }
 
-fn number(number: &str) -> Result<(), Problem> {
+fn number(number: &str) -> Result<(), ValueError> {
     let is_held = if number.contains(['.', 'e', 'E']) {
         number.parse().is_ok_and(f64::is_finite)
     } else {
         number.parse::<i64>().is_ok() || number.parse::<u64>().is_ok()
     };
-    if is_held { Ok(()) } else { Err(Problem::OutOfRange) }
+    if is_held { Ok(()) } else { Err(ValueError::OutOfRange) }
 }
 
 /// The paths of one object.
@@ -200,7 +200,7 @@ struct Paths {
 }
 
 impl Paths {
-    fn branch<P: JsonPaths>(&mut self, json: &mut Reader<'_>, is_top: bool) -> Result<(), Problem> {
+    fn branch<P: JsonPaths>(&mut self, json: &mut Reader<'_>, is_top: bool) -> Result<(), ValueError> {
         let above = self.here.len();
         json.begin_object()?;
         while let Some(key) = json.next_key()? {
@@ -222,21 +222,21 @@ impl Paths {
         Ok(())
     }
 
-    fn keep_here(&mut self) -> Result<(), Problem> {
+    fn keep_here(&mut self) -> Result<(), ValueError> {
         let start = self.all.len();
         self.all.push_str(&self.here);
         self.spans.push(start..self.all.len());
         if self.all.len() > MAX_PATH_BYTES {
-            return Err(Problem::TooLong);
+            return Err(ValueError::TooLong);
         }
         Ok(())
     }
 
-    fn each_comes_once(mut self) -> Result<(), Problem> {
+    fn each_comes_once(mut self) -> Result<(), ValueError> {
         let path = |span: &Range<usize>| self.all.get(span.clone()).unwrap_or_default();
         self.spans.sort_unstable_by(|a, b| path(a).cmp(path(b)));
         if self.spans.windows(2).any(|pair| path(&pair[0]) == path(&pair[1])) {
-            return Err(Problem::PathTwice);
+            return Err(ValueError::PathTwice);
         }
         Ok(())
     }
@@ -312,7 +312,7 @@ mod tests {
     #[test]
     fn nothing_goes_out_that_clickhouse_refuses() {
         for event in ["[]", "5", "true", r#""{}""#] {
-            assert_eq!(json::<Any<'_>>(event), Err(Problem::WrongKind), "{event}");
+            assert_eq!(json::<Any<'_>>(event), Err(ValueError::WrongKind), "{event}");
         }
         for event in [
             r#"{"a":1,"a":2}"#,
@@ -320,17 +320,17 @@ mod tests {
             r#"{"a":{},"\u0061":1}"#,
             r#"{"a":[[{"x":1,"x":2}]]}"#,
         ] {
-            assert_eq!(json::<Any<'_>>(event), Err(Problem::PathTwice), "{event}");
+            assert_eq!(json::<Any<'_>>(event), Err(ValueError::PathTwice), "{event}");
         }
         for event in [
             r#"{"a":18446744073709551616}"#,
             r#"{"a":[-9223372036854775809]}"#,
             r#"{"a":1e400}"#,
         ] {
-            assert_eq!(json::<Any<'_>>(event), Err(Problem::OutOfRange), "{event}");
+            assert_eq!(json::<Any<'_>>(event), Err(ValueError::OutOfRange), "{event}");
         }
         for broken in ["", "x", "{", "{} {}", r#"{"a":01}"#] {
-            assert_eq!(text::<Any<'_>>(broken), Err(Problem::Malformed), "{broken}");
+            assert_eq!(text::<Any<'_>>(broken), Err(ValueError::Malformed), "{broken}");
         }
     }
 
@@ -345,6 +345,6 @@ mod tests {
     fn paths_cannot_fill_the_memory() {
         let keys: Vec<String> = (0..100).map(|n| format!(r#""{n}":0"#)).collect();
         let event = format!(r#"{{"{}":{{{}}}}}"#, "k".repeat(100_000), keys.join(","));
-        assert_eq!(json::<Any<'_>>(&event), Err(Problem::TooLong));
+        assert_eq!(json::<Any<'_>>(&event), Err(ValueError::TooLong));
     }
 }

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     json::{Kind, Reader},
-    table::refusal::Problem,
+    table::refusal::ValueError,
 };
 
 /// ClickHouse's `Map(K, V)`: entries in the order of the event; a key may come twice, as in ClickHouse.
@@ -32,11 +32,11 @@ impl<K, V> Default for Map<K, V> {
 }
 
 impl<'a, K: Decode<'a>, V: Decode<'a>> Decode<'a> for Map<K, V> {
-    fn from_json(json: &mut Reader<'a>) -> Result<Self, Problem> {
+    fn from_json(json: &mut Reader<'a>) -> Result<Self, ValueError> {
         match json.peek()? {
             Kind::Object => {}
-            Kind::Null => return json.null().map(|()| Self::default()).map_err(Problem::from),
-            _ => return Err(Problem::WrongKind),
+            Kind::Null => return json.null().map(|()| Self::default()).map_err(ValueError::from),
+            _ => return Err(ValueError::WrongKind),
         }
         let mut entries = Vec::new();
         json.begin_object()?;
@@ -46,9 +46,9 @@ impl<'a, K: Decode<'a>, V: Decode<'a>> Decode<'a> for Map<K, V> {
         Ok(Self(entries))
     }
 
-    fn from_text(text: Cow<'a, str>) -> Result<Self, Problem> {
+    fn from_text(text: Cow<'a, str>) -> Result<Self, ValueError> {
         if !text.starts_with('{') {
-            return Err(Problem::Malformed);
+            return Err(ValueError::Malformed);
         }
         let mut entries = Vec::new();
         read_text(text, |json, own| {
@@ -86,10 +86,10 @@ mod tests {
         assert_eq!(map.0, [("a".into(), 1), ("b".into(), 2), ("a".into(), 0)]);
         assert_eq!(json(r#"{"1":true,"":false}"#), Ok(Map(vec![(1u8, true), (0, false)])));
         assert_eq!(json("null"), Ok(Numbers::default()));
-        assert_eq!(json::<Map<u8, u8>>(r#"{"a":1}"#), Err(Problem::Malformed));
-        assert_eq!(json::<Numbers<'_>>(r#"{"a":"x"}"#), Err(Problem::Malformed));
+        assert_eq!(json::<Map<u8, u8>>(r#"{"a":1}"#), Err(ValueError::Malformed));
+        assert_eq!(json::<Numbers<'_>>(r#"{"a":"x"}"#), Err(ValueError::Malformed));
         for event in ["[]", r#"[["a",1]]"#, r#""{}""#, "1"] {
-            assert_eq!(json::<Numbers<'_>>(event), Err(Problem::WrongKind), "{event}");
+            assert_eq!(json::<Numbers<'_>>(event), Err(ValueError::WrongKind), "{event}");
         }
     }
 
@@ -99,7 +99,7 @@ mod tests {
         let decoded = Numbers::from_text(Cow::Owned(r#"{"a":1}"#.to_owned())).unwrap();
         assert_eq!(decoded.0, [("a".into(), 1)]);
         for event in ["", "a", "[]", "{\"a\":1", "{\"a\":1}}"] {
-            assert_eq!(text::<Numbers<'_>>(event), Err(Problem::Malformed), "{event}");
+            assert_eq!(text::<Numbers<'_>>(event), Err(ValueError::Malformed), "{event}");
         }
     }
 

@@ -131,7 +131,7 @@ pub use self::{
     zone::{Utc, Zone},
 };
 pub use crate::{enumeration, json_paths, named_tuple, path_tuple, path_variant, variant, zone};
-use crate::{json::Reader, table::refusal::Problem};
+use crate::{json::Reader, table::refusal::ValueError};
 
 /// A type that a value of an event becomes.
 ///
@@ -141,22 +141,22 @@ pub trait Decode<'a>: Sized + Default {
     /// Reads the JSON value that `json` stands before, and leaves `json` behind it.
     ///
     /// # Errors
-    /// [`Problem::Syntax`] when the text is not JSON; any other problem when the value does not fit, and then `json` may stand anywhere in the value.
-    fn from_json(json: &mut Reader<'a>) -> Result<Self, Problem>;
+    /// [`ValueError::Syntax`] when the text is not JSON; any other problem when the value does not fit, and then `json` may stand anywhere in the value.
+    fn from_json(json: &mut Reader<'a>) -> Result<Self, ValueError>;
 
     /// Reads the JSON value as one of a Variant's types, which ClickHouse does more strictly with some of them.
     ///
     /// # Errors
     /// As [`from_json`](Self::from_json).
-    fn from_json_among(json: &mut Reader<'a>) -> Result<Self, Problem> {
+    fn from_json_among(json: &mut Reader<'a>) -> Result<Self, ValueError> {
         Self::from_json(json)
     }
 
     /// Reads the value from text: a JSON string's or a form field's, escapes already resolved.
     ///
     /// # Errors
-    /// Any problem but [`Problem::Syntax`].
-    fn from_text(text: Cow<'a, str>) -> Result<Self, Problem>;
+    /// Any problem but [`ValueError::Syntax`].
+    fn from_text(text: Cow<'a, str>) -> Result<Self, ValueError>;
 }
 
 /// A type that is written into a block.
@@ -183,7 +183,7 @@ mod testing {
     use super::*;
 
     /// Reads one JSON value, and makes sure that nothing is left behind it.
-    pub(super) fn json<'a, T: Decode<'a>>(text: &'a str) -> Result<T, Problem> {
+    pub(super) fn json<'a, T: Decode<'a>>(text: &'a str) -> Result<T, ValueError> {
         let mut json = Reader::new(text);
         let value = T::from_json(&mut json)?;
         json.end()?;
@@ -191,7 +191,7 @@ mod testing {
     }
 
     /// Reads text as a form field has it.
-    pub(super) fn text<'a, T: Decode<'a>>(text: &'a str) -> Result<T, Problem> {
+    pub(super) fn text<'a, T: Decode<'a>>(text: &'a str) -> Result<T, ValueError> {
         T::from_text(Cow::Borrowed(text))
     }
 

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     json::{Kind, Reader},
-    table::refusal::Problem,
+    table::refusal::ValueError,
 };
 
 /// Declares a struct for a `Tuple` with names.
@@ -121,7 +121,7 @@ macro_rules! named_tuple {
                 &mut self,
                 name: &str,
                 value: $crate::value::__Element<'_, '_, $event>,
-            ) -> Result<(), $crate::refusal::Problem> {
+            ) -> Result<(), $crate::refusal::ValueError> {
                 match name {
                     $($text => value.read(&mut self.$field),)+
                     _ => value.skip(),
@@ -134,20 +134,20 @@ macro_rules! named_tuple {
         }
 
         impl<$event> $crate::value::Decode<$event> for $name $($arguments)* {
-            fn from_json(json: &mut $crate::json::Reader<$event>) -> Result<Self, $crate::refusal::Problem> {
+            fn from_json(json: &mut $crate::json::Reader<$event>) -> Result<Self, $crate::refusal::ValueError> {
                 let mut tuple = Self::default();
                 $crate::value::__named_tuple_from_json(&mut tuple, json)?;
                 Ok(tuple)
             }
 
-            fn from_json_among(json: &mut $crate::json::Reader<$event>) -> Result<Self, $crate::refusal::Problem> {
+            fn from_json_among(json: &mut $crate::json::Reader<$event>) -> Result<Self, $crate::refusal::ValueError> {
                 if json.peek()? == $crate::json::Kind::Array {
-                    return Err($crate::refusal::Problem::WrongKind);
+                    return Err($crate::refusal::ValueError::WrongKind);
                 }
                 Self::from_json(json)
             }
 
-            fn from_text(text: ::std::borrow::Cow<$event, str>) -> Result<Self, $crate::refusal::Problem> {
+            fn from_text(text: ::std::borrow::Cow<$event, str>) -> Result<Self, $crate::refusal::ValueError> {
                 let mut tuple = Self::default();
                 $crate::value::__named_tuple_from_text(&mut tuple, text)?;
                 Ok(tuple)
@@ -159,7 +159,7 @@ macro_rules! named_tuple {
 /// The part of a named tuple that the macro writes, so that the rest is compiled once.
 pub trait NamedTuple<'a> {
     /// Reads the element of that name.
-    fn put(&mut self, name: &str, value: Element<'_, '_, 'a>) -> Result<(), Problem>;
+    fn put(&mut self, name: &str, value: Element<'_, '_, 'a>) -> Result<(), ValueError>;
 
     /// The names of all elements.
     fn names(&self) -> &'static [&'static str];
@@ -176,7 +176,7 @@ pub enum Element<'r, 't, 'a> {
 
 impl<'a> Element<'_, '_, 'a> {
     /// Reads it into its field.
-    pub fn read<T: Decode<'a>>(self, field: &mut T) -> Result<(), Problem> {
+    pub fn read<T: Decode<'a>>(self, field: &mut T) -> Result<(), ValueError> {
         *field = match self {
             Self::Json(json) => T::from_json(json)?,
             Self::Text(json, own) => element(json, own)?,
@@ -185,7 +185,7 @@ impl<'a> Element<'_, '_, 'a> {
     }
 
     /// Passes it over.
-    pub fn skip(self) -> Result<(), Problem> {
+    pub fn skip(self) -> Result<(), ValueError> {
         match self {
             Self::Json(json) => json.skip()?,
             Self::Text(json, _) => json.skip()?,
@@ -195,7 +195,7 @@ impl<'a> Element<'_, '_, 'a> {
 }
 
 /// Reads a named tuple from an object or an array.
-pub fn named_tuple_from_json<'a>(tuple: &mut dyn NamedTuple<'a>, json: &mut Reader<'a>) -> Result<(), Problem> {
+pub fn named_tuple_from_json<'a>(tuple: &mut dyn NamedTuple<'a>, json: &mut Reader<'a>) -> Result<(), ValueError> {
     match json.peek()? {
         Kind::Object => {
             json.begin_object()?;
@@ -213,14 +213,14 @@ pub fn named_tuple_from_json<'a>(tuple: &mut dyn NamedTuple<'a>, json: &mut Read
             end(json)
         }
         Kind::Null => Ok(json.null()?),
-        Kind::Bool | Kind::Number | Kind::String => Err(Problem::WrongKind),
+        Kind::Bool | Kind::Number | Kind::String => Err(ValueError::WrongKind),
     }
 }
 
 /// Reads a named tuple from the text of an object or an array.
-pub fn named_tuple_from_text<'a>(tuple: &mut dyn NamedTuple<'a>, text: Cow<'a, str>) -> Result<(), Problem> {
+pub fn named_tuple_from_text<'a>(tuple: &mut dyn NamedTuple<'a>, text: Cow<'a, str>) -> Result<(), ValueError> {
     if !text.starts_with(['{', '[']) {
-        return Err(Problem::Malformed);
+        return Err(ValueError::Malformed);
     }
     read_text(text, |json, own| {
         if json.peek()? == Kind::Object {
@@ -268,10 +268,10 @@ mod tests {
             assert_eq!(json(event), Ok(expected), "{event}");
         }
         assert_eq!(json(r#"{"n":7}"#), Ok(Plain { n: 7 }));
-        assert_eq!(json::<Borrowing<'_>>(r#"["x"]"#), Err(Problem::WrongLength));
-        assert_eq!(json::<Borrowing<'_>>(r#"["x",1,2]"#), Err(Problem::WrongLength));
-        assert_eq!(json::<Borrowing<'_>>(r#"{"b c":"x"}"#), Err(Problem::Malformed));
-        assert_eq!(json::<Borrowing<'_>>(r#""{}""#), Err(Problem::WrongKind));
+        assert_eq!(json::<Borrowing<'_>>(r#"["x"]"#), Err(ValueError::WrongLength));
+        assert_eq!(json::<Borrowing<'_>>(r#"["x",1,2]"#), Err(ValueError::WrongLength));
+        assert_eq!(json::<Borrowing<'_>>(r#"{"b c":"x"}"#), Err(ValueError::Malformed));
+        assert_eq!(json::<Borrowing<'_>>(r#""{}""#), Err(ValueError::WrongKind));
         assert_eq!(json("[{\"n\":1},null]"), Ok(vec![Plain { n: 1 }, Plain { n: 0 }]));
     }
 
@@ -286,7 +286,7 @@ mod tests {
             );
         }
         for event in ["", "x", "{", "{} {}"] {
-            assert_eq!(text::<Borrowing<'_>>(event), Err(Problem::Malformed), "{event}");
+            assert_eq!(text::<Borrowing<'_>>(event), Err(ValueError::Malformed), "{event}");
         }
     }
 

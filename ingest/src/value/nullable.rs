@@ -6,13 +6,13 @@ use std::borrow::Cow;
 use super::{Decode, Encode};
 use crate::{
     json::{Kind, Reader},
-    table::refusal::Problem,
+    table::refusal::ValueError,
 };
 
 /// JSON's `null` is NULL. Text never is: a field that is there says something, `null` and nothing at all included.
 impl<'a, T: Decode<'a>> Decode<'a> for Option<T> {
     #[inline]
-    fn from_json(json: &mut Reader<'a>) -> Result<Self, Problem> {
+    fn from_json(json: &mut Reader<'a>) -> Result<Self, ValueError> {
         if json.peek()? == Kind::Null {
             json.null()?;
             return Ok(None);
@@ -21,7 +21,7 @@ impl<'a, T: Decode<'a>> Decode<'a> for Option<T> {
     }
 
     #[inline]
-    fn from_text(text: Cow<'a, str>) -> Result<Self, Problem> {
+    fn from_text(text: Cow<'a, str>) -> Result<Self, ValueError> {
         T::from_text(text).map(Some)
     }
 }
@@ -48,7 +48,7 @@ mod tests {
         assert_eq!(json::<Option<i32>>("null"), Ok(None));
         assert_eq!(json("1"), Ok(Some(1)));
         assert_eq!(json(r#""""#), Ok(Some(0)));
-        assert_eq!(json::<Option<i32>>(r#""null""#), Err(Problem::Malformed));
+        assert_eq!(json::<Option<i32>>(r#""null""#), Err(ValueError::Malformed));
         assert_eq!(text("null"), Ok(Some(Cow::Borrowed("null"))));
         assert_eq!(bytes(&None::<i32>), [1]);
         assert_eq!(bytes(&Some(7i16)), [0, 7, 0]);

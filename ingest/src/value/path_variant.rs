@@ -5,7 +5,7 @@
 
 use crate::{
     json::{Kind, Reader},
-    table::refusal::Problem,
+    table::refusal::ValueError,
 };
 
 /// Declares a Variant at a path of JSON: its types in the order in which ClickHouse tries them.
@@ -33,7 +33,7 @@ macro_rules! path_variant {
         $visibility struct $name;
 
         impl $crate::value::JsonPath for $name {
-            fn check(json: &mut $crate::json::Reader<'_>) -> Result<(), $crate::refusal::Problem> {
+            fn check(json: &mut $crate::json::Reader<'_>) -> Result<(), $crate::refusal::ValueError> {
                 $crate::value::__check_variants(json, &[$((
                     <$type as $crate::value::JsonPath>::check,
                     <$type as $crate::value::JsonPath>::may_take,
@@ -48,10 +48,10 @@ macro_rules! path_variant {
 }
 
 /// What checks a value of one type, and what says whether ClickHouse may take one that is not plainly of it.
-type Variant = (fn(&mut Reader<'_>) -> Result<(), Problem>, fn(&Reader<'_>) -> bool);
+type Variant = (fn(&mut Reader<'_>) -> Result<(), ValueError>, fn(&Reader<'_>) -> bool);
 
 /// Reads a value that may be of several types.
-pub fn check_variants(json: &mut Reader<'_>, variants: &[Variant]) -> Result<(), Problem> {
+pub fn check_variants(json: &mut Reader<'_>, variants: &[Variant]) -> Result<(), ValueError> {
     if json.peek()? == Kind::Null {
         return Ok(json.null()?);
     }
@@ -60,7 +60,7 @@ pub fn check_variants(json: &mut Reader<'_>, variants: &[Variant]) -> Result<(),
         match check(json) {
             Ok(()) => return Ok(()),
             // That is not JSON for any of them.
-            Err(Problem::Syntax(error)) => return Err(Problem::Syntax(error)),
+            Err(ValueError::Syntax(error)) => return Err(ValueError::Syntax(error)),
             Err(problem) => {
                 json.seek(start);
                 if may_take(json) {
@@ -69,7 +69,7 @@ pub fn check_variants(json: &mut Reader<'_>, variants: &[Variant]) -> Result<(),
             }
         }
     }
-    Err(Problem::NoneOfTheTypes)
+    Err(ValueError::NoneOfTheTypes)
 }
 
 #[cfg(test)]
@@ -100,7 +100,7 @@ mod tests {
     crate::path_variant! { struct Places: [(u8, u8), Map<Text, u8>]; }
     crate::path_variant! { struct Nested: [Vec<Narrow>, u64]; }
 
-    fn check<T: JsonPath>(event: &str) -> Result<(), Problem> {
+    fn check<T: JsonPath>(event: &str) -> Result<(), ValueError> {
         T::check(&mut Reader::new(event))
     }
 
@@ -213,8 +213,8 @@ mod tests {
                 assert!(checked(event).is_err(), "{event}");
             }
         }
-        assert_eq!(check::<Number>("\"x\""), Err(Problem::NoneOfTheTypes));
-        assert_eq!(check::<Narrow>("1.0"), Err(Problem::NotAnInteger));
-        assert!(matches!(check::<Narrow>("[1"), Err(Problem::Syntax(_))));
+        assert_eq!(check::<Number>("\"x\""), Err(ValueError::NoneOfTheTypes));
+        assert_eq!(check::<Narrow>("1.0"), Err(ValueError::NotAnInteger));
+        assert!(matches!(check::<Narrow>("[1"), Err(ValueError::Syntax(_))));
     }
 }

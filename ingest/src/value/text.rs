@@ -11,7 +11,7 @@ use serde::{
 use super::{Decode, Encode, put_length};
 use crate::{
     json::{Kind, Reader},
-    table::refusal::Problem,
+    table::refusal::ValueError,
 };
 
 /// ClickHouse's [`String`](https://clickhouse.com/docs/sql-reference/data-types/string): its length, then its bytes.
@@ -20,7 +20,7 @@ use crate::{
 /// event, white space included; booleans `true` and `false`.
 impl<'a> Decode<'a> for Cow<'a, str> {
     #[inline]
-    fn from_json(json: &mut Reader<'a>) -> Result<Self, Problem> {
+    fn from_json(json: &mut Reader<'a>) -> Result<Self, ValueError> {
         // As nearly all of them are.
         if let Some(text) = json.plain_string() {
             return Ok(Cow::Borrowed(text));
@@ -28,13 +28,13 @@ impl<'a> Decode<'a> for Cow<'a, str> {
         match json.peek()? {
             Kind::String => Ok(json.string()?),
             Kind::Number => Ok(Cow::Borrowed(json.number()?)),
-            Kind::Null => json.null().map(|()| Cow::default()).map_err(Problem::from),
+            Kind::Null => json.null().map(|()| Cow::default()).map_err(ValueError::from),
             Kind::Bool | Kind::Array | Kind::Object => Ok(Cow::Borrowed(json.raw_value()?)),
         }
     }
 
     #[inline]
-    fn from_text(text: Cow<'a, str>) -> Result<Self, Problem> {
+    fn from_text(text: Cow<'a, str>) -> Result<Self, ValueError> {
         Ok(text)
     }
 }
@@ -69,19 +69,19 @@ impl<const N: usize> Default for FixedString<N> {
 }
 
 impl<'a, const N: usize> Decode<'a> for FixedString<N> {
-    fn from_json(json: &mut Reader<'a>) -> Result<Self, Problem> {
+    fn from_json(json: &mut Reader<'a>) -> Result<Self, ValueError> {
         match json.peek()? {
             Kind::String => Self::from_text(json.string()?),
-            Kind::Null => json.null().map(|()| Self::default()).map_err(Problem::from),
-            _ => Err(Problem::WrongKind),
+            Kind::Null => json.null().map(|()| Self::default()).map_err(ValueError::from),
+            _ => Err(ValueError::WrongKind),
         }
     }
 
-    fn from_text(text: Cow<'a, str>) -> Result<Self, Problem> {
+    fn from_text(text: Cow<'a, str>) -> Result<Self, ValueError> {
         let mut bytes = [0; N];
         bytes
             .get_mut(..text.len())
-            .ok_or(Problem::TooLong)?
+            .ok_or(ValueError::TooLong)?
             .copy_from_slice(text.as_bytes());
         Ok(Self(bytes))
     }
@@ -154,7 +154,7 @@ mod tests {
             assert_eq!(json::<Cow<'_, str>>(event).unwrap(), stored);
         }
         assert!(matches!(json::<Cow<'_, str>>(r#""plain""#).unwrap(), Cow::Borrowed(_)));
-        assert!(matches!(json::<Cow<'_, str>>(r#"[1"#), Err(Problem::Syntax(_))));
+        assert!(matches!(json::<Cow<'_, str>>(r#"[1"#), Err(ValueError::Syntax(_))));
     }
 
     #[test]
@@ -169,8 +169,8 @@ mod tests {
         assert_eq!(json::<FixedString<4>>(r#""ab""#).unwrap().0, *b"ab\0\0");
         assert_eq!(json::<FixedString<4>>(r#""\ud83d\ude00""#).unwrap().0, *"😀".as_bytes());
         assert_eq!(json::<FixedString<4>>("null").unwrap().0, [0; 4]);
-        assert_eq!(json::<FixedString<4>>(r#""abcde""#), Err(Problem::TooLong));
-        assert_eq!(json::<FixedString<4>>("1234"), Err(Problem::WrongKind));
+        assert_eq!(json::<FixedString<4>>(r#""abcde""#), Err(ValueError::TooLong));
+        assert_eq!(json::<FixedString<4>>("1234"), Err(ValueError::WrongKind));
         assert_eq!(text::<FixedString<4>>("1234").unwrap().0, *b"1234");
         assert_eq!(bytes(&text::<FixedString<3>>("a").unwrap()), [b'a', 0, 0]);
     }

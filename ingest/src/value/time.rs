@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{Decode, Encode, date_text::fraction};
 use crate::{
     json::{Kind, Reader},
-    table::refusal::Problem,
+    table::refusal::ValueError,
 };
 
 /// The greatest time, 999:59:59, in seconds.
@@ -35,49 +35,49 @@ pub struct Time64<const P: u8>(
 );
 
 impl<'a> Decode<'a> for Time {
-    fn from_json(json: &mut Reader<'a>) -> Result<Self, Problem> {
+    fn from_json(json: &mut Reader<'a>) -> Result<Self, ValueError> {
         match json.peek()? {
             Kind::String => Self::from_text(json.string()?),
             Kind::Number => match i32::from_json(json)? {
                 seconds if i64::from(seconds).abs() <= GREATEST => Ok(Self(seconds)),
-                _ => Err(Problem::OutOfRange),
+                _ => Err(ValueError::OutOfRange),
             },
-            Kind::Null => json.null().map(|()| Self::default()).map_err(Problem::from),
-            Kind::Bool | Kind::Array | Kind::Object => Err(Problem::WrongKind),
+            Kind::Null => json.null().map(|()| Self::default()).map_err(ValueError::from),
+            Kind::Bool | Kind::Array | Kind::Object => Err(ValueError::WrongKind),
         }
     }
 
-    fn from_text(text: Cow<'a, str>) -> Result<Self, Problem> {
+    fn from_text(text: Cow<'a, str>) -> Result<Self, ValueError> {
         match parse(text.as_bytes()) {
             Some((sign, seconds, [])) => Ok(Self(sign as i32 * seconds as i32)),
-            _ => Err(Problem::Malformed),
+            _ => Err(ValueError::Malformed),
         }
     }
 }
 
 impl<'a, const P: u8> Decode<'a> for Time64<P> {
-    fn from_json(json: &mut Reader<'a>) -> Result<Self, Problem> {
+    fn from_json(json: &mut Reader<'a>) -> Result<Self, ValueError> {
         match json.peek()? {
             Kind::String => Self::from_text(json.string()?),
             Kind::Number => match i64::from_json(json)? {
                 ticks if ticks.unsigned_abs() / 10_u64.pow(P.into()) <= GREATEST as u64 => Ok(Self(ticks)),
-                _ => Err(Problem::OutOfRange),
+                _ => Err(ValueError::OutOfRange),
             },
-            Kind::Null => json.null().map(|()| Self::default()).map_err(Problem::from),
-            Kind::Bool | Kind::Array | Kind::Object => Err(Problem::WrongKind),
+            Kind::Null => json.null().map(|()| Self::default()).map_err(ValueError::from),
+            Kind::Bool | Kind::Array | Kind::Object => Err(ValueError::WrongKind),
         }
     }
 
-    fn from_text(text: Cow<'a, str>) -> Result<Self, Problem> {
+    fn from_text(text: Cow<'a, str>) -> Result<Self, ValueError> {
         let per_second = 10_i64.pow(P.into());
-        let (sign, seconds, rest) = parse(text.as_bytes()).ok_or(Problem::Malformed)?;
+        let (sign, seconds, rest) = parse(text.as_bytes()).ok_or(ValueError::Malformed)?;
         let nanos = match rest {
             [] => 0,
             [b'.', rest @ ..] => match fraction(rest) {
                 (nanos, []) => nanos,
-                _ => return Err(Problem::Malformed),
+                _ => return Err(ValueError::Malformed),
             },
-            _ => return Err(Problem::Malformed),
+            _ => return Err(ValueError::Malformed),
         };
         Ok(Self(
             sign * (seconds * per_second + i64::from(nanos) * per_second / 1_000_000_000),
@@ -171,14 +171,14 @@ mod tests {
             "1:2:3:4",
             ":1",
         ] {
-            assert_eq!(text::<Time>(event), Err(Problem::Malformed), "{event}");
-            assert_eq!(text::<Time64<3>>(event), Err(Problem::Malformed), "{event}");
+            assert_eq!(text::<Time>(event), Err(ValueError::Malformed), "{event}");
+            assert_eq!(text::<Time64<3>>(event), Err(ValueError::Malformed), "{event}");
         }
-        assert_eq!(text::<Time>("12:13:14.5"), Err(Problem::Malformed));
-        assert_eq!(text::<Time>(&"9".repeat(100)), Err(Problem::Malformed));
-        assert_eq!(json::<Time>("3600000"), Err(Problem::OutOfRange));
-        assert_eq!(json::<Time64<3>>("3600000000"), Err(Problem::OutOfRange));
-        assert_eq!(json::<Time64<9>>(&i64::MIN.to_string()), Err(Problem::OutOfRange));
-        assert_eq!(json::<Time>("true"), Err(Problem::WrongKind));
+        assert_eq!(text::<Time>("12:13:14.5"), Err(ValueError::Malformed));
+        assert_eq!(text::<Time>(&"9".repeat(100)), Err(ValueError::Malformed));
+        assert_eq!(json::<Time>("3600000"), Err(ValueError::OutOfRange));
+        assert_eq!(json::<Time64<3>>("3600000000"), Err(ValueError::OutOfRange));
+        assert_eq!(json::<Time64<9>>(&i64::MIN.to_string()), Err(ValueError::OutOfRange));
+        assert_eq!(json::<Time>("true"), Err(ValueError::WrongKind));
     }
 }

@@ -11,18 +11,18 @@ use super::{
 };
 use crate::{
     json::{Kind, Reader},
-    table::refusal::Problem,
+    table::refusal::ValueError,
 };
 
 macro_rules! tuple {
     ($($type:ident $index:tt),+) => {
         impl<'a, $($type: Decode<'a>),+> Decode<'a> for ($($type,)+) {
-            fn from_json(json: &mut Reader<'a>) -> Result<Self, Problem> {
+            fn from_json(json: &mut Reader<'a>) -> Result<Self, ValueError> {
                 let mut tuple = Self::default();
                 match json.peek()? {
                     Kind::Array => {}
-                    Kind::Null => return json.null().map(|()| tuple).map_err(Problem::from),
-                    _ => return Err(Problem::WrongKind),
+                    Kind::Null => return json.null().map(|()| tuple).map_err(ValueError::from),
+                    _ => return Err(ValueError::WrongKind),
                 }
                 json.begin_array()?;
                 $(
@@ -33,9 +33,9 @@ macro_rules! tuple {
                 Ok(tuple)
             }
 
-            fn from_text(text: Cow<'a, str>) -> Result<Self, Problem> {
+            fn from_text(text: Cow<'a, str>) -> Result<Self, ValueError> {
                 if !text.starts_with('[') {
-                    return Err(Problem::Malformed);
+                    return Err(ValueError::Malformed);
                 }
                 let mut tuple = Self::default();
                 read_text(text, |json, own| {
@@ -73,18 +73,18 @@ tuple!(A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7, I 8, J 9, K 10);
 tuple!(A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7, I 8, J 9, K 10, L 11);
 
 /// Makes sure that there is one more element.
-pub(super) fn next(json: &mut Reader<'_>) -> Result<(), Problem> {
+pub(super) fn next(json: &mut Reader<'_>) -> Result<(), ValueError> {
     if json.next_element()? {
         Ok(())
     } else {
-        Err(Problem::WrongLength)
+        Err(ValueError::WrongLength)
     }
 }
 
 /// Makes sure that there is none.
-pub(super) fn end(json: &mut Reader<'_>) -> Result<(), Problem> {
+pub(super) fn end(json: &mut Reader<'_>) -> Result<(), ValueError> {
     if json.next_element()? {
-        Err(Problem::WrongLength)
+        Err(ValueError::WrongLength)
     } else {
         Ok(())
     }
@@ -105,12 +105,12 @@ mod tests {
         assert_eq!(json("null"), Ok(Pair::default()));
         assert_eq!(json("[[1]]"), Ok((vec![1u8],)));
         for event in ["[]", r#"["a"]"#, r#"["a",1,2]"#] {
-            assert_eq!(json::<Pair<'_>>(event), Err(Problem::WrongLength), "{event}");
+            assert_eq!(json::<Pair<'_>>(event), Err(ValueError::WrongLength), "{event}");
         }
         for event in ["{}", "1", r#""[1,2]""#] {
-            assert_eq!(json::<Pair<'_>>(event), Err(Problem::WrongKind), "{event}");
+            assert_eq!(json::<Pair<'_>>(event), Err(ValueError::WrongKind), "{event}");
         }
-        assert_eq!(json::<Pair<'_>>(r#"[1,"a"]"#), Err(Problem::Malformed));
+        assert_eq!(json::<Pair<'_>>(r#"[1,"a"]"#), Err(ValueError::Malformed));
     }
 
     #[test]
@@ -118,10 +118,10 @@ mod tests {
         assert_eq!(text(r#"["a",1]"#), Ok((Cow::Borrowed("a"), 1)));
         assert_eq!(
             Pair::from_text(Cow::Owned(r#"["a",[1]"#.to_owned())),
-            Err(Problem::Malformed)
+            Err(ValueError::Malformed)
         );
-        assert_eq!(text::<Pair<'_>>("a,1"), Err(Problem::Malformed));
-        assert_eq!(text::<Pair<'_>>("[1]"), Err(Problem::WrongLength));
+        assert_eq!(text::<Pair<'_>>("a,1"), Err(ValueError::Malformed));
+        assert_eq!(text::<Pair<'_>>("[1]"), Err(ValueError::WrongLength));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::{Decode, Encode};
 use crate::{
     json::{Kind, Reader},
-    table::refusal::Problem,
+    table::refusal::ValueError,
 };
 
 /// ClickHouse's `UUID`: 16 bytes, as two halves of which each has its lowest byte first.
@@ -20,19 +20,21 @@ pub struct Uuid(
 );
 
 impl<'a> Decode<'a> for Uuid {
-    fn from_json(json: &mut Reader<'a>) -> Result<Self, Problem> {
+    fn from_json(json: &mut Reader<'a>) -> Result<Self, ValueError> {
         match json.peek()? {
             Kind::String => Self::from_text(json.string()?),
-            Kind::Null => json.null().map(|()| Self::default()).map_err(Problem::from),
-            _ => Err(Problem::WrongKind),
+            Kind::Null => json.null().map(|()| Self::default()).map_err(ValueError::from),
+            _ => Err(ValueError::WrongKind),
         }
     }
 
-    fn from_text(text: Cow<'a, str>) -> Result<Self, Problem> {
+    fn from_text(text: Cow<'a, str>) -> Result<Self, ValueError> {
         // The length leaves out the forms with braces and with `urn:uuid:`, which ClickHouse does not take.
         match text.len() {
-            32 | 36 => ::uuid::Uuid::try_parse(&text).map(Self).map_err(|_| Problem::Malformed),
-            _ => Err(Problem::Malformed),
+            32 | 36 => ::uuid::Uuid::try_parse(&text)
+                .map(Self)
+                .map_err(|_| ValueError::Malformed),
+            _ => Err(ValueError::Malformed),
         }
     }
 }
@@ -81,9 +83,9 @@ mod tests {
             "61f0c40-45cb3-11e7-907b-a6006ad3dba0",
             "61f0c404_5cb3_11e7_907b_a6006ad3dba0",
         ] {
-            assert_eq!(text::<Uuid>(event), Err(Problem::Malformed), "{event}");
+            assert_eq!(text::<Uuid>(event), Err(ValueError::Malformed), "{event}");
         }
-        assert_eq!(json::<Uuid>("1"), Err(Problem::WrongKind));
+        assert_eq!(json::<Uuid>("1"), Err(ValueError::WrongKind));
     }
 
     #[test]

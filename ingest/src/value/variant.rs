@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, ser::SerializeTupl
 use super::Decode;
 use crate::{
     json::{Kind, Position, Reader},
-    table::refusal::Problem,
+    table::refusal::ValueError,
 };
 
 /// What stands in the place of a type for NULL.
@@ -137,7 +137,7 @@ macro_rules! variant {
     };
     (@impl [$event:lifetime], $name:ident, [$($arguments:tt)*], [$($json:ident),+], [$($text:ident),*]) => {
         impl<$event> $crate::value::Decode<$event> for $name $($arguments)* {
-            fn from_json(json: &mut $crate::json::Reader<$event>) -> Result<Self, $crate::refusal::Problem> {
+            fn from_json(json: &mut $crate::json::Reader<$event>) -> Result<Self, $crate::refusal::ValueError> {
                 let mut attempt = match $crate::value::__Attempt::at(json)? {
                     ::std::option::Option::Some(attempt) => attempt,
                     ::std::option::Option::None => return Ok(Self::Null),
@@ -150,7 +150,7 @@ macro_rules! variant {
                 Err(attempt.problem())
             }
 
-            fn from_text(text: ::std::borrow::Cow<$event, str>) -> Result<Self, $crate::refusal::Problem> {
+            fn from_text(text: ::std::borrow::Cow<$event, str>) -> Result<Self, $crate::refusal::ValueError> {
                 if text.starts_with(['[', '{']) {
                     $(
                         if let Ok(value) = $crate::value::__read_again(&text) {
@@ -164,7 +164,7 @@ macro_rules! variant {
                         }
                     )*
                 }
-                Err($crate::refusal::Problem::NoneOfTheTypes)
+                Err($crate::refusal::ValueError::NoneOfTheTypes)
             }
         }
     };
@@ -178,7 +178,7 @@ pub struct Attempt {
 
 impl Attempt {
     /// Starts at a value; `None` is NULL, which is taken.
-    pub fn at(json: &mut Reader<'_>) -> Result<Option<Self>, Problem> {
+    pub fn at(json: &mut Reader<'_>) -> Result<Option<Self>, ValueError> {
         if json.peek()? == Kind::Null {
             json.null()?;
             return Ok(None);
@@ -187,11 +187,11 @@ impl Attempt {
     }
 
     /// Reads the value as one type; `None` is a value that is not of it.
-    pub fn read<'a, T: Decode<'a>>(&mut self, json: &mut Reader<'a>) -> Result<Option<T>, Problem> {
+    pub fn read<'a, T: Decode<'a>>(&mut self, json: &mut Reader<'a>) -> Result<Option<T>, ValueError> {
         match T::from_json_among(json) {
             Ok(value) => Ok(Some(value)),
             // That is not JSON for any of them.
-            Err(Problem::Syntax(error)) => Err(Problem::Syntax(error)),
+            Err(ValueError::Syntax(error)) => Err(ValueError::Syntax(error)),
             Err(_) => {
                 json.seek(self.start);
                 Ok(None)
@@ -200,14 +200,14 @@ impl Attempt {
     }
 
     /// Returns why the value is refused.
-    pub const fn problem(&self) -> Problem {
-        Problem::NoneOfTheTypes
+    pub const fn problem(&self) -> ValueError {
+        ValueError::NoneOfTheTypes
     }
 }
 
 /// Reads the same text as one type of several.
 #[expect(clippy::ptr_arg, reason = "a copy of it borrows for as long as it does")]
-pub fn read_again<'a, T: Decode<'a>>(text: &Cow<'a, str>) -> Result<T, Problem> {
+pub fn read_again<'a, T: Decode<'a>>(text: &Cow<'a, str>) -> Result<T, ValueError> {
     T::from_text(text.clone())
 }
 
@@ -283,8 +283,8 @@ mod tests {
             json("[true,2,null]"),
             Ok(vec![Plain::Bool(true), Plain::Int8(2), Plain::Null])
         );
-        assert_eq!(json::<Plain>("300"), Err(Problem::NoneOfTheTypes));
-        assert!(matches!(json::<Borrowing<'_>>("[1"), Err(Problem::Syntax(_))));
+        assert_eq!(json::<Plain>("300"), Err(ValueError::NoneOfTheTypes));
+        assert!(matches!(json::<Borrowing<'_>>("[1"), Err(ValueError::Syntax(_))));
         assert!(matches!(
             json::<Borrowing<'_>>("\"plain\""),
             Ok(Borrowing::String(Cow::Borrowed("plain")))
@@ -302,7 +302,7 @@ mod tests {
         ] {
             assert_eq!(text(event), Ok(expected), "{event}");
         }
-        assert_eq!(text::<Plain>("x"), Err(Problem::NoneOfTheTypes));
+        assert_eq!(text::<Plain>("x"), Err(ValueError::NoneOfTheTypes));
     }
 
     #[test]

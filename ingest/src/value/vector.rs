@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{BFloat16, Decode, Encode, array::read_text, put_length};
 use crate::{
     json::{Kind, Reader},
-    table::refusal::Problem,
+    table::refusal::ValueError,
 };
 
 /// ClickHouse's `QBit(T, N)`: `N` numbers, or none for `N` zeros.
@@ -37,37 +37,37 @@ impl Number for f32 {}
 impl Number for f64 {}
 
 /// Reads `N` numbers.
-fn numbers<T: Number, const N: usize>(json: &mut Reader<'_>) -> Result<Vec<T>, Problem> {
+fn numbers<T: Number, const N: usize>(json: &mut Reader<'_>) -> Result<Vec<T>, ValueError> {
     let mut numbers = Vec::with_capacity(N);
     json.begin_array()?;
     while json.next_element()? {
         if json.peek()? != Kind::Number {
-            return Err(Problem::WrongKind);
+            return Err(ValueError::WrongKind);
         }
         if numbers.len() == N {
-            return Err(Problem::WrongLength);
+            return Err(ValueError::WrongLength);
         }
         numbers.push(T::from_json(json)?);
     }
     if numbers.len() == N {
         Ok(numbers)
     } else {
-        Err(Problem::WrongLength)
+        Err(ValueError::WrongLength)
     }
 }
 
 impl<'a, T: Number, const N: usize> Decode<'a> for QBit<T, N> {
-    fn from_json(json: &mut Reader<'a>) -> Result<Self, Problem> {
+    fn from_json(json: &mut Reader<'a>) -> Result<Self, ValueError> {
         match json.peek()? {
             Kind::Array => numbers::<T, N>(json).map(Self),
             Kind::Null => Ok(json.null().map(|()| Self::default())?),
-            _ => Err(Problem::WrongKind),
+            _ => Err(ValueError::WrongKind),
         }
     }
 
-    fn from_text(text: Cow<'a, str>) -> Result<Self, Problem> {
+    fn from_text(text: Cow<'a, str>) -> Result<Self, ValueError> {
         if !text.starts_with('[') {
-            return Err(Problem::Malformed);
+            return Err(ValueError::Malformed);
         }
         let mut vector = Self::default();
         read_text(text, |json, _| {
@@ -101,20 +101,20 @@ mod tests {
         assert_eq!(json::<QBit<f32, 3>>("null"), Ok(QBit::default()));
         assert_eq!(text::<QBit<f64, 2>>("[1,2]"), Ok(QBit(vec![1.0, 2.0])));
         for (event, problem) in [
-            ("[1,2]", Problem::WrongLength),
-            ("[1,2,3,4]", Problem::WrongLength),
-            ("[]", Problem::WrongLength),
-            ("[1,\"2\",3]", Problem::WrongKind),
-            ("[1,null,3]", Problem::WrongKind),
-            ("[1,true,3]", Problem::WrongKind),
-            ("[1,1e39,3]", Problem::OutOfRange),
-            ("\"[1,2,3]\"", Problem::WrongKind),
-            ("{}", Problem::WrongKind),
+            ("[1,2]", ValueError::WrongLength),
+            ("[1,2,3,4]", ValueError::WrongLength),
+            ("[]", ValueError::WrongLength),
+            ("[1,\"2\",3]", ValueError::WrongKind),
+            ("[1,null,3]", ValueError::WrongKind),
+            ("[1,true,3]", ValueError::WrongKind),
+            ("[1,1e39,3]", ValueError::OutOfRange),
+            ("\"[1,2,3]\"", ValueError::WrongKind),
+            ("{}", ValueError::WrongKind),
         ] {
             assert_eq!(json::<QBit<f32, 3>>(event), Err(problem), "{event}");
         }
-        assert_eq!(text::<QBit<f64, 2>>("1"), Err(Problem::Malformed));
-        assert_eq!(json::<QBit<i8, 1>>("[1.5]"), Err(Problem::NotAnInteger));
+        assert_eq!(text::<QBit<f64, 2>>("1"), Err(ValueError::Malformed));
+        assert_eq!(json::<QBit<i8, 1>>("[1.5]"), Err(ValueError::NotAnInteger));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     json::{Kind, Reader},
-    table::refusal::Problem,
+    table::refusal::ValueError,
 };
 
 /// The codes of types in a block
@@ -134,7 +134,7 @@ impl Written<'_> {
     }
 
     /// Makes sure that no two parts of the value are stored under one name.
-    fn each_is_stored_apart(&self) -> Result<(), Problem> {
+    fn each_is_stored_apart(&self) -> Result<(), ValueError> {
         // Without a dot in a key, paths are as different as keys.
         if !self.has_dots() {
             return Ok(());
@@ -152,8 +152,8 @@ impl Written<'_> {
     }
 
     /// Reads a value and appends it.
-    pub(super) fn put_value(&self, json: &mut Reader<'_>, out: &mut Vec<u8>) -> Result<(), Problem> {
-        fn put<'a, T: Decode<'a> + Encode>(json: &mut Reader<'a>, out: &mut Vec<u8>) -> Result<(), Problem> {
+    pub(super) fn put_value(&self, json: &mut Reader<'_>, out: &mut Vec<u8>) -> Result<(), ValueError> {
+        fn put<'a, T: Decode<'a> + Encode>(json: &mut Reader<'a>, out: &mut Vec<u8>) -> Result<(), ValueError> {
             T::from_json(json)?.put(out);
             Ok(())
         }
@@ -167,7 +167,7 @@ impl Written<'_> {
             Self::DateTime => put::<DateTime<Utc>>(json, out),
             Self::DateTime64 => put::<DateTime64<DIGITS, Utc>>(json, out),
             Self::Dynamic => put_dynamic(json, out),
-            Self::NoneTakesAll => Err(Problem::NoneOfTheTypes),
+            Self::NoneTakesAll => Err(ValueError::NoneOfTheTypes),
             Self::Nullable(inner) => {
                 if json.peek()? == Kind::Null {
                     out.push(1);
@@ -182,7 +182,7 @@ impl Written<'_> {
                     self.put_default(out);
                     Ok(json.null()?)
                 }
-                _ => Err(Problem::WrongKind),
+                _ => Err(ValueError::WrongKind),
             },
             Self::Tuple(elements) => match json.peek()? {
                 Kind::Object => put_tuple(elements, json, out),
@@ -190,7 +190,7 @@ impl Written<'_> {
                     self.put_default(out);
                     Ok(json.null()?)
                 }
-                _ => Err(Problem::WrongKind),
+                _ => Err(ValueError::WrongKind),
             },
         }
     }
@@ -221,7 +221,7 @@ struct Names {
 }
 
 impl Names {
-    fn add(&mut self, ty: &Written<'_>, arrays: usize) -> Result<(), Problem> {
+    fn add(&mut self, ty: &Written<'_>, arrays: usize) -> Result<(), ValueError> {
         match ty {
             Written::Array(element) => {
                 self.one(&format!(".size{arrays}"))?;
@@ -245,21 +245,21 @@ impl Names {
         }
     }
 
-    fn one(&mut self, ending: &str) -> Result<(), Problem> {
+    fn one(&mut self, ending: &str) -> Result<(), ValueError> {
         let name = format!("{}{ending}", self.here);
         self.bytes += name.len();
         if self.bytes > MAX_PATH_BYTES {
-            return Err(Problem::TooLong);
+            return Err(ValueError::TooLong);
         }
         if self.seen.insert(name) {
             Ok(())
         } else {
-            Err(Problem::PathTwice)
+            Err(ValueError::PathTwice)
         }
     }
 }
 
-fn put_array(element: &Written<'_>, json: &mut Reader<'_>, out: &mut Vec<u8>) -> Result<(), Problem> {
+fn put_array(element: &Written<'_>, json: &mut Reader<'_>, out: &mut Vec<u8>) -> Result<(), ValueError> {
     let mut length = 0;
     let mut elements = Vec::new();
     json.begin_array()?;
@@ -277,7 +277,7 @@ fn put_tuple(
     elements: &BTreeMap<Cow<'_, str>, Written<'_>>,
     json: &mut Reader<'_>,
     out: &mut Vec<u8>,
-) -> Result<(), Problem> {
+) -> Result<(), ValueError> {
     let mut values = BTreeMap::new();
     json.begin_object()?;
     while let Some(key) = json.next_key()? {
@@ -294,7 +294,7 @@ fn put_tuple(
 }
 
 /// Appends a value with its type before it.
-pub(super) fn put_dynamic(json: &mut Reader<'_>, out: &mut Vec<u8>) -> Result<(), Problem> {
+pub(super) fn put_dynamic(json: &mut Reader<'_>, out: &mut Vec<u8>) -> Result<(), ValueError> {
     let mut value = json.clone();
     let inferred = Inferred::of(json)?;
     match inferred {
@@ -317,8 +317,8 @@ pub(super) fn put_dynamic(json: &mut Reader<'_>, out: &mut Vec<u8>) -> Result<()
 }
 
 /// Appends a text with its type before it.
-pub(super) fn put_text(value: &str, out: &mut Vec<u8>) -> Result<(), Problem> {
-    fn put<'a, T: Decode<'a> + Encode>(value: &'a str, out: &mut Vec<u8>) -> Result<(), Problem> {
+pub(super) fn put_text(value: &str, out: &mut Vec<u8>) -> Result<(), ValueError> {
+    fn put<'a, T: Decode<'a> + Encode>(value: &'a str, out: &mut Vec<u8>) -> Result<(), ValueError> {
         T::from_text(Cow::Borrowed(value))?.put(out);
         Ok(())
     }

@@ -7,7 +7,7 @@ use jiff::{
     tz::{AmbiguousOffset, Offset, TimeZone},
 };
 
-use crate::table::refusal::Problem;
+use crate::table::refusal::ValueError;
 
 const EPOCH: civil::DateTime = civil::DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
 
@@ -22,13 +22,13 @@ pub trait Zone: Debug + Clone + Copy + Default + PartialEq + Eq + PartialOrd + O
     ///
     /// # Errors
     /// The zone is unknown, or the time is not between the years 1 and 9999.
-    fn to_utc(local_seconds: i64) -> Result<i64, Problem> {
+    fn to_utc(local_seconds: i64) -> Result<i64, ValueError> {
         let zone = Self::zone();
         if zone.is_unknown() {
-            return Err(Problem::UnknownZone);
+            return Err(ValueError::UnknownZone);
         }
         let local = EPOCH.checked_add(SignedDuration::from_secs(local_seconds));
-        let local = local.map_err(|_| Problem::OutOfRange)?;
+        let local = local.map_err(|_| ValueError::OutOfRange)?;
         // The offset only: jiff's own moments end a day before the last local times do, which people write for "forever".
         let offset = match zone.to_ambiguous_timestamp(local).offset() {
             AmbiguousOffset::Unambiguous { offset } => offset,
@@ -49,7 +49,7 @@ impl Zone for Utc {
     }
 
     #[inline]
-    fn to_utc(local_seconds: i64) -> Result<i64, Problem> {
+    fn to_utc(local_seconds: i64) -> Result<i64, ValueError> {
         Ok(local_seconds)
     }
 }
@@ -139,7 +139,7 @@ mod tests {
         assert_eq!(Copied::to_utc(MIDNIGHT), Ok(1_719_784_800));
         assert_eq!(East::to_utc(MIDNIGHT), Ok(1_719_777_600));
         assert_eq!(West::to_utc(MIDNIGHT), Ok(1_719_878_400));
-        assert_eq!(Here::to_utc(MIDNIGHT), Err(Problem::UnknownZone));
+        assert_eq!(Here::to_utc(MIDNIGHT), Err(ValueError::UnknownZone));
     }
 
     #[test]
@@ -163,12 +163,12 @@ mod tests {
     fn local_times_reach_to_the_last_second_of_the_calendar() {
         const LAST: i64 = 253_402_300_799;
         assert_eq!(Berlin::to_utc(LAST), Ok(LAST - 3600));
-        assert_eq!(Berlin::to_utc(LAST + 1), Err(Problem::OutOfRange));
+        assert_eq!(Berlin::to_utc(LAST + 1), Err(ValueError::OutOfRange));
     }
 
     #[test]
     fn an_unknown_zone_reads_no_local_times() {
-        assert_eq!(Nowhere::to_utc(0), Err(Problem::UnknownZone));
-        assert_eq!(Berlin::to_utc(i64::MAX), Err(Problem::OutOfRange));
+        assert_eq!(Nowhere::to_utc(0), Err(ValueError::UnknownZone));
+        assert_eq!(Berlin::to_utc(i64::MAX), Err(ValueError::OutOfRange));
     }
 }

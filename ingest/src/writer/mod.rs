@@ -14,12 +14,12 @@ use tokio::{
 
 use crate::{
     ack::Ack,
-    block::{layout::Layout, receipt::Receipt, rows::EncodedRows},
-    budget::{NoRoom, RequestMemory},
+    block::{layout::InsertTarget, receipt::Receipt, rows::RowBatch},
+    budget::{RequestMemory, SpoolFull},
     deliver::{
         Audit, Changes, Delivery,
         run::{StopAfter, run},
-        servers::Servers,
+        servers::ActiveServer,
     },
     ids::{
         IdGenerator,
@@ -27,7 +27,7 @@ use crate::{
     },
     lease::{self, NodeStatus},
     spool::{Spool, SpoolError, TableCounts, TableLayouts},
-    store::stores::Stores,
+    store::stores::Servers,
     sync::{
         self, SyncError,
         state::{SchemaState, State},
@@ -38,7 +38,7 @@ use crate::{
     },
     writer::{
         options::WriterOptions,
-        refusal_counts::{RefusalCounts, Tally},
+        refusal_counts::{RejectionCounters, RejectionCounts},
     },
 };
 
@@ -69,7 +69,7 @@ struct Shared {
     /// How far the servers' tables are.
     states: watch::Receiver<Vec<State>>,
     /// What its layers have refused.
-    tally: Tally,
+    tally: RejectionCounters,
     rejected_payload_bytes: usize,
     /// Where deliveries run.
     runtime: Handle,
@@ -96,7 +96,7 @@ impl Writer {
     ///
     /// # Panics
     /// Outside of a tokio runtime, or if [`WriterOptions::node`] is above 511.
-    pub fn start(schema: &'static Schema, stores: impl Into<Stores>, options: &WriterOptions) -> Self {
+    pub fn start(schema: &'static Schema, stores: impl Into<Servers>, options: &WriterOptions) -> Self {
         let spool = Spool::in_memory(layouts(schema), options.limits());
         let record = lease::first_record(options.base(), None);
         let ids = Ids {
@@ -116,7 +116,7 @@ impl Writer {
     /// As [`start`](Self::start).
     pub fn open(
         schema: &'static Schema,
-        stores: impl Into<Stores>,
+        stores: impl Into<Servers>,
         options: &WriterOptions,
         folder: &Path,
     ) -> Result<Self, SpoolError> {
@@ -140,7 +140,7 @@ impl Writer {
         spool: Arc<Spool>,
         log: Option<thread::JoinHandle<()>>,
         ids: Ids,
-        stores: Stores,
+        stores: Servers,
         options: &WriterOptions,
     ) -> Self {
         let tables = schema.tables.len();
@@ -161,12 +161,12 @@ impl Writer {
         let audit_after = options.audit_after.map(|after| after.max(MIN_AUDIT_AFTER));
         let audit = audit_after.map(|after| Arc::new(Audit::new(spool.lanes(), after)));
         if let Some(audit) = audit.clone() {
-            let (servers, spool) = (Servers::new(states.clone()), Arc::clone(&spool));
+            let (servers, spool) = (ActiveServer::new(states.clone()), Arc::clone(&spool));
             let timeout = options.insert_timeout;
             syncs.spawn(async move { audit.run(&servers, &spool, timeout).await });
         }
         let delivery = Delivery::new(
-            Servers::new(states.clone()),
+            ActiveServer::new(states.clone()),
             Arc::clone(&spool),
             tables,
             options.inserts_in_flight,
@@ -185,7 +185,7 @@ impl Writer {
                 spool,
                 schema,
                 states,
-                tally: Tally::default(),
+                tally: RejectionCounters::default(),
                 rejected_payload_bytes: options.rejected_payload_bytes,
                 runtime: Handle::current(),
                 ids: generator,
@@ -199,7 +199,7 @@ impl Writer {
     /// else; if it panics, the row is not taken and nothing else is lost. The receipt lets `ack` be waited for.
     ///
     /// # Errors
-    /// [`NoRoom`]: too many rows wait for ClickHouse, the disk fails that `ack` asks for, or the writer is draining.
+    /// [`SpoolFull`]: too many rows wait for ClickHouse, the disk fails that `ack` asks for, or the writer is draining.
     ///
     /// # Panics
     /// If the table is of another schema than the writer.
@@ -208,7 +208,7 @@ impl Writer {
         table: &'static Table,
         ack: Ack,
         encode: impl FnOnce(&mut Vec<u8>),
-    ) -> Result<Receipt, NoRoom> {
+    ) -> Result<Receipt, SpoolFull> {
         self.shared.spool.append(self.lane(table), ack, encode)
     }
 
@@ -219,7 +219,7 @@ impl Writer {
     ///
     /// # Panics
     /// As [`append`](Self::append).
-    pub(crate) fn append_rows(&self, ack: Ack, rows: &mut EncodedRows) -> Result<Receipt, NoRoom> {
+    pub(crate) fn append_rows(&self, ack: Ack, rows: &mut RowBatch) -> Result<Receipt, SpoolFull> {
         match rows.table() {
             Some(table) => self.shared.spool.append_rows(self.lane(table), ack, rows),
             None => Ok(Receipt::NONE),
@@ -241,7 +241,7 @@ impl Writer {
     ///
     /// # Errors
     /// As [`append`](Self::append); dead letters have no more than an eighth of the memory and of the disk.
-    pub fn reject(&self, letter: &DeadLetter<'_>, ack: Ack) -> Result<Receipt, NoRoom> {
+    pub fn reject(&self, letter: &DeadLetter<'_>, ack: Ack) -> Result<Receipt, SpoolFull> {
         let max_payload_bytes = self.rejected_payload_bytes();
         self.append(&REJECTED, ack, |out| letter.encode(max_payload_bytes, out))
     }
@@ -362,7 +362,7 @@ impl Writer {
     }
 
     /// Returns what the layers of this writer have refused since the start, and why.
-    pub fn refusals(&self) -> RefusalCounts {
+    pub fn refusals(&self) -> RejectionCounts {
         self.shared.tally.counts()
     }
 
@@ -379,7 +379,7 @@ impl Writer {
         &self.shared.ids
     }
 
-    pub(crate) fn tally(&self) -> &Tally {
+    pub(crate) fn tally(&self) -> &RejectionCounters {
         &self.shared.tally
     }
 
@@ -450,7 +450,7 @@ fn layouts(schema: &Schema) -> TableLayouts {
         .iter()
         .copied()
         .chain([&REJECTED])
-        .map(Layout::of)
+        .map(InsertTarget::of)
         .collect()
 }
 

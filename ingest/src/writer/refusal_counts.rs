@@ -35,21 +35,21 @@ const CODES: [&str; 20] = [
 
 /// Counters of refusals.
 #[derive(Debug, Default)]
-pub(crate) struct Tally {
+pub(crate) struct RejectionCounters {
     requests: [AtomicU64; STATUSES.len()],
     events: [AtomicU64; CODES.len()],
 }
 
 /// What was refused since the start, by all layers of one writer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RefusalCounts {
+pub struct RejectionCounts {
     /// Answers that are refusals, by their status.
     pub requests: Vec<(u16, u64)>,
     /// Events that did not become rows, by their (first) reason, whatever they were answered with: a picture is one all the same.
     pub events: Vec<(&'static str, u64)>,
 }
 
-impl Tally {
+impl RejectionCounters {
     /// Counts an answer, if it is a refusal.
     pub(crate) fn answered(&self, status: StatusCode) {
         if status.is_client_error() || status.is_server_error() {
@@ -77,9 +77,9 @@ impl Tally {
         self.events[at].fetch_add(count, Ordering::Relaxed);
     }
 
-    pub(crate) fn counts(&self) -> RefusalCounts {
+    pub(crate) fn counts(&self) -> RejectionCounts {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        RefusalCounts {
+        RejectionCounts {
             requests: STATUSES.into_iter().zip(self.requests.iter().map(read)).collect(),
             events: CODES.into_iter().zip(self.events.iter().map(read)).collect(),
         }
@@ -91,12 +91,12 @@ mod tests {
     use super::*;
     use crate::{
         json::{Error, ErrorKind},
-        table::refusal::Problem,
+        table::refusal::ValueError,
     };
 
     #[test]
     fn each_reason_has_a_counter() {
-        use Problem as P;
+        use ValueError as P;
         let syntax = Error {
             at: 0,
             kind: ErrorKind::PathsTooLong,
@@ -124,14 +124,14 @@ mod tests {
 
     #[test]
     fn what_is_refused_is_counted_by_its_reason() {
-        let tally = Tally::default();
+        let tally = RejectionCounters::default();
         for status in [200, 302, 404, 404, 418, 503] {
             tally.answered(StatusCode::from_u16(status).unwrap_or_default());
         }
         for code in ["json", "wrong-kind", "new-one"] {
             tally.refused_event(code);
         }
-        let RefusalCounts { requests, events } = tally.counts();
+        let RejectionCounts { requests, events } = tally.counts();
         assert_eq!(
             requests,
             [(400, 0), (404, 2), (408, 0), (413, 0), (415, 0), (429, 0), (503, 1)]

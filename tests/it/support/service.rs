@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
-use rowmill_ingest::{ServeOptions, Stores, Writer, WriterOptions, serve, sync, table::Schema};
+use rowmill_ingest::{ServeOptions, Servers, Writer, WriterOptions, serve, sync, table::Schema};
 use tokio::{net::TcpListener, runtime::Runtime, sync::oneshot};
 use tower::Service;
 
@@ -89,11 +89,11 @@ impl Served {
     {
         let runtime = Runtime::new().unwrap();
         let (writer, address, stop) = runtime.block_on(async {
-            let store: rowmill_ingest::StoreUrl = clickhouse.parse().unwrap();
+            let store: rowmill_ingest::ClickHouseUrl = clickhouse.parse().unwrap();
             sync(&store, schema).await.unwrap_or_else(|error| panic!("{error}"));
             let writer = match folder {
-                Some(folder) => Writer::open(schema, Stores::without_sync(store.clone()), &options, folder).unwrap(),
-                None => Writer::start(schema, Stores::without_sync(store.clone()), &options),
+                Some(folder) => Writer::open(schema, Servers::without_sync(store.clone()), &options, folder).unwrap(),
+                None => Writer::start(schema, Servers::without_sync(store.clone()), &options),
             };
             let service = service_for(writer.clone());
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

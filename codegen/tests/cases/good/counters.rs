@@ -64,7 +64,7 @@ pub mod counters {
             &mut self,
             column: usize,
             input: __rt::Input<'_, 'a>,
-        ) -> __rt::Result<(), __rt::Problem> {
+        ) -> __rt::Result<(), __rt::ValueError> {
             match column {
                 2 => input.read(&mut self.price),
                 _ => __rt::Ok(()),
@@ -78,12 +78,12 @@ pub mod counters {
                 _ => __rt::None,
             }
         }
-        fn stamp(&mut self, stamp: &__rt::Stamp<'a>, refusals: &mut __rt::Refusals) {
+        fn stamp(&mut self, stamp: &__rt::EventMeta<'a>, refusals: &mut __rt::InvalidColumns) {
             self.uid = stamp.uid;
             self.timestamp = stamp.unix_ms;
         }
-        fn level(&mut self, given: &__rt::Given, refusals: &mut __rt::Refusals) {}
-        fn encode(&self, given: &__rt::Given, out: &mut __rt::Vec<u8>) {
+        fn level(&mut self, given: &__rt::PresentColumns, refusals: &mut __rt::InvalidColumns) {}
+        fn encode(&self, given: &__rt::PresentColumns, out: &mut __rt::Vec<u8>) {
             __rt::Encode::put(&self.uid, out);
             __rt::Encode::put(&self.timestamp, out);
             __rt::Encode::put(&self.price, out);
@@ -129,7 +129,7 @@ pub mod counters {
             __rt::Destination {
                 path: "track/visit",
                 table: "counters",
-                acks: __rt::AckRule::NONE,
+                acks: __rt::AckPolicy::NONE,
                 rate_limit: __rt::None,
             },
         ];
@@ -147,7 +147,7 @@ pub mod counters {
                                         "visit" => {
                                             __rt::Some(__rt::Route {
                                                 intake: __rt::intake::<Counters>,
-                                                acks: __rt::AckRule::NONE,
+                                                acks: __rt::AckPolicy::NONE,
                                             })
                                         }
                                         _ => __rt::None,
@@ -197,7 +197,7 @@ impl __rt::Routes for Routes {
         __rt::Destination {
             path: "track/visit",
             table: "counters",
-            acks: __rt::AckRule::NONE,
+            acks: __rt::AckPolicy::NONE,
             rate_limit: __rt::None,
         },
     ];
@@ -215,7 +215,7 @@ impl __rt::Routes for Routes {
                                     "visit" => {
                                         __rt::Some(__rt::Route {
                                             intake: __rt::intake::<counters::Counters>,
-                                            acks: __rt::AckRule::NONE,
+                                            acks: __rt::AckPolicy::NONE,
                                         })
                                     }
                                     _ => __rt::None,

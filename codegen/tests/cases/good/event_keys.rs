@@ -142,7 +142,7 @@ pub mod signups {
             &mut self,
             column: usize,
             input: __rt::Input<'_, 'a>,
-        ) -> __rt::Result<(), __rt::Problem> {
+        ) -> __rt::Result<(), __rt::ValueError> {
             match column {
                 1 => {
                     input.read(&mut self.email)?;
@@ -172,10 +172,10 @@ pub mod signups {
                 _ => __rt::None,
             }
         }
-        fn stamp(&mut self, stamp: &__rt::Stamp<'a>, refusals: &mut __rt::Refusals) {
+        fn stamp(&mut self, stamp: &__rt::EventMeta<'a>, refusals: &mut __rt::InvalidColumns) {
             self.id = stamp.id;
         }
-        fn level(&mut self, given: &__rt::Given, refusals: &mut __rt::Refusals) {
+        fn level(&mut self, given: &__rt::PresentColumns, refusals: &mut __rt::InvalidColumns) {
             let mut length = 0;
             length = self.lines_sku.len().max(length);
             length = self.lines_n.len().max(length);
@@ -194,7 +194,7 @@ pub mod signups {
                 refusals,
             );
         }
-        fn encode(&self, given: &__rt::Given, out: &mut __rt::Vec<u8>) {
+        fn encode(&self, given: &__rt::PresentColumns, out: &mut __rt::Vec<u8>) {
             __rt::Encode::put(&self.id, out);
             __rt::Encode::put(&self.email, out);
             __rt::Encode::put(&self.city, out);
@@ -205,8 +205,8 @@ pub mod signups {
             __rt::Encode::put(&self.lines_n, out);
             __rt::Encode::put(&self.notes, out);
         }
-        fn rules(&self) -> &'static __rt::Rules {
-            const RULES: __rt::Rules = __rt::Rules {
+        fn rules(&self) -> &'static __rt::EventRules {
+            const RULES: __rt::EventRules = __rt::EventRules {
                 required: &[
                     (1, "email"),
                     (3, "user.id"),
@@ -298,7 +298,7 @@ pub mod signups {
             __rt::Destination {
                 path: "wh/signup",
                 table: "signups",
-                acks: __rt::AckRule::NONE,
+                acks: __rt::AckPolicy::NONE,
                 rate_limit: __rt::None,
             },
         ];
@@ -316,7 +316,7 @@ pub mod signups {
                                         "signup" => {
                                             __rt::Some(__rt::Route {
                                                 intake: __rt::intake::<Signups<'static>>,
-                                                acks: __rt::AckRule::NONE,
+                                                acks: __rt::AckPolicy::NONE,
                                             })
                                         }
                                         _ => __rt::None,
@@ -366,7 +366,7 @@ impl __rt::Routes for Routes {
         __rt::Destination {
             path: "wh/signup",
             table: "signups",
-            acks: __rt::AckRule::NONE,
+            acks: __rt::AckPolicy::NONE,
             rate_limit: __rt::None,
         },
     ];
@@ -384,7 +384,7 @@ impl __rt::Routes for Routes {
                                     "signup" => {
                                         __rt::Some(__rt::Route {
                                             intake: __rt::intake::<signups::Signups<'static>>,
-                                            acks: __rt::AckRule::NONE,
+                                            acks: __rt::AckPolicy::NONE,
                                         })
                                     }
                                     _ => __rt::None,

@@ -70,7 +70,7 @@ pub mod payments {
             &mut self,
             column: usize,
             input: __rt::Input<'_, 'a>,
-        ) -> __rt::Result<(), __rt::Problem> {
+        ) -> __rt::Result<(), __rt::ValueError> {
             match column {
                 1 => input.read(&mut self.paid_at),
                 2 => input.read(&mut self.due),
@@ -85,20 +85,20 @@ pub mod payments {
                 _ => __rt::None,
             }
         }
-        fn stamp(&mut self, stamp: &__rt::Stamp<'a>, refusals: &mut __rt::Refusals) {
+        fn stamp(&mut self, stamp: &__rt::EventMeta<'a>, refusals: &mut __rt::InvalidColumns) {
             self.id = stamp.id;
         }
-        fn level(&mut self, given: &__rt::Given, refusals: &mut __rt::Refusals) {}
-        fn encode(&self, given: &__rt::Given, out: &mut __rt::Vec<u8>) {
+        fn level(&mut self, given: &__rt::PresentColumns, refusals: &mut __rt::InvalidColumns) {}
+        fn encode(&self, given: &__rt::PresentColumns, out: &mut __rt::Vec<u8>) {
             __rt::Encode::put(&self.id, out);
             __rt::Encode::put(&self.paid_at, out);
             __rt::Encode::put(&self.due, out);
         }
         fn check_dates(
             &self,
-            stamp: &__rt::Stamp<'a>,
-            given: &__rt::Given,
-            refusals: &mut __rt::Refusals,
+            stamp: &__rt::EventMeta<'a>,
+            given: &__rt::PresentColumns,
+            refusals: &mut __rt::InvalidColumns,
         ) {
             if given.contains(1) {
                 __rt::check_date(
@@ -162,7 +162,7 @@ pub mod payments {
             __rt::Destination {
                 path: "wh/payment",
                 table: "payments",
-                acks: __rt::AckRule::NONE,
+                acks: __rt::AckPolicy::NONE,
                 rate_limit: __rt::None,
             },
         ];
@@ -180,7 +180,7 @@ pub mod payments {
                                         "payment" => {
                                             __rt::Some(__rt::Route {
                                                 intake: __rt::intake::<Payments>,
-                                                acks: __rt::AckRule::NONE,
+                                                acks: __rt::AckPolicy::NONE,
                                             })
                                         }
                                         _ => __rt::None,
@@ -230,7 +230,7 @@ impl __rt::Routes for Routes {
         __rt::Destination {
             path: "wh/payment",
             table: "payments",
-            acks: __rt::AckRule::NONE,
+            acks: __rt::AckPolicy::NONE,
             rate_limit: __rt::None,
         },
     ];
@@ -248,7 +248,7 @@ impl __rt::Routes for Routes {
                                     "payment" => {
                                         __rt::Some(__rt::Route {
                                             intake: __rt::intake::<payments::Payments>,
-                                            acks: __rt::AckRule::NONE,
+                                            acks: __rt::AckPolicy::NONE,
                                         })
                                     }
                                     _ => __rt::None,

@@ -114,7 +114,7 @@ pub mod orders {
             &mut self,
             column: usize,
             input: __rt::Input<'_, 'a>,
-        ) -> __rt::Result<(), __rt::Problem> {
+        ) -> __rt::Result<(), __rt::ValueError> {
             match column {
                 1 => input.read(&mut self.currency),
                 2 => input.read(&mut self.net),
@@ -134,11 +134,11 @@ pub mod orders {
                 _ => __rt::None,
             }
         }
-        fn stamp(&mut self, stamp: &__rt::Stamp<'a>, refusals: &mut __rt::Refusals) {
+        fn stamp(&mut self, stamp: &__rt::EventMeta<'a>, refusals: &mut __rt::InvalidColumns) {
             self.id = stamp.id;
         }
-        fn level(&mut self, given: &__rt::Given, refusals: &mut __rt::Refusals) {}
-        fn encode(&self, given: &__rt::Given, out: &mut __rt::Vec<u8>) {
+        fn level(&mut self, given: &__rt::PresentColumns, refusals: &mut __rt::InvalidColumns) {}
+        fn encode(&self, given: &__rt::PresentColumns, out: &mut __rt::Vec<u8>) {
             out.push(__rt::VALUE);
             __rt::Encode::put(&self.id, out);
             out.push(__rt::VALUE);
@@ -277,7 +277,7 @@ pub mod orders {
             __rt::Destination {
                 path: "wh/order",
                 table: "orders",
-                acks: __rt::AckRule::NONE,
+                acks: __rt::AckPolicy::NONE,
                 rate_limit: __rt::None,
             },
         ];
@@ -295,7 +295,7 @@ pub mod orders {
                                         "order" => {
                                             __rt::Some(__rt::Route {
                                                 intake: __rt::intake::<Orders<'static>>,
-                                                acks: __rt::AckRule::NONE,
+                                                acks: __rt::AckPolicy::NONE,
                                             })
                                         }
                                         _ => __rt::None,
@@ -433,7 +433,7 @@ pub mod refunds {
             &mut self,
             column: usize,
             input: __rt::Input<'_, 'a>,
-        ) -> __rt::Result<(), __rt::Problem> {
+        ) -> __rt::Result<(), __rt::ValueError> {
             match column {
                 1 => input.read(&mut self.currency),
                 2 => input.read(&mut self.net),
@@ -454,11 +454,11 @@ pub mod refunds {
                 _ => __rt::None,
             }
         }
-        fn stamp(&mut self, stamp: &__rt::Stamp<'a>, refusals: &mut __rt::Refusals) {
+        fn stamp(&mut self, stamp: &__rt::EventMeta<'a>, refusals: &mut __rt::InvalidColumns) {
             self.id = stamp.id;
         }
-        fn level(&mut self, given: &__rt::Given, refusals: &mut __rt::Refusals) {}
-        fn encode(&self, given: &__rt::Given, out: &mut __rt::Vec<u8>) {
+        fn level(&mut self, given: &__rt::PresentColumns, refusals: &mut __rt::InvalidColumns) {}
+        fn encode(&self, given: &__rt::PresentColumns, out: &mut __rt::Vec<u8>) {
             out.push(__rt::VALUE);
             __rt::Encode::put(&self.id, out);
             out.push(__rt::VALUE);
@@ -606,7 +606,7 @@ pub mod refunds {
             __rt::Destination {
                 path: "wh/refund",
                 table: "refunds",
-                acks: __rt::AckRule::NONE,
+                acks: __rt::AckPolicy::NONE,
                 rate_limit: __rt::None,
             },
         ];
@@ -624,7 +624,7 @@ pub mod refunds {
                                         "refund" => {
                                             __rt::Some(__rt::Route {
                                                 intake: __rt::intake::<Refunds<'static>>,
-                                                acks: __rt::AckRule::NONE,
+                                                acks: __rt::AckPolicy::NONE,
                                             })
                                         }
                                         _ => __rt::None,
@@ -674,13 +674,13 @@ impl __rt::Routes for Routes {
         __rt::Destination {
             path: "wh/order",
             table: "orders",
-            acks: __rt::AckRule::NONE,
+            acks: __rt::AckPolicy::NONE,
             rate_limit: __rt::None,
         },
         __rt::Destination {
             path: "wh/refund",
             table: "refunds",
-            acks: __rt::AckRule::NONE,
+            acks: __rt::AckPolicy::NONE,
             rate_limit: __rt::None,
         },
     ];
@@ -698,7 +698,7 @@ impl __rt::Routes for Routes {
                                     "order" => {
                                         __rt::Some(__rt::Route {
                                             intake: __rt::intake::<orders::Orders<'static>>,
-                                            acks: __rt::AckRule::NONE,
+                                            acks: __rt::AckPolicy::NONE,
                                         })
                                     }
                                     _ => __rt::None,
@@ -709,7 +709,7 @@ impl __rt::Routes for Routes {
                                     "refund" => {
                                         __rt::Some(__rt::Route {
                                             intake: __rt::intake::<refunds::Refunds<'static>>,
-                                            acks: __rt::AckRule::NONE,
+                                            acks: __rt::AckPolicy::NONE,
                                         })
                                     }
                                     _ => __rt::None,

@@ -110,7 +110,7 @@ pub mod orders {
             &mut self,
             column: usize,
             input: __rt::Input<'_, 'a>,
-        ) -> __rt::Result<(), __rt::Problem> {
+        ) -> __rt::Result<(), __rt::ValueError> {
             match column {
                 0 => input.read(&mut self.number),
                 1 => input.read(&mut self.amount),
@@ -128,11 +128,11 @@ pub mod orders {
                 _ => __rt::None,
             }
         }
-        fn stamp(&mut self, stamp: &__rt::Stamp<'a>, refusals: &mut __rt::Refusals) {
+        fn stamp(&mut self, stamp: &__rt::EventMeta<'a>, refusals: &mut __rt::InvalidColumns) {
             self.name = __rt::Cow::Borrowed(stamp.name);
         }
-        fn level(&mut self, given: &__rt::Given, refusals: &mut __rt::Refusals) {}
-        fn encode(&self, given: &__rt::Given, out: &mut __rt::Vec<u8>) {
+        fn level(&mut self, given: &__rt::PresentColumns, refusals: &mut __rt::InvalidColumns) {}
+        fn encode(&self, given: &__rt::PresentColumns, out: &mut __rt::Vec<u8>) {
             __rt::Encode::put(&self.number, out);
             __rt::Encode::put(&self.amount, out);
             __rt::Encode::put(&self.state, out);
@@ -206,7 +206,7 @@ pub mod orders {
             __rt::Destination {
                 path: "wh/order",
                 table: "orders",
-                acks: __rt::AckRule::NONE,
+                acks: __rt::AckPolicy::NONE,
                 rate_limit: __rt::None,
             },
         ];
@@ -224,7 +224,7 @@ pub mod orders {
                                         "order" => {
                                             __rt::Some(__rt::Route {
                                                 intake: __rt::intake::<Orders<'static>>,
-                                                acks: __rt::AckRule::NONE,
+                                                acks: __rt::AckPolicy::NONE,
                                             })
                                         }
                                         _ => __rt::None,
@@ -274,7 +274,7 @@ impl __rt::Routes for Routes {
         __rt::Destination {
             path: "wh/order",
             table: "orders",
-            acks: __rt::AckRule::NONE,
+            acks: __rt::AckPolicy::NONE,
             rate_limit: __rt::None,
         },
     ];
@@ -292,7 +292,7 @@ impl __rt::Routes for Routes {
                                     "order" => {
                                         __rt::Some(__rt::Route {
                                             intake: __rt::intake::<orders::Orders<'static>>,
-                                            acks: __rt::AckRule::NONE,
+                                            acks: __rt::AckPolicy::NONE,
                                         })
                                     }
                                     _ => __rt::None,

@@ -70,7 +70,7 @@ pub mod orders {
             &mut self,
             column: usize,
             input: __rt::Input<'_, 'a>,
-        ) -> __rt::Result<(), __rt::Problem> {
+        ) -> __rt::Result<(), __rt::ValueError> {
             match column {
                 1 => input.read(&mut self.total),
                 2 => input.read(&mut self.city),
@@ -85,11 +85,11 @@ pub mod orders {
                 _ => __rt::None,
             }
         }
-        fn stamp(&mut self, stamp: &__rt::Stamp<'a>, refusals: &mut __rt::Refusals) {
+        fn stamp(&mut self, stamp: &__rt::EventMeta<'a>, refusals: &mut __rt::InvalidColumns) {
             self.id = stamp.id;
         }
-        fn level(&mut self, given: &__rt::Given, refusals: &mut __rt::Refusals) {}
-        fn encode(&self, given: &__rt::Given, out: &mut __rt::Vec<u8>) {
+        fn level(&mut self, given: &__rt::PresentColumns, refusals: &mut __rt::InvalidColumns) {}
+        fn encode(&self, given: &__rt::PresentColumns, out: &mut __rt::Vec<u8>) {
             __rt::Encode::put(&self.id, out);
             __rt::Encode::put(&self.total, out);
             __rt::Encode::put(&self.city, out);
@@ -137,7 +137,7 @@ pub mod orders {
             __rt::Destination {
                 path: "wh/order",
                 table: "orders",
-                acks: __rt::AckRule::NONE,
+                acks: __rt::AckPolicy::NONE,
                 rate_limit: __rt::None,
             },
         ];
@@ -155,7 +155,7 @@ pub mod orders {
                                         "order" => {
                                             __rt::Some(__rt::Route {
                                                 intake: __rt::intake::<Orders<'static>>,
-                                                acks: __rt::AckRule::NONE,
+                                                acks: __rt::AckPolicy::NONE,
                                             })
                                         }
                                         _ => __rt::None,
@@ -205,7 +205,7 @@ impl __rt::Routes for Routes {
         __rt::Destination {
             path: "wh/order",
             table: "orders",
-            acks: __rt::AckRule::NONE,
+            acks: __rt::AckPolicy::NONE,
             rate_limit: __rt::None,
         },
     ];
@@ -223,7 +223,7 @@ impl __rt::Routes for Routes {
                                     "order" => {
                                         __rt::Some(__rt::Route {
                                             intake: __rt::intake::<orders::Orders<'static>>,
-                                            acks: __rt::AckRule::NONE,
+                                            acks: __rt::AckPolicy::NONE,
                                         })
                                     }
                                     _ => __rt::None,

@@ -84,7 +84,7 @@ pub mod webhooks {
             &mut self,
             column: usize,
             input: __rt::Input<'_, 'a>,
-        ) -> __rt::Result<(), __rt::Problem> {
+        ) -> __rt::Result<(), __rt::ValueError> {
             match column {
                 _ => __rt::Ok(()),
             }
@@ -123,7 +123,7 @@ pub mod webhooks {
                 _ => __rt::None,
             }
         }
-        fn stamp(&mut self, stamp: &__rt::Stamp<'a>, refusals: &mut __rt::Refusals) {
+        fn stamp(&mut self, stamp: &__rt::EventMeta<'a>, refusals: &mut __rt::InvalidColumns) {
             self.id = stamp.id;
             self.uid = stamp.uid;
             self.date = stamp.date();
@@ -132,8 +132,8 @@ pub mod webhooks {
             self.service = __rt::Cow::Borrowed(stamp.service);
             self.td_ip = __rt::Cow::Borrowed(stamp.ip);
         }
-        fn level(&mut self, given: &__rt::Given, refusals: &mut __rt::Refusals) {}
-        fn encode(&self, given: &__rt::Given, out: &mut __rt::Vec<u8>) {
+        fn level(&mut self, given: &__rt::PresentColumns, refusals: &mut __rt::InvalidColumns) {}
+        fn encode(&self, given: &__rt::PresentColumns, out: &mut __rt::Vec<u8>) {
             __rt::Encode::put(&self.id, out);
             __rt::Encode::put(&self.uid, out);
             __rt::Encode::put(&self.date, out);
@@ -343,7 +343,7 @@ pub mod mail_statistics {
             &mut self,
             column: usize,
             input: __rt::Input<'_, 'a>,
-        ) -> __rt::Result<(), __rt::Problem> {
+        ) -> __rt::Result<(), __rt::ValueError> {
             match column {
                 11 => input.read(&mut self.event),
                 12 => input.read(&mut self.email),
@@ -385,7 +385,7 @@ pub mod mail_statistics {
                 _ => __rt::None,
             }
         }
-        fn stamp(&mut self, stamp: &__rt::Stamp<'a>, refusals: &mut __rt::Refusals) {
+        fn stamp(&mut self, stamp: &__rt::EventMeta<'a>, refusals: &mut __rt::InvalidColumns) {
             self.id = stamp.id;
             self.uid = stamp.uid;
             self.date = stamp.date();
@@ -394,8 +394,8 @@ pub mod mail_statistics {
             self.service = __rt::Cow::Borrowed(stamp.service);
             self.td_ip = __rt::Cow::Borrowed(stamp.ip);
         }
-        fn level(&mut self, given: &__rt::Given, refusals: &mut __rt::Refusals) {}
-        fn encode(&self, given: &__rt::Given, out: &mut __rt::Vec<u8>) {
+        fn level(&mut self, given: &__rt::PresentColumns, refusals: &mut __rt::InvalidColumns) {}
+        fn encode(&self, given: &__rt::PresentColumns, out: &mut __rt::Vec<u8>) {
             __rt::Encode::put(&self.extra_key, out);
             __rt::Encode::put(&self.extra_value, out);
             __rt::Encode::put(&self.id, out);
@@ -517,19 +517,19 @@ pub mod mail_statistics {
             __rt::Destination {
                 path: "wh/mail",
                 table: "mail_statistics",
-                acks: __rt::AckRule::NONE,
+                acks: __rt::AckPolicy::NONE,
                 rate_limit: __rt::None,
             },
             __rt::Destination {
                 path: "pixel/mail",
                 table: "mail_statistics",
-                acks: __rt::AckRule::NONE,
+                acks: __rt::AckPolicy::NONE,
                 rate_limit: __rt::None,
             },
             __rt::Destination {
                 path: "redir/mail",
                 table: "mail_statistics",
-                acks: __rt::AckRule::NONE,
+                acks: __rt::AckPolicy::NONE,
                 rate_limit: __rt::None,
             },
         ];
@@ -547,7 +547,7 @@ pub mod mail_statistics {
                                         "mail" => {
                                             __rt::Some(__rt::Route {
                                                 intake: __rt::intake::<MailStatistics<'static>>,
-                                                acks: __rt::AckRule::NONE,
+                                                acks: __rt::AckPolicy::NONE,
                                             })
                                         }
                                         _ => __rt::None,
@@ -568,7 +568,7 @@ pub mod mail_statistics {
                                         "mail" => {
                                             __rt::Some(__rt::Route {
                                                 intake: __rt::intake::<MailStatistics<'static>>,
-                                                acks: __rt::AckRule::NONE,
+                                                acks: __rt::AckPolicy::NONE,
                                             })
                                         }
                                         _ => __rt::None,
@@ -584,7 +584,7 @@ pub mod mail_statistics {
                                         "mail" => {
                                             __rt::Some(__rt::Route {
                                                 intake: __rt::intake::<MailStatistics<'static>>,
-                                                acks: __rt::AckRule::NONE,
+                                                acks: __rt::AckPolicy::NONE,
                                             })
                                         }
                                         _ => __rt::None,
@@ -634,25 +634,25 @@ impl __rt::Routes for Routes {
         __rt::Destination {
             path: "wh/mail",
             table: "mail_statistics",
-            acks: __rt::AckRule::NONE,
+            acks: __rt::AckPolicy::NONE,
             rate_limit: __rt::None,
         },
         __rt::Destination {
             path: "pixel/mail",
             table: "mail_statistics",
-            acks: __rt::AckRule::NONE,
+            acks: __rt::AckPolicy::NONE,
             rate_limit: __rt::None,
         },
         __rt::Destination {
             path: "redir/mail",
             table: "mail_statistics",
-            acks: __rt::AckRule::NONE,
+            acks: __rt::AckPolicy::NONE,
             rate_limit: __rt::None,
         },
         __rt::Destination {
             path: "other",
             table: "webhooks",
-            acks: __rt::AckRule::NONE,
+            acks: __rt::AckPolicy::NONE,
             rate_limit: __rt::None,
         },
     ];
@@ -672,7 +672,7 @@ impl __rt::Routes for Routes {
                                             intake: __rt::intake::<
                                                 mail_statistics::MailStatistics<'static>,
                                             >,
-                                            acks: __rt::AckRule::NONE,
+                                            acks: __rt::AckPolicy::NONE,
                                         })
                                     }
                                     _ => __rt::None,
@@ -695,7 +695,7 @@ impl __rt::Routes for Routes {
                                             intake: __rt::intake::<
                                                 mail_statistics::MailStatistics<'static>,
                                             >,
-                                            acks: __rt::AckRule::NONE,
+                                            acks: __rt::AckPolicy::NONE,
                                         })
                                     }
                                     _ => __rt::None,
@@ -713,7 +713,7 @@ impl __rt::Routes for Routes {
                                             intake: __rt::intake::<
                                                 mail_statistics::MailStatistics<'static>,
                                             >,
-                                            acks: __rt::AckRule::NONE,
+                                            acks: __rt::AckPolicy::NONE,
                                         })
                                     }
                                     _ => __rt::None,
@@ -731,7 +731,7 @@ impl __rt::Routes for Routes {
     fn other() -> __rt::Option<__rt::Route> {
         __rt::Some(__rt::Route {
             intake: __rt::intake::<webhooks::Webhooks<'static>>,
-            acks: __rt::AckRule::NONE,
+            acks: __rt::AckPolicy::NONE,
         })
     }
 }

@@ -415,7 +415,7 @@ pub mod types {
             &mut self,
             column: usize,
             input: __rt::Input<'_, 'a>,
-        ) -> __rt::Result<(), __rt::Problem> {
+        ) -> __rt::Result<(), __rt::ValueError> {
             match column {
                 0 => input.read(&mut self.text),
                 1 => input.read(&mut self.code),
@@ -479,8 +479,8 @@ pub mod types {
                 _ => __rt::None,
             }
         }
-        fn stamp(&mut self, stamp: &__rt::Stamp<'a>, refusals: &mut __rt::Refusals) {}
-        fn level(&mut self, given: &__rt::Given, refusals: &mut __rt::Refusals) {
+        fn stamp(&mut self, stamp: &__rt::EventMeta<'a>, refusals: &mut __rt::InvalidColumns) {}
+        fn level(&mut self, given: &__rt::PresentColumns, refusals: &mut __rt::InvalidColumns) {
             let mut length = 0;
             length = self.items_size.len().max(length);
             length = self.items_name.len().max(length);
@@ -499,7 +499,7 @@ pub mod types {
                 refusals,
             );
         }
-        fn encode(&self, given: &__rt::Given, out: &mut __rt::Vec<u8>) {
+        fn encode(&self, given: &__rt::PresentColumns, out: &mut __rt::Vec<u8>) {
             out.push(__rt::VALUE);
             __rt::Encode::put(&self.text, out);
             out.push(__rt::VALUE);
@@ -912,13 +912,13 @@ pub mod types {
             __rt::Destination {
                 path: "shop/default",
                 table: "types",
-                acks: __rt::AckRule::NONE,
+                acks: __rt::AckPolicy::NONE,
                 rate_limit: __rt::None,
             },
             __rt::Destination {
                 path: "wh/order",
                 table: "types",
-                acks: __rt::AckRule::NONE,
+                acks: __rt::AckPolicy::NONE,
                 rate_limit: __rt::None,
             },
         ];
@@ -936,7 +936,7 @@ pub mod types {
                                         "order" => {
                                             __rt::Some(__rt::Route {
                                                 intake: __rt::intake::<Types<'static>>,
-                                                acks: __rt::AckRule::NONE,
+                                                acks: __rt::AckPolicy::NONE,
                                             })
                                         }
                                         _ => __rt::None,
@@ -953,7 +953,7 @@ pub mod types {
                         "shop" => {
                             __rt::Some(__rt::Route {
                                 intake: __rt::intake::<Types<'static>>,
-                                acks: __rt::AckRule::NONE,
+                                acks: __rt::AckPolicy::NONE,
                             })
                         }
                         _ => __rt::None,
@@ -997,13 +997,13 @@ impl __rt::Routes for Routes {
         __rt::Destination {
             path: "shop/default",
             table: "types",
-            acks: __rt::AckRule::NONE,
+            acks: __rt::AckPolicy::NONE,
             rate_limit: __rt::None,
         },
         __rt::Destination {
             path: "wh/order",
             table: "types",
-            acks: __rt::AckRule::NONE,
+            acks: __rt::AckPolicy::NONE,
             rate_limit: __rt::None,
         },
     ];
@@ -1021,7 +1021,7 @@ impl __rt::Routes for Routes {
                                     "order" => {
                                         __rt::Some(__rt::Route {
                                             intake: __rt::intake::<types::Types<'static>>,
-                                            acks: __rt::AckRule::NONE,
+                                            acks: __rt::AckPolicy::NONE,
                                         })
                                     }
                                     _ => __rt::None,
@@ -1038,7 +1038,7 @@ impl __rt::Routes for Routes {
                     "shop" => {
                         __rt::Some(__rt::Route {
                             intake: __rt::intake::<types::Types<'static>>,
-                            acks: __rt::AckRule::NONE,
+                            acks: __rt::AckPolicy::NONE,
                         })
                     }
                     _ => __rt::None,

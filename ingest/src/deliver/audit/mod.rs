@@ -20,11 +20,11 @@ use tokio::time::sleep;
 use self::slices::{Difference, DueSlice, SLICE_MS, SliceKey, Slices, Stored};
 use super::lookup::keeps_each_row;
 use crate::{
-    block::layout::Layout,
-    deliver::servers::Servers,
+    block::layout::InsertTarget,
+    deliver::servers::ActiveServer,
     ids::base::{PLACE_BITS, SEQUENCE_BITS},
     spool::{Counters, Spool},
-    store::{Connection, StoreError, alarm::is_interval_over, quoted, within},
+    store::{ClickHouseError, Connection, alarm::is_interval_over, quoted, within},
 };
 
 /// The longest time between two looks for slices that are due.
@@ -68,7 +68,7 @@ impl Audit {
     }
 
     /// Compares until the spool is closed. One question may take `timeout`.
-    pub(crate) async fn run(&self, servers: &Servers, spool: &Spool, timeout: Duration) {
+    pub(crate) async fn run(&self, servers: &ActiveServer, spool: &Spool, timeout: Duration) {
         let mut tables: Vec<_> = (0..self.lanes.len()).map(|_| AuditedTable::default()).collect();
         let pause = (self.after / 2).min(MAX_PAUSE);
         while !spool.is_closed() {
@@ -99,7 +99,7 @@ impl Audit {
         spool: &Spool,
         connection: &Connection,
         timeout: Duration,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), ClickHouseError> {
         let layout = spool.layout(lane);
         let Some(column) = layout.row_id.map(|at| &*layout.columns[at].name) else {
             return Ok(());
@@ -170,7 +170,7 @@ impl Default for AuditedTable {
 
 impl AuditedTable {
     /// Logs a difference that has changed, at most once a minute.
-    fn report(&mut self, layout: &Layout, difference: Difference, due: &[DueSlice]) {
+    fn report(&mut self, layout: &InsertTarget, difference: Difference, due: &[DueSlice]) {
         if difference == self.reported || !self.may_log() {
             return;
         }
@@ -193,7 +193,7 @@ impl AuditedTable {
         self.reported_at = Some(Instant::now());
     }
 
-    fn report_error(&mut self, layout: &Layout, error: &StoreError) {
+    fn report_error(&mut self, layout: &InsertTarget, error: &ClickHouseError) {
         if !error.is_passing() {
             // A user who may only insert.
             self.countable = Countable::No;
@@ -212,7 +212,7 @@ impl AuditedTable {
 }
 
 /// Asks whether the rows of a table can be counted.
-async fn countable(client: &Client, layout: &Layout, timeout: Duration) -> Result<Countable, StoreError> {
+async fn countable(client: &Client, layout: &InsertTarget, timeout: Duration) -> Result<Countable, ClickHouseError> {
     let query = client
         .query("SELECT engine FROM system.tables WHERE database = currentDatabase() AND name = ?")
         .bind(&*layout.table);
@@ -235,7 +235,7 @@ async fn count(
     column: &str,
     due: &[DueSlice],
     timeout: Duration,
-) -> Result<HashMap<SliceKey, Stored>, StoreError> {
+) -> Result<HashMap<SliceKey, Stored>, ClickHouseError> {
     let minutes = due.iter().map(|(key, _)| key.minute);
     let least = minutes.clone().min().unwrap_or_default();
     let most = minutes.max().unwrap_or_default();

@@ -226,11 +226,12 @@ mod deleted {
     use std::{fs, path::Path};
 
     use super::*;
-    use crate::block::layout::Layout;
+    use crate::block::layout::InsertTarget;
     use crate::spool::{Outcome, Spool, commit::Round, disk::Folder, log::Log, queue::Found};
 
     fn open(folder: &Path) -> (Spool, Log) {
-        let tables = ["a", "b"].map(|table| Arc::new(Layout::new(table.into(), "INSERT".into(), [].into(), None)));
+        let tables =
+            ["a", "b"].map(|table| Arc::new(InsertTarget::new(table.into(), "INSERT".into(), [].into(), None)));
         let disk = Folder::lock(folder).unwrap().unwrap();
         Spool::recovered(Arc::new(disk), folder, tables.into(), LIMITS).unwrap()
     }

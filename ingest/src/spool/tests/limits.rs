@@ -6,7 +6,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use crate::{
     ack::Ack,
-    block::{BlockLimits, frame_format::FRAME_HEADER, layout::Layout, parts::Part, sealed::SealedBlock},
+    block::{BlockLimits, frame_format::FRAME_HEADER, layout::InsertTarget, parts::Part, sealed::SealedBlock},
     spool::{
         Outcome, Spool, SpoolLimits,
         commit::Round,
@@ -57,7 +57,7 @@ impl World {
     fn on(disk: Arc<SimulatedDisk>, limits: SpoolLimits) -> Self {
         let tables = (0..TABLES).map(|table| {
             let statement = format!("INSERT INTO t{table} FORMAT RowBinary");
-            Arc::new(Layout::new(
+            Arc::new(InsertTarget::new(
                 format!("t{table}").into(),
                 statement.into(),
                 [].into(),
@@ -283,7 +283,7 @@ fn refused_rows_leave_a_full_disk_by_their_letters() {
 
 #[test]
 fn dead_letters_leave_the_room_to_rows() {
-    let layout = |table: &str| Arc::new(Layout::new(table.into(), "".into(), [].into(), None));
+    let layout = |table: &str| Arc::new(InsertTarget::new(table.into(), "".into(), [].into(), None));
     let (rows, letters) = (0, 1);
     let disk: Arc<SimulatedDisk> = Arc::default();
     let shared = Arc::clone(&disk);

@@ -20,7 +20,7 @@ use tokio::{
 
 use crate::{
     ack::Ack,
-    block::{BlockLimits, layout::Layout, receipt::Receipt, rows::EncodedRows},
+    block::{BlockLimits, layout::InsertTarget, receipt::Receipt, rows::RowBatch},
     spool::{Next, Outcome, Parked, Spool, SpoolLimits, log::LogLimits, tests::disk::SimulatedDisk},
     table::dead_letter::REJECTED,
 };
@@ -67,7 +67,7 @@ impl World {
     fn with(limits: SpoolLimits) -> Self {
         let tables = (0..=LETTERS).map(|table| {
             let statement = format!("INSERT INTO t{table} FORMAT RowBinary");
-            Arc::new(Layout::new(
+            Arc::new(InsertTarget::new(
                 format!("t{table}").into(),
                 statement.into(),
                 [].into(),
@@ -98,7 +98,7 @@ impl World {
     }
 
     fn append_many(&self, rows: usize, row: &[u8]) -> Option<Receipt> {
-        let mut bulk = EncodedRows::for_text(0);
+        let mut bulk = RowBatch::for_text(0);
         for _ in 0..rows {
             bulk.push(&REJECTED, |out| out.extend_from_slice(row)).unwrap();
         }

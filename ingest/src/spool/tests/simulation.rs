@@ -20,7 +20,7 @@ use crate::{
     block::{
         BlockLimits,
         dice::Dice,
-        layout::Layout,
+        layout::InsertTarget,
         parts::{Part, ranges_of},
         progress::Progress,
         random::seeded::Seeded,
@@ -259,7 +259,7 @@ fn open(disk: &Arc<SimulatedDisk>, limits: SpoolLimits) -> (Spool, Log) {
             table => format!("t{table}"),
         };
         let statement = format!("INSERT INTO {name} FORMAT RowBinary");
-        Arc::new(Layout::new(name.into(), statement.into(), [].into(), None))
+        Arc::new(InsertTarget::new(name.into(), statement.into(), [].into(), None))
     });
     let disk = Arc::clone(disk);
     Spool::recovered(disk, Path::new("simulated"), tables.collect(), limits).unwrap()

@@ -38,7 +38,7 @@ impl Scene {
         let spool = Spool::in_memory(layouts(&SCHEMA), options.limits());
         let connection = Arc::new(Connection::new(&store.url(), Vec::new()));
         let (states, receiver) = watch::channel(vec![State::Ready(connection)]);
-        let servers = Servers::new(receiver);
+        let servers = ActiveServer::new(receiver);
         let delivery = Arc::new(Delivery::new(
             servers,
             Arc::clone(&spool),

@@ -12,7 +12,7 @@ use tokio::{net::TcpListener, sync::Semaphore};
 
 use super::*;
 use crate::{
-    store::StoreUrl,
+    store::ClickHouseUrl,
     table::{Column, ColumnKind, Format, shape::Shape},
 };
 
@@ -105,13 +105,13 @@ impl FakeStore {
         store
     }
 
-    fn url(&self) -> StoreUrl {
+    fn url(&self) -> ClickHouseUrl {
         format!("http://{}/stats", self.address).parse().unwrap()
     }
 
     /// The server, whose tables are taken as they are.
-    fn stores(&self) -> Stores {
-        Stores::without_sync(self.url())
+    fn stores(&self) -> Servers {
+        Servers::without_sync(self.url())
     }
 
     fn inserts(&self, table: &Table) -> Vec<Insert> {
@@ -188,7 +188,7 @@ fn options() -> WriterOptions {
     }
 }
 
-fn put(writer: &Writer, table: &'static Table, row: u8) -> Result<(), NoRoom> {
+fn put(writer: &Writer, table: &'static Table, row: u8) -> Result<(), SpoolFull> {
     writer.append(table, Ack::Accepted, |out| out.push(row)).map(drop)
 }
 
@@ -481,9 +481,9 @@ async fn a_table_that_refuses_every_row_is_held() {
 #[tokio::test]
 async fn another_server_takes_over_from_one_that_is_away() {
     let away = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let away = format!("http://{away}/stats").parse::<StoreUrl>().unwrap();
+    let away = format!("http://{away}/stats").parse::<ClickHouseUrl>().unwrap();
     let store = FakeStore::start(|_, _| 0).await;
-    let stores = Stores::without_sync_of([away, store.url()]);
+    let stores = Servers::without_sync_of([away, store.url()]);
     let writer = Writer::start(&SCHEMA, stores, &options());
     put(&writer, &A, 1).unwrap();
     put(&writer, &B, 1).unwrap();
@@ -506,7 +506,7 @@ async fn draining_ends_at_its_deadline_and_tells_what_is_left() {
         report.left.iter().map(|counts| &*counts.table).collect::<Vec<_>>(),
         ["a"]
     );
-    assert_eq!(put(&writer, &B, 9), Err(NoRoom));
+    assert_eq!(put(&writer, &B, 9), Err(SpoolFull));
 
     let sent = store.inserts(&A).len();
     sleep(Duration::from_millis(500)).await;
@@ -516,8 +516,8 @@ async fn draining_ends_at_its_deadline_and_tells_what_is_left() {
 #[tokio::test]
 async fn rows_wait_for_a_clickhouse_that_is_not_there_yet() {
     let unused = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let url = format!("http://{unused}/stats").parse::<StoreUrl>().unwrap();
-    let writer = Writer::start(&SCHEMA, Stores::without_sync(url), &options());
+    let url = format!("http://{unused}/stats").parse::<ClickHouseUrl>().unwrap();
+    let writer = Writer::start(&SCHEMA, Servers::without_sync(url), &options());
     put(&writer, &A, 1).unwrap();
     while writer.counters()[0].retries < 2 {
         sleep(Duration::from_millis(1)).await;
@@ -563,7 +563,7 @@ async fn dead_letters_go_to_their_own_table() {
 #[tokio::test]
 async fn rows_wait_for_the_schema_where_nobody_answers() {
     let unused = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let url: StoreUrl = format!("http://{unused}/stats").parse().unwrap();
+    let url: ClickHouseUrl = format!("http://{unused}/stats").parse().unwrap();
     let writer = Writer::start(&SCHEMA, url, &options());
     assert_eq!(writer.synced(SOON).await.unwrap(), SchemaState::Waiting);
     put(&writer, &A, 1).unwrap();
@@ -575,7 +575,7 @@ async fn rows_wait_for_the_schema_where_nobody_answers() {
 async fn rows_wait_for_a_schema_that_is_refused() {
     // AUTHENTICATION_FAILED
     let store = FakeStore::start(|_, _| 516).await;
-    let url: StoreUrl = format!("http://{}/stats", store.address).parse().unwrap();
+    let url: ClickHouseUrl = format!("http://{}/stats", store.address).parse().unwrap();
     let writer = Writer::start(&SCHEMA, url, &options());
     put(&writer, &A, 1).unwrap();
     let error = writer.synced(SOON).await.unwrap_err();
