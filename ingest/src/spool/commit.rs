@@ -77,8 +77,8 @@ impl Spool {
                 Err(_) if is_last => break,
                 Err(_) => {
                     thread::sleep(RETRY_WAIT);
-                    // Perhaps no append raises it: while the disk fails, the spool does not accept
-                    // rows that ask for it.
+                    // The retry cannot rely on an append: while the disk fails, the spool does not
+                    // accept rows that ask for it.
                     state.signal.raise(Urgency::Now);
                 }
             }

@@ -24,7 +24,7 @@
 //!
 //! | kind | rows `first..first + count` | body |
 //! |---|---|---|
-//! | open | none | length of the table's name (4 bytes), the name, the INSERT statement; if the columns are known, a byte 0 and [the columns](put_columns) |
+//! | open | none | length of the table's name (4 bytes), the name, the INSERT statement; if the writer knows the columns, a byte 0 and [the columns](put_columns) |
 //! | rows | the rows in the body | the length of each row (4 bytes), then the rows, as they are inserted |
 //! | seal | all rows of the block | |
 //! | split | rows that continue as two halves, because ClickHouse refused some | |
@@ -135,7 +135,7 @@ pub(crate) fn read_segment_header(segment: &[u8]) -> SegmentHeader {
     let Some(header) = segment.get(..SEGMENT_HEADER) else {
         return SegmentHeader::Torn;
     };
-    // The log syncs a header before it appends anything. A header alone may therefore be torn,
+    // The log syncs a header before it appends a frame. A header alone may therefore be torn,
     // whatever a loss of power has made of it.
     let broken = if segment.len() == SEGMENT_HEADER {
         SegmentHeader::Torn
@@ -285,7 +285,7 @@ pub(crate) struct Frame<'a> {
     /// The length of the whole frame.
     pub(crate) length: usize,
     pub(crate) body: &'a [u8],
-    /// Whether a torn write comes before the frame: no client was told that the frame is on disk.
+    /// Whether a torn write comes before the frame: the frame was never acknowledged as on disk.
     pub(crate) is_behind_tear: bool,
 }
 
@@ -668,7 +668,7 @@ mod tests {
     fn what_was_synced_is_damaged_and_what_was_not_is_torn() {
         for (format, golden) in BOTH {
             let [rows, second] = [1, 2].map(|index| frame_at(format, golden, index));
-            // Damage in the first batch, which the second one says is on disk.
+            // Damage in the first batch, which the second one confirms to be on disk.
             let mut damaged = golden.to_vec();
             damaged[rows - 1] ^= 1;
             let found = scan(&damaged, format, 0);
@@ -747,7 +747,7 @@ mod tests {
             });
             let end = segment.len();
             put(&mut segment, format, &header(Kind::Seal, end, 0..1), |_| {});
-            // A damaged header does not say where its body ends.
+            // A damaged header does not give the end of its body.
             segment[SEGMENT_HEADER + 4] ^= 1;
             let started = std::time::Instant::now();
             let found = scan(&segment, format, 0);

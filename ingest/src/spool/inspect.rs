@@ -26,7 +26,7 @@ pub struct SpoolReport {
     pub segments: usize,
     /// The length of all segments, in bytes.
     pub bytes: u64,
-    /// Bytes of incomplete writes; no client was told that they are on disk.
+    /// Bytes of incomplete writes, which were never acknowledged as on disk.
     pub torn_bytes: u64,
     /// Bytes that had been on disk and fail their checksums now.
     pub damaged_bytes: u64,

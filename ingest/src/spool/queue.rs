@@ -134,8 +134,8 @@ pub struct TableCounts {
     pub rows_lost: u64,
     /// Consecutive failures of the current insert; 0 once it is stored or held.
     pub failures: u64,
-    /// Whether rows are held until someone fixes the cause: ClickHouse refuses all of them, or they
-    /// do not fit the table.
+    /// Whether rows wait for manual intervention: ClickHouse refuses all of them, or they do not
+    /// fit the table.
     pub is_held: bool,
     /// Confirmed rows that the audit has compared with the table; 0 without
     /// [`WriterOptions::audit_after`](crate::WriterOptions::audit_after).

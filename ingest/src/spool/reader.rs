@@ -72,7 +72,7 @@ pub(crate) enum Next {
 }
 
 impl Spool {
-    /// Waits for rows of the queue that are not parked, and returns the oldest, or returns when
+    /// Returns the oldest rows of the queue that are not parked. Waits for such rows, or until
     /// parked rows are due.
     ///
     /// A block stays until all of it is [settled](Self::settle). This function seals an open block

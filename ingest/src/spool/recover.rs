@@ -1,9 +1,9 @@
 //! Recover: turns what an earlier process has left on disk into blocks again.
 //!
-//! Reads every segment, changes nothing but torn ends, and returns the blocks that are not done,
-//! oldest first. Promises: a segment of another version, or a file that is not a segment, is an
-//! error and stays as it is. Damage costs only the rows that it hit; recovery keeps the damaged
-//! segment for inspection, and logs the damage.
+//! Reads every segment, changes nothing but torn and damaged ends, and returns the blocks that are
+//! not done, oldest first. Promises: a segment of another version, or a file that is not a segment,
+//! is an error and stays as it is. Damage costs only the rows that it hit; recovery keeps the
+//! damaged segment for inspection, and logs the damage.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -33,7 +33,8 @@ use {
     },
 };
 
-/// The reason why a spool could not be opened. Only torn ends of segments may have been changed.
+/// The reason why a spool could not be opened. Only torn and damaged ends of segments may have been
+/// cut off.
 #[derive(Debug)]
 pub enum SpoolError {
     /// Another process is using the spool.
@@ -99,7 +100,7 @@ pub(crate) struct Recovered {
     pub(crate) unmarked: Vec<Mark>,
     /// Blocks that had not been sealed.
     pub(crate) open: HashSet<Uuid>,
-    /// Blocks that have moved or have rows that are done, each with the segment that says so.
+    /// Blocks that have moved or have rows that are done, each with the segment that records it.
     ended: HashMap<Uuid, u64>,
     /// Bytes of incomplete writes.
     pub(crate) torn_bytes: u64,
@@ -117,8 +118,8 @@ impl Recovered {
         }
         for block in &self.blocks {
             let mut state = block.state();
-            // The row may have neighbours in its part: the marks that they are stored may not have
-            // been written yet.
+            // The row may not be alone in its part: the marks that its neighbours are stored may
+            // not have been written yet.
             let left: Vec<_> = state
                 .parts
                 .iter()
@@ -196,8 +197,8 @@ struct Copy {
     splits: Vec<RowRange>,
     done: Vec<RowRange>,
     is_moved: bool,
-    /// The copy without the frames after a torn write, which no client was told about; `None` if
-    /// there are no such frames.
+    /// The copy without the frames after a torn write, which were never acknowledged as on disk;
+    /// `None` if there are no such frames.
     sound: Option<Box<Self>>,
 }
 
@@ -211,7 +212,7 @@ pub(crate) fn recover(disk: &dyn Disk, path: &std::path::Path) -> Result<Recover
     let mut blocks: BTreeMap<Uuid, Vec<(u64, Copy)>> = BTreeMap::new();
     let mut done: HashMap<Uuid, Vec<RowRange>> = HashMap::new();
     let mut synced: HashMap<u64, u64> = HashMap::new();
-    // Newest first: each segment says how much of the one before it is on disk.
+    // Newest first: each segment records how much of the one before it is on disk.
     for segment in disk.segments().map_err(io_error)?.into_iter().rev() {
         let bytes = disk.read(segment).map_err(io_error)?;
         let format = match frame::read_segment_header(&bytes) {
@@ -404,7 +405,7 @@ fn whole(
     for done in done {
         parts.remove(done);
     }
-    // A part that damage has left nothing of can only be reported, as the damage is.
+    // Drop the parts that damage has left nothing of: the damage itself is reported.
     parts.keep_within(copy.frames.iter().map(|frame| &frame.rows));
     if parts.is_empty() {
         return None;

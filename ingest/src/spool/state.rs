@@ -94,7 +94,7 @@ pub(super) enum Op {
         is_all: bool,
         for_good: bool,
     },
-    /// A block is divided at a row; the reply says whether that is on disk.
+    /// A block is divided at a row; the reply reports whether that is on disk.
     Cut {
         block: Arc<SealedBlock>,
         row: u32,

@@ -147,6 +147,6 @@ fn a_segment_that_lacks_its_end_is_damaged_where_a_later_one_says_so() {
         (recovered.damage.len(), recovered.torn_bytes > 0)
     };
     assert_eq!(cut(first), (1, false));
-    // For the last segment, no later one says whether its end had been synced.
+    // No later segment records whether the end of the last one had been synced.
     assert_eq!(cut(last), (0, true));
 }

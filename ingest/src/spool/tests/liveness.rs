@@ -1,5 +1,5 @@
-//! Liveness: no refusal and no fault leaves rows waiting. Whatever has happened, a row that asks to
-//! be stored is answered soon after.
+//! Liveness: no refusal and no fault leaves rows waiting. A row that asks to be stored is answered
+//! soon after any of them.
 //!
 //! The log has its own thread and each table's delivery its own task, so that a missing wake-up is
 //! found.
