@@ -1,8 +1,9 @@
-//! Commit: one thread brings what is new in all lanes to disk, and one `fdatasync` covers all of it.
+//! Commit: one thread writes what is new in all queues to disk, with one `fdatasync` for all of it.
 //!
-//! A round takes what was appended since the last one, as one batch, writes and syncs it, and tells whoever waits. Rounds follow
-//! one another as long as somebody waits for the disk; rows that nobody waits for are gathered for a moment. A round that fails is
-//! told to those who wait, and tried again soon; what it had is still in memory.
+//! A round collects what was appended since the last round as one batch, writes and syncs it, and
+//! wakes the tasks that wait for it. Rounds follow one another while a task waits for the disk;
+//! rows that no task waits for are collected for a moment first. A round that fails wakes the
+//! waiting tasks with the failure, and is retried soon; its rows are still in memory.
 
 use std::{
     io,
@@ -38,19 +39,19 @@ use {
     },
 };
 
-/// Rows of one frame, in bytes; a single row may be more.
+/// The maximum length of the rows in one frame; a single row may be longer.
 const MAX_FRAME_BYTES: u32 = 1 << 20;
 
-/// A disk that failed is tried again after this.
+/// How long the commit thread waits after the disk has failed.
 const RETRY_WAIT: Duration = Duration::from_millis(200);
 
-/// What a batch has of one block.
+/// The frames of one block in a batch.
 #[derive(Debug)]
 struct Entry {
     lane: usize,
     block: Uuid,
     frames: Vec<FrameAt>,
-    /// How many rows are on disk with this batch.
+    /// The number of the block's rows on disk with this batch.
     rows: u32,
     bytes: u64,
     is_sealed: bool,
@@ -60,7 +61,7 @@ impl Spool {
     /// Writes the log until the spool is stopped.
     pub(super) fn write_until_stopped(&self, mut log: Log) {
         let Some(state) = &self.log else { return };
-        // There is one such thread.
+        // There is only one such thread.
         _ = state.signal.thread.set(thread::current());
         let mut buffer = Vec::new();
         loop {
@@ -76,7 +77,8 @@ impl Spool {
                 Err(_) if is_last => break,
                 Err(_) => {
                     thread::sleep(RETRY_WAIT);
-                    // Nobody else may come: rows that ask for the disk are not taken while it fails.
+                    // The retry cannot rely on an append: while the disk fails, the spool does not
+                    // accept rows that ask for it.
                     state.signal.raise(Urgency::Now);
                 }
             }
@@ -84,7 +86,7 @@ impl Spool {
         log.tidy();
     }
 
-    /// Brings what is new to disk. An error has been told to those who wait.
+    /// Writes what is new to disk. On an error, `fail` has woken the waiting tasks.
     pub(super) fn round(&self, state: &LogState, log: &mut Log, buffer: &mut Vec<u8>) -> io::Result<Round> {
         state.note(log);
         log.rotate_if_done();
@@ -98,7 +100,7 @@ impl Spool {
         };
         state.bytes.store(log.bytes(), Ordering::Relaxed);
         match &result {
-            // A failure is over once something has been written.
+            // A failure is over only once something has been written.
             Ok(_) if !is_dirty => {}
             Ok(_) => {
                 if state.is_failing.swap(false, Ordering::Relaxed) {
@@ -112,7 +114,7 @@ impl Spool {
 
     /// Writes one batch.
     fn write(&self, log: &mut Log, buffer: &mut Vec<u8>) -> io::Result<Round> {
-        // Blocks end with their segment: what is open in it is sealed, and no other block is begun in it.
+        // Blocks end with their segment: seal the open ones in it, and begin no other block there.
         let leaving = log.active().filter(|(_, is_long)| *is_long).map(|(segment, _)| segment);
         if let Some(segment) = leaving {
             self.seal_all_in(segment);
@@ -152,8 +154,9 @@ impl Spool {
             let is_sealed = entry.is_sealed;
             let block = entry.block;
             let settled = self.publish(entry, segment, format);
-            // Rows that were settled before their block was in any segment have no mark yet. A row that ClickHouse has refused may be
-            // among them: it has no other proof once its letter is stored.
+            // Rows that were settled before their block was in any segment have no mark yet. One of
+            // them may be a row that ClickHouse has refused, which has no other proof once its dead
+            // letter is stored.
             for rows in settled {
                 log.done(block, rows, false, true);
             }
@@ -170,7 +173,8 @@ impl Spool {
         Ok(if is_whole { Round::Idle } else { Round::More })
     }
 
-    /// Lets blocks that were halved while they waited to be moved stay where that is written.
+    /// Keeps blocks in their segment that were divided, or partly done, while they waited to be
+    /// moved: only that segment has the marks.
     fn keep_halved(&self, queue: &mut Queue) {
         let is_halved = |block: &&Arc<SealedBlock>| {
             let state = block.state();
@@ -195,8 +199,8 @@ impl Spool {
         }
     }
 
-    /// Notes what is on disk now, and tells whoever waits for it. Returns the rows that are already settled of a block that is there as
-    /// a whole.
+    /// Records what is on disk now, and wakes the tasks that wait for it. Returns the rows of a
+    /// block that are already settled, if the block is complete on disk.
     fn publish(&self, entry: Entry, segment: u64, format: FrameFormat) -> Vec<RowRange> {
         let lane = &self.lanes[entry.lane];
         let mut queue = lane.lock();
@@ -235,7 +239,7 @@ impl Spool {
             if entry.is_sealed {
                 queue.unlogged.remove(at);
                 queue.count_on_disk(bytes, self.log.as_ref());
-                // What is not next waits on disk.
+                // A block that is not next waits on disk.
                 let is_next = queue.sealed.front().is_some_and(|first| first.id == block.id);
                 if before.is_some() || !is_next || self.is_short_of_memory() {
                     queue.evict(&block, &self.memory);
@@ -243,7 +247,7 @@ impl Spool {
             }
             Arc::clone(&block.progress)
         } else {
-            // It has been stored in the meantime.
+            // The block has been settled in the meantime.
             return settled;
         };
         drop(queue);
@@ -257,8 +261,9 @@ impl Spool {
         settled
     }
 
-    /// Lets blocks be written once more whose batch has failed. A block that was begun in the segment that was left with it is written
-    /// from its first row, since all of a block is in one segment. So is one whose segment has been deleted, as long as it is in memory.
+    /// Schedules the blocks of a failed batch to be written again. A block that was begun in the
+    /// abandoned segment is written from its first row, since all of a block is in one segment. So
+    /// is a block whose segment has been deleted, if the block is in memory.
     fn start_over(&self, log: &Log, entries: &[Entry]) {
         let is_gone = |logged: &Logged| logged.segment.is_some_and(|segment| !log.has(segment));
         for lane in &self.lanes {
@@ -282,7 +287,7 @@ impl Spool {
         }
     }
 
-    /// Tells everybody that the disk fails.
+    /// Marks the disk as failing, and wakes all tasks that wait for it.
     fn fail(&self, state: &LogState, error: &io::Error) {
         if !state.is_failing.swap(true, Ordering::Relaxed) {
             tracing::error!(%error, "the spool cannot be written: rows stay in memory, and nobody is told that they are on disk");
@@ -301,21 +306,23 @@ impl Spool {
         }
     }
 
-    /// Lets a block of a segment that is mostly done be written again, so that the segment can be removed in the end.
+    /// Schedules a block of a mostly finished segment to be written again, so that the segment can
+    /// be removed in the end.
     fn make_dense(&self, state: &LogState, log: &Log) {
-        // A block that waits to move is in memory: while the disk has no room for it, no other is read.
+        // A block that waits to move is in memory. While the disk has no space for it, read no
+        // other.
         let mut sparse = log.sparse().peekable();
         let is_moving = |lane: &TableQueue| lane.lock().unlogged.iter().any(|block| block.state().logged.is_sealed);
         if sparse.peek().is_none() || self.lanes.iter().any(is_moving) {
             return;
         }
-        // What cannot be moved must not keep others from it.
+        // A block that cannot move must not keep others from moving.
         let found = sparse.find_map(|(segment, blocks)| {
             self.lanes.iter().find_map(|lane| {
                 let queue = lane.lock();
                 let block = queue.sealed.iter().find(|block| {
                     let state = block.state();
-                    // What was split or damaged stays where its history is.
+                    // A divided or damaged block stays with its history.
                     let is_whole = state.parts.is_whole(block.rows) && state.logged.readable() == block.rows as usize;
                     let is_here = state.logged.segment == Some(segment) && blocks.contains(&block.id);
                     is_whole && is_here && !queue.unlogged.iter().any(|other| other.id == block.id)
@@ -324,7 +331,7 @@ impl Spool {
             })
         });
         let Some((lane, block)) = found else { return };
-        // Nobody else moves a block, so that it is still there when it is read.
+        // Only this thread moves blocks, so the block is still there when it is read.
         let logged = block.state().logged.clone();
         let Some(content) = content_of(state, &block, &logged) else {
             return;
@@ -338,14 +345,15 @@ impl Spool {
     }
 }
 
-/// What is left to do after a round.
+/// Whether a round has left anything to write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Round {
     Idle,
     More,
 }
 
-/// Reads a block's rows and their lengths from disk; none if they cannot be read, which delivery finds out and tells.
+/// Reads a block's rows and their lengths from disk. Returns `None` if they cannot be read;
+/// delivery then finds and reports the error.
 fn content_of(state: &LogState, block: &SealedBlock, logged: &Logged) -> Option<BlockRows> {
     let mut bytes = Vec::with_capacity(block.bytes);
     let mut ends = Vec::with_capacity(block.rows as usize);
@@ -366,8 +374,8 @@ fn content_of(state: &LogState, block: &SealedBlock, logged: &Logged) -> Option<
     })
 }
 
-/// Puts what is new of a lane into the batch; returns whether that was all. While a segment is being left, blocks that are not
-/// in it wait for the next one.
+/// Adds what is new in a queue to the batch; returns whether that was all. While the log is leaving
+/// a segment, blocks outside it wait for the next one.
 fn gather(
     queue: &mut Queue,
     layout: &InsertTarget,
@@ -393,7 +401,7 @@ fn gather(
             continue;
         }
         let Some(content) = &state.content else { continue };
-        // A block that is wholly on disk, and nevertheless here, is to move to this segment.
+        // A sealed block that is complete on disk is here to move to this segment.
         let anew = Logged::default();
         let logged = match &state.logged {
             logged if logged.is_sealed || !logged.is_in(batch.segment) => &anew,
@@ -432,7 +440,7 @@ fn gather(
     is_all
 }
 
-/// A block whose rows are to go into a batch.
+/// A block whose rows go into a batch.
 struct Source<'a> {
     layout: &'a InsertTarget,
     lane: usize,
@@ -442,13 +450,15 @@ struct Source<'a> {
 }
 
 impl Source<'_> {
-    /// Puts the rows that are not logged into the batch, as far as it takes them; returns whether those were all.
+    /// Adds the rows that are not logged to the batch, as far as it takes them. Returns whether it
+    /// took all.
     fn put(&mut self, logged: &Logged, is_sealed: bool, batch: &mut Batch, entries: &mut Vec<Entry>) -> bool {
         let rows = self.ends.len() as u32;
         if logged.rows == rows && !is_sealed {
             return true;
         }
-        // What is begun has rows: else a batch that its open frame fills would be followed by another such batch.
+        // A block begins with at least one frame of rows: if its open frame filled the batch,
+        // another such batch would follow.
         if batch.is_full() {
             return false;
         }
@@ -480,7 +490,8 @@ impl Source<'_> {
             entry.rows = range.end;
         }
         if logged.rows == 0 {
-            // Once more, and not beside the first one: without it the rows are worth nothing.
+            // A second copy, away from the first one: without an open frame, the rows are
+            // worthless.
             open(batch);
         }
         let is_all = entry.rows == rows;
@@ -493,7 +504,7 @@ impl Source<'_> {
         is_all
     }
 
-    /// Returns where the frame ends that begins with this row.
+    /// Returns the end of the frame that begins with row `first`.
     fn frame_end(&self, first: u32) -> u32 {
         let start = if first == 0 { 0 } else { self.ends[first as usize - 1] };
         let fitting = self.ends[first as usize..].partition_point(|&end| end - start <= MAX_FRAME_BYTES);

@@ -1,9 +1,11 @@
-//! Letter: a row that ClickHouse refuses goes from its block to the dead letters, and is never in both or in none, whenever the
-//! process ends.
+//! Dead letters: moves a row that ClickHouse refuses from its block to the dead letters. Whenever
+//! the process ends, the row is in exactly one of the two.
 //!
-//! A letter is a block of its own, whose id follows from the row. It is brought to disk first; from then on a recovery that finds it takes
-//! the row out of its block. Then the row is marked in its block, for good, and only then is the letter sent. Should the row be
-//! refused once more nevertheless, the letter has the same token, and ClickHouse takes it once.
+//! A dead letter is a separate block, whose id follows from the row. The spool writes it to disk
+//! first; from then on, a recovery that finds it removes the row from its block. Then the spool
+//! marks the row in its block, durably, and releases the dead letter to be sent. The log keeps the
+//! dead letter until that mark is written. If the row is refused once more after all, the dead
+//! letter has the same token, and ClickHouse takes it once.
 
 use std::sync::Arc;
 
@@ -17,11 +19,11 @@ use crate::{
 };
 
 impl Spool {
-    /// Puts the one row of a part into the lane of the dead letters, as `encode` writes its letter, and settles it. However long the
-    /// disk fails, this waits for it.
+    /// Appends the dead letter of a part's one row, written by `encode`, to the queue of the dead
+    /// letters, and settles the row. Waits for the disk, however long it fails.
     ///
     /// # Errors
-    /// [`SpoolFull`] for the letter; nothing is changed.
+    /// [`SpoolFull`] for the dead letter; nothing is changed.
     pub(crate) async fn refuse(
         &self,
         lane: usize,
@@ -44,11 +46,12 @@ impl Spool {
         Ok(())
     }
 
-    /// Writes letters about rows that stay in their own block, as a block named `id`, and returns once they are on disk. However long the
-    /// disk fails, this waits for it. Returns none without letters, and where those of an earlier process wait under that name.
+    /// Writes dead letters about rows that stay in their own block, as a block with this `id`, and
+    /// returns once they are on disk. Waits for the disk, however long it fails. Returns `None` if
+    /// `rows` is empty, or if the dead letters of an earlier process wait under this id.
     ///
     /// # Errors
-    /// [`SpoolFull`] for the letters; nothing is changed.
+    /// [`SpoolFull`] for the dead letters; nothing is changed.
     pub(crate) async fn write_notices(
         &self,
         letters: usize,
@@ -71,7 +74,7 @@ impl Spool {
         Ok(Some(notices))
     }
 
-    /// Lets a letter come to disk, and not further.
+    /// Schedules a dead letter to be written to disk, without sending it.
     pub(super) fn write_letter(
         &self,
         letters: usize,
@@ -92,7 +95,8 @@ impl Spool {
     ) -> Result<Arc<SealedBlock>, SpoolFull> {
         let lane = &self.lanes[letters];
         let mut queue = lane.lock();
-        // A disk that fails is waited for: it may fail because it lacks the room that the row gives back once its letter is there.
+        // Accept the dead letter while the disk fails: it may fail for lack of the space that the
+        // row frees once its dead letter is on disk.
         if !self.has_disk_room_for_refused() {
             return Err(SpoolFull);
         }
@@ -107,7 +111,7 @@ impl Spool {
         letter.ok_or(SpoolFull)
     }
 
-    /// Lets a letter go to ClickHouse.
+    /// Releases a dead letter to be sent to ClickHouse.
     pub(crate) fn send_letter(&self, letters: usize, letter: Arc<SealedBlock>) {
         let lane = &self.lanes[letters];
         lane.lock().sealed.push_back(letter);
@@ -160,11 +164,11 @@ mod tests {
         block.state().logged.segment.unwrap()
     }
 
-    /// Returns a world with a block of one row, whose segment stays since another table's block is in it, too, and the row's letter, on
-    /// disk and in another segment.
+    /// Returns a world with a block of one row and the row's dead letter, both on disk, in
+    /// different segments. The block's segment stays, since another table's block is in it too.
     fn with_letter() -> (World, Arc<SealedBlock>, Arc<SealedBlock>) {
         let log = LogLimits {
-            // Each batch has a segment of its own.
+            // Each batch gets a new segment.
             segment_bytes: 1,
             ..LIMITS.log
         };
@@ -192,7 +196,7 @@ mod tests {
         world.commit();
         world.spool.append(1, Ack::Spooled, |out| out.push(9)).unwrap();
         world.commit();
-        // With its letter has gone what would tell a recovery that the row has one.
+        // The dead letter is gone, and with it the sign for a recovery that the row has one.
         let segments = world.disk.segments().unwrap();
         assert!(
             segments.contains(&home(&block)) && !segments.contains(&home(&letter)),

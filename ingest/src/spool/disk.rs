@@ -1,6 +1,7 @@
-//! Disk: the few things that the spool asks of a file system, and the folder on a real one.
+//! Disk: the few file system operations that the spool needs, and a real folder that has them.
 //!
-//! Behind a trait, so that a test can lose power in the middle of a write. Segments are known by their numbers.
+//! They are a trait, so that a test can lose power in the middle of a write. Segments are
+//! identified by their numbers.
 
 use std::{
     fmt,
@@ -10,62 +11,64 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-/// What the spool asks of a file system.
+/// The file system operations of the spool.
 pub(crate) trait Disk: fmt::Debug + Send + Sync {
-    /// Returns the numbers of the segments that exist, in their order.
+    /// Returns the numbers of the existing segments, in ascending order.
     fn segments(&self) -> io::Result<Vec<u64>>;
 
-    /// Makes an empty segment, whose name outlives a loss of power once this returns.
+    /// Creates an empty segment, whose name survives a loss of power once this returns.
     fn create(&self, segment: u64) -> io::Result<Box<dyn Segment>>;
 
-    /// Opens a segment, to append to it.
+    /// Opens a segment for appending.
     fn open(&self, segment: u64) -> io::Result<Box<dyn Segment>>;
 
-    /// Returns all of a segment.
+    /// Returns the contents of a segment.
     fn read(&self, segment: u64) -> io::Result<Vec<u8>>;
 
-    /// Returns `length` bytes of a segment, from `offset` on.
+    /// Returns `length` bytes of a segment, starting at `offset`.
     fn read_at(&self, segment: u64, offset: u64, length: usize) -> io::Result<Vec<u8>>;
 
-    /// Forgets a segment.
+    /// Removes a segment.
     fn remove(&self, segment: u64) -> io::Result<()>;
 
-    /// Keeps a copy of a damaged segment for a person, under a name that the spool does not read.
+    /// Keeps a damaged segment for inspection, under a name that the spool does not read.
     fn set_aside(&self, segment: u64) -> io::Result<()>;
 }
 
-/// A segment that is written.
+/// A segment that is open for writing.
 pub(crate) trait Segment: fmt::Debug + Send {
-    /// Appends `bytes`; on an error a part of them may be there.
+    /// Appends `bytes`; after an error, some of them may be there.
     fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
 
-    /// Returns once everything that was appended would outlive a loss of power.
+    /// Returns once everything that was appended survives a loss of power.
     fn sync(&mut self) -> io::Result<()>;
 
-    /// Cuts off what lies behind `length`.
+    /// Cuts off the bytes after `length`.
     fn truncate(&mut self, length: u64) -> io::Result<()>;
 
-    /// Returns whether the segment is still in a folder: a file without a name is gone with the process.
+    /// Returns whether the file still has a name: without one, it is gone with the process.
     fn has_name(&self) -> io::Result<bool>;
 }
 
-/// How a segment's name ends.
+/// The extension of a segment's name.
 const EXTENSION: &str = "spool";
-/// How the name of a damaged one ends that was set aside.
+/// The extension of a quarantined segment's name.
 pub(crate) const ASIDE_EXTENSION: &str = "damaged";
-/// The file by whose lock a second process is kept out.
+/// The file whose lock keeps out a second process.
 const LOCK: &str = "lock";
 
-/// A folder that no other process uses as long as this value lives.
+/// A folder that no other process uses as long as this value lives, unless it is only read.
 #[derive(Debug)]
 pub(crate) struct Folder {
     path: PathBuf,
-    /// Locked, but for a folder that is only read; the system lets go of it when the process ends, however that may be.
+    /// `None` for a folder that is only read. The system releases the lock when the process ends,
+    /// in whatever way.
     lock: Mutex<Option<File>>,
 }
 
 impl Folder {
-    /// Makes the folder if need be, and takes it for this process alone; none if another process has it.
+    /// Creates the folder if necessary and locks it for this process; returns `None` if another
+    /// process has locked it.
     pub(crate) fn lock(path: &Path) -> io::Result<Option<Self>> {
         Ok(lock(path)?.map(|lock| Self {
             path: path.to_owned(),
@@ -73,7 +76,7 @@ impl Folder {
         }))
     }
 
-    /// Makes the folder again and locks it if somebody has deleted it.
+    /// Creates and locks the folder again if it has been deleted.
     fn lock_again(&self) -> io::Result<()> {
         let mut held = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(file) = &*held
@@ -91,7 +94,7 @@ impl Folder {
         Ok(())
     }
 
-    /// Returns the folder, to be read only.
+    /// Returns the folder, for reading only.
     pub(crate) fn unlocked(path: &Path) -> Self {
         Self {
             path: path.to_owned(),
@@ -104,7 +107,7 @@ impl Folder {
     }
 }
 
-/// Makes a folder and locks it; none if another process has it.
+/// Creates a folder and locks it; returns `None` if another process has locked it.
 fn lock(path: &Path) -> io::Result<Option<File>> {
     fs::create_dir_all(path)?;
     let lock = OpenOptions::new()
@@ -152,7 +155,7 @@ impl Disk for Folder {
 
     fn remove(&self, segment: u64) -> io::Result<()> {
         match fs::remove_file(self.name(segment)) {
-            // Somebody else has removed it.
+            // The segment was removed from outside.
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             result => result,
         }
@@ -191,13 +194,13 @@ fn has_name(file: &File) -> io::Result<bool> {
     Ok(file.metadata()?.nlink() > 0)
 }
 
-/// Elsewhere a file that is open cannot be deleted.
+/// On other systems, a file that is open cannot be deleted.
 #[cfg(not(unix))]
 fn has_name(_: &File) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Returns the numbers of the segments in a folder, in their order; other files are none of the spool's.
+/// Returns the numbers of the segments in a folder, in ascending order, and ignores other files.
 pub(crate) fn segments_in(folder: &Path) -> io::Result<Vec<u64>> {
     let mut segments = Vec::new();
     for entry in fs::read_dir(folder)? {

@@ -24,24 +24,27 @@
 //!
 //! | kind | rows `first..first + count` | body |
 //! |---|---|---|
-//! | open | none | length of the table's name (4 bytes), the name, the INSERT statement; from a version that knows them, a byte 0 and [the columns](put_columns) |
-//! | rows | are these | the length of each row (4 bytes), then the rows, as they are inserted |
-//! | seal | are all that the block has | |
-//! | split | were refused together, and go on as two halves | |
-//! | done | are stored | |
+//! | open | none | length of the table's name (4 bytes), the name, the INSERT statement; if the writer knows the columns, a byte 0 and [the columns](put_columns) |
+//! | rows | the rows in the body | the length of each row (4 bytes), then the rows, as they are inserted |
+//! | seal | all rows of the block | |
+//! | split | rows that continue as two halves, because ClickHouse refused some | |
+//! | done | rows that are stored, refused or lost | |
 //! | moved | none: the block is in a later segment now | |
-//! | synced | none, and of no block | the number of the segment before this one, and how much of it is on disk (8 bytes each) |
+//! | synced | none, and no block | the number of the segment before this one, and how much of it is on disk (8 bytes each) |
 //!
-//! One `fdatasync` covers a batch. The disk has everything in front of a batch before the batch is written. A gap of bytes that
-//! fail their checksum is therefore damage if a frame's `batch` lies behind its beginning, and a torn write otherwise. A block's
-//! frames are all in one segment; where a block was written again into another one, its copies agree as far as they go.
+//! One `fdatasync` covers a batch. Everything before a batch is on disk before the batch is
+//! written. A gap of bytes that fail their checksum is therefore damage if the `batch` of any frame
+//! is greater than the gap's offset, and a torn write otherwise. A block's frames are all in one
+//! segment. If a block was rewritten to another segment, its copies agree as far as they go.
 //!
-//! The header's own checksum refutes a text that looks like a frame without a look at its body, so that the search behind a gap is
-//! linear. A block's open frame stands twice, in front of and behind the rows of its first batch, so that damage to one costs no
-//! row. The salt keeps a text that a client has sent from ever passing for a frame.
+//! The header has a separate checksum, which exposes a text that looks like a frame without reading
+//! its body. The search after a gap is therefore linear. A block's open frame is written twice,
+//! before and after the rows of its first batch, so that damage to one costs no row. The salt keeps
+//! a text that a client has sent from passing for a frame.
 //!
-//! Version 1 has one checksum for both, in the place of the header's, and no body checksum: all later fields stand 4 bytes
-//! earlier. Its segments are read, and marks are appended to them; new segments are of version 2.
+//! Version 1 has one checksum for header and body, in the place of the header's, and no body
+//! checksum: all later fields are 4 bytes earlier. Rowmill reads its segments and appends marks to
+//! them; new segments have version 2.
 
 use std::{cell::OnceCell, ops::Range};
 
@@ -59,13 +62,13 @@ pub(crate) const SEGMENT_HEADER: usize = 24;
 const SEGMENT_MAGIC: &[u8; 8] = b"ROWMILL\0";
 const FRAME_MAGIC: &[u8; 4] = b"RWFM";
 
-/// What no statement has in it stands between the statement of an open frame and its columns.
+/// The byte between an open frame's statement and its columns. No statement contains it.
 const STATEMENT_END: u8 = 0;
 
 /// The offset of the first byte that a frame's first checksum covers.
 const CHECKED_FROM: usize = 8;
 
-/// What a frame says.
+/// The kind of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Open = 1,
@@ -97,7 +100,7 @@ impl Kind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Header {
     pub(crate) kind: Kind,
-    /// Where in the segment the frame's batch begins.
+    /// Everything before this offset in the segment was on disk when the frame was written.
     pub(crate) batch: u64,
     pub(crate) block: Uuid,
     pub(crate) rows: RowRange,
@@ -114,16 +117,16 @@ pub(crate) fn segment_header(format: FrameFormat) -> [u8; SEGMENT_HEADER] {
     header
 }
 
-/// What the first bytes of a segment say.
+/// The result of reading the first bytes of a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SegmentHeader {
-    /// It is of a version that this build reads.
+    /// The segment has a version that this build reads.
     Known(FrameFormat),
-    /// It is of another one.
+    /// The segment has another version.
     Version(u32),
-    /// The write that made the segment did not come to its end.
+    /// The write that created the segment did not complete.
     Torn,
-    /// It is no segment.
+    /// The file is not a segment.
     Foreign,
 }
 
@@ -132,7 +135,8 @@ pub(crate) fn read_segment_header(segment: &[u8]) -> SegmentHeader {
     let Some(header) = segment.get(..SEGMENT_HEADER) else {
         return SegmentHeader::Torn;
     };
-    // Nothing follows a header before it is synced, whatever a loss of power has made of it.
+    // The log syncs a header before it appends a frame. A header alone may therefore be torn,
+    // whatever a loss of power has made of it.
     let broken = if segment.len() == SEGMENT_HEADER {
         SegmentHeader::Torn
     } else {
@@ -141,7 +145,7 @@ pub(crate) fn read_segment_header(segment: &[u8]) -> SegmentHeader {
     if &header[..8] != SEGMENT_MAGIC {
         return broken;
     }
-    // The version is believed before the checksum: another version may have another one.
+    // Check the version before the checksum: another version may have another checksum.
     match u32_at(header, 8) {
         version @ (VERSION_1 | VERSION) if u32_at(header, 16) == crc32c::crc32c(&header[..16]) => {
             SegmentHeader::Known(FrameFormat {
@@ -154,12 +158,12 @@ pub(crate) fn read_segment_header(segment: &[u8]) -> SegmentHeader {
     }
 }
 
-/// Appends a frame whose body `write` appends.
+/// Appends a frame, whose body `write` appends.
 pub(crate) fn put(out: &mut Vec<u8>, format: FrameFormat, header: &Header, write: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
     let fields = start + format.header_len() - FIELDS;
     out.extend_from_slice(FRAME_MAGIC);
-    // Checksums, filled in below.
+    // The checksums are filled in below.
     out.resize(fields, 0);
     out.extend_from_slice(&[0; 4]);
     out.extend_from_slice(&[header.kind as u8, 0, 0, 0]);
@@ -212,7 +216,7 @@ pub(crate) fn read_layout(body: &[u8]) -> Option<InsertTarget> {
     ))
 }
 
-/// Appends the body of a synced frame: a segment, and how much of it is on disk.
+/// Appends the body of a synced frame: a segment and how much of it is on disk.
 pub(crate) fn put_synced(out: &mut Vec<u8>, segment: u64, synced: u64) {
     out.extend_from_slice(&segment.to_le_bytes());
     out.extend_from_slice(&synced.to_le_bytes());
@@ -225,7 +229,8 @@ pub(crate) fn read_synced(body: &[u8]) -> Option<(u64, u64)> {
     Some((u64::from_le_bytes(*segment), u64::from_le_bytes(*synced)))
 }
 
-/// Appends the body of a rows frame: the rows in `rows` of a block whose rows lie back to back in `bytes` and end at `ends`.
+/// Appends the body of a rows frame: the rows numbered `rows` of a block. The block's rows are back
+/// to back in `bytes` and end at `ends`.
 pub(crate) fn put_rows(out: &mut Vec<u8>, bytes: &[u8], ends: &[u32], rows: &RowRange) {
     let (first, last) = (rows.start as usize, rows.end as usize);
     let start = if first == 0 { 0 } else { ends[first - 1] };
@@ -245,7 +250,7 @@ pub(crate) struct Rows<'a> {
 }
 
 impl<'a> Rows<'a> {
-    /// Reads the body of a rows frame of `count` rows; none if its lengths do not add up.
+    /// Reads the body of a rows frame of `count` rows; returns `None` if its lengths do not add up.
     pub(crate) fn read(body: &'a [u8], count: u32) -> Option<Self> {
         let (lengths, bytes) = body.split_at_checked((count as usize).checked_mul(4)?)?;
         let rows = Self { lengths, bytes };
@@ -258,12 +263,12 @@ impl<'a> Rows<'a> {
         self.lengths.chunks_exact(4).map(|length| u32_at(length, 0))
     }
 
-    /// Returns the length of each of the rows with these numbers, counted within the frame.
+    /// Returns the lengths of these rows, which are counted within the frame.
     pub(crate) fn lengths_of(self, rows: &RowRange) -> impl Iterator<Item = u32> + 'a {
         self.lengths().skip(rows.start as usize).take(rows.len())
     }
 
-    /// Returns the rows with these numbers, counted within the frame.
+    /// Returns the bytes of these rows, which are counted within the frame.
     pub(crate) fn slice(self, rows: RowRange) -> &'a [u8] {
         let before: u32 = self.lengths().take(rows.start as usize).sum();
         let length: u32 = self.lengths_of(&rows).sum();
@@ -275,16 +280,17 @@ impl<'a> Rows<'a> {
 #[derive(Debug, Clone)]
 pub(crate) struct Frame<'a> {
     pub(crate) header: Header,
-    /// Its offset in the segment.
+    /// The frame's offset in the segment.
     pub(crate) offset: u64,
     /// The length of the whole frame.
     pub(crate) length: usize,
     pub(crate) body: &'a [u8],
-    /// Whether a torn write is in front of it: nobody was told that the disk has it.
+    /// Whether a torn write comes before the frame: the frame was never acknowledged as on disk.
     pub(crate) is_behind_tear: bool,
 }
 
-/// Reads the frame at the beginning of `bytes`; none if it is not whole or fails its checksums.
+/// Reads the frame at the beginning of `bytes`; returns `None` if it is incomplete or fails its
+/// checksums.
 pub(crate) fn read(bytes: &[u8], format: FrameFormat, offset: u64) -> Option<Frame<'_>> {
     let outline = Outline::read(bytes, format)?;
     let checked = bytes.get(outline.checked(format))?;
@@ -292,21 +298,21 @@ pub(crate) fn read(bytes: &[u8], format: FrameFormat, offset: u64) -> Option<Fra
     outline.frame(bytes, format, offset)
 }
 
-/// The length of the fields behind a header's checksums, which both versions have.
+/// The length of the fields after a header's checksums, the same in both versions.
 const FIELDS: usize = 40;
 
-/// A frame whose header passes the checks that it has of its own, and whose body has not been looked at.
+/// A frame whose header passes its checks and whose body has not been read.
 #[derive(Debug)]
 struct Outline {
     header: Header,
     /// The length of the whole frame.
     length: usize,
-    /// What [`checked`](Self::checked) has to give.
+    /// The expected checksum of the [`checked`](Self::checked) bytes.
     checksum: u32,
 }
 
 impl Outline {
-    /// Reads a header; none if it cannot be one. Version 1 has no checksum for it alone.
+    /// Reads a header; returns `None` if it is invalid. Version 1 has no separate header checksum.
     fn read(bytes: &[u8], format: FrameFormat) -> Option<Self> {
         let header = bytes.get(..format.header_len())?;
         let fields = &header[header.len() - FIELDS..];
@@ -330,7 +336,7 @@ impl Outline {
         })
     }
 
-    /// Returns the bytes of the frame that its checksum covers and that have not been checked yet.
+    /// Returns the bytes of the frame that its checksum covers and that are not checked yet.
     fn checked(&self, format: FrameFormat) -> Range<usize> {
         let from = if format.version == VERSION_1 {
             CHECKED_FROM
@@ -351,21 +357,21 @@ impl Outline {
     }
 }
 
-/// What a segment holds.
+/// The contents of a segment.
 #[derive(Debug)]
 pub(crate) struct Scan<'a> {
-    /// The frames that pass their checksums, in their order.
+    /// The frames that pass their checksums, in order.
     pub(crate) frames: Vec<Frame<'a>>,
-    /// What had been synced and fails its checksums now.
+    /// Ranges that had been synced and fail their checksums now.
     pub(crate) damage: Vec<Range<u64>>,
-    /// Torn writes that frames follow.
+    /// Torn writes with frames after them.
     pub(crate) torn: Vec<Range<u64>>,
-    /// Where the last frame ends; a torn write may follow.
+    /// The end of the last frame; a torn write may follow.
     pub(crate) end: u64,
 }
 
-/// Reads all frames of a segment, of which at least so many bytes had been synced. Takes time that grows with the segment's length
-/// alone, whatever its bytes are.
+/// Reads all frames of a segment, of which at least the first `synced` bytes had been synced. The
+/// time this takes depends only on the segment's length, not on its contents.
 pub(crate) fn scan(segment: &[u8], format: FrameFormat, synced: u64) -> Scan<'_> {
     let mut frames: Vec<Frame<'_>> = Vec::new();
     let mut gaps = Vec::new();
@@ -380,7 +386,7 @@ pub(crate) fn scan(segment: &[u8], format: FrameFormat, synced: u64) -> Scan<'_>
         gaps.push(at as u64..next as u64);
         at = next;
     }
-    // Whatever lies before a batch had been synced when the batch was written.
+    // Everything before a batch had been synced when the batch was written.
     let synced = frames.iter().map(|frame| frame.header.batch).fold(synced, u64::max);
     if (at as u64) < synced {
         gaps.push(at as u64..synced.max(segment.len() as u64));
@@ -399,11 +405,11 @@ pub(crate) fn scan(segment: &[u8], format: FrameFormat, synced: u64) -> Scan<'_>
     }
 }
 
-/// Looks for the frame that follows bytes which are none.
+/// Finds the next frame after bytes that are not a frame.
 struct Search<'a> {
     segment: &'a [u8],
     format: FrameFormat,
-    /// Made when it is needed first.
+    /// Computed on first use.
     checksums: OnceCell<PrefixChecksums<'a>>,
 }
 
@@ -416,9 +422,10 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Returns the offset of the next frame behind the bytes at `at`, which are none.
+    /// Returns the offset of the next frame after the bytes at `at`, which are not a frame.
     fn behind(&self, at: usize) -> Option<usize> {
-        // A header that passes its checksum says where its damaged body ends; events' texts are not searched then.
+        // If the header passes its checksum, it gives the end of the damaged body, and the search
+        // skips the text of events.
         let is_versed = self.format.version != VERSION_1;
         let outline = Outline::read(&self.segment[at..], self.format).filter(|_| is_versed);
         if let Some(end) = outline.and_then(|outline| at.checked_add(outline.length))
@@ -438,7 +445,8 @@ impl<'a> Search<'a> {
         if self.format.version != VERSION_1 {
             return read(bytes, self.format, at as u64).is_some();
         }
-        // Here a text can claim a long body, and many texts together more bytes than there are.
+        // In version 1, a text can claim a long body, and many texts together more bytes than there
+        // are.
         let Some(outline) = Outline::read(bytes, self.format).filter(|outline| outline.length <= bytes.len()) else {
             return false;
         };
@@ -448,12 +456,13 @@ impl<'a> Search<'a> {
     }
 }
 
-/// Gives the checksum of any range in constant time, from the checksums of what lies before its two ends.
+/// Computes the checksum of any range in constant time, from the checksums of the bytes before its
+/// two ends.
 struct PrefixChecksums<'a> {
     bytes: &'a [u8],
-    /// Of each whole number of steps from the beginning.
+    /// The checksums of the first `index * STEP` bytes.
     known: Vec<u32>,
-    /// What each bit of a checksum becomes behind `1 << index` zero bytes.
+    /// The value of each bit of a checksum after `1 << index` more zero bytes.
     shifts: Vec<[u32; 32]>,
 }
 
@@ -482,12 +491,14 @@ impl<'a> PrefixChecksums<'a> {
 
     /// Returns the checksum of a range, begun with the salt.
     fn of_range(&self, salt: Salt, range: Range<usize>) -> u32 {
-        // Checksums are linear: shifted by the range's length, what lies before it cancels out, and the salt takes its place.
+        // Checksums are linear. Shifting the first one by the range's length cancels the bytes
+        // before the range, and the salt takes their place.
         let before = self.up_to(range.start) ^ salt.0;
         self.up_to(range.end) ^ self.shifted(before, range.len())
     }
 
-    /// Returns what a checksum becomes behind so many zero bytes, as [`crc32c::crc32c_combine`] does at a hundred times the cost.
+    /// Returns a checksum after `zeros` more zero bytes, like [`crc32c::crc32c_combine`] at a
+    /// hundredth of its cost.
     fn shifted(&self, checksum: u32, zeros: usize) -> u32 {
         let powers = self
             .shifts
@@ -523,7 +534,8 @@ mod tests {
         salt: SALT,
     };
 
-    /// A segment of each version with a frame of each kind, as it was when that version was fixed.
+    /// A segment of each version with a frame of each kind but `Synced`, as it was when that
+    /// version was fixed.
     const GOLDEN: &[u8] = include_bytes!("golden/version2.spool");
     const GOLDEN_1: &[u8] = include_bytes!("golden/version1.spool");
     const BOTH: [(FrameFormat, &[u8]); 2] = [(FORMAT_1, GOLDEN_1), (FORMAT, GOLDEN)];
@@ -618,7 +630,7 @@ mod tests {
             read_segment_header(b"another file, which happens to be here"),
             SegmentHeader::Foreign
         );
-        // What power has made of a header that nothing follows is worth nothing.
+        // A header with nothing after it is torn, whatever bytes a loss of power has left in it.
         for torn in [
             &b""[..],
             &GOLDEN[..SEGMENT_HEADER - 1],
@@ -656,7 +668,7 @@ mod tests {
     fn what_was_synced_is_damaged_and_what_was_not_is_torn() {
         for (format, golden) in BOTH {
             let [rows, second] = [1, 2].map(|index| frame_at(format, golden, index));
-            // In the first batch, which the second one says is on disk.
+            // Damage in the first batch, which the second one confirms to be on disk.
             let mut damaged = golden.to_vec();
             damaged[rows - 1] ^= 1;
             let found = scan(&damaged, format, 0);
@@ -664,13 +676,13 @@ mod tests {
             assert_eq!(found.end, golden.len() as u64);
             assert!(found.frames.iter().all(|frame| !frame.is_behind_tear));
 
-            // In the last batch of all.
+            // Damage in the last batch.
             let end = golden.len() - format.header_len();
             for torn in [&golden[..golden.len() - 1], &golden[..end + 3], &golden[..end]] {
                 let found = scan(torn, format, 0);
                 assert_eq!((found.damage.len(), found.end), (0, end as u64));
             }
-            // The second batch lacks its beginning, and has a whole frame behind it that is of the same batch.
+            // The second batch lacks its beginning, and a whole frame of the same batch follows.
             let [seal, split] = [3, 4].map(|index| frame_at(format, golden, index));
             let mut torn = golden[..split].to_vec();
             torn[seal - 1] ^= 1;
@@ -696,7 +708,7 @@ mod tests {
         put(&mut segment, FORMAT, &header(Kind::Rows, SEGMENT_HEADER, 0..1), |out| {
             put_rows(out, &forged, &[forged.len() as u32], &(0..1));
         });
-        // The frame around it is torn.
+        // Damage the frame around it.
         segment[SEGMENT_HEADER + 12] ^= 1;
         assert!(scan(&segment, FORMAT, 0).frames.is_empty());
     }
@@ -711,7 +723,8 @@ mod tests {
         }
     }
 
-    /// Texts that look like headers, each of which claims all bytes to the end of the segment.
+    /// Returns texts that look like headers, each of which claims all bytes to the end of the
+    /// segment.
     fn lookalikes(format: FrameFormat, bytes: usize) -> Vec<u8> {
         let mut out = Vec::new();
         while out.len() < bytes {
@@ -734,14 +747,14 @@ mod tests {
             });
             let end = segment.len();
             put(&mut segment, format, &header(Kind::Seal, end, 0..1), |_| {});
-            // A header that is damaged does not say where its body ends.
+            // A damaged header does not give the end of its body.
             segment[SEGMENT_HEADER + 4] ^= 1;
             let started = std::time::Instant::now();
             let found = scan(&segment, format, 0);
             let took = started.elapsed();
             assert_eq!(found.frames.len(), 1);
             assert_eq!(found.damage, [SEGMENT_HEADER as u64..end as u64]);
-            // It took half a minute when each text was believed its length.
+            // The search took half a minute when it trusted the length in each text.
             assert!(took < std::time::Duration::from_secs(20), "{took:?}");
         }
     }

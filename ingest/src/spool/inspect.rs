@@ -1,4 +1,5 @@
-//! Inspect: what is in a spool's folder, for a person. Changes nothing, and may be used beside a running collector.
+//! Inspect: reports the contents of a spool's folder. Changes nothing, and may be used while a
+//! collector runs.
 
 use std::{
     io,
@@ -16,7 +17,7 @@ use {
     crate::block::parts::{Part, RowRange, overlap},
 };
 
-/// What is in a spool's folder.
+/// The contents of a spool's folder.
 #[derive(Debug)]
 pub struct SpoolReport {
     /// The blocks that are not stored, oldest first.
@@ -25,34 +26,34 @@ pub struct SpoolReport {
     pub segments: usize,
     /// The length of all segments, in bytes.
     pub bytes: u64,
-    /// Bytes of writes that did not come to their end; nobody was told of what they had.
+    /// Bytes of incomplete writes, which were never acknowledged as on disk.
     pub torn_bytes: u64,
-    /// Bytes that had been on disk and do not check any more.
+    /// Bytes that had been on disk and fail their checksums now.
     pub damaged_bytes: u64,
-    /// Damaged segments that were set aside.
+    /// Damaged segments that are kept for inspection.
     pub aside: Vec<PathBuf>,
 }
 
 /// A block that is not stored.
 #[derive(Debug)]
 pub struct BlockReport {
-    /// The table that it is for.
+    /// The table of its rows.
     pub table: String,
-    /// Its id.
+    /// The block's id.
     pub id: String,
     /// When it was opened.
     pub opened: SystemTime,
-    /// How many of its rows are not stored, and can be read.
+    /// The number of rows that are not stored and can be read.
     pub rows: u64,
-    /// How many more there are that cannot be read: the disk has lost them.
+    /// The number of further rows that cannot be read, because the disk has lost them.
     pub rows_missing: u64,
-    /// Whether it still took rows when the process ended.
+    /// Whether the block still accepted rows when the process ended.
     pub is_open: bool,
-    /// The length of all its rows, in bytes.
+    /// The length of all rows of the block, in bytes.
     pub bytes: u64,
-    /// The tokens and the rows of what is left of it.
+    /// The parts that are left of the block.
     pub parts: Vec<PartReport>,
-    /// The statement that its rows are inserted by.
+    /// The statement that inserts the rows.
     pub statement: String,
     block: SealedBlock,
 }
@@ -62,17 +63,17 @@ pub struct BlockReport {
 pub struct PartReport {
     /// The `insert_deduplication_token`.
     pub token: String,
-    /// The first of the rows.
+    /// The number of the first row.
     pub first: u32,
-    /// How many they are.
+    /// The number of rows.
     pub rows: u32,
     part: Part,
 }
 
-/// Looks at the spool in `folder`.
+/// Reads the spool in `folder`.
 ///
 /// # Errors
-/// The folder cannot be read, or has something that this program does not know.
+/// The folder cannot be read, or has a file that this program does not know.
 pub fn inspect(folder: &Path) -> Result<SpoolReport, SpoolError> {
     let disk = ReadOnly(Folder::unlocked(folder));
     let io_error = |error| SpoolError::Io(folder.to_owned(), error);
@@ -121,7 +122,7 @@ impl BlockReport {
             };
             parts.iter().flat_map(|part| part.part.ranges()).map(of_rows).sum()
         };
-        // Of an id of version 7, and of a letter's, too.
+        // An id of version 7 begins with the time, and so does a dead letter's id.
         let opened_ms = (block.id.as_u128() >> 80) as u64;
         Self {
             table: block.layout.table.to_string(),
@@ -140,7 +141,7 @@ impl BlockReport {
     /// Reads the rows of a part, in the format that the statement names.
     ///
     /// # Errors
-    /// The file system's, or `InvalidData` where a row does not check any more.
+    /// The file system's, or `InvalidData` if a row fails its checks.
     pub fn read(&self, folder: &Path, part: &PartReport) -> io::Result<Vec<u8>> {
         let disk = Folder::unlocked(folder);
         let logged = self.block.state().logged.clone();
@@ -152,7 +153,7 @@ impl BlockReport {
     }
 }
 
-/// A folder in which nothing changes.
+/// A folder that stays unchanged.
 #[derive(Debug)]
 struct ReadOnly(Folder);
 
@@ -171,7 +172,7 @@ impl Disk for ReadOnly {
 
     fn read(&self, segment: u64) -> io::Result<Vec<u8>> {
         match self.0.read(segment) {
-            // The collector was done with it just now; nothing waits in it.
+            // The collector has just removed the segment; no row in it waits.
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
             result => result,
         }
@@ -190,7 +191,7 @@ impl Disk for ReadOnly {
     }
 }
 
-/// A segment that stays as it is.
+/// A segment that stays unchanged.
 #[derive(Debug)]
 struct Untouched;
 

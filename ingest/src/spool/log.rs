@@ -1,8 +1,10 @@
-//! Log: the segments of the spool, as their one writer sees them.
+//! Log: the segments of the spool, as their only writer sees them.
 //!
-//! A batch of frames is appended to the active segment and synced as one. A segment that is large enough is left for a new one;
-//! one whose blocks are all done is removed. After a write or a sync has failed nothing is known of what follows the last sync,
-//! so that the segment is left as it is, and everything behind that point is written again into another one.
+//! The log appends a batch of frames to the active segment and syncs it as one. It leaves a segment
+//! that is long enough for a new one, and removes a segment whose blocks are all done. After a
+//! failed write or sync, nothing is known about the bytes after the last sync. The log then
+//! abandons the segment, and the commit thread writes everything after that point again to another
+//! one.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -21,33 +23,36 @@ use {
     crate::block::{frame_format::FrameFormat, parts::RowRange, random},
 };
 
-/// How much the log may write.
+/// The size limits of the log.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LogLimits {
-    /// A segment that has reached this length is left for a new one.
+    /// The log leaves a segment of this length for a new one.
     pub(crate) segment_bytes: u64,
-    /// All segments together are no longer than this and one frame, but for what makes room again, see [`Admits`].
+    /// All segments together are at most this long plus one frame, except for frames that free
+    /// space, see [`Admits`].
     pub(crate) max_bytes: u64,
 }
 
-/// A segment that exists.
+/// An existing segment.
 #[derive(Debug)]
 pub(crate) struct SegmentUse {
     pub(crate) format: FrameFormat,
-    /// How long it is.
+    /// The segment's length.
     pub(crate) length: u64,
-    /// What is known to outlive a loss of power.
+    /// The length that is known to survive a loss of power.
     pub(crate) synced: u64,
-    /// Bytes of a write that failed, which may stand behind `length` and could not be cut off: nothing may be appended before they are.
+    /// Bytes of a failed write that may follow `length` and could not be cut off. No frame may be
+    /// appended before they are.
     pub(crate) uncut: u64,
-    /// The beginning of a torn write that frames of the same batch follow: no mark may claim that it had been synced.
+    /// The beginning of a torn write that frames of the same batch follow. No mark may claim that
+    /// it had been synced.
     pub(crate) tear: Option<u64>,
-    /// The blocks in it that are not done, and the bytes of each.
+    /// The blocks in the segment that are not done, and the bytes of each.
     pub(crate) live: HashMap<Uuid, u64>,
 }
 
 impl SegmentUse {
-    /// Returns up to where everything had been synced for certain.
+    /// Returns the offset up to which everything had certainly been synced.
     fn known_synced(&self) -> u64 {
         self.tear.unwrap_or(self.synced)
     }
@@ -57,16 +62,16 @@ impl SegmentUse {
     }
 }
 
-/// A frame without a body, which says what has become of a block.
+/// A frame without a body, which records what has become of a block.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Mark {
     pub(crate) segment: u64,
     pub(crate) kind: Kind,
     pub(crate) block: Uuid,
     pub(crate) rows: RowRange,
-    /// It has to outlive a loss of power.
+    /// Whether the mark must survive a loss of power.
     pub(crate) for_good: bool,
-    /// The segment that has what makes it so, which stays until the mark is written.
+    /// The segment that the mark's truth depends on. It stays until the mark is written.
     pub(crate) witness: Option<u64>,
 }
 
@@ -76,8 +81,8 @@ pub(crate) struct Log {
     disk: Arc<dyn Disk>,
     limits: LogLimits,
     segments: BTreeMap<u64, SegmentUse>,
-    /// Marks that are to be written yet: a block that nothing marks comes back with the next start, which may be so late that
-    /// ClickHouse has forgotten its token.
+    /// Marks that are still to be written. A block without its mark comes back at the next start,
+    /// which may be so late that ClickHouse has forgotten its token.
     unmarked: Vec<Mark>,
     active: Option<Active>,
     next_segment: u64,
@@ -87,38 +92,40 @@ pub(crate) struct Log {
 struct Active {
     segment: u64,
     file: Box<dyn Segment>,
-    /// Marks behind the last sync, which are cut off if the next one fails.
+    /// Marks after the last sync, which are cut off if the next one fails.
     loose: Vec<Mark>,
 }
 
-/// Frames that are to be synced together.
+/// Frames that are synced together.
 #[derive(Debug)]
 pub(crate) struct Batch {
     pub(crate) segment: u64,
     pub(crate) format: FrameFormat,
-    /// Where the bytes will begin.
+    /// The offset at which the bytes will begin.
     at: u64,
-    /// What everything before the batch that is synced ends at.
+    /// The length of the segment that was synced before the batch.
     synced: u64,
     bytes: Vec<u8>,
-    /// As soon as it is this long, nothing more is to be put into it.
+    /// A batch of this length is full.
     max_bytes: usize,
     pub(crate) admits: Admits,
 }
 
-/// What may be put into a batch. Beyond the bound of the disk, only what makes room again: without it, segments of which little is
-/// left could never be removed, and a refused row would hold its table for ever.
+/// The frames that a batch accepts. Beyond the bound of the disk, these are only frames that free
+/// space. Without them, segments with little left in them could never be removed, and a refused row
+/// would block its table permanently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Admits {
     All,
     /// Up to one segment beyond the bound: blocks that move to another segment, and dead letters.
     MovesAndLetters,
-    /// Further beyond it. There are few at a time: one of each table, and as many as the bound of what waits allows.
+    /// Further beyond the bound: dead letters alone. There are few at a time: one per table, and as
+    /// many as the bound on waiting bytes allows.
     Letters,
 }
 
 impl Batch {
-    /// Appends a frame, and returns where it will be.
+    /// Appends a frame and returns where it will be.
     pub(crate) fn put(&mut self, kind: Kind, block: Uuid, rows: RowRange, body: impl FnOnce(&mut Vec<u8>)) -> FrameAt {
         let start = self.bytes.len();
         let header = Header {
@@ -144,14 +151,14 @@ impl Batch {
     }
 }
 
-/// A batch is not made larger than this, so that nobody waits for too much.
+/// A batch of this length is full, so that no client waits too long.
 const MAX_BATCH_BYTES: usize = 16 << 20;
 
-/// A buffer of a batch that was unusually large is not kept.
+/// The buffer capacity that is kept after an unusually large batch.
 const KEPT_CAPACITY: usize = 1 << 20;
 
 impl Log {
-    /// Returns the log of the segments that a recovery has found.
+    /// Returns the log of the segments that recovery has found.
     pub(crate) fn new(
         disk: Arc<dyn Disk>,
         limits: LogLimits,
@@ -169,7 +176,7 @@ impl Log {
         }
     }
 
-    /// Returns the length of all segments.
+    /// Returns the total length of all segments.
     pub(crate) fn bytes(&self) -> u64 {
         self.segments
             .values()
@@ -177,14 +184,15 @@ impl Log {
             .sum()
     }
 
-    /// Returns the active segment's number, and whether it is to be left.
+    /// Returns the active segment's number, and whether it is full.
     pub(crate) fn active(&self) -> Option<(u64, bool)> {
         let active = self.active.as_ref()?;
         let length = self.segments.get(&active.segment).map_or(0, |segment| segment.length);
         Some((active.segment, length >= self.limits.segment_bytes))
     }
 
-    /// Begins a batch in the active segment, and makes one if there is none. `buffer` is what the batch is gathered in.
+    /// Begins a batch in the active segment, and creates a segment if none is active. The batch
+    /// collects its bytes in `buffer`.
     ///
     /// # Errors
     /// The disk's.
@@ -218,11 +226,12 @@ impl Log {
         if let Some((before, state)) = self.segments.range(..segment).next_back()
             && is_new
         {
-            // Nothing else would tell that the segment before this one lacks its end.
+            // Only this frame shows that the segment before this one lacks its end.
             batch.put(Kind::Synced, Uuid::nil(), 0..0, |out| {
                 frame::put_synced(out, *before, state.known_synced());
             });
-            // The frame takes no room from rows: a batch that it filled would be followed by another such batch.
+            // The frame does not count toward the batch's length: a batch that it filled would take
+            // no rows, and another such batch would follow.
             batch.max_bytes += batch.len();
         }
         Ok(batch)
@@ -233,9 +242,9 @@ impl Log {
         self.next_segment += 1;
         let mut file = self.disk.create(segment)?;
         let format = FrameFormat::new(random::salt());
-        // Synced by itself: what follows in a segment is worth nothing without its header.
+        // Synced separately: without its header, the rest of a segment is worthless.
         if let Err(error) = file.append(&frame::segment_header(format)).and_then(|()| file.sync()) {
-            // What is left of it would be found as torn.
+            // Recovery would report the remains as torn.
             _ = self.disk.remove(segment);
             return Err(error);
         }
@@ -259,10 +268,11 @@ impl Log {
         Ok(segment)
     }
 
-    /// Writes a batch and returns once it would outlive a loss of power. Gives the buffer back.
+    /// Writes a batch and returns once it survives a loss of power. Also returns the buffer.
     ///
     /// # Errors
-    /// What was not synced before is as good as not written, in the whole segment, and the segment is no longer active.
+    /// The disk's. Everything in the segment that was not synced before then counts as not written,
+    /// and the segment is no longer active.
     pub(crate) fn commit(&mut self, batch: Batch) -> Result<Vec<u8>, (io::Error, Vec<u8>)> {
         let Some(active) = self.active.as_mut().filter(|active| active.segment == batch.segment) else {
             return Err((io::ErrorKind::NotFound.into(), batch.bytes));
@@ -297,14 +307,14 @@ impl Log {
         }
     }
 
-    /// Leaves the active segment after a failure, of a write of so many bytes at most.
+    /// Abandons the active segment after a failure to write at most `written` bytes.
     fn abandon(&mut self, written: u64) {
         let Some(mut active) = self.active.take() else { return };
         self.unmarked.append(&mut active.loose);
         let Some(state) = self.segments.get_mut(&active.segment) else {
             return;
         };
-        // If this fails, too, what is behind is found as a torn write.
+        // If this fails too, recovery finds the remaining bytes as a torn write.
         state.uncut = match active.file.truncate(state.synced) {
             Ok(()) => 0,
             Err(_) => state.length - state.synced + written,
@@ -314,7 +324,7 @@ impl Log {
         self.remove_if_done(active.segment);
     }
 
-    /// Forgets segments that somebody has deleted, and with them the marks that would go there.
+    /// Forgets segments whose files were deleted from outside, and with them the marks for them.
     fn drop_deleted(&mut self) {
         let left = match self.disk.segments() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
@@ -324,12 +334,13 @@ impl Log {
         self.segments.retain(|number, _| left.contains(number));
     }
 
-    /// Returns whether a segment is there.
+    /// Returns whether the log has a segment.
     pub(crate) fn has(&self, segment: u64) -> bool {
         self.segments.contains_key(&segment)
     }
 
-    /// Leaves the active segment if it is full and nothing in it is needed. Without room for a batch nothing else would remove it.
+    /// Leaves the active segment if it is full and all of its blocks are done. Without space for a
+    /// batch, only this removes it.
     pub(crate) fn rotate_if_done(&mut self) {
         let is_done = |segment: u64| self.segments.get(&segment).is_some_and(|state| state.live.is_empty());
         if self
@@ -340,24 +351,25 @@ impl Log {
         }
     }
 
-    /// Leaves the active segment for a new one.
+    /// Leaves the active segment; the next batch begins a new one.
     pub(crate) fn rotate(&mut self) {
         if let Some(active) = self.active.take() {
             self.remove_if_done(active.segment);
         }
     }
 
-    /// Notes that a block has `bytes` in a segment.
+    /// Notes that a block has `bytes` more in a segment.
     pub(crate) fn keep(&mut self, segment: u64, block: Uuid, bytes: u64) {
         if let Some(segment) = self.segments.get_mut(&segment) {
             *segment.live.entry(block).or_default() += bytes;
         }
     }
 
-    /// Notes that rows of a block are where they belong; `is_all` if it were the last ones.
+    /// Marks rows of a block as done; `is_all` if they were its last ones.
     ///
-    /// Of rows that are stored it need not outlive a loss of power: they are recognized by their token when they are sent again. Of a
-    /// row that was refused it has to, and until it does, its letter says so.
+    /// The mark for stored rows need not be durable: if it is lost, the rows are sent again, and
+    /// ClickHouse recognizes them by their token. The mark for a refused row must be durable
+    /// (`for_good`); until it is, the row's dead letter stands in for it.
     pub(crate) fn done(&mut self, block: Uuid, rows: RowRange, is_all: bool, for_good: bool) {
         let letter = letter_id(block, rows.start).filter(|_| for_good);
         let witness = letter.and_then(|letter| self.homes(letter, None).pop());
@@ -376,7 +388,7 @@ impl Log {
         }
     }
 
-    /// Notes, for good, that a block is in `segment` now, and in no other.
+    /// Marks a block durably as moved to `segment` in all other segments that have it.
     pub(crate) fn moved(&mut self, block: Uuid, segment: u64) {
         for old in self.homes(block, Some(segment)) {
             if !self.forget(old, block) {
@@ -392,8 +404,9 @@ impl Log {
         }
     }
 
-    /// Tries again what the disk has refused: marks that could not be written, and failed writes that could not be cut off. Those may
-    /// hold whole blocks, which the next start would find although they have been stored from memory meanwhile.
+    /// Retries what the disk has refused: marks that could not be written, and failed writes that
+    /// could not be cut off. Such a write may hold whole blocks, which the next start would find
+    /// although they have been stored from memory meanwhile.
     pub(crate) fn mark_again(&mut self) {
         for (number, segment) in self.segments.iter_mut().filter(|(_, segment)| segment.uncut > 0) {
             let cut = self
@@ -426,16 +439,16 @@ impl Log {
         }
     }
 
-    /// Notes, for good, that rows of a block go on as two halves.
+    /// Records durably that rows of a block continue as two halves.
     ///
     /// # Errors
-    /// It could not be written down, so that it must not be done.
+    /// The disk's. The record may be missing, so the caller must not divide the block.
     pub(crate) fn split(&mut self, segment: u64, block: Uuid, rows: RowRange) -> io::Result<()> {
         self.append(segment, Kind::Split, block, rows, true)
     }
 
-    /// Returns the segments that are worth the trouble of writing their blocks again, and the blocks of each; the one that wastes the
-    /// most comes first.
+    /// Returns the segments that are worth compacting, each with its blocks. The segment that
+    /// wastes the most comes first.
     pub(crate) fn sparse(&self) -> impl Iterator<Item = (u64, Vec<Uuid>)> {
         let active = self.active().map(|(segment, _)| segment);
         let is_full = self.bytes() >= self.limits.max_bytes / 2;
@@ -452,7 +465,7 @@ impl Log {
             .map(|(_, number, segment)| (number, segment.live.keys().copied().collect()))
     }
 
-    /// Returns the segments that have a block, but for one.
+    /// Returns the segments that have a block, except `but`.
     fn homes(&self, block: Uuid, but: Option<u64>) -> Vec<u64> {
         self.segments
             .iter()
@@ -461,7 +474,8 @@ impl Log {
             .collect()
     }
 
-    /// Takes a block out of a segment; returns whether that was the last one, and the segment is gone.
+    /// Removes a block from a segment. Returns whether it was the last one and the segment is
+    /// removed.
     fn forget(&mut self, segment: u64, block: Uuid) -> bool {
         if let Some(state) = self.segments.get_mut(&segment) {
             state.live.remove(&block);
@@ -469,7 +483,7 @@ impl Log {
         self.remove_if_done(segment)
     }
 
-    /// Removes a segment that nobody needs; returns whether it is gone.
+    /// Removes a segment that is no longer needed. Returns whether it is removed.
     fn remove_if_done(&mut self, segment: u64) -> bool {
         let is_active = self.active.as_ref().is_some_and(|active| active.segment == segment);
         let is_done = self
@@ -492,7 +506,7 @@ impl Log {
         }
     }
 
-    /// Removes every segment that nobody needs, the active one too.
+    /// Removes every segment that is no longer needed, including the active one.
     pub(crate) fn tidy(&mut self) {
         self.active = None;
         let all: Vec<_> = self.segments.keys().copied().collect();
@@ -535,7 +549,7 @@ impl Log {
                 Ok(())
             }
             Err(error) => {
-                // Half a frame must not stand before those to come.
+                // A partial frame must not come before later ones.
                 if file.truncate(state.length).is_err() {
                     state.uncut = bytes.len() as u64;
                     if self.active.as_ref().is_some_and(|active| active.segment == segment) {

@@ -1,30 +1,32 @@
-//! The spool: blocks between the moment a row is taken and the moment ClickHouse has it.
+//! The spool: holds blocks from the moment a row is accepted until ClickHouse has it.
 //!
-//! Takes rows, gives sealed blocks, oldest first and each table for itself; a block stays until all of it is reported stored.
-//! Promises: memory and disk are bounded, and [`Spool::append`] returns [`SpoolFull`] beyond the bound; no table can take more than
-//! half of what the others leave; a lock is held for one row's encoding and never across an `.await`.
+//! Takes rows and returns sealed blocks, oldest first, for each table separately. A block stays
+//! until all of it is reported stored. Promises: memory and disk are bounded, and [`Spool::append`]
+//! returns [`SpoolFull`] beyond a bound; no table can take more than half of what the others leave;
+//! a lock is held while rows are encoded or copied, and never across an `.await`.
 //!
-//! With a folder, each row is also written to a log, and is there again after a crash:
+//! With a folder, the spool also writes each row to a log, and finds it again after a crash:
 //!
 //! ```text
 //! queue         one table's blocks: the open one, and the sealed ones
-//! commit        one thread: what is new in all queues becomes a batch, which one fdatasync covers
+//! commit        one thread: writes what is new in all queues as one batch, with one fdatasync
 //! log           segments: rotation, compaction, removal
 //! frame         the bytes of a segment
-//! reclaim       memory is freed when it is short
-//! recover       blocks are read again after a start
+//! reclaim       frees memory when it is short
+//! recover       reads blocks back after a start
 //! disk          the file system
 //! reader        what delivery asks for
-//! dead_letters  rows that move from their block to the dead letters
+//! dead_letters  moves rows from their block to the dead letters
 //! signal        wakes the commit thread
 //! state         what all of these share
 //! inspect       what a folder holds, for the command line
 //! ```
 //!
-//! An append marks its queue as changed and raises the signal; the commit thread wakes up, writes and syncs a batch, and
-//! publishes how far each block is on disk; sealed blocks wake the table's delivery, which asks the reader.
+//! An append marks its queue as changed and raises the signal. The commit thread wakes up, writes
+//! and syncs a batch, and publishes how far each block is on disk. A sealed block wakes the table's
+//! delivery, which asks the reader.
 //!
-//! Without a folder, rows are in memory alone.
+//! Without a folder, rows are only in memory.
 
 mod commit;
 mod dead_letters;
@@ -97,14 +99,16 @@ pub use {
     crate::spool::queue::TableCounts,
 };
 
-/// With so many sealed blocks, a table has one that is inserted, one that is made ready meanwhile, and one that waits.
+/// With this many sealed blocks, a table has one that is being inserted, one that is being
+/// prepared, and one that waits.
 const WAITING_BLOCKS: usize = 3;
 
-/// Dead letters have an eighth of the memory and of the disk, so that junk takes no room from rows. A row that ClickHouse refuses becomes
-/// one all the same: it has been acknowledged.
+/// Dead letters get an eighth of the memory and of the disk, so that junk takes no space from rows.
+/// A row that ClickHouse refuses becomes a dead letter beyond that share, too: it has been
+/// acknowledged.
 const DEAD_LETTERS_SHARE: usize = 8;
 
-/// How often lack of room is logged.
+/// The interval at which a full spool is logged.
 const ALARM_INTERVAL_S: u64 = 60;
 
 /// The rows of all tables that are not yet stored.
@@ -116,46 +120,48 @@ pub(crate) struct Spool {
     requests: Arc<RequestMemory>,
     log: Option<LogState>,
     closed: AtomicBool,
-    /// The lanes that may still have rows to give to the dead letters.
+    /// The number of queues whose delivery has not ended. The dead letters' delivery ends last.
     givers: AtomicUsize,
     closing: Notify,
     started: StdInstant,
-    /// When lack of room is logged again, in seconds since the start: for rows, and for dead letters.
+    /// When a full spool is logged again, in seconds since the start: for rows, and for dead
+    /// letters.
     next_alarm_s: [AtomicU64; 2],
 }
 
-/// What has become of rows.
+/// The outcome of a row's delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// ClickHouse has them.
+    /// ClickHouse has stored the rows.
     Stored,
-    /// ClickHouse refuses them, and they are dead letters.
+    /// ClickHouse has refused the rows, and they are dead letters.
     Refused,
-    /// The disk has lost them, which has been told.
+    /// The disk has lost the rows, and the reader has logged it.
     Lost,
 }
 
-/// A table that rows come for: its name, its INSERT statement.
+/// The tables that accept rows: the name and the INSERT statement of each.
 pub(crate) type TableLayouts = Vec<Arc<InsertTarget>>;
 
-/// Bounds of a spool.
+/// The bounds of a spool.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SpoolLimits {
     pub(crate) blocks: BlockLimits,
-    /// Memory of all rows, and of requests in flight.
+    /// Memory of all rows and of requests in flight.
     pub(crate) memory_bytes: usize,
-    /// Disk of all segments; used with a folder only.
+    /// Disk space of all segments; used only with a folder.
     pub(crate) log: LogLimits,
 }
 
 impl Spool {
-    /// Returns an empty spool in memory, with a lane for each of `tables`.
+    /// Returns an empty spool in memory, with a queue for each of `tables`.
     pub(crate) fn in_memory(tables: TableLayouts, limits: SpoolLimits) -> Arc<Self> {
         Arc::new(Self::new(tables, limits, None))
     }
 
-    /// Opens the spool in `folder`, which no other process may have, with a lane for each of `tables` and more for tables that
-    /// blocks from before are for. Returns the thread that writes it, too: it ends after [`stop`](Self::stop).
+    /// Opens the spool in `folder`, with a queue for each of `tables` and for each further table
+    /// that has recovered blocks. No other process may use the folder. Also returns the thread that
+    /// writes the log; it ends after [`stop`](Self::stop).
     ///
     /// # Errors
     /// See [`SpoolError`].
@@ -178,7 +184,7 @@ impl Spool {
         Ok((spool, thread))
     }
 
-    /// As [`open`](Self::open), on any disk and without the thread.
+    /// Like [`open`](Self::open), on any disk and without the thread.
     fn recovered(
         disk: Arc<dyn Disk>,
         path: &Path,
@@ -189,7 +195,7 @@ impl Spool {
         recovered.tell();
         let damaged = recovered.damage.len() as u64;
         let mut log = Log::new(Arc::clone(&disk), limits.log, recovered.segments, recovered.unmarked);
-        // Before the segments go that have those marks.
+        // Write the marks again before `tidy` removes the segments that they come from.
         log.mark_again();
         log.tidy();
 
@@ -245,30 +251,30 @@ impl Spool {
         }
     }
 
-    /// Returns the number of lanes: those of the tables come first, in their order.
+    /// Returns the number of queues; those of the configured tables come first, in order.
     pub(crate) fn lanes(&self) -> usize {
         self.lanes.len()
     }
 
-    /// Returns the name of a lane's table.
+    /// Returns the name of a queue's table.
     pub(crate) fn table(&self, lane: usize) -> &Arc<str> {
         &self.lanes[lane].layout.table
     }
 
-    /// Returns a lane's counters.
+    /// Returns a queue's counters.
     pub(crate) fn counters(&self, lane: usize) -> &Counters {
         &self.lanes[lane].counters
     }
 
-    /// Returns whether rows come to disk.
+    /// Returns whether the spool writes rows to disk.
     pub(crate) fn has_disk(&self) -> bool {
         self.log.is_some()
     }
 
-    /// Takes one row, which `encode` writes straight into the table's open block.
+    /// Appends one row, which `encode` writes straight into the table's open block.
     ///
     /// # Errors
-    /// [`SpoolFull`]; also where `ack` asks for the disk, and the disk is known to fail.
+    /// [`SpoolFull`], also if `ack` asks for the disk and the disk is known to fail.
     pub(crate) fn append(
         &self,
         lane: usize,
@@ -278,15 +284,16 @@ impl Spool {
         self.append_many(lane, ack, 1, |queue, _, admit| queue.open.append(encode, admit))
     }
 
-    /// Takes rows into one block: all of them, or none. `rows` may be empty afterwards.
+    /// Appends rows to one block: all of them, or none. `rows` may be empty afterwards.
     ///
     /// # Errors
-    /// As for [`append`](Self::append).
+    /// See [`append`](Self::append).
     pub(crate) fn append_rows(&self, lane: usize, ack: Ack, rows: &mut RowBatch) -> Result<Receipt, SpoolFull> {
         let (count, is_long) = (rows.count(), rows.bytes().len() >= WORTH_TAKING_OVER);
         self.append_many(lane, ack, count, |queue, lane, admit| {
             if queue.open.rows() + count > self.limits.rows || is_long {
-                // They would make the block longer than one may be, or take longer to copy, and go into one together.
+                // These rows go into one block together. The open block would exceed its limit, or
+                // copying the rows into it would take longer than taking over their buffer.
                 lane.seal(queue, self.log.as_ref());
             }
             queue.open.append_rows(rows, admit)
@@ -316,7 +323,8 @@ impl Spool {
         result
     }
 
-    /// Notes that a lane has nothing to give to the dead letters any more; their own lane counts as well.
+    /// Notes that a queue's delivery has ended and moves no more rows to the dead letters. The dead
+    /// letters' own queue counts as well.
     pub(crate) fn ends(&self) {
         self.givers.fetch_sub(1, Ordering::AcqRel);
         for lane in &self.lanes {
@@ -324,7 +332,7 @@ impl Spool {
         }
     }
 
-    /// Logs that rows are not taken, once in a while and not once a row.
+    /// Logs that the spool is full, once per interval and not once per row.
     #[cold]
     fn raise_alarm(&self, lane: &TableQueue) {
         let now_s = self.started.elapsed().as_secs();
@@ -358,12 +366,13 @@ impl Spool {
         rows: usize,
         put: impl FnOnce(&mut Queue, &TableQueue, &dyn Fn(usize) -> bool) -> bool,
     ) -> Result<Receipt, SpoolFull> {
-        // Spares the encoding when nothing fits anyway.
+        // Spare the encoding when nothing fits anyway.
         if self.memory.used() >= self.memory.max || (ack >= Ack::Spooled && self.is_failing()) {
             return Err(SpoolFull);
         }
         let mut queue = lane.lock();
-        // Read under the lock: whoever closes and then takes the lock has seen the last row.
+        // Read under the lock: a thread that closes the spool and then takes the lock sees the last
+        // row.
         if self.is_closed() || !self.has_disk_room(queue.on_disk) {
             return Err(SpoolFull);
         }
@@ -390,7 +399,8 @@ impl Spool {
             _ => None,
         };
         let limits = if lane.is_dead_letters {
-            // Blocks that wait are on disk alone; there are this one, the next, and those on their way there.
+            // Blocks that wait are only on disk. Memory holds this block, the next one, and those
+            // being written.
             BlockLimits {
                 bytes: self.limits.bytes.min(self.memory.max / DEAD_LETTERS_SHARE / 4),
                 ..self.limits
@@ -416,7 +426,7 @@ impl Spool {
         Ok(Receipt { waiting: receipt })
     }
 
-    /// Returns whether a lane with so many bytes on disk may have more there.
+    /// Returns whether a queue with `on_disk` bytes on disk may have more there.
     pub(super) fn has_disk_room(&self, on_disk: usize) -> bool {
         self.log.as_ref().is_none_or(|log| {
             let used = log.waiting.used();
@@ -424,22 +434,23 @@ impl Spool {
         })
     }
 
-    /// Returns whether there is disk for the letter of a row that ClickHouse refuses. Such a letter gives back the row's own room, and must
-    /// not wait for it: rows alone never reach this bound.
+    /// Returns whether the disk has space for the dead letter of a row that ClickHouse refuses. The
+    /// dead letter frees the row's own space and therefore must not wait for it. Rows alone never
+    /// reach this bound.
     pub(super) fn has_disk_room_for_refused(&self) -> bool {
         self.log
             .as_ref()
             .is_none_or(|log| log.waiting.used() <= log.waiting.max.saturating_add(log.letter_reserve))
     }
 
-    /// Returns whether dead letters with so many bytes on disk may have more there.
+    /// Returns whether dead letters with `on_disk` bytes on disk may have more there.
     fn has_disk_room_for_letters(&self, on_disk: usize) -> bool {
         self.log
             .as_ref()
             .is_none_or(|log| on_disk < log.waiting.max / DEAD_LETTERS_SHARE)
     }
 
-    /// Takes no more rows, and seals open blocks as soon as their lanes come to them.
+    /// Stops accepting rows, and wakes each queue's delivery to seal the open block.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Release);
         self.closing.notify_waiters();
@@ -448,14 +459,16 @@ impl Spool {
         }
     }
 
-    /// Says that the event loop of this thread has nothing left to do: what it has appended need not wait for more.
+    /// Notes that this thread's event loop is idle: the rows that it has appended need not wait for
+    /// more.
     pub(crate) fn rest(&self) {
         if let Some(log) = &self.log {
             log.signal.rest();
         }
     }
 
-    /// Lets the thread end that writes the log, once everything that was taken is on disk.
+    /// Asks the thread that writes the log to end, once all accepted rows are on disk or the disk
+    /// fails.
     pub(crate) fn stop(&self) {
         if let Some(log) = &self.log {
             log.stopped.store(true, Ordering::SeqCst);
@@ -470,47 +483,48 @@ impl Spool {
 
     /// Waits until the spool is closed.
     pub(crate) async fn closed(&self) {
-        // Made before the look at the flag: it catches a call that comes in between.
+        // Created before the flag is read, so that it catches a `close` in between.
         let closing = self.closing.notified();
         if !self.is_closed() {
             closing.await;
         }
     }
 
-    /// Returns whether the disk has failed the last time something was to be written.
+    /// Returns whether the last attempt to write to disk failed.
     pub(crate) fn is_failing(&self) -> bool {
         self.log
             .as_ref()
             .is_some_and(|log| log.is_failing.load(Ordering::Relaxed))
     }
 
-    /// Returns the number of damaged parts of segments that were found since the start.
+    /// Returns the number of damaged parts of segments found since the start.
     pub(crate) fn damaged_parts(&self) -> u64 {
         self.log.as_ref().map_or(0, |log| log.damaged.load(Ordering::Relaxed))
     }
 
-    /// Returns the length of all segments.
+    /// Returns the total length of all segments.
     pub(crate) fn disk_bytes(&self) -> u64 {
         self.log.as_ref().map_or(0, |log| log.bytes.load(Ordering::Relaxed))
     }
 
-    /// Returns the memory of requests in flight, which is a part of the rows' bound.
+    /// Returns the memory of requests in flight, which counts toward the rows' bound.
     pub(crate) fn requests(&self) -> &Arc<RequestMemory> {
         &self.requests
     }
 
-    /// Returns the memory that rows and requests in flight take.
+    /// Returns the memory that rows and requests in flight use.
     pub(crate) fn memory_bytes(&self) -> usize {
         self.memory.used()
     }
 
-    /// Returns whether less than a sixteenth of a bound is free: rows may still fit, but not for long.
+    /// Returns whether less than a sixteenth of a bound is free: rows may still fit, but not for
+    /// long.
     pub(crate) fn is_nearly_full(&self) -> bool {
         let is_near = |bound: &Budget| bound.used() > bound.max - bound.max / 16;
         is_near(&self.memory) || self.log.as_ref().is_some_and(|log| is_near(&log.waiting))
     }
 
-    /// Returns whether a lane has blocks waiting behind its oldest one.
+    /// Returns whether a queue has blocks that wait after its oldest one.
     pub(crate) fn has_backlog(&self, lane: usize) -> bool {
         self.lanes[lane].lock().sealed.len() > 1
     }

@@ -1,4 +1,4 @@
-//! Lane: one table's way through the spool, its open block and those that wait.
+//! Queue: the blocks of one table, the open one and the sealed ones that wait.
 
 use std::{
     collections::VecDeque,
@@ -19,30 +19,30 @@ use crate::{
     table::dead_letter::REJECTED,
 };
 
-/// One table's way through the spool.
+/// One table's queue in the spool.
 #[derive(Debug)]
 pub(super) struct TableQueue {
     pub(super) layout: Arc<InsertTarget>,
     queue: Mutex<Queue>,
-    /// Something for [`Spool::next`](super::Spool::next) to look at.
+    /// Wakes [`Spool::next`](super::Spool::next) when the queue has something new for it.
     pub(super) changed: Notify,
-    /// Something for the log to look at.
+    /// Whether the queue has something new for the log.
     dirty: AtomicBool,
     pub(super) counters: Counters,
-    /// Whether these are dead letters, which have a share of their own.
+    /// Whether this is the queue of the dead letters, which has a separate share.
     pub(super) is_dead_letters: bool,
 }
 
 #[derive(Debug)]
 pub(super) struct Queue {
     pub(super) open: Block,
-    /// The oldest comes first.
+    /// Oldest first.
     pub(super) sealed: VecDeque<Arc<SealedBlock>>,
-    /// Those of them that are not wholly on disk, or are to be written there again.
+    /// Sealed blocks that are not complete on disk, or that are to be written again.
     pub(super) unlogged: Vec<Arc<SealedBlock>>,
-    /// Memory of sealed blocks.
+    /// Memory of the sealed blocks.
     sealed_in_memory: usize,
-    /// Bytes of blocks on disk.
+    /// Bytes of sealed blocks on disk.
     pub(super) on_disk: usize,
 }
 
@@ -58,7 +58,7 @@ impl Queue {
     }
 }
 
-/// What has happened to one table's rows since the start.
+/// Counters and gauges of one table since the start.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     pub(crate) rows_appended: AtomicU64,
@@ -67,19 +67,19 @@ pub(crate) struct Counters {
     pub(crate) inserts: AtomicU64,
     pub(crate) retries: AtomicU64,
     pub(crate) rows_refused: AtomicU64,
-    /// Questions to the table about rows that may be stored.
+    /// Queries to the table for rows that may be stored.
     pub(crate) lookups: AtomicU64,
-    /// Rows that such a question has found in the table.
+    /// Rows that such a query has found in the table.
     pub(crate) rows_found: AtomicU64,
-    /// Rows that ClickHouse has confirmed and does not show.
+    /// Rows that ClickHouse has confirmed but does not show.
     pub(crate) rows_missing: AtomicU64,
     /// Blocks that a materialized view may have missed.
     pub(crate) views_in_doubt: AtomicU64,
-    /// Rows that a materialized view refuses, and that are in their table.
+    /// Rows that a materialized view refuses although they are in their table.
     pub(crate) rows_refused_by_views: AtomicU64,
     /// Rows that were damaged on disk.
     pub(crate) rows_lost: AtomicU64,
-    /// How many failures in a row the rows have had that are tried at present.
+    /// Consecutive failures of the rows that are being inserted.
     pub(crate) failures: AtomicU64,
     /// 1 while rows wait that ClickHouse refuses, or that do not fit the table.
     pub(crate) is_held: AtomicU64,
@@ -106,49 +106,53 @@ impl Counters {
 pub struct TableCounts {
     /// The table's name.
     pub table: Arc<str>,
-    /// Rows taken since the start.
+    /// Rows accepted since the start.
     pub rows_appended: u64,
-    /// Rows not taken because there was no room.
+    /// Rows not accepted because the spool was full.
     pub rows_without_room: u64,
-    /// Rows that ClickHouse has confirmed, those from before the start included.
+    /// Rows that ClickHouse has confirmed, including those from before the start.
     pub rows_inserted: u64,
     /// Inserts that ClickHouse has confirmed.
     pub inserts: u64,
-    /// Inserts that failed and were, or will be, tried again.
+    /// Inserts that failed and were, or will be, retried.
     pub retries: u64,
-    /// Rows that ClickHouse refused, which became dead letters.
+    /// Rows that ClickHouse refused and that became dead letters.
     pub rows_refused: u64,
-    /// Questions to the table about rows that may be stored although no answer said so.
+    /// Queries to the table for rows that may be stored although ClickHouse has not confirmed them.
     pub lookups: u64,
-    /// Rows that such a question has found in the table, and which were not sent again.
+    /// Rows that such a query has found in the table and that were not sent again.
     pub rows_found: u64,
-    /// Rows that ClickHouse has confirmed and does not show: lost, or hidden from this user.
+    /// Rows that ClickHouse has confirmed but does not show: lost, or hidden from this user.
     pub rows_missing: u64,
-    /// Blocks that a materialized view may have missed: after a lost answer, or since it throws on rows that are fine each by itself.
+    /// Blocks that a materialized view may have missed: after a lost response, or because the view
+    /// throws on rows that are valid one by one.
     pub views_in_doubt: u64,
-    /// Rows that are in their table and that a materialized view over it refuses; counted once for each such view.
+    /// Rows that are in their table although a materialized view over it refuses them; counted once
+    /// for each such view.
     pub rows_refused_by_views: u64,
     /// Rows that were damaged on the spool's disk while they waited, and are lost.
     pub rows_lost: u64,
-    /// Failures in a row of the insert that is tried at present; 0 once it is stored or held.
+    /// Consecutive failures of the current insert; 0 once it is stored or held.
     pub failures: u64,
-    /// Whether rows wait for a person: ClickHouse refuses all of them, or they do not fit the table.
+    /// Whether rows wait for manual intervention: ClickHouse refuses all of them, or they do not
+    /// fit the table.
     pub is_held: bool,
-    /// Confirmed rows that the audit has compared with the table; 0 without [`WriterOptions::audit_after`](crate::WriterOptions::audit_after).
+    /// Confirmed rows that the audit has compared with the table; 0 without
+    /// [`WriterOptions::audit_after`](crate::WriterOptions::audit_after).
     pub audit_checked: u64,
-    /// Confirmed rows that the audit does not find in the table at present.
+    /// Confirmed rows that the audit currently does not find in the table.
     pub audit_missing: u64,
-    /// Rows that the audit finds in the table beyond the first of their id, at present.
+    /// Rows that the audit currently finds in the table beyond the first with their id.
     pub audit_duplicate: u64,
-    /// Rows taken and not yet confirmed.
+    /// Rows accepted and not yet confirmed.
     pub rows_pending: u64,
-    /// Blocks with such rows, the open one included.
+    /// Blocks with unconfirmed rows, including the open one.
     pub blocks_pending: u64,
-    /// The length of such rows, in bytes.
+    /// The length of all rows of these blocks, in bytes.
     pub bytes_pending: u64,
 }
 
-/// What is to be done for a lane.
+/// The next thing to do for a queue.
 pub(super) enum Found {
     Rows(Arc<SealedBlock>, Part),
     /// An open block, to be sealed at this time.
@@ -158,7 +162,7 @@ pub(super) enum Found {
 }
 
 impl TableQueue {
-    /// Returns the lane of a table, whose blocks lie in `rooms`.
+    /// Returns the queue of a table, whose blocks use the buffers of `rooms`.
     pub(super) fn new(layout: Arc<InsertTarget>, rooms: &Arc<BufferPool>) -> Self {
         Self {
             is_dead_letters: &*layout.table == REJECTED.name,
@@ -171,11 +175,11 @@ impl TableQueue {
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Queue> {
-        // A panic can only come from an encoder, and a block forgets what that left (see `Block::append`).
+        // Only an encoder can panic, and the block discards what it left (see `Block::append`).
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets the log look at the lane, so soon.
+    /// Marks the queue as changed and wakes the log with this urgency.
     pub(super) fn mark_dirty(&self, log: Option<&LogState>, urgency: Urgency) {
         if let Some(log) = log {
             self.dirty.store(true, Ordering::SeqCst);
@@ -183,29 +187,31 @@ impl TableQueue {
         }
     }
 
-    /// Returns whether the log has something to look at.
+    /// Returns whether the queue has something new for the log.
     pub(super) fn is_dirty(&self) -> bool {
         self.dirty.load(Ordering::SeqCst)
     }
 
-    /// As [`is_dirty`](Self::is_dirty); from now on it is not, until something is new.
+    /// Like [`is_dirty`](Self::is_dirty), but resets it until there is something new.
     pub(super) fn take_dirty(&self) -> bool {
         self.dirty.swap(false, Ordering::SeqCst)
     }
 
-    /// Seals the open block, if it has a row, and lets log and delivery know. There is no other way to seal it: a block that
-    /// nobody knows of is not sent before the next start.
+    /// Seals the open block, if it has a row, and wakes the log and delivery. Only this function
+    /// seals the open block: a block that log and delivery do not know of is not sent before the
+    /// next start.
     pub(super) fn seal(&self, queue: &mut Queue, log: Option<&LogState>) {
         let mut open = std::mem::take(&mut queue.open);
         if let Some(block) = self.seal_for_disk(queue, &mut open, log) {
             queue.sealed.push_back(block);
             self.changed.notify_one();
         }
-        // It keeps what memory it has.
+        // The block keeps its buffers.
         queue.open = open;
     }
 
-    /// Seals a block and lets it come to disk; it is not delivered before it stands behind the others.
+    /// Seals a block and schedules it for the log. Delivery sees it only once the caller appends it
+    /// to `sealed`.
     pub(super) fn seal_for_disk(
         &self,
         queue: &mut Queue,
@@ -219,13 +225,13 @@ impl TableQueue {
         Some(block)
     }
 
-    /// Lets a sealed block come to disk, or once more.
+    /// Schedules a sealed block to be written to disk, for the first time or again.
     pub(super) fn log(&self, queue: &mut Queue, block: Arc<SealedBlock>, log: Option<&LogState>) {
         queue.unlogged.push(block);
         self.mark_dirty(log, Urgency::Now);
     }
 
-    /// Puts a block from before the start behind the others.
+    /// Appends a block from before the start to the queue.
     pub(super) fn restore(&self, block: SealedBlock, log: Option<&LogState>) {
         let mut queue = self.lock();
         queue.count_on_disk(block.state().logged.bytes, log);
@@ -273,9 +279,9 @@ impl Queue {
         self.sealed_in_memory + self.open.cost()
     }
 
-    /// Lets a block that is on disk be there alone.
+    /// Drops the in-memory copy of a block that is on disk.
     pub(super) fn evict(&mut self, block: &SealedBlock, memory: &Budget) {
-        // What is to be written once more is needed for that.
+        // The log still needs the copy of a block that it is to write again.
         if self.unlogged.iter().any(|other| other.id == block.id) {
             return;
         }
@@ -287,7 +293,7 @@ impl Queue {
         }
     }
 
-    /// Brings a block that is on disk alone into memory, to be written once more.
+    /// Brings a block that is only on disk back into memory, to be written again.
     pub(super) fn restore(&mut self, block: &SealedBlock, content: BlockRows, memory: &Budget) {
         let mut state = block.state();
         if state.content.is_none() {
@@ -298,7 +304,7 @@ impl Queue {
         }
     }
 
-    /// Forgets a block that is stored.
+    /// Forgets a block that is done.
     pub(super) fn forget(&mut self, block: &SealedBlock, memory: &Budget, log: Option<&LogState>) {
         self.sealed.retain(|candidate| candidate.id != block.id);
         self.unlogged.retain(|candidate| candidate.id != block.id);
@@ -311,7 +317,7 @@ impl Queue {
         }
     }
 
-    /// Notes that a sealed block is on disk, and what it takes there.
+    /// Counts the bytes of a sealed block that is on disk.
     pub(super) fn count_on_disk(&mut self, bytes: usize, log: Option<&LogState>) {
         self.on_disk += bytes;
         if let Some(log) = log {

@@ -1,4 +1,4 @@
-//! Outlet: what delivery asks of the spool: the oldest block, its rows, and what becomes of them.
+//! Reader: gives delivery the oldest block and its rows, and records their outcome.
 
 use std::{
     io,
@@ -22,7 +22,7 @@ use crate::{
     },
 };
 
-/// Rows that will be next.
+/// The rows that come next.
 #[derive(Debug)]
 pub(crate) struct Upcoming {
     pub(crate) block: Arc<SealedBlock>,
@@ -31,7 +31,7 @@ pub(crate) struct Upcoming {
 }
 
 impl Upcoming {
-    /// Returns the oldest rows of a block; none where they are on disk alone.
+    /// Returns the oldest rows of a block, or `None` if they are only on disk.
     fn of(block: Arc<SealedBlock>) -> Option<Self> {
         let part = block.next_part()?;
         let rows = block.state().content.as_ref()?.select(&part);
@@ -42,9 +42,9 @@ impl Upcoming {
 /// Rows that are not to be sent for now.
 pub(crate) struct Parked<'a> {
     pub(crate) is_parked: &'a (dyn Fn(&SealedBlock, &Part) -> bool + Sync),
-    /// Rows that come now would be parked as well.
+    /// Whether rows that arrive now would be parked as well.
     pub(crate) is_all: bool,
-    /// When parked rows are due.
+    /// When parked rows are to be retried.
     pub(crate) retry_at: Option<Instant>,
 }
 
@@ -57,27 +57,30 @@ impl Parked<'static> {
     };
 }
 
-/// How often parked rows are tried while the process is waiting to end.
+/// How often parked rows are retried while the spool is closing.
 const CLOSING_RETRY: Duration = Duration::from_millis(200);
 
-/// What delivery has to do next for a table.
+/// The next thing for a table's delivery to do.
 #[derive(Debug)]
 pub(crate) enum Next {
     /// Rows to be sent.
     Rows(Arc<SealedBlock>, Part),
-    /// Parked rows are to be tried again.
+    /// Parked rows are to be retried.
     Retry,
     /// The spool is closed, and nothing is left.
     End,
 }
 
 impl Spool {
-    /// Returns the oldest rows of the lane that are not parked, and waits for some, or until parked rows are due.
+    /// Returns the oldest rows of the queue that are not parked. Waits for such rows, or until
+    /// parked rows are due.
     ///
-    /// A block stays until all of it is [settled](Self::settle). An open block is sealed here when its age is reached:
-    /// while its lane is busy with an older one it goes on growing up to its limits, so that a slow ClickHouse gets fewer, larger
-    /// blocks. With a log, a block is given once all of it is on disk. One task at a time may wait for a lane.
-    /// With `is_last`, it is not the end before all other lanes have [ended](Self::ends).
+    /// A block stays until all of it is [settled](Self::settle). This function seals an open block
+    /// that has reached its age. While its queue is busy with an older block, the open block keeps
+    /// growing up to its limits, so that a slow ClickHouse gets fewer, larger blocks. With a log, a
+    /// block is returned once all of it is on disk, or if the disk fails. Only one task at a time
+    /// may wait for a queue. With `is_last`, the end comes only after all other queues have
+    /// [ended](Self::ends).
     pub(crate) async fn next(&self, lane: usize, is_last: bool, parked: Parked<'_>) -> Next {
         let lane = &self.lanes[lane];
         let mut retry_at = parked.retry_at;
@@ -88,14 +91,14 @@ impl Spool {
             let until = match self.look_beyond(lane, &parked) {
                 Found::Rows(block, part) => return Next::Rows(block, part),
                 Found::End if is_last && self.givers.load(Ordering::Acquire) > 1 => retry_at,
-                // Parked rows are tried until the time of the drain is over.
+                // Parked rows are retried until the time for draining is over.
                 Found::End if retry_at.is_some() => retry_at,
                 Found::End => return Next::End,
                 Found::Young(until) => Some(retry_at.map_or(until, |at| at.min(until))),
                 Found::Nothing => retry_at,
             };
             match until {
-                // Either way there is something new to look at.
+                // Look again either way.
                 Some(until) => _ = timeout_at(until, lane.changed.notified()).await,
                 None => lane.changed.notified().await,
             }
@@ -105,19 +108,20 @@ impl Spool {
         }
     }
 
-    /// Returns whether a lane has rows that are not parked, the open block's included.
+    /// Returns whether a queue has rows that are not parked, including those of the open block.
     pub(crate) fn has_rows(&self, lane: usize, is_parked: &(dyn Fn(&SealedBlock, &Part) -> bool + Sync)) -> bool {
         let queue = self.lanes[lane].lock();
         let is_any = |block: &Arc<SealedBlock>| unparked_part(block, is_parked).is_some();
         queue.open.rows() > 0 || queue.sealed.iter().any(is_any)
     }
 
-    /// Returns the layout of the lane's own rows.
+    /// Returns the insert target of the queue's own rows.
     pub(crate) fn layout(&self, lane: usize) -> &Arc<InsertTarget> {
         &self.lanes[lane].layout
     }
 
-    /// Returns whether some rows of a part may be stored although ClickHouse has not confirmed it.
+    /// Returns whether some rows of a part may be stored although ClickHouse has not confirmed
+    /// them.
     pub(crate) fn is_in_doubt(&self, block: &SealedBlock, part: &Part) -> bool {
         block.state().parts.is_in_doubt(part)
     }
@@ -127,21 +131,22 @@ impl Spool {
         block.state().parts.trust(part);
     }
 
-    /// Returns a block of a lane that waits to be delivered.
+    /// Returns a block of a queue that waits to be delivered.
     pub(crate) fn block(&self, lane: usize, id: Uuid) -> Option<Arc<SealedBlock>> {
         let queue = self.lanes[lane].lock();
         queue.sealed.iter().find(|block| block.id == id).cloned()
     }
 
-    /// Returns whether a block of the lane was divided, since ClickHouse has refused some of it.
+    /// Returns whether a block of the queue was divided because ClickHouse refused some of it.
     pub(crate) fn has_divided(&self, lane: usize) -> bool {
         let queue = self.lanes[lane].lock();
         queue.sealed.iter().any(|block| block.state().parts.is_divided())
     }
 
-    /// Returns what comes behind the lane's oldest block, once it is sealed, and as long as it is in memory.
+    /// Waits until the block after the queue's oldest one is sealed and in memory, and returns its
+    /// oldest rows.
     ///
-    /// It is no promise that this is what [`next`](Self::next) gives: a block is not on disk yet, perhaps.
+    /// [`next`](Self::next) need not return the same rows: the block may not be on disk yet.
     pub(crate) async fn upcoming(&self, lane: usize) -> Upcoming {
         let lane = &self.lanes[lane];
         loop {
@@ -153,7 +158,7 @@ impl Spool {
         }
     }
 
-    /// As [`look_beyond`](Self::look_beyond), where nothing is parked.
+    /// Like [`look_beyond`](Self::look_beyond), with nothing parked.
     #[cfg(test)]
     pub(super) fn look(&self, lane: &TableQueue) -> Found {
         self.look_beyond(lane, &Parked::NONE)
@@ -172,7 +177,7 @@ impl Spool {
                 return if self.is_closed() { Found::End } else { Found::Nothing };
             };
             let until = opened.at + self.limits.age;
-            // It may have become long while others waited before it.
+            // The block may have become long while older ones waited.
             let is_long = self.limits.are_reached_by(&queue.open);
             if !self.is_closed() && !is_long && Instant::now() < until {
                 return Found::Young(until);
@@ -183,7 +188,7 @@ impl Spool {
         let Some((block, part)) = found else {
             return Found::Nothing;
         };
-        // A disk that fails must not keep rows from ClickHouse.
+        // A failing disk must not keep rows from ClickHouse.
         let is_fixed = !self.has_disk() || self.is_failing() || block.state().logged.is_sealed;
         if is_fixed {
             Found::Rows(block, part)
@@ -192,7 +197,8 @@ impl Spool {
         }
     }
 
-    /// Returns rows of a block, from memory or from disk. What damage has hit is missing, and told.
+    /// Returns rows of a block, from memory or from disk. Damaged rows are missing, and the damage
+    /// is logged.
     ///
     /// # Errors
     /// The file system's.
@@ -241,15 +247,15 @@ impl Spool {
                         "a segment has been deleted, and rows that were in it alone are lost"
                     );
                 }
-                // It may have been moved to another segment just now.
+                // The block may just have been moved to another segment.
                 Err(ReadError::Io(error)) if block.state().logged.segment == logged.segment => return Err(error),
                 Err(ReadError::Io(_)) => {}
             }
         }
     }
 
-    /// Forgets the frames of a block that is nowhere but in a segment that has been deleted; returns whether it was so. As long as the
-    /// folder is away as well, it may come back.
+    /// Forgets the frames of a block whose only segment has been deleted; returns whether it did.
+    /// While the folder is missing as well, it may come back, and the block is kept.
     fn forget_deleted(log: &LogState, block: &SealedBlock, logged: &Logged) -> io::Result<bool> {
         let segments = log.disk.segments()?;
         let is_there = logged.segment.is_none_or(|segment| segments.contains(&segment));
@@ -261,14 +267,14 @@ impl Spool {
         Ok(is_gone)
     }
 
-    /// Lets a block that has to wait be on disk alone.
+    /// Drops the in-memory copy of a block that has to wait, if it is on disk.
     pub(crate) fn evict(&self, lane: usize, block: &SealedBlock) {
         if self.has_disk() {
             self.lanes[lane].lock().evict(block, &self.memory);
         }
     }
 
-    /// Notes what has become of rows of the lane's oldest block, and forgets the block when nothing is left of it.
+    /// Records the outcome of rows of a block, and forgets the block when nothing is left of it.
     pub(crate) fn settle(&self, lane: usize, block: &Arc<SealedBlock>, part: &Part, outcome: Outcome) {
         let lane = &self.lanes[lane];
         let mut queue = lane.lock();
@@ -305,21 +311,22 @@ impl Spool {
                 block: block.id,
                 rows: rows.clone(),
                 is_all: is_all && at == last,
-                // Its letter has no token that would tell ClickHouse that the row was refused.
+                // ClickHouse remembers no token of a refused row, by which it would recognize the
+                // row if it were sent again.
                 for_good: outcome == Outcome::Refused,
             });
         }
     }
 
-    /// Notes that rows may be stored although ClickHouse has not confirmed it.
+    /// Notes that rows may be stored although ClickHouse has not confirmed them.
     pub(crate) fn doubt(&self, block: &SealedBlock, part: &Part) {
         block.state().parts.doubt(part);
     }
 
-    /// Lets a part of a block begin at `row`, for good: what is on either side of it are inserts of their own.
+    /// Divides a block at `row`, durably: the rows on either side are inserted separately.
     ///
     /// # Errors
-    /// It could not be written down, and nothing is changed.
+    /// The disk's. The block is then not divided.
     pub(crate) async fn cut(&self, block: &Arc<SealedBlock>, row: u32) -> io::Result<()> {
         if let Some(log) = &self.log {
             let (reply, answer) = oneshot::channel();
@@ -336,9 +343,9 @@ impl Spool {
     }
 }
 
-/// Returns the first rows of a block that are not parked.
+/// Returns the first part of a block that is not parked.
 fn unparked_part(block: &SealedBlock, is_parked: &(dyn Fn(&SealedBlock, &Part) -> bool + Sync)) -> Option<Part> {
-    // The lock is not held while the caller looks.
+    // The lock is not held during the callback.
     let parts: Vec<_> = block.state().parts.iter().collect();
     parts.into_iter().find(|part| !is_parked(block, part))
 }
@@ -381,7 +388,7 @@ mod tests {
         spool.lanes[0].lock().sealed.iter().map(|block| block.bytes).collect()
     }
 
-    /// Settles the block that would be sent next, and returns its length.
+    /// Settles the block that would be sent next and returns its length.
     fn settle_next(spool: &Arc<Spool>) -> Option<usize> {
         let Found::Rows(block, _) = spool.look(&spool.lanes[0]) else {
             return None;
@@ -399,7 +406,7 @@ mod tests {
             assert_eq!(settle_next(&spool), Some(10));
             assert_eq!(sealed(&spool), left);
         }
-        // Nobody but ClickHouse and what is made ready is before it any more.
+        // Fewer blocks than `WAITING_BLOCKS` wait now, so the usual limits apply.
         append(&spool, 1);
         assert_eq!(sealed(&spool), [30, 30, 26]);
     }

@@ -1,22 +1,28 @@
-//! Relief: when rows take much of the memory's bound, what is on disk is let go of in memory, and open blocks follow there.
+//! Reclaim: frees memory under pressure. Drops the in-memory copy of blocks that are on disk, then
+//! seals open blocks so that they can follow.
 //!
-//! Without it a table whose oldest block waits would fill memory with its open one, while the disk has room for it.
+//! Without it, a table whose oldest block waits would fill memory with its open block, although the
+//! disk has space for it.
 
 use crate::spool::Spool;
 
-/// A quarter of the bound: one table may have half of it, and goes on growing while its rows are written.
+/// The pressure begins at a quarter of the bound: one table may have half of it, and keeps growing
+/// while its rows are written.
 const SHARE: usize = 4;
 
 impl Spool {
-    /// Returns whether rows take so much memory that only what has to be there may be.
+    /// Returns whether rows take so much memory that only those that need to be in memory may stay
+    /// there.
     pub(super) fn is_short_of_memory(&self) -> bool {
         self.memory.used() > self.memory.max / SHARE
     }
 
-    /// Lets the blocks that are next be on disk alone, and seals open blocks for the round to come, if memory is short: the largest
-    /// first, until those that are left take half of what there may be. They are as large as memory allows, since each is an insert.
+    /// Under memory pressure, drops the in-memory copy of each queue's oldest block. If that is not
+    /// enough, also seals open blocks for the coming round, the largest first, until the other open
+    /// blocks take at most half of the threshold. Blocks stay as large as memory allows, since each
+    /// is an insert.
     pub(super) fn relieve(&self) {
-        // A disk that fails takes nothing over.
+        // A failing disk takes no blocks.
         if !self.is_short_of_memory() || self.is_failing() {
             return;
         }

@@ -1,8 +1,9 @@
-//! Recover: what an earlier process has left on disk becomes blocks again.
+//! Recover: turns what an earlier process has left on disk into blocks again.
 //!
-//! Reads every segment, changes nothing but torn ends, and gives the blocks that are not done, oldest first. Promises: a
-//! segment of another version, or a file that is no segment, is an error and is left as it is; damage costs the rows that it
-//! hit and no others, the segment is set aside for a person, and it is told.
+//! Reads every segment, changes nothing but torn and damaged ends, and returns the blocks that are
+//! not done, oldest first. Promises: a segment of another version, or a file that is not a segment,
+//! is an error and stays as it is. Damage costs only the rows that it hit; recovery keeps the
+//! damaged segment for inspection, and logs the damage.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -32,23 +33,24 @@ use {
     },
 };
 
-/// Why a spool could not be opened. Nothing of it has been changed.
+/// The reason why a spool could not be opened. Only torn and damaged ends of segments may have been
+/// cut off.
 #[derive(Debug)]
 pub enum SpoolError {
-    /// Another process has it.
+    /// Another process is using the spool.
     InUse(PathBuf),
-    /// The file system refuses something.
+    /// A file system operation failed.
     Io(PathBuf, io::Error),
-    /// A segment was written by a program that writes other segments.
+    /// A segment has a version that this build does not read.
     Version {
         /// The segment's number.
         segment: u64,
-        /// Its version.
+        /// The segment's version.
         version: u32,
     },
-    /// A file of a segment's name is no segment.
+    /// A file with the name of a segment is not a segment.
     Foreign {
-        /// The number in its name.
+        /// The number in the file's name.
         segment: u64,
     },
 }
@@ -79,33 +81,34 @@ impl fmt::Display for SpoolError {
 
 impl std::error::Error for SpoolError {}
 
-/// What a segment cannot give back.
+/// Damage to a segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Damage {
     pub(crate) segment: u64,
-    /// Bytes that do not check.
+    /// Bytes that fail their checksums.
     pub(crate) bytes: u64,
 }
 
-/// What was found.
+/// The result of a recovery.
 #[derive(Debug, Default)]
 pub(crate) struct Recovered {
     /// The blocks that are not done, oldest first.
     pub(crate) blocks: Vec<SealedBlock>,
     pub(crate) segments: BTreeMap<u64, SegmentUse>,
     pub(crate) damage: Vec<Damage>,
-    /// What is known of blocks from one segment, and is not in another one that has them, too.
+    /// Marks that one segment has and another one with the same block lacks.
     pub(crate) unmarked: Vec<Mark>,
     /// Blocks that had not been sealed.
     pub(crate) open: HashSet<Uuid>,
-    /// Blocks of which something is done, or that are elsewhere now, and the segment that says so.
+    /// Blocks that have moved or have rows that are done, each with the segment that records it.
     ended: HashMap<Uuid, u64>,
-    /// Bytes of writes that did not come to their end.
+    /// Bytes of incomplete writes.
     pub(crate) torn_bytes: u64,
 }
 
 impl Recovered {
-    /// Takes rows out of their blocks whose letters are on disk: the process ended before it was noted there.
+    /// Removes rows whose dead letters are on disk from their blocks: the process ended before it
+    /// had marked the rows.
     fn take_letters_rows(&mut self) {
         let mut segment_of = std::mem::take(&mut self.ended);
         let blocks = self.blocks.iter();
@@ -115,7 +118,8 @@ impl Recovered {
         }
         for block in &self.blocks {
             let mut state = block.state();
-            // The row need not be alone: that its neighbours are stored may not have been written yet.
+            // The row may not be alone in its part: the marks that its neighbours are stored may
+            // not have been written yet.
             let left: Vec<_> = state
                 .parts
                 .iter()
@@ -154,7 +158,7 @@ impl Recovered {
         });
     }
 
-    /// Tells what was found.
+    /// Logs what was found.
     pub(crate) fn tell(&self) {
         for Damage { segment, bytes } in &self.damage {
             tracing::error!(
@@ -185,7 +189,7 @@ impl Recovered {
 struct Copy {
     layout: Option<InsertTarget>,
     frames: Vec<FrameAt>,
-    /// Where the rows end.
+    /// The end of the block's rows.
     rows: u32,
     bytes: usize,
     frame_bytes: u64,
@@ -193,21 +197,22 @@ struct Copy {
     splits: Vec<RowRange>,
     done: Vec<RowRange>,
     is_moved: bool,
-    /// The copy without the frames behind a torn write, which nobody was told of; none where there are no such frames.
+    /// The copy without the frames after a torn write, which were never acknowledged as on disk;
+    /// `None` if there are no such frames.
     sound: Option<Box<Self>>,
 }
 
 /// Reads all segments.
 ///
 /// # Errors
-/// See [`SpoolError`]; `path` is what they call the spool.
+/// See [`SpoolError`]; its messages name the spool by `path`.
 pub(crate) fn recover(disk: &dyn Disk, path: &std::path::Path) -> Result<Recovered, SpoolError> {
     let io_error = |error| SpoolError::Io(path.to_owned(), error);
     let mut recovered = Recovered::default();
     let mut blocks: BTreeMap<Uuid, Vec<(u64, Copy)>> = BTreeMap::new();
     let mut done: HashMap<Uuid, Vec<RowRange>> = HashMap::new();
     let mut synced: HashMap<u64, u64> = HashMap::new();
-    // A segment says how much of the one before it is on disk.
+    // Newest first: each segment records how much of the one before it is on disk.
     for segment in disk.segments().map_err(io_error)?.into_iter().rev() {
         let bytes = disk.read(segment).map_err(io_error)?;
         let format = match frame::read_segment_header(&bytes) {
@@ -230,7 +235,8 @@ pub(crate) fn recover(disk: &dyn Disk, path: &std::path::Path) -> Result<Recover
             }
             file.truncate(scan.end).map_err(io_error)?;
         }
-        // A process that was killed may have written what it did not sync: what is sent from now on must not change again.
+        // A killed process may have written bytes without syncing them. Sync them now: rows must
+        // not change any more once they are sent.
         file.sync().map_err(io_error)?;
         for damage in scan.damage {
             recovered.damage.push(Damage {
@@ -284,7 +290,8 @@ pub(crate) fn recover(disk: &dyn Disk, path: &std::path::Path) -> Result<Recover
             for_good: true,
             witness: Some(witness),
         };
-        // What only another copy says is to be said by this one, and that this one counts by all others.
+        // Copy over the `done` marks that only other copies have, and mark every other copy as
+        // moved here.
         for rows in done.iter().filter(|rows| !copy.done.contains(rows)) {
             let marks = others
                 .iter()
@@ -352,13 +359,14 @@ impl Copy {
     }
 }
 
-/// Returns the copy that counts, its segment, and those of the others.
+/// Returns the best copy, its segment, and the segments of the other copies.
 fn best_of(mut copies: Vec<(u64, Copy)>) -> Option<(u64, Copy, Vec<u64>)> {
     if copies.len() > 1 {
-        // A torn write may lack rows that another copy has, and that were acknowledged from there.
+        // A copy with a torn write may lack rows that another copy has, and that were acknowledged
+        // from there.
         for (_, copy) in &mut copies {
             if let Some(sound) = copy.sound.take() {
-                // What has become of rows is true wherever it is written.
+                // Marks about rows are true in whichever copy they are.
                 *copy = Copy {
                     splits: std::mem::take(&mut copy.splits),
                     done: std::mem::take(&mut copy.done),
@@ -367,8 +375,9 @@ fn best_of(mut copies: Vec<(u64, Copy)>) -> Option<(u64, Copy, Vec<u64>)> {
             }
         }
     }
-    // Copies agree as far as they go. A sealed one has everything that was ever acknowledged, but for what damage has hit; of
-    // others the longest does, and is the one that went on.
+    // Copies agree as far as they go. A sealed copy has every row that was ever acknowledged,
+    // except for damage. Without a sealed copy, the longest one has them, and is the one that
+    // continued.
     let rank = |(segment, copy): &(u64, Copy)| {
         let readable: usize = copy.frames.iter().map(|frame| frame.rows.len()).sum();
         (copy.layout.is_some(), copy.is_sealed, readable, *segment)
@@ -378,7 +387,8 @@ fn best_of(mut copies: Vec<(u64, Copy)>) -> Option<(u64, Copy, Vec<u64>)> {
     Some((segment, copy, copies.into_iter().map(|(segment, _)| segment).collect()))
 }
 
-/// Makes a block of the copy that counts; none if all of it is done, or nothing of it can be read.
+/// Turns the best copy into a block. Returns `None` if all of it is done, or none of it can be
+/// read.
 fn whole(
     segments: &BTreeMap<u64, SegmentUse>,
     id: Uuid,
@@ -395,12 +405,12 @@ fn whole(
     for done in done {
         parts.remove(done);
     }
-    // A part of which damage has left nothing can only be reported, which the damage is.
+    // Drop the parts that damage has left nothing of: the damage itself is reported.
     parts.keep_within(copy.frames.iter().map(|frame| &frame.rows));
     if parts.is_empty() {
         return None;
     }
-    // The process that has left it may have sent it.
+    // The process that left the block may have sent it.
     parts.doubt(&Part::from(0..copy.rows));
     let layout = layouts.get(&layout).cloned().unwrap_or(layout);
     layouts.insert(Arc::clone(&layout));
@@ -410,16 +420,16 @@ fn whole(
         frames: copy.frames,
         rows: copy.rows,
         bytes: usize::try_from(copy.frame_bytes).unwrap_or(usize::MAX),
-        // It will never be added to.
+        // No row is ever added to it.
         is_sealed: true,
     };
     Some(SealedBlock::on_disk(layout, id, copy.rows, copy.bytes, logged, parts))
 }
 
-/// Reads rows of a block back.
+/// Reads rows of a block from disk.
 ///
 /// # Errors
-/// The file system's; or [`ReadError::Damaged`], with the frame that does not check.
+/// The file system's, or [`ReadError::Damaged`] with the frame that fails its checks.
 pub(crate) fn read_rows(disk: &dyn Disk, id: Uuid, logged: &Logged, part: &Part) -> Result<BlockRows, ReadError> {
     let (Some(segment), Some(format)) = (logged.segment, logged.format) else {
         return Err(ReadError::Io(io::ErrorKind::NotFound.into()));
@@ -460,12 +470,12 @@ pub(crate) fn read_rows(disk: &dyn Disk, id: Uuid, logged: &Logged, part: &Part)
     })
 }
 
-/// Why rows could not be read back.
+/// The reason why rows could not be read.
 #[derive(Debug)]
 pub(crate) enum ReadError {
-    /// The file system refuses.
+    /// The file system failed.
     Io(io::Error),
-    /// This frame is not what was written.
+    /// This frame differs from what was written.
     Damaged(FrameAt),
 }
 
@@ -517,7 +527,7 @@ mod tests {
     fn a_block_comes_back_without_what_is_done() {
         let of_version_1: &[u8] = include_bytes!("golden/version1.spool");
         let of_version_2: &[u8] = include_bytes!("golden/version2.spool");
-        // The last frame of each says that the block has moved.
+        // The last frame of each marks the block as moved.
         for (golden, moved) in [(of_version_1, 48), (of_version_2, FRAME_HEADER)] {
             let (_folder, disk) = folder_with("0000000000000001.spool", &golden[..golden.len() - moved]);
             let recovered = recover(&disk, Path::new("here")).unwrap();
@@ -554,12 +564,12 @@ mod tests {
             for_good: true,
             witness: Some(witness),
         };
-        // The second is the one that counts.
+        // The second copy is the best one.
         let marks = [mark(2, Kind::Done, 2..4, 1), mark(1, Kind::Moved, 0..0, 2)];
         assert_eq!(recovered.unmarked, marks);
     }
 
-    /// Returns a segment with a block of one row, and marks of it.
+    /// Returns a segment with a block of one row, and with `marks` about it.
     fn segment_with(block: Uuid, marks: &[Kind]) -> Vec<u8> {
         let format = FrameFormat::new(Salt(1));
         let mut bytes = frame::segment_header(format).to_vec();

@@ -12,27 +12,28 @@ use std::{
 };
 
 thread_local! {
-    /// The signal that this thread's event loop tells when it has nothing left to do.
+    /// The signal that this thread's event loop notifies when it is idle.
     static TELLS: Cell<*const Signal> = const { Cell::new(ptr::null()) };
 }
 
-/// How long rows that nobody waits for may stay in memory alone.
+/// How long rows that no task waits for may stay only in memory.
 pub(super) const COMMIT_INTERVAL: Duration = Duration::from_millis(50);
 
-/// How long rows that somebody waits for may wait for an event loop that has more to do.
+/// How long rows that a task waits for may wait for an event loop that is busy.
 pub(super) const REST_INTERVAL: Duration = Duration::from_millis(1);
 
-/// How soon the log has to look.
+/// How soon the log has to be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Urgency {
     Never = 0,
     Soon = 1,
-    /// When the event loop that it comes from has nothing left to do: what that adds until then goes along.
+    /// Once the event loop that raised the signal is idle: the rows that it adds until then go
+    /// along.
     AtRest = 2,
     Now = 3,
 }
 
-/// Wakes the thread that writes.
+/// Wakes the thread that writes the log.
 #[derive(Debug, Default)]
 pub(super) struct Signal {
     pub(super) urgency: AtomicU8,
@@ -40,10 +41,11 @@ pub(super) struct Signal {
 }
 
 impl Signal {
-    /// Says that there is something to write. What it is has to be visible before.
+    /// Notes that there is something to write, which must be visible already.
     pub(super) fn raise(&self, urgency: Urgency) {
         let urgency = urgency as u8;
-        // The order of all these operations matters: whoever finds it raised has been seen by the round to come.
+        // The order of all these operations matters: if a thread finds the signal raised, the
+        // coming round sees what the thread has to write.
         if self.urgency.load(Ordering::SeqCst) < urgency
             && self.urgency.fetch_max(urgency, Ordering::SeqCst) < urgency
             && let Some(thread) = self.thread.get()
@@ -52,7 +54,8 @@ impl Signal {
         }
     }
 
-    /// Says that this thread's event loop has nothing left to do. From then on, what the thread appends waits for the next time.
+    /// Notes that this thread's event loop is idle. From the first call on, rows that the thread
+    /// appends wait for the next call.
     pub(super) fn rest(&self) {
         TELLS.set(self);
         if self.urgency.load(Ordering::SeqCst) == Urgency::AtRest as u8 {
@@ -60,7 +63,7 @@ impl Signal {
         }
     }
 
-    /// Returns how soon a row of this thread is written that somebody waits for.
+    /// Returns the urgency of a row of this thread that a task waits for.
     pub(super) fn urgency_of_wait(&self) -> Urgency {
         if ptr::eq(TELLS.get(), self) {
             Urgency::AtRest
@@ -69,7 +72,7 @@ impl Signal {
         }
     }
 
-    /// Waits until there is something to write, and a moment longer for what may go along.
+    /// Waits until there is something to write, and a moment longer for rows that may go along.
     pub(super) fn wait(&self) {
         while self.patience() == Some(Duration::MAX) {
             thread::park();
@@ -83,7 +86,7 @@ impl Signal {
         }
     }
 
-    /// Returns how long what there is to write may wait for more; none if it may not.
+    /// Returns how long the log may wait for more rows; `None` if not at all.
     pub(super) fn patience(&self) -> Option<Duration> {
         let urgency = self.urgency.load(Ordering::SeqCst);
         let is = |level: Urgency| urgency == level as u8;
@@ -114,7 +117,7 @@ mod tests {
         assert_eq!(signal.patience(), Some(REST_INTERVAL));
         signal.rest();
         assert_eq!(signal.patience(), None);
-        // Another writer's rows are not told of, nor are another thread's.
+        // The call does not count for another signal, nor for another thread.
         assert_eq!(other.urgency_of_wait(), Urgency::Now);
         assert_eq!(
             thread::scope(|scope| scope.spawn(|| signal.urgency_of_wait()).join().ok()),

@@ -1,4 +1,4 @@
-//! State: what the lanes, the deliveries and the thread that writes the log share.
+//! State: shared by the queues, the deliveries, and the thread that writes the log.
 
 use std::{
     io,
@@ -20,19 +20,19 @@ use {
     crate::{block::parts::RowRange, budget::Budget},
 };
 
-/// What all threads see of the log.
+/// The log as all threads see it.
 #[derive(Debug)]
 pub(super) struct LogState {
     pub(super) disk: Arc<dyn Disk>,
     pub(super) signal: Signal,
     pub(super) ops: Mutex<Vec<Op>>,
-    /// The last try to write has failed.
+    /// Whether the last attempt to write failed.
     pub(super) is_failing: AtomicBool,
     /// Parts of segments that were found damaged since the start.
     pub(super) damaged: AtomicU64,
-    /// What blocks that are not stored take on disk.
+    /// Disk space of blocks that are not stored.
     pub(super) waiting: Budget,
-    /// Beyond that bound, so many bytes are for letters of rows that ClickHouse refuses.
+    /// Bytes beyond that bound for the dead letters of rows that ClickHouse refuses.
     pub(super) letter_reserve: usize,
     /// Bytes of all segments.
     pub(super) bytes: AtomicU64,
@@ -49,7 +49,7 @@ impl LogState {
         self.signal.raise(urgency);
     }
 
-    /// Notes what is no row.
+    /// Applies the pending operations to the log, after retrying the marks that failed.
     pub(super) fn note(&self, log: &mut Log) {
         log.mark_again();
         let ops = std::mem::take(&mut *self.ops.lock().unwrap_or_else(PoisonError::into_inner));
@@ -62,7 +62,7 @@ impl LogState {
                     for_good,
                 } => log.done(block, rows, is_all, for_good),
                 Op::Cut { block, row, reply } => {
-                    // If nobody waits for the reply any more, the block is divided all the same.
+                    // Even if the caller no longer waits for the reply, the block is divided.
                     _ = reply.send(Self::cut(log, &block, row));
                 }
             }
@@ -71,12 +71,12 @@ impl LogState {
 }
 
 impl LogState {
-    /// Lets a part of a block begin at `row`, on disk and in memory. Only the thread that writes the log does so: it also moves
-    /// blocks from one segment to another, and knows where a block is now.
+    /// Divides a block at `row`, on disk and in memory. Only the thread that writes the log does
+    /// so: it also moves blocks from one segment to another, and knows where a block is now.
     pub(super) fn cut(log: &mut Log, block: &SealedBlock, row: u32) -> io::Result<()> {
         let logged = block.state().logged.clone();
         let segment = logged.segment.filter(|_| logged.is_sealed);
-        // The frame speaks of rows in whose middle the cut is.
+        // The frame names rows with the cut in their middle.
         let rows = row.saturating_sub(1)..row + 1;
         log.split(segment.ok_or(io::ErrorKind::NotFound)?, block.id, rows)?;
         block.state().parts.cut(row);
@@ -84,17 +84,17 @@ impl LogState {
     }
 }
 
-/// Something to note in the log that is no row.
+/// An operation on the log other than writing rows.
 #[derive(Debug)]
 pub(super) enum Op {
-    /// Rows are where they belong.
+    /// Rows are done: stored, refused or lost.
     Done {
         block: Uuid,
         rows: RowRange,
         is_all: bool,
         for_good: bool,
     },
-    /// A part of a block begins at a row; the reply says whether that is on disk.
+    /// A block is divided at a row; the reply reports whether that is on disk.
     Cut {
         block: Arc<SealedBlock>,
         row: u32,

@@ -1,4 +1,4 @@
-//! What one flipped bit costs, wherever it is: the rows of the frame that it hits.
+//! Damage: one flipped bit costs the rows of the frame that it hits, and no others.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -63,7 +63,8 @@ fn readable(segment: &[u8]) -> usize {
     rows.sum()
 }
 
-/// Flips a bit in each of these bytes, one after the other, and compares what is left with what the bit has hit.
+/// Flips a bit in each of these bytes in turn, and compares the rows that are left with the frame
+/// that the bit has hit.
 fn flip(segment: &[u8], places: impl Iterator<Item = usize>) {
     let scan = frame::scan(segment, format_of(segment), 0);
     let all = readable(segment);
@@ -130,7 +131,7 @@ fn a_segment_that_lacks_its_end_is_damaged_where_a_later_one_says_so() {
     for _ in 0..2 {
         append(&world, b"row", 3);
         world.commit();
-        // What comes behind finds the segment full, and seals the block in it.
+        // The next round finds the segment full, and seals the block in it.
         append(&world, b"row", 1);
         world.commit();
     }
@@ -146,6 +147,6 @@ fn a_segment_that_lacks_its_end_is_damaged_where_a_later_one_says_so() {
         (recovered.damage.len(), recovered.torn_bytes > 0)
     };
     assert_eq!(cut(first), (1, false));
-    // Of the last one nothing can say whether it had been synced.
+    // No later segment records whether the end of the last one had been synced.
     assert_eq!(cut(last), (0, true));
 }

@@ -1,4 +1,5 @@
-//! A disk for tests: it forgets what was not synced when the power goes, tears writes, and fails when it is told to.
+//! A disk for tests: it loses unsynced bytes in a loss of power, tears writes, and fails on
+//! request.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -13,7 +14,7 @@ use crate::{
     spool::disk::{Disk, Segment},
 };
 
-/// A disk that forgets what was not synced when the power goes, and fails when it is told to.
+/// A disk that loses unsynced bytes in a loss of power, and fails on request.
 #[derive(Debug, Default)]
 pub(crate) struct SimulatedDisk(pub(crate) Arc<Mutex<DiskState>>);
 
@@ -21,19 +22,19 @@ pub(crate) struct SimulatedDisk(pub(crate) Arc<Mutex<DiskState>>);
 pub(crate) struct DiskState {
     pub(crate) segments: BTreeMap<u64, SimulatedSegment>,
     pub(crate) aside: usize,
-    /// Fails the next write, after this many bytes of it.
+    /// Fails the next write after this many of its bytes.
     pub(crate) fails_after: Option<usize>,
     /// Fails the next sync.
     pub(crate) sync_fails: bool,
-    /// Fails the next cut.
+    /// Fails the next truncation.
     pub(crate) truncate_fails: bool,
     pub(crate) is_full: bool,
-    /// How often it has refused something because it was full.
+    /// The number of operations refused because the disk was full.
     pub(crate) refusals: usize,
 }
 
 impl DiskState {
-    /// Returns whether the next write will be one.
+    /// Returns whether the next write will succeed.
     pub(crate) fn is_well(&self) -> bool {
         self.fails_after.is_none() && !self.sync_fails && !self.truncate_fails && !self.is_full
     }
@@ -46,20 +47,21 @@ pub(crate) struct SimulatedSegment {
 }
 
 impl SimulatedDisk {
-    /// Returns the length of all segments.
+    /// Returns the total length of all segments.
     pub(crate) fn bytes(&self) -> usize {
         let state = self.0.lock().unwrap();
         state.segments.values().map(|segment| segment.bytes.len()).sum()
     }
 
-    /// Loses power, and all that was not synced.
+    /// Loses power, and all bytes that were not synced.
     pub(crate) fn lose_what_is_not_synced(&self) {
         for segment in self.0.lock().unwrap().segments.values_mut() {
             segment.bytes.truncate(segment.synced);
         }
     }
 
-    /// Loses power: of what was not synced, any beginning may be left, and any byte of it may be another.
+    /// Loses power: any prefix of the unsynced bytes may be left, and any byte of it may be
+    /// changed.
     pub(crate) fn crash(&self, dice: &mut Dice) {
         let mut state = self.0.lock().unwrap();
         (state.fails_after, state.sync_fails, state.truncate_fails) = (None, false, false);
@@ -132,7 +134,7 @@ impl Segment for SimulatedFile {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         let mut state = self.0.lock().unwrap();
         if !state.segments.contains_key(&self.1) {
-            // As on a real disk: the file is there as long as it is open.
+            // As on a real disk, the file exists as long as it is open.
             return Ok(());
         }
         let mut written = bytes;

@@ -1,4 +1,4 @@
-//! What the disk does to rows that were acknowledged: each case here has lost some once.
+//! Faults: what the disk does to acknowledged rows. Each case here has once lost some.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-/// Each batch has a segment of its own.
+/// Returns limits with which each batch gets a new segment.
 fn small_segments(max_bytes: u64) -> SpoolLimits {
     let log = LogLimits {
         segment_bytes: 1,
@@ -25,7 +25,8 @@ fn small_segments(max_bytes: u64) -> SpoolLimits {
     SpoolLimits { log, ..LIMITS }
 }
 
-/// Appends a row and brings it to disk, as often as it takes, and returns whether it was acknowledged.
+/// Appends a row, writes it to disk in as many rounds as that takes, and returns whether it was
+/// acknowledged.
 fn append(world: &mut World, lane: usize, row: &[u8]) -> bool {
     let receipt = world.spool.append(lane, Ack::Spooled, |out| out.extend_from_slice(row));
     world.commit();
@@ -47,7 +48,8 @@ fn home(block: &SealedBlock) -> u64 {
 #[test]
 fn rows_behind_half_a_mark_that_could_not_be_cut_off_are_not_lost() {
     let mut world = World::new(LIMITS);
-    // A block that is stored, beside one that is open: its mark is appended to the active segment.
+    // One block is stored and another one is open, so that the mark is appended to the active
+    // segment.
     assert!(append(&mut world, 0, b"open"));
     assert!(append(&mut world, 1, b"stored"));
     assert!(world.next_block(1).is_none());
@@ -63,7 +65,7 @@ fn rows_behind_half_a_mark_that_could_not_be_cut_off_are_not_lost() {
         assert!(append(&mut world, 2, &[row; 30]), "the disk is well again");
     }
     assert!(append(&mut world, 0, b"open"));
-    // They are where this process looks for them, and where the next one does.
+    // The rows are where this process looks for them, and where the next one does.
     let block = world.next_block(2).unwrap();
     let rows = read_rows(&*world.disk, block.id, &block.state().logged, &Part::from(0..4));
     assert_eq!(rows.unwrap().bytes.len(), 4 * 30);
@@ -99,7 +101,7 @@ fn a_mark_behind_half_a_mark_that_could_not_be_cut_off_is_found() {
     }
 }
 
-/// Returns a world with a block of two rows, in a segment that is worth being emptied.
+/// Returns a world with a block of two rows, in a segment that is worth compacting.
 fn sparse() -> (World, Arc<SealedBlock>) {
     let mut world = World::new(small_segments(2 << 10));
     for _ in 0..2 {
@@ -151,7 +153,7 @@ fn one_block_at_a_time_is_read_to_be_moved() {
     );
 }
 
-/// Asks for the halves of a block, which the next round writes.
+/// Divides a block in two halves; the next round records that.
 fn split(world: &mut World, block: &Arc<SealedBlock>) {
     let spool = Arc::clone(&world.spool);
     let mut split = pin!(spool.cut(block, 1));
@@ -175,7 +177,7 @@ fn a_block_is_moved_out_of_a_segment_that_is_worth_it() {
 
 #[test]
 fn halves_are_not_forgotten_when_their_block_was_about_to_move() {
-    // The halving comes in the same round, or when the block waits to be written.
+    // The block is divided in the round that would move it, or while it waits to be written.
     for waits in [false, true] {
         let (mut world, block) = sparse();
         if waits {
@@ -221,7 +223,7 @@ fn halves_are_not_forgotten_when_their_block_has_moved() {
     assert_eq!(parts, [0..1, 1..2]);
 }
 
-/// A spool on a real disk, whose folder somebody deletes.
+/// A spool on a real disk, whose folder is deleted.
 mod deleted {
     use std::{fs, path::Path};
 
@@ -236,7 +238,7 @@ mod deleted {
         Spool::recovered(Arc::new(disk), folder, tables.into(), LIMITS).unwrap()
     }
 
-    /// Rounds until there is nothing left to write, errors included.
+    /// Runs rounds until there is nothing left to write, including rounds that fail.
     fn commit(spool: &Spool, log: &mut Log) {
         for _ in 0..10 {
             if matches!(
@@ -279,7 +281,7 @@ mod deleted {
             "the new folder is this process' own"
         );
 
-        // What was in memory is on disk again, that which had been acknowledged before, too.
+        // Rows that were in memory are on disk again, including those acknowledged before.
         drop((spool, log));
         let (spool, _log) = open(&path);
         assert_eq!(spool.counts()[0].rows_pending, 2);
@@ -300,7 +302,7 @@ mod deleted {
         };
         spool.evict(0, &block);
         fs::remove_dir_all(&path).unwrap();
-        // As long as the folder is away, it may come back.
+        // As long as the folder is missing, it may come back.
         assert!(spool.rows(&block, &part).await.is_err());
         spool.append(1, Ack::Spooled, |out| out.push(7)).unwrap();
         commit(&spool, &mut log);

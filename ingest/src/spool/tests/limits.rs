@@ -1,4 +1,4 @@
-//! A spool that is full: what is used stays under each bound, one table leaves room for the others, and room comes back.
+//! Limits: usage stays under each bound, one table leaves space for the others, and space is freed.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -19,12 +19,13 @@ use crate::{
     table::dead_letter::REJECTED,
 };
 
-/// Each takes half of what the others leave, so that five of them take all but a thirty-second.
+/// Each table takes half of what the others leave, so that five of them take all but a
+/// thirty-second.
 const TABLES: usize = 5;
 
 const ROW: &[u8] = &[7; 100];
 
-/// A block on disk, each of its rows in a frame of its own, and twice its statement, which is short here.
+/// A block on disk: each row in a separate frame, and twice the statement, which is short here.
 const BLOCK: usize = 4 * (ROW.len() + 4) + 7 * FRAME_HEADER + 2 * 50;
 
 pub(crate) const LIMITS: SpoolLimits = SpoolLimits {
@@ -40,7 +41,7 @@ pub(crate) const LIMITS: SpoolLimits = SpoolLimits {
     },
 };
 
-/// A spool on a simulated disk, with one table after the other.
+/// A spool of several tables on a simulated disk, without its thread.
 pub(crate) struct World {
     limits: SpoolLimits,
     pub(crate) disk: Arc<SimulatedDisk>,
@@ -75,13 +76,13 @@ impl World {
         }
     }
 
-    /// Returns what the next process finds after a loss of power: what was synced, and nothing else.
+    /// Returns the world of the next process after a loss of power: it has only what was synced.
     pub(crate) fn after_loss_of_power(self) -> Self {
         self.disk.lose_what_is_not_synced();
         Self::on(self.disk, self.limits)
     }
 
-    /// Brings everything to disk, as far as there is room.
+    /// Writes everything to disk, as far as there is space.
     pub(crate) fn commit(&mut self) {
         let state = self.spool.log.as_ref().unwrap();
         for _ in 0..1_000 {
@@ -95,7 +96,8 @@ impl World {
         panic!("it does not end");
     }
 
-    /// Appends rows, each brought to disk, until one is not taken, and returns how many were.
+    /// Appends rows, and writes each to disk, until one is not accepted; returns the number of
+    /// accepted ones.
     fn fill(&mut self, lane: usize, row: &[u8]) -> usize {
         for taken in 0..100_000 {
             if self
@@ -110,7 +112,8 @@ impl World {
         panic!("it is never full");
     }
 
-    /// Returns the block that would be sent next; an open one is sealed, and is there once it is on disk.
+    /// Returns the block that would be sent next. An open block is sealed, and returned once it is
+    /// on disk.
     pub(crate) fn next_block(&self, lane: usize) -> Option<Arc<SealedBlock>> {
         match self.spool.look(&self.spool.lanes[lane]) {
             Found::Rows(block, _) => Some(block),
@@ -118,7 +121,7 @@ impl World {
         }
     }
 
-    /// Gives all blocks of a lane to a ClickHouse that takes everything.
+    /// Delivers all blocks of a queue to a ClickHouse that takes everything.
     fn deliver_all(&mut self, lane: usize) {
         while let Some(block) = self.next_block(lane) {
             let part = block.next_part().unwrap();
@@ -145,7 +148,8 @@ fn a_row_is_written_as_soon_as_somebody_waits_for_it() {
     };
     assert_eq!(after(Ack::Accepted, false), Some(COMMIT_INTERVAL));
     assert_eq!(after(Ack::Spooled, false), None);
-    // From here on this thread is one that tells when it has nothing left to do; the fourth row ends the block.
+    // From here on, this thread notifies the signal when it is idle. The fourth row completes the
+    // block.
     assert_eq!(after(Ack::Accepted, true), Some(COMMIT_INTERVAL));
     assert_eq!(
         after(Ack::Spooled, false),
@@ -178,7 +182,7 @@ fn a_table_leaves_others_as_much_disk_as_it_has() {
 #[test]
 fn a_table_leaves_others_as_much_memory_as_it_has() {
     let mut world = World::new(LIMITS);
-    // A disk that takes nothing.
+    // The disk takes nothing.
     world.disk.0.lock().unwrap().is_full = true;
     let accepted = |world: &World, lane| {
         (0..)
@@ -298,7 +302,7 @@ fn dead_letters_leave_the_room_to_rows() {
     };
     let dropped = |world: &World| world.spool.counts()[letters].rows_without_room;
 
-    // In memory, as long as nothing comes to disk …
+    // In memory, as long as nothing is written to disk …
     let in_memory = (0..100).filter(|_| {
         world
             .spool
@@ -307,7 +311,7 @@ fn dead_letters_leave_the_room_to_rows() {
     });
     assert_eq!(in_memory.count(), LIMITS.memory_bytes / 8 / (ROW.len() + 4));
     assert_eq!(dropped(&world), 100 - 9);
-    // … and there.
+    // … and on disk.
     world.commit();
     world.fill(letters, ROW);
     let share = LIMITS.log.max_bytes as usize / 8;
@@ -318,7 +322,8 @@ fn dead_letters_leave_the_room_to_rows() {
     );
     assert!(!world.spool.is_failing());
 
-    // A row that ClickHouse refuses has been acknowledged, and is kept whatever else has been refused.
+    // A row that ClickHouse refuses has been acknowledged, and is kept however many dead letters
+    // there are.
     for _ in 0..3 {
         world.spool.append(rows, Ack::Spooled, |out| out.push(7)).unwrap();
     }
@@ -329,7 +334,7 @@ fn dead_letters_leave_the_room_to_rows() {
     assert!(world.spool.write_letter(letters, &block, 0, |out| out.push(8)).is_ok());
 
     let of_rows = world.fill(rows, ROW) * ROW.len();
-    // Each is in a frame of its own, which takes half as much again.
+    // Each row is in a separate frame, which takes half as much again.
     assert!(of_rows > LIMITS.log.max_bytes as usize / 5, "{of_rows}");
     world.deliver_all(letters);
     assert!(world.fill(letters, ROW) > 0, "there is room again");

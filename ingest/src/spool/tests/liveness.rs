@@ -1,6 +1,8 @@
-//! No refusal and no fault leaves rows waiting: whatever has happened, a row that asks to be stored is answered soon after.
+//! Liveness: no refusal and no fault leaves rows waiting. A row that asks to be stored is answered
+//! soon after any of them.
 //!
-//! The log is written by its own thread and each table is delivered by its own task, so that a wake-up that nobody sends is found.
+//! The log has its own thread and each table's delivery its own task, so that a missing wake-up is
+//! found.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -25,7 +27,7 @@ use crate::{
     table::dead_letter::REJECTED,
 };
 
-/// Much longer than anything here takes, and much shorter than for ever.
+/// Much longer than anything here takes.
 const SOON: Duration = Duration::from_secs(10);
 
 const LIMITS: SpoolLimits = SpoolLimits {
@@ -43,7 +45,7 @@ const LIMITS: SpoolLimits = SpoolLimits {
 
 const TABLES: usize = 2;
 
-/// The lane of the dead letters.
+/// The queue of the dead letters.
 const LETTERS: usize = TABLES;
 
 /// A row that ClickHouse refuses.
@@ -53,7 +55,7 @@ const POISON: &[u8] = b"poison";
 struct World {
     disk: Arc<SimulatedDisk>,
     spool: Arc<Spool>,
-    /// Whether ClickHouse is there.
+    /// Whether ClickHouse is reachable.
     store: watch::Sender<bool>,
     deliveries: JoinSet<()>,
     writer: Option<thread::JoinHandle<()>>,
@@ -105,7 +107,7 @@ impl World {
         self.spool.append_rows(0, Ack::Stored, &mut bulk).ok()
     }
 
-    /// Waits until a row is taken, and then until it is stored.
+    /// Waits until a row is accepted, and then until it is stored.
     async fn is_alive(&self, fault: &str) {
         let answered = async {
             let receipt = loop {
@@ -121,7 +123,7 @@ impl World {
         self.is_empty(fault).await;
     }
 
-    /// Waits until nothing is left of what was taken before.
+    /// Waits until no row is pending.
     async fn is_empty(&self, fault: &str) {
         let emptied = async {
             while self.spool.counts().iter().any(|counts| counts.rows_pending > 0) {
@@ -132,7 +134,7 @@ impl World {
         assert!(emptied.is_ok(), "after {fault}: {:?}", self.spool.counts());
     }
 
-    /// Waits until something is so.
+    /// Waits until `is_so` returns true.
     async fn until(&self, mut is_so: impl FnMut() -> bool) {
         let waits = async {
             while !is_so() {
@@ -152,7 +154,7 @@ impl Drop for World {
     }
 }
 
-/// As `Delivery`, to a ClickHouse that takes everything but poison.
+/// Like `Delivery`, to a ClickHouse that takes everything but poison.
 async fn deliver(spool: Arc<Spool>, lane: usize, mut store: watch::Receiver<bool>) {
     while let Next::Rows(block, _) = spool.next(lane, lane == LETTERS, Parked::NONE).await {
         while let Some(part) = block.next_part() {
@@ -190,7 +192,8 @@ async fn rows_that_a_refused_bulk_comes_behind_are_stored() {
     let taken = world.append_many(60, b"row").unwrap();
     let progress = Arc::clone(&taken.waiting.as_ref().unwrap().progress);
     world.until(|| progress.look(|progress| progress.on_disk == 60)).await;
-    // The second bulk would make the block longer than one may be, so that the block is sealed, and has no room.
+    // The second bulk would exceed the block's limit. The block is therefore sealed, and the bulk
+    // does not fit into memory.
     assert!(world.append_many(90, &[7; 400]).is_none());
     let reached = timeout(SOON, taken.reached()).await;
     assert_eq!(reached.ok(), Some(Ack::Stored));
@@ -234,7 +237,7 @@ async fn rows_are_stored_after_a_row_that_is_too_large_and_one_whose_encoder_pan
 async fn rows_are_stored_after_the_disk_has_failed_in_any_way() {
     let world = World::new();
     for fault in ["a write", "a sync", "a sync and what cuts it off", "a full disk"] {
-        // ClickHouse is away as well, so that it is the disk alone that has to come back.
+        // ClickHouse is unreachable as well, so that only the disk has to come back.
         world.store.send_replace(false);
         {
             let mut disk = world.disk.0.lock().unwrap();
@@ -246,15 +249,16 @@ async fn rows_are_stored_after_the_disk_has_failed_in_any_way() {
             }
         }
         let receipt = world.append(Ack::Spooled, b"row").unwrap();
-        // While the disk fails, the answer does not wait for it.
+        // While the disk fails, the response does not wait for it.
         let reached = timeout(SOON, receipt.reached()).await.ok();
         assert!(reached.is_some(), "{fault}");
         if fault == "a full disk" {
-            // The disk fails once more when a segment is to be made: then no block says that it is to be written.
+            // The disk fails again when the log creates a segment. On that path, no queue is marked
+            // as changed again.
             world.until(|| world.disk.0.lock().unwrap().refusals >= 3).await;
         }
         world.disk.0.lock().unwrap().is_full = false;
-        // Nothing comes in meanwhile that would let the log look.
+        // No append comes meanwhile that would wake the log.
         world.until(|| !world.spool.is_failing()).await;
         world.store.send_replace(true);
         world.is_alive(fault).await;

@@ -1,8 +1,10 @@
-//! A simulation of spool and delivery: disks that tear writes and lose power, a ClickHouse that knows a few tokens, one collector or
-//! several that share it, and clients that remember what they were told.
+//! A simulation of spool and delivery: disks that tear writes and lose power, a ClickHouse that
+//! remembers few tokens, one or several collectors that share it, and clients that remember their
+//! acknowledgements.
 //!
-//! Every step is drawn from a seed, so that a case that fails can be run again. What has to hold, whatever happens: a row that was
-//! acknowledged is stored in the end, a row that is stored was sent, no row is stored twice, and every recovery comes to its end.
+//! Every step is drawn from a seed, so that a failing case can be run again. Invariants: a row that
+//! was acknowledged is stored in the end, a row that is stored was sent, no row is stored twice,
+//! and every recovery completes.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -38,29 +40,33 @@ use crate::{
     table::dead_letter::REJECTED,
 };
 
-/// So many tokens are remembered, those of other writers among them.
+/// The number of tokens that ClickHouse remembers, including those of other writers.
 const WINDOW: usize = 3;
 
-/// A ClickHouse: takes rows once for each token that it remembers, and refuses blocks with a poisoned row.
+/// A ClickHouse: takes rows once for each token that it remembers, and refuses blocks with a
+/// poisoned row.
 ///
-/// Several collectors share it, and other writers insert as well: what is remembered of a block is soon forgotten.
+/// Several collectors share it, and other writers insert as well, so that it soon forgets a block's
+/// token.
 ///
-/// Rows are of two partitions, the even ones and the odd ones. Of an insert whose answer is lost one partition may be stored and the
-/// other not, and the token of either may be remembered all the same.
+/// Rows are in two partitions, the even ones and the odd ones. After an insert whose response is
+/// lost, one partition may be stored and the other not, and ClickHouse may remember the token for
+/// either all the same.
 #[derive(Debug, Default)]
 struct Store {
-    /// The tokens of both partitions, the newest last.
+    /// The tokens of both partitions, newest last.
     tokens: [VecDeque<String>; 2],
     rows: HashMap<u32, usize>,
     letters: HashMap<u32, usize>,
     letter_tokens: HashSet<String>,
-    /// Inserts that go on although nobody waits for their answer: the block, its token, and the rows.
+    /// Inserts that go on although no collector waits for the response: the block, its token, and
+    /// the rows.
     running: Vec<(Uuid, String, Vec<u8>)>,
-    /// A person has found out what it refuses, and the table takes it now.
+    /// Whether the table has been mended and takes the rows that it refused.
     is_mended: bool,
 }
 
-/// Rows whose number ends so are refused, as long as nobody mends the table.
+/// Returns whether ClickHouse refuses this row until the table is mended.
 fn is_poisoned(row: u32) -> bool {
     row % 9 == 8
 }
@@ -74,7 +80,7 @@ impl Store {
         Ok(())
     }
 
-    /// As [`insert`](Self::insert), and is killed meanwhile.
+    /// Like [`insert`](Self::insert), but ClickHouse is killed in the middle.
     fn insert_and_die(&mut self, token: &str, rows: &[u8], dice: &mut Dice) {
         if self.check(rows).is_err() {
             return;
@@ -82,19 +88,19 @@ impl Store {
         for partition in [0, 1] {
             match dice.below(4) {
                 0 => {}
-                // The log of tokens is written before the part has its name.
+                // ClickHouse writes the log of tokens before it names the part.
                 1 => self.remember(partition, token),
                 _ => self.insert_partition(partition, token, rows),
             }
         }
     }
 
-    /// Comes to the end of an insert that nobody waits for.
+    /// Completes an insert that no collector waits for.
     fn end_running(&mut self, dice: &mut Dice) {
         if !self.running.is_empty() {
             let at = dice.below(self.running.len() as u64) as usize;
             let (_, token, rows) = self.running.swap_remove(at);
-            // Nobody hears of a refusal.
+            // No collector hears of a refusal.
             _ = self.insert(&token, &rows);
         }
     }
@@ -133,7 +139,7 @@ impl Store {
     }
 }
 
-/// A row is its number, and then as many bytes as its last digit says.
+/// Writes a row: its number, and then as many bytes as its last digit says.
 fn encode(row: u32, out: &mut Vec<u8>) {
     out.extend_from_slice(&row.to_le_bytes());
     out.resize(out.len() + row as usize % 10, b'x');
@@ -150,7 +156,7 @@ fn rows_of(mut bytes: &[u8]) -> Vec<u32> {
     rows
 }
 
-/// Everything of one case.
+/// The state of one case.
 struct World {
     _chance: Seeded,
     dice: Dice,
@@ -159,30 +165,30 @@ struct World {
     /// The collector whose turn it is.
     at: usize,
     store: Store,
-    /// The number of rows that were sent; the numbers of rows are unique among all collectors, as ids are.
+    /// The number of rows that were sent. Row numbers are unique among all collectors, as ids are.
     sent: u32,
     acknowledged: BTreeSet<u32>,
-    /// A table that ClickHouse does not take rows of until the end.
+    /// A table whose rows ClickHouse does not take until the end.
     held: Option<usize>,
-    /// Tokens of rows that were in doubt, and of other writers.
+    /// The number of tokens of rows in doubt and of other writers.
     tokens: usize,
-    /// Rows that were found in their table.
+    /// The number of rows that were found in their table.
     found: usize,
 }
 
-/// One process, its folder, and its clients.
+/// One process, with its folder and its clients.
 struct Collector {
     disk: Arc<SimulatedDisk>,
     spool: Spool,
     log: Log,
     buffer: Vec<u8>,
-    /// Rows that somebody waits for: where, and until when.
+    /// The rows that a client waits for, and their receipts.
     waiting: Vec<(u32, crate::block::receipt::Receipt)>,
-    /// What waits for its letter, of each table.
+    /// The row of each table that waits for its dead letter.
     refused: [Option<Refused>; TABLES],
-    /// Blocks of which nothing is left.
+    /// Blocks with no rows left.
     settled: HashSet<Uuid>,
-    /// Segments whose last blocks were written again elsewhere.
+    /// The number of segments whose last blocks were written again elsewhere.
     emptied: usize,
 }
 
@@ -220,10 +226,10 @@ impl Collector {
 
 const TABLES: usize = 3;
 
-/// The lane of the dead letters.
+/// The queue of the dead letters.
 const LETTERS: usize = TABLES;
 
-/// A row whose letter is on its way to disk.
+/// A row whose dead letter is on its way to disk.
 struct Refused {
     lane: usize,
     block: Arc<SealedBlock>,
@@ -231,7 +237,7 @@ struct Refused {
     letter: Arc<SealedBlock>,
 }
 
-/// Blocks are small beside the memory, or as large as it.
+/// Returns limits with blocks that are small beside the memory, or as large as it.
 fn limits(dice: &mut Dice) -> SpoolLimits {
     let (rows, bytes, memory_bytes) = if dice.one_in(2) {
         (12, 120, 4 << 10)
@@ -317,7 +323,7 @@ impl World {
         self.collect_acks();
     }
 
-    /// Something happens at the store that no collector has a part in.
+    /// Changes ClickHouse in a way that no collector has a part in.
     fn interfere(&mut self) {
         match self.dice.below(8) {
             0..2 => {
@@ -377,7 +383,7 @@ impl World {
         }
     }
 
-    /// Tells clients what they were waiting for.
+    /// Collects the acknowledgements that clients wait for.
     fn collect_acks(&mut self) {
         let collector = &mut self.collectors[self.at];
         for (row, receipt) in std::mem::take(&mut collector.waiting) {
@@ -394,7 +400,7 @@ impl World {
         }
     }
 
-    /// Sends the oldest rows of a table, with any outcome.
+    /// Sends the oldest rows of a table, with a random outcome.
     fn deliver(&mut self) {
         let lane = self.dice.below(LETTERS as u64 + 1) as usize;
         let held = self.held;
@@ -410,7 +416,7 @@ impl World {
         let outcome = self.dice.below(10);
         let spool = &self.collectors[self.at].spool;
         if outcome == 0 {
-            // ClickHouse is not there.
+            // ClickHouse is unreachable.
             return spool.evict(lane, &block);
         }
         if lane == LETTERS {
@@ -426,7 +432,7 @@ impl World {
         }
     }
 
-    /// Looks for rows that may be stored, and sends those that are not; as delivery does.
+    /// Looks up rows that may be stored, and sends those that are not, as delivery does.
     fn deliver_rows(&mut self, lane: usize, block: &Arc<SealedBlock>, part: Part, rows: &[u8], outcome: u64) {
         let is_shared = self.is_shared();
         let collector = &mut self.collectors[self.at];
@@ -434,7 +440,7 @@ impl World {
         let token = match collector.spool.is_in_doubt(block, &part) {
             false => block.token(&part),
             true if self.store.running.iter().any(|(running, ..)| *running == block.id) => {
-                // An earlier try may still store them.
+                // An earlier attempt may still store them.
                 return collector.spool.evict(lane, block);
             }
             true => {
@@ -445,18 +451,19 @@ impl World {
                     self.found += there.len();
                     return collector.spool.settle(lane, block, &there, Outcome::Stored);
                 }
-                // What is remembered of rows that are not there is worth nothing.
+                // A remembered token proves nothing about rows that are not there, so they get a
+                // new one.
                 self.tokens += 1;
                 format!("{}@{}", block.token(&part), self.tokens)
             }
         };
         if outcome == 1 {
-            // Nobody hears what has become of them.
+            // The collector gets no response.
             self.store.insert_and_die(&token, rows, &mut self.dice);
             return collector.spool.doubt(block, &part);
         }
         if is_shared && outcome == 2 {
-            // It takes longer than anybody waits.
+            // The insert takes longer than the collector waits.
             self.store.running.push((block.id, token, rows.to_vec()));
             return collector.spool.doubt(block, &part);
         }
@@ -475,13 +482,14 @@ impl World {
                 });
             }
             Err(()) => {
-                // As `Spool::cut`, but at once. A disk that fails is tried again.
+                // Like `Spool::cut`, but immediately. A failing disk is tried again later.
                 _ = LogState::cut(&mut collector.log, block, part.middle().unwrap());
             }
         }
     }
 
-    /// As the end of `Spool::refuse`: a row whose letter is on disk is settled, and its letter may go.
+    /// Like the end of `Spool::refuse`: settles a row whose dead letter is on disk, and releases
+    /// the dead letter.
     fn bury(&mut self, lane: usize) {
         let is_kept = |refused: &mut Refused| refused.letter.progress.look(|progress| progress.on_disk > 0);
         let collector = self.collector();
@@ -505,18 +513,18 @@ impl World {
         }
     }
 
-    /// The process is killed, or the power goes.
+    /// Kills the process, or cuts the power as well.
     fn crash(&mut self) {
         if self.dice.one_in(2) {
             self.collectors[self.at].disk.crash(&mut self.dice);
         }
-        // Meanwhile somebody mends the table, or makes it stricter.
+        // Meanwhile the table may be mended, or made stricter.
         self.store.is_mended ^= self.dice.one_in(3);
         self.reopen();
         self.forget_what_came_back();
     }
 
-    /// The process ends in order.
+    /// Ends the process in order and starts it again.
     fn restart(&mut self) {
         let is_well = self.collector().disk.0.lock().unwrap().is_well();
         self.collector().spool.close();
@@ -525,12 +533,13 @@ impl World {
         self.collect_acks();
         self.collector().log.tidy();
         self.reopen();
-        // What could not be marked as done comes back, and is recognized by its token.
+        // A block that could not be marked as done comes back, and ClickHouse recognizes it by its
+        // token.
         let is_none_back = self.forget_what_came_back() == 0;
         assert!(is_none_back || !is_well, "a block that is done has come back");
     }
 
-    /// Takes blocks that a crash has brought back out of the settled ones, and returns how many there are.
+    /// Removes blocks that a crash has brought back from the settled ones; returns their number.
     fn forget_what_came_back(&mut self) -> usize {
         let collector = self.collector();
         let waiting = collector.spool.lanes.iter().flat_map(|lane| lane.lock().sealed.clone());
@@ -546,13 +555,13 @@ impl World {
         let collector = self.collector();
         collector.waiting.clear();
         collector.refused = Default::default();
-        // A start that fails is tried again; it has changed nothing.
+        // A start that fails has changed nothing, and is tried again.
         self.break_disk(|disk, _| (disk.sync_fails, disk.truncate_fails) = (false, false));
         let collector = self.collector();
         (collector.spool, collector.log) = open(&collector.disk, limits);
     }
 
-    /// Lets everything come to its end.
+    /// Runs until all rows are delivered.
     fn run_dry(&mut self) {
         self.held = None;
         for collector in &self.collectors {
@@ -601,7 +610,7 @@ fn run(seed: u64, collectors: usize) -> World {
     run_watched(seed, collectors, |_| {})
 }
 
-/// Runs a case, and shows each of its steps.
+/// Runs a case, and calls `watch` after each step.
 fn run_watched(seed: u64, collectors: usize, mut watch: impl FnMut(&World)) -> World {
     let mut world = World::new(seed, collectors);
     let steps = (20 + world.dice.below(100)) * collectors as u64;
@@ -618,7 +627,7 @@ fn run_watched(seed: u64, collectors: usize, mut watch: impl FnMut(&World)) -> W
     world.run_dry();
     watch(&world);
     world.check();
-    // What is done leaves nothing behind.
+    // Delivered rows leave nothing on disk.
     for at in 0..collectors {
         world.at = at;
         world.collector().log.tidy();
@@ -629,12 +638,13 @@ fn run_watched(seed: u64, collectors: usize, mut watch: impl FnMut(&World)) -> W
     world
 }
 
-/// Seeds that have found something once.
+/// Seeds that once found a bug.
 const SEEDS: [u64; 12] = [
     645, 3677, 4244, 2250, 71_543, 3108, 7738, 6177, 15_470, 22_096, 121_418, 14_063,
 ];
 
-/// Runs all seeds with so many collectors, and checks that the cases are about something. `ROWMILL_SIMULATION_SEED` runs one case alone.
+/// Runs all seeds with this number of collectors, and checks that the cases cover something.
+/// `ROWMILL_SIMULATION_SEED` runs one case alone.
 fn run_all(collectors: usize, cases: u64) {
     if let Ok(seed) = std::env::var("ROWMILL_SIMULATION_SEED") {
         run(seed.parse().unwrap(), collectors);
@@ -673,7 +683,8 @@ fn collectors_that_share_a_table_store_each_row_once() {
     run_all(6, 500);
 }
 
-/// All that can be seen of a world: what is on disk to the last bit, what each table has to do, who knows what, and what ClickHouse has.
+/// The visible state of a world: what is on disk to the last bit, what each table has left to do,
+/// the acknowledged rows, and the tokens that ClickHouse remembers.
 #[derive(Debug, PartialEq, Eq)]
 struct Snapshot {
     segments: Vec<BTreeMap<u64, Vec<u8>>>,
