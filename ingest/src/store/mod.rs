@@ -46,7 +46,7 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(2);
 /// The address of ClickHouse, the credentials and the database.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ClickHouseUrl {
-    /// `http://host:port`, nothing else.
+    /// `http://host:port` only.
     origin: String,
     user: Option<String>,
     password: Option<String>,
