@@ -182,8 +182,8 @@ impl ClickHouseError {
         }
     }
 
-    /// Returns ClickHouse's complete message, including values of rows, for the dead letter of a
-    /// row.
+    /// Returns ClickHouse's message, including values of rows, for the dead letter of a row. The
+    /// text is cut after [`MAX_ERROR_CHARS`].
     pub(crate) fn with_values(&self) -> String {
         // The client's text contains its first cause; the deeper causes contain, for example, that
         // the connection was refused.

@@ -28,7 +28,7 @@ pub struct Difference {
     pub column: &'static str,
     /// The schema's type, and the source of the values if that differs.
     pub wanted: String,
-    /// The same for the database.
+    /// The database's type, and the source of the values if that differs.
     pub found: String,
     /// The statement that would change the database to match the schema. It may rewrite data, and
     /// it may fail on data that does not fit.

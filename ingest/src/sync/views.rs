@@ -1,8 +1,8 @@
 //! The tables that receive a table's rows through materialized views, or from a Distributed table.
 //!
-//! ClickHouse passes a block that is sent again to the views even if the table itself has it. Each
-//! target table of a view recognizes the block by its own deduplication window. So do the tables
-//! that a Distributed table writes to, since the Distributed table itself has no rows.
+//! If a block is sent again, ClickHouse passes it on to the views even if the table itself has it.
+//! Each target table of a view recognizes the block by its own deduplication window. So do the
+//! tables that a Distributed table writes to, since the Distributed table itself has no rows.
 
 use std::collections::{BTreeMap, BTreeSet};
 
