@@ -1,8 +1,9 @@
-//! Adapt: rows that another build has left go into the table as it is now.
+//! Fits rows that another build has left to the table as it is now.
 //!
-//! A block says the names and the types of its columns. Where the table has others since, the rows go as
-//! columns that say what they were written as, and ClickHouse converts them by type. Only conversions
-//! that keep each value are left to it; with any other, rows wait, and the reason names the cure.
+//! A block contains the names and the types of its columns. If the table's columns differ, delivery
+//! sends the rows as columns with their original types, and ClickHouse converts them by type. Only
+//! conversions that keep each value are left to ClickHouse. With any other conversion, the rows
+//! wait, and the error names the remedy.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -17,27 +18,28 @@ use crate::{
     table::{Schema, Table},
 };
 
-/// What has become of columns since rows were written.
+/// The changes of a table's columns since rows were written.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ColumnChanges {
     /// The new names of columns, by their old ones.
     pub renamed: HashMap<String, String>,
-    /// Columns whose values are not stored any more.
+    /// Columns whose values are no longer stored.
     pub dropped: Vec<String>,
-    /// Columns whose values ClickHouse may convert although that may change them.
+    /// Columns whose values ClickHouse may convert although the conversion may change them.
     pub converted: Vec<String>,
 }
 
-/// What has become of the columns of all tables.
+/// The changes of the columns of all tables.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Changes {
     given: ColumnChanges,
-    /// Of each table whose schema says `was:`, the earlier and the present names of columns.
+    /// The old and the new names of columns, for each table whose schema has a `was:`.
     declared: HashMap<&'static str, Vec<(&'static str, &'static str)>>,
 }
 
 impl Changes {
-    /// Returns what a person has given, and what the schema says with `was:`.
+    /// Returns the changes that the operator has given, and those that the schema declares with
+    /// `was:`.
     pub(crate) fn new(given: ColumnChanges, schema: &Schema) -> Self {
         let renamed = |table: &Table| -> Vec<_> {
             let columns = table.columns.iter();
@@ -52,8 +54,8 @@ impl Changes {
         }
     }
 
-    /// Returns the changes for rows of `layout`. A name that the schema gives counts where the table has it and the rows have not;
-    /// what a person has given comes first.
+    /// Returns the changes for rows of `layout`. A declared new name applies if the table has it
+    /// and the rows do not. The operator's changes take precedence.
     fn of(&self, layout: &InsertTarget, existing: &[Existing]) -> ColumnChanges {
         let mut changes = self.given.clone();
         for (old, new) in self.declared.get(&*layout.table).into_iter().flatten() {
@@ -70,7 +72,7 @@ impl Changes {
     }
 }
 
-/// A column as the database has it.
+/// A column in the database.
 #[derive(Debug, Row, Deserialize)]
 struct Existing {
     name: String,
@@ -79,17 +81,17 @@ struct Existing {
     default_kind: String,
 }
 
-/// Returns how rows of a layout go into the table as it is now.
+/// Returns the form in which rows of an insert target fit the table as it is now.
 ///
 /// # Errors
-/// [`Failure::Misfit`] where they cannot; ClickHouse's.
+/// [`Failure::Misfit`] if no form fits, or an error of ClickHouse.
 pub(crate) async fn adapt(
     client: &Client,
     layout: &InsertTarget,
     changes: &Changes,
     timeout: Duration,
 ) -> Result<Form, Failure> {
-    // A block of the first version does not say its types.
+    // A block of the first format version does not contain its types.
     if layout.columns.is_empty() {
         return Ok(Form::Own);
     }
@@ -97,7 +99,7 @@ pub(crate) async fn adapt(
         .query("SELECT ?fields FROM system.columns WHERE database = currentDatabase() AND table = ?")
         .bind(&*layout.table);
     let existing: Vec<Existing> = within(timeout, query.fetch_all()).await.map_err(Failure::Server)?;
-    // A table that is not there is the insert's to find.
+    // If the table does not exist, the insert will report that.
     if existing.is_empty() {
         return Ok(Form::Own);
     }
@@ -152,7 +154,7 @@ fn form(layout: &InsertTarget, existing: &[Existing], changes: &ColumnChanges) -
 }
 
 impl ColumnChanges {
-    /// Returns what a column is called now; none if it is dropped.
+    /// Returns a column's present name, or `None` if it is dropped.
     fn name_of<'a>(&'a self, column: &'a TargetColumn) -> Option<&'a str> {
         if self.dropped.iter().any(|dropped| **dropped == *column.name) {
             return None;
@@ -161,7 +163,8 @@ impl ColumnChanges {
     }
 }
 
-/// Returns whether ClickHouse converts each value of one type into the same value of the other, or refuses it.
+/// Returns whether ClickHouse either converts each value to the same value of the other type, or
+/// refuses it.
 fn keeps_values(from: &str, to: &str) -> bool {
     if from == to {
         return true;
@@ -188,7 +191,8 @@ fn keeps_values(from: &str, to: &str) -> bool {
         return to_bits > from_bits && (to_signed || !from_signed);
     }
     if let (Some(from_scale), Some(to_scale)) = (decimal_scale(from), decimal_scale(to)) {
-        // One that has too many digits before the point is refused, and becomes a dead letter.
+        // ClickHouse refuses a value with too many digits before the point, which becomes a dead
+        // letter.
         return to_scale >= from_scale;
     }
     if let (Some(from), Some(to)) = (moment(from), moment(to)) {
@@ -200,12 +204,12 @@ fn keeps_values(from: &str, to: &str) -> bool {
     matches!((from, to), ("Date", "Date32") | ("Float32", "Float64"))
 }
 
-/// Returns what stands in the parentheses behind a type's name.
+/// Returns the text in parentheses after a type's name.
 fn inside<'a>(data_type: &'a str, name: &str) -> Option<&'a str> {
     data_type.strip_prefix(name)?.strip_prefix('(')?.strip_suffix(')')
 }
 
-/// Returns whether an integer has a sign, and its bits.
+/// Returns whether an integer type is signed, and its number of bits.
 fn integer(data_type: &str) -> Option<(bool, u32)> {
     let (is_signed, bits) = match data_type.strip_prefix("UInt") {
         Some(bits) => (false, bits),
@@ -214,13 +218,14 @@ fn integer(data_type: &str) -> Option<(bool, u32)> {
     Some((is_signed, bits.parse().ok()?))
 }
 
-/// Returns how many digits of a decimal are behind the point.
+/// Returns the number of a decimal type's digits after the point.
 fn decimal_scale(data_type: &str) -> Option<u32> {
     let (_, scale) = inside(data_type, "Decimal")?.split_once(", ")?;
     scale.parse().ok()
 }
 
-/// Returns the digits of a moment's second; its zone decides only how it is shown.
+/// Returns the number of fractional digits of a time type's seconds. The time zone only affects how
+/// ClickHouse displays the time.
 fn moment(data_type: &str) -> Option<u32> {
     if data_type == "DateTime" || inside(data_type, "DateTime").is_some() {
         return Some(0);
@@ -229,7 +234,7 @@ fn moment(data_type: &str) -> Option<u32> {
     arguments.split(',').next()?.parse().ok()
 }
 
-/// Returns the values of an enumeration as `'name' = number`; the number is the value's in the bytes.
+/// Returns the values of an enumeration as `'name' = number`. The number is the value's encoding.
 fn names(data_type: &str) -> Option<Vec<&str>> {
     let values = inside(data_type, "Enum8").or_else(|| inside(data_type, "Enum16"))?;
     Some(values.split(", ").collect())
@@ -363,7 +368,7 @@ mod tests {
         // A table that is not altered yet takes the rows as they are.
         let existing = table(&[id, old]);
         assert_eq!(none.of(&layout(), &existing), ColumnChanges::default());
-        // What a person gives comes first.
+        // The operator's changes take precedence.
         let given = ColumnChanges {
             renamed: [("sum".to_owned(), "other".to_owned())].into(),
             ..ColumnChanges::default()

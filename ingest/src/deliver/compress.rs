@@ -1,4 +1,4 @@
-//! Compressed: what is sent of rows, in columns where that is possible, and the statement that it goes with.
+//! Compresses rows for an insert, as columns if possible, and selects the matching statement.
 
 use std::sync::{Arc, Once};
 
@@ -11,37 +11,40 @@ use crate::{
     native::{MAX_GROWTH, NotColumnar, lz4, time_slice::TimeSlice},
 };
 
-/// Room that is kept for the next columns, and as much for the next frames, in bytes. Columns that are far larger than their rows, and
-/// those of a second try at the same time, go without.
+/// The maximum capacity of the buffers kept for the next columns, in bytes, and the same for the
+/// next frames. This is too little for columns that are far larger than their rows, and for a
+/// second insert at the same time.
 const KEPT_ROOM: usize = 20 << 20;
 
-/// Rows on their way to ClickHouse.
+/// Rows that are ready to send.
 #[derive(Debug)]
 pub(crate) struct Compressed {
     /// LZ4 frames.
     ///
-    /// A connection that breaks must deliver all of the block or nothing, whatever the server makes of a chunked body that ends too
-    /// early. Where it would refuse columns whose end is missing there are many frames. Else there is one, since its checksum stands
-    /// in front of it.
+    /// If the connection breaks, ClickHouse must take the whole block or none of it, even if the
+    /// server accepts a chunked body that ends too early. There are many frames if ClickHouse
+    /// refuses truncated columns. Otherwise there is one frame: its checksum comes first, so a
+    /// truncated frame is invalid.
     pub(crate) frames: Bytes,
-    /// The columns that it holds; none for rows.
+    /// The columns in the frames, or `None` if the frames contain rows.
     columnar: Option<Arc<ColumnarInsert>>,
 }
 
 impl Compressed {
-    /// Returns the statement that inserts it.
+    /// Returns the statement that inserts the frames.
     pub(crate) fn statement<'b>(&'b self, block: &'b SealedBlock) -> &'b str {
         let columnar = self.columnar.as_ref();
         columnar.map_or(&block.layout.statement, |columnar| &columnar.statement)
     }
 }
 
-/// How rows are to be sent.
+/// The form in which rows are sent.
 #[derive(Debug, Clone)]
 pub(crate) enum Form {
-    /// As their layout says: as columns if that is possible and not too large, else as rows.
+    /// The form of the rows' own insert target: columns if that is possible and not too large,
+    /// otherwise rows.
     Own,
-    /// As these columns, and in no other way.
+    /// These columns, and no other form.
     Columns(Arc<ColumnarInsert>),
 }
 
@@ -50,7 +53,7 @@ pub(crate) enum Form {
 pub(crate) struct Compressing(JoinHandle<Result<Compressed, Error>>);
 
 impl Compressing {
-    /// Waits until they are.
+    /// Waits for the compressed rows.
     ///
     /// # Errors
     /// Compression fails.
@@ -62,7 +65,7 @@ impl Compressing {
     }
 }
 
-/// Brings blocks into columns and compresses them.
+/// Turns blocks into columns and compresses them.
 #[derive(Debug)]
 pub(crate) struct Compressor {
     columns: Arc<BufferPool>,
@@ -79,9 +82,10 @@ impl Default for Compressor {
 }
 
 impl Compressor {
-    /// Starts to compress rows of a block, off the threads that serve requests.
+    /// Starts to compress the rows of a block, off the threads that serve requests.
     ///
-    /// A retry compresses again, which costs some 20 ms after a wait, where keeping the frames would cost memory for each waiting block.
+    /// A retry compresses the rows again, which costs some 20 ms after a wait. To keep the frames
+    /// would cost memory for each waiting block.
     pub(crate) fn compress(self: &Arc<Self>, block: &Arc<SealedBlock>, rows: BlockRows, form: Form) -> Compressing {
         let (compressor, block) = (Arc::clone(self), Arc::clone(block));
         Compressing(tokio::task::spawn_blocking(move || {
@@ -105,7 +109,7 @@ impl Compressor {
         let sent_columnar = columnar.filter(|_| columns.is_some()).cloned();
         let length = match columns {
             Some(columns) => {
-                // Rows that were read from disk are needed no more.
+                // Frees the memory of rows that were read from disk.
                 drop(rows);
                 if columnar.is_some_and(|columnar| columnar.native.is_whole_or_refused()) {
                     lz4::frames(columns, &mut frame_room, &mut slice)
@@ -165,7 +169,8 @@ mod tests {
     const LIST: Column = Column::new("a", "Array(UInt8)", "", ColumnKind::Plain).shaped(Shape::Array(&Shape::Fixed(1)));
     const OTHER: Column = Column::new("j", "JSON", "", ColumnKind::Plain);
 
-    /// Returns how many frames a hundred thousand rows become, and whether they hold columns.
+    /// Returns how many frames a hundred thousand rows become, and whether the frames contain
+    /// columns.
     fn frames_of(columns: &'static [Column], row: &[u8]) -> (usize, bool) {
         let layout = InsertTarget::of(&Table {
             columns,

@@ -1,4 +1,4 @@
-//! Failure: why a try has failed, and the dead letter of a row that ClickHouse refuses.
+//! The reasons why a try fails, and the dead letter of a row that ClickHouse refuses.
 
 use std::{io, sync::Arc};
 
@@ -11,23 +11,23 @@ use crate::{
     table::dead_letter::DeadLetter,
 };
 
-/// Why a try has failed.
+/// The reason why a try failed.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// ClickHouse, or the way to it.
+    /// An error of ClickHouse or of the connection to it.
     Server(ClickHouseError),
-    /// The spool's disk.
+    /// An error of the spool's disk.
     Disk(io::Error),
-    /// An earlier try is still running at the server.
+    /// An earlier try is still running on the server.
     Running,
-    /// ClickHouse has confirmed rows that are not in the table.
+    /// ClickHouse has confirmed rows that the table does not have.
     Missing,
-    /// The rows cannot be sent into the table as it is now.
+    /// The rows do not fit the table as it is now.
     Misfit(String),
 }
 
 impl Failure {
-    /// Returns its text for the log, without what it quotes of rows.
+    /// Returns the text for the log, without quoted values of rows.
     pub(crate) fn without_values(&self) -> String {
         match self {
             Self::Server(error) => error.without_values(),
@@ -38,7 +38,7 @@ impl Failure {
         }
     }
 
-    /// Returns what can be done about it.
+    /// Returns the class of the failure, which decides what delivery does next.
     pub(crate) fn class(&self) -> Class {
         match self {
             Self::Server(error) => error.class(),
@@ -59,7 +59,7 @@ impl Failure {
 }
 
 impl FailureLog {
-    /// Tells of a failure, if it is time to.
+    /// Logs a failure if a message is due.
     pub(crate) fn report(&mut self, block: &SealedBlock, part: &Part, failures: u32, failure: &Failure) {
         let now = Instant::now();
         if !self.is_due(now, failure.class()) {
@@ -101,7 +101,7 @@ impl FailureLog {
     }
 }
 
-/// What ClickHouse says of a row that it refuses.
+/// The reason why ClickHouse refuses a row, for its dead letter.
 #[derive(Debug)]
 pub(crate) struct RefusedRow {
     layout: Arc<InsertTarget>,
@@ -111,7 +111,7 @@ pub(crate) struct RefusedRow {
 }
 
 impl RefusedRow {
-    /// Returns what becomes the dead letter of the one row of `part`.
+    /// Returns the data for the dead letter of the one row in `part`.
     pub(crate) fn of(block: &SealedBlock, part: &Part, refusal: &Failure) -> Self {
         let (code, reason) = match refusal {
             Failure::Server(error) => (error.code(), error.with_values()),
@@ -121,12 +121,14 @@ impl RefusedRow {
             layout: Arc::clone(&block.layout),
             code: code.map_or_else(|| "clickhouse".to_owned(), |code| format!("clickhouse-{code}")),
             reason,
-            // The same row gives the same number, should it be refused a second time after a crash.
+            // If ClickHouse refuses the row a second time after a crash, the dead letter has the
+            // same id.
             id: block.id.as_u64_pair().1 ^ u64::from(part.bounds().start),
         }
     }
 
-    /// Appends the dead letter of `row`. The row was acknowledged, and is nowhere else: no part of it is cut off.
+    /// Appends the dead letter of `row`. The row was acknowledged and exists nowhere else, so the
+    /// dead letter contains it in full.
     pub(crate) fn encode(&self, row: &[u8], out: &mut Vec<u8>) {
         let letter = DeadLetter {
             time: Timestamp::now(),

@@ -1,9 +1,10 @@
-//! Guard: keeps a table that refuses every row from turning all of them into dead letters, and rows that
-//! are refused from holding the others.
+//! Keeps a table that refuses every row from turning all rows into dead letters, and refused rows
+//! from blocking other rows.
 //!
-//! A refused row becomes a dead letter only while there is credit. A hundred refusals in a row use it up,
-//! and every insert that is taken gives it back: then it is the rows, and not the table. Without credit,
-//! refused rows are parked: newer rows go on, and one of the parked is tried again from time to time.
+//! A refused row becomes a dead letter only while there is credit. A hundred refusals in a row use
+//! up the credit. Each successful insert restores it, since it proves that the rows are bad and not
+//! the table. Without credit, the guard parks refused rows: newer rows continue, and delivery
+//! retries one parked row from time to time.
 
 use std::sync::Arc;
 
@@ -15,32 +16,34 @@ use crate::{
     store::backoff::{HOLD, dice},
 };
 
-/// So many rows may be refused without one that is taken between them.
+/// The number of rows that ClickHouse may refuse in a row before the credit is used up.
 pub(super) const CREDIT: u32 = 100;
 
-/// After so many refusals in a row, the largest part of a block is tried next: what is good in it is found sooner so.
+/// After this many refusals in a row, delivery tries the largest part of a block next, to find good
+/// rows sooner.
 const EXPLORE_AFTER: u32 = 10;
 
-/// What is known of a table's rows that cannot be inserted.
+/// The state of a table's rows that cannot be inserted.
 #[derive(Debug)]
 pub(super) struct Guard {
     credit: u32,
     refused_in_a_row: u32,
-    /// Blocks of which rows were refused when there was no credit.
+    /// Blocks with rows that ClickHouse refused when there was no credit.
     blocks: Vec<Uuid>,
-    /// Layouts that the table does not take.
+    /// Insert targets that the table does not take.
     layouts: Vec<Arc<InsertTarget>>,
     retry_at: Option<Instant>,
     failures: u32,
-    /// Blocks that a view refuses as a whole, and which waited once for others to be taken.
+    /// Blocks whose rows a view refuses as a whole, and that have waited once for newer rows to
+    /// succeed.
     waited: Vec<Uuid>,
-    /// One of the parked rows that may be tried.
+    /// One part of a parked block that delivery may try.
     probe: Option<(Uuid, Part)>,
 }
 
 impl Guard {
-    /// Returns a guard without parked rows. With `is_wary`, rows were refused before the start, and the first one that is taken
-    /// gives credit.
+    /// Returns a guard without parked rows. With `is_wary`, ClickHouse refused rows before the
+    /// start, and there is no credit before the first successful insert.
     pub(super) fn new(is_wary: bool) -> Self {
         Self {
             credit: if is_wary { 0 } else { CREDIT },
@@ -54,7 +57,7 @@ impl Guard {
         }
     }
 
-    /// Returns whether these rows have to wait.
+    /// Returns whether these rows must wait.
     pub(super) fn is_parked(&self, block: &SealedBlock, part: &Part) -> bool {
         if self.parks_all(&block.layout) {
             return true;
@@ -66,33 +69,35 @@ impl Guard {
         self.blocks.contains(&block.id)
     }
 
-    /// Returns whether nothing is tried before the time for it comes, rows of this layout that are still to come included.
+    /// Returns whether nothing is tried before `retry_at`, including future rows of this insert
+    /// target.
     pub(super) fn parks_all(&self, layout: &Arc<InsertTarget>) -> bool {
         let is_parked = self.layouts.iter().any(|parked| Arc::ptr_eq(parked, layout));
         is_parked || (self.credit == 0 && !self.blocks.is_empty() && self.retry_at.is_some())
     }
 
-    /// Returns whether rows that were not refused yet are tried next; every other time it is a parked one.
+    /// Returns whether the next try should use rows that were not refused yet; every other try uses
+    /// a parked row.
     pub(super) fn prefers_others(&self) -> bool {
         self.failures % 2 == 1
     }
 
-    /// Returns whether any rows are parked.
+    /// Returns whether a retry of parked rows is scheduled.
     pub(super) fn has_parked(&self) -> bool {
         self.retry_at.is_some()
     }
 
-    /// Returns whether rows are parked, also while one of them is tried again.
+    /// Returns whether rows are parked, including while delivery retries one of them.
     pub(super) fn is_holding(&self) -> bool {
         !self.blocks.is_empty() || !self.layouts.is_empty()
     }
 
-    /// Returns when parked rows are to be tried again.
+    /// Returns the time of the next retry of parked rows.
     pub(super) fn retry_at(&self) -> Option<Instant> {
         self.retry_at
     }
 
-    /// Returns the part of a block that is tried next.
+    /// Returns the part of a block to try next.
     pub(super) fn choose(&self, block: &SealedBlock, first: Part) -> Part {
         if self.refused_in_a_row < EXPLORE_AFTER {
             return first;
@@ -102,7 +107,7 @@ impl Guard {
         parts.max_by_key(Part::len).unwrap_or(first)
     }
 
-    /// Notes that rows were taken.
+    /// Records a successful insert.
     pub(super) fn accept(&mut self) {
         self.credit = CREDIT;
         self.refused_in_a_row = 0;
@@ -114,18 +119,18 @@ impl Guard {
         }
     }
 
-    /// Notes that rows were refused; returns whether the bad ones may be looked for, and become dead letters.
+    /// Returns whether delivery may search for the bad rows and turn them into dead letters.
     pub(super) fn may_refuse(&self) -> bool {
         self.credit > 0
     }
 
-    /// Notes that a row was refused and is a dead letter.
+    /// Records that a refused row became a dead letter.
     pub(super) fn spend(&mut self) {
         self.credit = self.credit.saturating_sub(1);
         self.refused_in_a_row += 1;
     }
 
-    /// Lets a block wait of which rows were refused.
+    /// Parks a block with refused rows.
     pub(super) fn park_block(&mut self, block: &SealedBlock) {
         self.refused_in_a_row += 1;
         self.probe = None;
@@ -135,8 +140,9 @@ impl Guard {
         self.schedule();
     }
 
-    /// Lets a block wait of which a view refuses every row, if it has not done so before. Where newer rows are taken meanwhile it is the rows, and
-    /// not the view; returns whether it waits.
+    /// Parks a block whose rows a view refuses as a whole, unless this block has waited before. If
+    /// newer rows succeed in the meantime, the rows are bad and not the view. Returns whether the
+    /// block waits.
     pub(super) fn waits_for_others(&mut self, block: &SealedBlock) -> bool {
         if let Some(at) = self.waited.iter().position(|id| *id == block.id) {
             self.waited.swap_remove(at);
@@ -148,7 +154,7 @@ impl Guard {
         true
     }
 
-    /// Lets all rows of this layout wait.
+    /// Parks all rows of this insert target.
     pub(super) fn park_layout(&mut self, layout: &Arc<InsertTarget>) {
         if !self.layouts.iter().any(|parked| Arc::ptr_eq(parked, layout)) {
             self.layouts.push(Arc::clone(layout));
@@ -163,23 +169,23 @@ impl Guard {
         }
     }
 
-    /// Begins another try of what is parked: all layouts, and of the blocks the returned one, of which one row is to be
-    /// [tried](Self::probe).
+    /// Begins a retry of all parked insert targets and of the returned block, of which delivery
+    /// [tries](Self::probe) one row.
     pub(super) fn retry(&mut self) -> Option<Uuid> {
         self.layouts.clear();
         self.retry_at = None;
         let first = *self.blocks.first()?;
-        // Each gets its turn.
+        // Rotates the blocks so that each gets its turn.
         self.blocks.rotate_left(1);
         Some(first)
     }
 
-    /// Lets these parked rows be tried.
+    /// Lets delivery try this part of a parked block.
     pub(super) fn probe(&mut self, block: Uuid, part: Part) {
         self.probe = Some((block, part));
     }
 
-    /// Forgets the parked rows of a block that is not there any more.
+    /// Forgets a parked block that no longer exists.
     pub(super) fn forget(&mut self, block: Uuid) {
         self.blocks.retain(|id| *id != block);
         if self.blocks.is_empty() && self.layouts.is_empty() {

@@ -1,8 +1,9 @@
-//! Lookup: whether rows that may be stored are in their table.
+//! Checks whether rows that may be stored are in their table.
 //!
-//! A deduplication token alone proves nothing: windows are forgotten, and a ClickHouse that was killed
-//! can remember a token whose part is gone. Rows have ids, so the table itself is asked. An insert is
-//! atomic for each partition, and each row is looked for by itself, so that no partition has to be known.
+//! A deduplication token alone proves nothing: ClickHouse forgets the tokens outside the
+//! deduplication window, and after a kill it can remember a token whose part is gone. Rows have
+//! ids, so the lookup asks the table itself. An insert is atomic only within each partition. The
+//! lookup searches for each row separately, so it does not need to know the partitions.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -19,22 +20,23 @@ use crate::{
     sync::views_recognize_blocks,
 };
 
-/// What a table says of rows that may be stored.
+/// The rows that a table has, of those that may be stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Found {
-    /// None of them is there.
+    /// The table has none of the rows.
     None,
-    /// These are there, and the others are not.
+    /// The table has these rows and no others.
     Some(Vec<RowRange>),
-    /// All of them are there.
+    /// The table has all rows.
     All,
     /// An earlier try is still running.
     Running,
-    /// The table cannot tell: its rows have no ids, or it does not keep every row that it was given.
+    /// The table cannot answer: its rows have no ids, or its engine does not keep every inserted
+    /// row.
     Unknowable,
 }
 
-/// What is asked about a table before its rows are.
+/// Facts about a table, which the lookup reads before the rows.
 #[derive(Debug, Row, Deserialize)]
 struct About {
     engine: String,
@@ -43,13 +45,14 @@ struct About {
     running: u64,
 }
 
-/// What a lookup has found out.
+/// The result of a lookup.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Lookup {
     pub(super) found: Found,
-    /// Materialized views take the table's rows.
+    /// Whether materialized views receive the table's rows.
     pub(super) has_views: bool,
-    /// The table is sure to remember the token of the rows that were found, and the tables of its views have windows, too.
+    /// Whether the table is sure to remember the token of the rows in it, and the tables of its
+    /// views have deduplication windows as well.
     pub(super) is_remembered: bool,
 }
 
@@ -63,7 +66,7 @@ impl Lookup {
     /// Asks the block's table for the rows of `part`, which are `rows`.
     ///
     /// # Errors
-    /// ClickHouse's; the rows are in doubt as before.
+    /// An error of ClickHouse. The rows are still in doubt.
     pub(super) async fn of(
         connection: &Connection,
         block: &SealedBlock,
@@ -79,7 +82,7 @@ impl Lookup {
             return Ok(Self::UNKNOWABLE);
         };
         match Self::ask(connection, block, part, column, &ids, timeout).await {
-            // A user who may only insert.
+            // For example, the user may only insert.
             Err(error) if !error.is_passing() => {
                 tracing::debug!(table = %layout.table, %error, "the table cannot be asked for its rows");
                 Ok(Self::UNKNOWABLE)
@@ -121,7 +124,7 @@ impl Lookup {
         }
         let may_be_missed = lookup.has_views || connection.has_quorum;
         if may_be_missed && matches!(lookup.found, Found::All | Found::Some(_)) {
-            // A view made a moment ago may fill a table that has no window yet.
+            // A new view may fill a table that has no deduplication window yet.
             lookup.is_remembered =
                 query.is_remembered(&about).await? && views_recognize_blocks(client, &block.layout.table).await?;
         }
@@ -129,7 +132,7 @@ impl Lookup {
     }
 }
 
-/// Returns what begins the query ids of all tries of a block.
+/// Returns the prefix of the query ids of all tries of a block.
 pub(super) fn query_prefix(block: &SealedBlock) -> String {
     format!("rowmill-{}-", block.id)
 }
@@ -146,8 +149,8 @@ async fn about(client: &Client, block: &SealedBlock, timeout: Duration) -> Resul
     within(timeout, query.fetch_optional::<About>()).await
 }
 
-/// Returns whether a table of this engine shows each row that was inserted as long as nobody deletes it. Others merge rows of one
-/// key, hand them on or keep none.
+/// Returns whether a table of this engine shows each inserted row until the row is deleted. Other
+/// engines merge rows with the same key, forward rows or keep none.
 pub(crate) fn keeps_each_row(engine: &str) -> bool {
     matches!(
         engine,
@@ -192,7 +195,8 @@ impl Query<'_> {
         })
     }
 
-    /// Returns whether the table has had so few inserts since the one of these rows that its window holds their token.
+    /// Returns whether the table's deduplication window still contains the token of these rows: the
+    /// table has had few enough inserts since theirs.
     async fn is_remembered(&self, about: &About) -> Result<bool, ClickHouseError> {
         let window = ["non_replicated_deduplication_window", "replicated_deduplication_window"]
             .into_iter()
@@ -206,7 +210,7 @@ impl Query<'_> {
             table = quoted(self.table)
         );
         let since = within(self.timeout, self.client.query_raw(&select).fetch_one::<i64>()).await?;
-        // Half of it: other collectors insert while this one asks.
+        // Only half of the window counts, since other collectors insert in the meantime.
         Ok(window.is_some_and(|window| since >= 0 && since.unsigned_abs() < window / 2))
     }
 
@@ -217,12 +221,12 @@ impl Query<'_> {
     }
 }
 
-/// Writes a text as ClickHouse's SQL quotes it.
+/// Quotes a string as ClickHouse's SQL requires.
 pub(super) fn text(text: &str) -> String {
     format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
 }
 
-/// Returns the number behind `name = ` in the settings of a table's engine.
+/// Returns the number after `name = ` in the settings of a table's engine.
 fn number_behind(engine: &str, name: &str) -> Option<u64> {
     let at = engine.find(&format!("{name} = "))? + name.len() + 3;
     let digits = engine[at..].split(|c: char| !c.is_ascii_digit()).next()?;

@@ -1,20 +1,22 @@
-//! Delivery: takes sealed blocks, oldest first, and inserts each into its table until ClickHouse has confirmed it.
+//! Inserts sealed blocks into their tables, oldest first, until ClickHouse confirms each one.
 //!
-//! One task per table, so that a table that ClickHouse refuses delays no other; a table's next block is compressed while the one before it is
-//! inserted. Promises: each try sends the same rows under the same token with the same settings, and ClickHouse takes them once; no row is
-//! ever dropped here; no more inserts run at a time than are allowed.
+//! Each table has one task, so a table that ClickHouse refuses delays no other table. The task
+//! compresses the table's next block while ClickHouse inserts the current one. Promises: each try
+//! sends the same rows under the same token with the same settings, and ClickHouse stores them
+//! once; delivery never drops a row; no more inserts run at a time than the options allow.
 //!
 //! ```text
-//! lookup    rows whose try had no clear outcome are looked for in the table before they are sent again
-//! adapt     rows of another build go into the table as it is now
-//! guard     rows that are refused become dead letters, or wait without holding the others
-//! views     rows on which a materialized view throws are left out there
-//! failure   why a try has failed
-//! audit     the number of confirmed rows is compared with the table's, if that is asked for
+//! lookup    checks whether the table has the rows of a try without a clear outcome
+//! adapt     fits the rows of another build to the table as it is now
+//! guard     decides whether refused rows become dead letters or wait, without blocking other rows
+//! views     leaves out the rows on which a materialized view throws, for that view only
+//! failure   the reasons why a try fails
+//! audit     compares the number of confirmed rows with the table's, if enabled
 //! ```
 //!
-//! Rows that ClickHouse refuses are narrowed down by halves until the bad one stands alone, which becomes a dead letter; each
-//! cut is in the spool before the halves are sent. Rows that it does not take in time, or finds too many, are halved as well.
+//! Delivery bisects rows that ClickHouse refuses until only the bad row is left, which becomes a
+//! dead letter. The spool records each cut before delivery sends the halves. Delivery also halves
+//! rows that time out or that ClickHouse finds too many.
 
 mod adapt;
 mod audit;
@@ -62,42 +64,45 @@ use crate::{
     },
 };
 
-/// The most rows of a block. ClickHouse is told that an insert of this many is one unit, which it is by default: atomicity and
-/// deduplication go by such units.
+/// The maximum number of rows in a block. It is less than the `max_insert_block_size` that every
+/// insert sets (ClickHouse's default), so ClickHouse takes a block as one unit: atomicity and
+/// deduplication apply to such units.
 pub(crate) const MAX_BLOCK_ROWS: usize = 1_000_000;
 
-/// The longest wait while the process is waiting to end.
+/// The longest wait while the process is shutting down.
 const CLOSING_WAIT: Duration = Duration::from_millis(200);
 
-/// After so many tries that took too long, fewer rows are sent at a time.
+/// After this many timeouts, delivery sends fewer rows at a time.
 const MAX_TIMEOUTS: u32 = 2;
 
-/// A try may take so many times the usual time at most.
+/// The longest time of a try, as a multiple of the usual timeout.
 const MAX_TIME_FACTOR: u32 = 8;
 
-/// So many times rows that ClickHouse has confirmed and that are not in their table are sent under another token.
+/// The maximum number of times that delivery sends rows under another token because ClickHouse has
+/// confirmed them and their table does not have them.
 const MAX_GENERATIONS: u32 = 3;
 
-/// What the deliveries of all tables share.
+/// The state that the deliveries of all tables share.
 #[derive(Debug)]
 pub(crate) struct Delivery {
     servers: ActiveServer,
     spool: Arc<Spool>,
-    /// The lane of the dead letters.
+    /// The queue of the dead letters.
     dead_letters: usize,
     /// One permit for each insert that may run at a time.
     permits: Semaphore,
-    /// As many for what is made ready meanwhile.
+    /// The same number of permits for prefetched rows.
     ahead_permits: Semaphore,
     compressor: Arc<Compressor>,
     timeout: Duration,
     changes: Changes,
-    /// None unless it is asked for.
+    /// `None` unless the audit is enabled.
     audit: Option<Arc<Audit>>,
 }
 
 impl Delivery {
-    /// Returns a delivery from `spool` to `servers`, with at most `inserts_in_flight` inserts at a time.
+    /// Returns a delivery from `spool` to `servers`, with at most `inserts_in_flight` inserts at a
+    /// time.
     pub(crate) fn new(
         servers: ActiveServer,
         spool: Arc<Spool>,
@@ -121,13 +126,13 @@ impl Delivery {
         }
     }
 
-    /// Returns how many more tables may have something made ready.
+    /// Returns how many more tables may prefetch rows.
     #[cfg(test)]
     pub(crate) fn free_ahead(&self) -> usize {
         self.ahead_permits.available_permits()
     }
 
-    /// Delivers a lane's blocks until the spool is closed and the lane empty.
+    /// Delivers a queue's blocks until the spool is closed and the queue is empty.
     pub(crate) async fn run(&self, lane: usize) {
         let table = TableDelivery {
             delivery: self,
@@ -136,7 +141,7 @@ impl Delivery {
             alarm: FailureLog::default(),
             forms: Vec::new(),
             max_bytes: usize::MAX,
-            // What is there at the start is what an earlier process could not deliver.
+            // A backlog at the start consists of rows that an earlier process could not deliver.
             is_paced: self.spool.has_backlog(lane),
             ahead: None,
         };
@@ -144,7 +149,7 @@ impl Delivery {
         self.spool.ends();
     }
 
-    /// Waits, but not for long while the process is waiting to end.
+    /// Waits for `wait`, but only briefly while the process is shutting down.
     async fn wait(&self, wait: Duration) {
         if !self.spool.is_closed() {
             tokio::select! {
@@ -163,42 +168,43 @@ struct TableDelivery<'a> {
     lane: usize,
     guard: Guard,
     alarm: FailureLog,
-    /// How the rows of layouts that are not this build's are sent.
+    /// The forms of rows whose insert targets come from another build.
     forms: Vec<(Arc<InsertTarget>, Form)>,
-    /// So many bytes of rows are sent at a time: fewer after tries that took too long.
+    /// The maximum number of bytes of rows in one insert; timeouts lower it.
     max_bytes: usize,
-    /// A backlog is worked off, beside what comes in.
+    /// Whether delivery throttles the inserts while it works off a backlog.
     is_paced: bool,
-    /// What comes next, if it is being made ready.
+    /// The next rows, while they are compressed ahead of their turn.
     ahead: Option<Prefetched<'a>>,
 }
 
-/// What is known of the tries of a part.
+/// The history of the tries of a part.
 #[derive(Debug, Default)]
 struct Tries {
-    /// Those that took too long.
+    /// The number of tries that timed out.
     timeouts: u32,
-    /// How often rows were confirmed that are not in the table; each time they get another token.
+    /// How often ClickHouse has confirmed rows that the table does not have. Each time changes the
+    /// token.
     generation: u32,
 }
 
-/// How rows are sent.
+/// The parameters of one insert.
 #[derive(Debug, Clone, Copy)]
 struct Sending<'a> {
     token: &'a str,
-    /// A view that throws keeps the rows from no other.
+    /// Whether the table and the other views get the rows even if a view throws.
     ignores_views: bool,
-    /// How long ClickHouse may take.
+    /// The timeout of the insert.
     within: Duration,
 }
 
-/// What a try has come to, where it has not failed.
+/// The outcome of a try that has not failed.
 enum Tried {
     /// All rows are stored.
     Stored,
-    /// All rows are lost on disk, which has been told.
+    /// All rows are lost on disk; the log has an error about it already.
     Lost,
-    /// Some rows are stored, or the part is two now.
+    /// Some of the rows are stored, or the part is now two parts.
     Divided,
 }
 
@@ -229,7 +235,7 @@ impl<'a> TableDelivery<'a> {
         }
     }
 
-    /// Returns when the part is stored, refused, parked or divided.
+    /// Returns once the part is stored, refused, parked, lost or divided.
     async fn deliver(&mut self, block: &Arc<SealedBlock>, part: &Part) {
         let Delivery { spool, servers, .. } = self.delivery;
         if servers.are_awaited() {
@@ -244,7 +250,7 @@ impl<'a> TableDelivery<'a> {
                     self.settle_stored(block, part).await;
                     self.note_stored(block, part, failures, started.elapsed());
                     if tries.timeouts >= MAX_TIMEOUTS {
-                        // It has taken more than the usual time.
+                        // The insert took more than the usual time.
                         self.max_bytes = bytes_of(block, part) / 2;
                     }
                     return self.pace(started.elapsed()).await;
@@ -255,7 +261,7 @@ impl<'a> TableDelivery<'a> {
             };
             failures += 1;
             tries.timeouts += u32::from(failure.is_timeout());
-            // Frames must not take memory while rows wait.
+            // Prefetched frames must not take memory while rows wait.
             self.ahead = None;
             Counters::add(&spool.counters(self.lane).retries, 1);
             Counters::set(&spool.counters(self.lane).failures, failures.into());
@@ -267,7 +273,7 @@ impl<'a> TableDelivery<'a> {
         }
     }
 
-    /// Returns how long to wait before the next try; none if there is none for now.
+    /// Returns the backoff before the next try, or `None` if there is no next try for now.
     async fn handle(
         &mut self,
         block: &Arc<SealedBlock>,
@@ -301,7 +307,7 @@ impl<'a> TableDelivery<'a> {
         };
         self.alarm.report(block, part, failures, &failure);
         if failure.class() == Class::Hold {
-            // Rows of other columns may go on meanwhile.
+            // Rows of other insert targets may continue meanwhile.
             self.forms.clear();
             self.guard.park_layout(&block.layout);
             return None;
@@ -309,7 +315,8 @@ impl<'a> TableDelivery<'a> {
         Some(RETRY)
     }
 
-    /// Sends rows that ClickHouse refuses as halves, makes a refused row a dead letter, or lets both wait where every row is refused.
+    /// Handles rows that ClickHouse refuses: halves several rows, turns a single row into a dead
+    /// letter, or parks the block if the table refuses every row.
     async fn refuse(&mut self, block: &Arc<SealedBlock>, part: &Part, refusal: Failure) -> Result<(), Failure> {
         let Delivery {
             spool, dead_letters, ..
@@ -325,7 +332,7 @@ impl<'a> TableDelivery<'a> {
         }
         let row = spool.rows(block, part).await.map_err(Failure::Disk)?.bytes;
         let letter = RefusedRow::of(block, part, &refusal);
-        // A row that could not be kept as a letter stays where it is.
+        // If the spool has no space for the dead letter, the row stays in its block.
         let kept = spool.refuse(self.lane, block, part, *dead_letters, |out| letter.encode(&row, out));
         kept.await
             .map_err(|SpoolFull| Failure::Disk(io::ErrorKind::StorageFull.into()))?;
@@ -343,7 +350,7 @@ impl<'a> TableDelivery<'a> {
         self.delivery.spool.cut(block, middle).await.map_err(Failure::Disk)
     }
 
-    /// Divides a part of more than one row, and those after it that are as large.
+    /// Divides a part of more than one row, and from now on every later part that is as large.
     async fn send_less(&mut self, block: &Arc<SealedBlock>, part: &Part) -> Result<(), Failure> {
         self.halve(block, part).await?;
         self.max_bytes = bytes_of(block, part) / 2;
@@ -351,12 +358,13 @@ impl<'a> TableDelivery<'a> {
         Ok(())
     }
 
-    /// Returns whether a part has to be divided before it is sent again.
+    /// Returns whether a part must be divided before the next try.
     fn is_too_large(&self, block: &SealedBlock, part: &Part, tries: &Tries) -> bool {
         part.len() > 1 && (tries.timeouts >= MAX_TIMEOUTS || bytes_of(block, part) > self.max_bytes)
     }
 
-    /// Lets rows be tried although the table has refused all: those that came since, or one of the parked ones.
+    /// Tries rows again after the table has refused all of them: newer rows, or one of the parked
+    /// rows.
     async fn retry_parked(&mut self) {
         let Some(id) = self.guard.retry() else { return };
         let Delivery { spool, .. } = self.delivery;
@@ -374,7 +382,7 @@ impl<'a> TableDelivery<'a> {
         };
         let within = |part: &&Part| part.bounds().contains(&row);
         for part in left.iter().filter(within) {
-            // Halves of what is stored would have other tokens.
+            // Halves of stored rows would have other tokens.
             if spool.is_in_doubt(&block, part) {
                 return self.guard.probe(id, part.clone());
             }
@@ -388,7 +396,7 @@ impl<'a> TableDelivery<'a> {
         self.guard.probe(id, Part::from(row..row + 1));
     }
 
-    /// Sends rows once, after those that may be stored were looked for.
+    /// Sends rows once, after a lookup if they may be stored already.
     async fn attempt(&mut self, block: &Arc<SealedBlock>, part: &Part, tries: &mut Tries) -> Result<Tried, Failure> {
         let Delivery {
             servers,
@@ -396,9 +404,10 @@ impl<'a> TableDelivery<'a> {
             permits,
             ..
         } = self.delivery;
-        // Waiting for tables to be there is no failure.
+        // The wait for a server with the tables does not count as a failure.
         servers.wait().await;
-        // Held for the try only, not while waiting for the next one. It cannot fail: nobody closes the semaphore.
+        // Held during the try only, not during the wait for the next one. This cannot fail, since
+        // delivery never closes the semaphore.
         let _permit = permits.acquire().await;
         let Some((place, connection)) = servers.used() else {
             return Err(Failure::Server(ClickHouseError::no_server()));
@@ -437,7 +446,7 @@ impl<'a> TableDelivery<'a> {
         match lookup.found {
             Found::Running => return Err(Failure::Running),
             Found::Unknowable => {
-                // Halves would have other tokens, and might come twice.
+                // Halves would have other tokens, so ClickHouse could store the rows twice.
                 let within = time_for(*timeout, tries.timeouts);
                 if within > *timeout {
                     tracing::warn!(
@@ -461,7 +470,8 @@ impl<'a> TableDelivery<'a> {
                     )
                     .await;
             }
-            // Views or other replicas may have missed them; the token keeps the table from taking them twice.
+            // Views or other replicas may have missed the rows; the token keeps the table from
+            // storing them twice.
             Found::All if may_be_missed && lookup.is_remembered => {
                 return self.send(connection, block, part, 0).await;
             }
@@ -524,13 +534,14 @@ impl<'a> TableDelivery<'a> {
         }
     }
 
-    /// Notes that rows are stored, for the spool and for the audit.
+    /// Marks rows as stored in the spool, and confirms them to the audit.
     async fn settle_stored(&self, block: &Arc<SealedBlock>, part: &Part) {
         let Delivery { spool, audit, .. } = self.delivery;
         let Some(audit) = audit else {
             return spool.settle(self.lane, block, part, Outcome::Stored);
         };
-        // Read before the spool forgets them. Rows that cannot be read are stored all the same, and are not compared.
+        // Read before the spool forgets the rows. Rows that cannot be read are stored all the same,
+        // but the audit does not compare them.
         let rows = spool.rows(block, part).await;
         spool.settle(self.lane, block, part, Outcome::Stored);
         if let Some(ids) = rows.ok().and_then(|rows| block.layout.row_ids(&rows.bytes, &rows.ends)) {
@@ -567,7 +578,7 @@ impl<'a> TableDelivery<'a> {
         .await
     }
 
-    /// Sends rows under a token, which may be that of more rows.
+    /// Sends rows under a token, which may be the token of more rows.
     async fn send_as(
         &mut self,
         connection: &Connection,
@@ -580,7 +591,7 @@ impl<'a> TableDelivery<'a> {
         let Some(compressed) = self.compressed(block, part, form).await? else {
             return Ok(Tried::Lost);
         };
-        // What is on disk is needed in memory no longer: another try would read it there.
+        // Rows on disk need no memory any more: another try would read them from disk.
         spool.evict(self.lane, block);
         let query_id = format!("{}{:x}", query_prefix(block), dice());
         let request = InsertRequest {
@@ -602,7 +613,7 @@ impl<'a> TableDelivery<'a> {
         result.map(|()| Tried::Stored).map_err(Failure::Server)
     }
 
-    /// Returns how the rows of a block go into the table as it is now.
+    /// Returns the form in which a block's rows fit the table as it is now.
     async fn form_of(&mut self, connection: &Connection, block: &SealedBlock) -> Result<Form, Failure> {
         let Delivery {
             spool,
@@ -611,7 +622,7 @@ impl<'a> TableDelivery<'a> {
             ..
         } = self.delivery;
         let layout = &block.layout;
-        // The schema's own has been compared with the table.
+        // The sync has already compared the schema's own insert target with the table.
         if Arc::ptr_eq(layout, spool.layout(self.lane)) {
             return Ok(Form::Own);
         }
@@ -623,7 +634,7 @@ impl<'a> TableDelivery<'a> {
         Ok(form)
     }
 
-    /// Returns what is sent of rows; none where all of them are lost.
+    /// Returns the compressed rows, or `None` if all of them are lost.
     async fn compressed(
         &mut self,
         block: &Arc<SealedBlock>,
@@ -645,7 +656,8 @@ impl<'a> TableDelivery<'a> {
         compressed.map(Some).map_err(|error| Failure::Server(error.into()))
     }
 
-    /// Starts to make the next rows ready as soon as there are some. It waits for ever where that is not wanted.
+    /// Starts to compress the next rows as soon as there are some. The future never completes if
+    /// prefetching is not useful now.
     async fn next_ahead(&self) -> Prefetched<'a> {
         let Delivery {
             spool,
@@ -653,7 +665,7 @@ impl<'a> TableDelivery<'a> {
             ahead_permits,
             ..
         } = self.delivery;
-        // What is paced waits longer than that takes.
+        // The pause of a throttled delivery is longer than the compression.
         if self.is_paced || self.ahead.is_some() || self.guard.has_parked() {
             return pending().await;
         }
@@ -673,12 +685,13 @@ impl<'a> TableDelivery<'a> {
         self.alarm = FailureLog::default();
         self.max_bytes = self.max_bytes.max(bytes_of(block, part));
         if took < self.delivery.timeout / 2 {
-            // Twice as much may go the next time.
+            // The next insert may be twice as large.
             self.max_bytes = self.max_bytes.saturating_mul(2);
         }
     }
 
-    /// After an outage, lets ClickHouse rest as long as each insert took: what comes in has to get through as well.
+    /// After an outage, pauses as long as the insert took, so that ClickHouse has time for new rows
+    /// as well.
     async fn pace(&mut self, took: Duration) {
         let spool = &self.delivery.spool;
         self.is_paced = self.is_paced && spool.has_backlog(self.lane);
@@ -688,7 +701,8 @@ impl<'a> TableDelivery<'a> {
     }
 }
 
-/// Returns the token of a part, which is another one for each time that ClickHouse has confirmed rows without having them.
+/// Returns the token of a part. The token changes each time that ClickHouse confirms rows that the
+/// table does not have.
 fn token_of(block: &SealedBlock, part: &Part, generation: u32) -> String {
     match generation {
         0 => block.token(part),
@@ -696,13 +710,13 @@ fn token_of(block: &SealedBlock, part: &Part, generation: u32) -> String {
     }
 }
 
-/// Returns how long a try may take after so many that took too long, and that could not be divided.
+/// Returns the timeout of the next try after `timeouts` timeouts of rows that cannot be divided.
 fn time_for(timeout: Duration, timeouts: u32) -> Duration {
     let doublings = (timeouts + 1).saturating_sub(MAX_TIMEOUTS);
     timeout.saturating_mul(2_u32.saturating_pow(doublings).min(MAX_TIME_FACTOR))
 }
 
-/// Returns about how long the rows of a part are, in bytes.
+/// Returns the approximate number of bytes of a part's rows.
 fn bytes_of(block: &SealedBlock, part: &Part) -> usize {
     block.bytes / block.rows.max(1) as usize * part.len()
 }

@@ -1,7 +1,7 @@
-//! Ahead: a table's next rows, made ready while ClickHouse takes those before them.
+//! Compresses a table's next rows while ClickHouse inserts the current ones.
 //!
-//! A table's blocks are inserted one after the other. Without this, ClickHouse would wait for the compression of each, and the core that
-//! compresses would wait for each insert.
+//! Delivery inserts a table's blocks one after another. Without prefetching, ClickHouse would wait
+//! for the compression of each block, and the compressing core would wait for each insert.
 
 use std::sync::Arc;
 
@@ -14,18 +14,19 @@ use crate::{
     spool::Upcoming,
 };
 
-/// Rows that are made ready before it is their turn.
+/// Rows that are compressed ahead of their turn.
 #[derive(Debug)]
 pub(crate) struct Prefetched<'a> {
     block: Uuid,
     part: Part,
     compressing: Compressing,
-    /// Frames take memory beside the spool's, so that not every table may have some.
+    /// Frames take memory in addition to the spool's, so the permits limit how many tables may
+    /// prefetch.
     _permit: SemaphorePermit<'a>,
 }
 
 impl<'a> Prefetched<'a> {
-    /// Starts to compress rows.
+    /// Starts to compress the next rows.
     pub(crate) fn start(next: Upcoming, compressor: &Arc<Compressor>, permit: SemaphorePermit<'a>) -> Self {
         Self {
             block: next.block.id,
@@ -35,7 +36,7 @@ impl<'a> Prefetched<'a> {
         }
     }
 
-    /// Returns what becomes of them, if they are these.
+    /// Takes the prefetched rows, and returns them if they are those of `part`.
     pub(crate) fn take_if(ahead: &mut Option<Self>, block: &SealedBlock, part: &Part) -> Option<Compressing> {
         let is_it = |ahead: &mut Self| ahead.block == block.id && ahead.part == *part;
         Some(ahead.take_if(is_it)?.compressing)

@@ -1,4 +1,4 @@
-//! Deliveries as tasks, which start again after a panic.
+//! Runs deliveries as tasks, and restarts them after a panic.
 
 use std::{sync::Arc, time::Duration};
 
@@ -6,10 +6,10 @@ use tokio::{task::JoinSet, time::sleep};
 
 use crate::{deliver::Delivery, spool::Spool};
 
-/// A delivery that ended by a panic starts again after this.
+/// The wait before a delivery restarts after a panic.
 const RESTART_WAIT: Duration = Duration::from_secs(1);
 
-/// Stops the spool's log when nobody delivers any more.
+/// Stops the spool's log once no delivery is left.
 #[derive(Debug)]
 pub(crate) struct StopAfter(pub(crate) Delivery, pub(crate) Arc<Spool>);
 
@@ -19,10 +19,11 @@ impl Drop for StopAfter {
     }
 }
 
-/// Runs a lane's deliveries, again after a panic: its blocks are still in the spool, and another try sends the same.
+/// Runs a queue's delivery, and restarts it after a panic: the blocks are still in the spool, and
+/// the next try sends the same rows.
 pub(crate) async fn run(delivery: Arc<StopAfter>, lane: usize, table: Arc<str>) {
     loop {
-        // A set of one: when this task is stopped, it stops the one within.
+        // A set of one task: if this task is aborted, the set aborts the inner one.
         let mut one = JoinSet::new();
         let delivery = Arc::clone(&delivery);
         one.spawn(async move { delivery.0.run(lane).await });

@@ -1,7 +1,7 @@
-//! Stores: the ClickHouse servers that rows may go to, and which of them have the tables that the rows are for.
+//! The ClickHouse servers that rows may go to, and the one that deliveries use.
 //!
-//! Deliveries take the one that is in use, and wait where there is none yet. A server is given nothing
-//! before its tables are as the schema says, which a task of its own sees to.
+//! Deliveries use the current server, and wait if no server is ready. A server gets no rows before
+//! its tables match the schema, which a separate task ensures.
 
 use std::{
     future::pending,
@@ -19,7 +19,7 @@ use crate::{store::Connection, sync::state::State};
 #[derive(Debug)]
 pub(crate) struct ActiveServer {
     states: watch::Receiver<Vec<State>>,
-    /// Which of them is used.
+    /// The position of the server in use.
     current: AtomicUsize,
 }
 
@@ -31,7 +31,8 @@ impl ActiveServer {
         }
     }
 
-    /// Returns the server that is used, or the next one that is ready, with its place; none if none is.
+    /// Returns the current server, or the next ready one, with its position; `None` if no server is
+    /// ready.
     pub(crate) fn used(&self) -> Option<(usize, Arc<Connection>)> {
         let states = self.states.borrow();
         let used = self.current.load(Ordering::Relaxed);
@@ -45,21 +46,22 @@ impl ActiveServer {
         })
     }
 
-    /// Returns whether rows have to wait for a server.
+    /// Returns whether rows must wait for a server.
     pub(crate) fn are_awaited(&self) -> bool {
         are_awaited(&self.states.borrow())
     }
 
-    /// Waits until a server is ready, if any is named.
+    /// Waits until a server is ready, if the options name any.
     pub(crate) async fn wait(&self) {
         let mut states = self.states.clone();
-        // An error: nobody looks after them any more, since the runtime is about to end.
+        // On an error, the sync tasks have ended, since the runtime is about to shut down.
         if states.wait_for(|states| !are_awaited(states)).await.is_err() {
             pending().await
         }
     }
 
-    /// Goes on from a server that did not answer; whoever notices first moves all of them on.
+    /// Fails over from a server that did not answer. The first delivery to notice moves all
+    /// deliveries.
     pub(crate) fn leave(&self, place: usize) {
         let next = (place + 1) % self.states.borrow().len().max(1);
         self.go(place, next);
@@ -102,7 +104,7 @@ mod tests {
         assert_eq!(place(), Some(0), "it is used as long as it answers");
         servers.leave(0);
         assert_eq!(place(), Some(1));
-        // Somebody else has noticed the same.
+        // Another delivery has noticed the same.
         servers.leave(0);
         assert_eq!(place(), Some(1));
     }

@@ -1,17 +1,21 @@
-//! Views: rows on which a materialized view throws although their table has taken them.
+//! Handles rows on which a materialized view throws although their table has taken them.
 //!
-//! ClickHouse writes an insert into its table and then into each view. A view that throws gets no row of the insert, and other views
-//! may get none either. Delivery finishes such an insert in steps that can be repeated after a crash, since ClickHouse
-//! recognizes each of them by the token of the first try:
+//! ClickHouse writes an insert into its table and then into each view. A view that throws gets no
+//! row of the insert, and other views may get none either. Delivery finishes such an insert in
+//! steps that it can repeat after a crash, since ClickHouse recognizes each step by the token of
+//! the first try:
 //!
-//! 1. The same rows go again with `materialized_views_ignore_errors`. The table and all other views have them then.
-//! 2. Each view's query runs over some of the rows, by halves, and writes nothing. This finds the rows on which it throws.
-//! 3. The other rows go under the token of all rows. The table and the other views skip them; the view that has thrown
-//!    takes them, and so do the views over its table.
-//! 4. Dead letters name the rows that a view lacks, and the rows are done.
+//! 1. Delivery sends the same rows with `materialized_views_ignore_errors`. Then the table and all
+//!    other views have them.
+//! 2. Delivery runs each view's query over some of the rows, by halves, without writing anything.
+//!    This finds the rows on which the query throws.
+//! 3. Delivery sends the other rows under the token of all rows. The table and the other views skip
+//!    them; the view that threw takes them, and so do the views over its table.
+//! 4. Dead letters name the rows that a view lacks, and delivery settles the rows.
 //!
-//! Step 3 rests on the token, so that the table must be sure to remember it; else the view may miss the insert, which is told. Where
-//! the table cannot be asked for the rows, it waits for a person.
+//! Step 3 relies on the token, so the table must be sure to remember it. Otherwise the view may
+//! miss the insert, which delivery logs. If the lookup cannot query the table for the rows, the
+//! insert waits until the operator acts.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -38,25 +42,28 @@ use crate::{
     table::dead_letter::{DeadLetter, REJECTED},
 };
 
-/// A condition names so many rows, which keeps its text within ClickHouse's default `max_query_size`.
+/// The maximum number of rows in a condition, which keeps the query within ClickHouse's default
+/// `max_query_size`.
 const MAX_IDS: usize = 4096;
 
-/// So many queries look for the rows of one part. Rows that they have not separated by then are all taken for refused.
+/// The maximum number of queries that search the rows of one part. Rows that are not separated by
+/// then all count as refused.
 const MAX_QUERIES: u32 = 1000;
 
-/// So many rows of one part become dead letters. The others are in the log and in the metrics as a number.
+/// The maximum number of dead letters for one part. The log and the metrics contain the number of
+/// all refused rows.
 const MAX_LETTERS: usize = 100;
 
-/// A row of a part, and its id.
+/// The number of a row in its block, and the row's id.
 type NumberedRow = (u32, u64);
 
 /// The rows that a view does not take.
 #[derive(Debug)]
 struct RefusedRows {
     view: TableName,
-    /// The rows on which it throws, and what it says.
+    /// The rows on which the view throws, each with the error.
     rows: Vec<(NumberedRow, ClickHouseError)>,
-    /// Rows of which some make it throw.
+    /// Rows that were not separated: some of them make the view throw.
     unseparated: Vec<u32>,
 }
 
@@ -72,11 +79,12 @@ impl RefusedRows {
 }
 
 impl TableDelivery<'_> {
-    /// Brings the rows of an insert on which a view has thrown into the table and the views, but for those that a view refuses.
-    /// `token` is that of the insert.
+    /// Inserts the rows of an insert on which a view threw into the table and the views, except for
+    /// the rows that a view refuses. `token` is the token of the insert.
     ///
     /// # Errors
-    /// `refusal` where the rows have to wait; else why it has to be tried again. Nothing is settled then.
+    /// `refusal` if the rows must wait, or the reason to try again. In both cases, delivery settles
+    /// nothing.
     pub(super) async fn finish_without_refused(
         &mut self,
         block: &Arc<SealedBlock>,
@@ -96,7 +104,7 @@ impl TableDelivery<'_> {
             self.guard.park_block(block);
             return Ok(());
         }
-        // It cannot fail: nobody closes the semaphore.
+        // This cannot fail, since delivery never closes the semaphore.
         let permit = permits.acquire().await;
         let Some((_, connection)) = servers.used() else {
             return Err(Failure::Server(ClickHouseError::no_server()));
@@ -113,7 +121,7 @@ impl TableDelivery<'_> {
         if !self.has_all(&connection, block, part, ignoring).await? {
             return Err(refusal);
         }
-        // Other tables insert while this one searches.
+        // Lets other tables insert during the search.
         drop(permit);
         let rows = self.numbered(block, part).await?;
         let search = Search {
@@ -131,7 +139,7 @@ impl TableDelivery<'_> {
         }
 
         let _permit = permits.acquire().await;
-        // Rows that fewer views refuse go first, so that each view gets all that it takes.
+        // Views that refuse fewer rows come first, so that each view gets all rows that it takes.
         refused.sort_by_key(RefusedRows::len);
         for one in &refused {
             let numbers: BTreeSet<u32> = one.numbers().collect();
@@ -143,7 +151,7 @@ impl TableDelivery<'_> {
         }
         let mut missed = None;
         if let Some(taken) = &taken {
-            // Here no error is ignored.
+            // This insert ignores no error.
             match self.send_as(&connection, block, taken, strict).await {
                 Err(Failure::Server(error)) if error.is_of_view() => {
                     self.send_as(&connection, block, taken, ignoring).await?;
@@ -174,7 +182,8 @@ impl TableDelivery<'_> {
         Ok(())
     }
 
-    /// Lets the table and all views that do not throw have the rows; returns whether it is sure that they recognize the token.
+    /// Inserts the rows into the table and all views that do not throw. Returns whether all of them
+    /// are sure to recognize the token.
     async fn has_all(
         &mut self,
         connection: &Connection,
@@ -201,7 +210,7 @@ impl TableDelivery<'_> {
         }
     }
 
-    /// Returns the rows of a part with their ids; none where some of them are lost on disk.
+    /// Returns the rows of a part with their ids, or none if some of the rows are lost on disk.
     async fn numbered(&self, block: &Arc<SealedBlock>, part: &Part) -> Result<Vec<NumberedRow>, Failure> {
         let rows = self.delivery.spool.rows(block, part).await.map_err(Failure::Disk)?;
         let ids = block.layout.row_ids(&rows.bytes, &rows.ends).unwrap_or_default();
@@ -242,7 +251,8 @@ impl TableDelivery<'_> {
     }
 }
 
-/// Writes a letter for each row that a view refuses. The row itself is in its table, under the id that the letter has.
+/// Writes a dead letter for each row that a view refuses, at most [`MAX_LETTERS`]. The row itself
+/// is in its table, under the id in the dead letter.
 fn encode_letters(block: &SealedBlock, refused: &[RefusedRows], letters: &mut RowBatch) -> Result<(), SpoolFull> {
     let all = refused
         .iter()
@@ -273,7 +283,7 @@ fn no_room(_: SpoolFull) -> Failure {
     Failure::Disk(std::io::ErrorKind::StorageFull.into())
 }
 
-/// Returns a part without some of its rows; none if nothing is left.
+/// Returns a part without some of its rows, or `None` if no row is left.
 fn without(part: &Part, rows: &BTreeSet<u32>) -> Option<Part> {
     let ranges = ranges_of(part.rows().filter(|row| !rows.contains(row)));
     (!ranges.is_empty()).then(|| Part::of(ranges))
@@ -288,7 +298,7 @@ struct Search<'a> {
     timeout: Duration,
 }
 
-/// A column of a view's table that has another type than the view's own.
+/// A column whose type in the view's target table differs from its type in the view.
 #[derive(Debug, Row, Deserialize)]
 struct Converted {
     name: String,
@@ -301,7 +311,7 @@ impl Search<'_> {
         let (table, views) = views_over(self.client, self.table).await?;
         let parts = self.parts(rows).await?;
         let mut refused = self.refused_by(&table, &views, &parts, rows).await?;
-        // Merged parts are not read by their old names.
+        // A query by part names skips parts that ClickHouse has merged since.
         if !parts.is_empty() && !self.are_active(&parts).await? {
             refused = self.refused_by(&table, &views, &[], rows).await?;
         }
@@ -345,7 +355,8 @@ impl Search<'_> {
                     }
                 }
             }
-            // What a view's table makes of the values matters only where its query does not throw.
+            // The conversions of a view's target table matter only if the view's query does not
+            // throw.
             if !refused.is_empty() {
                 break;
             }
@@ -389,7 +400,8 @@ impl Search<'_> {
         Ok(refused)
     }
 
-    /// Runs a query without a result; an error of any row is one of the answer, and not behind it.
+    /// Runs a query without a result. An error in any row is the response itself, not a late
+    /// exception.
     async fn execute(&self, query: &str) -> Result<(), clickhouse::error::Error> {
         let query = self.client.query_raw(query);
         query.with_setting("wait_end_of_query", "1").execute().await
@@ -404,7 +416,8 @@ impl Search<'_> {
         format!("_part IN ({}) AND {condition}", list(parts))
     }
 
-    /// Returns the parts of the table that have the rows, which spares the queries all others; none where a table has no parts.
+    /// Returns the table's parts that have the rows, so that the queries read no other parts; none
+    /// if the table has no parts.
     async fn parts(&self, rows: &[NumberedRow]) -> Result<Vec<String>, ClickHouseError> {
         let ids = || rows.iter().map(|(_, id)| *id);
         let (least, most) = (ids().min().unwrap_or_default(), ids().max().unwrap_or_default());
@@ -429,9 +442,10 @@ impl Search<'_> {
         Ok(active == parts.len() as u64)
     }
 
-    /// Returns the conversions that a view's table makes of the view's columns, as columns of a query; nothing if there are none.
+    /// Returns the conversions from the view's columns to the target table's columns, as columns of
+    /// a query. The text is empty if there are none.
     async fn conversions(&self, view: &View) -> Result<String, ClickHouseError> {
-        // A NULL may become the column's default.
+        // Nullable columns are left out, since a NULL may become the target column's default.
         let query = self
             .client
             .query(
@@ -454,7 +468,7 @@ impl Search<'_> {
     }
 }
 
-/// Writes texts as a list of ClickHouse's SQL.
+/// Joins strings as a list in ClickHouse's SQL.
 fn list(texts: &[String]) -> String {
     let texts: Vec<_> = texts.iter().map(|part| text(part)).collect();
     texts.join(", ")

@@ -1,16 +1,21 @@
-//! Lease: a node number for the ids of this process, which no other process with the same tables has.
+//! Leases a node number for the ids of this process, which no other process with the same tables
+//! has.
 //!
-//! Each process has a row for its number in the table `rowmill_nodes`, and writes it again every ten seconds, a beat. A number whose
-//! last beat is a day old is free. The lease outlives every stop and outage up to that: without ClickHouse a process goes on
-//! with its number, and after a restart with the one in its file of ids. Shortly before the lease ends, a process that cannot
-//! reach ClickHouse gives its number up, and its ids are from the places of processes without a number until it claims one again.
+//! Each process has a row for its number in the table `rowmill_nodes`, and writes it again every
+//! ten seconds: a beat. A number is free if its last beat is a day old. The lease survives restarts
+//! and outages up to that time: without ClickHouse, a process keeps its number, and after a restart
+//! it continues with the number in its id file. Shortly before the lease ends, a process that
+//! cannot reach ClickHouse gives its number up. Its ids then use the places of processes without a
+//! number until it claims a number again.
 //!
-//! A claim needs no transactions. The process writes that it asks for a number, and reads then who else has it or asks for it; if it
-//! is not alone, it withdraws and tries another number. Of two that ask for one number at the same time, the one whose row was
-//! written later reads the other's, so at most one of them keeps it.
+//! A claim needs no transactions. The process writes that it asks for a number, and then reads the
+//! other processes that have the number or ask for it. If there are any, it withdraws and tries
+//! another number. If two processes ask for one number at the same time, the process with the later
+//! row reads the other's row, so at most one of them keeps the number.
 //!
-//! A process whose number the operator has chosen writes its row without asking. A process that sees another one's beats under its
-//! own number logs an error, and moves to another number unless the operator has chosen this one.
+//! A process with a number that the operator has chosen writes its row without asking. A process
+//! that reads another process's beats under its own number logs an error, and moves to another
+//! number unless the operator has chosen this one.
 
 pub(crate) mod nodes;
 
@@ -34,54 +39,57 @@ use crate::{
     sync::state::State,
 };
 
-/// How often a process says that it still has its number.
+/// The interval between two beats, which keep a process's number.
 const BEAT: Duration = Duration::from_secs(10);
 
-/// A process whose last beat is so old gives its number up: before others take it, with time for requests that are on their way.
+/// The age of the last beat at which a process gives its number up: before other processes can take
+/// it, with time for the requests in progress.
 const LEAVES_AFTER: Duration = LEASE
     .checked_sub(Duration::from_secs(5 * 60))
     .expect("a lease is longer");
 
-/// A process without a beat for so long is not running, or far from ClickHouse.
+/// A process without a beat for this long is not running, or cannot reach ClickHouse.
 const SILENCE: Duration = Duration::from_secs(35);
 
-/// How often the ids of the next seconds are noted in the file.
+/// The interval at which the id file covers the ids of the next seconds.
 const COVER: Duration = Duration::from_secs(3);
 
-/// Waits after a round that has reached no server.
+/// The waits after a round that reached no server.
 const RETRY: Backoff = Backoff {
     first: Duration::from_millis(200),
     cap: BEAT,
 };
 
-/// After so many failures in a row, some five minutes, an error is a person's whatever its kind.
+/// After this many failures in a row, about five minutes, the log has a failure of any kind.
 const LASTING_FAILURES: u32 = 30;
 
-/// A clash that lasts is told this often.
+/// The interval between two messages about a clash that lasts.
 const ALARM_INTERVAL: Duration = Duration::from_secs(60);
 
-/// So many numbers are tried in one round. More than a few are taken only if as many processes start in the same moment.
+/// The maximum number of node numbers to try in one round. More than a few of them are taken only
+/// if as many processes start at the same moment.
 const TRIES: u32 = 16;
 
-/// What is known of the node number of a writer's ids.
+/// The state of the node number in a writer's ids.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct NodeStatus {
-    /// The number; none as long as ids are from the places of those that have none.
+    /// The number, or `None` while the ids use the places of processes without a number.
     pub node: Option<u16>,
     /// How often another process was seen with the same number.
     pub clashes: u64,
 }
 
-/// How far a lease is.
+/// The progress of a lease.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Progress {
-    /// Nothing is gained by waiting for the first round any more.
+    /// Whether the first round has ended, so that a wait for it is over.
     pub(crate) is_settled: bool,
     pub(crate) clashes: u64,
 }
 
-/// Returns the record that a process begins its ids with: those of an `earlier` one go on with `node`, or else with the
-/// number that the earlier one had, as long as that is leased.
+/// Returns the record with which a process begins its ids, which continue after those of an
+/// `earlier` process. The base is `node`, or the earlier base unless that has a number whose lease
+/// has ended, or a new base without a number.
 pub(crate) fn first_record(node: Option<Base>, earlier: Option<Record>) -> Record {
     let fresh = Record {
         base: Base::spare(dice()),
@@ -107,8 +115,8 @@ pub(crate) fn first_record(node: Option<Base>, earlier: Option<Record>) -> Recor
     record
 }
 
-/// Begins to keep a number for `ids` at the servers that are ready, and to cover the ids of the next seconds. The tasks end when
-/// nobody has the receiver any more.
+/// Starts to keep a number for `ids` at the ready servers, and to cover the ids of the next
+/// seconds. The tasks end once the receiver is dropped.
 pub(crate) fn start(
     ids: Arc<IdGenerator>,
     chosen: Option<Base>,
@@ -148,33 +156,33 @@ pub(crate) fn start(
     receiver
 }
 
-/// Notes the ids of the next seconds, again and again.
+/// Covers the ids of the next seconds in the file, in an endless loop.
 async fn cover(ids: Arc<IdGenerator>) {
     loop {
         let covered = Arc::clone(&ids);
-        // A panic there is told by the runtime; ids are covered one by one then.
+        // The runtime reports a panic in the task. Ids are then covered one by one.
         _ = tokio::task::spawn_blocking(move || covered.cover_ahead(unix_ms())).await;
         sleep(COVER).await;
     }
 }
 
-/// When ClickHouse has last had a process's beat, by two clocks: one of them stands still while the machine sleeps, and
-/// the other can be set.
+/// The time at which ClickHouse received a process's last beat, by two clocks: the first stops
+/// while the machine sleeps, and the second can be set.
 #[derive(Debug, Clone, Copy)]
 struct LastBeat {
     at: Instant,
     at_ms: u64,
-    /// What had passed since then at the time `at`.
+    /// The time from the beat to `at`.
     before: Duration,
 }
 
 impl LastBeat {
-    /// Returns a beat that is sent now.
+    /// Returns a beat at the present time.
     fn now() -> Self {
         Self::of_record(unix_ms())
     }
 
-    /// Returns the beat of an earlier process, at so many milliseconds since 1970.
+    /// Returns the beat of an earlier process, at `held_ms` milliseconds since 1970.
     fn of_record(held_ms: u64) -> Self {
         Self {
             at: Instant::now(),
@@ -183,13 +191,13 @@ impl LastBeat {
         }
     }
 
-    /// Returns the longest time that may have passed since then.
+    /// Returns the longest time that may have passed since the beat.
     fn age(&self) -> Duration {
         (self.before + self.at.elapsed()).max(since(self.at_ms))
     }
 }
 
-/// Returns the time since a moment in milliseconds since 1970.
+/// Returns the time since `ms`, in milliseconds since 1970.
 fn since(ms: u64) -> Duration {
     Duration::from_millis(unix_ms().saturating_sub(ms))
 }
@@ -198,17 +206,18 @@ fn since(ms: u64) -> Duration {
 struct Lease<'a> {
     ids: Arc<IdGenerator>,
     process: Process,
-    /// The process whose file this one has gone on with, and which has ended.
+    /// The process that wrote the id file before this one, and has ended.
     predecessor: Uuid,
-    /// When ClickHouse has last had the number as this process's, or its predecessor's.
+    /// The last beat that ClickHouse received from this process or its predecessor.
     last_beat: LastBeat,
-    /// The operator's number, which is not changed.
+    /// The operator's number, which never changes.
     chosen: Option<u16>,
-    /// The number that has been claimed.
+    /// The claimed number.
     held: Option<u16>,
-    /// A number whose claim failed on its way. It is asked for again, so that failures do not use up numbers.
+    /// A number whose claim failed midway. The process asks for it again, so that failures do not
+    /// use up numbers.
     asking: Option<u16>,
-    /// For each server the time, by its clock, since which it has had this process under the number.
+    /// For each server, by position: the server's time of the first beat under the number.
     since_ms: HashMap<usize, i64>,
     last_alarm: Option<Instant>,
     progress: &'a watch::Sender<Progress>,
@@ -225,7 +234,7 @@ impl Lease<'_> {
                 () = sleep(BEAT) => continue,
             };
             if is_over {
-                // Nobody looks for servers any more: the writer is about to end.
+                // The sync tasks have ended: the writer is about to end.
                 pending().await
             }
             let servers = ready(&states);
@@ -240,7 +249,7 @@ impl Lease<'_> {
                     self.tell(&error, failures);
                 }
             }
-            // A server that is ready and does not answer is waited for by rows, not by the start.
+            // If a ready server does not answer, rows wait for it, but the start does not.
             self.progress.send_modify(|progress| progress.is_settled = true);
             sleep(if failures == 0 {
                 BEAT
@@ -251,7 +260,7 @@ impl Lease<'_> {
         }
     }
 
-    /// Claims a number: the one that ids have already, or else a free one.
+    /// Claims a number: the one that the ids already have, otherwise a free one.
     async fn claim(&mut self, servers: &[Server]) -> Result<(), ClickHouseError> {
         let mut kept = self.ids.base().node();
         for _ in 0..TRIES {
@@ -274,7 +283,7 @@ impl Lease<'_> {
                 return self.beat(servers, node).await;
             }
             if kept.take().is_some() {
-                // Since the start, ids may have been the other's, too.
+                // Since the start, the other process may have made the same ids.
                 self.tell_clash(node, None);
                 self.leave_number();
             }
@@ -283,7 +292,8 @@ impl Lease<'_> {
         Ok(())
     }
 
-    /// Asks each server for a number; returns whether this process is alone with it. Where it is not, it withdraws.
+    /// Asks each server for a number, and withdraws if another process has it. Returns whether this
+    /// process is alone with the number.
     async fn ask_for(&mut self, servers: &[Server], node: u16) -> Result<bool, ClickHouseError> {
         let mut last_error = None;
         let mut asked = Vec::new();
@@ -302,7 +312,7 @@ impl Lease<'_> {
         }
         if !is_alone {
             for server in asked {
-                // Else the row counts until its lease is over.
+                // Without this, the row would count until its lease ends.
                 _ = self.write(server, node, LEFT).await;
             }
         }
@@ -315,7 +325,8 @@ impl Lease<'_> {
         Ok(!claims.iter().any(|claim| self.is_foreign(claim) && claim.is_alive()))
     }
 
-    /// Lets ids be those of a number that has just been claimed, behind all that others have made with it.
+    /// Moves the ids to a number that has just been claimed, after all ids that others have made
+    /// with it.
     fn hold(&mut self, node: u16, claims: &[Claim]) {
         self.held = Some(node);
         self.since_ms.clear();
@@ -330,8 +341,8 @@ impl Lease<'_> {
         self.ids.move_to(base, self.process.id, unix_ms());
     }
 
-    /// Gives up a number that others are about to take, since no beat has reached ClickHouse for as long as it is leased. The
-    /// operator's stays.
+    /// Gives up a number that other processes are about to take, since ClickHouse has received no
+    /// beat for almost the whole lease. A number that the operator has chosen stays.
     fn leave_lapsed_number(&mut self) {
         let leased = self.ids.base().node().filter(|_| self.chosen.is_none());
         let Some(node) = leased.filter(|_| self.last_beat.age() >= LEAVES_AFTER) else {
@@ -346,14 +357,15 @@ impl Lease<'_> {
         self.leave_number();
     }
 
-    /// Gives up a number that another process has, too, or may take.
+    /// Gives up a number that another process has or may take.
     fn leave_number(&mut self) {
         self.held = None;
         self.since_ms.clear();
         self.ids.move_to(Base::spare(dice()), Uuid::nil(), 0);
     }
 
-    /// Says that this process still has its number, and looks for others under it.
+    /// Writes that this process still has its number, and checks for other processes with the
+    /// number.
     async fn beat(&mut self, servers: &[Server], node: u16) -> Result<(), ClickHouseError> {
         let began = LastBeat::now();
         let mut last_error = None;
@@ -382,7 +394,7 @@ impl Lease<'_> {
         for server in servers {
             _ = self.write(server, node, LEFT).await;
         }
-        // Boxed: a claim ends with a beat.
+        // Boxed, since a claim ends with a beat.
         Box::pin(self.claim(servers)).await
     }
 
@@ -392,7 +404,7 @@ impl Lease<'_> {
         let claims = self.process.read(&server.client, node).await?;
         let now_ms = claims.first().map_or(0, |claim| claim.now_ms);
         if !self.since_ms.contains_key(&server.place) {
-            // Those before may have had another clock.
+            // Earlier processes may have had a different clock.
             let before = claims.iter().filter(|claim| self.is_foreign(claim));
             self.raise(node, before.map(Claim::until_ms).max());
         }
@@ -402,7 +414,8 @@ impl Lease<'_> {
                 && claim.last_beat_ms > since_ms
                 && claim.silence_ms() < SILENCE.as_millis() as i64
         };
-        // The predecessor, too: it runs where this process's folder is a copy of another's.
+        // The predecessor counts as well: if it is running, this process's folder is a copy of its
+        // folder.
         let mut others = claims.into_iter().filter(|claim| !claim.is_of(self.process.id));
         Ok(others.find(is_running))
     }
@@ -426,12 +439,12 @@ impl Lease<'_> {
     }
 
     async fn write(&mut self, server: &Server, node: u16, state: &str) -> Result<(), ClickHouseError> {
-        // Ids until the next beat, and one that is late.
+        // Covers the ids until the next beat, even if it is one interval late.
         let until_ms = self.ids.last_ms().max(unix_ms()) + 2 * BEAT.as_millis() as u64;
         self.process.write(&server.client, node, state, until_ms).await
     }
 
-    /// Tells that another process has the same number.
+    /// Counts and logs that another process has the same number.
     fn tell_clash(&mut self, node: u16, other: Option<&Claim>) {
         self.progress.send_modify(|progress| progress.clashes += 1);
         if !self.is_alarm_due() {
@@ -456,7 +469,7 @@ impl Lease<'_> {
         }
     }
 
-    /// Returns whether it is time to tell of what may last.
+    /// Returns whether a message about a lasting problem is due.
     fn is_alarm_due(&mut self) -> bool {
         let now = Instant::now();
         let is_recent = |last| now.duration_since(last) < ALARM_INTERVAL;
@@ -468,7 +481,7 @@ impl Lease<'_> {
     }
 
     fn tell(&self, error: &ClickHouseError, failures: u32) {
-        // While ClickHouse is away, others say so.
+        // While ClickHouse is unreachable, other tasks log that.
         let is_due = failures == LASTING_FAILURES || (failures == 1 && !error.is_passing());
         if !is_due {
             tracing::debug!(%error, failures, "the node number cannot be looked after");
@@ -482,7 +495,7 @@ impl Lease<'_> {
     }
 }
 
-/// A server that is ready, and its place among all.
+/// A ready server, and its position among all servers.
 struct Server {
     place: usize,
     client: Client,
@@ -500,7 +513,7 @@ fn ready(states: &watch::Receiver<Vec<State>>) -> Vec<Server> {
     servers.collect()
 }
 
-/// Returns what all servers that answer have.
+/// Returns the claims of all servers that answer.
 async fn all_claims(servers: &[Server]) -> Result<Vec<Claim>, ClickHouseError> {
     let mut all = Vec::new();
     let mut last_error = None;
@@ -529,7 +542,7 @@ mod tests {
     const DAY_MS: i64 = 24 * 60 * 60 * 1000;
     const HOUR: Duration = Duration::from_secs(60 * 60);
 
-    /// Starts to look after number 7, whose last beat is an hour old, without a server.
+    /// Starts a lease of number 7 without a server. The last beat is an hour old.
     fn cut_off(chosen: Option<Base>, tasks: &mut JoinSet<()>) -> (Arc<IdGenerator>, watch::Receiver<Progress>) {
         let node = Base::of_node(7).unwrap();
         let record = Record {
@@ -540,7 +553,7 @@ mod tests {
         };
         let ids = Arc::new(IdGenerator::new(node));
         let (servers, states) = watch::channel(vec![State::Away]);
-        // As a server that is looked for as long as the test runs.
+        // Keeps the states' sender alive as long as the test runs.
         tasks.spawn(async move { servers.closed().await });
         let progress = start(Arc::clone(&ids), chosen, record, states, tasks);
         (ids, progress)
@@ -582,7 +595,7 @@ mod tests {
             (now_ms - 1_000, true),
             (now_ms - lease_ms + 60_000, true),
             (now_ms - lease_ms - 1, false),
-            // The clock was set back: nobody knows how long ago that was.
+            // The clock was set back, so the age of the beat is unknown.
             (now_ms + 60_000, false),
             (0, false),
         ] {
@@ -591,7 +604,7 @@ mod tests {
             assert_eq!(record.base == node, is_kept, "{held_ms} {now_ms}");
             assert_eq!(record.base.node().is_some(), is_kept);
             assert_eq!((record.until_ms, record.holder), (earlier.until_ms, earlier.holder));
-            // The operator's goes before, and what was used stays so.
+            // The operator's number takes precedence, and used ids stay used.
             let chosen = first_record(Base::of_node(9), Some(earlier));
             assert_eq!((chosen.base.node(), chosen.until_ms), (Some(9), earlier.until_ms));
         }

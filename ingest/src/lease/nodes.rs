@@ -1,4 +1,4 @@
-//! Nodes: the table of the processes and their node numbers, and which numbers are free.
+//! The table of the processes and their node numbers, and the choice of a free number.
 
 use std::{
     collections::HashMap,
@@ -14,21 +14,22 @@ use crate::{
     store::{ClickHouseError, within},
 };
 
-/// How long a number is its process's without a beat.
+/// How long a process keeps its number without a beat.
 pub(crate) const LEASE: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Time for one statement: they are small.
+/// The timeout of one statement; all of them are small.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Among so many of the numbers that were free for the longest time one is drawn, so that two processes rarely ask for the same.
+/// The number of candidates. One of the numbers that have been free for longest is drawn at random,
+/// so that two processes rarely ask for the same one.
 const DRAWN_FROM: usize = 16;
 
-/// A state as the table has it.
+/// The states in the table.
 pub(crate) const ASKS: &str = "asks";
 pub(crate) const HOLDS: &str = "holds";
 pub(crate) const LEFT: &str = "left";
 
-/// What the table says of one process and one number.
+/// The table's data about one process and one number.
 #[derive(Debug, Clone, Row, Deserialize)]
 pub(crate) struct Claim {
     pub(crate) node: u16,
@@ -37,44 +38,44 @@ pub(crate) struct Claim {
     pub(crate) last_state: String,
     pub(crate) last_beat_ms: i64,
     pub(crate) until_ms: i64,
-    /// The server's clock. Beats are by the same one.
+    /// The server's time; beats use the same clock.
     pub(crate) now_ms: i64,
 }
 
 impl Claim {
-    /// Returns whether the number may still be its process's.
+    /// Returns whether the process may still have the number.
     pub(crate) fn is_alive(&self) -> bool {
         self.last_state != LEFT && self.silence_ms() < LEASE.as_millis() as i64
     }
 
-    /// Returns the time since its last beat, in milliseconds.
+    /// Returns the time since the last beat, in milliseconds.
     pub(crate) fn silence_ms(&self) -> i64 {
         self.now_ms.saturating_sub(self.last_beat_ms)
     }
 
-    /// Returns the millisecond that no id of it is later than.
+    /// Returns a time in milliseconds, which no id of the process is later than.
     pub(crate) fn until_ms(&self) -> u64 {
         self.until_ms.try_into().unwrap_or(0)
     }
 
-    /// Returns whether it is a process's own.
+    /// Returns whether the claim is that of `process`.
     pub(crate) fn is_of(&self, process: Uuid) -> bool {
         self.claimant.parse() == Ok(process)
     }
 }
 
-/// A process as the table has it.
+/// A process in the table.
 #[derive(Debug)]
 pub(crate) struct Process {
     pub(crate) id: Uuid,
     started_ms: u64,
     host: String,
-    /// How many rows it has written; of those for one number the last one counts.
+    /// The number of rows that the process has written. The last row for a number counts.
     beats: u64,
 }
 
 impl Process {
-    /// Returns this process, under an id that no other has.
+    /// Returns this process, under a new unique id.
     pub(crate) fn new() -> Self {
         Self {
             id: Uuid::now_v7(),
@@ -84,7 +85,7 @@ impl Process {
         }
     }
 
-    /// Writes its row for a number, of which no id is later than `until_ms`.
+    /// Writes the process's row for a number. No id with the number is later than `until_ms`.
     pub(crate) async fn write(
         &mut self,
         client: &Client,
@@ -109,10 +110,11 @@ impl Process {
         within(STATEMENT_TIMEOUT, query.execute()).await
     }
 
-    /// Returns all rows of a number, this process's among them.
+    /// Returns all rows of a number, including this process's row.
     pub(crate) async fn read(&self, client: &Client, node: u16) -> Result<Vec<Claim>, ClickHouseError> {
         let claims = claims(client, &format!("WHERE node = {node}")).await?;
-        // A read that does not see what was written before it does not see the others either.
+        // A read that misses this process's earlier row may miss the rows of other processes as
+        // well.
         if claims.iter().any(|claim| claim.is_of(self.id)) {
             Ok(claims)
         } else {
@@ -136,10 +138,11 @@ async fn claims(client: &Client, condition: &str) -> Result<Vec<Claim>, ClickHou
     within(STATEMENT_TIMEOUT, client.query_raw(&select).fetch_all()).await
 }
 
-/// Returns a number that is free: one that nobody has ever had if there is any, else one that has been free for long. A number
-/// with ids of the future is not free, since its next process would have to go on from those.
+/// Returns a free number: one that no process has ever had, otherwise one that has been free for
+/// long. A number with ids in the future is not free, since the next process would have to continue
+/// after them.
 pub(crate) fn choose(claims: &[Claim], dice: u64) -> Option<u16> {
-    // For each number that was used the time of its last beat.
+    // For each used number, whether it is taken, and the time of the last beat.
     let mut used: HashMap<u16, (bool, i64)> = HashMap::new();
     for claim in claims {
         let (is_taken, last_beat_ms) = used.entry(claim.node).or_insert((false, i64::MIN));
@@ -156,7 +159,7 @@ pub(crate) fn choose(claims: &[Claim], dice: u64) -> Option<u16> {
     Some(free[place as usize])
 }
 
-/// Returns the time by this machine's clock, in milliseconds since 1970.
+/// Returns the time of this machine's clock, in milliseconds since 1970.
 pub(crate) fn unix_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(0)
@@ -193,7 +196,7 @@ mod tests {
 
     #[test]
     fn a_number_that_nobody_had_is_chosen_first() {
-        // All but one were used, and are free or not.
+        // All numbers but one were used; some of them are free again.
         let claims: Vec<_> = (0..=MAX_NODE)
             .filter(|node| *node != 77)
             .map(|node| claim(node, if node % 2 == 0 { HOLDS } else { LEFT }, 2 * DAY_MS))
@@ -221,7 +224,7 @@ mod tests {
             chosen
         };
         assert_eq!(chosen(&claims), [300, 302], "a lease lasts a day, or until it is left");
-        // Another process has it meanwhile.
+        // Another process has taken the number in the meantime.
         claims.push(claim(302, ASKS, 5));
         assert_eq!(chosen(&claims), [300]);
         claims[303].until_ms = 0;

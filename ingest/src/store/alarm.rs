@@ -1,16 +1,17 @@
-//! Alarms: what is wrong with a table's rows, in the log, for a person.
+//! Limits how often the log reports that a table's rows cannot be stored.
 
 use tokio::time::{Duration, Instant};
 
 use crate::store::Class;
 
-/// A table in trouble speaks up this often.
+/// The interval between two messages about a table.
 const ALARM_INTERVAL: Duration = Duration::from_secs(60);
 
-/// What should pass by itself, and has not for so long, is for a person, too.
+/// A transient failure that lasts longer than this is logged as an error.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// Says what is wrong with a block at once, and then once a minute while it lasts or when it becomes another thing.
+/// Decides when to log a failure: at once, then once a minute while it lasts, and when its class
+/// changes.
 #[derive(Debug, Default)]
 pub(crate) struct FailureLog {
     first: Option<Instant>,
@@ -18,7 +19,8 @@ pub(crate) struct FailureLog {
 }
 
 impl FailureLog {
-    /// Returns, if it is time to speak up, whether there is still hope that it passes by itself.
+    /// Returns `None` if no message is due, otherwise whether the failure is recent enough to be
+    /// transient.
     pub(crate) fn due(&mut self, class: Class) -> Option<bool> {
         let now = Instant::now();
         self.is_due(now, class).then(|| self.is_patient(now))
@@ -41,7 +43,7 @@ impl FailureLog {
     }
 }
 
-/// Returns whether a table in trouble may be logged again that was logged at `last`.
+/// Returns whether a table that was last logged at `last` may be logged again.
 pub(crate) fn is_interval_over(last: std::time::Instant) -> bool {
     last.elapsed() >= ALARM_INTERVAL
 }

@@ -1,32 +1,34 @@
-//! Backoff: how long somebody waits who has failed at ClickHouse: twice as long each time, up to a cap.
+//! The wait after a failure at ClickHouse. It doubles with each failure in a row, up to a cap.
 
 use std::{
     hash::{BuildHasher, Hasher, RandomState},
     time::Duration,
 };
 
-/// The waits of one kind of trouble.
+/// The waits after one kind of failure.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Backoff {
     pub(crate) first: Duration,
     pub(crate) cap: Duration,
 }
 
-/// Passing troubles: short at first, since most last for a moment; the cap bounds what is added to an outage.
+/// For transient failures. The first waits are short, since most failures last for a moment; the
+/// cap limits how much the wait prolongs an outage.
 pub(crate) const RETRY: Backoff = Backoff {
     first: Duration::from_millis(100),
     cap: Duration::from_secs(10),
 };
 
-/// Troubles that wait for a person: nothing is gained by asking often.
+/// For failures that last until the operator acts, so that frequent retries would gain nothing.
 pub(crate) const HOLD: Backoff = Backoff {
     first: Duration::from_secs(1),
     cap: Duration::from_secs(30),
 };
 
 impl Backoff {
-    /// Returns the wait after the `failures`th failure in a row: at least half of the full one, the rest by `dice`, so that tables
-    /// and collectors that failed together do not come back together.
+    /// Returns the wait after the `failures`th failure in a row: at least half of the full wait,
+    /// and the rest by the jitter `dice`, so that tables and collectors that failed together do not
+    /// retry together.
     pub(crate) fn wait(self, failures: u32, dice: u64) -> Duration {
         let doubled = 2_u32.saturating_pow(failures.saturating_sub(1));
         let full = self.first.saturating_mul(doubled).min(self.cap);
@@ -35,7 +37,8 @@ impl Backoff {
     }
 }
 
-/// Random enough to spread retries: the standard library seeds each hasher differently.
+/// Returns a number that is random enough to spread retries: the standard library seeds each hasher
+/// differently.
 pub(crate) fn dice() -> u64 {
     RandomState::new().build_hasher().finish()
 }

@@ -1,41 +1,46 @@
-//! A server as deliveries use it: inserts with the settings that delivery rests on, and questions.
+//! A connection to a server for deliveries: inserts with the settings that delivery relies on, and
+//! queries.
 
 use clickhouse::Client;
 
 use super::{ClickHouseUrl, InsertClient};
 
-/// Settings of each insert. All of them are the defaults of some version, and each default has changed
-/// or can be changed by a user's profile; none that delivery rests on is inherited.
+/// Settings of each insert. All of them are the defaults of some version. Each default has changed
+/// between versions or can be changed by a user's profile, so delivery sets every one that it
+/// relies on.
 const SETTINGS: [(&str, &str); 9] = [
-    // The token decides what is a duplicate, for synchronous inserts into tables that keep a deduplication window.
+    // The token identifies duplicates, for synchronous inserts into tables with a deduplication
+    // window.
     ("insert_deduplicate", "1"),
-    // A view whose table has missed a block gets it by the next try, and one that has it does not get it again.
+    // A view whose table has missed a block gets the block with the next try; a view whose table
+    // has it does not get it again.
     ("deduplicate_blocks_in_dependent_materialized_views", "1"),
-    // An answer means that the rows are in the table.
+    // A response means that the rows are in the table.
     ("async_insert", "0"),
     ("wait_for_async_insert", "1"),
-    // Of each shard behind a Distributed table, too. Newer servers call it distributed_foreground_insert, and know this name as well.
+    // The same for each shard of a Distributed table. Newer servers call the setting
+    // distributed_foreground_insert, and still accept this name.
     ("insert_distributed_sync", "1"),
-    // The answer, its summary included, is complete.
+    // The response, including its summary, is complete.
     ("wait_end_of_query", "1"),
     ("max_insert_block_size", "1048449"),
-    // What a row leaves to a default is computed, be it said in a row or by a NULL in a column.
+    // ClickHouse computes the default of a value that a row omits, and of a NULL in a column.
     ("input_format_defaults_for_omitted_fields", "1"),
     ("input_format_null_as_default", "1"),
 ];
 
-/// A server whose tables are as the schema says.
+/// A server whose tables match the schema.
 #[derive(Debug, Clone)]
 pub(crate) struct Connection {
     pub(crate) inserts: InsertClient,
-    /// For questions about what is stored.
+    /// The client for queries about stored rows.
     pub(crate) queries: Client,
-    /// More replicas than the one that is asked have to have rows before they are stored.
+    /// Whether rows count as stored only once further replicas have them.
     pub(crate) has_quorum: bool,
 }
 
 impl Connection {
-    /// Returns a connection whose inserts have `settings` beside those that every insert has.
+    /// Returns a connection whose inserts have `settings` in addition to those of every insert.
     pub(crate) fn new(url: &ClickHouseUrl, settings: Vec<(&'static str, String)>) -> Self {
         let has_quorum = settings.iter().any(|&(name, _)| name == "insert_quorum");
         let fixed = SETTINGS.iter().map(|&(name, value)| (name, value.to_owned()));

@@ -1,41 +1,42 @@
-//! What ClickHouse refuses, and what can be done about it.
+//! ClickHouse's errors, and what the collector can do about them.
 //!
-//! Errors are told apart by ClickHouse's number; its words decide at one place alone, and only towards waiting.
+//! ClickHouse's error codes distinguish its errors. The message affects the class in two cases
+//! only: if a view refuses rows, and if a single insert has too many partitions.
 
 use std::{borrow::Cow, error::Error, fmt};
 
-/// This much of an error tells what is wrong without filling the log.
+/// The maximum length of an error's text, which shows what is wrong without filling the log.
 const MAX_ERROR_CHARS: usize = 500;
 
-/// Where in an error ClickHouse's own sentence begins.
+/// The text before ClickHouse's own message in an error.
 const SENTENCE: &str = "DB::Exception: ";
 
-/// How ClickHouse says that it was not the table itself that refused rows.
+/// ClickHouse's words for an error in a view, and not in the table itself.
 const PUSHING_TO_VIEW: &str = "while pushing to view";
 
 /// TOO_MANY_PARTS: of the table, or of one insert.
 const TOO_MANY_PARTS: u32 = 252;
 
-/// How ClickHouse says that it is the insert that has too many partitions, so that fewer rows help.
+/// ClickHouse's words for an insert with too many partitions, where fewer rows help.
 const PARTITIONS_GUARD: &str = "partitions for single INSERT block";
 
-/// How it begins to name a constraint that rows violate.
+/// The beginning of ClickHouse's message about a constraint that rows violate.
 const CONSTRAINT: &str = "Constraint `";
 
-/// What can be done about an error.
+/// The class of an error: what the collector can do about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
-    /// It passes by itself: the network, a timeout, an overloaded or restarting server.
+    /// A transient error: the network, a timeout, an overloaded or restarting server.
     Retry,
-    /// It lasts until a person acts: a missing table, a wrong password.
+    /// An error that lasts until the operator acts: a missing table, a wrong password.
     Hold,
-    /// The rows themselves are refused; sent again they are refused again.
+    /// ClickHouse refuses the rows themselves, and would refuse them again.
     Refused,
-    /// So many rows, bytes or partitions are refused together; fewer may be taken.
+    /// ClickHouse refuses this many rows, bytes or partitions together, and may take fewer.
     TooLarge,
 }
 
-/// An error of ClickHouse or on the way to it.
+/// An error of ClickHouse or of the connection to it.
 #[derive(Debug)]
 pub struct ClickHouseError {
     class: Class,
@@ -45,13 +46,13 @@ pub struct ClickHouseError {
 }
 
 impl ClickHouseError {
-    /// Returns what can be done about it.
+    /// Returns what the collector can do about the error.
     pub fn class(&self) -> Class {
         self.class
     }
 
-    /// Returns whether rows that were sent may be in the table all the same: the answer is missing, or
-    /// does not say that nothing was written.
+    /// Returns whether the table may have the rows despite the error: the response is missing, or
+    /// does not prove that ClickHouse wrote nothing.
     pub(crate) fn may_be_stored(&self) -> bool {
         self.may_be_stored
     }
@@ -66,7 +67,7 @@ impl ClickHouseError {
         matches!(self.source, clickhouse::error::Error::TimedOut)
     }
 
-    /// The server could not be reached.
+    /// Returns the error for a server that could not be reached.
     pub(super) fn not_sent(error: impl Error + Send + Sync + 'static) -> Self {
         Self {
             may_be_stored: false,
@@ -74,22 +75,22 @@ impl ClickHouseError {
         }
     }
 
-    /// The connection broke after something was sent.
+    /// Returns the error for a connection that broke after something was sent.
     pub(super) fn cut_off(error: impl Error + Send + Sync + 'static) -> Self {
         clickhouse::error::Error::Network(Box::new(error)).into()
     }
 
-    /// There was no answer in time.
+    /// Returns the error for a response that did not come in time.
     pub(super) fn timed_out() -> Self {
         clickhouse::error::Error::TimedOut.into()
     }
 
-    /// No server is named.
+    /// Returns the error for a writer without a server.
     pub(crate) fn no_server() -> Self {
         clickhouse::error::Error::Unsupported("no ClickHouse is named".to_owned()).into()
     }
 
-    /// Returns the error of a question, which is asked again, and has written nothing.
+    /// Turns the error into one of a lookup, which writes nothing and is tried again.
     pub(crate) fn of_question(self) -> Self {
         Self {
             class: Class::Retry,
@@ -98,16 +99,16 @@ impl ClickHouseError {
         }
     }
 
-    /// The request cannot be made.
+    /// Returns the error for a request that cannot be built.
     pub(super) fn invalid(error: impl Error + Send + Sync + 'static) -> Self {
         clickhouse::error::Error::InvalidParams(Box::new(error)).into()
     }
 
-    /// The answer is an error.
+    /// Returns the error for an error response.
     pub(super) fn refused(status: http::StatusCode, text: String) -> Self {
         let error = Self::from(clickhouse::error::Error::BadResponse(text));
         match error.code {
-            // A proxy's, whatever its page says.
+            // The response is a proxy's, whatever its page contains.
             None if status == http::StatusCode::PAYLOAD_TOO_LARGE => Self {
                 class: Class::TooLarge,
                 ..error
@@ -120,7 +121,7 @@ impl ClickHouseError {
         }
     }
 
-    /// The exception came after the server had begun to answer.
+    /// Marks the error as an exception that came after the server had begun to respond.
     pub(super) fn late(self) -> Self {
         Self {
             may_be_stored: true,
@@ -128,33 +129,34 @@ impl ClickHouseError {
         }
     }
 
-    /// The answer is a success, and not one that ClickHouse gives to this insert.
+    /// Returns the error for a success that is not ClickHouse's response to this insert.
     pub(crate) fn unconfirmed(reason: &'static str) -> Self {
         let reason = format!("the answer does not confirm the insert: {reason}");
         clickhouse::error::Error::Other(reason.into()).into()
     }
 
-    /// Returns whether nobody answered, so that another server may.
+    /// Returns whether no server answered, so that another server may.
     pub(crate) fn is_absence(&self) -> bool {
         self.class == Class::Retry && self.code.is_none()
     }
 
-    /// Returns whether a question or a statement is worth asking again: nobody has answered, or the server could not do it for a
-    /// reason of its own. Of other errors, a statement is refused for good, where an insert would be tried again.
+    /// Returns whether a query or a DDL statement is worth another try: no server answered, or the
+    /// server failed for a transient reason. Any other error is final for a statement, even where
+    /// delivery would retry an insert.
     pub(crate) fn is_passing(&self) -> bool {
         self.is_absence() || self.code.is_some_and(passes)
     }
 
-    /// Returns ClickHouse's number of the exception; none when the error is not ClickHouse's own.
+    /// Returns ClickHouse's error code, or `None` if the error is not ClickHouse's own.
     pub fn code(&self) -> Option<u32> {
         self.code
     }
 
-    /// Returns its text for the log, which must not tell whom an event is about.
+    /// Returns the text for the log, which must not reveal the person that an event is about.
     ///
-    /// The text is whole where ClickHouse speaks of itself or of a table. Every other error may be
-    /// of rows and quotes them, in quotes or bare (`Cannot parse uuid Anna`), so that only its
-    /// number, its name, and the constraint or the view are left.
+    /// The text is complete if the error is about the server or a table. Every other error may
+    /// quote values of rows, with quotation marks or without (`Cannot parse uuid Anna`), so the
+    /// text contains only its code, its name, and the constraint or the view.
     pub(crate) fn without_values(&self) -> String {
         let clickhouse::error::Error::BadResponse(text) = &self.source else {
             return self.to_string();
@@ -180,10 +182,11 @@ impl ClickHouseError {
         }
     }
 
-    /// Returns all that ClickHouse has said, rows' values included, for the dead letter of a row.
+    /// Returns ClickHouse's message, including values of rows, for the dead letter of a row. The
+    /// text is cut after [`MAX_ERROR_CHARS`].
     pub(crate) fn with_values(&self) -> String {
-        // The client's words contain those of their first cause; what is below says, say, that the
-        // connection was refused.
+        // The client's text contains its first cause; the deeper causes contain, for example, that
+        // the connection was refused.
         let mut text = self.source.to_string();
         let mut cause = self.source.source().and_then(Error::source);
         while let Some(error) = cause {
@@ -197,7 +200,7 @@ impl ClickHouseError {
         text
     }
 
-    /// Returns what a person has to do, as a sentence for the log.
+    /// Returns the remedy for the operator, as a sentence for the log.
     pub fn cure(&self) -> &'static str {
         match self.code {
             Some(16 | 60 | 81 | 218) => {
@@ -220,7 +223,8 @@ impl From<clickhouse::error::Error> for ClickHouseError {
         use clickhouse::error::Error as E;
         let (class, code, may_be_stored) = match &source {
             E::BadResponse(text) => match exception_code(text) {
-                // The rows are in the table then, and only a view refuses them: in smaller parts they would be in it twice.
+                // The table has the rows, and only a view refuses them. If they were sent again in
+                // smaller parts, the table would have them twice.
                 Some(code) if view_at(text).is_some() => match class_of_code(code) {
                     Class::Refused => (Class::Hold, Some(code), true),
                     class => (class, Some(code), true),
@@ -248,16 +252,17 @@ impl From<clickhouse::error::Error> for ClickHouseError {
 
 impl fmt::Display for ClickHouseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // All causes in one text, and no `source`. A control character of a row must not steer the
-        // terminal of whoever reads it.
+        // The text contains all causes, so there is no `source`. A control character in a row must
+        // not control the reader's terminal.
         f.write_str(&escaped(self.with_values().trim_end()))
     }
 }
 
 impl Error for ClickHouseError {}
 
-/// Reads the number of `Code: N. DB::Exception: …`, the body of each of ClickHouse's refusals, or of `Code: N`, which the
-/// client makes of the header `X-ClickHouse-Exception-Code` when there is no body.
+/// Reads the code in `Code: N. DB::Exception: …`, the body of each of ClickHouse's error responses,
+/// or in `Code: N`, which the client builds from the header `X-ClickHouse-Exception-Code` if there
+/// is no body.
 fn exception_code(text: &str) -> Option<u32> {
     let rest = text.strip_prefix("Code: ")?;
     let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
@@ -269,8 +274,8 @@ fn exception_code(text: &str) -> Option<u32> {
     }
 }
 
-/// Returns the error's name, `CANNOT_PARSE_UUID` say, with which ClickHouse ends its text but for
-/// its version.
+/// Returns the error's name, for example `CANNOT_PARSE_UUID`, from the end of ClickHouse's text,
+/// before the version.
 fn name(text: &str) -> Option<&str> {
     let text = text.trim_end();
     let text = text.rfind(" (version ").map_or(text, |at| &text[..at]);
@@ -282,8 +287,8 @@ fn name(text: &str) -> Option<&str> {
     is_name.then_some(name)
 }
 
-/// Returns where ClickHouse says that a view has refused the rows. In a row's value the words mean
-/// nothing: behind them stands the quote that ends the value.
+/// Returns the position of ClickHouse's statement that a view has refused the rows. The same words
+/// in a row's value do not count: the quote that ends the value follows them.
 fn view_at(text: &str) -> Option<usize> {
     let at = text.rfind(PUSHING_TO_VIEW)?;
     let (mut is_quoted, mut bytes) = (false, text[at..].bytes());
@@ -297,7 +302,7 @@ fn view_at(text: &str) -> Option<usize> {
     (!is_quoted).then_some(at)
 }
 
-/// Returns the name that a text begins with, `database.view` or the same in backquotes.
+/// Returns the name at the start of a text: `database.view`, or the same in backquotes.
 fn identifier(text: &str) -> &str {
     let text = text.trim_start();
     let mut is_quoted = false;
@@ -324,14 +329,14 @@ fn escaped(text: &str) -> Cow<'_, str> {
     Cow::Owned(text.chars().map(escape).collect())
 }
 
-/// Returns whether an error tells of the server, or of the tables as such, and never of a row: its
-/// text is whole in the log.
+/// Returns whether an error is always about the server or the tables and never about a row, so that
+/// the log may contain its complete text.
 fn is_of_the_server(code: u32) -> bool {
     // TOO_MANY_PARTS
     class_of_code(code) == Class::Hold || passes(code) || code == 252
 }
 
-/// Returns whether the server had a reason of its own, which passes: TIMEOUT_EXCEEDED,
+/// Returns whether the server failed for a transient reason: TIMEOUT_EXCEEDED,
 /// TOO_MANY_SIMULTANEOUS_QUERIES, SOCKET_TIMEOUT, NETWORK_ERROR, NO_ZOOKEEPER, ABORTED,
 /// MEMORY_LIMIT_EXCEEDED, TABLE_IS_READ_ONLY, NOT_ENOUGH_SPACE, ALL_CONNECTION_TRIES_FAILED,
 /// CANNOT_ASSIGN_ALTER, SERVER_OVERLOADED, KEEPER_EXCEPTION.
@@ -342,52 +347,60 @@ fn passes(code: u32) -> bool {
     )
 }
 
-/// Sorts ClickHouse's numbers (`SELECT errorCodeToName(N)`).
+/// Classifies ClickHouse's error codes (`SELECT errorCodeToName(N)`).
 ///
-/// A number that is not listed is tried again: a needless retry costs little, a needless hold delays everything behind it.
+/// An unlisted code is retried: a needless retry costs little, but a needless hold delays all later
+/// rows.
 fn class_of_code(code: u32) -> Class {
     match code {
-        // NO_SUCH_COLUMN_IN_TABLE, ILLEGAL_TYPE_OF_ARGUMENT (a column's type is one that ours cannot become), ILLEGAL_COLUMN (the same,
-        // or a MATERIALIZED one), UNKNOWN_IDENTIFIER, NOT_IMPLEMENTED (the same, or a view), UNKNOWN_TABLE, SYNTAX_ERROR,
-        // UNKNOWN_FORMAT, UNKNOWN_DATABASE, UNKNOWN_SETTING, TABLE_IS_DROPPED, TABLE_IS_PERMANENTLY_READ_ONLY
+        // NO_SUCH_COLUMN_IN_TABLE, ILLEGAL_TYPE_OF_ARGUMENT (ClickHouse cannot convert our type to
+        // the column's), ILLEGAL_COLUMN (the same, or a MATERIALIZED column), UNKNOWN_IDENTIFIER,
+        // NOT_IMPLEMENTED (the same, or a view), UNKNOWN_TABLE, SYNTAX_ERROR, UNKNOWN_FORMAT,
+        // UNKNOWN_DATABASE, UNKNOWN_SETTING, TABLE_IS_DROPPED, TABLE_IS_PERMANENTLY_READ_ONLY
         16 | 43 | 44 | 47 | 48 | 60 | 62 | 73 | 81 | 115 | 218 | 774 => Class::Hold,
-        // READONLY (the user's, unlike TABLE_IS_READ_ONLY 242, which is a replica's and passes), SETTING_CONSTRAINT_VIOLATION,
-        // READONLY_SETTING
+        // READONLY (of the user, unlike TABLE_IS_READ_ONLY 242, which is a replica's and
+        // transient), SETTING_CONSTRAINT_VIOLATION, READONLY_SETTING
         164 | 452 | 472 => Class::Hold,
         code if is_access(code) => Class::Hold,
-        // UNEXPECTED_END_OF_FILE, EXPECTED_END_OF_FILE, CANNOT_PARSE_TEXT, SIZE_OF_FIXED_STRING_DOESNT_MATCH,
-        // CANNOT_PARSE_ESCAPE_SEQUENCE, CANNOT_PARSE_QUOTED_STRING, CANNOT_PARSE_INPUT_ASSERTION_FAILED,
+        // UNEXPECTED_END_OF_FILE, EXPECTED_END_OF_FILE, CANNOT_PARSE_TEXT,
+        // SIZE_OF_FIXED_STRING_DOESNT_MATCH, CANNOT_PARSE_ESCAPE_SEQUENCE,
+        // CANNOT_PARSE_QUOTED_STRING, CANNOT_PARSE_INPUT_ASSERTION_FAILED,
         // ATTEMPT_TO_READ_AFTER_EOF, CANNOT_READ_ALL_DATA, CANNOT_PARSE_DATE, CANNOT_PARSE_DATETIME
         3 | 4 | 6 | 19 | 25 | 26 | 27 | 32 | 33 | 38 | 41 => Class::Refused,
-        // TYPE_MISMATCH, ARGUMENT_OUT_OF_BOUND, CANNOT_CONVERT_TYPE, CANNOT_PARSE_NUMBER, INCORRECT_DATA,
-        // TOO_LARGE_ARRAY_SIZE, CANNOT_READ_ARRAY_FROM_TEXT, TOO_LARGE_STRING_SIZE, ILLEGAL_DIVISION, SIZES_OF_ARRAYS_DONT_MATCH
+        // TYPE_MISMATCH, ARGUMENT_OUT_OF_BOUND, CANNOT_CONVERT_TYPE, CANNOT_PARSE_NUMBER,
+        // INCORRECT_DATA, TOO_LARGE_ARRAY_SIZE, CANNOT_READ_ARRAY_FROM_TEXT, TOO_LARGE_STRING_SIZE,
+        // ILLEGAL_DIVISION, SIZES_OF_ARRAYS_DONT_MATCH
         53 | 69 | 70 | 72 | 117 | 128 | 130 | 131 | 153 | 190 => Class::Refused,
-        // INVALID_PARTITION_VALUE, VALUE_IS_OUT_OF_RANGE_OF_DATA_TYPE, CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN,
-        // SIZES_OF_NESTED_COLUMNS_ARE_INCONSISTENT, CANNOT_PARSE_UUID, FUNCTION_THROW_IF_VALUE_IS_NON_ZERO, DECIMAL_OVERFLOW,
+        // INVALID_PARTITION_VALUE, VALUE_IS_OUT_OF_RANGE_OF_DATA_TYPE,
+        // CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN, SIZES_OF_NESTED_COLUMNS_ARE_INCONSISTENT,
+        // CANNOT_PARSE_UUID, FUNCTION_THROW_IF_VALUE_IS_NON_ZERO, DECIMAL_OVERFLOW,
         // CANNOT_PARSE_DOMAIN_VALUE_FROM_STRING, CANNOT_PARSE_BOOL, VIOLATED_CONSTRAINT
         248 | 321 | 349 | 366 | 376 | 395 | 407 | 441 | 467 | 469 => Class::Refused,
-        // CANNOT_READ_MAP_FROM_TEXT, UNEXPECTED_DATA_AFTER_PARSED_VALUE, CANNOT_PARSE_IPV4, CANNOT_PARSE_IPV6, UNKNOWN_ELEMENT_OF_ENUM
+        // CANNOT_READ_MAP_FROM_TEXT, UNEXPECTED_DATA_AFTER_PARSED_VALUE, CANNOT_PARSE_IPV4,
+        // CANNOT_PARSE_IPV6, UNKNOWN_ELEMENT_OF_ENUM
         563 | 632 | 675 | 676 | 691 => Class::Refused,
-        // Among them TOO_MANY_SIMULTANEOUS_QUERIES 202, MEMORY_LIMIT_EXCEEDED 241, TABLE_IS_READ_ONLY 242,
-        // NOT_ENOUGH_SPACE 243, TOO_MANY_PARTS 252.
+        // Among them TOO_MANY_SIMULTANEOUS_QUERIES 202, MEMORY_LIMIT_EXCEEDED 241,
+        // TABLE_IS_READ_ONLY 242, NOT_ENOUGH_SPACE 243, TOO_MANY_PARTS 252.
         _ => Class::Retry,
     }
 }
 
-/// Returns whether ClickHouse says so before it writes anything: TOO_MANY_SIMULTANEOUS_QUERIES, TOO_MANY_PARTS,
-/// SERVER_OVERLOADED.
+/// Returns whether ClickHouse reports this error before it writes anything:
+/// TOO_MANY_SIMULTANEOUS_QUERIES, TOO_MANY_PARTS, SERVER_OVERLOADED.
 fn is_before_write(code: u32) -> bool {
     matches!(code, 202 | TOO_MANY_PARTS | 745)
 }
 
-/// UNKNOWN_USER, WRONG_PASSWORD, REQUIRED_PASSWORD, IP_ADDRESS_NOT_ALLOWED, DATABASE_ACCESS_DENIED, ACCESS_DENIED,
-/// AUTHENTICATION_FAILED, USER_EXPIRED, REQUIRED_SECOND_FACTOR.
+/// Returns whether the error is about access: UNKNOWN_USER, WRONG_PASSWORD, REQUIRED_PASSWORD,
+/// IP_ADDRESS_NOT_ALLOWED, DATABASE_ACCESS_DENIED, ACCESS_DENIED, AUTHENTICATION_FAILED,
+/// USER_EXPIRED, REQUIRED_SECOND_FACTOR.
 fn is_access(code: u32) -> bool {
     matches!(code, 192..=195 | 291 | 497 | 516 | 720 | 767)
 }
 
-/// Sorts what something between us and ClickHouse answered. The client gives the status only of an answer without a body;
-/// what begins otherwise is a proxy's page, and passes as proxies' troubles do.
+/// Classifies the response of a proxy between the collector and ClickHouse. The client passes the
+/// status only of a response without a body. Any other text is a proxy's page, and transient as
+/// proxy failures usually are.
 fn class_of_status(text: &str) -> Class {
     match text.split(' ').next().map(str::parse::<u16>) {
         Some(Ok(408 | 425 | 429)) => Class::Retry,
@@ -488,7 +501,7 @@ mod tests {
                 "Code: 6. DB::Exception: Cannot parse string 'a: b' as UInt8: syntax error. (CANNOT_PARSE_TEXT)",
                 "Code: 6 (CANNOT_PARSE_TEXT)",
             ),
-            // Bare, in the first clause.
+            // The value has no quotes, and is in the first clause.
             (
                 "Code: 376. DB::Exception: Cannot parse uuid Anna: Cannot parse UUID from String: while executing 'FUNCTION toUUID(e :: 2) \
                  -> toUUID(e) UUID : 1': while pushing to view d.w. (CANNOT_PARSE_UUID) (version 26.7.2.1)",
@@ -498,7 +511,7 @@ mod tests {
                 "Code: 675. DB::Exception: Cannot parse IPv4 Anna: while pushing to view `my db`.`v` (8f176112-5899). (CANNOT_PARSE_IPV4)",
                 "Code: 675 (CANNOT_PARSE_IPV4) while pushing to view `my db`.`v`",
             ),
-            // Nobody knows what an error says that is not listed, nor what a view says of its own
+            // The content of an unlisted error is unknown, and so is a view's message about its own
             // tables.
             (
                 "Code: 36. DB::Exception: Bad argument Anna. (BAD_ARGUMENTS)",
@@ -510,7 +523,7 @@ mod tests {
             ),
             ("Code: 117. DB::Exception: Cannot parse JSON (ANNA) x", "Code: 117"),
             ("said: Code: 6. DB::Exception: Anna", "said: Code: 6. DB::Exception: …"),
-            // The server's own affairs, and the tables'.
+            // Errors about the server and the tables.
             (
                 "Code: 60. DB::Exception: Unknown table expression identifier 't': gone.",
                 "bad response: Code: 60. DB::Exception: Unknown table expression identifier 't': gone.",

@@ -1,13 +1,13 @@
-//! One INSERT over HTTP, and whether its answer proves that the rows are stored.
+//! Sends one INSERT over HTTP, and checks whether the response proves that the rows are stored.
 //!
-//! The `clickhouse` crate takes every 200 as a success. A proxy's page, another service on the same
-//! address and a 200 whose exception comes late are 200 as well, so the answer itself is read here: a
-//! success has an empty body, the id of our own query and a summary that counts our rows
-//! ([HTTP interface](https://clickhouse.com/docs/interfaces/http)). Any other answer leaves open
-//! whether the rows are in the table.
+//! The `clickhouse` crate accepts every 200 as a success. A proxy's page, another service on the
+//! same address and a response with a late exception also have status 200, so this module reads the
+//! response itself. A success has an empty body, the id of the query and a summary that counts the
+//! rows ([HTTP interface](https://clickhouse.com/docs/interfaces/http)). After any other response,
+//! the rows may or may not be in the table.
 //!
-//! The body has a known length. ClickHouse takes a chunked body that ends too early as a shorter
-//! insert; with a length it sees that bytes are missing.
+//! The body has a known length. ClickHouse accepts a chunked body that ends too early as a shorter
+//! insert; with a length, it detects that bytes are missing.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ use url::Url;
 
 use super::{ClickHouseError, ClickHouseUrl, IDLE_TIMEOUT, connector};
 
-/// An exception is shorter than this; the rest of a longer answer is not read.
+/// Longer than any exception. The remainder of a longer response is not read.
 const MAX_ANSWER_BYTES: usize = 64 << 10;
 
 const EXCEPTION_CODE: &str = "X-ClickHouse-Exception-Code";
@@ -40,23 +40,24 @@ pub(crate) struct InsertClient {
     settings: Vec<(&'static str, String)>,
 }
 
-/// Rows to be inserted together.
+/// Rows to insert together.
 #[derive(Debug, Clone)]
 pub(crate) struct InsertRequest<'a> {
     /// `INSERT INTO … FORMAT …`.
     pub(crate) statement: &'a str,
     /// The `insert_deduplication_token`.
     pub(crate) token: &'a str,
-    /// Names this try among all others.
+    /// The unique id of this try.
     pub(crate) query_id: &'a str,
     pub(crate) rows: usize,
-    /// The table takes its rows although a materialized view over it throws; the view misses them without a word.
+    /// Whether the table takes the rows even if a materialized view over it throws; the view then
+    /// misses them without an error.
     pub(crate) ignores_views: bool,
     /// The rows, compressed as ClickHouse's own LZ4 frames.
     pub(crate) frames: Bytes,
 }
 
-/// The numbers of `X-ClickHouse-Summary` that matter; each is a text.
+/// The relevant counts of `X-ClickHouse-Summary`; each is a string.
 #[derive(Debug, Deserialize)]
 struct Summary {
     written_rows: String,
@@ -78,7 +79,8 @@ impl InsertClient {
     /// Sends an insert, and returns once ClickHouse has confirmed that the rows are stored.
     ///
     /// # Errors
-    /// See [`ClickHouseError::may_be_stored`] for whether the rows may be in the table nevertheless.
+    /// [`ClickHouseError::may_be_stored`] returns whether the table may have the rows despite the
+    /// error.
     pub(crate) async fn insert(&self, insert: InsertRequest<'_>, within: Duration) -> Result<(), ClickHouseError> {
         let (query_id, rows) = (insert.query_id, insert.rows);
         let request = self.request(insert)?;
@@ -130,7 +132,7 @@ impl InsertClient {
     }
 }
 
-/// Checks that an answer confirms an insert of `rows` rows.
+/// Checks that a response confirms an insert of `rows` rows.
 async fn check(response: Response<Incoming>, query_id: &str, rows: usize) -> Result<(), ClickHouseError> {
     let (parts, mut body) = response.into_parts();
     let mut text = BytesMut::new();
@@ -165,7 +167,7 @@ async fn check(response: Response<Incoming>, query_id: &str, rows: usize) -> Res
         _ if !text.is_empty() => "its body is not empty",
         _ if header(QUERY_ID) != Some(query_id) => "it does not have the id of the query",
         None => "it has no X-ClickHouse-Summary",
-        // Views add to it.
+        // Views add to the count.
         Some(written) if written < rows => "it counts fewer rows than were sent",
         Some(_) => return Ok(()),
     };
@@ -184,7 +186,7 @@ mod tests {
     use super::*;
     use crate::store::Class;
 
-    /// Returns the outcome of an insert of two rows that a server answers so.
+    /// Returns the outcome of an insert of two rows to a server that responds with `answer`.
     async fn answered(answer: &'static str) -> Result<(), ClickHouseError> {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url: ClickHouseUrl = format!("http://{}/stats", listener.local_addr().unwrap())

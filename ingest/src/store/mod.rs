@@ -1,8 +1,8 @@
-//! The connection to ClickHouse: where it is, how a request gets there, and what its refusals mean.
+//! The connection to ClickHouse: its address, its requests and its errors.
 //!
-//! Takes a URL such as `http://user:password@host:8123/stats`, gives a [`clickhouse::Client`], and sorts each error by what
-//! can be done about it ([`Class`]). Promises: the password is in no text that this module makes, and errors are told apart
-//! by ClickHouse's number (see [`error`]).
+//! Takes a URL such as `http://user:password@host:8123/stats`, provides a [`clickhouse::Client`],
+//! and classifies each error by its remedy ([`Class`]). Promises: no text from this module contains
+//! the password, and ClickHouse's error codes distinguish its errors (see [`error`]).
 
 pub(crate) mod alarm;
 pub(crate) mod backoff;
@@ -35,17 +35,18 @@ pub use self::{
 /// ClickHouse's own default for HTTP.
 const DEFAULT_PORT: u16 = 8123;
 
-/// A server in reach answers a SYN within milliseconds; one that does not must not hold a delivery's place for minutes.
+/// A reachable server answers a SYN within milliseconds; an unreachable one must not block a
+/// delivery's permit for minutes.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// ClickHouse closes idle connections after 3 s (older versions) or more; a connection that is given up before can never be
-/// closed under a request that has just been sent on it.
+/// ClickHouse closes idle connections after 3 s (older versions) or more. A client that closes them
+/// earlier never sends a request on a connection that the server is closing.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Where ClickHouse is, who asks and for which database.
+/// The address of ClickHouse, the credentials and the database.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ClickHouseUrl {
-    /// `http://host:port`, nothing else.
+    /// `http://host:port` only.
     origin: String,
     user: Option<String>,
     password: Option<String>,
@@ -53,7 +54,7 @@ pub struct ClickHouseUrl {
 }
 
 impl ClickHouseUrl {
-    /// Returns scheme, host and port, for a person to use.
+    /// Returns the scheme, host and port, for display.
     pub fn origin(&self) -> &str {
         &self.origin
     }
@@ -63,12 +64,12 @@ impl ClickHouseUrl {
         &self.database
     }
 
-    /// Returns a client whose requests run in the URL's database. Nothing is sent yet.
+    /// Returns a client whose requests run in the URL's database. Sends nothing yet.
     pub fn client(&self) -> Client {
         self.server_client().with_database(&self.database)
     }
 
-    /// Returns a client without a database, for what must work before the database exists.
+    /// Returns a client without a database, for requests before the database exists.
     pub(crate) fn server_client(&self) -> Client {
         let http = HttpClient::builder(TokioExecutor::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
@@ -87,7 +88,7 @@ impl ClickHouseUrl {
     }
 }
 
-/// Returns how connections to ClickHouse are made.
+/// Returns a connector for connections to ClickHouse.
 fn connector() -> HttpConnector {
     let mut connector = HttpConnector::new();
     connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
@@ -98,7 +99,8 @@ fn connector() -> HttpConnector {
 impl FromStr for ClickHouseUrl {
     type Err = ClickHouseUrlError;
 
-    /// Reads `http://[user[:password]@]host[:8123]/database`; user, password and database may be percent-encoded.
+    /// Reads `http://[user[:password]@]host[:8123]/database`. The user, password and database may
+    /// be percent-encoded.
     fn from_str(text: &str) -> Result<Self, ClickHouseUrlError> {
         let (scheme, rest) = text.split_once("://").ok_or(ClickHouseUrlError::Scheme)?;
         if scheme.eq_ignore_ascii_case("https") {
@@ -107,7 +109,8 @@ impl FromStr for ClickHouseUrl {
         if !scheme.eq_ignore_ascii_case("http") {
             return Err(ClickHouseUrlError::Scheme);
         }
-        // Under its own scheme `Url` forgets a port that is the scheme's default: `:80` would look like no port at all.
+        // With an `http` scheme, `Url` would drop the default port: `:80` would look like no port
+        // at all.
         let url = Url::parse(&format!("clickhouse://{rest}")).map_err(|_| ClickHouseUrlError::Host)?;
         let host = url
             .host_str()
@@ -154,27 +157,27 @@ fn decoded(text: &str) -> Option<String> {
     Some(percent_decode_str(text).decode_utf8().ok()?.into_owned())
 }
 
-/// User and password travel as HTTP headers, which carry printable ASCII only.
+/// Decodes a user or password. HTTP headers carry both, so only printable ASCII is valid.
 fn credential(text: &str) -> Result<String, ClickHouseUrlError> {
     decoded(text)
         .filter(|text| text.bytes().all(|b| matches!(b, b' '..=b'~')))
         .ok_or(ClickHouseUrlError::Credentials)
 }
 
-/// Why a text is no [`ClickHouseUrl`]. It does not repeat the text: there may be a password in it.
+/// The error for an invalid [`ClickHouseUrl`]. It omits the URL, which may contain a password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClickHouseUrlError {
-    /// It does not begin with `http://`.
+    /// The URL does not begin with `http://`.
     Scheme,
-    /// `https://`, which this build cannot speak.
+    /// The URL begins with `https://`, which this build does not support.
     Tls,
     /// The host or the port is missing or malformed.
     Host,
     /// The path is not exactly one name.
     Database,
-    /// User or password hold what a header cannot carry.
+    /// The user or the password contains characters that a header cannot carry.
     Credentials,
-    /// A query or a fragment, which nothing would read.
+    /// The URL has a query or a fragment, which have no meaning here.
     Extra,
 }
 
@@ -195,15 +198,15 @@ impl fmt::Display for ClickHouseUrlError {
 
 impl Error for ClickHouseUrlError {}
 
-/// Asks ClickHouse for a sign of life, for at most `timeout`.
+/// Checks that ClickHouse answers within `timeout`.
 ///
 /// # Errors
-/// It is not there, or does not let this user in.
+/// ClickHouse is unreachable, or does not accept this user.
 pub async fn ping(client: &Client, timeout: Duration) -> Result<(), ClickHouseError> {
     within(timeout, client.query_raw("SELECT 1").execute()).await
 }
 
-/// Runs a request of the client for at most `timeout`; the client itself would wait for ever.
+/// Runs a request of the client for at most `timeout`; the client itself has no timeout.
 pub(crate) async fn within<T>(
     timeout: Duration,
     request: impl Future<Output = Result<T, clickhouse::error::Error>>,
@@ -214,7 +217,7 @@ pub(crate) async fn within<T>(
     }
 }
 
-/// Writes a name as ClickHouse's SQL quotes it.
+/// Quotes a name as ClickHouse's SQL requires.
 pub(crate) fn quoted(name: &str) -> String {
     format!("`{}`", name.replace('\\', "\\\\").replace('`', "\\`"))
 }

@@ -1,19 +1,21 @@
-//! Quorum: how many replicas have an insert's rows before ClickHouse confirms it.
+//! The number of replicas that have an insert's rows before ClickHouse confirms it.
 
 use std::{error::Error, fmt, num::NonZeroU32, str::FromStr, time::Duration};
 
-/// How many replicas of a replicated table have the rows before ClickHouse confirms an insert
+/// The number of replicas of a replicated table that have the rows before ClickHouse confirms an
+/// insert
 /// ([insert_quorum](https://clickhouse.com/docs/operations/settings/settings#insert_quorum)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InsertQuorum {
-    /// So many of them.
+    /// This many replicas.
     Replicas(NonZeroU32),
-    /// More than half of them.
+    /// More than half of the replicas.
     Majority,
 }
 
 impl InsertQuorum {
-    /// Returns the settings of inserts that may take `timeout`: ClickHouse gives up before that, and says so.
+    /// Returns the settings of inserts that may take `timeout`. ClickHouse gives up after half of
+    /// it, and reports an error.
     pub(crate) fn settings(self, timeout: Duration) -> Vec<(&'static str, String)> {
         vec![
             ("insert_quorum", self.to_string()),
@@ -43,7 +45,7 @@ impl FromStr for InsertQuorum {
     }
 }
 
-/// A text that is no [`InsertQuorum`].
+/// The error for an invalid [`InsertQuorum`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InvalidInsertQuorum;
 

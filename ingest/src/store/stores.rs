@@ -1,12 +1,13 @@
-//! Stores: the ClickHouse servers that rows may go to.
+//! The ClickHouse servers that rows may go to.
 
 use crate::store::ClickHouseUrl;
 
-/// The ClickHouse servers that rows may go to: one, or replicas of each other, of which one is used as long as it answers.
+/// The ClickHouse servers that rows may go to: one server, or replicas of each other. The writer
+/// uses one of them as long as it answers.
 ///
-/// The writer brings the tables of each server to the schema before it sends a row there, as
+/// The writer applies the schema to the tables of each server before it sends a row there, as
 /// [`sync`](crate::sync()) does, and waits for a server that is unavailable.
-/// [`without_sync`](Self::without_sync) leaves the tables to somebody else.
+/// [`without_sync`](Self::without_sync) leaves the tables unchanged.
 #[derive(Debug, Clone)]
 pub struct Servers(Vec<Server>);
 
@@ -14,17 +15,17 @@ pub struct Servers(Vec<Server>);
 #[derive(Debug, Clone)]
 pub(crate) struct Server {
     pub(crate) url: ClickHouseUrl,
-    /// Its tables are brought to the schema first.
+    /// Whether the writer applies the schema to the server's tables first.
     pub(crate) is_synced: bool,
 }
 
 impl Servers {
-    /// Returns one server whose tables are taken as they are: somebody else has made them.
+    /// Returns one server whose existing tables are used unchanged.
     pub fn without_sync(url: ClickHouseUrl) -> Self {
         Self::without_sync_of([url])
     }
 
-    /// Returns replicas whose tables are taken as they are: somebody else has made them.
+    /// Returns replicas whose existing tables are used unchanged.
     pub fn without_sync_of(urls: impl IntoIterator<Item = ClickHouseUrl>) -> Self {
         let store = |url| Server { url, is_synced: false };
         Self(urls.into_iter().map(store).collect())
@@ -41,7 +42,7 @@ impl From<ClickHouseUrl> for Servers {
     }
 }
 
-/// Without any, nothing is delivered.
+/// Without any server, the writer delivers nothing.
 impl FromIterator<ClickHouseUrl> for Servers {
     fn from_iter<T: IntoIterator<Item = ClickHouseUrl>>(urls: T) -> Self {
         let store = |url| Server { url, is_synced: true };

@@ -1,7 +1,10 @@
-//! A writer's servers, each brought to the schema by a task of its own: at once where it is there, as soon as it is where it is away.
+//! Applies the schema to a writer's servers, each in its own task, as soon as the server is
+//! reachable.
 //!
-//! What ClickHouse refuses, or where the two differ, is told again and again, and looked at again: a person can mend either side.
-//! Once a server is ready, the deduplication windows are looked at every few seconds: somebody may add a materialized view.
+//! If ClickHouse refuses a statement, or if the database and the schema differ, the task logs that
+//! regularly and checks again, since the operator can change either side. Once a server is ready,
+//! the task checks the deduplication windows every few seconds, since a new materialized view may
+//! need one.
 
 use std::{collections::BTreeSet, error::Error, sync::Arc, time::Duration};
 
@@ -20,19 +23,22 @@ use crate::{
     table::Schema,
 };
 
-/// A server that is there says so much sooner.
+/// A reachable server answers sooner than this.
 const PING_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// A server that is away is asked often: one small question, and all tables wait for its answer.
+/// An unreachable server is pinged often: the request is small, and all tables wait for the
+/// response.
 const AWAY: Backoff = Backoff {
     first: Duration::from_millis(100),
     cap: Duration::from_secs(2),
 };
 
-/// How long a materialized view that is made meanwhile may write into a table without a window. A look is two small questions.
+/// The longest time that a new materialized view may write into a table without a window. A check
+/// takes at least two small queries.
 const WINDOWS_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Begins to bring `stores` to the schema, each with `settings` for its inserts, and returns how far each of them is. The tasks end when nobody wants to know any more.
+/// Starts to apply the schema to each server in `stores`, with `settings` for its inserts, and
+/// returns the servers' states. The tasks end once the receiver is dropped.
 pub(crate) fn start(
     stores: Servers,
     schema: &'static Schema,
@@ -66,7 +72,8 @@ pub(crate) fn start(
     receiver
 }
 
-/// Returns when the server has what the schema needs, with the warnings of which the log has been told.
+/// Applies the schema until the server has the tables. Returns the warnings that are already
+/// logged.
 async fn look_after(
     url: &ClickHouseUrl,
     schema: &Schema,
@@ -91,12 +98,13 @@ async fn look_after(
         };
         failures += 1;
         let class = error.class();
-        // What is told is so already.
+        // Publishes the state before logging it.
         set(match class {
             Class::Retry => State::Away,
             _ => State::Refused(Arc::clone(&error)),
         });
-        // Whoever waits for the first look has it as an error.
+        // The caller that waits for the first attempt gets a refusal as an error, so the log omits
+        // it.
         if class == Class::Retry || failures > 1 {
             raise(&mut alarm, &error, failures);
         }
@@ -109,7 +117,7 @@ async fn attempt(url: &ClickHouseUrl, schema: &Schema, rejected_days: u32) -> Re
     let found = ping(&url.server_client(), PING_TIMEOUT).await;
     found.map_err(|error| super::Kind::of("asking for a sign of life", error).at(url))?;
     let mut plan = bring(url, schema).await.map_err(|kind| kind.at(url))?;
-    // Rows do not wait for it.
+    // Rows do not wait for the TTL.
     match retention::bring(url, rejected_days).await {
         Ok(statement) => plan.statements.extend(statement),
         Err(error) => plan.warnings.push(format!(
@@ -119,7 +127,7 @@ async fn attempt(url: &ClickHouseUrl, schema: &Schema, rejected_days: u32) -> Re
     Ok(plan)
 }
 
-/// Gives windows to tables that come to need one, for ever. Each warning is logged once.
+/// Gives windows to tables that come to need one, in an endless loop. Logs each warning once.
 async fn keep_windows(url: &ClickHouseUrl, schema: &Schema, mut warned: BTreeSet<String>) {
     loop {
         sleep(WINDOWS_INTERVAL).await;
@@ -128,7 +136,7 @@ async fn keep_windows(url: &ClickHouseUrl, schema: &Schema, mut warned: BTreeSet
                 plan.warnings.retain(|warning| warned.insert(warning.clone()));
                 tell(url, &plan, 0);
             }
-            // Deliveries tell of it, and the next look is near.
+            // Deliveries log such errors, and the next check follows soon.
             Err(error) => tracing::debug!(error = %error.at(url), "the deduplication windows could not be looked at"),
         }
     }
@@ -136,7 +144,7 @@ async fn keep_windows(url: &ClickHouseUrl, schema: &Schema, mut warned: BTreeSet
 
 fn tell(url: &ClickHouseUrl, plan: &Plan, failures: u32) {
     for statement in &plan.statements {
-        // The whole of a CREATE TABLE is what `plan` is for.
+        // The `plan` command prints the complete statements.
         tracing::info!("schema: {}", statement.lines().next().unwrap_or_default());
     }
     for warning in &plan.warnings {

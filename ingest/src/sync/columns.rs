@@ -1,4 +1,4 @@
-//! Columns: what a database lacks of the schema's tables, and where the two differ.
+//! Finds what a database lacks of the schema's tables, and where the two differ.
 
 use clickhouse::{Client, Row};
 use serde::Deserialize;
@@ -9,7 +9,7 @@ use crate::{
     table::{Column, ColumnKind, Table},
 };
 
-/// A column as the database has it.
+/// A column in the database.
 #[derive(Debug, Row, Deserialize)]
 pub(super) struct Existing {
     table: String,
@@ -19,22 +19,24 @@ pub(super) struct Existing {
     default_kind: String,
 }
 
-/// A column that is in the database and in the schema, and not the same in both.
+/// A column that is in both the database and the schema, but differs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
     /// The table's name.
     pub table: &'static str,
     /// The column's name.
     pub column: &'static str,
-    /// What the schema says: the type, and where the values come from if that differs.
+    /// The schema's type, and the source of the values if that differs.
     pub wanted: String,
-    /// What the database says.
+    /// The database's type, and the source of the values if that differs.
     pub found: String,
-    /// The statement that would bring the database to the schema. It may rewrite data, and it may fail on data that does not fit.
+    /// The statement that would change the database to match the schema. It may rewrite data, and
+    /// it may fail on data that does not fit.
     pub cure: String,
 }
 
-/// Compares tables with the columns that exist, in any order, and returns the statements for what is missing.
+/// Compares tables with the existing columns, which may be in any order. Returns the statements
+/// that create what is missing.
 pub(super) fn missing(tables: &[&'static Table], existing: &[Existing]) -> Result<Vec<String>, Vec<Difference>> {
     let mut statements = Vec::new();
     let mut differences = Vec::new();
@@ -67,8 +69,9 @@ pub(super) fn missing(tables: &[&'static Table], existing: &[Existing]) -> Resul
     }
 }
 
-/// Returns the difference where the table still has a column under an earlier name. Collectors of the earlier build fill it
-/// under that name, and queries read it there, so only a person can say when it is renamed.
+/// Returns a difference if the table still has the column under an earlier name. Collectors of the
+/// earlier build write it and queries read it under that name, so only the operator can decide when
+/// to rename it.
 fn renamed(table: &'static Table, column: &'static Column, existing: &[&Existing]) -> Option<Difference> {
     let old = column
         .was
@@ -86,7 +89,8 @@ fn renamed(table: &'static Table, column: &'static Column, existing: &[&Existing
 
 fn difference(table: &'static Table, column: &'static Column, found: &Existing) -> Option<Difference> {
     let wanted_source = source_of(column.kind);
-    // An ordinary column may have gained or lost its DEFAULT: inserts work either way, and a row says what it has.
+    // An ordinary column may have gained or lost its DEFAULT: inserts work either way, and rows
+    // contain the value.
     let found_source = match found.default_kind.as_str() {
         "DEFAULT" => "",
         kind => kind,
@@ -99,12 +103,12 @@ fn difference(table: &'static Table, column: &'static Column, found: &Existing) 
         "" => format!("{data_type}, stored as inserted,"),
         source => format!("{data_type} {source}"),
     };
-    // MODIFY COLUMN with a declaration that names no source keeps the one that there is.
+    // MODIFY COLUMN with a declaration that names no source keeps the existing source.
     let change = match (wanted_source, found_source) {
         ("", "MATERIALIZED" | "ALIAS") if column.data_type == found.data_type => {
             format!("{} REMOVE {found_source}", quoted(column.name))
         }
-        // There is no REMOVE EPHEMERAL; a DEFAULT takes its place.
+        // REMOVE EPHEMERAL does not exist; a DEFAULT replaces the source.
         ("", "EPHEMERAL") => {
             let (name, data_type) = (quoted(column.name), column.data_type);
             let escaped = data_type.replace('\\', "\\\\").replace('\'', "\\'");
@@ -121,7 +125,8 @@ fn difference(table: &'static Table, column: &'static Column, found: &Existing) 
     })
 }
 
-/// Where a column's values come from, as `system.columns.default_kind` says it; a DEFAULT changes nothing about an insert.
+/// Returns the source of a column's values, as in `system.columns.default_kind`. A DEFAULT does not
+/// affect inserts.
 fn source_of(kind: ColumnKind) -> &'static str {
     match kind {
         ColumnKind::Plain | ColumnKind::Default => "",
@@ -227,7 +232,7 @@ mod tests {
             "`t`.`b` is `z` in the database and `b` in the schema; change the schema, or run: \
              ALTER TABLE `t` RENAME COLUMN `z` TO `b`"
         );
-        // A table that has the new column, or neither of them, is as any other.
+        // A table that has the new column, or neither column, gets no special treatment.
         let both = existing(&[("a", "UInt8", ""), ("b", "String", ""), ("z", "String", "")]);
         assert_eq!(missing(&[&RENAMED], &both).unwrap(), [""; 0]);
         assert_eq!(

@@ -1,11 +1,11 @@
-//! Why a database is not as the schema says.
+//! Why a database does not match the schema.
 
 use std::{error::Error, fmt};
 
 use super::columns::Difference;
 use crate::store::{Class, ClickHouseError, ClickHouseUrl, quoted};
 
-/// Why a database could not be brought to the schema.
+/// The error for a database to which the schema could not be applied.
 #[derive(Debug)]
 pub struct SyncError(Box<Inner>);
 
@@ -15,22 +15,22 @@ struct Inner {
     kind: Kind,
 }
 
-/// What has stopped it.
+/// The cause of the error.
 #[derive(Debug)]
 pub(super) enum Kind {
-    /// ClickHouse was not there, or refused a statement.
+    /// ClickHouse is unreachable, or refuses a statement.
     Server {
-        /// The statement, or what was being done.
+        /// The statement or the current operation.
         doing: String,
         error: ClickHouseError,
     },
-    /// Columns differ; only a person can say which side is right.
+    /// Columns differ; only the operator knows which side is right.
     Differs {
         differences: Vec<Difference>,
-        /// The statements that had been run before it was seen.
+        /// The statements that ran before the difference was found.
         done: Vec<String>,
     },
-    /// ClickHouse has taken the statements, and lacks the same as before.
+    /// ClickHouse has accepted the statements, but the database lacks the same as before.
     Unchanged { lacking: Vec<String> },
 }
 
@@ -51,7 +51,8 @@ impl Kind {
 }
 
 impl SyncError {
-    /// Returns the columns that differ, if that is what is wrong. Each has a statement that would change the database's.
+    /// Returns the columns that differ, if that is the cause. Each has a statement that would
+    /// change the database.
     pub fn differences(&self) -> &[Difference] {
         match &self.0.kind {
             Kind::Differs { differences, .. } => differences,
@@ -59,7 +60,8 @@ impl SyncError {
         }
     }
 
-    /// Returns whether it passes by itself: ClickHouse is away, starts, or has too much to do. Anything else waits for a person.
+    /// Returns whether the error is transient: ClickHouse is unreachable, starting or overloaded.
+    /// Any other error lasts until the operator acts.
     pub fn is_passing(&self) -> bool {
         match &self.0.kind {
             Kind::Server { error, .. } => error.is_passing(),
@@ -67,7 +69,7 @@ impl SyncError {
         }
     }
 
-    /// Returns what can be done about it.
+    /// Returns what the collector can do about the error.
     pub(crate) fn class(&self) -> Class {
         if self.is_passing() { Class::Retry } else { Class::Hold }
     }
@@ -178,7 +180,7 @@ mod tests {
         assert!(is_passing(clickhouse::error::Error::TimedOut.into()));
         assert!(is_passing(refused("502 Bad Gateway")));
         assert!(is_passing(refused("Code: 999. DB::Exception: Keeper")));
-        // An insert would be tried again after that.
+        // After this error, delivery would retry an insert.
         assert!(!is_passing(refused("Code: 36. DB::Exception: Bad arguments")));
         assert!(!is_passing(refused("Code: 497. DB::Exception: Not enough privileges")));
     }

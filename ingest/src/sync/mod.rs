@@ -1,17 +1,18 @@
-//! Schema sync: makes the database have what the schema's tables need.
+//! Schema sync: creates what the schema's tables need in the database.
 //!
-//! Creates the database, missing tables and missing columns, each column in its place of the schema, and gives a table that keeps no
-//! deduplication window one, and those that materialized views fill from it; nothing else, ever: a column of another type is
-//! reported with the statement that would change it, a column that the schema does not know is left alone. All differences are
-//! reported at once, and before anything is changed.
+//! The sync creates the database, missing tables and missing columns, each column in its position
+//! in the schema. It gives a deduplication window to tables that lack one, and to the tables that
+//! materialized views fill from them. It changes nothing more: it reports a column of another type,
+//! with the statement that would change it, and ignores a column that the schema does not contain.
+//! It reports all differences at once, before it changes anything.
 //!
 //! ```text
-//! columns     what is missing, what differs
-//! window      whether ClickHouse remembers what it has taken
-//! views       the tables that views fill, which have to remember it, too
-//! retention   how long dead letters are kept
-//! background  a writer's servers, each brought to the schema as soon as it is there
-//! error       why it is not as it should be
+//! columns     what is missing and what differs
+//! window      whether ClickHouse remembers the blocks that it has taken
+//! views       the tables that views fill, which must remember the blocks as well
+//! retention   how long ClickHouse keeps dead letters
+//! background  applies the schema to a writer's servers as soon as each is reachable
+//! error       why the database does not match the schema
 //! ```
 
 mod background;
@@ -42,51 +43,52 @@ use crate::{
     table::{Schema, Table, dead_letter::REJECTED, node_leases::NODES},
 };
 
-/// Time for one statement: on a busy or replicated server DDL waits for others.
+/// The timeout of one statement. On a busy or replicated server, DDL waits for other statements.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What [`sync`] has done, or would do.
+/// The changes that [`sync`] has made or would make.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SyncReport {
-    /// The statements, in their order; none if nothing was missing.
+    /// The statements, in their order; empty if nothing was missing.
     pub statements: Vec<String>,
-    /// What could make rows come twice, and what a person can do about it, as sentences for the log.
+    /// Causes of possible duplicate rows and their remedies, as sentences for the log.
     pub warnings: Vec<String>,
 }
 
-/// Creates what the database lacks of `schema`, of the table of dead letters, and of that of node numbers.
+/// Creates what the database lacks of `schema`, of the table of dead letters, and of the table of
+/// node numbers.
 ///
 /// # Errors
-/// ClickHouse is not there or refuses a statement; or a column differs.
+/// ClickHouse is unreachable or refuses a statement, or a column differs.
 pub async fn sync(url: &ClickHouseUrl, schema: &Schema) -> Result<SyncReport, SyncError> {
     let synced = bring(url, schema).await.map_err(|kind| kind.at(url))?;
     Ok(synced.report(url))
 }
 
-/// Returns what [`sync`] would do, and does nothing.
+/// Returns what [`sync`] would do, without doing it.
 ///
 /// # Errors
-/// ClickHouse is not there; or a column differs.
+/// ClickHouse is unreachable, or a column differs.
 pub async fn plan(url: &ClickHouseUrl, schema: &Schema) -> Result<SyncReport, SyncError> {
     let mut plan = look(url, schema).await.map_err(|kind| kind.at(url))?;
     plan.statements.append(&mut plan.windows);
     Ok(plan.report(url))
 }
 
-/// What is to be done, or has been.
+/// Changes to make, or changes made.
 #[derive(Debug, Default)]
 struct Plan {
-    /// What rows need.
+    /// Statements that inserts depend on.
     statements: Vec<String>,
-    /// What keeps rows from coming twice. Rows can be inserted without it.
+    /// Statements that prevent duplicate rows. Inserts work without them.
     windows: Vec<String>,
     warnings: Vec<String>,
-    /// The user's profile turns deduplication off, and an insert may turn it on.
+    /// Whether the user's profile turns deduplication off and allows an insert to turn it on.
     is_turned_off: bool,
 }
 
 impl Plan {
-    /// Returns it as it is told to whoever sends inserts of his own.
+    /// Returns the report for a caller that sends its own inserts.
     fn report(mut self, url: &ClickHouseUrl) -> SyncReport {
         if self.is_turned_off {
             self.warnings.push(format!(
@@ -101,7 +103,7 @@ impl Plan {
     }
 }
 
-/// Does what is to be done, and says what it was.
+/// Applies the plan, and returns the changes made.
 async fn bring(url: &ClickHouseUrl, schema: &Schema) -> Result<Plan, Kind> {
     let plan = look(url, schema).await?;
     let mut done = Plan {
@@ -110,7 +112,8 @@ async fn bring(url: &ClickHouseUrl, schema: &Schema) -> Result<Plan, Kind> {
         ..Plan::default()
     };
     for statement in plan.statements {
-        // The first statement may create the database, which the others' client would already want to be in.
+        // The first statement may create the database, which the client of the other statements
+        // selects.
         let client = if statement.starts_with(CREATE_DATABASE) {
             url.server_client()
         } else {
@@ -121,7 +124,8 @@ async fn bring(url: &ClickHouseUrl, schema: &Schema) -> Result<Plan, Kind> {
     }
     let needed = done.statements.len();
     set_windows(url, plan.windows, &mut done).await?;
-    // Seen from here, a table that has just been created is as any other: its types must read as the schema has them.
+    // Checks new tables like existing ones: ClickHouse must display their types as the schema has
+    // them.
     if needed > 0 {
         match look(url, schema).await {
             Ok(again) if again.statements.is_empty() => {}
@@ -142,7 +146,7 @@ async fn bring(url: &ClickHouseUrl, schema: &Schema) -> Result<Plan, Kind> {
     Ok(done)
 }
 
-/// Gives windows to tables that have none by now, such as those of views that were made later.
+/// Gives windows to tables that lack one by now, such as those of views that were created later.
 async fn bring_windows(url: &ClickHouseUrl, schema: &Schema) -> Result<Plan, Kind> {
     let found = Deduplication::look(&url.server_client(), url.database(), &all_tables(schema)).await;
     let found = found.map_err(|error| Kind::of(LOOKING_AT_WINDOWS, error))?;
@@ -154,7 +158,7 @@ async fn bring_windows(url: &ClickHouseUrl, schema: &Schema) -> Result<Plan, Kin
     Ok(done)
 }
 
-/// Runs statements that rows can be inserted without.
+/// Runs statements that inserts do not depend on.
 async fn set_windows(url: &ClickHouseUrl, statements: Vec<String>, done: &mut Plan) -> Result<(), Kind> {
     for statement in statements {
         match run(&url.client(), &statement).await {
@@ -170,14 +174,14 @@ async fn set_windows(url: &ClickHouseUrl, statements: Vec<String>, done: &mut Pl
     Ok(())
 }
 
-/// The tables of a schema, and those that every collector has.
+/// Returns the tables of a schema, and the tables that every collector has.
 fn all_tables(schema: &Schema) -> Vec<&'static Table> {
     schema.tables.iter().copied().chain([&REJECTED, &NODES]).collect()
 }
 
 const LOOKING_AT_WINDOWS: &str = "looking at the deduplication windows";
 
-/// Looks for what is missing, and changes nothing.
+/// Determines what is missing, without changing anything.
 async fn look(url: &ClickHouseUrl, schema: &Schema) -> Result<Plan, Kind> {
     let client = url.server_client();
     let tables = all_tables(schema);
@@ -199,7 +203,7 @@ async fn look(url: &ClickHouseUrl, schema: &Schema) -> Result<Plan, Kind> {
             plan.is_turned_off = deduplication.is_turned_off;
         }
         Err(error) if error.is_passing() => return Err(Kind::of(LOOKING_AT_WINDOWS, error)),
-        // A user who may not ask may still insert.
+        // A user without permission to query may still insert.
         Err(error) => plan.warnings.push(format!(
             "it cannot be seen whether {url} keeps deduplication windows: {error}"
         )),
@@ -207,10 +211,11 @@ async fn look(url: &ClickHouseUrl, schema: &Schema) -> Result<Plan, Kind> {
     Ok(plan)
 }
 
-/// Begins the one statement that must not run inside of the database.
+/// The beginning of the only statement that must not run inside the database.
 const CREATE_DATABASE: &str = "CREATE DATABASE IF NOT EXISTS ";
 
-/// Returns what follows `ALTER TABLE`: the table's quoted name, and the cluster that it is on, as its CREATE statement has them.
+/// Returns the text after `ALTER TABLE`: the table's quoted name, and its cluster if it has one, as
+/// in the CREATE statement.
 fn altered(table: &Table) -> Cow<'static, str> {
     let created = table.create.strip_prefix("CREATE TABLE IF NOT EXISTS ");
     match created.and_then(|created| created.split_once("\n(")) {
@@ -230,7 +235,7 @@ async fn database_exists(client: &Client, database: &str) -> Result<bool, Kind> 
 }
 
 async fn run(client: &Client, statement: &str) -> Result<(), Kind> {
-    // Raw: a `?` in a default or a comment is no placeholder.
+    // Raw, since a `?` in a default or a comment is not a placeholder.
     within(STATEMENT_TIMEOUT, client.query_raw(statement).execute())
         .await
         .map_err(|error| Kind::of(statement, error))

@@ -1,4 +1,4 @@
-//! Retention: how long ClickHouse keeps dead letters.
+//! The time for which ClickHouse keeps dead letters.
 
 use super::STATEMENT_TIMEOUT;
 use crate::{
@@ -6,10 +6,11 @@ use crate::{
     table::dead_letter::REJECTED,
 };
 
-/// Lets the table of dead letters keep them for so many days, or for good if that is 0. Returns the statement, if one was needed.
+/// Sets the TTL of the table of dead letters to `days`, or removes it if `days` is 0. Returns the
+/// statement, if one was needed.
 ///
 /// # Errors
-/// ClickHouse is not there, or refuses it.
+/// ClickHouse is unreachable, or refuses the statement.
 pub(super) async fn bring(url: &ClickHouseUrl, days: u32) -> Result<Option<String>, ClickHouseError> {
     let client = url.client();
     let query = client
@@ -24,7 +25,8 @@ pub(super) async fn bring(url: &ClickHouseUrl, days: u32) -> Result<Option<Strin
     Ok(statement)
 }
 
-/// Returns the statement that brings a table of this engine to this TTL. What a person has written there in another form stays.
+/// Returns the statement that sets this TTL for a table of this engine. A TTL in another form is
+/// the operator's own and stays.
 fn change(engine: &str, days: u32) -> Option<String> {
     let there = ttl_in(engine);
     let is_ours = there.is_none_or(|ttl| ttl.starts_with(OURS) && ttl.ends_with(')') && !ttl.contains(','));
@@ -38,7 +40,8 @@ fn change(engine: &str, days: u32) -> Option<String> {
     })
 }
 
-/// How a TTL of ours begins, as ClickHouse shows it; a number of days and a bracket follow.
+/// The beginning of the collector's own TTL, as ClickHouse displays it. The number of days and a
+/// bracket follow.
 const OURS: &str = "toDateTime(time) + toIntervalDay(";
 
 /// Returns the TTL in the text of a table's engine.

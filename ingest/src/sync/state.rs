@@ -1,29 +1,30 @@
-//! How far the tables of a server are.
+//! The state of a server's tables.
 
 use std::sync::Arc;
 
 use crate::{store::Connection, sync::SyncError};
 
-/// How far the tables of a server are.
+/// The state of a server's tables.
 #[derive(Debug, Clone)]
 pub(crate) enum State {
-    /// Nobody has looked yet.
+    /// No attempt has finished yet.
     Unknown,
-    /// The server could not be asked, and is asked again.
+    /// The server is unreachable or failed for a transient reason; the sync task tries again.
     Away,
-    /// It has to be changed by a person, or the schema has to, and is looked at again.
+    /// The database or the schema needs a change by the operator; the sync task checks again.
     Refused(Arc<SyncError>),
-    /// They are as the schema says; rows are sent over this connection.
+    /// The tables match the schema; deliveries use this connection.
     Ready(Arc<Connection>),
 }
 
-/// How far the tables are that rows are for.
+/// The state of the schema's tables over all servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SchemaState {
-    /// A server has them as the schema says; rows go there.
+    /// A server's tables match the schema; rows go there.
     Ready,
-    /// No server could be asked yet. Rows wait.
+    /// No server could be reached yet. Rows wait.
     Waiting,
-    /// The database and the schema differ, or ClickHouse refuses what is missing: somebody has to act. Rows wait.
+    /// The database and the schema differ, or ClickHouse refuses to create what is missing: the
+    /// operator must act. Rows wait.
     Refused,
 }

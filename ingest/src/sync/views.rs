@@ -1,8 +1,8 @@
-//! Views: the tables that receive a table's rows through materialized views, or from a Distributed table.
+//! The tables that receive a table's rows through materialized views, or from a Distributed table.
 //!
-//! ClickHouse passes a block that is sent again on to the views even where the table itself has it. Each table that a view
-//! writes into recognizes the block by a deduplication window of its own. So do the tables behind a Distributed one, which itself
-//! has no rows.
+//! If a block is sent again, ClickHouse passes it on to the views even if the table itself has it.
+//! Each target table of a view recognizes the block by its own deduplication window. So do the
+//! tables that a Distributed table writes to, since the Distributed table itself has no rows.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,10 +12,10 @@ use serde::Deserialize;
 use super::STATEMENT_TIMEOUT;
 use crate::store::{ClickHouseError, quoted, within};
 
-/// A table's database and its name.
+/// The name of a table's database, and the table's name.
 pub(crate) type TableName = (String, String);
 
-/// A table as its database has it.
+/// A table in the database.
 #[derive(Debug, Clone, Default, Row, Deserialize)]
 pub(super) struct Existing {
     pub(super) database: String,
@@ -23,16 +23,16 @@ pub(super) struct Existing {
     pub(super) engine: String,
     pub(super) engine_full: String,
     pub(super) uuid: String,
-    /// The statement that has made it, if it is a materialized view.
+    /// The CREATE statement, if the table is a materialized view.
     pub(super) create_view: String,
     /// The query of a materialized view.
     pub(super) view_select: String,
-    /// The databases and the names of the views over it.
+    /// The databases and the names of the views over the table.
     pub(super) dependencies_database: Vec<String>,
     pub(super) dependencies_table: Vec<String>,
 }
 
-/// Some tables, and every table and view that receives rows of theirs.
+/// Some tables, and every table and view that receives their rows.
 #[derive(Debug, Default)]
 pub(super) struct Tables(BTreeMap<TableName, Existing>);
 
@@ -40,25 +40,25 @@ pub(super) struct Tables(BTreeMap<TableName, Existing>);
 #[derive(Debug)]
 pub(crate) struct View {
     pub(crate) name: TableName,
-    /// The table that it writes into.
+    /// The table that the view writes into.
     pub(crate) target: TableName,
-    /// Its query, in which each table is with its database.
+    /// The view's query, in which each table name includes the database.
     pub(crate) select: String,
 }
 
-/// A table that receives the rows of another one.
+/// A table that receives the rows of another table.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Receiver {
     pub(super) name: TableName,
-    /// The table or the view that passes its rows on.
+    /// The table or view that passes its rows to this table.
     pub(super) source: TableName,
 }
 
 impl Tables {
-    /// Looks for tables of one database and for what receives their rows.
+    /// Reads tables of one database, and the tables and views that receive their rows.
     ///
     /// # Errors
-    /// ClickHouse is not there, or the user may not ask.
+    /// ClickHouse is unreachable, or the user lacks the permission.
     pub(super) async fn look<'a>(
         client: &Client,
         database: &str,
@@ -75,7 +75,7 @@ impl Tables {
             asked.append(&mut next);
             for existing in rows {
                 let name = (existing.database.clone(), existing.name.clone());
-                // The query gives the names of one database in another one, too.
+                // The query returns all combinations of the databases and the names.
                 if asked.contains(&name) {
                     next.extend(existing.receivers().filter(|name| !asked.contains(name)));
                     found.0.insert(name, existing);
@@ -90,12 +90,13 @@ impl Tables {
         self.0.get(name)
     }
 
-    /// Returns whether the user may see all that receives rows of `existing` at once.
+    /// Returns whether the user may see all direct receivers of rows of `existing`.
     pub(super) fn knows_receivers_of(&self, existing: &Existing) -> bool {
         existing.receivers().all(|name| self.0.contains_key(&name))
     }
 
-    /// Returns the tables that receive rows of `table` at any depth, and the views among them that the user may not see.
+    /// Returns the tables that receive rows of `table` at any depth, including the views that the
+    /// user may not see.
     pub(super) fn receivers_of(&self, table: &TableName) -> Vec<Receiver> {
         let mut receivers = Vec::new();
         let mut seen = BTreeSet::from([table.clone()]);
@@ -131,7 +132,8 @@ impl Existing {
         self.engine == "MaterializedView"
     }
 
-    /// Returns what receives its rows at once: the views over it, and the table that a view or a Distributed writes into.
+    /// Returns the direct receivers of the table's rows: the views over it, and the table that a
+    /// view or a Distributed table writes into.
     fn receivers(&self) -> impl Iterator<Item = TableName> {
         let views = self.dependencies_database.iter().zip(&self.dependencies_table);
         let views = views.map(|(database, name)| (database.clone(), name.clone()));
@@ -143,7 +145,7 @@ impl Existing {
         views.chain(target)
     }
 
-    /// Returns the table that a view writes into: the one behind TO, or else one of its own.
+    /// Returns the table that a view writes into: the table after TO, or the view's inner table.
     fn view_target(&self) -> TableName {
         if let Some(target) = target_in(&self.create_view) {
             return target;
@@ -156,11 +158,11 @@ impl Existing {
     }
 }
 
-/// Returns the full name of a table in the client's database, and the materialized views over it. Views over the tables of these
-/// views are not among them.
+/// Returns the full name of a table in the client's database, and the materialized views directly
+/// over it.
 ///
 /// # Errors
-/// ClickHouse is not there, or the user may not ask.
+/// ClickHouse is unreachable, or the user lacks the permission.
 pub(crate) async fn views_over(client: &Client, table: &str) -> Result<(TableName, Vec<View>), ClickHouseError> {
     let database = current_database(client).await?;
     let tables = Tables::look(client, &database, [table]).await?;
@@ -178,7 +180,7 @@ pub(crate) async fn views_over(client: &Client, table: &str) -> Result<(TableNam
     Ok((name, views))
 }
 
-/// Returns the database that the client's requests run in.
+/// Returns the database in which the client's requests run.
 pub(super) async fn current_database(client: &Client) -> Result<String, ClickHouseError> {
     within(
         STATEMENT_TIMEOUT,
@@ -189,7 +191,8 @@ pub(super) async fn current_database(client: &Client) -> Result<String, ClickHou
 
 async fn fetch(client: &Client, names: &BTreeSet<TableName>) -> Result<Vec<Existing>, ClickHouseError> {
     let (databases, names): (BTreeSet<_>, BTreeSet<_>) = names.iter().map(|(database, name)| (database, name)).unzip();
-    // Two conditions: ClickHouse lists no other databases and tables for them, as it would for one about pairs.
+    // With two separate conditions, ClickHouse lists only these databases and tables; with a
+    // condition on pairs, it would list all of them.
     let query = client
         .query(
             "SELECT database, name, engine, engine_full, toString(uuid) AS uuid, \
@@ -203,12 +206,13 @@ async fn fetch(client: &Client, names: &BTreeSet<TableName>) -> Result<Vec<Exist
     within(STATEMENT_TIMEOUT, query.fetch_all()).await
 }
 
-/// Writes a table's name with that of its database as ClickHouse's SQL quotes them.
+/// Quotes a table's name, with its database, as ClickHouse's SQL requires.
 pub(crate) fn qualified((database, name): &TableName) -> String {
     format!("{}.{}", quoted(database), quoted(name))
 }
 
-/// Returns the table behind TO in a view's statement, as `system.tables` has it: each name is with its database.
+/// Returns the table after TO in a view's statement. In `system.tables`, each name includes the
+/// database.
 fn target_in(create_view: &str) -> Option<TableName> {
     let rest = create_view.strip_prefix("CREATE MATERIALIZED VIEW ")?;
     let (_, rest) = qualified_name(rest)?;
@@ -222,7 +226,8 @@ fn qualified_name(text: &str) -> Option<(TableName, &str)> {
     Some(((database, name), rest))
 }
 
-/// Returns the table that each server of a Distributed table's cluster has, as `engine_full` names it.
+/// Returns the table that a Distributed table uses on each server of its cluster, from
+/// `engine_full`.
 fn local_table_in(engine_full: &str) -> Option<TableName> {
     let (_cluster, rest) = unquoted(engine_full.strip_prefix("Distributed(")?, '\'')?;
     let (database, rest) = unquoted(rest.strip_prefix(", ")?, '\'')?;
@@ -230,7 +235,7 @@ fn local_table_in(engine_full: &str) -> Option<TableName> {
     Some((database, name))
 }
 
-/// Returns the identifier that a text begins with, without its backticks, and the rest.
+/// Returns the identifier at the start of a text, without its backticks, and the remaining text.
 fn identifier(text: &str) -> Option<(String, &str)> {
     if text.starts_with('`') {
         return unquoted(text, '`');
@@ -241,7 +246,7 @@ fn identifier(text: &str) -> Option<(String, &str)> {
     (end > 0).then(|| (text[..end].to_owned(), &text[end..]))
 }
 
-/// Returns what stands in the quotes that a text begins with, and the rest.
+/// Returns the quoted content at the start of a text, and the remaining text.
 fn unquoted(text: &str, quote: char) -> Option<(String, &str)> {
     let quoted = text.strip_prefix(quote)?;
     let mut found = String::new();

@@ -1,7 +1,9 @@
-//! Deduplication windows: whether ClickHouse remembers which blocks it has taken, so that one that is sent again is taken once.
+//! Deduplication windows: whether ClickHouse remembers the blocks that it has taken, so that it
+//! stores a block once even if the block is sent again.
 //!
-//! A table of ours is created with a window. One that was there before may have none: in a plain MergeTree that is the default, and
-//! a lost answer would double a block's rows. The same is true of the tables that materialized views fill from ours.
+//! The schema's tables are created with a window. An existing table may have none, which is the
+//! default of a plain MergeTree; a lost response would then duplicate a block's rows. The same is
+//! true of the tables that materialized views fill from the schema's tables.
 
 use std::collections::BTreeMap;
 
@@ -17,19 +19,20 @@ use crate::{
     table::Table,
 };
 
-/// A setting that bounds what a table remembers.
+/// A setting that limits how much a table remembers.
 #[derive(Debug)]
 struct Window {
     name: &'static str,
-    /// What a table of ours is created with if its schema says nothing of it.
+    /// The value for a table whose schema does not set one.
     wanted: u64,
-    /// A server's default below this is not enough. A table's own value is somebody's choice unless it is 0.
+    /// The smallest sufficient default of a server. A table's own value is deliberate unless it is
+    /// 0.
     least: u64,
-    /// It counts blocks, and not seconds.
+    /// Whether the setting counts blocks, as opposed to seconds.
     counts_blocks: bool,
 }
 
-/// The settings of tables that are by themselves.
+/// The settings of tables that are not replicated.
 const OWN: &[Window] = &[Window {
     name: "non_replicated_deduplication_window",
     wanted: 1000,
@@ -37,7 +40,8 @@ const OWN: &[Window] = &[Window {
     counts_blocks: true,
 }];
 
-/// The settings of tables whose replicas share what they remember. The defaults of some versions are 1000 blocks and an hour.
+/// The settings of tables whose replicas share what they remember. Some versions have defaults of
+/// 1000 blocks and an hour.
 const SHARED: &[Window] = &[
     Window {
         name: "replicated_deduplication_window",
@@ -53,18 +57,18 @@ const SHARED: &[Window] = &[
     },
 ];
 
-/// What keeps rows from coming twice, and what is missing for it.
+/// The changes that prevent duplicate rows, and the tables where that is impossible.
 #[derive(Debug, Default)]
 pub(super) struct Deduplication {
-    /// Give tables a window that have none.
+    /// Statements for tables that lack a window.
     pub(super) statements: Vec<String>,
-    /// Tables that cannot have one.
+    /// Warnings about tables that cannot have a window.
     pub(super) warnings: Vec<String>,
-    /// The user's profile turns deduplication off, and an insert may turn it on.
+    /// Whether the user's profile turns deduplication off and allows an insert to turn it on.
     pub(super) is_turned_off: bool,
 }
 
-/// A setting as the server has it.
+/// A setting on the server.
 #[derive(Debug, Row, Deserialize)]
 struct Setting {
     name: String,
@@ -73,7 +77,8 @@ struct Setting {
 }
 
 impl Deduplication {
-    /// Looks at the tables that exist and at those that views fill from them, and changes nothing.
+    /// Checks the existing tables and the tables that views fill from them, without changing
+    /// anything.
     pub(super) async fn look(client: &Client, database: &str, tables: &[&Table]) -> Result<Self, ClickHouseError> {
         let existing = Tables::look(client, database, tables.iter().map(|table| table.name)).await?;
         let settings = settings(client).await?;
@@ -82,7 +87,8 @@ impl Deduplication {
 
     fn of(database: &str, tables: &[&Table], existing: &Tables, settings: &[Setting]) -> Self {
         let mut found = Self::default();
-        // What views fill, with what they fill it from, and from how many of our tables.
+        // The tables that receive rows, each with its source and the number of schema tables it
+        // receives from.
         let mut receivers: BTreeMap<TableName, (TableName, u64)> = BTreeMap::new();
         for table in tables {
             let name = (database.to_owned(), table.name.to_owned());
@@ -94,7 +100,7 @@ impl Deduplication {
                     found.require(there, windows, wanted, settings, &altered(table));
                 }
                 None if is_meant(table, &there.engine) => {}
-                // The tables behind it are looked at below.
+                // The code below checks the tables that a Distributed table writes to.
                 None if there.engine == "Distributed" && existing.knows_receivers_of(there) => {}
                 None => found.warnings.push(format!(
                     "the table `{}` is a {}, {}: its rows can come twice after a lost answer",
@@ -114,7 +120,7 @@ impl Deduplication {
         for (receiver, (from, tables)) in receivers.iter().filter(|(receiver, _)| !is_ours(receiver)) {
             let (name, source) = (qualified(receiver), qualified(from));
             match existing.get(receiver) {
-                // It is on other servers.
+                // The receiver is on other servers.
                 None if existing.get(from).is_some_and(|from| from.engine == "Distributed") => {}
                 None => found.warnings.push(format!(
                     "{name}, which receives rows of {source}, cannot be seen by this user, who needs GRANT SHOW TABLES, ALTER \
@@ -126,7 +132,7 @@ impl Deduplication {
                         let wanted = |window: &Window| window.wanted * times(window);
                         found.require(there, windows, wanted, settings, &name);
                     }
-                    // What they pass on has receivers of its own.
+                    // Such a table has no rows, and its own receivers are checked separately.
                     None if matches!(&*there.engine, "Null" | "Distributed") => {}
                     None => found.warnings.push(format!(
                         "{name}, which receives rows of {source}, is a {}, {}: after a lost answer it can have them twice, and a \
@@ -149,7 +155,7 @@ impl Deduplication {
         found
     }
 
-    /// Gives a table what it lacks of its windows.
+    /// Adds a statement for the windows that a table lacks.
     fn require(
         &mut self,
         there: &Existing,
@@ -160,7 +166,7 @@ impl Deduplication {
     ) {
         let lacks = |window: &&Window| match window_in(&there.engine_full, window.name) {
             Some(own) => own == 0,
-            // An unknown default is one of a server that has its own way.
+            // A server without this setting deduplicates in a different way.
             None => default_of(window, settings).is_some_and(|default| default < window.least),
         };
         let changes: Vec<_> = windows
@@ -176,10 +182,11 @@ impl Deduplication {
     }
 }
 
-/// Returns whether each table that receives rows of `table` through materialized views recognizes a block that is sent again.
+/// Returns whether each table that receives rows of `table` through materialized views recognizes a
+/// block that is sent again.
 ///
 /// # Errors
-/// ClickHouse is not there, or the user may not ask.
+/// ClickHouse is unreachable, or the user lacks the permission.
 pub(crate) async fn views_recognize_blocks(client: &Client, table: &str) -> Result<bool, ClickHouseError> {
     let database = current_database(client).await?;
     let existing = Tables::look(client, &database, [table]).await?;
@@ -197,12 +204,13 @@ pub(crate) async fn views_recognize_blocks(client: &Client, table: &str) -> Resu
         .all(|receiver| existing.get(&receiver.name).is_some_and(recognizes)))
 }
 
-/// Returns the value of a setting for tables that do not say it themselves.
+/// Returns the server's value of a setting, for tables that do not set it themselves.
 fn default_of(window: &Window, settings: &[Setting]) -> Option<u64> {
     setting(settings, window.name).and_then(|setting| setting.value.parse().ok())
 }
 
-/// Asks for the settings of tables that do not say them themselves, which a configuration may change, and for the profile's.
+/// Reads the server's defaults of table settings, which its configuration may change, and the
+/// setting of the user's profile.
 async fn settings(client: &Client) -> Result<Vec<Setting>, ClickHouseError> {
     let names = |windows: &[Window]| windows.iter().map(|window| window.name).collect::<Vec<_>>();
     let settings = client
@@ -221,14 +229,15 @@ fn setting<'a>(settings: &'a [Setting], name: &str) -> Option<&'a Setting> {
     settings.iter().find(|setting| setting.name == name)
 }
 
-/// Returns the settings that bound what a table of this engine remembers; none if it remembers nothing.
+/// Returns the settings that limit how much a table of this engine remembers; `None` if it
+/// remembers nothing.
 fn windows_of(engine: &str) -> Option<&'static [Window]> {
     let kind = engine.strip_suffix("MergeTree")?;
     let is_shared = kind.starts_with("Replicated") || kind.starts_with("Shared");
     Some(if is_shared { SHARED } else { OWN })
 }
 
-/// Returns what is wrong with an engine that remembers nothing, as the end of a sentence.
+/// Returns the drawback of an engine that remembers nothing, as the end of a sentence.
 fn drawback(engine: &str) -> &'static str {
     match engine {
         "Buffer" => {
@@ -239,17 +248,17 @@ fn drawback(engine: &str) -> &'static str {
     }
 }
 
-/// The setting of a user's profile that goes before `insert_deduplicate`, in servers that know it.
+/// The setting of a user's profile that overrides `insert_deduplicate`, on servers that have it.
 pub(super) const TURNS_OFF: &str = "deduplicate_insert";
 
-/// Returns whether the schema itself asks for this engine.
+/// Returns whether the schema itself specifies this engine.
 fn is_meant(table: &Table, engine: &str) -> bool {
     let said = table.create.split("ENGINE = ").skip(1);
     let mut said = said.filter_map(|rest| rest.split(|c: char| !c.is_ascii_alphanumeric()).next());
     said.any(|said| said == engine)
 }
 
-/// Returns the value of a setting in the text of a table's engine, which has it behind SETTINGS.
+/// Returns the value of a setting in the SETTINGS clause of a table's engine.
 fn window_in(engine: &str, name: &str) -> Option<u64> {
     let (_, settings) = engine.rsplit_once("SETTINGS ")?;
     settings.split(", ").find_map(|setting| {
@@ -422,7 +431,7 @@ mod tests {
         assert!(!look(CREATE, engine, &DEFAULTS).is_turned_off);
     }
 
-    /// Returns a table with a view over it, and that view, which writes into `target`.
+    /// Returns a table with a view over it, and the view, which writes into `target`.
     fn viewed(target: &str) -> [Existing; 2] {
         let table = Existing {
             dependencies_database: vec!["d".to_owned()],

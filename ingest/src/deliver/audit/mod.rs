@@ -1,10 +1,12 @@
-//! Audit: compares the number of rows that ClickHouse has confirmed with the number that the table has.
+//! Compares the number of rows that ClickHouse has confirmed with the number of rows in the table.
 //!
-//! An answer, a token and a lookup prove that a row was stored at one moment. A disk that loses a part afterwards, a backup that is
-//! restored over a table, and an error of the collector itself are seen only by counting.
+//! A response, a token and a lookup prove that a row was stored at one moment. Only counting
+//! detects a disk that loses a part later, a backup restored over a table, and an error of the
+//! collector itself.
 //!
-//! The audit knows the ids that this process has confirmed, and asks for the same range of ids. Rows that still wait and rows that
-//! became dead letters are not confirmed, so they are not missing. What an earlier process has confirmed is not known any more.
+//! The audit knows the ids that this process has confirmed, and queries the same range of ids.
+//! Waiting rows and dead letters are not confirmed, so they do not count as missing. The audit does
+//! not know the rows that an earlier process has confirmed.
 
 mod slices;
 
@@ -27,13 +29,13 @@ use crate::{
     store::{ClickHouseError, Connection, alarm::is_interval_over, quoted, within},
 };
 
-/// The longest time between two looks for slices that are due.
+/// The longest time between two checks for slices that are due.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
 
-/// The most slices that one question asks for.
+/// The maximum number of slices in one query.
 const MAX_SLICES: usize = 200;
 
-/// Counts of confirmed rows, for all tables.
+/// The counts of confirmed rows of all tables.
 #[derive(Debug)]
 pub(crate) struct Audit {
     /// The time between a row's confirmation and its comparison.
@@ -41,7 +43,7 @@ pub(crate) struct Audit {
     lanes: Vec<Mutex<Slices>>,
 }
 
-/// Whether the rows of a table can be counted.
+/// Whether the audit can count the rows of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Countable {
     Unknown,
@@ -67,7 +69,8 @@ impl Audit {
         self.lanes[lane].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Compares until the spool is closed. One question may take `timeout`.
+    /// Compares the due slices of all tables until the spool is closed. One query may take
+    /// `timeout`.
     pub(crate) async fn run(&self, servers: &ActiveServer, spool: &Spool, timeout: Duration) {
         let mut tables: Vec<_> = (0..self.lanes.len()).map(|_| AuditedTable::default()).collect();
         let pause = (self.after / 2).min(MAX_PAUSE);
@@ -150,7 +153,7 @@ impl Audit {
     }
 }
 
-/// What the audit knows of a table beside its counts.
+/// The audit's state for a table, apart from the counts.
 #[derive(Debug)]
 struct AuditedTable {
     countable: Countable,
@@ -195,7 +198,7 @@ impl AuditedTable {
 
     fn report_error(&mut self, layout: &InsertTarget, error: &ClickHouseError) {
         if !error.is_passing() {
-            // A user who may only insert.
+            // For example, the user may only insert.
             self.countable = Countable::No;
             let (code, error) = (error.code(), error.without_values());
             tracing::warn!(table = %layout.table, code, error, "audit: the rows of the table cannot be counted");
@@ -211,14 +214,14 @@ impl AuditedTable {
     }
 }
 
-/// Asks whether the rows of a table can be counted.
+/// Asks ClickHouse whether the rows of a table can be counted.
 async fn countable(client: &Client, layout: &InsertTarget, timeout: Duration) -> Result<Countable, ClickHouseError> {
     let query = client
         .query("SELECT engine FROM system.tables WHERE database = currentDatabase() AND name = ?")
         .bind(&*layout.table);
     let engine = within(timeout, query.fetch_optional::<String>()).await?;
     Ok(match engine {
-        // It has just been dropped, and may be created again.
+        // The table has just been dropped, and may be created again.
         None => Countable::Unknown,
         Some(engine) if keeps_each_row(&engine) => Countable::Yes,
         Some(engine) => {
@@ -228,7 +231,7 @@ async fn countable(client: &Client, layout: &InsertTarget, timeout: Duration) ->
     })
 }
 
-/// Counts the rows that a table has of each slice.
+/// Counts a table's rows in each slice.
 async fn count(
     client: &Client,
     table: &str,

@@ -1,7 +1,9 @@
-//! Slices: how many rows of one table ClickHouse has confirmed, by the minute and the place of their ids.
+//! Counts the rows of one table that ClickHouse has confirmed, by the minute and the place of their
+//! ids.
 //!
-//! A slice holds the ids that one process makes in one minute. Another process has other places, so a slice counts the rows of this
-//! collector alone, and its count can be compared with the table's.
+//! A slice contains the ids that one process makes in one minute. Other processes have other
+//! places, so a slice counts the rows of this collector alone, and the audit can compare it with
+//! the table.
 
 use std::{
     collections::BTreeMap,
@@ -14,13 +16,14 @@ use crate::ids::base::{PLACE_BITS, SEQUENCE_BITS};
 /// The length of a slice.
 pub(super) const SLICE_MS: u64 = 60_000;
 
-/// A slice without a new row for so long is forgotten.
+/// The audit forgets a slice that has had no new row for this long.
 const MAX_IDLE: Duration = Duration::from_secs(60 * 60);
 
-/// The most slices of a table. Rows beyond them are not compared.
+/// The maximum number of slices of a table. The audit does not compare rows beyond them.
 const MAX_SLICES: usize = 10_000;
 
-/// The number of a minute since 1970, and of the block of 4096 places that the ids are in.
+/// The number of a minute since 1970, and the number of the block of 4096 places that contains the
+/// ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct SliceKey {
     pub(super) minute: u64,
@@ -43,14 +46,14 @@ impl SliceKey {
     }
 }
 
-/// The number of rows of a slice that the table has.
+/// The number of a slice's rows in the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Stored {
     pub(super) rows: u64,
     pub(super) distinct: u64,
 }
 
-/// The difference between what was confirmed and what the table has, over all slices.
+/// The difference between the confirmed rows and the rows in the table, over all slices.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Difference {
     pub(super) missing: u64,
@@ -65,12 +68,12 @@ struct Slice {
     confirmed: u64,
     /// The time of the last confirmed row.
     confirmed_at: Instant,
-    /// The number of confirmed rows that was compared last.
+    /// The number of confirmed rows at the last comparison.
     compared: u64,
-    /// The time of that comparison, or of the last confirmed row, whichever is later.
+    /// The time of that comparison or of the last confirmed row, whichever is later.
     waits_since: Instant,
-    /// The number of rows that the last comparison did not find. A row is missing once two comparisons in a row do not find it: a
-    /// replica may be behind at the first.
+    /// The number of rows that the last comparison did not find. A row is missing once two
+    /// comparisons in a row do not find it, since a replica may lag at the first one.
     not_found: u64,
     difference: Difference,
 }
@@ -90,7 +93,7 @@ impl Slice {
 #[derive(Debug, Default)]
 pub(super) struct Slices {
     slices: BTreeMap<SliceKey, Slice>,
-    /// The differences of slices that are forgotten.
+    /// The differences of forgotten slices.
     forgotten: Difference,
 }
 
@@ -116,8 +119,9 @@ impl Slices {
         }
     }
 
-    /// Returns the slices to compare, and forgets those without a new row for long. A slice is due when it has had no new row for
-    /// `after`, and again after the same time as long as it differs.
+    /// Returns the slices to compare, and forgets compared slices that have had no new row for
+    /// [`MAX_IDLE`]. A slice is due when it has had no new row for `after`, and again after the
+    /// same time as long as it differs.
     pub(super) fn due(&mut self, now: Instant, after: Duration) -> Vec<DueSlice> {
         let forgotten = &mut self.forgotten;
         self.slices.retain(|_, slice| {
@@ -132,8 +136,8 @@ impl Slices {
         due.map(|(key, slice)| (*key, slice.confirmed)).collect()
     }
 
-    /// Notes what the table has of a slice that was [due](Self::due). Returns the number of rows that were compared for the first
-    /// time.
+    /// Records the table's rows of a slice that was [due](Self::due). Returns the number of rows
+    /// compared for the first time.
     pub(super) fn compare(&mut self, (key, confirmed): DueSlice, stored: Stored, now: Instant) -> u64 {
         let Some(slice) = self.slices.get_mut(&key) else {
             return 0;
@@ -179,7 +183,7 @@ mod tests {
         Difference { missing, duplicate }
     }
 
-    /// Compares all slices that are due with the same answer, and returns their number.
+    /// Compares all due slices with the same table counts, and returns the number of slices.
     fn compare(slices: &mut Slices, stored: Stored, now: Instant) -> usize {
         let due = slices.due(now, AFTER);
         for slice in &due {
@@ -205,7 +209,7 @@ mod tests {
         assert_eq!(slices.difference(), is(0, 0));
         assert_eq!(compare(&mut slices, has(2, 2), start + AFTER * 2), 1);
         assert_eq!(slices.difference(), is(1, 0));
-        // It has come back.
+        // The row has come back.
         assert_eq!(compare(&mut slices, has(3, 3), start + AFTER * 3), 1);
         assert_eq!(slices.difference(), is(0, 0));
         assert_eq!(compare(&mut slices, has(3, 3), start + AFTER * 4), 0);
@@ -223,7 +227,7 @@ mod tests {
     fn rows_that_are_confirmed_late_are_compared_with_all_of_their_slice() {
         let (mut slices, start) = (Slices::default(), Instant::now());
         slices.confirm(&[id(9, 1)], start);
-        // The second row is stored, and its answer is lost.
+        // The second row is stored, but its response is lost.
         assert_eq!(compare(&mut slices, has(2, 2), start + AFTER), 1);
         slices.confirm(&[id(9, 2)], start + AFTER);
         assert_eq!(compare(&mut slices, has(1, 1), start + AFTER * 2), 1);
