@@ -116,7 +116,7 @@ impl Field {
 }
 
 /// Decodes `+` and percent sequences, the first of which is at `first`. If a sequence is malformed
-/// or the result is not UTF-8, all percent sequences stay as they are.
+/// or the result is not UTF-8, decodes `+` only.
 fn decode<'a>(text: &'a str, first: usize, arena: &'a Arena) -> &'a str {
     let decoded = decode_percents(text.as_bytes(), first, arena);
     match decoded.and_then(|bytes| str::from_utf8(bytes).ok()) {

@@ -1,8 +1,8 @@
 //! A JSON pull parser: the caller asks for the next item and gets slices of the text itself.
 //!
-//! Takes text that is already known to be UTF-8 and follows [RFC
-//! 8259](https://www.rfc-editor.org/rfc/rfc8259) strictly. Allocates only for strings that contain
-//! an escape. The reader does not recurse. It refuses documents that nest deeper than
+//! Takes text that is already known to be UTF-8 and follows
+//! [RFC 8259](https://www.rfc-editor.org/rfc/rfc8259) strictly. Allocates only for strings that
+//! contain an escape. The reader does not recurse. It refuses documents that nest deeper than
 //! [`MAX_DEPTH`], which also bounds a caller that recurses along with it.
 //!
 //! The reader is more lenient than most in one point: half of a surrogate pair (`"\ud83d"`) becomes
