@@ -1,7 +1,8 @@
-//! Arena: the memory for what one event needs beside its own bytes: decoded fields, texts with escapes, joined paths.
+//! Arena: memory for the temporary data of one event: decoded fields, strings with escapes, joined
+//! paths.
 //!
-//! Each thread keeps one, so that an event costs no call of the allocator once the first events have been seen. Whatever borrows
-//! from an arena ends with the event.
+//! Each thread keeps one arena, so after the first events an event needs no call of the allocator.
+//! Borrows from an arena end with the event.
 
 use std::cell::RefCell;
 
@@ -10,20 +11,21 @@ use bumpalo::Bump;
 /// Memory for one event.
 pub(crate) type Arena = Bump;
 
-/// The most that a thread keeps from one event to the next; only a body near its bound takes more.
+/// The most memory that a thread keeps from one event to the next; only a body near its size limit
+/// needs more.
 const MAX_KEPT_BYTES: usize = 64 << 10;
 
 thread_local! {
     static ARENA: RefCell<Arena> = RefCell::new(Arena::new());
 }
 
-/// Does `work` with the thread's arena, which is empty again afterwards.
+/// Calls `work` with the thread's arena, which the next call empties.
 pub(crate) fn with<T>(work: impl FnOnce(&Arena) -> T) -> T {
     ARENA.with_borrow_mut(|arena| {
         if arena.allocated_bytes() > MAX_KEPT_BYTES {
             *arena = Arena::new();
         }
-        // Before and not behind, so that a panic in between leaves nothing.
+        // Reset before the work, so that a panic in it leaves nothing to the next event.
         arena.reset();
         work(arena)
     })

@@ -1,21 +1,23 @@
-//! Scan: the bytes of a text that mean something, found sixteen at a time.
+//! Scan: finds the significant bytes of a text, sixteen at a time.
 //!
-//! `memchr` asks for one byte, or for three at most, and its start costs more than most keys and values are long; what is asked here is
-//! any question that one comparison or two answer of sixteen bytes at once.
+//! `memchr` finds at most three byte values, and its start-up takes longer than a scan of most keys
+//! and values. This module takes any predicate that one or two comparisons answer for sixteen bytes
+//! at once.
 
 use wide::u8x16;
 
-/// The bytes that are looked at together.
+/// Bytes that are compared together.
 pub(crate) type Chunk = u8x16;
 
 const LENGTH: usize = 16;
 
-/// Returns a chunk of the same byte, to compare with.
+/// Returns a chunk that repeats one byte, to compare with.
 pub(crate) const fn all(byte: u8) -> Chunk {
     Chunk::new([byte; LENGTH])
 }
 
-/// Returns where the first byte stands that `is_marked` says yes to, or the length of `bytes`. A yes has all of its bits set.
+/// Returns the index of the first byte that `is_marked` marks, or the length of `bytes`. A marked
+/// byte has all of its bits set.
 #[inline]
 pub(crate) fn first(bytes: &[u8], is_marked: impl Fn(Chunk) -> Chunk) -> usize {
     let (chunks, rest) = bytes.as_chunks::<LENGTH>();
@@ -29,8 +31,8 @@ pub(crate) fn first(bytes: &[u8], is_marked: impl Fn(Chunk) -> Chunk) -> usize {
     chunks.len() * LENGTH + rest.len().min(marks.trailing_zeros() as usize)
 }
 
-/// Calls `visit` with the place of each byte that `is_marked` says yes to, until it says no. `is_marked` gets the bytes, and those that
-/// stand one place behind them.
+/// Calls `visit` with the index of each byte that `is_marked` marks, until `visit` returns false.
+/// `is_marked` gets the bytes, and the bytes one position further on.
 #[inline]
 pub(crate) fn each(bytes: &[u8], is_marked: impl Fn(Chunk, Chunk) -> Chunk, mut visit: impl FnMut(usize) -> bool) {
     let (mut start, mut rest) = (0, bytes);
@@ -39,7 +41,7 @@ pub(crate) fn each(bytes: &[u8], is_marked: impl Fn(Chunk, Chunk) -> Chunk, mut 
         let mut marks = is_marked(chunk, next).to_bitmask();
         while marks != 0 {
             let at = start + marks.trailing_zeros() as usize;
-            // Behind the end is what was filled up.
+            // Marks after the end are in the padding.
             if at >= bytes.len() || !visit(at) {
                 return;
             }
@@ -50,14 +52,15 @@ pub(crate) fn each(bytes: &[u8], is_marked: impl Fn(Chunk, Chunk) -> Chunk, mut 
     }
 }
 
-/// Returns the first sixteen bytes, and those that stand one place behind them; none where there are fewer.
+/// Returns the first sixteen bytes and the sixteen that start at the second; `None` if `bytes` is
+/// shorter than seventeen.
 #[inline]
 fn pair(bytes: &[u8]) -> Option<(Chunk, Chunk)> {
     let both = bytes.first_chunk::<{ LENGTH + 1 }>()?;
     Some((Chunk::new(*both.first_chunk()?), Chunk::new(*both.last_chunk()?)))
 }
 
-/// Returns the first sixteen bytes, with zeros behind them where there are fewer.
+/// Returns the first sixteen bytes, padded with zeros.
 #[inline]
 fn padded(bytes: &[u8]) -> Chunk {
     let mut last = [0; LENGTH];
@@ -72,7 +75,7 @@ mod tests {
 
     #[test]
     fn marks_are_found_at_each_place_and_not_behind_the_end() {
-        // Zeros are marked too, which is what the last bytes are filled up with.
+        // Zeros, which pad the last bytes, are marked too.
         let is_marked = |chunk: Chunk| chunk.simd_eq(all(b'x')) | chunk.simd_eq(all(0));
         for length in 0..50 {
             assert_eq!(first(&vec![b'-'; length], is_marked), length);

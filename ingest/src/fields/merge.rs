@@ -1,4 +1,4 @@
-//! The tree while it grows: what becomes of two values under one name.
+//! The tree under construction, and how two values under one name merge.
 
 use std::{borrow::Cow, collections::HashMap};
 
@@ -6,22 +6,23 @@ use serde::{Serialize, Serializer};
 
 use super::SCANNED;
 
-/// A value while the tree grows.
+/// A value of the tree under construction.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Value<'a> {
     Text(Cow<'a, str>),
-    /// What `a[b]=1&a=c` makes of `c`: a key without a value.
+    /// A key without a value, such as `c` in `a[b]=1&a=c`.
     Flag,
-    /// `None` is a place that an index has skipped; it is closed up at the end.
+    /// `None` is a position that an index has skipped; serialization leaves it out.
     Array(Vec<Option<Value<'a>>>),
     Object(Box<Object<'a>>),
 }
 
-/// The values of an object under their names, in the order in which these came.
+/// The values of an object by name, in the order in which the names first came.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Object<'a> {
     pub(super) entries: Vec<(Cow<'a, str>, Value<'a>)>,
-    /// The place of each name, kept only above [`SCANNED`] entries. Its hashes are keyed at random, so that no choice of names makes it slow.
+    /// The position of each name, kept only above [`SCANNED`] entries. The map hashes with a random
+    /// key, so no choice of names makes it slow.
     places: HashMap<Cow<'a, str>, usize>,
 }
 
@@ -34,7 +35,7 @@ impl<'a> Object<'a> {
         }
     }
 
-    /// Adds a name that is not there yet.
+    /// Adds a name that the object does not have yet.
     pub(super) fn push(&mut self, name: Cow<'a, str>, value: Value<'a>) {
         self.entries.push((name, value));
         let indexed = if self.entries.len() <= SCANNED {
@@ -72,14 +73,14 @@ impl<'a> Object<'a> {
                     self.merge_entry(name, value);
                 }
             }
-            // Flags come of merging and are never merged themselves.
+            // Merging creates flags; a source is never one.
             Value::Flag => {}
         }
     }
 }
 
 impl<'a> Value<'a> {
-    /// Adds one more value of the same name.
+    /// Adds another value of the same name.
     pub(super) fn append(&mut self, value: Cow<'a, str>) {
         match self {
             Self::Array(items) => items.push(Some(Self::Text(value))),
@@ -87,7 +88,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// Merges `source`, which stands later in the text, into `self`: the rules of `qs`, one arm each.
+    /// Merges `source`, which comes later in the text, into `self`: one arm for each rule of `qs`.
     pub(super) fn merge(&mut self, source: Self) {
         match (&mut *self, source) {
             (_, Self::Text(text)) if text.is_empty() => {}

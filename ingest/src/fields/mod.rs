@@ -1,12 +1,14 @@
 //! Fields: the query of a request, or a urlencoded body, as names and values.
 //!
-//! Takes text, gives either a flat list that borrows from it (the usual case: no brackets, no name twice) or, for
-//! `a[b]=1` and `a=1&a=2`, the text of one JSON object. It never fails: what cannot be decoded stays as it is.
+//! Takes text and returns either a flat list that borrows from it (the usual case: no brackets, no
+//! repeated name) or, for `a[b]=1` and `a=1&a=2`, the text of one JSON object. Parsing never fails:
+//! text that cannot be decoded stays as it is.
 //!
-//! Nesting follows the Node library `qs` 6.11, whose results the senders of such events count on; the recorded answers
-//! of the real one are in `tests/golden/09_qs_cases.jsonl`. Two differences are on purpose: there is no limit of 1000 fields
-//! behind which the rest is lost, and names such as `constructor` are names like all others. The work is near-linear in the
-//! length of the text, whatever stands in it, and nothing recurses deeper than [`Nesting::QUERY`] allows.
+//! Nesting follows the Node library `qs` 6.11, since the senders of such events rely on its
+//! results; `tests/golden/09_qs_cases.jsonl` records results of the real one. Two differences are
+//! intentional: there is no limit of 1000 fields after which the rest is lost, and names such as
+//! `constructor` are ordinary names. The work is near-linear in the length of any text, and nothing
+//! recurses deeper than [`Nesting::QUERY`] allows.
 
 mod merge;
 mod split;
@@ -21,9 +23,10 @@ use crate::arena::Arena;
 /// How deep brackets nest, and whether they make arrays.
 #[derive(Debug, Clone, Copy)]
 struct Nesting {
-    /// Bracket pairs that are followed; the rest of the name is one literal key below them.
+    /// The number of bracket pairs that nest; the rest of the name is one literal key below them.
     depth: usize,
-    /// The greatest number in brackets that is an index of an array and not a key; `None`: there are no arrays but of repeated names.
+    /// The greatest number in brackets that is an array index and not a key. With `None`, only
+    /// repeated names make arrays.
     array_limit: Option<usize>,
 }
 
@@ -38,13 +41,13 @@ impl Nesting {
     };
 }
 
-/// The most fields among which names are compared one by one; a hash table pays off above.
+/// Up to this many fields, names are compared one by one; for more, a hash table is faster.
 const SCANNED: usize = 16;
 
 /// The fields of a query or of a urlencoded body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Fields<'a> {
-    /// Each name once, each value a text, in the order of the request.
+    /// Unique names with text values, in the order of the request.
     Flat(&'a [(&'a str, &'a str)]),
     /// Nested or repeated names.
     Tree(Tree<'a>),
@@ -71,7 +74,8 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Returns the value of a name at the top, where it is one text; `None` where it is an array, an object or absent.
+    /// Returns the value of a top-level name if it is text; `None` if it is an array, an object or
+    /// absent.
     pub(crate) fn text(&self, name: &str) -> Option<&str> {
         match self {
             Self::Flat(pairs) => pairs.iter().find(|(n, _)| *n == name).map(|(_, value)| *value),
@@ -79,7 +83,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Hands each name at the top with one text to `take`.
+    /// Calls `take` with each top-level name that has a text value.
     pub(crate) fn each_text<'f>(&'f self, mut take: impl FnMut(&'f str, &'f str)) {
         match self {
             Self::Flat(pairs) => pairs.iter().for_each(|(name, value)| take(name, value)),
@@ -93,13 +97,13 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Returns whether there is such a name at the top, whatever its value.
+    /// Returns whether the name exists at the top level, with any value.
     #[cfg(test)]
     fn contains(&self, name: &str) -> bool {
         self.names().contains(name)
     }
 
-    /// Returns the names at the top, to be asked for often.
+    /// Returns the top-level names, for many lookups.
     pub(crate) fn names(&self) -> Names<'_> {
         match self {
             Self::Flat(pairs) if pairs.len() <= SCANNED => Names::Few(pairs),
@@ -109,7 +113,8 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// The names of fields; to ask for each name of a long body among those of a long query takes no longer than to read both.
+/// The names of fields. Looking up each name of a long body among those of a long query takes no
+/// longer than reading both.
 #[derive(Debug)]
 pub(crate) enum Names<'f> {
     Few(&'f [(&'f str, &'f str)]),
@@ -117,7 +122,7 @@ pub(crate) enum Names<'f> {
 }
 
 impl Names<'_> {
-    /// Returns whether there are none.
+    /// Returns whether there are no names.
     pub(crate) fn is_empty(&self) -> bool {
         match self {
             Self::Few(pairs) => pairs.is_empty(),
@@ -125,7 +130,7 @@ impl Names<'_> {
         }
     }
 
-    /// Returns whether there is such a name.
+    /// Returns whether the name exists.
     pub(crate) fn contains(&self, name: &str) -> bool {
         match self {
             Self::Few(pairs) => pairs.iter().any(|(known, _)| *known == name),
@@ -149,7 +154,7 @@ fn has_repeated_name(pairs: &[(&str, &str)]) -> bool {
     !pairs.iter().all(|(name, _)| seen.insert(*name))
 }
 
-/// Returns one bit of 64 for a name, by its length and its ends.
+/// Returns one bit of 64 for a name, chosen by its length and its first and last byte.
 #[inline]
 fn bit_of(name: &str) -> u64 {
     let name = name.as_bytes();

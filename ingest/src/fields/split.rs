@@ -1,4 +1,4 @@
-//! The text of a query or a form, split into names and values, both decoded.
+//! Splits the text of a query or a form into decoded names and values.
 
 use bumpalo::collections::Vec;
 
@@ -7,18 +7,18 @@ use crate::{
     scan::{self, Chunk},
 };
 
-/// Room for the fields of most requests; more of them grow it.
+/// Enough capacity for the fields of most requests; the list grows for more.
 const USUAL_FIELDS: usize = 16;
 
-/// What a text was split into.
+/// The parts of a text.
 pub(super) struct Split<'a> {
     /// Names and values, in their order.
     pub(super) pairs: &'a [(&'a str, &'a str)],
-    /// Whether a `[` may be in a name, as itself or in a code.
+    /// Whether a name may contain a `[`, literally or percent-encoded.
     pub(super) may_nest: bool,
 }
 
-/// Splits `text` at its `&` and decodes both sides of each `=`; fields without a name are dropped.
+/// Splits `text` at each `&` and decodes both sides of the `=`. Drops fields without a name.
 pub(super) fn split<'a>(text: &'a str, arena: &'a Arena) -> Split<'a> {
     if text.is_empty() {
         return Split {
@@ -52,21 +52,21 @@ pub(super) fn split<'a>(text: &'a str, arena: &'a Arena) -> Split<'a> {
     }
 }
 
-/// What ends a field or its name, stands for something else, or nests.
+/// Marks the bytes that end a field or its name, encode another character, or nest.
 #[inline]
 fn is_mark(chunk: Chunk, _: Chunk) -> Chunk {
     let is = |byte| chunk.simd_eq(scan::all(byte));
     is(b'&') | is(b'=') | is(b'+') | is(b'%') | is(b'[')
 }
 
-/// A field of which the end is still to come.
+/// A field whose end is not yet known.
 struct Field {
     start: usize,
-    /// Where its name ends.
+    /// The end of its name.
     equals: Option<usize>,
-    /// A `]=` ends the name even behind another `=`, as in `a=b]=c`.
+    /// Whether a `]=` ended the name. The first one does so even after another `=`, as in `a=b]=c`.
     has_bracket: bool,
-    /// Where the first character stands for another one.
+    /// The first byte that encodes a character.
     code: Option<usize>,
 }
 
@@ -94,7 +94,7 @@ impl Field {
         self.code.get_or_insert(at);
     }
 
-    /// Returns name and value; none where there is no name.
+    /// Returns the name and the value; `None` if the name is empty.
     #[inline]
     fn pair<'a>(&self, text: &'a str, end: usize, arena: &'a Arena) -> Option<(&'a str, &'a str)> {
         let equals = self.equals.unwrap_or(end);
@@ -115,8 +115,8 @@ impl Field {
     }
 }
 
-/// Resolves `+` and percent sequences, of which the first is at `first`; a text whose sequences are broken, or are not UTF-8, keeps all of
-/// them.
+/// Decodes `+` and percent sequences, the first of which is at `first`. If a sequence is malformed
+/// or the result is not UTF-8, decodes `+` only.
 fn decode<'a>(text: &'a str, first: usize, arena: &'a Arena) -> &'a str {
     let decoded = decode_percents(text.as_bytes(), first, arena);
     match decoded.and_then(|bytes| str::from_utf8(bytes).ok()) {
@@ -126,7 +126,7 @@ fn decode<'a>(text: &'a str, first: usize, arena: &'a Arena) -> &'a str {
 }
 
 fn decode_percents<'a>(text: &[u8], first: usize, arena: &'a Arena) -> Option<&'a [u8]> {
-    // It only gets shorter.
+    // Decoding only shortens the text.
     let decoded = arena.alloc_slice_copy(text);
     let (mut from, mut to) = (first, first);
     while let Some(&byte) = text.get(from) {
@@ -145,7 +145,7 @@ fn decode_percents<'a>(text: &[u8], first: usize, arena: &'a Arena) -> Option<&'
     Some(&decoded[..to])
 }
 
-/// Returns whether what follows a `%` makes it a `[`.
+/// Returns whether the bytes after a `%` encode a `[`.
 #[inline]
 fn is_bracket(text: &[u8]) -> bool {
     matches!(text, [b'5', b'b' | b'B', ..])

@@ -1,4 +1,4 @@
-//! The recorded answers of the real `qs`, and work that stays near-linear.
+//! Recorded results of the real `qs`, and a check that the work stays near-linear.
 
 #![allow(clippy::unwrap_used)]
 
@@ -36,7 +36,7 @@ fn value_of(fields: &Fields<'_>) -> serde_json::Value {
     }
 }
 
-/// One text, and what the real `qs` makes of it as a query and as a body.
+/// A text, and the results of the real `qs` for it as a query and as a body.
 #[derive(Deserialize)]
 struct Case {
     text: String,
@@ -140,7 +140,7 @@ fn brackets_nest_in_codes_too_whatever_the_case_of_their_digits() {
     for text in ["a[b]=1", "a%5Bb%5D=1", "a%5bb%5d=1", "a[b%5d=1"] {
         assert_eq!(value_of(&from_query(text)), json!({"a": {"b": "1"}}), "{text}");
     }
-    // In a value they are what they are.
+    // Brackets in a value are literal.
     assert_eq!(value_of(&from_query("a=%5bb%5d")), json!({"a": "[b]"}));
 }
 
@@ -167,7 +167,8 @@ fn survives_brackets_that_do_not_match() {
     assert_eq!(value_of(&from_query(&open))[&open], "");
 }
 
-/// Each text is of some 100 kB to 200 kB; quadratic work on any of them takes far longer than the limit.
+/// Each text has about 100 kB to 200 kB; quadratic work on any of them takes far longer than the
+/// limit.
 #[test]
 fn does_near_linear_work() {
     let many = |count: usize, field: &dyn Fn(usize) -> String| (0..count).map(field).collect::<String>();
@@ -190,7 +191,7 @@ fn does_near_linear_work() {
         "&".repeat(100_000),
         "]=".repeat(50_000),
     ];
-    // The thread's own time: what else runs on the machine is not counted.
+    // Only this thread's CPU time counts, so other processes do not matter.
     let own_time = || Duration::from(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).unwrap());
     let started = own_time();
     for text in &texts {

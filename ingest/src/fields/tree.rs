@@ -1,4 +1,4 @@
-//! Names that nest or repeat, grown into one JSON object.
+//! Builds one JSON object from names that nest or repeat.
 
 use std::{borrow::Cow, ops::Range};
 
@@ -12,9 +12,10 @@ use super::{
 /// Fields that nest or repeat, as a JSON object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Tree<'a> {
-    /// The text of one JSON object; its leaves are strings, and `true` where a name was also used as a flag.
+    /// The text of one JSON object. Its leaves are strings, or `true` for a name that is also a
+    /// flag.
     pub(super) json: String,
-    /// The names at the top, with their values where these are texts.
+    /// The top-level names, each with its value if that is text.
     pub(super) top: Vec<(Cow<'a, str>, Option<Cow<'a, str>>)>,
 }
 
@@ -25,7 +26,8 @@ impl<'a> Tree<'a> {
     }
 
     pub(super) fn grow(pairs: &[(&'a str, &'a str)], nesting: Nesting) -> Self {
-        // First the values of equal names come together, then the names are taken apart: `a[]=1&a[]=2` is one name.
+        // First collect the values of equal names, then parse the names: `a[]=1&a[]=2` has one
+        // name.
         let mut whole = Object::default();
         for (name, value) in pairs {
             let value = Cow::Borrowed(*value);
@@ -34,7 +36,8 @@ impl<'a> Tree<'a> {
                 None => whole.push(Cow::Borrowed(*name), Value::Text(value)),
             }
         }
-        // An object of JavaScript has its numbers first, which decides who merges into whom in `0[x]=1&0=2`.
+        // A JavaScript object has its integer keys first, which decides the merge order of
+        // `0[x]=1&0=2`.
         whole
             .entries
             .sort_by_key(|(name, _)| array_index(name).unwrap_or(usize::MAX));
@@ -42,7 +45,7 @@ impl<'a> Tree<'a> {
         for (name, leaf) in whole.entries {
             root.merge(nest(&name, leaf, nesting));
         }
-        // Writing to a string fails only where a `Serialize` says so, and those below never do.
+        // Writing to a string fails only if a `Serialize` fails, and those of the tree never do.
         let json = serde_json::to_string(&root).unwrap_or_default();
         let text = |value| {
             if let Value::Text(text) = value {
@@ -60,7 +63,7 @@ impl<'a> Tree<'a> {
     }
 }
 
-/// Puts `leaf` where its name says: `a[b][0]` becomes `{"a":{"b":[leaf]}}`.
+/// Puts `leaf` at the place that its name gives: `a[b][0]` becomes `{"a":{"b":[leaf]}}`.
 fn nest<'a>(name: &Cow<'a, str>, leaf: Value<'a>, nesting: Nesting) -> Value<'a> {
     let first = next_pair(name, 0);
     let parent = 0..first.as_ref().map_or(name.len(), |pair| pair.start);
@@ -97,7 +100,7 @@ fn nest<'a>(name: &Cow<'a, str>, leaf: Value<'a>, nesting: Nesting) -> Value<'a>
     }
 }
 
-/// Returns the next `[…]`, brackets included, that has no other bracket inside.
+/// Returns the range of the next `[…]`, brackets included, that contains no other bracket.
 fn next_pair(name: &str, from: usize) -> Option<Range<usize>> {
     let bytes = name.as_bytes();
     let mut open = from + memchr(b'[', &bytes[from..])?;
@@ -111,7 +114,7 @@ fn next_pair(name: &str, from: usize) -> Option<Range<usize>> {
     }
 }
 
-/// Returns the number that `text` is the plain decimal form of, as an index of an array has it.
+/// Returns the array index that `text` is in plain decimal form.
 fn array_index(text: &str) -> Option<usize> {
     let is_index = text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
     let index: u32 = if is_index { text.parse().ok()? } else { return None };

@@ -1,45 +1,46 @@
-//! What is wrong with a text that is not JSON: two words to carry, put into sentences only when somebody reads them.
+//! JSON syntax errors: a position and a kind, formatted as text only for display.
 
 use std::fmt;
 
-/// Where and why a text is not JSON.
+/// The position and the kind of a syntax error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Error {
     /// The byte at which the text stops being JSON.
     pub at: usize,
-    /// What is wrong with it.
+    /// The kind of the error.
     pub kind: ErrorKind,
 }
 
-/// What is wrong with a text that is not JSON.
+/// The kind of a syntax error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
-    /// The text ends inside of a value.
+    /// The text ends too early.
     UnexpectedEnd,
-    /// No value starts here, or one of another kind than was asked for.
+    /// No value starts here, or its kind is not the expected one.
     ExpectedValue,
     /// No key starts here.
     ExpectedKey,
-    /// A key without its colon.
+    /// A key has no colon.
     ExpectedColon,
-    /// Neither a comma nor the end of the array or object.
+    /// Neither a comma nor the end of the array or object follows.
     ExpectedComma,
-    /// A number that the grammar does not have: `01`, `1.`, `+1`.
+    /// A number that JSON does not allow: `01`, `1.`, `+1`.
     InvalidNumber,
-    /// An escape that the grammar does not have.
+    /// An escape that JSON does not allow.
     InvalidEscape,
-    /// A control character inside of a string, which has to be escaped.
+    /// A control character in a string, which must be escaped.
     ControlCharacter,
-    /// Arrays and objects nested deeper than [`MAX_DEPTH`](super::MAX_DEPTH).
+    /// Arrays and objects are nested deeper than [`MAX_DEPTH`](super::MAX_DEPTH).
     TooDeep,
-    /// Something after the end of the document.
+    /// Text after the end of the document.
     TrailingText,
-    /// JSON, but with keys so long and objects so large that their paths would outgrow the event by far.
+    /// Valid JSON, but its keys are so long and its objects so large that their paths would be far
+    /// longer than the event.
     PathsTooLong,
 }
 
 impl ErrorKind {
-    /// Returns the words for it.
+    /// Returns the error message.
     pub const fn text(self) -> &'static str {
         match self {
             Self::UnexpectedEnd => "the text ends inside of a value",
@@ -58,16 +59,17 @@ impl ErrorKind {
 }
 
 impl Error {
-    /// Returns the line and the column of the error in `text`, both counted from 1, the column in characters.
+    /// Returns the line and the column of the error in `text`. Both count from 1, and the column
+    /// counts characters.
     ///
-    /// Reads the text once more: for messages, not for the way of an event.
+    /// Reads the text again, so it is for error messages only.
     #[cold]
     pub fn line_and_column(&self, text: &str) -> (usize, usize) {
         let bytes = text.as_bytes();
         let before = &bytes[..self.at.min(bytes.len())];
         let line = memchr::memchr_iter(b'\n', before).count() + 1;
         let start = memchr::memrchr(b'\n', before).map_or(0, |newline| newline + 1);
-        // A character has one byte that is not a continuation byte.
+        // Each character has one byte that is not a continuation byte.
         let column = before[start..].iter().filter(|&&byte| byte & 0xC0 != 0x80).count() + 1;
         (line, column)
     }

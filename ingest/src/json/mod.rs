@@ -1,11 +1,13 @@
-//! JSON, read by pulling: the caller says what it wants next, and gets slices of the text itself.
+//! A JSON pull parser: the caller asks for the next item and gets slices of the text itself.
 //!
-//! Takes text that is already known to be UTF-8 and follows [RFC 8259](https://www.rfc-editor.org/rfc/rfc8259) to the letter.
-//! Allocates only where a string has an escape in it. Recursion is the caller's: the reader itself has none, and no document
-//! nests deeper than [`MAX_DEPTH`] without an error, so that a caller that recurses along with it is bounded too.
+//! Takes text that is already known to be UTF-8 and follows
+//! [RFC 8259](https://www.rfc-editor.org/rfc/rfc8259) strictly. Allocates only for strings that
+//! contain an escape. The reader does not recurse. It refuses documents that nest deeper than
+//! [`MAX_DEPTH`], which also bounds a caller that recurses along with it.
 //!
-//! One thing is taken more kindly than by most readers: half of a surrogate pair (`"\ud83d"`) becomes U+FFFD. Texts that were
-//! cut in the middle of an emoji are common, and must not cost the event they came with.
+//! The reader is more lenient than most in one point: half of a surrogate pair (`"\ud83d"`) becomes
+//! U+FFFD. Strings that were cut in the middle of an emoji are common and must not cost their
+//! event.
 //!
 //! ```
 //! use rowmill_ingest::json::{Kind, Reader};
@@ -35,10 +37,10 @@ pub use self::{
 };
 use crate::arena::Arena;
 
-/// How deep arrays and objects may stand in each other.
+/// The maximum nesting depth of arrays and objects.
 pub const MAX_DEPTH: u8 = 128;
 
-/// What a value is, as its first byte tells.
+/// The kind of a value, as its first byte shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// `null`
@@ -55,7 +57,7 @@ pub enum Kind {
     Object,
 }
 
-/// A place in a text that [`Reader::seek`] goes back to.
+/// A position in a text, for [`Reader::seek`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position {
     at: usize,
@@ -64,7 +66,7 @@ pub struct Position {
 }
 
 impl Position {
-    /// Returns the number of bytes before it.
+    /// Returns the number of bytes before the position.
     pub const fn at(self) -> usize {
         self.at
     }
@@ -72,21 +74,21 @@ impl Position {
 
 /// Reads one text from its start to its end.
 ///
-/// After an error it may stand anywhere; [`Reader::seek`] brings it back.
+/// After an error the position is unspecified; [`Reader::seek`] restores an earlier one.
 #[derive(Debug, Clone)]
 pub struct Reader<'a> {
     text: &'a str,
     at: usize,
-    /// How many arrays and objects are open.
+    /// The number of open arrays and objects.
     depth: u8,
-    /// Whether the innermost of them was opened just now, so that no comma comes before its next element.
+    /// Whether the innermost of them was just opened, so that no comma precedes its next element.
     fresh: bool,
-    /// Where strings with escapes in them are written.
+    /// Memory for decoded strings.
     arena: Option<&'a Arena>,
 }
 
 impl<'a> Reader<'a> {
-    /// Starts at the beginning of `text`.
+    /// Creates a reader at the start of `text`.
     pub const fn new(text: &'a str) -> Self {
         Self {
             text,
@@ -97,7 +99,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Starts at the beginning of `text`; strings with escapes in them cost no allocation of their own.
+    /// Creates a reader at the start of `text` that decodes strings into `arena`.
     pub(crate) const fn new_in(text: &'a str, arena: &'a Arena) -> Self {
         Self {
             arena: Some(arena),
@@ -105,7 +107,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Returns the place where the reader stands.
+    /// Returns the current position.
     pub const fn position(&self) -> Position {
         Position {
             at: self.at,
@@ -114,14 +116,14 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Goes to a place that this reader has given.
+    /// Moves to a position that this reader has returned.
     pub const fn seek(&mut self, position: Position) {
         self.at = position.at;
         self.depth = position.depth;
         self.fresh = position.fresh;
     }
 
-    /// Passes white space and returns the kind of the value that starts here. Only its first byte is looked at.
+    /// Skips white space and returns the kind of the next value. Reads only its first byte.
     ///
     /// # Errors
     /// No value starts here.
@@ -138,10 +140,10 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Takes `null`.
+    /// Reads `null`.
     ///
     /// # Errors
-    /// Something else stands here.
+    /// The next value is not `null`.
     pub fn null(&mut self) -> Result<(), Error> {
         if self.literal("null") {
             Ok(())
@@ -150,10 +152,10 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Takes `true` or `false`.
+    /// Reads `true` or `false`.
     ///
     /// # Errors
-    /// Something else stands here.
+    /// The next value is not a boolean.
     pub fn bool(&mut self) -> Result<bool, Error> {
         if self.literal("true") {
             Ok(true)
@@ -164,19 +166,20 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Enters an object; [`Reader::next_key`] goes on.
+    /// Enters an object; [`Reader::next_key`] reads its keys.
     ///
     /// # Errors
-    /// Something else stands here, or it is nested too deep.
+    /// The next value is not an object, or it is nested too deep.
     #[inline]
     pub fn begin_object(&mut self) -> Result<(), Error> {
         self.begin(b'{')
     }
 
-    /// Takes the next key and its colon, so that the value is next; or leaves the object after its last.
+    /// Reads the next key and its colon, so that the value is next. After the last value, leaves
+    /// the object and returns `None`.
     ///
     /// # Errors
-    /// The object is broken.
+    /// The object is malformed.
     #[inline]
     pub fn next_key(&mut self) -> Result<Option<Cow<'a, str>>, Error> {
         match self.compact_key() {
@@ -185,8 +188,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Takes a key and its colon as nearly all of them are written: `,"key":`, or with one space behind the comma. Takes nothing
-    /// where something else stands here.
+    /// Reads a key and its colon in the form that nearly all of them have: `,"key":`, or with one
+    /// space after the comma. Consumes nothing if the text differs.
     #[inline]
     fn compact_key(&mut self) -> Option<&'a str> {
         let bytes = self.text.as_bytes();
@@ -216,28 +219,29 @@ impl<'a> Reader<'a> {
         Ok(Some(key))
     }
 
-    /// Enters an array; [`Reader::next_element`] goes on.
+    /// Enters an array; [`Reader::next_element`] moves to its elements.
     ///
     /// # Errors
-    /// Something else stands here, or it is nested too deep.
+    /// The next value is not an array, or it is nested too deep.
     #[inline]
     pub fn begin_array(&mut self) -> Result<(), Error> {
         self.begin(b'[')
     }
 
-    /// Returns whether there is one more element, which is next then; leaves the array after its last.
+    /// Returns whether there is another element, which is then next. Leaves the array after the
+    /// last one.
     ///
     /// # Errors
-    /// The array is broken.
+    /// The array is malformed.
     #[inline]
     pub fn next_element(&mut self) -> Result<bool, Error> {
         self.next_or_close(b']')
     }
 
-    /// Makes sure that only white space is left.
+    /// Checks that only white space is left.
     ///
     /// # Errors
-    /// There is more.
+    /// More text follows.
     pub fn end(&mut self) -> Result<(), Error> {
         match self.next_byte() {
             None => Ok(()),
@@ -269,7 +273,7 @@ impl<'a> Reader<'a> {
         self.byte()
     }
 
-    /// Passes one byte if it is `expected`.
+    /// Consumes one byte if it is `expected`.
     #[inline]
     fn pass(&mut self, expected: u8) -> bool {
         let passed = self.byte() == Some(expected);
@@ -288,7 +292,8 @@ impl<'a> Reader<'a> {
         passed
     }
 
-    /// The text from `start` to here. Both stand beside ASCII bytes, so neither cuts a character.
+    /// Returns the text from `start` to here. Both ends are beside ASCII bytes, so neither splits a
+    /// character.
     #[inline]
     fn slice(&self, start: usize) -> &'a str {
         self.text.get(start..self.at).unwrap_or_default()
@@ -351,7 +356,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// An error here. At the end of the text the reason is always that there is no more of it.
+    /// Returns an error at this position. At the end of the text, its kind is always
+    /// `UnexpectedEnd`.
     #[cold]
     fn error(&self, kind: ErrorKind) -> Error {
         let at_end = self.at >= self.text.len();

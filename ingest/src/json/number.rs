@@ -1,12 +1,12 @@
-//! Numbers of JSON, as they are written.
+//! JSON numbers, as they are written.
 
 use super::{Error, ErrorKind, Reader};
 
 impl<'a> Reader<'a> {
-    /// Takes a number and returns it as it is written.
+    /// Reads a number and returns it as it is written.
     ///
     /// # Errors
-    /// Something else stands here, or a number that JSON does not have.
+    /// The next value is not a number, or JSON does not allow its form.
     #[inline]
     pub fn number(&mut self) -> Result<&'a str, Error> {
         self.pass_space();
@@ -24,7 +24,7 @@ impl<'a> Reader<'a> {
             let _ = self.pass(b'+') || self.pass(b'-');
             self.digits()?;
         }
-        // `01` and `1x`: the caller would see the rest as a missing comma, which is the worse message.
+        // For `01` and `1x`, the caller would report a missing comma, which is a worse message.
         match self.byte() {
             Some(b'0'..=b'9' | b'.' | b'+' | b'-' | b'_' | b'a'..=b'z' | b'A'..=b'Z') => {
                 Err(self.error(ErrorKind::InvalidNumber))
@@ -33,9 +33,9 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Takes an integer of at most 18 digits, the way that nearly all numbers go.
+    /// Reads an integer of at most 18 digits: the fast path for nearly all numbers.
     ///
-    /// Gives `None` and stays where it is when anything else stands here: [`Reader::number`] takes it then.
+    /// Returns `None` and consumes nothing if the text differs; [`Reader::number`] reads it then.
     #[inline]
     pub fn small_integer(&mut self) -> Option<i64> {
         let rest = self.text.as_bytes().get(self.at..)?;
@@ -71,7 +71,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Passes one digit or more.
+    /// Consumes one or more digits.
     fn digits(&mut self) -> Result<(), Error> {
         let start = self.at;
         self.pass_digits();

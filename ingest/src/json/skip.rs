@@ -1,12 +1,12 @@
-//! Values that are passed over: checked all the same, or only as far as it takes to find their end.
+//! Skips values, either with full checks or only as far as needed to find their end.
 
 use super::{Error, ErrorKind, Kind, Reader};
 
 impl<'a> Reader<'a> {
-    /// Passes any value and returns it as it is written.
+    /// Skips any value and returns it as it is written.
     ///
     /// # Errors
-    /// The value is broken.
+    /// The value is malformed.
     pub fn raw_value(&mut self) -> Result<&'a str, Error> {
         self.pass_space();
         let start = self.at;
@@ -14,13 +14,13 @@ impl<'a> Reader<'a> {
         Ok(self.slice(start))
     }
 
-    /// Passes any value.
+    /// Skips any value.
     ///
     /// # Errors
-    /// The value is broken.
+    /// The value is malformed.
     pub fn skip(&mut self) -> Result<(), Error> {
         let bottom = self.depth;
-        // One bit for each open level, the innermost the lowest: whether it is an object.
+        // One bit for each open level, the innermost lowest: whether it is an object.
         let mut objects: u128 = 0;
         loop {
             match self.peek()? {
@@ -54,7 +54,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Passes any value, but looks for nothing except for its end: what somebody else checks is passed at a third of the cost.
+    /// Skips any value without checking it, at a third of the cost. Only for values that other code
+    /// checks.
     ///
     /// # Errors
     /// The text ends before the value does, or no value starts here.
@@ -71,7 +72,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Passes brackets and what is in them. Which of them belong together is not looked at.
+    /// Skips brackets and their content, without checking that the brackets match.
     fn leap_brackets(&mut self) -> Result<(), Error> {
         let mut open = 0_usize;
         loop {
@@ -104,7 +105,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// How many bytes come before the first bracket or quote.
+/// Returns the number of bytes before the first bracket or quote.
 #[inline]
 fn bracket_or_quote(bytes: &[u8]) -> usize {
     let is_one = |byte: &u8| matches!(byte, b'"' | b'[' | b']' | b'{' | b'}');

@@ -1,4 +1,4 @@
-//! Strings of JSON, read and written.
+//! JSON strings, read and written.
 
 use std::{borrow::Cow, fmt::Write};
 
@@ -6,10 +6,10 @@ use super::{Error, ErrorKind, Reader};
 use crate::scan::{self, Chunk};
 
 impl<'a> Reader<'a> {
-    /// Takes a string. It is borrowed unless there is an escape in it.
+    /// Reads a string, which is borrowed unless it contains an escape.
     ///
     /// # Errors
-    /// Something else stands here, or the string is broken.
+    /// The next value is not a string, or it is malformed.
     #[inline]
     pub fn string(&mut self) -> Result<Cow<'a, str>, Error> {
         match self.plain_string() {
@@ -18,7 +18,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Takes a string that begins right here and has no escape in it; takes nothing where none does.
+    /// Reads a string that begins exactly here and contains no escape; consumes nothing otherwise.
     #[inline]
     pub(crate) fn plain_string(&mut self) -> Option<&'a str> {
         let (start, end) = plain_string(self.text.as_bytes(), self.at)?;
@@ -51,7 +51,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Passes a string, whatever stands between its quotes.
+    /// Skips a string without checking its content.
     pub(super) fn leap_string(&mut self) -> Result<(), Error> {
         self.at += 1;
         loop {
@@ -67,7 +67,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Passes what stands for itself and returns the byte that ends it: a quote or a backslash.
+    /// Skips literal characters and returns the byte that ends them: a quote or a backslash.
     #[inline]
     fn pass_plain(&mut self) -> Result<u8, Error> {
         self.at += plain_len(self.text.as_bytes().get(self.at..).unwrap_or_default());
@@ -77,10 +77,12 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The slow way of [`Reader::string`]: stands before the first backslash of a string that begins at `plain`.
+    /// The slow path of [`Reader::string`], called at the first backslash of a string that begins
+    /// at `plain`.
     #[cold]
     fn escaped_string(&mut self, plain: usize) -> Result<Cow<'a, str>, Error> {
-        // An escape is never shorter than what it stands for, so twice the first part is a guess that seldom grows.
+        // An escape is never shorter than its character, so twice the first part is a capacity that
+        // seldom grows.
         let capacity = (self.at - plain + 16) * 2;
         Ok(match self.arena {
             Some(arena) => {
@@ -96,7 +98,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Takes the rest of a string that begins at `plain`, and writes the whole of it.
+    /// Reads the rest of a string that begins at `plain`, and writes all of it to `out`.
     fn unescape(&mut self, mut plain: usize, out: &mut impl Write) -> Result<(), Error> {
         loop {
             let byte = self.pass_plain()?;
@@ -111,7 +113,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Takes an escape, from its backslash on.
+    /// Reads an escape, from its backslash on.
     fn escape(&mut self) -> Result<char, Error> {
         self.at += 1;
         let char = match self.byte() {
@@ -128,7 +130,8 @@ impl<'a> Reader<'a> {
         Ok(char)
     }
 
-    /// Takes `uXXXX`, and the second half with its backslash where this is the first half of a surrogate pair.
+    /// Reads `uXXXX` and, if it is the first half of a surrogate pair, the escape of the second
+    /// half.
     fn unicode_escape(&mut self) -> Result<char, Error> {
         let Some(first) = self.hex(self.at + 1) else {
             return Err(self.error(ErrorKind::InvalidEscape));
@@ -152,7 +155,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The four hexadecimal digits at `at`.
+    /// Returns the value of the four hexadecimal digits at `at`.
     fn hex(&self, at: usize) -> Option<u32> {
         let digits = self.text.as_bytes().get(at..at + 4)?;
         digits
@@ -161,7 +164,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Appends `text` to `out` as a JSON string, with its quotes and no more escapes than JSON demands.
+/// Appends `text` to `out` as a JSON string with quotes, with only the escapes that JSON requires.
 pub fn write_string(out: &mut String, text: &str) {
     out.push('"');
     let mut rest = text;
@@ -187,8 +190,8 @@ pub fn write_string(out: &mut String, text: &str) {
     out.push('"');
 }
 
-/// Returns where the text of a string begins and ends whose quote stands at `at`; `None` if there is no such string, or an escape
-/// in it.
+/// Returns the start and the end of the content of a string whose quote is at `at`; `None` if there
+/// is no such string or if it contains an escape.
 #[inline]
 pub(super) fn plain_string(bytes: &[u8], at: usize) -> Option<(usize, usize)> {
     let start = at + 1;
@@ -199,7 +202,7 @@ pub(super) fn plain_string(bytes: &[u8], at: usize) -> Option<(usize, usize)> {
     (*bytes.get(end)? == b'"').then_some((start, end))
 }
 
-/// How many bytes come before the first quote, backslash or control character.
+/// Returns the number of bytes before the first quote, backslash or control character.
 #[inline]
 fn plain_len(bytes: &[u8]) -> usize {
     const LAST_CONTROL: Chunk = scan::all(0x1F);

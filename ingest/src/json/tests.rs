@@ -1,4 +1,4 @@
-//! Reading beside serde_json, and each error at its place.
+//! Compares the reader with serde_json, and checks the position of each error.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::*;
 
-/// Documents that between them have all of the grammar.
+/// Documents that together cover the whole grammar.
 const CORPUS: &[&str] = &[
     "null",
     " true ",
@@ -28,14 +28,14 @@ const CORPUS: &[&str] = &[
     r#"{"event":"open","opened_at":"2024-02-29 12:13:14","tags":["a","b\n"],"n":{"a":{"b":1.5e300}},"a":null}"#,
 ];
 
-/// Builds the tree of a document with every way of the reader but `skip`.
+/// Builds the tree of a document with every method of the reader but `skip`.
 fn tree(json: &mut Reader<'_>) -> Result<Value, Error> {
     Ok(match json.peek()? {
         Kind::Null => json.null().map(|()| Value::Null)?,
         Kind::Bool => json.bool().map(Value::Bool)?,
         Kind::Number => match json.small_integer() {
             Some(integer) if integer != 0 => integer.into(),
-            // `-0` is a float to serde_json.
+            // serde_json reads `-0` as a float.
             Some(_) => serde_json::from_str(if json.text[..json.at].ends_with("-0") {
                 "-0"
             } else {
@@ -83,8 +83,9 @@ fn problem(text: &str) -> (usize, ErrorKind) {
     (error.at, error.kind)
 }
 
-/// Both ways of reading say the same as serde_json. It is the stricter one in two points, and only there may it
-/// refuse what we take: halves of surrogate pairs, and numbers that overflow an f64.
+/// Checks that both ways of reading agree with serde_json. It is stricter in two points, and only
+/// there may it refuse text that we accept: halves of surrogate pairs, and numbers that overflow an
+/// f64.
 fn agrees_with_serde_json(text: &str) {
     let ours = read(text);
     assert_eq!(skip(text), ours.as_ref().map(drop).map_err(|error| *error), "{text}");
@@ -129,7 +130,7 @@ fn the_corpus_and_its_mutations_agree_with_serde_json() {
 fn to_leap_ends_where_to_skip_does() {
     for text in CORPUS {
         for end in (0..=text.len()).filter(|&end| text.is_char_boundary(end)) {
-            // Whole values, and others that are cut anywhere; behind each stands what may stand behind a value.
+            // Whole values and values cut at any place, followed by text that may follow a value.
             for behind in ["", ",", "]", " }"] {
                 let text = format!("{}{behind}", &text[..end]);
                 let (mut skipping, mut leaping) = (Reader::new(&text), Reader::new(&text));
@@ -176,7 +177,7 @@ fn nesting_ends_at_the_bound() {
     assert!(read(&nested(bound)).is_ok());
     assert_eq!(problem(&nested(bound + 1)), (bound, ErrorKind::TooDeep));
     assert_eq!(skip(&"[".repeat(1_000_000)).unwrap_err().kind, ErrorKind::TooDeep);
-    // A skipped value counts from where it stands.
+    // A skipped value counts its depth from the depth around it.
     let mut json = Reader::new("[[[]]]");
     json.depth = MAX_DEPTH - 2;
     assert_eq!(json.skip().unwrap_err().kind, ErrorKind::TooDeep);

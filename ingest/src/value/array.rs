@@ -1,4 +1,5 @@
-//! `Array(T)` ([ClickHouse](https://clickhouse.com/docs/sql-reference/data-types/array)): the number of elements, then each.
+//! `Array(T)` ([ClickHouse](https://clickhouse.com/docs/sql-reference/data-types/array)): the
+//! number of elements, then each element.
 
 use std::borrow::Cow;
 
@@ -8,8 +9,8 @@ use crate::{
     table::refusal::ValueError,
 };
 
-/// From a JSON array. Text is read as JSON where it begins with `[`, its elements as texts; other text is the one element of an
-/// array, and no text at all an array without elements.
+/// Read from a JSON array. Text that begins with `[` is read as JSON, and its elements as text.
+/// Empty text is an empty array; any other text is the only element of an array.
 impl<'a, T: Decode<'a>> Decode<'a> for Vec<T> {
     fn from_json(json: &mut Reader<'a>) -> Result<Self, ValueError> {
         match json.peek()? {
@@ -54,12 +55,13 @@ impl<T: Encode> Encode for Vec<T> {
     }
 }
 
-/// Makes a piece of a text that is being read live as long as the text itself.
+/// Makes a piece of the text that is being read live as long as the event.
 pub(super) type Own<'t, 'a> = fn(Cow<'t, str>) -> Cow<'a, str>;
 
-/// Reads text that is JSON of a container, to its end.
+/// Reads text that is the JSON of an array or an object, to its end.
 ///
-/// A text that is borrowed from the event gives borrowed pieces; one that was decoded dies here, and its pieces are copied.
+/// Text that is borrowed from the event gives borrowed pieces. Decoded text is dropped here, so its
+/// pieces are copied.
 pub(super) fn read_text<'a>(
     text: Cow<'a, str>,
     read: impl for<'t> FnOnce(&mut Reader<'t>, Own<'t, 'a>) -> Result<(), ValueError>,
@@ -79,16 +81,16 @@ pub(super) fn read_text<'a>(
         Cow::Owned(text) => all(&text, |piece| Cow::Owned(piece.into_owned()), read),
     };
     result.map_err(|problem| match problem {
-        // The event itself is sound JSON, or none at all; this is about one of its texts.
+        // The event itself is valid JSON, or not JSON at all; the error is in one of its texts.
         ValueError::Syntax(_) => ValueError::Malformed,
         problem => problem,
     })
 }
 
-/// Reads an element of a text's JSON, as text itself.
+/// Reads an element of a text's JSON as text.
 ///
-/// So it is in all texts, however they are decoded: an element that were read as JSON would have to borrow from a text that
-/// does not live long enough.
+/// All texts are read this way, decoded or not: an element read as JSON would have to borrow from a
+/// text that may not live long enough.
 pub(super) fn element<'t, 'a, T: Decode<'a>>(json: &mut Reader<'t>, own: Own<'t, 'a>) -> Result<T, ValueError> {
     let text = match json.peek()? {
         Kind::Null => return json.null().map(|()| T::default()).map_err(ValueError::from),

@@ -1,4 +1,5 @@
-//! `Bool`: one byte, 0 or 1 ([ClickHouse: Bool](https://clickhouse.com/docs/sql-reference/data-types/boolean)).
+//! `Bool`: one byte, 0 or 1
+//! ([ClickHouse: Bool](https://clickhouse.com/docs/sql-reference/data-types/boolean)).
 
 use std::borrow::Cow;
 
@@ -8,7 +9,8 @@ use crate::{
     table::refusal::ValueError,
 };
 
-/// The words that ClickHouse's text formats take, in any case; `on` is what a browser sends for a checked box.
+/// The words that ClickHouse's text formats accept, in any case; browsers send `on` for a checked
+/// box.
 const WORDS: [(&str, bool); 16] = [
     ("1", true),
     ("0", false),
@@ -28,8 +30,8 @@ const WORDS: [(&str, bool); 16] = [
     ("disabled", false),
 ];
 
-/// From JSON `true` and `false`, and the numbers 1 and 0; a JSON string is refused, whatever it says, as by ClickHouse. From
-/// text the words that ClickHouse's text formats take.
+/// JSON: `true`, `false`, and the numbers 1 and 0. A JSON string is refused with any content, as in
+/// ClickHouse. Text: the words that ClickHouse's text formats accept.
 impl<'a> Decode<'a> for bool {
     #[inline]
     fn from_json(json: &mut Reader<'a>) -> Result<Self, ValueError> {

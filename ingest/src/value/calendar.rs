@@ -1,9 +1,10 @@
-//! The calendar: days since 1970 from year, month and day, in the Gregorian calendar carried on to all years.
+//! The calendar: days since 1970-01-01 from year, month and day, in the proleptic Gregorian
+//! calendar.
 
-/// Seconds of a day.
+/// Seconds per day.
 pub(super) const DAY: i64 = 86_400;
 
-/// Returns how many days the date is after 1970-01-01, unless there is no such day.
+/// Returns the number of days from 1970-01-01 to the date, or `None` if there is no such day.
 #[inline]
 pub(super) fn days(year: u16, month: u8, day: u8) -> Option<i32> {
     let is_leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
@@ -16,8 +17,9 @@ pub(super) fn days(year: u16, month: u8, day: u8) -> Option<i32> {
     if day == 0 || day > last {
         return None;
     }
-    // Counted from March, a leap day is the last day of its year and no month needs to know of it; five months always have
-    // 153 days (Howard Hinnant, <https://howardhinnant.github.io/date_algorithms.html#days_from_civil>).
+    // If years begin in March, a leap day is the last day of its year and shifts no month. Five
+    // months then always have 153 days (Howard Hinnant,
+    // <https://howardhinnant.github.io/date_algorithms.html#days_from_civil>).
     let is_after_february = month > 2;
     let year = i32::from(year) - i32::from(!is_after_february);
     let month = i32::from(month) + if is_after_february { -3 } else { 9 };

@@ -1,8 +1,9 @@
-//! Dates: `Date` ([ClickHouse](https://clickhouse.com/docs/sql-reference/data-types/date)) and `Date32`
-//! ([ClickHouse](https://clickhouse.com/docs/sql-reference/data-types/date32)), days since 1970-01-01, little-endian in a block.
+//! Dates: `Date` ([ClickHouse](https://clickhouse.com/docs/sql-reference/data-types/date)) and
+//! `Date32` ([ClickHouse](https://clickhouse.com/docs/sql-reference/data-types/date32)), days since
+//! 1970-01-01, little-endian in a block.
 //!
-//! Read from text, `2024-02-29`, `2024-2-9` (any one byte between the numbers) or `20240229`, and from numbers of days. A time
-//! behind the date is refused, as by ClickHouse.
+//! Read from text, `2024-02-29`, `2024-2-9` (any one byte between the numbers) or `20240229`, and
+//! from numbers of days. A time after the date is refused, as in ClickHouse.
 
 use std::borrow::Cow;
 
@@ -44,7 +45,7 @@ macro_rules! date {
             }
 
             fn from_text(text: Cow<'a, str>) -> Result<Self, ValueError> {
-                // What MySQL and old ClickHouse print for no date at all.
+                // MySQL and old versions of ClickHouse print this for a missing date.
                 if text == "0000-00-00" {
                     return Ok(Self::default());
                 }
@@ -71,7 +72,7 @@ date! {
     Date32(i32), -25_567..=120_529
 }
 
-/// Returns the days of a date that is in the calendar.
+/// Returns the days since 1970-01-01, or `None` if the date is malformed or not in the calendar.
 fn parse(text: &[u8]) -> Option<i32> {
     let number = |digits: &[u8]| {
         digits.iter().try_fold(0u16, |number, byte| {

@@ -1,29 +1,34 @@
 //! Dates with times as people and programs write them: the text of `DateTime` and `DateTime64`.
 //!
-//! Nearly all of them are [ISO 8601](https://www.rfc-editor.org/rfc/rfc3339) or the form that ClickHouse prints, and those are
-//! read at once by [`iso`]. The other forms of ClickHouse's
-//! [best effort](https://clickhouse.com/docs/operations/settings/formats#date_time_input_format) are read piece by piece:
+//! Nearly all of them are in [ISO 8601](https://www.rfc-editor.org/rfc/rfc3339) or in the form that
+//! ClickHouse prints; [`iso`] reads both at once. The other forms of ClickHouse's
+//! [best effort](https://clickhouse.com/docs/operations/settings/formats#date_time_input_format)
+//! are read piece by piece:
 //!
-//! - seconds since 1970 with 9 or 10 digits and a fraction; milliseconds (13), microseconds (16) and nanoseconds (19);
+//! - seconds since 1970 with 9 or 10 digits and a fraction; milliseconds (13), microseconds (16)
+//!   and nanoseconds (19);
 //! - `20240229121314`, `20240229T121314`, `20240229`, `202402`, `2024`, `2024-02`;
-//! - `29.02.2024 12:13` (also with `/` and `-`, the year with two digits, the month first where only that is possible);
-//! - `Thu, 29 Feb 2024 12:13:14 +0300`, `Feb 29, 2024 1:13 PM`, `Thu Feb 29 12:13:14 UTC 2024`, `29-Feb-2024`;
-//! - behind each of them `Z`, `UTC`, `GMT`, `MSK`, `MSD` or an offset.
+//! - `29.02.2024 12:13` (also with `/` and `-`, with a year of two digits, and with the month first
+//!   if no other reading is possible);
+//! - `Thu, 29 Feb 2024 12:13:14 +0300`, `Feb 29, 2024 1:13 PM`, `Thu Feb 29 12:13:14 UTC 2024`,
+//!   `29-Feb-2024`;
+//! - after each of them `Z`, `UTC`, `GMT`, `MSK`, `MSD` or an offset.
 //!
-//! Not read are texts without a year (ClickHouse takes it from the clock, so that they mean another time each year), and dates
-//! whose numbers stand apart, like `2024 02 29`.
+//! Text without a year is refused: ClickHouse takes the year from the clock, so the text means
+//! another time each year. Dates whose numbers are separated by spaces, like `2024 02 29`, are
+//! refused too.
 
 use super::calendar;
 use crate::table::refusal::ValueError;
 
-/// What a text says.
+/// The time that a text gives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Moment {
-    /// Seconds since 1970, local ones where there is no offset.
+    /// Seconds since 1970, in local time if there is no offset.
     pub(super) seconds: i64,
-    /// Nanoseconds after that.
+    /// Nanoseconds after the second.
     pub(super) nanos: u32,
-    /// By how many seconds the local time is ahead of UTC, where the text says it.
+    /// The seconds by which local time is ahead of UTC, if the text gives an offset.
     pub(super) offset: Option<i32>,
 }
 
@@ -105,14 +110,15 @@ fn two(tens: u8, ones: u8) -> Option<u8> {
     (tens <= 9 && ones <= 9).then(|| tens * 10 + ones)
 }
 
-/// Returns the seconds of a day's start. ClickHouse has no year 0 either.
+/// Returns the seconds from 1970 to the start of a day. Refuses the year 0, as ClickHouse does.
 #[inline]
 fn date(year: u16, month: u8, day: u8) -> Option<i64> {
     let days = calendar::days(year, month, day).filter(|_| year > 0)?;
     Some(i64::from(days) * calendar::DAY)
 }
 
-/// Returns the seconds since a day's start. A day may end with a leap second, and at 24:00:00.
+/// Returns the seconds since the start of the day. Accepts a leap second, and 24:00:00 as the day's
+/// end.
 #[inline]
 fn time(hour: u8, minute: u8, second: u8) -> Option<i64> {
     let is_time = hour < 24 && minute < 60 && second <= 60;
@@ -128,7 +134,8 @@ fn signed(sign: u8, offset: i32) -> i32 {
     if sign == b'-' { -offset } else { offset }
 }
 
-/// Reads the digits of a fraction as nanoseconds, and returns what is behind them. Digits behind the ninth do not count.
+/// Reads the digits of a fraction as nanoseconds, and returns them with the rest of the text.
+/// Digits after the ninth do not count.
 #[inline]
 pub(super) fn fraction(text: &[u8]) -> (u32, &[u8]) {
     let mut nanos = 0;
@@ -157,7 +164,7 @@ fn best_effort(text: &[u8]) -> Option<Moment> {
     pieces.moment()
 }
 
-/// What was found of a date so far.
+/// The parts of a date that were found so far.
 #[derive(Debug, Default)]
 struct Pieces<'a> {
     rest: &'a [u8],
@@ -178,7 +185,8 @@ enum Half {
 }
 
 impl<'a> Pieces<'a> {
-    /// Reads the whole text as a time since 1970, if it is as long as one; the inner `None` is a broken one.
+    /// Reads the whole text as a time since 1970 if its number of digits fits one. The inner `None`
+    /// is a malformed time.
     fn unix_time(&self) -> Option<Option<Moment>> {
         let length = digits(self.rest);
         let (digits, rest) = self.rest.split_at(length);
@@ -202,7 +210,7 @@ impl<'a> Pieces<'a> {
         }))
     }
 
-    /// Takes one piece from the front of the rest.
+    /// Consumes one piece from the front of the rest.
     fn take(&mut self) -> Option<()> {
         match *self.rest {
             [b' ' | b',', ref rest @ ..] => self.rest = rest,
@@ -244,7 +252,7 @@ impl<'a> Pieces<'a> {
         Some(())
     }
 
-    /// Takes what may follow a year: month and day.
+    /// Takes a year and the month and day that may follow it.
     fn take_year(&mut self, year: u16) -> Option<()> {
         self.year = Some(year);
         if self.month.is_none()
@@ -264,7 +272,7 @@ impl<'a> Pieces<'a> {
         Some(())
     }
 
-    /// One or two digits were taken: an hour, a day, or a month before a day.
+    /// Takes a number of one or two digits: an hour, a day, or a month before a day.
     fn take_short_number(&mut self, first: u8) -> Option<()> {
         match *self.rest {
             [b':', b'0'..=b'9', ..] if self.time.is_none() => {
@@ -302,7 +310,7 @@ impl<'a> Pieces<'a> {
                 self.rest = rest;
                 self.set_date(year, month, day);
             }
-            // Beside a month's name only: two bare numbers could be anything.
+            // Only next to a month's name: two bare numbers are ambiguous.
             _ if self.day.is_none() && (self.month.is_some() || self.is_before_month()) => self.day = Some(first),
             _ if self.has_date() && self.day.is_some() && self.time.is_none() => self.time = Some((first, 0, 0)),
             _ => return None,
@@ -361,7 +369,7 @@ impl<'a> Pieces<'a> {
         Some(())
     }
 
-    /// Only one zone counts; `UTC+3` is an offset behind none.
+    /// Sets the offset. A second one is an error, unless the first is 0: `UTC+3` is one offset.
     fn set_offset(&mut self, offset: i32) -> Option<()> {
         let is_first = self.offset.is_none_or(|offset| offset == 0);
         self.offset = Some(offset);
@@ -386,7 +394,8 @@ impl<'a> Pieces<'a> {
         month(&rest[..letters(rest)]).is_some()
     }
 
-    /// Puts the pieces together. What is left out at the end of a date is its start: the first month, the first day, midnight.
+    /// Combines the pieces. A part that is missing at the end has its first value: the first month,
+    /// the first day, midnight.
     fn moment(&self) -> Option<Moment> {
         let month = match (self.month, self.day) {
             (None, Some(_)) => return None,
@@ -416,7 +425,7 @@ fn letters(text: &[u8]) -> usize {
     text.iter().take_while(|byte| byte.is_ascii_alphabetic()).count()
 }
 
-/// The value of at most 19 digits.
+/// Returns the value of at most 19 digits.
 fn number(digits: &[u8]) -> u64 {
     digits.iter().fold(0, |number: u64, digit| {
         number.wrapping_mul(10).wrapping_add(u64::from(digit - b'0'))
@@ -427,7 +436,7 @@ fn month(word: &[u8]) -> Option<u8> {
     place_of(word, &MONTHS).map(|index| index as u8 + 1)
 }
 
-/// Returns the place of the name that `word` is, or is the beginning of with three letters at least.
+/// Returns the index of the name that `word` equals or abbreviates, with at least three letters.
 fn place_of(word: &[u8], names: &[&str]) -> Option<usize> {
     let is_name = |name: &&str| {
         word.len() >= 3

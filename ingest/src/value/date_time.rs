@@ -1,9 +1,11 @@
-//! Dates with times: `DateTime` ([ClickHouse](https://clickhouse.com/docs/sql-reference/data-types/datetime)) and `DateTime64`
-//! ([ClickHouse](https://clickhouse.com/docs/sql-reference/data-types/datetime64)), always UTC in a block, little-endian.
+//! Dates with times: `DateTime`
+//! ([ClickHouse](https://clickhouse.com/docs/sql-reference/data-types/datetime)) and `DateTime64`
+//! ([ClickHouse](https://clickhouse.com/docs/sql-reference/data-types/datetime64)), always UTC in a
+//! block, little-endian.
 //!
-//! Read from text in ISO 8601 and many other forms (see `date_text`); without an offset the text is local time of the column's
-//! [`Zone`]. JSON numbers are taken as the block has them, without a fraction: seconds in a `DateTime`, and in a `DateTime64(3)`
-//! milliseconds.
+//! Read from text in ISO 8601 and many other forms (see `date_text`); text without an offset is
+//! local time in the column's [`Zone`]. JSON numbers are in the units of the block, without a
+//! fraction: seconds in a `DateTime`, milliseconds in a `DateTime64(3)`.
 
 use std::{borrow::Cow, marker::PhantomData};
 
@@ -19,10 +21,11 @@ use crate::{
     table::refusal::ValueError,
 };
 
-/// The seconds of the years 1 to 9999, all that ClickHouse can print.
+/// The seconds of the years 1 to 9999, the only ones that ClickHouse can print.
 const PRINTABLE: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
 
-/// ClickHouse's `DateTime`: 4 bytes, 1970-01-01 00:00:00 to 2106-02-07 06:28:15 UTC. A fraction is cut off.
+/// ClickHouse's `DateTime`: 4 bytes, 1970-01-01 00:00:00 to 2106-02-07 06:28:15 UTC. A fraction is
+/// truncated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(transparent, bound = "")]
 pub struct DateTime<Z: Zone = Utc> {
@@ -31,8 +34,9 @@ pub struct DateTime<Z: Zone = Utc> {
     zone: PhantomData<Z>,
 }
 
-/// ClickHouse's `DateTime64(P)`: 8 bytes that count units of 10^-P seconds, the years 1 to 9999 as far as 64 bits go (with
-/// nine digits from 1677 to 2262). Digits behind the last one are cut off.
+/// ClickHouse's `DateTime64(P)`: 8 bytes that count units of 10^-P seconds, the years 1 to 9999 as
+/// far as 64 bits allow (with nine digits from 1677 to 2262). Digits after the last one are
+/// truncated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(transparent, bound = "")]
 pub struct DateTime64<const P: u8, Z: Zone = Utc> {
@@ -42,7 +46,7 @@ pub struct DateTime64<const P: u8, Z: Zone = Utc> {
 }
 
 impl<Z: Zone> DateTime<Z> {
-    /// Makes one of the seconds since 1970-01-01 00:00:00 UTC.
+    /// Creates a value from the seconds since 1970-01-01 00:00:00 UTC.
     pub const fn from_seconds(seconds: u32) -> Self {
         Self {
             seconds,
@@ -63,10 +67,10 @@ impl<Z: Zone> DateTime<Z> {
 }
 
 impl<const P: u8, Z: Zone> DateTime64<P, Z> {
-    /// How many units a second has.
+    /// The number of units in a second.
     const PER_SECOND: i64 = 10_i64.pow(P as u32);
 
-    /// Makes one of the units since 1970-01-01 00:00:00 UTC.
+    /// Creates a value from the units of 10^-P seconds since 1970-01-01 00:00:00 UTC.
     pub const fn from_ticks(ticks: i64) -> Self {
         Self {
             ticks,
@@ -81,7 +85,7 @@ impl<const P: u8, Z: Zone> DateTime64<P, Z> {
 
     fn from_moment(moment: Moment) -> Result<Self, ValueError> {
         let seconds = moment.utc::<Z>()?;
-        // A local time is printed as it came, though UTC may have another year then.
+        // ClickHouse prints a local time as it came, even if UTC is in another year then.
         let printed = if moment.offset.is_none() {
             moment.seconds
         } else {
@@ -407,7 +411,7 @@ mod tests {
 
     #[test]
     fn both_ways_of_reading_iso_agree() {
-        // The fast way knows hyphens only.
+        // The fast path accepts hyphens only.
         for event in [
             "2024-02-29 12:13:14",
             "1999-12-31T23:59:59.123456789Z",

@@ -1,9 +1,10 @@
-//! Decimals: `Decimal(P, S)`, at most `P` digits, `S` of them behind the point
+//! Decimals: `Decimal(P, S)`, at most `P` digits, `S` of them after the point
 //! ([ClickHouse: Decimal](https://clickhouse.com/docs/sql-reference/data-types/decimal)).
 //!
-//! A block has them as whole numbers of their last digit, little-endian: 1.5 is 150 in a `Decimal(9, 2)`. Read from numbers, with
-//! exponents too, and from text (no text at all is 0). As in ClickHouse, digits behind the last one are cut off, and a number
-//! with too many digits before the point is refused. No float is ever between.
+//! A block has them as integers in units of the last digit, little-endian: 1.5 is 150 in a
+//! `Decimal(9, 2)`. Read from numbers, also with exponents, and from text (empty text is 0). As in
+//! ClickHouse, digits after the last one are truncated, and a number with too many digits before
+//! the point is refused. No step uses a float.
 
 use std::borrow::Cow;
 
@@ -20,7 +21,7 @@ macro_rules! decimal {
     ($(#[$doc:meta])* $name:ident($inner:ty), digits in $digits:ty, $from_digits:expr) => {
         $(#[$doc])*
         ///
-        /// The number inside counts units of the last digit: 1.5 is 150 where `S` is 2.
+        /// The number inside counts units of the last digit: 1.5 is 150 if `S` is 2.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
         #[serde(transparent)]
         pub struct $name<const P: u8, const S: u8>(
@@ -62,7 +63,7 @@ macro_rules! decimal {
     };
 }
 
-// `parse` gives at most `P` digits, and each of these integers holds the digits of its type.
+// `parse` returns at most `P` digits, which fit into the integer of each type.
 decimal! {
     /// ClickHouse's `Decimal(P, S)` with up to 9 digits: 4 bytes.
     Decimal32(i32), digits in u64, |digits| digits as i32
@@ -78,7 +79,8 @@ decimal! {
 decimal! {
     /// ClickHouse's `Decimal(P, S)` with up to 76 digits: 32 bytes.
     ///
-    /// It cannot be read back with the `clickhouse` crate as long as that validates rows: it knows no decimals of this width.
+    /// The `clickhouse` crate cannot read it back while it validates rows, because it does not
+    /// support decimals of this width.
     Decimal256(Int256), digits in U256, |digits| Int256(digits.as_i256())
 }
 
@@ -90,7 +92,7 @@ impl std::ops::Neg for Int256 {
     }
 }
 
-/// Integers that digits are gathered in.
+/// Integers that collect digits.
 trait Digits: Copy {
     const ZERO: Self;
 
@@ -112,7 +114,8 @@ macro_rules! digits {
 
 digits!(u64: 0, u128: 0, U256: U256::ZERO);
 
-/// Returns the sign and the number in units of its digit at `scale`; it has at most `precision` digits.
+/// Returns the sign, and the number in units of its digit at `scale`, with at most `precision`
+/// digits.
 fn parse<D: Digits>(text: &[u8], precision: u8, scale: u8) -> Result<(bool, D), ValueError> {
     let (negative, text) = match text {
         [b'-', rest @ ..] => (true, rest),
@@ -134,7 +137,8 @@ fn parse<D: Digits>(text: &[u8], precision: u8, scale: u8) -> Result<(bool, D), 
         return Err(ValueError::Malformed);
     }
 
-    // How many of the digits count. Zeros follow where the exponent asks for more than there are.
+    // The number of digits that count. Zeros follow if the exponent requires more digits than there
+    // are.
     let kept = whole.len() as i64 + exponent + i64::from(scale);
     let mut number = D::ZERO;
     let mut length: i64 = 0;
@@ -159,7 +163,7 @@ fn parse<D: Digits>(text: &[u8], precision: u8, scale: u8) -> Result<(bool, D), 
     Ok((negative, number))
 }
 
-/// Reads an exponent. One beyond all use is cut to a bound that has the same effect.
+/// Reads an exponent. An exponent beyond any use becomes a bound with the same effect.
 fn exponent(text: &[u8]) -> Result<i64, ValueError> {
     const BOUND: i64 = 1 << 40;
 

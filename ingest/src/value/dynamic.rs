@@ -1,5 +1,5 @@
-//! `Dynamic` ([ClickHouse](https://clickhouse.com/docs/sql-reference/data-types/dynamic)): in a block the type of the value, then
-//! the value itself.
+//! `Dynamic` ([ClickHouse](https://clickhouse.com/docs/sql-reference/data-types/dynamic)): in a
+//! block, the type of the value, then the value.
 
 use std::{
     borrow::Cow,
@@ -14,15 +14,17 @@ use super::{
 };
 use crate::{json::Reader, table::refusal::ValueError};
 
-/// ClickHouse's `Dynamic`, a value of any type, which its JSON shows; a text is one, or a date or a moment where it is written so.
+/// ClickHouse's `Dynamic`: a value of any type, which its JSON shows. Text is a String, or a date
+/// or a date-time if it is written as one.
 ///
-/// The `clickhouse` crate has no such type. Rows are written with it where `Client::with_validation(false)` is set, and read back
-/// as JSON: `ifNull(toJSONString(…), 'null')`.
+/// The `clickhouse` crate has no such type. It writes rows with one if
+/// `Client::with_validation(false)` is set, and reads them back as JSON:
+/// `ifNull(toJSONString(…), 'null')`.
 #[derive(Clone, PartialEq, Default)]
 pub struct Dynamic<'a> {
-    /// The value in the event: JSON, or a text.
+    /// The value in the event, as JSON or text.
     source: Source<'a>,
-    /// The type and the value as a block has them; nothing for NULL.
+    /// The type and the value in block format; empty for the default, which is NULL.
     bytes: Vec<u8>,
 }
 
@@ -34,11 +36,11 @@ enum Source<'a> {
     Text(Cow<'a, str>),
 }
 
-/// The type of NULL.
+/// The code of NULL's type.
 const NOTHING: u8 = 0;
 
 impl Dynamic<'_> {
-    /// Returns the value as JSON or, if it did not come as JSON, as the text that it is.
+    /// Returns the value as JSON, or as its plain text if it did not come as JSON.
     pub fn as_str(&self) -> &str {
         match &self.source {
             Source::Null => "null",
@@ -115,7 +117,7 @@ mod tests {
 
     use super::{super::testing::*, *};
 
-    /// The bytes of a value, in hexadecimal digits.
+    /// Returns the bytes of a value in hexadecimal.
     fn hex(event: &str) -> String {
         let value: Dynamic<'_> = json(event).unwrap();
         bytes(&value).iter().map(|byte| format!("{byte:02x}")).collect()

@@ -1,9 +1,11 @@
-//! `Enum8` and `Enum16` ([ClickHouse](https://clickhouse.com/docs/sql-reference/data-types/enum)), declared by a macro.
+//! `Enum8` and `Enum16` ([ClickHouse](https://clickhouse.com/docs/sql-reference/data-types/enum)),
+//! declared by a macro.
 
 /// Declares an enum for an `Enum8` (as `i8`) or `Enum16` (as `i16`) column.
 ///
-/// It is read from a name, and from one of its numbers, as a number or as text; a name wins over a number. Its default is the
-/// variant with the smallest number, as in ClickHouse. A block has the number, little-endian.
+/// It is read from a name, or from one of its numbers, as a number or as text; a name takes
+/// precedence. Its default is the variant with the smallest number, as in ClickHouse. A block has
+/// the number, little-endian.
 ///
 /// ```
 /// use rowmill_ingest::{refusal::Problem, value::{Decode, enumeration}};
@@ -38,12 +40,12 @@ macro_rules! enumeration {
             /// All variants, in the order of the declaration.
             $visibility const ALL: &'static [Self] = &[$(Self::$variant),+];
 
-            /// Returns the name that ClickHouse has for it.
+            /// Returns the variant's name in ClickHouse.
             $visibility const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $text),+ }
             }
 
-            /// Returns the variant of a number.
+            /// Returns the variant with this number.
             $visibility const fn from_number(number: $number) -> Option<Self> {
                 match number {
                     $($value => Some(Self::$variant),)+
@@ -51,7 +53,7 @@ macro_rules! enumeration {
                 }
             }
 
-            /// Returns the number that ClickHouse stores for it.
+            /// Returns the variant's number in ClickHouse.
             $visibility const fn number(self) -> $number {
                 self as $number
             }

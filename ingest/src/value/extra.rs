@@ -1,19 +1,22 @@
-//! Extras: values without a column, kept as the texts that JavaScript's `String(v)` makes of them, as the original does it.
+//! Extras: values without a column, kept as the text that JavaScript's `String(v)` returns for
+//! them, as in the original.
 //!
-//! One difference is on purpose: integers keep all of their digits, where the original rounded them to 53 bits.
+//! One difference is intentional: integers keep all of their digits; the original rounded them to
+//! 53 bits.
 
 use std::{borrow::Cow, fmt::Write};
 
 use crate::json::{self, Kind, Reader, write_string};
 
-/// Takes any JSON value and returns it as text.
+/// Reads any JSON value and returns it as text.
 ///
-/// Strings are themselves; `null` and booleans are their names; numbers are written in the
-/// [form of JavaScript](https://tc39.es/ecma262/#sec-numeric-types-number-tostring): `1.50` is `1.5`, `1e21` is `1e+21`, `-0` is
-/// `0`. The elements of an array are joined by commas, those that are arrays or objects themselves as JSON without white space.
+/// Strings stay as they are; `null` and booleans become their names. Numbers have the
+/// [form of JavaScript](https://tc39.es/ecma262/#sec-numeric-types-number-tostring): `1.50` is
+/// `1.5`, `1e21` is `1e+21`, `-0` is `0`. Commas join the elements of an array; nested arrays and
+/// objects are JSON without white space.
 ///
 /// # Errors
-/// The value is broken.
+/// The value is malformed.
 ///
 /// ```
 /// use rowmill_ingest::{json::Reader, value::js_string};
@@ -52,7 +55,7 @@ pub fn js_string<'a>(json: &mut Reader<'a>) -> Result<Cow<'a, str>, json::Error>
     }
 }
 
-/// Appends a value as `JSON.stringify` writes it. The reader bounds how deep it calls itself.
+/// Appends a value as `JSON.stringify` writes it. The reader bounds the depth of the recursion.
 fn write_json(out: &mut String, json: &mut Reader<'_>) -> Result<(), json::Error> {
     match json.peek()? {
         Kind::Null => {
@@ -86,13 +89,13 @@ fn write_json(out: &mut String, json: &mut Reader<'_>) -> Result<(), json::Error
     Ok(())
 }
 
-/// Writes a number of JSON as JavaScript does.
+/// Returns a JSON number in the form of JavaScript.
 fn js_number(number: &str) -> Cow<'_, str> {
     if memchr::memchr3(b'.', b'e', b'E', number.as_bytes()).is_none() {
         return Cow::Borrowed(if number == "-0" { "0" } else { number });
     }
     match number.parse::<f64>() {
-        // What overflows has no form but the one that it came in.
+        // A number that overflows keeps the form in which it came.
         Ok(value) if value.is_finite() => Cow::Owned(js_float(value)),
         _ => Cow::Borrowed(number),
     }
@@ -102,7 +105,8 @@ fn js_float(value: f64) -> String {
     if value == 0.0 {
         return "0".to_owned();
     }
-    // Rust gives the same shortest digits, `d.ddde±x`; only where the point stands is JavaScript's own.
+    // Rust gives the same shortest digits, `d.ddde±x`; only the position of the point differs in
+    // JavaScript.
     let scientific = format!("{value:e}");
     let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);
@@ -111,7 +115,7 @@ fn js_float(value: f64) -> String {
         .map_or(("", mantissa), |mantissa| ("-", mantissa));
     let digits: String = mantissa.chars().filter(|char| *char != '.').collect();
 
-    // How many of the digits stand before the point.
+    // The number of digits before the point.
     let point = exponent + 1;
     let length = digits.len() as i32;
     let mut out = sign.to_owned();
@@ -135,7 +139,7 @@ fn js_float(value: f64) -> String {
             if !others.is_empty() {
                 out.extend([".", others]);
             }
-            // Writing into a String cannot fail.
+            // Writing into a `String` cannot fail.
             let _ = write!(out, "e{exponent:+}");
         }
     }

@@ -1,8 +1,9 @@
-//! Floating point: `Float32`, `Float64` ([ClickHouse: floats](https://clickhouse.com/docs/sql-reference/data-types/float)) and
+//! Floating point: `Float32`, `Float64`
+//! ([ClickHouse: floats](https://clickhouse.com/docs/sql-reference/data-types/float)) and
 //! `BFloat16`, little-endian in a block.
 //!
-//! Read from numbers, from booleans, and from text, `inf`, `infinity` and `nan` among it in any case. A number that is so great
-//! that only infinity is near is refused; one that is so small that only 0 is, is 0.
+//! Read from numbers, from booleans, and from text, including `inf`, `infinity` and `nan` in any
+//! case. A number that would round to infinity is refused; one that would round to 0 is 0.
 
 use std::borrow::Cow;
 
@@ -34,7 +35,7 @@ macro_rules! float {
                     _ => {}
                 }
                 let float: $type = text.parse().map_err(|_| ValueError::Malformed)?;
-                // The word has no digits; a number that overflowed has.
+                // The word has no digits; a number that overflowed has some.
                 if float.is_infinite() && text.bytes().any(|byte| byte.is_ascii_digit()) {
                     return Err(ValueError::OutOfRange);
                 }
@@ -53,11 +54,12 @@ macro_rules! float {
 
 float!(f32, f64);
 
-/// ClickHouse's [`BFloat16`](https://clickhouse.com/docs/sql-reference/data-types/float#bfloat16): the upper two bytes of an
-/// `f32`, the lower of the two first. The rest is cut off, not rounded, as ClickHouse does it.
+/// ClickHouse's [`BFloat16`](https://clickhouse.com/docs/sql-reference/data-types/float#bfloat16):
+/// the upper two bytes of an `f32`, the low byte first. The lower bytes are truncated, not rounded,
+/// as in ClickHouse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct BFloat16(
-    /// The bits: sign, 8 of the exponent, 7 of the fraction.
+    /// The bits: 1 for the sign, 8 for the exponent, 7 for the fraction.
     pub u16,
 );
 

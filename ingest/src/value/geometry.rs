@@ -1,5 +1,7 @@
-//! Shapes: `Point`, `Ring`, `Polygon`, … ([ClickHouse](https://clickhouse.com/docs/sql-reference/data-types/geo)), which are
-//! other names of tuples and arrays, and are read and written as those: `[1, 2]` is a point, `[[1, 2], [3, 4]]` a line.
+//! Shapes: `Point`, `Ring`, `Polygon`, …
+//! ([ClickHouse](https://clickhouse.com/docs/sql-reference/data-types/geo)). They are other names
+//! of tuples and arrays, and are read and written as those: `[1, 2]` is a point, `[[1, 2], [3, 4]]`
+//! a line.
 
 /// Two coordinates, x and y.
 pub type Point = (f64, f64);
@@ -22,8 +24,8 @@ pub type MultiPolygon = Vec<Polygon>;
 crate::variant! {
     /// Any of the shapes.
     ///
-    /// An array may be several of them, and becomes what ClickHouse takes first: a line rather than a ring, lines rather than a
-    /// polygon. A column of the shape itself says what is meant.
+    /// An array may fit several shapes, and becomes the one that ClickHouse tries first: a line
+    /// before a ring, lines before a polygon. A column of the shape itself is unambiguous.
     pub enum Geometry {
         /// A line.
         LineString(LineString) = 0,
@@ -33,9 +35,9 @@ crate::variant! {
         MultiPolygon(MultiPolygon) = 2,
         /// A point.
         Point(Point) = 3,
-        /// A polygon, which no array becomes.
+        /// A polygon; no array becomes one.
         Polygon(Polygon) = 4,
-        /// A ring, which no array becomes.
+        /// A ring; no array becomes one.
         Ring(Ring) = 5,
     }
     json: [MultiPolygon, MultiLineString, LineString, Point];

@@ -1,12 +1,14 @@
-//! Which type a value of a `Dynamic` has: the one that ClickHouse finds for it in JSONEachRow.
+//! Infers the type of a `Dynamic`'s value: the type that ClickHouse infers for it in JSONEachRow.
 //!
 //! ```text
 //! JSON → Inferred::of → finish → Written: put_type, put_value (see `written`)
 //! ```
 //!
-//! `true` is a Bool, a number an Int64, a UInt64 or a Float64, a text a String, or a Date, a DateTime or a DateTime64(9) where it is
-//! written as one; an array has the type that all its elements can be read as, else `Dynamic` again; an object is a named tuple,
-//! its keys in the order of their bytes. Integers beyond 64 bits have no type, and all that they stand in is a text.
+//! `true` is a Bool, a number an Int64, a UInt64 or a Float64. Text is a String, or a Date, a
+//! DateTime or a DateTime64(9) if it is written like one. An array has the type as which all its
+//! elements can be read; without such a type, its elements are `Dynamic`. An object is a named
+//! tuple, with its keys in byte order. Integers beyond 64 bits have no type, and every value that
+//! contains one is text.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -16,17 +18,17 @@ use crate::{
     table::refusal::ValueError,
 };
 
-/// The digits behind the second that a moment with a fraction has.
+/// The number of digits in a date-time's fraction.
 pub(super) const DIGITS: u8 = 9;
 /// The length of `2024-02-29`.
 const DAY_BYTES: usize = 10;
 /// The length of `2024-02-29 12:13:14`.
 const TIME_BYTES: usize = 19;
 
-/// What a value shows of its type.
+/// The type that a value shows.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Inferred<'t> {
-    /// Nothing was seen: the element of an array without any.
+    /// The type of the elements of an empty array.
     Nothing,
     Null,
     Bool,
@@ -39,19 +41,20 @@ pub(super) enum Inferred<'t> {
     Date,
     DateTime,
     DateTime64,
-    /// The type of its elements, and whether NULL is among them.
+    /// The type of the elements, and whether NULL is among them.
     Array(Box<Self>, bool),
     Object(BTreeMap<Cow<'t, str>, Self>),
-    /// At a path of objects that are elements of one array: NULL in some of them.
+    /// At a path of objects in one array: the value is NULL in some of them.
     OrNull(Box<Self>),
-    /// Elements that have no type in common.
+    /// Elements without a common type.
     Dynamic,
-    /// At a path of objects that are elements of one array: values that ClickHouse finds no type for, and refuses.
+    /// At a path of objects in one array: ClickHouse finds no type for the values, and refuses
+    /// them.
     NoneTakesAll,
 }
 
 impl<'t> Inferred<'t> {
-    /// Reads a value; `None` where it has no type.
+    /// Reads a value; returns `None` if it has no type.
     pub(super) fn of(json: &mut Reader<'t>) -> Result<Option<Self>, ValueError> {
         Ok(Some(match json.peek()? {
             Kind::Null => json.null().map(|()| Self::Null)?,
@@ -83,7 +86,8 @@ fn number<'t>(number: &str) -> Option<Inferred<'t>> {
     }
 }
 
-/// ClickHouse guesses at more texts, `Jan 1 2024` and `24-02-29` among them; those stay texts here.
+/// ClickHouse also infers dates from text such as `Jan 1 2024` and `24-02-29`, which stays a String
+/// here.
 pub(super) fn text<'t>(text: &str) -> Inferred<'t> {
     if !is_moment(text) {
         return Inferred::String;
@@ -100,7 +104,7 @@ pub(super) fn text<'t>(text: &str) -> Inferred<'t> {
     }
 }
 
-/// Returns whether the text begins like `2024-02-29`, and goes on, if at all, like ` 12:13:14`.
+/// Returns whether the text begins like `2024-02-29`, and continues, if at all, like ` 12:13:14`.
 fn is_moment(text: &str) -> bool {
     let is_like = |text: &[u8], pattern: &[u8]| {
         text.len() == pattern.len()
@@ -111,7 +115,7 @@ fn is_moment(text: &str) -> bool {
             })
     };
     let bytes = text.as_bytes();
-    // ClickHouse has no year 0, and takes none for a date.
+    // ClickHouse has no year 0, and does not infer a date from one.
     if bytes.starts_with(b"0000") {
         return false;
     }
@@ -156,7 +160,7 @@ fn object<'t>(json: &mut Reader<'t>) -> Result<Option<Inferred<'t>>, ValueError>
     Ok(is_typed.then_some(Inferred::Object(fields)))
 }
 
-/// Returns the type that values of all of these types can be read as.
+/// Returns the type as which values of all of these types can be read.
 fn common(types: Vec<Inferred<'_>>) -> Option<Inferred<'_>> {
     let has_null = types.contains(&Inferred::Null);
     let seen: Vec<_> = types
@@ -188,13 +192,14 @@ fn common_array(arrays: Vec<Inferred<'_>>) -> Option<Inferred<'_>> {
     let is_any = has_null || elements.contains(&Inferred::Dynamic);
     match common(elements) {
         Some(element) => Some(Inferred::Array(Box::new(element), has_null)),
-        // An array of NULL and others is one of any types, and so are the arrays beside it.
+        // If one of the arrays has NULL or mixed elements, all become arrays of `Dynamic`.
         None => is_any.then(|| Inferred::Array(Box::new(Inferred::Dynamic), has_null)),
     }
 }
 
-/// A path that is NULL in one of the objects may be NULL; where two have no type in common, the first counts. (ClickHouse takes the whole
-/// first object for the type then, and drops what the others have beside it.)
+/// A path that is NULL in one of the objects is nullable. If the values at a path have no common
+/// type, the first type counts. (ClickHouse then takes the type of the whole first object, and
+/// drops what the other objects have in addition.)
 fn common_object(objects: Vec<Inferred<'_>>) -> Inferred<'_> {
     let mut all: BTreeMap<Cow<'_, str>, Vec<Inferred<'_>>> = BTreeMap::new();
     for object in objects {
@@ -210,7 +215,7 @@ fn common_object(objects: Vec<Inferred<'_>>) -> Inferred<'_> {
             .any(|ty| matches!(ty, Inferred::Null | Inferred::OrNull(_)));
         let types: Vec<_> = types.into_iter().map(Inferred::without_null).collect();
         let first = types.iter().find(|ty| **ty != Inferred::Null).map(|first| match first {
-            // Of an empty object, and nothing but another can be read as one.
+            // Only another empty object can be read as an empty object.
             Inferred::Object(fields) if fields.is_empty() => Inferred::NoneTakesAll,
             first => first.clone(),
         });
@@ -228,7 +233,7 @@ fn common_object(objects: Vec<Inferred<'_>>) -> Inferred<'_> {
 fn common_scalar(scalars: Vec<Inferred<'_>>) -> Option<Inferred<'_>> {
     let has_fraction = scalars.contains(&Inferred::Float64);
     let mut scalars = scalars.into_iter();
-    // With a fraction among them it makes no difference whether integers have a type in common.
+    // With a fraction among them, it does not matter whether the integers have a common type.
     let first = if has_fraction {
         Some(Inferred::Float64)
     } else {

@@ -1,8 +1,9 @@
 //! Integers: `UInt8` … `UInt256` and `Int8` … `Int256`
-//! ([ClickHouse: integers](https://clickhouse.com/docs/sql-reference/data-types/int-uint)), little-endian in a block.
+//! ([ClickHouse: integers](https://clickhouse.com/docs/sql-reference/data-types/int-uint)),
+//! little-endian in a block.
 //!
-//! Read from numbers without fraction and exponent, from text (digits after at most one sign; no text at all is 0) and from
-//! booleans. What does not fit is refused.
+//! Read from numbers without fraction and exponent, from text (digits after at most one sign; empty
+//! text is 0) and from booleans. A value that does not fit is refused.
 
 use std::borrow::Cow;
 
@@ -29,13 +30,13 @@ pub struct Int256(
     pub I256,
 );
 
-/// Unsigned numbers that digits are gathered in.
+/// Unsigned numbers that collect digits.
 trait Magnitude: Copy + Default {
-    /// Returns the number with one more digit at its end, unless that is too much.
+    /// Returns the number with one more digit at its end, or `None` if it overflows.
     fn with_digit(self, digit: u8) -> Option<Self>;
 }
 
-/// Integers of any width, as their sign and their digits.
+/// Integers of any width, from their sign and their digits.
 trait Integer: Sized + Default {
     type Magnitude: Magnitude;
 
@@ -148,7 +149,7 @@ impl Integer for Int256 {
     }
 
     fn from_parts(negative: bool, magnitude: U256) -> Option<Self> {
-        // The smallest number has no positive one beside it; as bits it is its own negative.
+        // The smallest number has no positive counterpart; its bits are their own negation.
         let number = if negative {
             magnitude.as_i256().wrapping_neg()
         } else {
@@ -176,7 +177,7 @@ impl Encode for Int256 {
     }
 }
 
-/// Whatever is not a short number.
+/// Reads any value but a short number.
 fn from_other_json<T: Integer>(json: &mut Reader<'_>) -> Result<T, ValueError> {
     match json.peek()? {
         Kind::Number => {
@@ -214,7 +215,7 @@ fn parse<T: Integer>(text: &str) -> Result<T, ValueError> {
         .ok_or(ValueError::OutOfRange)
 }
 
-// serde has no integers of 256 bits; the client's own types know how it wants them.
+// serde has no 256-bit integers, so these convert to and from the types of the `clickhouse` crate.
 
 impl Serialize for UInt256 {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -250,7 +251,8 @@ mod tests {
 
     use super::{super::testing::*, *};
 
-    /// The ends of a type are taken, as numbers and as text, and what lies one further is not.
+    /// Each type accepts its smallest and greatest number, as numbers and as text, and refuses the
+    /// next ones.
     fn ends<T>(least: &str, below: &str, greatest: &str, above: &str)
     where
         T: for<'a> Decode<'a> + PartialEq + Debug + Display,

@@ -1,5 +1,6 @@
-//! Addresses: `IPv4` ([ClickHouse](https://clickhouse.com/docs/sql-reference/data-types/ipv4)) and `IPv6`
-//! ([ClickHouse](https://clickhouse.com/docs/sql-reference/data-types/ipv6)), read from text only.
+//! Addresses: `IPv4` ([ClickHouse](https://clickhouse.com/docs/sql-reference/data-types/ipv4)) and
+//! `IPv6` ([ClickHouse](https://clickhouse.com/docs/sql-reference/data-types/ipv6)), read from text
+//! only.
 
 use std::{
     borrow::Cow,
@@ -14,16 +15,16 @@ use crate::{
     table::refusal::ValueError,
 };
 
-/// ClickHouse's `IPv4`: 4 bytes, the last one of the address first.
+/// ClickHouse's `IPv4`: 4 bytes, the last byte of the address first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ipv4(
     /// The address.
     pub Ipv4Addr,
 );
 
-/// ClickHouse's `IPv6`: 16 bytes in the order of the network.
+/// ClickHouse's `IPv6`: 16 bytes in network order.
 ///
-/// An IPv4 address becomes the IPv6 address that stands for it: `1.2.3.4` is `::ffff:1.2.3.4`.
+/// An IPv4 address becomes its IPv4-mapped IPv6 address: `1.2.3.4` is `::ffff:1.2.3.4`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ipv6(
     /// The address.
@@ -58,7 +59,7 @@ impl<'a> Decode<'a> for Ipv4 {
     from_json!();
 
     fn from_text(text: Cow<'a, str>) -> Result<Self, ValueError> {
-        // Not by the standard library: it refuses the leading zeros that ClickHouse takes.
+        // The standard library refuses the leading zeros that ClickHouse accepts.
         let mut octets = [0; 4];
         let mut parts = text.split('.');
         for octet in &mut octets {

@@ -1,24 +1,27 @@
-//! What ClickHouse may take at a path of `JSON` for a type, if only as something else than was sent.
+//! The values that ClickHouse may accept for a type at a path of `JSON`, even if it changes them.
 //!
-//! A Variant becomes the first of its types that takes the value. ClickHouse's types take more than [`JsonPath::check`] does, `5` as
-//! a Bool and `"5"` as a day of this year among it; so that a type which comes first may take what was meant for another. The
-//! functions here pass a value and say whether it might; false is for what ClickHouse 26.7 surely refuses.
+//! A Variant becomes the first of its types that accepts the value. ClickHouse's types accept more
+//! than [`JsonPath::check`] does, such as `5` as a Bool and `"5"` as a day of this year. An earlier
+//! type may therefore take a value that was meant for a later one. The functions here skip a value
+//! and return whether the type might take it; false means that ClickHouse 26.7 certainly refuses
+//! it.
 //!
 //! [`JsonPath::check`]: super::json_text::JsonPath::check
 
 use crate::json::{Kind, Reader};
 
-/// Words in moments, or the beginnings of words.
+/// The first three letters of the words in date-times.
 const MOMENT_WORDS: [&str; 19] = [
     "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec", "mon", "tue", "wed", "thu",
     "fri", "sat", "sun",
 ];
 const MOMENT_MARKS: [&str; 8] = ["t", "z", "am", "pm", "utc", "gmt", "msk", "msd"];
 
-/// No integer has 256 bits and more.
+/// About 2^256, above all integer types.
 const BEYOND_INTEGERS: f64 = 1.2e77;
 
-/// Says what becomes of numbers, given as they are written, and of texts; `null` is always taken.
+/// Returns the result of `number` for a number as it is written, or of `text` for a string; `null`
+/// is always accepted.
 fn either(
     json: &mut Reader<'_>,
     takes_bools: bool,
@@ -34,12 +37,12 @@ fn either(
     }
 }
 
-/// An integer, however it is written.
+/// Accepts an integer in any notation.
 pub(super) fn integer(json: &mut Reader<'_>) -> bool {
     either(json, true, is_whole, is_whole)
 }
 
-/// `1e2`, `1.0`, `+5`, `-0`; whether digits alone fit, the type itself knows.
+/// Accepts `1e2`, `1.0`, `+5`, `-0`; the type's own check decides about digits alone.
 fn is_whole(number: &str) -> bool {
     number.parse::<f64>().is_ok_and(|value| {
         let is_other = !is_integer(number) || value == 0.0;
@@ -47,7 +50,7 @@ fn is_whole(number: &str) -> bool {
     })
 }
 
-/// ClickHouse reads a Bool as an UInt8, and takes all but 0 for true.
+/// ClickHouse reads a Bool as a UInt8, and every number but 0 as true.
 pub(super) fn boolean(json: &mut Reader<'_>) -> bool {
     let is_byte = |number: &str| {
         let value = number.parse::<f64>();
@@ -60,11 +63,11 @@ pub(super) fn float(json: &mut Reader<'_>) -> bool {
     either(json, true, |_| true, |text| text.parse::<f64>().is_ok())
 }
 
-/// Of a text that only begins as a number, ClickHouse takes that beginning.
+/// ClickHouse reads the number at the start of a text, and ignores the rest.
 pub(super) fn decimal(json: &mut Reader<'_>) -> bool {
     let is_near = |text: &str| {
         let bytes = text.as_bytes();
-        // A sign within is that of an exponent: a date is no number.
+        // A sign inside belongs to an exponent: a date is not a number.
         let is_part = |(at, byte): (usize, &u8)| match byte {
             b'+' | b'-' => at == 0 || matches!(bytes[at - 1], b'e' | b'E'),
             byte => byte.is_ascii_digit() || matches!(byte, b'.' | b'e' | b'E'),
@@ -74,18 +77,18 @@ pub(super) fn decimal(json: &mut Reader<'_>) -> bool {
     either(json, false, |_| true, is_near)
 }
 
-/// Eight digits, or ten bytes at most with a year in front, whatever stands between the numbers.
+/// Accepts text of eight to ten bytes that begins with four digits.
 pub(super) fn day(json: &mut Reader<'_>) -> bool {
     let is_near = |text: &str| matches!(text.len(), 8..=10) && text.bytes().take(4).all(|byte| byte.is_ascii_digit());
     either(json, false, |_| false, is_near)
 }
 
-/// Whole seconds, and most of what people write for moments and parts of them.
+/// Accepts whole seconds, and most ways to write date-times and parts of them.
 pub(super) fn moment(json: &mut Reader<'_>) -> bool {
     either(json, false, is_integer, is_near_a_moment)
 }
 
-/// Seconds with a fraction, too.
+/// Accepts seconds with a fraction, too.
 pub(super) fn moment64(json: &mut Reader<'_>) -> bool {
     either(json, false, |_| true, is_near_a_moment)
 }
@@ -102,7 +105,7 @@ fn is_near_a_moment(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(is_part) && words.all(is_known)
 }
 
-/// Whole units, and what looks like a clock.
+/// Accepts numbers, and text that looks like a clock time.
 pub(super) fn time(json: &mut Reader<'_>) -> bool {
     let is_part = |byte: u8| byte.is_ascii_digit() || b" :.-+".contains(&byte);
     either(
@@ -122,7 +125,7 @@ pub(super) fn ipv4(json: &mut Reader<'_>) -> bool {
     either(json, false, |_| false, is_near_ipv4)
 }
 
-/// Of the other version, too.
+/// Accepts IPv4 addresses, too.
 pub(super) fn ipv6(json: &mut Reader<'_>) -> bool {
     either(json, false, |_| false, |text| text.contains(':') || is_near_ipv4(text))
 }
@@ -131,17 +134,18 @@ fn is_near_ipv4(text: &str) -> bool {
     text.split('.').count() == 4 && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
 }
 
-/// Whether texts fit, the type itself knows; of anything else, ClickHouse takes its text.
+/// The type's own check decides about strings. ClickHouse reads any other value as its text.
 pub(super) fn fixed_string(json: &mut Reader<'_>) -> bool {
     !matches!(json.peek(), Ok(Kind::String))
 }
 
-/// Returns whether the value is of the kind, or null.
+/// Returns whether the value is of the kind, or `null`.
 pub(super) fn is_of(kind: Kind, json: &mut Reader<'_>) -> bool {
     json.peek().is_ok_and(|found| found == kind || found == Kind::Null)
 }
 
-/// Asks each element of an array, by its place; returns how many there are.
+/// Calls `may_take` with each element of an array and its index; returns the number of elements, or
+/// `None` if `may_take` refuses one.
 pub(super) fn elements(json: &Reader<'_>, may_take: impl Fn(usize, &Reader<'_>) -> bool) -> Option<usize> {
     let mut json = json.clone();
     json.begin_array().ok()?;
@@ -156,7 +160,8 @@ pub(super) fn elements(json: &Reader<'_>, may_take: impl Fn(usize, &Reader<'_>) 
     Some(count)
 }
 
-/// Asks each key and value of an object; returns how many there are.
+/// Calls `may_take` with each key and value of an object; returns the number of entries, or `None`
+/// if `may_take` refuses one.
 pub(super) fn entries(json: &Reader<'_>, may_take: impl Fn(&str, &Reader<'_>) -> bool) -> Option<usize> {
     let mut json = json.clone();
     json.begin_object().ok()?;
@@ -171,7 +176,7 @@ pub(super) fn entries(json: &Reader<'_>, may_take: impl Fn(&str, &Reader<'_>) ->
     Some(count)
 }
 
-/// Whether the text is an integer without needless signs.
+/// Returns whether the text is an integer without a `+`.
 pub(super) fn is_integer(text: &str) -> bool {
     let digits = text.strip_prefix('-').unwrap_or(text);
     !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())

@@ -1,7 +1,8 @@
-//! The types that paths of `JSON` may have: which values ClickHouse takes there.
+//! The types that paths of `JSON` may have, and the values that ClickHouse accepts there.
 //!
-//! It reads them by other rules than those of columns: no text at all is no number, a day may not have a time, `1.5` as an
-//! integer is 1. What both take alike is taken here, and nothing else; `null` is the type's default everywhere.
+//! ClickHouse reads paths by other rules than columns: empty text is not a number, a day without a
+//! time is not a date-time, `1.5` as an integer is 1. This module accepts only values that mean the
+//! same by both rules; `null` is the type's default everywhere.
 
 use std::borrow::Cow;
 
@@ -24,7 +25,7 @@ const TIME_BYTES: usize = 19;
 /// The lengths of a UUID without and with its hyphens.
 const UUID_BYTES: [usize; 2] = [32, 36];
 
-/// Reads a value; of texts, only those that `is_plain` knows.
+/// Reads a value; a string must satisfy `is_plain`.
 fn check<'a, T: Decode<'a>>(json: &mut Reader<'a>, is_plain: impl FnOnce(&str) -> bool) -> Result<(), ValueError> {
     if json.peek()? != Kind::String {
         return T::from_json(json).map(drop);
@@ -36,7 +37,7 @@ fn check<'a, T: Decode<'a>>(json: &mut Reader<'a>, is_plain: impl FnOnce(&str) -
     T::from_text(text).map(drop)
 }
 
-/// Reads a value that is a text or `null`.
+/// Reads a value that is a string or `null`.
 fn check_text<'a, T: Decode<'a>>(json: &mut Reader<'a>, is_plain: impl FnOnce(&str) -> bool) -> Result<(), ValueError> {
     match json.peek()? {
         Kind::String | Kind::Null => check::<T>(json, is_plain),
@@ -44,7 +45,7 @@ fn check_text<'a, T: Decode<'a>>(json: &mut Reader<'a>, is_plain: impl FnOnce(&s
     }
 }
 
-/// Reads a moment: a text, or a number as the block has it, without a fraction.
+/// Reads a date-time: a string, or an integer in the units of the block.
 fn check_moment<'a, T: Decode<'a>>(json: &mut Reader<'a>) -> Result<(), ValueError> {
     if json.peek()? == Kind::Number && json.clone().small_integer().is_none() {
         return Err(ValueError::NotAnInteger);
@@ -52,7 +53,7 @@ fn check_moment<'a, T: Decode<'a>>(json: &mut Reader<'a>) -> Result<(), ValueErr
     check::<T>(json, |text| text.len() >= TIME_BYTES && !text.contains(['t', 'z']))
 }
 
-/// Whether the text is a number as JSON has them.
+/// Returns whether the text is a number in JSON's form.
 fn is_number(text: &str) -> bool {
     let mut json = Reader::new(text);
     json.number().is_ok_and(|number| number.len() == text.len())
@@ -72,7 +73,7 @@ macro_rules! path {
     )+ };
 }
 
-/// Returns whether the value is plainly of the type.
+/// Returns whether the value is clearly of the type.
 fn is_taken<T: JsonPath>(json: &Reader<'_>) -> bool {
     T::check(&mut json.clone()).is_ok()
 }
@@ -86,7 +87,8 @@ path!(Uuid => check_text, |text| UUID_BYTES.contains(&text.len()), uuid);
 path!(Ipv4 => check_text, |text| text.contains('.'), ipv4);
 path!(Ipv6 => check_text, |text| text.contains(':'), ipv6);
 
-/// Whether the text is like `12:13:14`, `-1:13:14` or `112:13:14`, with a fraction where `digits` are left for one.
+/// Returns whether the text is like `12:13:14`, `-1:13:14` or `112:13:14`, with a fraction if
+/// `digits` allows one.
 fn is_time(text: &str, digits: u8) -> bool {
     let text = text.strip_prefix('-').unwrap_or(text);
     let (time, fraction) = text.split_once('.').unwrap_or((text, "0"));
@@ -101,7 +103,7 @@ fn is_time(text: &str, digits: u8) -> bool {
         && (digits > 0 || time.len() == text.len())
 }
 
-/// Reads a time: a text, or a number as the block has it.
+/// Reads a time: a string, or an integer in the units of the block.
 fn check_time<'a, T: Decode<'a>>(json: &mut Reader<'a>, digits: u8) -> Result<(), ValueError> {
     if json.peek()? == Kind::Number && json.clone().small_integer().is_none() {
         return Err(ValueError::NotAnInteger);
@@ -155,12 +157,12 @@ impl<const N: usize> JsonPath for FixedString<N> {
     }
 }
 
-/// Returns whether the value is one of the enum, by its name or its number.
+/// Returns whether the value is a name or a number of the enum.
 pub fn may_take_name<'a, T: Decode<'a>>(json: &Reader<'a>) -> bool {
     T::from_json(&mut json.clone()).is_ok()
 }
 
-/// Reads the name of an enum's value. Its number, which ClickHouse takes for some of them, is no value there.
+/// Reads the name of an enum's value. Refuses numbers, since ClickHouse accepts only some of them.
 pub fn check_name<'a, T: Decode<'a>>(json: &mut Reader<'a>) -> Result<(), ValueError> {
     check_text::<T>(json, |text| text.parse::<i16>().is_err())
 }
@@ -212,7 +214,7 @@ impl JsonPath for Geometry {
     }
 }
 
-/// The keys are texts, each once.
+/// The keys are text. `json_text` checks that none is repeated.
 impl<V: JsonPath> JsonPath for Map<Cow<'_, str>, V> {
     fn check(json: &mut Reader<'_>) -> Result<(), ValueError> {
         match json.peek()? {
@@ -250,7 +252,8 @@ macro_rules! tuple_path {
                 end(json)
             }
 
-            /// What is missing at the end is filled up by ClickHouse, and an object is one by the places of its values.
+            /// ClickHouse fills in missing elements at the end, and reads an object by the position
+            /// of its values.
             fn may_take(json: &Reader<'_>) -> bool {
                 may_take_elements(json, &[$(<$type as JsonPath>::may_take),+], |_| true)
             }
@@ -271,7 +274,8 @@ tuple_path!(A, B, C, D, E, F, G, H, I, J);
 tuple_path!(A, B, C, D, E, F, G, H, I, J, K);
 tuple_path!(A, B, C, D, E, F, G, H, I, J, K, L);
 
-/// Returns whether an array may be of the elements, the last of them missing perhaps, or an object with a key of theirs.
+/// Returns whether the value may be an array of the elements, perhaps without the last ones, or an
+/// object with one of their keys.
 pub fn may_take_elements(
     json: &Reader<'_>,
     elements: &[fn(&Reader<'_>) -> bool],
@@ -284,13 +288,14 @@ pub fn may_take_elements(
                 |place: usize, value: &Reader<'_>| elements.get(place).is_some_and(|may_take| may_take(value));
             json_guess::elements(json, element).is_some_and(|count| count > 0)
         }
-        // Stopped by the first key that is known.
+        // The first known key stops the walk.
         Ok(Kind::Object) => json_guess::entries(json, |key, _| !is_key(key)).is_none(),
         _ => false,
     }
 }
 
-/// Declares a named tuple at a path of JSON: an object of its elements, each at most once and one at least, or an array of all.
+/// Declares a named tuple at a path of JSON: an object with at least one of its elements and none
+/// twice, or an array of all.
 #[macro_export]
 macro_rules! path_tuple {
     ($(#[$attribute:meta])* $visibility:vis struct $name:ident { $($element:literal: $type:ty),+ $(,)? }) => {
@@ -317,7 +322,7 @@ macro_rules! path_tuple {
     };
 }
 
-/// What checks the value of an element.
+/// Checks the value of an element.
 type Check = fn(&mut Reader<'_>) -> Result<(), ValueError>;
 
 /// Reads a tuple with names.
@@ -344,7 +349,7 @@ pub fn check_elements(json: &mut Reader<'_>, elements: &[(&str, Check)]) -> Resu
                 seen.push(index);
                 (elements[index].1)(json)?;
             }
-            // ClickHouse takes no object that has none of them.
+            // ClickHouse refuses an object with none of the elements.
             if seen.is_empty() {
                 Err(ValueError::WrongLength)
             } else {
@@ -375,7 +380,7 @@ impl<const P: u8, Z: Zone> JsonPath for DateTime64<P, Z> {
     }
 }
 
-/// Anything is a text.
+/// Any value is valid text.
 impl JsonPath for Cow<'_, str> {
     fn check(json: &mut Reader<'_>) -> Result<(), ValueError> {
         Ok(json.skip()?)

@@ -1,16 +1,19 @@
-//! `JSON` ([ClickHouse](https://clickhouse.com/docs/sql-reference/data-types/newjson)): objects, kept as they are in the event.
+//! `JSON` ([ClickHouse](https://clickhouse.com/docs/sql-reference/data-types/newjson)): objects,
+//! kept as they are in the event.
 //!
-//! A block has the text of the object, which ClickHouse is told to read as such (`input_format_binary_read_json_as_string`, a
-//! setting of each insert). So ClickHouse makes of it what it makes of the same object in JSONEachRow. It refuses a whole block
-//! for one object that it cannot take, and all that it refuses is therefore refused here, when the event comes:
+//! A block has the text of the object. Each insert sets `input_format_binary_read_json_as_string`,
+//! so that ClickHouse parses the text as it parses the same object in JSONEachRow. ClickHouse
+//! refuses a whole block for one invalid object. Objects that ClickHouse would refuse are therefore
+//! refused here, when the event comes:
 //!
-//! - anything that is not an object; `null` is one without keys;
-//! - a path that comes twice, whether as `{"a": {"b": 1}}` or as `{"a.b": 1}`. ClickHouse lets some of them pass, as in
-//!   `{"a": 1, "a": {"b": 2}}`, depending on its settings; here it is all of them;
-//! - integers that 64 bits cannot hold, and numbers that only infinity is near;
-//! - where the column gives a path a type, values that are not of it ([`JsonPath`]).
+//! - anything that is not an object; `null` is an object without keys;
+//! - a path that comes twice, whether as `{"a": {"b": 1}}` or as `{"a.b": 1}`. ClickHouse accepts
+//!   some of them, such as `{"a": 1, "a": {"b": 2}}`, depending on its settings; this module
+//!   refuses all;
+//! - integers that do not fit in 64 bits, and numbers that would round to infinity;
+//! - at a path with a type in the column, values that are not of that type ([`JsonPath`]).
 //!
-//! Half of a surrogate pair becomes U+FFFD, as in all texts.
+//! Half of a surrogate pair becomes U+FFFD, as in all text.
 
 use std::{borrow::Cow, marker::PhantomData, ops::Range};
 
@@ -22,13 +25,14 @@ use crate::{
     table::refusal::ValueError,
 };
 
-/// How long all paths of one object together may be. They repeat the keys above them, and so grow faster than the text: one long
-/// key before thousands of short ones would fill the memory, of this process and of ClickHouse's.
+/// The most bytes that all paths of one object may have together. Paths repeat the keys above them
+/// and so grow faster than the text: one long key before thousands of short ones would fill the
+/// memory of this process and of ClickHouse.
 pub(super) const MAX_PATH_BYTES: usize = 1 << 22;
 
-/// ClickHouse's `JSON`, an object as text. `P` knows the paths that have a type.
+/// ClickHouse's `JSON`, an object as text. `P` has the paths with a type.
 ///
-/// Rows are read back with the setting `output_format_binary_write_json_as_string`.
+/// The setting `output_format_binary_write_json_as_string` lets rows be read back.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent, bound = "")]
 pub struct JsonText<'a, P: JsonPaths = Untyped> {
@@ -37,26 +41,27 @@ pub struct JsonText<'a, P: JsonPaths = Untyped> {
     paths: PhantomData<P>,
 }
 
-/// The paths of a `JSON` column that have a type, as a type. [`json_paths!`](crate::json_paths) declares them.
+/// The paths of a `JSON` column that have a type, as a type. [`json_paths!`](crate::json_paths)
+/// declares them.
 pub trait JsonPaths: 'static {
-    /// Reads the value that `json` stands before, if there is a type for `path`.
+    /// Reads the value at `json`, if `path` has a type.
     fn check(path: &str, json: &mut Reader<'_>) -> Option<Result<(), ValueError>>;
 }
 
 /// A type that a path of `JSON` may have.
 pub trait JsonPath {
-    /// Reads a value and makes sure that ClickHouse takes it for the type, and for nothing else than was sent.
+    /// Reads a value and checks that ClickHouse accepts it for the type without changing it.
     ///
     /// # Errors
-    /// Why it does not.
+    /// The reason why ClickHouse would refuse or change the value.
     fn check(json: &mut Reader<'_>) -> Result<(), ValueError>;
 
-    /// Returns whether ClickHouse may take a value for the type, if only as something else than was sent; false only where it
-    /// surely does not.
+    /// Returns whether ClickHouse may accept a value for the type, even if it changes it. Returns
+    /// false only if ClickHouse certainly refuses the value.
     fn may_take(json: &Reader<'_>) -> bool;
 }
 
-/// No path has a type.
+/// The paths of a column in which none has a type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Untyped;
 
@@ -101,7 +106,8 @@ impl<'a, P: JsonPaths> Decode<'a> for JsonText<'a, P> {
         object::<P>(&mut json)
             .and_then(|()| Ok(json.end()?))
             .map_err(|problem| match problem {
-                // The event itself is sound JSON, or none at all; this is about one of its texts.
+                // The event itself is valid JSON, or not JSON at all; the error is in one of its
+                // texts.
                 ValueError::Syntax(_) => ValueError::Malformed,
                 problem => problem,
             })?;
@@ -156,14 +162,14 @@ macro_rules! json_paths {
     };
 }
 
-/// Passes an object that is a value of its own: of the column, or in an array.
+/// Skips an object that is the value of the column or an element of an array, and checks its paths.
 pub(super) fn object<P: JsonPaths>(json: &mut Reader<'_>) -> Result<(), ValueError> {
     let mut paths = Paths::default();
     paths.branch::<P>(json, true)?;
     paths.each_comes_once()
 }
 
-/// Passes a value of no type.
+/// Skips a value that has no declared type.
 pub(super) fn value(json: &mut Reader<'_>) -> Result<(), ValueError> {
     match json.peek()? {
         Kind::Null | Kind::Bool | Kind::String => Ok(json.skip()?),
@@ -175,7 +181,7 @@ pub(super) fn value(json: &mut Reader<'_>) -> Result<(), ValueError> {
             }
             Ok(())
         }
-        // Types are for paths from the column's own object only.
+        // Only paths from the column's own object have types.
         Kind::Object => object::<Untyped>(json),
     }
 }
@@ -192,9 +198,9 @@ fn number(number: &str) -> Result<(), ValueError> {
 /// The paths of one object.
 #[derive(Debug, Default)]
 struct Paths {
-    /// The path to where the reader stands.
+    /// The path of the current value.
     here: String,
-    /// All paths, one after the other.
+    /// All paths, concatenated.
     all: String,
     spans: Vec<Range<usize>>,
 }
@@ -242,7 +248,7 @@ impl Paths {
     }
 }
 
-/// Replaces each half of a surrogate pair by U+FFFD.
+/// Replaces each half of a surrogate pair with U+FFFD.
 fn without_halves(text: Cow<'_, str>) -> Cow<'_, str> {
     let Some(mut half) = half(&text) else {
         return text;
@@ -265,7 +271,8 @@ fn without_halves(text: Cow<'_, str>) -> Cow<'_, str> {
 /// The length of `\uXXXX`.
 const ESCAPE_BYTES: usize = 6;
 
-/// Returns where the first half without its other one stands in sound JSON, which has backslashes in strings only.
+/// Returns the index of the first unpaired half in valid JSON, which has backslashes only in
+/// strings.
 fn half(text: &str) -> Option<usize> {
     let unit = |at: usize| {
         let digits = text.get(at..at + ESCAPE_BYTES)?.strip_prefix("\\u")?;

@@ -1,5 +1,5 @@
-//! `Map(K, V)` ([ClickHouse](https://clickhouse.com/docs/sql-reference/data-types/map)): the number of entries, then each key
-//! before its value.
+//! `Map(K, V)` ([ClickHouse](https://clickhouse.com/docs/sql-reference/data-types/map)): the number
+//! of entries, then each key and its value.
 
 use std::borrow::Cow;
 
@@ -15,9 +15,10 @@ use crate::{
     table::refusal::ValueError,
 };
 
-/// ClickHouse's `Map(K, V)`: entries in the order of the event; a key may come twice, as in ClickHouse.
+/// ClickHouse's `Map(K, V)`: entries in the order of the event. A key may come twice, as in
+/// ClickHouse.
 ///
-/// Read from a JSON object, keys as text. Text is read as JSON, its values as texts.
+/// Read from a JSON object, with its keys as text. Text is read as JSON, and its values as text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Map<K, V>(

@@ -1,8 +1,9 @@
 //! Values: how each ClickHouse type is read from an event and written into a block.
 //!
-//! Takes the value of a column as JSON ([`Decode::from_json`]) or as text ([`Decode::from_text`]), gives it as the Rust type that
-//! stands for the column's ClickHouse type, and writes that as RowBinary ([`Encode::put`]). Each type is also
-//! `serde::Serialize` and `serde::Deserialize` in the way of the `clickhouse` crate, so that rows can be read back.
+//! Each type reads the value of a column from JSON ([`Decode::from_json`]) or from text
+//! ([`Decode::from_text`]), holds it as the Rust type for the column's ClickHouse type, and writes
+//! it as RowBinary ([`Encode::put`]). Each type is also `serde::Serialize` and `serde::Deserialize`
+//! in the format of the `clickhouse` crate, so that rows can be read back.
 //!
 //! | ClickHouse | Rust | file |
 //! |---|---|---|
@@ -29,33 +30,39 @@
 //! | `SimpleAggregateFunction(F, T)` | that of `T` | |
 //! | `JSON`, `JSON(…)` | [`JsonText`], its typed paths declared by [`json_paths!`] | json_text, json_path |
 //!
-//! # What becomes of a value
+//! # How values are converted
 //!
-//! What ClickHouse itself makes of it in `INSERT … FORMAT JSONEachRow`, with its settings as they come: a number in a text column
-//! keeps its digits, `"12"` is a number, `true` is 1, `null` is the type's default. It was asked, type by type, and the tests of
-//! this module have its answers. What it would store as something else than was sent, however, is refused here:
+//! Like ClickHouse in `INSERT … FORMAT JSONEachRow` with default settings: a number in a text
+//! column keeps its digits, `"12"` is a number, `true` is 1, `null` is the type's default. The
+//! tests of this module record ClickHouse's own results, type by type. Values that ClickHouse would
+//! store as something other than was sent, however, are refused here:
 //!
 //! - an integer that does not fit (ClickHouse keeps its low bits: 300 in an `Int8` is 44);
-//! - a number that overflows a float (it stores `inf`; the words `"inf"` and `"nan"` are fine);
-//! - a date or time outside of the type's range (it stores the nearest one that fits, or another one);
-//! - a day that is not in the calendar, like 2023-04-31 (a `Date` rolls over or becomes 1970-01-01), and a `true` as a date;
+//! - a number that overflows a float (it stores `inf`; the words `"inf"` and `"nan"` are valid);
+//! - a date or time outside the type's range (it stores the nearest one that fits, or another one);
+//! - a day that is not in the calendar, like 2023-04-31 (a `Date` rolls over or becomes
+//!   1970-01-01), and a `true` as a date;
 //! - an hour of 25, a minute of 60, and a time without a date (it takes the date from the clock);
 //! - numbers with two signs, and `-`, `.`, `1e` and `1.2.3` as decimals (0, 0, 1 and 1.23);
 //! - IPv4 addresses with leading zeros beyond three digits;
-//! - in a Dynamic, objects with two paths of one name (ClickHouse stores `{"a": {"b": 1}, "a.b": 2}` and can never read it again).
+//! - in a Dynamic, objects with two paths of one name (ClickHouse stores
+//!   `{"a": {"b": 1}, "a.b": 2}` and can never read it again).
 //!
-//! A text in a Dynamic is a date or a moment where it is written like `2024-02-29` or `2024-02-29 12:13:14`, with a fraction and an
-//! offset or without; ClickHouse guesses at more of them, and takes `24-02-29` for a day of 2029. A number beyond 64 bits is a text,
-//! where ClickHouse takes any type that the column happens to have. A Variant's types are tried in ClickHouse's order, each
-//! by the rules above: where one refuses a value, the next may take it.
+//! Text in a Dynamic is a date or a date-time if it is written like `2024-02-29` or
+//! `2024-02-29 12:13:14`, with or without a fraction and an offset. ClickHouse guesses more forms,
+//! and reads `24-02-29` as a day of 2029. A number beyond 64 bits is text; ClickHouse gives it any
+//! type that the column happens to have. A Variant's types are tried in ClickHouse's order, each by
+//! the rules above: if one type refuses a value, the next may accept it.
 //!
-//! Names of columns are matched letter by letter; ClickHouse takes `C_U8` for `c_u8`. `"0000-00-00"` in a `Date32` is 1970-01-01 as
-//! it is in a `Date` (ClickHouse: 1900-01-01), and `null` in an enum is its smallest value (ClickHouse: a 0 that it cannot read).
+//! Column names are compared exactly; ClickHouse accepts `C_U8` for `c_u8`. `"0000-00-00"` in a
+//! `Date32` is 1970-01-01, as in a `Date` (ClickHouse: 1900-01-01), and `null` in an enum is its
+//! smallest value (ClickHouse: a 0 that it cannot read).
 //!
-//! Some things are taken more kindly than by ClickHouse: halves of surrogate pairs, escapes in numbers that are sent as strings,
-//! `-0` in an unsigned column, `t` and `z` in a time, seconds since 1970 with a fraction in a `DateTime`, a decimal that only its
-//! exponent makes fit, a named tuple as an array, a name that comes twice in a named tuple (the last one
-//! counts), and an array of a Nested that is left out (it is filled with defaults).
+//! Some values are accepted more leniently than by ClickHouse: halves of surrogate pairs, escapes
+//! in numbers that are sent as strings, `-0` in an unsigned column, `t` and `z` in a time, seconds
+//! since 1970 with a fraction in a `DateTime`, a decimal that fits only because of its exponent, a
+//! named tuple as an array, a repeated name in a named tuple (the last one counts), and a missing
+//! array of a Nested (it is filled with defaults).
 
 mod array;
 mod boolean;
@@ -133,18 +140,20 @@ pub use self::{
 pub use crate::{enumeration, json_paths, named_tuple, path_tuple, path_variant, variant, zone};
 use crate::{json::Reader, table::refusal::ValueError};
 
-/// A type that a value of an event becomes.
+/// A type that can be read from a value of an event.
 ///
-/// `Default` is the value that ClickHouse itself gives the type when a row has none; `null` becomes it too, in the place of a
-/// column as well as inside of an array, a map or a tuple.
+/// `Default` is ClickHouse's own default for the type when a row has no value. `null` becomes it
+/// too, both as the value of a column and inside an array, a map or a tuple.
 pub trait Decode<'a>: Sized + Default {
-    /// Reads the JSON value that `json` stands before, and leaves `json` behind it.
+    /// Reads the JSON value at `json`, and leaves `json` after the value.
     ///
     /// # Errors
-    /// [`ValueError::Syntax`] when the text is not JSON; any other problem when the value does not fit, and then `json` may stand anywhere in the value.
+    /// [`ValueError::Syntax`] if the text is not JSON. Any other error if the value does not fit;
+    /// `json` may then be anywhere in the value.
     fn from_json(json: &mut Reader<'a>) -> Result<Self, ValueError>;
 
-    /// Reads the JSON value as one of a Variant's types, which ClickHouse does more strictly with some of them.
+    /// Reads the JSON value as one of a Variant's types. ClickHouse is stricter there with some
+    /// types.
     ///
     /// # Errors
     /// As [`from_json`](Self::from_json).
@@ -152,21 +161,21 @@ pub trait Decode<'a>: Sized + Default {
         Self::from_json(json)
     }
 
-    /// Reads the value from text: a JSON string's or a form field's, escapes already resolved.
+    /// Reads the value from text: a decoded JSON string or form field.
     ///
     /// # Errors
-    /// Any problem but [`ValueError::Syntax`].
+    /// Any error but [`ValueError::Syntax`].
     fn from_text(text: Cow<'a, str>) -> Result<Self, ValueError>;
 }
 
-/// A type that is written into a block.
+/// A type that can be written into a block.
 pub trait Encode {
-    /// Appends the value as RowBinary has it.
+    /// Appends the value as RowBinary.
     fn put(&self, out: &mut Vec<u8>);
 }
 
-/// Appends a length: seven bits a byte, the lowest first, the top bit set on all but the last byte
-/// ([LEB128](https://en.wikipedia.org/wiki/LEB128)).
+/// Appends a length as [LEB128](https://en.wikipedia.org/wiki/LEB128): seven bits a byte, the
+/// lowest first, the top bit set on all bytes but the last.
 #[inline]
 pub fn put_length(out: &mut Vec<u8>, mut length: usize) {
     while length >= 0x80 {
@@ -178,11 +187,11 @@ pub fn put_length(out: &mut Vec<u8>, mut length: usize) {
 
 #[cfg(test)]
 mod testing {
-    //! What the tests of all types say the same way.
+    //! Helpers for the tests of all types.
 
     use super::*;
 
-    /// Reads one JSON value, and makes sure that nothing is left behind it.
+    /// Reads one JSON value, and checks that nothing follows it.
     pub(super) fn json<'a, T: Decode<'a>>(text: &'a str) -> Result<T, ValueError> {
         let mut json = Reader::new(text);
         let value = T::from_json(&mut json)?;
@@ -190,12 +199,12 @@ mod testing {
         Ok(value)
     }
 
-    /// Reads text as a form field has it.
+    /// Reads text like that of a form field.
     pub(super) fn text<'a, T: Decode<'a>>(text: &'a str) -> Result<T, ValueError> {
         T::from_text(Cow::Borrowed(text))
     }
 
-    /// The bytes of a value.
+    /// Returns the RowBinary of a value.
     pub(super) fn bytes(value: &impl Encode) -> Vec<u8> {
         let mut out = Vec::new();
         value.put(&mut out);

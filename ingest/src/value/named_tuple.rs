@@ -1,5 +1,5 @@
-//! `Tuple(name T, …)`, a tuple with names ([ClickHouse](https://clickhouse.com/docs/sql-reference/data-types/tuple)), declared
-//! by a macro.
+//! `Tuple(name T, …)`, a tuple with names
+//! ([ClickHouse](https://clickhouse.com/docs/sql-reference/data-types/tuple)), declared by a macro.
 
 use std::borrow::Cow;
 
@@ -15,12 +15,12 @@ use crate::{
 
 /// Declares a struct for a `Tuple` with names.
 ///
-/// It is read from a JSON object by name: what is missing becomes its default, what has no place is passed over. A JSON array
-/// is read by position and has to be of the same length. Text is read as JSON, its elements as texts. A block has the elements
-/// one after the other.
+/// A JSON object is read by name: a missing element becomes its default, and an unknown name is
+/// skipped. A JSON array is read by position and must have the same length. Text is read as JSON,
+/// and its elements as text. A block has the elements in order.
 ///
-/// The `clickhouse` crate can read such a column back only with `Client::with_validation(false)`: its parser of types knows no
-/// names in tuples.
+/// The `clickhouse` crate can read such a column back only with `Client::with_validation(false)`,
+/// because its type parser does not support names in tuples.
 ///
 /// ```
 /// use std::borrow::Cow;
@@ -57,7 +57,7 @@ macro_rules! named_tuple {
             $visibility const NAMES: &'static [&'static str] = &[$($text),+];
         }
 
-        // The lifetime of the event is that of the struct where that has one.
+        // The lifetime of the event is that of the struct, if the struct has one.
         $crate::named_tuple!(@decode $name, [$($lifetime)?], [$($field = $text),+]);
 
         impl $(<$lifetime>)? $crate::value::Encode for $name $(<$lifetime>)? {
@@ -156,12 +156,12 @@ macro_rules! named_tuple {
     };
 }
 
-/// The part of a named tuple that the macro writes, so that the rest is compiled once.
+/// The part of a named tuple that the macro writes. All other code is compiled only once.
 pub trait NamedTuple<'a> {
-    /// Reads the element of that name.
+    /// Reads the element with this name.
     fn put(&mut self, name: &str, value: Element<'_, '_, 'a>) -> Result<(), ValueError>;
 
-    /// The names of all elements.
+    /// Returns the names of all elements.
     fn names(&self) -> &'static [&'static str];
 }
 
@@ -175,7 +175,7 @@ pub enum Element<'r, 't, 'a> {
 }
 
 impl<'a> Element<'_, '_, 'a> {
-    /// Reads it into its field.
+    /// Reads the value into its field.
     pub fn read<T: Decode<'a>>(self, field: &mut T) -> Result<(), ValueError> {
         *field = match self {
             Self::Json(json) => T::from_json(json)?,
@@ -184,7 +184,7 @@ impl<'a> Element<'_, '_, 'a> {
         Ok(())
     }
 
-    /// Passes it over.
+    /// Skips the value.
     pub fn skip(self) -> Result<(), ValueError> {
         match self {
             Self::Json(json) => json.skip()?,

@@ -1,5 +1,5 @@
-//! `Nullable(T)` ([ClickHouse](https://clickhouse.com/docs/sql-reference/data-types/nullable)): one byte, 1 for NULL, or 0 and
-//! then the value.
+//! `Nullable(T)` ([ClickHouse](https://clickhouse.com/docs/sql-reference/data-types/nullable)): the
+//! byte 1 for NULL, or the byte 0 and then the value.
 
 use std::borrow::Cow;
 
@@ -9,7 +9,8 @@ use crate::{
     table::refusal::ValueError,
 };
 
-/// JSON's `null` is NULL. Text never is: a field that is there says something, `null` and nothing at all included.
+/// JSON `null` is NULL. Text never is: a field that is present has a value, even if its text is
+/// `null` or empty.
 impl<'a, T: Decode<'a>> Decode<'a> for Option<T> {
     #[inline]
     fn from_json(json: &mut Reader<'a>) -> Result<Self, ValueError> {

@@ -1,7 +1,7 @@
-//! `Variant` at a path of `JSON`: ClickHouse itself finds the type of the value, the first that takes it.
+//! `Variant` at a path of `JSON`: ClickHouse itself chooses the first type that accepts the value.
 //!
-//! A value is taken here if it is plainly of the type that ClickHouse finds, and refused if a type that is tried before might make
-//! something else of it.
+//! A value is accepted here if it is clearly of the type that ClickHouse chooses. It is refused if
+//! an earlier type might take it and change it.
 
 use crate::{
     json::{Kind, Reader},
@@ -47,7 +47,8 @@ macro_rules! path_variant {
     };
 }
 
-/// What checks a value of one type, and what says whether ClickHouse may take one that is not plainly of it.
+/// Two functions of one type. The first checks a value. The second returns whether ClickHouse may
+/// accept a value that is not clearly of the type.
 type Variant = (fn(&mut Reader<'_>) -> Result<(), ValueError>, fn(&Reader<'_>) -> bool);
 
 /// Reads a value that may be of several types.
@@ -59,7 +60,7 @@ pub fn check_variants(json: &mut Reader<'_>, variants: &[Variant]) -> Result<(),
     for (check, may_take) in variants {
         match check(json) {
             Ok(()) => return Ok(()),
-            // That is not JSON for any of them.
+            // The value is not JSON for any of the types.
             Err(ValueError::Syntax(error)) => return Err(ValueError::Syntax(error)),
             Err(problem) => {
                 json.seek(start);

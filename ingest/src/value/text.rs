@@ -14,14 +14,15 @@ use crate::{
     table::refusal::ValueError,
 };
 
-/// ClickHouse's [`String`](https://clickhouse.com/docs/sql-reference/data-types/string): its length, then its bytes.
+/// ClickHouse's [`String`](https://clickhouse.com/docs/sql-reference/data-types/string): its
+/// length, then its bytes.
 ///
-/// Borrowed from the event wherever that has no escape in it. Numbers, arrays and objects become the text that they are in the
-/// event, white space included; booleans `true` and `false`.
+/// Borrowed from the event unless it contains an escape. Numbers, arrays and objects become their
+/// text in the event, white space included; booleans become `true` and `false`.
 impl<'a> Decode<'a> for Cow<'a, str> {
     #[inline]
     fn from_json(json: &mut Reader<'a>) -> Result<Self, ValueError> {
-        // As nearly all of them are.
+        // The fast path for nearly all strings.
         if let Some(text) = json.plain_string() {
             return Ok(Cow::Borrowed(text));
         }
@@ -54,11 +55,12 @@ impl Encode for Cow<'_, str> {
     }
 }
 
-/// ClickHouse's [`FixedString(N)`](https://clickhouse.com/docs/sql-reference/data-types/fixedstring): exactly `N` bytes,
-/// shorter text filled up with zeros.
+/// ClickHouse's
+/// [`FixedString(N)`](https://clickhouse.com/docs/sql-reference/data-types/fixedstring): exactly
+/// `N` bytes, with shorter text padded with zeros.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct FixedString<const N: usize>(
-    /// The bytes, the zeros at their end included.
+    /// The bytes, including the padding.
     pub [u8; N],
 );
 
@@ -95,7 +97,7 @@ impl<const N: usize> Encode for FixedString<N> {
 
 impl<const N: usize> Serialize for FixedString<N> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        // serde has arrays up to 32 elements only.
+        // serde supports arrays of up to 32 elements only.
         let mut tuple = serializer.serialize_tuple(N)?;
         for byte in &self.0 {
             tuple.serialize_element(byte)?;

@@ -1,9 +1,10 @@
-//! Times without a date: `Time` ([ClickHouse](https://clickhouse.com/docs/sql-reference/data-types/time)) and `Time64`
-//! ([ClickHouse](https://clickhouse.com/docs/sql-reference/data-types/time64)), from -999:59:59 to 999:59:59, little-endian in
-//! a block.
+//! Times without a date: `Time`
+//! ([ClickHouse](https://clickhouse.com/docs/sql-reference/data-types/time)) and `Time64`
+//! ([ClickHouse](https://clickhouse.com/docs/sql-reference/data-types/time64)), from -999:59:59 to
+//! 999:59:59, little-endian in a block.
 //!
-//! Read from text (`12:13:14`, `-1:02:03`; `12:13` is minutes and seconds) and from numbers as the block has them: seconds in a
-//! `Time`, and in a `Time64(3)` milliseconds.
+//! Read from text (`12:13:14`, `-1:02:03`; `12:13` is minutes and seconds) and from numbers in the
+//! units of the block: seconds in a `Time`, milliseconds in a `Time64(3)`.
 
 use std::borrow::Cow;
 
@@ -26,7 +27,8 @@ pub struct Time(
     pub i32,
 );
 
-/// ClickHouse's `Time64(P)`: 8 bytes that count units of 10^-P seconds. Digits behind the last one are cut off.
+/// ClickHouse's `Time64(P)`: 8 bytes that count units of 10^-P seconds. Digits after the last one
+/// are truncated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Time64<const P: u8>(
@@ -97,7 +99,7 @@ impl<const P: u8> Encode for Time64<P> {
     }
 }
 
-/// Returns the sign, the seconds, and what is behind them.
+/// Returns the sign, the seconds, and the text after them.
 fn parse(text: &[u8]) -> Option<(i64, i64, &[u8])> {
     let (sign, text) = match text {
         [b'-', text @ ..] => (-1, text),

@@ -1,7 +1,8 @@
-//! `Tuple(T, …)` without names ([ClickHouse](https://clickhouse.com/docs/sql-reference/data-types/tuple)): its elements, one
-//! after the other. Rust's tuples up to twelve elements stand for it.
+//! `Tuple(T, …)` without names
+//! ([ClickHouse](https://clickhouse.com/docs/sql-reference/data-types/tuple)): its elements in
+//! order, as Rust tuples of up to twelve elements.
 //!
-//! Read from a JSON array of the same length. Text is read as JSON, its elements as texts.
+//! Read from a JSON array of the same length. Text is read as JSON, and its elements as text.
 
 use std::borrow::Cow;
 
@@ -72,7 +73,7 @@ tuple!(A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7, I 8, J 9);
 tuple!(A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7, I 8, J 9, K 10);
 tuple!(A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7, I 8, J 9, K 10, L 11);
 
-/// Makes sure that there is one more element.
+/// Moves to the next element, or fails if there is none.
 pub(super) fn next(json: &mut Reader<'_>) -> Result<(), ValueError> {
     if json.next_element()? {
         Ok(())
@@ -81,7 +82,7 @@ pub(super) fn next(json: &mut Reader<'_>) -> Result<(), ValueError> {
     }
 }
 
-/// Makes sure that there is none.
+/// Checks that no element is left.
 pub(super) fn end(json: &mut Reader<'_>) -> Result<(), ValueError> {
     if json.next_element()? {
         Err(ValueError::WrongLength)

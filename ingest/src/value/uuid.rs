@@ -10,7 +10,7 @@ use crate::{
     table::refusal::ValueError,
 };
 
-/// ClickHouse's `UUID`: 16 bytes, as two halves of which each has its lowest byte first.
+/// ClickHouse's `UUID`: 16 bytes, as two halves, each with its lowest byte first.
 ///
 /// Read from text, 36 characters with hyphens or 32 without.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -29,7 +29,8 @@ impl<'a> Decode<'a> for Uuid {
     }
 
     fn from_text(text: Cow<'a, str>) -> Result<Self, ValueError> {
-        // The length leaves out the forms with braces and with `urn:uuid:`, which ClickHouse does not take.
+        // The length excludes the forms with braces and with `urn:uuid:`, which ClickHouse does not
+        // accept.
         match text.len() {
             32 | 36 => ::uuid::Uuid::try_parse(&text)
                 .map(Self)

@@ -1,5 +1,5 @@
-//! `Variant(T, …)` ([ClickHouse](https://clickhouse.com/docs/sql-reference/data-types/variant)), declared by a macro: one byte
-//! that says which of the types it is, 255 for NULL, then the value.
+//! `Variant(T, …)` ([ClickHouse](https://clickhouse.com/docs/sql-reference/data-types/variant)),
+//! declared by a macro: one byte for the number of the type (255 for NULL), then the value.
 
 use std::borrow::Cow;
 
@@ -11,13 +11,15 @@ use crate::{
     table::refusal::ValueError,
 };
 
-/// What stands in the place of a type for NULL.
+/// The number of NULL, in place of a type's number.
 pub const NULL: u8 = u8::MAX;
 
-/// Declares an enum for a `Variant`: its types, each with its number, and the orders in which they are tried.
+/// Declares an enum for a `Variant`: its types, each with its number, and the orders in which they
+/// are tried.
 ///
-/// A value becomes the first that takes it, and is refused if none does; `null` is `Null`. Text is tried in the order `text`, but
-/// in the order `json` where it begins with a bracket: arrays and maps take that alone.
+/// A value becomes the first type that accepts it, and is refused if none does; `null` is `Null`.
+/// Text that begins with `[` or `{` is tried in the order `json`, since arrays and maps accept only
+/// such text. Other text is tried in the order `text`.
 ///
 /// The `clickhouse` crate reads NULL back only with `Client::with_validation(false)`.
 ///
@@ -59,7 +61,7 @@ macro_rules! variant {
             $($(#[$variant_attribute])* $variant($type)),+
         }
 
-        // The lifetime of the event is that of the enum where that has one.
+        // The lifetime of the event is that of the enum, if the enum has one.
         $crate::variant!(@decode $name, [$($lifetime)?], [$($json),+], [$($text),*]);
 
         impl $(<$lifetime>)? $crate::value::Encode for $name $(<$lifetime>)? {
@@ -170,14 +172,14 @@ macro_rules! variant {
     };
 }
 
-/// One type after the other reads the same value.
+/// A value that is read as one type after the other.
 #[derive(Debug)]
 pub struct Attempt {
     start: Position,
 }
 
 impl Attempt {
-    /// Starts at a value; `None` is NULL, which is taken.
+    /// Starts at a value; returns `None` for NULL, which it consumes.
     pub fn at(json: &mut Reader<'_>) -> Result<Option<Self>, ValueError> {
         if json.peek()? == Kind::Null {
             json.null()?;
@@ -186,11 +188,11 @@ impl Attempt {
         Ok(Some(Self { start: json.position() }))
     }
 
-    /// Reads the value as one type; `None` is a value that is not of it.
+    /// Reads the value as one type; returns `None` if the type does not accept it.
     pub fn read<'a, T: Decode<'a>>(&mut self, json: &mut Reader<'a>) -> Result<Option<T>, ValueError> {
         match T::from_json_among(json) {
             Ok(value) => Ok(Some(value)),
-            // That is not JSON for any of them.
+            // The value is not JSON for any of the types.
             Err(ValueError::Syntax(error)) => Err(ValueError::Syntax(error)),
             Err(_) => {
                 json.seek(self.start);
@@ -199,13 +201,13 @@ impl Attempt {
         }
     }
 
-    /// Returns why the value is refused.
+    /// Returns the reason why the value is refused.
     pub const fn problem(&self) -> ValueError {
         ValueError::NoneOfTheTypes
     }
 }
 
-/// Reads the same text as one type of several.
+/// Reads the same text as one of several types.
 #[expect(clippy::ptr_arg, reason = "a copy of it borrows for as long as it does")]
 pub fn read_again<'a, T: Decode<'a>>(text: &Cow<'a, str>) -> Result<T, ValueError> {
     T::from_text(text.clone())
@@ -235,7 +237,7 @@ impl<'de> Deserialize<'de> for VariantNumber {
     }
 }
 
-/// What stands behind the number of NULL.
+/// The empty value after the number of NULL.
 #[derive(Debug)]
 pub struct Nothing;
 

@@ -1,5 +1,5 @@
-//! `QBit(T, N)` ([ClickHouse](https://clickhouse.com/docs/sql-reference/data-types/qbit)): a vector of `N` numbers, in a block as an
-//! array of that length.
+//! `QBit(T, N)` ([ClickHouse](https://clickhouse.com/docs/sql-reference/data-types/qbit)): a vector
+//! of `N` numbers, which a block has as an array of that length.
 
 use std::borrow::Cow;
 
@@ -11,10 +11,10 @@ use crate::{
     table::refusal::ValueError,
 };
 
-/// ClickHouse's `QBit(T, N)`: `N` numbers, or none for `N` zeros.
+/// ClickHouse's `QBit(T, N)`: `N` numbers, or an empty list for `N` zeros.
 ///
-/// Read from a JSON array of `N` numbers, where a text or `null` is no number; text is read as JSON. The `clickhouse` crate reads it
-/// back only with `Client::with_validation(false)`.
+/// Read from a JSON array of `N` numbers; a string or `null` is not a number. Text is read as JSON.
+/// The `clickhouse` crate reads it back only with `Client::with_validation(false)`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct QBit<T, const N: usize>(

@@ -1,7 +1,8 @@
-//! A `Dynamic` in a block: the type that was found for the value, then the value.
+//! A `Dynamic` in a block: the inferred type, then the value.
 //!
-//! ClickHouse stores the elements of tuples in files that are called by their paths. It takes `{"a": {"b": 1}, "a.b": 2}`, two of one
-//! name, and can never read what it has stored; so such objects are refused here.
+//! ClickHouse stores the elements of tuples in files that are named after their paths. It accepts
+//! `{"a": {"b": 1}, "a.b": 2}`, with two paths of one name, and can never read what it has stored.
+//! Such objects are therefore refused here.
 
 use std::{
     borrow::Cow,
@@ -37,9 +38,9 @@ mod code {
     pub(super) const BOOL: u8 = 0x2D;
 }
 
-/// How many types a Dynamic in an array keeps apart, which is ClickHouse's own choice.
+/// The number of types that a Dynamic in an array stores separately; ClickHouse chooses the same.
 const MAX_TYPES: u8 = 32;
-/// A type that a value is written as.
+/// A type as which a value is written.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Written<'t> {
     Bool,
@@ -58,7 +59,7 @@ pub(super) enum Written<'t> {
 }
 
 impl<'t> Inferred<'t> {
-    /// Returns the type of a value that is not NULL; what was never seen is a text.
+    /// Returns the type of a value that is not NULL; a type that no value has shown is String.
     pub(super) fn finish(self) -> Written<'t> {
         match self {
             Self::Nothing | Self::Null | Self::String => Written::String,
@@ -72,7 +73,7 @@ impl<'t> Inferred<'t> {
             Self::Dynamic => Written::Dynamic,
             Self::NoneTakesAll => Written::NoneTakesAll,
             Self::Array(element, has_null) => {
-                // An empty object becomes a text, and one that is not there an empty one.
+                // An empty object becomes text, and a missing one empty text: neither is NULL.
                 let may_be_null = has_null && !matches!(*element, Self::Object(_));
                 Written::Array(Box::new(or_null(element.finish(), may_be_null)))
             }
@@ -100,7 +101,7 @@ fn or_null(ty: Written<'_>, is_null: bool) -> Written<'_> {
 }
 
 impl Written<'_> {
-    /// Appends the type as a block has it.
+    /// Appends the type in block format.
     pub(super) fn put_type(&self, out: &mut Vec<u8>) {
         match self {
             Self::Bool => out.push(code::BOOL),
@@ -112,7 +113,7 @@ impl Written<'_> {
             Self::DateTime => out.push(code::DATE_TIME),
             Self::DateTime64 => out.extend([code::DATE_TIME64, DIGITS]),
             Self::Dynamic => out.extend([code::DYNAMIC, MAX_TYPES]),
-            // Its values are refused.
+            // `put_value` refuses its values.
             Self::NoneTakesAll => {}
             Self::Nullable(inner) => {
                 out.push(code::NULLABLE);
@@ -133,9 +134,9 @@ impl Written<'_> {
         }
     }
 
-    /// Makes sure that no two parts of the value are stored under one name.
+    /// Checks that no two parts of the value are stored under one name.
     fn each_is_stored_apart(&self) -> Result<(), ValueError> {
-        // Without a dot in a key, paths are as different as keys.
+        // If no key contains a dot, paths are as distinct as keys.
         if !self.has_dots() {
             return Ok(());
         }
@@ -195,7 +196,7 @@ impl Written<'_> {
         }
     }
 
-    /// Appends what stands for a value that is not there.
+    /// Appends the default for a missing value.
     fn put_default(&self, out: &mut Vec<u8>) {
         match self {
             Self::Bool => out.push(0),
@@ -214,7 +215,7 @@ impl Written<'_> {
 /// The names under which the parts of a value are stored.
 #[derive(Debug, Default)]
 struct Names {
-    /// The path to where the type stands.
+    /// The path to the current type.
     here: String,
     seen: HashSet<String>,
     bytes: usize,
@@ -272,7 +273,7 @@ fn put_array(element: &Written<'_>, json: &mut Reader<'_>, out: &mut Vec<u8>) ->
     Ok(())
 }
 
-/// Elements go out in the order of the type, and are read in the order of the event.
+/// Writes the elements in the order of the type, and reads them in the order of the event.
 fn put_tuple(
     elements: &BTreeMap<Cow<'_, str>, Written<'_>>,
     json: &mut Reader<'_>,
@@ -316,7 +317,7 @@ pub(super) fn put_dynamic(json: &mut Reader<'_>, out: &mut Vec<u8>) -> Result<()
     }
 }
 
-/// Appends a text with its type before it.
+/// Appends text with its type before it.
 pub(super) fn put_text(value: &str, out: &mut Vec<u8>) -> Result<(), ValueError> {
     fn put<'a, T: Decode<'a> + Encode>(value: &'a str, out: &mut Vec<u8>) -> Result<(), ValueError> {
         T::from_text(Cow::Borrowed(value))?.put(out);

@@ -1,4 +1,4 @@
-//! Time zones of columns: where the local times of a `DateTime('Europe/Berlin')` are read.
+//! Time zones of columns, such as the one in which a `DateTime('Europe/Berlin')` reads local times.
 
 use std::{fmt::Debug, hash::Hash};
 
@@ -13,12 +13,13 @@ const EPOCH: civil::DateTime = civil::DateTime::constant(1970, 1, 1, 0, 0, 0, 0)
 
 /// The time zone of a column, as a type. [`zone!`](crate::zone) declares them.
 pub trait Zone: Debug + Clone + Copy + Default + PartialEq + Eq + PartialOrd + Ord + Hash + 'static {
-    /// Returns the time zone, [unknown](TimeZone::unknown) if the database of time zones does not have it.
+    /// Returns the time zone, or [unknown](TimeZone::unknown) if the time zone database does not
+    /// have it.
     fn zone() -> &'static TimeZone;
 
-    /// Returns the seconds since 1970 in UTC of a local time, given as if it were UTC.
+    /// Returns the seconds since 1970 in UTC of a local time, which is given as if it were UTC.
     ///
-    /// Of a local time that is skipped or that comes twice, the earlier moment, as in ClickHouse.
+    /// A local time that is skipped or repeated becomes the earlier moment, as in ClickHouse.
     ///
     /// # Errors
     /// The zone is unknown, or the time is not between the years 1 and 9999.
@@ -29,7 +30,8 @@ pub trait Zone: Debug + Clone + Copy + Default + PartialEq + Eq + PartialOrd + O
         }
         let local = EPOCH.checked_add(SignedDuration::from_secs(local_seconds));
         let local = local.map_err(|_| ValueError::OutOfRange)?;
-        // The offset only: jiff's own moments end a day before the last local times do, which people write for "forever".
+        // Only the offset: jiff's own timestamps end a day before the last local times, which
+        // people use for "forever".
         let offset = match zone.to_ambiguous_timestamp(local).offset() {
             AmbiguousOffset::Unambiguous { offset } => offset,
             AmbiguousOffset::Gap { before, after } | AmbiguousOffset::Fold { before, after } => before.max(after),
@@ -38,7 +40,7 @@ pub trait Zone: Debug + Clone + Copy + Default + PartialEq + Eq + PartialOrd + O
     }
 }
 
-/// UTC, which needs no database of time zones: the zone of columns that name none.
+/// UTC, the zone of columns that do not name one. It needs no time zone database.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Utc;
 
@@ -88,20 +90,20 @@ macro_rules! zone {
     )+ };
 }
 
-/// Finds a time zone by the name that ClickHouse has for it; [unknown](TimeZone::unknown) if there is none, or if it is another
-/// one on each machine.
+/// Finds a time zone by its name in ClickHouse; [unknown](TimeZone::unknown) if there is none, or
+/// if the name means another zone on each machine.
 #[doc(hidden)]
 pub fn zone_named(name: &str) -> TimeZone {
     match name.strip_prefix("Fixed/UTC") {
         Some(offset) => fixed(offset),
         None if matches!(name, "localtime" | "posixrules") => None,
-        // A copy of the database without leap seconds, which ours never has.
+        // `posix/` names a copy of the database without leap seconds. Ours never has leap seconds.
         None => TimeZone::get(name.strip_prefix("posix/").unwrap_or(name)).ok(),
     }
     .unwrap_or_else(TimeZone::unknown)
 }
 
-/// Reads `+hh:mm:ss`, of which each part may be more than a clock shows.
+/// Reads `+hh:mm:ss`, each part of which may exceed the range of a clock.
 fn fixed(offset: &str) -> Option<TimeZone> {
     let (sign, rest) = match offset.split_at_checked(1)? {
         ("+", rest) => (1, rest),
@@ -132,7 +134,7 @@ mod tests {
         struct Here = "localtime";
     }
 
-    /// Beside what ClickHouse 26.7 makes of `2024-07-01 00:00:00` in these zones.
+    /// Compares with the results of ClickHouse 26.7 for `2024-07-01 00:00:00` in these zones.
     #[test]
     fn zones_that_are_in_no_database_are_known_by_their_names() {
         const MIDNIGHT: i64 = 1_719_792_000;
