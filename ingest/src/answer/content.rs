@@ -14,13 +14,14 @@ const HTML: HeaderValue = HeaderValue::from_static("text/html");
 const GIF: HeaderValue = HeaderValue::from_static("image/gif");
 const JAVASCRIPT: HeaderValue = HeaderValue::from_static("text/javascript");
 
-/// One transparent point.
+/// One transparent pixel.
 pub(super) static PIXEL: [u8; 43] = *b"GIF89a\x01\0\x01\0\x80\0\0\xff\xff\xff\xff\xff\xff!\xf9\x04\x01\n\0\x01\0,\0\0\0\0\x01\0\x01\0\0\x02\x02L\x01\0;";
 
 /// The type and the bytes of a body.
 type Content = (Option<HeaderValue>, Bytes);
 
-/// Returns the body of an answer. Pages, the preflight and the teapot have paths of their own and no native form.
+/// Returns the body of an answer. Pages, the preflight and the teapot have fixed paths and no
+/// native form.
 pub(super) fn content(answer: &Answer<'_>, status: StatusCode, context: &Context<'_>) -> Content {
     let native = context.native;
     match answer {
@@ -94,13 +95,13 @@ pub(super) fn content(answer: &Answer<'_>, status: StatusCode, context: &Context
     }
 }
 
-/// Returns whether a text stands for itself between the quotes of JSON.
+/// Returns whether a text needs no escapes in JSON.
 fn is_plain(text: &str) -> bool {
     text.bytes()
         .all(|byte| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\')
 }
 
-/// The answer to most events: what [`Recorded`] becomes, at a tenth of the instructions.
+/// Returns the answer to most events: the JSON of [`Recorded`], at a tenth of the instructions.
 fn recorded(service: &str, name: &str, id: u64) -> Bytes {
     text::write(|out| {
         for part in [
@@ -117,7 +118,8 @@ fn recorded(service: &str, name: &str, id: u64) -> Bytes {
     })
 }
 
-/// Returns the call that configures the browser library, under the name that the original calls it by and under the one it has.
+/// Returns the calls that configure the browser library: under the global that Rockstat's collector
+/// calls, and under the library's real one.
 fn library(uid: u64) -> String {
     let mut script = String::new();
     for global in ["rstat4", "rstat"] {
@@ -168,7 +170,8 @@ fn native_json<T: Serialize>(native: &Native<'_, T>) -> Content {
 
 fn json<T: Serialize>(body: &T) -> Bytes {
     text::write(|out| {
-        // Writing to memory fails only where a `Serialize` says so, and none of those below does.
+        // Writing to memory fails only if a `Serialize` returns an error, and none of those below
+        // does.
         let _ = serde_json::to_writer(out.writer(), body);
     })
 }
@@ -195,7 +198,7 @@ struct Tracked {
     id: u64,
 }
 
-/// A message; in a failure also what can be said beyond it.
+/// A message, with the details of a failure.
 #[derive(Serialize)]
 struct Message<'a> {
     message: &'a str,
@@ -261,7 +264,7 @@ enum Native<'a, T> {
 
 type WithoutData<'a> = Native<'a, ()>;
 
-/// Ids go out as text, since a number of JavaScript holds 53 bits only.
+/// Serializes an id as text, because a JavaScript number is exact up to 53 bits only.
 fn as_text<S: Serializer>(id: &u64, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(id)
 }

@@ -1,4 +1,4 @@
-//! The cookie by which a visitor is known again.
+//! The cookie that identifies a returning visitor.
 
 use std::time::{Duration, SystemTime};
 
@@ -9,18 +9,18 @@ use jiff::{Timestamp, fmt::rfc2822::DateTimePrinter};
 use super::text;
 use crate::identify::UID_COOKIE;
 
-/// How long a visitor is known, counted from the start of the process.
+/// The lifetime of the cookie, counted from the start of the process.
 const COOKIE_AGE: Duration = Duration::from_secs(3 * 365 * 24 * 60 * 60);
 
 /// The attribute that names the cookie's domain.
 const DOMAIN: &str = "; Domain=";
 
-/// What the cookies of a process have in common.
+/// The parts that all cookies of a process share.
 #[derive(Debug)]
 pub(super) struct Cookie {
     /// `; Domain=…`, or nothing for a cookie of the host alone.
     domain: String,
-    /// Everything behind the domain.
+    /// Everything after the domain.
     tail: String,
 }
 
@@ -28,7 +28,7 @@ impl Cookie {
     pub(super) fn new(domain: Option<&str>, started: SystemTime) -> Self {
         let expires = Timestamp::try_from(started + COOKIE_AGE)
             .and_then(|expires| DateTimePrinter::new().timestamp_to_rfc9110_string(&expires));
-        // A clock beyond the calendar leaves a cookie of the browser's session.
+        // If the clock is beyond the calendar, the cookie lasts for the browser's session.
         let expires = expires
             .map(|expires| format!(" Expires={expires};"))
             .unwrap_or_default();
@@ -38,7 +38,8 @@ impl Cookie {
         }
     }
 
-    /// Returns the header for a visitor, for `host` alone where one is given; `None` when the configured domain cannot stand in one.
+    /// Returns the header for a visitor, with the domain `host` if there is one; `None` if the
+    /// configured domain is not valid in a header.
     pub(super) fn value(&self, uid: u64, host: Option<&str>) -> Option<HeaderValue> {
         let cookie = text::write(|out| {
             out.put_slice(UID_COOKIE.as_bytes());

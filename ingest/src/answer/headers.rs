@@ -1,5 +1,5 @@
-//! The headers that are the same in every answer, or nearly so: a set for today's browsers and
-//! senders, and the original's.
+//! The headers that are (nearly) the same in all responses: a set for current browsers and clients,
+//! and Rockstat's.
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
@@ -10,7 +10,7 @@ const X_MY_NAME: HeaderName = HeaderName::from_static("x-my-name");
 const MAX_AGE_SCOPE: HeaderName = HeaderName::from_static("access-control-max-age-scope");
 const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
-/// Room for the headers of any answer without growing.
+/// The capacity for the headers of any response without growth.
 const MAX_HEADERS: usize = 24;
 
 type Fixed = (HeaderName, HeaderValue);
@@ -19,29 +19,29 @@ const fn fixed(name: HeaderName, value: &'static str) -> Fixed {
     (name, HeaderValue::from_static(value))
 }
 
-/// An answer is for its visitor and for now.
+/// A response is for one visitor and for now.
 const NO_STORE: Fixed = fixed(header::CACHE_CONTROL, "no-store");
-/// A browser must not read a page or a script into what is neither.
+/// A browser must not read a response as a page or a script if it is neither.
 const NOSNIFF: Fixed = fixed(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
-/// A page that isolates itself (`Cross-Origin-Embedder-Policy`) may show the picture and run the
+/// A page that isolates itself (`Cross-Origin-Embedder-Policy`) may show the image and run the
 /// script.
 const EMBEDDABLE: Fixed = fixed(CROSS_ORIGIN_RESOURCE_POLICY, "cross-origin");
-/// The target gets the origin of the page with the link, which its statistics are for, and neither
-/// path nor query: those can name the reader. It is the default of browsers, said here for pages
-/// that have set a looser policy.
+/// The target gets the origin of the page with the link, for its statistics, but neither path nor
+/// query, which may identify the visitor. Browsers do so by default; the header is for pages with a
+/// looser policy.
 const ORIGIN_ONLY: Fixed = fixed(header::REFERRER_POLICY, "strict-origin-when-cross-origin");
 
 static PLAIN: [Fixed; 2] = [NO_STORE, NOSNIFF];
 static EMBEDDED: [Fixed; 3] = [NO_STORE, NOSNIFF, EMBEDDABLE];
 static REDIRECT: [Fixed; 3] = [NO_STORE, NOSNIFF, ORIGIN_ONLY];
 
-/// What else an answer to a page of another origin has.
+/// Additional headers of a response to a page of another origin.
 static CROSS_ORIGIN: [Fixed; 2] = [
     fixed(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, "true"),
     fixed(header::ACCESS_CONTROL_EXPOSE_HEADERS, "Retry-After, X-Rowmill-Ack"),
 ];
 
-/// What else the answer to a preflight has.
+/// Additional headers of the response to a preflight.
 static CROSS_ORIGIN_PREFLIGHT: [Fixed; 4] = [
     fixed(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, "true"),
     fixed(header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST"),
@@ -52,8 +52,8 @@ static CROSS_ORIGIN_PREFLIGHT: [Fixed; 4] = [
     fixed(header::ACCESS_CONTROL_MAX_AGE, "86400"),
 ];
 
-/// The original's headers of every answer but the preflight's. The origin in them gives way to that
-/// of the request.
+/// Rockstat's headers of all responses except the preflight's. The origin of the request replaces
+/// the `*` in them.
 static ROCKSTAT: [Fixed; 9] = [
     fixed(header::X_FRAME_OPTIONS, "SAMEORIGIN"),
     fixed(header::X_XSS_PROTECTION, "1"),
@@ -66,7 +66,7 @@ static ROCKSTAT: [Fixed; 9] = [
     fixed(header::LAST_MODIFIED, "Sun, 17 May 1998 03:44:30 GMT"),
 ];
 
-/// The original's headers of the answer to a preflight.
+/// Rockstat's headers of the response to a preflight.
 static ROCKSTAT_PREFLIGHT: [Fixed; 15] = [
     fixed(header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
     fixed(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, "true"),
@@ -88,22 +88,22 @@ static ROCKSTAT_PREFLIGHT: [Fixed; 15] = [
     fixed(header::LAST_MODIFIED, "Sun, 17 May 1998 03:44:30 GMT"),
 ];
 
-/// What an answer is, as far as its headers depend on it.
+/// The kind of a response, as far as its headers depend on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Plain,
-    /// Part of somebody's page: a picture, or the script.
+    /// Embedded in a page: an image, or the script.
     Embedded,
     Redirect,
     Preflight,
     Teapot,
 }
 
-/// Puts the headers of `set` into `headers`, which are empty, with `origin` as the page that may
-/// read the answer.
+/// Adds the headers of `set` to the empty map `headers`; `origin` is the page that may read the
+/// response.
 pub(super) fn put(set: HeaderSet, kind: Kind, headers: &mut HeaderMap, origin: Option<HeaderValue>) {
-    // Headers of a request had room for as many of ours in the request before; a first request's
-    // grow once.
+    // hyper reuses the map of the previous response, which has this capacity; the map of a
+    // connection's first request grows once.
     headers.reserve(MAX_HEADERS);
     match set {
         HeaderSet::Modern => put_modern(kind, headers, origin),
@@ -155,7 +155,7 @@ fn put_rockstat(kind: Kind, headers: &mut HeaderMap, mut origin: Option<HeaderVa
     }
 }
 
-/// Returns a time in milliseconds as a value; that of nearly all answers is static.
+/// Returns a time in milliseconds as a header value; the value of nearly all responses is static.
 pub(super) fn time(elapsed_ms: u64) -> HeaderValue {
     match elapsed_ms {
         0 => HeaderValue::from_static("0"),

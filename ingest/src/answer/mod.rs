@@ -1,12 +1,13 @@
-//! Answers: everything that a client of the collector can be told, as one enum, and how each of them looks as HTTP.
+//! Answers: everything that the collector can tell a client, as one enum, and its form in HTTP.
 //!
-//! Takes an [`Answer`] and the [`Context`] of its request, gives a [`Draft`] that borrows nothing,
-//! and of that the response: the headers of the chosen [`HeaderSet`], put into the request's own
-//! map of headers, which is of no more use by then and has the room. It cannot fail; a cookie
-//! domain that no header can carry only costs the cookie. `Content-Length`, `Date`, `Connection`
-//! and `Keep-Alive` are hyper's.
+//! Takes an [`Answer`] and the [`Context`] of its request, and returns a [`Draft`] that borrows
+//! nothing. The draft becomes the response: it puts the headers of the chosen [`HeaderSet`] into
+//! the request's header map, which is no longer needed and has the capacity. This cannot fail; a
+//! cookie domain that is not valid in a header only costs the cookie. hyper adds `Content-Length`,
+//! `Date`, `Connection` and `Keep-Alive`.
 //!
-//! Nothing is allocated for an answer to an event: texts stand in a buffer that each thread keeps, and all that is fixed is static.
+//! The answer to an event allocates nothing: each thread keeps a buffer for texts, and all fixed
+//! parts are static.
 
 mod content;
 mod cookie;
@@ -33,98 +34,100 @@ use crate::{
     table::refusal::InvalidColumn,
 };
 
-/// What a request is answered with.
+/// The answer to a request.
 #[derive(Debug, Clone)]
 pub(crate) enum Answer<'a> {
-    /// An event of any service without a handler of its own: its full key and its id.
+    /// A recorded event of a service without a special answer: its full key and its id.
     Recorded {
         /// The service of the event.
         service: &'a str,
-        /// Its name, as it was sent.
+        /// The name of the event as sent.
         name: &'a str,
-        /// Its id.
+        /// The id of the event.
         id: u64,
     },
-    /// Many events of one request: what has become of them.
+    /// The outcome of an NDJSON request.
     Lines(&'a LinesReport<'a>),
-    /// An event of `track`: its id.
+    /// A recorded event of `track`: its id.
     Tracked {
         /// The id of the event.
         id: u64,
     },
-    /// The image of 43 bytes; also good for `/favicon.ico`.
+    /// The image of 43 bytes; also suits `/favicon.ico`.
     Pixel,
-    /// Away to another page.
+    /// A redirect to another page.
     Redirect(Location),
-    /// There is nowhere to redirect to.
+    /// The redirect has no valid target.
     RedirectRefused(RedirectError),
     /// The answer to `/hello/ping`.
     Pong,
     /// The answer to `/hello/hello`.
     Hi,
-    /// `/lib.js`: tells the browser library its visitor's uid. The library itself is not ours to send.
+    /// `/lib.js`: passes the visitor's uid to the browser library; the collector does not serve the
+    /// library itself.
     Library,
     /// `/coffee`.
     Teapot,
     /// The answer to OPTIONS.
     Preflight,
-    /// Any failure that its status says all about, with a reason where there is more to say.
+    /// A failure that its status describes, with a reason if there is more to say.
     Failed {
         /// The status; its standard phrase is the message.
         status: StatusCode,
-        /// What the client can do about it.
+        /// The advice to the client.
         reason: Option<&'a str>,
     },
     /// The event does not fit the table.
     Refused(&'a [InvalidColumn]),
-    /// One request too many of an address, or to a route.
+    /// The address or the route has exceeded its rate limit.
     TooManyRequests {
-        /// When the next one is not, in seconds.
+        /// The time until another request is allowed, in seconds.
         retry_after_s: u32,
     },
-    /// There is no room for events; worth trying again.
+    /// There is no room for events; the client should retry.
     Unavailable {
-        /// When to try, in seconds.
+        /// The time until a retry, in seconds.
         retry_after_s: u32,
     },
 }
 
 impl Answer<'_> {
-    /// No service or no name, or nothing under them.
+    /// The service or the name is missing, or no destination has them.
     pub(crate) const NOT_FOUND: Self = Self::Failed {
         status: StatusCode::NOT_FOUND,
         reason: None,
     };
-    /// A method that the collector does not take, and whatever else has no reason of its own.
+    /// The method is not supported, or the request has another error without a reason.
     pub(crate) const BAD_REQUEST: Self = Self::Failed {
         status: StatusCode::BAD_REQUEST,
         reason: None,
     };
-    /// A body that is too long; the original says 400.
+    /// The body is too large; Rockstat answers 400.
     pub(crate) const TOO_LARGE: Self = Self::Failed {
         status: StatusCode::PAYLOAD_TOO_LARGE,
         reason: None,
     };
-    /// More events in one request than go into a block.
+    /// The request has more events than a block can take.
     pub(crate) const TOO_MANY_LINES: Self = Self::Failed {
         status: StatusCode::PAYLOAD_TOO_LARGE,
         reason: Some("a request takes 100000 lines at the most"),
     };
-    /// Rows of one request that take more bytes than one may make.
+    /// The rows of the request take more bytes than allowed.
     pub(crate) const TOO_LONG_ROWS: Self = Self::Failed {
         status: StatusCode::PAYLOAD_TOO_LARGE,
         reason: Some(
             "each line becomes a row with the whole query and the headers in it, and these take too many bytes: send fewer lines",
         ),
     };
-    /// No room for events. The client comes again after about the time that a block takes to be stored.
+    /// There is no room for events. The client is to retry after about the time that a block takes
+    /// to be stored.
     pub(crate) const NO_ROOM: Self = Self::Unavailable { retry_after_s: 2 };
-    /// A header that asks for an acknowledgement that there is none of.
+    /// `X-Rowmill-Ack` has an unknown value.
     pub(crate) const UNKNOWN_ACK: Self = Self::Failed {
         status: StatusCode::BAD_REQUEST,
         reason: Some("X-Rowmill-Ack is `accepted`, `spooled` or `stored`"),
     };
-    /// A body that did not come in time.
+    /// The body did not arrive in time.
     pub(crate) const TIMED_OUT: Self = Self::Failed {
         status: StatusCode::REQUEST_TIMEOUT,
         reason: None,
@@ -144,32 +147,32 @@ impl Answer<'_> {
     }
 }
 
-/// What has become of the lines of one request.
+/// The outcome of an NDJSON request.
 #[derive(Debug)]
 pub(crate) struct LinesReport<'a> {
     /// The service of the events.
     pub(crate) service: &'a str,
-    /// Their name, as it was sent.
+    /// The name of the events as sent.
     pub(crate) name: &'a str,
-    /// Lines that became rows.
+    /// The number of lines that became rows.
     pub(crate) recorded: usize,
-    /// Lines that became dead letters.
+    /// The number of rejected lines.
     pub(crate) refused: usize,
-    /// Why the first of those did.
+    /// The reasons of the first rejected lines.
     pub(crate) errors: Vec<LineError>,
 }
 
-/// Why a line did not become a row.
+/// The reason why a line did not become a row.
 #[derive(Debug, serde::Serialize)]
 pub(crate) struct LineError {
     /// The line, counted from 1.
     pub(crate) line: usize,
-    /// What is wrong with it.
+    /// The reason.
     pub(crate) reason: String,
 }
 
-/// The original answers a body that it cannot read without any header for browsers; here it has all of them, as otherwise
-/// a page could not read the reason.
+/// Rockstat's answer to a malformed body has none of the headers for browsers. This one has all of
+/// them, so that a page can read the reason.
 impl From<BodyError> for Answer<'_> {
     fn from(error: BodyError) -> Self {
         Self::Failed {
@@ -185,22 +188,23 @@ impl From<Result<Location, RedirectError>> for Answer<'_> {
     }
 }
 
-/// What an answer takes from its request.
+/// The parts of a request that its answer depends on.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Context<'a> {
     /// The visitor, known or new.
     pub(crate) uid: u64,
-    /// The page that may read the answer.
+    /// The page that may read the response.
     pub(crate) origin: CorsOrigin<'a>,
-    /// The host that a trusted proxy names; the cookie is for it, then.
+    /// The host that a trusted proxy reports; if present, it is the cookie's domain.
     pub(crate) host: Option<&'a str>,
-    /// Whether the answer is the native structure, which has neither `Content-Type` nor `Location`.
+    /// Whether the response has the native structure, which has neither `Content-Type` nor
+    /// `Location`.
     pub(crate) native: bool,
-    /// Whether the method is HEAD: everything as for GET, but no body.
+    /// Whether the method is HEAD: the response is that of GET, without a body.
     pub(crate) is_head: bool,
 }
 
-/// What all answers of a process have in common; made once.
+/// The state that all answers of a process share; created once.
 #[derive(Debug)]
 pub(crate) struct Answers {
     cookie: Cookie,
@@ -208,8 +212,9 @@ pub(crate) struct Answers {
 }
 
 impl Answers {
-    /// Returns the answers of a process that started at `started`. The uid cookie is for `cookie_domain`
-    /// (see [`auto_domain`](crate::identify::auto_domain)), without one for the host alone.
+    /// Returns the answers of a process that started at `started`. `cookie_domain` is the domain of
+    /// the uid cookie (see [`auto_domain`](crate::identify::auto_domain)); without it, the cookie
+    /// is for the host alone.
     pub(crate) fn new(cookie_domain: Option<&str>, started: SystemTime, set: HeaderSet) -> Self {
         Self {
             cookie: Cookie::new(cookie_domain, started),
@@ -217,7 +222,7 @@ impl Answers {
         }
     }
 
-    /// Returns `answer` with all that the response takes from its request.
+    /// Returns the response to `answer`, apart from its header map.
     pub(crate) fn draft(&self, answer: Answer<'_>, context: &Context<'_>) -> Draft {
         let status = answer.status();
         let (media_type, body) = content(&answer, status, context);
@@ -230,8 +235,7 @@ impl Answers {
             _ => Kind::Plain,
         };
         let (media_type, origin, has_cookie) = match self.set {
-            // There is nothing in a redirect to be of a type, and browsers let no preflight set a
-            // cookie.
+            // A redirect has no content with a type, and browsers ignore cookies in a preflight.
             HeaderSet::Modern => (
                 media_type.filter(|_| kind != Kind::Redirect),
                 context.origin.given(),
@@ -248,7 +252,7 @@ impl Answers {
             Answer::TooManyRequests { retry_after_s } | Answer::Unavailable { retry_after_s } => {
                 Some((header::RETRY_AFTER, retry_after_s.into()))
             }
-            // The rest of the body may still come, and must not be taken for the next request.
+            // The remaining body may still arrive and must not be parsed as the next request.
             Answer::Failed {
                 status: StatusCode::REQUEST_TIMEOUT,
                 ..
@@ -272,25 +276,25 @@ impl Answers {
     }
 }
 
-/// A response but for its map of headers; borrows nothing of its request.
+/// A response without its header map; it borrows nothing from its request.
 #[derive(Debug)]
 pub(crate) struct Draft {
     status: StatusCode,
     set: HeaderSet,
     kind: Kind,
-    /// The page that may read the answer.
+    /// The page that may read the response.
     origin: Option<HeaderValue>,
     cookie: Option<HeaderValue>,
-    /// The header that only such an answer has.
+    /// The header that only such a response has.
     special: Option<(HeaderName, HeaderValue)>,
     media_type: Option<HeaderValue>,
     body: Bytes,
     is_head: bool,
-    /// How far the event's row has come.
+    /// The level that the event's row has reached.
     ack: Option<Ack>,
 }
 
-/// When to come again with an event whose row did not reach the disk, in seconds.
+/// The time until the client should retry an event whose row is not on disk, in seconds.
 const RETRY_AFTER_S: u32 = 2;
 
 impl Draft {
@@ -299,14 +303,15 @@ impl Draft {
         self.status
     }
 
-    /// Returns the answer to an event whose row is as far as was asked for.
+    /// Returns the response to an event whose row has reached the requested level.
     pub(crate) fn acknowledged(mut self, reached: Ack) -> Self {
         self.ack = Some(reached);
         self
     }
 
-    /// Returns the answer to an event whose row did not come as far as was asked for. What is on disk will be stored, or is a dead
-    /// letter, and is not to be sent again; what is in memory alone may be lost, and is.
+    /// Returns the response to an event whose row has not reached the requested level. A row on
+    /// disk will be stored or become a dead letter, so the client must not send it again. A row in
+    /// memory alone may be lost, so the client should.
     pub(crate) fn unacknowledged(mut self, reached: Ack) -> Self {
         self.status = StatusCode::SERVICE_UNAVAILABLE;
         self.media_type = self.media_type.and(Some(content::JSON));
@@ -319,7 +324,8 @@ impl Draft {
         self
     }
 
-    /// Returns the response, `elapsed_ms` after its request came; its headers take the place of those in `headers`.
+    /// Returns the response, `elapsed_ms` after the request arrived; its headers replace those in
+    /// `headers`.
     pub(crate) fn into_response(self, mut headers: HeaderMap, elapsed_ms: u64) -> Response<Full<Bytes>> {
         headers.clear();
         headers::put(self.set, self.kind, &mut headers, self.origin);
@@ -339,7 +345,7 @@ impl Draft {
             headers.insert(header::CONTENT_TYPE, media_type);
         }
         if self.is_head {
-            // Where the body is left out, hyper does not know its length.
+            // hyper does not know the length of an omitted body.
             headers.insert(header::CONTENT_LENGTH, self.body.len().into());
         }
         let mut response = Response::new(Full::new(if self.is_head { Bytes::new() } else { self.body }));

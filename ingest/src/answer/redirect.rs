@@ -1,34 +1,37 @@
-//! The target of a redirect: the text of `to` becomes the value of a `Location` header, or a reason why it cannot.
+//! The target of a redirect: turns the text of `to` into the value of a `Location` header, or an
+//! error.
 //!
-//! Only an absolute `http` or `https` URL with a host and without user information gets through, as the `url` crate
-//! understands it, which is as browsers do. So nothing but a web page can be reached, and the host that a reader
-//! sees is the host that the browser goes to.
+//! Only an absolute `http` or `https` URL with a host and without user information is accepted. The
+//! `url` crate parses it as browsers do. A redirect therefore leads to a web page only, and the
+//! host that a visitor sees is the host that the browser opens.
 
 use http::HeaderValue;
 use url::Url;
 
-/// The longest target, in bytes, as given and as sent; browsers and proxies take no more in one header line.
+/// The longest target, in bytes, as given and as sent; browsers and proxies accept no more in one
+/// header line.
 pub(crate) const MAX_TARGET_BYTES: usize = 8 * 1024;
 
-/// Why a target is not redirected to.
+/// The reason why a target is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RedirectError {
-    /// There is no target, or an empty one.
+    /// The target is absent or empty.
     Missing,
-    /// Longer than [`MAX_TARGET_BYTES`].
+    /// The target is longer than [`MAX_TARGET_BYTES`].
     TooLong,
-    /// A control character that URL parsers drop in silence, so that two readers may see two URLs.
+    /// The target has a control character that URL parsers drop silently: two parsers may read two
+    /// URLs.
     ControlCharacter,
-    /// Not `http://…` or `https://…`: another scheme, a relative path, `//host`.
+    /// The target is not `http://…` or `https://…`: another scheme, a relative path, `//host`.
     NotWeb,
-    /// A name or password before the host, which serves nobody but who wants to hide the host.
+    /// A user name or password precedes the host; only links that hide their host need one.
     UserInfo,
-    /// The host or the port is none.
+    /// The host or the port is invalid.
     Malformed,
 }
 
 impl RedirectError {
-    /// Returns the sentence for the client.
+    /// Returns the message for the client.
     pub(crate) const fn reason(self) -> &'static str {
         match self {
             Self::Missing => "Parameter \"to\" is required",
@@ -56,11 +59,12 @@ pub(crate) struct Location(HeaderValue);
 impl Location {
     /// Checks the decoded text of `to`.
     ///
-    /// The text is sent as it was given where it consists of URL characters only; otherwise as the parser writes it:
-    /// an international host in Punycode, the rest percent-encoded.
+    /// A text that consists of URL characters only is sent unchanged. Any other text is sent as the
+    /// parser writes it: an international host in Punycode, the rest percent-encoded.
     ///
     /// # Errors
-    /// Any [`RedirectError`]; an absent parameter is [`RedirectError::Missing`], as an empty one is.
+    ///
+    /// Any [`RedirectError`]; absent and empty parameters are both [`RedirectError::Missing`].
     pub(crate) fn parse(to: &str) -> Result<Self, RedirectError> {
         if to.is_empty() {
             return Err(RedirectError::Missing);
@@ -72,8 +76,8 @@ impl Location {
         if !is_plain && has_dropped_control(to.as_bytes()) {
             return Err(RedirectError::ControlCharacter);
         }
-        // Stricter than the parser, which also takes `https:host` and `https:/host`: a browser reads these, when they
-        // come in a header, as relative to the page's own host.
+        // Stricter than the parser, which also accepts `https:host` and `https:/host`: browsers
+        // read these in a header as relative to the page's host.
         let rest = strip_web_scheme(to.trim_matches(' ')).ok_or(RedirectError::NotWeb)?;
         if authority(rest).contains('@') {
             return Err(RedirectError::UserInfo);
@@ -110,8 +114,8 @@ impl Location {
     }
 }
 
-/// Returns whether the parser would drop a control character: tab and line ends anywhere, the others at the ends.
-/// Those inside are percent-encoded instead, which hides nothing.
+/// Returns whether the parser would drop a control character: tab and line ends anywhere, others at
+/// the ends. The parser percent-encodes all others, which hides nothing.
 fn has_dropped_control(text: &[u8]) -> bool {
     let is_line_control = |byte: &u8| matches!(byte, b'\t' | b'\n' | b'\r');
     let ends = [text.first(), text.last()];
@@ -124,21 +128,22 @@ fn strip_web_scheme(text: &str) -> Option<&str> {
     (scheme.eq_ignore_ascii_case("https") || scheme.eq_ignore_ascii_case("http")).then_some(rest)
 }
 
-/// Returns the part of what follows `scheme://` in which the parser looks for user, host and port.
+/// Returns the part after `scheme://` in which the parser looks for user, host and port.
 fn authority(rest: &str) -> &str {
     let rest = rest.trim_start_matches(['/', '\\']);
     rest.split(['/', '\\', '?', '#']).next().unwrap_or_default()
 }
 
-/// Returns whether the host is a name in lower case that ends with letters, and no port follows: what the parser always takes as it
-/// stands. It saves most redirects the parser, which needs more instructions than the rest of the event's way.
+/// Returns whether the host is a lower-case name whose last label has letters only, without a port.
+/// The parser always accepts such a host unchanged. The check spares most redirects the parser,
+/// which takes more instructions than all other work on the event.
 fn has_plain_host(rest: &str) -> bool {
-    /// As far as the parser looks for the whole name.
+    /// The longest name that the parser checks as a whole.
     const MAX_HOST_BYTES: usize = 253;
 
     let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let is_inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    // Two hyphens in a row are left to the parser: `xn--` and its like.
+    // Labels with two hyphens in a row, such as `xn--`, need the parser.
     let is_label = |label: &str| {
         label.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
             && label.len() <= 63
@@ -150,8 +155,9 @@ fn has_plain_host(rest: &str) -> bool {
     host.len() <= MAX_HOST_BYTES && host.split('.').all(is_label) && host.rsplit('.').next().is_some_and(is_name)
 }
 
-/// Returns whether `text` is made of the characters that [RFC 3986](https://www.rfc-editor.org/rfc/rfc3986#section-2)
-/// lets stand in a URL, so that it can go into a header as it is.
+/// Returns whether `text` consists of the characters that
+/// [RFC 3986](https://www.rfc-editor.org/rfc/rfc3986#section-2) allows in a URL, so that it can go
+/// into a header unchanged.
 fn is_plain(text: &str) -> bool {
     text.bytes().all(|byte| {
         matches!(
@@ -250,7 +256,7 @@ mod tests {
         ] {
             assert_eq!(sent(to), Err(RedirectError::UserInfo), "{to}");
         }
-        // The at sign stands behind the host here, whatever the parser calls a slash.
+        // Here the at sign comes after the host, because the parser reads a backslash as a slash.
         for to in [
             "https://good.ru\\@evil.com",
             "https://good.ru/@evil.com",

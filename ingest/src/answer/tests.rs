@@ -1,4 +1,4 @@
-//! Answers beside the recorded ones, header for header.
+//! Compares responses with recorded ones, header for header.
 
 #![allow(clippy::unwrap_used)]
 
@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{content::PIXEL, *};
 use crate::table::{Column, ColumnKind, refusal::ValueError};
 
-/// When the recorded process started: 2026-11-24 03:58:02 UTC.
+/// The start of the recorded process: 2026-11-24 03:58:02 UTC.
 fn started() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_492_682)
 }
@@ -22,7 +22,7 @@ fn context() -> Context<'static> {
     }
 }
 
-/// Returns the response as it is sent: hyper counts the bodies that have no length yet.
+/// Returns the response as sent: hyper adds the length of bodies that have none yet.
 fn finish(answers: &Answers, answer: Answer<'_>, context: &Context<'_>) -> Response<Full<Bytes>> {
     let mut response = answers.draft(answer, context).into_response(HeaderMap::new(), 0);
     let length = body_of(&response).len();
@@ -54,7 +54,7 @@ fn text_of(answer: Answer<'_>, context: &Context<'_>) -> String {
     .unwrap()
 }
 
-/// One recorded answer: the request as a command, status, headers and body.
+/// One recorded response: the request as a command, status, headers and body.
 struct Recording<'a> {
     request: &'a str,
     status: u16,
@@ -62,7 +62,8 @@ struct Recording<'a> {
     body: &'a [u8],
 }
 
-/// Reads `golden/01_http_full_headers.txt`: a line `----- request`, the answer, a line `[curl rc 0]`.
+/// Reads `golden/01_http_full_headers.txt`: a line `----- request`, the response, a line
+/// `[curl rc 0]`.
 fn recordings(file: &[u8]) -> Vec<Recording<'_>> {
     let find = |text: &[u8], word: &[u8]| memchr::memmem::find(text, word);
     let mut rest = file;
@@ -91,20 +92,20 @@ const FORBIDDEN: &str = r#"{"message":"Bad Request","reason":"parameter \"to\" m
 const LIBRARY: &str = ";window[\"rstat4\"]&&window[\"rstat4\"]('configure',{\"initialUid\":\"7530842328848662528\",\"urlMark\":\"band\"});\
                        ;window[\"rstat\"]&&window[\"rstat\"]('configure',{\"initialUid\":\"7530842328848662528\",\"urlMark\":\"band\"});\n";
 
-/// Where our answer is not the recorded one on purpose: our body, and the reason.
+/// The requests whose response differs from the recorded one on purpose: our body, and the reason.
 const DIFFERENT_ON_PURPOSE: [(&str, &[u8]); 6] = [
-    // The key is the whole one, not the branch of the tree that has handled it.
+    // The key is the full one, not the branch of the tree that handled the event.
     ("-X POST http://127.0.0.1:18080/wh/mail ", br#"{"key":"in.gen.wh.mail","id":"7530842328013996032"}"#),
     ("http://127.0.0.1:18080/wh/mail.gif", br#"{"key":"in.gen.wh.mail","id":"7530842328479563777"}"#),
     (
         "http://127.0.0.1:18080/band/wh/mail",
         br#"{"type__":"data","statusCode":200,"data":{"key":"in.gen.wh.mail","id":"7530842329045794817"},"native__":true}"#,
     ),
-    // `img` is a pixel, as its documentation has it.
+    // `img` is an image, as Rockstat's documentation says.
     ("http://127.0.0.1:18080/img/mail", &PIXEL),
-    // Both names of the library.
+    // The library has two names.
     ("http://127.0.0.1:18080/lib.js", LIBRARY.as_bytes()),
-    // No open redirect.
+    // The collector is not an open redirect.
     ("http://127.0.0.1:18080/away/mail?to=//evil.com", FORBIDDEN.as_bytes()),
 ];
 
@@ -136,7 +137,8 @@ fn answer_to(request: &str, id: u64) -> Answer<'static> {
     }
 }
 
-/// Returns whether a header is compared: those of hyper and the time are not, nor a length that hyper puts last.
+/// Returns whether to compare a header: not hyper's headers, the time, or a length that hyper puts
+/// last.
 fn is_compared(name: &str, native: bool) -> bool {
     let is_of_hyper = ["date", "connection", "keep-alive"].contains(&name) || (native && name == "content-length");
     !is_of_hyper && name != "x-response-time"
@@ -148,7 +150,7 @@ fn answers_as_recorded_header_for_header() {
     let recordings = recordings(include_bytes!("../../../tests/golden/01_http_full_headers.txt"));
     assert_eq!(recordings.len(), 25);
     let mut differences = 0;
-    // The page at `/` is the program's.
+    // The program serves the page at `/`.
     let recordings = recordings
         .into_iter()
         .filter(|recording| !format!("{} ", recording.request).contains(":18080/ "));
@@ -260,7 +262,7 @@ fn todays_answers_have_the_headers_of_their_kind_and_no_others() {
             CorsOrigin::PresentColumns(&page),
         ] {
             let response = finish(&answers, answer.clone(), &Context { origin, ..context() });
-            // Lengths have a test of their own.
+            // Another test checks the lengths.
             let headers = response
                 .headers()
                 .iter()
@@ -288,7 +290,7 @@ fn todays_answers_have_the_headers_of_their_kind_and_no_others() {
             assert_eq!(headers, expected, "{answer:?} {origin:?}");
         }
     }
-    // The native structure is read by a program.
+    // A program reads the native structure, so no page embeds it.
     let native = Context {
         native: true,
         ..context()

@@ -1,4 +1,4 @@
-//! Head: what a request says before its body: where it goes, from whom it comes, and when.
+//! Head: the request without its body: its destination, its sender, and its time of arrival.
 
 use std::{
     borrow::Cow,
@@ -22,17 +22,17 @@ use crate::{
     table::dead_letter::DeadLetter,
 };
 
-/// How an event arrived that was asked for as a picture.
+/// The channel of an event that was requested as an image.
 pub(crate) const IMAGE_CHANNEL: &str = "pixel";
 
-/// How any other event arrived.
+/// The channel of any other event.
 const HTTP_CHANNEL: &str = "http";
 
-/// When and whence a request came.
+/// The time and the address that a request came from.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Arrival {
     peer: IpAddr,
-    /// The one reading of the clock that most requests cost.
+    /// The only clock reading of most requests.
     at: SystemTime,
     has_waited: bool,
 }
@@ -46,23 +46,23 @@ impl Arrival {
         }
     }
 
-    /// Notes that the request is not answered at once.
+    /// Marks the request as not answered at once.
     pub(crate) fn wait(&mut self) {
         self.has_waited = true;
     }
 
-    /// Returns how long ago the request came, in milliseconds: none for one that is answered at once.
+    /// Returns the milliseconds since the request arrived; 0 if it is answered at once.
     pub(crate) fn elapsed_ms(&self) -> u64 {
         if !self.has_waited {
             return 0;
         }
-        // A clock that was set back in the meantime has no answer.
+        // The clock may have been set back in the meantime.
         self.at
             .elapsed()
             .map_or(0, |elapsed| u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX))
     }
 
-    /// Returns when the request came, in milliseconds since 1970.
+    /// Returns the time of arrival, in milliseconds since 1970.
     fn unix_ms(&self) -> u64 {
         self.at
             .duration_since(UNIX_EPOCH)
@@ -70,7 +70,7 @@ impl Arrival {
     }
 }
 
-/// A request but for its body, understood.
+/// A parsed request without its body.
 #[derive(Debug)]
 pub(crate) struct RequestHead<'r> {
     pub(crate) parts: &'r Parts,
@@ -99,12 +99,12 @@ impl<'r> RequestHead<'r> {
         }
     }
 
-    /// Returns what the query says of the event's address and sender.
+    /// Returns the query's claims about the event's address and sender.
     pub(crate) fn claims(&self) -> Claims<'_> {
         Claims::from_fields(&self.query)
     }
 
-    /// Returns how the event arrived.
+    /// Returns the channel of the event.
     pub(crate) fn channel(&self) -> &'static str {
         if self.declared().is_image() {
             IMAGE_CHANNEL
@@ -113,9 +113,11 @@ impl<'r> RequestHead<'r> {
         }
     }
 
-    /// Reads a body as what this head declares it to be. Only a POST has one; the type of any other request says what it asks for.
+    /// Parses a body as the type that this head declares. Only a POST has a body; the type in any
+    /// other request is the type that it asks for.
     ///
     /// # Errors
+    ///
     /// Any [`BodyError`].
     pub(crate) fn payload<'b>(&self, body: &'b [u8], arena: &'b Arena) -> Result<Payload<'b>, BodyError> {
         if self.parts.method == Method::POST {
@@ -125,7 +127,7 @@ impl<'r> RequestHead<'r> {
         }
     }
 
-    /// Returns a dead letter for a request that did not become an event; its payload is still to be put in.
+    /// Returns a dead letter without its payload, for a request that did not become an event.
     pub(crate) fn letter<'l>(&'l self, code: &'l str, reason: &'l str) -> DeadLetter<'l> {
         let ms = i64::try_from(self.unix_ms).unwrap_or(i64::MAX);
         DeadLetter {
@@ -142,7 +144,7 @@ impl<'r> RequestHead<'r> {
         }
     }
 
-    /// Returns what was sent, for a dead letter: the body, and the query before it behind a `?`, as it stands in the request.
+    /// Returns the payload for a dead letter: `?` and the query as sent, then the body.
     pub(crate) fn payload_with_query<'b>(&self, body: &'b [u8]) -> Cow<'b, [u8]> {
         let Some(query) = self.parts.uri.query() else {
             return body.into();

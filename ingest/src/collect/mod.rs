@@ -1,6 +1,7 @@
-//! Collect: one request is identified, routed, taken in and answered. The way of an event, top to bottom.
+//! Collect: identifies, routes, ingests and answers one request. The file follows an event from top
+//! to bottom.
 //!
-//! A request of many events, one a line, branches off in [`lines`] once its body is known.
+//! A request of many events, one per line, branches off into [`ndjson`] once its body is known.
 
 pub(crate) mod head;
 mod ndjson;
@@ -57,7 +58,7 @@ use crate::{
     writer::Writer,
 };
 
-/// What all requests of one layer share.
+/// The state that all requests of one layer share.
 #[derive(Debug)]
 pub(crate) struct Collector {
     writer: Writer,
@@ -66,47 +67,50 @@ pub(crate) struct Collector {
     body_limits: BodyLimits,
     bulk_limits: BodyLimits,
     catch_all: bool,
-    /// What a successful answer says to an event that is neither a picture nor a redirect.
+    /// The acknowledgement level of an event that is neither an image nor a redirect, if its route
+    /// sets none.
     ack: Ack,
     ack_by_header: bool,
     ack_timeout: Duration,
-    /// The most bytes that the rows of one request may take.
+    /// The maximum size of the rows of one request, in bytes.
     max_rows_bytes: usize,
-    /// How many requests are taken; none where that is not limited.
+    /// The rate limits; `None` if there are none.
     rates: Option<Rates>,
-    /// How many requests of many events are decoded at a time.
+    /// Limits the number of NDJSON requests that are decoded at a time.
     bulk_turns: Arc<Semaphore>,
 }
 
-/// How many times as long as the largest body of many events its rows may be. A row has what the request says once for all lines, so that
-/// short lines make rows that are many times as long.
+/// The maximum size of a request's rows, as a multiple of the largest NDJSON body. Each row
+/// contains the query and headers, which the request contains once, so short lines make much longer
+/// rows.
 const MAX_EXPANSION: usize = 16;
 
-/// Returns how many requests of many events are decoded at a time: half as many as there are cores, so that event loops have the others.
+/// Returns the number of NDJSON requests to decode at a time: half the number of cores, so that the
+/// event loops have the other half.
 fn bulk_turns() -> usize {
     thread::available_parallelism().map_or(1, NonZero::get).div_ceil(2)
 }
 
-/// The answer to a request.
+/// The response to a request.
 pub(crate) enum Reply {
     Ready(Response<Full<Bytes>>),
-    /// It says where the event's row is, and waits until that is so.
+    /// The response waits until the event's row reaches the promised level.
     Waiting(PendingResponse),
 }
 
 pub(crate) type PendingResponse = Pin<Box<dyn Future<Output = Response<Full<Bytes>>> + Send>>;
 
-/// What has become of a request.
+/// The outcome of a request.
 struct Recorded {
     draft: Draft,
     pending: Option<PendingAck>,
 }
 
-/// What an answer waits for.
+/// The acknowledgement that a response waits for.
 struct PendingAck {
     receipt: Receipt,
     ack: Ack,
-    /// The answer is the same if it does not come.
+    /// The response stays the same if the acknowledgement is not reached.
     is_lenient: bool,
 }
 
@@ -123,7 +127,8 @@ impl Recorded {
         }
     }
 
-    /// Of rows that nobody waits for; the answer says so where that was a question.
+    /// Builds the outcome for rows that the response does not wait for. Adds
+    /// `X-Rowmill-Ack: accepted` if an acknowledgement was requested.
     fn taken(draft: Draft, asked: Option<Ack>, ack: Ack) -> Self {
         if asked.is_some() || ack > Ack::Accepted {
             draft.acknowledged(Ack::Accepted).into()
@@ -133,10 +138,10 @@ impl Recorded {
     }
 }
 
-/// What a first look at a request comes to.
+/// The result of processing the body.
 enum Look {
     Recorded(Recorded),
-    /// Many events, which are still to be decoded.
+    /// An NDJSON request whose lines are not decoded yet.
     Lines(Lines),
 }
 
@@ -152,14 +157,14 @@ impl From<Draft> for Recorded {
     }
 }
 
-/// What becomes of a request, as far as its head tells.
+/// The handling of a request, as far as its head determines it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Decision {
-    /// The inner service answers it.
+    /// The inner service answers the request.
     Inner,
-    /// It is answered as it is.
+    /// The collector answers without reading the body.
     WithoutBody,
-    /// It is answered when its body is there.
+    /// The collector answers once the body is complete.
     WithBody,
 }
 
@@ -193,8 +198,8 @@ impl Collector {
         &self.writer
     }
 
-    /// Returns the bounds of a body whose length is `length`, as far as that is known; only what may be beyond those of one
-    /// event is looked at whether it is many.
+    /// Returns the limits for a body of `length` bytes, or of unknown length. Checks whether the
+    /// body is NDJSON only if it may exceed the limits of one event.
     pub(crate) fn body_limits(&self, length: Option<u64>, parts: &Parts) -> BodyLimits {
         let is_small = length.is_some_and(|length| length <= self.body_limits.max_bytes as u64);
         if !is_small && declares_lines(parts) {
@@ -204,8 +209,8 @@ impl Collector {
         }
     }
 
-    /// Decides by method and path alone: no field of a query or a body makes an event of an inner
-    /// service's request.
+    /// Decides by method and path alone: no field of a query or a body can turn a request for the
+    /// inner service into an event.
     pub(crate) fn decide<R: Routes>(&self, method: &Method, uri: &Uri) -> Decision {
         if !self.catch_all && declared::<R>(&Target::parse(uri.path())).is_none() {
             return Decision::Inner;
@@ -216,7 +221,7 @@ impl Collector {
         }
     }
 
-    /// Answers a request; if it is an event, it is recorded on the way.
+    /// Answers a request; if the request is an event, records it first.
     pub(crate) fn answer<R: Routes>(
         self: Arc<Self>,
         parts: Parts,
@@ -229,7 +234,7 @@ impl Collector {
         }
     }
 
-    /// Answers at once, or when the event's row is where the answer says that it is.
+    /// Answers at once, or when the event's row has reached the promised level.
     fn respond(self: Arc<Self>, mut parts: Parts, recorded: Recorded, mut arrival: Arrival) -> Reply {
         let Recorded { draft, pending } = recorded;
         self.writer.tally().answered(draft.status());
@@ -237,7 +242,7 @@ impl Collector {
             None => Reply::Ready(draft.into_response(parts.headers, arrival.elapsed_ms())),
             Some(pending) => {
                 arrival.wait();
-                // What they say is not held meanwhile; their room is for the answer's.
+                // Drop the header values during the wait; the response reuses the map's capacity.
                 parts.headers.clear();
                 Reply::Waiting(Box::pin(async move {
                     let reached = pending.receipt.reached_within(self.ack_timeout).await;
@@ -282,7 +287,7 @@ impl Collector {
             }
         };
         if let Payload::Lines(text) = payload {
-            // The body itself, where it is not of another charset.
+            // Reuse the body's buffer unless the text was converted from another charset.
             let text = if ptr::eq(text.as_ptr(), body.as_ptr()) {
                 String::from_utf8(body.into()).unwrap_or_default()
             } else {
@@ -296,7 +301,7 @@ impl Collector {
         })
     }
 
-    /// Refuses a body that is not JSON.
+    /// Rejects a body that is not JSON.
     #[cold]
     fn broken<R: Routes>(
         &self,
@@ -313,8 +318,8 @@ impl Collector {
         self.finish(answer, head, uid)
     }
 
-    /// Returns the picture or the redirect that a reader gets even if the body cannot be read; none
-    /// where the head of the request asks for neither.
+    /// Returns the image or the redirect that a visitor gets even if the body is malformed; `None`
+    /// if the request head asks for neither.
     #[cold]
     fn answer_to_reader<'h, R: Routes>(&self, head: &'h RequestHead<'_>) -> Option<Answer<'h>> {
         let nothing = Claims::default();
@@ -326,11 +331,11 @@ impl Collector {
         }
     }
 
-    /// Returns the answer to a request that is no event whatever its body says.
+    /// Returns the answer to a request that is not an event, whatever its body contains.
     fn without_event<R: Routes>(&self, head: &RequestHead<'_>) -> Option<Answer<'static>> {
         match head.parts.method {
             Method::OPTIONS => return Some(Answer::Preflight),
-            // Scanners of mail and chat look at links before people do; what they see is not recorded.
+            // Mail and chat scanners send HEAD before people open a link; it is not recorded.
             Method::HEAD => {
                 let service = match declared::<R>(&head.target) {
                     Some(_) => head.target.service,
@@ -352,13 +357,15 @@ impl Collector {
         }
     }
 
-    /// Makes sure that the client has not sent too many requests. What a person looks at does not count.
+    /// Checks the rate limit of the client's address. GET requests for images and redirects do not
+    /// count.
     ///
     /// # Errors
-    /// The answer to a request that is one too many.
+    ///
+    /// The answer to a request over the limit.
     fn check_rate_of_address(&self, head: &RequestHead<'_>) -> Result<(), Answer<'static>> {
         let Some(rates) = &self.rates else { return Ok(()) };
-        // A field of the query does not get anybody around the limit.
+        // Use the path's service: a `service` in the query must not bypass the limit.
         let service = head.target.service;
         if head.parts.method == Method::GET && VIEWS.contains(&service) {
             return Ok(());
@@ -374,10 +381,11 @@ impl Collector {
         })
     }
 
-    /// Makes sure that the route of an address has not got too many requests.
+    /// Checks the rate limit of the route of an address.
     ///
     /// # Errors
-    /// This one is one too many; another one is not after so long.
+    ///
+    /// The time until the route accepts another request, if this one is over the limit.
     fn check_rate_of_route(&self, address: &Address<'_>) -> Result<(), Duration> {
         let Some(rates) = &self.rates else { return Ok(()) };
         let result = rates.take_of_route(address.service, address.name);
@@ -387,7 +395,7 @@ impl Collector {
         result
     }
 
-    /// Routes an event, takes it in and answers.
+    /// Routes an event, ingests it and answers.
     fn record<R: Routes>(
         &self,
         head: &RequestHead<'_>,
@@ -399,7 +407,7 @@ impl Collector {
         let claims = envelope.claims();
         let uid = self.visitor(head, &claims);
         let Some((address, route)) = self.route::<R>(head, &claims) else {
-            // Nobody may have read the body yet, and what is broken is so wherever it was sent.
+            // `Envelope::open` may have skipped the body. Malformed JSON is an error on any path.
             let draft = match payload.check() {
                 Ok(()) => self.finish(Answer::NOT_FOUND, head, Some(uid)),
                 Err(error) => self.broken::<R>(error, head, body, payload, Some(uid)),
@@ -415,8 +423,8 @@ impl Collector {
             };
             return self.finish(answer, head, Some(uid)).into();
         }
-        // A picture stays a picture, and a reader gets where he wanted to go, whatever becomes of the event. What is no
-        // success promises nothing.
+        // An image or a redirect is sent whatever happens to the event, and an error promises
+        // nothing: none of these waits for an acknowledgement by default.
         let is_lenient = !matches!(
             answer,
             Answer::Recorded { .. } | Answer::Tracked { .. } | Answer::Pong | Answer::Hi
@@ -462,7 +470,7 @@ impl Collector {
         self.finish(answer, head, Some(uid)).into()
     }
 
-    /// Returns what the collector itself knows of an event, under a new id.
+    /// Returns the collector's metadata of an event, with a new id.
     fn stamp<'a>(&self, head: &'a RequestHead<'_>, address: &Address<'a>, uid: u64) -> EventMeta<'a> {
         EventMeta {
             id: self.writer.ids().next(head.unix_ms),
@@ -480,8 +488,8 @@ impl Collector {
         }
     }
 
-    /// Returns where an event goes. A path that names a declared destination is that destination;
-    /// on every other path the ready collector asks query and body as the original does.
+    /// Returns the destination of an event. A path that names a declared destination decides alone.
+    /// On every other path, the ready collector also reads query and body, as Rockstat does.
     fn route<'a, R: Routes>(&self, head: &'a RequestHead<'_>, body: &Claims<'a>) -> Option<(Address<'a>, Route)> {
         let query = head.claims();
         if let Some(route) = declared::<R>(&head.target) {
@@ -506,13 +514,13 @@ impl Collector {
         }
     }
 
-    /// Returns the visitor's uid, a new one where the request brings none.
+    /// Returns the visitor's uid; a new one if the request has none.
     fn visitor(&self, head: &RequestHead<'_>, body: &Claims<'_>) -> u64 {
         let cookies = head.said.has_cookie.then_some(&head.parts.headers);
         known_uid(&head.claims(), body, cookies).unwrap_or_else(|| self.writer.ids().next(head.unix_ms))
     }
 
-    /// Drafts the response; where the body has not said who the visitor is, head and cookie do.
+    /// Drafts the response. Without `uid`, the query or the cookie determines the visitor.
     fn finish(&self, answer: Answer<'_>, head: &RequestHead<'_>, uid: Option<u64>) -> Draft {
         let context = Context {
             uid: uid.unwrap_or_else(|| self.visitor(head, &Claims::default())),
@@ -524,7 +532,7 @@ impl Collector {
         self.answers.draft(answer, &context)
     }
 
-    /// Keeps what was sent: the body, and the query before it behind a `?`, as it stands in the request.
+    /// Writes a dead letter with the request's payload: `?` and the query as sent, then the body.
     fn bury(&self, head: &RequestHead<'_>, body: &[u8], letter: &DeadLetter<'_>) {
         let payload = head.payload_with_query(body);
         if self
@@ -543,7 +551,7 @@ impl Collector {
     }
 }
 
-/// Returns the route of the destination that a path names, if a schema declares it.
+/// Returns the route of the declared destination that a path names.
 fn declared<R: Routes>(target: &Target<'_>) -> Option<Route> {
     if target.service.is_empty() || target.name.is_empty() {
         return None;
@@ -551,7 +559,7 @@ fn declared<R: Routes>(target: &Target<'_>) -> Option<Route> {
     R::declared(target.service, &name_key(target.name))
 }
 
-/// Returns the answer to an event that was recorded; `to` is where a redirect leads.
+/// Returns the answer to a recorded event; `to` is the redirect's target.
 fn answer_of<'a>(stamp: &EventMeta<'a>, to: Option<&str>) -> Answer<'a> {
     match (stamp.service, stamp.name) {
         ("pixel", _) => Answer::Pixel,
@@ -569,7 +577,7 @@ fn answer_of<'a>(stamp: &EventMeta<'a>, to: Option<&str>) -> Answer<'a> {
     }
 }
 
-/// The code of an event that was one too many.
+/// The rejection code of a request over a rate limit.
 const RATE_LIMITED: &str = "rate-limited";
 
 fn too_many_requests(early: Duration) -> Answer<'static> {
@@ -579,7 +587,7 @@ fn too_many_requests(early: Duration) -> Answer<'static> {
     }
 }
 
-/// Returns whether each line of the body is to be an event.
+/// Returns whether the request declares its body as NDJSON.
 fn declares_lines(parts: &Parts) -> bool {
     Declared {
         extension: Target::parse(parts.uri.path()).extension,

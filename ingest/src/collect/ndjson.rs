@@ -1,11 +1,13 @@
-//! Lines: a request of many events, one a line.
+//! NDJSON: a request of many events, one per line.
 //!
-//! All of them go where the request goes, by its path and its query; a line may name its own `projectId` and `uid`. Their rows go
-//! into one block together, so that a request that finds no room has left nothing behind and can be sent again as it is. A line
-//! that is no row is a dead letter, and costs the others nothing.
+//! The path and the query of the request decide the destination of all lines; a line may have its
+//! own `projectId` and `uid`. The rows go into one block together, so a request that finds no room
+//! has stored nothing and can be sent again unchanged. An invalid line becomes a dead letter and
+//! does not affect the others.
 //!
-//! Lines are decoded in time slices: the first one on the event loop, as for any event, and the others where deliveries run, which give
-//! way to event loops. What they make is booked while it grows, and refused as soon as it is too much.
+//! Lines are decoded in time slices: the first slice runs on the event loop, as for any event, and
+//! the others on the delivery runtime, which yields to event loops. The memory of the rows is
+//! booked as they grow; a request that exceeds its limit is refused at once.
 
 use std::{panic::resume_unwind, sync::Arc};
 
@@ -45,33 +47,36 @@ use crate::{
     table::dead_letter::{DeadLetter, REJECTED},
 };
 
-/// How many refused lines an answer gives the reasons of.
+/// The maximum number of rejected lines whose reasons a response contains.
 const MAX_ERRORS: usize = 10;
 
-/// How many lines of one request become dead letters of their own; one more letter counts the others. More of them tell nothing new.
+/// The maximum number of dead letters for single lines of a request; one more dead letter counts
+/// the remaining lines. More dead letters would add no information.
 const MAX_LETTERS: usize = 1_000;
 
-/// How many times as long as the request its letters may be, beside [`LETTERS_BYTES`].
+/// The maximum size of a request's dead letters, as a multiple of its text and query, in addition
+/// to [`LETTERS_BYTES`].
 const LETTERS_EXPANSION: usize = 4;
 
-/// What the letters of any request may take.
+/// The size that the dead letters of any request may have.
 const LETTERS_BYTES: usize = 64 << 10;
 
-/// So many bytes are read and written between two looks at the clock; that takes some fifty microseconds.
+/// The number of bytes read and written between two reads of the clock; they take some fifty
+/// microseconds.
 const WORK_BETWEEN_LOOKS: usize = 16 << 10;
 
-/// What a line costs whatever its length, as bytes of it would.
+/// The fixed cost of a line, expressed in bytes.
 const WORK_OF_LINE: usize = 64;
 
-/// That all lines are decoded, or the answer that says why they are not.
+/// `Ok` if all lines are decoded; otherwise the answer with the reason.
 type Decoded = Result<(), Answer<'static>>;
 
-/// A request of many events, on its way from its text to rows.
+/// An NDJSON request between its text and its rows.
 pub(super) struct Lines {
     text: String,
-    /// Where the next line begins; behind the end of the text when there is none.
+    /// The start of the next line; past the end of the text after the last line.
     at: usize,
-    /// The number of lines that have been read.
+    /// The number of lines read so far.
     number: usize,
     route: Route,
     asked: Option<Ack>,
@@ -81,16 +86,16 @@ pub(super) struct Lines {
     rows: RowBatch,
     refused: RefusedLines,
     booking: Booking,
-    /// What is booked for the text and the request around it.
+    /// The bytes booked for the text and the request around it.
     booked_for_text: usize,
-    /// The bytes of the query, once for each line.
+    /// The bytes of the query, counted once per line.
     query_bytes: usize,
-    /// The path names a declared destination.
+    /// Whether the path names a declared destination.
     is_declared: bool,
 }
 
 impl Collector {
-    /// Looks at what holds for all lines.
+    /// Checks and prepares everything that applies to all lines.
     pub(super) fn look_at_lines<R: Routes>(
         &self,
         head: &RequestHead<'_>,
@@ -135,7 +140,8 @@ impl Collector {
         })
     }
 
-    /// Answers for all lines: at once, where one time slice is enough for them and nobody waits for a turn.
+    /// Answers for all lines: directly if a turn is free and one time slice decodes them, otherwise
+    /// from a task.
     pub(super) fn answer_lines(self: Arc<Self>, parts: Parts, mut lines: Lines, mut arrival: Arrival) -> Reply {
         if let Ok(turn) = Arc::clone(&self.bulk_turns).try_acquire_owned()
             && let Some(decoded) = self.take_turn(turn, &parts, &mut lines, arrival)
@@ -145,7 +151,8 @@ impl Collector {
         }
         arrival.wait();
         Reply::Waiting(Box::pin(async move {
-            // A set of one: when the client goes away, so does the task.
+            // A `JoinSet` aborts its task when it is dropped, so decoding stops when the client
+            // disconnects.
             let mut decoding = JoinSet::new();
             let collector = Arc::clone(&self);
             decoding.spawn_on(
@@ -158,7 +165,7 @@ impl Collector {
             let (parts, lines, decoded) = match decoding.join_next().await {
                 Some(Ok(decoded)) => decoded,
                 Some(Err(error)) if error.is_panic() => resume_unwind(error.into_panic()),
-                // The deliveries' runtime has ended, and nothing was taken.
+                // The delivery runtime has shut down; no row was accepted.
                 _ => return unavailable(),
             };
             let recorded = self.record_lines(&parts, lines, decoded, arrival);
@@ -169,10 +176,11 @@ impl Collector {
         }))
     }
 
-    /// Decodes lines turn by turn. Those who wait have their turns in the order in which they came.
+    /// Decodes lines, one turn after the other. Waiting requests get their turns in order of
+    /// arrival.
     async fn decode_lines(&self, parts: &Parts, lines: &mut Lines, arrival: Arrival) -> Decoded {
         loop {
-            // It is never closed.
+            // The semaphore is never closed.
             if let Ok(turn) = Arc::clone(&self.bulk_turns).acquire_owned().await
                 && let Some(decoded) = self.take_turn(turn, parts, lines, arrival)
             {
@@ -194,13 +202,14 @@ impl Collector {
             self.take_lines(&head, lines, arena)
         });
         if let Some(Err(_)) = &decoded {
-            // Nobody needs what there is of them, and it may take long to give back.
+            // Free the rows within the turn: nothing needs them, and freeing them may take long.
             lines.rows = RowBatch::default();
         }
         decoded
     }
 
-    /// Takes lines in as events for as long as a time slice; after the last one, returns that they are decoded.
+    /// Decodes lines into rows for one time slice. Returns `None` if lines remain, otherwise the
+    /// result.
     fn take_lines(&self, head: &RequestHead<'_>, lines: &mut Lines, arena: &Arena) -> Option<Decoded> {
         let uid = lines.uid;
         let (query, nothing) = (head.claims(), Claims::default());
@@ -220,7 +229,7 @@ impl Collector {
             if line.trim_ascii().is_empty() {
                 continue;
             }
-            // Refused ones count, too.
+            // Rejected lines count, too.
             if lines.rows.count() + lines.refused.count == RowBatch::MAX {
                 return Some(Err(Answer::TOO_MANY_LINES));
             }
@@ -228,7 +237,7 @@ impl Collector {
                 id: self.writer.ids().next(head.unix_ms),
                 ..of_all
             };
-            // A line that is broken says nothing of itself, and intake finds out.
+            // A malformed line claims nothing here; intake rejects it.
             let envelope = lines
                 .has_senders
                 .then(|| Envelope::open_line(line, arena).unwrap_or_default());
@@ -273,7 +282,7 @@ impl Collector {
         Some(Ok(()))
     }
 
-    /// Puts all rows into their block, and answers.
+    /// Appends all rows to their block, and answers.
     fn record_lines(&self, parts: &Parts, lines: Lines, decoded: Decoded, arrival: Arrival) -> Recorded {
         arena::with(|arena| {
             let head = RequestHead::read(parts, arrival, &self.trusted_proxies, arena);
@@ -297,7 +306,7 @@ impl Collector {
             ..
         } = lines;
         let recorded = rows.count();
-        // The block books them from here on.
+        // The block books the rows' memory from here on.
         booking.shrink_to(booked_for_text + refused.letters.memory());
         let receipt = match self.writer.append_rows(ack, &mut rows) {
             Ok(receipt) => receipt,
@@ -319,7 +328,7 @@ impl Collector {
             refused: refused.count,
             errors: refused.errors,
         };
-        // A reader gets where he wanted to go, however many events he brings.
+        // A visitor is redirected no matter how many events the request contains.
         let answer = match address.service {
             "redir" => redirect(head.query.text("to")),
             _ => Answer::Lines(&report),
@@ -333,15 +342,16 @@ impl Collector {
     }
 }
 
-/// Returns the answer to a request that ends with the program.
+/// Returns the response to a request that the shutdown interrupts.
 fn unavailable() -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::default());
     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     response
 }
 
-/// Returns the line that begins at `at`, and moves `at` to the next one; behind the last end of a line there may be an empty one. The
-/// standard library's lines take some 25 ns each, which is a twentieth of what an event takes up to its block.
+/// Returns the line that begins at `at`, and moves `at` to the next one. An empty line may follow
+/// the last line end. `str::lines` takes some 25 ns per line, a twentieth of the time from an event
+/// to its block.
 fn next_line<'t>(text: &'t str, at: &mut usize) -> Option<&'t str> {
     let rest = text.get(*at..)?;
     let end = memchr::memchr(b'\n', rest.as_bytes()).unwrap_or(rest.len());
@@ -353,22 +363,23 @@ fn next_line<'t>(text: &'t str, at: &mut usize) -> Option<&'t str> {
 /// The lines of one request that did not become rows.
 struct RefusedLines {
     count: usize,
-    /// Why the first of them did not.
+    /// The reasons of the first rejected lines.
     errors: Vec<LineError>,
-    /// How many there are of each reason.
+    /// The number of rejected lines for each code.
     codes: Vec<(&'static str, u64)>,
-    /// Dead letters, as rows of their table. The query stands in the first of them alone.
+    /// Dead letters, as rows of their table. Only the first one contains the query.
     letters: RowBatch,
-    /// The most bytes that those may take.
+    /// The maximum size of `letters`, in bytes.
     max_bytes: usize,
-    /// How much of a line, or of the query and a line, a letter keeps.
+    /// The maximum number of payload bytes that a dead letter keeps: of the line, or of query and
+    /// line.
     max_payload_bytes: usize,
-    /// The first line without a letter of its own.
+    /// The number of the first rejected line without a dead letter.
     first_without_letter: Option<usize>,
 }
 
 impl RefusedLines {
-    /// Returns none, of a request with this text.
+    /// Returns an empty value for a request with this text.
     fn of_request(text: &str, head: &RequestHead<'_>, max_payload_bytes: usize) -> Self {
         let query = head.parts.uri.query().unwrap_or_default();
         Self {
@@ -414,7 +425,7 @@ impl RefusedLines {
         }
     }
 
-    /// Adds a letter that counts the lines without one of their own.
+    /// Adds a dead letter that counts the lines without one.
     fn count_others(&mut self, head: &RequestHead<'_>) {
         if let Some(first) = self.first_without_letter {
             let others = self.count - self.letters.count();
@@ -424,7 +435,7 @@ impl RefusedLines {
     }
 
     fn write(&mut self, letter: &DeadLetter<'_>) {
-        // They are no more than a block has room for, and of one table.
+        // Cannot fail: the dead letters are fewer than a block's rows, and all are of one table.
         _ = self
             .letters
             .push(&REJECTED, |out| letter.encode(self.max_payload_bytes, out));
@@ -444,7 +455,8 @@ mod tests {
                 found.pop();
             }
             let mut expected: Vec<_> = text.lines().collect();
-            // A return that no end of a line follows is white space all the same.
+            // `next_line` strips a final `\r` without `\n`, which `str::lines` keeps; JSON ignores
+            // it.
             if let Some(last) = expected.last_mut() {
                 *last = last.trim_end_matches('\r');
             }

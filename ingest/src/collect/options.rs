@@ -1,4 +1,4 @@
-//! What can be chosen of a layer.
+//! The options of a layer.
 
 use std::time::Duration;
 
@@ -6,41 +6,46 @@ use crate::{ack::Ack, answer::header_set::HeaderSet, collect::rate_limit::RateLi
 
 pub use crate::identify::{NetworkError, TrustedProxies};
 
-/// What can be chosen of an [`EventLayer`](crate::EventLayer).
+/// The options of an [`EventLayer`](crate::EventLayer).
 #[derive(Debug, Clone)]
 pub struct EventOptions {
-    /// Whether the layer is the whole service, as in the ready collector: nothing goes on to the
-    /// inner service, the destination `other` takes the events that no other destination names, and
-    /// on a path that names no declared destination the query and the body may name service and
-    /// name. Without it an event is told by its path and method alone.
+    /// Whether the layer is the whole service, as in the ready collector. The layer then passes
+    /// nothing to the inner service, the destination `other` takes the events that no other
+    /// destination names, and on a path without a declared destination the query and the body may
+    /// name service and name. Otherwise the method and the path alone decide whether a request is
+    /// an event.
     pub catch_all: bool,
-    /// The largest body in bytes. The default, 102 400, is the original's.
+    /// The largest body in bytes. The default, 102 400, is Rockstat's.
     pub max_body_bytes: usize,
-    /// The largest body of many events, one a line, in bytes.
+    /// The largest NDJSON body, in bytes.
     pub max_bulk_bytes: usize,
-    /// The time that a body may take to come.
+    /// The time in which a body must arrive.
     pub body_timeout: Duration,
-    /// Which headers answers carry.
+    /// The set of headers in responses.
     pub headers: HeaderSet,
-    /// The host that the collector is reached by, if the visitor's cookie is to be shared with the sites beside it.
+    /// The host of the collector, if the visitor's cookie is to be shared with its sibling sites.
     pub domain: Option<String>,
-    /// The proxies whose word on client and host counts.
+    /// The proxies that are trusted to name the client and the host.
     pub trusted_proxies: TrustedProxies,
-    /// What a successful answer says to an event whose route says nothing of it: that its row is in memory, on disk, or in its
-    /// table. Pictures and redirects are answered at once all the same. A writer without a folder has nothing on disk, and
-    /// the answer says so.
+    /// The acknowledgement level for routes that do not set one: the row is in memory, on disk, or
+    /// in its table. Images and redirects are answered at once regardless. A writer without a
+    /// folder stores nothing on disk, and the response reports the level that was reached.
     pub ack: Ack,
-    /// Whether a request of any route may choose it by the header [`ACK_HEADER`](crate::ACK_HEADER), not only of those that
-    /// allow it.
+    /// Whether requests of all routes may choose the level with the header
+    /// [`ACK_HEADER`](crate::ACK_HEADER), not only those of routes that allow it.
     pub ack_by_header: bool,
-    /// How long an answer may wait for that; then it is 503, and says how far the row has come.
+    /// The maximum time that a response waits for its level. After that, the response is 503 and
+    /// reports the level that was reached.
     pub ack_timeout: Duration,
-    /// How many requests one client may send, by its address: all of IPv4, the first half of IPv6. GET requests for pictures and
-    /// redirects do not count. A request that is one too many is answered with 429 and Retry-After, and leaves nothing behind; one of many
-    /// lines counts once. The default is none: behind a proxy that is not trusted, or a NAT, many clients have one address, and
-    /// how much an honest sender sends only its operator knows. Needs the peer's address; see [`Peer`](crate::Peer).
+    /// The rate limit per client address: a whole IPv4 address, or the first half of an IPv6
+    /// address. GET requests for images and redirects do not count. A request over the limit gets
+    /// 429 and Retry-After and is not recorded; an NDJSON request counts once. There is no limit by
+    /// default: behind an untrusted proxy or a NAT, many clients share one address, and only the
+    /// operator knows how much an honest client sends. Needs the peer's address; see
+    /// [`Peer`](crate::Peer).
     pub rate_limit_per_ip: Option<RateLimit>,
-    /// How many requests each route takes that the schema gives no `rate_limit` of its own, but for pictures and redirects.
+    /// The rate limit of each route without a `rate_limit` in the schema, except images and
+    /// redirects.
     pub rate_limit_per_route: Option<RateLimit>,
 }
 

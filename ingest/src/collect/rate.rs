@@ -1,7 +1,8 @@
-//! Rate: how many requests one address, or one route, may send.
+//! Rate: limits the number of requests per address and per route.
 //!
-//! Each limit is a [GCRA](https://en.wikipedia.org/wiki/Generic_cell_rate_algorithm): one number says when all that was sent is paid
-//! for, and a request that would move it further away than one period is refused. Where nothing is limited, nothing is looked at.
+//! Each limit is a [GCRA](https://en.wikipedia.org/wiki/Generic_cell_rate_algorithm): one number is
+//! the time when all requests so far are paid for. A request that would move it more than one
+//! period ahead is refused. Without limits there is no check at all.
 
 use std::{
     fmt,
@@ -28,10 +29,10 @@ pub(crate) struct Rates {
 }
 
 impl Rates {
-    /// Returns the limits that the options and the schema ask for; none where they ask for none.
+    /// Returns the limits that the options and the schema set; `None` if they set none.
     pub(crate) fn new(options: &EventOptions, destinations: &'static [Destination]) -> Option<Self> {
         let route = |destination: &Destination| {
-            // `other` has neither.
+            // The path `other` has neither service nor name.
             let (service, name) = destination.path.split_once('/').unwrap_or_default();
             let is_view = VIEWS.contains(&service);
             let limit = destination
@@ -63,7 +64,8 @@ impl Rates {
     /// Counts a request of an address.
     ///
     /// # Errors
-    /// It is one too many; another one is not after so long.
+    ///
+    /// The time until the address may send another request, if this one is over the limit.
     pub(crate) fn take_of_address(&self, address: IpAddr) -> Result<(), Duration> {
         match &self.addresses {
             Some(addresses) => addresses.take(address, self.now()),
@@ -71,10 +73,11 @@ impl Rates {
         }
     }
 
-    /// Counts a request to the route that takes the events of this service and name.
+    /// Counts a request to the route of a service and name.
     ///
     /// # Errors
-    /// It is one too many; another one is not after so long.
+    ///
+    /// The time until the route accepts another request, if this one is over the limit.
     pub(crate) fn take_of_route(&self, service: &str, name: &str) -> Result<(), Duration> {
         if self.routes.is_empty() {
             return Ok(());
@@ -94,10 +97,10 @@ impl Rates {
     }
 }
 
-/// The name of what takes the rest of a service.
+/// The name of the destination for all other names of a service.
 const OTHERS: &str = "default";
 
-/// The services whose answers somebody sees: no limit is theirs but what their routes say.
+/// The services whose responses are visible to a visitor: only the schema limits their routes.
 pub(crate) const VIEWS: [&str; 2] = ["pixel", "redir"];
 
 #[derive(Debug)]
@@ -119,25 +122,26 @@ fn take(paid: &AtomicU64, limit: RateLimit, now: u64) -> Result<(), Duration> {
     }
 }
 
-/// How many sets of addresses there are, each with a lock of its own: 32 768 addresses in half a megabyte.
+/// The number of sets, each with its own lock: 32 768 addresses in half a megabyte.
 const SETS: usize = 4 << 10;
 
-/// How many addresses are in a set.
+/// The number of addresses in a set.
 const WAYS: usize = 8;
 
-/// The addresses that have sent something lately. A new one takes the place of one whose requests are paid for, or of the one in its set
-/// that has the least to pay: an address can be forgotten while others send more, and is never limited for what others send.
+/// The addresses that have sent requests lately. A new address replaces the address in its set that
+/// is paid for first. The table may forget an address while others send more, but it never limits
+/// an address for the requests of others.
 struct Addresses {
     limit: RateLimit,
     sets: Box<[Mutex<[Sent; WAYS]>]>,
-    /// With keys of its own, so that nobody can choose addresses for one set.
+    /// Has random keys, so that a client cannot choose addresses that fall into one set.
     hasher: RandomState,
 }
 
-/// What an address has sent.
+/// The requests of one address.
 #[derive(Debug, Clone, Copy, Default)]
 struct Sent {
-    /// The hash of the address; 0 where there is none.
+    /// The hash of the address; 0 in an empty entry.
     address: u64,
     paid: u64,
 }
@@ -175,7 +179,8 @@ impl Addresses {
     }
 }
 
-/// Returns what of an address is one sender's: all of IPv4, and the first half of IPv6, since a subscriber has all of the other half.
+/// Returns the part of an address that identifies a sender: a whole IPv4 address, or the first half
+/// of an IPv6 address, because a subscriber has the whole other half.
 fn subscriber(address: IpAddr) -> u128 {
     match address.to_canonical() {
         IpAddr::V4(address) => address.to_bits().into(),
@@ -212,7 +217,7 @@ mod tests {
         );
         assert_eq!(take(&paid, limit, start + SECOND / 2), Ok(()));
         assert_eq!(take(&paid, limit, start + SECOND / 2), Err(half));
-        // After a pause there are no more than at the beginning.
+        // A pause saves up no more than one period's requests.
         let taken = (0..100).filter(|_| take(&paid, limit, start + 100 * SECOND).is_ok());
         assert_eq!(taken.count(), 4);
     }

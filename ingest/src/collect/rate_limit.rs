@@ -1,15 +1,15 @@
-//! A rate limit: how many requests in how many seconds.
+//! A rate limit: a number of requests per number of seconds.
 
 use std::{fmt, str::FromStr, time::Duration};
 
-/// So many requests in so many seconds: all of them at once, or one after the other.
+/// A number of requests in a number of seconds, sent at once or spread over the period.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RateLimit {
     requests: u32,
     seconds: u32,
 }
 
-/// A text that is not a [`RateLimit`].
+/// An invalid [`RateLimit`] text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InvalidRateLimit;
 
@@ -24,7 +24,7 @@ impl fmt::Display for InvalidRateLimit {
 impl std::error::Error for InvalidRateLimit {}
 
 impl RateLimit {
-    /// Returns the limit of `requests` in `seconds`; both are 1 at the least.
+    /// Returns the limit of `requests` in `seconds`; zero counts as 1 for both.
     pub const fn new(requests: u32, seconds: u32) -> Self {
         Self {
             requests: if requests == 0 { 1 } else { requests },
@@ -32,20 +32,22 @@ impl RateLimit {
         }
     }
 
-    /// The period, in nanoseconds.
+    /// Returns the period, in nanoseconds.
     const fn period_ns(self) -> u64 {
         self.seconds as u64 * 1_000_000_000
     }
 
-    /// What one request takes of it.
+    /// Returns the part of the period that one request takes, in nanoseconds.
     const fn interval_ns(self) -> u64 {
         self.period_ns() / self.requests as u64
     }
 
-    /// Returns when all is paid for after one more request at `now`, where it was at `paid` before.
+    /// Returns the time when all requests are paid for after one more at `now`; `paid` is that time
+    /// before the request.
     ///
     /// # Errors
-    /// The request is one too many, and the next one after so long is not.
+    ///
+    /// The time until the next request is allowed, if this one is over the limit.
     pub(super) fn next(self, paid: u64, now: u64) -> Result<u64, Duration> {
         let next = paid.max(now) + self.interval_ns();
         match next.checked_sub(now + self.period_ns()) {
@@ -55,7 +57,7 @@ impl RateLimit {
     }
 }
 
-/// Requests, a `/`, and `s`, `m` or `h`.
+/// Parses a number of requests, a `/`, and `s`, `m` or `h`.
 impl FromStr for RateLimit {
     type Err = InvalidRateLimit;
 

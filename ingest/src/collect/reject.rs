@@ -1,4 +1,4 @@
-//! Reject: why an event did not become a row, in the words for whoever sent it and for the dead letters.
+//! Reject: why an event did not become a row, worded for the client and for dead letters.
 
 use http::StatusCode;
 
@@ -14,14 +14,14 @@ use crate::{
     table::{dead_letter::DeadLetter, refusal::InvalidColumn},
 };
 
-/// Why an event was refused.
+/// The reason for a rejection.
 #[derive(Debug)]
 pub(crate) enum Refused {
-    /// Its body is not JSON.
+    /// The body is not JSON.
     Syntax(String),
-    /// Its body is JSON, and no object.
+    /// The body is JSON but not an object.
     NotAnObject(Kind),
-    /// Values of it do not fit their columns.
+    /// Values do not fit their columns.
     Columns {
         table: &'static str,
         refusals: Vec<InvalidColumn>,
@@ -31,7 +31,7 @@ pub(crate) enum Refused {
 }
 
 impl Refused {
-    /// A body that is not JSON.
+    /// Returns the rejection of a body that is not JSON.
     pub(crate) fn syntax(error: json::Error, payload: &Payload<'_>) -> Self {
         let text = match payload {
             Payload::Json(text) => text,
@@ -45,7 +45,7 @@ impl Refused {
         Self::Syntax(format!("{what}: {} (line {line}, column {column})", error.kind.text()))
     }
 
-    /// An event that the table did not take.
+    /// Returns the rejection of an event by its table.
     pub(crate) fn event(rejection: Rejection, payload: &Payload<'_>) -> Self {
         match rejection.reason {
             Reason::Syntax(error) => Self::syntax(error, payload),
@@ -58,7 +58,7 @@ impl Refused {
         }
     }
 
-    /// Returns the short name of the (first) reason, for counting.
+    /// Returns the code of the first reason, for counting.
     pub(crate) fn code(&self) -> &'static str {
         match self {
             Self::Syntax(_) => "json",
@@ -68,7 +68,7 @@ impl Refused {
         }
     }
 
-    /// Returns all reasons in one text.
+    /// Returns all reasons as one text.
     pub(crate) fn reason(&self) -> String {
         match self {
             Self::Syntax(reason) => reason.clone(),
@@ -94,7 +94,8 @@ impl Refused {
         }
     }
 
-    /// Returns a dead letter for the event, whose payload is still to be put in; none where there would be no room for it either.
+    /// Returns a dead letter for the event, without its payload; `None` if a dead letter would find
+    /// no room either.
     pub(crate) fn letter<'l>(
         &self,
         head: &'l RequestHead<'_>,
@@ -122,7 +123,7 @@ impl Refused {
     }
 }
 
-/// Returns the sentence about a document of another kind than an object.
+/// Returns the message for a JSON document that is not an object.
 const fn not_an_object(kind: Kind) -> &'static str {
     match kind {
         Kind::Null => "expected a JSON object, got null",

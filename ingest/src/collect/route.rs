@@ -1,42 +1,43 @@
-//! Routes: what takes the events of a service and a name.
+//! Routes: which handler takes the events of a service and a name.
 
 use crate::{ack::AckPolicy, collect::rate_limit::RateLimit, intake::event::TableHandler, table::Schema};
 
-/// The destinations of a schema, or of one table: one match that the build step wrote.
+/// The destinations of a schema or of one table; the build step generates the lookup as one
+/// `match`.
 pub trait Routes: Send + Sync + 'static {
-    /// All destinations, as the schema has them.
+    /// All destinations, as the schema declares them.
     const DESTINATIONS: &'static [Destination];
 
-    /// Returns the schema whose tables they lead to.
+    /// Returns the schema of the destinations' tables.
     fn schema() -> &'static Schema;
 
-    /// Returns what takes the events of a service under a name, which is in lower case and has `_` for spaces.
+    /// Returns the route of a service and a name; the name is in lower case, with `_` for spaces.
     fn declared(service: &str, name: &str) -> Option<Route>;
 
-    /// Returns what takes the events that no destination names.
+    /// Returns the route for the events that no destination names.
     fn other() -> Option<Route> {
         None
     }
 }
 
-/// What becomes of the events of one destination.
+/// The handling of one destination's events.
 #[derive(Debug, Clone, Copy)]
 pub struct Route {
-    /// What takes them.
+    /// The handler of the destination's table.
     pub intake: TableHandler,
-    /// How they are acknowledged.
+    /// The acknowledgement policy of the events.
     pub acks: AckPolicy,
 }
 
-/// One entry of a schema's `destinations`.
+/// An entry of a schema's `destinations`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Destination {
     /// `service/name`, `service/default` or `other`.
     pub path: &'static str,
     /// The table.
     pub table: &'static str,
-    /// How events are acknowledged.
+    /// The acknowledgement policy of the events.
     pub acks: AckPolicy,
-    /// How many requests it takes, if the schema says so.
+    /// The rate limit that the schema sets, if any.
     pub rate_limit: Option<RateLimit>,
 }

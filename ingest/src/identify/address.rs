@@ -1,25 +1,25 @@
-//! The address of an event: what path, query and body claim, and which claim counts.
+//! The address of an event: the claims of path, query and body, and their precedence.
 //!
-//! A path that names a declared destination is the address ([`Address::of_path`]). Only the ready
-//! collector asks query and body as well, for every other path ([`Address::resolve`]).
+//! A path that names a declared destination is the address ([`Address::of_path`]). For every other
+//! path, only the ready collector also reads query and body ([`Address::resolve`]).
 
 use super::project::Project;
 use crate::request::{claims::Claims, target::Target};
 
-/// What an event is called.
+/// The service, the name and the project of an event.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Address<'a> {
     /// The first half of the destination.
     pub(crate) service: &'a str,
-    /// The second half, as it was sent.
+    /// The second half, as sent.
     pub(crate) name: &'a str,
-    /// The project: the path's, else the query's, else the body's.
+    /// The project: the path's, otherwise the query's, otherwise the body's.
     pub(crate) project: Project,
 }
 
 impl<'a> Address<'a> {
-    /// Returns the address that the path names, service or name empty where the path has none;
-    /// query and body add the project at most.
+    /// Returns the address that the path names; service or name is empty if the path has none.
+    /// Query and body can only add the project.
     pub(crate) fn of_path(target: &Target<'a>, query: &Claims<'_>, body: &Claims<'_>) -> Self {
         Self {
             service: target.service,
@@ -28,8 +28,8 @@ impl<'a> Address<'a> {
         }
     }
 
-    /// Returns the address by the original's grammar: the service of the query before the body's
-    /// before the path's, the name of the path before the query's before the body's. `None` when
+    /// Returns the address by Rockstat's rules. The service is that of the query, the body or the
+    /// path, in this order; the name is that of the path, the query or the body. Returns `None` if
     /// service or name is missing.
     pub(crate) fn resolve(target: &Target<'a>, query: &Claims<'a>, body: &Claims<'a>) -> Option<Self> {
         let service = first_said([query.service, body.service, Some(target.service)])?;

@@ -10,16 +10,18 @@ use crate::request::headers::RequestHeaders;
 
 const FINGERPRINT_SEED: u64 = 0xCACA_3ADA;
 
-/// Who has sent a request.
+/// The client that sent a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Client<'a> {
-    /// The address that the request came from, or that a trusted proxy says it came from; IPv4 in its plain form.
+    /// The address of the peer, or the client's address as a trusted proxy reports it; a mapped
+    /// IPv4 address in its plain form.
     pub(crate) ip: IpAddr,
     /// `User-Agent`.
     pub(crate) user_agent: Option<Cow<'a, str>>,
     /// `Referer`.
     pub(crate) referer: Option<Cow<'a, str>>,
-    /// The host that the client asked for, where a trusted proxy says so; a valid host name without a port.
+    /// The host that the client asked for, as a trusted proxy reports it: a valid host name without
+    /// a port.
     pub(crate) host: Option<&'a str>,
 }
 
@@ -46,9 +48,10 @@ impl<'a> Client<'a> {
         client
     }
 
-    /// Returns a number that tells apart address and browser; `None` without a `User-Agent`.
+    /// Returns a number that identifies the pair of address and browser; `None` without a
+    /// `User-Agent`.
     ///
-    /// It is the XXH64 of `<ip>:<user agent>` with its bytes in reverse, which is how the events that exist have it.
+    /// It is the XXH64 of `<ip>:<user agent>` with its bytes reversed, as in existing events.
     pub(crate) fn fingerprint(&self, ip: &IpText) -> Option<u64> {
         let user_agent = self.user_agent.as_deref()?;
         let mut hash = XxHash64::with_seed(FINGERPRINT_SEED);
@@ -59,7 +62,7 @@ impl<'a> Client<'a> {
     }
 }
 
-/// Returns the text of a header; a place in it that is not UTF-8 becomes U+FFFD.
+/// Returns the text of a header; bytes that are not UTF-8 become U+FFFD.
 fn text_of(bytes: &[u8]) -> Cow<'_, str> {
     match simdutf8::basic::from_utf8(bytes) {
         Ok(text) => Cow::Borrowed(text),

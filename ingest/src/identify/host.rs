@@ -1,11 +1,12 @@
-//! Names of hosts, and the domain that the visitor's cookie is for.
+//! Host names, and the domain of the visitor's cookie.
 
 use std::net::Ipv4Addr;
 
-/// The longest name of a host, in bytes ([RFC 1035](https://www.rfc-editor.org/rfc/rfc1035#section-2.3.4)).
+/// The longest host name, in bytes
+/// ([RFC 1035](https://www.rfc-editor.org/rfc/rfc1035#section-2.3.4)).
 const MAX_HOST_BYTES: usize = 253;
 
-/// Returns the name in `host[:port]`, where it can be one: so that nothing but a name gets into a cookie or a row.
+/// Returns the name in `host[:port]` if it is valid, so that only names get into a cookie or a row.
 pub(super) fn host_of(text: &str) -> Option<&str> {
     let text = text.trim();
     let host = match text.rsplit_once(':') {
@@ -25,10 +26,11 @@ fn is_host_name(host: &str) -> bool {
     host.len() <= MAX_HOST_BYTES && host.split('.').all(is_label)
 }
 
-/// Returns the `Domain` of the uid cookie for a collector at `domain`, so that the sites beside it share the visitor:
-/// `stat.example.com` gives `.example.com`. `None`, a cookie of this host alone, for an address and for a single label.
+/// Returns the `Domain` of the uid cookie for a collector at `domain`, so that its sibling sites
+/// share the visitor: `stat.example.com` gives `.example.com`. Returns `None`, which means a cookie
+/// of this host alone, for an address and for a single label.
 ///
-/// It knows no public suffixes: under `co.uk` and the like the domain is to be set by hand.
+/// The function knows no public suffixes: set the domain by hand under `co.uk` and the like.
 pub(crate) fn auto_domain(domain: &str) -> Option<String> {
     let host = host_of(domain).filter(|host| host.contains('.') && host.parse::<Ipv4Addr>().is_err())?;
     let host = host.strip_prefix("www.").unwrap_or(host);

@@ -21,7 +21,7 @@ impl IpText {
             bytes: [0; MAX_BYTES],
             length: 0,
         };
-        // No address is longer than the room for it.
+        // The buffer fits any address.
         let _ = match ip {
             IpAddr::V4(ip) => text.put_v4(ip.octets()),
             IpAddr::V6(ip) => write!(text, "{ip}"),
@@ -35,7 +35,7 @@ impl IpText {
         str::from_utf8(text).unwrap_or_default()
     }
 
-    /// The standard library's way takes several times the instructions.
+    /// Avoids the standard library's formatter, which takes several times the instructions.
     fn put_v4(&mut self, octets: [u8; 4]) -> fmt::Result {
         for (place, octet) in octets.into_iter().enumerate() {
             if place > 0 {

@@ -1,8 +1,9 @@
-//! Who sends an event, and what the event is called.
+//! The sender of an event, and the address of the event.
 //!
-//! Takes the parsed target, what query and body claim, the headers and the peer's address; gives the event's address, its project, the
-//! visitor's uid and the client. Everything is borrowed, and whatever is not valid counts as not said. Only a trusted
-//! proxy is believed when it speaks of somebody else.
+//! Takes the parsed target, the claims of query and body, the headers and the peer's address.
+//! Returns the event's address, its project, the visitor's uid and the client. Everything is
+//! borrowed, and an invalid value counts as absent. Only a trusted proxy may name another client
+//! than itself.
 
 mod address;
 mod client;
@@ -26,7 +27,7 @@ pub(crate) use self::{
 
 #[cfg(test)]
 mod testing {
-    //! What the tests of all parts start from.
+    //! Values that the tests of all files share.
 
     use std::net::{IpAddr, Ipv4Addr};
 

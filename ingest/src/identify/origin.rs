@@ -1,17 +1,17 @@
-//! The page that an answer is for, as CORS wants it named.
+//! The page that a response is for, as CORS names it.
 
 use http::HeaderValue;
 
 use crate::request::headers::RequestHeaders;
 
-/// The page that may read an answer.
+/// The page that may read a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CorsOrigin<'a> {
     /// The `Origin` of the request.
     PresentColumns(&'a HeaderValue),
-    /// Its `Referer`, of which `scheme://host[:port]` counts.
+    /// The `Referer` of the request, of which `scheme://host[:port]` counts.
     Referer(&'a HeaderValue),
-    /// Neither is known.
+    /// The request has neither.
     Any,
 }
 
@@ -24,7 +24,7 @@ impl<'a> CorsOrigin<'a> {
         said.referer.map_or(Self::Any, Self::Referer)
     }
 
-    /// Returns the `Origin` of the request, without which there is no question of CORS.
+    /// Returns the `Origin` of the request; without it, CORS does not apply.
     pub(crate) fn given(self) -> Option<HeaderValue> {
         match self {
             Self::PresentColumns(origin) => Some(origin.clone()),
@@ -32,7 +32,7 @@ impl<'a> CorsOrigin<'a> {
         }
     }
 
-    /// Returns the original's value of `Access-Control-Allow-Origin`, which every answer has.
+    /// Returns the value of `Access-Control-Allow-Origin` that Rockstat puts into every response.
     pub(crate) fn to_value(self) -> HeaderValue {
         match self {
             Self::PresentColumns(origin) => origin.clone(),

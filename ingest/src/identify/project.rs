@@ -1,18 +1,19 @@
-//! The number of a project, as the path, the query or the body has it.
+//! The number of a project, as the path, the query or the body contains it.
 
 use std::borrow::Cow;
 
-/// The number of a project, as JavaScript's `Number()` reads it. Whether it fits, the column decides.
+/// The number of a project, as JavaScript's `Number()` reads it. The column decides whether it
+/// fits.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(crate) enum Project {
-    /// Not said: 0.
+    /// Absent: 0.
     #[default]
     Missing,
     /// A whole number, exact.
     Whole(i128),
     /// A number with a fraction, or one beyond `i128`.
     Real(f64),
-    /// Text that is no number: the column's default.
+    /// Text that is not a number: the column's default.
     NotANumber,
 }
 
@@ -26,7 +27,7 @@ impl Project {
         if let Some(digits) = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
             return Self::parse_hexadecimal(digits);
         }
-        // Rust's own parser also takes `inf` and `nan`.
+        // Rust's parser also accepts `inf` and `nan`.
         if !text
             .bytes()
             .all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(&byte))
@@ -61,7 +62,7 @@ impl Project {
         }
     }
 
-    /// Returns whether `text` is what [`to_text`](Self::to_text) gives.
+    /// Returns whether `text` equals the result of [`to_text`](Self::to_text).
     pub(crate) fn is_written(self, text: &str) -> bool {
         match self {
             Self::Whole(number) => itoa::Buffer::new().format(number) == text,
@@ -69,7 +70,7 @@ impl Project {
         }
     }
 
-    /// Returns the number as a column reads it from text; `None` leaves the column its default.
+    /// Returns the number as text for a column; `None` leaves the column its default.
     pub(crate) fn to_text(self) -> Option<Cow<'static, str>> {
         match self {
             Self::Missing | Self::Whole(0) => Some(Cow::Borrowed("0")),

@@ -1,4 +1,4 @@
-//! The proxies whose word on the client counts.
+//! The proxies that are trusted to name the client.
 
 use std::{
     fmt,
@@ -6,13 +6,14 @@ use std::{
     str::FromStr,
 };
 
-/// The addresses of proxies that are believed when they say who the client is. The default is the machine itself.
+/// The addresses of the proxies that are trusted to name the client. The default is the machine
+/// itself.
 ///
-/// Read from text: addresses and networks, with commas between them; the empty text trusts nobody.
+/// Parsed from addresses and networks, separated by commas; an empty text trusts no proxy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrustedProxies(Vec<Network>);
 
-/// A network; one of IPv4 stands where IPv6 maps it, so that one comparison serves both.
+/// A network. An IPv4 network has its mapped IPv6 form, so that one comparison serves both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Network {
     address: u128,
@@ -24,7 +25,7 @@ struct Network {
 pub struct NetworkError(String);
 
 impl TrustedProxies {
-    /// Returns whether `ip` is one of them.
+    /// Returns whether `ip` is the address of a trusted proxy.
     pub(crate) fn contains(&self, ip: IpAddr) -> bool {
         let ip = bits_of(ip);
         self.0.iter().any(|network| ip & network.mask == network.address)

@@ -1,4 +1,4 @@
-//! Whole requests beside the recorded ones.
+//! Compares whole requests with recorded ones.
 
 #![allow(clippy::unwrap_used)]
 
@@ -15,24 +15,25 @@ use crate::{
     },
 };
 
-/// Recorded cases that are answered otherwise on purpose: the data that is recorded instead, or `None` for a refusal.
+/// Recorded cases that differ on purpose: the data that we record instead, or `None` for a
+/// rejection.
 const DIFFERENT_ON_PURPOSE: [(&str, Option<&str>); 9] = [
-    // Sniffed by its brace: all three became one absurd key.
+    // The brace marks these as JSON; Rockstat made one absurd key of each.
     ("json w/out content-type", Some(r#"{"event":"b"}"#)),
     ("json text/plain", Some(r#"{"event":"b"}"#)),
     (".gif ext with JSON ctype", Some(r#"{"event":"b"}"#)),
     // The type is matched in any case.
     ("json upper ctype", Some(r#"{"event":"b"}"#)),
-    // Became absurd keys as well; now refused with a reason.
+    // Rockstat made absurd keys of this, too; now it is rejected with a reason.
     ("multipart", None),
-    // Became rows without a value; what is no object has no fields.
+    // Rockstat made rows without a value of these; only an object has fields.
     ("json array", None),
     ("json number", None),
     ("json null", None),
     ("json string", None),
 ];
 
-/// `/` is a page whatever the query says, which is decided before anything of this file.
+/// `/` is a page whatever the query contains; an earlier stage decides that.
 const PAGE: &str = "/";
 
 #[test]

@@ -1,4 +1,4 @@
-//! The visitor: the uid that a request brings with it.
+//! The visitor: the uid that a request contains.
 
 use std::iter;
 
@@ -11,16 +11,18 @@ use crate::request::claims::Claims;
 pub(crate) const UID_COOKIE: &str = "uid";
 
 const UID_DIGITS: std::ops::RangeInclusive<usize> = 10..=22;
-/// The least number of ten digits. A uid of smaller value, all zeros in front, would come back as a cookie too short to be one.
+/// The smallest number of ten digits. A smaller uid with leading zeros would come back in a cookie
+/// that is too short to be valid.
 const MIN_UID: u64 = 1_000_000_000;
 
-/// Returns the uid that the visitor has already: of the query, the body, or a cookie in `headers`, whichever is valid first.
+/// Returns the visitor's existing uid: the first valid one of the query, the body, and the cookies
+/// in `headers`.
 pub(crate) fn known_uid(query: &Claims<'_>, body: &Claims<'_>, headers: Option<&HeaderMap>) -> Option<u64> {
     let claimed = [query.uid, body.uid].into_iter().flatten().find_map(parse_uid);
     claimed.or_else(|| cookies(headers?, UID_COOKIE).find_map(parse_uid))
 }
 
-/// Returns the uid that `text` is: 10 to 22 digits that fit 64 bits.
+/// Parses a uid: 10 to 22 digits whose value fits 64 bits and is at least [`MIN_UID`].
 fn parse_uid(text: &str) -> Option<u64> {
     if !UID_DIGITS.contains(&text.len()) {
         return None;

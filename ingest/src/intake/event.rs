@@ -1,4 +1,4 @@
-//! One request as an event, and why it may not become a row.
+//! One request as an event, and the reasons why it may not become a row.
 
 use crate::{
     ack::Ack,
@@ -18,15 +18,17 @@ pub struct Event<'a> {
     pub(crate) stamp: EventMeta<'a>,
     pub(crate) query: &'a Fields<'a>,
     pub(crate) payload: &'a Payload<'a>,
-    /// What its answer is to promise.
+    /// The acknowledgement that its response is to promise.
     pub(crate) ack: Ack,
     pub(crate) arena: &'a Arena,
 }
 
 impl Event<'_> {
-    /// Lets `take` see the event that a query and a JSON body make, without a request around them: nobody sent it, at no time.
+    /// Passes to `take` the event of a query and a JSON body, without a request: the event has no
+    /// sender and no time.
     ///
-    /// For what decodes events outside of a server, such as benches and tools that try a table.
+    /// For code that decodes events outside of a server, such as benchmarks and tools that try a
+    /// table.
     pub fn from_texts<T>(query: &str, json: &str, take: impl FnOnce(&Event<'_>) -> T) -> T {
         arena::with(|arena| {
             take(&Event {
@@ -44,35 +46,35 @@ impl Event<'_> {
     }
 }
 
-/// What takes events into a table; the build step names one for each destination.
+/// A function that ingests events into a table; the build step names one for each destination.
 pub type TableHandler = fn(&Event<'_>, Sink<'_>) -> Result<Receipt, Rejection>;
 
-/// Where an event's row goes.
+/// The destination of an event's row.
 #[derive(Debug)]
 pub enum Sink<'s> {
-    /// Into the table's open block.
+    /// The table's open block.
     Block(&'s Writer),
-    /// Behind the rows of the same request, which go into a block together.
+    /// The rows of the same request, which go into a block together.
     Rows(&'s mut RowBatch),
 }
 
-/// Why an event did not become a row.
+/// The rejection of an event that did not become a row.
 #[derive(Debug)]
 pub struct Rejection {
-    /// The table that it was for.
+    /// The table of the event's destination.
     pub table: &'static Table,
-    /// What was wrong.
+    /// The reason.
     pub reason: Reason,
 }
 
-/// What was wrong with an event.
+/// The reason for a rejection.
 #[derive(Debug)]
 pub enum Reason {
     /// The body is not JSON.
     Syntax(json::Error),
-    /// The body is JSON of another kind than an object, and has no fields.
+    /// The body is JSON but not an object, so it has no fields.
     NotAnObject(Kind),
-    /// Values that do not fit their columns.
+    /// Values do not fit their columns.
     Refused(Vec<InvalidColumn>),
     /// There is no room for more rows.
     SpoolFull,

@@ -1,4 +1,5 @@
-//! Far-off dates: a client that chooses dates chooses partitions, so a column can bound how far they are from the event's arrival.
+//! Far-off dates: clients that choose dates choose partitions, so a column can limit how far a date
+//! is from the event's arrival.
 
 use jiff::Timestamp;
 
@@ -13,9 +14,9 @@ use crate::{
 
 const SECONDS_PER_DAY: i64 = 86_400;
 
-/// A value that is a date, or a time of one.
+/// A date, or a time with a date.
 pub trait Dated {
-    /// Returns the first and the last second since 1970 that the value may mean; none for NULL.
+    /// Returns the first and the last second since 1970 that the value may mean; `None` for NULL.
     fn seconds(&self) -> Option<(i64, i64)>;
 }
 
@@ -51,14 +52,14 @@ impl<T: Dated> Dated for Option<T> {
     }
 }
 
-/// Returns the first and the last second of a day. Somewhere it is the same day for up to 14 hours more on either side; that is
-/// left to the bound.
+/// Returns the first and the last second of a day in UTC. In other time zones the day begins or
+/// ends up to 14 hours earlier or later; the column's limits must allow for that.
 const fn day(days: i64) -> (i64, i64) {
     (days * SECONDS_PER_DAY, (days + 1) * SECONDS_PER_DAY - 1)
 }
 
-/// Refuses a date that is more than `max_age` seconds before the event's arrival, or more than `max_ahead` seconds after it. A day counts as
-/// long as a second of it is within.
+/// Reports a date that is more than `max_age` seconds before the event's arrival, or more than
+/// `max_ahead` seconds after it. A day is valid if any second of it is.
 pub fn check_date(
     value: &impl Dated,
     stamp: &EventMeta<'_>,

@@ -1,9 +1,11 @@
-//! Intake: one event becomes one encoded row, in one synchronous call: decode → stamp → check → encode.
+//! Intake: turns one event into one encoded row, in one synchronous call: decode → fill metadata →
+//! check → encode.
 //!
-//! The event is walked once. Nested objects are joined to paths with `_`; a path that is a column of the table goes into that
-//! column, anything else into the nearest extra above it, and where there is none it is let go, as in the original. Fields of
-//! the query win over fields of the body. Where a column has several paths, the first of them that the event has counts, wherever
-//! it stands in it. The typed row borrows from the request, so nothing here awaits.
+//! The decoder visits each value of the event once. It joins the keys of nested objects with `_` to
+//! a path. A value goes into the column of its path, otherwise into the nearest extra above it;
+//! without an extra it is dropped, as in Rockstat. Fields of the query override fields of the body.
+//! If a column has several paths, the first of them that the event contains counts, whatever their
+//! order in the event. The typed row borrows from the request, so nothing here awaits.
 
 pub(crate) mod event;
 pub(crate) mod far_off_date;
@@ -21,10 +23,12 @@ use crate::{
     },
 };
 
-/// Takes an event into the table of `T`; the receipt lets its answer wait for what it promises.
+/// Ingests an event into the table of `T`. The response can wait for its acknowledgement with the
+/// receipt.
 ///
 /// # Errors
-/// Why it did not become a row; the table's block is as it was then.
+///
+/// The reason why the event did not become a row; the table's block is unchanged.
 pub fn intake<T: TypedTable>(event: &Event<'_>, sink: Sink<'_>) -> Result<Receipt, Rejection> {
     let rejected = |reason| Rejection {
         table: T::TABLE,

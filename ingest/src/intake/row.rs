@@ -1,4 +1,4 @@
-//! Rows: what the generated code of a table provides, and what the runtime gives to it.
+//! Rows: the interface between a table's generated code and the runtime.
 
 use std::borrow::Cow;
 
@@ -17,55 +17,62 @@ pub trait TypedTable: 'static {
     /// The table as ClickHouse has it.
     const TABLE: &'static Table;
 
-    /// The row, borrowing from a request for `'a`; its default is a row of an event that says nothing.
+    /// The row, which borrows from a request for `'a`; its default is the row of an empty event.
     type Row<'a>: Row<'a> + Default;
 }
 
 /// A typed row that an event is decoded into.
 ///
-/// Columns are named by their place in [`Table::columns`], extras by their place in the list that the build step made.
+/// A column is identified by its index in [`Table::columns`], an extra by its index in the list
+/// that the build step generates.
 pub trait Row<'a> {
-    /// Returns the column that the event fills from `path`, the keys down to the value joined by `_`.
+    /// Returns the column that the event fills from `path`: the keys down to the value, joined by
+    /// `_`.
     ///
-    /// Columns that the collector or ClickHouse fills are not found.
+    /// Does not find columns that the collector or ClickHouse fills.
     fn column(&self, path: &str) -> Option<usize>;
 
     /// Puts a value into a column.
     ///
     /// # Errors
-    /// Why the value cannot stand there.
+    ///
+    /// The reason why the value does not fit.
     fn put(&mut self, column: usize, input: Input<'_, 'a>) -> Result<(), ValueError>;
 
-    /// Returns the extra that takes what has no column below `path`; the empty path is the event itself.
+    /// Returns the extra for values below `path` that have no column; the empty path is the event
+    /// itself.
     fn extra_at(&self, path: &str) -> Option<usize>;
 
     /// Returns the keys and the values of an extra.
     fn extra(&mut self, extra: usize) -> Option<ExtraMut<'_, 'a>>;
 
-    /// Fills the columns that the collector knows from the request itself.
+    /// Fills the columns that the collector knows from the request.
     fn stamp(&mut self, stamp: &EventMeta<'a>, refusals: &mut InvalidColumns);
 
-    /// Brings the arrays of each Nested to one length; `given` are the columns that were put.
+    /// Pads the arrays of each Nested to one length; `given` are the columns that the event has.
     fn level(&mut self, given: &PresentColumns, refusals: &mut InvalidColumns);
 
-    /// Appends the row as the table's [`Format`](crate::table::Format) has it; `given` are the columns that were put.
+    /// Appends the row in the table's [`Format`](crate::table::Format); `given` are the columns
+    /// that the event has.
     fn encode(&self, given: &PresentColumns, out: &mut Vec<u8>);
 
-    /// Refuses dates that are too far from the event's arrival; `given` are the columns that were put.
+    /// Reports dates that are too far from the event's arrival; `given` are the columns that the
+    /// event has.
     fn check_dates(&self, _stamp: &EventMeta<'a>, _given: &PresentColumns, _refusals: &mut InvalidColumns) {}
 
-    /// Returns what the schema asks of events beside the types of their values.
+    /// Returns the schema's rules for events, apart from the types of values.
     fn rules(&self) -> &'static EventRules {
         &EventRules::NONE
     }
 }
 
-/// What a table's columns ask of events beside the types of their values.
+/// The rules of a table's columns for events, apart from the types of values.
 #[derive(Debug, Clone, Copy)]
 pub struct EventRules {
-    /// The columns that each event has to give, and the path where they are looked for, as the schema writes it.
+    /// The columns that each event must have, and the path of each as the schema writes it.
     pub required: &'static [(usize, &'static str)],
-    /// The columns that are looked for at more than one path, and those paths; the first of them that an event has counts.
+    /// The columns with more than one path, and those paths; the first path that an event contains
+    /// counts.
     pub alternatives: &'static [(usize, &'static [&'static str])],
 }
 
@@ -75,7 +82,8 @@ impl EventRules {
         alternatives: &[],
     };
 
-    /// Returns the place of `path`, its keys joined by `_`, among the alternatives of a column; `None` where it has none.
+    /// Returns the index of `path`, its keys joined by `_`, among the alternatives of a column;
+    /// `None` if the column has no such alternative.
     #[inline]
     pub(crate) fn rank(&self, column: usize, path: &str) -> Option<usize> {
         if self.alternatives.is_empty() {
@@ -90,12 +98,12 @@ impl EventRules {
     }
 }
 
-/// The two arrays of one extra; they are always of one length.
+/// The two arrays of one extra; they always have the same length.
 #[derive(Debug)]
 pub struct ExtraMut<'r, 'a> {
-    /// The keys, relative to the extra's own path.
+    /// The keys, relative to the extra's path.
     pub keys: &'r mut Vec<Cow<'a, str>>,
-    /// The values as texts.
+    /// The values as text.
     pub values: &'r mut Vec<Cow<'a, str>>,
 }
 
@@ -107,12 +115,12 @@ impl<'a> ExtraMut<'_, 'a> {
     }
 }
 
-/// A value of an event on its way into a column.
+/// A value of an event for a column.
 #[derive(Debug)]
 pub enum Input<'r, 'a> {
-    /// The reader stands before the value.
+    /// The reader is positioned at the value.
     Json(&'r mut Reader<'a>),
-    /// A field of a query string or a form, decoded.
+    /// A decoded field of a query or a form.
     Text(Cow<'a, str>),
 }
 
@@ -120,7 +128,8 @@ impl<'a> Input<'_, 'a> {
     /// Decodes the value into a field.
     ///
     /// # Errors
-    /// Why it does not fit; the field is then as it was.
+    ///
+    /// The reason why the value does not fit; the field is then unchanged.
     #[inline]
     pub fn read<T: Decode<'a>>(self, field: &mut T) -> Result<(), ValueError> {
         *field = match self {
@@ -131,10 +140,11 @@ impl<'a> Input<'_, 'a> {
     }
 }
 
-/// Makes sure that a value takes no more bytes than its column allows.
+/// Checks that a value has at most `max_bytes` bytes.
 ///
 /// # Errors
-/// It does.
+///
+/// The value has more.
 #[inline]
 pub fn at_most(max_bytes: usize, bytes: usize) -> Result<(), ValueError> {
     if bytes > max_bytes {
@@ -144,21 +154,22 @@ pub fn at_most(max_bytes: usize, bytes: usize) -> Result<(), ValueError> {
     }
 }
 
-/// Returns how many bytes a value takes in its row.
+/// Returns the number of bytes that a value takes in its row.
 pub fn encoded_bytes(value: &impl Encode) -> usize {
     let mut out = Vec::new();
     value.put(&mut out);
     out.len()
 }
 
-/// The byte before a value in [`RowBinaryWithDefaults`](crate::table::Format::RowBinaryWithDefaults).
+/// The byte before a value in
+/// [`RowBinaryWithDefaults`](crate::table::Format::RowBinaryWithDefaults).
 pub const VALUE: u8 = 0;
 
-/// The byte in the place of a value that ClickHouse is to compute.
+/// The byte in place of a value that ClickHouse is to compute.
 pub const DEFAULT: u8 = 1;
 
-/// Brings one array of a Nested to the length of its longest: an array that the event did not give is filled with defaults, one
-/// that it gave has to be as long.
+/// Pads one array of a Nested to `length`, that of its longest array: fills an absent array with
+/// defaults, and reports a present one of another length.
 pub fn level<T: Default>(
     array: &mut Vec<T>,
     is_given: bool,
@@ -177,7 +188,7 @@ pub fn level<T: Default>(
     }
 }
 
-/// The set of columns that an event gave.
+/// The set of columns that an event has.
 #[derive(Debug, Clone, Default)]
 pub struct PresentColumns {
     few: [u64; Self::FEW_WORDS],
@@ -205,7 +216,7 @@ impl PresentColumns {
         }
     }
 
-    /// Returns whether the event gave the column.
+    /// Returns whether the event has the column.
     #[inline]
     pub fn contains(&self, column: usize) -> bool {
         let word = column / Self::WORD_BITS;

@@ -1,4 +1,4 @@
-//! Stamp: what the collector itself knows of an event, and the columns that hold it.
+//! Event metadata: what the collector itself knows of an event, and the columns that hold it.
 
 use std::borrow::Cow;
 
@@ -13,23 +13,23 @@ use crate::{
     value::{Date, DateTime, Decode, Utc},
 };
 
-/// What the collector knows of every event.
+/// The collector's metadata of an event.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct EventMeta<'a> {
-    /// The event's id: `(milliseconds since 1970) << 22 | node << 12 | sequence`; a process without a node has other places in
-    /// the lower 22 bits, from 2 097 152 on.
+    /// The event's id: `(milliseconds since 1970) << 22 | node << 12 | sequence`. The lower 22 bits
+    /// are 2 097 152 or more in a process without a node number.
     pub id: u64,
     /// The visitor's id.
     pub uid: u64,
-    /// When the event arrived, in milliseconds since 1970.
+    /// The event's time of arrival, in milliseconds since 1970.
     pub unix_ms: u64,
-    /// How it arrived: `http` or `pixel`.
+    /// The channel that the event arrived by: `http` or `pixel`.
     pub channel: &'static str,
     /// The project that the request names.
     pub(crate) project: Project,
-    /// The service, aliases resolved.
+    /// The service, with its alias resolved.
     pub service: &'a str,
-    /// The event's name, as the request has it.
+    /// The event's name as sent.
     pub name: &'a str,
     /// The client's address.
     pub ip: &'a str,
@@ -37,13 +37,13 @@ pub struct EventMeta<'a> {
     pub user_agent: Option<&'a str>,
     /// The header Referer.
     pub referer: Option<&'a str>,
-    /// The host that a trusted proxy was asked for.
+    /// The host that the client asked for, as a trusted proxy reports it.
     pub host: Option<&'a str>,
-    /// A fingerprint of address and user agent; 0 without either.
+    /// The fingerprint of address and user agent; 0 without a user agent.
     pub fingerprint: u64,
 }
 
-/// A value of a [`EventMeta`], for columns of a type that is not the value's own.
+/// A value of an [`EventMeta`], for columns of a type other than the value's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each is the field of Stamp that it is called after")]
 pub enum CollectorValue {
@@ -89,7 +89,8 @@ impl<'a> EventMeta<'a> {
         self.timestamp().strftime("%Y-%m-%d %H:%M:%S").to_string()
     }
 
-    /// Puts the project into a column of an integer type; what is no number at all leaves the column its default.
+    /// Puts the project into a column of an integer type. Text that is not a number leaves the
+    /// column its default.
     #[inline]
     pub fn put_project<T: TryFrom<i128>>(&self, field: &mut T, column: &'static Column, refusals: &mut InvalidColumns) {
         let number = match self.project {
@@ -111,7 +112,7 @@ impl<'a> EventMeta<'a> {
         }
     }
 
-    /// Puts a value into a column of another type, as if it had come as text.
+    /// Puts a value into a column of another type, as if it had arrived as text.
     pub fn put<T: Decode<'a>>(
         &self,
         value: CollectorValue,
@@ -126,7 +127,7 @@ impl<'a> EventMeta<'a> {
         }
     }
 
-    /// Returns whether `value` is what the column `key` of this event holds anyway.
+    /// Returns whether `value` repeats the metadata that the event has under `key`.
     pub(crate) fn says(&self, key: &str, value: &str) -> bool {
         match key {
             "name" => value == self.name,
@@ -144,7 +145,7 @@ impl<'a> EventMeta<'a> {
             CollectorValue::Fingerprint => Cow::Owned(self.fingerprint.to_string()),
             CollectorValue::Timestamp => Cow::Owned(self.unix_ms.to_string()),
             CollectorValue::Date => Cow::Owned(self.date_text()),
-            // With its offset, so that it is the same moment in a column of any time zone.
+            // The offset makes it the same moment in a column of any time zone.
             CollectorValue::DateTime => Cow::Owned(self.timestamp().strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()),
             CollectorValue::ProjectId => self.project.to_text()?,
             CollectorValue::Channel => Cow::Borrowed(self.channel),

@@ -1,4 +1,4 @@
-//! The walk over an event: each value goes into its column, or into the nearest extra above it.
+//! Walks an event: each value goes into its column, or into the nearest extra above it.
 
 use std::{borrow::Cow, collections::HashMap};
 
@@ -21,9 +21,10 @@ use crate::{
     value::js_string,
 };
 
-/// The keys of an event that the collector's own values overwrite.
+/// The keys of an event that the collector's values override.
 ///
-/// What a client sends under them is not lost, unless it only repeats the collector's value: it goes to the extra.
+/// A client's value under such a key goes to the extra, unless it only repeats the collector's
+/// value.
 const RESERVED: [&str; 10] = [
     "channel",
     "date",
@@ -37,11 +38,12 @@ const RESERVED: [&str; 10] = [
     "uid",
 ];
 
-/// The most that one event's paths may take in its extras, in bytes. Each leaf of an object has the object's whole path: without a
-/// bound, a long key with many leaves below it would make a row thousands of times as large as its event.
+/// The maximum size of the paths that one event's extras contain, in bytes. Each leaf of an object
+/// has the object's whole path, so without a limit, a long key above many leaves would make a row
+/// thousands of times as large as its event.
 const MAX_COPIED_BYTES: usize = 1 << 20;
 
-/// Decodes, stamps and checks; the same code for all tables.
+/// Decodes an event, fills in its metadata and checks the row; the same code serves all tables.
 pub(super) fn decode<'a>(
     row: &mut dyn Row<'a>,
     table: &'static Table,
@@ -92,7 +94,7 @@ pub(super) fn decode<'a>(
     }
 }
 
-/// A walk over one event.
+/// The state of a walk over one event.
 struct EventVisitor<'r, 'a> {
     row: &'r mut dyn Row<'a>,
     rules: &'static EventRules,
@@ -100,34 +102,34 @@ struct EventVisitor<'r, 'a> {
     stamp: &'r EventMeta<'a>,
     given: PresentColumns,
     refusals: InvalidColumns,
-    /// For columns with alternatives, the rank of the path that was put last.
+    /// For columns with alternatives, the rank of the path whose value was put last.
     ranks: Vec<(usize, usize)>,
-    /// The path of the object that is being walked; empty at the root.
+    /// The path of the current object; empty at the root.
     path: BumpString<'a>,
     arena: &'a Arena,
-    /// How much of paths has been copied into extras.
+    /// The number of path bytes that were copied into extras.
     copied_bytes: usize,
 }
 
-/// Where a value of the event belongs.
+/// The destination of a value.
 #[derive(Debug, Clone, Copy)]
 enum Slot {
     Column(usize),
-    /// It is an object with places below it.
+    /// The value is an object whose fields have destinations.
     Scope,
     Extra,
     Nowhere,
 }
 
-/// The rank of a null, which gives way to whatever else an event has for the column.
+/// The rank of a null; any other value of the event for the column replaces it.
 const LAST_RANK: usize = usize::MAX;
 
-/// Where in the event the walk is.
+/// The object that is being walked.
 #[derive(Debug, Clone, Copy)]
 struct Scope {
     /// The nearest extra.
     extra: Option<usize>,
-    /// Where in a path the part begins that is relative to that extra.
+    /// The position in a path where the part relative to that extra begins.
     relative_from: usize,
     is_root: bool,
 }
@@ -145,7 +147,7 @@ impl<'a> EventVisitor<'_, 'a> {
         Ok(kind)
     }
 
-    /// Walks the fields of a query or a form, but for those that `over` has too.
+    /// Walks the fields of a query or a form, except those that `over` contains, too.
     fn fields(&mut self, fields: &'a Fields<'a>, root: Scope, over: Option<&Names<'_>>) {
         match fields {
             Fields::Flat(pairs) => {
@@ -229,13 +231,13 @@ impl<'a> EventVisitor<'_, 'a> {
         result
     }
 
-    /// Returns where a value of this kind belongs, which `reader` stands before.
+    /// Returns the destination of a value of this kind; `reader` is positioned at the value.
     #[inline]
     fn place(&self, path: &str, kind: Kind, branch: Scope, reader: &Reader<'a>) -> Result<Slot, json::Error> {
         if let Some(index) = self.row.column(path) {
             let column = || &self.table.columns[index];
             return Ok(match kind {
-                // What a column without NULL makes of it is its default, as if the event had said nothing.
+                // A column without NULL gets its default, as if the event had no value for it.
                 Kind::Null if !column().is_nullable => Slot::Nowhere,
                 Kind::Object if !column().takes_object => Slot::Scope,
                 _ => Slot::Column(index),
@@ -250,17 +252,18 @@ impl<'a> EventVisitor<'_, 'a> {
         })
     }
 
-    /// Steps into the object under `key`.
+    /// Enters the object under `key`.
     fn branch(&mut self, key: &str, above: Scope) -> Scope {
         if above.is_root {
             self.path.push_str(key);
         }
-        // The collector's own facts stand below `td`; what a client puts there is told apart from them by its path.
+        // Only the collector writes to the extra `td`; a client's values below `td` go to the extra
+        // above it, under their whole path.
         let is_ours = above.is_root && key == "td";
         let extra = if is_ours { None } else { self.row.extra_at(&self.path) };
         Scope {
             extra: extra.or(above.extra),
-            // Behind the `_` that follows the extra's own path.
+            // Skips the `_` after the extra's path.
             relative_from: if extra.is_some() {
                 self.path.len() + 1
             } else {
@@ -287,7 +290,8 @@ impl<'a> EventVisitor<'_, 'a> {
         Ok(())
     }
 
-    /// Returns whether a value of this rank goes into the column; it does not where the event has had one that goes before it.
+    /// Returns whether a value of this rank goes into the column. It does not if the event already
+    /// had a value of a better rank.
     fn takes(&mut self, column: usize, rank: Option<usize>) -> bool {
         let Some(rank) = rank else { return true };
         match self.ranks.iter_mut().find(|(known, _)| *known == column) {
@@ -335,7 +339,8 @@ impl<'a> EventVisitor<'_, 'a> {
         Ok(())
     }
 
-    /// Refuses the event for each required column that it does not give; a value that was refused is no missing one.
+    /// Reports each required column that the event lacks; an invalid value does not count as
+    /// missing.
     fn refuse_missing(&mut self) {
         for (index, path) in self.rules.required {
             let column = &self.table.columns[*index];
@@ -345,18 +350,19 @@ impl<'a> EventVisitor<'_, 'a> {
         }
     }
 
-    /// Returns whether a key names an array of an extra, which only the collector fills.
+    /// Returns whether a key names an array of an extra; only the collector fills these.
     fn is_part_of_extra(&self, key: &str) -> bool {
         (key.ends_with("extra.key") || key.ends_with("extra.value"))
             && self.table.columns.iter().any(|column| column.name == key)
     }
 
-    /// Returns whether a reserved key only says again what the collector's own column says.
+    /// Returns whether a reserved key only repeats the collector's value.
     fn is_repetition(&self, key: &str, value: impl FnOnce() -> Option<Cow<'a, str>>) -> bool {
         RESERVED.contains(&key) && value().is_some_and(|value| self.stamp.says(key, &value))
     }
 
-    /// As [`is_repetition`](Self::is_repetition), of the text or number that `reader` stands before.
+    /// Like [`is_repetition`](Self::is_repetition), for the string or number that `reader` is
+    /// positioned at.
     fn is_repeated_json(&self, key: &str, reader: &Reader<'a>) -> Result<bool, json::Error> {
         if !RESERVED.contains(&key) {
             return Ok(false);
@@ -366,7 +372,7 @@ impl<'a> EventVisitor<'_, 'a> {
     }
 }
 
-/// The keys that one object has given to extras, so that the last of equal ones wins, as in JavaScript.
+/// The keys that one object has added to extras, so that the last duplicate wins, as in JavaScript.
 #[derive(Debug)]
 struct DuplicateKeys<'a> {
     few: BumpVec<'a, usize>,
@@ -374,7 +380,7 @@ struct DuplicateKeys<'a> {
 }
 
 impl<'a> DuplicateKeys<'a> {
-    /// Up to here keys are compared one by one; a hash table pays off above.
+    /// Up to this number, keys are compared one by one; a hash table pays off above.
     const FEW: usize = 16;
 
     fn new(arena: &'a Arena) -> Self {
@@ -384,7 +390,8 @@ impl<'a> DuplicateKeys<'a> {
         }
     }
 
-    /// Returns the place that `key` has in `keys` if this object gave it before; else notes `place` for it.
+    /// Returns the index of `key` in `keys` if this object has added it before; otherwise notes
+    /// `place` for it.
     #[expect(
         clippy::ptr_arg,
         reason = "a key that is borrowed from the event stays borrowed in the table"

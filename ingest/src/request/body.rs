@@ -1,7 +1,8 @@
-//! The body of a request: what it is, and its text.
+//! The body of a request: its kind and its text.
 //!
-//! Takes the bytes and what the request declares about them, gives a [`Payload`] that borrows from the bytes wherever these are
-//! UTF-8, or a typed refusal. JSON is not read here: the decoder does that, once, straight into the columns.
+//! Takes the bytes and what the request declares about them. Returns a [`Payload`], which borrows
+//! from the bytes if they are UTF-8, or a typed error. This module does not parse JSON: the decoder
+//! does so once, straight into the columns.
 
 use std::borrow::Cow;
 
@@ -16,7 +17,7 @@ use crate::{
 
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
-/// The types that an extension of the path stands for; such an extension wins over the header.
+/// The types that an extension of the path implies; they take precedence over the header.
 const TYPES_BY_EXTENSION: [(&str, &str); 4] = [
     ("json", "application/json"),
     ("gif", "image/gif"),
@@ -28,11 +29,11 @@ const PLAIN_JSON: &[u8] = b"application/json";
 
 const FORM: &[u8] = b"application/x-www-form-urlencoded";
 
-/// The types of bodies that are taken, for the header `Accept` of a refusal.
+/// The accepted types, for the header `Accept` of an error response.
 pub(crate) const TAKEN_TYPES: &str =
     "application/json, application/x-ndjson, application/x-www-form-urlencoded, text/plain";
 
-/// What a request declares about its body.
+/// The request's declarations about its body.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Declared<'r> {
     /// The extension of the path.
@@ -43,42 +44,43 @@ pub(crate) struct Declared<'r> {
     pub(crate) content_encoding: Option<&'r [u8]>,
 }
 
-/// A body as text, its kind known.
+/// A body as text of a known kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Payload<'a> {
     /// There is no body.
     Empty,
-    /// What should be JSON; whether it is, the decoder finds out.
+    /// Text that should be JSON; the decoder checks whether it is.
     Json(&'a str),
-    /// Lines, each of which should be JSON ([NDJSON](https://github.com/ndjson/ndjson-spec)).
+    /// Lines that should each be JSON ([NDJSON](https://github.com/ndjson/ndjson-spec)).
     Lines(&'a str),
     /// A urlencoded form.
     Form(Fields<'a>),
 }
 
-/// Why a body is not read at all.
+/// The reason why a body is not read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BodyError {
-    /// A compressed body.
+    /// The body is compressed.
     ContentEncoding,
-    /// A `Content-Type` that is none.
+    /// The `Content-Type` is malformed.
     ContentType,
-    /// A charset that nobody knows.
+    /// The charset is unknown.
     Charset,
-    /// A form of several parts.
+    /// The body is a multipart form.
     Multipart,
-    /// A type whose bodies are not taken, and no JSON object in spite of it.
+    /// The type is not accepted, and the body is not a JSON object.
     MediaType,
-    /// A text that is neither JSON nor a form.
+    /// The text is neither JSON nor a form.
     Text,
-    /// Nothing where JSON was promised.
+    /// The type is JSON, but the body is empty.
     EmptyJson,
-    /// A byte order mark before JSON, which [RFC 8259](https://www.rfc-editor.org/rfc/rfc8259#section-8.1) forbids.
+    /// A byte order mark precedes the JSON, which
+    /// [RFC 8259](https://www.rfc-editor.org/rfc/rfc8259#section-8.1) forbids.
     ByteOrderMark,
 }
 
 impl BodyError {
-    /// Returns the status that the request is answered with.
+    /// Returns the status of the response.
     pub(crate) const fn status(self) -> StatusCode {
         match self {
             Self::Multipart | Self::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -86,7 +88,7 @@ impl BodyError {
         }
     }
 
-    /// Returns the sentence for the client.
+    /// Returns the message for the client.
     pub(crate) const fn reason(self) -> &'static str {
         match self {
             Self::ContentEncoding => "compressed bodies are not taken; send it without Content-Encoding",
@@ -113,7 +115,8 @@ impl std::fmt::Display for BodyError {
 impl std::error::Error for BodyError {}
 
 impl<'r> Declared<'r> {
-    /// Returns whether the request is for an image, which makes its channel `pixel`. Holds for requests without a body too.
+    /// Returns whether the request is for an image, which makes its channel `pixel`. Requests
+    /// without a body count, too.
     pub(crate) fn is_image(&self) -> bool {
         !self.is_plainly_json() && contains_ignoring_case(self.media_type(), b"image")
     }
@@ -122,18 +125,21 @@ impl<'r> Declared<'r> {
         self.is_plainly_json() || contains_ignoring_case(self.media_type(), b"json")
     }
 
-    /// Returns whether each line of the body is an event: `application/x-ndjson`, `application/jsonl` and the like.
+    /// Returns whether each line of the body is an event: `application/x-ndjson`,
+    /// `application/jsonl` and the like.
     pub(crate) fn is_lines(&self) -> bool {
         let is_named = |word| contains_ignoring_case(self.media_type(), word);
         !self.is_plainly_json() && (is_named(b"ndjson") || is_named(b"jsonl"))
     }
 
-    /// Returns whether the type is written as most senders write it, so that there is nothing to be looked for in it.
+    /// Returns whether the type is exactly the one that most clients send, so that no search is
+    /// needed.
     fn is_plainly_json(&self) -> bool {
         self.extension.is_none() && self.content_type == Some(PLAIN_JSON)
     }
 
-    /// Returns the type that counts: the extension's, else the header's with all its parameters, else nothing.
+    /// Returns the effective type: that of the extension, otherwise the whole header with its
+    /// parameters, otherwise an empty one.
     fn media_type(&self) -> &'r [u8] {
         let by_extension = TYPES_BY_EXTENSION
             .iter()
@@ -145,10 +151,11 @@ impl<'r> Declared<'r> {
 }
 
 impl<'a> Payload<'a> {
-    /// Makes sure that what should be JSON is.
+    /// Checks that a JSON payload is well formed.
     ///
     /// # Errors
-    /// It is not.
+    ///
+    /// The payload is not JSON.
     pub(crate) fn check(&self) -> Result<(), json::Error> {
         match self {
             Self::Json(text) => {
@@ -160,24 +167,25 @@ impl<'a> Payload<'a> {
         }
     }
 
-    /// Reads a whole body.
+    /// Parses a whole body.
     ///
-    /// JSON is a body whose type has `json` in it, and every body that begins with `{`:
-    /// `sendBeacon` sends JSON as `text/plain`, `curl -d` as a form, and others with no type or as
-    /// `application/octet-stream`. Lines of JSON are told by their type alone. A body without a
-    /// type, a form, and `text/plain` may also be a urlencoded form, if the text reads as one
-    /// ([`is_form`]); white space alone is no body. Bodies of other types are not taken.
+    /// A body is JSON if its type contains `json`, or if it begins with `{`: `sendBeacon` sends
+    /// JSON as `text/plain`, `curl -d` as a form, and other clients with no type or as
+    /// `application/octet-stream`. Only the type makes a body NDJSON. A body without a type, a
+    /// form, or `text/plain` may also be a urlencoded form, if its text looks like one
+    /// ([`is_form`]); mere white space counts as no body. Bodies of other types are not accepted.
     ///
-    /// Text that is not of its charset gets U+FFFD in the place of what is wrong.
+    /// Bytes that are invalid in the charset become U+FFFD.
     ///
     /// # Errors
+    ///
     /// Any [`BodyError`].
     pub(crate) fn parse(declared: Declared<'_>, body: &'a [u8], arena: &'a Arena) -> Result<Self, BodyError> {
         let encoding = declared.content_encoding.unwrap_or_default().trim_ascii();
         if !encoding.is_empty() && !encoding.eq_ignore_ascii_case(b"identity") {
             return Err(BodyError::ContentEncoding);
         }
-        // The header counts for the charset even where the extension decides the type.
+        // The header determines the charset even if the extension determines the type.
         let charset = match declared.content_type {
             None | Some(PLAIN_JSON) => UTF_8,
             Some(content_type) => charset_of(content_type)?,
@@ -202,7 +210,7 @@ impl<'a> Payload<'a> {
                 None => Ok(Self::Json(text)),
             };
         }
-        // The end of a file's last line is no part of its last value.
+        // A line end at the end of a file is not part of its last value.
         let text = without_mark.unwrap_or(text).trim_end_matches(['\r', '\n']);
         let start = text.trim_ascii_start();
         if start.is_empty() {
@@ -214,22 +222,21 @@ impl<'a> Payload<'a> {
         if !is_urlencoded && !is_text && !contains_ignoring_case(media_type, b"json") {
             return Err(BodyError::MediaType);
         }
-        // No encoder leaves the end of a line as it is; only a body that is declared to be a form
-        // is trusted with it.
+        // Form encoders escape line ends. Accept a raw one only if the type declares a form.
         if is_form(text) && (is_urlencoded || !text.contains('\n')) {
             return Ok(Self::Form(Fields::from_body(text, arena)));
         }
         if start.starts_with('[') {
-            // The decoder says what is wrong with it.
+            // The decoder reports what is wrong with it.
             return Ok(Self::Json(text));
         }
         Err(BodyError::Text)
     }
 }
 
-/// Returns whether a text reads as a urlencoded form: there is a value, and each name could be a
-/// name. Markup, quoted text, lines and bytes that are no text have characters before their first
-/// `=` that every encoder escapes.
+/// Returns whether a text looks like a urlencoded form: it has a value, and no name is impossible.
+/// Markup, quoted text, multiple lines and binary data have characters before their first `=` that
+/// every form encoder escapes.
 fn is_form(text: &str) -> bool {
     let is_foreign = |c: char| c.is_ascii_control() || matches!(c, '"' | '<' | '>' | char::REPLACEMENT_CHARACTER);
     let mut names = text.split('&').map(|field| field.split('=').next().unwrap_or_default());
@@ -246,7 +253,7 @@ fn decode<'a>(body: &'a [u8], charset: &'static Encoding) -> Cow<'a, str> {
     }
 }
 
-/// Returns the charset that a `Content-Type` names, UTF-8 where it names none; checks the header as it reads it
+/// Returns the charset of a `Content-Type`, UTF-8 by default, and checks the syntax of the header
 /// ([RFC 9110, 8.3](https://www.rfc-editor.org/rfc/rfc9110#section-8.3)).
 fn charset_of(content_type: &[u8]) -> Result<&'static Encoding, BodyError> {
     if content_type.trim_ascii().is_empty() {
@@ -291,7 +298,8 @@ fn essence(content_type: &[u8]) -> &[u8] {
     content_type[..end].trim_ascii()
 }
 
-/// Takes a token or a quoted string off the front. Escapes inside quotes stay, since no charset has any.
+/// Splits a token or a quoted string off the front. Escapes in quotes stay, because no charset has
+/// any.
 fn take_value(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let Some(quoted) = text.strip_prefix(b"\"") else {
         let end = text.iter().position(|&byte| !is_token_byte(byte)).unwrap_or(text.len());
@@ -328,7 +336,7 @@ fn contains_ignoring_case(text: &[u8], word: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    /// What a test takes of an arena lives as long as the test.
+    /// Returns a leaked arena: its values live as long as the test.
     fn arena() -> &'static Arena {
         Box::leak(Box::default())
     }
@@ -434,8 +442,7 @@ mod tests {
                 );
             }
         }
-        // The ends of lines: the last one is a file's, one inside of a value is a form's that says
-        // so.
+        // A final line end belongs to the file; one inside a value requires a declared form.
         assert_eq!(parse(Declared::default(), b"a=1\r\n"), form("a=1"));
         let urlencoded = of_type("application/x-www-form-urlencoded; charset=utf-8");
         assert_eq!(parse(urlencoded, b"a=1\nb"), form("a=1\nb"));
@@ -470,7 +477,7 @@ mod tests {
                 );
             }
         }
-        // The decoder tells that of an array.
+        // The decoder rejects an array.
         for text in ["[1]", " [{\"a\":\"b=c\"}]", "[1"] {
             assert_eq!(parse(of_type("text/plain"), text.as_bytes()), json(text));
         }
@@ -496,7 +503,8 @@ mod tests {
             assert_eq!(parse(of_type(content_type), b"{}"), json("{}"), "{content_type}");
             assert_eq!(parse(of_type(content_type), b""), Ok(Payload::Empty), "{content_type}");
         }
-        // An extension says what is asked for, and only `json` what was sent.
+        // An extension is the type that the request asks for; only `json` is also the type of the
+        // body.
         let gif = Declared {
             extension: Some("gif"),
             ..of_type("text/csv")

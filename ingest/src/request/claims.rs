@@ -1,17 +1,17 @@
-//! What a query, or a body, says about the event that it belongs to.
+//! The values in a query or a body that name an event's address and sender.
 
 use crate::fields::Fields;
 
-/// What a query, or a body, says of the event that it belongs to; `None` is absent, or not a text.
+/// The claims of a query or a body about its event; `None` if absent or not text.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Claims<'a> {
     /// `service`, the first half of the address.
     pub(crate) service: Option<&'a str>,
     /// `name`, the second half.
     pub(crate) name: Option<&'a str>,
-    /// `projectId`; a JSON number as the text of it.
+    /// `projectId`; a JSON number as its text.
     pub(crate) project: Option<&'a str>,
-    /// `uid`; a JSON number as the text of it.
+    /// `uid`; a JSON number as its text.
     pub(crate) uid: Option<&'a str>,
 }
 

@@ -1,13 +1,13 @@
-//! Said: the headers that mean something to the collector, found in one walk over all of a request's.
+//! Headers: the request headers that the collector reads, found in one pass.
 //!
-//! A walk over the ten headers of a request costs less than looking for a third of these by name.
+//! A pass over the ten headers of a request costs less than a third of these lookups by name.
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
-/// What a request says in its headers; of one that comes twice, the first value.
+/// The headers that the collector reads; the first value of a duplicate counts.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct RequestHeaders<'r> {
     pub(crate) content_type: Option<&'r HeaderValue>,
@@ -15,9 +15,9 @@ pub(crate) struct RequestHeaders<'r> {
     pub(crate) user_agent: Option<&'r HeaderValue>,
     pub(crate) referer: Option<&'r HeaderValue>,
     pub(crate) origin: Option<&'r HeaderValue>,
-    /// `X-Real-IP`, whoever has sent it.
+    /// `X-Real-IP`, even from an untrusted peer.
     pub(crate) real_ip: Option<&'r HeaderValue>,
-    /// `X-Forwarded-Host`, whoever has sent it.
+    /// `X-Forwarded-Host`, even from an untrusted peer.
     pub(crate) forwarded_host: Option<&'r HeaderValue>,
     /// Whether there are cookies.
     pub(crate) has_cookie: bool,

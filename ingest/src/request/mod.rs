@@ -1,12 +1,12 @@
-//! What a request says, before its table is known.
+//! The contents of a request, before its table is known.
 //!
 //! ```text
 //! target     the path
 //! headers    the headers that the collector reads
-//! read_body  the body as bytes, within its bounds
-//! body       what the body is: JSON, lines, a form, nothing
+//! read_body  the body as bytes, within its limits
+//! body       the kind of the body: JSON, NDJSON, a form, nothing
 //! envelope   the few fields of a body that decide where its event goes
-//! claims     what a query or a body says about service, name, project and visitor
+//! claims     what a query or a body claims about service, name, project and visitor
 //! ```
 
 pub(crate) mod body;

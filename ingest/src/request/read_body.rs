@@ -1,7 +1,7 @@
-//! Gather: a body becomes bytes, within its bounds of size, time and memory.
+//! Reads a body into bytes, within its limits of size, time and memory.
 //!
-//! A body of one frame, as nearly all of them are, is taken as it is. The clock is started, and memory is booked, only when the body
-//! is not there yet, or comes in pieces.
+//! Nearly all bodies have one frame, which is used without a copy. The timer starts and memory is
+//! booked only if the body has not arrived yet or comes in pieces.
 
 use std::{
     future::Future,
@@ -19,25 +19,25 @@ use tokio::time::{Sleep, sleep};
 
 use crate::budget::{Booking, RequestMemory, SpoolFull};
 
-/// The bounds of a body.
+/// The limits of a body.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct BodyLimits {
-    /// The largest body that is taken, in bytes.
+    /// The largest accepted body, in bytes.
     pub(crate) max_bytes: usize,
-    /// The time that it may take to come.
+    /// The time in which the body must arrive.
     pub(crate) timeout: Duration,
 }
 
-/// Why a body could not be had.
+/// The reason why a body could not be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ReadBodyError {
-    /// It is larger than allowed.
+    /// The body is larger than allowed.
     TooLarge,
-    /// It did not come in time.
+    /// The body did not arrive in time.
     TimedOut,
     /// The connection broke.
     Broken,
-    /// The requests in flight take all the memory that they may.
+    /// The requests in progress have used up their memory budget.
     SpoolFull,
 }
 
@@ -47,21 +47,22 @@ impl From<SpoolFull> for ReadBodyError {
     }
 }
 
-/// A whole body.
+/// A complete body.
 #[derive(Debug)]
 pub(crate) struct ReadyBody {
     pub(crate) bytes: Bytes,
-    /// What has been booked for it; none for a small body that did not have to be waited for.
+    /// The memory booked for the body; `None` if it arrived at once in one frame.
     pub(crate) booking: Option<Booking>,
 }
 
-/// The least memory of a body that comes in pieces; it spares small ones to grow again and again.
+/// The initial capacity for a body in pieces; it spares small bodies repeated growth.
 const FIRST_CAPACITY: usize = 16 << 10;
 
-/// What a connection holds while its body is waited for, beside head and body: hyper's buffer, and the request itself.
+/// The memory of a connection that waits for a body, apart from head and body: hyper's buffer, and
+/// the request itself.
 const CONNECTION_BYTES: usize = 8 << 10;
 
-/// What a header takes beside its name and its value.
+/// The memory of a header apart from its name and its value.
 const HEADER_BYTES: usize = 64;
 
 /// Returns about how much memory a request takes without its body.
@@ -75,7 +76,7 @@ fn bytes_without_body(parts: &Parts) -> usize {
 }
 
 pin_project! {
-    /// Waits for the whole of a body.
+    /// Reads a whole body.
     #[derive(Debug)]
     pub(crate) struct ReadBody<A> {
         #[pin]
@@ -88,7 +89,7 @@ pin_project! {
 }
 
 impl<A> ReadBody<A> {
-    /// Waits for nothing.
+    /// Returns a reader without a body.
     pub(crate) fn nothing() -> Self {
         Self::of(
             None,
@@ -100,7 +101,7 @@ impl<A> ReadBody<A> {
         )
     }
 
-    /// Waits for `body`. One that is announced to be too large is not waited for.
+    /// Returns a reader of `body`. It fails at once if the declared length is too large.
     pub(crate) fn new(body: A, limits: BodyLimits) -> Self
     where
         A: Body,
@@ -125,7 +126,8 @@ impl<A> ReadBody<A> {
 }
 
 impl<A: Body> ReadBody<A> {
-    /// Waits for the whole body of the request that `parts` are of, and books what it takes meanwhile in `memory`.
+    /// Reads the whole body of the request with `parts`, and books the memory that it takes in
+    /// `memory`.
     pub(crate) fn poll(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -169,13 +171,13 @@ impl<A: Body> ReadBody<A> {
     }
 }
 
-/// What has come of a body.
+/// The pieces of a body that have arrived.
 #[derive(Debug, Default)]
 struct Pieces {
     first: Bytes,
-    /// All of it, once there is more than one piece.
+    /// The whole content, once there is more than one piece.
     joined: Vec<u8>,
-    /// The most that it can become.
+    /// The maximum length of the body.
     longest: usize,
     booking: Option<Booking>,
 }
@@ -188,7 +190,7 @@ impl Pieces {
     fn push(&mut self, mut data: impl Buf, parts: &Parts, memory: &Arc<RequestMemory>) -> Result<(), SpoolFull> {
         let length = self.len() + data.remaining();
         if self.len() == 0 {
-            // Bytes give themselves away without a copy.
+            // `Bytes` passes its data on without a copy.
             self.first = data.copy_to_bytes(data.remaining());
             return Ok(());
         }
@@ -206,7 +208,7 @@ impl Pieces {
         Ok(())
     }
 
-    /// Books the request as it is, if nothing is booked yet.
+    /// Books the request's current memory, if nothing is booked yet.
     fn book(&mut self, parts: &Parts, memory: &Arc<RequestMemory>) -> Result<&mut Booking, SpoolFull> {
         if self.booking.is_none() {
             let mut booking = memory.booking();

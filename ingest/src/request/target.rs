@@ -1,33 +1,35 @@
-//! The path of a request: `/<service>/<name>/<projectId>/…`, with an optional mark `band` and an extension.
+//! The path of a request: `/<service>/<name>/<projectId>/…`, with an optional segment `band` and an
+//! extension.
 //!
-//! Takes a path as [`http::Uri::path`] gives it (no query, no fragment), gives borrowed pieces of it, and never fails:
-//! a piece that is not there is empty. Nothing is percent-decoded, so that a name keeps the bytes it was asked for with.
+//! Takes a path from [`http::Uri::path`] (no query, no fragment), borrows its parts, and never
+//! fails: an absent part is empty. It does not percent-decode, so a name keeps the bytes that the
+//! client sent.
 
 use std::borrow::Cow;
 
-/// The segment that asks for a native answer; the first one is taken out of the path.
+/// The segment that asks for a native answer; the first one is removed from the path.
 const NATIVE_MARK: &str = "band";
 
-/// Short names of services; they hold in a path only, never for a `service` in a query or a body.
+/// Aliases of services; they apply in a path only, never to a `service` in a query or a body.
 const ALIASES: [(&str, &str); 4] = [("away", "redir"), ("gif", "pixel"), ("img", "pixel"), ("t4k", "track")];
 
-/// What the path of a request says.
+/// The parts of a request's path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Target<'a> {
-    /// The first segment, its alias resolved; empty when there is none.
+    /// The first segment, with its alias resolved; empty if absent.
     pub(crate) service: &'a str,
-    /// The second segment; empty when there is none.
+    /// The second segment; empty if absent.
     pub(crate) name: &'a str,
-    /// The third segment as it stands; empty when there is none.
+    /// The third segment as sent; empty if absent.
     pub(crate) project: &'a str,
-    /// What follows the last dot of the last segment.
+    /// The text after the last dot of the last segment.
     pub(crate) extension: Option<&'a str>,
-    /// Whether the answer is to be the native structure.
+    /// Whether the response is to have the native structure.
     pub(crate) native: bool,
 }
 
 impl<'a> Target<'a> {
-    /// Returns the parts of `path`; one pass, nothing copied.
+    /// Parses `path` in one pass, without copies.
     pub(crate) fn parse(path: &'a str) -> Self {
         let mut target = Self::default();
         let Some(first) = position_of(b'/', path) else {
@@ -54,7 +56,7 @@ impl<'a> Target<'a> {
                 0 => target.service = resolve_alias(segment),
                 1 => target.name = segment,
                 2 => target.project = segment,
-                // Further segments mean nothing, but the mark may still be among them.
+                // Further segments have no meaning, except the native mark.
                 _ => {}
             }
             place += 1;
@@ -62,7 +64,7 @@ impl<'a> Target<'a> {
         target
     }
 
-    /// Takes the extension off the last segment.
+    /// Cuts the extension off the last segment.
     fn without_extension(&mut self, segment: &'a str) -> &'a str {
         let Some(dot) = segment.bytes().rposition(|byte| byte == b'.') else {
             return segment;
@@ -72,7 +74,8 @@ impl<'a> Target<'a> {
     }
 }
 
-/// Returns where `byte` stands first. Segments are short: a search that begins at once is done before a wide one has begun.
+/// Returns the position of the first `byte`. Segments are short: a simple loop is done before a
+/// vectorized search has started.
 #[inline]
 fn position_of(byte: u8, text: &str) -> Option<usize> {
     text.bytes().position(|other| other == byte)
@@ -85,9 +88,11 @@ fn resolve_alias(service: &str) -> &str {
     }
 }
 
-/// Returns the form of an event's name that destinations are looked up by: lower case, each white space an underscore.
+/// Returns the form of an event's name for the lookup of destinations: lower case, with an
+/// underscore for each white space.
 ///
-/// Borrows where the name is of that form already. White space is JavaScript's `\s`, so that the same names meet.
+/// Borrows if the name already has that form. White space is JavaScript's `\s`, so that the same
+/// names match as in Rockstat.
 pub(crate) fn name_key(name: &str) -> Cow<'_, str> {
     let is_key = |byte: u8| byte.is_ascii_graphic() && !byte.is_ascii_uppercase();
     if name.bytes().all(is_key) {

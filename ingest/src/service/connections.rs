@@ -1,8 +1,8 @@
-//! Connections: their number, their addresses, and the order in which idle ones make room for
-//! others.
+//! Connections: their number, their addresses, and the order in which idle ones are closed to make
+//! room for new ones.
 //!
-//! Only the begin and the end of a connection touch this state, no request does. A connection that
-//! is asked to go decides by itself: it stays if a request has come meanwhile.
+//! This state changes only when a connection begins or ends, never per request. A connection that
+//! is asked to close decides by itself: it stays open if a request has arrived in the meantime.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -18,23 +18,24 @@ use tokio::{sync::Notify, time::timeout};
 
 use crate::service::idle::Activity;
 
-/// The time that a connection has for its first request before it has to make room, unless many
-/// wait for theirs.
+/// The time in which a new connection must send its first request. It is not closed before, unless
+/// many connections are silent or no other idle connection is left.
 const FIRST_REQUEST_WITHIN: Duration = Duration::from_secs(1);
 
-/// Connections without a request are many from one in so many of all on.
+/// Silent connections are many from this fraction of the connection limit: one in eight.
 const MANY: usize = 8;
 
-/// The time until another connection is asked to go, where none has ended meanwhile.
+/// The time until another connection is asked to close, if none has ended by then.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
 
-/// Trouble comes with thousands of connections at once; the log has one line in this time.
+/// The shortest time between two log lines: thousands of connections may fail at once.
 const LOG_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A list longer than twice the open connections and this drops the entries of ended ones.
+/// The lists drop the entries of ended connections when they are longer than twice the number of
+/// open connections plus this.
 const SPARE_ENTRIES: usize = 64;
 
-/// The open connections of a server, and of all that are served with the same value.
+/// The open connections of a server, and of all servers that share this value.
 #[derive(Debug, Clone, Default)]
 pub struct Connections(Arc<Shared>);
 
@@ -43,62 +44,64 @@ struct Shared {
     state: Mutex<State>,
     refused: AtomicU64,
     let_go: AtomicU64,
-    /// Told of each end.
+    /// Notified when a connection ends.
     ended: Notify,
 }
 
 #[derive(Debug, Default)]
 struct State {
     open: usize,
-    /// Only where there is a bound for each.
+    /// The open connections per address; empty if [`Bounds::per_ip`] is 0.
     by_address: HashMap<IpAddr, usize>,
-    /// Connections without a request at the last look, the oldest first.
+    /// Connections that had sent no request when last checked, the oldest first.
     silent: VecDeque<(Weak<Activity>, Instant)>,
-    /// The others, with the count of their requests at the last look; the longest unseen first.
+    /// All other connections, with their request count when last checked; the least recently
+    /// checked first.
     known: VecDeque<(Weak<Activity>, u32)>,
     logged: Option<Instant>,
 }
 
-/// How many connections there may be.
+/// The limits on the number of connections.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bounds {
     pub(crate) all: usize,
-    /// 0 for no bound.
+    /// 0 means no limit.
     pub(crate) per_ip: usize,
 }
 
-/// Why a connection is not let in.
+/// Why a connection is not admitted.
 enum Outside {
     Full,
     TooManyOfAddress,
 }
 
-/// An open connection's place, which is free again when it is dropped.
+/// The slot of an open connection; dropping it frees the slot.
 #[derive(Debug)]
 pub(crate) struct Place {
     shared: Arc<Shared>,
-    /// Where it is counted by its address.
+    /// The address that the connection is counted under, if addresses have a limit.
     address: Option<IpAddr>,
 }
 
 impl Connections {
-    /// Returns how many are open.
+    /// Returns the number of open connections.
     pub fn open(&self) -> usize {
         self.0.state().open
     }
 
-    /// Returns how many were closed at once because their address had too many.
+    /// Returns the number of connections that were closed at once because their address had too
+    /// many.
     pub fn refused(&self) -> u64 {
         self.0.refused.load(Ordering::Relaxed)
     }
 
-    /// Returns how many idle ones have been closed to make room for others.
+    /// Returns the number of idle connections that were closed to make room for others.
     pub fn let_go(&self) -> u64 {
         self.0.let_go.load(Ordering::Relaxed)
     }
 
-    /// Waits for a place for a connection, and asks idle ones to go while there is none. Returns
-    /// `None` if its address has too many.
+    /// Waits for a free slot and asks idle connections to close while there is none. Returns `None`
+    /// if the address has too many connections.
     pub(crate) async fn enter(&self, activity: &Arc<Activity>, address: IpAddr, bounds: Bounds) -> Option<Place> {
         loop {
             let entered = self.0.state().enter(activity, address, bounds);
@@ -122,13 +125,13 @@ impl Connections {
                     });
                 }
             }
-            // An end that comes before the wait wakes it, too. A busy connection that becomes idle
-            // does not.
+            // `Notify` keeps the permit of a connection that ended before this wait. A busy
+            // connection that becomes idle does not wake it.
             let _ = timeout(ASK_AGAIN, self.0.ended.notified()).await;
         }
     }
 
-    /// Asks some idle connections to go, since the process has no descriptors left.
+    /// Asks some idle connections to close because the process has no file descriptors left.
     pub(crate) fn ask_some_to_go(&self) {
         let mut state = self.0.state();
         for _ in 0..=state.open / 64 {
@@ -136,13 +139,13 @@ impl Connections {
         }
     }
 
-    /// Counts a connection that has gone since it was asked to.
+    /// Counts a connection that closed because it was asked to.
     pub(crate) fn count_let_go(&self) {
         self.0.let_go.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Logs something with the counts of connections that were refused and let go, if it is time
-    /// to.
+    /// Calls `log` with the numbers of refused and closed connections, at most once in
+    /// [`LOG_INTERVAL`].
     pub(crate) fn log(&self, log: impl FnOnce(u64, u64)) {
         let now = Instant::now();
         let mut state = self.0.state();
@@ -161,7 +164,7 @@ impl Shared {
 }
 
 impl State {
-    /// Counts a connection in, and returns the address under which it has been.
+    /// Admits a connection and returns the address that it is counted under.
     fn enter(&mut self, activity: &Arc<Activity>, address: IpAddr, bounds: Bounds) -> Result<Option<IpAddr>, Outside> {
         let address = (bounds.per_ip > 0).then(|| counted(address));
         let of_address = address.and_then(|address| self.by_address.get(&address));
@@ -183,8 +186,8 @@ impl State {
         Ok(address)
     }
 
-    /// Asks one idle connection to go, and returns whether there is one. Silent ones go first if
-    /// they are `many` or have had their time.
+    /// Asks one idle connection to close and returns whether there is one. Silent connections go
+    /// first if there are at least `many` of them or the oldest has had its time.
     fn ask_one_to_go(&mut self, many: usize) -> bool {
         self.ask_silent(many) || self.ask_known() || self.ask_silent(0)
     }
@@ -209,8 +212,7 @@ impl State {
         false
     }
 
-    /// Looks at each connection once at most, and passes those with a request since their last
-    /// look.
+    /// Checks each connection at most once and skips those with a request since their last check.
     fn ask_known(&mut self) -> bool {
         for _ in 0..self.known.len() {
             let Some((known, seen)) = self.known.pop_front() else {
@@ -245,8 +247,8 @@ impl Drop for Place {
     }
 }
 
-/// Returns the address that a connection counts for: with IPv6 the network `/64`, which one
-/// customer has whole.
+/// Returns the address that a connection is counted under. An IPv6 address counts as its network
+/// `/64`, because one customer has all of it.
 fn counted(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
@@ -302,14 +304,15 @@ mod tests {
         let _request = Activity::begin(&busy);
         drop(Activity::begin(&former));
         drop(Activity::begin(&sender));
-        // There are few of them, and this one is new: one that has sent a request goes before it.
+        // There are few silent connections, and this one is new: an idle one with past requests
+        // goes first.
         assert!(state.ask_one_to_go(9));
         assert!(former.is_asked_to_go() && !silent.is_asked_to_go());
         drop(former);
         assert!(state.ask_one_to_go(1));
         assert!(silent.is_asked_to_go());
         drop(silent);
-        // A request since the time before is a reason to stay.
+        // A request since the last check keeps the connection open.
         drop(Activity::begin(&sender));
         assert!(!state.ask_known(), "{state:?}");
         assert!(state.ask_known() && sender.is_asked_to_go());

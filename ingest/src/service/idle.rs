@@ -1,8 +1,9 @@
-//! Idle: a connection without a request ends after a time, or when another one needs its place.
+//! Idle: a connection without a request is closed after a time, or when another one needs its slot.
 //!
-//! hyper can do that, too, by a timer that it makes, sets and drops for each request: 1 500 instructions, a seventh of all that it
-//! needs to read a request and to answer it. Here a request only counts itself, and each connection has one timer, at which it
-//! compares the count with that of the time before.
+//! hyper can do the same with a timer that it creates, sets and drops for each request. That takes
+//! 1 500 instructions, a seventh of all that hyper needs to read and answer a request. Here a
+//! request only increments a counter, and one timer per connection compares the counter with its
+//! last value.
 
 use std::{
     future::{Future, poll_fn},
@@ -21,34 +22,36 @@ use hyper::{body::Incoming, service::Service};
 use pin_project_lite::pin_project;
 use tokio::time::timeout;
 
-/// How often within the bound a connection is looked at, so that it is let go at most a quarter of the bound too late.
+/// How often a connection is checked within `bound`; it is closed at most a quarter of `bound`
+/// late.
 const LOOKS: u32 = 4;
 
-/// What a connection has to do. One task counts, and another one at most.
+/// The requests of one connection. Only the connection's task changes the counters; other tasks
+/// read them and may ask the connection to close.
 #[derive(Debug, Default)]
 pub(crate) struct Activity {
-    /// Requests so far, whose number may well overflow.
+    /// The number of requests so far; it may wrap around.
     requests: AtomicU32,
-    /// Requests that are not answered yet, to the end of the answer's body.
+    /// The number of requests whose response body is not complete yet.
     open: AtomicU32,
-    /// Whether it is to go, if it has nothing to do.
+    /// Whether the connection is to close if it is idle.
     is_asked_to_go: AtomicBool,
-    /// Its task, once that runs.
+    /// The connection's task, once it runs.
     task: OnceLock<Waker>,
 }
 
 impl Activity {
-    /// Returns how many requests have come.
+    /// Returns the number of requests so far.
     pub(crate) fn requests(&self) -> u32 {
         self.requests.load(Ordering::Relaxed)
     }
 
-    /// Returns whether all of them are answered.
+    /// Returns whether all requests are answered.
     pub(crate) fn is_idle(&self) -> bool {
         self.open.load(Ordering::Relaxed) == 0
     }
 
-    /// Asks the connection to go, which it does unless a request has come meanwhile.
+    /// Asks the connection to close; it stays open if a request has arrived in the meantime.
     pub(crate) fn ask_to_go(&self) {
         self.is_asked_to_go.store(true, Ordering::SeqCst);
         if let Some(task) = self.task.get() {
@@ -56,7 +59,7 @@ impl Activity {
         }
     }
 
-    /// Returns whether it is to go now.
+    /// Returns whether the connection is to close now, and clears the flag.
     fn goes(&self, cx: &Context<'_>) -> bool {
         self.task.get_or_init(|| cx.waker().clone());
         self.is_asked_to_go.load(Ordering::SeqCst)
@@ -65,25 +68,26 @@ impl Activity {
     }
 }
 
-/// How a connection has ended.
+/// How a connection ended.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum End<T> {
-    /// By itself.
+    /// The connection ended by itself.
     Over(T),
-    /// No request came within its time.
+    /// No request arrived in time.
     Idle,
-    /// It was asked to go, and had nothing to do.
+    /// The connection was asked to close and was idle.
     LetGo,
 }
 
-/// Waits for the end of `connection`, whose requests `activity` counts, or ends it since it is idle.
+/// Waits for the end of `connection`, whose requests `activity` counts, or stops it when it is
+/// idle.
 ///
-/// All of its polls have to come from one task.
+/// All polls must come from one task.
 pub(crate) async fn unless_idle<C: Future>(connection: C, activity: Arc<Activity>, bound: Duration) -> End<C::Output> {
     let mut connection = pin!(connection);
     let (mut requests, mut idle_looks) = (0, 0);
     loop {
-        // A request that has arrived comes first.
+        // Poll the connection first: a request that has arrived keeps it open.
         let end = poll_fn(|cx| match connection.as_mut().poll(cx) {
             Poll::Ready(end) => Poll::Ready(End::Over(end)),
             Poll::Pending if activity.goes(cx) => Poll::Ready(End::LetGo),
@@ -104,7 +108,7 @@ pub(crate) async fn unless_idle<C: Future>(connection: C, activity: Arc<Activity
     }
 }
 
-/// A service whose requests are counted.
+/// A service that counts its requests.
 #[derive(Debug)]
 pub(crate) struct Watched<S> {
     inner: S,
@@ -117,7 +121,7 @@ impl<S> Watched<S> {
     }
 }
 
-/// A request until its end.
+/// A request that counts as open until it is dropped.
 #[derive(Debug)]
 struct OpenRequest(Arc<Activity>);
 
@@ -152,7 +156,7 @@ where
 }
 
 pin_project! {
-    /// The answer to a request that is counted.
+    /// The response to a counted request.
     #[derive(Debug)]
     pub(crate) struct WatchedFuture<F> {
         #[pin]
@@ -176,7 +180,7 @@ where
 }
 
 pin_project! {
-    /// The body of such an answer.
+    /// The body of a counted response; its request is open until the body is dropped.
     #[derive(Debug)]
     pub(crate) struct WatchedBody<B> {
         #[pin]
@@ -217,7 +221,7 @@ mod tests {
             self.is_asked_to_go.load(Ordering::SeqCst)
         }
 
-        /// Begins a request, which lasts until it is dropped.
+        /// Begins a request that lasts until the returned value is dropped.
         pub(crate) fn begin(activity: &Arc<Self>) -> impl Drop + use<> {
             OpenRequest::new(activity)
         }
@@ -267,7 +271,7 @@ mod tests {
         sleep(BOUND * 10).await;
         assert!(!connection.is_finished());
         drop(request);
-        // A question that met a request is over.
+        // The first `ask_to_go` was cleared, because a request was open.
         sleep(BOUND / 8).await;
         assert!(!connection.is_finished());
         activity.ask_to_go();

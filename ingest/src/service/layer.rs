@@ -1,8 +1,9 @@
-//! The layer around a service: events of known routes are taken and answered, every other request goes on to the inner service.
+//! The layer around a service: it answers the events of known routes and passes every other request
+//! to the inner service.
 //!
-//! `poll_ready` asks the inner service and reserves nothing of its own. `call` decides by method
-//! and path alone: a request that goes on has its body untouched, and none of its fields can make
-//! an event of it. `Clone` copies a pointer, the peer's address and the inner service.
+//! `poll_ready` polls the inner service and reserves nothing. `call` decides by method and path
+//! alone: it passes other requests on with their bodies untouched, and none of their fields can
+//! turn them into an event. `Clone` copies a pointer, the peer's address and the inner service.
 
 use std::{
     future::Future,
@@ -31,12 +32,12 @@ use crate::{
 
 /// The address that a request came from, as a request extension.
 ///
-/// [`serve`](crate::serve()) gives it to the service by [`EventService::with_peer`]; in another server, a middleware puts it
-/// into the extensions. Without either the address is `0.0.0.0`.
+/// [`serve`](crate::serve()) passes the address to the service with [`EventService::with_peer`]. In
+/// another server, a middleware inserts this extension. Without either, the address is `0.0.0.0`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peer(pub IpAddr);
 
-/// Takes the events of the routes `R`.
+/// A layer that handles the events of the routes `R`.
 #[derive(Debug)]
 pub struct EventLayer<R> {
     collector: Arc<Collector>,
@@ -44,10 +45,11 @@ pub struct EventLayer<R> {
 }
 
 impl<R: Routes> EventLayer<R> {
-    /// Returns the layer that gives its rows to `writer`.
+    /// Returns a layer that writes its rows to `writer`.
     ///
     /// # Panics
-    /// If the writer was made with another schema than that of the routes: it has other tables.
+    ///
+    /// If the schema of `writer` is not the schema of the routes: the two have different tables.
     pub fn new(writer: Writer) -> Self {
         assert!(
             ptr::eq(writer.schema(), R::schema()),
@@ -62,7 +64,7 @@ impl<R: Routes> EventLayer<R> {
         }
     }
 
-    /// Returns the layer with other options.
+    /// Returns the layer with `options`.
     pub fn with_options(self, options: &EventOptions) -> Self {
         Self {
             collector: Arc::new(Collector::new(
@@ -102,7 +104,7 @@ impl<S, R> Layer<S> for EventLayer<R> {
     }
 }
 
-/// Takes the events of the routes `R`, and hands every other request to `S`.
+/// Handles the events of the routes `R` and passes every other request to `S`.
 #[derive(Debug)]
 pub struct EventService<S, R> {
     collector: Arc<Collector>,
@@ -112,7 +114,8 @@ pub struct EventService<S, R> {
 }
 
 impl<S, R> EventService<S, R> {
-    /// Returns the service for the requests of one peer. A [`Peer`] among a request's extensions goes before it.
+    /// Returns the service for the requests of one peer. A [`Peer`] in a request's extensions takes
+    /// precedence.
     pub fn with_peer(mut self, peer: IpAddr) -> Self {
         self.peer = Some(peer);
         self
@@ -179,7 +182,7 @@ where
     }
 }
 
-/// An event whose body is still to come.
+/// An event whose body has not arrived yet.
 #[derive(Debug)]
 struct PendingEvent<R> {
     collector: Arc<Collector>,
@@ -195,7 +198,7 @@ impl<R: Routes> PendingEvent<R> {
 }
 
 pin_project! {
-    /// The answer to an event, or the inner service's.
+    /// The response to an event, or that of the inner service.
     pub struct EventFuture<F, A, R> {
         #[pin]
         state: State<F, A, R>,
@@ -207,9 +210,9 @@ pin_project! {
     enum State<F, A, R> {
         // The inner service answers.
         Inner { #[pin] future: F },
-        // The event is answered as soon as its body is there.
+        // The event is processed once its body is complete.
         Event { #[pin] gather: ReadBody<A>, event: Option<PendingEvent<R>> },
-        // The event's row is on its way to where its answer says that it is.
+        // The response waits for the row's acknowledgement.
         Waiting { response: PendingResponse },
     }
 }

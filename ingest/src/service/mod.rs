@@ -1,9 +1,9 @@
 //! The Tower layer, and a server for it.
 //!
 //! ```text
-//! layer        events of known routes stay here, every other request goes on to the inner service
-//! serve        a hyper server that ends its connections in an orderly way
-//! connections  how many connections there may be, and which of them are closed first
+//! layer        handles the events of known routes, passes every other request to the inner service
+//! serve        a hyper server that shuts its connections down gracefully
+//! connections  the limits on connections, and which idle ones are closed first
 //! idle         one timer per connection, which closes it when it sends nothing
 //! ```
 

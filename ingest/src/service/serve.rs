@@ -1,7 +1,8 @@
-//! Serve: connections in, requests to a service, and an end that cuts nobody off.
+//! Serve: accepts connections, passes their requests to a service, and shuts down gracefully.
 //!
-//! One task a connection, HTTP/1. A client that does not finish its head in time, or whose head is too large, is sent away;
-//! bodies have bounds of their own in [`EventLayer`](crate::EventLayer).
+//! Each connection is one task and speaks HTTP/1. The server closes a connection that does not
+//! finish its request head in time or sends too large a head. [`EventLayer`](crate::EventLayer)
+//! limits request bodies.
 
 use std::{
     convert::Infallible, error::Error, future::Future, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration,
@@ -20,24 +21,28 @@ use crate::service::{
     idle::{End, Watched, unless_idle},
 };
 
-/// Bounds of a connection.
+/// The limits of a connection.
 #[derive(Debug, Clone)]
 pub struct ServeOptions {
-    /// Time for a request's head, counted from its connection's start or from the answer before it; up to a quarter more is given.
+    /// The time for a request head, counted from the start of the connection or from the response
+    /// before it. The server may grant up to a quarter more.
     pub head_timeout: Duration,
-    /// The longest head in bytes; a longer one is answered with 431, at twice this length at the latest, since it is read in
-    /// pieces. Eight kilobytes of redirect target, a long cookie and a proxy's own headers have to fit.
+    /// The longest request head in bytes. The server answers a longer one with 431, at the latest
+    /// at twice this length, because it reads in pieces. The limit leaves room for a redirect
+    /// target of eight kilobytes, a long cookie and a proxy's headers.
     pub max_head_bytes: usize,
-    /// How many connections may be open. For one more, an idle one is closed; while all are busy, it
-    /// waits. Each has at most one request under way, so that this bounds those, too.
+    /// The maximum number of open connections. The server closes an idle one for a new one; while
+    /// all are busy, the new one waits. Each connection has at most one request in progress, so
+    /// this limits requests, too.
     pub max_connections: usize,
-    /// How many connections of one address may be open, or of one IPv6 network (`/64`); further ones
-    /// are closed at once. 0 is no bound, as all connections of a proxy come from one address.
+    /// The maximum number of open connections per address, or per IPv6 network (`/64`); the server
+    /// closes further ones at once. 0 means no limit, because all connections of a proxy come from
+    /// one address.
     pub max_connections_per_ip: usize,
-    /// The counted connections. Clones share them, and with them the two bounds: one value for all
-    /// listeners of a process.
+    /// The counted connections. Clones share the counts and thereby both limits: use one value for
+    /// all listeners of a process.
     pub connections: Connections,
-    /// How long open requests may take to end once the server is asked to.
+    /// The time that open requests have to finish during a graceful shutdown.
     pub drain_timeout: Duration,
 }
 
@@ -54,13 +59,14 @@ impl Default for ServeOptions {
     }
 }
 
-/// How long to wait before accepting again when the process has no file descriptors left.
+/// The pause before the next `accept` when the process has no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves the connections of `listener` until `shutdown` ends, each with the service that `service_for` makes for its peer.
+/// Serves the connections of `listener` until `shutdown` completes; `service_for` makes the service
+/// for each peer.
 ///
-/// Then accepts no more, lets the requests that are under way end, and returns; what is not done within
-/// [`ServeOptions::drain_timeout`] is cut off.
+/// Then `serve` accepts no more connections, lets the requests in progress finish, and returns. It
+/// cuts off the requests that take longer than [`ServeOptions::drain_timeout`].
 pub async fn serve<M, S, B>(
     listener: TcpListener,
     service_for: M,
@@ -73,10 +79,11 @@ pub async fn serve<M, S, B>(
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    // Not `pipeline_flush`: it holds an answer back while any byte follows its request, be it a stray line end or the half of
-    // the next request, and the answer to a head that is no HTTP for good.
+    // `pipeline_flush` stays off: it delays a response while any byte follows the request (a stray
+    // line end, or half of the next request), and never sends the response to a head that is not
+    // HTTP.
     let mut http = http1::Builder::new();
-    // The time for a head is looked after in `idle`.
+    // `idle` enforces the time for a head.
     http.header_read_timeout(None).max_buf_size(options.max_head_bytes);
     let graceful = GracefulShutdown::new();
     let mut shutdown = pin!(shutdown);
@@ -90,7 +97,7 @@ pub async fn serve<M, S, B>(
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            // Ended connections are forgotten as they end.
+            // Remove ended connections from the set.
             Some(_) = connections.join_next() => continue,
             () = &mut shutdown => break,
         };
@@ -107,7 +114,7 @@ pub async fn serve<M, S, B>(
             () = &mut shutdown => break,
         };
         let Some(place) = place else { continue };
-        // Answers are small and whole; waiting to fill a packet would only delay them.
+        // Responses are small and complete; waiting to fill a packet would only delay them.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY");
         }
@@ -135,9 +142,10 @@ pub async fn serve<M, S, B>(
     }
 }
 
-/// A connection that was gone before it was accepted is nobody's trouble; anything else gets worse if it is tried at once.
+/// Pauses after an error of `accept`, because an immediate retry makes it worse. Does nothing if
+/// the client closed its connection before it was accepted.
 ///
-/// A process without descriptors lets idle connections go, and tries again.
+/// It also asks idle connections to close, because the process may be out of file descriptors.
 async fn pause_after(error: &io::Error, connections: &Connections) {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     if !matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset) {
@@ -182,7 +190,7 @@ mod tests {
         let mut sender = TcpStream::connect(address).await.unwrap();
         sender.write_all(request).await.unwrap();
         sender.read_exact(&mut answer).await.unwrap();
-        // Half a request is none.
+        // Half a request does not count as one.
         let mut silent = TcpStream::connect(address).await.unwrap();
         silent.write_all(b"GET / HT").await.unwrap();
         while connections.open() < 2 {
@@ -235,13 +243,13 @@ mod tests {
         under_way.notified().await;
         let mut second = TcpStream::connect(address).await.unwrap();
         second.write_all(request).await.unwrap();
-        // Long enough that the busy one would have been asked a few times.
+        // Long enough to ask the busy connection several times.
         tokio::time::sleep(Duration::from_millis(200)).await;
         assert_eq!(served.load(Ordering::Relaxed), 1);
         go_on.notify_one();
         first.read_exact(&mut answer).await.unwrap();
         assert_eq!(&answer, b"HTTP/1.1 200");
-        // Now it is idle, and goes.
+        // Now the first connection is idle and closes.
         under_way.notified().await;
         go_on.notify_one();
         second.read_exact(&mut answer).await.unwrap();
@@ -312,7 +320,7 @@ mod tests {
         drop(stop);
         server.await.unwrap();
         let mut answer = Vec::new();
-        // Closed or reset: either way nothing of it goes on.
+        // The connection is closed or reset: either way the request does not continue.
         let _ = client.read_to_end(&mut answer).await;
         assert!(answer.is_empty());
         assert!(TcpStream::connect(address).await.is_err());
