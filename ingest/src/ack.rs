@@ -1,20 +1,20 @@
-//! Ack: what an answer promises of an event's row, and the wait until it is so.
+//! The levels of an acknowledgement, and the header that requests one.
 
 use std::{fmt, str::FromStr};
 
-/// What a successful answer says of an event's row; each level includes those before it.
+/// How far an event's row has come when the response is sent. Each level includes those before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Ack {
-    /// It is in memory, and on its way.
+    /// The row is in memory, and on its way.
     Accepted,
-    /// It is on disk, and outlives the process and the machine's power.
+    /// The row is on disk, and survives the end of the process and a power failure.
     Spooled,
-    /// It is in its table.
+    /// The row is in its table.
     Stored,
 }
 
 impl Ack {
-    /// Returns its name, as schemas, headers and options have it.
+    /// Returns the level's name in schemas, headers and options.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Accepted => "accepted",
@@ -30,7 +30,7 @@ impl fmt::Display for Ack {
     }
 }
 
-/// A text that is no [`Ack`].
+/// The error for a text that is not the name of an [`Ack`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UnknownAck;
 
@@ -53,24 +53,26 @@ impl FromStr for Ack {
     }
 }
 
-/// Which acknowledgement the events of a route get, as the schema has it.
+/// The acknowledgement that the schema sets for the events of a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct AckPolicy {
-    /// The one that the route names; without it, it depends on the event: see [`EventOptions::ack`](crate::EventOptions::ack).
+    /// The route's level; `None` if the route sets none, in which case
+    /// [`EventOptions::ack`](crate::EventOptions::ack) applies.
     pub ack: Option<Ack>,
-    /// Whether the header [`ACK_HEADER`] of a request goes before it.
+    /// Whether the request header [`ACK_HEADER`] overrides the level.
     pub by_header: bool,
 }
 
 impl AckPolicy {
-    /// A route that says nothing of it.
+    /// The policy of a route that sets none.
     pub const NONE: Self = Self {
         ack: None,
         by_header: false,
     };
 }
 
-/// The header that asks for an acknowledgement, and that says in the answer how far the event has come.
+/// The header that requests an acknowledgement. In a response, it carries the level that the event
+/// has reached.
 pub const ACK_HEADER: http::HeaderName = http::HeaderName::from_static("x-rowmill-ack");
 
 #[cfg(test)]

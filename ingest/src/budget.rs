@@ -1,4 +1,5 @@
-//! Bounds: bytes in use, shared so that nobody has more of them than is free for all others.
+//! Byte budgets: memory or disk in use, shared so that no user holds more than is free for all
+//! others.
 
 use std::{
     fmt,
@@ -8,7 +9,8 @@ use std::{
     },
 };
 
-/// No room for a row: a bound of the spool is reached, the disk fails, or the spool has been closed. The row was not taken.
+/// The spool cannot accept a row: a limit is reached, the disk fails, or the spool is closed. The
+/// row was not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SpoolFull;
 
@@ -20,7 +22,7 @@ impl fmt::Display for SpoolFull {
 
 impl std::error::Error for SpoolFull {}
 
-/// Bytes in use, and how many there may be.
+/// The bytes in use, and their limit.
 #[derive(Debug)]
 pub(crate) struct Budget {
     used: AtomicUsize,
@@ -39,7 +41,8 @@ impl Budget {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// Books `cost` bytes for someone who has `held` already: nobody has more than is free for all others.
+    /// Reserves `cost` bytes for a user that holds `held` bytes already, and returns whether they
+    /// were reserved. No user may hold more than is free for all others.
     pub(crate) fn reserve(&self, cost: usize, held: usize) -> bool {
         self.used
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
@@ -58,8 +61,8 @@ impl Budget {
     }
 }
 
-/// The memory of all requests in flight. It counts against the bound of the rows' memory, and together the requests have at most as
-/// much of it as is free for the rows.
+/// The memory of all requests in flight. It counts against the memory budget of the rows. Together,
+/// the requests hold at most as much as is free for the rows.
 #[derive(Debug)]
 pub(crate) struct RequestMemory {
     bound: Arc<Budget>,
@@ -79,7 +82,7 @@ impl RequestMemory {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// Begins the booking of one request; it holds nothing yet.
+    /// Returns an empty booking for one request.
     pub(crate) fn booking(self: &Arc<Self>) -> Booking {
         Booking {
             memory: Arc::clone(self),
@@ -88,7 +91,7 @@ impl RequestMemory {
     }
 }
 
-/// The memory of one request; a drop gives it back.
+/// The memory booked by one request; released on drop.
 #[derive(Debug)]
 pub(crate) struct Booking {
     memory: Arc<RequestMemory>,
@@ -101,10 +104,11 @@ impl Booking {
         self.bytes
     }
 
-    /// Books memory up to `bytes` in all. It costs nothing where so much is booked already.
+    /// Books memory up to a total of `bytes`. Costs nothing if as much is booked already.
     ///
     /// # Errors
-    /// [`SpoolFull`]: the booking is as it was.
+    ///
+    /// [`SpoolFull`]: the budget is used up. The booking is unchanged.
     #[inline]
     pub(crate) fn grow_to(&mut self, bytes: usize) -> Result<(), SpoolFull> {
         match bytes.checked_sub(self.bytes) {
@@ -115,7 +119,8 @@ impl Booking {
 
     fn grow_by(&mut self, more: usize) -> Result<(), SpoolFull> {
         let RequestMemory { bound, used } = &*self.memory;
-        // Counted before the look at the bound, so that two requests cannot both take what is left.
+        // Counted before the budget is checked, so that two requests cannot both take the rest of
+        // it.
         let held = used.fetch_add(more, Ordering::Relaxed);
         if !bound.reserve(more, held + more) {
             used.fetch_sub(more, Ordering::Relaxed);
@@ -125,7 +130,7 @@ impl Booking {
         Ok(())
     }
 
-    /// Gives back what is booked beyond `bytes`.
+    /// Releases the booked bytes beyond `bytes`.
     pub(crate) fn shrink_to(&mut self, bytes: usize) {
         let less = self.bytes.saturating_sub(bytes);
         self.memory.bound.release(less);

@@ -1,7 +1,8 @@
 //! The runtime of Rowmill: Tower layers that turn HTTP requests into typed rows of ClickHouse.
 //!
-//! Tables are described in YAML; `rowmill-codegen` makes typed rows, decoders, encoders, DDL and layers of them when the project is
-//! built, and this crate is what they stand on. A service of your own takes them like this:
+//! Tables are described in YAML. When the project is built, `rowmill-codegen` turns them into typed
+//! rows, decoders, encoders, DDL and layers, which use this crate at run time. To embed them in
+//! your own service:
 //!
 //! ```text
 //! pub mod tables { rowmill_ingest::include_tables!(); }
@@ -14,42 +15,44 @@
 //! writer.drain(Duration::from_secs(30)).await;
 //! ```
 //!
-//! # The way of a request
+//! # The path of a request
 //!
-//! The folders are in the order of the data. A folder uses those below it, and none above it;
+//! The folders are listed in the order of the data. A folder uses only those below it;
 //! `tests/imports.rs` checks that.
 //!
 //! ```text
 //! service    the Tower layer, and a hyper server for it
-//! collect    one request from its route to its answer
-//! intake     an event becomes an encoded row: decode, stamp, check, encode
+//! collect    one request from its route to its response
+//! intake     turns an event into an encoded row: decode, add metadata, check, encode
 //! writer     the handle through which rows enter the spool
 //! rejected   the replay of dead letters
-//! deliver    blocks are inserted into ClickHouse until it has confirmed them
+//! deliver    inserts blocks into ClickHouse until it confirms them
 //! spool      blocks that are not stored yet, in memory and on disk
 //! block      the rows of one table that are inserted together
-//! native     the rows of a block as ClickHouse's columnar format, compressed
+//! native     the rows of a block in ClickHouse's columnar format, compressed
 //! lease      a node number that no other process has
 //! ids        ids of events and visitors
-//! sync       the tables in ClickHouse are made as the schema says
+//! sync       makes the tables in ClickHouse match the schema
 //! answer     every response: status, headers, cookie, body, redirect
-//! value      each type of a column: what it takes, and its bytes
+//! value      each column type: the values that it accepts, and their bytes
 //! identify   service, name, project, visitor and client of an event
-//! table      what the build step writes about a table
-//! request    what a request says: path, headers, body
+//! table      the build step's description of a table
+//! request    the parts of a request: path, headers, body
 //! json       a JSON reader that borrows
 //! fields     queries and urlencoded bodies
 //! store      the connection to ClickHouse
 //! ack        the levels of an acknowledgement
 //! arena      memory of one event, for each thread
 //! scan       sixteen bytes of a text at a time
-//! budget     bytes in use, and how many there may be
+//! budget     bytes in use, and their limit
 //! ```
 //!
-//! # What an answer says
+//! # Acknowledgements
 //!
-//! [`Ack`]: that the event's row is in memory, on disk, or in its table. With [`Writer::open`] rows are on disk until ClickHouse has
-//! confirmed them, and a process that is killed loses none that was acknowledged so; with [`Writer::start`] they are in memory alone.
+//! A successful response carries an [`Ack`]: the event's row is in memory, on disk, or in its
+//! table. With [`Writer::open`], rows are on disk until ClickHouse has confirmed them, and a
+//! process that is killed loses no row that it acknowledged as on disk. With [`Writer::start`],
+//! rows are only in memory.
 
 #[doc(hidden)]
 #[path = "rt.rs"]
@@ -85,7 +88,7 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 
-/// What [`ClickHouseUrl::client`] gives, and [`ping`] and [`Servers`] take.
+/// The client that [`ClickHouseUrl::client`] returns, and that [`ping`] and [`Servers`] accept.
 pub use clickhouse::Client;
 
 pub use crate::table::refusal;
@@ -121,7 +124,7 @@ pub use crate::{
     writer::{DrainReport, Writer, options::WriterOptions, refusal_counts::RejectionCounts},
 };
 
-/// Includes the tables that `rowmill_codegen::build` has made for this crate.
+/// Includes the tables that `rowmill_codegen::build` generated for this crate.
 #[macro_export]
 macro_rules! include_tables {
     () => {
@@ -129,7 +132,7 @@ macro_rules! include_tables {
     };
 }
 
-/// Answers any request with 404: the innermost service of a program that has nothing but events.
+/// Answers any request with 404: the innermost service of a program that only serves events.
 pub async fn not_found<B>(_: Request<B>) -> Result<Response<Full<Bytes>>, Infallible> {
     let mut response = Response::new(Full::new(Bytes::from_static(b"{\"message\":\"Not Found\"}")));
     *response.status_mut() = StatusCode::NOT_FOUND;

@@ -1,4 +1,5 @@
-//! The door through which generated code reaches the runtime; nothing else is promised to it, and nothing here to anybody else.
+//! The interface of generated code to the runtime. Generated code relies on nothing else in this
+//! crate, and no other code may rely on this module.
 
 pub use std::{
     borrow::Cow,

@@ -1,7 +1,8 @@
-//! Room: the memory of blocks that are gone, for those that come.
+//! A buffer pool: new blocks reuse the memory of delivered ones.
 //!
-//! Rows, columns and frames take megabytes each second. An allocator that is asked for them anew gets fresh pages from the kernel, which
-//! cost more than what is written there, and keeps a multiple of them where threads change.
+//! Rows, columns and frames take megabytes per second. Without reuse, the allocator gets fresh
+//! pages from the kernel, which cost more than the writes to them, and retains a multiple of that
+//! memory when threads change.
 
 use std::{
     ops::DerefMut,
@@ -10,10 +11,10 @@ use std::{
 
 use bytes::Bytes;
 
-/// Less than this is better off with the allocator.
+/// The minimum size of a pooled buffer. The allocator handles smaller ones better.
 pub(crate) const WORTH_KEEPING: usize = 1 << 20;
 
-/// Vectors that wait for their next use.
+/// Buffers for reuse.
 #[derive(Debug)]
 pub(crate) struct BufferPool {
     kept: Mutex<Vec<Vec<u8>>>,
@@ -21,7 +22,7 @@ pub(crate) struct BufferPool {
 }
 
 impl BufferPool {
-    /// Returns none, of which so many bytes in all will be kept.
+    /// Returns an empty pool that keeps at most `max_bytes` in total.
     pub(crate) fn keeping(max_bytes: usize) -> Arc<Self> {
         Arc::new(Self {
             kept: Mutex::default(),
@@ -29,7 +30,8 @@ impl BufferPool {
         })
     }
 
-    /// Returns a vector for about so many bytes, with whatever is in it: the largest that is not far too large, or a new one.
+    /// Returns a buffer for about `wanted` bytes, with arbitrary content: the largest one with a
+    /// capacity of at most twice that, or a new one.
     pub(crate) fn take(&self, wanted: usize) -> Vec<u8> {
         let mut kept = self.kept();
         let fitting = kept
@@ -43,7 +45,8 @@ impl BufferPool {
         }
     }
 
-    /// Takes a vector back. Where that is too much, the smallest go.
+    /// Returns a buffer to the pool. The smallest buffers are dropped while the pool exceeds its
+    /// limit.
     pub(crate) fn give(&self, room: Vec<u8>) {
         if !(WORTH_KEEPING..=self.max_bytes).contains(&room.capacity()) {
             return;
@@ -56,7 +59,7 @@ impl BufferPool {
         }
     }
 
-    /// Returns what is in a vector, which comes back when nobody has that any more.
+    /// Freezes a buffer. It returns to the pool when its last reference is dropped.
     pub(crate) fn lend(self: &Arc<Self>, room: Vec<u8>) -> Bytes {
         if room.capacity() < WORTH_KEEPING {
             return room.into();
@@ -72,7 +75,7 @@ impl BufferPool {
     }
 }
 
-/// A vector on its way through the program.
+/// A buffer that returns to its pool on drop.
 struct PooledBytes {
     room: Vec<u8>,
     rooms: Arc<BufferPool>,

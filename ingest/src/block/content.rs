@@ -1,4 +1,4 @@
-//! Content: the rows of a sealed block, in memory.
+//! The rows of a sealed block, in memory.
 
 use std::sync::Arc;
 
@@ -12,12 +12,12 @@ use crate::{
     native::Rows,
 };
 
-/// Rows, in memory.
+/// Encoded rows, in memory.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct BlockRows {
     /// The rows, as they are sent.
     pub(crate) bytes: Bytes,
-    /// Where each row ends in `bytes`.
+    /// The offset in `bytes` at which each row ends.
     pub(crate) ends: Arc<[u32]>,
 }
 
@@ -40,7 +40,7 @@ impl BlockRows {
         }
     }
 
-    /// Returns the rows in `rows`.
+    /// Returns the rows of a range.
     pub(super) fn slice(&self, rows: &RowRange) -> Self {
         let (first, last) = (rows.start as usize, rows.end as usize);
         if first == 0 && last == self.ends.len() {
@@ -55,7 +55,7 @@ impl BlockRows {
         }
     }
 
-    /// Returns the rows as columns are made of them.
+    /// Returns a view of the rows, for the conversion to columns.
     pub(crate) fn as_rows(&self) -> Rows<'_> {
         Rows {
             bytes: &self.bytes,
@@ -63,7 +63,7 @@ impl BlockRows {
         }
     }
 
-    /// Returns the memory that it takes.
+    /// Returns the memory that the rows take, in bytes.
     pub(crate) fn cost(&self) -> usize {
         self.bytes.len() + self.ends.len() * ROW_OVERHEAD
     }

@@ -1,6 +1,6 @@
-//! Small numbers from a seed, for tests.
+//! Small pseudorandom numbers from a seed, for tests.
 
-/// Small numbers from a seed ([xorshift](https://en.wikipedia.org/wiki/Xorshift)).
+/// A generator of small numbers ([xorshift](https://en.wikipedia.org/wiki/Xorshift)).
 #[derive(Debug, Clone)]
 pub(crate) struct Dice(u64);
 

@@ -1,20 +1,20 @@
-//! The format of the frames of a segment: its version, and the salt in its checksums.
+//! The format of a segment's frames: its version, and the salt of its checksums.
 
 /// The version of new segments.
 pub(crate) const VERSION: u32 = 2;
 
-/// The version before: one checksum for header and body.
+/// The previous version: one checksum for header and body.
 pub(crate) const VERSION_1: u32 = 1;
 
 pub(crate) const FRAME_HEADER: usize = 52;
 
 pub(crate) const FRAME_HEADER_1: usize = 48;
 
-/// What the checksums of a segment's frames begin with.
+/// The initial value of the checksums of a segment's frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Salt(pub(crate) u32);
 
-/// How a segment's frames are written, which its first bytes say.
+/// The format of a segment's frames, which the segment's first bytes state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FrameFormat {
     pub(crate) version: u32,
@@ -36,7 +36,7 @@ impl FrameFormat {
         }
     }
 
-    /// Returns the checksum of bytes in a segment.
+    /// Returns the CRC-32C of bytes in a segment, begun with the salt.
     pub(crate) fn checksum(self, bytes: &[u8]) -> u32 {
         crc32c::crc32c_append(self.salt.0, bytes)
     }

@@ -1,7 +1,7 @@
-//! Layout: what the rows of a block are, and how they are inserted, as rows and as columns.
+//! Insert targets: the meaning of a block's rows, and how they are inserted, as rows or as columns.
 //!
-//! The layout goes with the block and is logged with it, names, types and shapes included: the block is
-//! read again by another build, when table and schema may have changed.
+//! The target belongs to the block and is logged with it, including names, types and shapes,
+//! because another build may read the block after the table and the schema have changed.
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -14,39 +14,39 @@ use crate::{
     table::{Format, Table, shape::ShapeBuf},
 };
 
-/// What a table with JSON needs: a block has its objects as texts. Servers before 24.10 do not know the setting, so that other
-/// tables go without it.
+/// The setting for tables with JSON, whose objects are text in a block. ClickHouse before 24.10
+/// does not know the setting, so other tables omit it.
 const JSON_SETTINGS: &str = " SETTINGS input_format_binary_read_json_as_string = 1";
 
-/// What the rows of a block are, and how they are inserted.
+/// The meaning of a block's rows, and how they are inserted.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct InsertTarget {
     /// The table's name, unquoted.
     pub(crate) table: Arc<str>,
     /// `INSERT INTO … (…) FORMAT …`, for the rows as they are in the block.
     pub(crate) statement: Box<str>,
-    /// The columns that a row has, in its order. A block that a version before 0.2 has left has none:
-    /// its statement says which columns there are, and not which types they had.
+    /// The columns of a row, in order. Empty for a block that a version before 0.2 wrote: its
+    /// statement names the columns, but does not state their types.
     pub(crate) columns: Box<[TargetColumn]>,
-    /// The place among `columns` of the row's own id, which no other row has.
+    /// The index in `columns` of the row's own id, which no other row has.
     pub(crate) row_id: Option<usize>,
-    /// How they can be sent in columns instead.
+    /// How the rows are sent as columns; `None` if they can only be sent as rows.
     pub(crate) columnar: Option<Arc<ColumnarInsert>>,
 }
 
-/// An inserted column.
+/// A column that is inserted.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct TargetColumn {
     pub(crate) name: Box<str>,
-    /// The type of the column in the table that the row was made for.
+    /// The column's type in the table that the row was encoded for.
     pub(crate) data_type: Box<str>,
-    /// The type of its values when they are sent in columns.
+    /// The type of the values when they are sent as columns.
     pub(crate) sent_type: Box<str>,
-    /// How its values lie in a row; none where that is not known.
+    /// The shape of the values in a row; `None` if it is not known.
     pub(crate) shape: Option<ShapeBuf>,
 }
 
-/// The columns of a layout as a dead letter has them.
+/// The columns of an insert target, as a dead letter holds them.
 #[derive(Debug, Serialize, Deserialize)]
 struct WrittenColumns<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -67,7 +67,7 @@ struct WrittenColumn<'a> {
     shape: Option<ShapeBuf>,
 }
 
-/// How the rows of a block are sent in columns.
+/// How the rows of a block are sent as columns.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ColumnarInsert {
     pub(crate) native: Native,
@@ -76,7 +76,7 @@ pub(crate) struct ColumnarInsert {
 }
 
 impl InsertTarget {
-    /// Returns what the blocks of a table are.
+    /// Returns the insert target for the blocks of a table.
     pub(crate) fn of(table: &Table) -> Arc<Self> {
         let inserted = table.columns.iter().filter(|column| column.kind.is_inserted());
         let columns: Box<[_]> = inserted
@@ -93,7 +93,8 @@ impl InsertTarget {
         Arc::new(Self::new(table.name.into(), statement.into(), columns, row_id))
     }
 
-    /// Returns a layout; where the shapes of all columns are known, the rows can be sent in columns.
+    /// Returns an insert target. Its rows can be sent as columns if the shapes of all columns are
+    /// known.
     pub(crate) fn new(
         table: Arc<str>,
         statement: Box<str>,
@@ -110,13 +111,13 @@ impl InsertTarget {
         }
     }
 
-    /// Returns the name of the format that the rows are in.
+    /// Returns the name of the format of the rows.
     pub(crate) fn format(&self) -> &str {
         self.statement.rsplit_once(" FORMAT ").map_or("", |(_, format)| format)
     }
 
-    /// Returns the columns as a text, from which [`from_json`](Self::from_json) makes the layout again. It is empty where
-    /// the types are not known.
+    /// Returns the columns as JSON, from which [`from_json`](Self::from_json) restores the target.
+    /// Empty if the types are not known.
     pub(crate) fn columns_as_json(&self) -> String {
         if self.columns.is_empty() {
             return String::new();
@@ -134,7 +135,8 @@ impl InsertTarget {
         serde_json::to_string(&written).unwrap_or_default()
     }
 
-    /// Returns the layout of rows of `table`; none for an unknown format, and for a text of another form.
+    /// Returns the target of rows of `table`; `None` if the format is unknown or `columns` is not
+    /// as [`columns_as_json`](Self::columns_as_json) writes it.
     pub(crate) fn from_json(table: &str, format: &str, columns: &str) -> Option<Self> {
         let written: WrittenColumns<'_> = serde_json::from_str(columns).ok()?;
         let format = [Format::RowBinary, Format::RowBinaryWithDefaults]
@@ -158,7 +160,7 @@ impl InsertTarget {
         Some(Self::new(table.into(), statement.into(), columns, row_id))
     }
 
-    /// Returns the id of each row; none where rows have none, or it cannot be found in them.
+    /// Returns the id of each row; `None` if the rows have no ids, or an id cannot be located.
     pub(crate) fn row_ids(&self, bytes: &[u8], ends: &[u32]) -> Option<Vec<u64>> {
         let (before, id) = self.columns.split_at_checked(self.row_id?)?;
         let before: Vec<_> = before
@@ -171,8 +173,8 @@ impl InsertTarget {
 }
 
 impl ColumnarInsert {
-    /// Returns how rows are sent in columns, each under the name that `rename` gives it, or not at all;
-    /// none where a shape is not known.
+    /// Returns how rows are sent as columns; `None` if a shape is not known or no column remains.
+    /// `rename` gives the name of each column, or `None` to omit the column.
     pub(crate) fn of(
         table: &str,
         columns: &[TargetColumn],
@@ -199,9 +201,10 @@ impl ColumnarInsert {
     }
 }
 
-/// Returns `INSERT INTO … (…) FORMAT …` with the columns that a row has; the list keeps a table usable that has more.
+/// Returns `INSERT INTO … (…) FORMAT …` with the columns of a row. Because the statement lists
+/// them, the table may have more columns.
 fn insert_statement(table: &str, columns: &[TargetColumn], format: Format) -> String {
-    // The word may also be the value of an enum, which does no harm.
+    // The word may also be an enum's value; the setting is harmless then.
     let has_json = columns.iter().any(|column| column.data_type.contains("JSON"));
     let settings = if has_json { JSON_SETTINGS } else { "" };
     statement(
@@ -221,7 +224,8 @@ fn statement<'a>(table: &str, columns: impl Iterator<Item = &'a str>, settings: 
     )
 }
 
-/// Returns rows of a table, which end at `ends`, as one block of columns, for the bench; none where they stay rows.
+/// Returns a table's rows, which end at `ends`, as one block of columns; `None` if they stay rows.
+/// For the benchmark.
 pub fn columns_of(table: &Table, bytes: Bytes, ends: Arc<[u32]>) -> Option<Vec<u8>> {
     let mut room = Vec::new();
     let layout = InsertTarget::of(table);
@@ -242,11 +246,11 @@ pub fn columns_of(table: &Table, bytes: Bytes, ends: Arc<[u32]>) -> Option<Vec<u
     Some(room)
 }
 
-/// Appends what the log keeps of the columns of a layout:
+/// Appends the columns of a target as the log holds them:
 ///
 /// ```text
 /// 4  number of columns
-/// 4  place of the row's id, 0xffff_ffff for none
+/// 4  index of the row's id, 0xffff_ffff for none
 ///    per column: name, type, type in columns (each a length of 4 bytes and the text), shape
 /// ```
 ///
@@ -263,7 +267,7 @@ pub(crate) fn put_columns(out: &mut Vec<u8>, layout: &InsertTarget) {
     }
 }
 
-/// Reads what [`put_columns`] has put; none if it is anything else.
+/// Reads the bytes that [`put_columns`] writes; `None` if they are malformed.
 pub(crate) fn take_columns(mut bytes: &[u8]) -> Option<(Box<[TargetColumn]>, Option<usize>)> {
     let count = take_u32(&mut bytes)?;
     let row_id = take_u32(&mut bytes)?;

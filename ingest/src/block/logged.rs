@@ -1,8 +1,8 @@
-//! Where a block is on disk.
+//! The location of a block on disk.
 
 use crate::block::{frame_format::FrameFormat, parts::RowRange};
 
-/// Where a rows frame is in its segment.
+/// The location of a rows frame in its segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct FrameAt {
     pub(crate) offset: u64,
@@ -11,29 +11,29 @@ pub(crate) struct FrameAt {
     pub(crate) rows: RowRange,
 }
 
-/// Where a block is on disk, and how much of it.
+/// The location of a block on disk, and how much of the block is there.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Logged {
-    /// None while nothing of it is there.
+    /// The segment that holds the block; `None` while no part of it is on disk.
     pub(crate) segment: Option<u64>,
     pub(crate) format: Option<FrameFormat>,
-    /// The frames that hold its rows.
+    /// The frames that hold the block's rows.
     pub(crate) frames: Vec<FrameAt>,
-    /// This many rows, from the first on, are there.
+    /// The number of rows, from the first on, that are on disk.
     pub(crate) rows: u32,
-    /// What all of its frames take.
+    /// The length of all of the block's frames.
     pub(crate) bytes: usize,
-    /// Whether the block is there as a whole.
+    /// Whether the whole block is on disk.
     pub(crate) is_sealed: bool,
 }
 
 impl Logged {
-    /// Returns whether all of it that is on disk is in this segment.
+    /// Returns whether `segment` holds everything of the block that is on disk.
     pub(crate) fn is_in(&self, segment: u64) -> bool {
         self.segment.is_none_or(|own| own == segment)
     }
 
-    /// Returns how many rows its frames have.
+    /// Returns the number of rows in the frames.
     pub(crate) fn readable(&self) -> usize {
         self.frames.iter().map(|frame| frame.rows.len()).sum()
     }

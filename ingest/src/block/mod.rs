@@ -1,8 +1,9 @@
 //! Blocks: the rows of one table that are inserted together.
 //!
-//! A [`Block`] takes rows, encoded straight into it, and becomes a [`SealedBlock`] once it is large or old enough. Promises: a
-//! block holds whole rows only, even if an encoder panics halfway, and a sealed block never changes, so that each try to
-//! insert it sends the same bytes under the same token.
+//! Rows are encoded straight into a [`Block`], which becomes a [`SealedBlock`] once it is large or
+//! old enough. Promises: a block only holds whole rows, even if an encoder panics halfway. A sealed
+//! block never changes, so that each attempt to insert it sends the same bytes under the same
+//! token.
 
 use std::{
     sync::{Arc, Mutex},
@@ -23,13 +24,14 @@ use crate::block::{
     sealed::{BlockState, SealedBlock},
 };
 
-/// What a row takes in memory beside its bytes: the end offset that a block is cut by.
+/// The memory of a row in addition to its bytes: its end offset.
 pub(crate) const ROW_OVERHEAD: usize = size_of::<u32>();
 
-/// Rows that stay rows are compressed into one frame, for which ClickHouse allows 1 GiB.
+/// The maximum length of a block. Rows that stay rows are compressed into one frame, for which
+/// ClickHouse allows 1 GiB.
 pub(crate) const MAX_BLOCK_BYTES: usize = 512 << 20;
 
-/// When an open block is sealed; whatever comes first.
+/// The limits of an open block; the first one that is reached seals it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct BlockLimits {
     pub(crate) rows: usize,
@@ -37,12 +39,12 @@ pub(crate) struct BlockLimits {
     pub(crate) age: Duration,
 }
 
-/// How many times as long a block may be that others wait before.
+/// The factor by which a block may be longer under backlog.
 const GROWTH_BEHIND_OTHERS: usize = 3;
 
 impl BlockLimits {
-    /// Returns the limits of a block that others wait before, when ClickHouse is what limits: of fewer, longer blocks it takes more rows,
-    /// which take the same memory in one block as in several.
+    /// Returns larger limits for use under backlog. ClickHouse inserts fewer, longer blocks faster,
+    /// and the rows use the same memory either way.
     pub(crate) fn behind_others(self) -> Self {
         let bytes = self.bytes.saturating_mul(GROWTH_BEHIND_OTHERS);
         Self {
@@ -51,30 +53,32 @@ impl BlockLimits {
         }
     }
 
-    /// Returns whether `block` has to be sealed before another row comes.
+    /// Returns whether `block` has to be sealed before another row is appended.
     pub(crate) fn are_reached_by(&self, block: &Block) -> bool {
         block.rows() >= self.rows || block.committed() >= self.bytes
     }
 }
 
-/// Room of delivered blocks that is kept for new ones, in bytes: that of one block with the usual options, while another one is filled.
+/// The memory of delivered blocks to keep for new ones, in bytes: one block with the default
+/// options, while another one is filled.
 const KEPT_ROOM: usize = 16 << 20;
 
-/// A block that still takes rows.
+/// A block that still accepts rows.
 #[derive(Debug)]
 pub(crate) struct Block {
-    /// Rows in the table's [`Format`](crate::table::Format). What lies behind the last end is no row.
+    /// Rows in the table's [`Format`](crate::table::Format). Bytes after the last end are not a
+    /// row.
     bytes: Vec<u8>,
-    /// Where each row ends.
+    /// The offset at which each row ends.
     ends: Vec<u32>,
-    /// None while there is no row.
+    /// `None` while the block is empty, unless its id was given.
     opened: Option<OpenMeta>,
-    /// The length of the block before it, if that was worth a room.
+    /// The length of the previous block, if it was large enough for a pooled buffer.
     follows: Option<usize>,
     rooms: Arc<BufferPool>,
 }
 
-/// What an open block has from its first row on.
+/// The metadata of an open block, from its first row on.
 #[derive(Debug)]
 pub(crate) struct OpenMeta {
     pub(crate) at: Instant,
@@ -101,12 +105,12 @@ impl Default for Block {
 }
 
 impl Block {
-    /// Returns rooms for the blocks of all tables.
+    /// Returns the buffer pool for the blocks of all tables.
     pub(crate) fn rooms() -> Arc<BufferPool> {
         BufferPool::keeping(KEPT_ROOM)
     }
 
-    /// Returns an empty block; its rows, and those of the blocks that follow it, lie in `rooms`.
+    /// Returns an empty block. Its buffers, and those of later blocks, come from the pool `rooms`.
     pub(crate) fn with_rooms(rooms: Arc<BufferPool>) -> Self {
         Self {
             bytes: Vec::new(),
@@ -117,7 +121,7 @@ impl Block {
         }
     }
 
-    /// Returns an empty block that will have this id.
+    /// Returns an empty block with a given id.
     pub(crate) fn named(id: Uuid) -> Self {
         Self {
             opened: Some(OpenMeta { id, ..OpenMeta::now() }),
@@ -125,7 +129,8 @@ impl Block {
         }
     }
 
-    /// Lets `encode` write one row behind the others, and keeps it if `admit` allows its cost in bytes of memory.
+    /// Appends one row that `encode` writes, and keeps it if `admit` allows its cost in bytes of
+    /// memory.
     ///
     /// Returns whether the row was kept. `encode` must only append.
     pub(crate) fn append(&mut self, encode: impl FnOnce(&mut Vec<u8>), admit: impl FnOnce(usize) -> bool) -> bool {
@@ -147,8 +152,8 @@ impl Block {
         }
     }
 
-    /// Puts rows behind the others if `admit` allows their cost in bytes of memory: all of them, or none. An empty block takes long
-    /// ones over with their memory.
+    /// Appends all rows, or none, if `admit` allows their cost in bytes of memory. An empty block
+    /// takes over the memory of long batches instead of copying them.
     pub(crate) fn append_rows(&mut self, rows: &mut RowBatch, admit: impl FnOnce(usize) -> bool) -> bool {
         let start = self.start();
         let (bytes, ends) = rows.content();
@@ -169,17 +174,17 @@ impl Block {
         is_admitted
     }
 
-    /// Returns where the next row begins, where an encoder that panicked may have left a part of its own.
+    /// Returns the offset of the next row, and removes the partial row of an encoder that panicked.
     #[inline]
     fn start(&mut self) -> usize {
         let start = self.committed();
-        // Not before there is a row: a table that has become quiet must not hold a large room.
+        // Only once there is a row to write: an idle table must not hold a large buffer.
         if self.bytes.capacity() == 0
             && let Some(length) = self.follows
         {
             self.bytes = self.rooms.take(length);
             if self.bytes.capacity() == 0 {
-                // Growth would copy each row once more. What is not used yet takes no memory.
+                // Growth would copy each row once more. Unused capacity takes no physical memory.
                 self.bytes.reserve_exact(length);
             }
         }
@@ -187,7 +192,8 @@ impl Block {
         start
     }
 
-    /// Forgets a row that was not kept, and its memory: an empty block is never sealed, so that it must not hold a large room.
+    /// Discards a row that was not kept, and its memory: an empty block is never sealed, so it must
+    /// not hold a large buffer.
     fn leave(&mut self, start: usize) {
         self.bytes.truncate(start);
         if start == 0 && self.bytes.capacity() >= buffer_pool::WORTH_KEEPING {
@@ -202,33 +208,35 @@ impl Block {
         self.ends.len()
     }
 
-    /// Returns what it has from its first row on; none while there is no row.
+    /// Returns the metadata of the open block; `None` while there is no row, unless its id was
+    /// given.
     pub(crate) fn opened(&self) -> Option<&OpenMeta> {
         self.opened.as_ref()
     }
 
-    /// As [`opened`](Self::opened), to be changed.
+    /// Returns the metadata of the open block, mutably.
     pub(crate) fn opened_mut(&mut self) -> Option<&mut OpenMeta> {
         self.opened.as_mut()
     }
 
-    /// Returns the rows, and where each ends.
+    /// Returns the rows, and the offset at which each ends.
     pub(crate) fn content(&self) -> (&[u8], &[u32]) {
         (&self.bytes[..self.committed()], &self.ends)
     }
 
-    /// Returns the memory that the rows take.
+    /// Returns the memory that the rows take, in bytes.
     pub(crate) fn cost(&self) -> usize {
         self.committed() + self.rows() * ROW_OVERHEAD
     }
 
-    /// Takes the rows out as a sealed block and leaves an empty one; none if there is no row.
+    /// Seals the rows as a block and leaves an empty one. Returns `None` if there is no row.
     pub(crate) fn seal(&mut self, layout: &Arc<InsertTarget>) -> Option<SealedBlock> {
         self.bytes.truncate(self.committed());
         let opened = self.opened.take()?;
         let mut bytes = std::mem::take(&mut self.bytes);
         let mut ends = std::mem::take(&mut self.ends);
-        // A vector grows by doubling; waiting blocks must not take twice the memory that they are counted for.
+        // Vectors grow by doubling; waiting blocks must not take twice the memory that they count
+        // for.
         let length = bytes.len();
         bytes.shrink_to(length + length / 8);
         ends.shrink_to_fit();
@@ -257,10 +265,11 @@ impl Block {
     }
 }
 
-/// Rows of so many bytes are not copied while a lock is held: a megabyte takes about as long as an event.
+/// Batches from this size on are not copied while a lock is held: a copy of a megabyte takes about
+/// as long as an event.
 pub(crate) const WORTH_TAKING_OVER: usize = 4 << 20;
 
-/// An empty block may keep this much memory for its next rows.
+/// The memory that an empty block may keep for its next rows.
 const KEPT_CAPACITY: usize = 64 << 10;
 
 pub(crate) mod buffer_pool;

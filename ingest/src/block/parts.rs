@@ -1,19 +1,19 @@
 //! Parts: the rows of a block that are not stored yet, and which of them are sent together.
 //!
-//! The rows that are left are a set, since ClickHouse may have stored some partitions of an insert and
-//! not the others. Cuts divide the set into parts; each part is an insert of its own.
+//! The remaining rows are a set with gaps, because ClickHouse may have stored some partitions of an
+//! insert and not the others. Cuts divide the set into parts; each part is a separate insert.
 
 use std::{iter, ops::Range, sync::Arc};
 
-/// Rows of a block, by their numbers.
+/// A range of row numbers of a block.
 pub(crate) type RowRange = Range<u32>;
 
-/// Rows of a block that are sent together: at least one, as ranges in their order with gaps between them.
+/// Rows of a block that are sent together: one or more sorted ranges with gaps between them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Part(Arc<[RowRange]>);
 
 impl Part {
-    /// Returns the rows of sorted, disjoint ranges.
+    /// Returns the part with these sorted, disjoint ranges.
     pub(crate) fn of(ranges: Vec<RowRange>) -> Self {
         Self(ranges.into())
     }
@@ -27,7 +27,8 @@ impl Part {
         &self.0
     }
 
-    /// Returns the rows from the first to the last; those between them need not all be of the part.
+    /// Returns the range from the first row to the last. Rows in between need not belong to the
+    /// part.
     pub(crate) fn bounds(&self) -> RowRange {
         let start = self.0.first().map_or(0, |range| range.start);
         start..self.0.last().map_or(start, |range| range.end)
@@ -38,7 +39,7 @@ impl Part {
         self.0.iter().cloned().flatten()
     }
 
-    /// Returns the first row of the second half; none for a part of one row.
+    /// Returns the first row of the second half; `None` for a part of one row.
     pub(crate) fn middle(&self) -> Option<u32> {
         let half = self.len() / 2;
         self.rows().nth(half).filter(|_| half > 0)
@@ -55,9 +56,9 @@ impl From<RowRange> for Part {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Parts {
     left: RowSet,
-    /// Rows that begin a part, beside the first one.
+    /// The rows that begin a part, except for the first part.
     cuts: Vec<u32>,
-    /// Rows that may be stored although nobody has confirmed it.
+    /// Rows that may be stored although ClickHouse has not confirmed them.
     in_doubt: RowSet,
 }
 
@@ -70,22 +71,22 @@ impl Parts {
         }
     }
 
-    /// Returns whether the block is still one.
+    /// Returns whether all rows of the block remain, in one part.
     pub(crate) fn is_whole(&self, rows: u32) -> bool {
         self.left.0 == [0..rows] && self.cuts.is_empty()
     }
 
-    /// Returns whether the block was divided, or some of it is done.
+    /// Returns whether the block has been cut.
     pub(crate) fn is_divided(&self) -> bool {
         !self.cuts.is_empty()
     }
 
-    /// Returns whether nothing is left.
+    /// Returns whether no row remains.
     pub(crate) fn is_empty(&self) -> bool {
         self.left.0.is_empty()
     }
 
-    /// Returns the parts in their order.
+    /// Returns the parts in order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = Part> + '_ {
         let starts = iter::once(0).chain(self.cuts.iter().copied());
         let ends = self.cuts.iter().copied().chain(iter::once(u32::MAX));
@@ -95,52 +96,52 @@ impl Parts {
         })
     }
 
-    /// Returns the rows of a block that are no longer left.
+    /// Returns the rows of a block of `rows` rows that no longer remain.
     pub(crate) fn settled(&self, rows: u32) -> Vec<RowRange> {
         let mut settled = RowSet::from(0..rows);
         self.left.0.iter().for_each(|left| settled.remove(left));
         settled.0
     }
 
-    /// Returns how many rows are left.
+    /// Returns how many rows remain.
     pub(crate) fn rows(&self) -> usize {
         self.left.0.iter().map(ExactSizeIterator::len).sum()
     }
 
-    /// Lets a part begin with this row.
+    /// Cuts the block so that a part begins with `row`.
     pub(crate) fn cut(&mut self, row: u32) {
         if let Err(at) = self.cuts.binary_search(&row) {
             self.cuts.insert(at, row);
         }
     }
 
-    /// Forgets rows that are where they belong.
+    /// Removes rows that are stored or in the dead letters.
     pub(crate) fn remove(&mut self, rows: &RowRange) {
         self.left.remove(rows);
     }
 
-    /// Notes that rows may be stored.
+    /// Records that the rows of `part` may be stored.
     pub(crate) fn doubt(&mut self, part: &Part) {
         for rows in part.ranges() {
             self.in_doubt.insert(rows);
         }
     }
 
-    /// Notes that rows are not stored.
+    /// Records that the rows of `part` are certainly not stored.
     pub(crate) fn trust(&mut self, part: &Part) {
         for rows in part.ranges() {
             self.in_doubt.remove(rows);
         }
     }
 
-    /// Returns whether some of the rows may be stored.
+    /// Returns whether some rows of `part` may be stored.
     pub(crate) fn is_in_doubt(&self, part: &Part) -> bool {
         part.ranges()
             .iter()
             .any(|rows| self.in_doubt.within(rows).next().is_some())
     }
 
-    /// Keeps the parts that have something in common with one of `ranges`.
+    /// Keeps the parts that overlap one of `ranges`.
     pub(crate) fn keep_within<'a>(&mut self, ranges: impl Iterator<Item = &'a RowRange> + Clone) {
         let lost: Vec<_> = self
             .iter()
@@ -155,7 +156,7 @@ impl Parts {
     }
 }
 
-/// Rows as ranges in their order, with gaps between them.
+/// A set of rows, as sorted ranges with gaps between them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct RowSet(Vec<RowRange>);
 
@@ -166,7 +167,7 @@ impl From<RowRange> for RowSet {
 }
 
 impl RowSet {
-    /// Returns what of the set is within `rows`.
+    /// Returns the part of the set that is within `rows`.
     fn within<'a>(&'a self, rows: &'a RowRange) -> impl Iterator<Item = RowRange> + 'a {
         let first = self.0.partition_point(|range| range.end <= rows.start);
         self.0[first..]
@@ -207,7 +208,7 @@ pub(crate) fn overlap(a: &RowRange, b: &RowRange) -> Option<RowRange> {
     (!shared.is_empty()).then_some(shared)
 }
 
-/// Returns sorted row numbers as ranges.
+/// Returns the ranges that cover sorted row numbers.
 pub(crate) fn ranges_of(rows: impl IntoIterator<Item = u32>) -> Vec<RowRange> {
     let mut ranges: Vec<RowRange> = Vec::new();
     for row in rows {
@@ -279,7 +280,7 @@ mod tests {
 
     #[test]
     fn a_set_of_rows_is_what_its_rows_are() {
-        // Against a set of numbers, with every pair of ranges.
+        // Compared with a naive set of numbers, for every pair of ranges.
         let ranges = || (0..6_u32).flat_map(|start| (start..7).map(move |end| start..end));
         for a in ranges() {
             for b in ranges() {

@@ -1,8 +1,10 @@
-//! Progress: how far a block's rows have come, and the answers that wait for it.
+//! Progress: how far a block's rows have come, and the responses that wait for it.
 //!
-//! One commit completes the answers of many connections of an event loop, and to wake a task of another thread is a system call. So
-//! only waits that are over are woken, and of those of one thread only the first: its task wakes the others when it runs, which costs
-//! no more than a place in that thread's own queue. A wait that ends without having run, since its connection is gone, hands that on.
+//! One commit completes the responses of many connections of an event loop, and waking a task on
+//! another thread is a system call. Therefore only completed waits are woken, and only one task per
+//! thread: that task wakes the others on its thread when it runs, which only pushes them onto the
+//! thread's own queue. If its wait is dropped first because the connection is gone, `Drop` wakes
+//! the others.
 
 use std::{
     future::Future,
@@ -21,18 +23,18 @@ use crate::ack::Ack;
 /// How far a block's rows have come.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Progress {
-    /// This many rows, from the first on, are on disk.
+    /// The number of rows, from the first on, that are on disk.
     pub(crate) on_disk: u32,
-    /// The last try to bring more of them there has failed.
+    /// Whether the last attempt to write more rows to disk failed.
     pub(crate) is_failing: bool,
-    /// All of them are where they belong: in the table, or among the dead letters.
+    /// Whether every row is in its table or in the dead letters.
     pub(crate) is_done: bool,
-    /// Those that ClickHouse has refused.
+    /// The rows that ClickHouse has refused.
     pub(crate) refused: Vec<u32>,
 }
 
 impl Progress {
-    /// Returns how far some of the rows have come, which is as far as the last of them.
+    /// Returns the level that all of `rows` have reached.
     pub(crate) fn level(&self, rows: &Range<u32>) -> Ack {
         if self.is_done && !self.refused.iter().any(|row| rows.contains(row)) {
             Ack::Stored
@@ -44,26 +46,27 @@ impl Progress {
     }
 }
 
-/// What a wait is for.
+/// The rows to wait for, and the level to wait for.
 #[derive(Debug, Clone)]
 pub(crate) struct WaitCondition {
-    /// The rows that are waited for.
+    /// The rows to wait for.
     pub(crate) rows: Range<u32>,
-    /// How far they should come.
+    /// The level that the rows should reach.
     pub(crate) ack: Ack,
-    /// Whether the wait is over, too, when the disk fails.
+    /// Whether a failing disk ends the wait, too.
     pub(crate) is_impatient: bool,
 }
 
 impl WaitCondition {
-    /// Returns whether there is nothing left to wait for: the rows are so far, or will not come further, or not soon.
+    /// Returns whether the wait is over: the rows have reached the level, or cannot reach it, or
+    /// cannot reach it soon.
     fn is_over(&self, progress: &Progress) -> bool {
         let level = progress.level(&self.rows);
         progress.is_done || level >= self.ack || (self.is_impatient && progress.is_failing && level < Ack::Spooled)
     }
 }
 
-/// The progress of one block, for all who change it and who wait for it.
+/// The progress of one block, shared by the code that updates it and the tasks that wait for it.
 #[derive(Debug, Default)]
 pub(crate) struct SharedProgress(Mutex<State>);
 
@@ -73,16 +76,16 @@ struct State {
     waits: Slab<Wait>,
 }
 
-/// Somebody who waits.
+/// A waiting task.
 #[derive(Debug)]
 struct Wait {
     wish: WaitCondition,
     waker: Waker,
-    /// Where it was polled last.
+    /// The thread that polled the task last.
     thread: ThreadId,
-    /// It has been woken, or somebody will do so.
+    /// Whether the task has been woken, or another task will wake it.
     is_over: bool,
-    /// Those that it is to wake when it runs.
+    /// The wakers of the tasks that this task wakes when it runs.
     followers: Vec<Waker>,
 }
 
@@ -94,12 +97,12 @@ impl SharedProgress {
         }))
     }
 
-    /// Looks at the progress.
+    /// Reads the progress.
     pub(crate) fn look<T>(&self, look: impl FnOnce(&Progress) -> T) -> T {
         look(&self.lock().progress)
     }
 
-    /// Changes the progress, and wakes whoever need not wait any more.
+    /// Updates the progress, and wakes the tasks whose wait is over.
     pub(crate) fn change(&self, change: impl FnOnce(&mut Progress)) {
         let mut state = self.lock();
         change(&mut state.progress);
@@ -108,7 +111,7 @@ impl SharedProgress {
         first_of_each.into_iter().for_each(Waker::wake);
     }
 
-    /// Waits until the wish is fulfilled, or cannot be.
+    /// Waits until the condition is met, or cannot be met.
     pub(crate) fn until(self: &Arc<Self>, wish: WaitCondition) -> Until {
         Until {
             shared: Arc::clone(self),
@@ -123,9 +126,10 @@ impl SharedProgress {
 }
 
 impl State {
-    /// Ends the waits that are over, and returns whom to wake: one for each thread, who has to wake the others there.
+    /// Ends the waits that are over, and returns one waker per thread. Its task wakes the others
+    /// there.
     fn end_waits(&mut self) -> Vec<Waker> {
-        // The key of the first of each thread.
+        // For each thread: the key and the waker of its first wait.
         let mut firsts: Vec<(ThreadId, usize, Waker)> = Vec::new();
         let mut followers: Vec<(usize, Waker)> = Vec::new();
         for (key, wait) in &mut self.waits {
@@ -147,17 +151,17 @@ impl State {
     }
 }
 
-/// A wait for the progress of a block.
+/// A future that resolves when a wait for a block's progress is over.
 #[derive(Debug)]
 pub(crate) struct Until {
     shared: Arc<SharedProgress>,
     wish: WaitCondition,
-    /// Its place among the waits; none before it has to wait, and after its end.
+    /// The key of the wait in `State::waits`; `None` before the first poll and after the end.
     key: Option<usize>,
 }
 
 impl Until {
-    /// Gives up its place, and returns those that it was to wake.
+    /// Removes the wait, and returns the wakers that it was to wake.
     fn leave(&mut self, state: &mut State) -> Vec<Waker> {
         let wait = self.key.take().and_then(|key| state.waits.try_remove(key));
         wait.map(|wait| wait.followers).unwrap_or_default()
@@ -182,7 +186,7 @@ impl Future for Until {
             Some(wait) => {
                 wait.waker.clone_from(cx.waker());
                 wait.thread = thread;
-                // The disk failed and works again: what it was woken for has passed.
+                // The disk failed and works again, so the reason for the wake has passed.
                 wait.is_over = false;
                 let followers = mem::take(&mut wait.followers);
                 drop(state);
@@ -282,7 +286,7 @@ mod tests {
         let mut tasks = waiting(&shared, 0..4);
         shared.change(|progress| progress.on_disk = 3);
         assert_eq!(woken(&tasks), [1, 0, 0, 0]);
-        // Those that are to be woken are not woken for more that comes.
+        // A task that is about to be woken is not woken again by a further update.
         shared.change(|progress| progress.on_disk = 3);
         assert!(tasks[0].is_over());
         assert_eq!(woken(&tasks), [1, 1, 1, 0]);

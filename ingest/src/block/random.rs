@@ -1,4 +1,5 @@
-//! Chance: what the spool draws at random, ids of blocks and salts of segments. A simulation draws them from its seed instead.
+//! The random values of the spool: ids of blocks and salts of segments. A simulation derives them
+//! from its seed instead.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 
@@ -6,7 +7,7 @@ use uuid::Uuid;
 
 use crate::block::frame_format::Salt;
 
-/// Returns the id of a new block, which sorts behind all that this process has drawn before.
+/// Returns the id of a new block, which sorts after all ids that this process has drawn before.
 pub(crate) fn block_id() -> Uuid {
     #[cfg(test)]
     if let Some(id) = seeded::block_id() {
@@ -15,7 +16,7 @@ pub(crate) fn block_id() -> Uuid {
     Uuid::now_v7()
 }
 
-/// Returns what tells the frames of a new segment from those of any other.
+/// Returns the salt that distinguishes the frames of a new segment from those of any other.
 pub(crate) fn salt() -> Salt {
     #[cfg(test)]
     if let Some(salt) = seeded::salt() {
@@ -27,7 +28,7 @@ pub(crate) fn salt() -> Salt {
 
 #[cfg(test)]
 pub(crate) mod seeded {
-    //! The chance of a simulation, which has its thread for itself.
+    //! The seeded values of a simulation, which has its thread to itself.
 
     use std::cell::RefCell;
 
@@ -45,7 +46,7 @@ pub(crate) mod seeded {
         blocks: u64,
     }
 
-    /// As long as this lives, all that its thread draws follows from the seed.
+    /// While this value exists, all values that its thread draws follow from the seed.
     #[derive(Debug)]
     pub(crate) struct Seeded(());
 
@@ -63,7 +64,7 @@ pub(crate) mod seeded {
         }
     }
 
-    /// Four blocks have one millisecond, as they may in truth.
+    /// Several blocks share each millisecond, as they may in production: up to four.
     pub(crate) fn block_id() -> Option<Uuid> {
         SOURCE.with_borrow_mut(|source| {
             let Source { dice, blocks } = source.as_mut()?;

@@ -1,4 +1,4 @@
-//! Receipts: the place of rows in their block, and the wait until they are safe.
+//! Receipts: the position of rows in their block, and the wait until they are safe.
 
 use std::{ops::Range, sync::Arc, time::Duration};
 
@@ -9,10 +9,10 @@ use crate::{
     block::progress::{SharedProgress, WaitCondition},
 };
 
-/// The place of rows in their block: lets whoever sent them wait until they are safe.
+/// The position of rows in their block. Lets the sender wait until the rows are safe.
 #[derive(Debug)]
 pub struct Receipt {
-    /// None where there is nothing to wait for.
+    /// `None` if there is nothing to wait for.
     pub(crate) waiting: Option<Waiting>,
 }
 
@@ -21,12 +21,12 @@ pub(crate) struct Waiting {
     pub(crate) progress: Arc<SharedProgress>,
     pub(crate) rows: Range<u32>,
     pub(crate) ack: Ack,
-    /// Whether rows come to disk at all.
+    /// Whether rows are written to disk at all.
     pub(crate) has_disk: bool,
 }
 
 impl Receipt {
-    /// Of rows that nobody waits for.
+    /// The receipt of rows that need no wait.
     pub(crate) const NONE: Self = Self { waiting: None };
 
     /// Returns whether there is anything to wait for.
@@ -34,8 +34,9 @@ impl Receipt {
         self.waiting.is_some()
     }
 
-    /// Waits until the row has come as far as was asked for, or as it can come, at most for `limit`, and returns how far that
-    /// is: less than was asked for if the disk fails, or ClickHouse has not answered, or rows stay in memory alone.
+    /// Waits until the rows reach the requested level or cannot reach it, for at most `limit`, and
+    /// returns their level, up to the requested one. It is lower if the disk fails, ClickHouse has
+    /// not answered, or rows are only in memory.
     pub async fn reached_within(self, limit: Duration) -> Ack {
         let asked = self
             .waiting
@@ -48,7 +49,7 @@ impl Receipt {
         }
     }
 
-    /// As [`reached_within`](Self::reached_within), without a limit.
+    /// Waits as [`reached_within`](Self::reached_within) does, without a time limit.
     pub async fn reached(self) -> Ack {
         let Some(Waiting {
             progress,
@@ -59,7 +60,7 @@ impl Receipt {
         else {
             return Ack::Accepted;
         };
-        // Without a disk nothing of the kind will come.
+        // Without a disk, rows never become `Spooled`.
         if has_disk || ack != Ack::Spooled {
             let wish = WaitCondition {
                 rows: rows.clone(),

@@ -1,10 +1,10 @@
-//! Rows: those of one request, encoded before they go into a block together.
+//! Row batches: the encoded rows of one request, before they are appended to a block.
 
 use std::ptr;
 
 use crate::{budget::SpoolFull, table::Table};
 
-/// Rows of one table that go into a block together, or not at all.
+/// Rows of one table that are appended to the same block, or not at all.
 #[derive(Debug, Default)]
 pub struct RowBatch {
     table: Option<&'static Table>,
@@ -13,10 +13,11 @@ pub struct RowBatch {
 }
 
 impl RowBatch {
-    /// The most rows that go into a block together, so that a block of them stays one that ClickHouse takes as a unit.
+    /// The most rows of a batch, so that ClickHouse inserts their block as one unit.
     pub(crate) const MAX: usize = 100_000;
 
-    /// Returns none, with room for those that a text of so many bytes has: rows are about as long as their JSON.
+    /// Returns an empty batch with the capacity for the rows of a text of `bytes` bytes. Encoded
+    /// rows are about as long as their JSON.
     pub(crate) fn for_text(bytes: usize) -> Self {
         Self {
             bytes: Vec::with_capacity(bytes),
@@ -24,10 +25,11 @@ impl RowBatch {
         }
     }
 
-    /// Lets `encode` append one row of `table`.
+    /// Appends one row of `table`, which `encode` writes.
     ///
     /// # Errors
-    /// [`SpoolFull`] if these are too many rows for a block, or rows of another table.
+    ///
+    /// [`SpoolFull`] if the batch is too large for a block, or has rows of another table.
     pub(crate) fn push(&mut self, table: &'static Table, encode: impl FnOnce(&mut Vec<u8>)) -> Result<(), SpoolFull> {
         let is_other = self.table.is_some_and(|other| !ptr::eq(other, table));
         if is_other || self.ends.len() >= Self::MAX {
@@ -54,30 +56,31 @@ impl RowBatch {
         self.ends.len()
     }
 
-    /// Returns the rows as they are sent, one behind the other in the table's [`Format`](crate::table::Format).
+    /// Returns the rows as they are sent, back to back in the table's
+    /// [`Format`](crate::table::Format).
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// Takes all rows out; their memory is kept for others.
+    /// Removes all rows, and keeps their memory for new ones.
     pub fn clear(&mut self) {
         self.table = None;
         self.bytes.clear();
         self.ends.clear();
     }
 
-    /// Returns the rows, and where each ends.
+    /// Returns the rows, and the offset at which each ends.
     pub(crate) fn content(&self) -> (&[u8], &[u32]) {
         (&self.bytes, &self.ends)
     }
 
-    /// Takes all rows out, and where each ends, with their memory.
+    /// Removes and returns the rows and their end offsets, with their memory.
     pub(crate) fn take(&mut self) -> (Vec<u8>, Vec<u32>) {
         self.table = None;
         (std::mem::take(&mut self.bytes), std::mem::take(&mut self.ends))
     }
 
-    /// Returns the rows' table; none where there is no row.
+    /// Returns the rows' table; `None` if the batch is empty.
     pub(crate) fn table(&self) -> Option<&'static Table> {
         self.table
     }

@@ -1,4 +1,4 @@
-//! Sealed blocks: rows that nothing changes any more.
+//! Sealed blocks: their rows do not change any more.
 
 use std::{
     hash::Hasher,
@@ -16,33 +16,34 @@ use crate::block::{
     progress::{Progress, SharedProgress},
 };
 
-/// A block whose rows nothing changes any more.
+/// A block whose rows do not change any more.
 #[derive(Debug)]
 pub(crate) struct SealedBlock {
     pub(crate) layout: Arc<InsertTarget>,
-    /// Its name for ever; a version 7 UUID, so that ids sort as blocks were opened, but for [letters](Self::letter_id).
+    /// The block's permanent id: a version 7 UUID, so that ids sort by the time the blocks were
+    /// opened. [Dead letters](Self::letter_id) have other versions.
     pub(crate) id: Uuid,
-    /// The number of rows, those that are already stored included.
+    /// The number of rows, including those that are already stored.
     pub(crate) rows: u32,
-    /// The length of the rows.
+    /// The length of the rows, in bytes.
     pub(crate) bytes: usize,
     pub(crate) progress: Arc<SharedProgress>,
     pub(super) state: Mutex<BlockState>,
 }
 
-/// What does change of a sealed block.
+/// The mutable state of a sealed block.
 #[derive(Debug)]
 pub(crate) struct BlockState {
-    /// The rows; none where they are on disk alone.
+    /// The rows; `None` if they are only on disk.
     pub(crate) content: Option<BlockRows>,
-    /// Where they are on disk.
+    /// The location of the rows on disk.
     pub(crate) logged: Logged,
-    /// What is not stored yet, in its order: the whole block, or what is left of its halves.
+    /// The rows that are not stored yet, in order: the whole block, or parts of it.
     pub(crate) parts: Parts,
 }
 
 impl SealedBlock {
-    /// Returns a block that is on disk alone.
+    /// Returns a block that is only on disk.
     pub(crate) fn on_disk(
         layout: Arc<InsertTarget>,
         id: Uuid,
@@ -70,7 +71,7 @@ impl SealedBlock {
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, BlockState> {
-        // Nothing that holds it can panic halfway.
+        // No holder of the lock panics halfway through a change.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -79,23 +80,26 @@ impl SealedBlock {
         self.state().parts.iter().next()
     }
 
-    /// Returns the id of the block that has the dead letter of one of the rows, if this is no dead letter itself.
+    /// Returns the id of the block with a row's dead letter; `None` if this block is a dead letter.
     pub(crate) fn letter_id(&self, row: u32) -> Option<Uuid> {
         letter_id(self.id, row)
     }
 
-    /// Returns the id of the block that has the dead letters about rows which stay in their own block, and of which `row` is the first.
+    /// Returns the id of the block with the dead letters about rows that stay in this block. `row`
+    /// is the first of those rows.
     ///
-    /// It is the block's with the row's number in its random bits, and of version 4, which no other block is.
+    /// The id is the block's id with the row's number in its random bits, as version 4, which no
+    /// other block has.
     pub(crate) fn notice_id(&self, row: u32) -> Uuid {
         const VERSION: u128 = 0xf << 76;
         let id = self.id.as_u128() ^ u128::from(row);
         Uuid::from_u128(id & !VERSION | 4 << 76)
     }
 
-    /// Returns the `insert_deduplication_token` under which ClickHouse takes these rows once, however often they are sent.
+    /// Returns the `insert_deduplication_token` of a part. ClickHouse stores the rows once, however
+    /// often they are sent under it.
     ///
-    /// Rows with gaps between them have a token of just these rows.
+    /// The token of rows with gaps between them covers exactly these rows.
     pub(crate) fn token(&self, part: &Part) -> String {
         let (table, id, bounds) = (&self.layout.table, self.id, part.bounds());
         match part.ranges() {
@@ -112,17 +116,18 @@ impl SealedBlock {
     }
 }
 
-/// Returns the id of the block that has the dead letter of one of a block's rows, if that is no dead letter itself: the same row has
-/// the same letter, however often it is refused.
+/// Returns the id of the block with the dead letter of a block's row; `None` if the block is a dead
+/// letter. The same row always has the same dead letter, however often it is refused.
 ///
-/// It is the block's with the row's number in its random bits, and of version 8, which no other block is.
+/// The id is the block's id with the row's number in its random bits, as version 8, which no other
+/// block has.
 pub(crate) fn letter_id(block: Uuid, row: u32) -> Option<Uuid> {
     const VERSION: u128 = 0xf << 76;
     let id = block.as_u128() ^ u128::from(row);
     (!is_letter(block)).then(|| Uuid::from_u128(id & !VERSION | 8 << 76))
 }
 
-/// Returns whether a block's id is that of a dead letter of another block's row.
+/// Returns whether a block's id belongs to the dead letter of another block's row.
 pub(crate) fn is_letter(block: Uuid) -> bool {
     block.get_version_num() == 8
 }

@@ -157,10 +157,10 @@ fn a_large_block_lies_where_one_before_it_lay() {
     let (second, content) = fill(2_000);
     assert!(content.bytes.iter().all(|byte| *byte == b'x') && content.bytes.len() == 2_000 << 10);
     drop((second, content));
-    // The one that follows takes the room …
+    // The next block takes the buffer …
     put(&mut block, &row);
     assert_eq!(kept(&block), 0);
-    // … and gives it back where it becomes no large one; the next one does not ask for it.
+    // … and returns it if it stays small; the block after that does not request one.
     drop(sealed(&mut block));
     block.rooms.give(Vec::with_capacity(2 << 20));
     put(&mut block, &row);
@@ -170,7 +170,7 @@ fn a_large_block_lies_where_one_before_it_lay() {
 #[test]
 fn a_sealed_block_takes_little_more_than_its_rows() {
     let mut block = Block::with_rooms(Block::rooms());
-    // Growth by doubling has room for nearly twice as much.
+    // Growth by doubling would have a capacity of nearly twice as much.
     for _ in 0..2_100 {
         put(&mut block, &[b'x'; 1024]);
     }
@@ -212,13 +212,13 @@ fn an_empty_block_takes_long_rows_over() {
     let mut block = Block::default();
     assert!(block.append_rows(&mut rows, |cost| cost == WORTH_TAKING_OVER + 2 * ROW_OVERHEAD));
     assert_eq!((block.content().0.as_ptr(), rows.count()), (place, 0));
-    // Behind others they are copied.
+    // A block that has rows copies the batch.
     assert!(block.append_rows(&mut long(), |_| true));
     let half = u32::try_from(WORTH_TAKING_OVER / 2).unwrap();
     let (bytes, ends) = block.content();
     assert_eq!(ends, [half, 2 * half, 3 * half, 4 * half]);
     assert_eq!([0, half, 2 * half, 3 * half].map(|at| bytes[at as usize]), *b"abab");
-    // Rows that are not admitted stay where they are.
+    // Rows that are not admitted stay in their batch.
     let mut rows = long();
     assert!(!Block::default().append_rows(&mut rows, |_| false));
     assert_eq!(rows.count(), 2);

@@ -1,6 +1,7 @@
-//! The file of ids: the part of a generator's state that outlives its process, in the folder of the spool.
+//! The id file: the part of a generator's state that survives its process, in the folder of the
+//! spool.
 //!
-//! A few lines of text, replaced as a whole, with a checksum as the last of them:
+//! A few lines of text, replaced as a whole, with a checksum in the last line:
 //!
 //! ```text
 //! rowmill ids 1
@@ -24,37 +25,38 @@ use crate::ids::base::Base;
 
 /// The file's name in the folder of the spool.
 pub(crate) const NAME: &str = "ids";
-/// What it is called until it is complete.
+/// The file's name until it is complete.
 const NEW_NAME: &str = "ids.new";
-/// The first line: what it is, and the version of what follows.
+/// The first line: the kind of the file, and the version of its format.
 const VERSION: &str = "rowmill ids 1";
-/// Milliseconds behind this one have no ids: the year 2109.
+/// The first millisecond without ids, in the year 2109.
 const END_MS: u64 = 1 << 42;
 
-/// What is known of the ids that were made with a folder.
+/// The record of the ids that were generated with a folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Record {
     /// The generator's base.
     pub(crate) base: Base,
-    /// The process that ClickHouse has as the one with that node; nil if none.
+    /// The process that holds that node number according to ClickHouse; nil if none does.
     pub(crate) holder: Uuid,
-    /// When it was last seen there, in milliseconds since 1970.
+    /// When ClickHouse last showed this holder, in milliseconds since 1970.
     pub(crate) held_ms: u64,
-    /// No id is later, in milliseconds since 1970.
+    /// The latest time that an id can have, in milliseconds since 1970.
     pub(crate) until_ms: u64,
 }
 
-/// The file in one folder, which this process has for itself.
+/// The id file of one folder, which this process holds exclusively.
 #[derive(Debug)]
 pub(crate) struct IdFile {
     folder: PathBuf,
 }
 
 impl IdFile {
-    /// Returns the file of `folder`, and what it says. A damaged one says nothing, which is logged.
+    /// Returns the file of `folder`, and its record. A damaged file has no record, and is logged.
     ///
     /// # Errors
-    /// It is there and cannot be read.
+    ///
+    /// The file exists and cannot be read.
     pub(crate) fn open(folder: &Path) -> io::Result<(Self, Option<Record>)> {
         let file = Self {
             folder: folder.to_owned(),
@@ -72,7 +74,7 @@ impl IdFile {
         Ok((file, record))
     }
 
-    /// Replaces what the file says; it outlives a loss of power once this returns.
+    /// Replaces the record; it survives a power failure once this method returns.
     pub(crate) fn write(&self, record: &Record) -> io::Result<()> {
         let new = self.folder.join(NEW_NAME);
         let mut file = File::create(&new)?;

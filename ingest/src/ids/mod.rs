@@ -1,12 +1,13 @@
-//! Ids: 64 bits that sort by time and that no two collectors share.
+//! Ids: 64 bits that sort by time, and that are unique among collectors.
 //!
-//! The layout, most significant bits first: 42 bits of Unix milliseconds, 22 bits of place. A generator has 4096 places in a row in
-//! each millisecond, from its base on. The base of node N (0 to 511) is N × 4096, so that 10 bits are the node and 12 the
-//! sequence. A process without a node draws its base at random from the upper half of the places, where no node has any.
+//! The layout, most significant bits first: 42 bits of Unix milliseconds, 22 bits of place. In each
+//! millisecond, a generator has 4096 consecutive places, beginning with its base. The base of node
+//! N (0 to 511) is N × 4096, so that 10 bits are the node and 12 the sequence. A process without a
+//! node draws its base at random from the upper half of the places, which no node has.
 //!
-//! One generator serves events and visitors alike. Its promise: each id is greater than the one before, also when the clock is set
-//! back, when more than 4096 are asked for in a millisecond (the next milliseconds are used then), when the base changes, and, with
-//! a file, after a restart.
+//! One generator serves both events and visitors. It promises that each id is greater than the one
+//! before, even when the clock is set back, when more than 4096 ids are requested in a millisecond
+//! (it then uses the next milliseconds), when the base changes, and, with a file, after a restart.
 
 pub(crate) mod base;
 pub(crate) mod id_file;
@@ -28,14 +29,15 @@ use crate::ids::{
 
 const PLACE_MASK: u64 = (1 << PLACE_BITS) - 1;
 
-/// How far ahead of its ids a generator notes them in its file, in milliseconds. After a crash, ids are so much ahead of the clock.
+/// How far ahead of its ids a generator records them in its file, in milliseconds. After a crash,
+/// ids are ahead of the clock by up to this time.
 const AHEAD_MS: u64 = 10_000;
 
 /// A source of ids, shared by all threads without a lock.
 #[derive(Debug)]
 pub(crate) struct IdGenerator {
     base: AtomicU64,
-    /// The last id, so that "the next" is plus one.
+    /// The last id; the next one is usually its successor.
     last: AtomicU64,
     /// The first id that the file does not cover; [`u64::MAX`] without a file.
     bound: AtomicU64,
@@ -43,7 +45,8 @@ pub(crate) struct IdGenerator {
 }
 
 impl IdGenerator {
-    /// Returns a generator whose ids nobody notes: after a restart, it may repeat them if the clock has been set back.
+    /// Returns a generator without a file. After a restart, it may repeat ids if the clock has been
+    /// set back.
     pub(crate) const fn new(base: Base) -> Self {
         Self {
             base: AtomicU64::new(base.0),
@@ -53,14 +56,14 @@ impl IdGenerator {
         }
     }
 
-    /// Returns a generator with the base of `record`, whose ids are greater than all that `record` covers. `file` gets the
-    /// new record before ids need it.
+    /// Returns a generator with the base of `record`, whose ids are greater than all that `record`
+    /// covers. It writes a new record to `file` before it returns ids that need one.
     pub(crate) fn with_file(file: IdFile, record: Record) -> Self {
         let bound = end_of(record.until_ms);
         Self {
             base: AtomicU64::new(record.base.0),
             last: AtomicU64::new(bound - 1),
-            // The next id is beyond it, and first of all is covered itself.
+            // The next id is not below the bound, so `next` covers it first.
             bound: AtomicU64::new(bound),
             file: Some(Mutex::new((file, record))),
         }
@@ -68,11 +71,11 @@ impl IdGenerator {
 
     /// Returns a new id for the time `unix_ms`, in milliseconds since 1970.
     pub(crate) fn next(&self, unix_ms: u64) -> u64 {
-        // Relaxed: the ids order themselves by this one number, and nothing else is published with them.
+        // Relaxed: this one number orders the ids, and no other data is published with them.
         let mut last = self.last.load(Ordering::Relaxed);
         loop {
             let id = following(last, unix_ms, self.base.load(Ordering::Relaxed));
-            // Acquire: what the bound says is in the file.
+            // Acquire: the file covers all ids below the bound.
             if id >= self.bound.load(Ordering::Acquire) {
                 self.cover(id >> PLACE_BITS);
             }
@@ -86,23 +89,23 @@ impl IdGenerator {
         }
     }
 
-    /// Lets all ids to come be later than the millisecond `unix_ms`.
+    /// Makes all further ids later than the millisecond `unix_ms`.
     pub(crate) fn raise(&self, unix_ms: u64) {
         self.last.fetch_max(end_of(unix_ms) - 1, Ordering::Relaxed);
     }
 
-    /// Returns the millisecond that no id so far is later than.
+    /// Returns the latest millisecond of the ids so far.
     pub(crate) fn last_ms(&self) -> u64 {
         self.last.load(Ordering::Relaxed) >> PLACE_BITS
     }
 
-    /// Returns the base.
+    /// Returns the generator's base.
     pub(crate) fn base(&self) -> Base {
         Base(self.base.load(Ordering::Relaxed))
     }
 
-    /// Goes on from another base, which is in the file first. `holder` is the process that ClickHouse has as the node's, and
-    /// `held_ms` the time when it was seen there.
+    /// Continues from another base, after recording it in the file. `holder` is the process that
+    /// holds the node according to ClickHouse, and `held_ms` the time when ClickHouse showed that.
     pub(crate) fn move_to(&self, base: Base, holder: Uuid, held_ms: u64) {
         if let Some(mut file) = self.file() {
             let (file, record) = &mut *file;
@@ -117,7 +120,8 @@ impl IdGenerator {
         self.base.store(base.0, Ordering::Relaxed);
     }
 
-    /// Notes that ClickHouse has the node as `holder`'s at `held_ms`. The file gets it with the next ids.
+    /// Records that `holder` held the node at `held_ms`, according to ClickHouse. The file gets the
+    /// record with the next ids.
     pub(crate) fn confirm(&self, holder: Uuid, held_ms: u64) {
         if let Some(mut file) = self.file() {
             file.1.holder = holder;
@@ -125,7 +129,8 @@ impl IdGenerator {
         }
     }
 
-    /// Covers the ids of the next seconds, so that no event has to wait for the file. May take as long as the disk does.
+    /// Covers the ids of the next seconds, so that no event has to wait for the file. This call may
+    /// wait for the disk.
     pub(crate) fn cover_ahead(&self, unix_ms: u64) {
         let ms = unix_ms.max(self.last_ms()) + AHEAD_MS / 2;
         if end_of(ms) > self.bound.load(Ordering::Acquire) {
@@ -133,22 +138,22 @@ impl IdGenerator {
         }
     }
 
-    /// Returns whether its ids are noted in a file.
+    /// Returns whether a file records the ids.
     pub(crate) fn has_file(&self) -> bool {
         self.file.is_some()
     }
 
-    /// Notes in the file that ids of the millisecond `ms` may be in use.
+    /// Records in the file that ids of the millisecond `ms` may be in use.
     #[cold]
     fn cover(&self, ms: u64) {
         let Some(mut file) = self.file() else { return };
         let (file, record) = &mut *file;
-        // Somebody else may have done it meanwhile.
+        // Another thread may have covered them meanwhile.
         if end_of(ms) <= self.bound.load(Ordering::Acquire) {
             return;
         }
         record.until_ms = ms + AHEAD_MS;
-        // A disk that fails does not stop events; it is asked again with the ids behind these.
+        // A failing disk does not stop events; the ids after these try the file again.
         tell(file.write(record));
         self.bound.store(end_of(record.until_ms), Ordering::Release);
     }
@@ -169,14 +174,15 @@ fn following(last: u64, unix_ms: u64, base: u64) -> u64 {
     if (next & PLACE_MASK).wrapping_sub(base) < SEQUENCES {
         next
     } else {
-        // Of the same millisecond if the places of `base` are still to come, else of the next one.
+        // In the same millisecond if the places of `base` are still to come, otherwise in the next
+        // one.
         let ms = last >> PLACE_BITS;
         let first = ms << PLACE_BITS | base;
         if first > last { first } else { first + (1 << PLACE_BITS) }
     }
 }
 
-/// Returns the first id behind a millisecond.
+/// Returns the first id after a millisecond.
 const fn end_of(unix_ms: u64) -> u64 {
     (unix_ms + 1) << PLACE_BITS
 }
@@ -187,7 +193,7 @@ fn tell(written: io::Result<()>) {
     }
 }
 
-/// Returns the Unix milliseconds that an id was made for.
+/// Returns the Unix milliseconds that an id was generated for.
 #[cfg(test)]
 const fn time_of(id: u64) -> u64 {
     id >> PLACE_BITS
@@ -330,7 +336,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let base = Base::of_node(0).unwrap();
         let mut last = 0;
-        // Each process is killed: nothing is written when it ends.
+        // Each process is killed: it writes nothing when it ends.
         for clock in [100_000, 99_000, 5, 0, 100_000] {
             let ids = opened(folder.path(), base);
             for tick in 0..10_000 {
@@ -339,7 +345,7 @@ mod tests {
                 last = id;
             }
         }
-        // What is noted ahead is bounded, however often it starts.
+        // The recorded lead is bounded, however often the process starts.
         assert!(time_of(last) < 100_000 + 6 * (AHEAD_MS + 1_000), "{}", time_of(last));
     }
 

@@ -1,13 +1,14 @@
-//! Columns: take their values out of rows.
+//! Columns: extract their values from rows.
 //!
-//! A column knows where each of some rows goes on, takes its value there, and moves that on to the next column's value.
+//! A column gets the current offset in each of several rows, takes its value there, and advances
+//! the offset to the next column's value.
 
 use {
     super::sink::{Length, Place, Sink},
     crate::table::shape::ShapeBuf,
 };
 
-/// The most bytes of a length: blocks are below 4 GiB.
+/// The maximum number of bits of a length: blocks are below 4 GiB.
 const MAX_LENGTH_BITS: u32 = 32;
 
 /// The streams of a column, each with its sink.
@@ -56,7 +57,7 @@ impl Column<Length> {
         }
     }
 
-    /// Returns the bytes of all streams; none if no memory has so many.
+    /// Returns the total length of all streams; `None` if it overflows.
     pub(super) fn length(&self) -> Option<usize> {
         match self {
             Self::Fixed { values, .. } | Self::String(values) => Some(values.0),
@@ -73,8 +74,8 @@ impl Column<Length> {
         }
     }
 
-    /// Returns a column that puts its streams, one behind the other, to the beginning of `room`, and leaves the rest of it; none if
-    /// they have no room there.
+    /// Returns a column that writes its streams back to back to the beginning of `room`, and leaves
+    /// the rest in `room`. Returns `None` if `room` is too small.
     pub(super) fn placed<'o>(&self, room: &mut &'o mut [u8]) -> Option<Column<Place<'o>>> {
         let mut place = |length: &Length| {
             let (own, rest) = std::mem::take(room).split_at_mut_checked(length.0)?;
@@ -108,7 +109,7 @@ impl Column<Length> {
 }
 
 impl Column<Place<'_>> {
-    /// Returns whether all streams have all their bytes.
+    /// Returns whether all streams are complete.
     pub(super) fn is_full(&self) -> bool {
         match self {
             Self::Fixed { values, .. } | Self::String(values) => values.is_full(),
@@ -125,9 +126,10 @@ impl Column<Place<'_>> {
 }
 
 impl<S: Sink> Column<S> {
-    /// Takes a value of each of some rows, which go on at `places`, and moves those behind it; none if a value is not as its shape says.
+    /// Takes one value of each row, at the offsets `places`, and advances the offsets past it.
+    /// Returns `None` if a value does not match its shape.
     ///
-    /// What kind of column it is is found out once for all of them.
+    /// Matches on the column's kind once for all rows.
     pub(super) fn take_each(&mut self, rows: &[u8], places: &mut [usize]) -> Option<()> {
         match self {
             Self::Fixed { width: 1, values } => take_arrays::<1>(values, rows, places),
@@ -158,7 +160,7 @@ impl<S: Sink> Column<S> {
         }
     }
 
-    /// Takes so many values that lie back to back.
+    /// Takes `count` consecutive values.
     fn take(&mut self, rows: &[u8], at: &mut usize, count: usize) -> Option<()> {
         match self {
             Self::Fixed { width, values } => {
@@ -192,11 +194,11 @@ impl<S: Sink> Column<S> {
         }
     }
 
-    /// Puts what stands in the place of a NULL.
+    /// Writes the value that takes the place of a NULL.
     fn put_default(&mut self) -> Option<()> {
         match self {
             Self::Fixed { width, values } => values.put_zeros(*width),
-            // An empty one.
+            // The length 0 of an empty string.
             Self::String(values) => values.put_zeros(1),
             Self::Nullable { nulls, values } => {
                 nulls.put_array(&[1])?;
@@ -252,13 +254,13 @@ fn take_byte(rows: &[u8], at: &mut usize) -> Option<u8> {
     Some(byte)
 }
 
-/// Takes the byte that says that a value follows.
+/// Takes the byte that states that a value follows.
 #[inline(always)]
 fn take_mark(rows: &[u8], at: &mut usize) -> Option<()> {
     (take_byte(rows, at)? == 0).then_some(())
 }
 
-/// Takes what [`put_length`](crate::value::put_length) has put.
+/// Takes a length that [`put_length`](crate::value::put_length) wrote.
 #[inline(always)]
 fn take_length(rows: &[u8], at: &mut usize) -> Option<usize> {
     match take_byte(rows, at)? {

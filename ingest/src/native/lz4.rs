@@ -1,5 +1,6 @@
-//! LZ4: ClickHouse's [compression frame](https://clickhouse.com/docs/reference/interfaces/specs/NativeFormat#frame-format), which an
-//! HTTP body is made of with `decompress=1`.
+//! LZ4: ClickHouse's [compression
+//! frame](https://clickhouse.com/docs/reference/interfaces/specs/NativeFormat#frame-format), which
+//! makes up an HTTP body with `decompress=1`.
 //!
 //! ```text
 //! 16  CityHash128 (1.0.2) of all that follows: its high half, then its low half
@@ -9,8 +10,8 @@
 //!  …  an LZ4 block
 //! ```
 //!
-//! Numbers are little-endian. The `clickhouse` crate makes such frames as well, each in room of its own that is as long as the longest
-//! that the frame could be, and is given back when the frame has been sent.
+//! Numbers are little-endian. The `clickhouse` crate writes such frames as well, but allocates a
+//! buffer of the maximum length for each frame, and frees it when the frame has been sent.
 
 use std::io;
 
@@ -23,22 +24,26 @@ const CHECKSUM: usize = 16;
 const HEAD: usize = CHECKSUM + 9;
 const METHOD: u8 = 0x82;
 
-/// Bytes that a frame holds where there are many. Repetitions are not found across frames, which makes them about one percent longer; for less
-/// than [`u16::MAX`] bytes the encoder's table is half as large, which makes up for the time.
+/// The number of bytes in each of several frames. The encoder finds no repetitions across frames,
+/// which makes them about one percent longer. For less than [`u16::MAX`] bytes, its table is half
+/// as large, which makes up for the time.
 const FRAME_BYTES: usize = u16::MAX as usize - 1;
 
-/// Compresses `data` into `room`, which grows as needed, and returns the one frame.
+/// Compresses `data` into `room`, which grows as needed, and returns the single frame.
 ///
 /// # Errors
+///
 /// `data` is longer than a frame can be, 4 GiB.
 pub(crate) fn frame<'r>(data: &[u8], room: &'r mut Vec<u8>) -> io::Result<&'r [u8]> {
     let end = put_frame(data, room, 0)?;
     Ok(&room[..end])
 }
 
-/// Compresses `data` into `room`, which grows as needed, and returns the frames; the core is for others between two of them.
+/// Compresses `data` into `room`, which grows as needed, and returns the frames. Yields the core
+/// between two frames when the time slice is spent.
 ///
 /// # Errors
+///
 /// Compression fails.
 pub(crate) fn frames<'r>(data: &[u8], room: &'r mut Vec<u8>, slice: &mut TimeSlice) -> io::Result<&'r [u8]> {
     let mut end = 0;
@@ -49,7 +54,7 @@ pub(crate) fn frames<'r>(data: &[u8], room: &'r mut Vec<u8>, slice: &mut TimeSli
     Ok(&room[..end])
 }
 
-/// Puts a frame to `start` of `room` and returns where it ends.
+/// Writes a frame at the offset `start` of `room`, and returns its end.
 fn put_frame(data: &[u8], room: &mut Vec<u8>, start: usize) -> io::Result<usize> {
     let length = |bytes: usize| u32::try_from(bytes).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge));
     let needed = start + HEAD + get_maximum_output_size(data.len());
@@ -75,7 +80,7 @@ mod tests {
 
     use super::*;
 
-    // That the checksum is right is what each insert of the other tests shows.
+    // The inserts of the other tests show that the checksum is right.
     #[test]
     fn a_frame_says_how_long_it_is_whatever_was_in_its_room_before() {
         let mut room = vec![0xff; 50];
@@ -109,7 +114,7 @@ mod tests {
         }
     }
 
-    /// Returns what the first frame holds, and what is behind it.
+    /// Returns the content of the first frame, and the bytes after the frame.
     fn read(frames: &[u8]) -> (Vec<u8>, &[u8]) {
         let number = |at: usize| u32::from_le_bytes(frames[at..at + 4].try_into().unwrap()) as usize;
         assert_eq!(frames[16], 0x82);

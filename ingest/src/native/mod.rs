@@ -1,22 +1,26 @@
-//! Native: the rows of a block become ClickHouse's columnar format on their way to it.
+//! Native: converts the rows of a block to ClickHouse's columnar format when they are sent.
 //!
-//! Takes rows as they lie in a block, RowBinary back to back, and gives one block of the
-//! [Native](https://clickhouse.com/docs/interfaces/formats/Native) format, whose columns ClickHouse takes as they are: a third less work
-//! for it than rows, and less to compress. Blocks in memory and in the spool are rows all the same: they are appended to, cut in halves
-//! and read by other versions of this program, and only a try to insert them needs columns. Promises: what is given are the same rows;
-//! bytes that are not as the table's shapes say give no columns and no panic, and go out as the rows that they are.
+//! Takes rows as a block holds them, RowBinary back to back, and returns one block of the
+//! [Native](https://clickhouse.com/docs/interfaces/formats/Native) format. ClickHouse takes its
+//! columns as they are, which costs it a third less work than rows, and there is less to compress.
+//! Blocks in memory and in the spool still hold rows: they are appended to, bisected and read by
+//! other versions of this program, and only an attempt to insert them needs columns. Promises: the
+//! block has the same rows. Bytes that do not match the table's shapes give no columns and no
+//! panic; they are sent as rows.
 //!
 //! ```text
-//! block     number of columns, number of rows (both LEB128), the columns: as in a row, but for a plain one that is the last
-//! column    name, type (texts with their lengths), the values of all rows as Shape says
+//! block     number of columns, number of rows (both LEB128),
+//!           the columns in the order of a row, except that a plain one is last
+//! column    name, type (texts with their lengths), the values of all rows as Shape describes
 //! ```
 //!
-//! The rows are walked twice: once to know how long each column is, once to put the values into their places, which are all in the one
-//! buffer that is compressed next. Collecting each column in a vector of its own took four times as long, most of it for memory that
-//! grows and is copied once more. A walk goes column by column through a few rows at a time.
+//! The rows are walked twice: the first pass measures each column, the second writes the values to
+//! their places in the one buffer that is compressed next. A vector per column took four times as
+//! long, mostly for memory that grows and is copied once more. A pass goes column by column through
+//! a few rows at a time.
 //!
-//! A LowCardinality column goes out as the type that it is made of, and ClickHouse builds its dictionary as it does from rows
-//! ([`Column::sent_as`](crate::table::Column::sent_as)).
+//! A LowCardinality column is sent as its inner type, and ClickHouse builds the dictionary as it
+//! does for rows ([`Column::sent_as`](crate::table::Column::sent_as)).
 
 mod column;
 pub(crate) mod lz4;
@@ -32,55 +36,56 @@ use self::{
 pub(crate) use crate::table::shape::ShapeBuf;
 use crate::{native::time_slice::TimeSlice, value::put_length};
 
-/// So many values or bytes are walked at a time, of so many rows at least and at most: they stay in the processor's cache until the last
-/// column has been taken, what a column costs beside its values is shared by them, and others need not wait long for the core.
+/// The number of values or bytes to walk at a time, and the bounds for the number of rows. The rows
+/// stay in the processor's cache until the last column has been taken, they share a column's fixed
+/// cost, and other threads do not wait long for the core.
 const VALUES_AT_A_TIME: usize = 1 << 14;
 const BYTES_AT_A_TIME: usize = 1 << 19;
 const ROWS_AT_A_TIME: RangeInclusive<usize> = 16..=256;
 
-/// Columns may take this many times the room of their rows. Where most is NULL or an empty array they take more; such rows stay rows, so
-/// that a block that is sent never takes more memory than can be foreseen.
+/// Columns may take this many times the memory of their rows. Rows of mostly NULLs or empty arrays
+/// take more as columns; they stay rows, so that the memory for sending a block has a known bound.
 pub(crate) const MAX_GROWTH: usize = 4;
 
-/// No block takes more memory for its columns than this, whatever an embedder lets its rows take.
+/// The maximum memory for the columns of a block, however large an embedder lets its rows be.
 const MAX_BYTES: usize = 1 << 30;
 
-/// How the blocks of a table become columns.
+/// The conversion of a table's blocks to columns.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Native {
     columns: Box<[NativeColumn]>,
-    /// The column that stands behind all others in a block, if there is one that can.
+    /// The column that is last in a block; `None` if no column is suitable.
     last: Option<usize>,
 }
 
 /// A column of a row.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) struct NativeColumn {
-    /// None for a column that is left out.
+    /// `None` for a column that is omitted.
     pub(crate) name: Option<Box<str>>,
     /// The type as ClickHouse writes it.
     pub(crate) data_type: Box<str>,
     pub(crate) shape: ShapeBuf,
 }
 
-/// Rows, one after the other in RowBinary, and where each of them ends.
+/// Rows in RowBinary, back to back, and the offset at which each ends.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rows<'r> {
     pub(crate) bytes: &'r [u8],
     pub(crate) ends: &'r [u32],
 }
 
-/// Why rows stay rows.
+/// The reason why rows stay rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NotColumnar {
-    /// Their columns would be far larger.
+    /// The columns would be far larger than the rows.
     TooLarge,
-    /// They are not of the table's shapes.
+    /// The rows do not match the table's shapes.
     Malformed,
 }
 
 impl Native {
-    /// Returns how rows of these columns become columns. None if all of them are left out.
+    /// Returns the conversion for rows of these columns; `None` if all columns are omitted.
     pub(crate) fn of(columns: Box<[NativeColumn]>) -> Option<Self> {
         let is_plain = |column: &NativeColumn| {
             column.name.is_some() && matches!(column.shape, ShapeBuf::Fixed(_) | ShapeBuf::String)
@@ -90,31 +95,32 @@ impl Native {
         is_any.then_some(Self { columns, last })
     }
 
-    /// Returns whether a block of which the end is missing is none for ClickHouse.
+    /// Returns whether ClickHouse rejects a truncated block.
     ///
-    /// Of numbers and texts it knows how many there have to be. Where the elements of an array are missing, and nothing else, it
-    /// takes empty arrays for them, so a column of that kind must not be the last.
+    /// ClickHouse detects a truncated column of numbers or strings, but reads a truncated array
+    /// column as empty arrays. An array must therefore not be the last column.
     pub(crate) fn is_whole_or_refused(&self) -> bool {
         self.last.is_some()
     }
 
-    /// Returns the columns in the order of a block, as places among those of a row.
+    /// Returns the columns in the order of a block, as indexes of the row's columns.
     fn order(&self) -> impl Iterator<Item = usize> {
         let last = self.last;
         let sent = (0..self.columns.len()).filter(|index| self.columns[*index].name.is_some());
         sent.filter(move |index| Some(*index) != last).chain(last)
     }
 
-    /// Returns the columns that are left out.
+    /// Returns the columns that are omitted.
     fn left_out(&self) -> impl Iterator<Item = usize> {
         (0..self.columns.len()).filter(|index| self.columns[*index].name.is_none())
     }
 
-    /// Puts the rows as one block of columns into `room`, which grows as needed, and returns it; it may be `growth` times as large
-    /// as the rows.
+    /// Writes the rows as one block of columns to `room`, which grows as needed, and returns the
+    /// block. Its values may take up to `growth` times the length of the rows.
     ///
     /// # Errors
-    /// Why there is none.
+    ///
+    /// Returns why the rows have to stay rows.
     pub(crate) fn block<'r>(
         &self,
         rows: Rows<'_>,
@@ -131,10 +137,10 @@ impl Native {
 
         let heads = self.heads(rows.ends.len());
         let length = total(&heads, self.order().map(|index| &counted[index])).ok_or(NotColumnar::TooLarge)?;
-        // Values that are left out have to be walked over; their place is behind the block.
+        // Omitted values have to be walked, too; they are written after the block.
         let whole = total(&heads, counted.iter()).ok_or(NotColumnar::TooLarge)?;
         let limit = rows.bytes.len().saturating_mul(growth).min(MAX_BYTES);
-        // The heads do not count: a block of few rows is small in any case.
+        // The headers do not count: a block of few rows is small in any case.
         if whole > limit.saturating_add(heads.iter().map(Vec::len).sum()) {
             return Err(NotColumnar::TooLarge);
         }
@@ -146,7 +152,8 @@ impl Native {
         Ok(&room[..length])
     }
 
-    /// Returns what stands before the values of each column, in the order of a block, and before those of the first one the head of it.
+    /// Returns the header of each column, in the order of a block. The first one begins with the
+    /// header of the block.
     fn heads(&self, rows: usize) -> Vec<Vec<u8>> {
         let mut before = Vec::new();
         put_length(&mut before, self.order().count());
@@ -163,7 +170,7 @@ impl Native {
         heads.collect()
     }
 
-    /// Puts heads and values into a block that has exactly the room for them.
+    /// Writes headers and values to a block of exactly their length.
     fn fill(
         &self,
         block: &mut [u8],
@@ -189,7 +196,7 @@ impl Native {
     }
 }
 
-/// Returns the length of heads and columns; none if it has no number.
+/// Returns the length of headers and columns; `None` if it overflows.
 fn total<'c>(heads: &[Vec<u8>], columns: impl Iterator<Item = &'c Column<Length>>) -> Option<usize> {
     let heads = heads.iter().map(|head| Some(head.len()));
     let columns = columns.map(Column::length);
@@ -198,8 +205,8 @@ fn total<'c>(heads: &[Vec<u8>], columns: impl Iterator<Item = &'c Column<Length>
         .try_fold(0_usize, |sum, length| sum.checked_add(length?))
 }
 
-/// Returns the number of 8 bytes, little-endian, that each row has behind values of the shapes `before`;
-/// none if it is not there.
+/// Returns the 8-byte little-endian number that follows the values of the shapes `before` in each
+/// row; `None` if a row does not have it.
 pub(crate) fn fixed_values(bytes: &[u8], ends: &[u32], before: &[&ShapeBuf], shape: &ShapeBuf) -> Option<Vec<u64>> {
     let marks = match shape {
         ShapeBuf::Fixed(8) => 0,
@@ -217,8 +224,8 @@ pub(crate) fn fixed_values(bytes: &[u8], ends: &[u32], before: &[&ShapeBuf], sha
     places.iter().map(value).collect()
 }
 
-/// Hands the beginnings of some rows at a time to `columns`, which move each behind its last value, and makes sure that it is where the
-/// row ends.
+/// Passes the offsets of several rows at a time to `columns`, each of which advances them past its
+/// value, and checks that they arrive at the ends of the rows.
 fn walk<S: Sink>(rows: Rows<'_>, columns: &mut [Column<S>], slice: &mut TimeSlice) -> Option<()> {
     let row_bytes = rows.bytes.len() / rows.ends.len().max(1);
     let at_a_time = (VALUES_AT_A_TIME / columns.len().max(1)).min(BYTES_AT_A_TIME / row_bytes.max(1));

@@ -1,17 +1,20 @@
-//! Sinks: where the bytes of a column go. The first time they are only counted, the second time they are put in their place.
+//! Sinks: the destinations of a column's bytes. The first pass counts them, the second writes them.
 
-/// Values up to this length are copied as if they had it: a copy of a known length is a few instructions, any other is a call.
+/// Values up to this length are copied with this fixed length, which takes a few instructions; a
+/// copy of variable length is a call.
 const SHORT: usize = 32;
 
-/// Takes the bytes of one stream of a column. What does so for each value is always inlined: a call costs as much as a value.
+/// Takes the bytes of one stream of a column. Per-value functions are always inlined, because a
+/// call costs as much as a value.
 pub(super) trait Sink {
-    /// Takes `length` bytes of `rows` from `start` on; none if there are not so many, or there is no room for them.
+    /// Takes `length` bytes of `rows` from `start` on; `None` if `rows` or the destination is too
+    /// short.
     fn put(&mut self, rows: &[u8], start: usize, length: usize) -> Option<()>;
 
-    /// Takes a value whose length is known.
+    /// Takes a value of constant length; `None` if the destination is too short.
     fn put_array<const N: usize>(&mut self, value: &[u8; N]) -> Option<()>;
 
-    /// Takes zeros.
+    /// Takes zeros; `None` if the destination is too short.
     fn put_zeros(&mut self, count: usize) -> Option<()>;
 }
 
@@ -46,7 +49,7 @@ impl Sink for Length {
     }
 }
 
-/// Puts bytes one behind the other into a place that has room for all of them.
+/// Writes bytes back to back to a destination that has the length of all of them.
 #[derive(Debug)]
 pub(super) struct Place<'o> {
     room: &'o mut [u8],
@@ -58,7 +61,7 @@ impl<'o> Place<'o> {
         Self { room, filled: 0 }
     }
 
-    /// Returns whether nothing is missing.
+    /// Returns whether all bytes have been written.
     pub(super) fn is_full(&self) -> bool {
         self.filled == self.room.len()
     }
@@ -70,7 +73,8 @@ impl Sink for Place<'_> {
         let from = rows.get(start..)?;
         let to = self.room.get_mut(self.filled..)?;
         match (from.first_chunk::<SHORT>(), to.first_chunk_mut::<SHORT>()) {
-            // What is copied beyond the value is overwritten by those behind it, which fill the place.
+            // Later values, which fill the destination, overwrite the bytes copied beyond this
+            // value.
             (Some(from), Some(to)) if length <= SHORT => *to = *from,
             _ => put_long(from, to, length)?,
         }
@@ -87,14 +91,15 @@ impl Sink for Place<'_> {
 
     #[inline(always)]
     fn put_zeros(&mut self, count: usize) -> Option<()> {
-        // They may have been overwritten by the value before them.
+        // The previous value may have overwritten the initial zeros.
         self.room.get_mut(self.filled..)?.get_mut(..count)?.fill(0);
         self.filled += count;
         Some(())
     }
 }
 
-/// Not inlined: the compiler would make one copy of both, of a length that is found out, and so a call of each.
+/// Kept out of line: if inlined, the compiler merges the short and the long copy into one copy of
+/// variable length, and the short one becomes a call too.
 #[inline(never)]
 fn put_long(from: &[u8], to: &mut [u8], length: usize) -> Option<()> {
     to.get_mut(..length)?.copy_from_slice(from.get(..length)?);

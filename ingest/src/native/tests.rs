@@ -48,7 +48,7 @@ fn row(values: &[&dyn Encode]) -> Vec<u8> {
     row
 }
 
-/// A column of each kind of shape, and three rows.
+/// Returns three rows with a column of each kind of shape.
 fn all_kinds() -> (Native, BlockRows) {
     let native = native(vec![
         column("n", "UInt16", Shape::Fixed(2)),
@@ -109,7 +109,7 @@ fn ends(ends: &[u64]) -> Vec<u8> {
     ends.iter().flat_map(|end| end.to_le_bytes()).collect()
 }
 
-/// As [`Native::block`], in room that another block was in.
+/// Calls [`Native::block`] with a buffer that another block used.
 fn block_of(native: &Native, rows: &BlockRows) -> Result<Vec<u8>, NotColumnar> {
     let mut room = vec![0xaa; 10_000];
     native
@@ -144,7 +144,7 @@ fn rows_become_columns() {
         b"\x01t\x14Tuple(UInt8, String)",
         b"\x09\x08\0",
         b"\x01t\0\x02uu",
-        // What is plain stands behind the others.
+        // A plain column comes last.
         b"\x01f\x0eFixedString(3)",
         b"abcdefghi",
     ]
@@ -161,7 +161,7 @@ fn many_rows_lie_in_their_columns() {
         column("d", "Decimal(76, 0)", Shape::Fixed(32)),
     ]);
     let count = 3 * ROWS_AT_A_TIME.end() + 5;
-    // Lengths on both sides of what is copied at once, and of one byte for the length.
+    // The lengths are on both sides of a fixed-length copy, and of a length of one byte.
     let text = |index: usize| "ж".repeat(index % 90);
     let (mut bytes, mut row_ends) = (Vec::new(), Vec::new());
     let (mut numbers, mut texts, mut decimals) = (Vec::new(), Vec::new(), Vec::new());
@@ -266,7 +266,7 @@ fn marks_of_defaults_become_nulls() {
     ]
     .concat();
     assert_eq!(block.unwrap(), expected);
-    // A mark that says that the default is to be computed, where no default is.
+    // A mark that requests the computed default, in a column without a default.
     assert_eq!(
         block_of(&native, &rows([b"\x01\x05\x01\0\0".to_vec()])),
         Err(NotColumnar::Malformed)
@@ -296,14 +296,14 @@ fn what_is_cut_or_changed_gives_no_columns_and_no_panic() {
             ends: ends.collect(),
         };
         assert_eq!(block_of(&native, &cut), Err(NotColumnar::Malformed));
-        // What is behind the last row is no row either.
+        // Bytes after the last row are not a row, either.
         let few = BlockRows {
             bytes: whole.bytes.clone(),
             ends: [row_ends[0]].into(),
         };
         assert_eq!(block_of(&native, &few), Err(NotColumnar::Malformed));
     }
-    // A changed byte is another value, or none: whatever is given has all rows.
+    // A changed byte is another value, or invalid: any block that is returned has all rows.
     for at in 0..whole.bytes.len() {
         for change in [1, 0x80, 0xff] {
             let mut bytes = whole.bytes.to_vec();

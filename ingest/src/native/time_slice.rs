@@ -1,36 +1,38 @@
-//! Time slice: how long work keeps a core, or an event loop, that others wait for.
+//! Time slices: how long a task may hold a core, or an event loop, that others wait for.
 //!
-//! A kernel lets a thread run until its own tick, up to 4 ms, whoever waits for that core meanwhile and however low the thread's
-//! priority. Rows of a block take some 40 ms to become frames, and an event loop beside that would answer 4 ms late each time.
+//! A kernel lets a thread run until its next tick, up to 4 ms, even if other threads wait for the
+//! core and however low the thread's priority is. The rows of a block take some 40 ms to become
+//! frames, and an event loop on the same core would respond 4 ms late each time.
 //!
-//! Not sliced is what has to be one frame: rows that stay rows, and columns of arrays alone.
+//! Data that has to be one frame is not sliced: rows that stay rows, and columns of arrays alone.
 
 use std::{
     thread,
     time::{Duration, Instant},
 };
 
-/// Shorter ones give so much away that a loop which is never idle leaves too little for its own rows; longer ones are what is waited for.
+/// A shorter slice starves compression when the event loop is always busy; a longer one shows up as
+/// request latency.
 const LENGTH: Duration = Duration::from_micros(500);
 
-/// A stretch of work that nobody else on its core has had a turn in.
+/// A stretch of work without a turn for others on the same core.
 #[derive(Debug)]
 pub(crate) struct TimeSlice {
     since: Instant,
 }
 
 impl TimeSlice {
-    /// Begins one.
+    /// Begins a time slice.
     pub(crate) fn begin() -> Self {
         Self { since: Instant::now() }
     }
 
-    /// Returns whether the core has been held for as long as one may.
+    /// Returns whether the slice has taken its full time.
     pub(crate) fn is_spent(&self) -> bool {
         self.since.elapsed() >= LENGTH
     }
 
-    /// Lets others have the core where it has been held for as long as one may, and begins another one.
+    /// Yields the core if the slice is spent, and begins the next slice.
     pub(crate) fn yield_if_spent(&mut self) {
         if self.is_spent() {
             thread::yield_now();

@@ -1,4 +1,5 @@
-//! Letters: what `rejected` has of rows, without their payloads, and the payloads of some of them at a time.
+//! The dead letters of rows in `rejected`: all of them without payloads, and the payloads of a
+//! batch.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -14,16 +15,16 @@ use crate::{
     store::{ClickHouseError, within},
 };
 
-/// The most rows of a batch.
+/// The maximum number of rows in a batch.
 const BATCH_ROWS: usize = 1000;
 
-/// The payloads of a batch are not longer than this, unless it is one letter's.
+/// The maximum length of a batch's payloads, unless a single payload is longer.
 const BATCH_BYTES: u64 = 8 << 20;
 
-/// What is true of a letter that was a row. An event has no such code.
+/// The condition for the dead letter of a row. The code of an event is always another one.
 const IS_ROW: &str = "startsWith(code, 'clickhouse')";
 
-/// A letter without its payload.
+/// A dead letter without its payload.
 #[derive(Debug, Row, Deserialize)]
 pub(super) struct Letter {
     id: u64,
@@ -33,7 +34,7 @@ pub(super) struct Letter {
     is_cut: bool,
 }
 
-/// What rows of one kind are.
+/// The description of rows of one kind.
 #[derive(Debug, Row, Deserialize)]
 struct Written {
     layout: u64,
@@ -42,25 +43,25 @@ struct Written {
     payload_columns: String,
 }
 
-/// The letters that are asked for, and what their rows are.
+/// The selected dead letters, and the descriptions of their rows.
 #[derive(Debug)]
 pub(super) struct Letters {
     letters: Vec<Letter>,
     layouts: Vec<Written>,
-    /// The places of layouts by their numbers.
+    /// The indexes in `layouts`, by the layouts' hashes.
     places: HashMap<u64, usize>,
 }
 
-/// Letters whose rows go into one table in one way.
+/// Dead letters whose rows go into one table in the same way.
 #[derive(Debug)]
 pub(super) struct Batch<'a> {
-    /// The place of their layout.
+    /// The index of their layout.
     pub(super) layout: usize,
     pub(super) letters: Vec<&'a Letter>,
 }
 
 impl Letters {
-    /// Asks for the letters that `options` name.
+    /// Queries the dead letters that `options` select.
     pub(super) async fn list(client: &Client, options: &RejectedReplay) -> Result<Self, RejectedError> {
         let columns = client.query(
             "SELECT toUInt64(count()) FROM system.columns WHERE database = currentDatabase() AND table = 'rejected' \
@@ -105,7 +106,7 @@ impl Letters {
         &self.layouts[layout].table
     }
 
-    /// Returns what the rows of a layout are; none where the letter does not say it as this version reads it.
+    /// Returns the insert target of a layout's rows; `None` if this version cannot read the layout.
     pub(super) fn layout(&self, layout: usize) -> Option<InsertTarget> {
         let Written {
             table,
@@ -116,7 +117,7 @@ impl Letters {
         InsertTarget::from_json(table, payload_format, payload_columns)
     }
 
-    /// Returns each table's letters, and those of them that cannot be replayed.
+    /// Returns the numbers of each table's dead letters, and of those that cannot be replayed.
     pub(super) fn counts(&self) -> BTreeMap<String, RejectedTable> {
         let mut counts: BTreeMap<String, RejectedTable> = BTreeMap::new();
         for letter in &self.letters {
@@ -137,7 +138,7 @@ impl Letters {
         self.places.get(&letter.layout).map(|place| &self.layouts[*place])
     }
 
-    /// Returns the letters that can be replayed, in batches.
+    /// Returns the dead letters that can be replayed, in batches.
     pub(super) fn batches(&self) -> Vec<Batch<'_>> {
         let mut batches: Vec<Batch<'_>> = Vec::new();
         let mut bytes = 0;
@@ -165,7 +166,7 @@ impl Letters {
         batches
     }
 
-    /// Returns the payloads of a batch with their letters' ids, in the order of the ids.
+    /// Returns the payloads of a batch with the ids of their dead letters, sorted by id.
     pub(super) async fn payloads(
         &self,
         client: &Client,
@@ -188,19 +189,20 @@ impl Letters {
 }
 
 impl Written {
-    /// Returns whether the rows' columns are not known: a version before them wrote the letter.
+    /// Returns whether the rows' columns are unknown: an earlier version, which did not record
+    /// them, wrote the dead letter.
     fn is_unknown(&self) -> bool {
         self.payload_columns.is_empty()
     }
 }
 
-/// Deletes letters by their ids.
+/// Deletes dead letters by their ids.
 pub(super) async fn delete(client: &Client, ids: &[u64], timeout: Duration) -> Result<(), ClickHouseError> {
     let statement = format!("DELETE FROM rejected WHERE {IS_ROW} AND id IN ({})", list(ids));
     within(timeout, client.query_raw(&statement).execute()).await
 }
 
-/// Returns numbers as a list of SQL.
+/// Returns numbers as a list in SQL.
 pub(super) fn list(numbers: &[u64]) -> String {
     let numbers: Vec<_> = numbers.iter().map(u64::to_string).collect();
     numbers.join(", ")
@@ -212,7 +214,7 @@ fn condition(options: &RejectedReplay) -> String {
         condition.push_str(&format!(" AND table = {}", text(table)));
     }
     if let Some(since) = options.since {
-        // Before 1970 there are no letters.
+        // No dead letter is from before 1970.
         let since = since.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
         condition.push_str(&format!(" AND time >= fromUnixTimestamp64Milli(toInt64({since}))"));
     }
@@ -223,12 +225,12 @@ fn condition(options: &RejectedReplay) -> String {
     condition
 }
 
-/// Writes a text as ClickHouse's SQL quotes it.
+/// Quotes a text for ClickHouse's SQL.
 fn text(text: &str) -> String {
     format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
 }
 
-/// Returns the bytes that ClickHouse's `hex` has written.
+/// Returns the bytes that ClickHouse's `hex` wrote.
 fn from_hex(hex: &str) -> Vec<u8> {
     let digit = |byte: u8| char::from(byte).to_digit(16).unwrap_or(0) as u8;
     let (pairs, _) = hex.as_bytes().as_chunks::<2>();

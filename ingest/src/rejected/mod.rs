@@ -1,13 +1,14 @@
-//! Rejected: replays the dead letters that are rows which ClickHouse has refused.
+//! Replays dead letters of rows that ClickHouse has refused.
 //!
-//! Such a letter has the whole row, its format, and the names and types of its columns. The row goes into the table as it is
-//! now in the way that rows of another build go there (`deliver/adapt.rs`): ClickHouse converts each value by its type. Rows are
-//! looked for by their ids before they are sent, so that a row which is there already is not stored twice. Rows without an id, and
-//! rows of an engine that does not keep each row, are sent one by one under a token that follows from the letter.
+//! Such a dead letter has the whole row, its format, and the names and types of its columns. The
+//! row is inserted into the current table like a row of another build (`deliver/adapt.rs`):
+//! ClickHouse converts each value by its type. Before rows are sent, the replay looks up their ids
+//! in the table, so that no row is stored twice. Rows without an id, and rows of an engine that
+//! does not keep each row, are sent one by one under a token that follows from the dead letter.
 //!
 //! ```text
-//! letters   what `rejected` has
-//! report    what has become of the letters
+//! letters   the dead letters in `rejected`
+//! report    the result of a replay
 //! ```
 
 mod letters;
@@ -35,7 +36,8 @@ use crate::{
     table::Schema,
 };
 
-/// Rows that ClickHouse confirms and does not show are sent once more, under another token.
+/// The number of tokens to try: rows that ClickHouse confirms, but does not show, are sent once
+/// more under another token.
 const GENERATIONS: u32 = 2;
 
 /// Which dead letters [`replay_rejected`] replays, and how.
@@ -47,13 +49,13 @@ pub struct RejectedReplay {
     pub since: Option<SystemTime>,
     /// Only rows whose code is this text, or whose reason contains it.
     pub reason: Option<String>,
-    /// What has become of columns since the rows were written, beside what the schema says with `was:`.
+    /// Changes of columns since the rows were written, in addition to the schema's `was:`.
     pub column_changes: ColumnChanges,
-    /// Nothing is sent and nothing deleted: the report says what would be sent.
+    /// Sends and deletes nothing; the report counts the rows that a replay would send.
     pub is_dry_run: bool,
-    /// Letters whose rows are in their table are deleted.
+    /// Deletes dead letters whose rows are in their table.
     pub deletes_letters: bool,
-    /// How long one request to ClickHouse may take.
+    /// The timeout of one request to ClickHouse.
     pub timeout: Duration,
 }
 
@@ -71,13 +73,16 @@ impl Default for RejectedReplay {
     }
 }
 
-/// Sends rows that ClickHouse has refused, and that are dead letters since, into their tables once more.
+/// Sends rows that ClickHouse has refused, and that are now dead letters, into their tables once
+/// more.
 ///
-/// Collectors may run meanwhile. A letter stays unless [`RejectedReplay::deletes_letters`] is set. Where a request fails for a
-/// reason that passes by itself, the replay ends, and [`RejectedReport::interrupted`] has the error: another replay goes on from there.
+/// Collectors may run meanwhile. Dead letters stay unless [`RejectedReplay::deletes_letters`] is
+/// set. If a request fails with a transient error, the replay stops, and
+/// [`RejectedReport::interrupted`] has the error: another replay continues from there.
 ///
 /// # Errors
-/// ClickHouse cannot be asked for the letters; or there is no such table.
+///
+/// The dead letters cannot be read from ClickHouse, or the given table does not exist.
 pub async fn replay_rejected(
     url: &ClickHouseUrl,
     schema: &Schema,
@@ -118,45 +123,45 @@ pub async fn replay_rejected(
     })
 }
 
-/// Where rows of one layout go.
+/// The destination of the rows of one layout.
 #[derive(Debug, Clone)]
 enum Target {
     Table {
         layout: Arc<InsertTarget>,
         form: Form,
-        /// The column by which rows are looked for; none where they can be recognized by a token alone.
+        /// The column for looking up rows; `None` if only a token identifies them.
         id: Option<String>,
     },
-    /// The rows cannot go into the table as it is now.
+    /// The rows do not fit into the current table, for this reason.
     Misfit(String),
 }
 
-/// A row that is to be sent.
+/// A row to send.
 #[derive(Debug)]
 struct Row {
     letter: u64,
-    /// Its own id, if it has one.
+    /// The row's own id, if it has one.
     id: Option<u64>,
     bytes: Vec<u8>,
 }
 
-/// What ClickHouse has said of rows.
+/// ClickHouse's responses for sent rows.
 #[derive(Debug, Default)]
 struct Sent {
     confirmed: Vec<Row>,
     refused: Vec<(Row, String)>,
-    /// Why the rest was not sent.
+    /// The reason why the other rows were not sent.
     error: Option<ClickHouseError>,
 }
 
-/// What has become of rows.
+/// The results of sent rows.
 #[derive(Debug, Default)]
 struct Outcome {
-    /// The letters of rows that are in the table now.
+    /// The dead letters of rows that are in the table now.
     stored: Vec<u64>,
-    /// Why each of the others was refused.
+    /// The reason for each refused row.
     refused: Vec<String>,
-    /// Rows that ClickHouse confirms each time they are sent, and does not show.
+    /// The number of rows that ClickHouse confirms each time they are sent, but does not show.
     missing: u64,
     error: Option<ClickHouseError>,
 }
@@ -168,7 +173,7 @@ struct Replay<'a> {
     changes: Changes,
     schema: &'a Schema,
     options: &'a RejectedReplay,
-    /// By the layouts' numbers.
+    /// The targets, by the index of their layout.
     targets: HashMap<usize, Target>,
     tables: BTreeMap<String, RejectedTable>,
     deleted: u64,
@@ -225,7 +230,7 @@ impl Replay<'_> {
             .or_default()
     }
 
-    /// Returns where rows of a layout go.
+    /// Returns the destination of a layout's rows.
     async fn target(&mut self, letters: &Letters, layout: usize) -> Result<Target, ClickHouseError> {
         if let Some(target) = self.targets.get(&layout) {
             return Ok(target.clone());
@@ -289,7 +294,7 @@ impl Replay<'_> {
         Ok(there.into_iter().collect())
     }
 
-    /// Sends rows until each of them is stored or refused, or ClickHouse is away.
+    /// Sends rows until each of them is stored or refused, or ClickHouse is unavailable.
     async fn send_all(&self, layout: &Arc<InsertTarget>, form: &Form, id: Option<&str>, rows: Vec<Row>) -> Outcome {
         let mut outcome = Outcome::default();
         let Some(id) = id else {
@@ -315,7 +320,8 @@ impl Replay<'_> {
             let there = match (sent.error, self.there(&layout.table, id, all).await) {
                 (None, Ok(there)) => there,
                 (Some(error), _) | (None, Err(error)) => {
-                    // The next replay asks for them.
+                    // After an error, ClickHouse's responses count. Another replay looks up the
+                    // rows of the dead letters that remain.
                     outcome.stored.extend(sent.confirmed.iter().map(|row| row.letter));
                     outcome
                         .refused
@@ -325,7 +331,7 @@ impl Replay<'_> {
                 }
             };
             let is_there = |row: &Row| row.id.is_some_and(|id| there.contains(&id));
-            // A view can refuse rows that the table has taken.
+            // A view can refuse rows that the table has accepted.
             for (row, reason) in sent.refused {
                 if is_there(&row) {
                     outcome.stored.push(row.letter);
@@ -344,7 +350,7 @@ impl Replay<'_> {
         outcome
     }
 
-    /// Sends rows in one insert, and in halves where ClickHouse refuses them.
+    /// Sends rows in one insert, and bisects them while ClickHouse refuses them.
     async fn send(&self, layout: &Arc<InsertTarget>, form: &Form, rows: Vec<Row>, generation: u32) -> Sent {
         let mut sent = Sent::default();
         let mut parts = vec![rows];
@@ -392,7 +398,7 @@ impl Replay<'_> {
         };
         let compressing = self.compressor.compress(&block, content, form.clone());
         let compressed = compressing.done().await?;
-        // Two replays at a time, and a try whose answer is lost, have the same token.
+        // Concurrent replays, and an attempt after a lost response, use the same token.
         let token = format!("rejected:{:x}:{}@{generation}", digest(rows), rows.len());
         let query_id = format!("rowmill-rejected-{:x}", dice());
         let request = InsertRequest {
@@ -407,7 +413,7 @@ impl Replay<'_> {
     }
 }
 
-/// Returns a number that follows from the letters of rows.
+/// Returns a hash of the rows' dead letters.
 fn digest(rows: &[Row]) -> u64 {
     let mut hash = XxHash64::with_seed(0);
     for row in rows {
@@ -416,7 +422,7 @@ fn digest(rows: &[Row]) -> u64 {
     hash.finish()
 }
 
-/// Returns the rows with their own ids, where they have some.
+/// Returns the rows with their own ids, if they have any.
 fn with_ids(layout: &InsertTarget, payloads: Vec<(u64, Vec<u8>)>) -> Vec<Row> {
     let id_of = |bytes: &[u8]| {
         let end = u32::try_from(bytes.len()).ok()?;

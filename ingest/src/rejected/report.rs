@@ -1,63 +1,65 @@
-//! What a replay of dead letters has done, and why there was none.
+//! The result of a replay of dead letters, and its errors.
 
 use std::{collections::BTreeMap, error::Error, fmt};
 
 use crate::store::ClickHouseError;
 
-/// What [`replay_rejected`](crate::replay_rejected) has done, or would do.
+/// The result of [`replay_rejected`](crate::replay_rejected), or of a dry run.
 #[derive(Debug)]
 pub struct RejectedReport {
-    /// The tables with letters, by their names.
+    /// The tables with dead letters, sorted by name.
     pub tables: Vec<RejectedTable>,
-    /// Letters that were deleted.
+    /// The number of deleted dead letters.
     pub deleted: u64,
-    /// Why the replay has ended before the last letter.
+    /// The error that stopped the replay before the last dead letter.
     pub interrupted: Option<ClickHouseError>,
 }
 
-/// What has become of one table's letters.
+/// The result for one table's dead letters.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RejectedTable {
     /// The table that the rows are for.
     pub table: String,
-    /// All letters that the replay was asked for.
+    /// All dead letters that the replay selected.
     pub letters: u64,
-    /// Rows that are in the table now.
+    /// Rows that the replay stored in the table.
     pub stored: u64,
     /// Rows that were in the table before.
     pub found: u64,
     /// Rows that a dry run has not sent.
     pub ready: u64,
-    /// Rows that are refused again, by the reason, which has no value of a row in it.
+    /// Rows that are refused again, by reason. The reasons contain no values of rows.
     pub refused: BTreeMap<String, u64>,
-    /// Rows that ClickHouse confirms and does not show in the table.
+    /// Rows that ClickHouse confirms, but does not show in the table.
     pub missing: u64,
-    /// Letters that have a part of their row only.
+    /// Dead letters that have only a part of their row.
     pub cut: u64,
-    /// Letters of a version that did not keep the columns of the row.
+    /// Dead letters of a version that did not record the columns of the row.
     pub undescribed: u64,
-    /// Rows have no id that they can be looked for by: ClickHouse knows them by their tokens, as long as it remembers those.
+    /// Whether rows have no id for a lookup: ClickHouse recognizes them by their tokens, for as
+    /// long as it remembers those.
     pub is_known_by_token: bool,
 }
 
 impl RejectedReport {
-    /// Returns whether each letter that could be replayed is in its table now; of a dry run, whether it may be.
+    /// Returns whether every row that could be replayed is in its table now; for a dry run, whether
+    /// this is possible.
     pub fn is_complete(&self) -> bool {
         let is_complete = |table: &RejectedTable| table.refused.is_empty() && table.missing == 0;
         self.interrupted.is_none() && self.tables.iter().all(is_complete)
     }
 }
 
-/// Why dead letters cannot be replayed.
+/// The reason why dead letters cannot be replayed.
 #[derive(Debug)]
 pub enum RejectedError {
-    /// ClickHouse was not there, or refused the question.
+    /// ClickHouse was unavailable, or refused the query.
     Server(ClickHouseError),
     /// The table of dead letters is missing, or is of an earlier version.
     NoColumns,
-    /// There is no such table, and no letter for it.
+    /// The schema has no such table, and no dead letter is for it.
     NoTable {
-        /// The name that was given.
+        /// The given name.
         table: String,
         /// The tables of the schema.
         known: Vec<&'static str>,

@@ -1,4 +1,5 @@
-//! Dead letters: events that could not become a row, kept in the table `rejected` with the reason and what was sent.
+//! Dead letters: events that could not become a row, in the table `rejected`, with the reason and
+//! the payload.
 //!
 //! The table belongs to the runtime, not to a schema: no schema may have a table of its name.
 
@@ -7,48 +8,51 @@ use twox_hash::XxHash64;
 
 use crate::table::{Column, ColumnKind, Format, Table, shape::Shape};
 
-/// How long a letter stays in its table where nothing else is said, in days: time enough to notice, to mend, and to send again.
+/// The default time that a dead letter stays in its table, in days: time enough to notice the
+/// problem, to fix it, and to send the event again.
 pub(crate) const DEFAULT_DAYS: u32 = 30;
 
-/// How much of a payload a letter keeps where nothing else is said. Nearly all events are shorter.
+/// The default maximum of payload bytes in a dead letter. Nearly all events are shorter.
 pub(crate) const DEFAULT_PAYLOAD_BYTES: usize = 64 << 10;
 
-/// How much of a reason a letter keeps, in bytes: an event can have a hundred wrong values, and the first of them tell what is wrong.
+/// The maximum length of a reason in a dead letter, in bytes. An event can have a hundred invalid
+/// values, and the first of them show the problem.
 const MAX_REASON_BYTES: usize = 4 << 10;
 
-/// An event that could not become a row, and why.
+/// An event that could not become a row, and the reason.
 #[derive(Debug, Clone, Copy)]
 pub struct DeadLetter<'a> {
-    /// When it was refused.
+    /// The time of the rejection.
     pub time: Timestamp,
-    /// The event's id, as a row would have had it.
+    /// The event's id, as in a row.
     pub id: u64,
-    /// The first part of its destination.
+    /// The first part of the event's destination.
     pub service: &'a str,
-    /// The second part of its destination.
+    /// The second part of the event's destination.
     pub name: &'a str,
-    /// The table that it was for.
+    /// The table that the event was for.
     pub table: &'a str,
-    /// The column that refused it; empty when the event as a whole was refused.
+    /// The column with the invalid value; empty if the event as a whole was rejected.
     pub column: &'a str,
-    /// The refusal's short name, for counting.
+    /// The short name of the reason, for counting.
     pub code: &'a str,
-    /// The refusal as a sentence.
+    /// The reason as a sentence.
     pub reason: &'a str,
-    /// What was sent, byte for byte; it need not be text.
+    /// The bytes that the client sent; they need not be text.
     pub payload: &'a [u8],
-    /// The address that it came from.
+    /// The address that the event came from.
     pub ip: &'a str,
 }
 
 impl DeadLetter<'_> {
-    /// Appends the row of [`REJECTED`], in the order of its columns, with so many bytes of the payload at most.
+    /// Appends the row of [`REJECTED`], in the order of its columns, with at most
+    /// `max_payload_bytes` of the payload.
     pub(crate) fn encode(&self, max_payload_bytes: usize, out: &mut Vec<u8>) {
         self.put(max_payload_bytes, "", "", out);
     }
 
-    /// Appends the row of [`REJECTED`] for a payload that is a whole row, with what is needed to read it again: its format, and
-    /// its columns as JSON.
+    /// Appends the row of [`REJECTED`] for a payload that is a whole row, with its format and its
+    /// columns as JSON, which are needed to read the payload again.
     pub(crate) fn encode_row(&self, format: &str, columns: &str, out: &mut Vec<u8>) {
         self.put(usize::MAX, format, columns, out);
     }
@@ -61,7 +65,7 @@ impl DeadLetter<'_> {
             end -= 1;
         }
         let reason = &self.reason[..end];
-        // RowBinary has a LowCardinality(String) as it has a String.
+        // RowBinary encodes a LowCardinality(String) like a String.
         for text in [self.service, self.name, self.table, self.column, self.code, reason] {
             put_string(out, text.as_bytes());
         }
@@ -90,7 +94,7 @@ macro_rules! rejected {
     ($engine:literal, $first:literal $first_type:literal $first_sent:expr $(, $name:literal $data_type:literal $sent:expr)*) => {
         Table {
             name: "rejected",
-            // No schema's: its lane is behind theirs.
+            // Not a schema's table: its queue comes after theirs.
             index: usize::MAX,
             columns: &[
                 rejected!(@column $first $first_type $first_sent),
@@ -113,10 +117,11 @@ macro_rules! rejected {
     };
 }
 
-/// What a text is sent as.
+/// The shape and the sent type of a text.
 const TEXT: (Shape, &str) = (Shape::String, "String");
 
-/// The table of dead letters, with the default [TTL](DEFAULT_DAYS) and the deduplication window that schemas' tables have by default.
+/// The table of dead letters, with the default [TTL](DEFAULT_DAYS) and the default deduplication
+/// window of schema tables.
 pub(crate) static REJECTED: Table = rejected! {
     "ENGINE = MergeTree PARTITION BY toYYYYMM(`time`) ORDER BY `time` \
      TTL toDateTime(`time`) + toIntervalDay(30) SETTINGS non_replicated_deduplication_window = 1000",
@@ -129,11 +134,12 @@ pub(crate) static REJECTED: Table = rejected! {
     "code" "LowCardinality(String)" TEXT,
     "reason" "String" TEXT,
     "payload" "String" TEXT,
-    // The length of the whole payload and its xxHash64, as ClickHouse's function of that name has it.
+    // The length of the whole payload, and its xxHash64 as ClickHouse's `xxHash64` computes it.
     "payload_bytes" "UInt64" (Shape::Fixed(8), "UInt64"),
     "payload_hash" "UInt64" (Shape::Fixed(8), "UInt64"),
     "ip" "String" TEXT,
-    // Of a row that ClickHouse refused: the format of the payload, and its columns as `InsertTarget::columns_as_json` has them.
+    // For a row that ClickHouse refused: the format of the payload, and its columns from
+    // `InsertTarget::columns_as_json`.
     "payload_format" "LowCardinality(String)" TEXT,
     "payload_columns" "LowCardinality(String)" TEXT
 };
@@ -170,7 +176,7 @@ mod tests {
         expected.extend_from_slice(b"\x03::1\x00\x00"); // ip, no format and no columns
         assert_eq!(row, expected);
 
-        // A payload that is cut has the length and the hash of the whole.
+        // A truncated payload has the length and the hash of the whole one.
         let mut cut = Vec::new();
         letter.encode(3, &mut cut);
         let start = expected.len() - 2 - 200 - 8 - 8 - 4 - 2;
@@ -195,7 +201,8 @@ mod tests {
         };
         let mut row = Vec::new();
         letter.encode(0, &mut row);
-        // Beside it: two numbers, five empty texts, the length of this one, and six empty fields behind it.
+        // The other fields: two numbers, five empty texts, the length of the reason, and six empty
+        // fields.
         assert_eq!(row.len(), 16 + 5 + 2 + MAX_REASON_BYTES + 1 + 16 + 3);
     }
 

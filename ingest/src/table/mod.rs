@@ -1,4 +1,5 @@
-//! What the runtime knows of a table: constants that the build step writes beside each typed row.
+//! The runtime's description of a table: constants that the build step writes beside each typed
+//! row.
 
 pub(crate) mod dead_letter;
 pub(crate) mod node_leases;
@@ -10,7 +11,7 @@ pub use crate::table::shape::Shape;
 /// All tables of one schema folder, in the order of its files.
 #[derive(Debug)]
 pub struct Schema {
-    /// The tables that exist in ClickHouse; abstract ones are not among them.
+    /// The tables that exist in ClickHouse; abstract ones are excluded.
     pub tables: &'static [&'static Table],
 }
 
@@ -19,22 +20,23 @@ pub struct Schema {
 pub struct Table {
     /// The table's name, unquoted.
     pub name: &'static str,
-    /// Its place in [`Schema::tables`].
+    /// The table's index in [`Schema::tables`].
     pub index: usize,
-    /// Its columns in the order of the DDL.
+    /// The table's columns in the order of the DDL.
     pub columns: &'static [Column],
-    /// The statement that creates it: `CREATE TABLE IF NOT EXISTS …`, without a database, so that the connection's own counts.
+    /// The statement that creates the table: `CREATE TABLE IF NOT EXISTS …`, without a database, so
+    /// that the connection's database applies.
     pub create: &'static str,
-    /// What its blocks are made of.
+    /// The format of the table's rows in a block.
     pub format: Format,
-    /// The column that holds the collector's own id of each event, which no two rows share.
+    /// The column with the id that the collector gives each event, and that no two rows share.
     pub row_id: Option<&'static str>,
-    /// The expression of its PARTITION BY.
+    /// The expression of the table's PARTITION BY.
     pub partition_key: Option<&'static str>,
 }
 
 impl Table {
-    /// Returns a table whose rows have no id, and which is not partitioned.
+    /// Returns a table without partitions, whose rows have no id.
     pub const fn new(
         name: &'static str,
         index: usize,
@@ -57,23 +59,25 @@ impl Table {
 /// One column of a [`Table`].
 #[derive(Debug)]
 pub struct Column {
-    /// The column's name, unquoted; an element of a Nested has a dot in it.
+    /// The column's name, unquoted; the name of a Nested's element contains a dot.
     pub name: &'static str,
-    /// Its type as ClickHouse itself prints it in `system.columns`.
+    /// The column's type as ClickHouse prints it in `system.columns`.
     pub data_type: &'static str,
     /// The column's whole line in the DDL: quoted name, type, default, codec, TTL, comment.
     pub declaration: &'static str,
-    /// Where its values come from.
+    /// The source of the column's values.
     pub kind: ColumnKind,
-    /// Whether an object of the event is a value of this column, and not a branch with columns of its own.
+    /// Whether an object of the event is a value of this column, rather than a branch with separate
+    /// columns.
     pub takes_object: bool,
     /// Whether NULL is a value of this column.
     pub is_nullable: bool,
-    /// What its values are in a row, where that is enough to move them into a column.
+    /// The shape of the values in a row; `None` if they cannot be moved to a column.
     pub shape: Option<Shape>,
-    /// The type that such a column is sent as; ClickHouse converts it where the column has another.
+    /// The type of the values when they are sent as columns; ClickHouse converts them if the column
+    /// has another type.
     pub sent_type: &'static str,
-    /// The names that it had before it was renamed.
+    /// The column's earlier names.
     pub was: &'static [&'static str],
 }
 
@@ -93,51 +97,53 @@ impl Column {
         }
     }
 
-    /// Returns the column with a shape, so that it can be sent in columns.
+    /// Sets the shape of the values, so that they can be sent as columns.
     pub const fn shaped(mut self, shape: Shape) -> Self {
         self.shape = Some(shape);
         self
     }
 
-    /// Returns the column sent as another type, whose values ClickHouse converts: a LowCardinality as what it is made of, one with a
-    /// computed default as a Nullable whose NULLs become the default.
+    /// Sets another type to send, from which ClickHouse converts: a LowCardinality is sent as its
+    /// inner type, and a column with a computed default as a Nullable whose NULLs become the
+    /// default.
     pub const fn sent_as(mut self, data_type: &'static str) -> Self {
         self.sent_type = data_type;
         self
     }
 
-    /// Returns the column with the names that it had before: rows that were written for one of them go into this column.
+    /// Sets the column's earlier names: rows that were written for one of them go into this column.
     pub const fn was(mut self, names: &'static [&'static str]) -> Self {
         self.was = names;
         self
     }
 
-    /// Returns the column with objects as its values.
+    /// Makes objects values of the column.
     pub const fn taking_objects(mut self) -> Self {
         self.takes_object = true;
         self
     }
 
-    /// Returns the column with NULL among its values.
+    /// Makes NULL a value of the column.
     pub const fn nullable(mut self) -> Self {
         self.is_nullable = true;
         self
     }
 }
 
-/// Where a column's values come from
-/// ([ClickHouse: default values](https://clickhouse.com/docs/sql-reference/statements/create/table#default_values)).
+/// The source of a column's values ([ClickHouse: default
+/// values](https://clickhouse.com/docs/sql-reference/statements/create/table#default_values)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ColumnKind {
-    /// The row has it; where the event has none, the type's zero or the literal of its DEFAULT stands in.
+    /// Every row has a value. If the event has none, it is the type's zero or the literal of the
+    /// DEFAULT.
     Plain,
-    /// The row may have it; where the event has none, ClickHouse computes the DEFAULT.
+    /// The row may have a value. If the event has none, ClickHouse computes the DEFAULT.
     Default,
-    /// An input of other columns' expressions, sent and not stored.
+    /// An input of other columns' expressions; sent, but not stored.
     Ephemeral,
     /// Computed by ClickHouse when a row is inserted; never sent.
     Materialized,
-    /// Computed by ClickHouse when it is read; never sent.
+    /// Computed by ClickHouse when the column is read; never sent.
     Alias,
 }
 
@@ -153,13 +159,14 @@ impl ColumnKind {
 pub enum Format {
     /// Values back to back ([RowBinary](https://clickhouse.com/docs/interfaces/formats/RowBinary)).
     RowBinary,
-    /// As RowBinary, each column after one byte: 1, nothing follows and ClickHouse computes the default; 0, the value follows
+    /// RowBinary with one byte before each column: 1 if no value follows and ClickHouse computes
+    /// the default, 0 if the value follows
     /// ([RowBinaryWithDefaults](https://clickhouse.com/docs/interfaces/formats/RowBinaryWithDefaults)).
     RowBinaryWithDefaults,
 }
 
 impl Format {
-    /// Returns the name that ClickHouse knows it by.
+    /// Returns ClickHouse's name of the format.
     pub const fn name(self) -> &'static str {
         match self {
             Self::RowBinary => "RowBinary",

@@ -7,7 +7,7 @@ macro_rules! nodes {
     ($engine:literal, $first:literal $first_type:literal $(, $name:literal $data_type:literal)*) => {
         Table {
             name: "rowmill_nodes",
-            // No schema's, and the spool has no rows for it.
+            // Not a schema's table; the spool has no rows for it.
             index: usize::MAX,
             columns: &[nodes!(@column $first $first_type), $(nodes!(@column $name $data_type),)*],
             create: concat!(
@@ -25,7 +25,8 @@ macro_rules! nodes {
     };
 }
 
-/// The table of the processes and their numbers. Each row is another, so that it needs no deduplication window.
+/// The table of the processes and their node numbers. No two rows are equal, so the table needs no
+/// deduplication window.
 pub(crate) static NODES: Table = nodes! {
     "ENGINE = ReplacingMergeTree(`beats`) ORDER BY (`node`, `process`) TTL toDateTime(`beat`) + toIntervalDay(30) \
      SETTINGS non_replicated_deduplication_window = 0",

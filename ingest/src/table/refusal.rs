@@ -1,4 +1,4 @@
-//! Refusals: each reason why a value cannot stand in its column, declared once.
+//! Invalid values: each reason why a column cannot hold a value, declared once.
 
 use std::{fmt, ptr};
 
@@ -6,46 +6,48 @@ use serde::{Serialize, Serializer, ser::SerializeStruct};
 
 use crate::{json, table::Column};
 
-/// How much of a refused value a refusal keeps, in bytes: enough to recognise it. The whole event is in the dead letters.
+/// The maximum length of the value in an error, in bytes: enough to recognize it. The dead letters
+/// have the whole event.
 const MAX_GOT_BYTES: usize = 200;
 
-/// Why a value cannot stand in its column.
+/// The reason why a column cannot hold a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ValueError {
-    /// The text is not JSON at all; the event as a whole is refused.
+    /// The text is not JSON; the event as a whole is rejected.
     Syntax(json::Error),
-    /// A number, date or time that the column's type cannot hold.
+    /// The column's type cannot hold the number, date or time.
     OutOfRange,
-    /// A number with a fraction or an exponent, where only integers stand.
+    /// The number has a fraction or an exponent, but the type only has integers.
     NotAnInteger,
     /// The value is of another kind: text for a boolean, an object for a date, ….
     WrongKind,
-    /// Text that is no value of the type.
+    /// The text is not a value of the type.
     Malformed,
-    /// A name or number that is not among the column's enum values.
+    /// The name or number is not among the column's enum values.
     UnknownName,
-    /// More bytes than a FixedString has.
+    /// The text has more bytes than the FixedString can hold.
     TooLong,
-    /// An array with more or fewer elements than the tuple has.
+    /// The array has more or fewer elements than the tuple.
     WrongLength,
-    /// Arrays of one Nested differ in length.
+    /// The arrays of one Nested differ in length.
     UnequalLengths,
-    /// A path, or a key of one object, comes twice in an object that becomes JSON or Dynamic.
+    /// An object that becomes JSON or Dynamic contains a path, or a key of one object, twice.
     PathTwice,
-    /// None of a Variant's types takes the value.
+    /// None of a Variant's types accepts the value.
     NoneOfTheTypes,
-    /// A local time in a time zone that this machine does not know.
+    /// The value is a local time in a time zone that this machine does not know.
     UnknownZone,
-    /// The column is required, and the event has nothing at this path.
+    /// The column is required, and the event has no value at this path.
     Missing(&'static str),
-    /// The value takes more than these bytes, the `max_bytes` of its column.
+    /// The value takes more than this many bytes, the `max_bytes` of its column.
     OverMaxBytes(usize),
-    /// The date is further before the event's arrival than the `max_age` of its column, or further after it than `max_ahead`.
+    /// The date is earlier than the event's arrival by more than the column's `max_age`, or later
+    /// by more than its `max_ahead`.
     FarOffDate,
 }
 
 impl ValueError {
-    /// Returns the words for it, to stand after the name and the type of the column.
+    /// Returns the message, which follows the name and the type of the column.
     pub const fn text(self) -> &'static str {
         match self {
             Self::Syntax(error) => error.kind.text(),
@@ -68,7 +70,7 @@ impl ValueError {
 }
 
 impl ValueError {
-    /// Returns its short name, for programs and for counting.
+    /// Returns the error's short name, for programs and for counting.
     pub const fn code(self) -> &'static str {
         match self {
             Self::Syntax(_) => "json",
@@ -109,17 +111,17 @@ impl From<json::Error> for ValueError {
     }
 }
 
-/// The most refusals that one event collects; more of them tell nothing new.
+/// The maximum number of invalid values to collect per event; more of them add no information.
 const MAX_REFUSALS: usize = 100;
 
-/// One value that could not stand in its column.
+/// A column with an invalid value.
 #[derive(Debug, Clone)]
 pub struct InvalidColumn {
-    /// The column that it was for.
+    /// The column that the value was for.
     pub column: &'static Column,
-    /// Why it could not.
+    /// The reason why the value is invalid.
     pub problem: ValueError,
-    /// The value as it was sent, cut to a bound; empty where there was none.
+    /// The value as it was sent, truncated; empty if there is none.
     pub got: String,
 }
 
@@ -134,7 +136,8 @@ impl fmt::Display for InvalidColumn {
     }
 }
 
-/// As the client is told: `column`, `code`, `expected`, `got`; where nothing was got, `path` says what it was looked for under.
+/// The form for clients: `column`, `code`, `expected`, `got`. If the value is missing, `path` takes
+/// the place of `got`.
 impl Serialize for InvalidColumn {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut fields = serializer.serialize_struct("Refusal", 4)?;
@@ -155,12 +158,12 @@ impl Serialize for InvalidColumn {
     }
 }
 
-/// All refusals of one event, in the order in which they were found.
+/// All invalid columns of one event, in the order in which they were found.
 #[derive(Debug, Default)]
 pub struct InvalidColumns(Vec<InvalidColumn>);
 
 impl InvalidColumns {
-    /// Adds one.
+    /// Adds an invalid column, unless the maximum is reached.
     #[cold]
     pub fn push(&mut self, column: &'static Column, problem: ValueError, got: &str) {
         if self.0.len() == MAX_REFUSALS {
@@ -177,23 +180,23 @@ impl InvalidColumns {
         });
     }
 
-    /// Returns whether there is one of a column.
+    /// Returns whether a column is among them.
     pub(crate) fn has(&self, column: &'static Column) -> bool {
         self.0.iter().any(|refusal| ptr::eq(refusal.column, column))
     }
 
-    /// Takes back those of a column, whose value is no longer what counts.
+    /// Removes the entries of a column, whose value does not count any more.
     #[cold]
     pub(crate) fn retract(&mut self, column: &'static Column) {
         self.0.retain(|refusal| !ptr::eq(refusal.column, column));
     }
 
-    /// Returns whether there are none.
+    /// Returns whether there are no invalid columns.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Returns them as a list.
+    /// Returns the invalid columns as a list.
     pub fn into_vec(self) -> Vec<InvalidColumn> {
         self.0
     }

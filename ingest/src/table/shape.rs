@@ -1,34 +1,38 @@
-//! Shapes: what the bytes of a value are, as far as moving them from a row to its column needs to know.
+//! Shapes: the bytes of a value, as far as moving them from a row to its column requires.
 //!
-//! [`Shape`] is what the build step writes as a constant, [`ShapeBuf`] what a log has kept.
+//! The build step writes a [`Shape`] as a constant; the log holds a [`ShapeBuf`].
 
 use serde::{Deserialize, Serialize};
 
-/// How a value of a type lies in a row, and thereby in its column.
+/// The encoding of a type's values in a row, and thereby in its column.
 ///
-/// The build step knows the shapes of a table's columns. A type that has none (JSON, Variant, Dynamic, QBit) keeps its table in rows.
+/// The build step knows the shapes of a table's columns. A type without a shape (JSON, Variant,
+/// Dynamic, QBit) keeps its table in rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Shape {
-    /// So many bytes, the same ones in a row and in a column.
+    /// This many bytes, the same ones in a row and in a column.
     Fixed(usize),
     /// A length and as many bytes, the same ones in a row and in a column.
     String,
-    /// In a row: a byte, 1 for NULL, 0 before a value. In a column: those bytes, then the values, with the type's default where
-    /// there is NULL.
+    /// In a row: a byte, 1 for NULL, 0 before a value. In a column: those bytes, then the values,
+    /// with the type's default for each NULL.
     Nullable(&'static Self),
-    /// In a row: their number, and the elements. In a column: the number of elements up to the end of each row (8 bytes), then all elements.
+    /// In a row: the number of elements, then the elements. In a column: the number of elements up
+    /// to the end of each row (8 bytes each), then all elements.
     ///
     /// A Map is an array of tuples.
     Array(&'static Self),
-    /// In a row: the elements. In a column: a column of each.
+    /// In a row: the elements. In a column: one column for each element.
     Tuple(&'static [Self]),
-    /// In a row of [`RowBinaryWithDefaults`](crate::table::Format::RowBinaryWithDefaults): a byte 0 before the value. In a column: the value.
+    /// In a row of [`RowBinaryWithDefaults`](crate::table::Format::RowBinaryWithDefaults): a byte 0
+    /// before the value. In a column: the value.
     ///
-    /// A value that may be left to its default has the shape of a [`Nullable`](Self::Nullable), byte for byte.
+    /// A value that may be left to its default has the shape of a [`Nullable`](Self::Nullable),
+    /// byte for byte.
     Marked(&'static Self),
 }
 
-/// A [`Shape`] that owns what it is made of.
+/// An owned [`Shape`].
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum ShapeBuf {
@@ -54,15 +58,16 @@ impl From<&Shape> for ShapeBuf {
     }
 }
 
-/// The byte of no shape.
+/// The byte for a missing shape.
 const NONE: u8 = 0xff;
 
-/// Shapes are nested less deeply than this by the build step; a log that says more is damaged.
+/// The build step nests shapes less deeply than this; a log with deeper ones is damaged.
 const MAX_DEPTH: usize = 64;
 
 impl ShapeBuf {
-    /// Appends a shape: a byte for its kind, and behind it the width (4 bytes, little-endian) of a fixed one, the
-    /// number of elements (4 bytes) and the elements of a tuple, the shape inside of any other.
+    /// Appends a shape: a byte for its kind, followed by the width of a fixed one (4 bytes,
+    /// little-endian), by the number of elements (4 bytes) and the elements of a tuple, or by the
+    /// inner shape of any other.
     pub(crate) fn put(shape: Option<&Self>, out: &mut Vec<u8>) {
         let Some(shape) = shape else {
             return out.push(NONE);
@@ -88,7 +93,7 @@ impl ShapeBuf {
         }
     }
 
-    /// Takes what [`put`](Self::put) has put; none if it is anything else.
+    /// Takes a shape that [`put`](Self::put) wrote; `None` if the bytes are malformed.
     pub(crate) fn take(bytes: &mut &[u8]) -> Option<Option<Self>> {
         if bytes.first() == Some(&NONE) {
             *bytes = &bytes[1..];

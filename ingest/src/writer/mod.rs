@@ -1,7 +1,8 @@
-//! The writer: the one handle through which rows go on their way to ClickHouse.
+//! The writer: the one handle through which rows go to ClickHouse.
 //!
-//! Takes encoded rows and dead letters, puts them into the spool and runs its deliveries. [`Writer::append`] is synchronous and
-//! takes as long as the encoding; everything slow happens behind it. ClickHouse need not be there yet: blocks wait for it.
+//! Takes encoded rows and dead letters, appends them to the spool and runs its deliveries.
+//! [`Writer::append`] is synchronous and takes as long as the encoding; all slow work runs in the
+//! background. ClickHouse need not be available yet: blocks wait for it.
 
 use std::{path::Path, sync::Arc, thread, time::Duration};
 
@@ -42,20 +43,20 @@ use crate::{
     },
 };
 
-/// A shorter time before the audit's comparison would ask without a pause.
+/// The minimum delay of the audit's comparison. With a shorter one, it would query without a pause.
 const MIN_AUDIT_AFTER: Duration = Duration::from_millis(10);
 
 /// The ids of a writer that is about to run.
 struct Ids {
     generator: IdGenerator,
-    /// What they begin with.
+    /// The generator's initial record.
     record: Record,
 }
 
-/// The way of rows into the tables of one schema. A clone is one more handle to the same.
+/// The handle through which rows go into the tables of one schema. Clones share the same writer.
 ///
-/// Rows that are on their way when the last handle is dropped are still delivered, as long as the runtime lives; only
-/// [`drain`](Self::drain) waits for them.
+/// After the last handle is dropped, pending rows are still delivered as long as the runtime lives,
+/// but only [`drain`](Self::drain) waits for them.
 #[derive(Debug, Clone)]
 pub struct Writer {
     shared: Arc<Shared>,
@@ -64,38 +65,39 @@ pub struct Writer {
 #[derive(Debug)]
 struct Shared {
     spool: Arc<Spool>,
-    /// The dead letters' lane is behind those of its tables.
+    /// The schema; the queue of the dead letters comes after those of its tables.
     schema: &'static Schema,
-    /// How far the servers' tables are.
+    /// The schema state of each server.
     states: watch::Receiver<Vec<State>>,
-    /// What its layers have refused.
+    /// Counts the rejections of this writer's layers.
     tally: RejectionCounters,
     rejected_payload_bytes: usize,
-    /// Where deliveries run.
+    /// The runtime of the deliveries.
     runtime: Handle,
     ids: Arc<IdGenerator>,
     lease: watch::Receiver<lease::Progress>,
     work: Mutex<Work>,
 }
 
-/// What runs behind the writer.
+/// The background work of a writer.
 #[derive(Debug)]
 struct Work {
     deliveries: JoinSet<()>,
-    /// Bring the servers to the schema, and keep the node number.
+    /// The tasks that sync the servers' tables with the schema, and keep the node number.
     syncs: JoinSet<()>,
-    /// Writes the spool's log, if there is one.
+    /// The thread that writes the spool's log, if there is one.
     log: Option<thread::JoinHandle<()>>,
 }
 
 impl Writer {
-    /// Starts the deliveries of all tables of `schema`, and of the dead letters. Rows are in memory alone, so that a process
-    /// that is killed loses those that ClickHouse has not confirmed.
+    /// Starts the deliveries of all tables of `schema`, and of the dead letters. Rows are only in
+    /// memory, so a process that is killed loses those that ClickHouse has not confirmed.
     ///
-    /// Options out of range are brought to the nearest sensible value.
+    /// Options out of range are adjusted to the nearest sensible value.
     ///
     /// # Panics
-    /// Outside of a tokio runtime, or if [`WriterOptions::node`] is above 511.
+    ///
+    /// If called outside of a tokio runtime, or if [`WriterOptions::node`] is above 511.
     pub fn start(schema: &'static Schema, stores: impl Into<Servers>, options: &WriterOptions) -> Self {
         let spool = Spool::in_memory(layouts(schema), options.limits());
         let record = lease::first_record(options.base(), None);
@@ -106,13 +108,16 @@ impl Writer {
         Self::run(schema, spool, None, ids, stores.into(), options)
     }
 
-    /// As [`start`](Self::start), with a spool in `folder`: rows are on disk as well until ClickHouse has confirmed them, and
-    /// what an earlier process has left there is delivered first.
+    /// Starts a writer as [`start`](Self::start) does, with a spool in `folder`: rows are also on
+    /// disk until ClickHouse has confirmed them, and rows that an earlier process left there are
+    /// delivered first.
     ///
     /// # Errors
-    /// See [`SpoolError`]: another process has the folder, or it cannot be read or written.
+    ///
+    /// See [`SpoolError`]: another process holds the folder, or it cannot be read or written.
     ///
     /// # Panics
+    ///
     /// As [`start`](Self::start).
     pub fn open(
         schema: &'static Schema,
@@ -122,7 +127,7 @@ impl Writer {
     ) -> Result<Self, SpoolError> {
         let base = options.base();
         let (spool, log) = Spool::open(folder, layouts(schema), options.limits())?;
-        // Behind the lock of the folder, so that nobody else writes the file.
+        // Opened under the folder's lock, so that no other process writes the file.
         let (file, earlier) = IdFile::open(folder).map_err(|error| {
             spool.stop();
             SpoolError::Io(folder.to_owned(), error)
@@ -174,7 +179,7 @@ impl Writer {
             Changes::new(options.column_changes.clone(), schema),
             audit,
         );
-        // The log is written as long as anything is delivered.
+        // The log is written until the deliveries end.
         let delivery = Arc::new(StopAfter(delivery, Arc::clone(&spool)));
         let mut deliveries = JoinSet::new();
         for lane in 0..spool.lanes() {
@@ -195,14 +200,18 @@ impl Writer {
         }
     }
 
-    /// Takes one row of `table`, a table of this writer's schema. `encode` appends the row in the table's format, and nothing
-    /// else; if it panics, the row is not taken and nothing else is lost. The receipt lets `ack` be waited for.
+    /// Accepts one row of `table`, a table of this writer's schema. `encode` appends the row in the
+    /// table's format, and nothing more; if it panics, only this row is lost. The receipt lets the
+    /// caller wait for `ack`.
     ///
     /// # Errors
-    /// [`SpoolFull`]: too many rows wait for ClickHouse, the disk fails that `ack` asks for, or the writer is draining.
+    ///
+    /// [`SpoolFull`]: too many rows wait for ClickHouse, `ack` requires a disk that fails, or the
+    /// writer is draining.
     ///
     /// # Panics
-    /// If the table is of another schema than the writer.
+    ///
+    /// If the table belongs to another schema.
     pub fn append(
         &self,
         table: &'static Table,
@@ -212,12 +221,14 @@ impl Writer {
         self.shared.spool.append(self.lane(table), ack, encode)
     }
 
-    /// Takes rows of one table into one block: all of them, or none. `rows` may be empty afterwards.
+    /// Accepts rows of one table into one block: all of them, or none. May leave `rows` empty.
     ///
     /// # Errors
+    ///
     /// As [`append`](Self::append).
     ///
     /// # Panics
+    ///
     /// As [`append`](Self::append).
     pub(crate) fn append_rows(&self, ack: Ack, rows: &mut RowBatch) -> Result<Receipt, SpoolFull> {
         match rows.table() {
@@ -227,7 +238,8 @@ impl Writer {
     }
 
     fn lane(&self, table: &'static Table) -> usize {
-        // A table's index is its lane, but for the dead letters', which is the last of them.
+        // A table's index is that of its queue, except for the dead letters, whose queue is the
+        // last one.
         let lane = table.index.min(self.shared.schema.tables.len());
         assert_eq!(
             &**self.shared.spool.table(lane),
@@ -237,26 +249,29 @@ impl Writer {
         lane
     }
 
-    /// Takes an event that could not become a row, with as much of its payload as [`WriterOptions::rejected_payload_bytes`] allows.
+    /// Accepts an event that could not become a row, with at most
+    /// [`WriterOptions::rejected_payload_bytes`] of its payload.
     ///
     /// # Errors
-    /// As [`append`](Self::append); dead letters have no more than an eighth of the memory and of the disk.
+    ///
+    /// As [`append`](Self::append); dead letters take at most an eighth of the memory and of the
+    /// disk.
     pub fn reject(&self, letter: &DeadLetter<'_>, ack: Ack) -> Result<Receipt, SpoolFull> {
         let max_payload_bytes = self.rejected_payload_bytes();
         self.append(&REJECTED, ack, |out| letter.encode(max_payload_bytes, out))
     }
 
-    /// Returns where work runs that event loops do not wait for.
+    /// Returns the runtime for work that event loops do not wait for.
     pub(crate) fn runtime(&self) -> &Handle {
         &self.shared.runtime
     }
 
-    /// Returns how much of a payload a dead letter keeps, in bytes.
+    /// Returns how many bytes of a payload a dead letter keeps.
     pub(crate) fn rejected_payload_bytes(&self) -> usize {
         self.shared.rejected_payload_bytes
     }
 
-    /// Returns how far the tables are that rows are for.
+    /// Returns whether the tables are ready for rows.
     pub fn schema_state(&self) -> SchemaState {
         let states = self.shared.states.borrow();
         let is_any = |is_so: fn(&State) -> bool| states.iter().any(is_so);
@@ -269,12 +284,14 @@ impl Writer {
         }
     }
 
-    /// Waits until a server has the tables as the schema says and ids have a node number, or all of them have been asked in vain, at
-    /// most for `within`. Rows are taken meanwhile, and afterwards, too, whatever comes out: they wait for the first server that is
-    /// ready.
+    /// Waits until a server's tables match the schema and ids have a node number, or every server
+    /// has failed, or `within` has elapsed. Rows are accepted throughout and afterwards, and sent
+    /// to the first server that becomes ready.
     ///
     /// # Errors
-    /// No server is ready, and one has been there: the database and the schema differ, or ClickHouse refuses what is missing.
+    ///
+    /// No server is ready, and at least one has responded: the database and the schema differ, or
+    /// ClickHouse refuses to create the missing parts.
     pub async fn synced(&self, within: Duration) -> Result<SchemaState, Arc<SyncError>> {
         let mut states = self.shared.states.clone();
         let is_told = |states: &Vec<State>| {
@@ -288,7 +305,7 @@ impl Writer {
                 _ = lease.wait_for(|lease| lease.is_settled).await;
             }
         };
-        // What is not known in time is not known yet.
+        // After a timeout, the state is the one that is known so far.
         _ = timeout(within, all_told).await;
         let state = self.schema_state();
         let refusal = states.borrow().iter().find_map(|state| match state {
@@ -301,11 +318,13 @@ impl Writer {
         }
     }
 
-    /// Says that this thread's event loop has nothing left to do, so that one `fdatasync` serves all that it has appended meanwhile.
+    /// Declares that this thread's event loop is idle, so that one `fdatasync` serves all rows that
+    /// it has appended meanwhile.
     ///
-    /// Without it, each row that an answer waits for is written as soon as the disk is free. A thread that has called this once is
-    /// expected to call it before each wait: what it appends is then written at the next call, or a millisecond later at the latest.
-    /// It is made for tokio's [`on_thread_park`](tokio::runtime::Builder::on_thread_park).
+    /// Without this call, each row that a response waits for is written as soon as the disk is
+    /// free. A thread that has made this call once is expected to make it before each wait: its
+    /// rows are then written at the next call, or a millisecond later at the latest. The method is
+    /// intended for tokio's [`on_thread_park`](tokio::runtime::Builder::on_thread_park).
     pub fn rest(&self) {
         self.shared.spool.rest();
     }
@@ -315,17 +334,19 @@ impl Writer {
         self.shared.spool.has_disk()
     }
 
-    /// Returns whether the room for waiting rows is all but used up, or the disk fails: time to tell a load balancer.
+    /// Returns whether the capacity for waiting rows is nearly used up, or the disk fails: the
+    /// moment to divert traffic at a load balancer.
     pub fn is_nearly_full(&self) -> bool {
         self.shared.spool.is_nearly_full() || self.shared.spool.is_failing()
     }
 
-    /// Returns whether the spool could not be written the last time.
+    /// Returns whether the last write to the spool failed.
     pub fn is_disk_failing(&self) -> bool {
         self.shared.spool.is_failing()
     }
 
-    /// Returns the number of damaged parts of the spool that were found since the start; their segments are kept under another name.
+    /// Returns the number of damaged parts of the spool that were found since the start. Their
+    /// segments are kept under another name.
     pub fn damaged_parts(&self) -> u64 {
         self.shared.spool.damaged_parts()
     }
@@ -340,8 +361,9 @@ impl Writer {
         self.shared.spool.memory_bytes()
     }
 
-    /// Returns the part of [`memory_bytes`](Self::memory_bytes) that requests in flight take: bodies that are still to come whole, and
-    /// the rows of a request of many events until all of them are decoded.
+    /// Returns the part of [`memory_bytes`](Self::memory_bytes) that requests in flight take:
+    /// bodies that have not arrived in full, and the rows of a request of many events until all of
+    /// them are decoded.
     pub fn request_bytes(&self) -> usize {
         self.request_memory().used()
     }
@@ -350,18 +372,18 @@ impl Writer {
         self.shared.spool.requests()
     }
 
-    /// Returns what has happened to each table's rows: first the schema's tables, then the dead letters', then tables that an
-    /// earlier process has left rows for and that the schema does not have any more.
+    /// Returns the counters of each table's rows: first the schema's tables, then the dead letters,
+    /// then tables that are no longer in the schema, but for which an earlier process left rows.
     pub fn counters(&self) -> Vec<TableCounts> {
         self.shared.spool.counts()
     }
 
-    /// Returns the schema that it was made with.
+    /// Returns the writer's schema.
     pub fn schema(&self) -> &'static Schema {
         self.shared.schema
     }
 
-    /// Returns what the layers of this writer have refused since the start, and why.
+    /// Returns the rejections of this writer's layers since the start, by reason.
     pub fn refusals(&self) -> RejectionCounts {
         self.shared.tally.counts()
     }
@@ -374,7 +396,7 @@ impl Writer {
         }
     }
 
-    /// Returns what makes the ids of all layers of this writer.
+    /// Returns the id generator of all layers of this writer.
     pub(crate) fn ids(&self) -> &IdGenerator {
         &self.shared.ids
     }
@@ -383,15 +405,16 @@ impl Writer {
         &self.shared.tally
     }
 
-    /// Takes no more rows, waits until ClickHouse has all that were taken, at most for `within`, and stops the deliveries.
+    /// Stops accepting rows, waits at most for `within` until ClickHouse has all accepted rows, and
+    /// stops the deliveries.
     ///
-    /// Rows that are left then are in the folder for the next process; without a folder they are lost when the process ends,
-    /// which is logged as an error.
+    /// Remaining rows are in the folder for the next process. Without a folder, they are lost when
+    /// the process ends, which is logged as an error.
     pub async fn drain(&self, within: Duration) -> DrainReport {
         self.drain_until(sleep(within)).await
     }
 
-    /// As [`drain`](Self::drain), until `deadline` ends.
+    /// Drains as [`drain`](Self::drain) does, until `deadline` completes.
     pub async fn drain_until(&self, deadline: impl Future<Output = ()>) -> DrainReport {
         let shared = &self.shared;
         shared.spool.close();
@@ -439,7 +462,7 @@ impl Drop for Shared {
         self.spool.close();
         let work = self.work.get_mut();
         work.deliveries.detach_all();
-        // These end with the deliveries, if not before.
+        // These tasks end with the deliveries at the latest.
         work.syncs.detach_all();
     }
 }
@@ -454,22 +477,22 @@ fn layouts(schema: &Schema) -> TableLayouts {
         .collect()
 }
 
-/// What [`Writer::drain`] could not bring to ClickHouse.
+/// The rows that [`Writer::drain`] could not bring to ClickHouse.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DrainReport {
-    /// The tables with rows that are left.
+    /// The tables with remaining rows.
     pub left: Vec<TableCounts>,
-    /// Whether those rows are on disk, for the next process.
+    /// Whether the remaining rows are on disk, for the next process.
     pub is_kept: bool,
 }
 
 impl DrainReport {
-    /// Returns whether every row that was taken is stored.
+    /// Returns whether every accepted row is stored.
     pub fn is_complete(&self) -> bool {
         self.left.is_empty()
     }
 
-    /// Returns the number of rows that are left.
+    /// Returns the number of remaining rows.
     pub fn rows_left(&self) -> u64 {
         self.left.iter().map(|counts| counts.rows_pending).sum()
     }

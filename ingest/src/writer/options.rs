@@ -11,47 +11,52 @@ use crate::{
     table::dead_letter::{DEFAULT_DAYS, DEFAULT_PAYLOAD_BYTES},
 };
 
-/// How rows are gathered and delivered.
+/// How rows are collected into blocks, and delivered.
 #[derive(Debug, Clone)]
 pub struct WriterOptions {
-    /// Rows after which a block is sealed, at most a million. Each insert makes a part on ClickHouse's disk whatever its
-    /// size; 100 000 rows are what ClickHouse's own advice calls a good insert.
+    /// Rows after which a block is sealed, at most a million. Each insert creates a part on
+    /// ClickHouse's disk whatever its size; ClickHouse's documentation recommends inserts of 100
+    /// 000 rows.
     pub block_rows: usize,
-    /// Bytes after which a block is sealed. 10 MiB keeps wide rows from making an insert that takes long to send again, and the memory
-    /// under full load at some 64 MiB: there are the block that rows come to, the one before it, its columns, and their frames. Where
-    /// ClickHouse does not keep up, a block that others wait before may have three times as many, but not more rows.
+    /// Bytes after which a block is sealed. With 10 MiB, an insert of wide rows does not take long
+    /// to send again, and memory under full load stays at some 64 MiB: the open block, the block
+    /// before it, its columns, and their frames. When ClickHouse does not keep up, a block may have
+    /// three times as many bytes, but not more rows.
     pub block_bytes: usize,
-    /// Time after which a block is sealed, counted from its first row. One second is fresh enough to watch a dashboard by, and
-    /// gives one part a second for each table at most.
+    /// Time after which a block is sealed, counted from its first row. One second is short enough
+    /// to watch a dashboard, and creates at most one part per second and table.
     pub block_age: Duration,
-    /// Memory that all rows and all requests in flight may take; one table has at most as much of it as is free for all others, and so
-    /// have all requests together. Without a folder these
-    /// are all rows that ClickHouse has not confirmed, and 256 MiB carry a few thousand events a second through a minute's
-    /// restart of ClickHouse.
+    /// Memory that all rows and all requests in flight may take. One table has at most as much of
+    /// it as is free for all others, and so have all requests together. Without a folder, the rows
+    /// are all those that ClickHouse has not confirmed; 256 MiB hold a few thousand events per
+    /// second during a restart of ClickHouse that takes a minute.
     pub memory_bytes: usize,
-    /// Disk that all segments of the spool may take; again, one table has at most as much as is free for all others.
+    /// Disk space that all segments of the spool may take. One table has at most as much of it as
+    /// is free for all others.
     pub disk_bytes: u64,
-    /// Inserts at a time over all tables. Two keep ClickHouse busy while one is on the way, and pace a backlog.
+    /// Concurrent inserts over all tables. Two keep ClickHouse busy while one is in transit, and
+    /// limit the rate of a backlog.
     pub inserts_in_flight: usize,
-    /// Time for one insert, materialized views included. A try that is given up may still succeed; the next one is then a
-    /// duplicate, which ClickHouse skips.
+    /// Time for one insert, including materialized views. An attempt that times out may still
+    /// succeed; the next one is then a duplicate, which ClickHouse skips.
     pub insert_timeout: Duration,
-    /// Replicas that have the rows before an insert counts as confirmed, and its rows as stored. None: as the user's profile says,
-    /// by default the one that takes the insert.
+    /// Replicas that have the rows before an insert counts as confirmed, and its rows as stored.
+    /// `None`: the user's profile decides, by default the one replica that receives the insert.
     pub insert_quorum: Option<InsertQuorum>,
-    /// What has become of columns of rows that an earlier build has left in the spool.
+    /// Renamed, dropped and converted columns of rows that an earlier build left in the spool.
     pub column_changes: ColumnChanges,
-    /// Days after which ClickHouse removes a dead letter from the table `rejected`; 0 keeps them for good. A TTL of another form that a
-    /// person has given the table stays.
+    /// Days after which ClickHouse removes a dead letter from the table `rejected`; 0 keeps dead
+    /// letters permanently. A TTL of another form, set by the operator, is not changed.
     pub rejected_days: u32,
-    /// How much of what was sent a dead letter keeps, in bytes; its length and its hash are those of the whole.
+    /// How many bytes of a payload a dead letter keeps. The recorded length and hash are those of
+    /// the whole payload.
     pub rejected_payload_bytes: usize,
-    /// The number of this process in its ids, 0 to 511, which no other process that fills the same tables may have. Without one,
-    /// a free number is leased in the table `rowmill_nodes`; until ClickHouse can be asked, ids are from a random part of the
-    /// places that no number has.
+    /// The node number in the ids of this process, 0 to 511, which no other process that fills the
+    /// same tables may have. `None`: a free number is leased in the table `rowmill_nodes`. Until
+    /// ClickHouse is available, ids come from a random part of the places that no number has.
     pub node: Option<u16>,
-    /// The time between the confirmation of a row and the audit's comparison of counts with the table, at least 10 ms; none without
-    /// an audit. See [`TableCounts::audit_missing`].
+    /// The time from the confirmation of a row to the audit, which compares counts with the table;
+    /// at least 10 ms. `None`: no audit. See [`TableCounts::audit_missing`].
     pub audit_after: Option<Duration>,
 }
 
@@ -97,11 +102,12 @@ impl WriterOptions {
     }
 }
 
-/// An age beyond a day is a mistake, and far ones overflow clocks.
+/// An age of more than a day is a mistake, and very long ones overflow clocks.
 pub(super) const MAX_BLOCK_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A segment is left when it is this long, or an eighth of what the spool may be: small enough to be done with soon.
+/// The length at which a segment is complete, or an eighth of the disk limit if that is less: short
+/// enough for all its rows to be stored soon.
 const SEGMENT_BYTES: u64 = 64 << 20;
 
-/// A batch may reach beyond the bound of the disk by one frame.
+/// A batch may exceed the disk limit by one frame.
 const DISK_RESERVE: u64 = 4 << 20;

@@ -1,15 +1,17 @@
-//! Tally: how many requests and events were refused, and why.
+//! Counters of rejected requests and events, by reason.
 //!
-//! Only failures come here, and cost a look through a short list and an atomic addition: no lock, no allocation.
+//! Only failures are counted. A count takes a search in a short list and an atomic addition: no
+//! lock, no allocation.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::StatusCode;
 
-/// The statuses of answers that are refusals.
+/// The response statuses that are counted as rejections.
 const STATUSES: [u16; 7] = [400, 404, 408, 413, 415, 429, 503];
 
-/// The reasons why an event is refused: the `code`s that clients and dead letters have, and `other` for what is not among them.
+/// The reasons for the rejection of an event: the `code`s in responses and dead letters, and
+/// `other` for unlisted ones.
 const CODES: [&str; 20] = [
     "body",
     "json",
@@ -33,24 +35,25 @@ const CODES: [&str; 20] = [
     "other",
 ];
 
-/// Counters of refusals.
+/// Counters of rejections.
 #[derive(Debug, Default)]
 pub(crate) struct RejectionCounters {
     requests: [AtomicU64; STATUSES.len()],
     events: [AtomicU64; CODES.len()],
 }
 
-/// What was refused since the start, by all layers of one writer.
+/// The rejections of all layers of one writer since the start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RejectionCounts {
-    /// Answers that are refusals, by their status.
+    /// Rejected requests, by response status.
     pub requests: Vec<(u16, u64)>,
-    /// Events that did not become rows, by their (first) reason, whatever they were answered with: a picture is one all the same.
+    /// Events that did not become rows, by their (first) reason, whatever the response was: a pixel
+    /// request gets its image all the same.
     pub events: Vec<(&'static str, u64)>,
 }
 
 impl RejectionCounters {
-    /// Counts an answer, if it is a refusal.
+    /// Counts a response, if it is a rejection.
     pub(crate) fn answered(&self, status: StatusCode) {
         if status.is_client_error() || status.is_server_error() {
             self.refused(status);
@@ -64,13 +67,13 @@ impl RejectionCounters {
         }
     }
 
-    /// Counts an event that was refused.
+    /// Counts a rejected event.
     #[cold]
     pub(crate) fn refused_event(&self, code: &str) {
         self.refused_events(code, 1);
     }
 
-    /// Counts events that were refused for one reason.
+    /// Counts events that were rejected for one reason.
     #[cold]
     pub(crate) fn refused_events(&self, code: &str, count: u64) {
         let at = CODES.iter().position(|known| *known == code).unwrap_or(CODES.len() - 1);

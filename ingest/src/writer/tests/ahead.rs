@@ -1,4 +1,4 @@
-//! What is made ready while an insert is under way.
+//! The blocks that are prepared while an insert is in flight.
 
 use tokio::sync::Semaphore;
 
@@ -10,7 +10,7 @@ use crate::{
     sync::state::State,
 };
 
-/// A table's delivery, of small blocks, to a server that answers when it is let.
+/// A delivery of small blocks to a server that answers one insert per permit.
 struct Scene {
     spool: Arc<Spool>,
     delivery: Arc<Delivery>,
@@ -57,7 +57,7 @@ impl Scene {
         }
     }
 
-    /// Returns how many tables have something made ready.
+    /// Returns how many tables have a prepared block.
     fn ahead(&self) -> usize {
         self.inserts - self.delivery.free_ahead()
     }
@@ -135,7 +135,8 @@ async fn no_more_is_made_ready_than_inserts_may_run() {
         scene.put(1, row);
     }
     scene.until(|| scene.ahead() == 1).await;
-    // One after the other, so that the other table's delivery has begun with something ahead of the first one.
+    // One after the other, so that the other table's delivery has started with a prepared block of
+    // the first table.
     for answered in 1..=6 {
         scene.store.answers.add_permits(1);
         let inserted = || {

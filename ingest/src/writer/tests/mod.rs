@@ -1,4 +1,4 @@
-//! Rows on their way to a server that answers as a test wants it to.
+//! Rows sent to a server whose responses the test decides.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -37,7 +37,7 @@ static A: Table = table("a", 0, &IN_ROWS);
 static B: Table = table("b", 1, &IN_COLUMNS);
 static SCHEMA: Schema = Schema { tables: &[&A, &B] };
 
-/// The same table as a later program has it: with one more column, before the other.
+/// The same table in a later program, with one more column before the other.
 static LATER_COLUMNS: [Column; 2] = [
     Column::new("w", "UInt8", "`w` UInt8", ColumnKind::Plain).shaped(Shape::Fixed(1)),
     COLUMN.shaped(Shape::Fixed(1)),
@@ -47,7 +47,7 @@ static LATER_SCHEMA: Schema = Schema {
     tables: &[&A, &LATER_B],
 };
 
-/// An insert as a server sees it.
+/// An insert as the server receives it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Insert {
     parameters: HashMap<String, String>,
@@ -60,20 +60,21 @@ impl Insert {
     }
 }
 
-/// What a proxy answers to a body that is too large for it.
+/// A proxy's response to a body that is too large for it.
 const TOO_LARGE: u32 = 1_000_001;
 
-/// A service that is no ClickHouse answers.
+/// A response of a service that is not ClickHouse.
 const SOMEBODY_ELSE: u32 = 1_000_002;
 
-/// A server that keeps the inserts and answers each as `script` says: a ClickHouse error number, or 0 for success.
+/// A server that records the inserts and answers each with the result of `script`: a ClickHouse
+/// error number, or 0 for success.
 #[derive(Clone)]
 struct FakeStore {
     address: SocketAddr,
     inserts: Arc<StdMutex<Vec<Insert>>>,
-    /// One for each answer that may be given.
+    /// One permit for each response that may be sent.
     answers: Arc<Semaphore>,
-    /// How long each insert takes.
+    /// The time that each insert takes.
     takes: Duration,
 }
 
@@ -109,7 +110,7 @@ impl FakeStore {
         format!("http://{}/stats", self.address).parse().unwrap()
     }
 
-    /// The server, whose tables are taken as they are.
+    /// Returns the server, without a sync of its tables.
     fn stores(&self) -> Servers {
         Servers::without_sync(self.url())
     }
@@ -134,9 +135,9 @@ async fn answer(
         let unknown = Response::builder().status(404);
         return Ok(unknown.body("Code: 60. DB::Exception: no such table".into()).unwrap());
     }
-    // Each try has its own.
+    // Each attempt has a different query id.
     let query_id = parameters.remove("query_id").unwrap_or_default();
-    // A question has its text in the body.
+    // The body of a query is its text.
     if !parameters.contains_key("query") && body.windows(14).any(|text| text == b"system.columns") {
         let text = String::from_utf8_lossy(&body);
         let is_about = |table: &&&Table| text.contains(&format!("= '{}'", table.name));
@@ -165,7 +166,8 @@ async fn answer(
     Ok(response.body(text.into()).unwrap())
 }
 
-/// Returns what `system.columns` says of a table, in RowBinaryWithNamesAndTypes: name, type and the kind of its default.
+/// Returns a table's rows of `system.columns`, in RowBinaryWithNamesAndTypes: name, type and the
+/// kind of the default.
 fn columns_of(table: &Table) -> Vec<u8> {
     let mut out = vec![3];
     let mut put = |text: &str| {
@@ -241,7 +243,7 @@ async fn rows_without_ids_get_more_time_and_the_same_token_after_time_outs() {
 
 #[tokio::test]
 async fn rows_go_in_columns_where_their_types_allow_it() {
-    // MEMORY_LIMIT_EXCEEDED at first: the next try is the same.
+    // MEMORY_LIMIT_EXCEEDED at first: the next attempt is the same.
     let store = FakeStore::start(|_, n| if n < 3 { 241 } else { 0 }).await;
     let writer = Writer::start(&SCHEMA, store.stores(), &options());
     put(&writer, &B, 0x77).unwrap();
@@ -250,7 +252,7 @@ async fn rows_go_in_columns_where_their_types_allow_it() {
     assert_eq!(inserts.len(), 3);
     assert!(inserts.iter().all(|insert| *insert == inserts[0]));
     assert_eq!(inserts[0].parameters["query"], "INSERT INTO `b` (`x`) FORMAT Native");
-    // As one literal of LZ4, behind the checksum and two lengths.
+    // A single LZ4 literal, after the checksum and two lengths.
     assert!(
         inserts[0].body.ends_with(b"\x01\x01\x01x\x05UInt8\x77"),
         "{:?}",
@@ -276,7 +278,7 @@ async fn rows_of_an_earlier_process_go_with_their_own_columns_and_types() {
     let folder = tempfile::tempdir().unwrap();
     let query = |insert: &Insert| insert.parameters["query"].clone();
     let token = |insert: &Insert| insert.parameters["insert_deduplication_token"].clone();
-    // TABLE_IS_READ_ONLY, as long as the first process is there.
+    // TABLE_IS_READ_ONLY, as long as the first process runs.
     let store = FakeStore::start(|_, _| 242).await;
     let writer = Writer::open(&SCHEMA, store.stores(), &options(), folder.path()).unwrap();
     put(&writer, &B, 0x77).unwrap();
@@ -311,7 +313,7 @@ async fn rows_of_an_earlier_process_go_with_their_own_columns_and_types() {
 
 #[tokio::test]
 async fn a_table_in_trouble_delays_no_other_and_loses_nothing() {
-    // UNKNOWN_TABLE and NETWORK_ERROR for one, at first.
+    // UNKNOWN_TABLE or NETWORK_ERROR for one table, at first.
     for code in [60, 210] {
         let missing = move |insert: &Insert, n| if insert.is_into(&A) && n < 3 { code } else { 0 };
         let store = FakeStore::start(missing).await;
@@ -332,7 +334,8 @@ async fn a_table_in_trouble_delays_no_other_and_loses_nothing() {
 
 #[tokio::test]
 async fn a_refused_row_costs_itself_alone() {
-    // CANNOT_READ_ALL_DATA, where a 7 is among the rows of one byte; the compressed body has them as they are.
+    // CANNOT_READ_ALL_DATA if 0x77 is among the one-byte rows; the compressed body contains them as
+    // they are.
     let refusing = |insert: &Insert, _| {
         if insert.is_into(&A) && insert.body.contains(&0x77) {
             33
@@ -366,7 +369,7 @@ async fn a_refused_row_costs_itself_alone() {
 
 #[tokio::test]
 async fn what_is_too_large_is_sent_in_smaller_parts() {
-    // 413, as a proxy says it, for more than three rows together.
+    // A proxy's status 413 for more than three rows together.
     let too_large = |insert: &Insert, _| {
         let rows = insert.body.iter().filter(|byte| **byte == 0x77).count();
         if insert.is_into(&A) && rows > 3 { TOO_LARGE } else { 0 }
@@ -422,7 +425,8 @@ async fn rows_that_are_refused_without_end_do_not_hold_those_that_come_later() {
     while writer.counters()[0].rows_refused < 100 {
         sleep(Duration::from_millis(1)).await;
     }
-    // A hundred were refused without one that was taken: it may be the table. Then one is taken.
+    // After a hundred refusals without an accepted row, the cause may be the table. Then a row is
+    // accepted.
     put(&writer, &A, 1).unwrap();
     while writer.counters()[0].rows_pending > 0 {
         sleep(Duration::from_millis(1)).await;
@@ -456,7 +460,7 @@ async fn a_restart_does_not_give_a_table_that_refuses_every_row_a_hundred_more()
         writer.drain(Duration::ZERO).await;
     }
     assert_eq!(refused, 100);
-    // Somebody mends the table.
+    // The operator repairs the table.
     let mended = FakeStore::start(|_, _| 0).await;
     let writer = Writer::open(&SCHEMA, mended.stores(), &options(), folder.path()).unwrap();
     assert!(writer.drain(SOON).await.is_complete());
