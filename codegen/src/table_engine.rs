@@ -14,8 +14,9 @@ pub(crate) struct Engine {
     pub(crate) clauses: Clauses,
 }
 
-/// Without this setting, a plain MergeTree forgets deduplication tokens. A block takes at least a
-/// second, so a window of a thousand blocks outlasts any retry, unless a person pauses it.
+/// Without this setting, a plain MergeTree forgets deduplication tokens. Blocks are open for a
+/// second by default, and only full ones for less, so a window of a thousand blocks outlasts any
+/// retry, unless a person pauses it.
 const OWN_WINDOW: &[(&str, &str)] = &[("non_replicated_deduplication_window", "1000")];
 
 /// Replicas share their window. Some versions end it after an hour; this setting makes it a week.
