@@ -1,4 +1,5 @@
-//! Server values: the columns that the collector fills from the request itself, by their names.
+//! Collector values: the values that the collector takes from the request itself, and the names of
+//! their columns.
 
 use crate::types::Type;
 
@@ -20,7 +21,7 @@ pub(crate) enum CollectorValue {
     Referer,
 }
 
-/// Each value with the column that holds it.
+/// The column that holds each value.
 const COLUMNS: [(&str, CollectorValue); 13] = [
     ("id", CollectorValue::Id),
     ("uid", CollectorValue::Uid),
@@ -46,7 +47,7 @@ impl CollectorValue {
             .map(|(_, value)| *value)
     }
 
-    /// Returns whether a client chooses the value, as it chooses those of its events.
+    /// Returns whether the client chooses the value, as it chooses those of its events.
     pub(crate) fn is_of_client(self) -> bool {
         !matches!(
             self,
@@ -54,7 +55,7 @@ impl CollectorValue {
         )
     }
 
-    /// Returns whether the value is a text of the request, which may hold anything.
+    /// Returns whether the value is a text of the request, which may have any content.
     pub(crate) fn is_free_text(self) -> bool {
         matches!(
             self,
@@ -83,7 +84,7 @@ impl CollectorValue {
         }
     }
 
-    /// Returns the types that fit, for the user.
+    /// Returns the types that fit, for messages.
     pub(crate) fn expected(self) -> &'static str {
         match self {
             Self::Id | Self::Uid | Self::Fingerprint => "`UInt64`, a wider integer or `String`",

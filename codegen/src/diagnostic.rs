@@ -1,4 +1,4 @@
-//! Problems of a schema: what is wrong, where, and the cure; all of a run at once, in rustc's manner.
+//! Problems of a schema, with place and cure, in rustc's format. A run reports all of them at once.
 
 use std::{collections::HashMap, path::PathBuf};
 
@@ -6,7 +6,7 @@ use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
 use crate::source::{Sources, Span};
 
-/// The codes of what is odd and allowed, which a table may silence.
+/// The codes of the warnings, which a table may silence.
 pub(crate) const WARNINGS: [&str; 12] = [
     "buffered-table",
     "client-partition",
@@ -22,7 +22,7 @@ pub(crate) const WARNINGS: [&str; 12] = [
     "zone-of-the-machine",
 ];
 
-/// So many errors and so many warnings are shown: nobody reads on.
+/// The most errors, and the most warnings, that a report shows. A longer list would not be read.
 const MAX_SHOWN: usize = 300;
 
 /// One problem.
@@ -30,11 +30,11 @@ const MAX_SHOWN: usize = 300;
 #[must_use]
 pub(crate) struct Diagnostic {
     severity: Severity,
-    /// Stable and short: what one searches the documentation for.
+    /// Stable and short; the term to search the documentation for.
     code: &'static str,
     /// Lower case, no full stop.
     message: String,
-    /// The smallest piece that is wrong first, then what it has to be seen beside.
+    /// The smallest piece that is wrong first, then the pieces that explain it.
     labels: Vec<(Span, String)>,
     help: Vec<String>,
 }
@@ -64,7 +64,7 @@ impl Diagnostic {
         }
     }
 
-    /// Points at `span`; the first is the problem itself.
+    /// Labels `span`; the first label is the problem itself.
     pub(crate) fn label(mut self, span: Span, text: impl Into<String>) -> Self {
         self.labels.push((span, text.into()));
         self
@@ -76,7 +76,7 @@ impl Diagnostic {
         self
     }
 
-    /// Proposes the name that was meant, if there is one near.
+    /// Proposes the closest of the candidates, if one is close.
     pub(crate) fn did_you_mean<'n>(self, word: &str, candidates: impl IntoIterator<Item = &'n str>) -> Self {
         match crate::types::closest(word, candidates) {
             Some(name) => self.help(format!("did you mean `{name}`?")),
@@ -84,7 +84,8 @@ impl Diagnostic {
         }
     }
 
-    /// Returns whether both say the same of the same places; a label may name another table.
+    /// Returns whether both are the same problem at the same places. The texts of the labels may
+    /// differ, as they may name different tables.
     fn is_same(&self, other: &Self) -> bool {
         self.code == other.code
             && self.message == other.message
@@ -145,7 +146,8 @@ fn snippets<'a>(
         .filter_map(|file| Some((file, sources.files().get(file)?)))
         .map(|(file, source)| {
             let of_file = || labels.iter().enumerate().filter(|(_, (span, _))| span.file == file);
-            // The renderer looks at each line that it gets, so it gets those from the first label to the last.
+            // The renderer scans every line of its source, so the source is cut to the lines from
+            // the first label to the last.
             let start = of_file().map(|(_, (span, _))| span.range.start).min().unwrap_or(0);
             let end = of_file().map(|(_, (span, _))| span.range.end).max().unwrap_or(0);
             let (line, lines) = source.lines_around(start..end);
@@ -170,7 +172,7 @@ fn snippets<'a>(
         .collect()
 }
 
-/// A problem's code and its first place, by which those are found that may be the same.
+/// A problem's code and its first place: the key to find possible duplicates.
 type Known = (&'static str, Option<(usize, usize)>);
 
 /// The problems of one run.
@@ -183,7 +185,8 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// Adds a problem, unless it is known: a rule meets an inherited column again in every table that inherits it.
+    /// Adds a problem, unless the report has it already: a rule finds the problem of an inherited
+    /// column in every table that inherits it.
     pub(crate) fn push(&mut self, diagnostic: Diagnostic) {
         self.found += 1;
         self.has_errors |= diagnostic.severity == Severity::Error;
@@ -203,17 +206,18 @@ impl Report {
         }
     }
 
-    /// Returns how many problems were found, those among them that were known.
+    /// Returns the number of problems found, duplicates included.
     pub(crate) fn found(&self) -> usize {
         self.found
     }
 
-    /// Returns whether anything forbids the build; warnings do not.
+    /// Returns whether there are errors, which fail the build; warnings do not.
     pub(crate) fn has_errors(&self) -> bool {
         self.has_errors
     }
 
-    /// Returns the problems for whoever shows them, errors and warnings apart, in the order of the files; of very many, the first ones.
+    /// Returns the problems as texts, errors and warnings apart, in the order of the files. Each
+    /// list has at most the first [`MAX_SHOWN`].
     pub(crate) fn render(&self, sources: &Sources) -> Problems {
         let renderer = Renderer::plain();
         let mut order: Vec<&Diagnostic> = self.diagnostics.iter().collect();
@@ -238,38 +242,38 @@ impl Report {
     }
 }
 
-/// What is wrong with a schema.
+/// The problems of a schema.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Problems {
-    /// What forbids the build.
+    /// The problems that fail the build.
     pub errors: Vec<Problem>,
-    /// What is odd and allowed.
+    /// The problems that do not fail the build.
     pub warnings: Vec<Problem>,
 }
 
 /// One problem of a schema.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// Stable and short: what one searches the documentation for.
+    /// Stable and short; the term to search the documentation for.
     pub code: &'static str,
-    /// What is wrong, in one sentence without a full stop.
+    /// The problem, in one sentence without a full stop.
     pub message: String,
-    /// Where it is wrong; problems of a whole folder have no place.
+    /// The place of the problem; problems of a whole folder have none.
     pub place: Option<Place>,
-    /// What would cure it.
+    /// Proposed cures.
     pub help: Vec<String>,
-    /// All of it as a terminal shows it, with the source line and the place underlined.
+    /// The whole problem as a terminal shows it, with the source line and the place underlined.
     pub text: String,
 }
 
 /// A piece of one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
-    /// The file, as a person would type it.
+    /// The file, as a user would type it.
     pub file: PathBuf,
-    /// Where it begins: line and column, from 1, the column in characters.
+    /// The start: line and column, from 1, the column in characters.
     pub start: (usize, usize),
-    /// Where it ends; the column is the one behind the last character.
+    /// The end; the column is the one after the last character.
     pub end: (usize, usize),
 }
 

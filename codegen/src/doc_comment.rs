@@ -1,22 +1,23 @@
-//! Remarks: the YAML comments directly above a column or a table, or behind it on its line. They document the Rust.
+//! Doc comments: the YAML comments directly above a column or a table, or after it on its line.
+//! They become documentation of the Rust.
 
 use crate::{
     source::{Sources, Span},
     types,
 };
 
-/// Returns the remarks about the entry whose key is at `key` and whose value ends where `value` does.
+/// Returns the comments on the entry whose key is at `key` and whose value ends where `value` ends.
 pub(crate) fn remarks(sources: &Sources, key: &Span, value: &Span) -> Vec<String> {
     let mut remarks = above(sources, key);
     remarks.extend(behind(sources, value));
     remarks
 }
 
-/// Returns the lines of nothing but a comment that stand directly above the line that begins with the key.
+/// Returns the comment lines directly above the line that begins with the key.
 fn above(sources: &Sources, key: &Span) -> Vec<String> {
     let before = sources.before(key);
     let (lines, indent) = before.rsplit_once('\n').unwrap_or(("", before));
-    // Within braces, what is above is of the whole line.
+    // Between braces, a comment above belongs to the whole line.
     if !indent.trim_matches([' ', '"', '\'']).is_empty() {
         return Vec::new();
     }
@@ -30,11 +31,11 @@ fn above(sources: &Sources, key: &Span) -> Vec<String> {
     remarks
 }
 
-/// Returns the comment behind a value on its last line.
+/// Returns the comment after a value on its last line.
 fn behind(sources: &Sources, value: &Span) -> Option<String> {
     let rest = sources.behind(value).split('\n').next()?;
     let spaced = rest.trim_start_matches(['"', '\'']).trim_start_matches(',');
-    // A `#` without a space before it is no comment.
+    // A `#` without a space before it does not begin a comment.
     if !spaced.starts_with([' ', '\t']) {
         return None;
     }
@@ -42,7 +43,7 @@ fn behind(sources: &Sources, value: &Span) -> Option<String> {
     Some(remark.trim().to_owned())
 }
 
-/// Returns whether a comment is a column that somebody has taken out.
+/// Returns whether a comment is a column that was commented out.
 fn is_declaration(remark: &str) -> bool {
     remark
         .split_once(':')

@@ -1,8 +1,9 @@
-//! Inherit: declared tables become whole ones.
+//! Inherit: declared tables become resolved tables.
 //!
-//! A child gets the columns of its parent, then of its parent's parent, and so on, then its own; the order is the original's.
-//! Where a child names an inherited column again, the child's declaration stands in the inherited place.
-//! Options come from the nearest table of the line that has them.
+//! A child gets the columns of its parent, then those of its parent's parent, and so on, then its
+//! own; this is the original's order. If a child declares an inherited column again, its
+//! declaration takes the inherited place. Options come from the nearest table of the line that has
+//! them.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -18,8 +19,8 @@ use crate::{
     yaml::Key,
 };
 
-/// A schema of more columns is a mistake, and would be gigabytes of Rust: what is inherited multiplies. A thousand tables of the seed's
-/// kind, of 24 columns, fit.
+/// The most columns of a schema. Inheritance multiplies columns: more of them are a mistake, and
+/// would become gigabytes of Rust. A thousand tables of the seed's kind, with 24 columns each, fit.
 const MAX_COLUMNS: usize = 25_000;
 
 /// A table with everything that it inherits.
@@ -28,25 +29,27 @@ pub(crate) struct ResolvedTable {
     pub(crate) name: Key,
     pub(crate) is_abstract: bool,
     pub(crate) columns: Vec<ResolvedColumn>,
-    /// The place of each column, the first of its name.
+    /// The index of each column, the first with its name.
     pub(crate) places: HashMap<String, usize>,
-    /// What stands before the first dot of a column's name.
+    /// The parts of the columns' names before the first dot.
     pub(crate) prefixes: HashSet<String>,
     pub(crate) engine: Option<(Engine, Span)>,
     pub(crate) clauses: declare::Clauses,
-    /// The keys of its options under which clauses stand, up to the table that says its engine.
+    /// The keys of the options that hold clauses, up to the table that sets the engine.
     pub(crate) said: Vec<Key>,
-    /// Indexes and projections; none that takes another one away.
+    /// Indexes and projections, without those that only remove an inherited one.
     pub(crate) elements: Vec<declare::Element>,
     pub(crate) comment: Option<String>,
     pub(crate) remarks: Vec<String>,
-    /// The warnings that it means, and those that the tables mean which it extends.
+    /// The codes of warnings that the table allows, and those that the tables allow which it
+    /// extends.
     pub(crate) allowed: Vec<String>,
-    /// Whether the table and all that it extends could be read: where not, nothing can be said of what it lacks.
+    /// Whether the table and all that it extends could be read. If not, the rules cannot know what
+    /// it lacks.
     pub(crate) is_whole: bool,
 }
 
-/// A column of a [`ResolvedTable`]; the elements of a Nested are columns of their own.
+/// A column of a [`ResolvedTable`]; each element of a Nested is a column.
 #[derive(Debug, Clone)]
 pub(crate) struct ResolvedColumn {
     pub(crate) name: String,
@@ -55,11 +58,11 @@ pub(crate) struct ResolvedColumn {
     pub(crate) declaration: Declaration,
     pub(crate) expressions: declare::Expressions,
     pub(crate) remarks: Vec<String>,
-    /// What it says of its value in an event.
+    /// The keys of the column that concern its value in an event.
     pub(crate) event: declare::EventKeys,
-    /// The names that it had before.
+    /// The earlier names of the column.
     pub(crate) was: Vec<Key>,
-    /// The Nested whose element it is.
+    /// The Nested that the column is an element of.
     pub(crate) nested: Option<String>,
 }
 
@@ -93,7 +96,8 @@ fn whole(index: usize, declared: &Declared, reported: &mut HashSet<usize>, repor
     for ancestor in line[1..].iter().chain([&index]) {
         for column in &declared.tables[*ancestor].columns {
             match places.get(column.name.text.as_str()) {
-                // A nearer ancestor has said it already; only the child itself comes after what it overrides.
+                // A nearer ancestor has declared it already. Only the child overrides what precedes
+                // it.
                 Some(_) if *ancestor != index => {}
                 Some(place) => {
                     let existing = &mut columns[*place];
@@ -110,7 +114,8 @@ fn whole(index: usize, declared: &Declared, reported: &mut HashSet<usize>, repor
         }
     }
 
-    // A clause written behind an engine belongs to the table that wrote it, and an option beside it goes before it.
+    // Clauses after an engine belong to the table that wrote them; an option beside the engine
+    // overrides them.
     let mut engine = None;
     let mut clauses = declare::Clauses::default();
     let mut elements: Vec<declare::Element> = Vec::new();
@@ -122,7 +127,8 @@ fn whole(index: usize, declared: &Declared, reported: &mut HashSet<usize>, repor
         if clauses.cluster.is_none() {
             clauses.cluster.clone_from(&options.clauses.cluster);
         }
-        // Keys, settings and indexes of one family mean nothing to another: what is said above the engine was said of another one.
+        // Keys, settings and indexes of one engine family have no meaning for another. The options
+        // of tables above the one that sets the engine were meant for another engine.
         if engine
             .as_ref()
             .is_some_and(|(engine, _): &(Engine, Span)| !engine.is_merge_tree())
@@ -172,7 +178,8 @@ fn whole(index: usize, declared: &Declared, reported: &mut HashSet<usize>, repor
     }
 }
 
-/// Returns a table and its ancestors, nearest first, and whether all of them could be read. What cannot be followed is reported once.
+/// Returns a table and its ancestors, nearest first, and whether all of them could be read. Reports
+/// each `extend` that cannot be followed once.
 fn line(index: usize, declared: &Declared, reported: &mut HashSet<usize>, report: &mut Report) -> (Vec<usize>, bool) {
     let mut line = vec![index];
     let mut is_complete = declared.is_whole;
@@ -221,11 +228,12 @@ fn line(index: usize, declared: &Declared, reported: &mut HashSet<usize>, report
     (line, is_whole)
 }
 
-/// Gives each column without a type of its own that of the column which it is computed from. Where there is none, a rule says so.
+/// Gives each column without a type the type of the column that it is computed from. If that column
+/// does not exist, a rule reports it.
 fn take_types(columns: &mut [ResolvedColumn], places: &HashMap<String, usize>) {
     let mut is_seen = vec![false; columns.len()];
     for start in 0..columns.len() {
-        // From one column to the next, until there is a type.
+        // Follow the columns until one has a type.
         let mut way = Vec::new();
         let mut next = Some(start);
         while let Some(place) = next.filter(|place| !is_seen[*place]) {
@@ -250,8 +258,8 @@ fn take_types(columns: &mut [ResolvedColumn], places: &HashMap<String, usize>) {
     }
 }
 
-/// A child may give an inherited column another type; that it does so by chance is likelier. LowCardinality only stores the same values
-/// in another way.
+/// Returns a warning if a child gives an inherited column another type, as this is more likely a
+/// mistake than intended. LowCardinality is ignored: it stores the same values in another way.
 fn retyped_column(
     column: &declare::Column,
     inherited: &declare::Column,
@@ -317,7 +325,7 @@ fn cycle(members: &[usize], declared: &Declared) -> Diagnostic {
     })
 }
 
-/// A Nested is one array a field, as ClickHouse itself has it
+/// Turns a Nested into one array column for each field, as ClickHouse itself does
 /// ([Nested](https://clickhouse.com/docs/sql-reference/data-types/nested-data-structures/nested)).
 fn flatten_nested(column: declare::Column) -> Vec<ResolvedColumn> {
     let declare::Column {
@@ -345,7 +353,7 @@ fn flatten_nested(column: declare::Column) -> Vec<ResolvedColumn> {
             nested: None,
         }];
     }
-    // Taken out, so that it is not cloned with the rest for each of its fields.
+    // Taken out, so that it is not cloned with the rest for each field.
     let Type::Nested(fields) = mem::replace(&mut declaration.ty, Type::String) else {
         return Vec::new();
     };

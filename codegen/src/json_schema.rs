@@ -1,7 +1,9 @@
-//! The JSON Schema of the YAML, with which an editor completes keys, shows what they mean and underlines those that are none.
+//! The JSON Schema of the YAML: with it, an editor completes keys, shows their meaning and
+//! underlines unknown ones.
 //!
-//! It refuses no key that the checker takes; tables that are not there and types that do not parse are left to the checker. A file
-//! may hold a part of a column or of a destination, as files are merged, so no key is required.
+//! The JSON Schema allows every key that the checker allows. The checker finds missing tables and
+//! types that do not parse. No key is required, since files are merged and one may hold only a part
+//! of a column or of a destination.
 
 use serde_json::{Value, json};
 
@@ -29,7 +31,7 @@ pub fn json_schema() -> String {
             },
             "options": options(),
             "table": table(),
-            // YAML makes numbers and booleans of some texts; they are read as they are written.
+            // YAML reads some texts as numbers and booleans; Rowmill keeps the text as written.
             "text": { "type": ["string", "number", "boolean"] },
             "text_or_nothing": { "anyOf": [{ "$ref": "#/$defs/text" }, { "type": "null" }] },
         },
@@ -47,7 +49,7 @@ fn section() -> Value {
                     `service/default` for \
                                 the rest of a service, or `other` for everything else.",
                 "type": ["object", "null"],
-                // The names of events are matched in lower case, with `_` for each space.
+                // Names of events are matched in lower case, with `_` for each space.
                 "propertyNames": { "pattern": "^(other|[^/?#]+/[^/?#\\sA-Z]+)$" },
                 "additionalProperties": { "$ref": "#/$defs/destination" },
             },

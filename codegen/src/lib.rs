@@ -1,6 +1,7 @@
-//! Turns a folder of YAML tables into Rust: typed rows, their decoders and encoders, their DDL and their Tower layers.
+//! Turns a folder of YAML tables into Rust: typed rows, their decoders and encoders, their DDL and
+//! their Tower layers.
 //!
-//! It is a build-dependency. A build script is one line,
+//! The crate is a build dependency. A build script is one line:
 //!
 //! ```no_run
 //! # #[allow(clippy::needless_doctest_main)]
@@ -9,20 +10,22 @@
 //! }
 //! ```
 //!
-//! and the crate takes what it wrote with `pub mod tables { rowmill_ingest::include_tables!(); }`.
+//! The crate that is built includes the generated file with
+//! `pub mod tables { rowmill_ingest::include_tables!(); }`.
 //!
-//! The way of a schema, top to bottom:
+//! The stages of a schema, in order:
 //!
 //! ```text
 //! read     source      the files, in the order in which they override one another
-//! parse    yaml        one tree that knows where each piece stands
-//! declare  declare     tables, columns, options and destinations; types → the crate's own parser of ClickHouse types
+//! parse    yaml        one tree that knows the place of each piece
+//! declare  declare     tables, columns, options and destinations, with a parser of types
 //! inherit  inherit     tables with all that they extend
 //! check    check       every rule, every problem in one go → model
 //! emit     emit        Rust
 //! ```
 //!
-//! No step needs the network, a server or another program, and the same files give the same output.
+//! No stage needs the network, a server or another program, and the same files give the same
+//! output.
 
 mod check;
 mod collector_value;
@@ -57,12 +60,12 @@ use source::Sources;
 /// The name of the generated file in `OUT_DIR`.
 pub const FILE_NAME: &str = "rowmill_tables.rs";
 
-/// What became of a schema.
+/// The result of reading a schema.
 #[derive(Debug)]
 pub struct Generated {
     /// The Rust file; a stub if there are errors.
     pub code: String,
-    /// What is wrong with it.
+    /// The errors and warnings of the schema.
     pub problems: Problems,
     /// The files that were read, in their order.
     pub files: Vec<PathBuf>,
@@ -72,12 +75,14 @@ pub struct Generated {
 
 /// Generates the tables of the folder `schemas` into `OUT_DIR`, for a build script.
 ///
-/// Problems of the schema become the build's errors, all of them, each with its place and its cure; the build then stops.
+/// The function prints every problem of the schema with its place and its cure. Errors fail the
+/// build.
 pub fn build(schemas: impl AsRef<Path>) {
     let schemas = schemas.as_ref();
     let generated = generate(schemas);
 
-    // A folder that is not there would make cargo run the script at every build; its absence is an error anyway.
+    // A path that does not exist makes cargo run the script at every build. A missing folder is an
+    // error in any case.
     if schemas.exists() {
         println!("cargo::rerun-if-changed={}", schemas.display());
     }
@@ -109,7 +114,7 @@ pub fn generate(schemas: impl AsRef<Path>) -> Generated {
     generate_from(&sources, report)
 }
 
-/// Generates tables from texts, in the order given; the paths are what problems name.
+/// Generates tables from texts, in the order given. Problems name the files by these paths.
 pub fn generate_texts<P: Into<PathBuf>, T: Into<String>>(files: impl IntoIterator<Item = (P, T)>) -> Generated {
     generate_from(&Sources::from_texts(files), Report::default())
 }
@@ -132,7 +137,8 @@ fn generate_from(sources: &Sources, mut report: Report) -> Generated {
     }
 }
 
-/// An unchanged file keeps its time, and what is built from it stays fresh.
+/// Writes a file unless it has this text already: an unchanged file keeps its time, so cargo does
+/// not rebuild its dependents.
 fn write_if_changed(path: &Path, text: &str) -> io::Result<()> {
     match fs::read_to_string(path) {
         Ok(existing) if existing == text => Ok(()),

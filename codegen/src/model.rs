@@ -1,4 +1,4 @@
-//! Model: whole tables with everything that the emitters need, all questions answered.
+//! Model: resolved tables with everything that the emitters need.
 
 use crate::{
     declare::{Element, EventKeys, RouteOptions},
@@ -9,7 +9,7 @@ use crate::{
     types::{Declaration, DefaultKind, Shape, Type, constant},
 };
 
-/// All that is generated.
+/// Everything that the emitters write.
 #[derive(Debug)]
 pub(crate) struct Model {
     pub(crate) tables: Vec<Table>,
@@ -29,7 +29,7 @@ pub(crate) struct Table {
     pub(crate) clauses: Clauses,
     pub(crate) elements: Vec<Element>,
     pub(crate) comment: Option<String>,
-    /// What YAML comments say of it.
+    /// The YAML comments on the table.
     pub(crate) remarks: Vec<String>,
 }
 
@@ -38,15 +38,15 @@ pub(crate) struct Table {
 pub(crate) struct Column {
     pub(crate) name: String,
     pub(crate) declaration: Declaration,
-    /// The field's name in the row, not yet an identifier: keywords are made raw when it is written.
+    /// The field's name in the row, not yet an identifier: the emitter makes keywords raw.
     pub(crate) field: String,
     pub(crate) role: Role,
-    /// What YAML comments say of it.
+    /// The YAML comments on the column.
     pub(crate) remarks: Vec<String>,
     pub(crate) event: EventKeys,
-    /// The names that the column had before.
+    /// The earlier names of the column.
     pub(crate) was: Vec<String>,
-    /// Where in an event its value is looked for.
+    /// The paths in an event at which the decoder looks for the value.
     pub(crate) paths: Vec<String>,
 }
 
@@ -94,7 +94,7 @@ impl Table {
         }
     }
 
-    /// Returns whether ClickHouse has to compute the default of any column that a row may leave out.
+    /// Returns whether ClickHouse must compute the default of a column that a row may omit.
     pub(crate) fn has_computed_defaults(&self) -> bool {
         self.columns.iter().any(Column::has_computed_default)
     }
@@ -104,7 +104,7 @@ impl Table {
         self.stored().any(|(_, column)| column.declaration.ty.borrows())
     }
 
-    /// Returns the columns that stand in the row and in its INSERT.
+    /// Returns the columns that are part of the row and of its INSERT.
     pub(crate) fn stored(&self) -> impl Iterator<Item = (usize, &Column)> {
         self.columns
             .iter()
@@ -114,14 +114,14 @@ impl Table {
 }
 
 impl Column {
-    /// Returns whether the column has a DEFAULT that is left to ClickHouse.
+    /// Returns whether the column has a DEFAULT that ClickHouse must compute.
     pub(crate) fn has_computed_default(&self) -> bool {
         self.declaration.has_computed_default()
     }
 }
 
 impl Declaration {
-    /// Returns whether there is a DEFAULT that is left to ClickHouse.
+    /// Returns whether there is a DEFAULT that ClickHouse must compute.
     pub(crate) fn has_computed_default(&self) -> bool {
         let is_default = self
             .default
@@ -157,7 +157,8 @@ impl Type {
         }
     }
 
-    /// Returns whether the event's `null` is a value of the type, and not nothing at all.
+    /// Returns whether an event's `null` is a value of the type, rather than the absence of a
+    /// value.
     pub(crate) fn takes_null(&self) -> bool {
         match self {
             Self::SimpleAggregateFunction(_, inner) => inner.takes_null(),
@@ -166,21 +167,21 @@ impl Type {
         }
     }
 
-    /// Returns whether a JSON object is a value of the type, and not a branch of the event.
+    /// Returns whether a JSON object is a value of the type, rather than a branch of the event.
     pub(crate) fn takes_object(&self) -> bool {
         match self {
             Self::LowCardinality(inner) | Self::Nullable(inner) | Self::SimpleAggregateFunction(_, inner) => {
                 inner.takes_object()
             }
             Self::Map(..) | Self::Json(_) | Self::Dynamic { .. } => true,
-            // Where there is one, a String takes what no other type takes.
+            // If a Variant has a String, the String takes what no other variant takes.
             Self::Variant(variants) => variants.iter().any(|ty| *ty == Self::String || ty.takes_object()),
             Self::Tuple(elements) => elements.iter().all(|(name, _)| name.is_some()),
             _ => false,
         }
     }
 
-    /// Returns whether a text is a value of the type only as JSON in brackets.
+    /// Returns whether a text is a value of the type only if it is JSON in brackets.
     pub(crate) fn is_bracketed(&self) -> bool {
         match self {
             Self::LowCardinality(inner) | Self::Nullable(inner) | Self::SimpleAggregateFunction(_, inner) => {
@@ -197,7 +198,7 @@ impl Type {
         }
     }
 
-    /// Returns whether the values are arrays, whatever the type is called.
+    /// Returns whether the values are arrays, under any name of the type.
     pub(crate) fn is_array(&self) -> bool {
         match self {
             Self::Array(_) => true,
@@ -208,7 +209,8 @@ impl Type {
     }
 }
 
-/// Groups the other columns with a dot by what stands before it: their arrays must be of one length.
+/// Groups the array columns that have a dot in their names, extras excluded, by the part before the
+/// dot: the arrays of a group must have one length.
 fn nested(columns: &[ResolvedColumn], extras: &[Extra]) -> Vec<Vec<usize>> {
     let mut groups: Vec<(&str, Vec<usize>)> = Vec::new();
     for (index, column) in columns.iter().enumerate() {
@@ -233,7 +235,7 @@ fn nested(columns: &[ResolvedColumn], extras: &[Extra]) -> Vec<Vec<usize>> {
 }
 
 impl Route {
-    /// Returns the destination as the schema has it.
+    /// Returns the destination as it is written in the schema.
     pub(crate) fn path(&self) -> String {
         format!("{}/{}", self.service, self.name.as_deref().unwrap_or("default"))
     }

@@ -1,10 +1,10 @@
-//! Names: what tables, columns and enum values are called in Rust.
+//! Names: the Rust names of tables, columns and enum values.
 
 use std::collections::HashMap;
 
 use proc_macro2::{Ident, Span};
 
-/// Returns the name of a column's field: what Rust does not allow in a name becomes `_`.
+/// Returns the field name of a column: characters that Rust does not allow in a name become `_`.
 pub(crate) fn field(column: &str) -> String {
     let mut name: String = column
         .chars()
@@ -44,9 +44,9 @@ pub(crate) fn constant(path: &str) -> String {
     field(path).to_ascii_uppercase()
 }
 
-/// Returns the identifier, raw where it is a keyword.
+/// Returns the identifier, a raw one for a keyword.
 pub(crate) fn ident(name: &str) -> Ident {
-    // The four keywords that cannot be raw.
+    // These four keywords cannot be raw.
     if matches!(name, "self" | "Self" | "super" | "crate") {
         return Ident::new(&format!("{name}_"), Span::call_site());
     }
@@ -56,17 +56,18 @@ pub(crate) fn ident(name: &str) -> Ident {
     }
 }
 
-/// The names that are given in one place.
+/// The names that are in use in one scope.
 #[derive(Debug, Default)]
 pub(crate) struct Taken(HashMap<String, usize>);
 
 impl Taken {
-    /// Returns the name of a field, or one like it where it is taken.
+    /// Returns the name of a field, or a similar one if the name is taken.
     pub(crate) fn take(&mut self, name: &str) -> String {
         self.take_or_number(name, "_")
     }
 
-    /// Returns the name of a type or of an enum's value, or one like it where it is taken: rustc warns of `_` within those.
+    /// Returns the name of a type or of an enum's value, or a similar one if the name is taken. The
+    /// number has no `_` before it, since rustc warns about `_` in such names.
     pub(crate) fn take_type(&mut self, name: &str) -> String {
         self.take_or_number(name, "")
     }

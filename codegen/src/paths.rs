@@ -1,7 +1,7 @@
-//! Paths: who fills each column, and where in an event its value is looked for.
+//! Paths: the source of each column's value, and the paths in an event at which it is found.
 //!
-//! A path is the keys down to a value, joined by `_`; as a field of a query may have its dots as they are, a path that is written
-//! with dots is looked for with them, too.
+//! A path is the keys down to a value, joined by `_`. A field of a query may keep its dots, so the
+//! decoder also looks for a path as it is written, with dots.
 
 use std::collections::HashMap;
 
@@ -13,29 +13,30 @@ use crate::{
     yaml::Key,
 };
 
-/// Who fills a column.
+/// The source of a column's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
     /// The event.
     Event,
     /// The collector, from the request itself.
     Server(CollectorValue),
-    /// The collector, with what has no column: the keys or the values of an [`Extra`].
+    /// The collector, with values that have no column: the keys or the values of an [`Extra`].
     Extra,
     /// ClickHouse.
     Computed,
 }
 
-/// A pair of arrays for what has no column of its own below one path of the event.
+/// A pair of arrays for the values below one path of the event that have no column.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Extra {
-    /// The path, its parts joined by `_`; empty for the event itself.
+    /// The path, its parts joined by `_`; empty for the whole event.
     pub(crate) path: String,
     pub(crate) key: usize,
     pub(crate) value: usize,
 }
 
-/// Finds the pairs `….key` and `….value` whose name ends in `extra` and that hold texts.
+/// Finds the pairs of columns `….key` and `….value` whose prefix ends in `extra` and that hold
+/// texts.
 pub(crate) fn extras(columns: &[ResolvedColumn]) -> Vec<Extra> {
     columns
         .iter()
@@ -69,7 +70,7 @@ pub(crate) fn is_text_array(ty: &Type) -> bool {
     }
 }
 
-/// Returns who fills each column.
+/// Returns the source of each column's value.
 pub(crate) fn roles(columns: &[ResolvedColumn], extras: &[Extra]) -> Vec<Role> {
     let role = |(index, column): (usize, &ResolvedColumn)| match column
         .declaration
@@ -84,7 +85,7 @@ pub(crate) fn roles(columns: &[ResolvedColumn], extras: &[Extra]) -> Vec<Role> {
     columns.iter().enumerate().map(role).collect()
 }
 
-/// Returns the paths of each column; none for a column that no event fills.
+/// Returns the paths of each column; none for a column that events do not fill.
 pub(crate) fn paths(columns: &[ResolvedColumn], roles: &[Role]) -> Vec<Vec<String>> {
     let of_column = |(column, role): (&ResolvedColumn, &Role)| {
         if *role != Role::Event {
@@ -93,7 +94,8 @@ pub(crate) fn paths(columns: &[ResolvedColumn], roles: &[Role]) -> Vec<Vec<Strin
         let mut paths = Vec::new();
         if column.event.from.is_empty() {
             paths.push(column.name.clone());
-            // The parts of a Nested are found by the path of an object too, where that is nobody's name.
+            // The parts of a Nested are also found by the path of an object, unless a column has
+            // that name.
             let joined = joined(&column.name);
             if !columns.iter().any(|column| column.name == joined) {
                 paths.push(joined);
@@ -115,7 +117,7 @@ fn joined(path: &str) -> String {
     path.replace('.', "_")
 }
 
-/// Checks what the columns of a table say of events.
+/// Checks the event keys of a table's columns.
 pub(crate) fn event_paths(table: &ResolvedTable, report: &mut Report) {
     let roles = roles(&table.columns, &extras(&table.columns));
     let paths = paths(&table.columns, &roles);
@@ -146,7 +148,7 @@ fn not_of_the_event(table: &ResolvedTable, roles: &[Role], report: &mut Report) 
     }
 }
 
-/// An event has no say in what the collector knows of its client.
+/// Rule: an event cannot set a value that the collector knows about its client.
 fn collectors_path(table: &ResolvedTable, report: &mut Report) {
     for column in &table.columns {
         for path in &column.event.from {
@@ -161,7 +163,7 @@ fn collectors_path(table: &ResolvedTable, report: &mut Report) {
     }
 }
 
-/// A value goes into one column.
+/// Rule: a value goes into one column.
 fn shared_path(table: &ResolvedTable, paths: &[Vec<String>], report: &mut Report) {
     let mut taken: HashMap<&str, usize> = HashMap::new();
     for (index, (column, paths)) in table.columns.iter().zip(paths).enumerate() {
@@ -180,7 +182,8 @@ fn shared_path(table: &ResolvedTable, paths: &[Vec<String>], report: &mut Report
             from.map(|from| from.span.clone())
         };
         let (here, there) = (place(column), place(first));
-        // Two columns whose names alone collide collide in Rust, too, and that has a report of its own.
+        // If two columns collide by their names alone, their Rust names collide as well, and
+        // another rule reports that.
         if here.is_none() && there.is_none() {
             continue;
         }
@@ -209,7 +212,7 @@ fn shared_path(table: &ResolvedTable, paths: &[Vec<String>], report: &mut Report
     }
 }
 
-/// What stands inside of an object that is a value of its own is no other column's.
+/// Rule: no column takes a value from inside an object that is the value of another column.
 fn path_into_a_value(table: &ResolvedTable, paths: &[Vec<String>], report: &mut Report) {
     let objects = table
         .columns
@@ -272,7 +275,7 @@ fn period_misfit(table: &ResolvedTable, report: &mut Report) {
 }
 
 impl Type {
-    /// Returns whether values are dates or times of a date, which may be `NULL`.
+    /// Returns whether the values are dates or times with a date, or `NULL`.
     pub(crate) fn is_date(&self) -> bool {
         match self {
             Self::Date | Self::Date32 | Self::DateTime(_) | Self::DateTime64(..) => true,
@@ -281,7 +284,7 @@ impl Type {
         }
     }
 
-    /// Returns whether one value takes more bytes than another.
+    /// Returns whether the values of the type differ in length.
     fn varies_in_length(&self) -> bool {
         match self {
             Self::String | Self::Array(_) | Self::Map(..) | Self::Nested(_) | Self::Json(_) => true,
@@ -294,7 +297,7 @@ impl Type {
         }
     }
 
-    /// Returns whether values are text, which may be `NULL`.
+    /// Returns whether the values are texts, or `NULL`.
     pub(crate) fn is_text(&self) -> bool {
         match self {
             Self::String => true,

@@ -11,8 +11,8 @@ use crate::{
 };
 
 impl Sources {
-    /// Reads `folder`: its own `*.yml` and `*.yaml` in byte order, then its sub-folders in byte order, each in the same way.
-    /// Names that begin with a dot are left out.
+    /// Reads `folder`: first its `*.yml` and `*.yaml` files in byte order, then its subfolders in
+    /// byte order, each in the same way. Names that begin with a dot are ignored.
     pub(crate) fn read(folder: &Path, report: &mut Report) -> Self {
         let mut sources = Self::default();
         sources.read_folder(folder, report);
@@ -54,7 +54,8 @@ impl Sources {
         }
     }
 
-    /// Takes a file's bytes. What is not UTF-8 is replaced, so that the file can be shown and its other problems found.
+    /// Adds a file. Bytes that are not UTF-8 are replaced, so that the report can show the file and
+    /// its other problems.
     fn push(&mut self, path: &Path, bytes: Vec<u8>, report: &mut Report) {
         if let Some(encoding) = other_encoding(&bytes) {
             report.push(
@@ -69,7 +70,7 @@ impl Sources {
                 let text = String::from_utf8_lossy(error.as_bytes());
                 let length = text.len();
                 let source = Source::new(path, text);
-                // What stands before the first bad byte is unchanged, but for the byte order mark.
+                // The text before the first bad byte is unchanged, except for the byte order mark.
                 let at = error.utf8_error().valid_up_to() - (length - source.text.len());
                 let span = Span {
                     file: self.files.len(),
@@ -86,7 +87,7 @@ impl Sources {
     }
 }
 
-/// Names the encoding that a file's first bytes say it has, where that is not UTF-8.
+/// Returns the encoding that a file's first bytes indicate, if it is not UTF-8.
 fn other_encoding(bytes: &[u8]) -> Option<&'static str> {
     match bytes {
         [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => Some("UTF-16"),

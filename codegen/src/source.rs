@@ -13,11 +13,11 @@ pub(crate) struct Sources {
 /// One file, as it was read.
 #[derive(Debug)]
 pub(crate) struct Source {
-    /// The path as a person would type it: the folder that was asked for, and the way below it.
+    /// The path as a user would type it: the folder that was given, and the path below it.
     pub(crate) path: PathBuf,
-    /// Without the byte order mark that some editors put first.
+    /// The text without the byte order mark that some editors put first.
     pub(crate) text: String,
-    /// Where each line begins.
+    /// The byte at which each line begins.
     line_starts: Vec<usize>,
 }
 
@@ -61,14 +61,14 @@ pub(crate) struct Span {
 }
 
 impl Span {
-    /// Returns the place, or `other` where nothing is written at it.
+    /// Returns the span, or `other` if the span is empty.
     pub(crate) fn or(self, other: &Self) -> Self {
         if self.range.is_empty() { other.clone() } else { self }
     }
 }
 
 impl Sources {
-    /// Takes files from memory, in the order given.
+    /// Creates sources from texts in memory, in the order given.
     pub(crate) fn from_texts<P: Into<PathBuf>, T: Into<String>>(files: impl IntoIterator<Item = (P, T)>) -> Self {
         let files = files.into_iter().map(|(path, text)| Source::new(path, text)).collect();
         Self { files }
@@ -86,7 +86,7 @@ impl Sources {
             .unwrap_or_default()
     }
 
-    /// Returns what stands behind `span` in its file.
+    /// Returns the text after `span` in its file.
     pub(crate) fn behind(&self, span: &Span) -> &str {
         self.files
             .get(span.file)
@@ -94,7 +94,7 @@ impl Sources {
             .unwrap_or_default()
     }
 
-    /// Returns what stands before `span` in its file.
+    /// Returns the text before `span` in its file.
     pub(crate) fn before(&self, span: &Span) -> &str {
         self.files
             .get(span.file)

@@ -1,4 +1,5 @@
-//! SQL as a schema has it: a text that goes to ClickHouse as it is, and where each piece of it is written.
+//! SQL of a schema: a text that goes to ClickHouse unchanged, with the place of each of its pieces
+//! in the files.
 
 use std::{
     fmt::{self, Display, Formatter},
@@ -14,11 +15,12 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Sql {
     text: String,
-    /// In their order; between them stands what nobody wrote, as the brackets around a list.
+    /// The pieces in order. The text between them is not from a file, such as the brackets around a
+    /// list.
     pieces: Vec<Piece>,
 }
 
-/// A part of the text that is written somewhere.
+/// A part of the text that comes from a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Piece {
     at: Range<usize>,
@@ -41,7 +43,7 @@ impl Sql {
         }
     }
 
-    /// Puts items between brackets.
+    /// Joins the items with commas, in brackets.
     pub(crate) fn list(items: &[Self]) -> Self {
         let mut list = Self {
             text: "(".to_owned(),
@@ -57,7 +59,7 @@ impl Sql {
         list
     }
 
-    /// Puts what nobody wrote around it.
+    /// Adds a text before and a text after, neither of which is from a file.
     pub(crate) fn surrounded(&self, before: &str, behind: &str) -> Self {
         let mut surrounded = Self {
             text: before.to_owned(),
@@ -77,7 +79,7 @@ impl Sql {
         }));
     }
 
-    /// Takes some of its bytes.
+    /// Returns the bytes `range` of the text.
     pub(crate) fn part(&self, range: Range<usize>) -> Self {
         let pieces = self.pieces.iter().filter_map(|piece| {
             let at = piece.at.start.max(range.start)..piece.at.end.min(range.end);
@@ -96,7 +98,8 @@ impl Sql {
         &self.text
     }
 
-    /// Returns where the bytes are written: exactly, where the file has them letter by letter, else the whole piece.
+    /// Returns the place of the bytes: exact if the file has the text verbatim, otherwise the whole
+    /// piece.
     pub(crate) fn span(&self, range: &Range<usize>) -> Option<Span> {
         let piece = self
             .pieces
@@ -107,7 +110,7 @@ impl Sql {
         Some(piece.span(&(clamped(range.start)..clamped(range.end))))
     }
 
-    /// Returns where all of it is written, or where it begins if that is in several places.
+    /// Returns the place of the whole text, or of its first piece if it has several.
     pub(crate) fn whole_span(&self) -> Option<Span> {
         self.span(&(0..self.text.len()))
     }

@@ -1,4 +1,4 @@
-//! Syntax: what keeps a file from being YAML, in words that help whoever writes tables.
+//! Syntax: errors of files that are not YAML, in words that help the author of a schema.
 
 use crate::{
     diagnostic::Diagnostic,
@@ -7,11 +7,12 @@ use crate::{
 
 const TOO_LARGE: &str = "this file is too large; an alias counts as all that it stands for";
 
-/// So many pieces of a template are shown: who has seen them knows where the others are.
+/// The most pieces of a template that the report shows. They are enough to find the others.
 const MAX_MARKS: usize = 20;
 
-/// The original rendered its files as EJS templates before they were YAML. Rowmill builds the tables in, and a value that is known only
-/// where the program runs comes too late for that.
+/// Returns an error if a file is an EJS template. The original rendered its files as templates
+/// before it parsed them as YAML. Rowmill compiles the tables in, so a value that is known only
+/// when the program runs comes too late.
 pub(crate) fn template(file: usize, source: &Source) -> Option<Diagnostic> {
     let mut diagnostic = None;
     for (start, _) in source.text.match_indices("<%").take(MAX_MARKS) {
@@ -55,7 +56,8 @@ pub(crate) fn syntax_error(error: &serde_yaml::Error, file: usize, source: &Sour
     }
 }
 
-/// Returns the cure for the slips that tables invite, by the parser's message and the text where it stopped.
+/// Returns the cure for common slips, by the parser's message and the text where the parser
+/// stopped.
 fn cure(message: &str, text: &str) -> Option<&'static str> {
     if message == TOO_LARGE {
         None
@@ -78,10 +80,10 @@ fn cure(message: &str, text: &str) -> Option<&'static str> {
     }
 }
 
-/// Takes the place out of a parser's message, since the report shows it.
+/// Removes the place from a parser's message, since the report shows the place.
 fn plain_words(message: &str) -> String {
     let message = message.lines().next().unwrap_or_default();
-    // The parser's own limits, which its words presume to be known.
+    // The parser's messages about its limits assume that the reader knows these limits.
     if message.starts_with("budget breached: Depth") || message.starts_with("recursion limit") {
         return "mappings and lists nest too deep here".to_owned();
     }

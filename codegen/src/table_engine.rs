@@ -1,23 +1,25 @@
-//! Engines: the text of `engine:` taken apart, the clauses that may follow it, and the old MergeTree form translated.
+//! Table engines: parses the text of `engine:` and the clauses after it, and translates the old
+//! MergeTree form.
 
 use std::ops::Range;
 
 use crate::sql::Sql;
 
-/// A table engine: its name and arguments, and the clauses that were written behind it.
+/// A table engine: its name, its arguments and the clauses after them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Engine {
     pub(crate) name: Sql,
-    /// The text between the parentheses; `None` where there are none.
+    /// The text between the parentheses; `None` if there are no parentheses.
     pub(crate) arguments: Option<Sql>,
     pub(crate) clauses: Clauses,
 }
 
-/// A plain MergeTree forgets deduplication tokens without this setting. A block lives a second at least, so a thousand of them outlast
-/// any retry that is not paused by a person.
+/// Without this setting, a plain MergeTree forgets deduplication tokens. Blocks are open for a
+/// second by default, and only full ones for less, so a window of a thousand blocks outlasts any
+/// retry, unless a person pauses it.
 const OWN_WINDOW: &[(&str, &str)] = &[("non_replicated_deduplication_window", "1000")];
 
-/// Replicas share their window, and some versions let it end after an hour: here it is a week.
+/// Replicas share their window. Some versions end it after an hour; this setting makes it a week.
 const SHARED_WINDOW: &[(&str, &str)] = &[
     ("replicated_deduplication_window", "10000"),
     ("replicated_deduplication_window_seconds", "604800"),
@@ -33,10 +35,11 @@ const CLAUSES: [&str; 6] = [
 ];
 
 impl Engine {
-    /// Parses `Name`, `Name(arguments)` and both with clauses behind them.
+    /// Parses `Name`, `Name(arguments)` and both with clauses after them.
     ///
     /// # Errors
-    /// A text for the user: no name, parentheses that do not match, something unknown behind the arguments.
+    /// Returns a message for the user if there is no name, if the parentheses do not match, or if
+    /// unknown text follows the arguments.
     pub(crate) fn parse(written: &Sql) -> Result<Self, String> {
         let text = written.as_str();
         let start = text.len() - text.trim_start().len();
@@ -62,7 +65,6 @@ impl Engine {
         Ok(engine)
     }
 
-    /// Returns the engine's name.
     pub(crate) fn name(&self) -> &str {
         self.name.as_str()
     }
@@ -77,19 +79,20 @@ impl Engine {
         self.name().ends_with("MergeTree")
     }
 
-    /// Returns whether the engine has rows in memory alone before it hands them on.
+    /// Returns whether the engine keeps rows only in memory before it passes them on.
     pub(crate) fn is_buffer(&self) -> bool {
         self.name() == "Buffer"
     }
 
-    /// Returns the name of the table that a Distributed one hands its rows on to.
+    /// Returns the name of the table that a Distributed engine passes its rows on to.
     pub(crate) fn distributed_to(&self) -> Option<String> {
         let arguments = (self.name() == "Distributed").then(|| self.arguments())?;
         let name = arguments.get(2)?.as_str();
         Some(name.trim_matches(['\'', '`', '"']).to_owned())
     }
 
-    /// Returns the arguments apart: where a replicated table is kept, and those of the engine's kind.
+    /// Splits the arguments into those of replication (path and replica) and those of the engine's
+    /// kind.
     pub(crate) fn own_arguments(&self) -> (Vec<Sql>, Vec<Sql>) {
         let mut replica = self.arguments();
         let texts = replica
@@ -97,13 +100,14 @@ impl Engine {
             .take(2)
             .take_while(|argument| argument.as_str().starts_with('\''))
             .count();
-        // A Graphite's own argument is a text, too.
+        // The argument of a GraphiteMergeTree is itself a text.
         let is_replica = self.is_replicated() && (texts == 2 || self.kind() != "GraphiteMergeTree");
         let own = replica.split_off(if is_replica { texts } else { 0 });
         (replica, own)
     }
 
-    /// Returns the name without what only says how the table is kept: `ReplicatedSummingMergeTree` is a `SummingMergeTree`.
+    /// Returns the name without a replication prefix: `ReplicatedSummingMergeTree` is a
+    /// `SummingMergeTree`.
     pub(crate) fn kind(&self) -> &str {
         let name = self.name();
         ["Replicated", "Shared"]
@@ -112,17 +116,19 @@ impl Engine {
             .unwrap_or(name)
     }
 
-    /// Returns whether a merge of parts may make one row of several.
+    /// Returns whether a merge of parts may combine several rows into one.
     pub(crate) fn merges_rows(&self) -> bool {
         self.is_merge_tree() && self.kind() != "MergeTree"
     }
 
-    /// Returns whether the engine itself remembers the blocks it has seen, across replicas.
+    /// Returns whether the engine itself remembers the blocks that it has received, across
+    /// replicas.
     pub(crate) fn is_replicated(&self) -> bool {
         self.name().starts_with("Replicated") || self.name().starts_with("Shared")
     }
 
-    /// Returns the settings that let a table remember the blocks that it has taken. ClickHouse Cloud sees to that of a Shared one.
+    /// Returns the settings that let a table remember the blocks that it has received. ClickHouse
+    /// Cloud sets them for a Shared engine.
     pub(crate) fn deduplication_settings(&self) -> &'static [(&'static str, &'static str)] {
         match self.is_merge_tree() {
             true if !self.is_replicated() => OWN_WINDOW,
@@ -131,14 +137,16 @@ impl Engine {
         }
     }
 
-    /// Turns `MergeTree(date, [sample,] (key, …), 8192[, …])`, which ClickHouse no longer takes, into today's clauses:
-    /// parts by month of the date, the key as the sorting key, the granularity as a setting.
+    /// Translates `MergeTree(date, [sample,] (key, …), 8192[, …])`, which ClickHouse no longer
+    /// accepts, into today's clauses: parts by month of the date, the key as the sorting key, the
+    /// granularity as a setting.
     fn translate_old_form(&mut self) {
         if !self.is_merge_tree() {
             return;
         }
         let arguments = self.arguments();
-        // What marks the old form is a number behind the key; a Replicated engine has its two texts before it all.
+        // A number after the key marks the old form. A Replicated engine has its two texts before
+        // all of this.
         let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
         let Some(granularity) = arguments.iter().position(|argument| is_number(argument.as_str())) else {
             return;
@@ -172,7 +180,7 @@ impl Engine {
     }
 }
 
-/// Reads the clauses behind an engine.
+/// Parses the clauses after an engine.
 fn clauses(written: &Sql) -> Result<Clauses, String> {
     let text = written.as_str();
     let begins_at = |at: usize| {
@@ -218,8 +226,8 @@ fn clauses(written: &Sql) -> Result<Clauses, String> {
     Ok(clauses)
 }
 
-/// Returns the characters that stand outside of quotes, each with its byte and the number of brackets that are open around it;
-/// a bracket that closes what was never opened has -1.
+/// Returns the characters outside of quotes, each with its byte offset and the number of brackets
+/// open around it. An unmatched closing bracket has depth -1.
 fn outside_quotes(text: &str) -> impl Iterator<Item = (usize, char, isize)> {
     let (mut depth, mut quote) = (0, None);
     text.char_indices().filter_map(move |(at, c)| {
@@ -245,14 +253,14 @@ fn outside_quotes(text: &str) -> impl Iterator<Item = (usize, char, isize)> {
     })
 }
 
-/// Returns where the parenthesis closes that was opened before `text`.
+/// Returns the offset of the parenthesis that closes the one opened before `text`.
 fn closing(text: &str) -> Option<usize> {
     outside_quotes(text)
         .find(|(_, c, depth)| *c == ')' && *depth < 0)
         .map(|(at, _, _)| at)
 }
 
-/// Splits at the commas that stand outside of brackets and quotes.
+/// Splits at the commas outside of brackets and quotes.
 pub(crate) fn split_arguments(written: &Sql) -> Vec<Sql> {
     let text = written.as_str();
     let commas: Vec<usize> = outside_quotes(text)
@@ -270,14 +278,14 @@ pub(crate) fn split_arguments(written: &Sql) -> Vec<Sql> {
         .collect()
 }
 
-/// Returns the range without the space at its ends.
+/// Returns the range without the white space at its ends.
 fn trimmed(text: &str, range: Range<usize>) -> Range<usize> {
     let part = &text[range.clone()];
     let start = range.start + part.len() - part.trim_start().len();
     start..start + part.trim().len()
 }
 
-/// What follows the engine in the DDL; expressions go to ClickHouse as they are.
+/// The clauses after the engine in the DDL; expressions go to ClickHouse unchanged.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Clauses {
     pub(crate) partition_by: Option<Sql>,
@@ -297,7 +305,7 @@ pub(crate) struct Setting {
 }
 
 impl Clauses {
-    /// Fills what `self` leaves open from `below`; settings one by one.
+    /// Fills the clauses that `self` does not have from `below`; settings one by one.
     pub(crate) fn inherit(&mut self, below: &Self) {
         for (mine, theirs) in [
             (&mut self.partition_by, &below.partition_by),

@@ -1,6 +1,8 @@
-//! Engine families: which engines there are, how many arguments each takes, and which options mean something to it.
+//! List of table engines: their names, how many arguments each takes, and which options apply to
+//! it.
 //!
-//! The engines are those of `system.table_engines` of ClickHouse 26.7 and the Shared ones of ClickHouse Cloud; a test compares.
+//! The engines are those of `system.table_engines` of ClickHouse 26.7, and the Shared ones of
+//! ClickHouse Cloud. A test compares the list.
 
 use std::ops::RangeInclusive;
 
@@ -11,7 +13,7 @@ use crate::{
     types,
 };
 
-/// What engines of one kind have in common.
+/// The properties that engines of one kind share.
 #[derive(Debug, Clone, Copy)]
 struct Family {
     /// The keys `order_by`, `partition_by`, `primary_key` and `sample_by`.
@@ -33,7 +35,7 @@ const MERGE_TREE: Family = Family {
     rows: true,
 };
 
-/// Engines that keep rows in no order of their own, or hand them on.
+/// Engines that keep rows in no order, or pass them on.
 const PLAIN: Family = Family {
     keys: false,
     ttl: false,
@@ -49,7 +51,7 @@ const WITH_SETTINGS: Family = Family {
 
 const KEYED: Family = Family { keys: true, ..PLAIN };
 
-/// Stores of files, whose rows go where their partition says.
+/// Stores of files, where the partition decides the file of a row.
 const FILES: Family = Family {
     keys: true,
     settings: true,
@@ -58,7 +60,7 @@ const FILES: Family = Family {
 
 const READ_ONLY: Family = Family { rows: false, ..PLAIN };
 
-/// How many arguments where that is not for us to say.
+/// The number of arguments of an engine that is not checked.
 const ANY: RangeInclusive<usize> = 0..=usize::MAX;
 
 /// The variants of MergeTree without `MergeTree` in their names, and how many arguments each takes.
@@ -142,7 +144,7 @@ const OTHERS: [(&str, Family, RangeInclusive<usize>); 65] = [
     ("YTsaurus", READ_ONLY, ANY),
 ];
 
-/// What a Memory table can be told.
+/// The settings of a Memory table.
 const MEMORY_SETTINGS: [&str; 5] = [
     "compress",
     "max_bytes_to_keep",
@@ -166,7 +168,7 @@ fn family(name: &str) -> Option<(Family, RangeInclusive<usize>)> {
     Some((MERGE_TREE, *arguments.start()..=arguments.end() + before))
 }
 
-/// ClickHouse has the engine; capitals count.
+/// Rule: ClickHouse has the engine; names are case-sensitive.
 pub(crate) fn unknown_engine(table: &ResolvedTable, report: &mut Report) {
     let Some((engine, span)) = &table.engine else { return };
     let name = engine.name();
@@ -182,7 +184,7 @@ pub(crate) fn unknown_engine(table: &ResolvedTable, report: &mut Report) {
     });
 }
 
-/// Events become rows, and rows have to go somewhere.
+/// Rule: the engine accepts inserted rows, since events become rows.
 pub(crate) fn engine_takes_no_rows(table: &ResolvedTable, report: &mut Report) {
     let Some((engine, span)) = &table.engine else { return };
     let name = engine.name();
@@ -197,7 +199,7 @@ pub(crate) fn engine_takes_no_rows(table: &ResolvedTable, report: &mut Report) {
     }
 }
 
-/// An engine takes so many arguments and no others.
+/// Rule: the engine takes this number and kind of arguments.
 pub(crate) fn engine_arguments(table: &ResolvedTable, report: &mut Report) {
     let Some((engine, span)) = &table.engine else { return };
     let name = engine.name();
@@ -230,7 +232,7 @@ pub(crate) fn engine_arguments(table: &ResolvedTable, report: &mut Report) {
     });
 }
 
-/// What an engine does not have, it is not told.
+/// Rule: the table sets no option that its engine does not have.
 pub(crate) fn engine_misfit(table: &ResolvedTable, report: &mut Report) {
     let Some((engine, engine_span)) = &table.engine else {
         return;
@@ -299,7 +301,7 @@ pub(crate) fn engine_misfit(table: &ResolvedTable, report: &mut Report) {
     }
 }
 
-/// Returns the engine that a name is nearly that of.
+/// Returns the engine whose name is closest to `name`.
 fn meant(name: &str) -> Option<String> {
     let merge_trees = ["", "Replicated", "Shared"].iter().flat_map(|before| {
         MERGE_TREES

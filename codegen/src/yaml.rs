@@ -1,4 +1,5 @@
-//! Parse: YAML into one tree that knows where each of its pieces stands, later files merged over earlier ones.
+//! Parse: YAML into one tree that knows the place of each piece. Later files are merged over
+//! earlier ones.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -18,13 +19,16 @@ use crate::{
     syntax,
 };
 
-/// The key that [takes in](https://yaml.org/type/merge.html) the entries of another mapping, if it is not quoted.
+/// The key that [merges in](https://yaml.org/type/merge.html) the entries of another mapping,
+/// unless it is quoted.
 const MERGE_KEY: &str = "<<";
 
-/// A schema has seven levels; the parser of a build without optimizations takes some 50 KB of stack for each.
+/// The maximum depth. A schema has seven levels; in a build without optimizations, the parser takes
+/// about 50 KB of stack for each.
 const MAX_DEPTH: usize = 24;
 
-/// A file of the largest schema that is taken has fewer pieces; an alias counts as all that it stands for.
+/// The maximum number of pieces, more than a file of the largest valid schema has. An alias counts
+/// as all that it expands to.
 const MAX_NODES: usize = 100_000;
 
 /// A piece of YAML.
@@ -34,7 +38,8 @@ pub(crate) struct Node {
     pub(crate) span: Span,
 }
 
-/// What a [`Node`] is. Scalars keep the text they were written with: `yes` is a text here, and so is `010`.
+/// The value of a [`Node`]. Scalars keep the text that they were written with: `yes` is a text
+/// here, and so is `010`.
 #[derive(Debug, Clone)]
 pub(crate) enum Value {
     Null,
@@ -51,7 +56,7 @@ pub(crate) struct Key {
 }
 
 impl Value {
-    /// Returns what a person would call it.
+    /// Returns the name of the kind for messages.
     pub(crate) fn kind(&self) -> &'static str {
         match self {
             Self::Null => "nothing",
@@ -63,14 +68,16 @@ impl Value {
 }
 
 impl Node {
-    /// Returns where byte `at` of a scalar's text stands in its file, as far as the text was written there letter by letter.
+    /// Returns the place of the bytes `within` of a scalar's text. Returns the whole scalar if the
+    /// file does not have its text verbatim.
     pub(crate) fn span_within(&self, sources: &Sources, within: Range<usize>) -> Span {
         let written = sources.slice(&self.span);
         let text = match &self.value {
             Value::Text(text) => text.as_str(),
             _ => return self.span.clone(),
         };
-        // A plain scalar is its own text, a quoted one stands behind its quote; anything folded or escaped is shown whole.
+        // A plain scalar begins at its text, a quoted one at its quote. A folded or escaped scalar
+        // is shown whole.
         let Some(offset) = [0, 1]
             .into_iter()
             .find(|offset| written.get(*offset..).is_some_and(|rest| rest.starts_with(text)))
@@ -85,10 +92,11 @@ impl Node {
     }
 }
 
-/// Parses all files and merges them: mappings deeply, everything else by replacement, later over earlier.
-/// A file that is not YAML is reported, and the rest is parsed all the same.
+/// Parses all files and merges them: mappings deeply, everything else by replacement, later over
+/// earlier. Reports a file that is not YAML and goes on with the others.
 pub(crate) fn parse(sources: &Sources, report: &mut Report) -> Vec<(Key, Node)> {
-    // The parser would stop at the first duplicate and put what `<<` takes in last, where columns have an order.
+    // By default the parser stops at the first duplicate, and puts the entries of `<<` last; but
+    // the order of the entries is the order of the columns.
     let options = serde_yaml::options! {
         duplicate_keys: DuplicateKeyPolicy::PassThrough,
         merge_keys: MergeKeyPolicy::AsOrdinary,
@@ -131,7 +139,8 @@ fn merge(base: &mut Vec<(Key, Node)>, over: Vec<(Key, Node)>) {
         .map(|(place, (key, _))| (key.text.clone(), place));
     let places: HashMap<String, usize> = names.collect();
     for (key, node) in over {
-        // The entries of one mapping have different keys, so none is merged into another of its own.
+        // The keys of one mapping are distinct, so an entry never merges into another of the same
+        // mapping.
         match places.get(&key.text).and_then(|place| base.get_mut(*place)) {
             None => base.push((key, node)),
             Some((existing_key, existing)) => match (&mut existing.value, node.value) {
@@ -145,18 +154,18 @@ fn merge(base: &mut Vec<(Key, Node)>, over: Vec<(Key, Node)>) {
     }
 }
 
-/// YAML as the parser gives it: typed scalars, whose text is taken from the file afterwards.
+/// YAML as the parser returns it: typed scalars, whose text is taken from the file afterwards.
 #[derive(Debug)]
 enum Raw {
     Null,
     Text(String),
-    /// A boolean or a number; its text is what stands in the file.
+    /// A boolean or a number; the file has its text.
     Scalar(String),
     List(Vec<Spanned<Raw>>),
     Map(Vec<(Spanned<Raw>, Spanned<Raw>)>),
 }
 
-/// What turns the parser's pieces into nodes with places.
+/// Turns the parser's pieces into nodes with places.
 struct Placer<'a> {
     file: usize,
     source: &'a Source,
@@ -165,7 +174,7 @@ struct Placer<'a> {
 
 impl Placer<'_> {
     fn node(&mut self, raw: Spanned<Raw>) -> Node {
-        // Behind an alias, what is written stands at the anchor.
+        // The value of an alias has the place of its anchor.
         let location = raw.defined.span();
         let start = location.byte_offset().unwrap_or(0) as usize;
         let range = start..start + location.byte_len().unwrap_or(0) as usize;
@@ -190,7 +199,8 @@ impl Placer<'_> {
         }
     }
 
-    /// Returns the bytes of a list or a mapping in brackets, as far as they stand in its first line; the parser gives the bracket alone.
+    /// Returns the bytes of a list or a mapping in brackets, up to the end of its first line. The
+    /// parser returns the place of the bracket only.
     fn collection<'s>(&self, range: Range<usize>, pieces: impl Iterator<Item = &'s Span>) -> Range<usize> {
         let text = &self.source.text;
         let Some(bracket @ (b'[' | b'{')) = text.as_bytes().get(range.start).copied() else {
@@ -214,7 +224,8 @@ impl Placer<'_> {
         range.start..end + behind
     }
 
-    /// Keeps the first of two entries with one key. What `<<` takes in stands in its place, and gives way to the mapping's own entries.
+    /// Keeps the first of two entries with one key. The entries that `<<` merges in take the place
+    /// of the `<<`, and the mapping's own entries override them.
     fn mapping(&mut self, entries: Vec<(Spanned<Raw>, Spanned<Raw>)>) -> Vec<(Key, Node)> {
         let mut mapping: Vec<(Key, Node)> = Vec::with_capacity(entries.len());
         let mut places: HashMap<String, usize> = HashMap::new();
@@ -254,7 +265,8 @@ impl Placer<'_> {
         mapping
     }
 
-    /// Returns the entries of the mapping behind a `<<`, or of the mappings in a list, the first of which wins.
+    /// Returns the entries of the mapping that is the value of a `<<`, or of the mappings in a
+    /// list, the first of which wins.
     fn merged(&mut self, value: Spanned<Raw>) -> Vec<(Key, Node)> {
         let node = self.node(value);
         let nodes = match node.value {

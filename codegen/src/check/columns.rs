@@ -20,7 +20,8 @@ pub(super) fn no_columns(table: &ResolvedTable, report: &mut Report) {
     }
 }
 
-/// Splits the name of a column that keeps what has no column of its own: `page_extra.key` into `page_extra` and `key`.
+/// Splits the name of a column for values that have no column: `page_extra.key` into `page_extra`
+/// and `key`.
 fn extra_part(column: &ResolvedColumn) -> Option<(&str, &str)> {
     column
         .name
@@ -83,16 +84,19 @@ pub(super) fn server_column(table: &ResolvedTable, report: &mut Report) {
     }
 }
 
-/// After an insert with an unknown outcome, delivery looks for its rows by the collector's id, which no two rows share.
+/// Rule: the table has an id column that delivery can look rows up by. After an insert with an
+/// unknown outcome, delivery looks for its rows by the collector's id, which no two rows share.
 ///
-/// An engine that merges rows has no warning: a lookup cannot tell a missing row from a merged one.
+/// An engine that merges rows gets no warning: a lookup cannot tell a missing row from a merged
+/// one.
 pub(super) fn no_row_id(table: &ResolvedTable, report: &mut Report) {
     const WHY: &str = "after an insert with an unclear outcome, the deduplication token alone decides";
     let keeps_each_row = table
         .engine
         .as_ref()
         .is_some_and(|(engine, _)| engine.is_merge_tree() && !engine.merges_rows());
-    // A table without errors of its own may still inherit too little because of another one's.
+    // A table without errors may still have inherited too little because of an error in another
+    // table.
     if !keeps_each_row || report.has_errors() {
         return;
     }

@@ -1,4 +1,4 @@
-//! Rules for what leads events to tables.
+//! Rules for destinations.
 
 use super::Schema;
 use crate::{
@@ -40,7 +40,7 @@ pub(super) fn bad_path(destination: &Destination, _: &Schema<'_>, report: &mut R
 }
 
 pub(super) fn unknown_table(destination: &Destination, schema: &Schema<'_>, report: &mut Report) {
-    // A table that is missing may stand in a file that could not be read.
+    // The missing table may be in a file that could not be read.
     if !schema.declared.is_whole {
         return;
     }
@@ -81,7 +81,8 @@ pub(super) fn abstract_table(destination: &Destination, schema: &Schema<'_>, rep
     }
 }
 
-/// `stored` is said as soon as the table has taken the rows, and a Buffer has them in memory alone then.
+/// Rule: a Buffer does not acknowledge `stored`. The collector acknowledges `stored` as soon as the
+/// table has taken the rows, and a Buffer then has them only in memory.
 pub(super) fn buffered_ack(destination: &Destination, schema: &Schema<'_>, report: &mut Report) {
     if destination.options.acks.ack != Some(Ack::Stored) {
         return;
@@ -105,10 +106,11 @@ pub(super) fn buffered_ack(destination: &Destination, schema: &Schema<'_>, repor
     report.push(diagnostic);
 }
 
-/// Returns the Buffer that takes a table's rows: the table itself, or one that Distributed tables lead to.
+/// Returns the Buffer that takes a table's rows: the table itself, or one that Distributed tables
+/// lead to.
 fn buffer_behind<'a>(name: &str, schema: &Schema<'a>) -> Option<(&'a ResolvedTable, &'a (Engine, Span))> {
     let mut name = name.to_owned();
-    // So many steps at most, where they go in a circle.
+    // The number of steps is limited, as the tables may form a cycle.
     for _ in schema.tables {
         let table = schema.tables.iter().find(|table| table.name.text == name)?;
         let engine = table.engine.as_ref()?;
@@ -120,9 +122,10 @@ fn buffer_behind<'a>(name: &str, schema: &Schema<'a>) -> Option<(&'a ResolvedTab
     None
 }
 
-/// Events reach a table by its destinations alone. A table that others extend may be there for them.
+/// Rule: a destination names each table, unless other tables extend it. Events reach a table only
+/// through its destinations.
 pub(super) fn unreached_table(schema: &Schema<'_>, report: &mut Report) {
-    // While other things are wrong, a missing destination may be one of them.
+    // As long as there are errors, a missing destination may be the result of one.
     if report.has_errors() {
         return;
     }

@@ -1,4 +1,4 @@
-//! Rules for a table's engine and what it takes.
+//! Rules for a table's engine and its sorting key.
 
 use crate::{
     declare::ElementKind,
@@ -17,7 +17,7 @@ pub(super) fn missing_engine(table: &ResolvedTable, report: &mut Report) {
     }
 }
 
-/// Returns the engine of a MergeTree that says nothing of an order.
+/// Returns the engine of a MergeTree that has no sorting key.
 fn unsorted(table: &ResolvedTable) -> Option<&(Engine, Span)> {
     let has_key = || {
         let of_column = table.columns.iter().any(|column| column.declaration.primary_key);
@@ -31,8 +31,9 @@ fn unsorted(table: &ResolvedTable) -> Option<&(Engine, Span)> {
 
 const ORDER_CURE: &str = "add `order_by: […]` to `_options`; `order_by: tuple()` is none";
 
-/// Arguments without a clause behind them are the old form to ClickHouse, which had its key among them; and a sample is taken of
-/// the key.
+/// Rule: tables that ClickHouse cannot create without a sorting key have one. Engine arguments
+/// without a clause after them are the old form to ClickHouse, in which the key is one of the
+/// arguments. A sampling key needs a sorting key.
 pub(super) fn missing_order_by(table: &ResolvedTable, report: &mut Report) {
     let Some((engine, span)) = unsorted(table).filter(|(engine, _)| cannot_do_without(engine, table)) else {
         return;
@@ -43,7 +44,8 @@ pub(super) fn missing_order_by(table: &ResolvedTable, report: &mut Report) {
     report.push(diagnostic);
 }
 
-/// ClickHouse 26.7 takes a MergeTree without a sorting key for one of which the rows have no order; earlier ones refuse it.
+/// Rule: a MergeTree has a sorting key. ClickHouse 26.7 accepts one without and keeps its rows in
+/// no order; earlier versions reject it.
 pub(super) fn unsorted_table(table: &ResolvedTable, report: &mut Report) {
     let Some((engine, span)) = unsorted(table).filter(|(engine, _)| !cannot_do_without(engine, table)) else {
         return;
@@ -58,7 +60,7 @@ pub(super) fn unsorted_table(table: &ResolvedTable, report: &mut Report) {
     report.push_unless_allowed(diagnostic, |code| table.allows(code));
 }
 
-/// A Buffer answers before its rows are anywhere but in memory.
+/// Rule: a table is not a Buffer, which confirms rows that are only in memory.
 pub(super) fn buffered_table(table: &ResolvedTable, report: &mut Report) {
     let Some((_, span)) = table.engine.as_ref().filter(|(engine, _)| engine.is_buffer()) else {
         return;
@@ -82,7 +84,8 @@ fn cannot_do_without(engine: &Engine, table: &ResolvedTable) -> bool {
     is_old_form || clauses.sample_by.is_some()
 }
 
-/// Where a merge makes one row of several, ClickHouse wants to be told what becomes of the projections.
+/// Rule: an engine whose merges combine rows sets the mode of its projections, as ClickHouse
+/// requires.
 pub(super) fn projection_mode(table: &ResolvedTable, report: &mut Report) {
     const SETTING: &str = "deduplicate_merge_projection_mode";
     let Some((engine, span)) = table.engine.as_ref().filter(|(engine, _)| engine.merges_rows()) else {

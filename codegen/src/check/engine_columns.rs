@@ -1,4 +1,4 @@
-//! Rules for the columns that a MergeTree's arguments name: what is merged, and how.
+//! Rules for the columns that a MergeTree's arguments name.
 
 use super::table::written;
 use crate::{
@@ -8,7 +8,8 @@ use crate::{
     types::{self, Type},
 };
 
-/// Of rows with one key, the one with the greatest version stays.
+/// Rule: the version column exists and its type has an order. A merge keeps the row with the
+/// greatest version of each key.
 pub(super) fn version_column(table: &ResolvedTable, report: &mut Report) {
     let Some(argument) = argument(table, |kind| match kind {
         "ReplacingMergeTree" => Some(0),
@@ -29,7 +30,7 @@ pub(super) fn version_column(table: &ResolvedTable, report: &mut Report) {
         .as_ref()
         .is_some_and(|(engine, _)| engine.kind() == "VersionedCollapsingMergeTree");
     let inner = match ty {
-        // The version of a VersionedCollapsingMergeTree becomes a part of the sorting key.
+        // The version of a VersionedCollapsingMergeTree becomes part of the sorting key.
         Type::SimpleAggregateFunction(_, inner) if !is_sorted => inner,
         ty => ty,
     };
@@ -54,7 +55,7 @@ pub(super) fn version_column(table: &ResolvedTable, report: &mut Report) {
     }
 }
 
-/// With 1, a row says that the key's row is deleted.
+/// Rule: the deletion column is valid. A row with a 1 in it deletes the row of its key.
 pub(super) fn deleted_column(table: &ResolvedTable, report: &mut Report) {
     let position = |kind: &str, at| (kind == "ReplacingMergeTree").then_some(at);
     let Some(deleted) = argument(table, |kind| position(kind, 1)) else {
@@ -83,7 +84,7 @@ pub(super) fn deleted_column(table: &ResolvedTable, report: &mut Report) {
     }
 }
 
-/// A row with 1 says what is, a row with -1 takes it back.
+/// Rule: the sign column is an Int8. A row with 1 states a value, and a row with -1 cancels it.
 pub(super) fn sign_column(table: &ResolvedTable, report: &mut Report) {
     let Some(argument) = argument(table, |kind| {
         matches!(kind, "CollapsingMergeTree" | "VersionedCollapsingMergeTree").then_some(0)
@@ -104,7 +105,7 @@ pub(super) fn sign_column(table: &ResolvedTable, report: &mut Report) {
     }
 }
 
-/// What is summed, or filled in, is outside of the keys.
+/// Rule: columns that a merge sums or fills in are in no key.
 pub(super) fn summed_column(table: &ResolvedTable, report: &mut Report) {
     let Some(argument) = argument(table, |kind| {
         matches!(kind, "SummingMergeTree" | "CoalescingMergeTree").then_some(0)
@@ -145,14 +146,15 @@ pub(super) fn summed_column(table: &ResolvedTable, report: &mut Report) {
     }
 }
 
-/// Returns the argument whose place among the engine's own `place` tells by the engine's kind.
+/// Returns the argument at the position that `place` gives for the engine's kind, among the
+/// arguments that are not for replication.
 fn argument(table: &ResolvedTable, place: impl Fn(&str) -> Option<usize>) -> Option<Sql> {
     let (engine, _) = table.engine.as_ref()?;
     let place = place(engine.kind()).filter(|_| engine.is_merge_tree())?;
     engine.own_arguments().1.into_iter().nth(place)
 }
 
-/// Why an argument is no column.
+/// The reason why an argument is not a column.
 enum Miss {
     NotAName,
     Unknown(String),

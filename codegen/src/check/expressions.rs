@@ -1,4 +1,5 @@
-//! Rules for expressions, which go to ClickHouse as they are: whether they can be read, and the columns that they name.
+//! Rules for expressions, which go to ClickHouse unchanged: their syntax, and the columns that they
+//! name.
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,7 +11,8 @@ use crate::{
     types::{self, DefaultKind, Reference, Type},
 };
 
-/// Functions that SQL has without brackets; ClickHouse takes them so in defaults and projections.
+/// Functions that SQL has without brackets; ClickHouse accepts them without brackets in defaults
+/// and projections.
 const BARE_FUNCTIONS: [&str; 15] = [
     "curdate",
     "current_database",
@@ -29,7 +31,7 @@ const BARE_FUNCTIONS: [&str; 15] = [
     "user",
 ];
 
-/// What every table of the MergeTree family has beside its columns.
+/// The virtual columns that every table of the MergeTree family has.
 const VIRTUAL_COLUMNS: [&str; 18] = [
     "_block_number",
     "_block_offset",
@@ -51,7 +53,8 @@ const VIRTUAL_COLUMNS: [&str; 18] = [
     "_table",
 ];
 
-/// Each suggestion looks at every column.
+/// The number of problems after which there are no suggestions, since each suggestion compares a
+/// name with every column.
 const MAX_SUGGESTIONS: usize = 200;
 
 /// The types of indexes in 26.7.
@@ -66,7 +69,7 @@ const INDEX_TYPES: [&str; 8] = [
     "vector_similarity",
 ];
 
-/// Quotes and brackets have two ends, and something stands between them.
+/// Rule: quotes and brackets are closed, and the expression is not empty.
 pub(super) fn expression_syntax(table: &ResolvedTable, report: &mut Report) {
     for expression in table.expressions() {
         let sql = &expression.sql;
@@ -81,7 +84,7 @@ pub(super) fn expression_syntax(table: &ResolvedTable, report: &mut Report) {
     }
 }
 
-/// A row is computed and sorted by itself.
+/// Rule: no expression has a subquery, since ClickHouse computes and sorts each row alone.
 pub(super) fn subquery(table: &ResolvedTable, report: &mut Report) {
     for expression in table.expressions() {
         let sql = &expression.sql;
@@ -95,7 +98,7 @@ pub(super) fn subquery(table: &ResolvedTable, report: &mut Report) {
     }
 }
 
-/// Names that can only be columns are columns of the table.
+/// Rule: names that can only be columns are columns of the table.
 pub(super) fn unknown_column(table: &ResolvedTable, report: &mut Report) {
     for expression in table.expressions() {
         for reference in types::references(expression.sql.as_str()) {
@@ -124,7 +127,8 @@ fn report_unknown(reference: &Reference, expression: &Expression<'_>, table: &Re
     let name = reference.name();
     let sql = &expression.sql;
     let span = sql.span(&reference.span).unwrap_or_else(|| written(sql, table));
-    // The table is named in the label: an inherited key is wrong once, however many tables inherit it.
+    // The label names the table, not the message: the error in an inherited key is one problem,
+    // however many tables inherit it.
     let error = |message: String| Diagnostic::error("unknown-column", message).label(span, expression.place());
     let diagnostic = match table.resolve(reference) {
         Resolved::Column(column, rest) if has_subcolumn(&column.declaration.ty, &rest) => return,
@@ -137,7 +141,7 @@ fn report_unknown(reference: &Reference, expression: &Expression<'_>, table: &Re
             ))
             .help(format!("it is `{ty}`"))
         }
-        // In defaults and projections, all of a Nested is an array of tuples.
+        // In defaults and projections, a whole Nested is an array of tuples.
         Resolved::Nested
             if reference.parts.len() == 1 && matches!(expression.clause, Clause::Default(_) | Clause::Projection) =>
         {
@@ -164,7 +168,7 @@ fn report_unknown(reference: &Reference, expression: &Expression<'_>, table: &Re
                 Some(cure) => diagnostic.help(cure),
                 None => diagnostic,
             };
-            // The first hundreds of slips are enough to find the names by.
+            // After that many problems, the author can find the names without suggestions.
             if report.found() > MAX_SUGGESTIONS {
                 report.push(diagnostic);
                 return;
@@ -177,8 +181,8 @@ fn report_unknown(reference: &Reference, expression: &Expression<'_>, table: &Re
     report.push(diagnostic);
 }
 
-/// Returns the cure where the whole default of a column of texts is a name, which is likelier to be a text: YAML takes the
-/// quotes of `default: 'EUR'` away.
+/// Returns a cure if the whole default of a text column is a name, as it is probably meant as a
+/// text: YAML removes the quotes of `default: 'EUR'`.
 fn unquoted_text(reference: &Reference, expression: &Expression<'_>) -> Option<String> {
     let column = expression.column?;
     let is_all = reference.span == (0..expression.sql.as_str().len());
@@ -186,7 +190,7 @@ fn unquoted_text(reference: &Reference, expression: &Expression<'_>) -> Option<S
         return None;
     }
     let text = types::quote_text(&reference.name());
-    // In the short form, the default stands behind the type.
+    // In the short form, the default is after the type.
     let span = expression.sql.whole_span()?;
     let is_short = column.span.file == span.file
         && column.span.range.start <= span.range.start
@@ -206,7 +210,7 @@ fn holds_text(ty: &Type) -> bool {
     }
 }
 
-/// A column without a type has that of the column that it names.
+/// Rule: a column without a type names a column whose type it takes.
 pub(super) fn untyped_column(table: &ResolvedTable, report: &mut Report) {
     for column in &table.columns {
         let Some((of, kind)) = column.declaration.ty_of.as_ref().zip(column.default_kind()) else {
@@ -227,7 +231,7 @@ pub(super) fn untyped_column(table: &ResolvedTable, report: &mut Report) {
     }
 }
 
-/// What is not stored is no part of a key, and says nothing of when a row ends.
+/// Rule: a column that is not stored is in no key, index or TTL. An index may have an ALIAS.
 pub(super) fn unstored_column(table: &ResolvedTable, report: &mut Report) {
     for expression in table.expressions() {
         let refuses = |kind: DefaultKind| match expression.clause {
@@ -257,7 +261,7 @@ pub(super) fn unstored_column(table: &ResolvedTable, report: &mut Report) {
     }
 }
 
-/// No default is computed from itself.
+/// Rule: no default depends on itself.
 pub(super) fn default_cycle(table: &ResolvedTable, report: &mut Report) {
     let computed: Vec<&ResolvedColumn> = table
         .columns
@@ -282,10 +286,11 @@ pub(super) fn default_cycle(table: &ResolvedTable, report: &mut Report) {
                 .collect()
         })
         .collect();
-    // From each column the way goes on until it ends, meets what is settled, or comes back upon itself.
+    // Each path of columns ends at a column without further inputs, at a settled one, or at one on
+    // the path, which is a cycle.
     let mut is_settled = vec![false; computed.len()];
     for start in 0..computed.len() {
-        // The way, and for each column on it how many of those that it is computed from are done.
+        // The path; each column has the number of its inputs that are done.
         let mut way = vec![(start, 0)];
         let mut is_on_way = HashSet::from([start]);
         while let Some((column, done)) = way.last_mut() {
@@ -336,7 +341,8 @@ fn cycle_of(cycle: &[&ResolvedColumn], table: &ResolvedTable) -> Diagnostic {
     diagnostic.help("compute one of them from other columns")
 }
 
-/// `2024-01-01` without quotes is 2022, and as a date the 2022nd day after 1970. ClickHouse takes it; nobody means it.
+/// Rule: a date default has quotes. `2024-01-01` without quotes is 2022, and as a date day 2022
+/// after 1970. ClickHouse accepts it, but it is not what the author means.
 pub(super) fn unquoted_date(table: &ResolvedTable, report: &mut Report) {
     for column in &table.columns {
         let Some(sql) = &column.expressions.default else {
@@ -361,7 +367,7 @@ pub(super) fn unquoted_date(table: &ResolvedTable, report: &mut Report) {
     }
 }
 
-/// ClickHouse has the index's type; capitals do not count.
+/// Rule: ClickHouse has the index's type; the names are case-insensitive.
 pub(super) fn index_type(table: &ResolvedTable, report: &mut Report) {
     for element in table
         .elements

@@ -1,4 +1,4 @@
-//! Rules for the keys of a MergeTree: what they may be made of, and how they fit together.
+//! Rules for the keys of a MergeTree: their elements, and how the keys fit together.
 
 use super::table::{Clause, Resolved, written};
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
 
 const NULLABLE_KEYS: &str = "allow_nullable_key";
 
-/// Functions whose result is NULL where an argument is: those that keys are made with.
+/// The functions, among those common in keys, whose result is NULL if an argument is.
 const NULL_FOR_NULL: [&str; 24] = [
     "cityHash64",
     "intHash32",
@@ -39,10 +39,10 @@ const NULL_FOR_NULL: [&str; 24] = [
     "xxHash64",
 ];
 
-/// Types whose values have no order of their own.
+/// Types whose values have no order.
 const UNORDERED: [&str; 6] = ["AggregateFunction", "Dynamic", "Geometry", "JSON", "QBit", "Variant"];
 
-/// ClickHouse reads one expression; several are one between brackets.
+/// Rule: a list of expressions has brackets, since ClickHouse reads one expression.
 pub(super) fn key_without_brackets(table: &ResolvedTable, report: &mut Report) {
     for (clause, sql) in table.clauses() {
         if clause != Clause::Ttl && types::is_bare_list(sql.as_str()) {
@@ -56,7 +56,7 @@ pub(super) fn key_without_brackets(table: &ResolvedTable, report: &mut Report) {
     }
 }
 
-/// NULL has no place in an order, unless a setting gives it one.
+/// Rule: a key is not Nullable, since NULL has no place in the order unless a setting gives it one.
 pub(super) fn nullable_key(table: &ResolvedTable, report: &mut Report) {
     let is_allowed = table
         .clauses
@@ -85,7 +85,7 @@ pub(super) fn nullable_key(table: &ResolvedTable, report: &mut Report) {
     }
 }
 
-/// Returns the column that makes an element Nullable, if it is known to be.
+/// Returns the column that makes an element Nullable, if the rule knows that it does.
 fn nullable_in<'t>(element: &KeyElement, table: &'t ResolvedTable) -> Option<&'t ResolvedColumn> {
     match &element.kind {
         KeyElementKind::Column(_) => whole_column(element, table).filter(|column| holds_null(&column.declaration.ty)),
@@ -106,7 +106,8 @@ fn holds_null(ty: &Type) -> bool {
     }
 }
 
-/// A key is made of what ClickHouse can put in order; parts are told apart by what is exactly the same again.
+/// Rule: a key has types that ClickHouse can order. A sorting key has no aggregates, and a
+/// partition key no floating-point numbers.
 pub(super) fn key_type(table: &ResolvedTable, report: &mut Report) {
     for (clause, sql) in table.keys() {
         for element in elements(sql) {
@@ -143,7 +144,7 @@ pub(super) fn key_type(table: &ResolvedTable, report: &mut Report) {
     }
 }
 
-/// Returns the JSON of which the element is a path without a type of its own.
+/// Returns the JSON column that the element is an untyped path of.
 fn untyped_path<'t>(element: &KeyElement, table: &'t ResolvedTable) -> Option<&'t ResolvedColumn> {
     let Resolved::Column(column, path) = table.resolve(element.column()?) else {
         return None;
@@ -156,7 +157,7 @@ fn untyped_path<'t>(element: &KeyElement, table: &'t ResolvedTable) -> Option<&'
     (!has_type).then_some(column)
 }
 
-/// Finds a type without an order in how the whole type is written, at any depth.
+/// Returns a type without an order that occurs anywhere in the printed type.
 fn unordered_in(ty: &Type) -> Option<&'static str> {
     let written = ty.to_string();
     UNORDERED
@@ -172,7 +173,7 @@ fn is_float(ty: &Type) -> bool {
     }
 }
 
-/// What is the same for all rows orders nothing.
+/// Rule: a key has no constants, as a value that all rows share does not order them.
 pub(super) fn constant_key(table: &ResolvedTable, report: &mut Report) {
     for (clause, sql) in table.keys() {
         for element in elements(sql) {
@@ -187,7 +188,7 @@ pub(super) fn constant_key(table: &ResolvedTable, report: &mut Report) {
     }
 }
 
-/// What is sorted by already is in order.
+/// Rule: a sorting key has each element once, as a second one does not change the order.
 pub(super) fn key_twice(table: &ResolvedTable, report: &mut Report) {
     for (clause, sql) in table.keys() {
         let elements = elements(sql);
@@ -204,7 +205,7 @@ pub(super) fn key_twice(table: &ResolvedTable, report: &mut Report) {
     }
 }
 
-/// The primary key is said with a column or with the table.
+/// Rule: either a column or the table declares the primary key.
 pub(super) fn two_primary_keys(table: &ResolvedTable, report: &mut Report) {
     let Some(key) = &table.clauses.primary_key else {
         return;
@@ -218,7 +219,7 @@ pub(super) fn two_primary_keys(table: &ResolvedTable, report: &mut Report) {
     }
 }
 
-/// The primary key is the beginning of the sorting key.
+/// Rule: the primary key is a prefix of the sorting key.
 pub(super) fn primary_key_prefix(table: &ResolvedTable, report: &mut Report) {
     let Some(sorting_sql) = &table.clauses.order_by else {
         return;
@@ -264,7 +265,8 @@ pub(super) fn primary_key_prefix(table: &ResolvedTable, report: &mut Report) {
     }
 }
 
-/// Returns whether two elements surely are different: ClickHouse has more than one way to write an operator or a function.
+/// Returns whether two elements certainly differ. ClickHouse has more than one way to write an
+/// operator or a function.
 fn differs(left: &KeyElement, right: &KeyElement) -> bool {
     let one_is_column = left.column().is_some() || right.column().is_some();
     let are_plain = left.is_plain() && right.is_plain();
@@ -272,7 +274,8 @@ fn differs(left: &KeyElement, right: &KeyElement) -> bool {
         || left.column().is_some() && right.column().is_some() && left.normal != right.normal
 }
 
-/// A sample is a range of the primary key's numbers.
+/// Rule: the sampling key is an unsigned integer of the primary key, since a sample is a range of
+/// its values.
 pub(super) fn sampling_key(table: &ResolvedTable, report: &mut Report) {
     let (Some(sql), Some(key)) = (
         &table.clauses.sample_by,
@@ -305,7 +308,7 @@ pub(super) fn sampling_key(table: &ResolvedTable, report: &mut Report) {
     }
 }
 
-/// A TTL is a time.
+/// Rule: a TTL is a date or a time.
 pub(super) fn ttl_type(table: &ResolvedTable, report: &mut Report) {
     for expression in table.expressions() {
         if !matches!(expression.clause, Clause::Ttl | Clause::ColumnTtl) {
@@ -327,7 +330,7 @@ pub(super) fn ttl_type(table: &ResolvedTable, report: &mut Report) {
     }
 }
 
-/// Rows end by what stands in them.
+/// Rule: a TTL depends on a column.
 pub(super) fn ttl_of_nothing(table: &ResolvedTable, report: &mut Report) {
     for expression in table.expressions() {
         let is_ttl = matches!(expression.clause, Clause::Ttl | Clause::ColumnTtl);
@@ -341,7 +344,7 @@ pub(super) fn ttl_of_nothing(table: &ResolvedTable, report: &mut Report) {
     }
 }
 
-/// A key does not lapse.
+/// Rule: a column of a key has no TTL.
 pub(super) fn ttl_of_key(table: &ResolvedTable, report: &mut Report) {
     let keys: Vec<(Clause, &Sql)> = table.keys();
     for column in &table.columns {
@@ -366,7 +369,7 @@ fn elements(sql: &Sql) -> Vec<KeyElement> {
     types::key_elements(sql.as_str()).unwrap_or_default()
 }
 
-/// Returns an element as it is written.
+/// Returns the element as written.
 fn text<'s>(sql: &'s Sql, element: &KeyElement) -> &'s str {
     sql.as_str()
         .get(element.span.clone())
@@ -378,7 +381,8 @@ fn span(sql: &Sql, element: &KeyElement, table: &ResolvedTable) -> Span {
     sql.span(&element.span).unwrap_or_else(|| written(sql, table))
 }
 
-/// Returns the column that the element is, and no part of it. What is not stored is no part of a key anyway.
+/// Returns the column that the element is, unless the element is only a part of it. Another rule
+/// keeps columns that are not stored out of keys.
 fn whole_column<'t>(element: &KeyElement, table: &'t ResolvedTable) -> Option<&'t ResolvedColumn> {
     match table.resolve(element.column()?) {
         Resolved::Column(column, rest) if rest.is_empty() => {

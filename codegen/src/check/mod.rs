@@ -1,6 +1,7 @@
-//! Check: whole tables become the model, or every rule that they break is reported.
+//! Check: turns resolved tables into the model, or reports every rule that they break.
 //!
-//! A rule is a function and an entry of [`RULES`]; [`check`] runs them all, so that one run shows all problems.
+//! A rule is a function and an entry of [`RULES`]. [`check`] runs all rules, so that one run
+//! reports all problems.
 
 mod columns;
 mod destinations;
@@ -29,20 +30,20 @@ struct Rule {
     judge: Judge,
 }
 
-/// What a rule judges.
+/// The items that a rule checks.
 #[derive(Clone, Copy)]
 enum Judge {
     /// Each table.
     Table(fn(&ResolvedTable, &mut Report)),
-    /// Each table that is there in ClickHouse and could be read whole.
+    /// Each table that exists in ClickHouse and could be read completely.
     Existing(fn(&ResolvedTable, &mut Report)),
     /// Each destination.
     Destination(fn(&Destination, &Schema<'_>, &mut Report)),
-    /// All at once.
+    /// The whole schema at once.
     Schema(fn(&Schema<'_>, &mut Report)),
 }
 
-/// What there is to be judged.
+/// The input of the rules.
 struct Schema<'a> {
     declared: &'a Declared,
     tables: &'a [ResolvedTable],
@@ -59,7 +60,7 @@ macro_rules! rules {
     };
 }
 
-/// The rules, in the order in which they are run.
+/// The rules, in the order in which they run.
 const RULES: &[Rule] = rules![
     Table(names::reserved_table),
     Table(names::empty_name),
@@ -116,7 +117,7 @@ const RULES: &[Rule] = rules![
     Schema(destinations::unreached_table),
 ];
 
-/// Returns the model; it is whole only if `report` has no errors afterwards.
+/// Returns the model; it is complete only if `report` has no errors afterwards.
 pub(crate) fn check(declared: &Declared, tables: Vec<ResolvedTable>, report: &mut Report) -> Model {
     let schema = Schema {
         declared,

@@ -1,4 +1,4 @@
-//! Rules for the names of tables and columns, above all for what becomes of them in Rust.
+//! Rules for the names of tables and columns, above all for the Rust names made from them.
 
 use std::collections::HashMap;
 
@@ -9,7 +9,7 @@ use crate::{
     names,
 };
 
-/// The tables that the runtime keeps for itself, and what for.
+/// The tables that the runtime uses itself, and their purpose.
 const RESERVED_TABLES: [(&str, &str); 2] = [
     ("rejected", "Rowmill keeps refused events in a table of this name"),
     (
@@ -18,8 +18,8 @@ const RESERVED_TABLES: [(&str, &str); 2] = [
     ),
 ];
 
-/// What stands beside the tables in the generated code: the routes of all tables, the door to the runtime, and a type that a module of
-/// that name would hide.
+/// Names in the generated code beside the tables: the routes of all tables, the runtime module, and
+/// a type that a module of this name would hide.
 const RESERVED_NAMES: [&str; 3] = ["Routes", "__rt", "str"];
 
 pub(super) fn reserved_table(table: &ResolvedTable, report: &mut Report) {
@@ -54,14 +54,16 @@ pub(super) fn empty_name(table: &ResolvedTable, report: &mut Report) {
     }
 }
 
-/// Returns what the generated code calls after a table: its row, its layer and its module.
+/// Returns the names that the generated code derives from a table's name: its row, its layer and
+/// its module.
 fn rust_names(table: &str) -> [String; 3] {
     let type_name = names::type_name(table);
     let layer_name = format!("{type_name}Layer");
     [type_name, layer_name, names::module(table)]
 }
 
-/// Entries of one mapping are merged; a table under `tables` and one beside it are two mappings.
+/// Rule: each table has one entry. YAML merging combines entries of one mapping only; a table under
+/// `tables` and one beside `tables` are in two mappings.
 pub(super) fn duplicate_table(schema: &Schema<'_>, report: &mut Report) {
     for (index, table) in schema.tables.iter().enumerate() {
         if let Some(first) = schema.tables[..index]
@@ -123,7 +125,8 @@ pub(super) fn duplicate_column(table: &ResolvedTable, report: &mut Report) {
     }
 }
 
-/// ClickHouse and events tell them apart, and people do not.
+/// Rule: no two columns differ only in case, as ClickHouse and events tell them apart and readers
+/// do not.
 pub(super) fn similar_columns(table: &ResolvedTable, report: &mut Report) {
     let mut firsts: HashMap<String, &ResolvedColumn> = HashMap::new();
     for column in &table.columns {

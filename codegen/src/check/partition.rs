@@ -1,7 +1,7 @@
-//! A rule for partition keys of which a client chooses the values.
+//! A rule for partition keys whose values a client chooses.
 //!
-//! ClickHouse keeps each partition of an insert as a part of its own. Two requests of 1.8 MB whose
-//! events have one date each for every day that a Date can have made 355 000 files, and all inserts
+//! ClickHouse writes a separate part for each partition of an insert. Two requests of 1.8 MB whose
+//! events had one date each for every day that a Date can hold made 355 000 files, and all inserts
 //! of all tables timed out.
 
 use super::table::{Resolved, written};
@@ -13,7 +13,7 @@ use crate::{
     types::{self, KeyElement, KeyElementKind, Type},
 };
 
-/// A key of as many values as a byte has is no danger.
+/// A key with at most this many values, those of one byte, is safe.
 const FEW: usize = 256;
 
 /// Functions that have few values, whatever their arguments are.
@@ -42,13 +42,13 @@ const REMAINDERS: [&str; 6] = [
     "positive_modulo",
 ];
 
-/// The collector chooses the partition of a row, or it has few to choose from.
+/// Rule: the collector chooses the partition of a row, or the key has few values.
 pub(super) fn client_partition(table: &ResolvedTable, report: &mut Report) {
     let is_merge_tree = table.engine.as_ref().is_some_and(|(engine, _)| engine.is_merge_tree());
     let Some(sql) = table.clauses.partition_by.as_ref().filter(|_| is_merge_tree) else {
         return;
     };
-    // A key with an error is going to be another one.
+    // A key with an error will be changed anyway.
     if report.has_errors() {
         return;
     }
@@ -115,7 +115,8 @@ fn is_of_few(ty: &Type) -> bool {
     }
 }
 
-/// Returns a column of many values that a client chooses, on which the expression depends.
+/// Returns a column that the expression depends on, that has many values, and whose values a client
+/// chooses.
 fn chosen_column<'t>(
     sql: &Sql,
     table: &'t ResolvedTable,
@@ -129,7 +130,7 @@ fn chosen_column<'t>(
         seen.push(&column.name);
         let role = table.places.get(&column.name).and_then(|place| roles.get(*place))?;
         let chosen = match role {
-            // Its dates are near to the arrival of their events.
+            // The rules of the column keep its dates close to the arrival of the event.
             Role::Event if column.event.max_age.is_some() && column.event.max_ahead.is_some() => None,
             Role::Event | Role::Extra => Some(column),
             Role::Server(value) => value.is_of_client().then_some(column),

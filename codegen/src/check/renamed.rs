@@ -30,7 +30,7 @@ fn error(message: String) -> Diagnostic {
     Diagnostic::error("renamed-column", message)
 }
 
-/// Returns what is wrong with one earlier name.
+/// Returns the problem of one earlier name.
 fn problem(column: &ResolvedColumn, old: &Key, table: &ResolvedTable) -> Option<Diagnostic> {
     let (name, old_name) = (&column.name, &old.text);
     if old_name.is_empty() {
@@ -65,7 +65,7 @@ fn problem(column: &ResolvedColumn, old: &Key, table: &ResolvedTable) -> Option<
     None
 }
 
-/// Returns what stands before the first dot of a column's name.
+/// Returns the part of a column's name before its first dot.
 fn nested_name(name: &str) -> Option<&str> {
     name.split_once('.').map(|(nested, _)| nested)
 }

@@ -1,4 +1,4 @@
-//! What the rules ask of a table: its expressions, and which columns they name.
+//! Queries of the rules on a table: its expressions, and the columns that they name.
 
 use crate::{
     declare::ElementKind,
@@ -8,7 +8,7 @@ use crate::{
     types::{self, DefaultKind, Reference, Type},
 };
 
-/// Where an expression stands.
+/// The part of a table that an expression belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Clause {
     OrderBy,
@@ -26,17 +26,17 @@ pub(super) enum Clause {
 pub(super) struct Expression<'t> {
     pub(super) clause: Clause,
     pub(super) sql: Sql,
-    /// The column that it is of.
+    /// The column that the expression belongs to.
     pub(super) column: Option<&'t ResolvedColumn>,
     /// The column's name, or that of the index, the projection or the table.
     pub(super) of: &'t str,
 }
 
-/// What a name stands for.
+/// The result of looking up a name.
 pub(super) enum Resolved<'t> {
-    /// A column, or a subcolumn of it by the parts that are left.
+    /// A column, or a subcolumn given by the remaining parts.
     Column(&'t ResolvedColumn, Vec<String>),
-    /// What several columns begin with.
+    /// The common prefix of several columns.
     Nested,
     Unknown,
 }
@@ -60,7 +60,7 @@ impl Clause {
 }
 
 impl Expression<'_> {
-    /// Says where the expression is.
+    /// Describes the place of the expression.
     pub(super) fn place(&self) -> String {
         match self.clause {
             Clause::Index | Clause::Projection => format!("in {} `{}`", self.clause.name(), self.of),
@@ -70,12 +70,13 @@ impl Expression<'_> {
 }
 
 impl ResolvedTable {
-    /// Returns whether the table is meant to be as the warning says.
+    /// Returns whether the table allows the warning.
     pub(super) fn allows(&self, warning: &str) -> bool {
         self.allowed.iter().any(|allowed| allowed == warning)
     }
 
-    /// Returns the keys, each once: a primary key beside a sorting key is the beginning of that.
+    /// Returns the keys, each once: a primary key beside a sorting key is a prefix of the sorting
+    /// key.
     pub(super) fn keys(&self) -> Vec<(Clause, &Sql)> {
         let sorting = match &self.clauses.order_by {
             Some(key) => Some((Clause::OrderBy, key)),
@@ -88,7 +89,7 @@ impl ResolvedTable {
             .collect()
     }
 
-    /// Returns the clauses behind the engine that are there.
+    /// Returns the clauses that the table has after its engine.
     pub(super) fn clauses(&self) -> Vec<(Clause, &Sql)> {
         let clauses = &self.clauses;
         [
@@ -103,7 +104,6 @@ impl ResolvedTable {
         .collect()
     }
 
-    /// Returns all expressions.
     pub(super) fn expressions(&self) -> Vec<Expression<'_>> {
         let clauses = self.clauses().into_iter().map(|(clause, sql)| Expression {
             clause,
@@ -146,7 +146,7 @@ impl ResolvedTable {
         self.columns.get(*self.places.get(name)?)
     }
 
-    /// Returns what the name stands for; the longest column wins, as names may have dots.
+    /// Returns what the name refers to. The longest column name wins, as names may have dots.
     pub(super) fn resolve(&self, reference: &Reference) -> Resolved<'_> {
         let parts = &reference.parts;
         let column = (1..=parts.len())
@@ -181,18 +181,18 @@ impl ResolvedColumn {
         self.declaration.default.as_ref().map(|default| default.kind)
     }
 
-    /// Returns whether ClickHouse keeps the column.
+    /// Returns whether ClickHouse stores the column.
     pub(super) fn is_stored(&self) -> bool {
         !matches!(self.default_kind(), Some(DefaultKind::Alias | DefaultKind::Ephemeral))
     }
 }
 
-/// Returns where `sql` is written, or the table's name if nobody wrote it.
+/// Returns the place of `sql`, or of the table's name if `sql` is not from a file.
 pub(super) fn written(sql: &Sql, table: &ResolvedTable) -> Span {
     sql.whole_span().unwrap_or_else(|| table.name.span.clone())
 }
 
-/// Returns whether a type may have the subcolumn; false only where it surely has not.
+/// Returns whether a type may have the subcolumn; false only if it certainly has not.
 pub(super) fn has_subcolumn(ty: &Type, parts: &[String]) -> bool {
     let Some((part, rest)) = parts.split_first() else {
         return true;

@@ -1,4 +1,4 @@
-//! Each rule is missed: without it, some pinned report is another.
+//! Tests that every rule is needed: without it, some pinned report changes.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -12,7 +12,7 @@ use super::{RULES, Rule};
 use crate::{generate, generate_texts};
 
 thread_local! {
-    /// The rule that is not run in this thread.
+    /// The rule that does not run in this thread.
     static LEFT_OUT: Cell<Option<&'static str>> = const { Cell::new(None) };
 }
 
@@ -20,7 +20,7 @@ pub(super) fn is_left_out(rule: &Rule) -> bool {
     LEFT_OUT.get() == Some(rule.name)
 }
 
-/// Returns the pinned cases, those first that are named like the rule.
+/// Returns the pinned cases, those named after the rule first.
 fn cases(rule: &Rule) -> Vec<PathBuf> {
     let mut cases: Vec<PathBuf> = fs::read_dir("tests/cases/bad")
         .unwrap()

@@ -1,9 +1,9 @@
-//! A rule for expressions that throw on a value that an event may hold.
+//! A rule for expressions that throw on a value that an event may have.
 //!
-//! ClickHouse computes defaults, keys, indexes, projections and TTLs while it inserts. Where an
-//! expression throws, ClickHouse refuses the row after the client was told that its event is
-//! recorded. The rule reports an expression only where it surely throws on some value;
-//! tests/it/checker/throwing.txt compares it with ClickHouse.
+//! ClickHouse computes defaults, keys, indexes, projections and TTLs during an insert. If an
+//! expression throws, ClickHouse rejects the row after the collector has told the client that its
+//! event is recorded. The rule reports an expression only if it certainly throws on some value;
+//! tests/it/checker/throwing.txt compares the rule with ClickHouse.
 
 use std::ops::Range;
 
@@ -15,7 +15,7 @@ use crate::{
     types::{self, Call, DefaultKind, KeyElement, KeyElementKind, Reference, Type},
 };
 
-/// Functions that read a text, and have variants with `OrZero` and `OrNull` behind the name.
+/// Functions that parse a text and have variants with the suffixes `OrZero` and `OrNull`.
 const PARSERS: [&str; 38] = [
     "parseDateTime",
     "parseDateTime32BestEffort",
@@ -57,7 +57,7 @@ const PARSERS: [&str; 38] = [
     "toUUID",
 ];
 
-/// Other functions that read a text, and those that do the same without throwing.
+/// Other functions that parse a text, and their variants that do not throw.
 const OTHER_PARSERS: [(&str, &[&str]); 12] = [
     ("DATE", &["toDateOrZero", "toDateOrNull"]),
     (
@@ -84,7 +84,7 @@ const OTHER_PARSERS: [(&str, &[&str]); 12] = [
 
 const CASTS: &[&str] = &["accurateCastOrDefault", "accurateCastOrNull"];
 
-/// Functions whose second argument must not be 0, and those that take an integer that is 0.
+/// Functions whose second argument must not be 0, and variants that accept an integer 0.
 const DIVISIONS: [(&str, &[&str]); 7] = [
     ("divide", &[]),
     ("intDiv", &["intDivOrZero", "intDivOrNull"]),
@@ -95,7 +95,7 @@ const DIVISIONS: [(&str, &[&str]); 7] = [
     ("positive_modulo", &["positiveModuloOrNull"]),
 ];
 
-/// Functions that make a text of a text.
+/// Functions from texts to a text.
 const OF_TEXT: [&str; 30] = [
     "JSONExtractRaw",
     "JSONExtractString",
@@ -129,7 +129,7 @@ const OF_TEXT: [&str; 30] = [
     "upperUTF8",
 ];
 
-/// Functions that give back an argument.
+/// Functions that return one of their arguments.
 const OF_ARGUMENT: [&str; 8] = [
     "assumeNotNull",
     "coalesce",
@@ -141,11 +141,11 @@ const OF_ARGUMENT: [&str; 8] = [
     "toNullable",
 ];
 
-/// What ClickHouse computes while it inserts does not throw, whatever an event holds.
+/// Rule: no expression that ClickHouse computes during an insert throws, whatever an event holds.
 pub(super) fn throwing_expression(table: &ResolvedTable, report: &mut Report) {
     let roles = paths::roles(&table.columns, &paths::extras(&table.columns));
     for expression in table.expressions() {
-        // An ALIAS is computed by the query that names it.
+        // The query that names an ALIAS computes it.
         if expression.clause == Clause::Default(DefaultKind::Alias) {
             continue;
         }
@@ -155,8 +155,8 @@ pub(super) fn throwing_expression(table: &ResolvedTable, report: &mut Report) {
             roles: &roles,
             named: types::references(text),
         };
-        // ClickHouse computes all branches of a default for all rows, and of other expressions only
-        // what a row needs.
+        // For a default, ClickHouse computes all branches for all rows; for other expressions, only
+        // the branches that a row needs.
         let is_default = matches!(expression.clause, Clause::Default(_));
         let explicit = types::calls(text)
             .into_iter()
@@ -178,9 +178,9 @@ pub(super) fn throwing_expression(table: &ResolvedTable, report: &mut Report) {
 /// An expression that throws on a value of a column.
 struct Throwing<'t> {
     column: &'t ResolvedColumn,
-    /// The type that the value is converted into unasked.
+    /// The type that ClickHouse converts the value into implicitly.
     into: Option<&'t Type>,
-    /// A condition stands before it.
+    /// Whether a condition guards the expression.
     is_guarded: bool,
     help: String,
 }
@@ -209,7 +209,7 @@ impl Throwing<'_> {
     }
 }
 
-/// What is known of the values of an expression.
+/// The known facts about the values of an expression.
 struct Values<'t, 'a> {
     table: &'t ResolvedTable,
     roles: &'a [Role],
@@ -243,7 +243,7 @@ impl<'t> Values<'t, '_> {
             return Some(Throwing::new(column, do_not_throw(&instead_of(function)?)));
         }
         let target = if is_cast { call.target.clone() } else { target(call) }?;
-        // A function other than CAST makes NULL of NULL.
+        // A function other than CAST returns NULL for NULL.
         let source = if is_cast { &source } else { not_null(&source) };
         may_fail(source, &target).then(|| Throwing::new(column, help_for(source, &target, column)))
     }
@@ -263,7 +263,7 @@ impl<'t> Values<'t, '_> {
         Some(Throwing::new(column, help))
     }
 
-    /// ClickHouse converts what a default computes into the column's type.
+    /// ClickHouse converts the result of a default into the column's type.
     fn throwing_default(&self, expression: &Expression<'t>) -> Option<Throwing<'t>> {
         let (Clause::Default(_), Some(of)) = (expression.clause, expression.column) else {
             return None;
@@ -280,7 +280,7 @@ impl<'t> Values<'t, '_> {
         })
     }
 
-    /// Returns the column of which a client chooses the values, and whether the name is all of it.
+    /// Returns the column if a client chooses its values, and whether the name is the whole column.
     fn free_column(&self, reference: &Reference) -> Option<(&'t ResolvedColumn, bool)> {
         let Resolved::Column(column, rest) = self.table.resolve(reference) else {
             return None;
@@ -293,12 +293,12 @@ impl<'t> Values<'t, '_> {
         is_free.then_some((column, rest.is_empty()))
     }
 
-    /// Returns the type of an element, and the column that its value comes from; none where a
-    /// client has no say in it.
+    /// Returns the type of an element, and the column that its value comes from; none if a client
+    /// cannot choose the value.
     fn value(&self, element: &KeyElement) -> Option<(Type, &'t ResolvedColumn)> {
         match &element.kind {
             KeyElementKind::Column(reference) => {
-                // The parameter of a lambda may be called as a column is.
+                // The parameter of a lambda may have the name of a column.
                 let named = self
                     .named
                     .iter()
@@ -346,7 +346,7 @@ impl<'t> Throwing<'t> {
     }
 }
 
-/// Returns a type without what only says how ClickHouse keeps the values.
+/// Returns the type without wrappers that only concern how ClickHouse stores the values.
 fn stored(ty: &Type) -> &Type {
     match ty {
         Type::LowCardinality(inner) | Type::SimpleAggregateFunction(_, inner) => stored(inner),
@@ -376,14 +376,14 @@ fn may_fail(source: &Type, target: &Type) -> bool {
         (Type::Array(source), Type::Array(target)) => may_fail(source, target),
         (Type::FixedString(length), Type::FixedString(longer)) => longer < length,
         (Type::String | Type::FixedString(_), target) => match target {
-            // ClickHouse makes NULL of a text that is no number and no date, and throws on one that
-            // is no value of these.
+            // ClickHouse turns a text that is not a number or a date into NULL, but throws on a
+            // text that is not a value of these types.
             Type::Bool | Type::Enum { .. } => true,
             Type::Json(_) | Type::Array(_) | Type::Tuple(_) => true,
             target => !is_nullable && is_read_from_text(target),
         },
         (Type::Int { .. } | Type::Float(_) | Type::BFloat16, Type::Enum { .. }) => true,
-        // NaN and infinity are texts that a float takes.
+        // NaN and infinity are texts that a float accepts.
         (Type::Float(_) | Type::BFloat16, Type::Int { .. } | Type::Decimal { .. }) => true,
         (Type::Float(_) | Type::BFloat16, Type::DateTime64(..) | Type::Time64(_)) => true,
         (Type::Int { bits, signed }, Type::Decimal { precision, scale }) => {
@@ -425,7 +425,7 @@ fn is_read_from_text(ty: &Type) -> bool {
     )
 }
 
-/// Returns the greatest integer that a Decimal is kept as.
+/// Returns the limit of the integer that stores a Decimal.
 fn native_max(precision: u8) -> f64 {
     2_f64.powi(match precision {
         0..=9 => 31,
@@ -435,7 +435,7 @@ fn native_max(precision: u8) -> f64 {
     })
 }
 
-/// Returns whether the function makes NULL of a Nullable text that it cannot read.
+/// Returns whether the function returns NULL for a Nullable text that it cannot parse.
 fn gives_null(function: &str) -> bool {
     let is_cast = PARSERS.contains(&function) && function.starts_with("to");
     let is_alias = matches!(function, "DATE" | "toDateTime32" | "toUnixTimestamp");
@@ -458,7 +458,7 @@ fn target(call: &Call) -> Option<Type> {
     Some(types::parse(&text).ok()?.ty)
 }
 
-/// Returns the functions that read a text as `function` does, and do not throw.
+/// Returns the functions that parse a text as `function` does, but do not throw.
 fn instead_of(function: &str) -> Option<Vec<String>> {
     if PARSERS.contains(&function) {
         return Some(vec![format!("{function}OrZero"), format!("{function}OrNull")]);
@@ -476,11 +476,11 @@ fn do_not_throw<T: AsRef<str>>(functions: &[T]) -> String {
     format!("{} {verb} not throw", functions.join(" and "))
 }
 
-/// Returns what to write instead of a cast.
+/// Returns the help text for a cast that throws.
 fn help_for(source: &Type, target: &Type, column: &ResolvedColumn) -> String {
     match (not_null(source), not_null(target)) {
         (Type::Decimal { .. }, Type::Int { .. }) => "convert with `toFloat64` first".to_owned(),
-        // The casts that do not throw throw here, too.
+        // Here the casts that do not throw elsewhere throw as well.
         (_, Type::Enum { .. } | Type::Json(_) | Type::Tuple(_) | Type::Array(_))
         | (Type::Float(_) | Type::BFloat16, Type::DateTime64(..) | Type::Time64(_)) => format!(
             "declare `{}` as `{target}`: an event whose value does not fit is then refused at once",

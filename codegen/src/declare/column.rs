@@ -1,5 +1,5 @@
-//! A column's entry: its declaration alone, or a mapping that says each piece under a key; or nothing, which takes an inherited column
-//! away.
+//! A column's entry: its declaration alone, or a mapping with each part under a key. An empty entry
+//! removes an inherited column.
 
 use std::ops::Range;
 
@@ -14,32 +14,32 @@ use crate::{
     yaml::{Key, Node, Value},
 };
 
-/// One column as its own entry has it.
+/// One column as its entry declares it.
 #[derive(Debug, Clone)]
 pub(crate) struct Column {
     pub(crate) name: Key,
-    /// `None` takes an inherited column away.
+    /// `None` removes an inherited column.
     pub(crate) declaration: Option<Declaration>,
     pub(crate) event: EventKeys,
-    /// The names that the column had before.
+    /// The earlier names of the column.
     pub(crate) was: Vec<Key>,
-    /// Where the declaration stands.
+    /// The place of the declaration.
     pub(crate) span: Span,
     pub(crate) expressions: Expressions,
-    /// What YAML comments say of it.
+    /// The YAML comments on the column.
     pub(crate) remarks: Vec<String>,
 }
 
-/// What a column's declaration leaves to ClickHouse to compute, and where it is written.
+/// The expressions of a column's declaration, which ClickHouse computes, and their places.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Expressions {
-    /// Of DEFAULT, MATERIALIZED, ALIAS or EPHEMERAL.
+    /// The expression of DEFAULT, MATERIALIZED, ALIAS or EPHEMERAL.
     pub(crate) default: Option<Sql>,
     pub(crate) ttl: Option<Sql>,
 }
 
 impl Expressions {
-    /// Finds the expressions of a declaration, which stand in the text of `node` or under a key.
+    /// Finds the expressions of a declaration, in the text of `node` or under a key.
     fn of(declaration: &Declaration, node: &Node, keys: &[(Key, Node)], sources: &Sources) -> Self {
         let place = |text: &str, span: &Range<usize>, names: &[&str]| {
             let under_key = keys
@@ -57,7 +57,7 @@ impl Expressions {
         let default = declaration
             .default
             .as_ref()
-            // An EPHEMERAL without an expression is written as its keyword alone.
+            // The span of an EPHEMERAL without an expression is its keyword.
             .filter(|default| default.text.len() == default.span.len());
         Self {
             default: default.map(|default| place(&default.text, &default.span, &DEFAULT_KEYS)),
@@ -70,11 +70,11 @@ impl Expressions {
     }
 }
 
-/// The keys of a column under which a default stands.
+/// The keys of a column that hold a default.
 const DEFAULT_KEYS: [&str; 4] = ["alias", "default", "ephemeral", "materialized"];
 
 impl DeclarationReader<'_> {
-    /// Reads one entry of a table; `None` where it has a problem.
+    /// Reads one entry of a table; returns `None` if it has a problem.
     pub(super) fn column(&mut self, name: Key, node: Node) -> Option<Column> {
         let whole = node.span.clone();
         let mut keys = Vec::new();
@@ -156,7 +156,7 @@ impl DeclarationReader<'_> {
 }
 
 impl DeclarationReader<'_> {
-    /// Shows what is said of a declaration in its value, which is `node`.
+    /// Builds the diagnostic for a problem of a declaration in its value, `node`.
     fn of_type(
         &self,
         severity: fn(&'static str, String) -> Diagnostic,

@@ -1,4 +1,4 @@
-//! Destinations: which table the events of a route go to, and how they are acknowledged.
+//! Destinations: the table that the events of a route go to, and their acknowledgement.
 
 use super::DeclarationReader;
 use crate::{
@@ -22,23 +22,23 @@ pub(crate) struct RouteOptions {
     pub(crate) rate_limit: Option<RateLimit>,
 }
 
-/// So many requests in so many seconds.
+/// At most `requests` requests in `seconds` seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RateLimit {
     pub(crate) requests: u32,
     pub(crate) seconds: u32,
 }
 
-/// What a success says to an event of a route.
+/// The acknowledgement of a route's events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Acks {
-    /// None: what the collector says to all.
+    /// `None` is the collector's default.
     pub(crate) ack: Option<Ack>,
-    /// Whether a request may ask for another one.
+    /// Whether a request may ask for another level.
     pub(crate) by_header: bool,
 }
 
-/// How far an event's row is when its success is told.
+/// The place of an event's row at the time of the successful response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ack {
     /// In memory.
@@ -70,7 +70,7 @@ impl DeclarationReader<'_> {
             .unwrap_or_default()
         {
             let (table, options) = match node.value {
-                // A later file takes a route away by setting it to nothing.
+                // A later file removes a route by setting it to nothing.
                 Value::Null => continue,
                 Value::Text(text) => (Some(Key { text, span: node.span }), RouteOptions::default()),
                 Value::Map(entries) => self.long_destination(entries, &path),

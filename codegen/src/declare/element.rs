@@ -1,4 +1,5 @@
-//! What a table has beside its columns: indexes that let ClickHouse skip data, and projections, which keep it in another order.
+//! The elements of a table besides its columns: indexes, which let ClickHouse skip data, and
+//! projections, which store it in another order.
 
 use super::DeclarationReader;
 use crate::{
@@ -8,16 +9,16 @@ use crate::{
     yaml::{Key, Node, Value},
 };
 
-/// An index or a projection; what it says goes to ClickHouse as it is.
+/// An index or a projection; its text goes to ClickHouse unchanged.
 #[derive(Debug, Clone)]
 pub(crate) struct Element {
     pub(crate) kind: ElementKind,
     pub(crate) name: Key,
-    /// `None` takes an inherited one away.
+    /// `None` removes an inherited one.
     pub(crate) text: Option<Sql>,
 }
 
-/// What an [`Element`] is.
+/// The kind of an [`Element`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ElementKind {
     /// A [data skipping index](https://clickhouse.com/docs/engines/table-engines/mergetree-family/mergetree#table_engine-mergetree-data_skipping-indexes).
@@ -27,7 +28,7 @@ pub(crate) enum ElementKind {
 }
 
 impl ElementKind {
-    /// Returns what several are called.
+    /// Returns the plural of the kind.
     pub(crate) const fn plural(self) -> &'static str {
         match self {
             Self::Index => "indexes",
@@ -37,14 +38,14 @@ impl ElementKind {
 }
 
 impl Element {
-    /// Returns whether both are of one kind and name.
+    /// Returns whether both have the same kind and name.
     pub(crate) fn is_namesake(&self, other: &Self) -> bool {
         self.kind == other.kind && self.name.text == other.name.text
     }
 }
 
 impl DeclarationReader<'_> {
-    /// Reads the entries of `indexes` or `projections`; those that have a problem are left out.
+    /// Reads the entries of `indexes` or `projections`; omits those that have a problem.
     pub(super) fn elements(&mut self, node: Node, kind: ElementKind) -> Vec<Element> {
         let (what, example) = match kind {
             ElementKind::Index => (

@@ -1,5 +1,5 @@
-//! What a column's long form says of the value that an event has for it: where it stands, whether it has to, how long it
-//! may be, how far from its arrival a date.
+//! The keys of a column's long form that concern its value in an event: its path, whether it is
+//! required, its maximum length, and how far a date may be from its arrival.
 
 use super::DeclarationReader;
 use crate::{
@@ -10,21 +10,21 @@ use crate::{
 /// The keys `required`, `from`, `max_bytes`, `max_age` and `max_ahead` of a column.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct EventKeys {
-    /// Whether an event without the column is refused.
+    /// Whether an event without the column is rejected.
     pub(crate) is_required: bool,
-    /// Where in an event the value stands, the path that goes before the others first; empty for the column's own name.
+    /// The paths of the value in an event, the preferred one first; empty for the column's name.
     pub(crate) from: Vec<Key>,
     pub(crate) max_bytes: Option<usize>,
-    /// How many seconds before the event's arrival a date may be.
+    /// The most seconds that a date may be before the event's arrival.
     pub(crate) max_age: Option<u32>,
-    /// How many seconds after the event's arrival a date may be.
+    /// The most seconds that a date may be after the event's arrival.
     pub(crate) max_ahead: Option<u32>,
-    /// Each of them that says something, with its place.
+    /// The keys that have an effect, with their places.
     pub(crate) said: Vec<Key>,
 }
 
 impl EventKeys {
-    /// Returns the keys for an element of a Nested, whose values stand below those of the whole.
+    /// Returns the keys for an element of a Nested; its paths are below those of the whole.
     pub(crate) fn of_element(&self, element: &str) -> Self {
         let mut keys = self.clone();
         for path in &mut keys.from {
@@ -35,7 +35,7 @@ impl EventKeys {
 }
 
 impl DeclarationReader<'_> {
-    /// Reads one of the keys; what has a problem is left out.
+    /// Reads one of the keys; omits a value that has a problem.
     pub(super) fn event_key(&mut self, key: Key, node: Node, keys: &mut EventKeys) {
         let says_something = match key.text.as_str() {
             "required" => {
@@ -97,7 +97,7 @@ impl DeclarationReader<'_> {
         paths
     }
 
-    /// Reads a period, as `400 days`, in seconds.
+    /// Reads a period, such as `400 days`, in seconds.
     fn period(&mut self, node: Node, key: &Key) -> Option<u32> {
         let seconds = match &node.value {
             Value::Text(text) => period(text),
@@ -143,7 +143,7 @@ impl DeclarationReader<'_> {
     }
 }
 
-/// Returns the seconds of a period of more than 0 and less than 136 years.
+/// Returns the seconds of a period longer than 0 and shorter than 136 years.
 fn period(text: &str) -> Option<u32> {
     let (number, unit) = text.trim().split_once(' ')?;
     let unit = match unit.trim().trim_end_matches('s') {
@@ -160,7 +160,7 @@ fn period(text: &str) -> Option<u32> {
         .filter(|seconds| *seconds > 0)
 }
 
-/// Returns what is wrong with a path, and the cure.
+/// Returns the problem of a path and its cure.
 fn path_problem(path: &str) -> Option<(&'static str, String)> {
     if path.contains(['[', ']']) {
         let dotted = path.replace(']', "").replace('[', ".");

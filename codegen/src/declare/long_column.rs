@@ -1,7 +1,9 @@
-//! The long form of a column: its type under one key, and under others what stands behind the type in the short form.
+//! The long form of a column: its type under one key, and the modifiers of the short form under
+//! others.
 //!
-//! The pieces are written behind the type's text and read as one declaration, so that every rule of a declaration holds for
-//! both forms; a problem is shown in the value that it came from. What is said of events stays apart: no declaration has it.
+//! The modifiers are appended to the type's text and parsed as one declaration, so that every rule
+//! of a declaration holds for both forms. A problem is reported in the value that it came from. The
+//! event keys are kept apart, as a declaration has none.
 
 use std::{mem, ops::Range};
 
@@ -34,7 +36,7 @@ pub(crate) const COLUMN_KEYS: [&str; 14] = [
     "was",
 ];
 
-/// A modifier for which there is a key.
+/// A modifier that has a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Modifier {
     Codec,
@@ -43,7 +45,7 @@ enum Modifier {
 }
 
 impl Modifier {
-    /// What surrounds the key's value in a declaration.
+    /// The text before and after the key's value in a declaration.
     const fn around(self) -> (&'static str, &'static str) {
         match self {
             Self::Codec => ("CODEC(", ")"),
@@ -55,7 +57,7 @@ impl Modifier {
         }
     }
 
-    /// Returns what a declaration has of the modifier.
+    /// Returns the modifier's text in a declaration.
     fn of(self, declaration: &Declaration) -> Option<&str> {
         match self {
             Self::Codec => declaration.codec.as_deref(),
@@ -64,7 +66,7 @@ impl Modifier {
         }
     }
 
-    /// Returns what it is an error to say twice.
+    /// Returns the message for a modifier that is set twice.
     const fn twice(self) -> &'static str {
         match self {
             Self::Codec => "CODEC stands twice in this column",
@@ -74,7 +76,7 @@ impl Modifier {
     }
 }
 
-/// What a column says beside its type.
+/// The parts of a column other than its type.
 #[derive(Debug, Default)]
 pub(super) struct LongColumn {
     comment: Option<(String, Span)>,
@@ -90,12 +92,13 @@ struct Piece {
     modifier: Modifier,
     key: Key,
     node: Node,
-    /// The value without the space around it; empty for an EPHEMERAL without an expression.
+    /// The value without the white space around it; empty for an EPHEMERAL without an expression.
     text: String,
 }
 
 impl DeclarationReader<'_> {
-    /// Takes the keys of a column apart; `None` where there is no type.
+    /// Splits the keys of a column into its type and the other parts; returns `None` if there is no
+    /// type.
     pub(super) fn long_column(&mut self, entries: Vec<(Key, Node)>, name: &Key) -> Option<(Node, LongColumn)> {
         let known_problems = self.report.found();
         let is_known = |key: &str| types::closest(key, COLUMN_KEYS).is_some();
@@ -176,7 +179,6 @@ impl DeclarationReader<'_> {
         names.map(|(text, span)| Key { text, span }).collect()
     }
 
-    /// Returns a modifier's text.
     fn piece(&mut self, modifier: Modifier, key: &Key, node: &Node) -> Option<String> {
         let diagnostic = match &node.value {
             Value::Text(text) if !text.trim().is_empty() => return Some(text.trim().to_owned()),
@@ -197,17 +199,17 @@ impl DeclarationReader<'_> {
 }
 
 impl LongColumn {
-    /// Takes out what is said of events.
+    /// Takes the event keys.
     pub(super) fn take_event(&mut self) -> EventKeys {
         mem::take(&mut self.event)
     }
 
-    /// Takes out the earlier names.
+    /// Takes the earlier names.
     pub(super) fn take_was(&mut self) -> Vec<Key> {
         mem::take(&mut self.was)
     }
 
-    /// Adds what stands under keys to `short`, what `ty` alone says.
+    /// Adds the parts under other keys to `short`, the declaration that `ty` holds alone.
     pub(super) fn complete(
         mut self,
         short: Declaration,
@@ -221,7 +223,8 @@ impl LongColumn {
         let Value::Text(type_text) = &ty.value else {
             return Ok(short);
         };
-        // What has brackets first and what may be nothing last, so that no piece can be taken for the next one's beginning.
+        // First the modifier with brackets, last the one that may be empty, so that the parser
+        // cannot take one for the beginning of the next.
         self.pieces.sort_by_key(|piece| match piece.modifier {
             Modifier::Codec => 0,
             Modifier::Ttl => 1,
@@ -230,7 +233,8 @@ impl LongColumn {
         let (text, places) = self.written_behind(type_text);
         let mut declaration = types::parse(&text).map_err(|errors| {
             let placed = errors.into_iter().map(|error| {
-                // Where two pieces meet, the one that begins last before the problem has it.
+                // At the border of two pieces, the problem belongs to the one that begins last
+                // before it.
                 let (node, range) = self
                     .pieces
                     .iter()
@@ -264,7 +268,7 @@ impl LongColumn {
         Ok(declaration)
     }
 
-    /// Writes the pieces behind a type; returns all of it, and where each piece stands in it.
+    /// Appends the pieces to a type; returns the whole text, and the place of each piece in it.
     fn written_behind(&self, ty: &str) -> (String, Vec<Place>) {
         let mut text = ty.to_owned();
         let places = self
@@ -272,7 +276,7 @@ impl LongColumn {
             .iter()
             .map(|piece| {
                 let (before, behind) = piece.modifier.around();
-                // A line of its own, as what is before it may end in a comment.
+                // A new line for each piece, as the text before it may end in a comment.
                 text.push('\n');
                 let whole_start = text.len();
                 text.push_str(before);
@@ -289,7 +293,7 @@ impl LongColumn {
         (text, places)
     }
 
-    /// Finds what stands under two keys, or under a key and behind the type.
+    /// Finds modifiers that are set under two keys, or under a key and after the type.
     fn said_twice(&self, short: &Declaration, ty: &Node, sources: &Sources) -> Vec<Diagnostic> {
         let mut problems = Vec::new();
         let mut twice = |message: &str, here: Span, there: Span| {
@@ -322,14 +326,14 @@ impl LongColumn {
     }
 }
 
-/// Where a piece stands behind the type, and its value within that.
+/// The place of a piece after the type, and of the value within the piece.
 struct Place {
     whole: Range<usize>,
     value: Range<usize>,
 }
 
 impl Piece {
-    /// A value is its modifier's and no other's: neither does it go on into the next one, nor is anything left of it.
+    /// Checks that the parser consumed exactly this value for this modifier.
     fn is_whole(&self, declaration: &Declaration, sources: &Sources) -> Result<(), Diagnostic> {
         let read = self.modifier.of(declaration).unwrap_or_default();
         if self.text.is_empty() || read == self.text {
@@ -353,7 +357,8 @@ fn breaks_off(key: &str, end: Span) -> Diagnostic {
     Diagnostic::error("type-syntax", format!("`{key}` breaks off")).label(end, "an operand is missing here")
 }
 
-/// Returns where `span` of the whole declaration stands in the file, as far as it is in `value`, which is what `node` holds.
+/// Returns the place in the file of `span` of the declaration, clamped to `value`, the part that
+/// `node` holds.
 fn within(node: &Node, value: &Range<usize>, span: &Range<usize>, sources: &Sources) -> Span {
     let untrimmed = match &node.value {
         Value::Text(text) => text.len() - text.trim_start().len(),

@@ -1,4 +1,4 @@
-//! Declare: what the merged YAML says, table by table, before tables inherit from one another.
+//! Declare: the declarations of the merged YAML, table by table, before inheritance.
 
 mod column;
 mod destination;
@@ -29,28 +29,29 @@ pub(crate) use {
     crate::table_engine::Clauses,
 };
 
-/// All that the files declare, in their order.
+/// All declarations of the files, in their order.
 #[derive(Debug, Default)]
 pub(crate) struct Declared {
     pub(crate) tables: Vec<Table>,
     pub(crate) destinations: Vec<Destination>,
-    /// Whether every file could be read: where not, nothing can be said of what is missing.
+    /// Whether every file could be read. If not, the rules cannot know what is missing.
     pub(crate) is_whole: bool,
 }
 
-/// One table as its own entry has it.
+/// One table as its entry declares it.
 #[derive(Debug)]
 pub(crate) struct Table {
     pub(crate) name: Key,
     pub(crate) columns: Vec<Column>,
     pub(crate) options: Options,
-    /// What YAML comments say of it.
+    /// The YAML comments on the table.
     pub(crate) remarks: Vec<String>,
-    /// Whether every piece of its entry could be read: where not, nothing can be said of what it lacks.
+    /// Whether every piece of the entry could be read. If not, the rules cannot know what it lacks.
     pub(crate) is_whole: bool,
 }
 
-/// The keys of `clickhouse:` that the original's files have and that Rowmill takes from its command line, or does not need.
+/// The keys of `clickhouse:` in the original's files that Rowmill takes from its command line, or
+/// does not need.
 pub(crate) const FOREIGN_KEYS: [&str; 6] = [
     "copy_props",
     "dsn",
@@ -60,10 +61,11 @@ pub(crate) const FOREIGN_KEYS: [&str; 6] = [
     "uploadInterval",
 ];
 
-/// The section that is read.
+/// The section that Rowmill reads.
 const SECTION: &str = "clickhouse";
 
-/// The table that old files put directly under `clickhouse:` and whose columns every table gets.
+/// The table that old files put directly under `clickhouse:`, and whose columns every table
+/// inherits.
 const OLD_BASE: &str = "base";
 
 /// Reads the section `clickhouse:`; other sections belong to other programs.
@@ -100,7 +102,7 @@ pub(crate) fn declare(root: Vec<(Key, Node)>, sources: &Sources, report: &mut Re
     reader.declared
 }
 
-/// An empty schema is no use to anyone: its tables are likely to stand in the wrong place.
+/// Builds the error for a schema without tables, which are probably in the wrong place.
 fn no_tables(section: Option<Span>, other: Option<Span>) -> Diagnostic {
     let mut diagnostic = Diagnostic::error("no-schema", "the schema has no tables")
         .help(format!("put `destinations` and `tables` under `{SECTION}:`"));
@@ -118,7 +120,7 @@ struct DeclarationReader<'a> {
     report: &'a mut Report,
     declared: Declared,
     old_base: Option<Key>,
-    /// Of the table that is being read: what is odd about its columns' declarations, and may be allowed.
+    /// The warnings about the columns of the current table, which the table may allow.
     warnings: Vec<Diagnostic>,
 }
 
@@ -180,7 +182,7 @@ impl DeclarationReader<'_> {
 
     fn table(&mut self, name: Key, node: Node) {
         let known_problems = self.report.found();
-        // A table that is none is declared all the same: that others name it is no second problem.
+        // An invalid table is declared as well, so that a reference to it is not a second problem.
         let entries = match node.value {
             Value::Map(entries) => entries,
             other => {
@@ -215,7 +217,7 @@ impl DeclarationReader<'_> {
         for warning in self.warnings.drain(..) {
             self.report.push_unless_allowed(warning, |code| options.allows(code));
         }
-        // What stands behind a table's last line is of that line.
+        // A comment after a table's last line belongs to that line.
         let remarks = remarks(self.sources, &name.span, &name.span);
         self.declared.tables.push(Table {
             name,
@@ -227,7 +229,8 @@ impl DeclarationReader<'_> {
     }
 }
 
-/// A mapping directly under `clickhouse:` is a table, unless its name is nearly that of another key and its entries fit that one.
+/// Returns the key that is probably meant if the name is close to it and the entries fit it.
+/// Otherwise, a mapping directly under `clickhouse:` is a table.
 fn meant_instead_of_table(name: &str, entries: &[(Key, Node)]) -> Option<&'static str> {
     match types::closest(name, ["destinations", "tables"])? {
         "destinations" if entries.iter().any(|(key, _)| key.text.contains('/')) => Some("destinations"),

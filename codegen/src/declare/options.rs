@@ -1,4 +1,4 @@
-//! A table's `_options`: what it extends, its engine, and the clauses behind the engine.
+//! A table's `_options`: the table that it extends, its engine, and the clauses after the engine.
 
 use super::{DeclarationReader, Element, ElementKind};
 use crate::{
@@ -13,19 +13,20 @@ use crate::{
 pub(crate) struct Options {
     pub(crate) extend: Option<Key>,
     pub(crate) is_abstract: bool,
-    /// The warnings that are meant to be so.
+    /// The codes of warnings that the table allows.
     pub(crate) allowed: Vec<String>,
     pub(crate) engine: Option<(Engine, Span)>,
     pub(crate) clauses: Clauses,
-    /// The keys under which the clauses stand.
+    /// The keys that hold the clauses.
     pub(crate) said: Vec<Key>,
     /// Indexes and projections.
     pub(crate) elements: Vec<Element>,
-    /// What the table holds, for people. It is of the table itself: what extends the table holds something else.
+    /// A description of the table for its users. Tables that extend this one do not inherit it, as
+    /// they hold other rows.
     pub(crate) comment: Option<String>,
 }
 
-/// Those keys of `_options` that not every engine has something for.
+/// The keys of `_options` that do not apply to every engine.
 const CLAUSE_KEYS: [&str; 6] = [
     "order_by",
     "partition_by",
@@ -53,7 +54,7 @@ pub(crate) const OPTION_KEYS: [&str; 14] = [
     "ttl",
 ];
 
-/// `{ order_by: id, date }` has a key `date` without a value.
+/// Builds the error for a key without a value: `{ order_by: id, date }` has a key `date`.
 fn stray_key(key: Key) -> Diagnostic {
     Diagnostic::error("unknown-key", format!("unknown key `{}` in `_options`", key.text))
         .did_you_mean(&key.text, OPTION_KEYS)
@@ -62,14 +63,14 @@ fn stray_key(key: Key) -> Diagnostic {
 }
 
 impl Options {
-    /// Returns whether the table is meant to be as the warning says.
+    /// Returns whether the table allows the warning.
     pub(crate) fn allows(&self, warning: &str) -> bool {
         self.allowed.iter().any(|allowed| allowed == warning)
     }
 }
 
 impl DeclarationReader<'_> {
-    /// Reads a table's options; those that have a problem are left out.
+    /// Reads a table's options; omits those that have a problem.
     pub(super) fn options(&mut self, node: Node) -> Options {
         let mut options = Options::default();
         for (key, node) in self
@@ -141,7 +142,7 @@ impl DeclarationReader<'_> {
         options
     }
 
-    /// Reads the codes of warnings, one or a list of them.
+    /// Reads the codes of warnings: one, or a list of them.
     fn allowed(&mut self, node: Node) -> Vec<String> {
         let items = match node.value {
             Value::List(items) => items,
@@ -168,7 +169,8 @@ impl DeclarationReader<'_> {
         allowed
     }
 
-    /// For YAML the engine `Null` is nothing, unless it stands between quotes; no one writes nothing in capitals.
+    /// Restores the engine `Null`, which YAML reads as nothing unless it is quoted. An author who
+    /// means nothing does not spell it with a capital.
     fn engine_null(&self, node: Node) -> Node {
         const NAME: &str = "Null";
         if matches!(node.value, Value::Null) && self.sources.slice(&node.span) == NAME {

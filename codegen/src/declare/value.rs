@@ -1,4 +1,5 @@
-//! What a value has to be: a mapping, a text, a boolean, an expression; and the problem where it is another.
+//! Readers of values: a mapping, a text, a boolean or an expression; each reports a problem if the
+//! value is of another kind.
 
 use super::DeclarationReader;
 use crate::{
@@ -20,7 +21,7 @@ impl DeclarationReader<'_> {
         self.report.push(diagnostic);
     }
 
-    /// Takes the entries of a mapping; a key with nothing behind it has none yet.
+    /// Returns the entries of a mapping; a key without a value is an empty mapping.
     pub(super) fn mapping(&mut self, node: Node, what: &str, example: &str) -> Option<Vec<(Key, Node)>> {
         match node.value {
             Value::Map(entries) => Some(entries),
@@ -57,7 +58,7 @@ impl DeclarationReader<'_> {
                 };
                 let message = format!("{what} is `true` or `false`, not {found}");
                 let mut diagnostic = Diagnostic::error("not-a-boolean", message).label(node.span, "");
-                // What YAML 1.1 took for booleans.
+                // The booleans of YAML 1.1.
                 if let Value::Text(text) = &node.value {
                     match text.to_ascii_lowercase().as_str() {
                         "true" | "yes" | "y" | "on" => diagnostic = diagnostic.help("write `true`"),
@@ -92,7 +93,8 @@ impl DeclarationReader<'_> {
     }
 }
 
-/// Finds out whether YAML has ended a text before its author did: at a comma inside of braces, or at what it takes for a comment.
+/// Returns a cure if YAML ended a text too early: at a comma between braces, or at the `#` of a
+/// comment.
 pub(super) fn cut_short(node: &Node, sources: &Sources) -> Option<&'static str> {
     let Value::Text(text) = &node.value else {
         return None;

@@ -1,4 +1,4 @@
-//! Types: what a ClickHouse type is called in Rust, and the types that have to be declared for it.
+//! Types: the Rust names of ClickHouse types, and the types that must be declared for them.
 
 use proc_macro2::{Literal, TokenStream};
 use quote::quote;
@@ -8,7 +8,8 @@ use crate::{
     types::{Json, Type, text_order},
 };
 
-/// Declares the types that a table's columns need: enums, named tuples, time zones, typed paths of JSON.
+/// Declares the types that a table's columns need: enums, named tuples, time zones and typed paths
+/// of JSON.
 #[derive(Debug, Default)]
 pub(super) struct Declarations {
     items: Vec<TokenStream>,
@@ -17,7 +18,7 @@ pub(super) struct Declarations {
 }
 
 impl Declarations {
-    /// Keeps `name` from being declared.
+    /// Reserves `name`, so that no declaration uses it.
     pub(super) fn reserve(&mut self, name: &str) {
         self.taken.take(name);
     }
@@ -26,7 +27,8 @@ impl Declarations {
         self.items
     }
 
-    /// Returns the Rust type of a value of `ty`; `name` is what a type declared for it is called after.
+    /// Returns the Rust type of a value of `ty`; a type declared for it derives its name from
+    /// `name`.
     pub(super) fn rust_type(&mut self, ty: &Type, name: &str) -> TokenStream {
         match ty {
             Type::String => quote!(__rt::Cow<'a, str>),
@@ -87,7 +89,7 @@ impl Declarations {
                 let dimension = Literal::usize_unsuffixed(*dimension as usize);
                 quote!(__rt::QBit<#element, #dimension>)
             }
-            // Only what ClickHouse computes may have states, and that is in no row.
+            // Only columns that ClickHouse computes have states, and rows do not hold these.
             Type::AggregateFunction(_) => quote!(()),
             Type::Shape(shape) => {
                 let name = names::ident(shape.name());
@@ -114,7 +116,7 @@ impl Declarations {
                 quote!(__rt::Map<#key, #value>)
             }
             Type::Tuple(elements) => self.tuple(elements, name),
-            // The columns of a Nested were made arrays before.
+            // `inherit` has turned the columns of a Nested into arrays.
             Type::Nested(fields) => {
                 let fields: Vec<_> = fields
                     .iter()
@@ -213,7 +215,7 @@ impl Declarations {
         }
     }
 
-    /// Declares the paths that have a type, if any has.
+    /// Declares the paths that have a type, if there are any.
     fn json_paths(&mut self, json: &Json, name: &str) -> Option<proc_macro2::Ident> {
         let paths: Vec<TokenStream> = json
             .typed()
@@ -238,7 +240,8 @@ impl Declarations {
         Some(paths_name)
     }
 
-    /// Returns the Rust type that knows which values may stand at a path of `ty`; `null` always may.
+    /// Returns the Rust type that decides which values a path of type `ty` accepts; it always
+    /// accepts `null`.
     fn path_type(&mut self, ty: &Type, name: &str) -> TokenStream {
         match ty {
             Type::Nullable(inner) | Type::LowCardinality(inner) => self.path_type(inner, name),
@@ -332,7 +335,8 @@ impl Declarations {
     }
 
     fn zone(&mut self, zone: Option<&str>) -> TokenStream {
-        // Without a zone ClickHouse takes the server's; the collector takes UTC, and says so in its documentation.
+        // Without a zone, ClickHouse uses the server's; the collector uses UTC, as its
+        // documentation says.
         let Some(zone) = zone.filter(|zone| !matches!(*zone, "UTC" | "Etc/UTC")) else {
             return quote!(__rt::Utc);
         };

@@ -52,7 +52,7 @@ pub(super) fn table(index: usize, table: &Table) -> TokenStream {
         .columns
         .iter()
         .find(|column| column.role == Role::Server(CollectorValue::Id));
-    // What ClickHouse computes is in no row.
+    // An id with a default does not identify a row, as ClickHouse may compute it.
     let row_id = option(
         id.filter(|column| column.declaration.default.is_none())
             .map(|column| &column.name),
@@ -101,7 +101,7 @@ pub(crate) fn create(table: &Table) -> String {
     if let Some(arguments) = &table.engine.arguments {
         sql.push_str(&format!("({arguments})"));
     }
-    // Said for servers that ask for it, though nobody wrote it.
+    // Some servers require ORDER BY, so a table without a sorting key states it as well.
     let is_sorted = clauses.primary_key.is_some() || table.columns.iter().any(|column| column.declaration.primary_key);
     let no_order = (table.engine.is_merge_tree() && !is_sorted).then(|| Sql::list(&[]).surrounded("tuple", ""));
     let order_by = clauses.order_by.clone().or(no_order);
@@ -126,7 +126,7 @@ pub(crate) fn create(table: &Table) -> String {
     sql
 }
 
-/// Returns the line of an index or a projection.
+/// Returns the line of an index or a projection; none if the element removes an inherited one.
 fn element(element: &Element) -> Option<String> {
     let name = quote_name(&element.name.text);
     let text = element.text.as_ref()?;
@@ -149,7 +149,7 @@ fn settings(table: &Table) -> Vec<String> {
     settings
 }
 
-/// Numbers and quoted texts stay as they are, any other text is quoted.
+/// Returns numbers and quoted texts unchanged, and quotes any other text.
 fn setting_value(value: &str) -> String {
     let is_number = value.parse::<f64>().is_ok();
     if is_number || value.starts_with('\'') {
@@ -164,7 +164,7 @@ pub(crate) fn line(column: &Column) -> String {
     format!("{} {}", quote_name(&column.name), column.declaration)
 }
 
-/// Returns a name between backticks: bare, some words would be read as clauses.
+/// Returns a name between backquotes, as ClickHouse would read some bare words as clauses.
 pub(crate) fn quote_name(name: &str) -> String {
     format!("`{}`", name.replace('\\', "\\\\").replace('`', "\\`"))
 }

@@ -1,4 +1,4 @@
-//! What a schema says of its tables and columns, as the documentation of the Rust: texts of people who do not think of Markdown.
+//! Turns comments in the schema into rustdoc, escaping text that Markdown would interpret.
 
 use crate::model::{Column, Table};
 
@@ -23,7 +23,7 @@ pub(super) fn field(column: &Column) -> Vec<String> {
     docs
 }
 
-/// Returns what a column's docs say of its values in events, behind its type.
+/// Returns the part of a column's documentation on its values in events; it follows the type.
 fn asked_of_events(column: &Column) -> String {
     let event = &column.event;
     let mut text = String::new();
@@ -40,14 +40,14 @@ fn asked_of_events(column: &Column) -> String {
     text
 }
 
-/// Returns what is said, paragraph by paragraph.
+/// Returns the comments, paragraph by paragraph.
 fn said(comment: Option<&str>, remarks: &[String]) -> impl Iterator<Item = String> {
     let remarks = (!remarks.is_empty()).then(|| remarks.join("\n"));
     comment.map(str::to_owned).into_iter().chain(remarks)
 }
 
-/// Returns the lines of a text so that Markdown shows them as they are: no line is code that rustdoc would test, nothing is a
-/// link or a tag but what looks like an address.
+/// Returns the lines of a text, escaped so that Markdown shows them as they are: rustdoc does not
+/// test any line as code, and finds no tags, and no links except web addresses.
 fn lines(text: &str) -> impl Iterator<Item = String> {
     text.lines().map(|line| match line.trim() {
         "" => String::new(),
@@ -56,7 +56,7 @@ fn lines(text: &str) -> impl Iterator<Item = String> {
 }
 
 fn escaped(line: &str) -> String {
-    // Code stays code where it is closed on its line.
+    // Code remains code if it is closed on its line.
     let keeps_code = line.matches('`').count().is_multiple_of(2) && !line.contains("``");
     let mut escaped = String::with_capacity(line.len());
     if line.starts_with("~~~") {
@@ -81,7 +81,7 @@ fn escaped(line: &str) -> String {
     escaped
 }
 
-/// Returns how long the web address is that begins here, without the full stop that ends its sentence.
+/// Returns the length of the web address that begins here, without the punctuation after it.
 fn address_length(text: &str) -> usize {
     if !text.starts_with("http://") && !text.starts_with("https://") {
         return 0;

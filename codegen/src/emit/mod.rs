@@ -1,7 +1,7 @@
-//! Emit: a checked model becomes Rust; nothing here can fail.
+//! Emit: turns a checked model into Rust. This stage cannot fail.
 //!
-//! One module a table, and behind them what concerns all: the schema, the routes, the layer.
-//! The generated code names one thing of the outside, `::rowmill_ingest::__rt`.
+//! The output has one module for each table, then the items for all tables: the schema, the routes,
+//! the layer. The generated code names only one external item, `::rowmill_ingest::__rt`.
 
 mod column_type;
 mod ddl;
@@ -21,7 +21,8 @@ use crate::{
     names,
 };
 
-/// Returns the generated file's text. It is made table by table, as a tree of tokens takes fifty times the room of its text.
+/// Returns the text of the generated file, built table by table, as a tree of tokens takes fifty
+/// times the memory of its text.
 pub(crate) fn emit(model: &Model) -> String {
     let tables = model
         .tables
@@ -40,7 +41,7 @@ pub(crate) fn emit(model: &Model) -> String {
 fn text(items: TokenStream) -> String {
     match syn::parse2(items.clone()) {
         Ok(parsed) => prettyplease::unparse(&parsed),
-        // Not pretty is still right: rustc shows what is wrong with it, and where.
+        // Unformatted code is still valid as output: rustc reports the error and its place.
         Err(_) => items.to_string(),
     }
 }
@@ -50,7 +51,8 @@ pub(crate) fn statements(model: &Model) -> Vec<String> {
     model.tables.iter().map(ddl::create).collect()
 }
 
-/// Returns the file that stands in for the generated one while the schema has errors, so that an editor keeps resolving the rest.
+/// Returns the file that replaces the generated one while the schema has errors, so that an editor
+/// can still resolve the rest.
 pub(crate) fn stub() -> String {
     let may_be_unused = may_be_unused();
     let file = quote! {
@@ -87,7 +89,8 @@ pub(crate) fn stub() -> String {
     file.to_string()
 }
 
-/// Returns the attribute that keeps the lints of the crate around it away from generated code: it is checked where it is made.
+/// Returns the attribute that keeps the lints of the surrounding crate from the generated code,
+/// which Rowmill itself checks.
 fn lints() -> TokenStream {
     quote! {
         #[allow(
@@ -107,7 +110,8 @@ fn lints() -> TokenStream {
     }
 }
 
-/// Returns the attribute of what a program may leave unused: in a private module, as in any module of a binary, rustc would say so.
+/// Returns the attribute of items that a program may leave unused: rustc would warn about them in a
+/// private module, and in any module of a binary.
 fn may_be_unused() -> TokenStream {
     quote!(#[allow(clippy::restriction, dead_code, unreachable_pub, unused_imports)])
 }

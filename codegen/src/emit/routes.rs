@@ -70,7 +70,8 @@ pub(super) fn all(model: &Model) -> TokenStream {
 /// Returns the routes that lead to one table.
 pub(super) fn of_table(index: usize, table: &Table, model: &Model) -> TokenStream {
     let own: Vec<&Route> = model.routes.iter().filter(|route| route.table == index).collect();
-    // `service/default` takes only what no other table's route names, so those stand in the match too.
+    // `service/default` takes only events that no route of another table names, so these routes are
+    // in the match too.
     let is_default = |service: &str| own.iter().any(|route| route.name.is_none() && route.service == service);
     let known: Vec<&Route> = model
         .routes
@@ -122,7 +123,7 @@ pub(super) fn of_table(index: usize, table: &Table, model: &Model) -> TokenStrea
     }
 }
 
-/// Returns the match over service and name; `service/default` is each service's last arm.
+/// Returns the match over service and name; `service/default` is the last arm of each service.
 fn declared(routes: &[&Route], route_of: impl Fn(&Route) -> TokenStream) -> TokenStream {
     let none = quote!(__rt::None);
     let mut services: Vec<&str> = Vec::new();
@@ -177,7 +178,7 @@ fn ack_rule(acks: Acks) -> TokenStream {
     quote!(__rt::AckPolicy { ack: #ack, by_header: #by_header })
 }
 
-/// Returns a table's row as the type that stands for the table.
+/// Returns the row type of a table, which represents the table.
 fn row_type(table: &Table) -> TokenStream {
     let name = names::ident(&names::type_name(&table.name));
     if table.borrows() {

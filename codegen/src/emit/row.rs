@@ -1,4 +1,4 @@
-//! The row of a table: its struct, its default, and what the runtime asks of it.
+//! The row of a table: its struct, its default, and its methods for the runtime.
 
 use proc_macro2::{Ident, Literal, TokenStream};
 use quote::quote;
@@ -12,7 +12,7 @@ use crate::{
     types::{Type, constant},
 };
 
-/// Returns the row and everything that is implemented for it.
+/// Returns the row with all its implementations.
 pub(super) fn row(table: &Table) -> TokenStream {
     let name = names::ident(&names::type_name(&table.name));
     let lifetime = table.borrows().then(|| quote!(<'a>));
@@ -144,7 +144,8 @@ fn implementation(table: &Table) -> TokenStream {
     }
 }
 
-/// Returns how far dates are compared with the arrival of their event; nothing where no column asks for it.
+/// Returns the method that compares dates with the arrival of their event; none if no column has
+/// such a limit.
 fn check_dates(table: &Table) -> Option<TokenStream> {
     let checks: Vec<_> = table
         .stored()
@@ -219,7 +220,8 @@ fn put(table: &Table) -> TokenStream {
     }
 }
 
-/// Returns how many bytes a field holds: a text's own, and what the row has of anything else.
+/// Returns the number of bytes in a field: the length of a text, or the encoded length of any other
+/// value.
 fn bytes(ty: &Type, field: &Ident) -> TokenStream {
     match (ty.is_text(), ty.is_nullable()) {
         (true, false) => quote!(self.#field.len()),
@@ -228,7 +230,7 @@ fn bytes(ty: &Type, field: &Ident) -> TokenStream {
     }
 }
 
-/// Returns what the columns ask of events; nothing where they ask for nothing.
+/// Returns the method for the required columns and alternative paths; none if there are neither.
 fn rules(table: &Table) -> Option<TokenStream> {
     let columns = || {
         table
@@ -336,7 +338,7 @@ fn stamp(table: &Table) -> TokenStream {
             (CollectorValue::DateTime, Type::String) => quote!(self.#field = __rt::Cow::Owned(stamp.date_time_text());),
             _ => {
                 let value = match (value, ty) {
-                    // A moment, not a number of milliseconds.
+                    // A point in time instead of a number of milliseconds.
                     (CollectorValue::Timestamp, Type::DateTime64(..)) => CollectorValue::DateTime,
                     _ => value,
                 };

@@ -1,4 +1,5 @@
-//! Shapes: how the values of a column become a column of ClickHouse's Native format, where that is known.
+//! Shapes: how the values of a column become a column of ClickHouse's Native format, if Rowmill
+//! supports its type.
 
 use proc_macro2::{Literal, TokenStream};
 use quote::quote;
@@ -9,18 +10,19 @@ use crate::{
     types::{Declaration, DefaultKind, Type},
 };
 
-/// Types that are nested deeper than anybody nests them are sent in rows.
+/// The maximum depth of shapes; types that nest deeper are sent in rows.
 const MAX_DEPTH: usize = 16;
 
-/// What a column is sent as.
+/// The form in which a column is sent.
 pub(super) struct Sent {
     /// The `Shape`.
     pub(super) shape: TokenStream,
-    /// The type that the values have there.
+    /// The type that the values have in this form.
     pub(super) data_type: String,
 }
 
-/// Returns what a column is sent as; none if its type is sent in rows alone, or is not sent.
+/// Returns the form in which a column is sent; none if its type can only be sent in rows, or is not
+/// sent.
 pub(super) fn sent(column: &Column, table: &Table) -> Option<Sent> {
     if column.role == Role::Computed {
         return None;
@@ -31,7 +33,8 @@ pub(super) fn sent(column: &Column, table: &Table) -> Option<Sent> {
     let (shape, ty) = match (is_marked, column.has_computed_default()) {
         (false, _) => (inner, ty),
         (true, false) => (quote!(__rt::Shape::Marked(&#inner)), ty),
-        // The mark is the NULL of a Nullable, which ClickHouse takes for the default in a column that has no NULL itself.
+        // The mark is the NULL of a Nullable. In a column that is not Nullable itself, ClickHouse
+        // replaces this NULL by the default.
         (true, true) if is_scalar(&ty) => (quote!(__rt::Shape::Nullable(&#inner)), Type::Nullable(Box::new(ty))),
         (true, true) => return None,
     };
@@ -41,7 +44,8 @@ pub(super) fn sent(column: &Column, table: &Table) -> Option<Sent> {
     })
 }
 
-/// Returns whether the column's values have a shape, or are in no row, so that what follows them in a row can be found.
+/// Returns whether the column's values have a shape or are in no row, so that the columns after it
+/// in a row can be found.
 pub(crate) fn can_be_skipped(declaration: &Declaration) -> bool {
     let kind = declaration.default.as_ref().map(|default| default.kind);
     if matches!(kind, Some(DefaultKind::Materialized | DefaultKind::Alias)) {
@@ -51,8 +55,8 @@ pub(crate) fn can_be_skipped(declaration: &Declaration) -> bool {
     shape(ty, 0).is_some() && (!declaration.has_computed_default() || is_scalar(&sent_type(ty)))
 }
 
-/// Returns the type whose columns have no more than the values: a LowCardinality is what it is made of, and so is what only says how
-/// ClickHouse goes on with the values.
+/// Returns the type whose columns hold only the values: a LowCardinality becomes its inner type,
+/// and so does a type that only tells ClickHouse how to process the values further.
 fn sent_type(ty: &Type) -> Type {
     let boxed = |ty: &Type| Box::new(sent_type(ty));
     match ty {
@@ -100,7 +104,8 @@ fn array(element: TokenStream) -> TokenStream {
     quote!(__rt::Shape::Array(&#element))
 }
 
-/// Returns the shape of a tuple; an empty one has bytes in a column that it has not in a row.
+/// Returns the shape of a tuple; none for an empty tuple, which has bytes in a column but none in a
+/// row.
 fn tuple(elements: impl IntoIterator<Item = Option<TokenStream>>) -> Option<TokenStream> {
     let elements: Vec<_> = elements.into_iter().collect::<Option<_>>()?;
     (!elements.is_empty()).then(|| quote!(__rt::Shape::Tuple(&[#(#elements),*])))
@@ -110,7 +115,7 @@ fn is_scalar(ty: &Type) -> bool {
     matches!(ty, Type::String) || width(ty).is_some()
 }
 
-/// Returns the bytes of a value, where all values of the type have as many.
+/// Returns the bytes of a value, if all values of the type have the same number.
 fn width(ty: &Type) -> Option<usize> {
     Some(match ty {
         Type::FixedString(length) => *length as usize,

@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use proc_macro2::{Literal, TokenStream};
 use quote::quote;
 
-/// So many texts are compared one after another; more are told apart by a byte first.
+/// The most texts that are compared one after another; more are first distinguished by a byte.
 const FEW: usize = 3;
 
-/// Returns a match of `value` over texts, first by length and then by those bytes that tell most of them apart: a match over texts alone
-/// compares with one after another, which for a table of many columns takes the square of their number.
+/// Returns a match of `value` over texts, first by length and then by the bytes that distinguish
+/// most of them. A plain match compares with one text after another, which for a table of many
+/// columns takes quadratic time.
 pub(super) fn text_match<'t>(
     value: &TokenStream,
     arms: impl IntoIterator<Item = (&'t str, TokenStream)>,
@@ -68,14 +69,15 @@ fn of_one_length(value: &TokenStream, arms: Vec<Arm<'_>>, otherwise: &TokenStrea
     }
 }
 
-/// Returns the place of the first byte that has the most values in texts of one length; none if they are all the same.
+/// Returns the position of the first byte that has the most different values in texts of one
+/// length; none if all texts are the same.
 fn telling_byte(arms: &[Arm<'_>]) -> Option<usize> {
     let values = |place: usize| {
         let bytes: BTreeSet<_> = arms.iter().map(|arm| arm.text.as_bytes()[place]).collect();
         bytes.len()
     };
     let places = 0..arms.first()?.text.len();
-    // The first of equal ones is the last of them backwards.
+    // `max_by_key` returns the last maximum, so the reversed order yields the first position.
     places
         .rev()
         .max_by_key(|&place| values(place))
@@ -88,7 +90,7 @@ mod tests {
 
     use super::*;
 
-    /// Follows the generated match as Rust would, and returns what it says of `text`.
+    /// Follows the generated match as Rust would, and returns its result for `text`.
     fn find(found: &syn::Expr, text: &str) -> String {
         let syn::Expr::Match(found) = found else {
             return quote!(#found).to_string();
@@ -119,7 +121,7 @@ mod tests {
         for text in &texts {
             assert_eq!(find(&found, text), format!("{text:?}"));
         }
-        // Of the same length, and in most places like one of them.
+        // Texts of the same length that differ from a known one in few places, and other texts.
         for other in ["c1000", "d0001", "c000x", "имы", "кит", "b", "longer than all"] {
             assert_eq!(find(&found, other), "nothing");
         }

@@ -1,7 +1,8 @@
-//! The function of a SimpleAggregateFunction: which there are, and of which types the result can be added to further values.
+//! The function of a SimpleAggregateFunction: the functions that the type allows, and the types for
+//! which they can aggregate their own results further.
 //!
-//! A column of this type holds plain values. ClickHouse takes it where the function makes of such values one of the same type;
-//! so a sum is a `UInt64` and never a `UInt8`.
+//! A column of this type holds plain values. ClickHouse accepts the type if the function makes
+//! values of the same type out of them; so a sum is a `UInt64` and never a `UInt8`.
 
 use std::ops::Range;
 
@@ -9,13 +10,13 @@ use super::{ast::Type, error::TypeError, grammar::Grammar, suggest};
 
 use crate::types::ast::AggregateFunction;
 
-/// What a function does with the types of its values.
+/// The effect of a function on the types of its values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Effect {
     /// One of the values.
     Choice,
     Sum,
-    /// A sum that stays in the type of the values.
+    /// A sum that keeps the type of the values.
     SumWithOverflow,
     Bits,
     /// All elements of arrays.
@@ -45,7 +46,7 @@ const FUNCTIONS: [(&str, Effect); 18] = [
     ("sumWithOverflow", Effect::SumWithOverflow),
 ];
 
-/// Other names, as `system.functions` has them.
+/// Other names, as `system.functions` lists them.
 const EXACT_ALIASES: [(&str, &str); 8] = [
     ("anyLastRespectNulls", "anyLast_respect_nulls"),
     ("anyRespectNulls", "any_respect_nulls"),
@@ -57,7 +58,7 @@ const EXACT_ALIASES: [(&str, &str); 8] = [
     ("sumMappedArrays", "sumMap"),
 ];
 
-/// Names in which capitals do not count.
+/// Case-insensitive names.
 const ALIASES: [(&str, &str); 12] = [
     ("any_value", "any"),
     ("any_value_respect_nulls", "any_respect_nulls"),
@@ -80,14 +81,14 @@ fn lookup(name: &str) -> Option<(&'static str, Effect)> {
     FUNCTIONS.iter().find(|(known, _)| *known == name).copied()
 }
 
-/// The two kinds of arguments that the type has.
+/// The two kinds of arguments of the type.
 enum Argument {
     Function(AggregateFunction, Effect),
     Type(Type),
 }
 
 impl Grammar<'_> {
-    /// `SimpleAggregateFunction(sum, UInt64)`.
+    /// Reads `SimpleAggregateFunction(sum, UInt64)`.
     pub(super) fn simple_aggregate_function(&mut self, name: &Range<usize>) -> Option<Type> {
         let mut is_first = true;
         let arguments = self.arguments(name, |grammar| {
@@ -111,7 +112,7 @@ impl Grammar<'_> {
         }
     }
 
-    /// `sum`, `groupArrayArray(10)`.
+    /// Reads `sum`, `groupArrayArray(10)`.
     fn aggregate_function(&mut self) -> Option<Argument> {
         let span = self.cursor.here();
         let Some(written) = self.element_name() else {
@@ -158,7 +159,7 @@ impl Grammar<'_> {
     }
 }
 
-/// The function makes of values of the type one of the same type.
+/// Checks that the function makes values of the type into one of the same type.
 fn is_closed(function: &AggregateFunction, effect: Effect, ty: &Type, span: &Range<usize>) -> Result<(), TypeError> {
     let stored = match plain(ty) {
         Type::LowCardinality(inner) => *inner,
@@ -180,7 +181,8 @@ fn is_closed(function: &AggregateFunction, effect: Effect, ty: &Type, span: &Ran
     }
 }
 
-/// Returns the type of what the function makes of values of `ty`, or none if it takes no such values.
+/// Returns the type that the function makes of values of `ty`; none if it does not accept such
+/// values.
 fn result(effect: Effect, ty: &Type) -> Option<Type> {
     let integer = |bits, signed| Some(Type::Int { bits, signed });
     match (effect, ty) {
@@ -216,7 +218,7 @@ fn result(effect: Effect, ty: &Type) -> Option<Type> {
             for (_, ty) in elements {
                 let Type::Array(value) = ty else { return None };
                 let value = without_null(value);
-                // These sums stay in the type of the values.
+                // These sums keep the type of the values.
                 let is_decimal = matches!(value, Type::Decimal { .. });
                 let made_value = if is_decimal { value } else { result(*of, &value)? };
                 made.push((None, Type::Array(Box::new(made_value))));
@@ -227,7 +229,7 @@ fn result(effect: Effect, ty: &Type) -> Option<Type> {
     }
 }
 
-/// The keys of maps whose values are aggregated.
+/// Returns whether the type can be the key of maps whose values are aggregated.
 fn is_key(ty: &Type) -> bool {
     matches!(
         ty,
@@ -251,7 +253,8 @@ fn without_null(ty: &Type) -> Type {
     }
 }
 
-/// Returns the type without names that ClickHouse looks through: of shapes, and of aggregation in its parts.
+/// Returns the type without the names that ClickHouse looks through: those of shapes, and of
+/// aggregation in its parts.
 fn plain(ty: &Type) -> Type {
     match ty {
         Type::Shape(shape) => plain(&shape.spelled_out()),
@@ -272,7 +275,7 @@ fn without_low_cardinality(ty: &Type) -> Type {
 }
 
 impl Type {
-    /// Returns the type with each of the types in it replaced.
+    /// Returns the type with `part` applied to each type in it.
     pub(super) fn map_parts(&self, part: &dyn Fn(&Self) -> Self) -> Self {
         match self {
             Self::LowCardinality(inner) => Self::LowCardinality(Box::new(part(inner))),
@@ -292,7 +295,7 @@ mod tests {
 
     use super::super::parse;
 
-    /// The type as it is shown, or the help of what is wrong with it.
+    /// Returns the type as printed, or the help of its problem.
     fn shown(function: &str, ty: &str) -> Result<String, Option<String>> {
         match parse(&format!("SimpleAggregateFunction({function}, {ty})")) {
             Ok(declaration) => Ok(declaration.ty.to_string()),

@@ -1,4 +1,4 @@
-//! The arguments of a type: lists in brackets, numbers and strings in them.
+//! The arguments of a type: lists in brackets, and the numbers and strings in them.
 
 use std::ops::Range;
 
@@ -13,22 +13,22 @@ use super::{
 /// An argument and its bytes.
 pub(super) type Argument<T> = (T, Range<usize>);
 
-/// What is read and forgotten.
+/// An argument that ClickHouse reads and ignores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ignored {
     WholeNumber,
     Other,
 }
 
-/// The arguments of a type; empty without brackets, too.
+/// The arguments of a type; also empty if there are no brackets.
 pub(super) struct Arguments<T> {
     pub(super) items: Vec<Argument<T>>,
-    /// The brackets with all in them, or the type's name where there are none.
+    /// The brackets with their content, or the type's name if there are no brackets.
     pub(super) span: Range<usize>,
 }
 
 impl Grammar<'_> {
-    /// A whole number, perhaps with a plus before it; a minus is a problem everywhere.
+    /// Reads a whole number, which may have a plus before it; a minus is always an error.
     pub(super) fn number(&mut self) -> Option<u64> {
         let start = self.cursor.here().start;
         let is_negative = self.cursor.is_sign('-');
@@ -51,7 +51,7 @@ impl Grammar<'_> {
         value
     }
 
-    /// Anything that may stand in a place that ClickHouse reads over.
+    /// Reads any argument in a position that ClickHouse ignores.
     pub(super) fn anything(&mut self) -> Option<Ignored> {
         let is_signed = self.cursor.is_sign('-') || self.cursor.is_sign('+');
         if is_signed {
@@ -73,14 +73,14 @@ impl Grammar<'_> {
         Some(ignored)
     }
 
-    /// Notes that ClickHouse reads over an argument.
+    /// Adds a warning that ClickHouse ignores an argument.
     pub(super) fn reads_over(&mut self, span: Range<usize>, why: &str, cure: impl Into<String>) {
         let message = format!("ClickHouse reads over `{}`: {why}", self.cursor.slice(span.clone()));
         self.warnings
             .push(TypeError::warning("read-over", span, message).help(cure));
     }
 
-    /// A string; `what` says what it is there for.
+    /// Reads a string; `what` describes it in messages.
     pub(super) fn text(&mut self, what: &str) -> Option<String> {
         match self.cursor.peek().map(|token| &token.kind) {
             Some(TokenKind::Text(Some(text))) => {
@@ -117,7 +117,7 @@ impl Grammar<'_> {
         }
     }
 
-    /// Reads exactly so many arguments.
+    /// Reads exactly `N` arguments.
     pub(super) fn exactly<T, const N: usize>(
         &mut self,
         name: &Range<usize>,
@@ -131,7 +131,7 @@ impl Grammar<'_> {
         }
     }
 
-    /// Notes that the arguments are not those that the type takes.
+    /// Adds the problem that the type does not take these arguments.
     pub(super) fn wrong_count<T>(&mut self, name: &Range<usize>, span: Range<usize>, wanted: &str) -> Option<T> {
         let shown = self.cursor.slice(name.clone());
         let has_none = span == *name;
@@ -143,7 +143,8 @@ impl Grammar<'_> {
         })
     }
 
-    /// Reads a list in brackets, a last comma allowed; `None` when any item of it has a problem.
+    /// Reads a list in brackets, which may end in a comma; returns `None` if any item has a
+    /// problem.
     pub(super) fn arguments<T>(
         &mut self,
         name: &Range<usize>,

@@ -1,4 +1,4 @@
-//! The type of a column, free of how it was written.
+//! The type of a column, independent of its spelling.
 
 use std::{
     collections::BTreeMap,
@@ -14,7 +14,7 @@ use super::literal::Literal;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Type {
     String,
-    /// Its length in bytes.
+    /// The length in bytes.
     FixedString(u32),
     Int {
         bits: u16,
@@ -24,21 +24,21 @@ pub(crate) enum Type {
     Float(u8),
     BFloat16,
     Bool,
-    /// `precision` digits, `scale` of them behind the point.
+    /// `precision` digits, `scale` of them after the point.
     Decimal {
         precision: u8,
         scale: u8,
     },
     Date,
     Date32,
-    /// Its time zone; the server's without one.
+    /// The time zone; the server's if there is none.
     DateTime(Option<String>),
-    /// Digits of a second's fraction, and the time zone; the server's without one.
+    /// The digits of a second's fraction, and the time zone; the server's if there is none.
     DateTime64(u8, Option<String>),
     Time,
-    /// Digits of a second's fraction.
+    /// The digits of a second's fraction.
     Time64(u8),
-    /// The unit that is counted, as in the type's name.
+    /// The unit, as in the type's name.
     Interval(&'static str),
     Uuid,
     Ipv4,
@@ -52,22 +52,23 @@ pub(crate) enum Type {
     Nullable(Box<Self>),
     Array(Box<Self>),
     Map(Box<Self>, Box<Self>),
-    /// Either all elements have names or none has.
+    /// Either all elements have names or none.
     Tuple(Vec<(Option<String>, Self)>),
     Nested(Vec<(String, Self)>),
     Shape(Shape),
-    /// Stored as its inner type; how it is aggregated is ClickHouse's.
+    /// Stored as the inner type; ClickHouse does the aggregation.
     SimpleAggregateFunction(AggregateFunction, Box<Self>),
     Json(Json),
     /// One of several types, in the order of their names.
     Variant(Vec<Self>),
-    /// A Variant of all shapes, under a name of its own.
+    /// A Variant of all shapes, as a named type.
     Geometry,
-    /// Any type; how many of them ClickHouse keeps apart.
+    /// Any type, and the number of types that ClickHouse stores separately.
     Dynamic {
         max_types: u8,
     },
-    /// A vector: the type of its numbers, how many there are, and in which groups they are stored.
+    /// A vector: the type of its numbers, how many there are, and the size of the groups that store
+    /// them.
     QBit {
         element: Box<Self>,
         dimension: u32,
@@ -99,7 +100,7 @@ impl Shape {
         }
     }
 
-    /// Returns the type that it is another name of.
+    /// Returns the type that the shape is another name for.
     pub(crate) fn spelled_out(self) -> Type {
         let element = match self {
             Self::Point => return Type::Tuple(vec![(None, Type::Float(64)), (None, Type::Float(64))]),
@@ -184,7 +185,7 @@ impl Display for Type {
     }
 }
 
-/// Writes the rest of an argument list, the closing bracket included.
+/// Writes the rest of an argument list, with the closing bracket.
 pub(super) fn list<T>(
     f: &mut Formatter<'_>,
     items: &[T],
@@ -199,10 +200,10 @@ pub(super) fn list<T>(
     f.write_char(')')
 }
 
-/// Words that ClickHouse quotes in a name although they look like one; capitals do not count.
+/// Words that ClickHouse quotes as names although they are valid without quotes; case-insensitive.
 const QUOTED_WORDS: [&str; 7] = ["all", "distinct", "from", "null", "select", "table", "values"];
 
-/// Returns `name` as SQL has it: in backquotes where ClickHouse itself would put them.
+/// Returns `name` as an SQL name: in backquotes if ClickHouse itself would quote it.
 pub(crate) fn quote_name(name: &str) -> String {
     let is_plain = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
@@ -238,11 +239,11 @@ fn quote(text: &str, mark: char) -> String {
     quoted
 }
 
-/// A function as ClickHouse shows it.
+/// A function as ClickHouse prints it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct AggregateFunction {
     pub(super) name: &'static str,
-    /// How many values the array keeps that it makes.
+    /// The maximum length of the array that the function makes.
     pub(super) max_size: Option<u64>,
 }
 
@@ -260,7 +261,7 @@ pub(super) const DEFAULT_DYNAMIC_TYPES: u64 = 32;
 
 pub(super) const DEFAULT_DYNAMIC_PATHS: u64 = 1024;
 
-/// The names of the two numbers.
+/// The names of the two limits.
 pub(super) const TYPES: &str = "max_dynamic_types";
 
 pub(super) const PATHS: &str = "max_dynamic_paths";
@@ -270,15 +271,15 @@ pub(super) const PATHS: &str = "max_dynamic_paths";
 pub(crate) struct Json {
     pub(super) max_dynamic_types: u64,
     pub(super) max_dynamic_paths: u64,
-    /// The keys of each path are joined by dots.
+    /// The types of paths; the keys of a path are joined by dots.
     pub(super) typed: BTreeMap<String, Type>,
-    /// Paths whose beginning is one of these are not stored.
+    /// The prefixes of paths that are not stored.
     pub(super) skipped: Vec<String>,
     pub(super) skipped_by_regexp: Vec<String>,
 }
 
 impl Json {
-    /// Returns the paths that have a type, in their order.
+    /// Returns the paths that have a type, in order.
     pub(crate) fn typed(&self) -> impl Iterator<Item = (&str, &Type)> {
         self.typed.iter().map(|(path, ty)| (path.as_str(), ty))
     }
@@ -321,7 +322,7 @@ impl Display for Json {
     }
 }
 
-/// A path called like the keyword would be one.
+/// Quotes a path if necessary; a path with the name of the keyword `SKIP` needs quotes.
 fn quote_path(path: &str) -> String {
     if path.eq_ignore_ascii_case("skip") {
         format!("`{path}`")
@@ -330,10 +331,10 @@ fn quote_path(path: &str) -> String {
     }
 }
 
-/// A function with its parameters and the types of its arguments, for ClickHouse to judge.
+/// A function with its parameters and the types of its arguments; ClickHouse checks it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct State {
-    /// As it is written, parameters included.
+    /// The function as written, with its parameters.
     pub(super) function: String,
     pub(super) arguments: Vec<Type>,
 }
@@ -348,13 +349,14 @@ impl Display for State {
     }
 }
 
-/// Where a column's values come from when the row has none.
+/// The source of a column's value if the row has none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DefaultExpr {
     pub(crate) kind: DefaultKind,
-    /// The expression as it is written. For an EPHEMERAL without one, ClickHouse's own: the default of the type.
+    /// The expression as written. For an EPHEMERAL without one, the expression that ClickHouse
+    /// uses: the default of the type.
     pub(crate) text: String,
-    /// Where the expression is written, or EPHEMERAL where it has none.
+    /// The place of the expression, or of EPHEMERAL if it has none.
     pub(crate) span: Range<usize>,
 }
 
@@ -369,7 +371,8 @@ pub(crate) enum DefaultKind {
 }
 
 impl DefaultExpr {
-    /// Returns the literal that the expression is; `None` where only ClickHouse can compute it.
+    /// Returns the literal that the expression is; `None` if only ClickHouse can compute the
+    /// expression.
     pub(crate) fn literal(&self) -> Option<Literal> {
         Literal::of_expression(&self.text)
     }
@@ -386,7 +389,8 @@ impl DefaultKind {
     }
 }
 
-/// How many types ClickHouse keeps apart in one part of a table; values of all others share one column.
+/// How many types ClickHouse stores separately in one part of a table; the values of all others
+/// share one column.
 pub(super) const DEFAULT_MAX_TYPES: u8 = 32;
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The calls in an SQL expression: functions, casts and the operators that divide, with their
 //! arguments.
 //!
-//! The expression is not parsed, its tokens are walked.
+//! The module walks the tokens of the expression and does not parse it.
 
 use std::ops::Range;
 
@@ -15,28 +15,29 @@ use super::{
 /// A call.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Call {
-    /// The function's name; `CAST` and `accurateCast` stand for all casts, `modulo`, `intDiv` and
-    /// `divide` for the operators.
+    /// The function's name; `CAST` and `accurateCast` are the names of all casts, `modulo`,
+    /// `intDiv` and `divide` those of the operators.
     pub(crate) function: String,
     pub(crate) arguments: Vec<KeyElement>,
-    /// What a cast makes of its argument.
+    /// The type that a cast converts into.
     pub(crate) target: Option<Type>,
-    /// Where it stands in the expression.
+    /// The place in the expression.
     pub(crate) span: Range<usize>,
-    /// Whether a condition says for which rows it is needed, as in `if(n = 0, 0, intDiv(m, n))`.
+    /// Whether a condition decides for which rows the call is needed, as in
+    /// `if(n = 0, 0, intDiv(m, n))`.
     pub(crate) is_guarded: bool,
 }
 
-/// A longer expression is not looked at: calls in calls are read again for each of them.
+/// A longer expression is skipped: the module reads nested calls again at each level.
 const MAX_TOKENS: usize = 2_000;
 
-/// Words behind which operands are needed for some rows only.
+/// Words whose following operands are needed for some rows only.
 const GUARDS: [&str; 5] = ["AND", "ELSE", "OR", "THEN", "WHEN"];
 
-/// Functions that need the arguments behind the first for some rows only.
+/// Functions that need the arguments after the first for some rows only.
 const GUARDING: [&str; 4] = ["and", "if", "multiIf", "or"];
 
-/// Returns the calls; none where the expression cannot be read.
+/// Returns the calls; none if the expression cannot be read.
 pub(crate) fn calls(text: &str) -> Vec<Call> {
     let Ok(tokens) = lexer::lex(text) else {
         return Vec::new();
@@ -46,8 +47,8 @@ pub(crate) fn calls(text: &str) -> Vec<Call> {
     }
     let walk = Walk { text, tokens: &tokens };
     let mut calls = Vec::new();
-    // Whether what stands here is guarded, whether the bracket around it is, and whether commas
-    // guard.
+    // The state of the current bracket, and those of the brackets around it: is this place guarded,
+    // is the whole bracket guarded, and do its commas guard?
     let mut here = Frame::default();
     let mut around = Vec::new();
     for (at, token) in tokens.iter().enumerate() {
@@ -89,7 +90,7 @@ struct Walk<'t> {
 }
 
 impl<'t> Walk<'t> {
-    /// Returns the call whose name or operator stands here.
+    /// Returns the call whose name or operator is at this token.
     fn call_at(self, at: usize) -> Option<Call> {
         match &self.tokens[at].kind {
             TokenKind::Word => match self.bracket(at + 1) {
@@ -209,7 +210,7 @@ impl<'t> Walk<'t> {
         }
     }
 
-    /// Returns the last token of the operand that begins here; none behind a sign.
+    /// Returns the last token of the operand that begins here; none if a sign is here.
     fn operand_end(self, mut at: usize) -> Option<usize> {
         loop {
             let mut end = match self.tokens.get(at)?.kind {
@@ -237,7 +238,7 @@ impl<'t> Walk<'t> {
         )
     }
 
-    /// Returns whether the word is one of `a DIV (b)`.
+    /// Returns whether the word is an operator, as in `a DIV (b)`.
     fn is_operator(self, at: usize) -> bool {
         self.ends_operand(at) && self.word(at).is_some_and(|word| is_one_of(word, &["DIV", "MOD"]))
     }
@@ -247,7 +248,7 @@ impl<'t> Walk<'t> {
         Some(super::parse(&self.text[span]).ok()?.ty)
     }
 
-    /// Returns where the parenthesis closes that opens here.
+    /// Returns the token that closes the parenthesis that opens here.
     fn bracket(self, at: usize) -> Option<usize> {
         let token = self.tokens.get(at)?;
         match token.kind {
@@ -301,7 +302,7 @@ mod tests {
                 &["CAST(f ( a , 'x' ); 'Date') → Date", "f(a; 'x')"],
             ),
             ("a::Date", &["CAST(a) → Date"]),
-            // A type with brackets is no function, and does no harm as one.
+            // A type with brackets looks like a function; this does no harm.
             (
                 "a.b[1]::Decimal(9, 2)",
                 &["CAST(a . b [ 1 ]) → Decimal(9, 2)", "Decimal(9; 2)"],

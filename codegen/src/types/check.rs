@@ -1,6 +1,8 @@
-//! The rules that ClickHouse 26.7 enforces when a table is created, with its default settings: one function each.
+//! The rules that ClickHouse 26.7, with its default settings, enforces for types when it creates a
+//! table: one function each.
 //!
-//! Each takes what is to be judged and its bytes in the text, and gives the problem where the rule is broken.
+//! Each rule takes the items to check and their bytes in the text, and returns the problem if they
+//! break it.
 
 use std::{collections::HashSet, ops::Range, sync::LazyLock};
 
@@ -12,12 +14,13 @@ use super::{
     suggest,
 };
 
-/// The database that comes with the crate: what a build takes must not depend on the machine that builds.
+/// The database that comes with the crate, so that the result of a build does not depend on the
+/// machine.
 static ZONES: LazyLock<TimeZoneDatabase> = LazyLock::new(TimeZoneDatabase::bundled);
 
 type Rule = Result<(), TypeError>;
 
-/// ClickHouse refuses longer ones by default, as it reads and writes their padding with each row
+/// ClickHouse rejects longer ones by default, as it reads and writes their padding with each row
 /// (`allow_suspicious_fixed_string_types`).
 const MAX_FIXED_STRING_BYTES: u64 = 256;
 const MAX_DECIMAL_PRECISION: u64 = 76;
@@ -72,14 +75,15 @@ pub(super) fn time64_digits(digits: u64, span: &Range<usize>) -> Rule {
     Err(TypeError::new("type-range", span.clone(), message).help("9 is nanoseconds"))
 }
 
-/// What a name of a fixed offset begins with.
+/// The prefix of names of fixed offsets.
 const FIXED_ZONE: &str = "Fixed/UTC";
-/// The folder of a machine's zones in which they stand once more.
+/// The folder with a second copy of a machine's zones.
 const ZONES_OF_THE_MACHINE: &str = "posix/";
-/// Names of files that hold one zone on this machine and another on that.
+/// Names of files that hold different zones on different machines.
 const UNKNOWN_ZONES: [&str; 2] = ["localtime", "posixrules"];
 
-/// Capitals count in ClickHouse and not in our time zone database.
+/// Checks that the time zone exists. Its names are case-sensitive in ClickHouse, but not in the
+/// time zone database of this crate.
 pub(super) fn time_zone(name: &str, span: &Range<usize>) -> Rule {
     let problem = || {
         TypeError::new(
@@ -110,7 +114,8 @@ pub(super) fn time_zone(name: &str, span: &Range<usize>) -> Rule {
     }
 }
 
-/// Returns whether the text is a sign and hours, minutes and seconds of two digits each, at most a day in all.
+/// Returns whether the text is a sign and hours, minutes and seconds of two digits each, at most
+/// one day in total.
 fn is_offset(text: &str) -> bool {
     let [b'+' | b'-', h1, h0, b':', m1, m0, b':', s1, s0] = text.as_bytes() else {
         return false;
@@ -123,7 +128,7 @@ fn is_offset(text: &str) -> bool {
     seconds().is_some_and(|seconds| seconds <= 24 * 3600)
 }
 
-/// What is in no time zone database, ClickHouse looks for among the files of its machine.
+/// Returns a warning for a zone that ClickHouse looks up only among the files of its machine.
 pub(super) fn zone_of_the_machine(name: &str, span: &Range<usize>) -> Option<TypeError> {
     let (message, cure) = if let Some(same) = name.strip_prefix(ZONES_OF_THE_MACHINE) {
         (
@@ -211,7 +216,8 @@ pub(super) fn nullable(inner: &Type, span: &Range<usize>) -> Rule {
     }
 }
 
-/// UUID alone of the fixed types is let through; the others need `allow_suspicious_low_cardinality_types`.
+/// Checks the type inside a LowCardinality. Among types of a fixed size, ClickHouse allows
+/// FixedString and UUID; the others need `allow_suspicious_low_cardinality_types`.
 pub(super) fn low_cardinality(inner: &Type, span: &Range<usize>) -> Rule {
     let of = if let Type::Nullable(of) = inner { of } else { inner };
     match of {
@@ -255,8 +261,10 @@ pub(super) fn map_key(key: &Type, span: &Range<usize>) -> Rule {
     )
 }
 
-/// Names stand for all elements or for none, each once; `null` is what ClickHouse calls the subcolumn of a Nullable. Of
-/// `Tuple(a Tuple(b UInt8), `a.b` UInt8)`, which it takes, it can never read again what it has stored.
+/// Checks the names of a tuple's elements. Either all elements have names or none; no name occurs
+/// twice; `null` is reserved, as ClickHouse's name for a subcolumn of a Nullable. ClickHouse
+/// accepts `Tuple(a Tuple(b UInt8), `a.b` UInt8)`, but can never read back the values that it has
+/// stored.
 pub(super) fn element_names<'a>(names: impl Iterator<Item = (Option<&'a str>, &'a Range<usize>)>) -> Rule {
     let mut seen = HashSet::new();
     let mut dotted = Vec::new();

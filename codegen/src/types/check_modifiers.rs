@@ -1,4 +1,5 @@
-//! The rules that ClickHouse 26.7 enforces for a column's modifiers: one function each, as in `check`.
+//! The rules that ClickHouse 26.7 enforces for a column's modifiers: one function each, as in
+//! `check`.
 
 use std::{net, ops::Range};
 
@@ -15,7 +16,7 @@ use {
 
 type Rule = Result<(), TypeError>;
 
-/// `system.codecs` of 26.7, with `Default`, which stands for the server's choice.
+/// The codecs of `system.codecs` of 26.7, and `Default`, the server's choice.
 const CODECS: [&str; 13] = [
     "AES_128_GCM_SIV",
     "AES_256_GCM_SIV",
@@ -32,10 +33,10 @@ const CODECS: [&str; 13] = [
     "ZSTD",
 ];
 
-/// Those that need `allow_experimental_codecs`.
+/// The codecs that need `allow_experimental_codecs`.
 const EXPERIMENTAL_CODECS: [&str; 3] = ["ALP", "Quantized", "ZXC"];
 
-/// Each codec is one that ClickHouse has; capitals count.
+/// Checks that ClickHouse has each codec; the names are case-sensitive.
 pub(super) fn codecs(list: &str, span: &Range<usize>) -> Rule {
     let tokens = lexer::lex(list).unwrap_or_default();
     let mut index = 0;
@@ -74,7 +75,7 @@ fn codec(name: &str, span: Range<usize>) -> Rule {
     Err(problem.did_you_mean(suggest::closest(name, CODECS)))
 }
 
-/// An ALIAS is stored nowhere, so nothing can be compressed.
+/// Checks that an ALIAS has no codec, as it is not stored.
 pub(super) fn codec_is_stored(kind: Option<DefaultKind>, span: &Range<usize>) -> Rule {
     if kind != Some(DefaultKind::Alias) {
         return Ok(());
@@ -87,7 +88,8 @@ pub(super) fn codec_is_stored(kind: Option<DefaultKind>, span: &Range<usize>) ->
     .help("remove the CODEC"))
 }
 
-/// ClickHouse would copy the default to each of the arrays that it makes of a Nested, none of which it then fits.
+/// Checks that a Nested has no default. ClickHouse would copy the default to each of the arrays
+/// that it makes of the Nested, and it fits none of them.
 pub(super) fn nested_has_no_default(ty: &Type, span: &Range<usize>) -> Rule {
     if !matches!(ty, Type::Nested(_)) {
         return Ok(());
@@ -100,15 +102,16 @@ pub(super) fn nested_has_no_default(ty: &Type, span: &Range<usize>) -> Rule {
     .help("remove the default; without values in the row, the arrays are empty"))
 }
 
-/// Refuses the literals that ClickHouse refuses when the table is created. It lets more through than one may want, `300`
-/// for an Int8 (which becomes 44) among it: that is then ClickHouse's to compute.
+/// Rejects the literals that ClickHouse rejects when it creates the table. ClickHouse accepts more
+/// literals than are useful, such as `300` for an Int8 (which becomes 44); it computes these
+/// itself.
 pub(super) fn default_fits(ty: &Type, literal: &Literal, span: &Range<usize>) -> Rule {
     let misfit = |message: String| TypeError::new("default-misfit", span.clone(), message);
     match (ty, literal) {
         (Type::LowCardinality(inner) | Type::SimpleAggregateFunction(_, inner), _) => {
             default_fits(inner, literal, span)
         }
-        // ClickHouse takes NULL instead of a text that it cannot read.
+        // ClickHouse inserts NULL for a text that it cannot read.
         (Type::Nullable(_), Literal::Null | Literal::Text(_)) => Ok(()),
         (Type::Nullable(inner), _) => default_fits(inner, literal, span),
         (_, Literal::Null) => {
@@ -152,7 +155,7 @@ pub(super) fn default_fits(ty: &Type, literal: &Literal, span: &Range<usize>) ->
             elements.len()
         ))
         .help("write `tuple(…)`")),
-        // Anything becomes a String.
+        // A String accepts any literal.
         (Type::String, _) => Ok(()),
         (_, Literal::Array(_) | Literal::Tuple(_)) => {
             Err(misfit(format!("the default of `{ty}` has to be a single value")))
@@ -186,7 +189,8 @@ pub(super) fn default_fits(ty: &Type, literal: &Literal, span: &Range<usize>) ->
     }
 }
 
-/// Whether ClickHouse may be able to read the text as the type; false only where it surely is not.
+/// Returns whether ClickHouse may be able to read the text as the type; false only if it certainly
+/// cannot.
 fn is_readable(ty: &Type, text: &str) -> bool {
     match ty {
         Type::Interval(_) => is_readable(&Type::Int { bits: 64, signed: true }, text),
@@ -223,7 +227,7 @@ mod tests {
 
     use super::super::parse;
 
-    /// The message about a declaration, and what of it is underlined.
+    /// Returns the message about a declaration, and the underlined part.
     fn refusal(text: &str) -> (String, &str) {
         let problems = parse(text).unwrap_err();
         assert_eq!(problems.len(), 1, "{text}: {problems:?}");

@@ -1,19 +1,20 @@
-//! Whether two types have one that holds the values of both. ClickHouse takes no two such types for one Variant, as it would be
-//! left to chance which of them a value becomes.
+//! Decides whether two types have a common type that holds the values of both. ClickHouse does not
+//! accept two such types in one Variant, as the type of a value would be arbitrary.
 
 use super::ast::Type;
 
-/// Returns whether ClickHouse knows a type for the values of both.
+/// Returns whether ClickHouse has a common type for the values of both.
 pub(super) fn exists(a: &Type, b: &Type) -> bool {
     let (a, b) = (spelled_out(a), spelled_out(b));
-    // A Bool is a number in arrays, and only there.
+    // A Bool has a common type with a number only inside arrays.
     if a != b && (a == Type::Bool || b == Type::Bool) {
         return false;
     }
     inside(&a, &b)
 }
 
-/// Returns the type without names for others: of shapes, of aggregation, of dictionaries, of a Nested.
+/// Returns the type without names for other types: those of shapes, aggregation, dictionaries and
+/// Nested.
 pub(super) fn spelled_out(ty: &Type) -> Type {
     match ty {
         Type::Shape(shape) => spelled_out(&shape.spelled_out()),
@@ -38,7 +39,7 @@ fn inside(a: &Type, b: &Type) -> bool {
         (Type::Map(key, value), Type::Map(other_key, other_value)) => {
             inside(key, other_key) && inside(value, other_value)
         }
-        // By their places, whatever the elements are called.
+        // By position, whatever the names of the elements are.
         (Type::Tuple(a), Type::Tuple(b)) => a.len() == b.len() && a.iter().zip(b).all(|((_, a), (_, b))| inside(a, b)),
         (Type::Json(_), Type::Json(_)) => true,
         (Type::Interval(_), other) | (other, Type::Interval(_)) => {
@@ -62,8 +63,9 @@ fn inside(a: &Type, b: &Type) -> bool {
     }
 }
 
-/// The common type of 64 bits without a sign and fewer with one would be a slow one, which ClickHouse does not choose; and
-/// beyond 256 bits there is none.
+/// Returns whether two integer types have a common type. With UInt64 and at most 64 signed bits,
+/// the common type would be a slow one, which ClickHouse does not choose. Beyond 256 bits there is
+/// none.
 fn integers((bits, signed): (u16, bool), (other_bits, other_signed): (u16, bool)) -> bool {
     let (unsigned, signed) = match (signed, other_signed) {
         (false, true) => (bits, other_bits),
@@ -73,7 +75,7 @@ fn integers((bits, signed): (u16, bool), (other_bits, other_signed): (u16, bool)
     unsigned < signed || !matches!(unsigned, 64 | 256)
 }
 
-/// Returns the bits and the sign of what counts as an integer.
+/// Returns the bits and the sign of a type that counts as an integer.
 fn integer(ty: &Type) -> Option<(u16, bool)> {
     match ty {
         Type::Int { bits, signed } => Some((*bits, *signed)),

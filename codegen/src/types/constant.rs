@@ -1,4 +1,4 @@
-//! Defaults that are known when the project is built.
+//! Defaults that are known at build time.
 
 use proc_macro2::{Literal as RustLiteral, TokenStream};
 use quote::quote;
@@ -9,7 +9,8 @@ use crate::types::{
     literal::Literal,
 };
 
-/// Returns the value of a DEFAULT that is a literal of a plain type; ClickHouse computes every other.
+/// Returns the value of a DEFAULT that is a literal of a plain type; ClickHouse computes every
+/// other default.
 pub(crate) fn constant(declaration: &Declaration) -> Option<TokenStream> {
     let default = declaration
         .default
@@ -42,7 +43,7 @@ fn value(literal: &Literal, ty: &Type) -> Option<TokenStream> {
     }
 }
 
-/// Returns the number if the type holds it; what ClickHouse would make of another is ClickHouse's to say.
+/// Returns the number if the type can hold it; ClickHouse converts any other number.
 fn integer(text: &str, bits: u16, signed: bool) -> Option<TokenStream> {
     let value: i128 = text.parse().ok()?;
     let range = match (bits, signed) {

@@ -1,4 +1,4 @@
-//! The cursor: where in the tokens the grammar stands, and the questions that it asks there.
+//! The cursor: the position of the grammar in the tokens, and queries about this position.
 
 use std::ops::Range;
 
@@ -7,13 +7,13 @@ use super::{
     lexer::{Token, TokenKind},
 };
 
-/// A place among the tokens of a text.
+/// A position among the tokens of a text.
 #[derive(Debug, Clone)]
 pub(crate) struct Cursor<'t> {
     text: &'t str,
     tokens: &'t [Token],
     at: usize,
-    /// Where the bracket closes that we are in, or the end of the tokens.
+    /// The token that closes the current bracket, or the end of the tokens.
     end: usize,
 }
 
@@ -31,12 +31,12 @@ impl<'t> Cursor<'t> {
         self.at
     }
 
-    /// Goes to a place that [`Cursor::at`] has given.
+    /// Moves to a position that [`Cursor::at`] has returned.
     pub(crate) fn go_to(&mut self, at: usize) {
         self.at = at.min(self.end);
     }
 
-    /// Returns the next token inside of the bracket.
+    /// Returns the next token inside the bracket.
     pub(crate) fn peek(&self) -> Option<&'t Token> {
         self.peek_nth(0)
     }
@@ -59,7 +59,7 @@ impl<'t> Cursor<'t> {
         &self.text[span]
     }
 
-    /// Returns the bare word that the next token is.
+    /// Returns the next token if it is a bare word.
     pub(crate) fn word(&self) -> Option<&'t str> {
         self.word_nth(0)
     }
@@ -81,7 +81,7 @@ impl<'t> Cursor<'t> {
         found
     }
 
-    /// Steps over all of `words`, separated by spaces, or none of them.
+    /// Steps over all of `words`, separated by spaces, or over none of them.
     pub(crate) fn eat_keywords(&mut self, words: &str) -> bool {
         let mut count = 0;
         for word in words.split(' ') {
@@ -104,7 +104,7 @@ impl<'t> Cursor<'t> {
         found
     }
 
-    /// Returns the name, bare or quoted, that the next token is.
+    /// Returns the next token if it is a name, bare or quoted.
     pub(crate) fn name(&self) -> Option<String> {
         match &self.peek()?.kind {
             TokenKind::Quoted(name) => Some(name.clone()),
@@ -117,7 +117,8 @@ impl<'t> Cursor<'t> {
             .is_some_and(|token| matches!(token.kind, TokenKind::Open(_)) && self.slice(token.span.clone()) == bracket)
     }
 
-    /// Steps over the bracket that begins here; gives a cursor for what is in it, and the bytes of it all.
+    /// Steps over the bracket that begins here; returns a cursor for its content, and the bytes of
+    /// the whole bracket.
     pub(crate) fn enter(&mut self, bracket: &str) -> Option<(Self, Range<usize>)> {
         if !self.is_open(0, bracket) {
             return None;
@@ -136,7 +137,7 @@ impl<'t> Cursor<'t> {
         Some((inner, span))
     }
 
-    /// Steps over one token, or over all that a bracket holds.
+    /// Steps over one token, or over a whole bracket.
     pub(crate) fn skip(&mut self) {
         match self.peek().map(|token| &token.kind) {
             Some(TokenKind::Open(close)) => self.at = close + 1,
@@ -145,14 +146,14 @@ impl<'t> Cursor<'t> {
         }
     }
 
-    /// Steps to the comma that ends this item of a list.
+    /// Steps to the comma that ends the current item of a list.
     pub(crate) fn skip_to_comma(&mut self) {
         while !self.is_done() && !self.is_sign(',') {
             self.skip();
         }
     }
 
-    /// Returns the bytes of the next token, or the empty place behind the last one.
+    /// Returns the bytes of the next token, or the empty range after the last one.
     pub(crate) fn here(&self) -> Range<usize> {
         match self.tokens.get(self.at) {
             Some(token) => token.span.clone(),
@@ -160,7 +161,7 @@ impl<'t> Cursor<'t> {
         }
     }
 
-    /// Returns the bytes from `start` to the end of the last token before here.
+    /// Returns the bytes from `start` to the end of the last token before this position.
     pub(crate) fn since(&self, start: usize) -> Range<usize> {
         let end = self
             .at
@@ -170,7 +171,7 @@ impl<'t> Cursor<'t> {
         start..end.max(start)
     }
 
-    /// Says that something else was expected here.
+    /// Returns the problem that something else was expected here.
     pub(crate) fn expected(&self, what: &str) -> TypeError {
         let message = match self.tokens.get(self.at) {
             Some(token) => format!("expected {what}, found `{}`", self.slice(token.span.clone())),

@@ -1,7 +1,7 @@
-//! The declaration of a column: its type and the modifiers behind it.
+//! The declaration of a column: its type and the modifiers after it.
 //!
-//! ClickHouse wants the modifiers in one order; here any order will do, as they are printed in ClickHouse's. Expressions
-//! are kept as they are written, for ClickHouse to judge.
+//! ClickHouse accepts the modifiers in one order only. Rowmill accepts any order, and prints them
+//! in ClickHouse's order. Expressions are kept as written; ClickHouse checks them.
 
 use std::{
     fmt::{self, Display, Formatter},
@@ -25,18 +25,19 @@ use super::{
 
 use crate::types::ast::{DefaultExpr, DefaultKind};
 
-/// A column but for its name.
+/// A column without its name.
 ///
-/// It prints as it stands in CREATE TABLE.
+/// It prints as in CREATE TABLE.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Declaration {
-    /// The column's type; what NULL, or a DEFAULT of NULL, makes of the type that is written.
+    /// The column's type; NULL and a DEFAULT of NULL make the written type Nullable.
     pub(crate) ty: Type,
-    /// Where the type is written, or what it was inferred from.
+    /// The place of the type, or of the expression that it was inferred from.
     pub(crate) ty_span: Range<usize>,
-    /// The column whose type this one has, until that is known; `ty` stands for nothing as long.
+    /// The column whose type this one takes, until that type is known; `ty` has no meaning until
+    /// then.
     pub(crate) ty_of: Option<Reference>,
-    /// Whether NULL (true) or NOT NULL (false) is written.
+    /// NULL (true) or NOT NULL (false), if either is written.
     pub(crate) null: Option<bool>,
     pub(crate) default: Option<DefaultExpr>,
     pub(crate) comment: Option<String>,
@@ -45,20 +46,21 @@ pub(crate) struct Declaration {
     /// The list of statistics without its brackets.
     pub(crate) statistics: Option<String>,
     pub(crate) ttl: Option<String>,
-    /// Where the expression of TTL is written.
+    /// The place of the TTL expression.
     pub(crate) ttl_span: Option<Range<usize>>,
     pub(crate) primary_key: bool,
     /// The column's settings without their brackets.
     pub(crate) settings: Option<String>,
-    /// What ClickHouse takes and nobody means.
+    /// Problems that ClickHouse accepts and that are probably mistakes.
     pub(crate) warnings: Vec<TypeError>,
 }
 
 impl Declaration {
-    /// Takes the type of the column that this one is computed from, now that it is known.
+    /// Takes the type of the column that this one is computed from, now that the type is known.
     ///
     /// # Errors
-    /// NULL is written, and the type cannot be Nullable; or it is one of states, which no event can hold.
+    /// Returns a problem if NULL is written and the type cannot be Nullable, or if the type is one
+    /// of states, which no event can hold.
     pub(crate) fn take_type(&mut self, ty: &Type) -> Result<(), TypeError> {
         let kind = self.default.as_ref().map(|default| default.kind);
         state::is_computed(ty, kind, &self.ty_span)?;
@@ -74,7 +76,7 @@ impl Declaration {
         Ok(())
     }
 
-    /// Says that the type is missing, which only ClickHouse could find.
+    /// Returns the problem that the type is missing, as only ClickHouse could infer it.
     pub(crate) fn cannot_infer(&self, kind: DefaultKind) -> TypeError {
         cannot_infer(self.ty_span.clone(), kind)
     }
@@ -83,7 +85,8 @@ impl Declaration {
 impl Display for Declaration {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         self.ty.fmt(f)?;
-        // NULL is in the type; NOT NULL holds against a server that makes types Nullable by default.
+        // NULL is part of the type. NOT NULL overrides a server that makes types Nullable by
+        // default.
         if self.null == Some(false) {
             f.write_str(" NOT NULL")?;
         }
@@ -111,10 +114,10 @@ impl Display for Declaration {
     }
 }
 
-/// Reads a column's declaration.
+/// Parses a column's declaration.
 ///
 /// # Errors
-/// Whatever is wrong with its type and its modifiers, all in one go.
+/// Returns all problems of its type and its modifiers.
 pub(crate) fn parse(text: &str) -> Result<Declaration, Vec<TypeError>> {
     let tokens = lexer::lex(text)?;
     let cursor = Cursor::new(text, &tokens);
@@ -128,7 +131,7 @@ pub(crate) fn parse(text: &str) -> Result<Declaration, Vec<TypeError>> {
 
     let warnings = grammar.warnings;
     let mut reader = ModifierReader::new(grammar.cursor, grammar.problems);
-    // Behind a type that could not be read, a stranger may be the rest of it.
+    // After an unreadable type, an unknown word may be the rest of the type.
     if ty.is_some() || reader.cursor.word().is_some_and(is_modifier_word) {
         reader.modifiers();
     }
@@ -146,7 +149,8 @@ pub(crate) fn parse(text: &str) -> Result<Declaration, Vec<TypeError>> {
     }
 }
 
-/// A column without a type has that of its default, as far as it can be told without ClickHouse.
+/// Parses a column without a type: it has the type of its default, if that can be inferred without
+/// ClickHouse.
 fn untyped(cursor: Cursor<'_>) -> Result<Declaration, Vec<TypeError>> {
     let first = cursor.here();
     let missing = |span, message: String| TypeError::new("missing-type", span, message);
@@ -179,7 +183,7 @@ fn untyped(cursor: Cursor<'_>) -> Result<Declaration, Vec<TypeError>> {
     }
 }
 
-/// Says that a type is missing which only ClickHouse could find.
+/// Returns the problem that a type is missing, as only ClickHouse could infer it.
 fn cannot_infer(span: Range<usize>, kind: DefaultKind) -> TypeError {
     let keyword = kind.keyword();
     TypeError::new("missing-type", span, "the column's type cannot be inferred from this").help(format!(
@@ -187,7 +191,7 @@ fn cannot_infer(span: Range<usize>, kind: DefaultKind) -> TypeError {
     ))
 }
 
-/// Puts the type and its modifiers together.
+/// Combines the type and its modifiers.
 fn whole(ty: Type, ty_span: Range<usize>, written: Written) -> Result<Declaration, Vec<TypeError>> {
     let Written {
         null,
@@ -251,7 +255,8 @@ fn whole(ty: Type, ty_span: Range<usize>, written: Written) -> Result<Declaratio
     }
 }
 
-/// NULL makes the type Nullable, and so does a DEFAULT of NULL, which reaches into a LowCardinality, too.
+/// Returns the type with its nullability: NULL makes it Nullable, and so does a DEFAULT of NULL,
+/// which also makes the type inside a LowCardinality Nullable.
 fn nullability(
     ty: Type,
     ty_span: &Range<usize>,
@@ -289,14 +294,15 @@ mod tests {
 
     use super::*;
 
-    /// Types beside what ClickHouse 26.7 shows for them in `system.columns`, once a table was created with each.
+    /// Types, with the form that `system.columns` of ClickHouse 26.7 has for each, after a table
+    /// was created with it.
     const TYPES: &str = include_str!("testdata/types.tsv");
-    /// Declarations beside how they stand in the DDL, which ClickHouse 26.7 takes.
+    /// Declarations, with their form in the DDL, which ClickHouse 26.7 accepts.
     const DECLARATIONS: &str = include_str!("testdata/declarations.tsv");
-    /// What is taken with a warning, beside each of those, as in [`REFUSED`].
+    /// Declarations accepted with warnings, with each warning in the format of [`REFUSED`].
     const ODD: &str = include_str!("testdata/odd.tsv");
-    /// What is refused, beside each of its problems: code, bytes, message and cure. ClickHouse 26.7 refuses it, too, but for
-    /// what `tests/it/checker/disagreements.txt` lists.
+    /// Rejected declarations, with each problem: code, bytes, message and cure. ClickHouse 26.7
+    /// rejects them as well, except those that `tests/it/checker/disagreements.txt` lists.
     const REFUSED: &str = include_str!("testdata/refused.tsv");
 
     fn rendered(problem: &TypeError) -> String {
@@ -310,7 +316,7 @@ mod tests {
         format!("{code} {}..{} {message}{help}", span.start, span.end)
     }
 
-    /// Compares what is said of each case with what stands beside it.
+    /// Compares the problems of each case with the expected ones beside it.
     fn compare(cases: &str, said: impl Fn(&str) -> Vec<TypeError>) {
         let others: Vec<String> = cases
             .lines()

@@ -1,4 +1,4 @@
-//! The values of an Enum: read, numbered as ClickHouse numbers them, sorted by their numbers.
+//! The values of an Enum: parsed, numbered as ClickHouse numbers them, and sorted by their numbers.
 
 use std::{collections::HashMap, ops::Range};
 
@@ -16,7 +16,7 @@ pub(super) fn element(grammar: &mut Grammar<'_>) -> Option<Element> {
     if !grammar.cursor.eat_sign('=') {
         return Some(Element { name, value: None });
     }
-    // `==` is the same operator to ClickHouse.
+    // ClickHouse treats `==` as the same operator.
     grammar.cursor.eat_sign('=');
     let start = grammar.cursor.here().start;
     let is_negative = grammar.cursor.eat_sign('-');
@@ -28,7 +28,7 @@ pub(super) fn element(grammar: &mut Grammar<'_>) -> Option<Element> {
         return None;
     };
     grammar.cursor.next();
-    // A number too large for an i64 is too large for any enum: the largest one stands for it.
+    // A number too large for an i64 is too large for any enum, so i64::MAX replaces it.
     let written = grammar.cursor.slice(token.span.clone());
     match literal::whole_number(written).map(|value| i64::try_from(value).unwrap_or(i64::MAX)) {
         Some(value) => Some(Element {
@@ -44,10 +44,11 @@ pub(super) fn element(grammar: &mut Grammar<'_>) -> Option<Element> {
     }
 }
 
-/// Makes the type of its elements.
+/// Makes the type from its elements.
 ///
 /// # Errors
-/// No elements, numbers for some of them only, names or numbers twice, and numbers that `bits` cannot hold.
+/// Returns the problems: no elements, numbers for some of them only, duplicate names or numbers,
+/// and numbers that `bits` cannot hold.
 pub(super) fn number(
     bits: Option<u8>,
     elements: Vec<Argument<Element>>,
@@ -65,7 +66,8 @@ pub(super) fn number(
             (name, value, span)
         })
         .collect();
-    // Without bits, the values choose them; what does not fit 16 is then refused as too large for 16.
+    // Without bits, the values decide; a value that does not fit 16 bits is then an error for 16
+    // bits.
     let bits = bits.unwrap_or_else(|| {
         let fits_8 = numbered.iter().all(|(_, value, _)| i8::try_from(*value).is_ok());
         if fits_8 { 8 } else { 16 }
@@ -97,7 +99,8 @@ pub(super) fn number(
     }
 }
 
-/// The first element may have a number for the others to count on from; after it, either all have one or none has.
+/// Checks that, after the first element, either all elements have a number or none. The first may
+/// have a number from which the others count.
 fn numbers_are_all_or_none(elements: &[Argument<Element>]) -> Result<(), TypeError> {
     let Some((second, rest)) = elements.get(1..).and_then(<[_]>::split_first) else {
         return Ok(());

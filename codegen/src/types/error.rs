@@ -1,17 +1,18 @@
-//! The problem of a declaration, before it is known in which file the declaration stands.
+//! The problem of a declaration, without the file that the declaration is in.
 
 use std::ops::Range;
 
 /// One problem of a declaration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TypeError {
-    /// Stable and short: what one searches the documentation for.
+    /// Stable and short; the term to search the documentation for.
     pub(crate) code: &'static str,
     /// Lower case, no full stop.
     pub(crate) message: String,
-    /// The smallest piece that is wrong, in bytes of the text; empty at its end where something is missing.
+    /// The smallest piece that is wrong, in bytes of the text; empty, at the end of the text, if
+    /// something is missing.
     pub(crate) span: Range<usize>,
-    /// The cure, if there is one to propose.
+    /// The cure, if there is one.
     pub(crate) help: Option<String>,
 }
 
@@ -25,7 +26,7 @@ impl TypeError {
         }
     }
 
-    /// Of what ClickHouse takes and nobody means.
+    /// Creates a warning about a text that ClickHouse accepts and that is probably a mistake.
     pub(crate) fn warning(code: &'static str, span: Range<usize>, message: impl Into<String>) -> Self {
         Self::new(code, span, message)
     }
@@ -36,7 +37,7 @@ impl TypeError {
         self
     }
 
-    /// Proposes the word that was meant, if there is one; an earlier proposal stays where there is none.
+    /// Proposes the word that was meant; without a word, an earlier proposal remains.
     pub(crate) fn did_you_mean(self, word: Option<&str>) -> Self {
         match word {
             Some(word) => self.help(format!("did you mean `{word}`?")),

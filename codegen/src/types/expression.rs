@@ -1,7 +1,8 @@
-//! Where an SQL expression ends: it is not understood, only told apart from the modifier behind it.
+//! The end of an SQL expression: the module does not parse the expression, it only finds the
+//! modifier after it.
 //!
-//! A modifier's keyword is one only where an operand has just ended: in `DEFAULT a + comment COMMENT 'x'`, the first
-//! `comment` is a column.
+//! A modifier's keyword counts as one only after an operand: in `DEFAULT a + comment COMMENT 'x'`,
+//! the first `comment` is a column.
 
 use std::ops::Range;
 
@@ -11,7 +12,7 @@ use super::{
     lexer::{self, TokenKind},
 };
 
-/// Words that stand between or before operands, or hold a CASE together. The word behind one of them is an operand.
+/// Words between or before operands, and those of CASE. The next word is an operand.
 const OPERATORS: [&str; 24] = [
     "AND", "ANY", "BETWEEN", "BY", "CASE", "DISTINCT", "DIV", "ELSE", "ESCAPE", "FROM", "GLOBAL", "ILIKE", "IN",
     "INTERVAL", "IS", "LIKE", "MOD", "NOT", "OR", "OVER", "REGEXP", "THEN", "WHEN", "XOR",
@@ -35,14 +36,16 @@ pub(super) const MODIFIERS: [&str; 14] = [
     "TTL",
 ];
 
-/// Steps over the expression that begins here and returns its bytes; `None` where a modifier stands in its place, or nothing.
+/// Steps over the expression that begins here and returns its bytes; `None` if a modifier or
+/// nothing is here.
 pub(super) fn skip(cursor: &mut Cursor<'_>) -> Option<Range<usize>> {
     if cursor.is_done() || is_modifier_with_its_own(cursor) {
         return None;
     }
     let first = cursor.at();
     let start = cursor.here().start;
-    // Whether an operand has just ended, and whether one more word may follow it: `INTERVAL 1 DAY`, `DATE '2020-01-01'`.
+    // Whether an operand has just ended, and whether one more word may follow it: `INTERVAL 1 DAY`,
+    // `DATE '2020-01-01'`.
     let (mut is_complete, mut has_unit, mut after_word) = (false, false, false);
     while let Some(token) = cursor.peek() {
         match &token.kind {
@@ -76,7 +79,7 @@ pub(super) fn skip(cursor: &mut Cursor<'_>) -> Option<Range<usize>> {
                 is_complete = true;
                 after_word = false;
             }
-            // A call's, an index's, or the whole operand's.
+            // The bracket of a call, of an index or of a whole operand.
             TokenKind::Open(_) => {
                 is_complete = true;
                 after_word = false;
@@ -88,7 +91,8 @@ pub(super) fn skip(cursor: &mut Cursor<'_>) -> Option<Range<usize>> {
     (cursor.at() > first).then(|| cursor.since(start))
 }
 
-/// Returns the bytes of an index's expression and of its type's name, `lower(email)` and `bloom_filter` in `lower(email) TYPE bloom_filter(0.01).
+/// Returns the bytes of an index's expression and of its type's name: `lower(email)` and
+/// `bloom_filter` in `lower(email) TYPE bloom_filter(0.01)`.
 pub(crate) fn index_parts(text: &str) -> Option<(Range<usize>, Range<usize>)> {
     let tokens = lexer::lex(text).ok()?;
     let mut cursor = Cursor::new(text, &tokens);
@@ -105,8 +109,8 @@ pub(crate) fn index_parts(text: &str) -> Option<(Range<usize>, Range<usize>)> {
     cursor.word().map(|_| (expression, cursor.here()))
 }
 
-/// Returns the first thing that keeps a text from being an expression, whatever it says: a quote or a bracket without its
-/// other end, or nothing at all.
+/// Returns the first problem that makes a text invalid as any expression: an unclosed quote or
+/// bracket, or no text at all.
 pub(crate) fn broken(text: &str) -> Option<TypeError> {
     match lexer::lex(text) {
         Err(problems) => problems.into_iter().next(),
@@ -124,7 +128,7 @@ pub(super) fn is_modifier_word(word: &str) -> bool {
     MODIFIERS.iter().any(|modifier| modifier.eq_ignore_ascii_case(word))
 }
 
-/// Returns whether the word here begins a modifier, if it is no operand.
+/// Returns whether the word here begins a modifier, if it is not an operand.
 fn is_modifier(cursor: &Cursor<'_>) -> bool {
     let Some(word) = cursor.word() else {
         return false;
@@ -136,8 +140,8 @@ fn is_modifier(cursor: &Cursor<'_>) -> bool {
     }
 }
 
-/// Returns whether the word here, where an operand is expected, is more likely a modifier, because what follows is the
-/// modifier's own.
+/// Returns whether the word here, in the place of an operand, is more likely a modifier, as its
+/// continuation is typical of the modifier.
 fn is_modifier_with_its_own(cursor: &Cursor<'_>) -> bool {
     let Some(word) = cursor.word() else {
         return false;
@@ -169,7 +173,7 @@ mod tests {
 
     use super::{super::lexer::lex, *};
 
-    /// What of `text` is the expression.
+    /// Returns the part of `text` that is the expression.
     fn expression(text: &str) -> &str {
         let tokens = lex(text).unwrap();
         skip(&mut Cursor::new(text, &tokens)).map_or("", |span| &text[span])

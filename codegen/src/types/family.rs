@@ -1,8 +1,9 @@
-//! The type families of ClickHouse 26.7 and their SQL aliases, as its `system.data_type_families` lists them.
+//! The type families of ClickHouse 26.7 and their SQL aliases, as its `system.data_type_families`
+//! lists them.
 
 use super::{ast::Shape, suggest};
 
-/// What a type's name says, before its arguments are read.
+/// The meaning of a type's name, without its arguments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Family {
     String,
@@ -16,20 +17,20 @@ pub(crate) enum Family {
     },
     BFloat16,
     Bool,
-    /// Precision and scale are its arguments.
+    /// Precision and scale are arguments.
     Decimal,
-    /// Only the scale is its argument.
+    /// Only the scale is an argument.
     DecimalOf {
         precision: u8,
     },
     Date,
     Date32,
-    /// A DateTime, or a DateTime64 when its first argument is a precision.
+    /// A DateTime, or a DateTime64 if its first argument is a precision.
     DateTime,
     /// A DateTime that takes no precision.
     DateTime32,
     DateTime64,
-    /// A Time, or a Time64 when it has a precision.
+    /// A Time, or a Time64 if it has a precision.
     Time,
     Time64,
     Interval(&'static str),
@@ -39,7 +40,7 @@ pub(crate) enum Family {
     Uuid,
     Ipv4,
     Ipv6,
-    /// Without bits, the values choose them.
+    /// Without bits, the values decide.
     Enum {
         bits: Option<u8>,
     },
@@ -49,7 +50,7 @@ pub(crate) enum Family {
     Map,
     Tuple,
     Nested,
-    /// The type of `NULL`, which no table may hold.
+    /// The type of `NULL`, which no column can have.
     Nothing,
     Variant,
     Geometry,
@@ -58,7 +59,7 @@ pub(crate) enum Family {
     AggregateFunction,
 }
 
-/// Whether capitals count in a name.
+/// Whether a name is case-sensitive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Case {
     Exact,
@@ -186,7 +187,7 @@ const FAMILIES: &[(&str, Case, Family)] = &[
     ("Variant", Exact, Family::Variant),
 ];
 
-/// Capitals count in none of them.
+/// Case-insensitive names.
 const ALIASES: &[(&str, Family)] = &[
     ("boolean", Family::Bool),
     ("TIMESTAMP", Family::DateTime),
@@ -315,7 +316,7 @@ const ALIASES: &[(&str, Family)] = &[
     ("TINYINT UNSIGNED", Family::Int { bits: 8, signed: false }),
 ];
 
-/// First words of a name that may go on, and all that may follow, the longest first.
+/// First words of names that may continue, and all possible continuations, the longest first.
 const CONTINUED: &[(&[&str], &[&str])] = &[
     (
         &["NATIONAL"],
@@ -335,10 +336,10 @@ const CONTINUED: &[(&[&str], &[&str])] = &[
     ),
 ];
 
-/// What may follow a MySQL integer, even behind its display width: `INT(11) UNSIGNED`.
+/// The words that may follow a MySQL integer, even after its display width: `INT(11) UNSIGNED`.
 pub(crate) const SIGNS: &[&str] = &["SIGNED", "UNSIGNED"];
 
-/// Returns the family that `name` stands for; of its words, one space between two.
+/// Returns the family of `name`, whose words have one space between them.
 pub(crate) fn lookup(name: &str) -> Option<Family> {
     let is = |known: &str, case| known == name || (case == Any && known.eq_ignore_ascii_case(name));
     if let Some((.., family)) = FAMILIES.iter().find(|(known, case, _)| is(known, *case)) {
@@ -348,7 +349,7 @@ pub(crate) fn lookup(name: &str) -> Option<Family> {
     alias.map(|(_, family)| *family)
 }
 
-/// Returns what may follow `first` as part of the same name.
+/// Returns the possible continuations of a name that begins with `first`.
 pub(crate) fn continuations(first: &str) -> &'static [&'static str] {
     let found = CONTINUED
         .iter()
@@ -365,7 +366,7 @@ pub(crate) fn closest(unknown: &str) -> Option<&'static str> {
     suggest::closest(unknown, families.chain(ALIASES.iter().map(|(name, _)| *name)))
 }
 
-/// What other systems call a type, in small letters, and what ClickHouse has for it.
+/// Type names of other systems, in lower case, and the ClickHouse types for them.
 const FOREIGN: &[(&str, &str)] = &[
     ("any", "Dynamic"),
     ("bigserial", "UInt64"),
@@ -387,7 +388,7 @@ const FOREIGN: &[(&str, &str)] = &[
     ("timestamptz", "DateTime64(3)"),
 ];
 
-/// Returns how to write the type that `unknown` is in another system.
+/// Returns the ClickHouse type for `unknown`, the name of a type in another system.
 pub(crate) fn foreign(unknown: &str) -> Option<&'static str> {
     let found = FOREIGN.iter().find(|(name, _)| name.eq_ignore_ascii_case(unknown));
     found.map(|(_, ours)| *ours)

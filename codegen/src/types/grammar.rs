@@ -1,7 +1,7 @@
-//! The grammar of types: tokens into a [`Type`], with the rules of `check` asked on the way.
+//! The grammar of types: turns tokens into a [`Type`] and checks the rules of `check` on the way.
 //!
-//! A type that has a problem becomes `None` with the problem noted; its neighbours are still read, so that one run finds
-//! the problems of all elements of a Tuple.
+//! A type that has a problem becomes `None`, and the problem is recorded. The grammar still reads
+//! the types beside it, so that one run finds the problems of all elements of a Tuple.
 
 use std::{mem, ops::Range};
 
@@ -16,10 +16,11 @@ use super::{
     lexer::TokenKind,
 };
 
-/// ClickHouse itself stops at an AST of 1000 levels; nobody means more than this, and our stack is not endless.
+/// The maximum depth of types. ClickHouse itself stops at an AST of 1000 levels; deeper types than
+/// this are mistakes, and the stack is limited.
 const MAX_DEPTH: usize = 100;
 
-/// Words that begin a modifier; as the name of a type, ClickHouse takes none of them, quoted or not.
+/// Words that begin a modifier; ClickHouse does not accept them as type names, quoted or not.
 pub(super) const RESERVED: [&str; 12] = [
     "ALIAS",
     "AUTO",
@@ -35,11 +36,11 @@ pub(super) const RESERVED: [&str; 12] = [
     "TTL",
 ];
 
-/// What reads types from where `cursor` stands.
+/// Reads types from the position of `cursor`.
 pub(super) struct Grammar<'t> {
     pub(super) cursor: Cursor<'t>,
     pub(super) problems: Vec<TypeError>,
-    /// What is taken, though nobody means it.
+    /// Problems that ClickHouse accepts and that are probably mistakes.
     pub(super) warnings: Vec<TypeError>,
     depth: usize,
 }
@@ -54,7 +55,8 @@ impl<'t> Grammar<'t> {
         }
     }
 
-    /// Reads the type that begins here; on `None`, the problem is noted and the cursor stands behind what is wrong.
+    /// Reads the type that begins here. On `None`, the problem is recorded and the cursor is after
+    /// the invalid part.
     pub(super) fn data_type(&mut self) -> Option<Type> {
         let start = self.cursor.here().start;
         let (family, mut name_span) = self.family()?;
@@ -70,13 +72,13 @@ impl<'t> Grammar<'t> {
         ty
     }
 
-    /// Notes a problem.
+    /// Records a problem.
     pub(super) fn problem<T>(&mut self, problem: TypeError) -> Option<T> {
         self.problems.push(problem);
         None
     }
 
-    /// Notes a broken rule.
+    /// Records the problem of a broken rule.
     pub(super) fn require(&mut self, rule: Result<(), TypeError>) -> Option<()> {
         rule.map_err(|problem| self.problems.push(problem)).ok()
     }
@@ -90,7 +92,7 @@ impl<'t> Grammar<'t> {
             return self.problem(self.cursor.expected("a type"));
         }
         self.cursor.next();
-        // Each word of a name is quoted alone, if at all.
+        // Each word of a name is quoted separately, if at all.
         if !first.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
             self.cursor.enter("(");
             let message = format!("ClickHouse has no type `{first}`");
@@ -127,7 +129,7 @@ impl<'t> Grammar<'t> {
         }
     }
 
-    /// `INT(11) UNSIGNED`: the display width means nothing, the sign behind it does.
+    /// Reads `INT(11) UNSIGNED`: the display width has no meaning, but the sign after it has one.
     fn sign_behind_width(&mut self, name: String) -> String {
         let before = self.cursor.at();
         if self.cursor.enter("(").is_some()
@@ -188,12 +190,12 @@ impl<'t> Grammar<'t> {
             Family::Dynamic => self.dynamic(name),
             Family::QBit => self.qbit(name),
             Family::AggregateFunction => self.state(name),
-            // `family` has dealt with it.
+            // `family` has rejected it.
             Family::Nothing => None,
         }
     }
 
-    /// A type without arguments.
+    /// Reads a type without arguments.
     fn bare(&mut self, name: &Range<usize>, ty: Type) -> Option<Type> {
         if let Some((inner, span)) = self.cursor.enter("(")
             && !inner.is_done()
@@ -204,13 +206,13 @@ impl<'t> Grammar<'t> {
         Some(ty)
     }
 
-    /// The width of MySQL, `VARCHAR(20)`: read and forgotten, as by ClickHouse.
+    /// Reads the width of a MySQL type, `VARCHAR(20)`, and ignores it, as ClickHouse does.
     fn width(&mut self, name: &Range<usize>) -> Option<()> {
         let arguments = self.arguments(name, Self::number)?;
         self.at_most(1, "1 argument", name, &arguments)
     }
 
-    /// `DOUBLE(10, 2)`: read and forgotten, too, and so is anything in its place.
+    /// Reads `DOUBLE(10, 2)`, and ignores the arguments, which may be anything.
     fn float_width(&mut self, name: &Range<usize>) -> Option<()> {
         let arguments = self.arguments(name, Self::anything)?;
         self.at_most(2, "2 arguments", name, &arguments)?;
@@ -262,7 +264,8 @@ impl<'t> Grammar<'t> {
         })
     }
 
-    /// `DateTime`, `DateTime(zone)`, `DateTime(digits)`, `DateTime64(digits, zone)`, …; what else there is, ClickHouse reads over.
+    /// Reads `DateTime`, `DateTime(zone)`, `DateTime(digits)`, `DateTime64(digits, zone)`, …;
+    /// ClickHouse ignores other arguments.
     fn date_time(&mut self, family: Family, name: &Range<usize>) -> Option<Type> {
         let mut is_first = true;
         let arguments = self.arguments(name, |grammar| {
@@ -319,7 +322,7 @@ impl<'t> Grammar<'t> {
                 }
             }
         }
-        // ClickHouse takes an empty name for none.
+        // An empty name means no zone to ClickHouse.
         let zone = zone.filter(|zone| !zone.is_empty());
         Some(match (family, digits) {
             (Family::DateTime64, digits) => Type::DateTime64(digits.unwrap_or(3), zone),
@@ -328,7 +331,7 @@ impl<'t> Grammar<'t> {
         })
     }
 
-    /// `Time`, `Time(digits)`, `Time64(digits)`; `digits` is what counts without an argument.
+    /// Reads `Time`, `Time(digits)`, `Time64(digits)`; `digits` is the default of the argument.
     fn time(&mut self, name: &Range<usize>, digits: Option<u8>) -> Option<Type> {
         let arguments = self.arguments(name, |grammar| {
             if matches!(grammar.cursor.peek()?.kind, TokenKind::Text(_)) {
@@ -364,7 +367,7 @@ impl<'t> Grammar<'t> {
         }
     }
 
-    /// A type around one other.
+    /// Reads a type that wraps one other type.
     fn wrapper(
         &mut self,
         name: &Range<usize>,
@@ -376,7 +379,8 @@ impl<'t> Grammar<'t> {
         Some(wrap(Box::new(inner)))
     }
 
-    /// Two names in a row are a name and a type; so `Tuple(BIGINT UNSIGNED)` has, as in ClickHouse, an element `BIGINT`.
+    /// Reads a tuple. Two names in a row are a name and a type, so `Tuple(BIGINT UNSIGNED)` has an
+    /// element `BIGINT`, as in ClickHouse.
     fn tuple(&mut self, name: &Range<usize>) -> Option<Type> {
         let arguments = self.arguments(name, |grammar| {
             let is_named = grammar.cursor.peek_nth(1).is_some_and(|token| is_name(&token.kind));
@@ -440,7 +444,7 @@ enum DateTimeArgument {
     Ignored,
 }
 
-/// A DateTime64 has its precision first.
+/// Returns whether the argument may be a zone; a DateTime64 has its precision first.
 fn takes_zone(family: Family, index: usize) -> bool {
     index == 1 || family != Family::DateTime64
 }

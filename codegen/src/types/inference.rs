@@ -1,7 +1,7 @@
-//! Inference: the type of a column that says only its default.
+//! Inference: the type of a column that has only a default.
 //!
-//! Takes an expression and gives the type that ClickHouse gives the column, for literals, or the column whose type it has. What
-//! anything else evaluates to only ClickHouse knows.
+//! For a literal, returns the type that ClickHouse gives the column; for the name of a column, that
+//! column. Only ClickHouse knows the type of any other expression.
 
 use super::{
     ast::Type,
@@ -9,17 +9,17 @@ use super::{
     reference::{Reference, references},
 };
 
-/// What the type is, or whose.
+/// The type, or the column that has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Inferred {
     Type(Type),
     Column(Reference),
 }
 
-/// Words for what is no finite number; capitals do not count.
+/// Words for numbers that are not finite; case-insensitive.
 const NOT_FINITE: [&str; 3] = ["inf", "infinity", "nan"];
 
-/// Returns what can be told of the expression's type.
+/// Returns the type of the expression as far as it can be inferred.
 pub(super) fn inferred(expression: &str) -> Option<Inferred> {
     if let Some(literal) = Literal::of_expression(expression) {
         return common_type(&[&literal]).map(Inferred::Type);
@@ -27,7 +27,7 @@ pub(super) fn inferred(expression: &str) -> Option<Inferred> {
     if NOT_FINITE.iter().any(|word| word.eq_ignore_ascii_case(expression)) {
         return Some(Inferred::Type(Type::Float(64)));
     }
-    // All but brackets around the name would make another value of it.
+    // Any text around the name, except brackets, would make another value of it.
     let column = references(expression).pop()?;
     let is_bracket = |bracket: char| move |c: char| c == bracket || c.is_whitespace();
     let is_all = expression[..column.span.start].chars().all(is_bracket('('))
@@ -35,8 +35,8 @@ pub(super) fn inferred(expression: &str) -> Option<Inferred> {
     is_all.then_some(Inferred::Column(column))
 }
 
-/// Returns the type of all the values, which are the elements of one array; `None` where they have none that a table may hold,
-/// or a Variant.
+/// Returns the common type of the values, which are the elements of one array; `None` if they have
+/// none that a table can hold, or only a Variant.
 fn common_type(values: &[&Literal]) -> Option<Type> {
     let some: Vec<&Literal> = values
         .iter()
@@ -78,15 +78,15 @@ fn common_type(values: &[&Literal]) -> Option<Type> {
     }
 }
 
-/// Returns what is found in each of the values, if it is in all.
+/// Returns the result of `find` for each value, if every value has one.
 fn each<'l, T>(values: &[&'l Literal], find: impl Fn(&'l Literal) -> Option<T>) -> Option<Vec<T>> {
     values.iter().map(|value| find(value)).collect()
 }
 
-/// Returns the smallest type of numbers, which are written as [`Literal::Number`] has them.
+/// Returns the smallest type for the numbers, which have the format of [`Literal::Number`].
 fn number_type(numbers: &[&str]) -> Option<Type> {
     let (mut most, mut is_float) = (0, false);
-    // Of those below zero, and of the others.
+    // The bits of the negative numbers, and of the others.
     let (mut least_bits, mut most_bits) = (0, 0);
     for number in numbers {
         match number.parse::<i128>() {
@@ -103,7 +103,7 @@ fn number_type(numbers: &[&str]) -> Option<Type> {
     }
     let int = |bits, signed| Some(Type::Int { bits, signed });
     if is_float {
-        // A Float64 has no place for all of more bits.
+        // A Float64 cannot hold all integers of more bits.
         (least_bits <= 32 && most_bits <= 32).then_some(Type::Float(64))
     } else if least_bits == 0 {
         int(most_bits, false)
@@ -131,7 +131,7 @@ mod tests {
         }
     }
 
-    /// Each was asked of ClickHouse 26.7, with `CREATE TABLE t (c DEFAULT …)`.
+    /// ClickHouse 26.7 gave these types to `CREATE TABLE t (c DEFAULT …)`.
     #[test]
     fn types_are_those_that_clickhouse_infers() {
         for (expression, ty) in [

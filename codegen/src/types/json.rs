@@ -1,7 +1,8 @@
 //! The type JSON and its parameters.
 //!
-//! Takes `JSON(max_dynamic_paths = 256, user.id UInt64, SKIP debug, SKIP REGEXP '^_')` and gives a [`Json`], which prints in the
-//! order of ClickHouse. One thing is left to ClickHouse: whether a regular expression is sound and meets no typed path.
+//! Parses `JSON(max_dynamic_paths = 256, user.id UInt64, SKIP debug, SKIP REGEXP '^_')` into a
+//! [`Json`], which prints in ClickHouse's order. ClickHouse checks only one thing itself: whether a
+//! regular expression is valid and matches no typed path.
 
 use std::ops::Range;
 
@@ -27,7 +28,7 @@ enum Parameter {
 }
 
 impl Grammar<'_> {
-    /// `JSON`, `JSON(…)`.
+    /// Reads `JSON`, `JSON(…)`.
     pub(super) fn json(&mut self, name: &Range<usize>) -> Option<Type> {
         let parameters = self.arguments(name, Self::json_parameter)?.items;
         let mut json = Json::default();
@@ -86,7 +87,7 @@ impl Grammar<'_> {
         Some(Parameter::Typed(path, ty))
     }
 
-    /// `max_dynamic_paths = 256`.
+    /// Reads `max_dynamic_paths = 256`.
     fn json_number(&mut self) -> Option<Parameter> {
         let span = self.cursor.here();
         let name = self.element_name().unwrap_or_default();
@@ -111,7 +112,7 @@ impl Grammar<'_> {
         Some(parameter(number))
     }
 
-    /// `a.b`, each key quoted or not.
+    /// Reads `a.b`, each key quoted or not.
     fn json_path(&mut self) -> Option<String> {
         let key = |grammar: &mut Self| {
             let key = grammar.element_name();
@@ -129,7 +130,8 @@ impl Grammar<'_> {
     }
 }
 
-/// The collector has to know which values ClickHouse takes there: one that it refuses would hold up all rows of its block.
+/// Checks that the collector knows which values ClickHouse accepts at the path: a value that
+/// ClickHouse rejects would hold up all rows of its block.
 fn may_stand_in_a_path(ty: &Type, span: &Range<usize>) -> Result<(), TypeError> {
     let part = |part: &Type| may_stand_in_a_path(part, span);
     match ty {
@@ -148,7 +150,8 @@ fn may_stand_in_a_path(ty: &Type, span: &Range<usize>) -> Result<(), TypeError> 
     }
 }
 
-/// ClickHouse goes by the letters: `SKIP a` is also about a path `ab`.
+/// Checks that no `SKIP` is a prefix of a typed path. ClickHouse compares the characters: `SKIP a`
+/// also skips a path `ab`.
 fn typed_paths_are_not_skipped(json: &Json, typed: &[(String, Range<usize>)]) -> Result<(), TypeError> {
     for (path, span) in typed {
         if let Some(skipped) = json.skipped.iter().find(|skipped| path.starts_with(skipped.as_str())) {
@@ -168,7 +171,7 @@ mod tests {
 
     use super::super::parse;
 
-    /// The code of the problem, and what is underlined.
+    /// Returns the code of the problem, and the underlined part.
     fn refusal(text: &str) -> (&'static str, &str) {
         let problem = parse(text).unwrap_err().remove(0);
         (problem.code, &text[problem.span])

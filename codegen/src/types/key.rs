@@ -1,4 +1,4 @@
-//! The elements of a key: what stands between the commas of `(date, toHour(time) DESC)`.
+//! The elements of a key: the parts between the commas of `(date, toHour(time) DESC)`.
 
 use std::ops::Range;
 
@@ -12,20 +12,21 @@ use super::{
 /// One element of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct KeyElement {
-    /// Where it stands in the key.
+    /// The place in the key.
     pub(crate) span: Range<usize>,
-    /// Its tokens, one space between them: the same for two that are the same but for space, comments and quotes around names.
+    /// The tokens, with one space between them: the same for two elements that differ only in white
+    /// space, comments and quotes around names.
     pub(crate) normal: String,
     pub(crate) kind: KeyElementKind,
 }
 
-/// What a [`KeyElement`] is.
+/// The kind of a [`KeyElement`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum KeyElementKind {
     /// A column, or a subcolumn of it.
     Column(Reference),
     Constant,
-    /// A function and, where each of its arguments is an element itself, those.
+    /// A function, with its arguments if each of them is an element.
     Call(String, Vec<KeyElement>),
     /// An element of an array, or a value of a map.
     Index(Box<KeyElement>),
@@ -33,7 +34,7 @@ pub(crate) enum KeyElementKind {
 }
 
 impl KeyElement {
-    /// Returns the column, if that is all that the element is.
+    /// Returns the column, if the element is only a column.
     pub(crate) fn column(&self) -> Option<&Reference> {
         match &self.kind {
             KeyElementKind::Column(reference) => Some(reference),
@@ -41,7 +42,8 @@ impl KeyElement {
         }
     }
 
-    /// Returns whether its text says all: of two such elements, those with different texts are different.
+    /// Returns whether the text identifies the element: two such elements with different texts are
+    /// different.
     pub(crate) fn is_plain(&self) -> bool {
         match &self.kind {
             KeyElementKind::Column(_) | KeyElementKind::Constant => true,
@@ -51,14 +53,14 @@ impl KeyElement {
     }
 }
 
-/// Calls in calls, and brackets in brackets, are looked at so deep.
+/// The maximum depth of calls in calls, and of brackets in brackets.
 pub(super) const MAX_DEPTH: usize = 4;
 
-/// Returns the elements of a key; `None` where it cannot be read.
+/// Returns the elements of a key; `None` if the key cannot be read.
 pub(crate) fn key_elements(text: &str) -> Option<Vec<KeyElement>> {
     let tokens = lexer::lex(text).ok()?;
     let mut tokens = tokens.as_slice();
-    // The list may stand between brackets, or be the call `tuple(…)`.
+    // The list may be between brackets, or be the call `tuple(…)`.
     for _ in 0..MAX_DEPTH {
         let is_tuple = match tokens {
             [first, rest @ ..] if first.kind == TokenKind::Word => {
@@ -78,7 +80,7 @@ pub(crate) fn key_elements(text: &str) -> Option<Vec<KeyElement>> {
     Some(elements(text, tokens, MAX_DEPTH))
 }
 
-/// Returns whether one pair of parentheses stands around all.
+/// Returns whether one pair of parentheses encloses all tokens.
 fn is_bracketed(text: &str, tokens: &[Token]) -> bool {
     let [first, .., last] = tokens else {
         return false;
@@ -173,7 +175,7 @@ fn kind(text: &str, tokens: &[Token], span: &Range<usize>, depth: usize) -> KeyE
     }
 }
 
-/// Returns what the brackets at the end take an element of.
+/// Returns the value that the index at the end selects from.
 fn indexed(text: &str, tokens: &[Token], depth: usize) -> Option<KeyElement> {
     let last = tokens.last()?;
     let mut depth_behind = 0_usize;
@@ -192,7 +194,7 @@ fn indexed(text: &str, tokens: &[Token], depth: usize) -> Option<KeyElement> {
     (is_index && is_one).then(|| element(text, &tokens[..open], depth.checked_sub(1)?))?
 }
 
-/// Returns whether commas stand between the items of a text, outside of all brackets.
+/// Returns whether the text has a comma outside of all brackets.
 pub(crate) fn is_bare_list(text: &str) -> bool {
     let Ok(tokens) = lexer::lex(text) else {
         return false;
@@ -202,11 +204,11 @@ pub(crate) fn is_bare_list(text: &str) -> bool {
     !cursor.is_done()
 }
 
-/// Returns the names of the types that a printed type is made of.
+/// Returns the names of the types in a printed type.
 pub(crate) fn type_names(printed: &str) -> impl Iterator<Item = &str> {
     let tokens = lexer::lex(printed).unwrap_or_default();
     let is_word = |token: &Token| token.kind == TokenKind::Word;
-    // Of two words, the first is the name of an element.
+    // The first of two words is the name of an element.
     let names: Vec<Range<usize>> = tokens
         .iter()
         .enumerate()

@@ -1,7 +1,8 @@
 //! The lexer: text into tokens, each with its bytes, brackets already paired.
 //!
-//! Follows ClickHouse's own rules for words, numbers, quotes, `$$` texts and comments. It promises that each bracket has
-//! its partner, so that later stages can step over what they need not understand.
+//! The lexer follows ClickHouse's rules for words, numbers, quotes, `$$` texts and comments. It
+//! guarantees that each bracket has its partner, so that later stages can step over parts that they
+//! need not understand.
 
 use std::ops::Range;
 
@@ -14,18 +15,18 @@ pub(crate) struct Token {
     pub(crate) span: Range<usize>,
 }
 
-/// What a [`Token`] is.
+/// The kind of a [`Token`].
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum TokenKind {
     /// A bare name or keyword.
     Word,
     /// A name in backquotes or double quotes, escapes resolved.
     Quoted(String),
-    /// A string, escapes resolved; `None` when its bytes are not UTF-8.
+    /// A string, escapes resolved; `None` if its bytes are not UTF-8.
     Text(Option<String>),
     /// A number without a sign.
     Number,
-    /// An opening bracket and the place of the closing one among the tokens.
+    /// An opening bracket, and the index of the token that closes it.
     Open(usize),
     /// A closing bracket.
     Close,
@@ -33,10 +34,10 @@ pub(crate) enum TokenKind {
     Sign(char),
 }
 
-/// Cuts `text` into tokens.
+/// Splits `text` into tokens.
 ///
 /// # Errors
-/// Unclosed quotes, comments and brackets, and characters that mean nothing.
+/// Returns the problems: unclosed quotes, comments and brackets, and characters without a meaning.
 pub(crate) fn lex(text: &str) -> Result<Vec<Token>, Vec<TypeError>> {
     let mut lexer = Lexer {
         text,
@@ -64,7 +65,7 @@ struct Lexer<'t> {
 }
 
 impl Lexer<'_> {
-    /// Takes one token, space or comment; false at the end.
+    /// Takes one token, space or comment; returns false at the end.
     fn next(&mut self) -> bool {
         let rest = &self.text[self.at..];
         let Some(first) = rest.chars().next() else {
@@ -113,7 +114,7 @@ impl Lexer<'_> {
         self.at += rest.find('\n').unwrap_or(rest.len());
     }
 
-    /// Comments nest.
+    /// Takes a block comment; these comments nest.
     fn block_comment(&mut self) {
         let rest = &self.text.as_bytes()[self.at..];
         let (mut depth, mut index) = (0_usize, 0);
@@ -160,7 +161,8 @@ impl Lexer<'_> {
         }
     }
 
-    /// Takes `x'4142'` or `b'01000001'`, a text by its bytes: of the first one, digits may be missing.
+    /// Takes `x'4142'` or `b'01000001'`, a text given by its bytes; the first byte may have fewer
+    /// digits.
     fn encoded(&mut self, prefix: char) {
         let (radix, per_byte, kind) = match prefix {
             'x' | 'X' => (16, 2, "hexadecimal"),
@@ -189,7 +191,7 @@ impl Lexer<'_> {
         self.push(TokenKind::Text(text), digits + 3);
     }
 
-    /// Takes `$tag$text$tag$`; false when `$` begins a word.
+    /// Takes `$tag$text$tag$`; returns false if `$` begins a word.
     fn heredoc(&mut self) -> bool {
         let rest = &self.text[self.at..];
         let tag = 1 + rest[1..]
@@ -231,7 +233,7 @@ fn word_length(text: &str) -> usize {
     text.bytes().take_while(|byte| is_word(*byte as char)).count()
 }
 
-/// A run of digits is a number unless letters make a word of it, as in `5a`.
+/// Returns the length of a run of digits: a number, unless letters make it a word, as in `5a`.
 fn number_or_word(text: &str) -> (usize, TokenKind) {
     let bytes = text.as_bytes();
     let digits = |from: usize, is_digit: fn(&u8) -> bool| {
@@ -273,9 +275,9 @@ fn number_or_word(text: &str) -> (usize, TokenKind) {
     }
 }
 
-/// Returns how long the quoted piece at the start of `text` is, and what it says.
+/// Returns the length of the quoted piece at the start of `text`, and its value.
 ///
-/// The escapes are ClickHouse's: unknown ones keep their backslash, `\N` is nothing.
+/// The escapes are ClickHouse's: unknown ones keep their backslash, `\N` is empty.
 fn unquote(text: &str, quote: u8) -> Option<(usize, Vec<u8>)> {
     let bytes = text.as_bytes();
     let (mut index, mut value) = (1, Vec::new());

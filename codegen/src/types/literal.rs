@@ -5,16 +5,16 @@ use super::{
     lexer::{self, TokenKind},
 };
 
-/// Deeper ones are left to ClickHouse.
+/// The maximum depth of nested literals; ClickHouse computes deeper ones.
 const MAX_DEPTH: usize = 32;
 
-/// A value as it is written in SQL, not yet of any type.
+/// A value as written in SQL, without a type.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Literal {
     Null,
     Bool(bool),
-    /// As ClickHouse takes it, in decimals: what it reads as a 64-bit integer has digits alone (and perhaps a minus), what
-    /// it reads as a Float64 has a point or an exponent.
+    /// A decimal number as ClickHouse reads it: a 64-bit integer has only digits and perhaps a
+    /// minus, a Float64 has a point or an exponent.
     Number(String),
     Text(String),
     Array(Vec<Self>),
@@ -22,7 +22,7 @@ pub(crate) enum Literal {
 }
 
 impl Literal {
-    /// Returns the literal that the expression is; `None` when it is more than that.
+    /// Returns the literal that the expression is; `None` if the expression is more than a literal.
     pub(crate) fn of_expression(expression: &str) -> Option<Self> {
         let tokens = lexer::lex(expression).ok()?;
         let mut cursor = Cursor::new(expression, &tokens);
@@ -38,7 +38,7 @@ fn value(cursor: &mut Cursor<'_>, depth: usize) -> Option<Literal> {
     }
     if let Some((mut inner, _)) = cursor.enter("(") {
         let (mut items, ends_in_comma) = values(&mut inner, depth, true)?;
-        // One value in brackets is that value; with a comma behind it, it is a tuple.
+        // One value in brackets is the value itself; with a comma after it, it is a tuple.
         return match items.len() {
             1 if !ends_in_comma => items.pop(),
             0 => None,
@@ -81,7 +81,7 @@ fn values(cursor: &mut Cursor<'_>, depth: usize, may_end_in_comma: bool) -> Opti
     }
 }
 
-/// Returns the number as [`Literal::Number`] has it.
+/// Returns the number in the format of [`Literal::Number`].
 fn number(written: &str, is_negative: bool) -> Option<String> {
     let whole = whole_number(written)
         .map(i128::from)
@@ -98,7 +98,7 @@ fn number(written: &str, is_negative: bool) -> Option<String> {
         .then(|| format!("{:?}", if is_negative { -value } else { value }))
 }
 
-/// Returns the whole number that a number token is, if 64 bits hold it.
+/// Returns the value of a number token if it is a whole number of at most 64 bits.
 pub(super) fn whole_number(written: &str) -> Option<u64> {
     let digits = written.replace('_', "");
     match digits.as_bytes() {

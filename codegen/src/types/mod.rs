@@ -1,15 +1,18 @@
-//! Column declarations: text such as `LowCardinality(String) DEFAULT 'x' COMMENT 'y'`, as ClickHouse's CREATE TABLE has it.
+//! Column declarations: text such as `LowCardinality(String) DEFAULT 'x' COMMENT 'y'`, as in
+//! ClickHouse's CREATE TABLE.
 //!
-//! Takes the text of one YAML value and gives a [`Declaration`], whose [`Type`] prints as ClickHouse itself prints it in
-//! `system.columns`, or every problem that was found, each at its bytes of the text. It is total: no text makes it panic.
+//! [`parse`] takes the text of one YAML value. It returns a [`Declaration`], whose [`Type`] prints
+//! as ClickHouse itself prints it in `system.columns`, or every problem with its bytes in the text.
+//! No text makes it panic.
 //!
 //! ```text
 //! text → lexer → grammar (family, enumeration, aggregate, json, variant, …, check) → Type
 //!              → declaration (modifiers, check_modifiers)     → Declaration → literal
 //! ```
 //!
-//! ClickHouse 26.7 with its default settings is the measure of what is right. Where this is stricter on purpose, the
-//! place says so; it is more lenient in one thing, the order of the modifiers, which are printed in ClickHouse's own.
+//! The reference is ClickHouse 26.7 with its default settings. Comments mark the places where this
+//! parser is stricter on purpose. It is more lenient in one thing, the order of the modifiers; it
+//! prints them in ClickHouse's order.
 
 mod aggregate;
 mod arguments;

@@ -1,4 +1,4 @@
-//! The modifiers behind a column's type, in any order, each once.
+//! The modifiers after a column's type, in any order, each at most once.
 
 use std::ops::Range;
 
@@ -13,7 +13,7 @@ use {
     crate::types::ast::{DefaultExpr, DefaultKind},
 };
 
-/// The modifiers as they are written, and where.
+/// The modifiers as written, with their places.
 #[derive(Default)]
 pub(super) struct Written {
     pub(super) null: Option<(bool, Range<usize>)>,
@@ -26,7 +26,7 @@ pub(super) struct Written {
     pub(super) settings: Option<String>,
 }
 
-/// What reads modifiers from where `cursor` stands.
+/// Reads modifiers from the position of `cursor`.
 pub(super) struct ModifierReader<'t> {
     pub(super) cursor: Cursor<'t>,
     pub(super) problems: Vec<TypeError>,
@@ -34,7 +34,7 @@ pub(super) struct ModifierReader<'t> {
 }
 
 impl<'t> ModifierReader<'t> {
-    /// Starts where `cursor` stands; `problems` are those of the type before it.
+    /// Starts at the position of `cursor`; `problems` are those of the type before it.
     pub(super) fn new(cursor: Cursor<'t>, problems: Vec<TypeError>) -> Self {
         Self {
             cursor,
@@ -43,7 +43,7 @@ impl<'t> ModifierReader<'t> {
         }
     }
 
-    /// Reads modifiers until the end or until something is none.
+    /// Reads modifiers until the end, or until a token that does not begin one.
     pub(super) fn modifiers(&mut self) {
         let mut seen: Vec<&str> = Vec::new();
         while !self.cursor.is_done() {
@@ -64,7 +64,8 @@ impl<'t> ModifierReader<'t> {
         }
     }
 
-    /// Reads one modifier and returns its name, the same for those of which a column has one.
+    /// Reads one modifier and returns its name, the same name for modifiers that exclude each
+    /// other.
     fn modifier(&mut self) -> Option<&'static str> {
         let start = self.cursor.here();
         let Some(word) = self.cursor.word() else {
@@ -121,7 +122,7 @@ impl<'t> ModifierReader<'t> {
                 return Some("PRIMARY KEY");
             }
             "COLLATE" => {
-                // ClickHouse reads it and forgets it.
+                // ClickHouse reads it and ignores it.
                 if self.cursor.name().is_none() {
                     return self.problem(self.cursor.expected("the name of a collation"));
                 }
@@ -193,7 +194,7 @@ impl<'t> ModifierReader<'t> {
         }
     }
 
-    /// Returns what the brackets hold, and its bytes.
+    /// Returns the content of the brackets, and its bytes.
     fn in_brackets(&mut self, keyword: &str, example: &str) -> Option<(String, Range<usize>)> {
         let expected = self
             .cursor
@@ -210,7 +211,7 @@ impl<'t> ModifierReader<'t> {
             );
             return self.problem(problem.help(format!("write `{keyword}({example})`")));
         }
-        // From the first token to the last one: a comment at either end stays out.
+        // From the first token to the last one, without a comment at either end.
         let content = inner.here().start;
         let mut end = inner;
         while !end.is_done() {
@@ -221,7 +222,7 @@ impl<'t> ModifierReader<'t> {
     }
 }
 
-/// What intervals are counted in.
+/// The units of intervals.
 const UNITS: [&str; 16] = [
     "SECOND", "SECONDS", "MINUTE", "MINUTES", "HOUR", "HOURS", "DAY", "DAYS", "WEEK", "WEEKS", "MONTH", "MONTHS",
     "QUARTER", "QUARTERS", "YEAR", "YEARS",

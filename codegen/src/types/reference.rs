@@ -1,41 +1,42 @@
 //! The names in an SQL expression that can only be columns.
 //!
-//! The expression is not parsed, it is walked: a name is looked at where an operand may stand, and let pass where it is a
-//! function, a keyword, the parameter of a lambda, an alias, a type behind `AS` or `::`, a table behind `IN`, a unit of time,
-//! or in a query of its own. In doubt it passes, since ClickHouse judges the rest.
+//! The module walks the expression and does not parse it. It takes a name where an operand may be,
+//! unless the name is a function, a keyword, the parameter of a lambda, an alias, a type after `AS`
+//! or `::`, a table after `IN`, a unit of time, or part of a subquery. It skips a name in doubt,
+//! since ClickHouse checks the rest.
 
 use std::ops::Range;
 
 use super::lexer::{self, Token, TokenKind};
 
-/// A name that can only be a column, with the names of subcolumns behind it.
+/// A name that can only be a column, with the names of subcolumns after it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Reference {
-    /// The parts between the dots; [`Reference::ANY`] for what is not followed up.
+    /// The parts between the dots; [`Reference::ANY`] for parts that are not looked up.
     pub(crate) parts: Vec<String>,
-    /// Where it stands in the expression.
+    /// The place in the expression.
     pub(crate) span: Range<usize>,
 }
 
 impl Reference {
-    /// Stands for a part that has a syntax of its own, as a type in `json.a.:Int64`.
+    /// A part with a special syntax, such as a type in `json.a.:Int64`.
     pub(crate) const ANY: &'static str = "";
 
-    /// Returns the name as one writes it.
+    /// Returns the name as a user writes it.
     pub(crate) fn name(&self) -> String {
         let parts: Vec<&str> = self.parts.iter().map(String::as_str).collect();
         parts.join(".").trim_end_matches('.').to_owned()
     }
 }
 
-/// Words before an operand. Words behind one need no list: what follows an operand is no operand.
+/// Words before an operand. There is no list of words after one: such a word cannot be an operand.
 const BEFORE_OPERAND: [&str; 28] = [
     "ALL", "AND", "ANY", "BETWEEN", "BOTH", "BY", "CASE", "DISTINCT", "ELSE", "EXCEPT", "EXISTS", "FROM", "IF",
     "ILIKE", "IN", "INTERVAL", "LEADING", "LIKE", "NOT", "OR", "REGEXP", "REPLACE", "SELECT", "THEN", "TRAILING",
     "WHEN", "WHERE", "WITH",
 ];
 
-/// Words behind an operand that leave it one.
+/// Words after an operand that leave it complete.
 const BEHIND_OPERAND: [&str; 10] = [
     "ASC",
     "ASCENDING",
@@ -52,13 +53,13 @@ const BEHIND_OPERAND: [&str; 10] = [
 /// Words that are values.
 const VALUES: [&str; 5] = ["FALSE", "INF", "NAN", "NULL", "TRUE"];
 
-/// Words that belong to the text behind them.
+/// Words that belong to the following text.
 const BEFORE_TEXT: [&str; 5] = ["DATE", "DISK", "TIME", "TIMESTAMP", "VOLUME"];
 
 /// Functions whose brackets hold no columns.
 const OPAQUE: [&str; 2] = ["APPLY", "CODEC"];
 
-/// Returns the columns that an expression names; none where it cannot be read.
+/// Returns the columns that an expression names; none if the expression cannot be read.
 pub(crate) fn references(text: &str) -> Vec<Reference> {
     let Ok(tokens) = lexer::lex(text) else {
         return Vec::new();
@@ -76,7 +77,7 @@ pub(crate) fn references(text: &str) -> Vec<Reference> {
     walk.found
 }
 
-/// Returns where an expression asks other rows, the brackets included.
+/// Returns the place of the first subquery, with its brackets.
 pub(crate) fn subquery(text: &str) -> Option<Range<usize>> {
     let tokens = lexer::lex(text).ok()?;
     tokens.iter().zip(tokens.iter().skip(1)).find_map(|(open, next)| {
@@ -84,13 +85,14 @@ pub(crate) fn subquery(text: &str) -> Option<Range<usize>> {
             return None;
         };
         let is_query = word(text, next).is_some_and(|word| is_one_of(word, &["SELECT", "WITH"]));
-        // A column may be called `with`, a query goes on.
+        // A column may be called `with`, but a query continues after the word.
         let goes_on = tokens.get(close).is_some_and(|close| close.span.start > next.span.end);
         (is_query && goes_on).then(|| open.span.start..tokens[close].span.end)
     })
 }
 
-/// Returns the names that the expression itself gives: parameters of lambdas and aliases, wherever they hold.
+/// Returns the names that the expression itself defines, in any scope: parameters of lambdas, and
+/// aliases.
 fn bound(text: &str, tokens: &[Token]) -> Vec<String> {
     let mut bound = Vec::new();
     for (index, token) in tokens.iter().enumerate() {
@@ -175,7 +177,7 @@ impl Walk<'_> {
             .is_some_and(|token| matches!(token.kind, TokenKind::Open(_)) && self.text[token.span.clone()] == *"(")
     }
 
-    /// Steps over one token, or over all that a bracket holds.
+    /// Steps over one token, or over a whole bracket.
     fn skip(&mut self) {
         match self.token(0).map(|token| &token.kind) {
             Some(TokenKind::Open(close)) => self.at = close + 1,
@@ -183,7 +185,8 @@ impl Walk<'_> {
         }
     }
 
-    /// Walks to token `end`. Brackets are walked through in one go: what they hold begins as an operand, and they are one.
+    /// Walks to token `end`. The loop also walks through brackets: their content begins where an
+    /// operand may be, and a closed bracket is an operand.
     fn operands(&mut self, end: usize) {
         // Whether an operand has just ended.
         let mut is_complete = false;
@@ -204,12 +207,12 @@ impl Walk<'_> {
                     self.at += 1;
                     is_complete = true;
                 }
-                // All columns, where an operand may stand.
+                // All columns, in the place of an operand.
                 TokenKind::Sign('*') if !is_complete => {
                     self.at += 1;
                     is_complete = true;
                 }
-                // An element of what is before: of a tuple, of an array, of a call.
+                // An element of a tuple, an array or the result of a call.
                 TokenKind::Sign('.') if is_complete => self.at += 2,
                 TokenKind::Sign(_) => {
                     self.at += 1;
@@ -226,7 +229,8 @@ impl Walk<'_> {
         }
     }
 
-    /// Steps into a bracket, or over one that holds a parameter or a query of its own; returns whether it is an operand now.
+    /// Steps into a bracket, or over one that holds a parameter or a subquery; returns whether an
+    /// operand has ended.
     fn bracket(&mut self) -> bool {
         let is_brace = self.token(0).is_some_and(|token| self.text[token.span.clone()] == *"{");
         let is_query = self.word(1).is_some_and(|word| is_one_of(word, &["SELECT", "WITH"]));
@@ -238,7 +242,7 @@ impl Walk<'_> {
         false
     }
 
-    /// Takes a word that follows an operand; returns whether there is an operand still.
+    /// Takes a word after an operand; returns whether an operand has ended.
     fn word_behind_operand(&mut self) -> bool {
         let word = self.word(0).unwrap_or_default();
         let stays = is_one_of(word, &BEHIND_OPERAND) || is_unit(word);
@@ -261,7 +265,7 @@ impl Walk<'_> {
         stays
     }
 
-    /// Steps over a type or an alias: words and what brackets hold.
+    /// Steps over a type or an alias: its words and its bracket.
     fn data_type(&mut self) {
         self.at += 1;
         while self
@@ -289,7 +293,7 @@ impl Walk<'_> {
         }
     }
 
-    /// Takes a name where an operand may stand; returns whether it was one.
+    /// Takes a name where an operand may be; returns whether an operand has ended.
     fn operand(&mut self) -> bool {
         if let Some(word) = self.word(0) {
             let is_before_text = matches!(self.token(1).map(|token| &token.kind), Some(TokenKind::Text(_)));
@@ -300,7 +304,7 @@ impl Walk<'_> {
             if self.is_open(1) {
                 return self.call();
             }
-            // `NOT k IN t`, and `NOT IN t` behind an operand.
+            // `NOT k IN t`, and `NOT IN t` after an operand.
             if word.eq_ignore_ascii_case("IN") {
                 self.at += 1;
                 if !self.is_open(0) {
@@ -325,7 +329,8 @@ impl Walk<'_> {
         true
     }
 
-    /// Returns whether an operator follows, or the end of an item: then the word before it is no keyword.
+    /// Returns whether an operator or the end of an item follows; then the word before it is not a
+    /// keyword.
     fn is_operator(&self, ahead: usize) -> bool {
         match self.token(ahead).map(|token| &token.kind) {
             Some(TokenKind::Sign(sign)) => !matches!(sign, '-' | '+' | '@'),
@@ -334,7 +339,8 @@ impl Walk<'_> {
         }
     }
 
-    /// Steps over a function's name, and over its bracket or its first argument where that is no column.
+    /// Steps over a function's name, and over its bracket or its first argument if that is not a
+    /// column. Returns whether an operand has ended.
     fn call(&mut self) -> bool {
         let function = self.word(0).unwrap_or_default().to_ascii_lowercase();
         self.at += 1;
@@ -346,7 +352,7 @@ impl Walk<'_> {
             .iter()
             .any(|start| function.starts_with(start));
         let takes_object = function.starts_with("dict") || function.starts_with("joinget");
-        // The unit may be followed by FROM; a function's first argument, by a comma.
+        // FROM may follow the unit; a comma follows the first argument of a function.
         if takes_unit && self.word(1).is_some_and(is_unit) {
             self.at += 3;
             return false;
@@ -359,7 +365,7 @@ impl Walk<'_> {
         self.bracket()
     }
 
-    /// Takes a name and the subcolumns behind it.
+    /// Takes a name and the subcolumns after it.
     fn column(&mut self) {
         let Some(first) = self.token(0) else {
             return;

@@ -1,7 +1,7 @@
-//! `AggregateFunction(F, T, …)`: states of aggregation, which ClickHouse alone makes.
+//! `AggregateFunction(F, T, …)`: states of aggregation, which only ClickHouse makes.
 //!
-//! A row cannot bring one: in the formats that rows are sent in, ClickHouse reads nothing but the bytes of the state itself. A
-//! column that ClickHouse computes may have the type, and no other.
+//! A row cannot hold a state: in the formats of inserts, ClickHouse reads only the bytes of the
+//! state itself. Only a column that ClickHouse computes may have the type.
 
 use std::ops::Range;
 
@@ -41,7 +41,7 @@ impl Grammar<'_> {
         }))
     }
 
-    /// `uniq`, `quantiles(0.5, 0.9)`.
+    /// Reads `uniq`, `quantiles(0.5, 0.9)`.
     fn function_as_written(&mut self) -> Option<String> {
         let start = self.cursor.here().start;
         if self.element_name().is_none() {
@@ -52,7 +52,7 @@ impl Grammar<'_> {
     }
 }
 
-/// A column with states in it is one that ClickHouse computes.
+/// Checks that ClickHouse computes a column that holds states.
 pub(super) fn is_computed(ty: &Type, kind: Option<DefaultKind>, span: &Range<usize>) -> Result<(), TypeError> {
     if !ty.holds_states() || matches!(kind, Some(DefaultKind::Materialized | DefaultKind::Alias)) {
         return Ok(());

@@ -1,16 +1,16 @@
-//! Which known word was meant by an unknown one.
+//! Suggestions: the known word that an unknown one was meant to be.
 
-/// Returns the candidate that is nearest to `word`, or none that is near enough to be what was meant.
+/// Returns the candidate nearest to `word`, or none if no candidate is near enough.
 ///
-/// Case counts for nothing, and a swap of two neighbours is one mistake; one letter in three may be wrong, and one in
-/// any word. Of equally near candidates the first wins.
+/// Case does not matter, and a swap of two neighbours is one mistake. One letter in three may be
+/// wrong, and at least one in any word. The first of equally near candidates wins.
 pub(crate) fn closest<'n>(word: &str, candidates: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
     let word = word.to_lowercase();
     let length = word.chars().count();
     let allowed = (length / 3).max(1);
     candidates
         .into_iter()
-        // The distance is at least the difference of the lengths; most candidates end here.
+        // The distance is at least the difference of the lengths; this excludes most candidates.
         .filter(|candidate| candidate.chars().count().abs_diff(length) <= allowed)
         .map(|candidate| (strsim::osa_distance(&word, &candidate.to_lowercase()), candidate))
         .filter(|(distance, candidate)| *distance <= allowed && *distance < candidate.chars().count())

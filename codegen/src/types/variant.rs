@@ -1,7 +1,8 @@
-//! `Variant(T, …)`: which types may stand in one, and in which order their values are looked for.
+//! `Variant(T, …)`: the types that it may hold, and the order in which ClickHouse tries them.
 //!
-//! ClickHouse prints the types by their names, and counts them in that order. A text, of JSON too, becomes the first of them that
-//! takes it, in an order of its own: deep types before flat ones, numbers from narrow to wide, strings nearly last.
+//! ClickHouse prints the types in the order of their names, and numbers them in that order. A text,
+//! in JSON too, becomes the first type that accepts it, in another order: deep types before flat
+//! ones, numbers from narrow to wide, strings nearly last.
 
 use std::ops::Range;
 
@@ -12,10 +13,10 @@ use super::{
     grammar::Grammar,
 };
 
-/// One byte counts them, and 255 is NULL.
+/// ClickHouse numbers the types with one byte, and 255 is NULL.
 const MAX_VARIANTS: usize = 255;
 
-/// The shapes that a Geometry holds, by their names.
+/// The shapes that a Geometry holds, in the order of their names.
 pub(crate) const GEOMETRIES: [Shape; 6] = [
     Shape::LineString,
     Shape::MultiLineString,
@@ -26,7 +27,7 @@ pub(crate) const GEOMETRIES: [Shape; 6] = [
 ];
 
 impl Grammar<'_> {
-    /// `Variant(String, UInt64)`.
+    /// Reads `Variant(String, UInt64)`.
     pub(super) fn variant(&mut self, name: &Range<usize>) -> Option<Type> {
         let arguments = self.arguments(name, Self::data_type)?;
         if arguments.items.is_empty() {
@@ -69,27 +70,27 @@ fn may_stand(ty: &Type, span: &Range<usize>) -> Result<(), TypeError> {
         _ if ty.is_nullable() => Err(problem().help("remove the Nullable: NULL is a value of each Variant")),
         Type::Variant(_) | Type::Geometry => Err(problem().help("write its types beside the others")),
         Type::Dynamic { .. } => Err(problem().help("use `Dynamic` alone, which holds values of any type")),
-        // The reason is the same as that of a column.
+        // The reason is the same as for a column.
         Type::SimpleAggregateFunction(_, inner) => may_stand(inner, span).map_err(|_| problem()),
         _ => Ok(()),
     }
 }
 
-/// Returns the places of the variants in the order in which ClickHouse tries them.
+/// Returns the indexes of the variants in the order in which ClickHouse tries them.
 pub(crate) fn text_order(variants: &[Type]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..variants.len()).collect();
     order.sort_by_key(|index| std::cmp::Reverse(rank(&variants[*index], Rank::default())));
     order
 }
 
-/// How early a type is tried.
+/// The rank of a type; ClickHouse tries higher ranks first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 struct Rank {
-    /// How deep arrays, tuples and maps stand in each other.
+    /// The depth of nested arrays, tuples and maps.
     depth: usize,
-    /// That of the simple types, and of all around them, added up.
+    /// The sum of the priorities of the simple types and of all types around them.
     priority: usize,
-    /// How deep Nullable and LowCardinality stand in each other.
+    /// The depth of nested Nullable and LowCardinality.
     wrappers: usize,
 }
 
@@ -101,7 +102,8 @@ impl Rank {
         }
     }
 
-    /// Returns the greatest of all, the priorities added up to `own`.
+    /// Returns the maximum depth and wrappers of the parts, and the sum of `own` and their
+    /// priorities.
     fn around(own: usize, parts: impl Iterator<Item = Self>) -> Self {
         parts.fold(
             Self {
@@ -159,7 +161,7 @@ fn greatest(ranks: impl Iterator<Item = Rank>) -> Rank {
     })
 }
 
-/// Returns a simple type's priority; the rest of them ClickHouse has not given any.
+/// Returns a simple type's priority; ClickHouse gives none to the types not listed here.
 fn priority(ty: &Type) -> usize {
     match ty {
         Type::Enum { bits: 8, .. } => 29,
@@ -195,7 +197,7 @@ mod tests {
 
     use super::{super::parse, *};
 
-    /// The types in the order in which they are tried.
+    /// Returns the types in the order in which ClickHouse tries them.
     fn tried(text: &str) -> Vec<String> {
         let Type::Variant(variants) = parse(text).unwrap().ty else {
             panic!("no Variant: {text}")

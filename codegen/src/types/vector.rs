@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use super::{ast::Type, error::TypeError, grammar::Grammar};
 
-/// Each bit of all numbers is a FixedString of an eighth of the length, and ClickHouse bounds those.
+/// The maximum dimension: ClickHouse stores each bit of all numbers as a FixedString of one eighth
+/// of the dimension in bytes, and limits the length of a FixedString.
 const MAX_DIMENSION: u64 = 8 * 0xFF_FFFF;
 
 enum Argument {
@@ -13,7 +14,7 @@ enum Argument {
 }
 
 impl Grammar<'_> {
-    /// `QBit(Float32, 1536)`.
+    /// Reads `QBit(Float32, 1536)`.
     pub(super) fn qbit(&mut self, name: &Range<usize>) -> Option<Type> {
         let mut is_first = true;
         let arguments = self.arguments(name, |grammar| {
