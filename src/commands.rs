@@ -34,8 +34,8 @@ pub(crate) fn apply(options: &DatabaseOptions) -> Result<(), Box<dyn Error>> {
     print(&Runtime::new()?.block_on(sync(&store, &tables::SCHEMA))?)
 }
 
-/// Prints each destination with its table, its acknowledgement and its rate limit if the schema
-/// sets them.
+/// Prints each destination with its table, and with its acknowledgement and rate limit where the
+/// schema sets them.
 pub(crate) fn routes() -> Result<(), Box<dyn Error>> {
     let destinations = <tables::Routes as Routes>::DESTINATIONS;
     let width = destinations

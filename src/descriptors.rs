@@ -15,8 +15,8 @@ const RESERVE_PER_CORE: u64 = 8;
 /// from.
 const RESERVE_PER_TABLE: u64 = 4;
 
-/// The default maximum of connections. Each takes about ten kilobytes of memory, 50,000 about half
-/// a gigabyte.
+/// The default maximum of connections. Each takes about ten kilobytes of memory, all of them about
+/// half a gigabyte.
 const MOST_CONNECTIONS: usize = 50_000;
 
 /// Raises the soft limit of the process to its hard limit. Returns how many connections the
@@ -57,7 +57,7 @@ fn raise() -> Option<u64> {
 fn room(limit: Option<u64>, cores: u64, tables: u64) -> usize {
     let limit = limit.unwrap_or(u64::MAX);
     let reserve = RESERVE + RESERVE_PER_CORE * cores + RESERVE_PER_TABLE * tables;
-    // If the limit is very low, connections get half of it, and everything besides shares the other
+    // If the limit is very low, connections get half of it, and all other uses share the other
     // half.
     let connections = limit.saturating_sub(reserve).max(limit / 2);
     usize::try_from(connections).unwrap_or(usize::MAX)

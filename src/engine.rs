@@ -1,6 +1,6 @@
 //! The embedded ClickHouse of `rowmill serve`, restarted on the same data and address when it ends.
 //!
-//! A separate thread supervises it. Until it runs again, rows wait in the spool, as for any
+//! A separate thread supervises it. While the engine is down, rows wait in the spool, as for any
 //! ClickHouse that is unavailable.
 
 use std::{

@@ -1,9 +1,10 @@
 //! Compares the program's flattening with the recorded flattening of the original, row by row.
 //!
-//! A recording contains an event, and the row that the original made of it for `INSERT … FORMAT
-//! JSONEachRow`. The test posts the event, inserts the recorded row into a table with the same
-//! columns, and compares the two rows in ClickHouse. [`DEVIATIONS`] lists the intended differences.
-//! A difference that is missing in the list fails the test, and so does an outdated entry.
+//! A recording contains an event, and the row that the original made of it for an insert in
+//! `FORMAT JSONEachRow`. The test posts the event, inserts the recorded row into a table with the
+//! same columns, and compares the two rows in ClickHouse. [`DEVIATIONS`] lists the intended
+//! differences. A difference that is missing in the list fails the test, and so does an outdated
+//! entry.
 
 use std::collections::BTreeMap;
 

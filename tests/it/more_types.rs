@@ -1,5 +1,5 @@
-//! The types that are rare in events, against ClickHouse: the collector stores a value as `INSERT …
-//! FORMAT JSONEachRow` does, except for listed differences, each with its reason.
+//! The types that are rare in events, against ClickHouse: the collector stores a value as
+//! `INSERT … FORMAT JSONEachRow` does, except for listed differences, each with its reason.
 
 mod random;
 

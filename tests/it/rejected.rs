@@ -1,4 +1,4 @@
-//! The table of dead letters: its content, and how long it keeps a letter.
+//! The table of dead letters: its columns, and how long it keeps a row.
 
 use crate::support::{collector::Collector, engine::Database, http, wait_for};
 

@@ -11,7 +11,7 @@ use crate::support::{
     wait_for,
 };
 
-/// Sends ten webhooks.
+/// Sends ten webhooks, each acknowledged on disk.
 fn ten_webhooks(collector: &Collector) {
     for number in 0..10 {
         let body = format!(r#"{{"message_id":"{number}"}}"#);

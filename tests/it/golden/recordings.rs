@@ -35,8 +35,8 @@ pub enum Record {
     Event(Value),
 }
 
-/// Reads whole answers: a line `----- request` with curl's arguments, the answer, and a line `[curl
-/// rc 0]`.
+/// Reads whole answers, each between two lines: `----- request` with curl's arguments, and
+/// `[curl rc 0]`.
 pub fn whole_answers() -> Vec<Recording> {
     let find = |text: &[u8], word: &[u8]| text.windows(word.len()).position(|window| window == word);
     let mut rest = ANSWERS;

@@ -269,7 +269,7 @@ fn clickhouse_takes_every_object_that_is_taken() {
         assert!([200, 400].contains(&answer.status), "{event}: {}", answer.text());
         taken += usize::from(answer.status == 200);
     }
-    // A block that ClickHouse refuses would stay in the spool.
+    // A block that ClickHouse refuses would stay, and `drain` would fail.
     served.drain();
     assert_eq!(database.count("more_types"), taken as u64);
     assert!(taken > 500 && taken < events.len(), "{taken} of {}", events.len());
