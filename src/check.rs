@@ -1,4 +1,4 @@
-//! `rowmill check`: the build's reports without a build.
+//! `rowmill check`: reports the problems that the build would report, without a build.
 
 use std::{
     error::Error,
@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::cli::{CheckOptions, Format};
 
-/// Prints what is wrong with a schema folder; errors make the command fail, warnings do not.
+/// Prints the problems of a schema folder. Errors make the command fail; warnings do not.
 pub(crate) fn check(options: &CheckOptions) -> Result<(), Box<dyn Error>> {
     let generated = generate(&options.schemas);
     let Problems { errors, warnings } = &generated.problems;
@@ -42,7 +42,8 @@ pub(crate) fn check(options: &CheckOptions) -> Result<(), Box<dyn Error>> {
     }
 }
 
-/// Lines and columns are counted from 1, columns in characters; `endColumn` is the one behind the last character.
+/// Returns a problem as JSON. Lines and columns count from 1, and columns count characters;
+/// `endColumn` is the column after the last character.
 fn as_json(severity: &str, problem: &Problem) -> serde_json::Value {
     let Problem {
         code,

@@ -1,4 +1,4 @@
-//! The commands beside `serve`.
+//! The smaller commands: `engine`, `plan`, `apply` and `routes`.
 
 use std::{
     error::Error,
@@ -34,7 +34,8 @@ pub(crate) fn apply(options: &DatabaseOptions) -> Result<(), Box<dyn Error>> {
     print(&Runtime::new()?.block_on(sync(&store, &tables::SCHEMA))?)
 }
 
-/// Prints the destinations with their tables, and with their acknowledgements where the schema names one.
+/// Prints each destination with its table, and with its acknowledgement and rate limit where the
+/// schema sets them.
 pub(crate) fn routes() -> Result<(), Box<dyn Error>> {
     let destinations = <tables::Routes as Routes>::DESTINATIONS;
     let width = destinations

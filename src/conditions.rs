@@ -1,11 +1,13 @@
-//! Conditions: what `/ready` reports beside its first line.
+//! The conditions that `/ready` lists after its first line.
 //!
-//! A condition does not take the collector out of a balancer: events are taken, and another collector would fare no better. Each
-//! line names a table and a number, and no value of an event.
+//! A condition does not take the collector out of a load balancer: the collector still accepts
+//! events, and another collector would do no better. Each line names a number, and the table if the
+//! condition belongs to one. No line contains a value of an event.
 
 use rowmill_ingest::{NodeStatus, TableCounts, Writer};
 
-/// An insert that has failed this often in a row is a condition. The waits between the tries add up to some seconds then.
+/// An insert that has failed this often in a row is a condition. By then the waits between the
+/// attempts add up to some seconds.
 const MANY_FAILURES: u64 = 5;
 
 /// Returns a line for each condition.

@@ -1,25 +1,27 @@
-//! Descriptors: the limit of the process, and the part of it that connections may take.
+//! File descriptors: raises the limit of the process and returns how many connections it allows.
 
 use std::{num::NonZero, thread};
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 
-/// For the spool's files, ClickHouse's connections, the log and the embedded engine, with some to
-/// spare.
+/// Descriptors for the spool's files, ClickHouse connections, the log and the embedded engine, with
+/// a margin.
 const RESERVE: u64 = 128;
 
-/// For each core's event loop and listener.
+/// Descriptors for each core's event loop and listener.
 const RESERVE_PER_CORE: u64 = 8;
 
-/// For each table's connections to ClickHouse, and the segments that its rows are read from.
+/// Descriptors for each table: its ClickHouse connections and the segments that its rows are read
+/// from.
 const RESERVE_PER_TABLE: u64 = 4;
 
-/// The most connections unless more are wanted. Each takes some ten kilobytes of memory, these
-/// together half a gigabyte.
+/// The default maximum of connections. Each takes about ten kilobytes of memory, all of them about
+/// half a gigabyte.
 const MOST_CONNECTIONS: usize = 50_000;
 
-/// Raises the process's soft limit to its hard one. Returns how many connections the collector may
-/// have open: as many as `wanted`, or as the limit has room for beside `tables` tables.
+/// Raises the soft limit of the process to its hard limit. Returns how many connections the
+/// collector may have open: `wanted`, or fewer if the limit minus the reserve for `tables` tables
+/// is lower.
 pub(crate) fn connections(wanted: Option<usize>, tables: usize) -> usize {
     let cores = thread::available_parallelism().map_or(1, NonZero::get);
     let room = room(raise(), cores as u64, tables as u64);
@@ -36,12 +38,12 @@ pub(crate) fn connections(wanted: Option<usize>, tables: usize) -> usize {
     connections
 }
 
-/// Returns the soft limit afterwards; no limit is `None`.
+/// Raises the soft limit and returns it; `None` means unlimited.
 fn raise() -> Option<u64> {
     let limit = getrlimit(Resource::Nofile);
     let mut raised = limit;
     raised.current = limit.maximum;
-    // Elsewhere than on Linux the hard limit may be more than the system allows.
+    // On systems other than Linux, the hard limit may exceed what the system allows.
     match setrlimit(Resource::Nofile, raised) {
         Ok(()) => raised.current,
         Err(error) => {
@@ -51,16 +53,17 @@ fn raise() -> Option<u64> {
     }
 }
 
-/// Returns how many connections a limit has room for.
+/// Returns how many connections a limit allows after the reserve.
 fn room(limit: Option<u64>, cores: u64, tables: u64) -> usize {
     let limit = limit.unwrap_or(u64::MAX);
     let reserve = RESERVE + RESERVE_PER_CORE * cores + RESERVE_PER_TABLE * tables;
-    // Of very few, half: the rest has to do.
+    // If the limit is very low, connections get half of it, and all other uses share the other
+    // half.
     let connections = limit.saturating_sub(reserve).max(limit / 2);
     usize::try_from(connections).unwrap_or(usize::MAX)
 }
 
-/// Returns how many connections there may be: `wanted` or [`MOST_CONNECTIONS`], and no more than `room`.
+/// Returns how many connections to allow: `wanted` or [`MOST_CONNECTIONS`], but at most `room`.
 fn within(room: usize, wanted: Option<usize>) -> usize {
     wanted.unwrap_or(MOST_CONNECTIONS).min(room)
 }

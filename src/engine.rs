@@ -1,6 +1,7 @@
-//! The embedded ClickHouse of `rowmill serve`, started again whenever it ends: the same data, the same address.
+//! The embedded ClickHouse of `rowmill serve`, restarted on the same data and address when it ends.
 //!
-//! A thread of its own looks after it. Rows wait in the spool meanwhile, as for any ClickHouse that is away.
+//! A separate thread supervises it. While the engine is down, rows wait in the spool, as for any
+//! ClickHouse that is unavailable.
 
 use std::{
     error::Error,
@@ -16,31 +17,31 @@ use rowmill_ingest::{ClickHouseUrl, ClickHouseUrlError};
 
 use crate::chain;
 
-/// How often it is looked whether it has ended.
+/// The interval at which the thread checks whether the engine has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// The wait before the second start in a row; each further one waits twice as long.
+/// The wait before the second start in a row; each further wait is twice as long.
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 
 /// The longest wait.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
-/// An engine that has lived so long was well, and its next start is a first one again.
+/// An engine that has run for this long counts as healthy: the next start is not delayed.
 const WELL: Duration = Duration::from_secs(60);
 
-/// A ClickHouse that runs until it is stopped, or until this process ends, however that ends.
+/// A ClickHouse that runs until it is stopped or this process ends, even by `kill -9`.
 #[derive(Debug)]
 pub(crate) struct EmbeddedClickHouse {
     address: SocketAddr,
     collector: Account,
     reader: Account,
-    /// Closed when it is to stop.
+    /// Dropped to stop the engine.
     stop: Sender<()>,
     thread: JoinHandle<Result<(), rowmill_engine::Error>>,
 }
 
 impl EmbeddedClickHouse {
-    /// Starts it, and returns when it answers.
+    /// Starts the engine, and returns when it answers.
     ///
     /// # Errors
     /// See [`Engine::start`].
@@ -61,18 +62,18 @@ impl EmbeddedClickHouse {
         })
     }
 
-    /// Returns the URL of one of its databases, with the collector's user and password.
+    /// Returns the URL of a database of the engine, with the collector's user and password.
     pub(crate) fn store(&self, database: &str) -> Result<ClickHouseUrl, ClickHouseUrlError> {
         let (address, user, password) = (self.address, self.collector.name(), self.collector.password());
         format!("http://{user}:{password}@{address}/{database}").parse()
     }
 
-    /// Returns the user with the right to read.
+    /// Returns the read-only user.
     pub(crate) fn reader(&self) -> &Account {
         &self.reader
     }
 
-    /// Stops it, and returns when it is gone.
+    /// Stops the engine, and returns when its process has ended.
     ///
     /// # Errors
     /// See [`Engine::stop`].
@@ -85,7 +86,7 @@ impl EmbeddedClickHouse {
     }
 }
 
-/// Returns when it has been stopped.
+/// Restarts the engine whenever it ends. Returns when it has been stopped.
 fn look_after(mut engine: Engine, stopped: &Receiver<()>) -> Result<(), rowmill_engine::Error> {
     let mut failures = 0;
     let mut started = Instant::now();

@@ -1,7 +1,6 @@
-//! The log on standard error: one line an event, as text for people or as JSON for what collects
-//! logs.
+//! The log on standard error: one line per event, as text for people or as JSON for log collectors.
 //!
-//! `ROWMILL_LOG` says how much of it: `debug`, or a filter such as `rowmill_ingest=trace,warn`.
+//! `ROWMILL_LOG` sets its level or filter: `debug`, or `rowmill_ingest=trace,warn`.
 
 use std::{
     fmt::{self, Debug, Write},
@@ -34,8 +33,7 @@ where
         .with_writer(writer)
         .with_ansi(has_colors)
         .with_env_filter(EnvFilter::try_from_env("ROWMILL_LOG").unwrap_or_else(|_| EnvFilter::new("info")))
-        // Who reads the log may go before us. To tell standard error that it cannot be written
-        // would panic.
+        // The reader of standard error may be gone. To report that on standard error would panic.
         .log_internal_errors(false);
     match format {
         LogFormat::Text => Box::new(log.with_target(false).fmt_fields(escaped_fields()).finish()),
@@ -49,8 +47,8 @@ where
     }
 }
 
-/// Returns the format of an event's message and fields as text, in which none of them ends the line
-/// or steers a terminal.
+/// Returns the text format of an event's message and fields. It escapes line ends and terminal
+/// control sequences in all of them.
 fn escaped_fields() -> impl for<'w> FormatFields<'w> + Send + Sync + 'static {
     let put = |writer: &mut Writer<'_>, field: &Field, value: &dyn Debug| {
         match (field.name(), writer.has_ansi_escapes()) {
@@ -89,7 +87,7 @@ mod tests {
 
     use super::*;
 
-    /// Returns what `events` leave in a log.
+    /// Returns the log of `events`.
     fn logged(format: LogFormat, has_colors: bool, events: impl FnOnce()) -> String {
         let log = Arc::new(Mutex::new(Vec::new()));
         let written = Arc::clone(&log);

@@ -27,10 +27,10 @@ use crate::cli::{Cli, Command, LogFormat};
 fn main() -> ExitCode {
     memory::give_back_what_is_large();
     let cli = Cli::parse();
-    // Standard output is for what scripts read.
+    // Standard output is kept for output that scripts read, so the log goes to standard error.
     log::start(cli.log_format);
 
-    // These two print nothing that somebody would read to its end: whatever ends them is told.
+    // `serve` and `engine` do not write to a pipe, so a broken pipe is a real error for them.
     let is_service = matches!(cli.command, None | Some(Command::Serve(_) | Command::Engine(_)));
     let result = match cli.command {
         None => serve::serve(cli.serve, cli.log_format),
@@ -45,7 +45,7 @@ fn main() -> ExitCode {
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        // Whoever read it, `head` say, has what it wanted. The status is a shell's for a program that SIGPIPE ends.
+        // The reader, `head` for example, has all it wants. 141 is the shell's status for SIGPIPE.
         Err(error) if !is_service && is_broken_pipe(&*error) => ExitCode::from(141),
         Err(error) => {
             let error = chain(&*error);
@@ -58,13 +58,13 @@ fn main() -> ExitCode {
     }
 }
 
-/// Says whether an error is that nobody reads any more what a command prints.
+/// Returns whether the error is a broken pipe on standard output.
 fn is_broken_pipe(error: &(dyn std::error::Error + 'static)) -> bool {
     let error = error.downcast_ref::<io::Error>();
     error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
-/// Returns an error's text with those of its causes behind it.
+/// Returns an error's text followed by the texts of its causes.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

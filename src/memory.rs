@@ -1,23 +1,26 @@
-//! Memory: what is large goes back to the system as soon as it is freed.
+//! Returns large allocations to the operating system as soon as they are freed.
 //!
-//! A block of rows, its columns and their frame are megabytes each, are taken by one thread and freed by another, and live for a second.
-//! glibc maps such memory for itself at first, and learns from the first one that is freed to keep all that are not larger among the small
-//! ones, where each thread has an arena and their holes add up ([`M_MMAP_THRESHOLD`](https://man7.org/linux/man-pages/man3/mallopt.3.html),
-//! "dynamic"). A threshold that is set is not learned.
+//! A block of rows, its columns and their frame take megabytes each. One thread allocates them,
+//! another one frees them, and they live for about a second. glibc maps such an allocation
+//! separately at first. When the first one is freed, glibc raises its threshold
+//! ([`M_MMAP_THRESHOLD`](https://man7.org/linux/man-pages/man3/mallopt.3.html), "dynamic") and
+//! places all later ones up to that size in the arenas of the threads, where the gaps between them
+//! add up. A threshold that is set explicitly stays as it is.
 
-/// From this length on, memory is mapped for itself. What is shorter is used again soon.
+/// Allocations of at least this length are mapped separately. Shorter ones are soon used again.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 const MAPPED_BYTES: i32 = 1 << 20;
 
-/// Tells the allocator. To be called before there are other threads.
+/// Sets the threshold of the allocator. Call it before any other thread starts.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[allow(unsafe_code, reason = "a setting of the C library has no other name")]
 pub(crate) fn give_back_what_is_large() {
-    // SAFETY: it stores a number, which every number is allowed to be, and nobody else allocates meanwhile.
+    // SAFETY: `mallopt` only stores a number, any number is valid, and no other thread allocates
+    // meanwhile.
     let is_set = unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, MAPPED_BYTES) } == 1;
     debug_assert!(is_set, "glibc takes any threshold up to 32 MiB");
 }
 
-/// Elsewhere the allocator does as it does.
+/// Does nothing: other allocators keep their defaults.
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 pub(crate) fn give_back_what_is_large() {}

@@ -1,4 +1,5 @@
-//! The collector's own pages: what a person, a load balancer and Prometheus ask for. Everything else goes on to the events.
+//! The collector's own pages, for people, load balancers and Prometheus. All other requests go to
+//! the inner service, which handles events.
 
 use std::{
     convert::Infallible,
@@ -27,10 +28,10 @@ const ICON: &str = include_str!("pages/icon.svg");
 
 const PAGES: [&str; 5] = ["/", "/favicon.ico", "/health", "/ready", "/metrics"];
 
-/// How long ClickHouse may take to answer before it counts as away.
+/// How long ClickHouse may take to answer before it counts as unavailable.
 const READY_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Puts the pages before an inner service.
+/// Adds the pages to an inner service.
 #[derive(Debug, Clone)]
 pub(crate) struct PagesLayer {
     shared: Arc<Shared>,
@@ -39,11 +40,11 @@ pub(crate) struct PagesLayer {
 #[derive(Debug)]
 struct Shared {
     writer: Writer,
-    /// Each with the connection that it is asked through.
+    /// The servers, each with the client that pings it.
     stores: Vec<(ClickHouseUrl, Client)>,
     stopping: Stopping,
     connections: Connections,
-    /// When the stores were last asked, and what came out. Held while they are asked.
+    /// The start and the outcome of the last ping. Locked while a ping runs.
     last_ping: Mutex<Option<(Instant, Result<(), &'static str>)>>,
 }
 
@@ -82,7 +83,7 @@ impl<S> Layer<S> for PagesLayer {
     }
 }
 
-/// Answers the pages and hands every other request to `S`.
+/// Answers requests for pages and passes every other request to `S`.
 #[derive(Debug, Clone)]
 pub(crate) struct Pages<S> {
     shared: Arc<Shared>,
@@ -120,7 +121,7 @@ where
 type PageFuture = Pin<Box<dyn Future<Output = Response<Full<Bytes>>> + Send>>;
 
 pin_project! {
-    /// A page, or the inner service's answer.
+    /// The future of a page, or of the inner service's response.
     #[project = PageOrProjection]
     pub(crate) enum PageOr<F> {
         Page { future: PageFuture },
@@ -170,7 +171,7 @@ impl Shared {
         response(status, "text/plain", text)
     }
 
-    /// Returns whether events are to be sent here, or the reason against it.
+    /// Returns `Ok` if a balancer should send events here, or the reason why not.
     async fn readiness(&self) -> Result<(), &'static str> {
         if self.stopping.is_announced() {
             return Err("the collector is stopping");
@@ -187,8 +188,8 @@ impl Shared {
         self.ping().await
     }
 
-    /// Asks the stores, for one request at a time: each question takes a descriptor, and the spool
-    /// needs some. Requests that arrived before a question began share its outcome.
+    /// Pings the servers, for one request at a time: each ping takes a descriptor, and the spool
+    /// needs some. Requests that arrived before a ping started share its outcome.
     async fn ping(&self) -> Result<(), &'static str> {
         let arrived = Instant::now();
         let mut last = self.last_ping.lock().await;
@@ -208,7 +209,8 @@ impl Shared {
             match ping(client, READY_TIMEOUT).await {
                 Ok(()) if self.writer.schema_state() == SchemaState::Ready => return Ok(()),
                 Ok(()) => return Err("the database is being brought to the schema"),
-                // What a request sees of it is that it is so. The log has the reason already, from whoever has rows to send.
+                // The response only says that ClickHouse is unreachable; the delivery task has
+                // already logged why.
                 Err(error) => tracing::debug!(%store, %error, "not ready"),
             }
         }
@@ -241,7 +243,7 @@ fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
-/// One family of counters or gauges, and where its values come from.
+/// One family of counters or gauges with the source of its values.
 struct Metric {
     name: &'static str,
     kind: &'static str,
@@ -366,8 +368,8 @@ const METRICS: [Metric; 19] = [
     },
 ];
 
-/// Returns the counters in the
-/// [text format](https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format) of Prometheus.
+/// Returns the counters in Prometheus's [text
+/// format](https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format).
 fn metrics(writer: &Writer, connections: &Connections) -> String {
     let tables = writer.counters();
     let mut text = String::new();
@@ -476,7 +478,7 @@ mod tests {
 
     use super::*;
 
-    /// A ClickHouse that is not there.
+    /// Returns the URL of a ClickHouse that does not run.
     async fn nobody() -> ClickHouseUrl {
         let unused = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
         format!("http://{unused}/stats").parse().unwrap()
@@ -496,7 +498,7 @@ mod tests {
     #[tokio::test]
     async fn not_ready_while_clickhouse_is_away() {
         let store = nobody().await;
-        // In whatever way it is given.
+        // With schema synchronization and without it.
         for writer in [
             Writer::start(&tables::SCHEMA, store.clone(), &WriterOptions::default()),
             Writer::start(
@@ -521,7 +523,7 @@ mod tests {
             .unwrap();
         let connections = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&connections);
-        // A ClickHouse that closes each connection after a while, without an answer.
+        // A server that closes each connection after 100 ms without an answer.
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 count.fetch_add(1, Ordering::SeqCst);
@@ -543,10 +545,10 @@ mod tests {
         for answer in questions.join_all().await {
             assert_eq!(answer.unwrap().status(), StatusCode::SERVICE_UNAVAILABLE);
         }
-        // The first question, and one for all requests that arrived after its begin.
+        // One ping for the first request, and one for all requests that arrived after its start.
         let asked = connections.load(Ordering::SeqCst);
         assert!((1..=2).contains(&asked), "{asked} connections");
-        // A later request asks anew.
+        // A later request starts another ping.
         assert!(question().await.is_ok());
         assert_eq!(connections.load(Ordering::SeqCst), asked + 1);
     }
@@ -559,7 +561,7 @@ mod tests {
             ..WriterOptions::default()
         };
         let writer = Writer::start(&tables::SCHEMA, store.clone(), &options);
-        // No table may have all of it, all of them together may.
+        // No single table may take all the memory, but all of them together may.
         for &table in tables::SCHEMA.tables {
             while writer.append(table, Ack::Accepted, |row| row.push(0)).is_ok() {}
         }
@@ -567,7 +569,7 @@ mod tests {
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
         let mut lines = text.lines();
         assert_eq!(lines.next(), Some("no room for events"));
-        // Each table has had a row that was not taken.
+        // For each table, one row was not accepted.
         assert_eq!(lines.count(), tables::SCHEMA.tables.len(), "{text}");
         assert!(
             text.contains(": rows were not taken for lack of room since the start: 1\n"),
@@ -581,7 +583,7 @@ mod tests {
         let options = WriterOptions::default();
         let spool = folder.path().join("spool");
         let writer = Writer::open(&tables::SCHEMA, store.clone(), &options, &spool).unwrap();
-        // A folder that is gone is made again, but not where a file has its name.
+        // The spool recreates a missing folder, but it cannot if a file has the folder's name.
         std::fs::remove_dir_all(&spool).unwrap();
         std::fs::write(&spool, "").unwrap();
         let taken = writer.append(tables::SCHEMA.tables[0], Ack::Accepted, |row| row.push(0));

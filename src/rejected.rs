@@ -1,4 +1,5 @@
-//! `rowmill rejected`: rows that ClickHouse has refused, and that a person brings into their tables once it takes them.
+//! `rowmill rejected`: replays rows that ClickHouse has refused into their tables, once the tables
+//! accept them.
 
 use std::{
     error::Error,

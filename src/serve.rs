@@ -1,4 +1,5 @@
-//! `rowmill serve`: the engine if it is needed, the schema, the writer, the layers, the server; and all of it back again.
+//! `rowmill serve`: starts the engine if needed, the writer with its schema, the layers and the
+//! server, and stops all of them in reverse order.
 
 use std::{
     env,
@@ -31,17 +32,20 @@ use crate::{
     workers::Listeners,
 };
 
-/// The database that the embedded ClickHouse keeps the tables in.
+/// The database of the tables in the embedded ClickHouse.
 const ENGINE_DATABASE: &str = "stats";
 
-/// How long the start waits for a ClickHouse that is there and busy; for one that is away it does not wait.
+/// How long the start waits for a ClickHouse that is reachable but busy. The start does not wait
+/// for one that is unavailable.
 const SYNC_PATIENCE: Duration = Duration::from_secs(10);
 
-/// How far deliveries give way: an answer's thread gets ten times as much of a core that both want.
+/// The nice value of delivery threads. If both compete for a core, a request thread gets about ten
+/// times as much of it as a delivery thread.
 #[cfg(target_os = "linux")]
 const NICENESS: i32 = 10;
 
-/// Collects events until the process is asked to stop, then brings what it has into ClickHouse.
+/// Collects events until the process is asked to stop, then delivers the remaining rows to
+/// ClickHouse.
 pub(crate) fn serve(options: ServeOptions, log: LogFormat) -> Result<(), Box<dyn Error>> {
     let events = EventOptions {
         catch_all: true,
@@ -59,7 +63,7 @@ pub(crate) fn serve(options: ServeOptions, log: LogFormat) -> Result<(), Box<dyn
         rate_limit_per_route: options.rate_limit_per_route,
         ..EventOptions::default()
     };
-    // Before the engine is started, which inherits the limit.
+    // Before the engine starts, so that it inherits the raised limit.
     let max_connections = descriptors::connections(options.max_connections, tables::SCHEMA.tables.len());
     let connections = Bounds {
         max_connections,
@@ -68,19 +72,20 @@ pub(crate) fn serve(options: ServeOptions, log: LogFormat) -> Result<(), Box<dyn
     };
     let (stores, engine) = stores(&options)?;
     let reader = engine.as_ref().map(EmbeddedClickHouse::reader);
-    // A log of JSON has nothing else in it.
+    // With a JSON log, standard error contains only JSON, so no example requests are shown.
     let shown_to = Some(reader).filter(|_| matches!(log, LogFormat::Text));
     let result = deliveries()?.block_on(collect(&options, &events, &connections, stores, shown_to));
     let stopped = engine.map_or(Ok(()), EmbeddedClickHouse::stop);
-    // What became of the rows is said first.
+    // An error about the rows takes precedence over one about the engine.
     result.and(stopped)
 }
 
-/// Returns the runtime of everything but requests, whose threads give way to those that answer: a block that is compressed would else
-/// take half of a core that answers wait for.
+/// Returns the runtime of everything except requests. Its threads run at a lower priority than
+/// request threads: otherwise the compression of a block would take half of a core that requests
+/// need.
 fn deliveries() -> io::Result<Runtime> {
     let give_way = || {
-        // Linux takes it for this thread alone; elsewhere it would be all of the process.
+        // On Linux this sets the priority of one thread; on other systems, of the whole process.
         #[cfg(target_os = "linux")]
         if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
             tracing::debug!(%error, "deliveries do not give way");
@@ -92,7 +97,8 @@ fn deliveries() -> io::Result<Runtime> {
         .build()
 }
 
-/// Returns where the rows go: the ClickHouse that was named, and its replicas, or the embedded one, started.
+/// Returns the servers for the rows: those of `--clickhouse`, or the embedded one, which is
+/// started.
 fn stores(options: &ServeOptions) -> Result<(Vec<ClickHouseUrl>, Option<EmbeddedClickHouse>), Box<dyn Error>> {
     if !options.clickhouse.is_empty() {
         let urls = options.clickhouse.iter().map(|url| url.trim().parse());
@@ -103,7 +109,8 @@ fn stores(options: &ServeOptions) -> Result<(Vec<ClickHouseUrl>, Option<Embedded
     Ok((vec![engine.store(ENGINE_DATABASE)?], Some(engine)))
 }
 
-/// Collects events for the stores. Requests to try are shown where that is wanted; the embedded store has a user who reads.
+/// Collects events for the servers. If `shown_to` is `Some`, prints example requests, with the
+/// credentials of the reader if the server is the embedded one.
 async fn collect(
     options: &ServeOptions,
     events: &EventOptions,
@@ -111,7 +118,7 @@ async fn collect(
     stores: Vec<ClickHouseUrl>,
     shown_to: Option<Option<&Account>>,
 ) -> Result<(), Box<dyn Error>> {
-    // Heard from here on, so that a stop during the start is an orderly one, too.
+    // Installed first, so that a stop during the start is orderly too.
     let stopping = Stopping::by_signals(options.pre_stop_seconds)?;
 
     let spool = spool_folder(&options.data);
@@ -130,7 +137,8 @@ async fn collect(
     let writer = Writer::open(&tables::SCHEMA, servers, &bounds, &spool)?;
     let asked = Instant::now();
     tokio::select! {
-        // A refusal is for whoever starts it; that a server is away has been logged.
+        // A schema mismatch ends the start with an error; the writer has already logged an
+        // unavailable server.
         state = writer.synced(SYNC_PATIENCE) => {
             if state? == SchemaState::Waiting && asked.elapsed() >= SYNC_PATIENCE {
                 tracing::warn!("ClickHouse takes long to get the schema's tables: events are taken, and their rows wait for it");
@@ -152,7 +160,7 @@ async fn collect(
         .await
         .map_err(|error| format!("cannot listen on {}: {error}", options.listen))?;
     let address = listeners.address();
-    // Whoever reads these two may have gone before us, and that does not end a collector.
+    // The readers of both outputs may be gone, which must not end the collector.
     let _ = writeln!(io::stdout(), "listening on http://{address}");
     if let (Some(store), Some(reader)) = (stores.first(), shown_to) {
         show_requests(address, store, reader);
@@ -172,7 +180,7 @@ async fn collect(
     let resting = writer.clone();
     let served = listeners.run(serve, move || resting.rest(), &stopping).await;
 
-    // What was taken is brought home whatever became of the workers.
+    // Deliver the accepted rows even if a worker has failed.
     let deadline = async {
         tokio::select! {
             () = sleep(options.drain_seconds) => {}
@@ -193,7 +201,7 @@ pub(crate) fn spool_folder(data: &Path) -> PathBuf {
     data.join("spool")
 }
 
-/// Shows requests to try, of the seed's example, where a person sees them.
+/// Prints example requests for the tables of the example schema on standard error.
 fn show_requests(address: SocketAddr, store: &ClickHouseUrl, reader: Option<&Account>) {
     let (base, origin, database) = (format!("http://{address}"), store.origin(), store.database());
     let option = reader.map(|reader| reader.curl_option() + " ").unwrap_or_default();

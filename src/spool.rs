@@ -1,4 +1,4 @@
-//! `rowmill spool`: for a person who wants to know what waits on disk, whether it is whole, and how to get it out.
+//! `rowmill spool`: lists, verifies, replays and exports the rows that wait on disk.
 
 use std::{
     error::Error,
@@ -26,7 +26,8 @@ pub(crate) fn spool(command: SpoolCommand) -> Result<(), Box<dyn Error>> {
     }
 }
 
-/// Looks at the spool of a data folder; a folder without one is a mistake in the name.
+/// Inspects the spool of a data folder. A missing spool is an error: the folder is probably the
+/// wrong one.
 fn look(options: &SpoolOptions) -> Result<SpoolReport, Box<dyn Error>> {
     let folder = spool_folder(&options.data);
     if !folder.is_dir() {
@@ -178,11 +179,11 @@ fn export(options: &ExportOptions) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Writes each part of a block as the body of an INSERT, and beside it the request's parameters.
+/// Writes each part of a block as the body of an INSERT, and the statement and token beside it.
 fn export_block(block: &BlockReport, folder: &Path, to: &Path) -> Result<usize, Box<dyn Error>> {
     for part in &block.parts {
         let rows = block.read(folder, part)?;
-        // The name of a table may be no name of a file.
+        // A table's name may be invalid as a file name.
         let table: String = block
             .table
             .chars()

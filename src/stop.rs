@@ -1,6 +1,6 @@
-//! Stop: what the process is asked by signals. SIGTERM, SIGINT (Ctrl-C) and SIGHUP (the terminal is
-//! gone) mean an orderly stop; a second one means haste, or, where the stop is announced first,
-//! that it begins.
+//! Stopping by signals. SIGTERM, SIGINT (Ctrl-C) and SIGHUP (the terminal is closed) request an
+//! orderly stop. A second signal makes the stop immediate or, during an announcement, begins the
+//! orderly stop.
 
 use std::{fs, future::pending, io, time::Duration};
 
@@ -10,33 +10,34 @@ use tokio::{
     time::sleep,
 };
 
-/// How the process is to stop.
+/// The stage of a stop, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Stop {
-    /// Not at all.
+    /// No stop has been requested.
     No,
-    /// Soon: balancers are told, and events are still taken.
+    /// The stop is announced: `/ready` reports it to load balancers, and events are still accepted.
     Announced,
-    /// Requests under way end, rows go to ClickHouse.
+    /// Requests in flight complete, and rows are delivered to ClickHouse.
     Orderly,
-    /// At once: what is on disk is safe there.
+    /// The process ends at once; rows on disk stay safe there.
     InHaste,
 }
 
-/// Tells whoever waits for it.
+/// Waits for the stages of a stop.
 #[derive(Debug, Clone)]
 pub(crate) struct Stopping(watch::Receiver<Stop>);
 
 impl Stopping {
-    /// Listens to the signals from now on. A stop is announced for so long before it begins.
+    /// Listens to the signals from now on. A stop is announced for `announced_for` before it
+    /// begins.
     ///
     /// # Errors
-    /// The system does not let it.
+    /// The system refuses a signal handler.
     pub(crate) fn by_signals(announced_for: Duration) -> io::Result<Self> {
         let (sender, stopping) = Self::new();
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
-        // To listen to it would undo what `nohup` has done.
+        // A SIGHUP handler would undo `nohup`.
         let mut hangup = match is_ignored(SignalKind::hangup()) {
             true => None,
             false => Some(signal(SignalKind::hangup())?),
@@ -76,41 +77,42 @@ impl Stopping {
         Ok(stopping)
     }
 
-    /// Returns what is told by the sender.
+    /// Returns a sender of stages and the receiver for them.
     pub(crate) fn new() -> (watch::Sender<Stop>, Self) {
         let (sender, receiver) = watch::channel(Stop::No);
         (sender, Self(receiver))
     }
 
-    /// Returns whether the process is to stop, be it soon or at once.
+    /// Returns whether a stop has at least been announced.
     pub(crate) fn is_announced(&self) -> bool {
         *self.0.borrow() >= Stop::Announced
     }
 
-    /// Waits until the process is to stop, be it soon or at once.
+    /// Waits until a stop has at least been announced.
     pub(crate) async fn announced(self) {
         self.until(Stop::Announced).await;
     }
 
-    /// Waits until the stop begins, in whatever way.
+    /// Waits until a stop begins, orderly or immediate.
     pub(crate) async fn asked(self) {
         self.until(Stop::Orderly).await;
     }
 
-    /// Waits until the process is to stop at once.
+    /// Waits until the stop is immediate.
     pub(crate) async fn hurried(self) {
         self.until(Stop::InHaste).await;
     }
 
     async fn until(mut self, stop: Stop) {
         if self.0.wait_for(|asked| *asked >= stop).await.is_err() {
-            // Nobody will ask any more.
+            // The sender is gone, so no further stage will come.
             pending().await
         }
     }
 }
 
-/// Returns whether the process was started with a signal ignored, where the system tells it.
+/// Returns whether the process was started with a signal ignored. Returns `false` on systems
+/// without `/proc/self/status`.
 fn is_ignored(signal: SignalKind) -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

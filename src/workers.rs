@@ -1,8 +1,10 @@
-//! Workers: one thread with an event loop of its own for each core, each with its own listener on the one address.
+//! Workers: for each core, a thread with its own event loop and its own listener on the shared
+//! address.
 //!
-//! A connection stays where it was accepted: no request wakes another core, and no other core takes its task away. Whatever is slow,
-//! the compressing and sending of blocks first of all, runs elsewhere. The kernel spreads connections over the listeners by their
-//! addresses ([`SO_REUSEPORT`](https://man7.org/linux/man-pages/man7/socket.7.html)).
+//! A connection stays on the thread that accepted it: no request wakes another core, and no other
+//! core steals its task. Slow work, above all the compression and sending of blocks, runs
+//! elsewhere. The kernel distributes connections over the listeners by their addresses
+//! ([`SO_REUSEPORT`](https://man7.org/linux/man-pages/man7/socket.7.html)).
 
 use std::{io, net::SocketAddr, num::NonZero, thread};
 
@@ -14,7 +16,7 @@ use tokio::{
 
 use crate::stop::Stopping;
 
-/// Connections that may wait to be accepted.
+/// The number of connections that may wait to be accepted.
 const BACKLOG: u32 = 1024;
 
 /// Listeners on one address, one for each core.
@@ -25,28 +27,29 @@ pub(crate) struct Listeners {
 }
 
 impl Listeners {
-    /// Listens on `address`; port 0 takes a free one.
+    /// Listens on `address`; port 0 selects a free port.
     ///
     /// # Errors
-    /// Somebody else listens there, or it is no address of this machine.
+    /// The address is in use, or does not belong to this machine.
     pub(crate) async fn bind(address: SocketAddr) -> io::Result<Self> {
-        // With the option alone, a second collector on the same address would silently take half of the connections.
+        // With `SO_REUSEPORT` alone, a second collector on the same address would silently get half
+        // of the connections.
         let address = TcpListener::bind(address).await?.local_addr()?;
         let cores = thread::available_parallelism().map_or(1, NonZero::get);
         let all = (0..cores).map(|_| one_of_many(address)).collect::<io::Result<_>>()?;
         Ok(Self { address, all })
     }
 
-    /// Returns the address.
+    /// Returns the address of the listeners.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Runs what `serve` makes of each listener, on a thread of its own, until all of them have ended, which `stopping` tells them to.
-    /// Each calls `rest` when it has nothing left to do.
+    /// Runs `serve` for each listener on a separate thread until all have ended, which `stopping`
+    /// makes them do. Each thread calls `rest` whenever it becomes idle.
     ///
     /// # Errors
-    /// A thread or its event loop cannot be had.
+    /// A thread or its event loop cannot be created, or a thread panics.
     pub(crate) async fn run<F: Future<Output = ()>>(
         self,
         serve: impl Fn(TcpListener, Stopping) -> F + Clone + Send + 'static,
@@ -126,7 +129,7 @@ mod tests {
         let resting = Arc::clone(&rested);
         let rest = move || _ = resting.lock().unwrap().insert(thread::current().id());
         let workers = tokio::spawn(async move { listeners.run(serve, rest, &stopping).await });
-        // Enough that no listener is left out but by a chance of one in billions.
+        // With few cores, each listener is almost certain to get one of these connections.
         let connect = move || {
             for _ in 0..64 {
                 assert_eq!(TcpStream::connect(address).unwrap().read(&mut [0]).unwrap(), 0);

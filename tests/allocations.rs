@@ -1,5 +1,6 @@
-//! An event costs no allocation from the end of its body to its row in the block and its answer, once the first events have been
-//! seen. What still costs some: values without a column, and the header of a redirect.
+//! Once the first events have been handled, an event allocates nothing from the end of its body to
+//! its row in the block and its answer. Exceptions: values without a column, and the header of a
+//! redirect.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -12,19 +13,21 @@ use rowmill::tables;
 use rowmill_ingest::{ClickHouseUrl, Servers, Writer, WriterOptions};
 use tower::{Layer, Service};
 
-/// Events before counting begins, so that buffers have their size.
+/// The number of events before counting begins, so that buffers reach their size.
 const WARM_UP: usize = 3_000;
 
-/// Events that are counted. The block that they go to doubles now and then, and so does its list of rows.
+/// The number of counted events. Their block and its list of rows double in size now and then.
 const COUNTED: usize = 1_000;
 const GROWTH: u64 = 4;
 
-/// A buffer for texts of answers is taken anew when it is full while an answer in it still waits; here none does.
+/// Answer texts take another buffer if the current one is full while an answer in it is pending; no
+/// answer is pending here.
 const BUFFERS: u64 = 2;
 
 /// Returns the allocations of [`COUNTED`] events.
 fn allocations_of(kind: Kind) -> u64 {
-    // Never polled: the rows stay in their open block, and no other thread takes part.
+    // The runtime is never polled: the rows stay in their open block, and no other thread takes
+    // part.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -58,7 +61,8 @@ fn an_event_costs_no_allocation() {
     }
 }
 
-/// Its target is a header of the answer and, having no column, an entry of `extra`, whose two arrays are vectors of the row.
+/// The redirect's target is a header of the answer. It has no column, so it is also an entry of
+/// `extra`, whose two arrays are vectors of the row.
 #[test]
 fn a_redirect_costs_those_of_its_header_and_of_an_extra() {
     const EACH: u64 = 1 + 2;

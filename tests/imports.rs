@@ -1,6 +1,8 @@
-//! The layout of the crates: a folder of `ingest/src` imports from those below it alone, and no files import each other in a circle.
+//! The layout of the crates: each folder of `ingest/src` imports only from lower stages, and no
+//! files import each other in a circle.
 //!
-//! The test reads every `use` and every path that begins with `crate::` or `super::`. Test code is left out.
+//! The test reads every `use` and every path that begins with `crate::` or `super::`, except in
+//! tests.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -15,14 +17,15 @@ use syn::{
     visit::{self, Visit},
 };
 
-/// The folders and files of `ingest/src` from the first that sees a request to those that know nothing of requests or tables.
+/// The folders and files of `ingest/src`, from the first that sees a request to those that depend
+/// on neither requests nor tables.
 const STAGES: [&str; 24] = [
     "service", "collect", "intake", "writer", "rejected", "deliver", "spool", "block", "native", "lease", "sync",
     "ids", "answer", "value", "identify", "table", "request", "json", "fields", "store", "ack", "arena", "scan",
     "budget",
 ];
 
-/// What generated code sees of the crate: it re-exports from everywhere.
+/// The module that generated code uses; it re-exports from everywhere.
 const DOOR: &str = "rt";
 
 /// Files that import each other because they read a grammar by recursive descent.
@@ -31,10 +34,10 @@ const RECURSIVE_DESCENT: [&str; 3] = ["types::arguments", "types::enumeration", 
 /// The path of a module in its crate; empty for the crate's root.
 type Module = Vec<String>;
 
-/// Each module's source.
+/// The source of each module.
 type Sources = BTreeMap<Module, String>;
 
-/// Which modules each module imports from.
+/// The modules that each module imports from.
 type Imports = BTreeMap<Module, BTreeSet<Module>>;
 
 #[test]
@@ -73,7 +76,7 @@ fn an_upward_import_and_a_circle_are_found() {
     assert_eq!(circles(&imports), [["spool::log", "spool::state"]]);
 }
 
-/// Returns the imports from a module to one whose stage is above its own.
+/// Returns the imports from a module to a higher stage.
 fn upward(imports: &Imports) -> Vec<String> {
     let edges = imports
         .iter()
@@ -90,7 +93,8 @@ fn stage(module: &Module) -> Option<usize> {
         .position(|stage| module.first().is_some_and(|name| name == stage))
 }
 
-/// Returns the groups of files or folders beside each other that reach each other by their imports. A parent and its children may.
+/// Returns the groups of sibling files or folders that import each other in a circle. Imports
+/// between a parent and its children are allowed.
 fn circles(imports: &Imports) -> Vec<Vec<String>> {
     let folders: BTreeSet<&[String]> = imports
         .keys()
@@ -134,7 +138,7 @@ fn circles(imports: &Imports) -> Vec<Vec<String>> {
     circles
 }
 
-/// Returns the names that a name leads to, over any number of edges.
+/// Returns the names that are reachable from a name over any number of edges.
 fn reached<'e>(edges: &'e BTreeMap<String, BTreeSet<String>>, start: &'e str) -> BTreeSet<&'e String> {
     let mut seen = BTreeSet::new();
     let mut next = vec![start];
@@ -152,7 +156,7 @@ fn module(path: &str) -> Module {
         .collect()
 }
 
-/// Reads the modules below a folder of sources; those of tests are left out.
+/// Reads the modules below a source folder, except test modules.
 fn sources(root: &str) -> Sources {
     fn read(folder: &Path, at: &Module, sources: &mut Sources) {
         for entry in fs::read_dir(folder).unwrap() {
@@ -197,7 +201,7 @@ fn imports_of(sources: &Sources) -> Imports {
                 .map(|end| path[..end].to_vec())
                 .find(|module| sources.contains_key(module))
         };
-        // A path to the root is a macro, or a public name.
+        // A path to the crate's root is a macro or a public name.
         let imported = reader
             .paths
             .iter()
@@ -208,16 +212,16 @@ fn imports_of(sources: &Sources) -> Imports {
     imports.collect()
 }
 
-/// Collects the paths of a file that lead to other modules of its crate.
+/// Collects the paths in a file that lead to other modules of its crate.
 struct Reader<'m> {
     module: &'m Module,
-    /// How many modules of the file itself are around what is read.
+    /// The number of inline modules around the current item.
     depth: usize,
     paths: Vec<Module>,
 }
 
 impl Reader<'_> {
-    /// Takes a path as it is written.
+    /// Records a path in its written form.
     fn take(&mut self, written: &[String]) {
         let supers = written.iter().take_while(|name| *name == "super").count();
         let outward = supers.saturating_sub(self.depth);

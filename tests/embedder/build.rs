@@ -1,4 +1,4 @@
-//! The build step, as an outside user writes it.
+//! The build script, as an outside user writes it.
 
 fn main() {
     rowmill_codegen::build("schemas");

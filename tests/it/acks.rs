@@ -1,4 +1,4 @@
-//! What a success says: how far an event's row has come when its answer is sent.
+//! The acknowledgement of a success: how far an event's row has come when its answer is sent.
 
 use std::{fs, time::Duration};
 
@@ -60,7 +60,7 @@ fn options() -> WriterOptions {
     }
 }
 
-/// The status, and what the answer says of the row.
+/// Returns the status and the acknowledgement of an answer.
 fn said(answer: &Answer) -> (u16, Option<&str>) {
     (answer.status, answer.header("x-rowmill-ack"))
 }
@@ -132,18 +132,18 @@ fn a_row_that_clickhouse_refuses_is_not_acknowledged_as_stored() {
 #[test]
 fn a_disk_that_fails_acknowledges_nothing_and_loses_nothing_that_it_has() {
     let collector = Collector::start("acks_disk");
-    // Nothing can be made where a file stands in the folder's place; a folder that is only gone is made again.
+    // The collector recreates a missing folder, but it cannot if a file has the folder's name.
     fs::remove_dir_all(collector.spool.path()).unwrap();
     fs::write(collector.spool.path(), b"").unwrap();
     let failed = collector.post("/wh/plain", 1, None);
     assert_eq!(said(&failed), (503, Some("accepted")));
     assert_eq!(failed.header("retry-after"), Some("2"));
-    // From now on it is known, and not even tried.
+    // From now on, the collector knows that the disk fails and does not try to write.
     let refused = collector.post("/wh/plain", 2, None);
     assert_eq!((refused.status, refused.header("retry-after")), (503, Some("2")));
     assert_eq!(said(&collector.post("/wh/accepted", 3, None)), (200, Some("accepted")));
     assert_eq!(http::get(collector.served.address, "/pixel/plain?number=4").status, 200);
-    // Rows in memory get to ClickHouse all the same.
+    // Rows in memory still reach ClickHouse.
     wait_for("rows that are in memory alone", || {
         (collector
             .database
@@ -163,7 +163,7 @@ fn a_row_is_not_acknowledged_in_a_file_that_has_been_deleted() {
     let collector = Collector::start("acks_deleted");
     assert_eq!(said(&collector.post("/wh/plain", 1, None)), (200, Some("spooled")));
     fs::remove_dir_all(collector.spool.path()).unwrap();
-    // It is in memory, and the disk has failed.
+    // The row is in memory, and the disk has failed.
     let noticed = collector.post("/wh/plain", 2, None);
     assert_eq!(said(&noticed), (503, Some("accepted")));
     wait_for("a new folder", || {

@@ -1,4 +1,4 @@
-//! Loss is visible: the counts of the audit, and what `/ready` reports beside its first line.
+//! Losses are visible: the counters of the audit, and the conditions that `/ready` lists.
 
 use std::{
     fs, thread,
@@ -14,7 +14,7 @@ use crate::support::{
 
 const AUDIT: &[&str] = &["--audit", "--audit-after-seconds", "2"];
 
-/// How long a difference takes at most, where there is one: two comparisons.
+/// The longest time until the audit reports a difference: two comparisons.
 const TWO_COMPARISONS: Duration = Duration::from_secs(10);
 
 fn post(collector: &Collector, rows: u64) {
@@ -32,7 +32,7 @@ fn ready(collector: &Collector) -> Answer {
     http::get(collector.address, "/ready")
 }
 
-/// Waits until `/ready` is 200 with this line.
+/// Waits until `/ready` answers 200 with this line.
 fn wait_for_condition(collector: &Collector, line: &str) {
     wait_for(line, || {
         let answer = ready(collector);
@@ -40,8 +40,8 @@ fn wait_for_condition(collector: &Collector, line: &str) {
     });
 }
 
-/// Sends rows, changes what the table has of them before it is compared, and returns the gauge once it is not 0. Should the machine
-/// be so slow that the comparison comes first, that is done again.
+/// Sends rows, runs `statement` on the table before the audit compares the rows, and returns the
+/// gauge once it is not 0. Repeats all of it if the comparison comes first on a slow machine.
 fn difference(database: &Database, collector: &Collector, statement: &str, gauge: &str) -> u64 {
     let mut sent = audited(collector, "checked_rows_total");
     wait_for(gauge, || {
@@ -68,7 +68,7 @@ fn difference(database: &Database, collector: &Collector, statement: &str, gauge
 fn rows_that_are_lost_after_their_answer_are_counted() {
     let database = Database::named("audit_missing");
     let collector = Collector::start_with(&database.url(), AUDIT);
-    // All is well first: dead letters are not missing.
+    // There is no difference at first: dead letters do not count as missing.
     post(&collector, 20);
     let refused = http::post_json(collector.address, "/wh/mail", "[1]");
     assert_ne!(refused.status, 200);
@@ -159,7 +159,7 @@ fn ready_reports_a_spool_that_was_damaged() {
     let database = Database::named("ready_damaged");
     let data = tempfile::tempdir().unwrap();
     let collector = Collector::start_with_nobody(data.path());
-    // Each is written by itself.
+    // The collector writes each event separately.
     post(&collector, 20);
     collector.kill();
     let mut entries = fs::read_dir(data.path().join("spool")).unwrap();

@@ -1,5 +1,5 @@
-//! Whatever is sent, right or wrong: the answer says what is wrong, nothing of an event that is refused is lost, and the next
-//! event gets through as if nothing had been.
+//! Valid and invalid input: the answer names the problem, no part of a rejected event is lost, and
+//! the next event is not affected.
 
 mod addresses;
 mod bodies;
@@ -14,24 +14,25 @@ use serde_json::{Value, json};
 
 use crate::support::{collector::Collector, engine::Database, http};
 
-/// A collector that gets what it should not.
+/// A collector that receives invalid input.
 struct Victim {
     database: Database,
     collector: Collector,
 }
 
-/// What such a collector leaves behind.
+/// The state that such a collector leaves.
 struct Aftermath {
     database: Database,
-    /// The dead letters in the order of their events: service, name, table, column, code, reason, payload, ip.
+    /// The dead letters in the order of their events: service, name, table, column, code, reason,
+    /// payload, ip.
     letters: Vec<[String; 8]>,
     log: String,
 }
 
-/// An event that nothing is wrong with.
+/// A valid event.
 const GOOD: &str = r#"{"event":"good"}"#;
 
-/// The one address that tests come from.
+/// The client address of all tests.
 const IP: &str = "127.0.0.1";
 
 impl Victim {
@@ -65,7 +66,8 @@ impl Victim {
         http::send_bytes(self.collector.address, bytes)
     }
 
-    /// Makes sure that a good event still gets through, stops the collector and returns what it has left.
+    /// Checks that a valid event is still accepted, stops the collector and returns the state that
+    /// it leaves.
     fn stop(self) -> Aftermath {
         assert_eq!(self.post("/wh/mail", GOOD).status, 200);
         let ended = self.collector.stop();
@@ -89,7 +91,7 @@ impl Victim {
 }
 
 impl Aftermath {
-    /// Returns the rows beside the good one, as text with tabs.
+    /// Returns all rows except the valid event's, as tab-separated text.
     fn rows(&self, table: &str, columns: &str) -> String {
         self.database.query(&format!(
             "SELECT {columns} FROM {table} WHERE name != 'mail' OR {} ORDER BY id",
@@ -101,26 +103,26 @@ impl Aftermath {
         ))
     }
 
-    /// Makes sure that there is no row beside the good one.
+    /// Asserts that there is no row except the valid event's.
     fn assert_no_rows(&self) {
         for table in ["mail_statistics", "webhooks", "events"] {
             assert_eq!(self.rows(table, "id"), "", "{table}");
         }
     }
 
-    /// Makes sure that there is nothing of any event but the good one.
+    /// Asserts that there is neither a row nor a dead letter except the valid event's row.
     fn assert_nothing(&self) {
         assert!(self.letters.is_empty(), "{:?}", self.letters);
         self.assert_no_rows();
     }
 }
 
-/// Returns the body of an answer that gives one reason.
+/// Returns the body of an answer with one reason.
 fn bad_request(reason: &str) -> Value {
     json!({"message": "Bad Request", "reason": reason})
 }
 
-/// Returns the letter of a request whose body could not be read.
+/// Returns the dead letter of a request whose body could not be read.
 fn letter_of_body<'a>(code: &'a str, reason: &'a str, payload: &'a str) -> [&'a str; 8] {
     ["wh", "mail", "", "", code, reason, payload, IP]
 }

@@ -1,6 +1,8 @@
-//! All attacks at a time, under a hard bound of memory: the collector lives, and honest senders get their answers.
+//! All attacks at once under a hard memory limit: the collector survives, and honest senders get
+//! their answers.
 //!
-//! The bound is `RLIMIT_DATA`, the memory that a process can write to. An allocation beyond it ends the process.
+//! The limit is `RLIMIT_DATA`, the memory that a process can write to. An allocation beyond it ends
+//! the process.
 
 use std::{
     io::{Read, Write},
@@ -15,16 +17,16 @@ use std::{
 
 use crate::support::{collector::Collector, engine::Database};
 
-/// The bound, in KiB as `ulimit` takes it.
+/// The limit in KiB, the unit of `ulimit`.
 const DATA_KIB: u64 = 512 << 10;
 
-/// Senders of large bodies.
+/// The number of senders of large bodies.
 const BODIES: usize = 500;
 
-/// The largest bulk body.
+/// The length of the largest bulk body.
 const BODY: usize = 4 << 20;
 
-/// Connections whose heads do not end.
+/// The number of connections whose heads never end.
 const SLOW_HEADS: usize = 200;
 
 /// The time between two events of an honest sender.
@@ -33,7 +35,7 @@ const PERIOD: Duration = Duration::from_millis(5);
 /// How long an attacker waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The attacks, each by its name.
+/// The attacks: name, number of senders, and function.
 const ATTACKS: [(&str, usize, Attack); 4] = [
     ("500 x 4 MiB bodies", BODIES, large_body),
     ("slow heads", 1, slow_heads),
@@ -41,7 +43,7 @@ const ATTACKS: [(&str, usize, Attack); 4] = [
     ("junk", 16, junk),
 ];
 
-/// One sender of an attack, until the flag is set.
+/// Attacks as one sender until the flag is set.
 type Attack = fn(SocketAddr, &AtomicBool);
 
 fn connect(address: SocketAddr) -> Option<TcpStream> {
@@ -51,7 +53,7 @@ fn connect(address: SocketAddr) -> Option<TcpStream> {
     Some(stream)
 }
 
-/// Sends one request on a connection of its own and reads some of the answer.
+/// Sends one request on a separate connection and reads some of the answer.
 fn send_once(address: SocketAddr, pieces: &[&[u8]]) {
     if let Some(mut stream) = connect(address) {
         let is_sent = pieces.iter().all(|piece| stream.write_all(piece).is_ok());
@@ -112,7 +114,7 @@ fn junk(address: SocketAddr, is_over: &AtomicBool) {
     }
 }
 
-/// Attackers at work.
+/// The running attackers.
 struct Attackers {
     is_over: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
@@ -127,7 +129,8 @@ impl Attackers {
                 let is_over = Arc::clone(&is_over);
                 let builder = thread::Builder::new().stack_size(512 << 10);
                 let thread = builder.spawn(move || {
-                    // The collector is measured, and not how honest senders get a core beside these.
+                    // The test measures the collector, so attackers must not compete with honest
+                    // senders for a core.
                     #[cfg(target_os = "linux")]
                     let _ = rustix::process::setpriority_process(None, 19);
                     attack(address, &is_over);
@@ -144,7 +147,8 @@ impl Attackers {
     }
 }
 
-/// Sends an event each [`PERIOD`] on one connection; returns how long each answer took from when its event was due.
+/// Sends an event every [`PERIOD`] on one connection. Returns the time from when each event was due
+/// to its answer.
 fn honest(address: SocketAddr, length: Duration) -> Vec<Duration> {
     let mut stream = connect(address).unwrap();
     let request = [
@@ -176,7 +180,8 @@ fn honest(address: SocketAddr, length: Duration) -> Vec<Duration> {
     latencies
 }
 
-/// Two honest senders; returns the median and the 99th percentile of their latencies in milliseconds, and adds their events.
+/// Runs two honest senders. Returns the median and the 99th percentile of their latencies in
+/// milliseconds, and adds the number of their events to `events`.
 fn percentiles(address: SocketAddr, length: Duration, events: &AtomicU64) -> (f64, f64) {
     let start = Arc::new(Barrier::new(2));
     let senders: Vec<_> = (0..2)
@@ -199,7 +204,8 @@ fn bounded(database: &Database) -> Collector {
     Collector::start_with_limit(&format!("-d {DATA_KIB}"), &database.url(), &[])
 }
 
-/// Asserts that the collector lives, has kept within the bound, and that all events of honest senders are stored.
+/// Asserts that the collector survived within the limit, and that all events of honest senders are
+/// stored. Returns the peak memory in MiB.
 fn assert_unharmed(database: &Database, collector: Collector, events: u64) -> u64 {
     let peak = collector.peak_memory() >> 20;
     assert!(peak < DATA_KIB >> 10, "{peak} MiB");
@@ -222,8 +228,8 @@ fn all_attacks_at_a_time_end_no_collector_of_512_megabytes() {
     assert_unharmed(&database, collector, events.into_inner());
 }
 
-/// The long run, with its report: each attack beside quiet, in turn. `ROWMILL_PROGRAM` lets it be another program, a release build
-/// for example.
+/// The long run, with a report: a quiet period and an attack in turn, for each attack.
+/// `ROWMILL_PROGRAM` selects another program, for example a release build.
 #[test]
 #[ignore = "two minutes, and figures only on a quiet machine"]
 fn honest_senders_beside_attacks() {

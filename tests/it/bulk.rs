@@ -1,4 +1,4 @@
-//! Many events in one request, one a line.
+//! Many events in one request, one per line.
 
 use std::{fmt::Write, time::Duration};
 
@@ -62,7 +62,7 @@ fn each_line_is_what_it_were_alone() {
     let alone = Database::named("bulk_alone");
     let other = Collector::start(&alone);
     for line in lines {
-        // What a line says of its address does not count among many.
+        // In a request of many lines, a line's `service` and `name` do not change its destination.
         let line = line.replace(r#""service":"elsewhere","name":"other","#, "");
         let headers = [("Content-Type", "application/json"), cookie];
         assert_eq!(
@@ -208,7 +208,7 @@ fn an_answer_promises_for_all_lines() {
         database.query("SELECT count(), uniqExact(number) FROM receipts"),
         "1000\t1000\n"
     );
-    // One block, whose rows are inserted together.
+    // One block, whose rows ClickHouse inserts together.
     let inserts =
         "SELECT count() FROM system.parts WHERE database = currentDatabase() AND `table` = 'receipts' AND level = 0";
     assert_eq!(database.query(inserts), "1\n");
@@ -228,7 +228,8 @@ fn without_room_for_all_none_is_taken() {
         ..WriterOptions::default()
     };
     let served = served(&database, small);
-    // Nor is a line that is no row, which would be a dead letter each time that the request is sent again.
+    // An invalid line is not kept either: otherwise each repetition of the request would add a dead
+    // letter.
     let answer = post(&served, "/wh/plain", &[], &format!("x\n{}", numbered(1_000)));
     assert_eq!(answer.status, 503);
     assert!(answer.header("retry-after").is_some());
@@ -263,7 +264,7 @@ fn bounds_are_those_of_many() {
     );
     served.drain();
     assert_eq!(database.count("receipts"), 100_001);
-    // What would make a block too long is a block of its own.
+    // Rows that would make a block too long start another block.
     let parts = "SELECT rows FROM system.parts WHERE database = currentDatabase() AND `table` = 'receipts' AND level = 0 ORDER BY rows";
     assert_eq!(database.query(parts), "1\n100000\n");
     assert_eq!(

@@ -1,4 +1,4 @@
-//! `rowmill check`: the same reports as the build's, for people and for editors.
+//! `rowmill check` prints the reports of the build, for people and for editors.
 
 use std::{fs, path::PathBuf, process::Stdio};
 

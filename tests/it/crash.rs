@@ -1,4 +1,5 @@
-//! Exactly once from the answer to the table, whatever is killed, paused or cut on the way.
+//! Each acknowledged event is in its table exactly once, although processes are killed or paused
+//! and connections cut.
 
 mod clients;
 mod event;
@@ -25,11 +26,12 @@ use self::{
 
 const TARGETS: [Target; 4] = [MAIL, WEBHOOKS, PING, EVENTS];
 
-/// How `ping` has the number of an event.
+/// The expression for the number of an event in `ping`.
 const PING_NUMBER: &str = "extra.value[indexOf(extra.key, 'number')]";
 
-/// One table as the program makes it; one that replaces rows of the same key, with merges off, since they would hide a row that
-/// came twice; one with a view; and one with partitions.
+/// Changes the tables: `webhooks` replaces rows with the same key, with merges off, since they
+/// would hide duplicates; `ping` gets a view; `events` gets partitions. `mail_statistics` stays as
+/// the program creates it.
 fn statements() -> Vec<String> {
     let replacing = [
         "CREATE TABLE replacing AS webhooks ENGINE = ReplacingMergeTree ORDER BY id SETTINGS \
@@ -78,7 +80,7 @@ fn many_faults_lose_nothing_and_double_nothing() {
     ]);
 }
 
-/// Lets so many faults of each kind befall one collector.
+/// Subjects one collector to the given number of faults of each kind.
 fn crash(kinds: &[(Fault, usize)]) {
     let run = Run {
         statements: statements(),

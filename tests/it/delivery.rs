@@ -1,4 +1,4 @@
-//! Rows on their way: what a stop, an absent ClickHouse and a lost answer do to them.
+//! The delivery of rows across a stop, an unavailable ClickHouse and a lost answer.
 
 use std::sync::atomic::Ordering;
 
@@ -55,7 +55,7 @@ fn a_stop_that_cannot_reach_clickhouse_leaves_the_rows_for_the_next_start() {
     numbered(&collector, 3..5);
     let ended = collector.stop();
     assert!(ended.log.contains("rows from before are in the spool"), "{}", ended.log);
-    // ClickHouse had the first three already, and only its answer was lost.
+    // ClickHouse already had the first three rows; only its answer was lost.
     assert_eq!(database.query(EACH_ONCE), "5\t5\t0\t4\n");
 }
 
@@ -86,7 +86,7 @@ fn columns_of_which_frames_are_missing_are_no_rows() {
     let mut rest = &block[..];
     let mut frames = Vec::new();
     while !rest.is_empty() {
-        // Behind the checksum: the method, and a length from there on.
+        // The checksum is followed by the method and a length that counts from the method on.
         let length = 16 + u32::from_le_bytes(rest[17..21].try_into().unwrap()) as usize;
         frames.push(&rest[..length]);
         rest = &rest[length..];
@@ -108,9 +108,9 @@ fn columns_of_which_frames_are_missing_are_no_rows() {
         request
     };
     for sent in 1..frames.len() {
-        // The connection breaks …
+        // The connection breaks, …
         drop(http::open(database.engine, &chunked(&frames[..sent])));
-        // … and, for all that the server might make of it, a body that ends too early.
+        // … or the body ends early, which must be an error too.
         let ended = [chunked(&frames[..sent]), b"0\r\n\r\n".to_vec()].concat();
         let answer = http::send_bytes(database.engine, &ended);
         assert_ne!(answer.status, 200, "{sent} of {}: {}", frames.len(), answer.text());
@@ -199,7 +199,7 @@ fn a_lost_answer_doubles_nothing() {
     let collector = Collector::start_with(&database.url_behind(proxy.address), &[]);
     proxy.loses_answers.store(true, Ordering::SeqCst);
     numbered(&collector, 0..20);
-    // The rows are there, only the collector does not know, and asks.
+    // The rows are stored, but the collector does not know, and queries ClickHouse.
     database.wait_for_rows("mail_statistics", 20);
     wait_for("a question", || proxy.seen().contains("system.processes").then_some(()));
     proxy.loses_answers.store(false, Ordering::SeqCst);
@@ -242,7 +242,7 @@ fn values_are_converted_to_the_type_that_somebody_has_given_a_column() {
     let database = Database::named("altered");
     let collector = Collector::start(&database);
     database.wait_for_rows("mail_statistics", 0);
-    // In rows, ClickHouse would take the length of the text for the number's first byte.
+    // In a row format, ClickHouse would read the text's length as the number's first byte.
     database.query("ALTER TABLE mail_statistics MODIFY COLUMN list_id UInt32");
     for (message, list) in [(1, "12345"), (2, "none"), (3, "67")] {
         let body = format!(r#"{{"message_id":"{message}","list_id":"{list}"}}"#);

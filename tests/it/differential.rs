@@ -1,8 +1,9 @@
-//! ClickHouse as the oracle: a value becomes here what `INSERT … FORMAT JSONEachRow` makes of it.
+//! ClickHouse as the oracle: the collector stores a value as `INSERT … FORMAT JSONEachRow` does.
 //!
-//! Each case goes to both: over HTTP into the table `types`, and by an INSERT into `twin`, a table of the same columns. Either
-//! both take it, and then the rows are the same byte for byte, or both refuse it. Where that is meant to be otherwise,
-//! `differences.txt` says so and why; a difference that is not in it fails the test, and so does an entry that is none any more.
+//! Each case goes to both: over HTTP into the table `types`, and by an INSERT into `twin`, a table
+//! with the same columns. If both accept it, the rows are equal byte for byte; otherwise both
+//! refuse it. `differences.txt` lists the intended differences with their reasons. A difference
+//! that is missing in the file fails the test, and so does an outdated entry.
 
 mod cases;
 mod defaults;
@@ -19,15 +20,16 @@ use tower::{Layer, service_fn};
 use self::differences::{Difference, listed};
 use crate::support::{engine::Database, http, proxy::Proxy, service::Served};
 
-/// Rows as ClickHouse prints them, by their number.
+/// Rows as ClickHouse prints them, by number.
 type Rows = BTreeMap<usize, Vec<String>>;
 
-/// The columns of a row as they are compared. Enums as their numbers: ClickHouse stores a 0 that no name belongs to where the
-/// value of an enum is null or left out of a tuple, and cannot print it then.
+/// The replacements of columns for the comparison. Enums are compared as numbers: if the value of
+/// an enum is null or missing in a tuple, ClickHouse stores a 0 without a name, and then cannot
+/// print it.
 const AS_NUMBERS: &str = "CAST(c_enum8 AS Int8) AS c_enum8, CAST(c_enum16 AS Int16) AS c_enum16, \
      CAST(c_arr_tuple AS Array(Tuple(id UInt32, kind Int8))) AS c_arr_tuple";
 
-/// The layers of the embedder's tables, and beside its table `types` a table of the same columns.
+/// The layers of the embedder's tables, and a copy of its table `types`.
 struct Both {
     database: Database,
     served: Served,
@@ -52,7 +54,7 @@ impl Both {
     /// Posts an event.
     ///
     /// # Errors
-    /// Why it was refused.
+    /// The answer, if the collector refuses the event.
     fn post(&self, event: &str) -> Result<(), String> {
         let answer = http::post_json(self.served.address, "/wh/types", event);
         match answer.status {
@@ -74,11 +76,11 @@ impl Both {
     }
 }
 
-/// Inserts what of the events ClickHouse takes.
+/// Inserts the events that ClickHouse accepts.
 fn insert_each(database: &Database, into: &str, events: &[&str]) {
     let sql = format!("INSERT INTO {into} FORMAT JSONEachRow\n{}", events.join("\n"));
     if database.try_query(&sql).is_err() && events.len() > 1 {
-        // An INSERT is all or nothing: half of it is tried, until the bad one stands alone.
+        // An INSERT is all or nothing, so each half is tried until a bad event is alone.
         let (front, back) = events.split_at(events.len() / 2);
         insert_each(database, into, front);
         insert_each(database, into, back);
@@ -93,7 +95,7 @@ fn values_become_what_clickhouse_makes_of_them() {
     for fields in differences.keys() {
         assert!(cases.contains(fields), "a difference of no case: {fields}");
     }
-    // An event that says nothing shows what the defaults are.
+    // An event without values shows the defaults.
     let nothing = cases.len();
     cases.push("\"nothing\":0".to_owned());
 
@@ -107,7 +109,7 @@ fn values_become_what_clickhouse_makes_of_them() {
         .partition(|event| both.post(event).is_ok());
     both.served.drain();
     insert_each(&both.database, "twin", &taken);
-    // One by one: nearly all of them are refused.
+    // One by one, because ClickHouse refuses nearly all of them.
     for event in &refused {
         insert_each(&both.database, "twin", &[event]);
     }
@@ -163,7 +165,7 @@ fn rows_of_all_columns_are_the_same() {
     }
 }
 
-/// Returns the values of a row that are not those of an event that says nothing.
+/// Returns the values of a row that differ from those of an event without values.
 fn changed(row: &[String], nothing: &[String]) -> String {
     let values = row.iter().zip(nothing).filter(|(value, default)| value != default);
     let values: Vec<&str> = values.map(|(value, _)| value.as_str()).collect();

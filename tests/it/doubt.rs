@@ -1,4 +1,4 @@
-//! Inserts whose outcome nobody has heard: the table is asked before rows are sent again.
+//! Inserts with an unknown outcome: the collector queries the table before it sends rows again.
 
 use std::sync::atomic::Ordering;
 
@@ -12,7 +12,7 @@ use crate::support::{
 
 const NDJSON: &[(&str, &str)] = &[("Content-Type", "application/x-ndjson")];
 
-/// Sends webhooks with these numbers, each acknowledged on disk.
+/// Sends webhooks with these numbers and checks that each is acknowledged on disk.
 fn numbered(collector: &Collector, numbers: std::ops::Range<u32>) {
     for number in numbers {
         let body = format!(r#"{{"event":"sent","message_id":"{number}"}}"#);
@@ -21,10 +21,10 @@ fn numbered(collector: &Collector, numbers: std::ops::Range<u32>) {
     }
 }
 
-/// Returns how many rows there are, and how many numbers.
+/// Counts the rows and their distinct numbers.
 const EACH_ONCE: &str = "SELECT count(), uniqExact(message_id) FROM mail_statistics WHERE event = 'sent'";
 
-/// Lets the collector store rows without hearing of it, and kills it.
+/// Lets a collector store rows but not receive the answers, and kills it.
 fn unheard(database: &Database, data: &std::path::Path, numbers: std::ops::Range<u32>) {
     let proxy = Proxy::start(database.engine);
     let url = database.url_behind(proxy.address);
@@ -41,7 +41,7 @@ fn rows_that_are_stored_are_not_sent_again_when_their_token_is_forgotten() {
     let data = tempfile::tempdir().unwrap();
     unheard(&database, data.path(), 0..3);
     database.query("ALTER TABLE mail_statistics MODIFY SETTING non_replicated_deduplication_window = 5");
-    // Others insert until nothing is left of the window.
+    // Other writers fill the whole window.
     for _ in 0..30 {
         database.query("INSERT INTO mail_statistics (event) VALUES ('other')");
     }
@@ -64,7 +64,7 @@ fn rows_that_are_stored_are_not_refused_by_a_table_that_has_become_stricter() {
     assert_eq!(database.count("rejected"), 0);
 }
 
-/// Lets the collector make its tables, and gives one another partition key.
+/// Lets the collector create its tables, and gives `mail_statistics` another partition key.
 fn partitioned(database: &Database, key: &str) {
     drop(Collector::start(database));
     database.query(&format!(
@@ -80,7 +80,7 @@ fn partitions_that_are_missing_are_sent_although_their_token_is_known() {
     let data = tempfile::tempdir().unwrap();
     partitioned(&database, "id % 4");
     unheard(&database, data.path(), 0..40);
-    // As a ClickHouse that is killed between its log of tokens and the name of a part.
+    // As if ClickHouse had been killed between the write to its token log and the rename of a part.
     database.query("ALTER TABLE mail_statistics DROP PARTITION 1");
     database.query("ALTER TABLE mail_statistics DROP PARTITION 3");
     assert!(database.count("mail_statistics") < 40);
@@ -106,7 +106,7 @@ fn a_hundred_bad_rows_hold_no_honest_one() {
     let collector = Collector::start(&database);
     database.query("ALTER TABLE mail_statistics ADD COLUMN link UInt32 MATERIALIZED toUInt32(link_id)");
     numbered_links(&collector, 0..20);
-    // One anonymous request.
+    // One anonymous request with 150 bad rows.
     let lines = "{\"event\":\"bad\",\"link_id\":\"x\"}\n".repeat(150);
     let answer = http::send(collector.address, "POST", "/wh/mail", NDJSON, lines.as_bytes());
     assert_eq!(answer.status, 200);
@@ -114,7 +114,7 @@ fn a_hundred_bad_rows_hold_no_honest_one() {
     wait_for("the honest rows", || {
         (database.query("SELECT count() FROM mail_statistics WHERE event = 'sent'") == "40\n").then_some(())
     });
-    // Each honest insert shows that it is the rows, and not the table.
+    // Each accepted insert shows that the bad rows are the cause, and not the table.
     wait_for("the bad rows among the dead letters", || {
         numbered_links(&collector, 40..41);
         (database.count("rejected") == 150).then_some(())
@@ -145,7 +145,7 @@ fn a_block_of_many_partitions_is_divided() {
     assert_eq!(database.count("rejected"), 0);
 }
 
-/// Leaves rows in a spool, as an older build would, and returns its folder.
+/// Leaves rows in a spool, as an older build would, and returns the data folder.
 fn waiting(database: &Database, rows: u32) -> tempfile::TempDir {
     let data = tempfile::tempdir().unwrap();
     let collector = Collector::start_in(data.path(), &database.url(), &["--drain-seconds", "0.1"]);
@@ -156,7 +156,7 @@ fn waiting(database: &Database, rows: u32) -> tempfile::TempDir {
     data
 }
 
-/// Replays a spool, and returns whether that ended well, and what it has said.
+/// Replays a spool. Returns whether the command succeeded, and its output.
 fn replay(data: &std::path::Path, database: &Database, changes: &[&str]) -> (bool, String) {
     let output = collector::command()
         .args(["spool", "replay", "--data"])
@@ -222,7 +222,8 @@ fn what_came_of_an_insert_can_be_seen() {
 #[test]
 fn a_view_without_a_window_counts_rows_once_after_a_lost_answer() {
     let database = Database::named("view_once");
-    // The collector makes the table, and somebody a view over it, and one over that.
+    // The collector creates the table; the test adds a view over it, and another over that view's
+    // table.
     drop(Collector::start(&database));
     database.query("CREATE TABLE sums (n UInt64) ENGINE = MergeTree ORDER BY tuple()");
     database.query("CREATE MATERIALIZED VIEW first TO sums AS SELECT count() AS n FROM mail_statistics");
@@ -245,7 +246,7 @@ fn a_view_that_may_have_rows_twice_is_told_of() {
     database.query("CREATE MATERIALIZED VIEW view TO sums AS SELECT count() AS n FROM mail_statistics");
     let data = tempfile::tempdir().unwrap();
     unheard(&database, data.path(), 0..10);
-    // As a ClickHouse that is killed between its log of tokens and the name of a part.
+    // As if ClickHouse had been killed between the write to its token log and the rename of a part.
     database.query("ALTER TABLE mail_statistics DELETE WHERE true SETTINGS mutations_sync = 2");
     let ended = Collector::start_in(data.path(), &database.url(), &[]).stop();
     assert_eq!(ended.code, Some(0), "{}", ended.log);

@@ -1,4 +1,4 @@
-//! The layers inside of somebody else's service: a crate of its own schema, and the examples as they stand.
+//! The layers inside another service: a crate with its own schema, and the unchanged examples.
 
 use std::{
     io::{BufRead, BufReader},
@@ -136,7 +136,7 @@ fn layers_of_single_tables_stack() {
     });
     assert_eq!(http::get(served.address, "/wh/order?number=B").status, 200);
     assert_eq!(http::get(served.address, "/shop/x?price=1").status, 200);
-    // No layer for this table, so that its route is the shop's.
+    // This table has no layer here, so the shop answers its route.
     assert_eq!(
         http::post_json(served.address, "/wh/types", "{}").text(),
         "shop: /wh/types"
@@ -203,7 +203,7 @@ fn what_is_generated_says_what_the_schema_says() {
     assert_eq!((row.items, &*row.currency, row.r#type.as_ref()), (-1, "EUR", ""));
 }
 
-/// A running example; it is killed when it is dropped.
+/// A running example, which is killed when it is dropped.
 struct Example(Child);
 
 impl Drop for Example {
@@ -276,7 +276,7 @@ fn a_layer_refuses_a_writer_of_another_schema_when_it_is_made() {
     let _entered = runtime.enter();
     let store: ClickHouseUrl = "http://127.0.0.1:1/stats".parse().unwrap();
     let writer = Writer::start(&embedder::tables::SCHEMA, store, &WriterOptions::default());
-    // All of them, and one table's alone.
+    // Neither the layer of all tables nor that of one table accepts a writer of another schema.
     drop(embedder::tables::layer(writer.clone()));
     let all = catch_unwind(AssertUnwindSafe(|| drop(rowmill::tables::layer(writer.clone()))));
     let one = catch_unwind(AssertUnwindSafe(|| drop(MailStatisticsLayer::new(writer.clone()))));

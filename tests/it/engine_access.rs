@@ -1,5 +1,5 @@
-//! The embedded engine's users: a request without a password does nothing, and one with it reaches
-//! tables and no files.
+//! The embedded engine's users: a request without a password does nothing, and a request with one
+//! reaches tables but no files.
 
 use std::{
     fs,
@@ -25,10 +25,10 @@ use crate::support::{
     wait_for,
 };
 
-/// The content of the file that the attacks want to read or to append to.
+/// The content of the file that the attacks try to read or to append to.
 const FILE: &str = "fn main() {}\n";
 
-/// An engine of its own, beside a file that is none of its business.
+/// A separate engine, and a file beside its data that it must not touch.
 struct Locked {
     engine: Engine,
     folder: TempDir,
@@ -71,7 +71,7 @@ fn a_request_without_the_password_does_nothing() {
     let locked = Locked::start();
     let (address, insert) = (locked.engine.address(), insert_into(&locked.file()));
     let password = locked.engine.reader().password().to_owned();
-    // "default:", "reader:", "collector:" and the reader with its password.
+    // The Base64 texts are "default:", "reader:", "collector:" and the reader with its password.
     let basic = |text: &str| ("Authorization", format!("Basic {text}"));
     let user = |name: &str| ("X-ClickHouse-User", name.to_owned());
     let key = |key: &str| ("X-ClickHouse-Key", key.to_owned());
@@ -118,7 +118,7 @@ fn a_request_without_the_password_does_nothing() {
             }
         }
     }
-    // With the password of one user, no parameter makes another one of him.
+    // With the password of one user, no parameter selects another user.
     let reader = [("X-ClickHouse-User", "reader"), ("X-ClickHouse-Key", &*password)];
     for target in [
         "/?user=default",
@@ -235,7 +235,7 @@ fn neither_user_reaches_files_urls_programs_or_the_system() {
             assert!(!answer.text().contains("fn main"), "{sql}: {}", answer.text());
         }
     }
-    // Where an expression is kept for later, it fails later.
+    // If ClickHouse stores an expression for later, the expression fails later.
     for (later, sql) in [
         (
             format!("ALTER TABLE d.t ADD COLUMN f String DEFAULT file('{file}')"),
@@ -265,8 +265,8 @@ fn neither_user_reaches_files_urls_programs_or_the_system() {
     ] {
         assert_ne!(locked.ask(reader, sql).status, 200, "the reader did: {sql}");
     }
-    // Each sees its own queries alone, so that this one ends none, least of all the one that keeps
-    // the engine up.
+    // A user sees only the queries of that user, so KILL QUERY ends none here, in particular not
+    // the query that keeps the engine running.
     for user in [reader, collector] {
         assert_eq!(locked.ask(user, "KILL QUERY WHERE user = 'default' SYNC").text(), "");
     }
@@ -303,7 +303,7 @@ fn passwords_are_for_the_owner_alone_and_stand_in_no_log_and_no_command_line() {
     let database = Database::of_engine("stats", address, &engine);
     database.wait_for_rows("mail_statistics", 1);
 
-    // The printed command works as it is.
+    // The printed command works unchanged.
     let log = collector.log();
     let (_, pasted) = log.split_once("and a second later the rows:\n\n").unwrap();
     let rows = Command::new("sh").arg("-c").arg(pasted.trim()).output();
@@ -334,7 +334,7 @@ fn passwords_are_for_the_owner_alone_and_stand_in_no_log_and_no_command_line() {
 #[test]
 fn an_engine_of_its_own_shows_the_ways_in() {
     let folder = tempfile::tempdir().unwrap();
-    // As a shell and XML would like it least.
+    // Characters that are special in a shell or in XML.
     let data = folder.path().join("it's <here> & $HOME");
     let mut child = command()
         .args(["engine", "--listen", "127.0.0.1:0", "--data"])
@@ -385,7 +385,7 @@ fn a_data_folder_from_before_gets_its_passwords_at_the_next_start() {
     assert_eq!(locked.ask(&user, "INSERT INTO t VALUES (7)").status, 200);
     let Locked { engine, folder } = locked;
     engine.stop().unwrap();
-    // As they were before: data, and nothing about users.
+    // Restores the state before there were users: data, and no files about users.
     for entry in fs::read_dir(&data).unwrap().flatten() {
         let name = entry.file_name().into_string().unwrap();
         if name.ends_with(".password") || name.ends_with(".headers") {
@@ -400,11 +400,11 @@ fn a_data_folder_from_before_gets_its_passwords_at_the_next_start() {
     assert_eq!(locked.ask(&user, "SELECT n FROM t").status, 403);
 }
 
-/// The page that appends to the project's own files as soon as it is opened: a form with SQL that
+/// Returns a page that appends to the project's files as soon as it is opened: a form with SQL that
 /// submits itself as text.
 fn page(engine: SocketAddr, file: &str) -> String {
     let sql = insert_into(file).replace('\'', "&#39;");
-    // A form's field is sent as NAME=VALUE.
+    // A browser sends the field of a form as NAME=VALUE.
     let (name, value) = sql.split_at(sql.find("VALUES").unwrap());
     format!(
         "<!doctype html><form action=\"http://{engine}/\" method=\"post\" enctype=\"text/plain\">\
@@ -412,7 +412,7 @@ fn page(engine: SocketAddr, file: &str) -> String {
     )
 }
 
-/// Serves a page for as long as the test runs.
+/// Serves a page until the test process ends.
 fn site(page: String) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -433,7 +433,7 @@ fn site(page: String) -> SocketAddr {
     address
 }
 
-/// Opens a page in a browser, and returns the final document; `None` where there is no browser.
+/// Opens a page in a browser, and returns the final document; `None` if there is no browser.
 fn browse(site: SocketAddr, profile: &Path) -> Option<String> {
     let chromium = ["/usr/bin/chromium", "/usr/bin/chromium-browser"];
     let chromium = chromium.iter().find(|path| Path::new(path).exists())?;
@@ -472,7 +472,7 @@ fn a_page_in_a_browser_changes_no_file() {
         answer.text().to_owned()
     });
     locked.asserts_untouched();
-    // It has come as far as the engine, and no farther.
+    // The request has reached the engine, and the engine has refused it.
     assert!(shown.contains("answers to a user and a password"), "{shown}");
     assert!(TcpStream::connect(locked.engine.address()).is_ok());
 }

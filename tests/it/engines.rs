@@ -1,4 +1,5 @@
-//! Table engines: each that can be created takes rows, and the build knows of each what it has and what it has not.
+//! Table engines: each engine that a test can create accepts rows, and the build knows the features
+//! of each.
 
 use embedder::tables;
 use rowmill_codegen::generate_texts;
@@ -10,14 +11,15 @@ use crate::support::{engine::Database, http, service::Served};
 /// The statements for engines that no test can create.
 const PINNED: &str = include_str!("../../codegen/tests/cases/ddl/engines.sql");
 
-/// A table, the service whose events it gets, and how ClickHouse shows the rows of [`EVENTS`] in the end.
+/// A table, the service that its events come from, and its rows after [`EVENTS`] as ClickHouse
+/// prints them.
 struct Case {
     service: &'static str,
     select: &'static str,
     rows: &'static str,
 }
 
-/// Three events of two keys.
+/// Three events with two keys.
 const EVENTS: [&str; 3] = [
     r#"{"key":1,"count":2,"sign":1,"version":1}"#,
     r#"{"key":1,"count":3,"sign":-1,"version":1,"deleted":1}"#,
@@ -35,7 +37,7 @@ const CASES: [Case; 16] = [
         "1\t2\n1\t3\n2\t\\N\n",
     ),
     case("replacing", "key, count FROM engine_replacing FINAL", "2\t\\N\n"),
-    // A key whose sum is nothing is dropped.
+    // ClickHouse drops a key whose sums are empty.
     case("summing", "key, count FROM engine_summing FINAL", "1\t5\n"),
     case(
         "aggregating",
@@ -62,7 +64,7 @@ const CASES: [Case; 16] = [
     ),
     case("null", "key, count FROM engine_null", ""),
     case("memory", "key, count FROM engine_memory", "1\t2\n1\t3\n2\t\\N\n"),
-    // It shows what its table has, too.
+    // A Buffer also shows the rows of its target table.
     case(
         "buffer",
         "key, count FROM engine_buffer",
@@ -74,7 +76,7 @@ const CASES: [Case; 16] = [
         "1\n",
     ),
     case("join", "key, count FROM engine_join", "1\t2\n2\t\\N\n"),
-    // The last of one key.
+    // The last row of each key.
     case("rocks", "key, count FROM engine_rocks_db", "1\t3\n2\t\\N\n"),
 ];
 
@@ -95,7 +97,8 @@ fn a_table_of_each_engine_takes_rows() {
         let rows = database.query(&format!("SELECT {} ORDER BY ALL", case.select));
         assert_eq!(rows, case.rows, "{}", case.service);
     }
-    // The tables are what the schema says, and only where it means something do they remember deduplication tokens.
+    // The tables have the engines of the schema, and a deduplication window only if the engine
+    // supports one.
     let tables = database.query(
         "SELECT name, engine, engine_full LIKE '%non_replicated_deduplication_window = 1000%' FROM system.tables \
          WHERE database = currentDatabase() AND name LIKE 'engine\\_%' ORDER BY name",
@@ -169,7 +172,7 @@ fn the_build_knows_each_engine_and_what_it_has() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Returns what the build reports for a table of these options.
+/// Returns the codes of the build's errors for a table with these options.
 fn codes(options: &str) -> Vec<String> {
     let schema = format!(
         "clickhouse: {{ destinations: {{ wh/t: t }}, tables: {{ t: {{ id: UInt64, at: DateTime, _options: {options} }} }} }}"

@@ -1,4 +1,5 @@
-//! `required`, `from` and `max_bytes`: what becomes of events that a column asks more of than a type, on every way in.
+//! `required`, `from` and `max_bytes`: events whose columns demand more than a type, on every way
+//! in.
 
 use embedder::tables;
 use rowmill_ingest::not_found;
@@ -39,7 +40,7 @@ impl Signups {
         http::get(self.served.address, target)
     }
 
-    /// Returns columns of all rows, in the order in which they came.
+    /// Returns columns of all rows, in the order of arrival.
     fn rows(&self, columns: &str) -> Vec<Value> {
         self.served.drain();
         let rows = self.database.query(&format!(
@@ -48,7 +49,7 @@ impl Signups {
         rows.lines().map(|row| serde_json::from_str(row).unwrap()).collect()
     }
 
-    /// Returns service, column, code and reason of each dead letter.
+    /// Returns the service, column, code and reason of each dead letter.
     fn letters(&self) -> Vec<Value> {
         self.served.drain();
         let letters = self.database.query(
@@ -61,7 +62,7 @@ impl Signups {
     }
 }
 
-/// Returns what a client is told of refused values.
+/// Returns the body of an answer about invalid values.
 fn refused(values: &Value) -> Value {
     json!({ "message": "Bad Request", "refused": values })
 }
@@ -77,7 +78,7 @@ fn a_column_is_filled_from_another_path() {
         signups.get("/wh/signup?event=dotted&address.city=Kiel"),
         signups.get("/pixel/signup?event=pixel&address_city=Trier"),
         signups.get("/redir/signup?event=redirect&address[city]=Hof&to=https://example.org/"),
-        // A field of the query goes before one of the body.
+        // A field of the query takes precedence over one of the body.
         http::post_json(
             signups.served.address,
             "/wh/signup?address_city=Wien",
@@ -112,7 +113,7 @@ fn the_first_path_that_an_event_has_counts_wherever_it_stands() {
         r#"{"event":"4","user":{"id":null},"account":"b"}"#,
         r#"{"event":"5","account":"b","user":{"id":null}}"#,
         r#"{"event":"6","account":null}"#,
-        // What does not count is not looked at either.
+        // The collector does not check a value that another one overrides.
         r#"{"event":"7","years":"many","age":"old","user":{"age":7}}"#,
         r#"{"event":"8","user":{"age":8},"years":300,"age":[]}"#,
         r#"{"event":"9","years":9}"#,
@@ -149,7 +150,7 @@ fn the_first_path_that_an_event_has_counts_wherever_it_stands() {
 fn the_events_own_value_of_a_reserved_name_can_have_a_column() {
     let signups = Signups::start();
     signups.json(&json!({"event": "1", "name": "welcome"}));
-    // One that only repeats what the collector says is the column's all the same.
+    // A value that equals the collector's own still fills the column.
     signups.json(&json!({"event": "2", "name": "signup"}));
     signups.form("event=3&name=signup");
     signups.json(&json!({"event": "4"}));
@@ -198,7 +199,7 @@ fn the_parts_of_a_nested_stand_below_its_path() {
 fn an_event_without_a_required_column_is_refused() {
     let signups = Signups::start();
     let expected = refused(&json!([{"column": "event", "code": "missing", "expected": "String", "path": "event"}]));
-    // Nothing at all, and nothing but null.
+    // Events without the column, with null for it, and without any field.
     for body in [json!({"user": {"id": "a"}}), json!({"event": null}), json!({})] {
         let answer = signups.json(&body);
         assert_eq!((answer.status, answer.json()), (400, expected.clone()), "{body}");
@@ -207,7 +208,7 @@ fn an_event_without_a_required_column_is_refused() {
     assert_eq!((answer.status, answer.json()), (400, expected.clone()));
     let answer = signups.get("/wh/signup");
     assert_eq!((answer.status, answer.json()), (400, expected));
-    // A picture stays a picture, and a redirect leads on.
+    // A pixel still answers with its image, and a redirect still redirects.
     let answer = signups.get("/pixel/signup?account=b");
     assert_eq!((answer.status, answer.header("content-type")), (200, Some("image/gif")));
     let answer = signups.get("/redir/signup?to=https://example.org/");
@@ -215,7 +216,7 @@ fn an_event_without_a_required_column_is_refused() {
         (answer.status, answer.header("location")),
         (302, Some("https://example.org/"))
     );
-    // An empty text is one.
+    // An empty text is a value.
     assert_eq!(signups.json(&json!({"event": ""})).status, 200);
     assert_eq!(signups.get("/pixel/signup?event=").status, 200);
 
@@ -251,7 +252,7 @@ fn a_value_that_is_refused_is_not_missing_too() {
         .map(|one| one["code"].clone())
         .collect();
     assert_eq!(codes, ["malformed"]);
-    // What the child says anew asks for nothing, and the path of its own column is what is missing.
+    // The child table makes `event` optional, so only its own required column is missing.
     let answer = http::post_json(signups.served.address, "/wh/late", r#"{"meta":{}}"#);
     let missing = json!([{"column": "at", "code": "missing", "expected": "DateTime64(3)", "path": "meta.sent_at"}]);
     assert_eq!((answer.status, answer.json()), (400, refused(&missing)));
@@ -261,7 +262,7 @@ fn a_value_that_is_refused_is_not_missing_too() {
 fn a_value_of_too_many_bytes_refuses_its_event() {
     let signups = Signups::start();
     let cases = [
-        // Bytes count, not letters: each of these takes two.
+        // The limit counts bytes, not letters: each of these letters takes two.
         (json!({"event": "ääääää"}), "event", "String", 10, "\"ääääää\""),
         (
             json!({"event": "1", "account": "123456"}),
@@ -270,7 +271,7 @@ fn a_value_of_too_many_bytes_refuses_its_event() {
             5,
             "\"123456\"",
         ),
-        // An array with its lengths, as the row has it.
+        // An array counts with its lengths, as in the row.
         (
             json!({"event": "1", "tags": ["1234", "1234"]}),
             "tags",
@@ -306,10 +307,10 @@ fn a_value_of_too_many_bytes_refuses_its_event() {
     );
     letters.extend(["wh", "pixel", "redir"].map(|service| json!([service, "event", "over-max-bytes", too_long])));
 
-    // As many as are allowed.
+    // Values of exactly the maximum length.
     let body = json!({"event": "äääää", "account": "12345", "tags": ["1234", "123"], "seen": [[1, 2], [3, 4]]});
     assert_eq!(signups.json(&body).status, 200);
-    // Too long a value that gives way to another one refuses nothing.
+    // A value that another one overrides may be too long.
     let body = r#"{"event":"way","account":"123456","user":{"id":"1"}}"#;
     assert_eq!(http::post_json(signups.served.address, "/wh/signup", body).status, 200);
     assert_eq!(signups.letters(), letters);

@@ -1,4 +1,4 @@
-//! `max_age` and `max_ahead`: a client that chooses dates does not choose any number of partitions.
+//! `max_age` and `max_ahead`: a client that chooses dates cannot create any number of partitions.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -12,7 +12,7 @@ use crate::support::{engine::Database, http, service::Served};
 const NDJSON: &[(&str, &str)] = &[("Content-Type", "application/x-ndjson")];
 const DAY: u64 = 86_400_000;
 
-/// Returns the time as a number of the column's type, which counts milliseconds.
+/// Returns the current time in milliseconds, the unit of the column's type.
 fn now() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     now.as_millis().try_into().unwrap()
@@ -33,7 +33,7 @@ fn an_event_with_a_far_off_date_is_refused() {
         (json!({"paid_at": now()}), None),
         (json!({"paid_at": now() - 9 * DAY}), None),
         (json!({"paid_at": now() + DAY, "due": null}), None),
-        // The collector's own default is nobody's choice.
+        // The collector's own default is not a client's choice.
         (json!({}), None),
         (json!({"due": "1999-12-31"}), None),
         (json!({"paid_at": now() - 11 * DAY}), Some(("paid_at", "DateTime64(3)"))),

@@ -1,9 +1,10 @@
-//! The recorded flattening of the original beside the program's: each recorded event again, row by row.
+//! Compares the program's flattening with the recorded flattening of the original, row by row.
 //!
-//! A recording has an event and the row that the original made of it for `INSERT … FORMAT JSONEachRow`. The event is posted here,
-//! the recorded row is inserted into a table of the same columns, and the two rows are compared as ClickHouse has them. Where they
-//! are meant to differ, [`DEVIATIONS`] says so: a difference that is not in it fails the test, and so does an entry that is none
-//! any more.
+//! A recording contains an event, and the row that the original made of it for an insert in
+//! `FORMAT JSONEachRow`. The test posts the event, inserts the recorded row into a table with the
+//! same columns, and compares the two rows in ClickHouse. [`DEVIATIONS`] lists the intended
+//! differences. A difference that is missing in the list fails the test, and so does an outdated
+//! entry.
 
 use std::collections::BTreeMap;
 
@@ -16,17 +17,17 @@ use crate::support::{engine::Database, http, service::Served};
 
 const RECORDED: &str = include_str!("../golden/05_flatten.txt");
 
-/// The recording that was made with a table without an extra at its root.
+/// The recording of a table without an extra at its root.
 const WITHOUT_ROOT: &str = "no root extra (events-like)";
 
-/// The columns of `flattened` that an event fills; the collector itself fills the others.
+/// The columns of `flattened` that an event fills; the collector fills the others.
 const COLUMNS: &str = "event, email, n, a_b, a_b_c, arr, data_x, extra.key, extra.value, data_extra.key, data_extra.value, \
      td_extra.key, td_extra.value";
 
-/// A recording whose row is meant to be another one here.
+/// A recording whose row intentionally differs.
 struct Deviation {
     recording: &'static str,
-    /// The columns that differ, as they are here.
+    /// The differing columns with the program's values.
     here: &'static str,
     reason: &'static str,
 }
@@ -70,7 +71,8 @@ struct Recording {
     row: &'static str,
 }
 
-/// Returns the recordings of the file, three lines each; what is not of this form recorded other things.
+/// Returns the recordings of the file, three lines each. Skips entries of any other form, which
+/// recorded other things.
 fn recordings() -> Vec<Recording> {
     let lines: Vec<&str> = RECORDED.lines().collect();
     let recordings = lines.windows(3).filter_map(|lines| {
@@ -83,12 +85,12 @@ fn recordings() -> Vec<Recording> {
     recordings.collect()
 }
 
-/// Puts the number of a recording before the fields of an object.
+/// Inserts the number of a recording before the fields of an object.
 fn numbered(recording: usize, object: &str) -> String {
     object.replacen('{', &format!("{{\"recording\":{recording},"), 1)
 }
 
-/// Returns the columns of rows as ClickHouse prints them, by the recording's number.
+/// Returns columns of rows as ClickHouse prints them, by the number of the recording.
 fn rows(database: &Database, columns: &str, table: &str) -> BTreeMap<usize, Row> {
     let rows = database.query(&format!("SELECT recording, {columns} FROM {table} FORMAT JSONEachRow"));
     let rows = rows.lines().map(|row| {
@@ -157,7 +159,7 @@ fn recorded_events_become_the_recorded_rows() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    // All but one, whose text is no number.
+    // All but one recording, whose text is not a number.
     assert_eq!((ours.len(), theirs.len()), (recordings.len() - 1, recordings.len() - 1));
     for deviation in &DEVIATIONS {
         assert!(
@@ -176,7 +178,7 @@ fn a_client_does_not_say_who_it_is() {
     let answer = http::send(served.address, "POST", "/wh/flatten", &headers, event.as_bytes());
     assert_eq!(answer.status, 200);
     served.drain();
-    // This service does not say who its peers are.
+    // This service does not set the addresses of its peers.
     assert_eq!(
         database.query("SELECT td_ip, td_ua, td_extra.key, extra.key, extra.value FROM flattened"),
         "0.0.0.0\tagent\t[]\t['td_ip','td_ip','td_ua','td_extra_key']\t['1.1.1.1','2.2.2.2','me','k']\n"

@@ -1,4 +1,5 @@
-//! More connections than the collector can have: idle ones go first, and senders notice nothing.
+//! More connections than the collector can have: it closes idle ones first, and active senders
+//! notice nothing.
 
 use std::{
     fs,
@@ -23,16 +24,16 @@ use rowmill_engine::{Engine, Options};
 
 use crate::support::{collector::Collector, engine::Database, http, wait_for};
 
-/// The size of the flood, where the test's own descriptors allow it.
+/// The size of the flood, if the test's own descriptor limit allows it.
 const IDLE: u64 = 20_000;
 
-/// Descriptors for the other tests of this process.
+/// The number of descriptors for the other tests of this process.
 const RESERVE: u64 = 2_000;
 
-/// The collector's own.
+/// The collector's descriptor limit.
 const DESCRIPTORS: u32 = 1024;
 
-/// A connection on which one event after the other is sent.
+/// A connection that sends one event after the other.
 struct Sender(TcpStream);
 
 impl Sender {
@@ -42,7 +43,7 @@ impl Sender {
         Self(stream)
     }
 
-    /// Sends an event and returns the status of its answer; 0 if the connection is closed instead.
+    /// Sends an event and returns the status of its answer, or 0 if the connection closes instead.
     fn send(&mut self) -> u16 {
         self.try_send().unwrap_or_default()
     }
@@ -52,7 +53,7 @@ impl Sender {
             .write_all(b"POST /wh/mail HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}")
             .ok()?;
         let mut answer = Vec::new();
-        // The answer's body is one JSON object in one object's braces.
+        // The answer's body is a JSON object without inner objects, so it ends at the first `}`.
         while !answer.ends_with(b"}") {
             let mut piece = [0; 1024];
             let Ok(length @ 1..) = self.0.read(&mut piece) else {
@@ -81,7 +82,7 @@ fn metric(collector: &Collector, name: &str) -> u64 {
     line.unwrap().parse().unwrap()
 }
 
-/// Asserts that a line of the log has come at most once a second.
+/// Asserts that a line was logged at least once, and at most once a second.
 fn assert_rare(log: &str, line: &str, since: Instant) {
     let lines = log.matches(line).count() as u64;
     assert!(
@@ -150,7 +151,7 @@ fn an_address_has_a_bound_of_its_own() {
     assert_eq!(Sender::connect(collector.address).send(), 0);
     assert_eq!(senders.each_mut().map(Sender::send), [200; 2], "they were there before");
     drop(senders);
-    // Until the collector has seen that they are gone, another one is too many still.
+    // Until the collector notices that the senders are gone, it refuses another one.
     wait_for("room", || {
         (Sender::connect(collector.address).send() == 200).then_some(())
     });
@@ -167,7 +168,7 @@ fn an_address_has_a_bound_of_its_own() {
 
 #[test]
 fn questions_about_readiness_leave_the_spool_its_descriptors() {
-    /// Twice as many descriptors would be more than the collector has.
+    /// Twice as many descriptors would exceed the collector's limit.
     const QUESTIONS: usize = 700;
     let folder = tempfile::tempdir().unwrap();
     let engine = Engine::start(&Options::new(env!("CARGO_BIN_EXE_rowmill"), folder.path())).unwrap();
@@ -180,7 +181,7 @@ fn questions_about_readiness_leave_the_spool_its_descriptors() {
         killpg(group, signal).unwrap();
     };
 
-    // From here on, ClickHouse takes connections and leaves each question without an answer.
+    // From here on, ClickHouse accepts connections but answers no request.
     signal_engine(Signal::SIGSTOP);
     let question = b"GET /ready HTTP/1.1\r\nHost: localhost\r\n\r\n";
     let mut asking: Vec<_> = (0..QUESTIONS).map(|_| http::open(address, question)).collect();
@@ -220,7 +221,7 @@ fn no_option_takes_the_descriptors_of_the_spool() {
             .contains("no room for so many connections")
             .then_some(())
     });
-    // These have all begun a request, so that none of them can go.
+    // Each of these has begun a request, so the collector cannot close any of them.
     let begun = b"POST /wh/mail HTTP/1.1\r\nContent-Length: 2\r\n\r\n{";
     let held: Vec<_> = (0..400).map(|_| http::open(collector.address, begun)).collect();
     wait_for("the bound", || {
@@ -251,7 +252,7 @@ fn the_soft_limit_of_descriptors_is_raised_to_the_hard_one() {
     assert_ne!(limits[0], "256");
 }
 
-/// Returns how much CPU time a process has used, in hundredths of a second.
+/// Returns the CPU time of a process, in hundredths of a second.
 fn cpu_time(collector: &Collector) -> u64 {
     let stat = fs::read_to_string(format!("/proc/{}/stat", collector.pid())).unwrap();
     let (_, fields) = stat.rsplit_once(')').unwrap();
@@ -259,7 +260,7 @@ fn cpu_time(collector: &Collector) -> u64 {
     fields.map(|field| field.parse::<u64>().unwrap()).sum()
 }
 
-/// Lowers the limit of a running collector; descriptors that are open stay open.
+/// Lowers the limit of a running collector. Open descriptors stay open.
 fn limit_descriptors(collector: &Collector, count: u64) {
     let pid = rustix::process::Pid::from_raw(collector.pid().as_raw());
     let limit = rustix::process::Rlimit {
@@ -274,13 +275,13 @@ fn a_collector_without_descriptors_waits_and_goes_on() {
     let database = Database::named("descriptors");
     let started = Instant::now();
     let collector = Collector::start(&database);
-    // Fewer than it has counted on.
+    // Fewer than the collector expects.
     limit_descriptors(&collector, 200);
     let mut busy: Vec<_> = (0..150).map(|_| Sender::connect(collector.address)).collect();
     for sender in &mut busy {
         assert_eq!(sender.send(), 200);
     }
-    // These have all begun a request, so that none of them can go.
+    // Each of these has begun a request, so the collector cannot close any of them.
     let held: Vec<_> = (0..400)
         .map(|_| {
             http::open(

@@ -1,9 +1,10 @@
-//! The recorded original beside the program with the original's headers: each request again, over a
-//! socket, answer by answer and row by row.
+//! Compares the program, with the original's headers, to recordings of the original: repeats each
+//! request over a socket, and compares each answer and each row.
 //!
-//! `01_http_full_headers.txt` has whole answers, `02_http_cases.jsonl` fewer headers but the event as well; both were recorded
-//! from the running original. Where the program is meant to differ, the table in [`deviations`] says so: a difference that is not
-//! in it fails the test, and so does an entry that is no difference any more.
+//! `01_http_full_headers.txt` contains whole answers; `02_http_cases.jsonl` contains fewer headers
+//! but also the event. Both were recorded from the running original. The table in [`deviations`]
+//! lists the intended differences. A difference that is missing in the table fails the test, and so
+//! does an outdated entry.
 
 mod answer;
 mod deviations;
@@ -20,8 +21,9 @@ use self::{
 };
 use crate::support::{collector::Collector, engine::Database, http};
 
-/// What `01_http_full_headers.txt` does not say: the events of its requests, in their order. A redirect that is refused is an
-/// event as well, and so is a greeting that is not answered.
+/// The table, service, name and channel of each event of `01_http_full_headers.txt`, in order; the
+/// file does not contain them. A refused redirect is an event too, and so is a greeting without an
+/// answer.
 const EVENTS_OF_WHOLE_ANSWERS: [[&str; 4]; 18] = [
     ["mail_statistics", "wh", "mail", "http"],
     ["mail_statistics", "pixel", "mail", "http"],
@@ -66,7 +68,7 @@ fn answers_and_rows_are_as_recorded() {
         )
     });
     let answers: Vec<_> = answers.collect();
-    // Once it has stopped, all rows are in their tables.
+    // After the stop, all rows are in their tables.
     assert_eq!(collector.stop().code, Some(0));
     let mut rows = rows(&database);
 

@@ -1,5 +1,5 @@
-//! The headers of answers, as they go over the wire: today's set, and the original's where it is
-//! asked for.
+//! The headers of answers on the wire: the modern set, and the original's if `--compat` requests
+//! it.
 
 use crate::support::{
     collector::Collector,
@@ -9,10 +9,10 @@ use crate::support::{
 
 const PAGE: (&str, &str) = ("Origin", "https://shop.example");
 
-/// What hyper adds to every answer.
+/// The headers that hyper adds to every answer.
 const HYPERS: [&str; 3] = ["connection", "content-length", "date"];
 
-/// What is new each time; `golden` and the crate's own tests look at it.
+/// A header whose value differs each time; `golden` and the crate's own tests check the value.
 const COOKIE: (&str, &str) = ("set-cookie", "…");
 
 const ALWAYS: [(&str, &str); 2] = [("cache-control", "no-store"), ("x-content-type-options", "nosniff")];
@@ -58,12 +58,12 @@ fn each_kind_of_answer_has_the_headers_of_today_and_no_others() {
     let spooled = ("x-rowmill-ack", "spooled");
     let of_json = ("Content-Type", "application/json");
 
-    // A mail server, and a page.
+    // A mail server and a page.
     let webhook = send("POST", "/wh/mail", &[of_json], "{}");
     assert_headers(&webhook, 200, &[&[COOKIE, json, spooled]]);
     let page = send("POST", "/track/page", &[of_json, PAGE], "{}");
     assert_headers(&page, 200, &[&CORS, &[COOKIE, json, spooled]]);
-    // A page that is named by a Referer alone asks nothing of CORS.
+    // A page that sends a Referer but no Origin does not need CORS headers.
     let refers = send("GET", "/track/page", &[("Referer", "https://shop.example/x")], "");
     assert_headers(&refers, 200, &[&[COOKIE, json, spooled]]);
 
@@ -127,7 +127,7 @@ fn the_originals_headers_are_an_option() {
         ]
     );
     assert_eq!(pixel.header("access-control-allow-origin"), Some("*"));
-    // Another collector's there is none of.
+    // The option has no other value.
     let unknown = crate::support::collector::run(&["serve", "--compat", "other"]);
     assert_eq!(unknown.status.code(), Some(2));
 }

@@ -1,4 +1,5 @@
-//! Ids: no two rows or visitors have the same, whoever made them, and a process that shares its node number is told.
+//! Ids: no two rows or visitors share one, whichever processes create them, and processes that
+//! share a node number report it.
 
 use std::{
     collections::BTreeSet,
@@ -15,7 +16,7 @@ use tokio::runtime::Runtime;
 
 use crate::support::{collector::Collector, engine::Database, http, wait_for};
 
-/// The bit that ids of a process without a node number have.
+/// The bit that is set in ids from a process without a node number.
 const SPARE: u64 = 1 << 21;
 
 const THREADS: u32 = 4;
@@ -88,7 +89,7 @@ fn two_collectors_without_a_node_number_share_no_id() {
         database.query("SELECT uniqExact(id), uniqExact(bitShiftRight(id, 12) % 1024) FROM mail_statistics"),
         format!("{rows}\t2\n")
     );
-    // A visitor has an id, too: one for each request here.
+    // A visitor has an id too, here one for each request.
     let visitors = u64::from(2 * THREADS * REQUESTS);
     let all = database.query("SELECT uniqExact(uid), uniqExact(arrayJoin([id, uid])) FROM mail_statistics");
     assert_eq!(all, format!("{visitors}\t{}\n", rows + visitors));
@@ -118,7 +119,7 @@ fn two_collectors_with_the_same_node_number_are_told() {
 fn a_collector_alone_is_not_told_however_often_it_is_killed() {
     let database = Database::create("ids_alone");
     for _ in 0..3 {
-        // Each without what the one before has left.
+        // Each collector has a new data folder, without the state of the previous one.
         Collector::start_with(&database.url(), &["--node", "5"]).kill();
     }
     let collector = Collector::start_with(&database.url(), &["--node", "5"]);
@@ -168,7 +169,7 @@ fn ids_file(data: &Path) -> PathBuf {
     data.join("spool/ids")
 }
 
-/// CRC-32C, bit by bit.
+/// Returns the CRC-32C of `bytes`, computed bit by bit.
 fn crc32c(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!0, |crc, byte| {
         (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
@@ -177,7 +178,8 @@ fn crc32c(bytes: &[u8]) -> u32 {
     })
 }
 
-/// Makes the file of ids what it were if the clock had been `ms` ahead. Returns the last millisecond that may have ids.
+/// Rewrites the file of ids as if the clock had been `ms` ahead. Returns the last millisecond that
+/// may have ids.
 fn set_ahead(data: &Path, ms: u64) -> u64 {
     let text = fs::read_to_string(ids_file(data)).unwrap();
     let (head, rest) = text.split_once("until_ms ").unwrap();
@@ -197,7 +199,7 @@ fn a_clock_that_was_set_back_repeats_no_id() {
     let first = start();
     let (number, id) = (node(&first), id_of_one(&first));
     first.kill();
-    // A process that is killed has noted its ids before it gave them out.
+    // The process recorded its ids before it handed them out.
     let until_ms = set_ahead(data.path(), 0);
     assert!(id >> 22 <= until_ms);
     let until_ms = set_ahead(data.path(), 3_600_000);
@@ -229,7 +231,7 @@ fn without_a_folder_ids_go_on_from_those_that_clickhouse_knows_of() {
     assert!(id_of_one(&collector) >> 22 > until_ms);
 }
 
-/// Hands connections on to ClickHouse; until this is called, nobody answers them.
+/// Forwards connections to ClickHouse. Before this call, connections get no answer.
 fn forward(listener: TcpListener, to: SocketAddr) {
     thread::spawn(move || {
         for client in listener.incoming() {
@@ -269,7 +271,7 @@ fn a_start_without_clickhouse_has_ids_that_no_node_has_until_it_gets_a_number() 
     assert!(ids.is_sorted_by(|a, b| a < b), "{ids:x?}");
     collector.kill();
 
-    // The number is leased: it stays without ClickHouse, too.
+    // The number is leased, so it stays without ClickHouse too.
     let collector = Collector::start_with_nobody(data.path());
     let id = id_of_one(&collector);
     assert_eq!((node(&collector), node_of(id)), (Some(number), number));
@@ -284,7 +286,7 @@ fn processes_that_start_together_get_different_numbers_of_the_few_that_are_left(
     runtime.block_on(async {
         let url: rowmill_ingest::ClickHouseUrl = database.url().parse().unwrap();
         sync(&url, &embedder::tables::SCHEMA).await.unwrap();
-        // All but 16 of 512 are held.
+        // Other processes hold all but 16 of the 512 numbers.
         database.query(
             "INSERT INTO rowmill_nodes SELECT number, generateUUIDv4(), 'holds', 1, now64(3), now64(3), 'elsewhere', now64(3) \
              FROM numbers(512) WHERE number % 32 != 9",
@@ -312,7 +314,7 @@ fn a_writer_whose_database_has_no_numbers_takes_rows_all_the_same() {
     let database = Database::create("ids_none");
     let runtime = Runtime::new().unwrap();
     runtime.block_on(async {
-        // Somebody else has made the tables, and not that of the numbers.
+        // Without the sync, nothing creates the table of node numbers.
         let stores = Servers::without_sync(database.url().parse().unwrap());
         let writer = Writer::start(&embedder::tables::SCHEMA, stores, &WriterOptions::default());
         writer.synced(Duration::from_secs(60)).await.unwrap();
@@ -320,7 +322,7 @@ fn a_writer_whose_database_has_no_numbers_takes_rows_all_the_same() {
         let taken = writer.append(embedder::tables::SCHEMA.tables[0], Ack::Accepted, |row| row.push(0));
         assert!(taken.is_ok());
 
-        // It gets a number as soon as the table is there.
+        // The writer gets a number as soon as the table exists.
         sync(&database.url().parse().unwrap(), &embedder::tables::SCHEMA)
             .await
             .unwrap();

@@ -1,17 +1,18 @@
-//! After every refusal and fault, an event that asks to be stored is answered soon, and what was taken before is stored as well.
+//! After every rejection and fault, the collector soon stores an event that asks for it, and also
+//! the events before it.
 
 use std::{fmt::Write, time::Instant};
 
 use crate::support::{collector::Collector, engine::Database, http, wait_for};
 
-/// Sends an event whose answer waits for its table.
+/// Sends an event whose answer waits until its row is in the table.
 fn is_alive(collector: &Collector, fault: &str) {
     let started = Instant::now();
     wait_for(fault, || {
         let headers = [("Content-Type", "application/json"), ("X-Rowmill-Ack", "stored")];
         let body = br#"{"event":"alive"}"#;
         let answer = http::send(collector.address, "POST", "/wh/mail", &headers, body);
-        // A 503 is to be sent again, as a webhook's sender does.
+        // The sender repeats the request after a 503, as a webhook's sender does.
         (answer.status == 200).then(|| assert_eq!(answer.header("x-rowmill-ack"), Some("stored"), "{fault}"))
     });
     assert!(started.elapsed().as_secs() < 10, "{fault}: {:?}", started.elapsed());
@@ -32,7 +33,8 @@ fn no_refusal_and_no_fault_leaves_rows_waiting() {
     let bounds = ["--memory-bytes", "8000000", "--spool-bytes", "20000000", "--ack-header"];
     let collector = Collector::start_with(&database.url(), &bounds);
 
-    // The second bulk would make the block longer than one may be, and has no room: the block of the first is sealed for it.
+    // With the second bulk request, the block would be too long, and memory does not suffice for
+    // another one: the collector refuses the request and seals the first block.
     assert_eq!(bulk(&collector, 1_000, "first"), 200);
     assert_eq!(bulk(&collector, 99_500, "second"), 503);
     database.wait_for_rows("mail_statistics", 1_000);
@@ -48,7 +50,7 @@ fn no_refusal_and_no_fault_leaves_rows_waiting() {
     database.wait_for_rows("rejected", 1);
     is_alive(&collector, "a row that ClickHouse refuses");
 
-    // Rows fill memory, and then the disk's bound.
+    // Rows fill the memory limit, and then the disk limit.
     database.query("RENAME TABLE mail_statistics TO elsewhere");
     let mut taken = 0;
     while bulk(&collector, 10_000, "waiting") == 200 {

@@ -1,4 +1,5 @@
-//! Everything together: the program, the layers and a real ClickHouse. One engine for all tests, one database for each.
+//! Integration tests: the program, the layers and a real ClickHouse. One engine for all tests, one
+//! database for each.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,4 +1,5 @@
-//! What senders make the collector hold: bodies that do not end, lines that become far longer rows, refusals without number.
+//! The memory that senders can make the collector use: unfinished bodies, lines that become far
+//! longer rows, and any number of rejections.
 
 use std::{
     fmt::Write as _,
@@ -22,16 +23,16 @@ use crate::support::{collector::Collector, engine::Database, http, wait_for};
 
 const NDJSON: (&str, &str) = ("Content-Type", "application/x-ndjson");
 
-/// What a collector takes without any request, as a debug build on one thread a core.
+/// The memory of a collector without requests, as a debug build with one thread per core.
 const IDLE_BYTES: u64 = 64 << 20;
 
-/// Sends a body of many events but for its last byte, as far as the collector reads it.
+/// Sends a body of many events except its last byte, as far as the collector reads it.
 fn hold_body(address: SocketAddr, bytes: usize) -> TcpStream {
     let mut stream = TcpStream::connect(address).unwrap();
     let head = format!("POST /wh/mail HTTP/1.1\r\nHost: a\r\n{}: {}\r\n", NDJSON.0, NDJSON.1);
     let body = vec![b' '; bytes - 1];
     let request = [format!("{head}Content-Length: {bytes}\r\n\r\n").as_bytes(), &body].concat();
-    // One that is refused meanwhile is not read to its end.
+    // The collector does not read a refused body to its end.
     let _ = stream.write_all(&request);
     stream
 }
@@ -86,7 +87,8 @@ fn a_long_query_on_many_lines_is_refused_before_it_is_rows() {
     let peak = collector.peak_memory();
     assert!(peak < IDLE_BYTES + MEMORY, "{} MiB", peak >> 20);
 
-    // What rows need no more memory than they may, and what has no room beside other rows comes again later.
+    // Rows that fit into the limit are accepted. Rows that do not fit beside other rows get a 503
+    // with `Retry-After`.
     let some = http::send(
         collector.address,
         "POST",
@@ -178,7 +180,7 @@ fn an_event_loop_has_its_turns_while_lines_are_decoded() {
         assert_eq!(writer.request_bytes(), 0);
         turns
     });
-    // They take some 50 ms at the least.
+    // Decoding takes about 50 ms at least, so it must yield several times.
     assert!(turns >= 10, "{turns}");
 }
 

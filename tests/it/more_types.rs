@@ -1,5 +1,5 @@
-//! The types that are rarer in events, against ClickHouse: what a value becomes here is what `INSERT … FORMAT JSONEachRow` makes
-//! of it, but for the differences that are listed, each with its reason.
+//! The types that are rare in events, against ClickHouse: the collector stores a value as
+//! `INSERT … FORMAT JSONEachRow` does, except for listed differences, each with its reason.
 
 mod random;
 
@@ -15,14 +15,15 @@ use tower::{Layer, service_fn};
 
 use crate::support::{engine::Database, http, service::Served};
 
-/// A column and a value for it, one a line.
+/// A column and a value for it, one pair per line.
 const CASES: &str = include_str!("more_types/cases.txt");
 
-/// How the collector differs, the case, and why: `stricter` refuses what ClickHouse takes, `kinder` takes what ClickHouse refuses,
-/// `other` stores another value.
+/// The kind of a difference, the case, and the reason. `stricter`: the collector refuses a value
+/// that ClickHouse accepts; `kinder`: it accepts one that ClickHouse refuses; `other`: it stores
+/// another value.
 const DIFFERENCES: &str = include_str!("more_types/differences.txt");
 
-/// What the text of a value does not show: which type it has where it may have several.
+/// The types of values whose columns allow several; the text of a value does not show its type.
 const TYPES: &str = "dynamicType(any), arrayMap(x -> dynamicType(x), anys), dynamicType(any_few), \
      arrayMap(x -> dynamicType(x), mapValues(any_map)), variantType(shape), arrayMap(x -> variantType(x), shapes), \
      variantType(narrow), variantType(numbers), variantType(dates), variantType(moments), variantType(fixed_or), variantType(tuples), \
@@ -45,7 +46,7 @@ fn values_become_what_clickhouse_makes_of_them() {
         let event = format!("{{\"n\":{n},\"{column}\":{value}}}");
         let answer = http::post_json(served.address, "/wh/more", &event);
         assert!([200, 400].contains(&answer.status), "{case}: {}", answer.text());
-        // One at a time, as ClickHouse stops at the first that it refuses.
+        // One at a time, because ClickHouse stops at the first row that it refuses.
         let _ = database.try_query(&format!("INSERT INTO twin FORMAT JSONEachRow {event}"));
     }
     served.drain();
@@ -80,7 +81,7 @@ fn values_become_what_clickhouse_makes_of_them() {
     assert!(known.is_empty(), "listed, and no difference: {known:?}");
 }
 
-/// Returns the rows of a table by their numbers.
+/// Returns the rows of a table by number.
 fn rows(database: &Database, table: &str) -> BTreeMap<usize, String> {
     let sql = format!(
         "SELECT toString(n), * EXCEPT n, {TYPES} FROM {table} FORMAT JSONCompactEachRow SETTINGS output_format_json_quote_denormals = 1"
@@ -143,7 +144,7 @@ fn aggregates_merge_as_clickhouse_merges_them() {
         "a\t5\t1.5\ty\t['p','q','r']\t{'de':3,'fr':5}\t11\nb\t0\t\\N\t\t[]\t{}\t1\n"
     );
 
-    // The client knows no LowCardinality inside of a SimpleAggregateFunction.
+    // The client does not support LowCardinality inside a SimpleAggregateFunction.
     let client = database
         .url()
         .parse::<ClickHouseUrl>()
@@ -164,7 +165,8 @@ fn the_columns_of_an_earlier_start_are_the_same() {
     drop(serve(&database));
     let columns = "SELECT count() FROM system.columns WHERE database = currentDatabase() AND table = 'more_types'";
     let before = database.query(columns);
-    // A type that were printed in another way than by ClickHouse would be one that has changed.
+    // If the schema spelled a type differently from ClickHouse, the sync would report a changed
+    // type.
     drop(serve(&database));
     assert_eq!(database.query(columns), before);
 }
@@ -179,7 +181,7 @@ fn rows_are_read_back_as_they_were_sent() {
     assert_eq!(http::post_json(served.address, "/wh/more", event).status, 200);
     served.drain();
 
-    // The client's parser of types knows no names in tuples.
+    // The client's type parser does not support names in tuples.
     let client = database
         .url()
         .parse::<ClickHouseUrl>()

@@ -1,4 +1,5 @@
-//! Rate limits: how many requests an address or a route may send, and what becomes of those that are too many.
+//! Rate limits: how many requests an address or a route may send, and the answers to excess
+//! requests.
 
 use embedder::tables;
 use rowmill_ingest::{EventOptions, RateLimit, WriterOptions, not_found};
@@ -18,7 +19,7 @@ fn post(collector: &Collector, path: &str, client: &str, body: &str) -> Answer {
     http::send(collector.address, "POST", path, &headers, body.as_bytes())
 }
 
-/// Returns in how many seconds a request that was refused may come again.
+/// Returns after how many seconds the sender may repeat a refused request.
 fn retry_after_s(answer: &Answer) -> u64 {
     assert_eq!(answer.status, 429, "{}", answer.text());
     answer.header("retry-after").unwrap().parse().unwrap()
@@ -35,11 +36,11 @@ fn an_address_that_sends_too_much_is_refused_and_no_other() {
     let refused = post(&collector, "/wh/mail", greedy, "{}");
     assert!((1_000..=1_200).contains(&retry_after_s(&refused)), "a third of an hour");
     assert_eq!(refused.text(), r#"{"message":"Too Many Requests"}"#);
-    // Junk is not even kept.
+    // An invalid event over the limit does not become a dead letter.
     assert_eq!(post(&collector, "/wh/mail", greedy, "{").status, 429);
     assert_eq!(post(&collector, "/wh/mail", other, "{}").status, 200);
 
-    // A subscriber has as many addresses of IPv6 as he likes.
+    // A subscriber has a whole /64 of IPv6 addresses, so they share a limit.
     for host in 1..=3 {
         assert_eq!(
             post(&collector, "/wh/mail", &format!("2001:db8::{host}"), "{}").status,
@@ -49,7 +50,8 @@ fn an_address_that_sends_too_much_is_refused_and_no_other() {
     assert_eq!(post(&collector, "/wh/mail", "2001:db8::4", "{}").status, 429);
     assert_eq!(post(&collector, "/wh/mail", "2001:db8:0:1::4", "{}").status, 200);
 
-    // Whoever looks at pictures and follows links is not limited; what is sent there is, and is answered all the same.
+    // GET requests for pixels and redirects are not limited. POST requests to them are, but they
+    // get the usual answer.
     let get = |path: &str| http::send(collector.address, "GET", path, &[("X-Real-IP", greedy)], &[]);
     for _ in 0..5 {
         assert_eq!(get("/pixel/mail?event=open").status, 200);
@@ -91,7 +93,7 @@ fn a_route_takes_what_its_schema_says() {
     let post = |path: &str, headers: &[(&str, &str)], body: &str| {
         http::send(served.address, "POST", path, headers, body.as_bytes())
     };
-    // Many lines are one request.
+    // A request of many lines counts as one.
     assert_eq!(
         post("/wh/limited", &[ndjson], "{\"number\":1}\n{\"number\":2}\n").status,
         200

@@ -1,4 +1,4 @@
-//! The table of dead letters: what it keeps of an event, and for how long.
+//! The table of dead letters: its columns, and how long it keeps a row.
 
 use crate::support::{collector::Collector, engine::Database, http, wait_for};
 
@@ -47,7 +47,7 @@ fn letters_go_after_the_days_that_are_asked_for() {
         assert_eq!(ttl(&database), expected, "{arguments:?}");
         assert_eq!(collector.stop().code, Some(0));
     }
-    // One that is older goes at the next merge.
+    // The next merge removes an expired dead letter.
     database.query("INSERT INTO rejected (time, payload) VALUES (now() - INTERVAL 31 DAY, 'old'), (now(), 'new')");
     database.query("OPTIMIZE TABLE rejected FINAL");
     wait_for("an old letter to go", || {

@@ -1,4 +1,5 @@
-//! `rowmill rejected replay`: rows that ClickHouse has refused go into their table once it takes them, and once only.
+//! `rowmill rejected replay`: rows that ClickHouse refused go into their table exactly once, when
+//! ClickHouse accepts them.
 
 use std::process::Output;
 
@@ -28,7 +29,7 @@ fn text(output: &Output) -> String {
     )
 }
 
-/// Runs the command, which succeeds and prints `line`.
+/// Runs the command, which must succeed and print `line`.
 fn assert_replayed(database: &Database, arguments: &[&str], line: &str) {
     let output = replay(database, arguments);
     let text = text(&output);
@@ -41,7 +42,7 @@ fn send(collector: &Collector, event: &str, number: u32) {
     assert_eq!(answer.status, 200);
 }
 
-/// Lets ClickHouse refuse five rows, and take five others.
+/// Lets ClickHouse refuse five rows and accept five others.
 fn refused(name: &str) -> Database {
     let database = Database::named(name);
     let collector = Collector::start(&database);
@@ -64,7 +65,7 @@ const LETTERS: &str = "SELECT count() FROM rejected";
 #[test]
 fn rows_go_in_once_the_constraint_is_gone_and_are_not_doubled() {
     let database = refused("replay_once");
-    // Each row is tried again, and the reason has no value in it.
+    // The command tries each row again, and the reason contains no value.
     let output = replay(&database, &[]);
     let text = text(&output);
     assert_eq!(output.status.code(), Some(1), "{text}");
@@ -89,7 +90,7 @@ fn rows_go_in_once_the_constraint_is_gone_and_are_not_doubled() {
     );
     assert_eq!(database.query(EACH_ONCE), "10\t10\t10\t5\t10\n");
 
-    // The table's window has forgotten the insert: the ids decide.
+    // The table's window has forgotten the insert, so the ids decide.
     database.query("ALTER TABLE mail_statistics MODIFY SETTING non_replicated_deduplication_window = 0");
     assert_replayed(
         &database,
@@ -138,7 +139,7 @@ fn letters_are_chosen_by_table_time_and_reason() {
 #[test]
 fn rows_of_other_columns_are_converted_and_one_bad_row_stands_alone() {
     let database = refused("replay_converted");
-    // Today's table takes all but one of them, has a column of another type, and lacks one.
+    // The current table accepts all rows but one, has a column of another type, and lacks a column.
     database.query("ALTER TABLE mail_statistics DROP CONSTRAINT no_bounce");
     database.query("ALTER TABLE mail_statistics ADD CONSTRAINT no_three CHECK message_id != '3'");
     database.query("ALTER TABLE mail_statistics MODIFY COLUMN event LowCardinality(String)");
@@ -166,7 +167,7 @@ fn rows_of_other_columns_are_converted_and_one_bad_row_stands_alone() {
 fn letters_that_cannot_be_replayed_are_counted() {
     let database = refused("replay_counted");
     database.query("ALTER TABLE mail_statistics DROP CONSTRAINT no_bounce");
-    // One as an earlier version wrote it, one with a part of its payload, and an event's.
+    // A dead letter from an earlier version, one with a cut payload, and one of an event.
     database.query(
         "INSERT INTO rejected (time, id, table, code, payload, payload_bytes, payload_hash, payload_format, payload_columns) \
          SELECT time, 1, table, code, payload, payload_bytes, payload_hash, '', '' FROM rejected LIMIT 1",
@@ -216,7 +217,8 @@ fn rows_without_an_id_are_known_by_their_tokens() {
     let mut tables = tables::SCHEMA.tables.iter().copied();
     let table: &'static Table = tables.find(|table| table.name == "engine_merge_tree").unwrap();
     for key in 0..6_u64 {
-        // RowBinaryWithDefaults: the key, a count that is null, and the default; a byte before each says which it is.
+        // RowBinaryWithDefaults: a flag byte before each value tells whether it is the default. The
+        // key, a count that is NULL, and a default.
         let taken = served.writer.append(table, Ack::Accepted, |row| {
             row.push(0);
             row.extend(key.to_le_bytes());

@@ -1,4 +1,5 @@
-//! Columns that are renamed with `was:`: the table that still has the old names, and the rows that wait under them.
+//! Columns renamed with `was:`: a table that still has the old names, and waiting rows with the old
+//! names.
 
 use std::{path::Path, time::Duration};
 
@@ -11,7 +12,7 @@ use tokio::runtime::Runtime;
 
 use crate::support::engine::Database;
 
-/// The table `renamed` as an earlier build has it.
+/// The table `renamed` in an earlier build.
 static EARLIER: Table = Table {
     row_id: Some("id"),
     ..Table::new(
@@ -30,9 +31,9 @@ static EARLIER: Table = Table {
 
 static EARLIER_SCHEMA: Schema = Schema { tables: &[&EARLIER] };
 
-/// Leaves rows of the earlier build in a spool: their ids are 0 to 4, their sums 0.10 to 4.10.
+/// Leaves rows of the earlier build in a spool, with the ids 0 to 4 and the sums 0.10 to 4.10.
 async fn leave_rows(data: &Path) {
-    // Nobody listens there.
+    // No server listens there.
     let nowhere: ClickHouseUrl = "http://127.0.0.1:1/stats".parse().unwrap();
     let stores = Servers::without_sync(nowhere);
     let writer = Writer::open(&EARLIER_SCHEMA, stores, &WriterOptions::default(), data).unwrap();
@@ -47,7 +48,8 @@ async fn leave_rows(data: &Path) {
     assert_eq!(writer.drain(Duration::from_millis(100)).await.rows_left(), 5);
 }
 
-/// Brings the table to this build's schema with the statements that the sync proposes, and returns those.
+/// Brings the table to this build's schema with the statements that the sync proposes, and returns
+/// them.
 async fn mend(database: &Database, store: &ClickHouseUrl) -> Vec<String> {
     let mut cures = Vec::new();
     while let Err(error) = sync(store, &tables::SCHEMA).await {
@@ -70,7 +72,7 @@ fn rows_that_wait_under_an_old_name_arrive_under_the_new_one() {
         database.query("INSERT INTO renamed VALUES (100, 7.25, 'Oslo')");
         leave_rows(data.path()).await;
 
-        // The new columns are not added beside the old ones.
+        // The plan does not add the new columns beside the old ones.
         let error = plan(&store, &tables::SCHEMA).await.unwrap_err();
         let cures: Vec<_> = error.differences().iter().map(|difference| &*difference.cure).collect();
         let renames = [

@@ -1,4 +1,4 @@
-//! Collectors behind a balancer are restarted one after the other, and no request fails.
+//! Collectors behind a load balancer restart one after the other, and no request fails.
 
 use std::{
     fs,
@@ -16,17 +16,18 @@ use tempfile::TempDir;
 
 use crate::support::{collector::Collector, engine::Database, http, wait_for};
 
-/// The balancer needs a check to see a stop, and asks ten times a second; on a busy machine an answer takes longer.
+/// The balancer notices a stop by a check. It checks ten times a second, but an answer takes longer
+/// on a busy machine.
 const PRE_STOP: [&str; 2] = ["--pre-stop-seconds", "3"];
 
 const SENDERS: usize = 4;
 
-/// Returns an address that no other test takes while it is free: those listen on 127.0.0.1.
+/// Returns a free address. No other test takes it, because the others listen on 127.0.0.1.
 fn address_on(host: &str) -> SocketAddr {
     TcpListener::bind((host, 0)).unwrap().local_addr().unwrap()
 }
 
-/// A haproxy before two collectors, which tries no request twice; it is killed when it is dropped.
+/// A haproxy before two collectors that never retries a request. It is killed when it is dropped.
 struct Balancer {
     child: Child,
     address: SocketAddr,
@@ -34,7 +35,7 @@ struct Balancer {
 }
 
 impl Balancer {
-    /// Starts it; `None` where it is not installed.
+    /// Starts haproxy; returns `None` if it is not installed.
     fn start(folder: &Path, collectors: [SocketAddr; 2]) -> Option<Self> {
         let (address, statistics) = (address_on("127.0.0.4"), address_on("127.0.0.4"));
         let [first, second] = collectors;
@@ -61,14 +62,14 @@ impl Balancer {
         Some(balancer)
     }
 
-    /// Waits until it sends requests to both collectors.
+    /// Waits until haproxy sends requests to both collectors.
     fn wait_for_both(&self) {
         wait_for("both collectors", || {
             let lines = http::get(self.statistics, "/;csv").text().to_owned();
             let up = lines
                 .lines()
                 .filter(|line| line.starts_with("collectors,") && line.contains(",UP,"));
-            // The two, and the backend as a whole.
+            // The two collectors, and the backend as a whole.
             (up.count() == 3).then_some(())
         });
     }
@@ -81,7 +82,7 @@ impl Drop for Balancer {
     }
 }
 
-/// Restarts the collectors so often in turn, under load.
+/// Restarts the collectors in turn, `times` times, under load.
 fn restart(times: usize) {
     let database = Database::named("rolling");
     let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,5 @@
-//! What the start makes of the database: creates what is missing, in place, and touches nothing else.
+//! The effect of a start on the database: it creates missing objects in place and changes nothing
+//! besides.
 
 use std::{
     io::{self, Read, Write},
@@ -212,11 +213,11 @@ fn a_window_that_the_user_may_not_set_is_warned_of_with_its_statement() {
         warning.contains("WARN") && warning.contains("refuses what would keep rows from coming twice"),
         "{warning}"
     );
-    // Rows go all the same.
+    // The rows are delivered in spite of the warning.
     assert_eq!(database.query("SELECT sum(s) FROM sums"), "1\n");
 }
 
-/// A proxy that makes a setting of each request, as a user's profile does, and keeps what the requests were.
+/// A proxy that adds a setting to each request, as a user's profile does, and records the requests.
 struct Profile {
     address: SocketAddr,
     seen: Arc<Mutex<Vec<u8>>>,

@@ -1,4 +1,4 @@
-//! The seed's own example, with the program as a person starts it.
+//! The seed's example, with the program as a user starts it.
 
 use std::{
     fs,

@@ -1,4 +1,4 @@
-//! `rowmill spool`: what a person finds out about rows that wait, and how they get to ClickHouse without a collector.
+//! `rowmill spool`: reports on waiting rows, and delivers them to ClickHouse without a collector.
 
 use std::{fs, path::Path, process::Output};
 
@@ -10,7 +10,7 @@ use crate::support::{
     http,
 };
 
-/// A data folder in which rows wait, since ClickHouse went away.
+/// Returns a data folder with rows that wait because their table was unavailable.
 fn waiting(database: &Database, rows: u32) -> TempDir {
     let data = tempfile::tempdir().unwrap();
     let collector = Collector::start_in(data.path(), &database.url(), &["--drain-seconds", "0.1"]);
@@ -84,7 +84,7 @@ fn what_waits_is_written_as_bodies_of_inserts() {
     assert!(rows > 0);
     assert_eq!(database.count("mail_statistics"), 3);
 
-    // They are recognized when they are replayed after all.
+    // A later replay recognizes the rows.
     assert!(
         spool(data.path(), "replay", &["--clickhouse", &database.url()])
             .status
@@ -102,7 +102,7 @@ fn damage_is_found_and_costs_what_it_hit_alone() {
         .map(|entry| entry.unwrap().path())
         .find(|path| path.extension().is_some_and(|extension| extension == "spool"))
         .unwrap();
-    // The first webhook's row, which was synced before the second's was written.
+    // The row of the first webhook, which was synced before the second row was written.
     let mut bytes = fs::read(&segment).unwrap();
     let row = bytes.windows(5).position(|window| window == b"\x04sent").unwrap();
     bytes[row + 1] ^= 1;

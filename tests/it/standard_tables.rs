@@ -1,11 +1,12 @@
-//! The standard tables beside those that the original has created.
+//! Compares the standard tables with those that the original created.
 
 use crate::support::{collector::Collector, engine::Database};
 
-/// `table`, `column`, `type`, `default`, one column a line, as the original left them in its ClickHouse.
+/// The `table`, `column`, `type` and `default` of each column in the original's ClickHouse, one
+/// column per line.
 const CREATED: &str = include_str!("../golden/08_created_columns.tsv");
 
-/// Columns that the recorded database got from other files than the seed's.
+/// Columns that come from files other than the seed's in the recorded database.
 const NOT_OF_THE_SEED: [&str; 2] = ["score", "tags"];
 
 fn recorded(table: &str) -> Vec<(String, String, bool)> {

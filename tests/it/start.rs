@@ -1,4 +1,5 @@
-//! A start while ClickHouse is away, or not as it should be: events are taken at once, their rows follow.
+//! A start while ClickHouse is unavailable or differs from the schema: events are accepted at once,
+//! and their rows follow.
 
 use std::{
     fs,
@@ -25,7 +26,7 @@ use crate::support::{
 const EACH_ONCE: &str =
     "SELECT count(), uniqExact(message_id), min(toUInt32(message_id)), max(toUInt32(message_id)) FROM mail_statistics";
 
-/// A ClickHouse that comes and goes, at one address and with the same data.
+/// A ClickHouse that stops and restarts on the same address and data.
 struct Server {
     engine: Option<Engine>,
     address: SocketAddr,
@@ -33,7 +34,7 @@ struct Server {
 }
 
 impl Server {
-    /// Starts it, makes tables with `statements`, and stops it.
+    /// Starts the server, creates tables with `statements`, and stops it.
     fn that_was_there_before(statements: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let engine = Engine::start(&options(folder.path())).unwrap();
@@ -63,7 +64,7 @@ impl Server {
         Database::of_engine("stats", self.address, &self.folder.path().join("engine"))
     }
 
-    /// Starts a collector for it, with what an earlier one has left.
+    /// Starts a collector for the server, on the data of an earlier collector.
     fn collector(&self) -> Collector {
         Collector::start_in(&self.data(), &self.database().url(), &["--drain-seconds", "60"])
     }
@@ -92,7 +93,7 @@ fn ready(collector: &Collector) -> (u16, String) {
 
 #[test]
 fn events_are_taken_before_clickhouse_is_there() {
-    // As an older schema has made it: without most of the columns that rows have now.
+    // The table of an older schema, without most of the current columns.
     let mut server = Server::that_was_there_before(&[
         "CREATE TABLE mail_statistics (id UInt64, date Date, name String, service String, message_id String) \
          ENGINE = MergeTree ORDER BY (service, name, date) SETTINGS non_replicated_deduplication_window = 1000",
@@ -115,7 +116,7 @@ fn events_are_taken_before_clickhouse_is_there() {
     let ended = second.stop();
     assert_eq!(ended.code, Some(0), "{}", ended.log);
     assert!(ended.log.contains("rows go there"), "{}", ended.log);
-    // Nothing was tried before the columns were there, and nothing was refused for want of them.
+    // No insert was tried before the columns existed, so none was refused for lack of them.
     assert!(!ended.log.contains("insert"), "{}", ended.log);
     assert_eq!(database.query(EACH_ONCE), "10\t10\t0\t9\n");
     assert_eq!(database.count("rejected"), 0);
@@ -142,7 +143,7 @@ fn a_database_that_turns_out_to_differ_waits_for_a_person_and_loses_nothing() {
     let database = server.database();
     assert_eq!(database.count("mail_statistics"), 0);
 
-    // The same at a start is for whoever starts it.
+    // At a start, the same difference is an error for the operator.
     let url = database.url();
     let other = tempfile::tempdir().unwrap();
     let refused = Collector::try_start_in(other.path(), &url, &[]).unwrap_err();
@@ -232,10 +233,10 @@ fn a_stop_is_announced_while_events_are_taken() {
     collector.signal(Signal::SIGTERM);
     let stopping = (503, "the collector is stopping".to_owned());
     wait_for("the announcement", || (ready(&collector) == stopping).then_some(()));
-    // Each on a connection of its own.
+    // Each event uses a separate connection.
     numbered(&collector, 0..3);
     assert!(collector.log().contains("about to stop"), "{}", collector.log());
-    // A second signal ends the wait, and the stop is an orderly one.
+    // A second signal ends the announcement, and the stop is still orderly.
     let ended = collector.stop();
     assert_eq!(ended.code, Some(0), "{}", ended.log);
     assert!(!ended.log.contains("stopping at once"), "{}", ended.log);
@@ -256,10 +257,10 @@ fn an_announced_stop_begins_by_itself() {
 fn a_second_signal_hurries_the_stop() {
     let server = Server::that_was_there_before(&[]);
     let url = server.database().url();
-    // A stop without haste waits a day for ClickHouse.
+    // An orderly stop waits a day for ClickHouse.
     let mut collector = Collector::start_in(&server.data(), &url, &["--drain-seconds", "86400"]);
     numbered(&collector, 0..2);
-    // A request whose body does not come is under way, too.
+    // A request with an incomplete body is in flight too.
     let slow = http::open(
         collector.address,
         b"POST /wh/mail HTTP/1.1\r\nContent-Length: 9\r\n\r\n{",
@@ -279,7 +280,7 @@ fn a_second_signal_hurries_the_stop() {
     assert_eq!(server.database().query(EACH_ONCE), "2\t2\t0\t1\n");
 }
 
-/// Ends a child that a test has given up.
+/// Kills a child that a failed test leaves.
 struct Ends(Child);
 
 impl Drop for Ends {
@@ -308,7 +309,8 @@ fn a_collector_whose_log_nobody_reads_any_more_stops_when_it_is_asked_to() {
         .spawn()
         .unwrap();
     let Ends(child) = &mut Ends(child);
-    // From here on nothing that it logs can be written: not at its start, not in its help, not at its stop.
+    // From here on, standard error cannot be written: not at the start, not for the example
+    // requests, not at the stop.
     drop(child.stderr.take());
     let mut line = String::new();
     let mut stdout = BufReader::new(child.stdout.take().unwrap());
@@ -347,7 +349,7 @@ fn a_clickhouse_that_says_nothing_is_not_waited_for() {
     assert_eq!(ended.code, Some(0), "{}", ended.log);
 }
 
-/// Returns the process of a collector's own ClickHouse, the one that it has started last, and its address.
+/// Returns the process and the address of the ClickHouse that a collector started last.
 fn engine_of(collector: &Collector) -> Option<(Pid, SocketAddr)> {
     let log = collector.log();
     let value = |name: &str| {
@@ -396,7 +398,7 @@ fn the_collectors_own_clickhouse_is_started_again_when_it_is_killed() {
         ..database
     };
     assert_eq!(rows.query(EACH_ONCE), "9\t9\t0\t8\n");
-    // However the collector ends, it leaves no ClickHouse behind.
+    // Even a killed collector leaves no ClickHouse running.
     collector.kill();
     wait_for("no process is left", || (!is_alive(engine)).then_some(()));
 }

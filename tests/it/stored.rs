@@ -1,4 +1,5 @@
-//! `stored` is said of rows that are stored: on each shard behind a Distributed table, and on as many replicas as are asked for.
+//! An answer says `stored` once the rows are on each shard of a Distributed table, and on the
+//! requested number of replicas.
 
 use std::{fs, path::Path, sync::atomic::Ordering, thread};
 
@@ -14,11 +15,12 @@ use crate::support::{
 
 const NDJSON: &[(&str, &str)] = &[("Content-Type", "application/x-ndjson")];
 
-/// Starts an engine that knows two clusters: `one` is the engine alone, and `two` has another shard, which is down.
+/// Starts an engine with two clusters: `one` is the engine alone, and `two` has another shard,
+/// which is down.
 fn engine_with_clusters(data: &Path) -> Engine {
     let config = data.join("config/config.d");
     fs::create_dir_all(&config).unwrap();
-    // The embedded ClickHouse takes port 9000 for its own, open or not.
+    // The embedded ClickHouse considers port 9000 its own, whether it listens there or not.
     let shard = |port| format!("<shard><replica><host>127.0.0.1</host><port>{port}</port></replica></shard>");
     let (here, down) = (shard(9000), shard(1));
     let clusters =
@@ -27,7 +29,8 @@ fn engine_with_clusters(data: &Path) -> Engine {
     Engine::start(&Options::new(env!("CARGO_BIN_EXE_rowmill"), data)).unwrap()
 }
 
-/// Makes the collector's tables, and puts a Distributed one before `mail_statistics`, whose rows are in `local` then.
+/// Creates the collector's tables, and replaces `mail_statistics` with a Distributed table over
+/// `local`, which then holds the rows.
 fn distributed(engine: &Engine, data: &Path, cluster: &str) -> Database {
     let database = Database::of_engine("stats", engine.address(), data);
     let applied = collector::run(&["apply", "--clickhouse", &database.url()]);
@@ -47,7 +50,7 @@ fn nothing_is_stored_while_a_shard_is_down() {
     let engine = engine_with_clusters(&data);
     let database = distributed(&engine, &data, "two");
     let collector = Collector::start_with(&database.url(), &["--ack", "stored", "--drain-seconds", "0.1"]);
-    // The ids of twenty rows lead to both shards.
+    // The ids of twenty rows map to both shards.
     let lines: String = (0..20)
         .map(|number| format!("{{\"message_id\":\"{number}\"}}\n"))
         .collect();
@@ -76,7 +79,7 @@ fn rows_of_a_lost_answer_are_once_behind_a_distributed_table() {
     let proxy = Proxy::start(engine.address());
     let collector = Collector::start_with(&database.url_behind(proxy.address), &["--ack", "stored"]);
     let log = collector.log();
-    // Of the table behind it, and of the view's.
+    // One for the local table, and one for the view's table.
     let windows = log
         .matches("MODIFY SETTING non_replicated_deduplication_window")
         .count();
@@ -86,7 +89,7 @@ fn rows_of_a_lost_answer_are_once_behind_a_distributed_table() {
     proxy.loses_answers.store(true, Ordering::SeqCst);
     thread::scope(|scope| {
         let answer = scope.spawn(|| http::post_json(collector.address, "/wh/mail", "{}"));
-        // Whoever asks has lost an answer.
+        // The collector asks only after it has lost an answer.
         wait_for("a question", || proxy.seen().contains("system.processes").then_some(()));
         proxy.loses_answers.store(false, Ordering::SeqCst);
         let answer = answer.join().unwrap();

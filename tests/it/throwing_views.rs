@@ -1,4 +1,5 @@
-//! Materialized views that throw on some rows: the table and all other views have each row once, and the view lacks those rows alone.
+//! Materialized views that throw on some rows: the table and all other views have each row once,
+//! and only those rows are missing in the view.
 
 use std::path::Path;
 
@@ -20,14 +21,15 @@ fn with_tables(name: &str) -> Database {
     database
 }
 
-/// Makes a view with a table of its own, which has this query's columns.
+/// Creates a view with an inner table, which has the columns of `query`.
 fn make_view(database: &Database, name: &str, query: &str) {
     database.query(&format!(
         "CREATE MATERIALIZED VIEW {name} ENGINE = SummingMergeTree ORDER BY tuple() AS {query}"
     ));
 }
 
-/// Makes two views that throw on nothing, one that throws on texts, and one over its table.
+/// Creates two views that never throw, one that throws on texts, and one over the table of the
+/// latter.
 fn make_views(database: &Database) {
     make_view(database, "a_count", "SELECT count() AS n FROM mail_statistics");
     database.query("CREATE TABLE numbers (n UInt64, s UInt64) ENGINE = SummingMergeTree ORDER BY tuple()");
@@ -39,7 +41,7 @@ fn make_views(database: &Database) {
     make_view(database, "z_count", "SELECT count() AS n FROM mail_statistics");
 }
 
-/// Sends these message ids together, and waits until they are acknowledged on disk.
+/// Sends these message ids in one request, and checks that they are acknowledged on disk.
 fn send(collector: &Collector, ids: impl IntoIterator<Item = String>) {
     let lines: String = ids
         .into_iter()
@@ -49,7 +51,7 @@ fn send(collector: &Collector, ids: impl IntoIterator<Item = String>) {
     assert_eq!((answer.status, answer.header("x-rowmill-ack")), (200, Some("spooled")));
 }
 
-/// Returns the numbers from `first` on, one of them replaced by a text.
+/// Returns the numbers from `first` on, with the number `text` replaced by a text.
 fn with_one_text(first: u32, count: u32, text: u32) -> impl Iterator<Item = String> {
     (first..first + count).map(move |number| match number == text {
         true => "secret-text".to_owned(),
@@ -57,7 +59,8 @@ fn with_one_text(first: u32, count: u32, text: u32) -> impl Iterator<Item = Stri
     })
 }
 
-/// Returns the rows of the table, of the two views that take everything, of the view that throws and of the one over it, and their sums.
+/// Returns the number of rows in the table, in the two views that accept everything, in the view
+/// that throws and in the one over it, with the sums of the last two.
 fn state(database: &Database) -> String {
     database.query(
         "SELECT (SELECT count() FROM mail_statistics), (SELECT sum(n) FROM a_count), (SELECT sum(n) FROM z_count), \
@@ -69,7 +72,7 @@ fn wait_for_state(database: &Database, expected: &str) {
     wait_for(expected, || (state(database) == expected).then_some(()));
 }
 
-/// Stops a collector, which brings all rows into ClickHouse first, and returns its log.
+/// Stops a collector, which delivers all rows to ClickHouse first, and returns its log.
 fn drained(collector: Collector) -> String {
     let ended = collector.stop();
     assert_eq!(ended.code, Some(0), "{}", ended.log);
@@ -84,7 +87,7 @@ fn a_row_on_which_a_view_throws_is_missing_in_that_view_alone() {
     send(&collector, with_one_text(0, 100, 50));
     let sum = (0..100).sum::<u32>() - 50;
     wait_for_state(&database, &format!("100\t100\t100\t99\t{sum}\t99\t{sum}\n"));
-    // Nothing waits for a person.
+    // No rows are held.
     send(&collector, (100..110).map(|number| number.to_string()));
     let sum = (0..110).sum::<u32>() - 50;
     wait_for_state(&database, &format!("110\t110\t110\t109\t{sum}\t109\t{sum}\n"));
@@ -125,7 +128,7 @@ fn views_are_exact_although_the_collector_is_killed_between_the_steps() {
             let collector = start(&database.url_behind(proxy.address), data.path());
             send(&collector, with_one_text(sent, 20, sent + 7));
             sent += 20;
-            // After the last step, the view has its rows.
+            // The empty step is the last one, after which the view has its rows.
             wait_for("a step", || {
                 let is_there = match step {
                     "" => has_numbers(sent / 20 * 19),
@@ -220,7 +223,7 @@ fn many_rows_on_which_a_view_throws_hold_no_honest_one() {
     let collector = Collector::start(&database);
     send(&collector, ["0"].map(str::to_owned));
     wait_for_state(&database, "1\t1\t1\t1\t0\t1\t0\n");
-    // One anonymous request, which is a block of its own.
+    // One anonymous request, which becomes a separate block.
     send(&collector, (0..150).map(|_| "x".to_owned()));
     database.wait_for_rows("mail_statistics", 151);
     let mut sent = 0;
@@ -236,6 +239,6 @@ fn many_rows_on_which_a_view_throws_hold_no_honest_one() {
         format!("{all}\t{all}\t{all}\t{taken}\t{sum}\t{taken}\t{sum}\n"),
         "{log}"
     );
-    // The others are in the log as a number.
+    // The log only counts the other refused rows.
     assert_eq!(database.count("rejected"), 100);
 }

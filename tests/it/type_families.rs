@@ -1,9 +1,9 @@
-//! Every type family of the engine, none left out: a column of it takes what ClickHouse takes, or the build refuses it and says
-//! why.
+//! Every type family of the engine: a column of the family accepts the values that ClickHouse
+//! accepts, or the build refuses it with a reason.
 //!
-//! The list is the engine's own `system.data_type_families`. The embedder's table `families` has a column of each family that is
-//! supported, called like it; a thousand random values of each go to the collector and to an INSERT of ClickHouse's own, and the
-//! two tables are the same.
+//! The list of families is the engine's `system.data_type_families`. The embedder's table
+//! `families` has a column for each supported family, with the family's name. A thousand random
+//! rows go to the collector and to an INSERT in ClickHouse, and the two tables must be equal.
 
 mod page;
 mod variants;
@@ -19,10 +19,11 @@ use crate::support::{engine::Database, http, proxy::Proxy, service::Served};
 
 const ROWS: usize = 1_000;
 
-/// The families whose tables are sent in rows.
+/// The families whose tables are sent row by row.
 const SENT_IN_ROWS: [&str; 5] = ["Dynamic", "Geometry", "JSON", "QBit", "Variant"];
 
-/// The families that the build refuses: a type of the family, the code of the report, and a part of what it says.
+/// The families that the build refuses: a type of the family, the code of the report, and a part of
+/// its text.
 const REFUSED: [(&str, &str, &str, &str); 2] = [
     (
         "AggregateFunction",
@@ -38,8 +39,8 @@ const REFUSED: [(&str, &str, &str, &str); 2] = [
     ),
 ];
 
-/// Random values of the types for which `generateRandom` has none, or has bytes that are no text: `{k}` is another number in each
-/// row and each column, from all of `UInt64`.
+/// Random values of the types that `generateRandom` does not support, or for which it returns bytes
+/// that are not UTF-8. `{k}` is a different number in each row and column, from all of `UInt64`.
 const RANDOM: &[(&str, &str)] = &[
     ("BFloat16", "toBFloat16(toInt64({k}) / 1e9)"),
     (
@@ -76,14 +77,14 @@ const RANDOM: &[(&str, &str)] = &[
          generateUUIDv4(n)::{type})",
     ),
 ];
-/// An expression for all the families whose names begin like this.
+/// The expression for all families whose names begin with `Interval`.
 const RANDOM_INTERVAL: &str = "CAST(toInt64({k}) AS {type})";
 
 /// A row of `system.data_type_families`.
 struct Family {
     name: String,
     is_case_insensitive: bool,
-    /// Empty for a family that has a name of its own.
+    /// Empty for a family that is not an alias.
     alias_to: String,
 }
 
@@ -100,7 +101,7 @@ fn families(database: &Database) -> Vec<Family> {
     rows.lines().map(family).collect()
 }
 
-/// The supported families, each with its type as the schema of the embedder has it.
+/// Returns the supported families, each with its type in the embedder's schema.
 fn supported() -> BTreeMap<String, String> {
     let schema = include_str!("../embedder/schemas/families.yml");
     let columns = schema.lines().skip_while(|line| line.trim() != "n: UInt64").skip(1);
@@ -111,7 +112,7 @@ fn supported() -> BTreeMap<String, String> {
         .collect()
 }
 
-/// A schema of one table with a column of a type.
+/// Generates the code for a table with a column of a type.
 fn generated(ty: &str) -> Generated {
     let schema = format!(
         "clickhouse:\n  destinations: {{ a/b: t }}\n  tables:\n    t:\n      n: UInt8\n      c: {}\n      _options: {{ engine: Memory }}\n",
@@ -120,10 +121,10 @@ fn generated(ty: &str) -> Generated {
     generate_texts([("schema.yml", schema)])
 }
 
-/// What the build makes of it: the statement that creates its table.
+/// Returns the statement that creates a table with a column of a type.
 ///
 /// # Errors
-/// What the build says instead.
+/// The report of the build.
 fn built(ty: &str) -> Result<String, String> {
     let mut generated = generated(ty);
     match generated.problems.errors.as_slice() {
@@ -132,7 +133,7 @@ fn built(ty: &str) -> Result<String, String> {
     }
 }
 
-/// What stands behind the family's name in a type.
+/// Returns the text after the family's name in a type.
 fn arguments<'t>(family: &str, ty: &'t str) -> &'t str {
     match ty.strip_prefix(family) {
         Some(arguments) if arguments.is_empty() || arguments.starts_with('(') => arguments,
@@ -184,7 +185,7 @@ fn each_family_is_supported_or_refused_with_a_reason() {
     assert!(gone.is_empty(), "the engine has them no more: {gone:?}");
 }
 
-/// The events: a row a line, as ClickHouse writes it.
+/// Returns the events, one row per line as ClickHouse writes it.
 fn random_events(database: &Database) -> String {
     let (mut structure, mut computed) = (Vec::new(), Vec::new());
     for (index, (name, ty)) in supported().iter().enumerate() {
@@ -224,7 +225,7 @@ fn random_values_of_each_family_are_what_clickhouse_stores() {
     let inserted = database.try_query(&format!("INSERT INTO twin FORMAT JSONEachRow {events}"));
     inserted.unwrap_or_else(|error| panic!("{error}"));
     for event in events.lines() {
-        // The same values once in rows, once in columns.
+        // The same values are sent once by row and once by column.
         for path in ["/wh/families", "/wh/columns"] {
             let answer = http::post_json(served.address, path, event);
             assert_eq!(answer.status, 200, "{}: {event}", answer.text());
@@ -246,7 +247,8 @@ fn random_values_of_each_family_are_what_clickhouse_stores() {
 
 fn are_those_of_twin(database: &Database, table: &Table) {
     assert_eq!(database.count(table.name), ROWS as u64);
-    // Bit by bit: the text of a value may hide what its bytes do not. A JSON's bytes hang on its neighbours in the block.
+    // Values are compared bit by bit, because their texts may hide differences. The bytes of a JSON
+    // depend on its neighbours in the block.
     for column in table.columns {
         let name = column.name;
         let compared = |table: &str| match name {
@@ -281,6 +283,6 @@ fn each_family_is_sent_in_columns_but_for_some() {
     assert_eq!(in_rows, SENT_IN_ROWS);
     let columns = tables::families_in_columns::TABLE.columns;
     assert!(columns.iter().all(|column| column.shape.is_some()));
-    // A Nested is two columns.
+    // A Nested becomes two columns.
     assert_eq!(columns.len() + SENT_IN_ROWS.len(), supported().len() + 2);
 }

@@ -1,4 +1,5 @@
-//! Materialized views over the collector's tables: a block whose answer is lost reaches them once, too.
+//! Materialized views over the collector's tables: a block whose answer is lost reaches them
+//! exactly once too.
 
 use std::{path::Path, sync::atomic::Ordering};
 
@@ -18,24 +19,26 @@ fn ten_webhooks(collector: &Collector) {
     }
 }
 
-/// Lets ten rows be stored without the collector hearing of it, and lets it hear answers again.
+/// Stores ten rows while the proxy drops the answers, then lets answers pass again.
 fn lose_the_answers_for_ten(proxy: &Proxy, collector: &Collector, database: &Database) {
     proxy.loses_answers.store(true, Ordering::SeqCst);
     ten_webhooks(collector);
     database.wait_for_rows("mail_statistics", 10);
-    // The rows can be seen before their views have them, and so before there is an answer to lose. Whoever asks has lost it.
+    // The rows are visible before their views have them, and thus before there is an answer to
+    // lose. The collector asks only after it has lost the answer.
     wait_for("a question", || proxy.seen().contains("system.processes").then_some(()));
     proxy.loses_answers.store(false, Ordering::SeqCst);
 }
 
-/// Stops a collector, which brings all rows into ClickHouse first, and returns its log.
+/// Stops a collector, which delivers all rows to ClickHouse first, and returns its log.
 fn drained(collector: Collector) -> String {
     let ended = collector.stop();
     assert_eq!(ended.code, Some(0), "{}", ended.log);
     ended.log
 }
 
-/// Makes a view with TO, one with a table of its own, and one over the first one's table; none of them has a window.
+/// Creates a view with TO, a view with an inner table, and a view over the first one's table. None
+/// of their tables has a deduplication window.
 fn make_views(database: &Database, target: &str) {
     let summing = "SummingMergeTree ORDER BY n";
     for sql in [
@@ -58,7 +61,7 @@ fn sums(database: &Database, target: &str) -> String {
     ))
 }
 
-/// Returns how many tables of views have a window.
+/// Returns how many tables of views have a deduplication window.
 fn windows(database: &Database, target: &str) -> u64 {
     let sql = format!(
         "SELECT count() FROM system.tables WHERE database IN ('{}', '{target}') AND (name = 'by_to' OR name LIKE '.inner%') \
@@ -68,7 +71,7 @@ fn windows(database: &Database, target: &str) -> u64 {
     database.query(&sql).trim().parse().unwrap()
 }
 
-/// Returns a database with the collector's tables, and the name of another one.
+/// Returns a database with the collector's tables, and the name of another database.
 fn with_tables(name: &str) -> (Database, String) {
     let database = Database::named(name);
     let applied = collector::run(&["apply", "--clickhouse", &database.url()]);
@@ -88,7 +91,7 @@ fn views_made_before_the_start_count_rows_of_a_lost_answer_once() {
     lose_the_answers_for_ten(&proxy, &collector, &database);
     drained(collector);
     assert_eq!(sums(&database, &target), "10\t10\t10\n");
-    // The table has its rows, and is given them again for the views.
+    // The table already has its rows; the collector sends them again for the views.
     assert!(proxy.seen().matches("mail_statistics%3A").count() >= 2);
 }
 
@@ -155,7 +158,7 @@ fn a_view_whose_table_has_no_window_yet_is_not_given_rows_of_a_lost_answer_again
     let (database, _) = with_tables("views_doubt");
     let proxy = Proxy::start(database.engine);
     let collector = Collector::start_with(&database.url_behind(proxy.address), &[]);
-    // It never gets one: as a view made a moment ago.
+    // This view's table never gets a window, like that of a view made a moment ago.
     database.query("CREATE MATERIALIZED VIEW counts ENGINE = Log AS SELECT count() AS s FROM mail_statistics");
     lose_the_answers_for_ten(&proxy, &collector, &database);
     let log = drained(collector);

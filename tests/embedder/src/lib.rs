@@ -1,4 +1,4 @@
-//! A service with a route of its own, and the tables of the folder `schemas` around it.
+//! A service with one route and the layers of the folder `schemas` around it.
 
 use std::convert::Infallible;
 
@@ -6,7 +6,8 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
 
-/// The tables of the folder `schemas`. Whatever a crate forbids itself, generated code is not what breaks it.
+/// The tables of the folder `schemas`. The lints check that generated code compiles in a crate that
+/// denies them.
 #[deny(
     warnings,
     keyword_idents,
@@ -48,7 +49,7 @@ pub mod tables {
     rowmill_ingest::include_tables!();
 }
 
-/// Answers every request with the path it was for.
+/// Answers every request with its path.
 ///
 /// # Errors
 /// Never.

@@ -1,4 +1,4 @@
-//! Addresses: a declared path is its destination, whatever the fields of a request claim.
+//! Addresses: a declared path determines its destination, regardless of the request's fields.
 
 use super::Victim;
 
@@ -25,7 +25,7 @@ fn no_field_leads_a_declared_path_elsewhere() {
             "{target} {body}"
         );
     }
-    // A link scanner is answered like the reader that comes after it.
+    // A link scanner gets the same answer as the reader after it.
     let head = victim.send("HEAD", &format!("/wh/mail?service=redir&{EVIL}"), &[], b"");
     assert_eq!((head.status, head.header("location")), (400, None));
     // `track/default` declares every name of its service.

@@ -1,4 +1,4 @@
-//! Bodies: too large, broken, nested without end, of bytes that are no text.
+//! Bodies that are too large, broken, deeply nested, or not UTF-8.
 
 use std::time::{Duration, Instant};
 
@@ -7,21 +7,22 @@ use serde_json::json;
 use super::{Victim, bad_request, letter_of_body};
 use crate::support::{collector::Collector, engine::Database, http};
 
-/// The largest body that is taken.
+/// The maximum length of a body.
 const MAX_BODY_BYTES: usize = 102_400;
 
 const HEAD: &str = "POST /wh/mail HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
 
-/// Ten times what ten thousand keys take without optimization; a loop over all keys for each key takes twice as long as this.
+/// Ten times the time for ten thousand keys without optimization. A loop over all keys for each key
+/// takes twice this limit.
 const QUICK: Duration = Duration::from_secs(2);
 
-/// Returns an event of exactly so many bytes.
+/// Returns an event of exactly `bytes` bytes.
 fn json_of(bytes: usize) -> String {
     let (start, end) = (r#"{"event":"large","detailed":""#, r#""}"#);
     format!("{start}{}{end}", "x".repeat(bytes - start.len() - end.len()))
 }
 
-/// Returns a request whose body comes in chunks.
+/// Returns a request with a chunked body.
 fn chunked(body: &str) -> Vec<u8> {
     let mut request = format!("{HEAD}Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n");
     for chunk in body.as_bytes().chunks(10_000) {
@@ -81,7 +82,7 @@ fn the_rest_of_a_body_that_is_refused_is_no_request() {
     let hidden = format!("{HEAD}Content-Length: 2\r\n\r\n{{}}").repeat(2_000);
     for length in [hidden.len().to_string(), "102401".to_owned()] {
         let request = format!("{HEAD}Content-Length: {length}\r\n\r\n{hidden}");
-        // The answer is read until the server closes the connection.
+        // `send_bytes` reads the answer until the server closes the connection.
         let answer = victim.send_bytes(request.as_bytes());
         assert_eq!(answer.status, 413);
         assert_eq!(answer.text(), r#"{"message":"Payload Too Large"}"#);
@@ -134,7 +135,7 @@ fn broken_json_is_answered_with_its_place_and_kept() {
         .map(|((body, _), reason)| letter_of_body("json", reason, body));
     let mut letters: Vec<_> = letters.collect();
     let mut kept = after.letters.clone();
-    // Letters of one millisecond have no order among them.
+    // Dead letters of the same millisecond have no defined order.
     letters.sort_by_key(|letter| letter[6]);
     kept.sort_by_key(|letter| letter[6].clone());
     assert_eq!(kept, letters);
@@ -174,7 +175,8 @@ fn ten_thousand_levels_of_a_query_or_a_form_are_one_long_name() {
     assert_eq!(victim.send("POST", "/wh/mail", &[], form.as_bytes()).status, 200);
     let after = victim.stop();
     assert!(after.letters.is_empty(), "{:?}", after.letters);
-    // Five levels of a query are followed, two of a form; the rest is a name as it stands.
+    // The collector follows five levels of a query and two of a form; the rest stays in the key
+    // unchanged.
     let name = |followed: usize| 1 + 2 * followed + 1 + 3 * (10_000 - followed);
     assert_eq!(
         after.rows(
@@ -221,7 +223,7 @@ fn bytes_that_are_no_text_are_stored_as_the_replacement_character() {
         victim.send("POST", "/wh/mail", &[], b"event=\xff&email=\xd0").status,
         200
     );
-    // Percent sequences that are no text stay as they were sent.
+    // Percent sequences that are not UTF-8 stay unchanged.
     assert_eq!(victim.get("/wh/mail?event=%ff&email=%D0%BF").status, 200);
     let after = victim.stop();
     assert!(after.letters.is_empty(), "{:?}", after.letters);

@@ -1,4 +1,5 @@
-//! Connections: heads too long, bodies that never come, methods that nobody takes, what is no HTTP at all.
+//! Connections: too long heads, incomplete bodies, unsupported methods, and bytes that are not
+//! HTTP.
 
 use std::{
     convert::Infallible,
@@ -18,13 +19,13 @@ use tower::service_fn;
 
 use super::Victim;
 
-/// The time that a body may take to come.
+/// The time limit for a body to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The longest head that is taken for sure; one of twice the length is not.
+/// The longest head that the server certainly accepts; it refuses one of twice the length.
 const MAX_HEAD_BYTES: usize = 64 << 10;
 
-/// How much later an answer may be than it should.
+/// How much later than expected an answer may come.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 const CUT_SHORT: &[u8] =
@@ -131,7 +132,7 @@ fn a_head_that_is_too_long_is_refused() {
     assert_eq!(victim.send("POST", "/wh/mail", &many, b"{}").status, 431);
     let answer = victim.get(&format!("/wh/mail?event={}", "x".repeat(MAX_HEAD_BYTES)));
     assert_eq!(answer.status, 414);
-    // One that fits is taken.
+    // A head that fits is accepted.
     let fits = "x".repeat(MAX_HEAD_BYTES - 1_000);
     assert_eq!(victim.get(&format!("/wh/mail?event=fits&detailed={fits}")).status, 200);
     let after = victim.stop();

@@ -1,5 +1,5 @@
-//! Bodies that are well formed and no event: JSON that is no object, and types that are not taken.
-//! None of them is a success, and each is kept.
+//! Well-formed bodies that are not events: JSON that is not an object, and unsupported types. None
+//! of them succeeds, and each becomes a dead letter.
 
 use super::{Victim, letter_of_body};
 
@@ -108,7 +108,7 @@ fn a_body_that_is_no_event_is_no_success_and_is_kept() {
         .iter()
         .map(|Sent { code, reason, body, .. }| letter_of_body(code, reason, body))
         .collect();
-    // Letters of one millisecond have no order among them.
+    // Dead letters of the same millisecond have no defined order.
     letters.sort();
     expected.sort_unstable();
     assert_eq!(letters, expected);
@@ -118,7 +118,7 @@ fn a_body_that_is_no_event_is_no_success_and_is_kept() {
 #[test]
 fn bytes_without_a_type_that_are_no_text_are_kept_as_they_are() {
     let victim = Victim::start();
-    // {"event": "open"} in MessagePack, and a protocol buffer.
+    // {"event": "open"} in MessagePack, and a Protocol Buffers message.
     for bytes in [&b"\x81\xa5event\xa4open"[..], b"\x0a\x04open\x12\x03a=b"] {
         let answer = victim.send("POST", "/wh/mail", &[], bytes);
         assert_eq!((answer.status, answer.json()["reason"].as_str()), (400, Some(NO_FORM)));
@@ -156,7 +156,7 @@ fn a_picture_and_a_redirect_are_answered_whatever_the_body_is() {
             "{body}"
         );
     }
-    // Nowhere to go: the reason is the body's.
+    // The redirect has no target either, but the reason is the body's.
     let lost = victim.send("POST", "/redir/mail", &[("Content-Type", "text/csv")], CSV.as_bytes());
     assert_eq!((lost.status, lost.json()["reason"].as_str()), (415, Some(NOT_TAKEN)));
 

@@ -1,4 +1,4 @@
-//! What was refused is counted, by the answer's status and by the reason.
+//! Rejections are counted by status and by reason.
 
 use super::Victim;
 
@@ -21,7 +21,7 @@ fn refusals_are_counted_by_status_and_by_reason() {
     }
     assert_eq!(victim.post("/wh/mail", "{").status, 400);
     assert_eq!(victim.post("/track/page", r#"{"sess":{"num":"x"}}"#).status, 400);
-    // A picture is a picture, whatever becomes of its event.
+    // The answer of a pixel is the image, even if its event is rejected.
     assert_eq!(victim.get("/track/page.gif?sess_num=y").status, 200);
     for line in [
         "rowmill_requests_refused_total{status=\"400\"} 2",

@@ -1,4 +1,4 @@
-//! Privacy: whom an event is about stays in the tables, and never gets into the log.
+//! Privacy: personal data stays in the tables and never gets into the log.
 
 use serde_json::Value;
 
@@ -40,7 +40,7 @@ fn the_log_says_nothing_of_whom_a_row_that_clickhouse_refuses_is_about() {
     );
     let log = victim.collector.stop().log;
     assert!(log.contains("(VIOLATED_CONSTRAINT): constraint `strangers`"), "{log}");
-    // The dead letter has all of it.
+    // The dead letter contains the values in its reason and its payload.
     let reason = victim
         .database
         .query("SELECT code, position(reason, 'anna') > 0, position(payload, 'anna') > 0 FROM rejected");
@@ -48,8 +48,8 @@ fn the_log_says_nothing_of_whom_a_row_that_clickhouse_refuses_is_about() {
     assert_says_nothing_of_anna(&log);
 }
 
-/// Errors that views raise over the values of rows: in quotes, bare, and with what a terminal would
-/// obey.
+/// Errors that views raise on values of rows: quoted, unquoted, and with terminal control
+/// sequences.
 const VIEWS: [(&str, &str, &str); 2] = [
     ("quoted", "toUInt32(email)", "CANNOT_PARSE_TEXT"),
     ("bare", "toUInt32(toUUID(email) = toUUID(email))", "CANNOT_PARSE_UUID"),
@@ -57,7 +57,7 @@ const VIEWS: [(&str, &str, &str); 2] = [
 
 const MISSING_IN_VIEW: &str = "a materialized view refuses rows that its table has taken: they are missing in the view";
 
-/// Returns what is logged when a view cannot take a row of Anna's.
+/// Returns the log after a view refuses a row with Anna's address.
 fn log_of_view(view: &str, number: &str, name: &str, variables: &[(&str, &str)]) -> String {
     let victim = Victim::start_as(variables, &["--drain-seconds", "0.2"]);
     victim.database.query("CREATE TABLE numbers (n UInt32) ENGINE = Null");
@@ -101,7 +101,7 @@ fn the_log_as_json_is_one_object_a_line_and_says_no_more() {
         (&refused["level"], &refused["table"], &refused["code"]),
         (&"ERROR".into(), &"mail_statistics".into(), &6.into())
     );
-    // What ends a command is an event, too.
+    // The error that ends a command is an event too.
     let failed = collector::run(&["plan", "--clickhouse", "ftp://nowhere", "--log-format", "json"]);
     let event: Value = serde_json::from_slice(&failed.stderr).unwrap();
     assert_eq!(

@@ -1,10 +1,11 @@
-//! Redirects: where `to` must not lead, and how it gets there if it may. Every click is recorded, whatever becomes of it.
+//! Redirects: invalid targets in `to`, and the `Location` of valid ones. Every click is recorded in
+//! either case.
 
 use serde_json::json;
 
 use super::{Victim, bad_request};
 
-/// A link, what its `to` is once decoded, and what is answered.
+/// A link, its decoded `to`, and the expected answer.
 struct Link {
     query: &'static str,
     to: Option<&'static str>,
@@ -31,7 +32,7 @@ const fn link(query: &'static str, to: &'static str, answer: Answer) -> Link {
     }
 }
 
-/// Follows all links, and makes sure that each click is in its table with the `to` that it had.
+/// Follows all links, and checks that each click is in its table with its `to`.
 fn follow(links: &[Link]) {
     let victim = Victim::start();
     let mut rows = String::new();
@@ -118,7 +119,7 @@ fn cyrillic_gets_there_percent_encoded() {
             "https://ya.ru/путь?q=я",
             Location("https://ya.ru/%D0%BF%D1%83%D1%82%D1%8C?q=%D1%8F"),
         ),
-        // As mail programs that encode nothing send it.
+        // Mail programs that encode nothing send links like this one.
         link(
             "&to=https://ya.ru/путь",
             "https://ya.ru/путь",
@@ -142,7 +143,7 @@ fn nowhere_to_go_is_said() {
     follow(&[
         without,
         link("&to=", "", Missing),
-        // Of two nobody knows which was meant.
+        // If there are two targets, the intended one is unknown.
         link("&to=https://a.ru&to=https://b.ru", "https://a.ru,https://b.ru", Missing),
     ]);
 }

@@ -1,4 +1,4 @@
-//! Values: names with a meaning elsewhere, numbers that do not fit, types that are others.
+//! Values: names with a meaning in JavaScript, numbers out of range, and values of another type.
 
 use serde_json::json;
 
@@ -78,7 +78,8 @@ fn a_project_that_is_no_such_number_is_refused() {
         let expected = json!({"message": "Bad Request", "refused": refused});
         assert_eq!((answer.status, answer.json()), (400, expected), "{body}");
     }
-    // The greatest number is one, and what is no number at all leaves the column its default.
+    // The greatest number is accepted, and a segment that is not a number leaves the column its
+    // default.
     assert_eq!(victim.post("/wh/mail/4294967295", "{}").status, 200);
     assert_eq!(victim.post("/wh/mail/five", "{}").status, 200);
     let after = victim.stop();

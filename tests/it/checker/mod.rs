@@ -1,10 +1,12 @@
-//! The checker beside ClickHouse: what it takes, CREATE TABLE takes, and what it refuses, CREATE TABLE refuses.
+//! The checker against ClickHouse: both accept the same declarations and tables, and both refuse
+//! the same.
 //!
-//! `columns.txt` has declarations of columns, one a line, and the cases of the parser's own tests come to them; `tables.txt` has
-//! whole tables. Of what the checker takes, ClickHouse gets the statement that goes into the schema; of what it refuses, the text
-//! as it is. Of what both take, the columns have to have the same types, those that ClickHouse infers among them. Where the two
-//! disagree, `disagreements.txt` says why, with the cases indented under each reason; one that is not in it fails the test, and so
-//! does an entry that is none any more.
+//! `columns.txt` contains column declarations, one per line; the cases of the parser's own tests
+//! are added to them. `tables.txt` contains whole tables. If the checker accepts a case, ClickHouse
+//! gets the statement of the schema; if it refuses the case, ClickHouse gets the unchanged text. If
+//! both accept a case, the columns must have the same types, including those that ClickHouse
+//! infers. If they disagree, `disagreements.txt` states the reason, with the cases indented below
+//! it. A disagreement that is missing in the file fails the test, and so does an outdated entry.
 
 mod partitions;
 mod tables;
@@ -19,7 +21,8 @@ use crate::support::engine::Database;
 /// The cases of the parser, whose first field is a declaration.
 const PARSER_CASES: [&str; 3] = ["declarations.tsv", "refused.tsv", "types.tsv"];
 
-/// What is refused because no event can fill it is no judgement of the table.
+/// The code of a refusal because no event can fill the column. It says nothing about the table, so
+/// the test skips the case.
 const NO_JUDGEMENT: &str = "aggregate-state";
 
 #[test]
@@ -34,25 +37,25 @@ fn the_checker_and_clickhouse_agree() {
     both.finish();
 }
 
-/// Fewer cases than this are left in which the two disagree.
+/// The number of disagreements must stay below this limit.
 const MAX_DISAGREEMENTS: usize = 5;
 
-/// What was made of the cases so far.
+/// The results of the cases so far.
 struct Both {
     database: Database,
-    /// Of the two, how many cases ClickHouse takes and how many it refuses.
+    /// The numbers of cases that ClickHouse accepts and refuses.
     taken: usize,
     refused: usize,
-    /// Of those taken, how many have the same columns when they are created by the text as it is.
+    /// The number of accepted cases that have the same columns if the unchanged text creates them.
     alike: usize,
-    /// What the two said where they disagreed.
+    /// Both results for each case with a disagreement.
     disagreements: BTreeMap<String, String>,
 }
 
 impl Both {
     fn start() -> Self {
         let database = Database::named("checker");
-        // Nothing of the tables' definitions has to reach a disk.
+        // The definitions of the tables need not reach a disk.
         let create = format!("CREATE DATABASE {} ENGINE = Memory", database.name);
         database.on_server(&create).unwrap();
         Self {
@@ -64,9 +67,9 @@ impl Both {
         }
     }
 
-    /// Compares what becomes of a table with one column more.
+    /// Compares the results for a table with one more column.
     fn column(&mut self, declaration: &str) {
-        // What only a MergeTree has needs one; a table in memory is there sooner.
+        // These clauses need a MergeTree; a Memory table is created faster.
         let engine = match ["TTL", "PRIMARY", "STATISTICS", "SETTINGS"]
             .iter()
             .any(|word| declaration.contains(word))
@@ -115,7 +118,8 @@ impl Both {
             let text = format!("checker: {}\n  ClickHouse: {}", said(checked), said(created).trim_end());
             self.disagreements.insert(case.to_owned(), text);
         } else if checked.is_ok() {
-            // Not all of them: modifiers may come in any order here, and keys in a list.
+            // ClickHouse may refuse the raw text: the checker also accepts modifiers in any order
+            // and keys in a list.
             let of_raw = format!("{name}_raw");
             if self.database.try_query(&raw(&of_raw)).is_ok() {
                 let (ours, theirs) = (self.columns_of(&name), self.columns_of(&of_raw));
@@ -125,7 +129,7 @@ impl Both {
         }
     }
 
-    /// Returns a table's columns and their types, as ClickHouse shows them.
+    /// Returns a table's columns and their types as ClickHouse prints them.
     fn columns_of(&self, table: &str) -> String {
         let of_table = format!("database = currentDatabase() AND table = '{table}'");
         let query = format!("SELECT name, type, default_kind FROM system.columns WHERE {of_table} ORDER BY position");
@@ -167,7 +171,7 @@ impl Both {
     }
 }
 
-/// Returns what the checker says.
+/// Returns the first error of the checker, if there is one.
 fn verdict(generated: &Generated) -> Result<String, String> {
     match generated.problems.errors.first() {
         None => Ok(String::new()),
@@ -175,7 +179,7 @@ fn verdict(generated: &Generated) -> Result<String, String> {
     }
 }
 
-/// Returns the declarations, each once.
+/// Returns the declarations without duplicates.
 fn columns() -> Vec<String> {
     let mut columns: Vec<String> = lines(include_str!("columns.txt")).map(str::to_owned).collect();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("codegen/src/types/testdata");
@@ -189,12 +193,12 @@ fn columns() -> Vec<String> {
     columns
 }
 
-/// Returns the lines that are neither empty nor remarks.
+/// Returns the lines that are neither empty nor comments.
 fn lines(text: &str) -> impl Iterator<Item = &str> {
     text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'))
 }
 
-/// Returns a text as YAML has it between double quotes, which is also how JSON has it.
+/// Returns a text as a double-quoted YAML string, which has the syntax of a JSON string.
 fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }

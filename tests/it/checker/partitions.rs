@@ -1,15 +1,14 @@
-//! Partition keys: the checker warns of those that have many values, whatever an event holds, and
-//! of no others.
+//! Partition keys: the checker warns of exactly those that events can give many values.
 
 use rowmill_codegen::generate_texts;
 
 use super::quoted;
 use crate::support::engine::Database;
 
-/// A key of at most so many values has no warning.
+/// A key of at most this many values has no warning.
 const FEW: u64 = 256;
 
-/// A column's type, its values computed from a `number`, and keys that are made of it.
+/// A column's type, an expression of `number` for its values, and partition keys over the column.
 const CASES: [(&str, &str, &[&str]); 7] = [
     (
         "String",
@@ -95,8 +94,8 @@ fn the_checker_warns_of_partition_keys_of_many_values() {
     }
 }
 
-/// What the collector fills is no client's choice, and what ClickHouse computes is whose it is
-/// computed from.
+/// A client does not choose the columns that the collector fills. A column that ClickHouse computes
+/// counts like the columns that it is computed from.
 #[test]
 fn the_checker_knows_who_chooses_a_partition() {
     for (key, is_warned) in [

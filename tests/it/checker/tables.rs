@@ -1,4 +1,5 @@
-//! Tables in one line: columns, then the engine with its clauses, then indexes and projections.
+//! Parses tables in one line: columns, then the engine with its clauses, then indexes and
+//! projections.
 //!
 //! ```text
 //! id UInt64; name String -> MergeTree ORDER BY id -> INDEX i name TYPE minmax
@@ -6,12 +7,12 @@
 
 use super::quoted;
 
-/// One case.
+/// One table.
 pub(super) struct Table<'t> {
-    /// Name and declaration.
+    /// The name and the declaration of each column.
     columns: Vec<(&'t str, &'t str)>,
     engine: &'t str,
-    /// Keyword, name and the rest.
+    /// The keyword, the name and the remaining text of each element.
     elements: Vec<(&'t str, &'t str, &'t str)>,
 }
 
@@ -34,7 +35,7 @@ impl<'t> Table<'t> {
         }
     }
 
-    /// Returns the table as a schema.
+    /// Returns the table as a YAML schema.
     pub(super) fn yaml(&self) -> String {
         let mut yaml = "clickhouse:\n  destinations: { a/b: t }\n  tables:\n    t:\n".to_owned();
         for (name, declaration) in &self.columns {
@@ -57,7 +58,7 @@ impl<'t> Table<'t> {
         yaml
     }
 
-    /// Returns what stands behind the name in CREATE TABLE.
+    /// Returns the part of CREATE TABLE after the name.
     pub(super) fn sql(&self) -> String {
         let columns = self.columns.iter().map(|(name, text)| format!("`{name}` {text}"));
         let elements = self

@@ -1,4 +1,5 @@
-//! Expressions that throw: the checker warns of them exactly where ClickHouse throws on some value.
+//! Expressions that throw: the checker warns of exactly those on which ClickHouse throws for some
+//! value.
 
 use rowmill_codegen::{Generated, Problem, generate_texts};
 
@@ -43,7 +44,7 @@ fn the_checker_warns_of_what_clickhouse_throws_on() {
     assert!(throwing > 50 && quiet > 20, "{throwing} throw, {quiet} do not");
 }
 
-/// Each function that a warning proposes instead is one of ClickHouse.
+/// ClickHouse has each function that a warning proposes.
 #[test]
 fn the_functions_that_are_proposed_exist() {
     let database = Database::create("proposed");
@@ -72,7 +73,7 @@ fn the_functions_that_are_proposed_exist() {
     assert!(unknown.is_empty(), "ClickHouse has no {unknown:?}");
 }
 
-/// A condition helps where no default is computed.
+/// A condition prevents the exception, except in a computed default.
 #[test]
 fn a_condition_guards_keys_indexes_ttls_and_projections() {
     let database = Database::create("guarded");
@@ -112,7 +113,7 @@ fn generated(ty: &str, computed: &str) -> Generated {
     ))
 }
 
-/// Returns what becomes of a table `t`.
+/// Generates the code for a table `t`, whose schema must have no errors.
 fn schema(table: &str) -> Generated {
     let text = format!("clickhouse:\n  destinations: {{ a/b: t }}\n  tables:\n    t:\n{table}");
     let generated = generate_texts([("t.yml", text)]);
@@ -130,19 +131,19 @@ fn warning_of(generated: Generated) -> Option<Problem> {
     warnings.into_iter().find(|warning| warning.code == CODE)
 }
 
-/// Returns what ClickHouse says of the values of a type, if it refuses one of them.
+/// Returns the error if ClickHouse throws on one of the values of a type.
 fn thrown(database: &Database, ty: &str, computed: &str) -> Option<String> {
     database.query("DROP TABLE IF EXISTS t");
     database.query(&generated(ty, computed).statements[0]);
     let rows: Vec<String> = values(ty).iter().map(|value| format!("({value})")).collect();
-    // Without what is computed from them, all of the values can be stored.
+    // A table without the computed column accepts all of the values.
     database.query("DROP TABLE IF EXISTS plain");
     database.query(&format!("CREATE TABLE plain (c {ty}) ENGINE = Memory"));
     database.query(&format!("INSERT INTO plain VALUES {}", rows.join(", ")));
     database.try_query("INSERT INTO t (c) SELECT c FROM plain").err()
 }
 
-/// Returns those values of a type on which functions throw, as SQL.
+/// Returns the values of a type on which functions throw, as SQL.
 fn values(ty: &str) -> Vec<String> {
     let inner = |prefix: &str| ty.strip_prefix(prefix).and_then(|rest| rest.strip_suffix(')'));
     if let Some(inner) = inner("Nullable(") {

@@ -1,4 +1,5 @@
-//! Clients that send numbered events as fast as they are answered, each number once, and remember which were acknowledged.
+//! Clients that send numbered events as fast as the collector answers, each number once, and record
+//! the acknowledged ones.
 
 use std::{
     io::{self, BufRead, BufReader, Read, Write},
@@ -13,10 +14,11 @@ use std::{
 
 use super::event::Target;
 
-/// Connections at a time.
+/// The number of concurrent connections.
 const CLIENTS: usize = 8;
 
-/// Every so many requests of a target ask for the acknowledgement `stored`, if the collector lets requests ask.
+/// One in this many requests of a target asks for the acknowledgement `stored`, if the clients may
+/// ask.
 const STORED_EVERY: u64 = 32;
 
 #[derive(Debug)]
@@ -28,11 +30,11 @@ pub struct Clients {
 #[derive(Debug)]
 struct Shared {
     targets: Vec<Target>,
-    /// Each collector's; none while nobody is there.
+    /// The address of each collector; `None` while it does not run.
     addresses: Vec<Mutex<Option<SocketAddr>>>,
     pause: Duration,
     may_ask: bool,
-    /// Each target's next number.
+    /// The next number of each target.
     next: Vec<AtomicU64>,
     acknowledged: AtomicU64,
     unavailable: AtomicU64,
@@ -42,29 +44,30 @@ struct Shared {
 /// An event that was acknowledged.
 #[derive(Debug, Clone, Copy)]
 pub struct Acknowledged {
-    /// The place of its target.
+    /// The index of its target.
     pub target: usize,
     pub number: u64,
-    /// The row's id, where the answer has it.
+    /// The row's id, if the answer contains it.
     pub id: Option<u64>,
 }
 
-/// What the clients know when they have stopped.
+/// The record of the clients after they have stopped.
 #[derive(Debug)]
 pub struct Sent {
     pub targets: Vec<Target>,
-    /// All numbers below were sent, for each target.
+    /// For each target, the clients sent every number below this one.
     pub below: Vec<u64>,
     pub acknowledged: Vec<Acknowledged>,
 }
 
 impl Clients {
-    /// Starts clients of one collector without pauses, which do not ask for acknowledgements.
+    /// Starts clients of one collector that do not pause and do not ask for acknowledgements.
     pub fn start(address: SocketAddr, targets: &[Target]) -> Self {
         Self::start_with(&[address], targets, Duration::ZERO, false)
     }
 
-    /// Starts clients of several collectors, with a pause behind each answer; `may_ask` lets them ask for acknowledgements.
+    /// Starts clients of several collectors that pause after each answer. `may_ask` lets them ask
+    /// for acknowledgements.
     pub fn start_with(addresses: &[SocketAddr], targets: &[Target], pause: Duration, may_ask: bool) -> Self {
         let shared = Arc::new(Shared {
             targets: targets.to_vec(),
@@ -86,7 +89,7 @@ impl Clients {
         }
     }
 
-    /// Says where a collector is from now on, if it is anywhere.
+    /// Sets the address of a collector, or `None` while it does not run.
     pub fn lead_to(&self, collector: usize, address: Option<SocketAddr>) {
         *self.shared.addresses[collector].lock().unwrap() = address;
     }
@@ -96,7 +99,7 @@ impl Clients {
         self.shared.acknowledged.load(Ordering::SeqCst)
     }
 
-    /// Returns how many requests were told to come again later.
+    /// Returns how many requests got a 503 with `Retry-After`.
     pub fn unavailable(&self) -> u64 {
         self.shared.unavailable.load(Ordering::SeqCst)
     }
@@ -118,7 +121,8 @@ impl Clients {
     }
 }
 
-/// Sends to one collector and to one target after the other, both chosen by the client's place at first.
+/// Sends to one collector, and to the targets in turn. The client's `place` selects the collector
+/// and the first target.
 fn run(shared: &Shared, place: usize) -> Vec<Acknowledged> {
     let mut acknowledged = Vec::new();
     let mut connection = None;
@@ -130,7 +134,7 @@ fn run(shared: &Shared, place: usize) -> Vec<Acknowledged> {
             connection = address.and_then(|address| Connection::open(address).ok());
         }
         let Some(open) = connection.as_mut() else {
-            // Nobody is there just now.
+            // The collector does not run at the moment.
             sleep(Duration::from_millis(2));
             continue;
         };
@@ -152,7 +156,7 @@ fn run(shared: &Shared, place: usize) -> Vec<Acknowledged> {
                 shared.unavailable.fetch_add(1, Ordering::SeqCst);
                 sleep(Duration::from_millis(2));
             }
-            // It may have come or not: nobody was told.
+            // The event may have arrived or not; the client has no acknowledgement.
             Err(_) => connection = None,
         }
         sleep(shared.pause);
@@ -162,12 +166,12 @@ fn run(shared: &Shared, place: usize) -> Vec<Acknowledged> {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Answer {
-    /// The rows are on disk or in their table. The id is that of a single event's row.
+    /// The rows are on disk or in their table. The id is set for a single event only.
     Kept(Option<u64>),
     Unavailable,
 }
 
-/// A connection that is kept.
+/// A persistent connection.
 struct Connection(BufReader<TcpStream>);
 
 impl Connection {
@@ -178,7 +182,7 @@ impl Connection {
         Ok(Self(BufReader::new(stream)))
     }
 
-    /// Sends one request with the target's events from a number on.
+    /// Sends one request with the target's events from the number `first` on.
     fn send(&mut self, target: &Target, first: u64, asks: Option<&str>) -> io::Result<Answer> {
         let path = target.path;
         let (kind, body) = match target.lines {
@@ -207,7 +211,8 @@ impl Connection {
         let status = head.split(' ').nth(1);
         match (status, header("x-rowmill-ack"), header("retry-after")) {
             (Some("200"), Some(ack), _) if ack == asks.unwrap_or("spooled") => Ok(Answer::Kept(id(target, &body))),
-            // ClickHouse was away for too long; such a row must not be sent again, as it is on disk.
+            // ClickHouse was unavailable for too long. The row is on disk, so the client must not
+            // send it again.
             (Some("503"), Some("spooled"), _) if asks == Some("stored") => Ok(Answer::Kept(None)),
             (Some("503"), _, Some(_)) => Ok(Answer::Unavailable),
             _ => panic!(
@@ -228,7 +233,7 @@ impl Connection {
     }
 }
 
-/// Returns the id that an answer names, and checks that an answer to several lines counts all of them.
+/// Returns the id in an answer. Checks that an answer to several lines counts all of them.
 fn id(target: &Target, body: &[u8]) -> Option<u64> {
     let answer: serde_json::Value = serde_json::from_slice(body).unwrap();
     if target.lines > 1 {

@@ -1,11 +1,12 @@
-//! Numbered events: the number of an event decides its whole payload, so that each row can be compared with what was sent.
+//! Numbered events: the number determines the whole payload, so each row can be compared with the
+//! event that was sent.
 
 use super::random::Random;
 
-/// The longest random text of an event, in characters.
+/// The maximum length of a random text, in characters.
 const MAX_TEXT: u64 = 24;
 
-/// Characters that some encoding on the way treats specially, beside ordinary ones.
+/// Characters that some encoding on the way treats specially, and ordinary ones.
 const CHARACTERS: [char; 16] = [
     'a', 'Z', '7', ' ', '"', '\\', '\'', '`', '\t', '\n', '\r', '\0', '%', 'ж', '\u{2028}', '😀',
 ];
@@ -18,7 +19,7 @@ pub struct Target {
     pub key: &'static str,
     /// The keys of the random texts.
     pub texts: &'static [&'static str],
-    /// The length of one more text, whose key is [`PADDING`]; 0 is none.
+    /// The length of one more text, whose key is [`PADDING`]; 0 for no such text.
     pub padding: usize,
     /// The number of events in a request.
     pub lines: u64,
@@ -28,7 +29,7 @@ pub struct Target {
 pub const PADDING: &str = "detailed";
 
 impl Target {
-    /// Returns the payload of an event as keys and texts, in the order of the keys.
+    /// Returns the payload of an event as pairs of key and text, sorted by key.
     pub fn payload(&self, number: u64) -> Vec<(String, String)> {
         let mut random = Random::new(number);
         let texts = self.texts.iter().map(|key| ((*key).to_owned(), text(&mut random)));

@@ -1,4 +1,4 @@
-//! A table that waits for a person keeps no other waiting.
+//! A table whose rows are held does not delay another table.
 
 use std::time::Duration;
 
@@ -8,11 +8,11 @@ use tower::{Layer, service_fn};
 
 use crate::support::{engine::Database, http, proxy::Proxy, service::Served, wait_for};
 
-/// Events of the table that is held, two in a block.
+/// The number of events of the held table, two in a block.
 const HELD: usize = 7;
 
-/// Events of the other one. So many tries of the held table would take ten minutes, and an answer of the other's is not waited for
-/// longer than ten seconds.
+/// The number of events of the other table. As many attempts of the held table would take ten
+/// minutes, but an answer for the other table waits for at most ten seconds.
 const OTHERS: u64 = 20;
 
 fn counts(served: &Served, table: &str) -> TableCounts {
@@ -27,7 +27,7 @@ fn a_held_table_does_not_delay_another() {
     let options = WriterOptions {
         block_rows: 2,
         block_age: Duration::from_millis(50),
-        // The one that is held would keep the other out if it kept its turn.
+        // A held table that kept its turn would block the other table.
         inserts_in_flight: 1,
         ..WriterOptions::default()
     };
@@ -60,7 +60,7 @@ fn a_held_table_does_not_delay_another() {
     });
     assert_eq!(held.blocks_pending, HELD.div_ceil(2) as u64);
 
-    // One block after the other, each of them in its table before the next one comes.
+    // One block after the other: each is in its table before the next is sent.
     for _ in 0..OTHERS {
         post("/track/ping", "stored", "{}");
     }

@@ -1,5 +1,5 @@
-//! Kills of ClickHouse near inserts of 1, 20 and 60 partitions: one that is killed may have stored some of them, and may remember
-//! the token of others that it has not stored.
+//! Kills ClickHouse near inserts into 1, 20 and 60 partitions. A killed insert may have stored some
+//! partitions, and ClickHouse may remember the token of partitions that it has not stored.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::{
     world::Fault,
 };
 
-/// Requests of so many events that a block has a row for each partition.
+/// Each request has enough events for a row in each partition.
 const TARGETS: [Target; 3] = [MAIL, Target { lines: 20, ..EVENTS }, Target { lines: 60, ..ACTIVITY }];
 
 const PLACES: [Place; 3] = [in_mail(0), in_events(1, "events"), in_events(2, "activity")];
@@ -27,7 +27,7 @@ fn five_hundred_kills_near_inserts_lose_nothing_and_double_nothing() {
     kill(167);
 }
 
-/// Kills ClickHouse so many times near an insert into each of the tables.
+/// Kills ClickHouse `times` times near an insert into each of the tables.
 fn kill(times: usize) {
     let mut statements = partitioned("events", "user_id", 20);
     statements.extend(partitioned("activity", "user_id", 60));

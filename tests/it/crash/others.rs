@@ -1,4 +1,5 @@
-//! Writers beside the collectors, which push the collectors' blocks out of the tables' deduplication windows.
+//! Other writers, whose inserts push the collectors' blocks out of the tables' deduplication
+//! windows.
 
 use std::{
     io::{self, Read, Write},
@@ -14,13 +15,13 @@ use std::{
 use super::proxy::Proxy;
 use crate::support::engine::Database;
 
-/// What the rows of other writers have as their service.
+/// The `service` of the other writers' rows.
 pub const SERVICE: &str = "others";
 
-/// The pause behind each insert.
+/// The pause after each insert.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// A thread that inserts into each table in turn; it ends when this is dropped.
+/// A thread that inserts into each table in turn. It ends when this value is dropped.
 #[derive(Debug)]
 pub struct OtherWriters {
     thread: Option<JoinHandle<()>>,
@@ -34,7 +35,7 @@ struct Shared {
 }
 
 impl OtherWriters {
-    /// Starts them; they go to the server behind `proxy`, but not through it.
+    /// Starts the thread. It connects directly to the server behind `proxy`.
     pub fn start(tables: &'static [&'static str], database: &Database, proxy: &Proxy) -> Self {
         let shared = Arc::new(Shared::default());
         let (mut database, proxy, state) = (database.clone(), proxy.clone(), Arc::clone(&shared));
@@ -46,7 +47,7 @@ impl OtherWriters {
                 let sql = format!("INSERT INTO {table} (service, uid) VALUES ('{SERVICE}', {number})");
                 if let Some(server) = proxy.leads_to() {
                     database.engine = server;
-                    // A server that is killed meanwhile is no error.
+                    // A server that is killed meanwhile is not an error.
                     let is_taken = insert(&database, &sql).unwrap_or(false);
                     state.inserts.fetch_add(u64::from(is_taken), Ordering::SeqCst);
                 }
@@ -74,7 +75,7 @@ impl Drop for OtherWriters {
     }
 }
 
-/// Returns whether ClickHouse has confirmed an insert.
+/// Runs an insert, and returns whether ClickHouse confirmed it.
 fn insert(database: &Database, sql: &str) -> io::Result<bool> {
     let mut stream = TcpStream::connect(database.engine)?;
     stream.set_read_timeout(Some(Duration::from_secs(60)))?;

@@ -1,4 +1,5 @@
-//! ClickHouse away under full load: what is used stays under its bounds, and nothing that was acknowledged is lost.
+//! An outage of ClickHouse under full load: memory and disk stay within their limits, and no
+//! acknowledged event is lost.
 
 use std::{
     fs,
@@ -24,7 +25,8 @@ use super::{
 };
 use crate::support::{engine::Database, http, service::Served, wait_for};
 
-/// Less than three blocks, which would be there without a bound: one sent, one on its way to disk, and the open one.
+/// Less than three blocks. Without a limit there would be three: one being sent, one being written
+/// to disk, and the open one.
 const MEMORY_BYTES: usize = 256 << 10;
 const DISK_BYTES: u64 = 16 << 20;
 
@@ -34,20 +36,20 @@ const LONG_MAIL: Target = Target {
     ..MAIL
 };
 
-/// Without the picture's event, which may have found room.
+/// Counts the webhooks only: the pixel's event may have been accepted or not.
 const PLACE: Place = in_mail(0);
 
-/// The most that was seen of each.
+/// The maximum of each measurement.
 #[derive(Debug, Default)]
 struct Peak {
     memory: usize,
     disk: u64,
     folder: u64,
-    /// A disk that has room for no more is full, and does not fail.
+    /// Whether the writer reported a failing disk. A full disk is not a failing one.
     has_failed: bool,
 }
 
-/// Returns the length of all files of a folder; one that has just gone has none.
+/// Returns the total length of a folder's files. A file that has just been removed counts as 0.
 fn length_of(folder: &Path) -> u64 {
     let files = fs::read_dir(folder).unwrap().flatten();
     files
@@ -56,7 +58,7 @@ fn length_of(folder: &Path) -> u64 {
         .sum()
 }
 
-/// Looks again and again until it is told to stop.
+/// Measures every millisecond until `is_over` is set.
 fn watch(writer: &Writer, folder: &Path, is_over: &AtomicBool) -> Peak {
     let mut peak = Peak::default();
     while !is_over.load(Ordering::SeqCst) {
@@ -77,7 +79,7 @@ fn an_outage_under_load_stays_under_its_bounds_and_loses_nothing() {
     let data = tempfile::tempdir().unwrap();
     let options = WriterOptions {
         block_age: Duration::from_millis(50),
-        // Less than half of the memory, which is what one table may have.
+        // Less than half of the memory, which is the share of one table.
         block_bytes: 112 << 10,
         memory_bytes: MEMORY_BYTES,
         disk_bytes: DISK_BYTES,
@@ -94,8 +96,8 @@ fn an_outage_under_load_stays_under_its_bounds_and_loses_nothing() {
 
     proxy.lead_to(None);
     let clients = Clients::start(served.address, &[LONG_MAIL]);
-    // One table may have half of what there is but for the reserve. Each of the clients is told when to come again: they would
-    // have it no other way.
+    // One table may use half of the disk minus the reserve. The clients check that each refusal has
+    // a `Retry-After` header.
     wait_for("a full disk", || {
         (served.writer.disk_bytes() > DISK_BYTES / 3).then_some(())
     });

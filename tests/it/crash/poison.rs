@@ -1,4 +1,4 @@
-//! One row that only ClickHouse refuses costs itself and no other.
+//! If ClickHouse refuses one row of a block, only that row is lost to the table.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ fn a_poisoned_row_among_a_hundred_thousand_costs_exactly_that_row() {
     let database = Database::named("poison");
     let data = tempfile::tempdir().unwrap();
     let options = WriterOptions {
-        // All of them are one block, which a long time would not end.
+        // All rows form one block; its age must not seal it early.
         block_rows: ROWS as usize,
         block_age: Duration::from_secs(3600),
         ..WriterOptions::default()
@@ -34,7 +34,8 @@ fn a_poisoned_row_among_a_hundred_thousand_costs_exactly_that_row() {
     ));
     let table = table("engine_merge_tree");
     for key in 0..ROWS {
-        // RowBinaryWithDefaults: the key, a count that is null, and the default; a word before each says which it is.
+        // RowBinaryWithDefaults: a flag byte before each value tells whether it is the default. The
+        // key, a count that is NULL, and a default.
         let taken = served.writer.append(table, Ack::Accepted, |row| {
             row.push(0);
             row.extend(key.to_le_bytes());

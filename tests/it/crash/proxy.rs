@@ -1,4 +1,5 @@
-//! A proxy between collector and ClickHouse that cuts their connection when it is told to, and only in the middle of an insert.
+//! A proxy between collector and ClickHouse that cuts their connection on request, and only during
+//! an insert.
 
 use std::{
     collections::HashMap,
@@ -12,23 +13,24 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// What is in the head of each insert, and of nothing else.
+/// Text that the head of each insert contains, and no other request.
 const INSERT: &[u8] = b"insert_deduplication_token";
 
-/// What is before the name of an insert's table.
+/// Text before the table's name in an insert.
 const TABLE: &[u8] = b"INSERT+INTO+%60";
 
-/// Where the next insert's connection is cut.
+/// The position at which the next insert's connection is cut.
 #[derive(Debug, Clone, Copy)]
 pub enum Cut {
-    /// ClickHouse gets a part of the request. `is_late` lets the first piece of it pass, which is most of the head at least;
-    /// `roll` says where the piece is cut.
+    /// ClickHouse gets a part of the request. With `is_late`, the first piece passes, which
+    /// contains at least most of the head. `roll` modulo the length of the piece is the number of
+    /// bytes that pass.
     Request { is_late: bool, roll: u64 },
-    /// ClickHouse gets all of the request, and the collector a part of the answer, or nothing of it.
+    /// ClickHouse gets the whole request, and the collector a part of the answer, possibly empty.
     Answer { roll: u64 },
 }
 
-/// The running proxy; it ends with the process.
+/// The running proxy, which ends with the process.
 #[derive(Debug, Clone)]
 pub struct Proxy {
     pub address: SocketAddr,
@@ -37,34 +39,34 @@ pub struct Proxy {
 
 #[derive(Debug, Default)]
 struct State {
-    /// None while ClickHouse is away.
+    /// `None` while ClickHouse does not run.
     to: Mutex<Option<SocketAddr>>,
     cut: Mutex<Option<Cut>>,
-    /// Connections that could not be passed on.
+    /// The number of connections that could not be forwarded.
     refused: AtomicU64,
-    /// Requests that the collector gave up before there was an answer.
+    /// The number of requests that the collector gave up before an answer came.
     given_up: AtomicU64,
-    /// The inserts into each table.
+    /// The inserts by table.
     inserts: Mutex<HashMap<String, Inserts>>,
     has_insert: Condvar,
 }
 
-/// What is known of a table's inserts.
+/// Counters of a table's inserts.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Inserts {
-    /// How many have begun.
+    /// The number of inserts that have begun.
     pub begun: u64,
-    /// How many of them have no answer yet, and a connection.
+    /// The number of inserts without an answer whose connection is still open.
     pub unanswered: u64,
-    /// How long the last one with an answer took.
+    /// The duration of the last answered insert.
     pub took: Duration,
 }
 
-/// What the two directions of one connection know of each other.
+/// The shared state of the two directions of a connection.
 #[derive(Debug, Default)]
 struct Link {
     is_inserting: AtomicBool,
-    /// The table of the insert that has no answer yet, and when it began.
+    /// The table and the start of the unanswered insert.
     insert: Mutex<Option<(String, Instant)>>,
     has_no_answer: AtomicBool,
     is_over: AtomicBool,
@@ -93,12 +95,12 @@ impl Proxy {
         proxy
     }
 
-    /// Says where ClickHouse is from now on, if it is anywhere.
+    /// Sets the address of ClickHouse, or `None` while it does not run.
     pub fn lead_to(&self, to: Option<SocketAddr>) {
         *self.state.to.lock().unwrap() = to;
     }
 
-    /// Returns where ClickHouse is.
+    /// Returns the address of ClickHouse.
     pub fn leads_to(&self) -> Option<SocketAddr> {
         *self.state.to.lock().unwrap()
     }
@@ -111,7 +113,7 @@ impl Proxy {
         self.state.given_up.load(Ordering::SeqCst)
     }
 
-    /// Returns what is known of the inserts into a table.
+    /// Returns the counters of the inserts into a table.
     pub fn inserts(&self, table: &str) -> Inserts {
         self.state
             .inserts
@@ -122,7 +124,8 @@ impl Proxy {
             .unwrap_or_default()
     }
 
-    /// Waits until more inserts into a table have begun than were known; not for long.
+    /// Waits up to 100 ms until more than `known` inserts into a table have begun, and returns
+    /// whether they have.
     pub fn wait_for_insert(&self, table: &str, known: u64) -> bool {
         let is_known =
             |inserts: &mut HashMap<String, Inserts>| inserts.get(table).is_none_or(|inserts| inserts.begun <= known);
@@ -141,7 +144,7 @@ impl Proxy {
         *self.state.cut.lock().unwrap() = Some(cut);
     }
 
-    /// Returns whether a cut that was asked for is still to come.
+    /// Returns whether a requested cut is still pending.
     pub fn is_to_cut(&self) -> bool {
         self.state.cut.lock().unwrap().is_some()
     }
@@ -181,7 +184,8 @@ fn requests(mut from: TcpStream, mut to: TcpStream, state: &State, link: &Link) 
             break;
         }
     }
-    // Whoever waits for an answer and closes has given up, unless it was the other side that closed.
+    // A client that closes before it has an answer has given up, unless the other side closed
+    // first.
     if link.has_no_answer.load(Ordering::SeqCst) && !link.is_over.load(Ordering::SeqCst) {
         state.given_up.fetch_add(1, Ordering::SeqCst);
     }
@@ -235,7 +239,7 @@ impl State {
         }
     }
 
-    /// Returns how much of a piece of an insert goes on, if it is to be cut.
+    /// Returns how many bytes of an insert's piece pass if a cut is due.
     fn part_of_request(&self, length: usize, is_first: bool) -> Option<usize> {
         let mut cut = self.cut.lock().unwrap();
         match *cut {
@@ -247,7 +251,7 @@ impl State {
         }
     }
 
-    /// Returns how much of an insert's answer goes on, if it is to be cut.
+    /// Returns how many bytes of an insert's answer pass if a cut is due.
     fn part_of_answer(&self, length: usize) -> Option<usize> {
         let mut cut = self.cut.lock().unwrap();
         match *cut {
@@ -255,7 +259,7 @@ impl State {
                 *cut = None;
                 Some(roll as usize % length)
             }
-            // The request was in one piece: the next one is cut in its first.
+            // The request was in one piece, so cut the first piece of the next one.
             Some(Cut::Request { is_late: true, roll }) => {
                 *cut = Some(Cut::Request { is_late: false, roll });
                 None

@@ -1,16 +1,16 @@
-//! Random choices that a seed repeats.
+//! Random choices that the same seed repeats.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// The variable that names the seed of a run to repeat.
+/// The environment variable with the seed of the run to repeat.
 const SEED: &str = "ROWMILL_CRASH_SEED";
 
-/// SplitMix64: small, and good enough to choose faults by.
+/// SplitMix64: small, and good enough to choose faults.
 #[derive(Debug)]
 pub struct Random(u64);
 
 impl Random {
-    /// Returns the run's seed: the one that was asked for, or a new one.
+    /// Returns the seed of the run: the requested one, or a new one.
     pub fn seed() -> u64 {
         match std::env::var(SEED) {
             Ok(seed) => seed.parse().unwrap(),

@@ -1,4 +1,4 @@
-//! What was sent, beside what is there.
+//! Compares the sent events with the rows in the tables.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -9,24 +9,24 @@ use std::{
 use super::{clients::Sent, world::Fault};
 use crate::support::engine::Database;
 
-/// A table that a target's events come to.
+/// A table that receives a target's events.
 #[derive(Debug, Clone, Copy)]
 pub struct Place {
-    /// The target's place among the targets.
+    /// The index of the target.
     pub target: usize,
     pub table: &'static str,
-    /// The condition of the rows that count, as SQL.
+    /// An SQL condition for the rows to count.
     pub filter: &'static str,
-    /// The number, as SQL.
+    /// An SQL expression for the number of the event.
     pub number: &'static str,
-    /// The row's keys and texts as an array of pairs, as SQL.
+    /// An SQL expression for the payload as an array of pairs of key and text.
     pub payload: &'static str,
 }
 
-/// A row as it is read back: its id, its number, and its keys and texts.
+/// A row that was read back: its id, its number, and its pairs of key and text.
 type Stored = (String, String, Vec<(String, String)>);
 
-/// One table, in the end.
+/// The comparison of one table at the end of a run.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Found {
     pub place: &'static str,
@@ -36,14 +36,15 @@ pub struct Found {
     pub duplicates: usize,
     pub lost: usize,
     pub never_sent: usize,
-    /// Rows whose payload is not what was sent.
+    /// Rows whose payload differs from the sent one.
     pub changed: usize,
-    /// Ids that more than one row has, and rows whose id is not the one that the answer named.
+    /// Rows that share their id with another row, and rows whose id differs from the one in the
+    /// answer.
     pub wrong_ids: usize,
 }
 
 impl Found {
-    /// Compares the rows of a table with what was sent.
+    /// Compares the rows of a table with the events that were sent.
     pub fn count(database: &Database, sent: &Sent, place: &Place) -> Self {
         let Place {
             table,
@@ -68,7 +69,7 @@ impl Found {
             changed: 0,
             wrong_ids: 0,
         };
-        // Each number's id.
+        // The id of each number.
         let mut there: HashMap<u64, u64> = HashMap::new();
         let mut ids = HashSet::new();
         for line in rows.lines() {
@@ -98,7 +99,8 @@ impl Found {
         found
     }
 
-    /// Returns whether each acknowledged event is there once and as it was sent, and no other than was sent.
+    /// Returns whether each acknowledged event is in the table once and unchanged, and each row is
+    /// an event that was sent.
     pub fn is_exact(&self) -> bool {
         let Self {
             duplicates,
@@ -112,21 +114,21 @@ impl Found {
     }
 }
 
-/// A whole run.
+/// The report of a whole run.
 #[derive(Debug)]
 pub struct Report {
     pub seed: u64,
     pub took: Duration,
     pub collectors: usize,
     pub faults: Vec<Fault>,
-    /// Of the kills near an insert, those that came before its answer.
+    /// The number of kills near an insert that came before its answer.
     pub kills_during_insert: usize,
-    /// How often ClickHouse has ended by itself, beside the faults.
+    /// How often ClickHouse ended without a kill.
     pub aborts: usize,
-    /// The inserts of other writers.
+    /// The number of inserts by other writers.
     pub other_inserts: u64,
     pub places: Vec<Found>,
-    /// How many inserts into each place have begun.
+    /// The number of inserts that have begun, by place.
     pub inserts: Vec<u64>,
 }
 

@@ -1,4 +1,4 @@
-//! One run: tables, collectors, clients, faults in random order, and the comparison in the end.
+//! A run: tables, collectors, clients, faults in random order, and the final comparison.
 
 use std::{
     iter::repeat_n,
@@ -17,18 +17,18 @@ use super::{
 };
 use crate::support::engine::Database;
 
-/// The longest pause before a fault, so that faults meet inserts in every state.
+/// The longest pause before a fault. A random pause lets faults meet inserts in every state.
 const MAX_PAUSE_MS: u64 = 300;
 
-/// What the log says of rows that a view may lack or have twice, which is the one way in which its sums may differ. One of 501 kills
-/// near inserts was so.
+/// The log text about rows that a view may lack or have twice, the only reason for which its sums
+/// may differ. One of 501 kills near inserts had this outcome.
 const VIEW_IN_DOUBT: &str = "a materialized view over their table may have";
 
-/// What a run is made of.
+/// The settings of a run.
 #[derive(Debug)]
 pub struct Run {
     pub collectors: usize,
-    /// Change the tables that the collector makes.
+    /// Statements that change the tables of the collector.
     pub statements: Vec<String>,
     pub targets: &'static [Target],
     pub places: &'static [Place],
@@ -36,21 +36,22 @@ pub struct Run {
     pub view: Option<View>,
     /// The tables that other writers insert into.
     pub others: &'static [&'static str],
-    /// Events that are acknowledged before the next fault comes.
+    /// How many events are acknowledged between two faults.
     pub between_faults: u64,
-    /// What each client waits behind an answer.
+    /// The pause of each client after an answer.
     pub pause: Duration,
 }
 
 #[derive(Debug, Clone, Copy)]
 pub struct View {
     pub table: &'static str,
-    /// The number, as SQL.
+    /// An SQL expression for the number of the event.
     pub number: &'static str,
 }
 
 impl View {
-    /// Returns what the view's table has, and what its query returns for the whole table.
+    /// Returns the rows of the view's table, and the result of the view's query over the whole
+    /// source table.
     fn sums(&self, database: &Database) -> [String; 2] {
         let Self { table, number } = self;
         let of_table = format!("SELECT * FROM ({}) ORDER BY bucket", sums(table, number));
@@ -76,7 +77,8 @@ impl Default for Run {
 }
 
 impl Run {
-    /// Lets so many faults of each kind happen in random order, and compares what is left with what was sent.
+    /// Causes the given number of faults of each kind in random order, then compares the tables
+    /// with the sent events.
     pub fn befall(&self, kinds: &[(Fault, usize)]) {
         let started = Instant::now();
         let seed = Random::seed();

@@ -1,4 +1,4 @@
-//! Several collectors on the same tables, whose deduplication windows forget each block at once.
+//! Several collectors on the same tables, whose deduplication windows soon forget each block.
 
 use super::{
     event::Target,
@@ -35,7 +35,8 @@ fn six_collectors_lose_nothing_and_double_nothing() {
     crash(6, 15);
 }
 
-/// Lets each kind of fault befall so many collectors so many times, and kills of collectors more often.
+/// Causes each kind of fault `times` times, or a small multiple of it for some kinds, with
+/// `collectors` collectors.
 fn crash(collectors: usize, times: usize) {
     let mut statements = partitioned("events", "user_id", 20);
     statements.extend(TABLES.map(forgetful));

@@ -1,4 +1,4 @@
-//! The tables of the runs, what is sent to them, and how it is read back.
+//! The tables of the runs, the events for them, and the SQL that reads the rows back.
 
 use super::{event::Target, report::Place};
 
@@ -36,7 +36,7 @@ pub const ACTIVITY: Target = Target {
     ..EVENTS
 };
 
-/// Returns the place of the target `at` in `mail_statistics`.
+/// Returns the place in `mail_statistics` of the target with the index `at`.
 pub const fn in_mail(at: usize) -> Place {
     Place {
         target: at,
@@ -48,7 +48,8 @@ pub const fn in_mail(at: usize) -> Place {
     }
 }
 
-/// Returns the place of the target `at` in a table of which all columns of the payload are in `extra`.
+/// Returns the place of the target with the index `at` in a table that keeps the whole payload in
+/// `extra`.
 pub const fn in_extra(at: usize, table: &'static str, filter: &'static str) -> Place {
     Place {
         target: at,
@@ -59,7 +60,7 @@ pub const fn in_extra(at: usize, table: &'static str, filter: &'static str) -> P
     }
 }
 
-/// Returns the place of the target `at` in `events` or in a table that extends it.
+/// Returns the place of the target with the index `at` in `events` or in a table that extends it.
 pub const fn in_events(at: usize, table: &'static str) -> Place {
     Place {
         target: at,
@@ -71,7 +72,8 @@ pub const fn in_events(at: usize, table: &'static str) -> Place {
     }
 }
 
-/// Makes a table again, with partitions: events with consecutive numbers go to different ones.
+/// Returns the statements that recreate a table with partitions. Consecutive numbers go to
+/// different partitions.
 pub fn partitioned(table: &str, number: &str, partitions: u64) -> Vec<String> {
     vec![
         format!(
@@ -83,12 +85,13 @@ pub fn partitioned(table: &str, number: &str, partitions: u64) -> Vec<String> {
     ]
 }
 
-/// Lets a table remember so few blocks that other writers make it forget each one.
+/// Makes a table's deduplication window so small that other writers push each block out of it.
 pub fn forgetful(table: &str) -> String {
     format!("ALTER TABLE {table} MODIFY SETTING non_replicated_deduplication_window = 10")
 }
 
-/// Makes a table that sums numbers in buckets, and a view that fills it. Nothing gives it a deduplication window but the sync.
+/// Creates a table that sums numbers in buckets, and a view that fills it. Only the collector's
+/// sync gives the table a deduplication window.
 pub fn summed(table: &str, number: &str) -> [String; 2] {
     [
         format!(
@@ -101,7 +104,7 @@ pub fn summed(table: &str, number: &str) -> [String; 2] {
     ]
 }
 
-/// Returns the query of a view's sums.
+/// Returns the view's query.
 pub fn sums(table: &str, number: &str) -> String {
     format!(
         "SELECT toUInt64OrZero({number}) % 100 AS bucket, count() AS events, sum(toUInt64OrZero({number})) AS total \

@@ -1,4 +1,4 @@
-//! What faults befall: a ClickHouse of its own, a collector, and what is between them.
+//! The subjects of the faults: a separate ClickHouse, the collectors, and the proxy between them.
 
 use std::{
     net::SocketAddr,
@@ -26,17 +26,17 @@ use crate::support::{
     wait_for,
 };
 
-/// Short, so that a pause outlasts it soon; long enough for the inserts of a busy machine.
+/// Short, so that a pause of ClickHouse soon exceeds it; long enough for inserts on a busy machine.
 const INSERT_TIMEOUT_SECONDS: &str = "2";
 
 const DATABASE: &str = "crash";
 
-/// What can happen.
+/// A kind of fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Fault {
     KillCollector,
     KillClickHouse,
-    /// While a collector inserts into this table, or a moment later.
+    /// The kill comes while a collector inserts into this table, or a moment later.
     KillClickHouseNear(&'static str),
     KillBoth,
     PauseClickHouse,
@@ -44,7 +44,7 @@ pub enum Fault {
     CutAnswer,
 }
 
-/// The server, which is killed when it is dropped, even where it has been stopped.
+/// The server, which is killed when it is dropped, even if it is paused.
 #[derive(Debug)]
 struct Server(Engine);
 
@@ -54,7 +54,7 @@ impl Server {
         Self(engine.unwrap_or_else(|error| panic!("{error}")))
     }
 
-    /// An engine has a process group of its own: this is ClickHouse, whether it is a library or a program.
+    /// Signals the engine's process group, which is ClickHouse as a library and as a program.
     fn signal(&self, signal: Signal) {
         let _ = killpg(Pid::from_raw(self.0.process_id().try_into().unwrap()), signal);
     }
@@ -73,17 +73,18 @@ pub struct World {
     collectors: Vec<Option<Collector>>,
     server: Option<Server>,
     proxy: Proxy,
-    /// How often ClickHouse has ended by itself: a cut makes it abort now and then.
+    /// How often ClickHouse ended without a kill: a cut connection sometimes makes it abort.
     pub aborts: usize,
-    /// The kills near an insert that came before its answer.
+    /// The number of kills near an insert that came before its answer.
     pub kills_during_insert: usize,
-    /// What killed collectors have logged.
+    /// The logs of killed collectors.
     pub logs: String,
     folder: TempDir,
 }
 
 impl World {
-    /// Starts a ClickHouse, makes the tables and changes them with `statements`, and starts collectors on them.
+    /// Starts a ClickHouse, creates the tables, changes them with `statements`, and starts the
+    /// collectors.
     pub fn start(statements: &[String], collectors: usize) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let server = Server::start(&folder.path().join("engine"));
@@ -113,13 +114,13 @@ impl World {
         &self.proxy
     }
 
-    /// Returns the database, as it is reached without the proxy.
+    /// Returns the database without the proxy.
     pub fn database(&self) -> Database {
         let engine = self.server.as_ref().unwrap().0.address();
         Database::of_engine(DATABASE, engine, &self.folder.path().join("engine"))
     }
 
-    /// Starts clients of all collectors, with a pause behind each answer.
+    /// Starts clients of all collectors that pause after each answer.
     pub fn clients(&self, targets: &[Target], pause: Duration) -> Clients {
         let addresses: Vec<_> = (0..self.collectors.len())
             .filter_map(|place| self.address(place))
@@ -127,7 +128,7 @@ impl World {
         Clients::start_with(&addresses, targets, pause, true)
     }
 
-    /// Returns where a collector is, if it runs.
+    /// Returns the address of a collector, if it runs.
     fn address(&self, place: usize) -> Option<SocketAddr> {
         self.collectors[place].as_ref().map(|collector| collector.address)
     }
@@ -145,9 +146,9 @@ impl World {
         self.collectors[place] = Some(Collector::start_in(&data, &url, &arguments));
     }
 
-    /// Lets a fault happen, and returns when it has, and everything runs again.
+    /// Causes a fault, and returns when all processes run again.
     pub fn befall(&mut self, fault: Fault, clients: &Clients, random: &mut Random) {
-        // The collector that a fault befalls which is one's alone.
+        // The collector to kill, for faults that kill a collector.
         let place = random.below(self.collectors.len() as u64) as usize;
         match fault {
             Fault::KillCollector => {
@@ -164,7 +165,7 @@ impl World {
                 self.until("an insert to kill ClickHouse near", |world| {
                     world.proxy.wait_for_insert(table, known.begun)
                 });
-                // As often in each part of an insert, and sometimes behind it.
+                // Spreads the kills evenly over the insert's duration, and a few after it.
                 thread::sleep(known.took.mul_f64(random.below(1_000) as f64 / 800.0));
                 self.kills_during_insert += usize::from(self.proxy.inserts(table).unanswered > 0);
                 self.kill_server();
@@ -174,7 +175,7 @@ impl World {
             Fault::KillBoth => {
                 self.kill_server();
                 self.kill_collector(place, clients);
-                // It takes events before ClickHouse is there again.
+                // The collector accepts events before ClickHouse runs again.
                 self.start_collector(place);
                 let before = clients.acknowledged();
                 clients.lead_to(place, self.address(place));
@@ -231,7 +232,7 @@ impl World {
         self.until("an insert to cut", |world| !world.proxy.is_to_cut());
     }
 
-    /// Waits for a condition, and looks after ClickHouse meanwhile.
+    /// Waits for a condition, and restarts ClickHouse meanwhile if it ends.
     pub fn until(&mut self, what: &str, is_so: impl Fn(&Self) -> bool) {
         wait_for(what, || {
             self.tend();
@@ -239,7 +240,7 @@ impl World {
         });
     }
 
-    /// Starts ClickHouse again if it has ended by itself, as whatever runs it would.
+    /// Restarts ClickHouse if it has ended by itself, as a process supervisor would.
     fn tend(&mut self) {
         let end = self.server.as_mut().and_then(|server| server.0.ended());
         if let Some(end) = end {
@@ -250,7 +251,7 @@ impl World {
         }
     }
 
-    /// Stops the collectors, which bring everything into ClickHouse first.
+    /// Stops the collectors, which deliver all rows to ClickHouse first.
     pub fn run_dry(&mut self) -> Vec<Ended> {
         let collectors = self.collectors.iter_mut().filter_map(Option::take);
         let stopping: Vec<_> = collectors.map(|collector| thread::spawn(|| collector.stop())).collect();

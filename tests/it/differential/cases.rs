@@ -1,28 +1,28 @@
-//! The cases: each is what one event says beside its number, as fields of JSON.
+//! The cases: each is the JSON fields of one event without its number.
 
 use std::collections::HashSet;
 
 use embedder::tables;
 
-/// Columns with values, in the notation that its head describes.
+/// Columns with values, in the notation that the file's head describes.
 const FILE: &str = include_str!("cases.txt");
 
-/// Longer than any buffer that a text is read into at once, and within the bound of a body.
+/// Longer than any buffer for a text that is read at once, and within the body limit.
 const LONG_TEXT_BYTES: usize = 70_000;
 
-/// A number of an integer type's edge, and whether the type has it.
+/// A number at the edge of an integer type, and whether the type can hold it.
 pub struct Edge {
     pub fields: String,
     pub fits: bool,
 }
 
-/// Returns the columns of the table, but for the one that tells its rows apart.
+/// Returns the columns of the table, except the number of the row.
 pub fn columns() -> impl Iterator<Item = &'static str> {
     let columns = tables::types::TABLE.columns.iter().map(|column| column.name);
     columns.filter(|name| *name != "n")
 }
 
-/// Returns the fields that one line of a file stands for, below the line `names`.
+/// Returns the fields that one line of a file means below the line `names`.
 pub fn fields(names: &str, value: &str) -> Vec<String> {
     let field = |column: &str| format!("\"{column}\":{value}");
     match names {
@@ -32,7 +32,8 @@ pub fn fields(names: &str, value: &str) -> Vec<String> {
     }
 }
 
-/// Returns the lines of a file that say something, in pairs of the line that names columns and one that is indented below it.
+/// Returns the value lines of a file, each with the line of column names above it. Value lines are
+/// indented.
 pub fn lines(file: &str) -> impl Iterator<Item = (&str, &str)> {
     let mut names = "";
     file.lines()
@@ -46,7 +47,7 @@ pub fn lines(file: &str) -> impl Iterator<Item = (&str, &str)> {
         })
 }
 
-/// Returns all cases, each once.
+/// Returns all cases without duplicates.
 pub fn all() -> Vec<String> {
     let mut cases: Vec<String> = lines(FILE).flat_map(|(names, value)| fields(names, value)).collect();
     cases.extend(edges().map(|edge| edge.fields));
@@ -58,7 +59,8 @@ pub fn all() -> Vec<String> {
     cases
 }
 
-/// Returns the two last numbers on each side of each integer type, and the two first ones beyond, as numbers and as texts.
+/// Returns the two outermost numbers at each end of each integer type and the two next beyond, as
+/// numbers and as texts.
 pub fn edges() -> impl Iterator<Item = Edge> {
     [8, 16, 32, 64, 128, 256].into_iter().flat_map(|bits| {
         let (all, half) = (power_of_two(bits), power_of_two(bits - 1));
@@ -85,7 +87,7 @@ pub fn edges() -> impl Iterator<Item = Edge> {
     })
 }
 
-/// Returns 2^`exponent`, digit by digit: no type reaches as far as these numbers do.
+/// Returns 2^`exponent`, computed digit by digit: no integer type can hold these numbers.
 fn power_of_two(exponent: usize) -> String {
     let mut digits = vec![1u8];
     for _ in 0..exponent {
@@ -99,7 +101,7 @@ fn power_of_two(exponent: usize) -> String {
     digits.iter().rev().map(|digit| char::from(b'0' + digit)).collect()
 }
 
-/// Returns the number that is `by` further. Powers of two end in 2, 4, 6 and 8, so that nothing is carried.
+/// Returns the number plus `by`. Powers of two end in 2, 4, 6 or 8, so the sum never carries.
 fn step(number: &str, by: i8) -> String {
     let (front, last) = number.split_at(number.len() - 1);
     format!("{front}{}", last.parse::<i8>().unwrap() + by)

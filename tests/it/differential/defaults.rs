@@ -1,16 +1,16 @@
-//! What stands in a column that the event does not give, and in those that are not the event's to give.
+//! The content of columns that the event does not set, and of columns that an event cannot set.
 
 use super::{Both, insert_each};
 use crate::support::http;
 
-/// The columns of `orders` that are there to be read, but for those that the collector fills.
+/// The readable columns of `orders`, except those that the collector fills.
 const ORDER: &str = "number, amount, currency, items, state, created, total, label, raw_length, type, address_city, \
      `address_extra.key`, `address_extra.value`";
 
-/// The columns of `orders` that an event can give.
+/// The columns of `orders` that an event can set.
 const INSERTED: &str = "number, amount, currency, items, state, created, raw, type, address_city";
 
-/// Events, and the rows that they become.
+/// Events and their rows.
 const ORDERS: [(&str, &str); 9] = [
     (
         r#"{"number":"0"}"#,
@@ -20,22 +20,22 @@ const ORDERS: [(&str, &str); 9] = [
         r#"{"number":1,"amount":"12.345","currency":"USD","items":0,"state":"new","created":1,"raw":"12345","type":"x","address_city":"Bonn"}"#,
         r#"{"number":"1","amount":12.34,"currency":"USD","items":0,"state":"new","created":"1970-01-01 00:00:01","total":24.68,"label":"1\/USD","raw_length":5,"type":"x","address_city":"Bonn","address_extra.key":[],"address_extra.value":[]}"#,
     ),
-    // null is what the default is for.
+    // A null takes the default.
     (
         r#"{"number":"2","amount":null,"currency":null,"items":null,"state":null,"created":null,"raw":null,"type":null}"#,
         r#"{"number":"2","amount":0.5,"currency":"EUR","items":-1,"state":"paid","created":"2020-01-02 03:04:05","total":1,"label":"2\/EUR","raw_length":0,"type":"","address_city":"","address_extra.key":[],"address_extra.value":[]}"#,
     ),
-    // A value that is the type's own default is a value.
+    // A value that equals the type's own default is still a value.
     (
         r#"{"number":"3","amount":0,"currency":"","items":"","created":0,"raw":""}"#,
         r#"{"number":"3","amount":0,"currency":"","items":0,"state":"paid","created":"1970-01-01 00:00:00","total":0,"label":"3\/","raw_length":0,"type":"","address_city":"","address_extra.key":[],"address_extra.value":[]}"#,
     ),
-    // An expression that the event's own value goes before.
+    // The event's own value takes precedence over the expression.
     (
         r#"{"number":"4","raw":"abc"}"#,
         r#"{"number":"4","amount":0.5,"currency":"EUR","items":-1,"state":"paid","created":"2020-01-02 03:04:05","total":1,"label":"4\/EUR","raw_length":3,"type":"","address_city":"","address_extra.key":[],"address_extra.value":[]}"#,
     ),
-    // What ClickHouse computes alone is not the event's to give.
+    // An event cannot set a column that only ClickHouse computes.
     (
         r#"{"number":"5","total":9,"label":"mine"}"#,
         r#"{"number":"5","amount":0.5,"currency":"EUR","items":-1,"state":"paid","created":"2020-01-02 03:04:05","total":1,"label":"5\/EUR","raw_length":0,"type":"","address_city":"","address_extra.key":[],"address_extra.value":[]}"#,
@@ -44,7 +44,7 @@ const ORDERS: [(&str, &str); 9] = [
         r#"{"number":"6","state":2,"amount":-1e1,"items":"-5","currency":1.50}"#,
         r#"{"number":"6","amount":-10,"currency":"1.50","items":-5,"state":"paid","created":"2020-01-02 03:04:05","total":-20,"label":"6\/1.50","raw_length":0,"type":"","address_city":"","address_extra.key":[],"address_extra.value":[]}"#,
     ),
-    // Refused by both.
+    // Both refuse these.
     (r#"{"number":"7","state":"lost"}"#, ""),
     (r#"{"number":"8","amount":"much"}"#, ""),
 ];

@@ -1,24 +1,24 @@
-//! The differences that are meant: the one table of them.
+//! The intended differences.
 
 use std::collections::HashMap;
 
 use super::cases;
 
-/// The table, in the notation that its head describes.
+/// The differences, in the notation that the file's head describes.
 const FILE: &str = include_str!("differences.txt");
 
-/// How what is here differs from what ClickHouse does.
+/// A difference between the collector and ClickHouse.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Difference {
-    /// It is refused here, and ClickHouse takes it.
+    /// The collector refuses the value, and ClickHouse accepts it.
     Stricter,
-    /// It is taken here as this, and ClickHouse refuses it.
+    /// The collector stores this, and ClickHouse refuses the value.
     Kinder(String),
-    /// It is taken here as this, and ClickHouse takes it as something else.
+    /// The collector stores this, and ClickHouse stores another value.
     Other(String),
 }
 
-/// Returns the differences by the fields of their cases.
+/// Returns the differences by the fields of the cases.
 pub fn listed() -> HashMap<String, Difference> {
     let mut listed = HashMap::new();
     let mut add = |fields: String, difference| {
@@ -42,7 +42,8 @@ pub fn listed() -> HashMap<String, Difference> {
             add(fields, difference.clone());
         }
     }
-    // ClickHouse keeps the low bits of a number that does not fit; a number that nobody sent is worse than none.
+    // ClickHouse keeps the low bits of a number out of range. The collector refuses the number: a
+    // wrong number is worse than none.
     for edge in cases::edges().filter(|edge| !edge.fits) {
         add(edge.fields, Difference::Stricter);
     }

@@ -1,9 +1,10 @@
-//! Good events that fill all columns, different ones but the same in each run.
+//! Valid events that fill all columns; they differ from each other, but each run has the same.
 
-/// Any number but 0; a failure says which event it was.
+/// Any number but 0. A failure prints its event.
 const SEED: u64 = 0x9E37_79B9_7F4A_7C15;
 
-/// Pieces of JSON strings: what is escaped, what is quoted elsewhere, and bytes in each length of UTF-8.
+/// Pieces of JSON strings: escapes, characters that other formats quote, and UTF-8 characters of
+/// each length.
 const PIECES: [&str; 16] = [
     "a",
     "Z",
@@ -23,7 +24,7 @@ const PIECES: [&str; 16] = [
     r"\ud83d\ude00",
 ];
 
-/// Local times that are skipped or come twice, in Berlin or in New York.
+/// Local times in Berlin or New York that are skipped or occur twice.
 const CHANGES: [&str; 6] = [
     "2024-03-31 02:30:00",
     "2024-10-27 02:00:00",
@@ -33,13 +34,14 @@ const CHANGES: [&str; 6] = [
     "2006-10-29 01:00:00",
 ];
 
-/// Returns events without end, numbered from 0.
+/// Returns an endless sequence of events, numbered from 0.
 pub fn events() -> impl Iterator<Item = String> {
     let mut random = Random(SEED);
     (0..).map(move |n| random.event(n))
 }
 
-/// [Marsaglia's xorshift](https://www.jstatsoft.org/article/view/v008i14), with his numbers for 64 bits.
+/// [Marsaglia's xorshift](https://www.jstatsoft.org/article/view/v008i14) with its constants for 64
+/// bits.
 struct Random(u64);
 
 impl Random {
@@ -82,7 +84,7 @@ impl Random {
         }
     }
 
-    /// As it is, or as a string.
+    /// Returns the number unchanged or as a string.
     fn or_text(&mut self, number: String) -> String {
         if self.below(3) == 0 {
             format!("\"{number}\"")
@@ -102,7 +104,7 @@ impl Random {
             .collect()
     }
 
-    /// A whole number without leading zeros.
+    /// Returns a whole number without leading zeros.
     fn whole(&mut self, most_digits: u64) -> String {
         let digits = self.digits(most_digits);
         let digits = digits.trim_start_matches('0');
@@ -114,7 +116,7 @@ impl Random {
     }
 
     fn unsigned(&mut self, bits: u32) -> String {
-        // Small numbers as often as large ones.
+        // The shift makes small numbers as frequent as large ones.
         let shift = 128 - bits + self.below(bits.into()) as u32;
         let number = u128::from(self.bits()) << 64 | u128::from(self.bits());
         self.or_text((number >> shift).to_string())

@@ -1,4 +1,4 @@
-//! Rows read back, and rows inserted, with the generated types and the client's own `fetch` and `insert`.
+//! Rows are read and inserted with the generated types and the client's `fetch` and `insert`.
 
 use clickhouse::{Client, RowRead, RowWrite, error::Error};
 use embedder::tables::{
@@ -22,7 +22,7 @@ fn client(database: &Database) -> Client {
         .with_database(&database.name)
 }
 
-/// Reads rows with the client, and inserts each into another table with the client.
+/// Reads rows with the client, and inserts each into another table. Returns their number.
 fn copy<T: RowRead + RowWrite>(client: &Client, select: &str, into: &str) -> Result<u64, Error> {
     Runtime::new().unwrap().block_on(async {
         let mut insert = client.insert::<T>(into).await?;
@@ -37,7 +37,7 @@ fn copy<T: RowRead + RowWrite>(client: &Client, select: &str, into: &str) -> Res
     })
 }
 
-/// Reads the one row of a query, and shows it to `look`.
+/// Reads the only row of a query, and passes it to `look`.
 fn read<T: RowRead>(client: &Client, select: &str, look: impl FnOnce(T::Value<'_>)) {
     Runtime::new().unwrap().block_on(async {
         let mut rows = client.query(select).fetch::<T>().unwrap();
@@ -46,8 +46,9 @@ fn read<T: RowRead>(client: &Client, select: &str, look: impl FnOnce(T::Value<'_
     });
 }
 
-/// What of the table `types` the client does not read as long as it validates: the names of a tuple's elements, and decimals of
-/// 256 bits. Each is given as the nearest type that it knows; the bytes are the same.
+/// With validation, the client cannot read two kinds of columns of `types`: tuples with named
+/// elements and decimals of 256 bits. The query casts each to the nearest supported type with the
+/// same bytes.
 const VALIDATED: &str = "SELECT * REPLACE (\
      reinterpret(c_dec76, 'Int256') AS c_dec76, \
      CAST(c_named AS Tuple(Float64, String, Tuple(Int8))) AS c_named, \
@@ -104,7 +105,7 @@ fn orders_and_visits_come_back_and_go_in_again() {
     );
     served.drain();
     let client = client(&database);
-    // What is EPHEMERAL is in the row, and never in the table.
+    // An EPHEMERAL column is in the row, but never in the table.
     let orders = "SELECT *, '' AS raw FROM orders";
     read::<Orders<'_>>(&client, orders, |row| {
         assert_eq!(

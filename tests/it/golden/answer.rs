@@ -1,9 +1,10 @@
-//! Answers in a form in which two of them can be compared: what is new each time is replaced, once it is of the right form.
+//! Normalizes answers for comparison: replaces values that differ each time, if they are well
+//! formed.
 
-/// Headers that the server library writes as it likes.
+/// Headers that the server library chooses.
 const OF_THE_LIBRARY: [&str; 3] = ["date", "connection", "keep-alive"];
 
-/// The headers that were kept of each case with an event.
+/// The recorded headers of each case with an event.
 const KEPT: [&str; 5] = [
     "access-control-allow-origin",
     "set-cookie",
@@ -12,7 +13,7 @@ const KEPT: [&str; 5] = [
     "content-length",
 ];
 
-/// An answer with all in it that is new each time replaced.
+/// An answer in which values that differ each time are replaced.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Seen {
     pub status: u16,
@@ -21,7 +22,8 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// Returns an answer; of one that is not whole, the headers that were kept.
+    /// Returns an answer with the headers to compare: if `is_whole`, all except the library's,
+    /// otherwise the recorded ones.
     pub fn of(status: u16, headers: &[(String, String)], body: &[u8], is_whole: bool) -> Self {
         let is_compared = |name: &str| {
             if is_whole {
@@ -41,12 +43,12 @@ impl Seen {
             };
             (name, value)
         });
-        // How far an event has come is what the original could not say.
+        // The original had no acknowledgement header.
         let headers = headers
             .filter(|(name, _)| is_compared(name) && name != "x-rowmill-ack")
             .collect();
         let body = match std::str::from_utf8(body) {
-            // A page is its own business.
+            // The content of a page is not compared.
             Ok(text) if text.to_ascii_lowercase().starts_with("<!doctype html>") => "<page>".to_owned(),
             Ok(text) => without_ids(text),
             Err(_) => body.escape_ascii().to_string(),
@@ -55,7 +57,7 @@ impl Seen {
     }
 }
 
-/// Returns a cookie with a uid and a date that are of the right form replaced.
+/// Returns a cookie in which a well-formed uid and date are replaced.
 fn form_of_cookie(cookie: &str) -> String {
     let is_date = |text: &str| {
         let form: String = text
@@ -76,7 +78,7 @@ fn form_of_cookie(cookie: &str) -> String {
     attributes.collect::<Vec<_>>().join("; ")
 }
 
-/// Returns a text with each number of 10 to 22 digits replaced.
+/// Returns a text in which each number of 10 to 22 digits is replaced.
 fn without_ids(text: &str) -> String {
     let (mut without, mut digits) = (String::new(), String::new());
     for c in text.chars().chain(['\0']) {

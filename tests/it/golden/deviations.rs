@@ -1,4 +1,4 @@
-//! Where the program is meant to answer or to record otherwise than the original, all in one table.
+//! The intended deviations from the original in answers and recorded events.
 
 use serde_json::{Map, Value, json};
 
@@ -7,24 +7,23 @@ use super::{
     recordings::{Record, Recording},
 };
 
-/// Something that is not as it was recorded, on purpose.
+/// An intended deviation from the recordings.
 struct Deviation {
-    /// The recordings that it is in, all of them.
+    /// All recordings with the deviation.
     cases: &'static [&'static str],
-    /// What it is there instead; each of these makes a difference in each of the cases.
+    /// The program's behavior; each entry makes a difference in each of the cases.
     ours: &'static [Ours],
-    /// Why.
     reason: &'static str,
 }
 
-/// All recordings in which it makes a difference, at least one.
+/// All recordings in which the deviation makes a difference, at least one.
 const WHEREVER: &[&str] = &[];
 
-/// What is there instead of what was recorded.
+/// A replacement for a part of a recording.
 #[derive(Debug)]
 enum Ours {
     Status(u16),
-    /// The value of a header that both have.
+    /// The value of a header that both answers have.
     Header(&'static str, &'static str),
     /// All headers.
     Headers(&'static [(&'static str, &'static str)]),
@@ -33,12 +32,12 @@ enum Ours {
     Body(&'static str),
     /// The whole answer of another recording.
     AnswerOf(&'static str),
-    /// `in.gen.<service>.<name>` where the original has the branch of its tree.
+    /// `in.gen.<service>.<name>` instead of the branch in the original's tree.
     FullKey,
-    /// The event; what it does not have stays as recorded.
+    /// Fields of the event; the other fields stay as recorded.
     Event(&'static str),
     NoEvent,
-    /// One more pair in the extra of the row.
+    /// One more pair in the row's extra.
     Extra(&'static str, &'static str),
 }
 
@@ -201,19 +200,19 @@ const DEVIATIONS: &[Deviation] = &[
     },
 ];
 
-/// What the program should do.
+/// The expected behavior of the program.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Expected {
     pub answer: Seen,
     pub record: Record,
-    /// What the row has in its extra beyond what the original would put there.
+    /// A pair in the row's extra that the original would not put there.
     pub extra: Option<(&'static str, &'static str)>,
 }
 
-/// Returns what the program should do: what was recorded, with all deviations.
+/// Returns the expected behavior of the program: the recordings with all deviations applied.
 ///
 /// # Panics
-/// If an entry of the table is no difference.
+/// If an entry of the table makes no difference.
 pub fn with_deviations(recordings: &[Recording]) -> Vec<Expected> {
     let expected = recordings.iter().map(|recording| Expected {
         answer: recording.answer.clone(),

@@ -1,4 +1,4 @@
-//! The recordings: requests, and what the original made of them.
+//! The recordings: requests, and the original's answers and events.
 
 use serde_json::Value;
 
@@ -7,10 +7,10 @@ use super::answer::Seen;
 const ANSWERS: &[u8] = include_bytes!("../../golden/01_http_full_headers.txt");
 const CASES: &str = include_str!("../../golden/02_http_cases.jsonl");
 
-/// Where the original listened when it was recorded.
+/// The original's address in the recordings.
 const RECORDED_ORIGIN: &str = "http://127.0.0.1:18080";
 
-/// One request, and what the original made of it.
+/// A request with the original's answer and event.
 pub struct Recording {
     pub name: String,
     pub request: Request,
@@ -18,7 +18,6 @@ pub struct Recording {
     pub record: Record,
 }
 
-/// What was sent.
 pub struct Request {
     pub method: String,
     pub target: String,
@@ -26,17 +25,18 @@ pub struct Request {
     pub body: Vec<u8>,
 }
 
-/// What was recorded of the event.
+/// The recorded event.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Record {
-    /// Nothing was written down.
+    /// The recording does not contain the event.
     Unknown,
-    /// There was none.
+    /// There was no event.
     None,
     Event(Value),
 }
 
-/// Reads whole answers: a line `----- request`, as it was given to curl, the answer, a line `[curl rc 0]`.
+/// Reads whole answers, each between two lines: `----- request` with curl's arguments, and
+/// `[curl rc 0]`.
 pub fn whole_answers() -> Vec<Recording> {
     let find = |text: &[u8], word: &[u8]| text.windows(word.len()).position(|window| window == word);
     let mut rest = ANSWERS;
@@ -55,7 +55,7 @@ pub fn whole_answers() -> Vec<Recording> {
             .collect();
         let mut body = &one[head + 2..];
         if name.contains("-o /dev/null") {
-            // The page itself was not kept.
+            // The recording does not contain the page.
             body = b"<!DOCTYPE html>";
             headers.retain(|(name, _)| name != "Content-Length");
         }
@@ -69,13 +69,13 @@ pub fn whole_answers() -> Vec<Recording> {
     recordings
 }
 
-/// Reads the request out of what was given to curl.
+/// Reads the request from curl's arguments.
 fn request_of(command: &str) -> Request {
     let (options, body) = command.split_once(" -d ").unwrap_or((command, ""));
     let header = options
         .split_once(" -H ")
         .and_then(|(_, header)| header.split_once(": "));
-    // What curl says of a body when it is told nothing.
+    // The default Content-Type of a body in curl.
     let form = (!body.is_empty()).then_some(("Content-Type", "application/x-www-form-urlencoded"));
     let method = match options.strip_prefix("-X ").and_then(|rest| rest.split(' ').next()) {
         Some(method) => method,
@@ -92,7 +92,7 @@ fn request_of(command: &str) -> Request {
     }
 }
 
-/// Reads the cases with their events, one a line.
+/// Reads the cases with their events, one per line.
 pub fn cases() -> Vec<Recording> {
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     let pairs = |value: &Value| serde_json::from_value::<Vec<(String, String)>>(value.clone()).unwrap();

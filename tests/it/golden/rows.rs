@@ -1,4 +1,4 @@
-//! Rows: what the original makes of an event, by its rules, and what is in the tables.
+//! Rows: those that the original's rules make of events, and those in the tables.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::engine::Database;
 
-/// The tables that the requests go to, and the columns of each that take what an event says.
+/// The tables of the requests, each with its columns for fields of an event.
 const TABLES: [(&str, &[&str]); 3] = [
     (
         "mail_statistics",
@@ -24,7 +24,7 @@ const TABLES: [(&str, &[&str]); 3] = [
     ("events", &[]),
 ];
 
-/// Fields of an event that the original's own values overwrite.
+/// Fields of an event that the original overwrites with its own values.
 const OVERWRITTEN: [&str; 10] = [
     "id",
     "channel",
@@ -38,9 +38,9 @@ const OVERWRITTEN: [&str; 10] = [
     "timestamp",
 ];
 
-/// Returns the row that the rules of the original make of an event.
+/// Returns the row that the original's rules make of an event.
 ///
-/// The order of an extra is `flatten`'s to test; here the pairs are sorted.
+/// The test `flatten` checks the order of pairs in an extra; here the pairs are sorted.
 pub fn row_of(event: &Value, uid: String, extra: Option<(&str, &str)>) -> (&'static str, Value) {
     let (service, name) = (event["service"].as_str().unwrap(), event["name"].as_str().unwrap());
     let (table, columns) = match (service, name) {
@@ -49,7 +49,7 @@ pub fn row_of(event: &Value, uid: String, extra: Option<(&str, &str)>) -> (&'sta
     };
     let mut row = json!({
         "service": service, "name": name, "channel": event["channel"], "uid": uid,
-        // What is no number leaves the column its default.
+        // A value that is not a number leaves the column its default.
         "projectId": event["projectId"].as_u64().unwrap_or(0),
         "td_ip": event["td"]["ip"], "td_ua": "", "td_ref": "", "td_fpid": "0", "td_extra": [],
     });
@@ -91,7 +91,7 @@ fn text_of(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// Returns all rows by their ids, each with its table, in the form of [`row_of`].
+/// Returns all rows by id, each with its table, in the form of [`row_of`].
 pub fn rows(database: &Database) -> BTreeMap<u64, (&'static str, Value)> {
     let mut rows = BTreeMap::new();
     for (table, columns) in TABLES {

@@ -1,11 +1,12 @@
-//! Random values: whatever is taken, ClickHouse takes too, and can read again; and what it makes of values of any type.
+//! Random values: ClickHouse accepts each value that the collector accepts and can read it again,
+//! and both find the same types.
 
 use std::fmt::Write;
 
 use super::serve;
 use crate::support::{engine::Database, http};
 
-/// Numbers that look random, the same in each run.
+/// A pseudo-random generator with the same sequence in each run.
 struct Dice {
     state: u64,
     keys: &'static [&'static str],
@@ -43,7 +44,7 @@ impl Dice {
     }
 }
 
-/// Paths that have a type, and others.
+/// Paths with a declared type, and others.
 const KEYS: &[&str] = &[
     "a.i", "a.u", "f", "f32", "s", "ok", "day", "at", "at64", "id", "ip", "ip6", "big", "tags", "ns", "", "a", "i",
     "b.c", "\\ud83d", "é",
@@ -169,7 +170,7 @@ const EITHER_KEYS: &[&str] = &[
     "within", "one",
 ];
 
-/// What one type or another may take.
+/// Values that some of the types accept.
 const EITHER_VALUES: &[&str] = &[
     "2",
     "255",
@@ -231,7 +232,7 @@ const EITHER_VALUES: &[&str] = &[
 fn clickhouse_takes_every_object_that_is_taken() {
     let database = Database::create("more_types_objects");
     let served = serve(&database);
-    // Each value at each path, then a mixture.
+    // Each value at each path, then random objects.
     let mut objects = Vec::new();
     for value in SCALARS {
         objects.extend(KEYS[..=TYPED_KEYS].iter().map(|key| format!("{{\"{key}\":{value}}}")));
@@ -268,14 +269,14 @@ fn clickhouse_takes_every_object_that_is_taken() {
         assert!([200, 400].contains(&answer.status), "{event}: {}", answer.text());
         taken += usize::from(answer.status == 200);
     }
-    // A block that ClickHouse refuses would stay.
+    // A block that ClickHouse refuses would stay, and `drain` would fail.
     served.drain();
     assert_eq!(database.count("more_types"), taken as u64);
     assert!(taken > 500 && taken < events.len(), "{taken} of {}", events.len());
-    // What cannot be read again is as good as refused.
+    // A value that cannot be read again is as bad as a refused one.
     database.query("SELECT * FROM more_types FORMAT Null");
 
-    // No type has made something else of a value, but for what stands in the file.
+    // No type changes a value, except as listed in the file.
     let stored = database.query("SELECT n, toJSONString(doc_either) FROM more_types ORDER BY n FORMAT TSVRaw");
     let mut changed = String::new();
     for line in stored.lines() {
@@ -287,7 +288,7 @@ fn clickhouse_takes_every_object_that_is_taken() {
         let (sent, stored) = (json(&sent.replace("\\udc00", "\\ufffd")), json(stored));
         let (path, sent) = sent.iter().next().unwrap();
         let stored = &stored[path];
-        // A number may stand there as a text.
+        // A number may be stored as text.
         let written = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         if !sent.is_null() && written(sent) != written(stored) {
             writeln!(changed, "{path} {sent} -> {stored}").unwrap();
@@ -296,10 +297,11 @@ fn clickhouse_takes_every_object_that_is_taken() {
     assert!(changed == EITHER_CHANGES, "\n{changed}");
 }
 
-/// Values at a Variant's path of which the stored value is written in another way.
+/// Values at a Variant's path whose stored form differs from the sent one.
 const EITHER_CHANGES: &str = include_str!("either_changes.txt");
 
-/// What a Dynamic is made of: no texts that only ClickHouse takes for dates, see `differences.txt`.
+/// The scalars for a Dynamic. Texts that only ClickHouse reads as dates are left out, see
+/// `differences.txt`.
 const ANY_SCALARS: &[&str] = &[
     "null",
     "true",
@@ -322,8 +324,9 @@ const ANY_SCALARS: &[&str] = &[
 ];
 const ANY_KEYS: &[&str] = &["a", "b", "c", "a b", "a.b", "é"];
 
-/// Not as in ClickHouse: it drops the keys that only the second object has, as a number and a text have no type in common; and it
-/// finds the type of `{}` and of texts beside it in one way in an array alone, in another in one that has an empty array beside it.
+/// The differences from ClickHouse. It drops the keys that only the second object has, because a
+/// number and a text have no common type. It infers one type for an array of `{}` and texts alone,
+/// and another type if an empty array is beside the array.
 const ANY_DIFFERENCES: &[&str] = &[
     r#"{"n":237,"any":[{"a b":0},{"b":[],"a.b":0,"a b":"5"}]}"#,
     r#"{"n":1734,"any":[[[{},"1969-12-31"],[]],7]}"#,
@@ -368,11 +371,11 @@ fn any_value_has_the_type_that_clickhouse_finds() {
     assert!(refused.len() < events.len() / 10, "{}", refused.len());
 }
 
-/// Inserts what of the events ClickHouse takes.
+/// Inserts the events that ClickHouse accepts.
 fn insert_each(database: &Database, events: &[String]) {
     let sql = format!("INSERT INTO twin FORMAT JSONEachRow\n{}", events.join("\n"));
     if database.try_query(&sql).is_err() && events.len() > 1 {
-        // An INSERT is all or nothing: half of it is tried, until the bad one stands alone.
+        // An INSERT is all or nothing, so each half is tried until a bad event is alone.
         let (front, back) = events.split_at(events.len() / 2);
         insert_each(database, front);
         insert_each(database, back);

@@ -1,4 +1,4 @@
-//! The program itself, as a person starts it.
+//! The program as a user starts it.
 
 use std::{
     fs,
@@ -21,17 +21,17 @@ use super::{engine::Database, http};
 
 const ANY_PORT: &str = "127.0.0.1:0";
 
-/// A running collector; it is killed when it is dropped.
+/// A running collector, which is killed when it is dropped.
 #[derive(Debug)]
 pub struct Collector {
     child: Child,
     pub address: SocketAddr,
     log: Log,
-    /// Its data folder, where the test has not named one.
+    /// The data folder, if the test has not named one.
     _data: Option<TempDir>,
 }
 
-/// How a collector has ended.
+/// The exit status and the log of a collector that has ended.
 #[derive(Debug)]
 pub struct Ended {
     pub code: Option<i32>,
@@ -39,10 +39,10 @@ pub struct Ended {
 }
 
 pub fn command() -> Command {
-    // A release build can be tested instead.
+    // `ROWMILL_PROGRAM` selects another program, such as a release build.
     let program = std::env::var_os("ROWMILL_PROGRAM");
     let mut command = Command::new(program.unwrap_or_else(|| env!("CARGO_BIN_EXE_rowmill").into()));
-    // What the tester's own environment says is not what is tested.
+    // The tester's own settings must not change the tests.
     for (name, _) in std::env::vars()
         .filter(|(name, _)| name.starts_with("ROWMILL_") && name != "ROWMILL_CACHE" && name != "ROWMILL_ENGINE")
     {
@@ -51,7 +51,7 @@ pub fn command() -> Command {
     command
 }
 
-/// Runs a command of the program to its end.
+/// Runs a command of the program until it ends.
 pub fn run(arguments: &[&str]) -> Output {
     command().args(arguments).output().unwrap()
 }
@@ -68,7 +68,7 @@ impl Collector {
         collector
     }
 
-    /// As [`start_with`](Self::start_with), with environment variables.
+    /// Like [`start_with`](Self::start_with), with environment variables.
     pub fn start_as(clickhouse: &str, variables: &[(&str, &str)], arguments: &[&str]) -> Self {
         let data = tempfile::tempdir().unwrap();
         let arguments = [&["--clickhouse", clickhouse], arguments].concat();
@@ -80,13 +80,13 @@ impl Collector {
         collector
     }
 
-    /// Starts it on a data folder that outlives it.
+    /// Starts the collector on a data folder that outlives it.
     pub fn start_in(data: &Path, clickhouse: &str, arguments: &[&str]) -> Self {
         Self::try_start_in(data, clickhouse, arguments)
             .unwrap_or_else(|log| panic!("the collector did not start: {log}"))
     }
 
-    /// As [`start_in`](Self::start_in); gives what it has said if it does not start.
+    /// Like [`start_in`](Self::start_in), but returns the log if the collector does not start.
     pub fn try_start_in(data: &Path, clickhouse: &str, arguments: &[&str]) -> Result<Self, String> {
         Self::try_start(
             command(),
@@ -96,26 +96,26 @@ impl Collector {
         )
     }
 
-    /// As [`start_in`](Self::start_in), on an address that is known before.
+    /// Like [`start_in`](Self::start_in), on an address that the test chooses.
     pub fn start_at(listen: SocketAddr, data: &Path, clickhouse: &str, arguments: &[&str]) -> Self {
         let arguments = [&["--clickhouse", clickhouse], arguments].concat();
         Self::try_start(command(), &listen.to_string(), data, &arguments)
             .unwrap_or_else(|log| panic!("the collector did not start: {log}"))
     }
 
-    /// Starts it while no ClickHouse is there.
+    /// Starts the collector while no ClickHouse runs.
     pub fn start_with_nobody(data: &Path) -> Self {
-        // Port 1 is tcpmux's, which nobody serves.
+        // Port 1 belongs to tcpmux, and no server listens there.
         Self::start_in(data, "http://127.0.0.1:1/stats", &[])
     }
 
-    /// Starts it with a ClickHouse of its own.
+    /// Starts the collector with an embedded ClickHouse.
     pub fn start_with_engine(data: &Path) -> Self {
         Self::try_start(command(), ANY_PORT, data, &["--engine-listen", ANY_PORT])
             .unwrap_or_else(|log| panic!("the collector did not start: {log}"))
     }
 
-    /// Starts it with a limit of a resource, as `ulimit` takes it.
+    /// Starts the collector with a resource limit, given as arguments of `ulimit`.
     pub fn start_with_limit(limit: &str, clickhouse: &str, arguments: &[&str]) -> Self {
         let data = tempfile::tempdir().unwrap();
         let program = command();
@@ -160,29 +160,29 @@ impl Collector {
         })
     }
 
-    /// Ends it as a crash does.
+    /// Kills the collector, as a crash would.
     pub fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    /// Asks it to stop and waits until it has.
+    /// Asks the collector to stop and waits until it has ended.
     pub fn stop(self) -> Ended {
         self.signal(Signal::SIGTERM);
         self.ended()
     }
 
-    /// Asks it to stop.
+    /// Sends a signal to the collector.
     pub fn signal(&self, signal: Signal) {
         kill(self.pid(), signal).unwrap();
     }
 
-    /// Returns whether it has stopped.
+    /// Returns whether the collector has ended.
     pub fn has_ended(&mut self) -> bool {
         self.child.try_wait().unwrap().is_some()
     }
 
-    /// Waits until it has stopped.
+    /// Waits until the collector has ended.
     pub fn ended(mut self) -> Ended {
         let code = self.child.wait().unwrap().code();
         Ended {
@@ -191,12 +191,12 @@ impl Collector {
         }
     }
 
-    /// Returns what it has logged so far.
+    /// Returns the log so far.
     pub fn log(&self) -> String {
         self.log.text.lock().unwrap().clone()
     }
 
-    /// Returns the most memory that it has had, in bytes.
+    /// Returns the peak memory of the collector, in bytes.
     pub fn peak_memory(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
@@ -204,7 +204,7 @@ impl Collector {
         kib << 10
     }
 
-    /// Returns the value of a metric, which is named with its labels.
+    /// Returns the value of a metric. The name includes the labels.
     pub fn metric(&self, name: &str) -> u64 {
         let metrics = http::get(self.address, "/metrics");
         let value = metrics
@@ -226,14 +226,14 @@ impl Drop for Collector {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        // What it has said explains a test that fails.
+        // The log explains a failed test.
         if thread::panicking() {
             eprintln!("{}", self.log());
         }
     }
 }
 
-/// What a process says on standard error.
+/// The standard error of a process.
 #[derive(Debug)]
 struct Log {
     text: Arc<Mutex<String>>,
@@ -256,7 +256,7 @@ impl Log {
         }
     }
 
-    /// Returns all of it, once the process has ended.
+    /// Waits until the process has ended, and returns the whole log.
     fn whole(&mut self) -> String {
         if let Some(reader) = self.reader.take() {
             reader.join().unwrap();

@@ -1,4 +1,4 @@
-//! One real ClickHouse for the whole run, and a database of its own for each test.
+//! One real ClickHouse for the whole run, and a separate database for each test.
 
 use std::{
     fs, mem,
@@ -16,7 +16,7 @@ use rowmill_engine::{Engine, Options};
 
 use super::http::{self, Answer};
 
-/// What the folder of a run's data is called, before the number of its process.
+/// The prefix of a run's data folder; the run's process id follows.
 const DATA: &str = "it-engine-";
 
 /// A database that no other test uses.
@@ -28,7 +28,7 @@ pub struct Database {
     pub password: String,
 }
 
-/// Returns the engine's address and its password, and starts it if this is the first test that asks.
+/// Returns the engine's address and password. The first call starts the engine.
 fn engine() -> &'static (SocketAddr, String) {
     static ENGINE: OnceLock<(SocketAddr, String)> = OnceLock::new();
     ENGINE.get_or_init(|| {
@@ -37,13 +37,13 @@ fn engine() -> &'static (SocketAddr, String) {
         let engine = Engine::start(&Options::new(env!("CARGO_BIN_EXE_rowmill"), data));
         let engine = engine.unwrap_or_else(|error| panic!("{error}"));
         let door = (engine.address(), engine.collector().password().to_owned());
-        // It ends with this process, however that ends, and not before.
+        // The engine must run until this process ends, and ends with it, even after a crash.
         mem::forget(engine);
         door
     })
 }
 
-/// Removes the data of runs that have ended, and their engines with them.
+/// Removes the data of runs whose processes, and therefore engines, have ended.
 fn remove_what_is_left() {
     for entry in fs::read_dir(env!("CARGO_TARGET_TMPDIR"))
         .into_iter()
@@ -70,7 +70,7 @@ impl Database {
         Self { name, engine, password }
     }
 
-    /// Returns a database of another engine, which has its data in a folder.
+    /// Returns a database of another engine, whose data is in the folder `data`.
     pub fn of_engine(name: &str, engine: SocketAddr, data: &Path) -> Self {
         let password = fs::read_to_string(data.join("collector.password")).unwrap();
         Self {
@@ -93,7 +93,7 @@ impl Database {
         self.url_behind(self.engine)
     }
 
-    /// Returns the URL by which it is reached through a proxy.
+    /// Returns the URL of the database through a proxy.
     pub fn url_behind(&self, proxy: SocketAddr) -> String {
         format!("http://collector:{}@{proxy}/{}", self.password, self.name)
     }
@@ -104,17 +104,17 @@ impl Database {
         http::send(self.engine, method, target, &keys, body)
     }
 
-    /// Runs SQL and returns its output as text, or ClickHouse's own error.
+    /// Runs SQL and returns its output as text, or ClickHouse's error.
     pub fn try_query(&self, sql: &str) -> Result<String, String> {
         result(self.send("POST", &format!("/?database={}", self.name), sql.as_bytes()))
     }
 
-    /// Runs SQL without being in the database.
+    /// Runs SQL without selecting the database.
     pub fn on_server(&self, sql: &str) -> Result<String, String> {
         result(self.send("POST", "/", sql.as_bytes()))
     }
 
-    /// Sends an INSERT with its rows under a token.
+    /// Sends an INSERT with its rows and a deduplication token.
     pub fn insert(&self, statement_and_rows: &[u8], token: &str) {
         let path = format!(
             "/?database={}&insert_deduplication_token={token}&async_insert=0",
@@ -135,7 +135,7 @@ impl Database {
             .unwrap()
     }
 
-    /// Waits until a table has so many rows.
+    /// Waits until a table has exactly `rows` rows.
     pub fn wait_for_rows(&self, table: &str, rows: u64) {
         super::wait_for(&format!("{rows} rows of {table}"), || {
             (self.count(table) >= rows).then_some(())

@@ -1,4 +1,4 @@
-//! HTTP byte by byte: a client that sends what it is told to, right or wrong, and shows what came back.
+//! An HTTP client that sends any bytes, valid or not, and returns the response.
 
 use std::{
     io::{Read, Write},
@@ -6,11 +6,11 @@ use std::{
     time::Duration,
 };
 
-/// What came back.
+/// A response.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
-    /// Names in lower case, in the order of the answer.
+    /// The names are in lower case, in the order of the response.
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
 }
@@ -32,7 +32,7 @@ impl Answer {
     }
 }
 
-/// Sends a request and reads the answer to the end of the connection.
+/// Sends a request and reads the response to the end of the connection.
 pub fn send(address: SocketAddr, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
     let mut request = format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n");
     for (name, value) in headers {
@@ -68,11 +68,11 @@ pub fn open(address: SocketAddr, bytes: &[u8]) -> TcpStream {
     stream
 }
 
-/// Sends bytes as they are.
+/// Sends bytes unchanged and reads the response to the end of the connection.
 pub fn send_bytes(address: SocketAddr, bytes: &[u8]) -> Answer {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-    // A server that refuses a body early may close before all of it is written.
+    // A server that rejects a body early may close the connection before all of it is written.
     let _ = stream.write_all(bytes);
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer);
@@ -103,7 +103,7 @@ fn unchunk(mut rest: &[u8]) -> Vec<u8> {
     let mut body = Vec::new();
     loop {
         let line = rest.windows(2).position(|window| window == b"\r\n");
-        // What ClickHouse says when a query fails behind its first rows.
+        // ClickHouse cuts a response short if a query fails after its first rows.
         let line = line.unwrap_or_else(|| panic!("the answer is cut short: {}", String::from_utf8_lossy(&body)));
         let length = usize::from_str_radix(std::str::from_utf8(&rest[..line]).unwrap().trim(), 16).unwrap();
         if length == 0 {

@@ -1,4 +1,5 @@
-//! What the tests stand on: the engine, a database, the program, and HTTP byte by byte.
+//! The base of the tests: the engine, databases, the program, a proxy, a service and an HTTP
+//! client.
 
 pub mod collector;
 pub mod engine;
@@ -11,10 +12,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long a condition may take to come true before it counts as false; far more than any of them needs.
+/// How long to wait for a condition before the test fails; far more than any condition needs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Waits until `condition` gives a value.
+/// Waits until `condition` returns a value.
 pub fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {

@@ -1,4 +1,4 @@
-//! A proxy before ClickHouse.
+//! A proxy between a collector and ClickHouse.
 
 use std::{
     collections::BTreeSet,
@@ -11,7 +11,7 @@ use std::{
     thread,
 };
 
-/// Keeps what goes in and can lose what comes out.
+/// Records all requests, and can drop the responses.
 #[derive(Debug)]
 pub struct Proxy {
     pub address: SocketAddr,
@@ -66,12 +66,12 @@ impl Proxy {
         proxy
     }
 
-    /// Returns what has gone in.
+    /// Returns all bytes that clients have sent.
     pub fn seen(&self) -> String {
         String::from_utf8_lossy(&self.seen.lock().unwrap()).into_owned()
     }
 
-    /// Returns the formats that the rows of a table have gone in.
+    /// Returns the formats of the inserts into a table.
     pub fn formats(&self, table: &str) -> BTreeSet<String> {
         let (seen, insert) = (self.seen(), format!("INSERT+INTO+%60{table}%60"));
         let inserts = seen.split(&insert).skip(1);

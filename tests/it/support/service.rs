@@ -1,4 +1,4 @@
-//! Layers in this process, served on a port of their own.
+//! Layers in the test process, served on a separate port.
 
 use std::{convert::Infallible, net::SocketAddr, path::Path, time::Duration};
 
@@ -29,7 +29,7 @@ fn options() -> WriterOptions {
 }
 
 impl Served {
-    /// Syncs the schema and serves what `service_for` makes of a writer.
+    /// Syncs the schema and serves the service that `service_for` builds for a writer.
     pub fn start<S, B>(database: &Database, schema: &'static Schema, service_for: impl FnOnce(Writer) -> S) -> Self
     where
         S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
@@ -40,7 +40,7 @@ impl Served {
         Self::start_with(database, schema, options(), service_for)
     }
 
-    /// As [`start`](Self::start), with a proxy before ClickHouse.
+    /// Like [`start`](Self::start), with a proxy before ClickHouse.
     pub fn start_behind<S, B>(
         proxy: &Proxy,
         database: &Database,
@@ -57,7 +57,7 @@ impl Served {
         Self::start_in(None, &url, schema, options(), service_for)
     }
 
-    /// As [`start`](Self::start), with other options of the writer.
+    /// Like [`start`](Self::start), with other writer options.
     pub fn start_with<S, B>(
         database: &Database,
         schema: &'static Schema,
@@ -73,7 +73,7 @@ impl Served {
         Self::start_in(None, &database.url(), schema, options, service_for)
     }
 
-    /// As [`start_with`](Self::start_with), with a spool in a folder, and any URL of ClickHouse.
+    /// Like [`start_with`](Self::start_with), with a spool in `folder` and any ClickHouse URL.
     pub fn start_in<S, B>(
         folder: Option<&Path>,
         clickhouse: &str,
@@ -117,7 +117,7 @@ impl Served {
         }
     }
 
-    /// Brings all rows into ClickHouse.
+    /// Delivers all rows to ClickHouse.
     pub fn drain(&self) {
         let report = self.runtime.block_on(self.writer.drain(Duration::from_secs(60)));
         assert!(report.is_complete(), "{report:?}");

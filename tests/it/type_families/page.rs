@@ -1,4 +1,4 @@
-//! The page of types, against the engine's list and the generated code.
+//! Compares the page of types with the engine's list and the generated code.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,8 @@ use crate::support::engine::Database;
 
 const PAGE: &str = include_str!("../../../docs/types.md");
 
-/// The rows of the page's table below a heading, each the names in its first cell and its second cell.
+/// Returns the rows of the page's table under a heading: the names in the first cell, and the
+/// second cell.
 fn page(heading: &str) -> Vec<(Vec<String>, &'static str)> {
     let (_, section) = PAGE.split_once(&format!("\n## {heading}\n")).unwrap();
     let rows = section.lines().skip_while(|line| !line.starts_with("|---"));
@@ -19,12 +20,12 @@ fn page(heading: &str) -> Vec<(Vec<String>, &'static str)> {
     rows.map(row).collect()
 }
 
-/// What stands between backquotes.
+/// Returns the texts between backquotes.
 fn code_spans(text: &str) -> Vec<String> {
     text.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
-/// Names that are given in a row, by the name that they are given for.
+/// Groups names by family.
 fn by_family(rows: impl IntoIterator<Item = (String, String)>) -> BTreeMap<String, BTreeSet<String>> {
     let mut all = BTreeMap::<_, BTreeSet<_>>::new();
     for (family, name) in rows {
@@ -43,7 +44,7 @@ fn the_page_of_types_is_about_all_of_them() {
     for (families, rust) in &rows {
         for family in families {
             let is = rust_type(&supported[family]);
-            // What is declared for the column is called after it.
+            // A type that is generated for the column has the column's name.
             if is == "C" {
                 assert!(rust.contains("called like the column"), "{family}: {rust}");
             } else if !is.is_empty() && !matches!(family.as_str(), "LowCardinality" | "SimpleAggregateFunction") {
@@ -73,7 +74,7 @@ fn the_page_of_types_is_about_all_of_them() {
     assert_eq!(by_family(written), aliases);
 }
 
-/// The name of the Rust type of a column, without its parameters; nothing for a tuple.
+/// Returns the name of the Rust type of a column without its parameters; empty for a tuple.
 fn rust_type(ty: &str) -> String {
     let code = generated(ty).code;
     let row = code.split_once("pub struct T").unwrap().1;

@@ -1,10 +1,10 @@
-//! Which two types may stand in one Variant, against ClickHouse.
+//! Compares with ClickHouse which pairs of types a Variant may contain.
 
 use rowmill_codegen::generate_texts;
 
 use crate::support::engine::Database;
 
-/// One of each kind, and of some two that are much alike.
+/// One type of each kind, and two of some kinds that are much alike.
 const TYPES: &[&str] = &[
     "UInt8",
     "UInt64",
@@ -51,7 +51,7 @@ const TYPES: &[&str] = &[
     "Variant(UInt8, UUID)",
 ];
 
-/// The problems of a table that has all of the types, by its columns.
+/// Returns the problem of each column of a table with all of the types.
 fn problems(types: &[String]) -> Vec<Option<String>> {
     let columns: String = (types.iter().enumerate())
         .map(|(index, ty)| format!("      c{index}_: {}\n", serde_json::Value::from(ty.as_str())))
