@@ -175,7 +175,7 @@ fn answers_as_recorded_header_for_header() {
         let native = request.contains("/band/");
         let context = Context {
             uid: number_after(sent("set-cookie"), "uid="),
-            origin: CorsOrigin::PresentColumns(&origin),
+            origin: CorsOrigin::Given(&origin),
             native,
             is_head: request.starts_with("-I"),
             ..context()
@@ -256,11 +256,7 @@ fn todays_answers_have_the_headers_of_their_kind_and_no_others() {
     let page = HeaderValue::from_static("https://shop.example");
     for (answer, own) in cases {
         let is_preflight = matches!(answer, Answer::Preflight);
-        for origin in [
-            CorsOrigin::Any,
-            CorsOrigin::Referer(&page),
-            CorsOrigin::PresentColumns(&page),
-        ] {
+        for origin in [CorsOrigin::Any, CorsOrigin::Referer(&page), CorsOrigin::Given(&page)] {
             let response = finish(&answers, answer.clone(), &Context { origin, ..context() });
             // Another test checks the lengths.
             let headers = response
@@ -271,7 +267,7 @@ fn todays_answers_have_the_headers_of_their_kind_and_no_others() {
                 .map(|(name, value)| (name.as_str(), value.to_str().unwrap()))
                 .collect();
             let mut expected: Vec<_> = always.into_iter().chain(own.iter().copied()).collect();
-            if matches!(origin, CorsOrigin::PresentColumns(_)) {
+            if matches!(origin, CorsOrigin::Given(_)) {
                 expected.push(("access-control-allow-origin", "https://shop.example"));
                 expected.push(("access-control-allow-credentials", "true"));
                 if is_preflight {

@@ -8,7 +8,7 @@ use crate::request::headers::RequestHeaders;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CorsOrigin<'a> {
     /// The `Origin` of the request.
-    PresentColumns(&'a HeaderValue),
+    Given(&'a HeaderValue),
     /// The `Referer` of the request, of which `scheme://host[:port]` counts.
     Referer(&'a HeaderValue),
     /// The request has neither.
@@ -19,7 +19,7 @@ impl<'a> CorsOrigin<'a> {
     /// Returns the origin of a request.
     pub(crate) fn of(said: &RequestHeaders<'a>) -> Self {
         if let Some(origin) = said.origin.filter(|origin| !origin.is_empty()) {
-            return Self::PresentColumns(origin);
+            return Self::Given(origin);
         }
         said.referer.map_or(Self::Any, Self::Referer)
     }
@@ -27,7 +27,7 @@ impl<'a> CorsOrigin<'a> {
     /// Returns the `Origin` of the request; without it, CORS does not apply.
     pub(crate) fn given(self) -> Option<HeaderValue> {
         match self {
-            Self::PresentColumns(origin) => Some(origin.clone()),
+            Self::Given(origin) => Some(origin.clone()),
             Self::Referer(_) | Self::Any => None,
         }
     }
@@ -35,7 +35,7 @@ impl<'a> CorsOrigin<'a> {
     /// Returns the value of `Access-Control-Allow-Origin` that Rockstat puts into every response.
     pub(crate) fn to_value(self) -> HeaderValue {
         match self {
-            Self::PresentColumns(origin) => origin.clone(),
+            Self::Given(origin) => origin.clone(),
             Self::Referer(referer) => {
                 let origin = referer.to_str().ok().and_then(origin_of);
                 let value = origin.and_then(|origin| HeaderValue::from_str(origin).ok());

@@ -45,7 +45,7 @@ pub struct EventMeta<'a> {
 
 /// A value of an [`EventMeta`], for columns of a type other than the value's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "each is the field of Stamp that it is called after")]
+#[expect(missing_docs, reason = "each is the field of EventMeta that it is called after")]
 pub enum CollectorValue {
     Id,
     Uid,

@@ -38,12 +38,12 @@ pub(crate) enum ReadBodyError {
     /// The connection broke.
     Broken,
     /// The requests in progress have used up their memory budget.
-    SpoolFull,
+    OutOfMemory,
 }
 
 impl From<SpoolFull> for ReadBodyError {
-    fn from(SpoolFull: SpoolFull) -> Self {
-        Self::SpoolFull
+    fn from(_: SpoolFull) -> Self {
+        Self::OutOfMemory
     }
 }
 

@@ -8,7 +8,7 @@
 /// the number, little-endian.
 ///
 /// ```
-/// use rowmill_ingest::{refusal::Problem, value::{Decode, enumeration}};
+/// use rowmill_ingest::{refusal::ValueError, value::{Decode, enumeration}};
 ///
 /// enumeration! {
 ///     /// What became of a mail.
@@ -22,7 +22,7 @@
 ///
 /// assert_eq!(State::from_text("open".into()), Ok(State::Open));
 /// assert_eq!(State::from_text("-3".into()), Ok(State::Bounced));
-/// assert_eq!(State::from_text("shut".into()), Err(Problem::UnknownName));
+/// assert_eq!(State::from_text("shut".into()), Err(ValueError::UnknownName));
 /// assert_eq!(State::default(), State::Bounced);
 /// assert_eq!(State::Open.to_string(), "open");
 /// ```

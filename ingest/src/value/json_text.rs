@@ -127,7 +127,7 @@ impl<P: JsonPaths> Encode for JsonText<'_, P> {
 /// Declares the paths of a `JSON` column that have a type.
 ///
 /// ```
-/// use rowmill_ingest::{json::Reader, refusal::Problem, value::{Decode, JsonText, json_paths}};
+/// use rowmill_ingest::{json::Reader, refusal::ValueError, value::{Decode, JsonText, json_paths}};
 ///
 /// json_paths! {
 ///     /// What is known of a payload.
@@ -138,8 +138,8 @@ impl<P: JsonPaths> Encode for JsonText<'_, P> {
 /// let payload = JsonText::<PayloadPaths>::from_json(&mut Reader::new(sound))?;
 /// assert_eq!(payload.as_str(), sound);
 /// let wrong = JsonText::<PayloadPaths>::from_json(&mut Reader::new(r#"{"user": {"id": "Bob"}}"#));
-/// assert_eq!(wrong, Err(Problem::Malformed));
-/// # Ok::<(), Problem>(())
+/// assert_eq!(wrong, Err(ValueError::Malformed));
+/// # Ok::<(), ValueError>(())
 /// ```
 #[macro_export]
 macro_rules! json_paths {

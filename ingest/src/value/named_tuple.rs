@@ -39,7 +39,7 @@ use crate::{
 ///
 /// let address = Address::from_json(&mut Reader::new(r#"{"zip code": 10115, "since": 1990}"#))?;
 /// assert_eq!(address, Address { street: "".into(), zip: 10115 });
-/// # Ok::<(), rowmill_ingest::refusal::Problem>(())
+/// # Ok::<(), rowmill_ingest::refusal::ValueError>(())
 /// ```
 #[macro_export]
 macro_rules! named_tuple {

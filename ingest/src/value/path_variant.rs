@@ -13,7 +13,7 @@ use crate::{
 /// ```
 /// use std::borrow::Cow;
 ///
-/// use rowmill_ingest::{json::Reader, refusal::Problem, value::{JsonPath, path_variant}};
+/// use rowmill_ingest::{json::Reader, refusal::ValueError, value::{JsonPath, path_variant}};
 ///
 /// path_variant! {
 ///     /// How much, or why not.
@@ -23,7 +23,7 @@ use crate::{
 /// assert_eq!(Amount::check(&mut Reader::new("12")), Ok(()));
 /// assert_eq!(Amount::check(&mut Reader::new("\"none\"")), Ok(()));
 /// // ClickHouse makes 100 of this.
-/// assert_eq!(Amount::check(&mut Reader::new("1e2")), Err(Problem::NotAnInteger));
+/// assert_eq!(Amount::check(&mut Reader::new("1e2")), Err(ValueError::NotAnInteger));
 /// ```
 #[macro_export]
 macro_rules! path_variant {

@@ -43,7 +43,7 @@ pub const NULL: u8 = u8::MAX;
 /// assert_eq!(Amount::from_json(&mut Reader::new("12"))?, Amount::UInt64(12));
 /// assert_eq!(Amount::from_json(&mut Reader::new("-12"))?, Amount::String("-12".into()));
 /// assert_eq!(Amount::from_json(&mut Reader::new("null"))?, Amount::Null);
-/// # Ok::<(), rowmill_ingest::refusal::Problem>(())
+/// # Ok::<(), rowmill_ingest::refusal::ValueError>(())
 /// ```
 #[macro_export]
 macro_rules! variant {

@@ -69,7 +69,7 @@ impl Zone for Utc {
 /// let noon = DateTime::<EuropeBerlin>::from_text("2024-07-01 12:00:00".into())?;
 /// let same = DateTime::<EuropeBerlin>::from_text("2024-07-01T10:00:00Z".into())?;
 /// assert_eq!(noon, same);
-/// # Ok::<(), rowmill_ingest::refusal::Problem>(())
+/// # Ok::<(), rowmill_ingest::refusal::ValueError>(())
 /// ```
 #[macro_export]
 macro_rules! zone {

@@ -56,7 +56,7 @@ pub struct WriterOptions {
     /// ClickHouse is available, ids come from a random part of the places that no number has.
     pub node: Option<u16>,
     /// The time from the confirmation of a row to the audit, which compares counts with the table;
-    /// at least 10 ms. `None`: no audit. See [`TableCounts::audit_missing`].
+    /// at least 10 ms. `None`: no audit. See [`TableCounts::audit_missing`](crate::TableCounts::audit_missing).
     pub audit_after: Option<Duration>,
 }
 
