@@ -177,13 +177,13 @@ impl Shared {
             return Err("the collector is stopping");
         }
         if self.writer.is_disk_failing() {
-            return Err("the spool's disk fails");
+            return Err("the last write to the spool failed");
         }
         if self.writer.is_nearly_full() {
-            return Err("no room for events");
+            return Err("memory or disk for events is nearly full");
         }
         if self.writer.schema_state() == SchemaState::Refused {
-            return Err("the database is not as the schema says; the log has what to do");
+            return Err("the database does not match the schema; the log names the remedy");
         }
         self.ping().await
     }
@@ -208,7 +208,7 @@ impl Shared {
         for (store, client) in &self.stores {
             match ping(client, READY_TIMEOUT).await {
                 Ok(()) if self.writer.schema_state() == SchemaState::Ready => return Ok(()),
-                Ok(()) => return Err("the database is being brought to the schema"),
+                Ok(()) => return Err("the collector is still preparing the tables in ClickHouse"),
                 // The response only says that ClickHouse is unreachable; the delivery task has
                 // already logged why.
                 Err(error) => tracing::debug!(%store, %error, "not ready"),
@@ -572,11 +572,11 @@ mod tests {
         let (status, text) = ready(&writer, store).await;
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
         let mut lines = text.lines();
-        assert_eq!(lines.next(), Some("no room for events"));
+        assert_eq!(lines.next(), Some("memory or disk for events is nearly full"));
         // For each table, one row was not accepted.
         assert_eq!(lines.count(), tables::SCHEMA.tables.len(), "{text}");
         assert!(
-            text.contains(": rows were not taken for lack of room since the start: 1\n"),
+            text.contains(": rows not accepted since the start because memory or disk was full: 1\n"),
             "{text}"
         );
     }
@@ -598,7 +598,7 @@ mod tests {
         let (status, text) = ready(&writer, store).await;
         assert_eq!(
             (status, &*text),
-            (StatusCode::SERVICE_UNAVAILABLE, "the spool's disk fails\n")
+            (StatusCode::SERVICE_UNAVAILABLE, "the last write to the spool failed\n")
         );
     }
 }
