@@ -1,4 +1,4 @@
-//! What can be typed behind `rowmill`.
+//! The command-line arguments of `rowmill`. The doc comments are the text of `--help`.
 
 use std::{
     net::SocketAddr,
@@ -20,65 +20,65 @@ pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) serve: ServeOptions,
 
-    /// How the log on standard error is written; how much of it, ROWMILL_LOG says (debug, or a
-    /// filter as of `env_logger`).
+    /// Format of the log on standard error; ROWMILL_LOG sets its level or filter (debug, or a
+    /// filter in the syntax of `env_logger`).
     #[arg(long, global = true, env = "ROWMILL_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub(crate) log_format: LogFormat,
 }
 
-/// How the log is written.
+/// The format of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogFormat {
-    /// A line of text an event, for people.
+    /// One line of text per event, for people.
     Text,
-    /// A JSON object an event, one a line.
+    /// One JSON object per event and line.
     Json,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Collect events (what `rowmill` alone does, too).
+    /// Collect events; `rowmill` without a command does the same.
     Serve(ServeOptions),
-    /// Run the embedded ClickHouse alone.
+    /// Run only the embedded ClickHouse.
     Engine(EngineOptions),
-    /// Check a schema folder as the build does, without a build.
+    /// Report the problems of a schema folder that a build would report, without building.
     Check(CheckOptions),
-    /// Show as SQL what the database lacks.
+    /// Print the SQL statements that `apply` would run.
     Plan(DatabaseOptions),
-    /// Do what `plan` shows.
+    /// Run the SQL statements that the database needs to match the schema, and print them.
     Apply(DatabaseOptions),
-    /// List the destinations, their tables and their acknowledgements.
+    /// List the destinations with their tables, acknowledgements and rate limits.
     Routes,
-    /// Look at the rows that wait on disk, or bring them to ClickHouse.
+    /// List, verify, replay or export the rows that wait on disk.
     #[command(subcommand)]
     Spool(SpoolCommand),
-    /// Bring rows that ClickHouse has refused into their tables.
+    /// Replay rows that ClickHouse has refused into their tables.
     #[command(subcommand)]
     Rejected(RejectedCommand),
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum SpoolCommand {
-    /// List the blocks that wait, oldest first.
+    /// List the waiting blocks, oldest first.
     List(SpoolOptions),
-    /// Read everything and compare the checksums; fails where something is damaged.
+    /// Read the whole spool and compare the checksums; fails if data is damaged or incomplete.
     Verify(SpoolOptions),
-    /// Send what waits to ClickHouse, without collecting events; the collector must not be running.
+    /// Send the waiting rows to ClickHouse; the collector must not be running.
     Replay(ReplayOptions),
-    /// Write what waits into files: for each block its rows, and the request that inserts them.
+    /// Write the waiting rows of each block to files, each with the request that inserts its rows.
     Export(ExportOptions),
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum RejectedCommand {
-    /// Send the rows among the dead letters once more. Rows that are in their table already are not sent; collectors may run
-    /// meanwhile.
+    /// Send the rows among the dead letters again, except rows that are already in their table;
+    /// collectors may run at the same time.
     Replay(RejectedReplayOptions),
 }
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct SpoolOptions {
-    /// Folder of what has to outlive the process, as for `serve`.
+    /// Data directory of the collector, the same as for `serve`.
     #[arg(long, env = "ROWMILL_DATA", default_value = "./data", value_name = "DIR")]
     pub(crate) data: PathBuf,
 }
@@ -91,7 +91,7 @@ pub(crate) struct ReplayOptions {
     #[command(flatten)]
     pub(crate) database: DatabaseOptions,
 
-    /// How long it may take, in seconds.
+    /// Maximum duration of the replay, in seconds.
     #[arg(long, default_value = "600", value_parser = seconds, value_name = "SECONDS")]
     pub(crate) within: Duration,
 
@@ -104,19 +104,20 @@ pub(crate) struct RejectedReplayOptions {
     #[command(flatten)]
     pub(crate) database: DatabaseOptions,
 
-    /// Only rows of this table.
+    /// Replay only the rows of this table.
     #[arg(long)]
     pub(crate) table: Option<String>,
 
-    /// Only rows that were refused since then: a time as 2026-11-28T22:00:00Z, or an age as 90m, 24h or 7d.
+    /// Replay only rows refused since this time: a time such as 2026-11-28T22:00:00Z, or an age such
+    /// as 90m, 24h or 7d.
     #[arg(long, value_parser = since, value_name = "TIME")]
     pub(crate) since: Option<SystemTime>,
 
-    /// Only rows whose code in `rejected` is this text, or whose reason contains it.
+    /// Replay only rows whose code in `rejected` is TEXT, or whose reason contains TEXT.
     #[arg(long, value_name = "TEXT")]
     pub(crate) reason: Option<String>,
 
-    /// Count the rows, and send nothing.
+    /// Count the rows without sending them.
     #[arg(long)]
     pub(crate) dry_run: bool,
 
@@ -128,25 +129,25 @@ pub(crate) struct RejectedReplayOptions {
     pub(crate) columns: ColumnOptions,
 }
 
-/// What has become of columns since rows were written.
+/// Changes of columns since the rows were written.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ColumnOptions {
-    /// A column of the rows that is called otherwise in the table now. May be given several times.
+    /// Store the values of the rows' column OLD in the table's column NEW; repeatable.
     #[arg(long = "map", value_name = "OLD=NEW", value_parser = renamed)]
     pub(crate) renamed: Vec<(String, String)>,
 
-    /// A column of the rows whose values are not stored. May be given several times.
+    /// Do not store the values of this column of the rows; repeatable.
     #[arg(long = "drop", value_name = "COLUMN")]
     pub(crate) dropped: Vec<String>,
 
-    /// A column of the rows whose values ClickHouse may convert to the type of the table's column although that may change them. May
-    /// be given several times.
+    /// Let ClickHouse convert the values of this column of the rows to the type of the table's
+    /// column, even if the conversion may change the values; repeatable.
     #[arg(long = "convert", value_name = "COLUMN")]
     pub(crate) converted: Vec<String>,
 }
 
 impl ColumnOptions {
-    /// Returns them as the runtime takes them.
+    /// Returns the changes in the runtime's type.
     pub(crate) fn changes(&self) -> ColumnChanges {
         ColumnChanges {
             renamed: self.renamed.iter().cloned().collect(),
@@ -161,22 +162,22 @@ pub(crate) struct ExportOptions {
     #[command(flatten)]
     pub(crate) spool: SpoolOptions,
 
-    /// Only the blocks of this table.
+    /// Export only the blocks of this table.
     #[arg(long)]
     pub(crate) table: Option<String>,
 
-    /// Folder to write to; it is made.
+    /// Directory for the files; created if it does not exist.
     pub(crate) to: PathBuf,
 }
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ServeOptions {
-    /// Address to take events on; port 0 takes a free one.
+    /// Address that receives events; port 0 selects a free port.
     #[arg(long, env = "ROWMILL_LISTEN", default_value = "127.0.0.1:8080")]
     pub(crate) listen: SocketAddr,
 
-    /// ClickHouse, as http://user:password@host:8123/database; left out, the embedded one is run. Replicas of one another are
-    /// listed with commas between them: rows go to the first that answers.
+    /// ClickHouse as http://user:password@host:8123/database, or several replicas separated by
+    /// commas; rows go to the first replica that answers. Default: the embedded ClickHouse.
     #[arg(
         long,
         env = "ROWMILL_CLICKHOUSE",
@@ -186,7 +187,7 @@ pub(crate) struct ServeOptions {
     )]
     pub(crate) clickhouse: Vec<String>,
 
-    /// Address of the embedded ClickHouse's HTTP interface; port 0 takes a free one.
+    /// Address of the embedded ClickHouse's HTTP interface; port 0 selects a free port.
     #[arg(
         long,
         env = "ROWMILL_ENGINE_LISTEN",
@@ -195,11 +196,12 @@ pub(crate) struct ServeOptions {
     )]
     pub(crate) engine_listen: SocketAddr,
 
-    /// Folder of what has to outlive the process.
+    /// Data directory (spool and embedded ClickHouse).
     #[arg(long, env = "ROWMILL_DATA", default_value = "./data", value_name = "DIR")]
     pub(crate) data: PathBuf,
 
-    /// What a success says to a webhook whose route says nothing of it: its row is in memory, on disk, or in its table.
+    /// Default acknowledgement for webhooks: accepted (in memory), spooled (on disk) or stored (in
+    /// ClickHouse).
     #[arg(
         long,
         env = "ROWMILL_ACK",
@@ -208,11 +210,13 @@ pub(crate) struct ServeOptions {
     )]
     pub(crate) ack: Ack,
 
-    /// Let every request choose that by its header X-Rowmill-Ack, not only those of routes that allow it.
+    /// Let requests of all routes choose the acknowledgement with the header X-Rowmill-Ack, not only
+    /// those of routes that allow it.
     #[arg(long, env = "ROWMILL_ACK_HEADER")]
     pub(crate) ack_header: bool,
 
-    /// Memory that waiting rows and requests in flight may take, in bytes; the requests take at most half of it.
+    /// Maximum memory of waiting rows and requests in flight, in bytes; requests take at most half of
+    /// it.
     #[arg(
         long,
         env = "ROWMILL_MEMORY_BYTES",
@@ -221,7 +225,7 @@ pub(crate) struct ServeOptions {
     )]
     pub(crate) memory_bytes: usize,
 
-    /// Disk that waiting rows may take, in bytes.
+    /// Maximum disk space of waiting rows, in bytes.
     #[arg(
         long,
         env = "ROWMILL_SPOOL_BYTES",
@@ -230,16 +234,16 @@ pub(crate) struct ServeOptions {
     )]
     pub(crate) spool_bytes: u64,
 
-    /// Answer with the headers of another collector, header for header; left out, with those that
-    /// browsers and senders of today need.
+    /// Respond with exactly the headers of another collector. Default: the headers that current
+    /// browsers and senders need.
     #[arg(long, env = "ROWMILL_COMPAT", value_enum, value_name = "COLLECTOR")]
     pub(crate) compat: Option<Compat>,
 
-    /// Days after which ClickHouse removes what stands in `rejected`; 0 keeps it for good.
+    /// Days after which ClickHouse removes a row from `rejected`; 0 keeps the rows permanently.
     #[arg(long, env = "ROWMILL_REJECTED_DAYS", default_value_t = 30, value_name = "DAYS")]
     pub(crate) rejected_days: u32,
 
-    /// How much of a refused event is kept in `rejected`, in bytes.
+    /// Maximum part of a refused event that `rejected` keeps, in bytes.
     #[arg(
         long,
         env = "ROWMILL_REJECTED_PAYLOAD_BYTES",
@@ -248,11 +252,12 @@ pub(crate) struct ServeOptions {
     )]
     pub(crate) rejected_payload_bytes: usize,
 
-    /// Host that the collector is reached by; its parent domain is the visitor cookie's.
+    /// Public host of the collector; the visitor cookie is set for its parent domain.
     #[arg(long, env = "ROWMILL_DOMAIN", value_name = "HOST")]
     pub(crate) domain: Option<String>,
 
-    /// Proxies whose X-Real-IP and X-Forwarded-Host count, as addresses and networks with commas between them.
+    /// Proxies whose X-Real-IP and X-Forwarded-Host are trusted: addresses and networks, separated by
+    /// commas.
     #[arg(
         long,
         env = "ROWMILL_TRUSTED_PROXIES",
@@ -261,12 +266,12 @@ pub(crate) struct ServeOptions {
     )]
     pub(crate) trusted_proxies: String,
 
-    /// Number of this process in its ids, 0 to 511, which no other collector of the same tables may have; left out, a free one is
-    /// leased from ClickHouse.
+    /// Node number in the ids of this process, 0 to 511; no other collector of the same tables may
+    /// have it. Default: the process leases a free number from ClickHouse.
     #[arg(long, env = "ROWMILL_NODE", value_parser = clap::value_parser!(u16).range(..512))]
     pub(crate) node: Option<u16>,
 
-    /// Largest body of a request, in bytes.
+    /// Maximum length of a request body, in bytes.
     #[arg(
         long,
         env = "ROWMILL_MAX_BODY_BYTES",
@@ -275,7 +280,7 @@ pub(crate) struct ServeOptions {
     )]
     pub(crate) max_body_bytes: usize,
 
-    /// Largest body of many events, one a line (`application/x-ndjson`), in bytes.
+    /// Maximum length of an NDJSON body (one event per line, `application/x-ndjson`), in bytes.
     #[arg(
         long,
         env = "ROWMILL_MAX_BULK_BYTES",
@@ -284,13 +289,13 @@ pub(crate) struct ServeOptions {
     )]
     pub(crate) max_bulk_bytes: usize,
 
-    /// Connections that may be open; for one more, an idle one is closed. They are fewer if the limit
-    /// of descriptors has no room for them; left out, that limit decides, up to 50000.
+    /// Maximum number of open connections; an idle one is closed for a new one. The limit of file
+    /// descriptors may lower this number. Default: as many as that limit allows, up to 50000.
     #[arg(long, env = "ROWMILL_MAX_CONNECTIONS", value_name = "COUNT")]
     pub(crate) max_connections: Option<usize>,
 
-    /// Connections that may be open from one address, or one IPv6 network (/64); 0 is no bound, as it
-    /// has to be behind a proxy.
+    /// Maximum number of open connections from one address, or one IPv6 network (/64); 0 means no
+    /// limit, which a collector behind a proxy needs.
     #[arg(
         long,
         env = "ROWMILL_MAX_CONNECTIONS_PER_IP",
@@ -299,57 +304,59 @@ pub(crate) struct ServeOptions {
     )]
     pub(crate) max_connections_per_ip: usize,
 
-    /// How long /ready is 503 before a stop begins, while events are still taken, in seconds: the time
-    /// in which a load balancer sees it.
+    /// Time before a stop in which /ready is 503 and events are still accepted, in seconds, so that a
+    /// load balancer can react.
     #[arg(long, env = "ROWMILL_PRE_STOP_SECONDS", default_value = "0", value_parser = seconds, value_name = "SECONDS")]
     pub(crate) pre_stop_seconds: Duration,
 
-    /// How many requests one client address may send, as 100/s, 600/m or 1000/h; more get 429. Pictures and redirects do not count. None
-    /// where it is left out.
+    /// Rate limit per client address, such as 100/s, 600/m or 1000/h; requests above it get 429.
+    /// Images and redirects do not count. Default: no limit.
     #[arg(long, env = "ROWMILL_RATE_LIMIT_PER_IP", value_name = "LIMIT")]
     pub(crate) rate_limit_per_ip: Option<RateLimit>,
 
-    /// How many requests each route takes whose schema gives it no `rate_limit`, but for pictures and redirects. None where it is left out.
+    /// Rate limit of each route without a `rate_limit` in the schema, such as 1000/h; images and
+    /// redirects do not count. Default: no limit.
     #[arg(long, env = "ROWMILL_RATE_LIMIT_PER_ROUTE", value_name = "LIMIT")]
     pub(crate) rate_limit_per_route: Option<RateLimit>,
 
-    /// How long a stop may take until the last rows are in ClickHouse, in seconds.
+    /// Maximum time for the delivery of the last rows to ClickHouse during a stop, in seconds.
     #[arg(long, env = "ROWMILL_DRAIN_SECONDS", default_value = "30", value_parser = seconds, value_name = "SECONDS")]
     pub(crate) drain_seconds: Duration,
 
-    /// How long one insert may take, materialized views included, before it is tried again, in seconds.
+    /// Time after which an insert, including materialized views, is retried, in seconds.
     #[arg(long, env = "ROWMILL_INSERT_TIMEOUT_SECONDS", default_value = "60", value_parser = seconds, value_name = "SECONDS")]
     pub(crate) insert_timeout_seconds: Duration,
 
-    /// How many replicas have rows before they count as stored: a number, or `auto` for more than half of them. Left out, it is
-    /// as the ClickHouse user's profile says, by default the one replica that takes the insert.
+    /// Replicas that must have rows before the rows count as stored: a number, or `auto` for more
+    /// than half of the replicas. Default: the value in the ClickHouse user's profile, usually the
+    /// one replica that receives the insert.
     #[arg(long, env = "ROWMILL_INSERT_QUORUM", value_name = "REPLICAS")]
     pub(crate) insert_quorum: Option<InsertQuorum>,
 
-    /// Compare the number of rows that ClickHouse has confirmed with the number in the table, and report a difference in /metrics,
-    /// in /ready and in the log. Each comparison reads the column `id` of the table.
+    /// Compare the number of confirmed rows with the number of rows in the table, and report a
+    /// difference in /metrics, /ready and the log. Each comparison reads the table's column `id`.
     #[arg(long, env = "ROWMILL_AUDIT")]
     pub(crate) audit: bool,
 
-    /// The time between the confirmation of a row and its comparison, in seconds.
+    /// Time between the confirmation of a row and its comparison by --audit, in seconds.
     #[arg(long, env = "ROWMILL_AUDIT_AFTER_SECONDS", default_value = "120", value_parser = seconds, value_name = "SECONDS")]
     pub(crate) audit_after_seconds: Duration,
 }
 
-/// A collector whose answers can be asked for.
+/// A collector whose response headers Rowmill can send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Compat {
-    /// Rockstat's front service.
+    /// The front service of Rockstat.
     Rockstat,
 }
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct EngineOptions {
-    /// Address of the HTTP interface; port 0 takes a free one.
+    /// Address of the HTTP interface; port 0 selects a free port.
     #[arg(long, env = "ROWMILL_ENGINE_LISTEN", default_value = "127.0.0.1:8123")]
     pub(crate) listen: SocketAddr,
 
-    /// Folder of the databases.
+    /// Data directory of ClickHouse.
     #[arg(
         long,
         env = "ROWMILL_ENGINE_DATA",
@@ -358,34 +365,34 @@ pub(crate) struct EngineOptions {
     )]
     pub(crate) data: PathBuf,
 
-    /// End with the process that holds the other end of standard input.
+    /// Exit when standard input closes.
     #[arg(long, hide = true)]
     pub(crate) tied: bool,
 }
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct CheckOptions {
-    /// Folder of the schema.
+    /// Schema folder.
     #[arg(default_value = "schemas")]
     pub(crate) schemas: PathBuf,
 
-    /// How to show the problems.
+    /// Output format of the problems.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,
 }
 
-/// How problems are shown.
+/// The output format of problems.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// As the build shows them.
+    /// The text that the build prints.
     Text,
-    /// One JSON object a line, for editors.
+    /// One JSON object per line, for editors.
     Json,
 }
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct DatabaseOptions {
-    /// ClickHouse, as http://user:password@host:8123/database.
+    /// ClickHouse as http://user:password@host:8123/database.
     #[arg(long, env = "ROWMILL_CLICKHOUSE", hide_env_values = true, value_name = "URL")]
     pub(crate) clickhouse: String,
 }
@@ -395,9 +402,9 @@ fn renamed(text: &str) -> Result<(String, String), String> {
     Ok((old.to_owned(), new.to_owned()))
 }
 
-/// Reads a time, or how long ago it was.
+/// Parses a time, or an age as a time in the past.
 fn since(text: &str) -> Result<SystemTime, String> {
-    const HELP: &str = "neither a time as 2026-11-28T22:00:00Z nor an age as 90m, 24h or 7d";
+    const HELP: &str = "expected a time such as 2026-11-28T22:00:00Z, or an age such as 90m, 24h or 7d";
     if let Ok(time) = text.parse::<Timestamp>() {
         return SystemTime::try_from(time).map_err(|error| error.to_string());
     }

@@ -52,11 +52,7 @@ pub(crate) fn routes() -> Result<(), Box<dyn Error>> {
     } in destinations
     {
         let ack = acks.ack.map_or("", |ack| ack.name());
-        let by_header = if acks.by_header {
-            " or as X-Rowmill-Ack says"
-        } else {
-            ""
-        };
+        let by_header = if acks.by_header { " or by X-Rowmill-Ack" } else { "" };
         let at_most = rate_limit.map_or_else(String::new, |limit| format!("  at most {limit}"));
         writeln!(
             out,
@@ -76,7 +72,7 @@ fn print(report: &SyncReport) -> Result<(), Box<dyn Error>> {
         writeln!(remarks, "warning: {warning}")?;
     }
     if report.statements.is_empty() {
-        writeln!(remarks, "the database has all that the schema needs")?;
+        writeln!(remarks, "the database matches the schema")?;
     }
     Ok(())
 }

@@ -16,7 +16,7 @@ pub(crate) fn conditions(writer: &Writer) -> Vec<String> {
     let NodeStatus { clashes, .. } = writer.node_status();
     lines.extend(line(
         clashes,
-        "another process had the same node number, so that ids may not be unique; times seen",
+        "another process had the same node number, so ids may not be unique; times seen",
     ));
     lines.extend(line(
         writer.damaged_parts(),
@@ -35,9 +35,9 @@ fn of_table(counts: &TableCounts) -> Vec<String> {
     let of_table = [
         (
             held,
-            "rows wait for a person, and the log has the reason; rows that wait",
+            "rows wait for an operator, and the log has the reason; waiting rows",
         ),
-        (failures, "an insert fails and is tried again; failures in a row"),
+        (failures, "an insert fails and is retried; consecutive failures"),
         (
             counts.rows_missing,
             "rows that ClickHouse confirms are not in the table",
@@ -45,7 +45,7 @@ fn of_table(counts: &TableCounts) -> Vec<String> {
         (counts.rows_lost, "rows were damaged on the spool's disk and are lost"),
         (
             counts.rows_without_room,
-            "rows were not taken for lack of room since the start",
+            "rows not accepted since the start because memory or disk was full",
         ),
         (
             counts.views_in_doubt,

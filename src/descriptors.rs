@@ -32,7 +32,7 @@ pub(crate) fn connections(wanted: Option<usize>, tables: usize) -> usize {
         tracing::warn!(
             wanted,
             connections,
-            "the limit of descriptors has no room for so many connections"
+            "the limit of file descriptors is too low for so many connections"
         );
     }
     connections
@@ -47,7 +47,7 @@ fn raise() -> Option<u64> {
     match setrlimit(Resource::Nofile, raised) {
         Ok(()) => raised.current,
         Err(error) => {
-            tracing::debug!(%error, "the limit of descriptors stays as it is");
+            tracing::debug!(%error, "cannot raise the limit of file descriptors");
             limit.current
         }
     }

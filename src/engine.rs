@@ -81,7 +81,7 @@ impl EmbeddedClickHouse {
         drop(self.stop);
         match self.thread.join() {
             Ok(ended) => Ok(ended?),
-            Err(_) => Err("the thread that looks after the embedded ClickHouse ended by a panic".into()),
+            Err(_) => Err("the thread that supervises the embedded ClickHouse panicked".into()),
         }
     }
 }

@@ -177,13 +177,13 @@ impl Shared {
             return Err("the collector is stopping");
         }
         if self.writer.is_disk_failing() {
-            return Err("the spool's disk fails");
+            return Err("the last write to the spool failed");
         }
         if self.writer.is_nearly_full() {
-            return Err("no room for events");
+            return Err("memory or disk for events is nearly full");
         }
         if self.writer.schema_state() == SchemaState::Refused {
-            return Err("the database is not as the schema says; the log has what to do");
+            return Err("the database does not match the schema; the log names the remedy");
         }
         self.ping().await
     }
@@ -208,7 +208,7 @@ impl Shared {
         for (store, client) in &self.stores {
             match ping(client, READY_TIMEOUT).await {
                 Ok(()) if self.writer.schema_state() == SchemaState::Ready => return Ok(()),
-                Ok(()) => return Err("the database is being brought to the schema"),
+                Ok(()) => return Err("the collector is still preparing the tables in ClickHouse"),
                 // The response only says that ClickHouse is unreachable; the delivery task has
                 // already logged why.
                 Err(error) => tracing::debug!(%store, %error, "not ready"),
@@ -255,13 +255,13 @@ const METRICS: [Metric; 19] = [
     Metric {
         name: "rowmill_rows_appended_total",
         kind: "counter",
-        help: "Rows taken since the start.",
+        help: "Rows accepted since the start.",
         value: |counts| counts.rows_appended,
     },
     Metric {
         name: "rowmill_rows_without_room_total",
         kind: "counter",
-        help: "Rows not taken because there was no room.",
+        help: "Rows not accepted because the spool was full.",
         value: |counts| counts.rows_without_room,
     },
     Metric {
@@ -279,36 +279,36 @@ const METRICS: [Metric; 19] = [
     Metric {
         name: "rowmill_insert_retries_total",
         kind: "counter",
-        help: "Inserts that failed and are tried again.",
+        help: "Inserts that failed and were, or will be, retried.",
         value: |counts| counts.retries,
     },
     Metric {
         name: "rowmill_lookups_total",
-        help: "Questions to a table about rows that may be stored although no answer said so.",
+        help: "Queries to a table for rows that may be stored although ClickHouse has not confirmed them.",
         kind: "counter",
         value: |counts| counts.lookups,
     },
     Metric {
         name: "rowmill_rows_found_total",
-        help: "Rows that such a question has found, and which were not sent again.",
+        help: "Rows that a lookup has found in the table, so that they were not sent again.",
         kind: "counter",
         value: |counts| counts.rows_found,
     },
     Metric {
         name: "rowmill_rows_missing_total",
-        help: "Rows that ClickHouse has confirmed and does not show in the table.",
+        help: "Rows that ClickHouse has confirmed but does not show in the table.",
         kind: "counter",
         value: |counts| counts.rows_missing,
     },
     Metric {
         name: "rowmill_views_in_doubt_total",
-        help: "Blocks that a materialized view may lack or have twice after an insert without a clear outcome.",
+        help: "Blocks that a materialized view may lack or have twice after an insert with an unclear outcome.",
         kind: "counter",
         value: |counts| counts.views_in_doubt,
     },
     Metric {
         name: "rowmill_rows_refused_by_views_total",
-        help: "Rows that are in their table and that a materialized view over it refuses.",
+        help: "Rows that are in their table although a materialized view over it refuses them.",
         kind: "counter",
         value: |counts| counts.rows_refused_by_views,
     },
@@ -321,13 +321,13 @@ const METRICS: [Metric; 19] = [
     Metric {
         name: "rowmill_rows_lost_total",
         kind: "counter",
-        help: "Rows that were damaged on the spool's disk before ClickHouse had them.",
+        help: "Rows that were damaged on the spool's disk while they waited, and are lost.",
         value: |counts| counts.rows_lost,
     },
     Metric {
         name: "rowmill_table_held",
         kind: "gauge",
-        help: "Whether rows wait for a person: ClickHouse refuses all of them, or they do not fit the table.",
+        help: "Whether rows wait for an operator: ClickHouse refuses all of them, or they do not fit the table.",
         value: |counts| u64::from(counts.is_held),
     },
     Metric {
@@ -345,25 +345,25 @@ const METRICS: [Metric; 19] = [
     Metric {
         name: "rowmill_audit_duplicate_rows",
         kind: "gauge",
-        help: "Rows that the audit finds in the table beyond the first of their id.",
+        help: "Rows that the audit finds in the table beyond the first with their id.",
         value: |counts| counts.audit_duplicate,
     },
     Metric {
         name: "rowmill_rows_pending",
         kind: "gauge",
-        help: "Rows taken and not yet confirmed.",
+        help: "Rows accepted and not yet confirmed.",
         value: |counts| counts.rows_pending,
     },
     Metric {
         name: "rowmill_blocks_pending",
         kind: "gauge",
-        help: "Blocks with such rows, the open one included.",
+        help: "Blocks with unconfirmed rows, including the open one.",
         value: |counts| counts.blocks_pending,
     },
     Metric {
         name: "rowmill_pending_bytes",
         kind: "gauge",
-        help: "The length of such rows, in memory and on disk.",
+        help: "The length of the rows in pending blocks, in memory and on disk.",
         value: |counts| counts.bytes_pending,
     },
 ];
@@ -389,7 +389,7 @@ fn metrics(writer: &Writer, connections: &Connections) -> String {
     let RejectionCounts { requests, events } = writer.refusals();
     let _ = writeln!(
         text,
-        "# HELP rowmill_requests_refused_total Requests that were refused, by the status of their answer.\n\
+        "# HELP rowmill_requests_refused_total Refused requests, by the status of the response.\n\
          # TYPE rowmill_requests_refused_total counter"
     );
     for (status, count) in requests {
@@ -397,7 +397,7 @@ fn metrics(writer: &Writer, connections: &Connections) -> String {
     }
     let _ = writeln!(
         text,
-        "# HELP rowmill_events_refused_total Events that did not become rows, by the reason, whatever their answer was.\n\
+        "# HELP rowmill_events_refused_total Events that did not become rows, by reason, with any response status.\n\
          # TYPE rowmill_events_refused_total counter"
     );
     for (code, count) in events {
@@ -407,29 +407,29 @@ fn metrics(writer: &Writer, connections: &Connections) -> String {
     if let Some(node) = node {
         let _ = writeln!(
             text,
-            "# HELP rowmill_node The node number of new ids; absent while the process has none.\n\
+            "# HELP rowmill_node The node number in new ids; absent while the process has no number.\n\
              # TYPE rowmill_node gauge\nrowmill_node {node}"
         );
     }
     let _ = writeln!(
         text,
-        "# HELP rowmill_node_clashes_total How often another process was seen with the same node number.\n\
+        "# HELP rowmill_node_clashes_total How often the collector found another process with the same node number.\n\
          # TYPE rowmill_node_clashes_total counter\nrowmill_node_clashes_total {clashes}"
     );
     let counters: [(&str, &str, u64); 3] = [
         (
             "rowmill_spool_damaged_total",
-            "Parts of the spool that were found damaged on disk.",
+            "Damaged parts of the spool found on disk since the start.",
             writer.damaged_parts(),
         ),
         (
             "rowmill_connections_refused_total",
-            "Connections closed at once because there were too many of their address.",
+            "Connections closed at once because their address had too many.",
             connections.refused(),
         ),
         (
             "rowmill_connections_let_go_total",
-            "Idle connections closed to make room for others.",
+            "Idle connections closed for new ones.",
             connections.let_go(),
         ),
     ];
@@ -444,18 +444,22 @@ fn metrics(writer: &Writer, connections: &Connections) -> String {
         ),
         (
             "rowmill_memory_bytes",
-            "Memory that waiting rows and requests in flight take.",
+            "Memory of waiting rows and requests in flight, in bytes.",
             writer.memory_bytes() as u64,
         ),
         (
             "rowmill_request_bytes",
-            "The part of it that requests in flight take.",
+            "The part of rowmill_memory_bytes that requests in flight use.",
             writer.request_bytes() as u64,
         ),
-        ("rowmill_spool_bytes", "Disk that the spool takes.", writer.disk_bytes()),
+        (
+            "rowmill_spool_bytes",
+            "Disk space of the spool, in bytes.",
+            writer.disk_bytes(),
+        ),
         (
             "rowmill_spool_failing",
-            "Whether the spool could not be written the last time.",
+            "Whether the last write to the spool failed.",
             u64::from(writer.is_disk_failing()),
         ),
     ];
@@ -568,11 +572,11 @@ mod tests {
         let (status, text) = ready(&writer, store).await;
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
         let mut lines = text.lines();
-        assert_eq!(lines.next(), Some("no room for events"));
+        assert_eq!(lines.next(), Some("memory or disk for events is nearly full"));
         // For each table, one row was not accepted.
         assert_eq!(lines.count(), tables::SCHEMA.tables.len(), "{text}");
         assert!(
-            text.contains(": rows were not taken for lack of room since the start: 1\n"),
+            text.contains(": rows not accepted since the start because memory or disk was full: 1\n"),
             "{text}"
         );
     }
@@ -594,7 +598,7 @@ mod tests {
         let (status, text) = ready(&writer, store).await;
         assert_eq!(
             (status, &*text),
-            (StatusCode::SERVICE_UNAVAILABLE, "the spool's disk fails\n")
+            (StatusCode::SERVICE_UNAVAILABLE, "the last write to the spool failed\n")
         );
     }
 }

@@ -35,7 +35,7 @@ fn replay(options: RejectedReplayOptions) -> Result<(), Box<dyn Error>> {
         print(table, options.dry_run, &mut out)?;
     }
     if report.tables.is_empty() {
-        writeln!(out, "no row is among the dead letters")?;
+        writeln!(out, "found no dead letters of rows")?;
     }
     if options.delete {
         writeln!(out, "dead letters deleted: {}", report.deleted)?;
@@ -45,7 +45,7 @@ fn replay(options: RejectedReplayOptions) -> Result<(), Box<dyn Error>> {
         return Err(format!("the replay has ended early, and can be repeated: {error}").into());
     }
     if !is_complete {
-        return Err("rows are still dead letters".into());
+        return Err("some rows are still dead letters".into());
     }
     Ok(())
 }
@@ -80,8 +80,8 @@ fn print(table: &RejectedTable, is_dry_run: bool, out: &mut impl Write) -> io::R
     if table.is_known_by_token && !is_dry_run {
         writeln!(
             out,
-            "{name}: rows cannot be looked up by an id: another replay stores them again once ClickHouse has forgotten \
-             their tokens, so delete their letters (--delete)"
+            "{name}: rows cannot be looked up by id, so another replay stores them again once ClickHouse has dropped \
+             their tokens: delete their dead letters (--delete)"
         )?;
     }
     Ok(())

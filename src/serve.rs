@@ -88,7 +88,7 @@ fn deliveries() -> io::Result<Runtime> {
         // On Linux this sets the priority of one thread; on other systems, of the whole process.
         #[cfg(target_os = "linux")]
         if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
-            tracing::debug!(%error, "deliveries do not give way");
+            tracing::debug!(%error, "cannot lower the priority of delivery threads");
         }
     };
     Builder::new_multi_thread()
@@ -141,7 +141,7 @@ async fn collect(
         // unavailable server.
         state = writer.synced(SYNC_PATIENCE) => {
             if state? == SchemaState::Waiting && asked.elapsed() >= SYNC_PATIENCE {
-                tracing::warn!("ClickHouse takes long to get the schema's tables: events are taken, and their rows wait for it");
+                tracing::warn!("ClickHouse takes long to create the schema's tables: events are accepted, and their rows wait");
             }
         }
         () = stopping.clone().announced() => {}

@@ -32,7 +32,7 @@ fn look(options: &SpoolOptions) -> Result<SpoolReport, Box<dyn Error>> {
     let folder = spool_folder(&options.data);
     if !folder.is_dir() {
         return Err(format!(
-            "{}: there is no spool; `--data` is the folder that `rowmill serve` was given",
+            "{}: there is no spool; set `--data` to the data directory of `rowmill serve`",
             folder.display()
         )
         .into());
@@ -80,7 +80,7 @@ fn verify(options: &SpoolOptions) -> Result<(), Box<dyn Error>> {
     let missing: u64 = report.blocks.iter().map(|block| block.rows_missing).sum();
     if report.damaged_bytes > 0 || missing > 0 || !report.aside.is_empty() {
         return Err(format!(
-            "{} bytes are damaged, {missing} rows cannot be read, {} damaged segments are set aside",
+            "{} bytes are damaged, {missing} rows cannot be read, {} damaged segments are kept as *.damaged",
             report.damaged_bytes,
             report.aside.len()
         )
@@ -88,12 +88,12 @@ fn verify(options: &SpoolOptions) -> Result<(), Box<dyn Error>> {
     }
     if report.torn_bytes > 0 {
         return Err(format!(
-            "{} bytes at the end of a segment are not whole: a crash has torn the last write, or the file has lost its end",
+            "{} bytes at the end of a segment are incomplete: a crash interrupted the last write, or the file lost its end",
             report.torn_bytes
         )
         .into());
     }
-    writeln!(out, "all checksums are right")?;
+    writeln!(out, "all checksums are correct")?;
     Ok(())
 }
 
@@ -120,14 +120,14 @@ fn tell(report: &SpoolReport, out: &mut impl Write) -> io::Result<()> {
         let rows: u64 = open.iter().map(|block| block.rows).sum();
         writeln!(
             out,
-            "{rows} of the rows are in {} blocks that still took rows at the end",
+            "{rows} of the rows are in {} blocks that were still open when the process ended",
             open.len()
         )?;
     }
     if report.torn_bytes > 0 {
         writeln!(
             out,
-            "{} bytes at the end of a segment are not whole; `serve` cuts them off",
+            "{} bytes at the end of a segment are incomplete; `serve` removes them",
             report.torn_bytes
         )?;
     }
@@ -152,7 +152,7 @@ fn replay(options: &ReplayOptions) -> Result<(), Box<dyn Error>> {
         Ok::<_, Box<dyn Error>>(writer.drain(options.within).await)
     })?;
     if report.is_complete() {
-        writeln!(out, "everything is in ClickHouse")?;
+        writeln!(out, "all rows are in ClickHouse")?;
         return Ok(());
     }
     for counts in &report.left {
@@ -173,7 +173,7 @@ fn export(options: &ExportOptions) -> Result<(), Box<dyn Error>> {
     }
     writeln!(
         out,
-        "{files} files of rows in {}, and beside each its request",
+        "{files} files of rows in {}, each with a file of its request",
         options.to.display()
     )?;
     Ok(())

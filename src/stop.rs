@@ -55,17 +55,19 @@ impl Stopping {
                     Stop::No if !announced_for.is_zero() => {
                         tracing::info!(
                             seconds = announced_for.as_secs_f64(),
-                            "about to stop: /ready tells it, and events are still taken"
+                            "about to stop: /ready responds with 503, and events are still accepted"
                         );
                         Stop::Announced
                     }
                     Stop::No | Stop::Announced => {
-                        tracing::info!("stopping: no more events are taken, the last rows go to ClickHouse");
+                        tracing::info!(
+                            "stopping: the collector accepts no more events and sends the last rows to ClickHouse"
+                        );
                         Stop::Orderly
                     }
                     Stop::Orderly => {
                         tracing::warn!(
-                            "stopping at once: open requests are cut off, rows that ClickHouse does not have stay in the spool"
+                            "stopping at once: open requests are aborted, and unconfirmed rows stay in the spool"
                         );
                         Stop::InHaste
                     }

@@ -74,7 +74,7 @@ impl Listeners {
         for worker in workers {
             spawn_blocking(|| worker.join())
                 .await?
-                .unwrap_or_else(|_| Err(io::Error::other("a worker ended by a panic")))?;
+                .unwrap_or_else(|_| Err(io::Error::other("a worker thread panicked")))?;
         }
         Ok(())
     }
@@ -143,7 +143,7 @@ mod tests {
         assert_eq!(
             rested.lock().unwrap().len(),
             cores,
-            "each tells that it has nothing left to do"
+            "each thread reports that it is idle"
         );
     }
 }

@@ -144,7 +144,7 @@ fn ready_names_a_table_that_waits_for_a_person() {
     let collector = Collector::start(&database);
     database.query("RENAME TABLE mail_statistics TO elsewhere");
     post(&collector, 3);
-    let held = "table mail_statistics: rows wait for a person, and the log has the reason; rows that wait: 3\n";
+    let held = "table mail_statistics: rows wait for an operator, and the log has the reason; waiting rows: 3\n";
     wait_for_condition(&collector, held);
     assert_eq!(collector.metric("rowmill_table_held{table=\"mail_statistics\"}"), 1);
     database.query("RENAME TABLE elsewhere TO mail_statistics");

@@ -102,14 +102,14 @@ fn rows_go_in_once_the_constraint_is_gone_and_are_not_doubled() {
 
     assert_replayed(&database, &["--delete"], "dead letters deleted: 5");
     assert_eq!(database.query(LETTERS), "0\n");
-    assert_replayed(&database, &[], "no row is among the dead letters");
+    assert_replayed(&database, &[], "found no dead letters of rows");
 }
 
 #[test]
 fn letters_are_chosen_by_table_time_and_reason() {
     let database = refused("replay_chosen");
     database.query("ALTER TABLE mail_statistics DROP CONSTRAINT no_bounce");
-    let none = "no row is among the dead letters";
+    let none = "found no dead letters of rows";
     for arguments in [
         &["--table", "webhooks"][..],
         &["--since", "2100-01-01T00:00:00Z"],

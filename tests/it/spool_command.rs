@@ -136,7 +136,7 @@ fn a_file_that_lacks_its_last_byte_is_no_good_one() {
     fs::write(&last, &bytes[..bytes.len() - 1]).unwrap();
     let verified = spool(data.path(), "verify", &[]);
     assert_eq!(verified.status.code(), Some(1), "{}", text(&verified));
-    assert!(text(&verified).contains("are not whole"), "{}", text(&verified));
+    assert!(text(&verified).contains("are incomplete"), "{}", text(&verified));
 }
 
 #[test]

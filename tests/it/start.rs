@@ -138,7 +138,7 @@ fn a_database_that_turns_out_to_differ_waits_for_a_person_and_loses_nothing() {
     });
     let (status, text) = ready(&collector);
     assert_eq!(status, 503);
-    assert!(text.starts_with("the database is not as the schema says"), "{text}");
+    assert!(text.starts_with("the database does not match the schema"), "{text}");
     numbered(&collector, 3..4);
     let database = server.database();
     assert_eq!(database.count("mail_statistics"), 0);
