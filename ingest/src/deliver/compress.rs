@@ -144,7 +144,7 @@ fn columns<'r>(
             TOLD.call_once(|| {
                 tracing::warn!(
                     table = %block.layout.table, block = %block.id,
-                    "rows are not what the table's types say, and are sent as they are; this is a mistake in Rowmill, please report it"
+                    "rows do not match the table's types and are sent row by row; this is a bug in Rowmill, please report it"
                 );
             });
             None

@@ -88,7 +88,7 @@ impl Folder {
             }
             tracing::error!(
                 folder = %self.path.display(),
-                "the spool's folder has been deleted, and is made again; rows that were on disk alone are lost"
+                "the spool's folder was deleted and is created again; rows that were only on disk are lost"
             );
         }
         Ok(())
