@@ -144,7 +144,7 @@ fn columns<'r>(
             TOLD.call_once(|| {
                 tracing::warn!(
                     table = %block.layout.table, block = %block.id,
-                    "rows do not match the table's types and are sent row by row; this is a bug in Rowmill, please report it"
+                    "rows do not match the table's types and are sent in row format; this is a bug in Rowmill, please report it"
                 );
             });
             None

@@ -204,7 +204,7 @@ impl ClickHouseError {
     pub fn cure(&self) -> &'static str {
         match self.code {
             Some(16 | 60 | 81 | 218) => {
-                "create the missing table or column with `rowmill apply`, or restart the collector, which creates it at startup"
+                "create the missing database, table or column with `rowmill apply`, or restart the collector, which creates it at startup"
             }
             Some(_) if self.is_of_view() => {
                 "fix or drop the materialized view, which refuses rows that its table has stored"
