@@ -84,7 +84,7 @@ impl Folder {
         {
             *held = lock(&self.path)?;
             if held.is_none() {
-                return Err(io::Error::other("another process has taken the spool's folder"));
+                return Err(io::Error::other("another process uses the spool's folder"));
             }
             tracing::error!(
                 folder = %self.path.display(),
