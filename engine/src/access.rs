@@ -268,7 +268,7 @@ const COLLECTOR_MAY: [&str; 3] = [
     "DROP DATABASE, DROP TABLE, DROP VIEW",
 ];
 
-const UNAUTHORIZED: &str = "the embedded ClickHouse answers to a user and a password in the headers X-ClickHouse-User and \
+const UNAUTHORIZED: &str = "the embedded ClickHouse requires a user and a password in the headers X-ClickHouse-User and \
                             X-ClickHouse-Key; the engine's data folder has them, for `curl -H @FILE`, in reader.headers\n";
 
 /// ClickHouse looks for a function among those of its users first.

@@ -136,7 +136,7 @@ impl Error {
         matches!(*self.0, Kind::Library { .. })
     }
 
-    /// Returns whether the engine ended though nobody had asked it to.
+    /// Returns whether the engine ended unexpectedly.
     pub fn is_ended(&self) -> bool {
         matches!(*self.0, Kind::Ended { .. })
     }
@@ -193,11 +193,11 @@ impl fmt::Display for Error {
                     Unusable::NotExecutable => {
                         f.write_str("which is neither a library nor a program that may be run")?
                     }
-                    Unusable::NotClickHouse => f.write_str("which does not say that it is ClickHouse")?,
+                    Unusable::NotClickHouse => f.write_str("which does not report a ClickHouse version")?,
                     Unusable::TooOld { version } => {
-                        write!(f, "which is ClickHouse {version}, older than the 26.7 it takes")?
+                        write!(f, "which is ClickHouse {version}, older than 26.7, the minimum")?
                     }
-                    Unusable::NotLibrary => f.write_str("which is no library of this system")?,
+                    Unusable::NotLibrary => f.write_str("which is not a library for this system")?,
                 }
                 f.write_str("; set it to a libchdb library or a `clickhouse` program, or unset it")
             }
@@ -218,7 +218,7 @@ impl fmt::Display for Error {
             Kind::NpmFailed { package, said } => {
                 write!(
                     f,
-                    "npm could not fetch the embedded ClickHouse ({package}); see npm's words, or set \
+                    "npm could not fetch the embedded ClickHouse ({package}); see npm's output, or set \
                      {ENGINE_VARIABLE}"
                 )?;
                 quote(f, said)
@@ -230,8 +230,8 @@ impl fmt::Display for Error {
             ),
             Kind::DiskFull { folder } => write!(
                 f,
-                "the disk is full at {}; fetching the embedded ClickHouse takes 1 GB for a moment and \
-                 0.6 GB to keep: free some, or set {CACHE_VARIABLE} to another disk",
+                "the disk is full at {}; fetching the embedded ClickHouse needs 1 GB temporarily and 0.6 GB \
+                 permanently: free space, or set {CACHE_VARIABLE} to another disk",
                 folder.display()
             ),
             Kind::Package { problem } => write!(
@@ -240,7 +240,7 @@ impl fmt::Display for Error {
             ),
             Kind::NoCache => write!(
                 f,
-                "there is no folder to keep the embedded ClickHouse in; set HOME or {CACHE_VARIABLE}"
+                "no folder is set for the embedded ClickHouse; set HOME or {CACHE_VARIABLE}"
             ),
             Kind::Cache { path, .. } => write!(
                 f,
@@ -254,7 +254,10 @@ impl fmt::Display for Error {
                  takes a free one)"
             ),
             Kind::Listen { listen, .. } => {
-                write!(f, "{listen} cannot be listened on; choose an address of this machine")
+                write!(
+                    f,
+                    "the engine cannot listen on {listen}; choose an address of this machine"
+                )
             }
             Kind::Locked { data } => write!(
                 f,
@@ -268,17 +271,17 @@ impl fmt::Display for Error {
             ),
             Kind::Access { file, .. } => write!(
                 f,
-                "{} cannot be used, which the engine keeps for its owner alone; make it readable and writable, or delete it",
+                "the engine's private file {} cannot be used; make it readable and writable, or delete it",
                 file.display()
             ),
             Kind::NoPassword { file } => write!(
                 f,
-                "{} holds no password of the engine; delete it, and a new one is made",
+                "{} does not contain the engine's password; delete it, and the next start creates a new one",
                 file.display()
             ),
             Kind::Library { path, .. } => write!(
                 f,
-                "the library {} does not load; delete it to have it fetched again, or set \
+                "the library {} cannot be loaded; delete it to fetch it again, or set \
                  {ENGINE_VARIABLE} to a `clickhouse` program",
                 path.display()
             ),
@@ -287,7 +290,7 @@ impl fmt::Display for Error {
                 write!(f, "{} cannot be started as the engine", program.display())
             }
             Kind::Ended { status, said } => {
-                f.write_str("the engine ended though nobody had asked it to")?;
+                f.write_str("the engine ended unexpectedly")?;
                 if let Some(status) = status {
                     write!(f, " ({status})")?;
                 }
@@ -296,14 +299,14 @@ impl fmt::Display for Error {
             Kind::Silent { waited, said } => {
                 write!(
                     f,
-                    "the engine did not answer within {} s; see whether the machine is overloaded",
+                    "the engine did not answer within {} s; check whether the machine is overloaded",
                     waited.as_secs_f64()
                 )?;
                 quote(f, said)
             }
             Kind::Unkillable { process } => write!(
                 f,
-                "the engine (process {process}) was killed and does not end; see whether its disk answers"
+                "the engine (process {process}) was killed and does not end; check whether its disk responds"
             ),
         }
     }
@@ -337,7 +340,7 @@ mod tests {
         });
         assert_eq!(
             error.to_string(),
-            "npm could not fetch the embedded ClickHouse (p@1); see npm's words, or set \
+            "npm could not fetch the embedded ClickHouse (p@1); see npm's output, or set \
              ROWMILL_ENGINE\n  | npm error code E404"
         );
     }

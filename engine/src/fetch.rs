@@ -231,7 +231,7 @@ fn tarball_in(folder: &Path) -> Result<PathBuf, Error> {
     let entries = fs::read_dir(folder).map_err(|cause| Error::cache(folder, cause))?;
     let mut paths = entries.flatten().map(|entry| entry.path());
     let tarball = paths.find(|path| path.extension().is_some_and(|it| it == "tgz"));
-    let problem = "was not left by npm where it was told to";
+    let problem = "is not in the folder that npm was given";
     tarball.ok_or_else(|| Kind::Package { problem }.into())
 }
 

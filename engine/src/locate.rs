@@ -60,7 +60,7 @@ pub fn locate() -> Result<Program, Error> {
         match check_program(&path) {
             Ok(()) => return Ok(Program::Binary(path)),
             Err(Unusable::TooOld { version }) => progress::note(&format!(
-                "{} is ClickHouse {version}, too old to be the engine: passed over",
+                "{} is ClickHouse {version}, too old for the engine: skipped",
                 path.display()
             )),
             Err(_) => {}

@@ -100,7 +100,7 @@ pub fn run(options: RunOptions) -> Result<(), Error> {
     let program = locate()?;
     if !place.listen.ip().is_loopback() {
         progress::note(&format!(
-            "warning: passwords and data cross the network as they are to {}; put a proxy with TLS before it",
+            "warning: passwords and data cross the network unencrypted to {}; put a TLS proxy in front of it",
             place.listen
         ));
     }

@@ -34,7 +34,7 @@ pub(crate) fn unpack(tarball: &Path, into: &Path) -> Result<PathBuf, Error> {
             return Ok(path);
         }
     }
-    let problem = "has no libchdb in it";
+    let problem = "does not contain libchdb";
     Err(Kind::Package { problem }.into())
 }
 
@@ -115,7 +115,7 @@ mod tests {
     fn a_package_without_the_library_is_refused() {
         let (path, folder) = tarball("without", &[("package/index.js", b"x")]);
         let error = unpack(&path, &folder).unwrap_err();
-        assert!(error.to_string().contains("has no libchdb"), "{error}");
+        assert!(error.to_string().contains("does not contain libchdb"), "{error}");
         fs::remove_dir_all(folder).unwrap();
     }
 

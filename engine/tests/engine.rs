@@ -413,8 +413,8 @@ fn a_named_engine_that_is_none_is_refused_and_nothing_else_is_tried() {
     fs::write(&broken, b"\x7fELF and nothing more").unwrap();
     let cases = [
         (Path::new("/nonexistent/libchdb.so"), "which does not exist"),
-        (Path::new("/bin/ls"), "does not say that it is ClickHouse"),
-        (&broken, "does not load"),
+        (Path::new("/bin/ls"), "does not report a ClickHouse version"),
+        (&broken, "cannot be loaded"),
     ];
     for (path, expected) in cases {
         let mut command = engine_command("127.0.0.1:0", &folder.data());

@@ -36,7 +36,7 @@ pub struct UnknownAck;
 
 impl fmt::Display for UnknownAck {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an acknowledgement is `accepted`, `spooled` or `stored`")
+        f.write_str("an acknowledgement must be `accepted`, `spooled` or `stored`")
     }
 }
 

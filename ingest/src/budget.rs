@@ -16,7 +16,7 @@ pub struct SpoolFull;
 
 impl fmt::Display for SpoolFull {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("no room for another row until ClickHouse has taken some")
+        f.write_str("the spool is full until ClickHouse stores some of its rows")
     }
 }
 

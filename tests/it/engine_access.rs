@@ -473,6 +473,6 @@ fn a_page_in_a_browser_changes_no_file() {
     });
     locked.asserts_untouched();
     // The request has reached the engine, and the engine has refused it.
-    assert!(shown.contains("answers to a user and a password"), "{shown}");
+    assert!(shown.contains("requires a user and a password"), "{shown}");
     assert!(TcpStream::connect(locked.engine.address()).is_ok());
 }

@@ -134,7 +134,7 @@ fn idle_connections_keep_no_sender_out() {
     assert!((100..u64::from(DESCRIPTORS)).contains(&open), "{open}");
     let let_go = metric(&collector, "rowmill_connections_let_go_total");
     assert!(let_go >= idle - u64::from(DESCRIPTORS), "{let_go} of {idle}");
-    assert_rare(&collector.log(), "no room for connections", started);
+    assert_rare(&collector.log(), "the connection limit is reached", started);
     drop(held);
     let ended = collector.stop();
     assert_eq!(ended.code, Some(0), "{}", ended.log);
@@ -225,7 +225,10 @@ fn no_option_takes_the_descriptors_of_the_spool() {
     let begun = b"POST /wh/mail HTTP/1.1\r\nContent-Length: 2\r\n\r\n{";
     let held: Vec<_> = (0..400).map(|_| http::open(collector.address, begun)).collect();
     wait_for("the bound", || {
-        collector.log().contains("no room for connections").then_some(())
+        collector
+            .log()
+            .contains("the connection limit is reached")
+            .then_some(())
     });
     let descriptors = fs::read_dir(format!("/proc/{}/fd", collector.pid())).unwrap().count();
     assert!(descriptors < 250, "{descriptors} descriptors");

@@ -208,7 +208,7 @@ fn a_clock_that_was_set_back_repeats_no_id() {
     assert!(id_of_one(&second) >> 22 > until_ms);
     let log = second.log();
     assert!(
-        log.contains("the clock is behind the ids of the process before"),
+        log.contains("the clock is earlier than the last ids of the previous process"),
         "{log}"
     );
 }

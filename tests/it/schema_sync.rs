@@ -210,7 +210,7 @@ fn a_window_that_the_user_may_not_set_is_warned_of_with_its_statement() {
         .find(|line| line.contains(&statement))
         .unwrap_or_else(|| panic!("{log}"));
     assert!(
-        warning.contains("WARN") && warning.contains("refuses what would keep rows from coming twice"),
+        warning.contains("WARN") && warning.contains("refuses a statement that prevents duplicate rows"),
         "{warning}"
     );
     // The rows are delivered in spite of the warning.

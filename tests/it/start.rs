@@ -103,7 +103,7 @@ fn events_are_taken_before_clickhouse_is_there() {
     assert_eq!(ready(&first), (503, "ClickHouse does not answer".to_owned()));
     let log = first.log();
     assert_eq!(log.matches("WARN").count(), 1, "{log}");
-    assert!(log.contains("ClickHouse is away: events are taken"), "{log}");
+    assert!(log.contains("ClickHouse is unavailable: events are accepted"), "{log}");
     first.kill();
     let second = server.collector();
     numbered(&second, 5..8);
@@ -115,7 +115,7 @@ fn events_are_taken_before_clickhouse_is_there() {
     wait_for("it is ready", || (ready(&second).0 == 200).then_some(()));
     let ended = second.stop();
     assert_eq!(ended.code, Some(0), "{}", ended.log);
-    assert!(ended.log.contains("rows go there"), "{}", ended.log);
+    assert!(ended.log.contains("rows are delivered"), "{}", ended.log);
     // No insert was tried before the columns existed, so none was refused for lack of them.
     assert!(!ended.log.contains("insert"), "{}", ended.log);
     assert_eq!(database.query(EACH_ONCE), "10\t10\t0\t9\n");
@@ -133,7 +133,7 @@ fn a_database_that_turns_out_to_differ_waits_for_a_person_and_loses_nothing() {
     server.start();
     wait_for("an alarm", || {
         let log = collector.log();
-        let (_, alarm) = log.split_once("ERROR the schema's tables wait for a person")?;
+        let (_, alarm) = log.split_once("ERROR the schema cannot be applied without intervention")?;
         alarm.contains("MODIFY COLUMN `message_id` String").then_some(())
     });
     let (status, text) = ready(&collector);
@@ -344,7 +344,11 @@ fn a_clickhouse_that_says_nothing_is_not_waited_for() {
     let url = format!("http://{}/stats", silent.local_addr().unwrap());
     let collector = Collector::start_with(&url, &["--drain-seconds", "0.1"]);
     numbered(&collector, 0..1);
-    assert!(collector.log().contains("ClickHouse is away"), "{}", collector.log());
+    assert!(
+        collector.log().contains("ClickHouse is unavailable"),
+        "{}",
+        collector.log()
+    );
     let ended = collector.stop();
     assert_eq!(ended.code, Some(0), "{}", ended.log);
 }

@@ -62,7 +62,7 @@ fn nothing_is_stored_while_a_shard_is_down() {
         answer.text()
     );
     let log = collector.stop().log;
-    assert!(log.contains("an insert failed and is tried again"), "{log}");
+    assert!(log.contains("an insert failed and will be retried"), "{log}");
     assert!(log.contains("rows stay in the spool"), "{log}");
     engine.stop().unwrap();
 }
@@ -150,7 +150,6 @@ fn a_buffer_that_the_schema_does_not_name_is_warned_of() {
     );
     let plan = collector::run(&["plan", "--clickhouse", &database.url()]);
     let warnings = String::from_utf8(plan.stderr).unwrap();
-    let warning =
-        "the table `mail_statistics` is a Buffer, which remembers no blocks and has rows in memory alone for a while";
+    let warning = "the table `mail_statistics` is a Buffer, which does not deduplicate blocks and holds rows only in memory for a while";
     assert!(warnings.contains(warning), "{warnings}");
 }

@@ -138,7 +138,7 @@ fn a_view_whose_table_can_have_no_window_is_warned_of() {
     let plan = collector::run(&["plan", "--clickhouse", &database.url()]);
     let warnings = String::from_utf8(plan.stderr).unwrap();
     let warning = format!(
-        "receives rows of `{}`.`counts`, is a Log, which remembers no blocks",
+        "receives rows of `{}`.`counts`, is a Log, which does not deduplicate blocks",
         database.name
     );
     assert_eq!(

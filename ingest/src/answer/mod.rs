@@ -110,13 +110,13 @@ impl Answer<'_> {
     /// The request has more events than a block can take.
     pub(crate) const TOO_MANY_LINES: Self = Self::Failed {
         status: StatusCode::PAYLOAD_TOO_LARGE,
-        reason: Some("a request takes 100000 lines at the most"),
+        reason: Some("a request may have at most 100000 lines"),
     };
     /// The rows of the request take more bytes than allowed.
     pub(crate) const TOO_LONG_ROWS: Self = Self::Failed {
         status: StatusCode::PAYLOAD_TOO_LARGE,
         reason: Some(
-            "each line becomes a row with the whole query and the headers in it, and these take too many bytes: send fewer lines",
+            "each line's row has the whole query and the headers, which take too many bytes in total: send fewer lines",
         ),
     };
     /// There is no room for events. The client is to retry after about the time that a block takes
@@ -125,7 +125,7 @@ impl Answer<'_> {
     /// `X-Rowmill-Ack` has an unknown value.
     pub(crate) const UNKNOWN_ACK: Self = Self::Failed {
         status: StatusCode::BAD_REQUEST,
-        reason: Some("X-Rowmill-Ack is `accepted`, `spooled` or `stored`"),
+        reason: Some("X-Rowmill-Ack must be `accepted`, `spooled` or `stored`"),
     };
     /// The body did not arrive in time.
     pub(crate) const TIMED_OUT: Self = Self::Failed {

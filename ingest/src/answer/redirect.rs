@@ -36,7 +36,7 @@ impl RedirectError {
         match self {
             Self::Missing => "Parameter \"to\" is required",
             Self::TooLong => "parameter \"to\" is longer than 8192 bytes",
-            Self::ControlCharacter => "parameter \"to\" has a control character in it",
+            Self::ControlCharacter => "parameter \"to\" contains a control character",
             Self::NotWeb => "parameter \"to\" must begin with http:// or https://",
             Self::UserInfo => "parameter \"to\" must not have a user name before its host",
             Self::Malformed => "parameter \"to\" is not a valid URL",

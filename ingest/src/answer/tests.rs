@@ -384,7 +384,7 @@ fn says_what_is_wrong() {
         ),
         (
             BodyError::Charset.into(),
-            r#"{"message":"Bad Request","reason":"the charset of the Content-Type header is not known"}"#,
+            r#"{"message":"Bad Request","reason":"the charset of the Content-Type header is unknown"}"#,
         ),
         (Answer::TOO_LARGE, r#"{"message":"Payload Too Large"}"#),
         (Answer::TIMED_OUT, r#"{"message":"Request Timeout"}"#),

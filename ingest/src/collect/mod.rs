@@ -546,7 +546,10 @@ impl Collector {
             )
             .is_err()
         {
-            tracing::debug!(code = letter.code, "no room for a dead letter");
+            tracing::debug!(
+                code = letter.code,
+                "a dead letter is dropped: the spool has no space for it"
+            );
         }
     }
 }

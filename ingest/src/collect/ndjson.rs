@@ -318,7 +318,10 @@ impl Collector {
                 self.writer.tally().refused_events(code, *count);
             }
             if self.writer.append_rows(Ack::Accepted, &mut refused.letters).is_err() {
-                tracing::debug!(letters = refused.letters.count(), "no room for dead letters");
+                tracing::debug!(
+                    letters = refused.letters.count(),
+                    "dead letters are dropped: the spool has no space for them"
+                );
             }
         }
         let report = LinesReport {

@@ -74,7 +74,7 @@ impl Refused {
             Self::Syntax(reason) => reason.clone(),
             Self::NotAnObject(kind) => not_an_object(*kind).to_owned(),
             Self::Columns { refusals, .. } => refusals.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
-            Self::SpoolFull => "there is no room for more events".to_owned(),
+            Self::SpoolFull => "the spool has no space for more events".to_owned(),
         }
     }
 

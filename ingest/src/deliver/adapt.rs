@@ -116,8 +116,8 @@ fn form(layout: &InsertTarget, existing: &[Existing], changes: &ColumnChanges) -
         let found = existing.iter().find(|found| *found.name == *name);
         let Some(found) = found.filter(|found| !matches!(&*found.default_kind, "MATERIALIZED" | "ALIAS")) else {
             reasons.push(format!(
-                "rows were written with a column `{name}`, which `{}` cannot take any more: say what it is called now \
-                 (`was: {name}` in the schema, or `rowmill spool replay --map {name}=NEW`), or give up its values \
+                "rows were written with a column `{name}`, which `{}` no longer accepts: give its new name \
+                 (`was: {name}` in the schema, or `rowmill spool replay --map {name}=NEW`), or drop its values \
                  (`rowmill spool replay --drop {name}`)",
                 layout.table
             ));
@@ -126,9 +126,9 @@ fn form(layout: &InsertTarget, existing: &[Existing], changes: &ColumnChanges) -
         let is_converted = changes.converted.iter().any(|converted| **converted == *column.name);
         if found.data_type != *column.data_type && !is_converted && !keeps_values(&column.data_type, &found.data_type) {
             reasons.push(format!(
-                "rows were written with `{}` as {}, and `{}`.`{name}` is {} now, which cannot take every value: change the \
-                 column back, let ClickHouse convert what it can (`rowmill spool replay --convert {}`), or give up its \
-                 values (`rowmill spool replay --drop {}`)",
+                "rows were written with `{}` as {}, and `{}`.`{name}` is {} now, which cannot hold every value: \
+                 change the column back, let ClickHouse convert what it can (`rowmill spool replay --convert {}`), or \
+                 drop its values (`rowmill spool replay --drop {}`)",
                 column.name, column.data_type, layout.table, found.data_type, column.name, column.name
             ));
         }

@@ -104,7 +104,7 @@ impl Compressor {
         let columns =
             columnar.and_then(|columnar| columns(block, columnar, &rows, growth, &mut column_room, &mut slice));
         if columns.is_none() && matches!(form, Form::Columns(_)) {
-            return Err(Error::Unsupported("the rows are not what their types say".to_owned()));
+            return Err(Error::Unsupported("the rows do not match their types".to_owned()));
         }
         let sent_columnar = columnar.filter(|_| columns.is_some()).cloned();
         let length = match columns {
@@ -144,7 +144,7 @@ fn columns<'r>(
             TOLD.call_once(|| {
                 tracing::warn!(
                     table = %block.layout.table, block = %block.id,
-                    "rows are not what the table's types say, and are sent as they are; this is a mistake in Rowmill, please report it"
+                    "rows do not match the table's types and are sent in row format; this is a bug in Rowmill, please report it"
                 );
             });
             None

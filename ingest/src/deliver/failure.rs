@@ -32,7 +32,7 @@ impl Failure {
         match self {
             Self::Server(error) => error.without_values(),
             Self::Disk(error) => error.to_string(),
-            Self::Running => "an earlier try is still running".to_owned(),
+            Self::Running => "an earlier attempt is still running".to_owned(),
             Self::Missing => "rows are not in the table although ClickHouse has confirmed them".to_owned(),
             Self::Misfit(reason) => reason.clone(),
         }
@@ -69,16 +69,16 @@ impl FailureLog {
         let error = match failure {
             Failure::Server(error) => error,
             Failure::Disk(error) => {
-                tracing::error!(table, block = %id, rows, failures, %error, "rows wait for the spool's disk");
+                tracing::error!(table, block = %id, rows, failures, %error, "rows are held because the spool's disk fails");
                 return;
             }
             Failure::Misfit(reason) => {
-                tracing::error!(table, block = %id, rows, reason, "rows of an earlier build do not fit the table, and wait");
+                tracing::error!(table, block = %id, rows, reason, "rows of an earlier build do not fit the table and are held");
                 return;
             }
             Failure::Running | Failure::Missing => {
                 let error = failure.without_values();
-                tracing::warn!(table, block = %id, rows, failures, error, "the outcome of an insert is not clear yet");
+                tracing::warn!(table, block = %id, rows, failures, error, "the outcome of an insert is still unknown");
                 return;
             }
         };
@@ -86,16 +86,16 @@ impl FailureLog {
         let error = error.without_values();
         match class {
             Class::Retry if self.is_patient(now) => {
-                tracing::warn!(table, block = %id, rows, failures, code, error, "an insert failed and is tried again");
+                tracing::warn!(table, block = %id, rows, failures, code, error, "an insert failed and will be retried");
             }
             Class::Retry => {
-                tracing::error!(table, block = %id, rows, failures, code, error, "an insert has failed for minutes and is tried again");
+                tracing::error!(table, block = %id, rows, failures, code, error, "an insert has failed for minutes and will be retried");
             }
             Class::Hold => {
-                tracing::error!(table, block = %id, rows, failures, code, cure, error, "an insert waits for a person");
+                tracing::error!(table, block = %id, rows, failures, code, cure, error, "an insert failed and will not succeed without intervention");
             }
             Class::Refused | Class::TooLarge => {
-                tracing::error!(table, block = %id, rows, failures, code, cure, error, "ClickHouse refuses every row, the table waits");
+                tracing::error!(table, block = %id, rows, failures, code, cure, error, "ClickHouse refuses every row; the table's rows are held");
             }
         }
     }

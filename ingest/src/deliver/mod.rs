@@ -327,7 +327,7 @@ impl<'a> TableDelivery<'a> {
             return Ok(());
         }
         if part.len() > 1 {
-            tracing::warn!(table = %block.layout.table, block = %block.id, rows = part.len(), "ClickHouse refuses rows: looking for the bad ones");
+            tracing::warn!(table = %block.layout.table, block = %block.id, rows = part.len(), "ClickHouse refuses rows: the delivery searches for the invalid ones");
             return self.halve(block, part).await.map(drop);
         }
         let row = spool.rows(block, part).await.map_err(Failure::Disk)?.bytes;
@@ -339,7 +339,7 @@ impl<'a> TableDelivery<'a> {
         self.guard.spend();
         tracing::error!(
             table = %block.layout.table, block = %block.id, row = part.bounds().start, error = refusal.without_values(),
-            "ClickHouse refuses a row, which is a dead letter now"
+            "ClickHouse refuses a row, which becomes a dead letter"
         );
         Ok(())
     }
@@ -354,7 +354,7 @@ impl<'a> TableDelivery<'a> {
     async fn send_less(&mut self, block: &Arc<SealedBlock>, part: &Part) -> Result<(), Failure> {
         self.halve(block, part).await?;
         self.max_bytes = bytes_of(block, part) / 2;
-        tracing::debug!(table = %block.layout.table, block = %block.id, max_bytes = self.max_bytes, "fewer rows are sent at a time");
+        tracing::debug!(table = %block.layout.table, block = %block.id, max_bytes = self.max_bytes, "inserts are limited to fewer rows");
         Ok(())
     }
 
@@ -452,8 +452,8 @@ impl<'a> TableDelivery<'a> {
                     tracing::warn!(
                         table = %block.layout.table, block = %block.id, rows = part.len(), timeouts = tries.timeouts,
                         seconds = within.as_secs_f64(),
-                        "an insert does not end in time, and its table cannot be asked which rows it has: \
-                         the next try has the same rows and more time"
+                        "an insert timed out, and its table cannot be queried for the rows it has: the next \
+                         attempt has the same rows and more time"
                     );
                 }
                 let token = token_of(block, part, 0);
@@ -484,7 +484,7 @@ impl<'a> TableDelivery<'a> {
                 Counters::add(&counters.views_in_doubt, 1);
                 tracing::warn!(
                     table = %block.layout.table, block = %block.id,
-                    "rows are stored, and a materialized view over their table may have missed them: \
+                    "rows are stored, but a materialized view over their table may have missed them: \
                      the table had too many inserts since, or the view fills a table without a deduplication window"
                 );
             }
@@ -492,7 +492,7 @@ impl<'a> TableDelivery<'a> {
                 Counters::add(&counters.rows_missing, part.len() as u64);
                 tracing::error!(
                     table = %block.layout.table, block = %block.id, rows = part.len(),
-                    "ClickHouse confirms these rows each time they are sent, and does not show them in the table"
+                    "ClickHouse confirms these rows on every insert, but they are not in the table"
                 );
                 return Ok(Tried::Stored);
             }
@@ -512,8 +512,8 @@ impl<'a> TableDelivery<'a> {
                     Counters::add(&counters.views_in_doubt, 1);
                     tracing::warn!(
                         table = %block.layout.table, block = %block.id,
-                        "ClickHouse knows the token of rows that are not stored: they go under another token, \
-                         and a materialized view over their table may have them twice"
+                        "ClickHouse knows the token of rows that are not stored: they are sent under another \
+                         token, and a materialized view over their table may have them twice"
                     );
                 }
                 tries.generation += 1;

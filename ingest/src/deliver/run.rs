@@ -29,7 +29,7 @@ pub(crate) async fn run(delivery: Arc<StopAfter>, lane: usize, table: Arc<str>) 
         one.spawn(async move { delivery.0.run(lane).await });
         match one.join_next().await {
             Some(Err(error)) if error.is_panic() => {
-                tracing::error!(%table, %error, "a delivery ended unexpectedly and is started again");
+                tracing::error!(%table, %error, "a delivery ended unexpectedly and is restarted");
                 sleep(RESTART_WAIT).await;
             }
             _ => return,

@@ -238,14 +238,14 @@ impl TableDelivery<'_> {
             tracing::error!(
                 table = %block.layout.table, block = %block.id, view = qualified(&one.view),
                 rows = one.len(), of = part.len(), code, error,
-                "a materialized view refuses rows that its table has taken: they are missing in the view"
+                "a materialized view refuses rows that its table has stored: they are missing in the view"
             );
         }
         if let Some(error) = missed {
             Counters::add(&counters.views_in_doubt, 1);
             tracing::error!(
                 table = %block.layout.table, block = %block.id, rows = part.len(), error = error.without_values(),
-                "a materialized view refuses these rows together, or one over its table does: they are missing there"
+                "a materialized view, or one over its target table, refuses these rows together: they are missing there"
             );
         }
     }

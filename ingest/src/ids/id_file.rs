@@ -69,7 +69,7 @@ impl IdFile {
         };
         let record = str::from_utf8(&bytes).ok().and_then(parse);
         if record.is_none() {
-            tracing::error!(path = %path.display(), "the file of ids is damaged and is written anew: ids may repeat if the clock was set back");
+            tracing::error!(path = %path.display(), "the id file is damaged and is written again: ids may repeat if the clock was set back");
         }
         Ok((file, record))
     }

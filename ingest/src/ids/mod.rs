@@ -189,7 +189,7 @@ const fn end_of(unix_ms: u64) -> u64 {
 
 fn tell(written: io::Result<()>) {
     if let Err(error) = written {
-        tracing::error!(%error, "the file of ids cannot be written: ids may repeat after a restart if the clock is set back");
+        tracing::error!(%error, "the id file cannot be written: ids may repeat after a restart if the clock is set back");
     }
 }
 

@@ -43,16 +43,16 @@ impl ErrorKind {
     /// Returns the error message.
     pub const fn text(self) -> &'static str {
         match self {
-            Self::UnexpectedEnd => "the text ends inside of a value",
+            Self::UnexpectedEnd => "the text ends inside a value",
             Self::ExpectedValue => "expected a value",
             Self::ExpectedKey => "expected a key in double quotes",
             Self::ExpectedColon => "expected `:` after a key",
             Self::ExpectedComma => "expected `,` or the end of the array or object",
-            Self::InvalidNumber => "this is not a number of JSON",
-            Self::InvalidEscape => "this is not an escape of JSON",
-            Self::ControlCharacter => "a control character in a string has to be escaped",
+            Self::InvalidNumber => "this is not a valid JSON number",
+            Self::InvalidEscape => "this is not a valid JSON escape",
+            Self::ControlCharacter => "a control character in a string must be escaped",
             Self::TooDeep => "arrays and objects are nested too deep",
-            Self::PathsTooLong => "the keys on the way to nested values are too long together",
+            Self::PathsTooLong => "the key paths of nested values are too long in total",
             Self::TrailingText => "there is more text after the end of the document",
         }
     }

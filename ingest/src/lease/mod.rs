@@ -103,7 +103,7 @@ pub(crate) fn first_record(node: Option<Base>, earlier: Option<Record>) -> Recor
         let ahead_s = (record.until_ms - now_ms) / 1000;
         tracing::warn!(
             ahead_s,
-            "the clock is behind the ids of the process before: new ids go on from those"
+            "the clock is earlier than the last ids of the previous process: new ids continue from those"
         );
     }
     let is_leased = (record.held_ms..record.held_ms + LEASE.as_millis() as u64).contains(&now_ms);
@@ -268,9 +268,7 @@ impl Lease<'_> {
             let claims = all_claims(servers).await?;
             let Some(node) = kept.or(self.asking).or_else(|| choose(&claims, dice())) else {
                 if self.is_alarm_due() {
-                    tracing::error!(
-                        "all node numbers are taken: ids are from the places of processes without a number"
-                    );
+                    tracing::error!("all node numbers are in use: ids use the places of processes without a number");
                 }
                 return Ok(());
             };
@@ -336,7 +334,7 @@ impl Lease<'_> {
         self.raise(node, foreign.map(Claim::until_ms).max());
         let base = Base::of_node(node).expect("a number that is chosen is in range");
         if self.ids.base() != base {
-            tracing::info!(node, "ids have a node number of their own");
+            tracing::info!(node, "the process has a node number for its ids");
         }
         self.ids.move_to(base, self.process.id, unix_ms());
     }
@@ -350,8 +348,8 @@ impl Lease<'_> {
         };
         tracing::warn!(
             node,
-            "ClickHouse has had no sign of this process for nearly a day, and its node number becomes free: ids are from \
-             the places of processes without a number until ClickHouse is back"
+            "the process could not renew its node number for nearly a day and gives it up: ids use the places of \
+             processes without a number until ClickHouse is back"
         );
         self.asking = None;
         self.leave_number();
@@ -432,7 +430,7 @@ impl Lease<'_> {
             tracing::warn!(
                 node,
                 ahead_s,
-                "the clock is behind the ids of an earlier process with this node number: new ids go on from those"
+                "the clock is earlier than the last ids of an earlier process with this node number: new ids continue from those"
             );
         }
         self.ids.raise(until_ms);
@@ -464,7 +462,7 @@ impl Lease<'_> {
                 node,
                 host,
                 process,
-                "another process has the same node number: this one takes another, and some ids since its start may be the other's, too"
+                "another process has the same node number: this process takes another, and some ids since its start may be duplicates"
             );
         }
     }
@@ -484,12 +482,12 @@ impl Lease<'_> {
         // While ClickHouse is unreachable, other tasks log that.
         let is_due = failures == LASTING_FAILURES || (failures == 1 && !error.is_passing());
         if !is_due {
-            tracing::debug!(%error, failures, "the node number cannot be looked after");
+            tracing::debug!(%error, failures, "the node number could not be renewed");
         } else {
             let cure = error.cure();
             tracing::warn!(
                 %error, cure,
-                "the table `rowmill_nodes` cannot be used: nobody sees whether another process has the same node number"
+                "the table `rowmill_nodes` cannot be used: a second process with the same node number would not be noticed"
             );
         }
     }

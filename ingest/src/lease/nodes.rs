@@ -118,7 +118,7 @@ impl Process {
         if claims.iter().any(|claim| claim.is_of(self.id)) {
             Ok(claims)
         } else {
-            Err(ClickHouseError::unconfirmed("a read behind it does not have the row"))
+            Err(ClickHouseError::unconfirmed("a later read does not have the row"))
         }
     }
 }

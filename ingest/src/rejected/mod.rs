@@ -243,7 +243,7 @@ impl Replay<'_> {
     async fn look_at_table(&self, letters: &Letters, layout: usize) -> Result<Target, ClickHouseError> {
         let table = letters.table_of(layout);
         let Some(layout) = letters.layout(layout) else {
-            return Ok(Target::Misfit("the letter's columns cannot be read".to_owned()));
+            return Ok(Target::Misfit("the dead letter's columns cannot be read".to_owned()));
         };
         let (client, timeout) = (&self.connection.queries, self.options.timeout);
         let engine = client

@@ -78,7 +78,7 @@ impl fmt::Display for RejectedError {
             Self::Server(_) => f.write_str("the dead letters cannot be read"),
             Self::NoColumns => f.write_str(
                 "the database has no table `rejected` with the columns of the rows: create it with `rowmill apply`. \
-                 Letters of an earlier version cannot be replayed",
+                 Dead letters of an earlier version cannot be replayed",
             ),
             Self::NoTable { table, known } => write!(
                 f,

@@ -91,12 +91,12 @@ impl BodyError {
     /// Returns the message for the client.
     pub(crate) const fn reason(self) -> &'static str {
         match self {
-            Self::ContentEncoding => "compressed bodies are not taken; send it without Content-Encoding",
+            Self::ContentEncoding => "compressed bodies are not accepted; send it without Content-Encoding",
             Self::ContentType => "the Content-Type header is malformed",
-            Self::Charset => "the charset of the Content-Type header is not known",
-            Self::Multipart => "multipart bodies are not taken; send JSON or a urlencoded form",
+            Self::Charset => "the charset of the Content-Type header is unknown",
+            Self::Multipart => "multipart bodies are not accepted; send JSON or a urlencoded form",
             Self::MediaType => {
-                "bodies of this Content-Type are not taken; send application/json, application/x-ndjson, \
+                "bodies of this Content-Type are not accepted; send application/json, application/x-ndjson, \
                  application/x-www-form-urlencoded, or text/plain with one of these in it"
             }
             Self::Text => "the body is neither a JSON object nor a form of key=value pairs",

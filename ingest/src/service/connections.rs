@@ -120,8 +120,13 @@ impl Connections {
                 Err(Outside::Full) => {
                     let asked = self.0.state().ask_one_to_go(bounds.all / MANY);
                     self.log(|_, let_go| match asked {
-                        true => tracing::warn!(let_go, "no room for connections: idle ones are closed for new ones"),
-                        false => tracing::warn!("no room for connections: all are busy, and new ones wait"),
+                        true => tracing::warn!(
+                            let_go,
+                            "the connection limit is reached: idle connections are closed for new ones"
+                        ),
+                        false => tracing::warn!(
+                            "the connection limit is reached: all connections are busy, and new ones wait"
+                        ),
                     });
                 }
             }

@@ -53,8 +53,8 @@ impl<R: Routes> EventLayer<R> {
     pub fn new(writer: Writer) -> Self {
         assert!(
             ptr::eq(writer.schema(), R::schema()),
-            "the layer's events are for the tables [{}], and its writer was made with another schema, of the tables [{}]: make the \
-             writer with the `SCHEMA` that stands beside the layer",
+            "the layer's events are for the tables [{}], and its writer was made with another schema, of the tables [{}]: create \
+             the writer with the `SCHEMA` of the layer's module",
             names(R::schema()),
             names(writer.schema())
         );

@@ -125,7 +125,7 @@ pub async fn serve<M, S, B>(
             match unless_idle(connection, activity, options.head_timeout).await {
                 End::Over(Ok(())) => {}
                 End::Over(Err(error)) => tracing::debug!(%error, "connection ended"),
-                End::Idle => tracing::debug!("no request came in time"),
+                End::Idle => tracing::debug!("no request arrived before the idle timeout"),
                 End::LetGo => counts.count_let_go(),
             }
             drop(place);

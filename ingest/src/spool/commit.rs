@@ -104,7 +104,7 @@ impl Spool {
             Ok(_) if !is_dirty => {}
             Ok(_) => {
                 if state.is_failing.swap(false, Ordering::Relaxed) {
-                    tracing::info!("the spool's disk takes rows again");
+                    tracing::info!("the spool can be written again");
                 }
             }
             Err(error) => self.fail(state, error),
@@ -290,7 +290,7 @@ impl Spool {
     /// Marks the disk as failing, and wakes all tasks that wait for it.
     fn fail(&self, state: &LogState, error: &io::Error) {
         if !state.is_failing.swap(true, Ordering::Relaxed) {
-            tracing::error!(%error, "the spool cannot be written: rows stay in memory, and nobody is told that they are on disk");
+            tracing::error!(%error, "the spool cannot be written: rows stay in memory and are not acknowledged as spooled");
         }
         for lane in &self.lanes {
             let queue = lane.lock();

@@ -84,11 +84,11 @@ impl Folder {
         {
             *held = lock(&self.path)?;
             if held.is_none() {
-                return Err(io::Error::other("another process has taken the spool's folder"));
+                return Err(io::Error::other("another process uses the spool's folder"));
             }
             tracing::error!(
                 folder = %self.path.display(),
-                "the spool's folder has been deleted, and is made again; rows that were on disk alone are lost"
+                "the spool's folder was deleted and is created again; rows that were only on disk are lost"
             );
         }
         Ok(())

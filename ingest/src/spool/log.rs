@@ -432,7 +432,7 @@ impl Log {
     fn mark(&mut self, mark: Mark) {
         let rows = mark.rows.clone();
         if let Err(error) = self.append(mark.segment, mark.kind, mark.block, rows, mark.for_good) {
-            tracing::debug!(?mark, %error, "a block could not be marked, which is tried again");
+            tracing::debug!(?mark, %error, "a block could not be marked; the spool retries");
             self.unmarked.push(mark);
         } else if let Some(active) = self.active.as_mut().filter(|active| active.segment == mark.segment) {
             active.loose.push(mark);
@@ -500,7 +500,7 @@ impl Log {
                 true
             }
             Err(error) => {
-                tracing::warn!(segment, %error, "a segment that is done could not be removed");
+                tracing::warn!(segment, %error, "a finished segment could not be removed");
                 false
             }
         }
@@ -535,7 +535,7 @@ impl Log {
             }
         };
         if state.uncut > 0 {
-            return Err(io::Error::other("a failed write stands at the end of the segment"));
+            return Err(io::Error::other("the segment ends with a failed write"));
         }
         let written = file
             .append(&bytes)

@@ -348,13 +348,13 @@ impl Spool {
             return;
         }
         if lane.is_dead_letters {
-            tracing::error!("dead letters are dropped: those that wait for ClickHouse take all the room that they may");
+            tracing::error!("dead letters are dropped: pending dead letters have reached their limit");
         } else {
             tracing::error!(
                 memory_bytes = self.memory.used(),
                 disk_bytes = self.disk_bytes(),
                 disk_is_failing = self.is_failing(),
-                "rows are not taken: no room is left until ClickHouse has taken some of those that wait"
+                "rows are rejected: the spool is full until ClickHouse stores some of its rows"
             );
         }
     }

@@ -231,7 +231,7 @@ impl Spool {
                 Err(ReadError::Damaged(frame)) => {
                     tracing::error!(
                         table = %block.layout.table, block = %block.id, segment = logged.segment, rows = ?frame.rows,
-                        "rows were damaged on disk and are lost; the segment is set aside"
+                        "rows were damaged on disk and are lost; the segment is kept as a `.damaged` file"
                     );
                     log.damaged.fetch_add(1, Ordering::Relaxed);
                     if let Some(segment) = logged.segment {
@@ -244,7 +244,7 @@ impl Spool {
                 {
                     tracing::error!(
                         table = %block.layout.table, block = %block.id, segment = logged.segment, rows = part.len(),
-                        "a segment has been deleted, and rows that were in it alone are lost"
+                        "a segment was deleted, and rows that were only in it are lost"
                     );
                 }
                 // The block may just have been moved to another segment.

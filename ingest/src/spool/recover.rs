@@ -72,8 +72,8 @@ impl fmt::Display for SpoolError {
             ),
             Self::Foreign { segment } => write!(
                 f,
-                "file {segment:016} in the spool's folder is no segment of a spool, or its beginning is damaged; \
-                 move it elsewhere to go on without it"
+                "file {segment:016} in the spool's folder is not a spool segment, or its beginning is damaged; \
+                 move it out of the folder to start without it"
             ),
         }
     }
@@ -164,13 +164,13 @@ impl Recovered {
             tracing::error!(
                 segment,
                 bytes,
-                "a part of the spool was damaged on disk and its rows are lost; the segment is set aside"
+                "a part of the spool was damaged on disk and its rows are lost; the segment is kept as a `.damaged` file"
             );
         }
         if self.torn_bytes > 0 {
             tracing::warn!(
                 bytes = self.torn_bytes,
-                "bytes at the end of segments fail their checksums: writes that a crash has torn, or damage to the last ones"
+                "bytes at the end of segments fail their checksums: a crash interrupted the last writes, or the disk damaged them"
             );
         }
         if !self.blocks.is_empty() {
@@ -178,7 +178,7 @@ impl Recovered {
             tracing::info!(
                 blocks = self.blocks.len(),
                 rows,
-                "rows from before are in the spool and go to ClickHouse"
+                "the spool has rows of an earlier run, which go to ClickHouse"
             );
         }
     }
@@ -513,7 +513,7 @@ mod tests {
 
         let (folder, disk) = folder_with("0000000000000003.spool", b"somebody's own notes, which are long enough");
         let error = recover(&disk, Path::new("here")).unwrap_err();
-        assert!(error.to_string().contains("is no segment"), "{error}");
+        assert!(error.to_string().contains("is not a spool segment"), "{error}");
         assert!(folder.path().join("0000000000000003.spool").exists());
     }
 

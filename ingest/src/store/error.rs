@@ -131,7 +131,7 @@ impl ClickHouseError {
 
     /// Returns the error for a success that is not ClickHouse's response to this insert.
     pub(crate) fn unconfirmed(reason: &'static str) -> Self {
-        let reason = format!("the answer does not confirm the insert: {reason}");
+        let reason = format!("the response does not confirm the insert: {reason}");
         clickhouse::error::Error::Other(reason.into()).into()
     }
 
@@ -204,16 +204,16 @@ impl ClickHouseError {
     pub fn cure(&self) -> &'static str {
         match self.code {
             Some(16 | 60 | 81 | 218) => {
-                "create what is missing with `rowmill apply`, or restart the collector, which does it at start"
+                "create the missing database, table or column with `rowmill apply`, or restart the collector, which creates it at startup"
             }
             Some(_) if self.is_of_view() => {
-                "mend or drop the materialized view, which refuses rows that its table has taken"
+                "fix or drop the materialized view, which refuses rows that its table has stored"
             }
             Some(code) if is_access(code) => "check user and password in the URL of ClickHouse, and the user's grants",
             _ if self.class == Class::Refused || self.code == Some(43) => {
                 "compare the table in ClickHouse with its schema file"
             }
-            _ => "see the error; the rows wait meanwhile",
+            _ => "see the error; the rows are held meanwhile",
         }
     }
 }

@@ -51,7 +51,7 @@ pub struct InvalidInsertQuorum;
 
 impl fmt::Display for InvalidInsertQuorum {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a quorum is a number of replicas from 1 on, or `auto` for more than half of them")
+        f.write_str("a quorum is a number of replicas, at least 1, or `auto` for more than half of them")
     }
 }
 

@@ -87,7 +87,7 @@ async fn look_after(
         let error = match attempt(url, schema, rejected_days).await {
             Ok(plan) => {
                 if plan.is_turned_off {
-                    tracing::info!(store = %url, "the user's profile turns deduplication off, which inserts turn on for themselves");
+                    tracing::info!(store = %url, "the user's profile turns deduplication off; inserts turn it on for themselves");
                     settings.push((TURNS_OFF, "enable".to_owned()));
                 }
                 set(State::Ready(Arc::new(Connection::new(url, settings))));
@@ -115,14 +115,14 @@ async fn look_after(
 
 async fn attempt(url: &ClickHouseUrl, schema: &Schema, rejected_days: u32) -> Result<Plan, SyncError> {
     let found = ping(&url.server_client(), PING_TIMEOUT).await;
-    found.map_err(|error| super::Kind::of("asking for a sign of life", error).at(url))?;
+    found.map_err(|error| super::Kind::of("ping", error).at(url))?;
     let mut plan = bring(url, schema).await.map_err(|kind| kind.at(url))?;
     // Rows do not wait for the TTL.
     match retention::bring(url, rejected_days).await {
         Ok(statement) => plan.statements.extend(statement),
-        Err(error) => plan.warnings.push(format!(
-            "the TTL of the table `rejected` is not what it should be: {error}"
-        )),
+        Err(error) => plan
+            .warnings
+            .push(format!("the TTL of the table `rejected` could not be set: {error}")),
     }
     Ok(plan)
 }
@@ -137,7 +137,7 @@ async fn keep_windows(url: &ClickHouseUrl, schema: &Schema, mut warned: BTreeSet
                 tell(url, &plan, 0);
             }
             // Deliveries log such errors, and the next check follows soon.
-            Err(error) => tracing::debug!(error = %error.at(url), "the deduplication windows could not be looked at"),
+            Err(error) => tracing::debug!(error = %error.at(url), "the deduplication windows could not be read"),
         }
     }
 }
@@ -151,7 +151,7 @@ fn tell(url: &ClickHouseUrl, plan: &Plan, failures: u32) {
         tracing::warn!(store = %url, "{warning}");
     }
     if failures > 0 {
-        tracing::info!(store = %url, failures, "ClickHouse has the schema's tables now; rows go there");
+        tracing::info!(store = %url, failures, "ClickHouse has the schema's tables; rows are delivered");
     }
 }
 
@@ -162,13 +162,13 @@ fn raise(alarm: &mut FailureLog, error: &SyncError, failures: u32) {
     let cause = error.source().map(tracing::field::display);
     match error.class() {
         Class::Retry if is_patient => {
-            tracing::warn!(%error, cause, failures, "ClickHouse is away: events are taken, and their rows wait for it");
+            tracing::warn!(%error, cause, failures, "ClickHouse is unavailable: events are accepted, and their rows are held");
         }
         Class::Retry => {
-            tracing::error!(%error, cause, failures, "ClickHouse has been away for minutes: events are taken, and their rows wait for it");
+            tracing::error!(%error, cause, failures, "ClickHouse has been unavailable for minutes: events are accepted, and their rows are held");
         }
         _ => {
-            tracing::error!(%error, cause, failures, "the schema's tables wait for a person, and rows with them");
+            tracing::error!(%error, cause, failures, "the schema cannot be applied without intervention; rows are held until then");
         }
     }
 }

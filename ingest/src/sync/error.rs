@@ -84,22 +84,22 @@ impl fmt::Display for SyncError {
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Server { doing, .. } => write!(f, "ClickHouse did not do it: {doing}"),
+            Self::Server { doing, .. } => write!(f, "request failed: {doing}"),
             Self::Differs { differences, done } => {
                 f.write_str("the database differs from the schema, and ")?;
                 if done.is_empty() {
                     f.write_str("nothing has been changed:")?;
                 } else {
-                    f.write_str("that was seen after these had been run:")?;
+                    f.write_str("these statements had already run:")?;
                     done.iter().try_for_each(|statement| write!(f, "\n  {statement};"))?;
-                    f.write_str("\nWhat differs:")?;
+                    f.write_str("\nDifferences:")?;
                 }
                 differences
                     .iter()
                     .try_for_each(|difference| write!(f, "\n  {difference}"))
             }
             Self::Unchanged { lacking } => {
-                f.write_str("ClickHouse has taken the statements, and the database still lacks:")?;
+                f.write_str("ClickHouse ran the statements, but the database still lacks:")?;
                 lacking.iter().try_for_each(|statement| write!(f, "\n  {statement};"))
             }
         }
@@ -155,7 +155,7 @@ mod tests {
         };
         assert_eq!(
             differs(done).to_string(),
-            "the database differs from the schema, and that was seen after these had been run:\n  CREATE …;\n  ALTER …;\nWhat differs:\
+            "the database differs from the schema, and these statements had already run:\n  CREATE …;\n  ALTER …;\nDifferences:\
              \n  `t`.`a` is UInt16 in the database and UInt8 in the schema; change the schema, or run: ALTER …"
         );
         assert!(differs(Vec::new()).to_string().contains("nothing has been changed"));

@@ -92,8 +92,9 @@ impl Plan {
     fn report(mut self, url: &ClickHouseUrl) -> SyncReport {
         if self.is_turned_off {
             self.warnings.push(format!(
-                "the profile of {url}'s user turns deduplication off (deduplicate_insert = 'disable'): a writer that has the server by \
-                 its URL turns it on for its own inserts, of any other's rows can come twice after a lost answer"
+                "the profile of {url}'s user turns deduplication off (deduplicate_insert = 'disable'): a writer \
+                 that has the server's URL turns it on for its own inserts; rows of other inserts can be stored \
+                 twice after a lost response"
             ));
         }
         SyncReport {
@@ -165,7 +166,7 @@ async fn set_windows(url: &ClickHouseUrl, statements: Vec<String>, done: &mut Pl
             Ok(()) => done.statements.push(statement),
             Err(Kind::Server { doing, error }) if !error.is_passing() => {
                 done.warnings.push(format!(
-                    "ClickHouse refuses what would keep rows from coming twice after a lost answer, {doing}: {error}"
+                    "ClickHouse refuses a statement that prevents duplicate rows after a lost response, {doing}: {error}"
                 ));
             }
             Err(error) => return Err(error),
@@ -179,7 +180,7 @@ fn all_tables(schema: &Schema) -> Vec<&'static Table> {
     schema.tables.iter().copied().chain([&REJECTED, &NODES]).collect()
 }
 
-const LOOKING_AT_WINDOWS: &str = "looking at the deduplication windows";
+const LOOKING_AT_WINDOWS: &str = "reading the deduplication windows";
 
 /// Determines what is missing, without changing anything.
 async fn look(url: &ClickHouseUrl, schema: &Schema) -> Result<Plan, Kind> {
@@ -204,9 +205,9 @@ async fn look(url: &ClickHouseUrl, schema: &Schema) -> Result<Plan, Kind> {
         }
         Err(error) if error.is_passing() => return Err(Kind::of(LOOKING_AT_WINDOWS, error)),
         // A user without permission to query may still insert.
-        Err(error) => plan.warnings.push(format!(
-            "it cannot be seen whether {url} keeps deduplication windows: {error}"
-        )),
+        Err(error) => plan
+            .warnings
+            .push(format!("the deduplication windows of {url} cannot be read: {error}")),
     }
     Ok(plan)
 }

@@ -103,7 +103,7 @@ impl Deduplication {
                 // The code below checks the tables that a Distributed table writes to.
                 None if there.engine == "Distributed" && existing.knows_receivers_of(there) => {}
                 None => found.warnings.push(format!(
-                    "the table `{}` is a {}, {}: its rows can come twice after a lost answer",
+                    "the table `{}` is a {}, {}: its rows can be stored twice after a lost response",
                     table.name,
                     there.engine,
                     drawback(&there.engine)
@@ -123,8 +123,8 @@ impl Deduplication {
                 // The receiver is on other servers.
                 None if existing.get(from).is_some_and(|from| from.engine == "Distributed") => {}
                 None => found.warnings.push(format!(
-                    "{name}, which receives rows of {source}, cannot be seen by this user, who needs GRANT SHOW TABLES, ALTER \
-                     SETTINGS for it: after a lost answer it can have them twice"
+                    "{name}, which receives rows of {source}, is not visible to this user, who needs GRANT SHOW \
+                     TABLES, ALTER SETTINGS for it: after a lost response it can have them twice"
                 )),
                 Some(there) => match windows_of(&there.engine) {
                     Some(windows) => {
@@ -135,8 +135,8 @@ impl Deduplication {
                     // Such a table has no rows, and its own receivers are checked separately.
                     None if matches!(&*there.engine, "Null" | "Distributed") => {}
                     None => found.warnings.push(format!(
-                        "{name}, which receives rows of {source}, is a {}, {}: after a lost answer it can have them twice, and a \
-                         MergeTree would not",
+                        "{name}, which receives rows of {source}, is a {}, {}: after a lost response it can have \
+                         them twice; a MergeTree would not",
                         there.engine,
                         drawback(&there.engine)
                     )),
@@ -148,7 +148,7 @@ impl Deduplication {
                 found.is_turned_off = true;
             } else {
                 found.warnings.push(format!(
-                    "the user's profile says {TURNS_OFF} = 'disable' and lets nobody change it: rows can come twice after a lost answer"
+                    "the user's profile sets {TURNS_OFF} = 'disable' as read-only: rows can be stored twice after a lost response"
                 ));
             }
         }
@@ -241,10 +241,10 @@ fn windows_of(engine: &str) -> Option<&'static [Window]> {
 fn drawback(engine: &str) -> &'static str {
     match engine {
         "Buffer" => {
-            "which remembers no blocks and has rows in memory alone for a while, so that a ClickHouse that is killed loses rows that were \
-             acknowledged as stored"
+            "which does not deduplicate blocks and holds rows only in memory for a while, so a ClickHouse that \
+             is killed loses rows that were acknowledged as stored"
         }
-        _ => "which remembers no blocks",
+        _ => "which does not deduplicate blocks",
     }
 }
 
@@ -471,7 +471,7 @@ mod tests {
         let hidden = look_at(CREATE, viewed("e.s"), &DEFAULTS);
         assert!(
             hidden.warnings.len() == 1
-                && hidden.warnings[0].starts_with("`e`.`s`, which receives rows of `d`.`v`, cannot be seen"),
+                && hidden.warnings[0].starts_with("`e`.`s`, which receives rows of `d`.`v`, is not visible"),
             "{hidden:?}"
         );
     }

@@ -104,17 +104,14 @@ fn broken_json_is_answered_with_its_place_and_kept() {
         ),
         (
             "{\"event\": \"open\"",
-            "the text ends inside of a value (line 1, column 17)",
+            "the text ends inside a value (line 1, column 17)",
         ),
-        (
-            "{\"event\": \"op",
-            "the text ends inside of a value (line 1, column 14)",
-        ),
-        ("{\"a\": 01}", "this is not a number of JSON (line 1, column 8)"),
-        ("{\"a\": \"\\x\"}", "this is not an escape of JSON (line 1, column 9)"),
+        ("{\"event\": \"op", "the text ends inside a value (line 1, column 14)"),
+        ("{\"a\": 01}", "this is not a valid JSON number (line 1, column 8)"),
+        ("{\"a\": \"\\x\"}", "this is not a valid JSON escape (line 1, column 9)"),
         (
             "{\"a\": \"\t\"}",
-            "a control character in a string has to be escaped (line 1, column 8)",
+            "a control character in a string must be escaped (line 1, column 8)",
         ),
         (
             "{} {}",
@@ -266,7 +263,7 @@ fn compressed_bodies_are_refused_and_kept_byte_for_byte() {
     let victim = Victim::start();
     let gzip = [("Content-Type", "application/json"), ("Content-Encoding", "gzip")];
     let answer = victim.send("POST", "/wh/mail?a=1", &gzip, b"\x1f\x8b\x08\x00\xff");
-    let reason = "compressed bodies are not taken; send it without Content-Encoding";
+    let reason = "compressed bodies are not accepted; send it without Content-Encoding";
     assert_eq!((answer.status, answer.json()), (400, bad_request(reason)));
     let after = victim.stop();
     assert_eq!(after.letters.len(), 1);
@@ -284,7 +281,7 @@ fn forms_of_several_parts_are_refused_and_kept() {
     let multipart = [("Content-Type", "multipart/form-data; boundary=b")];
     let body = "--b\r\nContent-Disposition: form-data; name=\"event\"\r\n\r\nopen\r\n--b--\r\n";
     let answer = victim.send("POST", "/wh/mail", &multipart, body.as_bytes());
-    let reason = "multipart bodies are not taken; send JSON or a urlencoded form";
+    let reason = "multipart bodies are not accepted; send JSON or a urlencoded form";
     assert_eq!(answer.status, 415);
     assert_eq!(
         answer.json(),
@@ -303,7 +300,7 @@ fn a_long_key_with_many_leaves_does_not_become_a_row_of_a_hundred_megabytes() {
     let body = format!("{{\"{}\":{{{}}}}}", "k".repeat(50_000), leaves.join(","));
     let answer = http::post_json(collector.address, "/wh/mail", &body);
     assert_eq!(answer.status, 400);
-    assert!(answer.text().contains("too long together"), "{}", answer.text());
+    assert!(answer.text().contains("too long in total"), "{}", answer.text());
     assert_eq!(
         http::post_json(collector.address, "/wh/mail", r#"{"a":{"b":1}}"#).status,
         200

@@ -3,7 +3,7 @@
 
 use super::{Victim, letter_of_body};
 
-const NOT_TAKEN: &str = "bodies of this Content-Type are not taken; send application/json, application/x-ndjson, \
+const NOT_TAKEN: &str = "bodies of this Content-Type are not accepted; send application/json, application/x-ndjson, \
                          application/x-www-form-urlencoded, or text/plain with one of these in it";
 const NO_FORM: &str = "the body is neither a JSON object nor a form of key=value pairs";
 

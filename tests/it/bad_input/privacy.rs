@@ -55,7 +55,8 @@ const VIEWS: [(&str, &str, &str); 2] = [
     ("bare", "toUInt32(toUUID(email) = toUUID(email))", "CANNOT_PARSE_UUID"),
 ];
 
-const MISSING_IN_VIEW: &str = "a materialized view refuses rows that its table has taken: they are missing in the view";
+const MISSING_IN_VIEW: &str =
+    "a materialized view refuses rows that its table has stored: they are missing in the view";
 
 /// Returns the log after a view refuses a row with Anna's address.
 fn log_of_view(view: &str, number: &str, name: &str, variables: &[(&str, &str)]) -> String {

@@ -21,7 +21,7 @@ enum Answer {
 use Answer::{Location, Missing, Refused};
 
 const NOT_WEB: Answer = Refused("parameter \"to\" must begin with http:// or https://");
-const CONTROL: Answer = Refused("parameter \"to\" has a control character in it");
+const CONTROL: Answer = Refused("parameter \"to\" contains a control character");
 const USER: Answer = Refused("parameter \"to\" must not have a user name before its host");
 
 const fn link(query: &'static str, to: &'static str, answer: Answer) -> Link {

@@ -59,7 +59,7 @@ fn a_service_that_is_given_twice_is_no_service() {
 #[test]
 fn a_project_that_is_no_such_number_is_refused() {
     let victim = Victim::start();
-    let out_of_range = ("out-of-range", "the value is outside of the type's range");
+    let out_of_range = ("out-of-range", "the value is outside the type's range");
     let not_an_integer = ("not-an-integer", "the number has a fraction or an exponent");
     let cases = [
         ("/wh/mail/-5", r#"{"event":"1"}"#, "-5", out_of_range),
@@ -102,7 +102,7 @@ fn a_picture_stays_a_picture_and_a_redirect_leads_on() {
     let answer = victim.get("/track/page.gif?sess_num=70000");
     assert_eq!((answer.status, answer.body.len()), (200, 43));
     let after = victim.stop();
-    let out_of_range = "the value is outside of the type's range";
+    let out_of_range = "the value is outside the type's range";
     let project = format!("column `projectId` (UInt32): {out_of_range}: -5");
     let number = format!("column `sess_num` (UInt16): {out_of_range}: 70000");
     assert_eq!(
@@ -161,7 +161,7 @@ fn all_wrong_columns_are_named_at_once() {
         (400, 3)
     );
     let after = victim.stop();
-    let reason = "column `sess_num` (UInt16): the value is outside of the type's range: 70000; \
+    let reason = "column `sess_num` (UInt16): the value is outside the type's range: 70000; \
                   column `browser_w` (Int16): the text is not a value of the type: \"x\"; \
                   column `char_ls` (Int16): the number has a fraction or an exponent: 1.5";
     assert_eq!(after.letters.len(), 2);

@@ -121,7 +121,7 @@ const DEVIATIONS: &[Deviation] = &[
     },
     Deviation {
         cases: &["unknown charset"],
-        ours: &[Body(r#"{"message":"Bad Request","reason":"the charset of the Content-Type header is not known"}"#)],
+        ours: &[Body(r#"{"message":"Bad Request","reason":"the charset of the Content-Type header is unknown"}"#)],
         reason: "says why",
     },
     Deviation {
@@ -131,14 +131,14 @@ const DEVIATIONS: &[Deviation] = &[
     },
     Deviation {
         cases: &["gzip body"],
-        ours: &[Body(r#"{"message":"Bad Request","reason":"compressed bodies are not taken; send it without Content-Encoding"}"#)],
+        ours: &[Body(r#"{"message":"Bad Request","reason":"compressed bodies are not accepted; send it without Content-Encoding"}"#)],
         reason: "says why",
     },
     Deviation {
         cases: &["multipart"],
         ours: &[
             Status(415),
-            Body(r#"{"message":"Unsupported Media Type","reason":"multipart bodies are not taken; send JSON or a urlencoded form"}"#),
+            Body(r#"{"message":"Unsupported Media Type","reason":"multipart bodies are not accepted; send JSON or a urlencoded form"}"#),
             NoEvent,
         ],
         reason: "the original took the separators for the name of a field",

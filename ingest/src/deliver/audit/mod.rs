@@ -205,7 +205,7 @@ impl AuditedTable {
         } else if self.may_log() {
             self.reported_at = Some(Instant::now());
             let (code, error) = (error.code(), error.without_values());
-            tracing::warn!(table = %layout.table, code, error, "audit: ClickHouse does not count the rows, and is asked again");
+            tracing::warn!(table = %layout.table, code, error, "audit: ClickHouse could not count the rows; the audit retries");
         }
     }
 
