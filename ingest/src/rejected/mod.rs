@@ -317,18 +317,12 @@ impl Replay<'_> {
         for generation in 0..GENERATIONS {
             let sent = self.send(layout, form, left, generation).await;
             let all = sent.confirmed.iter().chain(sent.refused.iter().map(|(row, _)| row));
-            let there = match (sent.error, self.there(&layout.table, id, all).await) {
-                (None, Ok(there)) => there,
-                (Some(error), _) | (None, Err(error)) => {
-                    // After an error, ClickHouse's responses count. Another replay looks up the
-                    // rows of the dead letters that remain.
-                    outcome.stored.extend(sent.confirmed.iter().map(|row| row.letter));
-                    outcome
-                        .refused
-                        .extend(sent.refused.into_iter().map(|(_, reason)| reason));
-                    outcome.error = Some(error);
-                    return outcome;
-                }
+            let there = self.there(&layout.table, id, all).await;
+            let (there, error) = match (there, sent.error) {
+                (Ok(there), error) => (there, error),
+                // No row counts as stored without a look at the table, and each keeps its dead
+                // letter. Another replay looks up the rows of the dead letters that remain.
+                (Err(lookup), error) => (HashSet::new(), error.or(Some(lookup))),
             };
             let is_there = |row: &Row| row.id.is_some_and(|id| there.contains(&id));
             // A view can refuse rows that the table has accepted.
@@ -341,6 +335,10 @@ impl Replay<'_> {
             }
             let (stored, missing): (Vec<_>, Vec<_>) = sent.confirmed.into_iter().partition(is_there);
             outcome.stored.extend(stored.iter().map(|row| row.letter));
+            if error.is_some() {
+                outcome.error = error;
+                return outcome;
+            }
             left = missing;
             if left.is_empty() {
                 break;
