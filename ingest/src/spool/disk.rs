@@ -31,7 +31,8 @@ pub(crate) trait Disk: fmt::Debug + Send + Sync {
     /// Removes a segment.
     fn remove(&self, segment: u64) -> io::Result<()>;
 
-    /// Keeps a damaged segment for inspection, under a name that the spool does not read.
+    /// Keeps a copy of a damaged segment for inspection, under a name that the spool does not read.
+    /// The first copy of a segment stays.
     fn set_aside(&self, segment: u64) -> io::Result<()>;
 }
 
@@ -54,6 +55,8 @@ pub(crate) trait Segment: fmt::Debug + Send {
 const EXTENSION: &str = "spool";
 /// The extension of a quarantined segment's name.
 pub(crate) const ASIDE_EXTENSION: &str = "damaged";
+/// The extension of a copy that is not complete yet.
+const COPY_EXTENSION: &str = "copying";
 /// The file whose lock keeps out a second process.
 const LOCK: &str = "lock";
 
@@ -163,10 +166,20 @@ impl Disk for Folder {
 
     fn set_aside(&self, segment: u64) -> io::Result<()> {
         let name = self.name(segment);
-        match fs::hard_link(&name, name.with_extension(ASIDE_EXTENSION)) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-            result => result,
+        let (kept, unfinished) = (
+            name.with_extension(ASIDE_EXTENSION),
+            name.with_extension(COPY_EXTENSION),
+        );
+        if kept.exists() {
+            return Ok(());
         }
+        if fs::copy(&name, &unfinished).is_ok() {
+            return fs::rename(&unfinished, &kept);
+        }
+        // The disk may have no space for a copy. A second name keeps the file when the spool removes the
+        // segment, with what the spool writes to it until then.
+        _ = fs::remove_file(&unfinished);
+        fs::hard_link(&name, &kept)
     }
 }
 

@@ -227,6 +227,10 @@ pub(crate) fn recover(disk: &dyn Disk, path: &std::path::Path) -> Result<Recover
         };
         let scan = frame::scan(&bytes, format, synced.get(&segment).copied().unwrap_or(0));
         recovered.torn_bytes += scan.torn.iter().map(|tear| tear.end - tear.start).sum::<u64>();
+        if !scan.damage.is_empty() {
+            // Before the damaged end is cut off.
+            disk.set_aside(segment).map_err(io_error)?;
+        }
         let mut file = disk.open(segment).map_err(io_error)?;
         if scan.end < bytes.len() as u64 {
             let is_damage = |damage: &Range<u64>| damage.start == scan.end;
@@ -271,9 +275,6 @@ pub(crate) fn recover(disk: &dyn Disk, path: &std::path::Path) -> Result<Recover
             }
         }
         recovered.segments.insert(segment, state);
-    }
-    for damage in &recovered.damage {
-        disk.set_aside(damage.segment).map_err(io_error)?;
     }
 
     let mut layouts = HashSet::new();
@@ -494,6 +495,18 @@ mod tests {
         fs::write(folder.path().join(name), bytes).unwrap();
         let disk = Folder::lock(folder.path()).unwrap().unwrap();
         (folder, disk)
+    }
+
+    #[test]
+    fn the_kept_copy_of_a_damaged_segment_does_not_change_with_the_segment() {
+        let golden = include_bytes!("golden/version2.spool");
+        let (folder, disk) = folder_with("0000000000000001.spool", golden);
+        disk.set_aside(1).unwrap();
+        disk.open(1).unwrap().truncate(30).unwrap();
+        disk.set_aside(1).unwrap();
+        let kept = fs::read(folder.path().join("0000000000000001.damaged")).unwrap();
+        assert_eq!(kept, golden);
+        assert_eq!(disk.segments().unwrap(), [1]);
     }
 
     #[test]
