@@ -27,7 +27,7 @@ const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// An engine that has run for this long counts as healthy: the next start is not delayed.
-const WELL: Duration = Duration::from_secs(60);
+const STABLE_AFTER: Duration = Duration::from_secs(60);
 
 /// A ClickHouse that runs until it is stopped or this process ends, even by `kill -9`.
 #[derive(Debug)]
@@ -52,7 +52,7 @@ impl EmbeddedClickHouse {
         tracing::info!(url, process = engine.process_id(), "the embedded ClickHouse is running");
         let (stop, stopped) = mpsc::channel();
         let thread = thread::Builder::new().name("engine".to_owned());
-        let thread = thread.spawn(move || look_after(engine, &stopped))?;
+        let thread = thread.spawn(move || supervise(engine, &stopped))?;
         Ok(Self {
             address,
             collector,
@@ -87,7 +87,7 @@ impl EmbeddedClickHouse {
 }
 
 /// Restarts the engine whenever it ends. Returns when it has been stopped.
-fn look_after(mut engine: Engine, stopped: &Receiver<()>) -> Result<(), rowmill_engine::Error> {
+fn supervise(mut engine: Engine, stopped: &Receiver<()>) -> Result<(), rowmill_engine::Error> {
     let mut failures = 0;
     let mut started = Instant::now();
     while !is_stopped(stopped, LOOK_EVERY) {
@@ -96,7 +96,7 @@ fn look_after(mut engine: Engine, stopped: &Receiver<()>) -> Result<(), rowmill_
             error = chain(&end),
             "the embedded ClickHouse has ended and is started again; rows wait in the spool"
         );
-        if started.elapsed() >= WELL {
+        if started.elapsed() >= STABLE_AFTER {
             failures = 0;
         }
         loop {

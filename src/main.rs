@@ -25,7 +25,7 @@ use clap::Parser;
 use crate::cli::{Cli, Command, LogFormat};
 
 fn main() -> ExitCode {
-    memory::give_back_what_is_large();
+    memory::return_large_allocations_to_os();
     let cli = Cli::parse();
     // Standard output is kept for output that scripts read, so the log goes to standard error.
     log::start(cli.log_format);

@@ -14,7 +14,7 @@ const MAPPED_BYTES: i32 = 1 << 20;
 /// Sets the threshold of the allocator. Call it before any other thread starts.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[allow(unsafe_code, reason = "a setting of the C library has no other name")]
-pub(crate) fn give_back_what_is_large() {
+pub(crate) fn return_large_allocations_to_os() {
     // SAFETY: `mallopt` only stores a number, any number is valid, and no other thread allocates
     // meanwhile.
     let is_set = unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, MAPPED_BYTES) } == 1;
@@ -23,4 +23,4 @@ pub(crate) fn give_back_what_is_large() {
 
 /// Does nothing: other allocators keep their defaults.
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
-pub(crate) fn give_back_what_is_large() {}
+pub(crate) fn return_large_allocations_to_os() {}

@@ -173,7 +173,7 @@ async fn collect(
         async move {
             tokio::select! {
                 () = serve_http(listener, service_for, connections, stopping.clone().asked()) => {}
-                () = stopping.hurried() => {}
+                () = stopping.immediate() => {}
             }
         }
     };
@@ -184,7 +184,7 @@ async fn collect(
     let deadline = async {
         tokio::select! {
             () = sleep(options.drain_seconds) => {}
-            () = stopping.hurried() => {}
+            () = stopping.immediate() => {}
         }
     };
     let report = writer.drain_until(deadline).await;

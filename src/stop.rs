@@ -20,7 +20,7 @@ pub(crate) enum Stop {
     /// Requests in flight complete, and rows are delivered to ClickHouse.
     Orderly,
     /// The process ends at once; rows on disk stay safe there.
-    InHaste,
+    Immediate,
 }
 
 /// Waits for the stages of a stop.
@@ -69,9 +69,9 @@ impl Stopping {
                         tracing::warn!(
                             "stopping at once: open requests are aborted, and unconfirmed rows stay in the spool"
                         );
-                        Stop::InHaste
+                        Stop::Immediate
                     }
-                    Stop::InHaste => continue,
+                    Stop::Immediate => continue,
                 };
                 sender.send_replace(next);
             }
@@ -101,8 +101,8 @@ impl Stopping {
     }
 
     /// Waits until the stop is immediate.
-    pub(crate) async fn hurried(self) {
-        self.until(Stop::InHaste).await;
+    pub(crate) async fn immediate(self) {
+        self.until(Stop::Immediate).await;
     }
 
     async fn until(mut self, stop: Stop) {

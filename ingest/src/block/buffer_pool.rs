@@ -66,7 +66,7 @@ impl BufferPool {
         }
         Bytes::from_owner(PooledBytes {
             room,
-            rooms: Arc::clone(self),
+            pool: Arc::clone(self),
         })
     }
 
@@ -78,7 +78,7 @@ impl BufferPool {
 /// A buffer that returns to its pool on drop.
 struct PooledBytes {
     room: Vec<u8>,
-    rooms: Arc<BufferPool>,
+    pool: Arc<BufferPool>,
 }
 
 impl AsRef<[u8]> for PooledBytes {
@@ -89,7 +89,7 @@ impl AsRef<[u8]> for PooledBytes {
 
 impl Drop for PooledBytes {
     fn drop(&mut self) {
-        self.rooms.give(std::mem::take(&mut self.room));
+        self.pool.give(std::mem::take(&mut self.room));
     }
 }
 
@@ -101,39 +101,39 @@ mod tests {
 
     #[test]
     fn what_was_lent_is_there_again_when_the_last_part_of_it_is_gone() {
-        let rooms = BufferPool::keeping(4 * MIB);
+        let pool = BufferPool::keeping(4 * MIB);
         let room = vec![7; 2 * MIB];
         let place = room.as_ptr();
-        let lent = rooms.lend(room);
+        let lent = pool.lend(room);
         let part = lent.slice(5..10);
         drop(lent);
-        assert_eq!(rooms.take(2 * MIB).capacity(), 0);
+        assert_eq!(pool.take(2 * MIB).capacity(), 0);
         assert_eq!(part[..], [7; 5]);
         drop(part);
-        let again = rooms.take(2 * MIB);
+        let again = pool.take(2 * MIB);
         assert_eq!((again.as_ptr(), again.len()), (place, 2 * MIB));
-        assert_eq!(rooms.take(2 * MIB).capacity(), 0);
+        assert_eq!(pool.take(2 * MIB).capacity(), 0);
     }
 
     #[test]
     fn small_ones_are_not_kept_and_of_too_many_the_smallest_go() {
-        let rooms = BufferPool::keeping(10 * MIB);
-        drop(rooms.lend(vec![0; WORTH_KEEPING - 1]));
-        assert_eq!(rooms.take(MIB).capacity(), 0);
+        let pool = BufferPool::keeping(10 * MIB);
+        drop(pool.lend(vec![0; WORTH_KEEPING - 1]));
+        assert_eq!(pool.take(MIB).capacity(), 0);
         for mib in [2, 4, 3, 5, 11] {
-            rooms.give(Vec::with_capacity(mib * MIB));
+            pool.give(Vec::with_capacity(mib * MIB));
         }
-        let capacities: Vec<_> = (0..3).map(|_| rooms.take(20 * MIB).capacity()).collect();
+        let capacities: Vec<_> = (0..3).map(|_| pool.take(20 * MIB).capacity()).collect();
         assert_eq!(capacities, [5 * MIB, 4 * MIB, 0]);
     }
 
     #[test]
     fn a_room_is_not_taken_for_far_less_than_it_has() {
-        let rooms = BufferPool::keeping(20 * MIB);
+        let pool = BufferPool::keeping(20 * MIB);
         for mib in [8, 2, 3] {
-            rooms.give(Vec::with_capacity(mib * MIB));
+            pool.give(Vec::with_capacity(mib * MIB));
         }
-        let capacities = [2, 2, 2, 4].map(|mib| rooms.take(mib * MIB).capacity());
+        let capacities = [2, 2, 2, 4].map(|mib| pool.take(mib * MIB).capacity());
         assert_eq!(capacities, [3 * MIB, 2 * MIB, 0, 8 * MIB]);
     }
 }

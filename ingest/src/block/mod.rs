@@ -45,7 +45,7 @@ const GROWTH_BEHIND_OTHERS: usize = 3;
 impl BlockLimits {
     /// Returns larger limits for use under backlog. ClickHouse inserts fewer, longer blocks faster,
     /// and the rows use the same memory either way.
-    pub(crate) fn behind_others(self) -> Self {
+    pub(crate) fn when_backlogged(self) -> Self {
         let bytes = self.bytes.saturating_mul(GROWTH_BEHIND_OTHERS);
         Self {
             bytes: bytes.min(MAX_BLOCK_BYTES),
@@ -54,14 +54,14 @@ impl BlockLimits {
     }
 
     /// Returns whether `block` has to be sealed before another row is appended.
-    pub(crate) fn are_reached_by(&self, block: &Block) -> bool {
+    pub(crate) fn exceeded_by(&self, block: &Block) -> bool {
         block.rows() >= self.rows || block.committed() >= self.bytes
     }
 }
 
 /// The memory of delivered blocks to keep for new ones, in bytes: one block with the default
 /// options, while another one is filled.
-const KEPT_ROOM: usize = 16 << 20;
+const KEPT_BYTES: usize = 16 << 20;
 
 /// A block that still accepts rows.
 #[derive(Debug)]
@@ -74,8 +74,8 @@ pub(crate) struct Block {
     /// `None` while the block is empty, unless its id was given.
     opened: Option<OpenMeta>,
     /// The length of the previous block, if it was large enough for a pooled buffer.
-    follows: Option<usize>,
-    rooms: Arc<BufferPool>,
+    previous_len: Option<usize>,
+    pool: Arc<BufferPool>,
 }
 
 /// The metadata of an open block, from its first row on.
@@ -100,24 +100,24 @@ impl OpenMeta {
 
 impl Default for Block {
     fn default() -> Self {
-        Self::with_rooms(BufferPool::keeping(0))
+        Self::with_pool(BufferPool::keeping(0))
     }
 }
 
 impl Block {
     /// Returns the buffer pool for the blocks of all tables.
-    pub(crate) fn rooms() -> Arc<BufferPool> {
-        BufferPool::keeping(KEPT_ROOM)
+    pub(crate) fn pool() -> Arc<BufferPool> {
+        BufferPool::keeping(KEPT_BYTES)
     }
 
-    /// Returns an empty block. Its buffers, and those of later blocks, come from the pool `rooms`.
-    pub(crate) fn with_rooms(rooms: Arc<BufferPool>) -> Self {
+    /// Returns an empty block. Its buffers, and those of later blocks, come from the pool `pool`.
+    pub(crate) fn with_pool(pool: Arc<BufferPool>) -> Self {
         Self {
             bytes: Vec::new(),
             ends: Vec::new(),
             opened: None,
-            follows: None,
-            rooms,
+            previous_len: None,
+            pool,
         }
     }
 
@@ -180,9 +180,9 @@ impl Block {
         let start = self.committed();
         // Only once there is a row to write: an idle table must not hold a large buffer.
         if self.bytes.capacity() == 0
-            && let Some(length) = self.follows
+            && let Some(length) = self.previous_len
         {
-            self.bytes = self.rooms.take(length);
+            self.bytes = self.pool.take(length);
             if self.bytes.capacity() == 0 {
                 // Growth would copy each row once more. Unused capacity takes no physical memory.
                 self.bytes.reserve_exact(length);
@@ -197,7 +197,7 @@ impl Block {
     fn leave(&mut self, start: usize) {
         self.bytes.truncate(start);
         if start == 0 && self.bytes.capacity() >= buffer_pool::WORTH_KEEPING {
-            self.rooms.give(std::mem::take(&mut self.bytes));
+            self.pool.give(std::mem::take(&mut self.bytes));
         }
         // One row that was too large must not keep its memory.
         self.bytes.shrink_to(start.saturating_mul(2).max(KEPT_CAPACITY));
@@ -240,7 +240,7 @@ impl Block {
         let length = bytes.len();
         bytes.shrink_to(length + length / 8);
         ends.shrink_to_fit();
-        self.follows = (length >= buffer_pool::WORTH_KEEPING).then_some(length);
+        self.previous_len = (length >= buffer_pool::WORTH_KEEPING).then_some(length);
         let rows = u32::try_from(ends.len()).unwrap_or(u32::MAX);
         Some(SealedBlock {
             layout: Arc::clone(layout),
@@ -251,7 +251,7 @@ impl Block {
             state: Mutex::new(BlockState {
                 parts: Parts::whole(rows),
                 content: Some(BlockRows {
-                    bytes: self.rooms.lend(bytes),
+                    bytes: self.pool.lend(bytes),
                     ends: ends.into(),
                 }),
                 logged: opened.logged,

@@ -54,7 +54,7 @@ pub(crate) struct WaitCondition {
     /// The level that the rows should reach.
     pub(crate) ack: Ack,
     /// Whether a failing disk ends the wait, too.
-    pub(crate) is_impatient: bool,
+    pub(crate) fail_fast: bool,
 }
 
 impl WaitCondition {
@@ -62,7 +62,7 @@ impl WaitCondition {
     /// cannot reach it soon.
     fn is_over(&self, progress: &Progress) -> bool {
         let level = progress.level(&self.rows);
-        progress.is_done || level >= self.ack || (self.is_impatient && progress.is_failing && level < Ack::Spooled)
+        progress.is_done || level >= self.ack || (self.fail_fast && progress.is_failing && level < Ack::Spooled)
     }
 }
 
@@ -250,7 +250,7 @@ mod tests {
             let wish = WaitCondition {
                 rows: row..row + 1,
                 ack: Ack::Spooled,
-                is_impatient: true,
+                fail_fast: true,
             };
             Self {
                 until: shared.until(wish),

@@ -65,7 +65,7 @@ impl Receipt {
             let wish = WaitCondition {
                 rows: rows.clone(),
                 ack,
-                is_impatient: true,
+                fail_fast: true,
             };
             progress.until(wish).await;
         }

@@ -18,7 +18,7 @@ impl RowBatch {
 
     /// Returns an empty batch with the capacity for the rows of a text of `bytes` bytes. Encoded
     /// rows are about as long as their JSON.
-    pub(crate) fn for_text(bytes: usize) -> Self {
+    pub(crate) fn with_capacity_for(bytes: usize) -> Self {
         Self {
             bytes: Vec::with_capacity(bytes),
             ..Self::default()

@@ -118,7 +118,7 @@ fn behind_others_a_block_has_three_times_the_bytes_as_far_as_one_may_be_sent() {
         (MAX_BLOCK_BYTES / 2, MAX_BLOCK_BYTES),
         (MAX_BLOCK_BYTES, MAX_BLOCK_BYTES),
     ] {
-        let behind = limits(usual).behind_others();
+        let behind = limits(usual).when_backlogged();
         assert_eq!((behind.rows, behind.bytes), (5, longer));
     }
 }
@@ -137,14 +137,14 @@ fn limits_are_reached_by_rows_or_by_bytes() {
     };
     let mut block = Block::default();
     put(&mut block, b"abc");
-    assert!(!by_rows.are_reached_by(&block) && !by_bytes.are_reached_by(&block));
+    assert!(!by_rows.exceeded_by(&block) && !by_bytes.exceeded_by(&block));
     put(&mut block, b"d");
-    assert!(by_rows.are_reached_by(&block) && by_bytes.are_reached_by(&block));
+    assert!(by_rows.exceeded_by(&block) && by_bytes.exceeded_by(&block));
 }
 
 #[test]
 fn a_large_block_lies_where_one_before_it_lay() {
-    let mut block = Block::with_rooms(Block::rooms());
+    let mut block = Block::with_pool(Block::pool());
     let row = [b'x'; 1024];
     let mut fill = |rows: usize| {
         for _ in 0..rows {
@@ -153,7 +153,7 @@ fn a_large_block_lies_where_one_before_it_lay() {
         sealed(&mut block)
     };
     drop(fill(2_000));
-    let kept = |block: &Block| block.rooms.take(usize::MAX).capacity();
+    let kept = |block: &Block| block.pool.take(usize::MAX).capacity();
     let (second, content) = fill(2_000);
     assert!(content.bytes.iter().all(|byte| *byte == b'x') && content.bytes.len() == 2_000 << 10);
     drop((second, content));
@@ -162,26 +162,26 @@ fn a_large_block_lies_where_one_before_it_lay() {
     assert_eq!(kept(&block), 0);
     // … and returns it if it stays small; the block after that does not request one.
     drop(sealed(&mut block));
-    block.rooms.give(Vec::with_capacity(2 << 20));
+    block.pool.give(Vec::with_capacity(2 << 20));
     put(&mut block, &row);
     assert_eq!(kept(&block), 2 << 20);
 }
 
 #[test]
 fn a_sealed_block_takes_little_more_than_its_rows() {
-    let mut block = Block::with_rooms(Block::rooms());
+    let mut block = Block::with_pool(Block::pool());
     // Growth by doubling would have a capacity of nearly twice as much.
     for _ in 0..2_100 {
         put(&mut block, &[b'x'; 1024]);
     }
     let length = sealed(&mut block).0.bytes;
-    let capacity = block.rooms.take(usize::MAX).capacity();
+    let capacity = block.pool.take(usize::MAX).capacity();
     assert!((length..=length + length / 8).contains(&capacity), "{capacity}");
 }
 
 #[test]
 fn an_empty_block_holds_no_room() {
-    let mut block = Block::with_rooms(Block::rooms());
+    let mut block = Block::with_pool(Block::pool());
     for _ in 0..2_000 {
         put(&mut block, &[b'x'; 1024]);
     }
@@ -193,7 +193,7 @@ fn an_empty_block_holds_no_room() {
         assert!(!block.append(|out| out.push(1), |_| false));
         assert!(block.bytes.capacity() <= KEPT_CAPACITY);
     }
-    assert!(block.rooms.take(usize::MAX).capacity() >= 2_000 << 10);
+    assert!(block.pool.take(usize::MAX).capacity() >= 2_000 << 10);
 }
 
 #[test]

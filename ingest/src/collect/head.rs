@@ -34,7 +34,7 @@ pub(crate) struct Arrival {
     peer: IpAddr,
     /// The only clock reading of most requests.
     at: SystemTime,
-    has_waited: bool,
+    is_delayed: bool,
 }
 
 impl Arrival {
@@ -42,18 +42,18 @@ impl Arrival {
         Self {
             peer,
             at: SystemTime::now(),
-            has_waited: false,
+            is_delayed: false,
         }
     }
 
     /// Marks the request as not answered at once.
     pub(crate) fn wait(&mut self) {
-        self.has_waited = true;
+        self.is_delayed = true;
     }
 
     /// Returns the milliseconds since the request arrived; 0 if it is answered at once.
     pub(crate) fn elapsed_ms(&self) -> u64 {
-        if !self.has_waited {
+        if !self.is_delayed {
             return 0;
         }
         // The clock may have been set back in the meantime.
@@ -86,7 +86,7 @@ pub(crate) struct RequestHead<'r> {
 
 impl<'r> RequestHead<'r> {
     pub(crate) fn read(parts: &'r Parts, arrival: Arrival, trusted_proxies: &TrustedProxies, arena: &'r Arena) -> Self {
-        let said = RequestHeaders::in_headers(&parts.headers);
+        let said = RequestHeaders::from_map(&parts.headers);
         let client = Client::identify(&said, arrival.peer, trusted_proxies);
         Self {
             parts,

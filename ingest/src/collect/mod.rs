@@ -41,7 +41,7 @@ use crate::{
         reject::Refused,
         route::{Destination, Route, Routes},
     },
-    identify::{Address, CorsOrigin, TrustedProxies, auto_domain, known_uid},
+    identify::{Address, CorsOrigin, TrustedProxies, auto_domain, resolve_uid},
     intake::{
         event::{Event, Reason, Sink},
         stamp::EventMeta,
@@ -267,7 +267,7 @@ impl Collector {
         arena: &Arena,
     ) -> Look {
         let head = RequestHead::read(parts, arrival, &self.trusted_proxies, arena);
-        if let Some(answer) = self.without_event::<R>(&head) {
+        if let Some(answer) = self.respond_without_event::<R>(&head) {
             return self.finish(answer, &head, None).into();
         }
         if let Err(answer) = self.check_rate_of_address(&head) {
@@ -332,7 +332,7 @@ impl Collector {
     }
 
     /// Returns the answer to a request that is not an event, whatever its body contains.
-    fn without_event<R: Routes>(&self, head: &RequestHead<'_>) -> Option<Answer<'static>> {
+    fn respond_without_event<R: Routes>(&self, head: &RequestHead<'_>) -> Option<Answer<'static>> {
         match head.parts.method {
             Method::OPTIONS => return Some(Answer::Preflight),
             // Mail and chat scanners send HEAD before people open a link; it is not recorded.
@@ -517,7 +517,7 @@ impl Collector {
     /// Returns the visitor's uid; a new one if the request has none.
     fn visitor(&self, head: &RequestHead<'_>, body: &Claims<'_>) -> u64 {
         let cookies = head.said.has_cookie.then_some(&head.parts.headers);
-        known_uid(&head.claims(), body, cookies).unwrap_or_else(|| self.writer.ids().next(head.unix_ms))
+        resolve_uid(&head.claims(), body, cookies).unwrap_or_else(|| self.writer.ids().next(head.unix_ms))
     }
 
     /// Drafts the response. Without `uid`, the query or the cookie determines the visitor.

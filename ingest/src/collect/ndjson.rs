@@ -33,7 +33,7 @@ use crate::{
         route::{Route, Routes},
         too_many_requests,
     },
-    identify::{Address, known_uid},
+    identify::{Address, resolve_uid},
     intake::{
         event::{Event, Rejection, Sink},
         stamp::EventMeta,
@@ -42,7 +42,7 @@ use crate::{
     request::{
         body::Payload,
         claims::Claims,
-        envelope::{Envelope, may_name_sender},
+        envelope::{Envelope, may_contain_sender_keys},
     },
     table::dead_letter::{DeadLetter, REJECTED},
 };
@@ -130,8 +130,8 @@ impl Collector {
             asked,
             ack: asked.unwrap_or(self.ack),
             uid,
-            has_senders: may_name_sender(&text),
-            rows: RowBatch::for_text(text.len()),
+            has_senders: may_contain_sender_keys(&text),
+            rows: RowBatch::with_capacity_for(text.len()),
             refused: RefusedLines::of_request(&text, head, self.writer.rejected_payload_bytes()),
             booked_for_text: booking.bytes(),
             booking,
@@ -250,7 +250,7 @@ impl Collector {
                 if claims.project.is_some() {
                     stamp.project = Address::of_path(&head.target, &head.claims(), &claims).project;
                 }
-                stamp.uid = known_uid(&head.claims(), &claims, None).unwrap_or(uid);
+                stamp.uid = resolve_uid(&head.claims(), &claims, None).unwrap_or(uid);
             }
             let event = Event {
                 stamp,

@@ -14,7 +14,7 @@ use crate::{
 /// The maximum capacity of the buffers kept for the next columns, in bytes, and the same for the
 /// next frames. This is too little for columns that are far larger than their rows, and for a
 /// second insert at the same time.
-const KEPT_ROOM: usize = 20 << 20;
+const KEPT_BYTES: usize = 20 << 20;
 
 /// Rows that are ready to send.
 #[derive(Debug)]
@@ -75,8 +75,8 @@ pub(crate) struct Compressor {
 impl Default for Compressor {
     fn default() -> Self {
         Self {
-            columns: BufferPool::keeping(KEPT_ROOM),
-            frames: BufferPool::keeping(KEPT_ROOM),
+            columns: BufferPool::keeping(KEPT_BYTES),
+            frames: BufferPool::keeping(KEPT_BYTES),
         }
     }
 }
@@ -111,7 +111,7 @@ impl Compressor {
             Some(columns) => {
                 // Frees the memory of rows that were read from disk.
                 drop(rows);
-                if columnar.is_some_and(|columnar| columnar.native.is_whole_or_refused()) {
+                if columnar.is_some_and(|columnar| columnar.native.detects_truncation()) {
                     lz4::frames(columns, &mut frame_room, &mut slice)
                 } else {
                     lz4::frame(columns, &mut frame_room)

@@ -83,7 +83,7 @@ impl Lookup {
         };
         match Self::ask(connection, block, part, column, &ids, timeout).await {
             // For example, the user may only insert.
-            Err(error) if !error.is_passing() => {
+            Err(error) if !error.is_transient() => {
                 tracing::debug!(table = %layout.table, %error, "the table cannot be queried for its rows");
                 Ok(Self::UNKNOWABLE)
             }

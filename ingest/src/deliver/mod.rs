@@ -142,7 +142,7 @@ impl Delivery {
             forms: Vec::new(),
             max_bytes: usize::MAX,
             // A backlog at the start consists of rows that an earlier process could not deliver.
-            is_paced: self.spool.has_backlog(lane),
+            is_throttled: self.spool.has_backlog(lane),
             ahead: None,
         };
         table.run().await;
@@ -173,7 +173,7 @@ struct TableDelivery<'a> {
     /// The maximum number of bytes of rows in one insert; timeouts lower it.
     max_bytes: usize,
     /// Whether delivery throttles the inserts while it works off a backlog.
-    is_paced: bool,
+    is_throttled: bool,
     /// The next rows, while they are compressed ahead of their turn.
     ahead: Option<Prefetched<'a>>,
 }
@@ -265,7 +265,7 @@ impl<'a> TableDelivery<'a> {
             self.ahead = None;
             Counters::add(&spool.counters(self.lane).retries, 1);
             Counters::set(&spool.counters(self.lane).failures, failures.into());
-            self.is_paced = true;
+            self.is_throttled = true;
             match self.handle(block, part, failure, failures, &tries).await {
                 Some(backoff) => self.delivery.wait(backoff.wait(failures, dice())).await,
                 None => return,
@@ -666,7 +666,7 @@ impl<'a> TableDelivery<'a> {
             ..
         } = self.delivery;
         // The pause of a throttled delivery is longer than the compression.
-        if self.is_paced || self.ahead.is_some() || self.guard.has_parked() {
+        if self.is_throttled || self.ahead.is_some() || self.guard.has_parked() {
             return pending().await;
         }
         let next = spool.upcoming(self.lane).await;
@@ -694,8 +694,8 @@ impl<'a> TableDelivery<'a> {
     /// as well.
     async fn pace(&mut self, took: Duration) {
         let spool = &self.delivery.spool;
-        self.is_paced = self.is_paced && spool.has_backlog(self.lane);
-        if self.is_paced && !spool.is_closed() && !spool.is_nearly_full() {
+        self.is_throttled = self.is_throttled && spool.has_backlog(self.lane);
+        if self.is_throttled && !spool.is_closed() && !spool.is_nearly_full() {
             self.delivery.wait(took).await;
         }
     }

@@ -169,7 +169,7 @@ impl TableDelivery<'_> {
         let letters = letters.await.map_err(no_room)?;
         self.settle_stored(block, part).await;
         if let Some(letters) = letters {
-            spool.send_letter(self.delivery.dead_letters, letters);
+            spool.release_dead_letter(self.delivery.dead_letters, letters);
         }
         self.tell_refused(block, part, &refused, missed.as_ref());
         match taken {
@@ -344,7 +344,7 @@ impl Search<'_> {
                 match self.separate(view, &query, parts, rows, &mut left).await {
                     Ok(one) if one.len() > 0 => refused.push(one),
                     Ok(_) => {}
-                    Err(error) if error.is_passing() => return Err(error),
+                    Err(error) if error.is_transient() => return Err(error),
                     Err(error) => {
                         let error = error.without_values();
                         tracing::debug!(
@@ -427,7 +427,7 @@ impl Search<'_> {
             quoted(self.column)
         );
         match within(self.timeout, self.client.query_raw(&select).fetch_all()).await {
-            Err(error) if error.is_passing() => Err(error),
+            Err(error) if error.is_transient() => Err(error),
             result => Ok(result.unwrap_or_default()),
         }
     }

@@ -90,20 +90,20 @@ mod tests {
             (header::REFERER, ""),
         ]);
         let trusted = TrustedProxies::default();
-        let direct = Client::identify(&RequestHeaders::in_headers(&headers), PEER, &trusted);
+        let direct = Client::identify(&RequestHeaders::from_map(&headers), PEER, &trusted);
         assert_eq!((direct.ip, direct.host, direct.referer), (PEER, None, None));
-        let proxied = Client::identify(&RequestHeaders::in_headers(&headers), PROXY, &trusted);
+        let proxied = Client::identify(&RequestHeaders::from_map(&headers), PROXY, &trusted);
         assert_eq!(
             (proxied.ip.to_string().as_str(), proxied.host),
             ("198.51.100.1", Some("stat.example.com"))
         );
         let mapped = IpAddr::V6(Ipv4Addr::LOCALHOST.to_ipv6_mapped());
         assert_eq!(
-            Client::identify(&RequestHeaders::in_headers(&headers), mapped, &trusted),
+            Client::identify(&RequestHeaders::from_map(&headers), mapped, &trusted),
             proxied
         );
         assert_eq!(
-            Client::identify(&RequestHeaders::in_headers(&headers), PROXY, &"".parse().unwrap()).ip,
+            Client::identify(&RequestHeaders::from_map(&headers), PROXY, &"".parse().unwrap()).ip,
             PROXY
         );
     }
@@ -120,7 +120,7 @@ mod tests {
                 (HeaderName::from_static("x-real-ip"), ip),
                 (HeaderName::from_static("x-forwarded-host"), host),
             ]);
-            let client = Client::identify(&RequestHeaders::in_headers(&headers), PROXY, &TrustedProxies::default());
+            let client = Client::identify(&RequestHeaders::from_map(&headers), PROXY, &TrustedProxies::default());
             assert_eq!((client.ip, client.host), (PROXY, None), "{ip} {host}");
         }
     }
@@ -128,7 +128,7 @@ mod tests {
     #[test]
     fn makes_the_recorded_fingerprint() {
         let headers = headers(&[(header::USER_AGENT, "ua")]);
-        let client = Client::identify(&RequestHeaders::in_headers(&headers), PROXY, &TrustedProxies::default());
+        let client = Client::identify(&RequestHeaders::from_map(&headers), PROXY, &TrustedProxies::default());
         assert_eq!(
             client.fingerprint(&IpText::new(client.ip)),
             Some(14_676_452_135_893_381_398)

@@ -22,7 +22,7 @@ pub(crate) use self::{
     ip_text::IpText,
     origin::CorsOrigin,
     project::Project,
-    visitor::{UID_COOKIE, known_uid},
+    visitor::{UID_COOKIE, resolve_uid},
 };
 
 #[cfg(test)]

@@ -72,7 +72,7 @@ mod tests {
     #[test]
     fn allows_the_origin_or_that_of_the_referer() {
         let value =
-            |pairs: &[(HeaderName, &str)]| CorsOrigin::of(&RequestHeaders::in_headers(&headers(pairs))).to_value();
+            |pairs: &[(HeaderName, &str)]| CorsOrigin::of(&RequestHeaders::from_map(&headers(pairs))).to_value();
         assert_eq!(
             value(&[(header::ORIGIN, "https://a.ru"), (header::REFERER, "https://b.ru/")]),
             "https://a.ru"

@@ -17,7 +17,7 @@ const MIN_UID: u64 = 1_000_000_000;
 
 /// Returns the visitor's existing uid: the first valid one of the query, the body, and the cookies
 /// in `headers`.
-pub(crate) fn known_uid(query: &Claims<'_>, body: &Claims<'_>, headers: Option<&HeaderMap>) -> Option<u64> {
+pub(crate) fn resolve_uid(query: &Claims<'_>, body: &Claims<'_>, headers: Option<&HeaderMap>) -> Option<u64> {
     let claimed = [query.uid, body.uid].into_iter().flatten().find_map(parse_uid);
     claimed.or_else(|| cookies(headers?, UID_COOKIE).find_map(parse_uid))
 }
@@ -76,15 +76,15 @@ mod tests {
         let none = Claims::default();
         let cookie = headers(&[(header::COOKIE, "a=b; uid=3333333333; uid=4444444444")]);
         assert_eq!(
-            known_uid(&query("1111111111"), &query("2222222222"), Some(&cookie)),
+            resolve_uid(&query("1111111111"), &query("2222222222"), Some(&cookie)),
             Some(1_111_111_111)
         );
         assert_eq!(
-            known_uid(&query("abc"), &query("2222222222"), Some(&cookie)),
+            resolve_uid(&query("abc"), &query("2222222222"), Some(&cookie)),
             Some(2_222_222_222)
         );
-        assert_eq!(known_uid(&query("0"), &none, Some(&cookie)), Some(3_333_333_333));
-        assert_eq!(known_uid(&none, &none, None), None);
+        assert_eq!(resolve_uid(&query("0"), &none, Some(&cookie)), Some(3_333_333_333));
+        assert_eq!(resolve_uid(&none, &none, None), None);
     }
 
     #[test]

@@ -59,7 +59,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// The text ends before the value does, or no value starts here.
-    pub(crate) fn leap(&mut self) -> Result<(), Error> {
+    pub(crate) fn skip_unchecked(&mut self) -> Result<(), Error> {
         match self.peek()? {
             Kind::String => self.leap_string(),
             Kind::Array | Kind::Object => self.leap_brackets(),

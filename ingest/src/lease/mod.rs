@@ -480,7 +480,7 @@ impl Lease<'_> {
 
     fn tell(&self, error: &ClickHouseError, failures: u32) {
         // While ClickHouse is unreachable, other tasks log that.
-        let is_due = failures == LASTING_FAILURES || (failures == 1 && !error.is_passing());
+        let is_due = failures == LASTING_FAILURES || (failures == 1 && !error.is_transient());
         if !is_due {
             tracing::debug!(%error, failures, "the node number could not be renewed");
         } else {

@@ -99,7 +99,7 @@ impl Native {
     ///
     /// ClickHouse detects a truncated column of numbers or strings, but reads a truncated array
     /// column as empty arrays. An array must therefore not be the last column.
-    pub(crate) fn is_whole_or_refused(&self) -> bool {
+    pub(crate) fn detects_truncation(&self) -> bool {
         self.last.is_some()
     }
 

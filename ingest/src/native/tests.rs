@@ -241,10 +241,10 @@ fn only_a_plain_column_is_the_last() {
         (vec![array(), number(), array()], vec![0, 2, 1], true),
         (vec![array()], vec![0], false),
     ];
-    for (columns, order, is_whole_or_refused) in orders {
+    for (columns, order, detects_truncation) in orders {
         let native = native(columns);
         assert_eq!(native.order().collect::<Vec<_>>(), order);
-        assert_eq!(native.is_whole_or_refused(), is_whole_or_refused);
+        assert_eq!(native.detects_truncation(), detects_truncation);
     }
 }
 

@@ -43,7 +43,7 @@ impl<'a> Envelope<'a> {
     ///
     /// The line is not JSON.
     pub(crate) fn open_line(line: &'a str, arena: &'a Arena) -> Result<Self, json::Error> {
-        if may_name_sender(line) {
+        if may_contain_sender_keys(line) {
             Self::of_json(Reader::new_in(line, arena))
         } else {
             Ok(Self::default())
@@ -87,7 +87,7 @@ impl<'a> Envelope<'a> {
                 "uid" => &mut envelope.uid,
                 "to" => &mut envelope.to,
                 _ => {
-                    reader.leap()?;
+                    reader.skip_unchecked()?;
                     continue;
                 }
             };
@@ -95,7 +95,7 @@ impl<'a> Envelope<'a> {
                 Kind::String => Some(reader.string()?).filter(|text| !text.is_empty()),
                 Kind::Number => Some(Cow::Borrowed(reader.number()?)),
                 _ => {
-                    reader.leap()?;
+                    reader.skip_unchecked()?;
                     None
                 }
             };
@@ -112,7 +112,7 @@ const FIELDS: [&[u8]; 5] = [b"\"service\"", b"\"name\"", b"\"projectId\"", b"\"u
 const SENDER: [&[u8]; 2] = [b"\"projectId\"", b"\"uid\""];
 
 /// Returns whether any of the lines may contain a field that identifies the sender.
-pub(crate) fn may_name_sender(lines: &str) -> bool {
+pub(crate) fn may_contain_sender_keys(lines: &str) -> bool {
     may_have_one(SENDER, lines)
 }
 
@@ -185,7 +185,11 @@ mod tests {
             assert!(names.iter().any(|quoted| quoted.as_bytes() == name));
         }
         for (name, is_sender) in [("uid", true), ("projectId", true), ("service", false), ("to", false)] {
-            assert_eq!(may_name_sender(&format!("{{}}\n{{\"{name}\":1}}")), is_sender, "{name}");
+            assert_eq!(
+                may_contain_sender_keys(&format!("{{}}\n{{\"{name}\":1}}")),
+                is_sender,
+                "{name}"
+            );
         }
         assert!(may_have_one(FIELDS, r#"{"\u0075id":1}"#));
         let arena = Arena::new();

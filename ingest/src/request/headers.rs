@@ -24,7 +24,7 @@ pub(crate) struct RequestHeaders<'r> {
 }
 
 impl<'r> RequestHeaders<'r> {
-    pub(crate) fn in_headers(headers: &'r HeaderMap) -> Self {
+    pub(crate) fn from_map(headers: &'r HeaderMap) -> Self {
         let mut said = Self::default();
         for (name, value) in headers {
             let place = match *name {
@@ -63,7 +63,7 @@ mod tests {
             X_FORWARDED_HOST,
         ];
         fn found(headers: &HeaderMap) -> [Option<&HeaderValue>; 7] {
-            let said = RequestHeaders::in_headers(headers);
+            let said = RequestHeaders::from_map(headers);
             [
                 said.content_type,
                 said.content_encoding,
@@ -82,9 +82,9 @@ mod tests {
         }
         assert_eq!(found(&headers), names.each_ref().map(|name| headers.get(name)));
         assert!(found(&headers).iter().all(Option::is_some));
-        assert!(!RequestHeaders::in_headers(&headers).has_cookie);
+        assert!(!RequestHeaders::from_map(&headers).has_cookie);
         headers.append(header::COOKIE, HeaderValue::from_static("uid=1"));
-        assert!(RequestHeaders::in_headers(&headers).has_cookie);
+        assert!(RequestHeaders::from_map(&headers).has_cookie);
         assert_eq!(found(&HeaderMap::new()), [None; 7]);
     }
 }

@@ -83,15 +83,15 @@ impl Spool {
                 }
             }
         }
-        log.tidy();
+        log.remove_finished();
     }
 
     /// Writes what is new to disk. On an error, `fail` has woken the waiting tasks.
     pub(super) fn round(&self, state: &LogState, log: &mut Log, buffer: &mut Vec<u8>) -> io::Result<Round> {
         state.note(log);
         log.rotate_if_done();
-        self.make_dense(state, log);
-        self.relieve();
+        self.compact(state, log);
+        self.reclaim_memory();
         let is_dirty = self.lanes.iter().any(TableQueue::is_dirty);
         let result = if is_dirty {
             self.write(log, buffer)
@@ -128,7 +128,7 @@ impl Spool {
                 self.keep_halved(&mut queue);
                 let is_done = gather(&mut queue, &lane.layout, index, leaving, &mut batch, &mut entries);
                 if !is_done || leaving.is_some() {
-                    lane.mark_dirty(self.log.as_ref(), Urgency::Now);
+                    lane.mark_unlogged(self.log.as_ref(), Urgency::Now);
                 }
                 drop(queue);
                 is_whole = is_whole && is_done;
@@ -144,7 +144,7 @@ impl Spool {
                 Ok(used) => *buffer = used,
                 Err((error, used)) => {
                     *buffer = used;
-                    self.start_over(log, &entries);
+                    self.rewrite_from_start(log, &entries);
                     return Err(error);
                 }
             }
@@ -241,7 +241,7 @@ impl Spool {
                 queue.count_on_disk(bytes, self.log.as_ref());
                 // A block that is not next waits on disk.
                 let is_next = queue.sealed.front().is_some_and(|first| first.id == block.id);
-                if before.is_some() || !is_next || self.is_short_of_memory() {
+                if before.is_some() || !is_next || self.under_memory_pressure() {
                     queue.evict(&block, &self.memory);
                 }
             }
@@ -264,12 +264,12 @@ impl Spool {
     /// Schedules the blocks of a failed batch to be written again. A block that was begun in the
     /// abandoned segment is written from its first row, since all of a block is in one segment. So
     /// is a block whose segment has been deleted, if the block is in memory.
-    fn start_over(&self, log: &Log, entries: &[Entry]) {
+    fn rewrite_from_start(&self, log: &Log, entries: &[Entry]) {
         let is_gone = |logged: &Logged| logged.segment.is_some_and(|segment| !log.has(segment));
         for lane in &self.lanes {
             let mut queue = lane.lock();
             if queue.open.opened().is_some_and(|opened| is_gone(&opened.logged)) {
-                lane.mark_dirty(self.log.as_ref(), Urgency::Now);
+                lane.mark_unlogged(self.log.as_ref(), Urgency::Now);
             }
             let gone = queue.sealed.iter().filter(|block| {
                 let state = block.state();
@@ -283,7 +283,7 @@ impl Spool {
             }
         }
         for entry in entries {
-            self.lanes[entry.lane].mark_dirty(self.log.as_ref(), Urgency::Now);
+            self.lanes[entry.lane].mark_unlogged(self.log.as_ref(), Urgency::Now);
         }
     }
 
@@ -308,7 +308,7 @@ impl Spool {
 
     /// Schedules a block of a mostly finished segment to be written again, so that the segment can
     /// be removed in the end.
-    fn make_dense(&self, state: &LogState, log: &Log) {
+    fn compact(&self, state: &LogState, log: &Log) {
         // A block that waits to move is in memory. While the disk has no space for it, read no
         // other.
         let mut sparse = log.sparse().peekable();

@@ -32,17 +32,17 @@ impl Spool {
         letters: usize,
         encode: impl FnOnce(&mut Vec<u8>),
     ) -> Result<(), SpoolFull> {
-        let letter = self.write_letter(letters, block, part.bounds().start, encode)?;
+        let letter = self.persist_dead_letter(letters, block, part.bounds().start, encode)?;
         if self.has_disk() {
             let on_disk = WaitCondition {
                 rows: 0..1,
                 ack: Ack::Spooled,
-                is_impatient: false,
+                fail_fast: false,
             };
             letter.progress.until(on_disk).await;
         }
         self.settle(lane, block, part, Outcome::Refused);
-        self.send_letter(letters, letter);
+        self.release_dead_letter(letters, letter);
         Ok(())
     }
 
@@ -67,7 +67,7 @@ impl Spool {
             let on_disk = WaitCondition {
                 rows: 0..count as u32,
                 ack: Ack::Spooled,
-                is_impatient: false,
+                fail_fast: false,
             };
             notices.progress.until(on_disk).await;
         }
@@ -75,7 +75,7 @@ impl Spool {
     }
 
     /// Schedules a dead letter to be written to disk, without sending it.
-    pub(super) fn write_letter(
+    pub(super) fn persist_dead_letter(
         &self,
         letters: usize,
         block: &SealedBlock,
@@ -112,7 +112,7 @@ impl Spool {
     }
 
     /// Releases a dead letter to be sent to ClickHouse.
-    pub(crate) fn send_letter(&self, letters: usize, letter: Arc<SealedBlock>) {
+    pub(crate) fn release_dead_letter(&self, letters: usize, letter: Arc<SealedBlock>) {
         let lane = &self.lanes[letters];
         lane.lock().sealed.push_back(letter);
         lane.changed.notify_one();
@@ -180,7 +180,7 @@ mod tests {
         assert!(world.next_block(0).is_none() && world.next_block(1).is_none());
         world.commit();
         let [block, other] = [0, 1].map(|lane| world.next_block(lane).unwrap());
-        let letter = world.spool.write_letter(LETTERS, &block, 0, |out| out.push(8));
+        let letter = world.spool.persist_dead_letter(LETTERS, &block, 0, |out| out.push(8));
         let letter = letter.unwrap();
         world.commit();
         assert!(home(&block) == home(&other) && home(&block) != home(&letter));
@@ -191,7 +191,7 @@ mod tests {
     fn a_refused_row_does_not_come_back_when_its_letter_is_gone_and_then_the_power() {
         let (mut world, block, letter) = with_letter();
         world.spool.settle(0, &block, &Part::from(0..1), Outcome::Refused);
-        world.spool.send_letter(LETTERS, Arc::clone(&letter));
+        world.spool.release_dead_letter(LETTERS, Arc::clone(&letter));
         world.spool.settle(LETTERS, &letter, &Part::from(0..1), Outcome::Stored);
         world.commit();
         world.spool.append(1, Ack::Spooled, |out| out.push(9)).unwrap();

@@ -70,9 +70,9 @@ pub(crate) struct Mark {
     pub(crate) block: Uuid,
     pub(crate) rows: RowRange,
     /// Whether the mark must survive a loss of power.
-    pub(crate) for_good: bool,
+    pub(crate) durable: bool,
     /// The segment that the mark's truth depends on. It stays until the mark is written.
-    pub(crate) witness: Option<u64>,
+    pub(crate) depends_on: Option<u64>,
 }
 
 /// The segments.
@@ -93,7 +93,7 @@ struct Active {
     segment: u64,
     file: Box<dyn Segment>,
     /// Marks after the last sync, which are cut off if the next one fails.
-    loose: Vec<Mark>,
+    unsynced_marks: Vec<Mark>,
 }
 
 /// Frames that are synced together.
@@ -263,7 +263,7 @@ impl Log {
         self.active = Some(Active {
             segment,
             file,
-            loose: Vec::new(),
+            unsynced_marks: Vec::new(),
         });
         Ok(segment)
     }
@@ -289,7 +289,7 @@ impl Log {
                 )),
             });
         if written.is_ok() {
-            active.loose.clear();
+            active.unsynced_marks.clear();
         }
         let Some(state) = self.segments.get_mut(&batch.segment) else {
             return Err((io::ErrorKind::NotFound.into(), batch.bytes));
@@ -310,7 +310,7 @@ impl Log {
     /// Abandons the active segment after a failure to write at most `written` bytes.
     fn abandon(&mut self, written: u64) {
         let Some(mut active) = self.active.take() else { return };
-        self.unmarked.append(&mut active.loose);
+        self.unmarked.append(&mut active.unsynced_marks);
         let Some(state) = self.segments.get_mut(&active.segment) else {
             return;
         };
@@ -369,11 +369,11 @@ impl Log {
     ///
     /// The mark for stored rows need not be durable: if it is lost, the rows are sent again, and
     /// ClickHouse recognizes them by their token. The mark for a refused row must be durable
-    /// (`for_good`); until it is, the row's dead letter stands in for it.
-    pub(crate) fn done(&mut self, block: Uuid, rows: RowRange, is_all: bool, for_good: bool) {
-        let letter = letter_id(block, rows.start).filter(|_| for_good);
-        let witness = letter.and_then(|letter| self.homes(letter, None).pop());
-        for segment in self.homes(block, None) {
+    /// (`durable`); until it is, the row's dead letter stands in for it.
+    pub(crate) fn done(&mut self, block: Uuid, rows: RowRange, is_all: bool, durable: bool) {
+        let letter = letter_id(block, rows.start).filter(|_| durable);
+        let depends_on = letter.and_then(|letter| self.segments_of(letter, None).pop());
+        for segment in self.segments_of(block, None) {
             if !(is_all && self.forget(segment, block)) {
                 let rows = rows.clone();
                 self.mark(Mark {
@@ -381,8 +381,8 @@ impl Log {
                     kind: Kind::Done,
                     block,
                     rows,
-                    for_good,
-                    witness,
+                    durable,
+                    depends_on,
                 });
             }
         }
@@ -390,15 +390,15 @@ impl Log {
 
     /// Marks a block durably as moved to `segment` in all other segments that have it.
     pub(crate) fn moved(&mut self, block: Uuid, segment: u64) {
-        for old in self.homes(block, Some(segment)) {
+        for old in self.segments_of(block, Some(segment)) {
             if !self.forget(old, block) {
                 self.mark(Mark {
                     segment: old,
                     kind: Kind::Moved,
                     block,
                     rows: 0..0,
-                    for_good: true,
-                    witness: Some(segment),
+                    durable: true,
+                    depends_on: Some(segment),
                 });
             }
         }
@@ -418,24 +418,24 @@ impl Log {
             }
         }
         let unmarked = std::mem::take(&mut self.unmarked);
-        let witnesses: Vec<_> = unmarked.iter().filter_map(|mark| mark.witness).collect();
+        let witnesses: Vec<_> = unmarked.iter().filter_map(|mark| mark.depends_on).collect();
         for mark in unmarked {
             if self.segments.contains_key(&mark.segment) {
                 self.mark(mark);
             }
         }
-        for witness in witnesses {
-            self.remove_if_done(witness);
+        for depends_on in witnesses {
+            self.remove_if_done(depends_on);
         }
     }
 
     fn mark(&mut self, mark: Mark) {
         let rows = mark.rows.clone();
-        if let Err(error) = self.append(mark.segment, mark.kind, mark.block, rows, mark.for_good) {
+        if let Err(error) = self.append(mark.segment, mark.kind, mark.block, rows, mark.durable) {
             tracing::debug!(?mark, %error, "a block could not be marked; the spool retries");
             self.unmarked.push(mark);
         } else if let Some(active) = self.active.as_mut().filter(|active| active.segment == mark.segment) {
-            active.loose.push(mark);
+            active.unsynced_marks.push(mark);
         }
     }
 
@@ -466,7 +466,7 @@ impl Log {
     }
 
     /// Returns the segments that have a block, except `but`.
-    fn homes(&self, block: Uuid, but: Option<u64>) -> Vec<u64> {
+    fn segments_of(&self, block: Uuid, but: Option<u64>) -> Vec<u64> {
         self.segments
             .iter()
             .filter(|(number, segment)| Some(**number) != but && segment.live.contains_key(&block))
@@ -490,7 +490,7 @@ impl Log {
             .segments
             .get(&segment)
             .is_some_and(|segment| segment.live.is_empty());
-        let is_witness = self.unmarked.iter().any(|mark| mark.witness == Some(segment));
+        let is_witness = self.unmarked.iter().any(|mark| mark.depends_on == Some(segment));
         if is_active || !is_done || is_witness {
             return false;
         }
@@ -507,7 +507,7 @@ impl Log {
     }
 
     /// Removes every segment that is no longer needed, including the active one.
-    pub(crate) fn tidy(&mut self) {
+    pub(crate) fn remove_finished(&mut self) {
         self.active = None;
         let all: Vec<_> = self.segments.keys().copied().collect();
         for segment in all {
@@ -516,7 +516,7 @@ impl Log {
     }
 
     /// Appends one frame without a body to any segment.
-    fn append(&mut self, segment: u64, kind: Kind, block: Uuid, rows: RowRange, for_good: bool) -> io::Result<()> {
+    fn append(&mut self, segment: u64, kind: Kind, block: Uuid, rows: RowRange, durable: bool) -> io::Result<()> {
         let state = self.segments.get_mut(&segment).ok_or(io::ErrorKind::NotFound)?;
         let mut bytes = Vec::with_capacity(FRAME_HEADER);
         let header = Header {
@@ -539,11 +539,11 @@ impl Log {
         }
         let written = file
             .append(&bytes)
-            .and_then(|()| if for_good { file.sync() } else { Ok(()) });
+            .and_then(|()| if durable { file.sync() } else { Ok(()) });
         match written {
             Ok(()) => {
                 state.length += bytes.len() as u64;
-                if for_good {
+                if durable {
                     state.synced = state.length;
                 }
                 Ok(())

@@ -121,7 +121,7 @@ pub(crate) struct Spool {
     log: Option<LogState>,
     closed: AtomicBool,
     /// The number of queues whose delivery has not ended. The dead letters' delivery ends last.
-    givers: AtomicUsize,
+    active_tables: AtomicUsize,
     closing: Notify,
     started: StdInstant,
     /// When a full spool is logged again, in seconds since the start: for rows, and for dead
@@ -195,9 +195,9 @@ impl Spool {
         recovered.tell();
         let damaged = recovered.damage.len() as u64;
         let mut log = Log::new(Arc::clone(&disk), limits.log, recovered.segments, recovered.unmarked);
-        // Write the marks again before `tidy` removes the segments that they come from.
+        // Write the marks again before `remove_finished` removes the segments that they come from.
         log.mark_again();
-        log.tidy();
+        log.remove_finished();
 
         let mut lanes = tables;
         let mut places: HashMap<_, _> = lanes
@@ -205,13 +205,13 @@ impl Spool {
             .enumerate()
             .map(|(i, lane)| (Arc::clone(&lane.table), i))
             .collect();
-        let mut homes = Vec::new();
+        let mut segments_of = Vec::new();
         for block in recovered.blocks {
             let lane = *places.entry(Arc::clone(&block.layout.table)).or_insert_with(|| {
                 lanes.push(Arc::clone(&block.layout));
                 lanes.len() - 1
             });
-            homes.push((lane, block));
+            segments_of.push((lane, block));
         }
         let state = LogState {
             disk,
@@ -225,20 +225,20 @@ impl Spool {
             stopped: AtomicBool::new(false),
         };
         let spool = Self::new(lanes, limits, Some(state));
-        for (lane, block) in homes {
+        for (lane, block) in segments_of {
             spool.lanes[lane].restore(block, spool.log.as_ref());
         }
         Ok((spool, log))
     }
 
     fn new(tables: TableLayouts, limits: SpoolLimits, log: Option<LogState>) -> Self {
-        let rooms = Block::rooms();
+        let pool = Block::pool();
         let memory = Arc::new(Budget::new(limits.memory_bytes));
         Self {
-            givers: AtomicUsize::new(tables.len()),
+            active_tables: AtomicUsize::new(tables.len()),
             lanes: tables
                 .into_iter()
-                .map(|layout| TableQueue::new(layout, &rooms))
+                .map(|layout| TableQueue::new(layout, &pool))
                 .collect(),
             limits: limits.blocks,
             requests: RequestMemory::new(Arc::clone(&memory)),
@@ -326,7 +326,7 @@ impl Spool {
     /// Notes that a queue's delivery has ended and moves no more rows to the dead letters. The dead
     /// letters' own queue counts as well.
     pub(crate) fn ends(&self) {
-        self.givers.fetch_sub(1, Ordering::AcqRel);
+        self.active_tables.fetch_sub(1, Ordering::AcqRel);
         for lane in &self.lanes {
             lane.changed.notify_one();
         }
@@ -408,16 +408,16 @@ impl Spool {
         } else if queue.sealed.len() < WAITING_BLOCKS {
             self.limits
         } else {
-            self.limits.behind_others()
+            self.limits.when_backlogged()
         };
-        if limits.are_reached_by(&queue.open) {
+        if limits.exceeded_by(&queue.open) {
             lane.seal(&mut queue, self.log.as_ref());
         } else if let Some(log) = &self.log {
             let urgency = match ack {
                 Ack::Accepted => Urgency::Soon,
-                Ack::Spooled | Ack::Stored => log.signal.urgency_of_wait(),
+                Ack::Spooled | Ack::Stored => log.signal.wait_urgency(),
             };
-            lane.mark_dirty(Some(log), urgency);
+            lane.mark_unlogged(Some(log), urgency);
         }
         drop(queue);
         if first == 0 {

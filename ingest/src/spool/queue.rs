@@ -47,9 +47,9 @@ pub(super) struct Queue {
 }
 
 impl Queue {
-    fn new(rooms: &Arc<BufferPool>) -> Self {
+    fn new(pool: &Arc<BufferPool>) -> Self {
         Self {
-            open: Block::with_rooms(Arc::clone(rooms)),
+            open: Block::with_pool(Arc::clone(pool)),
             sealed: VecDeque::new(),
             unlogged: Vec::new(),
             sealed_in_memory: 0,
@@ -162,12 +162,12 @@ pub(super) enum Found {
 }
 
 impl TableQueue {
-    /// Returns the queue of a table, whose blocks use the buffers of `rooms`.
-    pub(super) fn new(layout: Arc<InsertTarget>, rooms: &Arc<BufferPool>) -> Self {
+    /// Returns the queue of a table, whose blocks use the buffers of `pool`.
+    pub(super) fn new(layout: Arc<InsertTarget>, pool: &Arc<BufferPool>) -> Self {
         Self {
             is_dead_letters: &*layout.table == REJECTED.name,
             layout,
-            queue: Mutex::new(Queue::new(rooms)),
+            queue: Mutex::new(Queue::new(pool)),
             changed: Notify::new(),
             dirty: AtomicBool::new(false),
             counters: Counters::default(),
@@ -180,7 +180,7 @@ impl TableQueue {
     }
 
     /// Marks the queue as changed and wakes the log with this urgency.
-    pub(super) fn mark_dirty(&self, log: Option<&LogState>, urgency: Urgency) {
+    pub(super) fn mark_unlogged(&self, log: Option<&LogState>, urgency: Urgency) {
         if let Some(log) = log {
             self.dirty.store(true, Ordering::SeqCst);
             log.signal.raise(urgency);
@@ -228,7 +228,7 @@ impl TableQueue {
     /// Schedules a sealed block to be written to disk, for the first time or again.
     pub(super) fn log(&self, queue: &mut Queue, block: Arc<SealedBlock>, log: Option<&LogState>) {
         queue.unlogged.push(block);
-        self.mark_dirty(log, Urgency::Now);
+        self.mark_unlogged(log, Urgency::Now);
     }
 
     /// Appends a block from before the start to the queue.

@@ -90,7 +90,7 @@ impl Spool {
             }
             let until = match self.look_beyond(lane, &parked) {
                 Found::Rows(block, part) => return Next::Rows(block, part),
-                Found::End if is_last && self.givers.load(Ordering::Acquire) > 1 => retry_at,
+                Found::End if is_last && self.active_tables.load(Ordering::Acquire) > 1 => retry_at,
                 // Parked rows are retried until the time for draining is over.
                 Found::End if retry_at.is_some() => retry_at,
                 Found::End => return Next::End,
@@ -178,7 +178,7 @@ impl Spool {
             };
             let until = opened.at + self.limits.age;
             // The block may have become long while older ones waited.
-            let is_long = self.limits.are_reached_by(&queue.open);
+            let is_long = self.limits.exceeded_by(&queue.open);
             if !self.is_closed() && !is_long && Instant::now() < until {
                 return Found::Young(until);
             }
@@ -313,7 +313,7 @@ impl Spool {
                 is_all: is_all && at == last,
                 // ClickHouse remembers no token of a refused row, by which it would recognize the
                 // row if it were sent again.
-                for_good: outcome == Outcome::Refused,
+                durable: outcome == Outcome::Refused,
             });
         }
     }

@@ -13,7 +13,7 @@ const SHARE: usize = 4;
 impl Spool {
     /// Returns whether rows take so much memory that only those that need to be in memory may stay
     /// there.
-    pub(super) fn is_short_of_memory(&self) -> bool {
+    pub(super) fn under_memory_pressure(&self) -> bool {
         self.memory.used() > self.memory.max / SHARE
     }
 
@@ -21,9 +21,9 @@ impl Spool {
     /// enough, also seals open blocks for the coming round, the largest first, until the other open
     /// blocks take at most half of the threshold. Blocks stay as large as memory allows, since each
     /// is an insert.
-    pub(super) fn relieve(&self) {
+    pub(super) fn reclaim_memory(&self) {
         // A failing disk takes no blocks.
-        if !self.is_short_of_memory() || self.is_failing() {
+        if !self.under_memory_pressure() || self.is_failing() {
             return;
         }
         let mut open = Vec::new();
@@ -34,7 +34,7 @@ impl Spool {
             }
             open.push((queue.open.cost(), lane));
         }
-        if !self.is_short_of_memory() {
+        if !self.under_memory_pressure() {
             return;
         }
         open.sort_unstable_by_key(|(cost, _)| std::cmp::Reverse(*cost));

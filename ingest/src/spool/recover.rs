@@ -109,7 +109,7 @@ pub(crate) struct Recovered {
 impl Recovered {
     /// Removes rows whose dead letters are on disk from their blocks: the process ended before it
     /// had marked the rows.
-    fn take_letters_rows(&mut self) {
+    fn remove_rows_with_dead_letters(&mut self) {
         let mut segment_of = std::mem::take(&mut self.ended);
         let blocks = self.blocks.iter();
         segment_of.extend(blocks.filter_map(|block| Some((block.id, block.state().logged.segment?))));
@@ -132,17 +132,17 @@ impl Recovered {
             let refused: Vec<_> = left.into_iter().filter_map(with_letter).collect();
             for (rows, letter) in refused {
                 state.parts.remove(&rows);
-                let homes = self
+                let segments_of = self
                     .segments
                     .iter()
                     .filter(|(_, segment)| segment.live.contains_key(&block.id));
-                self.unmarked.extend(homes.map(|(segment, _)| Mark {
+                self.unmarked.extend(segments_of.map(|(segment, _)| Mark {
                     segment: *segment,
                     kind: Kind::Done,
                     block: block.id,
                     rows: rows.clone(),
-                    for_good: true,
-                    witness: Some(letter),
+                    durable: true,
+                    depends_on: Some(letter),
                 }));
             }
         }
@@ -283,13 +283,13 @@ pub(crate) fn recover(disk: &dyn Disk, path: &std::path::Path) -> Result<Recover
         let Some((segment, copy, others)) = best_of(copies) else {
             continue;
         };
-        let mark = |segment, kind, rows, witness| Mark {
+        let mark = |segment, kind, rows, depends_on| Mark {
             segment,
             kind,
             block: id,
             rows,
-            for_good: true,
-            witness: Some(witness),
+            durable: true,
+            depends_on: Some(depends_on),
         };
         // Copy over the `done` marks that only other copies have, and mark every other copy as
         // moved here.
@@ -320,7 +320,7 @@ pub(crate) fn recover(disk: &dyn Disk, path: &std::path::Path) -> Result<Recover
             }
         }
     }
-    recovered.take_letters_rows();
+    recovered.remove_rows_with_dead_letters();
     Ok(recovered)
 }
 
@@ -569,13 +569,13 @@ mod tests {
             panic!("{recovered:?}")
         };
         assert_eq!(block.next_part(), Some(Part::from(0..2)));
-        let mark = |segment, kind, rows, witness| Mark {
+        let mark = |segment, kind, rows, depends_on| Mark {
             segment,
             kind,
             block: block.id,
             rows,
-            for_good: true,
-            witness: Some(witness),
+            durable: true,
+            depends_on: Some(depends_on),
         };
         // The second copy is the best one.
         let marks = [mark(2, Kind::Done, 2..4, 1), mark(1, Kind::Moved, 0..0, 2)];

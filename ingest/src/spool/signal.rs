@@ -13,14 +13,14 @@ use std::{
 
 thread_local! {
     /// The signal that this thread's event loop notifies when it is idle.
-    static TELLS: Cell<*const Signal> = const { Cell::new(ptr::null()) };
+    static NOTIFIED_BY_LOOP: Cell<*const Signal> = const { Cell::new(ptr::null()) };
 }
 
 /// How long rows that no task waits for may stay only in memory.
 pub(super) const COMMIT_INTERVAL: Duration = Duration::from_millis(50);
 
 /// How long rows that a task waits for may wait for an event loop that is busy.
-pub(super) const REST_INTERVAL: Duration = Duration::from_millis(1);
+pub(super) const IDLE_DELAY: Duration = Duration::from_millis(1);
 
 /// How soon the log has to be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,7 +29,7 @@ pub(super) enum Urgency {
     Soon = 1,
     /// Once the event loop that raised the signal is idle: the rows that it adds until then go
     /// along.
-    AtRest = 2,
+    OnIdle = 2,
     Now = 3,
 }
 
@@ -57,16 +57,16 @@ impl Signal {
     /// Notes that this thread's event loop is idle. From the first call on, rows that the thread
     /// appends wait for the next call.
     pub(super) fn rest(&self) {
-        TELLS.set(self);
-        if self.urgency.load(Ordering::SeqCst) == Urgency::AtRest as u8 {
+        NOTIFIED_BY_LOOP.set(self);
+        if self.urgency.load(Ordering::SeqCst) == Urgency::OnIdle as u8 {
             self.raise(Urgency::Now);
         }
     }
 
     /// Returns the urgency of a row of this thread that a task waits for.
-    pub(super) fn urgency_of_wait(&self) -> Urgency {
-        if ptr::eq(TELLS.get(), self) {
-            Urgency::AtRest
+    pub(super) fn wait_urgency(&self) -> Urgency {
+        if ptr::eq(NOTIFIED_BY_LOOP.get(), self) {
+            Urgency::OnIdle
         } else {
             Urgency::Now
         }
@@ -93,7 +93,7 @@ impl Signal {
         match () {
             () if is(Urgency::Never) => Some(Duration::MAX),
             () if is(Urgency::Soon) => Some(COMMIT_INTERVAL),
-            () if is(Urgency::AtRest) => Some(REST_INTERVAL),
+            () if is(Urgency::OnIdle) => Some(IDLE_DELAY),
             () => None,
         }
     }
@@ -110,17 +110,17 @@ mod tests {
     #[test]
     fn what_a_loop_appends_that_tells_of_its_rest_waits_for_it() {
         let (signal, other) = (Signal::default(), Signal::default());
-        assert_eq!(signal.urgency_of_wait(), Urgency::Now);
+        assert_eq!(signal.wait_urgency(), Urgency::Now);
         signal.rest();
         assert_eq!(signal.patience(), Some(Duration::MAX), "nothing is to be written");
-        signal.raise(signal.urgency_of_wait());
-        assert_eq!(signal.patience(), Some(REST_INTERVAL));
+        signal.raise(signal.wait_urgency());
+        assert_eq!(signal.patience(), Some(IDLE_DELAY));
         signal.rest();
         assert_eq!(signal.patience(), None);
         // The call does not count for another signal, nor for another thread.
-        assert_eq!(other.urgency_of_wait(), Urgency::Now);
+        assert_eq!(other.wait_urgency(), Urgency::Now);
         assert_eq!(
-            thread::scope(|scope| scope.spawn(|| signal.urgency_of_wait()).join().ok()),
+            thread::scope(|scope| scope.spawn(|| signal.wait_urgency()).join().ok()),
             Some(Urgency::Now)
         );
     }
@@ -137,8 +137,8 @@ mod tests {
     fn a_loop_that_does_not_come_to_rest_is_not_waited_for() {
         let signal = Signal::default();
         signal.rest();
-        signal.raise(Urgency::AtRest);
+        signal.raise(Urgency::OnIdle);
         signal.wait();
-        assert_eq!(signal.patience(), Some(REST_INTERVAL));
+        assert_eq!(signal.patience(), Some(IDLE_DELAY));
     }
 }

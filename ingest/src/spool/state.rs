@@ -59,8 +59,8 @@ impl LogState {
                     block,
                     rows,
                     is_all,
-                    for_good,
-                } => log.done(block, rows, is_all, for_good),
+                    durable,
+                } => log.done(block, rows, is_all, durable),
                 Op::Cut { block, row, reply } => {
                     // Even if the caller no longer waits for the reply, the block is divided.
                     _ = reply.send(Self::cut(log, &block, row));
@@ -92,7 +92,7 @@ pub(super) enum Op {
         block: Uuid,
         rows: RowRange,
         is_all: bool,
-        for_good: bool,
+        durable: bool,
     },
     /// A block is divided at a row; the reply reports whether that is on disk.
     Cut {

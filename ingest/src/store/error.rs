@@ -143,7 +143,7 @@ impl ClickHouseError {
     /// Returns whether a query or a DDL statement is worth another try: no server answered, or the
     /// server failed for a transient reason. Any other error is final for a statement, even where
     /// delivery would retry an insert.
-    pub(crate) fn is_passing(&self) -> bool {
+    pub(crate) fn is_transient(&self) -> bool {
         self.is_absence() || self.code.is_some_and(passes)
     }
 

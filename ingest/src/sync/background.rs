@@ -63,7 +63,7 @@ pub(crate) fn start(
             tokio::select! {
                 () = states.closed() => {}
                 () = async {
-                    let warned = look_after(&url, schema, rejected_days, settings, set).await;
+                    let warned = supervise(&url, schema, rejected_days, settings, set).await;
                     keep_windows(&url, schema, warned).await;
                 } => {}
             }
@@ -74,7 +74,7 @@ pub(crate) fn start(
 
 /// Applies the schema until the server has the tables. Returns the warnings that are already
 /// logged.
-async fn look_after(
+async fn supervise(
     url: &ClickHouseUrl,
     schema: &Schema,
     rejected_days: u32,

@@ -62,16 +62,16 @@ impl SyncError {
 
     /// Returns whether the error is transient: ClickHouse is unreachable, starting or overloaded.
     /// Any other error lasts until the operator acts.
-    pub fn is_passing(&self) -> bool {
+    pub fn is_transient(&self) -> bool {
         match &self.0.kind {
-            Kind::Server { error, .. } => error.is_passing(),
+            Kind::Server { error, .. } => error.is_transient(),
             Kind::Differs { .. } | Kind::Unchanged { .. } => false,
         }
     }
 
     /// Returns what the collector can do about the error.
     pub(crate) fn class(&self) -> Class {
-        if self.is_passing() { Class::Retry } else { Class::Hold }
+        if self.is_transient() { Class::Retry } else { Class::Hold }
     }
 }
 
@@ -170,18 +170,20 @@ mod tests {
     #[test]
     fn absence_passes_and_a_refused_statement_does_not() {
         let refused = |text: &str| ClickHouseError::from(clickhouse::error::Error::BadResponse(text.to_owned()));
-        let is_passing = |error| {
+        let is_transient = |error| {
             SyncError(Box::new(Inner {
                 store: String::new(),
                 kind: Kind::of("", error),
             }))
-            .is_passing()
+            .is_transient()
         };
-        assert!(is_passing(clickhouse::error::Error::TimedOut.into()));
-        assert!(is_passing(refused("502 Bad Gateway")));
-        assert!(is_passing(refused("Code: 999. DB::Exception: Keeper")));
+        assert!(is_transient(clickhouse::error::Error::TimedOut.into()));
+        assert!(is_transient(refused("502 Bad Gateway")));
+        assert!(is_transient(refused("Code: 999. DB::Exception: Keeper")));
         // After this error, delivery would retry an insert.
-        assert!(!is_passing(refused("Code: 36. DB::Exception: Bad arguments")));
-        assert!(!is_passing(refused("Code: 497. DB::Exception: Not enough privileges")));
+        assert!(!is_transient(refused("Code: 36. DB::Exception: Bad arguments")));
+        assert!(!is_transient(refused(
+            "Code: 497. DB::Exception: Not enough privileges"
+        )));
     }
 }

@@ -164,7 +164,7 @@ async fn set_windows(url: &ClickHouseUrl, statements: Vec<String>, done: &mut Pl
     for statement in statements {
         match run(&url.client(), &statement).await {
             Ok(()) => done.statements.push(statement),
-            Err(Kind::Server { doing, error }) if !error.is_passing() => {
+            Err(Kind::Server { doing, error }) if !error.is_transient() => {
                 done.warnings.push(format!(
                     "ClickHouse refuses a statement that prevents duplicate rows after a lost response, {doing}: {error}"
                 ));
@@ -203,7 +203,7 @@ async fn look(url: &ClickHouseUrl, schema: &Schema) -> Result<Plan, Kind> {
             plan.warnings = deduplication.warnings;
             plan.is_turned_off = deduplication.is_turned_off;
         }
-        Err(error) if error.is_passing() => return Err(Kind::of(LOOKING_AT_WINDOWS, error)),
+        Err(error) if error.is_transient() => return Err(Kind::of(LOOKING_AT_WINDOWS, error)),
         // A user without permission to query may still insert.
         Err(error) => plan
             .warnings

@@ -197,7 +197,7 @@ impl AuditedTable {
     }
 
     fn report_error(&mut self, layout: &InsertTarget, error: &ClickHouseError) {
-        if !error.is_passing() {
+        if !error.is_transient() {
             // For example, the user may only insert.
             self.countable = Countable::No;
             let (code, error) = (error.code(), error.without_values());

@@ -13,7 +13,7 @@ use crate::{
         frame::SEGMENT_HEADER,
         log::{Log, LogLimits},
         queue::Found,
-        signal::{COMMIT_INTERVAL, REST_INTERVAL},
+        signal::{COMMIT_INTERVAL, IDLE_DELAY},
         tests::disk::SimulatedDisk,
     },
     table::dead_letter::REJECTED,
@@ -156,7 +156,7 @@ fn a_row_is_written_as_soon_as_somebody_waits_for_it() {
         None,
         "a block that is whole waits for nobody"
     );
-    assert_eq!(after(Ack::Spooled, false), Some(REST_INTERVAL));
+    assert_eq!(after(Ack::Spooled, false), Some(IDLE_DELAY));
     assert_eq!(after(Ack::Stored, true), None);
 }
 
@@ -274,13 +274,13 @@ fn refused_rows_leave_a_full_disk_by_their_letters() {
     for row in 0..block.rows {
         let letter = world
             .spool
-            .write_letter(letters, &block, row, |out| out.extend_from_slice(ROW))
+            .persist_dead_letter(letters, &block, row, |out| out.extend_from_slice(ROW))
             .unwrap();
         world.commit();
         assert!(letter.progress.look(|progress| progress.on_disk == 1), "{row}");
         let part = Part::from(row..row + 1);
         world.spool.settle(0, &block, &part, Outcome::Refused);
-        world.spool.send_letter(letters, letter);
+        world.spool.release_dead_letter(letters, letter);
     }
     assert!(block.next_part().is_none());
 }
@@ -331,7 +331,12 @@ fn dead_letters_leave_the_room_to_rows() {
     assert!(world.next_block(rows).is_none());
     world.commit();
     let block = world.next_block(rows).unwrap();
-    assert!(world.spool.write_letter(letters, &block, 0, |out| out.push(8)).is_ok());
+    assert!(
+        world
+            .spool
+            .persist_dead_letter(letters, &block, 0, |out| out.push(8))
+            .is_ok()
+    );
 
     let of_rows = world.fill(rows, ROW) * ROW.len();
     // Each row is in a separate frame, which takes half as much again.

@@ -100,7 +100,7 @@ impl World {
     }
 
     fn append_many(&self, rows: usize, row: &[u8]) -> Option<Receipt> {
-        let mut bulk = RowBatch::for_text(0);
+        let mut bulk = RowBatch::with_capacity_for(0);
         for _ in 0..rows {
             bulk.push(&REJECTED, |out| out.extend_from_slice(row)).unwrap();
         }

@@ -473,7 +473,7 @@ impl World {
                 let row = part.bounds().start;
                 let letter = collector
                     .spool
-                    .write_letter(LETTERS, block, row, |out| out.extend_from_slice(rows));
+                    .persist_dead_letter(LETTERS, block, row, |out| out.extend_from_slice(rows));
                 collector.refused[lane] = letter.ok().map(|letter| Refused {
                     lane,
                     block: Arc::clone(block),
@@ -507,7 +507,7 @@ impl World {
             return;
         };
         collector.spool.settle(lane, &block, &part, Outcome::Refused);
-        collector.spool.send_letter(LETTERS, letter);
+        collector.spool.release_dead_letter(LETTERS, letter);
         if block.next_part().is_none() {
             collector.settled.insert(block.id);
         }
@@ -531,7 +531,7 @@ impl World {
         self.commit();
         self.commit();
         self.collect_acks();
-        self.collector().log.tidy();
+        self.collector().log.remove_finished();
         self.reopen();
         // A block that could not be marked as done comes back, and ClickHouse recognizes it by its
         // token.
@@ -630,7 +630,7 @@ fn run_watched(seed: u64, collectors: usize, mut watch: impl FnMut(&World)) -> W
     // Delivered rows leave nothing on disk.
     for at in 0..collectors {
         world.at = at;
-        world.collector().log.tidy();
+        world.collector().log.remove_finished();
         world.commit();
         world.reopen();
         assert!(world.collector().is_done());

@@ -583,7 +583,7 @@ async fn rows_wait_for_a_schema_that_is_refused() {
     let writer = Writer::start(&SCHEMA, url, &options());
     put(&writer, &A, 1).unwrap();
     let error = writer.synced(SOON).await.unwrap_err();
-    assert!(!error.is_passing() && error.to_string().contains(&store.address.to_string()));
+    assert!(!error.is_transient() && error.to_string().contains(&store.address.to_string()));
     assert_eq!(writer.schema_state(), SchemaState::Refused);
     let report = writer.drain(Duration::from_millis(50)).await;
     assert_eq!((report.rows_left(), writer.counters()[0].retries), (1, 0));
