@@ -25,9 +25,10 @@ use serde::Deserialize;
 use tokio::time::Duration;
 
 use super::{
-    Delivery, Failure, Sending, TableDelivery,
+    Delivery, Failure,
     guard::CREDIT,
     lookup::{Found, text},
+    table::{Sending, TableDelivery},
 };
 use crate::{
     block::{

@@ -1,0 +1,324 @@
+//! One try to insert the rows of a part: looks up rows in doubt, converts and compresses the rows, and
+//! sends them.
+
+use std::{future::pending, pin::pin, sync::Arc, time::Duration};
+
+use super::{
+    Delivery,
+    adapt::adapt,
+    compress::{Compressed, Form},
+    failure::Failure,
+    lookup::{Found, Lookup, query_prefix},
+    prefetch::Prefetched,
+    table::{MAX_TIMEOUTS, Sending, TableDelivery, Tried, Tries, token_of},
+};
+use crate::{
+    block::{parts::Part, sealed::SealedBlock},
+    spool::{Counters, Outcome},
+    store::{ClickHouseError, Connection, InsertRequest, backoff::dice},
+};
+
+/// The longest time of a try, as a multiple of the usual timeout.
+const MAX_TIME_FACTOR: u32 = 8;
+
+/// The maximum number of times that delivery sends rows under another token because ClickHouse has
+/// confirmed them and their table does not have them.
+const MAX_GENERATIONS: u32 = 3;
+
+impl<'a> TableDelivery<'a> {
+    /// Sends rows once, after a lookup if they may be stored already.
+    pub(super) async fn attempt(
+        &mut self,
+        block: &Arc<SealedBlock>,
+        part: &Part,
+        tries: &mut Tries,
+    ) -> Result<Tried, Failure> {
+        let Delivery {
+            servers,
+            spool,
+            permits,
+            ..
+        } = self.delivery;
+        // The wait for a server with the tables does not count as a failure.
+        servers.wait().await;
+        // Held during the try only, not during the wait for the next one. This cannot fail, since
+        // delivery never closes the semaphore.
+        let _permit = permits.acquire().await;
+        let Some((place, connection)) = servers.used() else {
+            return Err(Failure::Server(ClickHouseError::no_server()));
+        };
+        let result = self.look_and_send(&connection, block, part, tries).await;
+        if let Err(Failure::Server(error)) = &result {
+            if error.may_be_stored() {
+                spool.doubt(block, part);
+            }
+            if error.is_absence() {
+                servers.leave(place);
+            }
+        }
+        result
+    }
+
+    pub(super) async fn look_and_send(
+        &mut self,
+        connection: &Connection,
+        block: &Arc<SealedBlock>,
+        part: &Part,
+        tries: &mut Tries,
+    ) -> Result<Tried, Failure> {
+        let Delivery { spool, timeout, .. } = self.delivery;
+        let is_too_large = self.is_too_large(block, part, tries);
+        if !spool.is_in_doubt(block, part) {
+            if is_too_large {
+                return self.send_less(block, part).await.map(|()| Tried::Divided);
+            }
+            return self.send(connection, block, part, tries.generation).await;
+        }
+        let lookup = self.look_up(connection, block, part).await?;
+        let counters = spool.counters(self.lane);
+        Counters::add(&counters.lookups, 1);
+        let may_be_missed = lookup.has_views || connection.has_quorum;
+        match lookup.found {
+            Found::Running => return Err(Failure::Running),
+            Found::Unknowable => {
+                // Halves would have other tokens, so ClickHouse could store the rows twice.
+                let within = time_for(*timeout, tries.timeouts);
+                if within > *timeout {
+                    tracing::warn!(
+                        table = %block.layout.table, block = %block.id, rows = part.len(), timeouts = tries.timeouts,
+                        seconds = within.as_secs_f64(),
+                        "an insert timed out, and its table cannot be queried for the rows it has: the next \
+                         attempt has the same rows and more time"
+                    );
+                }
+                let token = token_of(block, part, 0);
+                return self
+                    .send_as(
+                        connection,
+                        block,
+                        part,
+                        Sending {
+                            token: &token,
+                            ignores_views: false,
+                            within,
+                        },
+                    )
+                    .await;
+            }
+            // Views or other replicas may have missed the rows; the token keeps the table from
+            // storing them twice.
+            Found::All if may_be_missed && lookup.is_remembered => {
+                return self.send(connection, block, part, 0).await;
+            }
+            Found::Some(_) if may_be_missed && lookup.is_remembered && tries.generation == 0 => {
+                self.send(connection, block, part, 0).await?;
+                tries.generation = 1;
+                return Err(Failure::Missing);
+            }
+            Found::All | Found::Some(_) if lookup.has_views => {
+                Counters::add(&counters.views_in_doubt, 1);
+                tracing::warn!(
+                    table = %block.layout.table, block = %block.id,
+                    "rows are stored, but a materialized view over their table may have missed them: \
+                     the table had too many inserts since, or the view fills a table without a deduplication window"
+                );
+            }
+            Found::None if tries.generation > MAX_GENERATIONS => {
+                Counters::add(&counters.rows_missing, part.len() as u64);
+                tracing::error!(
+                    table = %block.layout.table, block = %block.id, rows = part.len(),
+                    "ClickHouse confirms these rows on every insert, but they are not in the table"
+                );
+                return Ok(Tried::Stored);
+            }
+            Found::None => {
+                spool.trust(block, part);
+                if is_too_large {
+                    return self.send_less(block, part).await.map(|()| Tried::Divided);
+                }
+                let tried = self.send(connection, block, part, tries.generation).await?;
+                // A ClickHouse that was killed may remember a token whose rows are gone.
+                spool.doubt(block, part);
+                let lookup = self.look_up(connection, block, part).await?;
+                if lookup.found == Found::All || lookup.found == Found::Unknowable {
+                    return Ok(tried);
+                }
+                if lookup.has_views {
+                    Counters::add(&counters.views_in_doubt, 1);
+                    tracing::warn!(
+                        table = %block.layout.table, block = %block.id,
+                        "ClickHouse knows the token of rows that are not stored: they are sent under another \
+                         token, and a materialized view over their table may have them twice"
+                    );
+                }
+                tries.generation += 1;
+                return Err(Failure::Missing);
+            }
+            Found::All | Found::Some(_) => {}
+        }
+        match lookup.found {
+            Found::Some(rows) => {
+                Counters::add(&counters.rows_found, rows.iter().map(|rows| rows.len() as u64).sum());
+                self.settle_stored(block, &Part::of(rows)).await;
+                Ok(Tried::Divided)
+            }
+            _ => {
+                Counters::add(&counters.rows_found, part.len() as u64);
+                Ok(Tried::Stored)
+            }
+        }
+    }
+
+    /// Marks rows as stored in the spool, and confirms them to the audit.
+    pub(super) async fn settle_stored(&self, block: &Arc<SealedBlock>, part: &Part) {
+        let Delivery { spool, audit, .. } = self.delivery;
+        let Some(audit) = audit else {
+            return spool.settle(self.lane, block, part, Outcome::Stored);
+        };
+        // Read before the spool forgets the rows. Rows that cannot be read are stored all the same,
+        // but the audit does not compare them.
+        let rows = spool.rows(block, part).await;
+        spool.settle(self.lane, block, part, Outcome::Stored);
+        if let Some(ids) = rows.ok().and_then(|rows| block.layout.row_ids(&rows.bytes, &rows.ends)) {
+            audit.confirm(self.lane, &ids);
+        }
+    }
+
+    pub(super) async fn look_up(
+        &self,
+        connection: &Connection,
+        block: &Arc<SealedBlock>,
+        part: &Part,
+    ) -> Result<Lookup, Failure> {
+        let Delivery { spool, timeout, .. } = self.delivery;
+        let rows = spool.rows(block, part).await.map_err(Failure::Disk)?;
+        let lookup = Lookup::of(connection, block, part, &rows, *timeout).await;
+        lookup.map_err(|error| Failure::Server(error.of_question()))
+    }
+
+    pub(super) async fn send(
+        &mut self,
+        connection: &Connection,
+        block: &Arc<SealedBlock>,
+        part: &Part,
+        generation: u32,
+    ) -> Result<Tried, Failure> {
+        let token = token_of(block, part, generation);
+        let within = self.delivery.timeout;
+        self.send_as(
+            connection,
+            block,
+            part,
+            Sending {
+                token: &token,
+                ignores_views: false,
+                within,
+            },
+        )
+        .await
+    }
+
+    /// Sends rows under a token, which may be the token of more rows.
+    pub(super) async fn send_as(
+        &mut self,
+        connection: &Connection,
+        block: &Arc<SealedBlock>,
+        part: &Part,
+        sending: Sending<'_>,
+    ) -> Result<Tried, Failure> {
+        let Delivery { spool, .. } = self.delivery;
+        let form = self.form_of(connection, block).await?;
+        let Some(compressed) = self.compressed(block, part, form).await? else {
+            return Ok(Tried::Lost);
+        };
+        // Rows on disk need no memory any more: another try would read them from disk.
+        spool.evict(self.lane, block);
+        let query_id = format!("{}{:x}", query_prefix(block), dice());
+        let request = InsertRequest {
+            statement: compressed.statement(block),
+            token: sending.token,
+            query_id: &query_id,
+            rows: part.len(),
+            ignores_views: sending.ignores_views,
+            frames: compressed.frames.clone(),
+        };
+        let mut insert = pin!(connection.inserts.insert(request, sending.within));
+        let result = tokio::select! {
+            result = &mut insert => result,
+            ahead = self.next_ahead() => {
+                self.ahead = Some(ahead);
+                insert.await
+            }
+        };
+        result.map(|()| Tried::Stored).map_err(Failure::Server)
+    }
+
+    /// Returns the form in which a block's rows fit the table as it is now.
+    pub(super) async fn form_of(&mut self, connection: &Connection, block: &SealedBlock) -> Result<Form, Failure> {
+        let Delivery {
+            spool,
+            timeout,
+            changes,
+            ..
+        } = self.delivery;
+        let layout = &block.layout;
+        // The sync has already compared the schema's own insert target with the table.
+        if Arc::ptr_eq(layout, spool.layout(self.lane)) {
+            return Ok(Form::Own);
+        }
+        if let Some((_, form)) = self.forms.iter().find(|(known, _)| Arc::ptr_eq(known, layout)) {
+            return Ok(form.clone());
+        }
+        let form = adapt(&connection.queries, layout, changes, *timeout).await?;
+        self.forms.push((Arc::clone(layout), form.clone()));
+        Ok(form)
+    }
+
+    /// Returns the compressed rows, or `None` if all of them are lost.
+    pub(super) async fn compressed(
+        &mut self,
+        block: &Arc<SealedBlock>,
+        part: &Part,
+        form: Form,
+    ) -> Result<Option<Compressed>, Failure> {
+        let Delivery { spool, compressor, .. } = self.delivery;
+        let compressing = match Prefetched::take_if(&mut self.ahead, block, part) {
+            Some(compressing) if matches!(form, Form::Own) => compressing,
+            _ => {
+                let rows = spool.rows(block, part).await.map_err(Failure::Disk)?;
+                if rows.ends.is_empty() {
+                    return Ok(None);
+                }
+                compressor.compress(block, rows, form)
+            }
+        };
+        let compressed = compressing.done().await;
+        compressed.map(Some).map_err(|error| Failure::Server(error.into()))
+    }
+
+    /// Starts to compress the next rows as soon as there are some. The future never completes if
+    /// prefetching is not useful now.
+    pub(super) async fn next_ahead(&self) -> Prefetched<'a> {
+        let Delivery {
+            spool,
+            compressor,
+            ahead_permits,
+            ..
+        } = self.delivery;
+        // The pause of a throttled delivery is longer than the compression.
+        if self.is_throttled || self.ahead.is_some() || self.guard.has_parked() {
+            return pending().await;
+        }
+        let next = spool.upcoming(self.lane).await;
+        match ahead_permits.try_acquire() {
+            Ok(permit) => Prefetched::start(next, compressor, permit),
+            Err(_) => pending().await,
+        }
+    }
+}
+
+/// Returns the timeout of the next try after `timeouts` timeouts of rows that cannot be divided.
+fn time_for(timeout: Duration, timeouts: u32) -> Duration {
+    let doublings = (timeouts + 1).saturating_sub(MAX_TIMEOUTS);
+    timeout.saturating_mul(2_u32.saturating_pow(doublings).min(MAX_TIME_FACTOR))
+}
