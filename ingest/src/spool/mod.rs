@@ -12,6 +12,7 @@
 //! commit        one thread: writes what is new in all queues as one batch, with one fdatasync
 //! log           segments: rotation, compaction, removal
 //! frame         the bytes of a segment
+//! scan          finds the frames of a segment, damaged ones left out
 //! reclaim       frees memory when it is short
 //! recover       reads blocks back after a start
 //! disk          the file system
@@ -38,6 +39,7 @@ mod queue;
 mod reader;
 mod reclaim;
 mod recover;
+mod scan;
 mod signal;
 mod state;
 #[cfg(test)]

@@ -26,6 +26,7 @@ use {
         disk::Disk,
         frame::{self, Frame, Kind, Rows, SegmentHeader},
         log::{Mark, SegmentUse},
+        scan::scan,
     },
     crate::block::{
         logged::{FrameAt, Logged},
@@ -225,7 +226,7 @@ pub(crate) fn recover(disk: &dyn Disk, path: &std::path::Path) -> Result<Recover
                 continue;
             }
         };
-        let scan = frame::scan(&bytes, format, synced.get(&segment).copied().unwrap_or(0));
+        let scan = scan(&bytes, format, synced.get(&segment).copied().unwrap_or(0));
         recovered.torn_bytes += scan.torn.iter().map(|tear| tear.end - tear.start).sum::<u64>();
         if !scan.damage.is_empty() {
             // Before the damaged end is cut off.

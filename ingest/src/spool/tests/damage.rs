@@ -12,6 +12,7 @@ use crate::{
         disk::Disk,
         frame::{self, Kind, SegmentHeader},
         recover::{read_rows, recover},
+        scan::scan,
         tests::{
             disk::SimulatedDisk,
             limits::{LIMITS, World},
@@ -66,7 +67,7 @@ fn readable(segment: &[u8]) -> usize {
 /// Flips a bit in each of these bytes in turn, and compares the rows that are left with the frame
 /// that the bit has hit.
 fn flip(segment: &[u8], places: impl Iterator<Item = usize>) {
-    let scan = frame::scan(segment, format_of(segment), 0);
+    let scan = scan(segment, format_of(segment), 0);
     let all = readable(segment);
     assert!(all > 0);
     for place in places {
@@ -113,7 +114,7 @@ fn a_bit_costs_one_frame_of_those_that_were_written_together() {
     append(&world, &[7; 4 << 10], 1_000);
     world.commit();
     let bytes = segment(&world);
-    let frames = frame::scan(&bytes, format_of(&bytes), 0).frames;
+    let frames = scan(&bytes, format_of(&bytes), 0).frames;
     let rows: Vec<_> = frames.iter().filter(|frame| frame.header.kind == Kind::Rows).collect();
     assert!(rows.len() >= 4, "{} frames", rows.len());
     let places = frames.iter().flat_map(|frame| {

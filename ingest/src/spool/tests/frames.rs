@@ -1,0 +1,251 @@
+//! The bytes of segments and frames, and what is read of damaged ones.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::single_range_in_vec_init)]
+
+use uuid::Uuid;
+
+use crate::{
+    block::{
+        frame_format::{FrameFormat, Salt, VERSION, VERSION_1},
+        layout::InsertTarget,
+        parts::RowRange,
+    },
+    spool::{frame::*, scan::*},
+};
+
+const SALT: Salt = Salt(0x0102_0304);
+const BLOCK: Uuid = Uuid::from_bytes(*b"block-of-16bytes");
+
+const FORMAT: FrameFormat = FrameFormat {
+    version: VERSION,
+    salt: SALT,
+};
+const FORMAT_1: FrameFormat = FrameFormat {
+    version: VERSION_1,
+    salt: SALT,
+};
+
+/// A segment of each version with a frame of each kind but `Synced`, as it was when that
+/// version was fixed.
+const GOLDEN: &[u8] = include_bytes!("../golden/version2.spool");
+const GOLDEN_1: &[u8] = include_bytes!("../golden/version1.spool");
+const BOTH: [(FrameFormat, &[u8]); 2] = [(FORMAT_1, GOLDEN_1), (FORMAT, GOLDEN)];
+
+fn header(kind: Kind, batch: usize, rows: RowRange) -> Header {
+    Header {
+        kind,
+        batch: batch as u64,
+        block: BLOCK,
+        rows,
+    }
+}
+
+fn layout() -> InsertTarget {
+    let statement = "INSERT INTO `table` (`a`) FORMAT RowBinary";
+    InsertTarget::new("table".into(), statement.into(), [].into(), None)
+}
+
+fn segment(format: FrameFormat) -> Vec<u8> {
+    let mut out = segment_header(format).to_vec();
+    let first = out.len();
+    put(&mut out, format, &header(Kind::Open, first, 0..0), |out| {
+        put_layout(out, &layout());
+    });
+    put(&mut out, format, &header(Kind::Rows, first, 0..3), |out| {
+        put_rows(out, b"onethree", &[3, 3, 8], &(0..3))
+    });
+    let second = out.len();
+    put(&mut out, format, &header(Kind::Rows, second, 3..4), |out| {
+        put_rows(out, b"onethreefour", &[3, 3, 8, 12], &(3..4))
+    });
+    put(&mut out, format, &header(Kind::Seal, second, 0..4), |_| {});
+    for (kind, rows) in [(Kind::Split, 0..4), (Kind::Done, 2..4), (Kind::Moved, 0..0)] {
+        let at = out.len();
+        put(&mut out, format, &header(kind, at, rows), |_| {});
+    }
+    out
+}
+
+fn frame_at(format: FrameFormat, segment: &[u8], index: usize) -> usize {
+    scan(segment, format, 0).frames[index].offset as usize
+}
+
+#[test]
+fn the_format_is_what_it_was() {
+    for (format, golden) in BOTH {
+        assert!(segment(format) == golden, "a change of the format needs a new version");
+    }
+}
+
+#[test]
+fn a_segment_of_each_version_is_read_as_it_was_written() {
+    for (format, golden) in BOTH {
+        assert_eq!(read_segment_header(golden), SegmentHeader::Known(format));
+        let scan = scan(golden, format, 0);
+        assert!(scan.damage.is_empty() && scan.torn.is_empty() && scan.end == golden.len() as u64);
+        let kinds: Vec<_> = scan
+            .frames
+            .iter()
+            .map(|frame| (frame.header.kind, frame.header.rows.clone()))
+            .collect();
+        assert_eq!(
+            kinds,
+            [
+                (Kind::Open, 0..0),
+                (Kind::Rows, 0..3),
+                (Kind::Rows, 3..4),
+                (Kind::Seal, 0..4),
+                (Kind::Split, 0..4),
+                (Kind::Done, 2..4),
+                (Kind::Moved, 0..0)
+            ]
+        );
+        assert_eq!(read_layout(scan.frames[0].body), Some(layout()));
+        let rows = Rows::read(scan.frames[1].body, 3).unwrap();
+        assert_eq!(rows.lengths().collect::<Vec<_>>(), [3, 0, 5]);
+        assert_eq!((rows.slice(0..1), rows.slice(1..3)), (&b"one"[..], &b"three"[..]));
+        assert_eq!(Rows::read(scan.frames[2].body, 1).unwrap().slice(0..1), b"four");
+        assert!(Rows::read(scan.frames[1].body, 2).is_none());
+    }
+}
+
+#[test]
+fn another_version_is_not_read_and_no_segment_is_none() {
+    let mut newer = GOLDEN.to_vec();
+    newer[8] = 3;
+    assert_eq!(read_segment_header(&newer), SegmentHeader::Version(3));
+    let mut damaged = GOLDEN.to_vec();
+    damaged[13] ^= 1;
+    assert_eq!(read_segment_header(&damaged), SegmentHeader::Foreign);
+    assert_eq!(
+        read_segment_header(b"another file, which happens to be here"),
+        SegmentHeader::Foreign
+    );
+    // A header with nothing after it is torn, whatever bytes a loss of power has left in it.
+    for torn in [
+        &b""[..],
+        &GOLDEN[..SEGMENT_HEADER - 1],
+        &[0; SEGMENT_HEADER],
+        &damaged[..SEGMENT_HEADER],
+    ] {
+        assert_eq!(read_segment_header(torn), SegmentHeader::Torn);
+    }
+}
+
+#[test]
+fn one_flipped_bit_costs_one_frame() {
+    for (format, golden) in BOTH {
+        let whole = scan(golden, format, 0);
+        for at in SEGMENT_HEADER..golden.len() {
+            let mut bytes = golden.to_vec();
+            bytes[at] ^= 0x10;
+            let found = scan(&bytes, format, 0);
+            let hit = whole
+                .frames
+                .iter()
+                .rposition(|frame| frame.offset <= at as u64)
+                .unwrap();
+            let left = whole.frames.iter().enumerate().filter(|(index, _)| *index != hit);
+            assert!(
+                left.map(|(_, frame)| frame.offset)
+                    .eq(found.frames.iter().map(|frame| frame.offset)),
+                "byte {at}"
+            );
+        }
+    }
+}
+
+#[test]
+fn what_was_synced_is_damaged_and_what_was_not_is_torn() {
+    for (format, golden) in BOTH {
+        let [rows, second] = [1, 2].map(|index| frame_at(format, golden, index));
+        // Damage in the first batch, which the second one confirms to be on disk.
+        let mut damaged = golden.to_vec();
+        damaged[rows - 1] ^= 1;
+        let found = scan(&damaged, format, 0);
+        assert_eq!(found.damage, [SEGMENT_HEADER as u64..rows as u64]);
+        assert_eq!(found.end, golden.len() as u64);
+        assert!(found.frames.iter().all(|frame| !frame.is_behind_tear));
+
+        // Damage in the last batch.
+        let end = golden.len() - format.header_len();
+        for torn in [&golden[..golden.len() - 1], &golden[..end + 3], &golden[..end]] {
+            let found = scan(torn, format, 0);
+            assert_eq!((found.damage.len(), found.end), (0, end as u64));
+        }
+        // The second batch lacks its beginning, and a whole frame of the same batch follows.
+        let [seal, split] = [3, 4].map(|index| frame_at(format, golden, index));
+        let mut torn = golden[..split].to_vec();
+        torn[seal - 1] ^= 1;
+        let found = scan(&torn, format, 0);
+        assert!(found.damage.is_empty());
+        assert_eq!(
+            (found.torn, found.end),
+            (vec![second as u64..seal as u64], split as u64)
+        );
+        let behind: Vec<_> = found.frames.iter().map(|frame| frame.is_behind_tear).collect();
+        assert_eq!(behind, [false, false, true]);
+    }
+}
+
+#[test]
+fn a_frame_that_a_client_has_made_is_none() {
+    let guessed = FrameFormat::new(Salt(0));
+    let mut forged = Vec::new();
+    put(&mut forged, guessed, &header(Kind::Open, 1 << 40, 0..0), |out| {
+        put_layout(out, &layout());
+    });
+    let mut segment = segment_header(FORMAT).to_vec();
+    put(&mut segment, FORMAT, &header(Kind::Rows, SEGMENT_HEADER, 0..1), |out| {
+        put_rows(out, &forged, &[forged.len() as u32], &(0..1));
+    });
+    // Damage the frame around it.
+    segment[SEGMENT_HEADER + 12] ^= 1;
+    assert!(scan(&segment, FORMAT, 0).frames.is_empty());
+}
+
+#[test]
+fn a_checksum_of_a_range_is_that_of_its_bytes() {
+    let bytes: Vec<u8> = (0..10_000_u32).map(|i| (i * i % 251) as u8).collect();
+    let checksums = PrefixChecksums::of(&bytes);
+    for (start, end) in [(0, 0), (0, 10_000), (1, 5), (1023, 1024), (1024, 4096), (777, 9_999)] {
+        let expected = crc32c::crc32c_append(SALT.0, &bytes[start..end]);
+        assert_eq!(checksums.of_range(SALT, start..end), expected, "{start}..{end}");
+    }
+}
+
+/// Returns texts that look like headers, each of which claims all bytes to the end of the
+/// segment.
+fn lookalikes(format: FrameFormat, bytes: usize) -> Vec<u8> {
+    let mut out = Vec::new();
+    while out.len() < bytes {
+        let start = out.len();
+        put(&mut out, format, &header(Kind::Rows, 1 << 20, 0..1), |_| {});
+        let length = (bytes - start) as u32;
+        let fields = out.len() - FIELDS;
+        out[fields..fields + 4].copy_from_slice(&length.to_le_bytes());
+    }
+    out
+}
+
+#[test]
+fn the_search_behind_damage_takes_time_by_the_length_alone() {
+    for format in [FORMAT_1, FORMAT] {
+        let mut segment = segment_header(format).to_vec();
+        let text = lookalikes(format, 7 << 20);
+        put(&mut segment, format, &header(Kind::Rows, SEGMENT_HEADER, 0..1), |out| {
+            put_rows(out, &text, &[text.len() as u32], &(0..1));
+        });
+        let end = segment.len();
+        put(&mut segment, format, &header(Kind::Seal, end, 0..1), |_| {});
+        // A damaged header does not give the end of its body.
+        segment[SEGMENT_HEADER + 4] ^= 1;
+        let started = std::time::Instant::now();
+        let found = scan(&segment, format, 0);
+        let took = started.elapsed();
+        assert_eq!(found.frames.len(), 1);
+        assert_eq!(found.damage, [SEGMENT_HEADER as u64..end as u64]);
+        // The search took half a minute when it trusted the length in each text.
+        assert!(took < std::time::Duration::from_secs(20), "{took:?}");
+    }
+}
