@@ -218,7 +218,7 @@ fn no_option_takes_the_descriptors_of_the_spool() {
     wait_for("the warning", || {
         collector
             .log()
-            .contains("no room for so many connections")
+            .contains("too low for so many connections")
             .then_some(())
     });
     // Each of these has begun a request, so the collector cannot close any of them.
