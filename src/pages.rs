@@ -1,6 +1,8 @@
 //! The collector's own pages, for people, load balancers and Prometheus. All other requests go to
 //! the inner service, which handles events.
 
+mod metrics;
+
 use std::{
     convert::Infallible,
     fmt::Write,
@@ -15,12 +17,11 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{Either, Full};
 use pin_project_lite::pin_project;
 use rowmill::tables;
-use rowmill_ingest::{
-    ClickHouseUrl, Client, Connections, NodeStatus, RejectionCounts, Routes, SchemaState, TableCounts, Writer, ping,
-};
+use rowmill_ingest::{ClickHouseUrl, Client, Connections, Routes, SchemaState, Writer, ping};
 use tokio::{sync::Mutex, time::Instant};
 use tower::{Layer, Service};
 
+use self::metrics::metrics;
 use crate::{conditions::conditions, stop::Stopping};
 
 const HOME: &str = include_str!("pages/home.html");
@@ -241,232 +242,6 @@ fn home() -> String {
 
 fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
-}
-
-/// One family of counters or gauges with the source of its values.
-struct Metric {
-    name: &'static str,
-    kind: &'static str,
-    help: &'static str,
-    value: fn(&TableCounts) -> u64,
-}
-
-const METRICS: [Metric; 19] = [
-    Metric {
-        name: "rowmill_rows_appended_total",
-        kind: "counter",
-        help: "Rows accepted since the start.",
-        value: |counts| counts.rows_appended,
-    },
-    Metric {
-        name: "rowmill_rows_without_room_total",
-        kind: "counter",
-        help: "Rows not accepted because the spool was full.",
-        value: |counts| counts.rows_without_room,
-    },
-    Metric {
-        name: "rowmill_rows_inserted_total",
-        kind: "counter",
-        help: "Rows that ClickHouse has confirmed.",
-        value: |counts| counts.rows_inserted,
-    },
-    Metric {
-        name: "rowmill_inserts_total",
-        kind: "counter",
-        help: "Blocks that ClickHouse has confirmed.",
-        value: |counts| counts.inserts,
-    },
-    Metric {
-        name: "rowmill_insert_retries_total",
-        kind: "counter",
-        help: "Inserts that failed and were, or will be, retried.",
-        value: |counts| counts.retries,
-    },
-    Metric {
-        name: "rowmill_lookups_total",
-        help: "Queries to a table for rows that may be stored although ClickHouse has not confirmed them.",
-        kind: "counter",
-        value: |counts| counts.lookups,
-    },
-    Metric {
-        name: "rowmill_rows_found_total",
-        help: "Rows that a lookup has found in the table, so that they were not sent again.",
-        kind: "counter",
-        value: |counts| counts.rows_found,
-    },
-    Metric {
-        name: "rowmill_rows_missing_total",
-        help: "Rows that ClickHouse has confirmed but does not show in the table.",
-        kind: "counter",
-        value: |counts| counts.rows_missing,
-    },
-    Metric {
-        name: "rowmill_views_in_doubt_total",
-        help: "Blocks that a materialized view may lack or have twice after an insert with an unclear outcome.",
-        kind: "counter",
-        value: |counts| counts.views_in_doubt,
-    },
-    Metric {
-        name: "rowmill_rows_refused_by_views_total",
-        help: "Rows that are in their table although a materialized view over it refuses them.",
-        kind: "counter",
-        value: |counts| counts.rows_refused_by_views,
-    },
-    Metric {
-        name: "rowmill_rows_refused_total",
-        kind: "counter",
-        help: "Rows that ClickHouse refused and that became dead letters.",
-        value: |counts| counts.rows_refused,
-    },
-    Metric {
-        name: "rowmill_rows_lost_total",
-        kind: "counter",
-        help: "Rows that were damaged on the spool's disk while they waited, and are lost.",
-        value: |counts| counts.rows_lost,
-    },
-    Metric {
-        name: "rowmill_table_held",
-        kind: "gauge",
-        help: "Whether rows wait for an operator: ClickHouse refuses all of them, or they do not fit the table.",
-        value: |counts| u64::from(counts.is_held),
-    },
-    Metric {
-        name: "rowmill_audit_checked_rows_total",
-        kind: "counter",
-        help: "Confirmed rows that the audit has compared with the table.",
-        value: |counts| counts.audit_checked,
-    },
-    Metric {
-        name: "rowmill_audit_missing_rows",
-        kind: "gauge",
-        help: "Confirmed rows that the audit does not find in the table.",
-        value: |counts| counts.audit_missing,
-    },
-    Metric {
-        name: "rowmill_audit_duplicate_rows",
-        kind: "gauge",
-        help: "Rows that the audit finds in the table beyond the first with their id.",
-        value: |counts| counts.audit_duplicate,
-    },
-    Metric {
-        name: "rowmill_rows_pending",
-        kind: "gauge",
-        help: "Rows accepted and not yet confirmed.",
-        value: |counts| counts.rows_pending,
-    },
-    Metric {
-        name: "rowmill_blocks_pending",
-        kind: "gauge",
-        help: "Blocks with unconfirmed rows, including the open one.",
-        value: |counts| counts.blocks_pending,
-    },
-    Metric {
-        name: "rowmill_pending_bytes",
-        kind: "gauge",
-        help: "The length of the rows in pending blocks, in memory and on disk.",
-        value: |counts| counts.bytes_pending,
-    },
-];
-
-/// Returns the counters in Prometheus's [text
-/// format](https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format).
-fn metrics(writer: &Writer, connections: &Connections) -> String {
-    let tables = writer.counters();
-    let mut text = String::new();
-    for Metric {
-        name,
-        kind,
-        help,
-        value,
-    } in METRICS
-    {
-        // Writing to a string cannot fail.
-        let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
-        for counts in &tables {
-            let _ = writeln!(text, "{name}{{table=\"{}\"}} {}", counts.table, value(counts));
-        }
-    }
-    let RejectionCounts { requests, events } = writer.refusals();
-    let _ = writeln!(
-        text,
-        "# HELP rowmill_requests_refused_total Refused requests, by the status of the response.\n\
-         # TYPE rowmill_requests_refused_total counter"
-    );
-    for (status, count) in requests {
-        let _ = writeln!(text, "rowmill_requests_refused_total{{status=\"{status}\"}} {count}");
-    }
-    let _ = writeln!(
-        text,
-        "# HELP rowmill_events_refused_total Events that did not become rows, by reason, with any response status.\n\
-         # TYPE rowmill_events_refused_total counter"
-    );
-    for (code, count) in events {
-        let _ = writeln!(text, "rowmill_events_refused_total{{code=\"{code}\"}} {count}");
-    }
-    let NodeStatus { node, clashes } = writer.node_status();
-    if let Some(node) = node {
-        let _ = writeln!(
-            text,
-            "# HELP rowmill_node The node number in new ids; absent while the process has no number.\n\
-             # TYPE rowmill_node gauge\nrowmill_node {node}"
-        );
-    }
-    let _ = writeln!(
-        text,
-        "# HELP rowmill_node_clashes_total How often the collector found another process with the same node number.\n\
-         # TYPE rowmill_node_clashes_total counter\nrowmill_node_clashes_total {clashes}"
-    );
-    let counters: [(&str, &str, u64); 3] = [
-        (
-            "rowmill_spool_damaged_total",
-            "Damaged parts of the spool found on disk since the start.",
-            writer.damaged_parts(),
-        ),
-        (
-            "rowmill_connections_refused_total",
-            "Connections closed at once because their address had too many.",
-            connections.refused(),
-        ),
-        (
-            "rowmill_connections_let_go_total",
-            "Idle connections closed for new ones.",
-            connections.let_go(),
-        ),
-    ];
-    for (name, help, value) in counters {
-        let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} counter\n{name} {value}");
-    }
-    let whole: [(&str, &str, u64); 5] = [
-        (
-            "rowmill_connections_open",
-            "Open connections.",
-            connections.open() as u64,
-        ),
-        (
-            "rowmill_memory_bytes",
-            "Memory of waiting rows and requests in flight, in bytes.",
-            writer.memory_bytes() as u64,
-        ),
-        (
-            "rowmill_request_bytes",
-            "The part of rowmill_memory_bytes that requests in flight use.",
-            writer.request_bytes() as u64,
-        ),
-        (
-            "rowmill_spool_bytes",
-            "Disk space of the spool, in bytes.",
-            writer.disk_bytes(),
-        ),
-        (
-            "rowmill_spool_failing",
-            "Whether the last write to the spool failed.",
-            u64::from(writer.is_disk_failing()),
-        ),
-    ];
-    for (name, help, value) in whole {
-        let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}");
-    }
-    text
 }
 
 #[cfg(test)]
