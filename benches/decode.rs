@@ -1,5 +1,5 @@
-//! The cost of decoding an event's text into an encoded row, and nothing else: `cargo bench --bench
-//! decode`.
+//! The cost of decoding an event's text into an encoded row, and nothing else:
+//! `cargo bench --bench decode`.
 //!
 //! Each figure is for one event: decoded, stamped, checked and encoded. The counter is the number
 //! of columns, so its reciprocal is the time per column.

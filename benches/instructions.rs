@@ -1,9 +1,10 @@
-//! The number of instructions per event, which does not vary with the load of the machine: `cargo
-//! bench --bench instructions`.
+//! The number of instructions per event, which does not vary with the load of the machine:
+//! `cargo bench --bench instructions`.
 //!
 //! The bench runs itself under valgrind's callgrind once for each kind of request and compares the
-//! counts with the committed figures, which are valid for one rustc. `ROWMILL_BLESS=1` rewrites
-//! them. The bench fails if a figure differs by more than [`TOLERANCE_PERCENT`].
+//! counts with the committed figures, which are valid for one rustc and C library.
+//! `ROWMILL_BLESS=1` rewrites them. The bench fails if a figure differs by more than
+//! [`TOLERANCE_PERCENT`].
 
 #![allow(clippy::panic, reason = "a bench that measures something else has to stop")]
 

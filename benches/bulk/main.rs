@@ -1,5 +1,5 @@
-//! Many events per request, from the bytes of a body to finished blocks: `cargo bench --bench
-//! bulk`, or `… -- --short`.
+//! Many events per request, from the bytes of a body to finished blocks:
+//! `cargo bench --bench bulk`, or `… -- --short`.
 //!
 //! Distinct events, a thousand per body, go through the layer without a socket. The blocks are
 //! compressed and sent to a server that reads and discards them. The bench measures CPU time, once

@@ -6,8 +6,8 @@
 //!   with axum, serde and `clickhouse`.
 //!
 //! Both print `listening on http://ADDRESS` when they are ready, as the collector does, and end on
-//! SIGTERM. To run one alone: `cargo run --release -p rowmill-baseline -- hyper` or `… -- axum
-//! http://127.0.0.1:8123 USER PASSWORD DATABASE`.
+//! SIGTERM. To run one alone: `cargo run --release -p rowmill-baseline -- hyper` or
+//! `… -- axum http://127.0.0.1:8123 USER PASSWORD DATABASE`.
 
 pub mod axum_collector;
 pub mod fixed;

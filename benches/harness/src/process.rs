@@ -32,8 +32,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts a program on the server's cores and returns it when it has printed `listening on
-    /// http://ADDRESS`. Its log goes to the file `log`.
+    /// Starts a program on the server's cores and returns it when it has printed
+    /// `listening on http://ADDRESS`. Its log goes to the file `log`.
     ///
     /// # Errors
     /// If it cannot be started, or prints something else, or nothing for a minute.
