@@ -46,7 +46,7 @@ const TYPES: [&str; 10] = [
 const MAIN: &str = include_str!("../examples/own_tables.rs");
 const BUILD: &str = include_str!("../build.rs");
 
-/// The duration of one build.
+/// The time of one build, by the clock and in CPU time.
 #[derive(Debug, Clone, Copy)]
 struct Cost {
     wall: Duration,

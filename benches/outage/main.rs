@@ -341,7 +341,7 @@ fn watch<'b>(
 
 impl Outage {
     /// Fails if the collector exceeded a limit, failed to answer, or refused with a status other
-    /// than 503.
+    /// than 503; or if its spool failed.
     fn check(&self, watch: &Watch<'_>, (memory, disk): (u64, u64)) -> Result<(), Failure> {
         let Totals {
             refused, unanswered, ..

@@ -1,8 +1,8 @@
 //! Builds the collector with another schema, as a user does who edits the schemas and rebuilds.
 //!
-//! The project is a folder with links to this project's files and with other schemas. It is built
-//! in release mode in a separate target folder, so the parts that do not depend on the schema
-//! compile once for all variants. The first build takes as long as any first build of the project.
+//! The bench makes a folder with links to this project's files and with other schemas, and builds
+//! it in release mode. All variants share a separate target folder, so the parts that do not depend
+//! on the schema compile once. The first build takes as long as any first build of the project.
 
 use std::{
     env, fs, io,

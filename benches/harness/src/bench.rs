@@ -38,7 +38,7 @@ impl Bench {
         })
     }
 
-    /// Starts a collector that writes into a database with its `name`.
+    /// Starts a collector that writes into the database `name`.
     ///
     /// # Errors
     /// If it does not start.

@@ -5,7 +5,7 @@
 //! from its due time, not from when it could be sent. A server that pauses is therefore charged for
 //! all requests that fall due meanwhile, which avoids "coordinated omission".
 //!
-//! The loop takes a read, a write and a share of one `epoll_wait` per request, about as much as
+//! The loop costs a read, a write and a share of one `epoll_wait` per request, about as much as
 //! `wrk`. Each run measures whether the loop, and not the server, is the bottleneck: see
 //! [`Outcome::load_cpu`].
 

@@ -119,8 +119,9 @@ impl Rounds {
         }
     }
 
-    /// Returns the share of a core that the server, the load generator, ClickHouse and all others
-    /// used. A figure is the server's own only if the server is near 100 %.
+    /// Returns how busy the server and the load generator were, in percent of their own cores, then
+    /// ClickHouse and all others, in percent of one core. A figure is the server's own only if the
+    /// server is near 100 %.
     pub fn busy(&self) -> String {
         let percent = |share: &Spread| share.median() * 100.0;
         format!(

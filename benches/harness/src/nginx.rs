@@ -11,7 +11,7 @@ use std::{
 use crate::Failure;
 
 /// The routes whose events are complete in the request's head, each with a fixed answer, in a
-/// single process so that it can be measured.
+/// single process, which is measured as a whole.
 const CONFIG: &str = r#"
 daemon off;
 master_process off;
