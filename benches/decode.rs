@@ -1,7 +1,8 @@
-//! What it costs to make an event's text into an encoded row, with nothing around it: `cargo bench --bench decode`.
+//! The cost of decoding an event's text into an encoded row, and nothing else:
+//! `cargo bench --bench decode`.
 //!
-//! Each figure is for one event, decoded, stamped, checked and encoded. For the wide table the number of columns is the counter, so that
-//! its reciprocal is the time per column.
+//! Each figure is for one event: decoded, stamped, checked and encoded. The counter is the number
+//! of columns, so its reciprocal is the time per column.
 
 #[allow(dead_code, clippy::panic, reason = "this bench needs the texts alone")]
 mod events;
@@ -15,14 +16,14 @@ use serde_json::{Map, Value};
 #[global_allocator]
 static ALLOCATIONS: AllocProfiler = AllocProfiler::system();
 
-/// Rows that are gathered before their memory is used again, some of a block.
+/// Rows after which the batch is cleared; a block has more.
 const ROWS: usize = 1_000;
 
 fn main() {
     divan::main();
 }
 
-/// Measures events of so many columns.
+/// Measures an event that fills `columns` columns.
 fn measure<T: TypedTable>(bencher: Bencher<'_, '_>, query: &str, json: &str, columns: usize) {
     let mut rows = RowBatch::default();
     let mut take_in = move || {
@@ -33,7 +34,7 @@ fn measure<T: TypedTable>(bencher: Bencher<'_, '_>, query: &str, json: &str, col
             intake::<T>(event, Sink::Rows(&mut rows)).is_ok()
         })
     };
-    // So that no figure is for an event that is refused, and all memory is there.
+    // Checks that the event is not rejected, and grows the buffers to their final size.
     for _ in 0..=ROWS {
         assert!(take_in());
     }
@@ -60,7 +61,7 @@ fn page_view(bencher: Bencher<'_, '_>) {
     measure::<tables::Events<'_>>(bencher, "", PAGE, columns);
 }
 
-/// Every column that an event can fill, in an object without others below it.
+/// An event with a value for every column that an event can fill, in one flat object.
 #[divan::bench(sample_size = 200)]
 fn all_columns(bencher: Bencher<'_, '_>) {
     let (json, columns) = full_event();

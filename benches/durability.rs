@@ -1,7 +1,9 @@
-//! What it costs to have an event on disk before it is acknowledged: `cargo bench --bench durability`, or `… -- --short`.
+//! The cost of having an event on disk before it is acknowledged: `cargo bench --bench durability`,
+//! or `… -- --short`.
 //!
-//! In one run, round by round in turn: hyper that answers a fixed body, and the collector with each acknowledgement, asked for by the
-//! request's `X-Rowmill-Ack`. Beside them stands what one fdatasync of this disk costs. Rows have to arrive in ClickHouse, each once.
+//! One run measures, in turn in each round, hyper with a fixed body, and the collector with each
+//! acknowledgement, which the request's `X-Rowmill-Ack` asks for. The report also has the cost of
+//! one fdatasync on this disk. Every row has to arrive in ClickHouse exactly once.
 
 #![allow(clippy::print_stdout, reason = "figures are what it is for")]
 
@@ -28,25 +30,25 @@ use rowmill_harness::{
 
 const TABLE: &str = "collector.mail_statistics";
 
-/// What a spool of such events writes at a time: a few dozen rows.
+/// Bytes per write in the fdatasync test: a few dozen rows, as a spool writes at a time.
 const WRITE_BYTES: usize = 8 << 10;
 
 /// Measures the collector with each acknowledgement.
 #[derive(Debug, Parser)]
 struct Options {
-    /// The acknowledgements.
+    /// Acknowledgements to measure.
     #[arg(long, value_delimiter = ',', default_values = ["accepted", "spooled"])]
     acks: Vec<String>,
 
-    /// Rounds; each measures everything once.
+    /// Number of rounds; each measures everything once.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
 
-    /// Seconds of one measurement.
+    /// Seconds per measurement.
     #[arg(long, default_value_t = 5.0)]
     seconds: f64,
 
-    /// Distinct requests that are made up front; more are the same ones under new message ids.
+    /// Distinct requests to generate; more are the same ones with new message ids.
     #[arg(long, default_value_t = 1_000_000)]
     events: usize,
 
@@ -62,12 +64,12 @@ struct Options {
     #[arg(long)]
     write: bool,
 
-    /// Cargo says so.
+    /// Set by cargo.
     #[arg(long, hide = true)]
     bench: bool,
 }
 
-/// What is measured: a server that is asked for an acknowledgement.
+/// One server and acknowledgement; without an acknowledgement the server is hyper.
 struct Series {
     ack: Option<String>,
     requests: Requests,
@@ -103,7 +105,7 @@ fn run(mut options: Options) -> Result<(), Failure> {
     let hyper = bench.baseline(&["hyper"])?;
     let collector = bench.collector(&program, "collector")?;
 
-    // hyper gets the same bytes as the first.
+    // hyper gets the same requests as `accepted`.
     let mut series = vec![Series::new(None, options.events)?];
     for ack in &options.acks {
         series.push(Series::new(Some(ack.clone()), options.events)?);
@@ -167,7 +169,7 @@ impl Series {
     }
 }
 
-/// Times appends to a file of `folder`, each with its fdatasync, for a second.
+/// Appends to a file in `folder` for a second and times the fdatasync after each write.
 fn fdatasyncs(folder: &Path) -> Result<Histogram, Failure> {
     let mut file = File::create(folder.join("fdatasync"))?;
     let bytes = [0x5a; WRITE_BYTES];

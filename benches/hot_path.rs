@@ -1,6 +1,7 @@
-//! What one event costs from the end of its body to its row in the block and its answer, without sockets: `cargo bench --bench hot_path`.
+//! The cost of one event from the end of its body to its row in a block and its answer, without
+//! sockets: `cargo bench --bench hot_path`.
 //!
-//! The rows go to a store that reads and forgets them, on threads of its own.
+//! The rows go to a server that reads and discards them, on its own threads.
 
 #![allow(clippy::panic, reason = "a bench that measures something else has to stop")]
 
@@ -27,7 +28,7 @@ fn main() {
     divan::main();
 }
 
-/// Answers every insert as ClickHouse does when all is well.
+/// Answers every insert as ClickHouse does on success.
 async fn forget(mut request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     while let Some(Ok(_)) = request.body_mut().frame().await {}
     Ok(Response::new(Full::default()))

@@ -1,7 +1,10 @@
-//! How many instructions one event costs, which does not depend on the mood of the machine: `cargo bench --bench instructions`.
+//! The number of instructions per event, which does not vary with the load of the machine:
+//! `cargo bench --bench instructions`.
 //!
-//! Runs itself under valgrind's callgrind once for each kind of request and compares with the committed figures, which hold for one
-//! rustc; `ROWMILL_BLESS=1` writes them anew. A figure that is more than [`TOLERANCE_PERCENT`] away, above or below, is a failure.
+//! The bench runs itself under valgrind's callgrind once for each kind of request and compares the
+//! counts with the committed figures, which are valid for one rustc and C library.
+//! `ROWMILL_BLESS=1` rewrites them. The bench fails if a figure differs by more than
+//! [`TOLERANCE_PERCENT`].
 
 #![allow(clippy::panic, reason = "a bench that measures something else has to stop")]
 
@@ -23,10 +26,11 @@ use rowmill::tables;
 use rowmill_ingest::{ClickHouseUrl, Servers, Writer, WriterOptions};
 use tower::{Layer, Service};
 
-/// How far a figure may be from the committed one.
+/// The accepted difference from a committed figure.
 const TOLERANCE_PERCENT: f64 = 2.0;
 
-/// Events before counting begins, so that buffers have their size, and events that are counted.
+/// Events before counting begins, so that buffers reach their final size; and events that are
+/// counted.
 const WARM_UP: usize = 2_000;
 const COUNTED: usize = 1_000;
 
@@ -49,9 +53,10 @@ fn main() -> ExitCode {
     }
 }
 
-/// Answers requests of one kind; only what [`counted`] does is counted.
+/// Answers requests of one kind; callgrind only counts the instructions within [`counted`].
 fn run(kind: Kind) {
-    // Never polled: the rows stay in their open block, and no other thread takes part.
+    // The runtime is never polled: the rows stay in their open block, and no other thread takes
+    // part.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -82,7 +87,7 @@ where
     black_box(answer_of(service.clone().call(request)));
 }
 
-/// Counts the instructions of one event of each kind and compares.
+/// Counts the instructions of one event of each kind and compares them with the committed figures.
 fn compare() -> ExitCode {
     if Command::new("valgrind").arg("--version").output().is_err() {
         println!("SKIPPED: valgrind is not installed, so that no instructions were counted");
@@ -144,7 +149,8 @@ fn count(name: &str) -> f64 {
     }
 }
 
-/// Returns what the figures depend on beside the code: the compiler, and the C library, whose allocator counts too.
+/// Returns the other things that the figures depend on: the compiler, and the C library, whose
+/// allocator is counted too.
 fn compiler() -> String {
     let first_line = |program: &str, argument: &str| {
         let output = Command::new(program).arg(argument).output();

@@ -1,8 +1,10 @@
-//! What rows cost as rows and as columns, here and in ClickHouse: `cargo bench --bench native`, or `… -- --short`.
+//! The cost of rows as rows and as columns, in the collector and in ClickHouse:
+//! `cargo bench --bench native`, or `… -- --short`.
 //!
-//! For the seed's example and for the widest standard table, in blocks of 10 000 and 100 000 rows: the time to bring rows into columns,
-//! the time to compress either, the bytes on the wire, and the CPU time that ClickHouse takes for an INSERT of either, by turns. Both
-//! tables have to be the same in the end.
+//! For the seed's example in blocks of 10 000 and 100 000 rows, and for the widest standard table
+//! in blocks of 10 000 and 50 000, the bench measures the time to turn rows into columns, the time
+//! to compress each format, the bytes on the wire, and ClickHouse's CPU time for an INSERT of each
+//! format, in turn. Both tables must have the same content in the end.
 
 #![allow(clippy::print_stdout, reason = "figures are what it is for")]
 
@@ -31,17 +33,17 @@ use rowmill_ingest::{
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
-/// What stands in front of compressed bytes: checksum, method, two lengths.
+/// Bytes before the compressed data: checksum, method, two lengths.
 const FRAME_HEADER: usize = 25;
 
 /// Measures rows and columns.
 #[derive(Debug, Parser)]
 struct Options {
-    /// Rounds; each inserts everything once.
+    /// Number of rounds; each inserts everything once.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
 
-    /// Rows of one measurement.
+    /// Rows per measurement.
     #[arg(long, default_value_t = 200_000)]
     rows: usize,
 
@@ -53,25 +55,25 @@ struct Options {
     #[arg(long)]
     write: bool,
 
-    /// Cargo says so.
+    /// Set by cargo.
     #[arg(long, hide = true)]
     bench: bool,
 }
 
-/// Rows as a block has them.
+/// Rows in the form in which a block has them.
 struct Rows {
     bytes: Bytes,
     ends: Arc<[u32]>,
 }
 
-/// Rows that are being gathered.
+/// Rows under construction.
 #[derive(Default)]
 struct Gathered {
     bytes: Vec<u8>,
     ends: Vec<u32>,
 }
 
-/// One format of a block.
+/// One format of a block, with its figures.
 struct Body {
     format: &'static str,
     bytes: Bytes,
@@ -162,7 +164,7 @@ fn measure(
         .with_database("native")
         .with_compression(Compression::Lz4)
         .with_setting("async_insert", "0")
-        // The same block comes again and again.
+        // The same block is inserted repeatedly.
         .with_setting("deduplicate_insert", "disable");
     for body in &bodies {
         let name = table_of(body);
@@ -171,7 +173,8 @@ fn measure(
             .create
             .replacen(&format!("`{}`", table.name), &format!("native.{name}"), 1);
         store.query(&create)?;
-        // No user of the engine may stop merges; where none may be longer than a byte, there are none.
+        // The engine's users may not stop merges; with a maximum size of one byte, ClickHouse
+        // merges no parts.
         store.query(&format!(
             "ALTER TABLE native.{name} MODIFY SETTING max_bytes_to_merge_at_max_space_in_pool = 1"
         ))?;
@@ -186,7 +189,7 @@ fn measure(
         let started = own_cpu_time()?;
         black_box(columns(table, &rows));
         transposing.push(per_row(own_cpu_time()? - started, count));
-        // By turns, so that nobody is always the first.
+        // The formats alternate, so that neither is always the first.
         for index in [round % 2, 1 - round % 2] {
             let body = &mut bodies[index];
             let started = own_cpu_time()?;
@@ -238,7 +241,7 @@ fn table_of(body: &Body) -> String {
     format!("t_{}", body.format)
 }
 
-/// Returns the CPU time of this thread: somebody else's work on its core is not counted.
+/// Returns the CPU time of this thread, which excludes other work on its core.
 fn own_cpu_time() -> Result<Duration, Failure> {
     Ok(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)?.into())
 }
@@ -260,7 +263,7 @@ async fn insert(client: &Client, statement: &str, bytes: &[u8]) -> Result<(), Fa
     Ok(())
 }
 
-/// Returns rows of the seed's example, of distinct events.
+/// Returns rows of the seed's example, from distinct events.
 fn mails(count: usize) -> Result<Rows, Failure> {
     let requests = Requests::generate(Kind::Webhook, count)?;
     let mut request = Vec::new();
@@ -296,7 +299,7 @@ fn mails(count: usize) -> Result<Rows, Failure> {
     Ok(rows.into())
 }
 
-/// Returns rows of page views, which fill some forty columns.
+/// Returns rows of page views, which fill about forty columns.
 fn page_views(count: usize) -> Rows {
     let mut rows = Gathered::default();
     for index in 0..count {
@@ -373,12 +376,12 @@ impl Gathered {
     }
 }
 
-/// Returns a time in milliseconds: twenty events in each.
+/// Returns a time in milliseconds; twenty consecutive events share one.
 fn moment(index: usize) -> u64 {
     1_795_492_727_283 + index as u64 / 20
 }
 
-/// Spreads a number over all 64 bits.
+/// Mixes the bits of a number, so that consecutive numbers give unrelated results.
 fn mixed(number: usize, salt: u64) -> u64 {
     let number = (number as u64)
         .wrapping_mul(0x9e37_79b9_7f4a_7c15)

@@ -1,11 +1,14 @@
-//! From saving a YAML file to a fresh debug binary: how long it takes, and how that grows with the number of tables.
+//! The time from saving a YAML file to a new debug binary, and its growth with the number of
+//! tables.
 //!
-//! A crate of its own, outside of this workspace, is built with the seed's schemas and with 1, 10, 50 and 200 tables of 40 columns. Each
-//! is built once; then a column is added to one file and the build is timed, a few times over. What is shown is the quickest run,
-//! since other processes only ever make one slower; CPU time is less noisy than the clock.
+//! A separate crate outside of this workspace is built with the seed's schemas, and with 1, 10, 50
+//! and 200 tables of 40 columns. After a first build, the bench adds a column to one file and times
+//! the build, several times. It shows the quickest run, because other processes only ever slow a
+//! build down; CPU time is less noisy than the clock.
 //!
-//! `cargo bench --profile dev --bench rebuild` runs all of it, with `-- seed 10 200` behind it some of it. The crate stays in
-//! the target folder, so that only the first run compiles its dependencies.
+//! `cargo bench --profile dev --bench rebuild` measures everything, and with `-- seed 10 200` at
+//! the end only these. The crate stays in the target folder, so only the first run compiles its
+//! dependencies.
 
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
@@ -24,7 +27,7 @@ use nix::sys::{
 const COLUMNS: usize = 40;
 const RUNS: usize = 3;
 
-/// The types of a table's columns, in turn: about what tables of events are made of.
+/// The types of a table's columns, in turn: a typical mix for tables of events.
 const TYPES: [&str; 10] = [
     "String",
     "LowCardinality(String)",
@@ -38,11 +41,12 @@ const TYPES: [&str; 10] = [
     "Nullable(Decimal(18, 2))",
 ];
 
-/// The program and its build script are files of this workspace, so that each of its builds compiles them.
+/// The program and its build script are files of this workspace, so every build of the workspace
+/// compiles them too.
 const MAIN: &str = include_str!("../examples/own_tables.rs");
 const BUILD: &str = include_str!("../build.rs");
 
-/// What one build took.
+/// The time of one build, by the clock and in CPU time.
 #[derive(Debug, Clone, Copy)]
 struct Cost {
     wall: Duration,
@@ -88,7 +92,7 @@ fn main() {
     };
     println!();
     growth("with what each build costs", 10.0, 200.0, ten, most);
-    // What a build costs without any table makes the first ratio smaller than the growth is.
+    // The fixed cost of a build makes the first ratio smaller than the growth per table.
     if let Some(one) = cost_of(1) {
         let without = |cost: Cost| Cost {
             wall: cost.wall.saturating_sub(one.wall),
@@ -117,7 +121,7 @@ fn report(name: &str, tables: u32, cost: Cost, package: &Package) {
     );
 }
 
-/// Prints how much more a table costs among many than among few.
+/// Prints the ratio of the cost per table with many tables to that with few.
 fn growth(what: &str, few: f64, many: f64, cost_of_few: Cost, cost_of_many: Cost) {
     let ratio =
         |few_cost: Duration, many_cost: Duration| (many_cost.as_secs_f64() / many) / (few_cost.as_secs_f64() / few);
@@ -128,7 +132,7 @@ fn growth(what: &str, few: f64, many: f64, cost_of_few: Cost, cost_of_many: Cost
     );
 }
 
-/// Returns the file of one table.
+/// Returns the YAML of one table.
 fn schema(table: u32) -> String {
     let mut text = format!(
         "clickhouse:\n  destinations:\n    wh/table{table}: table_{table}\n  tables:\n    table_{table}:\n      id: UInt64\n"
@@ -140,13 +144,13 @@ fn schema(table: u32) -> String {
     text
 }
 
-/// A package as an outside user has it.
+/// A package like that of an external user.
 struct Package {
     folder: PathBuf,
 }
 
 impl Package {
-    /// Writes the package anew; what is compiled of its dependencies stays.
+    /// Writes the package; keeps the compiled dependencies.
     fn new() -> Self {
         let workspace = Path::new(env!("CARGO_MANIFEST_DIR"));
         let package = Self {
@@ -184,14 +188,15 @@ impl Package {
         fs::write(path, text).unwrap();
     }
 
-    /// Builds, then adds a column to a file and builds again, a few times; returns the quickest.
+    /// Builds, then adds a column to a file and builds again, several times. Returns the quickest
+    /// build.
     fn rebuild(&self, file: &str) -> Cost {
         self.build();
         let path = format!("schemas/{file}");
         let text = fs::read_to_string(self.folder.join(&path)).unwrap();
         let costs: Vec<Cost> = (0..RUNS)
             .map(|run| {
-                // Before the options, at the depth of the columns.
+                // The new column goes before the options, at the indentation of the columns.
                 let line = text.lines().find(|line| line.contains("_options:")).unwrap();
                 let indent = " ".repeat(line.len() - line.trim_start().len());
                 self.write(
@@ -232,7 +237,7 @@ impl Package {
     }
 }
 
-/// Returns the time that the processes which have ended have kept CPUs busy.
+/// Returns the CPU time of all child processes that have ended.
 fn cpu_of_children() -> Duration {
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN).unwrap();
     let microseconds = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();

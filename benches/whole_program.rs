@@ -1,9 +1,11 @@
-//! The whole program beside what it is compared with: `cargo bench --bench whole_program`, or `… -- --short` for a first look.
+//! The whole program compared with other servers: `cargo bench --bench whole_program`, or
+//! `… -- --short` for a first look.
 //!
-//! In one run, round by round in turn: hyper that answers a fixed body, the same with the collector's headers, the collector written by
-//! hand with axum (`benches/baseline/`), the collector, and nginx with a log, where it is installed. Each has a core for itself; the load
-//! generator and a real ClickHouse share another one. All get the same distinct requests; what they accept has to arrive in ClickHouse, each
-//! row once, or the bench fails.
+//! One run measures, in turn in each round: hyper with a fixed body, hyper with the collector's
+//! headers, the collector written by hand with axum (`benches/baseline/`), the collector, and nginx
+//! with a log if it is installed. The measured server has a core for itself; the load generator and
+//! a real ClickHouse share another one. All servers get the same distinct requests. The bench fails
+//! unless every accepted row arrives in ClickHouse exactly once.
 
 #![allow(clippy::print_stdout, reason = "figures are what it is for")]
 
@@ -27,23 +29,23 @@ const TABLE: &str = "mail_statistics";
 /// Measures the collector beside hyper and a collector written by hand.
 #[derive(Debug, Parser)]
 struct Options {
-    /// What to measure.
+    /// Routes to measure.
     #[arg(long, value_enum, value_delimiter = ',', default_values = ["wh", "wh-spooled", "pixel", "redir"])]
     kinds: Vec<Route>,
 
-    /// Rounds; each measures everything once.
+    /// Number of rounds; each measures everything once.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
 
-    /// Rounds at half load.
+    /// Number of rounds at half load.
     #[arg(long, default_value_t = 5)]
     half_rounds: usize,
 
-    /// Seconds of one measurement.
+    /// Seconds per measurement.
     #[arg(long, default_value_t = 5.0)]
     seconds: f64,
 
-    /// Distinct requests that are made up front; more are the same ones under new message ids.
+    /// Distinct requests to generate; more are the same ones with new message ids.
     #[arg(long, default_value_t = 1_000_000)]
     events: usize,
 
@@ -63,12 +65,12 @@ struct Options {
     #[arg(long)]
     write: bool,
 
-    /// Cargo says so.
+    /// Set by cargo.
     #[arg(long, hide = true)]
     bench: bool,
 }
 
-/// A route, and what its answer means.
+/// A route, with the acknowledgement that its answer stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Route {
     /// POST of JSON, answered when the row is in memory.
@@ -91,7 +93,7 @@ impl Route {
         }
     }
 
-    /// Returns whether all of an event is in the request's head, and so in a server's log.
+    /// Returns whether an event is complete in the request's head, and therefore in a server's log.
     fn is_in_the_head(self) -> bool {
         matches!(self, Self::Pixel | Self::Redir)
     }
@@ -106,42 +108,42 @@ impl Route {
     }
 }
 
-/// A server that is measured.
+/// A measured server.
 struct Target {
     name: String,
     server: Server,
-    /// Where its rows arrive; a server without a table keeps none.
+    /// The table of its rows; a server without a table stores none.
     table: Option<String>,
-    /// What it is asked for.
+    /// Whether the server can answer a route.
     answers: fn(Route) -> bool,
     idle: u64,
 }
 
-/// Where hyper and the collector stand among the targets.
+/// Indexes of hyper and of the collector among the targets.
 const HYPER: usize = 0;
 const COLLECTOR: usize = 3;
 
-/// How fast requests come.
+/// The rate of the requests.
 #[derive(Debug, Clone, Copy)]
 enum Speed {
-    /// As fast as they are answered.
+    /// As fast as the server answers.
     Full,
-    /// Half of what hyper can.
+    /// Half of hyper's maximum.
     HalfOfHyper,
-    /// Half of what the collector can.
+    /// Half of the collector's maximum.
     HalfOfCollector,
 }
 
-/// What is measured of all targets.
+/// The figures of one route for all targets.
 struct Matrix {
     route: Route,
     requests: Requests,
     next: u64,
-    /// By target.
+    /// Figures at full load, by target.
     full: Vec<Rounds>,
-    /// At half of what hyper can.
+    /// Figures at half of hyper's maximum, by target.
     half: Vec<Rounds>,
-    /// At half of what the collector can.
+    /// Figures at half of the collector's maximum, by target.
     own_half: Vec<Rounds>,
 }
 
@@ -227,7 +229,8 @@ fn run(mut options: Options) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Starts the servers; hyper is the first, the one by hand the second, and behind hyper with headers come the collectors, then nginx.
+/// Starts the servers in this order: hyper, axum by hand, hyper with headers, the collectors,
+/// nginx.
 fn targets(bench: &Bench, collectors: &[(String, PathBuf)]) -> Result<Vec<Target>, Failure> {
     let mut targets = Vec::new();
     let mut push = |name: &str, server: Server, table: Option<String>, answers: fn(Route) -> bool| {
@@ -274,7 +277,8 @@ fn targets(bench: &Bench, collectors: &[(String, PathBuf)]) -> Result<Vec<Target
 }
 
 impl Matrix {
-    /// Asks each collector once whether it acknowledges what this route wants.
+    /// Sends a few requests to each collector, and returns whether all give the route's
+    /// acknowledgement.
     fn is_possible(&mut self, bench: &Bench, targets: &[Target]) -> Result<bool, Failure> {
         if self.route != Route::WhSpooled {
             return Ok(true);
@@ -314,14 +318,15 @@ impl Matrix {
         };
         let pace = match whose {
             None => Pace::Closed,
-            // Of what can be had now: machines have moods that last for minutes.
+            // Half of the maximum at this moment: a machine's speed varies for minutes at a time.
             Some(whose) => {
                 let now = self.measure(bench, &targets[whose], connections, seconds / 5, seconds, Pace::Closed)?;
                 Pace::Open(now.per_second / 2.0)
             }
         };
         for turn in 0..targets.len() {
-            // Each is the first one once: what the one before leaves behind falls on another each time.
+            // The order rotates with the rounds, so that the after-effects of one target fall on
+            // another each time.
             let index = (turn + round) % targets.len();
             let target = &targets[index];
             if !(target.answers)(self.route) {

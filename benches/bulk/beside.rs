@@ -1,4 +1,4 @@
-//! Beside what ClickHouse takes: the same rows, through the collector's layer and as blocks that were made before.
+//! The same rows into a real ClickHouse: through the collector's layer, and as ready-made blocks.
 
 use std::{
     path::Path,
@@ -16,19 +16,19 @@ use crate::{BODIES, LINES, take_in};
 
 const TABLE: &str = "bulk.mail_statistics";
 
-/// Rows of the blocks that are ready: as many as the collector has in one, and more.
+/// Rows in each ready-made block: about as many as a block of the collector has, and more.
 const BLOCK_ROWS: [usize; 2] = [42_000, 100_000];
 
-/// How long the last rows may take.
+/// The time limit for the last rows to arrive.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Returns rows a second of all, and their ratios, round by round.
+/// Returns the rows per second of each way, and their ratios round by round.
 pub(super) fn run(bodies: &[Bytes], rounds: usize, events: usize) -> Result<Grid, Failure> {
     let bench = Bench::start(
         Path::new(env!("CARGO_BIN_EXE_rowmill")),
         Path::new(env!("CARGO_TARGET_TMPDIR")),
     )?;
-    // Its threads are where this one is.
+    // The runtime's threads inherit the server's cores from this thread.
     let cores = bench.cores.clone();
     cores.as_server(move || turns(&bench.store, bodies, rounds, events))?
 }
@@ -39,7 +39,7 @@ fn turns(store: &Store, bodies: &[Bytes], rounds: usize, events: usize) -> Resul
     let create = &tables::mail_statistics::TABLE.create;
     store.query(&create.replacen("`mail_statistics`", TABLE, 1))?;
     store.query(&format!("CREATE TABLE bulk.ready AS {TABLE}"))?;
-    // Once around, so that there are rows to make blocks of.
+    // One pass fills the table, so that the ready-made blocks can be read from it.
     through_the_layer(store, &runtime, bodies, LINES * BODIES)?;
     let ready = BLOCK_ROWS.map(|rows| runtime.block_on(blocks(store, rows)));
     let mut ours = Spread::default();
@@ -63,7 +63,7 @@ fn turns(store: &Store, bodies: &[Bytes], rounds: usize, events: usize) -> Resul
     Ok(grid)
 }
 
-/// Returns how many rows a second came into the table through the layer, the last of them included.
+/// Inserts events through the layer and returns the rows per second until the last one is stored.
 fn through_the_layer(store: &Store, runtime: &Runtime, bodies: &[Bytes], events: usize) -> Result<f64, Failure> {
     store.empty(TABLE)?;
     let url: ClickHouseUrl = format!("{}/bulk", store.collector_url()).parse()?;
@@ -86,7 +86,7 @@ fn through_the_layer(store: &Store, runtime: &Runtime, bodies: &[Bytes], events:
     Ok(events as f64 / took.as_secs_f64())
 }
 
-/// Returns the table's rows as blocks of Native, and how many there are in each.
+/// Returns the table's rows as Native blocks, each with its number of rows.
 async fn blocks(store: &Store, block_rows: usize) -> Result<Vec<(usize, Bytes)>, Failure> {
     let client = Client::default()
         .with_url(store.url())
@@ -104,7 +104,8 @@ async fn blocks(store: &Store, block_rows: usize) -> Result<Vec<(usize, Bytes)>,
     Ok(blocks)
 }
 
-/// Returns how many rows a second ClickHouse takes of ready blocks: two at a time, so that it need not wait for the next one.
+/// Returns the rows per second at which ClickHouse takes ready-made blocks. Two inserts run at a
+/// time, so that ClickHouse never waits for the next block.
 async fn insert_all(store: &Store, blocks: &[(usize, Bytes)], events: usize) -> Result<f64, Failure> {
     store.empty("bulk.ready")?;
     let client = Client::default()
@@ -113,7 +114,7 @@ async fn insert_all(store: &Store, blocks: &[(usize, Bytes)], events: usize) -> 
         .with_password(store.account().password())
         .with_compression(Compression::Lz4)
         .with_setting("async_insert", "0")
-        // The same block comes again and again.
+        // The same blocks are inserted repeatedly.
         .with_setting("deduplicate_insert", "disable");
     let mut bodies = Vec::new();
     let mut rows = 0;

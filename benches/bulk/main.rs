@@ -1,11 +1,14 @@
-//! Many events a request, from the bytes of a body to finished blocks: `cargo bench --bench bulk`, or `… -- --short`.
+//! Many events per request, from the bytes of a body to finished blocks:
+//! `cargo bench --bench bulk`, or `… -- --short`.
 //!
-//! Distinct events, a thousand a body, go through the layer without a socket; the blocks are compressed and sent to a store that reads and
-//! forgets them. What counts is CPU time: that of the thread that takes the requests, which ends with rows in an open block, and that
-//! of the whole process, compressing and sending included, but for the thread of the store. As many rows wait as would with a sender that
-//! is told when there is no room.
+//! Distinct events, a thousand per body, go through the layer without a socket. The blocks are
+//! compressed and sent to a server that reads and discards them. The bench measures CPU time, once
+//! for the thread that takes the requests, which ends with rows in an open block, and once for the
+//! whole process with compressing and sending, but without the server's thread. The loop waits
+//! while too many rows are pending, as a client does that receives a 503.
 //!
-//! Then the rows go to a real ClickHouse, on a core of its own, in turn with blocks that are ready: what it takes at most.
+//! Then the rows go to a real ClickHouse on its own core, in turn with ready-made blocks, which
+//! show the most that ClickHouse takes.
 
 #![allow(clippy::print_stdout, reason = "figures are what it is for")]
 
@@ -39,23 +42,24 @@ use tokio::{
 };
 use tower::{Layer, Service};
 
-/// Lines of one body.
+/// Lines per body.
 const LINES: usize = 1_000;
 
-/// Bodies that are made; each is sent more than once.
+/// Distinct bodies; each is sent more than once.
 const BODIES: usize = 200;
 
-/// Rows that may wait for the store before the next body goes, in bytes.
+/// Bytes of pending rows above which the loop waits before it sends the next body.
 const MAX_PENDING_BYTES: u64 = 96 << 20;
 
-/// Measures what an event costs among many of one request.
+/// Measures the cost of an event in a request of many.
 #[derive(Debug, Parser)]
 struct Options {
-    /// Rounds.
+    /// Number of rounds.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
 
-    /// Events of a round; with fewer, ClickHouse would put its merges off until after the clock.
+    /// Events per round. With fewer, ClickHouse would postpone its merges until after the
+    /// measurement.
     #[arg(long, default_value_t = 4_000_000)]
     events: usize,
 
@@ -67,18 +71,18 @@ struct Options {
     #[arg(long)]
     write: bool,
 
-    /// Given by cargo.
+    /// Set by cargo.
     #[arg(long, hide = true)]
     bench: bool,
 }
 
-/// Answers every insert as ClickHouse does when all is well.
+/// Answers every insert as ClickHouse does on success.
 async fn forget(mut request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     while let Some(Ok(_)) = request.body_mut().frame().await {}
     Ok(Response::new(Full::default()))
 }
 
-/// A store on a thread of its own.
+/// A server that discards all rows, on its own thread.
 struct NullStore {
     url: ClickHouseUrl,
     end: oneshot::Sender<()>,
@@ -109,7 +113,7 @@ impl NullStore {
         })
     }
 
-    /// Returns the CPU time that it took.
+    /// Stops the server and returns the CPU time of its thread.
     fn end(self) -> Result<Duration, Failure> {
         drop(self.end);
         self.thread.join().map_err(|_| "the store's thread panicked")?
@@ -151,7 +155,7 @@ fn pending_bytes(writer: &Writer) -> u64 {
     writer.counters().iter().map(|table| table.bytes_pending).sum()
 }
 
-/// Takes so many events through the layer, each body more than once if need be.
+/// Sends `events` events through the layer, repeating the bodies as needed.
 fn take_in(runtime: &Runtime, writer: &Writer, bodies: &[Bytes], events: usize) -> Result<(), Failure> {
     let service = tables::layer(writer.clone())
         .layer(tower::service_fn(rowmill_ingest::not_found))
@@ -171,16 +175,16 @@ fn take_in(runtime: &Runtime, writer: &Writer, bodies: &[Bytes], events: usize) 
     Ok(())
 }
 
-/// CPU time of an event, in nanoseconds.
+/// CPU time per event, in nanoseconds.
 #[derive(Default)]
 struct Costs {
-    /// Up to its row in an open block.
+    /// Until its row is in an open block.
     block: Spread,
-    /// With everything that is done until its block is sent.
+    /// Until its block is sent, on all threads but the server's.
     sent: Spread,
 }
 
-/// Takes the events in, and lets a store forget them.
+/// Measures rounds against a server that discards the rows.
 fn into_nothing(bodies: &[Bytes], rounds: usize, events: usize) -> Result<Costs, Failure> {
     let runtime = Runtime::new()?;
     let mut costs = Costs::default();

@@ -1,4 +1,4 @@
-//! The requests that the benches of the hot path send, and a way to have them answered without a socket.
+//! The requests of the hot-path benches, and a way to answer them without a socket.
 
 use std::{
     pin::pin,
@@ -9,18 +9,18 @@ use bytes::Bytes;
 use http::{Request, Response, header};
 use http_body_util::Full;
 
-/// The event of the example, 250 bytes.
+/// The example's event, 250 bytes.
 pub(crate) const SENT: &str = concat!(
     r#"{"event":"sent","email":"bob@example.com","message_id":"QWERTY_ASDFGH_0123456789","task_id":"QWERTY_TASK_42","#,
     r#""list_id":"12345","link_id":"","detailed":"250 2.0.0 OK 1732406400 a1b2c3d4e5f6-a7b8c9d0si1234567abc.123 - "#,
     r#"gsmtp queued as 4XyZ12ABC"}"#
 );
 
-/// The fields of a pixel and of a redirect, as a query.
+/// The query of a pixel and of a redirect.
 pub(crate) const FIELDS: &str =
     "event=open&task_id=QWERTY&message_id=QWERTY_ASDFGH&email=bob@example.com&list_id=12345";
 
-/// A page view of the web SDK, some forty columns.
+/// A page view of the web SDK, which fills about forty columns.
 pub(crate) const PAGE: &str = concat!(
     r#"{"service":"track","name":"page","projectId":42,"uid":"7530842328009801728","page":{"title":"Shoes for all weathers","#,
     r#""url":"https://shop.example/shoes?utm_source=mail","ref":"https://search.example/","query":{"utm_source":"mail","#,
@@ -67,12 +67,12 @@ fn request(method: &str, target: &str, body: &'static str) -> Request<Full<Bytes
         .header(header::COOKIE, "uid=7530842328009801728")
         .body(Full::new(Bytes::from_static(body.as_bytes())))
         .expect("a request");
-    // In a server the map is that of the answer before, and has its room.
+    // A server reuses the header map of the previous answer, which has this capacity.
     request.headers_mut().reserve(24);
     request
 }
 
-/// Returns the answer of a service that has all it needs, so that the first poll is the last.
+/// Returns the answer of a service that can answer at the first poll.
 pub(crate) fn answer_of<F: Future<Output = Result<Response<B>, E>>, B, E>(future: F) -> Response<B> {
     let mut future = pin!(future);
     let mut context = Context::from_waker(Waker::noop());

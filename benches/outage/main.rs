@@ -1,10 +1,12 @@
-//! ClickHouse is away under load and comes back: `cargo bench --bench outage`, or `… -- --short`.
+//! An outage of ClickHouse under load: `cargo bench --bench outage`, or `… -- --short`.
 //!
-//! Events come at half the rate that the collector can take, on the same connections all the time: while ClickHouse is there, while
-//! it is stopped, while it is back and the backlog goes to it, and afterwards. What is looked at are the answers' latencies in each of
-//! these, the time from event to row of another table, and what the collector takes of memory and disk. A second run has bounds so
-//! small that they are reached. In the end each acknowledged row has to be there, once; the bench fails if not, or if a bound does not
-//! hold.
+//! Events arrive at half the rate that the collector can take, on the same connections throughout
+//! four phases: while ClickHouse runs, while it is stopped, while it runs again and takes the
+//! backlog, and afterwards. The bench measures, in each phase, the latencies of the answers and the
+//! time from an event of another table to its row, and the collector's peak use of memory and disk.
+//! A second run has limits so small that the collector reaches them. In the end each acknowledged
+//! row must be in ClickHouse exactly once. The bench fails if a row is missing or doubled, or if
+//! the collector exceeds a limit.
 
 #![allow(clippy::print_stdout, reason = "figures are what it is for")]
 
@@ -39,30 +41,30 @@ use self::watch::{Look, Watch};
 
 const TABLE: &str = "mail_statistics";
 
-/// Latencies are kept for so long at a time, each counted to what was going on.
+/// The length of the time slices in which latencies are recorded, each assigned to a phase.
 const SLICE: Duration = Duration::from_millis(100);
 
-/// What the program may take beside what it is told to.
+/// Memory that the program may use beyond its configured limit.
 const OWN_MEMORY: u64 = 64 << 20;
 
-/// Bounds that are reached soon: of the disk, one table gets half.
+/// Small limits of memory and disk; one table may use half of the disk's.
 const SMALL: (u64, u64) = (32 << 20, 64 << 20);
 
-/// Those of a collector that is told nothing.
+/// The default limits of memory and disk.
 const USUAL: (u64, u64) = (256 << 20, 8 << 30);
 
 /// Measures what an outage of ClickHouse costs.
 #[derive(Debug, Parser)]
 struct Options {
-    /// The acknowledgements.
+    /// Acknowledgements to measure.
     #[arg(long, value_delimiter = ',', default_values = ["accepted", "spooled"])]
     acks: Vec<String>,
 
-    /// Rounds; each has an outage for every acknowledgement.
+    /// Number of rounds; each has an outage for every acknowledgement.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
 
-    /// Seconds before, and behind, each outage.
+    /// Seconds before and after each outage.
     #[arg(long, default_value_t = 10.0)]
     seconds: f64,
 
@@ -70,11 +72,11 @@ struct Options {
     #[arg(long, default_value_t = 30.0)]
     away: f64,
 
-    /// Events per second; without it, half of what the collector can do.
+    /// Events per second; the default is half of the collector's maximum.
     #[arg(long)]
     rate: Option<f64>,
 
-    /// Distinct requests that are made up front; more are the same ones under new message ids.
+    /// Distinct requests to generate; more are the same ones with new message ids.
     #[arg(long, default_value_t = 500_000)]
     events: usize,
 
@@ -90,7 +92,7 @@ struct Options {
     #[arg(long)]
     write: bool,
 
-    /// Cargo says so.
+    /// Set by cargo.
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -151,7 +153,7 @@ fn run(mut options: Options) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Measures the most that the collector can do with the last of the acknowledgements.
+/// Returns half of the collector's maximum rate, measured with the last of the acknowledgements.
 fn half_of_what_is_possible(
     bench: &Bench,
     program: &Path,
@@ -185,10 +187,11 @@ struct Series<'o> {
     small: Vec<Outage>,
 }
 
-/// What one outage has shown.
+/// The figures of one outage.
 struct Outage {
     phases: [Phase; 4],
-    /// Rows that waited when ClickHouse came back, and how long it took until no more waited than usual.
+    /// Rows that were pending when ClickHouse came back, and the time until no more than usual
+    /// were.
     backlog: u64,
     drained_within: Duration,
     resident: u64,
@@ -198,16 +201,17 @@ struct Outage {
 
 const PHASES: [&str; 4] = ["before", "ClickHouse away", "backlog goes", "after"];
 
-/// What happened in one of the phases.
+/// The figures of one phase.
 #[derive(Default)]
 struct Phase {
     latency: Histogram,
-    /// From an event of another table to its row.
+    /// Seconds from an event of another table to its row.
     fresh: Spread,
 }
 
 impl Series<'_> {
-    /// Lets ClickHouse be away under load; with `is_to_be_full`, until nothing more is taken.
+    /// Stops ClickHouse under load and starts it again; with `is_to_be_full`, only after the
+    /// collector refuses rows.
     fn outage(
         &mut self,
         bench: &mut Bench,
@@ -271,7 +275,7 @@ impl Series<'_> {
     }
 }
 
-/// Sends events until it is over, and returns the latencies of each slice of time.
+/// Sends events until `is_over`, and returns the latencies of each time slice.
 fn slices(load: &Load<'_>, is_over: &AtomicBool) -> Result<(Vec<(Instant, Histogram)>, Totals), Failure> {
     let mut running = load.start()?;
     let mut slices = Vec::new();
@@ -282,14 +286,14 @@ fn slices(load: &Load<'_>, is_over: &AtomicBool) -> Result<(Vec<(Instant, Histog
     Ok((slices, running.finish()?))
 }
 
-/// What was seen of an outage, and when its phases were.
+/// Observations of an outage, and the times of its phases.
 struct Watched<'b> {
     watch: Watch<'b>,
     times: [(Instant, Instant); 4],
     backlog: u64,
 }
 
-/// Takes ClickHouse away and brings it back.
+/// Stops ClickHouse and starts it again.
 fn watch<'b>(
     bench: &mut Bench,
     server: &'b Server,
@@ -325,7 +329,7 @@ fn watch<'b>(
     let gone = watch.until("the end of the backlog", Some(&bench.store), |look| {
         look.pending < usual
     })?;
-    // What was waited for is not what comes behind it.
+    // The end of the backlog must not count towards the next phase.
     watch.during(Duration::from_secs(1), Some(&bench.store))?;
     let after = watch.during(normal, Some(&bench.store))?;
     Ok(Watched {
@@ -336,7 +340,8 @@ fn watch<'b>(
 }
 
 impl Outage {
-    /// Fails if a bound or a promise does not hold.
+    /// Fails if the collector exceeded a limit, failed to answer, or refused with a status other
+    /// than 503; or if its spool failed.
     fn check(&self, watch: &Watch<'_>, (memory, disk): (u64, u64)) -> Result<(), Failure> {
         let Totals {
             refused, unanswered, ..
@@ -356,9 +361,11 @@ impl Outage {
         Ok(())
     }
 
-    /// Fails if a row that was acknowledged is missing, or is there twice. Those that were not may be there or not.
+    /// Fails if an acknowledged row is missing, if a refused row is there, or if a row is there
+    /// twice.
     fn check_rows(&self, store: &Store, events: usize) -> Result<(), Failure> {
-        // The number of a request, of what its message id begins with: how often all were sent before, and its place among them.
+        // The number of a request from the start of its message id: the pass, and the index within
+        // it.
         let number =
             format!("toUInt64(substring(message_id, 1, 4)) * {events} + toUInt64(substring(message_id, 6, 8))");
         let refused: Vec<_> = self

@@ -1,5 +1,5 @@
-//! Looks at a collector from outside while it is under load: what waits, what it takes, and how long another table's rows are on
-//! their way.
+//! Observes a collector from outside while it is under load: its pending rows, its memory and disk,
+//! and the delay of another table's rows.
 
 use std::{
     fs,
@@ -12,40 +12,40 @@ use rowmill_harness::{Failure, ask::ask, process::Server, store::Store};
 
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// How long anything may take that is waited for.
+/// The time limit of each wait.
 const PATIENCE: Duration = Duration::from_secs(150);
 
-/// Where the events go whose time to their row is taken.
+/// The path and the table of the probes, whose time from event to row is measured.
 const PROBE: (&str, &str) = ("/track/ping", "collector.ping");
 
-/// A collector at one moment.
+/// The state of a collector at one moment.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Look {
     pub(crate) at: Instant,
     /// Rows of the table under load that ClickHouse does not have.
     pub(crate) pending: u64,
-    /// Rows of it that ClickHouse has confirmed.
+    /// Rows of the table under load that ClickHouse has confirmed.
     pub(crate) inserted: u64,
-    /// Rows of it that were not taken.
+    /// Rows of the table under load that the collector refused for lack of space.
     pub(crate) without_room: u64,
-    /// Whether the spool could not be written.
+    /// Whether the last write to the spool failed.
     pub(crate) is_failing: bool,
 }
 
-/// What was seen, and the most that was used.
+/// Observations over time, and the peak use of memory and disk.
 pub(crate) struct Watch<'b> {
     server: &'b Server,
     table: &'static str,
     spool: PathBuf,
     probe: Option<Instant>,
     probes: u64,
-    /// When a probe's row was there, and how long it took.
+    /// When a probe's row arrived, and how long it took.
     pub(crate) arrivals: Vec<(Instant, Duration)>,
-    /// The program's memory.
+    /// The program's peak memory, in bytes.
     pub(crate) resident: u64,
-    /// The length of the spool's files.
+    /// The greatest total length of the spool's files, in bytes.
     pub(crate) disk: u64,
-    /// Whether the spool has ever failed.
+    /// Whether the spool has failed at any time.
     pub(crate) has_failed: bool,
 }
 
@@ -56,7 +56,7 @@ impl<'b> Watch<'b> {
             table,
             spool,
             probe: None,
-            // Those of the rounds before are there.
+            // Rows from earlier rounds are in the table already.
             probes: store.number(&format!("SELECT count() FROM {}", PROBE.1))?,
             arrivals: Vec::new(),
             resident: 0,
@@ -65,7 +65,8 @@ impl<'b> Watch<'b> {
         })
     }
 
-    /// Goes on until it is so, and returns what was seen then; `store` is there if ClickHouse is.
+    /// Observes until `is_so` holds, and returns the state at that moment. Probes go out if
+    /// ClickHouse runs as `store`.
     pub(crate) fn until(
         &mut self,
         what: &str,
@@ -88,7 +89,7 @@ impl<'b> Watch<'b> {
         }
     }
 
-    /// Goes on for this long, and returns when that was.
+    /// Observes for `length`, and returns the start and the end of that time.
     pub(crate) fn during(&mut self, length: Duration, store: Option<&Store>) -> Result<(Instant, Instant), Failure> {
         let start = Instant::now();
         let end = self.until("the end", store, |look| look.at - start >= length)?;
@@ -106,7 +107,7 @@ impl<'b> Watch<'b> {
             is_failing: number(&metrics, "rowmill_spool_failing ")? > 0,
         };
         self.resident = self.resident.max(self.server.memory()?.peak);
-        // A segment that has just gone has no length.
+        // A segment may be removed while its folder is read.
         let lengths = fs::read_dir(&self.spool)?
             .flatten()
             .filter_map(|file| Some(file.metadata().ok()?.len()));
@@ -115,7 +116,7 @@ impl<'b> Watch<'b> {
         Ok(look)
     }
 
-    /// Sends a row of another table, or looks whether the last one is there.
+    /// Sends a row of another table, or checks whether the last one has arrived.
     fn probe(&mut self, store: &Store) -> Result<(), Failure> {
         let (path, table) = PROBE;
         match self.probe {
@@ -124,7 +125,7 @@ impl<'b> Watch<'b> {
                 let (status, _) = ask(self.server.address(), "POST", path, "{}")?;
                 match status {
                     200 => self.probes += 1,
-                    // There is no room just now.
+                    // The collector has no space at the moment; the next call tries again.
                     _ => self.probe = None,
                 }
             }
@@ -138,7 +139,7 @@ impl<'b> Watch<'b> {
     }
 }
 
-/// Returns the number behind a name in a page of metrics.
+/// Returns the number after a name in a page of metrics.
 fn number(metrics: &str, name: &str) -> Result<u64, Failure> {
     let line = metrics.lines().find_map(|line| line.strip_prefix(name));
     let number = line.and_then(|number| number.parse().ok());

@@ -1,8 +1,10 @@
-//! How the collector grows: `cargo bench --bench scale`, or `… -- --short` for a first look.
+//! The collector's behaviour at scale: `cargo bench --bench scale`, or `… -- --short` for a first
+//! look.
 //!
-//! Four curves: cores for the server; tables of the schema; open connections; columns of a row. For tables and columns the collector is
-//! built with schemas of its own (see [`variant`]), which takes most of the bench's time. Requests/s and CPU are measured with
-//! connections that are never idle, latencies at a fixed rate; rows have to arrive in ClickHouse, each once.
+//! Four curves: cores for the server, tables of the schema, open connections, and columns of a row.
+//! For tables and columns, the bench builds collectors with other schemas (see [`variant`]), which
+//! takes most of its time. Requests/s and CPU time are measured with connections that are never
+//! idle, latencies at a fixed rate. Every row has to arrive in ClickHouse exactly once.
 
 #![allow(clippy::print_stdout, reason = "figures are what it is for")]
 
@@ -33,10 +35,10 @@ use crate::{
     variant::Workshop,
 };
 
-/// Measures how the collector grows.
+/// Measures how the collector scales.
 #[derive(Debug, Parser)]
 struct Options {
-    /// The curves.
+    /// Curves to measure.
     #[arg(long, value_enum, value_delimiter = ',', default_values = ["cores", "connections", "tables", "columns"])]
     curves: Vec<Curve>,
 
@@ -48,27 +50,27 @@ struct Options {
     #[arg(long, value_delimiter = ',', default_values_t = [64, 1_000, 10_000])]
     connections: Vec<usize>,
 
-    /// Tables of the schema; each number is a build.
+    /// Tables of the schema; each number needs a build.
     #[arg(long, value_delimiter = ',', default_values_t = [1, 10, 100, 1_000])]
     tables: Vec<usize>,
 
-    /// Columns of the table; 20 at least.
+    /// Columns of the table, at least 20.
     #[arg(long, value_delimiter = ',', default_values_t = [20, 124, 1_000])]
     columns: Vec<usize>,
 
-    /// Rounds; each measures everything once.
+    /// Number of rounds; each measures everything once.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
 
-    /// Seconds of one measurement.
+    /// Seconds per measurement.
     #[arg(long, default_value_t = 4.0)]
     seconds: f64,
 
-    /// Requests a second where latencies are measured; a tenth of it for rows of many columns.
+    /// Requests per second for latencies; a tenth of it for rows of many columns.
     #[arg(long, default_value_t = 10_000.0)]
     rate: f64,
 
-    /// Distinct requests that are made up front.
+    /// Distinct requests to generate.
     #[arg(long, default_value_t = 500_000)]
     events: usize,
 
@@ -80,12 +82,12 @@ struct Options {
     #[arg(long)]
     write: bool,
 
-    /// Cargo says so.
+    /// Set by cargo.
     #[arg(long, hide = true)]
     bench: bool,
 }
 
-/// What grows.
+/// The quantity that grows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Curve {
     Cores,
@@ -94,7 +96,7 @@ enum Curve {
     Columns,
 }
 
-/// A curve's text, and its pictures by their names.
+/// The text of a curve, and its charts by name.
 struct Section {
     name: &'static str,
     text: String,
@@ -132,7 +134,7 @@ fn run(mut options: Options) -> Result<(), Failure> {
     };
     fs::create_dir_all(&pictures)?;
 
-    // Builds come first: nothing else may run while something is measured.
+    // Builds come first, because nothing else may run during a measurement.
     let built = Built::new(&options, &temporary.join("scale"))?;
     let bench = Bench::start(env!("CARGO_BIN_EXE_rowmill").as_ref(), temporary)?;
     for curve in &options.curves {
@@ -206,7 +208,7 @@ impl Options {
     }
 }
 
-/// The seed's table.
+/// Sets the seed's table as the destination of a point's rows.
 fn mail(point: Point, database: &str) -> Point {
     point.into_tables(
         database,

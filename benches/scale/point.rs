@@ -13,45 +13,45 @@ use rowmill_harness::{
     process::Server,
 };
 
-/// How all points of a run are measured.
+/// The settings of all measurements of a run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Way {
-    /// How often.
+    /// Number of rounds.
     pub(crate) rounds: usize,
-    /// How long each time.
+    /// Duration of each measurement.
     pub(crate) measured: Duration,
-    /// Requests a second for latencies.
+    /// Requests per second when latencies are measured.
     pub(crate) rate: f64,
 }
 
-/// One point.
+/// A point of a curve, with its server and its figures.
 #[derive(Debug)]
 pub(crate) struct Point {
-    /// Where it stands on the axis.
+    /// The value on the horizontal axis.
     pub(crate) x: usize,
-    /// Where it runs.
+    /// The cores of its processes.
     pub(crate) cores: Cores,
     /// The server.
     pub(crate) server: Server,
     /// Its memory before the first request, in bytes.
     pub(crate) idle: u64,
-    /// What it is sent.
+    /// The requests that it gets.
     pub(crate) requests: Requests,
-    /// Over how many connections.
+    /// The number of connections.
     connections: usize,
-    /// Where its rows arrive, as ClickHouse's FROM takes it.
+    /// The tables of its rows, as an expression for ClickHouse's FROM.
     rows_in: String,
     /// The tables that are emptied between two measurements.
     tables: Vec<String>,
-    /// As much as it can.
+    /// Figures at full load.
     pub(crate) full: Rounds,
-    /// At [`Way::rate`].
+    /// Figures at [`Way::rate`].
     pub(crate) steady: Rounds,
     next: u64,
 }
 
 impl Point {
-    /// Returns a point that is not measured yet.
+    /// Returns a point without measurements.
     ///
     /// # Errors
     /// If the server has ended.
@@ -71,12 +71,12 @@ impl Point {
         })
     }
 
-    /// Sets over how many connections it is sent its requests.
+    /// Sets the number of connections.
     pub(crate) fn with_connections(self, connections: usize) -> Self {
         Self { connections, ..self }
     }
 
-    /// Says in which tables of `database` the rows arrive; they are those that `pattern` matches.
+    /// Sets the tables of `database` for the rows; `pattern` matches exactly these tables.
     pub(crate) fn into_tables(self, database: &str, pattern: &str, tables: impl Iterator<Item = String>) -> Self {
         Self {
             rows_in: format!("merge('{database}', '{pattern}')"),
@@ -107,7 +107,7 @@ impl Point {
     }
 }
 
-/// Measures all points of a curve, round by round.
+/// Measures all points of a curve, in rounds.
 ///
 /// # Errors
 /// Those of the load; and if rows are missing.
@@ -122,7 +122,7 @@ pub(crate) fn measure_all(curve: &str, points: &mut [Point], bench: &Bench, way:
     Ok(())
 }
 
-/// Returns the figures of a curve, with what `more` says of each point.
+/// Returns the figures of a curve, with the columns that `more` adds for each point.
 pub(crate) fn grid<const N: usize>(
     x: &str,
     points: &[Point],

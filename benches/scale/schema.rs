@@ -7,7 +7,7 @@ use rowmill_harness::{
     events::{PASS, Requests},
 };
 
-/// What the collector itself knows of an event, as in the standard tables.
+/// The columns that the collector fills itself, as in the standard tables.
 const BASE: [(&str, &str); 17] = [
     ("id", "UInt64"),
     ("uid", "UInt64"),
@@ -39,23 +39,24 @@ const MAIL: [&str; 7] = [
     "detailed",
 ];
 
-/// What the columns of wide tables take in turn, as web analytics has them: mostly short texts and small numbers.
+/// The types of the columns of wide tables, in turn: mostly short strings and small numbers, as in
+/// web analytics.
 const TYPES: [&str; 5] = ["String", "UInt32", "String", "Int16", "Float64"];
 
-/// Distinct events of wide tables take at most so much memory.
+/// The maximum memory of the distinct events for wide tables.
 const WIDE_BYTES: usize = 256 << 20;
 
-/// Returns the name of a table of many.
+/// Returns the name of a table in the schema of many tables.
 pub(crate) fn table_name(index: usize) -> String {
     format!("t{:04}", index + 1)
 }
 
-/// Returns the name of a table of so many columns.
+/// Returns the name of the table with `columns` columns.
 pub(crate) fn wide_name(columns: usize) -> String {
     format!("c{columns}")
 }
 
-/// Returns a schema of `count` tables, each as the seed's example.
+/// Returns a schema of `count` tables with the columns of the seed's example.
 pub(crate) fn many_tables(count: usize) -> Result<String, Failure> {
     let mail: Vec<_> = MAIL.iter().map(|name| ((*name).to_owned(), "String")).collect();
     schema((0..count).map(|index| (table_name(index), mail.clone())))
@@ -122,7 +123,8 @@ pub(crate) fn events_of_many(tables: usize, count: usize) -> Result<Requests, Fa
     })
 }
 
-/// Returns events for a table of so many columns, each with a value for every column of its own.
+/// Returns events for the wide table with `columns` columns, each with a value for every column
+/// beyond the base.
 pub(crate) fn wide_events(columns: usize, count: usize) -> Result<Requests, Failure> {
     let own = own_columns(columns);
     let count = count.min(WIDE_BYTES / (own.len() * 24));
@@ -154,7 +156,7 @@ fn put_request(out: &mut String, table: &str, body: &str) -> Result<(), Failure>
     Ok(())
 }
 
-/// Spreads a number over all 64 bits.
+/// Mixes the bits of a number, so that consecutive numbers give unrelated results.
 fn mixed(number: u64) -> u64 {
     let mixed = (number ^ (number >> 31)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     (mixed ^ (mixed >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9)

@@ -1,7 +1,8 @@
-//! The collector built with another schema, as a user gets it: the schemas edited, the project built again.
+//! Builds the collector with another schema, as a user does who edits the schemas and rebuilds.
 //!
-//! A folder of links to this project, with schemas of its own, is built in release mode with a target folder of its own; what is not
-//! the schema's is compiled once for all variants. The first build takes as long as any first build of the project.
+//! The bench makes a folder with links to this project's files and with other schemas, and builds
+//! it in release mode. All variants share a separate target folder, so the parts that do not depend
+//! on the schema compile once. The first build takes as long as any first build of the project.
 
 use std::{
     env, fs, io,
@@ -13,10 +14,10 @@ use std::{
 
 use rowmill_harness::Failure;
 
-/// What is the variant's own, or no part of a build.
+/// Entries without a link: the variant has its own, or the build does not need them.
 const OWN: [&str; 5] = ["schemas", "target", "data", ".git", ".ci"];
 
-/// Where variants are built.
+/// The folders in which variants are built.
 #[derive(Debug)]
 pub(crate) struct Workshop {
     project: PathBuf,
@@ -29,15 +30,15 @@ pub(crate) struct Workshop {
 pub(crate) struct Variant {
     /// The program.
     pub(crate) program: PathBuf,
-    /// How long it took from the changed schema to the program.
+    /// Time from the changed schema to the program.
     pub(crate) built_in: Duration,
 }
 
 impl Workshop {
-    /// Opens the one below `folder`; what an earlier run has compiled there is used again.
+    /// Opens the workshop below `folder`, and reuses the compiled output of an earlier run.
     ///
     /// # Errors
-    /// If it cannot be written.
+    /// If the folder cannot be written.
     pub(crate) fn open(folder: &Path) -> Result<Self, Failure> {
         let workshop = Self {
             project: folder.join("project"),
@@ -61,9 +62,9 @@ impl Workshop {
     /// Builds the collector with `schema`.
     ///
     /// # Errors
-    /// If that fails; cargo has said why.
+    /// If the build fails; cargo has printed the reason.
     pub(crate) fn build(&self, name: &str, schema: &str) -> Result<Variant, Failure> {
-        // Whatever the schema does not change is no part of the time.
+        // The crates that do not depend on the schema are built before the clock starts.
         self.cargo(&[
             "--package",
             "rowmill-ingest",

@@ -1,8 +1,9 @@
-//! The collector of the seed's event as one writes it by hand: axum's extractors, a struct for serde, a channel, and behind it a task
-//! with the `clickhouse` crate's `Inserter`.
+//! A hand-written collector for the seed's event: axum's extractors, a struct for serde, and a
+//! channel to a task with the `clickhouse` crate's `Inserter`.
 //!
-//! It fills the same table as the collector with the same columns, sets the same cookie and answers the same three routes. What it
-//! leaves out is what such programs leave out: further headers, dead letters, retries of a failed insert, bounds of types.
+//! It fills the same columns of the same table as the collector, sets the same cookie and answers
+//! the same three routes. Like most such programs, it has no further headers, no dead letters, no
+//! retries of a failed insert and no checks of type bounds.
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -30,10 +31,10 @@ use crate::Failure;
 
 const TABLE: &str = "mail_statistics";
 
-/// Rows that may wait for the inserter.
+/// Capacity of the channel to the inserter, in rows.
 const QUEUE: usize = 200_000;
 
-/// Rows that the inserter takes from the queue at a time.
+/// Rows that the inserter takes from the channel at a time.
 const AT_A_TIME: usize = 1_000;
 
 const GIF: &[u8] =
@@ -50,7 +51,7 @@ struct Mail {
     task_id: String,
     link_id: String,
     detailed: String,
-    /// Where a redirect leads.
+    /// The target of a redirect.
     to: String,
 }
 
@@ -100,7 +101,7 @@ struct Recorded {
     id: String,
 }
 
-/// Serves until `stop` ends, then inserts what is left.
+/// Serves until `stop` ends, then inserts the remaining rows.
 ///
 /// # Errors
 /// If a connection cannot be accepted, or the last insert fails.
@@ -109,7 +110,7 @@ pub async fn serve(
     client: Client,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), Failure> {
-    // RowBinary without names and types: the struct is known to fit.
+    // RowBinary without names and types: the struct is known to match the table.
     let client = client.with_validation(false);
     let (sender, receiver) = mpsc::channel(QUEUE);
     let inserter = client
@@ -120,7 +121,7 @@ pub async fn serve(
 
     let collector = Collector {
         rows: sender,
-        // Ids of an earlier run must not come back.
+        // A random start, so that ids of an earlier run do not repeat.
         ids: Arc::new(AtomicU64::new(RandomState::new().hash_one(TABLE) >> 1)),
     };
     let routes = Router::new()
@@ -136,7 +137,7 @@ pub async fn serve(
     inserting.await?
 }
 
-/// Inserts rows until there is no more sender.
+/// Inserts rows until all senders are dropped.
 async fn insert(mut inserter: Inserter<MailRow>, mut rows: mpsc::Receiver<MailRow>) -> Result<(), Failure> {
     let mut taken = Vec::with_capacity(AT_A_TIME);
     loop {
@@ -207,7 +208,7 @@ async fn redirect(
     }
 }
 
-/// What the answer to a recorded event has to say.
+/// The ids that the answer to a recorded event carries.
 struct Taken {
     id: u64,
     uid: u64,

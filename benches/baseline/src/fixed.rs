@@ -1,5 +1,5 @@
-//! hyper that answers each request with the same few bytes, after it has read the body if there is one; and the same with the headers of
-//! the collector's answer to a webhook.
+//! A hyper server that reads each request's body, if any, and answers with the same few bytes;
+//! optionally with the headers of the collector's answer to a webhook.
 
 use std::convert::Infallible;
 
@@ -19,10 +19,10 @@ use crate::Failure;
 
 const ANSWER: &[u8] = b"{\"result\":\"ok\"}";
 
-/// What an answer has beside its type.
+/// Headers of an answer beside its content type.
 pub type Headers = &'static [(HeaderName, HeaderValue)];
 
-/// What the collector sends with its answer to a webhook.
+/// The headers that the collector sends with its answer to a webhook.
 pub static COLLECTORS: [(HeaderName, HeaderValue); 4] = [
     fixed(header::CACHE_CONTROL, "no-store"),
     fixed(header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
@@ -37,10 +37,10 @@ const fn fixed(name: HeaderName, value: &'static str) -> (HeaderName, HeaderValu
     (name, HeaderValue::from_static(value))
 }
 
-/// Answers all of `listener`'s connections, with `headers` as well, until `stop` ends.
+/// Answers all connections of `listener`, with `headers` added, until `stop` ends.
 ///
 /// # Errors
-/// None today; it has the type of its neighbour.
+/// None today; the signature matches `axum_collector::serve`.
 pub async fn serve(listener: TcpListener, headers: Headers, stop: impl Future<Output = ()>) -> Result<(), Failure> {
     let mut stop = std::pin::pin!(stop);
     loop {
@@ -54,7 +54,8 @@ pub async fn serve(listener: TcpListener, headers: Headers, stop: impl Future<Ou
             },
             () = &mut stop => return Ok(()),
         };
-        // Without it an answer may wait for the client's acknowledgement of the one before.
+        // With Nagle's algorithm, an answer may wait for the client's acknowledgement of the
+        // previous one.
         let _ = stream.set_nodelay(true);
         let answer = service_fn(move |request| answer(request, headers));
         tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), answer));

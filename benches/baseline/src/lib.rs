@@ -1,11 +1,13 @@
-//! What the collector is measured beside, as honest and good programs of their own.
+//! The programs that the benches compare the collector with, each a fair and complete server.
 //!
-//! - [`fixed`]: hyper that answers a fixed body, the ceiling of any server on hyper;
-//!   and the ceiling of one that sends the collector's headers.
-//! - [`axum_collector`]: the collector of the seed's event that a good engineer writes by hand with axum, serde and `clickhouse`.
+//! - [`fixed`]: hyper with a fixed body, the ceiling of any server on hyper; and hyper with the
+//!   collector's headers, the ceiling of a server that sends them.
+//! - [`axum_collector`]: the collector that a good engineer writes by hand for the seed's event,
+//!   with axum, serde and `clickhouse`.
 //!
-//! Both print `listening on http://ADDRESS` when they are ready, as the collector does, and end on SIGTERM. To have one alone:
-//! `cargo run --release -p rowmill-baseline -- hyper` or `… -- axum http://127.0.0.1:8123 USER PASSWORD DATABASE`.
+//! Both print `listening on http://ADDRESS` when they are ready, as the collector does, and end on
+//! SIGTERM. To run one alone: `cargo run --release -p rowmill-baseline -- hyper` or
+//! `… -- axum http://127.0.0.1:8123 USER PASSWORD DATABASE`.
 
 pub mod axum_collector;
 pub mod fixed;
@@ -23,18 +25,19 @@ use tokio::{
     signal::unix::{SignalKind, signal},
 };
 
-/// What either program can fail with.
+/// The error of either program.
 pub type Failure = Box<dyn Error + Send + Sync>;
 
 const USAGE: &str = "usage: hyper [headers] | axum CLICKHOUSE-URL USER PASSWORD DATABASE";
 
-/// Runs the program that `arguments` name until it is asked to end.
+/// Runs the program that `arguments` name until SIGTERM.
 ///
 /// # Errors
-/// If there is no such program, or it cannot listen or start its runtime.
+/// If the arguments name no program, or it cannot listen or start its runtime.
 pub fn run(arguments: &[String]) -> Result<(), Failure> {
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        // The faster of the two runtimes for a server on one core, so that the ceiling is a ceiling.
+        // The current-thread runtime is the faster one on one core, so the figure is a true
+        // ceiling.
         ["hyper", ref rest @ ..] => Builder::new_current_thread().enable_all().build()?.block_on(async {
             let headers: fixed::Headers = match rest {
                 [] => &[],
@@ -62,7 +65,7 @@ async fn listen() -> io::Result<TcpListener> {
     Ok(listener)
 }
 
-/// Returns what ends with the request to stop.
+/// Returns a future that ends with SIGTERM.
 fn terminated() -> io::Result<impl Future<Output = ()> + Send> {
     let mut terminate = signal(SignalKind::terminate())?;
     Ok(async move {

@@ -1,4 +1,4 @@
-//! Runs one of the programs that the collector is measured beside.
+//! Runs one of the programs that the benches compare the collector with.
 
 use std::{env, process::ExitCode};
 

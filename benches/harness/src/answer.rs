@@ -1,28 +1,30 @@
-//! As much of HTTP as the load generator needs: where an answer ends, its status, and a header of it.
+//! The part of HTTP that the load generator needs: the end of an answer, its status, and its
+//! headers.
 //!
-//! Answers of HTTP/1.1 with a `Content-Length`, or without a body by their status; that is all that the measured servers send.
+//! Parses HTTP/1.1 answers with a `Content-Length`, or without a body by their status. The measured
+//! servers send no others.
 
 use memchr::memmem;
 
-/// A whole answer at the start of a buffer.
+/// A complete answer at the start of a buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Answer<'b> {
     /// The status code.
     pub status: u16,
-    /// Bytes of head and body together.
+    /// Length of head and body, in bytes.
     pub len: usize,
     head: &'b [u8],
 }
 
-/// Why an answer cannot be read.
+/// The error for bytes that are not a readable answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unreadable;
 
 impl<'b> Answer<'b> {
-    /// Returns the answer that `bytes` begin with, if it is there to its end.
+    /// Returns the answer at the start of `bytes`, or `None` if it is incomplete.
     ///
     /// # Errors
-    /// If they begin with anything else.
+    /// If the bytes are not an answer.
     pub fn parse(bytes: &'b [u8]) -> Result<Option<Self>, Unreadable> {
         let Some(end) = memmem::find(bytes, b"\r\n\r\n") else {
             return Ok(None);
@@ -37,7 +39,7 @@ impl<'b> Answer<'b> {
         Ok((bytes.len() >= len).then_some(Self { status, len, head }))
     }
 
-    /// Returns the value of a header, named in lower case.
+    /// Returns the value of a header; `name` is in lower case.
     pub fn header(&self, name: &str) -> Option<&'b str> {
         header(self.head, name).and_then(|value| str::from_utf8(value).ok())
     }
@@ -53,7 +55,8 @@ fn number(digits: &[u8]) -> Option<usize> {
 }
 
 fn header<'b>(head: &'b [u8], name: &str) -> Option<&'b [u8]> {
-    // hyper writes names in lower case, which one search finds; whoever does not is looked at line by line.
+    // hyper writes names in lower case, so one search finds them. Other servers' headers are
+    // searched line by line.
     let mut line = [b'\n'; 40];
     let needle = line.get_mut(..name.len() + 2)?;
     needle[1..=name.len()].copy_from_slice(name.as_bytes());

@@ -1,4 +1,5 @@
-//! One request and its answer, off the clock: questions to ClickHouse and to a server's own pages.
+//! Single requests outside of the measurement: queries to ClickHouse and requests to a server's own
+//! pages.
 
 use std::{
     io::{Read, Write},
@@ -8,18 +9,19 @@ use std::{
 
 use crate::Failure;
 
-/// How long nothing may be heard of an answer: ClickHouse counts the rows of a bench in seconds.
+/// The time limit for each read of an answer: ClickHouse takes seconds to count the rows of a
+/// bench.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Sends a request and returns the status and the body of its answer.
 ///
 /// # Errors
-/// If nobody answers within two minutes, or not with HTTP.
+/// If the server sends nothing for two minutes, or answers with something other than HTTP.
 pub fn ask(address: SocketAddr, method: &str, target: &str, body: &str) -> Result<(u16, String), Failure> {
     ask_as("", address, method, target, body)
 }
 
-/// As [`ask`], with further headers, each with its line's end.
+/// As [`ask`], with further headers, each with its line end.
 pub(crate) fn ask_as(
     headers: &str,
     address: SocketAddr,
@@ -42,7 +44,7 @@ fn ask_within(
     let mut stream = TcpStream::connect_timeout(&address, patience)?;
     stream.set_read_timeout(Some(patience))?;
     stream.set_write_timeout(Some(patience))?;
-    // HTTP/1.0: the answer comes as it is and ends with the connection.
+    // With HTTP/1.0 the body is not chunked and ends with the connection.
     write!(
         stream,
         "{method} {target} HTTP/1.0\r\nContent-Type: application/json\r\n{headers}Content-Length: {}\r\n\r\n{body}",
@@ -56,7 +58,7 @@ fn ask_within(
     Ok((status.ok_or("an answer without a status")?, body.to_owned()))
 }
 
-/// Returns as much of a body as an error shows.
+/// Returns the part of a body that an error shows.
 fn beginning(body: &str) -> &str {
     body.get(..100).unwrap_or(body)
 }
@@ -69,7 +71,7 @@ mod tests {
 
     #[test]
     fn a_server_that_never_answers_is_not_waited_for() -> Result<(), Failure> {
-        // The kernel takes the connection and the request; nobody reads them.
+        // The kernel accepts the connection and buffers the request; no code reads it.
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let asked = ask_within(Duration::from_millis(50), "", listener.local_addr()?, "GET", "/", "");
         let error = asked

@@ -1,4 +1,5 @@
-//! What all benches of the whole program share: their folder, their ClickHouse, and the programs that they start.
+//! The setup of all benches of the whole program: their folder, their ClickHouse, and the programs
+//! that they start.
 
 use std::{
     env, fs, iter,
@@ -8,13 +9,13 @@ use std::{
 
 use crate::{Failure, cores::Cores, nginx, process::Server, store::Store};
 
-/// The argument with which a bench is one of the programs beside the collector.
+/// The first argument that makes a bench run as one of the baseline programs.
 pub const BASELINE: &str = "baseline";
 
-/// A bench under way.
+/// A running bench.
 #[derive(Debug)]
 pub struct Bench {
-    /// Where what runs.
+    /// The cores of each process.
     pub cores: Cores,
     /// ClickHouse.
     pub store: Store,
@@ -22,10 +23,10 @@ pub struct Bench {
 }
 
 impl Bench {
-    /// Starts ClickHouse, and makes a folder below `folder` for the rest.
+    /// Starts ClickHouse, and creates the bench's own folder below `folder`.
     ///
     /// # Errors
-    /// Those of the engine; or if there are too few cores.
+    /// Those of the engine; or if there are fewer than two cores.
     pub fn start(collector: &Path, folder: &Path) -> Result<Self, Failure> {
         let cores = Cores::find()?;
         let folder = folder.join(format!("bench-{}", process::id()));
@@ -37,7 +38,7 @@ impl Bench {
         })
     }
 
-    /// Starts a collector that writes into a database of its own, named as it.
+    /// Starts a collector that writes into the database `name`.
     ///
     /// # Errors
     /// If it does not start.
@@ -63,14 +64,14 @@ impl Bench {
 
     fn run(&self, cores: &Cores, program: &Path, name: &str, arguments: &[&str]) -> Result<Server, Failure> {
         let mut command = Command::new(program);
-        // What the user's own environment says is not what is measured.
+        // The user's own environment must not change the configuration.
         for (variable, _) in env::vars_os() {
             if variable.to_string_lossy().starts_with("ROWMILL_") {
                 command.env_remove(variable);
             }
         }
         command
-            // As a variable: an older build beside this one does not know the option.
+            // As a variable: an older build under comparison does not know the option.
             .env("ROWMILL_ACK_HEADER", "true")
             .env("ROWMILL_CLICKHOUSE", format!("{}/{name}", self.store.collector_url()))
             .args(["serve", "--listen", "127.0.0.1:0"])
@@ -80,7 +81,7 @@ impl Bench {
         Server::start(command, cores, &self.log(name))
     }
 
-    /// Starts one of the programs beside the collector: this very program, called with [`BASELINE`] and `arguments`.
+    /// Starts a baseline program: this same executable, called with [`BASELINE`] and `arguments`.
     ///
     /// # Errors
     /// If it does not start.
@@ -102,17 +103,18 @@ impl Bench {
             .transpose()
     }
 
-    /// Returns the folder where a collector keeps what outlives it.
+    /// Returns the data folder of a collector.
     pub fn data(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
 
-    /// Returns the folder for what goes when the bench ends.
+    /// Returns the folder that is removed when the bench ends.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// Logs stay when all else goes: whoever looks for a reason needs them.
+    /// Returns the path of a log. Logs are outside of the bench's folder, so that they remain after
+    /// a failure.
     fn log(&self, name: &str) -> PathBuf {
         self.folder.with_file_name(format!("bench-{name}.log"))
     }

@@ -1,4 +1,4 @@
-//! Curves as SVG: as many lines as there are series, points where something was measured, and nothing that needs a library.
+//! Curves as SVG: lines, and a point at each measured value, drawn without a library.
 
 use std::fmt::{self, Write};
 
@@ -9,20 +9,20 @@ const RIGHT: f64 = 20.0;
 const TOP: f64 = 44.0;
 const BOTTOM: f64 = 66.0;
 
-/// Horizontal lines that are aimed at.
+/// The number of horizontal grid lines to aim for.
 const GRID_LINES: f64 = 5.0;
 
-/// Told apart by people who see colours differently, too (Okabe and Ito's).
+/// Okabe and Ito's colours, which colour-blind people can tell apart.
 const COLOURS: [&str; 4] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7"];
 
-/// What a picture shows.
+/// A picture of curves.
 #[derive(Debug, Clone)]
 pub struct Chart {
-    /// Stands above it.
+    /// The title above the picture.
     pub title: String,
-    /// What the horizontal axis counts.
+    /// The label of the horizontal axis: the quantity that varies.
     pub x: String,
-    /// What the vertical axis measures, in which unit.
+    /// The label of the vertical axis: the measured quantity and its unit.
     pub y: String,
     /// The curves.
     pub series: Vec<Series>,
@@ -31,13 +31,13 @@ pub struct Chart {
 /// One curve.
 #[derive(Debug, Clone)]
 pub struct Series {
-    /// Its name.
+    /// The name in the legend.
     pub name: String,
-    /// Its points, by rising positive x.
+    /// Its points in ascending order of x; x is positive.
     pub points: Vec<(f64, f64)>,
 }
 
-/// The picture; x is logarithmic, as that is how the benches choose their points, and y begins at zero.
+/// Writes the SVG. The x axis is logarithmic, as the benches choose their points; y begins at zero.
 impl fmt::Display for Chart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let points = || self.series.iter().flat_map(|series| &series.points);
@@ -131,7 +131,7 @@ impl fmt::Display for Chart {
     }
 }
 
-/// Returns the distance of grid lines: 1, 2 or 5 times a power of ten.
+/// Returns the distance between grid lines: 1, 2 or 5 times a power of ten.
 fn step(most: f64) -> f64 {
     let rough = if most > 0.0 { most / GRID_LINES } else { 1.0 };
     let power = 10_f64.powf(rough.log10().floor());
@@ -139,13 +139,13 @@ fn step(most: f64) -> f64 {
     factor.unwrap_or(10.0) * power
 }
 
-/// A number as an axis shows it: thousands apart, no more digits than it needs.
+/// A number on an axis: with separated thousands, and no more digits than needed.
 struct Number(f64);
 
 impl fmt::Display for Number {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0 < 1_000.0 {
-            // Multiples of a step carry the noise of their sum.
+            // Multiples of a step carry rounding errors.
             return write!(f, "{}", (self.0 * 1e6).round() / 1e6);
         }
         let digits = format!("{:.0}", self.0);
@@ -192,7 +192,8 @@ mod tests {
     #[test]
     fn points_lie_on_their_axes() {
         let svg = chart(&[(2.0, 0.0), (20.0, 50.0), (200.0, 100.0)]);
-        // Twenty is in the middle between two and two hundred, and fifty between nothing and a hundred.
+        // On the logarithmic axis, 20 is halfway between 2 and 200; 50 is halfway between 0 and
+        // 100.
         assert!(svg.contains(r#"d="M76.0 294.0L348.0 169.0L620.0 44.0""#), "{svg}");
         assert!(svg.contains("p99 &lt; 1 &amp; more"));
     }

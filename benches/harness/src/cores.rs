@@ -1,8 +1,9 @@
-//! Where each process of a bench runs, and before whom.
+//! The cores of each process of a bench, and their scheduling priorities.
 //!
-//! A server that is measured has its cores for itself; the load generator and ClickHouse share what is left. ClickHouse gives way to
-//! the load generator there: a clock that waits for somebody else's merge would count that as the server's latency. Where it has a core
-//! in common with the server as well, it is only of a lower priority, for it would else get nothing.
+//! The measured server has its cores for itself; the load generator and ClickHouse share the
+//! others. ClickHouse yields to the load generator there: if the load generator waited for a merge,
+//! it would count that time as the server's latency. If ClickHouse also shares a core with the
+//! server, it only gets a lower priority, because an idle policy would starve it.
 
 use std::{io, process::Command, thread};
 
@@ -13,13 +14,13 @@ use rustix::{
 
 use crate::Failure;
 
-/// How far somebody gives way to others on the same core.
+/// How far a process yields to others on the same core.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Courtesy {
     None,
-    /// Takes a tenth of what the others take, a time slice at a time.
+    /// Nice value 10: takes about a tenth of the time of the others, in time slices.
     Nice,
-    /// Takes what nobody wants, and is interrupted as soon as anybody does: `SCHED_IDLE` of
+    /// Runs only when no other process wants the core, and is preempted at once: `SCHED_IDLE` of
     /// [sched(7)](https://man7.org/linux/man-pages/man7/sched.7.html).
     Idle,
 }
@@ -27,16 +28,17 @@ enum Courtesy {
 /// The cores of a bench.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cores {
-    /// Those of the server that is measured.
+    /// The cores of the measured server.
     pub server: Vec<usize>,
-    /// That of the load generator.
+    /// The core of the load generator.
     pub load: usize,
-    /// Those of ClickHouse.
+    /// The cores of ClickHouse.
     pub store: Vec<usize>,
 }
 
 impl Cores {
-    /// Returns one core for the server and another one for the load; ClickHouse has the load's on a machine of two, else the rest.
+    /// Returns one core for the server and one for the load. ClickHouse gets the remaining cores,
+    /// or the load's on a machine with two.
     ///
     /// # Errors
     /// If this process may use fewer than two cores.
@@ -56,10 +58,11 @@ impl Cores {
         }
     }
 
-    /// Returns the same with `count` cores for the server; where there are too few, the others' are among them.
+    /// Returns the same with `count` cores for the server, which shares the others' cores if there
+    /// are too few.
     ///
     /// # Errors
-    /// If there are not so many.
+    /// If there are fewer than `count` cores.
     pub fn with_server_cores(&self, count: usize) -> Result<Self, Failure> {
         let all = usable()?;
         let mut server = self.server.clone();
@@ -89,26 +92,26 @@ impl Cores {
         !self.server.contains(&self.load) && self.store.iter().all(|core| !self.server.contains(core))
     }
 
-    /// Runs `action` where the server belongs; a child that it starts stays there.
+    /// Runs `action` on the server's cores; a child that it starts stays there.
     ///
     /// # Errors
-    /// If the cores cannot be had.
+    /// If the process may not use the cores.
     pub fn as_server<T: Send>(&self, action: impl FnOnce() -> T + Send) -> io::Result<T> {
         elsewhere(&self.server, Courtesy::None, action)
     }
 
-    /// Runs `action` where the load generator belongs.
+    /// Runs `action` on the load generator's core.
     ///
     /// # Errors
-    /// If the core cannot be had.
+    /// If the process may not use the core.
     pub fn as_load<T: Send>(&self, action: impl FnOnce() -> T + Send) -> io::Result<T> {
         elsewhere(&[self.load], Courtesy::None, action)
     }
 
-    /// Runs `action` where ClickHouse belongs, and as one that gives way.
+    /// Runs `action` on ClickHouse's cores, where it yields to other processes.
     ///
     /// # Errors
-    /// If the cores cannot be had.
+    /// If the process may not use the cores.
     pub fn as_store<T: Send>(&self, action: impl FnOnce() -> T + Send) -> io::Result<T> {
         let courtesy = if self.are_apart() {
             Courtesy::Idle
@@ -126,7 +129,7 @@ fn usable() -> io::Result<Vec<usize>> {
 }
 
 impl Courtesy {
-    /// Makes this thread so, and what it starts from here on.
+    /// Applies the priority to this thread and to the processes that it starts from now on.
     fn adopt(self) -> io::Result<()> {
         match self {
             Self::None => Ok(()),
@@ -144,7 +147,7 @@ impl Courtesy {
     }
 }
 
-/// On a thread of its own, whose children inherit its cores and its courtesy.
+/// Runs `action` on a new thread, whose children inherit its cores and its priority.
 fn elsewhere<T: Send>(cores: &[usize], courtesy: Courtesy, action: impl FnOnce() -> T + Send) -> io::Result<T> {
     let mut set = CpuSet::new();
     for core in cores {

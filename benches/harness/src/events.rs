@@ -1,13 +1,15 @@
-//! Distinct requests of the example's event, made before the clock starts.
+//! Distinct requests of the example's event, generated before the measurement starts.
 //!
-//! No two requests of a bench are alike: a repeated row flatters every compressor. Each has its own message, address, task, visitor and
-//! answer of a mail server; where a bench needs more than were made, they are sent again under new message ids.
+//! No two requests of a bench are alike, because repeated rows compress better than real ones. Each
+//! has its own message, address, task, visitor and answer of a mail server. If a bench needs more
+//! requests than were generated, it sends them again with new message ids.
 
 use std::fmt::Write;
 
 use crate::Failure;
 
-/// Stands in a message id for the number that says how often the requests have been sent before; it is replaced when they are.
+/// A placeholder in a message id. The generator replaces it with the pass: how often all requests
+/// have been sent before.
 pub const PASS: &str = "####";
 
 const AGENTS: [&str; 6] = [
@@ -43,7 +45,7 @@ const SUBJECTS: [&str; 8] = [
     "Your password was changed",
 ];
 
-/// What a request asks for.
+/// The kinds of requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// `POST /wh/mail` with JSON of about 250 bytes, as the mail service sends it.
@@ -59,12 +61,12 @@ pub enum Kind {
 pub struct Requests {
     before: String,
     after: String,
-    /// What differs, one behind the other.
+    /// The differing parts of all requests, one after the other.
     bytes: Vec<u8>,
     places: Vec<Place>,
 }
 
-/// Where a request's own part is, and the pass within it.
+/// The position of a request's differing part, and the offset of [`PASS`] in it.
 #[derive(Debug, Clone, Copy)]
 struct Place {
     start: u32,
@@ -73,10 +75,10 @@ struct Place {
 }
 
 impl Requests {
-    /// Makes `count` distinct requests of a kind.
+    /// Generates `count` distinct requests of a kind.
     ///
     /// # Errors
-    /// If they take 4 GiB or more.
+    /// If all requests together take 4 GiB or more.
     pub fn generate(kind: Kind, count: usize) -> Result<Self, Failure> {
         let mut random = Random(kind as u64 + 1);
         let mut text = String::new();
@@ -99,10 +101,11 @@ impl Requests {
         })
     }
 
-    /// Makes requests that `put` writes, each between the same `before` and `after`. Each has one [`PASS`].
+    /// Returns `count` requests: `put` writes each one's differing part, with one [`PASS`], between
+    /// `before` and `after`.
     ///
     /// # Errors
-    /// Those of `put`; and if a request has no pass, or all take 4 GiB or more.
+    /// Those of `put`; and if a request has no [`PASS`], or all together take 4 GiB or more.
     pub fn with(
         before: &str,
         after: &str,
@@ -129,7 +132,7 @@ impl Requests {
         Ok(requests)
     }
 
-    /// Adds a header to all of them.
+    /// Adds a header to all requests.
     #[must_use]
     pub fn with_header(mut self, name: &str, value: &str) -> Self {
         let line = format!("{name}: {value}\r\n");
@@ -146,7 +149,7 @@ impl Requests {
         self.before.len() + self.after.len() + self.bytes.len() / self.places.len().max(1)
     }
 
-    /// Puts the request of this number into `out`, in place of what was there.
+    /// Writes the request with this number into `out`, replacing its content.
     pub fn write(&self, number: u64, out: &mut Vec<u8>) {
         let count = self.places.len() as u64;
         let place = self.places[(number % count) as usize];
@@ -164,7 +167,7 @@ impl Requests {
     }
 }
 
-/// Fields that the three kinds share, each of its own.
+/// The fields that all three kinds share, with different values in each request.
 struct Mail {
     message: u64,
     name: &'static str,
@@ -234,7 +237,7 @@ fn put_link(out: &mut String, kind: Kind, index: usize, random: &mut Random) -> 
     Ok(())
 }
 
-/// SplitMix64: the same requests in each run.
+/// SplitMix64 with a fixed seed: each run generates the same requests.
 #[derive(Debug)]
 struct Random(u64);
 

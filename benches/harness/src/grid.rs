@@ -1,15 +1,15 @@
-//! Figures as a table that reads well on a terminal and is Markdown all the same.
+//! Figures as a table that is readable on a terminal and valid Markdown.
 
 use std::fmt;
 
-/// A table with a head; the first column is text, the others are numbers.
+/// A table with a header row; the first column is text, the others are numbers.
 #[derive(Debug, Clone, Default)]
 pub struct Grid {
     rows: Vec<Vec<String>>,
 }
 
 impl Grid {
-    /// Returns a table with nothing but its head.
+    /// Returns a table that only has a header row.
     pub fn new(head: &[&str]) -> Self {
         Self {
             rows: vec![head.iter().map(|&cell| cell.to_owned()).collect()],

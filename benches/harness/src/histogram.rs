@@ -1,4 +1,4 @@
-//! Latencies, in buckets of at most 1/64 of their value.
+//! Latency histograms, with buckets no wider than 1/64 of their values.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use std::time::Duration;
 const STEPS: u64 = 64;
 const STEP_BITS: u32 = STEPS.trailing_zeros();
 
-/// Counts of durations up to half a millennium.
+/// Counts of durations up to 584 years.
 #[derive(Debug, Clone)]
 pub struct Histogram {
     counts: Vec<u64>,
@@ -33,7 +33,7 @@ impl Histogram {
         self.longest = self.longest.max(nanos);
     }
 
-    /// Adds what another one has counted.
+    /// Adds the counts of another histogram.
     pub fn merge(&mut self, other: &Self) {
         for (count, more) in self.counts.iter_mut().zip(&other.counts) {
             *count += more;
@@ -42,12 +42,13 @@ impl Histogram {
         self.longest = self.longest.max(other.longest);
     }
 
-    /// Returns how many durations it has counted.
+    /// Returns the number of recorded durations.
     pub fn count(&self) -> u64 {
         self.total
     }
 
-    /// Returns the least duration that this share of all does not exceed, up to 1/64 too long; zero of nothing.
+    /// Returns the least duration that this share of all does not exceed, at most 1/64 too long;
+    /// zero if the histogram is empty.
     pub fn quantile(&self, share: f64) -> Duration {
         let rank = ((self.total as f64 * share).ceil() as u64).clamp(1, self.total.max(1));
         let mut seen = 0;
@@ -61,7 +62,8 @@ impl Histogram {
     }
 }
 
-/// Values below `STEPS` have a bucket each; above, the highest bits say which.
+/// Returns the bucket of a value. Values below `STEPS` have a bucket each; for larger ones, the
+/// highest bits determine it.
 fn bucket(nanos: u64) -> usize {
     if nanos < STEPS {
         return nanos as usize;

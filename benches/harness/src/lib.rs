@@ -1,24 +1,25 @@
-//! What the benches of the whole program stand on.
+//! The common parts of the benches of the whole program.
 //!
 //! ```text
-//! cores      where each process runs, and before whom
-//! process    a server as a child: when it is ready, what CPU time and memory it takes
-//! nginx      the one with a log
-//! store      ClickHouse, and whether all rows have arrived
-//! events     distinct requests, made before the clock starts
+//! cores      the cores of each process, and their priorities
+//! process    a server as a child: its start and stop, its CPU time and memory
+//! nginx      nginx with a log, for comparison
+//! store      ClickHouse, and the check that all rows have arrived
+//! events     distinct requests, generated before the measurement starts
 //! load       one thread that sends them and times the answers
-//! answer     as much of HTTP as that needs
-//! ask        one request, off the clock
+//! answer     the part of HTTP that the load generator needs
+//! ask        one request, outside of the measurement
 //! histogram  latencies
-//! spread     medians over rounds, and how far the rounds lie apart
+//! spread     medians over rounds, and the noise between the rounds
 //! measure    one measurement of a server, and rounds of them
-//! bench      the programs that are measured, started; the options of all benches
+//! bench      the folder of a bench, and the programs that it starts
 //! grid       figures as a table
 //! chart      curves as SVG
-//! page       what a bench writes into the documentation
+//! page       writes figures into the documentation
 //! ```
 //!
-//! Nothing here knows the collector's code: it is measured from outside, as any other server.
+//! This crate does not use the collector's code: it measures the collector from outside, like any
+//! other server.
 
 pub mod answer;
 pub mod ask;
@@ -36,5 +37,5 @@ pub mod process;
 pub mod spread;
 pub mod store;
 
-/// What a bench can fail with: it is told to a person, who starts it again.
+/// The error of a bench: a text for the person who runs it.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;

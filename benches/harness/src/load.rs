@@ -1,11 +1,13 @@
 //! One thread that keeps connections busy and times the answers.
 //!
-//! Closed: each connection sends its next request when it has its answer, so that the server is never idle. Open: requests are due at
-//! a fixed rate whatever the server does, and each is timed from when it was due, not from when it could be sent; a server that stops
-//! for a while pays for all that would have come meanwhile ("coordinated omission" is what others call the lack of that).
+//! Closed: each connection sends its next request when it has its answer, so that the server is
+//! never idle. Open: requests are due at a fixed rate, independent of the server, and each is timed
+//! from its due time, not from when it could be sent. A server that pauses is therefore charged for
+//! all requests that fall due meanwhile, which avoids "coordinated omission".
 //!
-//! The loop is a read, a write and a share of one `epoll_wait` per request, which costs about as much as `wrk`. Whether it, and not the
-//! server, is the bottleneck is measured each time: see [`Outcome::load_cpu`].
+//! The loop costs a read, a write and a share of one `epoll_wait` per request, about as much as
+//! `wrk`. Each run measures whether the loop, and not the server, is the bottleneck: see
+//! [`Outcome::load_cpu`].
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -27,16 +29,16 @@ use rustix::{
 
 use crate::{Failure, answer::Answer, events::Requests, histogram::Histogram};
 
-/// How long a server may leave a request, or its connection, where it is.
+/// The time limit for the server to accept a connection, and to read a request.
 const TAKEN_WITHIN: Duration = Duration::from_secs(20);
 
-/// How long answers may be under way when no more requests are sent.
+/// The time limit for the remaining answers after the last request is sent.
 const LAST_ANSWERS_WITHIN: Duration = Duration::from_secs(20);
 
-/// Sleeps that are shorter end late; the loop goes round instead.
+/// Shorter sleeps end late; the loop polls instead.
 const SHORTEST_SLEEP: Duration = Duration::from_micros(5);
 
-/// The header that says how far an event had come when it was answered.
+/// The header with the acknowledgement of an event.
 const ACK: &str = "x-rowmill-ack";
 
 /// When requests are sent.
@@ -44,49 +46,50 @@ const ACK: &str = "x-rowmill-ack";
 pub enum Pace {
     /// As soon as a connection is free.
     Closed,
-    /// So many a second.
+    /// At a fixed rate, in requests per second.
     Open(f64),
 }
 
-/// What is sent where, and for how long.
+/// One load: requests, their target, their pace and their duration.
 #[derive(Debug, Clone, Copy)]
 pub struct Load<'r> {
-    /// The server.
+    /// The server's address.
     pub address: SocketAddr,
     /// The requests.
     pub requests: &'r Requests,
-    /// The number of the first of them.
+    /// The number of the first request.
     pub first: u64,
-    /// Keep-alive connections at a time.
+    /// Concurrent keep-alive connections.
     pub connections: usize,
     /// When requests are sent.
     pub pace: Pace,
-    /// Time before the measurement.
+    /// Duration before the measurement.
     pub warm_up: Duration,
-    /// Time of the measurement.
+    /// Duration of the measurement.
     pub measured: Duration,
 }
 
-/// What became of it.
+/// The result of a load.
 #[derive(Debug)]
 pub struct Outcome<S> {
     /// Samples at the start and at the end of the measurement.
     pub samples: (S, S),
-    /// The measurement's own length.
+    /// The actual length of the measurement.
     pub elapsed: Duration,
-    /// Answers within the measurement, by how long they took.
+    /// Latencies of the answers within the measurement.
     pub latency: Histogram,
-    /// CPU time of the load generator within the measurement. Where it is all of [`elapsed`](Self::elapsed), the server waited for it.
+    /// CPU time of the load generator within the measurement. If it equals
+    /// [`elapsed`](Self::elapsed), the load generator was the bottleneck.
     pub load_cpu: Duration,
-    /// Requests that were sent, before, within and after the measurement.
+    /// Requests that were sent before, within and after the measurement.
     pub sent: u64,
-    /// Of those, answered with 2xx or 3xx.
+    /// Requests that were answered with 2xx or 3xx.
     pub accepted: u64,
-    /// Of those, answered with anything else, by status.
+    /// Requests that were answered with any other status, by status.
     pub refused: BTreeMap<u16, u64>,
-    /// Of those, without an answer.
+    /// Requests without an answer.
     pub unanswered: u64,
-    /// What the first answer said of its event's acknowledgement.
+    /// The acknowledgement in the first answer.
     pub ack: Option<String>,
 }
 
@@ -98,10 +101,11 @@ impl<S> Outcome<S> {
 }
 
 impl Load<'_> {
-    /// Runs it on the calling thread; `sample` is called at the start and at the end of the measurement.
+    /// Runs the load on the calling thread, and calls `sample` at the start and at the end of the
+    /// measurement.
     ///
     /// # Errors
-    /// If the server cannot be reached, or answers what is no HTTP.
+    /// If the server cannot be reached, or its answer is not HTTP.
     pub fn run<S>(&self, mut sample: impl FnMut() -> Result<S, Failure>) -> Result<Outcome<S>, Failure> {
         let mut running = self.start()?;
         running.phase(self.warm_up)?;
@@ -131,33 +135,33 @@ impl Load<'_> {
         })
     }
 
-    /// Connects, for phases that their caller ends; warm-up and measured time are not used.
+    /// Connects, for phases that the caller ends; `warm_up` and `measured` are ignored.
     ///
     /// # Errors
     /// If the server cannot be reached.
     pub fn start(&self) -> Result<Running<'_>, Failure> {
-        // Else the kernel may end each sleep 50 µs late.
+        // With the default timer slack, the kernel may end each sleep 50 µs late.
         set_current_timer_slack(NonZeroU64::new(1))?;
         Ok(Running(Wire::connect(self)?))
     }
 }
 
-/// A load under way, on the same connections through all of its phases.
+/// A running load, which keeps its connections through all of its phases.
 #[derive(Debug)]
 pub struct Running<'r>(Wire<'r>);
 
 impl Running<'_> {
-    /// Goes on for this long, and returns how long the answers within took.
+    /// Continues for `length`, and returns the latencies of the answers within that time.
     ///
     /// # Errors
-    /// If the server goes, or answers what is no HTTP.
+    /// If the server closes a connection, or its answer is not HTTP.
     pub fn phase(&mut self, length: Duration) -> Result<Histogram, Failure> {
         self.0.latency = Histogram::default();
         self.0.run_until(Instant::now() + length)?;
         Ok(mem::take(&mut self.0.latency))
     }
 
-    /// Sends nothing more, and returns what became of everything.
+    /// Stops sending, reads the remaining answers, and returns the totals of all phases.
     ///
     /// # Errors
     /// As for [`phase`](Self::phase).
@@ -176,20 +180,20 @@ impl Running<'_> {
     }
 }
 
-/// What became of all requests of a load.
+/// Counts of all requests of a load.
 #[derive(Debug)]
 pub struct Totals {
     /// Requests that were sent.
     pub sent: u64,
-    /// Of those, answered with 2xx or 3xx.
+    /// Requests that were answered with 2xx or 3xx.
     pub accepted: u64,
-    /// Of those, answered with anything else, by status.
+    /// Requests that were answered with any other status, by status.
     pub refused: BTreeMap<u16, u64>,
-    /// The numbers of those.
+    /// The numbers of the requests in `refused`.
     pub refused_numbers: Vec<u64>,
-    /// Of those that were sent, without an answer.
+    /// Requests that were sent and have no answer.
     pub unanswered: u64,
-    /// What the first answer said of its event's acknowledgement.
+    /// The acknowledgement in the first answer.
     pub ack: Option<String>,
 }
 
@@ -199,7 +203,7 @@ struct Wire<'r> {
     load: &'r Load<'r>,
     epoll: OwnedFd,
     connections: Vec<Connection>,
-    /// Connections that wait for a request; in turn, so that none grows cold.
+    /// Connections without a request under way, used in turn so that none stays idle for long.
     idle: VecDeque<usize>,
     is_stopping: bool,
     under_way: usize,
@@ -219,7 +223,7 @@ struct Wire<'r> {
 #[derive(Debug)]
 struct Connection {
     stream: TcpStream,
-    /// The number of its last request, and when that was due.
+    /// The number of the last request, and its due time.
     number: u64,
     due: Instant,
     answer: Vec<u8>,
@@ -293,7 +297,8 @@ impl<'r> Wire<'r> {
             }
             for event in events.drain(..) {
                 self.read(event.data.u64() as usize, &mut chunk)?;
-                // At once: a server that has answered all would else wait until all answers are read.
+                // Send now: a server that has answered everything would otherwise wait until all
+                // answers are read.
                 self.send_due()?;
             }
             if self.is_stopping && self.under_way == 0 {
@@ -302,7 +307,7 @@ impl<'r> Wire<'r> {
         }
     }
 
-    /// Sends nothing more and reads what is under way.
+    /// Stops sending and reads the remaining answers.
     fn finish(&mut self) -> Result<(), Failure> {
         self.is_stopping = true;
         if self.under_way > 0 {
@@ -311,7 +316,8 @@ impl<'r> Wire<'r> {
         Ok(())
     }
 
-    /// Sends what is due, as far as there are connections for it, and returns the time.
+    /// Sends the requests that are due while there are idle connections, and returns the current
+    /// time.
     fn send_due(&mut self) -> Result<Instant, Failure> {
         loop {
             let now = Instant::now();
@@ -322,7 +328,7 @@ impl<'r> Wire<'r> {
         }
     }
 
-    /// Sends the next request on a connection that waits for one.
+    /// Sends the next request on an idle connection.
     fn send_next(&mut self, now: Instant) -> Result<(), Failure> {
         let Some(index) = self.idle.pop_front() else {
             return Ok(());
@@ -341,7 +347,7 @@ impl<'r> Wire<'r> {
         send(&mut connection.stream, &self.request)
     }
 
-    /// Reads what has come; a whole answer sets the connection free.
+    /// Reads the received bytes; a complete answer makes the connection idle again.
     fn read(&mut self, index: usize, chunk: &mut [u8]) -> Result<(), Failure> {
         let connection = &mut self.connections[index];
         let len = match connection.stream.read(chunk) {
@@ -350,7 +356,7 @@ impl<'r> Wire<'r> {
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => return Ok(()),
             Err(error) => return Err(format!("a connection is broken: {error}").into()),
         };
-        // An answer that comes in one piece, as they do, is read where it is.
+        // An answer that arrives in one piece, as most do, is parsed without a copy.
         let bytes = if connection.answer.is_empty() {
             &chunk[..len]
         } else {
@@ -385,7 +391,8 @@ impl<'r> Wire<'r> {
     }
 }
 
-/// Sends a whole request. Its connection is idle, so that the kernel takes it at once unless it is huge.
+/// Sends a whole request. Its connection is idle, so the kernel takes it at once unless it is very
+/// large.
 fn send(stream: &mut TcpStream, mut request: &[u8]) -> Result<(), Failure> {
     let mut blocked = None;
     while !request.is_empty() {
@@ -416,7 +423,8 @@ mod tests {
     use super::*;
     use crate::events::Kind;
 
-    /// Serves `connections` connections, each by a thread, until they are closed; `status` is told the number of the request there.
+    /// Serves `connections` connections, each on a thread, until they are closed. `status` gets the
+    /// number of the request on its connection.
     fn serve(connections: usize, status: fn(usize) -> u16) -> io::Result<SocketAddr> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let address = listener.local_addr()?;
@@ -425,7 +433,7 @@ mod tests {
                 thread::spawn(move || {
                     let mut chunk = [0; 4096];
                     let mut number = 0;
-                    // A pixel's request comes in one piece.
+                    // A pixel's request arrives in one piece.
                     while stream.read(&mut chunk).is_ok_and(|len| len > 0) {
                         let status = status(number);
                         number += 1;
@@ -476,7 +484,8 @@ mod tests {
         };
         let requests = Requests::generate(Kind::Pixel, 10)?;
         let outcome = load(serve(1, stops)?, &requests, 1, Pace::Open(1_000.0)).run(|| Ok(()))?;
-        // Of 1000 at most, the 150 that were due within its first half waited for more than its second half.
+        // The load sends at most 1001 requests; the 150 that fall due in the first half of the stop
+        // wait for longer than its second half.
         assert!(outcome.sent <= 1_001, "{}", outcome.sent);
         let p86 = outcome.latency.quantile(0.86);
         assert!(p86 >= STOP / 2, "{p86:?}");

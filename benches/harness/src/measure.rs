@@ -1,4 +1,4 @@
-//! One measurement of a server, and many of them side by side.
+//! One measurement of a server, and several rounds of measurements.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -12,34 +12,35 @@ use crate::{
     store::Store,
 };
 
-/// What one measurement has found.
+/// The figures of one measurement.
 #[derive(Debug)]
 pub struct Figures {
     /// Answers per second.
     pub per_second: f64,
-    /// CPU time of the server for each, in microseconds.
+    /// CPU time of the server per answer, in microseconds.
     pub cpu_us: f64,
-    /// From a request to its answer.
+    /// Latencies, from a request to its answer.
     pub latency: Histogram,
-    /// The share of its cores' time that the server took; near 1 it was what limited the rest.
+    /// The share of its cores' time that the server used; near 1, the server was the bottleneck.
     pub server_busy: f64,
-    /// The share of its core's time that the load generator took.
+    /// The share of its core's time that the load generator used.
     pub load_busy: f64,
-    /// What ClickHouse took, in cores.
+    /// The CPU time that ClickHouse used, in cores.
     pub store_busy: f64,
-    /// What everybody else on the machine took, in cores: where it is not next to nothing, the figures are not the server's.
+    /// The CPU time that all other processes used, in cores. If it is not close to zero, the
+    /// figures are not reliable.
     pub others_busy: f64,
-    /// The server's memory at its highest, in bytes.
+    /// The server's peak memory, in bytes.
     pub peak: u64,
-    /// Requests that were sent, before, within and after the measurement.
+    /// Requests that were sent before, within and after the measurement.
     pub sent: u64,
-    /// Of those, answered with 2xx or 3xx.
+    /// Requests that were answered with 2xx or 3xx.
     pub accepted: u64,
-    /// Of those, without an answer.
+    /// Requests without an answer.
     pub unanswered: u64,
-    /// Of those, answered with anything else, by status.
+    /// Requests that were answered with any other status, by status.
     pub refused: BTreeMap<u16, u64>,
-    /// What the first answer said of its event's acknowledgement.
+    /// The acknowledgement in the first answer.
     pub ack: Option<String>,
 }
 
@@ -78,21 +79,21 @@ pub fn measure(server: &Server, store: &Store, cores: &Cores, load: &Load<'_>) -
 pub struct Rounds {
     /// Answers per second.
     pub per_second: Spread,
-    /// CPU time of the server for each, in microseconds.
+    /// CPU time of the server per answer, in microseconds.
     pub cpu_us: Spread,
-    /// The middle of the latencies, in milliseconds.
+    /// Median latency, in milliseconds.
     pub p50: Spread,
-    /// What 99 of 100 answers keep to, in milliseconds.
+    /// 99th percentile of the latency, in milliseconds.
     pub p99: Spread,
-    /// The share of its cores' time that the server took.
+    /// The share of its cores' time that the server used.
     pub server_busy: Spread,
-    /// The share of its core's time that the load generator took.
+    /// The share of its core's time that the load generator used.
     pub load_busy: Spread,
-    /// What ClickHouse took, in cores.
+    /// The CPU time that ClickHouse used, in cores.
     pub store_busy: Spread,
-    /// What everybody else on the machine took, in cores.
+    /// The CPU time that all other processes used, in cores.
     pub others_busy: Spread,
-    /// The server's memory at its highest, in bytes.
+    /// The server's peak memory, in bytes.
     pub peak: u64,
     /// Requests that were accepted.
     pub accepted: u64,
@@ -101,7 +102,7 @@ pub struct Rounds {
 }
 
 impl Rounds {
-    /// Adds one.
+    /// Adds the figures of a round.
     pub fn push(&mut self, figures: &Figures) {
         self.per_second.push(figures.per_second);
         self.cpu_us.push(figures.cpu_us);
@@ -118,7 +119,9 @@ impl Rounds {
         }
     }
 
-    /// Returns who was busy and how much of a core it took: a figure is the server's own only where the server is near 100 %.
+    /// Returns how busy the server and the load generator were, in percent of their own cores, then
+    /// ClickHouse and all others, in percent of one core. A figure is the server's own only if the
+    /// server is near 100 %.
     pub fn busy(&self) -> String {
         let percent = |share: &Spread| share.median() * 100.0;
         format!(
@@ -130,7 +133,7 @@ impl Rounds {
         )
     }
 
-    /// Returns what was refused, as text.
+    /// Returns the refused requests by status, as text.
     pub fn refusals(&self) -> String {
         let each = self.refused.iter().map(|(status, count)| format!("{count} × {status}"));
         each.collect::<Vec<_>>().join(", ")

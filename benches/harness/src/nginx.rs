@@ -1,4 +1,5 @@
-//! nginx as collectors of pictures are often built: it answers, and what was asked goes to a log of JSON lines that something else reads.
+//! nginx as a collector of pixels, a common setup: it answers, and writes each request to a log of
+//! JSON lines for another program to read.
 
 use std::{
     env, fs,
@@ -9,7 +10,8 @@ use std::{
 
 use crate::Failure;
 
-/// What is answered where: the original's routes for what is all in the head, each with a fixed answer, in one process that can be measured as one.
+/// The routes whose events are complete in the request's head, each with a fixed answer, in a
+/// single process, which is measured as a whole.
 const CONFIG: &str = r#"
 daemon off;
 master_process off;
@@ -35,25 +37,26 @@ http {
 }
 "#;
 
-/// Returns the command that runs nginx in `folder`, and where it will listen; none where it is not installed.
+/// Returns the command that runs nginx in `folder` and its listen address, or `None` if nginx is
+/// not installed.
 ///
 /// # Errors
 /// Those of the file system.
 pub fn command(folder: &Path) -> Result<Option<(Command, SocketAddr)>, Failure> {
     let path = env::var_os("PATH").unwrap_or_default();
-    // Where Debian puts it is not on the path of everybody.
+    // Debian's folder for nginx is not on every user's `PATH`.
     let folders = env::split_paths(&path).chain(["/usr/sbin".into()]);
     let Some(program) = folders.map(|folder| folder.join("nginx")).find(|file| file.is_file()) else {
         return Ok(None);
     };
-    // It cannot be told to take any port that is free.
+    // nginx cannot choose a free port, so the bench chooses one.
     let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
     fs::create_dir_all(folder)?;
     let config = folder.join("nginx.conf");
     fs::write(&config, CONFIG.replace("ADDRESS", &address.to_string()))?;
     let mut command = Command::new(program);
     command.arg("-p").arg(folder).arg("-c").arg(config);
-    // The log that is open before the configuration is read.
+    // The log that nginx opens before it reads its configuration.
     command.args(["-e", "stderr"]);
     Ok(Some((command, address)))
 }

@@ -1,10 +1,10 @@
-//! What a bench writes into the documentation: its figures, between two comments that name it.
+//! Writes the figures of a bench into the documentation, between two comments that name the bench.
 
 use std::{fs, path::Path};
 
 use crate::Failure;
 
-/// Puts `text` into the section of a page that stands between `<!-- NAME -->` and `<!-- end of NAME -->`.
+/// Replaces the section of a page between `<!-- NAME -->` and `<!-- end of NAME -->` with `text`.
 ///
 /// # Errors
 /// If the page has no such section, or cannot be written.
@@ -23,7 +23,7 @@ fn with_section(page: &str, name: &str, text: &str) -> Option<String> {
     ))
 }
 
-/// Returns the machine that a bench runs on in one line.
+/// Returns a one-line description of the machine that runs the bench.
 pub fn machine() -> String {
     let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpu

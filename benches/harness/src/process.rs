@@ -1,4 +1,4 @@
-//! A server as a child: when it is ready, what CPU time and memory it takes, and its end.
+//! A server as a child process: its start and stop, its CPU time and its memory.
 
 use std::{
     fs::{self, File},
@@ -15,16 +15,16 @@ use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, se
 
 use crate::{Failure, cores::Cores};
 
-/// What the kernel counts CPU time in, whatever its own clock's rate.
+/// The unit of CPU times in `/proc`, whatever the kernel's own tick rate.
 const TICK: Duration = Duration::from_millis(10);
 
-/// A server that does not listen within this is killed.
+/// The time limit for a server to start to listen; after it, the server is killed.
 const START_WITHIN: Duration = Duration::from_secs(60);
 
-/// A server that does not end within this is killed.
+/// The time limit for a server to stop; after it, the server is killed.
 const STOP_WITHIN: Duration = Duration::from_secs(60);
 
-/// A running server; it is killed when it is dropped.
+/// A running server; dropping it kills it.
 #[derive(Debug)]
 pub struct Server {
     child: Child,
@@ -32,11 +32,11 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts a program on the server's cores and returns it when it has said `listening on http://ADDRESS`. What it logs goes to
-    /// the file `log`.
+    /// Starts a program on the server's cores and returns it when it has printed
+    /// `listening on http://ADDRESS`. Its log goes to the file `log`.
     ///
     /// # Errors
-    /// If it cannot be started, or says something else, or nothing for a minute.
+    /// If it cannot be started, or prints something else, or nothing for a minute.
     pub fn start(mut command: Command, cores: &Cores, log: &Path) -> Result<Self, Failure> {
         command
             .stdin(Stdio::null())
@@ -48,7 +48,8 @@ impl Server {
             thread::spawn(move || {
                 let mut lines = BufReader::new(out).lines().map_while(Result::ok);
                 let _ = lines.next().map(|line| says.send(line));
-                // Whatever else it says is nobody's, but it should not find its standard output closed.
+                // Further output is discarded, but the server must not find its standard output
+                // closed.
                 lines.for_each(drop);
             });
         }
@@ -63,10 +64,11 @@ impl Server {
         }
     }
 
-    /// As [`start`](Self::start), of a program that does not say where it listens: it is ready when it takes connections at `address`.
+    /// As [`start`](Self::start), for a program that does not print its address: it is ready when
+    /// it accepts connections at `address`.
     ///
     /// # Errors
-    /// If it cannot be started, or takes no connection for a minute.
+    /// If it cannot be started, or accepts no connection for a minute.
     pub fn start_at(address: SocketAddr, mut command: Command, cores: &Cores, log: &Path) -> Result<Self, Failure> {
         command
             .stdin(Stdio::null())
@@ -84,12 +86,12 @@ impl Server {
         Ok(server)
     }
 
-    /// Returns where it listens.
+    /// Returns the address on which it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Returns the CPU time that it has used, to 10 ms.
+    /// Returns the CPU time that it has used, in steps of 10 ms.
     ///
     /// # Errors
     /// If it has ended.
@@ -97,7 +99,7 @@ impl Server {
         cpu_time(self.child.id())
     }
 
-    /// Returns its memory, now and at its highest since [`forget_peak`](Self::forget_peak).
+    /// Returns its current memory, and the peak since the last [`forget_peak`](Self::forget_peak).
     ///
     /// # Errors
     /// If it has ended.
@@ -114,7 +116,7 @@ impl Server {
         })
     }
 
-    /// Lets the peak of its memory begin anew.
+    /// Resets the peak of its memory.
     ///
     /// # Errors
     /// If it has ended.
@@ -122,10 +124,10 @@ impl Server {
         Ok(fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5")?)
     }
 
-    /// Asks it to end and returns how long it took.
+    /// Sends SIGTERM and returns how long the server took to end.
     ///
     /// # Errors
-    /// If it does not, or says that it has failed.
+    /// If it does not end within a minute, or exits with a failure.
     pub fn stop(mut self) -> Result<Duration, Failure> {
         let started = Instant::now();
         if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
@@ -149,12 +151,12 @@ impl Drop for Server {
     }
 }
 
-/// What a process keeps in memory, in bytes.
+/// Memory of a process, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Memory {
-    /// Now.
+    /// Current resident memory.
     pub resident: u64,
-    /// At its highest.
+    /// Peak resident memory.
     pub peak: u64,
 }
 
@@ -164,7 +166,7 @@ pub struct Memory {
 /// If there is no such process.
 pub fn cpu_time(id: u32) -> Result<Duration, Failure> {
     let stat = fs::read_to_string(format!("/proc/{id}/stat"))?;
-    // The second field is the program's name in parentheses, which may hold anything.
+    // The second field is the program's name in parentheses, which may contain any character.
     let rest = stat.rsplit_once(") ").ok_or("a process without a name")?.1;
     let mut times = rest.split(' ').skip(11).take(2).map(str::parse::<u32>);
     match (times.next(), times.next()) {
@@ -176,7 +178,7 @@ pub fn cpu_time(id: u32) -> Result<Duration, Failure> {
 /// Returns the CPU time that the whole machine has used.
 ///
 /// # Errors
-/// If the kernel does not say.
+/// If `/proc/stat` cannot be read.
 pub fn machine_cpu_time() -> Result<Duration, Failure> {
     let stat = fs::read_to_string("/proc/stat")?;
     let line = stat.lines().next().unwrap_or_default();
@@ -204,7 +206,7 @@ pub fn machine_cpu_time() -> Result<Duration, Failure> {
     }
 }
 
-/// Lets this process and its children have so many open files and connections.
+/// Raises this process's and its children's limit of open files and connections to `count`.
 ///
 /// # Errors
 /// If the system does not allow it.

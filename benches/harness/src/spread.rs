@@ -1,8 +1,8 @@
-//! Medians over rounds, and how far the rounds lie apart.
+//! Medians over rounds, and the noise between the rounds.
 
 use std::fmt;
 
-/// One figure of each round, in their order.
+/// One figure per round, in the order of the rounds.
 #[derive(Debug, Clone, Default)]
 pub struct Spread {
     values: Vec<f64>,
@@ -14,8 +14,8 @@ impl Spread {
         self.values.push(value);
     }
 
-    /// Returns how many times as large it is as another one, round by round: what changes from one round to the next and is the same
-    /// for both is in neither.
+    /// Returns the ratio to another figure, round by round. Changes from one round to the next that
+    /// affect both figures equally cancel out.
     pub fn to(&self, other: &Self) -> Self {
         self.values
             .iter()
@@ -24,7 +24,7 @@ impl Spread {
             .collect()
     }
 
-    /// Returns the middle one, or the mean of the two in the middle; NaN of nothing.
+    /// Returns the middle value, or the mean of the two in the middle; NaN if there are no values.
     pub fn median(&self) -> f64 {
         let sorted = self.sorted();
         let half = sorted.len() / 2;
@@ -35,8 +35,9 @@ impl Spread {
         }
     }
 
-    /// Returns half the distance between the least and the greatest as a share of the median: what a difference has to exceed to be one.
-    /// A single round does not say.
+    /// Returns half the distance between the least and the greatest value, as a share of the
+    /// median. A smaller difference between two figures is not significant. A single round has no
+    /// noise.
     pub fn noise(&self) -> Option<f64> {
         match self.sorted()[..] {
             [least, .., greatest] => Some((greatest - least) / 2.0 / self.median()),
@@ -65,7 +66,7 @@ impl FromIterator<f64> for Spread {
     }
 }
 
-/// The median with the noise behind it, in the precision that is asked for: `8.35 ±1 %`.
+/// Writes the median and the noise, in the requested precision: `8.35 ±1 %`.
 impl fmt::Display for Spread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let digits = f.precision().unwrap_or(0);

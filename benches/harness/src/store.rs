@@ -1,4 +1,4 @@
-//! ClickHouse for a bench: the embedded engine, on its own cores, and questions to it.
+//! ClickHouse for a bench: the embedded engine, on its own cores, and queries to it.
 
 use std::{
     fs,
@@ -12,10 +12,10 @@ use rowmill_engine::{Account, Engine, Options};
 
 use crate::{Failure, ask::ask_as, cores::Cores, process::cpu_time};
 
-/// How long rows may take to arrive after the last of them was accepted.
+/// The time limit for rows to arrive after the collector accepted the last one.
 const ARRIVE_WITHIN: Duration = Duration::from_secs(120);
 
-/// How long merges may take when nothing more comes.
+/// The time limit for merges after the last insert.
 const SETTLE_WITHIN: Duration = Duration::from_secs(600);
 
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -25,7 +25,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 pub struct Processes(Vec<u32>);
 
 impl Processes {
-    /// Returns the CPU time that they have used.
+    /// Returns the CPU time that all of them have used.
     ///
     /// # Errors
     /// If one has ended.
@@ -34,7 +34,7 @@ impl Processes {
     }
 }
 
-/// A running ClickHouse; it ends, and its data goes, with this value.
+/// A running ClickHouse; dropping it stops it and removes its data.
 #[derive(Debug)]
 pub struct Store {
     engine: Option<Engine>,
@@ -46,10 +46,10 @@ pub struct Store {
 }
 
 impl Store {
-    /// Starts the engine that `program` can become, with its data in a new folder below `folder`.
+    /// Starts the engine through `program`, with its data in a new folder below `folder`.
     ///
     /// # Errors
-    /// If there is no ClickHouse and none can be fetched, or it does not start.
+    /// If there is no ClickHouse and none can be downloaded, or it does not start.
     pub fn start(program: &Path, folder: &Path, cores: &Cores) -> Result<Self, Failure> {
         let data = folder.join(format!("bench-engine-{}", process::id()));
         let options = Options::new(program, &data);
@@ -64,7 +64,7 @@ impl Store {
         })
     }
 
-    /// Stops it in order; its data stays.
+    /// Stops it gracefully and keeps its data.
     ///
     /// # Errors
     /// If it does not end.
@@ -75,10 +75,10 @@ impl Store {
         Ok(())
     }
 
-    /// Starts it again where it was.
+    /// Starts it again with the same data and address.
     ///
     /// # Errors
-    /// If it does not start, or somebody has taken its place.
+    /// If it does not start, or another process has taken its address.
     pub fn start_again(&mut self, cores: &Cores) -> Result<(), Failure> {
         let options = self.options.clone().with_listen(self.address);
         let (engine, processes) = start(&options, cores)?;
@@ -97,17 +97,17 @@ impl Store {
         format!("http://{user}:{password}@{}", self.address)
     }
 
-    /// Returns the user by whom the benches ask.
+    /// Returns the account that the benches use for their queries.
     pub fn account(&self) -> &Account {
         &self.account
     }
 
-    /// Returns the processes that are ClickHouse.
+    /// Returns the processes of ClickHouse.
     pub fn processes(&self) -> &Processes {
         &self.processes
     }
 
-    /// Runs SQL and returns its output without the last line's end.
+    /// Runs SQL and returns its output without the final line end.
     ///
     /// # Errors
     /// ClickHouse's own, as text.
@@ -120,18 +120,18 @@ impl Store {
         }
     }
 
-    /// Runs SQL that answers one number.
+    /// Runs SQL that returns one number.
     ///
     /// # Errors
-    /// ClickHouse's own, or that it is none.
+    /// ClickHouse's own, or if the output is not a number.
     pub fn number(&self, sql: &str) -> Result<u64, Failure> {
         let text = self.query(sql)?;
         text.parse().map_err(|_| format!("{sql}: {text:?} is no number").into())
     }
 
-    /// Waits until `table` has all `accepted` rows, and checks that each has an own `key`.
+    /// Waits until `table` has all `accepted` rows, and checks that each has a distinct `key`.
     ///
-    /// `unclear` requests had no answer: their rows may be there or not.
+    /// `unclear` requests had no answer: the table may or may not have their rows.
     ///
     /// # Errors
     /// If rows are missing after two minutes, or are there twice.
@@ -143,7 +143,7 @@ impl Store {
             }
             thread::sleep(LOOK_EVERY);
         }
-        // What is on its way still, of those whose answer is missing, changes nothing.
+        // Rows of unanswered requests may still arrive; the check allows for them.
         let rows = self.number(&format!("SELECT count() FROM {table}"))?;
         let distinct = self.number(&format!("SELECT uniqExact({key}) FROM {table}"))?;
         if !(accepted..=accepted + unclear).contains(&rows) || distinct != rows {
@@ -167,7 +167,7 @@ impl Store {
     /// Waits until no merge is under way.
     ///
     /// # Errors
-    /// ClickHouse's own; or if it is at it still after ten minutes.
+    /// ClickHouse's own; or if merges are still running after ten minutes.
     pub fn settle(&self) -> Result<(), Failure> {
         let started = Instant::now();
         while self.number("SELECT count() FROM system.merges")? > 0 {
@@ -196,7 +196,7 @@ fn start(options: &Options, cores: &Cores) -> Result<(Engine, Processes), Failur
     Ok((engine, Processes(ids)))
 }
 
-/// Returns the processes that a process has started, and theirs.
+/// Returns all descendants of a process.
 fn descendants(of: u32) -> Result<Vec<u32>, Failure> {
     let mut found = Vec::new();
     for task in fs::read_dir(format!("/proc/{of}/task"))? {
