@@ -1,8 +1,7 @@
 //! Chooses the ClickHouse to run: the first of four sources that has one.
 //!
-//! 1. `ROWMILL_ENGINE`, the path of a libchdb library or of a `clickhouse` program. If it is set, no
-//!    other source is tried: a user who names an engine wants no other, and an unusable one is an
-//!    error.
+//! 1. `ROWMILL_ENGINE`, the path of a libchdb library or of a `clickhouse` program. If it is set,
+//!    an unusable path is an error: a user who names an engine does not want another.
 //! 2. A `clickhouse` on `PATH`, if it is new enough. An older one is skipped: it serves something
 //!    else on this machine, and the engine works without it.
 //! 3. The library in the cache.

@@ -173,8 +173,8 @@ fn start(program: Program, place: &Place, access: &Access, tie: Tie, events: &Se
             Ok(Running { lifeline, process })
         }
         Program::Binary(path) => {
-            // After the program starts, because it would inherit the signal mask. A signal before
-            // that ends this process, which closes the lifeline and so ends the program.
+            // After the program starts, because it would inherit the signal mask. A signal in
+            // between ends this process, which closes the lifeline and thereby ends the program.
             let binary = Binary::spawn(&path, arguments)?;
             hold_signals(tie, events)?;
             let (lifeline, process) = binary.watch(ended)?;
