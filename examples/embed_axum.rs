@@ -1,7 +1,6 @@
 //! Adds the events of one table to an existing axum application.
 //!
-//! Run a ClickHouse (`cargo run -- engine` runs one and prints its value of ROWMILL_CLICKHOUSE),
-//! then
+//! Run a ClickHouse (`cargo run -- engine` does, and prints its value of ROWMILL_CLICKHOUSE), then
 //!
 //! ```text
 //! cargo run --example embed_axum

@@ -1,7 +1,6 @@
 //! Adds events to an existing hyper service.
 //!
-//! Run a ClickHouse (`cargo run -- engine` runs one and prints its value of ROWMILL_CLICKHOUSE),
-//! then
+//! Run a ClickHouse (`cargo run -- engine` does, and prints its value of ROWMILL_CLICKHOUSE), then
 //!
 //! ```text
 //! cargo run --example embed_hyper

@@ -1,5 +1,5 @@
-//! Checks that the published JSON Schema is the one that the crate generates. `ROWMILL_BLESS=1
-//! cargo test -p rowmill-codegen` rewrites it.
+//! Checks that the published JSON Schema is the one that the crate generates.
+//! `ROWMILL_BLESS=1 cargo test -p rowmill-codegen` rewrites it.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 

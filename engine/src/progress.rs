@@ -89,8 +89,8 @@ impl Progress {
         })
     }
 
-    /// Returns the completed quarters of the total, or without a total the completed units of 64
-    /// MiB.
+    /// Returns the completed quarters of the total, or without a total the completed
+    /// units of 64 MiB.
     fn quarter(&self, bytes: u64) -> u64 {
         match self.total {
             Some(total) => bytes.min(total) * 4 / total.max(1),

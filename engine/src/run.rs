@@ -60,10 +60,10 @@ pub struct RunOptions {
 pub enum Tie {
     /// A signal: SIGINT, SIGTERM or SIGHUP. A second signal does not wait for running queries.
     Free,
-    /// The end of standard input: the engine ends when the holder of the other end closes it, and
-    /// ignores the signals. Those reach the holder too (from a terminal, or from an init system
-    /// that signals a whole service), and the holder may have to store rows before it stops the
-    /// engine.
+    /// The end of standard input: the engine ends when the holder of the other end closes it or
+    /// dies, and ignores the signals. Those reach the holder too (from a terminal, or from an init
+    /// system that signals a whole service), and the holder may have to store rows before it stops
+    /// the engine.
     Stdin,
 }
 

@@ -1,6 +1,6 @@
 //! Extracts the library from a package's tarball.
 //!
-//! The library is the only file written, beside the tarball. [`unpack`] syncs it to disk before it
+//! The library is the only file written, beside the tarball. `unpack` syncs it to disk before it
 //! returns, because the rename that follows must not outlive the content.
 
 use std::{
