@@ -1,4 +1,4 @@
-//! Tables of the folder `schemas` become the module `tables` of this crate.
+//! Generates this crate's module `tables` from the folder `schemas`.
 
 fn main() {
     rowmill_codegen::build("schemas");

@@ -1,11 +1,11 @@
-//! An existing axum application takes the events of one table beside its own routes.
+//! Adds the events of one table to an existing axum application.
 //!
-//! Run a ClickHouse (`cargo run -- engine` does, and prints the value of ROWMILL_CLICKHOUSE for it), then
+//! Run a ClickHouse (`cargo run -- engine` does, and prints its value of ROWMILL_CLICKHOUSE), then
 //!
 //! ```text
 //! cargo run --example embed_axum
 //! curl -d '{"event":"sent"}' http://127.0.0.1:3000/wh/mail     becomes a row of mail_statistics
-//! curl http://127.0.0.1:3000/users/7                           is answered by the application, as before
+//! curl http://127.0.0.1:3000/users/7                           still goes to the application
 //! ```
 
 use std::{env, error::Error, net::SocketAddr, time::Duration};
@@ -25,7 +25,7 @@ async fn user(Path(id): Path<u32>) -> String {
     format!("user {id}\n")
 }
 
-/// Tells the layer who has sent a request.
+/// Passes the address of the sender to the layer.
 async fn peer(ConnectInfo(address): ConnectInfo<SocketAddr>, mut request: Request, next: Next) -> Response {
     request.extensions_mut().insert(Peer(address.ip()));
     next.run(request).await
@@ -35,12 +35,13 @@ async fn peer(ConnectInfo(address): ConnectInfo<SocketAddr>, mut request: Reques
 async fn main() -> Result<(), Box<dyn Error>> {
     let store: ClickHouseUrl = variable("ROWMILL_CLICKHOUSE", "http://127.0.0.1:8123/stats").parse()?;
     let writer = Writer::start(&tables::SCHEMA, store, &WriterOptions::default());
-    // The tables, too, are the writer's to look after. Where they differ from the schema, the start is the time to say so.
+    // The writer also creates the tables. A difference from the schema must stop the start.
     writer.synced(Duration::from_secs(10)).await?;
 
     let application = Router::new()
         .route("/users/{id}", get(user))
-        // One table's layer, which takes that table's routes; `tables::layer` takes those of all.
+        // The layer of one table handles that table's routes; `tables::layer` handles those of all
+        // tables.
         .layer(MailStatisticsLayer::new(writer.clone()))
         .layer(middleware::from_fn(peer));
 
@@ -56,7 +57,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     .with_graceful_shutdown(stop)
     .await?;
 
-    // What is still in memory goes to ClickHouse before the process ends.
+    // Send the rows that are still in memory to ClickHouse before the process ends.
     let report = writer.drain(Duration::from_secs(30)).await;
     if report.is_complete() {
         Ok(())

@@ -1,11 +1,11 @@
-//! An existing hyper service takes events beside its own routes.
+//! Adds events to an existing hyper service.
 //!
-//! Run a ClickHouse (`cargo run -- engine` does, and prints the value of ROWMILL_CLICKHOUSE for it), then
+//! Run a ClickHouse (`cargo run -- engine` does, and prints its value of ROWMILL_CLICKHOUSE), then
 //!
 //! ```text
 //! cargo run --example embed_hyper
 //! curl -d '{"event":"sent"}' http://127.0.0.1:3000/wh/mail     becomes a row of mail_statistics
-//! curl http://127.0.0.1:3000/users/7                           is answered by the service, as before
+//! curl http://127.0.0.1:3000/users/7                           still goes to the service
 //! ```
 
 use std::{convert::Infallible, env, error::Error, net::SocketAddr, time::Duration};
@@ -19,7 +19,7 @@ use rowmill_ingest::{ClickHouseUrl, ServeOptions, Writer, WriterOptions, serve};
 use tokio::net::TcpListener;
 use tower::{Layer, service_fn};
 
-/// The service that was there before.
+/// The existing service.
 async fn shop(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let answer = format!("the shop answers {}\n", request.uri().path());
     Ok(Response::new(Full::new(Bytes::from(answer))))
@@ -29,10 +29,11 @@ async fn shop(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infal
 async fn main() -> Result<(), Box<dyn Error>> {
     let store: ClickHouseUrl = variable("ROWMILL_CLICKHOUSE", "http://127.0.0.1:8123/stats").parse()?;
     let writer = Writer::start(&tables::SCHEMA, store, &WriterOptions::default());
-    // The tables, too, are the writer's to look after. Where they differ from the schema, the start is the time to say so.
+    // The writer also creates the tables. A difference from the schema must stop the start.
     writer.synced(Duration::from_secs(10)).await?;
 
-    // The declared routes of all tables are taken, every other request goes on to the shop, its body untouched.
+    // The layer handles the routes of all tables. Other requests go to the shop with their bodies
+    // untouched.
     let service = tables::layer(writer.clone()).layer(service_fn(shop));
 
     let listener = TcpListener::bind(variable("LISTEN", "127.0.0.1:3000")).await?;
@@ -43,7 +44,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     };
     serve(listener, service_for, ServeOptions::default(), stop).await;
 
-    // What is still in memory goes to ClickHouse before the process ends.
+    // Send the rows that are still in memory to ClickHouse before the process ends.
     let report = writer.drain(Duration::from_secs(30)).await;
     if report.is_complete() {
         Ok(())

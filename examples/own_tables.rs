@@ -1,6 +1,8 @@
-//! A program that is nothing but a collector of its own tables: those of the folder `schemas` beside its manifest.
+//! A program that only collects events for its own tables, those of the folder `schemas` beside its
+//! manifest.
 //!
-//! Its build script is the one line of `build.rs`. The bench `rebuild` builds this file in a package of its own.
+//! Its build script is the one line of `build.rs`. The bench `rebuild` builds this file in a
+//! separate package.
 
 use std::{env, error::Error};
 

@@ -1,4 +1,5 @@
-//! Prints what the build step makes of a schema folder: `cargo run -p rowmill-codegen --example generate -- schemas`.
+//! Prints the output of the build step for a schema folder:
+//! `cargo run -p rowmill-codegen --example generate -- schemas`.
 
 fn main() {
     let folder = std::env::args().nth(1).unwrap_or_else(|| "schemas".to_owned());

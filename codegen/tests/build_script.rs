@@ -1,5 +1,5 @@
-//! What a person sees at the terminal: a crate of its own, outside of this workspace, is built by a real cargo, with a bad schema and then
-//! with a good one.
+//! Tests the terminal output of a build: a real cargo builds a crate outside this workspace, with a
+//! bad schema and then with a good one.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -46,7 +46,7 @@ fn a_bad_schema_stops_the_build_with_its_report_and_a_mended_one_builds() {
     assert!(!seen.contains("panicked"), "{seen}");
     assert!(!seen.contains("failed to run custom build command"), "{seen}");
 
-    // The files are watched: cargo runs the script again without being asked to.
+    // Cargo watches the files, and runs the script again after a change.
     package.write(
         "schemas/50_mail.yml",
         &BAD.replace("mial", "mail").replace("Strng", "String"),
@@ -56,7 +56,7 @@ fn a_bad_schema_stops_the_build_with_its_report_and_a_mended_one_builds() {
     assert!(output.status.success(), "{seen}");
     assert!(!seen.contains("warning"), "{seen}");
 
-    // So is the folder: a new file is seen, and what is odd in it is said without stopping the build.
+    // Cargo watches the folder too: it sees the new file, and a warning does not stop the build.
     package.write(
         "schemas/60_post.yml",
         "clickhouse: { tables: { post: { id: UInt64, _options: { engine: Memory } } } }\n",
@@ -80,7 +80,7 @@ impl Package {
             folder: Path::new(env!("CARGO_TARGET_TMPDIR")).join(name),
         };
         let _ = fs::remove_dir_all(&package.folder);
-        // The empty `[workspace]` keeps cargo from looking for one in the folders above.
+        // The empty `[workspace]` keeps cargo from searching the parent folders for one.
         let manifest = format!(
             "[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n[workspace]\n\n\
              [build-dependencies]\nrowmill-codegen = {{ path = {codegen:?} }}\n"
@@ -88,7 +88,7 @@ impl Package {
         package.write("Cargo.toml", &manifest);
         package.write("build.rs", "fn main() {\n    rowmill_codegen::build(\"schemas\");\n}\n");
         package.write("src/lib.rs", "");
-        // The workspace's own versions: all of them are there already, and nothing is fetched.
+        // The workspace's lock file: its packages are already present, so cargo fetches nothing.
         let lock = codegen.join("../Cargo.lock");
         fs::copy(lock, package.folder.join("Cargo.lock")).unwrap();
         package
@@ -101,7 +101,8 @@ impl Package {
     }
 
     fn build(&self) -> Output {
-        // The workspace's target folder has the dependencies compiled; while tests run, cargo does not lock it.
+        // The workspace's target folder has the compiled dependencies. Cargo does not lock it while
+        // tests run.
         let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
         Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
             .args(["build", "--offline", "--color=never"])

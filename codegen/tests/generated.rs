@@ -1,7 +1,7 @@
-//! What is generated, pinned: each schema of `tests/cases/good` beside its Rust.
+//! Pins the Rust generated for each schema in `tests/cases/good` in a file beside it.
 //!
-//! That it compiles and does what it says is shown by the crates that build with it; here a change of the output is seen as one.
-//! `ROWMILL_BLESS=1 cargo test -p rowmill-codegen` writes the files anew.
+//! These tests only show a change of the output. The crates that build with the generated code test
+//! that it compiles and works. `ROWMILL_BLESS=1 cargo test -p rowmill-codegen` rewrites the files.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -37,7 +37,7 @@ fn each_good_schema_gives_its_code() {
 #[test]
 fn the_same_schema_gives_the_same_output() {
     let cases = cases();
-    // Each thread has other seeds for its hash maps.
+    // Each thread has different seeds for its hash maps.
     let runs: Vec<HashMap<String, [String; 2]>> = thread::scope(|scope| {
         let runs: Vec<_> = (0..4)
             .map(|_| {

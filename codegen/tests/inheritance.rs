@@ -1,7 +1,8 @@
-//! How tables inherit, beside what was recorded of the original: each section of the record with the YAML that it came from.
+//! Tests how tables inherit. Each section of the record, which holds the results of the original,
+//! has its YAML here.
 //!
-//! The record's tables have `extra.key` without its `extra.value`, which Rowmill refuses; the YAML here has both, and the
-//! comparison leaves the second out.
+//! The record's tables have `extra.key` without `extra.value`, which Rowmill refuses. The YAML here
+//! has both, and the comparison omits `extra.value`.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -20,24 +21,24 @@ clickhouse:
       _options: { extend: base, engine: 'MergeTree(date, (date), 8192)' }
 ";
 
-/// What the old form of the engine is today. ClickHouse refuses the old one, so it is translated; the window is what makes a block
-/// that is sent twice be stored once.
+/// The old form of the engine, which ClickHouse refuses, and its modern translation. The window
+/// makes ClickHouse store a block once if it is sent twice.
 const OLD_ENGINE: &str = "MergeTree(date, (date), 8192)";
 const TODAYS_ENGINE: &str = "MergeTree PARTITION BY toYYYYMM(date) ORDER BY (date) \
                              SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 1000";
 
-/// A section of the record: its title and the YAML behind it.
+/// A section of the record: its title and its YAML.
 struct Section {
     title: &'static str,
     parents: Parents,
     yaml: &'static str,
 }
 
-/// What stands before a section's own YAML.
+/// The text before a section's YAML.
 enum Parents {
-    /// [`PARENTS`], in a file of their own.
+    /// [`PARENTS`], in a separate file.
     Standard,
-    /// Nothing: the YAML is the whole file.
+    /// No text: the YAML is the whole file.
     None,
 }
 
@@ -125,10 +126,10 @@ b: { cb: String, _options: { extend: a, engine: Log } }",
     },
 ];
 
-/// One thing that Rowmill does otherwise, on purpose.
+/// An intended difference between Rowmill and the original.
 struct Deviation {
     section: &'static str,
-    /// The table, or empty where the whole schema is refused.
+    /// The table; empty if Rowmill refuses the whole schema.
     table: &'static str,
     ours: &'static str,
     reason: &'static str,
@@ -343,7 +344,7 @@ fn deviation(section: &str, table: &str) -> Option<&'static Deviation> {
         .find(|deviation| deviation.section == section && deviation.table == table)
 }
 
-/// Returns the record's titles with the lines below each.
+/// Returns the titles of the record, each with the lines below it.
 fn recorded_sections() -> Vec<(&'static str, Vec<&'static str>)> {
     let mut sections: Vec<(&str, Vec<&str>)> = Vec::new();
     for line in RECORD.lines().filter(|line| !line.is_empty()) {
@@ -355,7 +356,8 @@ fn recorded_sections() -> Vec<(&'static str, Vec<&'static str>)> {
     sections
 }
 
-/// Returns the name of a recorded `CREATE TABLE name ( "column" type,  …) ENGINE = …`, and its columns and engine in short.
+/// Returns the name of a recorded `CREATE TABLE name ( "column" type,  …) ENGINE = …`, and its
+/// columns and engine in short form.
 fn recorded_table(line: &'static str) -> Option<(&'static str, String)> {
     let (name, rest) = line.strip_prefix("CREATE TABLE ")?.split_once(" ( ")?;
     let (columns, engine) = rest.rsplit_once(") ENGINE = ")?;
@@ -364,7 +366,7 @@ fn recorded_table(line: &'static str) -> Option<(&'static str, String)> {
     Some((name, format!("{columns}; {engine}")))
 }
 
-/// Returns the same of a statement of ours.
+/// Returns the same for one of Rowmill's statements.
 fn made_table(sql: &str) -> (String, String) {
     let (head, rest) = sql.split_once("\n(\n").unwrap();
     let (columns, engine) = rest.split_once("\n)\nENGINE = ").unwrap();
@@ -378,7 +380,7 @@ fn made_table(sql: &str) -> (String, String) {
     (name.to_owned(), format!("{}; {engine}", columns.join(", ")))
 }
 
-/// Returns the codes of the errors, one behind the other.
+/// Returns the codes of the errors, separated by spaces.
 fn codes(generated: &Generated) -> String {
     let code = |error: &rowmill_codegen::Problem| error.text.split(':').next().unwrap_or_default().to_owned();
     generated.problems.errors.iter().map(code).collect::<Vec<_>>().join(" ")

@@ -1,4 +1,5 @@
-//! The published JSON Schema is the one that the crate makes; `ROWMILL_BLESS=1 cargo test -p rowmill-codegen` writes it anew.
+//! Checks that the published JSON Schema is the one that the crate generates.
+//! `ROWMILL_BLESS=1 cargo test -p rowmill-codegen` rewrites it.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 

@@ -1,7 +1,9 @@
-//! How files become one schema, beside what was recorded of the original: each line of the record with the files behind it.
+//! Tests how files merge into one schema. Each case has the files for one line of the record, which
+//! holds the results of the original.
 //!
-//! The record shows whole configurations, of which Rowmill reads one section. So the record's values stand here as comments of
-//! columns: what the record has as `"v":"a"` is a column `v` of the table `top`, and `"l":{"a":1}` a column `a` of a table `l`.
+//! The record shows whole configurations; Rowmill reads one section of them. The tests therefore
+//! hold the record's values as column comments: the record's `"v":"a"` is a column `v` of the table
+//! `top`, and `"l":{"a":1}` is a column `a` of a table `l`.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -13,17 +15,17 @@ const RECORD: &str = include_str!("../../tests/golden/06_config_merge.txt");
 
 /// One line of the record.
 struct Case {
-    /// What stands before the record's result.
+    /// The text before the record's result.
     title: &'static str,
-    /// Paths in the schema folder and texts, in any order.
+    /// Paths in the schema folder with their texts, in any order.
     files: &'static [(&'static str, &'static str)],
-    /// What is seen of our result, or the codes of its errors.
+    /// The pieces of Rowmill's result, or the codes of its errors.
     ours: &'static [&'static str],
-    /// Why it is not what was recorded; empty where it is.
+    /// The reason for a deviation from the record; empty without one.
     reason: &'static str,
 }
 
-/// A schema with one table `top` of one column `v`, whose comment tells where it comes from.
+/// A schema with one table `top` of one column `v`, whose comment names its origin.
 macro_rules! v {
     ($value:literal) => {
         concat!(
@@ -387,7 +389,7 @@ fn files_merge_as_recorded_but_for_the_deviations() {
         if case.reason.is_empty() {
             assert!(is_as_recorded, "{title}: {seen:?}, recorded {recorded}");
         } else if !seen[0].starts_with("error[") {
-            // Errors may agree for another reason.
+            // An error may match the record although its reason differs.
             assert!(!is_as_recorded, "{title} deviates no more");
         }
     }
@@ -414,7 +416,7 @@ clickhouse:
     assert!(errors[0].text.contains("mail.yml:4:22"), "{}", errors[0].text);
 }
 
-/// Returns the record's titles and results.
+/// Returns the titles and results of the record.
 fn recorded_lines() -> Vec<(&'static str, &'static str)> {
     RECORD
         .lines()
@@ -437,7 +439,8 @@ fn write(folder: &Path, files: &[(&str, &str)]) {
     }
 }
 
-/// Returns what a result has, in the record's manner: columns with their comments, sorting keys, or else errors.
+/// Returns a result in the record's notation: columns with their comments and sorting keys, or the
+/// codes of the errors.
 fn seen(generated: &Generated) -> Vec<String> {
     let errors = &generated.problems.errors;
     if !errors.is_empty() {

@@ -1,7 +1,8 @@
-//! What a user sees of a bad schema, pinned: each case of `tests/cases/bad` beside the report that it gives.
+//! Pins the report of each bad schema in `tests/cases/bad` in a file beside it.
 //!
-//! A case is a file `CODE.yml` or `CODE.variant.yml`, or a folder of such a name, and its report must show that code. After a
-//! change of words, `ROWMILL_BLESS=1 cargo test -p rowmill-codegen` writes the reports anew, for a person to read in the diff.
+//! A case is a file `CODE.yml` or `CODE.variant.yml`, or a folder of such a name; its report must
+//! contain that code. After a change of wording, `ROWMILL_BLESS=1 cargo test -p rowmill-codegen`
+//! rewrites the reports, and a person reviews the diff.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -16,7 +17,7 @@ use std::{
 use rowmill_codegen::{Generated, generate, generate_texts};
 use support::Pinned;
 
-/// Paths stand in the reports, so they are taken from the package's folder, in which tests run.
+/// Relative to the package's folder, in which tests run, because the reports contain the paths.
 const CASES: &str = "tests/cases/bad";
 
 #[test]
@@ -45,7 +46,7 @@ fn each_code_of_the_sources_has_a_case() {
     assert!(missing.is_empty(), "no case reports {missing:?}");
 }
 
-/// A warning can be silenced, and what is silenced is a warning.
+/// The list of warnings that can be allowed has every warning of the sources, and no other code.
 #[test]
 fn each_warning_of_the_sources_can_be_allowed() {
     let (_, report) = reports()
@@ -79,7 +80,8 @@ fn messages_are_in_lower_case_and_have_no_full_stop() {
             .filter(|line| line.starts_with("error[") || line.starts_with("warning["))
         {
             let (_, message) = line.split_once("]: ").unwrap();
-            // Names keep their capitals; those of ClickHouse's types and modifiers have more than one.
+            // Names keep their capitals. The names of ClickHouse's types and modifiers have more
+            // than one.
             let first = message.split(' ').next().unwrap();
             let is_name = first == "Rowmill" || first.chars().filter(|c| c.is_uppercase()).count() > 1;
             assert!(is_name || !first.starts_with(char::is_uppercase), "{name}: {message}");
@@ -88,7 +90,7 @@ fn messages_are_in_lower_case_and_have_no_full_stop() {
     }
 }
 
-/// A schema that is being typed: whatever part of it is there, there is a report or there are tables, and never a panic.
+/// Simulates typing: each beginning of a schema gives a report or tables, and never a panic.
 #[test]
 fn no_beginning_of_a_schema_panics() {
     let text = "\u{feff}# имя\r\nclickhouse: # «…»\r\n  destinations: { wh/почта: mail, other: *no }\r\n  tables:\r\n    \
@@ -110,10 +112,10 @@ fn no_beginning_of_a_schema_panics() {
     }
 }
 
-/// Returns each case's name and what it reports.
+/// Returns each case's name and its report.
 fn reports() -> Vec<(String, String)> {
     let mut reports: Vec<(String, String)> = cases().iter().map(|case| (name(case), report(&run(case)))).collect();
-    // The one case that cannot lie in the folder, as it is about one that is not there.
+    // The one case without a file in the folder, because it tests a path that does not exist.
     reports.push((
         "unreadable".to_owned(),
         report(&generate(Path::new(CASES).join("unreadable"))),
@@ -121,7 +123,7 @@ fn reports() -> Vec<(String, String)> {
     reports
 }
 
-/// Returns the cases: the files and the folders.
+/// Returns the paths of the cases: files and folders.
 fn cases() -> Vec<PathBuf> {
     let mut cases: Vec<PathBuf> = fs::read_dir(CASES)
         .unwrap()
@@ -158,16 +160,16 @@ fn report(generated: &Generated) -> String {
     format!("{}\n", texts.join("\n\n"))
 }
 
-/// What makes a problem, before its code: `error("CODE"`.
+/// The calls that create errors, up to the code: `error("CODE"`.
 const ERRORS: [&str; 2] = ["Diagnostic::error(", "TypeError::new("];
 const WARNINGS: [&str; 2] = ["Diagnostic::warning(", "TypeError::warning("];
 
-/// Scans the sources for what makes a problem.
+/// Scans the sources for the codes of errors and warnings.
 fn codes_of_the_sources() -> BTreeSet<String> {
     codes(&[ERRORS, WARNINGS].concat())
 }
 
-/// Returns the codes behind the calls.
+/// Returns the codes that follow the calls in the sources.
 fn codes(calls: &[&str]) -> BTreeSet<String> {
     let mut codes = BTreeSet::new();
     let folders = ["src", "src/check", "src/declare", "src/types", "src/emit"];

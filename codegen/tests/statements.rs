@@ -1,7 +1,8 @@
-//! The statements that create tables, pinned: each schema of `tests/cases/ddl` beside its SQL.
+//! Pins the statements that create tables: each schema in `tests/cases/ddl` has its SQL beside it.
 //!
-//! That ClickHouse takes them is shown by the tests with an engine; here stand those for which it would have to be set up.
-//! `ROWMILL_BLESS=1 cargo test -p rowmill-codegen` writes the files anew.
+//! The tests with an engine show that ClickHouse accepts the statements of other schemas; these
+//! would need a ClickHouse with additional setup. `ROWMILL_BLESS=1 cargo test -p rowmill-codegen`
+//! rewrites the files.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 

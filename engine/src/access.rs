@@ -1,25 +1,27 @@
-//! Access: the engine's two users, their passwords and their rights.
+//! The engine's two users, their passwords and their rights.
 //!
 //! ```text
 //! DATA/collector.password, .headers    creates databases and tables, inserts, reads
 //! DATA/reader.password, .headers       reads
-//! DATA/config/                         ClickHouse's configuration, written anew at each start
+//! DATA/config/                         ClickHouse's configuration, rewritten at each start
 //! ```
 //!
-//! Passwords are made at the first start. Only the engine's owner can read these files (mode 0600).
-//! A `.headers` file is for `curl -H @FILE`: a command line is visible to every user of a machine.
+//! The first start creates the passwords. Only the engine's owner can read these files (mode 0600).
+//! A `.headers` file is for `curl -H @FILE`, because every user of a machine can see a command
+//! line.
 //!
 //! Three things protect the data and the machine:
 //!
-//! - A request has to name one of the two users in the header `X-ClickHouse-User`. ClickHouse answers
-//!   every other request with 401 before it reads the query. It then takes the password from
-//!   `X-ClickHouse-Key` alone. A page of another site cannot send these headers, and browsers do not add
-//!   them by themselves. (Behind `Authorization`, a parameter of the URL can name another user.)
-//! - Neither user has a right to files, URLs, other servers, programs, SYSTEM statements or other users.
-//!   `clickhouse local` runs the query that keeps it up as the user `default`. A request cannot name
-//!   that user, and its rights are those of that query.
-//! - The function `file` reads any file, and `clickhouse local` asks for no right to it. A function of
-//!   ours takes its name, and refuses.
+//! - A request has to name one of the two users in the header `X-ClickHouse-User`. ClickHouse
+//!   answers every other request with 401 before it reads the query. It then takes the password
+//!   from `X-ClickHouse-Key` alone. A page of another site cannot send these headers, and browsers
+//!   do not add them automatically. (With `Authorization`, a URL parameter could name another
+//!   user.)
+//! - Neither user has a right to files, URLs, other servers, programs, SYSTEM statements or other
+//!   users. `clickhouse local` runs the query that keeps it up as the user `default`. A request
+//!   cannot name that user, whose only rights are those that the query needs.
+//! - The function `file` reads any file, and `clickhouse local` requires no right for it. A
+//!   user-defined function of the same name replaces it and always fails.
 
 use std::{
     fmt,
@@ -32,7 +34,7 @@ use std::{
 
 use crate::error::{Error, Kind};
 
-/// Twice the 128 bits that are out of reach of any guess.
+/// Twice the 128 bits that no attacker can guess.
 const PASSWORD_BYTES: usize = 32;
 
 const OWNER_ONLY: u32 = 0o600;
@@ -53,10 +55,9 @@ const SYSTEM_TABLES: [&str; 10] = [
     "replicated_merge_tree_settings",
 ];
 
-/// The engines that keep rows in the data folder, or in other tables of it.
+/// The table engines that keep rows in the data folder, or in other tables of it.
 ///
-/// A path in an EmbeddedRocksDB's arguments can lead out of the folder, to a RocksDB and nothing
-/// else.
+/// A path in an EmbeddedRocksDB's arguments can lead out of the folder, but only to a RocksDB.
 const TABLE_ENGINES: [&str; 29] = [
     "Alias",
     "AggregatingMergeTree",
@@ -103,18 +104,18 @@ impl Account {
         self.name
     }
 
-    /// Returns the password: hexadecimal digits. It is not for a log, and not for a command line.
+    /// Returns the password: hexadecimal digits. Do not log it or put it on a command line.
     pub fn password(&self) -> &str {
         &self.password
     }
 
-    /// Returns curl's option for this user, quoted for a shell: `-H @FILE`, a file with name and
-    /// password as HTTP headers.
+    /// Returns curl's option for this user, quoted for a shell: `-H @FILE`. The file has the name
+    /// and the password as HTTP headers.
     pub fn curl_option(&self) -> String {
         format!("-H @{}", shell_quoted(&self.file("headers")))
     }
 
-    /// Returns the expression that a shell replaces with the password.
+    /// Returns a shell expression that expands to the password.
     pub(crate) fn shell_password(&self) -> String {
         format!("$(cat {})", shell_quoted(&self.file("password")))
     }
@@ -123,7 +124,7 @@ impl Account {
         self.data.join(self.name).with_extension(extension)
     }
 
-    /// Returns both as HTTP headers, each with its line's end.
+    /// Returns the name and the password as HTTP headers, each followed by `end`.
     pub(crate) fn headers(&self, end: &str) -> String {
         let Self { name, password, .. } = self;
         format!("X-ClickHouse-User: {name}{end}X-ClickHouse-Key: {password}{end}")
@@ -146,11 +147,11 @@ pub(crate) struct Access {
 }
 
 impl Access {
-    /// Reads the passwords of a data folder, and makes those that are missing.
+    /// Reads the passwords of a data folder, and creates missing ones.
     ///
     /// # Errors
     ///
-    /// A file cannot be read or written, or holds no password.
+    /// A file cannot be read or written, or does not contain a password.
     pub(crate) fn of(data: &Path) -> Result<Access, Error> {
         Ok(Access {
             collector: account(data, "collector")?,
@@ -261,7 +262,7 @@ impl Access {
     }
 }
 
-/// What the collector's user may do with tables and databases.
+/// The rights of the collector's user on tables and databases.
 const COLLECTOR_MAY: [&str; 3] = [
     "SELECT, INSERT, ALTER, SHOW, CHECK, OPTIMIZE, TRUNCATE, UNDROP TABLE",
     "CREATE DATABASE, CREATE TABLE, CREATE VIEW, CREATE TEMPORARY TABLE",
@@ -271,7 +272,7 @@ const COLLECTOR_MAY: [&str; 3] = [
 const UNAUTHORIZED: &str = "the embedded ClickHouse requires a user and a password in the headers X-ClickHouse-User and \
                             X-ClickHouse-Key; the engine's data folder has them, for `curl -H @FILE`, in reader.headers\n";
 
-/// ClickHouse looks for a function among those of its users first.
+/// ClickHouse looks up user-defined functions before its own.
 const FILE_FUNCTION: &str = "CREATE FUNCTION file AS path -> throwIf(1, 'the embedded ClickHouse reads no files')\n";
 
 fn account(data: &Path, name: &'static str) -> Result<Account, Error> {
@@ -285,21 +286,21 @@ fn account(data: &Path, name: &'static str) -> Result<Account, Error> {
     Ok(account)
 }
 
-/// Returns the password in a file, which is made if it is missing.
+/// Returns the password in a file, and creates the file if it is missing.
 fn password(file: &Path) -> Result<String, Error> {
     if !fs::exists(file).map_err(failed(file))? {
         let mut bytes = [0; PASSWORD_BYTES];
         getrandom::fill(&mut bytes).map_err(|cause| Error::system("random bytes")(cause.into()))?;
         let password: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         let unfinished = write_beside(file, &(password + "\n"))?;
-        // Unlike a rename, a link leaves a password alone that another process has made meanwhile.
+        // Unlike a rename, a link never replaces a password that another process has just created.
         let made = match fs::hard_link(&unfinished, file) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
             made => made,
         };
         fs::remove_file(&unfinished).and(made).map_err(failed(file))?;
     }
-    // A copy of the folder may have lost it.
+    // A copy of the folder may have lost the mode.
     fs::set_permissions(file, Permissions::from_mode(OWNER_ONLY)).map_err(failed(file))?;
     let text = fs::read_to_string(file).map_err(failed(file))?;
     let password = text.trim_end();
@@ -309,14 +310,14 @@ fn password(file: &Path) -> Result<String, Error> {
     }
 }
 
-/// Writes a file that only its owner can read, in one step: an old file stays until the new one is
-/// whole.
+/// Replaces a file by one that only its owner can read. The rename is atomic: the old file stays
+/// until the new one is complete.
 fn replace(file: &Path, text: &str) -> Result<(), Error> {
     let unfinished = write_beside(file, text)?;
     fs::rename(unfinished, file).map_err(failed(file))
 }
 
-/// Writes a file of this process beside another one, and returns its path.
+/// Writes a file beside another one, under a name unique to this process, and returns its path.
 fn write_beside(file: &Path, text: &str) -> Result<PathBuf, Error> {
     let mut beside = file.as_os_str().to_owned();
     beside.push(format!(".{}-unfinished", process::id()));
@@ -356,7 +357,7 @@ mod tests {
 
     use super::*;
 
-    /// A folder of this test's own, removed when the test ends.
+    /// A folder for one test, removed when the test ends.
     struct Folder(PathBuf);
 
     impl Folder {

@@ -1,4 +1,4 @@
-//! ClickHouse as a program: a child of the process that is the engine.
+//! ClickHouse as a program: a child of the engine's process.
 
 use std::{
     ffi::OsString,
@@ -13,7 +13,7 @@ use nix::unistd::Pid;
 
 use crate::error::{Error, Kind};
 
-/// A ClickHouse program that has been started, and that nobody waits for yet.
+/// A started ClickHouse program, before a thread waits for its end.
 #[derive(Debug)]
 pub(crate) struct Binary {
     child: Child,
@@ -22,14 +22,14 @@ pub(crate) struct Binary {
 impl Binary {
     /// Runs `PROGRAM local ARGUMENTS` with a pipe as its standard input.
     ///
-    /// The program inherits which signals the calling thread has blocked.
+    /// The program inherits the signal mask of the calling thread.
     pub(crate) fn spawn(program: &Path, arguments: Vec<OsString>) -> Result<Binary, Error> {
         let child = Command::new(program)
             .arg("local")
             .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
-            // What a terminal sends to a whole group is for us to handle.
+            // Signals that a terminal sends to its whole group must reach this process only.
             .process_group(0)
             .spawn()
             .map_err(|cause| Kind::Spawn {
@@ -39,10 +39,10 @@ impl Binary {
         Ok(Binary { child })
     }
 
-    /// Waits for the program on a thread of its own, and then calls `ended`.
+    /// Waits for the program on a new thread, then calls `ended`.
     ///
     /// Returns the other end of the pipe and the program's id. The program ends soon after that end
-    /// is closed, by us or by our death.
+    /// closes, whether this process closes it or dies.
     pub(crate) fn watch(mut self, ended: impl FnOnce() + Send + 'static) -> Result<(OwnedFd, Pid), Error> {
         let id = Pid::from_raw(self.child.id().cast_signed());
         let no_pipe = || Error::system("a pipe")(io::ErrorKind::BrokenPipe.into());
@@ -50,7 +50,7 @@ impl Binary {
         thread::Builder::new()
             .name("clickhouse".to_owned())
             .spawn(move || {
-                // It fails only for a child that somebody else has waited for.
+                // `wait` fails only if another thread has already waited for the child.
                 let _ = self.child.wait();
                 ended();
             })

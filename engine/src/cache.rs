@@ -1,12 +1,12 @@
-//! Where a fetched engine is kept: one folder for each version, shared by all processes of a user.
+//! The cache for fetched engines: one folder for each version, shared by all processes of a user.
 //!
 //! ```text
 //! CACHE/engine/.lock                    held by the one process that fetches
-//! CACHE/engine/.fetch/                  its unfinished work; worthless once the lock is free
+//! CACHE/engine/.fetch/                  its unfinished work; disposable once the lock is free
 //! CACHE/engine/26.7.3-stable.1/libchdb.so
 //! ```
 //!
-//! A library appears under its final name by one rename, so what is there is whole.
+//! A library gets its final name by one rename, so a library found there is complete.
 
 use std::{
     env,
@@ -21,11 +21,11 @@ use crate::{
 
 /// The version of the npm packages that carry the library.
 ///
-/// Pinned: npm's tag `latest` is behind it (26.5), and that one lacks `SYSTEM START LISTEN`, which
-/// the engine stands on.
+/// Pinned: npm's tag `latest` is older (26.5) and lacks `SYSTEM START LISTEN`, which the engine
+/// requires.
 pub const VERSION: &str = "26.7.3-stable.1";
 
-/// The names that the library has in its packages.
+/// The names of the library in its packages.
 const LIBRARIES: [&str; 2] = ["libchdb.so", "libchdb.dylib"];
 
 /// The cache's folder for engines.
@@ -39,7 +39,7 @@ impl Cache {
     ///
     /// # Errors
     ///
-    /// When neither `ROWMILL_CACHE`, `XDG_CACHE_HOME` nor `HOME` names a folder.
+    /// Neither `ROWMILL_CACHE`, `XDG_CACHE_HOME` nor `HOME` names a folder.
     pub(crate) fn of_user() -> Result<Cache, Error> {
         Cache::from_variables(|name| env::var_os(name))
     }
@@ -47,7 +47,7 @@ impl Cache {
     fn from_variables(variable: impl Fn(&str) -> Option<OsString>) -> Result<Cache, Error> {
         let folder = |name| variable(name).filter(|it| !it.is_empty()).map(PathBuf::from);
         let root = folder(CACHE_VARIABLE)
-            // The XDG specification wants a relative path to be ignored.
+            // The XDG specification requires relative paths to be ignored.
             .or_else(|| {
                 let xdg = folder("XDG_CACHE_HOME").filter(|it| it.is_absolute());
                 Some(xdg?.join("rowmill"))
@@ -75,7 +75,7 @@ impl Cache {
         self.folder.join(VERSION)
     }
 
-    /// Returns the library, if this version of it has been fetched.
+    /// Returns the library, if this version has been fetched.
     pub(crate) fn library(&self) -> Option<PathBuf> {
         let version = self.version();
         let mut paths = LIBRARIES.iter().map(|name| version.join(name));
@@ -83,7 +83,7 @@ impl Cache {
     }
 }
 
-/// Returns whether a file of the package is the library, and the name to keep it under.
+/// Returns the library's name in the cache if a file of the package is the library.
 pub(crate) fn library_name(file: &Path) -> Option<&'static str> {
     LIBRARIES.into_iter().find(|name| file.ends_with(name))
 }

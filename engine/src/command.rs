@@ -1,13 +1,13 @@
-//! The command line that makes `clickhouse local` a server for as long as its standard input is open.
+//! Builds the command line that keeps `clickhouse local` serving until its standard input closes.
 
 use std::{ffi::OsString, net::SocketAddr, path::Path};
 
-/// What ClickHouse is to do: listen, and read a standard input that never says anything.
+/// Makes ClickHouse listen, then read a standard input that never carries data.
 ///
-/// It does so as its user `default`, who needs a right for each of the two (see `access`).
+/// ClickHouse runs the queries as its user `default`, who needs a right for each (see `access`).
 ///
-/// A query over `file('-')` ends with the input, and with it `clickhouse local` ends in good order.
-/// (A query that sleeps for ever would do as well, but can only be ended by a signal.)
+/// A query over `file('-')` ends with the input, and `clickhouse local` then shuts down cleanly.
+/// (An endless sleep would keep it up too, but only a signal can end that.)
 const QUERIES: &str = "SYSTEM START LISTEN HTTP; SELECT * FROM file('-', 'LineAsString', 'line String') FORMAT Null";
 
 /// Returns the arguments of ClickHouse's `local`, without the program and the word `local`.

@@ -1,4 +1,4 @@
-//! The engine as a value: a child process that is up when it is there, and gone when it is dropped.
+//! The engine as a value: a child process that is ready on construction and ends on drop.
 
 use std::{
     io::{BufRead, BufReader},
@@ -21,43 +21,43 @@ use crate::{
     variables::ENGINE_VARIABLE,
 };
 
-/// The child kills a ClickHouse that does not end within [`GRACE`]; a child that needs longer than
-/// this is killed itself.
+/// The child kills a ClickHouse that does not end within [`GRACE`]. A child that takes longer than
+/// this is killed too.
 const STOP_WITHIN: Duration = GRACE.saturating_add(Duration::from_secs(2));
 
-/// A killed process is gone at once, unless the system still waits for its disk.
+/// A killed process ends at once, unless the system still waits for its disk.
 const KILLED_WITHIN: Duration = Duration::from_secs(30);
 
-/// A start takes half a second. Who starts an engine can do without it, or try again; so this is less than what an engine
-/// that somebody looks at takes for itself.
+/// A start takes half a second. The caller can continue without an engine or try again, so this
+/// limit is shorter than that of an engine started in a terminal (300 s).
 const READY_WITHIN: Duration = Duration::from_secs(120);
 
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 const LOOK_AT_PLACE_EVERY: Duration = Duration::from_millis(50);
 
-/// So many of the child's last lines are part of an error.
+/// The number of the child's last lines that an error quotes.
 const QUOTED: usize = 12;
 
-/// A free port can be taken by somebody else before ClickHouse takes it; then another one is tried.
+/// Another process can take a free port before ClickHouse does; the start then tries another port.
 const TRIES: usize = 5;
 
 /// How to start an engine.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// A program that, called as `PROGRAM engine --listen ADDRESS --data FOLDER --tied`, calls
-    /// [`run`](crate::run()) with [`Tie::Stdin`](crate::Tie::Stdin).
+    /// A program that calls [`run`](crate::run()) with [`Tie::Stdin`](crate::Tie::Stdin) when
+    /// started as `PROGRAM engine --listen ADDRESS --data FOLDER --tied`.
     pub program: PathBuf,
     /// The folder of the data, created if it is missing.
     pub data: PathBuf,
     /// The address of ClickHouse's HTTP interface; port 0 takes a free port.
     pub listen: SocketAddr,
-    /// How long it may take from the start of the child until it answers.
+    /// The time limit from the start of the child until ClickHouse answers.
     pub ready_within: Duration,
 }
 
 impl Options {
-    /// Returns options for an engine on a free port of the loopback interface, which has two minutes to be ready.
+    /// Returns options for an engine on a free loopback port, with two minutes to become ready.
     pub fn new(program: impl Into<PathBuf>, data: impl Into<PathBuf>) -> Options {
         Options {
             program: program.into(),
@@ -72,26 +72,26 @@ impl Options {
         Options { listen, ..self }
     }
 
-    /// Sets how long the engine may take until it answers; then it is killed.
+    /// Sets the time limit for the engine to answer. After it, the engine is killed.
     pub fn with_ready_within(self, ready_within: Duration) -> Options {
         Options { ready_within, ..self }
     }
 }
 
-/// A running ClickHouse, in a child process that ends with this value, or with this process however
-/// that ends.
+/// A running ClickHouse in a child process. The child ends when this value is dropped, or when this
+/// process ends in any way.
 ///
-/// All methods block: for milliseconds, except that [`start`](Engine::start) may have to fetch
-/// ClickHouse first. In asynchronous code they belong on a thread for blocking work.
+/// All methods block for milliseconds, except that [`start`](Engine::start) may have to fetch
+/// ClickHouse first. In asynchronous code, call them on a thread for blocking work.
 #[derive(Debug)]
 pub struct Engine {
     child: Child,
     /// The child ends when this closes.
     lifeline: Option<ChildStdin>,
-    /// Nothing more comes, but a child should not find its standard output closed.
+    /// Kept open so that the child can still write to its standard output.
     _stdout: Option<BufReader<ChildStdout>>,
     tail: Option<Tail>,
-    /// What the child is, and what it runs.
+    /// The program of the child process; `clickhouse` is the ClickHouse that it runs.
     program: PathBuf,
     clickhouse: Program,
     place: Place,
@@ -102,17 +102,19 @@ pub struct Engine {
 impl Engine {
     /// Starts an engine and returns it when it answers, in about half a second.
     ///
-    /// The first time on a machine without ClickHouse, fetches it with a progress line on standard
-    /// error. An engine whose parent was killed needs a moment to let go of its data; it is waited for.
+    /// On a machine without ClickHouse, the first start fetches it, with progress on standard
+    /// error. An engine whose parent was killed takes a moment to release its data; this function
+    /// waits for it.
     ///
     /// # Errors
     ///
     /// - There is no ClickHouse, and it cannot be fetched.
     /// - The address is taken, or the data folder is in use or cannot be written.
-    /// - The child cannot be started, or ends before it is ready, or is not ready in time and is killed; its last lines are in the
-    ///   error.
+    /// - The child cannot be started, ends before it is ready, or is not ready in time and is
+    ///   killed. The error quotes its last lines.
     pub fn start(options: &Options) -> Result<Engine, Error> {
-        // Here rather than in the child: this process has the terminal to show progress on.
+        // In this process rather than in the child: this one has the terminal for the progress
+        // line.
         let clickhouse = locate()?;
         let mut tries = 1;
         loop {
@@ -127,13 +129,14 @@ impl Engine {
         }
     }
 
-    /// Starts an engine that has ended once more, at the same address and on the same data, and returns when it answers.
+    /// Restarts an engine that has ended, at the same address and on the same data, and returns
+    /// when it answers.
     ///
     /// # Errors
     ///
-    /// As for [`start`](Engine::start); it can be tried again.
+    /// As for [`start`](Engine::start). The caller can try again.
     pub fn start_again(&mut self) -> Result<(), Error> {
-        // Gone already, as a rule.
+        // The child has usually ended already.
         self.end()?;
         let place = find_place(self.place.listen, &self.place.data)?;
         let (program, clickhouse) = (self.program.clone(), self.clickhouse.clone());
@@ -142,7 +145,7 @@ impl Engine {
     }
 
     fn start_at(program: PathBuf, clickhouse: Program, place: Place, ready_within: Duration) -> Result<Engine, Error> {
-        // It makes the passwords that are missing, and the child reads them.
+        // Creates missing passwords; the child reads them.
         let access = Access::of(&place.data)?;
         let mut child = Command::new(&program)
             .arg("engine")
@@ -155,7 +158,8 @@ impl Engine {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            // A Ctrl-C is for us; we may have something to store before the engine goes.
+            // A Ctrl-C must reach this process only, which may have rows to store before the engine
+            // ends.
             .process_group(0)
             .spawn()
             .map_err(|cause| Kind::Spawn {
@@ -186,7 +190,7 @@ impl Engine {
         Ok(engine)
     }
 
-    /// Returns the address of ClickHouse's HTTP interface, as this machine reaches it.
+    /// Returns the address at which this machine reaches ClickHouse's HTTP interface.
     pub fn address(&self) -> SocketAddr {
         self.place.address()
     }
@@ -196,17 +200,17 @@ impl Engine {
         format!("http://{}", self.address())
     }
 
-    /// Returns the user `collector`, with the rights to create databases and tables, to insert and to read.
+    /// Returns the user `collector`, who can create databases and tables, insert and read.
     pub fn collector(&self) -> &Account {
         &self.access.collector
     }
 
-    /// Returns the user `reader`, with the right to read.
+    /// Returns the user `reader`, who can only read.
     pub fn reader(&self) -> &Account {
         &self.access.reader
     }
 
-    /// Returns the URL with the collector's user, `http://USER:PASSWORD@ADDRESS`. It is not for a log.
+    /// Returns the collector's URL, `http://USER:PASSWORD@ADDRESS`. Do not log it.
     pub fn collector_url(&self) -> String {
         let (user, address) = (self.collector(), self.address());
         format!("http://{}:{}@{address}", user.name(), user.password())
@@ -217,7 +221,7 @@ impl Engine {
         self.child.id()
     }
 
-    /// Returns the error with which the engine has ended, if it has, without waiting.
+    /// Returns the error with which the engine has ended, or `None` while it runs. Does not wait.
     pub fn ended(&mut self) -> Option<Error> {
         match self.child.try_wait() {
             Ok(None) => None,
@@ -226,12 +230,11 @@ impl Engine {
         }
     }
 
-    /// Stops the engine and returns when it is gone. Queries that are still running are given three
-    /// seconds.
+    /// Stops the engine and returns when it has ended. Running queries get three seconds to finish.
     ///
     /// # Errors
     ///
-    /// When the engine had ended before, or must be killed and cannot be.
+    /// The engine had ended before, or it had to be killed and could not be.
     pub fn stop(mut self) -> Result<(), Error> {
         match self.ended() {
             Some(error) => Err(error),
@@ -239,7 +242,7 @@ impl Engine {
         }
     }
 
-    /// Lets go of the child, and kills it if that does not end it.
+    /// Closes the child's lifeline, and kills the child if it does not end in time.
     fn end(&mut self) -> Result<ExitStatus, Error> {
         self.lifeline = None;
         if let Some(status) = self.wait(STOP_WITHIN)? {
@@ -251,7 +254,7 @@ impl Engine {
             .ok_or_else(|| Kind::Unkillable { process }.into())
     }
 
-    /// Waits until the child has ended, for so long at most.
+    /// Waits until the child has ended, at most for `within`.
     fn wait(&mut self, within: Duration) -> Result<Option<ExitStatus>, Error> {
         let deadline = Instant::now() + within;
         loop {
@@ -263,7 +266,7 @@ impl Engine {
         }
     }
 
-    /// Tells why a child is not ready that has closed its standard output.
+    /// Returns why a child closed its standard output before it was ready.
     fn failure(&mut self) -> Error {
         let status = self.end().ok();
         match Place::find(self.place.listen, &self.place.data) {
@@ -272,7 +275,7 @@ impl Engine {
         }
     }
 
-    /// Ends a child that is not ready in time, and tells what it has said so far.
+    /// Ends a child that is not ready in time, and returns an error with its last lines.
     fn silence(&mut self) -> Error {
         if let Err(error) = self.end() {
             return error;
@@ -295,12 +298,13 @@ impl Engine {
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        // An error means that it is gone already.
+        // An error means that the child has already ended.
         let _ = self.end();
     }
 }
 
-/// Finds a place, and waits for a while where another engine has the data: it may be about to end, since its parent was killed.
+/// Finds a place. If another engine uses the data, waits a while: its parent may have been killed,
+/// and it may be about to end.
 fn find_place(listen: SocketAddr, data: &Path) -> Result<Place, Error> {
     let deadline = Instant::now() + STOP_WITHIN;
     let mut was_locked = false;
@@ -308,7 +312,7 @@ fn find_place(listen: SocketAddr, data: &Path) -> Result<Place, Error> {
         match Place::find(listen, data) {
             Err(error) => {
                 was_locked |= error.is_data_locked();
-                // It lets go of one after the other.
+                // An ending engine releases its folder and its address at different times.
                 if !was_locked || Instant::now() > deadline {
                     return Err(error);
                 }
@@ -319,13 +323,13 @@ fn find_place(listen: SocketAddr, data: &Path) -> Result<Place, Error> {
     }
 }
 
-/// What became of a child that was started.
+/// The outcome of a child's start.
 enum Start {
-    /// It has said that it is ready.
+    /// The child reported that it is ready.
     Ready(BufReader<ChildStdout>),
-    /// It will not say so any more.
+    /// The child closed its standard output before it was ready.
     Over,
-    /// It has not said so in time.
+    /// The child did not report in time.
     Late,
 }
 
@@ -335,7 +339,8 @@ impl Start {
             return Ok(Start::Over);
         };
         let (says, said) = mpsc::channel();
-        // A thread, as a pipe is read without a deadline; it ends with the child, whatever became of the start.
+        // A thread, because a pipe read has no deadline. It ends with the child, whatever the
+        // outcome.
         thread::Builder::new()
             .name("engine-stdout".to_owned())
             .spawn(move || says.send(until_ready(stdout)))
@@ -348,7 +353,7 @@ impl Start {
     }
 }
 
-/// Reads until the child says that it is ready; `None` if it ends instead.
+/// Reads until the child reports that it is ready. Returns `None` if it ends instead.
 fn until_ready(mut stdout: BufReader<ChildStdout>) -> Option<BufReader<ChildStdout>> {
     let mut line = Vec::new();
     while stdout.read_until(b'\n', &mut line).ok()? > 0 {

@@ -1,37 +1,37 @@
-//! What can go wrong around the engine, and every word that its user reads about it.
+//! The errors of the engine, and every text that its user reads about them.
 //!
-//! Each text is one line, says what is the matter and then the cure; the words of others (npm,
-//! ClickHouse) follow on lines of their own. A cause that is an error value is reached through
-//! [`source`](std::error::Error::source) and is not repeated in the text.
+//! Each text is one line: the problem, then the cure. The output of other programs (npm,
+//! ClickHouse) follows on separate lines. If the cause is an error value,
+//! [`source`](std::error::Error::source) returns it, and the text does not repeat it.
 
 use std::{fmt, io, net::SocketAddr, path::PathBuf, process::ExitStatus, time::Duration};
 
 use crate::variables::{CACHE_VARIABLE, ENGINE_VARIABLE};
 
-/// Why there is no engine.
+/// The reason that there is no engine.
 ///
-/// The questions `is_…` tell the kinds apart that a caller can act upon; all kinds print a text that
-/// can be shown to a user as it is.
+/// The `is_…` methods distinguish the kinds that a caller can act on. Every kind prints a text that
+/// can be shown to a user unchanged.
 #[derive(Debug)]
 pub struct Error(Box<Kind>);
 
 #[derive(Debug)]
 pub(crate) enum Kind {
-    /// `ROWMILL_ENGINE` names something that is no engine.
+    /// `ROWMILL_ENGINE` names something that is not an engine.
     Named { path: PathBuf, problem: Unusable },
-    /// There is no `npm` to fetch the engine with.
+    /// `npm`, which fetches the engine, is not installed.
     NpmMissing,
-    /// npm did not get through to its registry.
+    /// npm could not reach its registry.
     Offline { package: String, said: Vec<String> },
     /// npm failed in another way.
     NpmFailed { package: String, said: Vec<String> },
-    /// Nobody builds the engine for this system.
+    /// No package of the engine exists for this system.
     NoBuild { system: String },
     /// The disk is full.
     DiskFull { folder: PathBuf },
-    /// The package came, but is not what it should be.
+    /// The package was fetched, but its content is invalid.
     Package { problem: &'static str },
-    /// There is no folder to keep the engine in.
+    /// No folder is set to keep the engine in.
     NoCache,
     /// A file or folder of the cache cannot be read or written.
     Cache { path: PathBuf, cause: io::Error },
@@ -43,39 +43,39 @@ pub(crate) enum Kind {
     Locked { data: PathBuf },
     /// The data folder cannot be used.
     Data { data: PathBuf, cause: io::Error },
-    /// A file of the engine's passwords or its configuration cannot be read or written.
+    /// A password file or configuration file of the engine cannot be read or written.
     Access { file: PathBuf, cause: io::Error },
-    /// A password's file holds none.
+    /// A password file does not contain a password.
     NoPassword { file: PathBuf },
     /// The library does not load.
     Library { path: PathBuf, cause: libloading::Error },
-    /// The system refused a process, a thread or a pipe.
+    /// The system refused a process, a thread, a pipe or another resource.
     System { doing: &'static str, cause: io::Error },
     /// The program could not be started.
     Spawn { program: PathBuf, cause: io::Error },
-    /// The engine ended though nobody had asked it to.
+    /// The engine ended without a request to end.
     Ended {
         status: Option<ExitStatus>,
         said: Vec<String>,
     },
     /// The engine neither answered nor ended.
     Silent { waited: Duration, said: Vec<String> },
-    /// The engine was killed and is there still.
+    /// The engine was killed and still runs.
     Unkillable { process: u32 },
 }
 
-/// What is wrong with a path that was named as the engine.
+/// The problem with the path that `ROWMILL_ENGINE` names.
 #[derive(Debug)]
 pub(crate) enum Unusable {
-    /// Nothing is there.
+    /// The path does not exist.
     Absent,
-    /// Neither a library nor a program that may be executed.
+    /// Neither a library nor an executable program.
     NotExecutable,
-    /// A program, but no ClickHouse.
+    /// A program other than ClickHouse.
     NotClickHouse,
     /// A ClickHouse that lacks what the engine needs.
     TooOld { version: String },
-    /// Named like a library, but no library of this system.
+    /// Named like a library, but not a library of this system.
     NotLibrary,
 }
 
@@ -90,7 +90,7 @@ impl Error {
         matches!(*self.0, Kind::Offline { .. })
     }
 
-    /// Returns whether the engine could not be fetched, for whatever reason.
+    /// Returns whether the engine could not be fetched, for any reason.
     pub fn is_fetch(&self) -> bool {
         use Kind::*;
         matches!(
@@ -116,7 +116,7 @@ impl Error {
         matches!(*self.0, Kind::DiskFull { .. })
     }
 
-    /// Returns whether `ROWMILL_ENGINE` names something that is no engine.
+    /// Returns whether `ROWMILL_ENGINE` names something that is not an engine.
     pub fn is_misnamed(&self) -> bool {
         matches!(*self.0, Kind::Named { .. })
     }
@@ -131,7 +131,7 @@ impl Error {
         matches!(*self.0, Kind::Locked { .. })
     }
 
-    /// Returns whether the engine's library is there but does not load.
+    /// Returns whether the engine's library exists but does not load.
     pub fn is_library_broken(&self) -> bool {
         matches!(*self.0, Kind::Library { .. })
     }
@@ -146,7 +146,7 @@ impl Error {
         matches!(*self.0, Kind::Silent { .. })
     }
 
-    /// The error of an I/O step in the cache, where a full disk has its own kind.
+    /// Returns the error of an I/O step in the cache; a full disk has a separate kind.
     pub(crate) fn cache(path: impl Into<PathBuf>, cause: io::Error) -> Error {
         let path = path.into();
         match cause.kind() {
@@ -155,7 +155,7 @@ impl Error {
         }
     }
 
-    /// For `map_err`: the system refused what we were doing.
+    /// For `map_err`: the system refused an operation.
     pub(crate) fn system(doing: &'static str) -> impl FnOnce(io::Error) -> Error {
         move |cause| Kind::System { doing, cause }.into()
     }
@@ -312,7 +312,7 @@ impl fmt::Display for Error {
     }
 }
 
-/// Appends the last words of another program, on lines of their own.
+/// Appends the last lines of another program, each on a separate line.
 fn quote(f: &mut fmt::Formatter<'_>, said: &[String]) -> fmt::Result {
     said.iter().try_for_each(|line| write!(f, "\n  | {line}"))
 }

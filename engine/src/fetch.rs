@@ -1,11 +1,11 @@
-//! Fetches the library into the cache: once, whoever asks for it at the same time.
+//! Fetches the library into the cache, once even if several processes ask at the same time.
 //!
-//! `npm pack` is the download: it takes the registry and proxy of the user's npm configuration, checks
-//! the package's integrity, and runs none of its scripts. It works in a cache of its own below ours,
-//! whose growing size is the progress. All of it happens below one folder that is deleted afterwards,
-//! or by the next fetch if this one is killed.
+//! `npm pack` is the download: it uses the registry and proxy of the user's npm configuration,
+//! checks the package's integrity, and runs none of its scripts. npm uses a separate cache below
+//! ours; the growing size of that cache is the progress. Everything happens below one folder, which
+//! this fetch deletes at its end, or the next fetch if this one is killed.
 //!
-//! Takes about twice the library's size on disk for a moment.
+//! Needs about twice the library's size on disk temporarily.
 
 use std::{
     fs::{self, File, TryLockError},
@@ -24,13 +24,13 @@ use crate::{
     unpack,
 };
 
-/// How often the size of the download is looked at.
+/// The interval at which the size of the download is read.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// So many lines of npm are quoted: the code and the reason come first, then the general advice.
+/// The number of npm's lines to quote: the code and the reason come first, then general advice.
 const QUOTED: usize = 6;
 
-/// What the codes of npm say about the network rather than about the package.
+/// npm's error codes that mean a network problem rather than a problem with the package.
 const OFFLINE_CODES: [&str; 10] = [
     "EAI_AGAIN",
     "ECONNREFUSED",
@@ -48,13 +48,13 @@ const OFFLINE_CODES: [&str; 10] = [
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Package {
     name: &'static str,
-    /// The size of its tarball, for the progress; where it is not known, there is no percentage.
+    /// The size of its tarball, for the progress line; without it, no percentage is shown.
     bytes: Option<u64>,
 }
 
 impl Package {
-    /// Returns the package for the system that we are compiled for, which is the one that decides
-    /// whether the library can be loaded into our process.
+    /// Returns the package for the system that this program is compiled for: that target decides
+    /// whether the library can be loaded into this process.
     fn of_this_system() -> Result<Package, Error> {
         let (os, arch) = (std::env::consts::OS, std::env::consts::ARCH);
         let libc = match (os, cfg!(target_env = "gnu")) {
@@ -86,11 +86,11 @@ impl Package {
 
 /// Fetches the library and returns its path in the cache.
 ///
-/// If another process is at it, waits for that one and takes what it has fetched.
+/// If another process is fetching, waits for it and uses its library.
 pub(crate) fn fetch(cache: &Cache) -> Result<PathBuf, Error> {
     let package = Package::of_this_system()?;
     fs::create_dir_all(cache.folder()).map_err(|cause| Error::cache(cache.folder(), cause))?;
-    // Unlocked when the file is closed, so also when we are killed.
+    // Closing the file unlocks it, also when this process is killed.
     let _lock = lock(&cache.lock())?;
     if let Some(library) = cache.library() {
         return Ok(library);
@@ -98,7 +98,7 @@ pub(crate) fn fetch(cache: &Cache) -> Result<PathBuf, Error> {
     let unfinished = cache.unfinished();
     clear(&unfinished)?;
     let library = fetch_into(cache, package, &unfinished);
-    // Of two failures the first is the one to report.
+    // If both fail, report the first error.
     let cleared = clear(&unfinished);
     let library = library?;
     cleared?;
@@ -142,7 +142,7 @@ fn fetch_into(cache: &Cache, package: Package, work: &Path) -> Result<PathBuf, E
     ));
     pack("npm".as_ref(), package, work, &npm_cache)?;
     let tarball = tarball_in(work)?;
-    // The tarball is a file of its own by now; npm's copy is only in the way of a small disk.
+    // The tarball does not need npm's cache; removing the cache saves space on a small disk.
     clear(&npm_cache)?;
     let library = unpack::unpack(&tarball, work)?;
     let version = cache.version();
@@ -152,19 +152,19 @@ fn fetch_into(cache: &Cache, package: Package, work: &Path) -> Result<PathBuf, E
     Ok(kept)
 }
 
-/// Runs `npm pack`, which leaves the package's tarball in a folder.
+/// Runs `npm pack`, which leaves the package's tarball in the folder `into`.
 fn pack(npm: &Path, package: Package, into: &Path, npm_cache: &Path) -> Result<(), Error> {
     let mut child = Command::new(npm)
         .args(["pack", &package.spec(), "--ignore-scripts"])
         .args(["--no-update-notifier", "--loglevel=error"])
-        // npm's own patience, a minute and a half, is long for somebody without a network.
+        // npm's default retries take a minute and a half, too long for a user without a network.
         .args(["--fetch-retries=2", "--fetch-retry-mintimeout=1000"])
         .args(["--fetch-retry-maxtimeout=5000"])
         .arg("--pack-destination")
         .arg(into)
         .arg("--cache")
         .arg(npm_cache)
-        // Otherwise npm looks for a project around the current folder, and reads its `.npmrc`.
+        // Otherwise npm would look for a project around the current folder and read its `.npmrc`.
         .current_dir(into)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -195,12 +195,12 @@ fn pack(npm: &Path, package: Package, into: &Path, npm_cache: &Path) -> Result<(
     Err(failure(package, into, said))
 }
 
-/// Sorts npm's failure by the code that it names.
+/// Returns the error for npm's failure, chosen by the code in npm's output.
 fn failure(package: Package, folder: &Path, said: Vec<String>) -> Error {
     let code = said.iter().find_map(|line| line.strip_prefix("npm error code "));
     let code = code.map(str::to_owned);
     let is_noise = |line: &String| {
-        // Where in npm's own code; and a log in the folder that we delete.
+        // Stack frames of npm's code, and a log in the folder that the fetch deletes.
         line.starts_with("npm error     at ") || line.contains("A complete log of this run")
     };
     let said = said.into_iter().filter(|line| !is_noise(line));
@@ -216,7 +216,7 @@ fn failure(package: Package, folder: &Path, said: Vec<String>) -> Error {
     .into()
 }
 
-/// The bytes of all files below a folder. What vanishes while we look counts nothing.
+/// Returns the bytes of all files below a folder. A file that vanishes meanwhile counts as 0.
 fn size_of(folder: &Path) -> u64 {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let size = |entry: fs::DirEntry| match entry.metadata() {

@@ -18,7 +18,8 @@
 //! - `access`: the two users, their passwords and their rights.
 //! - `command`, `library`, `binary`: the command line, and the two ways to give it to ClickHouse.
 //! - [`Engine`]: the child process as a value; dropping it ends the child.
-//! - `place`, `ping`, `tail`: is the place free, is it up, and what were its last words.
+//! - `place`, `ping`, `tail`: check the address and the folder, check the answer, keep the last
+//!   output.
 //!
 //! ```no_run
 //! use rowmill_engine::{Engine, Options};
@@ -33,21 +34,21 @@
 //!
 //! # The lifeline
 //!
-//! ClickHouse is started on a query that reads its standard input, a pipe whose other end is held
-//! and never written to. When that end closes, the query is over, and ClickHouse shuts down as after
-//! any other query: buffers are flushed, files are closed. Pipes close when their holder dies, however
-//! it dies, so the engine outlives nobody, `kill -9` included, on every system and without a
-//! `prctl`. The child in turn holds the other end of a pipe that its parent holds (`--tied`). The
-//! child has a process group of its own: a Ctrl-C on the terminal reaches the parent only, which
-//! can then still store what it has before it lets go of the engine.
+//! ClickHouse starts with a query that reads its standard input: a pipe whose other end the child
+//! process holds and never writes to. When that end closes, the query is over, and ClickHouse shuts
+//! down as after any other query: it flushes buffers and closes files. A pipe closes when its
+//! holder dies, however it dies. ClickHouse therefore never outlives the process that runs it, not
+//! even after `kill -9`, on every system and without a `prctl`. The child in turn reads a pipe that
+//! its parent holds (`--tied`). The child has a separate process group: a Ctrl-C on the terminal
+//! reaches the parent only, and the parent can still store its rows before it stops the engine.
 //!
 //! # Limits
 //!
-//! Unix only, as ClickHouse is. There is no TLS: passwords and data cross a network as they are. The
-//! collector's user can create databases of the engines SQLite, PostgreSQL and MySQL, whose right ClickHouse
-//! does not ask for; the reader's can create nothing. What an `INSERT` has confirmed survives
-//! `kill -9` of the engine; a power cut can take what the system had not yet written to the disk,
-//! unless the table sets `fsync_after_insert`.
+//! Unix only, as ClickHouse is. There is no TLS: passwords and data cross a network unencrypted.
+//! The collector's user can create databases of the engines SQLite, PostgreSQL and MySQL, because
+//! ClickHouse requires no grant for them; the reader's user cannot create anything. Rows that an
+//! `INSERT` has confirmed survive `kill -9` of the engine; a power cut can lose rows that the
+//! system had not yet written to the disk, unless the table sets `fsync_after_insert`.
 
 #[cfg(not(unix))]
 compile_error!("the engine runs on Linux and macOS: ClickHouse has no build for other systems");

@@ -1,7 +1,7 @@
-//! ClickHouse as a library: loaded into this process and run on a thread of it.
+//! ClickHouse as a library: loaded into this process and run on one of its threads.
 //!
-//! This is where `unsafe` stands in this crate. The library's interface is C; the three
-//! functions used here are
+//! This module holds the crate's only `unsafe` code. The library's interface is C; this module uses
+//! the first two of these functions:
 //!
 //! ```c
 //! void chdb_set_signal_handlers_enabled(int enabled);
@@ -26,16 +26,18 @@ use libloading::Library;
 
 use crate::error::{Error, Kind};
 
-/// `main`'s thread has so much where ClickHouse usually runs; other threads get 2 MiB from us.
+/// The stack that `main`'s thread has where ClickHouse usually runs; Rust gives other threads 2
+/// MiB.
 const STACK: usize = 16 * 1024 * 1024;
 
 type SetSignalHandlersEnabled = unsafe extern "C" fn(c_int);
 type QueryCommandLine = unsafe extern "C" fn(c_int, *mut *mut c_char) -> *mut c_void;
 
-/// Runs `clickhouse local ARGUMENTS` on a thread of this process, with a pipe as its standard input.
+/// Runs `clickhouse local ARGUMENTS` on a thread of this process, with a pipe as its standard
+/// input.
 ///
-/// Returns the other end of that pipe; ClickHouse ends soon after it is closed, and then `ended` is
-/// called. The standard input of this process is the pipe from now on.
+/// Returns the other end of that pipe. ClickHouse ends soon after that end closes; the thread then
+/// calls `ended`. The pipe replaces this process's standard input.
 ///
 /// # Errors
 ///
@@ -66,31 +68,31 @@ pub(crate) fn start(
     Ok(lifeline.into())
 }
 
-/// Loads the library, for as long as the process lives.
+/// Loads the library and never unloads it.
 fn load(path: &Path) -> Result<QueryCommandLine, libloading::Error> {
-    // SAFETY: loading runs the library's initialisers, which are those of a ClickHouse, or of a
-    // library that the user has named to be run in its place.
+    // SAFETY: loading runs the library's initialisers. They belong to a ClickHouse, or to a library
+    // that the user has named in its place.
     let library = unsafe { Library::new(path)? };
     // SAFETY: the type is the function's in the header of every libchdb since 3.0.
     let query = unsafe { *library.get::<QueryCommandLine>(b"chdb_query_cmdline\0")? };
-    // SAFETY: likewise; older libraries do without, and then keep their handlers.
+    // SAFETY: likewise; older libraries lack this function, and then keep their handlers.
     let handlers = unsafe { library.get::<SetSignalHandlersEnabled>(b"chdb_set_signal_handlers_enabled\0") };
     if let Ok(enable) = handlers {
-        // Its handlers for deadly signals take minutes to write a report before the process is
-        // gone; a process that is gone at once can be started again at once.
+        // ClickHouse's handlers for fatal signals spend minutes on a report before the process
+        // ends; without them it ends at once and can be restarted at once.
         //
         // SAFETY: the function only sets a flag and resets handlers, and nothing runs yet.
         unsafe { enable(0) };
     }
-    // Unloading would pull the code away from under ClickHouse's threads.
+    // Unloading would remove the code under ClickHouse's running threads.
     std::mem::forget(library);
     Ok(query)
 }
 
-/// Returns when ClickHouse has ended. What it has to say, it says on standard error.
+/// Runs ClickHouse, and returns when it has ended. ClickHouse reports to standard error.
 fn call(query: QueryCommandLine, arguments: Vec<OsString>) {
     let program = OsString::from("clickhouse");
-    // A NUL cannot come in: the paths have been opened before.
+    // No argument contains a NUL: the paths have been opened before.
     let mut arguments: Vec<Vec<u8>> = std::iter::once(program)
         .chain(arguments)
         .filter_map(|it| CString::new(it.into_vec()).ok())
@@ -100,8 +102,9 @@ fn call(query: QueryCommandLine, arguments: Vec<OsString>) {
     let count = pointers.len() as c_int;
     // As in C's `main`, the list ends with a null pointer that is not counted.
     pointers.push(std::ptr::null_mut());
-    // SAFETY: `argv` points to `argc` NUL-terminated strings and a null pointer; both they and the
-    // list are writable, and live until the call returns. The result is left to the process's end.
+    // SAFETY: `argv` points to `argc` NUL-terminated strings and a null pointer. The strings and
+    // the list are writable, and live until the call returns. The end of the process frees the
+    // result.
     unsafe { query(count, pointers.as_mut_ptr()) };
 }
 

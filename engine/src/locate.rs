@@ -1,9 +1,9 @@
-//! Which ClickHouse is the engine: the first of four places that has one.
+//! Chooses the ClickHouse to run: the first of four sources that has one.
 //!
-//! 1. `ROWMILL_ENGINE`, a path of a libchdb library or of a `clickhouse` program. If it is set, it
-//!    is this one or an error: who names an engine does not want another.
-//! 2. A `clickhouse` on `PATH`, if it is new enough. An older one is passed over: it belongs to
-//!    something else on this machine, and the engine works in spite of it.
+//! 1. `ROWMILL_ENGINE`, the path of a libchdb library or of a `clickhouse` program. If it is set,
+//!    an unusable path is an error: a user who names an engine does not want another.
+//! 2. A `clickhouse` on `PATH`, if it is new enough. An older one is skipped: it serves something
+//!    else on this machine, and the engine works without it.
 //! 3. The library in the cache.
 //! 4. The library, fetched into the cache.
 
@@ -23,11 +23,11 @@ use crate::{
     variables::ENGINE_VARIABLE,
 };
 
-/// The oldest ClickHouse (year, month) whose `local` can listen: `SYSTEM START LISTEN` came to it in
-/// the course of 2026, and 26.7 is the release that it is tried with.
+/// The oldest ClickHouse (year, month) whose `local` can listen. `SYSTEM START LISTEN` came to it
+/// during 2026; 26.7 is the release that Rowmill is tested with.
 const OLDEST: (u32, u32) = (26, 7);
 
-/// A ClickHouse, in one of the two shapes that it comes in.
+/// A ClickHouse, in one of its two forms.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Program {
     /// `libchdb`: ClickHouse as a library with a C interface.
@@ -45,12 +45,12 @@ impl Program {
     }
 }
 
-/// Returns the ClickHouse to use; fetches it, with progress on standard error, if there is none.
+/// Returns the ClickHouse to use. If there is none, fetches it, with progress on standard error.
 ///
 /// # Errors
 ///
-/// - `ROWMILL_ENGINE` is set, but not to an engine.
-/// - There is none, and it cannot be fetched.
+/// - `ROWMILL_ENGINE` is set, but does not name an engine.
+/// - There is no ClickHouse, and it cannot be fetched.
 pub fn locate() -> Result<Program, Error> {
     if let Some(path) = env::var_os(ENGINE_VARIABLE).filter(|it| !it.is_empty()) {
         let path = PathBuf::from(path);
@@ -73,9 +73,9 @@ pub fn locate() -> Result<Program, Error> {
     }
 }
 
-/// Tells what a path that somebody has named is.
+/// Returns the program at a path that the user named.
 fn named(path: &Path) -> Result<Program, Unusable> {
-    // The child that is told this path runs in another folder, perhaps.
+    // The child that receives this path may run in another folder.
     let path = path.canonicalize().map_err(|_| Unusable::Absent)?;
     if is_library_name(&path) {
         return match is_library(&path) {
@@ -90,14 +90,14 @@ fn named(path: &Path) -> Result<Program, Unusable> {
     Ok(Program::Binary(path))
 }
 
-/// Whether a file's name is a library's: `.so`, `.dylib`, or `.so` with a version behind it.
+/// Returns whether a file name is a library's: `.so`, `.dylib`, or `.so` followed by a version.
 fn is_library_name(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     name.ends_with(".so") || name.ends_with(".dylib") || name.contains(".so.")
 }
 
-/// Whether a file begins as a shared library of this system does, which a page of an error message
-/// or a half download saved under its name do not.
+/// Returns whether a file starts like a shared library of this system. An error page or a partial
+/// download saved under the library's name does not.
 fn is_library(path: &Path) -> bool {
     const ELF: [u8; 4] = *b"\x7fELF";
     const MACH_O: [u8; 4] = 0xfeed_facf_u32.to_le_bytes();
@@ -116,8 +116,8 @@ fn is_executable(path: &Path) -> bool {
         .is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0)
 }
 
-/// Returns the first `clickhouse` on a search path. Relative entries are skipped: what stands in the
-/// current folder is not what somebody has installed.
+/// Returns the first `clickhouse` on a search path. Relative entries are skipped: a file in the
+/// current folder is not an installed program.
 fn on_path(search: &std::ffi::OsStr) -> Option<PathBuf> {
     env::split_paths(search)
         .filter(|folder| folder.is_absolute())
@@ -125,7 +125,7 @@ fn on_path(search: &std::ffi::OsStr) -> Option<PathBuf> {
         .find(|path| is_executable(path))
 }
 
-/// Asks a program for its version.
+/// Checks that a program reports a ClickHouse version that is new enough.
 fn check_program(path: &Path) -> Result<(), Unusable> {
     let said = first_words(path).ok_or(Unusable::NotClickHouse)?;
     let version = version_in(&said).ok_or(Unusable::NotClickHouse)?;
@@ -138,8 +138,8 @@ fn check_program(path: &Path) -> Result<(), Unusable> {
     }
 }
 
-/// Returns the beginning of what a program answers to `local --version`. The rest is not waited
-/// for, as it need not be a ClickHouse that answers, and need not stop.
+/// Returns the first 256 bytes that a program prints for `local --version`. It does not wait for
+/// more: the program may not be ClickHouse, and may never stop.
 fn first_words(path: &Path) -> Option<String> {
     let mut child = Command::new(path)
         .args(["local", "--version"])
@@ -152,7 +152,7 @@ fn first_words(path: &Path) -> Option<String> {
     if let Some(stdout) = child.stdout.take() {
         stdout.take(256).read_to_end(&mut said).ok()?;
     }
-    // Neither can fail in a way that matters: it has ended, or it ends now.
+    // Errors do not matter here: the program has already ended, or ends now.
     let _ = child.kill();
     let _ = child.wait();
     Some(String::from_utf8_lossy(&said).into_owned())
@@ -174,7 +174,7 @@ mod tests {
 
     use super::*;
 
-    /// A folder of this test's own, removed when the test ends.
+    /// A folder for one test, removed when the test ends.
     struct Folder(PathBuf);
 
     impl Folder {

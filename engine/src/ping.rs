@@ -1,8 +1,8 @@
-//! Whether an engine answers, and whether it is the one that we mean.
+//! Checks whether an engine answers, and whether it is ours.
 //!
-//! `GET /ping` is not enough: between the look at a port and ClickHouse's taking it, another ClickHouse may
-//! have come, and would answer while ours fails. So the question carries the password, which only an
-//! engine on the same data folder knows.
+//! `GET /ping` is not enough: another ClickHouse may take the port after the check and before ours
+//! does. It would answer while ours fails. The request therefore carries the password, which only
+//! an engine on the same data folder knows.
 
 use std::{
     io::{self, Read, Write},
@@ -12,13 +12,13 @@ use std::{
 
 use crate::access::Account;
 
-/// A server that accepts and then says nothing is asked again after so long.
+/// The timeout for a server that accepts a connection and does not answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// An answer is a few hundred bytes; what goes on longer is not one.
+/// A valid answer has a few hundred bytes; a longer one is cut here and fails the check.
 const ANSWER_BYTES: u64 = 64 * 1024;
 
-/// Returns whether a ClickHouse at the address knows this user by this password.
+/// Returns whether a ClickHouse at the address accepts this user and password.
 pub(crate) fn knows(address: SocketAddr, account: &Account) -> bool {
     ask(address, account).is_ok_and(|answer| is_one(&answer))
 }
@@ -27,7 +27,7 @@ fn ask(address: SocketAddr, account: &Account) -> io::Result<Vec<u8>> {
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    // HTTP/1.0, so that the answer is neither chunked nor kept open.
+    // HTTP/1.0, so that the answer is not chunked and the connection closes after it.
     write!(
         stream,
         "GET /?query=SELECT%201 HTTP/1.0\r\nHost: {address}\r\n{}Connection: close\r\n\r\n",
@@ -38,7 +38,7 @@ fn ask(address: SocketAddr, account: &Account) -> io::Result<Vec<u8>> {
     Ok(answer)
 }
 
-/// Whether an answer is 200 with the body `1`.
+/// Returns whether an answer has status 200 and the body `1`.
 fn is_one(answer: &[u8]) -> bool {
     let is_ok = answer.starts_with(b"HTTP/1.0 200 ") || answer.starts_with(b"HTTP/1.1 200 ");
     is_ok && answer.ends_with(b"\r\n\r\n1\n")

@@ -1,7 +1,7 @@
-//! Whether an engine has a place: an address to listen on, and a data folder to itself.
+//! Checks whether an engine has a free address and a data folder that no other engine uses.
 //!
-//! ClickHouse finds out too, as text on standard error (codes 210 and 76). Here the system is asked
-//! instead, before the start to fail early, and after a failure to tell why.
+//! ClickHouse notices both too, but only as text on standard error (codes 210 and 76). This module
+//! asks the system instead: before the start to fail early, and after a failure to find the reason.
 
 use std::{
     fs::{self, File, TryLockError},
@@ -12,10 +12,10 @@ use std::{
 
 use crate::error::{Error, Kind};
 
-/// The file that ClickHouse keeps locked as long as it uses a data folder.
+/// The file that ClickHouse keeps locked while it uses a data folder.
 const LOCKED: &str = "status";
 
-/// An address and a data folder, both free when they were last looked at.
+/// An address and a data folder, both free when last checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) listen: SocketAddr,
@@ -23,12 +23,13 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Takes a look, creates the data folder, and chooses a port for port 0.
+    /// Checks both, creates the data folder, and replaces port 0 by a free port.
     ///
     /// # Errors
     ///
-    /// - Another engine uses the folder, or it cannot be written. That engine may have the address as well.
-    /// - Another process listens on the address, or it is none of this machine.
+    /// - Another engine uses the folder, or the folder cannot be written. This is checked first,
+    ///   because that engine may hold the address too.
+    /// - Another process listens on the address, or the address does not belong to this machine.
     pub(crate) fn find(listen: SocketAddr, data: &Path) -> Result<Place, Error> {
         let data = writable(data).map_err(|cause| Kind::Data {
             data: data.to_owned(),
@@ -37,7 +38,8 @@ impl Place {
         if is_locked(&data) {
             return Err(Kind::Locked { data }.into());
         }
-        // Freed again at once; that somebody takes it before ClickHouse does is a failed start.
+        // The port is released at once. If another process takes it before ClickHouse, the start
+        // fails.
         let free = TcpListener::bind(listen).and_then(|it| it.local_addr());
         let listen = free.map_err(|cause| match cause.kind() {
             io::ErrorKind::AddrInUse => Kind::PortTaken { listen },
@@ -46,7 +48,7 @@ impl Place {
         Ok(Place { listen, data })
     }
 
-    /// Returns the address under which this machine reaches the engine.
+    /// Returns the address at which this machine reaches the engine.
     pub(crate) fn address(&self) -> SocketAddr {
         let ip = match self.listen.ip() {
             IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -61,7 +63,7 @@ fn is_locked(data: &Path) -> bool {
     File::open(data.join(LOCKED)).is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
 }
 
-/// Creates a folder, proves that files can be created in it (ClickHouse fails without a word if they
+/// Creates a folder, checks that files can be created in it (ClickHouse fails silently if they
 /// cannot), and returns its absolute path.
 fn writable(folder: &Path) -> io::Result<PathBuf> {
     fs::create_dir_all(folder)?;

@@ -1,13 +1,13 @@
-//! A progress line on standard error: one line redrawn on a terminal, a few plain ones elsewhere.
+//! Shows progress on standard error: one redrawn line on a terminal, a few plain lines in a log.
 
 use std::io::{self, IsTerminal, Write};
 
 const MIB: u64 = 1024 * 1024;
 
-/// Columns of the bar itself; with its words the line keeps below 80.
+/// The width of the bar in columns; with its text the line stays below 80.
 const BAR: u64 = 28;
 
-/// On a terminal the line is drawn once for so many bytes, which no eye can tell from always.
+/// The number of bytes between two redraws on a terminal: small enough to look continuous.
 const STEP: u64 = MIB / 2;
 
 /// Writes a line for the user to standard error.
@@ -15,15 +15,15 @@ pub(crate) fn note(text: &str) {
     print(&format!("rowmill: {text}\n"));
 }
 
-/// Writes to standard error, except in unit tests, among whose results it would stand.
+/// Writes to standard error, except in unit tests, where it would mix with their results.
 fn print(text: &str) {
     if !cfg!(test) {
-        // Nobody is left to hear that standard error is closed.
+        // An error means that standard error is closed, and there is no other channel to report it.
         let _ = io::stderr().write_all(text.as_bytes());
     }
 }
 
-/// How far one step of the work has come.
+/// The progress of one step of the work.
 #[derive(Debug)]
 pub(crate) struct Progress {
     label: &'static str,
@@ -39,7 +39,7 @@ enum Place {
 }
 
 impl Progress {
-    /// Starts a step. `total` is in bytes; where it is not known, no percentage is shown.
+    /// Starts a step. `total` is in bytes; without it, no percentage is shown.
     pub(crate) fn start(label: &'static str, total: Option<u64>) -> Progress {
         let place = match io::stderr().is_terminal() {
             true => Place::Terminal,
@@ -55,16 +55,16 @@ impl Progress {
         progress
     }
 
-    /// Says that so many bytes are done.
+    /// Records that `bytes` bytes are done.
     pub(crate) fn reach(&mut self, bytes: u64) {
         if let Some(text) = self.advance(bytes) {
             print(&text);
         }
     }
 
-    /// Says that the step is done. A step that is dropped before has failed.
+    /// Records that the step is done. A step that is dropped without this call has failed.
     pub(crate) fn finish(mut self, bytes: u64) {
-        // A log has had its last line already if the total was no overestimate.
+        // A log already has its last line if the total was not an overestimate.
         if self.place == Place::Terminal || self.drawn < self.total || self.total.is_none() {
             self.total = Some(bytes);
             self.drawn = None;
@@ -72,7 +72,7 @@ impl Progress {
         }
     }
 
-    /// Returns what is to be written, if anything is.
+    /// Returns the text to write, if any is due.
     fn advance(&mut self, bytes: u64) -> Option<String> {
         let due = match (self.place, self.drawn) {
             (_, None) => true,
@@ -89,7 +89,8 @@ impl Progress {
         })
     }
 
-    /// Quarters of the whole, or where that is not known every 64 MiB.
+    /// Returns the completed quarters of the total, or without a total the completed
+    /// units of 64 MiB.
     fn quarter(&self, bytes: u64) -> u64 {
         match self.total {
             Some(total) => bytes.min(total) * 4 / total.max(1),

@@ -1,8 +1,8 @@
-//! Turns the calling process into the engine, until it is asked to end.
+//! Turns the calling process into the engine until a signal or its parent asks it to end.
 //!
-//! One loop waits for what happens first: ClickHouse is ready, somebody asks for the end (a signal, or
-//! the parent's end of a tie), ClickHouse ends by itself. Everything else is a thread that reports
-//! to it.
+//! One loop waits for the first event: ClickHouse is ready, an end is requested (by a signal, or by
+//! the parent's end of a tie), ClickHouse ends unexpectedly, or it does not answer in time. Other
+//! threads report these events to the loop.
 
 use std::{
     fs::File,
@@ -32,16 +32,16 @@ use crate::{
     progress,
 };
 
-/// ClickHouse waits for its running queries when it ends; this is how long we wait for it.
+/// ClickHouse waits for its running queries when it ends; this limits our wait for ClickHouse.
 pub(crate) const GRACE: Duration = Duration::from_secs(3);
 
-/// How long ClickHouse may take until it answers. It is up in half a second; many large tables on a
-/// slow disk take longer, and only a machine in trouble as long as this.
+/// The time limit for ClickHouse to answer. A start takes half a second; many large tables on a
+/// slow disk take longer, and only a machine in trouble takes this long.
 const READY_WITHIN: Duration = Duration::from_secs(300);
 
 const PING_EVERY: Duration = Duration::from_millis(10);
 
-/// What a line on standard output begins with when the engine is ready.
+/// The start of the line on standard output that reports a ready engine.
 pub(crate) const READY: &str = "listening on http://";
 
 /// How to run an engine.
@@ -51,18 +51,19 @@ pub struct RunOptions {
     pub listen: SocketAddr,
     /// The folder of the data, created if it is missing.
     pub data: PathBuf,
-    /// What the engine lives for.
+    /// The event that ends the engine.
     pub tie: Tie,
 }
 
-/// What an engine lives for.
+/// The event that ends an engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tie {
-    /// Itself: it ends on SIGINT, SIGTERM and SIGHUP. A second one does not wait for running queries.
+    /// A signal: SIGINT, SIGTERM or SIGHUP. A second signal does not wait for running queries.
     Free,
-    /// The holder of the other end of standard input: it ends when that closes, and not on
-    /// signals. Those reach the holder too (from a terminal, or from an init system that signals
-    /// a whole service), and the holder may want to store something before it lets go.
+    /// The end of standard input: the engine ends when the holder of the other end closes it or
+    /// dies, and ignores the signals. Those reach the holder too (from a terminal, or from an init
+    /// system that signals a whole service), and the holder may have to store rows before it stops
+    /// the engine.
     Stdin,
 }
 
@@ -74,27 +75,28 @@ enum Event {
     Silent,
 }
 
-/// A ClickHouse that has been started.
+/// A started ClickHouse.
 #[derive(Debug)]
 struct Running {
     /// ClickHouse ends when this closes.
     lifeline: OwnedFd,
-    /// The process to kill when it does not; for the library that is this one.
+    /// The process to kill if ClickHouse does not end; for the library it is this process.
     process: Pid,
 }
 
-/// Runs ClickHouse until it is asked to end, and prints one line, `listening on http://ADDRESS`, when
-/// it is ready.
+/// Runs ClickHouse until it is asked to end. Prints one line, `listening on http://ADDRESS`, when
+/// ClickHouse is ready.
 ///
-/// Meant for a process that does nothing else: call it from `main`, before any other thread
-/// exists, and leave `main` with its result. It takes over the signals SIGINT and SIGTERM and the
-/// standard input. What has no password and more than this machine to listen to is warned about.
+/// Meant for a process that does nothing else: call it from `main`, before any other thread exists,
+/// and return its result from `main`. It takes over the signals SIGHUP, SIGINT and SIGTERM and the
+/// standard input. It warns if the address is not a loopback address, because the connection is not
+/// encrypted.
 ///
 /// # Errors
 ///
 /// - There is no ClickHouse, and it cannot be fetched; or the library does not load.
 /// - The address is taken, or the data folder is in use or cannot be written.
-/// - ClickHouse has ended by itself; its reasons stand on standard error.
+/// - ClickHouse ended unexpectedly, or does not answer in time; standard error has its output.
 pub fn run(options: RunOptions) -> Result<(), Error> {
     let place = Place::find(options.listen, &options.data)?;
     let program = locate()?;
@@ -106,11 +108,11 @@ pub fn run(options: RunOptions) -> Result<(), Error> {
     }
     let access = Access::of(&place.data)?;
     let (events, inbox) = mpsc::channel();
-    // A copy, as ClickHouse as a library gets another standard input.
+    // A duplicate, because the library replaces this process's standard input.
     let stdin = io::stdin().as_fd().try_clone_to_owned();
     let stdin = stdin.map_err(Error::system("a standard input"))?;
     let running = start(program, &place, &access, options.tie, &events)?;
-    // Threads come after `start`, so that the signals that it holds are held from them too.
+    // Start the threads after `start`, so that they inherit its blocked signals.
     if options.tie == Tie::Stdin {
         watch_stdin(stdin, events.clone())?;
     }
@@ -118,7 +120,7 @@ pub fn run(options: RunOptions) -> Result<(), Error> {
     while let Ok(event) = inbox.recv() {
         match event {
             Event::Ready => {
-                // Whoever is not interested in the line may have closed standard output.
+                // The parent may have closed standard output if it does not need the line.
                 let _ = writeln!(io::stdout(), "{READY}{}", place.listen);
                 if options.tie == Tie::Free {
                     show_ways_in(&place, &access);
@@ -128,7 +130,7 @@ pub fn run(options: RunOptions) -> Result<(), Error> {
             Event::Ended => break,
             Event::Silent => {
                 end(running, &inbox)?;
-                // What ClickHouse has said stands on standard error.
+                // ClickHouse's output is already on standard error.
                 let (waited, said) = (READY_WITHIN, Vec::new());
                 return Err(Kind::Silent { waited, said }.into());
             }
@@ -139,7 +141,7 @@ pub fn run(options: RunOptions) -> Result<(), Error> {
     Err(Kind::Ended { status, said }.into())
 }
 
-/// Tells a person how to ask the engine, and how a collector does.
+/// Prints how a user and a collector can reach the engine.
 fn show_ways_in(place: &Place, access: &Access) {
     let (address, Access { reader, collector }) = (place.address(), access);
     let (headers, user, password) = (reader.curl_option(), collector.name(), collector.shell_password());
@@ -164,15 +166,15 @@ fn start(program: Program, place: &Place, access: &Access, tie: Tie, events: &Se
     let ended = move || send(&ended, Event::Ended);
     match program {
         Program::Library(path) => {
-            // Before the library has threads, as they inherit what is blocked.
+            // Before the library starts threads, because they inherit the signal mask.
             hold_signals(tie, events)?;
             let lifeline = library::start(&path, arguments, ended)?;
             let process = Pid::this();
             Ok(Running { lifeline, process })
         }
         Program::Binary(path) => {
-            // After the program is started, as it would inherit what is blocked. A signal that
-            // comes in between ends us, and with us the lifeline and the program.
+            // After the program starts, because it would inherit the signal mask. A signal in
+            // between ends this process, which closes the lifeline and thereby ends the program.
             let binary = Binary::spawn(&path, arguments)?;
             hold_signals(tie, events)?;
             let (lifeline, process) = binary.watch(ended)?;
@@ -181,7 +183,7 @@ fn start(program: Program, place: &Place, access: &Access, tie: Tie, events: &Se
     }
 }
 
-/// Asks ClickHouse to end, and sees to it that it does.
+/// Closes the lifeline, and kills ClickHouse if it does not end within [`GRACE`].
 fn end(running: Running, inbox: &Receiver<Event>) -> Result<(), Error> {
     drop(running.lifeline);
     let deadline = Instant::now() + GRACE;
@@ -194,8 +196,8 @@ fn end(running: Running, inbox: &Receiver<Event>) -> Result<(), Error> {
         }
     }
     if running.process == Pid::this() {
-        // Queries still run on threads of this process, which is no state to leave `main` in:
-        // the end that SIGTERM has by default is the clean one. What was confirmed is on disk.
+        // Queries still run on threads of this process, so returning from `main` is not safe. The
+        // default action of SIGTERM ends the process cleanly. Confirmed rows are on disk.
         let kill = SigSet::from(Signal::SIGTERM).thread_unblock();
         kill.and_then(|()| signal::raise(Signal::SIGTERM))
     } else {
@@ -205,8 +207,9 @@ fn end(running: Running, inbox: &Receiver<Event>) -> Result<(), Error> {
     .map_err(Error::system("a signal"))
 }
 
-/// Keeps SIGHUP, SIGINT and SIGTERM from everybody, ClickHouse included: its own handler for SIGINT waits
-/// for a query that will not end. A free engine takes them as requests to end.
+/// Blocks SIGHUP, SIGINT and SIGTERM on all threads, including ClickHouse's, whose own handler for
+/// SIGINT would wait for a query that does not end. A free engine treats the signals as requests to
+/// end.
 fn hold_signals(tie: Tie, events: &Sender<Event>) -> Result<(), Error> {
     let signals = SigSet::from_iter([Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM]);
     let blocked = signals.thread_block().map_err(io::Error::from);
@@ -222,7 +225,7 @@ fn hold_signals(tie: Tie, events: &Sender<Event>) -> Result<(), Error> {
     })
 }
 
-/// Reports when the standard input ends, whoever holds its other end and however that one ends.
+/// Reports the end of standard input, however the other end closes.
 fn watch_stdin(stdin: OwnedFd, events: Sender<Event>) -> Result<(), Error> {
     let mut stdin = File::from(stdin);
     spawn("tie", move || {
@@ -237,7 +240,7 @@ fn watch_stdin(stdin: OwnedFd, events: Sender<Event>) -> Result<(), Error> {
     })
 }
 
-/// Reports when ClickHouse answers, or that it does not.
+/// Reports that ClickHouse answers, or that it did not in time.
 fn watch_start(address: SocketAddr, account: Account, events: Sender<Event>) -> Result<(), Error> {
     spawn("start", move || {
         let deadline = Instant::now() + READY_WITHIN;
@@ -256,7 +259,7 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), Error> 
     thread.map(drop).map_err(Error::system("a thread"))
 }
 
-/// Reports to the loop, which may be over.
+/// Sends an event to the loop, which may have ended.
 fn send(events: &Sender<Event>, event: Event) {
     let _ = events.send(event);
 }

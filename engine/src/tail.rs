@@ -1,8 +1,9 @@
-//! The last lines that a child process has said on standard error.
+//! Keeps the last lines that a child process writes to standard error.
 //!
-//! A thread reads them as they come, so that the child never waits for a full pipe; it ends when
-//! the child's end of the pipe closes. Until [`Tail::echo`] the lines are only kept, as they will be
-//! part of the error if the child fails; from then on they appear on our standard error too.
+//! A thread reads them as they arrive, so that the child never waits for a full pipe. The thread
+//! ends when the child's end of the pipe closes. Before [`Tail::echo`] the thread only keeps the
+//! lines, for the error if the child fails; afterwards it also writes new lines to our standard
+//! error.
 
 use std::{
     collections::VecDeque,
@@ -18,21 +19,21 @@ use std::{
 
 use crate::error::Error;
 
-/// So many lines are kept: npm's messages are long, and begin with what matters.
+/// The number of lines kept: npm's messages are long, and their beginning matters.
 const LINES: usize = 48;
 
-/// A line's first bytes are enough; a child that writes without line feeds costs no more than this.
+/// The longest piece kept as one line; it bounds the memory for output without line feeds.
 const LINE_BYTES: u64 = 4096;
 
 /// The reader of one child's lines.
 #[derive(Debug)]
 pub(crate) struct Tail {
     shared: Arc<Shared>,
-    /// Disconnected when there is nothing more to read.
+    /// Disconnected when the reading thread has ended.
     end: mpsc::Receiver<()>,
 }
 
-/// What the thread that reads shares with whoever asks.
+/// The state that the reading thread shares with its [`Tail`].
 #[derive(Debug, Default)]
 struct Shared {
     lines: Mutex<VecDeque<String>>,
@@ -40,7 +41,7 @@ struct Shared {
 }
 
 impl Tail {
-    /// Starts to read.
+    /// Starts the thread that reads.
     pub(crate) fn follow(from: impl Read + Send + 'static) -> Result<Tail, Error> {
         let (reads, end) = mpsc::channel();
         let shared = Arc::new(Shared::default());
@@ -55,14 +56,14 @@ impl Tail {
         Ok(Tail { shared, end })
     }
 
-    /// Lets the lines from now on appear on our standard error too.
+    /// Starts to copy new lines to our standard error.
     pub(crate) fn echo(&self) {
         self.shared.echo.store(true, Ordering::Relaxed);
     }
 
     /// Returns the last lines of a child that has ended.
     pub(crate) fn lines(self) -> Vec<String> {
-        // A grandchild may still hold the pipe open; its end is not waited for.
+        // A grandchild may still hold the pipe open, so the wait is limited to one second.
         let _ = self.end.recv_timeout(Duration::from_secs(1));
         self.shared.lines()
     }
@@ -71,7 +72,7 @@ impl Tail {
 impl Shared {
     fn keep_last(&self, mut from: impl BufRead) {
         let mut line = Vec::new();
-        // An error on a pipe is as good as its end.
+        // An error on a pipe counts as its end.
         while matches!((&mut from).take(LINE_BYTES).read_until(b'\n', &mut line), Ok(1..)) {
             if self.echo.load(Ordering::Relaxed) {
                 let _ = io::stderr().write_all(&line);

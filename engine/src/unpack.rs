@@ -1,7 +1,7 @@
-//! Takes the library out of a package's tarball.
+//! Extracts the library from a package's tarball.
 //!
-//! Only the library is written, beside the tarball, and it is on the disk when it is returned: the
-//! rename that follows must not be able to outlive the content.
+//! The library is the only file written, beside the tarball. `unpack` syncs it to disk before it
+//! returns, because the rename that follows must not outlive the content.
 
 use std::{
     fs::File,
@@ -63,7 +63,7 @@ fn write(from: &mut impl Read, size: u64, path: &Path) -> Result<(), Error> {
     }
 }
 
-/// npm has checked the tarball, so what cannot be read is no fault of the network.
+/// npm has verified the tarball, so a read error is not the network's fault.
 fn broken(_: io::Error) -> Error {
     let problem = "cannot be unpacked";
     Kind::Package { problem }.into()
@@ -79,7 +79,7 @@ mod tests {
 
     use super::*;
 
-    /// Writes a tarball with the given files into a folder of its own, and returns both.
+    /// Writes a tarball with the given files into a new folder, and returns both paths.
     fn tarball(test: &str, files: &[(&str, &[u8])]) -> (PathBuf, PathBuf) {
         let folder = std::env::temp_dir().join(format!("rowmill-unpack-{test}-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();

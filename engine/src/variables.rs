@@ -3,5 +3,5 @@
 /// The environment variable that names the engine.
 pub const ENGINE_VARIABLE: &str = "ROWMILL_ENGINE";
 
-/// The environment variable that names the folder to keep a fetched engine in.
+/// The environment variable that names the cache folder for a fetched engine.
 pub const CACHE_VARIABLE: &str = "ROWMILL_CACHE";

@@ -1,6 +1,6 @@
-//! The engine from outside: real child processes, a real ClickHouse, real signals.
+//! Tests the engine from outside: real child processes, a real ClickHouse, real signals.
 //!
-//! The ClickHouse is the one that `locate` finds; on a fresh machine the first test fetches it.
+//! `locate` finds the ClickHouse; on a fresh machine the first test fetches it.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
@@ -23,10 +23,10 @@ use rowmill_engine::{Engine, Options, Program, locate};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_engine-for-tests");
 
-/// A test that waits longer than this has failed.
+/// The time limit of a wait; a test that waits longer has failed.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// A folder of one test, removed when the test ends.
+/// A folder for one test, removed when the test ends.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -41,7 +41,7 @@ impl Folder {
         self.0.join("data")
     }
 
-    /// Returns what lets a user in, as `curl -H @FILE` reads it.
+    /// Returns a user's credentials as `curl -H @FILE` reads them.
     fn headers(&self, user: &str) -> String {
         fs::read_to_string(self.data().join(user).with_extension("headers")).unwrap()
     }
@@ -61,14 +61,14 @@ impl Drop for Folder {
     }
 }
 
-/// Sends one statement as the collector, and returns the body of the answer, which must be a good one.
+/// Sends one statement as the collector. Asserts status 200 and returns the body of the response.
 fn query(folder: &Folder, address: SocketAddr, sql: &str) -> String {
     let (status, answer) = ask(address, "POST /", &folder.headers("collector"), sql).unwrap();
     assert_eq!(status, 200, "{sql}: {answer}");
     answer
 }
 
-/// Sends a request, and returns the status and the body of the answer.
+/// Sends a request, and returns the status and the body of the response.
 fn ask(address: SocketAddr, request: &str, headers: &str, body: &str) -> std::io::Result<(u16, String)> {
     let mut stream = TcpStream::connect(address)?;
     let length = body.len();
@@ -84,7 +84,7 @@ fn ask(address: SocketAddr, request: &str, headers: &str, body: &str) -> std::io
     Ok((status.unwrap_or_default(), body.to_owned()))
 }
 
-/// Waits for a condition, for at most [`LIMIT`], and returns how long it took.
+/// Waits for a condition, at most for [`LIMIT`], and returns how long it took.
 fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) -> Duration {
     let start = Instant::now();
     while !is_so() {
@@ -94,7 +94,7 @@ fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) -> Duration {
     start.elapsed()
 }
 
-/// Runs `engine-for-tests engine` until it ends.
+/// Returns the command `engine-for-tests engine`.
 fn engine_command(listen: &str, data: &Path) -> Command {
     let mut command = Command::new(PROGRAM);
     command.args(["engine", "--listen", listen, "--data"]).arg(data);
@@ -109,7 +109,8 @@ fn errors(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// Starts a free engine, as a user does in a terminal, and returns it with its address when it is ready.
+/// Starts a free engine, as a user does in a terminal. Returns it with its address when it is
+/// ready.
 fn free_engine(folder: &Folder) -> (Child, SocketAddr) {
     let mut child = engine_command("127.0.0.1:0", &folder.data()).spawn().unwrap();
     let mut line = String::new();
@@ -120,7 +121,7 @@ fn free_engine(folder: &Folder) -> (Child, SocketAddr) {
     (child, address.parse().unwrap())
 }
 
-/// Starts a process that starts an engine; returns it, the engine's process, and its address.
+/// Starts a process that starts an engine. Returns it with the engine's process and address.
 fn parent(folder: &Folder) -> (Child, Pid, SocketAddr) {
     let mut parent = Command::new(PROGRAM)
         .arg("parent")
@@ -137,12 +138,12 @@ fn parent(folder: &Folder) -> (Child, Pid, SocketAddr) {
     (parent, Pid::from_raw(id.parse().unwrap()), address.parse().unwrap())
 }
 
-/// Begins a query that does not end before its engine does.
+/// Starts a query that runs until its engine ends.
 fn endless_query(folder: &Folder, address: SocketAddr) -> thread::JoinHandle<()> {
     let headers = folder.headers("collector");
     let endless = thread::spawn(move || {
         let sql = "SELECT sleepEachRow(1) FROM numbers(600) SETTINGS max_block_size = 1";
-        // It fails when the engine ends.
+        // The query fails when the engine ends.
         let _ = ask(address, "POST /", &headers, sql);
     });
     let running =
@@ -173,7 +174,7 @@ fn an_engine_is_a_clickhouse_that_keeps_its_data_over_a_stop() {
         address,
         "INSERT INTO stats.mail VALUES ('open', now64()), ('click', now64())",
     );
-    // Rows in memory are there to be lost by an end that is not in good order.
+    // The buffer table keeps rows in memory, which an unclean end would lose.
     query(
         &folder,
         address,
@@ -378,7 +379,8 @@ fn a_program_that_is_no_engine_is_an_error_with_its_last_words() {
     );
 }
 
-/// Once as one that lets go when its parent does, and once as one that does not, and whose own child holds its pipes beyond its death.
+/// Tests a program that ends with its parent, and one that does not and whose child keeps its pipes
+/// open after its death.
 #[test]
 fn a_program_that_is_never_ready_is_ended_and_its_last_words_are_told() {
     let folder = Folder::new("silent");
@@ -398,7 +400,7 @@ fn a_program_that_is_never_ready_is_ended_and_its_last_words_are_told() {
             let id = fs::read_to_string(path.with_extension(of)).unwrap();
             id.trim_end().parse().unwrap()
         };
-        // It is gone, and waited for: there is nobody to send a signal to.
+        // The program has ended and was waited for, so a signal finds no process.
         assert!(kill(Pid::from_raw(id("id")), None).is_err(), "it is still there");
         if rest.contains("child") {
             kill(Pid::from_raw(id("child")), Signal::SIGKILL).unwrap();
@@ -443,12 +445,12 @@ fn without_npm_the_error_says_what_to_install() {
     assert!(!folder.0.join("cache/engine/.fetch").exists(), "nothing half is left");
 }
 
-/// The `clickhouse` program of these tests is a script that gives its arguments to a library, or to
-/// whatever `locate` has found; what a real one makes of them is what the library makes of them.
+/// The `clickhouse` program of this test is a script that passes its arguments to the library that
+/// `locate` found. A real program treats the arguments as the library does.
 #[test]
 fn a_clickhouse_program_is_supervised_and_ends_with_its_supervisor() {
     let Program::Library(library) = locate().unwrap() else {
-        // A real program is what all the other tests run on.
+        // `locate` found a real program, so all the other tests already run on one.
         return;
     };
     let folder = Folder::new("binary");

@@ -1,4 +1,4 @@
-//! Inputs that are small to write and large to work through.
+//! Inputs that are small to write and expensive to process.
 
 /// Returns all of them.
 pub(crate) fn all() -> Vec<String> {
@@ -11,7 +11,7 @@ pub(crate) fn all() -> Vec<String> {
             .collect();
         table(&format!("      e: \"Enum16({})\"\n", values.join(", ")), "k")
     };
-    // Each anchor is nine of the one before.
+    // Each anchor contains the previous one nine times.
     let laughs = |first: &str, wrap: &dyn Fn(&str) -> String| {
         let anchors = many(9, &|level| {
             let nine = vec![format!("*a{level}"); 9].join(", ");
@@ -38,7 +38,7 @@ pub(crate) fn all() -> Vec<String> {
         laughs("[x, x]", &|nine| format!("[{nine}]")),
         laughs("{ x: 1 }", &|nine| format!("{{ <<: [{nine}] }}")),
         enumeration(20_000, &|value| format!("v{value}")),
-        // Names of which nothing is left in Rust.
+        // Names that have no character left in Rust.
         enumeration(2_000, &|value| "я".repeat(1 + value % 40) + &"ж".repeat(1 + value / 40)),
         table(
             &many(3_000, &|column| {

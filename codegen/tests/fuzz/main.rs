@@ -1,10 +1,12 @@
 //! No input of YAML or of a type makes the crate panic, hang or take more than 512 MiB.
 //!
-//! Inputs are made of the pinned cases: cut, mixed, repeated and nested, by a generator whose seeds stand here, so that each run
-//! tries the same. The process itself may take no more memory than that, and a watch ends it when one input takes a minute.
+//! A generator cuts, mixes, repeats and nests the pinned cases. Its seeds are fixed here, so that
+//! each run tries the same inputs. The process has a memory limit, and a watchdog thread ends it
+//! when one input takes a minute.
 //!
-//! `ROWMILL_FUZZ_SECONDS=600 cargo test -p rowmill-codegen --release --test fuzz -- --ignored` goes on with new seeds for ten minutes.
-//! An input that fails is in `target/tmp/fuzz.yml`; it belongs into `tests/fuzz/inputs/`, which each run tries first.
+//! `ROWMILL_FUZZ_SECONDS=600 cargo test -p rowmill-codegen --release --test fuzz -- --ignored`
+//! continues with new seeds for ten minutes. An input that fails is in `target/tmp/fuzz.yml`; move
+//! it to `tests/fuzz/inputs/`, which each run tries first.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -27,16 +29,16 @@ use mutation::Mutator;
 use nix::sys::resource::{Resource, setrlimit};
 use rowmill_codegen::generate_texts;
 
-/// What the process may take, and what its code and the stacks of its threads take at most of that.
+/// The memory limit: 512 MiB, plus at most 64 MiB for the code and the stacks of the threads.
 const MAX_MEMORY_BYTES: u64 = (512 + 64) << 20;
 
-/// How long one input may take on a slow machine: far more than any does.
+/// The time limit for one input on a slow machine, far above the slowest.
 const MAX_SECONDS: u64 = 60;
 
-/// Where each short run begins.
+/// The first seed of each short run.
 const SEEDS: [u64; 4] = [1, 0x5eed, 20_240_131, u64::MAX / 3];
 
-/// How many inputs of each seed a short run tries.
+/// The number of inputs that a short run tries for each seed.
 const SHORT: u64 = 30;
 
 #[test]
@@ -72,10 +74,10 @@ fn no_input_of_a_long_run_does_either() {
     println!("{} inputs, the next seed is {seed}", seed - first);
 }
 
-/// Runs inputs one after another and keeps the one that is being tried.
+/// Runs inputs one after another, and keeps the current one in a file.
 struct Trial {
     path: PathBuf,
-    /// Counts the inputs that have come to an end.
+    /// Counts the inputs that have completed.
     done: Arc<AtomicU64>,
 }
 
@@ -110,14 +112,14 @@ impl Trial {
     }
 }
 
-/// Returns the schemas and the types that the generator mixes.
+/// Returns the schemas and types that the generator mixes.
 fn corpus() -> Vec<String> {
     let mut corpus: Vec<String> = ["tests/cases/bad", "tests/cases/good"]
         .iter()
         .flat_map(|folder| files(folder))
         .filter(|path| path.extension().is_some_and(|extension| extension == "yml"))
         .map(|path| fs::read_to_string(path).unwrap())
-        // Large ones are among the bombs.
+        // The bombs cover large inputs.
         .filter(|text| text.len() < 4096)
         .collect();
     for path in files("src/types/testdata") {

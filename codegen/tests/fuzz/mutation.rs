@@ -1,6 +1,6 @@
-//! Inputs made of others by a small generator of random numbers: the same seed gives the same input.
+//! Makes inputs from others with a small random generator: the same seed gives the same input.
 
-/// What stands between the pieces of a schema, and what parsers trip over.
+/// Separators of a schema's parts, and texts that parsers often handle badly.
 const PIECES: [&str; 44] = [
     "(",
     ")",
@@ -48,7 +48,7 @@ const PIECES: [&str; 44] = [
     "-- ",
 ];
 
-/// Makes inputs of a corpus.
+/// Makes inputs from a corpus.
 #[derive(Debug)]
 pub(crate) struct Mutator {
     corpus: Vec<String>,
@@ -79,11 +79,11 @@ impl Mutator {
         Self { corpus }
     }
 
-    /// Returns the input of a seed.
+    /// Returns the input for a seed.
     pub(crate) fn input(&self, seed: u64) -> String {
         let mut random = Random(seed);
         let mut text = random.of(&self.corpus).to_owned();
-        // A type or an expression becomes a schema, quoted or as it is.
+        // Wrap a type or an expression in a schema, quoted or unchanged.
         if !text.contains("clickhouse") {
             text = self.schema(&text, &mut random);
         }
@@ -119,7 +119,7 @@ impl Mutator {
             (one.min(other), one.max(other))
         };
         let piece = match random.below(6) {
-            // Something out, or in its place something from elsewhere.
+            // An empty piece, a part of another input, or a fixed piece.
             0 => String::new(),
             1 => {
                 let other = random.of(&self.corpus);
@@ -127,7 +127,7 @@ impl Mutator {
                 other[one.min(two)..one.max(two)].to_owned()
             }
             2 => random.of(&PIECES).to_owned(),
-            // The same once more, or very often, or within itself.
+            // The range twice, a fixed piece many times, or the range nested.
             3 => text[start..end].repeat(2),
             4 => random.of(&PIECES).repeat(1 << random.below(12)),
             _ => {
@@ -141,7 +141,7 @@ impl Mutator {
     }
 }
 
-/// Returns a place between two characters.
+/// Returns a random position on a character boundary.
 fn place(text: &str, random: &mut Random) -> usize {
     let mut at = random.below(text.len() + 1);
     while !text.is_char_boundary(at) {

@@ -1,21 +1,21 @@
-//! Pinned texts: what was made is compared with a file, which is written anew only where a person asks for it.
+//! Pinned texts: compares generated texts with files, and rewrites the files only on request.
 
 use std::{env, fs, path::Path};
 
-/// Compares made texts with pinned ones, all of them before it fails.
+/// Compares all generated texts with pinned ones before it fails.
 #[derive(Debug, Default)]
 pub(crate) struct Pinned {
     differences: Vec<String>,
 }
 
 impl Pinned {
-    /// Compares `made` with the file `path`; with `ROWMILL_BLESS=1` in the environment, writes the file.
+    /// Compares `made` with the file `path`, or writes the file if `ROWMILL_BLESS=1` is set.
     pub(crate) fn compare(&mut self, path: &Path, made: &str) {
         if env::var_os("ROWMILL_BLESS").is_some_and(|value| value == "1") {
             fs::write(path, made).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
             return;
         }
-        // Without the file, everything is a difference.
+        // A missing file counts as empty.
         let pinned = fs::read_to_string(path).unwrap_or_default();
         if pinned != made {
             self.differences.push(format!(

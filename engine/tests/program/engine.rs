@@ -1,8 +1,8 @@
-//! The program of the engine's tests: what is under test from outside, as a process of its own.
+//! The program of the engine's tests: runs the code under test in a separate process.
 //!
 //! ```text
 //! engine-for-tests engine --listen ADDRESS --data FOLDER [--tied]   is an engine
-//! engine-for-tests parent FOLDER                                    starts one, and waits for ever
+//! engine-for-tests parent FOLDER                                    starts one, never ends
 //! ```
 
 use std::{env, error::Error, net::SocketAddr, path::PathBuf, process::ExitCode};
