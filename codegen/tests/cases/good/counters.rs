@@ -78,11 +78,19 @@ pub mod counters {
                 _ => __rt::None,
             }
         }
-        fn stamp(&mut self, stamp: &__rt::EventMeta<'a>, refusals: &mut __rt::InvalidColumns) {
+        fn stamp(
+            &mut self,
+            stamp: &__rt::EventMeta<'a>,
+            refusals: &mut __rt::InvalidColumns,
+        ) {
             self.uid = stamp.uid;
             self.timestamp = stamp.unix_ms;
         }
-        fn level(&mut self, given: &__rt::PresentColumns, refusals: &mut __rt::InvalidColumns) {}
+        fn level(
+            &mut self,
+            given: &__rt::PresentColumns,
+            refusals: &mut __rt::InvalidColumns,
+        ) {}
         fn encode(&self, given: &__rt::PresentColumns, out: &mut __rt::Vec<u8>) {
             __rt::Encode::put(&self.uid, out);
             __rt::Encode::put(&self.timestamp, out);

@@ -172,10 +172,18 @@ pub mod signups {
                 _ => __rt::None,
             }
         }
-        fn stamp(&mut self, stamp: &__rt::EventMeta<'a>, refusals: &mut __rt::InvalidColumns) {
+        fn stamp(
+            &mut self,
+            stamp: &__rt::EventMeta<'a>,
+            refusals: &mut __rt::InvalidColumns,
+        ) {
             self.id = stamp.id;
         }
-        fn level(&mut self, given: &__rt::PresentColumns, refusals: &mut __rt::InvalidColumns) {
+        fn level(
+            &mut self,
+            given: &__rt::PresentColumns,
+            refusals: &mut __rt::InvalidColumns,
+        ) {
             let mut length = 0;
             length = self.lines_sku.len().max(length);
             length = self.lines_n.len().max(length);

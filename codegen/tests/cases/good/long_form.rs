@@ -134,10 +134,18 @@ pub mod orders {
                 _ => __rt::None,
             }
         }
-        fn stamp(&mut self, stamp: &__rt::EventMeta<'a>, refusals: &mut __rt::InvalidColumns) {
+        fn stamp(
+            &mut self,
+            stamp: &__rt::EventMeta<'a>,
+            refusals: &mut __rt::InvalidColumns,
+        ) {
             self.id = stamp.id;
         }
-        fn level(&mut self, given: &__rt::PresentColumns, refusals: &mut __rt::InvalidColumns) {}
+        fn level(
+            &mut self,
+            given: &__rt::PresentColumns,
+            refusals: &mut __rt::InvalidColumns,
+        ) {}
         fn encode(&self, given: &__rt::PresentColumns, out: &mut __rt::Vec<u8>) {
             out.push(__rt::VALUE);
             __rt::Encode::put(&self.id, out);
@@ -454,10 +462,18 @@ pub mod refunds {
                 _ => __rt::None,
             }
         }
-        fn stamp(&mut self, stamp: &__rt::EventMeta<'a>, refusals: &mut __rt::InvalidColumns) {
+        fn stamp(
+            &mut self,
+            stamp: &__rt::EventMeta<'a>,
+            refusals: &mut __rt::InvalidColumns,
+        ) {
             self.id = stamp.id;
         }
-        fn level(&mut self, given: &__rt::PresentColumns, refusals: &mut __rt::InvalidColumns) {}
+        fn level(
+            &mut self,
+            given: &__rt::PresentColumns,
+            refusals: &mut __rt::InvalidColumns,
+        ) {}
         fn encode(&self, given: &__rt::PresentColumns, out: &mut __rt::Vec<u8>) {
             out.push(__rt::VALUE);
             __rt::Encode::put(&self.id, out);

@@ -128,10 +128,18 @@ pub mod orders {
                 _ => __rt::None,
             }
         }
-        fn stamp(&mut self, stamp: &__rt::EventMeta<'a>, refusals: &mut __rt::InvalidColumns) {
+        fn stamp(
+            &mut self,
+            stamp: &__rt::EventMeta<'a>,
+            refusals: &mut __rt::InvalidColumns,
+        ) {
             self.name = __rt::Cow::Borrowed(stamp.name);
         }
-        fn level(&mut self, given: &__rt::PresentColumns, refusals: &mut __rt::InvalidColumns) {}
+        fn level(
+            &mut self,
+            given: &__rt::PresentColumns,
+            refusals: &mut __rt::InvalidColumns,
+        ) {}
         fn encode(&self, given: &__rt::PresentColumns, out: &mut __rt::Vec<u8>) {
             __rt::Encode::put(&self.number, out);
             __rt::Encode::put(&self.amount, out);

@@ -123,7 +123,11 @@ pub mod webhooks {
                 _ => __rt::None,
             }
         }
-        fn stamp(&mut self, stamp: &__rt::EventMeta<'a>, refusals: &mut __rt::InvalidColumns) {
+        fn stamp(
+            &mut self,
+            stamp: &__rt::EventMeta<'a>,
+            refusals: &mut __rt::InvalidColumns,
+        ) {
             self.id = stamp.id;
             self.uid = stamp.uid;
             self.date = stamp.date();
@@ -132,7 +136,11 @@ pub mod webhooks {
             self.service = __rt::Cow::Borrowed(stamp.service);
             self.td_ip = __rt::Cow::Borrowed(stamp.ip);
         }
-        fn level(&mut self, given: &__rt::PresentColumns, refusals: &mut __rt::InvalidColumns) {}
+        fn level(
+            &mut self,
+            given: &__rt::PresentColumns,
+            refusals: &mut __rt::InvalidColumns,
+        ) {}
         fn encode(&self, given: &__rt::PresentColumns, out: &mut __rt::Vec<u8>) {
             __rt::Encode::put(&self.id, out);
             __rt::Encode::put(&self.uid, out);
@@ -385,7 +393,11 @@ pub mod mail_statistics {
                 _ => __rt::None,
             }
         }
-        fn stamp(&mut self, stamp: &__rt::EventMeta<'a>, refusals: &mut __rt::InvalidColumns) {
+        fn stamp(
+            &mut self,
+            stamp: &__rt::EventMeta<'a>,
+            refusals: &mut __rt::InvalidColumns,
+        ) {
             self.id = stamp.id;
             self.uid = stamp.uid;
             self.date = stamp.date();
@@ -394,7 +406,11 @@ pub mod mail_statistics {
             self.service = __rt::Cow::Borrowed(stamp.service);
             self.td_ip = __rt::Cow::Borrowed(stamp.ip);
         }
-        fn level(&mut self, given: &__rt::PresentColumns, refusals: &mut __rt::InvalidColumns) {}
+        fn level(
+            &mut self,
+            given: &__rt::PresentColumns,
+            refusals: &mut __rt::InvalidColumns,
+        ) {}
         fn encode(&self, given: &__rt::PresentColumns, out: &mut __rt::Vec<u8>) {
             __rt::Encode::put(&self.extra_key, out);
             __rt::Encode::put(&self.extra_value, out);

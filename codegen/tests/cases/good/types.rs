@@ -479,8 +479,16 @@ pub mod types {
                 _ => __rt::None,
             }
         }
-        fn stamp(&mut self, stamp: &__rt::EventMeta<'a>, refusals: &mut __rt::InvalidColumns) {}
-        fn level(&mut self, given: &__rt::PresentColumns, refusals: &mut __rt::InvalidColumns) {
+        fn stamp(
+            &mut self,
+            stamp: &__rt::EventMeta<'a>,
+            refusals: &mut __rt::InvalidColumns,
+        ) {}
+        fn level(
+            &mut self,
+            given: &__rt::PresentColumns,
+            refusals: &mut __rt::InvalidColumns,
+        ) {
             let mut length = 0;
             length = self.items_size.len().max(length);
             length = self.items_name.len().max(length);
