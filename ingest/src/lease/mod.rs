@@ -273,7 +273,8 @@ impl Lease<'_> {
                 return Ok(());
             };
             self.asking = Some(node);
-            let is_alone = self.ask_for(servers, node).await?;
+            let used_until_ms = self.used_until_ms(node, &claims);
+            let is_alone = self.ask_for(servers, node, used_until_ms).await?;
             self.asking = None;
             if is_alone {
                 self.last_beat = began;
@@ -290,9 +291,21 @@ impl Lease<'_> {
         Ok(())
     }
 
+    /// Returns a time that no id is later than which this process has made with a number.
+    fn used_until_ms(&self, node: u16, claims: &[Claim]) -> u64 {
+        if self.ids.base().node() == Some(node) {
+            return self.covered_until_ms();
+        }
+        let own = claims
+            .iter()
+            .filter(|claim| claim.node == node && claim.is_of(self.process.id));
+        own.map(Claim::until_ms).max().unwrap_or(0)
+    }
+
     /// Asks each server for a number, and withdraws if another process has it. Returns whether this
-    /// process is alone with the number.
-    async fn ask_for(&mut self, servers: &[Server], node: u16) -> Result<bool, ClickHouseError> {
+    /// process is alone with the number. `used_until_ms` is the time of this process's last id with
+    /// the number, or 0.
+    async fn ask_for(&mut self, servers: &[Server], node: u16, used_until_ms: u64) -> Result<bool, ClickHouseError> {
         let mut last_error = None;
         let mut asked = Vec::new();
         let mut is_alone = true;
@@ -310,8 +323,9 @@ impl Lease<'_> {
         }
         if !is_alone {
             for server in asked {
-                // Without this, the row would count until its lease ends.
-                _ = self.write(server, node, LEFT).await;
+                // Without this, the row would count until its lease ends. A time in the future would
+                // keep the number from others.
+                _ = self.process.write(&server.client, node, LEFT, used_until_ms).await;
             }
         }
         Ok(is_alone)
@@ -437,9 +451,13 @@ impl Lease<'_> {
     }
 
     async fn write(&mut self, server: &Server, node: u16, state: &str) -> Result<(), ClickHouseError> {
-        // Covers the ids until the next beat, even if it is one interval late.
-        let until_ms = self.ids.last_ms().max(unix_ms()) + 2 * BEAT.as_millis() as u64;
+        let until_ms = self.covered_until_ms();
         self.process.write(&server.client, node, state, until_ms).await
+    }
+
+    /// Returns a time that covers the ids until the next beat, even if that is one interval late.
+    fn covered_until_ms(&self) -> u64 {
+        self.ids.last_ms().max(unix_ms()) + 2 * BEAT.as_millis() as u64
     }
 
     /// Counts and logs that another process has the same number.

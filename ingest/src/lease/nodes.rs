@@ -132,7 +132,7 @@ async fn claims(client: &Client, condition: &str) -> Result<Vec<Claim>, ClickHou
     let select = format!(
         "SELECT node, toString(process) AS claimant, argMax(host, beats) AS on_host, \
          toString(argMax(state, beats)) AS last_state, toUnixTimestamp64Milli(max(beat)) AS last_beat_ms, \
-         toUnixTimestamp64Milli(max(ids_until)) AS until_ms, toUnixTimestamp64Milli(now64(3)) AS now_ms \
+         toUnixTimestamp64Milli(argMax(ids_until, beats)) AS until_ms, toUnixTimestamp64Milli(now64(3)) AS now_ms \
          FROM rowmill_nodes {condition} GROUP BY node, process SETTINGS select_sequential_consistency = 1"
     );
     within(STATEMENT_TIMEOUT, client.query_raw(&select).fetch_all()).await
