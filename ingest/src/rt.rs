@@ -31,7 +31,7 @@ pub use crate::{
         stamp::{CollectorValue, EventMeta},
     },
     named_tuple,
-    service::layer::EventLayer,
+    service::layer::{EventLayer, SchemaMismatch},
     table::{
         Column, ColumnKind, Format, Schema, Table,
         refusal::{InvalidColumns, ValueError},

@@ -54,7 +54,7 @@ pub(crate) fn statements(model: &Model) -> Vec<String> {
 /// Returns the file that replaces the generated one while the schema has errors, so that an editor
 /// can still resolve the rest.
 pub(crate) fn stub() -> String {
-    let may_be_unused = may_be_unused();
+    let (lints, may_be_unused) = (lints(), may_be_unused());
     let file = quote! {
         use ::rowmill_ingest::__rt;
 
@@ -80,9 +80,12 @@ pub(crate) fn stub() -> String {
         }
 
         /// Returns a layer that takes nothing, until the schema's errors are mended.
-        #may_be_unused
-        #[must_use]
-        pub fn layer(writer: __rt::Writer) -> __rt::EventLayer<Routes> {
+        ///
+        /// # Errors
+        ///
+        /// The writer was made with another schema.
+        #lints
+        pub fn layer(writer: __rt::Writer) -> __rt::Result<__rt::EventLayer<Routes>, __rt::SchemaMismatch> {
             __rt::EventLayer::new(writer)
         }
     };
