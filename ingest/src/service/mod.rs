@@ -19,3 +19,5 @@ pub(crate) mod not_found;
 pub(crate) mod peer;
 pub(crate) mod response_body;
 pub(crate) mod serve;
+#[cfg(test)]
+mod tests;
