@@ -18,7 +18,7 @@
 //! use bytes::Bytes;
 //! use http::{Request, Response};
 //! use http_body_util::Full;
-//! use rowmill_ingest::{ClickHouseUrl, Writer, WriterOptions, server};
+//! use rowmill_ingest::{Ack, ClickHouseUrl, Writer, WriterOptions, server};
 //! use tower::{Layer, service_fn};
 //!
 //! /// The service of your own.
@@ -32,6 +32,10 @@
 //!     let writer = Writer::open(&tables::SCHEMA, clickhouse, &options, Path::new("data/spool"))?;
 //!     // The writer also creates the tables. A difference from the schema must stop the start.
 //!     writer.synced(Duration::from_secs(10)).await?;
+//!
+//!     // A row of your own, under the same promises as the rows of events.
+//!     let row = tables::Orders { number: "A-1".into(), ..Default::default() };
+//!     writer.insert(&row, Ack::Spooled)?.reached().await;
 //!
 //!     // The events of the schema's routes become rows; every other request goes to the shop.
 //!     let service = tables::layer(writer.clone())?.layer(service_fn(shop));
@@ -173,7 +177,7 @@ pub mod route {
 /// Typed rows: the interface between a table's generated struct and the runtime.
 ///
 /// The build step implements [`Row`](row::Row) and [`TypedTable`](row::TypedTable) for the struct of
-/// each table.
+/// each table. [`Writer::insert`] takes such a row from Rust code.
 pub mod row {
     pub use crate::intake::{
         row::{EventRules, ExtraMut, Input, PresentColumns, Row, TypedTable},

@@ -6,6 +6,7 @@
 mod column_type;
 mod ddl;
 mod docs;
+mod insert;
 mod routes;
 mod row;
 mod shape;
@@ -124,7 +125,7 @@ fn table_module(index: usize, table: &Table, model: &Model) -> TokenStream {
     let type_name = names::ident(&names::type_name(&table.name));
     let layer_name = names::ident(&format!("{}Layer", names::type_name(&table.name)));
     let definition = ddl::table(index, table);
-    let row = row::row(table);
+    let row = row::row(table, &insert::methods(table));
     let routes = routes::of_table(index, table, model);
     let doc = format!(" The table `{}`: its row, its definition and its routes.", table.name);
     let layer_doc = format!(

@@ -4,7 +4,7 @@
 //! [`Writer::append`] is synchronous and takes as long as the encoding; all slow work runs in the
 //! background. ClickHouse need not be available yet: blocks wait for it.
 
-use std::{path::Path, sync::Arc, thread, time::Duration};
+use std::{path::Path, ptr, sync::Arc, thread, time::Duration};
 
 use tokio::{
     runtime::Handle,
@@ -14,7 +14,7 @@ use tokio::{
 };
 
 pub use self::{
-    options::WriterOptions, refusal_counts::RejectionCounts, status::WriterStatus,
+    insert_error::InsertError, options::WriterOptions, refusal_counts::RejectionCounts, status::WriterStatus,
 };
 use crate::{
     ack::Ack,
@@ -64,7 +64,7 @@ struct Ids {
 /// use std::{path::Path, time::Duration};
 ///
 /// # use embedder::tables; // what `include_tables!` includes
-/// use rowmill_ingest::{ClickHouseUrl, Writer, WriterOptions};
+/// use rowmill_ingest::{Ack, ClickHouseUrl, Writer, WriterOptions};
 ///
 /// # #[tokio::main]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -72,6 +72,9 @@ struct Ids {
 /// let options = WriterOptions::default();
 /// let writer = Writer::open(&tables::SCHEMA, clickhouse, &options, Path::new("data/spool"))?;
 /// writer.synced(Duration::from_secs(10)).await?;
+///
+/// let visit = tables::Visits { uid: 7, ..Default::default() };
+/// writer.insert(&visit, Ack::Accepted)?;
 ///
 /// let report = writer.drain(Duration::from_secs(30)).await;
 /// println!("{} rows stay in the spool", report.rows_left());
@@ -270,6 +273,12 @@ impl Writer {
             Some(table) => self.shared.spool.append_rows(self.lane(table), ack, rows),
             None => Ok(Receipt::NONE),
         }
+    }
+
+    /// Returns whether `table` is one of the writer's schema.
+    pub(crate) fn has_table(&self, table: &'static Table) -> bool {
+        let known = self.shared.schema.tables.get(table.index);
+        known.is_some_and(|known| ptr::eq(*known, table))
     }
 
     fn lane(&self, table: &'static Table) -> usize {
@@ -541,6 +550,7 @@ impl DrainReport {
     }
 }
 
+mod insert_error;
 mod options;
 mod refusal_counts;
 mod status;

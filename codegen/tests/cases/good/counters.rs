@@ -96,6 +96,25 @@ pub mod counters {
             __rt::Encode::put(&self.timestamp, out);
             __rt::Encode::put(&self.price, out);
         }
+        fn table(&self) -> &'static __rt::Table {
+            &TABLE
+        }
+        fn complete(
+            &mut self,
+            stamp: &__rt::EventMeta<'a>,
+            refusals: &mut __rt::InvalidColumns,
+        ) -> __rt::PresentColumns {
+            let mut filled: Self = ::core::default::Default::default();
+            __rt::Row::stamp(
+                &mut filled,
+                stamp,
+                &mut ::core::default::Default::default(),
+            );
+            if __rt::is_same(&self.timestamp, &::core::default::Default::default()) {
+                self.timestamp = filled.timestamp;
+            }
+            ::core::default::Default::default()
+        }
     }
     /// The table as ClickHouse has it.
     pub static TABLE: __rt::Table = __rt::Table {

@@ -129,6 +129,32 @@ pub mod payments {
                 );
             }
         }
+        fn table(&self) -> &'static __rt::Table {
+            &TABLE
+        }
+        fn complete(
+            &mut self,
+            stamp: &__rt::EventMeta<'a>,
+            refusals: &mut __rt::InvalidColumns,
+        ) -> __rt::PresentColumns {
+            let mut filled: Self = ::core::default::Default::default();
+            __rt::Row::stamp(
+                &mut filled,
+                stamp,
+                &mut ::core::default::Default::default(),
+            );
+            if __rt::is_same(&self.id, &::core::default::Default::default()) {
+                self.id = filled.id;
+            }
+            let mut present: __rt::PresentColumns = ::core::default::Default::default();
+            if !__rt::is_same(&self.paid_at, &::core::default::Default::default()) {
+                present.insert(1);
+            }
+            if !__rt::is_same(&self.due, &::core::default::Default::default()) {
+                present.insert(2);
+            }
+            present
+        }
     }
     /// The table as ClickHouse has it.
     pub static TABLE: __rt::Table = __rt::Table {

@@ -184,6 +184,41 @@ pub mod orders {
                 out.push(__rt::DEFAULT);
             }
         }
+        fn table(&self) -> &'static __rt::Table {
+            &TABLE
+        }
+        fn complete(
+            &mut self,
+            stamp: &__rt::EventMeta<'a>,
+            refusals: &mut __rt::InvalidColumns,
+        ) -> __rt::PresentColumns {
+            let mut filled: Self = ::core::default::Default::default();
+            __rt::Row::stamp(
+                &mut filled,
+                stamp,
+                &mut ::core::default::Default::default(),
+            );
+            if __rt::is_same(&self.id, &::core::default::Default::default()) {
+                self.id = filled.id;
+            }
+            let mut present: __rt::PresentColumns = ::core::default::Default::default();
+            if !__rt::is_same(&self.net, &::core::default::Default::default()) {
+                present.insert(2);
+            }
+            if !__rt::is_same(&self.secret, &::core::default::Default::default()) {
+                present.insert(5);
+            }
+            if !__rt::is_same(&self.raw, &::core::default::Default::default()) {
+                present.insert(6);
+            }
+            if !__rt::is_same(&self.hash, &::core::default::Default::default()) {
+                present.insert(7);
+            }
+            if !__rt::is_same(&self.paid_at, &::core::default::Default::default()) {
+                present.insert(9);
+            }
+            present
+        }
     }
     /// The table as ClickHouse has it.
     pub static TABLE: __rt::Table = __rt::Table {
@@ -513,6 +548,41 @@ pub mod refunds {
             }
             out.push(__rt::VALUE);
             __rt::Encode::put(&self.reason, out);
+        }
+        fn table(&self) -> &'static __rt::Table {
+            &TABLE
+        }
+        fn complete(
+            &mut self,
+            stamp: &__rt::EventMeta<'a>,
+            refusals: &mut __rt::InvalidColumns,
+        ) -> __rt::PresentColumns {
+            let mut filled: Self = ::core::default::Default::default();
+            __rt::Row::stamp(
+                &mut filled,
+                stamp,
+                &mut ::core::default::Default::default(),
+            );
+            if __rt::is_same(&self.id, &::core::default::Default::default()) {
+                self.id = filled.id;
+            }
+            let mut present: __rt::PresentColumns = ::core::default::Default::default();
+            if !__rt::is_same(&self.net, &::core::default::Default::default()) {
+                present.insert(2);
+            }
+            if !__rt::is_same(&self.secret, &::core::default::Default::default()) {
+                present.insert(5);
+            }
+            if !__rt::is_same(&self.raw, &::core::default::Default::default()) {
+                present.insert(6);
+            }
+            if !__rt::is_same(&self.hash, &::core::default::Default::default()) {
+                present.insert(7);
+            }
+            if !__rt::is_same(&self.paid_at, &::core::default::Default::default()) {
+                present.insert(9);
+            }
+            present
         }
     }
     /// The table as ClickHouse has it.

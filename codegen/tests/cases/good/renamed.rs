@@ -102,6 +102,25 @@ pub mod orders {
             __rt::Encode::put(&self.total, out);
             __rt::Encode::put(&self.city, out);
         }
+        fn table(&self) -> &'static __rt::Table {
+            &TABLE
+        }
+        fn complete(
+            &mut self,
+            stamp: &__rt::EventMeta<'a>,
+            refusals: &mut __rt::InvalidColumns,
+        ) -> __rt::PresentColumns {
+            let mut filled: Self = ::core::default::Default::default();
+            __rt::Row::stamp(
+                &mut filled,
+                stamp,
+                &mut ::core::default::Default::default(),
+            );
+            if __rt::is_same(&self.id, &::core::default::Default::default()) {
+                self.id = filled.id;
+            }
+            ::core::default::Default::default()
+        }
     }
     /// The table as ClickHouse has it.
     pub static TABLE: __rt::Table = __rt::Table {

@@ -607,6 +607,44 @@ pub mod types {
             out.push(__rt::VALUE);
             __rt::Encode::put(&self.page_extra_value, out);
         }
+        fn table(&self) -> &'static __rt::Table {
+            &TABLE
+        }
+        fn complete(
+            &mut self,
+            stamp: &__rt::EventMeta<'a>,
+            refusals: &mut __rt::InvalidColumns,
+        ) -> __rt::PresentColumns {
+            __rt::check_pairs(
+                self.page_extra_key.len(),
+                self.page_extra_value.len(),
+                &TABLE.columns[41],
+                refusals,
+            );
+            let mut present: __rt::PresentColumns = ::core::default::Default::default();
+            if !__rt::is_same(&self.price, &::core::default::Default::default()) {
+                present.insert(6);
+            }
+            if !__rt::is_same(&self.at_zone, &::core::default::Default::default()) {
+                present.insert(9);
+            }
+            if !__rt::is_same(&self.kind, &::core::default::Default::default()) {
+                present.insert(13);
+            }
+            if !__rt::is_same(&self.items_size, &::core::default::Default::default()) {
+                present.insert(20);
+            }
+            if !__rt::is_same(&self.items_name, &::core::default::Default::default()) {
+                present.insert(21);
+            }
+            if !__rt::is_same(&self.raw, &::core::default::Default::default()) {
+                present.insert(37);
+            }
+            if !__rt::is_same(&self.length, &::core::default::Default::default()) {
+                present.insert(38);
+            }
+            present
+        }
     }
     /// The table as ClickHouse has it.
     pub static TABLE: __rt::Table = __rt::Table {
