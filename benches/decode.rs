@@ -10,7 +10,11 @@ mod events;
 use divan::{AllocProfiler, Bencher, black_box, counter::ItemsCount};
 use events::{FIELDS, PAGE, SENT};
 use rowmill::tables;
-use rowmill_ingest::{__rt::intake, Event, Row, RowBatch, Sink, TypedTable};
+use rowmill_ingest::{
+    __rt::intake,
+    route::{Event, RowBatch, Sink},
+    row::{Row, TypedTable},
+};
 use serde_json::{Map, Value};
 
 #[global_allocator]

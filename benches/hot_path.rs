@@ -17,7 +17,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use rowmill::tables;
-use rowmill_ingest::{ClickHouseUrl, Servers, Writer, WriterOptions};
+use rowmill_ingest::{ClickHouseUrl, Writer, WriterOptions, store::Servers};
 use tokio::{net::TcpListener, runtime::Runtime};
 use tower::{Layer, Service};
 
@@ -66,8 +66,9 @@ impl Bench {
 
     fn run(&self, bencher: Bencher<'_, '_>, kind: Kind) {
         let _inside = self.runtime.enter();
-        let inner = tower::service_fn(rowmill_ingest::not_found);
+        let inner = tower::service_fn(rowmill_ingest::server::not_found);
         let service = tables::layer(self.writer.clone())
+            .expect("the writer of this schema")
             .layer(inner)
             .with_peer([203, 0, 113, 7].into());
         bencher

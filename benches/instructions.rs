@@ -23,7 +23,7 @@ use events::{Kind, answer_of};
 use http::{Request, Response};
 use http_body_util::Full;
 use rowmill::tables;
-use rowmill_ingest::{ClickHouseUrl, Servers, Writer, WriterOptions};
+use rowmill_ingest::{ClickHouseUrl, Writer, WriterOptions, store::Servers};
 use tower::{Layer, Service};
 
 /// The accepted difference from a committed figure.
@@ -69,7 +69,8 @@ fn run(kind: Kind) {
         &WriterOptions::default(),
     );
     let service = tables::layer(writer)
-        .layer(tower::service_fn(rowmill_ingest::not_found))
+        .expect("the writer of this schema")
+        .layer(tower::service_fn(rowmill_ingest::server::not_found))
         .with_peer([203, 0, 113, 7].into());
     for _ in 0..WARM_UP {
         black_box(answer_of(service.clone().call(kind.request())));

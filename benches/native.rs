@@ -26,7 +26,7 @@ use rowmill_harness::{
 };
 use rowmill_ingest::{
     __rt::{PresentColumns, columns_of},
-    Row,
+    row::Row,
     table::{Format, Table},
     value::Date,
 };

@@ -10,25 +10,13 @@
 
 use std::{env, error::Error, net::SocketAddr, time::Duration};
 
-use axum::{
-    Router,
-    extract::{ConnectInfo, Path, Request},
-    middleware::{self, Next},
-    response::Response,
-    routing::get,
-};
+use axum::{Router, extract::Path, routing::get};
 use rowmill::tables::{self, MailStatisticsLayer};
-use rowmill_ingest::{ClickHouseUrl, Peer, Writer, WriterOptions};
+use rowmill_ingest::{ClickHouseUrl, Writer, WriterOptions, layer::connect_info};
 use tokio::net::TcpListener;
 
 async fn user(Path(id): Path<u32>) -> String {
     format!("user {id}\n")
-}
-
-/// Passes the address of the sender to the layer.
-async fn peer(ConnectInfo(address): ConnectInfo<SocketAddr>, mut request: Request, next: Next) -> Response {
-    request.extensions_mut().insert(Peer(address.ip()));
-    next.run(request).await
 }
 
 #[tokio::main]
@@ -42,8 +30,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .route("/users/{id}", get(user))
         // The layer of one table handles that table's routes; `tables::layer` handles those of all
         // tables.
-        .layer(MailStatisticsLayer::new(writer.clone()))
-        .layer(middleware::from_fn(peer));
+        .layer(MailStatisticsLayer::new(writer.clone())?.peer_from(connect_info));
 
     let listener = TcpListener::bind(variable("LISTEN", "127.0.0.1:3000")).await?;
     println!("listening on http://{}", listener.local_addr()?);

@@ -15,7 +15,10 @@ use http::{Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use rowmill::tables;
-use rowmill_ingest::{ClickHouseUrl, ServeOptions, Writer, WriterOptions, serve};
+use rowmill_ingest::{
+    ClickHouseUrl, Writer, WriterOptions,
+    server::{ServeOptions, serve},
+};
 use tokio::net::TcpListener;
 use tower::{Layer, service_fn};
 
@@ -34,7 +37,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     // The layer handles the routes of all tables. Other requests go to the shop with their bodies
     // untouched.
-    let service = tables::layer(writer.clone()).layer(service_fn(shop));
+    let service = tables::layer(writer.clone())?.layer(service_fn(shop));
 
     let listener = TcpListener::bind(variable("LISTEN", "127.0.0.1:3000")).await?;
     println!("listening on http://{}", listener.local_addr()?);

@@ -6,7 +6,12 @@
 
 use std::{env, error::Error};
 
-use rowmill_ingest::{ClickHouseUrl, ServeOptions, Servers, Writer, WriterOptions, not_found, serve, sync};
+use rowmill_ingest::{
+    ClickHouseUrl, Writer, WriterOptions,
+    schema::sync,
+    server::{ServeOptions, not_found, serve},
+    store::Servers,
+};
 use tokio::net::TcpListener;
 use tower::{Layer, service_fn};
 
@@ -25,7 +30,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         &WriterOptions::default(),
     );
 
-    let service = tables::layer(writer).layer(service_fn(not_found));
+    let service = tables::layer(writer)?.layer(service_fn(not_found));
     let listener = TcpListener::bind("127.0.0.1:3000").await?;
     let service_for = move |_| service.clone();
     serve(listener, service_for, ServeOptions::default(), std::future::pending()).await;

@@ -8,7 +8,7 @@ use std::{
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::Timestamp;
-use rowmill_ingest::{Ack, ColumnChanges, InsertQuorum, RateLimit};
+use rowmill_ingest::{Ack, layer::RateLimit, store::InsertQuorum, writer::ColumnChanges};
 
 /// Collects events over HTTP into typed tables of ClickHouse.
 #[derive(Debug, Parser)]

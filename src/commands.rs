@@ -7,7 +7,11 @@ use std::{
 
 use rowmill::tables;
 use rowmill_engine::{RunOptions, Tie};
-use rowmill_ingest::{ClickHouseUrl, Destination, Routes, SyncReport, plan as plan_sync, sync};
+use rowmill_ingest::{
+    ClickHouseUrl,
+    route::{Destination, Routes},
+    schema::{SyncReport, plan as plan_sync, sync},
+};
 use tokio::runtime::Runtime;
 
 use crate::cli::{DatabaseOptions, EngineOptions};

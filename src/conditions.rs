@@ -4,7 +4,7 @@
 //! events, and another collector would do no better. Each line names a number, and the table if the
 //! condition belongs to one. No line contains a value of an event.
 
-use rowmill_ingest::{NodeStatus, TableCounts, Writer};
+use rowmill_ingest::{Writer, writer::TableCounts};
 
 /// An insert that has failed this often in a row is a condition. By then the waits between the
 /// attempts add up to some seconds.
@@ -12,14 +12,14 @@ const MANY_FAILURES: u64 = 5;
 
 /// Returns a line for each condition.
 pub(crate) fn conditions(writer: &Writer) -> Vec<String> {
-    let mut lines: Vec<_> = writer.counters().iter().flat_map(of_table).collect();
-    let NodeStatus { clashes, .. } = writer.node_status();
+    let status = writer.status();
+    let mut lines: Vec<_> = status.tables.iter().flat_map(of_table).collect();
     lines.extend(line(
-        clashes,
+        status.node.clashes,
         "another process had the same node number, so ids may not be unique; times seen",
     ));
     lines.extend(line(
-        writer.damaged_parts(),
+        status.damaged_parts,
         "parts of the spool were damaged on disk, and their segments are kept as *.damaged; found since the start",
     ));
     lines

@@ -13,7 +13,7 @@ use std::{
 };
 
 use rowmill_engine::{Account, Engine, Options};
-use rowmill_ingest::{ClickHouseUrl, ClickHouseUrlError};
+use rowmill_ingest::{ClickHouseUrl, store::ClickHouseUrlError};
 
 use crate::chain;
 

@@ -17,7 +17,13 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{Either, Full};
 use pin_project_lite::pin_project;
 use rowmill::tables;
-use rowmill_ingest::{ClickHouseUrl, Client, Connections, Routes, SchemaState, Writer, ping};
+use rowmill_ingest::{
+    ClickHouseUrl, Writer,
+    route::Routes,
+    schema::SchemaState,
+    server::Connections,
+    store::{Client, ping},
+};
 use tokio::{sync::Mutex, time::Instant};
 use tower::{Layer, Service};
 
@@ -177,13 +183,14 @@ impl Shared {
         if self.stopping.is_announced() {
             return Err("the collector is stopping");
         }
-        if self.writer.is_disk_failing() {
+        let status = self.writer.status();
+        if status.is_disk_failing {
             return Err("the last write to the spool failed");
         }
-        if self.writer.is_nearly_full() {
+        if status.is_nearly_full {
             return Err("memory or disk for events is nearly full");
         }
-        if self.writer.schema_state() == SchemaState::Refused {
+        if status.schema == SchemaState::Refused {
             return Err("the database does not match the schema; the log names the remedy");
         }
         self.ping().await
@@ -208,7 +215,7 @@ impl Shared {
     async fn ping_stores(&self) -> Result<(), &'static str> {
         for (store, client) in &self.stores {
             match ping(client, READY_TIMEOUT).await {
-                Ok(()) if self.writer.schema_state() == SchemaState::Ready => return Ok(()),
+                Ok(()) if self.writer.status().schema == SchemaState::Ready => return Ok(()),
                 Ok(()) => return Err("the collector is still preparing the tables in ClickHouse"),
                 // The response only says that ClickHouse is unreachable; the delivery task has
                 // already logged why.
@@ -251,7 +258,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use http_body_util::BodyExt;
-    use rowmill_ingest::{Ack, Servers, WriterOptions, not_found};
+    use rowmill_ingest::{Ack, WriterOptions, server::not_found, store::Servers};
     use tokio::{net::TcpListener, task::JoinSet, time::sleep};
     use tower::{ServiceExt, service_fn};
 
@@ -367,7 +374,7 @@ mod tests {
         std::fs::write(&spool, "").unwrap();
         let taken = writer.append(tables::SCHEMA.tables[0], Ack::Accepted, |row| row.push(0));
         assert!(taken.is_ok());
-        while !writer.is_disk_failing() {
+        while !writer.status().is_disk_failing {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         let (status, text) = ready(&writer, store).await;

@@ -7,7 +7,10 @@ use std::{
 };
 
 use rowmill::tables;
-use rowmill_ingest::{ClickHouseUrl, RejectedReplay, RejectedTable, replay_rejected};
+use rowmill_ingest::{
+    ClickHouseUrl,
+    rejected::{RejectedReplay, RejectedTable, replay as replay_rejected},
+};
 use tokio::runtime::Runtime;
 
 use crate::cli::{RejectedCommand, RejectedReplayOptions};

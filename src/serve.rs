@@ -13,8 +13,11 @@ use std::{
 use rowmill::tables;
 use rowmill_engine::Account;
 use rowmill_ingest::{
-    ClickHouseUrl, EventOptions, HeaderSet, SchemaState, ServeOptions as Bounds, Servers, Writer, WriterOptions,
-    not_found, serve as serve_http,
+    ClickHouseUrl, EventOptions, Writer, WriterOptions,
+    layer::HeaderSet,
+    schema::SchemaState,
+    server::{ServeOptions as Bounds, not_found, serve as serve_http},
+    store::Servers,
 };
 use tokio::{
     net::TcpListener,
@@ -146,7 +149,7 @@ async fn collect(
         }
         () = stopping.clone().announced() => {}
     }
-    let events = tables::layer(writer.clone())
+    let events = tables::layer(writer.clone())?
         .with_options(events)
         .layer(service_fn(not_found));
     let pages = PagesLayer::new(

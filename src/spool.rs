@@ -9,7 +9,11 @@ use std::{
 };
 
 use rowmill::tables;
-use rowmill_ingest::{BlockReport, ClickHouseUrl, Servers, SpoolReport, Writer, WriterOptions, inspect};
+use rowmill_ingest::{
+    ClickHouseUrl, Writer, WriterOptions,
+    spool::{BlockReport, SpoolReport, inspect},
+    store::Servers,
+};
 use tokio::runtime::Runtime;
 
 use crate::{

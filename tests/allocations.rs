@@ -10,7 +10,7 @@ mod events;
 use allocation_counter::measure;
 use events::{Kind, answer_of};
 use rowmill::tables;
-use rowmill_ingest::{ClickHouseUrl, Servers, Writer, WriterOptions};
+use rowmill_ingest::{ClickHouseUrl, Writer, WriterOptions, store::Servers};
 use tower::{Layer, Service};
 
 /// The number of events before counting begins, so that buffers reach their size.
@@ -40,7 +40,8 @@ fn allocations_of(kind: Kind) -> u64 {
         &WriterOptions::default(),
     );
     let service = tables::layer(writer)
-        .layer(tower::service_fn(rowmill_ingest::not_found))
+        .unwrap()
+        .layer(tower::service_fn(rowmill_ingest::server::not_found))
         .with_peer([203, 0, 113, 7].into());
     for _ in 0..WARM_UP {
         answer_of(service.clone().call(kind.request()));

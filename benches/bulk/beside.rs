@@ -9,7 +9,7 @@ use bytes::Bytes;
 use clickhouse::{Client, Compression, insert_formatted::CompressedData};
 use rowmill::tables;
 use rowmill_harness::{Failure, bench::Bench, grid::Grid, spread::Spread, store::Store};
-use rowmill_ingest::{ClickHouseUrl, Servers, Writer, WriterOptions};
+use rowmill_ingest::{ClickHouseUrl, Writer, WriterOptions, store::Servers};
 use tokio::runtime::Runtime;
 
 use crate::{BODIES, LINES, take_in};

@@ -34,7 +34,7 @@ use rowmill_harness::{
     page::{machine, write_section},
     spread::Spread,
 };
-use rowmill_ingest::{ClickHouseUrl, Servers, Writer, WriterOptions};
+use rowmill_ingest::{ClickHouseUrl, Writer, WriterOptions, store::Servers};
 use tokio::{
     net::TcpListener,
     runtime::{self, Runtime},
@@ -152,13 +152,14 @@ fn cpu(of: UsageWho) -> Result<Duration, Failure> {
 }
 
 fn pending_bytes(writer: &Writer) -> u64 {
-    writer.counters().iter().map(|table| table.bytes_pending).sum()
+    writer.status().tables.iter().map(|table| table.bytes_pending).sum()
 }
 
 /// Sends `events` events through the layer, repeating the bodies as needed.
 fn take_in(runtime: &Runtime, writer: &Writer, bodies: &[Bytes], events: usize) -> Result<(), Failure> {
     let service = tables::layer(writer.clone())
-        .layer(tower::service_fn(rowmill_ingest::not_found))
+        .expect("the writer of this schema")
+        .layer(tower::service_fn(rowmill_ingest::server::not_found))
         .with_peer([203, 0, 113, 7].into());
     for body in bodies.iter().cycle().take(events / LINES) {
         while pending_bytes(writer) > MAX_PENDING_BYTES {
@@ -204,7 +205,12 @@ fn into_nothing(bodies: &[Bytes], rounds: usize, events: usize) -> Result<Costs,
         let report = runtime.block_on(writer.drain(Duration::from_secs(60)));
         let all = cpu(UsageWho::RUSAGE_SELF)? - all;
         let all = all.saturating_sub(store.end()?);
-        let stored = writer.counters().iter().map(|table| table.rows_inserted).sum::<u64>();
+        let stored = writer
+            .status()
+            .tables
+            .iter()
+            .map(|table| table.rows_inserted)
+            .sum::<u64>();
         if !report.is_complete() || stored != events as u64 {
             return Err(format!("{stored} of {events} rows arrived").into());
         }

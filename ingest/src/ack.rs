@@ -3,6 +3,13 @@
 use std::{fmt, str::FromStr};
 
 /// How far an event's row has come when the response is sent. Each level includes those before it.
+///
+/// ```
+/// use rowmill_ingest::Ack;
+///
+/// assert_eq!("stored".parse(), Ok(Ack::Stored));
+/// assert!(Ack::Accepted < Ack::Spooled && Ack::Spooled < Ack::Stored);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Ack {
     /// The row is in memory, and on its way.

@@ -2,18 +2,73 @@
 //!
 //! Tables are described in YAML. When the project is built, `rowmill-codegen` turns them into typed
 //! rows, decoders, encoders, DDL and layers, which use this crate at run time. To embed them in
-//! your own service:
+//! your own service, call `rowmill_codegen::build("schemas")` in the build script, and include the
+//! tables:
 //!
-//! ```text
-//! pub mod tables { rowmill_ingest::include_tables!(); }
-//!
-//! let store: ClickHouseUrl = "http://127.0.0.1:8123/stats".parse()?;
-//! let writer = Writer::open(&tables::SCHEMA, store, &WriterOptions::default(), Path::new("data/spool"))?;
-//! writer.synced(Duration::from_secs(10)).await?;
-//! let service = tables::layer(writer.clone()).layer(your_service);
-//! // … serve it, and before the process ends:
-//! writer.drain(Duration::from_secs(30)).await;
 //! ```
+//! mod tables {
+//!     # /*
+//!     rowmill_ingest::include_tables!();
+//!     # */
+//!     # pub use embedder::tables::*;
+//! }
+//!
+//! use std::{convert::Infallible, error::Error, future::pending, net::SocketAddr, path::Path, time::Duration};
+//!
+//! use bytes::Bytes;
+//! use http::{Request, Response};
+//! use http_body_util::Full;
+//! use rowmill_ingest::{Ack, ClickHouseUrl, Writer, WriterOptions, server};
+//! use tower::{Layer, service_fn};
+//!
+//! /// The service of your own.
+//! async fn shop<B>(_: Request<B>) -> Result<Response<Full<Bytes>>, Infallible> {
+//!     Ok(Response::new(Full::new("the shop".into())))
+//! }
+//!
+//! async fn run() -> Result<(), Box<dyn Error>> {
+//!     let clickhouse: ClickHouseUrl = "http://127.0.0.1:8123/stats".parse()?;
+//!     let options = WriterOptions::default();
+//!     let writer = Writer::open(&tables::SCHEMA, clickhouse, &options, Path::new("data/spool"))?;
+//!     // The writer also creates the tables. A difference from the schema must stop the start.
+//!     writer.synced(Duration::from_secs(10)).await?;
+//!
+//!     // A row of your own, under the same promises as the rows of events.
+//!     let row = tables::Orders { number: "A-1".into(), ..Default::default() };
+//!     writer.insert(&row, Ack::Spooled)?.reached().await;
+//!
+//!     // The events of the schema's routes become rows; every other request goes to the shop.
+//!     let service = tables::layer(writer.clone())?.layer(service_fn(shop));
+//!     let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+//!     let service_for = |peer: SocketAddr| service.clone().with_peer(peer.ip());
+//!     let stop = async { _ = tokio::signal::ctrl_c().await };
+//!     server::serve(listener, service_for, server::ServeOptions::default(), stop).await;
+//!
+//!     // Send the remaining rows to ClickHouse before the process ends.
+//!     let report = writer.drain(Duration::from_secs(30)).await;
+//!     assert!(report.is_complete() || report.is_kept);
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # The modules
+//!
+//! The items that every program uses are at the root. The others are grouped:
+//!
+//! | module | contents |
+//! |---|---|
+//! | [`layer`] | the Tower layer, its service and options |
+//! | [`server`] | a hyper server for services |
+//! | [`writer`] | the handle through which rows go to ClickHouse, its options and status |
+//! | [`ack`] | the levels of an acknowledgement |
+//! | [`row`] | typed rows, and what decodes an event into one |
+//! | [`route`] | which table takes the events of which path |
+//! | [`schema`] | creates and compares the tables in ClickHouse |
+//! | [`store`] | the servers of ClickHouse and their errors |
+//! | [`spool`] | reads the folder of a spool |
+//! | [`rejected`] | sends refused rows again |
+//! | [`table`], [`refusal`] | the description of a table, and why a column refuses a value |
+//! | [`value`], [`json`] | the values of columns, and the JSON reader for them |
 //!
 //! # The path of a request
 //!
@@ -57,7 +112,7 @@
 #[doc(hidden)]
 #[path = "rt.rs"]
 pub mod __rt;
-mod ack;
+pub mod ack;
 mod answer;
 mod arena;
 mod block;
@@ -71,58 +126,78 @@ mod intake;
 pub mod json;
 mod lease;
 mod native;
-mod rejected;
+pub mod rejected;
 mod request;
 mod scan;
 mod service;
-mod spool;
-mod store;
+pub mod spool;
+pub mod store;
 mod sync;
 pub mod table;
 pub mod value;
-mod writer;
-
-use std::convert::Infallible;
-
-use bytes::Bytes;
-use http::{Request, Response, StatusCode};
-use http_body_util::Full;
-
-/// The client that [`ClickHouseUrl::client`] returns, and that [`ping`] and [`Servers`] accept.
-pub use clickhouse::Client;
+pub mod writer;
 
 pub use crate::table::refusal;
 pub use crate::{
-    ack::{ACK_HEADER, Ack, AckPolicy, UnknownAck},
-    answer::header_set::HeaderSet,
-    block::{receipt::Receipt, rows::RowBatch},
-    budget::SpoolFull,
-    collect::{
-        options::{EventOptions, NetworkError, TrustedProxies},
-        rate_limit::{InvalidRateLimit, RateLimit},
-        route::{Destination, Route, Routes},
-    },
-    deliver::ColumnChanges,
-    intake::{
-        event::{Event, Reason, Rejection, Sink, TableHandler},
-        row::{Row, TypedTable},
-        stamp::{CollectorValue, EventMeta},
-    },
-    lease::NodeStatus,
-    rejected::{RejectedError, RejectedReplay, RejectedReport, RejectedTable, replay_rejected},
-    service::{
-        connections::Connections,
-        layer::{EventFuture, EventLayer, EventService, Peer},
-        serve::{ServeOptions, serve},
-    },
-    spool::{BlockReport, PartReport, SpoolError, SpoolReport, TableCounts, inspect},
-    store::{
-        ClickHouseError, ClickHouseUrl, ClickHouseUrlError, InsertQuorum, InvalidInsertQuorum, ping, stores::Servers,
-    },
-    sync::{Difference, SyncError, SyncReport, plan, state::SchemaState, sync},
-    table::dead_letter::DeadLetter,
-    writer::{DrainReport, Writer, options::WriterOptions, refusal_counts::RejectionCounts},
+    ack::Ack,
+    layer::{EventLayer, EventOptions},
+    store::ClickHouseUrl,
+    writer::{Writer, WriterOptions},
 };
+
+/// The Tower layer that handles events, its service, and its options.
+pub mod layer {
+    #[cfg(feature = "axum")]
+    pub use crate::service::peer::connect_info;
+    pub use crate::{
+        answer::header_set::HeaderSet,
+        collect::{
+            options::{EventOptions, NetworkError, TrustedProxies},
+            rate_limit::{InvalidRateLimit, RateLimit},
+        },
+        service::{
+            future::EventFuture,
+            layer::{EventLayer, EventService, SchemaMismatch},
+            peer::Peer,
+            response_body::ResponseBody,
+        },
+    };
+}
+
+/// Routes: the table that takes the events of a path, and how it takes them. The build step
+/// generates them.
+pub mod route {
+    pub use crate::{
+        block::rows::RowBatch,
+        collect::route::{Destination, Route, Routes},
+        intake::event::{Event, Reason, Rejection, Sink, TableHandler},
+    };
+}
+
+/// Typed rows: the interface between a table's generated struct and the runtime.
+///
+/// The build step implements [`Row`](row::Row) and [`TypedTable`](row::TypedTable) for the struct of
+/// each table. [`Writer::insert`] takes such a row from Rust code.
+pub mod row {
+    pub use crate::intake::{
+        row::{EventRules, ExtraMut, Input, PresentColumns, Row, TypedTable},
+        stamp::{CollectorValue, EventMeta},
+    };
+}
+
+/// The tables in ClickHouse and the schema: creates what is missing, and compares them.
+pub mod schema {
+    pub use crate::sync::{Difference, SyncError, SyncReport, plan, state::SchemaState, sync};
+}
+
+/// A hyper server for services.
+pub mod server {
+    pub use crate::service::{
+        connections::Connections,
+        not_found::not_found,
+        serve::{ServeOptions, serve},
+    };
+}
 
 /// Includes the tables that `rowmill_codegen::build` generated for this crate.
 #[macro_export]
@@ -130,15 +205,4 @@ macro_rules! include_tables {
     () => {
         include!(concat!(env!("OUT_DIR"), "/rowmill_tables.rs"));
     };
-}
-
-/// Answers any request with 404: the innermost service of a program that only serves events.
-pub async fn not_found<B>(_: Request<B>) -> Result<Response<Full<Bytes>>, Infallible> {
-    let mut response = Response::new(Full::new(Bytes::from_static(b"{\"message\":\"Not Found\"}")));
-    *response.status_mut() = StatusCode::NOT_FOUND;
-    response.headers_mut().insert(
-        http::header::CONTENT_TYPE,
-        http::HeaderValue::from_static("application/json"),
-    );
-    Ok(response)
 }

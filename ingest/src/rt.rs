@@ -24,6 +24,7 @@ pub use crate::{
     intake::{
         event::TableHandler,
         far_off_date::check_date,
+        insert::{check_max_bytes, check_pairs, is_same},
         intake,
         row::{
             DEFAULT, EventRules, ExtraMut, Input, PresentColumns, Row, TypedTable, VALUE, at_most, encoded_bytes, level,
@@ -31,7 +32,7 @@ pub use crate::{
         stamp::{CollectorValue, EventMeta},
     },
     named_tuple,
-    service::layer::EventLayer,
+    service::layer::{EventLayer, SchemaMismatch},
     table::{
         Column, ColumnKind, Format, Schema, Table,
         refusal::{InvalidColumns, ValueError},

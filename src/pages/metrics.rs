@@ -3,7 +3,11 @@
 
 use std::fmt::Write;
 
-use rowmill_ingest::{Connections, NodeStatus, RejectionCounts, TableCounts, Writer};
+use rowmill_ingest::{
+    Writer,
+    server::Connections,
+    writer::{NodeStatus, RejectionCounts, TableCounts},
+};
 
 /// One family of counters or gauges with the source of its values.
 struct Metric {
@@ -133,14 +137,14 @@ const METRICS: [Metric; 19] = [
 /// Returns the metrics of a collector.
 pub(super) fn metrics(writer: &Writer, connections: &Connections) -> String {
     let mut text = Exposition::default();
-    let tables = writer.counters();
+    let status = writer.status();
     for metric in METRICS {
         text.family(metric.name, metric.kind, metric.help);
-        for counts in &tables {
+        for counts in &status.tables {
             text.sample(metric.name, Some(("table", &counts.table)), (metric.value)(counts));
         }
     }
-    let RejectionCounts { requests, events } = writer.refusals();
+    let RejectionCounts { requests, events } = status.rejections;
     let name = "rowmill_requests_refused_total";
     text.family(name, "counter", "Refused requests, by the status of the response.");
     for (status, count) in requests {
@@ -155,7 +159,7 @@ pub(super) fn metrics(writer: &Writer, connections: &Connections) -> String {
     for (code, count) in events {
         text.sample(name, Some(("code", code)), count);
     }
-    let NodeStatus { node, clashes } = writer.node_status();
+    let NodeStatus { node, clashes } = status.node;
     if let Some(node) = node {
         text.gauge(
             "rowmill_node",
@@ -171,7 +175,7 @@ pub(super) fn metrics(writer: &Writer, connections: &Connections) -> String {
     text.counter(
         "rowmill_spool_damaged_total",
         "Damaged parts of the spool found on disk since the start.",
-        writer.damaged_parts(),
+        status.damaged_parts,
     );
     text.counter(
         "rowmill_connections_refused_total",
@@ -191,22 +195,22 @@ pub(super) fn metrics(writer: &Writer, connections: &Connections) -> String {
     text.gauge(
         "rowmill_memory_bytes",
         "Memory of waiting rows and requests in flight, in bytes.",
-        writer.memory_bytes() as u64,
+        status.memory_bytes as u64,
     );
     text.gauge(
         "rowmill_request_bytes",
         "The part of rowmill_memory_bytes that requests in flight use.",
-        writer.request_bytes() as u64,
+        status.request_bytes as u64,
     );
     text.gauge(
         "rowmill_spool_bytes",
         "Disk space of the spool, in bytes.",
-        writer.disk_bytes(),
+        status.disk_bytes,
     );
     text.gauge(
         "rowmill_spool_failing",
         "Whether the last write to the spool failed.",
-        writer.is_disk_failing().into(),
+        status.is_disk_failing.into(),
     );
     text.0
 }
@@ -255,7 +259,7 @@ mod tests {
     };
 
     use rowmill::tables;
-    use rowmill_ingest::{ClickHouseUrl, Servers, WriterOptions};
+    use rowmill_ingest::{ClickHouseUrl, WriterOptions, store::Servers};
 
     use super::*;
 

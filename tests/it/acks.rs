@@ -3,7 +3,7 @@
 use std::{fs, time::Duration};
 
 use embedder::tables;
-use rowmill_ingest::{EventOptions, WriterOptions, not_found};
+use rowmill_ingest::{EventOptions, WriterOptions, server::not_found};
 use tempfile::TempDir;
 use tower::{Layer, service_fn};
 
@@ -33,7 +33,10 @@ impl Collector {
                     ack_timeout: Duration::from_millis(300),
                     ..EventOptions::default()
                 };
-                tables::layer(writer).with_options(&events).layer(service_fn(not_found))
+                tables::layer(writer)
+                    .unwrap()
+                    .with_options(&events)
+                    .layer(service_fn(not_found))
             },
         );
         Self {
@@ -178,7 +181,7 @@ fn a_row_is_not_acknowledged_in_a_file_that_has_been_deleted() {
 fn without_a_disk_nothing_is_said_to_be_on_it() {
     let database = Database::create("acks_memory");
     let served = Served::start(&database, &tables::SCHEMA, |writer| {
-        tables::layer(writer).layer(service_fn(not_found))
+        tables::layer(writer).unwrap().layer(service_fn(not_found))
     });
     let plain = http::post_json(served.address, "/wh/plain", r#"{"number":1}"#);
     assert_eq!(said(&plain), (200, Some("accepted")));

@@ -3,7 +3,7 @@
 use std::{fmt::Write, time::Duration};
 
 use embedder::tables;
-use rowmill_ingest::{EventOptions, WriterOptions, not_found};
+use rowmill_ingest::{EventOptions, WriterOptions, server::not_found};
 use tower::{Layer, service_fn};
 
 use crate::support::{
@@ -22,7 +22,10 @@ fn served(database: &Database, options: WriterOptions) -> Served {
             max_bulk_bytes: 2 << 20,
             ..EventOptions::default()
         };
-        tables::layer(writer).with_options(&events).layer(service_fn(not_found))
+        tables::layer(writer)
+            .unwrap()
+            .with_options(&events)
+            .layer(service_fn(not_found))
     })
 }
 
@@ -142,7 +145,7 @@ fn a_line_that_is_no_row_costs_the_others_nothing() {
         "json\t\t{\"number\":2\nmalformed\treceipts\t{\"number\":\"x\"}\n"
     );
     assert_eq!(database.count("rejected"), 14);
-    let counts = served.writer.refusals();
+    let counts = served.writer.status().rejections;
     let of = |code| {
         counts
             .events

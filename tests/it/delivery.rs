@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use rowmill_ingest::{WriterOptions, not_found};
+use rowmill_ingest::{WriterOptions, server::not_found};
 use tower::{Layer, service_fn};
 
 use crate::support::{
@@ -293,7 +293,7 @@ fn without_room_a_webhook_is_told_to_come_again_and_readers_notice_nothing() {
         ..WriterOptions::default()
     };
     let served = Served::start_with(&database, &rowmill::tables::SCHEMA, options, |writer| {
-        rowmill::tables::layer(writer).layer(service_fn(not_found))
+        rowmill::tables::layer(writer).unwrap().layer(service_fn(not_found))
     });
     let webhook = http::post_json(served.address, "/wh/mail", r#"{"event":"sent"}"#);
     assert_eq!((webhook.status, webhook.header("retry-after")), (503, Some("2")));
@@ -313,7 +313,7 @@ fn without_room_a_webhook_is_told_to_come_again_and_readers_notice_nothing() {
 fn a_view_that_refuses_a_row_holds_nothing_and_doubles_nothing() {
     let database = Database::create("bad_view");
     let served = Served::start(&database, &rowmill::tables::SCHEMA, |writer| {
-        rowmill::tables::layer(writer).layer(service_fn(not_found))
+        rowmill::tables::layer(writer).unwrap().layer(service_fn(not_found))
     });
     database.query(
         "CREATE MATERIALIZED VIEW strict ENGINE = MergeTree ORDER BY n SETTINGS non_replicated_deduplication_window = 100

@@ -14,7 +14,7 @@ mod rows_read_back;
 use std::collections::BTreeMap;
 
 use embedder::tables;
-use rowmill_ingest::not_found;
+use rowmill_ingest::server::not_found;
 use tower::{Layer, service_fn};
 
 use self::differences::{Difference, listed};
@@ -41,7 +41,7 @@ impl Both {
         let database = Database::create(test);
         let proxy = Proxy::start(database.engine);
         let served = Served::start_behind(&proxy, &database, &tables::SCHEMA, |writer| {
-            tables::layer(writer).layer(service_fn(not_found))
+            tables::layer(writer).unwrap().layer(service_fn(not_found))
         });
         database.query("CREATE TABLE twin AS types ENGINE = Memory");
         Self {

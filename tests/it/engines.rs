@@ -3,7 +3,7 @@
 
 use embedder::tables;
 use rowmill_codegen::generate_texts;
-use rowmill_ingest::not_found;
+use rowmill_ingest::server::not_found;
 use tower::{Layer, service_fn};
 
 use crate::support::{engine::Database, http, service::Served};
@@ -84,7 +84,7 @@ const CASES: [Case; 16] = [
 fn a_table_of_each_engine_takes_rows() {
     let database = Database::create("engines");
     let served = Served::start(&database, &tables::SCHEMA, |writer| {
-        tables::layer(writer).layer(service_fn(not_found))
+        tables::layer(writer).unwrap().layer(service_fn(not_found))
     });
     for case in &CASES {
         for event in EVENTS {

@@ -2,7 +2,7 @@
 //! in.
 
 use embedder::tables;
-use rowmill_ingest::not_found;
+use rowmill_ingest::server::not_found;
 use serde_json::{Value, json};
 use tower::{Layer, service_fn};
 
@@ -23,7 +23,7 @@ impl Signups {
     fn start() -> Self {
         let database = Database::create("event_keys");
         let served = Served::start(&database, &tables::SCHEMA, |writer| {
-            tables::layer(writer).layer(service_fn(not_found))
+            tables::layer(writer).unwrap().layer(service_fn(not_found))
         });
         Self { database, served }
     }

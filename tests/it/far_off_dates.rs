@@ -3,7 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use embedder::tables;
-use rowmill_ingest::not_found;
+use rowmill_ingest::server::not_found;
 use serde_json::json;
 use tower::{Layer, service_fn};
 
@@ -21,7 +21,7 @@ fn now() -> u64 {
 fn start(name: &str) -> (Database, Served) {
     let database = Database::create(name);
     let served = Served::start(&database, &tables::SCHEMA, |writer| {
-        tables::layer(writer).layer(service_fn(not_found))
+        tables::layer(writer).unwrap().layer(service_fn(not_found))
     });
     (database, served)
 }

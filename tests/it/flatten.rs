@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 
 use embedder::tables;
-use rowmill_ingest::not_found;
+use rowmill_ingest::server::not_found;
 use serde_json::Value;
 use tower::{Layer, service_fn};
 
@@ -104,7 +104,7 @@ fn rows(database: &Database, columns: &str, table: &str) -> BTreeMap<usize, Row>
 fn start(test: &str) -> (Database, Served) {
     let database = Database::create(test);
     let served = Served::start(&database, &tables::SCHEMA, |writer| {
-        tables::layer(writer).layer(service_fn(not_found))
+        tables::layer(writer).unwrap().layer(service_fn(not_found))
     });
     (database, served)
 }

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use rowmill_ingest::{Ack, Servers, Writer, WriterOptions, sync};
+use rowmill_ingest::{Ack, Writer, WriterOptions, schema::sync, store::Servers};
 use tokio::runtime::Runtime;
 
 use crate::support::{collector::Collector, engine::Database, http, wait_for};
@@ -299,7 +299,7 @@ fn processes_that_start_together_get_different_numbers_of_the_few_that_are_left(
         let mut numbers = BTreeSet::new();
         for writer in &writers {
             writer.synced(Duration::from_secs(60)).await.unwrap();
-            let status = writer.node_status();
+            let status = writer.status().node;
             assert_eq!((status.node.unwrap() % 32, status.clashes), (9, 0));
             numbers.insert(status.node);
         }
@@ -321,7 +321,7 @@ fn a_writer_whose_database_has_no_numbers_takes_rows_all_the_same() {
         let stores = Servers::without_sync(database.url().parse().unwrap());
         let writer = Writer::start(&embedder::tables::SCHEMA, stores, &WriterOptions::default());
         writer.synced(Duration::from_secs(60)).await.unwrap();
-        assert_eq!(writer.node_status().node, None);
+        assert_eq!(writer.status().node.node, None);
         let taken = writer.append(embedder::tables::SCHEMA.tables[0], Ack::Accepted, |row| row.push(0));
         assert!(taken.is_ok());
 
@@ -329,7 +329,7 @@ fn a_writer_whose_database_has_no_numbers_takes_rows_all_the_same() {
         sync(&database.url().parse().unwrap(), &embedder::tables::SCHEMA)
             .await
             .unwrap();
-        while writer.node_status().node.is_none() {
+        while writer.status().node.node.is_none() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     });

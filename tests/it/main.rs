@@ -32,6 +32,7 @@ mod flood;
 mod golden;
 mod headers;
 mod ids;
+mod insert;
 mod liveness;
 mod memory;
 mod more_types;

@@ -15,7 +15,7 @@ use ::http::Request;
 use bytes::Bytes;
 use embedder::tables;
 use http_body_util::Full;
-use rowmill_ingest::{ClickHouseUrl, EventOptions, Servers, Writer, WriterOptions, not_found};
+use rowmill_ingest::{ClickHouseUrl, EventOptions, Writer, WriterOptions, server::not_found, store::Servers};
 use tokio::{runtime, task::yield_now};
 use tower::{Layer, Service, service_fn};
 
@@ -155,6 +155,7 @@ fn an_event_loop_has_its_turns_while_lines_are_decoded() {
             &WriterOptions::default(),
         );
         let mut service = tables::layer(writer.clone())
+            .unwrap()
             .with_options(&EventOptions::default())
             .layer(service_fn(not_found::<Full<Bytes>>));
         let lines = "{\"number\":1}\n".repeat(100_000);
@@ -174,10 +175,15 @@ fn an_event_loop_has_its_turns_while_lines_are_decoded() {
         };
         assert_eq!(answer.status(), 200);
         assert_eq!(
-            writer.counters().iter().map(|counts| counts.rows_appended).sum::<u64>(),
+            writer
+                .status()
+                .tables
+                .iter()
+                .map(|counts| counts.rows_appended)
+                .sum::<u64>(),
             100_000
         );
-        assert_eq!(writer.request_bytes(), 0);
+        assert_eq!(writer.status().request_bytes, 0);
         turns
     });
     // Decoding takes about 50 ms at least, so it must yield several times.
@@ -194,7 +200,9 @@ fn a_client_that_goes_while_its_lines_are_decoded_leaves_nothing() {
             Servers::without_sync(nobody.clone()),
             &WriterOptions::default(),
         );
-        let mut service = tables::layer(writer.clone()).layer(service_fn(not_found::<Full<Bytes>>));
+        let mut service = tables::layer(writer.clone())
+            .unwrap()
+            .layer(service_fn(not_found::<Full<Bytes>>));
         let request = Request::post("/wh/plain")
             .header(NDJSON.0, NDJSON.1)
             .body(Full::new(Bytes::from("{\"number\":1}\n".repeat(100_000))))
@@ -205,13 +213,13 @@ fn a_client_that_goes_while_its_lines_are_decoded_leaves_nothing() {
             assert!(is_pending);
             yield_now().await;
         }
-        assert!(writer.request_bytes() > 0);
+        assert!(writer.status().request_bytes > 0);
         drop(answer);
         for _ in 0..10 {
             yield_now().await;
         }
-        let counters = writer.counters();
+        let counters = writer.status().tables;
         assert!(counters.iter().all(|counts| counts.rows_appended == 0), "{counters:?}");
-        assert_eq!(writer.request_bytes(), 0);
+        assert_eq!(writer.status().request_bytes, 0);
     });
 }

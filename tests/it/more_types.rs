@@ -9,7 +9,7 @@ use embedder::tables::{
     self,
     more_types::{EitherList, Narrow, Numbers},
 };
-use rowmill_ingest::{ClickHouseUrl, not_found, value};
+use rowmill_ingest::{ClickHouseUrl, server::not_found, value};
 use tokio::runtime::Runtime;
 use tower::{Layer, service_fn};
 
@@ -32,7 +32,7 @@ const TYPES: &str = "dynamicType(any), arrayMap(x -> dynamicType(x), anys), dyna
 
 fn serve(database: &Database) -> Served {
     Served::start(database, &tables::SCHEMA, |writer| {
-        tables::layer(writer).layer(service_fn(not_found))
+        tables::layer(writer).unwrap().layer(service_fn(not_found))
     })
 }
 

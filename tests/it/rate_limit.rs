@@ -2,7 +2,7 @@
 //! requests.
 
 use embedder::tables;
-use rowmill_ingest::{EventOptions, RateLimit, WriterOptions, not_found};
+use rowmill_ingest::{EventOptions, WriterOptions, layer::RateLimit, server::not_found};
 use tower::{Layer, service_fn};
 
 use crate::support::{
@@ -80,6 +80,7 @@ fn an_address_that_sends_too_much_is_refused_and_no_other() {
 fn served(database: &Database, options: EventOptions) -> Served {
     Served::start_with(database, &tables::SCHEMA, WriterOptions::default(), |writer| {
         tables::layer(writer)
+            .unwrap()
             .with_options(&options)
             .layer(service_fn(not_found))
     })
@@ -117,7 +118,7 @@ fn a_route_takes_what_its_schema_says() {
         database.query("SELECT groupArray(number) FROM (SELECT * FROM receipts ORDER BY number)"),
         "[1,2,3,3,5,5,5,5,5,6]\n"
     );
-    let events = served.writer.refusals().events;
+    let events = served.writer.status().rejections.events;
     assert!(events.contains(&("rate-limited", 2 + 4)), "{events:?}");
 }
 

@@ -4,7 +4,12 @@
 use std::process::Output;
 
 use embedder::tables;
-use rowmill_ingest::{Ack, ClickHouseUrl, RejectedReplay, RejectedTable, not_found, replay_rejected, table::Table};
+use rowmill_ingest::{
+    Ack, ClickHouseUrl,
+    rejected::{RejectedReplay, RejectedTable, replay as replay_rejected},
+    server::not_found,
+    table::Table,
+};
 use tokio::runtime::Runtime;
 use tower::{Layer, service_fn};
 
@@ -211,7 +216,7 @@ fn a_table_of_letters_of_an_earlier_version_is_told() {
 fn rows_without_an_id_are_known_by_their_tokens() {
     let database = Database::named("replay_tokens");
     let served = Served::start(&database, &tables::SCHEMA, |writer| {
-        tables::layer(writer).layer(service_fn(not_found))
+        tables::layer(writer).unwrap().layer(service_fn(not_found))
     });
     database.query("ALTER TABLE engine_merge_tree ADD CONSTRAINT even CHECK key % 2 = 0");
     let mut tables = tables::SCHEMA.tables.iter().copied();

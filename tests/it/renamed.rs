@@ -5,7 +5,9 @@ use std::{path::Path, time::Duration};
 
 use embedder::tables;
 use rowmill_ingest::{
-    Ack, ClickHouseUrl, Servers, Writer, WriterOptions, plan, sync,
+    Ack, ClickHouseUrl, Writer, WriterOptions,
+    schema::{plan, sync},
+    store::Servers,
     table::{Column, ColumnKind, Format, Schema, Shape, Table},
 };
 use tokio::runtime::Runtime;

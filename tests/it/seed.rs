@@ -13,7 +13,10 @@ use nix::{
     unistd::Pid,
 };
 use rowmill::tables;
-use rowmill_ingest::{__rt::intake, Event, RowBatch, Sink};
+use rowmill_ingest::{
+    __rt::intake,
+    route::{Event, RowBatch, Sink},
+};
 use serde_json::json;
 
 use crate::support::{

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use embedder::tables;
 use rowmill_codegen::{Generated, generate_texts};
-use rowmill_ingest::{not_found, table::Table};
+use rowmill_ingest::{server::not_found, table::Table};
 use tower::{Layer, service_fn};
 
 use crate::support::{engine::Database, http, proxy::Proxy, service::Served};
@@ -218,7 +218,7 @@ fn random_values_of_each_family_are_what_clickhouse_stores() {
     let database = Database::create("families");
     let proxy = Proxy::start(database.engine);
     let served = Served::start_behind(&proxy, &database, &tables::SCHEMA, |writer| {
-        tables::layer(writer).layer(service_fn(not_found))
+        tables::layer(writer).unwrap().layer(service_fn(not_found))
     });
     let events = random_events(&database);
     database.query("CREATE TABLE twin AS families");

@@ -6,6 +6,7 @@
 mod column_type;
 mod ddl;
 mod docs;
+mod insert;
 mod routes;
 mod row;
 mod shape;
@@ -54,7 +55,7 @@ pub(crate) fn statements(model: &Model) -> Vec<String> {
 /// Returns the file that replaces the generated one while the schema has errors, so that an editor
 /// can still resolve the rest.
 pub(crate) fn stub() -> String {
-    let may_be_unused = may_be_unused();
+    let (lints, may_be_unused) = (lints(), may_be_unused());
     let file = quote! {
         use ::rowmill_ingest::__rt;
 
@@ -80,9 +81,12 @@ pub(crate) fn stub() -> String {
         }
 
         /// Returns a layer that takes nothing, until the schema's errors are mended.
-        #may_be_unused
-        #[must_use]
-        pub fn layer(writer: __rt::Writer) -> __rt::EventLayer<Routes> {
+        ///
+        /// # Errors
+        ///
+        /// The writer was made with another schema.
+        #lints
+        pub fn layer(writer: __rt::Writer) -> __rt::Result<__rt::EventLayer<Routes>, __rt::SchemaMismatch> {
             __rt::EventLayer::new(writer)
         }
     };
@@ -121,7 +125,7 @@ fn table_module(index: usize, table: &Table, model: &Model) -> TokenStream {
     let type_name = names::ident(&names::type_name(&table.name));
     let layer_name = names::ident(&format!("{}Layer", names::type_name(&table.name)));
     let definition = ddl::table(index, table);
-    let row = row::row(table);
+    let row = row::row(table, &insert::methods(table));
     let routes = routes::of_table(index, table, model);
     let doc = format!(" The table `{}`: its row, its definition and its routes.", table.name);
     let layer_doc = format!(

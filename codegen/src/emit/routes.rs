@@ -57,11 +57,11 @@ pub(super) fn all(model: &Model) -> TokenStream {
 
         /// Returns the layer that takes the events of all tables and hands every other request on to the inner service.
         ///
-        /// # Panics
-        /// If the writer was made with another schema than [`SCHEMA`].
-        #may_be_unused
-        #[must_use]
-        pub fn layer(writer: __rt::Writer) -> __rt::EventLayer<Routes> {
+        /// # Errors
+        ///
+        /// The writer was made with another schema than [`SCHEMA`].
+        #lints
+        pub fn layer(writer: __rt::Writer) -> __rt::Result<__rt::EventLayer<Routes>, __rt::SchemaMismatch> {
             __rt::EventLayer::new(writer)
         }
     }

@@ -12,8 +12,8 @@ use crate::{
     types::{Type, constant},
 };
 
-/// Returns the row with all its implementations.
-pub(super) fn row(table: &Table) -> TokenStream {
+/// Returns the row with all its implementations, and the methods of [`insert`](super::insert).
+pub(super) fn row(table: &Table, insert: &TokenStream) -> TokenStream {
     let name = names::ident(&names::type_name(&table.name));
     let lifetime = table.borrows().then(|| quote!(<'a>));
     let mut declarations = Declarations::default();
@@ -44,6 +44,8 @@ pub(super) fn row(table: &Table) -> TokenStream {
 
         impl<'a> __rt::Row<'a> for #name #lifetime {
             #implementation
+
+            #insert
         }
     }
 }
@@ -222,7 +224,7 @@ fn put(table: &Table) -> TokenStream {
 
 /// Returns the number of bytes in a field: the length of a text, or the encoded length of any other
 /// value.
-fn bytes(ty: &Type, field: &Ident) -> TokenStream {
+pub(super) fn bytes(ty: &Type, field: &Ident) -> TokenStream {
     match (ty.is_text(), ty.is_nullable()) {
         (true, false) => quote!(self.#field.len()),
         (true, true) => quote!(self.#field.as_deref().map_or(0, __rt::str::len)),

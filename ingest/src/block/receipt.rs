@@ -10,6 +10,17 @@ use crate::{
 };
 
 /// The position of rows in their block. Lets the sender wait until the rows are safe.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use rowmill_ingest::{Ack, writer::Receipt};
+///
+/// /// Waits for the requested level and returns whether the row may be lost with the process.
+/// async fn is_at_risk(receipt: Receipt) -> bool {
+///     receipt.reached_within(Duration::from_secs(10)).await < Ack::Spooled
+/// }
+/// ```
 #[derive(Debug)]
 pub struct Receipt {
     /// `None` if there is nothing to wait for.

@@ -7,6 +7,20 @@ use crate::{ack::Ack, answer::header_set::HeaderSet, collect::rate_limit::RateLi
 pub use crate::identify::{NetworkError, TrustedProxies};
 
 /// The options of an [`EventLayer`](crate::EventLayer).
+///
+/// ```
+/// use rowmill_ingest::{Ack, EventOptions};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let options = EventOptions {
+///     ack: Ack::Stored,
+///     trusted_proxies: "10.0.0.0/8, 2001:db8::1".parse()?,
+///     rate_limit_per_ip: Some("100/s".parse()?),
+///     ..EventOptions::default()
+/// };
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct EventOptions {
     /// Whether the layer is the whole service, as in the ready collector. The layer then passes
@@ -32,7 +46,7 @@ pub struct EventOptions {
     /// folder stores nothing on disk, and the response reports the level that was reached.
     pub ack: Ack,
     /// Whether requests of all routes may choose the level with the header
-    /// [`ACK_HEADER`](crate::ACK_HEADER), not only those of routes that allow it.
+    /// [`ACK_HEADER`](crate::ack::ACK_HEADER), not only those of routes that allow it.
     pub ack_by_header: bool,
     /// The maximum time that a response waits for its level. After that, the response is 503 and
     /// reports the level that was reached.
@@ -42,7 +56,7 @@ pub struct EventOptions {
     /// 429 and Retry-After and is not recorded; an NDJSON request counts once. There is no limit by
     /// default: behind an untrusted proxy or a NAT, many clients share one address, and only the
     /// operator knows how much an honest client sends. Needs the peer's address; see
-    /// [`Peer`](crate::Peer).
+    /// [`Peer`](crate::layer::Peer).
     pub rate_limit_per_ip: Option<RateLimit>,
     /// The rate limit of each route without a `rate_limit` in the schema, except images and
     /// redirects.

@@ -3,6 +3,12 @@
 use std::{fmt, str::FromStr, time::Duration};
 
 /// A number of requests in a number of seconds, sent at once or spread over the period.
+///
+/// ```
+/// use rowmill_ingest::layer::RateLimit;
+///
+/// assert_eq!("600/m".parse(), Ok(RateLimit::new(600, 60)));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RateLimit {
     requests: u32,

@@ -29,6 +29,19 @@ impl Event<'_> {
     ///
     /// For code that decodes events outside of a server, such as benchmarks and tools that try a
     /// table.
+    ///
+    /// ```
+    /// use embedder::tables; // what `include_tables!` includes
+    /// use rowmill_ingest::route::{Event, RowBatch, Routes, Sink};
+    ///
+    /// let route = tables::Routes::declared("wh", "order").expect("the schema declares wh/order");
+    /// let mut rows = RowBatch::default();
+    /// let decoded = Event::from_texts("items=3", r#"{"number":"A-1"}"#, |event| {
+    ///     (route.intake)(event, Sink::Rows(&mut rows))
+    /// });
+    /// assert!(decoded.is_ok());
+    /// assert_eq!(rows.count(), 1);
+    /// ```
     pub fn from_texts<T>(query: &str, json: &str, take: impl FnOnce(&Event<'_>) -> T) -> T {
         arena::with(|arena| {
             take(&Event {

@@ -9,6 +9,7 @@
 
 pub(crate) mod event;
 pub(crate) mod far_off_date;
+pub(crate) mod insert;
 pub(crate) mod row;
 pub(crate) mod stamp;
 pub(crate) mod walk;

@@ -60,6 +60,14 @@ pub trait Row<'a> {
     /// event has.
     fn check_dates(&self, _stamp: &EventMeta<'a>, _given: &PresentColumns, _refusals: &mut InvalidColumns) {}
 
+    /// Returns the table of the row.
+    fn table(&self) -> &'static Table;
+
+    /// Prepares a row of Rust code for [`encode`](Self::encode): fills the absent columns of the
+    /// collector's own values, reports values that are too long and extras of unequal lengths, and
+    /// returns the columns that the row has. A column that has its default is absent.
+    fn complete(&mut self, stamp: &EventMeta<'a>, refusals: &mut InvalidColumns) -> PresentColumns;
+
     /// Returns the schema's rules for events, apart from the types of values.
     fn rules(&self) -> &'static EventRules {
         &EventRules::NONE

@@ -40,7 +40,7 @@ use crate::{
 /// more under another token.
 const GENERATIONS: u32 = 2;
 
-/// Which dead letters [`replay_rejected`] replays, and how.
+/// Which dead letters [`replay`] replays, and how.
 #[derive(Debug, Clone)]
 pub struct RejectedReplay {
     /// Only rows of this table.
@@ -83,7 +83,25 @@ impl Default for RejectedReplay {
 /// # Errors
 ///
 /// The dead letters cannot be read from ClickHouse, or the given table does not exist.
-pub async fn replay_rejected(
+///
+/// # Examples
+///
+/// ```no_run
+/// # use embedder::tables;
+/// use rowmill_ingest::{ClickHouseUrl, rejected::{RejectedReplay, replay}};
+///
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// let clickhouse: ClickHouseUrl = "http://127.0.0.1:8123/stats".parse()?;
+/// let options = RejectedReplay {
+///     table: Some("orders".to_owned()),
+///     ..RejectedReplay::default()
+/// };
+/// let report = replay(&clickhouse, &tables::SCHEMA, &options).await?;
+/// println!("{report:?}");
+/// # Ok(())
+/// # }
+/// ```
+pub async fn replay(
     url: &ClickHouseUrl,
     schema: &Schema,
     options: &RejectedReplay,

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, error::Error, fmt};
 
 use crate::store::ClickHouseError;
 
-/// The result of [`replay_rejected`](crate::replay_rejected), or of a dry run.
+/// The result of [`replay`](crate::rejected::replay), or of a dry run.
 #[derive(Debug)]
 pub struct RejectedReport {
     /// The tables with dead letters, sorted by name.

@@ -1,70 +1,109 @@
 //! The layer around a service: it answers the events of known routes and passes every other request
 //! to the inner service.
 //!
-//! `poll_ready` polls the inner service and reserves nothing. `call` decides by method and path
-//! alone: it passes other requests on with their bodies untouched, and none of their fields can
-//! turn them into an event. `Clone` copies a pointer, the peer's address and the inner service.
+//! `call` decides by method and path alone: it passes other requests on with their bodies
+//! untouched, and none of their fields can turn them into an event. `Clone` copies a pointer, the
+//! peer's address and the inner service.
 
 use std::{
-    future::Future,
+    fmt,
     marker::PhantomData,
-    net::{IpAddr, Ipv4Addr},
-    pin::Pin,
+    net::IpAddr,
     ptr,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
-use bytes::Bytes;
 use http::{Request, Response, request::Parts};
 use http_body::Body;
-use http_body_util::{Either, Full};
-use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
-    collect::{Collector, Decision, PendingResponse, Reply, head::Arrival, options::EventOptions, route::Routes},
-    request::read_body::{ReadBody, ReadBodyError, ReadyBody},
+    collect::{Collector, Decision, head::Arrival, options::EventOptions, route::Routes},
+    request::read_body::ReadBody,
+    service::{
+        future::{EventFuture, PendingEvent},
+        peer::{PeerFrom, peer_of},
+        response_body::ResponseBody,
+    },
     table::Schema,
     writer::Writer,
 };
 
-/// The address that a request came from, as a request extension.
+/// A layer that handles the events of the routes `R` and passes every other request to the inner
+/// service.
 ///
-/// [`serve`](crate::serve()) passes the address to the service with [`EventService::with_peer`]. In
-/// another server, a middleware inserts this extension. Without either, the address is `0.0.0.0`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Peer(pub IpAddr);
-
-/// A layer that handles the events of the routes `R`.
+/// The build step generates the routes: `tables::layer(writer)` handles those of all tables, and
+/// each table has a layer of its own.
+///
+/// ```no_run
+/// use std::time::Duration;
+///
+/// use embedder::tables::{self, OrdersLayer}; // what `include_tables!` includes
+/// use rowmill_ingest::{ClickHouseUrl, Writer, WriterOptions};
+/// use tower::{Layer, ServiceBuilder, service_fn};
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let shop = service_fn(embedder::shop::<http_body_util::Empty<bytes::Bytes>>);
+///
+/// let store: ClickHouseUrl = "http://127.0.0.1:8123/stats".parse()?;
+/// let writer = Writer::start(&tables::SCHEMA, store, &WriterOptions::default());
+///
+/// // The routes of all tables, around a service.
+/// let all = tables::layer(writer.clone())?.layer(shop);
+///
+/// // The routes of one table, among other layers.
+/// let orders = ServiceBuilder::new()
+///     .concurrency_limit(100)
+///     .layer(OrdersLayer::new(writer.clone())?)
+///     .service(shop);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct EventLayer<R> {
     collector: Arc<Collector>,
+    peer_from: Option<PeerFrom>,
     routes: PhantomData<R>,
 }
 
 impl<R: Routes> EventLayer<R> {
     /// Returns a layer that writes its rows to `writer`.
     ///
-    /// # Panics
+    /// # Errors
     ///
-    /// If the schema of `writer` is not the schema of the routes: the two have different tables.
-    pub fn new(writer: Writer) -> Self {
-        assert!(
-            ptr::eq(writer.schema(), R::schema()),
-            "the layer's events are for the tables [{}], and its writer was made with another schema, of the tables [{}]: create \
-             the writer with the `SCHEMA` of the layer's module",
-            names(R::schema()),
-            names(writer.schema())
-        );
-        Self {
-            collector: Arc::new(Collector::new(writer, &EventOptions::default(), R::DESTINATIONS)),
-            routes: PhantomData,
+    /// [`SchemaMismatch`] if the schema of `writer` is not the schema of the routes: the two have
+    /// different tables.
+    pub fn new(writer: Writer) -> Result<Self, SchemaMismatch> {
+        if !ptr::eq(writer.schema(), R::schema()) {
+            return Err(SchemaMismatch {
+                routes: names(R::schema()),
+                writer: names(writer.schema()),
+            });
         }
+        Ok(Self {
+            collector: Arc::new(Collector::new(writer, &EventOptions::default(), R::DESTINATIONS)),
+            peer_from: None,
+            routes: PhantomData,
+        })
     }
 
     /// Returns the layer with `options`.
+    ///
+    /// ```
+    /// # use embedder::tables;
+    /// use rowmill_ingest::{EventOptions, Writer, layer::SchemaMismatch};
+    ///
+    /// # fn layer(writer: Writer) -> Result<(), SchemaMismatch> {
+    /// let options = EventOptions {
+    ///     max_body_bytes: 16 << 10,
+    ///     ..EventOptions::default()
+    /// };
+    /// let layer = tables::layer(writer)?.with_options(&options);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn with_options(self, options: &EventOptions) -> Self {
         Self {
             collector: Arc::new(Collector::new(
@@ -72,7 +111,34 @@ impl<R: Routes> EventLayer<R> {
                 options,
                 R::DESTINATIONS,
             )),
-            routes: PhantomData,
+            ..self
+        }
+    }
+
+    /// Returns the layer with a function that reads the address of the connection's other end from a
+    /// request, for servers that put it into the request. The function runs once per event.
+    ///
+    /// If the function returns `None`, the extension [`Peer`](crate::layer::Peer) applies, and then
+    /// [`EventService::with_peer`]. If the address is that of a trusted proxy
+    /// ([`EventOptions::trusted_proxies`]), the proxy's header `X-Real-IP` names the client: do not
+    /// read such a header here, since any client can send it.
+    ///
+    /// ```
+    /// # use embedder::tables;
+    /// use std::net::SocketAddr;
+    ///
+    /// use rowmill_ingest::{Writer, layer::SchemaMismatch};
+    ///
+    /// # fn layer(writer: Writer) -> Result<(), SchemaMismatch> {
+    /// let layer = tables::layer(writer)?
+    ///     .peer_from(|parts| parts.extensions.get::<SocketAddr>().map(SocketAddr::ip));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn peer_from(self, read: impl Fn(&Parts) -> Option<IpAddr> + Send + Sync + 'static) -> Self {
+        Self {
+            peer_from: Some(PeerFrom::new(read)),
+            ..self
         }
     }
 }
@@ -86,6 +152,7 @@ impl<R> Clone for EventLayer<R> {
     fn clone(&self) -> Self {
         Self {
             collector: Arc::clone(&self.collector),
+            peer_from: self.peer_from.clone(),
             routes: PhantomData,
         }
     }
@@ -97,6 +164,7 @@ impl<S, R> Layer<S> for EventLayer<R> {
     fn layer(&self, inner: S) -> Self::Service {
         EventService {
             collector: Arc::clone(&self.collector),
+            peer_from: self.peer_from.clone(),
             peer: None,
             inner,
             routes: PhantomData,
@@ -104,18 +172,77 @@ impl<S, R> Layer<S> for EventLayer<R> {
     }
 }
 
+/// The error of [`EventLayer::new`]: the writer was made with another schema than that of the
+/// layer's routes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SchemaMismatch {
+    /// The names of the tables of each schema.
+    routes: String,
+    writer: String,
+}
+
+impl fmt::Display for SchemaMismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { routes, writer } = self;
+        write!(
+            f,
+            "the layer's events are for the tables [{routes}], and its writer was made with another schema, of the tables \
+             [{writer}]: create the writer with the `SCHEMA` of the layer's module"
+        )
+    }
+}
+
+impl std::error::Error for SchemaMismatch {}
+
 /// Handles the events of the routes `R` and passes every other request to `S`.
+///
+/// # Readiness
+///
+/// The service is always ready. A request for the inner service waits in its own future until a
+/// clone of the inner service is ready, as in axum's `Router`. An event therefore never waits for
+/// the inner service: a `ConcurrencyLimit` or a `Buffer` within it that is full does not stop
+/// events, and an event takes none of its permits.
+///
+/// A layer around this service cannot see that the inner service is full. Put `LoadShed` or a
+/// concurrency limit for the inner service beneath the layer, and one for events, too, around it:
+///
+/// ```
+/// # use embedder::tables;
+/// # use rowmill_ingest::{Writer, layer::SchemaMismatch};
+/// use tower::{ServiceBuilder, service_fn};
+///
+/// # fn service(writer: Writer) -> Result<(), SchemaMismatch> {
+/// let service = ServiceBuilder::new()
+///     .layer(tables::layer(writer)?) // answers events even if 100 requests wait for the shop
+///     .load_shed()
+///     .concurrency_limit(100)
+///     .service(service_fn(embedder::shop::<String>));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct EventService<S, R> {
     collector: Arc<Collector>,
+    peer_from: Option<PeerFrom>,
     peer: Option<IpAddr>,
     inner: S,
     routes: PhantomData<R>,
 }
 
 impl<S, R> EventService<S, R> {
-    /// Returns the service for the requests of one peer. A [`Peer`] in a request's extensions takes
+    /// Returns the service for the requests of one peer, the other end of a connection.
+    /// [`EventLayer::peer_from`] and a [`Peer`](crate::layer::Peer) in a request's extensions take
     /// precedence.
+    ///
+    /// ```
+    /// use std::net::SocketAddr;
+    ///
+    /// use rowmill_ingest::layer::EventService;
+    ///
+    /// fn service_for<S, R>(service: EventService<S, R>, peer: SocketAddr) -> EventService<S, R> {
+    ///     service.with_peer(peer.ip())
+    /// }
+    /// ```
     pub fn with_peer(mut self, peer: IpAddr) -> Self {
         self.peer = Some(peer);
         self
@@ -126,6 +253,7 @@ impl<S: Clone, R> Clone for EventService<S, R> {
     fn clone(&self) -> Self {
         Self {
             collector: Arc::clone(&self.collector),
+            peer_from: self.peer_from.clone(),
             peer: self.peer,
             inner: self.inner.clone(),
             routes: PhantomData,
@@ -135,30 +263,27 @@ impl<S: Clone, R> Clone for EventService<S, R> {
 
 impl<S, R, A, B> Service<Request<A>> for EventService<S, R>
 where
-    S: Service<Request<A>, Response = Response<B>>,
+    S: Service<Request<A>, Response = Response<B>> + Clone,
     R: Routes,
     A: Body,
 {
-    type Response = Response<Either<Full<Bytes>, B>>;
+    type Response = Response<ResponseBody<B>>;
     type Error = S::Error;
-    type Future = EventFuture<S::Future, A, R>;
+    type Future = EventFuture<S, A, R>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.inner.poll_ready(cx)
+    /// Returns `Ready` at once, and does not poll the inner service, which would reserve a permit
+    /// for a request that may be an event.
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: Request<A>) -> Self::Future {
         let decision = self.collector.decide::<R>(request.method(), request.uri());
         if decision == Decision::Inner {
-            return EventFuture {
-                state: State::Inner {
-                    future: self.inner.call(request),
-                },
-            };
+            return EventFuture::inner(self.inner.clone(), request);
         }
         let (parts, body) = request.into_parts();
-        let peer = parts.extensions.get::<Peer>().map(|Peer(ip)| *ip).or(self.peer);
-        let arrival = Arrival::now(peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)));
+        let arrival = Arrival::now(peer_of(&parts, self.peer_from.as_ref(), self.peer));
         let collector = Arc::clone(&self.collector);
         let gather = match decision {
             Decision::WithBody => {
@@ -173,84 +298,6 @@ where
             arrival,
             routes: PhantomData,
         };
-        EventFuture {
-            state: State::Event {
-                gather,
-                event: Some(event),
-            },
-        }
-    }
-}
-
-/// An event whose body has not arrived yet.
-#[derive(Debug)]
-struct PendingEvent<R> {
-    collector: Arc<Collector>,
-    parts: Parts,
-    arrival: Arrival,
-    routes: PhantomData<R>,
-}
-
-impl<R: Routes> PendingEvent<R> {
-    fn answer(self, body: Result<ReadyBody, ReadBodyError>) -> Reply {
-        self.collector.answer::<R>(self.parts, body, self.arrival)
-    }
-}
-
-pin_project! {
-    /// The response to an event, or that of the inner service.
-    pub struct EventFuture<F, A, R> {
-        #[pin]
-        state: State<F, A, R>,
-    }
-}
-
-pin_project! {
-    #[project = StateProjection]
-    enum State<F, A, R> {
-        // The inner service answers.
-        Inner { #[pin] future: F },
-        // The event is processed once its body is complete.
-        Event { #[pin] gather: ReadBody<A>, event: Option<PendingEvent<R>> },
-        // The response waits for the row's acknowledgement.
-        Waiting { response: PendingResponse },
-    }
-}
-
-impl<F, A, R, B, E> Future for EventFuture<F, A, R>
-where
-    F: Future<Output = Result<Response<B>, E>>,
-    A: Body,
-    R: Routes,
-{
-    type Output = Result<Response<Either<Full<Bytes>, B>>, E>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut state = self.project().state;
-        match state.as_mut().project() {
-            StateProjection::Inner { future } => {
-                Poll::Ready(ready!(future.poll(cx)).map(|response| response.map(Either::Right)))
-            }
-            StateProjection::Event { gather, event } => {
-                let mut pending = event.take().expect("a future is not polled again after its end");
-                let memory = pending.collector.writer().request_memory();
-                let Poll::Ready(body) = gather.poll(cx, &pending.parts, memory) else {
-                    pending.arrival.wait();
-                    *event = Some(pending);
-                    return Poll::Pending;
-                };
-                match pending.answer(body) {
-                    Reply::Ready(response) => Poll::Ready(Ok(response.map(Either::Left))),
-                    Reply::Waiting(mut response) => {
-                        let poll = response.as_mut().poll(cx);
-                        state.set(State::Waiting { response });
-                        poll.map(|response| Ok(response.map(Either::Left)))
-                    }
-                }
-            }
-            StateProjection::Waiting { response } => {
-                Poll::Ready(Ok(ready!(response.as_mut().poll(cx)).map(Either::Left)))
-            }
-        }
+        EventFuture::event(gather, event)
     }
 }

@@ -1,13 +1,23 @@
 //! The Tower layer, and a server for it.
 //!
 //! ```text
-//! layer        handles the events of known routes, passes every other request to the inner service
-//! serve        a hyper server that shuts its connections down gracefully
-//! connections  the limits on connections, and which idle ones are closed first
-//! idle         one timer per connection, which closes it when it sends nothing
+//! layer          handles the events of known routes, passes every other request to the inner service
+//! future         waits for the inner service, or for the event's body and its acknowledgement
+//! response_body  the body of the collector's response, or of the inner service's
+//! peer           the address that a request came from
+//! serve          a hyper server that shuts its connections down gracefully
+//! connections    the limits on connections, and which idle ones are closed first
+//! idle           one timer per connection, which closes it when it sends nothing
+//! not_found      the innermost service of a program that only serves events
 //! ```
 
 pub(crate) mod connections;
+pub(crate) mod future;
 pub(crate) mod idle;
 pub(crate) mod layer;
+pub(crate) mod not_found;
+pub(crate) mod peer;
+pub(crate) mod response_body;
 pub(crate) mod serve;
+#[cfg(test)]
+mod tests;

@@ -67,6 +67,24 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 ///
 /// Then `serve` accepts no more connections, lets the requests in progress finish, and returns. It
 /// cuts off the requests that take longer than [`ServeOptions::drain_timeout`].
+///
+/// ```no_run
+/// use std::net::SocketAddr;
+///
+/// # use embedder::tables;
+/// use rowmill_ingest::{Writer, server::{ServeOptions, not_found, serve}};
+/// use tokio::net::TcpListener;
+/// use tower::{Layer, service_fn};
+///
+/// # async fn run(writer: Writer) -> Result<(), Box<dyn std::error::Error>> {
+/// let events = tables::layer(writer)?.layer(service_fn(not_found));
+/// let listener = TcpListener::bind("127.0.0.1:3000").await?;
+/// let service_for = |peer: SocketAddr| events.clone().with_peer(peer.ip());
+/// let stop = async { _ = tokio::signal::ctrl_c().await };
+/// serve(listener, service_for, ServeOptions::default(), stop).await;
+/// # Ok(())
+/// # }
+/// ```
 pub async fn serve<M, S, B>(
     listener: TcpListener,
     service_for: M,

@@ -74,6 +74,19 @@ pub struct PartReport {
 ///
 /// # Errors
 /// The folder cannot be read, or has a file that this program does not know.
+///
+/// # Examples
+///
+/// ```no_run
+/// use std::path::Path;
+///
+/// use rowmill_ingest::spool::inspect;
+///
+/// # fn main() -> Result<(), rowmill_ingest::spool::SpoolError> {
+/// println!("{:#?}", inspect(Path::new("data/spool"))?);
+/// # Ok(())
+/// # }
+/// ```
 pub fn inspect(folder: &Path) -> Result<SpoolReport, SpoolError> {
     let disk = ReadOnly(Folder::unlocked(folder));
     let io_error = |error| SpoolError::Io(folder.to_owned(), error);

@@ -1,8 +1,8 @@
 //! The spool: holds blocks from the moment a row is accepted until ClickHouse has it.
 //!
 //! Takes rows and returns sealed blocks, oldest first, for each table separately. A block stays
-//! until all of it is reported stored. Promises: memory and disk are bounded, and [`Spool::append`]
-//! returns [`SpoolFull`] beyond a bound; no table can take more than half of what the others leave;
+//! until all of it is reported stored. Promises: memory and disk are bounded, and `Spool::append`
+//! returns `SpoolFull` beyond a bound; no table can take more than half of what the others leave;
 //! a lock is held while rows are encoded or copied, and never across an `.await`.
 //!
 //! With a folder, the spool also writes each row to a log, and finds it again after a crash:

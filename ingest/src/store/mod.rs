@@ -2,7 +2,7 @@
 //!
 //! Takes a URL such as `http://user:password@host:8123/stats`, provides a [`clickhouse::Client`],
 //! and classifies each error by its remedy ([`Class`]). Promises: no text from this module contains
-//! the password, and ClickHouse's error codes distinguish its errors (see [`error`]).
+//! the password, and ClickHouse's error codes distinguish its errors (see `error`).
 
 pub(crate) mod alarm;
 pub(crate) mod backoff;
@@ -14,7 +14,7 @@ pub(crate) mod stores;
 
 use std::{error::Error, fmt, str::FromStr, time::Duration};
 
-use clickhouse::{Client, Compression};
+use clickhouse::Compression;
 use hyper_util::{
     client::legacy::{Client as HttpClient, connect::HttpConnector},
     rt::TokioExecutor,
@@ -24,12 +24,15 @@ use url::Url;
 
 pub(crate) use self::{
     connection::Connection,
-    error::Class,
     insert::{InsertClient, InsertRequest},
 };
+/// The client that [`ClickHouseUrl::client`] returns, and that [`ping`] accepts.
+pub use clickhouse::Client;
+
 pub use self::{
-    error::ClickHouseError,
+    error::{Class, ClickHouseError},
     quorum::{InsertQuorum, InvalidInsertQuorum},
+    stores::Servers,
 };
 
 /// ClickHouse's own default for HTTP.
@@ -44,6 +47,15 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The address of ClickHouse, the credentials and the database.
+///
+/// ```
+/// use rowmill_ingest::ClickHouseUrl;
+///
+/// let url: ClickHouseUrl = "http://ann:secret@clickhouse:8124/stats".parse()?;
+/// assert_eq!((url.origin(), url.database()), ("http://clickhouse:8124", "stats"));
+/// assert!(!format!("{url} {url:?}").contains("secret"));
+/// # Ok::<(), rowmill_ingest::store::ClickHouseUrlError>(())
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct ClickHouseUrl {
     /// `http://host:port` only.
@@ -202,6 +214,19 @@ impl Error for ClickHouseUrlError {}
 ///
 /// # Errors
 /// ClickHouse is unreachable, or does not accept this user.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use rowmill_ingest::{ClickHouseUrl, store::ping};
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let nobody: ClickHouseUrl = "http://127.0.0.1:1/stats".parse()?;
+/// assert!(ping(&nobody.client(), Duration::from_secs(1)).await.is_err());
+/// # Ok(())
+/// # }
+/// ```
 pub async fn ping(client: &Client, timeout: Duration) -> Result<(), ClickHouseError> {
     within(timeout, client.query_raw("SELECT 1").execute()).await
 }

@@ -5,6 +5,16 @@ use std::{error::Error, fmt, num::NonZeroU32, str::FromStr, time::Duration};
 /// The number of replicas of a replicated table that have the rows before ClickHouse confirms an
 /// insert
 /// ([insert_quorum](https://clickhouse.com/docs/operations/settings/settings#insert_quorum)).
+///
+/// ```
+/// use rowmill_ingest::{WriterOptions, store::InsertQuorum};
+///
+/// let options = WriterOptions {
+///     insert_quorum: Some(InsertQuorum::Majority),
+///     ..WriterOptions::default()
+/// };
+/// assert_eq!("auto".parse(), Ok(InsertQuorum::Majority));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InsertQuorum {
     /// This many replicas.

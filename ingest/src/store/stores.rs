@@ -6,7 +6,7 @@ use crate::store::ClickHouseUrl;
 /// uses one of them as long as it answers.
 ///
 /// The writer applies the schema to the tables of each server before it sends a row there, as
-/// [`sync`](crate::sync()) does, and waits for a server that is unavailable.
+/// [`sync`](crate::schema::sync()) does, and waits for a server that is unavailable.
 /// [`without_sync`](Self::without_sync) leaves the tables unchanged.
 #[derive(Debug, Clone)]
 pub struct Servers(Vec<Server>);

@@ -60,6 +60,25 @@ pub struct SyncReport {
 ///
 /// # Errors
 /// ClickHouse is unreachable or refuses a statement, or a column differs.
+///
+/// ```no_run
+/// # use embedder::tables;
+/// use rowmill_ingest::{ClickHouseUrl, Writer, WriterOptions, schema, store::Servers};
+///
+/// # async fn start() -> Result<(), Box<dyn std::error::Error>> {
+/// let clickhouse: ClickHouseUrl = "http://127.0.0.1:8123/stats".parse()?;
+/// for statement in schema::plan(&clickhouse, &tables::SCHEMA).await?.statements {
+///     println!("{statement}");
+/// }
+/// for warning in schema::sync(&clickhouse, &tables::SCHEMA).await?.warnings {
+///     eprintln!("{warning}");
+/// }
+/// // The writer leaves the tables as they are.
+/// let servers = Servers::without_sync(clickhouse);
+/// let writer = Writer::start(&tables::SCHEMA, servers, &WriterOptions::default());
+/// # Ok(())
+/// # }
+/// ```
 pub async fn sync(url: &ClickHouseUrl, schema: &Schema) -> Result<SyncReport, SyncError> {
     let synced = bring(url, schema).await.map_err(|kind| kind.at(url))?;
     Ok(synced.report(url))

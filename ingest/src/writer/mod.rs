@@ -4,7 +4,7 @@
 //! [`Writer::append`] is synchronous and takes as long as the encoding; all slow work runs in the
 //! background. ClickHouse need not be available yet: blocks wait for it.
 
-use std::{path::Path, sync::Arc, thread, time::Duration};
+use std::{path::Path, ptr, sync::Arc, thread, time::Duration};
 
 use tokio::{
     runtime::Handle,
@@ -13,10 +13,13 @@ use tokio::{
     time::{sleep, timeout},
 };
 
+pub use self::{
+    insert_error::InsertError, options::WriterOptions, refusal_counts::RejectionCounts, status::WriterStatus,
+};
 use crate::{
     ack::Ack,
-    block::{layout::InsertTarget, receipt::Receipt, rows::RowBatch},
-    budget::{RequestMemory, SpoolFull},
+    block::{layout::InsertTarget, rows::RowBatch},
+    budget::RequestMemory,
     deliver::{
         Audit, Changes, Delivery,
         run::{StopAfter, run},
@@ -26,21 +29,20 @@ use crate::{
         IdGenerator,
         id_file::{IdFile, Record},
     },
-    lease::{self, NodeStatus},
-    spool::{Spool, SpoolError, TableCounts, TableLayouts},
+    lease,
+    spool::{Spool, SpoolError, TableLayouts},
     store::stores::Servers,
     sync::{
         self, SyncError,
         state::{SchemaState, State},
     },
-    table::{
-        Schema, Table,
-        dead_letter::{DeadLetter, REJECTED},
-    },
-    writer::{
-        options::WriterOptions,
-        refusal_counts::{RejectionCounters, RejectionCounts},
-    },
+    table::{Schema, Table, dead_letter::REJECTED},
+    writer::refusal_counts::RejectionCounters,
+};
+/// What a writer's methods and options take and return.
+pub use crate::{
+    block::receipt::Receipt, budget::SpoolFull, deliver::ColumnChanges, lease::NodeStatus, spool::TableCounts,
+    table::dead_letter::DeadLetter,
 };
 
 /// The minimum delay of the audit's comparison. With a shorter one, it would query without a pause.
@@ -57,6 +59,28 @@ struct Ids {
 ///
 /// After the last handle is dropped, pending rows are still delivered as long as the runtime lives,
 /// but only [`drain`](Self::drain) waits for them.
+///
+/// ```no_run
+/// use std::{path::Path, time::Duration};
+///
+/// # use embedder::tables; // what `include_tables!` includes
+/// use rowmill_ingest::{Ack, ClickHouseUrl, Writer, WriterOptions};
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let clickhouse: ClickHouseUrl = "http://127.0.0.1:8123/stats".parse()?;
+/// let options = WriterOptions::default();
+/// let writer = Writer::open(&tables::SCHEMA, clickhouse, &options, Path::new("data/spool"))?;
+/// writer.synced(Duration::from_secs(10)).await?;
+///
+/// let visit = tables::Visits { uid: 7, ..Default::default() };
+/// writer.insert(&visit, Ack::Accepted)?;
+///
+/// let report = writer.drain(Duration::from_secs(30)).await;
+/// println!("{} rows stay in the spool", report.rows_left());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Writer {
     shared: Arc<Shared>,
@@ -98,6 +122,20 @@ impl Writer {
     /// # Panics
     ///
     /// If called outside of a tokio runtime, or if [`WriterOptions::node`] is above 511.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use embedder::tables;
+    /// use rowmill_ingest::{ClickHouseUrl, Writer, WriterOptions, store::Servers};
+    ///
+    /// # fn start() -> Result<(), Box<dyn std::error::Error>> {
+    /// // Two replicas; the writer uses one of them as long as it answers.
+    /// let urls: [ClickHouseUrl; 2] = ["http://a:8123/stats".parse()?, "http://b:8123/stats".parse()?];
+    /// let writer = Writer::start(&tables::SCHEMA, Servers::from_iter(urls), &WriterOptions::default());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn start(schema: &'static Schema, stores: impl Into<Servers>, options: &WriterOptions) -> Self {
         let spool = Spool::in_memory(layouts(schema), options.limits());
         let record = lease::first_record(options.base(), None);
@@ -237,6 +275,12 @@ impl Writer {
         }
     }
 
+    /// Returns whether `table` is one of the writer's schema.
+    pub(crate) fn has_table(&self, table: &'static Table) -> bool {
+        let known = self.shared.schema.tables.get(table.index);
+        known.is_some_and(|known| ptr::eq(*known, table))
+    }
+
     fn lane(&self, table: &'static Table) -> usize {
         // A table's index is that of its queue, except for the dead letters, whose queue is the
         // last one.
@@ -271,8 +315,7 @@ impl Writer {
         self.shared.rejected_payload_bytes
     }
 
-    /// Returns whether the tables are ready for rows.
-    pub fn schema_state(&self) -> SchemaState {
+    fn schema_state(&self) -> SchemaState {
         let states = self.shared.states.borrow();
         let is_any = |is_so: fn(&State) -> bool| states.iter().any(is_so);
         if is_any(|state| matches!(state, State::Ready(_))) {
@@ -325,75 +368,72 @@ impl Writer {
     /// free. A thread that has made this call once is expected to make it before each wait: its
     /// rows are then written at the next call, or a millisecond later at the latest. The method is
     /// intended for tokio's [`on_thread_park`](tokio::runtime::Builder::on_thread_park).
+    ///
+    /// ```
+    /// use std::{io, sync::OnceLock};
+    ///
+    /// use rowmill_ingest::Writer;
+    /// use tokio::runtime::{Builder, Runtime};
+    ///
+    /// static WRITER: OnceLock<Writer> = OnceLock::new();
+    ///
+    /// fn runtime() -> io::Result<Runtime> {
+    ///     let park = || {
+    ///         if let Some(writer) = WRITER.get() {
+    ///             writer.rest();
+    ///         }
+    ///     };
+    ///     Builder::new_multi_thread().enable_all().on_thread_park(park).build()
+    /// }
+    /// ```
     pub fn rest(&self) {
         self.shared.spool.rest();
     }
 
-    /// Returns whether rows are on disk as well as in memory.
-    pub fn has_disk(&self) -> bool {
-        self.shared.spool.has_disk()
-    }
-
-    /// Returns whether the capacity for waiting rows is nearly used up, or the disk fails: the
-    /// moment to divert traffic at a load balancer.
-    pub fn is_nearly_full(&self) -> bool {
-        self.shared.spool.is_nearly_full() || self.shared.spool.is_failing()
-    }
-
-    /// Returns whether the last write to the spool failed.
-    pub fn is_disk_failing(&self) -> bool {
-        self.shared.spool.is_failing()
-    }
-
-    /// Returns the number of damaged parts of the spool that were found since the start. Their
-    /// segments are kept under another name.
-    pub fn damaged_parts(&self) -> u64 {
-        self.shared.spool.damaged_parts()
-    }
-
-    /// Returns the length of the spool's segments, in bytes.
-    pub fn disk_bytes(&self) -> u64 {
-        self.shared.spool.disk_bytes()
-    }
-
-    /// Returns the memory that waiting rows and requests in flight take, in bytes.
-    pub fn memory_bytes(&self) -> usize {
-        self.shared.spool.memory_bytes()
-    }
-
-    /// Returns the part of [`memory_bytes`](Self::memory_bytes) that requests in flight take:
-    /// bodies that have not arrived in full, and the rows of a request of many events until all of
-    /// them are decoded.
-    pub fn request_bytes(&self) -> usize {
-        self.request_memory().used()
+    /// Returns the writer's status. It copies the counters of each table, so call it for a probe or
+    /// a scrape, not for each event.
+    ///
+    /// ```
+    /// use rowmill_ingest::{Writer, schema::SchemaState};
+    ///
+    /// /// Returns whether a load balancer should send events here.
+    /// fn is_ready(writer: &Writer) -> bool {
+    ///     let status = writer.status();
+    ///     status.schema == SchemaState::Ready && !status.is_nearly_full
+    /// }
+    /// ```
+    pub fn status(&self) -> WriterStatus {
+        let spool = &self.shared.spool;
+        let is_disk_failing = spool.is_failing();
+        WriterStatus {
+            schema: self.schema_state(),
+            tables: self.counters(),
+            rejections: self.shared.tally.counts(),
+            node: NodeStatus {
+                node: self.shared.ids.base().node(),
+                clashes: self.shared.lease.borrow().clashes,
+            },
+            is_nearly_full: spool.is_nearly_full() || is_disk_failing,
+            has_disk: spool.has_disk(),
+            is_disk_failing,
+            damaged_parts: spool.damaged_parts(),
+            disk_bytes: spool.disk_bytes(),
+            memory_bytes: spool.memory_bytes(),
+            request_bytes: self.request_memory().used(),
+        }
     }
 
     pub(crate) fn request_memory(&self) -> &Arc<RequestMemory> {
         self.shared.spool.requests()
     }
 
-    /// Returns the counters of each table's rows: first the schema's tables, then the dead letters,
-    /// then tables that are no longer in the schema, but for which an earlier process left rows.
-    pub fn counters(&self) -> Vec<TableCounts> {
+    pub(crate) fn counters(&self) -> Vec<TableCounts> {
         self.shared.spool.counts()
     }
 
     /// Returns the writer's schema.
     pub fn schema(&self) -> &'static Schema {
         self.shared.schema
-    }
-
-    /// Returns the rejections of this writer's layers since the start, by reason.
-    pub fn refusals(&self) -> RejectionCounts {
-        self.shared.tally.counts()
-    }
-
-    /// Returns the node number of this writer's ids, and whether another process has it, too.
-    pub fn node_status(&self) -> NodeStatus {
-        NodeStatus {
-            node: self.shared.ids.base().node(),
-            clashes: self.shared.lease.borrow().clashes,
-        }
     }
 
     /// Returns the id generator of all layers of this writer.
@@ -410,6 +450,18 @@ impl Writer {
     ///
     /// Remaining rows are in the folder for the next process. Without a folder, they are lost when
     /// the process ends, which is logged as an error.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use rowmill_ingest::Writer;
+    ///
+    /// /// Returns whether no row is lost.
+    /// async fn stop(writer: &Writer) -> bool {
+    ///     let report = writer.drain(Duration::from_secs(30)).await;
+    ///     report.is_complete() || report.is_kept
+    /// }
+    /// ```
     pub async fn drain(&self, within: Duration) -> DrainReport {
         self.drain_until(sleep(within)).await
     }
@@ -498,7 +550,9 @@ impl DrainReport {
     }
 }
 
-pub(crate) mod options;
-pub(crate) mod refusal_counts;
+mod insert_error;
+mod options;
+mod refusal_counts;
+mod status;
 #[cfg(test)]
 mod tests;

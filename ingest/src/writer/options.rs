@@ -12,6 +12,18 @@ use crate::{
 };
 
 /// How rows are collected into blocks, and delivered.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use rowmill_ingest::WriterOptions;
+///
+/// let options = WriterOptions {
+///     block_age: Duration::from_millis(200), // rows are in their table sooner, in more parts
+///     memory_bytes: 64 << 20,
+///     ..WriterOptions::default()
+/// };
+/// ```
 #[derive(Debug, Clone)]
 pub struct WriterOptions {
     /// Rows after which a block is sealed, at most a million. Each insert creates a part on
@@ -56,7 +68,7 @@ pub struct WriterOptions {
     /// ClickHouse is available, ids come from a random part of the places that no number has.
     pub node: Option<u16>,
     /// The time from the confirmation of a row to the audit, which compares counts with the table;
-    /// at least 10 ms. `None`: no audit. See [`TableCounts::audit_missing`](crate::TableCounts::audit_missing).
+    /// at least 10 ms. `None`: no audit. See [`TableCounts::audit_missing`](crate::writer::TableCounts::audit_missing).
     pub audit_after: Option<Duration>,
 }
 

@@ -12,7 +12,7 @@ use std::{
 
 use http::Response;
 use http_body_util::Empty;
-use rowmill_ingest::{ServeOptions, serve};
+use rowmill_ingest::server::{ServeOptions, serve};
 use serde_json::json;
 use tokio::{net::TcpListener, runtime::Runtime};
 use tower::service_fn;

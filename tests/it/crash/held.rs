@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rowmill::tables;
-use rowmill_ingest::{EventOptions, TableCounts, WriterOptions, not_found};
+use rowmill_ingest::{EventOptions, WriterOptions, server::not_found, writer::TableCounts};
 use tower::{Layer, service_fn};
 
 use crate::support::{engine::Database, http, proxy::Proxy, service::Served, wait_for};
@@ -16,7 +16,7 @@ const HELD: usize = 7;
 const OTHERS: u64 = 20;
 
 fn counts(served: &Served, table: &str) -> TableCounts {
-    let mut counts = served.writer.counters().into_iter();
+    let mut counts = served.writer.status().tables.into_iter();
     counts.find(|counts| &*counts.table == table).unwrap()
 }
 
@@ -38,7 +38,10 @@ fn a_held_table_does_not_delay_another() {
             ack_by_header: true,
             ..EventOptions::default()
         };
-        tables::layer(writer).with_options(&events).layer(service_fn(not_found))
+        tables::layer(writer)
+            .unwrap()
+            .with_options(&events)
+            .layer(service_fn(not_found))
     });
     let post = |path: &str, ack: &str, body: &str| {
         let headers = [("Content-Type", "application/json"), ("X-Rowmill-Ack", ack)];

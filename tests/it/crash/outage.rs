@@ -13,7 +13,7 @@ use std::{
 };
 
 use rowmill::tables;
-use rowmill_ingest::{Writer, WriterOptions, not_found};
+use rowmill_ingest::{Writer, WriterOptions, server::not_found};
 use tower::{Layer, service_fn};
 
 use super::{
@@ -62,10 +62,10 @@ fn length_of(folder: &Path) -> u64 {
 fn watch(writer: &Writer, folder: &Path, is_over: &AtomicBool) -> Peak {
     let mut peak = Peak::default();
     while !is_over.load(Ordering::SeqCst) {
-        peak.memory = peak.memory.max(writer.memory_bytes());
-        peak.disk = peak.disk.max(writer.disk_bytes());
+        peak.memory = peak.memory.max(writer.status().memory_bytes);
+        peak.disk = peak.disk.max(writer.status().disk_bytes);
         peak.folder = peak.folder.max(length_of(folder));
-        peak.has_failed |= writer.is_disk_failing();
+        peak.has_failed |= writer.status().is_disk_failing;
         thread::sleep(Duration::from_millis(1));
     }
     peak
@@ -86,7 +86,7 @@ fn an_outage_under_load_stays_under_its_bounds_and_loses_nothing() {
         ..WriterOptions::default()
     };
     let served = Served::start_in(Some(data.path()), &url, &tables::SCHEMA, options, |writer| {
-        tables::layer(writer).layer(service_fn(not_found))
+        tables::layer(writer).unwrap().layer(service_fn(not_found))
     });
     let is_over = Arc::new(AtomicBool::new(false));
     let watching = {
@@ -99,7 +99,7 @@ fn an_outage_under_load_stays_under_its_bounds_and_loses_nothing() {
     // One table may use half of the disk minus the reserve. The clients check that each refusal has
     // a `Retry-After` header.
     wait_for("a full disk", || {
-        (served.writer.disk_bytes() > DISK_BYTES / 3).then_some(())
+        (served.writer.status().disk_bytes > DISK_BYTES / 3).then_some(())
     });
     let unavailable = clients.unavailable();
     wait_for("a full spool", || {

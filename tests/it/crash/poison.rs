@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use embedder::tables;
-use rowmill_ingest::{Ack, WriterOptions, not_found, table::Table};
+use rowmill_ingest::{Ack, WriterOptions, server::not_found, table::Table};
 use tower::{Layer, service_fn};
 
 use crate::support::{engine::Database, service::Served};
@@ -27,7 +27,7 @@ fn a_poisoned_row_among_a_hundred_thousand_costs_exactly_that_row() {
         ..WriterOptions::default()
     };
     let served = Served::start_in(Some(data.path()), &database.url(), &tables::SCHEMA, options, |writer| {
-        tables::layer(writer).layer(service_fn(not_found))
+        tables::layer(writer).unwrap().layer(service_fn(not_found))
     });
     database.query(&format!(
         "ALTER TABLE engine_merge_tree ADD CONSTRAINT no_poison CHECK key != {POISON}"

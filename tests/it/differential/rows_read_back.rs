@@ -7,7 +7,7 @@ use embedder::tables::{
     types::{CEnum8, CNamed, CNamedDeep},
 };
 use rowmill::tables::{self as standard, MailStatistics};
-use rowmill_ingest::{not_found, value::Decimal64};
+use rowmill_ingest::{server::not_found, value::Decimal64};
 use tokio::runtime::Runtime;
 use tower::{Layer, service_fn};
 
@@ -143,7 +143,7 @@ fn orders_and_visits_come_back_and_go_in_again() {
 fn the_seeds_table_comes_back_and_goes_in_again() {
     let database = Database::create("mail_back");
     let served = Served::start(&database, &standard::SCHEMA, |writer| {
-        standard::layer(writer).layer(service_fn(not_found))
+        standard::layer(writer).unwrap().layer(service_fn(not_found))
     });
     let sent = r#"{"event":"sent","email":"bob@example.com","message_id":"m","spam":{"score":1.5}}"#;
     let answer = http::post_json(served.address, "/wh/mail", sent);

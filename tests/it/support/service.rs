@@ -6,7 +6,13 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
-use rowmill_ingest::{ServeOptions, Servers, Writer, WriterOptions, serve, sync, table::Schema};
+use rowmill_ingest::{
+    Writer, WriterOptions,
+    schema::sync,
+    server::{ServeOptions, serve},
+    store::Servers,
+    table::Schema,
+};
 use tokio::{net::TcpListener, runtime::Runtime, sync::oneshot};
 use tower::Service;
 

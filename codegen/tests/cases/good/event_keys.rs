@@ -226,6 +226,54 @@ pub mod signups {
             };
             &RULES
         }
+        fn table(&self) -> &'static __rt::Table {
+            &TABLE
+        }
+        fn complete(
+            &mut self,
+            stamp: &__rt::EventMeta<'a>,
+            refusals: &mut __rt::InvalidColumns,
+        ) -> __rt::PresentColumns {
+            let mut filled: Self = ::core::default::Default::default();
+            __rt::Row::stamp(
+                &mut filled,
+                stamp,
+                &mut ::core::default::Default::default(),
+            );
+            if __rt::is_same(&self.id, &::core::default::Default::default()) {
+                self.id = filled.id;
+            }
+            __rt::check_max_bytes(254, self.email.len(), &TABLE.columns[1], refusals);
+            __rt::check_max_bytes(
+                40,
+                self.user.as_deref().map_or(0, __rt::str::len),
+                &TABLE.columns[3],
+                refusals,
+            );
+            __rt::check_max_bytes(
+                1000,
+                __rt::encoded_bytes(&self.tags),
+                &TABLE.columns[5],
+                refusals,
+            );
+            let mut present: __rt::PresentColumns = ::core::default::Default::default();
+            if !__rt::is_same(&self.email, &::core::default::Default::default()) {
+                present.insert(1);
+            }
+            if !__rt::is_same(&self.user, &::core::default::Default::default()) {
+                present.insert(3);
+            }
+            if !__rt::is_same(&self.kind, &::core::default::Default::default()) {
+                present.insert(4);
+            }
+            if !__rt::is_same(&self.lines_sku, &::core::default::Default::default()) {
+                present.insert(6);
+            }
+            if !__rt::is_same(&self.lines_n, &::core::default::Default::default()) {
+                present.insert(7);
+            }
+            present
+        }
     }
     /// The table as ClickHouse has it.
     pub static TABLE: __rt::Table = __rt::Table {
@@ -413,10 +461,25 @@ impl __rt::Routes for Routes {
 }
 /// Returns the layer that takes the events of all tables and hands every other request on to the inner service.
 ///
-/// # Panics
-/// If the writer was made with another schema than [`SCHEMA`].
-#[allow(clippy::restriction, dead_code, unreachable_pub, unused_imports)]
-#[must_use]
-pub fn layer(writer: __rt::Writer) -> __rt::EventLayer<Routes> {
+/// # Errors
+///
+/// The writer was made with another schema than [`SCHEMA`].
+#[allow(
+    clippy::all,
+    clippy::pedantic,
+    clippy::nursery,
+    clippy::restriction,
+    dead_code,
+    missing_copy_implementations,
+    non_snake_case,
+    single_use_lifetimes,
+    unreachable_patterns,
+    unreachable_pub,
+    unused_qualifications,
+    unused_variables
+)]
+pub fn layer(
+    writer: __rt::Writer,
+) -> __rt::Result<__rt::EventLayer<Routes>, __rt::SchemaMismatch> {
     __rt::EventLayer::new(writer)
 }

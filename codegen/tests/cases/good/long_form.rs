@@ -184,6 +184,41 @@ pub mod orders {
                 out.push(__rt::DEFAULT);
             }
         }
+        fn table(&self) -> &'static __rt::Table {
+            &TABLE
+        }
+        fn complete(
+            &mut self,
+            stamp: &__rt::EventMeta<'a>,
+            refusals: &mut __rt::InvalidColumns,
+        ) -> __rt::PresentColumns {
+            let mut filled: Self = ::core::default::Default::default();
+            __rt::Row::stamp(
+                &mut filled,
+                stamp,
+                &mut ::core::default::Default::default(),
+            );
+            if __rt::is_same(&self.id, &::core::default::Default::default()) {
+                self.id = filled.id;
+            }
+            let mut present: __rt::PresentColumns = ::core::default::Default::default();
+            if !__rt::is_same(&self.net, &::core::default::Default::default()) {
+                present.insert(2);
+            }
+            if !__rt::is_same(&self.secret, &::core::default::Default::default()) {
+                present.insert(5);
+            }
+            if !__rt::is_same(&self.raw, &::core::default::Default::default()) {
+                present.insert(6);
+            }
+            if !__rt::is_same(&self.hash, &::core::default::Default::default()) {
+                present.insert(7);
+            }
+            if !__rt::is_same(&self.paid_at, &::core::default::Default::default()) {
+                present.insert(9);
+            }
+            present
+        }
     }
     /// The table as ClickHouse has it.
     pub static TABLE: __rt::Table = __rt::Table {
@@ -514,6 +549,41 @@ pub mod refunds {
             out.push(__rt::VALUE);
             __rt::Encode::put(&self.reason, out);
         }
+        fn table(&self) -> &'static __rt::Table {
+            &TABLE
+        }
+        fn complete(
+            &mut self,
+            stamp: &__rt::EventMeta<'a>,
+            refusals: &mut __rt::InvalidColumns,
+        ) -> __rt::PresentColumns {
+            let mut filled: Self = ::core::default::Default::default();
+            __rt::Row::stamp(
+                &mut filled,
+                stamp,
+                &mut ::core::default::Default::default(),
+            );
+            if __rt::is_same(&self.id, &::core::default::Default::default()) {
+                self.id = filled.id;
+            }
+            let mut present: __rt::PresentColumns = ::core::default::Default::default();
+            if !__rt::is_same(&self.net, &::core::default::Default::default()) {
+                present.insert(2);
+            }
+            if !__rt::is_same(&self.secret, &::core::default::Default::default()) {
+                present.insert(5);
+            }
+            if !__rt::is_same(&self.raw, &::core::default::Default::default()) {
+                present.insert(6);
+            }
+            if !__rt::is_same(&self.hash, &::core::default::Default::default()) {
+                present.insert(7);
+            }
+            if !__rt::is_same(&self.paid_at, &::core::default::Default::default()) {
+                present.insert(9);
+            }
+            present
+        }
     }
     /// The table as ClickHouse has it.
     pub static TABLE: __rt::Table = __rt::Table {
@@ -746,10 +816,25 @@ impl __rt::Routes for Routes {
 }
 /// Returns the layer that takes the events of all tables and hands every other request on to the inner service.
 ///
-/// # Panics
-/// If the writer was made with another schema than [`SCHEMA`].
-#[allow(clippy::restriction, dead_code, unreachable_pub, unused_imports)]
-#[must_use]
-pub fn layer(writer: __rt::Writer) -> __rt::EventLayer<Routes> {
+/// # Errors
+///
+/// The writer was made with another schema than [`SCHEMA`].
+#[allow(
+    clippy::all,
+    clippy::pedantic,
+    clippy::nursery,
+    clippy::restriction,
+    dead_code,
+    missing_copy_implementations,
+    non_snake_case,
+    single_use_lifetimes,
+    unreachable_patterns,
+    unreachable_pub,
+    unused_qualifications,
+    unused_variables
+)]
+pub fn layer(
+    writer: __rt::Writer,
+) -> __rt::Result<__rt::EventLayer<Routes>, __rt::SchemaMismatch> {
     __rt::EventLayer::new(writer)
 }

@@ -154,6 +154,43 @@ pub mod webhooks {
             __rt::Encode::put(&self.extra_key, out);
             __rt::Encode::put(&self.extra_value, out);
         }
+        fn table(&self) -> &'static __rt::Table {
+            &TABLE
+        }
+        fn complete(
+            &mut self,
+            stamp: &__rt::EventMeta<'a>,
+            refusals: &mut __rt::InvalidColumns,
+        ) -> __rt::PresentColumns {
+            let mut filled: Self = ::core::default::Default::default();
+            __rt::Row::stamp(
+                &mut filled,
+                stamp,
+                &mut ::core::default::Default::default(),
+            );
+            if __rt::is_same(&self.id, &::core::default::Default::default()) {
+                self.id = filled.id;
+            }
+            if __rt::is_same(&self.date, &::core::default::Default::default()) {
+                self.date = filled.date;
+            }
+            if __rt::is_same(&self.timestamp, &::core::default::Default::default()) {
+                self.timestamp = filled.timestamp;
+            }
+            __rt::check_pairs(
+                self.td_extra_key.len(),
+                self.td_extra_value.len(),
+                &TABLE.columns[8],
+                refusals,
+            );
+            __rt::check_pairs(
+                self.extra_key.len(),
+                self.extra_value.len(),
+                &TABLE.columns[10],
+                refusals,
+            );
+            ::core::default::Default::default()
+        }
     }
     /// The table as ClickHouse has it.
     pub static TABLE: __rt::Table = __rt::Table {
@@ -426,6 +463,43 @@ pub mod mail_statistics {
             __rt::Encode::put(&self.event, out);
             __rt::Encode::put(&self.email, out);
             __rt::Encode::put(&self.detailed, out);
+        }
+        fn table(&self) -> &'static __rt::Table {
+            &TABLE
+        }
+        fn complete(
+            &mut self,
+            stamp: &__rt::EventMeta<'a>,
+            refusals: &mut __rt::InvalidColumns,
+        ) -> __rt::PresentColumns {
+            let mut filled: Self = ::core::default::Default::default();
+            __rt::Row::stamp(
+                &mut filled,
+                stamp,
+                &mut ::core::default::Default::default(),
+            );
+            if __rt::is_same(&self.id, &::core::default::Default::default()) {
+                self.id = filled.id;
+            }
+            if __rt::is_same(&self.date, &::core::default::Default::default()) {
+                self.date = filled.date;
+            }
+            if __rt::is_same(&self.timestamp, &::core::default::Default::default()) {
+                self.timestamp = filled.timestamp;
+            }
+            __rt::check_pairs(
+                self.extra_key.len(),
+                self.extra_value.len(),
+                &TABLE.columns[1],
+                refusals,
+            );
+            __rt::check_pairs(
+                self.td_extra_key.len(),
+                self.td_extra_value.len(),
+                &TABLE.columns[10],
+                refusals,
+            );
+            ::core::default::Default::default()
         }
     }
     /// The table as ClickHouse has it.
@@ -753,10 +827,25 @@ impl __rt::Routes for Routes {
 }
 /// Returns the layer that takes the events of all tables and hands every other request on to the inner service.
 ///
-/// # Panics
-/// If the writer was made with another schema than [`SCHEMA`].
-#[allow(clippy::restriction, dead_code, unreachable_pub, unused_imports)]
-#[must_use]
-pub fn layer(writer: __rt::Writer) -> __rt::EventLayer<Routes> {
+/// # Errors
+///
+/// The writer was made with another schema than [`SCHEMA`].
+#[allow(
+    clippy::all,
+    clippy::pedantic,
+    clippy::nursery,
+    clippy::restriction,
+    dead_code,
+    missing_copy_implementations,
+    non_snake_case,
+    single_use_lifetimes,
+    unreachable_patterns,
+    unreachable_pub,
+    unused_qualifications,
+    unused_variables
+)]
+pub fn layer(
+    writer: __rt::Writer,
+) -> __rt::Result<__rt::EventLayer<Routes>, __rt::SchemaMismatch> {
     __rt::EventLayer::new(writer)
 }

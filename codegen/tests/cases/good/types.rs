@@ -607,6 +607,44 @@ pub mod types {
             out.push(__rt::VALUE);
             __rt::Encode::put(&self.page_extra_value, out);
         }
+        fn table(&self) -> &'static __rt::Table {
+            &TABLE
+        }
+        fn complete(
+            &mut self,
+            stamp: &__rt::EventMeta<'a>,
+            refusals: &mut __rt::InvalidColumns,
+        ) -> __rt::PresentColumns {
+            __rt::check_pairs(
+                self.page_extra_key.len(),
+                self.page_extra_value.len(),
+                &TABLE.columns[41],
+                refusals,
+            );
+            let mut present: __rt::PresentColumns = ::core::default::Default::default();
+            if !__rt::is_same(&self.price, &::core::default::Default::default()) {
+                present.insert(6);
+            }
+            if !__rt::is_same(&self.at_zone, &::core::default::Default::default()) {
+                present.insert(9);
+            }
+            if !__rt::is_same(&self.kind, &::core::default::Default::default()) {
+                present.insert(13);
+            }
+            if !__rt::is_same(&self.items_size, &::core::default::Default::default()) {
+                present.insert(20);
+            }
+            if !__rt::is_same(&self.items_name, &::core::default::Default::default()) {
+                present.insert(21);
+            }
+            if !__rt::is_same(&self.raw, &::core::default::Default::default()) {
+                present.insert(37);
+            }
+            if !__rt::is_same(&self.length, &::core::default::Default::default()) {
+                present.insert(38);
+            }
+            present
+        }
     }
     /// The table as ClickHouse has it.
     pub static TABLE: __rt::Table = __rt::Table {
@@ -1061,10 +1099,25 @@ impl __rt::Routes for Routes {
 }
 /// Returns the layer that takes the events of all tables and hands every other request on to the inner service.
 ///
-/// # Panics
-/// If the writer was made with another schema than [`SCHEMA`].
-#[allow(clippy::restriction, dead_code, unreachable_pub, unused_imports)]
-#[must_use]
-pub fn layer(writer: __rt::Writer) -> __rt::EventLayer<Routes> {
+/// # Errors
+///
+/// The writer was made with another schema than [`SCHEMA`].
+#[allow(
+    clippy::all,
+    clippy::pedantic,
+    clippy::nursery,
+    clippy::restriction,
+    dead_code,
+    missing_copy_implementations,
+    non_snake_case,
+    single_use_lifetimes,
+    unreachable_patterns,
+    unreachable_pub,
+    unused_qualifications,
+    unused_variables
+)]
+pub fn layer(
+    writer: __rt::Writer,
+) -> __rt::Result<__rt::EventLayer<Routes>, __rt::SchemaMismatch> {
     __rt::EventLayer::new(writer)
 }

@@ -1,0 +1,43 @@
+//! The status of a writer.
+
+use crate::{lease::NodeStatus, spool::TableCounts, sync::state::SchemaState, writer::refusal_counts::RejectionCounts};
+
+/// The status of a writer at one moment, from [`Writer::status`](crate::Writer::status): what a
+/// readiness probe and metrics report.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WriterStatus {
+    /// Whether the tables are ready for rows.
+    pub schema: SchemaState,
+    /// The counters of each table's rows: first the schema's tables, then the dead letters, then
+    /// tables that are no longer in the schema, but for which an earlier process left rows.
+    pub tables: Vec<TableCounts>,
+    /// The rejections of this writer's layers since the start, by reason.
+    pub rejections: RejectionCounts,
+    /// The node number of this writer's ids, and whether another process has it, too.
+    pub node: NodeStatus,
+    /// Whether the capacity for waiting rows is nearly used up, or the disk fails: the moment to
+    /// divert traffic at a load balancer.
+    pub is_nearly_full: bool,
+    /// Whether rows are on disk as well as in memory.
+    pub has_disk: bool,
+    /// Whether the last write to the spool failed.
+    pub is_disk_failing: bool,
+    /// The number of damaged parts of the spool that were found since the start. Their segments are
+    /// kept under another name.
+    pub damaged_parts: u64,
+    /// The length of the spool's segments, in bytes.
+    pub disk_bytes: u64,
+    /// The memory that waiting rows and requests in flight take, in bytes.
+    pub memory_bytes: usize,
+    /// The part of `memory_bytes` that requests in flight take: bodies that have not arrived in
+    /// full, and the rows of a request of many events until all of them are decoded.
+    pub request_bytes: usize,
+}
+
+impl WriterStatus {
+    /// Returns the counters of the table `name`; `None` if the writer has no such table.
+    pub fn table(&self, name: &str) -> Option<&TableCounts> {
+        self.tables.iter().find(|counts| *counts.table == *name)
+    }
+}
