@@ -3,6 +3,8 @@
 //! ```text
 //! disk          a disk that loses power and fails on request
 //! world         a spool on such a disk, without threads
+//! queue         what the queues count and schedule
+//! commit        what a commit writes, and when
 //! reader        which blocks delivery gets
 //! dead_letters  a refused row is in one place, whatever happens
 //! log           segments stay as long as they are needed
@@ -16,6 +18,7 @@
 //! simulation    every order of faults
 //! ```
 
+pub(crate) mod commit;
 pub(crate) mod damage;
 pub(crate) mod dead_letters;
 pub(crate) mod disk;
@@ -24,6 +27,7 @@ pub(crate) mod frames;
 pub(crate) mod limits;
 pub(crate) mod liveness;
 pub(crate) mod log;
+pub(crate) mod queue;
 pub(crate) mod reader;
 pub(crate) mod recover;
 pub(crate) mod signal;
