@@ -19,10 +19,10 @@ use syn::{
 
 /// The folders and files of `ingest/src`, from the first that sees a request to those that depend
 /// on neither requests nor tables.
-const STAGES: [&str; 24] = [
+const STAGES: [&str; 25] = [
     "service", "collect", "intake", "writer", "rejected", "deliver", "spool", "block", "native", "lease", "sync",
     "ids", "answer", "value", "identify", "table", "request", "json", "fields", "store", "ack", "arena", "scan",
-    "budget",
+    "budget", "leb128",
 ];
 
 /// The module that generated code uses; it re-exports from everywhere.

@@ -100,6 +100,7 @@
 //! arena      memory of one event, for each thread
 //! scan       sixteen bytes of a text at a time
 //! budget     bytes in use, and their limit
+//! leb128     lengths in ClickHouse's formats
 //! ```
 //!
 //! # Acknowledgements
@@ -125,6 +126,7 @@ mod ids;
 mod intake;
 pub mod json;
 mod lease;
+mod leb128;
 mod native;
 pub mod rejected;
 mod request;

@@ -33,12 +33,7 @@ impl<'a> TableDelivery<'a> {
         part: &Part,
         tries: &mut Tries,
     ) -> Result<Tried, Failure> {
-        let Delivery {
-            servers,
-            spool,
-            permits,
-            ..
-        } = self.delivery;
+        let Delivery { servers, permits, .. } = self.delivery;
         // The wait for a server with the tables does not count as a failure.
         servers.wait().await;
         // Held during the try only, not during the wait for the next one. This cannot fail, since
@@ -50,7 +45,7 @@ impl<'a> TableDelivery<'a> {
         let result = self.look_and_send(&connection, block, part, tries).await;
         if let Err(Failure::Server(error)) = &result {
             if error.may_be_stored() {
-                spool.doubt(block, part);
+                self.reader.doubt(block, part);
             }
             if error.is_absence() {
                 servers.leave(place);
@@ -66,7 +61,7 @@ impl<'a> TableDelivery<'a> {
         part: &Part,
         tries: &mut Tries,
     ) -> Result<Tried, Failure> {
-        let Delivery { spool, timeout, .. } = self.delivery;
+        let (spool, timeout) = (self.reader, &self.delivery.timeout);
         let is_too_large = self.is_too_large(block, part, tries);
         if !spool.is_in_doubt(block, part) {
             if is_too_large {
@@ -75,7 +70,7 @@ impl<'a> TableDelivery<'a> {
             return self.send(connection, block, part, tries.generation).await;
         }
         let lookup = self.look_up(connection, block, part).await?;
-        let counters = spool.counters(self.lane);
+        let counters = spool.counters();
         Counters::add(&counters.lookups, 1);
         let may_be_missed = lookup.has_views || connection.has_quorum;
         match lookup.found {
@@ -171,16 +166,16 @@ impl<'a> TableDelivery<'a> {
 
     /// Marks rows as stored in the spool, and confirms them to the audit.
     pub(super) async fn settle_stored(&self, block: &Arc<SealedBlock>, part: &Part) {
-        let Delivery { spool, audit, .. } = self.delivery;
-        let Some(audit) = audit else {
-            return spool.settle(self.lane, block, part, Outcome::Stored);
+        let spool = self.reader;
+        let Some(audit) = &self.delivery.audit else {
+            return spool.settle(block, part, Outcome::Stored);
         };
         // Read before the spool forgets the rows. Rows that cannot be read are stored all the same,
         // but the audit does not compare them.
         let rows = spool.rows(block, part).await;
-        spool.settle(self.lane, block, part, Outcome::Stored);
+        spool.settle(block, part, Outcome::Stored);
         if let Some(ids) = rows.ok().and_then(|rows| block.layout.row_ids(&rows.bytes, &rows.ends)) {
-            audit.confirm(self.lane, &ids);
+            audit.confirm(spool.id(), &ids);
         }
     }
 
@@ -190,9 +185,8 @@ impl<'a> TableDelivery<'a> {
         block: &Arc<SealedBlock>,
         part: &Part,
     ) -> Result<Lookup, Failure> {
-        let Delivery { spool, timeout, .. } = self.delivery;
-        let rows = spool.rows(block, part).await.map_err(Failure::Disk)?;
-        let lookup = Lookup::of(connection, block, part, &rows, *timeout).await;
+        let rows = self.reader.rows(block, part).await.map_err(Failure::Disk)?;
+        let lookup = Lookup::of(connection, block, part, &rows, self.delivery.timeout).await;
         lookup.map_err(|error| Failure::Server(error.of_question()))
     }
 
@@ -226,13 +220,12 @@ impl<'a> TableDelivery<'a> {
         part: &Part,
         sending: Sending<'_>,
     ) -> Result<Tried, Failure> {
-        let Delivery { spool, .. } = self.delivery;
         let form = self.form_of(connection, block).await?;
         let Some(compressed) = self.compressed(block, part, form).await? else {
             return Ok(Tried::Lost);
         };
         // Rows on disk need no memory any more: another try would read them from disk.
-        spool.evict(self.lane, block);
+        self.reader.evict(block);
         let query_id = format!("{}{:x}", query_prefix(block), dice());
         let request = InsertRequest {
             statement: compressed.statement(block),
@@ -255,15 +248,10 @@ impl<'a> TableDelivery<'a> {
 
     /// Returns the form in which a block's rows fit the table as it is now.
     pub(super) async fn form_of(&mut self, connection: &Connection, block: &SealedBlock) -> Result<Form, Failure> {
-        let Delivery {
-            spool,
-            timeout,
-            changes,
-            ..
-        } = self.delivery;
+        let Delivery { timeout, changes, .. } = self.delivery;
         let layout = &block.layout;
         // The sync has already compared the schema's own insert target with the table.
-        if Arc::ptr_eq(layout, spool.layout(self.lane)) {
+        if Arc::ptr_eq(layout, self.reader.layout()) {
             return Ok(Form::Own);
         }
         if let Some((_, form)) = self.forms.iter().find(|(known, _)| Arc::ptr_eq(known, layout)) {
@@ -281,11 +269,11 @@ impl<'a> TableDelivery<'a> {
         part: &Part,
         form: Form,
     ) -> Result<Option<Compressed>, Failure> {
-        let Delivery { spool, compressor, .. } = self.delivery;
+        let compressor = &self.delivery.compressor;
         let compressing = match Prefetched::take_if(&mut self.ahead, block, part) {
             Some(compressing) if matches!(form, Form::Own) => compressing,
             _ => {
-                let rows = spool.rows(block, part).await.map_err(Failure::Disk)?;
+                let rows = self.reader.rows(block, part).await.map_err(Failure::Disk)?;
                 if rows.ends.is_empty() {
                     return Ok(None);
                 }
@@ -300,7 +288,6 @@ impl<'a> TableDelivery<'a> {
     /// prefetching is not useful now.
     pub(super) async fn next_ahead(&self) -> Prefetched<'a> {
         let Delivery {
-            spool,
             compressor,
             ahead_permits,
             ..
@@ -309,7 +296,7 @@ impl<'a> TableDelivery<'a> {
         if self.is_throttled || self.ahead.is_some() || self.guard.has_parked() {
             return pending().await;
         }
-        let next = spool.upcoming(self.lane).await;
+        let next = self.reader.prefetch().await;
         match ahead_permits.try_acquire() {
             Ok(permit) => Prefetched::start(next, compressor, permit),
             Err(_) => pending().await,

@@ -45,7 +45,11 @@ pub(crate) use self::{
     lookup::keeps_each_row,
 };
 use self::{guard::Guard, servers::ActiveServer, table::TableDelivery};
-use crate::{deliver::compress::Compressor, spool::Spool, store::alarm::FailureLog};
+use crate::{
+    deliver::compress::Compressor,
+    spool::{Spool, TableReader},
+    store::alarm::FailureLog,
+};
 
 /// The maximum number of rows in a block. It is less than the `max_insert_block_size` that every
 /// insert sets (ClickHouse's default), so ClickHouse takes a block as one unit: atomicity and
@@ -59,9 +63,7 @@ const CLOSING_WAIT: Duration = Duration::from_millis(200);
 #[derive(Debug)]
 pub(crate) struct Delivery {
     servers: ActiveServer,
-    spool: Arc<Spool>,
-    /// The queue of the dead letters.
-    dead_letters: usize,
+    spool: Spool,
     /// One permit for each insert that may run at a time.
     permits: Semaphore,
     /// The same number of permits for prefetched rows.
@@ -78,8 +80,7 @@ impl Delivery {
     /// time.
     pub(crate) fn new(
         servers: ActiveServer,
-        spool: Arc<Spool>,
-        dead_letters: usize,
+        spool: Spool,
         inserts_in_flight: usize,
         timeout: Duration,
         changes: Changes,
@@ -89,7 +90,6 @@ impl Delivery {
         Self {
             servers,
             spool,
-            dead_letters,
             permits: Semaphore::new(permits),
             ahead_permits: Semaphore::new(permits),
             compressor: Arc::default(),
@@ -106,20 +106,20 @@ impl Delivery {
     }
 
     /// Delivers a queue's blocks until the spool is closed and the queue is empty.
-    pub(crate) async fn run(&self, lane: usize) {
+    pub(crate) async fn run(&self, reader: TableReader) {
         let table = TableDelivery {
             delivery: self,
-            lane,
-            guard: Guard::new(self.spool.has_divided(lane)),
+            reader: &reader,
+            guard: Guard::new(reader.has_divided()),
             alarm: FailureLog::default(),
             forms: Vec::new(),
             max_bytes: usize::MAX,
             // A backlog at the start consists of rows that an earlier process could not deliver.
-            is_throttled: self.spool.has_backlog(lane),
+            is_throttled: reader.has_backlog(),
             ahead: None,
         };
         table.run().await;
-        self.spool.ends();
+        reader.finish();
     }
 
     /// Waits for `wait`, but only briefly while the process is shutting down.

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::{
     block::{parts::Part, sealed::SealedBlock},
     deliver::compress::{Compressing, Compressor, Form},
-    spool::Upcoming,
+    spool::NextBlock,
 };
 
 /// Rows that are compressed ahead of their turn.
@@ -27,7 +27,7 @@ pub(crate) struct Prefetched<'a> {
 
 impl<'a> Prefetched<'a> {
     /// Starts to compress the next rows.
-    pub(crate) fn start(next: Upcoming, compressor: &Arc<Compressor>, permit: SemaphorePermit<'a>) -> Self {
+    pub(crate) fn start(next: NextBlock, compressor: &Arc<Compressor>, permit: SemaphorePermit<'a>) -> Self {
         Self {
             block: next.block.id,
             part: next.part,

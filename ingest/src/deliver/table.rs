@@ -15,7 +15,7 @@ use super::{
 use crate::{
     block::{layout::InsertTarget, parts::Part, sealed::SealedBlock},
     budget::SpoolFull,
-    spool::{Counters, Next, Outcome, Parked},
+    spool::{Counters, Next, Outcome, Parked, TableReader},
     store::{
         Class,
         alarm::FailureLog,
@@ -30,7 +30,7 @@ pub(super) const MAX_TIMEOUTS: u32 = 2;
 #[derive(Debug)]
 pub(super) struct TableDelivery<'a> {
     pub(super) delivery: &'a Delivery,
-    pub(super) lane: usize,
+    pub(super) reader: &'a TableReader,
     pub(super) guard: Guard,
     pub(super) alarm: FailureLog,
     /// The forms of rows whose insert targets come from another build.
@@ -75,22 +75,19 @@ pub(super) enum Tried {
 
 impl<'a> TableDelivery<'a> {
     pub(super) async fn run(mut self) {
-        let Delivery {
-            spool, dead_letters, ..
-        } = self.delivery;
-        let is_last = self.lane == *dead_letters;
+        let reader = self.reader;
         loop {
             let guard = &self.guard;
             let parked = Parked {
                 is_parked: &|block, part| guard.is_parked(block, part),
-                is_all: guard.parks_all(spool.layout(self.lane)),
+                is_all: guard.parks_all(reader.layout()),
                 retry_at: guard.retry_at(),
             };
-            match spool.next(self.lane, is_last, parked).await {
+            match reader.next_block(parked).await {
                 Next::Rows(block, first) => {
                     let part = self.guard.choose(&block, first);
                     self.deliver(&block, &part).await;
-                    let counters = spool.counters(self.lane);
+                    let counters = reader.counters();
                     Counters::set(&counters.is_held, u64::from(self.guard.is_holding()));
                     Counters::set(&counters.failures, 0);
                 }
@@ -102,9 +99,9 @@ impl<'a> TableDelivery<'a> {
 
     /// Returns once the part is stored, refused, parked, lost or divided.
     pub(super) async fn deliver(&mut self, block: &Arc<SealedBlock>, part: &Part) {
-        let Delivery { spool, servers, .. } = self.delivery;
-        if servers.are_awaited() {
-            spool.evict(self.lane, block);
+        let reader = self.reader;
+        if self.delivery.servers.are_awaited() {
+            reader.evict(block);
         }
         let mut failures = 0;
         let mut tries = Tries::default();
@@ -120,7 +117,7 @@ impl<'a> TableDelivery<'a> {
                     }
                     return self.pace(started.elapsed()).await;
                 }
-                Ok(Tried::Lost) => return spool.settle(self.lane, block, part, Outcome::Lost),
+                Ok(Tried::Lost) => return reader.settle(block, part, Outcome::Lost),
                 Ok(Tried::Divided) => return,
                 Err(failure) => failure,
             };
@@ -128,8 +125,8 @@ impl<'a> TableDelivery<'a> {
             tries.timeouts += u32::from(failure.is_timeout());
             // Prefetched frames must not take memory while rows wait.
             self.ahead = None;
-            Counters::add(&spool.counters(self.lane).retries, 1);
-            Counters::set(&spool.counters(self.lane).failures, failures.into());
+            Counters::add(&reader.counters().retries, 1);
+            Counters::set(&reader.counters().failures, failures.into());
             self.is_throttled = true;
             match self.handle(block, part, failure, failures, &tries).await {
                 Some(backoff) => self.delivery.wait(backoff.wait(failures, dice())).await,
@@ -155,7 +152,7 @@ impl<'a> TableDelivery<'a> {
                     Err(failure) => failure,
                 }
             }
-            Class::Refused if self.lane == self.delivery.dead_letters => failure,
+            Class::Refused if self.reader.is_of_dead_letters() => failure,
             Class::Refused => match self.refuse(block, part, failure).await {
                 Ok(()) => return None,
                 Err(failure) => failure,
@@ -188,9 +185,7 @@ impl<'a> TableDelivery<'a> {
         part: &Part,
         refusal: Failure,
     ) -> Result<(), Failure> {
-        let Delivery {
-            spool, dead_letters, ..
-        } = self.delivery;
+        let reader = self.reader;
         if !self.guard.may_refuse() {
             self.alarm.report(block, part, 1, &refusal);
             self.guard.park_block(block);
@@ -200,10 +195,10 @@ impl<'a> TableDelivery<'a> {
             tracing::warn!(table = %block.layout.table, block = %block.id, rows = part.len(), "ClickHouse refuses rows: the delivery searches for the invalid ones");
             return self.halve(block, part).await.map(drop);
         }
-        let row = spool.rows(block, part).await.map_err(Failure::Disk)?.bytes;
+        let row = reader.rows(block, part).await.map_err(Failure::Disk)?.bytes;
         let letter = RefusedRow::of(block, part, &refusal);
         // If the spool has no space for the dead letter, the row stays in its block.
-        let kept = spool.refuse(self.lane, block, part, *dead_letters, |out| letter.encode(&row, out));
+        let kept = reader.move_to_dead_letters(block, part, |out| letter.encode(&row, out));
         kept.await
             .map_err(|SpoolFull| Failure::Disk(io::ErrorKind::StorageFull.into()))?;
         self.guard.spend();
@@ -217,7 +212,7 @@ impl<'a> TableDelivery<'a> {
     /// Divides a part of more than one row.
     pub(super) async fn halve(&self, block: &Arc<SealedBlock>, part: &Part) -> Result<(), Failure> {
         let Some(middle) = part.middle() else { return Ok(()) };
-        self.delivery.spool.cut(block, middle).await.map_err(Failure::Disk)
+        self.reader.cut(block, middle).await.map_err(Failure::Disk)
     }
 
     /// Divides a part of more than one row, and from now on every later part that is as large.
@@ -237,12 +232,12 @@ impl<'a> TableDelivery<'a> {
     /// rows.
     pub(super) async fn retry_parked(&mut self) {
         let Some(id) = self.guard.retry() else { return };
-        let Delivery { spool, .. } = self.delivery;
+        let reader = self.reader;
         let guard = &self.guard;
-        if guard.prefers_others() && spool.has_rows(self.lane, &|block, part| guard.is_parked(block, part)) {
+        if guard.prefers_others() && reader.has_rows(&|block, part| guard.is_parked(block, part)) {
             return;
         }
-        let Some(block) = spool.block(self.lane, id) else {
+        let Some(block) = reader.block(id) else {
             return self.guard.forget(id);
         };
         let left: Vec<_> = block.state().parts.iter().collect();
@@ -253,12 +248,12 @@ impl<'a> TableDelivery<'a> {
         let within = |part: &&Part| part.bounds().contains(&row);
         for part in left.iter().filter(within) {
             // Halves of stored rows would have other tokens.
-            if spool.is_in_doubt(&block, part) {
+            if reader.is_in_doubt(&block, part) {
                 return self.guard.probe(id, part.clone());
             }
             for cut in [row, row + 1] {
                 let is_inside = part.bounds().start < cut && cut < part.bounds().end;
-                if is_inside && spool.cut(&block, cut).await.is_err() {
+                if is_inside && reader.cut(&block, cut).await.is_err() {
                     return;
                 }
             }
@@ -284,7 +279,7 @@ impl<'a> TableDelivery<'a> {
     /// as well.
     pub(super) async fn pace(&mut self, took: Duration) {
         let spool = &self.delivery.spool;
-        self.is_throttled = self.is_throttled && spool.has_backlog(self.lane);
+        self.is_throttled = self.is_throttled && self.reader.has_backlog();
         if self.is_throttled && !spool.is_closed() && !spool.is_nearly_full() {
             self.delivery.wait(took).await;
         }

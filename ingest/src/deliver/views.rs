@@ -95,7 +95,6 @@ impl TableDelivery<'_> {
     ) -> Result<(), Failure> {
         let Delivery {
             servers,
-            spool,
             permits,
             timeout,
             ..
@@ -166,11 +165,11 @@ impl TableDelivery<'_> {
         let mut letters = RowBatch::default();
         encode_letters(block, &refused, &mut letters).map_err(no_room)?;
         let first = all.first().copied().unwrap_or_default();
-        let letters = spool.write_notices(self.delivery.dead_letters, block.notice_id(first), &mut letters);
+        let letters = self.reader.write_notices(block.notice_id(first), &mut letters);
         let letters = letters.await.map_err(no_room)?;
         self.settle_stored(block, part).await;
         if let Some(letters) = letters {
-            spool.release_dead_letter(self.delivery.dead_letters, letters);
+            self.reader.release_dead_letter(letters);
         }
         self.tell_refused(block, part, &refused, missed.as_ref());
         match taken {
@@ -213,7 +212,7 @@ impl TableDelivery<'_> {
 
     /// Returns the rows of a part with their ids, or none if some of the rows are lost on disk.
     async fn numbered(&self, block: &Arc<SealedBlock>, part: &Part) -> Result<Vec<NumberedRow>, Failure> {
-        let rows = self.delivery.spool.rows(block, part).await.map_err(Failure::Disk)?;
+        let rows = self.reader.rows(block, part).await.map_err(Failure::Disk)?;
         let ids = block.layout.row_ids(&rows.bytes, &rows.ends).unwrap_or_default();
         Ok(match ids.len() == part.len() {
             true => part.rows().zip(ids).collect(),
@@ -228,7 +227,7 @@ impl TableDelivery<'_> {
         refused: &[RefusedRows],
         missed: Option<&ClickHouseError>,
     ) {
-        let counters = self.delivery.spool.counters(self.lane);
+        let counters = self.reader.counters();
         for one in refused {
             Counters::add(&counters.rows_refused_by_views, one.len() as u64);
             let first = one.rows.first().map(|(_, error)| error);

@@ -33,7 +33,7 @@ pub(crate) trait Disk: fmt::Debug + Send + Sync {
 
     /// Keeps a copy of a damaged segment for inspection, under a name that the spool does not read.
     /// The first copy of a segment stays.
-    fn set_aside(&self, segment: u64) -> io::Result<()>;
+    fn quarantine(&self, segment: u64) -> io::Result<()>;
 }
 
 /// A segment that is open for writing.
@@ -54,7 +54,7 @@ pub(crate) trait Segment: fmt::Debug + Send {
 /// The extension of a segment's name.
 const EXTENSION: &str = "spool";
 /// The extension of a quarantined segment's name.
-pub(crate) const ASIDE_EXTENSION: &str = "damaged";
+pub(crate) const QUARANTINE_EXTENSION: &str = "damaged";
 /// The extension of a copy that is not complete yet.
 const COPY_EXTENSION: &str = "copying";
 /// The file whose lock keeps out a second process.
@@ -164,10 +164,10 @@ impl Disk for Folder {
         }
     }
 
-    fn set_aside(&self, segment: u64) -> io::Result<()> {
+    fn quarantine(&self, segment: u64) -> io::Result<()> {
         let name = self.name(segment);
         let (kept, unfinished) = (
-            name.with_extension(ASIDE_EXTENSION),
+            name.with_extension(QUARANTINE_EXTENSION),
             name.with_extension(COPY_EXTENSION),
         );
         if kept.exists() {

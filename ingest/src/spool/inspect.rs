@@ -7,14 +7,16 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use crate::block::sealed::SealedBlock;
-use {
-    super::{
-        SpoolError,
-        disk::{ASIDE_EXTENSION, Disk, Folder, Segment},
-        recover::{ReadError, read_rows, recover},
+use crate::{
+    block::{
+        parts::{Part, RowRange, overlap},
+        sealed::SealedBlock,
     },
-    crate::block::parts::{Part, RowRange, overlap},
+    spool::{
+        disk::{Disk, Folder, QUARANTINE_EXTENSION, Segment},
+        read::{ReadError, read_rows},
+        recover::{SpoolError, recover},
+    },
 };
 
 /// The contents of a spool's folder.
@@ -94,7 +96,10 @@ pub fn inspect(folder: &Path) -> Result<SpoolReport, SpoolError> {
     let aside = std::fs::read_dir(folder)
         .map_err(io_error)?
         .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.extension().is_some_and(|extension| extension == ASIDE_EXTENSION))
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == QUARANTINE_EXTENSION)
+        })
         .collect();
     Ok(SpoolReport {
         segments: recovered.segments.len(),
@@ -199,7 +204,7 @@ impl Disk for ReadOnly {
         Ok(())
     }
 
-    fn set_aside(&self, _: u64) -> io::Result<()> {
+    fn quarantine(&self, _: u64) -> io::Result<()> {
         Ok(())
     }
 }

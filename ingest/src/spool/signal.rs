@@ -1,4 +1,4 @@
-//! The signal: wakes the thread that writes the log, at once or a little later.
+//! The signal: wakes the committer, at once or a little later.
 
 use std::{
     cell::Cell,
@@ -33,10 +33,10 @@ pub(super) enum Urgency {
     Now = 3,
 }
 
-/// Wakes the thread that writes the log.
+/// Wakes the committer.
 #[derive(Debug, Default)]
 pub(super) struct Signal {
-    pub(super) urgency: AtomicU8,
+    urgency: AtomicU8,
     pub(super) thread: OnceLock<Thread>,
 }
 
@@ -45,7 +45,7 @@ impl Signal {
     pub(super) fn raise(&self, urgency: Urgency) {
         let urgency = urgency as u8;
         // The order of all these operations matters: if a thread finds the signal raised, the
-        // coming round sees what the thread has to write.
+        // coming commit sees what the thread has to write.
         if self.urgency.load(Ordering::SeqCst) < urgency
             && self.urgency.fetch_max(urgency, Ordering::SeqCst) < urgency
             && let Some(thread) = self.thread.get()
@@ -56,7 +56,7 @@ impl Signal {
 
     /// Notes that this thread's event loop is idle. From the first call on, rows that the thread
     /// appends wait for the next call.
-    pub(super) fn rest(&self) {
+    pub(super) fn on_idle(&self) {
         NOTIFIED_BY_LOOP.set(self);
         if self.urgency.load(Ordering::SeqCst) == Urgency::OnIdle as u8 {
             self.raise(Urgency::Now);
@@ -74,12 +74,12 @@ impl Signal {
 
     /// Waits until there is something to write, and a moment longer for rows that may go along.
     pub(super) fn wait(&self) {
-        while self.patience() == Some(Duration::MAX) {
+        while self.max_delay() == Some(Duration::MAX) {
             thread::park();
         }
         let started = std::time::Instant::now();
-        while let Some(patience) = self.patience() {
-            match patience.checked_sub(started.elapsed()) {
+        while let Some(delay) = self.max_delay() {
+            match delay.checked_sub(started.elapsed()) {
                 Some(left) if !left.is_zero() => thread::park_timeout(left),
                 _ => break,
             }
@@ -87,7 +87,7 @@ impl Signal {
     }
 
     /// Returns how long the log may wait for more rows; `None` if not at all.
-    pub(super) fn patience(&self) -> Option<Duration> {
+    pub(super) fn max_delay(&self) -> Option<Duration> {
         let urgency = self.urgency.load(Ordering::SeqCst);
         let is = |level: Urgency| urgency == level as u8;
         match () {
@@ -98,47 +98,8 @@ impl Signal {
         }
     }
 
-    pub(super) fn lower(&self) {
+    /// Notes that the coming commit writes everything that there is.
+    pub(super) fn reset(&self) {
         self.urgency.store(Urgency::Never as u8, Ordering::SeqCst);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_a_loop_appends_that_tells_of_its_rest_waits_for_it() {
-        let (signal, other) = (Signal::default(), Signal::default());
-        assert_eq!(signal.wait_urgency(), Urgency::Now);
-        signal.rest();
-        assert_eq!(signal.patience(), Some(Duration::MAX), "nothing is to be written");
-        signal.raise(signal.wait_urgency());
-        assert_eq!(signal.patience(), Some(IDLE_DELAY));
-        signal.rest();
-        assert_eq!(signal.patience(), None);
-        // The call does not count for another signal, nor for another thread.
-        assert_eq!(other.wait_urgency(), Urgency::Now);
-        assert_eq!(
-            thread::scope(|scope| scope.spawn(|| signal.wait_urgency()).join().ok()),
-            Some(Urgency::Now)
-        );
-    }
-
-    #[test]
-    fn rows_that_nobody_waits_for_do_not_go_at_a_rest() {
-        let signal = Signal::default();
-        signal.raise(Urgency::Soon);
-        signal.rest();
-        assert_eq!(signal.patience(), Some(COMMIT_INTERVAL));
-    }
-
-    #[test]
-    fn a_loop_that_does_not_come_to_rest_is_not_waited_for() {
-        let signal = Signal::default();
-        signal.rest();
-        signal.raise(Urgency::OnIdle);
-        signal.wait();
-        assert_eq!(signal.patience(), Some(IDLE_DELAY));
     }
 }

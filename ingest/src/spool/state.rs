@@ -1,10 +1,11 @@
-//! State: shared by the queues, the deliveries, and the thread that writes the log.
+//! State: the log as all threads see it. Appenders and readers ask it for disk space and leave
+//! operations; the committer applies the operations.
 
 use std::{
     io,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -12,20 +13,26 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::{
-    block::sealed::SealedBlock,
-    spool::signal::{Signal, Urgency},
+    block::{parts::RowRange, sealed::SealedBlock},
+    budget::Budget,
+    spool::{
+        disk::Disk,
+        log::LogLimits,
+        signal::{Signal, Urgency},
+    },
 };
-use {
-    super::{disk::Disk, log::Log},
-    crate::{block::parts::RowRange, budget::Budget},
-};
+
+/// The share of the memory and of the disk that dead letters get, as a divisor: junk takes no space
+/// from rows. A row that ClickHouse refuses becomes a dead letter beyond that share, too: it has
+/// been acknowledged.
+pub(super) const DEAD_LETTERS_SHARE: usize = 8;
 
 /// The log as all threads see it.
 #[derive(Debug)]
 pub(super) struct LogState {
     pub(super) disk: Arc<dyn Disk>,
     pub(super) signal: Signal,
-    pub(super) ops: Mutex<Vec<Op>>,
+    ops: Mutex<Vec<Op>>,
     /// Whether the last attempt to write failed.
     pub(super) is_failing: AtomicBool,
     /// Parts of segments that were found damaged since the start.
@@ -33,13 +40,30 @@ pub(super) struct LogState {
     /// Disk space of blocks that are not stored.
     pub(super) waiting: Budget,
     /// Bytes beyond that bound for the dead letters of rows that ClickHouse refuses.
-    pub(super) letter_reserve: usize,
+    letter_reserve: usize,
     /// Bytes of all segments.
     pub(super) bytes: AtomicU64,
-    pub(super) stopped: AtomicBool,
+    stopped: AtomicBool,
 }
 
 impl LogState {
+    /// Returns the state of a log of `bytes` bytes, in which `damaged` parts were found.
+    pub(super) fn new(disk: Arc<dyn Disk>, limits: LogLimits, damaged: u64, bytes: u64) -> Self {
+        let capped = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+        Self {
+            disk,
+            signal: Signal::default(),
+            ops: Mutex::default(),
+            is_failing: AtomicBool::new(false),
+            damaged: AtomicU64::new(damaged),
+            waiting: Budget::new(capped(limits.max_bytes)),
+            letter_reserve: capped(limits.segment_bytes),
+            bytes: AtomicU64::new(bytes),
+            stopped: AtomicBool::new(false),
+        }
+    }
+
+    /// Schedules an operation and wakes the committer.
     pub(super) fn push(&self, op: Op) {
         let urgency = match op {
             Op::Done { .. } => Urgency::Soon,
@@ -49,38 +73,37 @@ impl LogState {
         self.signal.raise(urgency);
     }
 
-    /// Applies the pending operations to the log, after retrying the marks that failed.
-    pub(super) fn note(&self, log: &mut Log) {
-        log.mark_again();
-        let ops = std::mem::take(&mut *self.ops.lock().unwrap_or_else(PoisonError::into_inner));
-        for op in ops {
-            match op {
-                Op::Done {
-                    block,
-                    rows,
-                    is_all,
-                    durable,
-                } => log.done(block, rows, is_all, durable),
-                Op::Cut { block, row, reply } => {
-                    // Even if the caller no longer waits for the reply, the block is divided.
-                    _ = reply.send(Self::cut(log, &block, row));
-                }
-            }
-        }
+    /// Removes and returns the scheduled operations, oldest first.
+    pub(super) fn take_ops(&self) -> Vec<Op> {
+        std::mem::take(&mut *self.ops.lock().unwrap_or_else(PoisonError::into_inner))
     }
-}
 
-impl LogState {
-    /// Divides a block at `row`, on disk and in memory. Only the thread that writes the log does
-    /// so: it also moves blocks from one segment to another, and knows where a block is now.
-    pub(super) fn cut(log: &mut Log, block: &SealedBlock, row: u32) -> io::Result<()> {
-        let logged = block.state().logged.clone();
-        let segment = logged.segment.filter(|_| logged.is_sealed);
-        // The frame names rows with the cut in their middle.
-        let rows = row.saturating_sub(1)..row + 1;
-        log.split(segment.ok_or(io::ErrorKind::NotFound)?, block.id, rows)?;
-        block.state().parts.cut(row);
-        Ok(())
+    /// Asks the committer to end, once all accepted rows are on disk or the disk fails.
+    pub(super) fn stop(&self) {
+        self.stopped.store(true, Ordering::SeqCst);
+        self.signal.raise(Urgency::Now);
+    }
+
+    /// Returns whether [`stop`](Self::stop) has been called.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::SeqCst)
+    }
+
+    /// Returns whether a table with `on_disk` bytes on disk may have more there.
+    pub(super) fn has_space(&self, on_disk: usize) -> bool {
+        self.waiting.used().saturating_add(on_disk) <= self.waiting.max
+    }
+
+    /// Returns whether dead letters with `on_disk` bytes on disk may have more there.
+    pub(super) fn has_space_for_dead_letters(&self, on_disk: usize) -> bool {
+        on_disk < self.waiting.max / DEAD_LETTERS_SHARE
+    }
+
+    /// Returns whether the disk has space for the dead letter of a row that ClickHouse refuses. The
+    /// dead letter frees the row's own space and therefore must not wait for it. Rows alone never
+    /// reach this bound.
+    pub(super) fn has_space_for_refused(&self) -> bool {
+        self.waiting.used() <= self.waiting.max.saturating_add(self.letter_reserve)
     }
 }
 

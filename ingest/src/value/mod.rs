@@ -137,6 +137,7 @@ pub use self::{
     vector::QBit,
     zone::{Utc, Zone},
 };
+pub use crate::leb128::put_length;
 pub use crate::{enumeration, json_paths, named_tuple, path_tuple, path_variant, variant, zone};
 use crate::{json::Reader, table::refusal::ValueError};
 
@@ -172,17 +173,6 @@ pub trait Decode<'a>: Sized + Default {
 pub trait Encode {
     /// Appends the value as RowBinary.
     fn put(&self, out: &mut Vec<u8>);
-}
-
-/// Appends a length as [LEB128](https://en.wikipedia.org/wiki/LEB128): seven bits a byte, the
-/// lowest first, the top bit set on all bytes but the last.
-#[inline]
-pub fn put_length(out: &mut Vec<u8>, mut length: usize) {
-    while length >= 0x80 {
-        out.push(length as u8 | 0x80);
-        length >>= 7;
-    }
-    out.push(length as u8);
 }
 
 #[cfg(test)]

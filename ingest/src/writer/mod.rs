@@ -30,7 +30,7 @@ use crate::{
         id_file::{IdFile, Record},
     },
     lease,
-    spool::{Spool, SpoolError, TableLayouts},
+    spool::{Appender, Spool, SpoolError, TableLayouts},
     store::stores::Servers,
     sync::{
         self, SyncError,
@@ -88,8 +88,8 @@ pub struct Writer {
 
 #[derive(Debug)]
 struct Shared {
-    spool: Arc<Spool>,
-    /// The schema; the queue of the dead letters comes after those of its tables.
+    spool: Spool,
+    appender: Appender,
     schema: &'static Schema,
     /// The schema state of each server.
     states: watch::Receiver<Vec<State>>,
@@ -180,13 +180,12 @@ impl Writer {
 
     fn run(
         schema: &'static Schema,
-        spool: Arc<Spool>,
+        spool: Spool,
         log: Option<thread::JoinHandle<()>>,
         ids: Ids,
         stores: Servers,
         options: &WriterOptions,
     ) -> Self {
-        let tables = schema.tables.len();
         let mut syncs = JoinSet::new();
         let quorum = options
             .insert_quorum
@@ -202,29 +201,29 @@ impl Writer {
             &mut syncs,
         );
         let audit_after = options.audit_after.map(|after| after.max(MIN_AUDIT_AFTER));
-        let audit = audit_after.map(|after| Arc::new(Audit::new(spool.lanes(), after)));
+        let audit = audit_after.map(|after| Arc::new(Audit::new(spool.readers().len(), after)));
         if let Some(audit) = audit.clone() {
-            let (servers, spool) = (ActiveServer::new(states.clone()), Arc::clone(&spool));
+            let (servers, spool) = (ActiveServer::new(states.clone()), spool.clone());
             let timeout = options.insert_timeout;
             syncs.spawn(async move { audit.run(&servers, &spool, timeout).await });
         }
         let delivery = Delivery::new(
             ActiveServer::new(states.clone()),
-            Arc::clone(&spool),
-            tables,
+            spool.clone(),
             options.inserts_in_flight,
             options.insert_timeout,
             Changes::new(options.column_changes.clone(), schema),
             audit,
         );
         // The log is written until the deliveries end.
-        let delivery = Arc::new(StopAfter(delivery, Arc::clone(&spool)));
+        let delivery = Arc::new(StopAfter(delivery, spool.clone()));
         let mut deliveries = JoinSet::new();
-        for lane in 0..spool.lanes() {
-            deliveries.spawn(run(Arc::clone(&delivery), lane, Arc::clone(spool.table(lane))));
+        for reader in spool.readers() {
+            deliveries.spawn(run(Arc::clone(&delivery), reader));
         }
         Self {
             shared: Arc::new(Shared {
+                appender: spool.appender(),
                 spool,
                 schema,
                 states,
@@ -256,7 +255,7 @@ impl Writer {
         ack: Ack,
         encode: impl FnOnce(&mut Vec<u8>),
     ) -> Result<Receipt, SpoolFull> {
-        self.shared.spool.append(self.lane(table), ack, encode)
+        self.shared.appender.append(self.shared.spool.id_of(table), ack, encode)
     }
 
     /// Accepts rows of one table into one block: all of them, or none. May leave `rows` empty.
@@ -270,7 +269,10 @@ impl Writer {
     /// As [`append`](Self::append).
     pub(crate) fn append_rows(&self, ack: Ack, rows: &mut RowBatch) -> Result<Receipt, SpoolFull> {
         match rows.table() {
-            Some(table) => self.shared.spool.append_rows(self.lane(table), ack, rows),
+            Some(table) => {
+                let id = self.shared.spool.id_of(table);
+                self.shared.appender.append_rows(id, ack, rows)
+            }
             None => Ok(Receipt::NONE),
         }
     }
@@ -279,18 +281,6 @@ impl Writer {
     pub(crate) fn has_table(&self, table: &'static Table) -> bool {
         let known = self.shared.schema.tables.get(table.index);
         known.is_some_and(|known| ptr::eq(*known, table))
-    }
-
-    fn lane(&self, table: &'static Table) -> usize {
-        // A table's index is that of its queue, except for the dead letters, whose queue is the
-        // last one.
-        let lane = table.index.min(self.shared.schema.tables.len());
-        assert_eq!(
-            &**self.shared.spool.table(lane),
-            table.name,
-            "a row of a table that is not in this schema"
-        );
-        lane
     }
 
     /// Accepts an event that could not become a row, with at most
@@ -520,13 +510,10 @@ impl Drop for Shared {
 }
 
 fn layouts(schema: &Schema) -> TableLayouts {
-    schema
-        .tables
-        .iter()
-        .copied()
-        .chain([&REJECTED])
-        .map(InsertTarget::of)
-        .collect()
+    TableLayouts {
+        tables: schema.tables.iter().copied().map(InsertTarget::of).collect(),
+        dead_letters: InsertTarget::of(&REJECTED),
+    }
 }
 
 /// The rows that [`Writer::drain`] could not bring to ClickHouse.

@@ -25,7 +25,7 @@ use crate::{
     block::layout::InsertTarget,
     deliver::servers::ActiveServer,
     ids::base::{PLACE_BITS, SEQUENCE_BITS},
-    spool::{Counters, Spool},
+    spool::{Counters, Spool, TableId, TableReader},
     store::{ClickHouseError, Connection, alarm::is_interval_over, quoted, within},
 };
 
@@ -40,7 +40,8 @@ const MAX_SLICES: usize = 200;
 pub(crate) struct Audit {
     /// The time between a row's confirmation and its comparison.
     after: Duration,
-    lanes: Vec<Mutex<Slices>>,
+    /// The counts of each table, by the index of its id.
+    tables: Vec<Mutex<Slices>>,
 }
 
 /// Whether the audit can count the rows of a table.
@@ -52,27 +53,30 @@ enum Countable {
 }
 
 impl Audit {
-    /// Returns an audit of `lanes` tables that compares a row `after` its confirmation.
-    pub(crate) fn new(lanes: usize, after: Duration) -> Self {
+    /// Returns an audit of `tables` tables that compares a row `after` its confirmation.
+    pub(crate) fn new(tables: usize, after: Duration) -> Self {
         Self {
             after,
-            lanes: (0..lanes).map(|_| Mutex::default()).collect(),
+            tables: (0..tables).map(|_| Mutex::default()).collect(),
         }
     }
 
     /// Counts rows that ClickHouse has confirmed.
-    pub(super) fn confirm(&self, lane: usize, ids: &[u64]) {
-        self.slices(lane).confirm(ids, Instant::now());
+    pub(super) fn confirm(&self, table: TableId, ids: &[u64]) {
+        self.slices(table).confirm(ids, Instant::now());
     }
 
-    fn slices(&self, lane: usize) -> MutexGuard<'_, Slices> {
-        self.lanes[lane].lock().unwrap_or_else(PoisonError::into_inner)
+    fn slices(&self, table: TableId) -> MutexGuard<'_, Slices> {
+        self.tables[table.index()]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Compares the due slices of all tables until the spool is closed. One query may take
     /// `timeout`.
     pub(crate) async fn run(&self, servers: &ActiveServer, spool: &Spool, timeout: Duration) {
-        let mut tables: Vec<_> = (0..self.lanes.len()).map(|_| AuditedTable::default()).collect();
+        let readers = spool.readers().into_iter();
+        let mut tables: Vec<_> = readers.map(|reader| (reader, AuditedTable::default())).collect();
         let pause = (self.after / 2).min(MAX_PAUSE);
         while !spool.is_closed() {
             tokio::select! {
@@ -82,13 +86,13 @@ impl Audit {
             let Some((_, connection)) = servers.used() else {
                 continue;
             };
-            for (lane, table) in tables.iter_mut().enumerate() {
+            for (reader, table) in &mut tables {
                 let compared = tokio::select! {
-                    compared = self.compare(lane, table, spool, &connection, timeout) => compared,
+                    compared = self.compare(reader, table, &connection, timeout) => compared,
                     () = spool.closed() => return,
                 };
                 if let Err(error) = compared {
-                    table.report_error(spool.layout(lane), &error);
+                    table.report_error(reader.layout(), &error);
                 }
             }
         }
@@ -97,20 +101,19 @@ impl Audit {
     /// Compares the slices of a table that are due.
     async fn compare(
         &self,
-        lane: usize,
+        reader: &TableReader,
         table: &mut AuditedTable,
-        spool: &Spool,
         connection: &Connection,
         timeout: Duration,
     ) -> Result<(), ClickHouseError> {
-        let layout = spool.layout(lane);
+        let layout = reader.layout();
         let Some(column) = layout.row_id.map(|at| &*layout.columns[at].name) else {
             return Ok(());
         };
         if table.countable == Countable::No {
             return Ok(());
         }
-        let due = self.slices(lane).due(Instant::now(), self.after);
+        let due = self.slices(reader.id()).due(Instant::now(), self.after);
         if due.is_empty() {
             return Ok(());
         }
@@ -123,20 +126,19 @@ impl Audit {
         }
         for due in due.chunks(MAX_SLICES) {
             let stored = count(client, &layout.table, column, due, timeout).await?;
-            self.note(lane, table, spool, due, &stored);
+            self.note(reader, table, due, &stored);
         }
         Ok(())
     }
 
     fn note(
         &self,
-        lane: usize,
+        reader: &TableReader,
         table: &mut AuditedTable,
-        spool: &Spool,
         due: &[DueSlice],
         stored: &HashMap<SliceKey, Stored>,
     ) {
-        let mut slices = self.slices(lane);
+        let mut slices = self.slices(reader.id());
         let now = Instant::now();
         let mut first_time = 0;
         for slice in due {
@@ -145,11 +147,11 @@ impl Audit {
         }
         let difference = slices.difference();
         drop(slices);
-        let counters = spool.counters(lane);
+        let counters = reader.counters();
         Counters::add(&counters.audit_checked, first_time);
         Counters::set(&counters.audit_missing, difference.missing);
         Counters::set(&counters.audit_duplicate, difference.duplicate);
-        table.report(spool.layout(lane), difference, due);
+        table.report(reader.layout(), difference, due);
     }
 }
 

@@ -11,11 +11,12 @@ use crate::{
         SpoolLimits,
         disk::Disk,
         frame::{self, Kind, SegmentHeader},
-        recover::{read_rows, recover},
+        read::read_rows,
+        recover::recover,
         scan::scan,
         tests::{
             disk::SimulatedDisk,
-            limits::{LIMITS, World},
+            world::{LIMITS, World},
         },
     },
 };
@@ -35,10 +36,7 @@ fn long_blocks() -> SpoolLimits {
 
 fn append(world: &World, row: &[u8], rows: usize) {
     for _ in 0..rows {
-        world
-            .spool
-            .append(0, Ack::Spooled, |out| out.extend_from_slice(row))
-            .unwrap();
+        world.append(0, Ack::Spooled, row).unwrap();
     }
 }
 
@@ -132,7 +130,7 @@ fn a_segment_that_lacks_its_end_is_damaged_where_a_later_one_says_so() {
     for _ in 0..2 {
         append(&world, b"row", 3);
         world.commit();
-        // The next round finds the segment full, and seals the block in it.
+        // The next commit finds the segment full, and seals the block in it.
         append(&world, b"row", 1);
         world.commit();
     }

@@ -121,7 +121,7 @@ impl Disk for SimulatedDisk {
         Ok(())
     }
 
-    fn set_aside(&self, _: u64) -> io::Result<()> {
+    fn quarantine(&self, _: u64) -> io::Result<()> {
         self.0.lock().unwrap().aside += 1;
         Ok(())
     }

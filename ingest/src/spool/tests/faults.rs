@@ -6,13 +6,13 @@ use std::{pin::pin, sync::Arc, task::Context, task::Waker};
 
 use crate::{
     ack::Ack,
-    block::{parts::Part, sealed::SealedBlock},
+    block::{parts::Part, receipt::Waiting, sealed::SealedBlock},
     spool::{
         Outcome, SpoolLimits,
         disk::Disk,
         log::LogLimits,
-        recover::read_rows,
-        tests::limits::{LIMITS, World},
+        read::read_rows,
+        tests::world::{LIMITS, World},
     },
 };
 
@@ -25,10 +25,10 @@ fn small_segments(max_bytes: u64) -> SpoolLimits {
     SpoolLimits { log, ..LIMITS }
 }
 
-/// Appends a row, writes it to disk in as many rounds as that takes, and returns whether it was
+/// Appends a row, writes it to disk in as many commits as that takes, and returns whether it was
 /// acknowledged.
-fn append(world: &mut World, lane: usize, row: &[u8]) -> bool {
-    let receipt = world.spool.append(lane, Ack::Spooled, |out| out.extend_from_slice(row));
+fn append(world: &mut World, table: usize, row: &[u8]) -> bool {
+    let receipt = world.append(table, Ack::Spooled, row);
     world.commit();
     world.commit();
     let waiting = receipt.unwrap().waiting.unwrap();
@@ -59,7 +59,7 @@ fn rows_behind_half_a_mark_that_could_not_be_cut_off_are_not_lost() {
         let mut disk = world.disk.0.lock().unwrap();
         (disk.fails_after, disk.truncate_fails) = (Some(10), true);
     }
-    world.spool.settle(1, &stored, &Part::from(0..1), Outcome::Stored);
+    world.readers[1].settle(&stored, &Part::from(0..1), Outcome::Stored);
     world.commit();
     for row in 0..20 {
         assert!(append(&mut world, 2, &[row; 30]), "the disk is well again");
@@ -78,22 +78,22 @@ fn rows_behind_half_a_mark_that_could_not_be_cut_off_are_not_lost() {
 fn a_mark_behind_half_a_mark_that_could_not_be_cut_off_is_found() {
     for marks in [1, 2] {
         let mut world = World::new(small_segments(1 << 20));
-        for lane in [0, 1] {
+        for table in [0, 1] {
             for _ in 0..2 {
-                world.spool.append(lane, Ack::Spooled, |out| out.push(7)).unwrap();
+                world.append(table, Ack::Spooled, &[7]).unwrap();
             }
         }
         world.commit();
         assert!(world.next_block(0).is_none() && world.next_block(1).is_none());
         world.commit();
-        let blocks = [0, 1].map(|lane| world.next_block(lane).unwrap());
+        let blocks = [0, 1].map(|table| world.next_block(table).unwrap());
         assert_eq!(home(&blocks[0]), home(&blocks[1]));
         {
             let mut disk = world.disk.0.lock().unwrap();
             (disk.fails_after, disk.truncate_fails) = (Some(10), true);
         }
-        for (lane, block) in blocks.iter().enumerate().take(marks) {
-            world.spool.settle(lane, block, &Part::from(0..2), Outcome::Refused);
+        for (table, block) in blocks.iter().enumerate().take(marks) {
+            world.readers[table].settle(block, &Part::from(0..2), Outcome::Refused);
         }
         world.commit();
         world.commit();
@@ -105,19 +105,16 @@ fn a_mark_behind_half_a_mark_that_could_not_be_cut_off_is_found() {
 fn sparse() -> (World, Arc<SealedBlock>) {
     let mut world = World::new(small_segments(2 << 10));
     for _ in 0..2 {
-        world.spool.append(0, Ack::Spooled, |out| out.push(7)).unwrap();
+        world.append(0, Ack::Spooled, &[7]).unwrap();
     }
-    world
-        .spool
-        .append(1, Ack::Spooled, |out| out.extend_from_slice(&[7; 900]))
-        .unwrap();
+    world.append(1, Ack::Spooled, &[7; 900]).unwrap();
     world.commit();
     assert!(world.next_block(0).is_none() && world.next_block(1).is_none());
     world.commit();
-    let [block, other] = [0, 1].map(|lane| world.next_block(lane).unwrap());
+    let [block, other] = [0, 1].map(|table| world.next_block(table).unwrap());
     assert_eq!(home(&block), home(&other));
-    world.spool.evict(0, &block);
-    world.spool.settle(1, &other, &Part::from(0..1), Outcome::Stored);
+    world.readers[0].evict(&block);
+    world.readers[1].settle(&other, &Part::from(0..1), Outcome::Stored);
     (world, block)
 }
 
@@ -125,22 +122,19 @@ fn sparse() -> (World, Arc<SealedBlock>) {
 fn one_block_at_a_time_is_read_to_be_moved() {
     let mut world = World::new(small_segments(3 << 10));
     let small = [0, 2, 3];
-    for lane in small {
-        world.spool.append(lane, Ack::Spooled, |out| out.push(7)).unwrap();
+    for table in small {
+        world.append(table, Ack::Spooled, &[7]).unwrap();
     }
-    world
-        .spool
-        .append(1, Ack::Spooled, |out| out.extend_from_slice(&[7; 900]))
-        .unwrap();
+    world.append(1, Ack::Spooled, &[7; 900]).unwrap();
     world.commit();
-    assert!((0..4).all(|lane| world.next_block(lane).is_none()));
+    assert!((0..4).all(|table| world.next_block(table).is_none()));
     world.commit();
-    let blocks = small.map(|lane| world.next_block(lane).unwrap());
-    for (lane, block) in small.into_iter().zip(&blocks) {
-        world.spool.evict(lane, block);
+    let blocks = small.map(|table| world.next_block(table).unwrap());
+    for (table, block) in small.into_iter().zip(&blocks) {
+        world.readers[table].evict(block);
     }
     let large = world.next_block(1).unwrap();
-    world.spool.settle(1, &large, &Part::from(0..1), Outcome::Stored);
+    world.readers[1].settle(&large, &Part::from(0..1), Outcome::Stored);
     world.disk.0.lock().unwrap().is_full = true;
     for _ in 0..5 {
         world.commit();
@@ -153,10 +147,10 @@ fn one_block_at_a_time_is_read_to_be_moved() {
     );
 }
 
-/// Divides a block in two halves; the next round records that.
+/// Divides a block in two halves; the next commit records that.
 fn split(world: &mut World, block: &Arc<SealedBlock>) {
-    let spool = Arc::clone(&world.spool);
-    let mut split = pin!(spool.cut(block, 1));
+    let reader = world.readers[0].clone();
+    let mut split = pin!(reader.cut(block, 1));
     let mut context = Context::from_waker(Waker::noop());
     assert!(split.as_mut().poll(&mut context).is_pending());
     world.commit();
@@ -177,7 +171,7 @@ fn a_block_is_moved_out_of_a_segment_that_is_worth_it() {
 
 #[test]
 fn halves_are_not_forgotten_when_their_block_was_about_to_move() {
-    // The block is divided in the round that would move it, or while it waits to be written.
+    // The block is divided in the commit that would move it, or while it waits to be written.
     for waits in [false, true] {
         let (mut world, block) = sparse();
         if waits {
@@ -228,53 +222,67 @@ mod deleted {
     use std::{fs, path::Path};
 
     use super::*;
-    use crate::block::layout::InsertTarget;
-    use crate::spool::{Outcome, Spool, commit::Round, disk::Folder, log::Log, queue::Found};
+    use crate::spool::{
+        Appender, Spool, TableReader,
+        commit::{Committer, Remaining},
+        disk::Folder,
+        reader::Found,
+        tests::world::layouts,
+    };
 
-    fn open(folder: &Path) -> (Spool, Log) {
-        let tables =
-            ["a", "b"].map(|table| Arc::new(InsertTarget::new(table.into(), "INSERT".into(), [].into(), None)));
-        let disk = Folder::lock(folder).unwrap().unwrap();
-        Spool::recovered(Arc::new(disk), folder, tables.into(), LIMITS).unwrap()
+    struct Opened {
+        spool: Spool,
+        appender: Appender,
+        readers: Vec<TableReader>,
+        committer: Committer,
     }
 
-    /// Runs rounds until there is nothing left to write, including rounds that fail.
-    fn commit(spool: &Spool, log: &mut Log) {
-        for _ in 0..10 {
-            if matches!(
-                spool.round(spool.log.as_ref().unwrap(), log, &mut Vec::new()),
-                Ok(Round::Idle)
-            ) {
-                return;
+    impl Opened {
+        fn on(folder: &Path) -> Self {
+            let disk = Folder::lock(folder).unwrap().unwrap();
+            let (spool, committer) = Spool::recovered(Arc::new(disk), folder, layouts(2), LIMITS).unwrap();
+            Self {
+                appender: spool.appender(),
+                readers: spool.readers(),
+                spool,
+                committer,
             }
         }
-        panic!("it does not end");
+
+        fn append(&self, table: usize, row: u8) -> Waiting {
+            let id = self.readers[table].id();
+            let receipt = self.appender.append(id, Ack::Spooled, |out| out.push(row));
+            receipt.unwrap().waiting.unwrap()
+        }
+
+        /// Commits until there is nothing left to write, including commits that fail.
+        fn commit(&mut self) {
+            for _ in 0..10 {
+                if matches!(self.committer.commit_once(), Ok(Remaining::Nothing)) {
+                    return;
+                }
+            }
+            panic!("it does not end");
+        }
     }
 
     #[test]
     fn rows_that_are_acknowledged_are_in_a_file_that_has_a_name() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("spool");
-        let (spool, mut log) = open(&path);
-        let append = |lane, row: u8| {
-            spool
-                .append(lane, Ack::Spooled, |out| out.push(row))
-                .unwrap()
-                .waiting
-                .unwrap()
-        };
-        append(0, 1);
-        commit(&spool, &mut log);
+        let mut opened = Opened::on(&path);
+        opened.append(0, 1);
+        opened.commit();
         fs::remove_dir_all(&path).unwrap();
 
-        let second = append(0, 2);
-        let first_try = spool.round(spool.log.as_ref().unwrap(), &mut log, &mut Vec::new());
+        let second = opened.append(0, 2);
+        let first_try = opened.committer.commit_once();
         assert!(
-            first_try.is_err() && spool.is_failing(),
+            first_try.is_err() && opened.spool.is_failing(),
             "it is noticed before the answer"
         );
         assert!(second.progress.look(|progress| progress.level(&second.rows)) < Ack::Spooled);
-        commit(&spool, &mut log);
+        opened.commit();
         assert!(second.progress.look(|progress| progress.level(&second.rows)) >= Ack::Spooled);
         assert!(
             Folder::lock(&path).unwrap().is_none(),
@@ -282,33 +290,33 @@ mod deleted {
         );
 
         // Rows that were in memory are on disk again, including those acknowledged before.
-        drop((spool, log));
-        let (spool, _log) = open(&path);
-        assert_eq!(spool.counts()[0].rows_pending, 2);
+        drop(opened);
+        let opened = Opened::on(&path);
+        assert_eq!(opened.spool.counts()[0].rows_pending, 2);
     }
 
     #[tokio::test]
     async fn rows_that_were_in_a_deleted_file_alone_do_not_hold_others() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("spool");
-        let (spool, mut log) = open(&path);
-        let spool = Arc::new(spool);
+        let mut opened = Opened::on(&path);
+        let reader = opened.readers[0].clone();
         for row in 0..4 {
-            spool.append(0, Ack::Spooled, |out| out.push(row)).unwrap();
+            opened.append(0, row);
         }
-        commit(&spool, &mut log);
-        let Found::Rows(block, part) = spool.look(&spool.lanes[0]) else {
+        opened.commit();
+        let Found::Rows(block, part) = reader.look() else {
             panic!("no block")
         };
-        spool.evict(0, &block);
+        reader.evict(&block);
         fs::remove_dir_all(&path).unwrap();
         // As long as the folder is missing, it may come back.
-        assert!(spool.rows(&block, &part).await.is_err());
-        spool.append(1, Ack::Spooled, |out| out.push(7)).unwrap();
-        commit(&spool, &mut log);
-        assert!(spool.rows(&block, &part).await.unwrap().ends.is_empty());
-        spool.settle(0, &block, &part, Outcome::Lost);
-        commit(&spool, &mut log);
-        assert_eq!(spool.counts()[0].rows_pending, 0);
+        assert!(reader.rows(&block, &part).await.is_err());
+        opened.append(1, 7);
+        opened.commit();
+        assert!(reader.rows(&block, &part).await.unwrap().ends.is_empty());
+        reader.settle(&block, &part, Outcome::Lost);
+        opened.commit();
+        assert_eq!(opened.spool.counts()[0].rows_pending, 0);
     }
 }

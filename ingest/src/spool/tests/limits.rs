@@ -2,149 +2,34 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use std::{path::Path, sync::Arc, time::Duration};
-
 use crate::{
     ack::Ack,
-    block::{BlockLimits, frame_format::FRAME_HEADER, layout::InsertTarget, parts::Part, sealed::SealedBlock},
+    block::{frame_format::FRAME_HEADER, parts::Part},
     spool::{
-        Outcome, Spool, SpoolLimits,
-        commit::Round,
+        LogLimits, Outcome, SpoolLimits,
         frame::SEGMENT_HEADER,
-        log::{Log, LogLimits},
-        queue::Found,
         signal::{COMMIT_INTERVAL, IDLE_DELAY},
-        tests::disk::SimulatedDisk,
+        tests::world::{LETTERS, LIMITS, TABLES, World},
     },
-    table::dead_letter::REJECTED,
 };
-
-/// Each table takes half of what the others leave, so that five of them take all but a
-/// thirty-second.
-const TABLES: usize = 5;
 
 const ROW: &[u8] = &[7; 100];
 
 /// A block on disk: each row in a separate frame, and twice the statement, which is short here.
 const BLOCK: usize = 4 * (ROW.len() + 4) + 7 * FRAME_HEADER + 2 * 50;
 
-pub(crate) const LIMITS: SpoolLimits = SpoolLimits {
-    blocks: BlockLimits {
-        rows: 4,
-        bytes: 1 << 20,
-        age: Duration::ZERO,
-    },
-    memory_bytes: 8 << 10,
-    log: LogLimits {
-        segment_bytes: 4 << 10,
-        max_bytes: 32 << 10,
-    },
-};
-
-/// A spool of several tables on a simulated disk, without its thread.
-pub(crate) struct World {
-    limits: SpoolLimits,
-    pub(crate) disk: Arc<SimulatedDisk>,
-    pub(crate) spool: Arc<Spool>,
-    log: Log,
-    buffer: Vec<u8>,
-}
-
-impl World {
-    pub(crate) fn new(limits: SpoolLimits) -> Self {
-        Self::on(Arc::default(), limits)
-    }
-
-    fn on(disk: Arc<SimulatedDisk>, limits: SpoolLimits) -> Self {
-        let tables = (0..TABLES).map(|table| {
-            let statement = format!("INSERT INTO t{table} FORMAT RowBinary");
-            Arc::new(InsertTarget::new(
-                format!("t{table}").into(),
-                statement.into(),
-                [].into(),
-                None,
-            ))
-        });
-        let shared = Arc::clone(&disk);
-        let (spool, log) = Spool::recovered(shared, Path::new("simulated"), tables.collect(), limits).unwrap();
-        Self {
-            limits,
-            disk,
-            spool: Arc::new(spool),
-            log,
-            buffer: Vec::new(),
-        }
-    }
-
-    /// Returns the world of the next process after a loss of power: it has only what was synced.
-    pub(crate) fn after_loss_of_power(self) -> Self {
-        self.disk.lose_what_is_not_synced();
-        Self::on(self.disk, self.limits)
-    }
-
-    /// Writes everything to disk, as far as there is space.
-    pub(crate) fn commit(&mut self) {
-        let state = self.spool.log.as_ref().unwrap();
-        for _ in 0..1_000 {
-            if !matches!(
-                self.spool.round(state, &mut self.log, &mut self.buffer),
-                Ok(Round::More)
-            ) {
-                return;
-            }
-        }
-        panic!("it does not end");
-    }
-
-    /// Appends rows, and writes each to disk, until one is not accepted; returns the number of
-    /// accepted ones.
-    fn fill(&mut self, lane: usize, row: &[u8]) -> usize {
-        for taken in 0..100_000 {
-            if self
-                .spool
-                .append(lane, Ack::Spooled, |out| out.extend_from_slice(row))
-                .is_err()
-            {
-                return taken;
-            }
-            self.commit();
-        }
-        panic!("it is never full");
-    }
-
-    /// Returns the block that would be sent next. An open block is sealed, and returned once it is
-    /// on disk.
-    pub(crate) fn next_block(&self, lane: usize) -> Option<Arc<SealedBlock>> {
-        match self.spool.look(&self.spool.lanes[lane]) {
-            Found::Rows(block, _) => Some(block),
-            _ => None,
-        }
-    }
-
-    /// Delivers all blocks of a queue to a ClickHouse that takes everything.
-    fn deliver_all(&mut self, lane: usize) {
-        while let Some(block) = self.next_block(lane) {
-            let part = block.next_part().unwrap();
-            self.spool.settle(lane, &block, &part, Outcome::Stored);
-            self.commit();
-        }
-    }
-}
-
 #[test]
 fn a_row_is_written_as_soon_as_somebody_waits_for_it() {
     let mut world = World::new(LIMITS);
-    let mut after = |ack, rests: bool| {
-        let spool = Arc::clone(&world.spool);
-        let signal = &spool.log.as_ref().unwrap().signal;
-        signal.lower();
-        spool.append(0, ack, |out| out.extend_from_slice(ROW)).unwrap();
-        if rests {
-            spool.rest();
+    let mut after = |ack, is_idle: bool| {
+        world.log().signal.reset();
+        world.append(0, ack, ROW).unwrap();
+        if is_idle {
+            world.spool.rest();
         }
-        let patience = signal.patience();
+        let delay = world.log().signal.max_delay();
         world.commit();
-        patience
+        delay
     };
     assert_eq!(after(Ack::Accepted, false), Some(COMMIT_INTERVAL));
     assert_eq!(after(Ack::Spooled, false), None);
@@ -184,14 +69,9 @@ fn a_table_leaves_others_as_much_memory_as_it_has() {
     let mut world = World::new(LIMITS);
     // The disk takes nothing.
     world.disk.0.lock().unwrap().is_full = true;
-    let accepted = |world: &World, lane| {
+    let accepted = |world: &World, table| {
         (0..)
-            .take_while(|_| {
-                world
-                    .spool
-                    .append(lane, Ack::Accepted, |out| out.extend_from_slice(ROW))
-                    .is_ok()
-            })
+            .take_while(|_| world.append(table, Ack::Accepted, ROW).is_ok())
             .count()
     };
     let half = LIMITS.memory_bytes / 2;
@@ -201,8 +81,8 @@ fn a_table_leaves_others_as_much_memory_as_it_has() {
     assert_eq!((accepted(&world, 0), world.spool.is_failing()), (0, true));
     assert!(accepted(&world, 1) >= half / 2 / cost);
     assert!(!world.spool.is_nearly_full());
-    for lane in 2..TABLES {
-        accepted(&world, lane);
+    for table in 2..TABLES {
+        accepted(&world, table);
     }
     assert!(world.spool.is_nearly_full());
     assert!(world.spool.memory_bytes() <= LIMITS.memory_bytes);
@@ -211,17 +91,17 @@ fn a_table_leaves_others_as_much_memory_as_it_has() {
 #[test]
 fn whatever_frames_take_beside_rows_is_within_the_bound_of_the_disk() {
     let mut world = World::new(LIMITS);
-    for lane in 0..TABLES {
+    for table in 0..TABLES {
         // A row of one byte takes more than fifty on disk.
-        world.fill(lane, b"x");
+        world.fill(table, b"x");
         assert!(
             world.disk.bytes() <= LIMITS.log.max_bytes as usize + BLOCK,
             "{}",
             world.disk.bytes()
         );
     }
-    for lane in 0..TABLES {
-        world.deliver_all(lane);
+    for table in 0..TABLES {
+        world.deliver_all(table);
     }
     assert!(world.disk.bytes() <= LIMITS.log.segment_bytes as usize + SEGMENT_HEADER + BLOCK);
     assert!(world.fill(0, ROW) > 0, "there is room again");
@@ -235,14 +115,8 @@ fn what_has_gathered_in_memory_does_not_go_beyond_the_bound_of_the_disk() {
     };
     let mut world = World::new(SpoolLimits { log, ..LIMITS });
     for row in 0..54 {
-        let lane = row % TABLES;
-        assert!(
-            world
-                .spool
-                .append(lane, Ack::Accepted, |out| out.extend_from_slice(ROW))
-                .is_ok(),
-            "{row}"
-        );
+        let table = row % TABLES;
+        assert!(world.append(table, Ack::Accepted, ROW).is_ok(), "{row}");
     }
     world.commit();
     let bytes = world.disk.bytes();
@@ -255,16 +129,13 @@ fn what_has_gathered_in_memory_does_not_go_beyond_the_bound_of_the_disk() {
 
 #[test]
 fn refused_rows_leave_a_full_disk_by_their_letters() {
-    let letters = TABLES - 1;
     let log = LogLimits {
         max_bytes: 2 << 10,
         ..LIMITS.log
     };
     let mut world = World::new(SpoolLimits { log, ..LIMITS });
     for row in 0..54 {
-        let receipt = world
-            .spool
-            .append(row % TABLES, Ack::Accepted, |out| out.extend_from_slice(ROW));
+        let receipt = world.append(row % TABLES, Ack::Accepted, ROW);
         assert!(receipt.is_ok(), "{row}");
     }
     world.commit();
@@ -272,43 +143,28 @@ fn refused_rows_leave_a_full_disk_by_their_letters() {
 
     let block = world.next_block(0).unwrap();
     for row in 0..block.rows {
-        let letter = world
-            .spool
-            .persist_dead_letter(letters, &block, row, |out| out.extend_from_slice(ROW))
+        let letter = world.readers[0]
+            .persist_dead_letter(&block, row, |out| out.extend_from_slice(ROW))
             .unwrap();
+        // A commit that leaves a full segment writes no block, and the next one does.
+        world.commit();
         world.commit();
         assert!(letter.progress.look(|progress| progress.on_disk == 1), "{row}");
         let part = Part::from(row..row + 1);
-        world.spool.settle(0, &block, &part, Outcome::Refused);
-        world.spool.release_dead_letter(letters, letter);
+        world.readers[0].settle(&block, &part, Outcome::Refused);
+        world.readers[0].release_dead_letter(letter);
     }
     assert!(block.next_part().is_none());
 }
 
 #[test]
 fn dead_letters_leave_the_room_to_rows() {
-    let layout = |table: &str| Arc::new(InsertTarget::new(table.into(), "".into(), [].into(), None));
-    let (rows, letters) = (0, 1);
-    let disk: Arc<SimulatedDisk> = Arc::default();
-    let shared = Arc::clone(&disk);
-    let tables = vec![layout("t"), layout(REJECTED.name)];
-    let (spool, log) = Spool::recovered(shared, Path::new("simulated"), tables, LIMITS).unwrap();
-    let mut world = World {
-        limits: LIMITS,
-        disk,
-        spool: Arc::new(spool),
-        log,
-        buffer: Vec::new(),
-    };
+    let (rows, letters) = (0, LETTERS);
+    let mut world = World::new(LIMITS);
     let dropped = |world: &World| world.spool.counts()[letters].rows_without_room;
 
     // In memory, as long as nothing is written to disk …
-    let in_memory = (0..100).filter(|_| {
-        world
-            .spool
-            .append(letters, Ack::Accepted, |out| out.extend_from_slice(ROW))
-            .is_ok()
-    });
+    let in_memory = (0..100).filter(|_| world.append(letters, Ack::Accepted, ROW).is_ok());
     assert_eq!(in_memory.count(), LIMITS.memory_bytes / 8 / (ROW.len() + 4));
     assert_eq!(dropped(&world), 100 - 9);
     // … and on disk.
@@ -325,22 +181,22 @@ fn dead_letters_leave_the_room_to_rows() {
     // A row that ClickHouse refuses has been acknowledged, and is kept however many dead letters
     // there are.
     for _ in 0..3 {
-        world.spool.append(rows, Ack::Spooled, |out| out.push(7)).unwrap();
+        world.append(rows, Ack::Spooled, &[7]).unwrap();
     }
     world.commit();
     assert!(world.next_block(rows).is_none());
     world.commit();
     let block = world.next_block(rows).unwrap();
     assert!(
-        world
-            .spool
-            .persist_dead_letter(letters, &block, 0, |out| out.push(8))
+        world.readers[0]
+            .persist_dead_letter(&block, 0, |out| out.push(8))
             .is_ok()
     );
 
     let of_rows = world.fill(rows, ROW) * ROW.len();
-    // Each row is in a separate frame, which takes half as much again.
-    assert!(of_rows > LIMITS.log.max_bytes as usize / 5, "{of_rows}");
+    // Each row is in a separate frame, which takes half as much again, and each block has its
+    // statement twice.
+    assert!(of_rows > LIMITS.log.max_bytes as usize / 6, "{of_rows}");
     world.deliver_all(letters);
     assert!(world.fill(letters, ROW) > 0, "there is room again");
 }
@@ -354,8 +210,8 @@ fn a_load_balancer_is_told_before_the_disk_is_full() {
     let mut world = World::new(SpoolLimits { log, ..LIMITS });
     world.fill(0, ROW);
     assert!(!world.spool.is_nearly_full());
-    for lane in 1..TABLES {
-        world.fill(lane, ROW);
+    for table in 1..TABLES {
+        world.fill(table, ROW);
     }
     assert!(world.spool.is_nearly_full() && !world.spool.is_failing());
     assert!(

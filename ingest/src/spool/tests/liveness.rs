@@ -22,8 +22,12 @@ use tokio::{
 
 use crate::{
     ack::Ack,
-    block::{BlockLimits, layout::InsertTarget, receipt::Receipt, rows::RowBatch},
-    spool::{Next, Outcome, Parked, Spool, SpoolLimits, log::LogLimits, tests::disk::SimulatedDisk},
+    block::{BlockLimits, receipt::Receipt, rows::RowBatch},
+    spool::{
+        Appender, Next, Outcome, Parked, Spool, SpoolLimits, TableId, TableReader,
+        log::LogLimits,
+        tests::{disk::SimulatedDisk, world::layouts},
+    },
     table::dead_letter::REJECTED,
 };
 
@@ -45,20 +49,20 @@ const LIMITS: SpoolLimits = SpoolLimits {
 
 const TABLES: usize = 2;
 
-/// The queue of the dead letters.
-const LETTERS: usize = TABLES;
-
 /// A row that ClickHouse refuses.
 const POISON: &[u8] = b"poison";
 
 /// A spool with all of its threads and tasks.
 struct World {
     disk: Arc<SimulatedDisk>,
-    spool: Arc<Spool>,
+    spool: Spool,
+    appender: Appender,
+    /// The table that gets all rows.
+    table: TableId,
     /// Whether ClickHouse is reachable.
     store: watch::Sender<bool>,
     deliveries: JoinSet<()>,
-    writer: Option<thread::JoinHandle<()>>,
+    committer: Option<thread::JoinHandle<()>>,
 }
 
 impl World {
@@ -67,36 +71,29 @@ impl World {
     }
 
     fn with(limits: SpoolLimits) -> Self {
-        let tables = (0..=LETTERS).map(|table| {
-            let statement = format!("INSERT INTO t{table} FORMAT RowBinary");
-            Arc::new(InsertTarget::new(
-                format!("t{table}").into(),
-                statement.into(),
-                [].into(),
-                None,
-            ))
-        });
         let disk = Arc::<SimulatedDisk>::default();
         let shared = Arc::clone(&disk);
-        let (spool, log) = Spool::recovered(shared, Path::new("simulated"), tables.collect(), limits).unwrap();
-        let spool = Arc::new(spool);
+        let (spool, committer) = Spool::recovered(shared, Path::new("simulated"), layouts(TABLES), limits).unwrap();
         let store = watch::Sender::new(true);
         let mut deliveries = JoinSet::new();
-        for lane in 0..=LETTERS {
-            deliveries.spawn(deliver(Arc::clone(&spool), lane, store.subscribe()));
+        for reader in spool.readers() {
+            deliveries.spawn(deliver(reader, store.subscribe()));
         }
-        let writer = Arc::clone(&spool);
         Self {
             disk,
+            appender: spool.appender(),
+            table: spool.readers()[0].id(),
             spool,
             store,
             deliveries,
-            writer: Some(thread::spawn(move || writer.write_until_stopped(log))),
+            committer: Some(thread::spawn(move || committer.run())),
         }
     }
 
     fn append(&self, ack: Ack, row: &[u8]) -> Option<Receipt> {
-        self.spool.append(0, ack, |out| out.extend_from_slice(row)).ok()
+        self.appender
+            .append(self.table, ack, |out| out.extend_from_slice(row))
+            .ok()
     }
 
     fn append_many(&self, rows: usize, row: &[u8]) -> Option<Receipt> {
@@ -104,7 +101,7 @@ impl World {
         for _ in 0..rows {
             bulk.push(&REJECTED, |out| out.extend_from_slice(row)).unwrap();
         }
-        self.spool.append_rows(0, Ack::Stored, &mut bulk).ok()
+        self.appender.append_rows(self.table, Ack::Stored, &mut bulk).ok()
     }
 
     /// Waits until a row is accepted, and then until it is stored.
@@ -150,36 +147,36 @@ impl Drop for World {
         self.disk.0.lock().unwrap().is_full = false;
         self.spool.close();
         self.spool.stop();
-        _ = self.writer.take().map(thread::JoinHandle::join);
+        _ = self.committer.take().map(thread::JoinHandle::join);
     }
 }
 
 /// Like `Delivery`, to a ClickHouse that takes everything but poison.
-async fn deliver(spool: Arc<Spool>, lane: usize, mut store: watch::Receiver<bool>) {
-    while let Next::Rows(block, _) = spool.next(lane, lane == LETTERS, Parked::NONE).await {
+async fn deliver(reader: TableReader, mut store: watch::Receiver<bool>) {
+    while let Next::Rows(block, _) = reader.next_block(Parked::NONE).await {
         while let Some(part) = block.next_part() {
             _ = store.wait_for(|is_there| *is_there).await;
-            let Ok(rows) = spool.rows(&block, &part).await else {
+            let Ok(rows) = reader.rows(&block, &part).await else {
                 sleep(Duration::from_millis(5)).await;
                 continue;
             };
             let is_poisoned = rows.bytes.windows(POISON.len()).any(|bytes| bytes == POISON);
-            if lane == LETTERS || !is_poisoned {
-                spool.settle(lane, &block, &part, Outcome::Stored);
+            if reader.is_of_dead_letters() || !is_poisoned {
+                reader.settle(&block, &part, Outcome::Stored);
             } else if part.len() > 1 {
                 let middle = part.middle().unwrap();
-                if spool.cut(&block, middle).await.is_err() {
+                if reader.cut(&block, middle).await.is_err() {
                     sleep(Duration::from_millis(5)).await;
                 }
             } else {
-                let refused = spool.refuse(lane, &block, &part, LETTERS, |out| out.push(b'!'));
+                let refused = reader.move_to_dead_letters(&block, &part, |out| out.push(b'!'));
                 if refused.await.is_err() {
                     sleep(Duration::from_millis(5)).await;
                 }
             }
         }
     }
-    spool.ends();
+    reader.finish();
 }
 
 #[tokio::test]
@@ -223,7 +220,7 @@ async fn rows_are_stored_after_a_row_that_is_too_large_and_one_whose_encoder_pan
             assert!(world.append(Ack::Accepted, b"before").is_some());
         }
         let panics = AssertUnwindSafe(|| {
-            _ = world.spool.append(0, Ack::Stored, |out| {
+            _ = world.appender.append(world.table, Ack::Stored, |out| {
                 out.extend_from_slice(b"half a row");
                 panic!("a test's own");
             });

@@ -5,14 +5,16 @@ use tokio::sync::Semaphore;
 use super::*;
 use crate::{
     block::{parts::Part, sealed::SealedBlock},
-    spool::{Next, Outcome, Parked},
+    spool::{Next, Outcome, Parked, TableReader},
     store::Connection,
     sync::state::State,
 };
 
 /// A delivery of small blocks to a server that answers one insert per permit.
 struct Scene {
-    spool: Arc<Spool>,
+    spool: Spool,
+    appender: Appender,
+    readers: Vec<TableReader>,
     delivery: Arc<Delivery>,
     store: FakeStore,
     inserts: usize,
@@ -41,14 +43,15 @@ impl Scene {
         let servers = ActiveServer::new(receiver);
         let delivery = Arc::new(Delivery::new(
             servers,
-            Arc::clone(&spool),
-            2,
+            spool.clone(),
             inserts,
             SOON,
             Changes::default(),
             None,
         ));
         Self {
+            appender: spool.appender(),
+            readers: spool.readers(),
             spool,
             delivery,
             store,
@@ -62,22 +65,23 @@ impl Scene {
         self.inserts - self.delivery.free_ahead()
     }
 
-    fn put(&self, lane: usize, row: u8) {
-        let receipt = self.spool.append(lane, Ack::Accepted, |out| out.push(row));
+    fn put(&self, table: usize, row: u8) {
+        let id = self.readers[table].id();
+        let receipt = self.appender.append(id, Ack::Accepted, |out| out.push(row));
         assert!(receipt.is_ok());
     }
 
     /// Returns the first table's next block.
     async fn next(&self) -> Arc<SealedBlock> {
-        match self.spool.next(0, false, Parked::NONE).await {
+        match self.readers[0].next_block(Parked::NONE).await {
             Next::Rows(block, _) => block,
             other => panic!("{other:?}"),
         }
     }
 
-    fn deliver(&self, lane: usize) {
-        let delivery = Arc::clone(&self.delivery);
-        tokio::spawn(async move { delivery.run(lane).await });
+    fn deliver(&self, table: usize) {
+        let (delivery, reader) = (Arc::clone(&self.delivery), self.readers[table].clone());
+        tokio::spawn(async move { delivery.run(reader).await });
     }
 
     async fn until(&self, is_so: impl Fn() -> bool) {
@@ -100,19 +104,19 @@ impl Scene {
 
 #[tokio::test]
 async fn the_next_block_is_made_ready_while_the_one_before_it_is_inserted() {
-    for (lane, table) in [(0, &A), (1, &B)] {
+    for (at, table) in [(0, &A), (1, &B)] {
         let scene = Scene::begin(|_, _| 0, 2).await;
-        scene.put(lane, 1);
-        scene.deliver(lane);
+        scene.put(at, 1);
+        scene.deliver(at);
         scene.until(|| scene.store.inserts(table).len() == 1).await;
         assert_eq!(scene.ahead(), 0, "there is none yet");
         for row in 2..=5 {
-            scene.put(lane, row);
+            scene.put(at, row);
         }
         scene.until(|| scene.ahead() == 1).await;
         assert_eq!(scene.rows_of(table), [1], "it waits for its turn");
         scene.store.answers.add_permits(Semaphore::MAX_PERMITS);
-        scene.until(|| scene.spool.counts()[lane].rows_inserted == 5).await;
+        scene.until(|| scene.spool.counts()[at].rows_inserted == 5).await;
         assert_eq!(scene.rows_of(table), [1, 2, 3, 4, 5]);
         let token = |insert: &Insert| insert.parameters["insert_deduplication_token"].clone();
         let mut tokens: Vec<_> = scene.store.inserts(table).iter().map(token).collect();
@@ -125,9 +129,9 @@ async fn the_next_block_is_made_ready_while_the_one_before_it_is_inserted() {
 #[tokio::test]
 async fn no_more_is_made_ready_than_inserts_may_run() {
     let scene = Scene::begin(|_, _| 0, 1).await;
-    for lane in [0, 1] {
-        scene.deliver(lane);
-        scene.put(lane, 1);
+    for table in [0, 1] {
+        scene.deliver(table);
+        scene.put(table, 1);
     }
     scene.until(|| !scene.rows_of(&A).is_empty()).await;
     for row in 2..=3 {
@@ -180,7 +184,7 @@ async fn what_is_ready_waits_until_all_of_the_block_before_it_is_stored() {
     scene.put(0, 1);
     scene.put(0, 2);
     let block = scene.next().await;
-    scene.spool.cut(&block, 1).await.unwrap();
+    scene.readers[0].cut(&block, 1).await.unwrap();
     scene.deliver(0);
     scene.until(|| scene.rows_of(&A) == [1]).await;
     scene.put(0, 3);
@@ -224,19 +228,19 @@ async fn rows_that_are_on_disk_take_no_memory_while_they_are_inserted() {
 async fn what_comes_next_is_the_second_block_and_whole() {
     let scene = Scene::begin(|_, _| 0, 2).await;
     let at_once = Duration::ZERO;
-    assert!(timeout(at_once, scene.spool.upcoming(0)).await.is_err());
+    assert!(timeout(at_once, scene.readers[0].prefetch()).await.is_err());
     scene.put(0, 1);
-    assert!(timeout(at_once, scene.spool.upcoming(0)).await.is_err());
+    assert!(timeout(at_once, scene.readers[0].prefetch()).await.is_err());
     scene.put(0, 2);
     scene.put(0, 3);
-    let upcoming = scene.spool.upcoming(0).await;
+    let upcoming = scene.readers[0].prefetch().await;
     assert_eq!(
         (&upcoming.rows.bytes[..], upcoming.part.clone()),
         (&[2][..], Part::from(0..1))
     );
     let first = scene.next().await;
     assert_ne!(first.id, upcoming.block.id);
-    scene.spool.settle(0, &first, &Part::from(0..1), Outcome::Stored);
+    scene.readers[0].settle(&first, &Part::from(0..1), Outcome::Stored);
     let next = scene.next().await;
     assert_eq!(next.id, upcoming.block.id);
 }

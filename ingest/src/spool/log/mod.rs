@@ -3,8 +3,18 @@
 //! The log appends a batch of frames to the active segment and syncs it as one. It leaves a segment
 //! that is long enough for a new one, and removes a segment whose blocks are all done. After a
 //! failed write or sync, nothing is known about the bytes after the last sync. The log then
-//! abandons the segment, and the commit thread writes everything after that point again to another
+//! abandons the segment, and the committer writes everything after that point again to another
 //! one.
+//!
+//! ```text
+//! segment   a file, and the blocks in it
+//! batch     frames that are written and synced together
+//! mark      records what has become of a block
+//! ```
+
+mod batch;
+mod mark;
+mod segment;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -14,13 +24,17 @@ use std::{
 
 use uuid::Uuid;
 
-use crate::block::{frame_format::FRAME_HEADER, logged::FrameAt, sealed::letter_id};
-use {
-    super::{
+pub(crate) use crate::spool::log::{
+    batch::{Admits, Batch},
+    mark::Mark,
+    segment::SegmentUse,
+};
+use crate::{
+    block::{frame_format::FrameFormat, random},
+    spool::{
         disk::{Disk, Segment},
-        frame::{self, Header, Kind, SEGMENT_HEADER},
+        frame::{self, Kind, SEGMENT_HEADER},
     },
-    crate::block::{frame_format::FrameFormat, parts::RowRange, random},
 };
 
 /// The size limits of the log.
@@ -31,48 +45,6 @@ pub(crate) struct LogLimits {
     /// All segments together are at most this long plus one frame, except for frames that free
     /// space, see [`Admits`].
     pub(crate) max_bytes: u64,
-}
-
-/// An existing segment.
-#[derive(Debug)]
-pub(crate) struct SegmentUse {
-    pub(crate) format: FrameFormat,
-    /// The segment's length.
-    pub(crate) length: u64,
-    /// The length that is known to survive a loss of power.
-    pub(crate) synced: u64,
-    /// Bytes of a failed write that may follow `length` and could not be cut off. No frame may be
-    /// appended before they are.
-    pub(crate) uncut: u64,
-    /// The beginning of a torn write that frames of the same batch follow. No mark may claim that
-    /// it had been synced.
-    pub(crate) tear: Option<u64>,
-    /// The blocks in the segment that are not done, and the bytes of each.
-    pub(crate) live: HashMap<Uuid, u64>,
-}
-
-impl SegmentUse {
-    /// Returns the offset up to which everything had certainly been synced.
-    fn known_synced(&self) -> u64 {
-        self.tear.unwrap_or(self.synced)
-    }
-
-    fn live_bytes(&self) -> u64 {
-        self.live.values().sum()
-    }
-}
-
-/// A frame without a body, which records what has become of a block.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Mark {
-    pub(crate) segment: u64,
-    pub(crate) kind: Kind,
-    pub(crate) block: Uuid,
-    pub(crate) rows: RowRange,
-    /// Whether the mark must survive a loss of power.
-    pub(crate) durable: bool,
-    /// The segment that the mark's truth depends on. It stays until the mark is written.
-    pub(crate) depends_on: Option<u64>,
 }
 
 /// The segments.
@@ -94,61 +66,6 @@ struct Active {
     file: Box<dyn Segment>,
     /// Marks after the last sync, which are cut off if the next one fails.
     unsynced_marks: Vec<Mark>,
-}
-
-/// Frames that are synced together.
-#[derive(Debug)]
-pub(crate) struct Batch {
-    pub(crate) segment: u64,
-    pub(crate) format: FrameFormat,
-    /// The offset at which the bytes will begin.
-    at: u64,
-    /// The length of the segment that was synced before the batch.
-    synced: u64,
-    bytes: Vec<u8>,
-    /// A batch of this length is full.
-    max_bytes: usize,
-    pub(crate) admits: Admits,
-}
-
-/// The frames that a batch accepts. Beyond the bound of the disk, these are only frames that free
-/// space. Without them, segments with little left in them could never be removed, and a refused row
-/// would block its table permanently.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Admits {
-    All,
-    /// Up to one segment beyond the bound: blocks that move to another segment, and dead letters.
-    MovesAndLetters,
-    /// Further beyond the bound: dead letters alone. There are few at a time: one per table, and as
-    /// many as the bound on waiting bytes allows.
-    Letters,
-}
-
-impl Batch {
-    /// Appends a frame and returns where it will be.
-    pub(crate) fn put(&mut self, kind: Kind, block: Uuid, rows: RowRange, body: impl FnOnce(&mut Vec<u8>)) -> FrameAt {
-        let start = self.bytes.len();
-        let header = Header {
-            kind,
-            batch: self.synced,
-            block,
-            rows: rows.clone(),
-        };
-        frame::put(&mut self.bytes, self.format, &header, body);
-        FrameAt {
-            offset: self.at + start as u64,
-            length: self.bytes.len() - start,
-            rows,
-        }
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.bytes.len()
-    }
-
-    pub(crate) fn is_full(&self) -> bool {
-        self.bytes.len() >= self.max_bytes
-    }
 }
 
 /// A batch of this length is full, so that no client waits too long.
@@ -301,14 +218,14 @@ impl Log {
                 Ok(batch.bytes)
             }
             Err(error) => {
-                self.abandon(batch.bytes.len() as u64);
+                self.abandon_active(batch.bytes.len() as u64);
                 Err((error, batch.bytes))
             }
         }
     }
 
     /// Abandons the active segment after a failure to write at most `written` bytes.
-    fn abandon(&mut self, written: u64) {
+    fn abandon_active(&mut self, written: u64) {
         let Some(mut active) = self.active.take() else { return };
         self.unmarked.append(&mut active.unsynced_marks);
         let Some(state) = self.segments.get_mut(&active.segment) else {
@@ -365,102 +282,20 @@ impl Log {
         }
     }
 
-    /// Marks rows of a block as done; `is_all` if they were its last ones.
-    ///
-    /// The mark for stored rows need not be durable: if it is lost, the rows are sent again, and
-    /// ClickHouse recognizes them by their token. The mark for a refused row must be durable
-    /// (`durable`); until it is, the row's dead letter stands in for it.
-    pub(crate) fn done(&mut self, block: Uuid, rows: RowRange, is_all: bool, durable: bool) {
-        let letter = letter_id(block, rows.start).filter(|_| durable);
-        let depends_on = letter.and_then(|letter| self.segments_of(letter, None).pop());
-        for segment in self.segments_of(block, None) {
-            if !(is_all && self.forget(segment, block)) {
-                let rows = rows.clone();
-                self.mark(Mark {
-                    segment,
-                    kind: Kind::Done,
-                    block,
-                    rows,
-                    durable,
-                    depends_on,
-                });
-            }
-        }
-    }
-
-    /// Marks a block durably as moved to `segment` in all other segments that have it.
-    pub(crate) fn moved(&mut self, block: Uuid, segment: u64) {
-        for old in self.segments_of(block, Some(segment)) {
-            if !self.forget(old, block) {
-                self.mark(Mark {
-                    segment: old,
-                    kind: Kind::Moved,
-                    block,
-                    rows: 0..0,
-                    durable: true,
-                    depends_on: Some(segment),
-                });
-            }
-        }
-    }
-
-    /// Retries what the disk has refused: marks that could not be written, and failed writes that
-    /// could not be cut off. Such a write may hold whole blocks, which the next start would find
-    /// although they have been stored from memory meanwhile.
-    pub(crate) fn mark_again(&mut self) {
-        for (number, segment) in self.segments.iter_mut().filter(|(_, segment)| segment.uncut > 0) {
-            let cut = self
-                .disk
-                .open(*number)
-                .and_then(|mut file| file.truncate(segment.length));
-            if cut.is_ok() {
-                segment.uncut = 0;
-            }
-        }
-        let unmarked = std::mem::take(&mut self.unmarked);
-        let witnesses: Vec<_> = unmarked.iter().filter_map(|mark| mark.depends_on).collect();
-        for mark in unmarked {
-            if self.segments.contains_key(&mark.segment) {
-                self.mark(mark);
-            }
-        }
-        for depends_on in witnesses {
-            self.remove_if_done(depends_on);
-        }
-    }
-
-    fn mark(&mut self, mark: Mark) {
-        let rows = mark.rows.clone();
-        if let Err(error) = self.append(mark.segment, mark.kind, mark.block, rows, mark.durable) {
-            tracing::debug!(?mark, %error, "a block could not be marked; the spool retries");
-            self.unmarked.push(mark);
-        } else if let Some(active) = self.active.as_mut().filter(|active| active.segment == mark.segment) {
-            active.unsynced_marks.push(mark);
-        }
-    }
-
-    /// Records durably that rows of a block continue as two halves.
-    ///
-    /// # Errors
-    /// The disk's. The record may be missing, so the caller must not divide the block.
-    pub(crate) fn split(&mut self, segment: u64, block: Uuid, rows: RowRange) -> io::Result<()> {
-        self.append(segment, Kind::Split, block, rows, true)
-    }
-
     /// Returns the segments that are worth compacting, each with its blocks. The segment that
     /// wastes the most comes first.
-    pub(crate) fn sparse(&self) -> impl Iterator<Item = (u64, Vec<Uuid>)> {
+    pub(crate) fn compaction_candidates(&self) -> impl Iterator<Item = (u64, Vec<Uuid>)> {
         let active = self.active().map(|(segment, _)| segment);
         let is_full = self.bytes() >= self.limits.max_bytes / 2;
-        let mut sparse: Vec<_> = self
+        let mut candidates: Vec<_> = self
             .segments
             .iter()
             .filter(|(number, _)| is_full && Some(**number) != active)
             .map(|(number, segment)| (segment.length.saturating_sub(segment.live_bytes()), *number, segment))
             .filter(|(wasted, _, segment)| wasted * 4 > segment.length)
             .collect();
-        sparse.sort_unstable_by_key(|(wasted, number, _)| std::cmp::Reverse((*wasted, *number)));
-        sparse
+        candidates.sort_unstable_by_key(|(wasted, number, _)| std::cmp::Reverse((*wasted, *number)));
+        candidates
             .into_iter()
             .map(|(_, number, segment)| (number, segment.live.keys().copied().collect()))
     }
@@ -490,8 +325,8 @@ impl Log {
             .segments
             .get(&segment)
             .is_some_and(|segment| segment.live.is_empty());
-        let is_witness = self.unmarked.iter().any(|mark| mark.depends_on == Some(segment));
-        if is_active || !is_done || is_witness {
+        let is_needed = self.unmarked.iter().any(|mark| mark.depends_on == Some(segment));
+        if is_active || !is_done || is_needed {
             return false;
         }
         match self.disk.remove(segment) {
@@ -513,112 +348,5 @@ impl Log {
         for segment in all {
             self.remove_if_done(segment);
         }
-    }
-
-    /// Appends one frame without a body to any segment.
-    fn append(&mut self, segment: u64, kind: Kind, block: Uuid, rows: RowRange, durable: bool) -> io::Result<()> {
-        let state = self.segments.get_mut(&segment).ok_or(io::ErrorKind::NotFound)?;
-        let mut bytes = Vec::with_capacity(FRAME_HEADER);
-        let header = Header {
-            kind,
-            batch: state.known_synced(),
-            block,
-            rows,
-        };
-        frame::put(&mut bytes, state.format, &header, |_| {});
-        let mut opened;
-        let file = match self.active.as_mut().filter(|active| active.segment == segment) {
-            Some(active) => &mut active.file,
-            None => {
-                opened = self.disk.open(segment)?;
-                &mut opened
-            }
-        };
-        if state.uncut > 0 {
-            return Err(io::Error::other("the segment ends with a failed write"));
-        }
-        let written = file
-            .append(&bytes)
-            .and_then(|()| if durable { file.sync() } else { Ok(()) });
-        match written {
-            Ok(()) => {
-                state.length += bytes.len() as u64;
-                if durable {
-                    state.synced = state.length;
-                }
-                Ok(())
-            }
-            Err(error) => {
-                // A partial frame must not come before later ones.
-                if file.truncate(state.length).is_err() {
-                    state.uncut = bytes.len() as u64;
-                    if self.active.as_ref().is_some_and(|active| active.segment == segment) {
-                        self.abandon(bytes.len() as u64);
-                    }
-                }
-                Err(error)
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, clippy::panic)]
-
-    use super::*;
-    use crate::spool::tests::disk::SimulatedDisk;
-
-    #[test]
-    fn a_letter_stays_until_its_row_is_marked() {
-        let disk = Arc::new(SimulatedDisk::default());
-        let limits = LogLimits {
-            segment_bytes: 1 << 10,
-            max_bytes: 1 << 20,
-        };
-        let mut log = Log::new(Arc::clone(&disk) as Arc<dyn Disk>, limits, BTreeMap::new(), Vec::new());
-        let block = Uuid::from_u128(0x7000 << 64);
-        let letter = letter_id(block, 3).unwrap();
-        for id in [block, letter] {
-            let batch = log.begin(Vec::new()).unwrap();
-            let segment = batch.segment;
-            log.commit(batch).unwrap();
-            log.keep(segment, id, 100);
-            log.rotate();
-        }
-        disk.0.lock().unwrap().is_full = true;
-        log.done(block, 3..4, false, true);
-        log.done(letter, 0..1, true, false);
-        log.mark_again();
-        assert_eq!(disk.segments().unwrap(), [1, 2]);
-        disk.0.lock().unwrap().is_full = false;
-        log.mark_again();
-        assert_eq!(disk.segments().unwrap(), [1]);
-    }
-
-    #[test]
-    fn a_segment_stays_until_what_it_says_is_written_in_another() {
-        let disk = Arc::new(SimulatedDisk::default());
-        let limits = LogLimits {
-            segment_bytes: 1 << 10,
-            max_bytes: 1 << 20,
-        };
-        let mut log = Log::new(Arc::clone(&disk) as Arc<dyn Disk>, limits, BTreeMap::new(), Vec::new());
-        let (block, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
-        for segment in 1..=2 {
-            let batch = log.begin(Vec::new()).unwrap();
-            log.commit(batch).unwrap();
-            log.keep(segment, block, 100);
-            log.keep(1, other, 100);
-            log.rotate();
-        }
-        disk.0.lock().unwrap().is_full = true;
-        log.moved(block, 2);
-        log.done(block, 0..1, true, false);
-        log.mark_again();
-        assert_eq!(disk.segments().unwrap(), [1, 2]);
-        disk.0.lock().unwrap().is_full = false;
-        log.mark_again();
-        assert_eq!(disk.segments().unwrap(), [1]);
     }
 }

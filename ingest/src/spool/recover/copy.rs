@@ -1,0 +1,143 @@
+//! Copies: the frames of one block in one segment. A block that was written again has several.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
+
+use uuid::Uuid;
+
+use crate::{
+    block::{
+        layout::InsertTarget,
+        logged::{FrameAt, Logged},
+        parts::{Part, Parts, RowRange},
+        sealed::SealedBlock,
+    },
+    spool::{
+        frame::{self, Frame, Kind, Rows},
+        log::SegmentUse,
+    },
+};
+
+/// A block's frames in one segment.
+#[derive(Debug, Clone, Default)]
+pub(super) struct BlockCopy {
+    layout: Option<InsertTarget>,
+    frames: Vec<FrameAt>,
+    /// The end of the block's rows.
+    rows: u32,
+    bytes: usize,
+    pub(super) frame_bytes: u64,
+    pub(super) is_sealed: bool,
+    splits: Vec<RowRange>,
+    pub(super) done: Vec<RowRange>,
+    pub(super) is_moved: bool,
+    /// The copy without the frames after a torn write, which were never acknowledged as on disk;
+    /// `None` if there are no such frames.
+    sound: Option<Box<Self>>,
+}
+
+impl BlockCopy {
+    /// Adds a frame of the block.
+    pub(super) fn take(&mut self, frame: &Frame<'_>) {
+        if frame.is_behind_tear && self.sound.is_none() {
+            self.sound = Some(Box::new(self.clone()));
+        }
+        let rows = frame.header.rows.clone();
+        self.frame_bytes += frame.length as u64;
+        match frame.header.kind {
+            Kind::Open if self.layout.is_some() => {}
+            Kind::Open => {
+                self.layout = frame::read_layout(frame.body);
+            }
+            Kind::Rows => {
+                let Some(content) = Rows::read(frame.body, rows.len() as u32) else {
+                    return;
+                };
+                self.bytes += content.lengths().map(|length| length as usize).sum::<usize>();
+                self.rows = self.rows.max(rows.end);
+                self.frames.push(FrameAt {
+                    offset: frame.offset,
+                    length: frame.length,
+                    rows,
+                });
+            }
+            Kind::Seal => {
+                self.is_sealed = true;
+                self.rows = self.rows.max(rows.end);
+            }
+            Kind::Split => self.splits.push(rows),
+            Kind::Moved => self.is_moved = true,
+            Kind::Synced => {}
+            Kind::Done => self.done.push(rows),
+        }
+    }
+}
+
+/// Returns the best copy, its segment, and the segments of the other copies.
+pub(super) fn best_of(mut copies: Vec<(u64, BlockCopy)>) -> Option<(u64, BlockCopy, Vec<u64>)> {
+    if copies.len() > 1 {
+        // A copy with a torn write may lack rows that another copy has, and that were acknowledged
+        // from there.
+        for (_, copy) in &mut copies {
+            if let Some(sound) = copy.sound.take() {
+                // Marks about rows are true in whichever copy they are.
+                *copy = BlockCopy {
+                    splits: std::mem::take(&mut copy.splits),
+                    done: std::mem::take(&mut copy.done),
+                    ..*sound
+                };
+            }
+        }
+    }
+    // Copies agree as far as they go. A sealed copy has every row that was ever acknowledged,
+    // except for damage. Without a sealed copy, the longest one has them, and is the one that
+    // continued.
+    let rank = |(segment, copy): &(u64, BlockCopy)| {
+        let readable: usize = copy.frames.iter().map(|frame| frame.rows.len()).sum();
+        (copy.layout.is_some(), copy.is_sealed, readable, *segment)
+    };
+    copies.sort_by_key(rank);
+    let (segment, copy) = copies.pop()?;
+    Some((segment, copy, copies.into_iter().map(|(segment, _)| segment).collect()))
+}
+
+/// Turns the best copy into a block. Returns `None` if all of it is done, or none of it can be
+/// read.
+pub(super) fn assemble(
+    segments: &BTreeMap<u64, SegmentUse>,
+    id: Uuid,
+    segment: u64,
+    copy: BlockCopy,
+    done: &[RowRange],
+    layouts: &mut HashSet<Arc<InsertTarget>>,
+) -> Option<SealedBlock> {
+    let layout = Arc::new(copy.layout?);
+    let mut parts = Parts::whole(copy.rows);
+    for split in &copy.splits {
+        parts.cut(split.start + (split.end - split.start) / 2);
+    }
+    for done in done {
+        parts.remove(done);
+    }
+    // Drop the parts that damage has left nothing of: the damage itself is reported.
+    parts.keep_within(copy.frames.iter().map(|frame| &frame.rows));
+    if parts.is_empty() {
+        return None;
+    }
+    // The process that left the block may have sent it.
+    parts.doubt(&Part::from(0..copy.rows));
+    let layout = layouts.get(&layout).cloned().unwrap_or(layout);
+    layouts.insert(Arc::clone(&layout));
+    let logged = Logged {
+        segment: Some(segment),
+        format: segments.get(&segment).map(|segment| segment.format),
+        frames: copy.frames,
+        rows: copy.rows,
+        bytes: usize::try_from(copy.frame_bytes).unwrap_or(usize::MAX),
+        // No row is ever added to it.
+        is_sealed: true,
+    };
+    Some(SealedBlock::on_disk(layout, id, copy.rows, copy.bytes, logged, parts))
+}
