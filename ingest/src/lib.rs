@@ -24,6 +24,7 @@
 //! service    the Tower layer, and a hyper server for it
 //! collect    one request from its route to its response
 //! intake     turns an event into an encoded row: decode, add metadata, check, encode
+//! answer     every response: status, headers, cookie, body, redirect
 //! writer     the handle through which rows enter the spool
 //! rejected   the replay of dead letters
 //! deliver    inserts blocks into ClickHouse until it confirms them
@@ -33,7 +34,6 @@
 //! lease      a node number that no other process has
 //! ids        ids of events and visitors
 //! sync       makes the tables in ClickHouse match the schema
-//! answer     every response: status, headers, cookie, body, redirect
 //! value      each column type: the values that it accepts, and their bytes
 //! identify   service, name, project, visitor and client of an event
 //! table      the build step's description of a table
@@ -104,9 +104,10 @@ pub use crate::{
     },
     deliver::ColumnChanges,
     intake::{
-        event::{Event, Reason, Rejection, Sink, TableHandler},
+        event::{Event, Sink, TableHandler},
+        event_meta::{CollectorValue, EventMeta},
+        rejection::Rejection,
         row::{Row, TypedTable},
-        stamp::{CollectorValue, EventMeta},
     },
     lease::NodeStatus,
     rejected::{RejectedError, RejectedReplay, RejectedReport, RejectedTable, replay_rejected},

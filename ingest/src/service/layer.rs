@@ -24,7 +24,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
-    collect::{Collector, Decision, PendingResponse, Reply, head::Arrival, options::EventOptions, route::Routes},
+    collect::{self, Collector, Decision, PendingResponse, head::Arrival, options::EventOptions, route::Routes},
     request::read_body::{ReadBody, ReadBodyError, ReadyBody},
     table::Schema,
     writer::Writer,
@@ -192,7 +192,7 @@ struct PendingEvent<R> {
 }
 
 impl<R: Routes> PendingEvent<R> {
-    fn answer(self, body: Result<ReadyBody, ReadBodyError>) -> Reply {
+    fn answer(self, body: Result<ReadyBody, ReadBodyError>) -> collect::Response {
         self.collector.answer::<R>(self.parts, body, self.arrival)
     }
 }
@@ -240,8 +240,8 @@ where
                     return Poll::Pending;
                 };
                 match pending.answer(body) {
-                    Reply::Ready(response) => Poll::Ready(Ok(response.map(Either::Left))),
-                    Reply::Waiting(mut response) => {
+                    collect::Response::Ready(response) => Poll::Ready(Ok(response.map(Either::Left))),
+                    collect::Response::Waiting(mut response) => {
                         let poll = response.as_mut().poll(cx);
                         state.set(State::Waiting { response });
                         poll.map(|response| Ok(response.map(Either::Left)))
