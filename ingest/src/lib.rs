@@ -118,7 +118,8 @@ pub use crate::{
     },
     spool::{BlockReport, PartReport, SpoolError, SpoolReport, TableCounts, inspect},
     store::{
-        ClickHouseError, ClickHouseUrl, ClickHouseUrlError, InsertQuorum, InvalidInsertQuorum, ping, stores::Servers,
+        ClickHouseError, ClickHouseUrl, ClickHouseUrlError, InsertQuorum, InvalidInsertQuorum, backoff::Backoff, ping,
+        stores::Servers,
     },
     sync::{Difference, SyncError, SyncReport, plan, state::SchemaState, sync},
     table::dead_letter::DeadLetter,
