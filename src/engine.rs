@@ -13,18 +13,21 @@ use std::{
 };
 
 use rowmill_engine::{Account, Engine, Options};
-use rowmill_ingest::{ClickHouseUrl, store::ClickHouseUrlError};
+use rowmill_ingest::{
+    ClickHouseUrl,
+    store::{Backoff, ClickHouseUrlError},
+};
 
 use crate::chain;
 
 /// The interval at which the thread checks whether the engine has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// The wait before the second start in a row; each further wait is twice as long.
-const FIRST_WAIT: Duration = Duration::from_millis(200);
-
-/// The longest wait.
-const LONGEST_WAIT: Duration = Duration::from_secs(30);
+/// The waits before the second start in a row, and before each further one.
+const START: Backoff = Backoff {
+    first: Duration::from_millis(200),
+    cap: Duration::from_secs(30),
+};
 
 /// An engine that has run for this long counts as healthy: the next start is not delayed.
 const STABLE_AFTER: Duration = Duration::from_secs(60);
@@ -100,7 +103,7 @@ fn supervise(mut engine: Engine, stopped: &Receiver<()>) -> Result<(), rowmill_e
             failures = 0;
         }
         loop {
-            if failures > 0 && is_stopped(stopped, wait(failures)) {
+            if failures > 0 && is_stopped(stopped, START.wait(failures)) {
                 return Ok(());
             }
             failures += 1;
@@ -124,23 +127,4 @@ fn supervise(mut engine: Engine, stopped: &Receiver<()>) -> Result<(), rowmill_e
 
 fn is_stopped(stopped: &Receiver<()>, within: Duration) -> bool {
     stopped.recv_timeout(within) != Err(RecvTimeoutError::Timeout)
-}
-
-fn wait(failures: u32) -> Duration {
-    let doubled = 2_u32.saturating_pow(failures.saturating_sub(1));
-    FIRST_WAIT.saturating_mul(doubled).min(LONGEST_WAIT)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn waits_double_up_to_the_longest() {
-        assert_eq!(
-            [wait(1), wait(2), wait(3)].map(|wait| wait.as_millis()),
-            [200, 400, 800]
-        );
-        assert_eq!([wait(20), wait(u32::MAX)], [LONGEST_WAIT; 2]);
-    }
 }

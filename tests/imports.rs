@@ -20,8 +20,8 @@ use syn::{
 /// The folders and files of `ingest/src`, from the first that sees a request to those that depend
 /// on neither requests nor tables.
 const STAGES: [&str; 25] = [
-    "service", "collect", "intake", "writer", "rejected", "deliver", "spool", "block", "native", "lease", "sync",
-    "ids", "answer", "value", "identify", "table", "request", "json", "fields", "store", "ack", "arena", "scan",
+    "service", "collect", "intake", "answer", "writer", "rejected", "deliver", "spool", "block", "native", "lease",
+    "sync", "ids", "value", "identify", "table", "request", "json", "fields", "store", "ack", "arena", "scan",
     "budget", "leb128",
 ];
 

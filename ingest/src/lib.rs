@@ -79,6 +79,7 @@
 //! service    the Tower layer, and a hyper server for it
 //! collect    one request from its route to its response
 //! intake     turns an event into an encoded row: decode, add metadata, check, encode
+//! answer     every response: status, headers, cookie, body, redirect
 //! writer     the handle through which rows enter the spool
 //! rejected   the replay of dead letters
 //! deliver    inserts blocks into ClickHouse until it confirms them
@@ -88,7 +89,6 @@
 //! lease      a node number that no other process has
 //! ids        ids of events and visitors
 //! sync       makes the tables in ClickHouse match the schema
-//! answer     every response: status, headers, cookie, body, redirect
 //! value      each column type: the values that it accepts, and their bytes
 //! identify   service, name, project, visitor and client of an event
 //! table      the build step's description of a table
@@ -172,7 +172,10 @@ pub mod route {
     pub use crate::{
         block::rows::RowBatch,
         collect::route::{Destination, Route, Routes},
-        intake::event::{Event, Reason, Rejection, Sink, TableHandler},
+        intake::{
+            event::{Event, Sink, TableHandler},
+            rejection::Rejection,
+        },
     };
 }
 
@@ -182,8 +185,8 @@ pub mod route {
 /// each table. [`Writer::insert`] takes such a row from Rust code.
 pub mod row {
     pub use crate::intake::{
+        event_meta::{CollectorValue, EventMeta},
         row::{EventRules, ExtraMut, Input, PresentColumns, Row, TypedTable},
-        stamp::{CollectorValue, EventMeta},
     };
 }
 

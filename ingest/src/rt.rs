@@ -23,13 +23,13 @@ pub use crate::{
     enumeration,
     intake::{
         event::TableHandler,
+        event_meta::{CollectorValue, EventMeta},
         far_off_date::check_date,
         insert::{check_max_bytes, check_pairs, is_same},
         intake,
         row::{
             DEFAULT, EventRules, ExtraMut, Input, PresentColumns, Row, TypedTable, VALUE, at_most, encoded_bytes, level,
         },
-        stamp::{CollectorValue, EventMeta},
     },
     named_tuple,
     service::layer::{EventLayer, SchemaMismatch},

@@ -6,7 +6,7 @@ use bytes::{BufMut, Bytes};
 use http::{HeaderValue, StatusCode};
 use serde::{Serialize, Serializer};
 
-use super::{Answer, Context, LineError, text};
+use super::{Answer, LineError, context::Context, text};
 use crate::{answer::redirect::RedirectError, table::refusal::InvalidColumn};
 
 pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -36,13 +36,13 @@ pub(super) fn content(answer: &Answer<'_>, status: StatusCode, context: &Context
                 id: *id,
             },
         ),
-        Answer::Lines(report) => data(
+        Answer::NdJson(report) => data(
             status,
             native,
-            &Lines {
+            &NdJson {
                 key: format_args!("in.gen.{}.{}", report.service, report.name),
                 recorded: report.recorded,
-                refused: report.refused,
+                refused: report.rejected,
                 errors: &report.errors,
             },
         ),
@@ -61,8 +61,8 @@ pub(super) fn content(answer: &Answer<'_>, status: StatusCode, context: &Context
             native,
         }),
         Answer::Redirect(_) => (Some(HTML), Bytes::new()),
-        Answer::RedirectRefused(error @ RedirectError::Missing) => failure(status, native, Message::of(error.reason())),
-        Answer::RedirectRefused(error) => failure(
+        Answer::InvalidRedirect(error @ RedirectError::Missing) => failure(status, native, Message::of(error.reason())),
+        Answer::InvalidRedirect(error) => failure(
             status,
             native,
             Message {
@@ -78,7 +78,7 @@ pub(super) fn content(answer: &Answer<'_>, status: StatusCode, context: &Context
                 ..Message::of_status(status)
             },
         ),
-        Answer::Refused(refused) => failure(
+        Answer::InvalidColumns(refused) => failure(
             status,
             native,
             Message {
@@ -184,7 +184,7 @@ struct Recorded<'a> {
 }
 
 #[derive(Serialize)]
-struct Lines<'a> {
+struct NdJson<'a> {
     key: fmt::Arguments<'a>,
     recorded: usize,
     refused: usize,

@@ -17,7 +17,7 @@ const DOMAIN: &str = "; Domain=";
 
 /// The parts that all cookies of a process share.
 #[derive(Debug)]
-pub(super) struct Cookie {
+pub(crate) struct Cookie {
     /// `; Domain=…`, or nothing for a cookie of the host alone.
     domain: String,
     /// Everything after the domain.
@@ -25,7 +25,10 @@ pub(super) struct Cookie {
 }
 
 impl Cookie {
-    pub(super) fn new(domain: Option<&str>, started: SystemTime) -> Self {
+    /// Returns the cookie of a process that started at `started`. `domain` is the domain of the
+    /// cookie (see [`auto_domain`](crate::identify::auto_domain)); without it, the cookie is for the
+    /// host alone.
+    pub(crate) fn new(domain: Option<&str>, started: SystemTime) -> Self {
         let expires = Timestamp::try_from(started + COOKIE_AGE)
             .and_then(|expires| DateTimePrinter::new().timestamp_to_rfc9110_string(&expires));
         // If the clock is beyond the calendar, the cookie lasts for the browser's session.
@@ -40,7 +43,7 @@ impl Cookie {
 
     /// Returns the header for a visitor, with the domain `host` if there is one; `None` if the
     /// configured domain is not valid in a header.
-    pub(super) fn value(&self, uid: u64, host: Option<&str>) -> Option<HeaderValue> {
+    pub(crate) fn value(&self, uid: u64, host: Option<&str>) -> Option<HeaderValue> {
         let cookie = text::write(|out| {
             out.put_slice(UID_COOKIE.as_bytes());
             out.put_u8(b'=');

@@ -2,18 +2,33 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use super::{content::PIXEL, *};
-use crate::table::{Column, ColumnKind, refusal::ValueError};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Response, header};
+use http_body_util::Full;
+
+use super::{content::PIXEL, cookie::Cookie, header_set::HeaderSet, *};
+use crate::{
+    identify::CorsOrigin,
+    request::body::ACCEPTED_TYPES,
+    table::{Column, ColumnKind, refusal::ValueError},
+};
 
 /// The start of the recorded process: 2026-11-24 03:58:02 UTC.
 fn started() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_492_682)
 }
 
+/// Returns a leaked cookie: it lives as long as the test.
+fn cookie(domain: Option<&str>) -> &'static Cookie {
+    Box::leak(Box::new(Cookie::new(domain, started())))
+}
+
 fn context() -> Context<'static> {
     Context {
+        cookie: cookie(None),
+        headers: HeaderSet::Modern,
         uid: 7_530_842_328_009_801_728,
         origin: CorsOrigin::Any,
         host: None,
@@ -23,8 +38,8 @@ fn context() -> Context<'static> {
 }
 
 /// Returns the response as sent: hyper adds the length of bodies that have none yet.
-fn finish(answers: &Answers, answer: Answer<'_>, context: &Context<'_>) -> Response<Full<Bytes>> {
-    let mut response = answers.draft(answer, context).into_response(HeaderMap::new(), 0);
+fn finish(answer: Answer<'_>, context: &Context<'_>) -> Response<Full<Bytes>> {
+    let mut response = ResponseDraft::new(answer, context).into_response(HeaderMap::new(), 0);
     let length = body_of(&response).len();
     response
         .headers_mut()
@@ -43,15 +58,7 @@ fn body_of(response: &Response<Full<Bytes>>) -> Bytes {
 }
 
 fn text_of(answer: Answer<'_>, context: &Context<'_>) -> String {
-    String::from_utf8(
-        body_of(&finish(
-            &Answers::new(None, started(), HeaderSet::Modern),
-            answer,
-            context,
-        ))
-        .to_vec(),
-    )
-    .unwrap()
+    String::from_utf8(body_of(&finish(answer, context)).to_vec()).unwrap()
 }
 
 /// One recorded response: the request as a command, status, headers and body.
@@ -146,7 +153,6 @@ fn is_compared(name: &str, native: bool) -> bool {
 
 #[test]
 fn answers_as_recorded_header_for_header() {
-    let answers = Answers::new(Some(".example.com"), started(), HeaderSet::Rockstat);
     let recordings = recordings(include_bytes!("../../../tests/golden/01_http_full_headers.txt"));
     assert_eq!(recordings.len(), 25);
     let mut differences = 0;
@@ -174,6 +180,8 @@ fn answers_as_recorded_header_for_header() {
         let origin = HeaderValue::from_str(sent("access-control-allow-origin")).unwrap();
         let native = request.contains("/band/");
         let context = Context {
+            cookie: cookie(Some(".example.com")),
+            headers: HeaderSet::Rockstat,
             uid: number_after(sent("set-cookie"), "uid="),
             origin: CorsOrigin::Given(&origin),
             native,
@@ -181,7 +189,7 @@ fn answers_as_recorded_header_for_header() {
             ..context()
         };
         let id = number_after(&String::from_utf8_lossy(body), "\"id\":\"");
-        let response = finish(&answers, answer_to(request, id), &context);
+        let response = finish(answer_to(request, id), &context);
         let different = DIFFERENT_ON_PURPOSE
             .iter()
             .find(|(start, _)| format!("{request} ").starts_with(start));
@@ -216,7 +224,6 @@ fn answers_as_recorded_header_for_header() {
 
 #[test]
 fn todays_answers_have_the_headers_of_their_kind_and_no_others() {
-    let answers = Answers::new(None, started(), HeaderSet::Modern);
     let cookie =
         "uid=7530842328009801728; Path=/; Expires=Fri, 23 Nov 2029 03:58:02 GMT; HttpOnly; Secure; SameSite=None";
     let always = [("cache-control", "no-store"), ("x-content-type-options", "nosniff")];
@@ -257,7 +264,7 @@ fn todays_answers_have_the_headers_of_their_kind_and_no_others() {
     for (answer, own) in cases {
         let is_preflight = matches!(answer, Answer::Preflight);
         for origin in [CorsOrigin::Any, CorsOrigin::Referer(&page), CorsOrigin::Given(&page)] {
-            let response = finish(&answers, answer.clone(), &Context { origin, ..context() });
+            let response = finish(answer.clone(), &Context { origin, ..context() });
             // Another test checks the lengths.
             let headers = response
                 .headers()
@@ -292,7 +299,7 @@ fn todays_answers_have_the_headers_of_their_kind_and_no_others() {
         ..context()
     };
     assert!(
-        !finish(&answers, Answer::Pixel, &native)
+        !finish(Answer::Pixel, &native)
             .headers()
             .contains_key("cross-origin-resource-policy")
     );
@@ -300,7 +307,6 @@ fn todays_answers_have_the_headers_of_their_kind_and_no_others() {
 
 #[test]
 fn counts_the_length_of_every_body() {
-    let answers = Answers::new(None, started(), HeaderSet::Modern);
     let location = Location::parse("https://ya.ru").unwrap();
     for native in [false, true] {
         for is_head in [false, true] {
@@ -311,14 +317,13 @@ fn counts_the_length_of_every_body() {
             };
             for answer in [Answer::Pixel, Answer::Redirect(location.clone()), Answer::NOT_FOUND] {
                 let full = body_of(&finish(
-                    &answers,
                     answer.clone(),
                     &Context {
                         is_head: false,
                         ..context
                     },
                 ));
-                let response = finish(&answers, answer, &context);
+                let response = finish(answer, &context);
                 let length = response.headers()[header::CONTENT_LENGTH].to_str().unwrap();
                 assert_eq!(length, full.len().to_string());
                 assert_eq!(body_of(&response).len(), if is_head { 0 } else { full.len() });
@@ -379,7 +384,7 @@ fn says_what_is_wrong() {
     }];
     let cases = [
         (
-            Answer::Refused(&refused),
+            Answer::InvalidColumns(&refused),
             r#"{"message":"Bad Request","refused":[{"column":"score","code":"out-of-range","expected":"Int8","got":"\"300\""}]}"#,
         ),
         (
@@ -415,30 +420,26 @@ fn says_what_is_wrong() {
 
 #[test]
 fn adds_the_headers_of_its_status() {
-    let answers = Answers::new(None, started(), HeaderSet::Modern);
-    let unavailable = finish(&answers, Answer::Unavailable { retry_after_s: 7 }, &context());
+    let unavailable = finish(Answer::Unavailable { retry_after_s: 7 }, &context());
     assert_eq!(unavailable.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(unavailable.headers()[header::RETRY_AFTER], "7");
-    let timed_out = finish(&answers, Answer::TIMED_OUT, &context());
+    let timed_out = finish(Answer::TIMED_OUT, &context());
     assert_eq!(timed_out.headers()[header::CONNECTION], "close");
-    let multipart = finish(&answers, BodyError::Multipart.into(), &context());
+    let multipart = finish(BodyError::Multipart.into(), &context());
     assert_eq!(multipart.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
-    assert_eq!(multipart.headers()[header::ACCEPT], TAKEN_TYPES);
+    assert_eq!(multipart.headers()[header::ACCEPT], ACCEPTED_TYPES);
 }
 
 #[test]
 fn names_the_domain_of_the_cookie() {
-    let cookie = |domain, host| {
+    let set_cookie = |domain, host| {
         let context = Context {
+            cookie: cookie(domain),
             uid: u64::MAX,
             host,
             ..context()
         };
-        let response = finish(
-            &Answers::new(domain, started(), HeaderSet::Modern),
-            Answer::Pong,
-            &context,
-        );
+        let response = finish(Answer::Pong, &context);
         response
             .headers()
             .get(header::SET_COOKIE)
@@ -446,11 +447,11 @@ fn names_the_domain_of_the_cookie() {
     };
     let tail = "Path=/; Expires=Fri, 23 Nov 2029 03:58:02 GMT; HttpOnly; Secure; SameSite=None";
     let expected = |domain: &str| Some(format!("uid=18446744073709551615; {domain}{tail}"));
-    assert_eq!(cookie(None, None), expected(""));
-    assert_eq!(cookie(Some(".a.com"), None), expected("Domain=.a.com; "));
+    assert_eq!(set_cookie(None, None), expected(""));
+    assert_eq!(set_cookie(Some(".a.com"), None), expected("Domain=.a.com; "));
     assert_eq!(
-        cookie(Some(".a.com"), Some("stat.b.com")),
+        set_cookie(Some(".a.com"), Some("stat.b.com")),
         expected("Domain=stat.b.com; ")
     );
-    assert_eq!(cookie(Some("a\r\nSet-Cookie: x"), None), None);
+    assert_eq!(set_cookie(Some("a\r\nSet-Cookie: x"), None), None);
 }

@@ -1,8 +1,6 @@
 //! The random values of the spool: ids of blocks and salts of segments. A simulation derives them
 //! from its seed instead.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
-
 use uuid::Uuid;
 
 use crate::block::frame_format::Salt;
@@ -22,8 +20,7 @@ pub(crate) fn salt() -> Salt {
     if let Some(salt) = seeded::salt() {
         return salt;
     }
-    // Random enough: the standard library seeds each hasher differently.
-    Salt(RandomState::new().build_hasher().finish() as u32)
+    Salt(fastrand::u32(..))
 }
 
 #[cfg(test)]

@@ -14,8 +14,9 @@ use crate::{
     fields::Fields,
     identify::{Client, IpText, TrustedProxies},
     request::{
-        body::{BodyError, Declared, Payload},
+        body::{BodyError, Payload},
         claims::Claims,
+        content_type::Declared,
         headers::RequestHeaders,
         target::Target,
     },
@@ -74,7 +75,7 @@ impl Arrival {
 #[derive(Debug)]
 pub(crate) struct RequestHead<'r> {
     pub(crate) parts: &'r Parts,
-    pub(crate) said: RequestHeaders<'r>,
+    pub(crate) headers: RequestHeaders<'r>,
     pub(crate) target: Target<'r>,
     pub(crate) query: Fields<'r>,
     pub(crate) client: Client<'r>,
@@ -86,11 +87,11 @@ pub(crate) struct RequestHead<'r> {
 
 impl<'r> RequestHead<'r> {
     pub(crate) fn read(parts: &'r Parts, arrival: Arrival, trusted_proxies: &TrustedProxies, arena: &'r Arena) -> Self {
-        let said = RequestHeaders::from_map(&parts.headers);
-        let client = Client::identify(&said, arrival.peer, trusted_proxies);
+        let headers = RequestHeaders::from_map(&parts.headers);
+        let client = Client::identify(&headers, arrival.peer, trusted_proxies);
         Self {
             parts,
-            said,
+            headers,
             target: Target::parse(parts.uri.path()),
             query: Fields::from_query(parts.uri.query().unwrap_or_default(), arena),
             ip: IpText::new(client.ip),
@@ -128,7 +129,7 @@ impl<'r> RequestHead<'r> {
     }
 
     /// Returns a dead letter without its payload, for a request that did not become an event.
-    pub(crate) fn letter<'l>(&'l self, code: &'l str, reason: &'l str) -> DeadLetter<'l> {
+    pub(crate) fn dead_letter<'l>(&'l self, code: &'l str, reason: &'l str) -> DeadLetter<'l> {
         let ms = i64::try_from(self.unix_ms).unwrap_or(i64::MAX);
         DeadLetter {
             time: Timestamp::from_millisecond(ms).unwrap_or(Timestamp::MAX),
@@ -156,8 +157,8 @@ impl<'r> RequestHead<'r> {
     fn declared(&self) -> Declared<'r> {
         Declared {
             extension: self.target.extension,
-            content_type: self.said.content_type.map(HeaderValue::as_bytes),
-            content_encoding: self.said.content_encoding.map(HeaderValue::as_bytes),
+            content_type: self.headers.content_type.map(HeaderValue::as_bytes),
+            content_encoding: self.headers.content_encoding.map(HeaderValue::as_bytes),
         }
     }
 }

@@ -12,7 +12,7 @@
 use std::{panic::resume_unwind, sync::Arc};
 
 use bytes::Bytes;
-use http::{Response, StatusCode, request::Parts};
+use http::{StatusCode, request::Parts};
 use http_body_util::Full;
 use tokio::{
     sync::OwnedSemaphorePermit,
@@ -21,22 +21,23 @@ use tokio::{
 
 use crate::{
     ack::{Ack, UnknownAck},
-    answer::{Answer, LineError, LinesReport},
+    answer::{Answer, NdjsonReport, PendingAck, ResponseDraft},
     arena::{self, Arena},
     block::rows::RowBatch,
     budget::{Booking, SpoolFull},
     collect::{
-        Collector, Look, Recorded, Reply, declared,
+        Collector, Processed, Response,
         head::{Arrival, RequestHead},
-        redirect,
-        reject::Refused,
+        rejected_lines::RejectedLines,
+        resolve::declared,
+        response::{accepted, redirect},
         route::{Route, Routes},
-        too_many_requests,
+        throttle::too_many_requests,
     },
     identify::{Address, resolve_uid},
     intake::{
-        event::{Event, Rejection, Sink},
-        stamp::EventMeta,
+        event::{Event, Sink},
+        event_meta::EventMeta,
     },
     native::time_slice::TimeSlice,
     request::{
@@ -44,22 +45,7 @@ use crate::{
         claims::Claims,
         envelope::{Envelope, may_contain_sender_keys},
     },
-    table::dead_letter::{DeadLetter, REJECTED},
 };
-
-/// The maximum number of rejected lines whose reasons a response contains.
-const MAX_ERRORS: usize = 10;
-
-/// The maximum number of dead letters for single lines of a request; one more dead letter counts
-/// the remaining lines. More dead letters would add no information.
-const MAX_LETTERS: usize = 1_000;
-
-/// The maximum size of a request's dead letters, as a multiple of its text and query, in addition
-/// to [`LETTERS_BYTES`].
-const LETTERS_EXPANSION: usize = 4;
-
-/// The size that the dead letters of any request may have.
-const LETTERS_BYTES: usize = 64 << 10;
 
 /// The number of bytes read and written between two reads of the clock; they take some fifty
 /// microseconds.
@@ -72,19 +58,19 @@ const WORK_OF_LINE: usize = 64;
 type Decoded = Result<(), Answer<'static>>;
 
 /// An NDJSON request between its text and its rows.
-pub(super) struct Lines {
+pub(super) struct NdjsonRequest {
     text: String,
     /// The start of the next line; past the end of the text after the last line.
     at: usize,
     /// The number of lines read so far.
     number: usize,
     route: Route,
-    asked: Option<Ack>,
+    requested: Option<Ack>,
     ack: Ack,
     uid: u64,
     has_senders: bool,
     rows: RowBatch,
-    refused: RefusedLines,
+    rejected: RejectedLines,
     booking: Booking,
     /// The bytes booked for the text and the request around it.
     booked_for_text: usize,
@@ -94,45 +80,57 @@ pub(super) struct Lines {
     is_declared: bool,
 }
 
+impl NdjsonRequest {
+    /// Returns the address of all lines, by the rules that found their route.
+    fn address<'a>(&self, head: &'a RequestHead<'_>) -> Option<Address<'a>> {
+        let (query, no_claims) = (head.claims(), Claims::default());
+        if self.is_declared {
+            Some(Address::of_path(&head.target, &query, &no_claims))
+        } else {
+            Address::resolve(&head.target, &query, &no_claims)
+        }
+    }
+}
+
 impl Collector {
     /// Checks and prepares everything that applies to all lines.
-    pub(super) fn look_at_lines<R: Routes>(
+    pub(super) fn begin_ndjson<R: Routes>(
         &self,
         head: &RequestHead<'_>,
         text: String,
         booking: Option<Booking>,
-    ) -> Look {
-        let nothing = Claims::default();
-        let uid = self.visitor(head, &nothing);
-        let finish = |answer: Answer<'_>| Look::from(self.finish(answer, head, Some(uid)));
-        let Some((address, route)) = self.route::<R>(head, &nothing) else {
-            return finish(Answer::NOT_FOUND);
+    ) -> Processed {
+        let no_claims = Claims::default();
+        let uid = self.visitor(head, &no_claims);
+        let respond = |answer: Answer<'_>| Processed::from(self.draft(answer, head, Some(uid)));
+        let Some((address, route)) = self.route::<R>(head, &no_claims) else {
+            return respond(Answer::NOT_FOUND);
         };
         if let Err(early) = self.check_rate_of_route(&address) {
-            return finish(match address.service {
+            return respond(match address.service {
                 "redir" => redirect(head.query.text("to")),
                 _ => too_many_requests(early),
             });
         }
-        let asked = match self.asked_ack(route.acks, head) {
-            Ok(asked) => asked,
-            Err(UnknownAck) => return finish(Answer::UNKNOWN_ACK),
+        let requested = match self.requested_ack(route.acks, head) {
+            Ok(requested) => requested,
+            Err(UnknownAck) => return respond(Answer::UNKNOWN_ACK),
         };
         let mut booking = booking.unwrap_or_else(|| self.writer.request_memory().booking());
         if booking.grow_to(text.capacity()).is_err() {
-            return finish(Answer::NO_ROOM);
+            return respond(Answer::NO_ROOM);
         }
-        Look::Lines(Lines {
+        Processed::NdJson(NdjsonRequest {
             at: 0,
             number: 0,
             is_declared: declared::<R>(&head.target).is_some(),
             route,
-            asked,
-            ack: asked.unwrap_or(self.ack),
+            requested,
+            ack: requested.unwrap_or(self.ack),
             uid,
             has_senders: may_contain_sender_keys(&text),
             rows: RowBatch::with_capacity_for(text.len()),
-            refused: RefusedLines::of_request(&text, head, self.writer.rejected_payload_bytes()),
+            rejected: RejectedLines::of_request(&text, head, self.writer.rejected_payload_bytes()),
             booked_for_text: booking.bytes(),
             booking,
             query_bytes: 0,
@@ -142,15 +140,20 @@ impl Collector {
 
     /// Answers for all lines: directly if a turn is free and one time slice decodes them, otherwise
     /// from a task.
-    pub(super) fn answer_lines(self: Arc<Self>, parts: Parts, mut lines: Lines, mut arrival: Arrival) -> Reply {
+    pub(super) fn respond_to_ndjson(
+        self: Arc<Self>,
+        parts: Parts,
+        mut lines: NdjsonRequest,
+        mut arrival: Arrival,
+    ) -> Response {
         if let Ok(turn) = Arc::clone(&self.bulk_turns).try_acquire_owned()
-            && let Some(decoded) = self.take_turn(turn, &parts, &mut lines, arrival)
+            && let Some(decoded) = self.decode_in_turn(turn, &parts, &mut lines, arrival)
         {
-            let recorded = self.record_lines(&parts, lines, decoded, arrival);
-            return self.respond(parts, recorded, arrival);
+            let draft = self.record_ndjson(&parts, lines, decoded, arrival);
+            return self.respond(parts, draft, arrival);
         }
         arrival.wait();
-        Reply::Waiting(Box::pin(async move {
+        Response::Waiting(Box::pin(async move {
             // A `JoinSet` aborts its task when it is dropped, so decoding stops when the client
             // disconnects.
             let mut decoding = JoinSet::new();
@@ -168,21 +171,21 @@ impl Collector {
                 // The delivery runtime has shut down; no row was accepted.
                 _ => return unavailable(),
             };
-            let recorded = self.record_lines(&parts, lines, decoded, arrival);
-            match self.respond(parts, recorded, arrival) {
-                Reply::Ready(response) => response,
-                Reply::Waiting(response) => response.await,
+            let draft = self.record_ndjson(&parts, lines, decoded, arrival);
+            match self.respond(parts, draft, arrival) {
+                Response::Ready(response) => response,
+                Response::Waiting(response) => response.await,
             }
         }))
     }
 
     /// Decodes lines, one turn after the other. Waiting requests get their turns in order of
     /// arrival.
-    async fn decode_lines(&self, parts: &Parts, lines: &mut Lines, arrival: Arrival) -> Decoded {
+    async fn decode_lines(&self, parts: &Parts, lines: &mut NdjsonRequest, arrival: Arrival) -> Decoded {
         loop {
             // The semaphore is never closed.
             if let Ok(turn) = Arc::clone(&self.bulk_turns).acquire_owned().await
-                && let Some(decoded) = self.take_turn(turn, parts, lines, arrival)
+                && let Some(decoded) = self.decode_in_turn(turn, parts, lines, arrival)
             {
                 return decoded;
             }
@@ -190,16 +193,16 @@ impl Collector {
         }
     }
 
-    fn take_turn(
+    fn decode_in_turn(
         &self,
         _turn: OwnedSemaphorePermit,
         parts: &Parts,
-        lines: &mut Lines,
+        lines: &mut NdjsonRequest,
         arrival: Arrival,
     ) -> Option<Decoded> {
         let decoded = arena::with(|arena| {
             let head = RequestHead::read(parts, arrival, &self.trusted_proxies, arena);
-            self.take_lines(&head, lines, arena)
+            self.decode_slice(&head, lines, arena)
         });
         if let Some(Err(_)) = &decoded {
             // Free the rows within the turn: nothing needs them, and freeing them may take long.
@@ -210,17 +213,12 @@ impl Collector {
 
     /// Decodes lines into rows for one time slice. Returns `None` if lines remain, otherwise the
     /// result.
-    fn take_lines(&self, head: &RequestHead<'_>, lines: &mut Lines, arena: &Arena) -> Option<Decoded> {
+    fn decode_slice(&self, head: &RequestHead<'_>, lines: &mut NdjsonRequest, arena: &Arena) -> Option<Decoded> {
         let uid = lines.uid;
-        let (query, nothing) = (head.claims(), Claims::default());
-        let address = match lines.is_declared {
-            true => Some(Address::of_path(&head.target, &query, &nothing)),
-            false => Address::resolve(&head.target, &query, &nothing),
-        };
-        let Some(address) = address else {
+        let Some(address) = lines.address(head) else {
             return Some(Err(Answer::NOT_FOUND));
         };
-        let of_all = self.stamp(head, &address, uid);
+        let shared_meta = self.event_meta(head, &address, uid);
         let query_bytes = head.parts.uri.query().unwrap_or_default().len();
         let slice = TimeSlice::begin();
         let mut work = 0;
@@ -230,12 +228,12 @@ impl Collector {
                 continue;
             }
             // Rejected lines count, too.
-            if lines.rows.count() + lines.refused.count == RowBatch::MAX {
+            if lines.rows.count() + lines.rejected.count == RowBatch::MAX {
                 return Some(Err(Answer::TOO_MANY_LINES));
             }
-            let mut stamp = EventMeta {
+            let mut meta = EventMeta {
                 id: self.writer.ids().next(head.unix_ms),
-                ..of_all
+                ..shared_meta
             };
             // A malformed line claims nothing here; intake rejects it.
             let envelope = lines
@@ -248,12 +246,12 @@ impl Collector {
                     ..envelope.claims()
                 };
                 if claims.project.is_some() {
-                    stamp.project = Address::of_path(&head.target, &head.claims(), &claims).project;
+                    meta.project = Address::of_path(&head.target, &head.claims(), &claims).project;
                 }
-                stamp.uid = resolve_uid(&head.claims(), &claims, None).unwrap_or(uid);
+                meta.uid = resolve_uid(&head.claims(), &claims, None).unwrap_or(uid);
             }
             let event = Event {
-                stamp,
+                meta,
                 query: &head.query,
                 payload: &Payload::Json(line),
                 ack: lines.ack,
@@ -261,13 +259,13 @@ impl Collector {
             };
             let written = lines.rows.bytes().len();
             if let Err(rejection) = (lines.route.intake)(&event, Sink::Rows(&mut lines.rows)) {
-                lines.refused.push(lines.number, line, &stamp, rejection, head);
+                lines.rejected.push(lines.number, line, &meta, &rejection, head);
             }
             lines.query_bytes += query_bytes;
             if lines.rows.bytes().len().max(lines.query_bytes) > self.max_rows_bytes {
                 return Some(Err(Answer::TOO_LONG_ROWS));
             }
-            let made = lines.rows.memory() + lines.refused.letters.memory();
+            let made = lines.rows.memory() + lines.rejected.dead_letters.memory();
             if lines.booking.grow_to(lines.booked_for_text + made).is_err() {
                 return Some(Err(Answer::NO_ROOM));
             }
@@ -283,71 +281,79 @@ impl Collector {
     }
 
     /// Appends all rows to their block, and answers.
-    fn record_lines(&self, parts: &Parts, lines: Lines, decoded: Decoded, arrival: Arrival) -> Recorded {
+    fn record_ndjson(&self, parts: &Parts, lines: NdjsonRequest, decoded: Decoded, arrival: Arrival) -> ResponseDraft {
         arena::with(|arena| {
             let head = RequestHead::read(parts, arrival, &self.trusted_proxies, arena);
-            let address = Address::resolve(&head.target, &head.claims(), &Claims::default());
-            match decoded.and(address.ok_or(Answer::NOT_FOUND)) {
+            let address = lines.address(&head).ok_or(Answer::NOT_FOUND);
+            match decoded.and(address) {
                 Ok(address) => self.record_rows(&head, &address, lines),
-                Err(answer) => self.finish(answer, &head, Some(lines.uid)).into(),
+                Err(answer) => self.draft(answer, &head, Some(lines.uid)),
             }
         })
     }
 
-    fn record_rows(&self, head: &RequestHead<'_>, address: &Address<'_>, lines: Lines) -> Recorded {
-        let Lines {
+    fn record_rows(&self, head: &RequestHead<'_>, address: &Address<'_>, lines: NdjsonRequest) -> ResponseDraft {
+        let NdjsonRequest {
             mut rows,
-            mut refused,
+            mut rejected,
             mut booking,
             booked_for_text,
-            asked,
+            requested,
             ack,
             uid,
             ..
         } = lines;
         let recorded = rows.count();
         // The block books the rows' memory from here on.
-        booking.shrink_to(booked_for_text + refused.letters.memory());
+        booking.shrink_to(booked_for_text + rejected.dead_letters.memory());
         let receipt = match self.writer.append_rows(ack, &mut rows) {
             Ok(receipt) => receipt,
-            Err(SpoolFull) => return self.finish(Answer::NO_ROOM, head, Some(uid)).into(),
+            Err(SpoolFull) => return self.draft(Answer::NO_ROOM, head, Some(uid)),
         };
-        if refused.count > 0 {
-            refused.count_others(head);
-            for (code, count) in &refused.codes {
+        if rejected.count > 0 {
+            rejected.count_others(head);
+            for (code, count) in &rejected.codes {
                 self.writer.tally().refused_events(code, *count);
             }
-            if self.writer.append_rows(Ack::Accepted, &mut refused.letters).is_err() {
+            if self
+                .writer
+                .append_rows(Ack::Accepted, &mut rejected.dead_letters)
+                .is_err()
+            {
                 tracing::debug!(
-                    letters = refused.letters.count(),
+                    letters = rejected.dead_letters.count(),
                     "dead letters are dropped: the spool has no space for them"
                 );
             }
         }
-        let report = LinesReport {
+        let report = NdjsonReport {
             service: address.service,
             name: address.name,
             recorded,
-            refused: refused.count,
-            errors: refused.errors,
+            rejected: rejected.count,
+            errors: rejected.errors,
         };
         // A visitor is redirected no matter how many events the request contains.
         let answer = match address.service {
             "redir" => redirect(head.query.text("to")),
-            _ => Answer::Lines(&report),
+            _ => Answer::NdJson(&report),
         };
-        let draft = self.finish(answer, head, Some(uid));
+        let draft = self.draft(answer, head, Some(uid));
         match recorded {
-            0 => draft.into(),
-            _ if receipt.is_pending() => Recorded::pending(draft, receipt, ack, false),
-            _ => Recorded::taken(draft, asked, ack),
+            0 => draft,
+            _ if receipt.is_pending() => draft.waiting_for(PendingAck {
+                receipt,
+                ack,
+                best_effort: false,
+            }),
+            _ => accepted(draft, requested, ack),
         }
     }
 }
 
 /// Returns the response to a request that the shutdown interrupts.
-fn unavailable() -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::default());
+fn unavailable() -> http::Response<Full<Bytes>> {
+    let mut response = http::Response::new(Full::default());
     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     response
 }
@@ -361,88 +367,6 @@ fn next_line<'t>(text: &'t str, at: &mut usize) -> Option<&'t str> {
     *at += end + 1;
     let line = &rest[..end];
     Some(line.strip_suffix('\r').unwrap_or(line))
-}
-
-/// The lines of one request that did not become rows.
-struct RefusedLines {
-    count: usize,
-    /// The reasons of the first rejected lines.
-    errors: Vec<LineError>,
-    /// The number of rejected lines for each code.
-    codes: Vec<(&'static str, u64)>,
-    /// Dead letters, as rows of their table. Only the first one contains the query.
-    letters: RowBatch,
-    /// The maximum size of `letters`, in bytes.
-    max_bytes: usize,
-    /// The maximum number of payload bytes that a dead letter keeps: of the line, or of query and
-    /// line.
-    max_payload_bytes: usize,
-    /// The number of the first rejected line without a dead letter.
-    first_without_letter: Option<usize>,
-}
-
-impl RefusedLines {
-    /// Returns an empty value for a request with this text.
-    fn of_request(text: &str, head: &RequestHead<'_>, max_payload_bytes: usize) -> Self {
-        let query = head.parts.uri.query().unwrap_or_default();
-        Self {
-            count: 0,
-            errors: Vec::new(),
-            codes: Vec::new(),
-            letters: RowBatch::default(),
-            max_bytes: LETTERS_BYTES + LETTERS_EXPANSION * (text.len() + query.len()),
-            max_payload_bytes,
-            first_without_letter: None,
-        }
-    }
-
-    #[cold]
-    fn push(&mut self, number: usize, text: &str, stamp: &EventMeta<'_>, rejection: Rejection, head: &RequestHead<'_>) {
-        self.count += 1;
-        let refused = Refused::event(rejection, &Payload::Json(text));
-        let code = refused.code();
-        match self.codes.iter_mut().find(|(known, _)| *known == code) {
-            Some((_, count)) => *count += 1,
-            None => self.codes.push((code, 1)),
-        }
-        let has_letter = self.letters.count() < MAX_LETTERS && self.letters.bytes().len() < self.max_bytes;
-        if !has_letter {
-            self.first_without_letter.get_or_insert(number);
-        }
-        if !has_letter && self.errors.len() == MAX_ERRORS {
-            return;
-        }
-        let reason = refused.reason();
-        if has_letter && let Some(letter) = refused.letter(head, stamp, &reason) {
-            let payload = match self.letters.count() {
-                0 => head.payload_with_query(text.as_bytes()),
-                _ => text.as_bytes().into(),
-            };
-            self.write(&DeadLetter {
-                payload: &payload,
-                ..letter
-            });
-        }
-        if self.errors.len() < MAX_ERRORS {
-            self.errors.push(LineError { line: number, reason });
-        }
-    }
-
-    /// Adds a dead letter that counts the lines without one.
-    fn count_others(&mut self, head: &RequestHead<'_>) {
-        if let Some(first) = self.first_without_letter {
-            let others = self.count - self.letters.count();
-            let reason = format!("{others} more lines of the request were refused, the first of them is line {first}");
-            self.write(&head.letter("more-lines", &reason));
-        }
-    }
-
-    fn write(&mut self, letter: &DeadLetter<'_>) {
-        // Cannot fail: the dead letters are fewer than a block's rows, and all are of one table.
-        _ = self
-            .letters
-            .push(&REJECTED, |out| letter.encode(self.max_payload_bytes, out));
-    }
 }
 
 #[cfg(test)]

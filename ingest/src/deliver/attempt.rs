@@ -15,7 +15,7 @@ use super::{
 use crate::{
     block::{parts::Part, sealed::SealedBlock},
     spool::{Counters, Outcome},
-    store::{ClickHouseError, Connection, InsertRequest, backoff::dice},
+    store::{ClickHouseError, Connection, InsertRequest},
 };
 
 /// The longest time of a try, as a multiple of the usual timeout.
@@ -226,7 +226,7 @@ impl<'a> TableDelivery<'a> {
         };
         // Rows on disk need no memory any more: another try would read them from disk.
         self.reader.evict(block);
-        let query_id = format!("{}{:x}", query_prefix(block), dice());
+        let query_id = format!("{}{:x}", query_prefix(block), fastrand::u64(..));
         let request = InsertRequest {
             statement: compressed.statement(block),
             token: sending.token,

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::{
     block::{layout::InsertTarget, parts::Part, sealed::SealedBlock},
-    store::backoff::{HOLD, dice},
+    store::backoff::HOLD,
 };
 
 /// The number of rows that ClickHouse may refuse in a row before the credit is used up.
@@ -165,7 +165,7 @@ impl Guard {
     fn schedule(&mut self) {
         if self.retry_at.is_none_or(|at| at <= Instant::now()) {
             self.failures += 1;
-            self.retry_at = Some(Instant::now() + HOLD.wait(self.failures, dice()));
+            self.retry_at = Some(Instant::now() + HOLD.wait(self.failures));
         }
     }
 

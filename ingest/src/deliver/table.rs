@@ -19,7 +19,7 @@ use crate::{
     store::{
         Class,
         alarm::FailureLog,
-        backoff::{Backoff, RETRY, dice},
+        backoff::{Backoff, RETRY},
     },
 };
 
@@ -129,7 +129,7 @@ impl<'a> TableDelivery<'a> {
             Counters::set(&reader.counters().failures, failures.into());
             self.is_throttled = true;
             match self.handle(block, part, failure, failures, &tries).await {
-                Some(backoff) => self.delivery.wait(backoff.wait(failures, dice())).await,
+                Some(backoff) => self.delivery.wait(backoff.wait(failures)).await,
                 None => return,
             }
         }
@@ -242,7 +242,7 @@ impl<'a> TableDelivery<'a> {
         };
         let left: Vec<_> = block.state().parts.iter().collect();
         let rows: Vec<_> = left.iter().flat_map(Part::rows).collect();
-        let Some(&row) = rows.get((dice() % rows.len().max(1) as u64) as usize) else {
+        let Some(&row) = fastrand::choice(&rows) else {
             return self.guard.forget(id);
         };
         let within = |part: &&Part| part.bounds().contains(&row);

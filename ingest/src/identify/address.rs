@@ -32,8 +32,8 @@ impl<'a> Address<'a> {
     /// path, in this order; the name is that of the path, the query or the body. Returns `None` if
     /// service or name is missing.
     pub(crate) fn resolve(target: &Target<'a>, query: &Claims<'a>, body: &Claims<'a>) -> Option<Self> {
-        let service = first_said([query.service, body.service, Some(target.service)])?;
-        let name = first_said([Some(target.name), query.name, body.name])?;
+        let service = first_claim([query.service, body.service, Some(target.service)])?;
+        let name = first_claim([Some(target.name), query.name, body.name])?;
         Some(Self {
             service,
             name,
@@ -43,9 +43,9 @@ impl<'a> Address<'a> {
 }
 
 fn project(target: &Target<'_>, query: &Claims<'_>, body: &Claims<'_>) -> Project {
-    Project::parse(first_said([Some(target.project), query.project, body.project]))
+    Project::parse(first_claim([Some(target.project), query.project, body.project]))
 }
 
-fn first_said(claims: [Option<&str>; 3]) -> Option<&str> {
+fn first_claim(claims: [Option<&str>; 3]) -> Option<&str> {
     claims.into_iter().flatten().find(|claim| !claim.is_empty())
 }

@@ -27,7 +27,7 @@ pub(crate) struct Client<'a> {
 
 impl<'a> Client<'a> {
     /// Returns the client of a request that came from `peer`.
-    pub(crate) fn identify(said: &RequestHeaders<'a>, peer: IpAddr, trusted: &TrustedProxies) -> Self {
+    pub(crate) fn identify(headers: &RequestHeaders<'a>, peer: IpAddr, trusted: &TrustedProxies) -> Self {
         let peer = peer.to_canonical();
         let text = |value: Option<&'a HeaderValue>| {
             value
@@ -36,14 +36,16 @@ impl<'a> Client<'a> {
         };
         let mut client = Self {
             ip: peer,
-            user_agent: text(said.user_agent),
-            referer: text(said.referer),
+            user_agent: text(headers.user_agent),
+            referer: text(headers.referer),
             host: None,
         };
         if trusted.contains(peer) {
-            let real_ip = said.real_ip.and_then(|value| value.to_str().ok()?.trim().parse().ok());
+            let real_ip = headers
+                .real_ip
+                .and_then(|value| value.to_str().ok()?.trim().parse().ok());
             client.ip = real_ip.map_or(peer, |ip: IpAddr| ip.to_canonical());
-            client.host = said.forwarded_host.and_then(|value| host_of(value.to_str().ok()?));
+            client.host = headers.forwarded_host.and_then(|value| host_of(value.to_str().ok()?));
         }
         client
     }

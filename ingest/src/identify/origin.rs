@@ -17,11 +17,11 @@ pub(crate) enum CorsOrigin<'a> {
 
 impl<'a> CorsOrigin<'a> {
     /// Returns the origin of a request.
-    pub(crate) fn of(said: &RequestHeaders<'a>) -> Self {
-        if let Some(origin) = said.origin.filter(|origin| !origin.is_empty()) {
+    pub(crate) fn of(headers: &RequestHeaders<'a>) -> Self {
+        if let Some(origin) = headers.origin.filter(|origin| !origin.is_empty()) {
             return Self::Given(origin);
         }
-        said.referer.map_or(Self::Any, Self::Referer)
+        headers.referer.map_or(Self::Any, Self::Referer)
     }
 
     /// Returns the `Origin` of the request; without it, CORS does not apply.

@@ -6,6 +6,8 @@ use std::{
     str::FromStr,
 };
 
+use ipnet::{IpNet, Ipv4Net};
+
 /// The addresses of the proxies that are trusted to name the client. The default is the machine
 /// itself.
 ///
@@ -34,9 +36,10 @@ impl TrustedProxies {
 
 impl Default for TrustedProxies {
     fn default() -> Self {
+        const LOOPBACK: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8);
         Self(vec![
-            Network::new(Ipv4Addr::new(127, 0, 0, 0).to_ipv6_mapped(), 96 + 8),
-            Network::new(Ipv6Addr::LOCALHOST, 128),
+            Network::from(IpNet::V4(LOOPBACK)),
+            Network::from(IpNet::V6(Ipv6Addr::LOCALHOST.into())),
         ])
     }
 }
@@ -47,37 +50,34 @@ impl FromStr for TrustedProxies {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let networks = text.split(',').map(str::trim).filter(|network| !network.is_empty());
         networks
-            .map(|network| Network::parse(network).ok_or_else(|| NetworkError(network.to_owned())))
+            .map(|text| {
+                parse(text)
+                    .map(Network::from)
+                    .ok_or_else(|| NetworkError(text.to_owned()))
+            })
             .collect::<Result<_, _>>()
             .map(Self)
     }
 }
 
-impl Network {
-    fn new(address: Ipv6Addr, prefix: u32) -> Self {
-        let mask = u128::MAX.checked_shl(128 - prefix).unwrap_or(0);
+impl From<IpNet> for Network {
+    fn from(network: IpNet) -> Self {
+        let (address, prefix) = match network {
+            IpNet::V4(network) => (network.addr().to_ipv6_mapped(), 96 + network.prefix_len()),
+            IpNet::V6(network) => (network.addr(), network.prefix_len()),
+        };
+        let mask = u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0);
         Self {
             address: address.to_bits() & mask,
             mask,
         }
     }
+}
 
-    fn parse(text: &str) -> Option<Self> {
-        let (address, prefix) = match text.split_once('/') {
-            Some((address, prefix)) => (address, Some(prefix.parse().ok()?)),
-            None => (text, None),
-        };
-        match address.parse().ok()? {
-            IpAddr::V4(address) => {
-                let prefix = prefix.unwrap_or(32);
-                (prefix <= 32).then(|| Self::new(address.to_ipv6_mapped(), 96 + prefix))
-            }
-            IpAddr::V6(address) => {
-                let prefix = prefix.unwrap_or(128);
-                (prefix <= 128).then(|| Self::new(address, prefix))
-            }
-        }
-    }
+/// Parses an address or a network.
+fn parse(text: &str) -> Option<IpNet> {
+    let address = || text.parse::<IpAddr>().ok().map(IpNet::from);
+    text.parse().ok().or_else(address)
 }
 
 fn bits_of(ip: IpAddr) -> u128 {

@@ -8,11 +8,7 @@ use super::*;
 use crate::{
     arena::Arena,
     fields::Fields,
-    request::{
-        body::{Declared, Payload},
-        claims::Claims,
-        target::Target,
-    },
+    request::{body::Payload, claims::Claims, content_type::Declared, target::Target},
 };
 
 /// Recorded cases that differ on purpose: the data that we record instead, or `None` for a
@@ -94,7 +90,7 @@ fn made_event(request: &Value, uri: &http::Uri) -> Option<Value> {
     };
     let query = Fields::from_query(uri.query().unwrap_or_default(), &arena);
     let mut data = match &payload {
-        Payload::Empty | Payload::Lines(_) => Map::new(),
+        Payload::Empty | Payload::NdJson(_) => Map::new(),
         Payload::Form(form) => object_of(form),
         Payload::Json(text) => match serde_json::from_str(text).ok()? {
             Value::Object(data) => data,
@@ -102,14 +98,14 @@ fn made_event(request: &Value, uri: &http::Uri) -> Option<Value> {
         },
     };
     let text_of = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    let said: Vec<Option<String>> = ["service", "name", "projectId"]
+    let claims: Vec<Option<String>> = ["service", "name", "projectId"]
         .iter()
         .map(|key| data.get(*key).map(text_of))
         .collect();
     let in_body = Claims {
-        service: said[0].as_deref(),
-        name: said[1].as_deref(),
-        project: said[2].as_deref(),
+        service: claims[0].as_deref(),
+        name: claims[1].as_deref(),
+        project: claims[2].as_deref(),
         uid: None,
     };
     let address = Address::resolve(&target, &Claims::from_fields(&query), &in_body)?;

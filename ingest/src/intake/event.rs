@@ -1,21 +1,20 @@
-//! One request as an event, and the reasons why it may not become a row.
+//! One request as an event.
 
 use crate::{
     ack::Ack,
     arena::{self, Arena},
     block::{receipt::Receipt, rows::RowBatch},
     fields::Fields,
-    intake::stamp::EventMeta,
-    json::{self, Kind},
+    intake::{event_meta::EventMeta, rejection::Rejection},
     request::body::Payload,
-    table::{Table, refusal::InvalidColumn},
     writer::Writer,
 };
 
 /// One request as an event.
 #[derive(Debug)]
 pub struct Event<'a> {
-    pub(crate) stamp: EventMeta<'a>,
+    /// The collector's metadata.
+    pub(crate) meta: EventMeta<'a>,
     pub(crate) query: &'a Fields<'a>,
     pub(crate) payload: &'a Payload<'a>,
     /// The acknowledgement that its response is to promise.
@@ -45,7 +44,7 @@ impl Event<'_> {
     pub fn from_texts<T>(query: &str, json: &str, take: impl FnOnce(&Event<'_>) -> T) -> T {
         arena::with(|arena| {
             take(&Event {
-                stamp: EventMeta::default(),
+                meta: EventMeta::default(),
                 query: &Fields::from_query(query, arena),
                 payload: &if json.is_empty() {
                     Payload::Empty
@@ -69,26 +68,4 @@ pub enum Sink<'s> {
     Block(&'s Writer),
     /// The rows of the same request, which go into a block together.
     Rows(&'s mut RowBatch),
-}
-
-/// The rejection of an event that did not become a row.
-#[derive(Debug)]
-pub struct Rejection {
-    /// The table of the event's destination.
-    pub table: &'static Table,
-    /// The reason.
-    pub reason: Reason,
-}
-
-/// The reason for a rejection.
-#[derive(Debug)]
-pub enum Reason {
-    /// The body is not JSON.
-    Syntax(json::Error),
-    /// The body is JSON but not an object, so it has no fields.
-    NotAnObject(Kind),
-    /// Values do not fit their columns.
-    Refused(Vec<InvalidColumn>),
-    /// There is no room for more rows.
-    SpoolFull,
 }

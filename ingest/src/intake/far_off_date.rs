@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 
 use crate::{
-    intake::stamp::EventMeta,
+    intake::event_meta::EventMeta,
     table::{
         Column,
         refusal::{InvalidColumns, ValueError},
@@ -62,19 +62,19 @@ const fn day(days: i64) -> (i64, i64) {
 /// `max_ahead` seconds after it. A day is valid if any second of it is.
 pub fn check_date(
     value: &impl Dated,
-    stamp: &EventMeta<'_>,
+    meta: &EventMeta<'_>,
     max_age: Option<u32>,
     max_ahead: Option<u32>,
     column: &'static Column,
-    refusals: &mut InvalidColumns,
+    invalid: &mut InvalidColumns,
 ) {
     let Some((first, last)) = value.seconds() else { return };
-    let now = i64::try_from(stamp.unix_ms / 1000).unwrap_or(i64::MAX);
+    let now = i64::try_from(meta.unix_ms / 1000).unwrap_or(i64::MAX);
     let is_early = max_age.is_some_and(|max_age| last < now.saturating_sub(max_age.into()));
     let is_late = max_ahead.is_some_and(|max_ahead| first > now.saturating_add(max_ahead.into()));
     if is_early || is_late {
         let got = Timestamp::from_second(first).map_or_else(|_| first.to_string(), |time| time.to_string());
-        refusals.push(column, ValueError::FarOffDate, &got);
+        invalid.push(column, ValueError::FarOffDate, &got);
     }
 }
 
@@ -88,14 +88,14 @@ mod tests {
     const DAY: u32 = 86_400;
 
     fn refused(value: &impl Dated, max_age: Option<u32>, max_ahead: Option<u32>) -> Option<String> {
-        let mut refusals = InvalidColumns::default();
-        let stamp = EventMeta {
+        let mut invalid = InvalidColumns::default();
+        let meta = EventMeta {
             // The middle of day 100.
             unix_ms: 100_500 * u64::from(DAY),
             ..EventMeta::default()
         };
-        check_date(value, &stamp, max_age, max_ahead, &COLUMN, &mut refusals);
-        refusals.into_vec().pop().map(|refusal| refusal.got)
+        check_date(value, &meta, max_age, max_ahead, &COLUMN, &mut invalid);
+        invalid.into_vec().pop().map(|column| column.got)
     }
 
     #[test]

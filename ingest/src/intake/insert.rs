@@ -6,8 +6,8 @@ use crate::{
     ack::Ack,
     block::receipt::Receipt,
     intake::{
+        event_meta::EventMeta,
         row::{Row, at_most},
-        stamp::EventMeta,
     },
     table::{
         Column,

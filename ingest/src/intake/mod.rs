@@ -7,18 +7,28 @@
 //! If a column has several paths, the first of them that the event contains counts, whatever their
 //! order in the event. The typed row borrows from the request, so nothing here awaits.
 
+mod duplicate_keys;
 pub(crate) mod event;
+pub(crate) mod event_meta;
 pub(crate) mod far_off_date;
 pub(crate) mod insert;
+mod path;
+pub(crate) mod rejection;
+mod reserved;
 pub(crate) mod row;
-pub(crate) mod stamp;
-pub(crate) mod walk;
+mod row_builder;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
+mod walk;
 
 use crate::{
     block::receipt::Receipt,
     budget::SpoolFull,
     intake::{
-        event::{Event, Reason, Rejection, Sink},
+        event::{Event, Sink},
+        rejection::Rejection,
         row::{Row, TypedTable},
         walk::decode,
     },
@@ -29,18 +39,14 @@ use crate::{
 ///
 /// # Errors
 ///
-/// The reason why the event did not become a row; the table's block is unchanged.
+/// Any [`Rejection`]; the table's block is then unchanged.
 pub fn intake<T: TypedTable>(event: &Event<'_>, sink: Sink<'_>) -> Result<Receipt, Rejection> {
-    let rejected = |reason| Rejection {
-        table: T::TABLE,
-        reason,
-    };
     let mut row = <T::Row<'_> as Default>::default();
-    let given = decode(&mut row, T::TABLE, event).map_err(rejected)?;
-    let encode = |out: &mut Vec<u8>| row.encode(&given, out);
+    let present = decode(&mut row, T::TABLE, event)?;
+    let encode = |out: &mut Vec<u8>| row.encode(&present, out);
     match sink {
         Sink::Block(writer) => writer.append(T::TABLE, event.ack, encode),
         Sink::Rows(rows) => rows.push(T::TABLE, encode).map(|()| Receipt::NONE),
     }
-    .map_err(|SpoolFull| rejected(Reason::SpoolFull))
+    .map_err(|SpoolFull| Rejection::SpoolFull)
 }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::{
-    intake::stamp::EventMeta,
+    intake::event_meta::EventMeta,
     json::Reader,
     table::{
         Column, Table,
@@ -47,18 +47,18 @@ pub trait Row<'a> {
     fn extra(&mut self, extra: usize) -> Option<ExtraMut<'_, 'a>>;
 
     /// Fills the columns that the collector knows from the request.
-    fn stamp(&mut self, stamp: &EventMeta<'a>, refusals: &mut InvalidColumns);
+    fn stamp(&mut self, meta: &EventMeta<'a>, invalid: &mut InvalidColumns);
 
-    /// Pads the arrays of each Nested to one length; `given` are the columns that the event has.
-    fn level(&mut self, given: &PresentColumns, refusals: &mut InvalidColumns);
+    /// Pads the arrays of each Nested to one length; `present` are the columns that the event has.
+    fn level(&mut self, present: &PresentColumns, invalid: &mut InvalidColumns);
 
-    /// Appends the row in the table's [`Format`](crate::table::Format); `given` are the columns
+    /// Appends the row in the table's [`Format`](crate::table::Format); `present` are the columns
     /// that the event has.
-    fn encode(&self, given: &PresentColumns, out: &mut Vec<u8>);
+    fn encode(&self, present: &PresentColumns, out: &mut Vec<u8>);
 
-    /// Reports dates that are too far from the event's arrival; `given` are the columns that the
+    /// Reports dates that are too far from the event's arrival; `present` are the columns that the
     /// event has.
-    fn check_dates(&self, _stamp: &EventMeta<'a>, _given: &PresentColumns, _refusals: &mut InvalidColumns) {}
+    fn check_dates(&self, _meta: &EventMeta<'a>, _present: &PresentColumns, _invalid: &mut InvalidColumns) {}
 
     /// Returns the table of the row.
     fn table(&self) -> &'static Table;
@@ -90,10 +90,10 @@ impl EventRules {
         alternatives: &[],
     };
 
-    /// Returns the index of `path`, its keys joined by `_`, among the alternatives of a column;
-    /// `None` if the column has no such alternative.
+    /// Returns the priority of `path`, its keys joined by `_`, among the alternative paths of a
+    /// column; 0 is the highest. `None` if the column has no such alternative.
     #[inline]
-    pub(crate) fn rank(&self, column: usize, path: &str) -> Option<usize> {
+    pub(crate) fn priority(&self, column: usize, path: &str) -> Option<usize> {
         if self.alternatives.is_empty() {
             return None;
         }
@@ -180,15 +180,15 @@ pub const DEFAULT: u8 = 1;
 /// defaults, and reports a present one of another length.
 pub fn level<T: Default>(
     array: &mut Vec<T>,
-    is_given: bool,
+    is_present: bool,
     length: usize,
     column: &'static Column,
-    refusals: &mut InvalidColumns,
+    invalid: &mut InvalidColumns,
 ) {
-    if !is_given {
+    if !is_present {
         array.resize_with(length, T::default);
     } else if array.len() != length {
-        refusals.push(
+        invalid.push(
             column,
             ValueError::UnequalLengths,
             &format!("{} of {length} elements", array.len()),
@@ -238,12 +238,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_has_the_rank_that_the_schema_gives_it() {
+    fn a_path_has_the_priority_that_the_schema_gives_it() {
         let rules = EventRules {
             required: &[],
             alternatives: &[(3, &["user.id", "user_key", "a.b.c"])],
         };
-        for (path, rank) in [
+        for (path, priority) in [
             ("user_id", Some(0)),
             ("user.id", Some(0)),
             ("user_key", Some(1)),
@@ -251,21 +251,21 @@ mod tests {
             ("user.key", None),
             ("user", None),
         ] {
-            assert_eq!(rules.rank(3, path), rank, "{path}");
+            assert_eq!(rules.priority(3, path), priority, "{path}");
         }
-        assert_eq!(rules.rank(2, "user_id"), None);
+        assert_eq!(rules.priority(2, "user_id"), None);
     }
 
     #[test]
-    fn given_columns_are_found_on_both_sides_of_the_inline_words() {
-        let mut given = PresentColumns::default();
+    fn present_columns_are_found_on_both_sides_of_the_inline_words() {
+        let mut present = PresentColumns::default();
         for column in [0, 63, 64, 255, 256, 1_000] {
-            assert!(!given.contains(column));
-            given.insert(column);
-            assert!(given.contains(column));
+            assert!(!present.contains(column));
+            present.insert(column);
+            assert!(present.contains(column));
         }
-        assert!(!given.contains(1));
-        assert!(!given.contains(999));
-        assert!(!given.contains(5_000));
+        assert!(!present.contains(1));
+        assert!(!present.contains(999));
+        assert!(!present.contains(5_000));
     }
 }

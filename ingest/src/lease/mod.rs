@@ -32,10 +32,7 @@ use uuid::Uuid;
 use crate::{
     ids::{IdGenerator, base::Base, id_file::Record},
     lease::nodes::{ASKS, Claim, HOLDS, LEASE, LEFT, Process, choose, unix_ms},
-    store::{
-        ClickHouseError,
-        backoff::{Backoff, dice},
-    },
+    store::{ClickHouseError, backoff::Backoff},
     sync::state::State,
 };
 
@@ -92,7 +89,7 @@ pub(crate) struct Progress {
 /// has ended, or a new base without a number.
 pub(crate) fn first_record(node: Option<Base>, earlier: Option<Record>) -> Record {
     let fresh = Record {
-        base: Base::spare(dice()),
+        base: Base::spare(fastrand::u64(..)),
         holder: Uuid::nil(),
         held_ms: 0,
         until_ms: 0,
@@ -251,12 +248,7 @@ impl Lease<'_> {
             }
             // If a ready server does not answer, rows wait for it, but the start does not.
             self.progress.send_modify(|progress| progress.is_settled = true);
-            sleep(if failures == 0 {
-                BEAT
-            } else {
-                RETRY.wait(failures, dice())
-            })
-            .await;
+            sleep(if failures == 0 { BEAT } else { RETRY.wait(failures) }).await;
         }
     }
 
@@ -266,7 +258,7 @@ impl Lease<'_> {
         for _ in 0..TRIES {
             let began = LastBeat::now();
             let claims = all_claims(servers).await?;
-            let Some(node) = kept.or(self.asking).or_else(|| choose(&claims, dice())) else {
+            let Some(node) = kept.or(self.asking).or_else(|| choose(&claims, fastrand::u64(..))) else {
                 if self.is_alarm_due() {
                     tracing::error!("all node numbers are in use: ids use the places of processes without a number");
                 }
@@ -286,7 +278,7 @@ impl Lease<'_> {
                 self.tell_clash(node, None);
                 self.leave_number();
             }
-            sleep(Duration::from_millis(dice() % 50)).await;
+            sleep(Duration::from_millis(fastrand::u64(..50))).await;
         }
         Ok(())
     }
@@ -373,7 +365,7 @@ impl Lease<'_> {
     fn leave_number(&mut self) {
         self.held = None;
         self.since_ms.clear();
-        self.ids.move_to(Base::spare(dice()), Uuid::nil(), 0);
+        self.ids.move_to(Base::spare(fastrand::u64(..)), Uuid::nil(), 0);
     }
 
     /// Writes that this process still has its number, and checks for other processes with the

@@ -141,7 +141,7 @@ async fn claims(client: &Client, condition: &str) -> Result<Vec<Claim>, ClickHou
 /// Returns a free number: one that no process has ever had, otherwise one that has been free for
 /// long. A number with ids in the future is not free, since the next process would have to continue
 /// after them.
-pub(crate) fn choose(claims: &[Claim], dice: u64) -> Option<u16> {
+pub(crate) fn choose(claims: &[Claim], random: u64) -> Option<u16> {
     // For each used number, whether it is taken, and the time of the last beat.
     let mut used: HashMap<u16, (bool, i64)> = HashMap::new();
     for claim in claims {
@@ -155,7 +155,7 @@ pub(crate) fn choose(claims: &[Claim], dice: u64) -> Option<u16> {
         free.sort_by_key(|node| used[node].1);
         free.truncate(DRAWN_FROM);
     }
-    let place = dice.checked_rem(free.len() as u64)?;
+    let place = random.checked_rem(free.len() as u64)?;
     Some(free[place as usize])
 }
 
@@ -201,8 +201,8 @@ mod tests {
             .filter(|node| *node != 77)
             .map(|node| claim(node, if node % 2 == 0 { HOLDS } else { LEFT }, 2 * DAY_MS))
             .collect();
-        for dice in 0..100 {
-            assert_eq!(choose(&claims, dice), Some(77));
+        for random in 0..100 {
+            assert_eq!(choose(&claims, random), Some(77));
         }
         assert_eq!(choose(&[], 0), Some(0));
         assert_eq!(choose(&[], 511), Some(511));
@@ -218,7 +218,7 @@ mod tests {
         claims[303].last_beat_ms = NOW_MS - 2 * DAY_MS;
         claims[303].until_ms = NOW_MS + 1;
         let chosen = |claims: &[Claim]| {
-            let mut chosen: Vec<_> = (0..64).map(|dice| choose(claims, dice).unwrap()).collect();
+            let mut chosen: Vec<_> = (0..64).map(|random| choose(claims, random).unwrap()).collect();
             chosen.sort_unstable();
             chosen.dedup();
             chosen

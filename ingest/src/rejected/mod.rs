@@ -32,7 +32,7 @@ use crate::{
         compress::{Compressor, Form},
         keeps_each_row,
     },
-    store::{Class, ClickHouseError, ClickHouseUrl, Connection, InsertRequest, backoff::dice, quoted, within},
+    store::{Class, ClickHouseError, ClickHouseUrl, Connection, InsertRequest, quoted, within},
     table::Schema,
 };
 
@@ -416,7 +416,7 @@ impl Replay<'_> {
         let compressed = compressing.done().await?;
         // Concurrent replays, and an attempt after a lost response, use the same token.
         let token = format!("rejected:{:x}:{}@{generation}", digest(rows), rows.len());
-        let query_id = format!("rowmill-rejected-{:x}", dice());
+        let query_id = format!("rowmill-rejected-{:x}", fastrand::u64(..));
         let request = InsertRequest {
             statement: compressed.statement(&block),
             token: &token,

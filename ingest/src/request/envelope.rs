@@ -30,8 +30,8 @@ impl<'a> Envelope<'a> {
     /// The body should be JSON and is not.
     pub(crate) fn open(payload: &'a Payload<'a>, arena: &'a Arena) -> Result<Self, json::Error> {
         match payload {
-            Payload::Empty | Payload::Lines(_) => Ok(Self::default()),
-            Payload::Json(text) if !may_have_one(FIELDS, text) => Ok(Self::default()),
+            Payload::Empty | Payload::NdJson(_) => Ok(Self::default()),
+            Payload::Json(text) if !may_contain_any(FIELDS, text) => Ok(Self::default()),
             Payload::Json(text) => Self::of_json(Reader::new_in(text, arena)),
             Payload::Form(fields) => Ok(Self::of_fields(fields)),
         }
@@ -109,17 +109,17 @@ impl<'a> Envelope<'a> {
 const FIELDS: [&[u8]; 5] = [b"\"service\"", b"\"name\"", b"\"projectId\"", b"\"uid\"", b"\"to\""];
 
 /// The fields that identify the sender.
-const SENDER: [&[u8]; 2] = [b"\"projectId\"", b"\"uid\""];
+const SENDER_FIELDS: [&[u8]; 2] = [b"\"projectId\"", b"\"uid\""];
 
 /// Returns whether any of the lines may contain a field that identifies the sender.
 pub(crate) fn may_contain_sender_keys(lines: &str) -> bool {
-    may_have_one(SENDER, lines)
+    may_contain_any(SENDER_FIELDS, lines)
 }
 
 /// Returns whether a text may contain one of the fields. The search takes a tenth of the time of a
 /// JSON reader, and most events have none of the fields.
 #[inline]
-fn may_have_one<const N: usize>(fields: [&[u8]; N], text: &str) -> bool {
+fn may_contain_any<const N: usize>(fields: [&[u8]; N], text: &str) -> bool {
     let text = text.as_bytes();
     // Find quotes before a field's first letter, and backslashes: a key may be written with
     // escapes.
@@ -171,9 +171,9 @@ mod tests {
     fn a_text_without_a_field_is_not_read() {
         let names = ["service", "name", "projectId", "uid", "to"];
         for name in names {
-            assert!(may_have_one(FIELDS, &format!("{{\"{name}\":1}}")), "{name}");
+            assert!(may_contain_any(FIELDS, &format!("{{\"{name}\":1}}")), "{name}");
             assert!(
-                !may_have_one(
+                !may_contain_any(
                     FIELDS,
                     &format!("{{\"{name}s\":\"{name}\\u0020\"}}").replace("\\u0020", " ")
                 ),
@@ -191,7 +191,7 @@ mod tests {
                 "{name}"
             );
         }
-        assert!(may_have_one(FIELDS, r#"{"\u0075id":1}"#));
+        assert!(may_contain_any(FIELDS, r#"{"\u0075id":1}"#));
         let arena = Arena::new();
         assert_eq!(Envelope::open(&Payload::Json("{bad"), &arena), Ok(Envelope::default()));
         assert_eq!(

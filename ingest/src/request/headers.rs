@@ -25,25 +25,25 @@ pub(crate) struct RequestHeaders<'r> {
 
 impl<'r> RequestHeaders<'r> {
     pub(crate) fn from_map(headers: &'r HeaderMap) -> Self {
-        let mut said = Self::default();
+        let mut found = Self::default();
         for (name, value) in headers {
             let place = match *name {
-                header::CONTENT_TYPE => &mut said.content_type,
-                header::CONTENT_ENCODING => &mut said.content_encoding,
-                header::USER_AGENT => &mut said.user_agent,
-                header::REFERER => &mut said.referer,
-                header::ORIGIN => &mut said.origin,
+                header::CONTENT_TYPE => &mut found.content_type,
+                header::CONTENT_ENCODING => &mut found.content_encoding,
+                header::USER_AGENT => &mut found.user_agent,
+                header::REFERER => &mut found.referer,
+                header::ORIGIN => &mut found.origin,
                 header::COOKIE => {
-                    said.has_cookie = true;
+                    found.has_cookie = true;
                     continue;
                 }
-                _ if *name == X_REAL_IP => &mut said.real_ip,
-                _ if *name == X_FORWARDED_HOST => &mut said.forwarded_host,
+                _ if *name == X_REAL_IP => &mut found.real_ip,
+                _ if *name == X_FORWARDED_HOST => &mut found.forwarded_host,
                 _ => continue,
             };
             place.get_or_insert(value);
         }
-        said
+        found
     }
 }
 
@@ -63,15 +63,15 @@ mod tests {
             X_FORWARDED_HOST,
         ];
         fn found(headers: &HeaderMap) -> [Option<&HeaderValue>; 7] {
-            let said = RequestHeaders::from_map(headers);
+            let found = RequestHeaders::from_map(headers);
             [
-                said.content_type,
-                said.content_encoding,
-                said.user_agent,
-                said.referer,
-                said.origin,
-                said.real_ip,
-                said.forwarded_host,
+                found.content_type,
+                found.content_encoding,
+                found.user_agent,
+                found.referer,
+                found.origin,
+                found.real_ip,
+                found.forwarded_host,
             ]
         }
         let mut headers = HeaderMap::new();

@@ -1,16 +1,18 @@
 //! The contents of a request, before its table is known.
 //!
 //! ```text
-//! target     the path
-//! headers    the headers that the collector reads
-//! read_body  the body as bytes, within its limits
-//! body       the kind of the body: JSON, NDJSON, a form, nothing
-//! envelope   the few fields of a body that decide where its event goes
-//! claims     what a query or a body claims about service, name, project and visitor
+//! target        the path
+//! headers       the headers that the collector reads
+//! read_body     the body as bytes, within its limits
+//! content_type  what the request declares about its body
+//! body          the kind of the body: JSON, NDJSON, a form, nothing
+//! envelope      the few fields of a body that decide where its event goes
+//! claims        what a query or a body claims about service, name, project and visitor
 //! ```
 
 pub(crate) mod body;
 pub(crate) mod claims;
+pub(crate) mod content_type;
 pub(crate) mod envelope;
 pub(crate) mod headers;
 pub(crate) mod read_body;

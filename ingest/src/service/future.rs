@@ -15,7 +15,7 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use crate::{
-    collect::{Collector, PendingResponse, Reply, head::Arrival, route::Routes},
+    collect::{self, Collector, PendingResponse, head::Arrival, route::Routes},
     request::read_body::{ReadBody, ReadBodyError, ReadyBody},
     service::response_body::ResponseBody,
 };
@@ -30,7 +30,7 @@ pub(super) struct PendingEvent<R> {
 }
 
 impl<R: Routes> PendingEvent<R> {
-    fn answer(self, body: Result<ReadyBody, ReadBodyError>) -> Reply {
+    fn answer(self, body: Result<ReadyBody, ReadBodyError>) -> collect::Response {
         self.collector.answer::<R>(self.parts, body, self.arrival)
     }
 }
@@ -118,8 +118,10 @@ where
                         return Poll::Pending;
                     };
                     match pending.answer(body) {
-                        Reply::Ready(response) => return Poll::Ready(Ok(response.map(ResponseBody::event))),
-                        Reply::Waiting(response) => state.set(State::Waiting { response }),
+                        collect::Response::Ready(response) => {
+                            return Poll::Ready(Ok(response.map(ResponseBody::event)));
+                        }
+                        collect::Response::Waiting(response) => state.set(State::Waiting { response }),
                     }
                 }
                 StateProjection::Waiting { response } => {

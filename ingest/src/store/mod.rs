@@ -30,6 +30,7 @@ pub(crate) use self::{
 pub use clickhouse::Client;
 
 pub use self::{
+    backoff::Backoff,
     error::{Class, ClickHouseError},
     quorum::{InsertQuorum, InvalidInsertQuorum},
     stores::Servers,

@@ -15,7 +15,7 @@ use crate::{
     store::{
         Class, ClickHouseUrl, Connection,
         alarm::FailureLog,
-        backoff::{Backoff, HOLD, dice},
+        backoff::{Backoff, HOLD},
         ping,
         stores::{Server, Servers},
     },
@@ -109,7 +109,7 @@ async fn supervise(
             raise(&mut alarm, &error, failures);
         }
         let wait = if class == Class::Retry { AWAY } else { HOLD };
-        sleep(wait.wait(failures, dice())).await;
+        sleep(wait.wait(failures)).await;
     }
 }
 

@@ -92,7 +92,7 @@ impl<'a> EventMeta<'a> {
     /// Puts the project into a column of an integer type. Text that is not a number leaves the
     /// column its default.
     #[inline]
-    pub fn put_project<T: TryFrom<i128>>(&self, field: &mut T, column: &'static Column, refusals: &mut InvalidColumns) {
+    pub fn put_project<T: TryFrom<i128>>(&self, field: &mut T, column: &'static Column, invalid: &mut InvalidColumns) {
         let number = match self.project {
             Project::Missing => Some(0),
             Project::Whole(number) => Some(number),
@@ -103,11 +103,11 @@ impl<'a> EventMeta<'a> {
             Some(number) => *field = number,
             None => {
                 let got = self.project.to_text().unwrap_or_default();
-                let problem = match self.project {
+                let error = match self.project {
                     Project::Real(number) if number.fract() != 0.0 => ValueError::NotAnInteger,
                     _ => ValueError::OutOfRange,
                 };
-                refusals.push(column, problem, &got);
+                invalid.push(column, error, &got);
             }
         }
     }
@@ -118,17 +118,17 @@ impl<'a> EventMeta<'a> {
         value: CollectorValue,
         field: &mut T,
         column: &'static Column,
-        refusals: &mut InvalidColumns,
+        invalid: &mut InvalidColumns,
     ) {
         let Some(text) = self.text(value) else { return };
         match T::from_text(text.clone()) {
             Ok(value) => *field = value,
-            Err(problem) => refusals.push(column, problem, &text),
+            Err(error) => invalid.push(column, error, &text),
         }
     }
 
     /// Returns whether `value` repeats the metadata that the event has under `key`.
-    pub(crate) fn says(&self, key: &str, value: &str) -> bool {
+    pub(crate) fn matches(&self, key: &str, value: &str) -> bool {
         match key {
             "name" => value == self.name,
             "service" => value == self.service,

@@ -1,0 +1,115 @@
+//! The rejected lines of an NDJSON request: their reasons and their dead letters, up to limits.
+
+use crate::{
+    answer::LineError,
+    block::rows::RowBatch,
+    collect::head::RequestHead,
+    intake::{event_meta::EventMeta, rejection::Rejection},
+    table::dead_letter::{DeadLetter, REJECTED},
+};
+
+/// The maximum number of rejected lines whose reasons a response contains.
+const MAX_ERRORS: usize = 10;
+
+/// The maximum number of dead letters for single lines of a request; one more dead letter counts
+/// the remaining lines. More dead letters would add no information.
+const MAX_DEAD_LETTERS: usize = 1_000;
+
+/// The maximum size of a request's dead letters, as a multiple of its text and query, in addition
+/// to [`DEAD_LETTERS_BYTES`].
+const DEAD_LETTERS_EXPANSION: usize = 4;
+
+/// The size that the dead letters of any request may have.
+const DEAD_LETTERS_BYTES: usize = 64 << 10;
+
+/// The lines of one request that did not become rows.
+pub(super) struct RejectedLines {
+    pub(super) count: usize,
+    /// The reasons of the first rejected lines.
+    pub(super) errors: Vec<LineError>,
+    /// The number of rejected lines for each code.
+    pub(super) codes: Vec<(&'static str, u64)>,
+    /// Dead letters, as rows of their table. Only the first one contains the query.
+    pub(super) dead_letters: RowBatch,
+    /// The maximum size of `dead_letters`, in bytes.
+    max_bytes: usize,
+    /// The maximum number of payload bytes that a dead letter keeps: of the line, or of query and
+    /// line.
+    max_payload_bytes: usize,
+    /// The number of the first rejected line without a dead letter.
+    first_without_dead_letter: Option<usize>,
+}
+
+impl RejectedLines {
+    /// Returns an empty value for a request with this text.
+    pub(super) fn of_request(text: &str, head: &RequestHead<'_>, max_payload_bytes: usize) -> Self {
+        let query = head.parts.uri.query().unwrap_or_default();
+        Self {
+            count: 0,
+            errors: Vec::new(),
+            codes: Vec::new(),
+            dead_letters: RowBatch::default(),
+            max_bytes: DEAD_LETTERS_BYTES + DEAD_LETTERS_EXPANSION * (text.len() + query.len()),
+            max_payload_bytes,
+            first_without_dead_letter: None,
+        }
+    }
+
+    #[cold]
+    pub(super) fn push(
+        &mut self,
+        number: usize,
+        line: &str,
+        meta: &EventMeta<'_>,
+        rejection: &Rejection,
+        head: &RequestHead<'_>,
+    ) {
+        self.count += 1;
+        let code = rejection.code();
+        match self.codes.iter_mut().find(|(known, _)| *known == code) {
+            Some((_, count)) => *count += 1,
+            None => self.codes.push((code, 1)),
+        }
+        let has_dead_letter =
+            self.dead_letters.count() < MAX_DEAD_LETTERS && self.dead_letters.bytes().len() < self.max_bytes;
+        if !has_dead_letter {
+            self.first_without_dead_letter.get_or_insert(number);
+        }
+        if !has_dead_letter && self.errors.len() == MAX_ERRORS {
+            return;
+        }
+        let message = rejection.message(line);
+        if has_dead_letter && let Some(dead_letter) = rejection.dead_letter(head, meta, &message) {
+            let payload = match self.dead_letters.count() {
+                0 => head.payload_with_query(line.as_bytes()),
+                _ => line.as_bytes().into(),
+            };
+            self.write(&DeadLetter {
+                payload: &payload,
+                ..dead_letter
+            });
+        }
+        if self.errors.len() < MAX_ERRORS {
+            self.errors.push(LineError {
+                line: number,
+                reason: message.into_owned(),
+            });
+        }
+    }
+
+    /// Adds a dead letter that counts the lines without one.
+    pub(super) fn count_others(&mut self, head: &RequestHead<'_>) {
+        if let Some(first) = self.first_without_dead_letter {
+            let others = self.count - self.dead_letters.count();
+            let reason = format!("{others} more lines of the request were refused, the first of them is line {first}");
+            self.write(&head.dead_letter("more-lines", &reason));
+        }
+    }
+
+    fn write(&mut self, dead_letter: &DeadLetter<'_>) {
+        // Cannot fail: the dead letters are fewer than a block's rows, and all are of one table.
+        _ = self
+            .dead_letters
+            .push(&REJECTED, |out| dead_letter.encode(self.max_payload_bytes, out));
+    }
+}

@@ -1,0 +1,94 @@
+//! Resolves a request: its route, its visitor, its metadata, and the acknowledgement that it asks
+//! for.
+
+use http::{HeaderValue, header, request::Parts};
+
+use crate::{
+    ack::{ACK_HEADER, Ack, AckPolicy, UnknownAck},
+    collect::{
+        Collector,
+        head::RequestHead,
+        route::{Route, Routes},
+    },
+    identify::{Address, resolve_uid},
+    intake::event_meta::EventMeta,
+    request::{
+        claims::Claims,
+        content_type::Declared,
+        target::{Target, name_key},
+    },
+};
+
+impl Collector {
+    /// Returns the destination of an event. A path that names a declared destination decides alone.
+    /// On every other path, the ready collector also reads query and body, as Rockstat does.
+    pub(super) fn route<'a, R: Routes>(
+        &self,
+        head: &'a RequestHead<'_>,
+        body: &Claims<'a>,
+    ) -> Option<(Address<'a>, Route)> {
+        let query = head.claims();
+        if let Some(route) = declared::<R>(&head.target) {
+            return Some((Address::of_path(&head.target, &query, body), route));
+        }
+        if !self.catch_all {
+            return None;
+        }
+        let address = Address::resolve(&head.target, &query, body)?;
+        let route = R::declared(address.service, &name_key(address.name)).or_else(R::other)?;
+        Some((address, route))
+    }
+
+    /// Returns the visitor's uid; a new one if the request has none.
+    pub(super) fn visitor(&self, head: &RequestHead<'_>, body: &Claims<'_>) -> u64 {
+        let cookies = head.headers.has_cookie.then_some(&head.parts.headers);
+        resolve_uid(&head.claims(), body, cookies).unwrap_or_else(|| self.writer.ids().next(head.unix_ms))
+    }
+
+    /// Returns the collector's metadata of an event, with a new id.
+    pub(super) fn event_meta<'a>(&self, head: &'a RequestHead<'_>, address: &Address<'a>, uid: u64) -> EventMeta<'a> {
+        EventMeta {
+            id: self.writer.ids().next(head.unix_ms),
+            uid,
+            unix_ms: head.unix_ms,
+            channel: head.channel(),
+            project: address.project,
+            service: address.service,
+            name: address.name,
+            ip: head.ip.as_str(),
+            user_agent: head.client.user_agent.as_deref(),
+            referer: head.client.referer.as_deref(),
+            host: head.client.host,
+            fingerprint: head.client.fingerprint(&head.ip).unwrap_or_default(),
+        }
+    }
+
+    /// Returns the acknowledgement that the route or the request asks for.
+    pub(super) fn requested_ack(&self, policy: AckPolicy, head: &RequestHead<'_>) -> Result<Option<Ack>, UnknownAck> {
+        if !policy.by_header && !self.ack_by_header {
+            return Ok(policy.ack);
+        }
+        match head.parts.headers.get(ACK_HEADER) {
+            Some(value) => value.to_str().map_err(|_| UnknownAck)?.trim().parse().map(Some),
+            None => Ok(policy.ack),
+        }
+    }
+}
+
+/// Returns the route of the declared destination that a path names.
+pub(super) fn declared<R: Routes>(target: &Target<'_>) -> Option<Route> {
+    if target.service.is_empty() || target.name.is_empty() {
+        return None;
+    }
+    R::declared(target.service, &name_key(target.name))
+}
+
+/// Returns whether the request declares its body as NDJSON.
+pub(super) fn declares_ndjson(parts: &Parts) -> bool {
+    Declared {
+        extension: Target::parse(parts.uri.path()).extension,
+        content_type: parts.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes),
+        content_encoding: None,
+    }
+    .is_ndjson()
+}

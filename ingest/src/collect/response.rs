@@ -1,0 +1,149 @@
+//! The response to a request: at once, or when its rows have reached the promised level.
+
+use std::{pin::Pin, sync::Arc};
+
+use bytes::Bytes;
+use http::{Method, request::Parts};
+use http_body_util::Full;
+
+use crate::{
+    ack::Ack,
+    answer::{
+        Answer, Context, ResponseDraft,
+        redirect::{Location, RedirectError},
+    },
+    collect::{
+        Collector,
+        head::{Arrival, IMAGE_CHANNEL, RequestHead},
+        resolve::declared,
+        route::Routes,
+    },
+    identify::CorsOrigin,
+    intake::event_meta::EventMeta,
+    request::{claims::Claims, read_body::ReadBodyError},
+};
+
+/// The response to a request.
+pub(crate) enum Response {
+    /// The response is complete.
+    Ready(http::Response<Full<Bytes>>),
+    /// The response waits for the request's rows: for their acknowledgement, or until NDJSON is
+    /// decoded.
+    Waiting(PendingResponse),
+}
+
+pub(crate) type PendingResponse = Pin<Box<dyn Future<Output = http::Response<Full<Bytes>>> + Send>>;
+
+impl Collector {
+    /// Responds at once, or when the rows have reached the level that the draft waits for.
+    pub(super) fn respond(
+        self: Arc<Self>,
+        mut parts: Parts,
+        mut draft: ResponseDraft,
+        mut arrival: Arrival,
+    ) -> Response {
+        self.writer.tally().answered(draft.status());
+        match draft.wait.take() {
+            None => Response::Ready(draft.into_response(parts.headers, arrival.elapsed_ms())),
+            Some(wait) => {
+                arrival.wait();
+                // Drop the header values during the wait; the response reuses the map's capacity.
+                parts.headers.clear();
+                Response::Waiting(Box::pin(async move {
+                    let reached = wait.receipt.reached_within(self.ack_timeout).await;
+                    let draft = if reached >= wait.ack || wait.best_effort {
+                        draft.acknowledged(reached)
+                    } else {
+                        let draft = draft.unacknowledged(reached);
+                        self.writer.tally().answered(draft.status());
+                        draft
+                    };
+                    draft.into_response(parts.headers, arrival.elapsed_ms())
+                }))
+            }
+        }
+    }
+
+    /// Drafts the response. Without `uid`, the query or the cookie determines the visitor.
+    pub(super) fn draft(&self, answer: Answer<'_>, head: &RequestHead<'_>, uid: Option<u64>) -> ResponseDraft {
+        let context = Context {
+            cookie: &self.cookie,
+            headers: self.headers,
+            uid: uid.unwrap_or_else(|| self.visitor(head, &Claims::default())),
+            origin: CorsOrigin::of(&head.headers),
+            host: head.client.host,
+            native: head.target.native,
+            is_head: head.parts.method == Method::HEAD,
+        };
+        ResponseDraft::new(answer, &context)
+    }
+
+    /// Returns the answer to a request that is not an event, whatever its body contains.
+    pub(super) fn answer_without_event<R: Routes>(&self, head: &RequestHead<'_>) -> Option<Answer<'static>> {
+        match head.parts.method {
+            Method::OPTIONS => return Some(Answer::Preflight),
+            // Mail and chat scanners send HEAD before people open a link; it is not recorded.
+            Method::HEAD => {
+                let service = match declared::<R>(&head.target) {
+                    Some(_) => head.target.service,
+                    None => head.query.text("service").unwrap_or(head.target.service),
+                };
+                return Some(match service {
+                    "pixel" => Answer::Pixel,
+                    "redir" => redirect(head.query.text("to")),
+                    _ => Answer::BAD_REQUEST,
+                });
+            }
+            Method::GET | Method::POST => {}
+            _ => return Some(Answer::BAD_REQUEST),
+        }
+        match head.parts.uri.path() {
+            "/lib.js" if self.catch_all => Some(Answer::Library),
+            "/coffee" if self.catch_all => Some(Answer::Teapot),
+            _ => None,
+        }
+    }
+}
+
+/// Returns the response to rows that it does not wait for, with `X-Rowmill-Ack: accepted` if an
+/// acknowledgement was requested.
+pub(super) fn accepted(draft: ResponseDraft, requested: Option<Ack>, ack: Ack) -> ResponseDraft {
+    if requested.is_some() || ack > Ack::Accepted {
+        draft.acknowledged(Ack::Accepted)
+    } else {
+        draft
+    }
+}
+
+/// Returns the answer to a recorded event; `to` is the redirect's target.
+pub(super) fn answer_of<'a>(meta: &EventMeta<'a>, to: Option<&str>) -> Answer<'a> {
+    match (meta.service, meta.name) {
+        ("pixel", _) => Answer::Pixel,
+        ("redir", _) => redirect(to),
+        ("track", _) if meta.channel == IMAGE_CHANNEL => Answer::Pixel,
+        ("track", _) => Answer::Tracked { id: meta.id },
+        ("hello", "ping") => Answer::Pong,
+        ("hello", "hello") => Answer::Hi,
+        ("hello", _) => Answer::NOT_FOUND,
+        (service, name) => Answer::Recorded {
+            service,
+            name,
+            id: meta.id,
+        },
+    }
+}
+
+pub(super) fn redirect<'a>(to: Option<&str>) -> Answer<'a> {
+    to.map_or(Err(RedirectError::Missing), Location::parse).into()
+}
+
+impl From<ReadBodyError> for Answer<'_> {
+    fn from(error: ReadBodyError) -> Self {
+        match error {
+            ReadBodyError::TooLarge => Self::TOO_LARGE,
+            ReadBodyError::TimedOut => Self::TIMED_OUT,
+            ReadBodyError::Broken => Self::BAD_REQUEST,
+            ReadBodyError::OutOfMemory => Self::NO_ROOM,
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! Rejections: the reasons why an event did not become a row.
+
+use std::borrow::Cow;
+
+use crate::{
+    json::{self, ErrorKind, Kind},
+    table::{Table, refusal::InvalidColumn},
+};
+
+/// The reason why an event did not become a row.
+#[derive(Debug)]
+pub enum Rejection {
+    /// The body is not JSON, or its paths are too long
+    /// ([`PathsTooLong`](json::ErrorKind::PathsTooLong)).
+    Syntax(json::Error),
+    /// The body is JSON but not an object, so it has no fields.
+    NotAnObject(Kind),
+    /// Values do not fit their columns, or a required value is missing.
+    InvalidColumns {
+        /// The table of the event's destination.
+        table: &'static Table,
+        /// The columns, in the order in which the event has their values; at least one.
+        columns: Vec<InvalidColumn>,
+    },
+    /// There is no room for more rows.
+    SpoolFull,
+}
+
+impl Rejection {
+    /// Returns the short name of the first reason, for programs and for counting.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Syntax(_) => "json",
+            Self::NotAnObject(_) => "not-an-object",
+            Self::InvalidColumns { columns, .. } => columns.first().map_or("", |column| column.problem.code()),
+            Self::SpoolFull => "no-room",
+        }
+    }
+
+    /// Returns all reasons as one text. `json` is the event's JSON, in which a syntax error has its
+    /// line and column; empty for a form.
+    pub fn message(&self, json: &str) -> Cow<'static, str> {
+        match self {
+            Self::Syntax(error) => {
+                let (line, column) = error.line_and_column(json);
+                let what = match error.kind {
+                    ErrorKind::PathsTooLong => "the body is refused",
+                    _ => "the body is not JSON",
+                };
+                Cow::Owned(format!("{what}: {} (line {line}, column {column})", error.kind.text()))
+            }
+            Self::NotAnObject(kind) => Cow::Borrowed(not_an_object(*kind)),
+            Self::InvalidColumns { columns, .. } => {
+                let columns: Vec<_> = columns.iter().map(ToString::to_string).collect();
+                Cow::Owned(columns.join("; "))
+            }
+            Self::SpoolFull => Cow::Borrowed("the spool has no space for more events"),
+        }
+    }
+}
+
+/// Returns the message for a JSON document that is not an object.
+const fn not_an_object(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Null => "expected a JSON object, got null",
+        Kind::Bool => "expected a JSON object, got a boolean",
+        Kind::Number => "expected a JSON object, got a number",
+        Kind::String => "expected a JSON object, got a string",
+        Kind::Array => "expected a JSON object, got an array",
+        Kind::Object => "expected a JSON object",
+    }
+}

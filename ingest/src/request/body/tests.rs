@@ -1,0 +1,278 @@
+//! Bodies by their declared types and by their texts.
+
+use super::*;
+
+/// Returns a leaked arena: its values live as long as the test.
+fn arena() -> &'static Arena {
+    Box::leak(Box::default())
+}
+
+fn parse<'a>(declared: Declared<'_>, body: &'a [u8]) -> Result<Payload<'a>, BodyError> {
+    Payload::parse(declared, body, arena())
+}
+
+fn of_type(content_type: &str) -> Declared<'_> {
+    Declared {
+        content_type: Some(content_type.as_bytes()),
+        ..Declared::default()
+    }
+}
+
+fn json(text: &str) -> Result<Payload<'_>, BodyError> {
+    Ok(Payload::Json(text))
+}
+
+fn form(text: &str) -> Result<Payload<'_>, BodyError> {
+    Ok(Payload::Form(Fields::from_body(text, arena())))
+}
+
+#[test]
+fn takes_the_type_from_the_extension_before_the_header() {
+    let extension = |extension| Declared {
+        extension: Some(extension),
+        ..of_type("text/plain")
+    };
+    assert_eq!(parse(extension("json"), b"[1]"), json("[1]"));
+    assert_eq!(parse(extension("png"), b"a=1"), form("a=1"));
+    let gif = Declared {
+        extension: Some("gif"),
+        ..of_type("application/json")
+    };
+    assert_eq!(parse(gif, b"a=1"), form("a=1"));
+    assert!(gif.is_image());
+    assert!(of_type("Image/png").is_image());
+    assert!(
+        !Declared {
+            extension: Some("json"),
+            ..of_type("image/png")
+        }
+        .is_image()
+    );
+}
+
+#[test]
+fn knows_json_by_its_type_in_any_case() {
+    for content_type in [
+        "application/json",
+        "APPLICATION/JSON",
+        "application/vnd.x+json",
+        "text/x; a=json",
+    ] {
+        assert_eq!(parse(of_type(content_type), b"5"), json("5"), "{content_type}");
+    }
+}
+
+#[test]
+fn knows_json_by_its_brace_whatever_the_type() {
+    for content_type in [
+        "text/plain;charset=UTF-8",
+        "application/x-www-form-urlencoded",
+        "",
+        "x/y",
+    ] {
+        assert_eq!(parse(of_type(content_type), b" \r\n{\"a\":1}"), json(" \r\n{\"a\":1}"));
+    }
+    assert_eq!(parse(Declared::default(), b"{"), json("{"));
+    assert_eq!(parse(Declared::default(), b"a={"), form("a={"));
+}
+
+#[test]
+fn takes_a_form_by_its_text_where_the_type_allows_one() {
+    let forms = [
+        "a=1",
+        "a",
+        "a=1&b=&c",
+        "a=b=c",
+        "[a]=1",
+        "first name=Bob Smith",
+        "to=https://x.example/?q=\"<1>\"",
+        "п=я",
+        "a=1&&",
+    ];
+    for content_type in [
+        "",
+        "text/plain",
+        "Text/Plain;charset=UTF-8",
+        "application/x-www-form-urlencoded",
+    ] {
+        for text in forms {
+            let expected = if text.contains('=') {
+                form(text)
+            } else {
+                Err(BodyError::Text)
+            };
+            assert_eq!(
+                parse(of_type(content_type), text.as_bytes()),
+                expected,
+                "{content_type} {text}"
+            );
+        }
+    }
+    // A final line end belongs to the file; one inside a value requires a declared form.
+    assert_eq!(parse(Declared::default(), b"a=1\r\n"), form("a=1"));
+    let urlencoded = of_type("application/x-www-form-urlencoded; charset=utf-8");
+    assert_eq!(parse(urlencoded, b"a=1\nb"), form("a=1\nb"));
+    assert_eq!(parse(of_type("text/plain"), b"a=1\nb"), Err(BodyError::Text));
+    assert_eq!(parse(Declared::default(), " \r\n".as_bytes()), Ok(Payload::Empty));
+    assert_eq!(parse(Declared::default(), "\u{feff}a=1".as_bytes()), form("a=1"));
+}
+
+#[test]
+fn refuses_a_text_that_is_no_form() {
+    let texts: [&[u8]; 12] = [
+        b"5",
+        b"null",
+        b"\"a=b\"",
+        b"hello, world",
+        b"event,email\nopen,bob@example.com\n",
+        b"url,event\nhttps://x.example/?a=1,open",
+        b"<event name=\"open\"/>",
+        b"<event>open</event>",
+        b"a=1&<b>=2",
+        b"\x0a\x04open\x12=x",
+        b"\xff\xfe=1",
+        b"- event: open\n  of: x=y\n",
+    ];
+    for text in texts {
+        for content_type in ["", "text/plain", "application/x-www-form-urlencoded"] {
+            let text_of = String::from_utf8_lossy(text);
+            assert_eq!(
+                parse(of_type(content_type), text),
+                Err(BodyError::Text),
+                "{content_type} {text_of}"
+            );
+        }
+    }
+    // The decoder rejects an array.
+    for text in ["[1]", " [{\"a\":\"b=c\"}]", "[1"] {
+        assert_eq!(parse(of_type("text/plain"), text.as_bytes()), json(text));
+    }
+}
+
+#[test]
+fn refuses_other_types_unless_the_body_is_an_object() {
+    for content_type in [
+        "text/csv",
+        "application/xml",
+        "text/html",
+        "application/octet-stream",
+        "application/x-protobuf",
+        "image/png",
+    ] {
+        for body in [&b"a=1"[..], b"[1]", b"\x00\xff", b"<a/>"] {
+            assert_eq!(
+                parse(of_type(content_type), body),
+                Err(BodyError::MediaType),
+                "{content_type}"
+            );
+        }
+        assert_eq!(parse(of_type(content_type), b"{}"), json("{}"), "{content_type}");
+        assert_eq!(parse(of_type(content_type), b""), Ok(Payload::Empty), "{content_type}");
+    }
+    // An extension is the type that the request asks for; only `json` is also the type of the
+    // body.
+    let gif = Declared {
+        extension: Some("gif"),
+        ..of_type("text/csv")
+    };
+    assert_eq!(parse(gif, b"a=1"), Err(BodyError::MediaType));
+    assert_eq!(BodyError::MediaType.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    for accepted in ACCEPTED_TYPES.split(", ") {
+        assert!(BodyError::MediaType.reason().contains(accepted), "{accepted}");
+    }
+}
+
+#[test]
+fn takes_an_empty_body_but_not_as_json() {
+    assert_eq!(parse(Declared::default(), b""), Ok(Payload::Empty));
+    assert_eq!(
+        parse(of_type("application/x-www-form-urlencoded"), b""),
+        Ok(Payload::Empty)
+    );
+    assert_eq!(parse(of_type("application/json"), b""), Err(BodyError::EmptyJson));
+}
+
+#[test]
+fn refuses_a_malformed_type() {
+    let malformed = [
+        "foo",
+        "foo/",
+        "/foo",
+        "a/b/c",
+        "a b/c",
+        "a/b; charset",
+        "a/b; charset=",
+        "a/b; =utf-8",
+        "a/b; charset=\"utf-8",
+        "a/b; charset=utf-8 x",
+        "a/b; ch arset=utf-8",
+        "a/b; charset=\"\\",
+        "a/b, c/d",
+        "ж/json",
+        ";charset=utf-8",
+    ];
+    for content_type in malformed {
+        assert_eq!(
+            parse(of_type(content_type), b"a=1"),
+            Err(BodyError::ContentType),
+            "{content_type}"
+        );
+    }
+    for content_type in [
+        "text/plain;",
+        "text/plain ; x=y ;; charset = \"UTF-8\" ",
+        "text/plain;x=\"a;\\\"b\";charset=utf8",
+        " ",
+    ] {
+        assert_eq!(parse(of_type(content_type), b"a=1"), form("a=1"), "{content_type}");
+    }
+}
+
+#[test]
+fn honours_the_charset() {
+    let cyrillic = of_type("application/json; charset=windows-1251");
+    assert_eq!(parse(cyrillic, b"{\"a\":\"\xef\"}"), json("{\"a\":\"п\"}"));
+    let form_in_koi = of_type("application/x-www-form-urlencoded; Charset=\"KOI8-R\"");
+    assert_eq!(parse(form_in_koi, b"a=\xd0"), form("a=п"));
+    for unknown in ["klingon", "hz-gb-2312", "\"\"", "utf-7"] {
+        let content_type = format!("application/json; charset={unknown}");
+        assert_eq!(
+            parse(of_type(&content_type), b"{}"),
+            Err(BodyError::Charset),
+            "{unknown}"
+        );
+    }
+}
+
+#[test]
+fn borrows_utf8_and_replaces_what_is_not() {
+    assert!(matches!(parse(Declared::default(), b"{}"), Ok(Payload::Json(_))));
+    assert_eq!(
+        parse(Declared::default(), b"{\"a\":\"\xff\"}"),
+        json("{\"a\":\"\u{fffd}\"}")
+    );
+    assert_eq!(parse(Declared::default(), b"a=\xff&b=%D0%BF"), form("a=\u{fffd}&b=п"));
+}
+
+#[test]
+fn refuses_a_byte_order_mark_before_json_only() {
+    let body = "\u{feff}{\"a\":1}".as_bytes();
+    assert_eq!(parse(of_type("application/json"), body), Err(BodyError::ByteOrderMark));
+    assert_eq!(parse(of_type("text/plain"), body), Err(BodyError::ByteOrderMark));
+}
+
+#[test]
+fn refuses_what_it_cannot_unpack() {
+    let encoded = |encoding: &'static str| Declared {
+        content_encoding: Some(encoding.as_bytes()),
+        ..Declared::default()
+    };
+    for encoding in ["gzip", "br", "identity, gzip"] {
+        assert_eq!(parse(encoded(encoding), b"{}"), Err(BodyError::ContentEncoding));
+    }
+    assert_eq!(parse(encoded(" Identity "), b"{}"), json("{}"));
+    let multipart = of_type("Multipart/form-data; boundary=b");
+    assert_eq!(parse(multipart, b"--b--"), Err(BodyError::Multipart));
+    assert_eq!(BodyError::Multipart.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    assert_eq!(BodyError::Charset.status(), StatusCode::BAD_REQUEST);
+}
