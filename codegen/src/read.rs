@@ -14,7 +14,10 @@ impl Sources {
     /// Reads `folder`: first its `*.yml` and `*.yaml` files in byte order, then its subfolders in
     /// byte order, each in the same way. Names that begin with a dot are ignored.
     pub(crate) fn read(folder: &Path, report: &mut Report) -> Self {
-        let mut sources = Self::default();
+        let mut sources = Self {
+            folder: folder.to_owned(),
+            files: Vec::new(),
+        };
         sources.read_folder(folder, report);
         if sources.files.is_empty() && !report.has_errors() {
             report.push(

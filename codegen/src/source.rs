@@ -7,6 +7,8 @@ const BYTE_ORDER_MARK: char = '\u{feff}';
 /// All files of a schema folder.
 #[derive(Debug, Default)]
 pub(crate) struct Sources {
+    /// The folder whose files these are; empty for texts in memory.
+    pub(crate) folder: PathBuf,
     pub(crate) files: Vec<Source>,
 }
 
@@ -71,11 +73,22 @@ impl Sources {
     /// Creates sources from texts in memory, in the order given.
     pub(crate) fn from_texts<P: Into<PathBuf>, T: Into<String>>(files: impl IntoIterator<Item = (P, T)>) -> Self {
         let files = files.into_iter().map(|(path, text)| Source::new(path, text)).collect();
-        Self { files }
+        Self {
+            folder: PathBuf::new(),
+            files,
+        }
     }
 
     pub(crate) fn files(&self) -> &[Source] {
         &self.files
+    }
+
+    /// Returns the path of each file below the schema's folder.
+    pub(crate) fn names(&self) -> impl Iterator<Item = String> {
+        self.files.iter().map(|source| {
+            let name = source.path.strip_prefix(&self.folder).unwrap_or(&source.path);
+            name.display().to_string()
+        })
     }
 
     /// Returns the text that `span` covers.

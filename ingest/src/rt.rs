@@ -1,15 +1,6 @@
 //! The interface of generated code to the runtime. Generated code relies on nothing else in this
 //! crate, and no other code may rely on this module.
 
-pub use std::{
-    borrow::Cow,
-    default::Default,
-    option::Option::{self, None, Some},
-    primitive::str,
-    result::Result::{self, Ok},
-    vec::Vec,
-};
-
 pub use clickhouse::{self, Row as ClickHouseRow};
 pub use serde::{self, Deserialize, Serialize};
 
@@ -20,7 +11,6 @@ pub use crate::{
         rate_limit::RateLimit,
         route::{Destination, Route, Routes},
     },
-    enumeration,
     intake::{
         event::TableHandler,
         far_off_date::check_date,
@@ -30,15 +20,11 @@ pub use crate::{
         },
         stamp::{CollectorValue, EventMeta},
     },
-    named_tuple,
     service::layer::EventLayer,
     table::{
         Column, ColumnKind, Format, Schema, Table,
         refusal::{InvalidColumns, ValueError},
         shape::Shape,
     },
-    value::*,
-    variant,
     writer::Writer,
-    zone,
 };

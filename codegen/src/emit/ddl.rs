@@ -1,9 +1,12 @@
 //! The DDL of a table, and its definition for the runtime.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Literal, TokenStream};
 use quote::{ToTokens, quote};
 
-use super::shape::{Sent, sent};
+use super::{
+    format::raw_string,
+    shape::{Sent, sent},
+};
 use crate::{
     collector_value::CollectorValue,
     declare::{Element, ElementKind},
@@ -16,7 +19,8 @@ use crate::{
 /// Returns the constant that describes a table.
 pub(super) fn table(index: usize, table: &Table) -> TokenStream {
     let name = &table.name;
-    let create = create(table);
+    let index = Literal::usize_unsuffixed(index);
+    let create = raw_string(&create(table));
     let format = if table.has_computed_defaults() {
         quote!(RowBinaryWithDefaults)
     } else {
@@ -74,8 +78,8 @@ pub(super) fn table(index: usize, table: &Table) -> TokenStream {
 
 fn option(text: Option<impl ToTokens>) -> TokenStream {
     match text {
-        Some(text) => quote!(__rt::Some(#text)),
-        None => quote!(__rt::None),
+        Some(text) => quote!(Some(#text)),
+        None => quote!(None),
     }
 }
 

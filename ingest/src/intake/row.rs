@@ -41,16 +41,20 @@ pub trait Row<'a> {
 
     /// Returns the extra for values below `path` that have no column; the empty path is the event
     /// itself.
-    fn extra_at(&self, path: &str) -> Option<usize>;
+    fn extra_at(&self, _path: &str) -> Option<usize> {
+        None
+    }
 
     /// Returns the keys and the values of an extra.
-    fn extra(&mut self, extra: usize) -> Option<ExtraMut<'_, 'a>>;
+    fn extra(&mut self, _extra: usize) -> Option<ExtraMut<'_, 'a>> {
+        None
+    }
 
     /// Fills the columns that the collector knows from the request.
-    fn stamp(&mut self, stamp: &EventMeta<'a>, refusals: &mut InvalidColumns);
+    fn stamp(&mut self, _stamp: &EventMeta<'a>, _refusals: &mut InvalidColumns) {}
 
     /// Pads the arrays of each Nested to one length; `given` are the columns that the event has.
-    fn level(&mut self, given: &PresentColumns, refusals: &mut InvalidColumns);
+    fn level(&mut self, _given: &PresentColumns, _refusals: &mut InvalidColumns) {}
 
     /// Appends the row in the table's [`Format`](crate::table::Format); `given` are the columns
     /// that the event has.
