@@ -22,7 +22,7 @@ impl Sources {
         if sources.files.is_empty() && !report.has_errors() {
             report.push(
                 Diagnostic::error("no-schema", format!("no schema files in `{}`", folder.display()))
-                    .help("put a file there whose name ends in `.yml` or `.yaml`"),
+                    .help("add a file whose name ends in `.yml` or `.yaml`"),
             );
         }
         sources
@@ -37,7 +37,7 @@ impl Sources {
                         "unreadable",
                         format!("cannot read the folder `{}`: {error}", folder.display()),
                     )
-                    .help("in a build script, a path begins at the folder of the package's `Cargo.toml`"),
+                    .help("in a build script, a path is relative to the folder of the package's `Cargo.toml`"),
                 );
                 return;
             }
@@ -82,7 +82,7 @@ impl Sources {
                 self.files.push(source);
                 report.push(
                     Diagnostic::error("not-utf8", "the file is not UTF-8")
-                        .label(span, "the first bytes that are no character")
+                        .label(span, "the first invalid bytes")
                         .help("save the file as UTF-8"),
                 );
             }

@@ -4,12 +4,12 @@ use proc_macro2::{Literal, TokenStream};
 use quote::{ToTokens, quote};
 
 use super::{
-    format::raw_string,
     shape::{Sent, sent},
+    text::raw_string,
 };
 use crate::{
     collector_value::CollectorValue,
-    declare::{Element, ElementKind},
+    declare::{TableElement, TableElementKind},
     model::{Column, Table},
     paths::Role,
     sql::Sql,
@@ -131,12 +131,12 @@ pub(crate) fn create(table: &Table) -> String {
 }
 
 /// Returns the line of an index or a projection; none if the element removes an inherited one.
-fn element(element: &Element) -> Option<String> {
+fn element(element: &TableElement) -> Option<String> {
     let name = quote_name(&element.name.text);
     let text = element.text.as_ref()?;
     Some(match element.kind {
-        ElementKind::Index => format!("INDEX {name} {text}"),
-        ElementKind::Projection => format!("PROJECTION {name} ({text})"),
+        TableElementKind::Index => format!("INDEX {name} {text}"),
+        TableElementKind::Projection => format!("PROJECTION {name} ({text})"),
     })
 }
 

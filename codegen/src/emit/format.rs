@@ -4,7 +4,7 @@
 //! run. This module adds markers for both before it calls `prettyplease`, and replaces them in the
 //! text.
 
-use proc_macro2::{Delimiter, Literal, TokenStream, TokenTree};
+use proc_macro2::{Literal, TokenStream};
 use quote::quote;
 use syn::{ImplItem, Item};
 
@@ -141,69 +141,9 @@ fn macro_number(line: &str) -> Option<usize> {
         .ok()
 }
 
-/// Returns a string literal that shows a text of several lines as it is, if Rust can.
-pub(super) fn raw_string(text: &str) -> TokenStream {
-    let is_plain = text.chars().all(|c| matches!(c, '\n' | '\t') || is_visible(c));
-    // The quotes of the text are followed by fewer `#` than the literal's own.
-    let hashes = (0..255).map(|count| "#".repeat(count));
-    let raw = hashes
-        .filter(|hashes| !text.contains(&format!("\"{hashes}")))
-        .find_map(|hashes| format!("r{hashes}\"{text}\"{hashes}").parse::<Literal>().ok())
-        .filter(|_| is_plain);
-    raw.map_or_else(|| quote!(#text), |raw| quote!(#raw))
-}
-
-/// Returns whether a character may be in a comment or a raw string: rustc refuses those that change
-/// the direction of text, and control characters cannot be read.
-pub(super) fn is_visible(c: char) -> bool {
-    let changes_direction = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    !c.is_control() && !changes_direction
-}
-
-/// Returns the attribute's text if the tokens after a `#` are `[doc = "…"]` and the text can be
-/// written as a comment.
-pub(super) fn doc_text(after_hash: Option<&TokenTree>) -> Option<String> {
-    let Some(TokenTree::Group(group)) = after_hash else {
-        return None;
-    };
-    if group.delimiter() != Delimiter::Bracket {
-        return None;
-    }
-    let mut tokens = group.stream().into_iter();
-    let (Some(TokenTree::Ident(name)), Some(_), Some(TokenTree::Literal(text))) =
-        (tokens.next(), tokens.next(), tokens.next())
-    else {
-        return None;
-    };
-    let text = syn::parse_str::<syn::LitStr>(&text.to_string()).ok()?.value();
-    (name == "doc" && text.chars().all(is_visible)).then_some(text)
-}
-
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-
     use super::*;
-
-    #[test]
-    fn a_raw_string_has_the_value_of_its_text() {
-        for (text, is_raw) in [
-            ("a\n    b", true),
-            ("", true),
-            ("say \"hi\"", true),
-            ("\"#, \"##", true),
-            ("a \\ backslash\\", true),
-            ("имя, ü", true),
-            ("a\r\nb", false),
-            ("a\tb", true),
-            ("\u{202e}abc", false),
-            ("\u{1}0", false),
-        ] {
-            let literal = raw_string(text);
-            assert_eq!(literal.to_string().starts_with('r'), is_raw, "{text:?}");
-            assert_eq!(syn::parse2::<syn::LitStr>(literal).unwrap().value(), text);
-        }
-    }
 
     #[test]
     fn items_have_blank_lines_between_them_and_lists_have_none() {

@@ -1,6 +1,6 @@
 //! Header: the comment at the beginning of the generated file, which names the schema's files.
 
-use super::format::is_visible;
+use super::text::is_visible;
 use crate::source::Sources;
 
 const MAX_WIDTH: usize = 100;

@@ -2,7 +2,7 @@
 
 use proc_macro2::{Delimiter, Spacing, TokenStream, TokenTree};
 
-use super::format::doc_text;
+use super::text::is_visible;
 
 const INDENT: &str = "    ";
 
@@ -136,4 +136,23 @@ impl Writer<'_> {
             self.before = Before::LineStart;
         }
     }
+}
+
+/// Returns the attribute's text if the tokens after a `#` are `[doc = "…"]` and the text can be
+/// written as a comment.
+fn doc_text(after_hash: Option<&TokenTree>) -> Option<String> {
+    let Some(TokenTree::Group(group)) = after_hash else {
+        return None;
+    };
+    if group.delimiter() != Delimiter::Bracket {
+        return None;
+    }
+    let mut tokens = group.stream().into_iter();
+    let (Some(TokenTree::Ident(name)), Some(_), Some(TokenTree::Literal(text))) =
+        (tokens.next(), tokens.next(), tokens.next())
+    else {
+        return None;
+    };
+    let text = syn::parse_str::<syn::LitStr>(&text.to_string()).ok()?.value();
+    (name == "doc" && text.chars().all(is_visible)).then_some(text)
 }

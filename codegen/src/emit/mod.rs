@@ -14,6 +14,7 @@ mod macro_call;
 mod routes;
 mod row;
 mod shape;
+mod text;
 mod text_match;
 
 use proc_macro2::{Ident, TokenStream};
