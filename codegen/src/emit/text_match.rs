@@ -33,7 +33,7 @@ pub(super) fn text_match<'t>(
     }
     let lengths = lengths.into_iter().map(|(length, arms)| {
         let length = Literal::usize_unsuffixed(length);
-        nested_arm(value, &length, arms, otherwise)
+        nested_arms(value, &length, arms, otherwise)
     });
     quote! {
         match #value.len() {
@@ -58,19 +58,15 @@ fn plain(value: &TokenStream, arms: Vec<Arm<'_>>, otherwise: &TokenStream) -> To
     }
 }
 
-/// Returns the arm for the texts that have a length, or a byte in one position.
-fn nested_arm(value: &TokenStream, pattern: &Literal, arms: Vec<Arm<'_>>, otherwise: &TokenStream) -> TokenStream {
-    // The guard saves the lines of a match with one text; the last arm is `otherwise`, too.
-    if let [Arm { text, result }] = &arms[..] {
-        return quote!(#pattern if #value == #text => #result,);
-    }
-    let inner = of_one_length(value, arms, otherwise);
-    quote!(#pattern => #inner,)
-}
-
-fn of_one_length(value: &TokenStream, arms: Vec<Arm<'_>>, otherwise: &TokenStream) -> TokenStream {
+/// Returns the arms for the texts that have a length, or a byte in one position: each text in a
+/// guard if there are few, or else a match over another byte.
+fn nested_arms(value: &TokenStream, pattern: &Literal, arms: Vec<Arm<'_>>, otherwise: &TokenStream) -> TokenStream {
     let Some(place) = distinguishing_byte(&arms).filter(|_| arms.len() > FEW_OF_ONE_LENGTH) else {
-        return plain(value, arms, otherwise);
+        // If no guard holds, the last arm matches, which is `otherwise`, too.
+        let arms = arms
+            .into_iter()
+            .map(|Arm { text, result }| quote!(#pattern if #value == #text => #result,));
+        return quote!(#(#arms)*);
     };
     let mut bytes: BTreeMap<u8, Vec<Arm<'_>>> = BTreeMap::new();
     for arm in arms {
@@ -78,14 +74,14 @@ fn of_one_length(value: &TokenStream, arms: Vec<Arm<'_>>, otherwise: &TokenStrea
     }
     let bytes = bytes.into_iter().map(|(byte, arms)| {
         let byte = Literal::byte_character(byte);
-        nested_arm(value, &byte, arms, otherwise)
+        nested_arms(value, &byte, arms, otherwise)
     });
     let place = Literal::usize_unsuffixed(place);
     quote! {
-        match #value.as_bytes()[#place] {
+        #pattern => match #value.as_bytes()[#place] {
             #(#bytes)*
             _ => #otherwise,
-        }
+        },
     }
 }
 

@@ -85,53 +85,23 @@ mod generated {
         impl<'a> __rt::Row<'a> for Signups<'a> {
             fn column(&self, path: &str) -> ::core::option::Option<usize> {
                 match path.len() {
-                    4 => {
-                        match path {
-                            "name" => Some(columns::KIND),
-                            "tags" => Some(columns::TAGS),
-                            _ => None,
-                        }
-                    }
-                    5 => {
-                        match path {
-                            "email" => Some(columns::EMAIL),
-                            "notes" => Some(columns::NOTES),
-                            _ => None,
-                        }
-                    }
-                    7 => {
-                        match path {
-                            "user_id" => Some(columns::USER),
-                            "user.id" => Some(columns::USER),
-                            "account" => Some(columns::USER),
-                            _ => None,
-                        }
-                    }
-                    12 => {
-                        match path {
-                            "address_city" => Some(columns::CITY),
-                            "address.city" => Some(columns::CITY),
-                            _ => None,
-                        }
-                    }
-                    13 => {
-                        match path {
-                            "order_lines_n" => Some(columns::LINES_N),
-                            "order.lines.n" => Some(columns::LINES_N),
-                            _ => None,
-                        }
-                    }
+                    4 if path == "name" => Some(columns::KIND),
+                    4 if path == "tags" => Some(columns::TAGS),
+                    5 if path == "email" => Some(columns::EMAIL),
+                    5 if path == "notes" => Some(columns::NOTES),
+                    7 if path == "user_id" => Some(columns::USER),
+                    7 if path == "user.id" => Some(columns::USER),
+                    7 if path == "account" => Some(columns::USER),
+                    12 if path == "address_city" => Some(columns::CITY),
+                    12 if path == "address.city" => Some(columns::CITY),
+                    13 if path == "order_lines_n" => Some(columns::LINES_N),
+                    13 if path == "order.lines.n" => Some(columns::LINES_N),
                     15 => {
                         match path.as_bytes()[5] {
                             b'.' if path == "order.lines.sku" => Some(columns::LINES_SKU),
                             b'_' if path == "order_lines_sku" => Some(columns::LINES_SKU),
-                            b'y' => {
-                                match path {
-                                    "legacy_user_key" => Some(columns::USER),
-                                    "legacy.user.key" => Some(columns::USER),
-                                    _ => None,
-                                }
-                            }
+                            b'y' if path == "legacy_user_key" => Some(columns::USER),
+                            b'y' if path == "legacy.user.key" => Some(columns::USER),
                             _ => None,
                         }
                     }

@@ -294,13 +294,8 @@ mod generated {
                             b'a' if path == "flag" => Some(columns::FLAG),
                             b'd' if path == "code" => Some(columns::CODE),
                             b'g' if path == "huge" => Some(columns::HUGE),
-                            b'i' => {
-                                match path {
-                                    "uuid" => Some(columns::UUID),
-                                    "pair" => Some(columns::PAIR),
-                                    _ => None,
-                                }
-                            }
+                            b'i' if path == "uuid" => Some(columns::UUID),
+                            b'i' if path == "pair" => Some(columns::PAIR),
                             b'l' if path == "self" => Some(columns::SELF),
                             b'm' if path == "some" => Some(columns::SOME),
                             b'n' if path == "kind" => Some(columns::KIND),
@@ -316,59 +311,29 @@ mod generated {
                             b'l' if path == "label" => Some(columns::LABEL),
                             b'm' if path == "maybe" => Some(columns::MAYBE),
                             b'n' if path == "noted" => Some(columns::NOTED),
-                            b'p' => {
-                                match path {
-                                    "price" => Some(columns::PRICE),
-                                    "place" => Some(columns::PLACE),
-                                    _ => None,
-                                }
-                            }
+                            b'p' if path == "price" => Some(columns::PRICE),
+                            b'p' if path == "place" => Some(columns::PLACE),
                             b'r' if path == "ratio" => Some(columns::RATIO),
                             b's' if path == "small" => Some(columns::SMALL),
-                            b't' => {
-                                match path {
-                                    "takes" => Some(columns::TAKES),
-                                    "total" => Some(columns::TOTAL),
-                                    _ => None,
-                                }
-                            }
+                            b't' if path == "takes" => Some(columns::TAKES),
+                            b't' if path == "total" => Some(columns::TOTAL),
                             b'w' if path == "waits" => Some(columns::WAITS),
                             _ => None,
                         }
                     }
-                    6 => {
-                        match path {
-                            "either" => Some(columns::EITHER),
-                            "vector" => Some(columns::VECTOR),
-                            "length" => Some(columns::LENGTH),
-                            _ => None,
-                        }
-                    }
+                    6 if path == "either" => Some(columns::EITHER),
+                    6 if path == "vector" => Some(columns::VECTOR),
+                    6 if path == "length" => Some(columns::LENGTH),
                     7 if path == "at_zone" => Some(columns::AT_ZONE),
-                    8 => {
-                        match path {
-                            "anything" => Some(columns::ANYTHING),
-                            "whatever" => Some(columns::WHATEVER),
-                            _ => None,
-                        }
-                    }
+                    8 if path == "anything" => Some(columns::ANYTHING),
+                    8 if path == "whatever" => Some(columns::WHATEVER),
                     9 if path == "any_shape" => Some(columns::ANY_SHAPE),
                     10 => {
                         match path.as_bytes()[5] {
-                            b'.' => {
-                                match path {
-                                    "items.size" => Some(columns::ITEMS_SIZE),
-                                    "items.name" => Some(columns::ITEMS_NAME),
-                                    _ => None,
-                                }
-                            }
-                            b'_' => {
-                                match path {
-                                    "items_size" => Some(columns::ITEMS_SIZE),
-                                    "items_name" => Some(columns::ITEMS_NAME),
-                                    _ => None,
-                                }
-                            }
+                            b'.' if path == "items.size" => Some(columns::ITEMS_SIZE),
+                            b'.' if path == "items.name" => Some(columns::ITEMS_NAME),
+                            b'_' if path == "items_size" => Some(columns::ITEMS_SIZE),
+                            b'_' if path == "items_name" => Some(columns::ITEMS_NAME),
                             _ => None,
                         }
                     }
