@@ -201,8 +201,8 @@ impl Report {
     /// Adds a warning, and how to silence it, unless its code is allowed.
     pub(crate) fn push_unless_allowed(&mut self, warning: Diagnostic, is_allowed: impl Fn(&str) -> bool) {
         if !is_allowed(warning.code) {
-            let cure = format!("if this is meant, add `allow: {}` to `_options`", warning.code);
-            self.push(warning.help(cure));
+            let help = format!("if this is intended, add `allow: {}` to `_options`", warning.code);
+            self.push(warning.help(help));
         }
     }
 
@@ -230,7 +230,7 @@ impl Report {
                 .collect();
             let left = all().count() - problems.len();
             if left > 0 {
-                let rest = Diagnostic::new(severity, "and-more", format!("there are {left} more"));
+                let rest = Diagnostic::new(severity, "and-more", format!("{left} more"));
                 problems.push(rest.problem(sources, &renderer));
             }
             problems
@@ -289,6 +289,6 @@ mod tests {
         }
         let errors = report.render(&Sources::default()).errors;
         assert_eq!(errors.len(), MAX_SHOWN + 1);
-        assert_eq!(errors[MAX_SHOWN].message, "there are 1 more");
+        assert_eq!(errors[MAX_SHOWN].message, "1 more");
     }
 }

@@ -7,10 +7,10 @@ use crate::{
 };
 
 /// Returns the comments on the entry whose key is at `key` and whose value ends where `value` ends.
-pub(crate) fn remarks(sources: &Sources, key: &Span, value: &Span) -> Vec<String> {
-    let mut remarks = above(sources, key);
-    remarks.extend(behind(sources, value));
-    remarks
+pub(crate) fn doc_comments(sources: &Sources, key: &Span, value: &Span) -> Vec<String> {
+    let mut doc_comments = above(sources, key);
+    doc_comments.extend(after(sources, value));
+    doc_comments
 }
 
 /// Returns the comment lines directly above the line that begins with the key.
@@ -21,31 +21,31 @@ fn above(sources: &Sources, key: &Span) -> Vec<String> {
     if !indent.trim_matches([' ', '"', '\'']).is_empty() {
         return Vec::new();
     }
-    let mut remarks: Vec<String> = lines
+    let mut doc_comments: Vec<String> = lines
         .rsplit('\n')
         .map_while(|line| line.trim().strip_prefix('#'))
-        .take_while(|remark| !is_declaration(remark))
-        .map(|remark| remark.trim().to_owned())
+        .take_while(|comment| !is_declaration(comment))
+        .map(|comment| comment.trim().to_owned())
         .collect();
-    remarks.reverse();
-    remarks
+    doc_comments.reverse();
+    doc_comments
 }
 
 /// Returns the comment after a value on its last line.
-fn behind(sources: &Sources, value: &Span) -> Option<String> {
-    let rest = sources.behind(value).split('\n').next()?;
+fn after(sources: &Sources, value: &Span) -> Option<String> {
+    let rest = sources.after(value).split('\n').next()?;
     let spaced = rest.trim_start_matches(['"', '\'']).trim_start_matches(',');
     // A `#` without a space before it does not begin a comment.
     if !spaced.starts_with([' ', '\t']) {
         return None;
     }
-    let remark = spaced.trim().strip_prefix('#')?;
-    Some(remark.trim().to_owned())
+    let comment = spaced.trim().strip_prefix('#')?;
+    Some(comment.trim().to_owned())
 }
 
 /// Returns whether a comment is a column that was commented out.
-fn is_declaration(remark: &str) -> bool {
-    remark
+fn is_declaration(comment: &str) -> bool {
+    comment
         .split_once(':')
         .is_some_and(|(name, rest)| !name.trim().contains(' ') && types::parse(rest.trim()).is_ok())
 }

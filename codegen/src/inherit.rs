@@ -36,17 +36,17 @@ pub(crate) struct ResolvedTable {
     pub(crate) engine: Option<(Engine, Span)>,
     pub(crate) clauses: declare::Clauses,
     /// The keys of the options that hold clauses, up to the table that sets the engine.
-    pub(crate) said: Vec<Key>,
+    pub(crate) present_keys: Vec<Key>,
     /// Indexes and projections, without those that only remove an inherited one.
-    pub(crate) elements: Vec<declare::Element>,
+    pub(crate) elements: Vec<declare::TableElement>,
     pub(crate) comment: Option<String>,
-    pub(crate) remarks: Vec<String>,
+    pub(crate) doc_comments: Vec<String>,
     /// The codes of warnings that the table allows, and those that the tables allow which it
     /// extends.
     pub(crate) allowed: Vec<String>,
     /// Whether the table and all that it extends could be read. If not, the rules cannot know what
     /// it lacks.
-    pub(crate) is_whole: bool,
+    pub(crate) is_complete: bool,
 }
 
 /// A column of a [`ResolvedTable`]; each element of a Nested is a column.
@@ -57,7 +57,7 @@ pub(crate) struct ResolvedColumn {
     pub(crate) span: Span,
     pub(crate) declaration: Declaration,
     pub(crate) expressions: declare::Expressions,
-    pub(crate) remarks: Vec<String>,
+    pub(crate) doc_comments: Vec<String>,
     /// The keys of the column that concern its value in an event.
     pub(crate) event: declare::EventKeys,
     /// The earlier names of the column.
@@ -72,23 +72,23 @@ pub(crate) fn inherit(declared: &Declared, report: &mut Report) -> Vec<ResolvedT
     let mut tables = Vec::new();
     let mut columns = 0;
     for (index, table) in declared.tables.iter().enumerate() {
-        let whole = whole(index, declared, &mut reported, report);
-        columns += whole.columns.len();
+        let resolved = resolve(index, declared, &mut reported, report);
+        columns += resolved.columns.len();
         if columns > MAX_COLUMNS {
             let message = format!("the tables have more than {MAX_COLUMNS} columns in all");
             let diagnostic = Diagnostic::error("schema-too-large", message)
-                .label(table.name.span.clone(), "this one is too much")
-                .help("a column of the type Map or JSON holds any number of values");
+                .label(table.name.span.clone(), "this table exceeds the limit")
+                .help("use a column of the type Map or JSON, which holds any number of values");
             report.push(diagnostic);
             break;
         }
-        tables.push(whole);
+        tables.push(resolved);
     }
     tables
 }
 
-fn whole(index: usize, declared: &Declared, reported: &mut HashSet<usize>, report: &mut Report) -> ResolvedTable {
-    let (line, is_whole) = line(index, declared, reported, report);
+fn resolve(index: usize, declared: &Declared, reported: &mut HashSet<usize>, report: &mut Report) -> ResolvedTable {
+    let (line, is_complete) = line(index, declared, reported, report);
     let table = &declared.tables[index];
 
     let mut columns: Vec<declare::Column> = Vec::new();
@@ -118,8 +118,8 @@ fn whole(index: usize, declared: &Declared, reported: &mut HashSet<usize>, repor
     // overrides them.
     let mut engine = None;
     let mut clauses = declare::Clauses::default();
-    let mut elements: Vec<declare::Element> = Vec::new();
-    let mut said: Vec<Key> = Vec::new();
+    let mut elements: Vec<declare::TableElement> = Vec::new();
+    let mut present_keys: Vec<Key> = Vec::new();
     let mut allowed = Vec::new();
     for ancestor in &line {
         let options = &declared.tables[*ancestor].options;
@@ -136,7 +136,7 @@ fn whole(index: usize, declared: &Declared, reported: &mut HashSet<usize>, repor
             continue;
         }
         if engine.is_none() {
-            said.extend(options.said.iter().cloned());
+            present_keys.extend(options.present_keys.iter().cloned());
         }
         clauses.inherit(&options.clauses);
         for element in &options.elements {
@@ -169,12 +169,12 @@ fn whole(index: usize, declared: &Declared, reported: &mut HashSet<usize>, repor
         prefixes,
         engine,
         clauses,
-        said,
+        present_keys,
         elements,
         comment: table.options.comment.clone(),
-        remarks: table.remarks.clone(),
+        doc_comments: table.doc_comments.clone(),
         allowed,
-        is_whole,
+        is_complete,
     }
 }
 
@@ -182,22 +182,20 @@ fn whole(index: usize, declared: &Declared, reported: &mut HashSet<usize>, repor
 /// each `extend` that cannot be followed once.
 fn line(index: usize, declared: &Declared, reported: &mut HashSet<usize>, report: &mut Report) -> (Vec<usize>, bool) {
     let mut line = vec![index];
-    let mut is_complete = declared.is_whole;
+    let mut is_complete = declared.is_complete;
     let mut current = index;
     while let Some(parent) = &declared.tables[current].options.extend {
         let Some(next) = declared.tables.iter().position(|table| table.name.text == parent.text) else {
             is_complete = false;
-            if declared.is_whole && reported.insert(current) {
+            if declared.is_complete && reported.insert(current) {
                 let names = declared.tables.iter().map(|table| table.name.text.as_str());
-                let diagnostic = Diagnostic::error(
-                    "unknown-extend",
-                    format!("there is no table `{}` to extend", parent.text),
-                )
-                .did_you_mean(&parent.text, names)
-                .label(
-                    parent.span.clone(),
-                    format!("extended by `{}`", declared.tables[current].name.text),
-                );
+                let diagnostic =
+                    Diagnostic::error("unknown-extend", format!("unknown table `{}` in `extend`", parent.text))
+                        .did_you_mean(&parent.text, names)
+                        .label(
+                            parent.span.clone(),
+                            format!("`{}` extends it", declared.tables[current].name.text),
+                        );
                 report.push(diagnostic);
             }
             break;
@@ -216,7 +214,7 @@ fn line(index: usize, declared: &Declared, reported: &mut HashSet<usize>, report
         current = next;
     }
     let is_sound = |table: &declare::Table| {
-        table.is_whole
+        table.is_complete
             && declared
                 .tables
                 .iter()
@@ -224,8 +222,8 @@ fn line(index: usize, declared: &Declared, reported: &mut HashSet<usize>, report
                 .count()
                 == 1
     };
-    let is_whole = is_complete && line.iter().all(|member| is_sound(&declared.tables[*member]));
-    (line, is_whole)
+    let is_complete = is_complete && line.iter().all(|member| is_sound(&declared.tables[*member]));
+    (line, is_complete)
 }
 
 /// Gives each column without a type the type of the column that it is computed from. If that column
@@ -289,8 +287,8 @@ fn retyped_column(
                 inherited.span.clone(),
                 format!("`{}` in `{}`", above.ty, parent.name.text),
             )
-            .help("if a column of its own is meant, give it another name")
-            .help("if this is meant, add `allow: retyped-column` to its `_options`"),
+            .help("for another column, use another name")
+            .help("if this is intended, add `allow: retyped-column` to its `_options`"),
     )
 }
 
@@ -307,7 +305,7 @@ fn cycle(members: &[usize], declared: &Declared) -> Diagnostic {
     way.extend(members.first().map(name));
     let message = match members {
         [only] => format!("table `{}` extends itself", name(only)),
-        _ => format!("tables extend one another in a circle: {}", way.join(" → ")),
+        _ => format!("the tables form a cycle of `extend`: {}", way.join(" → ")),
     };
     let mut diagnostic = Diagnostic::error("extend-cycle", message);
     for member in members {
@@ -321,7 +319,7 @@ fn cycle(members: &[usize], declared: &Declared) -> Diagnostic {
     }
     diagnostic.help(match members {
         [_] => "remove the `extend`, or name another table",
-        _ => "remove one `extend` of the circle",
+        _ => "remove one `extend` of the cycle",
     })
 }
 
@@ -335,7 +333,7 @@ fn flatten_nested(column: declare::Column) -> Vec<ResolvedColumn> {
         was,
         span,
         expressions,
-        remarks,
+        doc_comments,
     } = column;
     let Some(mut declaration) = declaration else {
         return Vec::new();
@@ -347,7 +345,7 @@ fn flatten_nested(column: declare::Column) -> Vec<ResolvedColumn> {
             span,
             declaration,
             expressions,
-            remarks,
+            doc_comments,
             event,
             was,
             nested: None,
@@ -368,7 +366,7 @@ fn flatten_nested(column: declare::Column) -> Vec<ResolvedColumn> {
                 ..declaration.clone()
             },
             expressions: expressions.clone(),
-            remarks: remarks.clone(),
+            doc_comments: doc_comments.clone(),
             event: event.of_element(&field),
             was: was.iter().map(|old| of_element(old, &field)).collect(),
             nested: Some(name.text.clone()),

@@ -16,7 +16,7 @@ use crate::{
 pub fn json_schema() -> String {
     let schema = json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "Rowmill: tables and the events that go to them",
+        "title": "Rowmill: tables and the destinations of their events",
         "type": "object",
         "properties": { "clickhouse": section() },
         "$defs": {
@@ -41,13 +41,12 @@ pub fn json_schema() -> String {
 
 fn section() -> Value {
     let mut section = json!({
-        "description": "Tables, and the destinations that lead events to them.",
+        "description": "Tables, and the destinations of events.",
         "type": ["object", "null"],
         "properties": {
             "destinations": {
-                "description": "Which table an event goes to: paths to tables. A path is `service/name`, \
-                    `service/default` for \
-                                the rest of a service, or `other` for everything else.",
+                "description": "The table for each path. A path is `service/name`, `service/default` for all other \
+                    names of a service, or `other` for all other events.",
                 "type": ["object", "null"],
                 // Names of events are matched in lower case, with `_` for each space.
                 "propertyNames": { "pattern": "^(other|[^/?#]+/[^/?#\\sA-Z]+)$" },
@@ -64,26 +63,26 @@ fn section() -> Value {
     });
     for key in FOREIGN_KEYS {
         section["properties"][key] =
-            json!({ "description": "Not read: an option of the collector, or not needed.", "deprecated": true });
+            json!({ "description": "Rowmill ignores this option of the original collector.", "deprecated": true });
     }
     section
 }
 
 fn destination() -> Value {
     json!({
-        "description": "The table that the events go to; nothing takes the destination of an earlier file away.",
+        "description": "The table for the events of this path; an empty value removes the destination of an earlier file.",
         "anyOf": [
             { "$ref": "#/$defs/text_or_nothing" },
             {
                 "type": "object",
                 "properties": {
-                    "ack": { "enum": ACKS.map(|(name, _)| name), "description": "What a success says of an event: \
-                        it is in memory, on disk, or in its table." },
-                    "ack_header": { "type": ["boolean", "null"], "description": "Whether a request may ask for another \
-                        acknowledgement, in the header X-Rowmill-Ack." },
-                    "rate_limit": { "type": "string", "pattern": "^0*[1-9][0-9]* */ *[smh]$", "description": "How many requests \
-                        the route takes: a number a second, a minute or an hour, such as 100/s, 600/m or 1000/h." },
-                    "table": { "$ref": "#/$defs/text", "description": "The table that the events go to." },
+                    "ack": { "enum": ACKS.map(|(name, _)| name), "description": "The meaning of a successful response: \
+                        the event is in memory, on disk, or in its table." },
+                    "ack_header": { "type": ["boolean", "null"], "description": "Whether a request may choose another \
+                        acknowledgement, with the header X-Rowmill-Ack." },
+                    "rate_limit": { "type": "string", "pattern": "^0*[1-9][0-9]* */ *[smh]$", "description": "The largest number \
+                        of requests per second, minute or hour, for example 100/s, 600/m or 1000/h." },
+                    "table": { "$ref": "#/$defs/text", "description": "The table for the events." },
                 },
                 "additionalProperties": false,
             },
@@ -103,8 +102,8 @@ fn table() -> Value {
 fn column() -> Value {
     let key = |description: &str| json!({ "$ref": "#/$defs/text", "description": description });
     json!({
-        "description": "A column: its type as ClickHouse has it, and behind it DEFAULT, MATERIALIZED, ALIAS, \
-            EPHEMERAL, CODEC, TTL and COMMENT; or a mapping with a key for each. Nothing takes an inherited column away.",
+        "description": "A column: its type as in ClickHouse, and after it DEFAULT, MATERIALIZED, ALIAS, EPHEMERAL, \
+            CODEC, TTL and COMMENT; or a mapping with a key for each. An empty value removes an inherited column.",
         "anyOf": [
             { "type": ["string", "null"] },
             {
@@ -112,38 +111,38 @@ fn column() -> Value {
                 "properties": {
                     "type": {
                         "type": "string",
-                        "description": "The type as ClickHouse has it, for example `LowCardinality(String)`; \
-                            modifiers may stand behind it.",
+                        "description": "The type as in ClickHouse, for example `LowCardinality(String)`; \
+                            modifiers may follow it.",
                     },
-                    "default": key("The expression for a row that has no value: a text of SQL stands between single \
-                        quotes of its own, `\"'EUR'\"`."),
-                    "materialized": key("The expression that ClickHouse computes and stores; no event fills the \
-                        column."),
-                    "alias": key("The expression that ClickHouse computes whenever the column is read; it is not \
-                        stored."),
+                    "default": key("The expression for a row without a value; a string of SQL has its own single \
+                        quotes, for example `\"'EUR'\"`."),
+                    "materialized": key("The expression that ClickHouse computes and stores; events do not fill \
+                        the column."),
+                    "alias": key("The expression that ClickHouse computes when a query reads the column; ClickHouse \
+                        does not store it."),
                     "ephemeral": {
                         "$ref": "#/$defs/text_or_nothing",
-                        "description": "The column is not stored, only there for the defaults of others; its own \
-                            default, or nothing.",
+                        "description": "The default of a column that ClickHouse does not store, and that only \
+                            the defaults of other columns use; may be empty.",
                     },
-                    "codec": key("How the column is compressed, for example `Delta, ZSTD(1)`."),
-                    "ttl": key("When a value is given up, for example `date + INTERVAL 1 MONTH`."),
+                    "codec": key("The compression of the column, for example `Delta, ZSTD(1)`."),
+                    "ttl": key("The time at which ClickHouse deletes a value, for example `date + INTERVAL 1 MONTH`."),
                     "required": {
                         "type": "boolean",
-                        "description": "Whether an event that does not give the column is refused.",
+                        "description": "Whether the collector rejects an event without the column.",
                     },
                     "from": {
-                        "description": "Where the value stands in an event, if not under the column's own name: the \
-                            keys down to it with dots between them, for example `address.city`; or a list of such \
-                            paths, of which the first that an event has counts.",
+                        "description": "The path of the value in an event, if it is not the column's name: its keys, \
+                            joined by dots, for example `address.city`; or a list of paths, of which the collector \
+                            uses the first one that the event has.",
                         "anyOf": [
                             { "$ref": "#/$defs/text" },
                             { "type": "array", "items": { "$ref": "#/$defs/text" }, "minItems": 1 },
                         ],
                     },
                     "was": {
-                        "description": "The name that the column had before it was renamed, or a list of such names: a table that \
-                            still has one of them is to be altered, and rows that wait under it go into this column.",
+                        "description": "The earlier name of a renamed column, or a list of names. A plan renames the column of an \
+                            existing table, and waiting rows with an earlier name go into this column.",
                         "anyOf": [
                             { "$ref": "#/$defs/text" },
                             { "type": "array", "items": { "$ref": "#/$defs/text" } },
@@ -152,21 +151,21 @@ fn column() -> Value {
                     "max_age": {
                         "type": "string",
                         "pattern": "^ *0*[1-9][0-9]* +(second|minute|hour|day)s? *$",
-                        "description": "How long before the event's arrival a date may be, as `400 days`; an event with an \
-                            earlier one is refused.",
+                        "description": "The longest time that a date may be before the event's arrival, for example `400 days`; \
+                            the collector rejects an event with an earlier date.",
                     },
                     "max_ahead": {
                         "type": "string",
                         "pattern": "^ *0*[1-9][0-9]* +(second|minute|hour|day)s? *$",
-                        "description": "How long after the event's arrival a date may be, as `2 days`; an event with a later \
-                            one is refused.",
+                        "description": "The longest time that a date may be after the event's arrival, for example `2 days`; \
+                            the collector rejects an event with a later date.",
                     },
                     "max_bytes": {
                         "type": "integer",
                         "minimum": 1,
-                        "description": "How many bytes a value may take; an event with a longer one is refused.",
+                        "description": "The largest size of a value in bytes; the collector rejects an event with a longer one.",
                     },
-                    "comment": key("What the column holds; it stands in ClickHouse and in the documentation of the \
+                    "comment": key("A description of the column, for ClickHouse and the documentation of the \
                         Rust field."),
                 },
                 "additionalProperties": false,
@@ -186,36 +185,36 @@ fn options() -> Value {
         })
     };
     json!({
-        "description": "What a table extends, its engine, and what stands in its CREATE TABLE beside its columns.",
+        "description": "The table that this one extends, its engine, and the other clauses of its CREATE TABLE.",
         "type": ["object", "null"],
         "properties": {
             "abstract": {
-                "description": "Whether the table is only there to be extended and does not exist in ClickHouse.",
+                "description": "Whether the table does not exist in ClickHouse, and other tables only extend it.",
                 "type": ["boolean", "null"],
             },
             "allow": {
-                "description": "The warnings of the checker that are meant to be so, one or a list of them.",
+                "description": "A warning of the checker that it does not report for this table, or a list of them.",
                 "anyOf": [
                     { "enum": WARNINGS },
                     { "type": "array", "items": { "enum": WARNINGS } },
                     { "type": "null" },
                 ],
             },
-            "cluster": text("The cluster on which the table is created."),
-            "comment": text("What the table holds; it stands in ClickHouse and in the documentation of the Rust \
-                row. It is not inherited."),
-            "engine": text("The table engine as ClickHouse has it, for example `ReplacingMergeTree(version)`."),
-            "extend": text("The table whose columns and options this one takes over."),
+            "cluster": text("The cluster on which Rowmill creates the table."),
+            "comment": text("A description of the table, for ClickHouse and the documentation of the Rust \
+                row. Other tables do not inherit it."),
+            "engine": text("The table engine as in ClickHouse, for example `ReplacingMergeTree(version)`."),
+            "extend": text("The table whose columns and options this one inherits."),
             "indexes": by_name("text_or_nothing", "Data skipping indexes by their names, for example `email TYPE \
-                bloom_filter GRANULARITY 4`; nothing takes an inherited one away."),
+                bloom_filter GRANULARITY 4`; an empty value removes an inherited index."),
             "order_by": expressions("The sorting key."),
             "partition_by": expressions("The partition key."),
             "primary_key": expressions("The primary key, if it is not the sorting key."),
             "projections": by_name("text_or_nothing", "Projections by their names, for example `SELECT * ORDER BY \
-                email`; nothing takes an inherited one away."),
+                email`; an empty value removes an inherited projection."),
             "sample_by": expressions("The sampling key."),
             "settings": by_name("text", "Settings of the table engine by their names."),
-            "ttl": text("When rows are deleted or moved, for example `date + INTERVAL 1 YEAR`."),
+            "ttl": text("The time at which ClickHouse deletes or moves rows, for example `date + INTERVAL 1 YEAR`."),
         },
         "additionalProperties": false,
     })

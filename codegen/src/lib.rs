@@ -125,9 +125,9 @@ fn generate_from(sources: &Sources, mut report: Report) -> Generated {
     let tables = inherit::inherit(&declared, &mut report);
     let model = check::check(&declared, tables, &mut report);
     let (code, statements) = if report.has_errors() {
-        (emit::stub(), Vec::new())
+        (emit::stub(sources), Vec::new())
     } else {
-        (emit::emit(&model), emit::statements(&model))
+        (emit::emit(&model, sources), emit::statements(&model))
     };
     Generated {
         code,

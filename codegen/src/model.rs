@@ -1,7 +1,7 @@
 //! Model: resolved tables with everything that the emitters need.
 
 use crate::{
-    declare::{Element, EventKeys, RouteOptions},
+    declare::{EventKeys, RouteOptions, TableElement},
     inherit::{ResolvedColumn, ResolvedTable},
     names,
     paths::{self, Extra, Role, extras},
@@ -27,10 +27,10 @@ pub(crate) struct Table {
     pub(crate) nested: Vec<Vec<usize>>,
     pub(crate) engine: Engine,
     pub(crate) clauses: Clauses,
-    pub(crate) elements: Vec<Element>,
+    pub(crate) elements: Vec<TableElement>,
     pub(crate) comment: Option<String>,
     /// The YAML comments on the table.
-    pub(crate) remarks: Vec<String>,
+    pub(crate) doc_comments: Vec<String>,
 }
 
 /// One column of a [`Table`].
@@ -42,7 +42,7 @@ pub(crate) struct Column {
     pub(crate) field: String,
     pub(crate) role: Role,
     /// The YAML comments on the column.
-    pub(crate) remarks: Vec<String>,
+    pub(crate) doc_comments: Vec<String>,
     pub(crate) event: EventKeys,
     /// The earlier names of the column.
     pub(crate) was: Vec<String>,
@@ -61,12 +61,12 @@ pub(crate) struct Route {
 }
 
 impl Table {
-    pub(crate) fn new(whole: ResolvedTable, engine: Engine) -> Self {
-        let extras = extras(&whole.columns);
-        let nested = nested(&whole.columns, &extras);
-        let roles = paths::roles(&whole.columns, &extras);
-        let paths = paths::paths(&whole.columns, &roles);
-        let columns = whole
+    pub(crate) fn new(resolved: ResolvedTable, engine: Engine) -> Self {
+        let extras = extras(&resolved.columns);
+        let nested = nested(&resolved.columns, &extras);
+        let roles = paths::roles(&resolved.columns, &extras);
+        let paths = paths::paths(&resolved.columns, &roles);
+        let columns = resolved
             .columns
             .into_iter()
             .zip(roles.into_iter().zip(paths))
@@ -78,19 +78,19 @@ impl Table {
                 was: column.was.into_iter().map(|old| old.text).collect(),
                 role,
                 paths,
-                remarks: column.remarks,
+                doc_comments: column.doc_comments,
             })
             .collect();
         Self {
-            name: whole.name.text,
+            name: resolved.name.text,
             columns,
             extras,
             nested,
             engine,
-            clauses: whole.clauses,
-            elements: whole.elements,
-            comment: whole.comment,
-            remarks: whole.remarks,
+            clauses: resolved.clauses,
+            elements: resolved.elements,
+            comment: resolved.comment,
+            doc_comments: resolved.doc_comments,
         }
     }
 

@@ -134,15 +134,15 @@ fn not_of_the_event(table: &ResolvedTable, roles: &[Role], report: &mut Report) 
         let by = match role {
             Role::Event => continue,
             Role::Server(_) => "the collector fills this column",
-            Role::Extra => "the collector keeps here what has no column",
+            Role::Extra => "the collector stores values without a column here",
             Role::Computed => "ClickHouse computes this column",
         };
-        for key in &column.event.said {
-            let message = format!("`{}` means nothing to `{}`", key.text, column.name);
+        for key in &column.event.present_keys {
+            let message = format!("`{}` has no effect on `{}`", key.text, column.name);
             let diagnostic = Diagnostic::error("not-of-the-event", message)
                 .label(key.span.clone(), by)
                 .label(column.name_span.clone(), "")
-                .help("remove it; for a value of the event, choose another name for the column");
+                .help("remove it, or give a column of the event another name");
             report.push(diagnostic);
         }
     }
@@ -154,9 +154,9 @@ fn collectors_path(table: &ResolvedTable, report: &mut Report) {
         for path in &column.event.from {
             let name = joined(&path.text);
             if name.starts_with("td_") && CollectorValue::of_column(&name).is_some() {
-                let diagnostic = Diagnostic::error("bad-source", format!("no event gives `{}`", path.text))
-                    .label(path.span.clone(), "the collector's own value, which no client can set")
-                    .help(format!("call the column `{name}`, and it is filled"));
+                let diagnostic = Diagnostic::error("bad-source", format!("an event cannot fill `{}`", path.text))
+                    .label(path.span.clone(), "the collector sets this value, and no client can")
+                    .help(format!("name the column `{name}`, and the collector fills it"));
                 report.push(diagnostic);
             }
         }
@@ -187,11 +187,11 @@ fn shared_path(table: &ResolvedTable, paths: &[Vec<String>], report: &mut Report
         if here.is_none() && there.is_none() {
             continue;
         }
-        let message = format!("columns `{}` and `{}` both take `{path}`", first.name, column.name);
+        let message = format!("columns `{}` and `{}` both read `{path}`", first.name, column.name);
         let diagnostic = Diagnostic::error("shared-source", message)
             .label(here.unwrap_or_else(|| column.name_span.clone()), "")
-            .label(there.unwrap_or_else(|| first.name_span.clone()), "the other")
-            .help("keep one of the two; a second column of the same value is a `materialized: …` or an `alias: …`");
+            .label(there.unwrap_or_else(|| first.name_span.clone()), "the other one")
+            .help("remove one of them, or compute it from the other with `materialized: …` or `alias: …`");
         report.push(diagnostic);
     }
     for column in &table.columns {
@@ -201,11 +201,11 @@ fn shared_path(table: &ResolvedTable, paths: &[Vec<String>], report: &mut Report
                 .iter()
                 .find(|first| joined(&first.text) == joined(&path.text))
             {
-                let message = format!("`{}` and `{}` are one path", first.text, path.text);
+                let message = format!("`{}` and `{}` are the same path", first.text, path.text);
                 let diagnostic = Diagnostic::error("shared-source", message)
                     .label(path.span.clone(), "")
-                    .label(first.span.clone(), "the other")
-                    .help("keys are joined by `_`, so remove one of the two");
+                    .label(first.span.clone(), "the other one")
+                    .help("remove one of them: the collector joins the keys of a path with `_`");
                 report.push(diagnostic);
             }
         }
@@ -230,14 +230,17 @@ fn path_into_a_value(table: &ResolvedTable, paths: &[Vec<String>], report: &mut 
             let above = path.text.match_indices('.').map(|(dot, _)| joined(&path.text[..dot]));
             let taker = above.filter_map(|above| whole.get(above.as_str())).next();
             if let Some(taker) = taker {
-                let message = format!("`{}` stands inside of what column `{}` takes", path.text, taker.name);
+                let message = format!(
+                    "the path `{}` is inside the value of column `{}`",
+                    path.text, taker.name
+                );
                 let diagnostic = Diagnostic::error("path-into-a-value", message)
                     .label(path.span.clone(), "")
                     .label(
                         taker.span.clone(),
-                        format!("a `{}` takes the whole object", taker.declaration.ty),
+                        format!("a `{}` reads the whole object", taker.declaration.ty),
                     )
-                    .help("compute this column of that one, with `materialized: …`, or give up one of the two");
+                    .help("compute this column from the other with `materialized: …`, or remove one of them");
                 report.push(diagnostic);
             }
         }
@@ -246,14 +249,14 @@ fn path_into_a_value(table: &ResolvedTable, paths: &[Vec<String>], report: &mut 
 
 fn max_bytes_misfit(table: &ResolvedTable, report: &mut Report) {
     for column in &table.columns {
-        let said = column.event.said.iter().find(|key| key.text == "max_bytes");
-        let Some(key) = said.filter(|_| !column.declaration.ty.varies_in_length()) else {
+        let present = column.event.present_keys.iter().find(|key| key.text == "max_bytes");
+        let Some(key) = present.filter(|_| !column.declaration.ty.varies_in_length()) else {
             continue;
         };
         let ty = &column.declaration.ty;
-        let diagnostic = Diagnostic::error("max-bytes-misfit", format!("all values of `{ty}` are of one length"))
+        let diagnostic = Diagnostic::error("max-bytes-misfit", format!("all values of `{ty}` have the same length"))
             .label(key.span.clone(), format!("of column `{}`", column.name))
-            .help("remove it: `max_bytes` is for texts, arrays, maps and JSON");
+            .help("remove it: `max_bytes` applies to strings, arrays, maps and JSON");
         report.push(diagnostic);
     }
 }
@@ -261,12 +264,12 @@ fn max_bytes_misfit(table: &ResolvedTable, report: &mut Report) {
 fn period_misfit(table: &ResolvedTable, report: &mut Report) {
     for column in table.columns.iter().filter(|column| !column.declaration.ty.is_date()) {
         let is_period = |key: &&Key| matches!(key.text.as_str(), "max_age" | "max_ahead");
-        for key in column.event.said.iter().filter(is_period) {
-            let message = format!("a value of `{}` is no date", column.declaration.ty);
+        for key in column.event.present_keys.iter().filter(is_period) {
+            let message = format!("`{}` is not a date type", column.declaration.ty);
             let diagnostic = Diagnostic::error("period-misfit", message)
                 .label(key.span.clone(), format!("of column `{}`", column.name))
                 .help(format!(
-                    "remove it: `{}` is for Date, Date32, DateTime and DateTime64",
+                    "remove it: `{}` applies to Date, Date32, DateTime and DateTime64",
                     key.text
                 ));
             report.push(diagnostic);

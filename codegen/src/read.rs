@@ -14,12 +14,15 @@ impl Sources {
     /// Reads `folder`: first its `*.yml` and `*.yaml` files in byte order, then its subfolders in
     /// byte order, each in the same way. Names that begin with a dot are ignored.
     pub(crate) fn read(folder: &Path, report: &mut Report) -> Self {
-        let mut sources = Self::default();
+        let mut sources = Self {
+            folder: folder.to_owned(),
+            files: Vec::new(),
+        };
         sources.read_folder(folder, report);
         if sources.files.is_empty() && !report.has_errors() {
             report.push(
                 Diagnostic::error("no-schema", format!("no schema files in `{}`", folder.display()))
-                    .help("put a file there whose name ends in `.yml` or `.yaml`"),
+                    .help("add a file whose name ends in `.yml` or `.yaml`"),
             );
         }
         sources
@@ -34,7 +37,7 @@ impl Sources {
                         "unreadable",
                         format!("cannot read the folder `{}`: {error}", folder.display()),
                     )
-                    .help("in a build script, a path begins at the folder of the package's `Cargo.toml`"),
+                    .help("in a build script, a path is relative to the folder of the package's `Cargo.toml`"),
                 );
                 return;
             }
@@ -79,7 +82,7 @@ impl Sources {
                 self.files.push(source);
                 report.push(
                     Diagnostic::error("not-utf8", "the file is not UTF-8")
-                        .label(span, "the first bytes that are no character")
+                        .label(span, "the first invalid bytes")
                         .help("save the file as UTF-8"),
                 );
             }

@@ -7,6 +7,8 @@ const BYTE_ORDER_MARK: char = '\u{feff}';
 /// All files of a schema folder.
 #[derive(Debug, Default)]
 pub(crate) struct Sources {
+    /// The folder whose files these are; empty for texts in memory.
+    pub(crate) folder: PathBuf,
     pub(crate) files: Vec<Source>,
 }
 
@@ -27,8 +29,8 @@ impl Source {
         if text.starts_with(BYTE_ORDER_MARK) {
             text.drain(..BYTE_ORDER_MARK.len_utf8());
         }
-        let behind_newlines = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
-        let line_starts = [0].into_iter().chain(behind_newlines.map(|(at, _)| at + 1)).collect();
+        let after_newlines = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
+        let line_starts = [0].into_iter().chain(after_newlines.map(|(at, _)| at + 1)).collect();
         Self {
             path: path.into(),
             text,
@@ -47,8 +49,8 @@ impl Source {
     /// Returns the number of the line in which the bytes begin, and the bytes of all their lines.
     pub(crate) fn lines_around(&self, bytes: Range<usize>) -> (usize, Range<usize>) {
         let line = self.line_starts.partition_point(|start| *start <= bytes.start);
-        let behind = self.line_starts.partition_point(|start| *start <= bytes.end);
-        let end = self.line_starts.get(behind).map_or(self.text.len(), |next| next - 1);
+        let after = self.line_starts.partition_point(|start| *start <= bytes.end);
+        let end = self.line_starts.get(after).map_or(self.text.len(), |next| next - 1);
         (line, self.line_starts[line.saturating_sub(1)]..end.max(bytes.end))
     }
 }
@@ -71,11 +73,22 @@ impl Sources {
     /// Creates sources from texts in memory, in the order given.
     pub(crate) fn from_texts<P: Into<PathBuf>, T: Into<String>>(files: impl IntoIterator<Item = (P, T)>) -> Self {
         let files = files.into_iter().map(|(path, text)| Source::new(path, text)).collect();
-        Self { files }
+        Self {
+            folder: PathBuf::new(),
+            files,
+        }
     }
 
     pub(crate) fn files(&self) -> &[Source] {
         &self.files
+    }
+
+    /// Returns the path of each file below the schema's folder.
+    pub(crate) fn names(&self) -> impl Iterator<Item = String> {
+        self.files.iter().map(|source| {
+            let name = source.path.strip_prefix(&self.folder).unwrap_or(&source.path);
+            name.display().to_string()
+        })
     }
 
     /// Returns the text that `span` covers.
@@ -87,7 +100,7 @@ impl Sources {
     }
 
     /// Returns the text after `span` in its file.
-    pub(crate) fn behind(&self, span: &Span) -> &str {
+    pub(crate) fn after(&self, span: &Span) -> &str {
         self.files
             .get(span.file)
             .and_then(|source| source.text.get(span.range.end..))

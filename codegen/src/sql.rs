@@ -60,13 +60,13 @@ impl Sql {
     }
 
     /// Adds a text before and a text after, neither of which is from a file.
-    pub(crate) fn surrounded(&self, before: &str, behind: &str) -> Self {
+    pub(crate) fn surrounded(&self, before: &str, after: &str) -> Self {
         let mut surrounded = Self {
             text: before.to_owned(),
             pieces: Vec::new(),
         };
         surrounded.append(self);
-        surrounded.text.push_str(behind);
+        surrounded.text.push_str(after);
         surrounded
     }
 

@@ -5,7 +5,7 @@ use crate::{
     source::{Source, Span},
 };
 
-const TOO_LARGE: &str = "this file is too large; an alias counts as all that it stands for";
+const TOO_LARGE: &str = "this file is too large; each YAML alias counts as its whole content";
 
 /// The most pieces of a template that the report shows. They are enough to find the others.
 const MAX_MARKS: usize = 20;
@@ -26,7 +26,7 @@ pub(crate) fn template(file: usize, source: &Source) -> Option<Diagnostic> {
             diagnostic
                 .unwrap_or_else(|| {
                     Diagnostic::error("template", "schema files are YAML, not templates")
-                        .help("write the value itself; addresses and passwords are given to the program when it starts")
+                        .help("write the value itself; the program gets addresses and passwords when it starts")
                 })
                 .label(span, ""),
         );
@@ -48,7 +48,7 @@ pub(crate) fn syntax_error(error: &serde_yaml::Error, file: usize, source: &Sour
         start..(start + length).min(source.text.len())
     });
     let message = plain_words(&error.to_string());
-    let help = cure(&message, &source.text[range.start..]);
+    let help = help(&message, &source.text[range.start..]);
     let diagnostic = Diagnostic::error("yaml", message).label(Span { file, range }, "");
     match help {
         Some(help) => diagnostic.help(help),
@@ -58,23 +58,25 @@ pub(crate) fn syntax_error(error: &serde_yaml::Error, file: usize, source: &Sour
 
 /// Returns the cure for common slips, by the parser's message and the text where the parser
 /// stopped.
-fn cure(message: &str, text: &str) -> Option<&'static str> {
+fn help(message: &str, text: &str) -> Option<&'static str> {
     if message == TOO_LARGE {
         None
     } else if message.contains("unknown anchor") {
         Some(
-            "put a text that begins with `*` between double quotes; for the columns of another table, write `_options: { extend: … }`",
+            "put a string that begins with `*` between double quotes; to inherit another table's columns, write `_options: { extend: … }`",
         )
     } else if text.starts_with(['`', '@', '%', '*', '&', '!', '|', '>']) {
-        Some("for YAML this character has a meaning of its own: put what begins with it between double quotes")
+        Some(
+            "this character has a special meaning in YAML: put a value or key that begins with it between double quotes",
+        )
     } else if message.contains("tab") {
         Some("indent with spaces")
     } else if message.contains("mapping values are not allowed") {
         Some(
-            "write a space behind the `:` of each key, put a value with `: ` in it between double quotes, and indent a mapping deeper than its key",
+            "write a space after the `:` of each key, put a value that contains `: ` between double quotes, and indent a mapping deeper than its key",
         )
     } else if message.contains("block mapping") {
-        Some("begin all entries of a mapping in the same column")
+        Some("indent all entries of a mapping equally")
     } else {
         None
     }

@@ -47,11 +47,11 @@ impl Engine {
             .find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
             .map_or(text.len(), |length| start + length);
         if name_end == start {
-            return Err("an engine begins with its name".to_owned());
+            return Err("an engine must begin with its name".to_owned());
         }
         let open = text.len() - text[name_end..].trim_start().len();
         let (arguments, rest) = if text[open..].starts_with('(') {
-            let end = open + 1 + closing(&text[open + 1..]).ok_or("the engine's parentheses do not match")?;
+            let end = open + 1 + closing(&text[open + 1..]).ok_or("the engine's parentheses are unbalanced")?;
             (Some(written.part(trimmed(text, open + 1..end))), end + 1)
         } else {
             (None, open)
@@ -197,7 +197,7 @@ fn clauses(written: &Sql) -> Result<Clauses, String> {
         .collect();
     let first = starts.first().map_or(text.len(), |(at, _)| *at);
     if first > 0 {
-        return Err(format!("`{}` is no clause of an engine", text[..first].trim()));
+        return Err(format!("unknown clause `{}` of the engine", text[..first].trim()));
     }
     let mut clauses = Clauses::default();
     for (index, (at, clause)) in starts.iter().enumerate() {
@@ -214,7 +214,7 @@ fn clauses(written: &Sql) -> Result<Clauses, String> {
                     let (name, value) = setting
                         .as_str()
                         .split_once('=')
-                        .ok_or_else(|| format!("`{setting}` is no setting; write `name = value`"))?;
+                        .ok_or_else(|| format!("invalid setting `{setting}`: write `name = value`"))?;
                     clauses.settings.push(Setting {
                         name: name.trim().to_owned(),
                         value: value.trim().to_owned(),

@@ -180,7 +180,7 @@ pub(crate) fn unknown_engine(table: &ResolvedTable, report: &mut Report) {
         .label(span, format!("of `{}`", table.name.text));
     report.push(match meant(name) {
         Some(meant) => diagnostic.help(format!("did you mean `{meant}`?")),
-        None => diagnostic.help("`MergeTree` is the one for most tables"),
+        None => diagnostic.help("for most tables, write `MergeTree`"),
     });
 }
 
@@ -191,10 +191,10 @@ pub(crate) fn engine_takes_no_rows(table: &ResolvedTable, report: &mut Report) {
     if family(name).is_some_and(|(family, _)| !family.rows) {
         let diagnostic = Diagnostic::error(
             "engine-takes-no-rows",
-            format!("no row can be inserted into a `{name}`"),
+            format!("ClickHouse cannot insert rows into a `{name}`"),
         )
         .label(span.clone(), format!("the engine of `{}`", table.name.text))
-        .help("create it beside Rowmill's tables, and let events go to a table that holds rows");
+        .help("create it in ClickHouse yourself, and use a table that stores rows for the events");
         report.push(diagnostic);
     }
 }
@@ -214,13 +214,13 @@ pub(crate) fn engine_arguments(table: &ResolvedTable, report: &mut Report) {
     } else if own.len() < *arguments.start() {
         let own = *arguments.start()..=arguments.end().saturating_sub(replica.len());
         format!(
-            "`{name}` takes {} behind the path and the name of the replica",
+            "`{name}` takes {} after the path and the name of the replica",
             counted(&own)
         )
     } else if family.elements && engine.is_replicated() && replica.len() == 1 {
         format!("`{name}` takes a path and the name of the replica, or neither")
     } else if engine.kind() == "GraphiteMergeTree" && !own.iter().all(is_text) {
-        format!("`{name}` takes a text, the name of a section of the server's configuration")
+        format!("`{name}` takes a string, the name of a section of the server's configuration")
     } else {
         return;
     };
@@ -251,24 +251,24 @@ pub(crate) fn engine_misfit(table: &ResolvedTable, report: &mut Report) {
         let diagnostic = Diagnostic::error("engine-misfit", message)
             .label(span, "")
             .label(engine_span.clone(), format!("the engine of `{}`", table.name.text))
-            .help("remove it, or take an engine of the MergeTree family");
+            .help("remove it, or use an engine of the MergeTree family");
         report.push(diagnostic);
     };
-    for key in table.said.iter().filter(|key| !takes(&key.text)) {
+    for key in table.present_keys.iter().filter(|key| !takes(&key.text)) {
         misfit(format!("`{name}` has no `{}`", key.text), key.span.clone());
     }
-    let behind = &engine.clauses;
+    let clauses = &engine.clauses;
     let written_behind = [
-        ("order_by", behind.order_by.is_some()),
-        ("partition_by", behind.partition_by.is_some()),
-        ("primary_key", behind.primary_key.is_some()),
-        ("sample_by", behind.sample_by.is_some()),
-        ("ttl", behind.ttl.is_some()),
-        ("settings", !behind.settings.is_empty()),
+        ("order_by", clauses.order_by.is_some()),
+        ("partition_by", clauses.partition_by.is_some()),
+        ("primary_key", clauses.primary_key.is_some()),
+        ("sample_by", clauses.sample_by.is_some()),
+        ("ttl", clauses.ttl.is_some()),
+        ("settings", !clauses.settings.is_empty()),
     ];
     for (option, _) in written_behind
         .iter()
-        .filter(|(option, is_said)| *is_said && !takes(option))
+        .filter(|(option, is_set)| *is_set && !takes(option))
     {
         let clause = option.replace('_', " ").to_uppercase();
         misfit(format!("`{name}` has no {clause}"), engine_span.clone());
@@ -283,19 +283,22 @@ pub(crate) fn engine_misfit(table: &ResolvedTable, report: &mut Report) {
     }
     if !family.ttl {
         for column in table.columns.iter().filter(|column| column.declaration.ttl.is_some()) {
-            misfit(format!("columns of a `{name}` have no TTL"), column.span.clone());
+            misfit(format!("columns of a `{name}` cannot have a TTL"), column.span.clone());
         }
     }
     if !family.keys {
         for column in table.columns.iter().filter(|column| column.declaration.primary_key) {
-            misfit(format!("columns of a `{name}` are no primary key"), column.span.clone());
+            misfit(
+                format!("columns of a `{name}` cannot be a primary key"),
+                column.span.clone(),
+            );
         }
     }
     if name == "Memory" {
         let unknown = table.clauses.settings.iter().map(|setting| setting.name.as_str());
         for setting in unknown.filter(|name| !MEMORY_SETTINGS.contains(name)) {
-            let said = table.said.iter().find(|key| key.text == "settings");
-            let span = said.map_or(engine_span, |key| &key.span);
+            let present = table.present_keys.iter().find(|key| key.text == "settings");
+            let span = present.map_or(engine_span, |key| &key.span);
             misfit(format!("`Memory` has no setting `{setting}`"), span.clone());
         }
     }

@@ -60,7 +60,7 @@ impl Value {
     pub(crate) fn kind(&self) -> &'static str {
         match self {
             Self::Null => "nothing",
-            Self::Text(_) => "a text",
+            Self::Text(_) => "a string",
             Self::List(_) => "a list",
             Self::Map(_) => "a mapping",
         }
@@ -118,7 +118,7 @@ pub(crate) fn parse(sources: &Sources, report: &mut Report) -> Vec<(Key, Node)> 
                         other => report.push(
                             Diagnostic::error(
                                 "not-a-mapping",
-                                format!("a schema file is a mapping, this one is {}", other.kind()),
+                                format!("a schema file must be a mapping, not {}", other.kind()),
                             )
                             .label(node.span, "")
                             .help("begin with `clickhouse:`"),
@@ -216,12 +216,12 @@ impl Placer<'_> {
             .unwrap_or(range.start + 1);
         let rest = &text[end..line_end];
         let is_closed = rest.trim_start().starts_with(if bracket == b'[' { ']' } else { '}' });
-        let behind = if is_closed {
+        let after = if is_closed {
             rest.len() - rest.trim_start().len() + 1
         } else {
             0
         };
-        range.start..end + behind
+        range.start..end + after
     }
 
     /// Keeps the first of two entries with one key. The entries that `<<` merges in take the place
@@ -256,7 +256,7 @@ impl Placer<'_> {
                 }
                 Some(entry) if taken_in.remove(&key.text) => *entry = (key, node),
                 Some((first, _)) => self.report.push(
-                    Diagnostic::error("duplicate-key", format!("`{}` stands twice in one mapping", key.text))
+                    Diagnostic::error("duplicate-key", format!("duplicate key `{}` in a mapping", key.text))
                         .label(key.span, "the second")
                         .label(first.span.clone(), "the first"),
                 ),
@@ -278,10 +278,7 @@ impl Placer<'_> {
             match node.value {
                 Value::Map(entries) => merged.extend(entries),
                 other => {
-                    let message = format!(
-                        "`{MERGE_KEY}` takes the entries of a mapping in, this is {}",
-                        other.kind()
-                    );
+                    let message = format!("the value of `{MERGE_KEY}` must be a mapping, not {}", other.kind());
                     self.report
                         .push(Diagnostic::error("not-a-mapping", message).label(node.span, ""));
                 }

@@ -29,7 +29,7 @@ fn a_bad_schema_stops_the_build_with_its_report_and_a_mended_one_builds() {
     let seen = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success(), "{seen}");
     for line in [
-        "error[unknown-table]: there is no table `mial`",
+        "error[unknown-table]: unknown table `mial`",
         " --> schemas/50_mail.yml:3:14",
         "3 |     wh/mail: mial",
         "  |              ^^^^ the destination of `wh/mail`",
@@ -64,7 +64,7 @@ fn a_bad_schema_stops_the_build_with_its_report_and_a_mended_one_builds() {
     let output = package.build();
     let seen = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{seen}");
-    let line = "warning: broken@0.1.0: warning[unreached-table]: no event can reach the table `post`";
+    let line = "warning: broken@0.1.0: warning[unreached-table]: table `post` gets no events";
     assert!(seen.lines().any(|seen| seen == line), "no line `{line}` in:\n{seen}");
 }
 

@@ -1,15 +1,6 @@
 //! The interface of generated code to the runtime. Generated code relies on nothing else in this
 //! crate, and no other code may rely on this module.
 
-pub use std::{
-    borrow::Cow,
-    default::Default,
-    option::Option::{self, None, Some},
-    primitive::str,
-    result::Result::{self, Ok},
-    vec::Vec,
-};
-
 pub use clickhouse::{self, Row as ClickHouseRow};
 pub use serde::{self, Deserialize, Serialize};
 
@@ -20,7 +11,6 @@ pub use crate::{
         rate_limit::RateLimit,
         route::{Destination, Route, Routes},
     },
-    enumeration,
     intake::{
         event::TableHandler,
         event_meta::{CollectorValue, EventMeta},
@@ -31,15 +21,11 @@ pub use crate::{
             DEFAULT, EventRules, ExtraMut, Input, PresentColumns, Row, TypedTable, VALUE, at_most, encoded_bytes, level,
         },
     },
-    named_tuple,
     service::layer::{EventLayer, SchemaMismatch},
     table::{
         Column, ColumnKind, Format, Schema, Table,
         refusal::{InvalidColumns, ValueError},
         shape::Shape,
     },
-    value::*,
-    variant,
     writer::Writer,
-    zone,
 };

@@ -29,13 +29,13 @@ const REFUSED: [(&str, &str, &str, &str); 2] = [
         "AggregateFunction",
         "AggregateFunction(sum, UInt64)",
         "aggregate-state",
-        "its values are states that ClickHouse alone makes",
+        "only ClickHouse can create its values, which are states",
     ),
     (
         "Nothing",
         "Nothing",
         "type-not-storable",
-        "no table may hold the type `Nothing`",
+        "a table cannot contain the type `Nothing`",
     ),
 ];
 

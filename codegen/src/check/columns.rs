@@ -37,9 +37,9 @@ pub(super) fn extra_of_no_texts(table: &ResolvedTable, report: &mut Report) {
             let diagnostic = Diagnostic::error("extra-type", format!("`{}` cannot be `{ty}`", column.name))
                 .label(
                     column.span.clone(),
-                    "the collector keeps here, as texts, what has no column",
+                    "the collector stores values without a column here, as text",
                 )
-                .help("write `Array(String)`; for a value of the event, choose another name");
+                .help("write `Array(String)`, or give a column of the event another name");
             report.push(diagnostic);
         }
     }
@@ -52,12 +52,15 @@ pub(super) fn half_an_extra(table: &ResolvedTable, report: &mut Report) {
         };
         let other = format!("{prefix}.{}", if part == "key" { "value" } else { "key" });
         if !table.columns.iter().any(|column| column.name == other) {
-            let diagnostic = Diagnostic::error("half-an-extra", format!("`{}` without `{other}`", column.name))
-                .label(
-                    column.name_span.clone(),
-                    "what has no column is kept in two, its keys and its values",
-                )
-                .help(format!("add `{other}: Array(String)`"));
+            let diagnostic = Diagnostic::error(
+                "half-an-extra",
+                format!("column `{}` needs a column `{other}`", column.name),
+            )
+            .label(
+                column.name_span.clone(),
+                "the collector stores values without a column as keys and values, in two columns",
+            )
+            .help(format!("add `{other}: Array(String)`"));
             report.push(diagnostic);
         }
     }
@@ -78,7 +81,7 @@ pub(super) fn server_column(table: &ResolvedTable, report: &mut Report) {
             let diagnostic = Diagnostic::error("server-column", message)
                 .label(column.span.clone(), "the collector fills this column")
                 .help(format!("use {}", value.expected()))
-                .help("for a value of the event, choose another name");
+                .help("or give a column of the event another name");
             report.push(diagnostic);
         }
     }
@@ -90,7 +93,7 @@ pub(super) fn server_column(table: &ResolvedTable, report: &mut Report) {
 /// An engine that merges rows gets no warning: a lookup cannot tell a missing row from a merged
 /// one.
 pub(super) fn no_row_id(table: &ResolvedTable, report: &mut Report) {
-    const WHY: &str = "after an insert with an unclear outcome, the deduplication token alone decides";
+    const WHY: &str = "if the outcome of an insert is unknown, only the deduplication token prevents duplicate rows";
     let keeps_each_row = table
         .engine
         .as_ref()
@@ -105,22 +108,25 @@ pub(super) fn no_row_id(table: &ResolvedTable, report: &mut Report) {
     let is_id = |column: &ResolvedColumn| CollectorValue::of_column(&column.name) == Some(CollectorValue::Id);
     let diagnostic = match table.columns.iter().position(is_id) {
         None => warning(format!("`{name}` has no column `id`"))
-            .help("add `id: UInt64`, or extend a table that has it: delivery then asks for the rows by their ids"),
+            .help("add `id: UInt64`, or extend a table that has it: delivery then looks the rows up by their ids"),
         Some(at) => {
             let (before, id) = (&table.columns[..at], &table.columns[at]);
             let unusable = |message: &str| warning(format!("`{name}` {message}"));
             if id.declaration.default.is_some() {
-                unusable("has an `id` with a default, which need not be the collector's")
+                unusable("has an `id` with a default, which may replace the collector's value")
                     .label(id.span.clone(), "")
                     .help("remove the default: the collector fills the column in every row")
             } else if !matches!(id.declaration.ty, Type::Int { bits: 64, .. }) {
                 unusable("has an `id` that delivery cannot look up")
                     .label(id.span.clone(), format!("`{}`", id.declaration.ty))
-                    .help("make it `UInt64`")
+                    .help("change its type to `UInt64`")
             } else if let Some(column) = before.iter().find(|column| !emit::can_be_skipped(&column.declaration)) {
-                unusable("has an `id` that delivery cannot find in a row")
+                unusable("has an `id` that delivery cannot locate in a row")
                     .label(id.name_span.clone(), "")
-                    .label(column.span.clone(), "delivery cannot tell where such a value ends")
+                    .label(
+                        column.span.clone(),
+                        "delivery cannot find the end of a value of this type",
+                    )
                     .help(format!("declare `{}` before `{}`", id.name, column.name))
             } else {
                 return;

@@ -14,26 +14,28 @@ use crate::{
 pub(super) fn bad_path(destination: &Destination, _: &Schema<'_>, report: &mut Report) {
     let path = destination.path.text.as_str();
     let matched = |name: &str| name.to_lowercase().replace(char::is_whitespace, "_");
-    let mut help = "write `service/name`, `service/default`, or `other` for the rest".to_owned();
+    let mut help = "write `service/name`, `service/default`, or `other` for all other events".to_owned();
     let problem = match path.split_once('/') {
         None if path == "other" => return,
         None => {
             if types::closest(path, ["other"]).is_some() {
                 help = "did you mean `other`?".to_owned();
             }
-            "it has no `/`"
+            "a `/` is missing"
         }
-        Some(("", _)) => "it has no service",
-        Some((_, "")) => "it has no name",
-        Some((_, name)) if name.contains('/') => "it has more than one `/`",
-        Some((service, name)) if service.contains(['?', '#']) || name.contains(['?', '#']) => "a path has no query",
+        Some(("", _)) => "the service is missing",
+        Some((_, "")) => "the name is missing",
+        Some((_, name)) if name.contains('/') => "more than one `/`",
+        Some((service, name)) if service.contains(['?', '#']) || name.contains(['?', '#']) => {
+            "a path cannot contain `?` or `#`"
+        }
         Some((service, name)) if matched(name) != name => {
             help = format!("write `{service}/{}`", matched(name));
-            "names are matched in lower case, with `_` for each space"
+            "the collector converts names to lower case, and spaces to `_`"
         }
         Some(_) => return,
     };
-    let diagnostic = Diagnostic::error("bad-path", format!("`{path}` is no destination"))
+    let diagnostic = Diagnostic::error("bad-path", format!("invalid destination `{path}`"))
         .label(destination.path.span.clone(), problem)
         .help(help);
     report.push(diagnostic);
@@ -41,7 +43,7 @@ pub(super) fn bad_path(destination: &Destination, _: &Schema<'_>, report: &mut R
 
 pub(super) fn unknown_table(destination: &Destination, schema: &Schema<'_>, report: &mut Report) {
     // The missing table may be in a file that could not be read.
-    if !schema.declared.is_whole {
+    if !schema.declared.is_complete {
         return;
     }
     let name = destination.table.text.as_str();
@@ -51,7 +53,7 @@ pub(super) fn unknown_table(destination: &Destination, schema: &Schema<'_>, repo
             .iter()
             .filter(|table| !table.is_abstract)
             .map(|table| table.name.text.as_str());
-        let diagnostic = Diagnostic::error("unknown-table", format!("there is no table `{name}`"))
+        let diagnostic = Diagnostic::error("unknown-table", format!("unknown table `{name}`"))
             .did_you_mean(name, concrete)
             .label(
                 destination.table.span.clone(),
@@ -70,7 +72,7 @@ pub(super) fn abstract_table(destination: &Destination, schema: &Schema<'_>, rep
     {
         let diagnostic = Diagnostic::error(
             "abstract-table",
-            format!("table `{name}` is abstract: it does not exist in ClickHouse"),
+            format!("table `{name}` is abstract and does not exist in ClickHouse"),
         )
         .label(
             destination.table.span.clone(),
@@ -92,17 +94,17 @@ pub(super) fn buffered_ack(destination: &Destination, schema: &Schema<'_>, repor
     };
     let diagnostic = Diagnostic::error(
         "buffered-ack",
-        format!("`{}` cannot promise `stored`", destination.path.text),
+        format!("`{}` cannot acknowledge as `stored`", destination.path.text),
     )
     .label(destination.table.span.clone(), "")
     .label(
         span.clone(),
         format!(
-            "a ClickHouse that is killed loses what `{}` has in memory",
+            "if ClickHouse is killed, `{}` loses the rows that it has in memory",
             table.name.text
         ),
     )
-    .help("name the table behind the Buffer");
+    .help("name the table that the Buffer writes to");
     report.push(diagnostic);
 }
 
@@ -146,11 +148,11 @@ pub(super) fn unreached_table(schema: &Schema<'_>, report: &mut Report) {
             .iter()
             .any(|table| is_named_by(&table.name) && table.options.allows("unreached-table"));
         if !is_reached && !is_extended && !is_allowed {
-            let diagnostic = Diagnostic::warning("unreached-table", format!("no event can reach the table `{name}`"))
+            let diagnostic = Diagnostic::warning("unreached-table", format!("table `{name}` gets no events"))
                 .label(table.name.span.clone(), "no destination names it")
                 .help(format!("add `service/name: {name}` to `destinations`"))
-                .help("if it is there to be extended only, add `abstract: true` to its `_options`")
-                .help("if something else fills it, add `allow: unreached-table` there");
+                .help("if other tables only extend it, add `abstract: true` to its `_options`")
+                .help("if something else fills it, add `allow: unreached-table` to its `_options`");
             report.push(diagnostic);
         }
     }

@@ -1,7 +1,7 @@
 //! Rules for a table's engine and its sorting key.
 
 use crate::{
-    declare::ElementKind,
+    declare::TableElementKind,
     diagnostic::{Diagnostic, Report},
     inherit::ResolvedTable,
     source::Span,
@@ -11,7 +11,7 @@ use crate::{
 pub(super) fn missing_engine(table: &ResolvedTable, report: &mut Report) {
     if table.engine.is_none() {
         let diagnostic = Diagnostic::error("missing-engine", format!("table `{}` has no engine", table.name.text))
-            .label(table.name.span.clone(), "neither its own nor an inherited one")
+            .label(table.name.span.clone(), "it neither declares nor inherits one")
             .help("add `_options: { engine: MergeTree, order_by: […] }`, or extend a table that has an engine");
         report.push(diagnostic);
     }
@@ -29,7 +29,7 @@ fn unsorted(table: &ResolvedTable) -> Option<&(Engine, Span)> {
         .filter(|(engine, _)| engine.is_merge_tree() && !has_key())
 }
 
-const ORDER_CURE: &str = "add `order_by: […]` to `_options`; `order_by: tuple()` is none";
+const ORDER_CURE: &str = "add `order_by: […]` to `_options`, or `order_by: tuple()` for a table without an order";
 
 /// Rule: tables that ClickHouse cannot create without a sorting key have one. Engine arguments
 /// without a clause after them are the old form to ClickHouse, in which the key is one of the
@@ -51,8 +51,8 @@ pub(super) fn unsorted_table(table: &ResolvedTable, report: &mut Report) {
         return;
     };
     let what = match engine.merges_rows() {
-        true => "without one, all its rows are the same to a merge, which leaves one of them",
-        false => "without one, each query reads all rows",
+        true => "without a sorting key, a merge keeps only one row of the table",
+        false => "without a sorting key, each query reads all rows",
     };
     let diagnostic = Diagnostic::warning("unsorted-table", format!("`{}` has no sorting key", table.name.text))
         .label(span.clone(), what)
@@ -68,13 +68,13 @@ pub(super) fn buffered_table(table: &ResolvedTable, report: &mut Report) {
     let name = &table.name.text;
     let diagnostic = Diagnostic::warning(
         "buffered-table",
-        format!("a ClickHouse that is killed loses rows of `{name}` that were acknowledged"),
+        format!("if ClickHouse is killed, `{name}` loses acknowledged rows"),
     )
     .label(
         span.clone(),
-        "it has rows in memory alone for a while, and takes those of a lost answer twice",
+        "a Buffer keeps rows only in memory at first, and does not deduplicate a repeated insert",
     )
-    .help("let events go to the table behind it: Rowmill gathers rows into large inserts itself");
+    .help("name the table that the Buffer writes to: Rowmill itself combines rows into large inserts");
     report.push_unless_allowed(diagnostic, |code| table.allows(code));
 }
 
@@ -91,18 +91,18 @@ pub(super) fn projection_mode(table: &ResolvedTable, report: &mut Report) {
     let Some((engine, span)) = table.engine.as_ref().filter(|(engine, _)| engine.merges_rows()) else {
         return;
     };
-    let is_said = table.clauses.setting(SETTING).is_some_and(|value| value != "throw");
+    let is_set = table.clauses.setting(SETTING).is_some_and(|value| value != "throw");
     let projections = table
         .elements
         .iter()
-        .filter(|element| element.kind == ElementKind::Projection);
-    for projection in projections.filter(|_| !is_said) {
-        let message = format!("`{}` needs to know what becomes of its projections", engine.name());
+        .filter(|element| element.kind == TableElementKind::Projection);
+    for projection in projections.filter(|_| !is_set) {
+        let message = format!("`{}` needs a setting for its projections", engine.name());
         let diagnostic = Diagnostic::error("projection-mode", message)
             .label(projection.name.span.clone(), "")
             .label(span.clone(), format!("the engine of `{}`", table.name.text))
             .help(format!(
-                "add `settings: {{ {SETTING}: rebuild }}` to `_options`; `drop` is cheaper"
+                "add `settings: {{ {SETTING}: rebuild }}` to `_options`, or `drop` instead of `rebuild`, which is cheaper"
             ));
         report.push(diagnostic);
     }

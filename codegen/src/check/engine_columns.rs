@@ -61,7 +61,7 @@ pub(super) fn deleted_column(table: &ResolvedTable, report: &mut Report) {
     let Some(deleted) = argument(table, |kind| position(kind, 1)) else {
         return;
     };
-    const WHAT: &str = "the column that says what is deleted";
+    const WHAT: &str = "the deletion column";
     let problem = |message: String| Diagnostic::error("deleted-column", message).label(written(&deleted, table), "");
     let column = match stored_column(&deleted, table) {
         Ok(column) => column,
@@ -77,10 +77,10 @@ pub(super) fn deleted_column(table: &ResolvedTable, report: &mut Report) {
     if !is_flag {
         let diagnostic = problem(format!("{WHAT} cannot be `{ty}`"))
             .label(column.span.clone(), format!("`{}`", column.name))
-            .help("make it `UInt8`: 1 deletes, 0 does not");
+            .help("change its type to `UInt8`: 1 marks a deleted row, 0 any other row");
         report.push(diagnostic);
     } else if version == Some(name(&deleted)) {
-        report.push(problem(format!("{WHAT} cannot be the version, too")).help("add a column for one of the two"));
+        report.push(problem(format!("{WHAT} cannot also be the version column")).help("add a column for one of them"));
     }
 }
 
@@ -99,7 +99,7 @@ pub(super) fn sign_column(table: &ResolvedTable, report: &mut Report) {
         Ok(column) => {
             let diagnostic = problem(format!("{WHAT} cannot be `{}`", column.declaration.ty))
                 .label(column.span.clone(), format!("`{}`", column.name))
-                .help("make it `Int8`: 1 for a row, -1 for a row that is taken back");
+                .help("change its type to `Int8`: 1 adds a row, -1 cancels it");
             report.push(diagnostic);
         }
     }
@@ -129,7 +129,7 @@ pub(super) fn summed_column(table: &ResolvedTable, report: &mut Report) {
             .any(|column| column.nested.as_deref() == Some(first));
         let column = stored_column(&listed, table);
         if let Ok(Some(nested)) = column.as_ref().map(|column| column.nested.as_deref()) {
-            let message = format!("`{first}` is merged with all of `{nested}`, or not at all");
+            let message = format!("ClickHouse cannot merge `{first}` without the rest of `{nested}`");
             report.push(problem(message).help(format!("write `{nested}`")));
         } else if let Err(miss) = column
             && !is_nested
@@ -137,10 +137,13 @@ pub(super) fn summed_column(table: &ResolvedTable, report: &mut Report) {
             report.push(miss.report("a column to merge", problem, table));
         } else if keys.iter().any(|key| key.name == first) {
             report.push(
-                problem(format!("`{first}` is in a key, and is not merged")).help("remove it from one of the two"),
+                problem(format!(
+                    "`{first}` is part of a key, and ClickHouse does not merge keys"
+                ))
+                .help("remove it from the key or from the engine's arguments"),
             );
         } else if seen.contains(&first) {
-            report.push(problem(format!("`{first}` stands twice among the columns to merge")).help("remove it"));
+            report.push(problem(format!("the engine's arguments contain `{first}` twice")).help("remove it"));
         }
         seen.push(first);
     }
@@ -165,14 +168,13 @@ impl Miss {
     fn report(self, what: &str, problem: impl Fn(String) -> Diagnostic, table: &ResolvedTable) -> Diagnostic {
         match self {
             Self::NotAName => {
-                problem(format!("{what} is a column's name")).help("write the name alone, without quotes")
+                problem(format!("the argument for {what} must be a column name")).help("write the name without quotes")
             }
-            Self::Unknown(name) => problem(format!("there is no column `{name}`"))
+            Self::Unknown(name) => problem(format!("unknown column `{name}`"))
                 .did_you_mean(&name, table.columns.iter().map(|column| column.name.as_str()))
-                .help(format!("it would be {what}")),
-            Self::NotStored(name) => {
-                problem(format!("`{name}` is not stored")).help("make it MATERIALIZED, or an ordinary column")
-            }
+                .help(format!("the engine needs {what} here")),
+            Self::NotStored(name) => problem(format!("ClickHouse does not store `{name}`"))
+                .help("declare it as MATERIALIZED, or as an ordinary column"),
         }
     }
 }

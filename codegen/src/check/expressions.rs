@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::table::{Clause, Expression, Resolved, has_subcolumn, written};
 use crate::{
-    declare::ElementKind,
+    declare::TableElementKind,
     diagnostic::{Diagnostic, Report},
     inherit::{ResolvedColumn, ResolvedTable},
     types::{self, DefaultKind, Reference, Type},
@@ -90,9 +90,9 @@ pub(super) fn subquery(table: &ResolvedTable, report: &mut Report) {
         let sql = &expression.sql;
         if let Some(at) = types::subquery(sql.as_str()) {
             let span = sql.span(&at).unwrap_or_else(|| written(sql, table));
-            let diagnostic = Diagnostic::error("subquery", "an expression of a table cannot ask other rows")
+            let diagnostic = Diagnostic::error("subquery", "an expression of a table cannot contain a subquery")
                 .label(span, expression.place())
-                .help("look such a thing up in a dictionary, with `dictGet`");
+                .help("to read data from elsewhere, use a dictionary and `dictGet`");
             report.push(diagnostic);
         }
     }
@@ -139,7 +139,7 @@ fn report_unknown(reference: &Reference, expression: &Expression<'_>, table: &Re
                 column.name,
                 rest.join(".")
             ))
-            .help(format!("it is `{ty}`"))
+            .help(format!("its type is `{ty}`"))
         }
         // In defaults and projections, a whole Nested is an array of tuples.
         Resolved::Nested
@@ -156,16 +156,16 @@ fn report_unknown(reference: &Reference, expression: &Expression<'_>, table: &Re
                 .filter(|column| column.name.starts_with(&prefix))
                 .map(|column| column.name.as_str())
                 .collect();
-            let diagnostic = error(format!("there is no column `{name}`"));
+            let diagnostic = error(format!("unknown column `{name}`"));
             match types::closest(&name, names.iter().copied()) {
                 Some(meant) => diagnostic.help(format!("did you mean `{meant}`?")),
                 None => diagnostic.help(format!("the columns of `{first}` are `{}`", names.join("`, `"))),
             }
         }
         Resolved::Unknown => {
-            let diagnostic = error(format!("there is no column `{name}`"));
+            let diagnostic = error(format!("unknown column `{name}`"));
             let diagnostic = match unquoted_text(reference, expression) {
-                Some(cure) => diagnostic.help(cure),
+                Some(help) => diagnostic.help(help),
                 None => diagnostic,
             };
             // After that many problems, the author can find the names without suggestions.
@@ -196,9 +196,9 @@ fn unquoted_text(reference: &Reference, expression: &Expression<'_>) -> Option<S
         && column.span.range.start <= span.range.start
         && span.range.end <= column.span.range.end;
     Some(if is_short {
-        format!("for the text, write `DEFAULT {text}`")
+        format!("for a string, write `DEFAULT {text}`")
     } else {
-        format!("for the text, write `default: \"{text}\"`: the quotes within are those of SQL")
+        format!("for a string, write `default: \"{text}\"`: the inner quotes are those of SQL")
     })
 }
 
@@ -251,10 +251,13 @@ pub(super) fn unstored_column(table: &ResolvedTable, report: &mut Report) {
             if column.default_kind().is_some_and(refuses) {
                 let sql = &expression.sql;
                 let span = sql.span(&reference.span).unwrap_or_else(|| written(sql, table));
-                let diagnostic = Diagnostic::error("unstored-column", format!("`{}` is not stored", column.name))
-                    .label(span, expression.place())
-                    .label(column.name_span.clone(), "ClickHouse computes it, or forgets it")
-                    .help("make it MATERIALIZED, or name what it is computed from");
+                let diagnostic = Diagnostic::error(
+                    "unstored-column",
+                    format!("ClickHouse does not store `{}`", column.name),
+                )
+                .label(span, expression.place())
+                .label(column.name_span.clone(), "an ALIAS or EPHEMERAL column")
+                .help("declare it as MATERIALIZED, or use the columns that it depends on");
                 report.push(diagnostic);
             }
         }
@@ -327,18 +330,15 @@ fn cycle_of(cycle: &[&ResolvedColumn], table: &ResolvedTable) -> Diagnostic {
         .map(|column| column.name.as_str())
         .collect();
     let message = match names.as_slice() {
-        [only, _] => format!("the default of `{only}` is computed from `{only}`"),
-        _ => format!(
-            "defaults are computed from one another in a circle: {}",
-            names.join(" → ")
-        ),
+        [only, _] => format!("the default of `{only}` depends on `{only}` itself"),
+        _ => format!("the defaults form a cycle: {}", names.join(" → ")),
     };
     let mut diagnostic = Diagnostic::error("default-cycle", message);
     for column in cycle {
         let span = column.expressions.default.as_ref().map(|sql| written(sql, table));
         diagnostic = diagnostic.label(span.unwrap_or_else(|| column.span.clone()), "");
     }
-    diagnostic.help("compute one of them from other columns")
+    diagnostic.help("let one of them depend on other columns")
 }
 
 /// Rule: a date default has quotes. `2024-01-01` without quotes is 2022, and as a date day 2022
@@ -357,11 +357,12 @@ pub(super) fn unquoted_date(table: &ResolvedTable, report: &mut Report) {
         let parts: Vec<&str> = text.split('-').collect();
         let is_digits = |part: &&str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
         if is_date && parts.len() == 3 && parts.iter().all(is_digits) {
-            let diagnostic = Diagnostic::warning("unquoted-date", format!("`{text}` is a subtraction, not a date"))
-                .label(written(sql, table), format!("in the default of `{}`", column.name))
-                .help(format!(
-                    "write `\"'{text}'\"` under a key, and `'{text}'` behind a type"
-                ));
+            let diagnostic = Diagnostic::warning(
+                "unquoted-date",
+                format!("ClickHouse reads `{text}` as a subtraction, not as a date"),
+            )
+            .label(written(sql, table), format!("in the default of `{}`", column.name))
+            .help(format!("write `\"'{text}'\"` under a key, or `'{text}'` after a type"));
             report.push_unless_allowed(diagnostic, |code| table.allows(code));
         }
     }
@@ -372,7 +373,7 @@ pub(super) fn index_type(table: &ResolvedTable, report: &mut Report) {
     for element in table
         .elements
         .iter()
-        .filter(|element| element.kind == ElementKind::Index)
+        .filter(|element| element.kind == TableElementKind::Index)
     {
         let Some(text) = &element.text else {
             continue;
@@ -383,7 +384,7 @@ pub(super) fn index_type(table: &ResolvedTable, report: &mut Report) {
         let name = &text.as_str()[at.clone()];
         if !INDEX_TYPES.iter().any(|known| known.eq_ignore_ascii_case(name)) {
             let span = text.span(&at).unwrap_or_else(|| element.name.span.clone());
-            let diagnostic = Diagnostic::error("index-type", format!("ClickHouse has no index of type `{name}`"));
+            let diagnostic = Diagnostic::error("index-type", format!("ClickHouse has no index type `{name}`"));
             report.push(match types::closest(name, INDEX_TYPES) {
                 Some(meant) => diagnostic.label(span, "").help(format!("did you mean `{meant}`?")),
                 None => diagnostic

@@ -46,7 +46,7 @@ const UNORDERED: [&str; 6] = ["AggregateFunction", "Dynamic", "Geometry", "JSON"
 pub(super) fn key_without_brackets(table: &ResolvedTable, report: &mut Report) {
     for (clause, sql) in table.clauses() {
         if clause != Clause::Ttl && types::is_bare_list(sql.as_str()) {
-            let message = format!("{} is one expression or a list of them", clause.name());
+            let message = format!("{} must be one expression or a list in brackets", clause.name());
             let text = sql.as_str().trim();
             let diagnostic = Diagnostic::error("key-without-brackets", message)
                 .label(written(sql, table), "a list without brackets")
@@ -70,15 +70,11 @@ pub(super) fn nullable_key(table: &ResolvedTable, report: &mut Report) {
             let Some(column) = nullable_in(&element, table) else {
                 continue;
             };
-            let message = format!(
-                "`{}` may be NULL, and {} has no place for that",
-                column.name,
-                clause.name()
-            );
+            let message = format!("`{}` can be NULL, which {} does not allow", column.name, clause.name());
             let diagnostic = Diagnostic::error("nullable-key", message)
                 .label(span(sql, &element, table), "")
                 .label(column.span.clone(), "")
-                .help("make the column one that is never NULL")
+                .help("declare the column without Nullable")
                 .help(format!("or add `settings: {{ {NULLABLE_KEYS}: 1 }}` to `_options`"));
             report.push(diagnostic);
         }
@@ -116,29 +112,29 @@ pub(super) fn key_type(table: &ResolvedTable, report: &mut Report) {
                 continue;
             };
             let ty = &column.declaration.ty;
-            let (reason, cure) = if let Some(name) = unordered_in(ty) {
+            let (reason, help) = if let Some(name) = unordered_in(ty) {
                 (
-                    format!("a {name} is no part of a key"),
-                    "name a part of it that has one type, as `payload.id::UInt64`",
+                    format!("a key cannot contain a {name}"),
+                    "use a part of it that has one type, for example `payload.id::UInt64`",
                 )
             } else if clause != Clause::PartitionBy && matches!(ty, Type::SimpleAggregateFunction(..)) {
                 (
-                    "an aggregate changes when rows are merged, and their order with it".to_owned(),
-                    "leave it out of the key",
+                    "a merge of rows changes an aggregate, and so the order of the rows".to_owned(),
+                    "remove it from the key",
                 )
             } else if clause == Clause::PartitionBy && is_float(ty) {
                 (
-                    "ClickHouse makes no partitions of floating-point numbers".to_owned(),
-                    "partition by something that has few values, as a month",
+                    "ClickHouse does not allow floating-point numbers in a partition key".to_owned(),
+                    "partition by an expression with few values, for example `toYYYYMM(date)`",
                 )
             } else {
                 continue;
             };
-            let message = format!("`{}` cannot stand in {}", text(sql, &element), clause.name());
+            let message = format!("`{}` cannot be part of {}", text(sql, &element), clause.name());
             let diagnostic = Diagnostic::error("key-type", message)
                 .label(span(sql, &element, table), reason)
                 .label(column.span.clone(), format!("`{ty}`"))
-                .help(cure);
+                .help(help);
             report.push(diagnostic);
         }
     }
@@ -178,10 +174,10 @@ pub(super) fn constant_key(table: &ResolvedTable, report: &mut Report) {
     for (clause, sql) in table.keys() {
         for element in elements(sql) {
             if element.kind == KeyElementKind::Constant {
-                let message = format!("{} cannot hold a constant", clause.name());
+                let message = format!("{} cannot contain a constant", clause.name());
                 let diagnostic = Diagnostic::error("constant-key", message)
-                    .label(span(sql, &element, table), "the same for every row")
-                    .help("for no key at all, write `tuple()`; names stand without single quotes");
+                    .label(span(sql, &element, table), "its value is the same for every row")
+                    .help("for an empty key, write `tuple()`; for a column, write its name without single quotes");
                 report.push(diagnostic);
             }
         }
@@ -195,7 +191,7 @@ pub(super) fn key_twice(table: &ResolvedTable, report: &mut Report) {
         for (index, element) in elements.iter().enumerate() {
             let is_first = !elements[..index].iter().any(|first| first.normal == element.normal);
             if clause != Clause::PartitionBy && !is_first {
-                let message = format!("`{}` stands twice in {}", text(sql, element), clause.name());
+                let message = format!("{} contains `{}` twice", clause.name(), text(sql, element));
                 let diagnostic = Diagnostic::error("key-twice", message)
                     .label(span(sql, element, table), "")
                     .help("remove it");
@@ -211,10 +207,10 @@ pub(super) fn two_primary_keys(table: &ResolvedTable, report: &mut Report) {
         return;
     };
     for column in table.columns.iter().filter(|column| column.declaration.primary_key) {
-        let diagnostic = Diagnostic::error("two-primary-keys", "a table has one primary key")
+        let diagnostic = Diagnostic::error("two-primary-keys", "a table can have only one primary key")
             .label(written(key, table), "the table's")
             .label(column.span.clone(), "the column's")
-            .help("remove one of the two");
+            .help("remove one of them");
         report.push(diagnostic);
     }
 }
@@ -249,17 +245,17 @@ pub(super) fn primary_key_prefix(table: &ResolvedTable, report: &mut Report) {
         let there = match sorting.get(index) {
             None => "the sorting key is shorter".to_owned(),
             Some(other) if differs(&element, other) => {
-                format!("the sorting key has `{}` in this place", text(sorting_sql, other))
+                format!("the sorting key has `{}` in this position", text(sorting_sql, other))
             }
             Some(_) => continue,
         };
         let diagnostic = Diagnostic::error(
             "primary-key-prefix",
-            "the primary key is no beginning of the sorting key",
+            "the primary key must be a prefix of the sorting key",
         )
         .label(span, there)
         .label(written(sorting_sql, table), "the sorting key")
-        .help("begin both with the same; without a primary key of its own, a table takes the sorting key");
+        .help("put the columns of the primary key first in the sorting key, or remove the primary key: it is the sorting key by default");
         report.push(diagnostic);
         return;
     }
@@ -274,7 +270,7 @@ fn differs(left: &KeyElement, right: &KeyElement) -> bool {
         || left.column().is_some() && right.column().is_some() && left.normal != right.normal
 }
 
-/// Rule: the sampling key is an unsigned integer of the primary key, since a sample is a range of
+/// Rule: the sampling key must be an unsigned integer of the primary key, since a sample is a range of
 /// its values.
 pub(super) fn sampling_key(table: &ResolvedTable, report: &mut Report) {
     let (Some(sql), Some(key)) = (
@@ -292,15 +288,15 @@ pub(super) fn sampling_key(table: &ResolvedTable, report: &mut Report) {
     };
     let in_key = elements(key);
     if element.is_plain() && !in_key.iter().any(|other| !differs(element, other)) {
-        let diagnostic = error("the sampling key has to be in the primary key", String::new())
+        let diagnostic = error("the primary key must contain the sampling key", String::new())
             .label(written(key, table), "the primary key")
             .help(format!("add `{}` to the key", text(sql, element)));
         report.push(diagnostic);
     } else if let Some(column) = whole_column(element, table) {
         let ty = &column.declaration.ty;
         if !matches!(ty, Type::Int { signed: false, .. } | Type::Bool) && unordered_in(ty).is_none() {
-            let diagnostic = error("the sampling key is an unsigned integer", format!("`{ty}`")).help(format!(
-                "sample by a hash, as `intHash32({})`, which stands in the key, too",
+            let diagnostic = error("the sampling key must be an unsigned integer", format!("`{ty}`")).help(format!(
+                "sample by a hash, for example `intHash32({})`, and add it to the primary key",
                 element.normal
             ));
             report.push(diagnostic);
@@ -320,10 +316,10 @@ pub(super) fn ttl_type(table: &ResolvedTable, report: &mut Report) {
             };
             let ty = &column.declaration.ty;
             if !matches!(ty, Type::Date | Type::Date32 | Type::DateTime(_) | Type::DateTime64(..)) {
-                let diagnostic = Diagnostic::error("ttl-type", format!("`{}` is no date", column.name))
+                let diagnostic = Diagnostic::error("ttl-type", format!("column `{}` is not a date", column.name))
                     .label(span(&expression.sql, &element, table), expression.place())
                     .label(column.span.clone(), format!("`{ty}`"))
-                    .help("a TTL is a Date or a DateTime and an interval, as `date + INTERVAL 30 DAY`");
+                    .help("write a Date or DateTime column and an interval, for example `date + INTERVAL 30 DAY`");
                 report.push(diagnostic);
             }
         }
@@ -336,9 +332,9 @@ pub(super) fn ttl_of_nothing(table: &ResolvedTable, report: &mut Report) {
         let is_ttl = matches!(expression.clause, Clause::Ttl | Clause::ColumnTtl);
         let text = expression.sql.as_str();
         if is_ttl && types::broken(text).is_none() && types::references(text).is_empty() {
-            let diagnostic = Diagnostic::error("ttl-of-nothing", "a TTL is computed from a column")
+            let diagnostic = Diagnostic::error("ttl-of-nothing", "a TTL must depend on a column")
                 .label(written(&expression.sql, table), expression.place())
-                .help("a TTL is a Date or a DateTime and an interval, as `date + INTERVAL 30 DAY`");
+                .help("write a Date or DateTime column and an interval, for example `date + INTERVAL 30 DAY`");
             report.push(diagnostic);
         }
     }
@@ -355,11 +351,15 @@ pub(super) fn ttl_of_key(table: &ResolvedTable, report: &mut Report) {
             .iter()
             .find(|(_, sql)| table.named_columns(sql).iter().any(|named| named.name == column.name));
         if let Some((clause, sql)) = key {
-            let message = format!("`{}` is in {}, which has no TTL", column.name, clause.name());
+            let message = format!(
+                "column `{}` is part of {} and cannot have a TTL",
+                column.name,
+                clause.name()
+            );
             let diagnostic = Diagnostic::error("ttl-of-key", message)
                 .label(written(ttl, table), "")
                 .label(written(sql, table), "")
-                .help("let the whole row end: `ttl: …` in `_options`");
+                .help("let whole rows expire instead, with `ttl: …` in `_options`");
             report.push(diagnostic);
         }
     }

@@ -27,12 +27,12 @@ use crate::{
 struct Rule {
     #[cfg(test)]
     name: &'static str,
-    judge: Judge,
+    check: Check,
 }
 
 /// The items that a rule checks.
 #[derive(Clone, Copy)]
-enum Judge {
+enum Check {
     /// Each table.
     Table(fn(&ResolvedTable, &mut Report)),
     /// Each table that exists in ClickHouse and could be read completely.
@@ -51,11 +51,11 @@ struct Schema<'a> {
 
 /// Names each rule after its function.
 macro_rules! rules {
-    ($($judge:ident($module:ident::$function:ident),)*) => {
+    ($($check:ident($module:ident::$function:ident),)*) => {
         &[$(Rule {
             #[cfg(test)]
             name: stringify!($function),
-            judge: Judge::$judge($module::$function),
+            check: Check::$check($module::$function),
         }),*]
     };
 }
@@ -124,26 +124,26 @@ pub(crate) fn check(declared: &Declared, tables: Vec<ResolvedTable>, report: &mu
         tables: &tables,
     };
     for rule in RULES.iter().filter(|rule| !is_left_out(rule)) {
-        rule.judge(&schema, report);
+        rule.check(&schema, report);
     }
     model(declared, tables)
 }
 
 impl Rule {
-    fn judge(&self, schema: &Schema<'_>, report: &mut Report) {
-        match self.judge {
-            Judge::Table(judge) => schema.tables.iter().for_each(|table| judge(table, report)),
-            Judge::Existing(judge) => schema
+    fn check(&self, schema: &Schema<'_>, report: &mut Report) {
+        match self.check {
+            Check::Table(check) => schema.tables.iter().for_each(|table| check(table, report)),
+            Check::Existing(check) => schema
                 .tables
                 .iter()
-                .filter(|table| !table.is_abstract && table.is_whole)
-                .for_each(|table| judge(table, report)),
-            Judge::Destination(judge) => {
+                .filter(|table| !table.is_abstract && table.is_complete)
+                .for_each(|table| check(table, report)),
+            Check::Destination(check) => {
                 for destination in &schema.declared.destinations {
-                    judge(destination, schema, report);
+                    check(destination, schema, report);
                 }
             }
-            Judge::Schema(judge) => judge(schema, report),
+            Check::Schema(check) => check(schema, report),
         }
     }
 }

@@ -11,10 +11,10 @@ use crate::{
 
 /// The tables that the runtime uses itself, and their purpose.
 const RESERVED_TABLES: [(&str, &str); 2] = [
-    ("rejected", "Rowmill keeps refused events in a table of this name"),
+    ("rejected", "Rowmill uses this name for the table of rejected events"),
     (
         "rowmill_nodes",
-        "Rowmill keeps the node numbers of its processes in a table of this name",
+        "Rowmill uses this name for the table of its processes' node numbers",
     ),
 ];
 
@@ -30,13 +30,13 @@ pub(super) fn reserved_table(table: &ResolvedTable, report: &mut Report) {
         .iter()
         .any(|name| RESERVED_NAMES.contains(&name.as_str()))
     {
-        "the generated code has this name already"
+        "the generated code uses this name itself"
     } else {
         return;
     };
-    let diagnostic = Diagnostic::error("reserved-table", format!("a table cannot be called `{name}`"))
+    let diagnostic = Diagnostic::error("reserved-table", format!("table `{name}` has a reserved name"))
         .label(table.name.span.clone(), reason)
-        .help("give it another name");
+        .help("rename the table");
     report.push(diagnostic);
 }
 
@@ -70,11 +70,11 @@ pub(super) fn duplicate_table(schema: &Schema<'_>, report: &mut Report) {
             .iter()
             .find(|first| first.name.text == table.name.text)
         {
-            let message = format!("there are two tables `{}`", table.name.text);
+            let message = format!("table `{}` is declared twice", table.name.text);
             let diagnostic = Diagnostic::error("duplicate-table", message)
                 .label(table.name.span.clone(), "")
-                .label(first.name.span.clone(), "the other")
-                .help("to add to a table, put both entries under `tables`, or both directly under `clickhouse`");
+                .label(first.name.span.clone(), "the other one")
+                .help("to combine the two entries, put both under `tables`, or both directly under `clickhouse`");
             report.push(diagnostic);
         }
     }
@@ -95,7 +95,7 @@ pub(super) fn type_collision(schema: &Schema<'_>, report: &mut Report) {
             );
             let diagnostic = Diagnostic::error("type-collision", message)
                 .label(table.name.span.clone(), "")
-                .label(first.name.span.clone(), "the other")
+                .label(first.name.span.clone(), "the other one")
                 .help("rename one of them");
             report.push(diagnostic);
         }
@@ -113,14 +113,14 @@ pub(super) fn duplicate_column(table: &ResolvedTable, report: &mut Report) {
         };
         firsts.insert(&column.name, first);
         let origin = |column: &ResolvedColumn| match &column.nested {
-            Some(nested) => format!("the Nested `{nested}` has it"),
-            None => "stands here".to_owned(),
+            Some(nested) => format!("an element of the Nested `{nested}`"),
+            None => "a column of its own".to_owned(),
         };
-        let message = format!("there are two columns `{}`", column.name);
+        let message = format!("column `{}` is declared twice", column.name);
         let diagnostic = Diagnostic::error("duplicate-column", message)
             .label(column.name_span.clone(), origin(column))
             .label(first.name_span.clone(), origin(first))
-            .help("the elements of a Nested are columns of their own; rename or remove one of the two");
+            .help("each element of a Nested is a column; rename or remove one of them");
         report.push(diagnostic);
     }
 }
@@ -132,13 +132,10 @@ pub(super) fn similar_columns(table: &ResolvedTable, report: &mut Report) {
     for column in &table.columns {
         let first = *firsts.entry(column.name.to_lowercase()).or_insert(column);
         if first.name != column.name {
-            let message = format!(
-                "columns `{}` and `{}` differ in capitals alone",
-                first.name, column.name
-            );
+            let message = format!("columns `{}` and `{}` differ only in case", first.name, column.name);
             let diagnostic = Diagnostic::warning("similar-columns", message)
                 .label(column.name_span.clone(), "")
-                .label(first.name_span.clone(), "the other")
+                .label(first.name_span.clone(), "the other one")
                 .help("rename one of them");
             report.push_unless_allowed(diagnostic, |code| table.allows(code));
         }
@@ -152,14 +149,14 @@ pub(super) fn field_collision(table: &ResolvedTable, report: &mut Report) {
         let first = *firsts.entry(field).or_insert(column);
         if first.name != column.name {
             let message = format!(
-                "columns `{}` and `{}` are both called `{}` in Rust",
+                "columns `{}` and `{}` both have the name `{}` in Rust",
                 first.name,
                 column.name,
                 names::field(&column.name)
             );
             let diagnostic = Diagnostic::error("field-collision", message)
                 .label(column.name_span.clone(), "")
-                .label(first.name_span.clone(), "the other")
+                .label(first.name_span.clone(), "the other one")
                 .help("rename one of them");
             report.push(diagnostic);
         }

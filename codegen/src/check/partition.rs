@@ -61,19 +61,21 @@ pub(super) fn client_partition(table: &ResolvedTable, report: &mut Report) {
             continue;
         };
         let name = &column.name;
-        let diagnostic = Diagnostic::warning("client-partition", "clients choose how many partitions there are")
+        let diagnostic = Diagnostic::warning("client-partition", "clients determine the number of partitions")
             .label(
                 sql.span(&element.span).unwrap_or_else(|| written(sql, table)),
                 format!("in the partition key of `{}`", table.name.text),
             )
             .label(
                 column.span.clone(),
-                "an event may hold any value; thousands of partitions stop all inserts",
+                "an event can have any value here; thousands of partitions block all inserts",
             )
-            .help("partition by what the collector fills, as `toYYYYMM(date)`")
-            .help(format!("or by few values, as `cityHash64({name}) % 16`"));
+            .help("partition by a column that the collector fills, for example `toYYYYMM(date)`")
+            .help(format!(
+                "or by an expression with few values, for example `cityHash64({name}) % 16`"
+            ));
         let diagnostic = if column.declaration.ty.is_date() {
-            diagnostic.help("or bound its dates, as `max_age: 90 days, max_ahead: 2 days`")
+            diagnostic.help("or limit its dates, for example with `max_age: 90 days, max_ahead: 2 days`")
         } else {
             diagnostic
         };

@@ -16,10 +16,10 @@ pub(super) fn renamed_column(table: &ResolvedTable, report: &mut Report) {
             if let Some(diagnostic) = problem(column, old, table) {
                 report.push(diagnostic);
             } else if let Some(first) = firsts.insert(&old.text, &old.span) {
-                let diagnostic = error(format!("`{}` is an earlier name twice", old.text))
+                let diagnostic = error(format!("`{}` is an earlier name of two columns", old.text))
                     .label(old.span.clone(), "")
-                    .label(first.clone(), "the other")
-                    .help("remove one of the two: the old values go into one column");
+                    .label(first.clone(), "the other one")
+                    .help("remove one of them: the old values can go into only one column");
                 report.push(diagnostic);
             }
         }
@@ -38,7 +38,7 @@ fn problem(column: &ResolvedColumn, old: &Key, table: &ResolvedTable) -> Option<
         return Some(diagnostic.label(old.span.clone(), "").help("remove it"));
     }
     if old_name == name {
-        let diagnostic = error(format!("`{name}` is the column's name today"));
+        let diagnostic = error(format!("`{name}` is the column's current name"));
         return Some(
             diagnostic
                 .label(old.span.clone(), "")
@@ -49,17 +49,17 @@ fn problem(column: &ResolvedColumn, old: &Key, table: &ResolvedTable) -> Option<
         let diagnostic = error(format!("`{old_name}` is another column of `{}`", table.name.text))
             .label(old.span.clone(), format!("an earlier name of `{name}`"))
             .label(table.columns[*place].name_span.clone(), "the column")
-            .help("remove one of the two: the rows' values could go into either");
+            .help("remove one of them: the old values can go into only one column");
         return Some(diagnostic);
     }
     if nested_name(old_name) != nested_name(name) {
         let what = match &column.nested {
-            Some(nested) => format!("`{nested}`, which is a Nested"),
-            None => format!("`{old_name}` as `{name}`"),
+            Some(nested) => format!("the Nested `{nested}`"),
+            None => format!("`{old_name}` to `{name}`"),
         };
         let diagnostic = error(format!("ClickHouse cannot rename {what}"))
             .label(old.span.clone(), "")
-            .help("what stands before a dot in a column's name stays: add a column, and copy the values with ALTER TABLE … UPDATE");
+            .help("ClickHouse cannot change the part before a dot in a column's name: add a column, and copy the values with ALTER TABLE … UPDATE");
         return Some(diagnostic);
     }
     None

@@ -1,7 +1,7 @@
 //! Queries of the rules on a table: its expressions, and the columns that they name.
 
 use crate::{
-    declare::ElementKind,
+    declare::TableElementKind,
     inherit::{ResolvedColumn, ResolvedTable},
     source::Span,
     sql::Sql,
@@ -114,11 +114,11 @@ impl ResolvedTable {
         let elements = self.elements.iter().filter_map(|element| {
             let text = element.text.as_ref()?;
             let (clause, sql) = match element.kind {
-                ElementKind::Index => {
+                TableElementKind::Index => {
                     let (expression, _) = types::index_parts(text.as_str())?;
                     (Clause::Index, text.part(expression))
                 }
-                ElementKind::Projection => (Clause::Projection, text.clone()),
+                TableElementKind::Projection => (Clause::Projection, text.clone()),
             };
             Some(Expression {
                 clause,

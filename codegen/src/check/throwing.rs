@@ -192,18 +192,19 @@ impl Throwing<'_> {
         let what = &sql.as_str()[span.clone()];
         let message = match self.into {
             None => format!("`{what}` throws on some values of `{name}`"),
-            Some(ty) => format!("`{what}` becomes `{ty}`, which throws on some values of `{name}`"),
+            Some(ty) => format!("the conversion of `{what}` to `{ty}` throws on some values of `{name}`"),
         };
         let place = expression.place();
         let diagnostic = Diagnostic::warning("throwing-expression", message)
             .label(sql.span(span).unwrap_or_else(|| written(sql, table)), place)
             .label(
                 self.column.span.clone(),
-                "a value on which it throws is acknowledged, and then refused by ClickHouse",
+                "the collector acknowledges an event with such a value, and ClickHouse then rejects its row",
             )
             .help(self.help);
         if self.is_guarded {
-            return diagnostic.help("no condition helps: of a default, ClickHouse computes all branches for all rows");
+            return diagnostic
+                .help("a condition does not help: ClickHouse computes all branches of a default for all rows");
         }
         diagnostic
     }
@@ -227,8 +228,8 @@ impl<'t> Values<'t, '_> {
                 .iter()
                 .filter(is_inside)
                 .find_map(|named| self.free_column(named))?;
-            let help = "declare what an event has to hold with `required`, `max_bytes` or a narrower type: \
-                        an event that does not is then refused at once";
+            let help = "declare the condition with `required`, `max_bytes` or a narrower type: the collector then \
+                        rejects an event that does not meet it";
             return Some(Throwing::new(column, help.to_owned()));
         }
         if let Some((_, instead)) = DIVISIONS.iter().find(|(name, _)| *name == function) {
@@ -303,8 +304,8 @@ impl<'t> Values<'t, '_> {
                     .named
                     .iter()
                     .find(|named| named.span.start == reference.span.start)?;
-                let (column, is_whole) = self.free_column(named)?;
-                is_whole.then(|| (stored(&column.declaration.ty).clone(), column))
+                let (column, is_whole_column) = self.free_column(named)?;
+                is_whole_column.then(|| (stored(&column.declaration.ty).clone(), column))
             }
             KeyElementKind::Index(of) => {
                 let (ty, column) = self.value(of)?;
@@ -483,7 +484,7 @@ fn help_for(source: &Type, target: &Type, column: &ResolvedColumn) -> String {
         // Here the casts that do not throw elsewhere throw as well.
         (_, Type::Enum { .. } | Type::Json(_) | Type::Tuple(_) | Type::Array(_))
         | (Type::Float(_) | Type::BFloat16, Type::DateTime64(..) | Type::Time64(_)) => format!(
-            "declare `{}` as `{target}`: an event whose value does not fit is then refused at once",
+            "declare `{}` as `{target}`: the collector then rejects an event whose value does not fit",
             column.name
         ),
         _ => do_not_throw(CASTS),

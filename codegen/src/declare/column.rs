@@ -7,7 +7,7 @@ use super::{DeclarationReader, EventKeys, long_column::LongColumn, options::OPTI
 use crate::{
     declare::value::cut_short,
     diagnostic::Diagnostic,
-    doc_comment::remarks,
+    doc_comment::doc_comments,
     source::{Sources, Span},
     sql::Sql,
     types::{self, Declaration, TypeError},
@@ -27,7 +27,7 @@ pub(crate) struct Column {
     pub(crate) span: Span,
     pub(crate) expressions: Expressions,
     /// The YAML comments on the column.
-    pub(crate) remarks: Vec<String>,
+    pub(crate) doc_comments: Vec<String>,
 }
 
 /// The expressions of a column's declaration, which ClickHouse computes, and their places.
@@ -87,7 +87,7 @@ impl DeclarationReader<'_> {
                     was: Vec::new(),
                     span: node.span,
                     expressions: Expressions::default(),
-                    remarks: Vec::new(),
+                    doc_comments: Vec::new(),
                 });
             }
             Value::Map(entries) => {
@@ -101,10 +101,10 @@ impl DeclarationReader<'_> {
         let Value::Text(text) = &node.value else {
             let diagnostic = Diagnostic::error(
                 "not-a-type",
-                format!("a column's type is a text, not {}", node.value.kind()),
+                format!("a column's type must be a string, not {}", node.value.kind()),
             )
             .label(node.span, format!("of column `{}`", name.text))
-            .help("write the type as ClickHouse has it, for example `Array(String)`");
+            .help("write the type as in ClickHouse, for example `Array(String)`");
             self.report.push(diagnostic);
             return None;
         };
@@ -127,7 +127,7 @@ impl DeclarationReader<'_> {
                     let is_option = error.code == "unknown-type" && OPTION_KEYS.contains(&name.text.as_str());
                     let option = || {
                         is_option
-                            .then(|| format!("an option stands under `_options`: `_options: {{ {}: … }}`", name.text))
+                            .then(|| format!("write the option under `_options`: `_options: {{ {}: … }}`", name.text))
                     };
                     let cut_short = cut_short(&node, self.sources).map(str::to_owned);
                     error.help = cut_short.or_else(option).or(error.help);
@@ -138,7 +138,7 @@ impl DeclarationReader<'_> {
         match parsed {
             Ok(declaration) => Some(Column {
                 expressions: Expressions::of(&declaration, &node, &keys, self.sources),
-                remarks: remarks(self.sources, &name.span, &whole),
+                doc_comments: doc_comments(self.sources, &name.span, &whole),
                 name,
                 declaration: Some(declaration),
                 event,

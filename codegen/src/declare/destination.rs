@@ -64,7 +64,7 @@ impl DeclarationReader<'_> {
         for (path, node) in self
             .mapping(
                 node,
-                "`destinations` maps paths to tables",
+                "`destinations` must map paths to tables",
                 "destinations: { service/name: table }",
             )
             .unwrap_or_default()
@@ -77,7 +77,7 @@ impl DeclarationReader<'_> {
                 ref other => {
                     let diagnostic = Diagnostic::error(
                         "bad-destination",
-                        format!("a destination is a table's name, not {}", other.kind()),
+                        format!("a destination must be a table's name, not {}", other.kind()),
                     );
                     self.report
                         .push(diagnostic.label(node.span, format!("of `{}`", path.text)));
@@ -118,8 +118,8 @@ impl DeclarationReader<'_> {
         let (text, span) = self.text(node, "the rate limit")?;
         let limit = parse_rate_limit(&text);
         if limit.is_none() {
-            let diagnostic = Diagnostic::error("bad-rate-limit", format!("`{text}` is no rate limit"));
-            let help = "write a number of requests a second, a minute or an hour: `100/s`, `600/m`, `1000/h`";
+            let diagnostic = Diagnostic::error("bad-rate-limit", format!("invalid rate limit `{text}`"));
+            let help = "write a number of requests per second, minute or hour: `100/s`, `600/m`, `1000/h`";
             self.report.push(diagnostic.label(span, "").help(help));
         }
         limit
@@ -134,7 +134,7 @@ impl DeclarationReader<'_> {
                 Some(name) => format!("did you mean `{name}`?"),
                 None => "write `accepted` (in memory), `spooled` (on disk) or `stored` (in its table)".to_owned(),
             };
-            let diagnostic = Diagnostic::error("unknown-ack", format!("`{text}` is no acknowledgement"));
+            let diagnostic = Diagnostic::error("unknown-ack", format!("unknown acknowledgement `{text}`"));
             self.report.push(diagnostic.label(span, "").help(help));
         }
         found.map(|(_, ack)| *ack)

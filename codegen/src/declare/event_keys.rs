@@ -20,7 +20,7 @@ pub(crate) struct EventKeys {
     /// The most seconds that a date may be after the event's arrival.
     pub(crate) max_ahead: Option<u32>,
     /// The keys that have an effect, with their places.
-    pub(crate) said: Vec<Key>,
+    pub(crate) present_keys: Vec<Key>,
 }
 
 impl EventKeys {
@@ -37,7 +37,7 @@ impl EventKeys {
 impl DeclarationReader<'_> {
     /// Reads one of the keys; omits a value that has a problem.
     pub(super) fn event_key(&mut self, key: Key, node: Node, keys: &mut EventKeys) {
-        let says_something = match key.text.as_str() {
+        let is_present = match key.text.as_str() {
             "required" => {
                 keys.is_required = self.boolean(node, "`required`");
                 keys.is_required
@@ -59,8 +59,8 @@ impl DeclarationReader<'_> {
                 keys.max_bytes.is_some()
             }
         };
-        if says_something {
-            keys.said.push(key);
+        if is_present {
+            keys.present_keys.push(key);
         }
     }
 
@@ -78,16 +78,16 @@ impl DeclarationReader<'_> {
                         paths.push(Key { text, span: node.span });
                         continue;
                     };
-                    Diagnostic::error("bad-source", format!("`{text}` is no path of an event"))
+                    Diagnostic::error("bad-source", format!("invalid path `{text}`"))
                         .label(node.span.or(&key.span), problem)
                         .help(help)
                 }
                 other => {
                     let found = match other {
-                        Value::Text(_) => "an empty text",
+                        Value::Text(_) => "an empty string",
                         _ => other.kind(),
                     };
-                    Diagnostic::error("bad-source", format!("`from` is a path, not {found}"))
+                    Diagnostic::error("bad-source", format!("`from` must be a path, not {found}"))
                         .label(node.span.or(&key.span), "")
                         .help("write `from: address.city`, or a list of such paths")
                 }
@@ -109,7 +109,7 @@ impl DeclarationReader<'_> {
                 other => other.kind().to_owned(),
             };
             let message = format!(
-                "`{}` is a number of seconds, minutes, hours or days, not {found}",
+                "`{}` must be a number of seconds, minutes, hours or days, not {found}",
                 key.text
             );
             let diagnostic = Diagnostic::error("bad-period", message).label(node.span.or(&key.span), "");
@@ -131,7 +131,7 @@ impl DeclarationReader<'_> {
             };
             let diagnostic = Diagnostic::error(
                 "bad-max-bytes",
-                format!("`max_bytes` is a number of bytes, not {found}"),
+                format!("`max_bytes` must be a number of bytes, not {found}"),
             );
             self.report.push(
                 diagnostic
@@ -164,10 +164,10 @@ fn period(text: &str) -> Option<u32> {
 fn path_problem(path: &str) -> Option<(&'static str, String)> {
     if path.contains(['[', ']']) {
         let dotted = path.replace(']', "").replace('[', ".");
-        Some(("a path has no brackets", format!("write `{dotted}`")))
+        Some(("a path cannot contain brackets", format!("write `{dotted}`")))
     } else if path.split('.').any(|key| key.trim().is_empty()) {
         Some((
-            "a key is missing here",
+            "a key of the path is empty",
             "write the keys down to the value, with a `.` between them".to_owned(),
         ))
     } else {

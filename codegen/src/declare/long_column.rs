@@ -69,9 +69,9 @@ impl Modifier {
     /// Returns the message for a modifier that is set twice.
     const fn twice(self) -> &'static str {
         match self {
-            Self::Codec => "CODEC stands twice in this column",
-            Self::Default(_) => "a column has one of DEFAULT, MATERIALIZED, ALIAS and EPHEMERAL, once",
-            Self::Ttl => "TTL stands twice in this column",
+            Self::Codec => "this column has two CODECs",
+            Self::Default(_) => "a column can have only one of DEFAULT, MATERIALIZED, ALIAS and EPHEMERAL",
+            Self::Ttl => "this column has two TTLs",
         }
     }
 }
@@ -109,13 +109,11 @@ impl DeclarationReader<'_> {
             self.report.push(if entries.iter().any(is_option) {
                 diagnostic.help("did you mean `_options`?")
             } else if name.text == "columns" {
-                diagnostic.help("columns stand directly under their table")
+                diagnostic.help("write the columns directly under the table")
             } else {
                 let diagnostic = diagnostic.help(format!("write `{}: {{ type: …, comment: … }}`", name.text));
                 match entries.first().map(|(part, _)| format!("{}_{}", name.text, part.text)) {
-                    Some(part) => {
-                        diagnostic.help(format!("the parts of an object are columns of their own: `{part}: …`"))
-                    }
+                    Some(part) => diagnostic.help(format!("for an object, write a column for each part: `{part}: …`")),
                     None => diagnostic,
                 }
             });
@@ -186,12 +184,15 @@ impl DeclarationReader<'_> {
                 return Some(String::new());
             }
             Value::Text(_) => Diagnostic::error("type-syntax", format!("`{}` is empty", key.text)),
-            other => Diagnostic::error("not-a-text", format!("`{}` is a text, not {}", key.text, other.kind())),
+            other => Diagnostic::error(
+                "not-a-text",
+                format!("`{}` must be a string, not {}", key.text, other.kind()),
+            ),
         };
         let diagnostic = diagnostic.label(node.span.clone().or(&key.span), "");
         self.report.push(match (&node.value, modifier) {
             (Value::Null, Modifier::Default(_)) => diagnostic.help("for the NULL of SQL, write `\"NULL\"`"),
-            (Value::Text(_), Modifier::Default(_)) => diagnostic.help("for the empty text, write `\"''\"`"),
+            (Value::Text(_), Modifier::Default(_)) => diagnostic.help("for the empty string, write `\"''\"`"),
             _ => diagnostic,
         });
         None
@@ -216,7 +217,7 @@ impl LongColumn {
         ty: &Node,
         sources: &Sources,
     ) -> Result<Declaration, Vec<Diagnostic>> {
-        let twice = self.said_twice(&short, ty, sources);
+        let twice = self.duplicate_modifiers(&short, ty, sources);
         if !twice.is_empty() {
             return Err(twice);
         }
@@ -256,11 +257,13 @@ impl LongColumn {
             {
                 let end = type_text.len();
                 let span = ty.span_within(sources, end..end);
-                return Err(vec![breaks_off("type", span)]);
+                return Err(vec![incomplete_value("type", span)]);
             }
         }
         for piece in &self.pieces {
-            piece.is_whole(&declaration, sources).map_err(|problem| vec![problem])?;
+            piece
+                .is_complete(&declaration, sources)
+                .map_err(|problem| vec![problem])?;
         }
         if let Some((comment, _)) = self.comment {
             declaration.comment = Some(comment);
@@ -275,7 +278,7 @@ impl LongColumn {
             .pieces
             .iter()
             .map(|piece| {
-                let (before, behind) = piece.modifier.around();
+                let (before, after) = piece.modifier.around();
                 // A new line for each piece, as the text before it may end in a comment.
                 text.push('\n');
                 let whole_start = text.len();
@@ -283,7 +286,7 @@ impl LongColumn {
                 let value_start = text.len();
                 text.push_str(&piece.text);
                 let value = value_start..text.len();
-                text.push_str(behind);
+                text.push_str(after);
                 Place {
                     whole: whole_start..text.len(),
                     value,
@@ -294,18 +297,18 @@ impl LongColumn {
     }
 
     /// Finds modifiers that are set under two keys, or under a key and after the type.
-    fn said_twice(&self, short: &Declaration, ty: &Node, sources: &Sources) -> Vec<Diagnostic> {
+    fn duplicate_modifiers(&self, short: &Declaration, ty: &Node, sources: &Sources) -> Vec<Diagnostic> {
         let mut problems = Vec::new();
         let mut twice = |message: &str, here: Span, there: Span| {
             problems.push(
                 Diagnostic::error("modifier-conflict", message)
                     .label(here, "")
-                    .label(there, "the other")
-                    .help("remove one of the two"),
+                    .label(there, "the other one")
+                    .help("remove one of them"),
             );
         };
         if let (Some((_, span)), Some(_)) = (&self.comment, &short.comment) {
-            twice("COMMENT stands twice in this column", span.clone(), ty.span.clone());
+            twice("this column has two COMMENTs", span.clone(), ty.span.clone());
         }
         for (index, piece) in self.pieces.iter().enumerate() {
             let is_default = |modifier| matches!(modifier, Modifier::Default(_));
@@ -334,7 +337,7 @@ struct Place {
 
 impl Piece {
     /// Checks that the parser consumed exactly this value for this modifier.
-    fn is_whole(&self, declaration: &Declaration, sources: &Sources) -> Result<(), Diagnostic> {
+    fn is_complete(&self, declaration: &Declaration, sources: &Sources) -> Result<(), Diagnostic> {
         let read = self.modifier.of(declaration).unwrap_or_default();
         if self.text.is_empty() || read == self.text {
             return Ok(());
@@ -342,19 +345,23 @@ impl Piece {
         let length = self.text.len();
         let at = |span: Range<usize>| within(&self.node, &(0..length), &span, sources);
         Err(match self.text.strip_prefix(read) {
-            None => breaks_off(&self.key.text, at(length..length)),
+            None => incomplete_value(&self.key.text, at(length..length)),
             Some(rest) => {
                 let start = length - rest.trim_start().len();
-                Diagnostic::error("type-syntax", format!("`{}` goes on behind its end", self.key.text))
-                    .label(at(start..length), "")
-                    .help("a key takes one expression; every other modifier has its own key, or stands behind the type")
+                Diagnostic::error(
+                    "type-syntax",
+                    format!("unexpected text after the value of `{}`", self.key.text),
+                )
+                .label(at(start..length), "")
+                .help("a key has one value; write every other modifier under its own key, or after the type")
             }
         })
     }
 }
 
-fn breaks_off(key: &str, end: Span) -> Diagnostic {
-    Diagnostic::error("type-syntax", format!("`{key}` breaks off")).label(end, "an operand is missing here")
+fn incomplete_value(key: &str, end: Span) -> Diagnostic {
+    Diagnostic::error("type-syntax", format!("the value of `{key}` is incomplete"))
+        .label(end, "an operand is missing here")
 }
 
 /// Returns the place in the file of `span` of the declaration, clamped to `value`, the part that

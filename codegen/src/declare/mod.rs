@@ -2,15 +2,15 @@
 
 mod column;
 mod destination;
-mod element;
 mod event_keys;
 mod long_column;
 mod options;
+mod table_element;
 mod value;
 
 use crate::{
     diagnostic::{Diagnostic, Report},
-    doc_comment::remarks,
+    doc_comment::doc_comments,
     source::{Sources, Span},
     types,
     yaml::{Key, Node, Value},
@@ -22,9 +22,9 @@ pub(crate) use {
     self::{
         column::{Column, Expressions},
         destination::{ACKS, Ack, Acks, Destination, RouteOptions},
-        element::{Element, ElementKind},
         event_keys::EventKeys,
         options::Options,
+        table_element::{TableElement, TableElementKind},
     },
     crate::table_engine::Clauses,
 };
@@ -35,7 +35,7 @@ pub(crate) struct Declared {
     pub(crate) tables: Vec<Table>,
     pub(crate) destinations: Vec<Destination>,
     /// Whether every file could be read. If not, the rules cannot know what is missing.
-    pub(crate) is_whole: bool,
+    pub(crate) is_complete: bool,
 }
 
 /// One table as its entry declares it.
@@ -45,9 +45,9 @@ pub(crate) struct Table {
     pub(crate) columns: Vec<Column>,
     pub(crate) options: Options,
     /// The YAML comments on the table.
-    pub(crate) remarks: Vec<String>,
+    pub(crate) doc_comments: Vec<String>,
     /// Whether every piece of the entry could be read. If not, the rules cannot know what it lacks.
-    pub(crate) is_whole: bool,
+    pub(crate) is_complete: bool,
 }
 
 /// The keys of `clickhouse:` in the original's files that Rowmill takes from its command line, or
@@ -72,7 +72,7 @@ const OLD_BASE: &str = "base";
 pub(crate) fn declare(root: Vec<(Key, Node)>, sources: &Sources, report: &mut Report) -> Declared {
     let mut reader = DeclarationReader {
         declared: Declared {
-            is_whole: !report.has_errors(),
+            is_complete: !report.has_errors(),
             ..Declared::default()
         },
         sources,
@@ -90,14 +90,14 @@ pub(crate) fn declare(root: Vec<(Key, Node)>, sources: &Sources, report: &mut Re
                 .did_you_mean(&key.text, [SECTION])
                 .label(key.span, "");
             reader.report.push(diagnostic);
-            reader.declared.is_whole = false;
+            reader.declared.is_complete = false;
         } else {
             other.get_or_insert(key.span);
         }
     }
-    if reader.declared.tables.is_empty() && reader.declared.is_whole {
+    if reader.declared.tables.is_empty() && reader.declared.is_complete {
         reader.report.push(no_tables(section, other));
-        reader.declared.is_whole = false;
+        reader.declared.is_complete = false;
     }
     reader.declared
 }
@@ -107,10 +107,10 @@ fn no_tables(section: Option<Span>, other: Option<Span>) -> Diagnostic {
     let mut diagnostic = Diagnostic::error("no-schema", "the schema has no tables")
         .help(format!("put `destinations` and `tables` under `{SECTION}:`"));
     if let Some(span) = section {
-        diagnostic = diagnostic.label(span, "there are none under it");
+        diagnostic = diagnostic.label(span, "it contains no tables");
     }
     if let Some(span) = other {
-        diagnostic = diagnostic.label(span, format!("of the top level, only `{SECTION}` is read"));
+        diagnostic = diagnostic.label(span, format!("at the top level, Rowmill reads only `{SECTION}`"));
     }
     diagnostic
 }
@@ -128,10 +128,10 @@ impl DeclarationReader<'_> {
     fn section(&mut self, node: Node) {
         let Some(entries) = self.mapping(
             node,
-            "`clickhouse` holds destinations and tables",
+            "`clickhouse` must contain destinations and tables",
             "clickhouse: { destinations: …, tables: … }",
         ) else {
-            self.declared.is_whole = false;
+            self.declared.is_complete = false;
             return;
         };
         let is_old_base = |key: &Key, node: &Node| {
@@ -147,10 +147,10 @@ impl DeclarationReader<'_> {
                 ("destinations", _) => self.destinations(node),
                 ("tables", _) => match self.mapping(
                     node,
-                    "`tables` maps names to tables",
+                    "`tables` must map names to tables",
                     "tables: { mail: { id: UInt64, … } }",
                 ) {
-                    None => self.declared.is_whole = false,
+                    None => self.declared.is_complete = false,
                     Some(tables) => {
                         for (name, node) in tables {
                             self.table(name, node);
@@ -164,7 +164,7 @@ impl DeclarationReader<'_> {
                         let message = format!("unknown key `{}` in `{SECTION}`", key.text);
                         let diagnostic = Diagnostic::error("unknown-key", message).did_you_mean(&key.text, [meant]);
                         self.report.push(diagnostic.label(key.span, ""));
-                        self.declared.is_whole = false;
+                        self.declared.is_complete = false;
                     }
                 },
                 (name, _) => {
@@ -172,7 +172,7 @@ impl DeclarationReader<'_> {
                         .did_you_mean(name, ["destinations", "tables"])
                         .label(
                             key.span,
-                            format!("a table would be a mapping, this is {}", node.value.kind()),
+                            format!("a table must be a mapping, not {}", node.value.kind()),
                         );
                     self.report.push(diagnostic);
                 }
@@ -186,14 +186,14 @@ impl DeclarationReader<'_> {
         let entries = match node.value {
             Value::Map(entries) => entries,
             other => {
-                let message = format!("a table maps columns to types, this is {}", other.kind());
-                let cure = match other {
+                let message = format!("a table must map columns to types, not be {}", other.kind());
+                let help = match other {
                     Value::List(_) => "write each column as `name: Type`, without a `-` before it",
-                    _ => "a table without columns of its own is written `_options: { extend: … }`",
+                    _ => "for a table without columns of its own, write `_options: { extend: … }`",
                 };
                 let diagnostic = Diagnostic::error("not-a-mapping", message)
                     .label(node.span.or(&name.span), format!("table `{}`", name.text))
-                    .help(cure);
+                    .help(help);
                 self.report.push(diagnostic);
                 Vec::new()
             }
@@ -213,18 +213,18 @@ impl DeclarationReader<'_> {
         } else if options.extend.is_none() {
             options.extend = self.old_base.clone();
         }
-        let is_whole = self.report.found() == known_problems;
+        let is_complete = self.report.found() == known_problems;
         for warning in self.warnings.drain(..) {
             self.report.push_unless_allowed(warning, |code| options.allows(code));
         }
         // A comment after a table's last line belongs to that line.
-        let remarks = remarks(self.sources, &name.span, &name.span);
+        let doc_comments = doc_comments(self.sources, &name.span, &name.span);
         self.declared.tables.push(Table {
             name,
             columns,
             options,
-            remarks,
-            is_whole,
+            doc_comments,
+            is_complete,
         });
     }
 }

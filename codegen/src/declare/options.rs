@@ -1,6 +1,6 @@
 //! A table's `_options`: the table that it extends, its engine, and the clauses after the engine.
 
-use super::{DeclarationReader, Element, ElementKind};
+use super::{DeclarationReader, TableElement, TableElementKind};
 use crate::{
     diagnostic::{Diagnostic, WARNINGS},
     source::Span,
@@ -18,9 +18,9 @@ pub(crate) struct Options {
     pub(crate) engine: Option<(Engine, Span)>,
     pub(crate) clauses: Clauses,
     /// The keys that hold the clauses.
-    pub(crate) said: Vec<Key>,
+    pub(crate) present_keys: Vec<Key>,
     /// Indexes and projections.
-    pub(crate) elements: Vec<Element>,
+    pub(crate) elements: Vec<TableElement>,
     /// A description of the table for its users. Tables that extend this one do not inherit it, as
     /// they hold other rows.
     pub(crate) comment: Option<String>,
@@ -58,8 +58,8 @@ pub(crate) const OPTION_KEYS: [&str; 14] = [
 fn stray_key(key: Key) -> Diagnostic {
     Diagnostic::error("unknown-key", format!("unknown key `{}` in `_options`", key.text))
         .did_you_mean(&key.text, OPTION_KEYS)
-        .label(key.span, "it has no value")
-        .help("between braces, YAML ends a value at a comma: a list stands between square brackets, as in `order_by: [id, date]`")
+        .label(key.span, "the value is missing")
+        .help("between braces, YAML ends a value at a comma: write a list in square brackets, for example `order_by: [id, date]`")
 }
 
 impl Options {
@@ -76,7 +76,7 @@ impl DeclarationReader<'_> {
         for (key, node) in self
             .mapping(
                 node,
-                "`_options` maps names to values",
+                "`_options` must map names to values",
                 "_options: { engine: MergeTree, order_by: date }",
             )
             .unwrap_or_default()
@@ -93,7 +93,7 @@ impl DeclarationReader<'_> {
                 continue;
             }
             if CLAUSE_KEYS.contains(&key.text.as_str()) {
-                options.said.push(key.clone());
+                options.present_keys.push(key.clone());
             }
             match key.text.as_str() {
                 "extend" => options.extend = self.parent(node),
@@ -107,8 +107,8 @@ impl DeclarationReader<'_> {
                             Err(message) => {
                                 self.report
                                     .push(Diagnostic::error("bad-engine", message).label(span, "").help(
-                                    "write the engine as ClickHouse has it, for example `ReplacingMergeTree(version)`",
-                                ))
+                                        "write the engine as in ClickHouse, for example `ReplacingMergeTree(version)`",
+                                    ))
                             }
                         }
                     }
@@ -120,13 +120,15 @@ impl DeclarationReader<'_> {
                 "ttl" => options.clauses.ttl = self.sql(node, "`ttl`"),
                 "cluster" => options.clauses.cluster = self.text(node, "`cluster`").map(|(text, _)| text),
                 "comment" => options.comment = self.text(node, "`comment`").map(|(text, _)| text.trim().to_owned()),
-                "indexes" => options.elements.extend(self.elements(node, ElementKind::Index)),
-                "projections" => options.elements.extend(self.elements(node, ElementKind::Projection)),
+                "indexes" => options.elements.extend(self.elements(node, TableElementKind::Index)),
+                "projections" => options
+                    .elements
+                    .extend(self.elements(node, TableElementKind::Projection)),
                 "settings" => {
                     for (name, node) in self
                         .mapping(
                             node,
-                            "`settings` maps names to values",
+                            "`settings` must map names to values",
                             "settings: { index_granularity: 8192 }",
                         )
                         .unwrap_or_default()
@@ -156,11 +158,11 @@ impl DeclarationReader<'_> {
             if WARNINGS.contains(&code.as_str()) {
                 allowed.push(code);
             } else {
-                let diagnostic = Diagnostic::error("unknown-warning", format!("there is no warning `{code}`"))
+                let diagnostic = Diagnostic::error("unknown-warning", format!("unknown warning `{code}`"))
                     .did_you_mean(&code, WARNINGS)
                     .label(span, "")
                     .help(format!(
-                        "the warnings are `{}`; errors cannot be allowed",
+                        "the warnings are `{}`; `allow` does not apply to errors",
                         WARNINGS.join("`, `")
                     ));
                 self.report.push(diagnostic);
@@ -184,9 +186,9 @@ impl DeclarationReader<'_> {
 
     fn parent(&mut self, node: Node) -> Option<Key> {
         if let Value::List(_) = node.value {
-            let diagnostic = Diagnostic::error("not-a-text", "a table extends one other, not a list")
+            let diagnostic = Diagnostic::error("not-a-text", "a table can extend only one table")
                 .label(node.span, "")
-                .help("name one table; it may extend the next");
+                .help("name one table, which can extend another one");
             self.report.push(diagnostic);
             return None;
         }

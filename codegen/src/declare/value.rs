@@ -27,7 +27,7 @@ impl DeclarationReader<'_> {
             Value::Map(entries) => Some(entries),
             Value::Null => Some(Vec::new()),
             other => {
-                let diagnostic = Diagnostic::error("not-a-mapping", format!("{what}, this is {}", other.kind()))
+                let diagnostic = Diagnostic::error("not-a-mapping", format!("{what}, not be {}", other.kind()))
                     .label(node.span, "")
                     .help(format!("write `{example}`"));
                 self.report.push(diagnostic);
@@ -40,7 +40,8 @@ impl DeclarationReader<'_> {
         match node.value {
             Value::Text(text) => Some((text, node.span)),
             other => {
-                let diagnostic = Diagnostic::error("not-a-text", format!("{what} is a text, not {}", other.kind()));
+                let diagnostic =
+                    Diagnostic::error("not-a-text", format!("{what} must be a string, not {}", other.kind()));
                 self.report.push(diagnostic.label(node.span, ""));
                 None
             }
@@ -56,7 +57,7 @@ impl DeclarationReader<'_> {
                     Value::Text(text) => format!("`{text}`"),
                     other => other.kind().to_owned(),
                 };
-                let message = format!("{what} is `true` or `false`, not {found}");
+                let message = format!("{what} must be `true` or `false`, not {found}");
                 let mut diagnostic = Diagnostic::error("not-a-boolean", message).label(node.span, "");
                 // The booleans of YAML 1.1.
                 if let Value::Text(text) = &node.value {
@@ -100,13 +101,13 @@ pub(super) fn cut_short(node: &Node, sources: &Sources) -> Option<&'static str> 
         return None;
     };
     let is_open = text.matches('(').count() > text.matches(')').count() || text.matches('\'').count() % 2 == 1;
-    let behind = sources.behind(&node.span);
+    let after = sources.after(&node.span);
     if !is_open {
         None
-    } else if behind.starts_with(',') {
+    } else if after.starts_with(',') {
         Some("between braces, YAML ends a value at a comma: put the whole value between double quotes")
-    } else if behind.trim_start_matches([' ', '\t']).starts_with('#') {
-        Some("for YAML, a `#` behind a space begins a comment: put the whole value between double quotes")
+    } else if after.trim_start_matches([' ', '\t']).starts_with('#') {
+        Some("in YAML, a `#` after a space begins a comment: put the whole value between double quotes")
     } else {
         None
     }

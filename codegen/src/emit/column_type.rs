@@ -31,19 +31,19 @@ impl Declarations {
     /// `name`.
     pub(super) fn rust_type(&mut self, ty: &Type, name: &str) -> TokenStream {
         match ty {
-            Type::String => quote!(__rt::Cow<'a, str>),
+            Type::String => quote!(::std::borrow::Cow<'a, str>),
             Type::FixedString(length) => {
                 let length = Literal::usize_unsuffixed(*length as usize);
-                quote!(__rt::FixedString<#length>)
+                quote!(::rowmill_ingest::value::FixedString<#length>)
             }
             Type::Int {
                 bits: 256,
                 signed: true,
-            } => quote!(__rt::Int256),
+            } => quote!(::rowmill_ingest::value::Int256),
             Type::Int {
                 bits: 256,
                 signed: false,
-            } => quote!(__rt::UInt256),
+            } => quote!(::rowmill_ingest::value::UInt256),
             Type::Int { bits, signed } => {
                 let name = names::ident(&format!("{}{bits}", if *signed { 'i' } else { 'u' }));
                 quote!(#name)
@@ -52,7 +52,7 @@ impl Declarations {
                 let name = names::ident(&format!("f{bits}"));
                 quote!(#name)
             }
-            Type::BFloat16 => quote!(__rt::BFloat16),
+            Type::BFloat16 => quote!(::rowmill_ingest::value::BFloat16),
             Type::Bool => quote!(bool),
             Type::Decimal { precision, scale } => {
                 let name = names::ident(match precision {
@@ -62,58 +62,58 @@ impl Declarations {
                     _ => "Decimal256",
                 });
                 let (precision, scale) = (Literal::u8_unsuffixed(*precision), Literal::u8_unsuffixed(*scale));
-                quote!(__rt::#name<#precision, #scale>)
+                quote!(::rowmill_ingest::value::#name<#precision, #scale>)
             }
-            Type::Date => quote!(__rt::Date),
-            Type::Date32 => quote!(__rt::Date32),
+            Type::Date => quote!(::rowmill_ingest::value::Date),
+            Type::Date32 => quote!(::rowmill_ingest::value::Date32),
             Type::DateTime(zone) => {
                 let zone = self.zone(zone.as_deref());
-                quote!(__rt::DateTime<#zone>)
+                quote!(::rowmill_ingest::value::DateTime<#zone>)
             }
             Type::DateTime64(precision, zone) => {
                 let zone = self.zone(zone.as_deref());
                 let precision = Literal::u8_unsuffixed(*precision);
-                quote!(__rt::DateTime64<#precision, #zone>)
+                quote!(::rowmill_ingest::value::DateTime64<#precision, #zone>)
             }
-            Type::Time => quote!(__rt::Time),
+            Type::Time => quote!(::rowmill_ingest::value::Time),
             Type::Time64(precision) => {
                 let precision = Literal::u8_unsuffixed(*precision);
-                quote!(__rt::Time64<#precision>)
+                quote!(::rowmill_ingest::value::Time64<#precision>)
             }
             Type::Interval(_) => quote!(i64),
-            Type::Geometry => quote!(__rt::Geometry),
+            Type::Geometry => quote!(::rowmill_ingest::value::Geometry),
             Type::Variant(variants) => self.variant(variants, name),
-            Type::Dynamic { .. } => quote!(__rt::Dynamic<'a>),
+            Type::Dynamic { .. } => quote!(::rowmill_ingest::value::Dynamic<'a>),
             Type::QBit { element, dimension, .. } => {
                 let element = self.rust_type(element, name);
                 let dimension = Literal::usize_unsuffixed(*dimension as usize);
-                quote!(__rt::QBit<#element, #dimension>)
+                quote!(::rowmill_ingest::value::QBit<#element, #dimension>)
             }
             // Only columns that ClickHouse computes have states, and rows do not hold these.
             Type::AggregateFunction(_) => quote!(()),
             Type::Shape(shape) => {
                 let name = names::ident(shape.name());
-                quote!(__rt::#name)
+                quote!(::rowmill_ingest::value::#name)
             }
             Type::SimpleAggregateFunction(_, inner) => self.rust_type(inner, name),
             Type::Json(json) => self.json(json, name),
-            Type::Uuid => quote!(__rt::Uuid),
-            Type::Ipv4 => quote!(__rt::Ipv4),
-            Type::Ipv6 => quote!(__rt::Ipv6),
+            Type::Uuid => quote!(::rowmill_ingest::value::Uuid),
+            Type::Ipv4 => quote!(::rowmill_ingest::value::Ipv4),
+            Type::Ipv6 => quote!(::rowmill_ingest::value::Ipv6),
             Type::Enum { bits, values } => self.enumeration(*bits, values, name),
             Type::LowCardinality(inner) => self.rust_type(inner, name),
             Type::Nullable(inner) => {
                 let inner = self.rust_type(inner, name);
-                quote!(__rt::Option<#inner>)
+                quote!(::core::option::Option<#inner>)
             }
             Type::Array(element) => {
                 let element = self.rust_type(element, name);
-                quote!(__rt::Vec<#element>)
+                quote!(::std::vec::Vec<#element>)
             }
             Type::Map(key, value) => {
                 let key = self.rust_type(key, &format!("{name}_key"));
                 let value = self.rust_type(value, name);
-                quote!(__rt::Map<#key, #value>)
+                quote!(::rowmill_ingest::value::Map<#key, #value>)
             }
             Type::Tuple(elements) => self.tuple(elements, name),
             // `inherit` has turned the columns of a Nested into arrays.
@@ -123,7 +123,7 @@ impl Declarations {
                     .map(|(name, ty)| (Some(name.clone()), ty.clone()))
                     .collect();
                 let element = self.tuple(&fields, name);
-                quote!(__rt::Vec<#element>)
+                quote!(::std::vec::Vec<#element>)
             }
         }
     }
@@ -156,7 +156,7 @@ impl Declarations {
         let lifetime = borrows.then(|| quote!(<'a>));
         let doc = format!(" The tuple of the column `{name}`.");
         self.items.push(quote! {
-            __rt::named_tuple! {
+            ::rowmill_ingest::value::named_tuple! {
                 #[doc = #doc]
                 pub struct #tuple_name #lifetime {
                     #(#fields)*
@@ -196,7 +196,7 @@ impl Declarations {
         let lifetime = variants.iter().any(Type::borrows).then(|| quote!(<'a>));
         let doc = format!(" The values of the column `{name}`.");
         self.items.push(quote! {
-            __rt::variant! {
+            ::rowmill_ingest::value::variant! {
                 #[doc = #doc]
                 pub enum #type_name #lifetime {
                     #(#items)*
@@ -210,8 +210,8 @@ impl Declarations {
 
     fn json(&mut self, json: &Json, name: &str) -> TokenStream {
         match self.json_paths(json, name) {
-            Some(paths) => quote!(__rt::JsonText<'a, #paths>),
-            None => quote!(__rt::JsonText<'a>),
+            Some(paths) => quote!(::rowmill_ingest::value::JsonText<'a, #paths>),
+            None => quote!(::rowmill_ingest::value::JsonText<'a>),
         }
     }
 
@@ -230,7 +230,7 @@ impl Declarations {
         let paths_name = self.free_name(&format!("{name}_paths"));
         let doc = format!(" The paths of the column `{name}` that have a type.");
         self.items.push(quote! {
-            __rt::json_paths! {
+            ::rowmill_ingest::value::json_paths! {
                 #[doc = #doc]
                 pub struct #paths_name {
                     #(#paths)*
@@ -247,18 +247,18 @@ impl Declarations {
             Type::Nullable(inner) | Type::LowCardinality(inner) => self.path_type(inner, name),
             Type::Array(element) => {
                 let element = self.path_type(element, name);
-                quote!(__rt::Vec<#element>)
+                quote!(::std::vec::Vec<#element>)
             }
             Type::SimpleAggregateFunction(_, inner) => self.path_type(inner, name),
-            Type::String => quote!(__rt::Cow<'static, str>),
-            Type::Dynamic { .. } => quote!(__rt::Dynamic<'static>),
+            Type::String => quote!(::std::borrow::Cow<'static, str>),
+            Type::Dynamic { .. } => quote!(::rowmill_ingest::value::Dynamic<'static>),
             Type::Json(json) => match self.json_paths(json, name) {
-                Some(paths) => quote!(__rt::JsonText<'static, #paths>),
-                None => quote!(__rt::JsonText<'static>),
+                Some(paths) => quote!(::rowmill_ingest::value::JsonText<'static, #paths>),
+                None => quote!(::rowmill_ingest::value::JsonText<'static>),
             },
             Type::Map(key, value) => {
                 let (key, value) = (self.path_type(key, name), self.path_type(value, name));
-                quote!(__rt::Map<#key, #value>)
+                quote!(::rowmill_ingest::value::Map<#key, #value>)
             }
             Type::Variant(variants) => self.path_variant(variants, name),
             Type::Tuple(elements) => self.path_tuple(elements, name),
@@ -268,7 +268,7 @@ impl Declarations {
                     .map(|(name, ty)| (Some(name.clone()), ty.clone()))
                     .collect();
                 let element = self.path_tuple(&elements, name);
-                quote!(__rt::Vec<#element>)
+                quote!(::std::vec::Vec<#element>)
             }
             ty => self.rust_type(ty, name),
         }
@@ -283,7 +283,7 @@ impl Declarations {
         let variant_name = self.free_name(&format!("{name}_variant"));
         let doc = format!(" A Variant at a path of the column `{name}`.");
         self.items.push(quote! {
-            __rt::path_variant! {
+            ::rowmill_ingest::value::path_variant! {
                 #[doc = #doc]
                 pub struct #variant_name: [#(#types),*];
             }
@@ -300,7 +300,7 @@ impl Declarations {
         let tuple_name = self.free_name(&format!("{name}_tuple"));
         let doc = format!(" A tuple at a path of the column `{name}`.");
         self.items.push(quote! {
-            __rt::path_tuple! {
+            ::rowmill_ingest::value::path_tuple! {
                 #[doc = #doc]
                 pub struct #tuple_name { #(#names: #types),* }
             }
@@ -324,7 +324,7 @@ impl Declarations {
         let variants: Vec<TokenStream> = variants.collect();
         let doc = format!(" The values of the column `{name}`.");
         self.items.push(quote! {
-            __rt::enumeration! {
+            ::rowmill_ingest::value::enumeration! {
                 #[doc = #doc]
                 pub enum #type_name: #repr {
                     #(#variants)*
@@ -338,7 +338,7 @@ impl Declarations {
         // Without a zone, ClickHouse uses the server's; the collector uses UTC, as its
         // documentation says.
         let Some(zone) = zone.filter(|zone| !matches!(*zone, "UTC" | "Etc/UTC")) else {
-            return quote!(__rt::Utc);
+            return quote!(::rowmill_ingest::value::Utc);
         };
         if let Some((_, name)) = self.zones.iter().find(|(known, _)| known == zone) {
             let name = names::ident(name);
@@ -347,8 +347,9 @@ impl Declarations {
         let name = self.free_name(zone);
         self.zones.push((zone.to_owned(), name.to_string()));
         let doc = format!(" The time zone `{zone}`.");
-        self.items
-            .push(quote!(__rt::zone! { #[doc = #doc] pub struct #name = #zone; }));
+        self.items.push(quote!(
+            ::rowmill_ingest::value::zone! { #[doc = #doc] pub struct #name = #zone; }
+        ));
         quote!(#name)
     }
 

@@ -1,12 +1,15 @@
 //! The DDL of a table, and its definition for the runtime.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Literal, TokenStream};
 use quote::{ToTokens, quote};
 
-use super::shape::{Sent, sent};
+use super::{
+    shape::{Sent, sent},
+    text::raw_string,
+};
 use crate::{
     collector_value::CollectorValue,
-    declare::{Element, ElementKind},
+    declare::{TableElement, TableElementKind},
     model::{Column, Table},
     paths::Role,
     sql::Sql,
@@ -16,7 +19,8 @@ use crate::{
 /// Returns the constant that describes a table.
 pub(super) fn table(index: usize, table: &Table) -> TokenStream {
     let name = &table.name;
-    let create = create(table);
+    let index = Literal::usize_unsuffixed(index);
+    let create = raw_string(&create(table));
     let format = if table.has_computed_defaults() {
         quote!(RowBinaryWithDefaults)
     } else {
@@ -74,8 +78,8 @@ pub(super) fn table(index: usize, table: &Table) -> TokenStream {
 
 fn option(text: Option<impl ToTokens>) -> TokenStream {
     match text {
-        Some(text) => quote!(__rt::Some(#text)),
-        None => quote!(__rt::None),
+        Some(text) => quote!(Some(#text)),
+        None => quote!(None),
     }
 }
 
@@ -127,12 +131,12 @@ pub(crate) fn create(table: &Table) -> String {
 }
 
 /// Returns the line of an index or a projection; none if the element removes an inherited one.
-fn element(element: &Element) -> Option<String> {
+fn element(element: &TableElement) -> Option<String> {
     let name = quote_name(&element.name.text);
     let text = element.text.as_ref()?;
     Some(match element.kind {
-        ElementKind::Index => format!("INDEX {name} {text}"),
-        ElementKind::Projection => format!("PROJECTION {name} ({text})"),
+        TableElementKind::Index => format!("INDEX {name} {text}"),
+        TableElementKind::Projection => format!("PROJECTION {name} ({text})"),
     })
 }
 

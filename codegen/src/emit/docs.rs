@@ -5,9 +5,9 @@ use crate::model::{Column, Table};
 /// Returns the documentation of a table's row.
 pub(super) fn row(table: &Table) -> Vec<String> {
     let mut docs = vec![format!(" A row of `{}`.", table.name)];
-    for said in said(table.comment.as_deref(), &table.remarks) {
+    for paragraph in paragraphs(table.comment.as_deref(), &table.doc_comments) {
         docs.push(String::new());
-        docs.extend(lines(&said));
+        docs.extend(lines(&paragraph));
     }
     docs
 }
@@ -15,16 +15,16 @@ pub(super) fn row(table: &Table) -> Vec<String> {
 /// Returns the documentation of a column's field.
 pub(super) fn field(column: &Column) -> Vec<String> {
     let mut docs = Vec::new();
-    for said in said(column.declaration.comment.as_deref(), &column.remarks) {
-        docs.extend(lines(&said));
+    for paragraph in paragraphs(column.declaration.comment.as_deref(), &column.doc_comments) {
+        docs.extend(lines(&paragraph));
         docs.push(String::new());
     }
-    docs.push(format!(" `{}`{}", column.declaration.ty, asked_of_events(column)));
+    docs.push(format!(" `{}`{}", column.declaration.ty, event_keys_text(column)));
     docs
 }
 
 /// Returns the part of a column's documentation on its values in events; it follows the type.
-fn asked_of_events(column: &Column) -> String {
+fn event_keys_text(column: &Column) -> String {
     let event = &column.event;
     let mut text = String::new();
     if event.is_required {
@@ -41,9 +41,9 @@ fn asked_of_events(column: &Column) -> String {
 }
 
 /// Returns the comments, paragraph by paragraph.
-fn said(comment: Option<&str>, remarks: &[String]) -> impl Iterator<Item = String> {
-    let remarks = (!remarks.is_empty()).then(|| remarks.join("\n"));
-    comment.map(str::to_owned).into_iter().chain(remarks)
+fn paragraphs(comment: Option<&str>, doc_comments: &[String]) -> impl Iterator<Item = String> {
+    let doc_comments = (!doc_comments.is_empty()).then(|| doc_comments.join("\n"));
+    comment.map(str::to_owned).into_iter().chain(doc_comments)
 }
 
 /// Returns the lines of a text, escaped so that Markdown shows them as they are: rustdoc does not

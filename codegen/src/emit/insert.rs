@@ -3,7 +3,7 @@
 use proc_macro2::{Literal, TokenStream};
 use quote::quote;
 
-use super::row::bytes;
+use super::{columns::Columns, row::bytes};
 use crate::{
     collector_value::CollectorValue,
     model::{Column, Table},
@@ -13,14 +13,14 @@ use crate::{
 };
 
 /// Returns the methods.
-pub(super) fn methods(table: &Table) -> TokenStream {
-    let (fill, present, checks) = (fill(table), present(table), checks(table));
+pub(super) fn methods(table: &Table, columns: &Columns) -> TokenStream {
+    let (fill, present, checks) = (fill(table), present(table, columns), checks(table, columns));
     quote! {
         fn table(&self) -> &'static __rt::Table {
             &TABLE
         }
 
-        fn complete(&mut self, stamp: &__rt::EventMeta<'a>, refusals: &mut __rt::InvalidColumns) -> __rt::PresentColumns {
+        fn complete(&mut self, meta: &__rt::EventMeta<'a>, invalid: &mut __rt::InvalidColumns) -> __rt::PresentColumns {
             #fill
             #checks
             #present
@@ -53,14 +53,14 @@ fn fill(table: &Table) -> Option<TokenStream> {
     (!fields.is_empty()).then(|| {
         quote! {
             let mut filled: Self = ::core::default::Default::default();
-            __rt::Row::stamp(&mut filled, stamp, &mut ::core::default::Default::default());
+            __rt::Row::stamp(&mut filled, meta, &mut ::core::default::Default::default());
             #(#fields)*
         }
     })
 }
 
 /// Returns the expression of the present columns, among those for which it makes a difference.
-fn present(table: &Table) -> TokenStream {
+fn present(table: &Table, columns: &Columns) -> TokenStream {
     let statements: Vec<_> = table
         .stored()
         .filter(|(_, column)| column.role == Role::Event)
@@ -70,15 +70,15 @@ fn present(table: &Table) -> TokenStream {
                 || event.max_age.or(event.max_ahead).is_some()
                 || column.has_computed_default()
                 || table.nested.iter().any(|members| members.contains(&index));
-            let number = Literal::usize_unsuffixed(index);
+            let at = columns.index(index);
             let is_absent = is_absent(column);
             is_needed.then(|| {
                 if event.is_required && is_never_empty(&column.declaration.ty) {
-                    quote!(present.insert(#number);)
+                    quote!(present.insert(#at);)
                 } else {
                     quote! {
                         if !#is_absent {
-                            present.insert(#number);
+                            present.insert(#at);
                         }
                     }
                 }
@@ -96,21 +96,21 @@ fn present(table: &Table) -> TokenStream {
 }
 
 /// Returns the checks of values that the decoder makes for an event.
-fn checks(table: &Table) -> TokenStream {
+fn checks(table: &Table, columns: &Columns) -> TokenStream {
     let limits = table
         .stored()
         .filter(|(_, column)| column.role == Role::Event)
         .filter_map(|(index, column)| {
             let max_bytes = Literal::usize_unsuffixed(column.event.max_bytes?);
-            let index = Literal::usize_unsuffixed(index);
+            let index = columns.index(index);
             let bytes = bytes(&column.declaration.ty, &names::ident(&column.field));
-            Some(quote!(__rt::check_max_bytes(#max_bytes, #bytes, &TABLE.columns[#index], refusals);))
+            Some(quote!(__rt::check_max_bytes(#max_bytes, #bytes, &TABLE.columns[#index], invalid);))
         });
     let pairs = table.extras.iter().map(|extra| {
         let keys = names::ident(&table.columns[extra.key].field);
         let values = names::ident(&table.columns[extra.value].field);
-        let index = Literal::usize_unsuffixed(extra.value);
-        quote!(__rt::check_pairs(self.#keys.len(), self.#values.len(), &TABLE.columns[#index], refusals);)
+        let index = columns.index(extra.value);
+        quote!(__rt::check_pairs(self.#keys.len(), self.#values.len(), &TABLE.columns[#index], invalid);)
     });
     quote! {
         #(#limits)*

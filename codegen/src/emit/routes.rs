@@ -3,7 +3,7 @@
 use proc_macro2::TokenStream;
 use quote::quote;
 
-use super::{lints, may_be_unused, text_match::text_match};
+use super::text_match::{FEW_ARMS, text_match};
 use crate::{
     declare::{Ack, Acks, RouteOptions},
     model::{Model, Route, Table},
@@ -21,7 +21,7 @@ pub(super) fn all(model: &Model) -> TokenStream {
     let declared = declared(&routes, |route| route_of(route.table, route.options));
     let other = model
         .other
-        .map_or_else(|| quote!(__rt::None), |(table, options)| route_of(table, options));
+        .map_or_else(|| quote!(None), |(table, options)| route_of(table, options));
     let mut destinations: Vec<TokenStream> = routes
         .iter()
         .map(|route| destination(&route.path(), route.table, route.options, model))
@@ -31,14 +31,11 @@ pub(super) fn all(model: &Model) -> TokenStream {
             .other
             .map(|(table, options)| destination("other", table, options, model)),
     );
-    let (lints, may_be_unused) = (lints(), may_be_unused());
     quote! {
         /// The routes of all tables.
-        #may_be_unused
         #[derive(Debug, Clone, Copy)]
         pub struct Routes;
 
-        #lints
         impl __rt::Routes for Routes {
             const DESTINATIONS: &'static [__rt::Destination] = &[#(#destinations),*];
 
@@ -46,22 +43,22 @@ pub(super) fn all(model: &Model) -> TokenStream {
                 &SCHEMA
             }
 
-            fn declared(service: &str, name: &str) -> __rt::Option<__rt::Route> {
+            fn declared(service: &str, name: &str) -> ::core::option::Option<__rt::Route> {
                 #declared
             }
 
-            fn other() -> __rt::Option<__rt::Route> {
+            fn other() -> ::core::option::Option<__rt::Route> {
                 #other
             }
         }
 
-        /// Returns the layer that takes the events of all tables and hands every other request on to the inner service.
+        /// Returns the layer that accepts the events of all tables and passes every other request
+        /// to the inner service.
         ///
         /// # Errors
         ///
-        /// The writer was made with another schema than [`SCHEMA`].
-        #lints
-        pub fn layer(writer: __rt::Writer) -> __rt::Result<__rt::EventLayer<Routes>, __rt::SchemaMismatch> {
+        /// The writer was opened with another schema than [`SCHEMA`].
+        pub fn layer(writer: __rt::Writer) -> ::core::result::Result<__rt::EventLayer<Routes>, __rt::SchemaMismatch> {
             __rt::EventLayer::new(writer)
         }
     }
@@ -84,7 +81,7 @@ pub(super) fn of_table(index: usize, table: &Table, model: &Model) -> TokenStrea
         if route.table == index {
             some_route(&row, route.options.acks)
         } else {
-            quote!(__rt::None)
+            quote!(None)
         }
     });
     let destinations = own
@@ -116,16 +113,45 @@ pub(super) fn of_table(index: usize, table: &Table, model: &Model) -> TokenStrea
                 &super::SCHEMA
             }
 
-            fn declared(service: &str, name: &str) -> __rt::Option<__rt::Route> {
+            fn declared(service: &str, name: &str) -> ::core::option::Option<__rt::Route> {
                 #declared
             }
         }
     }
 }
 
-/// Returns the match over service and name; `service/default` is the last arm of each service.
+/// Returns the match over service and name; `service/default` comes after the named routes of its
+/// service.
 fn declared(routes: &[&Route], route_of: impl Fn(&Route) -> TokenStream) -> TokenStream {
-    let none = quote!(__rt::None);
+    if routes.len() < FEW_ARMS {
+        few_declared(routes, route_of)
+    } else {
+        many_declared(routes, route_of)
+    }
+}
+
+fn few_declared(routes: &[&Route], route_of: impl Fn(&Route) -> TokenStream) -> TokenStream {
+    if routes.is_empty() {
+        return quote!(None);
+    }
+    let (named, defaults): (Vec<&Route>, Vec<&Route>) = routes.iter().partition(|route| route.name.is_some());
+    let arms = named.into_iter().chain(defaults).map(|route| {
+        let (service, found) = (&route.service, route_of(route));
+        match &route.name {
+            Some(name) => quote!((#service, #name) => #found,),
+            None => quote!((#service, _) => #found,),
+        }
+    });
+    quote! {
+        match (service, name) {
+            #(#arms)*
+            _ => None,
+        }
+    }
+}
+
+fn many_declared(routes: &[&Route], route_of: impl Fn(&Route) -> TokenStream) -> TokenStream {
+    let none = quote!(None);
     let mut services: Vec<&str> = Vec::new();
     for route in routes {
         if !services.contains(&route.service.as_str()) {
@@ -148,31 +174,31 @@ fn declared(routes: &[&Route], route_of: impl Fn(&Route) -> TokenStream) -> Toke
 
 fn destination(path: &str, table: usize, options: RouteOptions, model: &Model) -> TokenStream {
     let table = &model.tables[table].name;
-    let acks = ack_rule(options.acks);
+    let acks = ack_policy(options.acks);
     let rate_limit = match options.rate_limit {
-        None => quote!(__rt::None),
+        None => quote!(None),
         Some(limit) => {
             let (requests, seconds) = (limit.requests, limit.seconds);
-            quote!(__rt::Some(__rt::RateLimit::new(#requests, #seconds)))
+            quote!(Some(__rt::RateLimit::new(#requests, #seconds)))
         }
     };
     quote!(__rt::Destination { path: #path, table: #table, acks: #acks, rate_limit: #rate_limit })
 }
 
 fn some_route(row: &TokenStream, acks: Acks) -> TokenStream {
-    let acks = ack_rule(acks);
-    quote!(__rt::Some(__rt::Route { intake: __rt::intake::<#row>, acks: #acks }))
+    let acks = ack_policy(acks);
+    quote!(Some(__rt::Route { intake: __rt::intake::<#row>, acks: #acks }))
 }
 
-fn ack_rule(acks: Acks) -> TokenStream {
+fn ack_policy(acks: Acks) -> TokenStream {
     if acks == Acks::default() {
         return quote!(__rt::AckPolicy::NONE);
     }
     let ack = match acks.ack {
-        None => quote!(__rt::None),
-        Some(Ack::Accepted) => quote!(__rt::Some(__rt::Ack::Accepted)),
-        Some(Ack::Spooled) => quote!(__rt::Some(__rt::Ack::Spooled)),
-        Some(Ack::Stored) => quote!(__rt::Some(__rt::Ack::Stored)),
+        None => quote!(None),
+        Some(Ack::Accepted) => quote!(Some(__rt::Ack::Accepted)),
+        Some(Ack::Spooled) => quote!(Some(__rt::Ack::Spooled)),
+        Some(Ack::Stored) => quote!(Some(__rt::Ack::Stored)),
     };
     let by_header = acks.by_header;
     quote!(__rt::AckPolicy { ack: #ack, by_header: #by_header })

@@ -3,7 +3,7 @@
 use proc_macro2::{Ident, Literal, TokenStream};
 use quote::quote;
 
-use super::{column_type::Declarations, docs, text_match::text_match};
+use super::{column_type::Declarations, columns::Columns, docs, text_match::text_match};
 use crate::{
     collector_value::CollectorValue,
     model::Table,
@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Returns the row with all its implementations, and the methods of [`insert`](super::insert).
-pub(super) fn row(table: &Table, insert: &TokenStream) -> TokenStream {
+pub(super) fn row(table: &Table, columns: &Columns, insert: &TokenStream) -> TokenStream {
     let name = names::ident(&names::type_name(&table.name));
     let lifetime = table.borrows().then(|| quote!(<'a>));
     let mut declarations = Declarations::default();
@@ -22,7 +22,8 @@ pub(super) fn row(table: &Table, insert: &TokenStream) -> TokenStream {
 
     let structure = structure(table, &mut declarations);
     let default = default(table);
-    let implementation = implementation(table);
+    let column_constants = columns.module();
+    let implementation = implementation(table, columns);
     let items = declarations.into_items();
     let static_name = if table.borrows() {
         quote!(#name<'static>)
@@ -31,11 +32,12 @@ pub(super) fn row(table: &Table, insert: &TokenStream) -> TokenStream {
     };
     quote! {
         #structure
+
         #(#items)*
 
-        impl #lifetime __rt::Default for #name #lifetime {
-            #default
-        }
+        #default
+
+        #column_constants
 
         impl __rt::TypedTable for #static_name {
             const TABLE: &'static __rt::Table = &TABLE;
@@ -69,9 +71,10 @@ fn structure(table: &Table, declarations: &mut Declarations) -> TokenStream {
     });
     let fields: Vec<TokenStream> = fields.collect();
     let docs = docs::row(table);
+    let default = (!has_constant_defaults(table)).then(|| quote!(Default,));
     quote! {
         #(#[doc = #docs])*
-        #[derive(Debug, Clone, PartialEq, __rt::ClickHouseRow, __rt::Serialize, __rt::Deserialize)]
+        #[derive(Debug, Clone, PartialEq, #default __rt::ClickHouseRow, __rt::Serialize, __rt::Deserialize)]
         #[clickhouse(crate = "::rowmill_ingest::__rt::clickhouse")]
         #[serde(crate = "::rowmill_ingest::__rt::serde")]
         pub struct #name #lifetime {
@@ -80,63 +83,60 @@ fn structure(table: &Table, declarations: &mut Declarations) -> TokenStream {
     }
 }
 
-fn default(table: &Table) -> TokenStream {
+/// Returns the implementation of `Default`, if a column has a default that `derive` does not know.
+fn default(table: &Table) -> Option<TokenStream> {
+    if !has_constant_defaults(table) {
+        return None;
+    }
+    let name = names::ident(&names::type_name(&table.name));
+    let lifetime = table.borrows().then(|| quote!(<'a>));
     let fields = table.stored().map(|(_, column)| {
         let field = names::ident(&column.field);
-        let value = constant(&column.declaration).unwrap_or_else(|| quote!(__rt::Default::default()));
+        let value = constant(&column.declaration).unwrap_or_else(|| quote!(::core::default::Default::default()));
         quote!(#field: #value,)
     });
-    quote! {
-        fn default() -> Self {
-            Self {
-                #(#fields)*
+    Some(quote! {
+        impl #lifetime ::core::default::Default for #name #lifetime {
+            fn default() -> Self {
+                Self {
+                    #(#fields)*
+                }
             }
         }
-    }
+    })
 }
 
-fn implementation(table: &Table) -> TokenStream {
-    let column = column(table);
-    let put = put(table);
-    let extra_at = {
-        let arms = table.extras.iter().enumerate().map(|(index, extra)| {
-            let index = Literal::usize_unsuffixed(index);
-            (extra.path.as_str(), quote!(__rt::Some(#index)))
-        });
-        text_match(&quote!(path), arms, &quote!(__rt::None))
-    };
+fn has_constant_defaults(table: &Table) -> bool {
+    table
+        .stored()
+        .any(|(_, column)| constant(&column.declaration).is_some())
+}
+
+fn implementation(table: &Table, columns: &Columns) -> TokenStream {
+    let column = column(table, columns);
+    let put = put(table, columns);
     let extra = extra(table);
-    let stamp = stamp(table);
-    let level = level(table);
-    let encode = encode(table);
-    let rules = rules(table);
-    let check_dates = check_dates(table);
+    let stamp = stamp(table, columns);
+    let level = level(table, columns);
+    let encode = encode(table, columns);
+    let rules = rules(table, columns);
+    let check_dates = check_dates(table, columns);
     quote! {
-        fn column(&self, path: &str) -> __rt::Option<usize> {
+        fn column(&self, path: &str) -> ::core::option::Option<usize> {
             #column
         }
 
-        fn put(&mut self, column: usize, input: __rt::Input<'_, 'a>) -> __rt::Result<(), __rt::ValueError> {
+        fn put(&mut self, column: usize, input: __rt::Input<'_, 'a>) -> ::core::result::Result<(), __rt::ValueError> {
             #put
         }
 
-        fn extra_at(&self, path: &str) -> __rt::Option<usize> {
-            #extra_at
-        }
+        #extra
 
-        fn extra(&mut self, extra: usize) -> __rt::Option<__rt::ExtraMut<'_, 'a>> {
-            #extra
-        }
+        #stamp
 
-        fn stamp(&mut self, stamp: &__rt::EventMeta<'a>, refusals: &mut __rt::InvalidColumns) {
-            #stamp
-        }
+        #level
 
-        fn level(&mut self, given: &__rt::PresentColumns, refusals: &mut __rt::InvalidColumns) {
-            #level
-        }
-
-        fn encode(&self, given: &__rt::PresentColumns, out: &mut __rt::Vec<u8>) {
+        fn encode(&self, present: &__rt::PresentColumns, out: &mut ::std::vec::Vec<u8>) {
             #encode
         }
 
@@ -148,7 +148,7 @@ fn implementation(table: &Table) -> TokenStream {
 
 /// Returns the method that compares dates with the arrival of their event; none if no column has
 /// such a limit.
-fn check_dates(table: &Table) -> Option<TokenStream> {
+fn check_dates(table: &Table, columns: &Columns) -> Option<TokenStream> {
     let checks: Vec<_> = table
         .stored()
         .filter(|(_, column)| column.role == Role::Event)
@@ -156,17 +156,17 @@ fn check_dates(table: &Table) -> Option<TokenStream> {
             let (age, ahead) = (column.event.max_age, column.event.max_ahead);
             age.or(ahead)?;
             let (age, ahead) = (period(age), period(ahead));
-            let (index, field) = (Literal::usize_unsuffixed(index), names::ident(&column.field));
+            let (index, field) = (columns.index(index), names::ident(&column.field));
             Some(quote! {
-                if given.contains(#index) {
-                    __rt::check_date(&self.#field, stamp, #age, #ahead, &TABLE.columns[#index], refusals);
+                if present.contains(#index) {
+                    __rt::check_date(&self.#field, meta, #age, #ahead, &TABLE.columns[#index], invalid);
                 }
             })
         })
         .collect();
     (!checks.is_empty()).then(|| {
         quote! {
-            fn check_dates(&self, stamp: &__rt::EventMeta<'a>, given: &__rt::PresentColumns, refusals: &mut __rt::InvalidColumns) {
+            fn check_dates(&self, meta: &__rt::EventMeta<'a>, present: &__rt::PresentColumns, invalid: &mut __rt::InvalidColumns) {
                 #(#checks)*
             }
         }
@@ -177,27 +177,27 @@ fn period(seconds: Option<u32>) -> TokenStream {
     match seconds {
         Some(seconds) => {
             let seconds = Literal::u32_unsuffixed(seconds);
-            quote!(__rt::Some(#seconds))
+            quote!(Some(#seconds))
         }
-        None => quote!(__rt::None),
+        None => quote!(None),
     }
 }
 
-fn column(table: &Table) -> TokenStream {
+fn column(table: &Table, columns: &Columns) -> TokenStream {
     let arms = table.columns.iter().enumerate().flat_map(|(index, column)| {
-        let index = Literal::usize_unsuffixed(index);
-        let arm = move |path| (path, quote!(__rt::Some(#index)));
+        let index = columns.index(index);
+        let arm = move |path| (path, quote!(Some(#index)));
         column.paths.iter().map(String::as_str).map(arm)
     });
-    text_match(&quote!(path), arms, &quote!(__rt::None))
+    text_match(&quote!(path), arms, &quote!(None))
 }
 
-fn put(table: &Table) -> TokenStream {
+fn put(table: &Table, columns: &Columns) -> TokenStream {
     let arms = table
         .stored()
         .filter(|(_, column)| column.role == Role::Event)
         .map(|(index, column)| {
-            let index = Literal::usize_unsuffixed(index);
+            let index = columns.index(index);
             let field = names::ident(&column.field);
             let read = quote!(input.read(&mut self.#field));
             match column.event.max_bytes {
@@ -217,7 +217,7 @@ fn put(table: &Table) -> TokenStream {
     quote! {
         match column {
             #(#arms)*
-            _ => __rt::Ok(()),
+            _ => Ok(()),
         }
     }
 }
@@ -227,28 +227,28 @@ fn put(table: &Table) -> TokenStream {
 pub(super) fn bytes(ty: &Type, field: &Ident) -> TokenStream {
     match (ty.is_text(), ty.is_nullable()) {
         (true, false) => quote!(self.#field.len()),
-        (true, true) => quote!(self.#field.as_deref().map_or(0, __rt::str::len)),
+        (true, true) => quote!(self.#field.as_deref().map_or(0, str::len)),
         (false, _) => quote!(__rt::encoded_bytes(&self.#field)),
     }
 }
 
 /// Returns the method for the required columns and alternative paths; none if there are neither.
-fn rules(table: &Table) -> Option<TokenStream> {
-    let columns = || {
+fn rules(table: &Table, columns: &Columns) -> Option<TokenStream> {
+    let indexed = || {
         table
             .columns
             .iter()
             .enumerate()
-            .map(|(index, column)| (Literal::usize_unsuffixed(index), column))
+            .map(|(index, column)| (columns.index(index), column))
     };
-    let required: Vec<_> = columns()
+    let required: Vec<_> = indexed()
         .filter(|(_, column)| column.event.is_required)
         .map(|(index, column)| {
             let path = column.event.from.first().map_or(&column.name, |path| &path.text);
             quote!((#index, #path))
         })
         .collect();
-    let alternatives: Vec<_> = columns()
+    let alternatives: Vec<_> = indexed()
         .filter(|(_, column)| column.event.from.len() > 1)
         .map(|(index, column)| {
             let paths = column.event.from.iter().map(|path| &path.text);
@@ -269,24 +269,40 @@ fn rules(table: &Table) -> Option<TokenStream> {
     })
 }
 
-fn extra(table: &Table) -> TokenStream {
+/// Returns the methods for the extras; none if the table has none.
+fn extra(table: &Table) -> Option<TokenStream> {
+    if table.extras.is_empty() {
+        return None;
+    }
+    let paths = table.extras.iter().enumerate().map(|(index, extra)| {
+        let index = Literal::usize_unsuffixed(index);
+        (extra.path.as_str(), quote!(Some(#index)))
+    });
+    let extra_at = text_match(&quote!(path), paths, &quote!(None));
     let arms = table.extras.iter().enumerate().map(|(index, extra)| {
         let index = Literal::usize_unsuffixed(index);
         let key = names::ident(&table.columns[extra.key].field);
         let value = names::ident(&table.columns[extra.value].field);
         quote! {
-            #index => __rt::Some(__rt::ExtraMut { keys: &mut self.#key, values: &mut self.#value }),
+            #index => Some(__rt::ExtraMut { keys: &mut self.#key, values: &mut self.#value }),
         }
     });
-    quote! {
-        match extra {
-            #(#arms)*
-            _ => __rt::None,
+    Some(quote! {
+        fn extra_at(&self, path: &str) -> ::core::option::Option<usize> {
+            #extra_at
         }
-    }
+
+        fn extra(&mut self, extra: usize) -> ::core::option::Option<__rt::ExtraMut<'_, 'a>> {
+            match extra {
+                #(#arms)*
+                _ => None,
+            }
+        }
+    })
 }
 
-fn stamp(table: &Table) -> TokenStream {
+/// Returns the method that fills the collector's own columns; none if the table has none.
+fn stamp(table: &Table, columns: &Columns) -> Option<TokenStream> {
     let statements = table.stored().filter_map(|(index, column)| {
         let Role::Server(value) = column.role else { return None };
         let field = names::ident(&column.field);
@@ -298,46 +314,52 @@ fn stamp(table: &Table) -> TokenStream {
                     bits: 64,
                     signed: false,
                 },
-            ) => quote!(self.#field = stamp.id;),
+            ) => quote!(self.#field = meta.id;),
             (
                 CollectorValue::Uid,
                 Type::Int {
                     bits: 64,
                     signed: false,
                 },
-            ) => quote!(self.#field = stamp.uid;),
+            ) => quote!(self.#field = meta.uid;),
             (
                 CollectorValue::Fingerprint,
                 Type::Int {
                     bits: 64,
                     signed: false,
                 },
-            ) => quote!(self.#field = stamp.fingerprint;),
+            ) => quote!(self.#field = meta.fingerprint;),
             (
                 CollectorValue::Timestamp,
                 Type::Int {
                     bits: 64,
                     signed: false,
                 },
-            ) => quote!(self.#field = stamp.unix_ms;),
-            (CollectorValue::Channel, Type::String) => quote!(self.#field = __rt::Cow::Borrowed(stamp.channel);),
-            (CollectorValue::Service, Type::String) => quote!(self.#field = __rt::Cow::Borrowed(stamp.service);),
-            (CollectorValue::Name, Type::String) => quote!(self.#field = __rt::Cow::Borrowed(stamp.name);),
-            (CollectorValue::Ip, Type::String) => quote!(self.#field = __rt::Cow::Borrowed(stamp.ip);),
+            ) => quote!(self.#field = meta.unix_ms;),
+            (CollectorValue::Channel, Type::String) => {
+                quote!(self.#field = ::std::borrow::Cow::Borrowed(meta.channel);)
+            }
+            (CollectorValue::Service, Type::String) => {
+                quote!(self.#field = ::std::borrow::Cow::Borrowed(meta.service);)
+            }
+            (CollectorValue::Name, Type::String) => quote!(self.#field = ::std::borrow::Cow::Borrowed(meta.name);),
+            (CollectorValue::Ip, Type::String) => quote!(self.#field = ::std::borrow::Cow::Borrowed(meta.ip);),
             (CollectorValue::UserAgent, Type::String) => {
-                quote!(self.#field = __rt::Cow::Borrowed(stamp.user_agent.unwrap_or_default());)
+                quote!(self.#field = ::std::borrow::Cow::Borrowed(meta.user_agent.unwrap_or_default());)
             }
             (CollectorValue::Referer, Type::String) => {
-                quote!(self.#field = __rt::Cow::Borrowed(stamp.referer.unwrap_or_default());)
+                quote!(self.#field = ::std::borrow::Cow::Borrowed(meta.referer.unwrap_or_default());)
             }
-            (CollectorValue::Date, Type::Date) => quote!(self.#field = stamp.date();),
-            (CollectorValue::DateTime, Type::DateTime(None)) => quote!(self.#field = stamp.date_time();),
+            (CollectorValue::Date, Type::Date) => quote!(self.#field = meta.date();),
+            (CollectorValue::DateTime, Type::DateTime(None)) => quote!(self.#field = meta.date_time();),
             (CollectorValue::ProjectId, Type::Int { bits: ..=128, .. }) => {
-                let index = Literal::usize_unsuffixed(index);
-                quote!(stamp.put_project(&mut self.#field, &TABLE.columns[#index], refusals);)
+                let index = columns.index(index);
+                quote!(meta.put_project(&mut self.#field, &TABLE.columns[#index], invalid);)
             }
-            (CollectorValue::Date, Type::String) => quote!(self.#field = __rt::Cow::Owned(stamp.date_text());),
-            (CollectorValue::DateTime, Type::String) => quote!(self.#field = __rt::Cow::Owned(stamp.date_time_text());),
+            (CollectorValue::Date, Type::String) => quote!(self.#field = ::std::borrow::Cow::Owned(meta.date_text());),
+            (CollectorValue::DateTime, Type::String) => {
+                quote!(self.#field = ::std::borrow::Cow::Owned(meta.date_time_text());)
+            }
             _ => {
                 let value = match (value, ty) {
                     // A point in time instead of a number of milliseconds.
@@ -345,42 +367,60 @@ fn stamp(table: &Table) -> TokenStream {
                     _ => value,
                 };
                 let value = names::ident(&format!("{value:?}"));
-                let index = Literal::usize_unsuffixed(index);
-                quote!(stamp.put(__rt::CollectorValue::#value, &mut self.#field, &TABLE.columns[#index], refusals);)
+                let index = columns.index(index);
+                quote!(meta.put(__rt::CollectorValue::#value, &mut self.#field, &TABLE.columns[#index], invalid);)
             }
         };
         Some(direct)
     });
-    quote!(#(#statements)*)
-}
-
-fn level(table: &Table) -> TokenStream {
-    let groups = table.nested.iter().map(|members| {
-        let fields: Vec<_> = members
-            .iter()
-            .map(|index| names::ident(&table.columns[*index].field))
-            .collect();
-        let indexes: Vec<_> = members.iter().map(|index| Literal::usize_unsuffixed(*index)).collect();
+    let statements: Vec<_> = statements.collect();
+    (!statements.is_empty()).then(|| {
         quote! {
-            let mut length = 0;
-            #(length = self.#fields.len().max(length);)*
-            #(__rt::level(&mut self.#fields, given.contains(#indexes), length, &TABLE.columns[#indexes], refusals);)*
+            fn stamp(&mut self, meta: &__rt::EventMeta<'a>, invalid: &mut __rt::InvalidColumns) {
+                #(#statements)*
+            }
         }
-    });
-    quote!(#(#groups)*)
+    })
 }
 
-fn encode(table: &Table) -> TokenStream {
+/// Returns the method that pads the arrays of each Nested; none if the table has no Nested.
+fn level(table: &Table, columns: &Columns) -> Option<TokenStream> {
+    let groups: Vec<_> = table
+        .nested
+        .iter()
+        .map(|members| {
+            let fields: Vec<_> = members
+                .iter()
+                .map(|index| names::ident(&table.columns[*index].field))
+                .collect();
+            let indexes: Vec<_> = members.iter().map(|index| columns.index(*index)).collect();
+            quote! {
+                let mut length = 0;
+                #(length = self.#fields.len().max(length);)*
+                #(__rt::level(&mut self.#fields, present.contains(#indexes), length, &TABLE.columns[#indexes], invalid);)*
+            }
+        })
+        .collect();
+    (!groups.is_empty()).then(|| {
+        quote! {
+            fn level(&mut self, present: &__rt::PresentColumns, invalid: &mut __rt::InvalidColumns) {
+                #(#groups)*
+            }
+        }
+    })
+}
+
+fn encode(table: &Table, columns: &Columns) -> TokenStream {
     let marked = table.has_computed_defaults();
     let statements = table.stored().map(|(index, column)| {
         let field = names::ident(&column.field);
-        let put = quote!(__rt::Encode::put(&self.#field, out););
-        let index = Literal::usize_unsuffixed(index);
+        let put = quote!(self.#field.put(out););
+        let index = columns.index(index);
         match (marked, column.has_computed_default()) {
             (false, _) => put,
             (true, false) => quote!(out.push(__rt::VALUE); #put),
             (true, true) => quote! {
-                if given.contains(#index) {
+                if present.contains(#index) {
                     out.push(__rt::VALUE);
                     #put
                 } else {

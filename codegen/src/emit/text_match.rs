@@ -5,28 +5,35 @@ use std::collections::{BTreeMap, BTreeSet};
 use proc_macro2::{Literal, TokenStream};
 use quote::quote;
 
-/// The most texts that are compared one after another; more are first distinguished by a byte.
-const FEW: usize = 3;
+/// A match with fewer arms than this is a plain one.
+pub(super) const FEW_ARMS: usize = 10;
 
-/// Returns a match of `value` over texts, first by length and then by the bytes that distinguish
-/// most of them. A plain match compares with one text after another, which for a table of many
-/// columns takes quadratic time.
+/// The most texts of one length that a nested match compares one after another; it distinguishes
+/// more by a byte first.
+const FEW_OF_ONE_LENGTH: usize = 3;
+
+/// Returns a match of `value` over texts. A plain match compares with one text after another, which
+/// takes quadratic time for an event of many columns. The match over many texts therefore first
+/// compares the length, and then the bytes that distinguish most texts of this length.
 pub(super) fn text_match<'t>(
     value: &TokenStream,
     arms: impl IntoIterator<Item = (&'t str, TokenStream)>,
     otherwise: &TokenStream,
 ) -> TokenStream {
-    let mut lengths: BTreeMap<usize, Vec<Arm<'t>>> = BTreeMap::new();
-    for (text, result) in arms {
-        lengths.entry(text.len()).or_default().push(Arm { text, result });
-    }
-    if lengths.is_empty() {
+    let arms: Vec<Arm<'t>> = arms.into_iter().map(|(text, result)| Arm { text, result }).collect();
+    if arms.is_empty() {
         return otherwise.clone();
+    }
+    if arms.len() < FEW_ARMS {
+        return plain(value, arms, otherwise);
+    }
+    let mut lengths: BTreeMap<usize, Vec<Arm<'t>>> = BTreeMap::new();
+    for arm in arms {
+        lengths.entry(arm.text.len()).or_default().push(arm);
     }
     let lengths = lengths.into_iter().map(|(length, arms)| {
         let length = Literal::usize_unsuffixed(length);
-        let inner = of_one_length(value, arms, otherwise);
-        quote!(#length => #inner,)
+        nested_arms(value, &length, arms, otherwise)
     });
     quote! {
         match #value.len() {
@@ -41,15 +48,25 @@ struct Arm<'t> {
     result: TokenStream,
 }
 
-fn of_one_length(value: &TokenStream, arms: Vec<Arm<'_>>, otherwise: &TokenStream) -> TokenStream {
-    let Some(place) = telling_byte(&arms).filter(|_| arms.len() > FEW) else {
-        let arms = arms.into_iter().map(|Arm { text, result }| quote!(#text => #result,));
-        return quote! {
-            match #value {
-                #(#arms)*
-                _ => #otherwise,
-            }
-        };
+fn plain(value: &TokenStream, arms: Vec<Arm<'_>>, otherwise: &TokenStream) -> TokenStream {
+    let arms = arms.into_iter().map(|Arm { text, result }| quote!(#text => #result,));
+    quote! {
+        match #value {
+            #(#arms)*
+            _ => #otherwise,
+        }
+    }
+}
+
+/// Returns the arms for the texts that have a length, or a byte in one position: each text in a
+/// guard if there are few, or else a match over another byte.
+fn nested_arms(value: &TokenStream, pattern: &Literal, arms: Vec<Arm<'_>>, otherwise: &TokenStream) -> TokenStream {
+    let Some(place) = distinguishing_byte(&arms).filter(|_| arms.len() > FEW_OF_ONE_LENGTH) else {
+        // If no guard holds, the last arm matches, which is `otherwise`, too.
+        let arms = arms
+            .into_iter()
+            .map(|Arm { text, result }| quote!(#pattern if #value == #text => #result,));
+        return quote!(#(#arms)*);
     };
     let mut bytes: BTreeMap<u8, Vec<Arm<'_>>> = BTreeMap::new();
     for arm in arms {
@@ -57,21 +74,20 @@ fn of_one_length(value: &TokenStream, arms: Vec<Arm<'_>>, otherwise: &TokenStrea
     }
     let bytes = bytes.into_iter().map(|(byte, arms)| {
         let byte = Literal::byte_character(byte);
-        let inner = of_one_length(value, arms, otherwise);
-        quote!(#byte => #inner,)
+        nested_arms(value, &byte, arms, otherwise)
     });
     let place = Literal::usize_unsuffixed(place);
     quote! {
-        match #value.as_bytes()[#place] {
+        #pattern => match #value.as_bytes()[#place] {
             #(#bytes)*
             _ => #otherwise,
-        }
+        },
     }
 }
 
 /// Returns the position of the first byte that has the most different values in texts of one
 /// length; none if all texts are the same.
-fn telling_byte(arms: &[Arm<'_>]) -> Option<usize> {
+fn distinguishing_byte(arms: &[Arm<'_>]) -> Option<usize> {
     let values = |place: usize| {
         let bytes: BTreeSet<_> = arms.iter().map(|arm| arm.text.as_bytes()[place]).collect();
         bytes.len()
@@ -107,9 +123,24 @@ mod tests {
         };
         let is_it = |arm: &&syn::Arm| {
             let pattern = &arm.pat;
-            [value.as_str(), "_"].contains(&quote!(#pattern).to_string().as_str())
+            let pattern = quote!(#pattern).to_string();
+            let (pattern, guard) = pattern.split_once(" if path == ").unwrap_or((&pattern, ""));
+            let guard_holds = guard.is_empty() || guard == Literal::string(text).to_string();
+            [value.as_str(), "_"].contains(&pattern) && guard_holds
         };
         find(&arms.iter().find(is_it).unwrap().body, text)
+    }
+
+    #[test]
+    fn few_texts_make_a_plain_match_and_many_a_nested_one() {
+        for (count, scrutinee) in [(1, "path"), (9, "path"), (10, "path . len ()")] {
+            let texts: Vec<_> = (0..count).map(|number| format!("c{number}")).collect();
+            let arms = texts.iter().map(|text| (text.as_str(), quote!(#text)));
+            let found: syn::ExprMatch = syn::parse2(text_match(&quote!(path), arms, &quote!(nothing))).unwrap();
+            let value = &found.expr;
+            assert_eq!(quote!(#value).to_string(), scrutinee, "{count}");
+        }
+        assert_eq!(text_match(&quote!(path), [], &quote!(nothing)).to_string(), "nothing");
     }
 
     #[test]

@@ -120,11 +120,11 @@ impl Grammar<'_> {
         };
         let Some((name, effect)) = lookup(&written) else {
             self.cursor.enter("(");
-            let message = format!("SimpleAggregateFunction takes no function `{written}`");
+            let message = format!("SimpleAggregateFunction does not support the function `{written}`");
             let known = FUNCTIONS.iter().map(|(name, _)| *name);
             return self.problem(
                 TypeError::new("aggregate-function", span, message)
-                    .help("it takes `any`, `anyLast`, `min`, `max`, `sum`, `groupBitOr`, `groupArrayArray`, `sumMap` and a few others")
+                    .help("use `any`, `anyLast`, `min`, `max`, `sum`, `groupBitOr`, `groupArrayArray`, `sumMap` or one of a few others")
                     .did_you_mean(suggest::closest(&written, known)),
             );
         };
@@ -135,14 +135,14 @@ impl Grammar<'_> {
                 let problem = TypeError::new(
                     "aggregate-function",
                     span,
-                    "`groupArrayLastArray` needs to know how many values it keeps",
+                    "`groupArrayLastArray` needs the number of values to keep",
                 );
                 return self.problem(problem.help("write `groupArrayLastArray(10)`"));
             }
             [] => None,
             [(1.., _)] if takes_size => Some(parameters.items[0].0),
             [(0, zero)] if takes_size => {
-                let message = format!("`{name}` keeps at least one value");
+                let message = format!("`{name}` must keep at least one value");
                 return self.problem(TypeError::new("type-range", zero.clone(), message));
             }
             _ => {
@@ -170,13 +170,13 @@ fn is_closed(function: &AggregateFunction, effect: Effect, ty: &Type, span: &Ran
         Some(made) => Err(TypeError::new(
             "aggregate-type",
             span.clone(),
-            format!("`{function}` makes of `{ty}` a value of another type"),
+            format!("the result of `{function}` has another type than `{ty}`"),
         )
         .help(format!("write `{made}`"))),
         None => Err(TypeError::new(
             "aggregate-type",
             span.clone(),
-            format!("`{function}` takes no values of the type `{ty}`"),
+            format!("`{function}` does not accept values of the type `{ty}`"),
         )),
     }
 }

@@ -59,8 +59,8 @@ impl Grammar<'_> {
         }
         let ignored = match self.cursor.peek().map(|token| &token.kind) {
             Some(TokenKind::Number) => {
-                let is_whole = literal::whole_number(self.cursor.slice(self.cursor.here())).is_some();
-                if is_whole && !is_signed {
+                let is_whole_number = literal::whole_number(self.cursor.slice(self.cursor.here())).is_some();
+                if is_whole_number && !is_signed {
                     Ignored::WholeNumber
                 } else {
                     Ignored::Other
@@ -74,10 +74,10 @@ impl Grammar<'_> {
     }
 
     /// Adds a warning that ClickHouse ignores an argument.
-    pub(super) fn reads_over(&mut self, span: Range<usize>, why: &str, cure: impl Into<String>) {
-        let message = format!("ClickHouse reads over `{}`: {why}", self.cursor.slice(span.clone()));
+    pub(super) fn ignored_argument(&mut self, span: Range<usize>, why: &str, help: impl Into<String>) {
+        let message = format!("ClickHouse ignores `{}`: {why}", self.cursor.slice(span.clone()));
         self.warnings
-            .push(TypeError::warning("read-over", span, message).help(cure));
+            .push(TypeError::warning("read-over", span, message).help(help));
     }
 
     /// Reads a string; `what` describes it in messages.
@@ -87,12 +87,12 @@ impl Grammar<'_> {
                 let span = self.cursor.here();
                 let written = self.cursor.slice(span.clone());
                 if !written.starts_with(['\'', '$']) {
-                    let message = format!("`{written}` is the text `{}`", text.escape_debug());
+                    let message = format!("ClickHouse reads `{written}` as the string `{}`", text.escape_debug());
                     let warning = TypeError::warning("encoded-text", span, message);
-                    let cure = format!("write `{}`", quote_text(text));
+                    let help = format!("write `{}`", quote_text(text));
                     let is_readable = !text.contains(char::is_control);
                     self.warnings
-                        .push(if is_readable { warning.help(cure) } else { warning });
+                        .push(if is_readable { warning.help(help) } else { warning });
                 }
                 self.cursor.next();
                 Some(text.clone())
@@ -100,11 +100,7 @@ impl Grammar<'_> {
             Some(TokenKind::Text(None)) => {
                 let span = self.cursor.here();
                 self.cursor.next();
-                self.problem(TypeError::new(
-                    "type-arguments",
-                    span,
-                    format!("{what} has to be UTF-8"),
-                ))
+                self.problem(TypeError::new("type-arguments", span, format!("{what} must be UTF-8")))
             }
             _ => {
                 let problem = self.cursor.expected(&format!("{what} between single quotes"));
@@ -156,7 +152,7 @@ impl Grammar<'_> {
                 span: name.clone(),
             });
         };
-        let behind = std::mem::replace(&mut self.cursor, inner);
+        let after = std::mem::replace(&mut self.cursor, inner);
         let (mut items, mut is_sound) = (Vec::new(), true);
         while !self.cursor.is_done() {
             let start = self.cursor.here().start;
@@ -172,20 +168,20 @@ impl Grammar<'_> {
             self.cursor.skip_to_comma();
             self.cursor.eat_sign(',');
         }
-        self.cursor = behind;
+        self.cursor = after;
         is_sound.then_some(Arguments { items, span })
     }
 
     fn unexpected_in_list(&mut self) {
         let mut problem = self.cursor.expected("`,` or `)`");
         if self.cursor.is_keyword(0, "NULL") {
-            problem = problem.help("inside of a type, NULL is written as `Nullable(…)`");
+            problem = problem.help("inside a type, write `Nullable(…)` for NULL");
         } else if self
             .cursor
             .word()
             .is_some_and(|word| RESERVED.iter().any(|known| known.eq_ignore_ascii_case(word)))
         {
-            problem = problem.help("only the column as a whole takes modifiers, behind its type");
+            problem = problem.help("write modifiers after the type of the whole column");
         }
         self.problems.push(problem);
     }

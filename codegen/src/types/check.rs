@@ -31,15 +31,15 @@ pub(super) fn fixed_string_length(bytes: u64, span: &Range<usize>) -> Rule {
         0 => Err(TypeError::new(
             "type-range",
             span.clone(),
-            "a FixedString has at least one byte",
+            "a FixedString must have at least one byte",
         )),
         1..=MAX_FIXED_STRING_BYTES => Ok(()),
         _ => Err(TypeError::new(
             "type-range",
             span.clone(),
-            format!("ClickHouse refuses a FixedString of more than {MAX_FIXED_STRING_BYTES} bytes"),
+            format!("ClickHouse rejects a FixedString of more than {MAX_FIXED_STRING_BYTES} bytes"),
         )
-        .help("use `String`, whose values are as long as they need to be")),
+        .help("use `String`, which has no fixed length")),
     }
 }
 
@@ -47,7 +47,7 @@ pub(super) fn decimal_precision(precision: u64, span: &Range<usize>) -> Rule {
     if (1..=MAX_DECIMAL_PRECISION).contains(&precision) {
         return Ok(());
     }
-    let message = format!("a Decimal's precision is from 1 to {MAX_DECIMAL_PRECISION}, not {precision}");
+    let message = format!("a Decimal's precision must be from 1 to {MAX_DECIMAL_PRECISION}, not {precision}");
     Err(TypeError::new("type-range", span.clone(), message))
 }
 
@@ -55,7 +55,7 @@ pub(super) fn decimal_scale(scale: u64, precision: u64, span: &Range<usize>) -> 
     if scale <= precision {
         return Ok(());
     }
-    let message = format!("a Decimal of {precision} digits cannot have {scale} of them behind the point");
+    let message = format!("a Decimal of {precision} digits cannot have {scale} decimal places");
     Err(TypeError::new("type-range", span.clone(), message))
 }
 
@@ -63,16 +63,16 @@ pub(super) fn date_time64_digits(digits: u64, span: &Range<usize>) -> Rule {
     if digits <= MAX_DATE_TIME64_DIGITS {
         return Ok(());
     }
-    let message = format!("a DateTime64's precision is from 0 to {MAX_DATE_TIME64_DIGITS}, not {digits}");
-    Err(TypeError::new("type-range", span.clone(), message).help("9 is nanoseconds"))
+    let message = format!("a DateTime64's precision must be from 0 to {MAX_DATE_TIME64_DIGITS}, not {digits}");
+    Err(TypeError::new("type-range", span.clone(), message).help("write at most 9, which is nanoseconds"))
 }
 
 pub(super) fn time64_digits(digits: u64, span: &Range<usize>) -> Rule {
     if digits <= MAX_DATE_TIME64_DIGITS {
         return Ok(());
     }
-    let message = format!("a Time64's precision is from 0 to {MAX_DATE_TIME64_DIGITS}, not {digits}");
-    Err(TypeError::new("type-range", span.clone(), message).help("9 is nanoseconds"))
+    let message = format!("a Time64's precision must be from 0 to {MAX_DATE_TIME64_DIGITS}, not {digits}");
+    Err(TypeError::new("type-range", span.clone(), message).help("write at most 9, which is nanoseconds"))
 }
 
 /// The prefix of names of fixed offsets.
@@ -85,13 +85,7 @@ const UNKNOWN_ZONES: [&str; 2] = ["localtime", "posixrules"];
 /// Checks that the time zone exists. Its names are case-sensitive in ClickHouse, but not in the
 /// time zone database of this crate.
 pub(super) fn time_zone(name: &str, span: &Range<usize>) -> Rule {
-    let problem = || {
-        TypeError::new(
-            "unknown-time-zone",
-            span.clone(),
-            format!("there is no time zone `{name}`"),
-        )
-    };
+    let problem = || TypeError::new("unknown-time-zone", span.clone(), format!("unknown time zone `{name}`"));
     if name.is_empty() || UNKNOWN_ZONES.contains(&name) {
         return Ok(());
     }
@@ -130,20 +124,21 @@ fn is_offset(text: &str) -> bool {
 
 /// Returns a warning for a zone that ClickHouse looks up only among the files of its machine.
 pub(super) fn zone_of_the_machine(name: &str, span: &Range<usize>) -> Option<TypeError> {
-    let (message, cure) = if let Some(same) = name.strip_prefix(ZONES_OF_THE_MACHINE) {
+    let (message, help) = if let Some(same) = name.strip_prefix(ZONES_OF_THE_MACHINE) {
         (
-            format!("`{name}` is a time zone only where ClickHouse's machine has a file of that name"),
-            format!("write `{same}`, which is the same"),
+            format!("the time zone `{name}` exists only if ClickHouse's machine has a file of that name"),
+            format!("write `{same}`, which is the same time zone"),
         )
     } else if UNKNOWN_ZONES.contains(&name) {
         (
-            format!("which time zone `{name}` is, only ClickHouse's machine knows: local times of events are refused"),
-            "name the zone, as `'Europe/Berlin'`, or use `DateTime` alone, which is UTC to the collector".to_owned(),
+            format!("the time zone `{name}` depends on ClickHouse's machine: the collector rejects local times"),
+            "name the zone, for example `'Europe/Berlin'`, or write `DateTime` alone, which the collector reads as UTC"
+                .to_owned(),
         )
     } else {
         return None;
     };
-    Some(TypeError::warning("zone-of-the-machine", span.clone(), message).help(cure))
+    Some(TypeError::warning("zone-of-the-machine", span.clone(), message).help(help))
 }
 
 pub(super) fn enum_is_not_empty(count: usize, span: &Range<usize>) -> Rule {
@@ -151,7 +146,7 @@ pub(super) fn enum_is_not_empty(count: usize, span: &Range<usize>) -> Rule {
         return Ok(());
     }
     Err(
-        TypeError::new("enum-empty", span.clone(), "an enum has at least one value")
+        TypeError::new("enum-empty", span.clone(), "an enum must have at least one value")
             .help("write `Enum('first', 'second')`"),
     )
 }
@@ -171,7 +166,7 @@ pub(super) fn enum_range(name: &str, value: i64, bits: u8, span: &Range<usize>) 
         if i16::try_from(value).is_ok() {
             problem.help("use `Enum16`")
         } else {
-            problem.help(format!("its numbers are from {} to {}", i16::MIN, i16::MAX))
+            problem.help(format!("use numbers from {} to {}", i16::MIN, i16::MAX))
         }
     })
 }
@@ -181,7 +176,7 @@ pub(super) fn nested_is_not_empty(count: usize, span: &Range<usize>) -> Rule {
         return Ok(());
     }
     Err(
-        TypeError::new("nested-empty", span.clone(), "a Nested has at least one element")
+        TypeError::new("nested-empty", span.clone(), "a Nested must have at least one element")
             .help("write `Nested(name Type)`"),
     )
 }
@@ -194,21 +189,21 @@ pub(super) fn nullable(inner: &Type, span: &Range<usize>) -> Rule {
     );
     match inner {
         Type::LowCardinality(of) if !matches!(**of, Type::Nullable(_)) => {
-            Err(problem.help(format!("the other way round: `LowCardinality(Nullable({of}))`")))
+            Err(problem.help(format!("write `LowCardinality(Nullable({of}))`")))
         }
-        Type::Nullable(_) => Err(problem.help("once is enough")),
+        Type::Nullable(_) => Err(problem.help("remove one of the two Nullable")),
         Type::LowCardinality(_) => Err(problem),
         Type::Array(of) if nullable(of, span).is_ok() => Err(problem.help(format!(
-            "an array without elements stands for none; or `Array(Nullable({of}))`"
+            "use an empty array for a missing value, or write `Array(Nullable({of}))`"
         ))),
-        Type::Array(_) | Type::Map(..) | Type::Nested(_) => Err(problem.help("an empty one stands for none")),
+        Type::Array(_) | Type::Map(..) | Type::Nested(_) => Err(problem.help("use an empty value for a missing one")),
         Type::Tuple(_) => Err(problem.help("make its elements Nullable instead")),
         Type::Shape(Shape::Point) => {
-            Err(problem.help("use `Tuple(Nullable(Float64), Nullable(Float64))`, or take (0, 0) for none"))
+            Err(problem.help("use `Tuple(Nullable(Float64), Nullable(Float64))`, or (0, 0) for a missing value"))
         }
-        Type::Shape(_) => Err(problem.help("an empty one stands for none")),
+        Type::Shape(_) => Err(problem.help("use an empty value for a missing one")),
         Type::Variant(_) | Type::Geometry | Type::Dynamic { .. } => {
-            Err(problem.help("leave it out: NULL is one of its values"))
+            Err(problem.help("remove the Nullable: NULL is one of its values"))
         }
         Type::AggregateFunction(_) => Err(problem),
         Type::SimpleAggregateFunction(_, of) => nullable(of, span),
@@ -234,7 +229,7 @@ pub(super) fn low_cardinality(inner: &Type, span: &Range<usize>) -> Rule {
         | Type::Interval(_)
         | Type::Ipv4
         | Type::Ipv6 => {
-            let message = format!("ClickHouse refuses `LowCardinality({inner})`, as it makes small values slower");
+            let message = format!("ClickHouse rejects `LowCardinality({inner})`, which makes small values slower");
             Err(TypeError::new("low-cardinality-inner", span.clone(), message).help(format!("use `{inner}` alone")))
         }
         _ => {
@@ -271,17 +266,17 @@ pub(super) fn element_names<'a>(names: impl Iterator<Item = (Option<&'a str>, &'
     let mut first_has_name = None;
     for (name, span) in names {
         if *first_has_name.get_or_insert(name.is_some()) != name.is_some() {
-            let message = "either all elements of a Tuple have names or none has";
+            let message = "a Tuple must have names for all elements or for none";
             return Err(TypeError::new("element-names", span.clone(), message));
         }
         if let Some(name) = name {
             if name == "null" {
                 let message =
-                    "an element cannot be called `null`, which is what ClickHouse keeps for the mask of a Nullable";
+                    "an element cannot have the name `null`, which ClickHouse uses for the mask of a Nullable";
                 return Err(TypeError::new("element-names", span.clone(), message));
             }
             if !seen.insert(name) {
-                let message = format!("there are two elements called `{name}`");
+                let message = format!("two elements have the name `{name}`");
                 return Err(TypeError::new("element-names", span.clone(), message));
             }
             if name.contains('.') {
@@ -292,9 +287,9 @@ pub(super) fn element_names<'a>(names: impl Iterator<Item = (Option<&'a str>, &'
     for (name, span) in dotted {
         let mut others = name.match_indices('.').map(|(dot, _)| &name[..dot]);
         if let Some(other) = others.find(|other| seen.contains(other)) {
-            let message = format!("ClickHouse may store the elements `{other}` and `{name}` under one name");
+            let message = format!("ClickHouse may store the elements `{other}` and `{name}` under the same name");
             return Err(TypeError::new("element-names", span.clone(), message)
-                .help("call them so that none is the other with a dot behind it"));
+                .help("rename one of them: its name must not begin with the other name and a dot"));
         }
     }
     Ok(())

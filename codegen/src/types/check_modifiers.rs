@@ -68,7 +68,7 @@ fn codec(name: &str, span: Range<usize>) -> Rule {
         return Err(TypeError::new(
             "unknown-codec",
             span,
-            format!("ClickHouse refuses the experimental codec `{name}`"),
+            format!("ClickHouse rejects the experimental codec `{name}`"),
         ));
     }
     let problem = TypeError::new("unknown-codec", span, format!("ClickHouse has no codec `{name}`"));
@@ -83,7 +83,7 @@ pub(super) fn codec_is_stored(kind: Option<DefaultKind>, span: &Range<usize>) ->
     Err(TypeError::new(
         "modifier-conflict",
         span.clone(),
-        "an ALIAS takes no CODEC, as it is not stored",
+        "an ALIAS cannot have a CODEC, as ClickHouse does not store it",
     )
     .help("remove the CODEC"))
 }
@@ -97,9 +97,9 @@ pub(super) fn nested_has_no_default(ty: &Type, span: &Range<usize>) -> Rule {
     Err(TypeError::new(
         "default-misfit",
         span.clone(),
-        "a Nested takes no default: each of its elements is an array of its own",
+        "a Nested cannot have a default: each of its elements is an array of its own",
     )
-    .help("remove the default; without values in the row, the arrays are empty"))
+    .help("remove the default; the arrays of a row without values are empty"))
 }
 
 /// Rejects the literals that ClickHouse rejects when it creates the table. ClickHouse accepts more
@@ -114,29 +114,24 @@ pub(super) fn default_fits(ty: &Type, literal: &Literal, span: &Range<usize>) ->
         // ClickHouse inserts NULL for a text that it cannot read.
         (Type::Nullable(_), Literal::Null | Literal::Text(_)) => Ok(()),
         (Type::Nullable(inner), _) => default_fits(inner, literal, span),
-        (_, Literal::Null) => {
-            Err(misfit(format!("the default of `{ty}` cannot be NULL")).help(format!("make the type `Nullable({ty})`")))
-        }
+        (_, Literal::Null) => Err(misfit(format!("the default of `{ty}` cannot be NULL"))
+            .help(format!("change the type to `Nullable({ty})`"))),
         (Type::Shape(shape), _) => default_fits(&shape.spelled_out(), literal, span).map_err(|problem| TypeError {
             message: problem.message.replace(&shape.spelled_out().to_string(), shape.name()),
             ..problem
         }),
         (Type::Json(_), Literal::Text(text)) if text.trim_start().starts_with('{') => Ok(()),
-        (Type::Json(_), _) => {
-            Err(misfit(format!("the default of `{ty}` has to be a JSON object")).help("write `'{…}'`"))
-        }
+        (Type::Json(_), _) => Err(misfit(format!("the default of `{ty}` must be a JSON object")).help("write `'{…}'`")),
         (Type::QBit { element, dimension, .. }, Literal::Array(items)) if items.len() == *dimension as usize => {
             items.iter().try_for_each(|item| default_fits(element, item, span))
         }
         (Type::QBit { .. }, Literal::Text(text)) if text.starts_with('[') => Ok(()),
-        (Type::QBit { dimension, .. }, _) => Err(misfit(format!(
-            "the default of `{ty}` has to be an array of {dimension} numbers"
-        ))
-        .help("write `[…]`")),
-        (Type::Geometry, Literal::Text(_)) => Ok(()),
-        (Type::Geometry, _) => {
-            Err(misfit("a literal has no shape".to_owned()).help("write `CAST((1, 2), 'Point')`, or another shape"))
+        (Type::QBit { dimension, .. }, _) => {
+            Err(misfit(format!("the default of `{ty}` must be an array of {dimension} numbers")).help("write `[…]`"))
         }
+        (Type::Geometry, Literal::Text(_)) => Ok(()),
+        (Type::Geometry, _) => Err(misfit("a literal cannot be a geometry".to_owned())
+            .help("write `CAST((1, 2), 'Point')`, or a cast to another geometry")),
         (Type::Array(of), Literal::Array(items)) => items.iter().try_for_each(|item| default_fits(of, item, span)),
         (Type::Array(_), Literal::Text(text)) if text.starts_with('[') => Ok(()),
         (Type::Tuple(elements), Literal::Tuple(items)) if elements.len() == items.len() => elements
@@ -147,21 +142,21 @@ pub(super) fn default_fits(ty: &Type, literal: &Literal, span: &Range<usize>) ->
         (Type::Map(..), Literal::Array(_)) => Ok(()),
         (Type::Map(..), Literal::Text(text)) if text.starts_with('{') => Ok(()),
         (Type::Map(..), _) => {
-            Err(misfit(format!("the default of `{ty}` has to be a map")).help("write `map('key', value)`"))
+            Err(misfit(format!("the default of `{ty}` must be a map")).help("write `map('key', value)`"))
         }
-        (Type::Array(_), _) => Err(misfit(format!("the default of `{ty}` has to be an array")).help("write `[…]`")),
+        (Type::Array(_), _) => Err(misfit(format!("the default of `{ty}` must be an array")).help("write `[…]`")),
         (Type::Tuple(elements), _) => Err(misfit(format!(
-            "the default of `{ty}` has to be a tuple of {} values",
+            "the default of `{ty}` must be a tuple of {} values",
             elements.len()
         ))
         .help("write `tuple(…)`")),
         // A String accepts any literal.
         (Type::String, _) => Ok(()),
         (_, Literal::Array(_) | Literal::Tuple(_)) => {
-            Err(misfit(format!("the default of `{ty}` has to be a single value")))
+            Err(misfit(format!("the default of `{ty}` must be a single value")))
         }
         (Type::Enum { values, .. }, Literal::Text(text)) if !values.iter().any(|(name, _)| name == text) => {
-            let problem = misfit(format!("`{text}` is not among the values of this enum"));
+            let problem = misfit(format!("this enum has no value `{text}`"));
             Err(problem.did_you_mean(suggest::closest(text, values.iter().map(|(name, _)| name.as_str()))))
         }
         (Type::Enum { values, .. }, Literal::Number(number))
@@ -169,20 +164,20 @@ pub(super) fn default_fits(ty: &Type, literal: &Literal, span: &Range<usize>) ->
                 .parse()
                 .is_ok_and(|number: i128| !values.iter().any(|(_, value)| i128::from(*value) == number)) =>
         {
-            Err(misfit(format!("{number} is not among the numbers of this enum")))
+            Err(misfit(format!("this enum has no number {number}")))
         }
         (Type::FixedString(length), Literal::Text(text)) if text.len() > *length as usize => Err(misfit(format!(
-            "this default is {} bytes long, and `{ty}` holds {length}",
+            "this default has {} bytes, but `{ty}` holds {length}",
             text.len()
         ))),
         (Type::FixedString(_), Literal::Number(_) | Literal::Bool(_)) => {
-            Err(misfit(format!("the default of `{ty}` has to be a text")).help("write it between single quotes"))
+            Err(misfit(format!("the default of `{ty}` must be a string")).help("write it between single quotes"))
         }
         (Type::Uuid | Type::Ipv6, Literal::Number(_) | Literal::Bool(_)) => {
-            Err(misfit(format!("the default of `{ty}` has to be a text")).help("write it between single quotes"))
+            Err(misfit(format!("the default of `{ty}` must be a string")).help("write it between single quotes"))
         }
         (_, Literal::Text(text)) if !is_readable(ty, text) => Err(misfit(format!(
-            "the default `{}` cannot be read as `{ty}`",
+            "ClickHouse cannot read the default `{}` as `{ty}`",
             quote_text(text)
         ))),
         _ => Ok(()),
@@ -255,7 +250,7 @@ mod tests {
     #[test]
     fn an_enum_s_default_is_one_of_its_values() {
         let problem = &parse("Enum8('open', 'click') DEFAULT 'opne'").unwrap_err()[0];
-        assert_eq!(problem.message, "`opne` is not among the values of this enum");
+        assert_eq!(problem.message, "this enum has no value `opne`");
         assert_eq!(problem.help.as_deref(), Some("did you mean `open`?"));
         assert_eq!(refusal("Enum8('a') DEFAULT 5").1, "5");
     }
@@ -265,7 +260,7 @@ mod tests {
         assert_eq!(refusal("Array(Int8) DEFAULT [1, 'x']").1, "[1, 'x']");
         assert_eq!(
             refusal("Int8 DEFAULT [1]").0,
-            "the default of `Int8` has to be a single value"
+            "the default of `Int8` must be a single value"
         );
         assert_eq!(
             refusal("Int8 NOT NULL DEFAULT NULL").0,

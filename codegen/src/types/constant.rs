@@ -22,12 +22,12 @@ pub(crate) fn constant(declaration: &Declaration) -> Option<TokenStream> {
 fn value(literal: &Literal, ty: &Type) -> Option<TokenStream> {
     match (ty, literal) {
         (Type::LowCardinality(inner), literal) => value(literal, inner),
-        (Type::Nullable(_), Literal::Null) => Some(quote!(__rt::None)),
+        (Type::Nullable(_), Literal::Null) => Some(quote!(None)),
         (Type::Nullable(inner), literal) => {
             let inner = value(literal, inner)?;
-            Some(quote!(__rt::Some(#inner)))
+            Some(quote!(Some(#inner)))
         }
-        (Type::String, Literal::Text(text)) => Some(quote!(__rt::Cow::Borrowed(#text))),
+        (Type::String, Literal::Text(text)) => Some(quote!(::std::borrow::Cow::Borrowed(#text))),
         (Type::Bool, Literal::Bool(value)) => Some(quote!(#value)),
         (Type::Int { bits, signed }, Literal::Number(text)) => integer(text, *bits, *signed),
         (Type::Float(64), Literal::Number(text)) => {

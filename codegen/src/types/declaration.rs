@@ -139,10 +139,10 @@ pub(crate) fn parse(text: &str) -> Result<Declaration, Vec<TypeError>> {
     match ty {
         Some(ty) if problems.is_empty() => Ok(Declaration {
             warnings,
-            ..whole(ty, ty_span, written)?
+            ..complete(ty, ty_span, written)?
         }),
         Some(ty) => {
-            problems.extend(whole(ty, ty_span, written).err().into_iter().flatten());
+            problems.extend(complete(ty, ty_span, written).err().into_iter().flatten());
             Err(problems)
         }
         None => Err(problems),
@@ -169,15 +169,15 @@ fn untyped(cursor: Cursor<'_>) -> Result<Declaration, Vec<TypeError>> {
     let Some(default) = written.default.as_ref().filter(|default| !default.text.is_empty()) else {
         let problem = missing(first, format!("expected the column's type, found `{word}`"));
         return Err(vec![
-            problem.help(format!("write the type first, as in `String {word} …`")),
+            problem.help(format!("write the type first, for example `String {word} …`")),
         ]);
     };
     let span = default.span.clone();
     match inference::inferred(&default.text) {
-        Some(Inferred::Type(ty)) => whole(ty, span, written),
+        Some(Inferred::Type(ty)) => complete(ty, span, written),
         Some(Inferred::Column(column)) => Ok(Declaration {
             ty_of: Some(column),
-            ..whole(Type::String, span, written)?
+            ..complete(Type::String, span, written)?
         }),
         None => Err(vec![cannot_infer(span, default.kind)]),
     }
@@ -186,13 +186,13 @@ fn untyped(cursor: Cursor<'_>) -> Result<Declaration, Vec<TypeError>> {
 /// Returns the problem that a type is missing, as only ClickHouse could infer it.
 fn cannot_infer(span: Range<usize>, kind: DefaultKind) -> TypeError {
     let keyword = kind.keyword();
-    TypeError::new("missing-type", span, "the column's type cannot be inferred from this").help(format!(
-        "write the type before it, as in `UInt64 {keyword} …`: only a literal and another column's name say theirs"
+    TypeError::new("missing-type", span, "Rowmill cannot infer the column's type from this").help(format!(
+        "write the type before it, for example `UInt64 {keyword} …`: Rowmill infers the type only of a literal and of another column"
     ))
 }
 
 /// Combines the type and its modifiers.
-fn whole(ty: Type, ty_span: Range<usize>, written: Written) -> Result<Declaration, Vec<TypeError>> {
+fn complete(ty: Type, ty_span: Range<usize>, written: Written) -> Result<Declaration, Vec<TypeError>> {
     let Written {
         null,
         default,
@@ -264,7 +264,7 @@ fn nullability(
     default: Option<&DefaultExpr>,
 ) -> Result<Type, TypeError> {
     if let (Type::Nullable(_), Some((_, span))) = (&ty, null) {
-        let message = "a Nullable type takes neither NULL nor NOT NULL";
+        let message = "a Nullable type cannot have NULL or NOT NULL after it";
         return Err(TypeError::new("modifier-conflict", span.clone(), message).help("remove it"));
     }
     let default_is_null =
@@ -317,16 +317,16 @@ mod tests {
     }
 
     /// Compares the problems of each case with the expected ones beside it.
-    fn compare(cases: &str, said: impl Fn(&str) -> Vec<TypeError>) {
+    fn compare(cases: &str, found_problems: impl Fn(&str) -> Vec<TypeError>) {
         let others: Vec<String> = cases
             .lines()
             .filter_map(|line| {
                 let text = line.split('\t').next().unwrap_or_default();
-                let said: String = said(text)
+                let found_problems: String = found_problems(text)
                     .iter()
                     .map(|problem| format!("\t{}", rendered(problem)))
                     .collect();
-                Some(format!("{text}{said}")).filter(|found| found != line)
+                Some(format!("{text}{found_problems}")).filter(|found| found != line)
             })
             .collect();
         assert!(others.is_empty(), "\n{}\n", others.join("\n"));

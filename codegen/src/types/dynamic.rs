@@ -18,7 +18,7 @@ impl Grammar<'_> {
                 max_types: DEFAULT_MAX_TYPES,
             }),
             [(max_types, _)] => Some(Type::Dynamic { max_types: *max_types }),
-            _ => self.wrong_count(name, arguments.span, "one argument at most, `max_types = 32`"),
+            _ => self.wrong_count(name, arguments.span, "at most one argument, `max_types = 32`"),
         }
     }
 
@@ -35,7 +35,7 @@ impl Grammar<'_> {
         match u8::try_from(number) {
             Ok(number @ ..=MOST_MAX_TYPES) => Some(number),
             _ => {
-                let message = format!("`{MAX_TYPES}` is from 0 to {MOST_MAX_TYPES}, not {number}");
+                let message = format!("`{MAX_TYPES}` must be from 0 to {MOST_MAX_TYPES}, not {number}");
                 self.problem(TypeError::new("type-range", self.cursor.since(start), message))
             }
         }

@@ -37,7 +37,7 @@ pub(super) fn element(grammar: &mut Grammar<'_>) -> Option<Element> {
         }),
         None => {
             let span = grammar.cursor.since(start);
-            let message = format!("an enum value is a whole number, not `{written}`");
+            let message = format!("an enum value must be a whole number, not `{written}`");
             grammar.problems.push(TypeError::new("type-arguments", span, message));
             None
         }
@@ -84,7 +84,7 @@ pub(super) fn number(
             problems.push(TypeError::new(
                 "enum-duplicate",
                 span.clone(),
-                format!("the name `{name}` stands twice in this enum"),
+                format!("this enum has the name `{name}` twice"),
             ));
         } else if let Some(other) = taken.insert(*value, name) {
             let message = format!("`{name}` has the same number {value} as `{other}`");
@@ -113,7 +113,7 @@ fn numbers_are_all_or_none(elements: &[Argument<Element>]) -> Result<(), TypeErr
         Some((_, span)) => {
             let message = "some values of this enum have a number and some have none";
             Err(TypeError::new("enum-numbers", span.clone(), message)
-                .help("give each value its number; or none but the first, and ClickHouse counts on from it"))
+                .help("write a number for each value, or only for the first, from which ClickHouse counts"))
         }
     }
 }

@@ -203,7 +203,7 @@ mod tests {
             "k ? 1 : 2",
             "k BETWEEN 1 AND 5",
         ] {
-            for behind in [
+            for after in [
                 "",
                 "COMMENT 'x'",
                 "CODEC(ZSTD)",
@@ -213,7 +213,7 @@ mod tests {
                 "PRIMARY KEY",
                 "comment 'x'",
             ] {
-                let text = format!("{whole} {behind}");
+                let text = format!("{whole} {after}");
                 assert_eq!(expression(&text), whole, "{text}");
             }
         }

@@ -112,7 +112,7 @@ impl<'t> Grammar<'t> {
                 self.problem(TypeError::new(
                     "type-not-storable",
                     span,
-                    "no table may hold the type `Nothing`",
+                    "a table cannot contain the type `Nothing`",
                 ))
             }
             Some(family) => Some((family, span)),
@@ -122,7 +122,7 @@ impl<'t> Grammar<'t> {
                 self.problem(match family::foreign(&name) {
                     Some(ours) => problem.help(format!("ClickHouse calls it `{ours}`")),
                     None => problem
-                        .help("a type is written as ClickHouse has it: `String`, `UInt64`, `DateTime`, `Array(String)`, …")
+                        .help("write the type as in ClickHouse: `String`, `UInt64`, `DateTime`, `Array(String)`, …")
                         .did_you_mean(family::closest(&name)),
                 })
             }
@@ -222,7 +222,7 @@ impl<'t> Grammar<'t> {
             .find(|(kind, _)| *kind != Ignored::WholeNumber);
         if let Some((_, span)) = odd {
             let shown = self.cursor.slice(name.clone());
-            self.reads_over(span, "this is no number of digits", format!("write `{shown}`"));
+            self.ignored_argument(span, "it is not a number of digits", format!("write `{shown}`"));
         }
         Some(())
     }
@@ -279,8 +279,9 @@ impl<'t> Grammar<'t> {
                     .is_some_and(|word| !word.eq_ignore_ascii_case("NULL"))
                 {
                     let problem = grammar.cursor.expected("a precision or a time zone");
-                    return grammar
-                        .problem(problem.help("write a time zone between single quotes, as `'Europe/Berlin'`"));
+                    return grammar.problem(
+                        problem.help("write a time zone between single quotes, for example `'Europe/Berlin'`"),
+                    );
                 }
                 grammar.number().map(DateTimeArgument::Digits)
             } else {
@@ -303,14 +304,12 @@ impl<'t> Grammar<'t> {
                     zone = Some(found);
                 }
                 _ if index > 0 && (family == Family::DateTime || family == Family::DateTime64 && count == 2) => {
-                    let cure = match digits {
-                        Some(_) if index == 1 => "the second argument is a time zone, as `'UTC'`",
+                    let help = match digits {
+                        Some(_) if index == 1 => "write a time zone as the second argument, for example `'UTC'`",
                         Some(_) => "remove it",
-                        None => {
-                            "remove it; digits of a second stand before the time zone, as in `DateTime64(3, 'UTC')`"
-                        }
+                        None => "remove it, or write the precision before the time zone: `DateTime64(3, 'UTC')`",
                     };
-                    self.reads_over(span, "this says nothing about the type", cure);
+                    self.ignored_argument(span, "it has no effect on the type", help);
                 }
                 _ => {
                     let wanted = match family {
@@ -338,7 +337,7 @@ impl<'t> Grammar<'t> {
                 let problem = TypeError::new(
                     "type-arguments",
                     grammar.cursor.here(),
-                    "a time of day has no time zone",
+                    "a time of day cannot have a time zone",
                 );
                 return grammar.problem(problem.help("remove the time zone"));
             }
@@ -374,7 +373,7 @@ impl<'t> Grammar<'t> {
         rule: impl FnOnce(&Type, &Range<usize>) -> Result<(), TypeError>,
         wrap: impl FnOnce(Box<Type>) -> Type,
     ) -> Option<Type> {
-        let [(inner, span)] = self.exactly(name, "one argument, the type of what is in it", Self::data_type)?;
+        let [(inner, span)] = self.exactly(name, "one argument, the type of its elements", Self::data_type)?;
         self.require(rule(&inner, &span))?;
         Some(wrap(Box::new(inner)))
     }
@@ -410,7 +409,11 @@ impl<'t> Grammar<'t> {
                 return grammar.problem(grammar.cursor.expected("the name of an element"));
             };
             if grammar.cursor.is_done() || grammar.cursor.is_sign(',') || grammar.cursor.is_open(0, "(") {
-                let problem = TypeError::new("type-syntax", span, "an element of a Nested needs a name and a type");
+                let problem = TypeError::new(
+                    "type-syntax",
+                    span,
+                    "an element of a Nested must have a name and a type",
+                );
                 return grammar.problem(problem.help(format!("write `name {element_name}`")));
             }
             grammar.data_type().map(|ty| (element_name, span, ty))

@@ -65,7 +65,7 @@ impl Grammar<'_> {
             let span = self.cursor.here();
             let path = self.json_path()?;
             if path.eq_ignore_ascii_case("REGEXP") {
-                let message = format!("ClickHouse cannot skip a path called `{path}`");
+                let message = format!("ClickHouse cannot skip the path `{path}`");
                 return self.problem(TypeError::new("json-path", span, message).help("write `SKIP REGEXP '^regexp$'`"));
             }
             return Some(Parameter::Skip(path));
@@ -98,7 +98,7 @@ impl Grammar<'_> {
             _ => {
                 let message = format!("JSON has no parameter `{name}`");
                 let problem = TypeError::new("type-arguments", span, message)
-                    .help(format!("it has `{TYPES}` and `{PATHS}`"))
+                    .help(format!("the parameters are `{TYPES}` and `{PATHS}`"))
                     .did_you_mean(suggest::closest(&name, [TYPES, PATHS]));
                 return self.problem(problem);
             }
@@ -106,7 +106,7 @@ impl Grammar<'_> {
         let start = self.cursor.here().start;
         let number = self.number()?;
         if number > most {
-            let message = format!("`{name}` is from 0 to {most}, not {number}");
+            let message = format!("`{name}` must be from 0 to {most}, not {number}");
             return self.problem(TypeError::new("type-range", self.cursor.since(start), message));
         }
         Some(parameter(number))
@@ -141,9 +141,9 @@ fn may_stand_in_a_path(ty: &Type, span: &Range<usize>) -> Result<(), TypeError> 
         Type::Nested(elements) => elements.iter().try_for_each(|(_, element)| part(element)),
         Type::Map(key, value) if **key == Type::String => part(value),
         Type::Map(..) | Type::BFloat16 | Type::Interval(_) | Type::QBit { .. } | Type::AggregateFunction(_) => {
-            let message = format!("ClickHouse takes no `{ty}` for a path of JSON");
+            let message = format!("ClickHouse does not accept `{ty}` for a path of JSON");
             let problem = TypeError::new("json-path", span.clone(), message);
-            Err(problem.help("leave the path out: ClickHouse finds the types of values by itself"))
+            Err(problem.help("remove the path: ClickHouse determines the types of its values itself"))
         }
         Type::Variant(variants) => variants.iter().try_for_each(part),
         _ => Ok(()),
@@ -156,7 +156,7 @@ fn typed_paths_are_not_skipped(json: &Json, typed: &[(String, Range<usize>)]) ->
     for (path, span) in typed {
         if let Some(skipped) = json.skipped.iter().find(|skipped| path.starts_with(skipped.as_str())) {
             let message = format!(
-                "the path `{path}` has a type and is skipped by `SKIP {}`",
+                "the path `{path}` has a type, but `SKIP {}` skips it",
                 quote_name(skipped)
             );
             return Err(TypeError::new("json-path", span.clone(), message).help("remove one of them"));

@@ -133,21 +133,21 @@ impl Lexer<'_> {
                 index += 1;
             }
         }
-        self.problem(2, "this comment has no end").help = Some("close it with `*/`".into());
+        self.problem(2, "this comment is not closed").help = Some("close it with `*/`".into());
         self.at = self.text.len();
     }
 
     fn quoted(&mut self, quote: char) {
         let rest = &self.text[self.at..];
         let Some((length, value)) = unquote(rest, quote as u8) else {
-            let help = format!("close it with `{quote}`; a `{quote}` inside of it is written twice");
+            let help = format!("close it with `{quote}`; a `{quote}` inside it must be written twice");
             let rest = rest.len();
             self.problem(
                 rest,
                 if quote == '\'' {
-                    "this string has no end"
+                    "this string is not closed"
                 } else {
-                    "this quoted name has no end"
+                    "this quoted name is not closed"
                 },
             )
             .help = Some(help);
@@ -157,7 +157,7 @@ impl Lexer<'_> {
             ('\'', value) => self.push(TokenKind::Text(value.ok()), length),
             (_, Ok(name)) if !name.is_empty() => self.push(TokenKind::Quoted(name), length),
             (_, Ok(_)) => drop(self.problem(length, "a name cannot be empty")),
-            (_, Err(_)) => drop(self.problem(length, "a name has to be UTF-8")),
+            (_, Err(_)) => drop(self.problem(length, "a name must be UTF-8")),
         }
     }
 
@@ -177,7 +177,7 @@ impl Lexer<'_> {
             let length = rest.find('\'').map_or(rest.len(), |end| end + 1);
             let _ = self.problem(
                 2 + length,
-                format!("between these quotes stand {kind} digits and nothing else"),
+                format!("only {kind} digits are allowed between these quotes"),
             );
             return;
         }
@@ -210,18 +210,18 @@ impl Lexer<'_> {
     }
 
     fn stranger(&mut self, first: char) {
-        let cure = match first {
+        let help = match first {
             '‘' | '’' | '“' | '”' | '«' | '»' | '´' => {
-                Some("strings stand between straight quotes: `'…'`".to_owned())
+                Some("put strings between straight quotes: `'…'`".to_owned())
             }
-            _ if first.is_alphabetic() => Some("put names with other than ASCII letters between backquotes".to_owned()),
+            _ if first.is_alphabetic() => Some("put names with non-ASCII letters between backquotes".to_owned()),
             _ => None,
         };
         self.problem(
             first.len_utf8(),
-            format!("`{}` has no meaning here", first.escape_debug()),
+            format!("`{}` is not allowed here", first.escape_debug()),
         )
-        .help = cure;
+        .help = help;
     }
 }
 
@@ -348,12 +348,8 @@ fn pair_brackets(text: &str, tokens: &mut [Token], problems: &mut Vec<TypeError>
                     }
                     None => {
                         problems.push(
-                            TypeError::new(
-                                "type-syntax",
-                                span,
-                                format!("nothing is open that this `{closing}` could close"),
-                            )
-                            .help(format!("remove the `{closing}`")),
+                            TypeError::new("type-syntax", span, format!("this `{closing}` has no opening bracket"))
+                                .help(format!("remove the `{closing}`")),
                         );
                         return;
                     }
@@ -366,7 +362,7 @@ fn pair_brackets(text: &str, tokens: &mut [Token], problems: &mut Vec<TypeError>
         let span = tokens[index].span.clone();
         let bracket = &text[span.clone()];
         problems.push(
-            TypeError::new("type-syntax", span, format!("this `{bracket}` is never closed"))
+            TypeError::new("type-syntax", span, format!("this `{bracket}` is not closed"))
                 .help(format!("add a `{}`", closing_of(bracket))),
         );
     }
@@ -437,15 +433,15 @@ mod tests {
     #[test]
     fn what_cannot_be_cut_is_said_at_its_place() {
         for (source, message, span) in [
-            ("a 'b", "this string has no end", 2..4),
-            ("`b", "this quoted name has no end", 0..2),
+            ("a 'b", "this string is not closed", 2..4),
+            ("`b", "this quoted name is not closed", 0..2),
             ("``", "a name cannot be empty", 0..2),
-            ("a /* b", "this comment has no end", 2..4),
-            ("a(b", "this `(` is never closed", 1..2),
-            ("a)", "nothing is open that this `)` could close", 1..2),
+            ("a /* b", "this comment is not closed", 2..4),
+            ("a(b", "this `(` is not closed", 1..2),
+            ("a)", "this `)` has no opening bracket", 1..2),
             ("a(b]", "expected `)`, found `]`", 3..4),
-            ("a ‘b", "`‘` has no meaning here", 2..5),
-            ("a \\", "`\\\\` has no meaning here", 2..3),
+            ("a ‘b", "`‘` is not allowed here", 2..5),
+            ("a \\", "`\\\\` is not allowed here", 2..3),
         ] {
             let problems = lex(source).unwrap_err();
             assert_eq!(

@@ -54,9 +54,9 @@ impl<'t> ModifierReader<'t> {
             if seen.contains(&modifier) {
                 let span = self.cursor.since(start.start);
                 let message = match modifier {
-                    "DEFAULT" => "a column has one of DEFAULT, MATERIALIZED, ALIAS and EPHEMERAL, once".to_owned(),
-                    "NULL" => "a column has one of NULL and NOT NULL, once".to_owned(),
-                    _ => format!("{modifier} stands twice in this column"),
+                    "DEFAULT" => "a column can have only one of DEFAULT, MATERIALIZED, ALIAS and EPHEMERAL".to_owned(),
+                    "NULL" => "a column can have only one of NULL and NOT NULL".to_owned(),
+                    _ => format!("this column has {modifier} twice"),
                 };
                 self.problems.push(TypeError::new("modifier-conflict", span, message));
             }
@@ -70,13 +70,13 @@ impl<'t> ModifierReader<'t> {
         let start = self.cursor.here();
         let Some(word) = self.cursor.word() else {
             let problem = self.cursor.expected("a modifier of the column or its end");
-            let cure = match self.cursor.slice(start) {
-                "," | ";" => "remove it: each column stands on a line of its own",
-                "[" => "an array is written `Array(String)`",
-                "<" => "what is in a type stands in round brackets: `Array(String)`",
+            let help = match self.cursor.slice(start) {
+                "," | ";" => "remove it: each column has a line of its own",
+                "[" => "for an array, write `Array(String)`",
+                "<" => "write the arguments of a type in round brackets: `Array(String)`",
                 _ => return self.problem(problem),
             };
-            return self.problem(problem.help(cure));
+            return self.problem(problem.help(help));
         };
         let word = word.to_ascii_uppercase();
         if !is_modifier_word(&word) {
@@ -175,12 +175,12 @@ impl<'t> ModifierReader<'t> {
                 return self.problem(TypeError::new(
                     "type-syntax",
                     self.cursor.here(),
-                    "a comment has to be UTF-8",
+                    "a comment must be UTF-8",
                 ));
             }
             _ => {
                 let problem = self.cursor.expected("the comment between single quotes");
-                return self.problem(problem.help("write `COMMENT 'what it is'`"));
+                return self.problem(problem.help("write `COMMENT 'a description'`"));
             }
         }
         self.cursor.next();
@@ -190,7 +190,7 @@ impl<'t> ModifierReader<'t> {
     fn expression(&mut self, keyword: &str) -> Option<Range<usize>> {
         match expression::skip(&mut self.cursor) {
             Some(span) => Some(span),
-            None => self.problem(self.cursor.expected(&format!("an expression behind {keyword}"))),
+            None => self.problem(self.cursor.expected(&format!("an expression after {keyword}"))),
         }
     }
 
@@ -204,11 +204,7 @@ impl<'t> ModifierReader<'t> {
             return self.problem(expected);
         };
         if inner.is_done() {
-            let problem = TypeError::new(
-                "type-syntax",
-                span,
-                format!("{keyword} needs something in its brackets"),
-            );
+            let problem = TypeError::new("type-syntax", span, format!("the brackets after {keyword} are empty"));
             return self.problem(problem.help(format!("write `{keyword}({example})`")));
         }
         // From the first token to the last one, without a comment at either end.
@@ -230,19 +226,15 @@ const UNITS: [&str; 16] = [
 
 fn unknown_modifier(cursor: &Cursor<'_>) -> TypeError {
     let word = cursor.word().unwrap_or_default();
-    let problem = TypeError::new(
-        "unknown-modifier",
-        cursor.here(),
-        format!("`{word}` is no modifier of a column"),
-    );
+    let problem = TypeError::new("unknown-modifier", cursor.here(), format!("unknown modifier `{word}`"));
     match suggest::closest(word, MODIFIERS) {
         Some("NOT") => problem.did_you_mean(Some("NOT NULL")),
         Some("PRIMARY") => problem.did_you_mean(Some("PRIMARY KEY")),
         Some(modifier) => problem.did_you_mean(Some(modifier)),
         None if UNITS.iter().any(|unit| unit.eq_ignore_ascii_case(word)) => problem.help(format!(
-            "write an interval as `time + INTERVAL 30 {}`",
+            "for an interval, write `time + INTERVAL 30 {}`",
             word.to_ascii_uppercase()
         )),
-        None => problem.help("behind a type come NULL, DEFAULT, COMMENT, CODEC, TTL and their like"),
+        None => problem.help("after a type, write NULL, DEFAULT, COMMENT, CODEC, TTL or another modifier"),
     }
 }

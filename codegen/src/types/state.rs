@@ -60,10 +60,10 @@ pub(super) fn is_computed(ty: &Type, kind: Option<DefaultKind>, span: &Range<usi
     let problem = TypeError::new(
         "aggregate-state",
         span.clone(),
-        format!("an event cannot fill `{ty}`: its values are states that ClickHouse alone makes"),
+        format!("an event cannot fill `{ty}`: only ClickHouse can create its values, which are states"),
     );
     Err(problem.help(
-        "keep the events in a plain table and fill this one by a materialized view, \
+        "store the events in an ordinary table and fill this one with a materialized view, \
          or let ClickHouse compute the column: `MATERIALIZED initializeAggregation('…State', …)`",
     ))
 }

@@ -31,7 +31,7 @@ impl Grammar<'_> {
     pub(super) fn variant(&mut self, name: &Range<usize>) -> Option<Type> {
         let arguments = self.arguments(name, Self::data_type)?;
         if arguments.items.is_empty() {
-            return self.wrong_count(name, arguments.span, "one type at least");
+            return self.wrong_count(name, arguments.span, "at least one type");
         }
         let mut variants: Vec<(Type, Range<usize>)> = Vec::new();
         for (ty, span) in arguments.items {
@@ -40,16 +40,16 @@ impl Grammar<'_> {
                 .iter()
                 .find(|(other, _)| *other != ty && common_type::exists(other, &ty))
             {
-                let message = format!("`{other}` and `{ty}` are too much alike for one Variant");
+                let message = format!("`{other}` and `{ty}` are too similar for one Variant");
                 let problem = TypeError::new("variant-alike", span, message);
-                return self.problem(problem.help("keep the one that holds the values of both"));
+                return self.problem(problem.help("keep the type that holds the values of both"));
             }
             if !variants.iter().any(|(other, _)| *other == ty) {
                 variants.push((ty, span));
             }
         }
         if variants.len() > MAX_VARIANTS {
-            let message = format!("a Variant has at most {MAX_VARIANTS} types");
+            let message = format!("a Variant can have at most {MAX_VARIANTS} types");
             return self.problem(TypeError::new("type-range", arguments.span, message));
         }
         let mut variants: Vec<Type> = variants.into_iter().map(|(ty, _)| ty).collect();
@@ -68,7 +68,7 @@ fn may_stand(ty: &Type, span: &Range<usize>) -> Result<(), TypeError> {
     };
     match ty {
         _ if ty.is_nullable() => Err(problem().help("remove the Nullable: NULL is a value of each Variant")),
-        Type::Variant(_) | Type::Geometry => Err(problem().help("write its types beside the others")),
+        Type::Variant(_) | Type::Geometry => Err(problem().help("add its types to the outer Variant")),
         Type::Dynamic { .. } => Err(problem().help("use `Dynamic` alone, which holds values of any type")),
         // The reason is the same as for a column.
         Type::SimpleAggregateFunction(_, inner) => may_stand(inner, span).map_err(|_| problem()),

@@ -25,7 +25,7 @@ impl Grammar<'_> {
             }
         })?;
         let mut items = arguments.items.into_iter();
-        let wanted = "two arguments, the type of its numbers and how many there are, and perhaps a stride";
+        let wanted = "the type of its numbers, their count, and optionally a stride";
         match (items.next(), items.next(), items.next(), items.next()) {
             (
                 Some((Argument::Element(element), element_span)),
@@ -60,16 +60,15 @@ fn is_element(ty: &Type, span: &Range<usize>) -> Result<(), TypeError> {
     ) {
         return Ok(());
     }
-    let message = format!("a QBit holds numbers, and none of the type `{ty}`");
-    Err(TypeError::new("qbit-element", span.clone(), message)
-        .help("it holds `BFloat16`, `Float32`, `Float64` or `Int8`"))
+    let message = format!("a QBit cannot hold numbers of the type `{ty}`");
+    Err(TypeError::new("qbit-element", span.clone(), message).help("use `BFloat16`, `Float32`, `Float64` or `Int8`"))
 }
 
 fn is_dimension(dimension: u64, span: &Range<usize>) -> Result<(), TypeError> {
     if (1..=MAX_DIMENSION).contains(&dimension) {
         return Ok(());
     }
-    let message = format!("a QBit has from 1 to {MAX_DIMENSION} numbers, not {dimension}");
+    let message = format!("a QBit must have from 1 to {MAX_DIMENSION} numbers, not {dimension}");
     Err(TypeError::new("type-range", span.clone(), message))
 }
 
@@ -78,8 +77,8 @@ fn is_stride(stride: u64, dimension: u64, span: &Range<usize>) -> Result<(), Typ
     if divides && (stride == dimension || stride.is_multiple_of(8)) {
         return Ok(());
     }
-    let message = format!("a stride of {stride} does not divide {dimension} numbers into groups of whole bytes");
-    Err(TypeError::new("type-range", span.clone(), message).help("it is a multiple of 8 that divides the dimension"))
+    let message = format!("the stride {stride} does not divide {dimension} numbers into groups of whole bytes");
+    Err(TypeError::new("type-range", span.clone(), message).help("use a multiple of 8 that divides the dimension"))
 }
 
 #[cfg(test)]

@@ -41,16 +41,20 @@ pub trait Row<'a> {
 
     /// Returns the extra for values below `path` that have no column; the empty path is the event
     /// itself.
-    fn extra_at(&self, path: &str) -> Option<usize>;
+    fn extra_at(&self, _path: &str) -> Option<usize> {
+        None
+    }
 
     /// Returns the keys and the values of an extra.
-    fn extra(&mut self, extra: usize) -> Option<ExtraMut<'_, 'a>>;
+    fn extra(&mut self, _extra: usize) -> Option<ExtraMut<'_, 'a>> {
+        None
+    }
 
     /// Fills the columns that the collector knows from the request.
-    fn stamp(&mut self, meta: &EventMeta<'a>, invalid: &mut InvalidColumns);
+    fn stamp(&mut self, _meta: &EventMeta<'a>, _invalid: &mut InvalidColumns) {}
 
     /// Pads the arrays of each Nested to one length; `present` are the columns that the event has.
-    fn level(&mut self, present: &PresentColumns, invalid: &mut InvalidColumns);
+    fn level(&mut self, _present: &PresentColumns, _invalid: &mut InvalidColumns) {}
 
     /// Appends the row in the table's [`Format`](crate::table::Format); `present` are the columns
     /// that the event has.
@@ -66,7 +70,7 @@ pub trait Row<'a> {
     /// Prepares a row of Rust code for [`encode`](Self::encode): fills the absent columns of the
     /// collector's own values, reports values that are too long and extras of unequal lengths, and
     /// returns the columns that the row has. A column that has its default is absent.
-    fn complete(&mut self, stamp: &EventMeta<'a>, refusals: &mut InvalidColumns) -> PresentColumns;
+    fn complete(&mut self, meta: &EventMeta<'a>, invalid: &mut InvalidColumns) -> PresentColumns;
 
     /// Returns the schema's rules for events, apart from the types of values.
     fn rules(&self) -> &'static EventRules {

@@ -46,7 +46,7 @@ macro_rules! enumeration {
             }
 
             /// Returns the variant with this number.
-            $visibility const fn from_number(number: $number) -> Option<Self> {
+            $visibility const fn from_number(number: $number) -> ::std::option::Option<Self> {
                 match number {
                     $($value => Some(Self::$variant),)+
                     _ => None,
@@ -59,7 +59,7 @@ macro_rules! enumeration {
             }
         }
 
-        impl Default for $name {
+        impl ::std::default::Default for $name {
             fn default() -> Self {
                 const SMALLEST: $name = {
                     let mut smallest = $name::ALL[0];
@@ -83,7 +83,7 @@ macro_rules! enumeration {
         }
 
         impl<'a> $crate::value::Decode<'a> for $name {
-            fn from_json(json: &mut $crate::json::Reader<'a>) -> Result<Self, $crate::refusal::ValueError> {
+            fn from_json(json: &mut $crate::json::Reader<'a>) -> ::std::result::Result<Self, $crate::refusal::ValueError> {
                 use $crate::{json::Kind, refusal::ValueError};
 
                 match json.peek()? {
@@ -101,7 +101,7 @@ macro_rules! enumeration {
                 }
             }
 
-            fn from_text(text: ::std::borrow::Cow<'a, str>) -> Result<Self, $crate::refusal::ValueError> {
+            fn from_text(text: ::std::borrow::Cow<'a, str>) -> ::std::result::Result<Self, $crate::refusal::ValueError> {
                 match &*text {
                     $($text => Ok(Self::$variant),)+
                     other => other
@@ -114,7 +114,7 @@ macro_rules! enumeration {
         }
 
         impl $crate::value::JsonPath for $name {
-            fn check(json: &mut $crate::json::Reader<'_>) -> Result<(), $crate::refusal::ValueError> {
+            fn check(json: &mut $crate::json::Reader<'_>) -> ::std::result::Result<(), $crate::refusal::ValueError> {
                 $crate::value::__check_name::<Self>(json)
             }
 
@@ -125,13 +125,13 @@ macro_rules! enumeration {
 
         impl $crate::value::Encode for $name {
             #[inline]
-            fn put(&self, out: &mut Vec<u8>) {
+            fn put(&self, out: &mut ::std::vec::Vec<u8>) {
                 $crate::value::Encode::put(&self.number(), out);
             }
         }
 
         impl $crate::value::__serde::Serialize for $name {
-            fn serialize<S>(&self, serializer: S) -> Result<S::Ok, S::Error>
+            fn serialize<S>(&self, serializer: S) -> ::std::result::Result<S::Ok, S::Error>
             where
                 S: $crate::value::__serde::Serializer,
             {
@@ -140,7 +140,7 @@ macro_rules! enumeration {
         }
 
         impl<'de> $crate::value::__serde::Deserialize<'de> for $name {
-            fn deserialize<D>(deserializer: D) -> Result<Self, D::Error>
+            fn deserialize<D>(deserializer: D) -> ::std::result::Result<Self, D::Error>
             where
                 D: $crate::value::__serde::Deserializer<'de>,
             {

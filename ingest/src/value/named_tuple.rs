@@ -62,17 +62,17 @@ macro_rules! named_tuple {
 
         impl $(<$lifetime>)? $crate::value::Encode for $name $(<$lifetime>)? {
             #[inline]
-            fn put(&self, out: &mut Vec<u8>) {
+            fn put(&self, out: &mut ::std::vec::Vec<u8>) {
                 $($crate::value::Encode::put(&self.$field, out);)+
             }
         }
 
         impl $(<$lifetime>)? $crate::value::__serde::Serialize for $name $(<$lifetime>)? {
-            fn serialize<S>(&self, serializer: S) -> Result<S::Ok, S::Error>
+            fn serialize<__S>(&self, serializer: __S) -> ::std::result::Result<__S::Ok, __S::Error>
             where
-                S: $crate::value::__serde::Serializer,
+                __S: $crate::value::__serde::Serializer,
             {
-                use $crate::value::__serde::ser::SerializeTuple;
+                use $crate::value::__serde::ser::SerializeTuple as _;
 
                 let mut tuple = serializer.serialize_tuple(Self::NAMES.len())?;
                 $(tuple.serialize_element(&self.$field)?;)+
@@ -81,31 +81,34 @@ macro_rules! named_tuple {
         }
 
         impl<'de $(, $lifetime)?> $crate::value::__serde::Deserialize<'de> for $name $(<$lifetime>)? {
-            fn deserialize<D>(deserializer: D) -> Result<Self, D::Error>
+            fn deserialize<__D>(deserializer: __D) -> ::std::result::Result<Self, __D::Error>
             where
-                D: $crate::value::__serde::Deserializer<'de>,
+                __D: $crate::value::__serde::Deserializer<'de>,
             {
-                use $crate::value::__serde::de::{Error, SeqAccess, Visitor};
+                use $crate::value::__serde::de::Error as _;
 
-                struct Elements<T>(::std::marker::PhantomData<T>);
+                struct __Elements<__T>(::std::marker::PhantomData<__T>);
 
-                impl<'de $(, $lifetime)?> Visitor<'de> for Elements<$name $(<$lifetime>)?> {
+                impl<'de $(, $lifetime)?> $crate::value::__serde::de::Visitor<'de> for __Elements<$name $(<$lifetime>)?> {
                     type Value = $name $(<$lifetime>)?;
 
                     fn expecting(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
                         f.write_str("the elements of a tuple")
                     }
 
-                    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Self::Value, A::Error> {
+                    fn visit_seq<__A>(self, mut elements: __A) -> ::std::result::Result<Self::Value, __A::Error>
+                    where
+                        __A: $crate::value::__serde::de::SeqAccess<'de>,
+                    {
                         Ok($name {
                             $($field: elements
                                 .next_element()?
-                                .ok_or_else(|| A::Error::custom(concat!("no element `", $text, "`")))?,)+
+                                .ok_or_else(|| __A::Error::custom(concat!("no element `", $text, "`")))?,)+
                         })
                     }
                 }
 
-                deserializer.deserialize_tuple(Self::NAMES.len(), Elements::<Self>(::std::marker::PhantomData))
+                deserializer.deserialize_tuple(Self::NAMES.len(), __Elements::<Self>(::std::marker::PhantomData))
             }
         }
     };
@@ -121,7 +124,7 @@ macro_rules! named_tuple {
                 &mut self,
                 name: &str,
                 value: $crate::value::__Element<'_, '_, $event>,
-            ) -> Result<(), $crate::refusal::ValueError> {
+            ) -> ::std::result::Result<(), $crate::refusal::ValueError> {
                 match name {
                     $($text => value.read(&mut self.$field),)+
                     _ => value.skip(),
@@ -134,20 +137,20 @@ macro_rules! named_tuple {
         }
 
         impl<$event> $crate::value::Decode<$event> for $name $($arguments)* {
-            fn from_json(json: &mut $crate::json::Reader<$event>) -> Result<Self, $crate::refusal::ValueError> {
+            fn from_json(json: &mut $crate::json::Reader<$event>) -> ::std::result::Result<Self, $crate::refusal::ValueError> {
                 let mut tuple = Self::default();
                 $crate::value::__named_tuple_from_json(&mut tuple, json)?;
                 Ok(tuple)
             }
 
-            fn from_json_among(json: &mut $crate::json::Reader<$event>) -> Result<Self, $crate::refusal::ValueError> {
+            fn from_json_among(json: &mut $crate::json::Reader<$event>) -> ::std::result::Result<Self, $crate::refusal::ValueError> {
                 if json.peek()? == $crate::json::Kind::Array {
                     return Err($crate::refusal::ValueError::WrongKind);
                 }
                 Self::from_json(json)
             }
 
-            fn from_text(text: ::std::borrow::Cow<$event, str>) -> Result<Self, $crate::refusal::ValueError> {
+            fn from_text(text: ::std::borrow::Cow<$event, str>) -> ::std::result::Result<Self, $crate::refusal::ValueError> {
                 let mut tuple = Self::default();
                 $crate::value::__named_tuple_from_text(&mut tuple, text)?;
                 Ok(tuple)

@@ -33,7 +33,7 @@ macro_rules! path_variant {
         $visibility struct $name;
 
         impl $crate::value::JsonPath for $name {
-            fn check(json: &mut $crate::json::Reader<'_>) -> Result<(), $crate::refusal::ValueError> {
+            fn check(json: &mut $crate::json::Reader<'_>) -> ::std::result::Result<(), $crate::refusal::ValueError> {
                 $crate::value::__check_variants(json, &[$((
                     <$type as $crate::value::JsonPath>::check,
                     <$type as $crate::value::JsonPath>::may_take,

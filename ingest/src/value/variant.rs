@@ -65,7 +65,7 @@ macro_rules! variant {
         $crate::variant!(@decode $name, [$($lifetime)?], [$($json),+], [$($text),*]);
 
         impl $(<$lifetime>)? $crate::value::Encode for $name $(<$lifetime>)? {
-            fn put(&self, out: &mut Vec<u8>) {
+            fn put(&self, out: &mut ::std::vec::Vec<u8>) {
                 match self {
                     Self::Null => out.push($crate::value::__VARIANT_NULL),
                     $(Self::$variant(value) => {
@@ -77,9 +77,9 @@ macro_rules! variant {
         }
 
         impl $(<$lifetime>)? $crate::value::__serde::Serialize for $name $(<$lifetime>)? {
-            fn serialize<S>(&self, serializer: S) -> Result<S::Ok, S::Error>
+            fn serialize<__S>(&self, serializer: __S) -> ::std::result::Result<__S::Ok, __S::Error>
             where
-                S: $crate::value::__serde::Serializer,
+                __S: $crate::value::__serde::Serializer,
             {
                 match self {
                     Self::Null => serializer.serialize_newtype_variant(
@@ -96,29 +96,32 @@ macro_rules! variant {
         }
 
         impl<'de $(, $lifetime)?> $crate::value::__serde::Deserialize<'de> for $name $(<$lifetime>)? {
-            fn deserialize<D>(deserializer: D) -> Result<Self, D::Error>
+            fn deserialize<__D>(deserializer: __D) -> ::std::result::Result<Self, __D::Error>
             where
-                D: $crate::value::__serde::Deserializer<'de>,
+                __D: $crate::value::__serde::Deserializer<'de>,
             {
-                use $crate::value::__serde::de::{EnumAccess, Error, VariantAccess, Visitor};
+                use $crate::value::__serde::de::{Error as _, VariantAccess as _};
 
-                struct Values<T>(::std::marker::PhantomData<T>);
+                struct __Values<__T>(::std::marker::PhantomData<__T>);
 
-                impl<'de $(, $lifetime)?> Visitor<'de> for Values<$name $(<$lifetime>)?> {
+                impl<'de $(, $lifetime)?> $crate::value::__serde::de::Visitor<'de> for __Values<$name $(<$lifetime>)?> {
                     type Value = $name $(<$lifetime>)?;
 
                     fn expecting(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
                         f.write_str("a value of a Variant")
                     }
 
-                    fn visit_enum<A: EnumAccess<'de>>(self, data: A) -> Result<Self::Value, A::Error> {
+                    fn visit_enum<__A>(self, data: __A) -> ::std::result::Result<Self::Value, __A::Error>
+                    where
+                        __A: $crate::value::__serde::de::EnumAccess<'de>,
+                    {
                         let ($crate::value::__VariantNumber(number), value) = data.variant()?;
                         match number {
                             $crate::value::__VARIANT_NULL => value
                                 .newtype_variant::<$crate::value::__Nothing>()
                                 .map(|_| $name::Null),
                             $($number => value.newtype_variant().map($name::$variant),)+
-                            number => Err(A::Error::custom(format_args!("no type of the Variant has the number {number}"))),
+                            number => Err(__A::Error::custom(format_args!("no type of the Variant has the number {number}"))),
                         }
                     }
                 }
@@ -126,7 +129,7 @@ macro_rules! variant {
                 deserializer.deserialize_enum(
                     stringify!($name),
                     &[$(stringify!($variant)),+],
-                    Values::<Self>(::std::marker::PhantomData),
+                    __Values::<Self>(::std::marker::PhantomData),
                 )
             }
         }
@@ -139,7 +142,7 @@ macro_rules! variant {
     };
     (@impl [$event:lifetime], $name:ident, [$($arguments:tt)*], [$($json:ident),+], [$($text:ident),*]) => {
         impl<$event> $crate::value::Decode<$event> for $name $($arguments)* {
-            fn from_json(json: &mut $crate::json::Reader<$event>) -> Result<Self, $crate::refusal::ValueError> {
+            fn from_json(json: &mut $crate::json::Reader<$event>) -> ::std::result::Result<Self, $crate::refusal::ValueError> {
                 let mut attempt = match $crate::value::__Attempt::at(json)? {
                     ::std::option::Option::Some(attempt) => attempt,
                     ::std::option::Option::None => return Ok(Self::Null),
@@ -152,7 +155,7 @@ macro_rules! variant {
                 Err(attempt.problem())
             }
 
-            fn from_text(text: ::std::borrow::Cow<$event, str>) -> Result<Self, $crate::refusal::ValueError> {
+            fn from_text(text: ::std::borrow::Cow<$event, str>) -> ::std::result::Result<Self, $crate::refusal::ValueError> {
                 if text.starts_with(['[', '{']) {
                     $(
                         if let Ok(value) = $crate::value::__read_again(&text) {

@@ -79,7 +79,10 @@ fn rust_type(ty: &str) -> String {
     let code = generated(ty).code;
     let row = code.split_once("pub struct T").unwrap().1;
     let (_, field) = row.split_once("pub c").unwrap();
-    let field = field.split_once(": ").unwrap().1.trim_start_matches("__rt::");
-    let end = field.find(|c: char| !c.is_alphanumeric()).unwrap();
-    field[..end].to_owned()
+    let field = field.split_once(": ").unwrap().1;
+    let end = field
+        .find(|c: char| !(c.is_alphanumeric() || "_:".contains(c)))
+        .unwrap();
+    let name = field[..end].rsplit("::").next();
+    name.unwrap().to_owned()
 }

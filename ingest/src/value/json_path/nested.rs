@@ -139,7 +139,7 @@ macro_rules! path_tuple {
         $visibility struct $name;
 
         impl $crate::value::JsonPath for $name {
-            fn check(json: &mut $crate::json::Reader<'_>) -> Result<(), $crate::refusal::ValueError> {
+            fn check(json: &mut $crate::json::Reader<'_>) -> ::std::result::Result<(), $crate::refusal::ValueError> {
                 $crate::value::__check_elements(
                     json,
                     &[$(($element, <$type as $crate::value::JsonPath>::check)),+],

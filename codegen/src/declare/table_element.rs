@@ -11,23 +11,23 @@ use crate::{
 
 /// An index or a projection; its text goes to ClickHouse unchanged.
 #[derive(Debug, Clone)]
-pub(crate) struct Element {
-    pub(crate) kind: ElementKind,
+pub(crate) struct TableElement {
+    pub(crate) kind: TableElementKind,
     pub(crate) name: Key,
     /// `None` removes an inherited one.
     pub(crate) text: Option<Sql>,
 }
 
-/// The kind of an [`Element`].
+/// The kind of an [`TableElement`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ElementKind {
+pub(crate) enum TableElementKind {
     /// A [data skipping index](https://clickhouse.com/docs/engines/table-engines/mergetree-family/mergetree#table_engine-mergetree-data_skipping-indexes).
     Index,
     /// A [projection](https://clickhouse.com/docs/engines/table-engines/mergetree-family/mergetree#projections).
     Projection,
 }
 
-impl ElementKind {
+impl TableElementKind {
     /// Returns the plural of the kind.
     pub(crate) const fn plural(self) -> &'static str {
         match self {
@@ -37,7 +37,7 @@ impl ElementKind {
     }
 }
 
-impl Element {
+impl TableElement {
     /// Returns whether both have the same kind and name.
     pub(crate) fn is_namesake(&self, other: &Self) -> bool {
         self.kind == other.kind && self.name.text == other.name.text
@@ -46,21 +46,21 @@ impl Element {
 
 impl DeclarationReader<'_> {
     /// Reads the entries of `indexes` or `projections`; omits those that have a problem.
-    pub(super) fn elements(&mut self, node: Node, kind: ElementKind) -> Vec<Element> {
+    pub(super) fn elements(&mut self, node: Node, kind: TableElementKind) -> Vec<TableElement> {
         let (what, example) = match kind {
-            ElementKind::Index => (
-                "`indexes` maps names to indexes",
+            TableElementKind::Index => (
+                "`indexes` must map names to indexes",
                 "indexes: { by_email: email TYPE bloom_filter GRANULARITY 4 }",
             ),
-            ElementKind::Projection => (
-                "`projections` maps names to queries",
+            TableElementKind::Projection => (
+                "`projections` must map names to queries",
                 "projections: { by_email: SELECT * ORDER BY email }",
             ),
         };
         let mut elements = Vec::new();
         for (name, node) in self.mapping(node, what, example).unwrap_or_default() {
             if matches!(node.value, Value::Null) {
-                elements.push(Element { kind, name, text: None });
+                elements.push(TableElement { kind, name, text: None });
                 continue;
             }
             let span = node.span.clone();
@@ -71,11 +71,11 @@ impl DeclarationReader<'_> {
             let start = written.len() - written.trim_start().len();
             let text = text.part(start..start + written.trim().len());
             match kind {
-                ElementKind::Index => self.bad_index(text.as_str(), span.or(&name.span)),
-                ElementKind::Projection => self.bad_projection(text.as_str(), span.or(&name.span)),
+                TableElementKind::Index => self.bad_index(text.as_str(), span.or(&name.span)),
+                TableElementKind::Projection => self.bad_projection(text.as_str(), span.or(&name.span)),
             }
             let text = Some(text);
-            elements.push(Element { kind, name, text });
+            elements.push(TableElement { kind, name, text });
         }
         elements
     }
@@ -84,7 +84,7 @@ impl DeclarationReader<'_> {
         let mut words = text.split_whitespace();
         let has_type = words.by_ref().skip(1).any(|word| word.eq_ignore_ascii_case("TYPE"));
         if !has_type || words.next().is_none() {
-            let diagnostic = Diagnostic::error("bad-index", "an index is an expression and its TYPE");
+            let diagnostic = Diagnostic::error("bad-index", "an index must have an expression and a TYPE");
             self.report.push(
                 diagnostic
                     .label(span, "")
@@ -99,7 +99,7 @@ impl DeclarationReader<'_> {
             .next()
             .unwrap_or_default();
         if !["SELECT", "WITH"].iter().any(|word| word.eq_ignore_ascii_case(first)) {
-            let diagnostic = Diagnostic::error("bad-projection", "a projection begins with SELECT");
+            let diagnostic = Diagnostic::error("bad-projection", "a projection must begin with SELECT");
             self.report.push(
                 diagnostic
                     .label(span, "")
