@@ -85,6 +85,8 @@ pub struct Reader<'a> {
     fresh: bool,
     /// Memory for decoded strings.
     arena: Option<&'a Arena>,
+    /// Whether values are read by the lenient rules of [`value`](crate::value#lenient-rules).
+    is_lenient: bool,
 }
 
 impl<'a> Reader<'a> {
@@ -96,6 +98,7 @@ impl<'a> Reader<'a> {
             depth: 0,
             fresh: false,
             arena: None,
+            is_lenient: false,
         }
     }
 
@@ -104,6 +107,26 @@ impl<'a> Reader<'a> {
         Self {
             arena: Some(arena),
             ..Self::new(text)
+        }
+    }
+
+    /// Returns whether values are read by the lenient rules of
+    /// [`value`](crate::value#lenient-rules). A new reader is strict.
+    pub const fn is_lenient(&self) -> bool {
+        self.is_lenient
+    }
+
+    /// Sets whether values are read by the lenient rules of
+    /// [`value`](crate::value#lenient-rules). Returns the previous setting.
+    pub const fn set_lenient(&mut self, is_lenient: bool) -> bool {
+        std::mem::replace(&mut self.is_lenient, is_lenient)
+    }
+
+    /// Returns a strict reader at the same position.
+    pub(crate) fn strict(&self) -> Self {
+        Self {
+            is_lenient: false,
+            ..self.clone()
         }
     }
 

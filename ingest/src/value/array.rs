@@ -9,13 +9,15 @@ use crate::{
     table::refusal::ValueError,
 };
 
-/// Read from a JSON array. Text that begins with `[` is read as JSON, and its elements as text.
-/// Empty text is an empty array; any other text is the only element of an array.
+/// Read from a JSON array. By the lenient rules, any other JSON value but `null` is the only element
+/// of an array. Text that begins with `[` is read as JSON, and its elements as text. Empty text is
+/// an empty array; any other text is the only element of an array.
 impl<'a, T: Decode<'a>> Decode<'a> for Vec<T> {
     fn from_json(json: &mut Reader<'a>) -> Result<Self, ValueError> {
         match json.peek()? {
             Kind::Array => {}
             Kind::Null => return json.null().map(|()| Self::new()).map_err(ValueError::from),
+            _ if json.is_lenient() => return Ok(vec![T::from_json(json)?]),
             _ => return Err(ValueError::WrongKind),
         }
         let mut elements = Self::new();
@@ -52,6 +54,16 @@ impl<T: Encode> Encode for Vec<T> {
         for element in self {
             element.put(out);
         }
+    }
+}
+
+/// Reads an array without elements.
+pub(super) fn empty_array(json: &mut Reader<'_>) -> Result<(), ValueError> {
+    json.begin_array()?;
+    if json.next_element()? {
+        Err(ValueError::WrongKind)
+    } else {
+        Ok(())
     }
 }
 
@@ -125,6 +137,21 @@ mod tests {
         }
         assert_eq!(json::<Vec<u8>>("[1,256]"), Err(ValueError::OutOfRange));
         assert!(matches!(json::<Vec<u8>>("[1,]"), Err(ValueError::Syntax(_))));
+    }
+
+    #[test]
+    fn one_value_is_the_only_element_by_the_lenient_rules() {
+        assert_eq!(lenient("1"), Ok(vec![1u8]));
+        assert_eq!(lenient(r#""2""#), Ok(vec![2u8]));
+        assert_eq!(lenient("[1, 2.0]"), Ok(vec![1u8, 2]));
+        assert_eq!(lenient("null"), Ok(Vec::<u8>::new()));
+        assert_eq!(lenient("1"), Ok(vec![vec![1u8]]));
+        assert_eq!(lenient("[1, [2]]"), Ok(vec![vec![1u8], vec![2]]));
+        assert_eq!(lenient(r#"{"k":1}"#), Ok(vec![super::super::Map(vec![(Cow::Borrowed("k"), 1u8)])]));
+        let texts: Vec<Cow<'_, str>> = lenient(r#""[1]""#).unwrap();
+        assert_eq!(texts, ["[1]"], "a JSON string is one element");
+        assert_eq!(lenient::<Vec<u8>>("256"), Err(ValueError::OutOfRange));
+        assert_eq!(lenient::<Vec<u8>>("{}"), Err(ValueError::WrongKind));
     }
 
     #[test]

@@ -4,8 +4,9 @@
 //! block, little-endian.
 //!
 //! Read from text in ISO 8601 and many other forms (see `date_text`); text without an offset is
-//! local time in the column's [`Zone`]. JSON numbers are in the units of the block, without a
-//! fraction: seconds in a `DateTime`, milliseconds in a `DateTime64(3)`.
+//! local time in the column's [`Zone`]. JSON numbers are in the units of the block: seconds in a
+//! `DateTime`, milliseconds in a `DateTime64(3)`. By the lenient rules, a JSON number with a
+//! fraction is in seconds.
 
 use std::{borrow::Cow, marker::PhantomData};
 
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Decode, Encode,
     date_text::{self, Moment},
+    seconds::Seconds,
     zone::{Utc, Zone},
 };
 use crate::{
@@ -113,12 +115,23 @@ impl Moment {
     }
 }
 
+/// Reads a number that is no short integer, in units of which a second has `per_second`.
+fn long_number(json: &mut Reader<'_>, per_second: i64) -> Result<i64, ValueError> {
+    match Seconds::read(json)? {
+        Some(seconds) => seconds.units_before(per_second),
+        None => i64::from_json(json),
+    }
+}
+
 impl<'a, Z: Zone> Decode<'a> for DateTime<Z> {
     #[inline]
     fn from_json(json: &mut Reader<'a>) -> Result<Self, ValueError> {
         match json.peek()? {
             Kind::String => Self::from_text(json.string()?),
-            Kind::Number => Self::from_wide(i64::from_json(json)?),
+            Kind::Number => match json.small_integer() {
+                Some(seconds) => Self::from_wide(seconds),
+                None => Self::from_wide(long_number(json, 1)?),
+            },
             Kind::Null => json.null().map(|()| Self::default()).map_err(ValueError::from),
             Kind::Bool | Kind::Array | Kind::Object => Err(ValueError::WrongKind),
         }
@@ -136,7 +149,10 @@ impl<'a, const P: u8, Z: Zone> Decode<'a> for DateTime64<P, Z> {
         match json.peek()? {
             Kind::String => Self::from_text(json.string()?),
             Kind::Number => {
-                let ticks = i64::from_json(json)?;
+                let ticks = match json.small_integer() {
+                    Some(ticks) => ticks,
+                    None => long_number(json, Self::PER_SECOND)?,
+                };
                 let is_printable = PRINTABLE.contains(&ticks.div_euclid(Self::PER_SECOND));
                 if is_printable {
                     Ok(Self::from_ticks(ticks))
@@ -312,6 +328,30 @@ mod tests {
             json(r#""2106-02-07 06:28:15""#),
             Ok(DateTime::<Utc>::from_seconds(u32::MAX))
         );
+    }
+
+    #[test]
+    fn a_number_with_a_fraction_is_in_seconds_by_the_lenient_rules() {
+        assert_eq!(lenient("1709208794.908181"), Ok(DateTime::<Utc>::from_seconds(THEN)));
+        assert_eq!(
+            lenient("1709208794.0"),
+            Ok(DateTime64::<3>::from_ticks(1_709_208_794_000))
+        );
+        assert_eq!(
+            lenient("1709208794.908181"),
+            Ok(DateTime64::<6>::from_ticks(1_709_208_794_908_181))
+        );
+        assert_eq!(lenient("-0.5"), Ok(DateTime64::<0>::from_ticks(-1)));
+        // An integer is in the units of the column by all rules.
+        assert_eq!(lenient("1709208794"), Ok(DateTime64::<3>::from_ticks(1_709_208_794)));
+        for event in ["-0.5", "4294967296.0", "1e300"] {
+            let result = lenient::<DateTime>(event);
+            assert!(
+                matches!(result, Err(ValueError::OutOfRange | ValueError::NotAnInteger)),
+                "{event}"
+            );
+        }
+        assert_eq!(lenient::<DateTime64<3>>("253402300800.0"), Err(ValueError::OutOfRange));
     }
 
     #[test]

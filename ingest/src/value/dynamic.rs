@@ -62,7 +62,7 @@ impl Debug for Dynamic<'_> {
 impl<'a> Decode<'a> for Dynamic<'a> {
     fn from_json(json: &mut Reader<'a>) -> Result<Self, ValueError> {
         let mut bytes = Vec::new();
-        put_dynamic(&mut json.clone(), &mut bytes)?;
+        put_dynamic(&mut json.strict(), &mut bytes)?;
         Ok(Self {
             source: Source::Json(Cow::Borrowed(json.raw_value()?)),
             bytes,

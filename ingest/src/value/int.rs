@@ -3,7 +3,8 @@
 //! little-endian in a block.
 //!
 //! Read from numbers without fraction and exponent, from text (digits after at most one sign; empty
-//! text is 0) and from booleans. A value that does not fit is refused.
+//! text is 0) and from booleans. A value that does not fit is refused. By the lenient rules, a
+//! number may have a fraction of zeros.
 
 use std::borrow::Cow;
 
@@ -182,10 +183,15 @@ fn from_other_json<T: Integer>(json: &mut Reader<'_>) -> Result<T, ValueError> {
     match json.peek()? {
         Kind::Number => {
             let number = json.number()?;
-            if memchr::memchr3(b'.', b'e', b'E', number.as_bytes()).is_some() {
-                return Err(ValueError::NotAnInteger);
+            if memchr::memchr3(b'.', b'e', b'E', number.as_bytes()).is_none() {
+                return parse(number);
             }
-            parse(number)
+            match number.split_once('.') {
+                Some((integer, fraction)) if json.is_lenient() && fraction.bytes().all(|digit| digit == b'0') => {
+                    parse(integer)
+                }
+                _ => Err(ValueError::NotAnInteger),
+            }
         }
         Kind::String => parse(&json.string()?),
         Kind::Bool => T::from_small(json.bool()?.into()).ok_or(ValueError::OutOfRange),
@@ -294,6 +300,22 @@ mod tests {
         ends::<i128>(&least, "-170141183460469231731687303715884105729", &greatest, above);
         let greatest = u128::MAX.to_string();
         ends::<u128>("0", "-1", &greatest, "340282366920938463463374607431768211456");
+    }
+
+    #[test]
+    fn a_fraction_of_zeros_is_no_fraction_by_the_lenient_rules() {
+        assert_eq!(lenient("3.0"), Ok(3u8));
+        assert_eq!(lenient("-9223372036854775808.000"), Ok(i64::MIN));
+        assert_eq!(lenient("300.0"), Err::<u8, _>(ValueError::OutOfRange));
+        for event in ["3.5", "3.0e1", "3e0"] {
+            assert_eq!(lenient::<u8>(event), Err(ValueError::NotAnInteger), "{event}");
+        }
+        assert_eq!(json::<u8>("3.0"), Err(ValueError::NotAnInteger));
+        assert_eq!(
+            lenient::<u8>(r#""3.0""#),
+            Err(ValueError::Malformed),
+            "a text is a text"
+        );
     }
 
     #[test]

@@ -6,7 +6,8 @@
 //! refuses a whole block for one invalid object. Objects that ClickHouse would refuse are therefore
 //! refused here, when the event comes:
 //!
-//! - anything that is not an object; `null` is an object without keys;
+//! - anything that is not an object; `null` is an object without keys, and so is an empty array by
+//!   the lenient rules;
 //! - a path that comes twice, whether as `{"a": {"b": 1}}` or as `{"a.b": 1}`. ClickHouse accepts
 //!   some of them, such as `{"a": 1, "a": {"b": 2}}`, depending on its settings; this module
 //!   refuses all;
@@ -19,7 +20,7 @@ use std::{borrow::Cow, marker::PhantomData, ops::Range};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Decode, Encode};
+use super::{Decode, Encode, array::empty_array};
 use crate::{
     json::{Kind, Reader},
     table::refusal::ValueError,
@@ -92,9 +93,11 @@ impl<'a, P: JsonPaths> Decode<'a> for JsonText<'a, P> {
         match json.peek()? {
             Kind::Object => {}
             Kind::Null => return json.null().map(|()| Self::default()).map_err(ValueError::from),
+            Kind::Array if json.is_lenient() => return empty_array(json).map(|()| Self::default()),
             _ => return Err(ValueError::WrongKind),
         }
-        object::<P>(&mut json.clone())?;
+        // ClickHouse reads the object again, by its own rules.
+        object::<P>(&mut json.strict())?;
         Ok(Self {
             text: without_halves(Cow::Borrowed(json.raw_value()?)),
             paths: PhantomData,
@@ -314,6 +317,13 @@ mod tests {
         }
         assert_eq!(json::<Any<'_>>("null").unwrap().as_str(), "{}");
         assert_eq!(bytes(&json::<Any<'_>>("{ }").unwrap()), [3, b'{', b' ', b'}']);
+    }
+
+    #[test]
+    fn an_empty_array_is_an_empty_object_by_the_lenient_rules() {
+        assert_eq!(lenient::<Any<'_>>("[]").unwrap().as_str(), "{}");
+        assert_eq!(lenient::<Any<'_>>(r#"{"a":[]}"#).unwrap().as_str(), r#"{"a":[]}"#);
+        assert_eq!(lenient::<Any<'_>>("[1]"), Err(ValueError::WrongKind));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Decode, Encode,
-    array::{element, key, read_text},
+    array::{element, empty_array, key, read_text},
     put_length,
 };
 use crate::{
@@ -18,7 +18,8 @@ use crate::{
 /// ClickHouse's `Map(K, V)`: entries in the order of the event. A key may come twice, as in
 /// ClickHouse.
 ///
-/// Read from a JSON object, with its keys as text. Text is read as JSON, and its values as text.
+/// Read from a JSON object, with its keys as text. Text is read as JSON, and its values as text. By
+/// the lenient rules, an empty array is an empty object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Map<K, V>(
@@ -37,6 +38,7 @@ impl<'a, K: Decode<'a>, V: Decode<'a>> Decode<'a> for Map<K, V> {
         match json.peek()? {
             Kind::Object => {}
             Kind::Null => return json.null().map(|()| Self::default()).map_err(ValueError::from),
+            Kind::Array if json.is_lenient() => return empty_array(json).map(|()| Self::default()),
             _ => return Err(ValueError::WrongKind),
         }
         let mut entries = Vec::new();
@@ -92,6 +94,16 @@ mod tests {
         for event in ["[]", r#"[["a",1]]"#, r#""{}""#, "1"] {
             assert_eq!(json::<Numbers<'_>>(event), Err(ValueError::WrongKind), "{event}");
         }
+    }
+
+    #[test]
+    fn an_empty_array_is_an_empty_object_by_the_lenient_rules() {
+        assert_eq!(lenient(" [ ] "), Ok(Numbers::default()));
+        assert_eq!(lenient(r#"{"a":3.0}"#), Ok(Map(vec![(Cow::Borrowed("a"), 3)])));
+        for event in ["[1]", "[[]]", r#""""#] {
+            assert_eq!(lenient::<Numbers<'_>>(event), Err(ValueError::WrongKind), "{event}");
+        }
+        assert!(matches!(lenient::<Numbers<'_>>("["), Err(ValueError::Syntax(_))));
     }
 
     #[test]

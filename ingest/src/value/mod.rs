@@ -58,6 +58,22 @@
 //! `Date32` is 1970-01-01, as in a `Date` (ClickHouse: 1900-01-01), and `null` in an enum is its
 //! smallest value (ClickHouse: a 0 that it cannot read).
 //!
+//! # Lenient rules
+//!
+//! A [`Reader`] that is [lenient](Reader::set_lenient), as it is for each table without
+//! `strict: true`, accepts what providers send and ClickHouse refuses:
+//!
+//! - a JSON number with a fraction in a `DateTime`, a `DateTime64`, a `Time` or a `Time64`, as
+//!   seconds (an integer is in the units of the block);
+//! - a JSON number with a fraction of zeros, `3.0`, in an integer;
+//! - `[]` as an object without keys, in a `Map` or a `JSON`;
+//! - one JSON value in an `Array`, as its only element.
+//!
+//! Inside a `Variant`, a `Dynamic` and a `JSON`, ClickHouse's rules hold: there, the value decides
+//! about its own type.
+//!
+//! # Rules that are always lenient
+//!
 //! Some values are accepted more leniently than by ClickHouse: halves of surrogate pairs, escapes
 //! in numbers that are sent as strings, `-0` in an unsigned column, `t` and `z` in a time, seconds
 //! since 1970 with a fraction in a `DateTime`, a decimal that fits only because of its exponent, a
@@ -86,6 +102,7 @@ mod map;
 mod named_tuple;
 mod nullable;
 mod path_variant;
+mod seconds;
 mod text;
 mod time;
 mod tuple;
@@ -183,7 +200,17 @@ mod testing {
 
     /// Reads one JSON value, and checks that nothing follows it.
     pub(super) fn json<'a, T: Decode<'a>>(text: &'a str) -> Result<T, ValueError> {
+        whole(Reader::new(text))
+    }
+
+    /// Reads one JSON value by the lenient rules, and checks that nothing follows it.
+    pub(super) fn lenient<'a, T: Decode<'a>>(text: &'a str) -> Result<T, ValueError> {
         let mut json = Reader::new(text);
+        json.set_lenient(true);
+        whole(json)
+    }
+
+    fn whole<'a, T: Decode<'a>>(mut json: Reader<'a>) -> Result<T, ValueError> {
         let value = T::from_json(&mut json)?;
         json.end()?;
         Ok(value)

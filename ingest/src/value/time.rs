@@ -4,13 +4,14 @@
 //! 999:59:59, little-endian in a block.
 //!
 //! Read from text (`12:13:14`, `-1:02:03`; `12:13` is minutes and seconds) and from numbers in the
-//! units of the block: seconds in a `Time`, milliseconds in a `Time64(3)`.
+//! units of the block: seconds in a `Time`, milliseconds in a `Time64(3)`. By the lenient rules, a
+//! JSON number with a fraction is in seconds.
 
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Decode, Encode, date_text::fraction};
+use super::{Decode, Encode, date_text::fraction, seconds::Seconds};
 use crate::{
     json::{Kind, Reader},
     table::refusal::ValueError,
@@ -40,10 +41,14 @@ impl<'a> Decode<'a> for Time {
     fn from_json(json: &mut Reader<'a>) -> Result<Self, ValueError> {
         match json.peek()? {
             Kind::String => Self::from_text(json.string()?),
-            Kind::Number => match i32::from_json(json)? {
-                seconds if i64::from(seconds).abs() <= GREATEST => Ok(Self(seconds)),
-                _ => Err(ValueError::OutOfRange),
-            },
+            Kind::Number => {
+                let seconds = match Seconds::read(json)? {
+                    Some(seconds) => seconds.units(1)?,
+                    None => i32::from_json(json)?.into(),
+                };
+                let is_time = seconds.abs() <= GREATEST;
+                is_time.then_some(Self(seconds as i32)).ok_or(ValueError::OutOfRange)
+            }
             Kind::Null => json.null().map(|()| Self::default()).map_err(ValueError::from),
             Kind::Bool | Kind::Array | Kind::Object => Err(ValueError::WrongKind),
         }
@@ -61,10 +66,15 @@ impl<'a, const P: u8> Decode<'a> for Time64<P> {
     fn from_json(json: &mut Reader<'a>) -> Result<Self, ValueError> {
         match json.peek()? {
             Kind::String => Self::from_text(json.string()?),
-            Kind::Number => match i64::from_json(json)? {
-                ticks if ticks.unsigned_abs() / 10_u64.pow(P.into()) <= GREATEST as u64 => Ok(Self(ticks)),
-                _ => Err(ValueError::OutOfRange),
-            },
+            Kind::Number => {
+                let per_second = 10_i64.pow(P.into());
+                let ticks = match Seconds::read(json)? {
+                    Some(seconds) => seconds.units(per_second)?,
+                    None => i64::from_json(json)?,
+                };
+                let is_time = ticks.unsigned_abs() / per_second.unsigned_abs() <= GREATEST as u64;
+                is_time.then_some(Self(ticks)).ok_or(ValueError::OutOfRange)
+            }
             Kind::Null => json.null().map(|()| Self::default()).map_err(ValueError::from),
             Kind::Bool | Kind::Array | Kind::Object => Err(ValueError::WrongKind),
         }
@@ -156,6 +166,14 @@ mod tests {
         assert_eq!(text("12:13:14."), Ok(Time64::<0>(43_994)));
         assert_eq!(json("43994"), Ok(Time64::<3>(43_994)));
         assert_eq!(bytes(&Time(-1)), [0xFF; 4]);
+    }
+
+    #[test]
+    fn a_number_with_a_fraction_is_in_seconds_by_the_lenient_rules() {
+        assert_eq!(lenient("43994.5"), Ok(Time(43_994)));
+        assert_eq!(lenient("-43994.5"), Ok(Time64::<3>(-43_994_500)));
+        assert_eq!(lenient::<Time>("3600000.0"), Err(ValueError::OutOfRange));
+        assert_eq!(json::<Time64<3>>("43994.5"), Err(ValueError::NotAnInteger));
     }
 
     #[test]

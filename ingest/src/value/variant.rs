@@ -193,7 +193,11 @@ impl Attempt {
 
     /// Reads the value as one type; returns `None` if the type does not accept it.
     pub fn read<'a, T: Decode<'a>>(&mut self, json: &mut Reader<'a>) -> Result<Option<T>, ValueError> {
-        match T::from_json_among(json) {
+        // The types are tried as ClickHouse tries them.
+        let is_lenient = json.set_lenient(false);
+        let result = T::from_json_among(json);
+        json.set_lenient(is_lenient);
+        match result {
             Ok(value) => Ok(Some(value)),
             // The value is not JSON for any of the types.
             Err(ValueError::Syntax(error)) => Err(ValueError::Syntax(error)),
@@ -294,6 +298,15 @@ mod tests {
             json::<Borrowing<'_>>("\"plain\""),
             Ok(Borrowing::String(Cow::Borrowed("plain")))
         ));
+    }
+
+    #[test]
+    fn no_type_is_tried_by_the_lenient_rules() {
+        assert_eq!(lenient("5"), Ok(Borrowing::UInt8(5)));
+        assert_eq!(lenient("5.0"), Ok(Borrowing::String("5.0".into())));
+        assert_eq!(lenient::<Vec<Plain>>("[5, 3.0]"), Err(ValueError::NoneOfTheTypes));
+        // The rules of the column hold again after the value.
+        assert_eq!(lenient("[5, 3.0]"), Ok((Plain::Int8(5), 3u8)));
     }
 
     #[test]
