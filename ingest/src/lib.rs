@@ -119,7 +119,10 @@ pub use crate::{
     store::{
         ClickHouseError, ClickHouseUrl, ClickHouseUrlError, InsertQuorum, InvalidInsertQuorum, ping, stores::Servers,
     },
-    sync::{Difference, SyncError, SyncReport, plan, state::SchemaState, sync},
+    sync::{
+        Difference, Drift, DriftReport, Impact, SyncError, SyncReport, apply_drift, drift, plan, state::SchemaState,
+        sync,
+    },
     table::dead_letter::DeadLetter,
     writer::{DrainReport, Writer, options::WriterOptions, refusal_counts::RejectionCounts},
 };
