@@ -43,10 +43,10 @@ pub(crate) enum Command {
     Engine(EngineOptions),
     /// Report the problems of a schema folder that a build would report, without building.
     Check(CheckOptions),
-    /// Print the SQL statements that `apply` would run.
-    Plan(DatabaseOptions),
+    /// Print the SQL statements that `apply` would run, and the differences that it would leave.
+    Plan(ApplyOptions),
     /// Run the SQL statements that the database needs to match the schema, and print them.
-    Apply(DatabaseOptions),
+    Apply(ApplyOptions),
     /// List the destinations with their tables, acknowledgements and rate limits.
     Routes,
     /// List, verify, replay or export the rows that wait on disk.
@@ -388,6 +388,26 @@ pub(crate) enum Format {
     Text,
     /// One JSON object per line, for editors.
     Json,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ApplyOptions {
+    #[command(flatten)]
+    pub(crate) database: DatabaseOptions,
+
+    /// Also run statements of this kind; may be repeated. Without it, only statements run that
+    /// touch neither existing rows nor anything that only the database has.
+    #[arg(long, value_name = "KIND")]
+    pub(crate) allow: Vec<Allowed>,
+}
+
+/// A kind of change that an operator allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Allowed {
+    /// ClickHouse reads and writes existing rows, or deletes rows by a TTL.
+    Rewrite,
+    /// Columns, indexes, projections, constraints and TTLs that only the database has are removed.
+    Drop,
 }
 
 #[derive(Debug, Clone, Args)]

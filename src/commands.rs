@@ -10,11 +10,11 @@ use rowmill_engine::{RunOptions, Tie};
 use rowmill_ingest::{
     ClickHouseUrl,
     route::{Destination, Routes},
-    schema::{SyncReport, plan as plan_sync, sync},
+    schema::{Drift, DriftReport, Impact, SyncReport, apply_drift, drift, plan as plan_sync, sync},
 };
 use tokio::runtime::Runtime;
 
-use crate::cli::{DatabaseOptions, EngineOptions};
+use crate::cli::{Allowed, ApplyOptions, EngineOptions};
 
 /// Runs the embedded ClickHouse in this process.
 pub(crate) fn engine(options: &EngineOptions) -> Result<(), Box<dyn Error>> {
@@ -26,16 +26,47 @@ pub(crate) fn engine(options: &EngineOptions) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Prints the statements that the database lacks.
-pub(crate) fn plan(options: &DatabaseOptions) -> Result<(), Box<dyn Error>> {
-    let store: ClickHouseUrl = options.clickhouse.parse()?;
-    print(&Runtime::new()?.block_on(plan_sync(&store, &tables::SCHEMA))?)
+/// Prints the statements that the database lacks, and the differences from the schema.
+pub(crate) fn plan(options: &ApplyOptions) -> Result<(), Box<dyn Error>> {
+    let store: ClickHouseUrl = options.database.clickhouse.parse()?;
+    let runtime = Runtime::new()?;
+    let found = runtime.block_on(drift(&store, &tables::SCHEMA))?;
+    let planned = runtime.block_on(plan_sync(&store, &tables::SCHEMA));
+    match planned {
+        Ok(report) => print(&report, &found, options),
+        // The start would fail; the differences have the statements that mend that.
+        Err(error) => {
+            print_drifts(&found.drifts, options)?;
+            Err(error.into())
+        }
+    }
 }
 
-/// Runs the statements that the database lacks, and prints them.
-pub(crate) fn apply(options: &DatabaseOptions) -> Result<(), Box<dyn Error>> {
-    let store: ClickHouseUrl = options.clickhouse.parse()?;
-    print(&Runtime::new()?.block_on(sync(&store, &tables::SCHEMA))?)
+/// Changes the database to match the schema as far as the options allow, and prints the statements.
+pub(crate) fn apply(options: &ApplyOptions) -> Result<(), Box<dyn Error>> {
+    let store: ClickHouseUrl = options.database.clickhouse.parse()?;
+    let runtime = Runtime::new()?;
+    // Columns of another type must change before the sync adds others.
+    let found = runtime.block_on(drift(&store, &tables::SCHEMA))?;
+    runtime.block_on(apply_drift(&store, &found, |impact| is_allowed(impact, options)))?;
+    let report = runtime.block_on(sync(&store, &tables::SCHEMA));
+    match report {
+        Ok(report) => print(&report, &found, options),
+        Err(error) => {
+            print_drifts(&found.drifts, options)?;
+            Err(error.into())
+        }
+    }
+}
+
+/// Returns whether the operator allows changes with this impact.
+fn is_allowed(impact: Impact, options: &ApplyOptions) -> bool {
+    match impact {
+        Impact::Safe => true,
+        Impact::Rewrite => options.allow.contains(&Allowed::Rewrite),
+        Impact::Drop => options.allow.contains(&Allowed::Drop),
+        Impact::Impossible => false,
+    }
 }
 
 /// Prints each destination with its table, and with its acknowledgement and rate limit where the
@@ -67,16 +98,31 @@ pub(crate) fn routes() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn print(report: &SyncReport) -> Result<(), Box<dyn Error>> {
-    let (mut out, mut remarks) = (io::stdout().lock(), io::stderr().lock());
+fn print(report: &SyncReport, found: &DriftReport, options: &ApplyOptions) -> Result<(), Box<dyn Error>> {
     for statement in &report.statements {
-        writeln!(out, "{statement};")?;
+        writeln!(io::stdout(), "{statement};")?;
     }
-    for warning in &report.warnings {
+    print_drifts(&found.drifts, options)?;
+    let mut remarks = io::stderr().lock();
+    for warning in report.warnings.iter().chain(&found.warnings) {
         writeln!(remarks, "warning: {warning}")?;
     }
-    if report.statements.is_empty() {
+    if report.statements.is_empty() && found.drifts.is_empty() {
         writeln!(remarks, "the database matches the schema")?;
+    }
+    Ok(())
+}
+
+/// Prints each difference as a comment with its statements, which are comments as well unless the
+/// options allow them.
+fn print_drifts(drifts: &[Drift], options: &ApplyOptions) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    for drift in drifts {
+        writeln!(out, "-- {drift}")?;
+        let comment = if is_allowed(drift.impact, options) { "" } else { "-- " };
+        for statement in &drift.statements {
+            writeln!(out, "{comment}{statement};")?;
+        }
     }
     Ok(())
 }

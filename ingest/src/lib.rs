@@ -192,7 +192,10 @@ pub mod row {
 
 /// The tables in ClickHouse and the schema: creates what is missing, and compares them.
 pub mod schema {
-    pub use crate::sync::{Difference, SyncError, SyncReport, plan, state::SchemaState, sync};
+    pub use crate::sync::{
+        Difference, Drift, DriftReport, Impact, SyncError, SyncReport, apply_drift, drift, plan, state::SchemaState,
+        sync,
+    };
 }
 
 /// A hyper server for services.

@@ -22,6 +22,7 @@ mod crash;
 mod delivery;
 mod differential;
 mod doubt;
+mod drift;
 mod embedding;
 mod engine_access;
 mod engines;

@@ -8,6 +8,8 @@
 //!
 //! ```text
 //! columns     what is missing and what differs
+//! definition  the parts of a table's definition
+//! drift       where a definition differs although inserts work
 //! window      whether ClickHouse remembers the blocks that it has taken
 //! views       the tables that views fill, which must remember the blocks as well
 //! retention   how long ClickHouse keeps dead letters
@@ -17,6 +19,8 @@
 
 mod background;
 mod columns;
+mod definition;
+mod drift;
 mod error;
 mod retention;
 pub(crate) mod state;
@@ -32,7 +36,11 @@ pub(crate) use self::{
     views::{TableName, View, qualified, views_over},
     window::views_recognize_blocks,
 };
-pub use self::{columns::Difference, error::SyncError};
+pub use self::{
+    columns::Difference,
+    drift::{Drift, DriftReport, Impact, apply_drift, drift},
+    error::SyncError,
+};
 use self::{
     columns::{existing_columns, missing},
     error::Kind,

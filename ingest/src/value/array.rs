@@ -147,7 +147,10 @@ mod tests {
         assert_eq!(lenient("null"), Ok(Vec::<u8>::new()));
         assert_eq!(lenient("1"), Ok(vec![vec![1u8]]));
         assert_eq!(lenient("[1, [2]]"), Ok(vec![vec![1u8], vec![2]]));
-        assert_eq!(lenient(r#"{"k":1}"#), Ok(vec![super::super::Map(vec![(Cow::Borrowed("k"), 1u8)])]));
+        assert_eq!(
+            lenient(r#"{"k":1}"#),
+            Ok(vec![super::super::Map(vec![(Cow::Borrowed("k"), 1u8)])])
+        );
         let texts: Vec<Cow<'_, str>> = lenient(r#""[1]""#).unwrap();
         assert_eq!(texts, ["[1]"], "a JSON string is one element");
         assert_eq!(lenient::<Vec<u8>>("256"), Err(ValueError::OutOfRange));
