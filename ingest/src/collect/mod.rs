@@ -15,6 +15,9 @@ mod response;
 pub(crate) mod route;
 mod throttle;
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     num::NonZero,
     ptr,

@@ -16,6 +16,10 @@ pub(crate) mod rejection;
 mod reserved;
 pub(crate) mod row;
 mod row_builder;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 mod walk;
 
 use crate::{
