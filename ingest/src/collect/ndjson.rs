@@ -80,6 +80,18 @@ pub(super) struct NdjsonRequest {
     is_declared: bool,
 }
 
+impl NdjsonRequest {
+    /// Returns the address of all lines, by the rules that found their route.
+    fn address<'a>(&self, head: &'a RequestHead<'_>) -> Option<Address<'a>> {
+        let (query, no_claims) = (head.claims(), Claims::default());
+        if self.is_declared {
+            Some(Address::of_path(&head.target, &query, &no_claims))
+        } else {
+            Address::resolve(&head.target, &query, &no_claims)
+        }
+    }
+}
+
 impl Collector {
     /// Checks and prepares everything that applies to all lines.
     pub(super) fn begin_ndjson<R: Routes>(
@@ -203,12 +215,7 @@ impl Collector {
     /// result.
     fn decode_slice(&self, head: &RequestHead<'_>, lines: &mut NdjsonRequest, arena: &Arena) -> Option<Decoded> {
         let uid = lines.uid;
-        let (query, no_claims) = (head.claims(), Claims::default());
-        let address = match lines.is_declared {
-            true => Some(Address::of_path(&head.target, &query, &no_claims)),
-            false => Address::resolve(&head.target, &query, &no_claims),
-        };
-        let Some(address) = address else {
+        let Some(address) = lines.address(head) else {
             return Some(Err(Answer::NOT_FOUND));
         };
         let shared_meta = self.event_meta(head, &address, uid);
@@ -277,8 +284,8 @@ impl Collector {
     fn record_ndjson(&self, parts: &Parts, lines: NdjsonRequest, decoded: Decoded, arrival: Arrival) -> ResponseDraft {
         arena::with(|arena| {
             let head = RequestHead::read(parts, arrival, &self.trusted_proxies, arena);
-            let address = Address::resolve(&head.target, &head.claims(), &Claims::default());
-            match decoded.and(address.ok_or(Answer::NOT_FOUND)) {
+            let address = lines.address(&head).ok_or(Answer::NOT_FOUND);
+            match decoded.and(address) {
                 Ok(address) => self.record_rows(&head, &address, lines),
                 Err(answer) => self.draft(answer, &head, Some(lines.uid)),
             }

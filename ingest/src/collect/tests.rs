@@ -610,6 +610,14 @@ fn the_rows_of_ndjson_may_not_take_more_than_the_request_may_be_expanded() {
 }
 
 #[test]
+fn ndjson_of_a_declared_path_is_answered_by_that_path() {
+    for world in [World::new(&options()), World::catching_all()] {
+        let outcome = world.post("/wh/mail?service=redir&to=https://x.example/", NDJSON, "{}");
+        assert_eq!((outcome.status, outcome.body), (200, report(1, 0, &[])));
+    }
+}
+
+#[test]
 fn a_dead_letter_names_the_event_and_its_first_reason() {
     let (parts, ()) = Request::post("/wh/mail?a=1").body(()).unwrap().into_parts();
     let arrival = Arrival::now(IpAddr::V4(Ipv4Addr::new(203, 0, 113, 7)));
