@@ -30,7 +30,7 @@ use crate::{
         Schema,
         refusal::{InvalidColumn, ValueError},
     },
-    writer::options::WriterOptions,
+    writer::WriterOptions,
 };
 
 static SCHEMA: Schema = Schema { tables: &[&TABLE] };
@@ -436,7 +436,7 @@ fn only_the_ready_collector_reads_the_address_from_query_and_body() {
         );
         assert_eq!(outcome.status, 200, "{outcome:?}");
         assert!(
-            outcome.rows[0].starts_with("wh/mail 7 0 extra[service=pixel"),
+            outcome.rows[0].starts_with("wh/mail 7 0 extra[service=redir"),
             "{outcome:?}"
         );
     }

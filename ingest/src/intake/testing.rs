@@ -50,6 +50,8 @@ pub(crate) static TABLE: Table = Table::new("events", 0, &COLUMNS, "", Format::R
 /// The extras, and the paths below which they take values.
 const EXTRAS: [(&str, &str); 3] = [("extra", ""), ("page_extra", "page"), ("td", "td")];
 
+type Texts<'a> = Vec<Cow<'a, str>>;
+
 /// A row of [`TABLE`]; `STRICT` makes `city` and `user` required.
 #[derive(Debug, Default)]
 pub(crate) struct TestRow<'a, const STRICT: bool> {
@@ -59,7 +61,7 @@ pub(crate) struct TestRow<'a, const STRICT: bool> {
     user: Option<i8>,
     tags: Vec<Cow<'a, str>>,
     doc: Cow<'a, str>,
-    extras: [(Vec<Cow<'a, str>>, Vec<Cow<'a, str>>); EXTRAS.len()],
+    extras: [(Texts<'a>, Texts<'a>); EXTRAS.len()],
 }
 
 impl<const STRICT: bool> TypedTable for TestRow<'static, STRICT> {
@@ -113,6 +115,14 @@ impl<'a, const STRICT: bool> Row<'a> for TestRow<'a, STRICT> {
 
     fn encode(&self, _present: &PresentColumns, out: &mut Vec<u8>) {
         self.id.put(out);
+    }
+
+    fn table(&self) -> &'static Table {
+        &TABLE
+    }
+
+    fn complete(&mut self, _meta: &EventMeta<'a>, _invalid: &mut InvalidColumns) -> PresentColumns {
+        PresentColumns::default()
     }
 
     fn rules(&self) -> &'static EventRules {

@@ -18,7 +18,10 @@ use crate::{
         options::EventOptions,
         route::{Destination, Route, Routes},
     },
-    intake::event::{Event, Reason, Rejection, Sink},
+    intake::{
+        event::{Event, Sink},
+        rejection::Rejection,
+    },
     store::{ClickHouseUrl, stores::Servers},
     table::{Column, ColumnKind, Format, Schema, Table},
     writer::{Writer, WriterOptions},
@@ -35,16 +38,13 @@ thread_local! {
 }
 
 fn take(event: &Event<'_>, sink: Sink<'_>) -> Result<Receipt, Rejection> {
-    LAST_IP.set(event.stamp.ip.to_owned());
+    LAST_IP.set(event.meta.ip.to_owned());
     let encode = |out: &mut Vec<u8>| out.push(0);
     match sink {
         Sink::Block(writer) => writer.append(&MAIL, event.ack, encode),
         Sink::Rows(rows) => rows.push(&MAIL, encode).map(|()| Receipt::NONE),
     }
-    .map_err(|SpoolFull| Rejection {
-        table: &MAIL,
-        reason: Reason::SpoolFull,
-    })
+    .map_err(|SpoolFull| Rejection::SpoolFull)
 }
 
 #[derive(Debug)]
