@@ -32,7 +32,7 @@ impl Backoff {
     /// ```
     /// use std::time::Duration;
     ///
-    /// use rowmill_ingest::Backoff;
+    /// use rowmill_ingest::store::Backoff;
     ///
     /// let backoff = Backoff {
     ///     first: Duration::from_millis(200),
