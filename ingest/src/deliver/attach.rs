@@ -87,6 +87,7 @@ impl TableDelivery<'_> {
             Found::Running => return Err(Failure::Running),
             Found::None | Found::Some(_) => found.missing(part),
         };
+        tries.is_missing = true;
         let counters = self.delivery.spool.counters(self.lane);
         if let Some(Obstacle { error, code, cure }) = self.attach(connection, block, &missing, tries).await? {
             Counters::add(&counters.views_in_doubt, 1);

@@ -131,7 +131,9 @@ impl<'a> TableDelivery<'a> {
             }
             Found::None => {
                 spool.trust(block, part);
-                if is_too_large {
+                // Views may have the rows under their token, and would get halves under others again.
+                let must_be_whole = lookup.has_views && (tries.is_missing || tries.timeouts < MAX_TIMEOUTS);
+                if is_too_large && !must_be_whole {
                     return self.send_less(block, part).await.map(|()| Tried::Divided);
                 }
                 let tried = self.send(connection, block, part, tries.generation).await?;

@@ -51,6 +51,9 @@ pub(super) struct Tries {
     /// How often ClickHouse has confirmed rows that the table does not have. Each time changes the
     /// token.
     pub(super) generation: u32,
+    /// Whether ClickHouse has confirmed rows under their token that their table, which has views,
+    /// does not have.
+    pub(super) is_missing: bool,
     /// How often delivery has attached rows that the table does not show.
     pub(super) attached: u32,
     /// How often ClickHouse has refused to attach rows with an error that may be transient.
