@@ -237,21 +237,3 @@ fn a_view_without_a_window_counts_rows_once_after_a_lost_answer() {
     assert_eq!(database.query("SELECT sum(n) FROM sums"), "10\n");
     assert_eq!(database.query("SELECT sum(n) FROM second"), "10\n");
 }
-
-#[test]
-fn a_view_that_may_have_rows_twice_is_told_of() {
-    let database = Database::named("view_twice");
-    drop(Collector::start(&database));
-    database.query("CREATE TABLE sums (n UInt64) ENGINE = MergeTree ORDER BY tuple()");
-    database.query("CREATE MATERIALIZED VIEW view TO sums AS SELECT count() AS n FROM mail_statistics");
-    let data = tempfile::tempdir().unwrap();
-    unheard(&database, data.path(), 0..10);
-    // As if ClickHouse had been killed between the write to its token log and the rename of a part.
-    database.query("ALTER TABLE mail_statistics DELETE WHERE true SETTINGS mutations_sync = 2");
-    let ended = Collector::start_in(data.path(), &database.url(), &[]).stop();
-    assert_eq!(ended.code, Some(0), "{}", ended.log);
-    assert_eq!(database.query(EACH_ONCE), "10\t10\n");
-    println!("the view counts {}", database.query("SELECT sum(n) FROM sums"));
-    let told = "a materialized view over their table may have them twice";
-    assert!(ended.log.contains(told), "{}", ended.log);
-}

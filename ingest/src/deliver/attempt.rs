@@ -6,6 +6,7 @@ use std::{future::pending, pin::pin, sync::Arc, time::Duration};
 use super::{
     Delivery,
     adapt::adapt,
+    attach::redirected,
     compress::{Compressed, Form},
     failure::Failure,
     lookup::{Found, Lookup, query_prefix},
@@ -96,6 +97,7 @@ impl<'a> TableDelivery<'a> {
                             token: &token,
                             ignores_views: false,
                             within,
+                            into: None,
                         },
                     )
                     .await;
@@ -105,19 +107,15 @@ impl<'a> TableDelivery<'a> {
             Found::All if may_be_missed && lookup.is_remembered => {
                 return self.send(connection, block, part, 0).await;
             }
+            Found::Some(_) if lookup.has_views && tries.generation == 0 => {
+                return self.complete(connection, block, part, &lookup, tries).await;
+            }
             Found::Some(_) if may_be_missed && lookup.is_remembered && tries.generation == 0 => {
                 self.send(connection, block, part, 0).await?;
                 tries.generation = 1;
                 return Err(Failure::Missing);
             }
-            Found::All | Found::Some(_) if lookup.has_views => {
-                Counters::add(&counters.views_in_doubt, 1);
-                tracing::warn!(
-                    table = %block.layout.table, block = %block.id,
-                    "rows are stored, but a materialized view over their table may have missed them: \
-                     the table had too many inserts since, or the view fills a table without a deduplication window"
-                );
-            }
+            Found::All | Found::Some(_) if lookup.has_views => self.report_missed(block),
             Found::None if tries.generation > MAX_GENERATIONS => {
                 Counters::add(&counters.rows_missing, part.len() as u64);
                 tracing::error!(
@@ -128,7 +126,9 @@ impl<'a> TableDelivery<'a> {
             }
             Found::None => {
                 spool.trust(block, part);
-                if is_too_large {
+                // Views may have the rows under their token, and would get halves under others again.
+                let must_be_whole = lookup.has_views && (tries.is_missing || tries.timeouts < MAX_TIMEOUTS);
+                if is_too_large && !must_be_whole {
                     return self.send_less(block, part).await.map(|()| Tried::Divided);
                 }
                 let tried = self.send(connection, block, part, tries.generation).await?;
@@ -139,12 +139,7 @@ impl<'a> TableDelivery<'a> {
                     return Ok(tried);
                 }
                 if lookup.has_views {
-                    Counters::add(&counters.views_in_doubt, 1);
-                    tracing::warn!(
-                        table = %block.layout.table, block = %block.id,
-                        "ClickHouse knows the token of rows that are not stored: they are sent under another \
-                         token, and a materialized view over their table may have them twice"
-                    );
+                    return self.attach_missing(connection, block, part, &lookup.found, tries).await;
                 }
                 tries.generation += 1;
                 return Err(Failure::Missing);
@@ -162,6 +157,45 @@ impl<'a> TableDelivery<'a> {
                 Ok(Tried::Stored)
             }
         }
+    }
+
+    /// Sends a part under its token although its table, which has views, has some of its rows
+    /// already. Then the views have the part, and the table gets the rows that it still lacks.
+    async fn complete(
+        &mut self,
+        connection: &Connection,
+        block: &Arc<SealedBlock>,
+        part: &Part,
+        lookup: &Lookup,
+        tries: &mut Tries,
+    ) -> Result<Tried, Failure> {
+        if lookup.is_remembered {
+            self.send(connection, block, part, 0).await?;
+        } else {
+            // The table may have forgotten the token, so it must not get the other rows again.
+            self.report_missed(block);
+            let (token, within) = (token_of(block, part, 0), self.delivery.timeout);
+            let sending = Sending {
+                token: &token,
+                ignores_views: false,
+                within,
+                into: None,
+            };
+            self.send_as(connection, block, &lookup.found.missing(part), sending)
+                .await?;
+        }
+        let after = self.look_up(connection, block, part).await?;
+        self.attach_missing(connection, block, part, &after.found, tries).await
+    }
+
+    /// Reports stored rows that views may lack.
+    fn report_missed(&self, block: &SealedBlock) {
+        Counters::add(&self.reader.counters().views_in_doubt, 1);
+        tracing::warn!(
+            table = %block.layout.table, block = %block.id,
+            "rows are stored, but a materialized view over their table may have missed them: \
+             the table had too many inserts since, or the view fills a table without a deduplication window"
+        );
     }
 
     /// Marks rows as stored in the spool, and confirms them to the audit.
@@ -207,6 +241,7 @@ impl<'a> TableDelivery<'a> {
                 token: &token,
                 ignores_views: false,
                 within,
+                into: None,
             },
         )
         .await
@@ -227,8 +262,9 @@ impl<'a> TableDelivery<'a> {
         // Rows on disk need no memory any more: another try would read them from disk.
         self.reader.evict(block);
         let query_id = format!("{}{:x}", query_prefix(block), fastrand::u64(..));
+        let statement = redirected(compressed.statement(block), &block.layout.table, sending.into);
         let request = InsertRequest {
-            statement: compressed.statement(block),
+            statement: &statement,
             token: sending.token,
             query_id: &query_id,
             rows: part.len(),

@@ -36,6 +36,20 @@ pub(super) enum Found {
     Unknowable,
 }
 
+impl Found {
+    /// Returns the rows of a part that the table is not known to have.
+    pub(super) fn missing(&self, part: &Part) -> Part {
+        match self {
+            Self::All => Part::of(Vec::new()),
+            Self::Some(found) => {
+                let is_found = |row: &u32| found.iter().any(|rows| rows.contains(row));
+                Part::of(ranges_of(part.rows().filter(|row| !is_found(row))))
+            }
+            Self::None | Self::Running | Self::Unknowable => part.clone(),
+        }
+    }
+}
+
 /// Facts about a table, which the lookup reads before the rows.
 #[derive(Debug, Row, Deserialize)]
 struct About {
@@ -43,6 +57,8 @@ struct About {
     engine_full: String,
     views: u64,
     running: u64,
+    /// Tables that earlier tries have created to attach rows.
+    sources: Vec<String>,
 }
 
 /// The result of a lookup.
@@ -111,6 +127,7 @@ impl Lookup {
         if about.running > 0 {
             return Ok(lookup);
         }
+        drop_tables(client, &about.sources, timeout).await?;
         let query = Query {
             client,
             table: &block.layout.table,
@@ -137,14 +154,36 @@ pub(super) fn query_prefix(block: &SealedBlock) -> String {
     format!("rowmill-{}-", block.id)
 }
 
+/// Returns the prefix of the names of all tables that delivery creates to attach rows of a block.
+pub(super) fn attach_prefix(block: &SealedBlock) -> String {
+    format!("rowmill_attach_{}_", block.id.simple())
+}
+
+/// Drops tables that earlier tries have created to attach rows, and waits until no statement uses
+/// them any more.
+async fn drop_tables(client: &Client, names: &[String], timeout: Duration) -> Result<(), ClickHouseError> {
+    for name in names {
+        let drop = format!("DROP TABLE IF EXISTS {} SYNC", quoted(name));
+        match within(timeout, client.query_raw(&drop).execute()).await {
+            Err(error) if !error.is_transient() => {
+                tracing::debug!(name, %error, "a table that is no longer needed cannot be dropped");
+            }
+            result => result?,
+        }
+    }
+    Ok(())
+}
+
 async fn about(client: &Client, block: &SealedBlock, timeout: Duration) -> Result<Option<About>, ClickHouseError> {
     let query = client
         .query(
             "SELECT engine, engine_full, toUInt64(length(dependencies_table)) AS views, \
-             ifNull(toUInt64((SELECT count() FROM system.processes WHERE startsWith(query_id, ?))), toUInt64(0)) AS running \
+             ifNull(toUInt64((SELECT count() FROM system.processes WHERE startsWith(query_id, ?))), toUInt64(0)) AS running, \
+             (SELECT groupArray(name) FROM system.tables WHERE database = currentDatabase() AND startsWith(name, ?)) AS sources \
              FROM system.tables WHERE database = currentDatabase() AND name = ?",
         )
         .bind(query_prefix(block))
+        .bind(attach_prefix(block))
         .bind(&*block.layout.table);
     within(timeout, query.fetch_optional::<About>()).await
 }

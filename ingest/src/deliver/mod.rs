@@ -9,6 +9,7 @@
 //! table     the loop of one table: the next part, its tries, its failures
 //! attempt   one try: looks up rows in doubt, compresses rows, sends them
 //! lookup    checks whether the table has the rows of a try without a clear outcome
+//! attach    adds rows whose token ClickHouse knows to their table alone, without its views
 //! adapt     fits the rows of another build to the table as it is now
 //! guard     decides whether refused rows become dead letters or wait, without blocking other rows
 //! views     leaves out the rows on which a materialized view throws, for that view only
@@ -21,6 +22,7 @@
 //! rows that time out or that ClickHouse finds too many.
 
 mod adapt;
+mod attach;
 mod attempt;
 mod audit;
 pub(crate) mod compress;

@@ -51,6 +51,13 @@ pub(super) struct Tries {
     /// How often ClickHouse has confirmed rows that the table does not have. Each time changes the
     /// token.
     pub(super) generation: u32,
+    /// Whether ClickHouse has confirmed rows under their token that their table, which has views,
+    /// does not have.
+    pub(super) is_missing: bool,
+    /// How often delivery has attached rows that the table does not show.
+    pub(super) attached: u32,
+    /// How often ClickHouse has refused to attach rows with an error that may be transient.
+    pub(super) attach_errors: u32,
 }
 
 /// The parameters of one insert.
@@ -61,6 +68,8 @@ pub(super) struct Sending<'a> {
     pub(super) ignores_views: bool,
     /// The timeout of the insert.
     pub(super) within: Duration,
+    /// Another table for the rows, with the columns of the block's own.
+    pub(super) into: Option<&'a str>,
 }
 
 /// The outcome of a try that has not failed.

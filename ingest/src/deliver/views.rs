@@ -6,7 +6,7 @@
 //! the first try:
 //!
 //! 1. Delivery sends the same rows with `materialized_views_ignore_errors`. Then the table and all
-//!    other views have them.
+//!    other views have them. Rows that the table still lacks are attached to it (see `attach`).
 //! 2. Delivery runs each view's query over some of the rows, by halves, without writing anything.
 //!    This finds the rows on which the query throws.
 //! 3. Delivery sends the other rows under the token of all rows. The table and the other views skip
@@ -28,7 +28,7 @@ use super::{
     Delivery, Failure,
     guard::CREDIT,
     lookup::{Found, text},
-    table::{Sending, TableDelivery},
+    table::{Sending, TableDelivery, Tries},
 };
 use crate::{
     block::{
@@ -113,6 +113,7 @@ impl TableDelivery<'_> {
             token,
             ignores_views: false,
             within: *timeout,
+            into: None,
         };
         let ignoring = Sending {
             ignores_views: true,
@@ -202,7 +203,13 @@ impl TableDelivery<'_> {
         if before.found == Found::All {
             return Ok(true);
         }
-        let after = self.look_up(connection, block, part).await?;
+        let mut after = self.look_up(connection, block, part).await?;
+        if matches!(after.found, Found::None | Found::Some(_)) {
+            let tries = &mut Tries::default();
+            self.attach_missing(connection, block, part, &after.found, tries)
+                .await?;
+            after = self.look_up(connection, block, part).await?;
+        }
         match after.found {
             Found::All => Ok(after.is_remembered),
             Found::Running => Err(Failure::Running),

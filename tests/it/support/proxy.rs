@@ -11,12 +11,31 @@ use std::{
     thread,
 };
 
-/// Records all requests, and can drop the responses.
+/// Records all requests, and can drop requests and responses.
 #[derive(Debug)]
 pub struct Proxy {
     pub address: SocketAddr,
     seen: Arc<Mutex<Vec<u8>>>,
     pub loses_answers: Arc<AtomicBool>,
+    cut: Arc<Mutex<Cut>>,
+    refusal: Arc<Mutex<Option<Refusal>>>,
+}
+
+/// The next request that the proxy cuts.
+#[derive(Debug, Default)]
+struct Cut {
+    /// A text of the request.
+    text: Option<&'static str>,
+    /// Whether ClickHouse gets the request, so that only the response is lost.
+    passes: bool,
+    is_done: bool,
+}
+
+/// Requests that the proxy refuses in ClickHouse's place.
+#[derive(Debug, Clone, Copy)]
+struct Refusal {
+    text: &'static str,
+    error: &'static str,
 }
 
 impl Proxy {
@@ -25,10 +44,13 @@ impl Proxy {
         let address = listener.local_addr().unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
         let loses_answers = Arc::new(AtomicBool::new(false));
+        let (cut, refusal) = (Arc::new(Mutex::new(Cut::default())), Arc::new(Mutex::new(None)));
         let proxy = Self {
             address,
             seen: Arc::clone(&seen),
             loses_answers: Arc::clone(&loses_answers),
+            cut: Arc::clone(&cut),
+            refusal: Arc::clone(&refusal),
         };
         thread::spawn(move || {
             for client in listener.incoming() {
@@ -39,10 +61,37 @@ impl Proxy {
                 let (mut client_out, mut server_out) = (client, server);
                 let seen = Arc::clone(&seen);
                 let loses_answers = Arc::clone(&loses_answers);
+                let (cut, refusal) = (Arc::clone(&cut), Arc::clone(&refusal));
+                let is_cut = Arc::new(AtomicBool::new(false));
+                let loses_answer = Arc::clone(&is_cut);
+                let cut_of_answers = Arc::clone(&cut);
+                let mut client_refused = client_out.try_clone().unwrap();
                 thread::spawn(move || {
                     let mut buffer = [0; 1 << 16];
+                    let mut sent = Vec::new();
                     while let Ok(n @ 1..) = client_in.read(&mut buffer) {
                         seen.lock().unwrap().extend_from_slice(&buffer[..n]);
+                        sent.extend_from_slice(&buffer[..n]);
+                        if let Some(Refusal { text, error }) = *refusal.lock().unwrap()
+                            && contains(&sent, text)
+                        {
+                            let length = error.len();
+                            let answer = format!("HTTP/1.1 403 Forbidden\r\nContent-Length: {length}\r\n\r\n{error}");
+                            let _ = client_refused.write_all(answer.as_bytes());
+                            let _ = client_refused.shutdown(Shutdown::Both);
+                            break;
+                        }
+                        let mut cut = cut.lock().unwrap();
+                        if cut.text.is_some_and(|text| contains(&sent, text)) {
+                            cut.text = None;
+                            if !cut.passes {
+                                cut.is_done = true;
+                                let _ = client_in.shutdown(Shutdown::Both);
+                                break;
+                            }
+                            is_cut.store(true, Ordering::SeqCst);
+                        }
+                        drop(cut);
                         if server_out.write_all(&buffer[..n]).is_err() {
                             break;
                         }
@@ -52,6 +101,10 @@ impl Proxy {
                 thread::spawn(move || {
                     let mut buffer = [0; 1 << 16];
                     while let Ok(n @ 1..) = server_in.read(&mut buffer) {
+                        if loses_answer.load(Ordering::SeqCst) {
+                            cut_of_answers.lock().unwrap().is_done = true;
+                            break;
+                        }
                         if loses_answers.load(Ordering::SeqCst) {
                             break;
                         }
@@ -64,6 +117,26 @@ impl Proxy {
             }
         });
         proxy
+    }
+
+    /// Cuts the connection of the next request that contains `text`: before ClickHouse gets the
+    /// request, or, if it `passes`, when ClickHouse responds.
+    pub fn cut(&self, text: &'static str, passes: bool) {
+        *self.cut.lock().unwrap() = Cut {
+            text: Some(text),
+            passes,
+            is_done: false,
+        };
+    }
+
+    /// Waits until the connection of [`cut`](Self::cut) is cut.
+    pub fn wait_for_cut(&self) {
+        super::wait_for("a cut", || self.cut.lock().unwrap().is_done.then_some(()));
+    }
+
+    /// Answers requests that contain `text` with an error of ClickHouse, instead of passing them on.
+    pub fn refuse(&self, text: &'static str, error: &'static str) {
+        *self.refusal.lock().unwrap() = Some(Refusal { text, error });
     }
 
     /// Returns all bytes that clients have sent.
@@ -82,4 +155,8 @@ impl Proxy {
         });
         formats.collect()
     }
+}
+
+fn contains(bytes: &[u8], text: &str) -> bool {
+    bytes.windows(text.len()).any(|window| window == text.as_bytes())
 }
