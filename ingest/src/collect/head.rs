@@ -11,6 +11,7 @@ use jiff::Timestamp;
 
 use crate::{
     arena::Arena,
+    collect::route::Route,
     fields::Fields,
     identify::{Client, IpText, TrustedProxies},
     request::{
@@ -29,19 +30,22 @@ pub(crate) const IMAGE_CHANNEL: &str = "pixel";
 /// The channel of any other event.
 const HTTP_CHANNEL: &str = "http";
 
-/// The time and the address that a request came from.
+/// The time and the address that a request came from, and the destination of its path.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Arrival {
     peer: IpAddr,
+    /// The route of the declared destination that the path names.
+    route: Option<Route>,
     /// The only clock reading of most requests.
     at: SystemTime,
     is_delayed: bool,
 }
 
 impl Arrival {
-    pub(crate) fn now(peer: IpAddr) -> Self {
+    pub(crate) fn now(peer: IpAddr, route: Option<Route>) -> Self {
         Self {
             peer,
+            route,
             at: SystemTime::now(),
             is_delayed: false,
         }
@@ -77,6 +81,8 @@ pub(crate) struct RequestHead<'r> {
     pub(crate) parts: &'r Parts,
     pub(crate) headers: RequestHeaders<'r>,
     pub(crate) target: Target<'r>,
+    /// The route of the declared destination that the path names.
+    pub(crate) route: Option<Route>,
     pub(crate) query: Fields<'r>,
     pub(crate) client: Client<'r>,
     /// The client's address as text.
@@ -93,6 +99,7 @@ impl<'r> RequestHead<'r> {
             parts,
             headers,
             target: Target::parse(parts.uri.path()),
+            route: arrival.route,
             query: Fields::from_query(parts.uri.query().unwrap_or_default(), arena),
             ip: IpText::new(client.ip),
             client,

@@ -41,7 +41,7 @@ use crate::{
         rate::Rates,
         resolve::{declared, declares_ndjson},
         response::{accepted, answer_of},
-        route::{Destination, Routes},
+        route::{Destination, Route, Routes},
         throttle::too_many_requests,
     },
     identify::{TrustedProxies, auto_domain},
@@ -107,14 +107,17 @@ impl From<ResponseDraft> for Processed {
 }
 
 /// The handling of a request, as far as its head determines it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) enum Decision {
     /// The inner service answers the request.
     Inner,
-    /// The collector answers without reading the body.
-    WithoutBody,
-    /// The collector answers once the body is complete.
-    WithBody,
+    /// The collector answers the request.
+    Event {
+        /// The route of the declared destination that the path names.
+        route: Option<Route>,
+        /// Whether the answer waits for the body.
+        reads_body: bool,
+    },
 }
 
 impl Collector {
@@ -162,12 +165,13 @@ impl Collector {
     /// Decides by method and path alone: no field of a query or a body can turn a request for the
     /// inner service into an event.
     pub(crate) fn decide<R: Routes>(&self, method: &Method, uri: &Uri) -> Decision {
-        if !self.catch_all && declared::<R>(&Target::parse(uri.path())).is_none() {
+        let route = declared::<R>(&Target::parse(uri.path()));
+        if !self.catch_all && route.is_none() {
             return Decision::Inner;
         }
-        match *method {
-            Method::POST => Decision::WithBody,
-            _ => Decision::WithoutBody,
+        Decision::Event {
+            route,
+            reads_body: *method == Method::POST,
         }
     }
 
@@ -192,7 +196,7 @@ impl Collector {
         arena: &Arena,
     ) -> Processed {
         let head = RequestHead::read(parts, arrival, &self.trusted_proxies, arena);
-        if let Some(answer) = self.answer_without_event::<R>(&head) {
+        if let Some(answer) = self.answer_without_event(&head) {
             return self.draft(answer, &head, None).into();
         }
         if let Err(answer) = self.check_rate_of_address(&head) {

@@ -29,7 +29,6 @@ use crate::{
         Collector, Processed, Response,
         head::{Arrival, RequestHead},
         rejected_lines::RejectedLines,
-        resolve::declared,
         response::{accepted, redirect},
         route::{Route, Routes},
         throttle::too_many_requests,
@@ -123,7 +122,7 @@ impl Collector {
         Processed::NdJson(NdjsonRequest {
             at: 0,
             number: 0,
-            is_declared: declared::<R>(&head.target).is_some(),
+            is_declared: head.route.is_some(),
             route,
             requested,
             ack: requested.unwrap_or(self.ack),

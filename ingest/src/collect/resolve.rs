@@ -28,7 +28,7 @@ impl Collector {
         body: &Claims<'a>,
     ) -> Option<(Address<'a>, Route)> {
         let query = head.claims();
-        if let Some(route) = declared::<R>(&head.target) {
+        if let Some(route) = head.route {
             return Some((Address::of_path(&head.target, &query, body), route));
         }
         if !self.catch_all {

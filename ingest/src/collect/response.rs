@@ -15,8 +15,6 @@ use crate::{
     collect::{
         Collector,
         head::{Arrival, IMAGE_CHANNEL, RequestHead},
-        resolve::declared,
-        route::Routes,
     },
     identify::CorsOrigin,
     intake::event_meta::EventMeta,
@@ -79,12 +77,12 @@ impl Collector {
     }
 
     /// Returns the answer to a request that is not an event, whatever its body contains.
-    pub(super) fn answer_without_event<R: Routes>(&self, head: &RequestHead<'_>) -> Option<Answer<'static>> {
+    pub(super) fn answer_without_event(&self, head: &RequestHead<'_>) -> Option<Answer<'static>> {
         match head.parts.method {
             Method::OPTIONS => return Some(Answer::Preflight),
             // Mail and chat scanners send HEAD before people open a link; it is not recorded.
             Method::HEAD => {
-                let service = match declared::<R>(&head.target) {
+                let service = match head.route {
                     Some(_) => head.target.service,
                     None => head.query.text("service").unwrap_or(head.target.service),
                 };

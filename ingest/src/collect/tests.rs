@@ -126,7 +126,12 @@ impl World {
     fn respond(&self, request: Request<Result<Bytes, ReadBodyError>>) -> http::Response<http_body_util::Full<Bytes>> {
         let (parts, body) = request.into_parts();
         let body = body.map(|bytes| ReadyBody { bytes, booking: None });
-        let arrival = Arrival::now(IpAddr::V4(Ipv4Addr::new(203, 0, 113, 7)));
+        // The layer passes a request without a destination to the inner service.
+        let route = match self.collector.decide::<TestRoutes>(&parts.method, &parts.uri) {
+            Decision::Inner => None,
+            Decision::Event { route, .. } => route,
+        };
+        let arrival = Arrival::now(IpAddr::V4(Ipv4Addr::new(203, 0, 113, 7)), route);
         match Arc::clone(&self.collector).answer::<TestRoutes>(parts, body, arrival) {
             Response::Ready(response) => response,
             Response::Waiting(_) => panic!("a response waits"),
@@ -620,7 +625,7 @@ fn ndjson_of_a_declared_path_is_answered_by_that_path() {
 #[test]
 fn a_dead_letter_names_the_event_and_its_first_reason() {
     let (parts, ()) = Request::post("/wh/mail?a=1").body(()).unwrap().into_parts();
-    let arrival = Arrival::now(IpAddr::V4(Ipv4Addr::new(203, 0, 113, 7)));
+    let arrival = Arrival::now(IpAddr::V4(Ipv4Addr::new(203, 0, 113, 7)), None);
     let meta = EventMeta {
         id: 5,
         service: "wh",

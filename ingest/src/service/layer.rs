@@ -278,19 +278,18 @@ where
     }
 
     fn call(&mut self, request: Request<A>) -> Self::Future {
-        let decision = self.collector.decide::<R>(request.method(), request.uri());
-        if decision == Decision::Inner {
-            return EventFuture::inner(self.inner.clone(), request);
-        }
+        let (route, reads_body) = match self.collector.decide::<R>(request.method(), request.uri()) {
+            Decision::Inner => return EventFuture::inner(self.inner.clone(), request),
+            Decision::Event { route, reads_body } => (route, reads_body),
+        };
         let (parts, body) = request.into_parts();
-        let arrival = Arrival::now(peer_of(&parts, self.peer_from.as_ref(), self.peer));
+        let arrival = Arrival::now(peer_of(&parts, self.peer_from.as_ref(), self.peer), route);
         let collector = Arc::clone(&self.collector);
-        let gather = match decision {
-            Decision::WithBody => {
-                let limits = collector.body_limits(body.size_hint().exact(), &parts);
-                ReadBody::new(body, limits)
-            }
-            _ => ReadBody::nothing(),
+        let gather = if reads_body {
+            let limits = collector.body_limits(body.size_hint().exact(), &parts);
+            ReadBody::new(body, limits)
+        } else {
+            ReadBody::nothing()
         };
         let event = PendingEvent {
             collector,
