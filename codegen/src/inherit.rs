@@ -40,6 +40,7 @@ pub(crate) struct ResolvedTable {
     /// Indexes and projections, without those that only remove an inherited one.
     pub(crate) elements: Vec<declare::TableElement>,
     pub(crate) comment: Option<String>,
+    pub(crate) is_strict: bool,
     pub(crate) doc_comments: Vec<String>,
     /// The codes of warnings that the table allows, and those that the tables allow which it
     /// extends.
@@ -121,9 +122,11 @@ fn resolve(index: usize, declared: &Declared, reported: &mut HashSet<usize>, rep
     let mut elements: Vec<declare::TableElement> = Vec::new();
     let mut present_keys: Vec<Key> = Vec::new();
     let mut allowed = Vec::new();
+    let mut is_strict = None;
     for ancestor in &line {
         let options = &declared.tables[*ancestor].options;
         allowed.extend(options.allowed.iter().cloned());
+        is_strict = is_strict.or(options.is_strict);
         if clauses.cluster.is_none() {
             clauses.cluster.clone_from(&options.clauses.cluster);
         }
@@ -172,6 +175,7 @@ fn resolve(index: usize, declared: &Declared, reported: &mut HashSet<usize>, rep
         present_keys,
         elements,
         comment: table.options.comment.clone(),
+        is_strict: is_strict.unwrap_or(false),
         doc_comments: table.doc_comments.clone(),
         allowed,
         is_complete,

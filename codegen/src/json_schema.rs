@@ -214,6 +214,11 @@ fn options() -> Value {
                 email`; an empty value removes an inherited projection."),
             "sample_by": expressions("The sampling key."),
             "settings": by_name("text", "Settings of the table engine by their names."),
+            "strict": {
+                "description": "Whether values of events are read by ClickHouse's rules alone, without the lenient rules of \
+                    docs/types.md.",
+                "type": ["boolean", "null"],
+            },
             "ttl": text("The time at which ClickHouse deletes or moves rows, for example `date + INTERVAL 1 YEAR`."),
         },
         "additionalProperties": false,

@@ -29,6 +29,8 @@ pub(crate) struct Table {
     pub(crate) clauses: Clauses,
     pub(crate) elements: Vec<TableElement>,
     pub(crate) comment: Option<String>,
+    /// Whether the values of events are read by ClickHouse's rules alone.
+    pub(crate) is_strict: bool,
     /// The YAML comments on the table.
     pub(crate) doc_comments: Vec<String>,
 }
@@ -90,6 +92,7 @@ impl Table {
             clauses: resolved.clauses,
             elements: resolved.elements,
             comment: resolved.comment,
+            is_strict: resolved.is_strict,
             doc_comments: resolved.doc_comments,
         }
     }

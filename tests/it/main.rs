@@ -35,6 +35,7 @@ mod golden;
 mod headers;
 mod ids;
 mod insert;
+mod lenient;
 mod liveness;
 mod memory;
 mod more_types;

@@ -13,6 +13,9 @@ use crate::{
 pub(crate) struct Options {
     pub(crate) extend: Option<Key>,
     pub(crate) is_abstract: bool,
+    /// Whether the values of events are read by ClickHouse's rules alone; `None` if the options do
+    /// not name it.
+    pub(crate) is_strict: Option<bool>,
     /// The codes of warnings that the table allows.
     pub(crate) allowed: Vec<String>,
     pub(crate) engine: Option<(Engine, Span)>,
@@ -37,7 +40,7 @@ const CLAUSE_KEYS: [&str; 6] = [
 ];
 
 /// The keys of `_options`.
-pub(crate) const OPTION_KEYS: [&str; 14] = [
+pub(crate) const OPTION_KEYS: [&str; 15] = [
     "abstract",
     "allow",
     "cluster",
@@ -51,6 +54,7 @@ pub(crate) const OPTION_KEYS: [&str; 14] = [
     "projections",
     "sample_by",
     "settings",
+    "strict",
     "ttl",
 ];
 
@@ -98,6 +102,7 @@ impl DeclarationReader<'_> {
             match key.text.as_str() {
                 "extend" => options.extend = self.parent(node),
                 "abstract" => options.is_abstract = self.boolean(node, "`abstract`"),
+                "strict" => options.is_strict = Some(self.boolean(node, "`strict`")),
                 "allow" => options.allowed = self.allowed(node),
                 "engine" => {
                     let span = node.span.clone();

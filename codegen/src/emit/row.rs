@@ -232,7 +232,8 @@ pub(super) fn bytes(ty: &Type, field: &Ident) -> TokenStream {
     }
 }
 
-/// Returns the method for the required columns and alternative paths; none if there are neither.
+/// Returns the method for the required columns, the alternative paths and strict values; none if the
+/// table has none of them.
 fn rules(table: &Table, columns: &Columns) -> Option<TokenStream> {
     let indexed = || {
         table
@@ -255,13 +256,15 @@ fn rules(table: &Table, columns: &Columns) -> Option<TokenStream> {
             quote!((#index, &[#(#paths),*]))
         })
         .collect();
-    let is_needed = !required.is_empty() || !alternatives.is_empty();
+    let is_strict = table.is_strict;
+    let is_needed = is_strict || !required.is_empty() || !alternatives.is_empty();
     is_needed.then(|| {
         quote! {
             fn rules(&self) -> &'static __rt::EventRules {
                 const RULES: __rt::EventRules = __rt::EventRules {
                     required: &[#(#required),*],
                     alternatives: &[#(#alternatives),*],
+                    is_strict: #is_strict,
                 };
                 &RULES
             }

@@ -78,7 +78,7 @@ pub trait Row<'a> {
     }
 }
 
-/// The rules of a table's columns for events, apart from the types of values.
+/// The rules of a table for events, apart from the types of values.
 #[derive(Debug, Clone, Copy)]
 pub struct EventRules {
     /// The columns that each event must have, and the path of each as the schema writes it.
@@ -86,12 +86,16 @@ pub struct EventRules {
     /// The columns with more than one path, and those paths; the first path that an event contains
     /// counts.
     pub alternatives: &'static [(usize, &'static [&'static str])],
+    /// Whether values are read by ClickHouse's rules alone, without the
+    /// [lenient rules](crate::value#lenient-rules).
+    pub is_strict: bool,
 }
 
 impl EventRules {
     const NONE: Self = Self {
         required: &[],
         alternatives: &[],
+        is_strict: false,
     };
 
     /// Returns the priority of `path`, its keys joined by `_`, among the alternative paths of a
@@ -246,6 +250,7 @@ mod tests {
         let rules = EventRules {
             required: &[],
             alternatives: &[(3, &["user.id", "user_key", "a.b.c"])],
+            ..EventRules::NONE
         };
         for (path, priority) in [
             ("user_id", Some(0)),

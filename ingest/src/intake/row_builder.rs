@@ -41,6 +41,11 @@ impl<'r, 'a> RowBuilder<'r, 'a> {
         }
     }
 
+    /// Returns whether values are read by the lenient rules.
+    pub(super) fn is_lenient(&self) -> bool {
+        !self.rules.is_strict
+    }
+
     /// Returns the index of the column that values at `path` go into.
     #[inline]
     pub(super) fn find_column(&self, path: &str) -> Option<usize> {

@@ -130,10 +130,12 @@ impl<'a, const STRICT: bool> Row<'a> for TestRow<'a, STRICT> {
         static LENIENT: EventRules = EventRules {
             required: &[],
             alternatives: ALTERNATIVES,
+            is_strict: false,
         };
         static STRICTLY: EventRules = EventRules {
             required: &[(CITY, "address.city"), (USER, "user.id")],
             alternatives: ALTERNATIVES,
+            is_strict: true,
         };
         if STRICT { &STRICTLY } else { &LENIENT }
     }

@@ -92,6 +92,7 @@ impl<'a> Walk<'_, 'a> {
     /// Walks a whole document and returns its kind; only an object has fields.
     fn document(&mut self, text: &'a str, root: Scope, overridden_by: Option<&Names<'_>>) -> Result<Kind, json::Error> {
         let mut reader = Reader::new_in(text, self.arena);
+        reader.set_lenient(self.row.is_lenient());
         let kind = reader.peek()?;
         match kind {
             Kind::Object => self.object(&mut reader, root, overridden_by)?,

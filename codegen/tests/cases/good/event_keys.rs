@@ -196,6 +196,7 @@ mod generated {
                     alternatives: &[
                         (columns::USER, &["user.id", "account", "legacy.user.key"]),
                     ],
+                    is_strict: false,
                 };
                 &RULES
             }

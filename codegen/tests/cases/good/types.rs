@@ -539,6 +539,15 @@ mod generated {
                 self.page_extra_value.put(out);
             }
 
+            fn rules(&self) -> &'static __rt::EventRules {
+                const RULES: __rt::EventRules = __rt::EventRules {
+                    required: &[],
+                    alternatives: &[],
+                    is_strict: true,
+                };
+                &RULES
+            }
+
             fn table(&self) -> &'static __rt::Table {
                 &TABLE
             }
