@@ -47,8 +47,8 @@ impl Arrival {
         }
     }
 
-    /// Marks the request as not answered at once.
-    pub(crate) fn wait(&mut self) {
+    /// Marks the request as one that is not answered at once.
+    pub(crate) fn mark_delayed(&mut self) {
         self.is_delayed = true;
     }
 

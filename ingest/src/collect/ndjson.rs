@@ -152,7 +152,7 @@ impl Collector {
             let draft = self.record_ndjson(&parts, lines, decoded, arrival);
             return self.respond(parts, draft, arrival);
         }
-        arrival.wait();
+        arrival.mark_delayed();
         Response::Waiting(Box::pin(async move {
             // A `JoinSet` aborts its task when it is dropped, so decoding stops when the client
             // disconnects.

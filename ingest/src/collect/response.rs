@@ -46,7 +46,7 @@ impl Collector {
         match draft.wait.take() {
             None => Response::Ready(draft.into_response(parts.headers, arrival.elapsed_ms())),
             Some(wait) => {
-                arrival.wait();
+                arrival.mark_delayed();
                 // Drop the header values during the wait; the response reuses the map's capacity.
                 parts.headers.clear();
                 Response::Waiting(Box::pin(async move {

@@ -89,8 +89,8 @@ pin_project! {
 }
 
 impl<A> ReadBody<A> {
-    /// Returns a reader without a body.
-    pub(crate) fn nothing() -> Self {
+    /// Returns a reader of an empty body.
+    pub(crate) fn empty() -> Self {
         Self::of(
             None,
             BodyLimits {
@@ -108,10 +108,10 @@ impl<A> ReadBody<A> {
     {
         let size = body.size_hint();
         let is_too_large = size.lower() > limits.max_bytes as u64;
-        let mut gather = Self::of(Some(body), limits, is_too_large);
+        let mut reader = Self::of(Some(body), limits, is_too_large);
         let exact = size.exact().and_then(|exact| usize::try_from(exact).ok());
-        gather.pieces.longest = exact.unwrap_or(usize::MAX).min(limits.max_bytes);
-        gather
+        reader.pieces.longest = exact.unwrap_or(usize::MAX).min(limits.max_bytes);
+        reader
     }
 
     fn of(body: Option<A>, limits: BodyLimits, is_too_large: bool) -> Self {

@@ -285,12 +285,12 @@ where
         let (parts, body) = request.into_parts();
         let arrival = Arrival::now(peer_of(&parts, self.peer_from.as_ref(), self.peer));
         let collector = Arc::clone(&self.collector);
-        let gather = match decision {
+        let reader = match decision {
             Decision::WithBody => {
                 let limits = collector.body_limits(body.size_hint().exact(), &parts);
                 ReadBody::new(body, limits)
             }
-            _ => ReadBody::nothing(),
+            _ => ReadBody::empty(),
         };
         let event = PendingEvent {
             collector,
@@ -298,6 +298,6 @@ where
             arrival,
             routes: PhantomData,
         };
-        EventFuture::event(gather, event)
+        EventFuture::event(reader, event)
     }
 }
