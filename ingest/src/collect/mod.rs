@@ -205,7 +205,7 @@ impl Collector {
         let payload = match head.payload(&body, arena) {
             Ok(payload) => payload,
             Err(error) => {
-                self.writer.tally().refused_event("body");
+                self.writer.rejections().count_event("body");
                 self.write_dead_letter(&head, &body, &head.dead_letter("body", error.reason()));
                 let answer = self.answer_to_visitor::<R>(&head).unwrap_or(error.into());
                 return self.draft(answer, &head, None).into();
@@ -292,7 +292,7 @@ impl Collector {
             return self.reject_malformed::<R>(&rejection, head, body, payload, Some(uid));
         }
 
-        self.writer.tally().refused_event(rejection.code());
+        self.writer.rejections().count_event(rejection.code());
         let message = rejection.message(payload.json_text());
         if let Some(dead_letter) = rejection.dead_letter(head, &event.meta, &message) {
             self.write_dead_letter(head, body, &dead_letter);

@@ -313,7 +313,7 @@ impl Collector {
         if rejected.count > 0 {
             rejected.count_others(head);
             for (code, count) in &rejected.codes {
-                self.writer.tally().refused_events(code, *count);
+                self.writer.rejections().count_events(code, *count);
             }
             if self
                 .writer

@@ -63,7 +63,7 @@ impl Collector {
         uid: Option<u64>,
     ) -> ResponseDraft {
         let message = rejection.message(payload.json_text());
-        self.writer.tally().refused_event(rejection.code());
+        self.writer.rejections().count_event(rejection.code());
         self.write_dead_letter(head, body, &head.dead_letter(rejection.code(), &message));
         let answer = self
             .answer_to_visitor::<R>(head)

@@ -42,7 +42,7 @@ impl Collector {
         mut draft: ResponseDraft,
         mut arrival: Arrival,
     ) -> Response {
-        self.writer.tally().answered(draft.status());
+        self.writer.rejections().count_response(draft.status());
         match draft.wait.take() {
             None => Response::Ready(draft.into_response(parts.headers, arrival.elapsed_ms())),
             Some(wait) => {
@@ -55,7 +55,7 @@ impl Collector {
                         draft.acknowledged(reached)
                     } else {
                         let draft = draft.unacknowledged(reached);
-                        self.writer.tally().answered(draft.status());
+                        self.writer.rejections().count_response(draft.status());
                         draft
                     };
                     draft.into_response(parts.headers, arrival.elapsed_ms())

@@ -134,7 +134,7 @@ impl World {
     }
 
     fn outcome(&self, request: Request<Result<Bytes, ReadBodyError>>) -> Outcome {
-        let counts = || self.collector.writer.tally().counts().events;
+        let counts = || self.collector.writer.rejections().counts().events;
         let before = counts();
         let response = self.respond(request);
         let codes = counts().into_iter().zip(before);

@@ -33,7 +33,7 @@ impl Collector {
             return Ok(());
         }
         rates.take_of_address(head.client.ip).map_err(|early| {
-            self.writer.tally().refused_event(RATE_LIMITED);
+            self.writer.rejections().count_event(RATE_LIMITED);
             match service {
                 "pixel" => Answer::Pixel,
                 "track" if head.channel() == IMAGE_CHANNEL => Answer::Pixel,
@@ -52,7 +52,7 @@ impl Collector {
         let Some(rates) = &self.rates else { return Ok(()) };
         let result = rates.take_of_route(address.service, address.name);
         if result.is_err() {
-            self.writer.tally().refused_event(RATE_LIMITED);
+            self.writer.rejections().count_event(RATE_LIMITED);
         }
         result
     }

@@ -94,7 +94,7 @@ struct Shared {
     /// The schema state of each server.
     states: watch::Receiver<Vec<State>>,
     /// Counts the rejections of this writer's layers.
-    tally: RejectionCounters,
+    rejections: RejectionCounters,
     rejected_payload_bytes: usize,
     /// The runtime of the deliveries.
     runtime: Handle,
@@ -227,7 +227,7 @@ impl Writer {
                 spool,
                 schema,
                 states,
-                tally: RejectionCounters::default(),
+                rejections: RejectionCounters::default(),
                 rejected_payload_bytes: options.rejected_payload_bytes,
                 runtime: Handle::current(),
                 ids: generator,
@@ -398,7 +398,7 @@ impl Writer {
         WriterStatus {
             schema: self.schema_state(),
             tables: self.counters(),
-            rejections: self.shared.tally.counts(),
+            rejections: self.shared.rejections.counts(),
             node: NodeStatus {
                 node: self.shared.ids.base().node(),
                 clashes: self.shared.lease.borrow().clashes,
@@ -431,8 +431,8 @@ impl Writer {
         &self.shared.ids
     }
 
-    pub(crate) fn tally(&self) -> &RejectionCounters {
-        &self.shared.tally
+    pub(crate) fn rejections(&self) -> &RejectionCounters {
+        &self.shared.rejections
     }
 
     /// Stops accepting rows, waits at most for `within` until ClickHouse has all accepted rows, and
