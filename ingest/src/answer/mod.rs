@@ -1,4 +1,4 @@
-//! Answers: everything that the collector can tell a client, as one enum, and its form in HTTP.
+//! Answers: all responses that the collector can send, as one enum, and their form in HTTP.
 //!
 //! An [`Answer`] and the [`Context`] of its request make a [`ResponseDraft`], which borrows nothing
 //! and may wait for an acknowledgement. The draft becomes the response: it puts the headers of the
@@ -30,8 +30,8 @@ use crate::{
     table::refusal::InvalidColumn,
 };
 
-/// The time after which a client should retry an event that finds no room or is not on disk, in
-/// seconds: about the time that a block takes to be stored.
+/// The time after which a client should retry an event that the spool has no space for, or that
+/// is not on disk, in seconds: about the time that a block takes to be stored.
 const RETRY_AFTER_S: u32 = 2;
 
 /// The answer to a request.
@@ -84,7 +84,7 @@ pub(crate) enum Answer<'a> {
         /// The time until another request is allowed, in seconds.
         retry_after_s: u32,
     },
-    /// There is no room for events; the client should retry.
+    /// The spool or its memory budget is full; the client should retry.
     Unavailable {
         /// The time until a retry, in seconds.
         retry_after_s: u32,
@@ -119,8 +119,8 @@ impl Answer<'_> {
             "each line's row has the whole query and the headers, which take too many bytes in total: send fewer lines",
         ),
     };
-    /// There is no room for events.
-    pub(crate) const NO_ROOM: Self = Self::Unavailable {
+    /// The spool or its memory budget is full.
+    pub(crate) const FULL: Self = Self::Unavailable {
         retry_after_s: RETRY_AFTER_S,
     };
     /// `X-Rowmill-Ack` has an unknown value.

@@ -58,7 +58,7 @@ impl RateLimit {
         let next = paid.max(now) + self.interval_ns();
         match next.checked_sub(now + self.period_ns()) {
             None | Some(0) => Ok(next),
-            Some(early) => Err(Duration::from_nanos(early)),
+            Some(retry_after) => Err(Duration::from_nanos(retry_after)),
         }
     }
 }

@@ -21,12 +21,12 @@ impl Rejection {
                 reason: Some(message),
             },
             Self::InvalidColumns { columns, .. } => Answer::InvalidColumns(columns),
-            Self::SpoolFull => Answer::NO_ROOM,
+            Self::SpoolFull => Answer::FULL,
         }
     }
 
-    /// Returns a dead letter for the event, without its payload; `None` if a dead letter would find
-    /// no room either.
+    /// Returns a dead letter for the event, without its payload; `None` if the spool has no space
+    /// for a dead letter either.
     pub(super) fn dead_letter<'l>(
         &self,
         head: &'l RequestHead<'_>,

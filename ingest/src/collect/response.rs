@@ -143,7 +143,7 @@ impl From<ReadBodyError> for Answer<'_> {
             ReadBodyError::TooLarge => Self::TOO_LARGE,
             ReadBodyError::TimedOut => Self::TIMED_OUT,
             ReadBodyError::Broken => Self::BAD_REQUEST,
-            ReadBodyError::OutOfMemory => Self::NO_ROOM,
+            ReadBodyError::OutOfMemory => Self::FULL,
         }
     }
 }
