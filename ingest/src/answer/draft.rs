@@ -38,7 +38,7 @@ pub(crate) struct ResponseDraft {
     /// The page that may read the response.
     origin: Option<HeaderValue>,
     cookie: Option<HeaderValue>,
-    /// The header that only such a response has.
+    /// A header for this answer alone, such as `Location` or `Retry-After`.
     special: Option<(HeaderName, HeaderValue)>,
     media_type: Option<HeaderValue>,
     body: Bytes,

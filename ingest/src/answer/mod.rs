@@ -3,8 +3,8 @@
 //! An [`Answer`] and the [`Context`] of its request make a [`ResponseDraft`], which borrows nothing
 //! and may wait for an acknowledgement. The draft becomes the response: it puts the headers of the
 //! chosen [`HeaderSet`](header_set::HeaderSet) into the request's header map, which is no longer
-//! needed and has the capacity. This cannot fail; a cookie domain that is not valid in a header only
-//! costs the cookie. hyper adds `Content-Length`, `Date`, `Connection` and `Keep-Alive`.
+//! needed and has the capacity. This cannot fail: if a cookie domain is not valid in a header, the
+//! response has no cookie. hyper adds `Content-Length`, `Date`, `Connection` and `Keep-Alive`.
 //!
 //! The answer to an event allocates nothing: each thread keeps a buffer for texts, and all fixed
 //! parts are static.
@@ -70,7 +70,7 @@ pub(crate) enum Answer<'a> {
     Teapot,
     /// The answer to OPTIONS.
     Preflight,
-    /// A failure that its status describes, with a reason if there is more to say.
+    /// A failure: its status, and a reason if the status does not explain it.
     Failed {
         /// The status; its standard phrase is the message.
         status: StatusCode,

@@ -24,7 +24,7 @@ pub use crate::identify::{NetworkError, TrustedProxies};
 #[derive(Debug, Clone)]
 pub struct EventOptions {
     /// Whether the layer is the whole service, as in the ready collector. The layer then passes
-    /// nothing to the inner service, the destination `other` takes the events that no other
+    /// nothing to the inner service, the destination `other` receives the events that no other
     /// destination names, and on a path without a declared destination the query and the body may
     /// name service and name. Otherwise the method and the path alone decide whether a request is
     /// an event.

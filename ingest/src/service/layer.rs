@@ -115,8 +115,8 @@ impl<R: Routes> EventLayer<R> {
         }
     }
 
-    /// Returns the layer with a function that reads the address of the connection's other end from a
-    /// request, for servers that put it into the request. The function runs once per event.
+    /// Returns the layer with a function that reads the peer's address from a request, for servers
+    /// that put the address into the request. The function runs once per event.
     ///
     /// If the function returns `None`, the extension [`Peer`](crate::layer::Peer) applies, and then
     /// [`EventService::with_peer`]. If the address is that of a trusted proxy
@@ -172,8 +172,8 @@ impl<S, R> Layer<S> for EventLayer<R> {
     }
 }
 
-/// The error of [`EventLayer::new`]: the writer was made with another schema than that of the
-/// layer's routes.
+/// The error of [`EventLayer::new`]: the schema of the writer is not the schema of the layer's
+/// routes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SchemaMismatch {
     /// The names of the tables of each schema.
