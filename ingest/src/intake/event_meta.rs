@@ -1,4 +1,4 @@
-//! Event metadata: what the collector itself knows of an event, and the columns that hold it.
+//! Event metadata: the collector's own values for an event, and the columns of these values.
 
 use std::borrow::Cow;
 
@@ -45,7 +45,7 @@ pub struct EventMeta<'a> {
 
 /// A value of an [`EventMeta`], for columns of a type other than the value's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "each is the field of EventMeta that it is called after")]
+#[expect(missing_docs, reason = "each variant is named after a value of EventMeta")]
 pub enum CollectorValue {
     Id,
     Uid,

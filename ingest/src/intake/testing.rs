@@ -1,4 +1,4 @@
-//! A table for the tests of the walk and of whole requests, and the text of its rows.
+//! A table for the tests of the walk and of whole requests, and its rows as text.
 
 use std::{borrow::Cow, fmt::Write};
 

@@ -1,8 +1,8 @@
 //! The body of a request: its kind and its text.
 //!
-//! Takes the bytes and what the request declares about them. Returns a [`Payload`], which borrows
-//! from the bytes if they are UTF-8, or a typed error. This module does not parse JSON: the decoder
-//! does so once, straight into the columns.
+//! Takes the bytes and their declared type. Returns a [`Payload`], which borrows from the bytes if
+//! they are UTF-8, or a typed error. This module does not parse JSON: the decoder does so once,
+//! straight into the columns.
 
 use std::borrow::Cow;
 
@@ -190,7 +190,7 @@ impl<'a> Payload<'a> {
             return Ok(Self::Form(Fields::from_body(text, arena)));
         }
         if start.starts_with('[') {
-            // The decoder reports what is wrong with it.
+            // The decoder reports the error.
             return Ok(Self::Json(text));
         }
         Err(BodyError::Text)

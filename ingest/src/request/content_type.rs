@@ -1,4 +1,4 @@
-//! Content types: what a request declares about its body, in its path and its headers.
+//! Content types: a request's declarations about its body, in its path and its headers.
 
 use encoding_rs::{Encoding, UTF_8};
 
