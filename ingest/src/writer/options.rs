@@ -60,15 +60,16 @@ pub struct WriterOptions {
     /// Days after which ClickHouse removes a dead letter from the table `rejected`; 0 keeps dead
     /// letters permanently. A TTL of another form, set by the operator, is not changed.
     pub rejected_days: u32,
-    /// How many bytes of a payload a dead letter keeps. The recorded length and hash are those of
-    /// the whole payload.
+    /// The maximum number of payload bytes that a dead letter keeps. The recorded length and hash
+    /// are those of the whole payload.
     pub rejected_payload_bytes: usize,
     /// The node number in the ids of this process, 0 to 511, which no other process that fills the
     /// same tables may have. `None`: a free number is leased in the table `rowmill_nodes`. Until
-    /// ClickHouse is available, ids come from a random part of the places that no number has.
+    /// ClickHouse is available, ids come from a random part of the range that no node number uses.
     pub node: Option<u16>,
     /// The time from the confirmation of a row to the audit, which compares counts with the table;
-    /// at least 10 ms. `None`: no audit. See [`TableCounts::audit_missing`](crate::writer::TableCounts::audit_missing).
+    /// at least 10 ms. `None`: no audit. See
+    /// [`TableCounts::audit_missing`](crate::writer::TableCounts::audit_missing).
     pub audit_after: Option<Duration>,
 }
 

@@ -16,7 +16,7 @@ use crate::{
     table::{Column, ColumnKind, Format, shape::Shape},
 };
 
-mod ahead;
+mod prefetch;
 
 const COLUMN: Column = Column::new("x", "UInt8", "`x` UInt8", ColumnKind::Plain);
 static IN_ROWS: [Column; 1] = [COLUMN];
@@ -63,8 +63,8 @@ impl Insert {
 /// A proxy's response to a body that is too large for it.
 const TOO_LARGE: u32 = 1_000_001;
 
-/// A response of a service that is not ClickHouse.
-const SOMEBODY_ELSE: u32 = 1_000_002;
+/// The response of another service.
+const NOT_CLICKHOUSE: u32 = 1_000_002;
 
 /// A server that records the inserts and answers each with the result of `script`: a ClickHouse
 /// error number, or 0 for success.
@@ -73,7 +73,7 @@ struct FakeStore {
     address: SocketAddr,
     inserts: Arc<StdMutex<Vec<Insert>>>,
     /// One permit for each response that may be sent.
-    answers: Arc<Semaphore>,
+    responses: Arc<Semaphore>,
     /// The time that each insert takes.
     takes: Duration,
 }
@@ -91,7 +91,7 @@ impl FakeStore {
         let store = Self {
             address: listener.local_addr().unwrap(),
             inserts: Arc::default(),
-            answers: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
+            responses: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
             takes,
         };
         let served = store.clone();
@@ -111,7 +111,7 @@ impl FakeStore {
     }
 
     /// Returns the server, without a sync of its tables.
-    fn stores(&self) -> Servers {
+    fn servers(&self) -> Servers {
         Servers::without_sync(self.url())
     }
 
@@ -135,7 +135,7 @@ async fn answer(
         let unknown = Response::builder().status(404);
         return Ok(unknown.body("Code: 60. DB::Exception: no such table".into()).unwrap());
     }
-    // Each attempt has a different query id.
+    // Each try has a different query id.
     let query_id = parameters.remove("query_id").unwrap_or_default();
     // The body of a query is its text.
     if !parameters.contains_key("query") && body.windows(14).any(|text| text == b"system.columns") {
@@ -149,15 +149,15 @@ async fn answer(
         inserts.push(Insert { parameters, body });
         script(&inserts[inserts.len() - 1], inserts.len())
     };
-    store.answers.acquire().await.unwrap().forget();
+    store.responses.acquire().await.unwrap().forget();
     sleep(store.takes).await;
-    if code == SOMEBODY_ELSE {
+    if code == NOT_CLICKHOUSE {
         return Ok(Response::new("<html>welcome</html>".into()));
     }
     let (status, text) = match code {
         0 => (200, String::new()),
         TOO_LARGE => (413, "<html>too large</html>".to_owned()),
-        code => (500, format!("Code: {code}. DB::Exception: as the test wants it")),
+        code => (500, format!("Code: {code}. DB::Exception: an error of the test")),
     };
     let response = Response::builder()
         .status(status)
@@ -197,10 +197,10 @@ fn put(writer: &Writer, table: &'static Table, row: u8) -> Result<(), SpoolFull>
 const SOON: Duration = Duration::from_secs(10);
 
 #[tokio::test]
-async fn each_try_sends_the_same_bytes_under_the_same_token() {
+async fn each_try_sends_the_same_bytes_and_token() {
     // TOO_MANY_PARTS, then MEMORY_LIMIT_EXCEEDED, then success.
     let store = FakeStore::start(|_, n| [252, 241, 0][n - 1]).await;
-    let writer = Writer::start(&SCHEMA, store.stores(), &options());
+    let writer = Writer::start(&SCHEMA, store.servers(), &options());
     put(&writer, &A, 1).unwrap();
     assert!(writer.drain(SOON).await.is_complete());
 
@@ -230,7 +230,7 @@ async fn rows_without_ids_get_more_time_and_the_same_token_after_time_outs() {
         insert_timeout: Duration::from_millis(150),
         ..options()
     };
-    let writer = Writer::start(&SCHEMA, store.stores(), &options);
+    let writer = Writer::start(&SCHEMA, store.servers(), &options);
     for row in 0..4 {
         put(&writer, &A, row).unwrap();
     }
@@ -242,10 +242,10 @@ async fn rows_without_ids_get_more_time_and_the_same_token_after_time_outs() {
 }
 
 #[tokio::test]
-async fn rows_go_in_columns_where_their_types_allow_it() {
-    // MEMORY_LIMIT_EXCEEDED at first: the next attempt is the same.
+async fn rows_are_sent_as_columns_if_their_types_allow_it() {
+    // MEMORY_LIMIT_EXCEEDED at first: the next try sends the same bytes.
     let store = FakeStore::start(|_, n| if n < 3 { 241 } else { 0 }).await;
-    let writer = Writer::start(&SCHEMA, store.stores(), &options());
+    let writer = Writer::start(&SCHEMA, store.servers(), &options());
     put(&writer, &B, 0x77).unwrap();
     assert!(writer.drain(SOON).await.is_complete());
     let inserts = store.inserts(&B);
@@ -261,9 +261,9 @@ async fn rows_go_in_columns_where_their_types_allow_it() {
 }
 
 #[tokio::test]
-async fn rows_that_are_not_what_their_types_say_go_as_they_are() {
+async fn rows_that_do_not_match_their_types_are_sent_as_rows() {
     let store = FakeStore::start(|_, _| 0).await;
-    let writer = Writer::start(&SCHEMA, store.stores(), &options());
+    let writer = Writer::start(&SCHEMA, store.servers(), &options());
     let receipt = writer.append(&B, Ack::Accepted, |out| out.extend_from_slice(b"\x77\x78"));
     assert!(receipt.is_ok());
     assert!(writer.drain(SOON).await.is_complete());
@@ -274,13 +274,13 @@ async fn rows_that_are_not_what_their_types_say_go_as_they_are() {
 }
 
 #[tokio::test]
-async fn rows_of_an_earlier_process_go_with_their_own_columns_and_types() {
+async fn rows_of_an_earlier_process_are_sent_with_their_own_columns_and_types() {
     let folder = tempfile::tempdir().unwrap();
     let query = |insert: &Insert| insert.parameters["query"].clone();
     let token = |insert: &Insert| insert.parameters["insert_deduplication_token"].clone();
     // TABLE_IS_READ_ONLY, as long as the first process runs.
     let store = FakeStore::start(|_, _| 242).await;
-    let writer = Writer::open(&SCHEMA, store.stores(), &options(), folder.path()).unwrap();
+    let writer = Writer::open(&SCHEMA, store.servers(), &options(), folder.path()).unwrap();
     put(&writer, &B, 0x77).unwrap();
     while store.inserts(&B).is_empty() {
         sleep(Duration::from_millis(1)).await;
@@ -291,7 +291,7 @@ async fn rows_of_an_earlier_process_go_with_their_own_columns_and_types() {
     drop(writer);
 
     let store = FakeStore::start(|_, _| 0).await;
-    let writer = Writer::open(&LATER_SCHEMA, store.stores(), &options(), folder.path()).unwrap();
+    let writer = Writer::open(&LATER_SCHEMA, store.servers(), &options(), folder.path()).unwrap();
     let later = writer.append(&LATER_B, Ack::Accepted, |out| out.extend_from_slice(b"\x11\x22"));
     assert!(later.is_ok());
     assert!(writer.drain(SOON).await.is_complete());
@@ -312,12 +312,12 @@ async fn rows_of_an_earlier_process_go_with_their_own_columns_and_types() {
 }
 
 #[tokio::test]
-async fn a_table_in_trouble_delays_no_other_and_loses_nothing() {
+async fn a_failing_table_delays_no_other_table_and_loses_no_row() {
     // UNKNOWN_TABLE or NETWORK_ERROR for one table, at first.
     for code in [60, 210] {
         let missing = move |insert: &Insert, n| if insert.is_into(&A) && n < 3 { code } else { 0 };
         let store = FakeStore::start(missing).await;
-        let writer = Writer::start(&SCHEMA, store.stores(), &options());
+        let writer = Writer::start(&SCHEMA, store.servers(), &options());
         put(&writer, &A, 1).unwrap();
         while store.inserts(&A).is_empty() {
             sleep(Duration::from_millis(1)).await;
@@ -333,9 +333,9 @@ async fn a_table_in_trouble_delays_no_other_and_loses_nothing() {
 }
 
 #[tokio::test]
-async fn a_refused_row_costs_itself_alone() {
-    // CANNOT_READ_ALL_DATA if 0x77 is among the one-byte rows; the compressed body contains them as
-    // they are.
+async fn a_refused_row_does_not_affect_other_rows() {
+    // CANNOT_READ_ALL_DATA if 0x77 is among the one-byte rows; the compressed body contains them
+    // verbatim.
     let refusing = |insert: &Insert, _| {
         if insert.is_into(&A) && insert.body.contains(&0x77) {
             33
@@ -344,7 +344,7 @@ async fn a_refused_row_costs_itself_alone() {
         }
     };
     let store = FakeStore::start(refusing).await;
-    let writer = Writer::start(&SCHEMA, store.stores(), &options());
+    let writer = Writer::start(&SCHEMA, store.servers(), &options());
     for row in [1, 2, 0x77, 4, 5, 6] {
         put(&writer, &A, row).unwrap();
     }
@@ -360,22 +360,18 @@ async fn a_refused_row_costs_itself_alone() {
         .map(|insert| insert.parameters["insert_deduplication_token"].clone())
         .collect();
     let distinct: std::collections::HashSet<_> = tokens.iter().collect();
-    assert_eq!(
-        tokens.len(),
-        distinct.len(),
-        "no part is sent under another one's token"
-    );
+    assert_eq!(tokens.len(), distinct.len(), "each part has its own token");
 }
 
 #[tokio::test]
 async fn what_is_too_large_is_sent_in_smaller_parts() {
-    // A proxy's status 413 for more than three rows together.
+    // A proxy responds 413 to more than three rows together.
     let too_large = |insert: &Insert, _| {
         let rows = insert.body.iter().filter(|byte| **byte == 0x77).count();
         if insert.is_into(&A) && rows > 3 { TOO_LARGE } else { 0 }
     };
     let store = FakeStore::start(too_large).await;
-    let writer = Writer::start(&SCHEMA, store.stores(), &options());
+    let writer = Writer::start(&SCHEMA, store.servers(), &options());
     for _ in 0..20 {
         put(&writer, &A, 0x77).unwrap();
     }
@@ -387,7 +383,7 @@ async fn what_is_too_large_is_sent_in_smaller_parts() {
 #[tokio::test]
 async fn a_row_that_is_too_large_alone_is_a_dead_letter() {
     let store = FakeStore::start(|insert: &Insert, _| if insert.is_into(&A) { TOO_LARGE } else { 0 }).await;
-    let writer = Writer::start(&SCHEMA, store.stores(), &options());
+    let writer = Writer::start(&SCHEMA, store.servers(), &options());
     put(&writer, &A, 0x77).unwrap();
     assert!(writer.drain(SOON).await.is_complete());
     assert_eq!(
@@ -398,8 +394,8 @@ async fn a_row_that_is_too_large_alone_is_a_dead_letter() {
 
 #[tokio::test]
 async fn an_answer_that_does_not_confirm_the_insert_is_no_success() {
-    let store = FakeStore::start(|_, n| if n < 3 { SOMEBODY_ELSE } else { 0 }).await;
-    let writer = Writer::start(&SCHEMA, store.stores(), &options());
+    let store = FakeStore::start(|_, n| if n < 3 { NOT_CLICKHOUSE } else { 0 }).await;
+    let writer = Writer::start(&SCHEMA, store.servers(), &options());
     put(&writer, &A, 1).unwrap();
     while store.inserts(&A).len() < 2 {
         sleep(Duration::from_millis(1)).await;
@@ -418,15 +414,14 @@ async fn rows_that_are_refused_without_end_do_not_hold_those_that_come_later() {
         if insert.is_into(&A) && is_bad { 33 } else { 0 }
     };
     let store = FakeStore::start(refusing).await;
-    let writer = Writer::start(&SCHEMA, store.stores(), &options());
+    let writer = Writer::start(&SCHEMA, store.servers(), &options());
     for _ in 0..130 {
         put(&writer, &A, 0x77).unwrap();
     }
     while writer.counters()[0].rows_refused < 100 {
         sleep(Duration::from_millis(1)).await;
     }
-    // After a hundred refusals without an accepted row, the cause may be the table. Then a row is
-    // accepted.
+    // After a hundred refusals, the delivery holds the table's rows until ClickHouse accepts one.
     put(&writer, &A, 1).unwrap();
     while writer.counters()[0].rows_pending > 0 {
         sleep(Duration::from_millis(1)).await;
@@ -442,7 +437,7 @@ async fn a_restart_does_not_give_a_table_that_refuses_every_row_a_hundred_more()
     let store = FakeStore::start(refusing).await;
     let mut refused = 0;
     for start in 0..4 {
-        let writer = Writer::open(&SCHEMA, store.stores(), &options(), folder.path()).unwrap();
+        let writer = Writer::open(&SCHEMA, store.servers(), &options(), folder.path()).unwrap();
         if start == 0 {
             for _ in 0..450 {
                 put(&writer, &A, 1).unwrap();
@@ -461,8 +456,8 @@ async fn a_restart_does_not_give_a_table_that_refuses_every_row_a_hundred_more()
     }
     assert_eq!(refused, 100);
     // The operator repairs the table.
-    let mended = FakeStore::start(|_, _| 0).await;
-    let writer = Writer::open(&SCHEMA, mended.stores(), &options(), folder.path()).unwrap();
+    let repaired = FakeStore::start(|_, _| 0).await;
+    let writer = Writer::open(&SCHEMA, repaired.servers(), &options(), folder.path()).unwrap();
     assert!(writer.drain(SOON).await.is_complete());
     assert_eq!(writer.counters()[0].rows_inserted, 350);
 }
@@ -470,7 +465,7 @@ async fn a_restart_does_not_give_a_table_that_refuses_every_row_a_hundred_more()
 #[tokio::test]
 async fn a_table_that_refuses_every_row_is_held() {
     let store = FakeStore::start(|insert, _| if insert.is_into(&A) { 33 } else { 0 }).await;
-    let writer = Writer::start(&SCHEMA, store.stores(), &options());
+    let writer = Writer::start(&SCHEMA, store.servers(), &options());
     for _ in 0..200 {
         put(&writer, &A, 1).unwrap();
     }
@@ -483,12 +478,12 @@ async fn a_table_that_refuses_every_row_is_held() {
 }
 
 #[tokio::test]
-async fn another_server_takes_over_from_one_that_is_away() {
-    let away = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let away = format!("http://{away}/stats").parse::<ClickHouseUrl>().unwrap();
+async fn another_server_replaces_an_unreachable_one() {
+    let unreachable = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let unreachable = format!("http://{unreachable}/stats").parse::<ClickHouseUrl>().unwrap();
     let store = FakeStore::start(|_, _| 0).await;
-    let stores = Servers::without_sync_of([away, store.url()]);
-    let writer = Writer::start(&SCHEMA, stores, &options());
+    let servers = Servers::without_sync_of([unreachable, store.url()]);
+    let writer = Writer::start(&SCHEMA, servers, &options());
     put(&writer, &A, 1).unwrap();
     put(&writer, &B, 1).unwrap();
     assert!(writer.drain(SOON).await.is_complete());
@@ -496,9 +491,9 @@ async fn another_server_takes_over_from_one_that_is_away() {
 }
 
 #[tokio::test]
-async fn draining_ends_at_its_deadline_and_tells_what_is_left() {
+async fn draining_ends_at_its_deadline_and_reports_the_remaining_rows() {
     let store = FakeStore::start(|insert, _| if insert.is_into(&A) { 242 } else { 0 }).await;
-    let writer = Writer::start(&SCHEMA, store.stores(), &options());
+    let writer = Writer::start(&SCHEMA, store.servers(), &options());
     for row in 0..3 {
         put(&writer, &A, row).unwrap();
         put(&writer, &B, row).unwrap();
@@ -514,13 +509,13 @@ async fn draining_ends_at_its_deadline_and_tells_what_is_left() {
 
     let sent = store.inserts(&A).len();
     sleep(Duration::from_millis(500)).await;
-    assert_eq!(store.inserts(&A).len(), sent, "the deliveries have been stopped");
+    assert_eq!(store.inserts(&A).len(), sent, "the deliveries have stopped");
 }
 
 #[tokio::test]
-async fn rows_wait_for_a_clickhouse_that_is_not_there_yet() {
-    let unused = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let url = format!("http://{unused}/stats").parse::<ClickHouseUrl>().unwrap();
+async fn rows_wait_for_an_unreachable_clickhouse() {
+    let unreachable = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let url = format!("http://{unreachable}/stats").parse::<ClickHouseUrl>().unwrap();
     let writer = Writer::start(&SCHEMA, Servers::without_sync(url), &options());
     put(&writer, &A, 1).unwrap();
     while writer.counters()[0].retries < 2 {
@@ -536,7 +531,7 @@ async fn rows_are_delivered_after_the_last_handle_is_gone() {
         block_age: options::MAX_BLOCK_AGE,
         ..options()
     };
-    put(&Writer::start(&SCHEMA, store.stores(), &options), &B, 1).unwrap();
+    put(&Writer::start(&SCHEMA, store.servers(), &options), &B, 1).unwrap();
     while store.inserts(&B).is_empty() {
         sleep(Duration::from_millis(1)).await;
     }
@@ -545,8 +540,8 @@ async fn rows_are_delivered_after_the_last_handle_is_gone() {
 #[tokio::test]
 async fn dead_letters_go_to_their_own_table() {
     let store = FakeStore::start(|_, _| 0).await;
-    let writer = Writer::start(&SCHEMA, store.stores(), &options());
-    let letter = DeadLetter {
+    let writer = Writer::start(&SCHEMA, store.servers(), &options());
+    let dead_letter = DeadLetter {
         time: jiff::Timestamp::UNIX_EPOCH,
         id: 1,
         service: "wh",
@@ -558,16 +553,16 @@ async fn dead_letters_go_to_their_own_table() {
         payload: b"{}",
         ip: "",
     };
-    writer.reject(&letter, Ack::Accepted).unwrap();
+    writer.reject(&dead_letter, Ack::Accepted).unwrap();
     assert!(writer.drain(SOON).await.is_complete());
     assert_eq!(store.inserts(&REJECTED).len(), 1);
     assert_eq!(writer.counters()[2].rows_inserted, 1);
 }
 
 #[tokio::test]
-async fn rows_wait_for_the_schema_where_nobody_answers() {
-    let unused = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let url: ClickHouseUrl = format!("http://{unused}/stats").parse().unwrap();
+async fn rows_wait_for_the_schema_if_no_server_responds() {
+    let unreachable = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let url: ClickHouseUrl = format!("http://{unreachable}/stats").parse().unwrap();
     let writer = Writer::start(&SCHEMA, url, &options());
     assert_eq!(writer.synced(SOON).await.unwrap(), SchemaState::Waiting);
     put(&writer, &A, 1).unwrap();
@@ -590,9 +585,9 @@ async fn rows_wait_for_a_schema_that_is_refused() {
 }
 
 #[tokio::test]
-async fn a_stop_is_hurried_by_its_deadline() {
+async fn draining_stops_when_its_deadline_completes() {
     let store = FakeStore::start(|_, _| 252).await;
-    let writer = Writer::start(&SCHEMA, store.stores(), &options());
+    let writer = Writer::start(&SCHEMA, store.servers(), &options());
     put(&writer, &A, 1).unwrap();
     let deadline = async {
         while writer.counters()[0].retries == 0 {
