@@ -1,7 +1,7 @@
-//! A program that only collects events for its own tables, those of the folder `schemas` beside its
+//! A program that only collects events for its own tables, from the folder `schemas` beside its
 //! manifest.
 //!
-//! Its build script is the one line of `build.rs`. The bench `rebuild` builds this file in a
+//! The build script is the one line of `build.rs`. The bench `rebuild` builds this file in a
 //! separate package.
 
 use std::{env, error::Error};
