@@ -107,7 +107,7 @@ impl Answer<'_> {
         status: StatusCode::PAYLOAD_TOO_LARGE,
         reason: None,
     };
-    /// The request has more events than a block can take.
+    /// The request has more events than fit in a block.
     pub(crate) const TOO_MANY_LINES: Self = Self::Failed {
         status: StatusCode::PAYLOAD_TOO_LARGE,
         reason: Some("a request may have at most 100000 lines"),

@@ -253,8 +253,8 @@ impl Collector {
             };
             return self.draft(answer, head, Some(uid));
         }
-        // An image or a redirect is sent whatever happens to the event, and an error promises
-        // nothing: none of these waits for an acknowledgement by default.
+        // The collector sends an image or a redirect even if it rejects the event, and an error
+        // promises nothing: none of these waits for an acknowledgement by default.
         let best_effort = !matches!(
             answer,
             Answer::Recorded { .. } | Answer::Tracked { .. } | Answer::Pong | Answer::Hi

@@ -37,7 +37,7 @@ pub struct EventOptions {
     pub body_timeout: Duration,
     /// The set of headers in responses.
     pub headers: HeaderSet,
-    /// The host of the collector, if the visitor's cookie is to be shared with its sibling sites.
+    /// The host of the collector, if its sibling sites share the visitor's cookie.
     pub domain: Option<String>,
     /// The proxies that are trusted to name the client and the host.
     pub trusted_proxies: TrustedProxies,

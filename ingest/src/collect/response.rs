@@ -43,15 +43,15 @@ impl Collector {
         mut arrival: Arrival,
     ) -> Response {
         self.writer.rejections().count_response(draft.status());
-        match draft.wait.take() {
+        match draft.pending_ack.take() {
             None => Response::Ready(draft.into_response(parts.headers, arrival.elapsed_ms())),
-            Some(wait) => {
+            Some(pending) => {
                 arrival.mark_delayed();
                 // Drop the header values during the wait; the response reuses the map's capacity.
                 parts.headers.clear();
                 Response::Waiting(Box::pin(async move {
-                    let reached = wait.receipt.reached_within(self.ack_timeout).await;
-                    let draft = if reached >= wait.ack || wait.best_effort {
+                    let reached = pending.receipt.reached_within(self.ack_timeout).await;
+                    let draft = if reached >= pending.ack || pending.best_effort {
                         draft.acknowledged(reached)
                     } else {
                         let draft = draft.unacknowledged(reached);

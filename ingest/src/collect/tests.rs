@@ -671,10 +671,18 @@ fn a_dead_letter_names_the_event_and_its_first_reason() {
         ] {
             let message = rejection.message("{ x}");
             let dead_letter = rejection.dead_letter(&head, &meta, &message);
-            let found = dead_letter.map(|letter| {
-                assert_eq!((letter.id, letter.service, letter.name), (5, "wh", "mail"));
-                assert_eq!((letter.ip, letter.payload), ("203.0.113.7", &b""[..]));
-                (letter.table, letter.column, letter.code, letter.reason)
+            let found = dead_letter.map(|dead_letter| {
+                assert_eq!(
+                    (dead_letter.id, dead_letter.service, dead_letter.name),
+                    (5, "wh", "mail")
+                );
+                assert_eq!((dead_letter.ip, dead_letter.payload), ("203.0.113.7", &b""[..]));
+                (
+                    dead_letter.table,
+                    dead_letter.column,
+                    dead_letter.code,
+                    dead_letter.reason,
+                )
             });
             assert_eq!(found, expected);
         }

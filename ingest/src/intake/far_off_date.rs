@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_counts_by_the_second() {
+    fn a_time_is_compared_by_the_second() {
         let now = 100 * DAY + DAY / 2;
         let time = |seconds: u32| rejected(&DateTime::<Utc>::from_seconds(seconds), Some(60), Some(10));
         assert!(time(now - 61).is_some() && time(now - 60).is_none());

@@ -47,7 +47,7 @@ static COLUMNS: [Column; 12] = [
 
 pub(crate) static TABLE: Table = Table::new("events", 0, &COLUMNS, "", Format::RowBinary);
 
-/// The extras, and the paths below which they take values.
+/// The extras, and the paths below which they accept values.
 const EXTRAS: [(&str, &str); 3] = [("extra", ""), ("page_extra", "page"), ("td", "td")];
 
 type Texts<'a> = Vec<Cow<'a, str>>;

@@ -211,8 +211,8 @@ impl<'a> Walk<'_, 'a> {
         }
         // Only the collector writes to the extra `td`; a client's values below `td` go to the extra
         // above it, under their whole path.
-        let is_ours = above.is_root && key == "td";
-        let extra = if is_ours {
+        let is_td = above.is_root && key == "td";
+        let extra = if is_td {
             None
         } else {
             self.row.extra_at(self.path.as_str())

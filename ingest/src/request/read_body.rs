@@ -110,7 +110,7 @@ impl<A> ReadBody<A> {
         let is_too_large = size.lower() > limits.max_bytes as u64;
         let mut reader = Self::of(Some(body), limits, is_too_large);
         let exact = size.exact().and_then(|exact| usize::try_from(exact).ok());
-        reader.pieces.longest = exact.unwrap_or(usize::MAX).min(limits.max_bytes);
+        reader.pieces.max_length = exact.unwrap_or(usize::MAX).min(limits.max_bytes);
         reader
     }
 
@@ -178,7 +178,7 @@ struct Pieces {
     /// The whole content, once there is more than one piece.
     joined: Vec<u8>,
     /// The maximum length of the body.
-    longest: usize,
+    max_length: usize,
     booking: Option<Booking>,
 }
 
@@ -196,7 +196,7 @@ impl Pieces {
         }
         if length > self.joined.capacity() {
             let doubled = self.joined.capacity().saturating_mul(2).max(FIRST_CAPACITY);
-            let capacity = doubled.min(self.longest).max(length);
+            let capacity = doubled.min(self.max_length).max(length);
             self.book(parts, memory)?
                 .grow_to(bytes_without_body(parts) + capacity)?;
             self.joined.reserve_exact(capacity - self.joined.len());

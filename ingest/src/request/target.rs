@@ -24,7 +24,7 @@ pub(crate) struct Target<'a> {
     pub(crate) project: &'a str,
     /// The text after the last dot of the last segment.
     pub(crate) extension: Option<&'a str>,
-    /// Whether the response is to have the native structure.
+    /// Whether the response has the native structure.
     pub(crate) native: bool,
 }
 

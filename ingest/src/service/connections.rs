@@ -102,10 +102,10 @@ impl Connections {
 
     /// Waits for a free slot and asks idle connections to close while there is none. Returns `None`
     /// if the address has too many connections.
-    pub(crate) async fn enter(&self, activity: &Arc<Activity>, address: IpAddr, limits: Limits) -> Option<Slot> {
+    pub(crate) async fn admit(&self, activity: &Arc<Activity>, address: IpAddr, limits: Limits) -> Option<Slot> {
         loop {
-            let entered = self.0.state().enter(activity, address, limits);
-            match entered {
+            let admitted = self.0.state().admit(activity, address, limits);
+            match admitted {
                 Ok(address) => {
                     let shared = Arc::clone(&self.0);
                     return Some(Slot { shared, address });
@@ -170,7 +170,7 @@ impl Shared {
 
 impl State {
     /// Admits a connection and returns the address that it is counted under.
-    fn enter(
+    fn admit(
         &mut self,
         activity: &Arc<Activity>,
         address: IpAddr,
@@ -286,21 +286,21 @@ mod tests {
     async fn an_address_has_at_most_its_limit_of_connections() {
         let connections = Connections::default();
         let activity = Arc::default();
-        let enter = |from: &'static str| connections.enter(&activity, address(from), LIMITS);
-        let first = enter("192.0.2.1").await;
-        let second = enter("::ffff:192.0.2.1").await;
+        let admit = |from: &'static str| connections.admit(&activity, address(from), LIMITS);
+        let first = admit("192.0.2.1").await;
+        let second = admit("::ffff:192.0.2.1").await;
         assert!(first.is_some() && second.is_some());
-        assert!(enter("192.0.2.1").await.is_none());
-        let other = enter("192.0.2.2").await;
+        assert!(admit("192.0.2.1").await.is_none());
+        let other = admit("192.0.2.2").await;
         assert_eq!((connections.open(), connections.refused()), (3, 1));
         drop(second);
-        assert!(enter("192.0.2.1").await.is_some());
+        assert!(admit("192.0.2.1").await.is_some());
         drop((first, other));
         assert_eq!(connections.open(), 0);
         assert!(connections.0.state().by_address.is_empty());
-        let network = [enter("2001:db8::1").await, enter("2001:db8::2").await];
-        assert!(enter("2001:db8::3").await.is_none());
-        assert!(enter("2001:db8:0:1::3").await.is_some());
+        let network = [admit("2001:db8::1").await, admit("2001:db8::2").await];
+        assert!(admit("2001:db8::3").await.is_none());
+        assert!(admit("2001:db8:0:1::3").await.is_some());
         drop(network);
     }
 
@@ -310,7 +310,7 @@ mod tests {
         let limits = Limits { all: 9, per_ip: 0 };
         let [busy, silent, sender, former]: [Arc<Activity>; 4] = Default::default();
         for activity in [&busy, &former, &sender, &silent] {
-            assert!(state.enter(activity, address("192.0.2.1"), limits).is_ok());
+            assert!(state.admit(activity, address("192.0.2.1"), limits).is_ok());
         }
         let _request = Activity::begin(&busy);
         drop(Activity::begin(&former));
@@ -335,8 +335,8 @@ mod tests {
     fn the_lists_drop_ended_connections() {
         let mut state = State::default();
         for _ in 0..10_000 {
-            let entered = state.enter(&Arc::default(), address("192.0.2.1"), Limits { all: 9, per_ip: 0 });
-            assert!(entered.is_ok());
+            let admitted = state.admit(&Arc::default(), address("192.0.2.1"), Limits { all: 9, per_ip: 0 });
+            assert!(admitted.is_ok());
             state.open -= 1;
         }
         assert!(state.silent.len() + state.known.len() <= SPARE_ENTRIES + 3);

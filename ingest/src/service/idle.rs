@@ -68,11 +68,11 @@ impl Activity {
     }
 }
 
-/// How a connection ended.
+/// The end of a connection.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum End<T> {
-    /// The connection ended by itself.
-    Over(T),
+    /// The connection finished by itself.
+    Finished(T),
     /// No request arrived in time.
     Idle,
     /// Another task asked the idle connection to close.
@@ -93,7 +93,7 @@ pub(crate) async fn run_until_idle<C: Future>(
     loop {
         // Poll the connection first: a request that has arrived keeps it open.
         let end = poll_fn(|cx| match connection.as_mut().poll(cx) {
-            Poll::Ready(end) => Poll::Ready(End::Over(end)),
+            Poll::Ready(end) => Poll::Ready(End::Finished(end)),
             Poll::Pending if activity.takes_close_request(cx) => Poll::Ready(End::Closed),
             Poll::Pending => Poll::Pending,
         });
@@ -262,7 +262,10 @@ mod tests {
             sleep(BOUND * 10).await;
             drop(request);
         };
-        assert_eq!(run_until_idle(slow, Arc::clone(&activity), BOUND).await, End::Over(()));
+        assert_eq!(
+            run_until_idle(slow, Arc::clone(&activity), BOUND).await,
+            End::Finished(())
+        );
     }
 
     #[tokio::test(start_paused = true)]

@@ -128,7 +128,7 @@ pub async fn serve<M, S, B>(
         };
         let activity = Arc::default();
         let slot = tokio::select! {
-            slot = options.connections.enter(&activity, peer.ip(), limits) => slot,
+            slot = options.connections.admit(&activity, peer.ip(), limits) => slot,
             () = &mut shutdown => break,
         };
         let Some(slot) = slot else { continue };
@@ -141,8 +141,8 @@ pub async fn serve<M, S, B>(
         let counts = options.connections.clone();
         connections.spawn(async move {
             match run_until_idle(connection, activity, options.head_timeout).await {
-                End::Over(Ok(())) => {}
-                End::Over(Err(error)) => tracing::debug!(%error, "connection ended"),
+                End::Finished(Ok(())) => {}
+                End::Finished(Err(error)) => tracing::debug!(%error, "connection ended"),
                 End::Idle => tracing::debug!("no request arrived before the idle timeout"),
                 End::Closed => counts.count_closed(),
             }

@@ -203,7 +203,7 @@ async fn the_type_of_a_body_decides_how_it_is_read() {
 }
 
 #[tokio::test]
-async fn a_header_chooses_the_acknowledgement_where_the_route_allows_it() {
+async fn a_header_chooses_the_acknowledgement_if_the_route_allows_it() {
     let layer = layer();
     for (target, requested, status, reached) in [
         ("/wh/choice", Some("accepted"), 200, Some("accepted")),

@@ -291,9 +291,9 @@ impl Writer {
     ///
     /// As [`append`](Self::append); dead letters take at most an eighth of the memory and of the
     /// disk.
-    pub fn reject(&self, letter: &DeadLetter<'_>, ack: Ack) -> Result<Receipt, SpoolFull> {
+    pub fn reject(&self, dead_letter: &DeadLetter<'_>, ack: Ack) -> Result<Receipt, SpoolFull> {
         let max_payload_bytes = self.rejected_payload_bytes();
-        self.append(&REJECTED, ack, |out| letter.encode(max_payload_bytes, out))
+        self.append(&REJECTED, ack, |out| dead_letter.encode(max_payload_bytes, out))
     }
 
     /// Returns the runtime for work that event loops do not wait for.

@@ -11,7 +11,7 @@ use crate::{
     table::dead_letter::{DEFAULT_DAYS, DEFAULT_PAYLOAD_BYTES},
 };
 
-/// How rows are collected into blocks, and delivered.
+/// The options for the collection of rows into blocks, and for their delivery.
 ///
 /// ```
 /// use std::time::Duration;
@@ -27,8 +27,8 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct WriterOptions {
     /// Rows after which a block is sealed, at most a million. Each insert creates a part on
-    /// ClickHouse's disk whatever its size; ClickHouse's documentation recommends inserts of 100
-    /// 000 rows.
+    /// ClickHouse's disk whatever its size; ClickHouse's documentation recommends inserts of
+    /// 100 000 rows.
     pub block_rows: usize,
     /// Bytes after which a block is sealed. With 10 MiB, an insert of wide rows does not take long
     /// to send again, and memory under full load stays at some 64 MiB: the open block, the block

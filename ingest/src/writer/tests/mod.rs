@@ -69,22 +69,22 @@ const NOT_CLICKHOUSE: u32 = 1_000_002;
 /// A server that records the inserts and answers each with the result of `script`: a ClickHouse
 /// error number, or 0 for success.
 #[derive(Clone)]
-struct FakeStore {
+struct FakeServer {
     address: SocketAddr,
     inserts: Arc<StdMutex<Vec<Insert>>>,
     /// One permit for each response that may be sent.
     responses: Arc<Semaphore>,
     /// The time that each insert takes.
-    takes: Duration,
+    insert_time: Duration,
 }
 
-impl FakeStore {
+impl FakeServer {
     async fn start(script: impl Fn(&Insert, usize) -> u32 + Copy + Send + Sync + 'static) -> Self {
         Self::start_slow(Duration::ZERO, script).await
     }
 
     async fn start_slow(
-        takes: Duration,
+        insert_time: Duration,
         script: impl Fn(&Insert, usize) -> u32 + Copy + Send + Sync + 'static,
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -92,7 +92,7 @@ impl FakeStore {
             address: listener.local_addr().unwrap(),
             inserts: Arc::default(),
             responses: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
-            takes,
+            insert_time,
         };
         let served = store.clone();
         tokio::spawn(async move {
@@ -122,7 +122,7 @@ impl FakeStore {
 }
 
 async fn answer(
-    store: FakeStore,
+    store: FakeServer,
     request: Request<Incoming>,
     script: impl Fn(&Insert, usize) -> u32,
 ) -> Result<Response<FullBody<Bytes>>, Infallible> {
@@ -150,7 +150,7 @@ async fn answer(
         script(&inserts[inserts.len() - 1], inserts.len())
     };
     store.responses.acquire().await.unwrap().forget();
-    sleep(store.takes).await;
+    sleep(store.insert_time).await;
     if code == NOT_CLICKHOUSE {
         return Ok(Response::new("<html>welcome</html>".into()));
     }
@@ -194,15 +194,15 @@ fn put(writer: &Writer, table: &'static Table, row: u8) -> Result<(), SpoolFull>
     writer.append(table, Ack::Accepted, |out| out.push(row)).map(drop)
 }
 
-const SOON: Duration = Duration::from_secs(10);
+const MAX_WAIT: Duration = Duration::from_secs(10);
 
 #[tokio::test]
 async fn each_try_sends_the_same_bytes_and_token() {
     // TOO_MANY_PARTS, then MEMORY_LIMIT_EXCEEDED, then success.
-    let store = FakeStore::start(|_, n| [252, 241, 0][n - 1]).await;
+    let store = FakeServer::start(|_, n| [252, 241, 0][n - 1]).await;
     let writer = Writer::start(&SCHEMA, store.servers(), &options());
     put(&writer, &A, 1).unwrap();
-    assert!(writer.drain(SOON).await.is_complete());
+    assert!(writer.drain(MAX_WAIT).await.is_complete());
 
     let inserts = store.inserts(&A);
     assert_eq!(inserts.len(), 3);
@@ -225,7 +225,7 @@ async fn each_try_sends_the_same_bytes_and_token() {
 
 #[tokio::test]
 async fn rows_without_ids_get_more_time_and_the_same_token_after_time_outs() {
-    let store = FakeStore::start_slow(Duration::from_millis(500), |_, _| 0).await;
+    let store = FakeServer::start_slow(Duration::from_millis(500), |_, _| 0).await;
     let options = WriterOptions {
         insert_timeout: Duration::from_millis(150),
         ..options()
@@ -234,7 +234,7 @@ async fn rows_without_ids_get_more_time_and_the_same_token_after_time_outs() {
     for row in 0..4 {
         put(&writer, &A, row).unwrap();
     }
-    assert!(writer.drain(SOON).await.is_complete());
+    assert!(writer.drain(MAX_WAIT).await.is_complete());
     let inserts = store.inserts(&A);
     assert!(inserts.len() > 2, "{inserts:?}");
     assert!(inserts.iter().all(|insert| *insert == inserts[0]), "{inserts:?}");
@@ -244,10 +244,10 @@ async fn rows_without_ids_get_more_time_and_the_same_token_after_time_outs() {
 #[tokio::test]
 async fn rows_are_sent_as_columns_if_their_types_allow_it() {
     // MEMORY_LIMIT_EXCEEDED at first: the next try sends the same bytes.
-    let store = FakeStore::start(|_, n| if n < 3 { 241 } else { 0 }).await;
+    let store = FakeServer::start(|_, n| if n < 3 { 241 } else { 0 }).await;
     let writer = Writer::start(&SCHEMA, store.servers(), &options());
     put(&writer, &B, 0x77).unwrap();
-    assert!(writer.drain(SOON).await.is_complete());
+    assert!(writer.drain(MAX_WAIT).await.is_complete());
     let inserts = store.inserts(&B);
     assert_eq!(inserts.len(), 3);
     assert!(inserts.iter().all(|insert| *insert == inserts[0]));
@@ -262,11 +262,11 @@ async fn rows_are_sent_as_columns_if_their_types_allow_it() {
 
 #[tokio::test]
 async fn rows_that_do_not_match_their_types_are_sent_as_rows() {
-    let store = FakeStore::start(|_, _| 0).await;
+    let store = FakeServer::start(|_, _| 0).await;
     let writer = Writer::start(&SCHEMA, store.servers(), &options());
     let receipt = writer.append(&B, Ack::Accepted, |out| out.extend_from_slice(b"\x77\x78"));
     assert!(receipt.is_ok());
-    assert!(writer.drain(SOON).await.is_complete());
+    assert!(writer.drain(MAX_WAIT).await.is_complete());
     let inserts = store.inserts(&B);
     assert_eq!(inserts.len(), 1);
     assert_eq!(inserts[0].parameters["query"], "INSERT INTO `b` (`x`) FORMAT RowBinary");
@@ -279,7 +279,7 @@ async fn rows_of_an_earlier_process_are_sent_with_their_own_columns_and_types() 
     let query = |insert: &Insert| insert.parameters["query"].clone();
     let token = |insert: &Insert| insert.parameters["insert_deduplication_token"].clone();
     // TABLE_IS_READ_ONLY, as long as the first process runs.
-    let store = FakeStore::start(|_, _| 242).await;
+    let store = FakeServer::start(|_, _| 242).await;
     let writer = Writer::open(&SCHEMA, store.servers(), &options(), folder.path()).unwrap();
     put(&writer, &B, 0x77).unwrap();
     while store.inserts(&B).is_empty() {
@@ -290,11 +290,11 @@ async fn rows_of_an_earlier_process_are_sent_with_their_own_columns_and_types() 
     assert_eq!(query(&before[0]), "INSERT INTO `b` (`x`) FORMAT Native");
     drop(writer);
 
-    let store = FakeStore::start(|_, _| 0).await;
+    let store = FakeServer::start(|_, _| 0).await;
     let writer = Writer::open(&LATER_SCHEMA, store.servers(), &options(), folder.path()).unwrap();
     let later = writer.append(&LATER_B, Ack::Accepted, |out| out.extend_from_slice(b"\x11\x22"));
     assert!(later.is_ok());
-    assert!(writer.drain(SOON).await.is_complete());
+    assert!(writer.drain(MAX_WAIT).await.is_complete());
     let inserts = store.inserts(&B);
     assert_eq!(
         inserts.iter().map(query).collect::<Vec<_>>(),
@@ -316,7 +316,7 @@ async fn a_failing_table_delays_no_other_table_and_loses_no_row() {
     // UNKNOWN_TABLE or NETWORK_ERROR for one table, at first.
     for code in [60, 210] {
         let missing = move |insert: &Insert, n| if insert.is_into(&A) && n < 3 { code } else { 0 };
-        let store = FakeStore::start(missing).await;
+        let store = FakeServer::start(missing).await;
         let writer = Writer::start(&SCHEMA, store.servers(), &options());
         put(&writer, &A, 1).unwrap();
         while store.inserts(&A).is_empty() {
@@ -327,7 +327,7 @@ async fn a_failing_table_delays_no_other_table_and_loses_no_row() {
             sleep(Duration::from_millis(1)).await;
         }
         assert_eq!(writer.counters()[0].rows_pending, 1);
-        assert!(writer.drain(SOON).await.is_complete());
+        assert!(writer.drain(MAX_WAIT).await.is_complete());
         assert_eq!(writer.counters()[0].rows_inserted, 1);
     }
 }
@@ -343,7 +343,7 @@ async fn a_refused_row_does_not_affect_other_rows() {
             0
         }
     };
-    let store = FakeStore::start(refusing).await;
+    let store = FakeServer::start(refusing).await;
     let writer = Writer::start(&SCHEMA, store.servers(), &options());
     for row in [1, 2, 0x77, 4, 5, 6] {
         put(&writer, &A, row).unwrap();
@@ -370,22 +370,22 @@ async fn what_is_too_large_is_sent_in_smaller_parts() {
         let rows = insert.body.iter().filter(|byte| **byte == 0x77).count();
         if insert.is_into(&A) && rows > 3 { TOO_LARGE } else { 0 }
     };
-    let store = FakeStore::start(too_large).await;
+    let store = FakeServer::start(too_large).await;
     let writer = Writer::start(&SCHEMA, store.servers(), &options());
     for _ in 0..20 {
         put(&writer, &A, 0x77).unwrap();
     }
-    assert!(writer.drain(SOON).await.is_complete());
+    assert!(writer.drain(MAX_WAIT).await.is_complete());
     let counts = &writer.counters()[0];
     assert_eq!((counts.rows_inserted, counts.rows_refused), (20, 0));
 }
 
 #[tokio::test]
-async fn a_row_that_is_too_large_alone_is_a_dead_letter() {
-    let store = FakeStore::start(|insert: &Insert, _| if insert.is_into(&A) { TOO_LARGE } else { 0 }).await;
+async fn a_single_row_that_is_too_large_becomes_a_dead_letter() {
+    let store = FakeServer::start(|insert: &Insert, _| if insert.is_into(&A) { TOO_LARGE } else { 0 }).await;
     let writer = Writer::start(&SCHEMA, store.servers(), &options());
     put(&writer, &A, 0x77).unwrap();
-    assert!(writer.drain(SOON).await.is_complete());
+    assert!(writer.drain(MAX_WAIT).await.is_complete());
     assert_eq!(
         (writer.counters()[0].rows_refused, writer.counters()[2].rows_inserted),
         (1, 1)
@@ -394,14 +394,14 @@ async fn a_row_that_is_too_large_alone_is_a_dead_letter() {
 
 #[tokio::test]
 async fn an_answer_that_does_not_confirm_the_insert_is_no_success() {
-    let store = FakeStore::start(|_, n| if n < 3 { NOT_CLICKHOUSE } else { 0 }).await;
+    let store = FakeServer::start(|_, n| if n < 3 { NOT_CLICKHOUSE } else { 0 }).await;
     let writer = Writer::start(&SCHEMA, store.servers(), &options());
     put(&writer, &A, 1).unwrap();
     while store.inserts(&A).len() < 2 {
         sleep(Duration::from_millis(1)).await;
     }
     assert_eq!(writer.counters()[0].rows_inserted, 0);
-    assert!(writer.drain(SOON).await.is_complete());
+    assert!(writer.drain(MAX_WAIT).await.is_complete());
     let inserts = store.inserts(&A);
     assert_eq!((inserts.len(), writer.counters()[0].rows_inserted), (3, 1));
     assert!(inserts.iter().all(|insert| *insert == inserts[0]));
@@ -413,7 +413,7 @@ async fn rows_that_are_refused_without_end_do_not_hold_those_that_come_later() {
         let is_bad = insert.body.contains(&0x77);
         if insert.is_into(&A) && is_bad { 33 } else { 0 }
     };
-    let store = FakeStore::start(refusing).await;
+    let store = FakeServer::start(refusing).await;
     let writer = Writer::start(&SCHEMA, store.servers(), &options());
     for _ in 0..130 {
         put(&writer, &A, 0x77).unwrap();
@@ -434,7 +434,7 @@ async fn rows_that_are_refused_without_end_do_not_hold_those_that_come_later() {
 async fn a_restart_does_not_give_a_table_that_refuses_every_row_a_hundred_more() {
     let folder = tempfile::tempdir().unwrap();
     let refusing = |insert: &Insert, _| if insert.is_into(&A) { 33 } else { 0 };
-    let store = FakeStore::start(refusing).await;
+    let store = FakeServer::start(refusing).await;
     let mut refused = 0;
     for start in 0..4 {
         let writer = Writer::open(&SCHEMA, store.servers(), &options(), folder.path()).unwrap();
@@ -456,15 +456,15 @@ async fn a_restart_does_not_give_a_table_that_refuses_every_row_a_hundred_more()
     }
     assert_eq!(refused, 100);
     // The operator repairs the table.
-    let repaired = FakeStore::start(|_, _| 0).await;
+    let repaired = FakeServer::start(|_, _| 0).await;
     let writer = Writer::open(&SCHEMA, repaired.servers(), &options(), folder.path()).unwrap();
-    assert!(writer.drain(SOON).await.is_complete());
+    assert!(writer.drain(MAX_WAIT).await.is_complete());
     assert_eq!(writer.counters()[0].rows_inserted, 350);
 }
 
 #[tokio::test]
 async fn a_table_that_refuses_every_row_is_held() {
-    let store = FakeStore::start(|insert, _| if insert.is_into(&A) { 33 } else { 0 }).await;
+    let store = FakeServer::start(|insert, _| if insert.is_into(&A) { 33 } else { 0 }).await;
     let writer = Writer::start(&SCHEMA, store.servers(), &options());
     for _ in 0..200 {
         put(&writer, &A, 1).unwrap();
@@ -481,18 +481,18 @@ async fn a_table_that_refuses_every_row_is_held() {
 async fn another_server_replaces_an_unreachable_one() {
     let unreachable = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let unreachable = format!("http://{unreachable}/stats").parse::<ClickHouseUrl>().unwrap();
-    let store = FakeStore::start(|_, _| 0).await;
+    let store = FakeServer::start(|_, _| 0).await;
     let servers = Servers::without_sync_of([unreachable, store.url()]);
     let writer = Writer::start(&SCHEMA, servers, &options());
     put(&writer, &A, 1).unwrap();
     put(&writer, &B, 1).unwrap();
-    assert!(writer.drain(SOON).await.is_complete());
+    assert!(writer.drain(MAX_WAIT).await.is_complete());
     assert_eq!(store.inserts(&A).len() + store.inserts(&B).len(), 2);
 }
 
 #[tokio::test]
 async fn draining_ends_at_its_deadline_and_reports_the_remaining_rows() {
-    let store = FakeStore::start(|insert, _| if insert.is_into(&A) { 242 } else { 0 }).await;
+    let store = FakeServer::start(|insert, _| if insert.is_into(&A) { 242 } else { 0 }).await;
     let writer = Writer::start(&SCHEMA, store.servers(), &options());
     for row in 0..3 {
         put(&writer, &A, row).unwrap();
@@ -525,8 +525,8 @@ async fn rows_wait_for_an_unreachable_clickhouse() {
 }
 
 #[tokio::test]
-async fn rows_are_delivered_after_the_last_handle_is_gone() {
-    let store = FakeStore::start(|_, _| 0).await;
+async fn rows_are_delivered_after_the_last_handle_is_dropped() {
+    let store = FakeServer::start(|_, _| 0).await;
     let options = WriterOptions {
         block_age: options::MAX_BLOCK_AGE,
         ..options()
@@ -539,7 +539,7 @@ async fn rows_are_delivered_after_the_last_handle_is_gone() {
 
 #[tokio::test]
 async fn dead_letters_go_to_their_own_table() {
-    let store = FakeStore::start(|_, _| 0).await;
+    let store = FakeServer::start(|_, _| 0).await;
     let writer = Writer::start(&SCHEMA, store.servers(), &options());
     let dead_letter = DeadLetter {
         time: jiff::Timestamp::UNIX_EPOCH,
@@ -554,7 +554,7 @@ async fn dead_letters_go_to_their_own_table() {
         ip: "",
     };
     writer.reject(&dead_letter, Ack::Accepted).unwrap();
-    assert!(writer.drain(SOON).await.is_complete());
+    assert!(writer.drain(MAX_WAIT).await.is_complete());
     assert_eq!(store.inserts(&REJECTED).len(), 1);
     assert_eq!(writer.counters()[2].rows_inserted, 1);
 }
@@ -564,20 +564,20 @@ async fn rows_wait_for_the_schema_if_no_server_responds() {
     let unreachable = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let url: ClickHouseUrl = format!("http://{unreachable}/stats").parse().unwrap();
     let writer = Writer::start(&SCHEMA, url, &options());
-    assert_eq!(writer.synced(SOON).await.unwrap(), SchemaState::Waiting);
+    assert_eq!(writer.synced(MAX_WAIT).await.unwrap(), SchemaState::Waiting);
     put(&writer, &A, 1).unwrap();
     let report = writer.drain(Duration::from_millis(50)).await;
     assert_eq!((report.rows_left(), writer.counters()[0].retries), (1, 0));
 }
 
 #[tokio::test]
-async fn rows_wait_for_a_schema_that_is_refused() {
+async fn rows_wait_if_the_server_refuses_the_schema() {
     // AUTHENTICATION_FAILED
-    let store = FakeStore::start(|_, _| 516).await;
+    let store = FakeServer::start(|_, _| 516).await;
     let url: ClickHouseUrl = format!("http://{}/stats", store.address).parse().unwrap();
     let writer = Writer::start(&SCHEMA, url, &options());
     put(&writer, &A, 1).unwrap();
-    let error = writer.synced(SOON).await.unwrap_err();
+    let error = writer.synced(MAX_WAIT).await.unwrap_err();
     assert!(!error.is_transient() && error.to_string().contains(&store.address.to_string()));
     assert_eq!(writer.schema_state(), SchemaState::Refused);
     let report = writer.drain(Duration::from_millis(50)).await;
@@ -586,7 +586,7 @@ async fn rows_wait_for_a_schema_that_is_refused() {
 
 #[tokio::test]
 async fn draining_stops_when_its_deadline_completes() {
-    let store = FakeStore::start(|_, _| 252).await;
+    let store = FakeServer::start(|_, _| 252).await;
     let writer = Writer::start(&SCHEMA, store.servers(), &options());
     put(&writer, &A, 1).unwrap();
     let deadline = async {

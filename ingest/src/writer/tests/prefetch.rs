@@ -16,7 +16,7 @@ struct Scene {
     appender: Appender,
     readers: Vec<TableReader>,
     delivery: Arc<Delivery>,
-    store: FakeStore,
+    store: FakeServer,
     inserts: usize,
     _states: watch::Sender<Vec<State>>,
 }
@@ -31,7 +31,7 @@ impl Scene {
         script: impl Fn(&Insert, usize) -> u32 + Copy + Send + Sync + 'static,
         inserts: usize,
     ) -> Self {
-        let store = FakeStore::start(script).await;
+        let store = FakeServer::start(script).await;
         store.responses.forget_permits(Semaphore::MAX_PERMITS);
         let options = WriterOptions {
             block_rows,
@@ -45,7 +45,7 @@ impl Scene {
             servers,
             spool.clone(),
             inserts,
-            SOON,
+            MAX_WAIT,
             Changes::default(),
             None,
         ));
@@ -90,7 +90,7 @@ impl Scene {
                 sleep(Duration::from_millis(1)).await;
             }
         };
-        assert!(timeout(SOON, waiting).await.is_ok(), "{:?}", self.spool.counts());
+        assert!(timeout(MAX_WAIT, waiting).await.is_ok(), "{:?}", self.spool.counts());
     }
 
     fn rows_of(&self, table: &Table) -> Vec<u8> {
@@ -209,7 +209,7 @@ async fn no_block_of_a_throttled_backlog_is_prefetched() {
 #[tokio::test]
 async fn rows_on_disk_use_no_memory_during_their_insert() {
     let folder = tempfile::tempdir().unwrap();
-    let store = FakeStore::start(|_, n| if n == 1 { 241 } else { 0 }).await;
+    let store = FakeServer::start(|_, n| if n == 1 { 241 } else { 0 }).await;
     store.responses.forget_permits(Semaphore::MAX_PERMITS);
     let writer = Writer::open(&SCHEMA, store.servers(), &options(), folder.path()).unwrap();
     put(&writer, &B, 0x77).unwrap();
@@ -218,7 +218,7 @@ async fn rows_on_disk_use_no_memory_during_their_insert() {
     }
     assert_eq!(writer.shared.spool.memory_bytes(), 0);
     store.responses.add_permits(Semaphore::MAX_PERMITS);
-    assert!(writer.drain(SOON).await.is_complete());
+    assert!(writer.drain(MAX_WAIT).await.is_complete());
     let inserts = store.inserts(&B);
     assert_eq!(inserts.len(), 2);
     assert_eq!(inserts[0], inserts[1]);
