@@ -1,8 +1,8 @@
 //! Rate: limits the number of requests per address and per route.
 //!
 //! Each limit is a [GCRA](https://en.wikipedia.org/wiki/Generic_cell_rate_algorithm): one number is
-//! the time when all requests so far are paid for. A request that would move it more than one
-//! period ahead is rejected. Without limits there is no check at all.
+//! the theoretical arrival time (TAT) of the next request. A request that would move the TAT more
+//! than one period ahead is rejected. Without limits there is no check at all.
 
 use std::{
     fmt,
@@ -42,7 +42,7 @@ impl Rates {
                 service,
                 name,
                 limit,
-                paid: AtomicU64::new(0),
+                tat: AtomicU64::new(0),
             }
         };
         let mut routes: Box<[_]> = destinations.iter().map(route).collect();
@@ -91,7 +91,7 @@ impl Rates {
             .or_else(|| find(service, OTHERS))
             .or_else(|| find("", ""));
         match route.and_then(|route| Some((route, route.limit?))) {
-            Some((route, limit)) => admit(&route.paid, limit, self.now()),
+            Some((route, limit)) => admit(&route.tat, limit, self.now()),
             None => Ok(()),
         }
     }
@@ -108,14 +108,14 @@ struct RouteRate {
     service: &'static str,
     name: &'static str,
     limit: Option<RateLimit>,
-    paid: AtomicU64,
+    tat: AtomicU64,
 }
 
-fn admit(paid: &AtomicU64, limit: RateLimit, now: u64) -> Result<(), Duration> {
-    let mut seen = paid.load(Ordering::Relaxed);
+fn admit(tat: &AtomicU64, limit: RateLimit, now: u64) -> Result<(), Duration> {
+    let mut seen = tat.load(Ordering::Relaxed);
     loop {
         let next = limit.next(seen, now)?;
-        match paid.compare_exchange_weak(seen, next, Ordering::Relaxed, Ordering::Relaxed) {
+        match tat.compare_exchange_weak(seen, next, Ordering::Relaxed, Ordering::Relaxed) {
             Ok(_) => return Ok(()),
             Err(other) => seen = other,
         }
@@ -128,8 +128,8 @@ const SETS: usize = 4 << 10;
 /// The number of addresses in a set.
 const WAYS: usize = 8;
 
-/// The addresses that have sent requests lately. A new address replaces the address in its set that
-/// is paid for first. The table may forget an address while others send more, but it never limits
+/// The addresses that have sent requests lately. A new address replaces the address in its set with
+/// the earliest TAT. The table may forget an address while others send more, but it never limits
 /// an address for the requests of others.
 struct Addresses {
     limit: RateLimit,
@@ -143,7 +143,7 @@ struct Addresses {
 struct Sent {
     /// The hash of the address; 0 in an empty entry.
     address: u64,
-    paid: u64,
+    tat: u64,
 }
 
 impl fmt::Debug for Addresses {
@@ -168,12 +168,12 @@ impl Addresses {
         let set = &self.sets[hash as usize % SETS];
         let mut set = set.lock().unwrap_or_else(PoisonError::into_inner);
         let known = set.iter().position(|sent| sent.address == hash);
-        let least = || (0..WAYS).min_by_key(|&way| set[way].paid).unwrap_or_default();
+        let least = || (0..WAYS).min_by_key(|&way| set[way].tat).unwrap_or_default();
         let way = known.unwrap_or_else(least);
-        let paid = if known.is_some() { set[way].paid } else { 0 };
+        let tat = if known.is_some() { set[way].tat } else { 0 };
         set[way] = Sent {
             address: hash,
-            paid: self.limit.next(paid, now)?,
+            tat: self.limit.next(tat, now)?,
         };
         Ok(())
     }
@@ -203,22 +203,22 @@ mod tests {
     #[test]
     fn a_limit_admits_a_burst_and_then_one_request_per_interval() {
         let limit = RateLimit::new(4, 2);
-        let paid = AtomicU64::new(0);
+        let tat = AtomicU64::new(0);
         let start = 10 * SECOND;
         for _ in 0..4 {
-            assert_eq!(admit(&paid, limit, start), Ok(()));
+            assert_eq!(admit(&tat, limit, start), Ok(()));
         }
         let half = Duration::from_millis(500);
-        assert_eq!(admit(&paid, limit, start), Err(half));
+        assert_eq!(admit(&tat, limit, start), Err(half));
         assert_eq!(
-            admit(&paid, limit, start + SECOND / 4),
+            admit(&tat, limit, start + SECOND / 4),
             Err(half / 2),
             "a rejected request costs nothing"
         );
-        assert_eq!(admit(&paid, limit, start + SECOND / 2), Ok(()));
-        assert_eq!(admit(&paid, limit, start + SECOND / 2), Err(half));
+        assert_eq!(admit(&tat, limit, start + SECOND / 2), Ok(()));
+        assert_eq!(admit(&tat, limit, start + SECOND / 2), Err(half));
         // A pause saves up no more than one period's requests.
-        let admitted = (0..100).filter(|_| admit(&paid, limit, start + 100 * SECOND).is_ok());
+        let admitted = (0..100).filter(|_| admit(&tat, limit, start + 100 * SECOND).is_ok());
         assert_eq!(admitted.count(), 4);
     }
 

@@ -1,5 +1,4 @@
-//! Duplicate keys: of two values that one object has under the same key, the last counts, as in
-//! JavaScript.
+//! Duplicate keys: if one object has the same key twice, the last value counts, as in JavaScript.
 
 use std::{borrow::Cow, collections::HashMap};
 

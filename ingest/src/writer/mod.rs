@@ -381,8 +381,8 @@ impl Writer {
         self.shared.spool.rest();
     }
 
-    /// Returns the writer's status. It copies the counters of each table, so call it for a probe or
-    /// a scrape, not for each event.
+    /// Returns the writer's status. Each call copies the counters of all tables, so call it for a
+    /// probe or a scrape, not for each event.
     ///
     /// ```
     /// use rowmill_ingest::{Writer, schema::SchemaState};
