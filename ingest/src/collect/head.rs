@@ -114,8 +114,8 @@ impl<'r> RequestHead<'r> {
         }
     }
 
-    /// Parses a body as the type that this head declares. Only a POST has a body; the type in any
-    /// other request is the type that it asks for.
+    /// Parses a body as the type that this head declares. Only a POST has a body; any other request
+    /// declares the type of the requested response.
     ///
     /// # Errors
     ///

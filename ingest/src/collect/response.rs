@@ -82,7 +82,7 @@ impl Collector {
     pub(super) fn answer_without_event<R: Routes>(&self, head: &RequestHead<'_>) -> Option<Answer<'static>> {
         match head.parts.method {
             Method::OPTIONS => return Some(Answer::Preflight),
-            // Mail and chat scanners send HEAD before people open a link; it is not recorded.
+            // Mail and chat scanners send HEAD before people open a link: this is not an event.
             Method::HEAD => {
                 let service = match declared::<R>(&head.target) {
                     Some(_) => head.target.service,
@@ -105,7 +105,7 @@ impl Collector {
     }
 }
 
-/// Returns the response to rows that it does not wait for, with `X-Rowmill-Ack: accepted` if an
+/// Returns the draft of a response that waits for no row, with `X-Rowmill-Ack: accepted` if an
 /// acknowledgement was requested.
 pub(super) fn accepted(draft: ResponseDraft, requested: Option<Ack>, ack: Ack) -> ResponseDraft {
     if requested.is_some() || ack > Ack::Accepted {

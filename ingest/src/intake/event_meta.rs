@@ -89,8 +89,8 @@ impl<'a> EventMeta<'a> {
         self.timestamp().strftime("%Y-%m-%d %H:%M:%S").to_string()
     }
 
-    /// Puts the project into a column of an integer type. Text that is not a number leaves the
-    /// column its default.
+    /// Puts the project into a column of an integer type. For text that is not a number, the
+    /// column keeps its default.
     #[inline]
     pub fn put_project<T: TryFrom<i128>>(&self, field: &mut T, column: &'static Column, invalid: &mut InvalidColumns) {
         let number = match self.project {
@@ -145,7 +145,7 @@ impl<'a> EventMeta<'a> {
             CollectorValue::Fingerprint => Cow::Owned(self.fingerprint.to_string()),
             CollectorValue::Timestamp => Cow::Owned(self.unix_ms.to_string()),
             CollectorValue::Date => Cow::Owned(self.date_text()),
-            // The offset makes it the same moment in a column of any time zone.
+            // With the offset, the text is the same moment in a column of any time zone.
             CollectorValue::DateTime => Cow::Owned(self.timestamp().strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()),
             CollectorValue::ProjectId => self.project.to_text()?,
             CollectorValue::Channel => Cow::Borrowed(self.channel),

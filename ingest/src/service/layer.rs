@@ -47,8 +47,8 @@ use crate::{
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let shop = service_fn(embedder::shop::<http_body_util::Empty<bytes::Bytes>>);
 ///
-/// let store: ClickHouseUrl = "http://127.0.0.1:8123/stats".parse()?;
-/// let writer = Writer::start(&tables::SCHEMA, store, &WriterOptions::default());
+/// let clickhouse: ClickHouseUrl = "http://127.0.0.1:8123/stats".parse()?;
+/// let writer = Writer::start(&tables::SCHEMA, clickhouse, &WriterOptions::default());
 ///
 /// // The routes of all tables, around a service.
 /// let all = tables::layer(writer.clone())?.layer(shop);

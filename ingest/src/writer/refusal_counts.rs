@@ -104,7 +104,7 @@ mod tests {
             at: 0,
             kind: ErrorKind::PathsTooLong,
         };
-        for problem in [
+        for error in [
             P::Syntax(syntax),
             P::OutOfRange,
             P::NotAnInteger,
@@ -121,7 +121,7 @@ mod tests {
             P::OverMaxBytes(1),
             P::FarOffDate,
         ] {
-            assert!(CODES.contains(&problem.code()), "{problem:?}");
+            assert!(CODES.contains(&error.code()), "{error:?}");
         }
     }
 
