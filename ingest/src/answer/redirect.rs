@@ -135,7 +135,7 @@ fn authority(rest: &str) -> &str {
 }
 
 /// Returns whether the host is a lower-case name whose last label has letters only, without a port.
-/// The parser always accepts such a host unchanged. The check spares most redirects the parser,
+/// The parser always accepts such a host unchanged. Most redirects therefore need no parser,
 /// which takes more instructions than all other work on the event.
 fn has_plain_host(rest: &str) -> bool {
     /// The longest name that the parser checks as a whole.

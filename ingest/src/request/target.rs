@@ -2,8 +2,8 @@
 //! extension.
 //!
 //! Takes a path from [`http::Uri::path`] (no query, no fragment), borrows its parts, and never
-//! fails: an absent part is empty. It does not percent-decode, so a name keeps the bytes that the
-//! client sent.
+//! fails: an absent part is empty. The parts are not percent-decoded, so a name keeps the bytes
+//! that the client sent.
 
 use std::borrow::Cow;
 

@@ -6,7 +6,7 @@
 //! response_body  the body of the collector's response, or of the inner service's
 //! peer           the address that a request came from
 //! serve          a hyper server that shuts its connections down gracefully
-//! connections    the limits on connections, and which idle ones are closed first
+//! connections    the limits on connections, and the order in which idle ones are closed
 //! idle           one timer per connection, which closes the connection when it is idle
 //! not_found      the innermost service of a program that only serves events
 //! ```
