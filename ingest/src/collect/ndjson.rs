@@ -235,7 +235,7 @@ impl Collector {
                 id: self.writer.ids().next(head.unix_ms),
                 ..shared_meta
             };
-            // A malformed line claims nothing here; intake rejects it.
+            // A malformed line has no claims here; intake rejects it.
             let envelope = lines
                 .has_senders
                 .then(|| Envelope::open_line(line, arena).unwrap_or_default());

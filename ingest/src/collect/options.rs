@@ -42,8 +42,9 @@ pub struct EventOptions {
     /// The proxies that are trusted to name the client and the host.
     pub trusted_proxies: TrustedProxies,
     /// The acknowledgement level for routes that do not set one: the row is in memory, on disk, or
-    /// in its table. Images and redirects are answered at once regardless. A writer without a
-    /// folder stores nothing on disk, and the response reports the level that was reached.
+    /// in its table. The level does not apply to images and redirects, which the layer sends at
+    /// once. A writer without a folder stores nothing on disk, and the response reports the level
+    /// that was reached.
     pub ack: Ack,
     /// Whether requests of all routes may choose the level with the header
     /// [`ACK_HEADER`](crate::ack::ACK_HEADER), not only those of routes that allow it.
