@@ -197,9 +197,9 @@ impl<'a> Payload<'a> {
     }
 }
 
-/// Returns whether a text looks like a urlencoded form: it has a value, and no name is impossible.
-/// Markup, quoted text, multiple lines and binary data have characters before their first `=` that
-/// every form encoder escapes.
+/// Returns whether a text looks like a urlencoded form: it has a value, and no name contains a
+/// character that every form encoder escapes. Markup, quoted text, multiple lines and binary data
+/// contain such characters before their first `=`.
 fn is_form(text: &str) -> bool {
     let is_foreign = |c: char| c.is_ascii_control() || matches!(c, '"' | '<' | '>' | char::REPLACEMENT_CHARACTER);
     let mut names = text.split('&').map(|field| field.split('=').next().unwrap_or_default());

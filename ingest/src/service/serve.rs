@@ -234,14 +234,14 @@ mod tests {
             max_connections: 1,
             ..ServeOptions::default()
         };
-        let (under_way, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let (started, proceed) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let slow = {
-            let (under_way, go_on) = (Arc::clone(&under_way), Arc::clone(&go_on));
+            let (started, proceed) = (Arc::clone(&started), Arc::clone(&proceed));
             move |_: Request<Incoming>| {
-                let (under_way, go_on) = (Arc::clone(&under_way), Arc::clone(&go_on));
+                let (started, proceed) = (Arc::clone(&started), Arc::clone(&proceed));
                 async move {
-                    under_way.notify_one();
-                    go_on.notified().await;
+                    started.notify_one();
+                    proceed.notified().await;
                     Ok(Response::new(Full::<Bytes>::default()))
                 }
             }
@@ -259,18 +259,18 @@ mod tests {
         let mut answer = [0; 12];
         let mut first = TcpStream::connect(address).await.unwrap();
         first.write_all(request).await.unwrap();
-        under_way.notified().await;
+        started.notified().await;
         let mut second = TcpStream::connect(address).await.unwrap();
         second.write_all(request).await.unwrap();
         // Long enough to ask the busy connection several times.
         tokio::time::sleep(Duration::from_millis(200)).await;
         assert_eq!(served.load(Ordering::Relaxed), 1);
-        go_on.notify_one();
+        proceed.notify_one();
         first.read_exact(&mut answer).await.unwrap();
         assert_eq!(&answer, b"HTTP/1.1 200");
         // Now the first connection is idle and closes.
-        under_way.notified().await;
-        go_on.notify_one();
+        started.notified().await;
+        proceed.notify_one();
         second.read_exact(&mut answer).await.unwrap();
         assert_eq!(served.load(Ordering::Relaxed), 2);
     }
@@ -320,11 +320,11 @@ mod tests {
             drain_timeout: Duration::from_millis(50),
             ..ServeOptions::default()
         };
-        let under_way = Arc::new(Notify::new());
+        let started = Arc::new(Notify::new());
         let never = {
-            let under_way = Arc::clone(&under_way);
+            let started = Arc::clone(&started);
             move |_: Request<Incoming>| {
-                under_way.notify_one();
+                started.notify_one();
                 pending::<Result<Response<Full<Bytes>>, Infallible>>()
             }
         };
@@ -335,7 +335,7 @@ mod tests {
         }));
         let mut client = TcpStream::connect(address).await.unwrap();
         client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
-        under_way.notified().await;
+        started.notified().await;
         drop(stop);
         server.await.unwrap();
         let mut answer = Vec::new();
