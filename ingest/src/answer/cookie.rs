@@ -31,7 +31,7 @@ impl Cookie {
     pub(crate) fn new(domain: Option<&str>, started: SystemTime) -> Self {
         let expires = Timestamp::try_from(started + COOKIE_AGE)
             .and_then(|expires| DateTimePrinter::new().timestamp_to_rfc9110_string(&expires));
-        // If the clock is beyond the calendar, the cookie lasts for the browser's session.
+        // If the time is out of range, the cookie lasts for the browser's session.
         let expires = expires
             .map(|expires| format!(" Expires={expires};"))
             .unwrap_or_default();

@@ -99,7 +99,8 @@ const FORBIDDEN: &str = r#"{"message":"Bad Request","reason":"parameter \"to\" m
 const LIBRARY: &str = ";window[\"rstat4\"]&&window[\"rstat4\"]('configure',{\"initialUid\":\"7530842328848662528\",\"urlMark\":\"band\"});\
                        ;window[\"rstat\"]&&window[\"rstat\"]('configure',{\"initialUid\":\"7530842328848662528\",\"urlMark\":\"band\"});\n";
 
-/// The requests whose response differs from the recorded one on purpose: our body, and the reason.
+/// The requests whose response differs from the recorded one on purpose: Rowmill's body, and the
+/// reason.
 const INTENDED_DIFFERENCES: [(&str, &[u8]); 6] = [
     // The key is the full one, not the branch of the tree that handled the event.
     ("-X POST http://127.0.0.1:18080/wh/mail ", br#"{"key":"in.gen.wh.mail","id":"7530842328013996032"}"#),
@@ -202,7 +203,7 @@ fn answers_as_recorded_header_for_header() {
         }
         assert_eq!(response.status().as_u16(), status, "{request}");
         let length = expected.len().to_string();
-        let theirs: Vec<(&str, &str)> = headers
+        let recorded_headers: Vec<(&str, &str)> = headers
             .iter()
             .filter(|(name, _)| is_compared(name, native))
             .map(|(name, value)| match name.as_str() {
@@ -212,12 +213,12 @@ fn answers_as_recorded_header_for_header() {
                 name => (name, *value),
             })
             .collect();
-        let ours = response
+        let sent_headers = response
             .headers()
             .iter()
             .map(|(name, value)| (name.as_str(), value.to_str().unwrap()));
-        let ours: Vec<(&str, &str)> = ours.filter(|(name, _)| is_compared(name, native)).collect();
-        assert_eq!(ours, theirs, "headers of {request}");
+        let sent_headers: Vec<(&str, &str)> = sent_headers.filter(|(name, _)| is_compared(name, native)).collect();
+        assert_eq!(sent_headers, recorded_headers, "headers of {request}");
     }
     assert_eq!(differences, INTENDED_DIFFERENCES.len());
 }

@@ -55,7 +55,7 @@ pub(crate) struct ReadyBody {
     pub(crate) booking: Option<Booking>,
 }
 
-/// The initial capacity for a body in pieces; it spares small bodies repeated growth.
+/// The initial capacity for a body in pieces, which avoids repeated growth for small bodies.
 const FIRST_CAPACITY: usize = 16 << 10;
 
 /// The memory of a connection that waits for a body, apart from head and body: hyper's buffer, and
@@ -65,7 +65,7 @@ const CONNECTION_BYTES: usize = 8 << 10;
 /// The memory of a header apart from its name and its value.
 const HEADER_BYTES: usize = 64;
 
-/// Returns about how much memory a request takes without its body.
+/// Returns the approximate memory of a request without its body, in bytes.
 fn bytes_without_body(parts: &Parts) -> usize {
     let headers = parts
         .headers
