@@ -209,7 +209,7 @@ pub struct PresentColumns {
 
 impl PresentColumns {
     const WORD_BITS: usize = u64::BITS as usize;
-    /// Enough for 256 columns without a heap allocation; wider tables pay one per row.
+    /// Enough for 256 columns without a heap allocation; wider tables need one per row.
     const FEW_WORDS: usize = 4;
 
     /// Adds a column.

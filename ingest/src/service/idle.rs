@@ -22,8 +22,8 @@ use hyper::{body::Incoming, service::Service};
 use pin_project_lite::pin_project;
 use tokio::time::timeout;
 
-/// The number of checks of a connection within `bound`; an idle connection is closed at most a
-/// quarter of `bound` late.
+/// The number of checks of a connection within its maximum idle time. An idle connection is closed
+/// at most a quarter of this time late.
 const CHECKS: u32 = 4;
 
 /// The requests of one connection. Only the connection's task changes the counters; other tasks
@@ -86,7 +86,7 @@ pub(crate) enum End<T> {
 pub(crate) async fn run_until_idle<C: Future>(
     connection: C,
     activity: Arc<Activity>,
-    bound: Duration,
+    max_idle: Duration,
 ) -> End<C::Output> {
     let mut connection = pin!(connection);
     let (mut requests, mut idle_checks) = (0, 0);
@@ -97,7 +97,7 @@ pub(crate) async fn run_until_idle<C: Future>(
             Poll::Pending if activity.takes_close_request(cx) => Poll::Ready(End::Closed),
             Poll::Pending => Poll::Pending,
         });
-        if let Ok(end) = timeout(bound / CHECKS, end).await {
+        if let Ok(end) = timeout(max_idle / CHECKS, end).await {
             return end;
         }
         let now = activity.requests.load(Ordering::Relaxed);
@@ -218,7 +218,7 @@ mod tests {
 
     use super::*;
 
-    const BOUND: Duration = Duration::from_secs(8);
+    const MAX_IDLE: Duration = Duration::from_secs(8);
 
     impl Activity {
         pub(crate) fn is_close_requested(&self) -> bool {
@@ -232,10 +232,13 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_connection_without_a_request_is_stopped_after_the_bound() {
+    async fn a_connection_without_a_request_is_stopped_after_the_maximum_idle_time() {
         let started = Instant::now();
-        assert_eq!(run_until_idle(pending::<()>(), Arc::default(), BOUND).await, End::Idle);
-        assert_eq!(started.elapsed().as_secs(), BOUND.as_secs());
+        assert_eq!(
+            run_until_idle(pending::<()>(), Arc::default(), MAX_IDLE).await,
+            End::Idle
+        );
+        assert_eq!(started.elapsed().as_secs(), MAX_IDLE.as_secs());
     }
 
     #[tokio::test(start_paused = true)]
@@ -244,14 +247,17 @@ mod tests {
         let activity = Arc::default();
         let requests = async {
             for _ in 0..10 {
-                sleep(BOUND * 3 / 4).await;
+                sleep(MAX_IDLE * 3 / 4).await;
                 drop(OpenRequest::new(&activity));
             }
             pending::<()>().await;
         };
-        assert_eq!(run_until_idle(requests, Arc::clone(&activity), BOUND).await, End::Idle);
-        let idle = started.elapsed() - BOUND * 30 / 4;
-        assert!(idle >= BOUND && idle <= BOUND * 5 / 4, "{idle:?}");
+        assert_eq!(
+            run_until_idle(requests, Arc::clone(&activity), MAX_IDLE).await,
+            End::Idle
+        );
+        let idle = started.elapsed() - MAX_IDLE * 30 / 4;
+        assert!(idle >= MAX_IDLE && idle <= MAX_IDLE * 5 / 4, "{idle:?}");
     }
 
     #[tokio::test(start_paused = true)]
@@ -259,11 +265,11 @@ mod tests {
         let activity = Arc::default();
         let slow = async {
             let request = OpenRequest::new(&activity);
-            sleep(BOUND * 10).await;
+            sleep(MAX_IDLE * 10).await;
             drop(request);
         };
         assert_eq!(
-            run_until_idle(slow, Arc::clone(&activity), BOUND).await,
+            run_until_idle(slow, Arc::clone(&activity), MAX_IDLE).await,
             End::Finished(())
         );
     }
@@ -273,16 +279,16 @@ mod tests {
         let started = Instant::now();
         let activity: Arc<Activity> = Arc::default();
         let request = OpenRequest::new(&activity);
-        let connection = tokio::spawn(run_until_idle(pending::<()>(), Arc::clone(&activity), BOUND));
+        let connection = tokio::spawn(run_until_idle(pending::<()>(), Arc::clone(&activity), MAX_IDLE));
         activity.request_close();
-        sleep(BOUND * 10).await;
+        sleep(MAX_IDLE * 10).await;
         assert!(!connection.is_finished());
         drop(request);
         // The connection has dropped the first request to close, because a request was open.
-        sleep(BOUND / 8).await;
+        sleep(MAX_IDLE / 8).await;
         assert!(!connection.is_finished());
         activity.request_close();
         assert!(matches!(connection.await, Ok(End::Closed)));
-        assert!(started.elapsed() < BOUND * 11);
+        assert!(started.elapsed() < MAX_IDLE * 11);
     }
 }

@@ -37,7 +37,7 @@ static A: Table = table("a", 0, &IN_ROWS);
 static B: Table = table("b", 1, &IN_COLUMNS);
 static SCHEMA: Schema = Schema { tables: &[&A, &B] };
 
-/// The same table in a later program, with one more column before the other.
+/// The columns of `B` in a later program, with one more column before `x`.
 static LATER_COLUMNS: [Column; 2] = [
     Column::new("w", "UInt8", "`w` UInt8", ColumnKind::Plain).shaped(Shape::Fixed(1)),
     COLUMN.shaped(Shape::Fixed(1)),
@@ -88,22 +88,22 @@ impl FakeServer {
         script: impl Fn(&Insert, usize) -> u32 + Copy + Send + Sync + 'static,
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let store = Self {
+        let server = Self {
             address: listener.local_addr().unwrap(),
             inserts: Arc::default(),
             responses: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
             insert_time,
         };
-        let served = store.clone();
+        let served = server.clone();
         tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                let store = served.clone();
-                let service = service_fn(move |request| answer(store.clone(), request, script));
+                let server = served.clone();
+                let service = service_fn(move |request| answer(server.clone(), request, script));
                 tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
             }
         });
-        store
+        server
     }
 
     fn url(&self) -> ClickHouseUrl {
@@ -122,7 +122,7 @@ impl FakeServer {
 }
 
 async fn answer(
-    store: FakeServer,
+    server: FakeServer,
     request: Request<Incoming>,
     script: impl Fn(&Insert, usize) -> u32,
 ) -> Result<Response<FullBody<Bytes>>, Infallible> {
@@ -145,12 +145,12 @@ async fn answer(
         return Ok(Response::new(table.map(columns_of).unwrap_or_default().into()));
     }
     let code = {
-        let mut inserts = store.inserts.lock().unwrap();
+        let mut inserts = server.inserts.lock().unwrap();
         inserts.push(Insert { parameters, body });
         script(&inserts[inserts.len() - 1], inserts.len())
     };
-    store.responses.acquire().await.unwrap().forget();
-    sleep(store.insert_time).await;
+    server.responses.acquire().await.unwrap().forget();
+    sleep(server.insert_time).await;
     if code == NOT_CLICKHOUSE {
         return Ok(Response::new("<html>welcome</html>".into()));
     }
@@ -199,12 +199,12 @@ const MAX_WAIT: Duration = Duration::from_secs(10);
 #[tokio::test]
 async fn each_try_sends_the_same_bytes_and_token() {
     // TOO_MANY_PARTS, then MEMORY_LIMIT_EXCEEDED, then success.
-    let store = FakeServer::start(|_, n| [252, 241, 0][n - 1]).await;
-    let writer = Writer::start(&SCHEMA, store.servers(), &options());
+    let server = FakeServer::start(|_, n| [252, 241, 0][n - 1]).await;
+    let writer = Writer::start(&SCHEMA, server.servers(), &options());
     put(&writer, &A, 1).unwrap();
     assert!(writer.drain(MAX_WAIT).await.is_complete());
 
-    let inserts = store.inserts(&A);
+    let inserts = server.inserts(&A);
     assert_eq!(inserts.len(), 3);
     assert!(inserts.iter().all(|insert| *insert == inserts[0]));
     let parameters = &inserts[0].parameters;
@@ -225,17 +225,17 @@ async fn each_try_sends_the_same_bytes_and_token() {
 
 #[tokio::test]
 async fn rows_without_ids_get_more_time_and_the_same_token_after_time_outs() {
-    let store = FakeServer::start_slow(Duration::from_millis(500), |_, _| 0).await;
+    let server = FakeServer::start_slow(Duration::from_millis(500), |_, _| 0).await;
     let options = WriterOptions {
         insert_timeout: Duration::from_millis(150),
         ..options()
     };
-    let writer = Writer::start(&SCHEMA, store.servers(), &options);
+    let writer = Writer::start(&SCHEMA, server.servers(), &options);
     for row in 0..4 {
         put(&writer, &A, row).unwrap();
     }
     assert!(writer.drain(MAX_WAIT).await.is_complete());
-    let inserts = store.inserts(&A);
+    let inserts = server.inserts(&A);
     assert!(inserts.len() > 2, "{inserts:?}");
     assert!(inserts.iter().all(|insert| *insert == inserts[0]), "{inserts:?}");
     assert_eq!(writer.counters()[0].rows_inserted, 4);
@@ -244,11 +244,11 @@ async fn rows_without_ids_get_more_time_and_the_same_token_after_time_outs() {
 #[tokio::test]
 async fn rows_are_sent_as_columns_if_their_types_allow_it() {
     // MEMORY_LIMIT_EXCEEDED at first: the next try sends the same bytes.
-    let store = FakeServer::start(|_, n| if n < 3 { 241 } else { 0 }).await;
-    let writer = Writer::start(&SCHEMA, store.servers(), &options());
+    let server = FakeServer::start(|_, n| if n < 3 { 241 } else { 0 }).await;
+    let writer = Writer::start(&SCHEMA, server.servers(), &options());
     put(&writer, &B, 0x77).unwrap();
     assert!(writer.drain(MAX_WAIT).await.is_complete());
-    let inserts = store.inserts(&B);
+    let inserts = server.inserts(&B);
     assert_eq!(inserts.len(), 3);
     assert!(inserts.iter().all(|insert| *insert == inserts[0]));
     assert_eq!(inserts[0].parameters["query"], "INSERT INTO `b` (`x`) FORMAT Native");
@@ -262,12 +262,12 @@ async fn rows_are_sent_as_columns_if_their_types_allow_it() {
 
 #[tokio::test]
 async fn rows_that_do_not_match_their_types_are_sent_as_rows() {
-    let store = FakeServer::start(|_, _| 0).await;
-    let writer = Writer::start(&SCHEMA, store.servers(), &options());
+    let server = FakeServer::start(|_, _| 0).await;
+    let writer = Writer::start(&SCHEMA, server.servers(), &options());
     let receipt = writer.append(&B, Ack::Accepted, |out| out.extend_from_slice(b"\x77\x78"));
     assert!(receipt.is_ok());
     assert!(writer.drain(MAX_WAIT).await.is_complete());
-    let inserts = store.inserts(&B);
+    let inserts = server.inserts(&B);
     assert_eq!(inserts.len(), 1);
     assert_eq!(inserts[0].parameters["query"], "INSERT INTO `b` (`x`) FORMAT RowBinary");
     assert!(inserts[0].body.ends_with(b"\x77\x78"));
@@ -279,23 +279,23 @@ async fn rows_of_an_earlier_process_are_sent_with_their_own_columns_and_types() 
     let query = |insert: &Insert| insert.parameters["query"].clone();
     let token = |insert: &Insert| insert.parameters["insert_deduplication_token"].clone();
     // TABLE_IS_READ_ONLY, as long as the first process runs.
-    let store = FakeServer::start(|_, _| 242).await;
-    let writer = Writer::open(&SCHEMA, store.servers(), &options(), folder.path()).unwrap();
+    let server = FakeServer::start(|_, _| 242).await;
+    let writer = Writer::open(&SCHEMA, server.servers(), &options(), folder.path()).unwrap();
     put(&writer, &B, 0x77).unwrap();
-    while store.inserts(&B).is_empty() {
+    while server.inserts(&B).is_empty() {
         sleep(Duration::from_millis(1)).await;
     }
     assert!(!writer.drain(Duration::ZERO).await.is_complete());
-    let before = store.inserts(&B);
+    let before = server.inserts(&B);
     assert_eq!(query(&before[0]), "INSERT INTO `b` (`x`) FORMAT Native");
     drop(writer);
 
-    let store = FakeServer::start(|_, _| 0).await;
-    let writer = Writer::open(&LATER_SCHEMA, store.servers(), &options(), folder.path()).unwrap();
+    let server = FakeServer::start(|_, _| 0).await;
+    let writer = Writer::open(&LATER_SCHEMA, server.servers(), &options(), folder.path()).unwrap();
     let later = writer.append(&LATER_B, Ack::Accepted, |out| out.extend_from_slice(b"\x11\x22"));
     assert!(later.is_ok());
     assert!(writer.drain(MAX_WAIT).await.is_complete());
-    let inserts = store.inserts(&B);
+    let inserts = server.inserts(&B);
     assert_eq!(
         inserts.iter().map(query).collect::<Vec<_>>(),
         [
@@ -316,10 +316,10 @@ async fn a_failing_table_delays_no_other_table_and_loses_no_row() {
     // UNKNOWN_TABLE or NETWORK_ERROR for one table, at first.
     for code in [60, 210] {
         let missing = move |insert: &Insert, n| if insert.is_into(&A) && n < 3 { code } else { 0 };
-        let store = FakeServer::start(missing).await;
-        let writer = Writer::start(&SCHEMA, store.servers(), &options());
+        let server = FakeServer::start(missing).await;
+        let writer = Writer::start(&SCHEMA, server.servers(), &options());
         put(&writer, &A, 1).unwrap();
-        while store.inserts(&A).is_empty() {
+        while server.inserts(&A).is_empty() {
             sleep(Duration::from_millis(1)).await;
         }
         put(&writer, &B, 2).unwrap();
@@ -343,8 +343,8 @@ async fn a_refused_row_does_not_affect_other_rows() {
             0
         }
     };
-    let store = FakeServer::start(refusing).await;
-    let writer = Writer::start(&SCHEMA, store.servers(), &options());
+    let server = FakeServer::start(refusing).await;
+    let writer = Writer::start(&SCHEMA, server.servers(), &options());
     for row in [1, 2, 0x77, 4, 5, 6] {
         put(&writer, &A, row).unwrap();
     }
@@ -354,7 +354,7 @@ async fn a_refused_row_does_not_affect_other_rows() {
     let counts = writer.counters();
     assert_eq!((counts[0].rows_inserted, counts[0].rows_refused), (5, 1));
     assert_eq!(counts[2].rows_inserted, 1);
-    let tokens: Vec<_> = store
+    let tokens: Vec<_> = server
         .inserts(&A)
         .iter()
         .map(|insert| insert.parameters["insert_deduplication_token"].clone())
@@ -370,8 +370,8 @@ async fn what_is_too_large_is_sent_in_smaller_parts() {
         let rows = insert.body.iter().filter(|byte| **byte == 0x77).count();
         if insert.is_into(&A) && rows > 3 { TOO_LARGE } else { 0 }
     };
-    let store = FakeServer::start(too_large).await;
-    let writer = Writer::start(&SCHEMA, store.servers(), &options());
+    let server = FakeServer::start(too_large).await;
+    let writer = Writer::start(&SCHEMA, server.servers(), &options());
     for _ in 0..20 {
         put(&writer, &A, 0x77).unwrap();
     }
@@ -382,8 +382,8 @@ async fn what_is_too_large_is_sent_in_smaller_parts() {
 
 #[tokio::test]
 async fn a_single_row_that_is_too_large_becomes_a_dead_letter() {
-    let store = FakeServer::start(|insert: &Insert, _| if insert.is_into(&A) { TOO_LARGE } else { 0 }).await;
-    let writer = Writer::start(&SCHEMA, store.servers(), &options());
+    let server = FakeServer::start(|insert: &Insert, _| if insert.is_into(&A) { TOO_LARGE } else { 0 }).await;
+    let writer = Writer::start(&SCHEMA, server.servers(), &options());
     put(&writer, &A, 0x77).unwrap();
     assert!(writer.drain(MAX_WAIT).await.is_complete());
     assert_eq!(
@@ -394,15 +394,15 @@ async fn a_single_row_that_is_too_large_becomes_a_dead_letter() {
 
 #[tokio::test]
 async fn an_answer_that_does_not_confirm_the_insert_is_no_success() {
-    let store = FakeServer::start(|_, n| if n < 3 { NOT_CLICKHOUSE } else { 0 }).await;
-    let writer = Writer::start(&SCHEMA, store.servers(), &options());
+    let server = FakeServer::start(|_, n| if n < 3 { NOT_CLICKHOUSE } else { 0 }).await;
+    let writer = Writer::start(&SCHEMA, server.servers(), &options());
     put(&writer, &A, 1).unwrap();
-    while store.inserts(&A).len() < 2 {
+    while server.inserts(&A).len() < 2 {
         sleep(Duration::from_millis(1)).await;
     }
     assert_eq!(writer.counters()[0].rows_inserted, 0);
     assert!(writer.drain(MAX_WAIT).await.is_complete());
-    let inserts = store.inserts(&A);
+    let inserts = server.inserts(&A);
     assert_eq!((inserts.len(), writer.counters()[0].rows_inserted), (3, 1));
     assert!(inserts.iter().all(|insert| *insert == inserts[0]));
 }
@@ -413,8 +413,8 @@ async fn rows_that_are_refused_without_end_do_not_hold_those_that_come_later() {
         let is_bad = insert.body.contains(&0x77);
         if insert.is_into(&A) && is_bad { 33 } else { 0 }
     };
-    let store = FakeServer::start(refusing).await;
-    let writer = Writer::start(&SCHEMA, store.servers(), &options());
+    let server = FakeServer::start(refusing).await;
+    let writer = Writer::start(&SCHEMA, server.servers(), &options());
     for _ in 0..130 {
         put(&writer, &A, 0x77).unwrap();
     }
@@ -434,10 +434,10 @@ async fn rows_that_are_refused_without_end_do_not_hold_those_that_come_later() {
 async fn a_restart_does_not_give_a_table_that_refuses_every_row_a_hundred_more() {
     let folder = tempfile::tempdir().unwrap();
     let refusing = |insert: &Insert, _| if insert.is_into(&A) { 33 } else { 0 };
-    let store = FakeServer::start(refusing).await;
+    let server = FakeServer::start(refusing).await;
     let mut refused = 0;
     for start in 0..4 {
-        let writer = Writer::open(&SCHEMA, store.servers(), &options(), folder.path()).unwrap();
+        let writer = Writer::open(&SCHEMA, server.servers(), &options(), folder.path()).unwrap();
         if start == 0 {
             for _ in 0..450 {
                 put(&writer, &A, 1).unwrap();
@@ -446,8 +446,8 @@ async fn a_restart_does_not_give_a_table_that_refuses_every_row_a_hundred_more()
                 sleep(Duration::from_millis(1)).await;
             }
         } else {
-            let before = store.inserts(&A).len();
-            while store.inserts(&A).len() < before + 2 {
+            let before = server.inserts(&A).len();
+            while server.inserts(&A).len() < before + 2 {
                 sleep(Duration::from_millis(1)).await;
             }
         }
@@ -464,8 +464,8 @@ async fn a_restart_does_not_give_a_table_that_refuses_every_row_a_hundred_more()
 
 #[tokio::test]
 async fn a_table_that_refuses_every_row_is_held() {
-    let store = FakeServer::start(|insert, _| if insert.is_into(&A) { 33 } else { 0 }).await;
-    let writer = Writer::start(&SCHEMA, store.servers(), &options());
+    let server = FakeServer::start(|insert, _| if insert.is_into(&A) { 33 } else { 0 }).await;
+    let writer = Writer::start(&SCHEMA, server.servers(), &options());
     for _ in 0..200 {
         put(&writer, &A, 1).unwrap();
     }
@@ -481,19 +481,19 @@ async fn a_table_that_refuses_every_row_is_held() {
 async fn another_server_replaces_an_unreachable_one() {
     let unreachable = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let unreachable = format!("http://{unreachable}/stats").parse::<ClickHouseUrl>().unwrap();
-    let store = FakeServer::start(|_, _| 0).await;
-    let servers = Servers::without_sync_of([unreachable, store.url()]);
+    let server = FakeServer::start(|_, _| 0).await;
+    let servers = Servers::without_sync_of([unreachable, server.url()]);
     let writer = Writer::start(&SCHEMA, servers, &options());
     put(&writer, &A, 1).unwrap();
     put(&writer, &B, 1).unwrap();
     assert!(writer.drain(MAX_WAIT).await.is_complete());
-    assert_eq!(store.inserts(&A).len() + store.inserts(&B).len(), 2);
+    assert_eq!(server.inserts(&A).len() + server.inserts(&B).len(), 2);
 }
 
 #[tokio::test]
 async fn draining_ends_at_its_deadline_and_reports_the_remaining_rows() {
-    let store = FakeServer::start(|insert, _| if insert.is_into(&A) { 242 } else { 0 }).await;
-    let writer = Writer::start(&SCHEMA, store.servers(), &options());
+    let server = FakeServer::start(|insert, _| if insert.is_into(&A) { 242 } else { 0 }).await;
+    let writer = Writer::start(&SCHEMA, server.servers(), &options());
     for row in 0..3 {
         put(&writer, &A, row).unwrap();
         put(&writer, &B, row).unwrap();
@@ -507,9 +507,9 @@ async fn draining_ends_at_its_deadline_and_reports_the_remaining_rows() {
     );
     assert_eq!(put(&writer, &B, 9), Err(SpoolFull));
 
-    let sent = store.inserts(&A).len();
+    let sent = server.inserts(&A).len();
     sleep(Duration::from_millis(500)).await;
-    assert_eq!(store.inserts(&A).len(), sent, "the deliveries have stopped");
+    assert_eq!(server.inserts(&A).len(), sent, "the deliveries have stopped");
 }
 
 #[tokio::test]
@@ -526,21 +526,21 @@ async fn rows_wait_for_an_unreachable_clickhouse() {
 
 #[tokio::test]
 async fn rows_are_delivered_after_the_last_handle_is_dropped() {
-    let store = FakeServer::start(|_, _| 0).await;
+    let server = FakeServer::start(|_, _| 0).await;
     let options = WriterOptions {
         block_age: options::MAX_BLOCK_AGE,
         ..options()
     };
-    put(&Writer::start(&SCHEMA, store.servers(), &options), &B, 1).unwrap();
-    while store.inserts(&B).is_empty() {
+    put(&Writer::start(&SCHEMA, server.servers(), &options), &B, 1).unwrap();
+    while server.inserts(&B).is_empty() {
         sleep(Duration::from_millis(1)).await;
     }
 }
 
 #[tokio::test]
 async fn dead_letters_go_to_their_own_table() {
-    let store = FakeServer::start(|_, _| 0).await;
-    let writer = Writer::start(&SCHEMA, store.servers(), &options());
+    let server = FakeServer::start(|_, _| 0).await;
+    let writer = Writer::start(&SCHEMA, server.servers(), &options());
     let dead_letter = DeadLetter {
         time: jiff::Timestamp::UNIX_EPOCH,
         id: 1,
@@ -555,7 +555,7 @@ async fn dead_letters_go_to_their_own_table() {
     };
     writer.reject(&dead_letter, Ack::Accepted).unwrap();
     assert!(writer.drain(MAX_WAIT).await.is_complete());
-    assert_eq!(store.inserts(&REJECTED).len(), 1);
+    assert_eq!(server.inserts(&REJECTED).len(), 1);
     assert_eq!(writer.counters()[2].rows_inserted, 1);
 }
 
@@ -573,12 +573,12 @@ async fn rows_wait_for_the_schema_if_no_server_responds() {
 #[tokio::test]
 async fn rows_wait_if_the_server_refuses_the_schema() {
     // AUTHENTICATION_FAILED
-    let store = FakeServer::start(|_, _| 516).await;
-    let url: ClickHouseUrl = format!("http://{}/stats", store.address).parse().unwrap();
+    let server = FakeServer::start(|_, _| 516).await;
+    let url: ClickHouseUrl = format!("http://{}/stats", server.address).parse().unwrap();
     let writer = Writer::start(&SCHEMA, url, &options());
     put(&writer, &A, 1).unwrap();
     let error = writer.synced(MAX_WAIT).await.unwrap_err();
-    assert!(!error.is_transient() && error.to_string().contains(&store.address.to_string()));
+    assert!(!error.is_transient() && error.to_string().contains(&server.address.to_string()));
     assert_eq!(writer.schema_state(), SchemaState::Refused);
     let report = writer.drain(Duration::from_millis(50)).await;
     assert_eq!((report.rows_left(), writer.counters()[0].retries), (1, 0));
@@ -586,8 +586,8 @@ async fn rows_wait_if_the_server_refuses_the_schema() {
 
 #[tokio::test]
 async fn draining_stops_when_its_deadline_completes() {
-    let store = FakeServer::start(|_, _| 252).await;
-    let writer = Writer::start(&SCHEMA, store.servers(), &options());
+    let server = FakeServer::start(|_, _| 252).await;
+    let writer = Writer::start(&SCHEMA, server.servers(), &options());
     put(&writer, &A, 1).unwrap();
     let deadline = async {
         while writer.counters()[0].retries == 0 {

@@ -16,7 +16,7 @@ struct Scene {
     appender: Appender,
     readers: Vec<TableReader>,
     delivery: Arc<Delivery>,
-    store: FakeServer,
+    server: FakeServer,
     inserts: usize,
     _states: watch::Sender<Vec<State>>,
 }
@@ -31,14 +31,14 @@ impl Scene {
         script: impl Fn(&Insert, usize) -> u32 + Copy + Send + Sync + 'static,
         inserts: usize,
     ) -> Self {
-        let store = FakeServer::start(script).await;
-        store.responses.forget_permits(Semaphore::MAX_PERMITS);
+        let server = FakeServer::start(script).await;
+        server.responses.forget_permits(Semaphore::MAX_PERMITS);
         let options = WriterOptions {
             block_rows,
             ..options()
         };
         let spool = Spool::in_memory(layouts(&SCHEMA), options.limits());
-        let connection = Arc::new(Connection::new(&store.url(), Vec::new()));
+        let connection = Arc::new(Connection::new(&server.url(), Vec::new()));
         let (states, receiver) = watch::channel(vec![State::Ready(connection)]);
         let servers = ActiveServer::new(receiver);
         let delivery = Arc::new(Delivery::new(
@@ -54,7 +54,7 @@ impl Scene {
             readers: spool.readers(),
             spool,
             delivery,
-            store,
+            server,
             inserts,
             _states: states,
         }
@@ -94,7 +94,7 @@ impl Scene {
     }
 
     fn rows_of(&self, table: &Table) -> Vec<u8> {
-        let inserts = self.store.inserts(table);
+        let inserts = self.server.inserts(table);
         inserts
             .iter()
             .map(|insert| insert.body[insert.body.len() - 1])
@@ -108,18 +108,18 @@ async fn the_next_block_is_prefetched_during_an_insert() {
         let scene = Scene::begin(|_, _| 0, 2).await;
         scene.put(at, 1);
         scene.deliver(at);
-        scene.until(|| scene.store.inserts(table).len() == 1).await;
+        scene.until(|| scene.server.inserts(table).len() == 1).await;
         assert_eq!(scene.prefetched(), 0, "there is no next block yet");
         for row in 2..=5 {
             scene.put(at, row);
         }
         scene.until(|| scene.prefetched() == 1).await;
         assert_eq!(scene.rows_of(table), [1], "the prefetched block waits");
-        scene.store.responses.add_permits(Semaphore::MAX_PERMITS);
+        scene.server.responses.add_permits(Semaphore::MAX_PERMITS);
         scene.until(|| scene.spool.counts()[at].rows_inserted == 5).await;
         assert_eq!(scene.rows_of(table), [1, 2, 3, 4, 5]);
         let token = |insert: &Insert| insert.parameters["insert_deduplication_token"].clone();
-        let mut tokens: Vec<_> = scene.store.inserts(table).iter().map(token).collect();
+        let mut tokens: Vec<_> = scene.server.inserts(table).iter().map(token).collect();
         tokens.dedup();
         assert_eq!(tokens.len(), 5);
         assert_eq!(scene.prefetched(), 0);
@@ -142,7 +142,7 @@ async fn at_most_as_many_blocks_are_prefetched_as_inserts_may_run() {
     // Answer one insert at a time: the second table's delivery starts while the first table has a
     // prefetched block.
     for inserts in 1..=6 {
-        scene.store.responses.add_permits(1);
+        scene.server.responses.add_permits(1);
         let inserted = || {
             scene
                 .spool
@@ -168,12 +168,12 @@ async fn no_block_is_prefetched_after_a_block_that_is_retried() {
     scene.put(0, 3);
     scene.until(|| scene.prefetched() == 1).await;
     for tries in 1..=3 {
-        scene.until(|| scene.store.inserts(&A).len() == tries).await;
-        scene.store.responses.add_permits(1);
+        scene.until(|| scene.server.inserts(&A).len() == tries).await;
+        scene.server.responses.add_permits(1);
         scene.until(|| scene.spool.counts()[0].retries == tries as u64).await;
         assert_eq!(scene.prefetched(), 0);
     }
-    scene.store.responses.add_permits(Semaphore::MAX_PERMITS / 2);
+    scene.server.responses.add_permits(Semaphore::MAX_PERMITS / 2);
     scene.until(|| scene.spool.counts()[0].rows_inserted == 3).await;
     assert_eq!(scene.rows_of(&A), [1, 1, 1, 1, 2, 3]);
 }
@@ -190,7 +190,7 @@ async fn a_prefetched_block_waits_for_all_parts_of_the_block_before_it() {
     scene.put(0, 3);
     scene.put(0, 4);
     scene.until(|| scene.prefetched() == 1).await;
-    scene.store.responses.add_permits(Semaphore::MAX_PERMITS);
+    scene.server.responses.add_permits(Semaphore::MAX_PERMITS);
     scene.until(|| scene.spool.counts()[0].rows_inserted == 4).await;
     assert_eq!(scene.rows_of(&A), [1, 2, 4]);
 }
@@ -209,17 +209,17 @@ async fn no_block_of_a_throttled_backlog_is_prefetched() {
 #[tokio::test]
 async fn rows_on_disk_use_no_memory_during_their_insert() {
     let folder = tempfile::tempdir().unwrap();
-    let store = FakeServer::start(|_, n| if n == 1 { 241 } else { 0 }).await;
-    store.responses.forget_permits(Semaphore::MAX_PERMITS);
-    let writer = Writer::open(&SCHEMA, store.servers(), &options(), folder.path()).unwrap();
+    let server = FakeServer::start(|_, n| if n == 1 { 241 } else { 0 }).await;
+    server.responses.forget_permits(Semaphore::MAX_PERMITS);
+    let writer = Writer::open(&SCHEMA, server.servers(), &options(), folder.path()).unwrap();
     put(&writer, &B, 0x77).unwrap();
-    while store.inserts(&B).is_empty() {
+    while server.inserts(&B).is_empty() {
         sleep(Duration::from_millis(1)).await;
     }
     assert_eq!(writer.shared.spool.memory_bytes(), 0);
-    store.responses.add_permits(Semaphore::MAX_PERMITS);
+    server.responses.add_permits(Semaphore::MAX_PERMITS);
     assert!(writer.drain(MAX_WAIT).await.is_complete());
-    let inserts = store.inserts(&B);
+    let inserts = server.inserts(&B);
     assert_eq!(inserts.len(), 2);
     assert_eq!(inserts[0], inserts[1]);
 }
