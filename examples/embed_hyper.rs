@@ -32,7 +32,7 @@ async fn shop(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infal
 async fn main() -> Result<(), Box<dyn Error>> {
     let clickhouse: ClickHouseUrl = variable("ROWMILL_CLICKHOUSE", "http://127.0.0.1:8123/stats").parse()?;
     let writer = Writer::start(&tables::SCHEMA, clickhouse, &WriterOptions::default());
-    // The writer also creates the tables. A difference from the schema must stop the start.
+    // The writer also creates the tables. Do not start if they differ from the schema.
     writer.synced(Duration::from_secs(10)).await?;
 
     // The layer handles the routes of all tables. Other requests go to the shop with their bodies

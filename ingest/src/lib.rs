@@ -30,7 +30,7 @@
 //!     let clickhouse: ClickHouseUrl = "http://127.0.0.1:8123/stats".parse()?;
 //!     let options = WriterOptions::default();
 //!     let writer = Writer::open(&tables::SCHEMA, clickhouse, &options, Path::new("data/spool"))?;
-//!     // The writer also creates the tables. A difference from the schema must stop the start.
+//!     // The writer also creates the tables. Do not start if they differ from the schema.
 //!     writer.synced(Duration::from_secs(10)).await?;
 //!
 //!     // A row of your own, under the same promises as the rows of events.

@@ -24,7 +24,7 @@ impl Writer {
     ///
     /// - The collector fills the columns `id`, `date`, `dateTime` and `timestamp` that are absent,
     ///   if the table has them. A row with an `id` of your own must not share it with another row
-    ///   of the table, since deliveries recognize rows by it.
+    ///   of the table, since deliveries recognize rows by their id.
     /// - ClickHouse computes the DEFAULT of an absent column, unless the DEFAULT is a literal: the
     ///   struct's `Default` contains literals.
     ///
@@ -58,7 +58,7 @@ impl Writer {
     ///     items: 3,
     ///     ..Orders::default() // the collector fills the id and the time
     /// };
-    /// // Does not wait: the row is in memory, and on its way.
+    /// // Does not wait: the row is in memory.
     /// writer.insert(&order, Ack::Accepted)?;
     ///
     /// // Waits until the row is in its table.

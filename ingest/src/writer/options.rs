@@ -38,10 +38,10 @@ pub struct WriterOptions {
     /// Time after which a block is sealed, counted from its first row. One second is short enough
     /// to watch a dashboard, and creates at most one part per second and table.
     pub block_age: Duration,
-    /// Memory that all rows and all requests in flight may use. One table, or all requests together,
-    /// may use at most as much as is free for all others. Without a folder, the memory contains all
-    /// rows that ClickHouse has not confirmed; 256 MiB are enough for a few thousand events per
-    /// second during a restart of ClickHouse that takes a minute.
+    /// Memory that all rows and all requests in flight may use. One table, or all requests
+    /// together, may use at most as much as is free for all others. Without a folder, the memory
+    /// contains all rows that ClickHouse has not confirmed; 256 MiB are enough for a few thousand
+    /// events per second during a restart of ClickHouse that takes a minute.
     pub memory_bytes: usize,
     /// Disk space that all segments of the spool may use. One table may use at most as much as is
     /// free for all others.

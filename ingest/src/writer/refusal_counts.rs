@@ -1,6 +1,6 @@
 //! Counters of rejected requests and events, by reason.
 //!
-//! Only failures are counted. A count takes a search in a short list and an atomic addition: no
+//! Only rejections have counters. A count is a search in a short list and an atomic addition: no
 //! lock, no allocation.
 
 use std::sync::atomic::{AtomicU64, Ordering};
