@@ -1,6 +1,6 @@
 //! Adds events to an existing hyper service.
 //!
-//! Run a ClickHouse (`cargo run -- engine` does, and prints its value of ROWMILL_CLICKHOUSE), then
+//! Run a ClickHouse (`cargo run -- engine` does, and prints the value of ROWMILL_CLICKHOUSE), then
 //!
 //! ```text
 //! cargo run --example embed_hyper
@@ -30,9 +30,9 @@ async fn shop(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infal
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let store: ClickHouseUrl = variable("ROWMILL_CLICKHOUSE", "http://127.0.0.1:8123/stats").parse()?;
-    let writer = Writer::start(&tables::SCHEMA, store, &WriterOptions::default());
-    // The writer also creates the tables. A difference from the schema must stop the start.
+    let clickhouse: ClickHouseUrl = variable("ROWMILL_CLICKHOUSE", "http://127.0.0.1:8123/stats").parse()?;
+    let writer = Writer::start(&tables::SCHEMA, clickhouse, &WriterOptions::default());
+    // The writer also creates the tables. Do not start if they differ from the schema.
     writer.synced(Duration::from_secs(10)).await?;
 
     // The layer handles the routes of all tables. Other requests go to the shop with their bodies

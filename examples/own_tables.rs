@@ -1,7 +1,7 @@
-//! A program that only collects events for its own tables, those of the folder `schemas` beside its
+//! A program that only collects events for its own tables, from the folder `schemas` beside its
 //! manifest.
 //!
-//! Its build script is the one line of `build.rs`. The bench `rebuild` builds this file in a
+//! The build script is the one line of `build.rs`. The bench `rebuild` builds this file in a
 //! separate package.
 
 use std::{env, error::Error};
@@ -21,12 +21,12 @@ mod tables {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let store = env::var("ROWMILL_CLICKHOUSE").unwrap_or_else(|_| "http://127.0.0.1:8123/stats".to_owned());
-    let store: ClickHouseUrl = store.parse()?;
-    sync(&store, &tables::SCHEMA).await?;
+    let clickhouse = env::var("ROWMILL_CLICKHOUSE").unwrap_or_else(|_| "http://127.0.0.1:8123/stats".to_owned());
+    let clickhouse: ClickHouseUrl = clickhouse.parse()?;
+    sync(&clickhouse, &tables::SCHEMA).await?;
     let writer = Writer::start(
         &tables::SCHEMA,
-        Servers::without_sync(store.clone()),
+        Servers::without_sync(clickhouse),
         &WriterOptions::default(),
     );
 

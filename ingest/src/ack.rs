@@ -2,7 +2,8 @@
 
 use std::{fmt, str::FromStr};
 
-/// How far an event's row has come when the response is sent. Each level includes those before it.
+/// The level that an event's row has reached when the response is sent. Each level includes the
+/// levels before it.
 ///
 /// ```
 /// use rowmill_ingest::Ack;
@@ -12,7 +13,7 @@ use std::{fmt, str::FromStr};
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Ack {
-    /// The row is in memory, and on its way.
+    /// The row is in memory.
     Accepted,
     /// The row is on disk, and survives the end of the process and a power failure.
     Spooled,
@@ -87,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_read_as_they_are_written() {
+    fn each_name_parses_as_its_level() {
         for ack in [Ack::Accepted, Ack::Spooled, Ack::Stored] {
             assert_eq!(ack.name().parse(), Ok(ack));
         }

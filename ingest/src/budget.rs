@@ -65,19 +65,19 @@ impl Budget {
 /// the requests hold at most as much as is free for the rows.
 #[derive(Debug)]
 pub(crate) struct RequestMemory {
-    bound: Arc<Budget>,
+    budget: Arc<Budget>,
     used: AtomicUsize,
 }
 
 impl RequestMemory {
-    pub(crate) fn new(bound: Arc<Budget>) -> Arc<Self> {
+    pub(crate) fn new(budget: Arc<Budget>) -> Arc<Self> {
         Arc::new(Self {
-            bound,
+            budget,
             used: AtomicUsize::new(0),
         })
     }
 
-    /// Returns how many bytes the requests in flight have booked.
+    /// Returns the number of bytes that the requests in flight have booked.
     pub(crate) fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)
     }
@@ -99,7 +99,7 @@ pub(crate) struct Booking {
 }
 
 impl Booking {
-    /// Returns how many bytes are booked.
+    /// Returns the number of booked bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -118,11 +118,11 @@ impl Booking {
     }
 
     fn grow_by(&mut self, more: usize) -> Result<(), SpoolFull> {
-        let RequestMemory { bound, used } = &*self.memory;
-        // Counted before the budget is checked, so that two requests cannot both take the rest of
-        // it.
+        let RequestMemory { budget, used } = &*self.memory;
+        // Count before the check of the budget, so that two requests cannot both book the
+        // remaining bytes.
         let held = used.fetch_add(more, Ordering::Relaxed);
-        if !bound.reserve(more, held + more) {
+        if !budget.reserve(more, held + more) {
             used.fetch_sub(more, Ordering::Relaxed);
             return Err(SpoolFull);
         }
@@ -133,7 +133,7 @@ impl Booking {
     /// Releases the booked bytes beyond `bytes`.
     pub(crate) fn shrink_to(&mut self, bytes: usize) {
         let less = self.bytes.saturating_sub(bytes);
-        self.memory.bound.release(less);
+        self.memory.budget.release(less);
         self.memory.used.fetch_sub(less, Ordering::Relaxed);
         self.bytes -= less;
     }
@@ -150,12 +150,12 @@ mod tests {
     use super::*;
 
     fn memory(max: usize) -> (Arc<Budget>, Arc<RequestMemory>) {
-        let bound = Arc::new(Budget::new(max));
-        (Arc::clone(&bound), RequestMemory::new(bound))
+        let budget = Arc::new(Budget::new(max));
+        (Arc::clone(&budget), RequestMemory::new(budget))
     }
 
     #[test]
-    fn requests_have_half_of_what_rows_leave() {
+    fn requests_book_at_most_as_much_as_is_free_for_rows() {
         let (rows, requests) = memory(100);
         let mut first = requests.booking();
         let mut second = requests.booking();
@@ -166,11 +166,11 @@ mod tests {
 
         assert!(rows.reserve(40, 0), "the other half is for rows");
         assert_eq!(first.grow_to(31), Err(SpoolFull));
-        assert_eq!(first.grow_to(30), Ok(()), "what is booked stays");
+        assert_eq!(first.grow_to(30), Ok(()), "the booking is unchanged");
     }
 
     #[test]
-    fn what_a_request_has_booked_comes_back() {
+    fn a_dropped_booking_releases_its_memory() {
         let (rows, requests) = memory(100);
         let mut booking = requests.booking();
         assert_eq!(booking.grow_to(40), Ok(()));

@@ -30,7 +30,7 @@
 //!     let clickhouse: ClickHouseUrl = "http://127.0.0.1:8123/stats".parse()?;
 //!     let options = WriterOptions::default();
 //!     let writer = Writer::open(&tables::SCHEMA, clickhouse, &options, Path::new("data/spool"))?;
-//!     // The writer also creates the tables. A difference from the schema must stop the start.
+//!     // The writer also creates the tables. Do not start if they differ from the schema.
 //!     writer.synced(Duration::from_secs(10)).await?;
 //!
 //!     // A row of your own, under the same promises as the rows of events.
@@ -61,13 +61,13 @@
 //! | [`server`] | a hyper server for services |
 //! | [`writer`] | the handle through which rows go to ClickHouse, its options and status |
 //! | [`ack`] | the levels of an acknowledgement |
-//! | [`row`] | typed rows, and what decodes an event into one |
-//! | [`route`] | which table takes the events of which path |
+//! | [`row`] | typed rows, and the interface that decodes events into them |
+//! | [`route`] | the table for the events of each path |
 //! | [`schema`] | creates and compares the tables in ClickHouse |
 //! | [`store`] | the servers of ClickHouse and their errors |
 //! | [`spool`] | reads the folder of a spool |
 //! | [`rejected`] | sends refused rows again |
-//! | [`table`], [`refusal`] | the description of a table, and why a column refuses a value |
+//! | [`table`], [`refusal`] | the description of a table, and the reasons to reject a value |
 //! | [`value`], [`json`] | the values of columns, and the JSON reader for them |
 //!
 //! # The path of a request
@@ -166,8 +166,8 @@ pub mod layer {
     };
 }
 
-/// Routes: the table that takes the events of a path, and how it takes them. The build step
-/// generates them.
+/// Routes: the table for the events of a path, and its handler. The build step generates the
+/// routes.
 pub mod route {
     pub use crate::{
         block::rows::RowBatch,
@@ -181,8 +181,8 @@ pub mod route {
 
 /// Typed rows: the interface between a table's generated struct and the runtime.
 ///
-/// The build step implements [`Row`](row::Row) and [`TypedTable`](row::TypedTable) for the struct of
-/// each table. [`Writer::insert`] takes such a row from Rust code.
+/// The build step implements [`Row`](row::Row) and [`TypedTable`](row::TypedTable) for the struct
+/// of each table. [`Writer::insert`] accepts such a row from Rust code.
 pub mod row {
     pub use crate::intake::{
         event_meta::{CollectorValue, EventMeta},

@@ -26,12 +26,12 @@ pub(crate) struct Cookie {
 
 impl Cookie {
     /// Returns the cookie of a process that started at `started`. `domain` is the domain of the
-    /// cookie (see [`auto_domain`](crate::identify::auto_domain)); without it, the cookie is for the
-    /// host alone.
+    /// cookie (see [`auto_domain`](crate::identify::auto_domain)); without it, the cookie is for
+    /// the host alone.
     pub(crate) fn new(domain: Option<&str>, started: SystemTime) -> Self {
         let expires = Timestamp::try_from(started + COOKIE_AGE)
             .and_then(|expires| DateTimePrinter::new().timestamp_to_rfc9110_string(&expires));
-        // If the clock is beyond the calendar, the cookie lasts for the browser's session.
+        // If the time is out of range, the cookie lasts for the browser's session.
         let expires = expires
             .map(|expires| format!(" Expires={expires};"))
             .unwrap_or_default();

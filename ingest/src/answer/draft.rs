@@ -31,14 +31,14 @@ pub(crate) struct PendingAck {
 #[derive(Debug)]
 pub(crate) struct ResponseDraft {
     /// The acknowledgement that the response waits for, if any.
-    pub(crate) wait: Option<PendingAck>,
+    pub(crate) pending_ack: Option<PendingAck>,
     status: StatusCode,
     set: HeaderSet,
     kind: Kind,
     /// The page that may read the response.
     origin: Option<HeaderValue>,
     cookie: Option<HeaderValue>,
-    /// The header that only such a response has.
+    /// A header for this answer alone, such as `Location` or `Retry-After`.
     special: Option<(HeaderName, HeaderValue)>,
     media_type: Option<HeaderValue>,
     body: Bytes,
@@ -48,7 +48,7 @@ pub(crate) struct ResponseDraft {
 }
 
 impl ResponseDraft {
-    /// Returns the response to a request with this answer. It waits for nothing.
+    /// Returns the response to a request with this answer, without an acknowledgement to wait for.
     pub(crate) fn new(answer: Answer<'_>, context: &Context<'_>) -> Self {
         let status = answer.status();
         let (media_type, body) = content(&answer, status, context);
@@ -86,7 +86,7 @@ impl ResponseDraft {
             _ => None,
         };
         Self {
-            wait: None,
+            pending_ack: None,
             status,
             set: context.headers,
             kind,
@@ -109,7 +109,7 @@ impl ResponseDraft {
 
     /// Makes the response wait for the acknowledgement of its rows.
     pub(crate) fn waiting_for(mut self, ack: PendingAck) -> Self {
-        self.wait = Some(ack);
+        self.pending_ack = Some(ack);
         self
     }
 

@@ -19,7 +19,7 @@ const fn fixed(name: HeaderName, value: &'static str) -> Fixed {
     (name, HeaderValue::from_static(value))
 }
 
-/// A response is for one visitor and for now.
+/// A response is for one visitor and one request.
 const NO_STORE: Fixed = fixed(header::CACHE_CONTROL, "no-store");
 /// A browser must not read a response as a page or a script if it is neither.
 const NOSNIFF: Fixed = fixed(header::X_CONTENT_TYPE_OPTIONS, "nosniff");

@@ -1,10 +1,10 @@
-//! Answers: everything that the collector can tell a client, as one enum, and its form in HTTP.
+//! Answers: all responses that the collector can send, as one enum, and their form in HTTP.
 //!
 //! An [`Answer`] and the [`Context`] of its request make a [`ResponseDraft`], which borrows nothing
 //! and may wait for an acknowledgement. The draft becomes the response: it puts the headers of the
 //! chosen [`HeaderSet`](header_set::HeaderSet) into the request's header map, which is no longer
-//! needed and has the capacity. This cannot fail; a cookie domain that is not valid in a header only
-//! costs the cookie. hyper adds `Content-Length`, `Date`, `Connection` and `Keep-Alive`.
+//! needed and has the capacity. This cannot fail: if a cookie domain is not valid in a header, the
+//! response has no cookie. hyper adds `Content-Length`, `Date`, `Connection` and `Keep-Alive`.
 //!
 //! The answer to an event allocates nothing: each thread keeps a buffer for texts, and all fixed
 //! parts are static.
@@ -30,8 +30,8 @@ use crate::{
     table::refusal::InvalidColumn,
 };
 
-/// The time after which a client should retry an event that finds no room or is not on disk, in
-/// seconds: about the time that a block takes to be stored.
+/// The time after which a client should retry an event that the spool has no space for, or that
+/// is not on disk, in seconds: about the time that a block takes to be stored.
 const RETRY_AFTER_S: u32 = 2;
 
 /// The answer to a request.
@@ -70,7 +70,7 @@ pub(crate) enum Answer<'a> {
     Teapot,
     /// The answer to OPTIONS.
     Preflight,
-    /// A failure that its status describes, with a reason if there is more to say.
+    /// A failure: its status, and a reason if the status does not explain it.
     Failed {
         /// The status; its standard phrase is the message.
         status: StatusCode,
@@ -84,7 +84,7 @@ pub(crate) enum Answer<'a> {
         /// The time until another request is allowed, in seconds.
         retry_after_s: u32,
     },
-    /// There is no room for events; the client should retry.
+    /// The spool or its memory budget is full; the client should retry.
     Unavailable {
         /// The time until a retry, in seconds.
         retry_after_s: u32,
@@ -107,7 +107,7 @@ impl Answer<'_> {
         status: StatusCode::PAYLOAD_TOO_LARGE,
         reason: None,
     };
-    /// The request has more events than a block can take.
+    /// The request has more events than fit in a block.
     pub(crate) const TOO_MANY_LINES: Self = Self::Failed {
         status: StatusCode::PAYLOAD_TOO_LARGE,
         reason: Some("a request may have at most 100000 lines"),
@@ -119,8 +119,8 @@ impl Answer<'_> {
             "each line's row has the whole query and the headers, which take too many bytes in total: send fewer lines",
         ),
     };
-    /// There is no room for events.
-    pub(crate) const NO_ROOM: Self = Self::Unavailable {
+    /// The spool or its memory budget is full.
+    pub(crate) const FULL: Self = Self::Unavailable {
         retry_after_s: RETRY_AFTER_S,
     };
     /// `X-Rowmill-Ack` has an unknown value.

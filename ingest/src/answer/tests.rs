@@ -53,7 +53,7 @@ fn body_of(response: &Response<Full<Bytes>>) -> Bytes {
     let body = std::pin::pin!(response.body().clone().collect());
     match body.poll(&mut std::task::Context::from_waker(std::task::Waker::noop())) {
         std::task::Poll::Ready(body) => body.unwrap().to_bytes(),
-        std::task::Poll::Pending => unreachable!("a full body is there at once"),
+        std::task::Poll::Pending => unreachable!("a full body is complete"),
     }
 }
 
@@ -99,8 +99,9 @@ const FORBIDDEN: &str = r#"{"message":"Bad Request","reason":"parameter \"to\" m
 const LIBRARY: &str = ";window[\"rstat4\"]&&window[\"rstat4\"]('configure',{\"initialUid\":\"7530842328848662528\",\"urlMark\":\"band\"});\
                        ;window[\"rstat\"]&&window[\"rstat\"]('configure',{\"initialUid\":\"7530842328848662528\",\"urlMark\":\"band\"});\n";
 
-/// The requests whose response differs from the recorded one on purpose: our body, and the reason.
-const DIFFERENT_ON_PURPOSE: [(&str, &[u8]); 6] = [
+/// The requests whose response differs from the recorded one on purpose: Rowmill's body, and the
+/// reason.
+const INTENDED_DIFFERENCES: [(&str, &[u8]); 6] = [
     // The key is the full one, not the branch of the tree that handled the event.
     ("-X POST http://127.0.0.1:18080/wh/mail ", br#"{"key":"in.gen.wh.mail","id":"7530842328013996032"}"#),
     ("http://127.0.0.1:18080/wh/mail.gif", br#"{"key":"in.gen.wh.mail","id":"7530842328479563777"}"#),
@@ -190,7 +191,7 @@ fn answers_as_recorded_header_for_header() {
         };
         let id = number_after(&String::from_utf8_lossy(body), "\"id\":\"");
         let response = finish(answer_to(request, id), &context);
-        let different = DIFFERENT_ON_PURPOSE
+        let different = INTENDED_DIFFERENCES
             .iter()
             .find(|(start, _)| format!("{request} ").starts_with(start));
         let expected = different.map_or(body, |(_, body)| body);
@@ -202,7 +203,7 @@ fn answers_as_recorded_header_for_header() {
         }
         assert_eq!(response.status().as_u16(), status, "{request}");
         let length = expected.len().to_string();
-        let theirs: Vec<(&str, &str)> = headers
+        let recorded_headers: Vec<(&str, &str)> = headers
             .iter()
             .filter(|(name, _)| is_compared(name, native))
             .map(|(name, value)| match name.as_str() {
@@ -212,18 +213,18 @@ fn answers_as_recorded_header_for_header() {
                 name => (name, *value),
             })
             .collect();
-        let ours = response
+        let sent_headers = response
             .headers()
             .iter()
             .map(|(name, value)| (name.as_str(), value.to_str().unwrap()));
-        let ours: Vec<(&str, &str)> = ours.filter(|(name, _)| is_compared(name, native)).collect();
-        assert_eq!(ours, theirs, "headers of {request}");
+        let sent_headers: Vec<(&str, &str)> = sent_headers.filter(|(name, _)| is_compared(name, native)).collect();
+        assert_eq!(sent_headers, recorded_headers, "headers of {request}");
     }
-    assert_eq!(differences, DIFFERENT_ON_PURPOSE.len());
+    assert_eq!(differences, INTENDED_DIFFERENCES.len());
 }
 
 #[test]
-fn todays_answers_have_the_headers_of_their_kind_and_no_others() {
+fn modern_answers_have_the_headers_of_their_kind_and_no_others() {
     let cookie =
         "uid=7530842328009801728; Path=/; Expires=Fri, 23 Nov 2029 03:58:02 GMT; HttpOnly; Secure; SameSite=None";
     let always = [("cache-control", "no-store"), ("x-content-type-options", "nosniff")];
@@ -333,7 +334,7 @@ fn counts_the_length_of_every_body() {
 }
 
 #[test]
-fn the_short_way_says_what_the_long_one_does() {
+fn the_fast_path_writes_the_same_json_as_the_serializer() {
     for name in ["mail", "a-b_c.d", "with space", "\"", "\\", "\u{7f}", "п", ""] {
         let recorded = |native| Answer::Recorded {
             service: "wh",
@@ -355,7 +356,7 @@ fn the_short_way_says_what_the_long_one_does() {
 }
 
 #[test]
-fn escapes_what_it_repeats() {
+fn escapes_service_and_name() {
     let answer = Answer::Recorded {
         service: "w\"h",
         name: "п\n\u{1}\\",
@@ -375,7 +376,7 @@ fn escapes_what_it_repeats() {
 }
 
 #[test]
-fn says_what_is_wrong() {
+fn a_failure_has_a_message_and_its_reasons() {
     static SCORE: Column = Column::new("score", "Int8", "`score` Int8", ColumnKind::Plain);
     let refused = [InvalidColumn {
         column: &SCORE,

@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 const BUFFER_BYTES: usize = 8 << 10;
 
 /// The free space below which `write` takes another buffer; hardly any text is longer.
-const MIN_ROOM_BYTES: usize = 512;
+const MIN_FREE_BYTES: usize = 512;
 
 thread_local! {
     static BUFFER: RefCell<BytesMut> = RefCell::new(BytesMut::new());
@@ -20,7 +20,7 @@ thread_local! {
 /// Returns the text that `put` appends.
 pub(super) fn write(put: impl FnOnce(&mut BytesMut)) -> Bytes {
     BUFFER.with_borrow_mut(|buffer| {
-        if buffer.capacity() < MIN_ROOM_BYTES {
+        if buffer.capacity() < MIN_FREE_BYTES {
             buffer.reserve(BUFFER_BYTES);
         }
         // An earlier `put` that panicked may have left bytes in the buffer.

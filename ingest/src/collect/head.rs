@@ -51,8 +51,8 @@ impl Arrival {
         }
     }
 
-    /// Marks the request as not answered at once.
-    pub(crate) fn wait(&mut self) {
+    /// Marks the request as one that is not answered at once.
+    pub(crate) fn mark_delayed(&mut self) {
         self.is_delayed = true;
     }
 
@@ -121,8 +121,8 @@ impl<'r> RequestHead<'r> {
         }
     }
 
-    /// Parses a body as the type that this head declares. Only a POST has a body; the type in any
-    /// other request is the type that it asks for.
+    /// Parses a body as the type that this head declares. Only a POST has a body; any other request
+    /// declares the type of the requested response.
     ///
     /// # Errors
     ///

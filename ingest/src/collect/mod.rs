@@ -79,7 +79,7 @@ pub(crate) struct Collector {
     /// The rate limits; `None` if there are none.
     rates: Option<Rates>,
     /// Limits the number of NDJSON requests that are decoded at a time.
-    bulk_turns: Arc<Semaphore>,
+    ndjson_permits: Arc<Semaphore>,
 }
 
 /// The maximum size of a request's rows, as a multiple of the largest NDJSON body. Each row
@@ -89,7 +89,7 @@ const MAX_EXPANSION: usize = 16;
 
 /// Returns the number of NDJSON requests to decode at a time: half the number of cores, so that the
 /// event loops have the other half.
-fn bulk_turns() -> usize {
+fn max_ndjson_decodings() -> usize {
     thread::available_parallelism().map_or(1, NonZero::get).div_ceil(2)
 }
 
@@ -143,7 +143,7 @@ impl Collector {
             ack_timeout: options.ack_timeout,
             max_rows_bytes: options.max_bulk_bytes.saturating_mul(MAX_EXPANSION),
             rates: Rates::new(options, destinations),
-            bulk_turns: Arc::new(Semaphore::new(bulk_turns())),
+            ndjson_permits: Arc::new(Semaphore::new(max_ndjson_decodings())),
         }
     }
 
@@ -209,7 +209,7 @@ impl Collector {
         let payload = match head.payload(&body, arena) {
             Ok(payload) => payload,
             Err(error) => {
-                self.writer.tally().refused_event("body");
+                self.writer.rejections().count_event("body");
                 self.write_dead_letter(&head, &body, &head.dead_letter("body", error.reason()));
                 let answer = self.answer_to_visitor::<R>(&head).unwrap_or(error.into());
                 return self.draft(answer, &head, None).into();
@@ -250,15 +250,15 @@ impl Collector {
         };
         let meta = self.event_meta(head, &address, uid);
         let answer = answer_of(&meta, head.query.text("to").or(envelope.to.as_deref()));
-        if let Err(early) = self.check_rate_of_route(&address) {
+        if let Err(retry_after) = self.check_rate_of_route(&address) {
             let answer = match answer {
                 Answer::Pixel | Answer::Redirect(_) => answer,
-                _ => too_many_requests(early),
+                _ => too_many_requests(retry_after),
             };
             return self.draft(answer, head, Some(uid));
         }
-        // An image or a redirect is sent whatever happens to the event, and an error promises
-        // nothing: none of these waits for an acknowledgement by default.
+        // The collector sends an image or a redirect even if it rejects the event, and an error
+        // promises nothing: none of these waits for an acknowledgement by default.
         let best_effort = !matches!(
             answer,
             Answer::Recorded { .. } | Answer::Tracked { .. } | Answer::Pong | Answer::Hi
@@ -296,7 +296,7 @@ impl Collector {
             return self.reject_malformed::<R>(&rejection, head, body, payload, Some(uid));
         }
 
-        self.writer.tally().refused_event(rejection.code());
+        self.writer.rejections().count_event(rejection.code());
         let message = rejection.message(payload.json_text());
         if let Some(dead_letter) = rejection.dead_letter(head, &event.meta, &message) {
             self.write_dead_letter(head, body, &dead_letter);

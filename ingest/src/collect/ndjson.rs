@@ -1,13 +1,13 @@
 //! NDJSON: a request of many events, one per line.
 //!
 //! The path and the query of the request decide the destination of all lines; a line may have its
-//! own `projectId` and `uid`. The rows go into one block together, so a request that finds no room
-//! has stored nothing and can be sent again unchanged. An invalid line becomes a dead letter and
-//! does not affect the others.
+//! own `projectId` and `uid`. The rows go into one block together, so a request that the spool has
+//! no space for has stored nothing and can be sent again unchanged. An invalid line becomes a dead
+//! letter and does not affect the others.
 //!
 //! Lines are decoded in time slices: the first slice runs on the event loop, as for any event, and
 //! the others on the delivery runtime, which yields to event loops. The memory of the rows is
-//! booked as they grow; a request that exceeds its limit is refused at once.
+//! booked as they grow; a request that exceeds its limit is rejected at once.
 
 use std::{panic::resume_unwind, sync::Arc};
 
@@ -48,7 +48,7 @@ use crate::{
 
 /// The number of bytes read and written between two reads of the clock; they take some fifty
 /// microseconds.
-const WORK_BETWEEN_LOOKS: usize = 16 << 10;
+const WORK_BETWEEN_CLOCK_READS: usize = 16 << 10;
 
 /// The fixed cost of a line, expressed in bytes.
 const WORK_OF_LINE: usize = 64;
@@ -105,10 +105,10 @@ impl Collector {
         let Some((address, route)) = self.route::<R>(head, &no_claims) else {
             return respond(Answer::NOT_FOUND);
         };
-        if let Err(early) = self.check_rate_of_route(&address) {
+        if let Err(retry_after) = self.check_rate_of_route(&address) {
             return respond(match address.service {
                 "redir" => redirect(head.query.text("to")),
-                _ => too_many_requests(early),
+                _ => too_many_requests(retry_after),
             });
         }
         let requested = match self.requested_ack(route.acks, head) {
@@ -117,7 +117,7 @@ impl Collector {
         };
         let mut booking = booking.unwrap_or_else(|| self.writer.request_memory().booking());
         if booking.grow_to(text.capacity()).is_err() {
-            return respond(Answer::NO_ROOM);
+            return respond(Answer::FULL);
         }
         Processed::NdJson(NdjsonRequest {
             at: 0,
@@ -137,21 +137,21 @@ impl Collector {
         })
     }
 
-    /// Answers for all lines: directly if a turn is free and one time slice decodes them, otherwise
-    /// from a task.
+    /// Answers for all lines: directly if a permit is free and one time slice decodes them,
+    /// otherwise from a task.
     pub(super) fn respond_to_ndjson(
         self: Arc<Self>,
         parts: Parts,
         mut lines: NdjsonRequest,
         mut arrival: Arrival,
     ) -> Response {
-        if let Ok(turn) = Arc::clone(&self.bulk_turns).try_acquire_owned()
-            && let Some(decoded) = self.decode_in_turn(turn, &parts, &mut lines, arrival)
+        if let Ok(permit) = Arc::clone(&self.ndjson_permits).try_acquire_owned()
+            && let Some(decoded) = self.decode_with_permit(permit, &parts, &mut lines, arrival)
         {
             let draft = self.record_ndjson(&parts, lines, decoded, arrival);
             return self.respond(parts, draft, arrival);
         }
-        arrival.wait();
+        arrival.mark_delayed();
         Response::Waiting(Box::pin(async move {
             // A `JoinSet` aborts its task when it is dropped, so decoding stops when the client
             // disconnects.
@@ -178,13 +178,13 @@ impl Collector {
         }))
     }
 
-    /// Decodes lines, one turn after the other. Waiting requests get their turns in order of
+    /// Decodes lines, one time slice per permit. Waiting requests get their permits in order of
     /// arrival.
     async fn decode_lines(&self, parts: &Parts, lines: &mut NdjsonRequest, arrival: Arrival) -> Decoded {
         loop {
             // The semaphore is never closed.
-            if let Ok(turn) = Arc::clone(&self.bulk_turns).acquire_owned().await
-                && let Some(decoded) = self.decode_in_turn(turn, parts, lines, arrival)
+            if let Ok(permit) = Arc::clone(&self.ndjson_permits).acquire_owned().await
+                && let Some(decoded) = self.decode_with_permit(permit, parts, lines, arrival)
             {
                 return decoded;
             }
@@ -192,9 +192,9 @@ impl Collector {
         }
     }
 
-    fn decode_in_turn(
+    fn decode_with_permit(
         &self,
-        _turn: OwnedSemaphorePermit,
+        _permit: OwnedSemaphorePermit,
         parts: &Parts,
         lines: &mut NdjsonRequest,
         arrival: Arrival,
@@ -204,7 +204,7 @@ impl Collector {
             self.decode_slice(&head, lines, arena)
         });
         if let Some(Err(_)) = &decoded {
-            // Free the rows within the turn: nothing needs them, and freeing them may take long.
+            // Free the rows under the permit: nothing needs them, and freeing them may take long.
             lines.rows = RowBatch::default();
         }
         decoded
@@ -234,7 +234,7 @@ impl Collector {
                 id: self.writer.ids().next(head.unix_ms),
                 ..shared_meta
             };
-            // A malformed line claims nothing here; intake rejects it.
+            // A malformed line has no claims here; intake rejects it.
             let envelope = lines
                 .has_senders
                 .then(|| Envelope::open_line(line, arena).unwrap_or_default());
@@ -266,10 +266,10 @@ impl Collector {
             }
             let made = lines.rows.memory() + lines.rejected.dead_letters.memory();
             if lines.booking.grow_to(lines.booked_for_text + made).is_err() {
-                return Some(Err(Answer::NO_ROOM));
+                return Some(Err(Answer::FULL));
             }
             work += WORK_OF_LINE + line.len() + query_bytes + (lines.rows.bytes().len() - written);
-            if work >= WORK_BETWEEN_LOOKS {
+            if work >= WORK_BETWEEN_CLOCK_READS {
                 if slice.is_spent() {
                     return None;
                 }
@@ -307,12 +307,12 @@ impl Collector {
         booking.shrink_to(booked_for_text + rejected.dead_letters.memory());
         let receipt = match self.writer.append_rows(ack, &mut rows) {
             Ok(receipt) => receipt,
-            Err(SpoolFull) => return self.draft(Answer::NO_ROOM, head, Some(uid)),
+            Err(SpoolFull) => return self.draft(Answer::FULL, head, Some(uid)),
         };
         if rejected.count > 0 {
             rejected.count_others(head);
             for (code, count) in &rejected.codes {
-                self.writer.tally().refused_events(code, *count);
+                self.writer.rejections().count_events(code, *count);
             }
             if self
                 .writer
@@ -373,7 +373,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_end_as_those_of_the_standard_library() {
+    fn lines_are_split_as_by_the_standard_library() {
         for text in ["", "a", "a\n", "a\r\nb\n\n\nc", "\n", "\r\n", "a\rb\r\n", "é\né\r"] {
             let mut at = 0;
             let mut found: Vec<_> = std::iter::from_fn(|| next_line(text, &mut at)).collect();

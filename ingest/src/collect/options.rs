@@ -24,7 +24,7 @@ pub use crate::identify::{NetworkError, TrustedProxies};
 #[derive(Debug, Clone)]
 pub struct EventOptions {
     /// Whether the layer is the whole service, as in the ready collector. The layer then passes
-    /// nothing to the inner service, the destination `other` takes the events that no other
+    /// nothing to the inner service, the destination `other` receives the events that no other
     /// destination names, and on a path without a declared destination the query and the body may
     /// name service and name. Otherwise the method and the path alone decide whether a request is
     /// an event.
@@ -37,13 +37,14 @@ pub struct EventOptions {
     pub body_timeout: Duration,
     /// The set of headers in responses.
     pub headers: HeaderSet,
-    /// The host of the collector, if the visitor's cookie is to be shared with its sibling sites.
+    /// The host of the collector, if its sibling sites share the visitor's cookie.
     pub domain: Option<String>,
     /// The proxies that are trusted to name the client and the host.
     pub trusted_proxies: TrustedProxies,
     /// The acknowledgement level for routes that do not set one: the row is in memory, on disk, or
-    /// in its table. Images and redirects are answered at once regardless. A writer without a
-    /// folder stores nothing on disk, and the response reports the level that was reached.
+    /// in its table. The level does not apply to images and redirects, which the layer sends at
+    /// once. A writer without a folder stores nothing on disk, and the response reports the level
+    /// that was reached.
     pub ack: Ack,
     /// Whether requests of all routes may choose the level with the header
     /// [`ACK_HEADER`](crate::ack::ACK_HEADER), not only those of routes that allow it.

@@ -1,8 +1,8 @@
 //! Rate: limits the number of requests per address and per route.
 //!
 //! Each limit is a [GCRA](https://en.wikipedia.org/wiki/Generic_cell_rate_algorithm): one number is
-//! the time when all requests so far are paid for. A request that would move it more than one
-//! period ahead is refused. Without limits there is no check at all.
+//! the theoretical arrival time (TAT) of the next request. A request that would move the TAT more
+//! than one period ahead is rejected. Without limits there is no check at all.
 
 use std::{
     fmt,
@@ -42,7 +42,7 @@ impl Rates {
                 service,
                 name,
                 limit,
-                paid: AtomicU64::new(0),
+                tat: AtomicU64::new(0),
             }
         };
         let mut routes: Box<[_]> = destinations.iter().map(route).collect();
@@ -66,9 +66,9 @@ impl Rates {
     /// # Errors
     ///
     /// The time until the address may send another request, if this one is over the limit.
-    pub(crate) fn take_of_address(&self, address: IpAddr) -> Result<(), Duration> {
+    pub(crate) fn admit_from_address(&self, address: IpAddr) -> Result<(), Duration> {
         match &self.addresses {
-            Some(addresses) => addresses.take(address, self.now()),
+            Some(addresses) => addresses.admit(address, self.now()),
             None => Ok(()),
         }
     }
@@ -78,7 +78,7 @@ impl Rates {
     /// # Errors
     ///
     /// The time until the route accepts another request, if this one is over the limit.
-    pub(crate) fn take_of_route(&self, service: &str, name: &str) -> Result<(), Duration> {
+    pub(crate) fn admit_to_route(&self, service: &str, name: &str) -> Result<(), Duration> {
         if self.routes.is_empty() {
             return Ok(());
         }
@@ -91,7 +91,7 @@ impl Rates {
             .or_else(|| find(service, OTHERS))
             .or_else(|| find("", ""));
         match route.and_then(|route| Some((route, route.limit?))) {
-            Some((route, limit)) => take(&route.paid, limit, self.now()),
+            Some((route, limit)) => admit(&route.tat, limit, self.now()),
             None => Ok(()),
         }
     }
@@ -108,14 +108,14 @@ struct RouteRate {
     service: &'static str,
     name: &'static str,
     limit: Option<RateLimit>,
-    paid: AtomicU64,
+    tat: AtomicU64,
 }
 
-fn take(paid: &AtomicU64, limit: RateLimit, now: u64) -> Result<(), Duration> {
-    let mut seen = paid.load(Ordering::Relaxed);
+fn admit(tat: &AtomicU64, limit: RateLimit, now: u64) -> Result<(), Duration> {
+    let mut seen = tat.load(Ordering::Relaxed);
     loop {
         let next = limit.next(seen, now)?;
-        match paid.compare_exchange_weak(seen, next, Ordering::Relaxed, Ordering::Relaxed) {
+        match tat.compare_exchange_weak(seen, next, Ordering::Relaxed, Ordering::Relaxed) {
             Ok(_) => return Ok(()),
             Err(other) => seen = other,
         }
@@ -128,8 +128,8 @@ const SETS: usize = 4 << 10;
 /// The number of addresses in a set.
 const WAYS: usize = 8;
 
-/// The addresses that have sent requests lately. A new address replaces the address in its set that
-/// is paid for first. The table may forget an address while others send more, but it never limits
+/// The addresses that have sent requests lately. A new address replaces the address in its set with
+/// the earliest TAT. The table may forget an address while others send more, but it never limits
 /// an address for the requests of others.
 struct Addresses {
     limit: RateLimit,
@@ -143,7 +143,7 @@ struct Addresses {
 struct Sent {
     /// The hash of the address; 0 in an empty entry.
     address: u64,
-    paid: u64,
+    tat: u64,
 }
 
 impl fmt::Debug for Addresses {
@@ -163,17 +163,17 @@ impl Addresses {
         }
     }
 
-    fn take(&self, address: IpAddr, now: u64) -> Result<(), Duration> {
+    fn admit(&self, address: IpAddr, now: u64) -> Result<(), Duration> {
         let hash = self.hasher.hash_one(subscriber(address)).max(1);
         let set = &self.sets[hash as usize % SETS];
         let mut set = set.lock().unwrap_or_else(PoisonError::into_inner);
         let known = set.iter().position(|sent| sent.address == hash);
-        let least = || (0..WAYS).min_by_key(|&way| set[way].paid).unwrap_or_default();
+        let least = || (0..WAYS).min_by_key(|&way| set[way].tat).unwrap_or_default();
         let way = known.unwrap_or_else(least);
-        let paid = if known.is_some() { set[way].paid } else { 0 };
+        let tat = if known.is_some() { set[way].tat } else { 0 };
         set[way] = Sent {
             address: hash,
-            paid: self.limit.next(paid, now)?,
+            tat: self.limit.next(tat, now)?,
         };
         Ok(())
     }
@@ -201,25 +201,25 @@ mod tests {
     const SECOND: u64 = 1_000_000_000;
 
     #[test]
-    fn so_many_requests_pass_at_once_and_then_one_at_a_time() {
+    fn a_limit_admits_a_burst_and_then_one_request_per_interval() {
         let limit = RateLimit::new(4, 2);
-        let paid = AtomicU64::new(0);
+        let tat = AtomicU64::new(0);
         let start = 10 * SECOND;
         for _ in 0..4 {
-            assert_eq!(take(&paid, limit, start), Ok(()));
+            assert_eq!(admit(&tat, limit, start), Ok(()));
         }
         let half = Duration::from_millis(500);
-        assert_eq!(take(&paid, limit, start), Err(half));
+        assert_eq!(admit(&tat, limit, start), Err(half));
         assert_eq!(
-            take(&paid, limit, start + SECOND / 4),
+            admit(&tat, limit, start + SECOND / 4),
             Err(half / 2),
-            "a refusal costs nothing"
+            "a rejected request costs nothing"
         );
-        assert_eq!(take(&paid, limit, start + SECOND / 2), Ok(()));
-        assert_eq!(take(&paid, limit, start + SECOND / 2), Err(half));
+        assert_eq!(admit(&tat, limit, start + SECOND / 2), Ok(()));
+        assert_eq!(admit(&tat, limit, start + SECOND / 2), Err(half));
         // A pause saves up no more than one period's requests.
-        let taken = (0..100).filter(|_| take(&paid, limit, start + 100 * SECOND).is_ok());
-        assert_eq!(taken.count(), 4);
+        let admitted = (0..100).filter(|_| admit(&tat, limit, start + 100 * SECOND).is_ok());
+        assert_eq!(admitted.count(), 4);
     }
 
     #[test]
@@ -248,9 +248,9 @@ mod tests {
     }
 
     #[test]
-    fn addresses_have_a_limit_each() {
+    fn each_address_has_its_own_limit() {
         let addresses = Addresses::new(RateLimit::new(2, 1));
-        let passed = |address: IpAddr| (0..5).filter(|_| addresses.take(address, SECOND).is_ok()).count();
+        let passed = |address: IpAddr| (0..5).filter(|_| addresses.admit(address, SECOND).is_ok()).count();
         let v6 = |low: u16, high: u16| IpAddr::from([0x2001, 0xdb8, 0, high, 0, 0, 0, low]);
         assert_eq!(passed(Ipv4Addr::new(192, 0, 2, 1).into()), 2);
         assert_eq!(passed(Ipv4Addr::new(192, 0, 2, 2).into()), 2);
@@ -261,20 +261,23 @@ mod tests {
     }
 
     #[test]
-    fn more_addresses_than_there_is_room_for_take_no_more_of_it() {
+    fn the_table_of_addresses_does_not_grow() {
         let addresses = Addresses::new(RateLimit::new(1, 3_600));
         let greedy = IpAddr::from(Ipv4Addr::new(192, 0, 2, 1));
-        assert!(addresses.take(greedy, SECOND).is_ok());
+        assert!(addresses.admit(greedy, SECOND).is_ok());
         for number in 0..100_000_u32 {
             let address = Ipv6Addr::from_bits(u128::from(number) << 64);
-            assert!(addresses.take(address.into(), SECOND).is_ok(), "nobody pays for others");
+            assert!(
+                addresses.admit(address.into(), SECOND).is_ok(),
+                "an address has its own limit"
+            );
         }
         let known = |set: &Mutex<[Sent; WAYS]>| set.lock().unwrap().iter().filter(|sent| sent.address != 0).count();
         assert!(addresses.sets.iter().map(known).sum::<usize>() <= SETS * WAYS);
     }
 
     #[test]
-    fn a_route_has_its_own_limit_or_the_one_of_all() {
+    fn a_route_has_its_own_limit_or_the_default_one() {
         const fn destination(path: &'static str, rate_limit: Option<RateLimit>) -> Destination {
             Destination {
                 path,
@@ -294,7 +297,7 @@ mod tests {
         let unlimited = EventOptions::default();
         assert!(Rates::new(&unlimited, &PLAIN).is_none());
         let passed =
-            |rates: &Rates, service, name| (0..10).filter(|_| rates.take_of_route(service, name).is_ok()).count();
+            |rates: &Rates, service, name| (0..10).filter(|_| rates.admit_to_route(service, name).is_ok()).count();
         let own = Rates::new(&unlimited, &ALL).unwrap();
         assert_eq!(passed(&own, "wh", "a"), 10);
         assert_eq!(passed(&own, "wh", "any"), 2);

@@ -43,22 +43,22 @@ impl RateLimit {
         self.seconds as u64 * 1_000_000_000
     }
 
-    /// Returns the part of the period that one request takes, in nanoseconds.
+    /// Returns the part of the period for one request, in nanoseconds.
     const fn interval_ns(self) -> u64 {
         self.period_ns() / self.requests as u64
     }
 
-    /// Returns the time when all requests are paid for after one more at `now`; `paid` is that time
+    /// Returns the theoretical arrival time after one more request at `now`; `tat` is that time
     /// before the request.
     ///
     /// # Errors
     ///
     /// The time until the next request is allowed, if this one is over the limit.
-    pub(super) fn next(self, paid: u64, now: u64) -> Result<u64, Duration> {
-        let next = paid.max(now) + self.interval_ns();
+    pub(super) fn next(self, tat: u64, now: u64) -> Result<u64, Duration> {
+        let next = tat.max(now) + self.interval_ns();
         match next.checked_sub(now + self.period_ns()) {
             None | Some(0) => Ok(next),
-            Some(early) => Err(Duration::from_nanos(early)),
+            Some(retry_after) => Err(Duration::from_nanos(retry_after)),
         }
     }
 }

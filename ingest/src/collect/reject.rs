@@ -21,12 +21,12 @@ impl Rejection {
                 reason: Some(message),
             },
             Self::InvalidColumns { columns, .. } => Answer::InvalidColumns(columns),
-            Self::SpoolFull => Answer::NO_ROOM,
+            Self::SpoolFull => Answer::FULL,
         }
     }
 
-    /// Returns a dead letter for the event, without its payload; `None` if a dead letter would find
-    /// no room either.
+    /// Returns a dead letter for the event, without its payload; `None` if the spool has no space
+    /// for a dead letter either.
     pub(super) fn dead_letter<'l>(
         &self,
         head: &'l RequestHead<'_>,
@@ -63,7 +63,7 @@ impl Collector {
         uid: Option<u64>,
     ) -> ResponseDraft {
         let message = rejection.message(payload.json_text());
-        self.writer.tally().refused_event(rejection.code());
+        self.writer.rejections().count_event(rejection.code());
         self.write_dead_letter(head, body, &head.dead_letter(rejection.code(), &message));
         let answer = self
             .answer_to_visitor::<R>(head)

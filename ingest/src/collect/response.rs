@@ -40,20 +40,20 @@ impl Collector {
         mut draft: ResponseDraft,
         mut arrival: Arrival,
     ) -> Response {
-        self.writer.tally().answered(draft.status());
-        match draft.wait.take() {
+        self.writer.rejections().count_response(draft.status());
+        match draft.pending_ack.take() {
             None => Response::Ready(draft.into_response(parts.headers, arrival.elapsed_ms())),
-            Some(wait) => {
-                arrival.wait();
+            Some(pending) => {
+                arrival.mark_delayed();
                 // Drop the header values during the wait; the response reuses the map's capacity.
                 parts.headers.clear();
                 Response::Waiting(Box::pin(async move {
-                    let reached = wait.receipt.reached_within(self.ack_timeout).await;
-                    let draft = if reached >= wait.ack || wait.best_effort {
+                    let reached = pending.receipt.reached_within(self.ack_timeout).await;
+                    let draft = if reached >= pending.ack || pending.best_effort {
                         draft.acknowledged(reached)
                     } else {
                         let draft = draft.unacknowledged(reached);
-                        self.writer.tally().answered(draft.status());
+                        self.writer.rejections().count_response(draft.status());
                         draft
                     };
                     draft.into_response(parts.headers, arrival.elapsed_ms())
@@ -80,7 +80,7 @@ impl Collector {
     pub(super) fn answer_without_event(&self, head: &RequestHead<'_>) -> Option<Answer<'static>> {
         match head.parts.method {
             Method::OPTIONS => return Some(Answer::Preflight),
-            // Mail and chat scanners send HEAD before people open a link; it is not recorded.
+            // Mail and chat scanners send HEAD before people open a link: this is not an event.
             Method::HEAD => {
                 let service = match head.route {
                     Some(_) => head.target.service,
@@ -103,7 +103,7 @@ impl Collector {
     }
 }
 
-/// Returns the response to rows that it does not wait for, with `X-Rowmill-Ack: accepted` if an
+/// Returns the draft of a response that waits for no row, with `X-Rowmill-Ack: accepted` if an
 /// acknowledgement was requested.
 pub(super) fn accepted(draft: ResponseDraft, requested: Option<Ack>, ack: Ack) -> ResponseDraft {
     if requested.is_some() || ack > Ack::Accepted {
@@ -141,7 +141,7 @@ impl From<ReadBodyError> for Answer<'_> {
             ReadBodyError::TooLarge => Self::TOO_LARGE,
             ReadBodyError::TimedOut => Self::TIMED_OUT,
             ReadBodyError::Broken => Self::BAD_REQUEST,
-            ReadBodyError::OutOfMemory => Self::NO_ROOM,
+            ReadBodyError::OutOfMemory => Self::FULL,
         }
     }
 }

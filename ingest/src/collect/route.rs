@@ -1,4 +1,4 @@
-//! Routes: which handler takes the events of a service and a name.
+//! Routes: the handler for the events of a service and a name.
 
 use crate::{ack::AckPolicy, collect::rate_limit::RateLimit, intake::event::TableHandler, table::Schema};
 

@@ -1,4 +1,4 @@
-//! Tables of requests and of their responses, rows and rejections; no ClickHouse takes part.
+//! Tables of requests and of their responses, rows and rejections, without a ClickHouse.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -35,7 +35,7 @@ use crate::{
 
 static SCHEMA: Schema = Schema { tables: &[&TABLE] };
 
-/// The lowest valid uid; the rows below have the rest of theirs.
+/// The lowest valid uid; the rows below contain their uid minus this one.
 const LOWEST_UID: u64 = 1_000_000_000;
 
 thread_local! {
@@ -115,7 +115,7 @@ impl World {
         }
     }
 
-    /// Returns the world of a collector that embeds nothing: `?service=` and `?name=` count.
+    /// Returns the world of a collector without an inner service: `?service=` and `?name=` count.
     fn catching_all() -> Self {
         Self::new(&EventOptions {
             catch_all: true,
@@ -134,12 +134,12 @@ impl World {
         let arrival = Arrival::now(IpAddr::V4(Ipv4Addr::new(203, 0, 113, 7)), route);
         match Arc::clone(&self.collector).answer::<TestRoutes>(parts, body, arrival) {
             Response::Ready(response) => response,
-            Response::Waiting(_) => panic!("a response waits"),
+            Response::Waiting(_) => panic!("the response is not ready"),
         }
     }
 
     fn outcome(&self, request: Request<Result<Bytes, ReadBodyError>>) -> Outcome {
-        let counts = || self.collector.writer.tally().counts().events;
+        let counts = || self.collector.writer.rejections().counts().events;
         let before = counts();
         let response = self.respond(request);
         let codes = counts().into_iter().zip(before);
@@ -335,7 +335,7 @@ fn a_body_that_cannot_become_a_row_is_rejected_with_its_reason() {
 }
 
 #[test]
-fn the_visitor_gets_an_image_or_a_redirect_whatever_becomes_of_the_event() {
+fn the_visitor_gets_an_image_or_a_redirect_even_if_the_event_is_rejected() {
     let world = World::new(&options());
     let codes = |code: &'static str| if code.is_empty() { vec![] } else { vec![code] };
     for (method, uri, status, body, rows, code) in [
@@ -390,7 +390,7 @@ fn the_visitor_gets_an_image_or_a_redirect_whatever_becomes_of_the_event() {
             vec![],
             "out-of-range",
         ),
-        // These record nothing.
+        // The collector records no event for these requests.
         (Method::HEAD, "/pixel/mail?n=5", 200, "", vec![], ""),
         (Method::HEAD, "/redir/mail?to=https://x.example/", 302, "", vec![], ""),
         (Method::HEAD, "/wh/mail", 400, "", vec![], ""),
@@ -453,7 +453,7 @@ fn only_the_ready_collector_reads_the_address_from_query_and_body() {
 }
 
 #[test]
-fn a_body_that_does_not_arrive_has_its_status() {
+fn each_error_of_reading_a_body_has_its_status() {
     let world = World::new(&options());
     for (error, status) in [
         (ReadBodyError::TooLarge, 413),
@@ -467,7 +467,7 @@ fn a_body_that_does_not_arrive_has_its_status() {
 }
 
 #[test]
-fn an_acknowledgement_is_the_one_that_the_request_may_ask_for() {
+fn the_header_requests_an_acknowledgement_only_with_the_option() {
     let by_header = World::new(&EventOptions {
         ack_by_header: true,
         ..options()
@@ -495,7 +495,7 @@ fn an_acknowledgement_is_the_one_that_the_request_may_ask_for() {
 }
 
 /// Returns the body of the response to NDJSON.
-fn report(recorded: usize, refused: usize, errors: &[(usize, &str)]) -> String {
+fn report(recorded: usize, rejected: usize, errors: &[(usize, &str)]) -> String {
     let errors: Vec<_> = errors
         .iter()
         .map(|(line, reason)| format!(r#"{{"line":{line},"reason":"{reason}"}}"#))
@@ -504,7 +504,7 @@ fn report(recorded: usize, refused: usize, errors: &[(usize, &str)]) -> String {
         true => String::new(),
         false => format!(r#","errors":[{}]"#, errors.join(",")),
     };
-    format!(r#"{{"key":"in.gen.wh.mail","recorded":{recorded},"refused":{refused}{errors}}}"#)
+    format!(r#"{{"key":"in.gen.wh.mail","recorded":{recorded},"refused":{rejected}{errors}}}"#)
 }
 
 #[test]
@@ -601,7 +601,7 @@ fn the_response_has_the_reasons_of_the_first_rejected_lines() {
 }
 
 #[test]
-fn the_rows_of_ndjson_may_not_take_more_than_the_request_may_be_expanded() {
+fn the_rows_of_ndjson_have_a_maximum_size() {
     let world = World::new(&EventOptions {
         max_bulk_bytes: 1_000,
         ..options()
@@ -615,7 +615,7 @@ fn the_rows_of_ndjson_may_not_take_more_than_the_request_may_be_expanded() {
 }
 
 #[test]
-fn ndjson_of_a_declared_path_is_answered_by_that_path() {
+fn a_declared_path_alone_decides_the_answer_to_ndjson() {
     for world in [World::new(&options()), World::catching_all()] {
         let outcome = world.post("/wh/mail?service=redir&to=https://x.example/", NDJSON, "{}");
         assert_eq!((outcome.status, outcome.body), (200, report(1, 0, &[])));
@@ -671,15 +671,23 @@ fn a_dead_letter_names_the_event_and_its_first_reason() {
                      column `n` (Int8): the type does not accept this kind of value: []",
                 )),
             ),
-            // A dead letter would find no room either.
+            // The spool has no space for a dead letter either.
             (Rejection::SpoolFull, None),
         ] {
             let message = rejection.message("{ x}");
             let dead_letter = rejection.dead_letter(&head, &meta, &message);
-            let found = dead_letter.map(|letter| {
-                assert_eq!((letter.id, letter.service, letter.name), (5, "wh", "mail"));
-                assert_eq!((letter.ip, letter.payload), ("203.0.113.7", &b""[..]));
-                (letter.table, letter.column, letter.code, letter.reason)
+            let found = dead_letter.map(|dead_letter| {
+                assert_eq!(
+                    (dead_letter.id, dead_letter.service, dead_letter.name),
+                    (5, "wh", "mail")
+                );
+                assert_eq!((dead_letter.ip, dead_letter.payload), ("203.0.113.7", &b""[..]));
+                (
+                    dead_letter.table,
+                    dead_letter.column,
+                    dead_letter.code,
+                    dead_letter.reason,
+                )
             });
             assert_eq!(found, expected);
         }

@@ -32,13 +32,13 @@ impl Collector {
         if head.parts.method == Method::GET && VIEWS.contains(&service) {
             return Ok(());
         }
-        rates.take_of_address(head.client.ip).map_err(|early| {
-            self.writer.tally().refused_event(RATE_LIMITED);
+        rates.admit_from_address(head.client.ip).map_err(|retry_after| {
+            self.writer.rejections().count_event(RATE_LIMITED);
             match service {
                 "pixel" => Answer::Pixel,
                 "track" if head.channel() == IMAGE_CHANNEL => Answer::Pixel,
                 "redir" => redirect(head.query.text("to")),
-                _ => too_many_requests(early),
+                _ => too_many_requests(retry_after),
             }
         })
     }
@@ -50,16 +50,16 @@ impl Collector {
     /// The time until the route accepts another request, if this one is over the limit.
     pub(super) fn check_rate_of_route(&self, address: &Address<'_>) -> Result<(), Duration> {
         let Some(rates) = &self.rates else { return Ok(()) };
-        let result = rates.take_of_route(address.service, address.name);
+        let result = rates.admit_to_route(address.service, address.name);
         if result.is_err() {
-            self.writer.tally().refused_event(RATE_LIMITED);
+            self.writer.rejections().count_event(RATE_LIMITED);
         }
         result
     }
 }
 
-pub(super) fn too_many_requests(early: Duration) -> Answer<'static> {
-    let whole_s = early.as_secs() + u64::from(early.subsec_nanos() > 0);
+pub(super) fn too_many_requests(retry_after: Duration) -> Answer<'static> {
+    let whole_s = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
     Answer::TooManyRequests {
         retry_after_s: u32::try_from(whole_s).unwrap_or(u32::MAX),
     }

@@ -1,5 +1,4 @@
-//! Duplicate keys: of two values that one object has under the same key, the last counts, as in
-//! JavaScript.
+//! Duplicate keys: if one object has the same key twice, the last value counts, as in JavaScript.
 
 use std::{borrow::Cow, collections::HashMap};
 
@@ -25,26 +24,26 @@ impl<'a> DuplicateKeys<'a> {
         }
     }
 
-    /// Returns the index of `key` in `keys` if this object has added it before; otherwise notes
-    /// `place` for it.
+    /// Returns the index of `key` in `keys` if this object has added it before; otherwise
+    /// inserts `index` for it.
     #[expect(
         clippy::ptr_arg,
         reason = "a key that is borrowed from the event stays borrowed in the table"
     )]
-    pub(super) fn find_or_note(&mut self, key: &Cow<'a, str>, keys: &[Cow<'a, str>], place: usize) -> Option<usize> {
+    pub(super) fn find_or_insert(&mut self, key: &Cow<'a, str>, keys: &[Cow<'a, str>], index: usize) -> Option<usize> {
         if self.few.len() < Self::FEW {
-            let found = self.few.iter().copied().find(|place| keys[*place] == *key);
+            let found = self.few.iter().copied().find(|index| keys[*index] == *key);
             if found.is_none() {
-                self.few.push(place);
+                self.few.push(index);
             }
             return found;
         }
         if self.many.is_empty() {
-            self.many = self.few.iter().map(|place| (keys[*place].clone(), *place)).collect();
+            self.many = self.few.iter().map(|index| (keys[*index].clone(), *index)).collect();
         }
         let found = self.many.get(key).copied();
         if found.is_none() {
-            self.many.insert(key.clone(), place);
+            self.many.insert(key.clone(), index);
         }
         found
     }

@@ -17,13 +17,13 @@ pub struct Event<'a> {
     pub(crate) meta: EventMeta<'a>,
     pub(crate) query: &'a Fields<'a>,
     pub(crate) payload: &'a Payload<'a>,
-    /// The acknowledgement that its response is to promise.
+    /// The acknowledgement level that the response promises.
     pub(crate) ack: Ack,
     pub(crate) arena: &'a Arena,
 }
 
 impl Event<'_> {
-    /// Passes to `take` the event of a query and a JSON body, without a request: the event has no
+    /// Passes the event of a query and a JSON body to `handle`, without a request: the event has no
     /// sender and no time.
     ///
     /// For code that decodes events outside of a server, such as benchmarks and tools that try a
@@ -41,9 +41,9 @@ impl Event<'_> {
     /// assert!(decoded.is_ok());
     /// assert_eq!(rows.count(), 1);
     /// ```
-    pub fn from_texts<T>(query: &str, json: &str, take: impl FnOnce(&Event<'_>) -> T) -> T {
+    pub fn from_texts<T>(query: &str, json: &str, handle: impl FnOnce(&Event<'_>) -> T) -> T {
         arena::with(|arena| {
-            take(&Event {
+            handle(&Event {
                 meta: EventMeta::default(),
                 query: &Fields::from_query(query, arena),
                 payload: &if json.is_empty() {

@@ -1,4 +1,4 @@
-//! Event metadata: what the collector itself knows of an event, and the columns that hold it.
+//! Event metadata: the collector's own values for an event, and the columns of these values.
 
 use std::borrow::Cow;
 
@@ -45,7 +45,7 @@ pub struct EventMeta<'a> {
 
 /// A value of an [`EventMeta`], for columns of a type other than the value's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "each is the field of EventMeta that it is called after")]
+#[expect(missing_docs, reason = "each variant is named after a value of EventMeta")]
 pub enum CollectorValue {
     Id,
     Uid,
@@ -89,8 +89,8 @@ impl<'a> EventMeta<'a> {
         self.timestamp().strftime("%Y-%m-%d %H:%M:%S").to_string()
     }
 
-    /// Puts the project into a column of an integer type. Text that is not a number leaves the
-    /// column its default.
+    /// Puts the project into a column of an integer type. For text that is not a number, the
+    /// column keeps its default.
     #[inline]
     pub fn put_project<T: TryFrom<i128>>(&self, field: &mut T, column: &'static Column, invalid: &mut InvalidColumns) {
         let number = match self.project {
@@ -145,7 +145,7 @@ impl<'a> EventMeta<'a> {
             CollectorValue::Fingerprint => Cow::Owned(self.fingerprint.to_string()),
             CollectorValue::Timestamp => Cow::Owned(self.unix_ms.to_string()),
             CollectorValue::Date => Cow::Owned(self.date_text()),
-            // The offset makes it the same moment in a column of any time zone.
+            // With the offset, the text is the same moment in a column of any time zone.
             CollectorValue::DateTime => Cow::Owned(self.timestamp().strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()),
             CollectorValue::ProjectId => self.project.to_text()?,
             CollectorValue::Channel => Cow::Borrowed(self.channel),

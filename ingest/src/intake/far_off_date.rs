@@ -87,7 +87,7 @@ mod tests {
 
     const DAY: u32 = 86_400;
 
-    fn refused(value: &impl Dated, max_age: Option<u32>, max_ahead: Option<u32>) -> Option<String> {
+    fn rejected(value: &impl Dated, max_age: Option<u32>, max_ahead: Option<u32>) -> Option<String> {
         let mut invalid = InvalidColumns::default();
         let meta = EventMeta {
             // The middle of day 100.
@@ -99,9 +99,9 @@ mod tests {
     }
 
     #[test]
-    fn a_date_is_near_to_the_arrival_or_refused() {
+    fn a_date_far_from_the_arrival_is_rejected() {
         let (age, ahead) = (Some(2 * DAY), Some(DAY));
-        for (day, is_refused) in [
+        for (day, is_rejected) in [
             (97, true),
             (98, false),
             (100, false),
@@ -109,23 +109,23 @@ mod tests {
             (102, true),
             (u16::MAX, true),
         ] {
-            assert_eq!(refused(&Date(day), age, ahead).is_some(), is_refused, "{day}");
+            assert_eq!(rejected(&Date(day), age, ahead).is_some(), is_rejected, "{day}");
         }
-        assert_eq!(refused(&Date(97), age, ahead).as_deref(), Some("1970-04-08T00:00:00Z"));
-        assert_eq!(refused(&Date(0), None, ahead), None);
-        assert_eq!(refused(&Date(u16::MAX), age, None), None);
-        assert!(refused(&Date32(-25_567), age, ahead).is_some());
+        assert_eq!(rejected(&Date(97), age, ahead).as_deref(), Some("1970-04-08T00:00:00Z"));
+        assert_eq!(rejected(&Date(0), None, ahead), None);
+        assert_eq!(rejected(&Date(u16::MAX), age, None), None);
+        assert!(rejected(&Date32(-25_567), age, ahead).is_some());
     }
 
     #[test]
-    fn a_time_counts_by_the_second() {
+    fn a_time_is_compared_by_the_second() {
         let now = 100 * DAY + DAY / 2;
-        let time = |seconds: u32| refused(&DateTime::<Utc>::from_seconds(seconds), Some(60), Some(10));
+        let time = |seconds: u32| rejected(&DateTime::<Utc>::from_seconds(seconds), Some(60), Some(10));
         assert!(time(now - 61).is_some() && time(now - 60).is_none());
         assert!(time(now + 10).is_none() && time(now + 11).is_some());
-        let ticks = |ticks: i64| refused(&Some(DateTime64::<9, Utc>::from_ticks(ticks)), Some(60), Some(10));
+        let ticks = |ticks: i64| rejected(&Some(DateTime64::<9, Utc>::from_ticks(ticks)), Some(60), Some(10));
         assert!(ticks(i64::from(now) * 1_000_000_000).is_none());
         assert!(ticks(i64::MAX).is_some() && ticks(i64::MIN).is_some());
-        assert_eq!(refused(&None::<Date>, Some(1), Some(1)), None);
+        assert_eq!(rejected(&None::<Date>, Some(1), Some(1)), None);
     }
 }

@@ -24,9 +24,9 @@ impl Writer {
     ///
     /// - The collector fills the columns `id`, `date`, `dateTime` and `timestamp` that are absent,
     ///   if the table has them. A row with an `id` of your own must not share it with another row
-    ///   of the table, since deliveries recognize rows by it.
-    /// - ClickHouse computes the DEFAULT of an absent column, unless the DEFAULT is a literal, which
-    ///   the struct's `Default` has.
+    ///   of the table, since deliveries recognize rows by their id.
+    /// - ClickHouse computes the DEFAULT of an absent column, unless the DEFAULT is a literal: the
+    ///   struct's `Default` contains literals.
     ///
     /// All other columns are stored as they are: without a request, there is no visitor, address or
     /// user agent.
@@ -35,10 +35,10 @@ impl Writer {
     ///
     /// # Errors
     ///
-    /// [`InsertError::Invalid`] if the row breaks a rule that an event must keep, too: a `required`
-    /// column is absent (a number, a date and an enum never are), a value is longer than
-    /// `max_bytes`, a date is outside `max_age` and `max_ahead`, or the arrays of a Nested differ in
-    /// length. [`InsertError::SpoolFull`] as for [`append`](Self::append).
+    /// [`InsertError::Invalid`] if the row breaks a rule for events: a `required` column is absent
+    /// (a number, a date and an enum never are), a value is longer than `max_bytes`, a date is
+    /// outside `max_age` and `max_ahead`, or the arrays of a Nested differ in length.
+    /// [`InsertError::SpoolFull`] as for [`append`](Self::append).
     ///
     /// # Examples
     ///
@@ -58,7 +58,7 @@ impl Writer {
     ///     items: 3,
     ///     ..Orders::default() // the collector fills the id and the time
     /// };
-    /// // Does not wait: the row is in memory, and on its way.
+    /// // Does not wait: the row is in memory.
     /// writer.insert(&order, Ack::Accepted)?;
     ///
     /// // Waits until the row is in its table.

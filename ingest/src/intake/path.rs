@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_is_its_keys_and_is_copied_up_to_the_limit() {
+    fn a_path_joins_its_keys_and_its_copies_have_a_limit() {
         let arena = Arena::new();
         let mut path = Path::new_in(&arena);
         path.push_first("page");

@@ -22,7 +22,7 @@ pub enum Rejection {
         /// The columns, in the order in which the event has their values; at least one.
         columns: Vec<InvalidColumn>,
     },
-    /// There is no room for more rows.
+    /// The spool has no space for more rows.
     SpoolFull,
 }
 

@@ -14,7 +14,7 @@ use crate::{
 
 /// A table whose rows have a type.
 pub trait TypedTable: 'static {
-    /// The table as ClickHouse has it.
+    /// The description of the table in ClickHouse.
     const TABLE: &'static Table;
 
     /// The row, which borrows from a request for `'a`; its default is the row of an empty event.
@@ -181,7 +181,7 @@ pub fn encoded_bytes(value: &impl Encode) -> usize {
 /// [`RowBinaryWithDefaults`](crate::table::Format::RowBinaryWithDefaults).
 pub const VALUE: u8 = 0;
 
-/// The byte in place of a value that ClickHouse is to compute.
+/// The byte in place of a value that ClickHouse computes.
 pub const DEFAULT: u8 = 1;
 
 /// Pads one array of a Nested to `length`, that of its longest array: fills an absent array with
@@ -213,7 +213,7 @@ pub struct PresentColumns {
 
 impl PresentColumns {
     const WORD_BITS: usize = u64::BITS as usize;
-    /// Enough for 256 columns without a heap allocation; wider tables pay one per row.
+    /// Enough for 256 columns without a heap allocation; wider tables need one per row.
     const FEW_WORDS: usize = 4;
 
     /// Adds a column.
@@ -246,7 +246,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_has_the_priority_that_the_schema_gives_it() {
+    fn the_priority_of_a_path_is_its_position_in_the_schema() {
         let rules = EventRules {
             required: &[],
             alternatives: &[(3, &["user.id", "user_key", "a.b.c"])],
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn present_columns_are_found_on_both_sides_of_the_inline_words() {
+    fn contains_columns_in_inline_and_in_heap_words() {
         let mut present = PresentColumns::default();
         for column in [0, 63, 64, 255, 256, 1_000] {
             assert!(!present.contains(column));

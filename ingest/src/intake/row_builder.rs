@@ -110,8 +110,8 @@ impl<'r, 'a> RowBuilder<'r, 'a> {
         Ok(())
     }
 
-    /// Returns whether a value of this priority goes into the column. It does not if the event
-    /// already had a value of a higher priority, which is a lower number.
+    /// Returns whether a value of this priority goes into the column: `false` if the event already
+    /// had a value of a higher priority, which is a lower number.
     fn accepts(&mut self, column: usize, priority: Option<usize>) -> bool {
         let Some(priority) = priority else { return true };
         match self.priorities.iter_mut().find(|(known, _)| *known == column) {

@@ -1,4 +1,4 @@
-//! A table for the tests of the walk and of whole requests, and the text of its rows.
+//! A table for the tests of the walk and of whole requests, and its rows as text.
 
 use std::{borrow::Cow, fmt::Write};
 
@@ -47,7 +47,7 @@ static COLUMNS: [Column; 12] = [
 
 pub(crate) static TABLE: Table = Table::new("events", 0, &COLUMNS, "", Format::RowBinary);
 
-/// The extras, and the paths below which they take values.
+/// The extras, and the paths below which they accept values.
 const EXTRAS: [(&str, &str); 3] = [("extra", ""), ("page_extra", "page"), ("td", "td")];
 
 type Texts<'a> = Vec<Cow<'a, str>>;

@@ -93,7 +93,7 @@ fn a_value_goes_into_the_column_of_its_path_or_into_the_nearest_extra() {
 }
 
 #[test]
-fn a_null_is_the_default_of_a_column_and_a_text_of_an_extra() {
+fn a_null_is_the_default_of_a_column_and_text_in_an_extra() {
     compare(
         json,
         [
@@ -105,14 +105,14 @@ fn a_null_is_the_default_of_a_column_and_a_text_of_an_extra() {
 }
 
 #[test]
-fn of_repeated_keys_the_last_counts() {
+fn the_last_duplicate_key_counts() {
     compare(
         json,
         [
             (r#"{"n":1,"n":2}"#, "n=2"),
             (r#"{"a":1,"b":2,"a":3}"#, "extra[a=3 b=2]"),
             (r#"{"page":{"a":1,"a":2}}"#, "page_extra[a=2]"),
-            // Each object counts for itself.
+            // Each object has its own keys.
             (r#"{"a":{"x":1},"a":{"x":2}}"#, "extra[a_x=1 a_x=2]"),
             (
                 r#"{"n":1,"n":"x"}"#,
@@ -120,7 +120,7 @@ fn of_repeated_keys_the_last_counts() {
             ),
         ],
     );
-    // More keys than are compared one by one.
+    // Enough keys for the hash table.
     let many = |value: u32| (0..40).map(move |key| format!("\"k{key}\":{value}"));
     let twice: Vec<_> = many(1).chain(many(2)).collect();
     let once: Vec<_> = (0..40).map(|key| format!("k{key}=2")).collect();
@@ -164,7 +164,7 @@ fn a_reserved_key_is_kept_unless_it_repeats_the_collectors_value() {
 }
 
 #[test]
-fn an_escaped_key_is_the_key_that_it_means() {
+fn an_escaped_key_equals_its_unescaped_form() {
     compare(
         json,
         [
@@ -205,7 +205,7 @@ fn a_value_that_does_not_fit_its_column_rejects_the_event() {
 }
 
 #[test]
-fn of_alternative_paths_the_first_in_the_schema_counts() {
+fn the_first_alternative_path_in_the_schema_counts() {
     const MALFORMED: &str = "malformed: column `user` (Nullable(Int8)): the text is not a value of the type: \"x\"";
     compare(
         json,
@@ -305,7 +305,7 @@ fn only_an_object_is_an_event() {
                 "{\n \"ä\": 01}",
                 "json: the body is not JSON: this is not a valid JSON number (line 2, column 8)",
             ),
-            // The syntax error counts, whatever the values before it.
+            // A syntax error takes precedence over invalid values before it.
             (
                 "{\"n\":300,\"a\"}",
                 "json: the body is not JSON: expected `:` after a key (line 1, column 13)",
@@ -342,7 +342,7 @@ fn an_event_that_nests_too_deep_or_has_too_long_paths_is_rejected() {
         rejection.starts_with("json: the body is refused: the key paths of nested values are too long"),
         "{rejection}"
     );
-    // A form has its whole paths in its text.
+    // The text of a form contains the whole paths.
     let fields: Vec<_> = (0..1_100).map(|n| format!("{long}[{n}x]=1")).collect();
     let rejection = form("", &fields.join("&"));
     assert!(

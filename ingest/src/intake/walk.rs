@@ -75,7 +75,7 @@ enum Slot {
     /// The value is an object whose fields have destinations.
     Scope,
     Extra,
-    Nowhere,
+    Ignored,
 }
 
 /// The object that is being walked.
@@ -177,7 +177,7 @@ impl<'a> Walk<'_, 'a> {
                 self.object(reader, below, None)
             }
             Slot::Extra => self.put_extra(key, reader, scope, parent_length, duplicates),
-            Slot::Nowhere => reader.skip(),
+            Slot::Ignored => reader.skip(),
         };
         self.path.pop_to(parent_length);
         result
@@ -189,17 +189,17 @@ impl<'a> Walk<'_, 'a> {
         if let Some(index) = self.row.find_column(path) {
             return Ok(match kind {
                 // A column without NULL gets its default, as if the event had no value for it.
-                Kind::Null if !self.row.column(index).is_nullable => Slot::Nowhere,
+                Kind::Null if !self.row.column(index).is_nullable => Slot::Ignored,
                 Kind::Object if !self.row.column(index).takes_object => Slot::Scope,
                 _ => Slot::Column(index),
             });
         }
         Ok(match kind {
             Kind::Object => Slot::Scope,
-            _ if scope.extra.is_none() => Slot::Nowhere,
-            _ if scope.is_root && self.reserved.is_array_of_extra(path) => Slot::Nowhere,
+            _ if scope.extra.is_none() => Slot::Ignored,
+            _ if scope.is_root && self.reserved.is_array_of_extra(path) => Slot::Ignored,
             Kind::String | Kind::Number if scope.is_root && self.reserved.is_json_repetition(path, reader)? => {
-                Slot::Nowhere
+                Slot::Ignored
             }
             _ => Slot::Extra,
         })
@@ -212,8 +212,8 @@ impl<'a> Walk<'_, 'a> {
         }
         // Only the collector writes to the extra `td`; a client's values below `td` go to the extra
         // above it, under their whole path.
-        let is_ours = above.is_root && key == "td";
-        let extra = if is_ours {
+        let is_td = above.is_root && key == "td";
+        let extra = if is_td {
             None
         } else {
             self.row.extra_at(self.path.as_str())
@@ -248,8 +248,8 @@ impl<'a> Walk<'_, 'a> {
             relative.map_err(|kind| json::Error { at, kind })?
         };
         if let Some(mut extra) = self.row.extra(scope.extra) {
-            match duplicates.find_or_note(&key, extra.keys, extra.keys.len()) {
-                Some(place) => extra.values[place] = value,
+            match duplicates.find_or_insert(&key, extra.keys, extra.keys.len()) {
+                Some(index) => extra.values[index] = value,
                 None => extra.push(key, value),
             }
         }

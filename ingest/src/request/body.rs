@@ -1,8 +1,8 @@
 //! The body of a request: its kind and its text.
 //!
-//! Takes the bytes and what the request declares about them. Returns a [`Payload`], which borrows
-//! from the bytes if they are UTF-8, or a typed error. This module does not parse JSON: the decoder
-//! does so once, straight into the columns.
+//! Takes the bytes and their declared type. Returns a [`Payload`], which borrows from the bytes if
+//! they are UTF-8, or a typed error. This module does not parse JSON: the decoder does so once,
+//! straight into the columns.
 
 use std::borrow::Cow;
 
@@ -190,16 +190,16 @@ impl<'a> Payload<'a> {
             return Ok(Self::Form(Fields::from_body(text, arena)));
         }
         if start.starts_with('[') {
-            // The decoder reports what is wrong with it.
+            // The decoder reports the error.
             return Ok(Self::Json(text));
         }
         Err(BodyError::Text)
     }
 }
 
-/// Returns whether a text looks like a urlencoded form: it has a value, and no name is impossible.
-/// Markup, quoted text, multiple lines and binary data have characters before their first `=` that
-/// every form encoder escapes.
+/// Returns whether a text looks like a urlencoded form: it has a value, and no name contains a
+/// character that every form encoder escapes. Markup, quoted text, multiple lines and binary data
+/// contain such characters before their first `=`.
 fn is_form(text: &str) -> bool {
     let is_foreign = |c: char| c.is_ascii_control() || matches!(c, '"' | '<' | '>' | char::REPLACEMENT_CHARACTER);
     let mut names = text.split('&').map(|field| field.split('=').next().unwrap_or_default());

@@ -1,4 +1,4 @@
-//! Content types: what a request declares about its body, in its path and its headers.
+//! Content types: a request's declarations about its body, in its path and its headers.
 
 use encoding_rs::{Encoding, UTF_8};
 
@@ -115,8 +115,8 @@ pub(super) fn essence(content_type: &[u8]) -> &[u8] {
     content_type[..end].trim_ascii()
 }
 
-/// Splits a token or a quoted string off the front. Escapes in quotes stay, because no charset has
-/// any.
+/// Splits a token or a quoted string off the front. The value keeps its escapes, because no
+/// charset has any.
 fn take_value(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let Some(quoted) = text.strip_prefix(b"\"") else {
         let end = text.iter().position(|&byte| !is_token_byte(byte)).unwrap_or(text.len());

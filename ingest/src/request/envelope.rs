@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn only_texts_and_numbers_at_the_top_count() {
+    fn only_strings_and_numbers_at_the_root_count() {
         let envelope =
             opened(r#"{"service":"wh","a":{"name":"no"},"name":"mail","projectId":3,"uid":[1],"to":{"x":1}}"#);
         assert_eq!(envelope.service.as_deref(), Some("wh"));
@@ -161,14 +161,14 @@ mod tests {
     }
 
     #[test]
-    fn of_two_the_last_counts_and_nothing_counts_as_absent() {
+    fn the_last_duplicate_counts_and_an_empty_string_is_absent() {
         assert_eq!(opened(r#"{"name":"a","name":"b"}"#).name.as_deref(), Some("b"));
         assert_eq!(opened(r#"{"name":"a","name":""}"#).name, None);
         assert_eq!(opened("[1, 2]"), Envelope::default());
     }
 
     #[test]
-    fn a_text_without_a_field_is_not_read() {
+    fn a_text_without_any_of_the_fields_is_not_parsed() {
         let names = ["service", "name", "projectId", "uid", "to"];
         for name in names {
             assert!(may_contain_any(FIELDS, &format!("{{\"{name}\":1}}")), "{name}");
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_json_is_an_error() {
+    fn malformed_json_is_an_error() {
         for text in ["{bad", "{\"a\":1}x", "", "[1", "{\"name\":\"a\""] {
             assert!(Envelope::of_json(Reader::new(text)).is_err(), "{text}");
         }

@@ -27,7 +27,7 @@ impl<'r> RequestHeaders<'r> {
     pub(crate) fn from_map(headers: &'r HeaderMap) -> Self {
         let mut found = Self::default();
         for (name, value) in headers {
-            let place = match *name {
+            let slot = match *name {
                 header::CONTENT_TYPE => &mut found.content_type,
                 header::CONTENT_ENCODING => &mut found.content_encoding,
                 header::USER_AGENT => &mut found.user_agent,
@@ -41,7 +41,7 @@ impl<'r> RequestHeaders<'r> {
                 _ if *name == X_FORWARDED_HOST => &mut found.forwarded_host,
                 _ => continue,
             };
-            place.get_or_insert(value);
+            slot.get_or_insert(value);
         }
         found
     }
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn finds_what_looking_by_name_finds() {
+    fn finds_the_same_headers_as_lookups_by_name() {
         let names = [
             header::CONTENT_TYPE,
             header::CONTENT_ENCODING,

@@ -4,10 +4,10 @@
 //! target        the path
 //! headers       the headers that the collector reads
 //! read_body     the body as bytes, within its limits
-//! content_type  what the request declares about its body
+//! content_type  the declared type of the body
 //! body          the kind of the body: JSON, NDJSON, a form, nothing
 //! envelope      the few fields of a body that decide where its event goes
-//! claims        what a query or a body claims about service, name, project and visitor
+//! claims        the service, name, project and visitor that a query or a body names
 //! ```
 
 pub(crate) mod body;

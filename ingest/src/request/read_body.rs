@@ -55,7 +55,7 @@ pub(crate) struct ReadyBody {
     pub(crate) booking: Option<Booking>,
 }
 
-/// The initial capacity for a body in pieces; it spares small bodies repeated growth.
+/// The initial capacity for a body in pieces, which avoids repeated growth for small bodies.
 const FIRST_CAPACITY: usize = 16 << 10;
 
 /// The memory of a connection that waits for a body, apart from head and body: hyper's buffer, and
@@ -65,7 +65,7 @@ const CONNECTION_BYTES: usize = 8 << 10;
 /// The memory of a header apart from its name and its value.
 const HEADER_BYTES: usize = 64;
 
-/// Returns about how much memory a request takes without its body.
+/// Returns the approximate memory of a request without its body, in bytes.
 fn bytes_without_body(parts: &Parts) -> usize {
     let headers = parts
         .headers
@@ -89,8 +89,8 @@ pin_project! {
 }
 
 impl<A> ReadBody<A> {
-    /// Returns a reader without a body.
-    pub(crate) fn nothing() -> Self {
+    /// Returns a reader of an empty body.
+    pub(crate) fn empty() -> Self {
         Self::of(
             None,
             BodyLimits {
@@ -108,10 +108,10 @@ impl<A> ReadBody<A> {
     {
         let size = body.size_hint();
         let is_too_large = size.lower() > limits.max_bytes as u64;
-        let mut gather = Self::of(Some(body), limits, is_too_large);
+        let mut reader = Self::of(Some(body), limits, is_too_large);
         let exact = size.exact().and_then(|exact| usize::try_from(exact).ok());
-        gather.pieces.longest = exact.unwrap_or(usize::MAX).min(limits.max_bytes);
-        gather
+        reader.pieces.max_length = exact.unwrap_or(usize::MAX).min(limits.max_bytes);
+        reader
     }
 
     fn of(body: Option<A>, limits: BodyLimits, is_too_large: bool) -> Self {
@@ -178,7 +178,7 @@ struct Pieces {
     /// The whole content, once there is more than one piece.
     joined: Vec<u8>,
     /// The maximum length of the body.
-    longest: usize,
+    max_length: usize,
     booking: Option<Booking>,
 }
 
@@ -196,7 +196,7 @@ impl Pieces {
         }
         if length > self.joined.capacity() {
             let doubled = self.joined.capacity().saturating_mul(2).max(FIRST_CAPACITY);
-            let capacity = doubled.min(self.longest).max(length);
+            let capacity = doubled.min(self.max_length).max(length);
             self.book(parts, memory)?
                 .grow_to(bytes_without_body(parts) + capacity)?;
             self.joined.reserve_exact(capacity - self.joined.len());

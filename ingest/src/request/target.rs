@@ -2,8 +2,8 @@
 //! extension.
 //!
 //! Takes a path from [`http::Uri::path`] (no query, no fragment), borrows its parts, and never
-//! fails: an absent part is empty. It does not percent-decode, so a name keeps the bytes that the
-//! client sent.
+//! fails: an absent part is empty. The parts are not percent-decoded, so a name keeps the bytes
+//! that the client sent.
 
 use std::borrow::Cow;
 
@@ -24,7 +24,7 @@ pub(crate) struct Target<'a> {
     pub(crate) project: &'a str,
     /// The text after the last dot of the last segment.
     pub(crate) extension: Option<&'a str>,
-    /// Whether the response is to have the native structure.
+    /// Whether the response has the native structure.
     pub(crate) native: bool,
 }
 
@@ -35,7 +35,7 @@ impl<'a> Target<'a> {
         let Some(first) = position_of(b'/', path) else {
             return target;
         };
-        let mut place = 0;
+        let mut index = 0;
         let mut rest = Some(&path[first + 1..]);
         while let Some(path) = rest {
             let segment = match position_of(b'/', path) {
@@ -52,14 +52,14 @@ impl<'a> Target<'a> {
                 target.native = true;
                 continue;
             }
-            match place {
+            match index {
                 0 => target.service = resolve_alias(segment),
                 1 => target.name = segment,
                 2 => target.project = segment,
                 // Further segments have no meaning, except the native mark.
                 _ => {}
             }
-            place += 1;
+            index += 1;
         }
         target
     }
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_the_first_three_segments() {
+    fn parses_the_first_three_segments() {
         let cases = [
             ("/wh/mail/5", target("wh", "mail", "5")),
             ("/wh/mail/5/extra/x", target("wh", "mail", "5")),
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_out_the_first_native_mark_wherever_it_stands() {
+    fn removes_the_first_native_mark_at_any_position() {
         let cases = [
             ("/band/wh/mail", target("wh", "mail", "")),
             ("/wh/band/mail", target("wh", "mail", "")),
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn resolves_the_alias_of_a_service_and_of_nothing_else() {
+    fn resolves_the_alias_of_a_service_only() {
         for (alias, service) in [("away", "redir"), ("gif", "pixel"), ("img", "pixel"), ("t4k", "track")] {
             assert_eq!(Target::parse(&format!("/{alias}/gif")), target(service, "gif", ""));
         }
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn agrees_with_the_uri_of_a_request_line() {
+    fn parses_the_path_of_a_request_line() {
         for (line, expected) in [
             ("/wh/mail?x=/a/b.json", target("wh", "mail", "")),
             ("http://stat.example/wh/mail", target("wh", "mail", "")),
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_a_name_by_its_lower_case_with_underscores() {
+    fn the_key_of_a_name_is_lower_case_with_underscores() {
         assert!(matches!(name_key("mail_open-1.2"), Cow::Borrowed("mail_open-1.2")));
         assert!(matches!(name_key(""), Cow::Borrowed("")));
         let cases = [

@@ -1,8 +1,8 @@
-//! Connections: their number, their addresses, and the order in which idle ones are closed to make
-//! room for new ones.
+//! Connections: their number, their addresses, and the order in which idle ones are closed for new
+//! ones.
 //!
 //! This state changes only when a connection begins or ends, never per request. A connection that
-//! is asked to close decides by itself: it stays open if a request has arrived in the meantime.
+//! is asked to close decides by itself: it stays open while a request is open.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -18,15 +18,15 @@ use tokio::{sync::Notify, time::timeout};
 
 use crate::service::idle::Activity;
 
-/// The time in which a new connection must send its first request. It is not closed before, unless
-/// many connections are silent or no other idle connection is left.
+/// The time in which a new connection must send its first request. Before that, the connection is
+/// closed only if many connections are silent or no other connection is idle.
 const FIRST_REQUEST_WITHIN: Duration = Duration::from_secs(1);
 
-/// Silent connections are many from this fraction of the connection limit: one in eight.
-const MANY: usize = 8;
+/// Silent connections close first if they are at least one in this many of the connection limit.
+const SILENT_SHARE: usize = 8;
 
-/// The time until another connection is asked to close, if none has ended by then.
-const ASK_AGAIN: Duration = Duration::from_millis(50);
+/// The time until the server asks another connection to close, if none has ended by then.
+const CLOSE_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The shortest time between two log lines: thousands of connections may fail at once.
 const LOG_INTERVAL: Duration = Duration::from_secs(1);
@@ -43,7 +43,7 @@ pub struct Connections(Arc<Shared>);
 struct Shared {
     state: Mutex<State>,
     refused: AtomicU64,
-    let_go: AtomicU64,
+    closed: AtomicU64,
     /// Notified when a connection ends.
     ended: Notify,
 }
@@ -51,7 +51,7 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     open: usize,
-    /// The open connections per address; empty if [`Bounds::per_ip`] is 0.
+    /// The open connections per address; empty if [`Limits::per_ip`] is 0.
     by_address: HashMap<IpAddr, usize>,
     /// Connections that had sent no request when last checked, the oldest first.
     silent: VecDeque<(Weak<Activity>, Instant)>,
@@ -63,21 +63,21 @@ struct State {
 
 /// The limits on the number of connections.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Bounds {
+pub(crate) struct Limits {
     pub(crate) all: usize,
     /// 0 means no limit.
     pub(crate) per_ip: usize,
 }
 
-/// Why a connection is not admitted.
-enum Outside {
+/// The reason why a connection is not admitted.
+enum NotAdmitted {
     Full,
     TooManyOfAddress,
 }
 
 /// The slot of an open connection; dropping it frees the slot.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct Slot {
     shared: Arc<Shared>,
     /// The address that the connection is counted under, if addresses have a limit.
     address: Option<IpAddr>,
@@ -95,31 +95,31 @@ impl Connections {
         self.0.refused.load(Ordering::Relaxed)
     }
 
-    /// Returns the number of idle connections that were closed to make room for others.
+    /// Returns the number of idle connections that were closed for new ones.
     pub fn let_go(&self) -> u64 {
-        self.0.let_go.load(Ordering::Relaxed)
+        self.0.closed.load(Ordering::Relaxed)
     }
 
     /// Waits for a free slot and asks idle connections to close while there is none. Returns `None`
     /// if the address has too many connections.
-    pub(crate) async fn enter(&self, activity: &Arc<Activity>, address: IpAddr, bounds: Bounds) -> Option<Place> {
+    pub(crate) async fn admit(&self, activity: &Arc<Activity>, address: IpAddr, limits: Limits) -> Option<Slot> {
         loop {
-            let entered = self.0.state().enter(activity, address, bounds);
-            match entered {
+            let admitted = self.0.state().admit(activity, address, limits);
+            match admitted {
                 Ok(address) => {
                     let shared = Arc::clone(&self.0);
-                    return Some(Place { shared, address });
+                    return Some(Slot { shared, address });
                 }
-                Err(Outside::TooManyOfAddress) => {
+                Err(NotAdmitted::TooManyOfAddress) => {
                     self.0.refused.fetch_add(1, Ordering::Relaxed);
                     self.log(|refused, _| {
                         tracing::warn!(refused, "an address has too many connections: further ones are closed")
                     });
                     return None;
                 }
-                Err(Outside::Full) => {
-                    let asked = self.0.state().ask_one_to_go(bounds.all / MANY);
-                    self.log(|_, let_go| match asked {
+                Err(NotAdmitted::Full) => {
+                    let is_one_idle = self.0.state().close_one(limits.all / SILENT_SHARE);
+                    self.log(|_, let_go| match is_one_idle {
                         true => tracing::warn!(
                             let_go,
                             "the connection limit is reached: idle connections are closed for new ones"
@@ -132,21 +132,21 @@ impl Connections {
             }
             // `Notify` keeps the permit of a connection that ended before this wait. A busy
             // connection that becomes idle does not wake it.
-            let _ = timeout(ASK_AGAIN, self.0.ended.notified()).await;
+            let _ = timeout(CLOSE_INTERVAL, self.0.ended.notified()).await;
         }
     }
 
     /// Asks some idle connections to close because the process has no file descriptors left.
-    pub(crate) fn ask_some_to_go(&self) {
+    pub(crate) fn close_some(&self) {
         let mut state = self.0.state();
         for _ in 0..=state.open / 64 {
-            state.ask_one_to_go(0);
+            state.close_one(0);
         }
     }
 
-    /// Counts a connection that closed because it was asked to.
-    pub(crate) fn count_let_go(&self) {
-        self.0.let_go.fetch_add(1, Ordering::Relaxed);
+    /// Counts an idle connection that closed for a new one.
+    pub(crate) fn count_closed(&self) {
+        self.0.closed.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Calls `log` with the numbers of refused and closed connections, at most once in
@@ -170,14 +170,19 @@ impl Shared {
 
 impl State {
     /// Admits a connection and returns the address that it is counted under.
-    fn enter(&mut self, activity: &Arc<Activity>, address: IpAddr, bounds: Bounds) -> Result<Option<IpAddr>, Outside> {
-        let address = (bounds.per_ip > 0).then(|| counted(address));
+    fn admit(
+        &mut self,
+        activity: &Arc<Activity>,
+        address: IpAddr,
+        limits: Limits,
+    ) -> Result<Option<IpAddr>, NotAdmitted> {
+        let address = (limits.per_ip > 0).then(|| counted(address));
         let of_address = address.and_then(|address| self.by_address.get(&address));
-        if of_address.is_some_and(|open| *open >= bounds.per_ip) {
-            return Err(Outside::TooManyOfAddress);
+        if of_address.is_some_and(|open| *open >= limits.per_ip) {
+            return Err(NotAdmitted::TooManyOfAddress);
         }
-        if self.open >= bounds.all.max(1) {
-            return Err(Outside::Full);
+        if self.open >= limits.all.max(1) {
+            return Err(NotAdmitted::Full);
         }
         self.open += 1;
         if let Some(address) = address {
@@ -191,13 +196,14 @@ impl State {
         Ok(address)
     }
 
-    /// Asks one idle connection to close and returns whether there is one. Silent connections go
-    /// first if there are at least `many` of them or the oldest has had its time.
-    fn ask_one_to_go(&mut self, many: usize) -> bool {
-        self.ask_silent(many) || self.ask_known() || self.ask_silent(0)
+    /// Asks one idle connection to close and returns whether there is one. Silent connections close
+    /// first if there are at least `many` of them or the oldest has exceeded
+    /// [`FIRST_REQUEST_WITHIN`].
+    fn close_one(&mut self, many: usize) -> bool {
+        self.close_silent(many) || self.close_known() || self.close_silent(0)
     }
 
-    fn ask_silent(&mut self, many: usize) -> bool {
+    fn close_silent(&mut self, many: usize) -> bool {
         while let Some((activity, since)) = self.silent.front() {
             let Some(activity) = activity.upgrade() else {
                 self.silent.pop_front();
@@ -210,7 +216,7 @@ impl State {
             self.silent.pop_front();
             self.known.push_back((Arc::downgrade(&activity), activity.requests()));
             if is_silent {
-                activity.ask_to_go();
+                activity.request_close();
                 return true;
             }
         }
@@ -218,7 +224,7 @@ impl State {
     }
 
     /// Checks each connection at most once and skips those with a request since their last check.
-    fn ask_known(&mut self) -> bool {
+    fn close_known(&mut self) -> bool {
         for _ in 0..self.known.len() {
             let Some((known, seen)) = self.known.pop_front() else {
                 return false;
@@ -227,7 +233,7 @@ impl State {
             let requests = activity.requests();
             self.known.push_back((known, requests));
             if requests == seen && activity.is_idle() {
-                activity.ask_to_go();
+                activity.request_close();
                 return true;
             }
         }
@@ -235,7 +241,7 @@ impl State {
     }
 }
 
-impl Drop for Place {
+impl Drop for Slot {
     fn drop(&mut self) {
         let mut state = self.shared.state();
         state.open -= 1;
@@ -270,67 +276,67 @@ mod tests {
 
     use super::*;
 
-    const BOUNDS: Bounds = Bounds { all: 4, per_ip: 2 };
+    const LIMITS: Limits = Limits { all: 4, per_ip: 2 };
 
     fn address(text: &str) -> IpAddr {
         text.parse().unwrap()
     }
 
     #[tokio::test]
-    async fn an_address_has_so_many_connections_and_no_more() {
+    async fn an_address_has_at_most_its_limit_of_connections() {
         let connections = Connections::default();
         let activity = Arc::default();
-        let enter = |from: &'static str| connections.enter(&activity, address(from), BOUNDS);
-        let first = enter("192.0.2.1").await;
-        let second = enter("::ffff:192.0.2.1").await;
+        let admit = |from: &'static str| connections.admit(&activity, address(from), LIMITS);
+        let first = admit("192.0.2.1").await;
+        let second = admit("::ffff:192.0.2.1").await;
         assert!(first.is_some() && second.is_some());
-        assert!(enter("192.0.2.1").await.is_none());
-        let other = enter("192.0.2.2").await;
+        assert!(admit("192.0.2.1").await.is_none());
+        let other = admit("192.0.2.2").await;
         assert_eq!((connections.open(), connections.refused()), (3, 1));
         drop(second);
-        assert!(enter("192.0.2.1").await.is_some());
+        assert!(admit("192.0.2.1").await.is_some());
         drop((first, other));
         assert_eq!(connections.open(), 0);
         assert!(connections.0.state().by_address.is_empty());
-        let network = [enter("2001:db8::1").await, enter("2001:db8::2").await];
-        assert!(enter("2001:db8::3").await.is_none());
-        assert!(enter("2001:db8:0:1::3").await.is_some());
+        let network = [admit("2001:db8::1").await, admit("2001:db8::2").await];
+        assert!(admit("2001:db8::3").await.is_none());
+        assert!(admit("2001:db8:0:1::3").await.is_some());
         drop(network);
     }
 
     #[test]
-    fn those_that_have_said_nothing_go_first_and_busy_ones_never() {
+    fn silent_connections_close_first_and_busy_ones_never() {
         let mut state = State::default();
-        let bounds = Bounds { all: 9, per_ip: 0 };
+        let limits = Limits { all: 9, per_ip: 0 };
         let [busy, silent, sender, former]: [Arc<Activity>; 4] = Default::default();
         for activity in [&busy, &former, &sender, &silent] {
-            assert!(state.enter(activity, address("192.0.2.1"), bounds).is_ok());
+            assert!(state.admit(activity, address("192.0.2.1"), limits).is_ok());
         }
         let _request = Activity::begin(&busy);
         drop(Activity::begin(&former));
         drop(Activity::begin(&sender));
         // There are few silent connections, and this one is new: an idle one with past requests
-        // goes first.
-        assert!(state.ask_one_to_go(9));
-        assert!(former.is_asked_to_go() && !silent.is_asked_to_go());
+        // closes first.
+        assert!(state.close_one(9));
+        assert!(former.is_close_requested() && !silent.is_close_requested());
         drop(former);
-        assert!(state.ask_one_to_go(1));
-        assert!(silent.is_asked_to_go());
+        assert!(state.close_one(1));
+        assert!(silent.is_close_requested());
         drop(silent);
         // A request since the last check keeps the connection open.
         drop(Activity::begin(&sender));
-        assert!(!state.ask_known(), "{state:?}");
-        assert!(state.ask_known() && sender.is_asked_to_go());
+        assert!(!state.close_known(), "{state:?}");
+        assert!(state.close_known() && sender.is_close_requested());
         drop(sender);
-        assert!(!state.ask_one_to_go(0) && !busy.is_asked_to_go());
+        assert!(!state.close_one(0) && !busy.is_close_requested());
     }
 
     #[test]
-    fn connections_that_have_ended_are_forgotten() {
+    fn the_lists_drop_ended_connections() {
         let mut state = State::default();
         for _ in 0..10_000 {
-            let entered = state.enter(&Arc::default(), address("192.0.2.1"), Bounds { all: 9, per_ip: 0 });
-            assert!(entered.is_ok());
+            let admitted = state.admit(&Arc::default(), address("192.0.2.1"), Limits { all: 9, per_ip: 0 });
+            assert!(admitted.is_ok());
             state.open -= 1;
         }
         assert!(state.silent.len() + state.known.len() <= SPARE_ENTRIES + 3);

@@ -57,7 +57,7 @@ pin_project! {
         // The inner service answers.
         Inner { #[pin] future: S::Future },
         // The event is processed once its body is complete.
-        Event { #[pin] gather: ReadBody<A>, event: Option<PendingEvent<R>> },
+        Event { #[pin] reader: ReadBody<A>, event: Option<PendingEvent<R>> },
         // The response waits for the row's acknowledgement.
         Waiting { response: PendingResponse },
     }
@@ -73,10 +73,10 @@ impl<S: Service<Request<A>>, A, R> EventFuture<S, A, R> {
     }
 
     /// Returns the future of the response to an event.
-    pub(super) fn event(gather: ReadBody<A>, event: PendingEvent<R>) -> Self {
+    pub(super) fn event(reader: ReadBody<A>, event: PendingEvent<R>) -> Self {
         let event = Some(event);
         Self {
-            state: State::Event { gather, event },
+            state: State::Event { reader, event },
         }
     }
 }
@@ -109,11 +109,11 @@ where
                     let response = ready!(future.poll(cx))?;
                     return Poll::Ready(Ok(response.map(ResponseBody::inner)));
                 }
-                StateProjection::Event { gather, event } => {
+                StateProjection::Event { reader, event } => {
                     let mut pending = event.take().expect("a future is not polled again after its end");
                     let memory = pending.collector.writer().request_memory();
-                    let Poll::Ready(body) = gather.poll(cx, &pending.parts, memory) else {
-                        pending.arrival.wait();
+                    let Poll::Ready(body) = reader.poll(cx, &pending.parts, memory) else {
+                        pending.arrival.mark_delayed();
                         *event = Some(pending);
                         return Poll::Pending;
                     };

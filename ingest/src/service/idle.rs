@@ -1,4 +1,4 @@
-//! Idle: a connection without a request is closed after a time, or when another one needs its slot.
+//! Idle: closes a connection without a request after a time, or when another one needs its slot.
 //!
 //! hyper can do the same with a timer that it creates, sets and drops for each request. That takes
 //! 1 500 instructions, a seventh of all that hyper needs to read and answer a request. Here a
@@ -22,9 +22,9 @@ use hyper::{body::Incoming, service::Service};
 use pin_project_lite::pin_project;
 use tokio::time::timeout;
 
-/// How often a connection is checked within `bound`; it is closed at most a quarter of `bound`
-/// late.
-const LOOKS: u32 = 4;
+/// The number of checks of a connection within its maximum idle time. An idle connection is closed
+/// at most a quarter of this time late.
+const CHECKS: u32 = 4;
 
 /// The requests of one connection. Only the connection's task changes the counters; other tasks
 /// read them and may ask the connection to close.
@@ -34,8 +34,8 @@ pub(crate) struct Activity {
     requests: AtomicU32,
     /// The number of requests whose response body is not complete yet.
     open: AtomicU32,
-    /// Whether the connection is to close if it is idle.
-    is_asked_to_go: AtomicBool,
+    /// Whether another task has asked the connection to close.
+    is_close_requested: AtomicBool,
     /// The connection's task, once it runs.
     task: OnceLock<Waker>,
 }
@@ -51,58 +51,62 @@ impl Activity {
         self.open.load(Ordering::Relaxed) == 0
     }
 
-    /// Asks the connection to close; it stays open if a request has arrived in the meantime.
-    pub(crate) fn ask_to_go(&self) {
-        self.is_asked_to_go.store(true, Ordering::SeqCst);
+    /// Asks the connection to close; a connection with an open request stays open.
+    pub(crate) fn request_close(&self) {
+        self.is_close_requested.store(true, Ordering::SeqCst);
         if let Some(task) = self.task.get() {
             task.wake_by_ref();
         }
     }
 
-    /// Returns whether the connection is to close now, and clears the flag.
-    fn goes(&self, cx: &Context<'_>) -> bool {
+    /// Takes a request to close, and returns whether the connection is idle and closes now.
+    fn takes_close_request(&self, cx: &Context<'_>) -> bool {
         self.task.get_or_init(|| cx.waker().clone());
-        self.is_asked_to_go.load(Ordering::SeqCst)
-            && self.is_asked_to_go.swap(false, Ordering::SeqCst)
+        self.is_close_requested.load(Ordering::SeqCst)
+            && self.is_close_requested.swap(false, Ordering::SeqCst)
             && self.is_idle()
     }
 }
 
-/// How a connection ended.
+/// The end of a connection.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum End<T> {
-    /// The connection ended by itself.
-    Over(T),
+    /// The connection finished by itself.
+    Finished(T),
     /// No request arrived in time.
     Idle,
-    /// The connection was asked to close and was idle.
-    LetGo,
+    /// Another task asked the idle connection to close.
+    Closed,
 }
 
 /// Waits for the end of `connection`, whose requests `activity` counts, or stops it when it is
 /// idle.
 ///
 /// All polls must come from one task.
-pub(crate) async fn unless_idle<C: Future>(connection: C, activity: Arc<Activity>, bound: Duration) -> End<C::Output> {
+pub(crate) async fn run_until_idle<C: Future>(
+    connection: C,
+    activity: Arc<Activity>,
+    max_idle: Duration,
+) -> End<C::Output> {
     let mut connection = pin!(connection);
-    let (mut requests, mut idle_looks) = (0, 0);
+    let (mut requests, mut idle_checks) = (0, 0);
     loop {
         // Poll the connection first: a request that has arrived keeps it open.
         let end = poll_fn(|cx| match connection.as_mut().poll(cx) {
-            Poll::Ready(end) => Poll::Ready(End::Over(end)),
-            Poll::Pending if activity.goes(cx) => Poll::Ready(End::LetGo),
+            Poll::Ready(end) => Poll::Ready(End::Finished(end)),
+            Poll::Pending if activity.takes_close_request(cx) => Poll::Ready(End::Closed),
             Poll::Pending => Poll::Pending,
         });
-        if let Ok(end) = timeout(bound / LOOKS, end).await {
+        if let Ok(end) = timeout(max_idle / CHECKS, end).await {
             return end;
         }
         let now = activity.requests.load(Ordering::Relaxed);
         if now != requests || activity.open.load(Ordering::Relaxed) > 0 {
-            (requests, idle_looks) = (now, 0);
+            (requests, idle_checks) = (now, 0);
             continue;
         }
-        idle_looks += 1;
-        if idle_looks >= LOOKS {
+        idle_checks += 1;
+        if idle_checks >= CHECKS {
             return End::Idle;
         }
     }
@@ -214,11 +218,11 @@ mod tests {
 
     use super::*;
 
-    const BOUND: Duration = Duration::from_secs(8);
+    const MAX_IDLE: Duration = Duration::from_secs(8);
 
     impl Activity {
-        pub(crate) fn is_asked_to_go(&self) -> bool {
-            self.is_asked_to_go.load(Ordering::SeqCst)
+        pub(crate) fn is_close_requested(&self) -> bool {
+            self.is_close_requested.load(Ordering::SeqCst)
         }
 
         /// Begins a request that lasts until the returned value is dropped.
@@ -228,54 +232,63 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_connection_without_a_request_is_let_go_at_the_bound() {
+    async fn a_connection_without_a_request_is_stopped_after_the_maximum_idle_time() {
         let started = Instant::now();
-        assert_eq!(unless_idle(pending::<()>(), Arc::default(), BOUND).await, End::Idle);
-        assert_eq!(started.elapsed().as_secs(), BOUND.as_secs());
+        assert_eq!(
+            run_until_idle(pending::<()>(), Arc::default(), MAX_IDLE).await,
+            End::Idle
+        );
+        assert_eq!(started.elapsed().as_secs(), MAX_IDLE.as_secs());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn each_request_begins_the_time_anew() {
+    async fn each_request_restarts_the_idle_time() {
         let started = Instant::now();
         let activity = Arc::default();
         let requests = async {
             for _ in 0..10 {
-                sleep(BOUND * 3 / 4).await;
+                sleep(MAX_IDLE * 3 / 4).await;
                 drop(OpenRequest::new(&activity));
             }
             pending::<()>().await;
         };
-        assert_eq!(unless_idle(requests, Arc::clone(&activity), BOUND).await, End::Idle);
-        let idle = started.elapsed() - BOUND * 30 / 4;
-        assert!(idle >= BOUND && idle <= BOUND * 5 / 4, "{idle:?}");
+        assert_eq!(
+            run_until_idle(requests, Arc::clone(&activity), MAX_IDLE).await,
+            End::Idle
+        );
+        let idle = started.elapsed() - MAX_IDLE * 30 / 4;
+        assert!(idle >= MAX_IDLE && idle <= MAX_IDLE * 5 / 4, "{idle:?}");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_open_request_may_take_its_time() {
+    async fn a_connection_with_an_open_request_is_not_idle() {
         let activity = Arc::default();
         let slow = async {
             let request = OpenRequest::new(&activity);
-            sleep(BOUND * 10).await;
+            sleep(MAX_IDLE * 10).await;
             drop(request);
         };
-        assert_eq!(unless_idle(slow, Arc::clone(&activity), BOUND).await, End::Over(()));
+        assert_eq!(
+            run_until_idle(slow, Arc::clone(&activity), MAX_IDLE).await,
+            End::Finished(())
+        );
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_connection_that_is_asked_to_go_finishes_its_request() {
+    async fn a_busy_connection_ignores_a_request_to_close() {
         let started = Instant::now();
         let activity: Arc<Activity> = Arc::default();
         let request = OpenRequest::new(&activity);
-        let connection = tokio::spawn(unless_idle(pending::<()>(), Arc::clone(&activity), BOUND));
-        activity.ask_to_go();
-        sleep(BOUND * 10).await;
+        let connection = tokio::spawn(run_until_idle(pending::<()>(), Arc::clone(&activity), MAX_IDLE));
+        activity.request_close();
+        sleep(MAX_IDLE * 10).await;
         assert!(!connection.is_finished());
         drop(request);
-        // The first `ask_to_go` was cleared, because a request was open.
-        sleep(BOUND / 8).await;
+        // The connection has dropped the first request to close, because a request was open.
+        sleep(MAX_IDLE / 8).await;
         assert!(!connection.is_finished());
-        activity.ask_to_go();
-        assert!(matches!(connection.await, Ok(End::LetGo)));
-        assert!(started.elapsed() < BOUND * 11);
+        activity.request_close();
+        assert!(matches!(connection.await, Ok(End::Closed)));
+        assert!(started.elapsed() < MAX_IDLE * 11);
     }
 }

@@ -47,8 +47,8 @@ use crate::{
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let shop = service_fn(embedder::shop::<http_body_util::Empty<bytes::Bytes>>);
 ///
-/// let store: ClickHouseUrl = "http://127.0.0.1:8123/stats".parse()?;
-/// let writer = Writer::start(&tables::SCHEMA, store, &WriterOptions::default());
+/// let clickhouse: ClickHouseUrl = "http://127.0.0.1:8123/stats".parse()?;
+/// let writer = Writer::start(&tables::SCHEMA, clickhouse, &WriterOptions::default());
 ///
 /// // The routes of all tables, around a service.
 /// let all = tables::layer(writer.clone())?.layer(shop);
@@ -115,8 +115,8 @@ impl<R: Routes> EventLayer<R> {
         }
     }
 
-    /// Returns the layer with a function that reads the address of the connection's other end from a
-    /// request, for servers that put it into the request. The function runs once per event.
+    /// Returns the layer with a function that reads the peer's address from a request, for servers
+    /// that put the address into the request. The function runs once per event.
     ///
     /// If the function returns `None`, the extension [`Peer`](crate::layer::Peer) applies, and then
     /// [`EventService::with_peer`]. If the address is that of a trusted proxy
@@ -172,8 +172,8 @@ impl<S, R> Layer<S> for EventLayer<R> {
     }
 }
 
-/// The error of [`EventLayer::new`]: the writer was made with another schema than that of the
-/// layer's routes.
+/// The error of [`EventLayer::new`]: the schema of the writer is not the schema of the layer's
+/// routes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SchemaMismatch {
     /// The names of the tables of each schema.
@@ -285,11 +285,11 @@ where
         let (parts, body) = request.into_parts();
         let arrival = Arrival::now(peer_of(&parts, self.peer_from.as_ref(), self.peer), route);
         let collector = Arc::clone(&self.collector);
-        let gather = if reads_body {
+        let reader = if reads_body {
             let limits = collector.body_limits(body.size_hint().exact(), &parts);
             ReadBody::new(body, limits)
         } else {
-            ReadBody::nothing()
+            ReadBody::empty()
         };
         let event = PendingEvent {
             collector,
@@ -297,6 +297,6 @@ where
             arrival,
             routes: PhantomData,
         };
-        EventFuture::event(gather, event)
+        EventFuture::event(reader, event)
     }
 }

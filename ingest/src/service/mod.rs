@@ -1,13 +1,13 @@
 //! The Tower layer, and a server for it.
 //!
 //! ```text
-//! layer          handles the events of known routes, passes every other request to the inner service
+//! layer          handles the events of known routes; the inner service gets all other requests
 //! future         waits for the inner service, or for the event's body and its acknowledgement
 //! response_body  the body of the collector's response, or of the inner service's
 //! peer           the address that a request came from
 //! serve          a hyper server that shuts its connections down gracefully
-//! connections    the limits on connections, and which idle ones are closed first
-//! idle           one timer per connection, which closes it when it sends nothing
+//! connections    the limits on connections, and the order in which idle ones are closed
+//! idle           one timer per connection, which closes the connection when it is idle
 //! not_found      the innermost service of a program that only serves events
 //! ```
 

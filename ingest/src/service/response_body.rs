@@ -12,8 +12,7 @@ use pin_project_lite::pin_project;
 
 pin_project! {
     /// The body of a response of an [`EventService`](crate::layer::EventService): the collector's
-    /// response to an event, or the body `B` of the inner service, whose frames and errors it passes
-    /// on.
+    /// response to an event, or the body `B` of the inner service, with its frames and errors.
     #[derive(Debug)]
     pub struct ResponseBody<B> {
         #[pin]

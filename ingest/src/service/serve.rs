@@ -18,7 +18,7 @@ use tower_service::Service;
 
 use crate::service::{
     connections::{self, Connections},
-    idle::{End, Watched, unless_idle},
+    idle::{End, Watched, run_until_idle},
 };
 
 /// The limits of a connection.
@@ -28,8 +28,8 @@ pub struct ServeOptions {
     /// before it. The server may grant up to a quarter more.
     pub head_timeout: Duration,
     /// The longest request head in bytes. The server answers a longer one with 431, at the latest
-    /// at twice this length, because it reads in pieces. The limit leaves room for a redirect
-    /// target of eight kilobytes, a long cookie and a proxy's headers.
+    /// at twice this length, because it reads in pieces. The limit allows for a redirect target
+    /// of eight kilobytes, a long cookie and a proxy's headers.
     pub max_head_bytes: usize,
     /// The maximum number of open connections. The server closes an idle one for a new one; while
     /// all are busy, the new one waits. Each connection has at most one request in progress, so
@@ -105,7 +105,7 @@ pub async fn serve<M, S, B>(
     http.header_read_timeout(None).max_buf_size(options.max_head_bytes);
     let graceful = GracefulShutdown::new();
     let mut shutdown = pin!(shutdown);
-    let bounds = connections::Bounds {
+    let limits = connections::Limits {
         all: options.max_connections,
         per_ip: options.max_connections_per_ip,
     };
@@ -127,11 +127,11 @@ pub async fn serve<M, S, B>(
             }
         };
         let activity = Arc::default();
-        let place = tokio::select! {
-            place = options.connections.enter(&activity, peer.ip(), bounds) => place,
+        let slot = tokio::select! {
+            slot = options.connections.admit(&activity, peer.ip(), limits) => slot,
             () = &mut shutdown => break,
         };
-        let Some(place) = place else { continue };
+        let Some(slot) = slot else { continue };
         // Responses are small and complete; waiting to fill a packet would only delay them.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY");
@@ -140,13 +140,13 @@ pub async fn serve<M, S, B>(
         let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
         let counts = options.connections.clone();
         connections.spawn(async move {
-            match unless_idle(connection, activity, options.head_timeout).await {
-                End::Over(Ok(())) => {}
-                End::Over(Err(error)) => tracing::debug!(%error, "connection ended"),
+            match run_until_idle(connection, activity, options.head_timeout).await {
+                End::Finished(Ok(())) => {}
+                End::Finished(Err(error)) => tracing::debug!(%error, "connection ended"),
                 End::Idle => tracing::debug!("no request arrived before the idle timeout"),
-                End::LetGo => counts.count_let_go(),
+                End::Closed => counts.count_closed(),
             }
-            drop(place);
+            drop(slot);
         });
     }
 
@@ -160,15 +160,16 @@ pub async fn serve<M, S, B>(
     }
 }
 
-/// Pauses after an error of `accept`, because an immediate retry makes it worse. Does nothing if
+/// Pauses after an error of `accept`, because an immediate retry would fail, too. Does nothing if
 /// the client closed its connection before it was accepted.
 ///
-/// It also asks idle connections to close, because the process may be out of file descriptors.
+/// The function also asks idle connections to close, because the process may be out of file
+/// descriptors.
 async fn pause_after(error: &io::Error, connections: &Connections) {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     if !matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset) {
         connections.log(|_, _| tracing::warn!(%error, "cannot accept connections: idle ones are closed"));
-        connections.ask_some_to_go();
+        connections.close_some();
         tokio::time::sleep(ACCEPT_PAUSE).await;
     }
 }
@@ -193,7 +194,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn an_idle_connection_goes_for_a_new_one() {
+    async fn an_idle_connection_closes_for_a_new_one() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let options = ServeOptions {
@@ -226,21 +227,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_connection_too_many_waits_while_all_others_are_busy() {
+    async fn a_connection_over_the_limit_waits_while_all_others_are_busy() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let options = ServeOptions {
             max_connections: 1,
             ..ServeOptions::default()
         };
-        let (under_way, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let (started, proceed) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let slow = {
-            let (under_way, go_on) = (Arc::clone(&under_way), Arc::clone(&go_on));
+            let (started, proceed) = (Arc::clone(&started), Arc::clone(&proceed));
             move |_: Request<Incoming>| {
-                let (under_way, go_on) = (Arc::clone(&under_way), Arc::clone(&go_on));
+                let (started, proceed) = (Arc::clone(&started), Arc::clone(&proceed));
                 async move {
-                    under_way.notify_one();
-                    go_on.notified().await;
+                    started.notify_one();
+                    proceed.notified().await;
                     Ok(Response::new(Full::<Bytes>::default()))
                 }
             }
@@ -258,24 +259,24 @@ mod tests {
         let mut answer = [0; 12];
         let mut first = TcpStream::connect(address).await.unwrap();
         first.write_all(request).await.unwrap();
-        under_way.notified().await;
+        started.notified().await;
         let mut second = TcpStream::connect(address).await.unwrap();
         second.write_all(request).await.unwrap();
         // Long enough to ask the busy connection several times.
         tokio::time::sleep(Duration::from_millis(200)).await;
         assert_eq!(served.load(Ordering::Relaxed), 1);
-        go_on.notify_one();
+        proceed.notify_one();
         first.read_exact(&mut answer).await.unwrap();
         assert_eq!(&answer, b"HTTP/1.1 200");
         // Now the first connection is idle and closes.
-        under_way.notified().await;
-        go_on.notify_one();
+        started.notified().await;
+        proceed.notify_one();
         second.read_exact(&mut answer).await.unwrap();
         assert_eq!(served.load(Ordering::Relaxed), 2);
     }
 
     #[tokio::test]
-    async fn an_address_gets_no_more_than_its_connections() {
+    async fn a_connection_over_the_limit_of_its_address_is_closed() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let options = ServeOptions {
@@ -319,11 +320,11 @@ mod tests {
             drain_timeout: Duration::from_millis(50),
             ..ServeOptions::default()
         };
-        let under_way = Arc::new(Notify::new());
+        let started = Arc::new(Notify::new());
         let never = {
-            let under_way = Arc::clone(&under_way);
+            let started = Arc::clone(&started);
             move |_: Request<Incoming>| {
-                under_way.notify_one();
+                started.notify_one();
                 pending::<Result<Response<Full<Bytes>>, Infallible>>()
             }
         };
@@ -334,7 +335,7 @@ mod tests {
         }));
         let mut client = TcpStream::connect(address).await.unwrap();
         client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
-        under_way.notified().await;
+        started.notified().await;
         drop(stop);
         server.await.unwrap();
         let mut answer = Vec::new();

@@ -1,4 +1,4 @@
-//! Tables of requests and what the layer makes of them, without a server and without a ClickHouse.
+//! Tables of requests and of the layer's responses, without a server and without a ClickHouse.
 
 #![allow(clippy::unwrap_used)]
 
@@ -37,7 +37,7 @@ thread_local! {
     static LAST_IP: RefCell<String> = RefCell::default();
 }
 
-fn take(event: &Event<'_>, sink: Sink<'_>) -> Result<Receipt, Rejection> {
+fn ingest(event: &Event<'_>, sink: Sink<'_>) -> Result<Receipt, Rejection> {
     LAST_IP.set(event.meta.ip.to_owned());
     let encode = |out: &mut Vec<u8>| out.push(0);
     match sink {
@@ -58,7 +58,7 @@ impl Routes for Mail {
     }
 
     fn declared(service: &str, name: &str) -> Option<Route> {
-        let route = |acks| Some(Route { intake: take, acks });
+        let route = |acks| Some(Route { intake: ingest, acks });
         match (service, name) {
             ("wh" | "pixel" | "redir", "mail") => route(AckPolicy::NONE),
             ("wh", "choice") => route(AckPolicy {
@@ -72,13 +72,13 @@ impl Routes for Mail {
 
     fn other() -> Option<Route> {
         let acks = AckPolicy::NONE;
-        Some(Route { intake: take, acks })
+        Some(Route { intake: ingest, acks })
     }
 }
 
 fn writer_of(options: &WriterOptions) -> Writer {
-    let away: ClickHouseUrl = "http://127.0.0.1:1/stats".parse().unwrap();
-    Writer::start(&SCHEMA, Servers::without_sync(away), options)
+    let unreachable: ClickHouseUrl = "http://127.0.0.1:1/stats".parse().unwrap();
+    Writer::start(&SCHEMA, Servers::without_sync(unreachable), options)
 }
 
 fn layer() -> EventLayer<Mail> {
@@ -121,7 +121,7 @@ async fn send(layer: &EventLayer<Mail>, request: Request<Full<Bytes>>) -> (u16, 
 const INNER: u16 = 418;
 
 #[tokio::test]
-async fn method_and_path_decide_what_is_an_event() {
+async fn method_and_path_decide_whether_a_request_is_an_event() {
     let layer = layer();
     let json = [("content-type", "application/json")];
     for (method, target, body, status) in [
@@ -140,7 +140,7 @@ async fn method_and_path_decide_what_is_an_event() {
         ("PUT", "/wh/mail", "{}", 400),
         ("DELETE", "/wh/mail", "", 400),
         ("GET", "/shop/anything", "", 200),
-        // The rest is the inner service's, whatever the query and the body contain.
+        // The inner service gets all other requests, whatever query and body contain.
         ("GET", "/", "", INNER),
         ("GET", "/wh", "", INNER),
         ("GET", "/wh/", "", INNER),
@@ -156,13 +156,16 @@ async fn method_and_path_decide_what_is_an_event() {
         let (answered, _, echo) = send(&layer, request(method, target, &json, body)).await;
         assert_eq!(answered, status, "{method} {target}");
         if status == INNER {
-            assert_eq!(echo, body, "{method} {target}: the body goes on untouched");
+            assert_eq!(
+                echo, body,
+                "{method} {target}: the inner service gets the body untouched"
+            );
         }
     }
 }
 
 #[tokio::test]
-async fn a_layer_that_is_the_whole_service_passes_nothing_on() {
+async fn a_catch_all_layer_passes_no_request_to_the_inner_service() {
     let options = EventOptions {
         catch_all: true,
         ..EventOptions::default()
@@ -200,9 +203,9 @@ async fn the_type_of_a_body_decides_how_it_is_read() {
 }
 
 #[tokio::test]
-async fn a_header_chooses_the_acknowledgement_where_the_route_allows_it() {
+async fn a_header_chooses_the_acknowledgement_if_the_route_allows_it() {
     let layer = layer();
-    for (target, asked, status, reached) in [
+    for (target, requested, status, reached) in [
         ("/wh/choice", Some("accepted"), 200, Some("accepted")),
         ("/wh/choice", Some("soon"), 400, None),
         ("/wh/mail", Some("soon"), 200, Some("accepted")),
@@ -210,14 +213,14 @@ async fn a_header_chooses_the_acknowledgement_where_the_route_allows_it() {
         ("/pixel/mail", None, 200, None),
     ] {
         let mut request = request("POST", target, &[], "{}");
-        if let Some(asked) = asked {
+        if let Some(requested) = requested {
             request
                 .headers_mut()
-                .insert("x-rowmill-ack", HeaderValue::from_static(asked));
+                .insert("x-rowmill-ack", HeaderValue::from_static(requested));
         }
         let (answered, headers, _) = send(&layer, request).await;
         let header = headers.get("x-rowmill-ack").map(|value| value.to_str().unwrap());
-        assert_eq!((answered, header), (status, reached), "{target} {asked:?}");
+        assert_eq!((answered, header), (status, reached), "{target} {requested:?}");
     }
 }
 
@@ -284,7 +287,7 @@ async fn a_full_or_closed_writer_refuses_events_and_nothing_else() {
         let (status, headers, _) = send(&layer, request("POST", "/wh/mail", &[], "{}")).await;
         assert_eq!(status, 503);
         assert!(headers.contains_key(header::RETRY_AFTER));
-        // An image and a redirect are sent all the same.
+        // The layer still sends an image or a redirect.
         assert_eq!(send(&layer, request("GET", "/pixel/mail", &[], "")).await.0, 200);
         let redirect = "/redir/mail?to=https%3A%2F%2Fa.example";
         assert_eq!(send(&layer, request("GET", redirect, &[], "")).await.0, 302);
@@ -296,8 +299,12 @@ async fn a_full_or_closed_writer_refuses_events_and_nothing_else() {
 
 #[tokio::test]
 async fn a_writer_of_another_schema_is_an_error() {
-    let away: ClickHouseUrl = "http://127.0.0.1:1/stats".parse().unwrap();
-    let writer = Writer::start(&OTHER_SCHEMA, Servers::without_sync(away), &WriterOptions::default());
+    let unreachable: ClickHouseUrl = "http://127.0.0.1:1/stats".parse().unwrap();
+    let writer = Writer::start(
+        &OTHER_SCHEMA,
+        Servers::without_sync(unreachable),
+        &WriterOptions::default(),
+    );
     let error = EventLayer::<Mail>::new(writer).unwrap_err().to_string();
     assert!(
         error.contains("the tables [mail]") && error.contains("the tables []"),

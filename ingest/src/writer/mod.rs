@@ -39,13 +39,14 @@ use crate::{
     table::{Schema, Table, dead_letter::REJECTED},
     writer::refusal_counts::RejectionCounters,
 };
-/// What a writer's methods and options take and return.
+/// The types in the signatures of a writer's methods and options.
 pub use crate::{
     block::receipt::Receipt, budget::SpoolFull, deliver::ColumnChanges, lease::NodeStatus, spool::TableCounts,
     table::dead_letter::DeadLetter,
 };
 
-/// The minimum delay of the audit's comparison. With a shorter one, it would query without a pause.
+/// The minimum delay of the audit's comparison. With a shorter delay, the audit would query without
+/// a pause.
 const MIN_AUDIT_AFTER: Duration = Duration::from_millis(10);
 
 /// The ids of a writer that is about to run.
@@ -94,7 +95,7 @@ struct Shared {
     /// The schema state of each server.
     states: watch::Receiver<Vec<State>>,
     /// Counts the rejections of this writer's layers.
-    tally: RejectionCounters,
+    rejections: RejectionCounters,
     rejected_payload_bytes: usize,
     /// The runtime of the deliveries.
     runtime: Handle,
@@ -136,14 +137,14 @@ impl Writer {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn start(schema: &'static Schema, stores: impl Into<Servers>, options: &WriterOptions) -> Self {
+    pub fn start(schema: &'static Schema, servers: impl Into<Servers>, options: &WriterOptions) -> Self {
         let spool = Spool::in_memory(layouts(schema), options.limits());
         let record = lease::first_record(options.base(), None);
         let ids = Ids {
             generator: IdGenerator::new(record.base),
             record,
         };
-        Self::run(schema, spool, None, ids, stores.into(), options)
+        Self::run(schema, spool, None, ids, servers.into(), options)
     }
 
     /// Starts a writer as [`start`](Self::start) does, with a spool in `folder`: rows are also on
@@ -159,13 +160,13 @@ impl Writer {
     /// As [`start`](Self::start).
     pub fn open(
         schema: &'static Schema,
-        stores: impl Into<Servers>,
+        servers: impl Into<Servers>,
         options: &WriterOptions,
         folder: &Path,
     ) -> Result<Self, SpoolError> {
         let base = options.base();
         let (spool, log) = Spool::open(folder, layouts(schema), options.limits())?;
-        // Opened under the folder's lock, so that no other process writes the file.
+        // This process holds the folder's lock, so no other process writes the file.
         let (file, earlier) = IdFile::open(folder).map_err(|error| {
             spool.stop();
             SpoolError::Io(folder.to_owned(), error)
@@ -175,7 +176,7 @@ impl Writer {
             generator: IdGenerator::with_file(file, record),
             record,
         };
-        Ok(Self::run(schema, spool, Some(log), ids, stores.into(), options))
+        Ok(Self::run(schema, spool, Some(log), ids, servers.into(), options))
     }
 
     fn run(
@@ -183,7 +184,7 @@ impl Writer {
         spool: Spool,
         log: Option<thread::JoinHandle<()>>,
         ids: Ids,
-        stores: Servers,
+        servers: Servers,
         options: &WriterOptions,
     ) -> Self {
         let mut syncs = JoinSet::new();
@@ -191,7 +192,7 @@ impl Writer {
             .insert_quorum
             .map(|quorum| quorum.settings(options.insert_timeout));
         let settings = quorum.unwrap_or_default();
-        let states = sync::start(stores, schema, options.rejected_days, settings, &mut syncs);
+        let states = sync::start(servers, schema, options.rejected_days, settings, &mut syncs);
         let generator = Arc::new(ids.generator);
         let lease = lease::start(
             Arc::clone(&generator),
@@ -215,7 +216,7 @@ impl Writer {
             Changes::new(options.column_changes.clone(), schema),
             audit,
         );
-        // The log is written until the deliveries end.
+        // The log thread runs until the deliveries end.
         let delivery = Arc::new(StopAfter(delivery, spool.clone()));
         let mut deliveries = JoinSet::new();
         for reader in spool.readers() {
@@ -227,7 +228,7 @@ impl Writer {
                 spool,
                 schema,
                 states,
-                tally: RejectionCounters::default(),
+                rejections: RejectionCounters::default(),
                 rejected_payload_bytes: options.rejected_payload_bytes,
                 runtime: Handle::current(),
                 ids: generator,
@@ -290,9 +291,9 @@ impl Writer {
     ///
     /// As [`append`](Self::append); dead letters take at most an eighth of the memory and of the
     /// disk.
-    pub fn reject(&self, letter: &DeadLetter<'_>, ack: Ack) -> Result<Receipt, SpoolFull> {
+    pub fn reject(&self, dead_letter: &DeadLetter<'_>, ack: Ack) -> Result<Receipt, SpoolFull> {
         let max_payload_bytes = self.rejected_payload_bytes();
-        self.append(&REJECTED, ack, |out| letter.encode(max_payload_bytes, out))
+        self.append(&REJECTED, ack, |out| dead_letter.encode(max_payload_bytes, out))
     }
 
     /// Returns the runtime for work that event loops do not wait for.
@@ -300,14 +301,14 @@ impl Writer {
         &self.shared.runtime
     }
 
-    /// Returns how many bytes of a payload a dead letter keeps.
+    /// Returns the maximum number of payload bytes that a dead letter keeps.
     pub(crate) fn rejected_payload_bytes(&self) -> usize {
         self.shared.rejected_payload_bytes
     }
 
     fn schema_state(&self) -> SchemaState {
         let states = self.shared.states.borrow();
-        let is_any = |is_so: fn(&State) -> bool| states.iter().any(is_so);
+        let is_any = |is_match: fn(&State) -> bool| states.iter().any(is_match);
         if is_any(|state| matches!(state, State::Ready(_))) {
             SchemaState::Ready
         } else if is_any(|state| matches!(state, State::Refused(_))) {
@@ -318,28 +319,28 @@ impl Writer {
     }
 
     /// Waits until a server's tables match the schema and ids have a node number, or every server
-    /// has failed, or `within` has elapsed. Rows are accepted throughout and afterwards, and sent
+    /// has failed, or `max_wait` has elapsed. Rows are accepted throughout and afterwards, and sent
     /// to the first server that becomes ready.
     ///
     /// # Errors
     ///
     /// No server is ready, and at least one has responded: the database and the schema differ, or
     /// ClickHouse refuses to create the missing parts.
-    pub async fn synced(&self, within: Duration) -> Result<SchemaState, Arc<SyncError>> {
+    pub async fn synced(&self, max_wait: Duration) -> Result<SchemaState, Arc<SyncError>> {
         let mut states = self.shared.states.clone();
-        let is_told = |states: &Vec<State>| {
+        let is_decided = |states: &Vec<State>| {
             let is_known = |state: &State| !matches!(state, State::Unknown);
             states.iter().any(|state| matches!(state, State::Ready(_))) || states.iter().all(is_known)
         };
         let mut lease = self.shared.lease.clone();
-        let all_told = async {
-            _ = states.wait_for(is_told).await;
+        let all_decided = async {
+            _ = states.wait_for(is_decided).await;
             if self.schema_state() == SchemaState::Ready {
                 _ = lease.wait_for(|lease| lease.is_settled).await;
             }
         };
-        // After a timeout, the state is the one that is known so far.
-        _ = timeout(within, all_told).await;
+        // After a timeout, return the state known so far.
+        _ = timeout(max_wait, all_decided).await;
         let state = self.schema_state();
         let refusal = states.borrow().iter().find_map(|state| match state {
             State::Refused(error) => Some(Arc::clone(error)),
@@ -380,8 +381,8 @@ impl Writer {
         self.shared.spool.rest();
     }
 
-    /// Returns the writer's status. It copies the counters of each table, so call it for a probe or
-    /// a scrape, not for each event.
+    /// Returns the writer's status. Each call copies the counters of all tables, so call it for a
+    /// probe or a scrape, not for each event.
     ///
     /// ```
     /// use rowmill_ingest::{Writer, schema::SchemaState};
@@ -398,7 +399,7 @@ impl Writer {
         WriterStatus {
             schema: self.schema_state(),
             tables: self.counters(),
-            rejections: self.shared.tally.counts(),
+            rejections: self.shared.rejections.counts(),
             node: NodeStatus {
                 node: self.shared.ids.base().node(),
                 clashes: self.shared.lease.borrow().clashes,
@@ -431,11 +432,11 @@ impl Writer {
         &self.shared.ids
     }
 
-    pub(crate) fn tally(&self) -> &RejectionCounters {
-        &self.shared.tally
+    pub(crate) fn rejections(&self) -> &RejectionCounters {
+        &self.shared.rejections
     }
 
-    /// Stops accepting rows, waits at most for `within` until ClickHouse has all accepted rows, and
+    /// Stops accepting rows, waits at most `max_wait` until ClickHouse has all accepted rows, and
     /// stops the deliveries.
     ///
     /// Remaining rows are in the folder for the next process. Without a folder, they are lost when
@@ -452,8 +453,8 @@ impl Writer {
     ///     report.is_complete() || report.is_kept
     /// }
     /// ```
-    pub async fn drain(&self, within: Duration) -> DrainReport {
-        self.drain_until(sleep(within)).await
+    pub async fn drain(&self, max_wait: Duration) -> DrainReport {
+        self.drain_until(sleep(max_wait)).await
     }
 
     /// Drains as [`drain`](Self::drain) does, until `deadline` completes.
@@ -516,7 +517,7 @@ fn layouts(schema: &Schema) -> TableLayouts {
     }
 }
 
-/// The rows that [`Writer::drain`] could not bring to ClickHouse.
+/// The rows that [`Writer::drain`] could not deliver to ClickHouse.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DrainReport {
     /// The tables with remaining rows.

@@ -11,7 +11,7 @@ use crate::{
     table::dead_letter::{DEFAULT_DAYS, DEFAULT_PAYLOAD_BYTES},
 };
 
-/// How rows are collected into blocks, and delivered.
+/// The options for the collection of rows into blocks, and for their delivery.
 ///
 /// ```
 /// use std::time::Duration;
@@ -27,8 +27,8 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct WriterOptions {
     /// Rows after which a block is sealed, at most a million. Each insert creates a part on
-    /// ClickHouse's disk whatever its size; ClickHouse's documentation recommends inserts of 100
-    /// 000 rows.
+    /// ClickHouse's disk whatever its size; ClickHouse's documentation recommends inserts of
+    /// 100 000 rows.
     pub block_rows: usize,
     /// Bytes after which a block is sealed. With 10 MiB, an insert of wide rows does not take long
     /// to send again, and memory under full load stays at some 64 MiB: the open block, the block
@@ -38,13 +38,13 @@ pub struct WriterOptions {
     /// Time after which a block is sealed, counted from its first row. One second is short enough
     /// to watch a dashboard, and creates at most one part per second and table.
     pub block_age: Duration,
-    /// Memory that all rows and all requests in flight may take. One table has at most as much of
-    /// it as is free for all others, and so have all requests together. Without a folder, the rows
-    /// are all those that ClickHouse has not confirmed; 256 MiB hold a few thousand events per
-    /// second during a restart of ClickHouse that takes a minute.
+    /// Memory that all rows and all requests in flight may use. One table, or all requests
+    /// together, may use at most as much as is free for all others. Without a folder, the memory
+    /// contains all rows that ClickHouse has not confirmed; 256 MiB are enough for a few thousand
+    /// events per second during a restart of ClickHouse that takes a minute.
     pub memory_bytes: usize,
-    /// Disk space that all segments of the spool may take. One table has at most as much of it as
-    /// is free for all others.
+    /// Disk space that all segments of the spool may use. One table may use at most as much as is
+    /// free for all others.
     pub disk_bytes: u64,
     /// Concurrent inserts over all tables. Two keep ClickHouse busy while one is in transit, and
     /// limit the rate of a backlog.
@@ -60,15 +60,16 @@ pub struct WriterOptions {
     /// Days after which ClickHouse removes a dead letter from the table `rejected`; 0 keeps dead
     /// letters permanently. A TTL of another form, set by the operator, is not changed.
     pub rejected_days: u32,
-    /// How many bytes of a payload a dead letter keeps. The recorded length and hash are those of
-    /// the whole payload.
+    /// The maximum number of payload bytes that a dead letter keeps. The recorded length and hash
+    /// are those of the whole payload.
     pub rejected_payload_bytes: usize,
     /// The node number in the ids of this process, 0 to 511, which no other process that fills the
     /// same tables may have. `None`: a free number is leased in the table `rowmill_nodes`. Until
-    /// ClickHouse is available, ids come from a random part of the places that no number has.
+    /// ClickHouse is available, ids come from a random part of the range that no node number uses.
     pub node: Option<u16>,
     /// The time from the confirmation of a row to the audit, which compares counts with the table;
-    /// at least 10 ms. `None`: no audit. See [`TableCounts::audit_missing`](crate::writer::TableCounts::audit_missing).
+    /// at least 10 ms. `None`: no audit. See
+    /// [`TableCounts::audit_missing`](crate::writer::TableCounts::audit_missing).
     pub audit_after: Option<Duration>,
 }
 

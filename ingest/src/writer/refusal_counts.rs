@@ -1,6 +1,6 @@
 //! Counters of rejected requests and events, by reason.
 //!
-//! Only failures are counted. A count takes a search in a short list and an atomic addition: no
+//! Only rejections have counters. A count is a search in a short list and an atomic addition: no
 //! lock, no allocation.
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -48,20 +48,20 @@ pub struct RejectionCounts {
     /// Rejected requests, by response status.
     pub requests: Vec<(u16, u64)>,
     /// Events that did not become rows, by their (first) reason, whatever the response was: a pixel
-    /// request gets its image all the same.
+    /// request still gets its image.
     pub events: Vec<(&'static str, u64)>,
 }
 
 impl RejectionCounters {
     /// Counts a response, if it is a rejection.
-    pub(crate) fn answered(&self, status: StatusCode) {
+    pub(crate) fn count_response(&self, status: StatusCode) {
         if status.is_client_error() || status.is_server_error() {
-            self.refused(status);
+            self.count_status(status);
         }
     }
 
     #[cold]
-    fn refused(&self, status: StatusCode) {
+    fn count_status(&self, status: StatusCode) {
         if let Some(at) = STATUSES.iter().position(|known| *known == status.as_u16()) {
             self.requests[at].fetch_add(1, Ordering::Relaxed);
         }
@@ -69,13 +69,13 @@ impl RejectionCounters {
 
     /// Counts a rejected event.
     #[cold]
-    pub(crate) fn refused_event(&self, code: &str) {
-        self.refused_events(code, 1);
+    pub(crate) fn count_event(&self, code: &str) {
+        self.count_events(code, 1);
     }
 
     /// Counts events that were rejected for one reason.
     #[cold]
-    pub(crate) fn refused_events(&self, code: &str, count: u64) {
+    pub(crate) fn count_events(&self, code: &str, count: u64) {
         let at = CODES.iter().position(|known| *known == code).unwrap_or(CODES.len() - 1);
         self.events[at].fetch_add(count, Ordering::Relaxed);
     }
@@ -104,7 +104,7 @@ mod tests {
             at: 0,
             kind: ErrorKind::PathsTooLong,
         };
-        for problem in [
+        for error in [
             P::Syntax(syntax),
             P::OutOfRange,
             P::NotAnInteger,
@@ -121,20 +121,20 @@ mod tests {
             P::OverMaxBytes(1),
             P::FarOffDate,
         ] {
-            assert!(CODES.contains(&problem.code()), "{problem:?}");
+            assert!(CODES.contains(&error.code()), "{error:?}");
         }
     }
 
     #[test]
-    fn what_is_refused_is_counted_by_its_reason() {
-        let tally = RejectionCounters::default();
+    fn rejections_are_counted_by_reason() {
+        let rejections = RejectionCounters::default();
         for status in [200, 302, 404, 404, 418, 503] {
-            tally.answered(StatusCode::from_u16(status).unwrap_or_default());
+            rejections.count_response(StatusCode::from_u16(status).unwrap_or_default());
         }
         for code in ["json", "wrong-kind", "new-one"] {
-            tally.refused_event(code);
+            rejections.count_event(code);
         }
-        let RejectionCounts { requests, events } = tally.counts();
+        let RejectionCounts { requests, events } = rejections.counts();
         assert_eq!(
             requests,
             [(400, 0), (404, 2), (408, 0), (413, 0), (415, 0), (429, 0), (503, 1)]

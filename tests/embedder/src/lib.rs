@@ -1,4 +1,4 @@
-//! A service with one route and the layers of the folder `schemas` around it.
+//! The tables of the folder `schemas`, and a service for their layers.
 
 use std::convert::Infallible;
 

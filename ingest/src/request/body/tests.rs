@@ -1,4 +1,4 @@
-//! Bodies by their declared types and by their texts.
+//! Parses bodies of each declared type and text.
 
 use super::*;
 
@@ -27,7 +27,7 @@ fn form(text: &str) -> Result<Payload<'_>, BodyError> {
 }
 
 #[test]
-fn takes_the_type_from_the_extension_before_the_header() {
+fn the_extension_overrides_the_header() {
     let extension = |extension| Declared {
         extension: Some(extension),
         ..of_type("text/plain")
@@ -51,7 +51,7 @@ fn takes_the_type_from_the_extension_before_the_header() {
 }
 
 #[test]
-fn knows_json_by_its_type_in_any_case() {
+fn detects_json_by_its_type_in_any_case() {
     for content_type in [
         "application/json",
         "APPLICATION/JSON",
@@ -63,7 +63,7 @@ fn knows_json_by_its_type_in_any_case() {
 }
 
 #[test]
-fn knows_json_by_its_brace_whatever_the_type() {
+fn detects_json_by_its_brace_whatever_the_type() {
     for content_type in [
         "text/plain;charset=UTF-8",
         "application/x-www-form-urlencoded",
@@ -77,7 +77,7 @@ fn knows_json_by_its_brace_whatever_the_type() {
 }
 
 #[test]
-fn takes_a_form_by_its_text_where_the_type_allows_one() {
+fn accepts_text_that_looks_like_a_form_if_the_type_allows_a_form() {
     let forms = [
         "a=1",
         "a",
@@ -118,7 +118,7 @@ fn takes_a_form_by_its_text_where_the_type_allows_one() {
 }
 
 #[test]
-fn refuses_a_text_that_is_no_form() {
+fn rejects_text_that_is_not_a_form() {
     let texts: [&[u8]; 12] = [
         b"5",
         b"null",
@@ -150,7 +150,7 @@ fn refuses_a_text_that_is_no_form() {
 }
 
 #[test]
-fn refuses_other_types_unless_the_body_is_an_object() {
+fn rejects_other_types_unless_the_body_is_an_object() {
     for content_type in [
         "text/csv",
         "application/xml",
@@ -183,7 +183,7 @@ fn refuses_other_types_unless_the_body_is_an_object() {
 }
 
 #[test]
-fn takes_an_empty_body_but_not_as_json() {
+fn accepts_an_empty_body_but_not_as_json() {
     assert_eq!(parse(Declared::default(), b""), Ok(Payload::Empty));
     assert_eq!(
         parse(of_type("application/x-www-form-urlencoded"), b""),
@@ -193,7 +193,7 @@ fn takes_an_empty_body_but_not_as_json() {
 }
 
 #[test]
-fn refuses_a_malformed_type() {
+fn rejects_a_malformed_type() {
     let malformed = [
         "foo",
         "foo/",
@@ -229,7 +229,7 @@ fn refuses_a_malformed_type() {
 }
 
 #[test]
-fn honours_the_charset() {
+fn decodes_the_declared_charset() {
     let cyrillic = of_type("application/json; charset=windows-1251");
     assert_eq!(parse(cyrillic, b"{\"a\":\"\xef\"}"), json("{\"a\":\"п\"}"));
     let form_in_koi = of_type("application/x-www-form-urlencoded; Charset=\"KOI8-R\"");
@@ -245,7 +245,7 @@ fn honours_the_charset() {
 }
 
 #[test]
-fn borrows_utf8_and_replaces_what_is_not() {
+fn borrows_utf8_and_replaces_invalid_bytes() {
     assert!(matches!(parse(Declared::default(), b"{}"), Ok(Payload::Json(_))));
     assert_eq!(
         parse(Declared::default(), b"{\"a\":\"\xff\"}"),
@@ -255,14 +255,14 @@ fn borrows_utf8_and_replaces_what_is_not() {
 }
 
 #[test]
-fn refuses_a_byte_order_mark_before_json_only() {
+fn rejects_a_byte_order_mark_before_json_only() {
     let body = "\u{feff}{\"a\":1}".as_bytes();
     assert_eq!(parse(of_type("application/json"), body), Err(BodyError::ByteOrderMark));
     assert_eq!(parse(of_type("text/plain"), body), Err(BodyError::ByteOrderMark));
 }
 
 #[test]
-fn refuses_what_it_cannot_unpack() {
+fn rejects_compressed_and_multipart_bodies() {
     let encoded = |encoding: &'static str| Declared {
         content_encoding: Some(encoding.as_bytes()),
         ..Declared::default()

@@ -16,7 +16,7 @@ use crate::{
     table::{Column, ColumnKind, Format, shape::Shape},
 };
 
-mod ahead;
+mod prefetch;
 
 const COLUMN: Column = Column::new("x", "UInt8", "`x` UInt8", ColumnKind::Plain);
 static IN_ROWS: [Column; 1] = [COLUMN];
@@ -37,7 +37,7 @@ static A: Table = table("a", 0, &IN_ROWS);
 static B: Table = table("b", 1, &IN_COLUMNS);
 static SCHEMA: Schema = Schema { tables: &[&A, &B] };
 
-/// The same table in a later program, with one more column before the other.
+/// The columns of `B` in a later program, with one more column before `x`.
 static LATER_COLUMNS: [Column; 2] = [
     Column::new("w", "UInt8", "`w` UInt8", ColumnKind::Plain).shaped(Shape::Fixed(1)),
     COLUMN.shaped(Shape::Fixed(1)),
@@ -63,47 +63,47 @@ impl Insert {
 /// A proxy's response to a body that is too large for it.
 const TOO_LARGE: u32 = 1_000_001;
 
-/// A response of a service that is not ClickHouse.
-const SOMEBODY_ELSE: u32 = 1_000_002;
+/// The response of another service.
+const NOT_CLICKHOUSE: u32 = 1_000_002;
 
 /// A server that records the inserts and answers each with the result of `script`: a ClickHouse
 /// error number, or 0 for success.
 #[derive(Clone)]
-struct FakeStore {
+struct FakeServer {
     address: SocketAddr,
     inserts: Arc<StdMutex<Vec<Insert>>>,
     /// One permit for each response that may be sent.
-    answers: Arc<Semaphore>,
+    responses: Arc<Semaphore>,
     /// The time that each insert takes.
-    takes: Duration,
+    insert_time: Duration,
 }
 
-impl FakeStore {
+impl FakeServer {
     async fn start(script: impl Fn(&Insert, usize) -> u32 + Copy + Send + Sync + 'static) -> Self {
         Self::start_slow(Duration::ZERO, script).await
     }
 
     async fn start_slow(
-        takes: Duration,
+        insert_time: Duration,
         script: impl Fn(&Insert, usize) -> u32 + Copy + Send + Sync + 'static,
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let store = Self {
+        let server = Self {
             address: listener.local_addr().unwrap(),
             inserts: Arc::default(),
-            answers: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
-            takes,
+            responses: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
+            insert_time,
         };
-        let served = store.clone();
+        let served = server.clone();
         tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                let store = served.clone();
-                let service = service_fn(move |request| answer(store.clone(), request, script));
+                let server = served.clone();
+                let service = service_fn(move |request| answer(server.clone(), request, script));
                 tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
             }
         });
-        store
+        server
     }
 
     fn url(&self) -> ClickHouseUrl {
@@ -111,7 +111,7 @@ impl FakeStore {
     }
 
     /// Returns the server, without a sync of its tables.
-    fn stores(&self) -> Servers {
+    fn servers(&self) -> Servers {
         Servers::without_sync(self.url())
     }
 
@@ -122,7 +122,7 @@ impl FakeStore {
 }
 
 async fn answer(
-    store: FakeStore,
+    server: FakeServer,
     request: Request<Incoming>,
     script: impl Fn(&Insert, usize) -> u32,
 ) -> Result<Response<FullBody<Bytes>>, Infallible> {
@@ -135,7 +135,7 @@ async fn answer(
         let unknown = Response::builder().status(404);
         return Ok(unknown.body("Code: 60. DB::Exception: no such table".into()).unwrap());
     }
-    // Each attempt has a different query id.
+    // Each try has a different query id.
     let query_id = parameters.remove("query_id").unwrap_or_default();
     // The body of a query is its text.
     if !parameters.contains_key("query") && body.windows(14).any(|text| text == b"system.columns") {
@@ -145,19 +145,19 @@ async fn answer(
         return Ok(Response::new(table.map(columns_of).unwrap_or_default().into()));
     }
     let code = {
-        let mut inserts = store.inserts.lock().unwrap();
+        let mut inserts = server.inserts.lock().unwrap();
         inserts.push(Insert { parameters, body });
         script(&inserts[inserts.len() - 1], inserts.len())
     };
-    store.answers.acquire().await.unwrap().forget();
-    sleep(store.takes).await;
-    if code == SOMEBODY_ELSE {
+    server.responses.acquire().await.unwrap().forget();
+    sleep(server.insert_time).await;
+    if code == NOT_CLICKHOUSE {
         return Ok(Response::new("<html>welcome</html>".into()));
     }
     let (status, text) = match code {
         0 => (200, String::new()),
         TOO_LARGE => (413, "<html>too large</html>".to_owned()),
-        code => (500, format!("Code: {code}. DB::Exception: as the test wants it")),
+        code => (500, format!("Code: {code}. DB::Exception: an error of the test")),
     };
     let response = Response::builder()
         .status(status)
@@ -194,17 +194,17 @@ fn put(writer: &Writer, table: &'static Table, row: u8) -> Result<(), SpoolFull>
     writer.append(table, Ack::Accepted, |out| out.push(row)).map(drop)
 }
 
-const SOON: Duration = Duration::from_secs(10);
+const MAX_WAIT: Duration = Duration::from_secs(10);
 
 #[tokio::test]
-async fn each_try_sends_the_same_bytes_under_the_same_token() {
+async fn each_try_sends_the_same_bytes_and_token() {
     // TOO_MANY_PARTS, then MEMORY_LIMIT_EXCEEDED, then success.
-    let store = FakeStore::start(|_, n| [252, 241, 0][n - 1]).await;
-    let writer = Writer::start(&SCHEMA, store.stores(), &options());
+    let server = FakeServer::start(|_, n| [252, 241, 0][n - 1]).await;
+    let writer = Writer::start(&SCHEMA, server.servers(), &options());
     put(&writer, &A, 1).unwrap();
-    assert!(writer.drain(SOON).await.is_complete());
+    assert!(writer.drain(MAX_WAIT).await.is_complete());
 
-    let inserts = store.inserts(&A);
+    let inserts = server.inserts(&A);
     assert_eq!(inserts.len(), 3);
     assert!(inserts.iter().all(|insert| *insert == inserts[0]));
     let parameters = &inserts[0].parameters;
@@ -225,30 +225,30 @@ async fn each_try_sends_the_same_bytes_under_the_same_token() {
 
 #[tokio::test]
 async fn rows_without_ids_get_more_time_and_the_same_token_after_time_outs() {
-    let store = FakeStore::start_slow(Duration::from_millis(500), |_, _| 0).await;
+    let server = FakeServer::start_slow(Duration::from_millis(500), |_, _| 0).await;
     let options = WriterOptions {
         insert_timeout: Duration::from_millis(150),
         ..options()
     };
-    let writer = Writer::start(&SCHEMA, store.stores(), &options);
+    let writer = Writer::start(&SCHEMA, server.servers(), &options);
     for row in 0..4 {
         put(&writer, &A, row).unwrap();
     }
-    assert!(writer.drain(SOON).await.is_complete());
-    let inserts = store.inserts(&A);
+    assert!(writer.drain(MAX_WAIT).await.is_complete());
+    let inserts = server.inserts(&A);
     assert!(inserts.len() > 2, "{inserts:?}");
     assert!(inserts.iter().all(|insert| *insert == inserts[0]), "{inserts:?}");
     assert_eq!(writer.counters()[0].rows_inserted, 4);
 }
 
 #[tokio::test]
-async fn rows_go_in_columns_where_their_types_allow_it() {
-    // MEMORY_LIMIT_EXCEEDED at first: the next attempt is the same.
-    let store = FakeStore::start(|_, n| if n < 3 { 241 } else { 0 }).await;
-    let writer = Writer::start(&SCHEMA, store.stores(), &options());
+async fn rows_are_sent_as_columns_if_their_types_allow_it() {
+    // MEMORY_LIMIT_EXCEEDED at first: the next try sends the same bytes.
+    let server = FakeServer::start(|_, n| if n < 3 { 241 } else { 0 }).await;
+    let writer = Writer::start(&SCHEMA, server.servers(), &options());
     put(&writer, &B, 0x77).unwrap();
-    assert!(writer.drain(SOON).await.is_complete());
-    let inserts = store.inserts(&B);
+    assert!(writer.drain(MAX_WAIT).await.is_complete());
+    let inserts = server.inserts(&B);
     assert_eq!(inserts.len(), 3);
     assert!(inserts.iter().all(|insert| *insert == inserts[0]));
     assert_eq!(inserts[0].parameters["query"], "INSERT INTO `b` (`x`) FORMAT Native");
@@ -261,41 +261,41 @@ async fn rows_go_in_columns_where_their_types_allow_it() {
 }
 
 #[tokio::test]
-async fn rows_that_are_not_what_their_types_say_go_as_they_are() {
-    let store = FakeStore::start(|_, _| 0).await;
-    let writer = Writer::start(&SCHEMA, store.stores(), &options());
+async fn rows_that_do_not_match_their_types_are_sent_as_rows() {
+    let server = FakeServer::start(|_, _| 0).await;
+    let writer = Writer::start(&SCHEMA, server.servers(), &options());
     let receipt = writer.append(&B, Ack::Accepted, |out| out.extend_from_slice(b"\x77\x78"));
     assert!(receipt.is_ok());
-    assert!(writer.drain(SOON).await.is_complete());
-    let inserts = store.inserts(&B);
+    assert!(writer.drain(MAX_WAIT).await.is_complete());
+    let inserts = server.inserts(&B);
     assert_eq!(inserts.len(), 1);
     assert_eq!(inserts[0].parameters["query"], "INSERT INTO `b` (`x`) FORMAT RowBinary");
     assert!(inserts[0].body.ends_with(b"\x77\x78"));
 }
 
 #[tokio::test]
-async fn rows_of_an_earlier_process_go_with_their_own_columns_and_types() {
+async fn rows_of_an_earlier_process_are_sent_with_their_own_columns_and_types() {
     let folder = tempfile::tempdir().unwrap();
     let query = |insert: &Insert| insert.parameters["query"].clone();
     let token = |insert: &Insert| insert.parameters["insert_deduplication_token"].clone();
     // TABLE_IS_READ_ONLY, as long as the first process runs.
-    let store = FakeStore::start(|_, _| 242).await;
-    let writer = Writer::open(&SCHEMA, store.stores(), &options(), folder.path()).unwrap();
+    let server = FakeServer::start(|_, _| 242).await;
+    let writer = Writer::open(&SCHEMA, server.servers(), &options(), folder.path()).unwrap();
     put(&writer, &B, 0x77).unwrap();
-    while store.inserts(&B).is_empty() {
+    while server.inserts(&B).is_empty() {
         sleep(Duration::from_millis(1)).await;
     }
     assert!(!writer.drain(Duration::ZERO).await.is_complete());
-    let before = store.inserts(&B);
+    let before = server.inserts(&B);
     assert_eq!(query(&before[0]), "INSERT INTO `b` (`x`) FORMAT Native");
     drop(writer);
 
-    let store = FakeStore::start(|_, _| 0).await;
-    let writer = Writer::open(&LATER_SCHEMA, store.stores(), &options(), folder.path()).unwrap();
+    let server = FakeServer::start(|_, _| 0).await;
+    let writer = Writer::open(&LATER_SCHEMA, server.servers(), &options(), folder.path()).unwrap();
     let later = writer.append(&LATER_B, Ack::Accepted, |out| out.extend_from_slice(b"\x11\x22"));
     assert!(later.is_ok());
-    assert!(writer.drain(SOON).await.is_complete());
-    let inserts = store.inserts(&B);
+    assert!(writer.drain(MAX_WAIT).await.is_complete());
+    let inserts = server.inserts(&B);
     assert_eq!(
         inserts.iter().map(query).collect::<Vec<_>>(),
         [
@@ -312,14 +312,14 @@ async fn rows_of_an_earlier_process_go_with_their_own_columns_and_types() {
 }
 
 #[tokio::test]
-async fn a_table_in_trouble_delays_no_other_and_loses_nothing() {
+async fn a_failing_table_delays_no_other_table_and_loses_no_row() {
     // UNKNOWN_TABLE or NETWORK_ERROR for one table, at first.
     for code in [60, 210] {
         let missing = move |insert: &Insert, n| if insert.is_into(&A) && n < 3 { code } else { 0 };
-        let store = FakeStore::start(missing).await;
-        let writer = Writer::start(&SCHEMA, store.stores(), &options());
+        let server = FakeServer::start(missing).await;
+        let writer = Writer::start(&SCHEMA, server.servers(), &options());
         put(&writer, &A, 1).unwrap();
-        while store.inserts(&A).is_empty() {
+        while server.inserts(&A).is_empty() {
             sleep(Duration::from_millis(1)).await;
         }
         put(&writer, &B, 2).unwrap();
@@ -327,15 +327,15 @@ async fn a_table_in_trouble_delays_no_other_and_loses_nothing() {
             sleep(Duration::from_millis(1)).await;
         }
         assert_eq!(writer.counters()[0].rows_pending, 1);
-        assert!(writer.drain(SOON).await.is_complete());
+        assert!(writer.drain(MAX_WAIT).await.is_complete());
         assert_eq!(writer.counters()[0].rows_inserted, 1);
     }
 }
 
 #[tokio::test]
-async fn a_refused_row_costs_itself_alone() {
-    // CANNOT_READ_ALL_DATA if 0x77 is among the one-byte rows; the compressed body contains them as
-    // they are.
+async fn a_refused_row_does_not_affect_other_rows() {
+    // CANNOT_READ_ALL_DATA if 0x77 is among the one-byte rows; the compressed body contains them
+    // verbatim.
     let refusing = |insert: &Insert, _| {
         if insert.is_into(&A) && insert.body.contains(&0x77) {
             33
@@ -343,8 +343,8 @@ async fn a_refused_row_costs_itself_alone() {
             0
         }
     };
-    let store = FakeStore::start(refusing).await;
-    let writer = Writer::start(&SCHEMA, store.stores(), &options());
+    let server = FakeServer::start(refusing).await;
+    let writer = Writer::start(&SCHEMA, server.servers(), &options());
     for row in [1, 2, 0x77, 4, 5, 6] {
         put(&writer, &A, row).unwrap();
     }
@@ -354,42 +354,38 @@ async fn a_refused_row_costs_itself_alone() {
     let counts = writer.counters();
     assert_eq!((counts[0].rows_inserted, counts[0].rows_refused), (5, 1));
     assert_eq!(counts[2].rows_inserted, 1);
-    let tokens: Vec<_> = store
+    let tokens: Vec<_> = server
         .inserts(&A)
         .iter()
         .map(|insert| insert.parameters["insert_deduplication_token"].clone())
         .collect();
     let distinct: std::collections::HashSet<_> = tokens.iter().collect();
-    assert_eq!(
-        tokens.len(),
-        distinct.len(),
-        "no part is sent under another one's token"
-    );
+    assert_eq!(tokens.len(), distinct.len(), "each part has its own token");
 }
 
 #[tokio::test]
 async fn what_is_too_large_is_sent_in_smaller_parts() {
-    // A proxy's status 413 for more than three rows together.
+    // A proxy responds 413 to more than three rows together.
     let too_large = |insert: &Insert, _| {
         let rows = insert.body.iter().filter(|byte| **byte == 0x77).count();
         if insert.is_into(&A) && rows > 3 { TOO_LARGE } else { 0 }
     };
-    let store = FakeStore::start(too_large).await;
-    let writer = Writer::start(&SCHEMA, store.stores(), &options());
+    let server = FakeServer::start(too_large).await;
+    let writer = Writer::start(&SCHEMA, server.servers(), &options());
     for _ in 0..20 {
         put(&writer, &A, 0x77).unwrap();
     }
-    assert!(writer.drain(SOON).await.is_complete());
+    assert!(writer.drain(MAX_WAIT).await.is_complete());
     let counts = &writer.counters()[0];
     assert_eq!((counts.rows_inserted, counts.rows_refused), (20, 0));
 }
 
 #[tokio::test]
-async fn a_row_that_is_too_large_alone_is_a_dead_letter() {
-    let store = FakeStore::start(|insert: &Insert, _| if insert.is_into(&A) { TOO_LARGE } else { 0 }).await;
-    let writer = Writer::start(&SCHEMA, store.stores(), &options());
+async fn a_single_row_that_is_too_large_becomes_a_dead_letter() {
+    let server = FakeServer::start(|insert: &Insert, _| if insert.is_into(&A) { TOO_LARGE } else { 0 }).await;
+    let writer = Writer::start(&SCHEMA, server.servers(), &options());
     put(&writer, &A, 0x77).unwrap();
-    assert!(writer.drain(SOON).await.is_complete());
+    assert!(writer.drain(MAX_WAIT).await.is_complete());
     assert_eq!(
         (writer.counters()[0].rows_refused, writer.counters()[2].rows_inserted),
         (1, 1)
@@ -398,15 +394,15 @@ async fn a_row_that_is_too_large_alone_is_a_dead_letter() {
 
 #[tokio::test]
 async fn an_answer_that_does_not_confirm_the_insert_is_no_success() {
-    let store = FakeStore::start(|_, n| if n < 3 { SOMEBODY_ELSE } else { 0 }).await;
-    let writer = Writer::start(&SCHEMA, store.stores(), &options());
+    let server = FakeServer::start(|_, n| if n < 3 { NOT_CLICKHOUSE } else { 0 }).await;
+    let writer = Writer::start(&SCHEMA, server.servers(), &options());
     put(&writer, &A, 1).unwrap();
-    while store.inserts(&A).len() < 2 {
+    while server.inserts(&A).len() < 2 {
         sleep(Duration::from_millis(1)).await;
     }
     assert_eq!(writer.counters()[0].rows_inserted, 0);
-    assert!(writer.drain(SOON).await.is_complete());
-    let inserts = store.inserts(&A);
+    assert!(writer.drain(MAX_WAIT).await.is_complete());
+    let inserts = server.inserts(&A);
     assert_eq!((inserts.len(), writer.counters()[0].rows_inserted), (3, 1));
     assert!(inserts.iter().all(|insert| *insert == inserts[0]));
 }
@@ -417,16 +413,15 @@ async fn rows_that_are_refused_without_end_do_not_hold_those_that_come_later() {
         let is_bad = insert.body.contains(&0x77);
         if insert.is_into(&A) && is_bad { 33 } else { 0 }
     };
-    let store = FakeStore::start(refusing).await;
-    let writer = Writer::start(&SCHEMA, store.stores(), &options());
+    let server = FakeServer::start(refusing).await;
+    let writer = Writer::start(&SCHEMA, server.servers(), &options());
     for _ in 0..130 {
         put(&writer, &A, 0x77).unwrap();
     }
     while writer.counters()[0].rows_refused < 100 {
         sleep(Duration::from_millis(1)).await;
     }
-    // After a hundred refusals without an accepted row, the cause may be the table. Then a row is
-    // accepted.
+    // After a hundred refusals, the delivery holds the table's rows until ClickHouse accepts one.
     put(&writer, &A, 1).unwrap();
     while writer.counters()[0].rows_pending > 0 {
         sleep(Duration::from_millis(1)).await;
@@ -439,10 +434,10 @@ async fn rows_that_are_refused_without_end_do_not_hold_those_that_come_later() {
 async fn a_restart_does_not_give_a_table_that_refuses_every_row_a_hundred_more() {
     let folder = tempfile::tempdir().unwrap();
     let refusing = |insert: &Insert, _| if insert.is_into(&A) { 33 } else { 0 };
-    let store = FakeStore::start(refusing).await;
+    let server = FakeServer::start(refusing).await;
     let mut refused = 0;
     for start in 0..4 {
-        let writer = Writer::open(&SCHEMA, store.stores(), &options(), folder.path()).unwrap();
+        let writer = Writer::open(&SCHEMA, server.servers(), &options(), folder.path()).unwrap();
         if start == 0 {
             for _ in 0..450 {
                 put(&writer, &A, 1).unwrap();
@@ -451,8 +446,8 @@ async fn a_restart_does_not_give_a_table_that_refuses_every_row_a_hundred_more()
                 sleep(Duration::from_millis(1)).await;
             }
         } else {
-            let before = store.inserts(&A).len();
-            while store.inserts(&A).len() < before + 2 {
+            let before = server.inserts(&A).len();
+            while server.inserts(&A).len() < before + 2 {
                 sleep(Duration::from_millis(1)).await;
             }
         }
@@ -461,16 +456,16 @@ async fn a_restart_does_not_give_a_table_that_refuses_every_row_a_hundred_more()
     }
     assert_eq!(refused, 100);
     // The operator repairs the table.
-    let mended = FakeStore::start(|_, _| 0).await;
-    let writer = Writer::open(&SCHEMA, mended.stores(), &options(), folder.path()).unwrap();
-    assert!(writer.drain(SOON).await.is_complete());
+    let repaired = FakeServer::start(|_, _| 0).await;
+    let writer = Writer::open(&SCHEMA, repaired.servers(), &options(), folder.path()).unwrap();
+    assert!(writer.drain(MAX_WAIT).await.is_complete());
     assert_eq!(writer.counters()[0].rows_inserted, 350);
 }
 
 #[tokio::test]
 async fn a_table_that_refuses_every_row_is_held() {
-    let store = FakeStore::start(|insert, _| if insert.is_into(&A) { 33 } else { 0 }).await;
-    let writer = Writer::start(&SCHEMA, store.stores(), &options());
+    let server = FakeServer::start(|insert, _| if insert.is_into(&A) { 33 } else { 0 }).await;
+    let writer = Writer::start(&SCHEMA, server.servers(), &options());
     for _ in 0..200 {
         put(&writer, &A, 1).unwrap();
     }
@@ -483,22 +478,22 @@ async fn a_table_that_refuses_every_row_is_held() {
 }
 
 #[tokio::test]
-async fn another_server_takes_over_from_one_that_is_away() {
-    let away = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let away = format!("http://{away}/stats").parse::<ClickHouseUrl>().unwrap();
-    let store = FakeStore::start(|_, _| 0).await;
-    let stores = Servers::without_sync_of([away, store.url()]);
-    let writer = Writer::start(&SCHEMA, stores, &options());
+async fn another_server_replaces_an_unreachable_one() {
+    let unreachable = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let unreachable = format!("http://{unreachable}/stats").parse::<ClickHouseUrl>().unwrap();
+    let server = FakeServer::start(|_, _| 0).await;
+    let servers = Servers::without_sync_of([unreachable, server.url()]);
+    let writer = Writer::start(&SCHEMA, servers, &options());
     put(&writer, &A, 1).unwrap();
     put(&writer, &B, 1).unwrap();
-    assert!(writer.drain(SOON).await.is_complete());
-    assert_eq!(store.inserts(&A).len() + store.inserts(&B).len(), 2);
+    assert!(writer.drain(MAX_WAIT).await.is_complete());
+    assert_eq!(server.inserts(&A).len() + server.inserts(&B).len(), 2);
 }
 
 #[tokio::test]
-async fn draining_ends_at_its_deadline_and_tells_what_is_left() {
-    let store = FakeStore::start(|insert, _| if insert.is_into(&A) { 242 } else { 0 }).await;
-    let writer = Writer::start(&SCHEMA, store.stores(), &options());
+async fn draining_ends_at_its_deadline_and_reports_the_remaining_rows() {
+    let server = FakeServer::start(|insert, _| if insert.is_into(&A) { 242 } else { 0 }).await;
+    let writer = Writer::start(&SCHEMA, server.servers(), &options());
     for row in 0..3 {
         put(&writer, &A, row).unwrap();
         put(&writer, &B, row).unwrap();
@@ -512,15 +507,15 @@ async fn draining_ends_at_its_deadline_and_tells_what_is_left() {
     );
     assert_eq!(put(&writer, &B, 9), Err(SpoolFull));
 
-    let sent = store.inserts(&A).len();
+    let sent = server.inserts(&A).len();
     sleep(Duration::from_millis(500)).await;
-    assert_eq!(store.inserts(&A).len(), sent, "the deliveries have been stopped");
+    assert_eq!(server.inserts(&A).len(), sent, "the deliveries have stopped");
 }
 
 #[tokio::test]
-async fn rows_wait_for_a_clickhouse_that_is_not_there_yet() {
-    let unused = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let url = format!("http://{unused}/stats").parse::<ClickHouseUrl>().unwrap();
+async fn rows_wait_for_an_unreachable_clickhouse() {
+    let unreachable = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let url = format!("http://{unreachable}/stats").parse::<ClickHouseUrl>().unwrap();
     let writer = Writer::start(&SCHEMA, Servers::without_sync(url), &options());
     put(&writer, &A, 1).unwrap();
     while writer.counters()[0].retries < 2 {
@@ -530,23 +525,23 @@ async fn rows_wait_for_a_clickhouse_that_is_not_there_yet() {
 }
 
 #[tokio::test]
-async fn rows_are_delivered_after_the_last_handle_is_gone() {
-    let store = FakeStore::start(|_, _| 0).await;
+async fn rows_are_delivered_after_the_last_handle_is_dropped() {
+    let server = FakeServer::start(|_, _| 0).await;
     let options = WriterOptions {
         block_age: options::MAX_BLOCK_AGE,
         ..options()
     };
-    put(&Writer::start(&SCHEMA, store.stores(), &options), &B, 1).unwrap();
-    while store.inserts(&B).is_empty() {
+    put(&Writer::start(&SCHEMA, server.servers(), &options), &B, 1).unwrap();
+    while server.inserts(&B).is_empty() {
         sleep(Duration::from_millis(1)).await;
     }
 }
 
 #[tokio::test]
 async fn dead_letters_go_to_their_own_table() {
-    let store = FakeStore::start(|_, _| 0).await;
-    let writer = Writer::start(&SCHEMA, store.stores(), &options());
-    let letter = DeadLetter {
+    let server = FakeServer::start(|_, _| 0).await;
+    let writer = Writer::start(&SCHEMA, server.servers(), &options());
+    let dead_letter = DeadLetter {
         time: jiff::Timestamp::UNIX_EPOCH,
         id: 1,
         service: "wh",
@@ -558,41 +553,41 @@ async fn dead_letters_go_to_their_own_table() {
         payload: b"{}",
         ip: "",
     };
-    writer.reject(&letter, Ack::Accepted).unwrap();
-    assert!(writer.drain(SOON).await.is_complete());
-    assert_eq!(store.inserts(&REJECTED).len(), 1);
+    writer.reject(&dead_letter, Ack::Accepted).unwrap();
+    assert!(writer.drain(MAX_WAIT).await.is_complete());
+    assert_eq!(server.inserts(&REJECTED).len(), 1);
     assert_eq!(writer.counters()[2].rows_inserted, 1);
 }
 
 #[tokio::test]
-async fn rows_wait_for_the_schema_where_nobody_answers() {
-    let unused = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let url: ClickHouseUrl = format!("http://{unused}/stats").parse().unwrap();
+async fn rows_wait_for_the_schema_if_no_server_responds() {
+    let unreachable = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let url: ClickHouseUrl = format!("http://{unreachable}/stats").parse().unwrap();
     let writer = Writer::start(&SCHEMA, url, &options());
-    assert_eq!(writer.synced(SOON).await.unwrap(), SchemaState::Waiting);
+    assert_eq!(writer.synced(MAX_WAIT).await.unwrap(), SchemaState::Waiting);
     put(&writer, &A, 1).unwrap();
     let report = writer.drain(Duration::from_millis(50)).await;
     assert_eq!((report.rows_left(), writer.counters()[0].retries), (1, 0));
 }
 
 #[tokio::test]
-async fn rows_wait_for_a_schema_that_is_refused() {
+async fn rows_wait_if_the_server_refuses_the_schema() {
     // AUTHENTICATION_FAILED
-    let store = FakeStore::start(|_, _| 516).await;
-    let url: ClickHouseUrl = format!("http://{}/stats", store.address).parse().unwrap();
+    let server = FakeServer::start(|_, _| 516).await;
+    let url: ClickHouseUrl = format!("http://{}/stats", server.address).parse().unwrap();
     let writer = Writer::start(&SCHEMA, url, &options());
     put(&writer, &A, 1).unwrap();
-    let error = writer.synced(SOON).await.unwrap_err();
-    assert!(!error.is_transient() && error.to_string().contains(&store.address.to_string()));
+    let error = writer.synced(MAX_WAIT).await.unwrap_err();
+    assert!(!error.is_transient() && error.to_string().contains(&server.address.to_string()));
     assert_eq!(writer.schema_state(), SchemaState::Refused);
     let report = writer.drain(Duration::from_millis(50)).await;
     assert_eq!((report.rows_left(), writer.counters()[0].retries), (1, 0));
 }
 
 #[tokio::test]
-async fn a_stop_is_hurried_by_its_deadline() {
-    let store = FakeStore::start(|_, _| 252).await;
-    let writer = Writer::start(&SCHEMA, store.stores(), &options());
+async fn draining_stops_when_its_deadline_completes() {
+    let server = FakeServer::start(|_, _| 252).await;
+    let writer = Writer::start(&SCHEMA, server.servers(), &options());
     put(&writer, &A, 1).unwrap();
     let deadline = async {
         while writer.counters()[0].retries == 0 {

@@ -1,4 +1,4 @@
-//! The blocks that are prepared while an insert is in flight.
+//! The blocks that a delivery prefetches while an insert is in flight.
 
 use tokio::sync::Semaphore;
 
@@ -16,7 +16,7 @@ struct Scene {
     appender: Appender,
     readers: Vec<TableReader>,
     delivery: Arc<Delivery>,
-    store: FakeStore,
+    server: FakeServer,
     inserts: usize,
     _states: watch::Sender<Vec<State>>,
 }
@@ -31,21 +31,21 @@ impl Scene {
         script: impl Fn(&Insert, usize) -> u32 + Copy + Send + Sync + 'static,
         inserts: usize,
     ) -> Self {
-        let store = FakeStore::start(script).await;
-        store.answers.forget_permits(Semaphore::MAX_PERMITS);
+        let server = FakeServer::start(script).await;
+        server.responses.forget_permits(Semaphore::MAX_PERMITS);
         let options = WriterOptions {
             block_rows,
             ..options()
         };
         let spool = Spool::in_memory(layouts(&SCHEMA), options.limits());
-        let connection = Arc::new(Connection::new(&store.url(), Vec::new()));
+        let connection = Arc::new(Connection::new(&server.url(), Vec::new()));
         let (states, receiver) = watch::channel(vec![State::Ready(connection)]);
         let servers = ActiveServer::new(receiver);
         let delivery = Arc::new(Delivery::new(
             servers,
             spool.clone(),
             inserts,
-            SOON,
+            MAX_WAIT,
             Changes::default(),
             None,
         ));
@@ -54,14 +54,14 @@ impl Scene {
             readers: spool.readers(),
             spool,
             delivery,
-            store,
+            server,
             inserts,
             _states: states,
         }
     }
 
-    /// Returns how many tables have a prepared block.
-    fn ahead(&self) -> usize {
+    /// Returns the number of tables with a prefetched block.
+    fn prefetched(&self) -> usize {
         self.inserts - self.delivery.free_ahead()
     }
 
@@ -84,17 +84,17 @@ impl Scene {
         tokio::spawn(async move { delivery.run(reader).await });
     }
 
-    async fn until(&self, is_so: impl Fn() -> bool) {
+    async fn until(&self, is_done: impl Fn() -> bool) {
         let waiting = async {
-            while !is_so() {
+            while !is_done() {
                 sleep(Duration::from_millis(1)).await;
             }
         };
-        assert!(timeout(SOON, waiting).await.is_ok(), "{:?}", self.spool.counts());
+        assert!(timeout(MAX_WAIT, waiting).await.is_ok(), "{:?}", self.spool.counts());
     }
 
     fn rows_of(&self, table: &Table) -> Vec<u8> {
-        let inserts = self.store.inserts(table);
+        let inserts = self.server.inserts(table);
         inserts
             .iter()
             .map(|insert| insert.body[insert.body.len() - 1])
@@ -103,31 +103,31 @@ impl Scene {
 }
 
 #[tokio::test]
-async fn the_next_block_is_made_ready_while_the_one_before_it_is_inserted() {
+async fn the_next_block_is_prefetched_during_an_insert() {
     for (at, table) in [(0, &A), (1, &B)] {
         let scene = Scene::begin(|_, _| 0, 2).await;
         scene.put(at, 1);
         scene.deliver(at);
-        scene.until(|| scene.store.inserts(table).len() == 1).await;
-        assert_eq!(scene.ahead(), 0, "there is none yet");
+        scene.until(|| scene.server.inserts(table).len() == 1).await;
+        assert_eq!(scene.prefetched(), 0, "there is no next block yet");
         for row in 2..=5 {
             scene.put(at, row);
         }
-        scene.until(|| scene.ahead() == 1).await;
-        assert_eq!(scene.rows_of(table), [1], "it waits for its turn");
-        scene.store.answers.add_permits(Semaphore::MAX_PERMITS);
+        scene.until(|| scene.prefetched() == 1).await;
+        assert_eq!(scene.rows_of(table), [1], "the prefetched block waits");
+        scene.server.responses.add_permits(Semaphore::MAX_PERMITS);
         scene.until(|| scene.spool.counts()[at].rows_inserted == 5).await;
         assert_eq!(scene.rows_of(table), [1, 2, 3, 4, 5]);
         let token = |insert: &Insert| insert.parameters["insert_deduplication_token"].clone();
-        let mut tokens: Vec<_> = scene.store.inserts(table).iter().map(token).collect();
+        let mut tokens: Vec<_> = scene.server.inserts(table).iter().map(token).collect();
         tokens.dedup();
         assert_eq!(tokens.len(), 5);
-        assert_eq!(scene.ahead(), 0);
+        assert_eq!(scene.prefetched(), 0);
     }
 }
 
 #[tokio::test]
-async fn no_more_is_made_ready_than_inserts_may_run() {
+async fn at_most_as_many_blocks_are_prefetched_as_inserts_may_run() {
     let scene = Scene::begin(|_, _| 0, 1).await;
     for table in [0, 1] {
         scene.deliver(table);
@@ -138,11 +138,11 @@ async fn no_more_is_made_ready_than_inserts_may_run() {
         scene.put(0, row);
         scene.put(1, row);
     }
-    scene.until(|| scene.ahead() == 1).await;
-    // One after the other, so that the other table's delivery has started with a prepared block of
-    // the first table.
-    for answered in 1..=6 {
-        scene.store.answers.add_permits(1);
+    scene.until(|| scene.prefetched() == 1).await;
+    // Answer one insert at a time: the second table's delivery starts while the first table has a
+    // prefetched block.
+    for inserts in 1..=6 {
+        scene.server.responses.add_permits(1);
         let inserted = || {
             scene
                 .spool
@@ -151,14 +151,14 @@ async fn no_more_is_made_ready_than_inserts_may_run() {
                 .map(|counts| counts.rows_inserted)
                 .sum::<u64>()
         };
-        scene.until(|| inserted() == answered).await;
+        scene.until(|| inserted() == inserts).await;
     }
-    assert_eq!(scene.ahead(), 0);
+    assert_eq!(scene.prefetched(), 0);
     assert_eq!((scene.rows_of(&A), scene.rows_of(&B)), (vec![1, 2, 3], vec![1, 2, 3]));
 }
 
 #[tokio::test]
-async fn nothing_is_kept_ready_behind_a_block_that_has_to_wait() {
+async fn no_block_is_prefetched_after_a_block_that_is_retried() {
     // MEMORY_LIMIT_EXCEEDED, three times.
     let scene = Scene::begin(|_, n| if n < 4 { 241 } else { 0 }, 2).await;
     scene.deliver(0);
@@ -166,20 +166,20 @@ async fn nothing_is_kept_ready_behind_a_block_that_has_to_wait() {
     scene.until(|| !scene.rows_of(&A).is_empty()).await;
     scene.put(0, 2);
     scene.put(0, 3);
-    scene.until(|| scene.ahead() == 1).await;
+    scene.until(|| scene.prefetched() == 1).await;
     for tries in 1..=3 {
-        scene.until(|| scene.store.inserts(&A).len() == tries).await;
-        scene.store.answers.add_permits(1);
+        scene.until(|| scene.server.inserts(&A).len() == tries).await;
+        scene.server.responses.add_permits(1);
         scene.until(|| scene.spool.counts()[0].retries == tries as u64).await;
-        assert_eq!(scene.ahead(), 0);
+        assert_eq!(scene.prefetched(), 0);
     }
-    scene.store.answers.add_permits(Semaphore::MAX_PERMITS / 2);
+    scene.server.responses.add_permits(Semaphore::MAX_PERMITS / 2);
     scene.until(|| scene.spool.counts()[0].rows_inserted == 3).await;
     assert_eq!(scene.rows_of(&A), [1, 1, 1, 1, 2, 3]);
 }
 
 #[tokio::test]
-async fn what_is_ready_waits_until_all_of_the_block_before_it_is_stored() {
+async fn a_prefetched_block_waits_for_all_parts_of_the_block_before_it() {
     let scene = Scene::of_blocks(2, |_, _| 0, 2).await;
     scene.put(0, 1);
     scene.put(0, 2);
@@ -189,43 +189,43 @@ async fn what_is_ready_waits_until_all_of_the_block_before_it_is_stored() {
     scene.until(|| scene.rows_of(&A) == [1]).await;
     scene.put(0, 3);
     scene.put(0, 4);
-    scene.until(|| scene.ahead() == 1).await;
-    scene.store.answers.add_permits(Semaphore::MAX_PERMITS);
+    scene.until(|| scene.prefetched() == 1).await;
+    scene.server.responses.add_permits(Semaphore::MAX_PERMITS);
     scene.until(|| scene.spool.counts()[0].rows_inserted == 4).await;
     assert_eq!(scene.rows_of(&A), [1, 2, 4]);
 }
 
 #[tokio::test]
-async fn a_backlog_that_is_worked_off_slowly_has_nothing_ready() {
+async fn no_block_of_a_throttled_backlog_is_prefetched() {
     let scene = Scene::begin(|_, _| 0, 2).await;
     for row in 1..=3 {
         scene.put(0, row);
     }
     scene.deliver(0);
     scene.until(|| scene.rows_of(&A) == [1]).await;
-    assert_eq!(scene.ahead(), 0);
+    assert_eq!(scene.prefetched(), 0);
 }
 
 #[tokio::test]
-async fn rows_that_are_on_disk_take_no_memory_while_they_are_inserted() {
+async fn rows_on_disk_use_no_memory_during_their_insert() {
     let folder = tempfile::tempdir().unwrap();
-    let store = FakeStore::start(|_, n| if n == 1 { 241 } else { 0 }).await;
-    store.answers.forget_permits(Semaphore::MAX_PERMITS);
-    let writer = Writer::open(&SCHEMA, store.stores(), &options(), folder.path()).unwrap();
+    let server = FakeServer::start(|_, n| if n == 1 { 241 } else { 0 }).await;
+    server.responses.forget_permits(Semaphore::MAX_PERMITS);
+    let writer = Writer::open(&SCHEMA, server.servers(), &options(), folder.path()).unwrap();
     put(&writer, &B, 0x77).unwrap();
-    while store.inserts(&B).is_empty() {
+    while server.inserts(&B).is_empty() {
         sleep(Duration::from_millis(1)).await;
     }
     assert_eq!(writer.shared.spool.memory_bytes(), 0);
-    store.answers.add_permits(Semaphore::MAX_PERMITS);
-    assert!(writer.drain(SOON).await.is_complete());
-    let inserts = store.inserts(&B);
+    server.responses.add_permits(Semaphore::MAX_PERMITS);
+    assert!(writer.drain(MAX_WAIT).await.is_complete());
+    let inserts = server.inserts(&B);
     assert_eq!(inserts.len(), 2);
     assert_eq!(inserts[0], inserts[1]);
 }
 
 #[tokio::test]
-async fn what_comes_next_is_the_second_block_and_whole() {
+async fn prefetch_returns_the_whole_second_block() {
     let scene = Scene::begin(|_, _| 0, 2).await;
     let at_once = Duration::ZERO;
     assert!(timeout(at_once, scene.readers[0].prefetch()).await.is_err());
@@ -233,14 +233,14 @@ async fn what_comes_next_is_the_second_block_and_whole() {
     assert!(timeout(at_once, scene.readers[0].prefetch()).await.is_err());
     scene.put(0, 2);
     scene.put(0, 3);
-    let upcoming = scene.readers[0].prefetch().await;
+    let prefetched = scene.readers[0].prefetch().await;
     assert_eq!(
-        (&upcoming.rows.bytes[..], upcoming.part.clone()),
+        (&prefetched.rows.bytes[..], prefetched.part.clone()),
         (&[2][..], Part::from(0..1))
     );
     let first = scene.next().await;
-    assert_ne!(first.id, upcoming.block.id);
+    assert_ne!(first.id, prefetched.block.id);
     scene.readers[0].settle(&first, &Part::from(0..1), Outcome::Stored);
     let next = scene.next().await;
-    assert_eq!(next.id, upcoming.block.id);
+    assert_eq!(next.id, prefetched.block.id);
 }
