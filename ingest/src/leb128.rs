@@ -16,7 +16,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lengths_grow_by_seven_bits() {
+    fn each_byte_encodes_seven_bits() {
         for (length, bytes) in [
             (0, &[0][..]),
             (127, &[0x7f]),

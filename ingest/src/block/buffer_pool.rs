@@ -100,7 +100,7 @@ mod tests {
     const MIB: usize = 1 << 20;
 
     #[test]
-    fn what_was_lent_is_there_again_when_the_last_part_of_it_is_gone() {
+    fn a_buffer_returns_to_the_pool_when_its_last_slice_is_dropped() {
         let pool = BufferPool::keeping(4 * MIB);
         let room = vec![7; 2 * MIB];
         let place = room.as_ptr();
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn small_ones_are_not_kept_and_of_too_many_the_smallest_go() {
+    fn small_buffers_are_not_pooled_and_a_full_pool_drops_the_smallest() {
         let pool = BufferPool::keeping(10 * MIB);
         drop(pool.lend(vec![0; WORTH_KEEPING - 1]));
         assert_eq!(pool.take(MIB).capacity(), 0);
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_room_is_not_taken_for_far_less_than_it_has() {
+    fn a_buffer_is_not_used_for_less_than_half_of_its_capacity() {
         let pool = BufferPool::keeping(20 * MIB);
         for mib in [8, 2, 3] {
             pool.give(Vec::with_capacity(mib * MIB));

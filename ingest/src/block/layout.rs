@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn an_insert_names_the_columns_that_a_row_has() {
+    fn an_insert_statement_names_the_columns_of_a_row() {
         const TABLE: Table = Table {
             name: "odd`name",
             index: 0,
@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn a_layout_is_made_again_from_what_a_dead_letter_has() {
+    fn a_dead_letter_restores_the_layout() {
         const TABLE: Table = Table {
             name: "odd`name",
             index: 0,
@@ -372,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn objects_are_sent_as_texts() {
+    fn objects_are_sent_as_strings() {
         const TABLE: Table = Table {
             name: "t",
             index: 0,

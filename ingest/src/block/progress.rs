@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_of_a_thread_wakes_the_others() {
+    fn the_first_task_of_a_thread_wakes_the_others() {
         let shared = Arc::new(SharedProgress::default());
         let mut tasks = waiting(&shared, 0..4);
         shared.change(|progress| progress.on_disk = 3);
@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn each_thread_has_a_first() {
+    fn one_task_per_thread_is_woken() {
         let shared = Arc::new(SharedProgress::default());
         let mut here = waiting(&shared, 0..2);
         let mut there = thread::scope(|scope| scope.spawn(|| waiting(&shared, 2..4)).join().unwrap());
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn a_first_that_goes_away_hands_it_on() {
+    fn a_dropped_first_task_wakes_the_others() {
         let shared = Arc::new(SharedProgress::default());
         let mut tasks = waiting(&shared, 0..3);
         shared.change(|progress| progress.on_disk = 3);
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn a_first_that_has_to_wait_again_wakes_the_others_nevertheless() {
+    fn a_first_task_that_waits_again_wakes_the_others() {
         let shared = Arc::new(SharedProgress::default());
         let mut tasks = waiting(&shared, 0..2);
         shared.change(|progress| progress.is_failing = true);

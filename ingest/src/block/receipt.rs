@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_row_that_clickhouse_refuses_is_never_stored() {
+    async fn a_refused_row_does_not_count_as_stored() {
         let progress = Arc::new(SharedProgress::new(Progress {
             on_disk: 3,
             is_done: true,
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_disk_that_fails_is_told_at_once_but_not_of_rows_that_are_on_it() {
+    async fn a_failing_disk_ends_the_wait_only_of_rows_that_are_not_on_it() {
         let progress = Arc::new(SharedProgress::new(Progress {
             on_disk: 1,
             is_failing: true,

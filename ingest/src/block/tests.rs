@@ -25,7 +25,7 @@ fn put(block: &mut Block, row: &[u8]) -> bool {
 }
 
 #[test]
-fn rows_lie_back_to_back_with_their_ends() {
+fn a_block_contains_its_rows_back_to_back_and_their_ends() {
     let mut block = Block::default();
     assert!(put(&mut block, b"one") && put(&mut block, b"") && put(&mut block, b"three"));
     assert_eq!((block.rows(), block.cost()), (3, 8 + 3 * ROW_OVERHEAD));
@@ -90,7 +90,7 @@ fn a_panic_before_sealing_leaves_no_part_of_a_row() {
 }
 
 #[test]
-fn a_row_that_is_not_admitted_leaves_nothing() {
+fn a_row_that_is_not_admitted_leaves_the_block_empty() {
     let mut block = Block::default();
     let mut asked = 0;
     let kept = block.append(
@@ -107,7 +107,7 @@ fn a_row_that_is_not_admitted_leaves_nothing() {
 }
 
 #[test]
-fn behind_others_a_block_has_three_times_the_bytes_as_far_as_one_may_be_sent() {
+fn a_backlog_triples_the_byte_limit_up_to_the_maximum() {
     let limits = |bytes| BlockLimits {
         rows: 5,
         bytes,
@@ -143,7 +143,7 @@ fn limits_are_reached_by_rows_or_by_bytes() {
 }
 
 #[test]
-fn a_large_block_lies_where_one_before_it_lay() {
+fn a_large_block_reuses_the_buffer_of_an_earlier_one() {
     let mut block = Block::with_pool(Block::pool());
     let row = [b'x'; 1024];
     let mut fill = |rows: usize| {
@@ -168,7 +168,7 @@ fn a_large_block_lies_where_one_before_it_lay() {
 }
 
 #[test]
-fn a_sealed_block_takes_little_more_than_its_rows() {
+fn a_sealed_block_has_little_unused_capacity() {
     let mut block = Block::with_pool(Block::pool());
     // Growth by doubling would have a capacity of nearly twice as much.
     for _ in 0..2_100 {
@@ -180,7 +180,7 @@ fn a_sealed_block_takes_little_more_than_its_rows() {
 }
 
 #[test]
-fn an_empty_block_holds_no_room() {
+fn an_empty_block_keeps_no_large_buffer() {
     let mut block = Block::with_pool(Block::pool());
     for _ in 0..2_000 {
         put(&mut block, &[b'x'; 1024]);
@@ -197,7 +197,7 @@ fn an_empty_block_holds_no_room() {
 }
 
 #[test]
-fn an_empty_block_takes_long_rows_over() {
+fn an_empty_block_takes_over_the_buffer_of_a_large_batch() {
     let table = &crate::table::dead_letter::REJECTED;
     let long = || {
         let mut rows = RowBatch::default();
@@ -236,7 +236,7 @@ fn equal_rows_in_two_blocks_have_two_tokens() {
 }
 
 #[test]
-fn a_part_has_a_token_of_its_own() {
+fn each_part_has_a_different_token() {
     let mut block = Block::default();
     for row in [b"a", b"b"] {
         put(&mut block, row);

@@ -248,7 +248,7 @@ mod tests {
     use crate::table::{Column, ColumnKind, Format, shape::ShapeBuf};
 
     #[test]
-    fn only_types_that_have_each_value_are_converted() {
+    fn columns_are_converted_only_to_types_that_have_every_value() {
         for (from, to) in [
             ("Int32", "Int64"),
             ("UInt8", "Int16"),
@@ -306,14 +306,14 @@ mod tests {
     }
 
     #[test]
-    fn rows_go_as_they_are_where_the_table_is_as_it_was() {
+    fn an_unchanged_table_gets_rows_in_their_own_form() {
         let existing = table(&[("new", "String"), ("sum", "Decimal(18, 2)"), ("id", "UInt64")]);
         let form = form(&layout(), &existing, &ColumnChanges::default());
         assert!(matches!(form, Ok(Form::Own)), "{form:?}");
     }
 
     #[test]
-    fn renamed_dropped_and_wider_columns_go_as_columns() {
+    fn renamed_dropped_and_wider_columns_are_sent_as_columns() {
         let existing = table(&[("id", "UInt64"), ("total", "Decimal(38, 4)")]);
         let reason = form(&layout(), &existing, &ColumnChanges::default()).unwrap_err();
         assert!(reason.contains("--map sum=NEW"), "{reason}");
@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn an_earlier_name_counts_where_the_table_has_the_new_one() {
+    fn an_earlier_name_applies_if_the_table_has_the_new_one() {
         static RENAMED: Table = Table::new(
             "t",
             0,
@@ -380,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn a_column_that_cannot_take_every_value_is_for_a_person() {
+    fn a_narrower_column_needs_an_explicit_conversion() {
         let existing = table(&[("id", "UInt64"), ("sum", "Decimal(18, 1)")]);
         let reason = form(&layout(), &existing, &ColumnChanges::default()).unwrap_err();
         assert!(reason.contains("--convert sum"), "{reason}");

@@ -279,7 +279,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_engine_of_a_replicated_table_is_written_without_its_replicas() {
+    fn a_replicated_engine_is_written_without_replication() {
         for (engine, plain) in [
             ("MergeTree ORDER BY id", Some("MergeTree ORDER BY id")),
             ("MergeTree", Some("MergeTree")),

@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn there_are_many_frames_only_where_a_part_of_them_would_be_refused() {
+    fn only_columns_that_detect_truncation_have_several_frames() {
         assert_eq!(frames_of(&[LIST, NUMBER], b"\x01\x05\x07"), (16, true));
         assert_eq!(frames_of(&[NUMBER, LIST], b"\x07\x01\x05"), (16, true));
         assert_eq!(frames_of(&[LIST], b"\x02\x05\x06"), (1, true));

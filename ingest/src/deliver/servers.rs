@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_was_left_is_taken_again_where_no_other_is_ready() {
+    fn a_failed_server_is_used_again_if_no_other_is_ready() {
         let (states, receiver) = watch::channel(vec![ready(), State::Away]);
         let servers = ActiveServer::new(receiver);
         let place = || servers.used().map(|(place, _)| place);

@@ -82,7 +82,7 @@ mod tests {
 
     // The inserts of the other tests show that the checksum is right.
     #[test]
-    fn a_frame_says_how_long_it_is_whatever_was_in_its_room_before() {
+    fn a_frame_states_its_length_in_a_reused_buffer() {
         let mut room = vec![0xff; 50];
         for text in [b"row ".repeat(50_000), vec![], b"a".to_vec(), (0..=255).collect()] {
             let frame = frame(&text, &mut room).unwrap();
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_hold_one_behind_the_other_what_is_too_long_for_one() {
+    fn long_data_is_divided_into_frames() {
         let mut room = vec![0xff; 50];
         for (length, count) in [
             (0, 0),

@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_of_all_lengths_lie_back_to_back() {
+    fn values_of_all_lengths_are_put_back_to_back() {
         let rows: Vec<u8> = (1..=200).collect();
         let lengths = [0, 1, 31, 32, 33, 2, 64, 0, 3, 5];
         let total = lengths.iter().sum::<usize>() + 4;
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_or_has_no_room_is_not_put() {
+    fn missing_bytes_and_values_that_do_not_fit_are_not_put() {
         let rows = [1; 40];
         let mut room = [0; 36];
         let mut place = Place::new(&mut room);

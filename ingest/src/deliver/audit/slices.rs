@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_is_missing_once_two_comparisons_do_not_find_it() {
+    fn a_row_is_missing_after_two_comparisons_do_not_find_it() {
         let (mut slices, start) = (Slices::default(), Instant::now());
         slices.confirm(&[id(9, 1), id(9, 2), id(9, 3)], start);
         assert_eq!(compare(&mut slices, has(2, 2), start + AFTER / 2), 0);
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_that_the_table_has_twice_are_duplicates_at_once() {
+    fn one_comparison_finds_duplicate_rows() {
         let (mut slices, start) = (Slices::default(), Instant::now());
         slices.confirm(&[id(9, 1), id(9, 2)], start);
         assert_eq!(compare(&mut slices, has(4, 2), start + AFTER), 1);
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_that_are_confirmed_late_are_compared_with_all_of_their_slice() {
+    fn a_late_confirmation_compares_the_whole_slice_again() {
         let (mut slices, start) = (Slices::default(), Instant::now());
         slices.confirm(&[id(9, 1)], start);
         // The second row is stored, but its response is lost.
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_found_outlives_its_slice() {
+    fn a_difference_outlives_its_slice() {
         let (mut slices, start) = (Slices::default(), Instant::now());
         slices.confirm(&[id(9, 1), id(9, 2)], start);
         compare(&mut slices, has(2, 1), start + AFTER);
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn slices_are_bounded() {
+    fn the_number_of_slices_is_bounded() {
         let (mut slices, start) = (Slices::default(), Instant::now());
         for minute in 0..MAX_SLICES as u64 + 5 {
             slices.confirm(&[id(minute, 0)], start);

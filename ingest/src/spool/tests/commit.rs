@@ -72,7 +72,7 @@ fn cut(world: &mut World) {
 fn nothing(_: &mut World) {}
 
 #[test]
-fn a_commit_writes_what_is_new() {
+fn a_commit_writes_only_new_frames() {
     // Each step is followed by a commit.
     let cases: [(&str, &[Step], &[Kind]); 8] = [
         ("nothing", &[nothing], &[]),
@@ -107,7 +107,7 @@ fn a_commit_writes_what_is_new() {
 }
 
 #[test]
-fn a_full_segment_is_left_for_a_new_one() {
+fn a_full_segment_is_followed_by_a_new_one() {
     let log = LogLimits {
         segment_bytes: 1,
         ..LIMITS.log
@@ -162,7 +162,7 @@ fn each_change_has_its_urgency() {
 }
 
 #[test]
-fn a_failed_commit_leaves_its_rows_to_the_next_one() {
+fn the_next_commit_writes_the_rows_of_a_failed_one() {
     for fault in ["a full disk", "a write", "a sync", "a sync and what cuts it off"] {
         for is_sealed in [false, true] {
             let mut world = World::new(LIMITS);
@@ -202,7 +202,7 @@ fn a_failed_commit_leaves_its_rows_to_the_next_one() {
 }
 
 #[test]
-fn a_closed_spool_gives_out_its_last_block_and_takes_no_more() {
+fn a_closed_spool_delivers_its_last_block_and_accepts_no_row() {
     let hour = Duration::from_secs(3600);
     let mut limits = LIMITS;
     limits.blocks.age = hour;
@@ -224,7 +224,7 @@ fn a_closed_spool_gives_out_its_last_block_and_takes_no_more() {
 }
 
 #[test]
-fn a_stopped_committer_writes_what_is_left_and_ends() {
+fn a_stopped_committer_writes_the_remaining_rows_and_ends() {
     for (fault, left) in [(false, 2), (true, 0)] {
         let world = World::new(LIMITS);
         world.append(0, Ack::Accepted, b"row").unwrap();
@@ -243,7 +243,7 @@ fn a_stopped_committer_writes_what_is_left_and_ends() {
 }
 
 #[test]
-fn a_stopped_committer_leaves_no_segment_of_stored_rows() {
+fn a_stopped_committer_removes_segments_of_stored_rows() {
     let mut world = World::new(LIMITS);
     append_a_block(&mut world);
     world.commit();

@@ -19,7 +19,7 @@ use crate::{
 };
 
 #[test]
-fn a_row_is_in_its_block_until_its_letter_is_on_disk() {
+fn a_row_stays_in_its_block_until_its_dead_letter_is_on_disk() {
     let mut world = World::new(LIMITS);
     world.append(0, Ack::Spooled, &[7]).unwrap();
     world.commit();
@@ -66,7 +66,7 @@ fn with_letter() -> (World, Arc<SealedBlock>, Arc<SealedBlock>) {
 }
 
 #[test]
-fn a_refused_row_does_not_come_back_when_its_letter_is_gone_and_then_the_power() {
+fn a_refused_row_does_not_return_after_its_dead_letter_is_removed() {
     let (mut world, block, letter) = with_letter();
     world.readers[0].settle(&block, &Part::from(0..1), Outcome::Refused);
     world.readers[0].release_dead_letter(Arc::clone(&letter));
@@ -90,7 +90,7 @@ fn a_refused_row_does_not_come_back_when_its_letter_is_gone_and_then_the_power()
 }
 
 #[test]
-fn a_refused_row_does_not_come_back_when_a_recovery_could_not_mark_it() {
+fn a_refused_row_does_not_return_after_a_recovery_that_cannot_mark_it() {
     let (world, block, _) = with_letter();
     drop(block);
     world.disk.0.lock().unwrap().is_full = true;

@@ -180,7 +180,7 @@ impl Segment for SimulatedFile {
 }
 
 #[test]
-fn the_simulated_disk_loses_what_was_not_synced() {
+fn the_simulated_disk_loses_unsynced_bytes() {
     let disk = SimulatedDisk::default();
     let mut file = disk.create(1).unwrap();
     file.append(b"synced").unwrap();

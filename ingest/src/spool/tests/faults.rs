@@ -46,7 +46,7 @@ fn home(block: &SealedBlock) -> u64 {
 }
 
 #[test]
-fn rows_behind_half_a_mark_that_could_not_be_cut_off_are_not_lost() {
+fn rows_after_a_torn_mark_are_not_lost() {
     let mut world = World::new(LIMITS);
     // One block is stored and another one is open, so that the mark is appended to the active
     // segment.
@@ -75,7 +75,7 @@ fn rows_behind_half_a_mark_that_could_not_be_cut_off_are_not_lost() {
 }
 
 #[test]
-fn a_mark_behind_half_a_mark_that_could_not_be_cut_off_is_found() {
+fn a_mark_after_a_torn_mark_is_found() {
     for marks in [1, 2] {
         let mut world = World::new(small_segments(1 << 20));
         for table in [0, 1] {
@@ -119,7 +119,7 @@ fn sparse() -> (World, Arc<SealedBlock>) {
 }
 
 #[test]
-fn one_block_at_a_time_is_read_to_be_moved() {
+fn compaction_loads_one_block_at_a_time() {
     let mut world = World::new(small_segments(3 << 10));
     let small = [0, 2, 3];
     for table in small {
@@ -161,7 +161,7 @@ fn split(world: &mut World, block: &Arc<SealedBlock>) {
 }
 
 #[test]
-fn a_block_is_moved_out_of_a_segment_that_is_worth_it() {
+fn compaction_moves_a_block_out_of_a_sparse_segment() {
     let (mut world, block) = sparse();
     let before = home(&block);
     world.commit();
@@ -170,7 +170,7 @@ fn a_block_is_moved_out_of_a_segment_that_is_worth_it() {
 }
 
 #[test]
-fn halves_are_not_forgotten_when_their_block_was_about_to_move() {
+fn a_cut_survives_the_move_of_its_block() {
     // The block is divided in the commit that would move it, or while it waits to be written.
     for waits in [false, true] {
         let (mut world, block) = sparse();
@@ -197,7 +197,7 @@ fn halves_are_not_forgotten_when_their_block_was_about_to_move() {
 }
 
 #[test]
-fn halves_are_not_forgotten_when_their_block_has_moved() {
+fn a_cut_of_a_moved_block_survives() {
     let (mut world, block) = sparse();
     let before = home(&block);
     world.commit();
@@ -267,7 +267,7 @@ mod deleted {
     }
 
     #[test]
-    fn rows_that_are_acknowledged_are_in_a_file_that_has_a_name() {
+    fn rows_in_a_deleted_file_are_written_again_before_the_acknowledgement() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("spool");
         let mut opened = Opened::on(&path);
@@ -296,7 +296,7 @@ mod deleted {
     }
 
     #[tokio::test]
-    async fn rows_that_were_in_a_deleted_file_alone_do_not_hold_others() {
+    async fn rows_only_in_a_deleted_file_do_not_block_others() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("spool");
         let mut opened = Opened::on(&path);

@@ -71,14 +71,14 @@ fn frame_at(format: FrameFormat, segment: &[u8], index: usize) -> usize {
 }
 
 #[test]
-fn the_format_is_what_it_was() {
+fn each_version_writes_its_golden_bytes() {
     for (format, golden) in BOTH {
         assert!(segment(format) == golden, "a change of the format needs a new version");
     }
 }
 
 #[test]
-fn a_segment_of_each_version_is_read_as_it_was_written() {
+fn each_version_reads_its_golden_bytes() {
     for (format, golden) in BOTH {
         assert_eq!(read_segment_header(golden), SegmentHeader::Known(format));
         let scan = scan(golden, format, 0);
@@ -110,7 +110,7 @@ fn a_segment_of_each_version_is_read_as_it_was_written() {
 }
 
 #[test]
-fn another_version_is_not_read_and_no_segment_is_none() {
+fn segment_headers_are_distinguished() {
     let mut newer = GOLDEN.to_vec();
     newer[8] = 3;
     assert_eq!(read_segment_header(&newer), SegmentHeader::Version(3));
@@ -156,7 +156,7 @@ fn one_flipped_bit_costs_one_frame() {
 }
 
 #[test]
-fn what_was_synced_is_damaged_and_what_was_not_is_torn() {
+fn synced_bytes_count_as_damaged_and_unsynced_bytes_as_torn() {
     for (format, golden) in BOTH {
         let [rows, second] = [1, 2].map(|index| frame_at(format, golden, index));
         // Damage in the first batch, which the second one confirms to be on disk.
@@ -189,7 +189,7 @@ fn what_was_synced_is_damaged_and_what_was_not_is_torn() {
 }
 
 #[test]
-fn a_frame_that_a_client_has_made_is_none() {
+fn a_frame_forged_by_a_client_is_not_read() {
     let guessed = FrameFormat::new(Salt(0));
     let mut forged = Vec::new();
     put(&mut forged, guessed, &header(Kind::Open, 1 << 40, 0..0), |out| {
@@ -205,7 +205,7 @@ fn a_frame_that_a_client_has_made_is_none() {
 }
 
 #[test]
-fn a_checksum_of_a_range_is_that_of_its_bytes() {
+fn the_checksum_of_a_range_equals_that_of_its_bytes() {
     let bytes: Vec<u8> = (0..10_000_u32).map(|i| (i * i % 251) as u8).collect();
     let checksums = PrefixChecksums::of(&bytes);
     for (start, end) in [(0, 0), (0, 10_000), (1, 5), (1023, 1024), (1024, 4096), (777, 9_999)] {
@@ -229,7 +229,7 @@ fn lookalikes(format: FrameFormat, bytes: usize) -> Vec<u8> {
 }
 
 #[test]
-fn the_search_behind_damage_takes_time_by_the_length_alone() {
+fn the_search_after_damage_is_linear() {
     for format in [FORMAT_1, FORMAT] {
         let mut segment = segment_header(format).to_vec();
         let text = lookalikes(format, 7 << 20);

@@ -19,7 +19,7 @@ const ROW: &[u8] = &[7; 100];
 const BLOCK: usize = 4 * (ROW.len() + 4) + 7 * FRAME_HEADER + 2 * 50;
 
 #[test]
-fn a_row_is_written_as_soon_as_somebody_waits_for_it() {
+fn a_row_is_written_as_soon_as_a_task_waits_for_it() {
     let mut world = World::new(LIMITS);
     let mut after = |ack, is_idle: bool| {
         world.log().signal.reset();
@@ -46,7 +46,7 @@ fn a_row_is_written_as_soon_as_somebody_waits_for_it() {
 }
 
 #[test]
-fn a_table_leaves_others_as_much_disk_as_it_has() {
+fn a_table_leaves_others_as_much_disk_as_it_uses() {
     let mut world = World::new(LIMITS);
     let half = LIMITS.log.max_bytes as usize / 2;
     let about = |bytes: usize| bytes - 2 * BLOCK..bytes + 2 * BLOCK;
@@ -65,7 +65,7 @@ fn a_table_leaves_others_as_much_disk_as_it_has() {
 }
 
 #[test]
-fn a_table_leaves_others_as_much_memory_as_it_has() {
+fn a_table_leaves_others_as_much_memory_as_it_uses() {
     let mut world = World::new(LIMITS);
     // The disk takes nothing.
     world.disk.0.lock().unwrap().is_full = true;
@@ -89,7 +89,7 @@ fn a_table_leaves_others_as_much_memory_as_it_has() {
 }
 
 #[test]
-fn whatever_frames_take_beside_rows_is_within_the_bound_of_the_disk() {
+fn the_overhead_of_frames_counts_toward_the_disk_bound() {
     let mut world = World::new(LIMITS);
     for table in 0..TABLES {
         // A row of one byte takes more than fifty on disk.
@@ -108,7 +108,7 @@ fn whatever_frames_take_beside_rows_is_within_the_bound_of_the_disk() {
 }
 
 #[test]
-fn what_has_gathered_in_memory_does_not_go_beyond_the_bound_of_the_disk() {
+fn rows_in_memory_do_not_exceed_the_disk_bound() {
     let log = LogLimits {
         max_bytes: 2 << 10,
         ..LIMITS.log
@@ -128,7 +128,7 @@ fn what_has_gathered_in_memory_does_not_go_beyond_the_bound_of_the_disk() {
 }
 
 #[test]
-fn refused_rows_leave_a_full_disk_by_their_letters() {
+fn refused_rows_get_dead_letters_on_a_full_disk() {
     let log = LogLimits {
         max_bytes: 2 << 10,
         ..LIMITS.log
@@ -158,7 +158,7 @@ fn refused_rows_leave_a_full_disk_by_their_letters() {
 }
 
 #[test]
-fn dead_letters_leave_the_room_to_rows() {
+fn dead_letters_leave_most_of_the_space_to_rows() {
     let (rows, letters) = (0, LETTERS);
     let mut world = World::new(LIMITS);
     let dropped = |world: &World| world.spool.counts()[letters].rows_without_room;
@@ -202,7 +202,7 @@ fn dead_letters_leave_the_room_to_rows() {
 }
 
 #[test]
-fn a_load_balancer_is_told_before_the_disk_is_full() {
+fn the_spool_reports_nearly_full_before_the_disk_is_full() {
     let log = LogLimits {
         max_bytes: 256 << 10,
         ..LIMITS.log

@@ -180,7 +180,7 @@ async fn deliver(reader: TableReader, mut store: watch::Receiver<bool>) {
 }
 
 #[tokio::test]
-async fn rows_that_a_refused_bulk_comes_behind_are_stored() {
+async fn rows_before_a_refused_batch_are_stored() {
     let age = Duration::from_secs(3600);
     let world = World::with(SpoolLimits {
         blocks: BlockLimits { age, ..LIMITS.blocks },
@@ -207,7 +207,7 @@ async fn rows_are_stored_after_memory_was_full() {
 }
 
 #[tokio::test]
-async fn rows_are_stored_after_a_row_that_is_too_large_and_one_whose_encoder_panics() {
+async fn rows_are_stored_after_a_row_too_large_and_a_panic_of_an_encoder() {
     let world = World::new();
     for before in [false, true] {
         if before {
@@ -231,7 +231,7 @@ async fn rows_are_stored_after_a_row_that_is_too_large_and_one_whose_encoder_pan
 }
 
 #[tokio::test]
-async fn rows_are_stored_after_the_disk_has_failed_in_any_way() {
+async fn rows_are_stored_after_each_failure_of_the_disk() {
     let world = World::new();
     for fault in ["a write", "a sync", "a sync and what cuts it off", "a full disk"] {
         // ClickHouse is unreachable as well, so that only the disk has to come back.
@@ -263,7 +263,7 @@ async fn rows_are_stored_after_the_disk_has_failed_in_any_way() {
 }
 
 #[tokio::test]
-async fn rows_are_stored_after_the_spool_s_disk_was_full_of_waiting_rows() {
+async fn rows_are_stored_after_the_spool_was_full() {
     let world = World::new();
     world.store.send_replace(false);
     let filled = async {
@@ -277,7 +277,7 @@ async fn rows_are_stored_after_the_spool_s_disk_was_full_of_waiting_rows() {
 }
 
 #[tokio::test]
-async fn rows_are_stored_beside_refused_ones() {
+async fn rows_in_a_block_with_a_refused_row_are_stored() {
     let world = World::new();
     let good = world.append(Ack::Stored, b"good").unwrap();
     let bad = world.append(Ack::Stored, POISON).unwrap();
@@ -290,7 +290,7 @@ async fn rows_are_stored_beside_refused_ones() {
 }
 
 #[tokio::test]
-async fn rows_are_stored_after_they_had_to_leave_memory() {
+async fn rows_that_are_only_on_disk_are_stored() {
     let world = World::new();
     world.store.send_replace(false);
     for _ in 0..5 {
@@ -305,7 +305,7 @@ async fn rows_are_stored_after_they_had_to_leave_memory() {
 }
 
 #[tokio::test]
-async fn what_was_taken_before_the_end_is_stored_and_nothing_else() {
+async fn rows_accepted_before_the_close_are_stored() {
     let mut world = World::new();
     let taken = world.append(Ack::Stored, b"row").unwrap();
     world.spool.close();

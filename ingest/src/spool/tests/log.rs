@@ -16,7 +16,7 @@ use crate::{
 };
 
 #[test]
-fn a_letter_stays_until_its_row_is_marked() {
+fn a_dead_letter_stays_until_its_row_is_marked() {
     let disk = Arc::new(SimulatedDisk::default());
     let limits = LogLimits {
         segment_bytes: 1 << 10,
@@ -43,7 +43,7 @@ fn a_letter_stays_until_its_row_is_marked() {
 }
 
 #[test]
-fn a_segment_stays_until_what_it_says_is_written_in_another() {
+fn a_segment_stays_until_its_marks_are_in_another() {
     let disk = Arc::new(SimulatedDisk::default());
     let limits = LogLimits {
         segment_bytes: 1 << 10,

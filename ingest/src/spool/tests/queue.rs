@@ -93,7 +93,7 @@ fn dead_letters_are_counted() {
 }
 
 #[test]
-fn recovered_blocks_are_counted_on_disk_alone() {
+fn recovered_blocks_count_only_on_disk() {
     let mut world = World::new(LIMITS);
     world.fill(0, &[7; 100]);
     world.commit();
@@ -129,7 +129,7 @@ fn a_block_that_moves_is_counted_once() {
 }
 
 #[test]
-fn rows_that_are_not_accepted_leave_nothing() {
+fn rejected_rows_leave_the_queue_unchanged() {
     for has_open_block in [false, true] {
         let world = World::new(LIMITS);
         if has_open_block {
@@ -160,7 +160,7 @@ fn rows_that_are_not_accepted_leave_nothing() {
 }
 
 #[test]
-fn a_batch_that_is_not_accepted_leaves_its_predecessors_on_their_way() {
+fn a_rejected_batch_leaves_earlier_rows_scheduled() {
     let mut world = World::new(LIMITS);
     world.append(0, Ack::Accepted, b"before").unwrap();
     world.commit();
@@ -186,7 +186,7 @@ fn a_batch_that_is_not_accepted_leaves_its_predecessors_on_their_way() {
 }
 
 #[test]
-fn the_dead_letters_are_a_queue_of_their_own() {
+fn the_dead_letters_have_a_separate_queue() {
     let mut world = World::new(LIMITS);
     let flags: Vec<_> = world.readers.iter().map(TableReader::is_of_dead_letters).collect();
     assert_eq!(flags, [false, false, false, false, false, true]);

@@ -58,7 +58,7 @@ impl World {
 }
 
 #[test]
-fn a_block_that_others_wait_before_becomes_longer() {
+fn a_block_in_a_backlog_becomes_longer() {
     let world = World::new();
     world.append(30 + 30 + 30 + 25);
     assert_eq!(world.sealed(), [10, 10, 10, 30, 30]);
@@ -72,7 +72,7 @@ fn a_block_that_others_wait_before_becomes_longer() {
 }
 
 #[test]
-fn a_long_block_does_not_wait_for_its_age_when_it_is_the_oldest() {
+fn a_full_oldest_block_does_not_wait_for_its_age() {
     let world = World::new();
     world.append(30 + 25);
     assert_eq!(world.sealed(), [10, 10, 10]);

@@ -83,7 +83,7 @@ fn run_all(collectors: usize, cases: u64) {
 }
 
 #[test]
-fn what_is_acknowledged_is_stored_once_whatever_happens() {
+fn each_acknowledged_row_is_stored_once() {
     run_all(1, 10_000);
 }
 
@@ -94,7 +94,7 @@ fn collectors_that_share_a_table_store_each_row_once() {
 }
 
 #[test]
-fn a_seed_repeats_its_case_to_the_last_bit() {
+fn a_seed_repeats_its_case_exactly() {
     for (seed, collectors) in SEEDS.into_iter().chain(0..20).map(|seed| (seed, 1 + seed as usize % 2)) {
         let [first, second] = [(), ()].map(|()| {
             let mut steps = Vec::new();
