@@ -227,7 +227,7 @@ fn statement<'a>(table: &str, columns: impl Iterator<Item = &'a str>, settings: 
 /// Returns a table's rows, which end at `ends`, as one block of columns; `None` if they stay rows.
 /// For the benchmark.
 pub fn columns_of(table: &Table, bytes: Bytes, ends: Arc<[u32]>) -> Option<Vec<u8>> {
-    let mut room = Vec::new();
+    let mut buffer = Vec::new();
     let layout = InsertTarget::of(table);
     let native = &layout.columnar.as_ref()?.native;
     let length = native
@@ -237,13 +237,13 @@ pub fn columns_of(table: &Table, bytes: Bytes, ends: Arc<[u32]>) -> Option<Vec<u
                 ends: &ends,
             },
             MAX_GROWTH,
-            &mut room,
+            &mut buffer,
             &mut TimeSlice::begin(),
         )
         .ok()?
         .len();
-    room.truncate(length);
-    Some(room)
+    buffer.truncate(length);
+    Some(buffer)
 }
 
 /// Appends the columns of a target as the log holds them:

@@ -92,16 +92,16 @@ fn a_panic_before_sealing_leaves_no_part_of_a_row() {
 #[test]
 fn a_row_that_is_not_admitted_leaves_the_block_empty() {
     let mut block = Block::default();
-    let mut asked = 0;
+    let mut requested = 0;
     let kept = block.append(
         |out| out.extend_from_slice(b"row"),
         |cost| {
-            asked = cost;
+            requested = cost;
             false
         },
     );
     assert!(!kept);
-    assert_eq!(asked, 3 + ROW_OVERHEAD);
+    assert_eq!(requested, 3 + ROW_OVERHEAD);
     assert!(block.rows() == 0 && block.opened().is_none());
     assert!(block.seal(&layout()).is_none());
 }
@@ -118,8 +118,8 @@ fn a_backlog_triples_the_byte_limit_up_to_the_maximum() {
         (MAX_BLOCK_BYTES / 2, MAX_BLOCK_BYTES),
         (MAX_BLOCK_BYTES, MAX_BLOCK_BYTES),
     ] {
-        let behind = limits(usual).when_backlogged();
-        assert_eq!((behind.rows, behind.bytes), (5, longer));
+        let limits = limits(usual).when_backlogged();
+        assert_eq!((limits.rows, limits.bytes), (5, longer));
     }
 }
 
@@ -153,7 +153,7 @@ fn a_large_block_reuses_the_buffer_of_an_earlier_one() {
         sealed(&mut block)
     };
     drop(fill(2_000));
-    let kept = |block: &Block| block.pool.take(usize::MAX).capacity();
+    let kept = |block: &Block| block.pool.acquire(usize::MAX).capacity();
     let (second, content) = fill(2_000);
     assert!(content.bytes.iter().all(|byte| *byte == b'x') && content.bytes.len() == 2_000 << 10);
     drop((second, content));
@@ -162,7 +162,7 @@ fn a_large_block_reuses_the_buffer_of_an_earlier_one() {
     assert_eq!(kept(&block), 0);
     // … and returns it if it stays small; the block after that does not request one.
     drop(sealed(&mut block));
-    block.pool.give(Vec::with_capacity(2 << 20));
+    block.pool.release(Vec::with_capacity(2 << 20));
     put(&mut block, &row);
     assert_eq!(kept(&block), 2 << 20);
 }
@@ -175,7 +175,7 @@ fn a_sealed_block_has_little_unused_capacity() {
         put(&mut block, &[b'x'; 1024]);
     }
     let length = sealed(&mut block).0.bytes;
-    let capacity = block.pool.take(usize::MAX).capacity();
+    let capacity = block.pool.acquire(usize::MAX).capacity();
     assert!((length..=length + length / 8).contains(&capacity), "{capacity}");
 }
 
@@ -193,7 +193,7 @@ fn an_empty_block_keeps_no_large_buffer() {
         assert!(!block.append(|out| out.push(1), |_| false));
         assert!(block.bytes.capacity() <= KEPT_CAPACITY);
     }
-    assert!(block.pool.take(usize::MAX).capacity() >= 2_000 << 10);
+    assert!(block.pool.acquire(usize::MAX).capacity() >= 2_000 << 10);
 }
 
 #[test]

@@ -74,12 +74,12 @@ impl Column<Length> {
         }
     }
 
-    /// Returns a column that writes its streams back to back to the beginning of `room`, and leaves
-    /// the rest in `room`. Returns `None` if `room` is too small.
-    pub(super) fn placed<'o>(&self, room: &mut &'o mut [u8]) -> Option<Column<Place<'o>>> {
+    /// Returns a column that writes its streams back to back to the beginning of `buffer`, and leaves
+    /// the rest in `buffer`. Returns `None` if `buffer` is too small.
+    pub(super) fn placed<'o>(&self, buffer: &mut &'o mut [u8]) -> Option<Column<Place<'o>>> {
         let mut place = |length: &Length| {
-            let (own, rest) = std::mem::take(room).split_at_mut_checked(length.0)?;
-            *room = rest;
+            let (own, rest) = std::mem::take(buffer).split_at_mut_checked(length.0)?;
+            *buffer = rest;
             Some(Place::new(own))
         };
         Some(match self {
@@ -90,20 +90,20 @@ impl Column<Length> {
             Self::String(values) => Column::String(place(values)?),
             Self::Nullable { nulls, values } => Column::Nullable {
                 nulls: place(nulls)?,
-                values: Box::new(values.placed(room)?),
+                values: Box::new(values.placed(buffer)?),
             },
             Self::Array { ends, elements, .. } => Column::Array {
                 ends: place(ends)?,
                 count: 0,
-                elements: Box::new(elements.placed(room)?),
+                elements: Box::new(elements.placed(buffer)?),
             },
             Self::Tuple(elements) => Column::Tuple(
                 elements
                     .iter()
-                    .map(|element| element.placed(room))
+                    .map(|element| element.placed(buffer))
                     .collect::<Option<_>>()?,
             ),
-            Self::Marked(values) => Column::Marked(Box::new(values.placed(room)?)),
+            Self::Marked(values) => Column::Marked(Box::new(values.placed(buffer)?)),
         })
     }
 }

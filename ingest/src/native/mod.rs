@@ -115,7 +115,7 @@ impl Native {
         (0..self.columns.len()).filter(|index| self.columns[*index].name.is_none())
     }
 
-    /// Writes the rows as one block of columns to `room`, which grows as needed, and returns the
+    /// Writes the rows as one block of columns to `buffer`, which grows as needed, and returns the
     /// block. Its values may take up to `growth` times the length of the rows.
     ///
     /// # Errors
@@ -125,7 +125,7 @@ impl Native {
         &self,
         rows: Rows<'_>,
         growth: usize,
-        room: &'r mut Vec<u8>,
+        buffer: &'r mut Vec<u8>,
         slice: &mut TimeSlice,
     ) -> Result<&'r [u8], NotColumnar> {
         let mut counted: Vec<_> = self
@@ -144,12 +144,12 @@ impl Native {
         if whole > limit.saturating_add(heads.iter().map(Vec::len).sum()) {
             return Err(NotColumnar::TooLarge);
         }
-        if room.len() < whole {
-            *room = vec![0; whole];
+        if buffer.len() < whole {
+            *buffer = vec![0; whole];
         }
-        self.fill(&mut room[..whole], &heads, &counted, rows, slice)
+        self.fill(&mut buffer[..whole], &heads, &counted, rows, slice)
             .ok_or(NotColumnar::Malformed)?;
-        Ok(&room[..length])
+        Ok(&buffer[..length])
     }
 
     /// Returns the header of each column, in the order of a block. The first one begins with the
@@ -179,20 +179,20 @@ impl Native {
         rows: Rows<'_>,
         slice: &mut TimeSlice,
     ) -> Option<()> {
-        let mut room = block;
+        let mut buffer = block;
         let mut placed: Vec<_> = counted.iter().map(|_| None).collect();
         for (head, index) in heads.iter().zip(self.order()) {
-            let (place, rest) = std::mem::take(&mut room).split_at_mut_checked(head.len())?;
+            let (place, rest) = std::mem::take(&mut buffer).split_at_mut_checked(head.len())?;
             place.copy_from_slice(head);
-            room = rest;
-            placed[index] = Some(counted[index].placed(&mut room)?);
+            buffer = rest;
+            placed[index] = Some(counted[index].placed(&mut buffer)?);
         }
         for index in self.left_out() {
-            placed[index] = Some(counted[index].placed(&mut room)?);
+            placed[index] = Some(counted[index].placed(&mut buffer)?);
         }
         let mut placed = placed.into_iter().collect::<Option<Vec<_>>>()?;
         walk(rows, &mut placed, slice)?;
-        (room.is_empty() && placed.iter().all(Column::is_full)).then_some(())
+        (buffer.is_empty() && placed.iter().all(Column::is_full)).then_some(())
     }
 }
 

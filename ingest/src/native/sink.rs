@@ -52,18 +52,18 @@ impl Sink for Length {
 /// Writes bytes back to back to a destination that has the length of all of them.
 #[derive(Debug)]
 pub(super) struct Place<'o> {
-    room: &'o mut [u8],
+    buffer: &'o mut [u8],
     filled: usize,
 }
 
 impl<'o> Place<'o> {
-    pub(super) fn new(room: &'o mut [u8]) -> Self {
-        Self { room, filled: 0 }
+    pub(super) fn new(buffer: &'o mut [u8]) -> Self {
+        Self { buffer, filled: 0 }
     }
 
     /// Returns whether all bytes have been written.
     pub(super) fn is_full(&self) -> bool {
-        self.filled == self.room.len()
+        self.filled == self.buffer.len()
     }
 }
 
@@ -71,7 +71,7 @@ impl Sink for Place<'_> {
     #[inline(always)]
     fn put(&mut self, rows: &[u8], start: usize, length: usize) -> Option<()> {
         let from = rows.get(start..)?;
-        let to = self.room.get_mut(self.filled..)?;
+        let to = self.buffer.get_mut(self.filled..)?;
         match (from.first_chunk::<SHORT>(), to.first_chunk_mut::<SHORT>()) {
             // Later values, which fill the destination, overwrite the bytes copied beyond this
             // value.
@@ -84,7 +84,7 @@ impl Sink for Place<'_> {
 
     #[inline(always)]
     fn put_array<const N: usize>(&mut self, value: &[u8; N]) -> Option<()> {
-        *self.room.get_mut(self.filled..)?.first_chunk_mut()? = *value;
+        *self.buffer.get_mut(self.filled..)?.first_chunk_mut()? = *value;
         self.filled += N;
         Some(())
     }
@@ -92,7 +92,7 @@ impl Sink for Place<'_> {
     #[inline(always)]
     fn put_zeros(&mut self, count: usize) -> Option<()> {
         // The previous value may have overwritten the initial zeros.
-        self.room.get_mut(self.filled..)?.get_mut(..count)?.fill(0);
+        self.buffer.get_mut(self.filled..)?.get_mut(..count)?.fill(0);
         self.filled += count;
         Some(())
     }
@@ -117,8 +117,8 @@ mod tests {
         let rows: Vec<u8> = (1..=200).collect();
         let lengths = [0, 1, 31, 32, 33, 2, 64, 0, 3, 5];
         let total = lengths.iter().sum::<usize>() + 4;
-        let mut room = vec![0xee; total];
-        let mut place = Place::new(&mut room);
+        let mut buffer = vec![0xee; total];
+        let mut place = Place::new(&mut buffer);
         let mut counted = Length::default();
         let mut start = 0;
         for length in lengths {
@@ -133,15 +133,15 @@ mod tests {
         counted.put_array(&[7, 8]).unwrap();
         assert!(place.is_full());
         assert_eq!(counted.0, total);
-        assert_eq!(room[..start], rows[..start]);
-        assert_eq!(room[start..], [0, 0, 7, 8]);
+        assert_eq!(buffer[..start], rows[..start]);
+        assert_eq!(buffer[start..], [0, 0, 7, 8]);
     }
 
     #[test]
     fn missing_bytes_and_values_that_do_not_fit_are_not_put() {
         let rows = [1; 40];
-        let mut room = [0; 36];
-        let mut place = Place::new(&mut room);
+        let mut buffer = [0; 36];
+        let mut place = Place::new(&mut buffer);
         for (start, length) in [(0, 41), (40, 1), (41, 0), (usize::MAX, 1), (1, usize::MAX), (0, 37)] {
             assert_eq!(place.put(&rows, start, length), None, "{start} {length}");
         }

@@ -111,9 +111,9 @@ fn ends(ends: &[u64]) -> Vec<u8> {
 
 /// Calls [`Native::block`] with a buffer that another block used.
 fn block_of(native: &Native, rows: &BlockRows) -> Result<Vec<u8>, NotColumnar> {
-    let mut room = vec![0xaa; 10_000];
+    let mut buffer = vec![0xaa; 10_000];
     native
-        .block(rows.as_rows(), MAX_GROWTH, &mut room, &mut TimeSlice::begin())
+        .block(rows.as_rows(), MAX_GROWTH, &mut buffer, &mut TimeSlice::begin())
         .map(<[u8]>::to_vec)
 }
 
