@@ -282,7 +282,7 @@ pub(crate) mod progress;
 pub(crate) mod random;
 pub(crate) mod receipt;
 #[cfg(test)]
-pub(crate) mod dice;
+pub(crate) mod rng;
 pub(crate) mod rows;
 pub(crate) mod sealed;
 #[cfg(test)]

@@ -183,8 +183,8 @@ impl RowSet {
             return;
         }
         let before = self.0[first].start..rows.start;
-        let behind = rows.end..self.0[last - 1].end;
-        let rest = [before, behind].into_iter().filter(|range| !range.is_empty());
+        let after = rows.end..self.0[last - 1].end;
+        let rest = [before, after].into_iter().filter(|range| !range.is_empty());
         self.0.splice(first..last, rest);
     }
 

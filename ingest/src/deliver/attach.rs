@@ -246,12 +246,12 @@ fn plain_engine(engine: &str) -> Option<String> {
     let (name, rest) = engine.split_at(end);
     ENGINES
         .contains(&name)
-        .then(|| format!("MergeTree{}", behind_arguments(rest)))
+        .then(|| format!("MergeTree{}", after_arguments(rest)))
 }
 
-/// Returns the text behind an argument list in parentheses, or the whole text if it does not begin
+/// Returns the text after an argument list in parentheses, or the whole text if it does not begin
 /// with one.
-fn behind_arguments(text: &str) -> &str {
+fn after_arguments(text: &str) -> &str {
     if !text.starts_with('(') {
         return text;
     }

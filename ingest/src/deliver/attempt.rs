@@ -40,7 +40,7 @@ impl<'a> TableDelivery<'a> {
         // Held during the try only, not during the wait for the next one. This cannot fail, since
         // delivery never closes the semaphore.
         let _permit = permits.acquire().await;
-        let Some((place, connection)) = servers.used() else {
+        let Some((place, connection)) = servers.current() else {
             return Err(Failure::Server(ClickHouseError::no_server()));
         };
         let result = self.look_and_send(&connection, block, part, tries).await;
@@ -49,7 +49,7 @@ impl<'a> TableDelivery<'a> {
                 self.reader.doubt(block, part);
             }
             if error.is_absence() {
-                servers.leave(place);
+                servers.fail_over(place);
             }
         }
         result
@@ -274,8 +274,8 @@ impl<'a> TableDelivery<'a> {
         let mut insert = pin!(connection.inserts.insert(request, sending.within));
         let result = tokio::select! {
             result = &mut insert => result,
-            ahead = self.next_ahead() => {
-                self.ahead = Some(ahead);
+            prefetched = self.prefetch_next() => {
+                self.prefetched = Some(prefetched);
                 insert.await
             }
         };
@@ -306,7 +306,7 @@ impl<'a> TableDelivery<'a> {
         form: Form,
     ) -> Result<Option<Compressed>, Failure> {
         let compressor = &self.delivery.compressor;
-        let compressing = match Prefetched::take_if(&mut self.ahead, block, part) {
+        let compressing = match Prefetched::take_matching(&mut self.prefetched, block, part) {
             Some(compressing) if matches!(form, Form::Own) => compressing,
             _ => {
                 let rows = self.reader.rows(block, part).await.map_err(Failure::Disk)?;
@@ -322,18 +322,18 @@ impl<'a> TableDelivery<'a> {
 
     /// Starts to compress the next rows as soon as there are some. The future never completes if
     /// prefetching is not useful now.
-    pub(super) async fn next_ahead(&self) -> Prefetched<'a> {
+    pub(super) async fn prefetch_next(&self) -> Prefetched<'a> {
         let Delivery {
             compressor,
-            ahead_permits,
+            prefetch_permits,
             ..
         } = self.delivery;
         // The pause of a throttled delivery is longer than the compression.
-        if self.is_throttled || self.ahead.is_some() || self.guard.has_parked() {
+        if self.is_throttled || self.prefetched.is_some() || self.guard.has_parked() {
             return pending().await;
         }
         let next = self.reader.prefetch().await;
-        match ahead_permits.try_acquire() {
+        match prefetch_permits.try_acquire() {
             Ok(permit) => Prefetched::start(next, compressor, permit),
             Err(_) => pending().await,
         }

@@ -130,7 +130,7 @@ impl RefusedRow {
     /// Appends the dead letter of `row`. The row was acknowledged and exists nowhere else, so the
     /// dead letter contains it in full.
     pub(crate) fn encode(&self, row: &[u8], out: &mut Vec<u8>) {
-        let letter = DeadLetter {
+        let dead_letter = DeadLetter {
             time: Timestamp::now(),
             id: self.id,
             service: "",
@@ -142,6 +142,6 @@ impl RefusedRow {
             payload: row,
             ip: "",
         };
-        letter.encode_row(self.layout.format(), &self.layout.columns_as_json(), out);
+        dead_letter.encode_row(self.layout.format(), &self.layout.columns_as_json(), out);
     }
 }

@@ -97,7 +97,7 @@ impl Lookup {
         let Some(ids) = layout.row_ids(&rows.bytes, &rows.ends) else {
             return Ok(Self::UNKNOWABLE);
         };
-        match Self::ask(connection, block, part, column, &ids, timeout).await {
+        match Self::query(connection, block, part, column, &ids, timeout).await {
             // For example, the user may only insert.
             Err(error) if !error.is_transient() => {
                 tracing::debug!(table = %layout.table, %error, "the table cannot be queried for its rows");
@@ -107,7 +107,7 @@ impl Lookup {
         }
     }
 
-    async fn ask(
+    async fn query(
         connection: &Connection,
         block: &SealedBlock,
         part: &Part,

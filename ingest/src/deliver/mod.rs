@@ -69,7 +69,7 @@ pub(crate) struct Delivery {
     /// One permit for each insert that may run at a time.
     permits: Semaphore,
     /// The same number of permits for prefetched rows.
-    ahead_permits: Semaphore,
+    prefetch_permits: Semaphore,
     compressor: Arc<Compressor>,
     timeout: Duration,
     changes: Changes,
@@ -93,7 +93,7 @@ impl Delivery {
             servers,
             spool,
             permits: Semaphore::new(permits),
-            ahead_permits: Semaphore::new(permits),
+            prefetch_permits: Semaphore::new(permits),
             compressor: Arc::default(),
             timeout,
             changes,
@@ -104,7 +104,7 @@ impl Delivery {
     /// Returns how many more tables may prefetch rows.
     #[cfg(test)]
     pub(crate) fn free_ahead(&self) -> usize {
-        self.ahead_permits.available_permits()
+        self.prefetch_permits.available_permits()
     }
 
     /// Delivers a queue's blocks until the spool is closed and the queue is empty.
@@ -118,7 +118,7 @@ impl Delivery {
             max_bytes: usize::MAX,
             // A backlog at the start consists of rows that an earlier process could not deliver.
             is_throttled: reader.has_backlog(),
-            ahead: None,
+            prefetched: None,
         };
         table.run().await;
         reader.finish();

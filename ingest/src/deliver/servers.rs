@@ -33,13 +33,13 @@ impl ActiveServer {
 
     /// Returns the current server, or the next ready one, with its position; `None` if no server is
     /// ready.
-    pub(crate) fn used(&self) -> Option<(usize, Arc<Connection>)> {
+    pub(crate) fn current(&self) -> Option<(usize, Arc<Connection>)> {
         let states = self.states.borrow();
-        let used = self.current.load(Ordering::Relaxed);
-        let mut places = (used..states.len()).chain(0..used);
+        let current = self.current.load(Ordering::Relaxed);
+        let mut places = (current..states.len()).chain(0..current);
         places.find_map(|place| match &states[place] {
             State::Ready(connection) => {
-                self.go(used, place);
+                self.switch(current, place);
                 Some((place, Arc::clone(connection)))
             }
             _ => None,
@@ -47,34 +47,34 @@ impl ActiveServer {
     }
 
     /// Returns whether rows must wait for a server.
-    pub(crate) fn are_awaited(&self) -> bool {
-        are_awaited(&self.states.borrow())
+    pub(crate) fn none_ready(&self) -> bool {
+        none_ready(&self.states.borrow())
     }
 
     /// Waits until a server is ready, if the options name any.
     pub(crate) async fn wait(&self) {
         let mut states = self.states.clone();
         // On an error, the sync tasks have ended, since the runtime is about to shut down.
-        if states.wait_for(|states| !are_awaited(states)).await.is_err() {
+        if states.wait_for(|states| !none_ready(states)).await.is_err() {
             pending().await
         }
     }
 
     /// Fails over from a server that did not answer. The first delivery to notice moves all
     /// deliveries.
-    pub(crate) fn leave(&self, place: usize) {
+    pub(crate) fn fail_over(&self, place: usize) {
         let next = (place + 1) % self.states.borrow().len().max(1);
-        self.go(place, next);
+        self.switch(place, next);
     }
 
-    fn go(&self, from: usize, to: usize) {
+    fn switch(&self, from: usize, to: usize) {
         _ = self
             .current
             .compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed);
     }
 }
 
-fn are_awaited(states: &[State]) -> bool {
+fn none_ready(states: &[State]) -> bool {
     !states.is_empty() && !states.iter().any(|state| matches!(state, State::Ready(_)))
 }
 
@@ -94,18 +94,18 @@ mod tests {
     fn a_failed_server_is_used_again_if_no_other_is_ready() {
         let (states, receiver) = watch::channel(vec![ready(), State::Away]);
         let servers = ActiveServer::new(receiver);
-        let place = || servers.used().map(|(place, _)| place);
-        assert!(!servers.are_awaited());
+        let place = || servers.current().map(|(place, _)| place);
+        assert!(!servers.none_ready());
         assert_eq!(place(), Some(0));
-        servers.leave(0);
+        servers.fail_over(0);
         assert_eq!(place(), Some(0));
 
         states.send_modify(|states| states[1] = ready());
         assert_eq!(place(), Some(0), "it is used as long as it answers");
-        servers.leave(0);
+        servers.fail_over(0);
         assert_eq!(place(), Some(1));
         // Another delivery has noticed the same.
-        servers.leave(0);
+        servers.fail_over(0);
         assert_eq!(place(), Some(1));
     }
 }

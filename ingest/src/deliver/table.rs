@@ -39,8 +39,8 @@ pub(super) struct TableDelivery<'a> {
     pub(super) max_bytes: usize,
     /// Whether delivery throttles the inserts while it works off a backlog.
     pub(super) is_throttled: bool,
-    /// The next rows, while they are compressed ahead of their turn.
-    pub(super) ahead: Option<Prefetched<'a>>,
+    /// The next rows, which are compressed early.
+    pub(super) prefetched: Option<Prefetched<'a>>,
 }
 
 /// The history of the tries of a part.
@@ -109,7 +109,7 @@ impl<'a> TableDelivery<'a> {
     /// Returns once the part is stored, refused, parked, lost or divided.
     pub(super) async fn deliver(&mut self, block: &Arc<SealedBlock>, part: &Part) {
         let reader = self.reader;
-        if self.delivery.servers.are_awaited() {
+        if self.delivery.servers.none_ready() {
             reader.evict(block);
         }
         let mut failures = 0;
@@ -124,7 +124,7 @@ impl<'a> TableDelivery<'a> {
                         // The insert took more than the usual time.
                         self.max_bytes = bytes_of(block, part) / 2;
                     }
-                    return self.pace(started.elapsed()).await;
+                    return self.throttle(started.elapsed()).await;
                 }
                 Ok(Tried::Lost) => return reader.settle(block, part, Outcome::Lost),
                 Ok(Tried::Divided) => return,
@@ -133,7 +133,7 @@ impl<'a> TableDelivery<'a> {
             failures += 1;
             tries.timeouts += u32::from(failure.is_timeout());
             // Prefetched frames must not take memory while rows wait.
-            self.ahead = None;
+            self.prefetched = None;
             Counters::add(&reader.counters().retries, 1);
             Counters::set(&reader.counters().failures, failures.into());
             self.is_throttled = true;
@@ -205,9 +205,9 @@ impl<'a> TableDelivery<'a> {
             return self.halve(block, part).await.map(drop);
         }
         let row = reader.rows(block, part).await.map_err(Failure::Disk)?.bytes;
-        let letter = RefusedRow::of(block, part, &refusal);
+        let dead_letter = RefusedRow::of(block, part, &refusal);
         // If the spool has no space for the dead letter, the row stays in its block.
-        let kept = reader.move_to_dead_letters(block, part, |out| letter.encode(&row, out));
+        let kept = reader.move_to_dead_letters(block, part, |out| dead_letter.encode(&row, out));
         kept.await
             .map_err(|SpoolFull| Failure::Disk(io::ErrorKind::StorageFull.into()))?;
         self.guard.spend();
@@ -286,7 +286,7 @@ impl<'a> TableDelivery<'a> {
 
     /// After an outage, pauses as long as the insert took, so that ClickHouse has time for new rows
     /// as well.
-    pub(super) async fn pace(&mut self, took: Duration) {
+    pub(super) async fn throttle(&mut self, took: Duration) {
         let spool = &self.delivery.spool;
         self.is_throttled = self.is_throttled && self.reader.has_backlog();
         if self.is_throttled && !spool.is_closed() && !spool.is_nearly_full() {

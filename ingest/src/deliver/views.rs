@@ -53,7 +53,7 @@ const MAX_QUERIES: u32 = 1000;
 
 /// The maximum number of dead letters for one part. The log and the metrics contain the number of
 /// all refused rows.
-const MAX_LETTERS: usize = 100;
+const MAX_DEAD_LETTERS: usize = 100;
 
 /// The number of a row in its block, and the row's id.
 type NumberedRow = (u32, u64);
@@ -106,7 +106,7 @@ impl TableDelivery<'_> {
         }
         // This cannot fail, since delivery never closes the semaphore.
         let permit = permits.acquire().await;
-        let Some((_, connection)) = servers.used() else {
+        let Some((_, connection)) = servers.current() else {
             return Err(Failure::Server(ClickHouseError::no_server()));
         };
         let strict = Sending {
@@ -163,14 +163,14 @@ impl TableDelivery<'_> {
             }
         }
 
-        let mut letters = RowBatch::default();
-        encode_letters(block, &refused, &mut letters).map_err(no_room)?;
+        let mut dead_letters = RowBatch::default();
+        encode_dead_letters(block, &refused, &mut dead_letters).map_err(out_of_space)?;
         let first = all.first().copied().unwrap_or_default();
-        let letters = self.reader.write_notices(block.notice_id(first), &mut letters);
-        let letters = letters.await.map_err(no_room)?;
+        let dead_letters = self.reader.write_notices(block.notice_id(first), &mut dead_letters);
+        let dead_letters = dead_letters.await.map_err(out_of_space)?;
         self.settle_stored(block, part).await;
-        if let Some(letters) = letters {
-            self.reader.release_dead_letter(letters);
+        if let Some(dead_letters) = dead_letters {
+            self.reader.release_dead_letter(dead_letters);
         }
         self.tell_refused(block, part, &refused, missed.as_ref());
         match taken {
@@ -258,18 +258,22 @@ impl TableDelivery<'_> {
     }
 }
 
-/// Writes a dead letter for each row that a view refuses, at most [`MAX_LETTERS`]. The row itself
+/// Writes a dead letter for each row that a view refuses, at most [`MAX_DEAD_LETTERS`]. The row itself
 /// is in its table, under the id in the dead letter.
-fn encode_letters(block: &SealedBlock, refused: &[RefusedRows], letters: &mut RowBatch) -> Result<(), SpoolFull> {
+fn encode_dead_letters(
+    block: &SealedBlock,
+    refused: &[RefusedRows],
+    dead_letters: &mut RowBatch,
+) -> Result<(), SpoolFull> {
     let all = refused
         .iter()
         .flat_map(|one| one.rows.iter().map(move |row| (&one.view, row)));
-    for (view, ((_, id), error)) in all.take(MAX_LETTERS) {
+    for (view, ((_, id), error)) in all.take(MAX_DEAD_LETTERS) {
         let code = error
             .code()
             .map_or_else(|| "view".to_owned(), |code| format!("view-{code}"));
         let reason = format!("view {}: {}", qualified(view), error.with_values());
-        let letter = DeadLetter {
+        let dead_letter = DeadLetter {
             time: Timestamp::now(),
             id: *id,
             service: "",
@@ -281,12 +285,12 @@ fn encode_letters(block: &SealedBlock, refused: &[RefusedRows], letters: &mut Ro
             payload: b"",
             ip: "",
         };
-        letters.push(&REJECTED, |out| letter.encode(0, out))?;
+        dead_letters.push(&REJECTED, |out| dead_letter.encode(0, out))?;
     }
     Ok(())
 }
 
-fn no_room(_: SpoolFull) -> Failure {
+fn out_of_space(_: SpoolFull) -> Failure {
     Failure::Disk(std::io::ErrorKind::StorageFull.into())
 }
 

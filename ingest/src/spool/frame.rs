@@ -285,7 +285,7 @@ pub(crate) struct Frame<'a> {
     pub(crate) length: usize,
     pub(crate) body: &'a [u8],
     /// Whether a torn write comes before the frame: the frame was never acknowledged as on disk.
-    pub(crate) is_behind_tear: bool,
+    pub(crate) is_after_tear: bool,
 }
 
 /// Reads the frame at the beginning of `bytes`; returns `None` if it is incomplete or fails its
@@ -351,7 +351,7 @@ impl Outline {
             header: self.header,
             offset,
             length: self.length,
-            is_behind_tear: false,
+            is_after_tear: false,
         })
     }
 }

@@ -141,7 +141,7 @@ impl TableReader {
             if self.shared.is_closed() {
                 retry_at = retry_at.map(|at| at.min(Instant::now() + CLOSING_RETRY));
             }
-            let until = match self.look_beyond(&parked) {
+            let until = match self.check_unparked(&parked) {
                 Found::Rows(block, part) => return Next::Rows(block, part),
                 Found::End if self.is_of_dead_letters() && !self.shared.is_last_active() => retry_at,
                 // Parked rows are retried until the time for draining is over.
@@ -177,13 +177,13 @@ impl TableReader {
         }
     }
 
-    /// Like [`look_beyond`](Self::look_beyond), with nothing parked.
+    /// Like [`check_unparked`](Self::check_unparked), with nothing parked.
     #[cfg(test)]
-    pub(super) fn look(&self) -> Found {
-        self.look_beyond(&Parked::NONE)
+    pub(super) fn check(&self) -> Found {
+        self.check_unparked(&Parked::NONE)
     }
 
-    fn look_beyond(&self, parked: &Parked<'_>) -> Found {
+    fn check_unparked(&self, parked: &Parked<'_>) -> Found {
         let shared = &self.shared;
         let mut blocks = self.queue().lock();
         let unparked = |block: &Arc<SealedBlock>| Some((Arc::clone(block), unparked_part(block, parked.is_parked)?));
@@ -323,7 +323,7 @@ impl TableReader {
             Outcome::Lost => Counters::add(&queue.counters.rows_lost, rows),
         }
         if is_all || outcome != Outcome::Stored {
-            block.progress.change(|progress| {
+            block.progress.update(|progress| {
                 if outcome != Outcome::Stored {
                     progress.refused.extend(part.rows());
                 }

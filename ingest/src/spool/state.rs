@@ -40,7 +40,7 @@ pub(super) struct LogState {
     /// Disk space of blocks that are not stored.
     pub(super) waiting: Budget,
     /// Bytes beyond that bound for the dead letters of rows that ClickHouse refuses.
-    letter_reserve: usize,
+    dead_letter_reserve: usize,
     /// Bytes of all segments.
     pub(super) bytes: AtomicU64,
     stopped: AtomicBool,
@@ -57,7 +57,7 @@ impl LogState {
             is_failing: AtomicBool::new(false),
             damaged: AtomicU64::new(damaged),
             waiting: Budget::new(capped(limits.max_bytes)),
-            letter_reserve: capped(limits.segment_bytes),
+            dead_letter_reserve: capped(limits.segment_bytes),
             bytes: AtomicU64::new(bytes),
             stopped: AtomicBool::new(false),
         }
@@ -103,7 +103,7 @@ impl LogState {
     /// dead letter frees the row's own space and therefore must not wait for it. Rows alone never
     /// reach this bound.
     pub(super) fn has_space_for_refused(&self) -> bool {
-        self.waiting.used() <= self.waiting.max.saturating_add(self.letter_reserve)
+        self.waiting.used() <= self.waiting.max.saturating_add(self.dead_letter_reserve)
     }
 }
 

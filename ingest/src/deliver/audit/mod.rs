@@ -83,7 +83,7 @@ impl Audit {
                 () = sleep(pause) => {}
                 () = spool.closed() => return,
             }
-            let Some((_, connection)) = servers.used() else {
+            let Some((_, connection)) = servers.current() else {
                 continue;
             };
             for (reader, table) in &mut tables {

@@ -6,7 +6,7 @@ use crate::{
     block::{
         layout::InsertTarget,
         logged::{FrameAt, Logged},
-        sealed::is_letter,
+        sealed::is_dead_letter,
     },
     spool::{
         frame::{self, Kind},
@@ -43,11 +43,11 @@ pub(super) fn collect_rows(
 ) -> bool {
     let mut is_all = true;
     for block in &blocks.unlogged {
-        let is_admitted = is_letter(block.id)
+        let is_admitted = is_dead_letter(block.id)
             || match batch.admits {
                 Admits::All => true,
-                Admits::MovesAndLetters => block.progress.look(|progress| progress.on_disk >= block.rows),
-                Admits::Letters => false,
+                Admits::MovesAndDeadLetters => block.progress.read(|progress| progress.on_disk >= block.rows),
+                Admits::DeadLetters => false,
             };
         if !is_admitted {
             is_all = false;
@@ -59,9 +59,9 @@ pub(super) fn collect_rows(
         }
         let Some(content) = &state.content else { continue };
         // A sealed block that is complete on disk is here to move to this segment.
-        let anew = Logged::default();
+        let none_logged = Logged::default();
         let logged = match &state.logged {
-            logged if logged.is_sealed || !logged.is_in(batch.segment) => &anew,
+            logged if logged.is_sealed || !logged.is_in(batch.segment) => &none_logged,
             logged => logged,
         };
         let source = Source {
@@ -84,10 +84,10 @@ pub(super) fn collect_rows(
             bytes,
             ends,
         };
-        let anew = Logged::default();
+        let none_logged = Logged::default();
         let logged = match &opened.logged {
             logged if logged.is_in(batch.segment) => logged,
-            _ => &anew,
+            _ => &none_logged,
         };
         if batch.admits != Admits::All && logged.rows as usize != ends.len() {
             return false;

@@ -5,7 +5,7 @@ use std::io;
 use uuid::Uuid;
 
 use crate::{
-    block::{frame_format::FRAME_HEADER, parts::RowRange, sealed::letter_id},
+    block::{frame_format::FRAME_HEADER, parts::RowRange, sealed::dead_letter_id},
     spool::{
         frame::{self, Header, Kind},
         log::Log,
@@ -32,8 +32,8 @@ impl Log {
     /// ClickHouse recognizes them by their token. The mark for a refused row must be durable
     /// (`durable`); until it is, the row's dead letter stands in for it.
     pub(crate) fn done(&mut self, block: Uuid, rows: RowRange, is_all: bool, durable: bool) {
-        let letter = letter_id(block, rows.start).filter(|_| durable);
-        let depends_on = letter.and_then(|letter| self.segments_of(letter, None).pop());
+        let dead_letter = dead_letter_id(block, rows.start).filter(|_| durable);
+        let depends_on = dead_letter.and_then(|dead_letter| self.segments_of(dead_letter, None).pop());
         for segment in self.segments_of(block, None) {
             if !(is_all && self.forget(segment, block)) {
                 let rows = rows.clone();

@@ -114,15 +114,15 @@ impl Log {
     /// # Errors
     /// The disk's.
     pub(crate) fn begin(&mut self, mut buffer: Vec<u8>) -> io::Result<Batch> {
-        let room = |bound: u64| bound.saturating_sub(self.bytes());
+        let space = |bound: u64| bound.saturating_sub(self.bytes());
         let LogLimits {
             max_bytes,
             segment_bytes,
         } = self.limits;
-        let (room, admits) = match (room(max_bytes), room(max_bytes.saturating_add(segment_bytes))) {
-            (0, 0) => (segment_bytes, Admits::Letters),
-            (0, reserve) => (reserve, Admits::MovesAndLetters),
-            (room, _) => (room, Admits::All),
+        let (space, admits) = match (space(max_bytes), space(max_bytes.saturating_add(segment_bytes))) {
+            (0, 0) => (segment_bytes, Admits::DeadLetters),
+            (0, reserve) => (reserve, Admits::MovesAndDeadLetters),
+            (space, _) => (space, Admits::All),
         };
         let (segment, is_new) = match &self.active {
             Some(active) => (active.segment, false),
@@ -137,7 +137,7 @@ impl Log {
             at: state.length,
             synced: state.synced,
             bytes: buffer,
-            max_bytes: usize::try_from(room).map_or(MAX_BATCH_BYTES, |room| room.min(MAX_BATCH_BYTES)),
+            max_bytes: usize::try_from(space).map_or(MAX_BATCH_BYTES, |space| space.min(MAX_BATCH_BYTES)),
             admits,
         };
         if let Some((before, state)) = self.segments.range(..segment).next_back()

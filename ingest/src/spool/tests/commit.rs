@@ -182,10 +182,10 @@ fn the_next_commit_writes_the_rows_of_a_failed_one() {
             if is_sealed {
                 (0..LIMITS.blocks.rows - 2).for_each(|_| append(&mut world));
             }
-            let level = || receipt.progress.look(|progress| progress.level(&receipt.rows));
+            let level = || receipt.progress.read(|progress| progress.level(&receipt.rows));
             assert!(world.commit_once().is_err(), "{fault}");
             assert!(world.spool.is_failing() && level() < Ack::Spooled, "{fault}");
-            assert!(receipt.progress.look(|progress| progress.is_failing), "{fault}");
+            assert!(receipt.progress.read(|progress| progress.is_failing), "{fault}");
             // While the disk fails, the spool takes no row that asks for it.
             assert!(world.append(1, Ack::Spooled, b"row").is_err(), "{fault}");
 
@@ -208,19 +208,19 @@ fn a_closed_spool_delivers_its_last_block_and_accepts_no_row() {
     limits.blocks.age = hour;
     let mut world = World::new(limits);
     append(&mut world);
-    assert!(matches!(world.readers[0].look(), Found::Young(_)));
-    assert!(matches!(world.readers[1].look(), Found::Nothing));
+    assert!(matches!(world.readers[0].check(), Found::Young(_)));
+    assert!(matches!(world.readers[1].check(), Found::Nothing));
 
     world.spool.close();
     assert!(world.append(0, Ack::Accepted, b"late").is_err());
     assert_eq!(world.spool.counts()[0].rows_without_room, 1);
-    assert!(matches!(world.readers[1].look(), Found::End));
+    assert!(matches!(world.readers[1].check(), Found::End));
     // The block is sealed although it is young, and comes once it is on disk.
-    assert!(matches!(world.readers[0].look(), Found::Nothing));
+    assert!(matches!(world.readers[0].check(), Found::Nothing));
     world.commit();
     let block = world.next_block(0).unwrap();
     world.readers[0].settle(&block, &Part::from(0..1), Outcome::Stored);
-    assert!(matches!(world.readers[0].look(), Found::End));
+    assert!(matches!(world.readers[0].check(), Found::End));
 }
 
 #[test]

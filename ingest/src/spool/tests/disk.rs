@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::{
-    block::dice::Dice,
+    block::rng::Rng,
     spool::disk::{Disk, Segment},
 };
 
@@ -21,7 +21,7 @@ pub(crate) struct SimulatedDisk(pub(crate) Arc<Mutex<DiskState>>);
 #[derive(Debug, Default)]
 pub(crate) struct DiskState {
     pub(crate) segments: BTreeMap<u64, SimulatedSegment>,
-    pub(crate) aside: usize,
+    pub(crate) quarantined: usize,
     /// Fails the next write after this many of its bytes.
     pub(crate) fails_after: Option<usize>,
     /// Fails the next sync.
@@ -62,20 +62,20 @@ impl SimulatedDisk {
 
     /// Loses power: any prefix of the unsynced bytes may be left, and any byte of it may be
     /// changed.
-    pub(crate) fn crash(&self, dice: &mut Dice) {
+    pub(crate) fn crash(&self, rng: &mut Rng) {
         let mut state = self.0.lock().unwrap();
         (state.fails_after, state.sync_fails, state.truncate_fails) = (None, false, false);
         for segment in state.segments.values_mut() {
             let unsynced = segment.bytes.len() - segment.synced;
-            let kept = dice.below(unsynced as u64 + 1) as usize;
+            let kept = rng.below(unsynced as u64 + 1) as usize;
             segment.bytes.truncate(segment.synced + kept);
-            if kept > 0 && dice.one_in(3) {
-                let at = segment.synced + dice.below(kept as u64) as usize;
-                segment.bytes[at] ^= 1 << dice.below(8);
+            if kept > 0 && rng.one_in(3) {
+                let at = segment.synced + rng.below(kept as u64) as usize;
+                segment.bytes[at] ^= 1 << rng.below(8);
             }
-            if kept > 0 && dice.one_in(4) {
+            if kept > 0 && rng.one_in(4) {
                 // A page that never reached the disk.
-                let at = segment.synced + dice.below(kept as u64) as usize;
+                let at = segment.synced + rng.below(kept as u64) as usize;
                 let end = (at + 64).min(segment.bytes.len());
                 segment.bytes[at..end].fill(0);
             }
@@ -122,7 +122,7 @@ impl Disk for SimulatedDisk {
     }
 
     fn quarantine(&self, _: u64) -> io::Result<()> {
-        self.0.lock().unwrap().aside += 1;
+        self.0.lock().unwrap().quarantined += 1;
         Ok(())
     }
 }
@@ -190,7 +190,7 @@ fn the_simulated_disk_loses_unsynced_bytes() {
     for seed in 0..20 {
         let copy = SimulatedDisk::default();
         copy.0.lock().unwrap().segments = disk.0.lock().unwrap().segments.clone();
-        copy.crash(&mut Dice::new(seed));
+        copy.crash(&mut Rng::new(seed));
         let bytes = copy.read(1).unwrap();
         assert!(bytes.starts_with(b"synced"));
         lengths.insert(bytes.len());

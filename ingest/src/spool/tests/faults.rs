@@ -32,7 +32,7 @@ fn append(world: &mut World, table: usize, row: &[u8]) -> bool {
     world.commit();
     world.commit();
     let waiting = receipt.unwrap().waiting.unwrap();
-    waiting.progress.look(|progress| progress.level(&waiting.rows)) >= Ack::Spooled
+    waiting.progress.read(|progress| progress.level(&waiting.rows)) >= Ack::Spooled
 }
 
 /// Returns how many rows the next process finds.
@@ -41,7 +41,7 @@ fn rows_after_loss_of_power(world: World) -> u64 {
     world.spool.counts().iter().map(|counts| counts.rows_pending).sum()
 }
 
-fn home(block: &SealedBlock) -> u64 {
+fn segment_of(block: &SealedBlock) -> u64 {
     block.state().logged.segment.unwrap()
 }
 
@@ -87,7 +87,7 @@ fn a_mark_after_a_torn_mark_is_found() {
         assert!(world.next_block(0).is_none() && world.next_block(1).is_none());
         world.commit();
         let blocks = [0, 1].map(|table| world.next_block(table).unwrap());
-        assert_eq!(home(&blocks[0]), home(&blocks[1]));
+        assert_eq!(segment_of(&blocks[0]), segment_of(&blocks[1]));
         {
             let mut disk = world.disk.0.lock().unwrap();
             (disk.fails_after, disk.truncate_fails) = (Some(10), true);
@@ -112,7 +112,7 @@ fn sparse() -> (World, Arc<SealedBlock>) {
     assert!(world.next_block(0).is_none() && world.next_block(1).is_none());
     world.commit();
     let [block, other] = [0, 1].map(|table| world.next_block(table).unwrap());
-    assert_eq!(home(&block), home(&other));
+    assert_eq!(segment_of(&block), segment_of(&other));
     world.readers[0].evict(&block);
     world.readers[1].settle(&other, &Part::from(0..1), Outcome::Stored);
     (world, block)
@@ -163,10 +163,10 @@ fn split(world: &mut World, block: &Arc<SealedBlock>) {
 #[test]
 fn compaction_moves_a_block_out_of_a_sparse_segment() {
     let (mut world, block) = sparse();
-    let before = home(&block);
+    let before = segment_of(&block);
     world.commit();
     world.commit();
-    assert!(home(&block) > before && !world.disk.segments().unwrap().contains(&before));
+    assert!(segment_of(&block) > before && !world.disk.segments().unwrap().contains(&before));
 }
 
 #[test]
@@ -199,10 +199,10 @@ fn a_cut_survives_the_move_of_its_block() {
 #[test]
 fn a_cut_of_a_moved_block_survives() {
     let (mut world, block) = sparse();
-    let before = home(&block);
+    let before = segment_of(&block);
     world.commit();
     world.commit();
-    assert!(home(&block) > before);
+    assert!(segment_of(&block) > before);
     split(&mut world, &block);
     drop(block);
     let world = world.after_loss_of_power();
@@ -281,9 +281,9 @@ mod deleted {
             first_try.is_err() && opened.spool.is_failing(),
             "it is noticed before the answer"
         );
-        assert!(second.progress.look(|progress| progress.level(&second.rows)) < Ack::Spooled);
+        assert!(second.progress.read(|progress| progress.level(&second.rows)) < Ack::Spooled);
         opened.commit();
-        assert!(second.progress.look(|progress| progress.level(&second.rows)) >= Ack::Spooled);
+        assert!(second.progress.read(|progress| progress.level(&second.rows)) >= Ack::Spooled);
         assert!(
             Folder::lock(&path).unwrap().is_none(),
             "the new folder is this process' own"
@@ -305,7 +305,7 @@ mod deleted {
             opened.append(0, row);
         }
         opened.commit();
-        let Found::Rows(block, part) = reader.look() else {
+        let Found::Rows(block, part) = reader.check() else {
             panic!("no block")
         };
         reader.evict(&block);

@@ -165,7 +165,7 @@ fn synced_bytes_count_as_damaged_and_unsynced_bytes_as_torn() {
         let found = scan(&damaged, format, 0);
         assert_eq!(found.damage, [SEGMENT_HEADER as u64..rows as u64]);
         assert_eq!(found.end, golden.len() as u64);
-        assert!(found.frames.iter().all(|frame| !frame.is_behind_tear));
+        assert!(found.frames.iter().all(|frame| !frame.is_after_tear));
 
         // Damage in the last batch.
         let end = golden.len() - format.header_len();
@@ -183,8 +183,8 @@ fn synced_bytes_count_as_damaged_and_unsynced_bytes_as_torn() {
             (found.torn, found.end),
             (vec![second as u64..seal as u64], split as u64)
         );
-        let behind: Vec<_> = found.frames.iter().map(|frame| frame.is_behind_tear).collect();
-        assert_eq!(behind, [false, false, true]);
+        let is_after_tear: Vec<_> = found.frames.iter().map(|frame| frame.is_after_tear).collect();
+        assert_eq!(is_after_tear, [false, false, true]);
     }
 }
 

@@ -9,7 +9,7 @@ use crate::{
         LogLimits, Outcome, SpoolLimits,
         frame::SEGMENT_HEADER,
         signal::{COMMIT_INTERVAL, IDLE_DELAY},
-        tests::world::{LETTERS, LIMITS, TABLES, World},
+        tests::world::{DEAD_LETTERS, LIMITS, TABLES, World},
     },
 };
 
@@ -104,7 +104,7 @@ fn the_overhead_of_frames_counts_toward_the_disk_bound() {
         world.deliver_all(table);
     }
     assert!(world.disk.bytes() <= LIMITS.log.segment_bytes as usize + SEGMENT_HEADER + BLOCK);
-    assert!(world.fill(0, ROW) > 0, "there is room again");
+    assert!(world.fill(0, ROW) > 0, "there is space again");
 }
 
 #[test]
@@ -143,33 +143,33 @@ fn refused_rows_get_dead_letters_on_a_full_disk() {
 
     let block = world.next_block(0).unwrap();
     for row in 0..block.rows {
-        let letter = world.readers[0]
+        let dead_letter = world.readers[0]
             .persist_dead_letter(&block, row, |out| out.extend_from_slice(ROW))
             .unwrap();
         // A commit that leaves a full segment writes no block, and the next one does.
         world.commit();
         world.commit();
-        assert!(letter.progress.look(|progress| progress.on_disk == 1), "{row}");
+        assert!(dead_letter.progress.read(|progress| progress.on_disk == 1), "{row}");
         let part = Part::from(row..row + 1);
         world.readers[0].settle(&block, &part, Outcome::Refused);
-        world.readers[0].release_dead_letter(letter);
+        world.readers[0].release_dead_letter(dead_letter);
     }
     assert!(block.next_part().is_none());
 }
 
 #[test]
 fn dead_letters_leave_most_of_the_space_to_rows() {
-    let (rows, letters) = (0, LETTERS);
+    let (rows, dead_letters) = (0, DEAD_LETTERS);
     let mut world = World::new(LIMITS);
-    let dropped = |world: &World| world.spool.counts()[letters].rows_without_room;
+    let dropped = |world: &World| world.spool.counts()[dead_letters].rows_without_room;
 
     // In memory, as long as nothing is written to disk …
-    let in_memory = (0..100).filter(|_| world.append(letters, Ack::Accepted, ROW).is_ok());
+    let in_memory = (0..100).filter(|_| world.append(dead_letters, Ack::Accepted, ROW).is_ok());
     assert_eq!(in_memory.count(), LIMITS.memory_bytes / 8 / (ROW.len() + 4));
     assert_eq!(dropped(&world), 100 - 9);
     // … and on disk.
     world.commit();
-    world.fill(letters, ROW);
+    world.fill(dead_letters, ROW);
     let share = LIMITS.log.max_bytes as usize / 8;
     assert!(
         (share..share + LIMITS.memory_bytes / 8 + 2 * BLOCK).contains(&world.disk.bytes()),
@@ -197,8 +197,8 @@ fn dead_letters_leave_most_of_the_space_to_rows() {
     // Each row is in a separate frame, which takes half as much again, and each block has its
     // statement twice.
     assert!(of_rows > LIMITS.log.max_bytes as usize / 6, "{of_rows}");
-    world.deliver_all(letters);
-    assert!(world.fill(letters, ROW) > 0, "there is room again");
+    world.deliver_all(dead_letters);
+    assert!(world.fill(dead_letters, ROW) > 0, "there is space again");
 }
 
 #[test]

@@ -188,7 +188,7 @@ async fn rows_before_a_refused_batch_are_stored() {
     });
     let taken = world.append_many(60, b"row").unwrap();
     let progress = Arc::clone(&taken.waiting.as_ref().unwrap().progress);
-    world.until(|| progress.look(|progress| progress.on_disk == 60)).await;
+    world.until(|| progress.read(|progress| progress.on_disk == 60)).await;
     // The second bulk would exceed the block's limit. The block is therefore sealed, and the bulk
     // does not fit into memory.
     assert!(world.append_many(90, &[7; 400]).is_none());

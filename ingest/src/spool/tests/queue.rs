@@ -14,7 +14,7 @@ use crate::{
     spool::{
         LogLimits, Outcome, Spool, SpoolLimits, TableReader,
         read::read_block,
-        tests::world::{LETTERS, LIMITS, World, assert_counted, layouts},
+        tests::world::{DEAD_LETTERS, LIMITS, World, assert_counted, layouts},
     },
     table::dead_letter::REJECTED,
 };
@@ -81,14 +81,18 @@ fn dead_letters_are_counted() {
     assert!(world.next_block(0).is_none());
     world.commit();
     let block = world.next_block(0).unwrap();
-    let letter = world.readers[0].persist_dead_letter(&block, 0, |out| out.extend_from_slice(b"letter"));
-    let letter = letter.unwrap();
+    let dead_letter = world.readers[0].persist_dead_letter(&block, 0, |out| out.extend_from_slice(b"letter"));
+    let dead_letter = dead_letter.unwrap();
     assert_recounted(&world);
     world.commit();
-    assert_counted(&world.readers, [&*letter].into_iter());
-    assert_eq!(world.readers[LETTERS].queue().lock().in_memory(), 0, "it is on disk");
+    assert_counted(&world.readers, [&*dead_letter].into_iter());
+    assert_eq!(
+        world.readers[DEAD_LETTERS].queue().lock().in_memory(),
+        0,
+        "it is on disk"
+    );
     world.readers[0].settle(&block, &Part::from(0..1), Outcome::Refused);
-    world.readers[0].release_dead_letter(letter);
+    world.readers[0].release_dead_letter(dead_letter);
     assert_recounted(&world);
 }
 
@@ -190,11 +194,11 @@ fn the_dead_letters_have_a_separate_queue() {
     let mut world = World::new(LIMITS);
     let flags: Vec<_> = world.readers.iter().map(TableReader::is_of_dead_letters).collect();
     assert_eq!(flags, [false, false, false, false, false, true]);
-    assert_eq!(world.spool.id_of(&REJECTED), world.readers[LETTERS].id());
+    assert_eq!(world.spool.id_of(&REJECTED), world.readers[DEAD_LETTERS].id());
 
     // Tables of an earlier build come after them.
     world.append(4, Ack::Spooled, b"row").unwrap();
-    world.append(LETTERS, Ack::Spooled, b"letter").unwrap();
+    world.append(DEAD_LETTERS, Ack::Spooled, b"letter").unwrap();
     world.commit();
     let disk = Arc::clone(&world.disk);
     drop(world);

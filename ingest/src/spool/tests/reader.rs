@@ -49,7 +49,7 @@ impl World {
 
     /// Settles the block that would be sent next and returns its length.
     fn settle_next(&self) -> Option<usize> {
-        let Found::Rows(block, _) = self.reader.look() else {
+        let Found::Rows(block, _) = self.reader.check() else {
             return None;
         };
         self.reader.settle(&block, &Part::from(0..block.rows), Outcome::Stored);

@@ -11,7 +11,7 @@ use crate::{
         frame_format::{FRAME_HEADER, FrameFormat, Salt},
         layout::InsertTarget,
         parts::Part,
-        sealed::letter_id,
+        sealed::dead_letter_id,
     },
     spool::{
         disk::{Disk, Folder},
@@ -143,17 +143,17 @@ fn segment_with(block: Uuid, marks: &[Kind]) -> Vec<u8> {
 #[test]
 fn a_dead_letter_marks_its_row_as_done_even_if_it_is_done_or_moved() {
     let block = Uuid::from_u128(0x7000 << 64);
-    let letter = letter_id(block, 0).unwrap();
+    let dead_letter = dead_letter_id(block, 0).unwrap();
     for (marks, blocks) in [(&[][..], 1), (&[Kind::Done], 0), (&[Kind::Moved], 0)] {
         let (folder, disk) = folder_with("0000000000000001.spool", &segment_with(block, &[]));
         fs::write(
             folder.path().join("0000000000000002.spool"),
-            segment_with(letter, marks),
+            segment_with(dead_letter, marks),
         )
         .unwrap();
         let recovered = recover(&disk, Path::new("here")).unwrap();
         assert!(recovered.damage.is_empty(), "{recovered:?}");
         let ids: Vec<_> = recovered.blocks.iter().map(|block| block.id).collect();
-        assert_eq!(ids, vec![letter; blocks], "{marks:?}");
+        assert_eq!(ids, vec![dead_letter; blocks], "{marks:?}");
     }
 }

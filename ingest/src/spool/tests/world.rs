@@ -24,7 +24,7 @@ use crate::{
 pub(crate) const TABLES: usize = 5;
 
 /// The queue of the dead letters.
-pub(crate) const LETTERS: usize = TABLES;
+pub(crate) const DEAD_LETTERS: usize = TABLES;
 
 pub(crate) const LIMITS: SpoolLimits = SpoolLimits {
     blocks: BlockLimits {
@@ -130,7 +130,7 @@ impl World {
     /// Returns the block that would be sent next. An open block is sealed, and returned once it is
     /// on disk.
     pub(crate) fn next_block(&self, table: usize) -> Option<Arc<SealedBlock>> {
-        match self.readers[table].look() {
+        match self.readers[table].check() {
             Found::Rows(block, _) => Some(block),
             _ => None,
         }

@@ -22,7 +22,7 @@ fn run(seed: u64, collectors: usize) -> World {
 /// Runs a case, and calls `watch` after each step.
 fn run_watched(seed: u64, collectors: usize, mut watch: impl FnMut(&World)) -> World {
     let mut world = World::new(seed, collectors);
-    let steps = (20 + world.dice.below(100)) * collectors as u64;
+    let steps = (20 + world.rng.below(100)) * collectors as u64;
     for _ in 0..steps {
         world.step();
         watch(&world);
@@ -61,13 +61,13 @@ fn run_all(collectors: usize, cases: u64) {
         return;
     }
     let cases = std::env::var("ROWMILL_SIMULATION_CASES").map_or(cases, |cases| cases.parse().unwrap());
-    let (mut sent, mut acknowledged, mut letters, mut emptied, mut found) = (0_u64, 0, 0, 0, 0);
+    let (mut sent, mut acknowledged, mut dead_letters, mut emptied, mut found) = (0_u64, 0, 0, 0, 0);
     for seed in SEEDS.into_iter().chain(0..cases) {
         let world = std::panic::catch_unwind(|| run(seed, collectors));
         let world = world.unwrap_or_else(|_| panic!("seed {seed} of {collectors} collectors"));
         sent += u64::from(world.sent);
         acknowledged += world.acknowledged.len();
-        letters += world.store.letters.len();
+        dead_letters += world.store.dead_letters.len();
         emptied += world
             .collectors
             .iter()
@@ -77,8 +77,8 @@ fn run_all(collectors: usize, cases: u64) {
     }
     assert!(acknowledged as u64 > sent / 6, "{acknowledged} of {sent}");
     assert!(
-        letters > 0 && emptied > 0 && found > 0,
-        "{letters} letters, {emptied} segments emptied, {found} rows found"
+        dead_letters > 0 && emptied > 0 && found > 0,
+        "{dead_letters} dead letters, {emptied} segments emptied, {found} rows found"
     );
 }
 

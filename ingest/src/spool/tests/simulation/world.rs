@@ -3,17 +3,17 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use super::{
-    collector::{Collector, LETTERS, Refused, TABLES},
+    collector::{Collector, DEAD_LETTERS, Refused, TABLES},
     store::{Store, rows_of},
 };
 use crate::{
     ack::Ack,
     block::{
         BlockLimits,
-        dice::Dice,
         parts::{Part, ranges_of},
         progress::Progress,
         random::seeded::Seeded,
+        rng::Rng,
         sealed::SealedBlock,
     },
     spool::{
@@ -25,7 +25,7 @@ use crate::{
 /// The state of one case.
 pub(super) struct World {
     _chance: Seeded,
-    pub(super) dice: Dice,
+    pub(super) rng: Rng,
     pub(super) limits: SpoolLimits,
     pub(super) collectors: Vec<Collector>,
     /// The collector whose turn it is.
@@ -43,8 +43,8 @@ pub(super) struct World {
 }
 
 /// Returns limits with blocks that are small beside the memory, or as large as it.
-fn limits(dice: &mut Dice) -> SpoolLimits {
-    let (rows, bytes, memory_bytes) = if dice.one_in(2) {
+fn limits(rng: &mut Rng) -> SpoolLimits {
+    let (rows, bytes, memory_bytes) = if rng.one_in(2) {
         (12, 120, 4 << 10)
     } else {
         (100, 600, 600)
@@ -65,13 +65,13 @@ fn limits(dice: &mut Dice) -> SpoolLimits {
 
 impl World {
     pub(super) fn new(seed: u64, collectors: usize) -> Self {
-        let mut dice = Dice::new(seed);
+        let mut rng = Rng::new(seed);
         let chance = Seeded::new(!seed);
-        let limits = limits(&mut dice);
+        let limits = limits(&mut rng);
         Self {
             _chance: chance,
-            held: dice.one_in(2).then_some(0),
-            dice,
+            held: rng.one_in(2).then_some(0),
+            rng,
             limits,
             collectors: (0..collectors).map(|_| Collector::start(limits)).collect(),
             at: 0,
@@ -93,23 +93,23 @@ impl World {
 
     pub(super) fn step(&mut self) {
         if self.is_shared() {
-            self.at = self.dice.below(self.collectors.len() as u64) as usize;
+            self.at = self.rng.below(self.collectors.len() as u64) as usize;
             self.interfere();
         }
-        match self.dice.below(100) {
+        match self.rng.below(100) {
             0..40 => self.send(),
             40..60 => self.commit(),
             60..88 => self.deliver(),
             88..91 => self.crash(),
-            91..93 => self.break_disk(|disk, dice| {
-                disk.fails_after = Some(dice.below(200) as usize);
-                disk.truncate_fails = dice.one_in(2);
+            91..93 => self.break_disk(|disk, rng| {
+                disk.fails_after = Some(rng.below(200) as usize);
+                disk.truncate_fails = rng.one_in(2);
             }),
-            93..95 => self.break_disk(|disk, dice| {
+            93..95 => self.break_disk(|disk, rng| {
                 disk.sync_fails = true;
-                disk.truncate_fails = dice.one_in(2);
+                disk.truncate_fails = rng.one_in(2);
             }),
-            95..97 => self.break_disk(|disk, dice| disk.is_full = dice.one_in(2)),
+            95..97 => self.break_disk(|disk, rng| disk.is_full = rng.one_in(2)),
             _ => self.restart(),
         }
         self.collect_acks();
@@ -117,26 +117,26 @@ impl World {
 
     /// Changes ClickHouse in a way that no collector has a part in.
     fn interfere(&mut self) {
-        match self.dice.below(8) {
+        match self.rng.below(8) {
             0..2 => {
                 self.tokens += 1;
-                let partition = self.dice.below(2) as u32;
+                let partition = self.rng.below(2) as u32;
                 self.store
                     .remember(partition, &format!("other writer's {}", self.tokens));
             }
-            2..4 => self.store.end_running(&mut self.dice),
+            2..4 => self.store.end_running(&mut self.rng),
             _ => {}
         }
     }
 
-    fn break_disk(&mut self, how: impl FnOnce(&mut DiskState, &mut Dice)) {
+    fn break_disk(&mut self, how: impl FnOnce(&mut DiskState, &mut Rng)) {
         let disk = &self.collectors[self.at].disk;
-        how(&mut disk.0.lock().unwrap(), &mut self.dice);
+        how(&mut disk.0.lock().unwrap(), &mut self.rng);
     }
 
     fn send(&mut self) {
-        let table = self.dice.below(TABLES as u64) as usize;
-        let ack = [Ack::Accepted, Ack::Spooled, Ack::Stored][self.dice.below(3) as usize];
+        let table = self.rng.below(TABLES as u64) as usize;
+        let ack = [Ack::Accepted, Ack::Spooled, Ack::Stored][self.rng.below(3) as usize];
         let row = self.sent;
         self.sent += 1;
         let collector = self.collector();
@@ -175,7 +175,7 @@ impl World {
         let collector = &mut self.collectors[self.at];
         for (row, receipt) in std::mem::take(&mut collector.waiting) {
             let Some(waiting) = &receipt.waiting else { continue };
-            let progress = waiting.progress.look(Progress::clone);
+            let progress = waiting.progress.read(Progress::clone);
             if progress.level(&waiting.rows) >= waiting.ack {
                 self.acknowledged.insert(row);
                 if waiting.ack == Ack::Stored {
@@ -189,24 +189,24 @@ impl World {
 
     /// Sends the oldest rows of a table, with a random outcome.
     fn deliver(&mut self) {
-        let table = self.dice.below(LETTERS as u64 + 1) as usize;
+        let table = self.rng.below(DEAD_LETTERS as u64 + 1) as usize;
         let held = self.held;
         let collector = self.collector();
         if held == Some(table) || collector.refused.get(table).is_some_and(Option::is_some) {
             return collector.finish_refusal(table);
         }
-        let Found::Rows(block, part) = collector.readers[table].look() else {
+        let Found::Rows(block, part) = collector.readers[table].check() else {
             return;
         };
         let rows = collector.rows(&block, &part);
-        let outcome = self.dice.below(10);
+        let outcome = self.rng.below(10);
         let reader = &self.collectors[self.at].readers[table];
         if outcome == 0 {
             // ClickHouse is unreachable.
             return reader.evict(&block);
         }
-        if table == LETTERS {
-            self.store.take_letter(block.token(&part), &rows);
+        if table == DEAD_LETTERS {
+            self.store.insert_dead_letter(block.token(&part), &rows);
             if outcome > 1 {
                 reader.settle(&block, &part, Outcome::Stored);
             }
@@ -246,7 +246,7 @@ impl World {
         };
         if outcome == 1 {
             // The collector gets no response.
-            self.store.insert_and_die(&token, rows, &mut self.dice);
+            self.store.insert_and_crash(&token, rows, &mut self.rng);
             return reader.doubt(block, &part);
         }
         if is_shared && outcome == 2 {
@@ -258,12 +258,12 @@ impl World {
             Ok(()) => reader.settle(block, &part, Outcome::Stored),
             Err(()) if part.len() == 1 => {
                 let row = part.bounds().start;
-                let letter = reader.persist_dead_letter(block, row, |out| out.extend_from_slice(rows));
-                collector.refused[table] = letter.ok().map(|letter| Refused {
+                let dead_letter = reader.persist_dead_letter(block, row, |out| out.extend_from_slice(rows));
+                collector.refused[table] = dead_letter.ok().map(|dead_letter| Refused {
                     table,
                     block: Arc::clone(block),
                     part,
-                    letter,
+                    dead_letter,
                 });
             }
             Err(()) => {
@@ -275,11 +275,11 @@ impl World {
 
     /// Kills the process, or cuts the power as well.
     fn crash(&mut self) {
-        if self.dice.one_in(2) {
-            self.collectors[self.at].disk.crash(&mut self.dice);
+        if self.rng.one_in(2) {
+            self.collectors[self.at].disk.crash(&mut self.rng);
         }
         // Meanwhile the table may be mended, or made stricter.
-        self.store.is_mended ^= self.dice.one_in(3);
+        self.store.is_repaired ^= self.rng.one_in(3);
         self.reopen();
         self.collector().forget_what_came_back();
     }
@@ -318,7 +318,7 @@ impl World {
             self.commit();
             self.deliver();
             self.collect_acks();
-            self.store.end_running(&mut self.dice);
+            self.store.end_running(&mut self.rng);
             if self.collectors.iter().all(Collector::is_done) {
                 return;
             }
@@ -332,21 +332,21 @@ impl World {
     }
 
     pub(super) fn check(&self) {
-        let Store { rows, letters, .. } = &self.store;
+        let Store { rows, dead_letters, .. } = &self.store;
         for row in &self.acknowledged {
-            let is_there = rows.contains_key(row) || letters.contains_key(row);
+            let is_there = rows.contains_key(row) || dead_letters.contains_key(row);
             assert!(is_there, "row {row} was acknowledged and is lost");
         }
-        for row in letters.keys() {
+        for row in dead_letters.keys() {
             assert!(!rows.contains_key(row), "row {row} is stored, and a dead letter");
         }
-        for (&row, &times) in rows.iter().chain(letters) {
+        for (&row, &times) in rows.iter().chain(dead_letters) {
             assert!(row < self.sent, "row {row} was never sent");
             assert_eq!(times, 1, "row {row} is stored {times} times");
         }
         for collector in &self.collectors {
-            let aside = collector.disk.0.lock().unwrap().aside;
-            assert_eq!(aside, 0, "a torn write is no damage");
+            let quarantined = collector.disk.0.lock().unwrap().quarantined;
+            assert_eq!(quarantined, 0, "a torn write is no damage");
         }
     }
 }
