@@ -46,7 +46,7 @@ pub(crate) struct TargetColumn {
     pub(crate) shape: Option<ShapeBuf>,
 }
 
-/// The columns of an insert target, as a dead letter holds them.
+/// The columns of an insert target, as a dead letter contains them.
 #[derive(Debug, Serialize, Deserialize)]
 struct WrittenColumns<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -246,7 +246,7 @@ pub fn columns_of(table: &Table, bytes: Bytes, ends: Arc<[u32]>) -> Option<Vec<u
     Some(buffer)
 }
 
-/// Appends the columns of a target as the log holds them:
+/// Appends the columns of a target as the log contains them:
 ///
 /// ```text
 /// 4  number of columns

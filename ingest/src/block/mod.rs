@@ -40,13 +40,13 @@ pub(crate) struct BlockLimits {
 }
 
 /// The factor by which a block may be longer under backlog.
-const GROWTH_BEHIND_OTHERS: usize = 3;
+const BACKLOG_GROWTH: usize = 3;
 
 impl BlockLimits {
     /// Returns larger limits for use under backlog. ClickHouse inserts fewer, longer blocks faster,
     /// and the rows use the same memory either way.
     pub(crate) fn when_backlogged(self) -> Self {
-        let bytes = self.bytes.saturating_mul(GROWTH_BEHIND_OTHERS);
+        let bytes = self.bytes.saturating_mul(BACKLOG_GROWTH);
         Self {
             bytes: bytes.min(MAX_BLOCK_BYTES),
             ..self

@@ -365,7 +365,7 @@ mod tests {
                 "INSERT INTO `t` (`id`, `total`) FORMAT Native"
             );
         }
-        // A table that is not altered yet takes the rows as they are.
+        // A table that is not altered yet accepts the rows as they are.
         let existing = table(&[id, old]);
         assert_eq!(none.of(&layout(), &existing), ColumnChanges::default());
         // The operator's changes take precedence.

@@ -55,7 +55,7 @@ const MAX_ERRORS: u32 = 3;
 /// The maximum number of partitions in one statement.
 const MAX_PARTITIONS: usize = 500;
 
-/// The engines whose tables take partitions from a MergeTree.
+/// The engines whose tables accept partitions from a MergeTree.
 const ENGINES: [&str; 3] = ["MergeTree", "ReplicatedMergeTree", "SharedMergeTree"];
 
 /// The reason why rows cannot be attached to a table.
@@ -164,7 +164,7 @@ impl TableDelivery<'_> {
     }
 
     /// Attaches rows to their table through the table `source`, which this function creates and
-    /// drops. Returns the table's engine if it takes no partitions.
+    /// drops. Returns the table's engine if it accepts no partitions.
     async fn attach_through(
         &mut self,
         source: &str,
@@ -239,8 +239,9 @@ pub(super) fn redirected<'s>(statement: &'s str, from: &str, to: Option<&str>) -
     }
 }
 
-/// Returns the engine of a table whose partitions a table of the engine `engine` takes, or `None`
-/// if it takes none: the same without replication. Both are as in `engine_full` of `system.tables`.
+/// Returns the engine of a table whose partitions a table of the engine `engine` accepts, or `None`
+/// if it accepts none: the same without replication. Both are as in `engine_full` of
+/// `system.tables`.
 fn plain_engine(engine: &str) -> Option<String> {
     let end = engine.find([' ', '(']).unwrap_or(engine.len());
     let (name, rest) = engine.split_at(end);

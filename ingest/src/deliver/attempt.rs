@@ -1,5 +1,5 @@
-//! One try to insert the rows of a part: looks up rows in doubt, converts and compresses the rows, and
-//! sends them.
+//! One try to insert the rows of a part: looks up rows in doubt, converts and compresses the rows,
+//! and sends them.
 
 use std::{future::pending, pin::pin, sync::Arc, time::Duration};
 
@@ -43,7 +43,7 @@ impl<'a> TableDelivery<'a> {
         let Some((place, connection)) = servers.current() else {
             return Err(Failure::Server(ClickHouseError::no_server()));
         };
-        let result = self.look_and_send(&connection, block, part, tries).await;
+        let result = self.look_up_and_send(&connection, block, part, tries).await;
         if let Err(Failure::Server(error)) = &result {
             if error.may_be_stored() {
                 self.reader.doubt(block, part);
@@ -55,7 +55,7 @@ impl<'a> TableDelivery<'a> {
         result
     }
 
-    pub(super) async fn look_and_send(
+    pub(super) async fn look_up_and_send(
         &mut self,
         connection: &Connection,
         block: &Arc<SealedBlock>,
@@ -126,7 +126,8 @@ impl<'a> TableDelivery<'a> {
             }
             Found::None => {
                 spool.trust(block, part);
-                // Views may have the rows under their token, and would get halves under others again.
+                // Views may have the rows under their token, and would get halves under other
+                // tokens again.
                 let must_be_whole = lookup.has_views && (tries.is_missing || tries.timeouts < MAX_TIMEOUTS);
                 if is_too_large && !must_be_whole {
                     return self.send_less(block, part).await.map(|()| Tried::Divided);

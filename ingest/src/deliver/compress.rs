@@ -21,7 +21,7 @@ const KEPT_BYTES: usize = 20 << 20;
 pub(crate) struct Compressed {
     /// LZ4 frames.
     ///
-    /// If the connection breaks, ClickHouse must take the whole block or none of it, even if the
+    /// If the connection breaks, ClickHouse must insert the whole block or none of it, even if the
     /// server accepts a chunked body that ends too early. There are many frames if ClickHouse
     /// refuses truncated columns. Otherwise there is one frame: its checksum comes first, so a
     /// truncated frame is invalid.

@@ -47,7 +47,7 @@ impl Failure {
         }
     }
 
-    /// Returns whether a materialized view refuses rows that its table may have taken.
+    /// Returns whether a materialized view refuses rows that its table may have stored.
     pub(crate) fn is_of_view(&self) -> bool {
         matches!(self, Self::Server(error) if error.is_of_view())
     }

@@ -30,7 +30,7 @@ pub(super) struct Guard {
     refused_in_a_row: u32,
     /// Blocks with rows that ClickHouse refused when there was no credit.
     blocks: Vec<Uuid>,
-    /// Insert targets that the table does not take.
+    /// Insert targets whose rows the table does not accept.
     layouts: Vec<Arc<InsertTarget>>,
     retry_at: Option<Instant>,
     failures: u32,

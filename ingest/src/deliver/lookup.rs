@@ -2,8 +2,8 @@
 //!
 //! A deduplication token alone proves nothing: ClickHouse forgets the tokens outside the
 //! deduplication window, and after a kill it can remember a token whose part is gone. Rows have
-//! ids, so the lookup asks the table itself. An insert is atomic only within each partition. The
-//! lookup searches for each row separately, so it does not need to know the partitions.
+//! ids, so the lookup queries the table for them. An insert is atomic only within each partition.
+//! The lookup searches for each row separately, so it does not need to know the partitions.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -52,7 +52,7 @@ impl Found {
 
 /// Facts about a table, which the lookup reads before the rows.
 #[derive(Debug, Row, Deserialize)]
-struct About {
+struct TableFacts {
     engine: String,
     engine_full: String,
     views: u64,
@@ -79,7 +79,7 @@ impl Lookup {
         is_remembered: false,
     };
 
-    /// Asks the block's table for the rows of `part`, which are `rows`.
+    /// Queries the block's table for the rows of `part`, which are `rows`.
     ///
     /// # Errors
     /// An error of ClickHouse. The rows are still in doubt.
@@ -116,18 +116,18 @@ impl Lookup {
         timeout: Duration,
     ) -> Result<Self, ClickHouseError> {
         let client = &connection.queries;
-        let Some(about) = about(client, block, timeout).await? else {
+        let Some(facts) = table_facts(client, block, timeout).await? else {
             return Ok(Self::UNKNOWABLE);
         };
         let mut lookup = Self {
             found: Found::Running,
-            has_views: about.views > 0,
+            has_views: facts.views > 0,
             is_remembered: false,
         };
-        if about.running > 0 {
+        if facts.running > 0 {
             return Ok(lookup);
         }
-        drop_tables(client, &about.sources, timeout).await?;
+        drop_tables(client, &facts.sources, timeout).await?;
         let query = Query {
             client,
             table: &block.layout.table,
@@ -136,14 +136,14 @@ impl Lookup {
             timeout,
         };
         lookup.found = query.found(part).await?;
-        if lookup.found != Found::All && !keeps_each_row(&about.engine) {
+        if lookup.found != Found::All && !keeps_each_row(&facts.engine) {
             lookup.found = Found::Unknowable;
         }
         let may_be_missed = lookup.has_views || connection.has_quorum;
         if may_be_missed && matches!(lookup.found, Found::All | Found::Some(_)) {
             // A new view may fill a table that has no deduplication window yet.
             lookup.is_remembered =
-                query.is_remembered(&about).await? && views_recognize_blocks(client, &block.layout.table).await?;
+                query.is_remembered(&facts).await? && views_recognize_blocks(client, &block.layout.table).await?;
         }
         Ok(lookup)
     }
@@ -174,7 +174,11 @@ async fn drop_tables(client: &Client, names: &[String], timeout: Duration) -> Re
     Ok(())
 }
 
-async fn about(client: &Client, block: &SealedBlock, timeout: Duration) -> Result<Option<About>, ClickHouseError> {
+async fn table_facts(
+    client: &Client,
+    block: &SealedBlock,
+    timeout: Duration,
+) -> Result<Option<TableFacts>, ClickHouseError> {
     let query = client
         .query(
             "SELECT engine, engine_full, toUInt64(length(dependencies_table)) AS views, \
@@ -185,7 +189,7 @@ async fn about(client: &Client, block: &SealedBlock, timeout: Duration) -> Resul
         .bind(query_prefix(block))
         .bind(attach_prefix(block))
         .bind(&*block.layout.table);
-    within(timeout, query.fetch_optional::<About>()).await
+    within(timeout, query.fetch_optional::<TableFacts>()).await
 }
 
 /// Returns whether a table of this engine shows each inserted row until the row is deleted. Other
@@ -197,7 +201,7 @@ pub(crate) fn keeps_each_row(engine: &str) -> bool {
     )
 }
 
-/// Questions about the rows of one part.
+/// Queries about the rows of one part.
 struct Query<'a> {
     client: &'a Client,
     table: &'a str,
@@ -236,10 +240,10 @@ impl Query<'_> {
 
     /// Returns whether the table's deduplication window still contains the token of these rows: the
     /// table has had few enough inserts since theirs.
-    async fn is_remembered(&self, about: &About) -> Result<bool, ClickHouseError> {
+    async fn is_remembered(&self, facts: &TableFacts) -> Result<bool, ClickHouseError> {
         let window = ["non_replicated_deduplication_window", "replicated_deduplication_window"]
             .into_iter()
-            .find_map(|name| number_behind(&about.engine_full, name));
+            .find_map(|name| number_after(&facts.engine_full, name));
         let select = format!(
             "SELECT toInt64(max(max_block_number)) \
              - toInt64(minIf(min_block_number, name IN (SELECT DISTINCT _part FROM {table} WHERE {}))) \
@@ -266,7 +270,7 @@ pub(super) fn text(text: &str) -> String {
 }
 
 /// Returns the number after `name = ` in the settings of a table's engine.
-fn number_behind(engine: &str, name: &str) -> Option<u64> {
+fn number_after(engine: &str, name: &str) -> Option<u64> {
     let at = engine.find(&format!("{name} = "))? + name.len() + 3;
     let digits = engine[at..].split(|c: char| !c.is_ascii_digit()).next()?;
     digits.parse().ok()

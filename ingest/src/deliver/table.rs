@@ -1,5 +1,5 @@
-//! The delivery of one table: takes its blocks, oldest first, tries to insert each part, and handles
-//! its failures.
+//! The delivery of one table: reads its blocks, oldest first, tries to insert each part, and
+//! handles failures.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -132,7 +132,7 @@ impl<'a> TableDelivery<'a> {
             };
             failures += 1;
             tries.timeouts += u32::from(failure.is_timeout());
-            // Prefetched frames must not take memory while rows wait.
+            // Prefetched frames must not use memory while rows wait.
             self.prefetched = None;
             Counters::add(&reader.counters().retries, 1);
             Counters::set(&reader.counters().failures, failures.into());
@@ -178,7 +178,7 @@ impl<'a> TableDelivery<'a> {
         };
         self.alarm.report(block, part, failures, &failure);
         if failure.class() == Class::Hold {
-            // Rows of other insert targets may continue meanwhile.
+            // Delivery continues with the rows of other insert targets.
             self.forms.clear();
             self.guard.park_layout(&block.layout);
             return None;

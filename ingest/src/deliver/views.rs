@@ -1,4 +1,4 @@
-//! Handles rows on which a materialized view throws although their table has taken them.
+//! Handles rows on which a materialized view throws although their table has stored them.
 //!
 //! ClickHouse writes an insert into its table and then into each view. A view that throws gets no
 //! row of the insert, and other views may get none either. Delivery finishes such an insert in
@@ -10,7 +10,7 @@
 //! 2. Delivery runs each view's query over some of the rows, by halves, without writing anything.
 //!    This finds the rows on which the query throws.
 //! 3. Delivery sends the other rows under the token of all rows. The table and the other views skip
-//!    them; the view that threw takes them, and so do the views over its table.
+//!    them; the view that threw receives them, and so do the views over its table.
 //! 4. Dead letters name the rows that a view lacks, and delivery settles the rows.
 //!
 //! Step 3 relies on the token, so the table must be sure to remember it. Otherwise the view may
@@ -58,7 +58,7 @@ const MAX_DEAD_LETTERS: usize = 100;
 /// The number of a row in its block, and the row's id.
 type NumberedRow = (u32, u64);
 
-/// The rows that a view does not take.
+/// The rows that a view refuses.
 #[derive(Debug)]
 struct RefusedRows {
     view: TableName,
@@ -133,29 +133,30 @@ impl TableDelivery<'_> {
         };
         let mut refused = search.refused(&rows).await.map_err(Failure::Server)?;
         let all: BTreeSet<u32> = refused.iter().flat_map(RefusedRows::numbers).collect();
-        let taken = without(part, &all);
-        if taken.is_none() && all.len() > CREDIT as usize && self.guard.waits_for_others(block) {
+        let accepted = without(part, &all);
+        if accepted.is_none() && all.len() > CREDIT as usize && self.guard.waits_for_others(block) {
             self.alarm.report(block, part, 1, &refusal);
             return Ok(());
         }
 
         let _permit = permits.acquire().await;
-        // Views that refuse fewer rows come first, so that each view gets all rows that it takes.
+        // Views that refuse fewer rows come first, so that each view gets all rows that it
+        // accepts.
         refused.sort_by_key(RefusedRows::len);
         for one in &refused {
             let numbers: BTreeSet<u32> = one.numbers().collect();
             if numbers.len() < all.len()
-                && let Some(taken) = without(part, &numbers)
+                && let Some(accepted) = without(part, &numbers)
             {
-                self.send_as(&connection, block, &taken, ignoring).await?;
+                self.send_as(&connection, block, &accepted, ignoring).await?;
             }
         }
         let mut missed = None;
-        if let Some(taken) = &taken {
+        if let Some(accepted) = &accepted {
             // This insert ignores no error.
-            match self.send_as(&connection, block, taken, strict).await {
+            match self.send_as(&connection, block, accepted, strict).await {
                 Err(Failure::Server(error)) if error.is_of_view() => {
-                    self.send_as(&connection, block, taken, ignoring).await?;
+                    self.send_as(&connection, block, accepted, ignoring).await?;
                     missed = Some(error);
                 }
                 Err(failure) => return Err(failure),
@@ -172,8 +173,8 @@ impl TableDelivery<'_> {
         if let Some(dead_letters) = dead_letters {
             self.reader.release_dead_letter(dead_letters);
         }
-        self.tell_refused(block, part, &refused, missed.as_ref());
-        match taken {
+        self.log_refused(block, part, &refused, missed.as_ref());
+        match accepted {
             Some(_) if missed.is_none() => {
                 self.guard.accept();
                 self.alarm = FailureLog::default();
@@ -227,13 +228,7 @@ impl TableDelivery<'_> {
         })
     }
 
-    fn tell_refused(
-        &self,
-        block: &SealedBlock,
-        part: &Part,
-        refused: &[RefusedRows],
-        missed: Option<&ClickHouseError>,
-    ) {
+    fn log_refused(&self, block: &SealedBlock, part: &Part, refused: &[RefusedRows], missed: Option<&ClickHouseError>) {
         let counters = self.reader.counters();
         for one in refused {
             Counters::add(&counters.rows_refused_by_views, one.len() as u64);
@@ -258,8 +253,8 @@ impl TableDelivery<'_> {
     }
 }
 
-/// Writes a dead letter for each row that a view refuses, at most [`MAX_DEAD_LETTERS`]. The row itself
-/// is in its table, under the id in the dead letter.
+/// Writes a dead letter for each row that a view refuses, at most [`MAX_DEAD_LETTERS`]. The row
+/// itself is in its table, under the id in the dead letter.
 fn encode_dead_letters(
     block: &SealedBlock,
     refused: &[RefusedRows],

@@ -4,7 +4,7 @@
 //! the offset to the next column's value.
 
 use {
-    super::sink::{Length, Place, Sink},
+    super::sink::{Length, Sink, SliceSink},
     crate::table::shape::ShapeBuf,
 };
 
@@ -74,13 +74,13 @@ impl Column<Length> {
         }
     }
 
-    /// Returns a column that writes its streams back to back to the beginning of `buffer`, and leaves
-    /// the rest in `buffer`. Returns `None` if `buffer` is too small.
-    pub(super) fn placed<'o>(&self, buffer: &mut &'o mut [u8]) -> Option<Column<Place<'o>>> {
+    /// Returns a column that writes its streams back to back to the beginning of `buffer`, and
+    /// leaves the rest in `buffer`. Returns `None` if `buffer` is too small.
+    pub(super) fn placed<'o>(&self, buffer: &mut &'o mut [u8]) -> Option<Column<SliceSink<'o>>> {
         let mut place = |length: &Length| {
             let (own, rest) = std::mem::take(buffer).split_at_mut_checked(length.0)?;
             *buffer = rest;
-            Some(Place::new(own))
+            Some(SliceSink::new(own))
         };
         Some(match self {
             Self::Fixed { width, values } => Column::Fixed {
@@ -108,7 +108,7 @@ impl Column<Length> {
     }
 }
 
-impl Column<Place<'_>> {
+impl Column<SliceSink<'_>> {
     /// Returns whether all streams are complete.
     pub(super) fn is_full(&self) -> bool {
         match self {

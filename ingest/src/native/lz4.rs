@@ -21,7 +21,7 @@ use lz4_flex::block::{compress_into, get_maximum_output_size};
 use crate::native::time_slice::TimeSlice;
 
 const CHECKSUM: usize = 16;
-const HEAD: usize = CHECKSUM + 9;
+const HEADER: usize = CHECKSUM + 9;
 const METHOD: u8 = 0x82;
 
 /// The number of bytes in each of several frames. The encoder finds no repetitions across frames,
@@ -57,16 +57,16 @@ pub(crate) fn frames<'r>(data: &[u8], buffer: &'r mut Vec<u8>, slice: &mut TimeS
 /// Writes a frame at the offset `start` of `buffer`, and returns its end.
 fn put_frame(data: &[u8], buffer: &mut Vec<u8>, start: usize) -> io::Result<usize> {
     let length = |bytes: usize| u32::try_from(bytes).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge));
-    let needed = start + HEAD + get_maximum_output_size(data.len());
+    let needed = start + HEADER + get_maximum_output_size(data.len());
     if buffer.len() < needed {
         buffer.resize(needed, 0);
     }
     let buffer = &mut buffer[start..];
-    let compressed = compress_into(data, &mut buffer[HEAD..]).map_err(io::Error::other)?;
-    let frame = &mut buffer[..HEAD + compressed];
+    let compressed = compress_into(data, &mut buffer[HEADER..]).map_err(io::Error::other)?;
+    let frame = &mut buffer[..HEADER + compressed];
     frame[CHECKSUM] = METHOD;
-    frame[CHECKSUM + 1..CHECKSUM + 5].copy_from_slice(&length(compressed + HEAD - CHECKSUM)?.to_le_bytes());
-    frame[CHECKSUM + 5..HEAD].copy_from_slice(&length(data.len())?.to_le_bytes());
+    frame[CHECKSUM + 1..CHECKSUM + 5].copy_from_slice(&length(compressed + HEADER - CHECKSUM)?.to_le_bytes());
+    frame[CHECKSUM + 5..HEADER].copy_from_slice(&length(data.len())?.to_le_bytes());
     let checksum = cityhash_102_128(&frame[CHECKSUM..]).rotate_left(64);
     frame[..CHECKSUM].copy_from_slice(&checksum.to_le_bytes());
     Ok(start + frame.len())
@@ -119,6 +119,6 @@ mod tests {
         let number = |at: usize| u32::from_le_bytes(frames[at..at + 4].try_into().unwrap()) as usize;
         assert_eq!(frames[16], 0x82);
         let (frame, rest) = frames.split_at(CHECKSUM + number(17));
-        (decompress(&frame[HEAD..], number(21)).unwrap(), rest)
+        (decompress(&frame[HEADER..], number(21)).unwrap(), rest)
     }
 }

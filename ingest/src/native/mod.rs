@@ -1,12 +1,12 @@
 //! Native: converts the rows of a block to ClickHouse's columnar format when they are sent.
 //!
-//! Takes rows as a block holds them, RowBinary back to back, and returns one block of the
-//! [Native](https://clickhouse.com/docs/interfaces/formats/Native) format. ClickHouse takes its
-//! columns as they are, which costs it a third less work than rows, and there is less to compress.
-//! Blocks in memory and in the spool still hold rows: they are appended to, bisected and read by
-//! other versions of this program, and only an attempt to insert them needs columns. Promises: the
-//! block has the same rows. Bytes that do not match the table's shapes give no columns and no
-//! panic; they are sent as rows.
+//! The conversion reads rows as a block contains them, RowBinary back to back, and returns one
+//! block of the [Native](https://clickhouse.com/docs/interfaces/formats/Native) format. ClickHouse
+//! stores its columns as they are, which costs a third less work than rows, and there is less to
+//! compress. Blocks in memory and in the spool still contain rows: the collector appends to them
+//! and bisects them, other versions of this program read them, and only an attempt to insert them
+//! needs columns. Promises: the block has the same rows. Bytes that do not match the table's shapes
+//! produce no columns and no panic; delivery sends them as rows.
 //!
 //! ```text
 //! block     number of columns, number of rows (both LEB128),
@@ -37,14 +37,14 @@ pub(crate) use crate::table::shape::ShapeBuf;
 use crate::{native::time_slice::TimeSlice, value::put_length};
 
 /// The number of values or bytes to walk at a time, and the bounds for the number of rows. The rows
-/// stay in the processor's cache until the last column has been taken, they share a column's fixed
+/// stay in the processor's cache until the last column is done, they share a column's fixed
 /// cost, and other threads do not wait long for the core.
 const VALUES_AT_A_TIME: usize = 1 << 14;
 const BYTES_AT_A_TIME: usize = 1 << 19;
 const ROWS_AT_A_TIME: RangeInclusive<usize> = 16..=256;
 
-/// Columns may take this many times the memory of their rows. Rows of mostly NULLs or empty arrays
-/// take more as columns; they stay rows, so that the memory for sending a block has a known bound.
+/// Columns may use this many times the memory of their rows. Rows of mostly NULLs or empty arrays
+/// use more as columns; they stay rows, so that the memory for sending a block has a known bound.
 pub(crate) const MAX_GROWTH: usize = 4;
 
 /// The maximum memory for the columns of a block, however large an embedder lets its rows be.
@@ -116,7 +116,7 @@ impl Native {
     }
 
     /// Writes the rows as one block of columns to `buffer`, which grows as needed, and returns the
-    /// block. Its values may take up to `growth` times the length of the rows.
+    /// block. Its values may use up to `growth` times the length of the rows.
     ///
     /// # Errors
     ///
@@ -135,55 +135,55 @@ impl Native {
             .collect();
         walk(rows, &mut counted, slice).ok_or(NotColumnar::Malformed)?;
 
-        let heads = self.heads(rows.ends.len());
-        let length = total(&heads, self.order().map(|index| &counted[index])).ok_or(NotColumnar::TooLarge)?;
+        let headers = self.column_headers(rows.ends.len());
+        let length = total(&headers, self.order().map(|index| &counted[index])).ok_or(NotColumnar::TooLarge)?;
         // Omitted values have to be walked, too; they are written after the block.
-        let whole = total(&heads, counted.iter()).ok_or(NotColumnar::TooLarge)?;
+        let whole = total(&headers, counted.iter()).ok_or(NotColumnar::TooLarge)?;
         let limit = rows.bytes.len().saturating_mul(growth).min(MAX_BYTES);
         // The headers do not count: a block of few rows is small in any case.
-        if whole > limit.saturating_add(heads.iter().map(Vec::len).sum()) {
+        if whole > limit.saturating_add(headers.iter().map(Vec::len).sum()) {
             return Err(NotColumnar::TooLarge);
         }
         if buffer.len() < whole {
             *buffer = vec![0; whole];
         }
-        self.fill(&mut buffer[..whole], &heads, &counted, rows, slice)
+        self.fill(&mut buffer[..whole], &headers, &counted, rows, slice)
             .ok_or(NotColumnar::Malformed)?;
         Ok(&buffer[..length])
     }
 
     /// Returns the header of each column, in the order of a block. The first one begins with the
     /// header of the block.
-    fn heads(&self, rows: usize) -> Vec<Vec<u8>> {
+    fn column_headers(&self, rows: usize) -> Vec<Vec<u8>> {
         let mut before = Vec::new();
         put_length(&mut before, self.order().count());
         put_length(&mut before, rows);
-        let heads = self.order().map(|index| {
+        let headers = self.order().map(|index| {
             let column = &self.columns[index];
-            let mut head = std::mem::take(&mut before);
+            let mut header = std::mem::take(&mut before);
             for text in [column.name.as_deref().unwrap_or_default(), &column.data_type] {
-                put_length(&mut head, text.len());
-                head.extend_from_slice(text.as_bytes());
+                put_length(&mut header, text.len());
+                header.extend_from_slice(text.as_bytes());
             }
-            head
+            header
         });
-        heads.collect()
+        headers.collect()
     }
 
     /// Writes headers and values to a block of exactly their length.
     fn fill(
         &self,
         block: &mut [u8],
-        heads: &[Vec<u8>],
+        headers: &[Vec<u8>],
         counted: &[Column<Length>],
         rows: Rows<'_>,
         slice: &mut TimeSlice,
     ) -> Option<()> {
         let mut buffer = block;
         let mut placed: Vec<_> = counted.iter().map(|_| None).collect();
-        for (head, index) in heads.iter().zip(self.order()) {
-            let (place, rest) = std::mem::take(&mut buffer).split_at_mut_checked(head.len())?;
-            place.copy_from_slice(head);
+        for (header, index) in headers.iter().zip(self.order()) {
+            let (place, rest) = std::mem::take(&mut buffer).split_at_mut_checked(header.len())?;
+            place.copy_from_slice(header);
             buffer = rest;
             placed[index] = Some(counted[index].placed(&mut buffer)?);
         }
@@ -197,10 +197,10 @@ impl Native {
 }
 
 /// Returns the length of headers and columns; `None` if it overflows.
-fn total<'c>(heads: &[Vec<u8>], columns: impl Iterator<Item = &'c Column<Length>>) -> Option<usize> {
-    let heads = heads.iter().map(|head| Some(head.len()));
+fn total<'c>(headers: &[Vec<u8>], columns: impl Iterator<Item = &'c Column<Length>>) -> Option<usize> {
+    let headers = headers.iter().map(|header| Some(header.len()));
     let columns = columns.map(Column::length);
-    heads
+    headers
         .chain(columns)
         .try_fold(0_usize, |sum, length| sum.checked_add(length?))
 }

@@ -51,12 +51,12 @@ impl Sink for Length {
 
 /// Writes bytes back to back to a destination that has the length of all of them.
 #[derive(Debug)]
-pub(super) struct Place<'o> {
+pub(super) struct SliceSink<'o> {
     buffer: &'o mut [u8],
     filled: usize,
 }
 
-impl<'o> Place<'o> {
+impl<'o> SliceSink<'o> {
     pub(super) fn new(buffer: &'o mut [u8]) -> Self {
         Self { buffer, filled: 0 }
     }
@@ -67,7 +67,7 @@ impl<'o> Place<'o> {
     }
 }
 
-impl Sink for Place<'_> {
+impl Sink for SliceSink<'_> {
     #[inline(always)]
     fn put(&mut self, rows: &[u8], start: usize, length: usize) -> Option<()> {
         let from = rows.get(start..)?;
@@ -118,7 +118,7 @@ mod tests {
         let lengths = [0, 1, 31, 32, 33, 2, 64, 0, 3, 5];
         let total = lengths.iter().sum::<usize>() + 4;
         let mut buffer = vec![0xee; total];
-        let mut place = Place::new(&mut buffer);
+        let mut place = SliceSink::new(&mut buffer);
         let mut counted = Length::default();
         let mut start = 0;
         for length in lengths {
@@ -141,7 +141,7 @@ mod tests {
     fn missing_bytes_and_values_that_do_not_fit_are_not_put() {
         let rows = [1; 40];
         let mut buffer = [0; 36];
-        let mut place = Place::new(&mut buffer);
+        let mut place = SliceSink::new(&mut buffer);
         for (start, length) in [(0, 41), (40, 1), (41, 0), (usize::MAX, 1), (1, usize::MAX), (0, 37)] {
             assert_eq!(place.put(&rows, start, length), None, "{start} {length}");
         }

@@ -216,7 +216,7 @@ impl AuditedTable {
     }
 }
 
-/// Asks ClickHouse whether the rows of a table can be counted.
+/// Queries ClickHouse to find out whether the audit can count a table's rows.
 async fn countable(client: &Client, layout: &InsertTarget, timeout: Duration) -> Result<Countable, ClickHouseError> {
     let query = client
         .query("SELECT engine FROM system.tables WHERE database = currentDatabase() AND name = ?")
