@@ -60,7 +60,7 @@ fn settle_one(world: &mut World) {
     world.readers[0].settle(&block, &Part::from(0..1), Outcome::Stored);
 }
 
-/// Asks for a cut of the oldest block, without waiting for it.
+/// Requests a cut of the oldest block, without waiting for it.
 fn cut(world: &mut World) {
     let block = world.next_block(0).unwrap();
     let reader = world.readers[0].clone();
@@ -163,7 +163,7 @@ fn each_change_has_its_urgency() {
 
 #[test]
 fn the_next_commit_writes_the_rows_of_a_failed_one() {
-    for fault in ["a full disk", "a write", "a sync", "a sync and what cuts it off"] {
+    for fault in ["a full disk", "a write", "a sync", "a sync and its truncation"] {
         for is_sealed in [false, true] {
             let mut world = World::new(LIMITS);
             // The segment is active, so that the write fails in it.
@@ -186,10 +186,10 @@ fn the_next_commit_writes_the_rows_of_a_failed_one() {
             assert!(world.commit_once().is_err(), "{fault}");
             assert!(world.spool.is_failing() && level() < Ack::Spooled, "{fault}");
             assert!(receipt.progress.read(|progress| progress.is_failing), "{fault}");
-            // While the disk fails, the spool takes no row that asks for it.
+            // While the disk fails, the spool accepts no row that requires it.
             assert!(world.append(1, Ack::Spooled, b"row").is_err(), "{fault}");
 
-            // No append comes meanwhile.
+            // No append wakes the log.
             world.disk.0.lock().unwrap().is_full = false;
             world.commit();
             assert!(!world.spool.is_failing() && level() == Ack::Spooled, "{fault}");

@@ -74,7 +74,7 @@ fn a_refused_row_does_not_return_after_its_dead_letter_is_removed() {
     world.commit();
     world.append(1, Ack::Spooled, &[9]).unwrap();
     world.commit();
-    // The dead letter is gone, and with it the sign for a recovery that the row has one.
+    // The dead letter is gone, so a recovery cannot know from it that the row was refused.
     let segments = world.disk.segments().unwrap();
     assert!(
         segments.contains(&segment_of(&block)) && !segments.contains(&segment_of(&dead_letter)),
@@ -95,10 +95,16 @@ fn a_refused_row_does_not_return_after_a_recovery_that_cannot_mark_it() {
     drop(block);
     world.disk.0.lock().unwrap().is_full = true;
     let mut world = world.after_loss_of_power();
-    assert!(world.next_block(0).is_none(), "its letter says that it was refused");
+    assert!(
+        world.next_block(0).is_none(),
+        "the dead letter records that the row was refused"
+    );
     let dead_letter = world.next_block(DEAD_LETTERS).unwrap();
     world.readers[DEAD_LETTERS].settle(&dead_letter, &Part::from(0..1), Outcome::Stored);
     world.commit();
     let world = world.after_loss_of_power();
-    assert!(world.next_block(0).is_none(), "nothing says so any more");
+    assert!(
+        world.next_block(0).is_none(),
+        "the row would be refused, or stored, once more"
+    );
 }

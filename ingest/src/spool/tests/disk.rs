@@ -35,7 +35,7 @@ pub(crate) struct DiskState {
 
 impl DiskState {
     /// Returns whether the next write will succeed.
-    pub(crate) fn is_well(&self) -> bool {
+    pub(crate) fn is_working(&self) -> bool {
         self.fails_after.is_none() && !self.sync_fails && !self.truncate_fails && !self.is_full
     }
 }
@@ -54,7 +54,7 @@ impl SimulatedDisk {
     }
 
     /// Loses power, and all bytes that were not synced.
-    pub(crate) fn lose_what_is_not_synced(&self) {
+    pub(crate) fn lose_unsynced_bytes(&self) {
         for segment in self.0.lock().unwrap().segments.values_mut() {
             segment.bytes.truncate(segment.synced);
         }

@@ -62,10 +62,10 @@ fn rows_after_a_torn_mark_are_not_lost() {
     world.readers[1].settle(&stored, &Part::from(0..1), Outcome::Stored);
     world.commit();
     for row in 0..20 {
-        assert!(append(&mut world, 2, &[row; 30]), "the disk is well again");
+        assert!(append(&mut world, 2, &[row; 30]), "the disk works again");
     }
     assert!(append(&mut world, 0, b"open"));
-    // The rows are where this process looks for them, and where the next one does.
+    // Both this process and the next one find the rows.
     let block = world.next_block(2).unwrap();
     let rows = read_rows(&*world.disk, block.id, &block.state().logged, &Part::from(0..4));
     assert_eq!(rows.unwrap().bytes.len(), 4 * 30);
@@ -140,11 +140,7 @@ fn compaction_loads_one_block_at_a_time() {
         world.commit();
     }
     let in_memory = blocks.iter().filter(|block| block.state().content.is_some());
-    assert_eq!(
-        in_memory.count(),
-        1,
-        "the others stay on disk as long as it takes nothing"
-    );
+    assert_eq!(in_memory.count(), 1, "the other blocks stay on disk while it is full");
 }
 
 /// Divides a block in two halves; the next commit records that.
@@ -262,7 +258,7 @@ mod deleted {
                     return;
                 }
             }
-            panic!("it does not end");
+            panic!("the commits do not end");
         }
     }
 
@@ -279,7 +275,7 @@ mod deleted {
         let first_try = opened.committer.commit_once();
         assert!(
             first_try.is_err() && opened.spool.is_failing(),
-            "it is noticed before the answer"
+            "the commit notices the deletion before the response"
         );
         assert!(second.progress.read(|progress| progress.level(&second.rows)) < Ack::Spooled);
         opened.commit();

@@ -1,4 +1,4 @@
-//! The bytes of segments and frames, and what is read of damaged ones.
+//! The bytes of segments and frames, and the frames that a scan finds in damaged ones.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::single_range_in_vec_init)]
 
@@ -238,7 +238,7 @@ fn the_search_after_damage_is_linear() {
         });
         let end = segment.len();
         put(&mut segment, format, &header(Kind::Seal, end, 0..1), |_| {});
-        // A damaged header does not give the end of its body.
+        // A damaged header does not state the end of its body.
         segment[SEGMENT_HEADER + 4] ^= 1;
         let started = std::time::Instant::now();
         let found = scan(&segment, format, 0);

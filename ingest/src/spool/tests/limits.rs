@@ -36,11 +36,7 @@ fn a_row_is_written_as_soon_as_a_task_waits_for_it() {
     // From here on, this thread notifies the signal when it is idle. The fourth row completes the
     // block.
     assert_eq!(after(Ack::Accepted, true), Some(COMMIT_INTERVAL));
-    assert_eq!(
-        after(Ack::Spooled, false),
-        None,
-        "a block that is whole waits for nobody"
-    );
+    assert_eq!(after(Ack::Spooled, false), None, "a complete block does not wait");
     assert_eq!(after(Ack::Spooled, false), Some(IDLE_DELAY));
     assert_eq!(after(Ack::Stored, true), None);
 }
@@ -52,7 +48,7 @@ fn a_table_leaves_others_as_much_disk_as_it_uses() {
     let about = |bytes: usize| bytes - 2 * BLOCK..bytes + 2 * BLOCK;
     let taken = world.fill(0, ROW);
     assert!(about(half).contains(&world.disk.bytes()), "{}", world.disk.bytes());
-    assert!(!world.spool.is_failing(), "it is told before the disk is full");
+    assert!(!world.spool.is_failing(), "the bound applies before the disk is full");
     world.fill(1, ROW);
     assert!(
         about(half + half / 2).contains(&world.disk.bytes()),
@@ -67,7 +63,7 @@ fn a_table_leaves_others_as_much_disk_as_it_uses() {
 #[test]
 fn a_table_leaves_others_as_much_memory_as_it_uses() {
     let mut world = World::new(LIMITS);
-    // The disk takes nothing.
+    // The disk is full.
     world.disk.0.lock().unwrap().is_full = true;
     let accepted = |world: &World, table| {
         (0..)
@@ -92,7 +88,7 @@ fn a_table_leaves_others_as_much_memory_as_it_uses() {
 fn the_overhead_of_frames_counts_toward_the_disk_bound() {
     let mut world = World::new(LIMITS);
     for table in 0..TABLES {
-        // A row of one byte takes more than fifty on disk.
+        // A row of one byte uses more than fifty on disk.
         world.fill(table, b"x");
         assert!(
             world.disk.bytes() <= LIMITS.log.max_bytes as usize + BLOCK,
@@ -194,7 +190,7 @@ fn dead_letters_leave_most_of_the_space_to_rows() {
     );
 
     let of_rows = world.fill(rows, ROW) * ROW.len();
-    // Each row is in a separate frame, which takes half as much again, and each block has its
+    // Each row is in a separate frame, which uses half as much again, and each block has its
     // statement twice.
     assert!(of_rows > LIMITS.log.max_bytes as usize / 6, "{of_rows}");
     world.deliver_all(dead_letters);

@@ -79,7 +79,7 @@ impl Collector {
         (self.appender, self.readers) = (self.spool.appender(), self.spool.readers());
     }
 
-    /// Checks that the spool counts what its blocks take.
+    /// Checks that the spool counts the bytes of its blocks.
     pub(super) fn check_counts(&self) {
         let refused = self.refused.iter().flatten();
         assert_counted(&self.readers, refused.map(|refused| &*refused.dead_letter));
@@ -108,7 +108,7 @@ impl Collector {
     }
 
     /// Removes blocks that a crash has brought back from the settled ones; returns their number.
-    pub(super) fn forget_what_came_back(&mut self) -> usize {
+    pub(super) fn forget_recovered(&mut self) -> usize {
         let queues = self.readers.iter().map(TableReader::queue);
         let waiting = queues.flat_map(|queue| queue.lock().sealed.clone());
         let back: Vec<_> = waiting

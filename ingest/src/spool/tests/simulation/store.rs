@@ -9,7 +9,7 @@ use crate::block::rng::Rng;
 /// The number of tokens that ClickHouse remembers, including those of other writers.
 const WINDOW: usize = 3;
 
-/// A ClickHouse: takes rows once for each token that it remembers, and refuses blocks with a
+/// A ClickHouse: stores rows once for each token that it remembers, and refuses blocks with a
 /// poisoned row.
 ///
 /// Several collectors share it, and other writers insert as well, so that it soon forgets a block's
@@ -28,11 +28,11 @@ pub(super) struct Store {
     /// Inserts that go on although no collector waits for the response: the block, its token, and
     /// the rows.
     pub(super) running: Vec<(Uuid, String, Vec<u8>)>,
-    /// Whether the table has been mended and takes the rows that it refused.
+    /// Whether the table has been repaired and accepts the rows that it refused.
     pub(super) is_repaired: bool,
 }
 
-/// Returns whether ClickHouse refuses this row until the table is mended.
+/// Returns whether ClickHouse refuses this row until the table is repaired.
 fn is_poisoned(row: u32) -> bool {
     row % 9 == 8
 }
@@ -66,7 +66,7 @@ impl Store {
         if !self.running.is_empty() {
             let at = rng.below(self.running.len() as u64) as usize;
             let (_, token, rows) = self.running.swap_remove(at);
-            // No collector hears of a refusal.
+            // No collector receives a refusal.
             _ = self.insert(&token, &rows);
         }
     }
@@ -105,7 +105,7 @@ impl Store {
     }
 }
 
-/// Writes a row: its number, and then as many bytes as its last digit says.
+/// Writes a row: its number, and then as many bytes as its last digit.
 pub(super) fn encode(row: u32, out: &mut Vec<u8>) {
     out.extend_from_slice(&row.to_le_bytes());
     out.resize(out.len() + row as usize % 10, b'x');

@@ -28,13 +28,13 @@ pub(super) struct World {
     pub(super) rng: Rng,
     pub(super) limits: SpoolLimits,
     pub(super) collectors: Vec<Collector>,
-    /// The collector whose turn it is.
+    /// The index of the current collector.
     pub(super) at: usize,
     pub(super) store: Store,
     /// The number of rows that were sent. Row numbers are unique among all collectors, as ids are.
     pub(super) sent: u32,
     pub(super) acknowledged: BTreeSet<u32>,
-    /// A table whose rows ClickHouse does not take until the end.
+    /// A table whose rows ClickHouse does not accept until the end.
     held: Option<usize>,
     /// The number of tokens of rows in doubt and of other writers.
     tokens: usize,
@@ -42,7 +42,7 @@ pub(super) struct World {
     pub(super) found: usize,
 }
 
-/// Returns limits with blocks that are small beside the memory, or as large as it.
+/// Returns limits with blocks that are small compared with the memory, or as large.
 fn limits(rng: &mut Rng) -> SpoolLimits {
     let (rows, bytes, memory_bytes) = if rng.one_in(2) {
         (12, 120, 4 << 10)
@@ -115,7 +115,7 @@ impl World {
         self.collect_acks();
     }
 
-    /// Changes ClickHouse in a way that no collector has a part in.
+    /// Changes ClickHouse without any collector.
     fn interfere(&mut self) {
         match self.rng.below(8) {
             0..2 => {
@@ -157,7 +157,7 @@ impl World {
             let used = collector.spool.memory_bytes();
             assert!(
                 used <= memory_bytes / 4,
-                "{used} bytes stay in memory beside a disk that takes them"
+                "{used} bytes stay in memory although the disk works"
             );
         }
         if let Some((segment, blocks)) = candidate
@@ -278,15 +278,15 @@ impl World {
         if self.rng.one_in(2) {
             self.collectors[self.at].disk.crash(&mut self.rng);
         }
-        // Meanwhile the table may be mended, or made stricter.
+        // The operator may have repaired the table, or made it stricter.
         self.store.is_repaired ^= self.rng.one_in(3);
         self.reopen();
-        self.collector().forget_what_came_back();
+        self.collector().forget_recovered();
     }
 
     /// Ends the process in order and starts it again.
     fn restart(&mut self) {
-        let is_well = self.collector().disk.0.lock().unwrap().is_well();
+        let is_working = self.collector().disk.0.lock().unwrap().is_working();
         self.collector().spool.close();
         self.commit();
         self.commit();
@@ -295,8 +295,8 @@ impl World {
         self.reopen();
         // A block that could not be marked as done comes back, and ClickHouse recognizes it by its
         // token.
-        let is_none_back = self.collector().forget_what_came_back() == 0;
-        assert!(is_none_back || !is_well, "a block that is done has come back");
+        let is_none_back = self.collector().forget_recovered() == 0;
+        assert!(is_none_back || !is_working, "a block that is done has come back");
     }
 
     pub(super) fn reopen(&mut self) {
@@ -328,7 +328,7 @@ impl World {
             .iter()
             .map(|collector| collector.spool.counts())
             .collect();
-        panic!("it does not end: {counts:?}");
+        panic!("the deliveries do not end: {counts:?}");
     }
 
     pub(super) fn check(&self) {
@@ -346,7 +346,7 @@ impl World {
         }
         for collector in &self.collectors {
             let quarantined = collector.disk.0.lock().unwrap().quarantined;
-            assert_eq!(quarantined, 0, "a torn write is no damage");
+            assert_eq!(quarantined, 0, "a torn write is not damage");
         }
     }
 }
