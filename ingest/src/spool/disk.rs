@@ -176,8 +176,8 @@ impl Disk for Folder {
         if fs::copy(&name, &unfinished).is_ok() {
             return fs::rename(&unfinished, &kept);
         }
-        // The disk may have no space for a copy. A second name keeps the file when the spool removes the
-        // segment, with what the spool writes to it until then.
+        // The disk may have no space for a copy. A second name keeps the file when the spool
+        // removes the segment, with the bytes that the spool writes to it until then.
         _ = fs::remove_file(&unfinished);
         fs::hard_link(&name, &kept)
     }

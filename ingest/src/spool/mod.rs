@@ -1,6 +1,6 @@
 //! The spool: holds blocks from the moment a row is accepted until ClickHouse has it.
 //!
-//! Takes rows and returns sealed blocks, oldest first, for each table separately. A block stays
+//! Accepts rows and returns sealed blocks, oldest first, for each table separately. A block stays
 //! until all of it is reported stored. Promises: memory and disk are bounded, and
 //! `Appender::append` returns `SpoolFull` beyond a bound; no table can take more than half of what
 //! the others leave; a lock is held while rows are encoded or copied, and never across an `.await`.
@@ -8,10 +8,10 @@
 //! Three handles use the spool's shared state, each for one side:
 //!
 //! ```text
-//! append        the appender: takes rows into the open block of their table
+//! append        the appender: appends rows to the open block of their table
 //! commit        the committer, on a thread of its own: writes what is new in all queues as one
 //!               batch, with one fdatasync
-//! reader        a reader for each table: gives delivery the oldest block, and records the outcome
+//! reader        a reader for each table: returns the oldest block, and records the outcome
 //! dead_letters  a reader's way to move rows from their block to the dead letters
 //! ```
 //!
@@ -27,7 +27,7 @@
 //!
 //! An append marks its queue as dirty, which raises the signal. The committer wakes up, writes and
 //! syncs a batch, and publishes how far each block is on disk. A sealed block wakes the table's
-//! delivery, which asks its reader.
+//! delivery, which gets the block from its reader.
 //!
 //! With a folder, the spool finds the rows again after a crash:
 //!
@@ -218,8 +218,7 @@ impl Spool {
         self.shared.closed().await;
     }
 
-    /// Asks the thread that writes the log to end, once all accepted rows are on disk or the disk
-    /// fails.
+    /// Stops the thread that writes the log, once all accepted rows are on disk or the disk fails.
     pub(crate) fn stop(&self) {
         if let Some(log) = &self.shared.log {
             log.stop();

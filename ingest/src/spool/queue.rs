@@ -1,8 +1,8 @@
 //! Queue: the blocks of one table, the open one and the sealed ones that wait.
 //!
-//! All changes to the blocks go through [`LockedQueue`], which keeps three things true: sealed
-//! blocks are known to the log and to delivery, a queue with something to write is marked dirty, and
-//! the budgets count what the blocks take.
+//! All changes to the blocks go through [`LockedQueue`], which keeps three things true: the log and
+//! delivery know of sealed blocks, a queue with something to write is marked dirty, and the budgets
+//! count the bytes of the blocks.
 
 use std::{
     collections::VecDeque,
@@ -55,11 +55,11 @@ pub(super) struct Blocks {
     pub(super) sealed: VecDeque<Arc<SealedBlock>>,
     /// Sealed blocks that are not complete on disk, or that are to be written again.
     pub(super) unlogged: Vec<Arc<SealedBlock>>,
-    /// What the sealed blocks take.
+    /// The memory and disk space of the sealed blocks.
     usage: Usage,
 }
 
-/// What a sealed block takes, in bytes.
+/// The memory and disk space of a sealed block, in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Usage {
     pub(super) memory: usize,
@@ -232,7 +232,7 @@ impl LockedQueue<'_> {
     /// Appends a block from before the start.
     pub(super) fn restore(&mut self, block: SealedBlock) {
         let usage = Usage::of(&block.state());
-        self.book(Usage::default(), usage);
+        self.update_budgets(Usage::default(), usage);
         self.blocks.sealed.push_back(Arc::new(block));
     }
 
@@ -248,7 +248,7 @@ impl LockedQueue<'_> {
         }
     }
 
-    /// Brings a block that is only on disk back into memory, to be written again.
+    /// Loads a block that is only on disk, so that the log can write it again.
     pub(super) fn load(&mut self, block: &SealedBlock, content: BlockRows) {
         self.recount(block, |state| _ = state.content.get_or_insert(content));
     }
@@ -261,21 +261,21 @@ impl LockedQueue<'_> {
         let before = Usage::of(&state);
         state.content = None;
         drop(state);
-        self.book(before, Usage::default());
+        self.update_budgets(before, Usage::default());
     }
 
-    /// Changes a sealed block, and corrects the budgets by what the change takes or frees.
+    /// Changes a sealed block, and corrects the budgets by the bytes that it uses or frees.
     pub(super) fn recount<R>(&mut self, block: &SealedBlock, change: impl FnOnce(&mut BlockState) -> R) -> R {
         let mut state = block.state();
         let before = Usage::of(&state);
         let result = change(&mut state);
         let after = Usage::of(&state);
         drop(state);
-        self.book(before, after);
+        self.update_budgets(before, after);
         result
     }
 
-    fn book(&mut self, before: Usage, after: Usage) {
+    fn update_budgets(&mut self, before: Usage, after: Usage) {
         let usage = &mut self.blocks.usage;
         usage.memory = (usage.memory + after.memory).saturating_sub(before.memory);
         usage.disk = (usage.disk + after.disk).saturating_sub(before.disk);

@@ -71,8 +71,8 @@ pub(crate) enum ReadError {
     Damaged(FrameAt),
 }
 
-/// Reads rows of a block that may move to another segment meanwhile. Rows that are damaged, or whose
-/// segment was deleted, are missing from the result, and the damage is logged.
+/// Reads rows of a block that may move to another segment in the meantime. Rows that are damaged,
+/// or whose segment was deleted, are missing from the result. Logs the damage.
 ///
 /// # Errors
 /// The file system's.

@@ -1,4 +1,4 @@
-//! Reader: gives a table's delivery the oldest block and its rows, and records their outcome.
+//! Reader: returns the oldest block of a table and its rows to delivery, and records their outcome.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -68,7 +68,7 @@ impl Parked<'static> {
 /// How often parked rows are retried while the spool is closing.
 const CLOSING_RETRY: Duration = Duration::from_millis(200);
 
-/// The next thing for a table's delivery to do.
+/// The next step of a table's delivery.
 #[derive(Debug)]
 pub(crate) enum Next {
     /// Rows to be sent.
@@ -79,7 +79,7 @@ pub(crate) enum Next {
     End,
 }
 
-/// What a queue has for its delivery at one moment.
+/// The state of a queue for its delivery at one moment.
 #[derive(Debug)]
 pub(super) enum Found {
     Rows(Arc<SealedBlock>, Part),
@@ -89,7 +89,7 @@ pub(super) enum Found {
     End,
 }
 
-/// The handle through which a table's delivery takes rows from the spool.
+/// The handle through which a table's delivery reads rows from the spool.
 #[derive(Debug, Clone)]
 pub(crate) struct TableReader {
     pub(super) shared: Arc<Shared>,
@@ -151,7 +151,7 @@ impl TableReader {
                 Found::Nothing => retry_at,
             };
             match until {
-                // Look again either way.
+                // Check again in either case.
                 Some(until) => _ = timeout_at(until, queue.changed()).await,
                 None => queue.changed().await,
             }
@@ -189,7 +189,7 @@ impl TableReader {
         let unparked = |block: &Arc<SealedBlock>| Some((Arc::clone(block), unparked_part(block, parked.is_parked)?));
         let mut found = blocks.sealed.iter().find_map(unparked);
         if found.is_none() && parked.is_all && !blocks.sealed.is_empty() {
-            // The open block grows meanwhile.
+            // The open block keeps growing.
             return if shared.is_closed() { Found::End } else { Found::Nothing };
         }
         if found.is_none() {
@@ -337,8 +337,8 @@ impl TableReader {
                 block: block.id,
                 rows: rows.clone(),
                 is_all: is_all && at == last,
-                // ClickHouse remembers no token of a refused row, by which it would recognize the
-                // row if it were sent again.
+                // ClickHouse remembers no token of a refused row, so it would not recognize the row
+                // if delivery sent it again.
                 durable: outcome == Outcome::Refused,
             });
         }

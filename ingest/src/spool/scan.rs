@@ -74,10 +74,10 @@ impl<'a> Search<'a> {
 
     /// Returns the offset of the next frame after the bytes at `at`, which are not a frame.
     fn next_after(&self, at: usize) -> Option<usize> {
-        // If the header passes its checksum, it gives the end of the damaged body, and the search
+        // If the header passes its checksum, it states the end of the damaged body, and the search
         // skips the text of events.
-        let is_versed = self.format.version != VERSION_1;
-        let outline = Outline::read(&self.segment[at..], self.format).filter(|_| is_versed);
+        let has_header_checksum = self.format.version != VERSION_1;
+        let outline = Outline::read(&self.segment[at..], self.format).filter(|_| has_header_checksum);
         if let Some(end) = outline.and_then(|outline| at.checked_add(outline.length))
             && end < self.segment.len()
             && self.is_frame(end)

@@ -1,5 +1,5 @@
-//! State: the log as all threads see it. Appenders and readers ask it for disk space and leave
-//! operations; the committer applies the operations.
+//! State: the log as all threads see it. Appenders and readers query it for disk space and
+//! schedule operations; the committer applies the operations.
 
 use std::{
     io,

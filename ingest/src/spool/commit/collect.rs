@@ -58,7 +58,7 @@ pub(super) fn collect_rows(
             continue;
         }
         let Some(content) = &state.content else { continue };
-        // A sealed block that is complete on disk is here to move to this segment.
+        // A sealed block that is complete on disk moves to this segment.
         let none_logged = Logged::default();
         let logged = match &state.logged {
             logged if logged.is_sealed || !logged.is_in(batch.segment) => &none_logged,
@@ -107,8 +107,8 @@ struct Source<'a> {
 }
 
 impl Source<'_> {
-    /// Adds the rows that are not logged to the batch, as far as it takes them. Returns whether it
-    /// took all.
+    /// Adds the rows that are not logged to the batch, as far as they fit. Returns whether all of
+    /// them did.
     fn put(&self, logged: &Logged, is_sealed: bool, batch: &mut Batch, entries: &mut Vec<Entry>) -> bool {
         let rows = self.ends.len() as u32;
         if logged.rows == rows && !is_sealed {

@@ -67,7 +67,7 @@ impl Log {
 
     /// Retries what the disk has refused: marks that could not be written, and failed writes that
     /// could not be cut off. Such a write may hold whole blocks, which the next start would find
-    /// although they have been stored from memory meanwhile.
+    /// although ClickHouse has stored them from memory.
     pub(crate) fn mark_again(&mut self) {
         for (number, segment) in self.segments.iter_mut().filter(|(_, segment)| segment.uncut > 0) {
             let cut = self

@@ -40,7 +40,7 @@ pub(super) struct BlockCopy {
 
 impl BlockCopy {
     /// Adds a frame of the block.
-    pub(super) fn take(&mut self, frame: &Frame<'_>) {
+    pub(super) fn add(&mut self, frame: &Frame<'_>) {
         if frame.is_after_tear && self.sound.is_none() {
             self.sound = Some(Box::new(self.clone()));
         }

@@ -191,7 +191,7 @@ pub(crate) fn recover(disk: &dyn Disk, path: &Path) -> Result<Recovered, SpoolEr
                 synced.extend(frame::read_synced(frame.body));
                 continue;
             }
-            copies.entry(frame.header.block).or_default().take(&frame);
+            copies.entry(frame.header.block).or_default().add(&frame);
         }
         let mut state = SegmentUse {
             format,
