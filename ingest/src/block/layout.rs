@@ -30,7 +30,7 @@ pub(crate) struct InsertTarget {
     pub(crate) columns: Box<[TargetColumn]>,
     /// The index in `columns` of the row's own id, which no other row has.
     pub(crate) row_id: Option<usize>,
-    /// How the rows are sent as columns; `None` if they can only be sent as rows.
+    /// The insert of the rows as columns; `None` if they can only be sent as rows.
     pub(crate) columnar: Option<Arc<ColumnarInsert>>,
 }
 
@@ -67,7 +67,7 @@ struct WrittenColumn<'a> {
     shape: Option<ShapeBuf>,
 }
 
-/// How the rows of a block are sent as columns.
+/// The insert of a block's rows as columns.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ColumnarInsert {
     pub(crate) native: Native,
@@ -204,7 +204,7 @@ impl ColumnarInsert {
 /// Returns `INSERT INTO … (…) FORMAT …` with the columns of a row. Because the statement lists
 /// them, the table may have more columns.
 fn insert_statement(table: &str, columns: &[TargetColumn], format: Format) -> String {
-    // The word may also be an enum's value; the setting is harmless then.
+    // `JSON` may also be an enum's value; the setting is harmless then.
     let has_json = columns.iter().any(|column| column.data_type.contains("JSON"));
     let settings = if has_json { JSON_SETTINGS } else { "" };
     statement(

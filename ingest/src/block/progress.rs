@@ -20,7 +20,7 @@ use slab::Slab;
 
 use crate::ack::Ack;
 
-/// How far a block's rows have come.
+/// The progress of a block's rows towards their table.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Progress {
     /// The number of rows, from the first on, that are on disk.

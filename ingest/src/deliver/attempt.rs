@@ -205,7 +205,7 @@ impl<'a> TableDelivery<'a> {
         let Some(audit) = &self.delivery.audit else {
             return spool.settle(block, part, Outcome::Stored);
         };
-        // Read before the spool forgets the rows. Rows that cannot be read are stored all the same,
+        // Read before the spool forgets the rows. Rows that cannot be read are stored, too,
         // but the audit does not compare them.
         let rows = spool.rows(block, part).await;
         spool.settle(block, part, Outcome::Stored);
@@ -330,7 +330,7 @@ impl<'a> TableDelivery<'a> {
             ..
         } = self.delivery;
         // The pause of a throttled delivery is longer than the compression.
-        if self.is_throttled || self.prefetched.is_some() || self.guard.has_parked() {
+        if self.is_throttled || self.prefetched.is_some() || self.guard.is_retry_scheduled() {
             return pending().await;
         }
         let next = self.reader.prefetch().await;

@@ -113,7 +113,7 @@ impl Delivery {
             delivery: self,
             reader: &reader,
             guard: Guard::new(reader.has_divided()),
-            alarm: FailureLog::default(),
+            failure_log: FailureLog::default(),
             forms: Vec::new(),
             max_bytes: usize::MAX,
             // A backlog at the start consists of rows that an earlier process could not deliver.

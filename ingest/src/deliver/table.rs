@@ -32,7 +32,7 @@ pub(super) struct TableDelivery<'a> {
     pub(super) delivery: &'a Delivery,
     pub(super) reader: &'a TableReader,
     pub(super) guard: Guard,
-    pub(super) alarm: FailureLog,
+    pub(super) failure_log: FailureLog,
     /// The forms of rows whose insert targets come from another build.
     pub(super) forms: Vec<(Arc<InsertTarget>, Form)>,
     /// The maximum number of bytes of rows in one insert; timeouts lower it.
@@ -48,15 +48,15 @@ pub(super) struct TableDelivery<'a> {
 pub(super) struct Tries {
     /// The number of tries that timed out.
     pub(super) timeouts: u32,
-    /// How often ClickHouse has confirmed rows that the table does not have. Each time changes the
-    /// token.
+    /// The number of times that ClickHouse has confirmed rows that the table does not have. Each
+    /// time changes the token.
     pub(super) generation: u32,
     /// Whether ClickHouse has confirmed rows under their token that their table, which has views,
     /// does not have.
     pub(super) is_missing: bool,
-    /// How often delivery has attached rows that the table does not show.
+    /// The number of times that delivery has attached rows that the table does not show.
     pub(super) attached: u32,
-    /// How often ClickHouse has refused to attach rows with an error that may be transient.
+    /// The number of refused attachments with an error that may be transient.
     pub(super) attach_errors: u32,
 }
 
@@ -97,7 +97,7 @@ impl<'a> TableDelivery<'a> {
                     let part = self.guard.choose(&block, first);
                     self.deliver(&block, &part).await;
                     let counters = reader.counters();
-                    Counters::set(&counters.is_held, u64::from(self.guard.is_holding()));
+                    Counters::set(&counters.is_held, u64::from(self.guard.has_parked()));
                     Counters::set(&counters.failures, 0);
                 }
                 Next::Retry => self.retry_parked().await,
@@ -176,7 +176,7 @@ impl<'a> TableDelivery<'a> {
             },
             Class::Retry | Class::Hold => failure,
         };
-        self.alarm.report(block, part, failures, &failure);
+        self.failure_log.report(block, part, failures, &failure);
         if failure.class() == Class::Hold {
             // Delivery continues with the rows of other insert targets.
             self.forms.clear();
@@ -196,7 +196,7 @@ impl<'a> TableDelivery<'a> {
     ) -> Result<(), Failure> {
         let reader = self.reader;
         if !self.guard.may_refuse() {
-            self.alarm.report(block, part, 1, &refusal);
+            self.failure_log.report(block, part, 1, &refusal);
             self.guard.park_block(block);
             return Ok(());
         }
@@ -210,7 +210,7 @@ impl<'a> TableDelivery<'a> {
         let kept = reader.move_to_dead_letters(block, part, |out| dead_letter.encode(&row, out));
         kept.await
             .map_err(|SpoolFull| Failure::Disk(io::ErrorKind::StorageFull.into()))?;
-        self.guard.spend();
+        self.guard.spend_credit();
         tracing::error!(
             table = %block.layout.table, block = %block.id, row = part.bounds().start, error = refusal.without_values(),
             "ClickHouse refuses a row, which becomes a dead letter"
@@ -276,7 +276,7 @@ impl<'a> TableDelivery<'a> {
             tracing::info!(table = %block.layout.table, block = %block.id, failures, "stored after failures");
         }
         self.guard.accept();
-        self.alarm = FailureLog::default();
+        self.failure_log = FailureLog::default();
         self.max_bytes = self.max_bytes.max(bytes_of(block, part));
         if took < self.delivery.timeout / 2 {
             // The next insert may be twice as large.

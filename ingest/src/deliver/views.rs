@@ -100,7 +100,7 @@ impl TableDelivery<'_> {
             ..
         } = self.delivery;
         if !self.guard.may_refuse() {
-            self.alarm.report(block, part, 1, &refusal);
+            self.failure_log.report(block, part, 1, &refusal);
             self.guard.park_block(block);
             return Ok(());
         }
@@ -135,7 +135,7 @@ impl TableDelivery<'_> {
         let all: BTreeSet<u32> = refused.iter().flat_map(RefusedRows::numbers).collect();
         let accepted = without(part, &all);
         if accepted.is_none() && all.len() > CREDIT as usize && self.guard.waits_for_others(block) {
-            self.alarm.report(block, part, 1, &refusal);
+            self.failure_log.report(block, part, 1, &refusal);
             return Ok(());
         }
 
@@ -177,9 +177,9 @@ impl TableDelivery<'_> {
         match accepted {
             Some(_) if missed.is_none() => {
                 self.guard.accept();
-                self.alarm = FailureLog::default();
+                self.failure_log = FailureLog::default();
             }
-            _ => (0..all.len().clamp(1, CREDIT as usize)).for_each(|_| self.guard.spend()),
+            _ => (0..all.len().clamp(1, CREDIT as usize)).for_each(|_| self.guard.spend_credit()),
         }
         Ok(())
     }

@@ -37,7 +37,7 @@ const LOG_INTERVAL_S: u64 = 60;
 pub(crate) struct Appender {
     shared: Arc<Shared>,
     started: Instant,
-    /// When a full spool is logged again, in seconds since the start: for rows, and for dead
+    /// The time of the next log of a full spool, in seconds since the start: for rows, and for dead
     /// letters.
     next_log_s: [AtomicU64; 2],
 }

@@ -4,7 +4,7 @@
 //! A dead letter is a separate block, whose id follows from the row. The spool writes it to disk
 //! first; from then on, a recovery that finds it removes the row from its block. Then the spool
 //! marks the row in its block, durably, and releases the dead letter to be sent. The log keeps the
-//! dead letter until that mark is written. If the row is refused once more after all, the dead
+//! dead letter until that mark is written. If ClickHouse refuses the row once more, the dead
 //! letter has the same token, and ClickHouse stores it once.
 
 use std::sync::Arc;

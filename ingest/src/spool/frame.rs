@@ -262,12 +262,12 @@ impl<'a> Rows<'a> {
         self.lengths.chunks_exact(4).map(|length| u32_at(length, 0))
     }
 
-    /// Returns the lengths of these rows, which are counted within the frame.
+    /// Returns the lengths of these rows, numbered within the frame.
     pub(crate) fn lengths_of(self, rows: &RowRange) -> impl Iterator<Item = u32> + 'a {
         self.lengths().skip(rows.start as usize).take(rows.len())
     }
 
-    /// Returns the bytes of these rows, which are counted within the frame.
+    /// Returns the bytes of these rows, numbered within the frame.
     pub(crate) fn slice(self, rows: RowRange) -> &'a [u8] {
         let before: u32 = self.lengths().take(rows.start as usize).sum();
         let length: u32 = self.lengths_of(&rows).sum();

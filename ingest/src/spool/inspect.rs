@@ -43,7 +43,7 @@ pub struct BlockReport {
     pub table: String,
     /// The block's id.
     pub id: String,
-    /// When it was opened.
+    /// The time at which it was opened.
     pub opened: SystemTime,
     /// The number of rows that are not stored and can be read.
     pub rows: u64,

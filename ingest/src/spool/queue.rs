@@ -53,7 +53,7 @@ pub(super) struct Blocks {
     pub(super) open: Block,
     /// Oldest first.
     pub(super) sealed: VecDeque<Arc<SealedBlock>>,
-    /// Sealed blocks that are not complete on disk, or that are to be written again.
+    /// Sealed blocks that are not complete on disk, or that the log must write again.
     pub(super) unlogged: Vec<Arc<SealedBlock>>,
     /// The memory and disk space of the sealed blocks.
     usage: Usage,
@@ -166,7 +166,7 @@ impl Blocks {
         self.usage.disk
     }
 
-    /// Returns whether a block is to be written.
+    /// Returns whether the log still has to write a block.
     pub(super) fn is_unlogged(&self, block: &SealedBlock) -> bool {
         self.unlogged.iter().any(|other| other.id == block.id)
     }

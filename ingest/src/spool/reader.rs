@@ -26,7 +26,7 @@ pub(crate) enum Outcome {
     Stored,
     /// ClickHouse has refused the rows, and they are dead letters.
     Refused,
-    /// The disk has lost the rows, and the reader has logged it.
+    /// The disk has lost the rows, and the reader has logged the loss.
     Lost,
 }
 
@@ -47,12 +47,12 @@ impl NextBlock {
     }
 }
 
-/// Rows that are not to be sent for now.
+/// Rows that delivery does not send for now.
 pub(crate) struct Parked<'a> {
     pub(crate) is_parked: &'a (dyn Fn(&SealedBlock, &Part) -> bool + Sync),
     /// Whether rows that arrive now would be parked as well.
     pub(crate) is_all: bool,
-    /// When parked rows are to be retried.
+    /// The time of the next retry of parked rows.
     pub(crate) retry_at: Option<Instant>,
 }
 
@@ -65,15 +65,15 @@ impl Parked<'static> {
     };
 }
 
-/// How often parked rows are retried while the spool is closing.
+/// The interval between retries of parked rows while the spool is closing.
 const CLOSING_RETRY: Duration = Duration::from_millis(200);
 
 /// The next step of a table's delivery.
 #[derive(Debug)]
 pub(crate) enum Next {
-    /// Rows to be sent.
+    /// Rows to send.
     Rows(Arc<SealedBlock>, Part),
-    /// Parked rows are to be retried.
+    /// The retry of parked rows is due.
     Retry,
     /// The spool is closed, and nothing is left.
     End,
@@ -130,10 +130,10 @@ impl TableReader {
     ///
     /// A block stays until all of it is [settled](Self::settle). This function seals an open block
     /// that has reached its age. While its queue is busy with an older block, the open block keeps
-    /// growing up to its limits, so that a slow ClickHouse gets fewer, larger blocks. With a log, a
-    /// block is returned once all of it is on disk, or if the disk fails. Only one task at a time
-    /// may wait for a queue. For the dead letters, the end comes only after all other deliveries
-    /// have [finished](Self::finish).
+    /// growing up to its limits, so that a slow ClickHouse gets fewer, larger blocks. With a log,
+    /// this function returns a block once all of it is on disk, or if the disk fails. Only one task
+    /// at a time may wait for a queue. For the dead letters, the end comes only after all other
+    /// deliveries have [finished](Self::finish).
     pub(crate) async fn next_block(&self, parked: Parked<'_>) -> Next {
         let queue = self.queue();
         let mut retry_at = parked.retry_at;
@@ -209,8 +209,8 @@ impl TableReader {
             return Found::Nothing;
         };
         // A failing disk must not keep rows from ClickHouse.
-        let is_fixed = shared.log.is_none() || shared.is_failing() || block.state().logged.is_sealed;
-        if is_fixed {
+        let is_ready = shared.log.is_none() || shared.is_failing() || block.state().logged.is_sealed;
+        if is_ready {
             Found::Rows(block, part)
         } else {
             Found::Nothing
@@ -241,8 +241,8 @@ impl TableReader {
         blocks.sealed.iter().find(|block| block.id == id).cloned()
     }
 
-    /// Returns rows of a block, from memory or from disk. Damaged rows are missing, and the damage
-    /// is logged.
+    /// Returns rows of a block, from memory or from disk. Damaged rows are missing; the log
+    /// contains the damage.
     ///
     /// # Errors
     /// The file system's.
@@ -287,13 +287,13 @@ impl TableReader {
     /// The disk's. The block is then not divided.
     pub(crate) async fn cut(&self, block: &Arc<SealedBlock>, row: u32) -> io::Result<()> {
         if let Some(log) = &self.shared.log {
-            let (reply, answer) = oneshot::channel();
+            let (reply, receiver) = oneshot::channel();
             log.push(Op::Cut {
                 block: Arc::clone(block),
                 row,
                 reply,
             });
-            answer.await.map_err(io::Error::other)?
+            receiver.await.map_err(io::Error::other)?
         } else {
             block.state().parts.cut(row);
             Ok(())
@@ -345,7 +345,7 @@ impl TableReader {
     }
 
     /// Notes that the table's delivery has ended and moves no more rows to the dead letters. The
-    /// dead letters' own delivery counts as well.
+    /// delivery of the dead letters calls this function as well.
     pub(crate) fn finish(&self) {
         self.shared.table_finished();
     }

@@ -16,19 +16,19 @@ thread_local! {
     static NOTIFIED_BY_LOOP: Cell<*const Signal> = const { Cell::new(ptr::null()) };
 }
 
-/// How long rows that no task waits for may stay only in memory.
+/// The longest time that rows without a waiting task stay only in memory.
 pub(super) const COMMIT_INTERVAL: Duration = Duration::from_millis(50);
 
-/// How long rows that a task waits for may wait for an event loop that is busy.
+/// The longest time that rows with a waiting task wait for a busy event loop.
 pub(super) const IDLE_DELAY: Duration = Duration::from_millis(1);
 
-/// How soon the log has to be written.
+/// The urgency of the next commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Urgency {
     Never = 0,
     Soon = 1,
-    /// Once the event loop that raised the signal is idle: the rows that it adds until then go
-    /// along.
+    /// Once the event loop that raised the signal is idle: the commit includes the rows that it
+    /// adds until then.
     OnIdle = 2,
     Now = 3,
 }
@@ -72,7 +72,7 @@ impl Signal {
         }
     }
 
-    /// Waits until there is something to write, and a moment longer for rows that may go along.
+    /// Waits until there is something to write, and a moment longer for more rows.
     pub(super) fn wait(&self) {
         while self.max_delay() == Some(Duration::MAX) {
             thread::park();
@@ -98,7 +98,7 @@ impl Signal {
         }
     }
 
-    /// Notes that the coming commit writes everything that there is.
+    /// Notes that the coming commit writes everything.
     pub(super) fn reset(&self) {
         self.urgency.store(Urgency::Never as u8, Ordering::SeqCst);
     }

@@ -22,9 +22,9 @@ use crate::{
     },
 };
 
-/// The share of the memory and of the disk that dead letters get, as a divisor: junk takes no space
-/// from rows. A row that ClickHouse refuses becomes a dead letter beyond that share, too: it has
-/// been acknowledged.
+/// The share of the memory and of the disk that dead letters get, as a divisor: junk must not
+/// displace rows. A row that ClickHouse refuses becomes a dead letter beyond that share, too: it
+/// has been acknowledged.
 pub(super) const DEAD_LETTERS_SHARE: usize = 8;
 
 /// The log as all threads see it.
@@ -78,7 +78,7 @@ impl LogState {
         std::mem::take(&mut *self.ops.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Asks the committer to end, once all accepted rows are on disk or the disk fails.
+    /// Stops the committer, once all accepted rows are on disk or the disk fails.
     pub(super) fn stop(&self) {
         self.stopped.store(true, Ordering::SeqCst);
         self.signal.raise(Urgency::Now);

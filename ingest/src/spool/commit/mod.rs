@@ -39,10 +39,10 @@ use crate::{
     },
 };
 
-/// How long the committer waits after the disk has failed.
+/// The wait of the committer after the disk has failed.
 const RETRY_WAIT: Duration = Duration::from_millis(200);
 
-/// Whether a commit has left anything to write.
+/// Whether a commit has left rows to write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Remaining {
     Nothing,

@@ -1,10 +1,9 @@
 //! Log: the segments of the spool, as their only writer sees them.
 //!
-//! The log appends a batch of frames to the active segment and syncs it as one. It leaves a segment
-//! that is long enough for a new one, and removes a segment whose blocks are all done. After a
-//! failed write or sync, nothing is known about the bytes after the last sync. The log then
-//! abandons the segment, and the committer writes everything after that point again to another
-//! one.
+//! The log appends a batch of frames to the active segment and syncs it as one. When the active
+//! segment is long enough, the log begins a new one. It removes a segment whose blocks are all
+//! done. After a failed write or sync, the bytes after the last sync are unknown. The log then
+//! abandons the segment, and the committer writes everything after that point again to another one.
 //!
 //! ```text
 //! segment   a file, and the blocks in it
@@ -40,7 +39,7 @@ use crate::{
 /// The size limits of the log.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LogLimits {
-    /// The log leaves a segment of this length for a new one.
+    /// The log begins a new segment when the active one has this length.
     pub(crate) segment_bytes: u64,
     /// All segments together are at most this long plus one frame, except for frames that free
     /// space, see [`Admits`].

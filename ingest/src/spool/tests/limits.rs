@@ -174,8 +174,7 @@ fn dead_letters_leave_most_of_the_space_to_rows() {
     );
     assert!(!world.spool.is_failing());
 
-    // A row that ClickHouse refuses has been acknowledged, and is kept however many dead letters
-    // there are.
+    // A row that ClickHouse refuses has been acknowledged, so its dead letter may exceed the share.
     for _ in 0..3 {
         world.append(rows, Ack::Spooled, &[7]).unwrap();
     }

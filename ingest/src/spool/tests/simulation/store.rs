@@ -16,8 +16,8 @@ const WINDOW: usize = 3;
 /// token.
 ///
 /// Rows are in two partitions, the even ones and the odd ones. After an insert whose response is
-/// lost, one partition may be stored and the other not, and ClickHouse may remember the token for
-/// either all the same.
+/// lost, ClickHouse may have stored one partition and not the other, and may remember the token for
+/// either of them.
 #[derive(Debug, Default)]
 pub(super) struct Store {
     /// The tokens of both partitions, newest last.
