@@ -1,4 +1,5 @@
-//! Commit: what a commit writes, when it is urgent, and what is left after a failure or at the end.
+//! Commit: the frames that a commit writes, its urgency, and the rows left after a failure or at
+//! the end.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -73,7 +74,7 @@ fn nothing(_: &mut World) {}
 
 #[test]
 fn a_commit_writes_only_new_frames() {
-    // Each step is followed by a commit.
+    // A commit follows each step.
     let cases: [(&str, &[Step], &[Kind]); 8] = [
         ("nothing", &[nothing], &[]),
         ("a row", &[append], &[Open, Rows, Open]),
@@ -116,7 +117,7 @@ fn a_full_segment_is_followed_by_a_new_one() {
     append(&mut world);
     assert_eq!(world.commit_once().unwrap(), Remaining::Nothing);
     append(&mut world);
-    // The open block ends with its segment. The commit writes its last row there, and leaves.
+    // The open block ends with its segment. The commit writes its last row there, and ends it.
     assert_eq!(world.commit_once().unwrap(), Remaining::More);
     append(&mut world);
     assert_eq!(world.commit_once().unwrap(), Remaining::Nothing);
@@ -215,7 +216,7 @@ fn a_closed_spool_delivers_its_last_block_and_accepts_no_row() {
     assert!(world.append(0, Ack::Accepted, b"late").is_err());
     assert_eq!(world.spool.counts()[0].rows_without_room, 1);
     assert!(matches!(world.readers[1].check(), Found::End));
-    // The block is sealed although it is young, and comes once it is on disk.
+    // The block is sealed although it is young, and delivery gets it once it is on disk.
     assert!(matches!(world.readers[0].check(), Found::Nothing));
     world.commit();
     let block = world.next_block(0).unwrap();

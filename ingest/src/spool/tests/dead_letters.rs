@@ -1,4 +1,4 @@
-//! Dead letters: a refused row is either in its block or in the dead letters, whatever happens.
+//! Dead letters: at any moment, a refused row is either in its block or in the dead letters.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 

@@ -1,4 +1,4 @@
-//! Faults: what the disk does to acknowledged rows. Each case here has once lost some.
+//! Faults: failures of the disk lose no acknowledged row. Each case here has once lost some.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -25,7 +25,7 @@ fn small_segments(max_bytes: u64) -> SpoolLimits {
     SpoolLimits { log, ..LIMITS }
 }
 
-/// Appends a row, writes it to disk in as many commits as that takes, and returns whether it was
+/// Appends a row, writes it to disk with the necessary commits, and returns whether it was
 /// acknowledged.
 fn append(world: &mut World, table: usize, row: &[u8]) -> bool {
     let receipt = world.append(table, Ack::Spooled, row);
@@ -167,7 +167,7 @@ fn compaction_moves_a_block_out_of_a_sparse_segment() {
 
 #[test]
 fn a_cut_survives_the_move_of_its_block() {
-    // The block is divided in the commit that would move it, or while it waits to be written.
+    // The cut comes in the commit that would move the block, or while the block waits to move.
     for waits in [false, true] {
         let (mut world, block) = sparse();
         if waits {

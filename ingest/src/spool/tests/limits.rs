@@ -1,4 +1,5 @@
-//! Limits: usage stays under each bound, one table leaves space for the others, and space is freed.
+//! Limits: usage stays under each bound, one table leaves space for the others, and delivery frees
+//! space.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -142,7 +143,7 @@ fn refused_rows_get_dead_letters_on_a_full_disk() {
         let dead_letter = world.readers[0]
             .persist_dead_letter(&block, row, |out| out.extend_from_slice(ROW))
             .unwrap();
-        // A commit that leaves a full segment writes no block, and the next one does.
+        // A commit that ends a full segment writes no block; the next commit does.
         world.commit();
         world.commit();
         assert!(dead_letter.progress.read(|progress| progress.on_disk == 1), "{row}");

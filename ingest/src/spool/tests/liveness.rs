@@ -1,8 +1,8 @@
 //! Liveness: no refusal and no fault leaves rows waiting. A row that waits to be stored gets its
 //! response soon after any of them.
 //!
-//! The log has its own thread and each table's delivery its own task, so that a missing wake-up is
-//! found.
+//! The log has its own thread and each table's delivery its own task, so that the tests find
+//! a missing wake-up.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 

@@ -1,4 +1,4 @@
-//! Queue: what the queues count, and what they schedule for the log.
+//! Queue: the usage that the queues count, and the blocks that they schedule for the log.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -60,7 +60,7 @@ fn each_change_of_a_block_is_counted() {
         assert_recounted(&world);
     }
 
-    // A loaded block is in memory again; a second load takes nothing more.
+    // A loaded block is in memory again; a second load uses no more.
     let content = read_block(world.log(), &block, &Part::from(0..1)).unwrap();
     for _ in 0..2 {
         world.readers[0].queue().lock().load(&block, content.clone());
@@ -68,7 +68,7 @@ fn each_change_of_a_block_is_counted() {
         assert_recounted(&world);
     }
 
-    // A settled block takes nothing.
+    // A settled block uses nothing.
     world.readers[0].settle(&block, &Part::from(0..1), Outcome::Stored);
     assert_eq!(usage(&world), (0, 0));
     assert_recounted(&world);
@@ -196,7 +196,7 @@ fn the_dead_letters_have_a_separate_queue() {
     assert_eq!(flags, [false, false, false, false, false, true]);
     assert_eq!(world.spool.id_of(&REJECTED), world.readers[DEAD_LETTERS].id());
 
-    // Tables of an earlier build come after them.
+    // Tables of an earlier build come after the dead letters.
     world.append(4, Ack::Spooled, b"row").unwrap();
     world.append(DEAD_LETTERS, Ack::Spooled, b"letter").unwrap();
     world.commit();

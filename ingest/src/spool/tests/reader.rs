@@ -1,4 +1,4 @@
-//! Reader: which blocks delivery gets, and how long they are.
+//! Reader: the blocks that delivery gets, and their lengths.
 
 use std::time::Duration;
 

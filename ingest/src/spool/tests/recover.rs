@@ -1,4 +1,4 @@
-//! Recover: what a start finds in a folder.
+//! Recover: the blocks and marks that a start finds in a folder.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -72,7 +72,7 @@ fn a_folder_is_locked_by_one_process() {
 fn a_recovered_block_lacks_the_rows_that_are_done() {
     let of_version_1: &[u8] = include_bytes!("../golden/version1.spool");
     let of_version_2: &[u8] = include_bytes!("../golden/version2.spool");
-    // The last frame of each marks the block as moved.
+    // The last frame of each segment marks the block as moved.
     for (golden, moved) in [(of_version_1, 48), (of_version_2, FRAME_HEADER)] {
         let (_folder, disk) = folder_with("0000000000000001.spool", &golden[..golden.len() - moved]);
         let recovered = recover(&disk, Path::new("here")).unwrap();

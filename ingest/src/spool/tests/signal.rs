@@ -1,4 +1,4 @@
-//! Signal: when the committer wakes up.
+//! Signal: the time at which the committer wakes up.
 
 use std::{thread, time::Duration};
 

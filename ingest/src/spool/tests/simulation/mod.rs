@@ -2,7 +2,7 @@
 //! remembers few tokens, one or several collectors that share it, and clients that remember their
 //! acknowledgements.
 //!
-//! Every step is drawn from a seed, so that a failing case can be run again. Invariants: a row that
+//! A seed determines every step, so a failing case can be repeated. Invariants: a row that
 //! was acknowledged is stored in the end, a row that is stored was sent, no row is stored twice,
 //! and every recovery completes.
 
