@@ -59,7 +59,7 @@ impl BufferPool {
         }
     }
 
-    /// Freezes a buffer. It returns to the pool when its last reference is dropped.
+    /// Freezes a buffer, which returns to the pool when its last reference is dropped.
     pub(crate) fn freeze(self: &Arc<Self>, buffer: Vec<u8>) -> Bytes {
         if buffer.capacity() < WORTH_KEEPING {
             return buffer.into();

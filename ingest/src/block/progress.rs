@@ -1,4 +1,4 @@
-//! Progress: how far a block's rows have come, and the responses that wait for it.
+//! Progress: the state of a block's rows on their way to the table, and the responses that wait.
 //!
 //! One commit completes the responses of many connections of an event loop, and waking a task on
 //! another thread is a system call. Therefore only completed waits are woken, and only one task per
@@ -20,7 +20,7 @@ use slab::Slab;
 
 use crate::ack::Ack;
 
-/// The progress of a block's rows towards their table.
+/// The state of a block's rows on their way to the table.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Progress {
     /// The number of rows, from the first on, that are on disk.

@@ -25,7 +25,7 @@ pub(crate) fn salt() -> Salt {
 
 #[cfg(test)]
 pub(crate) mod seeded {
-    //! The seeded values of a simulation, which has its thread to itself.
+    //! The seeded values of a simulation, whose thread runs nothing else.
 
     use std::cell::RefCell;
 
@@ -61,7 +61,7 @@ pub(crate) mod seeded {
         }
     }
 
-    /// Several blocks share each millisecond, as they may in production: up to four.
+    /// Up to four blocks share each millisecond, as they may in production.
     pub(crate) fn block_id() -> Option<Uuid> {
         SOURCE.with_borrow_mut(|source| {
             let Source { rng, blocks } = source.as_mut()?;

@@ -37,7 +37,7 @@ impl<'a> TableDelivery<'a> {
         let Delivery { servers, permits, .. } = self.delivery;
         // The wait for a server with the tables does not count as a failure.
         servers.wait().await;
-        // Held during the try only, not during the wait for the next one. This cannot fail, since
+        // The permit covers the try, not the wait for the next one. `acquire` cannot fail, since
         // delivery never closes the semaphore.
         let _permit = permits.acquire().await;
         let Some((place, connection)) = servers.current() else {

@@ -119,7 +119,7 @@ impl<'a> TableDelivery<'a> {
             let failure = match self.attempt(block, part, &mut tries).await {
                 Ok(Tried::Stored) => {
                     self.settle_stored(block, part).await;
-                    self.note_stored(block, part, failures, started.elapsed());
+                    self.record_stored(block, part, failures, started.elapsed());
                     if tries.timeouts >= MAX_TIMEOUTS {
                         // The insert took more than the usual time.
                         self.max_bytes = bytes_of(block, part) / 2;
@@ -270,7 +270,7 @@ impl<'a> TableDelivery<'a> {
         self.guard.probe(id, Part::from(row..row + 1));
     }
 
-    pub(super) fn note_stored(&mut self, block: &SealedBlock, part: &Part, failures: u32, took: Duration) {
+    pub(super) fn record_stored(&mut self, block: &SealedBlock, part: &Part, failures: u32, took: Duration) {
         tracing::debug!(table = %block.layout.table, block = %block.id, rows = part.len(), failures, "stored");
         if failures > 0 {
             tracing::info!(table = %block.layout.table, block = %block.id, failures, "stored after failures");

@@ -104,7 +104,7 @@ impl TableDelivery<'_> {
             self.guard.park_block(block);
             return Ok(());
         }
-        // This cannot fail, since delivery never closes the semaphore.
+        // `acquire` cannot fail, since delivery never closes the semaphore.
         let permit = permits.acquire().await;
         let Some((_, connection)) = servers.current() else {
             return Err(Failure::Server(ClickHouseError::no_server()));

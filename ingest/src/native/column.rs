@@ -1,6 +1,6 @@
 //! Columns: extract their values from rows.
 //!
-//! A column gets the current offset in each of several rows, takes its value there, and advances
+//! A column gets the current offset in each of several rows, reads its value there, and advances
 //! the offset to the next column's value.
 
 use {
@@ -194,7 +194,7 @@ impl<S: Sink> Column<S> {
         }
     }
 
-    /// Writes the value that takes the place of a NULL.
+    /// Writes the value in the place of a NULL.
     fn put_default(&mut self) -> Option<()> {
         match self {
             Self::Fixed { width, values } => values.put_zeros(*width),

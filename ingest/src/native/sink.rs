@@ -1,20 +1,20 @@
 //! Sinks: the destinations of a column's bytes. The first pass counts them, the second writes them.
 
-/// Values up to this length are copied with this fixed length, which takes a few instructions; a
+/// Values up to this length are copied with this fixed length, in a few instructions; a
 /// copy of variable length is a call.
 const SHORT: usize = 32;
 
-/// Takes the bytes of one stream of a column. Per-value functions are always inlined, because a
+/// Accepts the bytes of one stream of a column. Per-value functions are always inlined, because a
 /// call costs as much as a value.
 pub(super) trait Sink {
-    /// Takes `length` bytes of `rows` from `start` on; `None` if `rows` or the destination is too
+    /// Accepts `length` bytes of `rows` from `start` on; `None` if `rows` or the destination is too
     /// short.
     fn put(&mut self, rows: &[u8], start: usize, length: usize) -> Option<()>;
 
-    /// Takes a value of constant length; `None` if the destination is too short.
+    /// Accepts a value of constant length; `None` if the destination is too short.
     fn put_array<const N: usize>(&mut self, value: &[u8; N]) -> Option<()>;
 
-    /// Takes zeros; `None` if the destination is too short.
+    /// Accepts zeros; `None` if the destination is too short.
     fn put_zeros(&mut self, count: usize) -> Option<()>;
 }
 

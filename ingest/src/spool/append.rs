@@ -32,7 +32,7 @@ const WAITING_BLOCKS: usize = 3;
 /// The interval at which a full spool is logged, in seconds.
 const LOG_INTERVAL_S: u64 = 60;
 
-/// The handle through which rows come into the spool.
+/// The handle that appends rows to the spool.
 #[derive(Debug)]
 pub(crate) struct Appender {
     shared: Arc<Shared>,

@@ -135,7 +135,7 @@ pub(crate) fn read_segment_header(segment: &[u8]) -> SegmentHeader {
         return SegmentHeader::Torn;
     };
     // The log syncs a header before it appends a frame. A header alone may therefore be torn,
-    // whatever a loss of power has made of it.
+    // with any bytes.
     let broken = if segment.len() == SEGMENT_HEADER {
         SegmentHeader::Torn
     } else {

@@ -9,18 +9,18 @@
 //!
 //! ```text
 //! append        the appender: appends rows to the open block of their table
-//! commit        the committer, on a thread of its own: writes what is new in all queues as one
+//! commit        the committer, on its own thread: writes the new rows of all queues as one
 //!               batch, with one fdatasync
 //! reader        a reader for each table: returns the oldest block, and records the outcome
 //! dead_letters  a reader's way to move rows from their block to the dead letters
 //! ```
 //!
-//! They meet in these:
+//! The handles share these modules:
 //!
 //! ```text
 //! shared        the tables' queues, the memory budget, and whether the spool is closed
 //! queue         one table's blocks: the open one, and the sealed ones
-//! counters      what has become of a table's rows
+//! counters      the outcomes of a table's rows
 //! state         the log as all threads see it
 //! signal        wakes the committer
 //! ```
@@ -183,7 +183,7 @@ impl Spool {
         Ok((Self { shared }, committer))
     }
 
-    /// Returns the handle through which rows come into the spool.
+    /// Returns the handle that appends rows to the spool.
     pub(crate) fn appender(&self) -> Appender {
         Appender::new(Arc::clone(&self.shared))
     }
@@ -225,8 +225,8 @@ impl Spool {
         }
     }
 
-    /// Notes that this thread's event loop is idle: the rows that it has appended need not wait for
-    /// more.
+    /// Records that this thread's event loop is idle: the rows that it has appended need not wait
+    /// for more.
     pub(crate) fn rest(&self) {
         if let Some(log) = &self.shared.log {
             log.signal.on_idle();

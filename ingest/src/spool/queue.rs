@@ -118,7 +118,7 @@ impl TableQueue {
         self.changed.notified()
     }
 
-    /// Notes that the queue has something new for the log, and wakes the committer with this
+    /// Records that the queue has something new for the log, and wakes the committer with this
     /// urgency. Does nothing if rows are only in memory.
     pub(super) fn mark_dirty(&self, urgency: Urgency) {
         if let Some(log) = &self.log {
@@ -279,15 +279,15 @@ impl LockedQueue<'_> {
         let usage = &mut self.blocks.usage;
         usage.memory = (usage.memory + after.memory).saturating_sub(before.memory);
         usage.disk = (usage.disk + after.disk).saturating_sub(before.disk);
-        replace(&self.queue.memory, before.memory, after.memory);
+        adjust(&self.queue.memory, before.memory, after.memory);
         if let Some(log) = &self.queue.log {
-            replace(&log.waiting, before.disk, after.disk);
+            adjust(&log.waiting, before.disk, after.disk);
         }
     }
 }
 
 /// Replaces `before` bytes in a budget by `after` bytes.
-fn replace(budget: &Budget, before: usize, after: usize) {
+fn adjust(budget: &Budget, before: usize, after: usize) {
     if after > before {
         budget.take(after - before);
     } else {

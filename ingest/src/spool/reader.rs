@@ -271,12 +271,12 @@ impl TableReader {
         block.state().parts.is_in_doubt(part)
     }
 
-    /// Notes that rows may be stored although ClickHouse has not confirmed them.
+    /// Records that rows may be stored although ClickHouse has not confirmed them.
     pub(crate) fn doubt(&self, block: &SealedBlock, part: &Part) {
         block.state().parts.doubt(part);
     }
 
-    /// Notes that rows are not stored.
+    /// Records that rows are not stored.
     pub(crate) fn trust(&self, block: &SealedBlock, part: &Part) {
         block.state().parts.trust(part);
     }
@@ -344,7 +344,7 @@ impl TableReader {
         }
     }
 
-    /// Notes that the table's delivery has ended and moves no more rows to the dead letters. The
+    /// Records that the table's delivery has ended and moves no more rows to the dead letters. The
     /// delivery of the dead letters calls this function as well.
     pub(crate) fn finish(&self) {
         self.shared.table_finished();

@@ -1,5 +1,5 @@
-//! Shared: what the appender, the committer and the readers have in common: the tables' queues, the
-//! memory budget, and whether the spool is closed.
+//! Shared: the state of the appender, the committer and the readers: the tables' queues, the memory
+//! budget, and whether the spool is closed.
 
 use std::sync::{
     Arc,
@@ -153,7 +153,7 @@ impl Shared {
         }
     }
 
-    /// Notes that a queue's delivery has ended.
+    /// Records that a queue's delivery has ended.
     pub(super) fn table_finished(&self) {
         self.active_tables.fetch_sub(1, Ordering::AcqRel);
         self.wake_deliveries();

@@ -41,7 +41,7 @@ pub(super) struct Signal {
 }
 
 impl Signal {
-    /// Notes that there is something to write, which must be visible already.
+    /// Records that there is something to write, which must be visible already.
     pub(super) fn raise(&self, urgency: Urgency) {
         let urgency = urgency as u8;
         // The order of all these operations matters: if a thread finds the signal raised, the
@@ -54,7 +54,7 @@ impl Signal {
         }
     }
 
-    /// Notes that this thread's event loop is idle. From the first call on, rows that the thread
+    /// Records that this thread's event loop is idle. From the first call on, rows that the thread
     /// appends wait for the next call.
     pub(super) fn on_idle(&self) {
         NOTIFIED_BY_LOOP.set(self);
@@ -98,7 +98,7 @@ impl Signal {
         }
     }
 
-    /// Notes that the coming commit writes everything.
+    /// Records that the coming commit writes everything.
     pub(super) fn reset(&self) {
         self.urgency.store(Urgency::Never as u8, Ordering::SeqCst);
     }

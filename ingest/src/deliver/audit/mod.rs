@@ -126,12 +126,12 @@ impl Audit {
         }
         for due in due.chunks(MAX_SLICES) {
             let stored = count(client, &layout.table, column, due, timeout).await?;
-            self.note(reader, table, due, &stored);
+            self.record(reader, table, due, &stored);
         }
         Ok(())
     }
 
-    fn note(
+    fn record(
         &self,
         reader: &TableReader,
         table: &mut AuditedTable,

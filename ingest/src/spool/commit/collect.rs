@@ -1,4 +1,4 @@
-//! Collect: adds what is new in a queue to a batch.
+//! Collect: adds the new rows of a queue to a batch.
 
 use uuid::Uuid;
 
@@ -31,8 +31,8 @@ pub(super) struct Entry {
     pub(super) is_sealed: bool,
 }
 
-/// Adds what is new in a queue to the batch; returns whether that was all. While the log is leaving
-/// a segment, blocks outside it wait for the next one.
+/// Adds the new rows of a queue to the batch; returns whether all of them fit. While the log is
+/// leaving a segment, blocks outside it wait for the next one.
 pub(super) fn collect_rows(
     blocks: &Blocks,
     table: TableId,
@@ -144,7 +144,7 @@ impl Source<'_> {
         }
         if logged.rows == 0 {
             // A second copy, away from the first one: without an open frame, the rows are
-            // worthless.
+            // unreadable.
             open(batch);
         }
         let is_all = entry.rows == rows;

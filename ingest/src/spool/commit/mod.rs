@@ -1,4 +1,4 @@
-//! Commit: one thread writes what is new in all queues to disk, with one `fdatasync` for all of it.
+//! Commit: one thread writes the new rows of all queues to disk, with one `fdatasync` for all.
 //!
 //! The committer collects the rows since the last commit as one batch, writes and syncs it, and
 //! wakes the tasks that wait for it. Commits follow one another while a task waits for the disk.
@@ -6,7 +6,7 @@
 //! tasks with the failure, and the committer retries it soon; its rows are still in memory.
 //!
 //! ```text
-//! collect   adds what is new in a queue to a batch
+//! collect   adds the new rows of a queue to a batch
 //! publish   records the outcome of a batch in the queues, and wakes the waiting tasks
 //! compact   moves the last blocks of a segment to another one
 //! ```
@@ -72,7 +72,7 @@ impl Committer {
     /// Writes the log until the spool is stopped.
     pub(super) fn run(mut self) {
         let state = Arc::clone(&self.state);
-        // There is only one such thread.
+        // Only one thread runs the committer.
         _ = state.signal.thread.set(thread::current());
         loop {
             if !state.is_stopped() {
@@ -96,7 +96,7 @@ impl Committer {
         self.log.remove_finished();
     }
 
-    /// Writes what is new to disk. An error wakes the waiting tasks.
+    /// Writes new rows to disk. An error wakes the waiting tasks.
     pub(super) fn commit_once(&mut self) -> io::Result<Remaining> {
         self.apply_ops();
         self.log.rotate_if_done();

@@ -8,7 +8,7 @@
 //! ```text
 //! segment   a file, and the blocks in it
 //! batch     frames that are written and synced together
-//! mark      records what has become of a block
+//! mark      records that rows are done, or that a block has moved
 //! ```
 
 mod batch;
@@ -52,8 +52,8 @@ pub(crate) struct Log {
     disk: Arc<dyn Disk>,
     limits: LogLimits,
     segments: BTreeMap<u64, SegmentUse>,
-    /// Marks that are still to be written. A block without its mark comes back at the next start,
-    /// which may be so late that ClickHouse has forgotten its token.
+    /// Marks that the log still has to write. A block without its mark comes back at the next
+    /// start, which may be so late that ClickHouse has forgotten its token.
     unmarked: Vec<Mark>,
     active: Option<Active>,
     next_segment: u64,
@@ -63,14 +63,14 @@ pub(crate) struct Log {
 struct Active {
     segment: u64,
     file: Box<dyn Segment>,
-    /// Marks after the last sync, which are cut off if the next one fails.
+    /// Marks after the last sync. A failure of the next sync cuts them off.
     unsynced_marks: Vec<Mark>,
 }
 
 /// A batch of this length is full, so that no client waits too long.
 const MAX_BATCH_BYTES: usize = 16 << 20;
 
-/// The buffer capacity that is kept after an unusually large batch.
+/// The buffer capacity that the log keeps after an unusually large batch.
 const KEPT_CAPACITY: usize = 1 << 20;
 
 impl Log {
@@ -158,7 +158,7 @@ impl Log {
         self.next_segment += 1;
         let mut file = self.disk.create(segment)?;
         let format = FrameFormat::new(random::salt());
-        // Synced separately: without its header, the rest of a segment is worthless.
+        // Synced separately: without its header, the rest of a segment is unreadable.
         if let Err(error) = file.append(&frame::segment_header(format)).and_then(|()| file.sync()) {
             // Recovery would report the remains as torn.
             _ = self.disk.remove(segment);
@@ -274,7 +274,7 @@ impl Log {
         }
     }
 
-    /// Notes that a block has `bytes` more in a segment.
+    /// Records that a block has `bytes` more in a segment.
     pub(crate) fn keep(&mut self, segment: u64, block: Uuid, bytes: u64) {
         if let Some(segment) = self.segments.get_mut(&segment) {
             *segment.live.entry(block).or_default() += bytes;

@@ -113,7 +113,7 @@ impl Recovered {
         });
     }
 
-    /// Logs what was found.
+    /// Logs the blocks and the damage that recovery found.
     pub(crate) fn log_summary(&self) {
         for Damage { segment, bytes } in &self.damage {
             tracing::error!(
@@ -165,7 +165,7 @@ pub(crate) fn recover(disk: &dyn Disk, path: &Path) -> Result<Recovered, SpoolEr
         let scan = scan(&bytes, format, synced.get(&segment).copied().unwrap_or(0));
         recovered.torn_bytes += scan.torn.iter().map(|tear| tear.end - tear.start).sum::<u64>();
         if !scan.damage.is_empty() {
-            // Before the damaged end is cut off.
+            // Keep a copy before the damaged end is cut off.
             disk.quarantine(segment).map_err(io_error)?;
         }
         let mut file = disk.open(segment).map_err(io_error)?;
