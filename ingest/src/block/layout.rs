@@ -173,7 +173,7 @@ impl InsertTarget {
 }
 
 impl ColumnarInsert {
-    /// Returns how rows are sent as columns; `None` if a shape is not known or no column remains.
+    /// Returns the insert of rows as columns; `None` if a shape is not known or no column remains.
     /// `rename` gives the name of each column, or `None` to omit the column.
     pub(crate) fn of(
         table: &str,

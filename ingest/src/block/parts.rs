@@ -103,7 +103,7 @@ impl Parts {
         settled.0
     }
 
-    /// Returns how many rows remain.
+    /// Returns the number of remaining rows.
     pub(crate) fn rows(&self) -> usize {
         self.left.0.iter().map(ExactSizeIterator::len).sum()
     }

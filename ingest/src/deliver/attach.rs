@@ -36,7 +36,7 @@ use std::{borrow::Cow, sync::Arc};
 
 use super::{
     Failure,
-    lookup::{Found, attach_prefix, query_prefix, text},
+    lookup::{Found, attach_prefix, query_prefix, sql_string},
     table::{Sending, TableDelivery, Tried, Tries, token_of},
 };
 use crate::{
@@ -191,7 +191,7 @@ impl TableDelivery<'_> {
         let partitions = connection.queries.query_raw(&partitions).fetch_all::<String>();
         let partitions = within(self.delivery.timeout, partitions).await;
         for some in partitions.map_err(Failure::Server)?.chunks(MAX_PARTITIONS) {
-            let attach = |id: &String| format!("ATTACH PARTITION ID {} FROM {source_name}", text(id));
+            let attach = |id: &String| format!("ATTACH PARTITION ID {} FROM {source_name}", sql_string(id));
             let attach: Vec<_> = some.iter().map(attach).collect();
             let alter = format!("ALTER TABLE {table} {}", attach.join(", "));
             self.execute(connection, block, &alter).await?;

@@ -62,16 +62,16 @@ impl<'a> TableDelivery<'a> {
         part: &Part,
         tries: &mut Tries,
     ) -> Result<Tried, Failure> {
-        let (spool, timeout) = (self.reader, &self.delivery.timeout);
+        let (reader, timeout) = (self.reader, &self.delivery.timeout);
         let is_too_large = self.is_too_large(block, part, tries);
-        if !spool.is_in_doubt(block, part) {
+        if !reader.is_in_doubt(block, part) {
             if is_too_large {
                 return self.send_less(block, part).await.map(|()| Tried::Divided);
             }
             return self.send(connection, block, part, tries.generation).await;
         }
         let lookup = self.look_up(connection, block, part).await?;
-        let counters = spool.counters();
+        let counters = reader.counters();
         Counters::add(&counters.lookups, 1);
         let may_be_missed = lookup.has_views || connection.has_quorum;
         match lookup.found {
@@ -125,7 +125,7 @@ impl<'a> TableDelivery<'a> {
                 return Ok(Tried::Stored);
             }
             Found::None => {
-                spool.trust(block, part);
+                reader.trust(block, part);
                 // Views may have the rows under their token, and would get halves under other
                 // tokens again.
                 let must_be_whole = lookup.has_views && (tries.is_missing || tries.timeouts < MAX_TIMEOUTS);
@@ -134,7 +134,7 @@ impl<'a> TableDelivery<'a> {
                 }
                 let tried = self.send(connection, block, part, tries.generation).await?;
                 // A ClickHouse that was killed may remember a token whose rows are gone.
-                spool.doubt(block, part);
+                reader.doubt(block, part);
                 let lookup = self.look_up(connection, block, part).await?;
                 if lookup.found == Found::All || lookup.found == Found::Unknowable {
                     return Ok(tried);
@@ -201,16 +201,16 @@ impl<'a> TableDelivery<'a> {
 
     /// Marks rows as stored in the spool, and confirms them to the audit.
     pub(super) async fn settle_stored(&self, block: &Arc<SealedBlock>, part: &Part) {
-        let spool = self.reader;
+        let reader = self.reader;
         let Some(audit) = &self.delivery.audit else {
-            return spool.settle(block, part, Outcome::Stored);
+            return reader.settle(block, part, Outcome::Stored);
         };
-        // Read before the spool forgets the rows. Rows that cannot be read are stored, too,
-        // but the audit does not compare them.
-        let rows = spool.rows(block, part).await;
-        spool.settle(block, part, Outcome::Stored);
+        // The audit reads the rows before the spool forgets them. It does not compare rows that
+        // cannot be read.
+        let rows = reader.rows(block, part).await;
+        reader.settle(block, part, Outcome::Stored);
         if let Some(ids) = rows.ok().and_then(|rows| block.layout.row_ids(&rows.bytes, &rows.ends)) {
-            audit.confirm(spool.id(), &ids);
+            audit.confirm(reader.id(), &ids);
         }
     }
 

@@ -171,7 +171,7 @@ mod tests {
     const LIST: Column = Column::new("a", "Array(UInt8)", "", ColumnKind::Plain).shaped(Shape::Array(&Shape::Fixed(1)));
     const OTHER: Column = Column::new("j", "JSON", "", ColumnKind::Plain);
 
-    /// Returns how many frames a hundred thousand rows become, and whether the frames contain
+    /// Returns the number of frames of a hundred thousand rows, and whether the frames contain
     /// columns.
     fn frames_of(columns: &'static [Column], row: &[u8]) -> (usize, bool) {
         let layout = InsertTarget::of(&Table {

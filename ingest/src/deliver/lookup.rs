@@ -249,7 +249,7 @@ impl Query<'_> {
              - toInt64(minIf(min_block_number, name IN (SELECT DISTINCT _part FROM {table} WHERE {}))) \
              FROM system.parts WHERE active AND database = currentDatabase() AND table = {name}",
             self.condition(),
-            name = text(self.table),
+            name = sql_string(self.table),
             table = quoted(self.table)
         );
         let since = within(self.timeout, self.client.query_raw(&select).fetch_one::<i64>()).await?;
@@ -265,7 +265,7 @@ impl Query<'_> {
 }
 
 /// Quotes a string as ClickHouse's SQL requires.
-pub(super) fn text(text: &str) -> String {
+pub(super) fn sql_string(text: &str) -> String {
     format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
 }
 

@@ -101,7 +101,7 @@ impl Delivery {
         }
     }
 
-    /// Returns how many more tables may prefetch rows.
+    /// Returns the number of further tables that may prefetch rows.
     #[cfg(test)]
     pub(crate) fn free_ahead(&self) -> usize {
         self.prefetch_permits.available_permits()

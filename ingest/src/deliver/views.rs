@@ -27,7 +27,7 @@ use tokio::time::Duration;
 use super::{
     Delivery, Failure,
     guard::CREDIT,
-    lookup::{Found, text},
+    lookup::{Found, sql_string},
     table::{Sending, TableDelivery, Tries},
 };
 use crate::{
@@ -345,7 +345,7 @@ impl Search<'_> {
                 let query = format!(
                     "SELECT {columns} FROM ({}) SETTINGS additional_table_filters = {{{}: ",
                     view.select,
-                    text(&format!("{}.{}", table.0, table.1))
+                    sql_string(&format!("{}.{}", table.0, table.1))
                 );
                 match self.separate(view, &query, parts, rows, &mut left).await {
                     Ok(one) if one.len() > 0 => refused.push(one),
@@ -392,7 +392,7 @@ impl Search<'_> {
             }
             *left -= 1;
             let condition = self.condition(parts, some);
-            let query = format!("{query}{}}} FORMAT Null", text(&condition));
+            let query = format!("{query}{}}} FORMAT Null", sql_string(&condition));
             match (within(self.timeout, self.execute(&query)).await, some) {
                 (Ok(()), _) => {}
                 (Err(error), _) if error.class() != Class::Refused => return Err(error),
@@ -441,7 +441,7 @@ impl Search<'_> {
     async fn are_active(&self, parts: &[String]) -> Result<bool, ClickHouseError> {
         let select = format!(
             "SELECT count() FROM system.parts WHERE active AND database = currentDatabase() AND table = {} AND name IN ({})",
-            text(self.table),
+            sql_string(self.table),
             list(parts)
         );
         let active: u64 = within(self.timeout, self.client.query_raw(&select).fetch_one()).await?;
@@ -476,6 +476,6 @@ impl Search<'_> {
 
 /// Joins strings as a list in ClickHouse's SQL.
 fn list(texts: &[String]) -> String {
-    let texts: Vec<_> = texts.iter().map(|part| text(part)).collect();
+    let texts: Vec<_> = texts.iter().map(|part| sql_string(part)).collect();
     texts.join(", ")
 }

@@ -120,7 +120,7 @@ impl Native {
     ///
     /// # Errors
     ///
-    /// Returns why the rows have to stay rows.
+    /// The reason why the rows have to stay rows.
     pub(crate) fn block<'r>(
         &self,
         rows: Rows<'_>,

@@ -185,12 +185,12 @@ impl Disk for ReadOnly {
     }
 
     fn open(&self, _: u64) -> io::Result<Box<dyn Segment>> {
-        Ok(Box::new(Untouched))
+        Ok(Box::new(ReadOnlySegment))
     }
 
     fn read(&self, segment: u64) -> io::Result<Vec<u8>> {
         match self.0.read(segment) {
-            // The collector has just removed the segment; no row in it waits.
+            // The collector has just removed the segment; no row in it is pending.
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
             result => result,
         }
@@ -211,9 +211,9 @@ impl Disk for ReadOnly {
 
 /// A segment that stays unchanged.
 #[derive(Debug)]
-struct Untouched;
+struct ReadOnlySegment;
 
-impl Segment for Untouched {
+impl Segment for ReadOnlySegment {
     fn append(&mut self, _: &[u8]) -> io::Result<()> {
         Err(io::ErrorKind::ReadOnlyFilesystem.into())
     }

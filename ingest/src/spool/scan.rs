@@ -95,8 +95,8 @@ impl<'a> Search<'a> {
         if self.format.version != VERSION_1 {
             return read(bytes, self.format, at as u64).is_some();
         }
-        // In version 1, a text can claim a long body, and many texts together more bytes than there
-        // are.
+        // In version 1, a text can claim a long body, and many texts together more bytes than the
+        // segment has.
         let Some(outline) = Outline::read(bytes, self.format).filter(|outline| outline.length <= bytes.len()) else {
             return false;
         };

@@ -86,7 +86,7 @@ impl Signal {
         }
     }
 
-    /// Returns how long the log may wait for more rows; `None` if not at all.
+    /// Returns the longest time for which the log may wait for more rows; `None` if it must not.
     pub(super) fn max_delay(&self) -> Option<Duration> {
         let urgency = self.urgency.load(Ordering::SeqCst);
         let is = |level: Urgency| urgency == level as u8;

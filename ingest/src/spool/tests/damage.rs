@@ -47,7 +47,7 @@ fn format_of(bytes: &[u8]) -> FrameFormat {
     }
 }
 
-/// Returns how many rows a recovery finds and can read.
+/// Returns the number of rows that a recovery finds and can read.
 fn readable(segment: &[u8]) -> usize {
     let disk = SimulatedDisk::default();
     let mut file = disk.create(1).unwrap();

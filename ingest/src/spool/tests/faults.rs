@@ -35,7 +35,7 @@ fn append(world: &mut World, table: usize, row: &[u8]) -> bool {
     waiting.progress.read(|progress| progress.level(&waiting.rows)) >= Ack::Spooled
 }
 
-/// Returns how many rows the next process finds.
+/// Returns the number of rows that the next process finds.
 fn rows_after_loss_of_power(world: World) -> u64 {
     let world = world.after_loss_of_power();
     world.spool.counts().iter().map(|counts| counts.rows_pending).sum()

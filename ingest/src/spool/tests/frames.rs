@@ -121,7 +121,7 @@ fn segment_headers_are_distinguished() {
         read_segment_header(b"another file, which happens to be here"),
         SegmentHeader::Foreign
     );
-    // A header with nothing after it is torn, whatever bytes a loss of power has left in it.
+    // A header with nothing after it is torn, with any bytes.
     for torn in [
         &b""[..],
         &GOLDEN[..SEGMENT_HEADER - 1],
@@ -199,7 +199,7 @@ fn a_frame_forged_by_a_client_is_not_read() {
     put(&mut segment, FORMAT, &header(Kind::Rows, SEGMENT_HEADER, 0..1), |out| {
         put_rows(out, &forged, &[forged.len() as u32], &(0..1));
     });
-    // Damage the frame around it.
+    // Damage the frame that contains the forged one.
     segment[SEGMENT_HEADER + 12] ^= 1;
     assert!(scan(&segment, FORMAT, 0).frames.is_empty());
 }

@@ -152,7 +152,7 @@ fn rejected_rows_leave_the_queue_unchanged() {
         });
         assert!(catch_unwind(panics).is_err());
         assert_eq!(world.spool.memory_bytes(), before);
-        assert!(!world.readers[0].queue().is_dirty(), "nothing is new");
+        assert!(!world.readers[0].queue().is_dirty(), "no row is new");
 
         world.append(0, Ack::Spooled, b"after").unwrap();
         let blocks = world.readers[0].queue().lock();
@@ -176,7 +176,7 @@ fn a_rejected_batch_leaves_earlier_rows_scheduled() {
     }
     let id = world.readers[0].id();
     assert!(world.appender.append_rows(id, Ack::Stored, &mut rows).is_err());
-    // The append has sealed the block, since both would exceed its limit of rows.
+    // The append has sealed the block, since the batch would exceed its limit of rows.
     assert!(world.readers[0].queue().is_dirty());
     assert_eq!(
         world.log().signal.max_delay(),

@@ -9,7 +9,7 @@ fn rows_of_an_event_loop_wait_until_it_is_idle() {
     let (signal, other) = (Signal::default(), Signal::default());
     assert_eq!(signal.wait_urgency(), Urgency::Now);
     signal.on_idle();
-    assert_eq!(signal.max_delay(), Some(Duration::MAX), "nothing is to be written");
+    assert_eq!(signal.max_delay(), Some(Duration::MAX), "there is nothing to write");
     signal.raise(signal.wait_urgency());
     assert_eq!(signal.max_delay(), Some(IDLE_DELAY));
     signal.on_idle();
