@@ -71,7 +71,7 @@ pub(crate) struct Block {
     bytes: Vec<u8>,
     /// The offset at which each row ends.
     ends: Vec<u32>,
-    /// `None` while the block is empty, unless its id was given.
+    /// `None` while the block is empty, unless the caller chose its id.
     opened: Option<OpenMeta>,
     /// The length of the previous block, if it was large enough for a pooled buffer.
     previous_len: Option<usize>,
@@ -121,8 +121,8 @@ impl Block {
         }
     }
 
-    /// Returns an empty block with a given id.
-    pub(crate) fn named(id: Uuid) -> Self {
+    /// Returns an empty block with this id.
+    pub(crate) fn with_id(id: Uuid) -> Self {
         Self {
             opened: Some(OpenMeta { id, ..OpenMeta::now() }),
             ..Self::default()
@@ -208,8 +208,8 @@ impl Block {
         self.ends.len()
     }
 
-    /// Returns the metadata of the open block; `None` while there is no row, unless its id was
-    /// given.
+    /// Returns the metadata of the open block; `None` while there is no row, unless the caller
+    /// chose its id.
     pub(crate) fn opened(&self) -> Option<&OpenMeta> {
         self.opened.as_ref()
     }

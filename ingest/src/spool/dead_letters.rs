@@ -109,7 +109,7 @@ fn write_block(
     if !shared.log.as_ref().is_none_or(|log| log.has_space_for_refused()) {
         return Err(SpoolFull);
     }
-    let mut dead_letter = Block::named(id);
+    let mut dead_letter = Block::with_id(id);
     let held = blocks.in_memory();
     if !put(&mut dead_letter, &|cost| shared.memory.reserve(cost, held)) {
         return Err(SpoolFull);

@@ -146,8 +146,8 @@ impl Log {
             batch.put(Kind::Synced, Uuid::nil(), 0..0, |out| {
                 frame::put_synced(out, *before, state.known_synced());
             });
-            // The frame does not count toward the batch's length: a batch that it filled would take
-            // no rows, and another such batch would follow.
+            // The frame does not count toward the batch's length: a batch that it filled would
+            // accept no rows, and another such batch would follow.
             batch.max_bytes += batch.len();
         }
         Ok(batch)
@@ -255,8 +255,8 @@ impl Log {
         self.segments.contains_key(&segment)
     }
 
-    /// Leaves the active segment if it is full and all of its blocks are done. Without space for a
-    /// batch, only this removes it.
+    /// Ends the active segment if it is full and all of its blocks are done. Without space for a
+    /// batch, only this function removes it.
     pub(crate) fn rotate_if_done(&mut self) {
         let is_done = |segment: u64| self.segments.get(&segment).is_some_and(|state| state.live.is_empty());
         if self
@@ -267,7 +267,7 @@ impl Log {
         }
     }
 
-    /// Leaves the active segment; the next batch begins a new one.
+    /// Ends the active segment; the next batch begins a new one.
     pub(crate) fn rotate(&mut self) {
         if let Some(active) = self.active.take() {
             self.remove_if_done(active.segment);
@@ -299,17 +299,17 @@ impl Log {
             .map(|(_, number, segment)| (number, segment.live.keys().copied().collect()))
     }
 
-    /// Returns the segments that have a block, except `but`.
-    fn segments_of(&self, block: Uuid, but: Option<u64>) -> Vec<u64> {
+    /// Returns the segments that have a block, except `except`.
+    fn segments_of(&self, block: Uuid, except: Option<u64>) -> Vec<u64> {
         self.segments
             .iter()
-            .filter(|(number, segment)| Some(**number) != but && segment.live.contains_key(&block))
+            .filter(|(number, segment)| Some(**number) != except && segment.live.contains_key(&block))
             .map(|(number, _)| *number)
             .collect()
     }
 
-    /// Removes a block from a segment. Returns whether it was the last one and the segment is
-    /// removed.
+    /// Removes a block from a segment. Returns whether the block was the last one and the
+    /// log has removed the segment.
     fn forget(&mut self, segment: u64, block: Uuid) -> bool {
         if let Some(state) = self.segments.get_mut(&segment) {
             state.live.remove(&block);
@@ -317,7 +317,7 @@ impl Log {
         self.remove_if_done(segment)
     }
 
-    /// Removes a segment that is no longer needed. Returns whether it is removed.
+    /// Removes a segment that is no longer needed. Returns whether the log has removed it.
     fn remove_if_done(&mut self, segment: u64) -> bool {
         let is_active = self.active.as_ref().is_some_and(|active| active.segment == segment);
         let is_done = self

@@ -53,7 +53,8 @@ const SEEDS: [u64; 12] = [
     645, 3677, 4244, 2250, 71_543, 3108, 7738, 6177, 15_470, 22_096, 121_418, 14_063,
 ];
 
-/// Runs all seeds with this number of collectors, and checks that the cases cover something.
+/// Runs all seeds with this number of collectors, and checks that acknowledgements, dead letters,
+/// compactions and found rows occur.
 /// `ROWMILL_SIMULATION_SEED` runs one case alone.
 fn run_all(collectors: usize, cases: u64) {
     if let Ok(seed) = std::env::var("ROWMILL_SIMULATION_SEED") {
