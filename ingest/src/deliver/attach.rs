@@ -48,8 +48,8 @@ use crate::{
 /// The maximum number of times that delivery attaches rows that the table does not show afterwards.
 const MAX_ATTACHMENTS: u32 = 3;
 
-/// The number of errors after which delivery does without the attachment. Errors that are sure to
-/// be transient or permanent do not count.
+/// The number of errors after which delivery no longer tries to attach rows. Errors that are sure
+/// to be transient or permanent do not count.
 const MAX_ERRORS: u32 = 3;
 
 /// The maximum number of partitions in one statement.
@@ -190,9 +190,9 @@ impl TableDelivery<'_> {
         let partitions = format!("SELECT DISTINCT _partition_id FROM {source_name}");
         let partitions = connection.queries.query_raw(&partitions).fetch_all::<String>();
         let partitions = within(self.delivery.timeout, partitions).await;
-        for some in partitions.map_err(Failure::Server)?.chunks(MAX_PARTITIONS) {
+        for chunk in partitions.map_err(Failure::Server)?.chunks(MAX_PARTITIONS) {
             let attach = |id: &String| format!("ATTACH PARTITION ID {} FROM {source_name}", sql_string(id));
-            let attach: Vec<_> = some.iter().map(attach).collect();
+            let attach: Vec<_> = chunk.iter().map(attach).collect();
             let alter = format!("ALTER TABLE {table} {}", attach.join(", "));
             self.execute(connection, block, &alter).await?;
         }

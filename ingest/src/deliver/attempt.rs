@@ -40,7 +40,7 @@ impl<'a> TableDelivery<'a> {
         // The permit covers the try, not the wait for the next one. `acquire` cannot fail, since
         // delivery never closes the semaphore.
         let _permit = permits.acquire().await;
-        let Some((place, connection)) = servers.current() else {
+        let Some((index, connection)) = servers.current() else {
             return Err(Failure::Server(ClickHouseError::no_server()));
         };
         let result = self.look_up_and_send(&connection, block, part, tries).await;
@@ -49,7 +49,7 @@ impl<'a> TableDelivery<'a> {
                 self.reader.doubt(block, part);
             }
             if error.is_absence() {
-                servers.fail_over(place);
+                servers.fail_over(index);
             }
         }
         result

@@ -12,8 +12,8 @@ use crate::{
 };
 
 /// The maximum capacity of the buffers kept for the next columns, in bytes, and the same for the
-/// next frames. The limit is too low for columns that are far larger than their rows, and
-/// for a second insert at the same time.
+/// next frames. The limit is too low for columns that are far larger than their rows,
+/// and for a second insert at the same time.
 const KEPT_BYTES: usize = 20 << 20;
 
 /// Rows that are ready to send.

@@ -31,8 +31,8 @@ pub(super) enum Found {
     All,
     /// An earlier try is still running.
     Running,
-    /// The table cannot answer: its rows have no ids, or its engine does not keep every inserted
-    /// row.
+    /// A lookup is not possible: the table's rows have no ids, or its engine does not keep every
+    /// inserted row.
     Unknowable,
 }
 
@@ -211,7 +211,7 @@ struct Query<'a> {
 }
 
 impl Query<'_> {
-    /// Returns which of the rows are in the table.
+    /// Returns the rows that are in the table.
     async fn found(&self, part: &Part) -> Result<Found, ClickHouseError> {
         let select = format!(
             "SELECT {column} FROM {table} WHERE {}",

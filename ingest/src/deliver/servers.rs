@@ -36,11 +36,11 @@ impl ActiveServer {
     pub(crate) fn current(&self) -> Option<(usize, Arc<Connection>)> {
         let states = self.states.borrow();
         let current = self.current.load(Ordering::Relaxed);
-        let mut places = (current..states.len()).chain(0..current);
-        places.find_map(|place| match &states[place] {
+        let mut indexes = (current..states.len()).chain(0..current);
+        indexes.find_map(|index| match &states[index] {
             State::Ready(connection) => {
-                self.switch(current, place);
-                Some((place, Arc::clone(connection)))
+                self.switch(current, index);
+                Some((index, Arc::clone(connection)))
             }
             _ => None,
         })
@@ -62,9 +62,9 @@ impl ActiveServer {
 
     /// Fails over from a server that did not answer. The first delivery to notice moves all
     /// deliveries.
-    pub(crate) fn fail_over(&self, place: usize) {
-        let next = (place + 1) % self.states.borrow().len().max(1);
-        self.switch(place, next);
+    pub(crate) fn fail_over(&self, index: usize) {
+        let next = (index + 1) % self.states.borrow().len().max(1);
+        self.switch(index, next);
     }
 
     fn switch(&self, from: usize, to: usize) {
@@ -94,18 +94,18 @@ mod tests {
     fn a_failed_server_is_used_again_if_no_other_is_ready() {
         let (states, receiver) = watch::channel(vec![ready(), State::Away]);
         let servers = ActiveServer::new(receiver);
-        let place = || servers.current().map(|(place, _)| place);
+        let index = || servers.current().map(|(index, _)| index);
         assert!(!servers.none_ready());
-        assert_eq!(place(), Some(0));
+        assert_eq!(index(), Some(0));
         servers.fail_over(0);
-        assert_eq!(place(), Some(0));
+        assert_eq!(index(), Some(0));
 
         states.send_modify(|states| states[1] = ready());
-        assert_eq!(place(), Some(0), "it is used as long as it answers");
+        assert_eq!(index(), Some(0), "it is used as long as it answers");
         servers.fail_over(0);
-        assert_eq!(place(), Some(1));
+        assert_eq!(index(), Some(1));
         // Another delivery has noticed the same.
         servers.fail_over(0);
-        assert_eq!(place(), Some(1));
+        assert_eq!(index(), Some(1));
     }
 }

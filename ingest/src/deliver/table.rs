@@ -68,7 +68,7 @@ pub(super) struct Sending<'a> {
     pub(super) ignores_views: bool,
     /// The timeout of the insert.
     pub(super) within: Duration,
-    /// Another table for the rows, with the columns of the block's own.
+    /// Another table for the rows, with the same columns.
     pub(super) into: Option<&'a str>,
 }
 

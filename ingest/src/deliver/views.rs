@@ -119,12 +119,12 @@ impl TableDelivery<'_> {
             ignores_views: true,
             ..strict
         };
-        if !self.has_all(&connection, block, part, ignoring).await? {
+        if !self.insert_ignoring_views(&connection, block, part, ignoring).await? {
             return Err(refusal);
         }
         // Lets other tables insert during the search.
         drop(permit);
-        let rows = self.numbered(block, part).await?;
+        let rows = self.rows_with_ids(block, part).await?;
         let search = Search {
             client: &connection.queries,
             table: &block.layout.table,
@@ -186,7 +186,7 @@ impl TableDelivery<'_> {
 
     /// Inserts the rows into the table and all views that do not throw. Returns whether all of them
     /// are sure to recognize the token.
-    async fn has_all(
+    async fn insert_ignoring_views(
         &mut self,
         connection: &Connection,
         block: &Arc<SealedBlock>,
@@ -219,7 +219,7 @@ impl TableDelivery<'_> {
     }
 
     /// Returns the rows of a part with their ids, or none if some of the rows are lost on disk.
-    async fn numbered(&self, block: &Arc<SealedBlock>, part: &Part) -> Result<Vec<NumberedRow>, Failure> {
+    async fn rows_with_ids(&self, block: &Arc<SealedBlock>, part: &Part) -> Result<Vec<NumberedRow>, Failure> {
         let rows = self.reader.rows(block, part).await.map_err(Failure::Disk)?;
         let ids = block.layout.row_ids(&rows.bytes, &rows.ends).unwrap_or_default();
         Ok(match ids.len() == part.len() {
@@ -331,7 +331,7 @@ impl Search<'_> {
         parts: &[String],
         rows: &[NumberedRow],
     ) -> Result<Vec<RefusedRows>, ClickHouseError> {
-        let mut left = MAX_QUERIES;
+        let mut queries_left = MAX_QUERIES;
         let mut refused = Vec::new();
         for has_conversions in [false, true] {
             for view in views {
@@ -347,7 +347,7 @@ impl Search<'_> {
                     view.select,
                     sql_string(&format!("{}.{}", table.0, table.1))
                 );
-                match self.separate(view, &query, parts, rows, &mut left).await {
+                match self.separate(view, &query, parts, rows, &mut queries_left).await {
                     Ok(one) if one.len() > 0 => refused.push(one),
                     Ok(_) => {}
                     Err(error) if error.is_transient() => return Err(error),
@@ -377,7 +377,7 @@ impl Search<'_> {
         query: &str,
         parts: &[String],
         rows: &[NumberedRow],
-        left: &mut u32,
+        queries_left: &mut u32,
     ) -> Result<RefusedRows, ClickHouseError> {
         let mut refused = RefusedRows {
             view: view.name.clone(),
@@ -385,20 +385,20 @@ impl Search<'_> {
             unseparated: Vec::new(),
         };
         let mut waiting: Vec<_> = rows.chunks(MAX_IDS).rev().collect();
-        while let Some(some) = waiting.pop() {
-            if *left == 0 {
-                refused.unseparated.extend(some.iter().map(|(row, _)| *row));
+        while let Some(chunk) = waiting.pop() {
+            if *queries_left == 0 {
+                refused.unseparated.extend(chunk.iter().map(|(row, _)| *row));
                 continue;
             }
-            *left -= 1;
-            let condition = self.condition(parts, some);
+            *queries_left -= 1;
+            let condition = self.condition(parts, chunk);
             let query = format!("{query}{}}} FORMAT Null", sql_string(&condition));
-            match (within(self.timeout, self.execute(&query)).await, some) {
+            match (within(self.timeout, self.execute(&query)).await, chunk) {
                 (Ok(()), _) => {}
                 (Err(error), _) if error.class() != Class::Refused => return Err(error),
                 (Err(error), [row]) => refused.rows.push((*row, error)),
                 (Err(_), _) => {
-                    let (first, second) = some.split_at(some.len() / 2);
+                    let (first, second) = chunk.split_at(chunk.len() / 2);
                     waiting.extend([second, first]);
                 }
             }
@@ -451,7 +451,7 @@ impl Search<'_> {
     /// Returns the conversions from the view's columns to the target table's columns, as columns of
     /// a query. The text is empty if there are none.
     async fn conversions(&self, view: &View) -> Result<String, ClickHouseError> {
-        // Nullable columns are left out, since a NULL may become the target column's default.
+        // The query omits nullable columns, since a NULL may become the target column's default.
         let query = self
             .client
             .query(

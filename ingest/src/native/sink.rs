@@ -1,7 +1,7 @@
 //! Sinks: the destinations of a column's bytes. The first pass counts them, the second writes them.
 
-/// Values up to this length are copied with this fixed length, in a few instructions; a
-/// copy of variable length is a call.
+/// `put` copies values up to this length with this fixed length, in a few instructions; a copy of
+/// variable length is a call.
 const SHORT: usize = 32;
 
 /// Accepts the bytes of one stream of a column. Per-value functions are always inlined, because a
@@ -118,20 +118,20 @@ mod tests {
         let lengths = [0, 1, 31, 32, 33, 2, 64, 0, 3, 5];
         let total = lengths.iter().sum::<usize>() + 4;
         let mut buffer = vec![0xee; total];
-        let mut place = SliceSink::new(&mut buffer);
+        let mut sink = SliceSink::new(&mut buffer);
         let mut counted = Length::default();
         let mut start = 0;
         for length in lengths {
-            place.put(&rows, start, length).unwrap();
+            sink.put(&rows, start, length).unwrap();
             counted.put(&rows, start, length).unwrap();
             start += length;
         }
-        place.put_zeros(2).unwrap();
+        sink.put_zeros(2).unwrap();
         counted.put_zeros(2).unwrap();
-        assert!(!place.is_full());
-        place.put_array(&[7, 8]).unwrap();
+        assert!(!sink.is_full());
+        sink.put_array(&[7, 8]).unwrap();
         counted.put_array(&[7, 8]).unwrap();
-        assert!(place.is_full());
+        assert!(sink.is_full());
         assert_eq!(counted.0, total);
         assert_eq!(buffer[..start], rows[..start]);
         assert_eq!(buffer[start..], [0, 0, 7, 8]);
@@ -141,16 +141,16 @@ mod tests {
     fn missing_bytes_and_values_that_do_not_fit_are_not_put() {
         let rows = [1; 40];
         let mut buffer = [0; 36];
-        let mut place = SliceSink::new(&mut buffer);
+        let mut sink = SliceSink::new(&mut buffer);
         for (start, length) in [(0, 41), (40, 1), (41, 0), (usize::MAX, 1), (1, usize::MAX), (0, 37)] {
-            assert_eq!(place.put(&rows, start, length), None, "{start} {length}");
+            assert_eq!(sink.put(&rows, start, length), None, "{start} {length}");
         }
         for (start, length) in [(0, 41), (40, 1), (41, 0), (usize::MAX, 1), (1, usize::MAX)] {
             assert_eq!(Length::default().put(&rows, start, length), None, "{start} {length}");
         }
-        assert_eq!(place.put_zeros(37), None);
-        assert_eq!(place.put_array(&[0; 37]), None);
-        place.put_zeros(35).unwrap();
-        assert_eq!(place.put_array(&[0; 2]), None);
+        assert_eq!(sink.put_zeros(37), None);
+        assert_eq!(sink.put_array(&[0; 37]), None);
+        sink.put_zeros(35).unwrap();
+        assert_eq!(sink.put_array(&[0; 2]), None);
     }
 }

@@ -350,6 +350,6 @@ fn columns_far_larger_than_their_rows_are_not_built() {
         )
     };
     assert_eq!(block(2_000), Err(NotColumnar::TooLarge));
-    let taken = block(1_000).unwrap();
-    assert!(taken.len() > 2_000 * 17 && taken.len() < 2_000 * 17 + 100);
+    let columns = block(1_000).unwrap();
+    assert!(columns.len() > 2_000 * 17 && columns.len() < 2_000 * 17 + 100);
 }

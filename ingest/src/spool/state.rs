@@ -35,7 +35,7 @@ pub(super) struct LogState {
     ops: Mutex<Vec<Op>>,
     /// Whether the last attempt to write failed.
     pub(super) is_failing: AtomicBool,
-    /// Parts of segments that were found damaged since the start.
+    /// Damaged parts of segments found since the start.
     pub(super) damaged: AtomicU64,
     /// Disk space of blocks that are not stored.
     pub(super) waiting: Budget,

@@ -33,7 +33,7 @@ pub(super) struct Collector {
     pub(super) refused: [Option<Refused>; TABLES],
     /// Blocks with no rows left.
     pub(super) settled: HashSet<Uuid>,
-    /// The number of segments whose last blocks were written again elsewhere.
+    /// The number of segments whose last blocks have moved to another segment.
     pub(super) emptied: usize,
 }
 
@@ -107,7 +107,7 @@ impl Collector {
         }
     }
 
-    /// Removes blocks that a crash has brought back from the settled ones; returns their number.
+    /// Removes the recovered blocks from the settled ones; returns their number.
     pub(super) fn forget_recovered(&mut self) -> usize {
         let queues = self.readers.iter().map(TableReader::queue);
         let waiting = queues.flat_map(|queue| queue.lock().sealed.clone());
