@@ -1,10 +1,10 @@
 //! Progress: the state of a block's rows on their way to the table, and the responses that wait.
 //!
 //! One commit completes the responses of many connections of an event loop, and waking a task on
-//! another thread is a system call. Therefore only completed waits are woken, and only one task per
-//! thread: that task wakes the others on its thread when it runs, which only pushes them onto the
-//! thread's own queue. If its wait is dropped first because the connection is gone, `Drop` wakes
-//! the others.
+//! another thread is a system call. `update` therefore wakes only completed waits, and only one
+//! task per thread: that task wakes the others on its thread when it runs, which only pushes them
+//! onto the thread's own queue. If its wait is dropped first because the connection is gone, `Drop`
+//! wakes the others.
 
 use std::{
     future::Future,

@@ -101,7 +101,7 @@ mod tests {
         assert_eq!(index(), Some(0));
 
         states.send_modify(|states| states[1] = ready());
-        assert_eq!(index(), Some(0), "it is used as long as it answers");
+        assert_eq!(index(), Some(0), "a server stays current while it answers");
         servers.fail_over(0);
         assert_eq!(index(), Some(1));
         // Another delivery has noticed the same.

@@ -6,7 +6,7 @@
 //! the first try:
 //!
 //! 1. Delivery sends the same rows with `materialized_views_ignore_errors`. Then the table and all
-//!    other views have them. Rows that the table still lacks are attached to it (see `attach`).
+//!    other views have them. Delivery attaches rows that the table still lacks (see `attach`).
 //! 2. Delivery runs each view's query over some of the rows, by halves, without writing anything.
 //!    This finds the rows on which the query throws.
 //! 3. Delivery sends the other rows under the token of all rows. The table and the other views skip
