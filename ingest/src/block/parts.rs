@@ -1,4 +1,4 @@
-//! Parts: the rows of a block that are not stored yet, in parts that are sent together.
+//! Parts: the rows of a block that are not stored yet, divided into inserts.
 //!
 //! The remaining rows are a set with gaps, because ClickHouse may have stored some partitions of an
 //! insert and not the others. Cuts divide the set into parts; each part is a separate insert.

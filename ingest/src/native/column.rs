@@ -126,37 +126,37 @@ impl Column<SliceSink<'_>> {
 }
 
 impl<S: Sink> Column<S> {
-    /// Takes one value of each row, at the offsets `places`, and advances the offsets past it.
+    /// Takes one value of each row, at `offsets`, and advances the offsets past it.
     /// Returns `None` if a value does not match its shape.
     ///
     /// Matches on the column's kind once for all rows.
-    pub(super) fn take_each(&mut self, rows: &[u8], places: &mut [usize]) -> Option<()> {
+    pub(super) fn take_each(&mut self, rows: &[u8], offsets: &mut [usize]) -> Option<()> {
         match self {
-            Self::Fixed { width: 1, values } => take_arrays::<1>(values, rows, places),
-            Self::Fixed { width: 2, values } => take_arrays::<2>(values, rows, places),
-            Self::Fixed { width: 4, values } => take_arrays::<4>(values, rows, places),
-            Self::Fixed { width: 8, values } => take_arrays::<8>(values, rows, places),
-            Self::Fixed { width: 16, values } => take_arrays::<16>(values, rows, places),
+            Self::Fixed { width: 1, values } => take_arrays::<1>(values, rows, offsets),
+            Self::Fixed { width: 2, values } => take_arrays::<2>(values, rows, offsets),
+            Self::Fixed { width: 4, values } => take_arrays::<4>(values, rows, offsets),
+            Self::Fixed { width: 8, values } => take_arrays::<8>(values, rows, offsets),
+            Self::Fixed { width: 16, values } => take_arrays::<16>(values, rows, offsets),
             Self::String(values) => {
-                for at in places {
+                for at in offsets {
                     take_string(values, rows, at)?;
                 }
                 Some(())
             }
             Self::Tuple(elements) => elements
                 .iter_mut()
-                .try_for_each(|element| element.take_each(rows, places)),
+                .try_for_each(|element| element.take_each(rows, offsets)),
             Self::Marked(values) => {
-                places.iter_mut().try_for_each(|at| take_mark(rows, at))?;
-                values.take_each(rows, places)
+                offsets.iter_mut().try_for_each(|at| take_mark(rows, at))?;
+                values.take_each(rows, offsets)
             }
             Self::Array { ends, count, elements } => {
-                for at in places {
+                for at in offsets {
                     take_array(ends, count, elements, rows, at)?;
                 }
                 Some(())
             }
-            Self::Fixed { .. } | Self::Nullable { .. } => places.iter_mut().try_for_each(|at| self.take(rows, at, 1)),
+            Self::Fixed { .. } | Self::Nullable { .. } => offsets.iter_mut().try_for_each(|at| self.take(rows, at, 1)),
         }
     }
 
@@ -211,8 +211,8 @@ impl<S: Sink> Column<S> {
     }
 }
 
-fn take_arrays<const N: usize>(values: &mut impl Sink, rows: &[u8], places: &mut [usize]) -> Option<()> {
-    for at in places {
+fn take_arrays<const N: usize>(values: &mut impl Sink, rows: &[u8], offsets: &mut [usize]) -> Option<()> {
+    for at in offsets {
         values.put_array::<N>(rows.get(*at..)?.first_chunk()?)?;
         *at += N;
     }

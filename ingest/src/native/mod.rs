@@ -213,15 +213,15 @@ pub(crate) fn fixed_values(bytes: &[u8], ends: &[u32], before: &[&ShapeBuf], sha
         ShapeBuf::Marked(value) if **value == ShapeBuf::Fixed(8) => 1,
         _ => return None,
     };
-    let mut places: Vec<usize> = std::iter::once(0)
+    let mut offsets: Vec<usize> = std::iter::once(0)
         .chain(ends.iter().map(|end| *end as usize))
         .take(ends.len())
         .collect();
     for shape in before {
-        Column::counting(shape).take_each(bytes, &mut places)?;
+        Column::counting(shape).take_each(bytes, &mut offsets)?;
     }
-    let value = |place: &usize| Some(u64::from_le_bytes(*bytes.get(place + marks..)?.first_chunk()?));
-    places.iter().map(value).collect()
+    let value = |offset: &usize| Some(u64::from_le_bytes(*bytes.get(offset + marks..)?.first_chunk()?));
+    offsets.iter().map(value).collect()
 }
 
 /// Passes the offsets of several rows at a time to `columns`, each of which advances them past its
@@ -230,17 +230,17 @@ fn walk<S: Sink>(rows: Rows<'_>, columns: &mut [Column<S>], slice: &mut TimeSlic
     let row_bytes = rows.bytes.len() / rows.ends.len().max(1);
     let at_a_time = (VALUES_AT_A_TIME / columns.len().max(1)).min(BYTES_AT_A_TIME / row_bytes.max(1));
     let at_a_time = at_a_time.clamp(*ROWS_AT_A_TIME.start(), *ROWS_AT_A_TIME.end());
-    let mut places = Vec::with_capacity(at_a_time.min(rows.ends.len()));
+    let mut offsets = Vec::with_capacity(at_a_time.min(rows.ends.len()));
     let mut start = 0;
     for ends in rows.ends.chunks(at_a_time) {
         let ends = ends.iter().map(|&end| end as usize);
-        places.clear();
-        places.extend(ends.clone().map(|end| std::mem::replace(&mut start, end)));
+        offsets.clear();
+        offsets.extend(ends.clone().map(|end| std::mem::replace(&mut start, end)));
         columns
             .iter_mut()
-            .try_for_each(|column| column.take_each(rows.bytes, &mut places))?;
+            .try_for_each(|column| column.take_each(rows.bytes, &mut offsets))?;
         slice.yield_if_spent();
-        if !ends.eq(places.iter().copied()) {
+        if !ends.eq(offsets.iter().copied()) {
             return None;
         }
     }
