@@ -103,7 +103,7 @@ mod tests {
     fn a_buffer_returns_to_the_pool_when_its_last_slice_is_dropped() {
         let pool = BufferPool::with_max_bytes(4 * MIB);
         let buffer = vec![7; 2 * MIB];
-        let place = buffer.as_ptr();
+        let address = buffer.as_ptr();
         let frozen = pool.freeze(buffer);
         let part = frozen.slice(5..10);
         drop(frozen);
@@ -111,7 +111,7 @@ mod tests {
         assert_eq!(part[..], [7; 5]);
         drop(part);
         let again = pool.acquire(2 * MIB);
-        assert_eq!((again.as_ptr(), again.len()), (place, 2 * MIB));
+        assert_eq!((again.as_ptr(), again.len()), (address, 2 * MIB));
         assert_eq!(pool.acquire(2 * MIB).capacity(), 0);
     }
 

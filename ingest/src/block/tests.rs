@@ -208,10 +208,10 @@ fn an_empty_block_takes_over_the_buffer_of_a_large_batch() {
         rows
     };
     let mut rows = long();
-    let place = rows.bytes().as_ptr();
+    let address = rows.bytes().as_ptr();
     let mut block = Block::default();
     assert!(block.append_rows(&mut rows, |cost| cost == WORTH_TAKING_OVER + 2 * ROW_OVERHEAD));
-    assert_eq!((block.content().0.as_ptr(), rows.count()), (place, 0));
+    assert_eq!((block.content().0.as_ptr(), rows.count()), (address, 0));
     // A block that has rows copies the batch.
     assert!(block.append_rows(&mut long(), |_| true));
     let half = u32::try_from(WORTH_TAKING_OVER / 2).unwrap();

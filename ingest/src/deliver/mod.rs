@@ -54,7 +54,7 @@ use crate::{
 };
 
 /// The maximum number of rows in a block. It is less than the `max_insert_block_size` that every
-/// insert sets (ClickHouse's default), so ClickHouse takes a block as one unit: atomicity and
+/// insert sets (ClickHouse's default), so ClickHouse inserts a block as one unit: atomicity and
 /// deduplication apply to such units.
 pub(crate) const MAX_BLOCK_ROWS: usize = 1_000_000;
 

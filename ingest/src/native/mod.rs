@@ -14,13 +14,13 @@
 //! column    name, type (texts with their lengths), the values of all rows as Shape describes
 //! ```
 //!
-//! The rows are walked twice: the first pass measures each column, the second writes the values to
-//! their places in the one buffer that is compressed next. A vector per column took four times as
-//! long, mostly for memory that grows and is copied once more. A pass goes column by column through
-//! a few rows at a time.
+//! The conversion walks the rows twice: the first pass measures each column, the second writes the
+//! values to their places in the one buffer that is compressed next. A vector per column took four
+//! times as long, mostly for memory that grows and is copied once more. A pass goes column by
+//! column through a few rows at a time.
 //!
-//! A LowCardinality column is sent as its inner type, and ClickHouse builds the dictionary as it
-//! does for rows ([`Column::sent_as`](crate::table::Column::sent_as)).
+//! Delivery sends a LowCardinality column as its inner type, and ClickHouse builds the dictionary
+//! as it does for rows ([`Column::sent_as`](crate::table::Column::sent_as)).
 
 mod column;
 pub(crate) mod lz4;
@@ -111,7 +111,7 @@ impl Native {
     }
 
     /// Returns the columns that are omitted.
-    fn left_out(&self) -> impl Iterator<Item = usize> {
+    fn omitted(&self) -> impl Iterator<Item = usize> {
         (0..self.columns.len()).filter(|index| self.columns[*index].name.is_none())
     }
 
@@ -187,7 +187,7 @@ impl Native {
             buffer = rest;
             placed[index] = Some(counted[index].placed(&mut buffer)?);
         }
-        for index in self.left_out() {
+        for index in self.omitted() {
             placed[index] = Some(counted[index].placed(&mut buffer)?);
         }
         let mut placed = placed.into_iter().collect::<Option<Vec<_>>>()?;

@@ -27,8 +27,8 @@ fn a_row_stays_in_its_block_until_its_dead_letter_is_on_disk() {
     world.commit();
     let block = world.next_block(0).unwrap();
 
-    let (reader, one) = (world.readers[0].clone(), Part::from(0..1));
-    let mut refusal = pin!(reader.move_to_dead_letters(&block, &one, |out| out.push(8)));
+    let (reader, part) = (world.readers[0].clone(), Part::from(0..1));
+    let mut refusal = pin!(reader.move_to_dead_letters(&block, &part, |out| out.push(8)));
     let mut context = Context::from_waker(Waker::noop());
     assert!(refusal.as_mut().poll(&mut context).is_pending());
     assert!(block.next_part().is_some() && world.next_block(DEAD_LETTERS).is_none());

@@ -203,7 +203,7 @@ async fn rows_are_stored_after_memory_was_full() {
     while world.append(Ack::Accepted, &[7; 100]).is_some() {}
     world.disk.0.lock().unwrap().is_full = false;
     world.is_alive("memory was full").await;
-    assert_eq!(world.spool.memory_bytes(), 0, "each byte is released that was booked");
+    assert_eq!(world.spool.memory_bytes(), 0, "each reserved byte is released");
 }
 
 #[tokio::test]

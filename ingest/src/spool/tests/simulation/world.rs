@@ -24,7 +24,7 @@ use crate::{
 
 /// The state of one case.
 pub(super) struct World {
-    _chance: Seeded,
+    _seeded: Seeded,
     pub(super) rng: Rng,
     pub(super) limits: SpoolLimits,
     pub(super) collectors: Vec<Collector>,
@@ -66,10 +66,10 @@ fn limits(rng: &mut Rng) -> SpoolLimits {
 impl World {
     pub(super) fn new(seed: u64, collectors: usize) -> Self {
         let mut rng = Rng::new(seed);
-        let chance = Seeded::new(!seed);
+        let seeded = Seeded::new(!seed);
         let limits = limits(&mut rng);
         Self {
-            _chance: chance,
+            _seeded: seeded,
             held: rng.one_in(2).then_some(0),
             rng,
             limits,
@@ -301,7 +301,7 @@ impl World {
 
     pub(super) fn reopen(&mut self) {
         let limits = self.limits;
-        // A start that fails has changed nothing, and is tried again.
+        // A failed start changes nothing, and the case retries it.
         self.break_disk(|disk, _| (disk.sync_fails, disk.truncate_fails) = (false, false));
         self.collector().restart(limits);
     }
