@@ -1,4 +1,4 @@
-//! Insert targets: the meaning of a block's rows, and how they are inserted, as rows or as columns.
+//! Insert targets: the meaning of a block's rows, and their statement, for rows or for columns.
 //!
 //! The target belongs to the block and is logged with it, including names, types and shapes,
 //! because another build may read the block after the table and the schema have changed.
@@ -18,7 +18,7 @@ use crate::{
 /// does not know the setting, so other tables omit it.
 const JSON_SETTINGS: &str = " SETTINGS input_format_binary_read_json_as_string = 1";
 
-/// The meaning of a block's rows, and how they are inserted.
+/// The meaning of a block's rows, and the statements that insert them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct InsertTarget {
     /// The table's name, unquoted.
@@ -155,7 +155,7 @@ impl InsertTarget {
         if columns.is_empty() {
             return None;
         }
-        let row_id = written.row_id.filter(|place| *place < columns.len());
+        let row_id = written.row_id.filter(|index| *index < columns.len());
         let statement = insert_statement(table, &columns, format);
         Some(Self::new(table.into(), statement.into(), columns, row_id))
     }

@@ -219,12 +219,12 @@ impl Query<'_> {
             column = quoted(self.column),
             table = quoted(self.table)
         );
-        let places: HashMap<u64, u32> = self.ids.iter().copied().zip(part.rows()).collect();
+        let numbers: HashMap<u64, u32> = self.ids.iter().copied().zip(part.rows()).collect();
         let read = async {
             let mut rows = Vec::new();
             let mut cursor = self.client.query_raw(&select).fetch::<u64>()?;
             while let Some(id) = cursor.next().await? {
-                rows.extend(places.get(&id));
+                rows.extend(numbers.get(&id));
             }
             Ok(rows)
         };
@@ -233,7 +233,7 @@ impl Query<'_> {
         rows.dedup();
         Ok(match rows.len() {
             0 => Found::None,
-            all if all == places.len() => Found::All,
+            all if all == numbers.len() => Found::All,
             _ => Found::Some(ranges_of(rows)),
         })
     }

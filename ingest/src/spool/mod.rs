@@ -174,7 +174,7 @@ impl Spool {
         let log_state = Some(Arc::clone(&state));
         let shared = Shared::new(tables, further, limits.blocks, limits.memory_bytes, log_state);
         for block in recovered.blocks {
-            if let Some(table) = shared.named(&block.layout.table) {
+            if let Some(table) = shared.find(&block.layout.table) {
                 shared.queue(table).lock().restore(block);
             }
         }

@@ -120,7 +120,7 @@ impl Shared {
     }
 
     /// Returns the id of the queue of the table with this name.
-    pub(super) fn named(&self, table: &str) -> Option<TableId> {
+    pub(super) fn find(&self, table: &str) -> Option<TableId> {
         let at = self.queues.iter().position(|queue| &*queue.layout.table == table)?;
         Some(TableId(at))
     }

@@ -47,7 +47,7 @@ fn a_table_leaves_others_as_much_disk_as_it_uses() {
     let mut world = World::new(LIMITS);
     let half = LIMITS.log.max_bytes as usize / 2;
     let about = |bytes: usize| bytes - 2 * BLOCK..bytes + 2 * BLOCK;
-    let taken = world.fill(0, ROW);
+    let rows = world.fill(0, ROW);
     assert!(about(half).contains(&world.disk.bytes()), "{}", world.disk.bytes());
     assert!(!world.spool.is_failing(), "the bound applies before the disk is full");
     world.fill(1, ROW);
@@ -58,7 +58,7 @@ fn a_table_leaves_others_as_much_disk_as_it_uses() {
     );
 
     world.deliver_all(0);
-    assert!(world.fill(2, ROW) > taken / 2);
+    assert!(world.fill(2, ROW) > rows / 2);
 }
 
 #[test]
@@ -212,7 +212,7 @@ fn the_spool_reports_nearly_full_before_the_disk_is_full() {
     assert!(world.spool.is_nearly_full() && !world.spool.is_failing());
     assert!(
         world.spool.memory_bytes() < LIMITS.memory_bytes / 2,
-        "it is not the memory"
+        "memory is not the cause"
     );
     world.deliver_all(0);
     assert!(!world.spool.is_nearly_full());

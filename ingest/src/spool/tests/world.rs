@@ -78,7 +78,7 @@ impl World {
         }
     }
 
-    /// Returns the world of the next process after a loss of power: it has only what was synced.
+    /// Returns the world of the next process after a loss of power, with only the synced bytes.
     pub(crate) fn after_loss_of_power(self) -> Self {
         self.disk.lose_unsynced_bytes();
         Self::on(self.disk, self.limits)
