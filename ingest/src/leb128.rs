@@ -1,4 +1,4 @@
-//! Lengths in [LEB128](https://en.wikipedia.org/wiki/LEB128), as ClickHouse's formats have them.
+//! Lengths in [LEB128](https://en.wikipedia.org/wiki/LEB128), as ClickHouse's formats use them.
 
 /// Appends a length as [LEB128](https://en.wikipedia.org/wiki/LEB128): seven bits a byte, the
 /// lowest first, the top bit set on all bytes but the last.
@@ -16,7 +16,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lengths_grow_by_seven_bits() {
+    fn each_byte_encodes_seven_bits() {
         for (length, bytes) in [
             (0, &[0][..]),
             (127, &[0x7f]),

@@ -1,4 +1,4 @@
-//! Insert targets: the meaning of a block's rows, and how they are inserted, as rows or as columns.
+//! Insert targets: the meaning of a block's rows, and their statement, for rows or for columns.
 //!
 //! The target belongs to the block and is logged with it, including names, types and shapes,
 //! because another build may read the block after the table and the schema have changed.
@@ -18,7 +18,7 @@ use crate::{
 /// does not know the setting, so other tables omit it.
 const JSON_SETTINGS: &str = " SETTINGS input_format_binary_read_json_as_string = 1";
 
-/// The meaning of a block's rows, and how they are inserted.
+/// The meaning of a block's rows, and the statements that insert them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct InsertTarget {
     /// The table's name, unquoted.
@@ -30,7 +30,7 @@ pub(crate) struct InsertTarget {
     pub(crate) columns: Box<[TargetColumn]>,
     /// The index in `columns` of the row's own id, which no other row has.
     pub(crate) row_id: Option<usize>,
-    /// How the rows are sent as columns; `None` if they can only be sent as rows.
+    /// The insert of the rows as columns; `None` if they can only be sent as rows.
     pub(crate) columnar: Option<Arc<ColumnarInsert>>,
 }
 
@@ -46,7 +46,7 @@ pub(crate) struct TargetColumn {
     pub(crate) shape: Option<ShapeBuf>,
 }
 
-/// The columns of an insert target, as a dead letter holds them.
+/// The columns of an insert target, as a dead letter contains them.
 #[derive(Debug, Serialize, Deserialize)]
 struct WrittenColumns<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -67,7 +67,7 @@ struct WrittenColumn<'a> {
     shape: Option<ShapeBuf>,
 }
 
-/// How the rows of a block are sent as columns.
+/// The insert of a block's rows as columns.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ColumnarInsert {
     pub(crate) native: Native,
@@ -155,7 +155,7 @@ impl InsertTarget {
         if columns.is_empty() {
             return None;
         }
-        let row_id = written.row_id.filter(|place| *place < columns.len());
+        let row_id = written.row_id.filter(|index| *index < columns.len());
         let statement = insert_statement(table, &columns, format);
         Some(Self::new(table.into(), statement.into(), columns, row_id))
     }
@@ -173,7 +173,7 @@ impl InsertTarget {
 }
 
 impl ColumnarInsert {
-    /// Returns how rows are sent as columns; `None` if a shape is not known or no column remains.
+    /// Returns the insert of rows as columns; `None` if a shape is not known or no column remains.
     /// `rename` gives the name of each column, or `None` to omit the column.
     pub(crate) fn of(
         table: &str,
@@ -204,7 +204,7 @@ impl ColumnarInsert {
 /// Returns `INSERT INTO … (…) FORMAT …` with the columns of a row. Because the statement lists
 /// them, the table may have more columns.
 fn insert_statement(table: &str, columns: &[TargetColumn], format: Format) -> String {
-    // The word may also be an enum's value; the setting is harmless then.
+    // `JSON` may also be an enum's value; the setting is harmless then.
     let has_json = columns.iter().any(|column| column.data_type.contains("JSON"));
     let settings = if has_json { JSON_SETTINGS } else { "" };
     statement(
@@ -227,7 +227,7 @@ fn statement<'a>(table: &str, columns: impl Iterator<Item = &'a str>, settings: 
 /// Returns a table's rows, which end at `ends`, as one block of columns; `None` if they stay rows.
 /// For the benchmark.
 pub fn columns_of(table: &Table, bytes: Bytes, ends: Arc<[u32]>) -> Option<Vec<u8>> {
-    let mut room = Vec::new();
+    let mut buffer = Vec::new();
     let layout = InsertTarget::of(table);
     let native = &layout.columnar.as_ref()?.native;
     let length = native
@@ -237,16 +237,16 @@ pub fn columns_of(table: &Table, bytes: Bytes, ends: Arc<[u32]>) -> Option<Vec<u
                 ends: &ends,
             },
             MAX_GROWTH,
-            &mut room,
+            &mut buffer,
             &mut TimeSlice::begin(),
         )
         .ok()?
         .len();
-    room.truncate(length);
-    Some(room)
+    buffer.truncate(length);
+    Some(buffer)
 }
 
-/// Appends the columns of a target as the log holds them:
+/// Appends the columns of a target as the log contains them:
 ///
 /// ```text
 /// 4  number of columns
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn an_insert_names_the_columns_that_a_row_has() {
+    fn an_insert_statement_names_the_columns_of_a_row() {
         const TABLE: Table = Table {
             name: "odd`name",
             index: 0,
@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn a_layout_is_made_again_from_what_a_dead_letter_has() {
+    fn a_dead_letter_restores_the_layout() {
         const TABLE: Table = Table {
             name: "odd`name",
             index: 0,
@@ -372,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn objects_are_sent_as_texts() {
+    fn objects_are_sent_as_strings() {
         const TABLE: Table = Table {
             name: "t",
             index: 0,

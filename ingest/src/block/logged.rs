@@ -28,7 +28,7 @@ pub(crate) struct Logged {
 }
 
 impl Logged {
-    /// Returns whether `segment` holds everything of the block that is on disk.
+    /// Returns whether no segment other than `segment` has rows of the block.
     pub(crate) fn is_in(&self, segment: u64) -> bool {
         self.segment.is_none_or(|own| own == segment)
     }

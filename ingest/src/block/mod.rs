@@ -40,13 +40,13 @@ pub(crate) struct BlockLimits {
 }
 
 /// The factor by which a block may be longer under backlog.
-const GROWTH_BEHIND_OTHERS: usize = 3;
+const BACKLOG_GROWTH: usize = 3;
 
 impl BlockLimits {
     /// Returns larger limits for use under backlog. ClickHouse inserts fewer, longer blocks faster,
     /// and the rows use the same memory either way.
     pub(crate) fn when_backlogged(self) -> Self {
-        let bytes = self.bytes.saturating_mul(GROWTH_BEHIND_OTHERS);
+        let bytes = self.bytes.saturating_mul(BACKLOG_GROWTH);
         Self {
             bytes: bytes.min(MAX_BLOCK_BYTES),
             ..self
@@ -71,7 +71,7 @@ pub(crate) struct Block {
     bytes: Vec<u8>,
     /// The offset at which each row ends.
     ends: Vec<u32>,
-    /// `None` while the block is empty, unless its id was given.
+    /// `None` while the block is empty, unless the caller chose its id.
     opened: Option<OpenMeta>,
     /// The length of the previous block, if it was large enough for a pooled buffer.
     previous_len: Option<usize>,
@@ -100,14 +100,14 @@ impl OpenMeta {
 
 impl Default for Block {
     fn default() -> Self {
-        Self::with_pool(BufferPool::keeping(0))
+        Self::with_pool(BufferPool::with_max_bytes(0))
     }
 }
 
 impl Block {
     /// Returns the buffer pool for the blocks of all tables.
     pub(crate) fn pool() -> Arc<BufferPool> {
-        BufferPool::keeping(KEPT_BYTES)
+        BufferPool::with_max_bytes(KEPT_BYTES)
     }
 
     /// Returns an empty block. Its buffers, and those of later blocks, come from the pool `pool`.
@@ -121,8 +121,8 @@ impl Block {
         }
     }
 
-    /// Returns an empty block with a given id.
-    pub(crate) fn named(id: Uuid) -> Self {
+    /// Returns an empty block with this id.
+    pub(crate) fn with_id(id: Uuid) -> Self {
         Self {
             opened: Some(OpenMeta { id, ..OpenMeta::now() }),
             ..Self::default()
@@ -146,7 +146,7 @@ impl Block {
                 true
             }
             None => {
-                self.leave(start);
+                self.discard_from(start);
                 false
             }
         }
@@ -161,7 +161,7 @@ impl Block {
         let Ok(start) = u32::try_from(start) else { return false };
         let is_admitted = u32::try_from(self.bytes.len() + bytes.len()).is_ok() && admit(cost);
         if is_admitted && start == 0 && bytes.len() >= WORTH_TAKING_OVER {
-            self.leave(0);
+            self.discard_from(0);
             (self.bytes, self.ends) = rows.take();
             self.opened.get_or_insert_with(OpenMeta::now);
         } else if is_admitted && !ends.is_empty() {
@@ -169,7 +169,7 @@ impl Block {
             self.ends.extend(ends.iter().map(|end| start + end));
             self.opened.get_or_insert_with(OpenMeta::now);
         } else {
-            self.leave(start as usize);
+            self.discard_from(start as usize);
         }
         is_admitted
     }
@@ -182,7 +182,7 @@ impl Block {
         if self.bytes.capacity() == 0
             && let Some(length) = self.previous_len
         {
-            self.bytes = self.pool.take(length);
+            self.bytes = self.pool.acquire(length);
             if self.bytes.capacity() == 0 {
                 // Growth would copy each row once more. Unused capacity takes no physical memory.
                 self.bytes.reserve_exact(length);
@@ -194,10 +194,10 @@ impl Block {
 
     /// Discards a row that was not kept, and its memory: an empty block is never sealed, so it must
     /// not hold a large buffer.
-    fn leave(&mut self, start: usize) {
+    fn discard_from(&mut self, start: usize) {
         self.bytes.truncate(start);
         if start == 0 && self.bytes.capacity() >= buffer_pool::WORTH_KEEPING {
-            self.pool.give(std::mem::take(&mut self.bytes));
+            self.pool.release(std::mem::take(&mut self.bytes));
         }
         // One row that was too large must not keep its memory.
         self.bytes.shrink_to(start.saturating_mul(2).max(KEPT_CAPACITY));
@@ -208,8 +208,8 @@ impl Block {
         self.ends.len()
     }
 
-    /// Returns the metadata of the open block; `None` while there is no row, unless its id was
-    /// given.
+    /// Returns the metadata of the open block; `None` while there is no row, unless the caller
+    /// chose its id.
     pub(crate) fn opened(&self) -> Option<&OpenMeta> {
         self.opened.as_ref()
     }
@@ -251,7 +251,7 @@ impl Block {
             state: Mutex::new(BlockState {
                 parts: Parts::whole(rows),
                 content: Some(BlockRows {
-                    bytes: self.pool.lend(bytes),
+                    bytes: self.pool.freeze(bytes),
                     ends: ends.into(),
                 }),
                 logged: opened.logged,
@@ -274,8 +274,6 @@ const KEPT_CAPACITY: usize = 64 << 10;
 
 pub(crate) mod buffer_pool;
 pub(crate) mod content;
-#[cfg(test)]
-pub(crate) mod dice;
 pub(crate) mod frame_format;
 pub(crate) mod layout;
 pub(crate) mod logged;
@@ -283,6 +281,8 @@ pub(crate) mod parts;
 pub(crate) mod progress;
 pub(crate) mod random;
 pub(crate) mod receipt;
+#[cfg(test)]
+pub(crate) mod rng;
 pub(crate) mod rows;
 pub(crate) mod sealed;
 #[cfg(test)]

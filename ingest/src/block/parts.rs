@@ -1,4 +1,4 @@
-//! Parts: the rows of a block that are not stored yet, and which of them are sent together.
+//! Parts: the rows of a block that are not stored yet, divided into inserts.
 //!
 //! The remaining rows are a set with gaps, because ClickHouse may have stored some partitions of an
 //! insert and not the others. Cuts divide the set into parts; each part is a separate insert.
@@ -103,7 +103,7 @@ impl Parts {
         settled.0
     }
 
-    /// Returns how many rows remain.
+    /// Returns the number of remaining rows.
     pub(crate) fn rows(&self) -> usize {
         self.left.0.iter().map(ExactSizeIterator::len).sum()
     }
@@ -183,8 +183,8 @@ impl RowSet {
             return;
         }
         let before = self.0[first].start..rows.start;
-        let behind = rows.end..self.0[last - 1].end;
-        let rest = [before, behind].into_iter().filter(|range| !range.is_empty());
+        let after = rows.end..self.0[last - 1].end;
+        let rest = [before, after].into_iter().filter(|range| !range.is_empty());
         self.0.splice(first..last, rest);
     }
 
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn cuts_divide_what_is_left_in_whatever_order_they_come() {
+    fn cuts_divide_the_remaining_rows_in_any_order() {
         let mut left = Parts::whole(7);
         assert!(left.is_whole(7));
         left.cut(3);
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_that_are_stored_leave_a_part_with_gaps() {
+    fn stored_rows_leave_gaps_in_a_part() {
         let mut left = Parts::whole(10);
         for row in [1, 4, 5, 9] {
             left.remove(&(row..row + 1));
@@ -260,13 +260,13 @@ mod tests {
     }
 
     #[test]
-    fn one_row_has_no_halves() {
+    fn one_row_cannot_be_bisected() {
         assert_eq!(Part::from(4..5).middle(), None);
         assert_eq!(Part::from(4..6).middle(), Some(5));
     }
 
     #[test]
-    fn doubt_is_about_rows_and_not_about_parts() {
+    fn doubt_belongs_to_rows_and_not_to_parts() {
         let mut left = Parts::whole(10);
         left.doubt(&Part::from(0..10));
         left.cut(5);
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn a_set_of_rows_is_what_its_rows_are() {
+    fn a_row_set_agrees_with_a_naive_set() {
         // Compared with a naive set of numbers, for every pair of ranges.
         let ranges = || (0..6_u32).flat_map(|start| (start..7).map(move |end| start..end));
         for a in ranges() {
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn ranges_of_numbers_join_neighbours() {
+    fn adjacent_row_numbers_join_into_one_range() {
         assert_eq!(ranges_of([1, 2, 3, 7, 9, 10]), [1..4, 7..8, 9..11]);
         assert_eq!(ranges_of([]), [] as [RowRange; 0]);
     }

@@ -1,10 +1,10 @@
-//! Progress: how far a block's rows have come, and the responses that wait for it.
+//! Progress: the state of a block's rows on their way to the table, and the responses that wait.
 //!
 //! One commit completes the responses of many connections of an event loop, and waking a task on
-//! another thread is a system call. Therefore only completed waits are woken, and only one task per
-//! thread: that task wakes the others on its thread when it runs, which only pushes them onto the
-//! thread's own queue. If its wait is dropped first because the connection is gone, `Drop` wakes
-//! the others.
+//! another thread is a system call. `update` therefore wakes only completed waits, and only one
+//! task per thread: that task wakes the others on its thread when it runs, which only pushes them
+//! onto the thread's own queue. If its wait is dropped first because the connection is gone, `Drop`
+//! wakes the others.
 
 use std::{
     future::Future,
@@ -20,7 +20,7 @@ use slab::Slab;
 
 use crate::ack::Ack;
 
-/// How far a block's rows have come.
+/// The state of a block's rows on their way to the table.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Progress {
     /// The number of rows, from the first on, that are on disk.
@@ -79,7 +79,7 @@ struct State {
 /// A waiting task.
 #[derive(Debug)]
 struct Wait {
-    wish: WaitCondition,
+    condition: WaitCondition,
     waker: Waker,
     /// The thread that polled the task last.
     thread: ThreadId,
@@ -98,24 +98,24 @@ impl SharedProgress {
     }
 
     /// Reads the progress.
-    pub(crate) fn look<T>(&self, look: impl FnOnce(&Progress) -> T) -> T {
-        look(&self.lock().progress)
+    pub(crate) fn read<T>(&self, read: impl FnOnce(&Progress) -> T) -> T {
+        read(&self.lock().progress)
     }
 
     /// Updates the progress, and wakes the tasks whose wait is over.
-    pub(crate) fn change(&self, change: impl FnOnce(&mut Progress)) {
+    pub(crate) fn update(&self, update: impl FnOnce(&mut Progress)) {
         let mut state = self.lock();
-        change(&mut state.progress);
+        update(&mut state.progress);
         let first_of_each = state.end_waits();
         drop(state);
         first_of_each.into_iter().for_each(Waker::wake);
     }
 
     /// Waits until the condition is met, or cannot be met.
-    pub(crate) fn until(self: &Arc<Self>, wish: WaitCondition) -> Until {
-        Until {
+    pub(crate) fn until(self: &Arc<Self>, condition: WaitCondition) -> ProgressFuture {
+        ProgressFuture {
             shared: Arc::clone(self),
-            wish,
+            condition,
             key: None,
         }
     }
@@ -133,7 +133,7 @@ impl State {
         let mut firsts: Vec<(ThreadId, usize, Waker)> = Vec::new();
         let mut followers: Vec<(usize, Waker)> = Vec::new();
         for (key, wait) in &mut self.waits {
-            if wait.is_over || !wait.wish.is_over(&self.progress) {
+            if wait.is_over || !wait.condition.is_over(&self.progress) {
                 continue;
             }
             wait.is_over = true;
@@ -153,30 +153,30 @@ impl State {
 
 /// A future that resolves when a wait for a block's progress is over.
 #[derive(Debug)]
-pub(crate) struct Until {
+pub(crate) struct ProgressFuture {
     shared: Arc<SharedProgress>,
-    wish: WaitCondition,
+    condition: WaitCondition,
     /// The key of the wait in `State::waits`; `None` before the first poll and after the end.
     key: Option<usize>,
 }
 
-impl Until {
+impl ProgressFuture {
     /// Removes the wait, and returns the wakers that it was to wake.
-    fn leave(&mut self, state: &mut State) -> Vec<Waker> {
+    fn remove_wait(&mut self, state: &mut State) -> Vec<Waker> {
         let wait = self.key.take().and_then(|key| state.waits.try_remove(key));
         wait.map(|wait| wait.followers).unwrap_or_default()
     }
 }
 
-impl Future for Until {
+impl Future for ProgressFuture {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
         let shared = Arc::clone(&this.shared);
         let mut state = shared.lock();
-        if this.wish.is_over(&state.progress) {
-            let followers = this.leave(&mut state);
+        if this.condition.is_over(&state.progress) {
+            let followers = this.remove_wait(&mut state);
             drop(state);
             followers.into_iter().for_each(Waker::wake);
             return Poll::Ready(());
@@ -194,7 +194,7 @@ impl Future for Until {
             }
             None => {
                 let wait = Wait {
-                    wish: this.wish.clone(),
+                    condition: this.condition.clone(),
                     waker: cx.waker().clone(),
                     thread,
                     is_over: false,
@@ -207,13 +207,13 @@ impl Future for Until {
     }
 }
 
-impl Drop for Until {
+impl Drop for ProgressFuture {
     fn drop(&mut self) {
         if self.key.is_none() {
             return;
         }
         let shared = Arc::clone(&self.shared);
-        let followers = self.leave(&mut shared.lock());
+        let followers = self.remove_wait(&mut shared.lock());
         followers.into_iter().for_each(Waker::wake);
     }
 }
@@ -241,19 +241,19 @@ mod tests {
 
     /// A task that waits for one row to be on disk.
     struct Task {
-        until: Until,
+        until: ProgressFuture,
         count: Arc<Count>,
     }
 
     impl Task {
         fn new(shared: &Arc<SharedProgress>, row: u32) -> Self {
-            let wish = WaitCondition {
+            let condition = WaitCondition {
                 rows: row..row + 1,
                 ack: Ack::Spooled,
                 fail_fast: true,
             };
             Self {
-                until: shared.until(wish),
+                until: shared.until(condition),
                 count: Arc::default(),
             }
         }
@@ -281,38 +281,38 @@ mod tests {
     }
 
     #[test]
-    fn the_first_of_a_thread_wakes_the_others() {
+    fn the_first_task_of_a_thread_wakes_the_others() {
         let shared = Arc::new(SharedProgress::default());
         let mut tasks = waiting(&shared, 0..4);
-        shared.change(|progress| progress.on_disk = 3);
+        shared.update(|progress| progress.on_disk = 3);
         assert_eq!(woken(&tasks), [1, 0, 0, 0]);
         // A task that is about to be woken is not woken again by a further update.
-        shared.change(|progress| progress.on_disk = 3);
+        shared.update(|progress| progress.on_disk = 3);
         assert!(tasks[0].is_over());
         assert_eq!(woken(&tasks), [1, 1, 1, 0]);
         assert!(tasks[1].is_over() && tasks[2].is_over() && !tasks[3].is_over());
-        shared.change(|progress| progress.on_disk = 4);
+        shared.update(|progress| progress.on_disk = 4);
         assert_eq!(woken(&tasks), [1, 1, 1, 1]);
         assert!(tasks[3].is_over());
         assert!(shared.lock().waits.is_empty());
     }
 
     #[test]
-    fn each_thread_has_a_first() {
+    fn one_task_per_thread_is_woken() {
         let shared = Arc::new(SharedProgress::default());
         let mut here = waiting(&shared, 0..2);
         let mut there = thread::scope(|scope| scope.spawn(|| waiting(&shared, 2..4)).join().unwrap());
-        shared.change(|progress| progress.on_disk = 4);
+        shared.update(|progress| progress.on_disk = 4);
         assert_eq!((woken(&here), woken(&there)), (vec![1, 0], vec![1, 0]));
         assert!(here[0].is_over() && there[0].is_over());
         assert_eq!((woken(&here), woken(&there)), (vec![1, 1], vec![1, 1]));
     }
 
     #[test]
-    fn a_first_that_goes_away_hands_it_on() {
+    fn a_dropped_first_task_wakes_the_others() {
         let shared = Arc::new(SharedProgress::default());
         let mut tasks = waiting(&shared, 0..3);
-        shared.change(|progress| progress.on_disk = 3);
+        shared.update(|progress| progress.on_disk = 3);
         drop(tasks.remove(0));
         assert_eq!(woken(&tasks), [1, 1]);
         drop(tasks);
@@ -320,15 +320,15 @@ mod tests {
     }
 
     #[test]
-    fn a_first_that_has_to_wait_again_wakes_the_others_nevertheless() {
+    fn a_first_task_that_waits_again_wakes_the_others() {
         let shared = Arc::new(SharedProgress::default());
         let mut tasks = waiting(&shared, 0..2);
-        shared.change(|progress| progress.is_failing = true);
-        shared.change(|progress| progress.is_failing = false);
+        shared.update(|progress| progress.is_failing = true);
+        shared.update(|progress| progress.is_failing = false);
         assert!(!tasks[0].is_over());
         assert_eq!(woken(&tasks), [1, 1]);
         assert!(!tasks[1].is_over());
-        shared.change(|progress| progress.on_disk = 2);
+        shared.update(|progress| progress.on_disk = 2);
         assert!(tasks[0].is_over());
         assert_eq!(woken(&tasks), [2, 2]);
     }

@@ -25,13 +25,13 @@ pub(crate) fn salt() -> Salt {
 
 #[cfg(test)]
 pub(crate) mod seeded {
-    //! The seeded values of a simulation, which has its thread to itself.
+    //! The seeded values of a simulation, whose thread runs nothing else.
 
     use std::cell::RefCell;
 
     use uuid::{Builder, Uuid};
 
-    use crate::block::{dice::Dice, frame_format::Salt};
+    use crate::block::{frame_format::Salt, rng::Rng};
 
     thread_local! {
         static SOURCE: RefCell<Option<Source>> = const { RefCell::new(None) };
@@ -39,7 +39,7 @@ pub(crate) mod seeded {
 
     #[derive(Debug)]
     struct Source {
-        dice: Dice,
+        rng: Rng,
         blocks: u64,
     }
 
@@ -49,8 +49,8 @@ pub(crate) mod seeded {
 
     impl Seeded {
         pub(crate) fn new(seed: u64) -> Self {
-            let dice = Dice::new(seed);
-            SOURCE.set(Some(Source { dice, blocks: 0 }));
+            let rng = Rng::new(seed);
+            SOURCE.set(Some(Source { rng, blocks: 0 }));
             Self(())
         }
     }
@@ -61,19 +61,19 @@ pub(crate) mod seeded {
         }
     }
 
-    /// Several blocks share each millisecond, as they may in production: up to four.
+    /// Up to four blocks share each millisecond, as they may in production.
     pub(crate) fn block_id() -> Option<Uuid> {
         SOURCE.with_borrow_mut(|source| {
-            let Source { dice, blocks } = source.as_mut()?;
+            let Source { rng, blocks } = source.as_mut()?;
             *blocks += 1;
             let mut random = [0; 10];
             random[0] = (*blocks % 4) as u8;
-            random[2..].copy_from_slice(&dice.below(u64::MAX).to_le_bytes());
+            random[2..].copy_from_slice(&rng.below(u64::MAX).to_le_bytes());
             Some(Builder::from_unix_timestamp_millis(*blocks / 4, &random).into_uuid())
         })
     }
 
     pub(crate) fn salt() -> Option<Salt> {
-        SOURCE.with_borrow_mut(|source| Some(Salt(source.as_mut()?.dice.below(1 << 32) as u32)))
+        SOURCE.with_borrow_mut(|source| Some(Salt(source.as_mut()?.rng.below(1 << 32) as u32)))
     }
 }

@@ -49,13 +49,13 @@ impl Receipt {
     /// returns their level, up to the requested one. It is lower if the disk fails, ClickHouse has
     /// not answered, or rows are only in memory.
     pub async fn reached_within(self, limit: Duration) -> Ack {
-        let asked = self
+        let requested = self
             .waiting
             .as_ref()
             .map(|waiting| (Arc::clone(&waiting.progress), waiting.rows.clone(), waiting.ack));
-        match (timeout(limit, self.reached()).await, asked) {
+        match (timeout(limit, self.reached()).await, requested) {
             (Ok(reached), _) => reached,
-            (Err(_), Some((progress, rows, ack))) => progress.look(|progress| progress.level(&rows)).min(ack),
+            (Err(_), Some((progress, rows, ack))) => progress.read(|progress| progress.level(&rows)).min(ack),
             (Err(_), None) => Ack::Accepted,
         }
     }
@@ -73,14 +73,14 @@ impl Receipt {
         };
         // Without a disk, rows never become `Spooled`.
         if has_disk || ack != Ack::Spooled {
-            let wish = WaitCondition {
+            let condition = WaitCondition {
                 rows: rows.clone(),
                 ack,
                 fail_fast: true,
             };
-            progress.until(wish).await;
+            progress.until(condition).await;
         }
-        progress.look(|progress| progress.level(&rows)).min(ack)
+        progress.read(|progress| progress.level(&rows)).min(ack)
     }
 }
 
@@ -103,15 +103,15 @@ mod tests {
     async fn a_receipt_waits_for_its_own_row() {
         let progress = Arc::new(SharedProgress::new(Progress::default()));
         let second = tokio::spawn(receipt(&progress, 1, Ack::Spooled).reached());
-        progress.change(|progress| progress.on_disk = 1);
+        progress.update(|progress| progress.on_disk = 1);
         tokio::task::yield_now().await;
         assert!(!second.is_finished());
-        progress.change(|progress| progress.on_disk = 2);
+        progress.update(|progress| progress.on_disk = 2);
         assert_eq!(second.await.ok(), Some(Ack::Spooled));
     }
 
     #[tokio::test]
-    async fn a_row_that_clickhouse_refuses_is_never_stored() {
+    async fn a_refused_row_does_not_count_as_stored() {
         let progress = Arc::new(SharedProgress::new(Progress {
             on_disk: 3,
             is_done: true,
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_disk_that_fails_is_told_at_once_but_not_of_rows_that_are_on_it() {
+    async fn a_failing_disk_ends_the_wait_only_of_rows_that_are_not_on_it() {
         let progress = Arc::new(SharedProgress::new(Progress {
             on_disk: 1,
             is_failing: true,
@@ -133,7 +133,7 @@ mod tests {
         let stored = tokio::spawn(receipt(&progress, 0, Ack::Stored).reached());
         tokio::task::yield_now().await;
         assert!(!stored.is_finished());
-        progress.change(|progress| progress.is_done = true);
+        progress.update(|progress| progress.is_done = true);
         assert_eq!(stored.await.ok(), Some(Ack::Stored));
     }
 }

@@ -13,7 +13,7 @@ pub struct RowBatch {
 }
 
 impl RowBatch {
-    /// The most rows of a batch, so that ClickHouse inserts their block as one unit.
+    /// The maximum number of rows of a batch, so that ClickHouse inserts their block as one unit.
     pub(crate) const MAX: usize = 100_000;
 
     /// Returns an empty batch with the capacity for the rows of a text of `bytes` bytes. Encoded

@@ -21,7 +21,7 @@ use crate::block::{
 pub(crate) struct SealedBlock {
     pub(crate) layout: Arc<InsertTarget>,
     /// The block's permanent id: a version 7 UUID, so that ids sort by the time the blocks were
-    /// opened. [Dead letters](Self::letter_id) have other versions.
+    /// opened. [Dead letters](Self::dead_letter_id) have other versions.
     pub(crate) id: Uuid,
     /// The number of rows, including those that are already stored.
     pub(crate) rows: u32,
@@ -81,8 +81,8 @@ impl SealedBlock {
     }
 
     /// Returns the id of the block with a row's dead letter; `None` if this block is a dead letter.
-    pub(crate) fn letter_id(&self, row: u32) -> Option<Uuid> {
-        letter_id(self.id, row)
+    pub(crate) fn dead_letter_id(&self, row: u32) -> Option<Uuid> {
+        dead_letter_id(self.id, row)
     }
 
     /// Returns the id of the block with the dead letters about rows that stay in this block. `row`
@@ -121,13 +121,13 @@ impl SealedBlock {
 ///
 /// The id is the block's id with the row's number in its random bits, as version 8, which no other
 /// block has.
-pub(crate) fn letter_id(block: Uuid, row: u32) -> Option<Uuid> {
+pub(crate) fn dead_letter_id(block: Uuid, row: u32) -> Option<Uuid> {
     const VERSION: u128 = 0xf << 76;
     let id = block.as_u128() ^ u128::from(row);
-    (!is_letter(block)).then(|| Uuid::from_u128(id & !VERSION | 8 << 76))
+    (!is_dead_letter(block)).then(|| Uuid::from_u128(id & !VERSION | 8 << 76))
 }
 
 /// Returns whether a block's id belongs to the dead letter of another block's row.
-pub(crate) fn is_letter(block: Uuid) -> bool {
+pub(crate) fn is_dead_letter(block: Uuid) -> bool {
     block.get_version_num() == 8
 }

@@ -25,7 +25,7 @@ fn put(block: &mut Block, row: &[u8]) -> bool {
 }
 
 #[test]
-fn rows_lie_back_to_back_with_their_ends() {
+fn a_block_contains_its_rows_back_to_back_and_their_ends() {
     let mut block = Block::default();
     assert!(put(&mut block, b"one") && put(&mut block, b"") && put(&mut block, b"three"));
     assert_eq!((block.rows(), block.cost()), (3, 8 + 3 * ROW_OVERHEAD));
@@ -90,24 +90,24 @@ fn a_panic_before_sealing_leaves_no_part_of_a_row() {
 }
 
 #[test]
-fn a_row_that_is_not_admitted_leaves_nothing() {
+fn a_row_that_is_not_admitted_leaves_the_block_empty() {
     let mut block = Block::default();
-    let mut asked = 0;
+    let mut requested = 0;
     let kept = block.append(
         |out| out.extend_from_slice(b"row"),
         |cost| {
-            asked = cost;
+            requested = cost;
             false
         },
     );
     assert!(!kept);
-    assert_eq!(asked, 3 + ROW_OVERHEAD);
+    assert_eq!(requested, 3 + ROW_OVERHEAD);
     assert!(block.rows() == 0 && block.opened().is_none());
     assert!(block.seal(&layout()).is_none());
 }
 
 #[test]
-fn behind_others_a_block_has_three_times_the_bytes_as_far_as_one_may_be_sent() {
+fn a_backlog_triples_the_byte_limit_up_to_the_maximum() {
     let limits = |bytes| BlockLimits {
         rows: 5,
         bytes,
@@ -118,8 +118,8 @@ fn behind_others_a_block_has_three_times_the_bytes_as_far_as_one_may_be_sent() {
         (MAX_BLOCK_BYTES / 2, MAX_BLOCK_BYTES),
         (MAX_BLOCK_BYTES, MAX_BLOCK_BYTES),
     ] {
-        let behind = limits(usual).when_backlogged();
-        assert_eq!((behind.rows, behind.bytes), (5, longer));
+        let limits = limits(usual).when_backlogged();
+        assert_eq!((limits.rows, limits.bytes), (5, longer));
     }
 }
 
@@ -143,7 +143,7 @@ fn limits_are_reached_by_rows_or_by_bytes() {
 }
 
 #[test]
-fn a_large_block_lies_where_one_before_it_lay() {
+fn a_large_block_reuses_the_buffer_of_an_earlier_one() {
     let mut block = Block::with_pool(Block::pool());
     let row = [b'x'; 1024];
     let mut fill = |rows: usize| {
@@ -153,7 +153,7 @@ fn a_large_block_lies_where_one_before_it_lay() {
         sealed(&mut block)
     };
     drop(fill(2_000));
-    let kept = |block: &Block| block.pool.take(usize::MAX).capacity();
+    let kept = |block: &Block| block.pool.acquire(usize::MAX).capacity();
     let (second, content) = fill(2_000);
     assert!(content.bytes.iter().all(|byte| *byte == b'x') && content.bytes.len() == 2_000 << 10);
     drop((second, content));
@@ -162,25 +162,25 @@ fn a_large_block_lies_where_one_before_it_lay() {
     assert_eq!(kept(&block), 0);
     // … and returns it if it stays small; the block after that does not request one.
     drop(sealed(&mut block));
-    block.pool.give(Vec::with_capacity(2 << 20));
+    block.pool.release(Vec::with_capacity(2 << 20));
     put(&mut block, &row);
     assert_eq!(kept(&block), 2 << 20);
 }
 
 #[test]
-fn a_sealed_block_takes_little_more_than_its_rows() {
+fn a_sealed_block_has_little_unused_capacity() {
     let mut block = Block::with_pool(Block::pool());
     // Growth by doubling would have a capacity of nearly twice as much.
     for _ in 0..2_100 {
         put(&mut block, &[b'x'; 1024]);
     }
     let length = sealed(&mut block).0.bytes;
-    let capacity = block.pool.take(usize::MAX).capacity();
+    let capacity = block.pool.acquire(usize::MAX).capacity();
     assert!((length..=length + length / 8).contains(&capacity), "{capacity}");
 }
 
 #[test]
-fn an_empty_block_holds_no_room() {
+fn an_empty_block_keeps_no_large_buffer() {
     let mut block = Block::with_pool(Block::pool());
     for _ in 0..2_000 {
         put(&mut block, &[b'x'; 1024]);
@@ -193,11 +193,11 @@ fn an_empty_block_holds_no_room() {
         assert!(!block.append(|out| out.push(1), |_| false));
         assert!(block.bytes.capacity() <= KEPT_CAPACITY);
     }
-    assert!(block.pool.take(usize::MAX).capacity() >= 2_000 << 10);
+    assert!(block.pool.acquire(usize::MAX).capacity() >= 2_000 << 10);
 }
 
 #[test]
-fn an_empty_block_takes_long_rows_over() {
+fn an_empty_block_takes_over_the_buffer_of_a_large_batch() {
     let table = &crate::table::dead_letter::REJECTED;
     let long = || {
         let mut rows = RowBatch::default();
@@ -208,10 +208,10 @@ fn an_empty_block_takes_long_rows_over() {
         rows
     };
     let mut rows = long();
-    let place = rows.bytes().as_ptr();
+    let address = rows.bytes().as_ptr();
     let mut block = Block::default();
     assert!(block.append_rows(&mut rows, |cost| cost == WORTH_TAKING_OVER + 2 * ROW_OVERHEAD));
-    assert_eq!((block.content().0.as_ptr(), rows.count()), (place, 0));
+    assert_eq!((block.content().0.as_ptr(), rows.count()), (address, 0));
     // A block that has rows copies the batch.
     assert!(block.append_rows(&mut long(), |_| true));
     let half = u32::try_from(WORTH_TAKING_OVER / 2).unwrap();
@@ -236,7 +236,7 @@ fn equal_rows_in_two_blocks_have_two_tokens() {
 }
 
 #[test]
-fn a_part_has_a_token_of_its_own() {
+fn each_part_has_a_different_token() {
     let mut block = Block::default();
     for row in [b"a", b"b"] {
         put(&mut block, row);

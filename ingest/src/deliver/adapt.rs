@@ -1,9 +1,9 @@
 //! Fits rows that another build has left to the table as it is now.
 //!
 //! A block contains the names and the types of its columns. If the table's columns differ, delivery
-//! sends the rows as columns with their original types, and ClickHouse converts them by type. Only
-//! conversions that keep each value are left to ClickHouse. With any other conversion, the rows
-//! wait, and the error names the remedy.
+//! sends the rows as columns with their original types, and ClickHouse converts them by type.
+//! ClickHouse gets only conversions that keep each value. With any other conversion, the rows wait,
+//! and the error names the remedy.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -32,7 +32,7 @@ pub struct ColumnChanges {
 /// The changes of the columns of all tables.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Changes {
-    given: ColumnChanges,
+    by_operator: ColumnChanges,
     /// The old and the new names of columns, for each table whose schema has a `was:`.
     declared: HashMap<&'static str, Vec<(&'static str, &'static str)>>,
 }
@@ -40,7 +40,7 @@ pub(crate) struct Changes {
 impl Changes {
     /// Returns the changes that the operator has given, and those that the schema declares with
     /// `was:`.
-    pub(crate) fn new(given: ColumnChanges, schema: &Schema) -> Self {
+    pub(crate) fn new(by_operator: ColumnChanges, schema: &Schema) -> Self {
         let renamed = |table: &Table| -> Vec<_> {
             let columns = table.columns.iter();
             columns
@@ -49,7 +49,7 @@ impl Changes {
         };
         let tables = schema.tables.iter().map(|table| (table.name, renamed(table)));
         Self {
-            given,
+            by_operator,
             declared: tables.filter(|(_, renamed)| !renamed.is_empty()).collect(),
         }
     }
@@ -57,11 +57,11 @@ impl Changes {
     /// Returns the changes for rows of `layout`. A declared new name applies if the table has it
     /// and the rows do not. The operator's changes take precedence.
     fn of(&self, layout: &InsertTarget, existing: &[Existing]) -> ColumnChanges {
-        let mut changes = self.given.clone();
+        let mut changes = self.by_operator.clone();
         for (old, new) in self.declared.get(&*layout.table).into_iter().flatten() {
             let is_written = |name: &str| layout.columns.iter().any(|column| *column.name == *name);
-            let is_taken = is_written(new) || changes.renamed.values().any(|name| name == new);
-            if is_written(old) && !is_taken && existing.iter().any(|found| found.name == *new) {
+            let is_used = is_written(new) || changes.renamed.values().any(|name| name == new);
+            if is_written(old) && !is_used && existing.iter().any(|found| found.name == *new) {
                 changes
                     .renamed
                     .entry((*old).to_owned())
@@ -169,20 +169,20 @@ fn keeps_values(from: &str, to: &str) -> bool {
     if from == to {
         return true;
     }
-    match (inside(from, "LowCardinality"), inside(to, "LowCardinality")) {
+    match (argument_of(from, "LowCardinality"), argument_of(to, "LowCardinality")) {
         (None, None) => {}
         (a, b) => return keeps_values(a.unwrap_or(from), b.unwrap_or(to)),
     }
-    match (inside(from, "Nullable"), inside(to, "Nullable")) {
+    match (argument_of(from, "Nullable"), argument_of(to, "Nullable")) {
         (None, None) => {}
         (Some(_), None) => return false,
         (inside, Some(to)) => return keeps_values(inside.unwrap_or(from), to),
     }
-    if let (Some(from), Some(to)) = (inside(from, "Array"), inside(to, "Array")) {
+    if let (Some(from), Some(to)) = (argument_of(from, "Array"), argument_of(to, "Array")) {
         return keeps_values(from, to);
     }
     if to == "String" {
-        let is_text = |name| inside(from, name).is_some();
+        let is_text = |name| argument_of(from, name).is_some();
         return integer(from).is_some()
             || matches!(from, "Date" | "Date32" | "UUID" | "IPv4" | "IPv6" | "Bool")
             || ["FixedString", "Enum8", "Enum16"].into_iter().any(is_text);
@@ -195,10 +195,10 @@ fn keeps_values(from: &str, to: &str) -> bool {
         // letter.
         return to_scale >= from_scale;
     }
-    if let (Some(from), Some(to)) = (moment(from), moment(to)) {
+    if let (Some(from), Some(to)) = (fractional_digits(from), fractional_digits(to)) {
         return to >= from;
     }
-    if let (Some(from), Some(to)) = (names(from), names(to)) {
+    if let (Some(from), Some(to)) = (enum_values(from), enum_values(to)) {
         return from.iter().all(|name| to.contains(name));
     }
     matches!((from, to), ("Date", "Date32") | ("Float32", "Float64"))
@@ -220,23 +220,23 @@ fn integer(data_type: &str) -> Option<(bool, u32)> {
 
 /// Returns the number of a decimal type's digits after the point.
 fn decimal_scale(data_type: &str) -> Option<u32> {
-    let (_, scale) = inside(data_type, "Decimal")?.split_once(", ")?;
+    let (_, scale) = argument_of(data_type, "Decimal")?.split_once(", ")?;
     scale.parse().ok()
 }
 
 /// Returns the number of fractional digits of a time type's seconds. The time zone only affects how
 /// ClickHouse displays the time.
-fn moment(data_type: &str) -> Option<u32> {
-    if data_type == "DateTime" || inside(data_type, "DateTime").is_some() {
+fn fractional_digits(data_type: &str) -> Option<u32> {
+    if data_type == "DateTime" || argument_of(data_type, "DateTime").is_some() {
         return Some(0);
     }
-    let arguments = inside(data_type, "DateTime64")?;
+    let arguments = argument_of(data_type, "DateTime64")?;
     arguments.split(',').next()?.parse().ok()
 }
 
 /// Returns the values of an enumeration as `'name' = number`. The number is the value's encoding.
-fn names(data_type: &str) -> Option<Vec<&str>> {
-    let values = inside(data_type, "Enum8").or_else(|| inside(data_type, "Enum16"))?;
+fn enum_values(data_type: &str) -> Option<Vec<&str>> {
+    let values = argument_of(data_type, "Enum8").or_else(|| argument_of(data_type, "Enum16"))?;
     Some(values.split(", ").collect())
 }
 
@@ -248,7 +248,7 @@ mod tests {
     use crate::table::{Column, ColumnKind, Format, shape::ShapeBuf};
 
     #[test]
-    fn only_types_that_have_each_value_are_converted() {
+    fn columns_are_converted_only_to_types_that_have_every_value() {
         for (from, to) in [
             ("Int32", "Int64"),
             ("UInt8", "Int16"),
@@ -306,14 +306,14 @@ mod tests {
     }
 
     #[test]
-    fn rows_go_as_they_are_where_the_table_is_as_it_was() {
+    fn an_unchanged_table_gets_rows_in_their_own_form() {
         let existing = table(&[("new", "String"), ("sum", "Decimal(18, 2)"), ("id", "UInt64")]);
         let form = form(&layout(), &existing, &ColumnChanges::default());
         assert!(matches!(form, Ok(Form::Own)), "{form:?}");
     }
 
     #[test]
-    fn renamed_dropped_and_wider_columns_go_as_columns() {
+    fn renamed_dropped_and_wider_columns_are_sent_as_columns() {
         let existing = table(&[("id", "UInt64"), ("total", "Decimal(38, 4)")]);
         let reason = form(&layout(), &existing, &ColumnChanges::default()).unwrap_err();
         assert!(reason.contains("--map sum=NEW"), "{reason}");
@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn an_earlier_name_counts_where_the_table_has_the_new_one() {
+    fn an_earlier_name_applies_if_the_table_has_the_new_one() {
         static RENAMED: Table = Table::new(
             "t",
             0,
@@ -348,7 +348,7 @@ mod tests {
             Format::RowBinary,
         );
         static SCHEMA: Schema = Schema { tables: &[&RENAMED] };
-        let declared = |given| Changes::new(given, &SCHEMA);
+        let declared = |by_operator| Changes::new(by_operator, &SCHEMA);
         let statement = |changes: &Changes, columns: &[(&str, &str)]| {
             let existing = table(columns);
             match form(&layout(), &existing, &changes.of(&layout(), &existing)) {
@@ -365,22 +365,22 @@ mod tests {
                 "INSERT INTO `t` (`id`, `total`) FORMAT Native"
             );
         }
-        // A table that is not altered yet takes the rows as they are.
+        // A table that is not altered yet accepts the rows as they are.
         let existing = table(&[id, old]);
         assert_eq!(none.of(&layout(), &existing), ColumnChanges::default());
         // The operator's changes take precedence.
-        let given = ColumnChanges {
+        let by_operator = ColumnChanges {
             renamed: [("sum".to_owned(), "other".to_owned())].into(),
             ..ColumnChanges::default()
         };
         assert_eq!(
-            statement(&declared(given), &[id, new, ("other", "Decimal(18, 2)")]),
+            statement(&declared(by_operator), &[id, new, ("other", "Decimal(18, 2)")]),
             "INSERT INTO `t` (`id`, `other`) FORMAT Native"
         );
     }
 
     #[test]
-    fn a_column_that_cannot_take_every_value_is_for_a_person() {
+    fn a_narrower_column_needs_an_explicit_conversion() {
         let existing = table(&[("id", "UInt64"), ("sum", "Decimal(18, 1)")]);
         let reason = form(&layout(), &existing, &ColumnChanges::default()).unwrap_err();
         assert!(reason.contains("--convert sum"), "{reason}");

@@ -36,7 +36,7 @@ use std::{borrow::Cow, sync::Arc};
 
 use super::{
     Failure,
-    lookup::{Found, attach_prefix, query_prefix, text},
+    lookup::{Found, attach_prefix, query_prefix, sql_string},
     table::{Sending, TableDelivery, Tried, Tries, token_of},
 };
 use crate::{
@@ -48,14 +48,14 @@ use crate::{
 /// The maximum number of times that delivery attaches rows that the table does not show afterwards.
 const MAX_ATTACHMENTS: u32 = 3;
 
-/// The number of errors after which delivery does without the attachment. Errors that are sure to
-/// be transient or permanent do not count.
+/// The number of errors after which delivery no longer tries to attach rows. Errors that are sure
+/// to be transient or permanent do not count.
 const MAX_ERRORS: u32 = 3;
 
 /// The maximum number of partitions in one statement.
 const MAX_PARTITIONS: usize = 500;
 
-/// The engines whose tables take partitions from a MergeTree.
+/// The engines whose tables accept partitions from a MergeTree.
 const ENGINES: [&str; 3] = ["MergeTree", "ReplicatedMergeTree", "SharedMergeTree"];
 
 /// The reason why rows cannot be attached to a table.
@@ -164,7 +164,7 @@ impl TableDelivery<'_> {
     }
 
     /// Attaches rows to their table through the table `source`, which this function creates and
-    /// drops. Returns the table's engine if it takes no partitions.
+    /// drops. Returns the table's engine if it accepts no partitions.
     async fn attach_through(
         &mut self,
         source: &str,
@@ -190,9 +190,9 @@ impl TableDelivery<'_> {
         let partitions = format!("SELECT DISTINCT _partition_id FROM {source_name}");
         let partitions = connection.queries.query_raw(&partitions).fetch_all::<String>();
         let partitions = within(self.delivery.timeout, partitions).await;
-        for some in partitions.map_err(Failure::Server)?.chunks(MAX_PARTITIONS) {
-            let attach = |id: &String| format!("ATTACH PARTITION ID {} FROM {source_name}", text(id));
-            let attach: Vec<_> = some.iter().map(attach).collect();
+        for chunk in partitions.map_err(Failure::Server)?.chunks(MAX_PARTITIONS) {
+            let attach = |id: &String| format!("ATTACH PARTITION ID {} FROM {source_name}", sql_string(id));
+            let attach: Vec<_> = chunk.iter().map(attach).collect();
             let alter = format!("ALTER TABLE {table} {}", attach.join(", "));
             self.execute(connection, block, &alter).await?;
         }
@@ -239,19 +239,20 @@ pub(super) fn redirected<'s>(statement: &'s str, from: &str, to: Option<&str>) -
     }
 }
 
-/// Returns the engine of a table whose partitions a table of the engine `engine` takes, or `None`
-/// if it takes none: the same without replication. Both are as in `engine_full` of `system.tables`.
+/// Returns the engine of a table whose partitions a table of the engine `engine` accepts, or `None`
+/// if it accepts none: the same without replication. Both are as in `engine_full` of
+/// `system.tables`.
 fn plain_engine(engine: &str) -> Option<String> {
     let end = engine.find([' ', '(']).unwrap_or(engine.len());
     let (name, rest) = engine.split_at(end);
     ENGINES
         .contains(&name)
-        .then(|| format!("MergeTree{}", behind_arguments(rest)))
+        .then(|| format!("MergeTree{}", after_arguments(rest)))
 }
 
-/// Returns the text behind an argument list in parentheses, or the whole text if it does not begin
+/// Returns the text after an argument list in parentheses, or the whole text if it does not begin
 /// with one.
-fn behind_arguments(text: &str) -> &str {
+fn after_arguments(text: &str) -> &str {
     if !text.starts_with('(') {
         return text;
     }
@@ -279,7 +280,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_engine_of_a_replicated_table_is_written_without_its_replicas() {
+    fn a_replicated_engine_is_written_without_replication() {
         for (engine, plain) in [
             ("MergeTree ORDER BY id", Some("MergeTree ORDER BY id")),
             ("MergeTree", Some("MergeTree")),

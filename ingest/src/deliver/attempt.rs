@@ -1,5 +1,5 @@
-//! One try to insert the rows of a part: looks up rows in doubt, converts and compresses the rows, and
-//! sends them.
+//! One try to insert the rows of a part: looks up rows in doubt, converts and compresses the rows,
+//! and sends them.
 
 use std::{future::pending, pin::pin, sync::Arc, time::Duration};
 
@@ -37,41 +37,41 @@ impl<'a> TableDelivery<'a> {
         let Delivery { servers, permits, .. } = self.delivery;
         // The wait for a server with the tables does not count as a failure.
         servers.wait().await;
-        // Held during the try only, not during the wait for the next one. This cannot fail, since
+        // The permit covers the try, not the wait for the next one. `acquire` cannot fail, since
         // delivery never closes the semaphore.
         let _permit = permits.acquire().await;
-        let Some((place, connection)) = servers.used() else {
+        let Some((index, connection)) = servers.current() else {
             return Err(Failure::Server(ClickHouseError::no_server()));
         };
-        let result = self.look_and_send(&connection, block, part, tries).await;
+        let result = self.look_up_and_send(&connection, block, part, tries).await;
         if let Err(Failure::Server(error)) = &result {
             if error.may_be_stored() {
                 self.reader.doubt(block, part);
             }
             if error.is_absence() {
-                servers.leave(place);
+                servers.fail_over(index);
             }
         }
         result
     }
 
-    pub(super) async fn look_and_send(
+    pub(super) async fn look_up_and_send(
         &mut self,
         connection: &Connection,
         block: &Arc<SealedBlock>,
         part: &Part,
         tries: &mut Tries,
     ) -> Result<Tried, Failure> {
-        let (spool, timeout) = (self.reader, &self.delivery.timeout);
+        let (reader, timeout) = (self.reader, &self.delivery.timeout);
         let is_too_large = self.is_too_large(block, part, tries);
-        if !spool.is_in_doubt(block, part) {
+        if !reader.is_in_doubt(block, part) {
             if is_too_large {
                 return self.send_less(block, part).await.map(|()| Tried::Divided);
             }
             return self.send(connection, block, part, tries.generation).await;
         }
         let lookup = self.look_up(connection, block, part).await?;
-        let counters = spool.counters();
+        let counters = reader.counters();
         Counters::add(&counters.lookups, 1);
         let may_be_missed = lookup.has_views || connection.has_quorum;
         match lookup.found {
@@ -125,15 +125,16 @@ impl<'a> TableDelivery<'a> {
                 return Ok(Tried::Stored);
             }
             Found::None => {
-                spool.trust(block, part);
-                // Views may have the rows under their token, and would get halves under others again.
+                reader.trust(block, part);
+                // Views may have the rows under their token, and would get halves under other
+                // tokens again.
                 let must_be_whole = lookup.has_views && (tries.is_missing || tries.timeouts < MAX_TIMEOUTS);
                 if is_too_large && !must_be_whole {
                     return self.send_less(block, part).await.map(|()| Tried::Divided);
                 }
                 let tried = self.send(connection, block, part, tries.generation).await?;
                 // A ClickHouse that was killed may remember a token whose rows are gone.
-                spool.doubt(block, part);
+                reader.doubt(block, part);
                 let lookup = self.look_up(connection, block, part).await?;
                 if lookup.found == Found::All || lookup.found == Found::Unknowable {
                     return Ok(tried);
@@ -200,16 +201,16 @@ impl<'a> TableDelivery<'a> {
 
     /// Marks rows as stored in the spool, and confirms them to the audit.
     pub(super) async fn settle_stored(&self, block: &Arc<SealedBlock>, part: &Part) {
-        let spool = self.reader;
+        let reader = self.reader;
         let Some(audit) = &self.delivery.audit else {
-            return spool.settle(block, part, Outcome::Stored);
+            return reader.settle(block, part, Outcome::Stored);
         };
-        // Read before the spool forgets the rows. Rows that cannot be read are stored all the same,
-        // but the audit does not compare them.
-        let rows = spool.rows(block, part).await;
-        spool.settle(block, part, Outcome::Stored);
+        // The audit reads the rows before the spool forgets them. It does not compare rows that
+        // cannot be read.
+        let rows = reader.rows(block, part).await;
+        reader.settle(block, part, Outcome::Stored);
         if let Some(ids) = rows.ok().and_then(|rows| block.layout.row_ids(&rows.bytes, &rows.ends)) {
-            audit.confirm(spool.id(), &ids);
+            audit.confirm(reader.id(), &ids);
         }
     }
 
@@ -274,8 +275,8 @@ impl<'a> TableDelivery<'a> {
         let mut insert = pin!(connection.inserts.insert(request, sending.within));
         let result = tokio::select! {
             result = &mut insert => result,
-            ahead = self.next_ahead() => {
-                self.ahead = Some(ahead);
+            prefetched = self.prefetch_next() => {
+                self.prefetched = Some(prefetched);
                 insert.await
             }
         };
@@ -306,7 +307,7 @@ impl<'a> TableDelivery<'a> {
         form: Form,
     ) -> Result<Option<Compressed>, Failure> {
         let compressor = &self.delivery.compressor;
-        let compressing = match Prefetched::take_if(&mut self.ahead, block, part) {
+        let compressing = match Prefetched::take_matching(&mut self.prefetched, block, part) {
             Some(compressing) if matches!(form, Form::Own) => compressing,
             _ => {
                 let rows = self.reader.rows(block, part).await.map_err(Failure::Disk)?;
@@ -322,18 +323,18 @@ impl<'a> TableDelivery<'a> {
 
     /// Starts to compress the next rows as soon as there are some. The future never completes if
     /// prefetching is not useful now.
-    pub(super) async fn next_ahead(&self) -> Prefetched<'a> {
+    pub(super) async fn prefetch_next(&self) -> Prefetched<'a> {
         let Delivery {
             compressor,
-            ahead_permits,
+            prefetch_permits,
             ..
         } = self.delivery;
         // The pause of a throttled delivery is longer than the compression.
-        if self.is_throttled || self.ahead.is_some() || self.guard.has_parked() {
+        if self.is_throttled || self.prefetched.is_some() || self.guard.is_retry_scheduled() {
             return pending().await;
         }
         let next = self.reader.prefetch().await;
-        match ahead_permits.try_acquire() {
+        match prefetch_permits.try_acquire() {
             Ok(permit) => Prefetched::start(next, compressor, permit),
             Err(_) => pending().await,
         }

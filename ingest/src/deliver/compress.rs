@@ -12,8 +12,8 @@ use crate::{
 };
 
 /// The maximum capacity of the buffers kept for the next columns, in bytes, and the same for the
-/// next frames. This is too little for columns that are far larger than their rows, and for a
-/// second insert at the same time.
+/// next frames. The limit is too low for columns that are far larger than their rows,
+/// and for a second insert at the same time.
 const KEPT_BYTES: usize = 20 << 20;
 
 /// Rows that are ready to send.
@@ -21,7 +21,7 @@ const KEPT_BYTES: usize = 20 << 20;
 pub(crate) struct Compressed {
     /// LZ4 frames.
     ///
-    /// If the connection breaks, ClickHouse must take the whole block or none of it, even if the
+    /// If the connection breaks, ClickHouse must insert the whole block or none of it, even if the
     /// server accepts a chunked body that ends too early. There are many frames if ClickHouse
     /// refuses truncated columns. Otherwise there is one frame: its checksum comes first, so a
     /// truncated frame is invalid.
@@ -75,8 +75,8 @@ pub(crate) struct Compressor {
 impl Default for Compressor {
     fn default() -> Self {
         Self {
-            columns: BufferPool::keeping(KEPT_BYTES),
-            frames: BufferPool::keeping(KEPT_BYTES),
+            columns: BufferPool::with_max_bytes(KEPT_BYTES),
+            frames: BufferPool::with_max_bytes(KEPT_BYTES),
         }
     }
 }
@@ -94,15 +94,17 @@ impl Compressor {
     }
 
     fn frames_of(&self, block: &SealedBlock, rows: BlockRows, form: &Form) -> Result<Compressed, Error> {
-        let (mut column_room, mut frame_room) =
-            (self.columns.take(rows.bytes.len()), self.frames.take(rows.bytes.len()));
+        let (mut column_buffer, mut frame_buffer) = (
+            self.columns.acquire(rows.bytes.len()),
+            self.frames.acquire(rows.bytes.len()),
+        );
         let mut slice = TimeSlice::begin();
         let (columnar, growth) = match form {
             Form::Own => (block.layout.columnar.as_ref(), MAX_GROWTH),
             Form::Columns(columnar) => (Some(columnar), usize::MAX),
         };
         let columns =
-            columnar.and_then(|columnar| columns(block, columnar, &rows, growth, &mut column_room, &mut slice));
+            columnar.and_then(|columnar| columns(block, columnar, &rows, growth, &mut column_buffer, &mut slice));
         if columns.is_none() && matches!(form, Form::Columns(_)) {
             return Err(Error::Unsupported("the rows do not match their types".to_owned()));
         }
@@ -112,17 +114,17 @@ impl Compressor {
                 // Frees the memory of rows that were read from disk.
                 drop(rows);
                 if columnar.is_some_and(|columnar| columnar.native.detects_truncation()) {
-                    lz4::frames(columns, &mut frame_room, &mut slice)
+                    lz4::frames(columns, &mut frame_buffer, &mut slice)
                 } else {
-                    lz4::frame(columns, &mut frame_room)
+                    lz4::frame(columns, &mut frame_buffer)
                 }
             }
-            None => lz4::frame(&rows.bytes, &mut frame_room),
+            None => lz4::frame(&rows.bytes, &mut frame_buffer),
         };
         let length = length.map_err(|error| Error::Compression(error.into()))?.len();
-        self.columns.give(column_room);
+        self.columns.release(column_buffer);
         Ok(Compressed {
-            frames: self.frames.lend(frame_room).slice(..length),
+            frames: self.frames.freeze(frame_buffer).slice(..length),
             columnar: sent_columnar,
         })
     }
@@ -133,15 +135,15 @@ fn columns<'r>(
     columnar: &ColumnarInsert,
     rows: &BlockRows,
     growth: usize,
-    room: &'r mut Vec<u8>,
+    buffer: &'r mut Vec<u8>,
     slice: &mut TimeSlice,
 ) -> Option<&'r [u8]> {
-    match columnar.native.block(rows.as_rows(), growth, room, slice) {
+    match columnar.native.block(rows.as_rows(), growth, buffer, slice) {
         Ok(columns) => Some(columns),
         Err(NotColumnar::TooLarge) => None,
         Err(NotColumnar::Malformed) => {
-            static TOLD: Once = Once::new();
-            TOLD.call_once(|| {
+            static WARNED: Once = Once::new();
+            WARNED.call_once(|| {
                 tracing::warn!(
                     table = %block.layout.table, block = %block.id,
                     "rows do not match the table's types and are sent in row format; this is a bug in Rowmill, please report it"
@@ -169,7 +171,7 @@ mod tests {
     const LIST: Column = Column::new("a", "Array(UInt8)", "", ColumnKind::Plain).shaped(Shape::Array(&Shape::Fixed(1)));
     const OTHER: Column = Column::new("j", "JSON", "", ColumnKind::Plain);
 
-    /// Returns how many frames a hundred thousand rows become, and whether the frames contain
+    /// Returns the number of frames of a hundred thousand rows, and whether the frames contain
     /// columns.
     fn frames_of(columns: &'static [Column], row: &[u8]) -> (usize, bool) {
         let layout = InsertTarget::of(&Table {
@@ -192,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn there_are_many_frames_only_where_a_part_of_them_would_be_refused() {
+    fn only_columns_that_detect_truncation_have_several_frames() {
         assert_eq!(frames_of(&[LIST, NUMBER], b"\x01\x05\x07"), (16, true));
         assert_eq!(frames_of(&[NUMBER, LIST], b"\x07\x01\x05"), (16, true));
         assert_eq!(frames_of(&[LIST], b"\x02\x05\x06"), (1, true));

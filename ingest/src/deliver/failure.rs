@@ -47,7 +47,7 @@ impl Failure {
         }
     }
 
-    /// Returns whether a materialized view refuses rows that its table may have taken.
+    /// Returns whether a materialized view refuses rows that its table may have stored.
     pub(crate) fn is_of_view(&self) -> bool {
         matches!(self, Self::Server(error) if error.is_of_view())
     }
@@ -130,7 +130,7 @@ impl RefusedRow {
     /// Appends the dead letter of `row`. The row was acknowledged and exists nowhere else, so the
     /// dead letter contains it in full.
     pub(crate) fn encode(&self, row: &[u8], out: &mut Vec<u8>) {
-        let letter = DeadLetter {
+        let dead_letter = DeadLetter {
             time: Timestamp::now(),
             id: self.id,
             service: "",
@@ -142,6 +142,6 @@ impl RefusedRow {
             payload: row,
             ip: "",
         };
-        letter.encode_row(self.layout.format(), &self.layout.columns_as_json(), out);
+        dead_letter.encode_row(self.layout.format(), &self.layout.columns_as_json(), out);
     }
 }

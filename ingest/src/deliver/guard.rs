@@ -30,7 +30,7 @@ pub(super) struct Guard {
     refused_in_a_row: u32,
     /// Blocks with rows that ClickHouse refused when there was no credit.
     blocks: Vec<Uuid>,
-    /// Insert targets that the table does not take.
+    /// Insert targets whose rows the table does not accept.
     layouts: Vec<Arc<InsertTarget>>,
     retry_at: Option<Instant>,
     failures: u32,
@@ -42,11 +42,11 @@ pub(super) struct Guard {
 }
 
 impl Guard {
-    /// Returns a guard without parked rows. With `is_wary`, ClickHouse refused rows before the
-    /// start, and there is no credit before the first successful insert.
-    pub(super) fn new(is_wary: bool) -> Self {
+    /// Returns a guard without parked rows. A table whose rows ClickHouse refused before the start
+    /// begins `without_credit`, until its first successful insert.
+    pub(super) fn new(without_credit: bool) -> Self {
         Self {
-            credit: if is_wary { 0 } else { CREDIT },
+            credit: if without_credit { 0 } else { CREDIT },
             refused_in_a_row: 0,
             blocks: Vec::new(),
             layouts: Vec::new(),
@@ -69,8 +69,8 @@ impl Guard {
         self.blocks.contains(&block.id)
     }
 
-    /// Returns whether nothing is tried before `retry_at`, including future rows of this insert
-    /// target.
+    /// Returns whether delivery tries no row of this insert target before `retry_at`, including
+    /// future rows.
     pub(super) fn parks_all(&self, layout: &Arc<InsertTarget>) -> bool {
         let is_parked = self.layouts.iter().any(|parked| Arc::ptr_eq(parked, layout));
         is_parked || (self.credit == 0 && !self.blocks.is_empty() && self.retry_at.is_some())
@@ -83,12 +83,12 @@ impl Guard {
     }
 
     /// Returns whether a retry of parked rows is scheduled.
-    pub(super) fn has_parked(&self) -> bool {
+    pub(super) fn is_retry_scheduled(&self) -> bool {
         self.retry_at.is_some()
     }
 
     /// Returns whether rows are parked, including while delivery retries one of them.
-    pub(super) fn is_holding(&self) -> bool {
+    pub(super) fn has_parked(&self) -> bool {
         !self.blocks.is_empty() || !self.layouts.is_empty()
     }
 
@@ -125,7 +125,7 @@ impl Guard {
     }
 
     /// Records that a refused row became a dead letter.
-    pub(super) fn spend(&mut self) {
+    pub(super) fn spend_credit(&mut self) {
         self.credit = self.credit.saturating_sub(1);
         self.refused_in_a_row += 1;
     }
@@ -137,7 +137,7 @@ impl Guard {
         if !self.blocks.contains(&block.id) {
             self.blocks.push(block.id);
         }
-        self.schedule();
+        self.schedule_retry();
     }
 
     /// Parks a block whose rows a view refuses as a whole, unless this block has waited before. If
@@ -159,10 +159,10 @@ impl Guard {
         if !self.layouts.iter().any(|parked| Arc::ptr_eq(parked, layout)) {
             self.layouts.push(Arc::clone(layout));
         }
-        self.schedule();
+        self.schedule_retry();
     }
 
-    fn schedule(&mut self) {
+    fn schedule_retry(&mut self) {
         if self.retry_at.is_none_or(|at| at <= Instant::now()) {
             self.failures += 1;
             self.retry_at = Some(Instant::now() + HOLD.wait(self.failures));

@@ -2,8 +2,8 @@
 //!
 //! A deduplication token alone proves nothing: ClickHouse forgets the tokens outside the
 //! deduplication window, and after a kill it can remember a token whose part is gone. Rows have
-//! ids, so the lookup asks the table itself. An insert is atomic only within each partition. The
-//! lookup searches for each row separately, so it does not need to know the partitions.
+//! ids, so the lookup queries the table for them. An insert is atomic only within each partition.
+//! The lookup searches for each row separately, so it does not need to know the partitions.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -31,8 +31,8 @@ pub(super) enum Found {
     All,
     /// An earlier try is still running.
     Running,
-    /// The table cannot answer: its rows have no ids, or its engine does not keep every inserted
-    /// row.
+    /// A lookup is not possible: the table's rows have no ids, or its engine does not keep every
+    /// inserted row.
     Unknowable,
 }
 
@@ -52,7 +52,7 @@ impl Found {
 
 /// Facts about a table, which the lookup reads before the rows.
 #[derive(Debug, Row, Deserialize)]
-struct About {
+struct TableFacts {
     engine: String,
     engine_full: String,
     views: u64,
@@ -79,7 +79,7 @@ impl Lookup {
         is_remembered: false,
     };
 
-    /// Asks the block's table for the rows of `part`, which are `rows`.
+    /// Queries the block's table for the rows of `part`, which are `rows`.
     ///
     /// # Errors
     /// An error of ClickHouse. The rows are still in doubt.
@@ -97,7 +97,7 @@ impl Lookup {
         let Some(ids) = layout.row_ids(&rows.bytes, &rows.ends) else {
             return Ok(Self::UNKNOWABLE);
         };
-        match Self::ask(connection, block, part, column, &ids, timeout).await {
+        match Self::query(connection, block, part, column, &ids, timeout).await {
             // For example, the user may only insert.
             Err(error) if !error.is_transient() => {
                 tracing::debug!(table = %layout.table, %error, "the table cannot be queried for its rows");
@@ -107,7 +107,7 @@ impl Lookup {
         }
     }
 
-    async fn ask(
+    async fn query(
         connection: &Connection,
         block: &SealedBlock,
         part: &Part,
@@ -116,18 +116,18 @@ impl Lookup {
         timeout: Duration,
     ) -> Result<Self, ClickHouseError> {
         let client = &connection.queries;
-        let Some(about) = about(client, block, timeout).await? else {
+        let Some(facts) = table_facts(client, block, timeout).await? else {
             return Ok(Self::UNKNOWABLE);
         };
         let mut lookup = Self {
             found: Found::Running,
-            has_views: about.views > 0,
+            has_views: facts.views > 0,
             is_remembered: false,
         };
-        if about.running > 0 {
+        if facts.running > 0 {
             return Ok(lookup);
         }
-        drop_tables(client, &about.sources, timeout).await?;
+        drop_tables(client, &facts.sources, timeout).await?;
         let query = Query {
             client,
             table: &block.layout.table,
@@ -136,14 +136,14 @@ impl Lookup {
             timeout,
         };
         lookup.found = query.found(part).await?;
-        if lookup.found != Found::All && !keeps_each_row(&about.engine) {
+        if lookup.found != Found::All && !keeps_each_row(&facts.engine) {
             lookup.found = Found::Unknowable;
         }
         let may_be_missed = lookup.has_views || connection.has_quorum;
         if may_be_missed && matches!(lookup.found, Found::All | Found::Some(_)) {
             // A new view may fill a table that has no deduplication window yet.
             lookup.is_remembered =
-                query.is_remembered(&about).await? && views_recognize_blocks(client, &block.layout.table).await?;
+                query.is_remembered(&facts).await? && views_recognize_blocks(client, &block.layout.table).await?;
         }
         Ok(lookup)
     }
@@ -174,7 +174,11 @@ async fn drop_tables(client: &Client, names: &[String], timeout: Duration) -> Re
     Ok(())
 }
 
-async fn about(client: &Client, block: &SealedBlock, timeout: Duration) -> Result<Option<About>, ClickHouseError> {
+async fn table_facts(
+    client: &Client,
+    block: &SealedBlock,
+    timeout: Duration,
+) -> Result<Option<TableFacts>, ClickHouseError> {
     let query = client
         .query(
             "SELECT engine, engine_full, toUInt64(length(dependencies_table)) AS views, \
@@ -185,7 +189,7 @@ async fn about(client: &Client, block: &SealedBlock, timeout: Duration) -> Resul
         .bind(query_prefix(block))
         .bind(attach_prefix(block))
         .bind(&*block.layout.table);
-    within(timeout, query.fetch_optional::<About>()).await
+    within(timeout, query.fetch_optional::<TableFacts>()).await
 }
 
 /// Returns whether a table of this engine shows each inserted row until the row is deleted. Other
@@ -197,7 +201,7 @@ pub(crate) fn keeps_each_row(engine: &str) -> bool {
     )
 }
 
-/// Questions about the rows of one part.
+/// Queries about the rows of one part.
 struct Query<'a> {
     client: &'a Client,
     table: &'a str,
@@ -207,7 +211,7 @@ struct Query<'a> {
 }
 
 impl Query<'_> {
-    /// Returns which of the rows are in the table.
+    /// Returns the rows that are in the table.
     async fn found(&self, part: &Part) -> Result<Found, ClickHouseError> {
         let select = format!(
             "SELECT {column} FROM {table} WHERE {}",
@@ -215,12 +219,12 @@ impl Query<'_> {
             column = quoted(self.column),
             table = quoted(self.table)
         );
-        let places: HashMap<u64, u32> = self.ids.iter().copied().zip(part.rows()).collect();
+        let numbers: HashMap<u64, u32> = self.ids.iter().copied().zip(part.rows()).collect();
         let read = async {
             let mut rows = Vec::new();
             let mut cursor = self.client.query_raw(&select).fetch::<u64>()?;
             while let Some(id) = cursor.next().await? {
-                rows.extend(places.get(&id));
+                rows.extend(numbers.get(&id));
             }
             Ok(rows)
         };
@@ -229,23 +233,23 @@ impl Query<'_> {
         rows.dedup();
         Ok(match rows.len() {
             0 => Found::None,
-            all if all == places.len() => Found::All,
+            all if all == numbers.len() => Found::All,
             _ => Found::Some(ranges_of(rows)),
         })
     }
 
     /// Returns whether the table's deduplication window still contains the token of these rows: the
     /// table has had few enough inserts since theirs.
-    async fn is_remembered(&self, about: &About) -> Result<bool, ClickHouseError> {
+    async fn is_remembered(&self, facts: &TableFacts) -> Result<bool, ClickHouseError> {
         let window = ["non_replicated_deduplication_window", "replicated_deduplication_window"]
             .into_iter()
-            .find_map(|name| number_behind(&about.engine_full, name));
+            .find_map(|name| number_after(&facts.engine_full, name));
         let select = format!(
             "SELECT toInt64(max(max_block_number)) \
              - toInt64(minIf(min_block_number, name IN (SELECT DISTINCT _part FROM {table} WHERE {}))) \
              FROM system.parts WHERE active AND database = currentDatabase() AND table = {name}",
             self.condition(),
-            name = text(self.table),
+            name = sql_string(self.table),
             table = quoted(self.table)
         );
         let since = within(self.timeout, self.client.query_raw(&select).fetch_one::<i64>()).await?;
@@ -261,12 +265,12 @@ impl Query<'_> {
 }
 
 /// Quotes a string as ClickHouse's SQL requires.
-pub(super) fn text(text: &str) -> String {
+pub(super) fn sql_string(text: &str) -> String {
     format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
 }
 
 /// Returns the number after `name = ` in the settings of a table's engine.
-fn number_behind(engine: &str, name: &str) -> Option<u64> {
+fn number_after(engine: &str, name: &str) -> Option<u64> {
     let at = engine.find(&format!("{name} = "))? + name.len() + 3;
     let digits = engine[at..].split(|c: char| !c.is_ascii_digit()).next()?;
     digits.parse().ok()

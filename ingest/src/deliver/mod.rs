@@ -54,7 +54,7 @@ use crate::{
 };
 
 /// The maximum number of rows in a block. It is less than the `max_insert_block_size` that every
-/// insert sets (ClickHouse's default), so ClickHouse takes a block as one unit: atomicity and
+/// insert sets (ClickHouse's default), so ClickHouse inserts a block as one unit: atomicity and
 /// deduplication apply to such units.
 pub(crate) const MAX_BLOCK_ROWS: usize = 1_000_000;
 
@@ -69,7 +69,7 @@ pub(crate) struct Delivery {
     /// One permit for each insert that may run at a time.
     permits: Semaphore,
     /// The same number of permits for prefetched rows.
-    ahead_permits: Semaphore,
+    prefetch_permits: Semaphore,
     compressor: Arc<Compressor>,
     timeout: Duration,
     changes: Changes,
@@ -93,7 +93,7 @@ impl Delivery {
             servers,
             spool,
             permits: Semaphore::new(permits),
-            ahead_permits: Semaphore::new(permits),
+            prefetch_permits: Semaphore::new(permits),
             compressor: Arc::default(),
             timeout,
             changes,
@@ -101,10 +101,10 @@ impl Delivery {
         }
     }
 
-    /// Returns how many more tables may prefetch rows.
+    /// Returns the number of further tables that may prefetch rows.
     #[cfg(test)]
     pub(crate) fn free_ahead(&self) -> usize {
-        self.ahead_permits.available_permits()
+        self.prefetch_permits.available_permits()
     }
 
     /// Delivers a queue's blocks until the spool is closed and the queue is empty.
@@ -113,12 +113,12 @@ impl Delivery {
             delivery: self,
             reader: &reader,
             guard: Guard::new(reader.has_divided()),
-            alarm: FailureLog::default(),
+            failure_log: FailureLog::default(),
             forms: Vec::new(),
             max_bytes: usize::MAX,
             // A backlog at the start consists of rows that an earlier process could not deliver.
             is_throttled: reader.has_backlog(),
-            ahead: None,
+            prefetched: None,
         };
         table.run().await;
         reader.finish();

@@ -14,7 +14,7 @@ use crate::{
     spool::NextBlock,
 };
 
-/// Rows that are compressed ahead of their turn.
+/// Rows that are compressed early.
 #[derive(Debug)]
 pub(crate) struct Prefetched<'a> {
     block: Uuid,
@@ -37,8 +37,12 @@ impl<'a> Prefetched<'a> {
     }
 
     /// Takes the prefetched rows, and returns them if they are those of `part`.
-    pub(crate) fn take_if(ahead: &mut Option<Self>, block: &SealedBlock, part: &Part) -> Option<Compressing> {
-        let is_it = |ahead: &mut Self| ahead.block == block.id && ahead.part == *part;
-        Some(ahead.take_if(is_it)?.compressing)
+    pub(crate) fn take_matching(
+        prefetched: &mut Option<Self>,
+        block: &SealedBlock,
+        part: &Part,
+    ) -> Option<Compressing> {
+        let is_match = |prefetched: &mut Self| prefetched.block == block.id && prefetched.part == *part;
+        Some(prefetched.take_if(is_match)?.compressing)
     }
 }

@@ -28,10 +28,10 @@ pub(crate) async fn run(delivery: Arc<StopAfter>, reader: TableReader) {
     let table = Arc::clone(&reader.layout().table);
     loop {
         // A set of one task: if this task is aborted, the set aborts the inner one.
-        let mut one = JoinSet::new();
+        let mut tasks = JoinSet::new();
         let (delivery, reader) = (Arc::clone(&delivery), reader.clone());
-        one.spawn(async move { delivery.0.run(reader).await });
-        match one.join_next().await {
+        tasks.spawn(async move { delivery.0.run(reader).await });
+        match tasks.join_next().await {
             Some(Err(error)) if error.is_panic() => {
                 tracing::error!(%table, %error, "a delivery ended unexpectedly and is restarted");
                 sleep(RESTART_WAIT).await;

@@ -33,48 +33,48 @@ impl ActiveServer {
 
     /// Returns the current server, or the next ready one, with its position; `None` if no server is
     /// ready.
-    pub(crate) fn used(&self) -> Option<(usize, Arc<Connection>)> {
+    pub(crate) fn current(&self) -> Option<(usize, Arc<Connection>)> {
         let states = self.states.borrow();
-        let used = self.current.load(Ordering::Relaxed);
-        let mut places = (used..states.len()).chain(0..used);
-        places.find_map(|place| match &states[place] {
+        let current = self.current.load(Ordering::Relaxed);
+        let mut indexes = (current..states.len()).chain(0..current);
+        indexes.find_map(|index| match &states[index] {
             State::Ready(connection) => {
-                self.go(used, place);
-                Some((place, Arc::clone(connection)))
+                self.switch(current, index);
+                Some((index, Arc::clone(connection)))
             }
             _ => None,
         })
     }
 
     /// Returns whether rows must wait for a server.
-    pub(crate) fn are_awaited(&self) -> bool {
-        are_awaited(&self.states.borrow())
+    pub(crate) fn none_ready(&self) -> bool {
+        none_ready(&self.states.borrow())
     }
 
     /// Waits until a server is ready, if the options name any.
     pub(crate) async fn wait(&self) {
         let mut states = self.states.clone();
         // On an error, the sync tasks have ended, since the runtime is about to shut down.
-        if states.wait_for(|states| !are_awaited(states)).await.is_err() {
+        if states.wait_for(|states| !none_ready(states)).await.is_err() {
             pending().await
         }
     }
 
     /// Fails over from a server that did not answer. The first delivery to notice moves all
     /// deliveries.
-    pub(crate) fn leave(&self, place: usize) {
-        let next = (place + 1) % self.states.borrow().len().max(1);
-        self.go(place, next);
+    pub(crate) fn fail_over(&self, index: usize) {
+        let next = (index + 1) % self.states.borrow().len().max(1);
+        self.switch(index, next);
     }
 
-    fn go(&self, from: usize, to: usize) {
+    fn switch(&self, from: usize, to: usize) {
         _ = self
             .current
             .compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed);
     }
 }
 
-fn are_awaited(states: &[State]) -> bool {
+fn none_ready(states: &[State]) -> bool {
     !states.is_empty() && !states.iter().any(|state| matches!(state, State::Ready(_)))
 }
 
@@ -91,21 +91,21 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_was_left_is_taken_again_where_no_other_is_ready() {
+    fn a_failed_server_is_used_again_if_no_other_is_ready() {
         let (states, receiver) = watch::channel(vec![ready(), State::Away]);
         let servers = ActiveServer::new(receiver);
-        let place = || servers.used().map(|(place, _)| place);
-        assert!(!servers.are_awaited());
-        assert_eq!(place(), Some(0));
-        servers.leave(0);
-        assert_eq!(place(), Some(0));
+        let index = || servers.current().map(|(index, _)| index);
+        assert!(!servers.none_ready());
+        assert_eq!(index(), Some(0));
+        servers.fail_over(0);
+        assert_eq!(index(), Some(0));
 
         states.send_modify(|states| states[1] = ready());
-        assert_eq!(place(), Some(0), "it is used as long as it answers");
-        servers.leave(0);
-        assert_eq!(place(), Some(1));
+        assert_eq!(index(), Some(0), "a server stays current while it answers");
+        servers.fail_over(0);
+        assert_eq!(index(), Some(1));
         // Another delivery has noticed the same.
-        servers.leave(0);
-        assert_eq!(place(), Some(1));
+        servers.fail_over(0);
+        assert_eq!(index(), Some(1));
     }
 }

@@ -1,5 +1,5 @@
-//! The delivery of one table: takes its blocks, oldest first, tries to insert each part, and handles
-//! its failures.
+//! The delivery of one table: reads its blocks, oldest first, tries to insert each part, and
+//! handles failures.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -32,15 +32,15 @@ pub(super) struct TableDelivery<'a> {
     pub(super) delivery: &'a Delivery,
     pub(super) reader: &'a TableReader,
     pub(super) guard: Guard,
-    pub(super) alarm: FailureLog,
+    pub(super) failure_log: FailureLog,
     /// The forms of rows whose insert targets come from another build.
     pub(super) forms: Vec<(Arc<InsertTarget>, Form)>,
     /// The maximum number of bytes of rows in one insert; timeouts lower it.
     pub(super) max_bytes: usize,
     /// Whether delivery throttles the inserts while it works off a backlog.
     pub(super) is_throttled: bool,
-    /// The next rows, while they are compressed ahead of their turn.
-    pub(super) ahead: Option<Prefetched<'a>>,
+    /// The next rows, which are compressed early.
+    pub(super) prefetched: Option<Prefetched<'a>>,
 }
 
 /// The history of the tries of a part.
@@ -48,15 +48,15 @@ pub(super) struct TableDelivery<'a> {
 pub(super) struct Tries {
     /// The number of tries that timed out.
     pub(super) timeouts: u32,
-    /// How often ClickHouse has confirmed rows that the table does not have. Each time changes the
-    /// token.
+    /// The number of times that ClickHouse has confirmed rows that the table does not have. Each
+    /// time changes the token.
     pub(super) generation: u32,
     /// Whether ClickHouse has confirmed rows under their token that their table, which has views,
     /// does not have.
     pub(super) is_missing: bool,
-    /// How often delivery has attached rows that the table does not show.
+    /// The number of times that delivery has attached rows that the table does not show.
     pub(super) attached: u32,
-    /// How often ClickHouse has refused to attach rows with an error that may be transient.
+    /// The number of refused attachments with an error that may be transient.
     pub(super) attach_errors: u32,
 }
 
@@ -68,7 +68,7 @@ pub(super) struct Sending<'a> {
     pub(super) ignores_views: bool,
     /// The timeout of the insert.
     pub(super) within: Duration,
-    /// Another table for the rows, with the columns of the block's own.
+    /// Another table for the rows, with the same columns.
     pub(super) into: Option<&'a str>,
 }
 
@@ -97,7 +97,7 @@ impl<'a> TableDelivery<'a> {
                     let part = self.guard.choose(&block, first);
                     self.deliver(&block, &part).await;
                     let counters = reader.counters();
-                    Counters::set(&counters.is_held, u64::from(self.guard.is_holding()));
+                    Counters::set(&counters.is_held, u64::from(self.guard.has_parked()));
                     Counters::set(&counters.failures, 0);
                 }
                 Next::Retry => self.retry_parked().await,
@@ -109,7 +109,7 @@ impl<'a> TableDelivery<'a> {
     /// Returns once the part is stored, refused, parked, lost or divided.
     pub(super) async fn deliver(&mut self, block: &Arc<SealedBlock>, part: &Part) {
         let reader = self.reader;
-        if self.delivery.servers.are_awaited() {
+        if self.delivery.servers.none_ready() {
             reader.evict(block);
         }
         let mut failures = 0;
@@ -119,12 +119,12 @@ impl<'a> TableDelivery<'a> {
             let failure = match self.attempt(block, part, &mut tries).await {
                 Ok(Tried::Stored) => {
                     self.settle_stored(block, part).await;
-                    self.note_stored(block, part, failures, started.elapsed());
+                    self.record_stored(block, part, failures, started.elapsed());
                     if tries.timeouts >= MAX_TIMEOUTS {
                         // The insert took more than the usual time.
                         self.max_bytes = bytes_of(block, part) / 2;
                     }
-                    return self.pace(started.elapsed()).await;
+                    return self.throttle(started.elapsed()).await;
                 }
                 Ok(Tried::Lost) => return reader.settle(block, part, Outcome::Lost),
                 Ok(Tried::Divided) => return,
@@ -132,8 +132,8 @@ impl<'a> TableDelivery<'a> {
             };
             failures += 1;
             tries.timeouts += u32::from(failure.is_timeout());
-            // Prefetched frames must not take memory while rows wait.
-            self.ahead = None;
+            // Prefetched frames must not use memory while rows wait.
+            self.prefetched = None;
             Counters::add(&reader.counters().retries, 1);
             Counters::set(&reader.counters().failures, failures.into());
             self.is_throttled = true;
@@ -176,9 +176,9 @@ impl<'a> TableDelivery<'a> {
             },
             Class::Retry | Class::Hold => failure,
         };
-        self.alarm.report(block, part, failures, &failure);
+        self.failure_log.report(block, part, failures, &failure);
         if failure.class() == Class::Hold {
-            // Rows of other insert targets may continue meanwhile.
+            // Delivery continues with the rows of other insert targets.
             self.forms.clear();
             self.guard.park_layout(&block.layout);
             return None;
@@ -196,7 +196,7 @@ impl<'a> TableDelivery<'a> {
     ) -> Result<(), Failure> {
         let reader = self.reader;
         if !self.guard.may_refuse() {
-            self.alarm.report(block, part, 1, &refusal);
+            self.failure_log.report(block, part, 1, &refusal);
             self.guard.park_block(block);
             return Ok(());
         }
@@ -205,12 +205,12 @@ impl<'a> TableDelivery<'a> {
             return self.halve(block, part).await.map(drop);
         }
         let row = reader.rows(block, part).await.map_err(Failure::Disk)?.bytes;
-        let letter = RefusedRow::of(block, part, &refusal);
+        let dead_letter = RefusedRow::of(block, part, &refusal);
         // If the spool has no space for the dead letter, the row stays in its block.
-        let kept = reader.move_to_dead_letters(block, part, |out| letter.encode(&row, out));
+        let kept = reader.move_to_dead_letters(block, part, |out| dead_letter.encode(&row, out));
         kept.await
             .map_err(|SpoolFull| Failure::Disk(io::ErrorKind::StorageFull.into()))?;
-        self.guard.spend();
+        self.guard.spend_credit();
         tracing::error!(
             table = %block.layout.table, block = %block.id, row = part.bounds().start, error = refusal.without_values(),
             "ClickHouse refuses a row, which becomes a dead letter"
@@ -270,13 +270,13 @@ impl<'a> TableDelivery<'a> {
         self.guard.probe(id, Part::from(row..row + 1));
     }
 
-    pub(super) fn note_stored(&mut self, block: &SealedBlock, part: &Part, failures: u32, took: Duration) {
+    pub(super) fn record_stored(&mut self, block: &SealedBlock, part: &Part, failures: u32, took: Duration) {
         tracing::debug!(table = %block.layout.table, block = %block.id, rows = part.len(), failures, "stored");
         if failures > 0 {
             tracing::info!(table = %block.layout.table, block = %block.id, failures, "stored after failures");
         }
         self.guard.accept();
-        self.alarm = FailureLog::default();
+        self.failure_log = FailureLog::default();
         self.max_bytes = self.max_bytes.max(bytes_of(block, part));
         if took < self.delivery.timeout / 2 {
             // The next insert may be twice as large.
@@ -286,7 +286,7 @@ impl<'a> TableDelivery<'a> {
 
     /// After an outage, pauses as long as the insert took, so that ClickHouse has time for new rows
     /// as well.
-    pub(super) async fn pace(&mut self, took: Duration) {
+    pub(super) async fn throttle(&mut self, took: Duration) {
         let spool = &self.delivery.spool;
         self.is_throttled = self.is_throttled && self.reader.has_backlog();
         if self.is_throttled && !spool.is_closed() && !spool.is_nearly_full() {

@@ -1,4 +1,4 @@
-//! Handles rows on which a materialized view throws although their table has taken them.
+//! Handles rows on which a materialized view throws although their table has stored them.
 //!
 //! ClickHouse writes an insert into its table and then into each view. A view that throws gets no
 //! row of the insert, and other views may get none either. Delivery finishes such an insert in
@@ -6,11 +6,11 @@
 //! the first try:
 //!
 //! 1. Delivery sends the same rows with `materialized_views_ignore_errors`. Then the table and all
-//!    other views have them. Rows that the table still lacks are attached to it (see `attach`).
+//!    other views have them. Delivery attaches rows that the table still lacks (see `attach`).
 //! 2. Delivery runs each view's query over some of the rows, by halves, without writing anything.
 //!    This finds the rows on which the query throws.
 //! 3. Delivery sends the other rows under the token of all rows. The table and the other views skip
-//!    them; the view that threw takes them, and so do the views over its table.
+//!    them; the view that threw receives them, and so do the views over its table.
 //! 4. Dead letters name the rows that a view lacks, and delivery settles the rows.
 //!
 //! Step 3 relies on the token, so the table must be sure to remember it. Otherwise the view may
@@ -27,7 +27,7 @@ use tokio::time::Duration;
 use super::{
     Delivery, Failure,
     guard::CREDIT,
-    lookup::{Found, text},
+    lookup::{Found, sql_string},
     table::{Sending, TableDelivery, Tries},
 };
 use crate::{
@@ -53,12 +53,12 @@ const MAX_QUERIES: u32 = 1000;
 
 /// The maximum number of dead letters for one part. The log and the metrics contain the number of
 /// all refused rows.
-const MAX_LETTERS: usize = 100;
+const MAX_DEAD_LETTERS: usize = 100;
 
 /// The number of a row in its block, and the row's id.
 type NumberedRow = (u32, u64);
 
-/// The rows that a view does not take.
+/// The rows that a view refuses.
 #[derive(Debug)]
 struct RefusedRows {
     view: TableName,
@@ -100,13 +100,13 @@ impl TableDelivery<'_> {
             ..
         } = self.delivery;
         if !self.guard.may_refuse() {
-            self.alarm.report(block, part, 1, &refusal);
+            self.failure_log.report(block, part, 1, &refusal);
             self.guard.park_block(block);
             return Ok(());
         }
-        // This cannot fail, since delivery never closes the semaphore.
+        // `acquire` cannot fail, since delivery never closes the semaphore.
         let permit = permits.acquire().await;
-        let Some((_, connection)) = servers.used() else {
+        let Some((_, connection)) = servers.current() else {
             return Err(Failure::Server(ClickHouseError::no_server()));
         };
         let strict = Sending {
@@ -119,12 +119,12 @@ impl TableDelivery<'_> {
             ignores_views: true,
             ..strict
         };
-        if !self.has_all(&connection, block, part, ignoring).await? {
+        if !self.insert_ignoring_views(&connection, block, part, ignoring).await? {
             return Err(refusal);
         }
         // Lets other tables insert during the search.
         drop(permit);
-        let rows = self.numbered(block, part).await?;
+        let rows = self.rows_with_ids(block, part).await?;
         let search = Search {
             client: &connection.queries,
             table: &block.layout.table,
@@ -133,29 +133,30 @@ impl TableDelivery<'_> {
         };
         let mut refused = search.refused(&rows).await.map_err(Failure::Server)?;
         let all: BTreeSet<u32> = refused.iter().flat_map(RefusedRows::numbers).collect();
-        let taken = without(part, &all);
-        if taken.is_none() && all.len() > CREDIT as usize && self.guard.waits_for_others(block) {
-            self.alarm.report(block, part, 1, &refusal);
+        let accepted = without(part, &all);
+        if accepted.is_none() && all.len() > CREDIT as usize && self.guard.waits_for_others(block) {
+            self.failure_log.report(block, part, 1, &refusal);
             return Ok(());
         }
 
         let _permit = permits.acquire().await;
-        // Views that refuse fewer rows come first, so that each view gets all rows that it takes.
+        // Views that refuse fewer rows come first, so that each view gets all rows that it
+        // accepts.
         refused.sort_by_key(RefusedRows::len);
         for one in &refused {
             let numbers: BTreeSet<u32> = one.numbers().collect();
             if numbers.len() < all.len()
-                && let Some(taken) = without(part, &numbers)
+                && let Some(accepted) = without(part, &numbers)
             {
-                self.send_as(&connection, block, &taken, ignoring).await?;
+                self.send_as(&connection, block, &accepted, ignoring).await?;
             }
         }
         let mut missed = None;
-        if let Some(taken) = &taken {
+        if let Some(accepted) = &accepted {
             // This insert ignores no error.
-            match self.send_as(&connection, block, taken, strict).await {
+            match self.send_as(&connection, block, accepted, strict).await {
                 Err(Failure::Server(error)) if error.is_of_view() => {
-                    self.send_as(&connection, block, taken, ignoring).await?;
+                    self.send_as(&connection, block, accepted, ignoring).await?;
                     missed = Some(error);
                 }
                 Err(failure) => return Err(failure),
@@ -163,29 +164,29 @@ impl TableDelivery<'_> {
             }
         }
 
-        let mut letters = RowBatch::default();
-        encode_letters(block, &refused, &mut letters).map_err(no_room)?;
+        let mut dead_letters = RowBatch::default();
+        encode_dead_letters(block, &refused, &mut dead_letters).map_err(out_of_space)?;
         let first = all.first().copied().unwrap_or_default();
-        let letters = self.reader.write_notices(block.notice_id(first), &mut letters);
-        let letters = letters.await.map_err(no_room)?;
+        let dead_letters = self.reader.write_notices(block.notice_id(first), &mut dead_letters);
+        let dead_letters = dead_letters.await.map_err(out_of_space)?;
         self.settle_stored(block, part).await;
-        if let Some(letters) = letters {
-            self.reader.release_dead_letter(letters);
+        if let Some(dead_letters) = dead_letters {
+            self.reader.release_dead_letter(dead_letters);
         }
-        self.tell_refused(block, part, &refused, missed.as_ref());
-        match taken {
+        self.log_refused(block, part, &refused, missed.as_ref());
+        match accepted {
             Some(_) if missed.is_none() => {
                 self.guard.accept();
-                self.alarm = FailureLog::default();
+                self.failure_log = FailureLog::default();
             }
-            _ => (0..all.len().clamp(1, CREDIT as usize)).for_each(|_| self.guard.spend()),
+            _ => (0..all.len().clamp(1, CREDIT as usize)).for_each(|_| self.guard.spend_credit()),
         }
         Ok(())
     }
 
     /// Inserts the rows into the table and all views that do not throw. Returns whether all of them
     /// are sure to recognize the token.
-    async fn has_all(
+    async fn insert_ignoring_views(
         &mut self,
         connection: &Connection,
         block: &Arc<SealedBlock>,
@@ -218,7 +219,7 @@ impl TableDelivery<'_> {
     }
 
     /// Returns the rows of a part with their ids, or none if some of the rows are lost on disk.
-    async fn numbered(&self, block: &Arc<SealedBlock>, part: &Part) -> Result<Vec<NumberedRow>, Failure> {
+    async fn rows_with_ids(&self, block: &Arc<SealedBlock>, part: &Part) -> Result<Vec<NumberedRow>, Failure> {
         let rows = self.reader.rows(block, part).await.map_err(Failure::Disk)?;
         let ids = block.layout.row_ids(&rows.bytes, &rows.ends).unwrap_or_default();
         Ok(match ids.len() == part.len() {
@@ -227,13 +228,7 @@ impl TableDelivery<'_> {
         })
     }
 
-    fn tell_refused(
-        &self,
-        block: &SealedBlock,
-        part: &Part,
-        refused: &[RefusedRows],
-        missed: Option<&ClickHouseError>,
-    ) {
+    fn log_refused(&self, block: &SealedBlock, part: &Part, refused: &[RefusedRows], missed: Option<&ClickHouseError>) {
         let counters = self.reader.counters();
         for one in refused {
             Counters::add(&counters.rows_refused_by_views, one.len() as u64);
@@ -258,18 +253,22 @@ impl TableDelivery<'_> {
     }
 }
 
-/// Writes a dead letter for each row that a view refuses, at most [`MAX_LETTERS`]. The row itself
-/// is in its table, under the id in the dead letter.
-fn encode_letters(block: &SealedBlock, refused: &[RefusedRows], letters: &mut RowBatch) -> Result<(), SpoolFull> {
+/// Writes a dead letter for each row that a view refuses, at most [`MAX_DEAD_LETTERS`]. The row
+/// itself is in its table, under the id in the dead letter.
+fn encode_dead_letters(
+    block: &SealedBlock,
+    refused: &[RefusedRows],
+    dead_letters: &mut RowBatch,
+) -> Result<(), SpoolFull> {
     let all = refused
         .iter()
         .flat_map(|one| one.rows.iter().map(move |row| (&one.view, row)));
-    for (view, ((_, id), error)) in all.take(MAX_LETTERS) {
+    for (view, ((_, id), error)) in all.take(MAX_DEAD_LETTERS) {
         let code = error
             .code()
             .map_or_else(|| "view".to_owned(), |code| format!("view-{code}"));
         let reason = format!("view {}: {}", qualified(view), error.with_values());
-        let letter = DeadLetter {
+        let dead_letter = DeadLetter {
             time: Timestamp::now(),
             id: *id,
             service: "",
@@ -281,12 +280,12 @@ fn encode_letters(block: &SealedBlock, refused: &[RefusedRows], letters: &mut Ro
             payload: b"",
             ip: "",
         };
-        letters.push(&REJECTED, |out| letter.encode(0, out))?;
+        dead_letters.push(&REJECTED, |out| dead_letter.encode(0, out))?;
     }
     Ok(())
 }
 
-fn no_room(_: SpoolFull) -> Failure {
+fn out_of_space(_: SpoolFull) -> Failure {
     Failure::Disk(std::io::ErrorKind::StorageFull.into())
 }
 
@@ -332,7 +331,7 @@ impl Search<'_> {
         parts: &[String],
         rows: &[NumberedRow],
     ) -> Result<Vec<RefusedRows>, ClickHouseError> {
-        let mut left = MAX_QUERIES;
+        let mut queries_left = MAX_QUERIES;
         let mut refused = Vec::new();
         for has_conversions in [false, true] {
             for view in views {
@@ -346,9 +345,9 @@ impl Search<'_> {
                 let query = format!(
                     "SELECT {columns} FROM ({}) SETTINGS additional_table_filters = {{{}: ",
                     view.select,
-                    text(&format!("{}.{}", table.0, table.1))
+                    sql_string(&format!("{}.{}", table.0, table.1))
                 );
-                match self.separate(view, &query, parts, rows, &mut left).await {
+                match self.separate(view, &query, parts, rows, &mut queries_left).await {
                     Ok(one) if one.len() > 0 => refused.push(one),
                     Ok(_) => {}
                     Err(error) if error.is_transient() => return Err(error),
@@ -378,7 +377,7 @@ impl Search<'_> {
         query: &str,
         parts: &[String],
         rows: &[NumberedRow],
-        left: &mut u32,
+        queries_left: &mut u32,
     ) -> Result<RefusedRows, ClickHouseError> {
         let mut refused = RefusedRows {
             view: view.name.clone(),
@@ -386,20 +385,20 @@ impl Search<'_> {
             unseparated: Vec::new(),
         };
         let mut waiting: Vec<_> = rows.chunks(MAX_IDS).rev().collect();
-        while let Some(some) = waiting.pop() {
-            if *left == 0 {
-                refused.unseparated.extend(some.iter().map(|(row, _)| *row));
+        while let Some(chunk) = waiting.pop() {
+            if *queries_left == 0 {
+                refused.unseparated.extend(chunk.iter().map(|(row, _)| *row));
                 continue;
             }
-            *left -= 1;
-            let condition = self.condition(parts, some);
-            let query = format!("{query}{}}} FORMAT Null", text(&condition));
-            match (within(self.timeout, self.execute(&query)).await, some) {
+            *queries_left -= 1;
+            let condition = self.condition(parts, chunk);
+            let query = format!("{query}{}}} FORMAT Null", sql_string(&condition));
+            match (within(self.timeout, self.execute(&query)).await, chunk) {
                 (Ok(()), _) => {}
                 (Err(error), _) if error.class() != Class::Refused => return Err(error),
                 (Err(error), [row]) => refused.rows.push((*row, error)),
                 (Err(_), _) => {
-                    let (first, second) = some.split_at(some.len() / 2);
+                    let (first, second) = chunk.split_at(chunk.len() / 2);
                     waiting.extend([second, first]);
                 }
             }
@@ -442,7 +441,7 @@ impl Search<'_> {
     async fn are_active(&self, parts: &[String]) -> Result<bool, ClickHouseError> {
         let select = format!(
             "SELECT count() FROM system.parts WHERE active AND database = currentDatabase() AND table = {} AND name IN ({})",
-            text(self.table),
+            sql_string(self.table),
             list(parts)
         );
         let active: u64 = within(self.timeout, self.client.query_raw(&select).fetch_one()).await?;
@@ -452,7 +451,7 @@ impl Search<'_> {
     /// Returns the conversions from the view's columns to the target table's columns, as columns of
     /// a query. The text is empty if there are none.
     async fn conversions(&self, view: &View) -> Result<String, ClickHouseError> {
-        // Nullable columns are left out, since a NULL may become the target column's default.
+        // The query omits nullable columns, since a NULL may become the target column's default.
         let query = self
             .client
             .query(
@@ -477,6 +476,6 @@ impl Search<'_> {
 
 /// Joins strings as a list in ClickHouse's SQL.
 fn list(texts: &[String]) -> String {
-    let texts: Vec<_> = texts.iter().map(|part| text(part)).collect();
+    let texts: Vec<_> = texts.iter().map(|part| sql_string(part)).collect();
     texts.join(", ")
 }

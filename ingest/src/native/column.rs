@@ -1,10 +1,10 @@
 //! Columns: extract their values from rows.
 //!
-//! A column gets the current offset in each of several rows, takes its value there, and advances
+//! A column gets the current offset in each of several rows, reads its value there, and advances
 //! the offset to the next column's value.
 
 use {
-    super::sink::{Length, Place, Sink},
+    super::sink::{Length, Sink, SliceSink},
     crate::table::shape::ShapeBuf,
 };
 
@@ -74,13 +74,13 @@ impl Column<Length> {
         }
     }
 
-    /// Returns a column that writes its streams back to back to the beginning of `room`, and leaves
-    /// the rest in `room`. Returns `None` if `room` is too small.
-    pub(super) fn placed<'o>(&self, room: &mut &'o mut [u8]) -> Option<Column<Place<'o>>> {
+    /// Returns a column that writes its streams back to back to the beginning of `buffer`, and
+    /// leaves the rest in `buffer`. Returns `None` if `buffer` is too small.
+    pub(super) fn placed<'o>(&self, buffer: &mut &'o mut [u8]) -> Option<Column<SliceSink<'o>>> {
         let mut place = |length: &Length| {
-            let (own, rest) = std::mem::take(room).split_at_mut_checked(length.0)?;
-            *room = rest;
-            Some(Place::new(own))
+            let (own, rest) = std::mem::take(buffer).split_at_mut_checked(length.0)?;
+            *buffer = rest;
+            Some(SliceSink::new(own))
         };
         Some(match self {
             Self::Fixed { width, values } => Column::Fixed {
@@ -90,25 +90,25 @@ impl Column<Length> {
             Self::String(values) => Column::String(place(values)?),
             Self::Nullable { nulls, values } => Column::Nullable {
                 nulls: place(nulls)?,
-                values: Box::new(values.placed(room)?),
+                values: Box::new(values.placed(buffer)?),
             },
             Self::Array { ends, elements, .. } => Column::Array {
                 ends: place(ends)?,
                 count: 0,
-                elements: Box::new(elements.placed(room)?),
+                elements: Box::new(elements.placed(buffer)?),
             },
             Self::Tuple(elements) => Column::Tuple(
                 elements
                     .iter()
-                    .map(|element| element.placed(room))
+                    .map(|element| element.placed(buffer))
                     .collect::<Option<_>>()?,
             ),
-            Self::Marked(values) => Column::Marked(Box::new(values.placed(room)?)),
+            Self::Marked(values) => Column::Marked(Box::new(values.placed(buffer)?)),
         })
     }
 }
 
-impl Column<Place<'_>> {
+impl Column<SliceSink<'_>> {
     /// Returns whether all streams are complete.
     pub(super) fn is_full(&self) -> bool {
         match self {
@@ -126,37 +126,37 @@ impl Column<Place<'_>> {
 }
 
 impl<S: Sink> Column<S> {
-    /// Takes one value of each row, at the offsets `places`, and advances the offsets past it.
+    /// Takes one value of each row, at `offsets`, and advances the offsets past it.
     /// Returns `None` if a value does not match its shape.
     ///
     /// Matches on the column's kind once for all rows.
-    pub(super) fn take_each(&mut self, rows: &[u8], places: &mut [usize]) -> Option<()> {
+    pub(super) fn take_each(&mut self, rows: &[u8], offsets: &mut [usize]) -> Option<()> {
         match self {
-            Self::Fixed { width: 1, values } => take_arrays::<1>(values, rows, places),
-            Self::Fixed { width: 2, values } => take_arrays::<2>(values, rows, places),
-            Self::Fixed { width: 4, values } => take_arrays::<4>(values, rows, places),
-            Self::Fixed { width: 8, values } => take_arrays::<8>(values, rows, places),
-            Self::Fixed { width: 16, values } => take_arrays::<16>(values, rows, places),
+            Self::Fixed { width: 1, values } => take_arrays::<1>(values, rows, offsets),
+            Self::Fixed { width: 2, values } => take_arrays::<2>(values, rows, offsets),
+            Self::Fixed { width: 4, values } => take_arrays::<4>(values, rows, offsets),
+            Self::Fixed { width: 8, values } => take_arrays::<8>(values, rows, offsets),
+            Self::Fixed { width: 16, values } => take_arrays::<16>(values, rows, offsets),
             Self::String(values) => {
-                for at in places {
+                for at in offsets {
                     take_string(values, rows, at)?;
                 }
                 Some(())
             }
             Self::Tuple(elements) => elements
                 .iter_mut()
-                .try_for_each(|element| element.take_each(rows, places)),
+                .try_for_each(|element| element.take_each(rows, offsets)),
             Self::Marked(values) => {
-                places.iter_mut().try_for_each(|at| take_mark(rows, at))?;
-                values.take_each(rows, places)
+                offsets.iter_mut().try_for_each(|at| take_mark(rows, at))?;
+                values.take_each(rows, offsets)
             }
             Self::Array { ends, count, elements } => {
-                for at in places {
+                for at in offsets {
                     take_array(ends, count, elements, rows, at)?;
                 }
                 Some(())
             }
-            Self::Fixed { .. } | Self::Nullable { .. } => places.iter_mut().try_for_each(|at| self.take(rows, at, 1)),
+            Self::Fixed { .. } | Self::Nullable { .. } => offsets.iter_mut().try_for_each(|at| self.take(rows, at, 1)),
         }
     }
 
@@ -194,7 +194,7 @@ impl<S: Sink> Column<S> {
         }
     }
 
-    /// Writes the value that takes the place of a NULL.
+    /// Writes the value in the place of a NULL.
     fn put_default(&mut self) -> Option<()> {
         match self {
             Self::Fixed { width, values } => values.put_zeros(*width),
@@ -211,8 +211,8 @@ impl<S: Sink> Column<S> {
     }
 }
 
-fn take_arrays<const N: usize>(values: &mut impl Sink, rows: &[u8], places: &mut [usize]) -> Option<()> {
-    for at in places {
+fn take_arrays<const N: usize>(values: &mut impl Sink, rows: &[u8], offsets: &mut [usize]) -> Option<()> {
+    for at in offsets {
         values.put_array::<N>(rows.get(*at..)?.first_chunk()?)?;
         *at += N;
     }

@@ -21,7 +21,7 @@ use lz4_flex::block::{compress_into, get_maximum_output_size};
 use crate::native::time_slice::TimeSlice;
 
 const CHECKSUM: usize = 16;
-const HEAD: usize = CHECKSUM + 9;
+const HEADER: usize = CHECKSUM + 9;
 const METHOD: u8 = 0x82;
 
 /// The number of bytes in each of several frames. The encoder finds no repetitions across frames,
@@ -29,44 +29,44 @@ const METHOD: u8 = 0x82;
 /// as large, which makes up for the time.
 const FRAME_BYTES: usize = u16::MAX as usize - 1;
 
-/// Compresses `data` into `room`, which grows as needed, and returns the single frame.
+/// Compresses `data` into `buffer`, which grows as needed, and returns the single frame.
 ///
 /// # Errors
 ///
 /// `data` is longer than a frame can be, 4 GiB.
-pub(crate) fn frame<'r>(data: &[u8], room: &'r mut Vec<u8>) -> io::Result<&'r [u8]> {
-    let end = put_frame(data, room, 0)?;
-    Ok(&room[..end])
+pub(crate) fn frame<'r>(data: &[u8], buffer: &'r mut Vec<u8>) -> io::Result<&'r [u8]> {
+    let end = put_frame(data, buffer, 0)?;
+    Ok(&buffer[..end])
 }
 
-/// Compresses `data` into `room`, which grows as needed, and returns the frames. Yields the core
+/// Compresses `data` into `buffer`, which grows as needed, and returns the frames. Yields the core
 /// between two frames when the time slice is spent.
 ///
 /// # Errors
 ///
 /// Compression fails.
-pub(crate) fn frames<'r>(data: &[u8], room: &'r mut Vec<u8>, slice: &mut TimeSlice) -> io::Result<&'r [u8]> {
+pub(crate) fn frames<'r>(data: &[u8], buffer: &'r mut Vec<u8>, slice: &mut TimeSlice) -> io::Result<&'r [u8]> {
     let mut end = 0;
     for part in data.chunks(FRAME_BYTES) {
-        end = put_frame(part, room, end)?;
+        end = put_frame(part, buffer, end)?;
         slice.yield_if_spent();
     }
-    Ok(&room[..end])
+    Ok(&buffer[..end])
 }
 
-/// Writes a frame at the offset `start` of `room`, and returns its end.
-fn put_frame(data: &[u8], room: &mut Vec<u8>, start: usize) -> io::Result<usize> {
+/// Writes a frame at the offset `start` of `buffer`, and returns its end.
+fn put_frame(data: &[u8], buffer: &mut Vec<u8>, start: usize) -> io::Result<usize> {
     let length = |bytes: usize| u32::try_from(bytes).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge));
-    let needed = start + HEAD + get_maximum_output_size(data.len());
-    if room.len() < needed {
-        room.resize(needed, 0);
+    let needed = start + HEADER + get_maximum_output_size(data.len());
+    if buffer.len() < needed {
+        buffer.resize(needed, 0);
     }
-    let room = &mut room[start..];
-    let compressed = compress_into(data, &mut room[HEAD..]).map_err(io::Error::other)?;
-    let frame = &mut room[..HEAD + compressed];
+    let buffer = &mut buffer[start..];
+    let compressed = compress_into(data, &mut buffer[HEADER..]).map_err(io::Error::other)?;
+    let frame = &mut buffer[..HEADER + compressed];
     frame[CHECKSUM] = METHOD;
-    frame[CHECKSUM + 1..CHECKSUM + 5].copy_from_slice(&length(compressed + HEAD - CHECKSUM)?.to_le_bytes());
-    frame[CHECKSUM + 5..HEAD].copy_from_slice(&length(data.len())?.to_le_bytes());
+    frame[CHECKSUM + 1..CHECKSUM + 5].copy_from_slice(&length(compressed + HEADER - CHECKSUM)?.to_le_bytes());
+    frame[CHECKSUM + 5..HEADER].copy_from_slice(&length(data.len())?.to_le_bytes());
     let checksum = cityhash_102_128(&frame[CHECKSUM..]).rotate_left(64);
     frame[..CHECKSUM].copy_from_slice(&checksum.to_le_bytes());
     Ok(start + frame.len())
@@ -82,18 +82,18 @@ mod tests {
 
     // The inserts of the other tests show that the checksum is right.
     #[test]
-    fn a_frame_says_how_long_it_is_whatever_was_in_its_room_before() {
-        let mut room = vec![0xff; 50];
+    fn a_frame_states_its_length_in_a_reused_buffer() {
+        let mut buffer = vec![0xff; 50];
         for text in [b"row ".repeat(50_000), vec![], b"a".to_vec(), (0..=255).collect()] {
-            let frame = frame(&text, &mut room).unwrap();
+            let frame = frame(&text, &mut buffer).unwrap();
             let (content, rest) = read(frame);
             assert!(content == text && rest.is_empty());
         }
     }
 
     #[test]
-    fn frames_hold_one_behind_the_other_what_is_too_long_for_one() {
-        let mut room = vec![0xff; 50];
+    fn long_data_is_divided_into_frames() {
+        let mut buffer = vec![0xff; 50];
         for (length, count) in [
             (0, 0),
             (1, 1),
@@ -102,12 +102,12 @@ mod tests {
             (FRAME_BYTES * 5, 5),
         ] {
             let text: Vec<u8> = (0..length).map(|at| (at / 7 % 251) as u8).collect();
-            let mut rest = frames(&text, &mut room, &mut TimeSlice::begin()).unwrap();
+            let mut rest = frames(&text, &mut buffer, &mut TimeSlice::begin()).unwrap();
             let (mut whole, mut found) = (Vec::new(), 0);
             while !rest.is_empty() {
-                let (content, behind) = read(rest);
+                let (content, after) = read(rest);
                 whole.extend(content);
-                (rest, found) = (behind, found + 1);
+                (rest, found) = (after, found + 1);
             }
             assert!(whole == text);
             assert_eq!(found, count, "{length}");
@@ -119,6 +119,6 @@ mod tests {
         let number = |at: usize| u32::from_le_bytes(frames[at..at + 4].try_into().unwrap()) as usize;
         assert_eq!(frames[16], 0x82);
         let (frame, rest) = frames.split_at(CHECKSUM + number(17));
-        (decompress(&frame[HEAD..], number(21)).unwrap(), rest)
+        (decompress(&frame[HEADER..], number(21)).unwrap(), rest)
     }
 }

@@ -1,20 +1,20 @@
 //! Sinks: the destinations of a column's bytes. The first pass counts them, the second writes them.
 
-/// Values up to this length are copied with this fixed length, which takes a few instructions; a
-/// copy of variable length is a call.
+/// `put` copies values up to this length with this fixed length, in a few instructions; a copy of
+/// variable length is a call.
 const SHORT: usize = 32;
 
-/// Takes the bytes of one stream of a column. Per-value functions are always inlined, because a
+/// Accepts the bytes of one stream of a column. Per-value functions are always inlined, because a
 /// call costs as much as a value.
 pub(super) trait Sink {
-    /// Takes `length` bytes of `rows` from `start` on; `None` if `rows` or the destination is too
+    /// Accepts `length` bytes of `rows` from `start` on; `None` if `rows` or the destination is too
     /// short.
     fn put(&mut self, rows: &[u8], start: usize, length: usize) -> Option<()>;
 
-    /// Takes a value of constant length; `None` if the destination is too short.
+    /// Accepts a value of constant length; `None` if the destination is too short.
     fn put_array<const N: usize>(&mut self, value: &[u8; N]) -> Option<()>;
 
-    /// Takes zeros; `None` if the destination is too short.
+    /// Accepts zeros; `None` if the destination is too short.
     fn put_zeros(&mut self, count: usize) -> Option<()>;
 }
 
@@ -51,27 +51,27 @@ impl Sink for Length {
 
 /// Writes bytes back to back to a destination that has the length of all of them.
 #[derive(Debug)]
-pub(super) struct Place<'o> {
-    room: &'o mut [u8],
+pub(super) struct SliceSink<'o> {
+    buffer: &'o mut [u8],
     filled: usize,
 }
 
-impl<'o> Place<'o> {
-    pub(super) fn new(room: &'o mut [u8]) -> Self {
-        Self { room, filled: 0 }
+impl<'o> SliceSink<'o> {
+    pub(super) fn new(buffer: &'o mut [u8]) -> Self {
+        Self { buffer, filled: 0 }
     }
 
     /// Returns whether all bytes have been written.
     pub(super) fn is_full(&self) -> bool {
-        self.filled == self.room.len()
+        self.filled == self.buffer.len()
     }
 }
 
-impl Sink for Place<'_> {
+impl Sink for SliceSink<'_> {
     #[inline(always)]
     fn put(&mut self, rows: &[u8], start: usize, length: usize) -> Option<()> {
         let from = rows.get(start..)?;
-        let to = self.room.get_mut(self.filled..)?;
+        let to = self.buffer.get_mut(self.filled..)?;
         match (from.first_chunk::<SHORT>(), to.first_chunk_mut::<SHORT>()) {
             // Later values, which fill the destination, overwrite the bytes copied beyond this
             // value.
@@ -84,7 +84,7 @@ impl Sink for Place<'_> {
 
     #[inline(always)]
     fn put_array<const N: usize>(&mut self, value: &[u8; N]) -> Option<()> {
-        *self.room.get_mut(self.filled..)?.first_chunk_mut()? = *value;
+        *self.buffer.get_mut(self.filled..)?.first_chunk_mut()? = *value;
         self.filled += N;
         Some(())
     }
@@ -92,7 +92,7 @@ impl Sink for Place<'_> {
     #[inline(always)]
     fn put_zeros(&mut self, count: usize) -> Option<()> {
         // The previous value may have overwritten the initial zeros.
-        self.room.get_mut(self.filled..)?.get_mut(..count)?.fill(0);
+        self.buffer.get_mut(self.filled..)?.get_mut(..count)?.fill(0);
         self.filled += count;
         Some(())
     }
@@ -113,44 +113,44 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_of_all_lengths_lie_back_to_back() {
+    fn values_of_all_lengths_are_put_back_to_back() {
         let rows: Vec<u8> = (1..=200).collect();
         let lengths = [0, 1, 31, 32, 33, 2, 64, 0, 3, 5];
         let total = lengths.iter().sum::<usize>() + 4;
-        let mut room = vec![0xee; total];
-        let mut place = Place::new(&mut room);
+        let mut buffer = vec![0xee; total];
+        let mut sink = SliceSink::new(&mut buffer);
         let mut counted = Length::default();
         let mut start = 0;
         for length in lengths {
-            place.put(&rows, start, length).unwrap();
+            sink.put(&rows, start, length).unwrap();
             counted.put(&rows, start, length).unwrap();
             start += length;
         }
-        place.put_zeros(2).unwrap();
+        sink.put_zeros(2).unwrap();
         counted.put_zeros(2).unwrap();
-        assert!(!place.is_full());
-        place.put_array(&[7, 8]).unwrap();
+        assert!(!sink.is_full());
+        sink.put_array(&[7, 8]).unwrap();
         counted.put_array(&[7, 8]).unwrap();
-        assert!(place.is_full());
+        assert!(sink.is_full());
         assert_eq!(counted.0, total);
-        assert_eq!(room[..start], rows[..start]);
-        assert_eq!(room[start..], [0, 0, 7, 8]);
+        assert_eq!(buffer[..start], rows[..start]);
+        assert_eq!(buffer[start..], [0, 0, 7, 8]);
     }
 
     #[test]
-    fn what_is_not_there_or_has_no_room_is_not_put() {
+    fn missing_bytes_and_values_that_do_not_fit_are_not_put() {
         let rows = [1; 40];
-        let mut room = [0; 36];
-        let mut place = Place::new(&mut room);
+        let mut buffer = [0; 36];
+        let mut sink = SliceSink::new(&mut buffer);
         for (start, length) in [(0, 41), (40, 1), (41, 0), (usize::MAX, 1), (1, usize::MAX), (0, 37)] {
-            assert_eq!(place.put(&rows, start, length), None, "{start} {length}");
+            assert_eq!(sink.put(&rows, start, length), None, "{start} {length}");
         }
         for (start, length) in [(0, 41), (40, 1), (41, 0), (usize::MAX, 1), (1, usize::MAX)] {
             assert_eq!(Length::default().put(&rows, start, length), None, "{start} {length}");
         }
-        assert_eq!(place.put_zeros(37), None);
-        assert_eq!(place.put_array(&[0; 37]), None);
-        place.put_zeros(35).unwrap();
-        assert_eq!(place.put_array(&[0; 2]), None);
+        assert_eq!(sink.put_zeros(37), None);
+        assert_eq!(sink.put_array(&[0; 37]), None);
+        sink.put_zeros(35).unwrap();
+        assert_eq!(sink.put_array(&[0; 2]), None);
     }
 }

@@ -111,9 +111,9 @@ fn ends(ends: &[u64]) -> Vec<u8> {
 
 /// Calls [`Native::block`] with a buffer that another block used.
 fn block_of(native: &Native, rows: &BlockRows) -> Result<Vec<u8>, NotColumnar> {
-    let mut room = vec![0xaa; 10_000];
+    let mut buffer = vec![0xaa; 10_000];
     native
-        .block(rows.as_rows(), MAX_GROWTH, &mut room, &mut TimeSlice::begin())
+        .block(rows.as_rows(), MAX_GROWTH, &mut buffer, &mut TimeSlice::begin())
         .map(<[u8]>::to_vec)
 }
 
@@ -154,7 +154,7 @@ fn rows_become_columns() {
 }
 
 #[test]
-fn many_rows_lie_in_their_columns() {
+fn values_of_many_rows_stay_in_order() {
     let native = native(vec![
         column("n", "UInt64", Shape::Fixed(8)),
         column("s", "String", Shape::String),
@@ -199,7 +199,7 @@ fn many_rows_lie_in_their_columns() {
 }
 
 #[test]
-fn many_columns_of_many_rows_lie_in_their_order() {
+fn many_columns_stay_in_order() {
     const COLUMNS: usize = 1_000;
     const ROWS: usize = 100;
     let name = |index: usize| &*Box::leak(format!("c{index:03}").into_boxed_str());
@@ -232,7 +232,7 @@ fn many_columns_of_many_rows_lie_in_their_order() {
 }
 
 #[test]
-fn only_a_plain_column_is_the_last() {
+fn an_array_column_is_last_only_without_a_plain_column() {
     let array = || column("a", "Array(UInt8)", Shape::Array(&Shape::Fixed(1)));
     let number = || column("n", "UInt8", Shape::Fixed(1));
     let orders = [
@@ -249,7 +249,7 @@ fn only_a_plain_column_is_the_last() {
 }
 
 #[test]
-fn marks_of_defaults_become_nulls() {
+fn default_marks_become_nulls() {
     let native = native(vec![
         column("a", "UInt8", Shape::Marked(&Shape::Fixed(1))),
         column("b", "UInt16", Shape::Nullable(&Shape::Fixed(2))).sent_as("Nullable(UInt16)"),
@@ -274,7 +274,7 @@ fn marks_of_defaults_become_nulls() {
 }
 
 #[test]
-fn a_table_with_a_type_that_has_no_shape_stays_in_rows() {
+fn a_type_without_a_shape_prevents_columns() {
     static COLUMNS: [Column; 2] = [
         column("a", "UInt8", Shape::Fixed(1)),
         Column::new("b", "Dynamic", "", ColumnKind::Plain),
@@ -286,7 +286,7 @@ fn a_table_with_a_type_that_has_no_shape_stays_in_rows() {
 }
 
 #[test]
-fn what_is_cut_or_changed_gives_no_columns_and_no_panic() {
+fn malformed_rows_give_no_columns_and_no_panic() {
     let (native, whole) = all_kinds();
     let row_ends = whole.ends.to_vec();
     for cut in 0..whole.bytes.len() {
@@ -332,7 +332,7 @@ fn what_is_cut_or_changed_gives_no_columns_and_no_panic() {
 }
 
 #[test]
-fn columns_far_larger_than_their_rows_stay_rows() {
+fn columns_far_larger_than_their_rows_are_not_built() {
     let native = native(vec![column("a", "Nullable(UUID)", Shape::Nullable(&Shape::Fixed(16)))]);
     let block = |nulls: usize| {
         let mut all = vec![row(&[&None::<u128>]); nulls];
@@ -350,6 +350,6 @@ fn columns_far_larger_than_their_rows_stay_rows() {
         )
     };
     assert_eq!(block(2_000), Err(NotColumnar::TooLarge));
-    let taken = block(1_000).unwrap();
-    assert!(taken.len() > 2_000 * 17 && taken.len() < 2_000 * 17 + 100);
+    let columns = block(1_000).unwrap();
+    assert!(columns.len() > 2_000 * 17 && columns.len() < 2_000 * 17 + 100);
 }

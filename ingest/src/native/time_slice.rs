@@ -1,4 +1,4 @@
-//! Time slices: how long a task may hold a core, or an event loop, that others wait for.
+//! Time slices: the longest time for which a task keeps a core that other threads wait for.
 //!
 //! A kernel lets a thread run until its next tick, up to 4 ms, even if other threads wait for the
 //! core and however low the thread's priority is. The rows of a block take some 40 ms to become
@@ -27,7 +27,7 @@ impl TimeSlice {
         Self { since: Instant::now() }
     }
 
-    /// Returns whether the slice has taken its full time.
+    /// Returns whether the slice has used its full time.
     pub(crate) fn is_spent(&self) -> bool {
         self.since.elapsed() >= LENGTH
     }

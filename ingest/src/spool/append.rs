@@ -1,4 +1,4 @@
-//! Append: takes rows into the open block of their table, within the bounds of memory and disk.
+//! Append: appends rows to the open block of their table, within the bounds of memory and disk.
 
 use std::{
     sync::{
@@ -30,16 +30,16 @@ use crate::{
 const WAITING_BLOCKS: usize = 3;
 
 /// The interval at which a full spool is logged, in seconds.
-const ALARM_INTERVAL_S: u64 = 60;
+const LOG_INTERVAL_S: u64 = 60;
 
-/// The handle through which rows come into the spool.
+/// The handle that appends rows to the spool.
 #[derive(Debug)]
 pub(crate) struct Appender {
     shared: Arc<Shared>,
     started: Instant,
-    /// When a full spool is logged again, in seconds since the start: for rows, and for dead
+    /// The time of the next log of a full spool, in seconds since the start: for rows, and for dead
     /// letters.
-    next_alarm_s: [AtomicU64; 2],
+    next_log_s: [AtomicU64; 2],
 }
 
 impl Appender {
@@ -47,14 +47,14 @@ impl Appender {
         Self {
             shared,
             started: Instant::now(),
-            next_alarm_s: Default::default(),
+            next_log_s: Default::default(),
         }
     }
 
     /// Appends one row, which `encode` writes straight into the table's open block.
     ///
     /// # Errors
-    /// [`SpoolFull`], also if `ack` asks for the disk and the disk is known to fail.
+    /// [`SpoolFull`], also if `ack` requires the disk and the disk is known to fail.
     pub(crate) fn append(
         &self,
         table: TableId,
@@ -100,7 +100,7 @@ impl Appender {
         };
         Counters::add(counter, rows as u64);
         if result.is_err() && !self.shared.is_closed() {
-            self.raise_alarm(table);
+            self.log_full(table);
         }
         result
     }
@@ -113,7 +113,7 @@ impl Appender {
         put: impl FnOnce(&mut LockedQueue<'_>, &dyn Fn(usize) -> bool) -> bool,
     ) -> Result<Receipt, SpoolFull> {
         let Shared { memory, log, .. } = &*self.shared;
-        // Spare the encoding when nothing fits anyway.
+        // Skip the encoding if no row fits anyway.
         if memory.used() >= memory.max || (ack >= Ack::Spooled && self.shared.is_failing()) {
             return Err(SpoolFull);
         }
@@ -189,14 +189,14 @@ impl Appender {
 
     /// Logs that the spool is full, once per interval and not once per row.
     #[cold]
-    fn raise_alarm(&self, table: TableId) {
+    fn log_full(&self, table: TableId) {
         let is_dead_letter = table == self.shared.dead_letters();
         let now_s = self.started.elapsed().as_secs();
-        let next_alarm_s = &self.next_alarm_s[usize::from(is_dead_letter)];
-        let due_s = next_alarm_s.load(Ordering::Relaxed);
-        let next_s = now_s + ALARM_INTERVAL_S;
+        let next_log_s = &self.next_log_s[usize::from(is_dead_letter)];
+        let due_s = next_log_s.load(Ordering::Relaxed);
+        let next_s = now_s + LOG_INTERVAL_S;
         let is_ours = || {
-            next_alarm_s
+            next_log_s
                 .compare_exchange(due_s, next_s, Ordering::Relaxed, Ordering::Relaxed)
                 .is_ok()
         };

@@ -1,4 +1,4 @@
-//! Counters: what has become of a table's rows since the start.
+//! Counters: the outcomes of a table's rows since the start.
 
 use std::sync::{
     Arc,

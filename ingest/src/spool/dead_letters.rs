@@ -4,8 +4,8 @@
 //! A dead letter is a separate block, whose id follows from the row. The spool writes it to disk
 //! first; from then on, a recovery that finds it removes the row from its block. Then the spool
 //! marks the row in its block, durably, and releases the dead letter to be sent. The log keeps the
-//! dead letter until that mark is written. If the row is refused once more after all, the dead
-//! letter has the same token, and ClickHouse takes it once.
+//! dead letter until that mark is written. If ClickHouse refuses the row once more, the dead
+//! letter has the same token, and ClickHouse stores it once.
 
 use std::sync::Arc;
 
@@ -34,10 +34,10 @@ impl TableReader {
         part: &Part,
         encode: impl FnOnce(&mut Vec<u8>),
     ) -> Result<(), SpoolFull> {
-        let letter = self.persist_dead_letter(block, part.bounds().start, encode)?;
-        self.wait_for_disk(&letter).await;
+        let dead_letter = self.persist_dead_letter(block, part.bounds().start, encode)?;
+        self.wait_for_disk(&dead_letter).await;
         self.settle(block, part, Outcome::Refused);
-        self.release_dead_letter(letter);
+        self.release_dead_letter(dead_letter);
         Ok(())
     }
 
@@ -64,9 +64,9 @@ impl TableReader {
     }
 
     /// Releases a dead letter to be sent to ClickHouse.
-    pub(crate) fn release_dead_letter(&self, letter: Arc<SealedBlock>) {
+    pub(crate) fn release_dead_letter(&self, dead_letter: Arc<SealedBlock>) {
         let dead_letters = self.shared.queue(self.shared.dead_letters());
-        dead_letters.lock().release(letter);
+        dead_letters.lock().release(dead_letter);
     }
 
     /// Schedules a dead letter to be written to disk, without sending it.
@@ -76,8 +76,10 @@ impl TableReader {
         row: u32,
         encode: impl FnOnce(&mut Vec<u8>),
     ) -> Result<Arc<SealedBlock>, SpoolFull> {
-        let id = block.letter_id(row).ok_or(SpoolFull)?;
-        write_block(&self.shared, id, 1, |letter, admit| letter.append(encode, admit))
+        let id = block.dead_letter_id(row).ok_or(SpoolFull)?;
+        write_block(&self.shared, id, 1, |dead_letter, admit| {
+            dead_letter.append(encode, admit)
+        })
     }
 
     /// Waits until all rows of a block are on disk, however long the disk fails.
@@ -107,13 +109,13 @@ fn write_block(
     if !shared.log.as_ref().is_none_or(|log| log.has_space_for_refused()) {
         return Err(SpoolFull);
     }
-    let mut letter = Block::named(id);
+    let mut dead_letter = Block::with_id(id);
     let held = blocks.in_memory();
-    if !put(&mut letter, &|cost| shared.memory.reserve(cost, held)) {
+    if !put(&mut dead_letter, &|cost| shared.memory.reserve(cost, held)) {
         return Err(SpoolFull);
     }
-    let letter = blocks.seal_unreleased(&mut letter);
+    let dead_letter = blocks.seal_unreleased(&mut dead_letter);
     drop(blocks);
     Counters::add(&queue.counters.rows_appended, rows as u64);
-    letter.ok_or(SpoolFull)
+    dead_letter.ok_or(SpoolFull)
 }

@@ -1,7 +1,7 @@
-//! Disk: the few file system operations that the spool needs, and a real folder that has them.
+//! Disk: the few file system operations that the spool needs, and a real folder that provides them.
 //!
-//! They are a trait, so that a test can lose power in the middle of a write. Segments are
-//! identified by their numbers.
+//! The operations are a trait, so that a test can lose power in the middle of a write. A number
+//! identifies each segment.
 
 use std::{
     fmt,
@@ -47,7 +47,7 @@ pub(crate) trait Segment: fmt::Debug + Send {
     /// Cuts off the bytes after `length`.
     fn truncate(&mut self, length: u64) -> io::Result<()>;
 
-    /// Returns whether the file still has a name: without one, it is gone with the process.
+    /// Returns whether the file still has a name: a file without one is gone when the process ends.
     fn has_name(&self) -> io::Result<bool>;
 }
 
@@ -176,8 +176,8 @@ impl Disk for Folder {
         if fs::copy(&name, &unfinished).is_ok() {
             return fs::rename(&unfinished, &kept);
         }
-        // The disk may have no space for a copy. A second name keeps the file when the spool removes the
-        // segment, with what the spool writes to it until then.
+        // The disk may have no space for a copy. A second name keeps the file when the spool
+        // removes the segment, with the bytes that the spool writes to it until then.
         _ = fs::remove_file(&unfinished);
         fs::hard_link(&name, &kept)
     }

@@ -135,7 +135,7 @@ pub(crate) fn read_segment_header(segment: &[u8]) -> SegmentHeader {
         return SegmentHeader::Torn;
     };
     // The log syncs a header before it appends a frame. A header alone may therefore be torn,
-    // whatever a loss of power has made of it.
+    // with any bytes.
     let broken = if segment.len() == SEGMENT_HEADER {
         SegmentHeader::Torn
     } else {
@@ -262,12 +262,12 @@ impl<'a> Rows<'a> {
         self.lengths.chunks_exact(4).map(|length| u32_at(length, 0))
     }
 
-    /// Returns the lengths of these rows, which are counted within the frame.
+    /// Returns the lengths of these rows, numbered within the frame.
     pub(crate) fn lengths_of(self, rows: &RowRange) -> impl Iterator<Item = u32> + 'a {
         self.lengths().skip(rows.start as usize).take(rows.len())
     }
 
-    /// Returns the bytes of these rows, which are counted within the frame.
+    /// Returns the bytes of these rows, numbered within the frame.
     pub(crate) fn slice(self, rows: RowRange) -> &'a [u8] {
         let before: u32 = self.lengths().take(rows.start as usize).sum();
         let length: u32 = self.lengths_of(&rows).sum();
@@ -285,7 +285,7 @@ pub(crate) struct Frame<'a> {
     pub(crate) length: usize,
     pub(crate) body: &'a [u8],
     /// Whether a torn write comes before the frame: the frame was never acknowledged as on disk.
-    pub(crate) is_behind_tear: bool,
+    pub(crate) is_after_tear: bool,
 }
 
 /// Reads the frame at the beginning of `bytes`; returns `None` if it is incomplete or fails its
@@ -351,7 +351,7 @@ impl Outline {
             header: self.header,
             offset,
             length: self.length,
-            is_behind_tear: false,
+            is_after_tear: false,
         })
     }
 }

@@ -43,7 +43,7 @@ pub struct BlockReport {
     pub table: String,
     /// The block's id.
     pub id: String,
-    /// When it was opened.
+    /// The time at which it was opened.
     pub opened: SystemTime,
     /// The number of rows that are not stored and can be read.
     pub rows: u64,
@@ -185,12 +185,12 @@ impl Disk for ReadOnly {
     }
 
     fn open(&self, _: u64) -> io::Result<Box<dyn Segment>> {
-        Ok(Box::new(Untouched))
+        Ok(Box::new(ReadOnlySegment))
     }
 
     fn read(&self, segment: u64) -> io::Result<Vec<u8>> {
         match self.0.read(segment) {
-            // The collector has just removed the segment; no row in it waits.
+            // The collector has just removed the segment; no row in it is pending.
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
             result => result,
         }
@@ -211,9 +211,9 @@ impl Disk for ReadOnly {
 
 /// A segment that stays unchanged.
 #[derive(Debug)]
-struct Untouched;
+struct ReadOnlySegment;
 
-impl Segment for Untouched {
+impl Segment for ReadOnlySegment {
     fn append(&mut self, _: &[u8]) -> io::Result<()> {
         Err(io::ErrorKind::ReadOnlyFilesystem.into())
     }

@@ -1,6 +1,6 @@
 //! The spool: holds blocks from the moment a row is accepted until ClickHouse has it.
 //!
-//! Takes rows and returns sealed blocks, oldest first, for each table separately. A block stays
+//! Accepts rows and returns sealed blocks, oldest first, for each table separately. A block stays
 //! until all of it is reported stored. Promises: memory and disk are bounded, and
 //! `Appender::append` returns `SpoolFull` beyond a bound; no table can take more than half of what
 //! the others leave; a lock is held while rows are encoded or copied, and never across an `.await`.
@@ -8,26 +8,26 @@
 //! Three handles use the spool's shared state, each for one side:
 //!
 //! ```text
-//! append        the appender: takes rows into the open block of their table
-//! commit        the committer, on a thread of its own: writes what is new in all queues as one
+//! append        the appender: appends rows to the open block of their table
+//! commit        the committer, on its own thread: writes the new rows of all queues as one
 //!               batch, with one fdatasync
-//! reader        a reader for each table: gives delivery the oldest block, and records the outcome
+//! reader        a reader for each table: returns the oldest block, and records the outcome
 //! dead_letters  a reader's way to move rows from their block to the dead letters
 //! ```
 //!
-//! They meet in these:
+//! The handles share these modules:
 //!
 //! ```text
 //! shared        the tables' queues, the memory budget, and whether the spool is closed
 //! queue         one table's blocks: the open one, and the sealed ones
-//! counters      what has become of a table's rows
+//! counters      the outcomes of a table's rows
 //! state         the log as all threads see it
 //! signal        wakes the committer
 //! ```
 //!
 //! An append marks its queue as dirty, which raises the signal. The committer wakes up, writes and
 //! syncs a batch, and publishes how far each block is on disk. A sealed block wakes the table's
-//! delivery, which asks its reader.
+//! delivery, which gets the block from its reader.
 //!
 //! With a folder, the spool finds the rows again after a crash:
 //!
@@ -174,7 +174,7 @@ impl Spool {
         let log_state = Some(Arc::clone(&state));
         let shared = Shared::new(tables, further, limits.blocks, limits.memory_bytes, log_state);
         for block in recovered.blocks {
-            if let Some(table) = shared.named(&block.layout.table) {
+            if let Some(table) = shared.find(&block.layout.table) {
                 shared.queue(table).lock().restore(block);
             }
         }
@@ -183,7 +183,7 @@ impl Spool {
         Ok((Self { shared }, committer))
     }
 
-    /// Returns the handle through which rows come into the spool.
+    /// Returns the handle that appends rows to the spool.
     pub(crate) fn appender(&self) -> Appender {
         Appender::new(Arc::clone(&self.shared))
     }
@@ -218,16 +218,15 @@ impl Spool {
         self.shared.closed().await;
     }
 
-    /// Asks the thread that writes the log to end, once all accepted rows are on disk or the disk
-    /// fails.
+    /// Stops the thread that writes the log, once all accepted rows are on disk or the disk fails.
     pub(crate) fn stop(&self) {
         if let Some(log) = &self.shared.log {
             log.stop();
         }
     }
 
-    /// Notes that this thread's event loop is idle: the rows that it has appended need not wait for
-    /// more.
+    /// Records that this thread's event loop is idle: the rows that it has appended need not wait
+    /// for more.
     pub(crate) fn rest(&self) {
         if let Some(log) = &self.shared.log {
             log.signal.on_idle();

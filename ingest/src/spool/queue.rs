@@ -1,8 +1,8 @@
 //! Queue: the blocks of one table, the open one and the sealed ones that wait.
 //!
-//! All changes to the blocks go through [`LockedQueue`], which keeps three things true: sealed
-//! blocks are known to the log and to delivery, a queue with something to write is marked dirty, and
-//! the budgets count what the blocks take.
+//! All changes to the blocks go through [`LockedQueue`], which keeps three things true: the log and
+//! delivery know of sealed blocks, a queue with something to write is marked dirty, and the budgets
+//! count the bytes of the blocks.
 
 use std::{
     collections::VecDeque,
@@ -53,13 +53,13 @@ pub(super) struct Blocks {
     pub(super) open: Block,
     /// Oldest first.
     pub(super) sealed: VecDeque<Arc<SealedBlock>>,
-    /// Sealed blocks that are not complete on disk, or that are to be written again.
+    /// Sealed blocks that are not complete on disk, or that the log must write again.
     pub(super) unlogged: Vec<Arc<SealedBlock>>,
-    /// What the sealed blocks take.
+    /// The memory and disk space of the sealed blocks.
     usage: Usage,
 }
 
-/// What a sealed block takes, in bytes.
+/// The memory and disk space of a sealed block, in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Usage {
     pub(super) memory: usize,
@@ -118,7 +118,7 @@ impl TableQueue {
         self.changed.notified()
     }
 
-    /// Notes that the queue has something new for the log, and wakes the committer with this
+    /// Records that the queue has something new for the log, and wakes the committer with this
     /// urgency. Does nothing if rows are only in memory.
     pub(super) fn mark_dirty(&self, urgency: Urgency) {
         if let Some(log) = &self.log {
@@ -166,7 +166,7 @@ impl Blocks {
         self.usage.disk
     }
 
-    /// Returns whether a block is to be written.
+    /// Returns whether the log still has to write a block.
     pub(super) fn is_unlogged(&self, block: &SealedBlock) -> bool {
         self.unlogged.iter().any(|other| other.id == block.id)
     }
@@ -232,7 +232,7 @@ impl LockedQueue<'_> {
     /// Appends a block from before the start.
     pub(super) fn restore(&mut self, block: SealedBlock) {
         let usage = Usage::of(&block.state());
-        self.book(Usage::default(), usage);
+        self.update_budgets(Usage::default(), usage);
         self.blocks.sealed.push_back(Arc::new(block));
     }
 
@@ -248,7 +248,7 @@ impl LockedQueue<'_> {
         }
     }
 
-    /// Brings a block that is only on disk back into memory, to be written again.
+    /// Loads a block that is only on disk, so that the log can write it again.
     pub(super) fn load(&mut self, block: &SealedBlock, content: BlockRows) {
         self.recount(block, |state| _ = state.content.get_or_insert(content));
     }
@@ -261,33 +261,33 @@ impl LockedQueue<'_> {
         let before = Usage::of(&state);
         state.content = None;
         drop(state);
-        self.book(before, Usage::default());
+        self.update_budgets(before, Usage::default());
     }
 
-    /// Changes a sealed block, and corrects the budgets by what the change takes or frees.
+    /// Changes a sealed block, and corrects the budgets by the bytes that it uses or frees.
     pub(super) fn recount<R>(&mut self, block: &SealedBlock, change: impl FnOnce(&mut BlockState) -> R) -> R {
         let mut state = block.state();
         let before = Usage::of(&state);
         let result = change(&mut state);
         let after = Usage::of(&state);
         drop(state);
-        self.book(before, after);
+        self.update_budgets(before, after);
         result
     }
 
-    fn book(&mut self, before: Usage, after: Usage) {
+    fn update_budgets(&mut self, before: Usage, after: Usage) {
         let usage = &mut self.blocks.usage;
         usage.memory = (usage.memory + after.memory).saturating_sub(before.memory);
         usage.disk = (usage.disk + after.disk).saturating_sub(before.disk);
-        replace(&self.queue.memory, before.memory, after.memory);
+        adjust(&self.queue.memory, before.memory, after.memory);
         if let Some(log) = &self.queue.log {
-            replace(&log.waiting, before.disk, after.disk);
+            adjust(&log.waiting, before.disk, after.disk);
         }
     }
 }
 
 /// Replaces `before` bytes in a budget by `after` bytes.
-fn replace(budget: &Budget, before: usize, after: usize) {
+fn adjust(budget: &Budget, before: usize, after: usize) {
     if after > before {
         budget.take(after - before);
     } else {

@@ -67,12 +67,12 @@ pub(crate) fn read_rows(disk: &dyn Disk, id: Uuid, logged: &Logged, part: &Part)
 pub(crate) enum ReadError {
     /// The file system failed.
     Io(io::Error),
-    /// This frame differs from what was written.
+    /// This frame fails its checks.
     Damaged(FrameAt),
 }
 
-/// Reads rows of a block that may move to another segment meanwhile. Rows that are damaged, or whose
-/// segment was deleted, are missing from the result, and the damage is logged.
+/// Reads rows of a block that may move to another segment in the meantime. Rows that are damaged,
+/// or whose segment was deleted, are missing from the result. Logs the damage.
 ///
 /// # Errors
 /// The file system's.
@@ -114,8 +114,8 @@ pub(super) fn read_block(log: &LogState, block: &SealedBlock, part: &Part) -> io
     }
 }
 
-/// Forgets the frames of a block whose only segment has been deleted; returns whether it did. While
-/// the folder is missing as well, it may come back, and the block is kept.
+/// Forgets the frames of a block whose only segment has been deleted; returns whether it did. If
+/// the folder is missing as well, returns an error, since the folder may come back.
 fn forget_deleted(log: &LogState, block: &SealedBlock, logged: &Logged) -> io::Result<bool> {
     let segments = log.disk.segments()?;
     let is_there = logged.segment.is_none_or(|segment| segments.contains(&segment));

@@ -1,4 +1,4 @@
-//! Reader: gives a table's delivery the oldest block and its rows, and records their outcome.
+//! Reader: returns the oldest block of a table and its rows to delivery, and records their outcome.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -26,7 +26,7 @@ pub(crate) enum Outcome {
     Stored,
     /// ClickHouse has refused the rows, and they are dead letters.
     Refused,
-    /// The disk has lost the rows, and the reader has logged it.
+    /// The disk has lost the rows, and the reader has logged the loss.
     Lost,
 }
 
@@ -47,12 +47,12 @@ impl NextBlock {
     }
 }
 
-/// Rows that are not to be sent for now.
+/// Rows that delivery does not send for now.
 pub(crate) struct Parked<'a> {
     pub(crate) is_parked: &'a (dyn Fn(&SealedBlock, &Part) -> bool + Sync),
     /// Whether rows that arrive now would be parked as well.
     pub(crate) is_all: bool,
-    /// When parked rows are to be retried.
+    /// The time of the next retry of parked rows.
     pub(crate) retry_at: Option<Instant>,
 }
 
@@ -65,21 +65,21 @@ impl Parked<'static> {
     };
 }
 
-/// How often parked rows are retried while the spool is closing.
+/// The interval between retries of parked rows while the spool is closing.
 const CLOSING_RETRY: Duration = Duration::from_millis(200);
 
-/// The next thing for a table's delivery to do.
+/// The next step of a table's delivery.
 #[derive(Debug)]
 pub(crate) enum Next {
-    /// Rows to be sent.
+    /// Rows to send.
     Rows(Arc<SealedBlock>, Part),
-    /// Parked rows are to be retried.
+    /// The retry of parked rows is due.
     Retry,
     /// The spool is closed, and nothing is left.
     End,
 }
 
-/// What a queue has for its delivery at one moment.
+/// The state of a queue for its delivery at one moment.
 #[derive(Debug)]
 pub(super) enum Found {
     Rows(Arc<SealedBlock>, Part),
@@ -89,7 +89,7 @@ pub(super) enum Found {
     End,
 }
 
-/// The handle through which a table's delivery takes rows from the spool.
+/// The handle through which a table's delivery reads rows from the spool.
 #[derive(Debug, Clone)]
 pub(crate) struct TableReader {
     pub(super) shared: Arc<Shared>,
@@ -130,10 +130,10 @@ impl TableReader {
     ///
     /// A block stays until all of it is [settled](Self::settle). This function seals an open block
     /// that has reached its age. While its queue is busy with an older block, the open block keeps
-    /// growing up to its limits, so that a slow ClickHouse gets fewer, larger blocks. With a log, a
-    /// block is returned once all of it is on disk, or if the disk fails. Only one task at a time
-    /// may wait for a queue. For the dead letters, the end comes only after all other deliveries
-    /// have [finished](Self::finish).
+    /// growing up to its limits, so that a slow ClickHouse gets fewer, larger blocks. With a log,
+    /// this function returns a block once all of it is on disk, or if the disk fails. Only one task
+    /// at a time may wait for a queue. For the dead letters, the end comes only after all other
+    /// deliveries have [finished](Self::finish).
     pub(crate) async fn next_block(&self, parked: Parked<'_>) -> Next {
         let queue = self.queue();
         let mut retry_at = parked.retry_at;
@@ -141,7 +141,7 @@ impl TableReader {
             if self.shared.is_closed() {
                 retry_at = retry_at.map(|at| at.min(Instant::now() + CLOSING_RETRY));
             }
-            let until = match self.look_beyond(&parked) {
+            let until = match self.check_unparked(&parked) {
                 Found::Rows(block, part) => return Next::Rows(block, part),
                 Found::End if self.is_of_dead_letters() && !self.shared.is_last_active() => retry_at,
                 // Parked rows are retried until the time for draining is over.
@@ -151,7 +151,7 @@ impl TableReader {
                 Found::Nothing => retry_at,
             };
             match until {
-                // Look again either way.
+                // Check again in either case.
                 Some(until) => _ = timeout_at(until, queue.changed()).await,
                 None => queue.changed().await,
             }
@@ -177,19 +177,19 @@ impl TableReader {
         }
     }
 
-    /// Like [`look_beyond`](Self::look_beyond), with nothing parked.
+    /// Like [`check_unparked`](Self::check_unparked), with nothing parked.
     #[cfg(test)]
-    pub(super) fn look(&self) -> Found {
-        self.look_beyond(&Parked::NONE)
+    pub(super) fn check(&self) -> Found {
+        self.check_unparked(&Parked::NONE)
     }
 
-    fn look_beyond(&self, parked: &Parked<'_>) -> Found {
+    fn check_unparked(&self, parked: &Parked<'_>) -> Found {
         let shared = &self.shared;
         let mut blocks = self.queue().lock();
         let unparked = |block: &Arc<SealedBlock>| Some((Arc::clone(block), unparked_part(block, parked.is_parked)?));
         let mut found = blocks.sealed.iter().find_map(unparked);
         if found.is_none() && parked.is_all && !blocks.sealed.is_empty() {
-            // The open block grows meanwhile.
+            // The open block keeps growing.
             return if shared.is_closed() { Found::End } else { Found::Nothing };
         }
         if found.is_none() {
@@ -209,8 +209,8 @@ impl TableReader {
             return Found::Nothing;
         };
         // A failing disk must not keep rows from ClickHouse.
-        let is_fixed = shared.log.is_none() || shared.is_failing() || block.state().logged.is_sealed;
-        if is_fixed {
+        let is_ready = shared.log.is_none() || shared.is_failing() || block.state().logged.is_sealed;
+        if is_ready {
             Found::Rows(block, part)
         } else {
             Found::Nothing
@@ -241,8 +241,8 @@ impl TableReader {
         blocks.sealed.iter().find(|block| block.id == id).cloned()
     }
 
-    /// Returns rows of a block, from memory or from disk. Damaged rows are missing, and the damage
-    /// is logged.
+    /// Returns rows of a block, from memory or from disk. Damaged rows are missing; the log
+    /// contains the damage.
     ///
     /// # Errors
     /// The file system's.
@@ -271,12 +271,12 @@ impl TableReader {
         block.state().parts.is_in_doubt(part)
     }
 
-    /// Notes that rows may be stored although ClickHouse has not confirmed them.
+    /// Records that rows may be stored although ClickHouse has not confirmed them.
     pub(crate) fn doubt(&self, block: &SealedBlock, part: &Part) {
         block.state().parts.doubt(part);
     }
 
-    /// Notes that rows are not stored.
+    /// Records that rows are not stored.
     pub(crate) fn trust(&self, block: &SealedBlock, part: &Part) {
         block.state().parts.trust(part);
     }
@@ -287,13 +287,13 @@ impl TableReader {
     /// The disk's. The block is then not divided.
     pub(crate) async fn cut(&self, block: &Arc<SealedBlock>, row: u32) -> io::Result<()> {
         if let Some(log) = &self.shared.log {
-            let (reply, answer) = oneshot::channel();
+            let (reply, receiver) = oneshot::channel();
             log.push(Op::Cut {
                 block: Arc::clone(block),
                 row,
                 reply,
             });
-            answer.await.map_err(io::Error::other)?
+            receiver.await.map_err(io::Error::other)?
         } else {
             block.state().parts.cut(row);
             Ok(())
@@ -323,7 +323,7 @@ impl TableReader {
             Outcome::Lost => Counters::add(&queue.counters.rows_lost, rows),
         }
         if is_all || outcome != Outcome::Stored {
-            block.progress.change(|progress| {
+            block.progress.update(|progress| {
                 if outcome != Outcome::Stored {
                     progress.refused.extend(part.rows());
                 }
@@ -337,15 +337,15 @@ impl TableReader {
                 block: block.id,
                 rows: rows.clone(),
                 is_all: is_all && at == last,
-                // ClickHouse remembers no token of a refused row, by which it would recognize the
-                // row if it were sent again.
+                // ClickHouse remembers no token of a refused row, so it would not recognize the row
+                // if delivery sent it again.
                 durable: outcome == Outcome::Refused,
             });
         }
     }
 
-    /// Notes that the table's delivery has ended and moves no more rows to the dead letters. The
-    /// dead letters' own delivery counts as well.
+    /// Records that the table's delivery has ended and moves no more rows to the dead letters. The
+    /// delivery of the dead letters calls this function as well.
     pub(crate) fn finish(&self) {
         self.shared.table_finished();
     }

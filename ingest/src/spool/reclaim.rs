@@ -1,8 +1,8 @@
 //! Reclaim: frees memory under pressure. Drops the in-memory copy of blocks that are on disk, then
 //! seals open blocks so that they can follow.
 //!
-//! Without it, a table whose oldest block waits would fill memory with its open block, although the
-//! disk has space for it.
+//! Without reclaiming, a table whose oldest block waits would fill memory with its open block,
+//! although the disk has space for it.
 
 use crate::{budget::Budget, spool::shared::Shared};
 
@@ -22,7 +22,7 @@ pub(super) fn under_memory_pressure(memory: &Budget) -> bool {
 /// an insert.
 pub(super) fn reclaim_memory(shared: &Shared) {
     let memory = &shared.memory;
-    // A failing disk takes no blocks.
+    // A failing disk stores no blocks.
     if !under_memory_pressure(memory) || shared.is_failing() {
         return;
     }

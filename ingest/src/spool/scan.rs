@@ -32,7 +32,7 @@ pub(crate) fn scan(segment: &[u8], format: FrameFormat, synced: u64) -> Scan<'_>
             at += frame.length;
             frames.push(frame);
         }
-        let Some(next) = search.behind(at) else { break };
+        let Some(next) = search.next_after(at) else { break };
         gaps.push(at as u64..next as u64);
         at = next;
     }
@@ -44,7 +44,7 @@ pub(crate) fn scan(segment: &[u8], format: FrameFormat, synced: u64) -> Scan<'_>
     let (damage, torn): (Vec<_>, Vec<_>) = gaps.into_iter().partition(|gap| gap.start < synced);
     if let Some(tear) = torn.first() {
         for frame in frames.iter_mut().filter(|frame| frame.offset > tear.start) {
-            frame.is_behind_tear = true;
+            frame.is_after_tear = true;
         }
     }
     Scan {
@@ -73,11 +73,11 @@ impl<'a> Search<'a> {
     }
 
     /// Returns the offset of the next frame after the bytes at `at`, which are not a frame.
-    fn behind(&self, at: usize) -> Option<usize> {
-        // If the header passes its checksum, it gives the end of the damaged body, and the search
+    fn next_after(&self, at: usize) -> Option<usize> {
+        // If the header passes its checksum, it states the end of the damaged body, and the search
         // skips the text of events.
-        let is_versed = self.format.version != VERSION_1;
-        let outline = Outline::read(&self.segment[at..], self.format).filter(|_| is_versed);
+        let has_header_checksum = self.format.version != VERSION_1;
+        let outline = Outline::read(&self.segment[at..], self.format).filter(|_| has_header_checksum);
         if let Some(end) = outline.and_then(|outline| at.checked_add(outline.length))
             && end < self.segment.len()
             && self.is_frame(end)
@@ -95,8 +95,8 @@ impl<'a> Search<'a> {
         if self.format.version != VERSION_1 {
             return read(bytes, self.format, at as u64).is_some();
         }
-        // In version 1, a text can claim a long body, and many texts together more bytes than there
-        // are.
+        // In version 1, a text can claim a long body, and many texts together more bytes than the
+        // segment has.
         let Some(outline) = Outline::read(bytes, self.format).filter(|outline| outline.length <= bytes.len()) else {
             return false;
         };

@@ -1,5 +1,5 @@
-//! Shared: what the appender, the committer and the readers have in common: the tables' queues, the
-//! memory budget, and whether the spool is closed.
+//! Shared: the state of the appender, the committer and the readers: the tables' queues, the memory
+//! budget, and whether the spool is closed.
 
 use std::sync::{
     Arc,
@@ -120,7 +120,7 @@ impl Shared {
     }
 
     /// Returns the id of the queue of the table with this name.
-    pub(super) fn named(&self, table: &str) -> Option<TableId> {
+    pub(super) fn find(&self, table: &str) -> Option<TableId> {
         let at = self.queues.iter().position(|queue| &*queue.layout.table == table)?;
         Some(TableId(at))
     }
@@ -153,7 +153,7 @@ impl Shared {
         }
     }
 
-    /// Notes that a queue's delivery has ended.
+    /// Records that a queue's delivery has ended.
     pub(super) fn table_finished(&self) {
         self.active_tables.fetch_sub(1, Ordering::AcqRel);
         self.wake_deliveries();

@@ -16,19 +16,19 @@ thread_local! {
     static NOTIFIED_BY_LOOP: Cell<*const Signal> = const { Cell::new(ptr::null()) };
 }
 
-/// How long rows that no task waits for may stay only in memory.
+/// The longest time that rows without a waiting task stay only in memory.
 pub(super) const COMMIT_INTERVAL: Duration = Duration::from_millis(50);
 
-/// How long rows that a task waits for may wait for an event loop that is busy.
+/// The longest time that rows with a waiting task wait for a busy event loop.
 pub(super) const IDLE_DELAY: Duration = Duration::from_millis(1);
 
-/// How soon the log has to be written.
+/// The urgency of the next commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Urgency {
     Never = 0,
     Soon = 1,
-    /// Once the event loop that raised the signal is idle: the rows that it adds until then go
-    /// along.
+    /// Once the event loop that raised the signal is idle: the commit includes the rows that it
+    /// adds until then.
     OnIdle = 2,
     Now = 3,
 }
@@ -41,7 +41,7 @@ pub(super) struct Signal {
 }
 
 impl Signal {
-    /// Notes that there is something to write, which must be visible already.
+    /// Records that there is something to write, which must be visible already.
     pub(super) fn raise(&self, urgency: Urgency) {
         let urgency = urgency as u8;
         // The order of all these operations matters: if a thread finds the signal raised, the
@@ -54,7 +54,7 @@ impl Signal {
         }
     }
 
-    /// Notes that this thread's event loop is idle. From the first call on, rows that the thread
+    /// Records that this thread's event loop is idle. From the first call on, rows that the thread
     /// appends wait for the next call.
     pub(super) fn on_idle(&self) {
         NOTIFIED_BY_LOOP.set(self);
@@ -72,7 +72,7 @@ impl Signal {
         }
     }
 
-    /// Waits until there is something to write, and a moment longer for rows that may go along.
+    /// Waits until there is something to write, and a moment longer for more rows.
     pub(super) fn wait(&self) {
         while self.max_delay() == Some(Duration::MAX) {
             thread::park();
@@ -86,7 +86,7 @@ impl Signal {
         }
     }
 
-    /// Returns how long the log may wait for more rows; `None` if not at all.
+    /// Returns the longest time for which the log may wait for more rows; `None` if it must not.
     pub(super) fn max_delay(&self) -> Option<Duration> {
         let urgency = self.urgency.load(Ordering::SeqCst);
         let is = |level: Urgency| urgency == level as u8;
@@ -98,7 +98,7 @@ impl Signal {
         }
     }
 
-    /// Notes that the coming commit writes everything that there is.
+    /// Records that the coming commit writes everything.
     pub(super) fn reset(&self) {
         self.urgency.store(Urgency::Never as u8, Ordering::SeqCst);
     }

@@ -1,5 +1,5 @@
-//! State: the log as all threads see it. Appenders and readers ask it for disk space and leave
-//! operations; the committer applies the operations.
+//! State: the log as all threads see it. Appenders and readers query it for disk space and
+//! schedule operations; the committer applies the operations.
 
 use std::{
     io,
@@ -22,9 +22,9 @@ use crate::{
     },
 };
 
-/// The share of the memory and of the disk that dead letters get, as a divisor: junk takes no space
-/// from rows. A row that ClickHouse refuses becomes a dead letter beyond that share, too: it has
-/// been acknowledged.
+/// The share of the memory and of the disk that dead letters get, as a divisor: junk must not
+/// displace rows. A row that ClickHouse refuses becomes a dead letter beyond that share, too: it
+/// has been acknowledged.
 pub(super) const DEAD_LETTERS_SHARE: usize = 8;
 
 /// The log as all threads see it.
@@ -35,12 +35,12 @@ pub(super) struct LogState {
     ops: Mutex<Vec<Op>>,
     /// Whether the last attempt to write failed.
     pub(super) is_failing: AtomicBool,
-    /// Parts of segments that were found damaged since the start.
+    /// Damaged parts of segments found since the start.
     pub(super) damaged: AtomicU64,
     /// Disk space of blocks that are not stored.
     pub(super) waiting: Budget,
     /// Bytes beyond that bound for the dead letters of rows that ClickHouse refuses.
-    letter_reserve: usize,
+    dead_letter_reserve: usize,
     /// Bytes of all segments.
     pub(super) bytes: AtomicU64,
     stopped: AtomicBool,
@@ -57,7 +57,7 @@ impl LogState {
             is_failing: AtomicBool::new(false),
             damaged: AtomicU64::new(damaged),
             waiting: Budget::new(capped(limits.max_bytes)),
-            letter_reserve: capped(limits.segment_bytes),
+            dead_letter_reserve: capped(limits.segment_bytes),
             bytes: AtomicU64::new(bytes),
             stopped: AtomicBool::new(false),
         }
@@ -78,7 +78,7 @@ impl LogState {
         std::mem::take(&mut *self.ops.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Asks the committer to end, once all accepted rows are on disk or the disk fails.
+    /// Stops the committer, once all accepted rows are on disk or the disk fails.
     pub(super) fn stop(&self) {
         self.stopped.store(true, Ordering::SeqCst);
         self.signal.raise(Urgency::Now);
@@ -103,7 +103,7 @@ impl LogState {
     /// dead letter frees the row's own space and therefore must not wait for it. Rows alone never
     /// reach this bound.
     pub(super) fn has_space_for_refused(&self) -> bool {
-        self.waiting.used() <= self.waiting.max.saturating_add(self.letter_reserve)
+        self.waiting.used() <= self.waiting.max.saturating_add(self.dead_letter_reserve)
     }
 }
 

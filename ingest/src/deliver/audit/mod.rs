@@ -83,7 +83,7 @@ impl Audit {
                 () = sleep(pause) => {}
                 () = spool.closed() => return,
             }
-            let Some((_, connection)) = servers.used() else {
+            let Some((_, connection)) = servers.current() else {
                 continue;
             };
             for (reader, table) in &mut tables {
@@ -126,12 +126,12 @@ impl Audit {
         }
         for due in due.chunks(MAX_SLICES) {
             let stored = count(client, &layout.table, column, due, timeout).await?;
-            self.note(reader, table, due, &stored);
+            self.record(reader, table, due, &stored);
         }
         Ok(())
     }
 
-    fn note(
+    fn record(
         &self,
         reader: &TableReader,
         table: &mut AuditedTable,
@@ -216,7 +216,7 @@ impl AuditedTable {
     }
 }
 
-/// Asks ClickHouse whether the rows of a table can be counted.
+/// Queries ClickHouse to find out whether the audit can count a table's rows.
 async fn countable(client: &Client, layout: &InsertTarget, timeout: Duration) -> Result<Countable, ClickHouseError> {
     let query = client
         .query("SELECT engine FROM system.tables WHERE database = currentDatabase() AND name = ?")

@@ -53,7 +53,7 @@ pub(super) struct Stored {
     pub(super) distinct: u64,
 }
 
-/// The difference between the confirmed rows and the rows in the table, over all slices.
+/// The difference between the confirmed rows and the rows in the table.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Difference {
     pub(super) missing: u64,
@@ -175,11 +175,11 @@ mod tests {
         ((minute * SLICE_MS + 7) << PLACE_BITS) | place
     }
 
-    fn has(rows: u64, distinct: u64) -> Stored {
+    fn stored(rows: u64, distinct: u64) -> Stored {
         Stored { rows, distinct }
     }
 
-    fn is(missing: u64, duplicate: u64) -> Difference {
+    fn difference(missing: u64, duplicate: u64) -> Difference {
         Difference { missing, duplicate }
     }
 
@@ -201,53 +201,53 @@ mod tests {
     }
 
     #[test]
-    fn a_row_is_missing_once_two_comparisons_do_not_find_it() {
+    fn a_row_is_missing_after_two_comparisons_do_not_find_it() {
         let (mut slices, start) = (Slices::default(), Instant::now());
         slices.confirm(&[id(9, 1), id(9, 2), id(9, 3)], start);
-        assert_eq!(compare(&mut slices, has(2, 2), start + AFTER / 2), 0);
-        assert_eq!(compare(&mut slices, has(2, 2), start + AFTER), 1);
-        assert_eq!(slices.difference(), is(0, 0));
-        assert_eq!(compare(&mut slices, has(2, 2), start + AFTER * 2), 1);
-        assert_eq!(slices.difference(), is(1, 0));
+        assert_eq!(compare(&mut slices, stored(2, 2), start + AFTER / 2), 0);
+        assert_eq!(compare(&mut slices, stored(2, 2), start + AFTER), 1);
+        assert_eq!(slices.difference(), difference(0, 0));
+        assert_eq!(compare(&mut slices, stored(2, 2), start + AFTER * 2), 1);
+        assert_eq!(slices.difference(), difference(1, 0));
         // The row has come back.
-        assert_eq!(compare(&mut slices, has(3, 3), start + AFTER * 3), 1);
-        assert_eq!(slices.difference(), is(0, 0));
-        assert_eq!(compare(&mut slices, has(3, 3), start + AFTER * 4), 0);
+        assert_eq!(compare(&mut slices, stored(3, 3), start + AFTER * 3), 1);
+        assert_eq!(slices.difference(), difference(0, 0));
+        assert_eq!(compare(&mut slices, stored(3, 3), start + AFTER * 4), 0);
     }
 
     #[test]
-    fn rows_that_the_table_has_twice_are_duplicates_at_once() {
+    fn one_comparison_finds_duplicate_rows() {
         let (mut slices, start) = (Slices::default(), Instant::now());
         slices.confirm(&[id(9, 1), id(9, 2)], start);
-        assert_eq!(compare(&mut slices, has(4, 2), start + AFTER), 1);
-        assert_eq!(slices.difference(), is(0, 2));
+        assert_eq!(compare(&mut slices, stored(4, 2), start + AFTER), 1);
+        assert_eq!(slices.difference(), difference(0, 2));
     }
 
     #[test]
-    fn rows_that_are_confirmed_late_are_compared_with_all_of_their_slice() {
+    fn a_late_confirmation_compares_the_whole_slice_again() {
         let (mut slices, start) = (Slices::default(), Instant::now());
         slices.confirm(&[id(9, 1)], start);
         // The second row is stored, but its response is lost.
-        assert_eq!(compare(&mut slices, has(2, 2), start + AFTER), 1);
+        assert_eq!(compare(&mut slices, stored(2, 2), start + AFTER), 1);
         slices.confirm(&[id(9, 2)], start + AFTER);
-        assert_eq!(compare(&mut slices, has(1, 1), start + AFTER * 2), 1);
-        assert_eq!(compare(&mut slices, has(1, 1), start + AFTER * 3), 1);
-        assert_eq!(slices.difference(), is(1, 0));
+        assert_eq!(compare(&mut slices, stored(1, 1), start + AFTER * 2), 1);
+        assert_eq!(compare(&mut slices, stored(1, 1), start + AFTER * 3), 1);
+        assert_eq!(slices.difference(), difference(1, 0));
     }
 
     #[test]
-    fn what_was_found_outlives_its_slice() {
+    fn a_difference_outlives_its_slice() {
         let (mut slices, start) = (Slices::default(), Instant::now());
         slices.confirm(&[id(9, 1), id(9, 2)], start);
-        compare(&mut slices, has(2, 1), start + AFTER);
-        compare(&mut slices, has(2, 1), start + AFTER * 2);
+        compare(&mut slices, stored(2, 1), start + AFTER);
+        compare(&mut slices, stored(2, 1), start + AFTER * 2);
         assert_eq!(slices.due(start + MAX_IDLE, AFTER), []);
         assert!(slices.slices.is_empty());
-        assert_eq!(slices.difference(), is(1, 1));
+        assert_eq!(slices.difference(), difference(1, 1));
     }
 
     #[test]
-    fn slices_are_bounded() {
+    fn the_number_of_slices_is_bounded() {
         let (mut slices, start) = (Slices::default(), Instant::now());
         for minute in 0..MAX_SLICES as u64 + 5 {
             slices.confirm(&[id(minute, 0)], start);

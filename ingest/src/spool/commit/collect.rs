@@ -1,4 +1,4 @@
-//! Collect: adds what is new in a queue to a batch.
+//! Collect: adds the new rows of a queue to a batch.
 
 use uuid::Uuid;
 
@@ -6,7 +6,7 @@ use crate::{
     block::{
         layout::InsertTarget,
         logged::{FrameAt, Logged},
-        sealed::is_letter,
+        sealed::is_dead_letter,
     },
     spool::{
         frame::{self, Kind},
@@ -31,8 +31,8 @@ pub(super) struct Entry {
     pub(super) is_sealed: bool,
 }
 
-/// Adds what is new in a queue to the batch; returns whether that was all. While the log is leaving
-/// a segment, blocks outside it wait for the next one.
+/// Adds the new rows of a queue to the batch; returns whether all of them fit. While the log is
+/// leaving a segment, blocks outside it wait for the next one.
 pub(super) fn collect_rows(
     blocks: &Blocks,
     table: TableId,
@@ -43,11 +43,11 @@ pub(super) fn collect_rows(
 ) -> bool {
     let mut is_all = true;
     for block in &blocks.unlogged {
-        let is_admitted = is_letter(block.id)
+        let is_admitted = is_dead_letter(block.id)
             || match batch.admits {
                 Admits::All => true,
-                Admits::MovesAndLetters => block.progress.look(|progress| progress.on_disk >= block.rows),
-                Admits::Letters => false,
+                Admits::MovesAndDeadLetters => block.progress.read(|progress| progress.on_disk >= block.rows),
+                Admits::DeadLetters => false,
             };
         if !is_admitted {
             is_all = false;
@@ -58,10 +58,10 @@ pub(super) fn collect_rows(
             continue;
         }
         let Some(content) = &state.content else { continue };
-        // A sealed block that is complete on disk is here to move to this segment.
-        let anew = Logged::default();
+        // A sealed block that is complete on disk moves to this segment.
+        let none_logged = Logged::default();
         let logged = match &state.logged {
-            logged if logged.is_sealed || !logged.is_in(batch.segment) => &anew,
+            logged if logged.is_sealed || !logged.is_in(batch.segment) => &none_logged,
             logged => logged,
         };
         let source = Source {
@@ -84,10 +84,10 @@ pub(super) fn collect_rows(
             bytes,
             ends,
         };
-        let anew = Logged::default();
+        let none_logged = Logged::default();
         let logged = match &opened.logged {
             logged if logged.is_in(batch.segment) => logged,
-            _ => &anew,
+            _ => &none_logged,
         };
         if batch.admits != Admits::All && logged.rows as usize != ends.len() {
             return false;
@@ -107,8 +107,8 @@ struct Source<'a> {
 }
 
 impl Source<'_> {
-    /// Adds the rows that are not logged to the batch, as far as it takes them. Returns whether it
-    /// took all.
+    /// Adds the rows that are not logged to the batch, as far as they fit. Returns whether all of
+    /// them did.
     fn put(&self, logged: &Logged, is_sealed: bool, batch: &mut Batch, entries: &mut Vec<Entry>) -> bool {
         let rows = self.ends.len() as u32;
         if logged.rows == rows && !is_sealed {
@@ -144,7 +144,7 @@ impl Source<'_> {
         }
         if logged.rows == 0 {
             // A second copy, away from the first one: without an open frame, the rows are
-            // worthless.
+            // unreadable.
             open(batch);
         }
         let is_all = entry.rows == rows;

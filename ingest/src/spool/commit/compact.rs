@@ -1,5 +1,5 @@
-//! Compact: moves the last blocks of a mostly finished segment to another one, so that the segment
-//! can be removed in the end.
+//! Compact: moves the last blocks of a mostly finished segment to another one, so that the log
+//! can remove the segment.
 
 use std::sync::Arc;
 

@@ -1,12 +1,12 @@
-//! Commit: one thread writes what is new in all queues to disk, with one `fdatasync` for all of it.
+//! Commit: one thread writes the new rows of all queues to disk, with one `fdatasync` for all.
 //!
-//! The committer collects what was appended since the last commit as one batch, writes and syncs it,
-//! and wakes the tasks that wait for it. Commits follow one another while a task waits for the disk;
-//! rows that no task waits for are collected for a moment first. A commit that fails wakes the
-//! waiting tasks with the failure, and is retried soon; its rows are still in memory.
+//! The committer collects the rows since the last commit as one batch, writes and syncs it, and
+//! wakes the tasks that wait for it. Commits follow one another while a task waits for the disk.
+//! Otherwise the committer collects rows for a moment first. A commit that fails wakes the waiting
+//! tasks with the failure, and the committer retries it soon; its rows are still in memory.
 //!
 //! ```text
-//! collect   adds what is new in a queue to a batch
+//! collect   adds the new rows of a queue to a batch
 //! publish   records the outcome of a batch in the queues, and wakes the waiting tasks
 //! compact   moves the last blocks of a segment to another one
 //! ```
@@ -39,10 +39,10 @@ use crate::{
     },
 };
 
-/// How long the committer waits after the disk has failed.
+/// The wait of the committer after the disk has failed.
 const RETRY_WAIT: Duration = Duration::from_millis(200);
 
-/// Whether a commit has left anything to write.
+/// Whether a commit has left rows to write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Remaining {
     Nothing,
@@ -72,7 +72,7 @@ impl Committer {
     /// Writes the log until the spool is stopped.
     pub(super) fn run(mut self) {
         let state = Arc::clone(&self.state);
-        // There is only one such thread.
+        // Only one thread runs the committer.
         _ = state.signal.thread.set(thread::current());
         loop {
             if !state.is_stopped() {
@@ -88,7 +88,7 @@ impl Committer {
                 Err(_) => {
                     thread::sleep(RETRY_WAIT);
                     // The retry cannot rely on an append: while the disk fails, the spool does not
-                    // accept rows that ask for it.
+                    // accept rows that require it.
                     state.signal.raise(Urgency::Now);
                 }
             }
@@ -96,7 +96,7 @@ impl Committer {
         self.log.remove_finished();
     }
 
-    /// Writes what is new to disk. On an error, the waiting tasks know of it.
+    /// Writes new rows to disk. An error wakes the waiting tasks.
     pub(super) fn commit_once(&mut self) -> io::Result<Remaining> {
         self.apply_ops();
         self.log.rotate_if_done();

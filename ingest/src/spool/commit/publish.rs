@@ -60,7 +60,7 @@ pub(super) fn publish(shared: &Shared, entry: Entry, segment: u64, format: Frame
         return settled;
     };
     drop(blocks);
-    progress.change(|progress| {
+    progress.update(|progress| {
         progress.on_disk = progress.on_disk.max(entry.rows);
         progress.is_failing = false;
     });
@@ -107,7 +107,7 @@ pub(super) fn fail(shared: &Shared, state: &LogState, error: &io::Error) {
             .into_iter()
             .chain(blocks.unlogged.iter().map(|block| &block.progress))
         {
-            progress.change(|progress| progress.is_failing = true);
+            progress.update(|progress| progress.is_failing = true);
         }
         drop(blocks);
         queue.wake_delivery();

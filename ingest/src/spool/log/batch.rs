@@ -29,10 +29,10 @@ pub(crate) struct Batch {
 pub(crate) enum Admits {
     All,
     /// Up to one segment beyond the bound: blocks that move to another segment, and dead letters.
-    MovesAndLetters,
+    MovesAndDeadLetters,
     /// Further beyond the bound: dead letters alone. There are few at a time: one per table, and as
     /// many as the bound on waiting bytes allows.
-    Letters,
+    DeadLetters,
 }
 
 impl Batch {

@@ -1,18 +1,18 @@
-//! Marks: frames without a body, which record what has become of a block.
+//! Marks: frames without a body, which record that rows are done, or that a block has moved.
 
 use std::io;
 
 use uuid::Uuid;
 
 use crate::{
-    block::{frame_format::FRAME_HEADER, parts::RowRange, sealed::letter_id},
+    block::{frame_format::FRAME_HEADER, parts::RowRange, sealed::dead_letter_id},
     spool::{
         frame::{self, Header, Kind},
         log::Log,
     },
 };
 
-/// A frame without a body, which records what has become of a block.
+/// A frame without a body, which records that rows are done, or that a block has moved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Mark {
     pub(crate) segment: u64,
@@ -26,14 +26,14 @@ pub(crate) struct Mark {
 }
 
 impl Log {
-    /// Marks rows of a block as done; `is_all` if they were its last ones.
+    /// Marks rows of a block as done; `is_all` if they are the block's last rows.
     ///
     /// The mark for stored rows need not be durable: if it is lost, the rows are sent again, and
     /// ClickHouse recognizes them by their token. The mark for a refused row must be durable
     /// (`durable`); until it is, the row's dead letter stands in for it.
     pub(crate) fn done(&mut self, block: Uuid, rows: RowRange, is_all: bool, durable: bool) {
-        let letter = letter_id(block, rows.start).filter(|_| durable);
-        let depends_on = letter.and_then(|letter| self.segments_of(letter, None).pop());
+        let dead_letter = dead_letter_id(block, rows.start).filter(|_| durable);
+        let depends_on = dead_letter.and_then(|dead_letter| self.segments_of(dead_letter, None).pop());
         for segment in self.segments_of(block, None) {
             if !(is_all && self.forget(segment, block)) {
                 let rows = rows.clone();
@@ -65,9 +65,9 @@ impl Log {
         }
     }
 
-    /// Retries what the disk has refused: marks that could not be written, and failed writes that
-    /// could not be cut off. Such a write may hold whole blocks, which the next start would find
-    /// although they have been stored from memory meanwhile.
+    /// Retries the marks that the log could not write, and the failed writes that it could not cut
+    /// off. Such a write may contain whole blocks, which the next start would find although
+    /// ClickHouse has stored them from memory.
     pub(crate) fn mark_again(&mut self) {
         for (number, segment) in self.segments.iter_mut().filter(|(_, segment)| segment.uncut > 0) {
             let cut = self

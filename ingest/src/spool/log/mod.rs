@@ -1,15 +1,14 @@
 //! Log: the segments of the spool, as their only writer sees them.
 //!
-//! The log appends a batch of frames to the active segment and syncs it as one. It leaves a segment
-//! that is long enough for a new one, and removes a segment whose blocks are all done. After a
-//! failed write or sync, nothing is known about the bytes after the last sync. The log then
-//! abandons the segment, and the committer writes everything after that point again to another
-//! one.
+//! The log appends a batch of frames to the active segment and syncs it as one. When the active
+//! segment is long enough, the log begins a new one. It removes a segment whose blocks are all
+//! done. After a failed write or sync, the bytes after the last sync are unknown. The log then
+//! abandons the segment, and the committer writes everything after that point again to another one.
 //!
 //! ```text
 //! segment   a file, and the blocks in it
 //! batch     frames that are written and synced together
-//! mark      records what has become of a block
+//! mark      records that rows are done, or that a block has moved
 //! ```
 
 mod batch;
@@ -40,7 +39,7 @@ use crate::{
 /// The size limits of the log.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LogLimits {
-    /// The log leaves a segment of this length for a new one.
+    /// The log begins a new segment when the active one has this length.
     pub(crate) segment_bytes: u64,
     /// All segments together are at most this long plus one frame, except for frames that free
     /// space, see [`Admits`].
@@ -53,8 +52,8 @@ pub(crate) struct Log {
     disk: Arc<dyn Disk>,
     limits: LogLimits,
     segments: BTreeMap<u64, SegmentUse>,
-    /// Marks that are still to be written. A block without its mark comes back at the next start,
-    /// which may be so late that ClickHouse has forgotten its token.
+    /// Marks that the log still has to write. A block without its mark comes back at the next
+    /// start, which may be so late that ClickHouse has forgotten its token.
     unmarked: Vec<Mark>,
     active: Option<Active>,
     next_segment: u64,
@@ -64,14 +63,14 @@ pub(crate) struct Log {
 struct Active {
     segment: u64,
     file: Box<dyn Segment>,
-    /// Marks after the last sync, which are cut off if the next one fails.
+    /// Marks after the last sync. A failure of the next sync cuts them off.
     unsynced_marks: Vec<Mark>,
 }
 
 /// A batch of this length is full, so that no client waits too long.
 const MAX_BATCH_BYTES: usize = 16 << 20;
 
-/// The buffer capacity that is kept after an unusually large batch.
+/// The buffer capacity that the log keeps after an unusually large batch.
 const KEPT_CAPACITY: usize = 1 << 20;
 
 impl Log {
@@ -114,15 +113,15 @@ impl Log {
     /// # Errors
     /// The disk's.
     pub(crate) fn begin(&mut self, mut buffer: Vec<u8>) -> io::Result<Batch> {
-        let room = |bound: u64| bound.saturating_sub(self.bytes());
+        let space = |bound: u64| bound.saturating_sub(self.bytes());
         let LogLimits {
             max_bytes,
             segment_bytes,
         } = self.limits;
-        let (room, admits) = match (room(max_bytes), room(max_bytes.saturating_add(segment_bytes))) {
-            (0, 0) => (segment_bytes, Admits::Letters),
-            (0, reserve) => (reserve, Admits::MovesAndLetters),
-            (room, _) => (room, Admits::All),
+        let (space, admits) = match (space(max_bytes), space(max_bytes.saturating_add(segment_bytes))) {
+            (0, 0) => (segment_bytes, Admits::DeadLetters),
+            (0, reserve) => (reserve, Admits::MovesAndDeadLetters),
+            (space, _) => (space, Admits::All),
         };
         let (segment, is_new) = match &self.active {
             Some(active) => (active.segment, false),
@@ -137,7 +136,7 @@ impl Log {
             at: state.length,
             synced: state.synced,
             bytes: buffer,
-            max_bytes: usize::try_from(room).map_or(MAX_BATCH_BYTES, |room| room.min(MAX_BATCH_BYTES)),
+            max_bytes: usize::try_from(space).map_or(MAX_BATCH_BYTES, |space| space.min(MAX_BATCH_BYTES)),
             admits,
         };
         if let Some((before, state)) = self.segments.range(..segment).next_back()
@@ -147,8 +146,8 @@ impl Log {
             batch.put(Kind::Synced, Uuid::nil(), 0..0, |out| {
                 frame::put_synced(out, *before, state.known_synced());
             });
-            // The frame does not count toward the batch's length: a batch that it filled would take
-            // no rows, and another such batch would follow.
+            // The frame does not count toward the batch's length: a batch that it filled would
+            // accept no rows, and another such batch would follow.
             batch.max_bytes += batch.len();
         }
         Ok(batch)
@@ -159,7 +158,7 @@ impl Log {
         self.next_segment += 1;
         let mut file = self.disk.create(segment)?;
         let format = FrameFormat::new(random::salt());
-        // Synced separately: without its header, the rest of a segment is worthless.
+        // Synced separately: without its header, the rest of a segment is unreadable.
         if let Err(error) = file.append(&frame::segment_header(format)).and_then(|()| file.sync()) {
             // Recovery would report the remains as torn.
             _ = self.disk.remove(segment);
@@ -256,8 +255,8 @@ impl Log {
         self.segments.contains_key(&segment)
     }
 
-    /// Leaves the active segment if it is full and all of its blocks are done. Without space for a
-    /// batch, only this removes it.
+    /// Ends the active segment if it is full and all of its blocks are done. Without space for a
+    /// batch, only this function removes it.
     pub(crate) fn rotate_if_done(&mut self) {
         let is_done = |segment: u64| self.segments.get(&segment).is_some_and(|state| state.live.is_empty());
         if self
@@ -268,14 +267,14 @@ impl Log {
         }
     }
 
-    /// Leaves the active segment; the next batch begins a new one.
+    /// Ends the active segment; the next batch begins a new one.
     pub(crate) fn rotate(&mut self) {
         if let Some(active) = self.active.take() {
             self.remove_if_done(active.segment);
         }
     }
 
-    /// Notes that a block has `bytes` more in a segment.
+    /// Records that a block has `bytes` more in a segment.
     pub(crate) fn keep(&mut self, segment: u64, block: Uuid, bytes: u64) {
         if let Some(segment) = self.segments.get_mut(&segment) {
             *segment.live.entry(block).or_default() += bytes;
@@ -300,17 +299,17 @@ impl Log {
             .map(|(_, number, segment)| (number, segment.live.keys().copied().collect()))
     }
 
-    /// Returns the segments that have a block, except `but`.
-    fn segments_of(&self, block: Uuid, but: Option<u64>) -> Vec<u64> {
+    /// Returns the segments that have a block, except `except`.
+    fn segments_of(&self, block: Uuid, except: Option<u64>) -> Vec<u64> {
         self.segments
             .iter()
-            .filter(|(number, segment)| Some(**number) != but && segment.live.contains_key(&block))
+            .filter(|(number, segment)| Some(**number) != except && segment.live.contains_key(&block))
             .map(|(number, _)| *number)
             .collect()
     }
 
-    /// Removes a block from a segment. Returns whether it was the last one and the segment is
-    /// removed.
+    /// Removes a block from a segment. Returns whether the block was the last one and the
+    /// log has removed the segment.
     fn forget(&mut self, segment: u64, block: Uuid) -> bool {
         if let Some(state) = self.segments.get_mut(&segment) {
             state.live.remove(&block);
@@ -318,7 +317,7 @@ impl Log {
         self.remove_if_done(segment)
     }
 
-    /// Removes a segment that is no longer needed. Returns whether it is removed.
+    /// Removes a segment that is no longer needed. Returns whether the log has removed it.
     fn remove_if_done(&mut self, segment: u64) -> bool {
         let is_active = self.active.as_ref().is_some_and(|active| active.segment == segment);
         let is_done = self

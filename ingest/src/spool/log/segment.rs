@@ -14,8 +14,8 @@ pub(crate) struct SegmentUse {
     pub(crate) length: u64,
     /// The length that is known to survive a loss of power.
     pub(crate) synced: u64,
-    /// Bytes of a failed write that may follow `length` and could not be cut off. No frame may be
-    /// appended before they are.
+    /// Bytes of a failed write that may follow `length` and that the log could not cut off. The log
+    /// appends no frame before it has.
     pub(crate) uncut: u64,
     /// The beginning of a torn write that frames of the same batch follow. No mark may claim that
     /// it had been synced.

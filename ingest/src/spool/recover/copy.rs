@@ -1,4 +1,5 @@
-//! Copies: the frames of one block in one segment. A block that was written again has several.
+//! Copies: the frames of one block in one segment. A block that was written again has several
+//! copies.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -40,8 +41,8 @@ pub(super) struct BlockCopy {
 
 impl BlockCopy {
     /// Adds a frame of the block.
-    pub(super) fn take(&mut self, frame: &Frame<'_>) {
-        if frame.is_behind_tear && self.sound.is_none() {
+    pub(super) fn add(&mut self, frame: &Frame<'_>) {
+        if frame.is_after_tear && self.sound.is_none() {
             self.sound = Some(Box::new(self.clone()));
         }
         let rows = frame.header.rows.clone();
@@ -82,7 +83,7 @@ pub(super) fn best_of(mut copies: Vec<(u64, BlockCopy)>) -> Option<(u64, BlockCo
         // from there.
         for (_, copy) in &mut copies {
             if let Some(sound) = copy.sound.take() {
-                // Marks about rows are true in whichever copy they are.
+                // Marks about rows are true in every copy.
                 *copy = BlockCopy {
                     splits: std::mem::take(&mut copy.splits),
                     done: std::mem::take(&mut copy.done),
@@ -92,8 +93,8 @@ pub(super) fn best_of(mut copies: Vec<(u64, BlockCopy)>) -> Option<(u64, BlockCo
         }
     }
     // Copies agree as far as they go. A sealed copy has every row that was ever acknowledged,
-    // except for damage. Without a sealed copy, the longest one has them, and is the one that
-    // continued.
+    // except for damage. Without a sealed copy, the longest one has them: the log has
+    // continued it.
     let rank = |(segment, copy): &(u64, BlockCopy)| {
         let readable: usize = copy.frames.iter().map(|frame| frame.rows.len()).sum();
         (copy.layout.is_some(), copy.is_sealed, readable, *segment)
@@ -121,7 +122,7 @@ pub(super) fn assemble(
     for done in done {
         parts.remove(done);
     }
-    // Drop the parts that damage has left nothing of: the damage itself is reported.
+    // Drop the parts whose rows are all damaged; recovery reports the damage itself.
     parts.keep_within(copy.frames.iter().map(|frame| &frame.rows));
     if parts.is_empty() {
         return None;
@@ -136,7 +137,7 @@ pub(super) fn assemble(
         frames: copy.frames,
         rows: copy.rows,
         bytes: usize::try_from(copy.frame_bytes).unwrap_or(usize::MAX),
-        // No row is ever added to it.
+        // No row is added to a recovered block.
         is_sealed: true,
     };
     Some(SealedBlock::on_disk(layout, id, copy.rows, copy.bytes, logged, parts))

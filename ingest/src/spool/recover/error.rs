@@ -4,8 +4,8 @@ use std::{fmt, io, path::PathBuf};
 
 use crate::block::frame_format::VERSION;
 
-/// The reason why a spool could not be opened. Only torn and damaged ends of segments may have been
-/// cut off.
+/// The reason why a spool could not be opened. Recovery has changed nothing but torn and damaged
+/// ends of segments.
 #[derive(Debug)]
 pub enum SpoolError {
     /// Another process is using the spool.

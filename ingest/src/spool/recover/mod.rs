@@ -25,7 +25,7 @@ pub use crate::spool::recover::error::SpoolError;
 use crate::{
     block::{
         parts::RowRange,
-        sealed::{SealedBlock, is_letter},
+        sealed::{SealedBlock, is_dead_letter},
     },
     spool::{
         disk::Disk,
@@ -68,7 +68,7 @@ impl Recovered {
         let mut segment_of = std::mem::take(&mut self.ended);
         let blocks = self.blocks.iter();
         segment_of.extend(blocks.filter_map(|block| Some((block.id, block.state().logged.segment?))));
-        if !segment_of.keys().any(|id| is_letter(*id)) {
+        if !segment_of.keys().any(|id| is_dead_letter(*id)) {
             return;
         }
         for block in &self.blocks {
@@ -80,12 +80,12 @@ impl Recovered {
                 .iter()
                 .flat_map(|part| part.rows().collect::<Vec<_>>())
                 .collect();
-            let with_letter = |row: u32| {
-                let letter = segment_of.get(&block.letter_id(row)?)?;
-                Some((row..row + 1, *letter))
+            let with_dead_letter = |row: u32| {
+                let dead_letter = segment_of.get(&block.dead_letter_id(row)?)?;
+                Some((row..row + 1, *dead_letter))
             };
-            let refused: Vec<_> = left.into_iter().filter_map(with_letter).collect();
-            for (rows, letter) in refused {
+            let refused: Vec<_> = left.into_iter().filter_map(with_dead_letter).collect();
+            for (rows, dead_letter) in refused {
                 state.parts.remove(&rows);
                 let segments_of = self
                     .segments
@@ -97,7 +97,7 @@ impl Recovered {
                     block: block.id,
                     rows: rows.clone(),
                     durable: true,
-                    depends_on: Some(letter),
+                    depends_on: Some(dead_letter),
                 }));
             }
         }
@@ -113,7 +113,7 @@ impl Recovered {
         });
     }
 
-    /// Logs what was found.
+    /// Logs the blocks and the damage that recovery found.
     pub(crate) fn log_summary(&self) {
         for Damage { segment, bytes } in &self.damage {
             tracing::error!(
@@ -165,7 +165,7 @@ pub(crate) fn recover(disk: &dyn Disk, path: &Path) -> Result<Recovered, SpoolEr
         let scan = scan(&bytes, format, synced.get(&segment).copied().unwrap_or(0));
         recovered.torn_bytes += scan.torn.iter().map(|tear| tear.end - tear.start).sum::<u64>();
         if !scan.damage.is_empty() {
-            // Before the damaged end is cut off.
+            // Keep a copy before the damaged end is cut off.
             disk.quarantine(segment).map_err(io_error)?;
         }
         let mut file = disk.open(segment).map_err(io_error)?;
@@ -191,7 +191,7 @@ pub(crate) fn recover(disk: &dyn Disk, path: &Path) -> Result<Recovered, SpoolEr
                 synced.extend(frame::read_synced(frame.body));
                 continue;
             }
-            copies.entry(frame.header.block).or_default().take(&frame);
+            copies.entry(frame.header.block).or_default().add(&frame);
         }
         let mut state = SegmentUse {
             format,

@@ -1,4 +1,5 @@
-//! Commit: what a commit writes, when it is urgent, and what is left after a failure or at the end.
+//! Commit: the frames that a commit writes, its urgency, and the rows left after a failure or at
+//! the end.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -60,7 +61,7 @@ fn settle_one(world: &mut World) {
     world.readers[0].settle(&block, &Part::from(0..1), Outcome::Stored);
 }
 
-/// Asks for a cut of the oldest block, without waiting for it.
+/// Requests a cut of the oldest block, without waiting for it.
 fn cut(world: &mut World) {
     let block = world.next_block(0).unwrap();
     let reader = world.readers[0].clone();
@@ -72,8 +73,8 @@ fn cut(world: &mut World) {
 fn nothing(_: &mut World) {}
 
 #[test]
-fn a_commit_writes_what_is_new() {
-    // Each step is followed by a commit.
+fn a_commit_writes_only_new_frames() {
+    // A commit follows each step.
     let cases: [(&str, &[Step], &[Kind]); 8] = [
         ("nothing", &[nothing], &[]),
         ("a row", &[append], &[Open, Rows, Open]),
@@ -107,7 +108,7 @@ fn a_commit_writes_what_is_new() {
 }
 
 #[test]
-fn a_full_segment_is_left_for_a_new_one() {
+fn a_full_segment_is_followed_by_a_new_one() {
     let log = LogLimits {
         segment_bytes: 1,
         ..LIMITS.log
@@ -116,7 +117,7 @@ fn a_full_segment_is_left_for_a_new_one() {
     append(&mut world);
     assert_eq!(world.commit_once().unwrap(), Remaining::Nothing);
     append(&mut world);
-    // The open block ends with its segment. The commit writes its last row there, and leaves.
+    // The open block ends with its segment. The commit writes its last row there, and ends it.
     assert_eq!(world.commit_once().unwrap(), Remaining::More);
     append(&mut world);
     assert_eq!(world.commit_once().unwrap(), Remaining::Nothing);
@@ -162,8 +163,8 @@ fn each_change_has_its_urgency() {
 }
 
 #[test]
-fn a_failed_commit_leaves_its_rows_to_the_next_one() {
-    for fault in ["a full disk", "a write", "a sync", "a sync and what cuts it off"] {
+fn the_next_commit_writes_the_rows_of_a_failed_one() {
+    for fault in ["a full disk", "a write", "a sync", "a sync and its truncation"] {
         for is_sealed in [false, true] {
             let mut world = World::new(LIMITS);
             // The segment is active, so that the write fails in it.
@@ -182,14 +183,14 @@ fn a_failed_commit_leaves_its_rows_to_the_next_one() {
             if is_sealed {
                 (0..LIMITS.blocks.rows - 2).for_each(|_| append(&mut world));
             }
-            let level = || receipt.progress.look(|progress| progress.level(&receipt.rows));
+            let level = || receipt.progress.read(|progress| progress.level(&receipt.rows));
             assert!(world.commit_once().is_err(), "{fault}");
             assert!(world.spool.is_failing() && level() < Ack::Spooled, "{fault}");
-            assert!(receipt.progress.look(|progress| progress.is_failing), "{fault}");
-            // While the disk fails, the spool takes no row that asks for it.
+            assert!(receipt.progress.read(|progress| progress.is_failing), "{fault}");
+            // While the disk fails, the spool accepts no row that requires it.
             assert!(world.append(1, Ack::Spooled, b"row").is_err(), "{fault}");
 
-            // No append comes meanwhile.
+            // No append wakes the log.
             world.disk.0.lock().unwrap().is_full = false;
             world.commit();
             assert!(!world.spool.is_failing() && level() == Ack::Spooled, "{fault}");
@@ -202,29 +203,29 @@ fn a_failed_commit_leaves_its_rows_to_the_next_one() {
 }
 
 #[test]
-fn a_closed_spool_gives_out_its_last_block_and_takes_no_more() {
+fn a_closed_spool_delivers_its_last_block_and_accepts_no_row() {
     let hour = Duration::from_secs(3600);
     let mut limits = LIMITS;
     limits.blocks.age = hour;
     let mut world = World::new(limits);
     append(&mut world);
-    assert!(matches!(world.readers[0].look(), Found::Young(_)));
-    assert!(matches!(world.readers[1].look(), Found::Nothing));
+    assert!(matches!(world.readers[0].check(), Found::Young(_)));
+    assert!(matches!(world.readers[1].check(), Found::Nothing));
 
     world.spool.close();
     assert!(world.append(0, Ack::Accepted, b"late").is_err());
     assert_eq!(world.spool.counts()[0].rows_without_room, 1);
-    assert!(matches!(world.readers[1].look(), Found::End));
-    // The block is sealed although it is young, and comes once it is on disk.
-    assert!(matches!(world.readers[0].look(), Found::Nothing));
+    assert!(matches!(world.readers[1].check(), Found::End));
+    // The block is sealed although it is young, and delivery gets it once it is on disk.
+    assert!(matches!(world.readers[0].check(), Found::Nothing));
     world.commit();
     let block = world.next_block(0).unwrap();
     world.readers[0].settle(&block, &Part::from(0..1), Outcome::Stored);
-    assert!(matches!(world.readers[0].look(), Found::End));
+    assert!(matches!(world.readers[0].check(), Found::End));
 }
 
 #[test]
-fn a_stopped_committer_writes_what_is_left_and_ends() {
+fn a_stopped_committer_writes_the_remaining_rows_and_ends() {
     for (fault, left) in [(false, 2), (true, 0)] {
         let world = World::new(LIMITS);
         world.append(0, Ack::Accepted, b"row").unwrap();
@@ -243,7 +244,7 @@ fn a_stopped_committer_writes_what_is_left_and_ends() {
 }
 
 #[test]
-fn a_stopped_committer_leaves_no_segment_of_stored_rows() {
+fn a_stopped_committer_removes_segments_of_stored_rows() {
     let mut world = World::new(LIMITS);
     append_a_block(&mut world);
     world.commit();

@@ -47,7 +47,7 @@ fn format_of(bytes: &[u8]) -> FrameFormat {
     }
 }
 
-/// Returns how many rows a recovery finds and can read.
+/// Returns the number of rows that a recovery finds and can read.
 fn readable(segment: &[u8]) -> usize {
     let disk = SimulatedDisk::default();
     let mut file = disk.create(1).unwrap();
@@ -90,7 +90,7 @@ fn segment(world: &World) -> Vec<u8> {
 }
 
 #[test]
-fn a_bit_costs_the_rows_of_its_frame() {
+fn a_flipped_bit_costs_the_rows_of_its_frame() {
     for is_sealed in [false, true] {
         let mut world = World::new(long_blocks());
         for rows in 1..5 {
@@ -107,7 +107,7 @@ fn a_bit_costs_the_rows_of_its_frame() {
 }
 
 #[test]
-fn a_bit_costs_one_frame_of_those_that_were_written_together() {
+fn a_flipped_bit_costs_one_frame_of_a_large_batch() {
     let mut world = World::new(long_blocks());
     append(&world, &[7; 4 << 10], 1_000);
     world.commit();
@@ -123,7 +123,7 @@ fn a_bit_costs_one_frame_of_those_that_were_written_together() {
 }
 
 #[test]
-fn a_segment_that_lacks_its_end_is_damaged_where_a_later_one_says_so() {
+fn a_truncated_segment_is_damaged_if_a_later_one_records_its_length() {
     let mut limits = long_blocks();
     limits.log.segment_bytes = 1;
     let mut world = World::new(limits);

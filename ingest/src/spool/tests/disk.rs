@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::{
-    block::dice::Dice,
+    block::rng::Rng,
     spool::disk::{Disk, Segment},
 };
 
@@ -21,7 +21,7 @@ pub(crate) struct SimulatedDisk(pub(crate) Arc<Mutex<DiskState>>);
 #[derive(Debug, Default)]
 pub(crate) struct DiskState {
     pub(crate) segments: BTreeMap<u64, SimulatedSegment>,
-    pub(crate) aside: usize,
+    pub(crate) quarantined: usize,
     /// Fails the next write after this many of its bytes.
     pub(crate) fails_after: Option<usize>,
     /// Fails the next sync.
@@ -35,7 +35,7 @@ pub(crate) struct DiskState {
 
 impl DiskState {
     /// Returns whether the next write will succeed.
-    pub(crate) fn is_well(&self) -> bool {
+    pub(crate) fn is_working(&self) -> bool {
         self.fails_after.is_none() && !self.sync_fails && !self.truncate_fails && !self.is_full
     }
 }
@@ -54,7 +54,7 @@ impl SimulatedDisk {
     }
 
     /// Loses power, and all bytes that were not synced.
-    pub(crate) fn lose_what_is_not_synced(&self) {
+    pub(crate) fn lose_unsynced_bytes(&self) {
         for segment in self.0.lock().unwrap().segments.values_mut() {
             segment.bytes.truncate(segment.synced);
         }
@@ -62,20 +62,20 @@ impl SimulatedDisk {
 
     /// Loses power: any prefix of the unsynced bytes may be left, and any byte of it may be
     /// changed.
-    pub(crate) fn crash(&self, dice: &mut Dice) {
+    pub(crate) fn crash(&self, rng: &mut Rng) {
         let mut state = self.0.lock().unwrap();
         (state.fails_after, state.sync_fails, state.truncate_fails) = (None, false, false);
         for segment in state.segments.values_mut() {
             let unsynced = segment.bytes.len() - segment.synced;
-            let kept = dice.below(unsynced as u64 + 1) as usize;
+            let kept = rng.below(unsynced as u64 + 1) as usize;
             segment.bytes.truncate(segment.synced + kept);
-            if kept > 0 && dice.one_in(3) {
-                let at = segment.synced + dice.below(kept as u64) as usize;
-                segment.bytes[at] ^= 1 << dice.below(8);
+            if kept > 0 && rng.one_in(3) {
+                let at = segment.synced + rng.below(kept as u64) as usize;
+                segment.bytes[at] ^= 1 << rng.below(8);
             }
-            if kept > 0 && dice.one_in(4) {
+            if kept > 0 && rng.one_in(4) {
                 // A page that never reached the disk.
-                let at = segment.synced + dice.below(kept as u64) as usize;
+                let at = segment.synced + rng.below(kept as u64) as usize;
                 let end = (at + 64).min(segment.bytes.len());
                 segment.bytes[at..end].fill(0);
             }
@@ -122,7 +122,7 @@ impl Disk for SimulatedDisk {
     }
 
     fn quarantine(&self, _: u64) -> io::Result<()> {
-        self.0.lock().unwrap().aside += 1;
+        self.0.lock().unwrap().quarantined += 1;
         Ok(())
     }
 }
@@ -180,7 +180,7 @@ impl Segment for SimulatedFile {
 }
 
 #[test]
-fn the_simulated_disk_loses_what_was_not_synced() {
+fn the_simulated_disk_loses_unsynced_bytes() {
     let disk = SimulatedDisk::default();
     let mut file = disk.create(1).unwrap();
     file.append(b"synced").unwrap();
@@ -190,7 +190,7 @@ fn the_simulated_disk_loses_what_was_not_synced() {
     for seed in 0..20 {
         let copy = SimulatedDisk::default();
         copy.0.lock().unwrap().segments = disk.0.lock().unwrap().segments.clone();
-        copy.crash(&mut Dice::new(seed));
+        copy.crash(&mut Rng::new(seed));
         let bytes = copy.read(1).unwrap();
         assert!(bytes.starts_with(b"synced"));
         lengths.insert(bytes.len());

@@ -1,4 +1,4 @@
-//! Faults: what the disk does to acknowledged rows. Each case here has once lost some.
+//! Faults: failures of the disk lose no acknowledged row. Each case here has once lost some.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -25,28 +25,28 @@ fn small_segments(max_bytes: u64) -> SpoolLimits {
     SpoolLimits { log, ..LIMITS }
 }
 
-/// Appends a row, writes it to disk in as many commits as that takes, and returns whether it was
+/// Appends a row, writes it to disk with the necessary commits, and returns whether it was
 /// acknowledged.
 fn append(world: &mut World, table: usize, row: &[u8]) -> bool {
     let receipt = world.append(table, Ack::Spooled, row);
     world.commit();
     world.commit();
     let waiting = receipt.unwrap().waiting.unwrap();
-    waiting.progress.look(|progress| progress.level(&waiting.rows)) >= Ack::Spooled
+    waiting.progress.read(|progress| progress.level(&waiting.rows)) >= Ack::Spooled
 }
 
-/// Returns how many rows the next process finds.
+/// Returns the number of rows that the next process finds.
 fn rows_after_loss_of_power(world: World) -> u64 {
     let world = world.after_loss_of_power();
     world.spool.counts().iter().map(|counts| counts.rows_pending).sum()
 }
 
-fn home(block: &SealedBlock) -> u64 {
+fn segment_of(block: &SealedBlock) -> u64 {
     block.state().logged.segment.unwrap()
 }
 
 #[test]
-fn rows_behind_half_a_mark_that_could_not_be_cut_off_are_not_lost() {
+fn rows_after_a_torn_mark_are_not_lost() {
     let mut world = World::new(LIMITS);
     // One block is stored and another one is open, so that the mark is appended to the active
     // segment.
@@ -62,10 +62,10 @@ fn rows_behind_half_a_mark_that_could_not_be_cut_off_are_not_lost() {
     world.readers[1].settle(&stored, &Part::from(0..1), Outcome::Stored);
     world.commit();
     for row in 0..20 {
-        assert!(append(&mut world, 2, &[row; 30]), "the disk is well again");
+        assert!(append(&mut world, 2, &[row; 30]), "the disk works again");
     }
     assert!(append(&mut world, 0, b"open"));
-    // The rows are where this process looks for them, and where the next one does.
+    // Both this process and the next one find the rows.
     let block = world.next_block(2).unwrap();
     let rows = read_rows(&*world.disk, block.id, &block.state().logged, &Part::from(0..4));
     assert_eq!(rows.unwrap().bytes.len(), 4 * 30);
@@ -75,7 +75,7 @@ fn rows_behind_half_a_mark_that_could_not_be_cut_off_are_not_lost() {
 }
 
 #[test]
-fn a_mark_behind_half_a_mark_that_could_not_be_cut_off_is_found() {
+fn a_mark_after_a_torn_mark_is_found() {
     for marks in [1, 2] {
         let mut world = World::new(small_segments(1 << 20));
         for table in [0, 1] {
@@ -87,7 +87,7 @@ fn a_mark_behind_half_a_mark_that_could_not_be_cut_off_is_found() {
         assert!(world.next_block(0).is_none() && world.next_block(1).is_none());
         world.commit();
         let blocks = [0, 1].map(|table| world.next_block(table).unwrap());
-        assert_eq!(home(&blocks[0]), home(&blocks[1]));
+        assert_eq!(segment_of(&blocks[0]), segment_of(&blocks[1]));
         {
             let mut disk = world.disk.0.lock().unwrap();
             (disk.fails_after, disk.truncate_fails) = (Some(10), true);
@@ -112,14 +112,14 @@ fn sparse() -> (World, Arc<SealedBlock>) {
     assert!(world.next_block(0).is_none() && world.next_block(1).is_none());
     world.commit();
     let [block, other] = [0, 1].map(|table| world.next_block(table).unwrap());
-    assert_eq!(home(&block), home(&other));
+    assert_eq!(segment_of(&block), segment_of(&other));
     world.readers[0].evict(&block);
     world.readers[1].settle(&other, &Part::from(0..1), Outcome::Stored);
     (world, block)
 }
 
 #[test]
-fn one_block_at_a_time_is_read_to_be_moved() {
+fn compaction_loads_one_block_at_a_time() {
     let mut world = World::new(small_segments(3 << 10));
     let small = [0, 2, 3];
     for table in small {
@@ -140,11 +140,7 @@ fn one_block_at_a_time_is_read_to_be_moved() {
         world.commit();
     }
     let in_memory = blocks.iter().filter(|block| block.state().content.is_some());
-    assert_eq!(
-        in_memory.count(),
-        1,
-        "the others stay on disk as long as it takes nothing"
-    );
+    assert_eq!(in_memory.count(), 1, "the other blocks stay on disk while it is full");
 }
 
 /// Divides a block in two halves; the next commit records that.
@@ -161,17 +157,17 @@ fn split(world: &mut World, block: &Arc<SealedBlock>) {
 }
 
 #[test]
-fn a_block_is_moved_out_of_a_segment_that_is_worth_it() {
+fn compaction_moves_a_block_out_of_a_sparse_segment() {
     let (mut world, block) = sparse();
-    let before = home(&block);
+    let before = segment_of(&block);
     world.commit();
     world.commit();
-    assert!(home(&block) > before && !world.disk.segments().unwrap().contains(&before));
+    assert!(segment_of(&block) > before && !world.disk.segments().unwrap().contains(&before));
 }
 
 #[test]
-fn halves_are_not_forgotten_when_their_block_was_about_to_move() {
-    // The block is divided in the commit that would move it, or while it waits to be written.
+fn a_cut_survives_the_move_of_its_block() {
+    // The cut comes in the commit that would move the block, or while the block waits to move.
     for waits in [false, true] {
         let (mut world, block) = sparse();
         if waits {
@@ -197,12 +193,12 @@ fn halves_are_not_forgotten_when_their_block_was_about_to_move() {
 }
 
 #[test]
-fn halves_are_not_forgotten_when_their_block_has_moved() {
+fn a_cut_of_a_moved_block_survives() {
     let (mut world, block) = sparse();
-    let before = home(&block);
+    let before = segment_of(&block);
     world.commit();
     world.commit();
-    assert!(home(&block) > before);
+    assert!(segment_of(&block) > before);
     split(&mut world, &block);
     drop(block);
     let world = world.after_loss_of_power();
@@ -262,12 +258,12 @@ mod deleted {
                     return;
                 }
             }
-            panic!("it does not end");
+            panic!("the commits do not end");
         }
     }
 
     #[test]
-    fn rows_that_are_acknowledged_are_in_a_file_that_has_a_name() {
+    fn rows_in_a_deleted_file_are_written_again_before_the_acknowledgement() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("spool");
         let mut opened = Opened::on(&path);
@@ -279,11 +275,11 @@ mod deleted {
         let first_try = opened.committer.commit_once();
         assert!(
             first_try.is_err() && opened.spool.is_failing(),
-            "it is noticed before the answer"
+            "the commit notices the deletion before the response"
         );
-        assert!(second.progress.look(|progress| progress.level(&second.rows)) < Ack::Spooled);
+        assert!(second.progress.read(|progress| progress.level(&second.rows)) < Ack::Spooled);
         opened.commit();
-        assert!(second.progress.look(|progress| progress.level(&second.rows)) >= Ack::Spooled);
+        assert!(second.progress.read(|progress| progress.level(&second.rows)) >= Ack::Spooled);
         assert!(
             Folder::lock(&path).unwrap().is_none(),
             "the new folder is this process' own"
@@ -296,7 +292,7 @@ mod deleted {
     }
 
     #[tokio::test]
-    async fn rows_that_were_in_a_deleted_file_alone_do_not_hold_others() {
+    async fn rows_only_in_a_deleted_file_do_not_block_others() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("spool");
         let mut opened = Opened::on(&path);
@@ -305,7 +301,7 @@ mod deleted {
             opened.append(0, row);
         }
         opened.commit();
-        let Found::Rows(block, part) = reader.look() else {
+        let Found::Rows(block, part) = reader.check() else {
             panic!("no block")
         };
         reader.evict(&block);

@@ -1,4 +1,4 @@
-//! The bytes of segments and frames, and what is read of damaged ones.
+//! The bytes of segments and frames, and the frames that a scan finds in damaged ones.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::single_range_in_vec_init)]
 
@@ -71,14 +71,14 @@ fn frame_at(format: FrameFormat, segment: &[u8], index: usize) -> usize {
 }
 
 #[test]
-fn the_format_is_what_it_was() {
+fn each_version_writes_its_golden_bytes() {
     for (format, golden) in BOTH {
         assert!(segment(format) == golden, "a change of the format needs a new version");
     }
 }
 
 #[test]
-fn a_segment_of_each_version_is_read_as_it_was_written() {
+fn each_version_reads_its_golden_bytes() {
     for (format, golden) in BOTH {
         assert_eq!(read_segment_header(golden), SegmentHeader::Known(format));
         let scan = scan(golden, format, 0);
@@ -110,7 +110,7 @@ fn a_segment_of_each_version_is_read_as_it_was_written() {
 }
 
 #[test]
-fn another_version_is_not_read_and_no_segment_is_none() {
+fn segment_headers_are_distinguished() {
     let mut newer = GOLDEN.to_vec();
     newer[8] = 3;
     assert_eq!(read_segment_header(&newer), SegmentHeader::Version(3));
@@ -121,7 +121,7 @@ fn another_version_is_not_read_and_no_segment_is_none() {
         read_segment_header(b"another file, which happens to be here"),
         SegmentHeader::Foreign
     );
-    // A header with nothing after it is torn, whatever bytes a loss of power has left in it.
+    // A header with nothing after it is torn, with any bytes.
     for torn in [
         &b""[..],
         &GOLDEN[..SEGMENT_HEADER - 1],
@@ -156,7 +156,7 @@ fn one_flipped_bit_costs_one_frame() {
 }
 
 #[test]
-fn what_was_synced_is_damaged_and_what_was_not_is_torn() {
+fn synced_bytes_count_as_damaged_and_unsynced_bytes_as_torn() {
     for (format, golden) in BOTH {
         let [rows, second] = [1, 2].map(|index| frame_at(format, golden, index));
         // Damage in the first batch, which the second one confirms to be on disk.
@@ -165,7 +165,7 @@ fn what_was_synced_is_damaged_and_what_was_not_is_torn() {
         let found = scan(&damaged, format, 0);
         assert_eq!(found.damage, [SEGMENT_HEADER as u64..rows as u64]);
         assert_eq!(found.end, golden.len() as u64);
-        assert!(found.frames.iter().all(|frame| !frame.is_behind_tear));
+        assert!(found.frames.iter().all(|frame| !frame.is_after_tear));
 
         // Damage in the last batch.
         let end = golden.len() - format.header_len();
@@ -183,13 +183,13 @@ fn what_was_synced_is_damaged_and_what_was_not_is_torn() {
             (found.torn, found.end),
             (vec![second as u64..seal as u64], split as u64)
         );
-        let behind: Vec<_> = found.frames.iter().map(|frame| frame.is_behind_tear).collect();
-        assert_eq!(behind, [false, false, true]);
+        let is_after_tear: Vec<_> = found.frames.iter().map(|frame| frame.is_after_tear).collect();
+        assert_eq!(is_after_tear, [false, false, true]);
     }
 }
 
 #[test]
-fn a_frame_that_a_client_has_made_is_none() {
+fn a_frame_forged_by_a_client_is_not_read() {
     let guessed = FrameFormat::new(Salt(0));
     let mut forged = Vec::new();
     put(&mut forged, guessed, &header(Kind::Open, 1 << 40, 0..0), |out| {
@@ -199,13 +199,13 @@ fn a_frame_that_a_client_has_made_is_none() {
     put(&mut segment, FORMAT, &header(Kind::Rows, SEGMENT_HEADER, 0..1), |out| {
         put_rows(out, &forged, &[forged.len() as u32], &(0..1));
     });
-    // Damage the frame around it.
+    // Damage the frame that contains the forged one.
     segment[SEGMENT_HEADER + 12] ^= 1;
     assert!(scan(&segment, FORMAT, 0).frames.is_empty());
 }
 
 #[test]
-fn a_checksum_of_a_range_is_that_of_its_bytes() {
+fn the_checksum_of_a_range_equals_that_of_its_bytes() {
     let bytes: Vec<u8> = (0..10_000_u32).map(|i| (i * i % 251) as u8).collect();
     let checksums = PrefixChecksums::of(&bytes);
     for (start, end) in [(0, 0), (0, 10_000), (1, 5), (1023, 1024), (1024, 4096), (777, 9_999)] {
@@ -229,7 +229,7 @@ fn lookalikes(format: FrameFormat, bytes: usize) -> Vec<u8> {
 }
 
 #[test]
-fn the_search_behind_damage_takes_time_by_the_length_alone() {
+fn the_search_after_damage_is_linear() {
     for format in [FORMAT_1, FORMAT] {
         let mut segment = segment_header(format).to_vec();
         let text = lookalikes(format, 7 << 20);
@@ -238,7 +238,7 @@ fn the_search_behind_damage_takes_time_by_the_length_alone() {
         });
         let end = segment.len();
         put(&mut segment, format, &header(Kind::Seal, end, 0..1), |_| {});
-        // A damaged header does not give the end of its body.
+        // A damaged header does not state the end of its body.
         segment[SEGMENT_HEADER + 4] ^= 1;
         let started = std::time::Instant::now();
         let found = scan(&segment, format, 0);

@@ -1,4 +1,5 @@
-//! Limits: usage stays under each bound, one table leaves space for the others, and space is freed.
+//! Limits: usage stays under each bound, one table leaves space for the others, and delivery frees
+//! space.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -9,7 +10,7 @@ use crate::{
         LogLimits, Outcome, SpoolLimits,
         frame::SEGMENT_HEADER,
         signal::{COMMIT_INTERVAL, IDLE_DELAY},
-        tests::world::{LETTERS, LIMITS, TABLES, World},
+        tests::world::{DEAD_LETTERS, LIMITS, TABLES, World},
     },
 };
 
@@ -19,7 +20,7 @@ const ROW: &[u8] = &[7; 100];
 const BLOCK: usize = 4 * (ROW.len() + 4) + 7 * FRAME_HEADER + 2 * 50;
 
 #[test]
-fn a_row_is_written_as_soon_as_somebody_waits_for_it() {
+fn a_row_is_written_as_soon_as_a_task_waits_for_it() {
     let mut world = World::new(LIMITS);
     let mut after = |ack, is_idle: bool| {
         world.log().signal.reset();
@@ -36,23 +37,19 @@ fn a_row_is_written_as_soon_as_somebody_waits_for_it() {
     // From here on, this thread notifies the signal when it is idle. The fourth row completes the
     // block.
     assert_eq!(after(Ack::Accepted, true), Some(COMMIT_INTERVAL));
-    assert_eq!(
-        after(Ack::Spooled, false),
-        None,
-        "a block that is whole waits for nobody"
-    );
+    assert_eq!(after(Ack::Spooled, false), None, "a complete block does not wait");
     assert_eq!(after(Ack::Spooled, false), Some(IDLE_DELAY));
     assert_eq!(after(Ack::Stored, true), None);
 }
 
 #[test]
-fn a_table_leaves_others_as_much_disk_as_it_has() {
+fn a_table_leaves_others_as_much_disk_as_it_uses() {
     let mut world = World::new(LIMITS);
     let half = LIMITS.log.max_bytes as usize / 2;
     let about = |bytes: usize| bytes - 2 * BLOCK..bytes + 2 * BLOCK;
-    let taken = world.fill(0, ROW);
+    let rows = world.fill(0, ROW);
     assert!(about(half).contains(&world.disk.bytes()), "{}", world.disk.bytes());
-    assert!(!world.spool.is_failing(), "it is told before the disk is full");
+    assert!(!world.spool.is_failing(), "the bound applies before the disk is full");
     world.fill(1, ROW);
     assert!(
         about(half + half / 2).contains(&world.disk.bytes()),
@@ -61,13 +58,13 @@ fn a_table_leaves_others_as_much_disk_as_it_has() {
     );
 
     world.deliver_all(0);
-    assert!(world.fill(2, ROW) > taken / 2);
+    assert!(world.fill(2, ROW) > rows / 2);
 }
 
 #[test]
-fn a_table_leaves_others_as_much_memory_as_it_has() {
+fn a_table_leaves_others_as_much_memory_as_it_uses() {
     let mut world = World::new(LIMITS);
-    // The disk takes nothing.
+    // The disk is full.
     world.disk.0.lock().unwrap().is_full = true;
     let accepted = |world: &World, table| {
         (0..)
@@ -89,10 +86,10 @@ fn a_table_leaves_others_as_much_memory_as_it_has() {
 }
 
 #[test]
-fn whatever_frames_take_beside_rows_is_within_the_bound_of_the_disk() {
+fn the_overhead_of_frames_counts_toward_the_disk_bound() {
     let mut world = World::new(LIMITS);
     for table in 0..TABLES {
-        // A row of one byte takes more than fifty on disk.
+        // A row of one byte uses more than fifty on disk.
         world.fill(table, b"x");
         assert!(
             world.disk.bytes() <= LIMITS.log.max_bytes as usize + BLOCK,
@@ -104,11 +101,11 @@ fn whatever_frames_take_beside_rows_is_within_the_bound_of_the_disk() {
         world.deliver_all(table);
     }
     assert!(world.disk.bytes() <= LIMITS.log.segment_bytes as usize + SEGMENT_HEADER + BLOCK);
-    assert!(world.fill(0, ROW) > 0, "there is room again");
+    assert!(world.fill(0, ROW) > 0, "there is space again");
 }
 
 #[test]
-fn what_has_gathered_in_memory_does_not_go_beyond_the_bound_of_the_disk() {
+fn rows_in_memory_do_not_exceed_the_disk_bound() {
     let log = LogLimits {
         max_bytes: 2 << 10,
         ..LIMITS.log
@@ -128,7 +125,7 @@ fn what_has_gathered_in_memory_does_not_go_beyond_the_bound_of_the_disk() {
 }
 
 #[test]
-fn refused_rows_leave_a_full_disk_by_their_letters() {
+fn refused_rows_get_dead_letters_on_a_full_disk() {
     let log = LogLimits {
         max_bytes: 2 << 10,
         ..LIMITS.log
@@ -143,33 +140,33 @@ fn refused_rows_leave_a_full_disk_by_their_letters() {
 
     let block = world.next_block(0).unwrap();
     for row in 0..block.rows {
-        let letter = world.readers[0]
+        let dead_letter = world.readers[0]
             .persist_dead_letter(&block, row, |out| out.extend_from_slice(ROW))
             .unwrap();
-        // A commit that leaves a full segment writes no block, and the next one does.
+        // A commit that ends a full segment writes no block; the next commit does.
         world.commit();
         world.commit();
-        assert!(letter.progress.look(|progress| progress.on_disk == 1), "{row}");
+        assert!(dead_letter.progress.read(|progress| progress.on_disk == 1), "{row}");
         let part = Part::from(row..row + 1);
         world.readers[0].settle(&block, &part, Outcome::Refused);
-        world.readers[0].release_dead_letter(letter);
+        world.readers[0].release_dead_letter(dead_letter);
     }
     assert!(block.next_part().is_none());
 }
 
 #[test]
-fn dead_letters_leave_the_room_to_rows() {
-    let (rows, letters) = (0, LETTERS);
+fn dead_letters_leave_most_of_the_space_to_rows() {
+    let (rows, dead_letters) = (0, DEAD_LETTERS);
     let mut world = World::new(LIMITS);
-    let dropped = |world: &World| world.spool.counts()[letters].rows_without_room;
+    let dropped = |world: &World| world.spool.counts()[dead_letters].rows_without_room;
 
     // In memory, as long as nothing is written to disk …
-    let in_memory = (0..100).filter(|_| world.append(letters, Ack::Accepted, ROW).is_ok());
+    let in_memory = (0..100).filter(|_| world.append(dead_letters, Ack::Accepted, ROW).is_ok());
     assert_eq!(in_memory.count(), LIMITS.memory_bytes / 8 / (ROW.len() + 4));
     assert_eq!(dropped(&world), 100 - 9);
     // … and on disk.
     world.commit();
-    world.fill(letters, ROW);
+    world.fill(dead_letters, ROW);
     let share = LIMITS.log.max_bytes as usize / 8;
     assert!(
         (share..share + LIMITS.memory_bytes / 8 + 2 * BLOCK).contains(&world.disk.bytes()),
@@ -178,8 +175,7 @@ fn dead_letters_leave_the_room_to_rows() {
     );
     assert!(!world.spool.is_failing());
 
-    // A row that ClickHouse refuses has been acknowledged, and is kept however many dead letters
-    // there are.
+    // A row that ClickHouse refuses has been acknowledged, so its dead letter may exceed the share.
     for _ in 0..3 {
         world.append(rows, Ack::Spooled, &[7]).unwrap();
     }
@@ -194,15 +190,15 @@ fn dead_letters_leave_the_room_to_rows() {
     );
 
     let of_rows = world.fill(rows, ROW) * ROW.len();
-    // Each row is in a separate frame, which takes half as much again, and each block has its
+    // Each row is in a separate frame, which uses half as much again, and each block has its
     // statement twice.
     assert!(of_rows > LIMITS.log.max_bytes as usize / 6, "{of_rows}");
-    world.deliver_all(letters);
-    assert!(world.fill(letters, ROW) > 0, "there is room again");
+    world.deliver_all(dead_letters);
+    assert!(world.fill(dead_letters, ROW) > 0, "there is space again");
 }
 
 #[test]
-fn a_load_balancer_is_told_before_the_disk_is_full() {
+fn the_spool_reports_nearly_full_before_the_disk_is_full() {
     let log = LogLimits {
         max_bytes: 256 << 10,
         ..LIMITS.log
@@ -216,7 +212,7 @@ fn a_load_balancer_is_told_before_the_disk_is_full() {
     assert!(world.spool.is_nearly_full() && !world.spool.is_failing());
     assert!(
         world.spool.memory_bytes() < LIMITS.memory_bytes / 2,
-        "it is not the memory"
+        "memory is not the cause"
     );
     world.deliver_all(0);
     assert!(!world.spool.is_nearly_full());

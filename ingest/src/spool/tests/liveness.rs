@@ -1,8 +1,8 @@
-//! Liveness: no refusal and no fault leaves rows waiting. A row that asks to be stored is answered
-//! soon after any of them.
+//! Liveness: no refusal and no fault leaves rows waiting. A row that waits to be stored gets its
+//! response soon after any of them.
 //!
-//! The log has its own thread and each table's delivery its own task, so that a missing wake-up is
-//! found.
+//! The log has its own thread and each table's delivery its own task, so that the tests find
+//! a missing wake-up.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -31,7 +31,7 @@ use crate::{
     table::dead_letter::REJECTED,
 };
 
-/// Much longer than anything here takes.
+/// Much longer than any wait here.
 const SOON: Duration = Duration::from_secs(10);
 
 const LIMITS: SpoolLimits = SpoolLimits {
@@ -97,16 +97,16 @@ impl World {
     }
 
     fn append_many(&self, rows: usize, row: &[u8]) -> Option<Receipt> {
-        let mut bulk = RowBatch::with_capacity_for(0);
+        let mut batch = RowBatch::with_capacity_for(0);
         for _ in 0..rows {
-            bulk.push(&REJECTED, |out| out.extend_from_slice(row)).unwrap();
+            batch.push(&REJECTED, |out| out.extend_from_slice(row)).unwrap();
         }
-        self.appender.append_rows(self.table, Ack::Stored, &mut bulk).ok()
+        self.appender.append_rows(self.table, Ack::Stored, &mut batch).ok()
     }
 
     /// Waits until a row is accepted, and then until it is stored.
     async fn is_alive(&self, fault: &str) {
-        let answered = async {
+        let stored = async {
             let receipt = loop {
                 match self.append(Ack::Stored, b"alive") {
                     Some(receipt) => break receipt,
@@ -115,7 +115,7 @@ impl World {
             };
             receipt.reached().await
         };
-        let reached = timeout(SOON, answered).await;
+        let reached = timeout(SOON, stored).await;
         assert_eq!(reached.ok(), Some(Ack::Stored), "after {fault}");
         self.is_empty(fault).await;
     }
@@ -131,14 +131,14 @@ impl World {
         assert!(emptied.is_ok(), "after {fault}: {:?}", self.spool.counts());
     }
 
-    /// Waits until `is_so` returns true.
-    async fn until(&self, mut is_so: impl FnMut() -> bool) {
+    /// Waits until `condition` returns true.
+    async fn until(&self, mut condition: impl FnMut() -> bool) {
         let waits = async {
-            while !is_so() {
+            while !condition() {
                 sleep(Duration::from_millis(5)).await;
             }
         };
-        assert!(timeout(SOON, waits).await.is_ok(), "it does not come to that");
+        assert!(timeout(SOON, waits).await.is_ok(), "the condition is not met");
     }
 }
 
@@ -151,7 +151,7 @@ impl Drop for World {
     }
 }
 
-/// Like `Delivery`, to a ClickHouse that takes everything but poison.
+/// Like `Delivery`, to a ClickHouse that stores everything but poison.
 async fn deliver(reader: TableReader, mut store: watch::Receiver<bool>) {
     while let Next::Rows(block, _) = reader.next_block(Parked::NONE).await {
         while let Some(part) = block.next_part() {
@@ -180,19 +180,19 @@ async fn deliver(reader: TableReader, mut store: watch::Receiver<bool>) {
 }
 
 #[tokio::test]
-async fn rows_that_a_refused_bulk_comes_behind_are_stored() {
+async fn rows_before_a_refused_batch_are_stored() {
     let age = Duration::from_secs(3600);
     let world = World::with(SpoolLimits {
         blocks: BlockLimits { age, ..LIMITS.blocks },
         ..LIMITS
     });
-    let taken = world.append_many(60, b"row").unwrap();
-    let progress = Arc::clone(&taken.waiting.as_ref().unwrap().progress);
-    world.until(|| progress.look(|progress| progress.on_disk == 60)).await;
-    // The second bulk would exceed the block's limit. The block is therefore sealed, and the bulk
+    let receipt = world.append_many(60, b"row").unwrap();
+    let progress = Arc::clone(&receipt.waiting.as_ref().unwrap().progress);
+    world.until(|| progress.read(|progress| progress.on_disk == 60)).await;
+    // The second batch would exceed the block's limit. The block is therefore sealed, and the batch
     // does not fit into memory.
     assert!(world.append_many(90, &[7; 400]).is_none());
-    let reached = timeout(SOON, taken.reached()).await;
+    let reached = timeout(SOON, receipt.reached()).await;
     assert_eq!(reached.ok(), Some(Ack::Stored));
 }
 
@@ -203,11 +203,11 @@ async fn rows_are_stored_after_memory_was_full() {
     while world.append(Ack::Accepted, &[7; 100]).is_some() {}
     world.disk.0.lock().unwrap().is_full = false;
     world.is_alive("memory was full").await;
-    assert_eq!(world.spool.memory_bytes(), 0, "each byte is released that was booked");
+    assert_eq!(world.spool.memory_bytes(), 0, "each reserved byte is released");
 }
 
 #[tokio::test]
-async fn rows_are_stored_after_a_row_that_is_too_large_and_one_whose_encoder_panics() {
+async fn rows_are_stored_after_a_row_too_large_and_a_panic_of_an_encoder() {
     let world = World::new();
     for before in [false, true] {
         if before {
@@ -231,9 +231,9 @@ async fn rows_are_stored_after_a_row_that_is_too_large_and_one_whose_encoder_pan
 }
 
 #[tokio::test]
-async fn rows_are_stored_after_the_disk_has_failed_in_any_way() {
+async fn rows_are_stored_after_each_failure_of_the_disk() {
     let world = World::new();
-    for fault in ["a write", "a sync", "a sync and what cuts it off", "a full disk"] {
+    for fault in ["a write", "a sync", "a sync and its truncation", "a full disk"] {
         // ClickHouse is unreachable as well, so that only the disk has to come back.
         world.store.send_replace(false);
         {
@@ -241,7 +241,7 @@ async fn rows_are_stored_after_the_disk_has_failed_in_any_way() {
             match fault {
                 "a write" => disk.fails_after = Some(10),
                 "a sync" => disk.sync_fails = true,
-                "a sync and what cuts it off" => (disk.sync_fails, disk.truncate_fails) = (true, true),
+                "a sync and its truncation" => (disk.sync_fails, disk.truncate_fails) = (true, true),
                 _ => disk.is_full = true,
             }
         }
@@ -255,7 +255,7 @@ async fn rows_are_stored_after_the_disk_has_failed_in_any_way() {
             world.until(|| world.disk.0.lock().unwrap().refusals >= 3).await;
         }
         world.disk.0.lock().unwrap().is_full = false;
-        // No append comes meanwhile that would wake the log.
+        // No append wakes the log.
         world.until(|| !world.spool.is_failing()).await;
         world.store.send_replace(true);
         world.is_alive(fault).await;
@@ -263,7 +263,7 @@ async fn rows_are_stored_after_the_disk_has_failed_in_any_way() {
 }
 
 #[tokio::test]
-async fn rows_are_stored_after_the_spool_s_disk_was_full_of_waiting_rows() {
+async fn rows_are_stored_after_the_spool_was_full() {
     let world = World::new();
     world.store.send_replace(false);
     let filled = async {
@@ -277,7 +277,7 @@ async fn rows_are_stored_after_the_spool_s_disk_was_full_of_waiting_rows() {
 }
 
 #[tokio::test]
-async fn rows_are_stored_beside_refused_ones() {
+async fn rows_in_a_block_with_a_refused_row_are_stored() {
     let world = World::new();
     let good = world.append(Ack::Stored, b"good").unwrap();
     let bad = world.append(Ack::Stored, POISON).unwrap();
@@ -290,7 +290,7 @@ async fn rows_are_stored_beside_refused_ones() {
 }
 
 #[tokio::test]
-async fn rows_are_stored_after_they_had_to_leave_memory() {
+async fn rows_that_are_only_on_disk_are_stored() {
     let world = World::new();
     world.store.send_replace(false);
     for _ in 0..5 {
@@ -305,13 +305,13 @@ async fn rows_are_stored_after_they_had_to_leave_memory() {
 }
 
 #[tokio::test]
-async fn what_was_taken_before_the_end_is_stored_and_nothing_else() {
+async fn rows_accepted_before_the_close_are_stored() {
     let mut world = World::new();
-    let taken = world.append(Ack::Stored, b"row").unwrap();
+    let receipt = world.append(Ack::Stored, b"row").unwrap();
     world.spool.close();
     assert!(world.append(Ack::Stored, b"late").is_none());
     assert!(world.append_many(2, b"late").is_none());
-    assert_eq!(timeout(SOON, taken.reached()).await.ok(), Some(Ack::Stored));
+    assert_eq!(timeout(SOON, receipt.reached()).await.ok(), Some(Ack::Stored));
     let ended = async { while world.deliveries.join_next().await.is_some() {} };
     assert!(timeout(SOON, ended).await.is_ok(), "the deliveries end");
 }

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use uuid::Uuid;
 
 use crate::{
-    block::sealed::letter_id,
+    block::sealed::dead_letter_id,
     spool::{
         disk::Disk,
         log::{Log, LogLimits},
@@ -16,7 +16,7 @@ use crate::{
 };
 
 #[test]
-fn a_letter_stays_until_its_row_is_marked() {
+fn a_dead_letter_stays_until_its_row_is_marked() {
     let disk = Arc::new(SimulatedDisk::default());
     let limits = LogLimits {
         segment_bytes: 1 << 10,
@@ -24,8 +24,8 @@ fn a_letter_stays_until_its_row_is_marked() {
     };
     let mut log = Log::new(Arc::clone(&disk) as Arc<dyn Disk>, limits, BTreeMap::new(), Vec::new());
     let block = Uuid::from_u128(0x7000 << 64);
-    let letter = letter_id(block, 3).unwrap();
-    for id in [block, letter] {
+    let dead_letter = dead_letter_id(block, 3).unwrap();
+    for id in [block, dead_letter] {
         let batch = log.begin(Vec::new()).unwrap();
         let segment = batch.segment;
         log.commit(batch).unwrap();
@@ -34,7 +34,7 @@ fn a_letter_stays_until_its_row_is_marked() {
     }
     disk.0.lock().unwrap().is_full = true;
     log.done(block, 3..4, false, true);
-    log.done(letter, 0..1, true, false);
+    log.done(dead_letter, 0..1, true, false);
     log.mark_again();
     assert_eq!(disk.segments().unwrap(), [1, 2]);
     disk.0.lock().unwrap().is_full = false;
@@ -43,7 +43,7 @@ fn a_letter_stays_until_its_row_is_marked() {
 }
 
 #[test]
-fn a_segment_stays_until_what_it_says_is_written_in_another() {
+fn a_segment_stays_until_its_marks_are_in_another() {
     let disk = Arc::new(SimulatedDisk::default());
     let limits = LogLimits {
         segment_bytes: 1 << 10,

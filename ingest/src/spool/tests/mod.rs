@@ -3,13 +3,13 @@
 //! ```text
 //! disk          a disk that loses power and fails on request
 //! world         a spool on such a disk, without threads
-//! queue         what the queues count and schedule
-//! commit        what a commit writes, and when
-//! reader        which blocks delivery gets
-//! dead_letters  a refused row is in one place, whatever happens
+//! queue         the counts and schedules of the queues
+//! commit        the frames that a commit writes, and their urgency
+//! reader        the blocks that delivery gets
+//! dead_letters  a refused row is always in exactly one place
 //! log           segments stay as long as they are needed
-//! recover       what a start finds
-//! signal        when the committer wakes up
+//! recover       the blocks that a start finds
+//! signal        the time at which the committer wakes up
 //! frames        the bytes of a segment
 //! damage        one flipped bit costs one frame
 //! faults        failing disks

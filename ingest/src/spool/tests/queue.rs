@@ -1,4 +1,4 @@
-//! Queue: what the queues count, and what they schedule for the log.
+//! Queue: the usage that the queues count, and the blocks that they schedule for the log.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -14,7 +14,7 @@ use crate::{
     spool::{
         LogLimits, Outcome, Spool, SpoolLimits, TableReader,
         read::read_block,
-        tests::world::{LETTERS, LIMITS, World, assert_counted, layouts},
+        tests::world::{DEAD_LETTERS, LIMITS, World, assert_counted, layouts},
     },
     table::dead_letter::REJECTED,
 };
@@ -60,7 +60,7 @@ fn each_change_of_a_block_is_counted() {
         assert_recounted(&world);
     }
 
-    // A loaded block is in memory again; a second load takes nothing more.
+    // A loaded block is in memory again; a second load uses no more.
     let content = read_block(world.log(), &block, &Part::from(0..1)).unwrap();
     for _ in 0..2 {
         world.readers[0].queue().lock().load(&block, content.clone());
@@ -68,7 +68,7 @@ fn each_change_of_a_block_is_counted() {
         assert_recounted(&world);
     }
 
-    // A settled block takes nothing.
+    // A settled block uses nothing.
     world.readers[0].settle(&block, &Part::from(0..1), Outcome::Stored);
     assert_eq!(usage(&world), (0, 0));
     assert_recounted(&world);
@@ -81,19 +81,23 @@ fn dead_letters_are_counted() {
     assert!(world.next_block(0).is_none());
     world.commit();
     let block = world.next_block(0).unwrap();
-    let letter = world.readers[0].persist_dead_letter(&block, 0, |out| out.extend_from_slice(b"letter"));
-    let letter = letter.unwrap();
+    let dead_letter = world.readers[0].persist_dead_letter(&block, 0, |out| out.extend_from_slice(b"letter"));
+    let dead_letter = dead_letter.unwrap();
     assert_recounted(&world);
     world.commit();
-    assert_counted(&world.readers, [&*letter].into_iter());
-    assert_eq!(world.readers[LETTERS].queue().lock().in_memory(), 0, "it is on disk");
+    assert_counted(&world.readers, [&*dead_letter].into_iter());
+    assert_eq!(
+        world.readers[DEAD_LETTERS].queue().lock().in_memory(),
+        0,
+        "it is on disk"
+    );
     world.readers[0].settle(&block, &Part::from(0..1), Outcome::Refused);
-    world.readers[0].release_dead_letter(letter);
+    world.readers[0].release_dead_letter(dead_letter);
     assert_recounted(&world);
 }
 
 #[test]
-fn recovered_blocks_are_counted_on_disk_alone() {
+fn recovered_blocks_count_only_on_disk() {
     let mut world = World::new(LIMITS);
     world.fill(0, &[7; 100]);
     world.commit();
@@ -129,7 +133,7 @@ fn a_block_that_moves_is_counted_once() {
 }
 
 #[test]
-fn rows_that_are_not_accepted_leave_nothing() {
+fn rejected_rows_leave_the_queue_unchanged() {
     for has_open_block in [false, true] {
         let world = World::new(LIMITS);
         if has_open_block {
@@ -148,7 +152,7 @@ fn rows_that_are_not_accepted_leave_nothing() {
         });
         assert!(catch_unwind(panics).is_err());
         assert_eq!(world.spool.memory_bytes(), before);
-        assert!(!world.readers[0].queue().is_dirty(), "nothing is new");
+        assert!(!world.readers[0].queue().is_dirty(), "no row is new");
 
         world.append(0, Ack::Spooled, b"after").unwrap();
         let blocks = world.readers[0].queue().lock();
@@ -160,7 +164,7 @@ fn rows_that_are_not_accepted_leave_nothing() {
 }
 
 #[test]
-fn a_batch_that_is_not_accepted_leaves_its_predecessors_on_their_way() {
+fn a_rejected_batch_leaves_earlier_rows_scheduled() {
     let mut world = World::new(LIMITS);
     world.append(0, Ack::Accepted, b"before").unwrap();
     world.commit();
@@ -172,7 +176,7 @@ fn a_batch_that_is_not_accepted_leaves_its_predecessors_on_their_way() {
     }
     let id = world.readers[0].id();
     assert!(world.appender.append_rows(id, Ack::Stored, &mut rows).is_err());
-    // The append has sealed the block, since both would exceed its limit of rows.
+    // The append has sealed the block, since the batch would exceed its limit of rows.
     assert!(world.readers[0].queue().is_dirty());
     assert_eq!(
         world.log().signal.max_delay(),
@@ -186,15 +190,15 @@ fn a_batch_that_is_not_accepted_leaves_its_predecessors_on_their_way() {
 }
 
 #[test]
-fn the_dead_letters_are_a_queue_of_their_own() {
+fn the_dead_letters_have_a_separate_queue() {
     let mut world = World::new(LIMITS);
     let flags: Vec<_> = world.readers.iter().map(TableReader::is_of_dead_letters).collect();
     assert_eq!(flags, [false, false, false, false, false, true]);
-    assert_eq!(world.spool.id_of(&REJECTED), world.readers[LETTERS].id());
+    assert_eq!(world.spool.id_of(&REJECTED), world.readers[DEAD_LETTERS].id());
 
-    // Tables of an earlier build come after them.
+    // Tables of an earlier build come after the dead letters.
     world.append(4, Ack::Spooled, b"row").unwrap();
-    world.append(LETTERS, Ack::Spooled, b"letter").unwrap();
+    world.append(DEAD_LETTERS, Ack::Spooled, b"letter").unwrap();
     world.commit();
     let disk = Arc::clone(&world.disk);
     drop(world);

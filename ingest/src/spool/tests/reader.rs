@@ -1,4 +1,4 @@
-//! Reader: which blocks delivery gets, and how long they are.
+//! Reader: the blocks that delivery gets, and their lengths.
 
 use std::time::Duration;
 
@@ -49,7 +49,7 @@ impl World {
 
     /// Settles the block that would be sent next and returns its length.
     fn settle_next(&self) -> Option<usize> {
-        let Found::Rows(block, _) = self.reader.look() else {
+        let Found::Rows(block, _) = self.reader.check() else {
             return None;
         };
         self.reader.settle(&block, &Part::from(0..block.rows), Outcome::Stored);
@@ -58,7 +58,7 @@ impl World {
 }
 
 #[test]
-fn a_block_that_others_wait_before_becomes_longer() {
+fn a_block_in_a_backlog_becomes_longer() {
     let world = World::new();
     world.append(30 + 30 + 30 + 25);
     assert_eq!(world.sealed(), [10, 10, 10, 30, 30]);
@@ -72,7 +72,7 @@ fn a_block_that_others_wait_before_becomes_longer() {
 }
 
 #[test]
-fn a_long_block_does_not_wait_for_its_age_when_it_is_the_oldest() {
+fn a_full_oldest_block_does_not_wait_for_its_age() {
     let world = World::new();
     world.append(30 + 25);
     assert_eq!(world.sealed(), [10, 10, 10]);

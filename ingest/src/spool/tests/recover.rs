@@ -1,4 +1,4 @@
-//! Recover: what a start finds in a folder.
+//! Recover: the blocks and marks that a start finds in a folder.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -11,7 +11,7 @@ use crate::{
         frame_format::{FRAME_HEADER, FrameFormat, Salt},
         layout::InsertTarget,
         parts::Part,
-        sealed::letter_id,
+        sealed::dead_letter_id,
     },
     spool::{
         disk::{Disk, Folder},
@@ -30,7 +30,7 @@ fn folder_with(name: &str, bytes: &[u8]) -> (tempfile::TempDir, Folder) {
 }
 
 #[test]
-fn the_kept_copy_of_a_damaged_segment_does_not_change_with_the_segment() {
+fn the_quarantined_copy_does_not_change_with_its_segment() {
     let golden = include_bytes!("../golden/version2.spool");
     let (folder, disk) = folder_with("0000000000000001.spool", golden);
     disk.quarantine(1).unwrap();
@@ -42,7 +42,7 @@ fn the_kept_copy_of_a_damaged_segment_does_not_change_with_the_segment() {
 }
 
 #[test]
-fn what_is_not_known_is_left_as_it_is() {
+fn unknown_files_and_versions_are_left_unchanged() {
     let golden = include_bytes!("../golden/version2.spool");
     let mut newer = golden.to_vec();
     newer[8] = 7;
@@ -63,16 +63,16 @@ fn what_is_not_known_is_left_as_it_is() {
 }
 
 #[test]
-fn a_folder_is_one_process_own() {
+fn a_folder_is_locked_by_one_process() {
     let (folder, _disk) = folder_with("notes.txt", b"");
     assert!(Folder::lock(folder.path()).unwrap().is_none());
 }
 
 #[test]
-fn a_block_comes_back_without_what_is_done() {
+fn a_recovered_block_lacks_the_rows_that_are_done() {
     let of_version_1: &[u8] = include_bytes!("../golden/version1.spool");
     let of_version_2: &[u8] = include_bytes!("../golden/version2.spool");
-    // The last frame of each marks the block as moved.
+    // The last frame of each segment marks the block as moved.
     for (golden, moved) in [(of_version_1, 48), (of_version_2, FRAME_HEADER)] {
         let (_folder, disk) = folder_with("0000000000000001.spool", &golden[..golden.len() - moved]);
         let recovered = recover(&disk, Path::new("here")).unwrap();
@@ -90,7 +90,7 @@ fn a_block_comes_back_without_what_is_done() {
 }
 
 #[test]
-fn what_one_segment_says_of_a_block_is_to_be_said_by_all_that_have_it() {
+fn marks_about_a_block_are_copied_to_each_segment_that_has_it() {
     let golden = include_bytes!("../golden/version2.spool");
     let with_done = &golden[..golden.len() - FRAME_HEADER];
     let (folder, disk) = folder_with("0000000000000001.spool", with_done);
@@ -141,19 +141,19 @@ fn segment_with(block: Uuid, marks: &[Kind]) -> Vec<u8> {
 }
 
 #[test]
-fn a_letter_speaks_for_its_row_whatever_has_become_of_it() {
+fn a_dead_letter_marks_its_row_as_done_even_if_it_is_done_or_moved() {
     let block = Uuid::from_u128(0x7000 << 64);
-    let letter = letter_id(block, 0).unwrap();
+    let dead_letter = dead_letter_id(block, 0).unwrap();
     for (marks, blocks) in [(&[][..], 1), (&[Kind::Done], 0), (&[Kind::Moved], 0)] {
         let (folder, disk) = folder_with("0000000000000001.spool", &segment_with(block, &[]));
         fs::write(
             folder.path().join("0000000000000002.spool"),
-            segment_with(letter, marks),
+            segment_with(dead_letter, marks),
         )
         .unwrap();
         let recovered = recover(&disk, Path::new("here")).unwrap();
         assert!(recovered.damage.is_empty(), "{recovered:?}");
         let ids: Vec<_> = recovered.blocks.iter().map(|block| block.id).collect();
-        assert_eq!(ids, vec![letter; blocks], "{marks:?}");
+        assert_eq!(ids, vec![dead_letter; blocks], "{marks:?}");
     }
 }

@@ -1,15 +1,15 @@
-//! Signal: when the committer wakes up.
+//! Signal: the time at which the committer wakes up.
 
 use std::{thread, time::Duration};
 
 use crate::spool::signal::{COMMIT_INTERVAL, IDLE_DELAY, Signal, Urgency};
 
 #[test]
-fn what_a_loop_appends_that_tells_of_its_rest_waits_for_it() {
+fn rows_of_an_event_loop_wait_until_it_is_idle() {
     let (signal, other) = (Signal::default(), Signal::default());
     assert_eq!(signal.wait_urgency(), Urgency::Now);
     signal.on_idle();
-    assert_eq!(signal.max_delay(), Some(Duration::MAX), "nothing is to be written");
+    assert_eq!(signal.max_delay(), Some(Duration::MAX), "there is nothing to write");
     signal.raise(signal.wait_urgency());
     assert_eq!(signal.max_delay(), Some(IDLE_DELAY));
     signal.on_idle();
@@ -23,7 +23,7 @@ fn what_a_loop_appends_that_tells_of_its_rest_waits_for_it() {
 }
 
 #[test]
-fn rows_that_nobody_waits_for_do_not_go_at_a_rest() {
+fn rows_that_no_task_waits_for_are_not_written_on_idle() {
     let signal = Signal::default();
     signal.raise(Urgency::Soon);
     signal.on_idle();
@@ -31,7 +31,7 @@ fn rows_that_nobody_waits_for_do_not_go_at_a_rest() {
 }
 
 #[test]
-fn a_loop_that_does_not_come_to_rest_is_not_waited_for() {
+fn the_wait_for_a_busy_event_loop_is_bounded() {
     let signal = Signal::default();
     signal.on_idle();
     signal.raise(Urgency::OnIdle);

@@ -19,12 +19,12 @@ use crate::{
     table::dead_letter::REJECTED,
 };
 
-/// Each table takes half of what the others leave, so that five of them take all but a
+/// Each table may use half of the space that the others leave, so that five of them use all but a
 /// thirty-second.
 pub(crate) const TABLES: usize = 5;
 
 /// The queue of the dead letters.
-pub(crate) const LETTERS: usize = TABLES;
+pub(crate) const DEAD_LETTERS: usize = TABLES;
 
 pub(crate) const LIMITS: SpoolLimits = SpoolLimits {
     blocks: BlockLimits {
@@ -78,9 +78,9 @@ impl World {
         }
     }
 
-    /// Returns the world of the next process after a loss of power: it has only what was synced.
+    /// Returns the world of the next process after a loss of power, with only the synced bytes.
     pub(crate) fn after_loss_of_power(self) -> Self {
-        self.disk.lose_what_is_not_synced();
+        self.disk.lose_unsynced_bytes();
         Self::on(self.disk, self.limits)
     }
 
@@ -107,7 +107,7 @@ impl World {
                 return;
             }
         }
-        panic!("it does not end");
+        panic!("the commits do not end");
     }
 
     pub(crate) fn append(&self, table: usize, ack: Ack, row: &[u8]) -> Result<Receipt, SpoolFull> {
@@ -118,25 +118,25 @@ impl World {
     /// Appends rows, and writes each to disk, until one is not accepted; returns the number of
     /// accepted ones.
     pub(crate) fn fill(&mut self, table: usize, row: &[u8]) -> usize {
-        for taken in 0..100_000 {
+        for accepted in 0..100_000 {
             if self.append(table, Ack::Spooled, row).is_err() {
-                return taken;
+                return accepted;
             }
             self.commit();
         }
-        panic!("it is never full");
+        panic!("the spool is never full");
     }
 
     /// Returns the block that would be sent next. An open block is sealed, and returned once it is
     /// on disk.
     pub(crate) fn next_block(&self, table: usize) -> Option<Arc<SealedBlock>> {
-        match self.readers[table].look() {
+        match self.readers[table].check() {
             Found::Rows(block, _) => Some(block),
             _ => None,
         }
     }
 
-    /// Delivers all blocks of a queue to a ClickHouse that takes everything.
+    /// Delivers all blocks of a queue to a ClickHouse that stores everything.
     pub(crate) fn deliver_all(&mut self, table: usize) {
         while let Some(block) = self.next_block(table) {
             let part = block.next_part().unwrap();
@@ -146,8 +146,8 @@ impl World {
     }
 }
 
-/// Checks that each queue, and the budgets, count what the blocks take. `unreleased` are the dead
-/// letters that are on their way to disk.
+/// Checks that each queue, and the budgets, count the bytes of the blocks. `unreleased` are the
+/// dead letters that are on their way to disk.
 pub(crate) fn assert_counted<'a>(readers: &[TableReader], unreleased: impl Iterator<Item = &'a SealedBlock>) {
     let shared = &readers[0].shared;
     let (mut memory, mut disk) = (0, 0);

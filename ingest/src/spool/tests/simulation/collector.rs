@@ -33,7 +33,7 @@ pub(super) struct Collector {
     pub(super) refused: [Option<Refused>; TABLES],
     /// Blocks with no rows left.
     pub(super) settled: HashSet<Uuid>,
-    /// The number of segments whose last blocks were written again elsewhere.
+    /// The number of segments whose last blocks have moved to another segment.
     pub(super) emptied: usize,
 }
 
@@ -79,36 +79,36 @@ impl Collector {
         (self.appender, self.readers) = (self.spool.appender(), self.spool.readers());
     }
 
-    /// Checks that the spool counts what its blocks take.
+    /// Checks that the spool counts the bytes of its blocks.
     pub(super) fn check_counts(&self) {
         let refused = self.refused.iter().flatten();
-        assert_counted(&self.readers, refused.map(|refused| &*refused.letter));
+        assert_counted(&self.readers, refused.map(|refused| &*refused.dead_letter));
     }
 
     /// Like the end of `TableReader::move_to_dead_letters`: settles a row whose dead letter is on
     /// disk, and releases the dead letter.
     pub(super) fn finish_refusal(&mut self, table: usize) {
-        let is_kept = |refused: &mut Refused| refused.letter.progress.look(|progress| progress.on_disk > 0);
+        let is_kept = |refused: &mut Refused| refused.dead_letter.progress.read(|progress| progress.on_disk > 0);
         let refused = self.refused.get_mut(table).and_then(|refused| refused.take_if(is_kept));
         let Some(Refused {
             table,
             block,
             part,
-            letter,
+            dead_letter,
         }) = refused
         else {
             return;
         };
         let reader = &self.readers[table];
         reader.settle(&block, &part, Outcome::Refused);
-        reader.release_dead_letter(letter);
+        reader.release_dead_letter(dead_letter);
         if block.next_part().is_none() {
             self.settled.insert(block.id);
         }
     }
 
-    /// Removes blocks that a crash has brought back from the settled ones; returns their number.
-    pub(super) fn forget_what_came_back(&mut self) -> usize {
+    /// Removes the recovered blocks from the settled ones; returns their number.
+    pub(super) fn forget_recovered(&mut self) -> usize {
         let queues = self.readers.iter().map(TableReader::queue);
         let waiting = queues.flat_map(|queue| queue.lock().sealed.clone());
         let back: Vec<_> = waiting
@@ -126,14 +126,14 @@ impl Collector {
 pub(super) const TABLES: usize = 3;
 
 /// The queue of the dead letters.
-pub(super) const LETTERS: usize = TABLES;
+pub(super) const DEAD_LETTERS: usize = TABLES;
 
 /// A row whose dead letter is on its way to disk.
 pub(super) struct Refused {
     pub(super) table: usize,
     pub(super) block: Arc<SealedBlock>,
     pub(super) part: Part,
-    pub(super) letter: Arc<SealedBlock>,
+    pub(super) dead_letter: Arc<SealedBlock>,
 }
 
 fn open(disk: &Arc<SimulatedDisk>, limits: SpoolLimits) -> (Spool, Committer) {

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::world::World;
 use crate::spool::TableCounts;
 
-/// The visible state of a world: what is on disk to the last bit, what each table has left to do,
-/// the acknowledged rows, and the tokens that ClickHouse remembers.
+/// The visible state of a world: the bytes on disk, the counts of each table, the acknowledged
+/// rows, and the tokens that ClickHouse remembers.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Snapshot {
     segments: Vec<BTreeMap<u64, Vec<u8>>>,

@@ -4,35 +4,35 @@ use std::collections::{HashMap, HashSet, VecDeque};
 
 use uuid::Uuid;
 
-use crate::block::dice::Dice;
+use crate::block::rng::Rng;
 
 /// The number of tokens that ClickHouse remembers, including those of other writers.
 const WINDOW: usize = 3;
 
-/// A ClickHouse: takes rows once for each token that it remembers, and refuses blocks with a
+/// A ClickHouse: stores rows once for each token that it remembers, and refuses blocks with a
 /// poisoned row.
 ///
 /// Several collectors share it, and other writers insert as well, so that it soon forgets a block's
 /// token.
 ///
 /// Rows are in two partitions, the even ones and the odd ones. After an insert whose response is
-/// lost, one partition may be stored and the other not, and ClickHouse may remember the token for
-/// either all the same.
+/// lost, ClickHouse may have stored one partition and not the other, and may remember the token for
+/// either of them.
 #[derive(Debug, Default)]
 pub(super) struct Store {
     /// The tokens of both partitions, newest last.
     pub(super) tokens: [VecDeque<String>; 2],
     pub(super) rows: HashMap<u32, usize>,
-    pub(super) letters: HashMap<u32, usize>,
-    letter_tokens: HashSet<String>,
+    pub(super) dead_letters: HashMap<u32, usize>,
+    dead_letter_tokens: HashSet<String>,
     /// Inserts that go on although no collector waits for the response: the block, its token, and
     /// the rows.
     pub(super) running: Vec<(Uuid, String, Vec<u8>)>,
-    /// Whether the table has been mended and takes the rows that it refused.
-    pub(super) is_mended: bool,
+    /// Whether the table has been repaired and accepts the rows that it refused.
+    pub(super) is_repaired: bool,
 }
 
-/// Returns whether ClickHouse refuses this row until the table is mended.
+/// Returns whether ClickHouse refuses this row until the table is repaired.
 fn is_poisoned(row: u32) -> bool {
     row % 9 == 8
 }
@@ -47,12 +47,12 @@ impl Store {
     }
 
     /// Like [`insert`](Self::insert), but ClickHouse is killed in the middle.
-    pub(super) fn insert_and_die(&mut self, token: &str, rows: &[u8], dice: &mut Dice) {
+    pub(super) fn insert_and_crash(&mut self, token: &str, rows: &[u8], rng: &mut Rng) {
         if self.check(rows).is_err() {
             return;
         }
         for partition in [0, 1] {
-            match dice.below(4) {
+            match rng.below(4) {
                 0 => {}
                 // ClickHouse writes the log of tokens before it names the part.
                 1 => self.remember(partition, token),
@@ -62,17 +62,17 @@ impl Store {
     }
 
     /// Completes an insert that no collector waits for.
-    pub(super) fn end_running(&mut self, dice: &mut Dice) {
+    pub(super) fn end_running(&mut self, rng: &mut Rng) {
         if !self.running.is_empty() {
-            let at = dice.below(self.running.len() as u64) as usize;
+            let at = rng.below(self.running.len() as u64) as usize;
             let (_, token, rows) = self.running.swap_remove(at);
-            // No collector hears of a refusal.
+            // No collector receives a refusal.
             _ = self.insert(&token, &rows);
         }
     }
 
     fn check(&self, rows: &[u8]) -> Result<(), ()> {
-        let is_refused = !self.is_mended && rows_of(rows).into_iter().any(is_poisoned);
+        let is_refused = !self.is_repaired && rows_of(rows).into_iter().any(is_poisoned);
         if is_refused { Err(()) } else { Ok(()) }
     }
 
@@ -96,16 +96,16 @@ impl Store {
         }
     }
 
-    pub(super) fn take_letter(&mut self, token: String, rows: &[u8]) {
-        if self.letter_tokens.insert(token) {
+    pub(super) fn insert_dead_letter(&mut self, token: String, rows: &[u8]) {
+        if self.dead_letter_tokens.insert(token) {
             for row in rows_of(rows) {
-                *self.letters.entry(row).or_default() += 1;
+                *self.dead_letters.entry(row).or_default() += 1;
             }
         }
     }
 }
 
-/// Writes a row: its number, and then as many bytes as its last digit says.
+/// Writes a row: its number, and then as many bytes as its last digit.
 pub(super) fn encode(row: u32, out: &mut Vec<u8>) {
     out.extend_from_slice(&row.to_le_bytes());
     out.resize(out.len() + row as usize % 10, b'x');

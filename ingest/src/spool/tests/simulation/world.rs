@@ -3,17 +3,17 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use super::{
-    collector::{Collector, LETTERS, Refused, TABLES},
+    collector::{Collector, DEAD_LETTERS, Refused, TABLES},
     store::{Store, rows_of},
 };
 use crate::{
     ack::Ack,
     block::{
         BlockLimits,
-        dice::Dice,
         parts::{Part, ranges_of},
         progress::Progress,
         random::seeded::Seeded,
+        rng::Rng,
         sealed::SealedBlock,
     },
     spool::{
@@ -24,17 +24,17 @@ use crate::{
 
 /// The state of one case.
 pub(super) struct World {
-    _chance: Seeded,
-    pub(super) dice: Dice,
+    _seeded: Seeded,
+    pub(super) rng: Rng,
     pub(super) limits: SpoolLimits,
     pub(super) collectors: Vec<Collector>,
-    /// The collector whose turn it is.
+    /// The index of the current collector.
     pub(super) at: usize,
     pub(super) store: Store,
     /// The number of rows that were sent. Row numbers are unique among all collectors, as ids are.
     pub(super) sent: u32,
     pub(super) acknowledged: BTreeSet<u32>,
-    /// A table whose rows ClickHouse does not take until the end.
+    /// A table whose rows ClickHouse does not accept until the end.
     held: Option<usize>,
     /// The number of tokens of rows in doubt and of other writers.
     tokens: usize,
@@ -42,9 +42,9 @@ pub(super) struct World {
     pub(super) found: usize,
 }
 
-/// Returns limits with blocks that are small beside the memory, or as large as it.
-fn limits(dice: &mut Dice) -> SpoolLimits {
-    let (rows, bytes, memory_bytes) = if dice.one_in(2) {
+/// Returns limits with blocks that are small compared with the memory, or as large.
+fn limits(rng: &mut Rng) -> SpoolLimits {
+    let (rows, bytes, memory_bytes) = if rng.one_in(2) {
         (12, 120, 4 << 10)
     } else {
         (100, 600, 600)
@@ -65,13 +65,13 @@ fn limits(dice: &mut Dice) -> SpoolLimits {
 
 impl World {
     pub(super) fn new(seed: u64, collectors: usize) -> Self {
-        let mut dice = Dice::new(seed);
-        let chance = Seeded::new(!seed);
-        let limits = limits(&mut dice);
+        let mut rng = Rng::new(seed);
+        let seeded = Seeded::new(!seed);
+        let limits = limits(&mut rng);
         Self {
-            _chance: chance,
-            held: dice.one_in(2).then_some(0),
-            dice,
+            _seeded: seeded,
+            held: rng.one_in(2).then_some(0),
+            rng,
             limits,
             collectors: (0..collectors).map(|_| Collector::start(limits)).collect(),
             at: 0,
@@ -93,50 +93,50 @@ impl World {
 
     pub(super) fn step(&mut self) {
         if self.is_shared() {
-            self.at = self.dice.below(self.collectors.len() as u64) as usize;
+            self.at = self.rng.below(self.collectors.len() as u64) as usize;
             self.interfere();
         }
-        match self.dice.below(100) {
+        match self.rng.below(100) {
             0..40 => self.send(),
             40..60 => self.commit(),
             60..88 => self.deliver(),
             88..91 => self.crash(),
-            91..93 => self.break_disk(|disk, dice| {
-                disk.fails_after = Some(dice.below(200) as usize);
-                disk.truncate_fails = dice.one_in(2);
+            91..93 => self.break_disk(|disk, rng| {
+                disk.fails_after = Some(rng.below(200) as usize);
+                disk.truncate_fails = rng.one_in(2);
             }),
-            93..95 => self.break_disk(|disk, dice| {
+            93..95 => self.break_disk(|disk, rng| {
                 disk.sync_fails = true;
-                disk.truncate_fails = dice.one_in(2);
+                disk.truncate_fails = rng.one_in(2);
             }),
-            95..97 => self.break_disk(|disk, dice| disk.is_full = dice.one_in(2)),
+            95..97 => self.break_disk(|disk, rng| disk.is_full = rng.one_in(2)),
             _ => self.restart(),
         }
         self.collect_acks();
     }
 
-    /// Changes ClickHouse in a way that no collector has a part in.
+    /// Changes ClickHouse without any collector.
     fn interfere(&mut self) {
-        match self.dice.below(8) {
+        match self.rng.below(8) {
             0..2 => {
                 self.tokens += 1;
-                let partition = self.dice.below(2) as u32;
+                let partition = self.rng.below(2) as u32;
                 self.store
                     .remember(partition, &format!("other writer's {}", self.tokens));
             }
-            2..4 => self.store.end_running(&mut self.dice),
+            2..4 => self.store.end_running(&mut self.rng),
             _ => {}
         }
     }
 
-    fn break_disk(&mut self, how: impl FnOnce(&mut DiskState, &mut Dice)) {
+    fn break_disk(&mut self, how: impl FnOnce(&mut DiskState, &mut Rng)) {
         let disk = &self.collectors[self.at].disk;
-        how(&mut disk.0.lock().unwrap(), &mut self.dice);
+        how(&mut disk.0.lock().unwrap(), &mut self.rng);
     }
 
     fn send(&mut self) {
-        let table = self.dice.below(TABLES as u64) as usize;
-        let ack = [Ack::Accepted, Ack::Spooled, Ack::Stored][self.dice.below(3) as usize];
+        let table = self.rng.below(TABLES as u64) as usize;
+        let ack = [Ack::Accepted, Ack::Spooled, Ack::Stored][self.rng.below(3) as usize];
         let row = self.sent;
         self.sent += 1;
         let collector = self.collector();
@@ -157,7 +157,7 @@ impl World {
             let used = collector.spool.memory_bytes();
             assert!(
                 used <= memory_bytes / 4,
-                "{used} bytes stay in memory beside a disk that takes them"
+                "{used} bytes stay in memory although the disk works"
             );
         }
         if let Some((segment, blocks)) = candidate
@@ -175,7 +175,7 @@ impl World {
         let collector = &mut self.collectors[self.at];
         for (row, receipt) in std::mem::take(&mut collector.waiting) {
             let Some(waiting) = &receipt.waiting else { continue };
-            let progress = waiting.progress.look(Progress::clone);
+            let progress = waiting.progress.read(Progress::clone);
             if progress.level(&waiting.rows) >= waiting.ack {
                 self.acknowledged.insert(row);
                 if waiting.ack == Ack::Stored {
@@ -189,24 +189,24 @@ impl World {
 
     /// Sends the oldest rows of a table, with a random outcome.
     fn deliver(&mut self) {
-        let table = self.dice.below(LETTERS as u64 + 1) as usize;
+        let table = self.rng.below(DEAD_LETTERS as u64 + 1) as usize;
         let held = self.held;
         let collector = self.collector();
         if held == Some(table) || collector.refused.get(table).is_some_and(Option::is_some) {
             return collector.finish_refusal(table);
         }
-        let Found::Rows(block, part) = collector.readers[table].look() else {
+        let Found::Rows(block, part) = collector.readers[table].check() else {
             return;
         };
         let rows = collector.rows(&block, &part);
-        let outcome = self.dice.below(10);
+        let outcome = self.rng.below(10);
         let reader = &self.collectors[self.at].readers[table];
         if outcome == 0 {
             // ClickHouse is unreachable.
             return reader.evict(&block);
         }
-        if table == LETTERS {
-            self.store.take_letter(block.token(&part), &rows);
+        if table == DEAD_LETTERS {
+            self.store.insert_dead_letter(block.token(&part), &rows);
             if outcome > 1 {
                 reader.settle(&block, &part, Outcome::Stored);
             }
@@ -246,7 +246,7 @@ impl World {
         };
         if outcome == 1 {
             // The collector gets no response.
-            self.store.insert_and_die(&token, rows, &mut self.dice);
+            self.store.insert_and_crash(&token, rows, &mut self.rng);
             return reader.doubt(block, &part);
         }
         if is_shared && outcome == 2 {
@@ -258,12 +258,12 @@ impl World {
             Ok(()) => reader.settle(block, &part, Outcome::Stored),
             Err(()) if part.len() == 1 => {
                 let row = part.bounds().start;
-                let letter = reader.persist_dead_letter(block, row, |out| out.extend_from_slice(rows));
-                collector.refused[table] = letter.ok().map(|letter| Refused {
+                let dead_letter = reader.persist_dead_letter(block, row, |out| out.extend_from_slice(rows));
+                collector.refused[table] = dead_letter.ok().map(|dead_letter| Refused {
                     table,
                     block: Arc::clone(block),
                     part,
-                    letter,
+                    dead_letter,
                 });
             }
             Err(()) => {
@@ -275,18 +275,18 @@ impl World {
 
     /// Kills the process, or cuts the power as well.
     fn crash(&mut self) {
-        if self.dice.one_in(2) {
-            self.collectors[self.at].disk.crash(&mut self.dice);
+        if self.rng.one_in(2) {
+            self.collectors[self.at].disk.crash(&mut self.rng);
         }
-        // Meanwhile the table may be mended, or made stricter.
-        self.store.is_mended ^= self.dice.one_in(3);
+        // The operator may have repaired the table, or made it stricter.
+        self.store.is_repaired ^= self.rng.one_in(3);
         self.reopen();
-        self.collector().forget_what_came_back();
+        self.collector().forget_recovered();
     }
 
     /// Ends the process in order and starts it again.
     fn restart(&mut self) {
-        let is_well = self.collector().disk.0.lock().unwrap().is_well();
+        let is_working = self.collector().disk.0.lock().unwrap().is_working();
         self.collector().spool.close();
         self.commit();
         self.commit();
@@ -295,13 +295,13 @@ impl World {
         self.reopen();
         // A block that could not be marked as done comes back, and ClickHouse recognizes it by its
         // token.
-        let is_none_back = self.collector().forget_what_came_back() == 0;
-        assert!(is_none_back || !is_well, "a block that is done has come back");
+        let is_none_back = self.collector().forget_recovered() == 0;
+        assert!(is_none_back || !is_working, "a block that is done has come back");
     }
 
     pub(super) fn reopen(&mut self) {
         let limits = self.limits;
-        // A start that fails has changed nothing, and is tried again.
+        // A failed start changes nothing, and the case retries it.
         self.break_disk(|disk, _| (disk.sync_fails, disk.truncate_fails) = (false, false));
         self.collector().restart(limits);
     }
@@ -318,7 +318,7 @@ impl World {
             self.commit();
             self.deliver();
             self.collect_acks();
-            self.store.end_running(&mut self.dice);
+            self.store.end_running(&mut self.rng);
             if self.collectors.iter().all(Collector::is_done) {
                 return;
             }
@@ -328,25 +328,25 @@ impl World {
             .iter()
             .map(|collector| collector.spool.counts())
             .collect();
-        panic!("it does not end: {counts:?}");
+        panic!("the deliveries do not end: {counts:?}");
     }
 
     pub(super) fn check(&self) {
-        let Store { rows, letters, .. } = &self.store;
+        let Store { rows, dead_letters, .. } = &self.store;
         for row in &self.acknowledged {
-            let is_there = rows.contains_key(row) || letters.contains_key(row);
+            let is_there = rows.contains_key(row) || dead_letters.contains_key(row);
             assert!(is_there, "row {row} was acknowledged and is lost");
         }
-        for row in letters.keys() {
+        for row in dead_letters.keys() {
             assert!(!rows.contains_key(row), "row {row} is stored, and a dead letter");
         }
-        for (&row, &times) in rows.iter().chain(letters) {
+        for (&row, &times) in rows.iter().chain(dead_letters) {
             assert!(row < self.sent, "row {row} was never sent");
             assert_eq!(times, 1, "row {row} is stored {times} times");
         }
         for collector in &self.collectors {
-            let aside = collector.disk.0.lock().unwrap().aside;
-            assert_eq!(aside, 0, "a torn write is no damage");
+            let quarantined = collector.disk.0.lock().unwrap().quarantined;
+            assert_eq!(quarantined, 0, "a torn write is not damage");
         }
     }
 }

@@ -2,9 +2,9 @@
 
 /// A generator of small numbers ([xorshift](https://en.wikipedia.org/wiki/Xorshift)).
 #[derive(Debug, Clone)]
-pub(crate) struct Dice(u64);
+pub(crate) struct Rng(u64);
 
-impl Dice {
+impl Rng {
     pub(crate) fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
