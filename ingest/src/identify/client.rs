@@ -84,7 +84,7 @@ mod tests {
     use crate::identify::testing::{PEER, PROXY, headers};
 
     #[test]
-    fn believes_a_proxy_only_where_it_is_trusted() {
+    fn uses_the_headers_of_trusted_proxies_only() {
         let headers = headers(&[
             (HeaderName::from_static("x-real-ip"), "198.51.100.1"),
             (HeaderName::from_static("x-forwarded-host"), "stat.example.com:443"),
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn keeps_the_peer_when_a_proxy_talks_nonsense() {
+    fn keeps_the_peer_if_a_proxys_headers_are_invalid() {
         for (ip, host) in [
             ("unknown", "a.com; Path=/x"),
             ("1.2.3", "a.com, b.com"),

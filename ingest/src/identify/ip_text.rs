@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn is_what_the_standard_library_writes() {
+    fn writes_as_the_standard_library() {
         let mapped = Ipv4Addr::new(255, 254, 253, 252).to_ipv6_mapped();
         let addresses: [IpAddr; 6] = [
             Ipv4Addr::UNSPECIFIED.into(),

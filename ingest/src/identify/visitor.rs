@@ -68,7 +68,7 @@ mod tests {
     use crate::identify::testing::headers;
 
     #[test]
-    fn takes_the_first_valid_uid() {
+    fn resolves_the_first_valid_uid() {
         let query = |uid| Claims {
             uid: Some(uid),
             ..Claims::default()

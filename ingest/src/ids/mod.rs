@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn stays_ahead_of_a_clock_that_is_set_back() {
+    fn ids_grow_when_the_clock_is_set_back() {
         let ids = of_node(0);
         let before = ids.next(1_000);
         let after = ids.next(10);
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn spare_bases_are_apart_from_those_of_nodes() {
+    fn spare_bases_do_not_overlap_those_of_nodes() {
         let last_of_nodes = Base::of_node(MAX_NODE).unwrap().place() + SEQUENCES - 1;
         for random in [0, 1, FIRST_SPARE - SEQUENCES, FIRST_SPARE - SEQUENCES + 1, u64::MAX] {
             let base = Base::spare(random);
@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_covered_ahead_needs_no_write_from_an_event() {
+    fn covered_ids_need_no_write() {
         let folder = tempfile::tempdir().unwrap();
         let ids = opened(folder.path(), Base::of_node(0).unwrap());
         ids.cover_ahead(1_000_000);
@@ -366,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_cannot_be_written_stops_no_id() {
+    fn ids_continue_if_the_file_cannot_be_written() {
         let folder = tempfile::tempdir().unwrap();
         let ids = opened(folder.path(), Base::of_node(0).unwrap());
         drop(folder);

@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn halves_of_surrogate_pairs_are_replaced() {
+    fn lone_surrogates_are_replaced() {
         assert_eq!(string(r#""\ud83d\ude00""#).unwrap(), "😀");
         assert_eq!(string(r#""cut \ud83d""#).unwrap(), "cut \u{FFFD}");
         assert_eq!(string(r#""\ude00 late""#).unwrap(), "\u{FFFD} late");
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_reads_back() {
+    fn a_written_string_reads_back() {
         let all: String = (0..0x180)
             .filter_map(char::from_u32)
             .chain("😀 \u{2028}".chars())

@@ -581,7 +581,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_operators_number_stays_however_long_clickhouse_is_away() {
+    async fn an_operators_number_stays_during_any_outage() {
         let mut tasks = JoinSet::new();
         let (ids, _progress) = cut_off(Base::of_node(7), &mut tasks);
         sleep(3 * LEASE).await;
@@ -589,7 +589,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_goes_on_with_the_number_of_the_one_before_as_long_as_it_is_leased() {
+    fn a_process_continues_with_its_predecessors_number_while_it_is_leased() {
         let now_ms = unix_ms();
         let node = Base::of_node(7).unwrap();
         let earlier = |held_ms| Record {

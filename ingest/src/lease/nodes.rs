@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_nobody_had_is_chosen_first() {
+    fn an_unused_number_is_chosen_first() {
         // All numbers but one were used; some of them are free again.
         let claims: Vec<_> = (0..=MAX_NODE)
             .filter(|node| *node != 77)
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn of_numbers_that_were_used_those_are_chosen_that_are_free_for_the_longest_time() {
+    fn used_numbers_that_are_free_for_longest_are_chosen() {
         let mut claims: Vec<_> = (0..=MAX_NODE).map(|node| claim(node, HOLDS, 10_000)).collect();
         assert_eq!(choose(&claims, 5), None, "all are held");
         claims[300].last_beat_ms = NOW_MS - DAY_MS;

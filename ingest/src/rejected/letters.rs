@@ -245,7 +245,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_cannot_leave_their_quotes() {
+    fn texts_are_escaped() {
         let options = RejectedReplay {
             table: Some(r"a'b\".to_owned()),
             reason: Some("' OR 1 OR '".to_owned()),
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_has_one_layout_and_its_bounds() {
+    fn a_batch_has_one_layout_and_a_bounded_size() {
         let letter = |id, layout, payload_bytes| Letter {
             id,
             unix_ms: 0,

@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_alarm_speaks_at_once_then_each_minute_and_on_change() {
+    fn a_failure_is_logged_at_once_then_each_minute_and_on_change() {
         let mut alarm = FailureLog::default();
         let start = Instant::now();
         let after = |secs| start + Duration::from_secs(secs);

@@ -420,7 +420,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_compared_not_prefixes() {
+    fn codes_are_compared_as_numbers() {
         for (text, class, code) in [
             ("Code: 53. DB::Exception: Type mismatch", Class::Refused, Some(53)),
             (
@@ -472,7 +472,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_that_are_not_clickhouses_go_by_their_status() {
+    fn a_proxys_response_is_classified_by_its_status() {
         for (text, class) in [
             ("502 Bad Gateway", Class::Retry),
             ("429 Too Many Requests", Class::Retry),
@@ -540,7 +540,7 @@ mod tests {
     }
 
     #[test]
-    fn no_error_steers_a_terminal() {
+    fn control_characters_are_escaped() {
         let error = refusal("Code: 60. DB::Exception: Table \u{1b}[31m\r\nx\u{9b}2J does not exist");
         let text = "bad response: Code: 60. DB::Exception: Table \\u{1b}[31m\\r\\nx\\u{9b}2J does not exist";
         assert_eq!(
@@ -552,7 +552,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_does_not_pass_for_a_view() {
+    fn a_value_is_not_mistaken_for_a_view() {
         let of = |value: &str| {
             refusal(&format!(
                 "Code: 469. DB::Exception: Constraint `c` is violated. Column values: a = '{value}'. (VIOLATED_CONSTRAINT)"

@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_exception_that_comes_late_and_in_two_chunks_is_seen() {
+    async fn a_late_exception_in_two_chunks_is_detected() {
         let head = "HTTP/1.1 200 OK\r\nX-ClickHouse-Query-Id: q1\r\nX-ClickHouse-Exception-Tag: abcdefghijklmnop\r\n\
                     X-ClickHouse-Summary: {\"written_rows\":\"2\"}\r\nTransfer-Encoding: chunked\r\n\r\n";
         let old = "8\r\nCode: 24\r\n1b\r\n1. DB::Exception: Memory\n\n\n\r\n0\r\n\r\n";
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_cut_answer_leaves_open_whether_the_rows_are_stored() {
+    async fn rows_may_be_stored_after_a_truncated_response() {
         for answer in ["", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab"] {
             let error = answered(answer).await.unwrap_err();
             assert!(error.may_be_stored() && error.is_absence(), "{error}");
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_server_that_is_not_there_has_no_rows() {
+    async fn an_unreachable_server_has_no_rows() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url: ClickHouseUrl = format!("http://{}/stats", listener.local_addr().unwrap())
             .parse()

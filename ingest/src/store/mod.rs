@@ -255,7 +255,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_url_is_taken_apart() {
+    fn a_url_is_parsed() {
         let url: ClickHouseUrl = "http://us%40er:p%3A%2F%20w@db.local:80/my%20stats/".parse().unwrap();
         assert_eq!(url.origin, "http://db.local:80");
         assert_eq!(url.user.as_deref(), Some("us@er"));
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn names_cannot_leave_their_quotes() {
+    fn names_are_escaped() {
         assert_eq!(quoted(r"a`b\c"), r"`a\`b\\c`");
     }
 }

@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_column_under_an_earlier_name_is_renamed_by_a_person() {
+    fn a_column_under_an_earlier_name_is_left_to_the_operator() {
         static RENAMED: Table = Table {
             columns: &[
                 column("a", "UInt8", "`a` UInt8", ColumnKind::Plain),
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn other_orders_other_columns_and_lost_defaults_are_left_alone() {
+    fn column_order_extra_columns_and_lost_defaults_are_ignored() {
         let columns = [
             ("z", "IPv6", ""),
             ("c", "Date", "MATERIALIZED"),
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn all_differences_are_told_at_once_and_stop_everything() {
+    fn all_differences_are_reported_at_once_without_statements() {
         let columns = [("a", "UInt16", ""), ("b", "String", "MATERIALIZED"), ("c", "Date", "")];
         let differences = missing(&[&TABLE, &REJECTED], &existing(&columns)).unwrap_err();
         assert_eq!(

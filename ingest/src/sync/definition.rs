@@ -354,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn other_texts_are_no_definitions() {
+    fn other_texts_are_not_parsed() {
         for text in ["", "CREATE VIEW v AS SELECT 1", "CREATE TABLE t\n(\n    `a` UInt8"] {
             assert_eq!(Definition::parse(text), None, "{text}");
         }

@@ -496,7 +496,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_of_metadata_alone_touches_no_rows() {
+    fn a_change_of_metadata_is_recognized() {
         for (found, wanted, expected) in [
             ("Enum8('a' = 1)", "Enum8('a' = 1, 'b' = 2)", true),
             ("Enum8('a' = 1, 'b' = 2)", "Enum8('b' = 2, 'a' = 1, 'c' = 3)", true),

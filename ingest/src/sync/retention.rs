@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_ttl_of_ours_is_changed_and_no_other() {
+    fn only_the_collectors_own_ttl_is_changed() {
         let engine = |ttl: &str| {
             format!("MergeTree PARTITION BY toYYYYMM(time) ORDER BY time{ttl} SETTINGS index_granularity = 8192")
         };

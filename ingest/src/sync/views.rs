@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_behind_a_distributed_one_is_read_from_its_engine() {
+    fn a_distributed_tables_local_table_is_read_from_its_engine() {
         for (engine, table) in [
             ("Distributed('two', 'a', 'loc', id)", Some(("a", "loc"))),
             (
@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn a_view_without_to_writes_into_a_table_of_its_own() {
+    fn a_view_without_to_writes_into_its_inner_table() {
         let mut view = existing(
             "a.v",
             "MaterializedView",
@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn receivers_are_followed_to_any_depth_and_a_circle_ends() {
+    fn receivers_are_found_at_any_depth_and_in_cycles() {
         let tables = Tables::from_iter([
             existing("a.s", "MergeTree", "", &["a.v", "b.hidden"]),
             existing(

@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn a_window_is_the_tables_or_else_the_servers() {
+    fn a_sufficient_window_is_the_tables_or_the_servers() {
         for (engine, settings) in [
             (
                 "MergeTree ORDER BY a SETTINGS non_replicated_deduplication_window = 1",
@@ -409,7 +409,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_schema_says_of_it_is_meant() {
+    fn the_schemas_window_and_engine_are_deliberate() {
         let none = "CREATE TABLE IF NOT EXISTS `t`\n(\n    `a` UInt8\n)\nENGINE = MergeTree\nSETTINGS non_replicated_deduplication_window = 0";
         assert!(look(none, "MergeTree ORDER BY a", &DEFAULTS).statements.is_empty());
         let log = "CREATE TABLE IF NOT EXISTS `t`\n(\n    `a` UInt8\n)\nENGINE = Log";
@@ -477,7 +477,7 @@ mod tests {
     }
 
     #[test]
-    fn views_over_a_table_that_is_meant_to_remember_nothing_stay_as_they_are() {
+    fn views_over_a_table_with_window_zero_are_unchanged() {
         let none = "CREATE TABLE IF NOT EXISTS `t`\n(\n    `a` UInt8\n)\nENGINE = MergeTree\nSETTINGS non_replicated_deduplication_window = 0";
         let [table, view] = viewed("e.s");
         let found = look_at(

@@ -147,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_letter_is_a_row() {
+    fn a_dead_letter_is_a_row() {
         let payload = [0xff; 200];
         let letter = DeadLetter {
             time: Timestamp::UNIX_EPOCH + std::time::Duration::from_millis(0x0102),
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reason_is_cut_at_a_character() {
+    fn a_reason_is_truncated_between_characters() {
         let reason = "é".repeat(MAX_REASON_BYTES);
         let letter = DeadLetter {
             time: Timestamp::UNIX_EPOCH,

@@ -134,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_shape_is_read_as_it_was_written_and_no_cut_is_one() {
+    fn a_shape_reads_back_and_a_truncated_one_is_invalid() {
         const ELEMENTS: [Shape; 3] = [
             Shape::Nullable(&Shape::String),
             Shape::Marked(&Shape::Fixed(16)),

@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn the_number_of_elements_goes_out_first() {
+    fn the_number_of_elements_is_encoded_first() {
         assert_eq!(bytes(&vec![1u16, 2]), [2, 1, 0, 2, 0]);
         assert_eq!(bytes(&vec![0u8; 200])[..2], [0xC8, 1]);
     }

@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn the_number_goes_out() {
+    fn the_number_is_encoded() {
         assert_eq!(bytes(&State::Closed), [0xFD]);
         assert_eq!(bytes(&Wide::Some), [0x2C, 1]);
     }

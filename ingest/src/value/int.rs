@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fraction_of_zeros_is_no_fraction_by_the_lenient_rules() {
+    fn a_fraction_of_zeros_is_dropped_by_the_lenient_rules() {
         assert_eq!(lenient("3.0"), Ok(3u8));
         assert_eq!(lenient("-9223372036854775808.000"), Ok(i64::MIN));
         assert_eq!(lenient("300.0"), Err::<u8, _>(ValueError::OutOfRange));
@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn text_and_booleans_are_numbers_where_clickhouse_says_so() {
+    fn text_and_booleans_are_numbers_as_in_clickhouse() {
         for (event, stored) in [
             (r#""12""#, 12),
             (r#""+12""#, 12),
@@ -371,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn the_lowest_byte_goes_out_first() {
+    fn values_are_little_endian() {
         assert_eq!(bytes(&0x0102u16), [2, 1]);
         assert_eq!(bytes(&-2i32), [0xFE, 0xFF, 0xFF, 0xFF]);
         assert_eq!(bytes(&UInt256(U256::from(258u16)))[..3], [2, 1, 0]);

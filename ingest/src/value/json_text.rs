@@ -303,7 +303,7 @@ mod tests {
     type Any<'a> = JsonText<'a>;
 
     #[test]
-    fn an_object_is_kept_as_it_is() {
+    fn an_object_stays_unchanged() {
         for event in [
             "{}",
             r#"{"a" : {"b": [1, {"c": null}, "x"]}, "a2": -1.5e300}"#,
@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_goes_out_that_clickhouse_refuses() {
+    fn values_that_clickhouse_refuses_are_refused() {
         for event in ["[]", "5", "true", r#""{}""#] {
             assert_eq!(json::<Any<'_>>(event), Err(ValueError::WrongKind), "{event}");
         }
@@ -352,14 +352,14 @@ mod tests {
     }
 
     #[test]
-    fn halves_of_pairs_are_replaced() {
+    fn lone_surrogates_are_replaced() {
         let event = r#"{"\udc00":"\ud83d\ud83d\ude00\ud83d"}"#;
         let expected = r#"{"\ufffd":"\ufffd\ud83d\ude00\ufffd"}"#;
         assert_eq!(json::<Any<'_>>(event).unwrap().as_str(), expected);
     }
 
     #[test]
-    fn paths_cannot_fill_the_memory() {
+    fn the_memory_of_paths_is_bounded() {
         let keys: Vec<String> = (0..100).map(|n| format!(r#""{n}":0"#)).collect();
         let event = format!(r#"{{"{}":{{{}}}}}"#, "k".repeat(100_000), keys.join(","));
         assert_eq!(json::<Any<'_>>(&event), Err(ValueError::TooLong));

@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_go_out_before_their_values() {
+    fn keys_are_encoded_before_their_values() {
         assert_eq!(bytes(&Map(vec![(Cow::Borrowed("a"), 7u8)])), [1, 1, b'a', 7]);
     }
 }

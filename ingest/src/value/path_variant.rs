@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_plainly_of_one_type_is_taken() {
+    fn unambiguous_values_are_accepted() {
         for (checked, events) in [
             (
                 check::<Narrow> as fn(&str) -> _,
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_earlier_type_may_take_for_something_else_is_refused() {
+    fn values_that_an_earlier_type_may_change_are_refused() {
         for (checked, events) in [
             (
                 check::<Narrow> as fn(&str) -> _,

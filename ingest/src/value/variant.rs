@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_becomes_the_first_that_takes_it() {
+    fn a_value_has_the_first_type_that_accepts_it() {
         for (event, expected) in [
             ("5", Borrowing::UInt8(5)),
             ("\"5\"", Borrowing::UInt8(5)),
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn the_number_goes_out_before_the_value() {
+    fn the_number_is_encoded_before_the_value() {
         assert_eq!(bytes(&Borrowing::UInt8(7)), [2, 7]);
         assert_eq!(bytes(&Borrowing::String("é".into())), [1, 2, 0xC3, 0xA9]);
         assert_eq!(bytes(&Borrowing::Null), [255]);

@@ -136,7 +136,7 @@ mod tests {
 
     /// Compares with the results of ClickHouse 26.7 for `2024-07-01 00:00:00` in these zones.
     #[test]
-    fn zones_that_are_in_no_database_are_known_by_their_names() {
+    fn zones_outside_of_the_database_are_parsed() {
         const MIDNIGHT: i64 = 1_719_792_000;
         assert_eq!(Copied::to_utc(MIDNIGHT), Ok(1_719_784_800));
         assert_eq!(East::to_utc(MIDNIGHT), Ok(1_719_777_600));
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn local_times_that_are_skipped_or_come_twice_become_the_earlier_moment() {
+    fn skipped_and_repeated_local_times_become_the_earlier_moment() {
         let utc = |local: &str| {
             let as_if_utc: Timestamp = format!("{local}Z").parse().unwrap();
             Timestamp::from_second(Berlin::to_utc(as_if_utc.as_second()).unwrap())
