@@ -25,7 +25,7 @@ impl<'a> Tree<'a> {
         &self.json
     }
 
-    pub(super) fn grow(pairs: &[(&'a str, &'a str)], nesting: Nesting) -> Self {
+    pub(super) fn build(pairs: &[(&'a str, &'a str)], nesting: Nesting) -> Self {
         // First collect the values of equal names, then parse the names: `a[]=1&a[]=2` has one
         // name.
         let mut whole = Object::default();

@@ -278,13 +278,13 @@ impl<'a> Reader<'a> {
     }
 
     #[inline]
-    fn pass_space(&mut self) {
+    fn skip_space(&mut self) {
         if self.byte().is_none_or(|byte| byte <= b' ') {
-            self.pass_any_space();
+            self.skip_all_space();
         }
     }
 
-    fn pass_any_space(&mut self) {
+    fn skip_all_space(&mut self) {
         while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.byte() {
             self.at += 1;
         }
@@ -292,7 +292,7 @@ impl<'a> Reader<'a> {
 
     #[inline]
     fn next_byte(&mut self) -> Option<u8> {
-        self.pass_space();
+        self.skip_space();
         self.byte()
     }
 
@@ -305,7 +305,7 @@ impl<'a> Reader<'a> {
     }
 
     fn literal(&mut self, word: &str) -> bool {
-        self.pass_space();
+        self.skip_space();
         let passed = self
             .text
             .as_bytes()
@@ -324,7 +324,7 @@ impl<'a> Reader<'a> {
 
     #[inline]
     fn begin(&mut self, bracket: u8) -> Result<(), Error> {
-        self.pass_space();
+        self.skip_space();
         if !self.pass(bracket) {
             return Err(self.error(ErrorKind::ExpectedValue));
         }
@@ -371,7 +371,7 @@ impl<'a> Reader<'a> {
 
     #[inline]
     fn colon(&mut self) -> Result<(), Error> {
-        self.pass_space();
+        self.skip_space();
         if self.pass(b':') {
             Ok(())
         } else {

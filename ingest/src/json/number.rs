@@ -9,12 +9,12 @@ impl<'a> Reader<'a> {
     /// The next value is not a number, or JSON does not allow its form.
     #[inline]
     pub fn number(&mut self) -> Result<&'a str, Error> {
-        self.pass_space();
+        self.skip_space();
         let start = self.at;
         self.pass(b'-');
         match self.byte() {
             Some(b'0') => self.at += 1,
-            Some(b'1'..=b'9') => self.pass_digits(),
+            Some(b'1'..=b'9') => self.skip_digits(),
             _ => return Err(self.error(ErrorKind::InvalidNumber)),
         }
         if self.pass(b'.') {
@@ -65,7 +65,7 @@ impl<'a> Reader<'a> {
         Some(if negative { -value } else { value })
     }
 
-    fn pass_digits(&mut self) {
+    fn skip_digits(&mut self) {
         while let Some(b'0'..=b'9') = self.byte() {
             self.at += 1;
         }
@@ -74,7 +74,7 @@ impl<'a> Reader<'a> {
     /// Consumes one or more digits.
     fn digits(&mut self) -> Result<(), Error> {
         let start = self.at;
-        self.pass_digits();
+        self.skip_digits();
         if self.at == start {
             Err(self.error(ErrorKind::InvalidNumber))
         } else {

@@ -22,7 +22,7 @@ const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The number of candidates. One of the numbers that have been free for longest is drawn at random,
 /// so that two processes rarely ask for the same one.
-const DRAWN_FROM: usize = 16;
+const MAX_CANDIDATES: usize = 16;
 
 /// The states in the table.
 pub(crate) const ASKS: &str = "asks";
@@ -53,7 +53,7 @@ impl Claim {
         self.now_ms.saturating_sub(self.last_beat_ms)
     }
 
-    /// Returns a time in milliseconds, which no id of the process is later than.
+    /// Returns a time in milliseconds that is not before any id of the process.
     pub(crate) fn until_ms(&self) -> u64 {
         self.until_ms.try_into().unwrap_or(0)
     }
@@ -153,10 +153,10 @@ pub(crate) fn choose(claims: &[Claim], random: u64) -> Option<u16> {
     if free.is_empty() {
         free = (0..=MAX_NODE).filter(|node| !used[node].0).collect();
         free.sort_by_key(|node| used[node].1);
-        free.truncate(DRAWN_FROM);
+        free.truncate(MAX_CANDIDATES);
     }
-    let place = random.checked_rem(free.len() as u64)?;
-    Some(free[place as usize])
+    let index = random.checked_rem(free.len() as u64)?;
+    Some(free[index as usize])
 }
 
 /// Returns the time of this machine's clock, in milliseconds since 1970.

@@ -338,8 +338,8 @@ impl Replay<'_> {
             let there = self.there(&layout.table, id, all).await;
             let (there, error) = match (there, sent.error) {
                 (Ok(there), error) => (there, error),
-                // No row counts as stored without a look at the table, and each keeps its dead
-                // letter. Another replay looks up the rows of the dead letters that remain.
+                // Without the lookup, no row counts as stored, and each keeps its dead letter.
+                // Another replay looks up the rows of the dead letters that remain.
                 (Err(lookup), error) => (HashSet::new(), error.or(Some(lookup))),
             };
             let is_there = |row: &Row| row.id.is_some_and(|id| there.contains(&id));

@@ -32,7 +32,7 @@ pub enum Class {
     Hold,
     /// ClickHouse refuses the rows themselves, and would refuse them again.
     Refused,
-    /// ClickHouse refuses this many rows, bytes or partitions together, and may take fewer.
+    /// ClickHouse refuses this many rows, bytes or partitions together, and may accept fewer.
     TooLarge,
 }
 
@@ -57,7 +57,7 @@ impl ClickHouseError {
         self.may_be_stored
     }
 
-    /// Returns whether a materialized view refuses rows that its table may have taken.
+    /// Returns whether a materialized view refuses rows that its table may have stored.
     pub(crate) fn is_of_view(&self) -> bool {
         self.class == Class::Hold && self.code.is_some_and(|code| class_of_code(code) == Class::Refused)
     }
@@ -144,7 +144,7 @@ impl ClickHouseError {
     /// server failed for a transient reason. Any other error is final for a statement, even where
     /// delivery would retry an insert.
     pub(crate) fn is_transient(&self) -> bool {
-        self.is_absence() || self.code.is_some_and(passes)
+        self.is_absence() || self.code.is_some_and(is_transient_code)
     }
 
     /// Returns ClickHouse's error code, or `None` if the error is not ClickHouse's own.
@@ -333,14 +333,14 @@ fn escaped(text: &str) -> Cow<'_, str> {
 /// the log may contain its complete text.
 fn is_of_the_server(code: u32) -> bool {
     // TOO_MANY_PARTS
-    class_of_code(code) == Class::Hold || passes(code) || code == 252
+    class_of_code(code) == Class::Hold || is_transient_code(code) || code == 252
 }
 
 /// Returns whether the server failed for a transient reason: TIMEOUT_EXCEEDED,
 /// TOO_MANY_SIMULTANEOUS_QUERIES, SOCKET_TIMEOUT, NETWORK_ERROR, NO_ZOOKEEPER, ABORTED,
 /// MEMORY_LIMIT_EXCEEDED, TABLE_IS_READ_ONLY, NOT_ENOUGH_SPACE, ALL_CONNECTION_TRIES_FAILED,
 /// CANNOT_ASSIGN_ALTER, SERVER_OVERLOADED, KEEPER_EXCEPTION.
-fn passes(code: u32) -> bool {
+fn is_transient_code(code: u32) -> bool {
     matches!(
         code,
         159 | 202 | 209 | 210 | 225 | 236 | 241 | 242 | 243 | 279 | 517 | 745 | 999

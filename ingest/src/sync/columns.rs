@@ -1,4 +1,4 @@
-//! Finds what a database lacks of the schema's tables, and where the two differ.
+//! Finds the tables and columns that a database lacks, and the columns that differ from the schema.
 
 use clickhouse::{Client, Row};
 use serde::Deserialize;
@@ -36,7 +36,7 @@ pub struct Difference {
 }
 
 /// Compares tables with the existing columns, which may be in any order. Returns the statements
-/// that create what is missing.
+/// that create the missing tables and columns.
 pub(super) fn missing(tables: &[&'static Table], existing: &[Existing]) -> Result<Vec<String>, Vec<Difference>> {
     let mut statements = Vec::new();
     let mut differences = Vec::new();

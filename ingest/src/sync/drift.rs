@@ -1,7 +1,7 @@
 //! Finds where the definition of an existing table differs from the schema beyond its columns'
 //! types: keys, TTL, defaults, codecs, comments, settings, indexes and the rest.
 //!
-//! ClickHouse itself brings the schema's definition into the form in which it shows that of the
+//! ClickHouse itself converts the schema's definition into the form in which it shows that of the
 //! existing table: the definition becomes a temporary table of one session, which holds no rows and
 //! that no other session sees. Both texts are then compared part by part.
 //!
@@ -35,7 +35,7 @@ const FIXED_SETTINGS: [&str; 4] = [
     "disk",
 ];
 
-/// What a change does to the table's data.
+/// The effect of a change on the table's data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Impact {
     /// The change affects the definition and new rows alone.
@@ -68,7 +68,7 @@ pub struct Drift {
     /// The difference as a clause, for example "column `a` has no comment in the database and 'x'
     /// in the schema".
     pub difference: String,
-    /// What the statements would do to the data.
+    /// The effect of the statements on the data.
     pub impact: Impact,
     /// The statements that change the table to match the schema, in their order; empty if it is
     /// impossible.
@@ -95,7 +95,7 @@ impl fmt::Display for Drift {
 pub struct DriftReport {
     /// The differences, in the order of the schema's tables.
     pub drifts: Vec<Drift>,
-    /// Why a table could not be compared, as sentences.
+    /// The reasons why tables could not be compared, as sentences.
     pub warnings: Vec<String>,
 }
 
@@ -104,7 +104,7 @@ pub struct DriftReport {
 /// # Errors
 /// ClickHouse is unreachable, or does not let the user see the tables.
 pub async fn drift(url: &ClickHouseUrl, schema: &Schema) -> Result<DriftReport, SyncError> {
-    look(url, schema).await.map_err(|kind| kind.at(url))
+    compare_tables(url, schema).await.map_err(|kind| kind.at(url))
 }
 
 /// Runs the statements of the differences whose impact `is_allowed`.
@@ -133,7 +133,7 @@ struct Existing {
     total_bytes: Option<u64>,
 }
 
-async fn look(url: &ClickHouseUrl, schema: &Schema) -> Result<DriftReport, Kind> {
+async fn compare_tables(url: &ClickHouseUrl, schema: &Schema) -> Result<DriftReport, Kind> {
     let server = url.server_client();
     let names: Vec<_> = schema.tables.iter().map(|table| table.name).collect();
     let query = server

@@ -59,7 +59,7 @@ impl Tables {
     ///
     /// # Errors
     /// ClickHouse is unreachable, or the user lacks the permission.
-    pub(super) async fn look<'a>(
+    pub(super) async fn read<'a>(
         client: &Client,
         database: &str,
         names: impl IntoIterator<Item = &'a str>,
@@ -165,7 +165,7 @@ impl Existing {
 /// ClickHouse is unreachable, or the user lacks the permission.
 pub(crate) async fn views_over(client: &Client, table: &str) -> Result<(TableName, Vec<View>), ClickHouseError> {
     let database = current_database(client).await?;
-    let tables = Tables::look(client, &database, [table]).await?;
+    let tables = Tables::read(client, &database, [table]).await?;
     let name = (database, table.to_owned());
     let receivers = tables.get(&name).into_iter().flat_map(Existing::receivers);
     let views = receivers.filter_map(|name| {

@@ -87,7 +87,7 @@ impl<const P: u8, Z: Zone> DateTime64<P, Z> {
 
     fn from_moment(moment: Moment) -> Result<Self, ValueError> {
         let seconds = moment.utc::<Z>()?;
-        // ClickHouse prints a local time as it came, even if UTC is in another year then.
+        // ClickHouse prints a local time unchanged, even if its UTC time is in another year.
         let printed = if moment.offset.is_none() {
             moment.seconds
         } else {
@@ -115,7 +115,7 @@ impl Moment {
     }
 }
 
-/// Reads a number that is no short integer, in units of which a second has `per_second`.
+/// Reads a number other than a short integer, in units of 1/`per_second` seconds.
 fn long_number(json: &mut Reader<'_>, per_second: i64) -> Result<i64, ValueError> {
     match Seconds::read(json)? {
         Some(seconds) => seconds.units_before(per_second),

@@ -11,7 +11,7 @@
 /// use rowmill_ingest::{refusal::ValueError, value::{Decode, enumeration}};
 ///
 /// enumeration! {
-///     /// What became of a mail.
+///     /// The status of a mail.
 ///     pub enum State: i8 {
 ///         /// It was read.
 ///         Open = 1 => "open",

@@ -99,7 +99,7 @@ impl<'a, P: JsonPaths> Decode<'a> for JsonText<'a, P> {
         // ClickHouse reads the object again, by its own rules.
         object::<P>(&mut json.strict())?;
         Ok(Self {
-            text: without_halves(Cow::Borrowed(json.raw_value()?)),
+            text: replace_lone_surrogates(Cow::Borrowed(json.raw_value()?)),
             paths: PhantomData,
         })
     }
@@ -115,7 +115,7 @@ impl<'a, P: JsonPaths> Decode<'a> for JsonText<'a, P> {
                 problem => problem,
             })?;
         Ok(Self {
-            text: without_halves(text),
+            text: replace_lone_surrogates(text),
             paths: PhantomData,
         })
     }
@@ -133,7 +133,7 @@ impl<P: JsonPaths> Encode for JsonText<'_, P> {
 /// use rowmill_ingest::{json::Reader, refusal::ValueError, value::{Decode, JsonText, json_paths}};
 ///
 /// json_paths! {
-///     /// What is known of a payload.
+///     /// The known paths of a payload.
 ///     pub struct PayloadPaths { "user.id" : u64 }
 /// }
 ///
@@ -217,7 +217,7 @@ impl Paths {
                 self.here.push('.');
             }
             self.here.push_str(&key);
-            self.keep_here()?;
+            self.add_path()?;
             if let Some(result) = P::check(&self.here, &mut json.clone()) {
                 result?;
             }
@@ -231,7 +231,7 @@ impl Paths {
         Ok(())
     }
 
-    fn keep_here(&mut self) -> Result<(), ValueError> {
+    fn add_path(&mut self) -> Result<(), ValueError> {
         let start = self.all.len();
         self.all.push_str(&self.here);
         self.spans.push(start..self.all.len());
@@ -251,19 +251,19 @@ impl Paths {
     }
 }
 
-/// Replaces each half of a surrogate pair with U+FFFD.
-fn without_halves(text: Cow<'_, str>) -> Cow<'_, str> {
-    let Some(mut half) = half(&text) else {
+/// Replaces each lone surrogate with U+FFFD.
+fn replace_lone_surrogates(text: Cow<'_, str>) -> Cow<'_, str> {
+    let Some(mut at) = lone_surrogate(&text) else {
         return text;
     };
     let mut mended = String::with_capacity(text.len());
     let mut rest = &*text;
     loop {
-        mended.push_str(&rest[..half]);
+        mended.push_str(&rest[..at]);
         mended.push_str("\\ufffd");
-        rest = &rest[half + ESCAPE_BYTES..];
-        match self::half(rest) {
-            Some(next) => half = next,
+        rest = &rest[at + ESCAPE_BYTES..];
+        match lone_surrogate(rest) {
+            Some(next) => at = next,
             None => break,
         }
     }
@@ -274,9 +274,9 @@ fn without_halves(text: Cow<'_, str>) -> Cow<'_, str> {
 /// The length of `\uXXXX`.
 const ESCAPE_BYTES: usize = 6;
 
-/// Returns the index of the first unpaired half in valid JSON, which has backslashes only in
+/// Returns the index of the first lone surrogate in valid JSON, which has backslashes only in
 /// strings.
-fn half(text: &str) -> Option<usize> {
+fn lone_surrogate(text: &str) -> Option<usize> {
     let unit = |at: usize| {
         let digits = text.get(at..at + ESCAPE_BYTES)?.strip_prefix("\\u")?;
         u16::from_str_radix(digits, 16).ok()

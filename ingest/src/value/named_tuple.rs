@@ -28,7 +28,7 @@ use crate::{
 /// use rowmill_ingest::{json::Reader, value::{Decode, named_tuple}};
 ///
 /// named_tuple! {
-///     /// Where somebody lives.
+///     /// A postal address.
 ///     pub struct Address<'a> {
 ///         /// The street with the number.
 ///         pub street: Cow<'a, str> = "street",
