@@ -63,7 +63,7 @@ impl<'a> Tree<'a> {
     }
 }
 
-/// Puts `leaf` at the place that its name gives: `a[b][0]` becomes `{"a":{"b":[leaf]}}`.
+/// Puts `leaf` at the path in its name: `a[b][0]` becomes `{"a":{"b":[leaf]}}`.
 fn nest<'a>(name: &Cow<'a, str>, leaf: Value<'a>, nesting: Nesting) -> Value<'a> {
     let first = next_pair(name, 0);
     let parent = 0..first.as_ref().map_or(name.len(), |pair| pair.start);

@@ -29,7 +29,7 @@ const DIFFERENT_ON_PURPOSE: [(&str, Option<&str>); 9] = [
     ("json string", None),
 ];
 
-/// `/` is a page whatever the query contains; an earlier stage decides that.
+/// `/` is a page with any query; an earlier stage decides that.
 const PAGE: &str = "/";
 
 #[test]

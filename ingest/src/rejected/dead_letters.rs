@@ -21,7 +21,7 @@ const BATCH_ROWS: usize = 1000;
 /// The maximum length of a batch's payloads, unless a single payload is longer.
 const BATCH_BYTES: u64 = 8 << 20;
 
-/// The condition for the dead letter of a row. The code of an event is always another one.
+/// The condition for the dead letter of a row. No event's code begins like this.
 const IS_ROW: &str = "startsWith(code, 'clickhouse')";
 
 /// A dead letter without its payload.
@@ -34,7 +34,7 @@ pub(super) struct DeadLetter {
     is_cut: bool,
 }
 
-/// The description of rows of one kind.
+/// The table, format and columns of rows.
 #[derive(Debug, Row, Deserialize)]
 struct RowLayout {
     layout: u64,
@@ -43,7 +43,7 @@ struct RowLayout {
     payload_columns: String,
 }
 
-/// The selected dead letters, and the descriptions of their rows.
+/// The selected dead letters, and the layouts of their rows.
 #[derive(Debug)]
 pub(super) struct DeadLetters {
     dead_letters: Vec<DeadLetter>,
@@ -55,7 +55,7 @@ pub(super) struct DeadLetters {
 /// Dead letters whose rows go into one table in the same way.
 #[derive(Debug)]
 pub(super) struct Batch<'a> {
-    /// The index of their layout.
+    /// The index of the rows' layout.
     pub(super) layout: usize,
     pub(super) dead_letters: Vec<&'a DeadLetter>,
 }

@@ -170,12 +170,12 @@ impl ClickHouseError {
                 let constraint = sentence
                     .and_then(|at| text[at + SENTENCE.len()..].strip_prefix(CONSTRAINT))
                     .and_then(|rest| rest.split('`').next());
-                let place = match (view, constraint) {
+                let context = match (view, constraint) {
                     (Some(view), _) => format!(" {PUSHING_TO_VIEW} {view}"),
                     (None, Some(constraint)) => format!(": constraint `{constraint}`"),
                     (None, None) => String::new(),
                 };
-                escaped(&format!("Code: {code}{name}{place}")).into_owned()
+                escaped(&format!("Code: {code}{name}{context}")).into_owned()
             }
             (None, Some(sentence)) => format!("{}…", escaped(&text[..sentence + SENTENCE.len()])),
             (None, None) => self.to_string(),

@@ -26,7 +26,7 @@ use url::Url;
 use super::{ClickHouseError, ClickHouseUrl, IDLE_TIMEOUT, connector};
 
 /// Longer than any exception. The remainder of a longer response is not read.
-const MAX_ANSWER_BYTES: usize = 64 << 10;
+const MAX_RESPONSE_BYTES: usize = 64 << 10;
 
 const EXCEPTION_CODE: &str = "X-ClickHouse-Exception-Code";
 const QUERY_ID: &str = "X-ClickHouse-Query-Id";
@@ -47,10 +47,10 @@ pub(crate) struct InsertRequest<'a> {
     pub(crate) statement: &'a str,
     /// The `insert_deduplication_token`.
     pub(crate) token: &'a str,
-    /// The unique id of this try.
+    /// The unique id of this attempt.
     pub(crate) query_id: &'a str,
     pub(crate) rows: usize,
-    /// Whether the table takes the rows even if a materialized view over it throws; the view then
+    /// Whether the table accepts the rows even if a materialized view over it throws; the view then
     /// misses them without an error.
     pub(crate) ignores_views: bool,
     /// The rows, compressed as ClickHouse's own LZ4 frames.
@@ -84,7 +84,7 @@ impl InsertClient {
     pub(crate) async fn insert(&self, insert: InsertRequest<'_>, within: Duration) -> Result<(), ClickHouseError> {
         let (query_id, rows) = (insert.query_id, insert.rows);
         let request = self.request(insert)?;
-        let answer = async {
+        let response = async {
             let response = self.http.request(request).await.map_err(|error| {
                 if error.is_connect() {
                     ClickHouseError::not_sent(error)
@@ -94,7 +94,7 @@ impl InsertClient {
             })?;
             check(response, query_id, rows).await
         };
-        timeout(within, answer)
+        timeout(within, response)
             .await
             .unwrap_or_else(|_| Err(ClickHouseError::timed_out()))
     }
@@ -138,9 +138,9 @@ async fn check(response: Response<Incoming>, query_id: &str, rows: usize) -> Res
     let mut text = BytesMut::new();
     while let Some(frame) = body.frame().await {
         if let Ok(data) = frame.map_err(ClickHouseError::cut_off)?.into_data() {
-            text.extend_from_slice(&data[..data.len().min(MAX_ANSWER_BYTES - text.len())]);
+            text.extend_from_slice(&data[..data.len().min(MAX_RESPONSE_BYTES - text.len())]);
         }
-        if text.len() == MAX_ANSWER_BYTES {
+        if text.len() == MAX_RESPONSE_BYTES {
             break;
         }
     }
@@ -186,8 +186,8 @@ mod tests {
     use super::*;
     use crate::store::Class;
 
-    /// Returns the outcome of an insert of two rows to a server that responds with `answer`.
-    async fn answered(answer: &'static str) -> Result<(), ClickHouseError> {
+    /// Returns the outcome of an insert of two rows to a server that sends `response`.
+    async fn insert_into(response: &'static str) -> Result<(), ClickHouseError> {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url: ClickHouseUrl = format!("http://{}/stats", listener.local_addr().unwrap())
             .parse()
@@ -198,7 +198,7 @@ mod tests {
             while !request.ends_with(b"frames") {
                 assert_ne!(stream.read_buf(&mut request).await.unwrap(), 0);
             }
-            stream.write_all(answer.as_bytes()).await.unwrap();
+            stream.write_all(response.as_bytes()).await.unwrap();
             String::from_utf8(request).unwrap()
         });
         let insert = InsertRequest {
@@ -221,8 +221,8 @@ mod tests {
     async fn a_success_is_empty_names_the_query_and_counts_the_rows() {
         let confirmed = "HTTP/1.1 200 OK\r\nX-ClickHouse-Query-Id: q1\r\n\
                          X-ClickHouse-Summary: {\"read_rows\":\"2\",\"written_rows\":\"2\"}\r\nContent-Length: 0\r\n\r\n";
-        assert!(answered(confirmed).await.is_ok());
-        for (answer, reason) in [
+        assert!(insert_into(confirmed).await.is_ok());
+        for (response, reason) in [
             (
                 "HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\n<html></html>",
                 "its body is not empty",
@@ -241,9 +241,13 @@ mod tests {
                 "fewer rows",
             ),
         ] {
-            let error = answered(answer).await.unwrap_err();
-            assert!(error.to_string().contains(reason), "{answer}: {error}");
-            assert_eq!((error.class(), error.may_be_stored()), (Class::Retry, true), "{answer}");
+            let error = insert_into(response).await.unwrap_err();
+            assert!(error.to_string().contains(reason), "{response}: {error}");
+            assert_eq!(
+                (error.class(), error.may_be_stored()),
+                (Class::Retry, true),
+                "{response}"
+            );
         }
     }
 
@@ -254,16 +258,16 @@ mod tests {
         let old = "8\r\nCode: 24\r\n1b\r\n1. DB::Exception: Memory\n\n\n\r\n0\r\n\r\n";
         let new = "11\r\n\r\n__exception__\r\n\r\n2d\r\nabcdefghijklmnop\r\nCode: 241. DB::Exception: M\r\n0\r\n\r\n";
         for chunks in [old, new] {
-            let answer: &'static str = Box::leak(format!("{head}{chunks}").into_boxed_str());
-            let error = answered(answer).await.unwrap_err();
+            let response: &'static str = Box::leak(format!("{head}{chunks}").into_boxed_str());
+            let error = insert_into(response).await.unwrap_err();
             assert_eq!((error.code(), error.may_be_stored()), (Some(241), true), "{error}");
         }
     }
 
     #[tokio::test]
     async fn rows_may_be_stored_after_a_truncated_response() {
-        for answer in ["", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab"] {
-            let error = answered(answer).await.unwrap_err();
+        for response in ["", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab"] {
+            let error = insert_into(response).await.unwrap_err();
             assert!(error.may_be_stored() && error.is_absence(), "{error}");
         }
     }

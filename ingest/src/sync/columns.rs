@@ -46,20 +46,20 @@ pub(super) fn missing(tables: &[&'static Table], existing: &[Existing]) -> Resul
             statements.push(table.create.to_owned());
             continue;
         }
-        let mut place = "FIRST".to_owned();
+        let mut position = "FIRST".to_owned();
         for column in table.columns {
             match existing.iter().find(|found| found.name == column.name) {
                 Some(found) => differences.extend(difference(table, column, found)),
                 None => match renamed(table, column, &existing) {
                     Some(difference) => differences.push(difference),
                     None => statements.push(format!(
-                        "ALTER TABLE {} ADD COLUMN IF NOT EXISTS {} {place}",
+                        "ALTER TABLE {} ADD COLUMN IF NOT EXISTS {} {position}",
                         altered(table),
                         column.declaration
                     )),
                 },
             }
-            place = format!("AFTER {}", quoted(column.name));
+            position = format!("AFTER {}", quoted(column.name));
         }
     }
     if differences.is_empty() {

@@ -63,8 +63,8 @@ pub struct SyncReport {
     pub warnings: Vec<String>,
 }
 
-/// Creates what the database lacks of `schema`, of the table of dead letters, and of the table of
-/// node numbers.
+/// Creates the tables and columns of `schema` that the database lacks, and the tables of dead
+/// letters and of node numbers.
 ///
 /// # Errors
 /// ClickHouse is unreachable or refuses a statement, or a column differs.
