@@ -58,7 +58,7 @@ fn reads_as_the_recorded_qs_does() {
 }
 
 #[test]
-fn borrows_what_needs_no_decoding() {
+fn borrows_text_without_codes() {
     let query = "event=open&email=bob@example.com&k&=x&&l=";
     let Fields::Flat(pairs) = from_query(query) else {
         unreachable!("there is neither a bracket nor a repeated name");
@@ -73,7 +73,7 @@ fn borrows_what_needs_no_decoding() {
 }
 
 #[test]
-fn keeps_what_cannot_be_decoded() {
+fn keeps_malformed_codes() {
     let cases = [
         ("a=%", "%"),
         ("a=%4", "%4"),
@@ -170,7 +170,7 @@ fn survives_brackets_that_do_not_match() {
 /// Each text has about 100 kB to 200 kB; quadratic work on any of them takes far longer than the
 /// limit.
 #[test]
-fn does_near_linear_work() {
+fn runs_in_near_linear_time() {
     let many = |count: usize, field: &dyn Fn(usize) -> String| (0..count).map(field).collect::<String>();
     let texts = [
         "a".to_owned() + &"[a]".repeat(33_000),

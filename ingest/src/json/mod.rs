@@ -298,7 +298,7 @@ impl<'a> Reader<'a> {
 
     /// Consumes one byte if it is `expected`.
     #[inline]
-    fn pass(&mut self, expected: u8) -> bool {
+    fn consume(&mut self, expected: u8) -> bool {
         let passed = self.byte() == Some(expected);
         self.at += usize::from(passed);
         passed
@@ -325,7 +325,7 @@ impl<'a> Reader<'a> {
     #[inline]
     fn begin(&mut self, bracket: u8) -> Result<(), Error> {
         self.skip_space();
-        if !self.pass(bracket) {
+        if !self.consume(bracket) {
             return Err(self.error(ErrorKind::ExpectedValue));
         }
         if self.depth == MAX_DEPTH {
@@ -372,7 +372,7 @@ impl<'a> Reader<'a> {
     #[inline]
     fn colon(&mut self) -> Result<(), Error> {
         self.skip_space();
-        if self.pass(b':') {
+        if self.consume(b':') {
             Ok(())
         } else {
             Err(self.error(ErrorKind::ExpectedColon))

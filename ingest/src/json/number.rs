@@ -11,17 +11,17 @@ impl<'a> Reader<'a> {
     pub fn number(&mut self) -> Result<&'a str, Error> {
         self.skip_space();
         let start = self.at;
-        self.pass(b'-');
+        self.consume(b'-');
         match self.byte() {
             Some(b'0') => self.at += 1,
             Some(b'1'..=b'9') => self.skip_digits(),
             _ => return Err(self.error(ErrorKind::InvalidNumber)),
         }
-        if self.pass(b'.') {
+        if self.consume(b'.') {
             self.digits()?;
         }
-        if self.pass(b'e') || self.pass(b'E') {
-            let _ = self.pass(b'+') || self.pass(b'-');
+        if self.consume(b'e') || self.consume(b'E') {
+            let _ = self.consume(b'+') || self.consume(b'-');
             self.digits()?;
         }
         // For `01` and `1x`, the caller would report a missing comma, which is a worse message.

@@ -29,7 +29,7 @@ impl<'a> Reader<'a> {
     #[cold]
     fn any_string(&mut self) -> Result<Cow<'a, str>, Error> {
         self.skip_space();
-        if !self.pass(b'"') {
+        if !self.consume(b'"') {
             return Err(self.error(ErrorKind::ExpectedValue));
         }
         let start = self.at;
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_plain_text_is_found_at_each_place() {
+    fn the_end_of_plain_text_is_found_at_each_position() {
         let naive = |bytes: &[u8]| {
             bytes
                 .iter()

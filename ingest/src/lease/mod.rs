@@ -63,8 +63,8 @@ const LASTING_FAILURES: u32 = 30;
 /// The interval between two messages about a clash that lasts.
 const ALARM_INTERVAL: Duration = Duration::from_secs(60);
 
-/// The maximum number of node numbers to try in one round. More than a few of them are taken only
-/// if as many processes start at the same moment.
+/// The maximum number of node numbers to try in one round. More than a few of them are in use
+/// only if as many processes start at the same moment.
 const MAX_TRIES: u32 = 16;
 
 /// The state of the node number in a writer's ids.

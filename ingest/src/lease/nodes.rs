@@ -14,14 +14,14 @@ use crate::{
     store::{ClickHouseError, within},
 };
 
-/// How long a process keeps its number without a beat.
+/// The time for which a process keeps its number without a beat.
 pub(crate) const LEASE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The timeout of one statement; all of them are small.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The number of candidates. One of the numbers that have been free for longest is drawn at random,
-/// so that two processes rarely ask for the same one.
+/// The maximum number of candidates. One of the numbers that have been free for longest is drawn at
+/// random, so that two processes rarely ask for the same one.
 const MAX_CANDIDATES: usize = 16;
 
 /// The states in the table.

@@ -223,8 +223,8 @@ impl Error for ClickHouseUrlError {}
 ///
 /// # #[tokio::main]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let nobody: ClickHouseUrl = "http://127.0.0.1:1/stats".parse()?;
-/// assert!(ping(&nobody.client(), Duration::from_secs(1)).await.is_err());
+/// let closed: ClickHouseUrl = "http://127.0.0.1:1/stats".parse()?;
+/// assert!(ping(&closed.client(), Duration::from_secs(1)).await.is_err());
 /// # Ok(())
 /// # }
 /// ```

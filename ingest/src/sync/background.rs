@@ -81,7 +81,7 @@ async fn supervise(
     mut settings: Vec<(&'static str, String)>,
     set: impl Fn(State),
 ) -> BTreeSet<String> {
-    let mut alarm = FailureLog::default();
+    let mut failure_log = FailureLog::default();
     let mut failures = 0;
     loop {
         let error = match attempt(url, schema, rejected_days).await {
@@ -106,7 +106,7 @@ async fn supervise(
         // The caller that waits for the first attempt gets a refusal as an error, so the log omits
         // it.
         if class == Class::Retry || failures > 1 {
-            log_failure(&mut alarm, &error, failures);
+            log_failure(&mut failure_log, &error, failures);
         }
         let wait = if class == Class::Retry { UNREACHABLE } else { HOLD };
         sleep(wait.wait(failures)).await;
@@ -155,8 +155,8 @@ fn log_plan(url: &ClickHouseUrl, plan: &Plan, failures: u32) {
     }
 }
 
-fn log_failure(alarm: &mut FailureLog, error: &SyncError, failures: u32) {
-    let Some(is_recent) = alarm.due(error.class()) else {
+fn log_failure(failure_log: &mut FailureLog, error: &SyncError, failures: u32) {
+    let Some(is_recent) = failure_log.due(error.class()) else {
         return;
     };
     let cause = error.source().map(tracing::field::display);

@@ -78,7 +78,7 @@ pub(super) fn read_text<'a>(
     text: Cow<'a, str>,
     read: impl for<'t> FnOnce(&mut Reader<'t>, Own<'t, 'a>) -> Result<(), ValueError>,
 ) -> Result<(), ValueError> {
-    fn all<'t, 'a>(
+    fn read_all<'t, 'a>(
         text: &'t str,
         own: Own<'t, 'a>,
         read: impl FnOnce(&mut Reader<'t>, Own<'t, 'a>) -> Result<(), ValueError>,
@@ -89,8 +89,8 @@ pub(super) fn read_text<'a>(
     }
 
     let result = match text {
-        Cow::Borrowed(text) => all(text, |piece| piece, read),
-        Cow::Owned(text) => all(&text, |piece| Cow::Owned(piece.into_owned()), read),
+        Cow::Borrowed(text) => read_all(text, |piece| piece, read),
+        Cow::Owned(text) => read_all(&text, |piece| Cow::Owned(piece.into_owned()), read),
     };
     result.map_err(|problem| match problem {
         // The event itself is valid JSON, or not JSON at all; the error is in one of its texts.

@@ -17,7 +17,7 @@ pub trait Zone: Debug + Clone + Copy + Default + PartialEq + Eq + PartialOrd + O
     /// have it.
     fn zone() -> &'static TimeZone;
 
-    /// Returns the seconds since 1970 in UTC of a local time, which is given as if it were UTC.
+    /// Converts a local time, in seconds since 1970 as if it were UTC, to seconds since 1970 in UTC.
     ///
     /// A local time that is skipped or repeated becomes the earlier moment, as in ClickHouse.
     ///
@@ -95,7 +95,7 @@ macro_rules! zone {
 #[doc(hidden)]
 pub fn zone_named(name: &str) -> TimeZone {
     match name.strip_prefix("Fixed/UTC") {
-        Some(offset) => fixed(offset),
+        Some(offset) => fixed_offset(offset),
         None if matches!(name, "localtime" | "posixrules") => None,
         // `posix/` names a copy of the database without leap seconds. Ours never has leap seconds.
         None => TimeZone::get(name.strip_prefix("posix/").unwrap_or(name)).ok(),
@@ -104,7 +104,7 @@ pub fn zone_named(name: &str) -> TimeZone {
 }
 
 /// Reads `+hh:mm:ss`, each part of which may exceed the range of a clock.
-fn fixed(offset: &str) -> Option<TimeZone> {
+fn fixed_offset(offset: &str) -> Option<TimeZone> {
     let (sign, rest) = match offset.split_at_checked(1)? {
         ("+", rest) => (1, rest),
         ("-", rest) => (-1, rest),
