@@ -3,7 +3,7 @@
 //!
 //! ClickHouse itself converts the schema's definition into the form in which it shows that of the
 //! existing table: the definition becomes a temporary table of one session, which holds no rows and
-//! that no other session sees. Both texts are then compared part by part.
+//! that no other session sees. The sync then compares both texts part by part.
 //!
 //! Inserts work in spite of such differences, so a start ignores them. `rowmill plan` prints them,
 //! and `rowmill apply` changes what the operator allows.
@@ -303,7 +303,7 @@ impl Drifts {
 
     /// Adds a difference of one part, which both sides write as `wanted` and `found`; an empty text
     /// is an absent part. `change` follows `ALTER TABLE …`.
-    fn part(&mut self, impact: Impact, part: &str, found: &str, wanted: &str, change: &str) {
+    fn push_part(&mut self, impact: Impact, part: &str, found: &str, wanted: &str, change: &str) {
         let described = |text: &str| {
             if text.is_empty() {
                 "none".to_owned()
@@ -343,10 +343,10 @@ impl Drifts {
                 .iter()
                 .any(|column| column.name == name || column.was.contains(&name))
         };
-        let strange: Vec<_> = found.columns.iter().filter(|column| !is_known(&column.name)).collect();
-        for column in strange {
+        let extra: Vec<_> = found.columns.iter().filter(|column| !is_known(&column.name)).collect();
+        for column in extra {
             let name = quoted(&column.name);
-            self.part(
+            self.push_part(
                 Impact::Drop,
                 &format!("column {name}"),
                 &column.data_type,
@@ -373,7 +373,7 @@ impl Drifts {
                 format!("MODIFY COLUMN {name} {}", wanted.source)
             };
             let part = format!("the source of column {name}");
-            self.part(Impact::Safe, &part, &found.source, &wanted.source, &change);
+            self.push_part(Impact::Safe, &part, &found.source, &wanted.source, &change);
         }
         if wanted.comment != found.comment {
             let comment = if wanted.comment.is_empty() {
@@ -383,7 +383,7 @@ impl Drifts {
             };
             let part = format!("the comment of column {name}");
             let change = format!("COMMENT COLUMN {name} {comment}");
-            self.part(Impact::Safe, &part, &found.comment, &wanted.comment, &change);
+            self.push_part(Impact::Safe, &part, &found.comment, &wanted.comment, &change);
         }
         if wanted.codec != found.codec {
             let change = match &*wanted.codec {
@@ -391,14 +391,14 @@ impl Drifts {
                 codec => format!("MODIFY COLUMN {name} CODEC({codec})"),
             };
             let part = format!("the codec of column {name}");
-            self.part(Impact::Safe, &part, &found.codec, &wanted.codec, &change);
+            self.push_part(Impact::Safe, &part, &found.codec, &wanted.codec, &change);
         }
         if wanted.ttl != found.ttl {
             let (impact, change) = match &*wanted.ttl {
                 "" => (Impact::Drop, format!("MODIFY COLUMN {name} REMOVE TTL")),
                 ttl => (Impact::Rewrite, format!("MODIFY COLUMN {name} TTL {ttl}")),
             };
-            self.part(
+            self.push_part(
                 impact,
                 &format!("the TTL of column {name}"),
                 &found.ttl,
@@ -416,7 +416,7 @@ impl Drifts {
             let name = quoted(name);
             let add = format!("ADD {kind} {name} {text}");
             match found.get(element) {
-                None => self.part(Impact::Safe, &format!("{kind} {name}"), "", text, &add),
+                None => self.push_part(Impact::Safe, &format!("{kind} {name}"), "", text, &add),
                 Some(existing) if existing != text => {
                     let difference = format!("{kind} {name} is {existing} in the database and {text} in the schema");
                     let drop = format!("ALTER TABLE {} DROP {kind} {name}", self.altered);
@@ -430,7 +430,7 @@ impl Drifts {
             if let Some((kind, name)) = element.split_once(' ') {
                 let name = quoted(name);
                 let change = format!("DROP {kind} {name}");
-                self.part(Impact::Drop, &format!("{kind} {name}"), text, "", &change);
+                self.push_part(Impact::Drop, &format!("{kind} {name}"), text, "", &change);
             }
         }
     }
@@ -438,7 +438,7 @@ impl Drifts {
     fn clauses(&mut self, wanted: &Definition, found: &Definition) {
         let engines = (found.engine(), wanted.engine());
         if !is_same_engine(&engines.0, &engines.1, &self.database) {
-            self.part(Impact::Impossible, "the engine", &engines.0, &engines.1, "");
+            self.push_part(Impact::Impossible, "the engine", &engines.0, &engines.1, "");
         }
         for keyword in ["PARTITION BY", "PRIMARY KEY", "ORDER BY", "SAMPLE BY", "TTL", "COMMENT"] {
             // Without a primary key, it is the sorting key.
@@ -457,7 +457,7 @@ impl Drifts {
                 "COMMENT" => (Impact::Safe, format!("MODIFY COMMENT {wanted}")),
                 _ => (Impact::Impossible, String::new()),
             };
-            self.part(impact, keyword, found, wanted, &change);
+            self.push_part(impact, keyword, found, wanted, &change);
         }
         let existing = found.settings();
         for (name, value) in wanted.settings() {
@@ -472,7 +472,7 @@ impl Drifts {
                 Impact::Safe
             };
             let part = format!("the setting {name}");
-            self.part(impact, &part, found, value, &format!("MODIFY SETTING {name} = {value}"));
+            self.push_part(impact, &part, found, value, &format!("MODIFY SETTING {name} = {value}"));
         }
     }
 }

@@ -95,7 +95,7 @@ fn js_number(number: &str) -> Cow<'_, str> {
         return Cow::Borrowed(if number == "-0" { "0" } else { number });
     }
     match number.parse::<f64>() {
-        // A number that overflows keeps the form in which it came.
+        // A number that overflows keeps its form in the event.
         Ok(value) if value.is_finite() => Cow::Owned(js_float(value)),
         _ => Cow::Borrowed(number),
     }
