@@ -29,8 +29,8 @@ use crate::ids::{
 
 const PLACE_MASK: u64 = (1 << PLACE_BITS) - 1;
 
-/// The time for which a generator covers future ids in its file, in milliseconds. After a crash, ids
-/// are ahead of the clock by up to this time.
+/// The time for which a generator covers future ids in its file, in milliseconds. After a crash,
+/// ids are ahead of the clock by up to this time.
 const AHEAD_MS: u64 = 10_000;
 
 /// A source of ids, shared by all threads without a lock.

@@ -129,7 +129,8 @@ fn the_corpus_and_its_mutations_agree_with_serde_json() {
 fn skip_unchecked_ends_where_skip_does() {
     for text in CORPUS {
         for end in (0..=text.len()).filter(|&end| text.is_char_boundary(end)) {
-            // Whole values and values cut at any position, followed by text that may follow a value.
+            // Whole values and values cut at any position, followed by text that may follow a
+            // value.
             for after in ["", ",", "]", " }"] {
                 let text = format!("{}{after}", &text[..end]);
                 let (mut checked, mut unchecked) = (Reader::new(&text), Reader::new(&text));

@@ -61,7 +61,7 @@ const RETRY: Backoff = Backoff {
 const LASTING_FAILURES: u32 = 30;
 
 /// The interval between two messages about a clash that lasts.
-const ALARM_INTERVAL: Duration = Duration::from_secs(60);
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The maximum number of node numbers to try in one round. More than a few of them are in use
 /// only if as many processes start at the same moment.
@@ -141,7 +141,7 @@ pub(crate) fn start(
             held: None,
             asking: None,
             since_ms: HashMap::new(),
-            last_alarm: None,
+            last_logged: None,
             progress: &progress,
             ids,
         };
@@ -216,7 +216,7 @@ struct Lease<'a> {
     asking: Option<u16>,
     /// For each server, by position: the server's time of the first beat under the number.
     since_ms: HashMap<usize, i64>,
-    last_alarm: Option<Instant>,
+    last_logged: Option<Instant>,
     progress: &'a watch::Sender<Progress>,
 }
 
@@ -263,7 +263,7 @@ impl Lease<'_> {
             let began = LastBeat::now();
             let claims = all_claims(servers).await?;
             let Some(node) = kept.or(self.asking).or_else(|| choose(&claims, fastrand::u64(..))) else {
-                if self.is_alarm_due() {
+                if self.should_log() {
                     tracing::error!("all node numbers are in use: ids use the places of processes without a number");
                 }
                 return Ok(());
@@ -319,8 +319,8 @@ impl Lease<'_> {
         }
         if !is_alone {
             for server in asked {
-                // Without this, the row would count until its lease ends. A time in the future would
-                // keep the number from others.
+                // Without this, the row would count until its lease ends. A time in the future
+                // would keep the number from others.
                 _ = self.process.write(&server.client, node, LEFT, used_until_ms).await;
             }
         }
@@ -459,7 +459,7 @@ impl Lease<'_> {
     /// Counts and logs that another process has the same number.
     fn report_clash(&mut self, node: u16, other: Option<&Claim>) {
         self.progress.send_modify(|progress| progress.clashes += 1);
-        if !self.is_alarm_due() {
+        if !self.should_log() {
             return;
         }
         let host = other.map(|other| &*other.on_host);
@@ -482,12 +482,12 @@ impl Lease<'_> {
     }
 
     /// Returns whether a message about a lasting problem is due.
-    fn is_alarm_due(&mut self) -> bool {
+    fn should_log(&mut self) -> bool {
         let now = Instant::now();
-        let is_recent = |last| now.duration_since(last) < ALARM_INTERVAL;
-        let is_due = !self.last_alarm.is_some_and(is_recent);
+        let is_recent = |last| now.duration_since(last) < LOG_INTERVAL;
+        let is_due = !self.last_logged.is_some_and(is_recent);
         if is_due {
-            self.last_alarm = Some(now);
+            self.last_logged = Some(now);
         }
         is_due
     }

@@ -11,7 +11,8 @@ use std::collections::BTreeMap;
 pub(super) struct Definition {
     /// The columns, in their order.
     pub(super) columns: Vec<ColumnDefinition>,
-    /// The indexes, projections and constraints, by `INDEX name` and so on, and the text after that.
+    /// The indexes, projections and constraints, by `INDEX name` and so on, and the text after
+    /// that.
     pub(super) elements: BTreeMap<String, String>,
     /// The clauses after the brackets, by their keywords, such as `ORDER BY`.
     pub(super) clauses: BTreeMap<&'static str, String>,

@@ -265,8 +265,8 @@ fn is_metadata(found: &str, wanted: &str) -> bool {
     is_zoned(found) && is_zoned(wanted)
 }
 
-/// Returns whether two engines are the same. In an existing table, ClickHouse quotes names among the
-/// arguments, and writes the connection's database in place of an empty one.
+/// Returns whether two engines are the same. In an existing table, ClickHouse quotes names among
+/// the arguments, and writes the connection's database in place of an empty one.
 fn is_same_engine(found: &str, wanted: &str, database: &str) -> bool {
     let parts = |engine: &str| -> Vec<String> {
         let (family, arguments) = engine.split_once('(').unwrap_or((engine, ""));

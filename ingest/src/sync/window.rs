@@ -116,8 +116,8 @@ impl Deduplication {
                 receivers.entry(name).or_insert((source, 0)).1 += 1;
             }
         }
-        let is_ours = |(of, name): &TableName| of == database && tables.iter().any(|table| table.name == name);
-        for (receiver, (from, tables)) in receivers.iter().filter(|(receiver, _)| !is_ours(receiver)) {
+        let is_schema_table = |(of, name): &TableName| of == database && tables.iter().any(|table| table.name == name);
+        for (receiver, (from, tables)) in receivers.iter().filter(|(receiver, _)| !is_schema_table(receiver)) {
             let (name, source) = (qualified(receiver), qualified(from));
             match existing.get(receiver) {
                 // The receiver is on other servers.

@@ -9,9 +9,9 @@ use crate::{
     table::refusal::ValueError,
 };
 
-/// Read from a JSON array. By the lenient rules, any other JSON value but `null` is the only element
-/// of an array. Text that begins with `[` is read as JSON, and its elements as text. Empty text is
-/// an empty array; any other text is the only element of an array.
+/// Read from a JSON array. By the lenient rules, any other JSON value but `null` is the only
+/// element of an array. Text that begins with `[` is read as JSON, and its elements as text. Empty
+/// text is an empty array; any other text is the only element of an array.
 impl<'a, T: Decode<'a>> Decode<'a> for Vec<T> {
     fn from_json(json: &mut Reader<'a>) -> Result<Self, ValueError> {
         match json.peek()? {

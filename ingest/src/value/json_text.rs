@@ -3,8 +3,8 @@
 //!
 //! A block has the text of the object. Each insert sets `input_format_binary_read_json_as_string`,
 //! so that ClickHouse parses the text as it parses the same object in JSONEachRow. ClickHouse
-//! refuses a whole block for one invalid object. This module therefore refuses such objects when the
-//! event arrives:
+//! refuses a whole block for one invalid object. This module therefore refuses such objects when
+//! the event arrives:
 //!
 //! - anything that is not an object; `null` is an object without keys, and so is an empty array by
 //!   the lenient rules;
@@ -140,8 +140,8 @@ impl<P: JsonPaths> Encode for JsonText<'_, P> {
 /// let valid = r#"{"user": {"id": 7, "name": "Bob"}}"#;
 /// let payload = JsonText::<PayloadPaths>::from_json(&mut Reader::new(valid))?;
 /// assert_eq!(payload.as_str(), valid);
-/// let invalid = JsonText::<PayloadPaths>::from_json(&mut Reader::new(r#"{"user": {"id": "Bob"}}"#));
-/// assert_eq!(invalid, Err(ValueError::Malformed));
+/// let wrong = JsonText::<PayloadPaths>::from_json(&mut Reader::new(r#"{"user": {"id": "Bob"}}"#));
+/// assert_eq!(wrong, Err(ValueError::Malformed));
 /// # Ok::<(), ValueError>(())
 /// ```
 #[macro_export]

@@ -17,8 +17,8 @@ pub(super) struct Seconds {
 }
 
 impl Seconds {
-    /// Reads a JSON number that has a fraction, if the reader is lenient. Otherwise consumes nothing
-    /// and returns `None`.
+    /// Reads a JSON number that has a fraction, if the reader is lenient. Otherwise consumes
+    /// nothing and returns `None`.
     ///
     /// # Errors
     /// The number has an exponent, or too many digits before the point.

@@ -17,7 +17,8 @@ pub trait Zone: Debug + Clone + Copy + Default + PartialEq + Eq + PartialOrd + O
     /// have it.
     fn zone() -> &'static TimeZone;
 
-    /// Converts a local time, in seconds since 1970 as if it were UTC, to seconds since 1970 in UTC.
+    /// Converts a local time, in seconds since 1970 as if it were UTC, to seconds since 1970 in
+    /// UTC.
     ///
     /// A local time that is skipped or repeated becomes the earlier moment, as in ClickHouse.
     ///
