@@ -17,7 +17,7 @@ pub(super) enum Value<'a> {
     Object(Box<Object<'a>>),
 }
 
-/// The values of an object by name, in the order in which the names first came.
+/// The values of an object by name, in the order of the names' first occurrence.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Object<'a> {
     pub(super) entries: Vec<(Cow<'a, str>, Value<'a>)>,
@@ -88,7 +88,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// Merges `source`, which comes later in the text, into `self`: one arm for each rule of `qs`.
+    /// Merges `source`, which is later in the text, into `self`: one arm for each rule of `qs`.
     pub(super) fn merge(&mut self, source: Self) {
         match (&mut *self, source) {
             (_, Self::Text(text)) if text.is_empty() => {}

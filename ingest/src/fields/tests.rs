@@ -191,13 +191,13 @@ fn runs_in_near_linear_time() {
         "&".repeat(100_000),
         "]=".repeat(50_000),
     ];
-    // Only this thread's CPU time counts, so other processes do not matter.
+    // The CPU time of this thread does not depend on other processes.
     let own_time = || Duration::from(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).unwrap());
     let started = own_time();
     for text in &texts {
         from_query(text);
         from_body(text);
     }
-    let took = own_time() - started;
-    assert!(took < Duration::from_secs(6), "{took:?}");
+    let elapsed = own_time() - started;
+    assert!(elapsed < Duration::from_secs(6), "{elapsed:?}");
 }

@@ -1,4 +1,4 @@
-//! The client: its address, its browser, and the host that it asked for.
+//! The client: its address, its browser, and the host that it requested.
 
 use std::{borrow::Cow, hash::Hasher, net::IpAddr};
 
@@ -20,7 +20,7 @@ pub(crate) struct Client<'a> {
     pub(crate) user_agent: Option<Cow<'a, str>>,
     /// `Referer`.
     pub(crate) referer: Option<Cow<'a, str>>,
-    /// The host that the client asked for, as a trusted proxy reports it: a valid host name without
+    /// The host that the client requested, as a trusted proxy reports it: a valid host name without
     /// a port.
     pub(crate) host: Option<&'a str>,
 }

@@ -174,8 +174,8 @@ fn next_id(last: u64, unix_ms: u64, base: u64) -> u64 {
     if (next & PLACE_MASK).wrapping_sub(base) < SEQUENCES {
         next
     } else {
-        // In the same millisecond if the places of `base` are still to come, otherwise in the next
-        // one.
+        // The id is in the same millisecond if `base` is after the place of `last`, otherwise in
+        // the next one.
         let ms = last >> PLACE_BITS;
         let first = ms << PLACE_BITS | base;
         if first > last { first } else { first + (1 << PLACE_BITS) }
@@ -354,12 +354,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let ids = open(folder.path(), Base::of_node(0).unwrap());
         ids.cover_ahead(1_000_000);
-        let noted = std::fs::read(folder.path().join(crate::ids::id_file::NAME)).unwrap();
+        let before = std::fs::read(folder.path().join(crate::ids::id_file::NAME)).unwrap();
         for tick in 0..AHEAD_MS / 2 {
             ids.next(1_000_000 + tick);
         }
         let after = std::fs::read(folder.path().join(crate::ids::id_file::NAME)).unwrap();
-        assert_eq!(noted, after);
+        assert_eq!(before, after);
         ids.cover_ahead(1_000_000 + AHEAD_MS + 1);
         let again = std::fs::read(folder.path().join(crate::ids::id_file::NAME)).unwrap();
         assert_ne!(again, after);

@@ -57,8 +57,8 @@ impl<'a> Reader<'a> {
             count += 1;
         }
         let after = digits.get(count);
-        let whole = matches!(after, None | Some(b',' | b'}' | b']' | b' ' | b'\n' | b'\r' | b'\t'));
-        if !whole || count == 0 || (digits[0] == b'0' && count > 1) {
+        let is_complete = matches!(after, None | Some(b',' | b'}' | b']' | b' ' | b'\n' | b'\r' | b'\t'));
+        if !is_complete || count == 0 || (digits[0] == b'0' && count > 1) {
             return None;
         }
         self.at += count + usize::from(negative);

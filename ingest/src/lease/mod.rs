@@ -72,7 +72,7 @@ const MAX_TRIES: u32 = 16;
 pub struct NodeStatus {
     /// The number, or `None` while the ids use the places of processes without a number.
     pub node: Option<u16>,
-    /// How often another process was seen with the same number.
+    /// The number of times that another process had the same number.
     pub clashes: u64,
 }
 

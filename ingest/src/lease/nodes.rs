@@ -224,7 +224,7 @@ mod tests {
             chosen
         };
         assert_eq!(chosen(&claims), [300, 302], "a lease lasts a day, or until it is left");
-        // Another process has taken the number in the meantime.
+        // Another process has claimed the number in the meantime.
         claims.push(claim(302, ASKS, 5));
         assert_eq!(chosen(&claims), [300]);
         claims[303].until_ms = 0;

@@ -331,9 +331,9 @@ impl Replay<'_> {
             }
             return outcome;
         };
-        let mut left = rows;
+        let mut remaining = rows;
         for generation in 0..GENERATIONS {
-            let sent = self.send(layout, form, left, generation).await;
+            let sent = self.send(layout, form, remaining, generation).await;
             let all = sent.confirmed.iter().chain(sent.refused.iter().map(|(row, _)| row));
             let stored_ids = self.stored_ids(&layout.table, id, all).await;
             let (stored_ids, error) = match (stored_ids, sent.error) {
@@ -357,12 +357,12 @@ impl Replay<'_> {
                 outcome.error = error;
                 return outcome;
             }
-            left = missing;
-            if left.is_empty() {
+            remaining = missing;
+            if remaining.is_empty() {
                 break;
             }
         }
-        outcome.missing = left.len() as u64;
+        outcome.missing = remaining.len() as u64;
         outcome
     }
 

@@ -192,7 +192,7 @@ mod tests {
         let url: ClickHouseUrl = format!("http://{}/stats", listener.local_addr().unwrap())
             .parse()
             .unwrap();
-        let served = tokio::spawn(async move {
+        let server = tokio::spawn(async move {
             let (mut stream, _) = listener.accept().await.unwrap();
             let mut request = Vec::new();
             while !request.ends_with(b"frames") {
@@ -211,7 +211,7 @@ mod tests {
         };
         let client = InsertClient::new(&url, vec![("async_insert", "0".to_owned())]);
         let result = client.insert(insert, Duration::from_secs(10)).await;
-        let request = served.await.unwrap();
+        let request = server.await.unwrap();
         assert!(request.contains("content-length: 6\r\n"), "{request}");
         assert!(request.contains("insert_deduplication_token=t%3A1"), "{request}");
         result

@@ -102,7 +102,7 @@ pub struct DriftReport {
 /// Compares the schema's tables with those that exist in the database. Changes nothing.
 ///
 /// # Errors
-/// ClickHouse is unreachable, or does not let the user see the tables.
+/// ClickHouse is unreachable, or the user lacks the permission.
 pub async fn drift(url: &ClickHouseUrl, schema: &Schema) -> Result<DriftReport, SyncError> {
     compare_tables(url, schema).await.map_err(|kind| kind.at(url))
 }

@@ -69,15 +69,15 @@ impl Tables {
             .into_iter()
             .map(|name| (database.to_owned(), name.to_owned()))
             .collect();
-        let mut asked = BTreeSet::new();
+        let mut fetched = BTreeSet::new();
         while !next.is_empty() {
             let rows = fetch(client, &next).await?;
-            asked.append(&mut next);
+            fetched.append(&mut next);
             for existing in rows {
                 let name = (existing.database.clone(), existing.name.clone());
                 // The query returns all combinations of the databases and the names.
-                if asked.contains(&name) {
-                    next.extend(existing.receivers().filter(|name| !asked.contains(name)));
+                if fetched.contains(&name) {
+                    next.extend(existing.receivers().filter(|name| !fetched.contains(name)));
                     found.0.insert(name, existing);
                 }
             }
@@ -100,8 +100,8 @@ impl Tables {
     pub(super) fn receivers_of(&self, table: &TableName) -> Vec<Receiver> {
         let mut receivers = Vec::new();
         let mut seen = BTreeSet::from([table.clone()]);
-        let mut waiting = vec![table.clone()];
-        while let Some(source) = waiting.pop() {
+        let mut pending = vec![table.clone()];
+        while let Some(source) = pending.pop() {
             for name in self.get(&source).into_iter().flat_map(Existing::receivers) {
                 if !seen.insert(name.clone()) {
                     continue;
@@ -112,7 +112,7 @@ impl Tables {
                         source: source.clone(),
                     });
                 }
-                waiting.push(name);
+                pending.push(name);
             }
         }
         receivers.sort_unstable();

@@ -397,10 +397,10 @@ mod tests {
         );
         let chosen = "SETTINGS replicated_deduplication_window = 5, replicated_deduplication_window_seconds = 60,";
         assert!(alter(CREATE, &engine.replace("SETTINGS", chosen), &defaults).is_empty());
-        let said = "CREATE TABLE IF NOT EXISTS `t`\n(\n    `a` UInt8\n)\nENGINE = ReplicatedMergeTree\n\
+        let declared = "CREATE TABLE IF NOT EXISTS `t`\n(\n    `a` UInt8\n)\nENGINE = ReplicatedMergeTree\n\
                     SETTINGS replicated_deduplication_window = 20000, replicated_deduplication_window_seconds = 86400";
         assert_eq!(
-            alter(said, engine, &defaults),
+            alter(declared, engine, &defaults),
             [
                 "ALTER TABLE `t` MODIFY SETTING replicated_deduplication_window = 20000, \
                  replicated_deduplication_window_seconds = 86400"

@@ -43,7 +43,7 @@ pub struct DeadLetter<'a> {
     pub reason: &'a str,
     /// The bytes that the client sent; they need not be text.
     pub payload: &'a [u8],
-    /// The address that the event came from.
+    /// The address of the event's sender.
     pub ip: &'a str,
 }
 

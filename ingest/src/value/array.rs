@@ -67,7 +67,7 @@ pub(super) fn empty_array(json: &mut Reader<'_>) -> Result<(), ValueError> {
     }
 }
 
-/// Makes a piece of the text that is being read live as long as the event.
+/// Extends the lifetime of a piece of text to that of the event, with a copy if needed.
 pub(super) type Own<'t, 'a> = fn(Cow<'t, str>) -> Cow<'a, str>;
 
 /// Reads text that is the JSON of an array or an object, to its end.

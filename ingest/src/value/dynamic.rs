@@ -40,7 +40,7 @@ enum Source<'a> {
 const NOTHING: u8 = 0;
 
 impl Dynamic<'_> {
-    /// Returns the value as JSON, or as its plain text if it did not come as JSON.
+    /// Returns the value as JSON, or as its plain text if it was not JSON.
     pub fn as_str(&self) -> &str {
         match &self.source {
             Source::Null => "null",

@@ -15,7 +15,7 @@
 ///     pub enum State: i8 {
 ///         /// It was read.
 ///         Open = 1 => "open",
-///         /// It came back.
+///         /// It was returned.
 ///         Bounced = -3 => "bounced",
 ///     }
 /// }

@@ -3,7 +3,7 @@
 //! A Variant becomes the first of its types that accepts the value. ClickHouse's types accept more
 //! than [`JsonPath::check`] does, such as `5` as a Bool and `"5"` as a day of this year. An earlier
 //! type may therefore accept a value that was meant for a later one. The functions here skip a
-//! value and return whether the type might take it; false means that ClickHouse 26.7 certainly
+//! value and return whether the type might accept it; false means that ClickHouse 26.7 certainly
 //! refuses it.
 //!
 //! [`JsonPath::check`]: super::json_text::JsonPath::check

@@ -32,7 +32,7 @@ use crate::{
 ///     pub struct Address<'a> {
 ///         /// The street with the number.
 ///         pub street: Cow<'a, str> = "street",
-///         /// The code of the post.
+///         /// The postal code.
 ///         pub zip: u32 = "zip code",
 ///     }
 /// }
