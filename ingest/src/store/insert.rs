@@ -25,7 +25,7 @@ use url::Url;
 
 use super::{ClickHouseError, ClickHouseUrl, IDLE_TIMEOUT, connector};
 
-/// Longer than any exception. The remainder of a longer response is not read.
+/// The maximum number of bytes to read of a response. Every exception is shorter.
 const MAX_RESPONSE_BYTES: usize = 64 << 10;
 
 const EXCEPTION_CODE: &str = "X-ClickHouse-Exception-Code";

@@ -1,10 +1,10 @@
 //! Applies the schema to a writer's servers, each in its own task, as soon as the server is
 //! reachable.
 //!
-//! If ClickHouse refuses a statement, or if the database and the schema differ, the task logs that
-//! regularly and checks again, since the operator can change either side. Once a server is ready,
-//! the task checks the deduplication windows every few seconds, since a new materialized view may
-//! need one.
+//! If ClickHouse refuses a statement, or if the database and the schema differ, the task logs the
+//! error regularly and checks again, since the operator can change either side. Once a server is
+//! ready, the task checks the deduplication windows every few seconds, since a new materialized
+//! view may need one.
 
 use std::{collections::BTreeSet, error::Error, sync::Arc, time::Duration};
 
@@ -37,24 +37,24 @@ const UNREACHABLE: Backoff = Backoff {
 /// takes at least two small queries.
 const WINDOWS_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Starts to apply the schema to each server in `stores`, with `settings` for its inserts, and
+/// Starts to apply the schema to each server in `servers`, with `settings` for its inserts, and
 /// returns the servers' states. The tasks end once the receiver is dropped.
 pub(crate) fn start(
-    stores: Servers,
+    servers: Servers,
     schema: &'static Schema,
     rejected_days: u32,
     settings: Vec<(&'static str, String)>,
     tasks: &mut JoinSet<()>,
 ) -> watch::Receiver<Vec<State>> {
-    let stores = stores.into_vec();
-    let states = stores.iter().map(|store| match store.is_synced {
+    let servers = servers.into_vec();
+    let states = servers.iter().map(|server| match server.is_synced {
         true => State::Unknown,
-        false => State::Ready(Arc::new(Connection::new(&store.url, settings.clone()))),
+        false => State::Ready(Arc::new(Connection::new(&server.url, settings.clone()))),
     });
     let (states, receiver) = watch::channel(states.collect::<Vec<_>>());
     let states = Arc::new(states);
-    for (index, store) in stores.into_iter().enumerate() {
-        let Server { url, is_synced: true } = store else {
+    for (index, server) in servers.into_iter().enumerate() {
+        let Server { url, is_synced: true } = server else {
             continue;
         };
         let (states, settings) = (Arc::clone(&states), settings.clone());
@@ -114,8 +114,8 @@ async fn supervise(
 }
 
 async fn attempt(url: &ClickHouseUrl, schema: &Schema, rejected_days: u32) -> Result<Plan, SyncError> {
-    let found = ping(&url.server_client(), PING_TIMEOUT).await;
-    found.map_err(|error| super::Kind::of("ping", error).at(url))?;
+    let response = ping(&url.server_client(), PING_TIMEOUT).await;
+    response.map_err(|error| super::Kind::of("ping", error).at(url))?;
     let mut plan = apply(url, schema).await.map_err(|kind| kind.at(url))?;
     // Rows do not wait for the TTL.
     match retention::apply(url, rejected_days).await {

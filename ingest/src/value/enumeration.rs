@@ -3,8 +3,8 @@
 
 /// Declares an enum for an `Enum8` (as `i8`) or `Enum16` (as `i16`) column.
 ///
-/// It is read from a name, or from one of its numbers, as a number or as text; a name takes
-/// precedence. Its default is the variant with the smallest number, as in ClickHouse. A block has
+/// A value is read from a name, or from a number, as a number or as text; a name takes
+/// precedence. The default is the variant with the smallest number, as in ClickHouse. A block has
 /// the number, little-endian.
 ///
 /// ```

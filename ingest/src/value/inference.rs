@@ -147,7 +147,7 @@ fn object<'t>(json: &mut Reader<'t>) -> Result<Option<Inferred<'t>>, ValueError>
     let mut is_typed = true;
     json.begin_object()?;
     while let Some(key) = json.next_key()? {
-        // ClickHouse allows neither as the name of an element.
+        // ClickHouse refuses both as the name of an element.
         if key.is_empty() || key == "null" {
             return Err(ValueError::Malformed);
         }
