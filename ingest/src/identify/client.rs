@@ -53,7 +53,8 @@ impl<'a> Client<'a> {
     /// Returns a number that identifies the pair of address and browser; `None` without a
     /// `User-Agent`.
     ///
-    /// It is the XXH64 of `<ip>:<user agent>` with its bytes reversed, as in existing events.
+    /// The number is the XXH64 of `<ip>:<user agent>` with its bytes reversed, as in existing
+    /// events.
     pub(crate) fn fingerprint(&self, ip: &IpText) -> Option<u64> {
         let user_agent = self.user_agent.as_deref()?;
         let mut hash = XxHash64::with_seed(FINGERPRINT_SEED);

@@ -5,9 +5,8 @@
 //! contain an escape. The reader does not recurse. It refuses documents that nest deeper than
 //! [`MAX_DEPTH`], which also bounds a caller that recurses along with it.
 //!
-//! The reader is more lenient than most in one point: half of a surrogate pair (`"\ud83d"`) becomes
-//! U+FFFD. Strings that were cut in the middle of an emoji are common and must not cost their
-//! event.
+//! The reader is more lenient than most in one point: a lone surrogate (`"\ud83d"`) becomes U+FFFD.
+//! Strings that were cut in the middle of an emoji are common and must not cost their event.
 //!
 //! ```
 //! use rowmill_ingest::json::{Kind, Reader};

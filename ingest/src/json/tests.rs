@@ -83,8 +83,8 @@ fn problem(text: &str) -> (usize, ErrorKind) {
     (error.at, error.kind)
 }
 
-/// Checks that both ways of reading agree with serde_json. It is stricter in two points, and only
-/// there may it refuse text that we accept: lone surrogates, and numbers that overflow an f64.
+/// Checks that both ways of reading agree with serde_json. serde_json may refuse text that this
+/// reader accepts only in two cases: lone surrogates, and numbers that overflow an f64.
 fn agrees_with_serde_json(text: &str) {
     let ours = read(text);
     assert_eq!(skip(text), ours.as_ref().map(drop).map_err(|error| *error), "{text}");

@@ -85,7 +85,7 @@ pub(crate) struct Progress {
 }
 
 /// Returns the record with which a process begins its ids, which continue after those of an
-/// `earlier` process. The base is `node`, or the earlier base unless that has a number whose lease
+/// `earlier` process. The base is `node`, or the earlier base unless the lease of its number
 /// has ended, or a new base without a number.
 pub(crate) fn first_record(node: Option<Base>, earlier: Option<Record>) -> Record {
     let fresh = Record {
@@ -157,7 +157,7 @@ pub(crate) fn start(
 async fn cover(ids: Arc<IdGenerator>) {
     loop {
         let covered = Arc::clone(&ids);
-        // The runtime reports a panic in the task. Ids are then covered one by one.
+        // The runtime reports a panic in the task. `IdGenerator::next` then covers the ids itself.
         _ = tokio::task::spawn_blocking(move || covered.cover_ahead(unix_ms())).await;
         sleep(COVER_INTERVAL).await;
     }
@@ -248,9 +248,10 @@ impl Lease<'_> {
             }
             // If a ready server does not answer, rows wait for it, but the start does not.
             self.progress.send_modify(|progress| progress.is_settled = true);
-            let wait = match failures {
-                0 => BEAT_INTERVAL,
-                _ => RETRY.wait(failures),
+            let wait = if failures == 0 {
+                BEAT_INTERVAL
+            } else {
+                RETRY.wait(failures)
             };
             sleep(wait).await;
         }
@@ -493,7 +494,7 @@ impl Lease<'_> {
     }
 
     fn log_failure(&self, error: &ClickHouseError, failures: u32) {
-        // While ClickHouse is unreachable, other tasks log that.
+        // While ClickHouse is unreachable, other tasks log the outage.
         let is_due = failures == LASTING_FAILURES || (failures == 1 && !error.is_transient());
         if !is_due {
             tracing::debug!(%error, failures, "the node number could not be renewed");

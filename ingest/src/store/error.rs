@@ -46,7 +46,7 @@ pub struct ClickHouseError {
 }
 
 impl ClickHouseError {
-    /// Returns what the collector can do about the error.
+    /// Returns the class of the error.
     pub fn class(&self) -> Class {
         self.class
     }
@@ -62,7 +62,7 @@ impl ClickHouseError {
         self.class == Class::Hold && self.code.is_some_and(|code| class_of_code(code) == Class::Refused)
     }
 
-    /// Returns whether the server took too long.
+    /// Returns whether the request timed out.
     pub(crate) fn is_timeout(&self) -> bool {
         matches!(self.source, clickhouse::error::Error::TimedOut)
     }
@@ -108,7 +108,7 @@ impl ClickHouseError {
     pub(super) fn refused(status: http::StatusCode, text: String) -> Self {
         let error = Self::from(clickhouse::error::Error::BadResponse(text));
         match error.code {
-            // The response is a proxy's, whatever its page contains.
+            // The response is a proxy's page with any content.
             None if status == http::StatusCode::PAYLOAD_TOO_LARGE => Self {
                 class: Class::TooLarge,
                 ..error

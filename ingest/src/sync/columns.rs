@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn missing_columns_are_added_in_their_places() {
+    fn missing_columns_are_added_in_their_positions() {
         assert_eq!(
             missing(&[&TABLE], &existing(&[("b", "String", "DEFAULT")])).unwrap(),
             [

@@ -441,7 +441,7 @@ impl Drifts {
             self.push_part(Impact::Impossible, "the engine", &engines.0, &engines.1, "");
         }
         for keyword in ["PARTITION BY", "PRIMARY KEY", "ORDER BY", "SAMPLE BY", "TTL", "COMMENT"] {
-            // Without a primary key, it is the sorting key.
+            // Without PRIMARY KEY, the sorting key is the primary key.
             let is_left_out =
                 |definition: &Definition| keyword == "PRIMARY KEY" && definition.clause(keyword).is_empty();
             let key_of = |definition| if is_left_out(definition) { "ORDER BY" } else { keyword };

@@ -69,7 +69,7 @@ impl SyncError {
         }
     }
 
-    /// Returns what the collector can do about the error.
+    /// Returns the class of the error.
     pub(crate) fn class(&self) -> Class {
         if self.is_transient() { Class::Retry } else { Class::Hold }
     }

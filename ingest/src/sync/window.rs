@@ -422,7 +422,7 @@ mod tests {
     }
 
     #[test]
-    fn a_profile_that_turns_deduplication_off_is_noticed() {
+    fn a_profile_that_turns_deduplication_off_is_detected() {
         let engine = "MergeTree ORDER BY a SETTINGS non_replicated_deduplication_window = 1";
         let off = check(CREATE, engine, &[(TURNS_OFF, "disable", 0)]);
         assert!(off.is_turned_off && off.warnings.is_empty());

@@ -1,5 +1,5 @@
 //! `JSON` ([ClickHouse](https://clickhouse.com/docs/sql-reference/data-types/newjson)): objects,
-//! kept as they are in the event.
+//! stored as written in the event.
 //!
 //! A block has the text of the object. Each insert sets `input_format_binary_read_json_as_string`,
 //! so that ClickHouse parses the text as it parses the same object in JSONEachRow. ClickHouse

@@ -15,8 +15,8 @@ use crate::{
     table::refusal::ValueError,
 };
 
-/// ClickHouse's `Map(K, V)`: entries in the order of the event. A key may occur twice, as
-/// in ClickHouse.
+/// ClickHouse's `Map(K, V)`: entries in the order of the event. A key may occur twice, as in
+/// ClickHouse.
 ///
 /// Read from a JSON object, with its keys as text. Text is read as JSON, and its values as text. By
 /// the lenient rules, an empty array is an empty object.

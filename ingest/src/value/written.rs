@@ -2,7 +2,7 @@
 //!
 //! ClickHouse stores the elements of tuples in files that are named after their paths. It accepts
 //! `{"a": {"b": 1}, "a.b": 2}`, with two paths of one name, and can never read what it has stored.
-//! Such objects are therefore refused here.
+//! This module therefore refuses such objects.
 
 use std::{
     borrow::Cow,
@@ -60,7 +60,7 @@ pub(super) enum Written<'t> {
 }
 
 impl<'t> Inferred<'t> {
-    /// Returns the type of a value that is not NULL; a type that no value has shown is String.
+    /// Returns the type of a value that is not NULL; a type without any value is String.
     pub(super) fn finish(self) -> Written<'t> {
         match self {
             Self::Nothing | Self::Null | Self::String => Written::String,
