@@ -17,13 +17,13 @@ pub(super) enum Value<'a> {
     Object(Box<Object<'a>>),
 }
 
-/// The values of an object by name, in the order in which the names first came.
+/// The values of an object by name, in the order of the names' first occurrence.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Object<'a> {
     pub(super) entries: Vec<(Cow<'a, str>, Value<'a>)>,
     /// The position of each name, kept only above [`SCANNED`] entries. The map hashes with a random
     /// key, so no choice of names makes it slow.
-    places: HashMap<Cow<'a, str>, usize>,
+    positions: HashMap<Cow<'a, str>, usize>,
 }
 
 impl<'a> Object<'a> {
@@ -31,7 +31,7 @@ impl<'a> Object<'a> {
         if self.entries.len() <= SCANNED {
             self.entries.iter().position(|(n, _)| n == name)
         } else {
-            self.places.get(name).copied()
+            self.positions.get(name).copied()
         }
     }
 
@@ -41,10 +41,10 @@ impl<'a> Object<'a> {
         let indexed = if self.entries.len() <= SCANNED {
             self.entries.len()
         } else {
-            self.places.len()
+            self.positions.len()
         };
         for (at, (name, _)) in self.entries.iter().enumerate().skip(indexed) {
-            self.places.insert(name.clone(), at);
+            self.positions.insert(name.clone(), at);
         }
     }
 
@@ -88,7 +88,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// Merges `source`, which comes later in the text, into `self`: one arm for each rule of `qs`.
+    /// Merges `source`, which is later in the text, into `self`: one arm for each rule of `qs`.
     pub(super) fn merge(&mut self, source: Self) {
         match (&mut *self, source) {
             (_, Self::Text(text)) if text.is_empty() => {}
@@ -123,7 +123,7 @@ fn merge_items<'a>(items: &mut Vec<Option<Value<'a>>>, more: Vec<Option<Value<'a
         match items.get_mut(at) {
             Some(Some(old)) if old.is_nested() && item.is_nested() => old.merge(item),
             Some(Some(_)) => items.push(Some(item)),
-            Some(place) => *place = Some(item),
+            Some(slot) => *slot = Some(item),
             None => {
                 items.resize_with(at, || None);
                 items.push(Some(item));

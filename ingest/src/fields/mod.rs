@@ -68,7 +68,7 @@ impl<'a> Fields<'a> {
         let Split { pairs, may_nest } = split(text, arena);
         let nests = |(name, _): &(&str, &str)| name.bytes().any(|byte| byte == b'[');
         if (may_nest && pairs.iter().any(nests)) || has_repeated_name(pairs) {
-            Self::Tree(Tree::grow(pairs, nesting))
+            Self::Tree(Tree::build(pairs, nesting))
         } else {
             Self::Flat(pairs)
         }

@@ -36,10 +36,10 @@ pub(super) fn split<'a>(text: &'a str, arena: &'a Arena) -> Split<'a> {
                 pairs.extend(field.pair(text, at, arena));
                 field = Field::at(at + 1);
             }
-            b'=' => field.meet_equals(bytes, at),
+            b'=' => field.on_equals(bytes, at),
             b'[' => may_nest = true,
             byte => {
-                field.meet_code(at);
+                field.on_code(at);
                 may_nest |= byte == b'%' && is_bracket(&bytes[at + 1..]);
             }
         }
@@ -81,7 +81,7 @@ impl Field {
     }
 
     #[inline]
-    fn meet_equals(&mut self, text: &[u8], at: usize) {
+    fn on_equals(&mut self, text: &[u8], at: usize) {
         let is_bracket = at > self.start && text[at - 1] == b']';
         if self.equals.is_none() || (is_bracket && !self.has_bracket) {
             self.equals = Some(at);
@@ -90,7 +90,7 @@ impl Field {
     }
 
     #[inline]
-    fn meet_code(&mut self, at: usize) {
+    fn on_code(&mut self, at: usize) {
         self.code.get_or_insert(at);
     }
 

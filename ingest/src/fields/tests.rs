@@ -58,7 +58,7 @@ fn reads_as_the_recorded_qs_does() {
 }
 
 #[test]
-fn borrows_what_needs_no_decoding() {
+fn borrows_text_without_codes() {
     let query = "event=open&email=bob@example.com&k&=x&&l=";
     let Fields::Flat(pairs) = from_query(query) else {
         unreachable!("there is neither a bracket nor a repeated name");
@@ -73,7 +73,7 @@ fn borrows_what_needs_no_decoding() {
 }
 
 #[test]
-fn keeps_what_cannot_be_decoded() {
+fn keeps_malformed_codes() {
     let cases = [
         ("a=%", "%"),
         ("a=%4", "%4"),
@@ -92,7 +92,7 @@ fn keeps_what_cannot_be_decoded() {
 }
 
 #[test]
-fn takes_names_of_the_object_prototype_as_names() {
+fn accepts_names_of_the_object_prototype() {
     let fields = from_query("constructor=1&__proto__=2&toString=3");
     assert_eq!(fields.text("constructor"), Some("1"));
     assert_eq!(fields.text("__proto__"), Some("2"));
@@ -102,7 +102,7 @@ fn takes_names_of_the_object_prototype_as_names() {
 }
 
 #[test]
-fn answers_for_the_top_of_a_tree() {
+fn reads_top_level_names_of_a_tree() {
     let fields = from_query("a=1&uid=5&uid=6&b[c]=2&d%20e=3");
     assert_eq!(fields.text("a"), Some("1"));
     assert_eq!(fields.text("d e"), Some("3"));
@@ -114,7 +114,7 @@ fn answers_for_the_top_of_a_tree() {
 }
 
 #[test]
-fn writes_json_that_stands_every_character() {
+fn escapes_every_character_in_json() {
     let text = "a=1&a=%22%5C%0A%00%F0%9F%98%80&%22=x";
     assert_eq!(
         value_of(&from_query(text)),
@@ -123,7 +123,7 @@ fn writes_json_that_stands_every_character() {
 }
 
 #[test]
-fn takes_more_than_a_thousand_fields() {
+fn accepts_more_than_a_thousand_fields() {
     let text: String = (0..10_000).fold(String::new(), |mut text, n| {
         let _ = write!(text, "k{n}={n}&");
         text
@@ -136,7 +136,7 @@ fn takes_more_than_a_thousand_fields() {
 }
 
 #[test]
-fn brackets_nest_in_codes_too_whatever_the_case_of_their_digits() {
+fn percent_encoded_brackets_nest_in_either_case() {
     for text in ["a[b]=1", "a%5Bb%5D=1", "a%5bb%5d=1", "a[b%5d=1"] {
         assert_eq!(value_of(&from_query(text)), json!({"a": {"b": "1"}}), "{text}");
     }
@@ -170,7 +170,7 @@ fn survives_brackets_that_do_not_match() {
 /// Each text has about 100 kB to 200 kB; quadratic work on any of them takes far longer than the
 /// limit.
 #[test]
-fn does_near_linear_work() {
+fn runs_in_near_linear_time() {
     let many = |count: usize, field: &dyn Fn(usize) -> String| (0..count).map(field).collect::<String>();
     let texts = [
         "a".to_owned() + &"[a]".repeat(33_000),
@@ -191,13 +191,13 @@ fn does_near_linear_work() {
         "&".repeat(100_000),
         "]=".repeat(50_000),
     ];
-    // Only this thread's CPU time counts, so other processes do not matter.
+    // The CPU time of this thread does not depend on other processes.
     let own_time = || Duration::from(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).unwrap());
     let started = own_time();
     for text in &texts {
         from_query(text);
         from_body(text);
     }
-    let took = own_time() - started;
-    assert!(took < Duration::from_secs(6), "{took:?}");
+    let elapsed = own_time() - started;
+    assert!(elapsed < Duration::from_secs(6), "{elapsed:?}");
 }

@@ -25,24 +25,24 @@ impl<'a> Tree<'a> {
         &self.json
     }
 
-    pub(super) fn grow(pairs: &[(&'a str, &'a str)], nesting: Nesting) -> Self {
+    pub(super) fn build(pairs: &[(&'a str, &'a str)], nesting: Nesting) -> Self {
         // First collect the values of equal names, then parse the names: `a[]=1&a[]=2` has one
         // name.
-        let mut whole = Object::default();
+        let mut by_name = Object::default();
         for (name, value) in pairs {
             let value = Cow::Borrowed(*value);
-            match whole.position(name) {
-                Some(at) => whole.entries[at].1.append(value),
-                None => whole.push(Cow::Borrowed(*name), Value::Text(value)),
+            match by_name.position(name) {
+                Some(at) => by_name.entries[at].1.append(value),
+                None => by_name.push(Cow::Borrowed(*name), Value::Text(value)),
             }
         }
         // A JavaScript object has its integer keys first, which decides the merge order of
         // `0[x]=1&0=2`.
-        whole
+        by_name
             .entries
             .sort_by_key(|(name, _)| array_index(name).unwrap_or(usize::MAX));
         let mut root = Object::default();
-        for (name, leaf) in whole.entries {
+        for (name, leaf) in by_name.entries {
             root.merge(nest(&name, leaf, nesting));
         }
         // Writing to a string fails only if a `Serialize` fails, and those of the tree never do.
@@ -63,7 +63,7 @@ impl<'a> Tree<'a> {
     }
 }
 
-/// Puts `leaf` at the place that its name gives: `a[b][0]` becomes `{"a":{"b":[leaf]}}`.
+/// Puts `leaf` at the path in its name: `a[b][0]` becomes `{"a":{"b":[leaf]}}`.
 fn nest<'a>(name: &Cow<'a, str>, leaf: Value<'a>, nesting: Nesting) -> Value<'a> {
     let first = next_pair(name, 0);
     let parent = 0..first.as_ref().map_or(name.len(), |pair| pair.start);

@@ -1,4 +1,4 @@
-//! The client: its address, its browser, and the host that it asked for.
+//! The client: its address, its browser, and the host that it requested.
 
 use std::{borrow::Cow, hash::Hasher, net::IpAddr};
 
@@ -20,7 +20,7 @@ pub(crate) struct Client<'a> {
     pub(crate) user_agent: Option<Cow<'a, str>>,
     /// `Referer`.
     pub(crate) referer: Option<Cow<'a, str>>,
-    /// The host that the client asked for, as a trusted proxy reports it: a valid host name without
+    /// The host that the client requested, as a trusted proxy reports it: a valid host name without
     /// a port.
     pub(crate) host: Option<&'a str>,
 }
@@ -53,7 +53,8 @@ impl<'a> Client<'a> {
     /// Returns a number that identifies the pair of address and browser; `None` without a
     /// `User-Agent`.
     ///
-    /// It is the XXH64 of `<ip>:<user agent>` with its bytes reversed, as in existing events.
+    /// The number is the XXH64 of `<ip>:<user agent>` with its bytes reversed, as in existing
+    /// events.
     pub(crate) fn fingerprint(&self, ip: &IpText) -> Option<u64> {
         let user_agent = self.user_agent.as_deref()?;
         let mut hash = XxHash64::with_seed(FINGERPRINT_SEED);
@@ -84,7 +85,7 @@ mod tests {
     use crate::identify::testing::{PEER, PROXY, headers};
 
     #[test]
-    fn believes_a_proxy_only_where_it_is_trusted() {
+    fn uses_the_headers_of_trusted_proxies_only() {
         let headers = headers(&[
             (HeaderName::from_static("x-real-ip"), "198.51.100.1"),
             (HeaderName::from_static("x-forwarded-host"), "stat.example.com:443"),
@@ -111,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn keeps_the_peer_when_a_proxy_talks_nonsense() {
+    fn keeps_the_peer_if_a_proxys_headers_are_invalid() {
         for (ip, host) in [
             ("unknown", "a.com; Path=/x"),
             ("1.2.3", "a.com, b.com"),

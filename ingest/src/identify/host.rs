@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn takes_only_names_for_hosts() {
+    fn accepts_only_host_names() {
         for (text, host) in [
             ("a.com", "a.com"),
             ("a.com:8080", "a.com"),
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn shares_the_cookie_with_the_sites_beside() {
+    fn shares_the_cookie_with_sibling_sites() {
         let cases = [
             ("stat.example.com", Some(".example.com")),
             ("www.example.com", Some(".example.com")),

@@ -37,8 +37,8 @@ impl IpText {
 
     /// Avoids the standard library's formatter, which takes several times the instructions.
     fn put_v4(&mut self, octets: [u8; 4]) -> fmt::Result {
-        for (place, octet) in octets.into_iter().enumerate() {
-            if place > 0 {
+        for (index, octet) in octets.into_iter().enumerate() {
+            if index > 0 {
                 self.write_str(".")?;
             }
             self.write_str(itoa::Buffer::new().format(octet))?;
@@ -51,8 +51,8 @@ impl Write for IpText {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let start = usize::from(self.length);
         let end = start + text.len();
-        let room = self.bytes.get_mut(start..end).ok_or(fmt::Error)?;
-        room.copy_from_slice(text.as_bytes());
+        let target = self.bytes.get_mut(start..end).ok_or(fmt::Error)?;
+        target.copy_from_slice(text.as_bytes());
         self.length = end as u8;
         Ok(())
     }
@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn is_what_the_standard_library_writes() {
+    fn writes_as_the_standard_library() {
         let mapped = Ipv4Addr::new(255, 254, 253, 252).to_ipv6_mapped();
         let addresses: [IpAddr; 6] = [
             Ipv4Addr::UNSPECIFIED.into(),

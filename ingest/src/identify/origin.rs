@@ -9,7 +9,7 @@ use crate::request::headers::RequestHeaders;
 pub(crate) enum CorsOrigin<'a> {
     /// The `Origin` of the request.
     Given(&'a HeaderValue),
-    /// The `Referer` of the request, of which `scheme://host[:port]` counts.
+    /// The `Referer` of the request; only its `scheme://host[:port]` is used.
     Referer(&'a HeaderValue),
     /// The request has neither.
     Any,

@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_a_project_as_a_number_of_javascript() {
+    fn reads_a_project_as_a_javascript_number() {
         let cases = [
             ("99", Project::Whole(99)),
             ("-5", Project::Whole(-5)),

@@ -107,7 +107,7 @@ mod tests {
     use crate::identify::testing::PEER;
 
     #[test]
-    fn knows_its_networks() {
+    fn contains_the_addresses_of_its_networks() {
         let trusted: TrustedProxies = "10.0.0.0/8, 192.168.1.7,fd00::/8 ,, 2001:db8::1".parse().unwrap();
         for ip in ["10.255.0.1", "192.168.1.7", "fd12::1", "2001:db8::1", "::ffff:10.1.1.1"] {
             assert!(trusted.contains(ip.parse().unwrap()), "{ip}");
@@ -115,8 +115,8 @@ mod tests {
         for ip in ["11.0.0.1", "192.168.1.8", "fe00::1", "2001:db8::2", "127.0.0.1"] {
             assert!(!trusted.contains(ip.parse().unwrap()), "{ip}");
         }
-        let everybody: TrustedProxies = "0.0.0.0/0".parse().unwrap();
-        assert!(everybody.contains(PEER) && !everybody.contains("2001:db8::1".parse().unwrap()));
+        let all_ipv4: TrustedProxies = "0.0.0.0/0".parse().unwrap();
+        assert!(all_ipv4.contains(PEER) && !all_ipv4.contains("2001:db8::1".parse().unwrap()));
         assert!("::/0".parse::<TrustedProxies>().unwrap().contains(PEER));
         for text in ["10.0.0.0/33", "::/129", "10.0.0/8", "host", "10.0.0.1/", "10.0.0.1/-1"] {
             let error = text.parse::<TrustedProxies>().unwrap_err();

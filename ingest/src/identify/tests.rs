@@ -29,7 +29,7 @@ const DIFFERENT_ON_PURPOSE: [(&str, Option<&str>); 9] = [
     ("json string", None),
 ];
 
-/// `/` is a page whatever the query contains; an earlier stage decides that.
+/// `/` is a page with any query; an earlier stage decides that.
 const PAGE: &str = "/";
 
 #[test]
@@ -42,7 +42,7 @@ fn makes_the_recorded_events() {
         if uri.path() == PAGE {
             continue;
         }
-        let made = made_event(&case["request"], &uri);
+        let actual = actual_event(&case["request"], &uri);
         let mut expected = case["event"].clone();
         if let Some((_, data)) = DIFFERENT_ON_PURPOSE.iter().find(|(different, _)| *different == name) {
             differences += 1;
@@ -52,20 +52,20 @@ fn makes_the_recorded_events() {
             }
         }
         if expected.is_null() {
-            assert_eq!(made, None, "{name}");
+            assert_eq!(actual, None, "{name}");
             continue;
         }
-        let Some(made) = made else {
+        let Some(actual) = actual else {
             unreachable!("{name} is refused")
         };
         for key in ["service", "name", "projectId", "channel", "data"] {
-            assert_eq!(made[key], expected[key], "{key} of {name}");
+            assert_eq!(actual[key], expected[key], "{key} of {name}");
         }
     }
     assert_eq!(differences, DIFFERENT_ON_PURPOSE.len());
 }
 
-fn made_event(request: &Value, uri: &http::Uri) -> Option<Value> {
+fn actual_event(request: &Value, uri: &http::Uri) -> Option<Value> {
     let arena = Arena::new();
     let target = Target::parse(uri.path());
     let sent: Vec<(String, String)> = serde_json::from_value(request["headers"].clone()).unwrap();

@@ -11,8 +11,8 @@ use crate::request::claims::Claims;
 pub(crate) const UID_COOKIE: &str = "uid";
 
 const UID_DIGITS: std::ops::RangeInclusive<usize> = 10..=22;
-/// The smallest number of ten digits. A smaller uid with leading zeros would come back in a cookie
-/// that is too short to be valid.
+/// The smallest number of ten digits. A cookie would contain a smaller uid without its leading
+/// zeros, which is too short to be valid.
 const MIN_UID: u64 = 1_000_000_000;
 
 /// Returns the visitor's existing uid: the first valid one of the query, the body, and the cookies
@@ -68,7 +68,7 @@ mod tests {
     use crate::identify::testing::headers;
 
     #[test]
-    fn takes_the_first_valid_uid() {
+    fn resolves_the_first_valid_uid() {
         let query = |uid| Claims {
             uid: Some(uid),
             ..Claims::default()

@@ -31,7 +31,7 @@ impl Base {
         Self(FIRST_SPARE + random % (FIRST_SPARE - SEQUENCES + 1))
     }
 
-    /// Returns the base at a place; `None` if no base is there.
+    /// Returns the base at a place; `None` if no base begins there.
     pub(crate) fn at(place: u64) -> Option<Self> {
         let is_spare = (FIRST_SPARE..=FIRST_SPARE * 2 - SEQUENCES).contains(&place);
         let is_node = place < FIRST_SPARE && place.is_multiple_of(SEQUENCES);

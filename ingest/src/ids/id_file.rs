@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn the_text_is_what_is_documented() {
+    fn the_text_has_the_documented_format() {
         let expected = "rowmill ids 1\nbase 12288\nholder 019aca2f-8dca-7d10-a3d8-3a3a1c3d9c11\nheld_ms 1795492727283\n\
                         until_ms 1795492737283\n";
         let checksum = crc32c::crc32c(expected.as_bytes());
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read() {
+    fn a_written_record_reads_back() {
         let folder = tempfile::tempdir().unwrap();
         let (file, nothing) = IdFile::open(folder.path()).unwrap();
         assert_eq!(nothing, None);
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_or_changed_says_nothing() {
+    fn a_truncated_or_changed_record_is_invalid() {
         let text = text_of(&record());
         assert_eq!(parse(&text), Some(record()));
         for end in 0..text.len() {

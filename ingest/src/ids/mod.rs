@@ -29,7 +29,7 @@ use crate::ids::{
 
 const PLACE_MASK: u64 = (1 << PLACE_BITS) - 1;
 
-/// How far ahead of its ids a generator records them in its file, in milliseconds. After a crash,
+/// The time for which a generator covers future ids in its file, in milliseconds. After a crash,
 /// ids are ahead of the clock by up to this time.
 const AHEAD_MS: u64 = 10_000;
 
@@ -74,7 +74,7 @@ impl IdGenerator {
         // Relaxed: this one number orders the ids, and no other data is published with them.
         let mut last = self.last.load(Ordering::Relaxed);
         loop {
-            let id = following(last, unix_ms, self.base.load(Ordering::Relaxed));
+            let id = next_id(last, unix_ms, self.base.load(Ordering::Relaxed));
             // Acquire: the file covers all ids below the bound.
             if id >= self.bound.load(Ordering::Acquire) {
                 self.cover(id >> PLACE_BITS);
@@ -90,7 +90,7 @@ impl IdGenerator {
     }
 
     /// Makes all further ids later than the millisecond `unix_ms`.
-    pub(crate) fn raise(&self, unix_ms: u64) {
+    pub(crate) fn start_after(&self, unix_ms: u64) {
         self.last.fetch_max(end_of(unix_ms) - 1, Ordering::Relaxed);
     }
 
@@ -115,7 +115,7 @@ impl IdGenerator {
                 held_ms,
                 ..*record
             };
-            tell(file.write(record));
+            log_failure(file.write(record));
         }
         self.base.store(base.0, Ordering::Relaxed);
     }
@@ -154,7 +154,7 @@ impl IdGenerator {
         }
         record.until_ms = ms + AHEAD_MS;
         // A failing disk does not stop events; the ids after these try the file again.
-        tell(file.write(record));
+        log_failure(file.write(record));
         self.bound.store(end_of(record.until_ms), Ordering::Release);
     }
 
@@ -165,7 +165,7 @@ impl IdGenerator {
 }
 
 /// Returns the least id after `last` that is in the places of `base`, at `unix_ms` or later.
-fn following(last: u64, unix_ms: u64, base: u64) -> u64 {
+fn next_id(last: u64, unix_ms: u64, base: u64) -> u64 {
     let first = unix_ms << PLACE_BITS | base;
     if last < first {
         return first;
@@ -174,8 +174,8 @@ fn following(last: u64, unix_ms: u64, base: u64) -> u64 {
     if (next & PLACE_MASK).wrapping_sub(base) < SEQUENCES {
         next
     } else {
-        // In the same millisecond if the places of `base` are still to come, otherwise in the next
-        // one.
+        // The id is in the same millisecond if `base` is after the place of `last`, otherwise in
+        // the next one.
         let ms = last >> PLACE_BITS;
         let first = ms << PLACE_BITS | base;
         if first > last { first } else { first + (1 << PLACE_BITS) }
@@ -187,7 +187,7 @@ const fn end_of(unix_ms: u64) -> u64 {
     (unix_ms + 1) << PLACE_BITS
 }
 
-fn tell(written: io::Result<()>) {
+fn log_failure(written: io::Result<()>) {
     if let Err(error) = written {
         tracing::error!(%error, "the id file cannot be written: ids may repeat after a restart if the clock is set back");
     }
@@ -212,7 +212,7 @@ mod tests {
         IdGenerator::new(Base::of_node(node).unwrap())
     }
 
-    fn opened(folder: &Path, base: Base) -> IdGenerator {
+    fn open(folder: &Path, base: Base) -> IdGenerator {
         let (file, record) = IdFile::open(folder).unwrap();
         let record = record.unwrap_or(Record {
             base,
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn stays_ahead_of_a_clock_that_is_set_back() {
+    fn ids_grow_when_the_clock_is_set_back() {
         let ids = of_node(0);
         let before = ids.next(1_000);
         let after = ids.next(10);
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn spare_bases_are_apart_from_those_of_nodes() {
+    fn spare_bases_do_not_overlap_those_of_nodes() {
         let last_of_nodes = Base::of_node(MAX_NODE).unwrap().place() + SEQUENCES - 1;
         for random in [0, 1, FIRST_SPARE - SEQUENCES, FIRST_SPARE - SEQUENCES + 1, u64::MAX] {
             let base = Base::spare(random);
@@ -338,7 +338,7 @@ mod tests {
         let mut last = 0;
         // Each process is killed: it writes nothing when it ends.
         for clock in [100_000, 99_000, 5, 0, 100_000] {
-            let ids = opened(folder.path(), base);
+            let ids = open(folder.path(), base);
             for tick in 0..10_000 {
                 let id = ids.next(clock + tick / 10);
                 assert!(id > last, "{id} after {last}, at {clock}");
@@ -350,25 +350,25 @@ mod tests {
     }
 
     #[test]
-    fn what_is_covered_ahead_needs_no_write_from_an_event() {
+    fn covered_ids_need_no_write() {
         let folder = tempfile::tempdir().unwrap();
-        let ids = opened(folder.path(), Base::of_node(0).unwrap());
+        let ids = open(folder.path(), Base::of_node(0).unwrap());
         ids.cover_ahead(1_000_000);
-        let noted = std::fs::read(folder.path().join(crate::ids::id_file::NAME)).unwrap();
+        let before = std::fs::read(folder.path().join(crate::ids::id_file::NAME)).unwrap();
         for tick in 0..AHEAD_MS / 2 {
             ids.next(1_000_000 + tick);
         }
         let after = std::fs::read(folder.path().join(crate::ids::id_file::NAME)).unwrap();
-        assert_eq!(noted, after);
+        assert_eq!(before, after);
         ids.cover_ahead(1_000_000 + AHEAD_MS + 1);
         let again = std::fs::read(folder.path().join(crate::ids::id_file::NAME)).unwrap();
         assert_ne!(again, after);
     }
 
     #[test]
-    fn a_file_that_cannot_be_written_stops_no_id() {
+    fn ids_continue_if_the_file_cannot_be_written() {
         let folder = tempfile::tempdir().unwrap();
-        let ids = opened(folder.path(), Base::of_node(0).unwrap());
+        let ids = open(folder.path(), Base::of_node(0).unwrap());
         drop(folder);
         assert!(ids.next(5) < ids.next(100_000));
     }

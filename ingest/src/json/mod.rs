@@ -5,9 +5,8 @@
 //! contain an escape. The reader does not recurse. It refuses documents that nest deeper than
 //! [`MAX_DEPTH`], which also bounds a caller that recurses along with it.
 //!
-//! The reader is more lenient than most in one point: half of a surrogate pair (`"\ud83d"`) becomes
-//! U+FFFD. Strings that were cut in the middle of an emoji are common and must not cost their
-//! event.
+//! The reader is more lenient than most in one point: a lone surrogate (`"\ud83d"`) becomes U+FFFD.
+//! Strings that were cut in the middle of an emoji are common and must not cost their event.
 //!
 //! ```
 //! use rowmill_ingest::json::{Kind, Reader};
@@ -278,13 +277,13 @@ impl<'a> Reader<'a> {
     }
 
     #[inline]
-    fn pass_space(&mut self) {
+    fn skip_space(&mut self) {
         if self.byte().is_none_or(|byte| byte <= b' ') {
-            self.pass_any_space();
+            self.skip_all_space();
         }
     }
 
-    fn pass_any_space(&mut self) {
+    fn skip_all_space(&mut self) {
         while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.byte() {
             self.at += 1;
         }
@@ -292,20 +291,20 @@ impl<'a> Reader<'a> {
 
     #[inline]
     fn next_byte(&mut self) -> Option<u8> {
-        self.pass_space();
+        self.skip_space();
         self.byte()
     }
 
     /// Consumes one byte if it is `expected`.
     #[inline]
-    fn pass(&mut self, expected: u8) -> bool {
+    fn consume(&mut self, expected: u8) -> bool {
         let passed = self.byte() == Some(expected);
         self.at += usize::from(passed);
         passed
     }
 
     fn literal(&mut self, word: &str) -> bool {
-        self.pass_space();
+        self.skip_space();
         let passed = self
             .text
             .as_bytes()
@@ -324,8 +323,8 @@ impl<'a> Reader<'a> {
 
     #[inline]
     fn begin(&mut self, bracket: u8) -> Result<(), Error> {
-        self.pass_space();
-        if !self.pass(bracket) {
+        self.skip_space();
+        if !self.consume(bracket) {
             return Err(self.error(ErrorKind::ExpectedValue));
         }
         if self.depth == MAX_DEPTH {
@@ -371,8 +370,8 @@ impl<'a> Reader<'a> {
 
     #[inline]
     fn colon(&mut self) -> Result<(), Error> {
-        self.pass_space();
-        if self.pass(b':') {
+        self.skip_space();
+        if self.consume(b':') {
             Ok(())
         } else {
             Err(self.error(ErrorKind::ExpectedColon))

@@ -9,19 +9,19 @@ impl<'a> Reader<'a> {
     /// The next value is not a number, or JSON does not allow its form.
     #[inline]
     pub fn number(&mut self) -> Result<&'a str, Error> {
-        self.pass_space();
+        self.skip_space();
         let start = self.at;
-        self.pass(b'-');
+        self.consume(b'-');
         match self.byte() {
             Some(b'0') => self.at += 1,
-            Some(b'1'..=b'9') => self.pass_digits(),
+            Some(b'1'..=b'9') => self.skip_digits(),
             _ => return Err(self.error(ErrorKind::InvalidNumber)),
         }
-        if self.pass(b'.') {
+        if self.consume(b'.') {
             self.digits()?;
         }
-        if self.pass(b'e') || self.pass(b'E') {
-            let _ = self.pass(b'+') || self.pass(b'-');
+        if self.consume(b'e') || self.consume(b'E') {
+            let _ = self.consume(b'+') || self.consume(b'-');
             self.digits()?;
         }
         // For `01` and `1x`, the caller would report a missing comma, which is a worse message.
@@ -57,15 +57,15 @@ impl<'a> Reader<'a> {
             count += 1;
         }
         let after = digits.get(count);
-        let whole = matches!(after, None | Some(b',' | b'}' | b']' | b' ' | b'\n' | b'\r' | b'\t'));
-        if !whole || count == 0 || (digits[0] == b'0' && count > 1) {
+        let is_complete = matches!(after, None | Some(b',' | b'}' | b']' | b' ' | b'\n' | b'\r' | b'\t'));
+        if !is_complete || count == 0 || (digits[0] == b'0' && count > 1) {
             return None;
         }
         self.at += count + usize::from(negative);
         Some(if negative { -value } else { value })
     }
 
-    fn pass_digits(&mut self) {
+    fn skip_digits(&mut self) {
         while let Some(b'0'..=b'9') = self.byte() {
             self.at += 1;
         }
@@ -74,7 +74,7 @@ impl<'a> Reader<'a> {
     /// Consumes one or more digits.
     fn digits(&mut self) -> Result<(), Error> {
         let start = self.at;
-        self.pass_digits();
+        self.skip_digits();
         if self.at == start {
             Err(self.error(ErrorKind::InvalidNumber))
         } else {

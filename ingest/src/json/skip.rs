@@ -8,7 +8,7 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// The value is malformed.
     pub fn raw_value(&mut self) -> Result<&'a str, Error> {
-        self.pass_space();
+        self.skip_space();
         let start = self.at;
         self.skip()?;
         Ok(self.slice(start))
@@ -61,8 +61,8 @@ impl<'a> Reader<'a> {
     /// The text ends before the value does, or no value starts here.
     pub(crate) fn skip_unchecked(&mut self) -> Result<(), Error> {
         match self.peek()? {
-            Kind::String => self.leap_string(),
-            Kind::Array | Kind::Object => self.leap_brackets(),
+            Kind::String => self.skip_string_unchecked(),
+            Kind::Array | Kind::Object => self.skip_brackets_unchecked(),
             Kind::Null | Kind::Bool | Kind::Number => {
                 let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
                 let ends = |byte: &u8| matches!(byte, b',' | b'}' | b']' | b' ' | b'\n' | b'\r' | b'\t');
@@ -73,12 +73,12 @@ impl<'a> Reader<'a> {
     }
 
     /// Skips brackets and their content, without checking that the brackets match.
-    fn leap_brackets(&mut self) -> Result<(), Error> {
+    fn skip_brackets_unchecked(&mut self) -> Result<(), Error> {
         let mut open = 0_usize;
         loop {
             self.at += bracket_or_quote(self.text.as_bytes().get(self.at..).unwrap_or_default());
             match self.byte() {
-                Some(b'"') => self.leap_string()?,
+                Some(b'"') => self.skip_string_unchecked()?,
                 Some(b'[' | b'{') => {
                     open += 1;
                     self.at += 1;

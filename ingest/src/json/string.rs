@@ -28,12 +28,12 @@ impl<'a> Reader<'a> {
 
     #[cold]
     fn any_string(&mut self) -> Result<Cow<'a, str>, Error> {
-        self.pass_space();
-        if !self.pass(b'"') {
+        self.skip_space();
+        if !self.consume(b'"') {
             return Err(self.error(ErrorKind::ExpectedValue));
         }
         let start = self.at;
-        if self.pass_plain()? == b'"' {
+        if self.skip_plain()? == b'"' {
             let string = self.slice(start);
             self.at += 1;
             Ok(Cow::Borrowed(string))
@@ -44,7 +44,7 @@ impl<'a> Reader<'a> {
 
     pub(super) fn skip_string(&mut self) -> Result<(), Error> {
         self.at += 1;
-        while self.pass_plain()? == b'\\' {
+        while self.skip_plain()? == b'\\' {
             self.escape()?;
         }
         self.at += 1;
@@ -52,7 +52,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Skips a string without checking its content.
-    pub(super) fn leap_string(&mut self) -> Result<(), Error> {
+    pub(super) fn skip_string_unchecked(&mut self) -> Result<(), Error> {
         self.at += 1;
         loop {
             self.at += plain_len(self.text.as_bytes().get(self.at..).unwrap_or_default());
@@ -69,7 +69,7 @@ impl<'a> Reader<'a> {
 
     /// Skips literal characters and returns the byte that ends them: a quote or a backslash.
     #[inline]
-    fn pass_plain(&mut self) -> Result<u8, Error> {
+    fn skip_plain(&mut self) -> Result<u8, Error> {
         self.at += plain_len(self.text.as_bytes().get(self.at..).unwrap_or_default());
         match self.byte() {
             Some(byte @ (b'"' | b'\\')) => Ok(byte),
@@ -101,7 +101,7 @@ impl<'a> Reader<'a> {
     /// Reads the rest of a string that begins at `plain`, and writes all of it to `out`.
     fn unescape(&mut self, mut plain: usize, out: &mut impl Write) -> Result<(), Error> {
         loop {
-            let byte = self.pass_plain()?;
+            let byte = self.skip_plain()?;
             // Writing to memory cannot fail.
             let _ = out.write_str(self.slice(plain));
             if byte == b'"' {
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn halves_of_surrogate_pairs_are_replaced() {
+    fn lone_surrogates_are_replaced() {
         assert_eq!(string(r#""\ud83d\ude00""#).unwrap(), "😀");
         assert_eq!(string(r#""cut \ud83d""#).unwrap(), "cut \u{FFFD}");
         assert_eq!(string(r#""\ude00 late""#).unwrap(), "\u{FFFD} late");
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_plain_text_is_found_at_each_place() {
+    fn the_end_of_plain_text_is_found_at_each_position() {
         let naive = |bytes: &[u8]| {
             bytes
                 .iter()
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_reads_back() {
+    fn a_written_string_reads_back() {
         let all: String = (0..0x180)
             .filter_map(char::from_u32)
             .chain("😀 \u{2028}".chars())

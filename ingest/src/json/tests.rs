@@ -83,9 +83,8 @@ fn problem(text: &str) -> (usize, ErrorKind) {
     (error.at, error.kind)
 }
 
-/// Checks that both ways of reading agree with serde_json. It is stricter in two points, and only
-/// there may it refuse text that we accept: halves of surrogate pairs, and numbers that overflow an
-/// f64.
+/// Checks that both ways of reading agree with serde_json. serde_json may refuse text that this
+/// reader accepts only in two cases: lone surrogates, and numbers that overflow an f64.
 fn agrees_with_serde_json(text: &str) {
     let ours = read(text);
     assert_eq!(skip(text), ours.as_ref().map(drop).map_err(|error| *error), "{text}");
@@ -127,16 +126,17 @@ fn the_corpus_and_its_mutations_agree_with_serde_json() {
 }
 
 #[test]
-fn to_leap_ends_where_to_skip_does() {
+fn skip_unchecked_ends_where_skip_does() {
     for text in CORPUS {
         for end in (0..=text.len()).filter(|&end| text.is_char_boundary(end)) {
-            // Whole values and values cut at any place, followed by text that may follow a value.
-            for behind in ["", ",", "]", " }"] {
-                let text = format!("{}{behind}", &text[..end]);
-                let (mut skipping, mut leaping) = (Reader::new(&text), Reader::new(&text));
-                let leapt = leaping.skip_unchecked();
-                if skipping.skip().is_ok() {
-                    assert_eq!((leapt, leaping.position()), (Ok(()), skipping.position()), "{text}");
+            // Whole values and values cut at any position, followed by text that may follow a
+            // value.
+            for after in ["", ",", "]", " }"] {
+                let text = format!("{}{after}", &text[..end]);
+                let (mut checked, mut unchecked) = (Reader::new(&text), Reader::new(&text));
+                let result = unchecked.skip_unchecked();
+                if checked.skip().is_ok() {
+                    assert_eq!((result, unchecked.position()), (Ok(()), checked.position()), "{text}");
                 }
             }
         }
@@ -147,7 +147,7 @@ fn to_leap_ends_where_to_skip_does() {
 }
 
 #[test]
-fn an_error_tells_where_and_why() {
+fn an_error_has_its_position_and_kind() {
     use ErrorKind::*;
 
     assert_eq!(problem(""), (0, UnexpectedEnd));
@@ -171,7 +171,7 @@ fn an_error_tells_where_and_why() {
 }
 
 #[test]
-fn nesting_ends_at_the_bound() {
+fn nesting_is_bounded() {
     let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
     let bound = usize::from(MAX_DEPTH);
     assert!(read(&nested(bound)).is_ok());
@@ -184,7 +184,7 @@ fn nesting_ends_at_the_bound() {
 }
 
 #[test]
-fn seek_comes_back_out_of_a_half_read_value() {
+fn seek_returns_from_inside_a_value() {
     let mut json = Reader::new(r#"{"a":[[1,"x"]],"b":2}"#);
     json.begin_object().unwrap();
     assert_eq!(json.next_key().unwrap().unwrap(), "a");
@@ -207,7 +207,7 @@ fn a_raw_value_is_the_slice_itself() {
 }
 
 #[test]
-fn only_short_whole_numbers_take_the_short_way() {
+fn only_short_integers_use_the_fast_path() {
     let short = |text| Reader::new(text).small_integer();
     assert_eq!(short("0"), Some(0));
     assert_eq!(short("-7]"), Some(-7));

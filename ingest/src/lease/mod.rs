@@ -37,42 +37,42 @@ use crate::{
 };
 
 /// The interval between two beats, which keep a process's number.
-const BEAT: Duration = Duration::from_secs(10);
+const BEAT_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The age of the last beat at which a process gives its number up: before other processes can take
 /// it, with time for the requests in progress.
-const LEAVES_AFTER: Duration = LEASE
+const RELEASE_AFTER: Duration = LEASE
     .checked_sub(Duration::from_secs(5 * 60))
     .expect("a lease is longer");
 
 /// A process without a beat for this long is not running, or cannot reach ClickHouse.
-const SILENCE: Duration = Duration::from_secs(35);
+const MAX_SILENCE: Duration = Duration::from_secs(35);
 
 /// The interval at which the id file covers the ids of the next seconds.
-const COVER: Duration = Duration::from_secs(3);
+const COVER_INTERVAL: Duration = Duration::from_secs(3);
 
 /// The waits after a round that reached no server.
 const RETRY: Backoff = Backoff {
     first: Duration::from_millis(200),
-    cap: BEAT,
+    cap: BEAT_INTERVAL,
 };
 
-/// After this many failures in a row, about five minutes, the log has a failure of any kind.
+/// After this many failures in a row, about five minutes, the lease logs a failure of any kind.
 const LASTING_FAILURES: u32 = 30;
 
 /// The interval between two messages about a clash that lasts.
-const ALARM_INTERVAL: Duration = Duration::from_secs(60);
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
-/// The maximum number of node numbers to try in one round. More than a few of them are taken only
-/// if as many processes start at the same moment.
-const TRIES: u32 = 16;
+/// The maximum number of node numbers to try in one round. More than a few of them are in use
+/// only if as many processes start at the same moment.
+const MAX_TRIES: u32 = 16;
 
 /// The state of the node number in a writer's ids.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct NodeStatus {
     /// The number, or `None` while the ids use the places of processes without a number.
     pub node: Option<u16>,
-    /// How often another process was seen with the same number.
+    /// The number of times that another process had the same number.
     pub clashes: u64,
 }
 
@@ -85,7 +85,7 @@ pub(crate) struct Progress {
 }
 
 /// Returns the record with which a process begins its ids, which continue after those of an
-/// `earlier` process. The base is `node`, or the earlier base unless that has a number whose lease
+/// `earlier` process. The base is `node`, or the earlier base unless the lease of its number
 /// has ended, or a new base without a number.
 pub(crate) fn first_record(node: Option<Base>, earlier: Option<Record>) -> Record {
     let fresh = Record {
@@ -141,7 +141,7 @@ pub(crate) fn start(
             held: None,
             asking: None,
             since_ms: HashMap::new(),
-            last_alarm: None,
+            last_logged: None,
             progress: &progress,
             ids,
         };
@@ -157,9 +157,9 @@ pub(crate) fn start(
 async fn cover(ids: Arc<IdGenerator>) {
     loop {
         let covered = Arc::clone(&ids);
-        // The runtime reports a panic in the task. Ids are then covered one by one.
+        // The runtime reports a panic in the task. `IdGenerator::next` then covers the ids itself.
         _ = tokio::task::spawn_blocking(move || covered.cover_ahead(unix_ms())).await;
-        sleep(COVER).await;
+        sleep(COVER_INTERVAL).await;
     }
 }
 
@@ -216,7 +216,7 @@ struct Lease<'a> {
     asking: Option<u16>,
     /// For each server, by position: the server's time of the first beat under the number.
     since_ms: HashMap<usize, i64>,
-    last_alarm: Option<Instant>,
+    last_logged: Option<Instant>,
     progress: &'a watch::Sender<Progress>,
 }
 
@@ -224,11 +224,11 @@ impl Lease<'_> {
     async fn keep(mut self, mut states: watch::Receiver<Vec<State>>) {
         let mut failures = 0;
         loop {
-            self.leave_lapsed_number();
+            self.release_lapsed_number();
             let is_any = |states: &Vec<State>| states.iter().any(|state| matches!(state, State::Ready(_)));
             let is_over = tokio::select! {
                 found = states.wait_for(is_any) => found.is_err(),
-                () = sleep(BEAT) => continue,
+                () = sleep(BEAT_INTERVAL) => continue,
             };
             if is_over {
                 // The sync tasks have ended: the writer is about to end.
@@ -243,23 +243,28 @@ impl Lease<'_> {
                 Ok(()) => failures = 0,
                 Err(error) => {
                     failures += 1;
-                    self.tell(&error, failures);
+                    self.log_failure(&error, failures);
                 }
             }
             // If a ready server does not answer, rows wait for it, but the start does not.
             self.progress.send_modify(|progress| progress.is_settled = true);
-            sleep(if failures == 0 { BEAT } else { RETRY.wait(failures) }).await;
+            let wait = if failures == 0 {
+                BEAT_INTERVAL
+            } else {
+                RETRY.wait(failures)
+            };
+            sleep(wait).await;
         }
     }
 
     /// Claims a number: the one that the ids already have, otherwise a free one.
     async fn claim(&mut self, servers: &[Server]) -> Result<(), ClickHouseError> {
         let mut kept = self.ids.base().node();
-        for _ in 0..TRIES {
+        for _ in 0..MAX_TRIES {
             let began = LastBeat::now();
             let claims = all_claims(servers).await?;
             let Some(node) = kept.or(self.asking).or_else(|| choose(&claims, fastrand::u64(..))) else {
-                if self.is_alarm_due() {
+                if self.should_log() {
                     tracing::error!("all node numbers are in use: ids use the places of processes without a number");
                 }
                 return Ok(());
@@ -275,15 +280,15 @@ impl Lease<'_> {
             }
             if kept.take().is_some() {
                 // Since the start, the other process may have made the same ids.
-                self.tell_clash(node, None);
-                self.leave_number();
+                self.report_clash(node, None);
+                self.release_number();
             }
             sleep(Duration::from_millis(fastrand::u64(..50))).await;
         }
         Ok(())
     }
 
-    /// Returns a time that no id is later than which this process has made with a number.
+    /// Returns a time that is not before any id that this process has made with `node`.
     fn used_until_ms(&self, node: u16, claims: &[Claim]) -> u64 {
         if self.ids.base().node() == Some(node) {
             return self.covered_until_ms();
@@ -315,8 +320,8 @@ impl Lease<'_> {
         }
         if !is_alone {
             for server in asked {
-                // Without this, the row would count until its lease ends. A time in the future would
-                // keep the number from others.
+                // Without this, the row would count until its lease ends. A time in the future
+                // would keep the number from others.
                 _ = self.process.write(&server.client, node, LEFT, used_until_ms).await;
             }
         }
@@ -337,7 +342,7 @@ impl Lease<'_> {
         let foreign = claims
             .iter()
             .filter(|claim| claim.node == node && self.is_foreign(claim));
-        self.raise(node, foreign.map(Claim::until_ms).max());
+        self.start_after(node, foreign.map(Claim::until_ms).max());
         let base = Base::of_node(node).expect("a number that is chosen is in range");
         if self.ids.base() != base {
             tracing::info!(node, "the process has a node number for its ids");
@@ -347,9 +352,9 @@ impl Lease<'_> {
 
     /// Gives up a number that other processes are about to take, since ClickHouse has received no
     /// beat for almost the whole lease. A number that the operator has chosen stays.
-    fn leave_lapsed_number(&mut self) {
+    fn release_lapsed_number(&mut self) {
         let leased = self.ids.base().node().filter(|_| self.chosen.is_none());
-        let Some(node) = leased.filter(|_| self.last_beat.age() >= LEAVES_AFTER) else {
+        let Some(node) = leased.filter(|_| self.last_beat.age() >= RELEASE_AFTER) else {
             return;
         };
         tracing::warn!(
@@ -358,11 +363,11 @@ impl Lease<'_> {
              processes without a number until ClickHouse is back"
         );
         self.asking = None;
-        self.leave_number();
+        self.release_number();
     }
 
     /// Gives up a number that another process has or may take.
-    fn leave_number(&mut self) {
+    fn release_number(&mut self) {
         self.held = None;
         self.since_ms.clear();
         self.ids.move_to(Base::spare(fastrand::u64(..)), Uuid::nil(), 0);
@@ -390,11 +395,11 @@ impl Lease<'_> {
         self.last_beat = began;
         self.ids.confirm(self.process.id, began.at_ms);
         let Some(other) = other else { return Ok(()) };
-        self.tell_clash(node, Some(&other));
+        self.report_clash(node, Some(&other));
         if self.chosen.is_some() {
             return Ok(());
         }
-        self.leave_number();
+        self.release_number();
         for server in servers {
             _ = self.write(server, node, LEFT).await;
         }
@@ -407,16 +412,16 @@ impl Lease<'_> {
         self.write(server, node, HOLDS).await?;
         let claims = self.process.read(&server.client, node).await?;
         let now_ms = claims.first().map_or(0, |claim| claim.now_ms);
-        if !self.since_ms.contains_key(&server.place) {
+        if !self.since_ms.contains_key(&server.index) {
             // Earlier processes may have had a different clock.
             let before = claims.iter().filter(|claim| self.is_foreign(claim));
-            self.raise(node, before.map(Claim::until_ms).max());
+            self.start_after(node, before.map(Claim::until_ms).max());
         }
-        let since_ms = *self.since_ms.entry(server.place).or_insert(now_ms);
+        let since_ms = *self.since_ms.entry(server.index).or_insert(now_ms);
         let is_running = |claim: &Claim| {
             claim.last_state == HOLDS
                 && claim.last_beat_ms > since_ms
-                && claim.silence_ms() < SILENCE.as_millis() as i64
+                && claim.silence_ms() < MAX_SILENCE.as_millis() as i64
         };
         // The predecessor counts as well: if it is running, this process's folder is a copy of its
         // folder.
@@ -428,7 +433,7 @@ impl Lease<'_> {
         !claim.is_of(self.process.id) && !claim.is_of(self.predecessor)
     }
 
-    fn raise(&self, node: u16, until_ms: Option<u64>) {
+    fn start_after(&self, node: u16, until_ms: Option<u64>) {
         let until_ms = until_ms.unwrap_or(0);
         let now_ms = unix_ms();
         if until_ms > now_ms + 60_000 {
@@ -439,7 +444,7 @@ impl Lease<'_> {
                 "the clock is earlier than the last ids of an earlier process with this node number: new ids continue from those"
             );
         }
-        self.ids.raise(until_ms);
+        self.ids.start_after(until_ms);
     }
 
     async fn write(&mut self, server: &Server, node: u16, state: &str) -> Result<(), ClickHouseError> {
@@ -449,13 +454,13 @@ impl Lease<'_> {
 
     /// Returns a time that covers the ids until the next beat, even if that is one interval late.
     fn covered_until_ms(&self) -> u64 {
-        self.ids.last_ms().max(unix_ms()) + 2 * BEAT.as_millis() as u64
+        self.ids.last_ms().max(unix_ms()) + 2 * BEAT_INTERVAL.as_millis() as u64
     }
 
     /// Counts and logs that another process has the same number.
-    fn tell_clash(&mut self, node: u16, other: Option<&Claim>) {
+    fn report_clash(&mut self, node: u16, other: Option<&Claim>) {
         self.progress.send_modify(|progress| progress.clashes += 1);
-        if !self.is_alarm_due() {
+        if !self.should_log() {
             return;
         }
         let host = other.map(|other| &*other.on_host);
@@ -478,18 +483,18 @@ impl Lease<'_> {
     }
 
     /// Returns whether a message about a lasting problem is due.
-    fn is_alarm_due(&mut self) -> bool {
+    fn should_log(&mut self) -> bool {
         let now = Instant::now();
-        let is_recent = |last| now.duration_since(last) < ALARM_INTERVAL;
-        let is_due = !self.last_alarm.is_some_and(is_recent);
+        let is_recent = |last| now.duration_since(last) < LOG_INTERVAL;
+        let is_due = !self.last_logged.is_some_and(is_recent);
         if is_due {
-            self.last_alarm = Some(now);
+            self.last_logged = Some(now);
         }
         is_due
     }
 
-    fn tell(&self, error: &ClickHouseError, failures: u32) {
-        // While ClickHouse is unreachable, other tasks log that.
+    fn log_failure(&self, error: &ClickHouseError, failures: u32) {
+        // While ClickHouse is unreachable, other tasks log the outage.
         let is_due = failures == LASTING_FAILURES || (failures == 1 && !error.is_transient());
         if !is_due {
             tracing::debug!(%error, failures, "the node number could not be renewed");
@@ -505,15 +510,15 @@ impl Lease<'_> {
 
 /// A ready server, and its position among all servers.
 struct Server {
-    place: usize,
+    index: usize,
     client: Client,
 }
 
 fn ready(states: &watch::Receiver<Vec<State>>) -> Vec<Server> {
     let states = states.borrow();
-    let servers = states.iter().enumerate().filter_map(|(place, state)| match state {
+    let servers = states.iter().enumerate().filter_map(|(index, state)| match state {
         State::Ready(connection) => Some(Server {
-            place,
+            index,
             client: connection.queries.clone(),
         }),
         _ => None,
@@ -572,16 +577,16 @@ mod tests {
         let mut tasks = JoinSet::new();
         let (ids, _progress) = cut_off(None, &mut tasks);
         let id = ids.next(unix_ms());
-        sleep(LEAVES_AFTER - HOUR - BEAT).await;
+        sleep(RELEASE_AFTER - HOUR - BEAT_INTERVAL).await;
         assert_eq!(ids.base().node(), Some(7), "it is leased");
-        sleep(3 * BEAT).await;
+        sleep(3 * BEAT_INTERVAL).await;
         assert_eq!(ids.base().node(), None);
         let later = ids.next(unix_ms());
         assert!(later > id && later & (1 << 21) != 0, "{later:x}");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_operators_number_stays_however_long_clickhouse_is_away() {
+    async fn an_operators_number_stays_during_any_outage() {
         let mut tasks = JoinSet::new();
         let (ids, _progress) = cut_off(Base::of_node(7), &mut tasks);
         sleep(3 * LEASE).await;
@@ -589,7 +594,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_goes_on_with_the_number_of_the_one_before_as_long_as_it_is_leased() {
+    fn a_process_continues_with_its_predecessors_number_while_it_is_leased() {
         let now_ms = unix_ms();
         let node = Base::of_node(7).unwrap();
         let earlier = |held_ms| Record {

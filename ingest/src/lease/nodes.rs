@@ -14,15 +14,15 @@ use crate::{
     store::{ClickHouseError, within},
 };
 
-/// How long a process keeps its number without a beat.
+/// The time for which a process keeps its number without a beat.
 pub(crate) const LEASE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The timeout of one statement; all of them are small.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The number of candidates. One of the numbers that have been free for longest is drawn at random,
-/// so that two processes rarely ask for the same one.
-const DRAWN_FROM: usize = 16;
+/// The maximum number of candidates. One of the numbers that have been free for longest is drawn at
+/// random, so that two processes rarely ask for the same one.
+const MAX_CANDIDATES: usize = 16;
 
 /// The states in the table.
 pub(crate) const ASKS: &str = "asks";
@@ -53,7 +53,7 @@ impl Claim {
         self.now_ms.saturating_sub(self.last_beat_ms)
     }
 
-    /// Returns a time in milliseconds, which no id of the process is later than.
+    /// Returns a time in milliseconds that is not before any id of the process.
     pub(crate) fn until_ms(&self) -> u64 {
         self.until_ms.try_into().unwrap_or(0)
     }
@@ -153,10 +153,10 @@ pub(crate) fn choose(claims: &[Claim], random: u64) -> Option<u16> {
     if free.is_empty() {
         free = (0..=MAX_NODE).filter(|node| !used[node].0).collect();
         free.sort_by_key(|node| used[node].1);
-        free.truncate(DRAWN_FROM);
+        free.truncate(MAX_CANDIDATES);
     }
-    let place = random.checked_rem(free.len() as u64)?;
-    Some(free[place as usize])
+    let index = random.checked_rem(free.len() as u64)?;
+    Some(free[index as usize])
 }
 
 /// Returns the time of this machine's clock, in milliseconds since 1970.
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_nobody_had_is_chosen_first() {
+    fn an_unused_number_is_chosen_first() {
         // All numbers but one were used; some of them are free again.
         let claims: Vec<_> = (0..=MAX_NODE)
             .filter(|node| *node != 77)
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn of_numbers_that_were_used_those_are_chosen_that_are_free_for_the_longest_time() {
+    fn used_numbers_that_are_free_for_longest_are_chosen() {
         let mut claims: Vec<_> = (0..=MAX_NODE).map(|node| claim(node, HOLDS, 10_000)).collect();
         assert_eq!(choose(&claims, 5), None, "all are held");
         claims[300].last_beat_ms = NOW_MS - DAY_MS;
@@ -224,7 +224,7 @@ mod tests {
             chosen
         };
         assert_eq!(chosen(&claims), [300, 302], "a lease lasts a day, or until it is left");
-        // Another process has taken the number in the meantime.
+        // Another process has claimed the number in the meantime.
         claims.push(claim(302, ASKS, 5));
         assert_eq!(chosen(&claims), [300]);
         claims[303].until_ms = 0;

@@ -7,11 +7,11 @@
 //! does not keep each row, are sent one by one under a token that follows from the dead letter.
 //!
 //! ```text
-//! letters   the dead letters in `rejected`
-//! report    the result of a replay
+//! dead_letters   the dead letters in `rejected`
+//! report         the result of a replay
 //! ```
 
-mod letters;
+mod dead_letters;
 mod report;
 
 use std::{
@@ -23,7 +23,7 @@ use std::{
 
 use twox_hash::XxHash64;
 
-use self::letters::{Batch, Letters};
+use self::dead_letters::{Batch, DeadLetters};
 pub use self::report::{RejectedError, RejectedReport, RejectedTable};
 use crate::{
     block::{Block, layout::InsertTarget},
@@ -107,9 +107,9 @@ pub async fn replay(
     options: &RejectedReplay,
 ) -> Result<RejectedReport, RejectedError> {
     let client = url.client();
-    let letters = Letters::list(&client, options).await?;
+    let dead_letters = DeadLetters::list(&client, options).await?;
     if let Some(table) = &options.table
-        && letters.is_empty()
+        && dead_letters.is_empty()
         && !schema.tables.iter().any(|known| known.name == table)
     {
         return Err(RejectedError::NoTable {
@@ -124,12 +124,12 @@ pub async fn replay(
         schema,
         options,
         targets: HashMap::new(),
-        tables: letters.counts(),
+        tables: dead_letters.counts(),
         deleted: 0,
     };
     let mut interrupted = None;
-    for batch in letters.batches() {
-        if let Err(error) = replay.batch(&letters, &batch).await {
+    for batch in dead_letters.batches() {
+        if let Err(error) = replay.batch(&dead_letters, &batch).await {
             interrupted = Some(error);
             break;
         }
@@ -157,7 +157,7 @@ enum Target {
 /// A row to send.
 #[derive(Debug)]
 struct Row {
-    letter: u64,
+    dead_letter: u64,
     /// The row's own id, if it has one.
     id: Option<u64>,
     bytes: Vec<u8>,
@@ -198,29 +198,29 @@ struct Replay<'a> {
 }
 
 impl Replay<'_> {
-    async fn batch(&mut self, letters: &Letters, batch: &Batch<'_>) -> Result<(), ClickHouseError> {
-        let (layout, form, id) = match self.target(letters, batch.layout).await? {
+    async fn batch(&mut self, dead_letters: &DeadLetters, batch: &Batch<'_>) -> Result<(), ClickHouseError> {
+        let (layout, form, id) = match self.target(dead_letters, batch.layout).await? {
             Target::Misfit(reason) => {
-                let rows = batch.letters.len() as u64;
-                let counts = self.counts(letters, batch);
+                let rows = batch.dead_letters.len() as u64;
+                let counts = self.counts(dead_letters, batch);
                 *counts.refused.entry(reason).or_default() += rows;
                 return Ok(());
             }
             Target::Table { layout, form, id } => (layout, form, id),
         };
-        let payloads = letters
+        let payloads = dead_letters
             .payloads(&self.connection.queries, batch, self.options.timeout)
             .await?;
         let rows = with_ids(&layout, payloads);
         let id = id.filter(|_| rows.iter().all(|row| row.id.is_some()));
-        let there = match &id {
-            Some(column) => self.there(&layout.table, column, rows.iter()).await?,
+        let stored_ids = match &id {
+            Some(column) => self.stored_ids(&layout.table, column, rows.iter()).await?,
             None => HashSet::new(),
         };
-        let is_there = |row: &Row| row.id.is_some_and(|id| there.contains(&id));
-        let (found, rows): (Vec<_>, Vec<_>) = rows.into_iter().partition(is_there);
+        let is_stored = |row: &Row| row.id.is_some_and(|id| stored_ids.contains(&id));
+        let (found, rows): (Vec<_>, Vec<_>) = rows.into_iter().partition(is_stored);
         let is_dry_run = self.options.is_dry_run;
-        let counts = self.counts(letters, batch);
+        let counts = self.counts(dead_letters, batch);
         counts.is_known_by_token |= id.is_none();
         counts.found += found.len() as u64;
         if is_dry_run {
@@ -228,39 +228,39 @@ impl Replay<'_> {
             return Ok(());
         }
         let outcome = self.send_all(&layout, &form, id.as_deref(), rows).await;
-        let counts = self.counts(letters, batch);
+        let counts = self.counts(dead_letters, batch);
         counts.stored += outcome.stored.len() as u64;
         counts.missing += outcome.missing;
         for reason in outcome.refused {
             *counts.refused.entry(reason).or_default() += 1;
         }
-        let done: Vec<u64> = found.iter().map(|row| row.letter).chain(outcome.stored).collect();
+        let done: Vec<u64> = found.iter().map(|row| row.dead_letter).chain(outcome.stored).collect();
         if self.options.deletes_letters && !done.is_empty() {
-            letters::delete(&self.connection.queries, &done, self.options.timeout).await?;
+            dead_letters::delete(&self.connection.queries, &done, self.options.timeout).await?;
             self.deleted += done.len() as u64;
         }
         outcome.error.map_or(Ok(()), Err)
     }
 
-    fn counts(&mut self, letters: &Letters, batch: &Batch<'_>) -> &mut RejectedTable {
+    fn counts(&mut self, dead_letters: &DeadLetters, batch: &Batch<'_>) -> &mut RejectedTable {
         self.tables
-            .entry(letters.table_of(batch.layout).to_owned())
+            .entry(dead_letters.table_of(batch.layout).to_owned())
             .or_default()
     }
 
     /// Returns the destination of a layout's rows.
-    async fn target(&mut self, letters: &Letters, layout: usize) -> Result<Target, ClickHouseError> {
+    async fn target(&mut self, dead_letters: &DeadLetters, layout: usize) -> Result<Target, ClickHouseError> {
         if let Some(target) = self.targets.get(&layout) {
             return Ok(target.clone());
         }
-        let target = self.look_at_table(letters, layout).await?;
+        let target = self.find_target(dead_letters, layout).await?;
         self.targets.insert(layout, target.clone());
         Ok(target)
     }
 
-    async fn look_at_table(&self, letters: &Letters, layout: usize) -> Result<Target, ClickHouseError> {
-        let table = letters.table_of(layout);
-        let Some(layout) = letters.layout(layout) else {
+    async fn find_target(&self, dead_letters: &DeadLetters, layout: usize) -> Result<Target, ClickHouseError> {
+        let table = dead_letters.table_of(layout);
+        let Some(layout) = dead_letters.layout(layout) else {
             return Ok(Target::Misfit("the dead letter's columns cannot be read".to_owned()));
         };
         let (client, timeout) = (&self.connection.queries, self.options.timeout);
@@ -278,7 +278,7 @@ impl Replay<'_> {
         let schema_table = self.schema.tables.iter().find(|known| known.name == table);
         let id = match schema_table {
             Some(table) => table.row_id,
-            None => layout.row_id.map(|place| &*layout.columns[place].name),
+            None => layout.row_id.map(|index| &*layout.columns[index].name),
         };
         let id = id
             .filter(|_| layout.row_id.is_some() && keeps_each_row(&engine))
@@ -291,7 +291,7 @@ impl Replay<'_> {
     }
 
     /// Returns which of the rows' ids are in the table.
-    async fn there(
+    async fn stored_ids(
         &self,
         table: &str,
         column: &str,
@@ -303,13 +303,13 @@ impl Replay<'_> {
         }
         let select = format!(
             "SELECT DISTINCT toUInt64({column}) FROM {table} WHERE {column} IN ({})",
-            letters::list(&ids),
+            dead_letters::list(&ids),
             column = quoted(column),
             table = quoted(table),
         );
         let query = self.connection.queries.query_raw(&select);
-        let there: Vec<u64> = within(self.options.timeout, query.fetch_all()).await?;
-        Ok(there.into_iter().collect())
+        let stored_ids: Vec<u64> = within(self.options.timeout, query.fetch_all()).await?;
+        Ok(stored_ids.into_iter().collect())
     }
 
     /// Sends rows until each of them is stored or refused, or ClickHouse is unavailable.
@@ -322,7 +322,7 @@ impl Replay<'_> {
                     refused,
                     error,
                 } = self.send(layout, form, vec![row], 0).await;
-                outcome.stored.extend(confirmed.iter().map(|row| row.letter));
+                outcome.stored.extend(confirmed.iter().map(|row| row.dead_letter));
                 outcome.refused.extend(refused.into_iter().map(|(_, reason)| reason));
                 outcome.error = error;
                 if outcome.error.is_some() {
@@ -331,38 +331,38 @@ impl Replay<'_> {
             }
             return outcome;
         };
-        let mut left = rows;
+        let mut remaining = rows;
         for generation in 0..GENERATIONS {
-            let sent = self.send(layout, form, left, generation).await;
+            let sent = self.send(layout, form, remaining, generation).await;
             let all = sent.confirmed.iter().chain(sent.refused.iter().map(|(row, _)| row));
-            let there = self.there(&layout.table, id, all).await;
-            let (there, error) = match (there, sent.error) {
-                (Ok(there), error) => (there, error),
-                // No row counts as stored without a look at the table, and each keeps its dead
-                // letter. Another replay looks up the rows of the dead letters that remain.
+            let stored_ids = self.stored_ids(&layout.table, id, all).await;
+            let (stored_ids, error) = match (stored_ids, sent.error) {
+                (Ok(stored_ids), error) => (stored_ids, error),
+                // Without the lookup, no row counts as stored, and each keeps its dead letter.
+                // Another replay looks up the rows of the dead letters that remain.
                 (Err(lookup), error) => (HashSet::new(), error.or(Some(lookup))),
             };
-            let is_there = |row: &Row| row.id.is_some_and(|id| there.contains(&id));
+            let is_stored = |row: &Row| row.id.is_some_and(|id| stored_ids.contains(&id));
             // A view can refuse rows that the table has accepted.
             for (row, reason) in sent.refused {
-                if is_there(&row) {
-                    outcome.stored.push(row.letter);
+                if is_stored(&row) {
+                    outcome.stored.push(row.dead_letter);
                 } else {
                     outcome.refused.push(reason);
                 }
             }
-            let (stored, missing): (Vec<_>, Vec<_>) = sent.confirmed.into_iter().partition(is_there);
-            outcome.stored.extend(stored.iter().map(|row| row.letter));
+            let (stored, missing): (Vec<_>, Vec<_>) = sent.confirmed.into_iter().partition(is_stored);
+            outcome.stored.extend(stored.iter().map(|row| row.dead_letter));
             if error.is_some() {
                 outcome.error = error;
                 return outcome;
             }
-            left = missing;
-            if left.is_empty() {
+            remaining = missing;
+            if remaining.is_empty() {
                 break;
             }
         }
-        outcome.missing = left.len() as u64;
+        outcome.missing = remaining.len() as u64;
         outcome
     }
 
@@ -433,7 +433,7 @@ impl Replay<'_> {
 fn digest(rows: &[Row]) -> u64 {
     let mut hash = XxHash64::with_seed(0);
     for row in rows {
-        hash.write(&row.letter.to_le_bytes());
+        hash.write(&row.dead_letter.to_le_bytes());
     }
     hash.finish()
 }
@@ -444,8 +444,8 @@ fn with_ids(layout: &InsertTarget, payloads: Vec<(u64, Vec<u8>)>) -> Vec<Row> {
         let end = u32::try_from(bytes.len()).ok()?;
         layout.row_ids(bytes, &[end])?.first().copied()
     };
-    let row = |(letter, bytes): (u64, Vec<u8>)| Row {
-        letter,
+    let row = |(dead_letter, bytes): (u64, Vec<u8>)| Row {
+        dead_letter,
         id: id_of(&bytes),
         bytes,
     };

@@ -5,10 +5,10 @@ use tokio::time::{Duration, Instant};
 use crate::store::Class;
 
 /// The interval between two messages about a table.
-const ALARM_INTERVAL: Duration = Duration::from_secs(60);
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// A transient failure that lasts longer than this is logged as an error.
-const PATIENCE: Duration = Duration::from_secs(300);
+const LASTING_AFTER: Duration = Duration::from_secs(300);
 
 /// Decides when to log a failure: at once, then once a minute while it lasts, and when its class
 /// changes.
@@ -28,7 +28,7 @@ impl FailureLog {
 
     pub(crate) fn is_due(&mut self, now: Instant, class: Class) -> bool {
         let is_due = match self.last {
-            Some((at, last)) => last != class || now.duration_since(at) >= ALARM_INTERVAL,
+            Some((at, last)) => last != class || now.duration_since(at) >= LOG_INTERVAL,
             None => true,
         };
         self.first.get_or_insert(now);
@@ -39,13 +39,13 @@ impl FailureLog {
     }
 
     pub(crate) fn is_patient(&self, now: Instant) -> bool {
-        self.first.is_none_or(|first| now.duration_since(first) < PATIENCE)
+        self.first.is_none_or(|first| now.duration_since(first) < LASTING_AFTER)
     }
 }
 
 /// Returns whether a table that was last logged at `last` may be logged again.
 pub(crate) fn is_interval_over(last: std::time::Instant) -> bool {
-    last.elapsed() >= ALARM_INTERVAL
+    last.elapsed() >= LOG_INTERVAL
 }
 
 #[cfg(test)]
@@ -53,15 +53,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_alarm_speaks_at_once_then_each_minute_and_on_change() {
-        let mut alarm = FailureLog::default();
+    fn a_failure_is_logged_at_once_then_each_minute_and_on_change() {
+        let mut failures = FailureLog::default();
         let start = Instant::now();
         let after = |secs| start + Duration::from_secs(secs);
-        assert!(alarm.is_due(start, Class::Retry));
-        assert!(!alarm.is_due(after(59), Class::Retry));
-        assert!(alarm.is_due(after(59), Class::Hold));
-        assert!(!alarm.is_due(after(118), Class::Hold));
-        assert!(alarm.is_due(after(119), Class::Hold));
-        assert!(alarm.is_patient(after(299)) && !alarm.is_patient(after(300)));
+        assert!(failures.is_due(start, Class::Retry));
+        assert!(!failures.is_due(after(59), Class::Retry));
+        assert!(failures.is_due(after(59), Class::Hold));
+        assert!(!failures.is_due(after(118), Class::Hold));
+        assert!(failures.is_due(after(119), Class::Hold));
+        assert!(failures.is_patient(after(299)) && !failures.is_patient(after(300)));
     }
 }

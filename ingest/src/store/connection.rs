@@ -12,8 +12,8 @@ const SETTINGS: [(&str, &str); 9] = [
     // The token identifies duplicates, for synchronous inserts into tables with a deduplication
     // window.
     ("insert_deduplicate", "1"),
-    // A view whose table has missed a block gets the block with the next try; a view whose table
-    // has it does not get it again.
+    // A view whose table has missed a block gets the block with the next attempt; a view whose
+    // table has it does not get it again.
     ("deduplicate_blocks_in_dependent_materialized_views", "1"),
     // A response means that the rows are in the table.
     ("async_insert", "0"),

@@ -9,7 +9,7 @@ use std::{borrow::Cow, error::Error, fmt};
 const MAX_ERROR_CHARS: usize = 500;
 
 /// The text before ClickHouse's own message in an error.
-const SENTENCE: &str = "DB::Exception: ";
+const MESSAGE_PREFIX: &str = "DB::Exception: ";
 
 /// ClickHouse's words for an error in a view, and not in the table itself.
 const PUSHING_TO_VIEW: &str = "while pushing to view";
@@ -32,7 +32,7 @@ pub enum Class {
     Hold,
     /// ClickHouse refuses the rows themselves, and would refuse them again.
     Refused,
-    /// ClickHouse refuses this many rows, bytes or partitions together, and may take fewer.
+    /// ClickHouse refuses this many rows, bytes or partitions together, and may accept fewer.
     TooLarge,
 }
 
@@ -46,7 +46,7 @@ pub struct ClickHouseError {
 }
 
 impl ClickHouseError {
-    /// Returns what the collector can do about the error.
+    /// Returns the class of the error.
     pub fn class(&self) -> Class {
         self.class
     }
@@ -57,12 +57,12 @@ impl ClickHouseError {
         self.may_be_stored
     }
 
-    /// Returns whether a materialized view refuses rows that its table may have taken.
+    /// Returns whether a materialized view refuses rows that its table may have stored.
     pub(crate) fn is_of_view(&self) -> bool {
         self.class == Class::Hold && self.code.is_some_and(|code| class_of_code(code) == Class::Refused)
     }
 
-    /// Returns whether the server took too long.
+    /// Returns whether the request timed out.
     pub(crate) fn is_timeout(&self) -> bool {
         matches!(self.source, clickhouse::error::Error::TimedOut)
     }
@@ -80,7 +80,7 @@ impl ClickHouseError {
         clickhouse::error::Error::Network(Box::new(error)).into()
     }
 
-    /// Returns the error for a response that did not come in time.
+    /// Returns the error for a response that did not arrive in time.
     pub(super) fn timed_out() -> Self {
         clickhouse::error::Error::TimedOut.into()
     }
@@ -90,7 +90,7 @@ impl ClickHouseError {
         clickhouse::error::Error::Unsupported("no ClickHouse is named".to_owned()).into()
     }
 
-    /// Turns the error into one of a lookup, which writes nothing and is tried again.
+    /// Turns the error into one of a lookup, which writes nothing and is retried.
     pub(crate) fn of_question(self) -> Self {
         Self {
             class: Class::Retry,
@@ -108,7 +108,7 @@ impl ClickHouseError {
     pub(super) fn refused(status: http::StatusCode, text: String) -> Self {
         let error = Self::from(clickhouse::error::Error::BadResponse(text));
         match error.code {
-            // The response is a proxy's, whatever its page contains.
+            // The response is a proxy's page with any content.
             None if status == http::StatusCode::PAYLOAD_TOO_LARGE => Self {
                 class: Class::TooLarge,
                 ..error
@@ -121,7 +121,7 @@ impl ClickHouseError {
         }
     }
 
-    /// Marks the error as an exception that came after the server had begun to respond.
+    /// Marks the error as an exception that arrived after the server had begun to respond.
     pub(super) fn late(self) -> Self {
         Self {
             may_be_stored: true,
@@ -140,11 +140,11 @@ impl ClickHouseError {
         self.class == Class::Retry && self.code.is_none()
     }
 
-    /// Returns whether a query or a DDL statement is worth another try: no server answered, or the
+    /// Returns whether a query or a DDL statement is worth a retry: no server answered, or the
     /// server failed for a transient reason. Any other error is final for a statement, even where
     /// delivery would retry an insert.
     pub(crate) fn is_transient(&self) -> bool {
-        self.is_absence() || self.code.is_some_and(passes)
+        self.is_absence() || self.code.is_some_and(is_transient_code)
     }
 
     /// Returns ClickHouse's error code, or `None` if the error is not ClickHouse's own.
@@ -162,22 +162,22 @@ impl ClickHouseError {
             return self.to_string();
         };
         let view = view_at(text);
-        match (self.code, text.find(SENTENCE)) {
+        match (self.code, text.find(MESSAGE_PREFIX)) {
             (Some(code), _) if view.is_none() && is_of_the_server(code) => self.to_string(),
-            (Some(code), sentence) => {
+            (Some(code), prefix) => {
                 let name = name(text).map(|name| format!(" ({name})")).unwrap_or_default();
                 let view = view.map(|at| identifier(&text[at + PUSHING_TO_VIEW.len()..]));
-                let constraint = sentence
-                    .and_then(|at| text[at + SENTENCE.len()..].strip_prefix(CONSTRAINT))
+                let constraint = prefix
+                    .and_then(|at| text[at + MESSAGE_PREFIX.len()..].strip_prefix(CONSTRAINT))
                     .and_then(|rest| rest.split('`').next());
-                let place = match (view, constraint) {
+                let context = match (view, constraint) {
                     (Some(view), _) => format!(" {PUSHING_TO_VIEW} {view}"),
                     (None, Some(constraint)) => format!(": constraint `{constraint}`"),
                     (None, None) => String::new(),
                 };
-                escaped(&format!("Code: {code}{name}{place}")).into_owned()
+                escaped(&format!("Code: {code}{name}{context}")).into_owned()
             }
-            (None, Some(sentence)) => format!("{}…", escaped(&text[..sentence + SENTENCE.len()])),
+            (None, Some(prefix)) => format!("{}…", escaped(&text[..prefix + MESSAGE_PREFIX.len()])),
             (None, None) => self.to_string(),
         }
     }
@@ -287,8 +287,8 @@ fn name(text: &str) -> Option<&str> {
     is_name.then_some(name)
 }
 
-/// Returns the position of ClickHouse's statement that a view has refused the rows. The same words
-/// in a row's value do not count: the quote that ends the value follows them.
+/// Returns the position of ClickHouse's statement that a view has refused the rows. Ignores the
+/// same words in a row's value: the quote that ends the value follows them.
 fn view_at(text: &str) -> Option<usize> {
     let at = text.rfind(PUSHING_TO_VIEW)?;
     let (mut is_quoted, mut bytes) = (false, text[at..].bytes());
@@ -333,14 +333,14 @@ fn escaped(text: &str) -> Cow<'_, str> {
 /// the log may contain its complete text.
 fn is_of_the_server(code: u32) -> bool {
     // TOO_MANY_PARTS
-    class_of_code(code) == Class::Hold || passes(code) || code == 252
+    class_of_code(code) == Class::Hold || is_transient_code(code) || code == 252
 }
 
 /// Returns whether the server failed for a transient reason: TIMEOUT_EXCEEDED,
 /// TOO_MANY_SIMULTANEOUS_QUERIES, SOCKET_TIMEOUT, NETWORK_ERROR, NO_ZOOKEEPER, ABORTED,
 /// MEMORY_LIMIT_EXCEEDED, TABLE_IS_READ_ONLY, NOT_ENOUGH_SPACE, ALL_CONNECTION_TRIES_FAILED,
 /// CANNOT_ASSIGN_ALTER, SERVER_OVERLOADED, KEEPER_EXCEPTION.
-fn passes(code: u32) -> bool {
+fn is_transient_code(code: u32) -> bool {
     matches!(
         code,
         159 | 202 | 209 | 210 | 225 | 236 | 241 | 242 | 243 | 279 | 517 | 745 | 999
@@ -415,12 +415,12 @@ mod tests {
 
     use super::*;
 
-    fn refusal(text: &str) -> ClickHouseError {
+    fn error_of(text: &str) -> ClickHouseError {
         clickhouse::error::Error::BadResponse(text.to_owned()).into()
     }
 
     #[test]
-    fn numbers_are_compared_not_prefixes() {
+    fn codes_are_compared_as_numbers() {
         for (text, class, code) in [
             ("Code: 53. DB::Exception: Type mismatch", Class::Refused, Some(53)),
             (
@@ -466,13 +466,13 @@ mod tests {
             ("Code: . DB::Exception", Class::Retry, None),
             ("said in passing, Code: 60. DB::Exception", Class::Retry, None),
         ] {
-            let error = refusal(text);
+            let error = error_of(text);
             assert_eq!((error.class(), error.code()), (class, code), "{text}");
         }
     }
 
     #[test]
-    fn answers_that_are_not_clickhouses_go_by_their_status() {
+    fn a_proxys_response_is_classified_by_its_status() {
         for (text, class) in [
             ("502 Bad Gateway", Class::Retry),
             ("429 Too Many Requests", Class::Retry),
@@ -481,7 +481,7 @@ mod tests {
             ("<html>502</html>", Class::Retry),
             ("", Class::Retry),
         ] {
-            assert_eq!(refusal(text).class(), class, "{text}");
+            assert_eq!(error_of(text).class(), class, "{text}");
         }
         assert_eq!(
             ClickHouseError::from(clickhouse::error::Error::TimedOut).class(),
@@ -535,13 +535,13 @@ mod tests {
             ("Code: 469", "Code: 469"),
             ("502 Bad Gateway", "bad response: 502 Bad Gateway"),
         ] {
-            assert_eq!(refusal(text).without_values(), without);
+            assert_eq!(error_of(text).without_values(), without);
         }
     }
 
     #[test]
-    fn no_error_steers_a_terminal() {
-        let error = refusal("Code: 60. DB::Exception: Table \u{1b}[31m\r\nx\u{9b}2J does not exist");
+    fn control_characters_are_escaped() {
+        let error = error_of("Code: 60. DB::Exception: Table \u{1b}[31m\r\nx\u{9b}2J does not exist");
         let text = "bad response: Code: 60. DB::Exception: Table \\u{1b}[31m\\r\\nx\\u{9b}2J does not exist";
         assert_eq!(
             (error.to_string(), error.without_values()),
@@ -552,9 +552,9 @@ mod tests {
     }
 
     #[test]
-    fn a_value_does_not_pass_for_a_view() {
+    fn a_value_is_not_mistaken_for_a_view() {
         let of = |value: &str| {
-            refusal(&format!(
+            error_of(&format!(
                 "Code: 469. DB::Exception: Constraint `c` is violated. Column values: a = '{value}'. (VIOLATED_CONSTRAINT)"
             ))
         };
@@ -569,7 +569,7 @@ mod tests {
                 "Code: 469 (VIOLATED_CONSTRAINT): constraint `c`"
             );
         }
-        let view = refusal(
+        let view = error_of(
             "Code: 469. DB::Exception: Constraint `c` is violated. Column values: a = 'while pushing to view x': \
                             while pushing to view d.v. (VIOLATED_CONSTRAINT)",
         );
@@ -578,7 +578,7 @@ mod tests {
 
     #[test]
     fn long_errors_are_cut_between_characters() {
-        let error = refusal(&"ж".repeat(5000));
+        let error = error_of(&"ж".repeat(5000));
         assert_eq!(error.to_string().chars().count(), MAX_ERROR_CHARS + 1);
     }
 }

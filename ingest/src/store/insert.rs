@@ -25,8 +25,8 @@ use url::Url;
 
 use super::{ClickHouseError, ClickHouseUrl, IDLE_TIMEOUT, connector};
 
-/// Longer than any exception. The remainder of a longer response is not read.
-const MAX_ANSWER_BYTES: usize = 64 << 10;
+/// The maximum number of bytes to read of a response. Every exception is shorter.
+const MAX_RESPONSE_BYTES: usize = 64 << 10;
 
 const EXCEPTION_CODE: &str = "X-ClickHouse-Exception-Code";
 const QUERY_ID: &str = "X-ClickHouse-Query-Id";
@@ -47,10 +47,10 @@ pub(crate) struct InsertRequest<'a> {
     pub(crate) statement: &'a str,
     /// The `insert_deduplication_token`.
     pub(crate) token: &'a str,
-    /// The unique id of this try.
+    /// The unique id of this attempt.
     pub(crate) query_id: &'a str,
     pub(crate) rows: usize,
-    /// Whether the table takes the rows even if a materialized view over it throws; the view then
+    /// Whether the table accepts the rows even if a materialized view over it throws; the view then
     /// misses them without an error.
     pub(crate) ignores_views: bool,
     /// The rows, compressed as ClickHouse's own LZ4 frames.
@@ -84,7 +84,7 @@ impl InsertClient {
     pub(crate) async fn insert(&self, insert: InsertRequest<'_>, within: Duration) -> Result<(), ClickHouseError> {
         let (query_id, rows) = (insert.query_id, insert.rows);
         let request = self.request(insert)?;
-        let answer = async {
+        let response = async {
             let response = self.http.request(request).await.map_err(|error| {
                 if error.is_connect() {
                     ClickHouseError::not_sent(error)
@@ -94,7 +94,7 @@ impl InsertClient {
             })?;
             check(response, query_id, rows).await
         };
-        timeout(within, answer)
+        timeout(within, response)
             .await
             .unwrap_or_else(|_| Err(ClickHouseError::timed_out()))
     }
@@ -138,9 +138,9 @@ async fn check(response: Response<Incoming>, query_id: &str, rows: usize) -> Res
     let mut text = BytesMut::new();
     while let Some(frame) = body.frame().await {
         if let Ok(data) = frame.map_err(ClickHouseError::cut_off)?.into_data() {
-            text.extend_from_slice(&data[..data.len().min(MAX_ANSWER_BYTES - text.len())]);
+            text.extend_from_slice(&data[..data.len().min(MAX_RESPONSE_BYTES - text.len())]);
         }
-        if text.len() == MAX_ANSWER_BYTES {
+        if text.len() == MAX_RESPONSE_BYTES {
             break;
         }
     }
@@ -186,19 +186,19 @@ mod tests {
     use super::*;
     use crate::store::Class;
 
-    /// Returns the outcome of an insert of two rows to a server that responds with `answer`.
-    async fn answered(answer: &'static str) -> Result<(), ClickHouseError> {
+    /// Returns the outcome of an insert of two rows to a server that sends `response`.
+    async fn insert_into(response: &'static str) -> Result<(), ClickHouseError> {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url: ClickHouseUrl = format!("http://{}/stats", listener.local_addr().unwrap())
             .parse()
             .unwrap();
-        let served = tokio::spawn(async move {
+        let server = tokio::spawn(async move {
             let (mut stream, _) = listener.accept().await.unwrap();
             let mut request = Vec::new();
             while !request.ends_with(b"frames") {
                 assert_ne!(stream.read_buf(&mut request).await.unwrap(), 0);
             }
-            stream.write_all(answer.as_bytes()).await.unwrap();
+            stream.write_all(response.as_bytes()).await.unwrap();
             String::from_utf8(request).unwrap()
         });
         let insert = InsertRequest {
@@ -211,7 +211,7 @@ mod tests {
         };
         let client = InsertClient::new(&url, vec![("async_insert", "0".to_owned())]);
         let result = client.insert(insert, Duration::from_secs(10)).await;
-        let request = served.await.unwrap();
+        let request = server.await.unwrap();
         assert!(request.contains("content-length: 6\r\n"), "{request}");
         assert!(request.contains("insert_deduplication_token=t%3A1"), "{request}");
         result
@@ -221,8 +221,8 @@ mod tests {
     async fn a_success_is_empty_names_the_query_and_counts_the_rows() {
         let confirmed = "HTTP/1.1 200 OK\r\nX-ClickHouse-Query-Id: q1\r\n\
                          X-ClickHouse-Summary: {\"read_rows\":\"2\",\"written_rows\":\"2\"}\r\nContent-Length: 0\r\n\r\n";
-        assert!(answered(confirmed).await.is_ok());
-        for (answer, reason) in [
+        assert!(insert_into(confirmed).await.is_ok());
+        for (response, reason) in [
             (
                 "HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\n<html></html>",
                 "its body is not empty",
@@ -241,35 +241,39 @@ mod tests {
                 "fewer rows",
             ),
         ] {
-            let error = answered(answer).await.unwrap_err();
-            assert!(error.to_string().contains(reason), "{answer}: {error}");
-            assert_eq!((error.class(), error.may_be_stored()), (Class::Retry, true), "{answer}");
+            let error = insert_into(response).await.unwrap_err();
+            assert!(error.to_string().contains(reason), "{response}: {error}");
+            assert_eq!(
+                (error.class(), error.may_be_stored()),
+                (Class::Retry, true),
+                "{response}"
+            );
         }
     }
 
     #[tokio::test]
-    async fn an_exception_that_comes_late_and_in_two_chunks_is_seen() {
+    async fn a_late_exception_in_two_chunks_is_detected() {
         let head = "HTTP/1.1 200 OK\r\nX-ClickHouse-Query-Id: q1\r\nX-ClickHouse-Exception-Tag: abcdefghijklmnop\r\n\
                     X-ClickHouse-Summary: {\"written_rows\":\"2\"}\r\nTransfer-Encoding: chunked\r\n\r\n";
         let old = "8\r\nCode: 24\r\n1b\r\n1. DB::Exception: Memory\n\n\n\r\n0\r\n\r\n";
         let new = "11\r\n\r\n__exception__\r\n\r\n2d\r\nabcdefghijklmnop\r\nCode: 241. DB::Exception: M\r\n0\r\n\r\n";
         for chunks in [old, new] {
-            let answer: &'static str = Box::leak(format!("{head}{chunks}").into_boxed_str());
-            let error = answered(answer).await.unwrap_err();
+            let response: &'static str = Box::leak(format!("{head}{chunks}").into_boxed_str());
+            let error = insert_into(response).await.unwrap_err();
             assert_eq!((error.code(), error.may_be_stored()), (Some(241), true), "{error}");
         }
     }
 
     #[tokio::test]
-    async fn a_cut_answer_leaves_open_whether_the_rows_are_stored() {
-        for answer in ["", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab"] {
-            let error = answered(answer).await.unwrap_err();
+    async fn rows_may_be_stored_after_a_truncated_response() {
+        for response in ["", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab"] {
+            let error = insert_into(response).await.unwrap_err();
             assert!(error.may_be_stored() && error.is_absence(), "{error}");
         }
     }
 
     #[tokio::test]
-    async fn a_server_that_is_not_there_has_no_rows() {
+    async fn an_unreachable_server_has_no_rows() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url: ClickHouseUrl = format!("http://{}/stats", listener.local_addr().unwrap())
             .parse()

@@ -223,8 +223,8 @@ impl Error for ClickHouseUrlError {}
 ///
 /// # #[tokio::main]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let nobody: ClickHouseUrl = "http://127.0.0.1:1/stats".parse()?;
-/// assert!(ping(&nobody.client(), Duration::from_secs(1)).await.is_err());
+/// let closed: ClickHouseUrl = "http://127.0.0.1:1/stats".parse()?;
+/// assert!(ping(&closed.client(), Duration::from_secs(1)).await.is_err());
 /// # Ok(())
 /// # }
 /// ```
@@ -255,7 +255,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_url_is_taken_apart() {
+    fn a_url_is_parsed() {
         let url: ClickHouseUrl = "http://us%40er:p%3A%2F%20w@db.local:80/my%20stats/".parse().unwrap();
         assert_eq!(url.origin, "http://db.local:80");
         assert_eq!(url.user.as_deref(), Some("us@er"));
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn names_cannot_leave_their_quotes() {
+    fn names_are_escaped() {
         assert_eq!(quoted(r"a`b\c"), r"`a\`b\\c`");
     }
 }

@@ -27,8 +27,8 @@ impl Servers {
 
     /// Returns replicas whose existing tables are used unchanged.
     pub fn without_sync_of(urls: impl IntoIterator<Item = ClickHouseUrl>) -> Self {
-        let store = |url| Server { url, is_synced: false };
-        Self(urls.into_iter().map(store).collect())
+        let server = |url| Server { url, is_synced: false };
+        Self(urls.into_iter().map(server).collect())
     }
 
     pub(crate) fn into_vec(self) -> Vec<Server> {
@@ -45,7 +45,7 @@ impl From<ClickHouseUrl> for Servers {
 /// Without any server, the writer delivers nothing.
 impl FromIterator<ClickHouseUrl> for Servers {
     fn from_iter<T: IntoIterator<Item = ClickHouseUrl>>(urls: T) -> Self {
-        let store = |url| Server { url, is_synced: true };
-        Self(urls.into_iter().map(store).collect())
+        let server = |url| Server { url, is_synced: true };
+        Self(urls.into_iter().map(server).collect())
     }
 }

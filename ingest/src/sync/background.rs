@@ -1,16 +1,16 @@
 //! Applies the schema to a writer's servers, each in its own task, as soon as the server is
 //! reachable.
 //!
-//! If ClickHouse refuses a statement, or if the database and the schema differ, the task logs that
-//! regularly and checks again, since the operator can change either side. Once a server is ready,
-//! the task checks the deduplication windows every few seconds, since a new materialized view may
-//! need one.
+//! If ClickHouse refuses a statement, or if the database and the schema differ, the task logs the
+//! error regularly and checks again, since the operator can change either side. Once a server is
+//! ready, the task checks the deduplication windows every few seconds, since a new materialized
+//! view may need one.
 
 use std::{collections::BTreeSet, error::Error, sync::Arc, time::Duration};
 
 use tokio::{sync::watch, task::JoinSet, time::sleep};
 
-use super::{Plan, bring, bring_windows, retention, window::TURNS_OFF};
+use super::{Plan, apply, apply_windows, retention, window::TURNS_OFF};
 use crate::{
     store::{
         Class, ClickHouseUrl, Connection,
@@ -28,7 +28,7 @@ const PING_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// An unreachable server is pinged often: the request is small, and all tables wait for the
 /// response.
-const AWAY: Backoff = Backoff {
+const UNREACHABLE: Backoff = Backoff {
     first: Duration::from_millis(100),
     cap: Duration::from_secs(2),
 };
@@ -37,34 +37,34 @@ const AWAY: Backoff = Backoff {
 /// takes at least two small queries.
 const WINDOWS_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Starts to apply the schema to each server in `stores`, with `settings` for its inserts, and
+/// Starts to apply the schema to each server in `servers`, with `settings` for its inserts, and
 /// returns the servers' states. The tasks end once the receiver is dropped.
 pub(crate) fn start(
-    stores: Servers,
+    servers: Servers,
     schema: &'static Schema,
     rejected_days: u32,
     settings: Vec<(&'static str, String)>,
     tasks: &mut JoinSet<()>,
 ) -> watch::Receiver<Vec<State>> {
-    let stores = stores.into_vec();
-    let states = stores.iter().map(|store| match store.is_synced {
+    let servers = servers.into_vec();
+    let states = servers.iter().map(|server| match server.is_synced {
         true => State::Unknown,
-        false => State::Ready(Arc::new(Connection::new(&store.url, settings.clone()))),
+        false => State::Ready(Arc::new(Connection::new(&server.url, settings.clone()))),
     });
     let (states, receiver) = watch::channel(states.collect::<Vec<_>>());
     let states = Arc::new(states);
-    for (place, store) in stores.into_iter().enumerate() {
-        let Server { url, is_synced: true } = store else {
+    for (index, server) in servers.into_iter().enumerate() {
+        let Server { url, is_synced: true } = server else {
             continue;
         };
         let (states, settings) = (Arc::clone(&states), settings.clone());
         tasks.spawn(async move {
-            let set = |state| states.send_modify(|states| states[place] = state);
+            let set = |state| states.send_modify(|states| states[index] = state);
             tokio::select! {
                 () = states.closed() => {}
                 () = async {
                     let warned = supervise(&url, schema, rejected_days, settings, set).await;
-                    keep_windows(&url, schema, warned).await;
+                    maintain_windows(&url, schema, warned).await;
                 } => {}
             }
         });
@@ -81,7 +81,7 @@ async fn supervise(
     mut settings: Vec<(&'static str, String)>,
     set: impl Fn(State),
 ) -> BTreeSet<String> {
-    let mut alarm = FailureLog::default();
+    let mut failure_log = FailureLog::default();
     let mut failures = 0;
     loop {
         let error = match attempt(url, schema, rejected_days).await {
@@ -91,7 +91,7 @@ async fn supervise(
                     settings.push((TURNS_OFF, "enable".to_owned()));
                 }
                 set(State::Ready(Arc::new(Connection::new(url, settings))));
-                tell(url, &plan, failures);
+                log_plan(url, &plan, failures);
                 return plan.warnings.into_iter().collect();
             }
             Err(error) => Arc::new(error),
@@ -106,19 +106,19 @@ async fn supervise(
         // The caller that waits for the first attempt gets a refusal as an error, so the log omits
         // it.
         if class == Class::Retry || failures > 1 {
-            raise(&mut alarm, &error, failures);
+            log_failure(&mut failure_log, &error, failures);
         }
-        let wait = if class == Class::Retry { AWAY } else { HOLD };
+        let wait = if class == Class::Retry { UNREACHABLE } else { HOLD };
         sleep(wait.wait(failures)).await;
     }
 }
 
 async fn attempt(url: &ClickHouseUrl, schema: &Schema, rejected_days: u32) -> Result<Plan, SyncError> {
-    let found = ping(&url.server_client(), PING_TIMEOUT).await;
-    found.map_err(|error| super::Kind::of("ping", error).at(url))?;
-    let mut plan = bring(url, schema).await.map_err(|kind| kind.at(url))?;
+    let response = ping(&url.server_client(), PING_TIMEOUT).await;
+    response.map_err(|error| super::Kind::of("ping", error).at(url))?;
+    let mut plan = apply(url, schema).await.map_err(|kind| kind.at(url))?;
     // Rows do not wait for the TTL.
-    match retention::bring(url, rejected_days).await {
+    match retention::apply(url, rejected_days).await {
         Ok(statement) => plan.statements.extend(statement),
         Err(error) => plan
             .warnings
@@ -127,14 +127,14 @@ async fn attempt(url: &ClickHouseUrl, schema: &Schema, rejected_days: u32) -> Re
     Ok(plan)
 }
 
-/// Gives windows to tables that come to need one, in an endless loop. Logs each warning once.
-async fn keep_windows(url: &ClickHouseUrl, schema: &Schema, mut warned: BTreeSet<String>) {
+/// Sets the windows of tables that begin to need one, in an endless loop. Logs each warning once.
+async fn maintain_windows(url: &ClickHouseUrl, schema: &Schema, mut warned: BTreeSet<String>) {
     loop {
         sleep(WINDOWS_INTERVAL).await;
-        match bring_windows(url, schema).await {
+        match apply_windows(url, schema).await {
             Ok(mut plan) => {
                 plan.warnings.retain(|warning| warned.insert(warning.clone()));
-                tell(url, &plan, 0);
+                log_plan(url, &plan, 0);
             }
             // Deliveries log such errors, and the next check follows soon.
             Err(error) => tracing::debug!(error = %error.at(url), "the deduplication windows could not be read"),
@@ -142,7 +142,7 @@ async fn keep_windows(url: &ClickHouseUrl, schema: &Schema, mut warned: BTreeSet
     }
 }
 
-fn tell(url: &ClickHouseUrl, plan: &Plan, failures: u32) {
+fn log_plan(url: &ClickHouseUrl, plan: &Plan, failures: u32) {
     for statement in &plan.statements {
         // The `plan` command prints the complete statements.
         tracing::info!("schema: {}", statement.lines().next().unwrap_or_default());
@@ -155,13 +155,13 @@ fn tell(url: &ClickHouseUrl, plan: &Plan, failures: u32) {
     }
 }
 
-fn raise(alarm: &mut FailureLog, error: &SyncError, failures: u32) {
-    let Some(is_patient) = alarm.due(error.class()) else {
+fn log_failure(failure_log: &mut FailureLog, error: &SyncError, failures: u32) {
+    let Some(is_recent) = failure_log.due(error.class()) else {
         return;
     };
     let cause = error.source().map(tracing::field::display);
     match error.class() {
-        Class::Retry if is_patient => {
+        Class::Retry if is_recent => {
             tracing::warn!(%error, cause, failures, "ClickHouse is unavailable: events are accepted, and their rows are held");
         }
         Class::Retry => {

@@ -1,4 +1,4 @@
-//! Finds what a database lacks of the schema's tables, and where the two differ.
+//! Finds the tables and columns that a database lacks, and the columns that differ from the schema.
 
 use clickhouse::{Client, Row};
 use serde::Deserialize;
@@ -36,7 +36,7 @@ pub struct Difference {
 }
 
 /// Compares tables with the existing columns, which may be in any order. Returns the statements
-/// that create what is missing.
+/// that create the missing tables and columns.
 pub(super) fn missing(tables: &[&'static Table], existing: &[Existing]) -> Result<Vec<String>, Vec<Difference>> {
     let mut statements = Vec::new();
     let mut differences = Vec::new();
@@ -46,20 +46,20 @@ pub(super) fn missing(tables: &[&'static Table], existing: &[Existing]) -> Resul
             statements.push(table.create.to_owned());
             continue;
         }
-        let mut place = "FIRST".to_owned();
+        let mut position = "FIRST".to_owned();
         for column in table.columns {
             match existing.iter().find(|found| found.name == column.name) {
                 Some(found) => differences.extend(difference(table, column, found)),
                 None => match renamed(table, column, &existing) {
                     Some(difference) => differences.push(difference),
                     None => statements.push(format!(
-                        "ALTER TABLE {} ADD COLUMN IF NOT EXISTS {} {place}",
+                        "ALTER TABLE {} ADD COLUMN IF NOT EXISTS {} {position}",
                         altered(table),
                         column.declaration
                     )),
                 },
             }
-            place = format!("AFTER {}", quoted(column.name));
+            position = format!("AFTER {}", quoted(column.name));
         }
     }
     if differences.is_empty() {
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn missing_columns_are_added_in_their_places() {
+    fn missing_columns_are_added_in_their_positions() {
         assert_eq!(
             missing(&[&TABLE], &existing(&[("b", "String", "DEFAULT")])).unwrap(),
             [
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_column_under_an_earlier_name_is_renamed_by_a_person() {
+    fn a_column_under_an_earlier_name_is_left_to_the_operator() {
         static RENAMED: Table = Table {
             columns: &[
                 column("a", "UInt8", "`a` UInt8", ColumnKind::Plain),
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn other_orders_other_columns_and_lost_defaults_are_left_alone() {
+    fn column_order_extra_columns_and_lost_defaults_are_ignored() {
         let columns = [
             ("z", "IPv6", ""),
             ("c", "Date", "MATERIALIZED"),
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn all_differences_are_told_at_once_and_stop_everything() {
+    fn all_differences_are_reported_at_once_without_statements() {
         let columns = [("a", "UInt16", ""), ("b", "String", "MATERIALIZED"), ("c", "Date", "")];
         let differences = missing(&[&TABLE, &REJECTED], &existing(&columns)).unwrap_err();
         assert_eq!(

@@ -11,7 +11,8 @@ use std::collections::BTreeMap;
 pub(super) struct Definition {
     /// The columns, in their order.
     pub(super) columns: Vec<ColumnDefinition>,
-    /// The indexes, projections and constraints, by `INDEX name` and so on, and the text after that.
+    /// The indexes, projections and constraints, by `INDEX name` and so on, and the text after
+    /// that.
     pub(super) elements: BTreeMap<String, String>,
     /// The clauses after the brackets, by their keywords, such as `ORDER BY`.
     pub(super) clauses: BTreeMap<&'static str, String>,
@@ -31,7 +32,7 @@ pub(super) struct ColumnDefinition {
     pub(super) codec: String,
     /// The expression of the TTL, or an empty text.
     pub(super) ttl: String,
-    /// The text in the brackets of `STATISTICS` and of `SETTINGS`, and all else.
+    /// The text in the brackets of `STATISTICS` and of `SETTINGS`, and any other text.
     pub(super) rest: String,
 }
 
@@ -93,8 +94,8 @@ impl Definition {
             .collect()
     }
 
-    /// Returns the family of the table's engine and its own arguments, both without what makes it
-    /// replicated.
+    /// Returns the family of the table's engine and its own arguments, both without the parts that
+    /// make it replicated.
     pub(super) fn engine(&self) -> String {
         unreplicated(self.clause("ENGINE ="))
     }
@@ -207,7 +208,7 @@ fn split_at_close(text: &str) -> Option<(&str, &str)> {
         if byte == b')' && scan.is_outside() {
             return Some((text.get(..at)?, text.get(at + 1..)?));
         }
-        scan.pass(byte);
+        scan.advance(byte);
     }
     None
 }
@@ -222,7 +223,7 @@ fn split(text: &str, separator: char) -> impl Iterator<Item = &str> {
         character
             .encode_utf8(&mut buffer)
             .bytes()
-            .for_each(|byte| scan.pass(byte));
+            .for_each(|byte| scan.advance(byte));
         character == separator && is_outside
     })
     .map(str::trim)
@@ -253,7 +254,7 @@ fn one_line(text: &str) -> String {
         character
             .encode_utf8(&mut buffer)
             .bytes()
-            .for_each(|byte| scan.pass(byte));
+            .for_each(|byte| scan.advance(byte));
     }
     line
 }
@@ -275,7 +276,7 @@ impl Scan {
         self.quote.is_some()
     }
 
-    fn pass(&mut self, byte: u8) {
+    fn advance(&mut self, byte: u8) {
         if std::mem::take(&mut self.is_escaped) {
             return;
         }
@@ -354,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn other_texts_are_no_definitions() {
+    fn other_texts_are_not_parsed() {
         for text in ["", "CREATE VIEW v AS SELECT 1", "CREATE TABLE t\n(\n    `a` UInt8"] {
             assert_eq!(Definition::parse(text), None, "{text}");
         }

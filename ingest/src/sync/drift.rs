@@ -1,9 +1,9 @@
 //! Finds where the definition of an existing table differs from the schema beyond its columns'
 //! types: keys, TTL, defaults, codecs, comments, settings, indexes and the rest.
 //!
-//! ClickHouse itself brings the schema's definition into the form in which it shows that of the
+//! ClickHouse itself converts the schema's definition into the form in which it shows that of the
 //! existing table: the definition becomes a temporary table of one session, which holds no rows and
-//! that no other session sees. Both texts are then compared part by part.
+//! that no other session sees. The sync then compares both texts part by part.
 //!
 //! Inserts work in spite of such differences, so a start ignores them. `rowmill plan` prints them,
 //! and `rowmill apply` changes what the operator allows.
@@ -35,7 +35,7 @@ const FIXED_SETTINGS: [&str; 4] = [
     "disk",
 ];
 
-/// What a change does to the table's data.
+/// The effect of a change on the table's data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Impact {
     /// The change affects the definition and new rows alone.
@@ -68,7 +68,7 @@ pub struct Drift {
     /// The difference as a clause, for example "column `a` has no comment in the database and 'x'
     /// in the schema".
     pub difference: String,
-    /// What the statements would do to the data.
+    /// The effect of the statements on the data.
     pub impact: Impact,
     /// The statements that change the table to match the schema, in their order; empty if it is
     /// impossible.
@@ -95,16 +95,16 @@ impl fmt::Display for Drift {
 pub struct DriftReport {
     /// The differences, in the order of the schema's tables.
     pub drifts: Vec<Drift>,
-    /// Why a table could not be compared, as sentences.
+    /// The reasons why tables could not be compared, as sentences.
     pub warnings: Vec<String>,
 }
 
 /// Compares the schema's tables with those that exist in the database. Changes nothing.
 ///
 /// # Errors
-/// ClickHouse is unreachable, or does not let the user see the tables.
+/// ClickHouse is unreachable, or the user lacks the permission.
 pub async fn drift(url: &ClickHouseUrl, schema: &Schema) -> Result<DriftReport, SyncError> {
-    look(url, schema).await.map_err(|kind| kind.at(url))
+    compare_tables(url, schema).await.map_err(|kind| kind.at(url))
 }
 
 /// Runs the statements of the differences whose impact `is_allowed`.
@@ -133,7 +133,7 @@ struct Existing {
     total_bytes: Option<u64>,
 }
 
-async fn look(url: &ClickHouseUrl, schema: &Schema) -> Result<DriftReport, Kind> {
+async fn compare_tables(url: &ClickHouseUrl, schema: &Schema) -> Result<DriftReport, Kind> {
     let server = url.server_client();
     let names: Vec<_> = schema.tables.iter().map(|table| table.name).collect();
     let query = server
@@ -265,8 +265,8 @@ fn is_metadata(found: &str, wanted: &str) -> bool {
     is_zoned(found) && is_zoned(wanted)
 }
 
-/// Returns whether two engines are the same. In an existing table, ClickHouse quotes names among the
-/// arguments, and writes the connection's database in place of an empty one.
+/// Returns whether two engines are the same. In an existing table, ClickHouse quotes names among
+/// the arguments, and writes the connection's database in place of an empty one.
 fn is_same_engine(found: &str, wanted: &str, database: &str) -> bool {
     let parts = |engine: &str| -> Vec<String> {
         let (family, arguments) = engine.split_once('(').unwrap_or((engine, ""));
@@ -303,7 +303,7 @@ impl Drifts {
 
     /// Adds a difference of one part, which both sides write as `wanted` and `found`; an empty text
     /// is an absent part. `change` follows `ALTER TABLE …`.
-    fn part(&mut self, impact: Impact, part: &str, found: &str, wanted: &str, change: &str) {
+    fn push_part(&mut self, impact: Impact, part: &str, found: &str, wanted: &str, change: &str) {
         let described = |text: &str| {
             if text.is_empty() {
                 "none".to_owned()
@@ -343,10 +343,10 @@ impl Drifts {
                 .iter()
                 .any(|column| column.name == name || column.was.contains(&name))
         };
-        let strange: Vec<_> = found.columns.iter().filter(|column| !is_known(&column.name)).collect();
-        for column in strange {
+        let extra: Vec<_> = found.columns.iter().filter(|column| !is_known(&column.name)).collect();
+        for column in extra {
             let name = quoted(&column.name);
-            self.part(
+            self.push_part(
                 Impact::Drop,
                 &format!("column {name}"),
                 &column.data_type,
@@ -373,7 +373,7 @@ impl Drifts {
                 format!("MODIFY COLUMN {name} {}", wanted.source)
             };
             let part = format!("the source of column {name}");
-            self.part(Impact::Safe, &part, &found.source, &wanted.source, &change);
+            self.push_part(Impact::Safe, &part, &found.source, &wanted.source, &change);
         }
         if wanted.comment != found.comment {
             let comment = if wanted.comment.is_empty() {
@@ -383,7 +383,7 @@ impl Drifts {
             };
             let part = format!("the comment of column {name}");
             let change = format!("COMMENT COLUMN {name} {comment}");
-            self.part(Impact::Safe, &part, &found.comment, &wanted.comment, &change);
+            self.push_part(Impact::Safe, &part, &found.comment, &wanted.comment, &change);
         }
         if wanted.codec != found.codec {
             let change = match &*wanted.codec {
@@ -391,14 +391,14 @@ impl Drifts {
                 codec => format!("MODIFY COLUMN {name} CODEC({codec})"),
             };
             let part = format!("the codec of column {name}");
-            self.part(Impact::Safe, &part, &found.codec, &wanted.codec, &change);
+            self.push_part(Impact::Safe, &part, &found.codec, &wanted.codec, &change);
         }
         if wanted.ttl != found.ttl {
             let (impact, change) = match &*wanted.ttl {
                 "" => (Impact::Drop, format!("MODIFY COLUMN {name} REMOVE TTL")),
                 ttl => (Impact::Rewrite, format!("MODIFY COLUMN {name} TTL {ttl}")),
             };
-            self.part(
+            self.push_part(
                 impact,
                 &format!("the TTL of column {name}"),
                 &found.ttl,
@@ -416,7 +416,7 @@ impl Drifts {
             let name = quoted(name);
             let add = format!("ADD {kind} {name} {text}");
             match found.get(element) {
-                None => self.part(Impact::Safe, &format!("{kind} {name}"), "", text, &add),
+                None => self.push_part(Impact::Safe, &format!("{kind} {name}"), "", text, &add),
                 Some(existing) if existing != text => {
                     let difference = format!("{kind} {name} is {existing} in the database and {text} in the schema");
                     let drop = format!("ALTER TABLE {} DROP {kind} {name}", self.altered);
@@ -430,7 +430,7 @@ impl Drifts {
             if let Some((kind, name)) = element.split_once(' ') {
                 let name = quoted(name);
                 let change = format!("DROP {kind} {name}");
-                self.part(Impact::Drop, &format!("{kind} {name}"), text, "", &change);
+                self.push_part(Impact::Drop, &format!("{kind} {name}"), text, "", &change);
             }
         }
     }
@@ -438,10 +438,10 @@ impl Drifts {
     fn clauses(&mut self, wanted: &Definition, found: &Definition) {
         let engines = (found.engine(), wanted.engine());
         if !is_same_engine(&engines.0, &engines.1, &self.database) {
-            self.part(Impact::Impossible, "the engine", &engines.0, &engines.1, "");
+            self.push_part(Impact::Impossible, "the engine", &engines.0, &engines.1, "");
         }
         for keyword in ["PARTITION BY", "PRIMARY KEY", "ORDER BY", "SAMPLE BY", "TTL", "COMMENT"] {
-            // Without a primary key, it is the sorting key.
+            // Without PRIMARY KEY, the sorting key is the primary key.
             let is_left_out =
                 |definition: &Definition| keyword == "PRIMARY KEY" && definition.clause(keyword).is_empty();
             let key_of = |definition| if is_left_out(definition) { "ORDER BY" } else { keyword };
@@ -457,7 +457,7 @@ impl Drifts {
                 "COMMENT" => (Impact::Safe, format!("MODIFY COMMENT {wanted}")),
                 _ => (Impact::Impossible, String::new()),
             };
-            self.part(impact, keyword, found, wanted, &change);
+            self.push_part(impact, keyword, found, wanted, &change);
         }
         let existing = found.settings();
         for (name, value) in wanted.settings() {
@@ -472,7 +472,7 @@ impl Drifts {
                 Impact::Safe
             };
             let part = format!("the setting {name}");
-            self.part(impact, &part, found, value, &format!("MODIFY SETTING {name} = {value}"));
+            self.push_part(impact, &part, found, value, &format!("MODIFY SETTING {name} = {value}"));
         }
     }
 }
@@ -496,7 +496,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_of_metadata_alone_touches_no_rows() {
+    fn a_change_of_metadata_is_recognized() {
         for (found, wanted, expected) in [
             ("Enum8('a' = 1)", "Enum8('a' = 1, 'b' = 2)", true),
             ("Enum8('a' = 1, 'b' = 2)", "Enum8('b' = 2, 'a' = 1, 'c' = 3)", true),

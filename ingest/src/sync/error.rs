@@ -69,7 +69,7 @@ impl SyncError {
         }
     }
 
-    /// Returns what the collector can do about the error.
+    /// Returns the class of the error.
     pub(crate) fn class(&self) -> Class {
         if self.is_transient() { Class::Retry } else { Class::Hold }
     }
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_been_done_before_a_difference_was_seen_is_told() {
+    fn an_error_lists_the_statements_that_had_run() {
         let done = vec!["CREATE …".to_owned(), "ALTER …".to_owned()];
         let differs = |done| Kind::Differs {
             differences: vec![difference()],
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn absence_passes_and_a_refused_statement_does_not() {
+    fn unavailability_is_transient_and_a_refused_statement_is_not() {
         let refused = |text: &str| ClickHouseError::from(clickhouse::error::Error::BadResponse(text.to_owned()));
         let is_transient = |error| {
             SyncError(Box::new(Inner {

@@ -1,16 +1,16 @@
-//! Schema sync: creates what the schema's tables need in the database.
+//! Schema sync: adapts the database to the schema.
 //!
 //! The sync creates the database, missing tables and missing columns, each column in its position
-//! in the schema. It gives a deduplication window to tables that lack one, and to the tables that
+//! in the schema. It sets a deduplication window on tables that lack one, and on the tables that
 //! materialized views fill from them. It changes nothing more: it reports a column of another type,
 //! with the statement that would change it, and ignores a column that the schema does not contain.
 //! It reports all differences at once, before it changes anything.
 //!
 //! ```text
-//! columns     what is missing and what differs
+//! columns     missing tables and columns, and columns that differ
 //! definition  the parts of a table's definition
 //! drift       where a definition differs although inserts work
-//! window      whether ClickHouse remembers the blocks that it has taken
+//! window      whether ClickHouse remembers the blocks that it has stored
 //! views       the tables that views fill, which must remember the blocks as well
 //! retention   how long ClickHouse keeps dead letters
 //! background  applies the schema to a writer's servers as soon as each is reachable
@@ -63,8 +63,8 @@ pub struct SyncReport {
     pub warnings: Vec<String>,
 }
 
-/// Creates what the database lacks of `schema`, of the table of dead letters, and of the table of
-/// node numbers.
+/// Creates the tables and columns of `schema` that the database lacks, and the tables of dead
+/// letters and of node numbers.
 ///
 /// # Errors
 /// ClickHouse is unreachable or refuses a statement, or a column differs.
@@ -88,16 +88,16 @@ pub struct SyncReport {
 /// # }
 /// ```
 pub async fn sync(url: &ClickHouseUrl, schema: &Schema) -> Result<SyncReport, SyncError> {
-    let synced = bring(url, schema).await.map_err(|kind| kind.at(url))?;
+    let synced = apply(url, schema).await.map_err(|kind| kind.at(url))?;
     Ok(synced.report(url))
 }
 
-/// Returns what [`sync`] would do, without doing it.
+/// Returns the changes that [`sync`] would make, without making them.
 ///
 /// # Errors
 /// ClickHouse is unreachable, or a column differs.
 pub async fn plan(url: &ClickHouseUrl, schema: &Schema) -> Result<SyncReport, SyncError> {
-    let mut plan = look(url, schema).await.map_err(|kind| kind.at(url))?;
+    let mut plan = make_plan(url, schema).await.map_err(|kind| kind.at(url))?;
     plan.statements.append(&mut plan.windows);
     Ok(plan.report(url))
 }
@@ -132,8 +132,8 @@ impl Plan {
 }
 
 /// Applies the plan, and returns the changes made.
-async fn bring(url: &ClickHouseUrl, schema: &Schema) -> Result<Plan, Kind> {
-    let plan = look(url, schema).await?;
+async fn apply(url: &ClickHouseUrl, schema: &Schema) -> Result<Plan, Kind> {
+    let plan = make_plan(url, schema).await?;
     let mut done = Plan {
         warnings: plan.warnings,
         is_turned_off: plan.is_turned_off,
@@ -155,7 +155,7 @@ async fn bring(url: &ClickHouseUrl, schema: &Schema) -> Result<Plan, Kind> {
     // Checks new tables like existing ones: ClickHouse must display their types as the schema has
     // them.
     if needed > 0 {
-        match look(url, schema).await {
+        match make_plan(url, schema).await {
             Ok(again) if again.statements.is_empty() => {}
             Ok(again) => {
                 return Err(Kind::Unchanged {
@@ -174,10 +174,10 @@ async fn bring(url: &ClickHouseUrl, schema: &Schema) -> Result<Plan, Kind> {
     Ok(done)
 }
 
-/// Gives windows to tables that lack one by now, such as those of views that were created later.
-async fn bring_windows(url: &ClickHouseUrl, schema: &Schema) -> Result<Plan, Kind> {
-    let found = Deduplication::look(&url.server_client(), url.database(), &all_tables(schema)).await;
-    let found = found.map_err(|error| Kind::of(LOOKING_AT_WINDOWS, error))?;
+/// Sets the windows of tables that lack one, such as those of views that were created later.
+async fn apply_windows(url: &ClickHouseUrl, schema: &Schema) -> Result<Plan, Kind> {
+    let found = Deduplication::check(&url.server_client(), url.database(), &all_tables(schema)).await;
+    let found = found.map_err(|error| Kind::of(READING_WINDOWS, error))?;
     let mut done = Plan {
         warnings: found.warnings,
         ..Plan::default()
@@ -207,10 +207,10 @@ fn all_tables(schema: &Schema) -> Vec<&'static Table> {
     schema.tables.iter().copied().chain([&REJECTED, &NODES]).collect()
 }
 
-const LOOKING_AT_WINDOWS: &str = "reading the deduplication windows";
+const READING_WINDOWS: &str = "reading the deduplication windows";
 
-/// Determines what is missing, without changing anything.
-async fn look(url: &ClickHouseUrl, schema: &Schema) -> Result<Plan, Kind> {
+/// Determines the missing tables, columns and windows, without changing anything.
+async fn make_plan(url: &ClickHouseUrl, schema: &Schema) -> Result<Plan, Kind> {
     let client = url.server_client();
     let tables = all_tables(schema);
     let mut plan = Plan::default();
@@ -224,13 +224,13 @@ async fn look(url: &ClickHouseUrl, schema: &Schema) -> Result<Plan, Kind> {
         done: Vec::new(),
     })?;
     plan.statements.extend(missing);
-    match Deduplication::look(&client, url.database(), &tables).await {
+    match Deduplication::check(&client, url.database(), &tables).await {
         Ok(deduplication) => {
             plan.windows = deduplication.statements;
             plan.warnings = deduplication.warnings;
             plan.is_turned_off = deduplication.is_turned_off;
         }
-        Err(error) if error.is_transient() => return Err(Kind::of(LOOKING_AT_WINDOWS, error)),
+        Err(error) if error.is_transient() => return Err(Kind::of(READING_WINDOWS, error)),
         // A user without permission to query may still insert.
         Err(error) => plan
             .warnings

@@ -11,14 +11,14 @@ use crate::{
 ///
 /// # Errors
 /// ClickHouse is unreachable, or refuses the statement.
-pub(super) async fn bring(url: &ClickHouseUrl, days: u32) -> Result<Option<String>, ClickHouseError> {
+pub(super) async fn apply(url: &ClickHouseUrl, days: u32) -> Result<Option<String>, ClickHouseError> {
     let client = url.client();
     let query = client
         .query("SELECT engine_full FROM system.tables WHERE database = ? AND name = ?")
         .bind(url.database())
         .bind(REJECTED.name);
     let engine: String = within(STATEMENT_TIMEOUT, query.fetch_one()).await?;
-    let statement = change(&engine, days);
+    let statement = alter_statement(&engine, days);
     if let Some(statement) = &statement {
         within(STATEMENT_TIMEOUT, client.query_raw(statement).execute()).await?;
     }
@@ -27,11 +27,11 @@ pub(super) async fn bring(url: &ClickHouseUrl, days: u32) -> Result<Option<Strin
 
 /// Returns the statement that sets this TTL for a table of this engine. A TTL in another form is
 /// the operator's own and stays.
-fn change(engine: &str, days: u32) -> Option<String> {
-    let there = ttl_in(engine);
-    let is_ours = there.is_none_or(|ttl| ttl.starts_with(OURS) && ttl.ends_with(')') && !ttl.contains(','));
-    let wanted = (days > 0).then(|| format!("{OURS}{days})"));
-    if !is_ours || there == wanted.as_deref() {
+fn alter_statement(engine: &str, days: u32) -> Option<String> {
+    let current = ttl_in(engine);
+    let is_own = current.is_none_or(|ttl| ttl.starts_with(OWN_TTL_START) && ttl.ends_with(')') && !ttl.contains(','));
+    let wanted = (days > 0).then(|| format!("{OWN_TTL_START}{days})"));
+    if !is_own || current == wanted.as_deref() {
         return None;
     }
     Some(match wanted {
@@ -42,7 +42,7 @@ fn change(engine: &str, days: u32) -> Option<String> {
 
 /// The beginning of the collector's own TTL, as ClickHouse displays it. The number of days and a
 /// bracket follow.
-const OURS: &str = "toDateTime(time) + toIntervalDay(";
+const OWN_TTL_START: &str = "toDateTime(time) + toIntervalDay(";
 
 /// Returns the TTL in the text of a table's engine.
 fn ttl_in(engine: &str) -> Option<&str> {
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_ttl_of_ours_is_changed_and_no_other() {
+    fn only_the_collectors_own_ttl_is_changed() {
         let engine = |ttl: &str| {
             format!("MergeTree PARTITION BY toYYYYMM(time) ORDER BY time{ttl} SETTINGS index_granularity = 8192")
         };
@@ -65,13 +65,16 @@ mod tests {
                 "ALTER TABLE `rejected` MODIFY TTL toDateTime(time) + toIntervalDay({days})"
             ))
         };
-        assert_eq!(change(&ours, 30), None);
-        assert_eq!(change(&ours, 7), modify(7));
-        assert_eq!(change(&ours, 0), Some("ALTER TABLE `rejected` REMOVE TTL".to_owned()));
-        assert_eq!(change(&engine(""), 30), modify(30));
-        assert_eq!(change(&engine(""), 0), None);
+        assert_eq!(alter_statement(&ours, 30), None);
+        assert_eq!(alter_statement(&ours, 7), modify(7));
         assert_eq!(
-            change("MergeTree ORDER BY time TTL toDateTime(time) + toIntervalDay(30)", 30),
+            alter_statement(&ours, 0),
+            Some("ALTER TABLE `rejected` REMOVE TTL".to_owned())
+        );
+        assert_eq!(alter_statement(&engine(""), 30), modify(30));
+        assert_eq!(alter_statement(&engine(""), 0), None);
+        assert_eq!(
+            alter_statement("MergeTree ORDER BY time TTL toDateTime(time) + toIntervalDay(30)", 30),
             None
         );
         for by_hand in [
@@ -80,7 +83,7 @@ mod tests {
             " TTL toDateTime(time) + toIntervalDay(30) WHERE code = 'json'",
         ] {
             for days in [0, 7, 30] {
-                assert_eq!(change(&engine(by_hand), days), None, "{by_hand}");
+                assert_eq!(alter_statement(&engine(by_hand), days), None, "{by_hand}");
             }
         }
     }

@@ -24,7 +24,7 @@ pub enum SchemaState {
     Ready,
     /// No server could be reached yet. Rows wait.
     Waiting,
-    /// The database and the schema differ, or ClickHouse refuses to create what is missing: the
-    /// operator must act. Rows wait.
+    /// The database and the schema differ, or ClickHouse refuses a statement: the operator must
+    /// act. Rows wait.
     Refused,
 }

@@ -59,7 +59,7 @@ impl Tables {
     ///
     /// # Errors
     /// ClickHouse is unreachable, or the user lacks the permission.
-    pub(super) async fn look<'a>(
+    pub(super) async fn read<'a>(
         client: &Client,
         database: &str,
         names: impl IntoIterator<Item = &'a str>,
@@ -69,15 +69,15 @@ impl Tables {
             .into_iter()
             .map(|name| (database.to_owned(), name.to_owned()))
             .collect();
-        let mut asked = BTreeSet::new();
+        let mut fetched = BTreeSet::new();
         while !next.is_empty() {
             let rows = fetch(client, &next).await?;
-            asked.append(&mut next);
+            fetched.append(&mut next);
             for existing in rows {
                 let name = (existing.database.clone(), existing.name.clone());
                 // The query returns all combinations of the databases and the names.
-                if asked.contains(&name) {
-                    next.extend(existing.receivers().filter(|name| !asked.contains(name)));
+                if fetched.contains(&name) {
+                    next.extend(existing.receivers().filter(|name| !fetched.contains(name)));
                     found.0.insert(name, existing);
                 }
             }
@@ -100,8 +100,8 @@ impl Tables {
     pub(super) fn receivers_of(&self, table: &TableName) -> Vec<Receiver> {
         let mut receivers = Vec::new();
         let mut seen = BTreeSet::from([table.clone()]);
-        let mut waiting = vec![table.clone()];
-        while let Some(source) = waiting.pop() {
+        let mut pending = vec![table.clone()];
+        while let Some(source) = pending.pop() {
             for name in self.get(&source).into_iter().flat_map(Existing::receivers) {
                 if !seen.insert(name.clone()) {
                     continue;
@@ -112,7 +112,7 @@ impl Tables {
                         source: source.clone(),
                     });
                 }
-                waiting.push(name);
+                pending.push(name);
             }
         }
         receivers.sort_unstable();
@@ -165,7 +165,7 @@ impl Existing {
 /// ClickHouse is unreachable, or the user lacks the permission.
 pub(crate) async fn views_over(client: &Client, table: &str) -> Result<(TableName, Vec<View>), ClickHouseError> {
     let database = current_database(client).await?;
-    let tables = Tables::look(client, &database, [table]).await?;
+    let tables = Tables::read(client, &database, [table]).await?;
     let name = (database, table.to_owned());
     let receivers = tables.get(&name).into_iter().flat_map(Existing::receivers);
     let views = receivers.filter_map(|name| {
@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_behind_a_distributed_one_is_read_from_its_engine() {
+    fn a_distributed_tables_local_table_is_read_from_its_engine() {
         for (engine, table) in [
             ("Distributed('two', 'a', 'loc', id)", Some(("a", "loc"))),
             (
@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn a_view_without_to_writes_into_a_table_of_its_own() {
+    fn a_view_without_to_writes_into_its_inner_table() {
         let mut view = existing(
             "a.v",
             "MaterializedView",
@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn receivers_are_followed_to_any_depth_and_a_circle_ends() {
+    fn receivers_are_found_at_any_depth_and_in_cycles() {
         let tables = Tables::from_iter([
             existing("a.s", "MergeTree", "", &["a.v", "b.hidden"]),
             existing(

@@ -1,4 +1,4 @@
-//! Deduplication windows: whether ClickHouse remembers the blocks that it has taken, so that it
+//! Deduplication windows: whether ClickHouse remembers the blocks that it has stored, so that it
 //! stores a block once even if the block is sent again.
 //!
 //! The schema's tables are created with a window. An existing table may have none, which is the
@@ -79,8 +79,8 @@ struct Setting {
 impl Deduplication {
     /// Checks the existing tables and the tables that views fill from them, without changing
     /// anything.
-    pub(super) async fn look(client: &Client, database: &str, tables: &[&Table]) -> Result<Self, ClickHouseError> {
-        let existing = Tables::look(client, database, tables.iter().map(|table| table.name)).await?;
+    pub(super) async fn check(client: &Client, database: &str, tables: &[&Table]) -> Result<Self, ClickHouseError> {
+        let existing = Tables::read(client, database, tables.iter().map(|table| table.name)).await?;
         let settings = settings(client).await?;
         Ok(Self::of(database, tables, &existing, &settings))
     }
@@ -92,32 +92,32 @@ impl Deduplication {
         let mut receivers: BTreeMap<TableName, (TableName, u64)> = BTreeMap::new();
         for table in tables {
             let name = (database.to_owned(), table.name.to_owned());
-            let Some(there) = existing.get(&name) else { continue };
-            let said = |window: &Window| window_in(table.create, window.name);
-            match windows_of(&there.engine) {
+            let Some(actual) = existing.get(&name) else { continue };
+            let declared = |window: &Window| window_in(table.create, window.name);
+            match windows_of(&actual.engine) {
                 Some(windows) => {
-                    let wanted = |window: &Window| said(window).unwrap_or(window.wanted);
-                    found.require(there, windows, wanted, settings, &altered(table));
+                    let wanted = |window: &Window| declared(window).unwrap_or(window.wanted);
+                    found.require(actual, windows, wanted, settings, &altered(table));
                 }
-                None if is_meant(table, &there.engine) => {}
+                None if is_declared_engine(table, &actual.engine) => {}
                 // The code below checks the tables that a Distributed table writes to.
-                None if there.engine == "Distributed" && existing.knows_receivers_of(there) => {}
+                None if actual.engine == "Distributed" && existing.knows_receivers_of(actual) => {}
                 None => found.warnings.push(format!(
                     "the table `{}` is a {}, {}: its rows can be stored twice after a lost response",
                     table.name,
-                    there.engine,
-                    drawback(&there.engine)
+                    actual.engine,
+                    drawback(&actual.engine)
                 )),
             }
-            if OWN.iter().chain(SHARED).any(|window| said(window) == Some(0)) {
+            if OWN.iter().chain(SHARED).any(|window| declared(window) == Some(0)) {
                 continue;
             }
             for Receiver { name, source } in existing.receivers_of(&name) {
                 receivers.entry(name).or_insert((source, 0)).1 += 1;
             }
         }
-        let is_ours = |(of, name): &TableName| of == database && tables.iter().any(|table| table.name == name);
-        for (receiver, (from, tables)) in receivers.iter().filter(|(receiver, _)| !is_ours(receiver)) {
+        let is_schema_table = |(of, name): &TableName| of == database && tables.iter().any(|table| table.name == name);
+        for (receiver, (from, tables)) in receivers.iter().filter(|(receiver, _)| !is_schema_table(receiver)) {
             let (name, source) = (qualified(receiver), qualified(from));
             match existing.get(receiver) {
                 // The receiver is on other servers.
@@ -126,19 +126,19 @@ impl Deduplication {
                     "{name}, which receives rows of {source}, is not visible to this user, who needs GRANT SHOW \
                      TABLES, ALTER SETTINGS for it: after a lost response it can have them twice"
                 )),
-                Some(there) => match windows_of(&there.engine) {
+                Some(actual) => match windows_of(&actual.engine) {
                     Some(windows) => {
                         let times = |window: &Window| if window.counts_blocks { *tables } else { 1 };
                         let wanted = |window: &Window| window.wanted * times(window);
-                        found.require(there, windows, wanted, settings, &name);
+                        found.require(actual, windows, wanted, settings, &name);
                     }
                     // Such a table has no rows, and its own receivers are checked separately.
-                    None if matches!(&*there.engine, "Null" | "Distributed") => {}
+                    None if matches!(&*actual.engine, "Null" | "Distributed") => {}
                     None => found.warnings.push(format!(
                         "{name}, which receives rows of {source}, is a {}, {}: after a lost response it can have \
                          them twice; a MergeTree would not",
-                        there.engine,
-                        drawback(&there.engine)
+                        actual.engine,
+                        drawback(&actual.engine)
                     )),
                 },
             }
@@ -158,13 +158,13 @@ impl Deduplication {
     /// Adds a statement for the windows that a table lacks.
     fn require(
         &mut self,
-        there: &Existing,
+        actual: &Existing,
         windows: &[Window],
         wanted: impl Fn(&Window) -> u64,
         settings: &[Setting],
         altered: &str,
     ) {
-        let lacks = |window: &&Window| match window_in(&there.engine_full, window.name) {
+        let lacks = |window: &&Window| match window_in(&actual.engine_full, window.name) {
             Some(own) => own == 0,
             // A server without this setting deduplicates in a different way.
             None => default_of(window, settings).is_some_and(|default| default < window.least),
@@ -189,14 +189,14 @@ impl Deduplication {
 /// ClickHouse is unreachable, or the user lacks the permission.
 pub(crate) async fn views_recognize_blocks(client: &Client, table: &str) -> Result<bool, ClickHouseError> {
     let database = current_database(client).await?;
-    let existing = Tables::look(client, &database, [table]).await?;
+    let existing = Tables::read(client, &database, [table]).await?;
     let settings = settings(client).await?;
-    let own_or_default = |there: &Existing, window: &Window| {
-        window_in(&there.engine_full, window.name).or_else(|| default_of(window, &settings))
+    let own_or_default = |actual: &Existing, window: &Window| {
+        window_in(&actual.engine_full, window.name).or_else(|| default_of(window, &settings))
     };
-    let recognizes = |there: &Existing| match windows_of(&there.engine) {
-        Some(windows) => windows.iter().all(|window| own_or_default(there, window) != Some(0)),
-        None => matches!(&*there.engine, "Null" | "Distributed"),
+    let recognizes = |actual: &Existing| match windows_of(&actual.engine) {
+        Some(windows) => windows.iter().all(|window| own_or_default(actual, window) != Some(0)),
+        None => matches!(&*actual.engine, "Null" | "Distributed"),
     };
     let receivers = existing.receivers_of(&(database, table.to_owned()));
     Ok(receivers
@@ -252,20 +252,20 @@ fn drawback(engine: &str) -> &'static str {
 pub(super) const TURNS_OFF: &str = "deduplicate_insert";
 
 /// Returns whether the schema itself specifies this engine.
-fn is_meant(table: &Table, engine: &str) -> bool {
-    let said = table.create.split("ENGINE = ").skip(1);
-    let mut said = said.filter_map(|rest| rest.split(|c: char| !c.is_ascii_alphanumeric()).next());
-    said.any(|said| said == engine)
+fn is_declared_engine(table: &Table, engine: &str) -> bool {
+    let clauses = table.create.split("ENGINE = ").skip(1);
+    let mut engines = clauses.filter_map(|rest| rest.split(|c: char| !c.is_ascii_alphanumeric()).next());
+    engines.any(|declared| declared == engine)
 }
 
 /// Returns the value of a setting in the SETTINGS clause of a table's engine.
 fn window_in(engine: &str, name: &str) -> Option<u64> {
     let (_, settings) = engine.rsplit_once("SETTINGS ")?;
     settings.split(", ").find_map(|setting| {
-        let (said, value) = setting.split_once(" = ")?;
+        let (key, value) = setting.split_once(" = ")?;
         let digits = value.trim_start_matches('\'');
         let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
-        (said.trim() == name).then(|| digits[..end].parse().ok())?
+        (key.trim() == name).then(|| digits[..end].parse().ok())?
     })
 }
 
@@ -289,8 +289,8 @@ mod tests {
     const CREATE: &str = "CREATE TABLE IF NOT EXISTS `t`\n(\n    `a` UInt8\n)\nENGINE = MergeTree\nORDER BY `a`\n\
                           SETTINGS non_replicated_deduplication_window = 500, index_granularity = 8192\nCOMMENT 'x'";
 
-    fn look(create: &'static str, engine_full: &str, settings: &[(&str, &str, u8)]) -> Deduplication {
-        look_at(create, [existing("d", "t", engine_full)], settings)
+    fn check(create: &'static str, engine_full: &str, settings: &[(&str, &str, u8)]) -> Deduplication {
+        check_tables(create, [existing("d", "t", engine_full)], settings)
     }
 
     fn existing(database: &str, name: &str, engine_full: &str) -> Existing {
@@ -303,7 +303,7 @@ mod tests {
         }
     }
 
-    fn look_at<const N: usize>(
+    fn check_tables<const N: usize>(
         create: &'static str,
         existing: [Existing; N],
         settings: &[(&str, &str, u8)],
@@ -328,7 +328,7 @@ mod tests {
 
     #[test]
     fn a_table_without_a_window_gets_the_schemas() {
-        let own = |create, engine| look(create, engine, &DEFAULTS).statements;
+        let own = |create, engine| check(create, engine, &DEFAULTS).statements;
         let cure = ["ALTER TABLE `t` MODIFY SETTING non_replicated_deduplication_window = 500"];
         assert_eq!(
             own(CREATE, "MergeTree ORDER BY a SETTINGS index_granularity = 8192"),
@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn a_window_is_the_tables_or_else_the_servers() {
+    fn a_sufficient_window_is_the_tables_or_the_servers() {
         for (engine, settings) in [
             (
                 "MergeTree ORDER BY a SETTINGS non_replicated_deduplication_window = 1",
@@ -364,7 +364,7 @@ mod tests {
             ),
             ("SharedMergeTree ORDER BY a", &[(OWN[0].name, "0", 0)]),
         ] {
-            let found = look(CREATE, engine, settings);
+            let found = check(CREATE, engine, settings);
             assert!(
                 found.statements.is_empty() && found.warnings.is_empty(),
                 "{engine}: {found:?}"
@@ -374,7 +374,7 @@ mod tests {
 
     #[test]
     fn a_replicated_table_remembers_ten_thousand_blocks_for_a_week() {
-        let alter = |create, engine: &str, settings: &[_]| look(create, engine, settings).statements;
+        let alter = |create, engine: &str, settings: &[_]| check(create, engine, settings).statements;
         let engine = "ReplicatedMergeTree('/p', '{replica}') ORDER BY a SETTINGS index_granularity = 8192";
         let defaults = [
             ("replicated_deduplication_window", "1000", 0),
@@ -397,10 +397,10 @@ mod tests {
         );
         let chosen = "SETTINGS replicated_deduplication_window = 5, replicated_deduplication_window_seconds = 60,";
         assert!(alter(CREATE, &engine.replace("SETTINGS", chosen), &defaults).is_empty());
-        let said = "CREATE TABLE IF NOT EXISTS `t`\n(\n    `a` UInt8\n)\nENGINE = ReplicatedMergeTree\n\
+        let declared = "CREATE TABLE IF NOT EXISTS `t`\n(\n    `a` UInt8\n)\nENGINE = ReplicatedMergeTree\n\
                     SETTINGS replicated_deduplication_window = 20000, replicated_deduplication_window_seconds = 86400";
         assert_eq!(
-            alter(said, engine, &defaults),
+            alter(declared, engine, &defaults),
             [
                 "ALTER TABLE `t` MODIFY SETTING replicated_deduplication_window = 20000, \
                  replicated_deduplication_window_seconds = 86400"
@@ -409,12 +409,12 @@ mod tests {
     }
 
     #[test]
-    fn what_the_schema_says_of_it_is_meant() {
+    fn the_schemas_window_and_engine_are_deliberate() {
         let none = "CREATE TABLE IF NOT EXISTS `t`\n(\n    `a` UInt8\n)\nENGINE = MergeTree\nSETTINGS non_replicated_deduplication_window = 0";
-        assert!(look(none, "MergeTree ORDER BY a", &DEFAULTS).statements.is_empty());
+        assert!(check(none, "MergeTree ORDER BY a", &DEFAULTS).statements.is_empty());
         let log = "CREATE TABLE IF NOT EXISTS `t`\n(\n    `a` UInt8\n)\nENGINE = Log";
-        assert!(look(log, "Log", &DEFAULTS).warnings.is_empty());
-        let other = look(CREATE, "Log", &DEFAULTS);
+        assert!(check(log, "Log", &DEFAULTS).warnings.is_empty());
+        let other = check(CREATE, "Log", &DEFAULTS);
         assert!(
             other.statements.is_empty() && other.warnings[0].contains("is a Log"),
             "{other:?}"
@@ -422,13 +422,13 @@ mod tests {
     }
 
     #[test]
-    fn a_profile_that_turns_deduplication_off_is_noticed() {
+    fn a_profile_that_turns_deduplication_off_is_detected() {
         let engine = "MergeTree ORDER BY a SETTINGS non_replicated_deduplication_window = 1";
-        let off = look(CREATE, engine, &[(TURNS_OFF, "disable", 0)]);
+        let off = check(CREATE, engine, &[(TURNS_OFF, "disable", 0)]);
         assert!(off.is_turned_off && off.warnings.is_empty());
-        let fixed = look(CREATE, engine, &[(TURNS_OFF, "disable", 1)]);
+        let fixed = check(CREATE, engine, &[(TURNS_OFF, "disable", 1)]);
         assert!(!fixed.is_turned_off && fixed.warnings.len() == 1);
-        assert!(!look(CREATE, engine, &DEFAULTS).is_turned_off);
+        assert!(!check(CREATE, engine, &DEFAULTS).is_turned_off);
     }
 
     /// Returns a table with a view over it, and the view, which writes into `target`.
@@ -453,7 +453,7 @@ mod tests {
     fn a_table_that_a_view_fills_gets_the_window_of_the_views_table() {
         let of = |engine| {
             let [table, view] = viewed("e.`s m`");
-            look_at(CREATE, [table, view, existing("e", "s m", engine)], &DEFAULTS)
+            check_tables(CREATE, [table, view, existing("e", "s m", engine)], &DEFAULTS)
         };
         assert_eq!(
             of("SummingMergeTree ORDER BY a").statements,
@@ -468,7 +468,7 @@ mod tests {
                 && log.warnings[0].starts_with("`e`.`s m`, which receives rows of `d`.`v`, is a Log"),
             "{log:?}"
         );
-        let hidden = look_at(CREATE, viewed("e.s"), &DEFAULTS);
+        let hidden = check_tables(CREATE, viewed("e.s"), &DEFAULTS);
         assert!(
             hidden.warnings.len() == 1
                 && hidden.warnings[0].starts_with("`e`.`s`, which receives rows of `d`.`v`, is not visible"),
@@ -477,10 +477,10 @@ mod tests {
     }
 
     #[test]
-    fn views_over_a_table_that_is_meant_to_remember_nothing_stay_as_they_are() {
+    fn views_over_a_table_with_window_zero_are_unchanged() {
         let none = "CREATE TABLE IF NOT EXISTS `t`\n(\n    `a` UInt8\n)\nENGINE = MergeTree\nSETTINGS non_replicated_deduplication_window = 0";
         let [table, view] = viewed("e.s");
-        let found = look_at(
+        let found = check_tables(
             none,
             [table, view, existing("e", "s", "MergeTree ORDER BY a")],
             &DEFAULTS,

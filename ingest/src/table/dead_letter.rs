@@ -43,7 +43,7 @@ pub struct DeadLetter<'a> {
     pub reason: &'a str,
     /// The bytes that the client sent; they need not be text.
     pub payload: &'a [u8],
-    /// The address that the event came from.
+    /// The address of the event's sender.
     pub ip: &'a str,
 }
 
@@ -92,7 +92,7 @@ macro_rules! rejected {
     ($engine:literal, $first:literal $first_type:literal $first_sent:expr $(, $name:literal $data_type:literal $sent:expr)*) => {
         Table {
             name: "rejected",
-            // Not a schema's table: its queue comes after theirs.
+            // Not a schema's table: its queue follows those of the schema's tables.
             index: usize::MAX,
             columns: &[
                 rejected!(@column $first $first_type $first_sent),
@@ -147,9 +147,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_letter_is_a_row() {
+    fn a_dead_letter_is_a_row() {
         let payload = [0xff; 200];
-        let letter = DeadLetter {
+        let dead_letter = DeadLetter {
             time: Timestamp::UNIX_EPOCH + std::time::Duration::from_millis(0x0102),
             id: 7,
             service: "wh",
@@ -162,7 +162,7 @@ mod tests {
             ip: "::1",
         };
         let mut row = Vec::new();
-        letter.encode(200, &mut row);
+        dead_letter.encode(200, &mut row);
         let mut expected = Vec::new();
         expected.extend_from_slice(&[0x02, 0x01, 0, 0, 0, 0, 0, 0]); // time
         expected.extend_from_slice(&[7, 0, 0, 0, 0, 0, 0, 0]); // id
@@ -176,16 +176,16 @@ mod tests {
 
         // A truncated payload has the length and the hash of the whole one.
         let mut cut = Vec::new();
-        letter.encode(3, &mut cut);
+        dead_letter.encode(3, &mut cut);
         let start = expected.len() - 2 - 200 - 8 - 8 - 4 - 2;
         expected.splice(start..start + 2 + 200, [3, 0xff, 0xff, 0xff]);
         assert_eq!(cut, expected);
     }
 
     #[test]
-    fn a_reason_is_cut_at_a_character() {
+    fn a_reason_is_truncated_between_characters() {
         let reason = "é".repeat(MAX_REASON_BYTES);
-        let letter = DeadLetter {
+        let dead_letter = DeadLetter {
             time: Timestamp::UNIX_EPOCH,
             id: 0,
             service: "",
@@ -198,7 +198,7 @@ mod tests {
             ip: "",
         };
         let mut row = Vec::new();
-        letter.encode(0, &mut row);
+        dead_letter.encode(0, &mut row);
         // The other fields: two numbers, five empty texts, the length of the reason, and six empty
         // fields.
         assert_eq!(row.len(), 16 + 5 + 2 + MAX_REASON_BYTES + 1 + 16 + 3);

@@ -29,7 +29,7 @@ pub struct Table {
     pub create: &'static str,
     /// The format of the table's rows in a block.
     pub format: Format,
-    /// The column with the id that the collector gives each event, and that no two rows share.
+    /// The column with the id that the collector assigns to each event, and that no two rows share.
     pub row_id: Option<&'static str>,
     /// The expression of the table's PARTITION BY.
     pub partition_key: Option<&'static str>,
@@ -82,7 +82,7 @@ pub struct Column {
 }
 
 impl Column {
-    /// Returns a column that is not nullable, takes no objects and is sent in rows.
+    /// Returns a column that is not nullable, accepts no objects and is sent in rows.
     pub const fn new(name: &'static str, data_type: &'static str, declaration: &'static str, kind: ColumnKind) -> Self {
         Self {
             name,

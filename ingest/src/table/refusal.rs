@@ -112,7 +112,7 @@ impl From<json::Error> for ValueError {
 }
 
 /// The maximum number of invalid values to collect per event; more of them add no information.
-const MAX_REFUSALS: usize = 100;
+const MAX_INVALID_COLUMNS: usize = 100;
 
 /// A column with an invalid value.
 #[derive(Debug, Clone)]
@@ -166,7 +166,7 @@ impl InvalidColumns {
     /// Adds an invalid column, unless the maximum is reached.
     #[cold]
     pub fn push(&mut self, column: &'static Column, problem: ValueError, got: &str) {
-        if self.0.len() == MAX_REFUSALS {
+        if self.0.len() == MAX_INVALID_COLUMNS {
             return;
         }
         let mut end = got.len().min(MAX_GOT_BYTES);
@@ -182,13 +182,13 @@ impl InvalidColumns {
 
     /// Returns whether a column is among them.
     pub(crate) fn has(&self, column: &'static Column) -> bool {
-        self.0.iter().any(|refusal| ptr::eq(refusal.column, column))
+        self.0.iter().any(|invalid| ptr::eq(invalid.column, column))
     }
 
-    /// Removes the entries of a column, whose value does not count any more.
+    /// Removes the entries of a column, whose value is no longer used.
     #[cold]
     pub(crate) fn retract(&mut self, column: &'static Column) {
-        self.0.retain(|refusal| !ptr::eq(refusal.column, column));
+        self.0.retain(|invalid| !ptr::eq(invalid.column, column));
     }
 
     /// Returns whether there are no invalid columns.

@@ -99,10 +99,10 @@ impl ShapeBuf {
             *bytes = &bytes[1..];
             return Some(None);
         }
-        Self::take_some(bytes, 0).map(Some)
+        Self::take_shape(bytes, 0).map(Some)
     }
 
-    fn take_some(bytes: &mut &[u8], depth: usize) -> Option<Self> {
+    fn take_shape(bytes: &mut &[u8], depth: usize) -> Option<Self> {
         let (kind, rest) = bytes.split_first()?;
         *bytes = rest;
         let mut number = || {
@@ -116,14 +116,14 @@ impl ShapeBuf {
         Some(match kind {
             0 => Self::Fixed(number()?),
             1 => Self::String,
-            2 => Self::Nullable(Box::new(Self::take_some(bytes, depth + 1)?)),
-            3 => Self::Array(Box::new(Self::take_some(bytes, depth + 1)?)),
+            2 => Self::Nullable(Box::new(Self::take_shape(bytes, depth + 1)?)),
+            3 => Self::Array(Box::new(Self::take_shape(bytes, depth + 1)?)),
             4 => {
                 let count = number()?;
-                let elements = (0..count).map(|_| Self::take_some(bytes, depth + 1));
+                let elements = (0..count).map(|_| Self::take_shape(bytes, depth + 1));
                 Self::Tuple(elements.collect::<Option<_>>()?)
             }
-            5 => Self::Marked(Box::new(Self::take_some(bytes, depth + 1)?)),
+            5 => Self::Marked(Box::new(Self::take_shape(bytes, depth + 1)?)),
             _ => return None,
         })
     }
@@ -134,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_shape_is_read_as_it_was_written_and_no_cut_is_one() {
+    fn a_shape_reads_back_and_a_truncated_one_is_invalid() {
         const ELEMENTS: [Shape; 3] = [
             Shape::Nullable(&Shape::String),
             Shape::Marked(&Shape::Fixed(16)),

@@ -9,9 +9,9 @@ use crate::{
     table::refusal::ValueError,
 };
 
-/// Read from a JSON array. By the lenient rules, any other JSON value but `null` is the only element
-/// of an array. Text that begins with `[` is read as JSON, and its elements as text. Empty text is
-/// an empty array; any other text is the only element of an array.
+/// Read from a JSON array. By the lenient rules, any other JSON value but `null` is the only
+/// element of an array. Text that begins with `[` is read as JSON, and its elements as text. Empty
+/// text is an empty array; any other text is the only element of an array.
 impl<'a, T: Decode<'a>> Decode<'a> for Vec<T> {
     fn from_json(json: &mut Reader<'a>) -> Result<Self, ValueError> {
         match json.peek()? {
@@ -67,7 +67,7 @@ pub(super) fn empty_array(json: &mut Reader<'_>) -> Result<(), ValueError> {
     }
 }
 
-/// Makes a piece of the text that is being read live as long as the event.
+/// Extends the lifetime of a piece of text to that of the event, with a copy if needed.
 pub(super) type Own<'t, 'a> = fn(Cow<'t, str>) -> Cow<'a, str>;
 
 /// Reads text that is the JSON of an array or an object, to its end.
@@ -78,7 +78,7 @@ pub(super) fn read_text<'a>(
     text: Cow<'a, str>,
     read: impl for<'t> FnOnce(&mut Reader<'t>, Own<'t, 'a>) -> Result<(), ValueError>,
 ) -> Result<(), ValueError> {
-    fn all<'t, 'a>(
+    fn read_all<'t, 'a>(
         text: &'t str,
         own: Own<'t, 'a>,
         read: impl FnOnce(&mut Reader<'t>, Own<'t, 'a>) -> Result<(), ValueError>,
@@ -89,8 +89,8 @@ pub(super) fn read_text<'a>(
     }
 
     let result = match text {
-        Cow::Borrowed(text) => all(text, |piece| piece, read),
-        Cow::Owned(text) => all(&text, |piece| Cow::Owned(piece.into_owned()), read),
+        Cow::Borrowed(text) => read_all(text, |piece| piece, read),
+        Cow::Owned(text) => read_all(&text, |piece| Cow::Owned(piece.into_owned()), read),
     };
     result.map_err(|problem| match problem {
         // The event itself is valid JSON, or not JSON at all; the error is in one of its texts.
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn the_number_of_elements_goes_out_first() {
+    fn the_number_of_elements_is_encoded_first() {
         assert_eq!(bytes(&vec![1u16, 2]), [2, 1, 0, 2, 0]);
         assert_eq!(bytes(&vec![0u8; 200])[..2], [0xC8, 1]);
     }

@@ -68,7 +68,7 @@ mod tests {
     use super::{super::testing::*, *};
 
     #[test]
-    fn json_has_two_truths_and_text_has_many() {
+    fn booleans_have_two_forms_in_json_and_many_in_text() {
         assert_eq!(json("true"), Ok(true));
         assert_eq!(json("false"), Ok(false));
         assert_eq!(json("1"), Ok(true));

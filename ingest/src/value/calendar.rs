@@ -33,7 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_day_of_nine_thousand_years_follows_the_one_before() {
+    fn consecutive_days_have_consecutive_numbers() {
         let mut expected = days(1, 1, 1);
         assert_eq!(expected, Some(-719_162));
         for year in 1..=9999 {
@@ -52,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn days_that_no_month_has_are_no_days() {
+    fn days_outside_of_their_month_are_invalid() {
         for (year, month, day) in [
             (2023, 2, 29),
             (1900, 2, 29),

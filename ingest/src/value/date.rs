@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_date_is_refused() {
+    fn malformed_dates_are_refused() {
         for event in [
             "",
             "2023-02-29",
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn days_go_out_lowest_byte_first() {
+    fn days_are_little_endian() {
         assert_eq!(bytes(&Date(19_782)), [0x46, 0x4D]);
         assert_eq!(bytes(&Date32(-1)), [0xFF; 4]);
     }

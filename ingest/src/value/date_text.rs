@@ -21,14 +21,14 @@
 use super::calendar;
 use crate::table::refusal::ValueError;
 
-/// The time that a text gives.
+/// The time in a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Moment {
     /// Seconds since 1970, in local time if there is no offset.
     pub(super) seconds: i64,
     /// Nanoseconds after the second.
     pub(super) nanos: u32,
-    /// The seconds by which local time is ahead of UTC, if the text gives an offset.
+    /// The seconds by which local time is ahead of UTC, if the text contains an offset.
     pub(super) offset: Option<i32>,
 }
 
@@ -76,13 +76,14 @@ fn iso(text: &[u8]) -> Option<Moment> {
     let [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2, rest @ ..] = text else {
         return None;
     };
-    let year = u16::from(two(*y1, *y2)?) * 100 + u16::from(two(*y3, *y4)?);
-    let midnight = date(year, two(*m1, *m2)?, two(*d1, *d2)?)?;
+    let year = u16::from(two_digits(*y1, *y2)?) * 100 + u16::from(two_digits(*y3, *y4)?);
+    let midnight = date(year, two_digits(*m1, *m2)?, two_digits(*d1, *d2)?)?;
     let (seconds, rest) = match rest {
         [] => (0, rest),
-        [b'T' | b' ' | b't', h1, h2, b':', i1, i2, b':', s1, s2, rest @ ..] => {
-            (time(two(*h1, *h2)?, two(*i1, *i2)?, two(*s1, *s2)?)?, rest)
-        }
+        [b'T' | b' ' | b't', h1, h2, b':', i1, i2, b':', s1, s2, rest @ ..] => (
+            time(two_digits(*h1, *h2)?, two_digits(*i1, *i2)?, two_digits(*s1, *s2)?)?,
+            rest,
+        ),
         _ => return None,
     };
     let (nanos, rest) = match rest {
@@ -93,7 +94,7 @@ fn iso(text: &[u8]) -> Option<Moment> {
         [] => None,
         [b'Z' | b'z'] => Some(0),
         [sign @ (b'+' | b'-'), h1, h2, b':', m1, m2] | [sign @ (b'+' | b'-'), h1, h2, m1, m2] => {
-            Some(signed(*sign, offset(two(*h1, *h2)?, two(*m1, *m2)?)?))
+            Some(signed(*sign, offset(two_digits(*h1, *h2)?, two_digits(*m1, *m2)?)?))
         }
         _ => return None,
     };
@@ -105,7 +106,7 @@ fn iso(text: &[u8]) -> Option<Moment> {
 }
 
 #[inline]
-fn two(tens: u8, ones: u8) -> Option<u8> {
+fn two_digits(tens: u8, ones: u8) -> Option<u8> {
     let (tens, ones) = (tens.wrapping_sub(b'0'), ones.wrapping_sub(b'0'));
     (tens <= 9 && ones <= 9).then(|| tens * 10 + ones)
 }
@@ -135,16 +136,16 @@ fn signed(sign: u8, offset: i32) -> i32 {
 }
 
 /// Reads the digits of a fraction as nanoseconds, and returns them with the rest of the text.
-/// Digits after the ninth do not count.
+/// Ignores digits after the ninth.
 #[inline]
 pub(super) fn fraction(text: &[u8]) -> (u32, &[u8]) {
     let mut nanos = 0;
     let mut unit = 100_000_000;
     let mut rest = text;
-    while let [digit @ b'0'..=b'9', behind @ ..] = rest {
+    while let [digit @ b'0'..=b'9', after @ ..] = rest {
         nanos += u32::from(digit - b'0') * unit;
         unit /= 10;
-        rest = behind;
+        rest = after;
     }
     (nanos, rest)
 }
@@ -362,7 +363,7 @@ impl<'a> Pieces<'a> {
                 Some(month) if self.month.is_none() => self.month = Some(month),
                 Some(_) => return None,
                 None => {
-                    place_of(word, &WEEKDAYS)?;
+                    index_of(word, &WEEKDAYS)?;
                 }
             },
         }
@@ -433,11 +434,11 @@ fn number(digits: &[u8]) -> u64 {
 }
 
 fn month(word: &[u8]) -> Option<u8> {
-    place_of(word, &MONTHS).map(|index| index as u8 + 1)
+    index_of(word, &MONTHS).map(|index| index as u8 + 1)
 }
 
 /// Returns the index of the name that `word` equals or abbreviates, with at least three letters.
-fn place_of(word: &[u8], names: &[&str]) -> Option<usize> {
+fn index_of(word: &[u8], names: &[&str]) -> Option<usize> {
     let is_name = |name: &&str| {
         word.len() >= 3
             && name

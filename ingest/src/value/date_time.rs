@@ -87,7 +87,7 @@ impl<const P: u8, Z: Zone> DateTime64<P, Z> {
 
     fn from_moment(moment: Moment) -> Result<Self, ValueError> {
         let seconds = moment.utc::<Z>()?;
-        // ClickHouse prints a local time as it came, even if UTC is in another year then.
+        // ClickHouse prints a local time unchanged, even if its UTC time is in another year.
         let printed = if moment.offset.is_none() {
             moment.seconds
         } else {
@@ -115,7 +115,7 @@ impl Moment {
     }
 }
 
-/// Reads a number that is no short integer, in units of which a second has `per_second`.
+/// Reads a number other than a short integer, in units of 1/`per_second` seconds.
 fn long_number(json: &mut Reader<'_>, per_second: i64) -> Result<i64, ValueError> {
     match Seconds::read(json)? {
         Some(seconds) => seconds.units_before(per_second),
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn iso_and_its_relatives_are_read() {
+    fn iso_8601_and_similar_forms_are_read() {
         for event in [
             "2024-02-29 12:13:14",
             "2024-02-29T12:13:14",
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn what_people_and_mail_headers_write_is_read() {
+    fn forms_of_people_and_mail_headers_are_read() {
         for event in [
             "Thu, 29 Feb 2024 12:13:14 GMT",
             "Thu, 29 Feb 2024 15:13:14 +0300",
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn the_number_of_digits_tells_the_unit_of_a_text() {
+    fn the_number_of_digits_decides_the_unit_of_a_text() {
         for (event, expected) in [
             ("1709208794", 1_709_208_794_000),
             ("170920879", 170_920_879_000),
@@ -355,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_clock_or_calendar_shows_is_refused() {
+    fn malformed_times_are_refused() {
         for event in [
             "",
             "abc",
@@ -401,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn fractions_are_cut_to_the_column_downwards() {
+    fn fractions_are_rounded_down_to_the_columns_unit() {
         assert_eq!(millis("2024-02-29T12:13:14.1239Z"), Ok(1_709_208_794_123));
         assert_eq!(millis("1969-12-31 23:59:59.5"), Ok(-500));
         assert_eq!(text("1969-12-31 23:59:59.5"), Ok(DateTime64::<0>::from_ticks(-1)));
@@ -412,7 +412,7 @@ mod tests {
     }
 
     #[test]
-    fn a_date_time64_reaches_as_far_as_its_digits_let_it() {
+    fn the_range_of_a_date_time64_depends_on_its_digits() {
         assert_eq!(millis("0001-01-01"), Ok(-62_135_596_800_000));
         assert_eq!(millis("9999-12-31 23:59:59.999"), Ok(253_402_300_799_999));
         assert_eq!(millis("9999-12-31 23:59:59-01:00"), Err(ValueError::OutOfRange));
@@ -450,7 +450,7 @@ mod tests {
     }
 
     #[test]
-    fn both_ways_of_reading_iso_agree() {
+    fn the_fast_and_the_slow_path_agree() {
         // The fast path accepts hyphens only.
         for event in [
             "2024-02-29 12:13:14",
@@ -464,7 +464,7 @@ mod tests {
     }
 
     #[test]
-    fn the_lowest_byte_goes_out_first() {
+    fn values_are_little_endian() {
         assert_eq!(bytes(&DateTime::<Utc>::from_seconds(1)), [1, 0, 0, 0]);
         assert_eq!(bytes(&DateTime64::<3>::from_ticks(-1)), [0xFF; 8]);
     }

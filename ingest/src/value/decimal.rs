@@ -137,7 +137,7 @@ fn parse<D: Digits>(text: &[u8], precision: u8, scale: u8) -> Result<(bool, D), 
         return Err(ValueError::Malformed);
     }
 
-    // The number of digits that count. Zeros follow if the exponent requires more digits than there
+    // The number of digits to keep. Zeros follow if the exponent requires more digits than there
     // are.
     let kept = whole.len() as i64 + exponent + i64::from(scale);
     let mut number = D::ZERO;

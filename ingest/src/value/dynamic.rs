@@ -40,7 +40,7 @@ enum Source<'a> {
 const NOTHING: u8 = 0;
 
 impl Dynamic<'_> {
-    /// Returns the value as JSON, or as its plain text if it did not come as JSON.
+    /// Returns the value as JSON, or as its plain text if it was not JSON.
     pub fn as_str(&self) -> &str {
         match &self.source {
             Source::Null => "null",
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn the_type_goes_out_before_the_value() {
+    fn the_type_is_encoded_before_the_value() {
         for (event, expected) in [
             ("null", "00"),
             ("true", "2d01"),
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn what_clickhouse_refuses_is_refused() {
+    fn values_that_clickhouse_refuses_are_refused() {
         for (event, problem) in [
             (r#"{"a":1,"a":2}"#, ValueError::PathTwice),
             (r#"{"a":{"b":1},"a.b":2}"#, ValueError::PathTwice),

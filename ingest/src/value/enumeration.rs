@@ -3,19 +3,19 @@
 
 /// Declares an enum for an `Enum8` (as `i8`) or `Enum16` (as `i16`) column.
 ///
-/// It is read from a name, or from one of its numbers, as a number or as text; a name takes
-/// precedence. Its default is the variant with the smallest number, as in ClickHouse. A block has
+/// A value is read from a name, or from a number, as a number or as text; a name takes
+/// precedence. The default is the variant with the smallest number, as in ClickHouse. A block has
 /// the number, little-endian.
 ///
 /// ```
 /// use rowmill_ingest::{refusal::ValueError, value::{Decode, enumeration}};
 ///
 /// enumeration! {
-///     /// What became of a mail.
+///     /// The status of a mail.
 ///     pub enum State: i8 {
 ///         /// It was read.
 ///         Open = 1 => "open",
-///         /// It came back.
+///         /// It was returned.
 ///         Bounced = -3 => "bounced",
 ///     }
 /// }
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn the_number_goes_out() {
+    fn the_number_is_encoded() {
         assert_eq!(bytes(&State::Closed), [0xFD]);
         assert_eq!(bytes(&Wide::Some), [0x2C, 1]);
     }

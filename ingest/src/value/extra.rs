@@ -95,7 +95,7 @@ fn js_number(number: &str) -> Cow<'_, str> {
         return Cow::Borrowed(if number == "-0" { "0" } else { number });
     }
     match number.parse::<f64>() {
-        // A number that overflows keeps the form in which it came.
+        // A number that overflows keeps its form in the event.
         Ok(value) if value.is_finite() => Cow::Owned(js_float(value)),
         _ => Cow::Borrowed(number),
     }
@@ -105,7 +105,7 @@ fn js_float(value: f64) -> String {
     if value == 0.0 {
         return "0".to_owned();
     }
-    // Rust gives the same shortest digits, `d.ddde±x`; only the position of the point differs in
+    // Rust prints the same shortest digits, `d.ddde±x`; only the position of the point differs in
     // JavaScript.
     let scientific = format!("{value:e}");
     let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));

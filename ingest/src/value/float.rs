@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bfloat16_is_an_f32_cut_short() {
+    fn a_bfloat16_is_a_truncated_f32() {
         assert_eq!(f32::from(json::<BFloat16>("0.1").unwrap()), 0.099_609_375);
         assert_eq!(
             f32::from(json::<BFloat16>("123456789012345678901234567890").unwrap()),

@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn an_array_is_the_shape_that_fits_first() {
+    fn an_array_is_the_first_shape_that_fits() {
         for (event, expected) in [
             ("[1,2]", Geometry::Point((1.0, 2.0))),
             ("[[1,2],[3,4]]", Geometry::LineString(vec![(1.0, 2.0), (3.0, 4.0)])),
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn counts_go_before_coordinates() {
+    fn counts_are_encoded_before_coordinates() {
         let mut expected = vec![1, 1];
         expected.extend(1.0_f64.to_le_bytes());
         expected.extend(2.0_f64.to_le_bytes());

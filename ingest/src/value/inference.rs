@@ -25,7 +25,7 @@ const DAY_BYTES: usize = 10;
 /// The length of `2024-02-29 12:13:14`.
 const TIME_BYTES: usize = 19;
 
-/// The type that a value shows.
+/// The type of a value in an event.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Inferred<'t> {
     /// The type of the elements of an empty array.
@@ -50,7 +50,7 @@ pub(super) enum Inferred<'t> {
     Dynamic,
     /// At a path of objects in one array: ClickHouse finds no type for the values, and refuses
     /// them.
-    NoneTakesAll,
+    NoCommonType,
 }
 
 impl<'t> Inferred<'t> {
@@ -138,7 +138,7 @@ fn array<'t>(json: &mut Reader<'t>) -> Result<Option<Inferred<'t>>, ValueError> 
         }
     }
     let has_null = elements.contains(&Inferred::Null);
-    let element = || common(elements).unwrap_or(Inferred::Dynamic);
+    let element = || common_type(elements).unwrap_or(Inferred::Dynamic);
     Ok(is_typed.then(|| Inferred::Array(Box::new(element()), has_null)))
 }
 
@@ -147,7 +147,7 @@ fn object<'t>(json: &mut Reader<'t>) -> Result<Option<Inferred<'t>>, ValueError>
     let mut is_typed = true;
     json.begin_object()?;
     while let Some(key) = json.next_key()? {
-        // ClickHouse allows neither as the name of an element.
+        // ClickHouse refuses both as the name of an element.
         if key.is_empty() || key == "null" {
             return Err(ValueError::Malformed);
         }
@@ -161,7 +161,7 @@ fn object<'t>(json: &mut Reader<'t>) -> Result<Option<Inferred<'t>>, ValueError>
 }
 
 /// Returns the type as which values of all of these types can be read.
-fn common(types: Vec<Inferred<'_>>) -> Option<Inferred<'_>> {
+fn common_type(types: Vec<Inferred<'_>>) -> Option<Inferred<'_>> {
     let has_null = types.contains(&Inferred::Null);
     let seen: Vec<_> = types
         .into_iter()
@@ -190,7 +190,7 @@ fn common_array(arrays: Vec<Inferred<'_>>) -> Option<Inferred<'_>> {
         }
     }
     let is_any = has_null || elements.contains(&Inferred::Dynamic);
-    match common(elements) {
+    match common_type(elements) {
         Some(element) => Some(Inferred::Array(Box::new(element), has_null)),
         // If one of the arrays has NULL or mixed elements, all become arrays of `Dynamic`.
         None => is_any.then(|| Inferred::Array(Box::new(Inferred::Dynamic), has_null)),
@@ -198,8 +198,8 @@ fn common_array(arrays: Vec<Inferred<'_>>) -> Option<Inferred<'_>> {
 }
 
 /// A path that is NULL in one of the objects is nullable. If the values at a path have no common
-/// type, the first type counts. (ClickHouse then takes the type of the whole first object, and
-/// drops what the other objects have in addition.)
+/// type, the first type is used. (ClickHouse then uses the type of the whole first object, and
+/// drops the additional keys of the other objects.)
 fn common_object(objects: Vec<Inferred<'_>>) -> Inferred<'_> {
     let mut all: BTreeMap<Cow<'_, str>, Vec<Inferred<'_>>> = BTreeMap::new();
     for object in objects {
@@ -216,10 +216,10 @@ fn common_object(objects: Vec<Inferred<'_>>) -> Inferred<'_> {
         let types: Vec<_> = types.into_iter().map(Inferred::without_null).collect();
         let first = types.iter().find(|ty| **ty != Inferred::Null).map(|first| match first {
             // Only another empty object can be read as an empty object.
-            Inferred::Object(fields) if fields.is_empty() => Inferred::NoneTakesAll,
+            Inferred::Object(fields) if fields.is_empty() => Inferred::NoCommonType,
             first => first.clone(),
         });
-        let ty = common(types).or(first).unwrap_or(Inferred::Null);
+        let ty = common_type(types).or(first).unwrap_or(Inferred::Null);
         let ty = if has_null && ty != Inferred::Null {
             Inferred::OrNull(Box::new(ty))
         } else {
@@ -239,10 +239,10 @@ fn common_scalar(scalars: Vec<Inferred<'_>>) -> Option<Inferred<'_>> {
     } else {
         scalars.next()
     };
-    scalars.try_fold(first?, pair)
+    scalars.try_fold(first?, common_pair)
 }
 
-fn pair<'t>(a: Inferred<'t>, b: Inferred<'t>) -> Option<Inferred<'t>> {
+fn common_pair<'t>(a: Inferred<'t>, b: Inferred<'t>) -> Option<Inferred<'t>> {
     use Inferred::{Bool, Date, DateTime, DateTime64, Float64, Int64, Object, String, UInt64};
     Some(match (a, b) {
         (Int64 { is_negative: a }, Int64 { is_negative: b }) => Int64 { is_negative: a || b },

@@ -259,7 +259,7 @@ mod tests {
 
     /// Each type accepts its smallest and greatest number, as numbers and as text, and refuses the
     /// next ones.
-    fn ends<T>(least: &str, below: &str, greatest: &str, above: &str)
+    fn check_bounds<T>(least: &str, below: &str, greatest: &str, above: &str)
     where
         T: for<'a> Decode<'a> + PartialEq + Debug + Display,
     {
@@ -282,14 +282,14 @@ mod tests {
 
     #[test]
     fn no_type_wraps_around() {
-        ends::<u8>("0", "-1", "255", "256");
-        ends::<u16>("0", "-1", "65535", "65536");
-        ends::<u32>("0", "-1", "4294967295", "4294967296");
-        ends::<u64>("0", "-1", "18446744073709551615", "18446744073709551616");
-        ends::<i8>("-128", "-129", "127", "128");
-        ends::<i16>("-32768", "-32769", "32767", "32768");
-        ends::<i32>("-2147483648", "-2147483649", "2147483647", "2147483648");
-        ends::<i64>(
+        check_bounds::<u8>("0", "-1", "255", "256");
+        check_bounds::<u16>("0", "-1", "65535", "65536");
+        check_bounds::<u32>("0", "-1", "4294967295", "4294967296");
+        check_bounds::<u64>("0", "-1", "18446744073709551615", "18446744073709551616");
+        check_bounds::<i8>("-128", "-129", "127", "128");
+        check_bounds::<i16>("-32768", "-32769", "32767", "32768");
+        check_bounds::<i32>("-2147483648", "-2147483649", "2147483647", "2147483648");
+        check_bounds::<i64>(
             "-9223372036854775808",
             "-9223372036854775809",
             "9223372036854775807",
@@ -297,13 +297,13 @@ mod tests {
         );
         let (least, greatest) = (i128::MIN.to_string(), i128::MAX.to_string());
         let above = "170141183460469231731687303715884105728";
-        ends::<i128>(&least, "-170141183460469231731687303715884105729", &greatest, above);
+        check_bounds::<i128>(&least, "-170141183460469231731687303715884105729", &greatest, above);
         let greatest = u128::MAX.to_string();
-        ends::<u128>("0", "-1", &greatest, "340282366920938463463374607431768211456");
+        check_bounds::<u128>("0", "-1", &greatest, "340282366920938463463374607431768211456");
     }
 
     #[test]
-    fn a_fraction_of_zeros_is_no_fraction_by_the_lenient_rules() {
+    fn a_fraction_of_zeros_is_dropped_by_the_lenient_rules() {
         assert_eq!(lenient("3.0"), Ok(3u8));
         assert_eq!(lenient("-9223372036854775808.000"), Ok(i64::MIN));
         assert_eq!(lenient("300.0"), Err::<u8, _>(ValueError::OutOfRange));
@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn text_and_booleans_are_numbers_where_clickhouse_says_so() {
+    fn text_and_booleans_are_numbers_as_in_clickhouse() {
         for (event, stored) in [
             (r#""12""#, 12),
             (r#""+12""#, 12),
@@ -371,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn the_lowest_byte_goes_out_first() {
+    fn values_are_little_endian() {
         assert_eq!(bytes(&0x0102u16), [2, 1]);
         assert_eq!(bytes(&-2i32), [0xFE, 0xFF, 0xFF, 0xFF]);
         assert_eq!(bytes(&UInt256(U256::from(258u16)))[..3], [2, 1, 0]);

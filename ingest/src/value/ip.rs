@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn ipv6_columns_take_both() {
+    fn ipv6_columns_accept_both_families() {
         let address = |event: &str| text::<Ipv6>(event).map(|address| address.0.to_string());
         assert_eq!(address("2001:0DB8:0:0:0:0:0:1").as_deref(), Ok("2001:db8::1"));
         assert_eq!(address("1.2.3.4").as_deref(), Ok("::ffff:1.2.3.4"));

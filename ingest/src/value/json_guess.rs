@@ -2,9 +2,9 @@
 //!
 //! A Variant becomes the first of its types that accepts the value. ClickHouse's types accept more
 //! than [`JsonPath::check`] does, such as `5` as a Bool and `"5"` as a day of this year. An earlier
-//! type may therefore take a value that was meant for a later one. The functions here skip a value
-//! and return whether the type might take it; false means that ClickHouse 26.7 certainly refuses
-//! it.
+//! type may therefore accept a value that was meant for a later one. The functions here skip a
+//! value and return whether the type might accept it; false means that ClickHouse 26.7 certainly
+//! refuses it.
 //!
 //! [`JsonPath::check`]: super::json_text::JsonPath::check
 
@@ -22,15 +22,15 @@ const BEYOND_INTEGERS: f64 = 1.2e77;
 
 /// Returns the result of `number` for a number as it is written, or of `text` for a string; `null`
 /// is always accepted.
-fn either(
+fn accepts(
     json: &mut Reader<'_>,
-    takes_bools: bool,
+    accepts_bools: bool,
     number: impl FnOnce(&str) -> bool,
     text: impl FnOnce(&str) -> bool,
 ) -> bool {
     match json.peek() {
         Ok(Kind::Null) => true,
-        Ok(Kind::Bool) => takes_bools,
+        Ok(Kind::Bool) => accepts_bools,
         Ok(Kind::Number) => json.number().is_ok_and(number),
         Ok(Kind::String) => json.string().is_ok_and(|found| text(&found)),
         Ok(Kind::Array | Kind::Object) | Err(_) => false,
@@ -39,7 +39,7 @@ fn either(
 
 /// Accepts an integer in any notation.
 pub(super) fn integer(json: &mut Reader<'_>) -> bool {
-    either(json, true, is_whole, is_whole)
+    accepts(json, true, is_whole, is_whole)
 }
 
 /// Accepts `1e2`, `1.0`, `+5`, `-0`; the type's own check decides about digits alone.
@@ -56,11 +56,11 @@ pub(super) fn boolean(json: &mut Reader<'_>) -> bool {
         let value = number.parse::<f64>();
         value.is_ok_and(|value| value.fract() == 0.0 && (0.0..256.0).contains(&value))
     };
-    either(json, true, is_byte, is_byte)
+    accepts(json, true, is_byte, is_byte)
 }
 
 pub(super) fn float(json: &mut Reader<'_>) -> bool {
-    either(json, true, |_| true, |text| text.parse::<f64>().is_ok())
+    accepts(json, true, |_| true, |text| text.parse::<f64>().is_ok())
 }
 
 /// ClickHouse reads the number at the start of a text, and ignores the rest.
@@ -74,23 +74,23 @@ pub(super) fn decimal(json: &mut Reader<'_>) -> bool {
         };
         !bytes.is_empty() && bytes.iter().enumerate().all(is_part)
     };
-    either(json, false, |_| true, is_near)
+    accepts(json, false, |_| true, is_near)
 }
 
 /// Accepts text of eight to ten bytes that begins with four digits.
 pub(super) fn day(json: &mut Reader<'_>) -> bool {
     let is_near = |text: &str| matches!(text.len(), 8..=10) && text.bytes().take(4).all(|byte| byte.is_ascii_digit());
-    either(json, false, |_| false, is_near)
+    accepts(json, false, |_| false, is_near)
 }
 
 /// Accepts whole seconds, and most ways to write date-times and parts of them.
 pub(super) fn moment(json: &mut Reader<'_>) -> bool {
-    either(json, false, is_integer, is_near_a_moment)
+    accepts(json, false, is_integer, is_near_a_moment)
 }
 
 /// Accepts seconds with a fraction, too.
 pub(super) fn moment64(json: &mut Reader<'_>) -> bool {
-    either(json, false, |_| true, is_near_a_moment)
+    accepts(json, false, |_| true, is_near_a_moment)
 }
 
 fn is_near_a_moment(text: &str) -> bool {
@@ -108,7 +108,7 @@ fn is_near_a_moment(text: &str) -> bool {
 /// Accepts numbers, and text that looks like a clock time.
 pub(super) fn time(json: &mut Reader<'_>) -> bool {
     let is_part = |byte: u8| byte.is_ascii_digit() || b" :.-+".contains(&byte);
-    either(
+    accepts(
         json,
         false,
         |_| true,
@@ -118,16 +118,16 @@ pub(super) fn time(json: &mut Reader<'_>) -> bool {
 
 pub(super) fn uuid(json: &mut Reader<'_>) -> bool {
     let digits = |text: &str| text.bytes().filter(u8::is_ascii_hexdigit).count();
-    either(json, false, |_| false, |text| digits(text) == 32)
+    accepts(json, false, |_| false, |text| digits(text) == 32)
 }
 
 pub(super) fn ipv4(json: &mut Reader<'_>) -> bool {
-    either(json, false, |_| false, is_near_ipv4)
+    accepts(json, false, |_| false, is_near_ipv4)
 }
 
 /// Accepts IPv4 addresses, too.
 pub(super) fn ipv6(json: &mut Reader<'_>) -> bool {
-    either(json, false, |_| false, |text| text.contains(':') || is_near_ipv4(text))
+    accepts(json, false, |_| false, |text| text.contains(':') || is_near_ipv4(text))
 }
 
 fn is_near_ipv4(text: &str) -> bool {

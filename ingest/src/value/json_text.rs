@@ -1,20 +1,20 @@
 //! `JSON` ([ClickHouse](https://clickhouse.com/docs/sql-reference/data-types/newjson)): objects,
-//! kept as they are in the event.
+//! stored as written in the event.
 //!
 //! A block has the text of the object. Each insert sets `input_format_binary_read_json_as_string`,
 //! so that ClickHouse parses the text as it parses the same object in JSONEachRow. ClickHouse
-//! refuses a whole block for one invalid object. Objects that ClickHouse would refuse are therefore
-//! refused here, when the event comes:
+//! refuses a whole block for one invalid object. This module therefore refuses such objects when
+//! the event arrives:
 //!
 //! - anything that is not an object; `null` is an object without keys, and so is an empty array by
 //!   the lenient rules;
-//! - a path that comes twice, whether as `{"a": {"b": 1}}` or as `{"a.b": 1}`. ClickHouse accepts
+//! - a path that occurs twice, whether as `{"a": {"b": 1}}` or as `{"a.b": 1}`. ClickHouse accepts
 //!   some of them, such as `{"a": 1, "a": {"b": 2}}`, depending on its settings; this module
 //!   refuses all;
 //! - integers that do not fit in 64 bits, and numbers that would round to infinity;
 //! - at a path with a type in the column, values that are not of that type ([`JsonPath`]).
 //!
-//! Half of a surrogate pair becomes U+FFFD, as in all text.
+//! A lone surrogate becomes U+FFFD, as in all text.
 
 use std::{borrow::Cow, marker::PhantomData, ops::Range};
 
@@ -99,7 +99,7 @@ impl<'a, P: JsonPaths> Decode<'a> for JsonText<'a, P> {
         // ClickHouse reads the object again, by its own rules.
         object::<P>(&mut json.strict())?;
         Ok(Self {
-            text: without_halves(Cow::Borrowed(json.raw_value()?)),
+            text: replace_lone_surrogates(Cow::Borrowed(json.raw_value()?)),
             paths: PhantomData,
         })
     }
@@ -115,7 +115,7 @@ impl<'a, P: JsonPaths> Decode<'a> for JsonText<'a, P> {
                 problem => problem,
             })?;
         Ok(Self {
-            text: without_halves(text),
+            text: replace_lone_surrogates(text),
             paths: PhantomData,
         })
     }
@@ -133,13 +133,13 @@ impl<P: JsonPaths> Encode for JsonText<'_, P> {
 /// use rowmill_ingest::{json::Reader, refusal::ValueError, value::{Decode, JsonText, json_paths}};
 ///
 /// json_paths! {
-///     /// What is known of a payload.
+///     /// The known paths of a payload.
 ///     pub struct PayloadPaths { "user.id" : u64 }
 /// }
 ///
-/// let sound = r#"{"user": {"id": 7, "name": "Bob"}}"#;
-/// let payload = JsonText::<PayloadPaths>::from_json(&mut Reader::new(sound))?;
-/// assert_eq!(payload.as_str(), sound);
+/// let valid = r#"{"user": {"id": 7, "name": "Bob"}}"#;
+/// let payload = JsonText::<PayloadPaths>::from_json(&mut Reader::new(valid))?;
+/// assert_eq!(payload.as_str(), valid);
 /// let wrong = JsonText::<PayloadPaths>::from_json(&mut Reader::new(r#"{"user": {"id": "Bob"}}"#));
 /// assert_eq!(wrong, Err(ValueError::Malformed));
 /// # Ok::<(), ValueError>(())
@@ -168,8 +168,8 @@ macro_rules! json_paths {
 /// Skips an object that is the value of the column or an element of an array, and checks its paths.
 pub(super) fn object<P: JsonPaths>(json: &mut Reader<'_>) -> Result<(), ValueError> {
     let mut paths = Paths::default();
-    paths.branch::<P>(json, true)?;
-    paths.each_comes_once()
+    paths.visit_object::<P>(json, true)?;
+    paths.check_unique()
 }
 
 /// Skips a value that has no declared type.
@@ -190,50 +190,50 @@ pub(super) fn value(json: &mut Reader<'_>) -> Result<(), ValueError> {
 }
 
 fn number(number: &str) -> Result<(), ValueError> {
-    let is_held = if number.contains(['.', 'e', 'E']) {
+    let fits = if number.contains(['.', 'e', 'E']) {
         number.parse().is_ok_and(f64::is_finite)
     } else {
         number.parse::<i64>().is_ok() || number.parse::<u64>().is_ok()
     };
-    if is_held { Ok(()) } else { Err(ValueError::OutOfRange) }
+    if fits { Ok(()) } else { Err(ValueError::OutOfRange) }
 }
 
 /// The paths of one object.
 #[derive(Debug, Default)]
 struct Paths {
     /// The path of the current value.
-    here: String,
+    current: String,
     /// All paths, concatenated.
     all: String,
     spans: Vec<Range<usize>>,
 }
 
 impl Paths {
-    fn branch<P: JsonPaths>(&mut self, json: &mut Reader<'_>, is_top: bool) -> Result<(), ValueError> {
-        let above = self.here.len();
+    fn visit_object<P: JsonPaths>(&mut self, json: &mut Reader<'_>, is_top: bool) -> Result<(), ValueError> {
+        let above = self.current.len();
         json.begin_object()?;
         while let Some(key) = json.next_key()? {
             if !is_top {
-                self.here.push('.');
+                self.current.push('.');
             }
-            self.here.push_str(&key);
-            self.keep_here()?;
-            if let Some(result) = P::check(&self.here, &mut json.clone()) {
+            self.current.push_str(&key);
+            self.add_path()?;
+            if let Some(result) = P::check(&self.current, &mut json.clone()) {
                 result?;
             }
             if json.peek()? == Kind::Object {
-                self.branch::<P>(json, false)?;
+                self.visit_object::<P>(json, false)?;
             } else {
                 value(json)?;
             }
-            self.here.truncate(above);
+            self.current.truncate(above);
         }
         Ok(())
     }
 
-    fn keep_here(&mut self) -> Result<(), ValueError> {
+    fn add_path(&mut self) -> Result<(), ValueError> {
         let start = self.all.len();
-        self.all.push_str(&self.here);
+        self.all.push_str(&self.current);
         self.spans.push(start..self.all.len());
         if self.all.len() > MAX_PATH_BYTES {
             return Err(ValueError::TooLong);
@@ -241,7 +241,7 @@ impl Paths {
         Ok(())
     }
 
-    fn each_comes_once(mut self) -> Result<(), ValueError> {
+    fn check_unique(mut self) -> Result<(), ValueError> {
         let path = |span: &Range<usize>| self.all.get(span.clone()).unwrap_or_default();
         self.spans.sort_unstable_by(|a, b| path(a).cmp(path(b)));
         if self.spans.windows(2).any(|pair| path(&pair[0]) == path(&pair[1])) {
@@ -251,32 +251,32 @@ impl Paths {
     }
 }
 
-/// Replaces each half of a surrogate pair with U+FFFD.
-fn without_halves(text: Cow<'_, str>) -> Cow<'_, str> {
-    let Some(mut half) = half(&text) else {
+/// Replaces each lone surrogate with U+FFFD.
+fn replace_lone_surrogates(text: Cow<'_, str>) -> Cow<'_, str> {
+    let Some(mut at) = lone_surrogate(&text) else {
         return text;
     };
-    let mut mended = String::with_capacity(text.len());
+    let mut replaced = String::with_capacity(text.len());
     let mut rest = &*text;
     loop {
-        mended.push_str(&rest[..half]);
-        mended.push_str("\\ufffd");
-        rest = &rest[half + ESCAPE_BYTES..];
-        match self::half(rest) {
-            Some(next) => half = next,
+        replaced.push_str(&rest[..at]);
+        replaced.push_str("\\ufffd");
+        rest = &rest[at + ESCAPE_BYTES..];
+        match lone_surrogate(rest) {
+            Some(next) => at = next,
             None => break,
         }
     }
-    mended.push_str(rest);
-    Cow::Owned(mended)
+    replaced.push_str(rest);
+    Cow::Owned(replaced)
 }
 
 /// The length of `\uXXXX`.
 const ESCAPE_BYTES: usize = 6;
 
-/// Returns the index of the first unpaired half in valid JSON, which has backslashes only in
+/// Returns the index of the first lone surrogate in valid JSON, which has backslashes only in
 /// strings.
-fn half(text: &str) -> Option<usize> {
+fn lone_surrogate(text: &str) -> Option<usize> {
     let unit = |at: usize| {
         let digits = text.get(at..at + ESCAPE_BYTES)?.strip_prefix("\\u")?;
         u16::from_str_radix(digits, 16).ok()
@@ -303,7 +303,7 @@ mod tests {
     type Any<'a> = JsonText<'a>;
 
     #[test]
-    fn an_object_is_kept_as_it_is() {
+    fn an_object_stays_unchanged() {
         for event in [
             "{}",
             r#"{"a" : {"b": [1, {"c": null}, "x"]}, "a2": -1.5e300}"#,
@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_goes_out_that_clickhouse_refuses() {
+    fn values_that_clickhouse_refuses_are_refused() {
         for event in ["[]", "5", "true", r#""{}""#] {
             assert_eq!(json::<Any<'_>>(event), Err(ValueError::WrongKind), "{event}");
         }
@@ -352,14 +352,14 @@ mod tests {
     }
 
     #[test]
-    fn halves_of_pairs_are_replaced() {
+    fn lone_surrogates_are_replaced() {
         let event = r#"{"\udc00":"\ud83d\ud83d\ude00\ud83d"}"#;
         let expected = r#"{"\ufffd":"\ufffd\ud83d\ude00\ufffd"}"#;
         assert_eq!(json::<Any<'_>>(event).unwrap().as_str(), expected);
     }
 
     #[test]
-    fn paths_cannot_fill_the_memory() {
+    fn the_memory_of_paths_is_bounded() {
         let keys: Vec<String> = (0..100).map(|n| format!(r#""{n}":0"#)).collect();
         let event = format!(r#"{{"{}":{{{}}}}}"#, "k".repeat(100_000), keys.join(","));
         assert_eq!(json::<Any<'_>>(&event), Err(ValueError::TooLong));

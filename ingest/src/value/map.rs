@@ -15,7 +15,7 @@ use crate::{
     table::refusal::ValueError,
 };
 
-/// ClickHouse's `Map(K, V)`: entries in the order of the event. A key may come twice, as in
+/// ClickHouse's `Map(K, V)`: entries in the order of the event. A key may occur twice, as in
 /// ClickHouse.
 ///
 /// Read from a JSON object, with its keys as text. Text is read as JSON, and its values as text. By
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_go_out_before_their_values() {
+    fn keys_are_encoded_before_their_values() {
         assert_eq!(bytes(&Map(vec![(Cow::Borrowed("a"), 7u8)])), [1, 1, b'a', 7]);
     }
 }

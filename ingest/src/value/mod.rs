@@ -34,8 +34,8 @@
 //!
 //! Like ClickHouse in `INSERT … FORMAT JSONEachRow` with default settings: a number in a text
 //! column keeps its digits, `"12"` is a number, `true` is 1, `null` is the type's default. The
-//! tests of this module record ClickHouse's own results, type by type. Values that ClickHouse would
-//! store as something other than was sent, however, are refused here:
+//! tests of this module record ClickHouse's own results, type by type. This module refuses values
+//! that ClickHouse would store as other values:
 //!
 //! - an integer that does not fit (ClickHouse keeps its low bits: 300 in an `Int8` is 44);
 //! - a number that overflows a float (it stores `inf`; the words `"inf"` and `"nan"` are valid);
@@ -74,10 +74,10 @@
 //!
 //! # Rules that are always lenient
 //!
-//! Some values are accepted more leniently than by ClickHouse: halves of surrogate pairs, escapes
+//! Some values are accepted more leniently than by ClickHouse: lone surrogates, escapes
 //! in numbers that are sent as strings, `-0` in an unsigned column, `t` and `z` in a time, seconds
 //! since 1970 with a fraction in a `DateTime`, a decimal that fits only because of its exponent, a
-//! named tuple as an array, a repeated name in a named tuple (the last one counts), and a missing
+//! named tuple as an array, a repeated name in a named tuple (the last one is used), and a missing
 //! array of a Nested (it is filled with defaults).
 
 mod array;
@@ -200,17 +200,17 @@ mod testing {
 
     /// Reads one JSON value, and checks that nothing follows it.
     pub(super) fn json<'a, T: Decode<'a>>(text: &'a str) -> Result<T, ValueError> {
-        whole(Reader::new(text))
+        read_all(Reader::new(text))
     }
 
     /// Reads one JSON value by the lenient rules, and checks that nothing follows it.
     pub(super) fn lenient<'a, T: Decode<'a>>(text: &'a str) -> Result<T, ValueError> {
         let mut json = Reader::new(text);
         json.set_lenient(true);
-        whole(json)
+        read_all(json)
     }
 
-    fn whole<'a, T: Decode<'a>>(mut json: Reader<'a>) -> Result<T, ValueError> {
+    fn read_all<'a, T: Decode<'a>>(mut json: Reader<'a>) -> Result<T, ValueError> {
         let value = T::from_json(&mut json)?;
         json.end()?;
         Ok(value)

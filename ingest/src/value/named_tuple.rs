@@ -28,11 +28,11 @@ use crate::{
 /// use rowmill_ingest::{json::Reader, value::{Decode, named_tuple}};
 ///
 /// named_tuple! {
-///     /// Where somebody lives.
+///     /// A postal address.
 ///     pub struct Address<'a> {
 ///         /// The street with the number.
 ///         pub street: Cow<'a, str> = "street",
-///         /// The code of the post.
+///         /// The postal code.
 ///         pub zip: u32 = "zip code",
 ///     }
 /// }
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn text_is_the_json_of_either() {
+    fn text_is_the_json_of_an_object_or_an_array() {
         for event in [r#"{"a":"x","b c":1,"z":[]}"#, r#"["x",1]"#] {
             assert_eq!(text(event), Ok(borrowing("x", 1)), "{event}");
             assert_eq!(
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn elements_go_out_one_after_the_other() {
+    fn elements_are_encoded_in_order() {
         assert_eq!(bytes(&borrowing("x", 1)), [1, b'x', 1, 0, 0, 0]);
         assert_eq!(Borrowing::NAMES, ["a", "b c"]);
     }

@@ -9,8 +9,8 @@ use crate::{
     table::refusal::ValueError,
 };
 
-/// JSON `null` is NULL. Text never is: a field that is present has a value, even if its text is
-/// `null` or empty.
+/// JSON `null` is NULL. Text is never NULL: a field that is present has a value, even if its text
+/// is `null` or empty.
 impl<'a, T: Decode<'a>> Decode<'a> for Option<T> {
     #[inline]
     fn from_json(json: &mut Reader<'a>) -> Result<Self, ValueError> {

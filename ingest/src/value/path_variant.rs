@@ -1,7 +1,7 @@
 //! `Variant` at a path of `JSON`: ClickHouse itself chooses the first type that accepts the value.
 //!
 //! A value is accepted here if it is clearly of the type that ClickHouse chooses. It is refused if
-//! an earlier type might take it and change it.
+//! an earlier type might accept it and change it.
 
 use crate::{
     json::{Kind, Reader},
@@ -16,13 +16,13 @@ use crate::{
 /// use rowmill_ingest::{json::Reader, refusal::ValueError, value::{JsonPath, path_variant}};
 ///
 /// path_variant! {
-///     /// How much, or why not.
+///     /// An amount, or the reason why there is none.
 ///     pub struct Amount: [u64, Cow<'static, str>];
 /// }
 ///
 /// assert_eq!(Amount::check(&mut Reader::new("12")), Ok(()));
 /// assert_eq!(Amount::check(&mut Reader::new("\"none\"")), Ok(()));
-/// // ClickHouse makes 100 of this.
+/// // ClickHouse would store 100.
 /// assert_eq!(Amount::check(&mut Reader::new("1e2")), Err(ValueError::NotAnInteger));
 /// ```
 #[macro_export]
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_plainly_of_one_type_is_taken() {
+    fn unambiguous_values_are_accepted() {
         for (checked, events) in [
             (
                 check::<Narrow> as fn(&str) -> _,
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_earlier_type_may_take_for_something_else_is_refused() {
+    fn values_that_an_earlier_type_may_change_are_refused() {
         for (checked, events) in [
             (
                 check::<Narrow> as fn(&str) -> _,

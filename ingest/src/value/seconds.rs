@@ -17,8 +17,8 @@ pub(super) struct Seconds {
 }
 
 impl Seconds {
-    /// Reads a JSON number that has a fraction, if the reader is lenient. Otherwise consumes nothing
-    /// and returns `None`.
+    /// Reads a JSON number that has a fraction, if the reader is lenient. Otherwise consumes
+    /// nothing and returns `None`.
     ///
     /// # Errors
     /// The number has an exponent, or too many digits before the point.
@@ -43,8 +43,8 @@ impl Seconds {
         }))
     }
 
-    /// Returns the number of units, of which a second has `per_second`, at most 10^9. Drops a part
-    /// of a unit, as a time of day does.
+    /// Returns the number of units of 1/`per_second` seconds, with at most 10^9 per second. Drops a
+    /// fraction of a unit, as a time of day does.
     ///
     /// # Errors
     /// The number does not fit.
@@ -55,7 +55,7 @@ impl Seconds {
         Ok(if self.is_negative { -units } else { units })
     }
 
-    /// Returns the last whole unit that is not later, as a date has it; otherwise like
+    /// Returns the number of units, rounded down, as a date is; otherwise like
     /// [`units`](Self::units).
     ///
     /// # Errors

@@ -139,7 +139,7 @@ mod tests {
     use super::{super::testing::*, *};
 
     #[test]
-    fn a_text_column_takes_everything() {
+    fn a_text_column_accepts_everything() {
         for (event, stored) in [
             (r#""plain""#, "plain"),
             (r#""a\u0041\n\/""#, "aA\n/"),
@@ -160,14 +160,14 @@ mod tests {
     }
 
     #[test]
-    fn text_goes_out_behind_its_length() {
+    fn text_is_encoded_after_its_length() {
         assert_eq!(bytes(&Cow::Borrowed("é")), [2, 0xC3, 0xA9]);
         let long = "x".repeat(300);
         assert_eq!(&bytes(&Cow::Borrowed(long.as_str()))[..3], [0xAC, 0x02, b'x']);
     }
 
     #[test]
-    fn a_fixed_string_is_filled_up_and_never_cut() {
+    fn a_fixed_string_is_padded_and_never_truncated() {
         assert_eq!(json::<FixedString<4>>(r#""ab""#).unwrap().0, *b"ab\0\0");
         assert_eq!(json::<FixedString<4>>(r#""\ud83d\ude00""#).unwrap().0, *"😀".as_bytes());
         assert_eq!(json::<FixedString<4>>("null").unwrap().0, [0; 4]);

@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn elements_go_out_one_after_the_other() {
+    fn elements_are_encoded_in_order() {
         let twelve = (1u8, 2u8, 3u8, 4u8, 5u8, 6u8, 7u8, 8u8, 9u8, 10u8, 11u8, 12u8);
         assert_eq!(bytes(&twelve), [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
     }

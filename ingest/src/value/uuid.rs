@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn each_half_goes_out_lowest_byte_first() {
+    fn each_half_is_little_endian() {
         let uuid: Uuid = text("00010203-0405-0607-0809-0a0b0c0d0e0f").unwrap();
         assert_eq!(bytes(&uuid), [7, 6, 5, 4, 3, 2, 1, 0, 15, 14, 13, 12, 11, 10, 9, 8]);
     }

@@ -29,7 +29,7 @@ pub const NULL: u8 = u8::MAX;
 /// use rowmill_ingest::{json::Reader, value::{Decode, variant}};
 ///
 /// variant! {
-///     /// How much, or why not.
+///     /// An amount, or the reason why there is none.
 ///     pub enum Amount<'a> {
 ///         /// The reason.
 ///         String(Cow<'a, str>) = 0,
@@ -193,7 +193,7 @@ impl Attempt {
 
     /// Reads the value as one type; returns `None` if the type does not accept it.
     pub fn read<'a, T: Decode<'a>>(&mut self, json: &mut Reader<'a>) -> Result<Option<T>, ValueError> {
-        // The types are tried as ClickHouse tries them.
+        // ClickHouse tries the types by its own rules.
         let is_lenient = json.set_lenient(false);
         let result = T::from_json_among(json);
         json.set_lenient(is_lenient);
@@ -215,7 +215,7 @@ impl Attempt {
 }
 
 /// Reads the same text as one of several types.
-#[expect(clippy::ptr_arg, reason = "a copy of it borrows for as long as it does")]
+#[expect(clippy::ptr_arg, reason = "a clone borrows for as long as the original")]
 pub fn read_again<'a, T: Decode<'a>>(text: &Cow<'a, str>) -> Result<T, ValueError> {
     T::from_text(text.clone())
 }
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_becomes_the_first_that_takes_it() {
+    fn a_value_has_the_first_type_that_accepts_it() {
         for (event, expected) in [
             ("5", Borrowing::UInt8(5)),
             ("\"5\"", Borrowing::UInt8(5)),
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn the_number_goes_out_before_the_value() {
+    fn the_number_is_encoded_before_the_value() {
         assert_eq!(bytes(&Borrowing::UInt8(7)), [2, 7]);
         assert_eq!(bytes(&Borrowing::String("é".into())), [1, 2, 0xC3, 0xA9]);
         assert_eq!(bytes(&Borrowing::Null), [255]);

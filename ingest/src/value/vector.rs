@@ -95,7 +95,7 @@ mod tests {
     use super::{super::testing::*, *};
 
     #[test]
-    fn a_vector_has_exactly_so_many_numbers() {
+    fn a_vector_of_another_length_is_refused() {
         assert_eq!(json::<QBit<f32, 3>>("[1, -2.5,3e1]"), Ok(QBit(vec![1.0, -2.5, 30.0])));
         assert_eq!(json::<QBit<i8, 2>>("[-128,127]"), Ok(QBit(vec![-128, 127])));
         assert_eq!(json::<QBit<f32, 3>>("null"), Ok(QBit::default()));
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn the_length_goes_out_before_the_numbers() {
+    fn the_length_is_encoded_before_the_numbers() {
         assert_eq!(bytes(&QBit::<i8, 2>(vec![1, -1])), [2, 1, 255]);
         assert_eq!(bytes(&QBit::<f32, 2>::default()), [2, 0, 0, 0, 0, 0, 0, 0, 0]);
     }

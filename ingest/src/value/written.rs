@@ -2,7 +2,7 @@
 //!
 //! ClickHouse stores the elements of tuples in files that are named after their paths. It accepts
 //! `{"a": {"b": 1}, "a.b": 2}`, with two paths of one name, and can never read what it has stored.
-//! Such objects are therefore refused here.
+//! This module therefore refuses such objects.
 
 use std::{
     borrow::Cow,
@@ -40,7 +40,8 @@ mod code {
 
 /// The number of types that a Dynamic in an array stores separately; ClickHouse chooses the same.
 const MAX_TYPES: u8 = 32;
-/// A type as which a value is written.
+
+/// The type of a written value.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Written<'t> {
     Bool,
@@ -55,11 +56,11 @@ pub(super) enum Written<'t> {
     Array(Box<Self>),
     Tuple(BTreeMap<Cow<'t, str>, Self>),
     Dynamic,
-    NoneTakesAll,
+    NoCommonType,
 }
 
 impl<'t> Inferred<'t> {
-    /// Returns the type of a value that is not NULL; a type that no value has shown is String.
+    /// Returns the type of a value that is not NULL; a type without any value is String.
     pub(super) fn finish(self) -> Written<'t> {
         match self {
             Self::Nothing | Self::Null | Self::String => Written::String,
@@ -71,7 +72,7 @@ impl<'t> Inferred<'t> {
             Self::DateTime => Written::DateTime,
             Self::DateTime64 => Written::DateTime64,
             Self::Dynamic => Written::Dynamic,
-            Self::NoneTakesAll => Written::NoneTakesAll,
+            Self::NoCommonType => Written::NoCommonType,
             Self::Array(element, has_null) => {
                 // An empty object becomes text, and a missing one empty text: neither is NULL.
                 let may_be_null = has_null && !matches!(*element, Self::Object(_));
@@ -114,7 +115,7 @@ impl Written<'_> {
             Self::DateTime64 => out.extend([code::DATE_TIME64, DIGITS]),
             Self::Dynamic => out.extend([code::DYNAMIC, MAX_TYPES]),
             // `put_value` refuses its values.
-            Self::NoneTakesAll => {}
+            Self::NoCommonType => {}
             Self::Nullable(inner) => {
                 out.push(code::NULLABLE);
                 inner.put_type(out);
@@ -134,8 +135,8 @@ impl Written<'_> {
         }
     }
 
-    /// Checks that no two parts of the value are stored under one name.
-    fn each_is_stored_apart(&self) -> Result<(), ValueError> {
+    /// Checks that ClickHouse stores each part of the value under its own name.
+    fn check_names(&self) -> Result<(), ValueError> {
         // If no key contains a dot, paths are as distinct as keys.
         if !self.has_dots() {
             return Ok(());
@@ -168,7 +169,7 @@ impl Written<'_> {
             Self::DateTime => put::<DateTime<Utc>>(json, out),
             Self::DateTime64 => put::<DateTime64<DIGITS, Utc>>(json, out),
             Self::Dynamic => put_dynamic(json, out),
-            Self::NoneTakesAll => Err(ValueError::NoneOfTheTypes),
+            Self::NoCommonType => Err(ValueError::NoneOfTheTypes),
             Self::Nullable(inner) => {
                 if json.peek()? == Kind::Null {
                     out.push(1);
@@ -207,7 +208,7 @@ impl Written<'_> {
             Self::Nullable(_) => out.push(1),
             Self::Tuple(elements) => elements.values().for_each(|ty| ty.put_default(out)),
             Self::Dynamic => out.push(code::NOTHING),
-            Self::NoneTakesAll => {}
+            Self::NoCommonType => {}
         }
     }
 }
@@ -216,7 +217,7 @@ impl Written<'_> {
 #[derive(Debug, Default)]
 struct Names {
     /// The path to the current type.
-    here: String,
+    path: String,
     seen: HashSet<String>,
     bytes: usize,
 }
@@ -225,29 +226,29 @@ impl Names {
     fn add(&mut self, ty: &Written<'_>, arrays: usize) -> Result<(), ValueError> {
         match ty {
             Written::Array(element) => {
-                self.one(&format!(".size{arrays}"))?;
+                self.add_name(&format!(".size{arrays}"))?;
                 self.add(element, arrays + 1)
             }
             Written::Nullable(inner) => {
-                self.one(".null")?;
+                self.add_name(".null")?;
                 self.add(inner, arrays)
             }
             Written::Tuple(elements) => {
-                let above = self.here.len();
+                let above = self.path.len();
                 for (name, element) in elements {
-                    self.here.push('.');
-                    self.here.push_str(name);
+                    self.path.push('.');
+                    self.path.push_str(name);
                     self.add(element, arrays)?;
-                    self.here.truncate(above);
+                    self.path.truncate(above);
                 }
                 Ok(())
             }
-            _ => self.one(""),
+            _ => self.add_name(""),
         }
     }
 
-    fn one(&mut self, ending: &str) -> Result<(), ValueError> {
-        let name = format!("{}{ending}", self.here);
+    fn add_name(&mut self, ending: &str) -> Result<(), ValueError> {
+        let name = format!("{}{ending}", self.path);
         self.bytes += name.len();
         if self.bytes > MAX_PATH_BYTES {
             return Err(ValueError::TooLong);
@@ -305,7 +306,7 @@ pub(super) fn put_dynamic(json: &mut Reader<'_>, out: &mut Vec<u8>) -> Result<()
         }
         Some(inferred) => {
             let ty = inferred.finish();
-            ty.each_is_stored_apart()?;
+            ty.check_names()?;
             ty.put_type(out);
             ty.put_value(&mut value, out)
         }

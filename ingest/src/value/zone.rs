@@ -17,7 +17,8 @@ pub trait Zone: Debug + Clone + Copy + Default + PartialEq + Eq + PartialOrd + O
     /// have it.
     fn zone() -> &'static TimeZone;
 
-    /// Returns the seconds since 1970 in UTC of a local time, which is given as if it were UTC.
+    /// Converts a local time, in seconds since 1970 as if it were UTC, to seconds since 1970 in
+    /// UTC.
     ///
     /// A local time that is skipped or repeated becomes the earlier moment, as in ClickHouse.
     ///
@@ -95,7 +96,7 @@ macro_rules! zone {
 #[doc(hidden)]
 pub fn zone_named(name: &str) -> TimeZone {
     match name.strip_prefix("Fixed/UTC") {
-        Some(offset) => fixed(offset),
+        Some(offset) => fixed_offset(offset),
         None if matches!(name, "localtime" | "posixrules") => None,
         // `posix/` names a copy of the database without leap seconds. Ours never has leap seconds.
         None => TimeZone::get(name.strip_prefix("posix/").unwrap_or(name)).ok(),
@@ -104,7 +105,7 @@ pub fn zone_named(name: &str) -> TimeZone {
 }
 
 /// Reads `+hh:mm:ss`, each part of which may exceed the range of a clock.
-fn fixed(offset: &str) -> Option<TimeZone> {
+fn fixed_offset(offset: &str) -> Option<TimeZone> {
     let (sign, rest) = match offset.split_at_checked(1)? {
         ("+", rest) => (1, rest),
         ("-", rest) => (-1, rest),
@@ -136,7 +137,7 @@ mod tests {
 
     /// Compares with the results of ClickHouse 26.7 for `2024-07-01 00:00:00` in these zones.
     #[test]
-    fn zones_that_are_in_no_database_are_known_by_their_names() {
+    fn zones_outside_of_the_database_are_parsed() {
         const MIDNIGHT: i64 = 1_719_792_000;
         assert_eq!(Copied::to_utc(MIDNIGHT), Ok(1_719_784_800));
         assert_eq!(East::to_utc(MIDNIGHT), Ok(1_719_777_600));
@@ -145,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn local_times_that_are_skipped_or_come_twice_become_the_earlier_moment() {
+    fn skipped_and_repeated_local_times_become_the_earlier_moment() {
         let utc = |local: &str| {
             let as_if_utc: Timestamp = format!("{local}Z").parse().unwrap();
             Timestamp::from_second(Berlin::to_utc(as_if_utc.as_second()).unwrap())

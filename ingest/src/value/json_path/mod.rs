@@ -68,14 +68,14 @@ macro_rules! path {
             }
 
             fn may_take(json: &Reader<'_>) -> bool {
-                is_taken::<Self>(json) || json_guess::$guess(&mut json.clone())
+                passes_check::<Self>(json) || json_guess::$guess(&mut json.clone())
             }
         }
     )+ };
 }
 
 /// Returns whether the value is clearly of the type.
-fn is_taken<T: JsonPath>(json: &Reader<'_>) -> bool {
+fn passes_check<T: JsonPath>(json: &Reader<'_>) -> bool {
     T::check(&mut json.clone()).is_ok()
 }
 
@@ -118,7 +118,7 @@ impl JsonPath for Time {
     }
 
     fn may_take(json: &Reader<'_>) -> bool {
-        is_taken::<Self>(json) || json_guess::time(&mut json.clone())
+        passes_check::<Self>(json) || json_guess::time(&mut json.clone())
     }
 }
 
@@ -128,7 +128,7 @@ impl<const P: u8> JsonPath for Time64<P> {
     }
 
     fn may_take(json: &Reader<'_>) -> bool {
-        is_taken::<Self>(json) || json_guess::time(&mut json.clone())
+        passes_check::<Self>(json) || json_guess::time(&mut json.clone())
     }
 }
 
@@ -140,7 +140,7 @@ macro_rules! decimal_path {
             }
 
             fn may_take(json: &Reader<'_>) -> bool {
-                is_taken::<Self>(json) || json_guess::decimal(&mut json.clone())
+                passes_check::<Self>(json) || json_guess::decimal(&mut json.clone())
             }
         }
     )+ };
@@ -154,7 +154,7 @@ impl<const N: usize> JsonPath for FixedString<N> {
     }
 
     fn may_take(json: &Reader<'_>) -> bool {
-        is_taken::<Self>(json) || json_guess::fixed_string(&mut json.clone())
+        passes_check::<Self>(json) || json_guess::fixed_string(&mut json.clone())
     }
 }
 
@@ -184,7 +184,7 @@ impl<Z: Zone> JsonPath for DateTime<Z> {
     }
 
     fn may_take(json: &Reader<'_>) -> bool {
-        is_taken::<Self>(json) || json_guess::moment(&mut json.clone())
+        passes_check::<Self>(json) || json_guess::moment(&mut json.clone())
     }
 }
 
@@ -194,7 +194,7 @@ impl<const P: u8, Z: Zone> JsonPath for DateTime64<P, Z> {
     }
 
     fn may_take(json: &Reader<'_>) -> bool {
-        is_taken::<Self>(json) || json_guess::moment64(&mut json.clone())
+        passes_check::<Self>(json) || json_guess::moment64(&mut json.clone())
     }
 }
 

@@ -120,7 +120,7 @@ pub fn may_take_elements(
         Ok(Kind::Null) => true,
         Ok(Kind::Array) => {
             let element =
-                |place: usize, value: &Reader<'_>| elements.get(place).is_some_and(|may_take| may_take(value));
+                |index: usize, value: &Reader<'_>| elements.get(index).is_some_and(|may_take| may_take(value));
             json_guess::elements(json, element).is_some_and(|count| count > 0)
         }
         // The first known key stops the walk.

@@ -21,12 +21,12 @@ const BATCH_ROWS: usize = 1000;
 /// The maximum length of a batch's payloads, unless a single payload is longer.
 const BATCH_BYTES: u64 = 8 << 20;
 
-/// The condition for the dead letter of a row. The code of an event is always another one.
+/// The condition for the dead letter of a row. No event's code begins like this.
 const IS_ROW: &str = "startsWith(code, 'clickhouse')";
 
 /// A dead letter without its payload.
 #[derive(Debug, Row, Deserialize)]
-pub(super) struct Letter {
+pub(super) struct DeadLetter {
     id: u64,
     unix_ms: i64,
     layout: u64,
@@ -34,33 +34,33 @@ pub(super) struct Letter {
     is_cut: bool,
 }
 
-/// The description of rows of one kind.
+/// The table, format and columns of rows.
 #[derive(Debug, Row, Deserialize)]
-struct Written {
+struct RowLayout {
     layout: u64,
     table: String,
     payload_format: String,
     payload_columns: String,
 }
 
-/// The selected dead letters, and the descriptions of their rows.
+/// The selected dead letters, and the layouts of their rows.
 #[derive(Debug)]
-pub(super) struct Letters {
-    letters: Vec<Letter>,
-    layouts: Vec<Written>,
+pub(super) struct DeadLetters {
+    dead_letters: Vec<DeadLetter>,
+    layouts: Vec<RowLayout>,
     /// The indexes in `layouts`, by the layouts' hashes.
-    places: HashMap<u64, usize>,
+    indexes: HashMap<u64, usize>,
 }
 
 /// Dead letters whose rows go into one table in the same way.
 #[derive(Debug)]
 pub(super) struct Batch<'a> {
-    /// The index of their layout.
+    /// The index of the rows' layout.
     pub(super) layout: usize,
-    pub(super) letters: Vec<&'a Letter>,
+    pub(super) dead_letters: Vec<&'a DeadLetter>,
 }
 
-impl Letters {
+impl DeadLetters {
     /// Queries the dead letters that `options` select.
     pub(super) async fn list(client: &Client, options: &RejectedReplay) -> Result<Self, RejectedError> {
         let columns = client.query(
@@ -78,28 +78,28 @@ impl Letters {
              payload_bytes != length(payload) OR payload_hash != xxHash64(payload) AS is_cut \
              FROM rejected WHERE {condition} ORDER BY table, layout, time, id"
         );
-        let letters = client.query_raw(&query).fetch_all::<Letter>();
-        let mut letters = within(options.timeout, letters).await?;
-        let mut known = HashSet::with_capacity(letters.len());
-        letters.retain(|letter| known.insert(letter.id));
+        let dead_letters = client.query_raw(&query).fetch_all::<DeadLetter>();
+        let mut dead_letters = within(options.timeout, dead_letters).await?;
+        let mut known = HashSet::with_capacity(dead_letters.len());
+        dead_letters.retain(|dead_letter| known.insert(dead_letter.id));
         let query = format!(
             "SELECT DISTINCT {layout} AS layout, table, toString(payload_format) AS payload_format, \
              toString(payload_columns) AS payload_columns FROM rejected WHERE {condition}"
         );
-        let layouts = within(options.timeout, client.query_raw(&query).fetch_all::<Written>()).await?;
-        let places = layouts
+        let layouts = within(options.timeout, client.query_raw(&query).fetch_all::<RowLayout>()).await?;
+        let indexes = layouts
             .iter()
             .enumerate()
-            .map(|(place, written)| (written.layout, place));
+            .map(|(index, row_layout)| (row_layout.layout, index));
         Ok(Self {
-            letters,
-            places: places.collect(),
+            dead_letters,
+            indexes: indexes.collect(),
             layouts,
         })
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.letters.is_empty()
+        self.dead_letters.is_empty()
     }
 
     pub(super) fn table_of(&self, layout: usize) -> &str {
@@ -108,7 +108,7 @@ impl Letters {
 
     /// Returns the insert target of a layout's rows; `None` if this version cannot read the layout.
     pub(super) fn layout(&self, layout: usize) -> Option<InsertTarget> {
-        let Written {
+        let RowLayout {
             table,
             payload_format,
             payload_columns,
@@ -120,45 +120,49 @@ impl Letters {
     /// Returns the numbers of each table's dead letters, and of those that cannot be replayed.
     pub(super) fn counts(&self) -> BTreeMap<String, RejectedTable> {
         let mut counts: BTreeMap<String, RejectedTable> = BTreeMap::new();
-        for letter in &self.letters {
-            let Some(written) = self.written(letter) else { continue };
-            let table = counts.entry(written.table.clone()).or_default();
-            table.table.clone_from(&written.table);
+        for dead_letter in &self.dead_letters {
+            let Some(row_layout) = self.row_layout(dead_letter) else {
+                continue;
+            };
+            let table = counts.entry(row_layout.table.clone()).or_default();
+            table.table.clone_from(&row_layout.table);
             table.letters += 1;
-            if written.is_unknown() {
+            if row_layout.is_unknown() {
                 table.undescribed += 1;
-            } else if letter.is_cut {
+            } else if dead_letter.is_cut {
                 table.cut += 1;
             }
         }
         counts
     }
 
-    fn written(&self, letter: &Letter) -> Option<&Written> {
-        self.places.get(&letter.layout).map(|place| &self.layouts[*place])
+    fn row_layout(&self, dead_letter: &DeadLetter) -> Option<&RowLayout> {
+        self.indexes.get(&dead_letter.layout).map(|index| &self.layouts[*index])
     }
 
     /// Returns the dead letters that can be replayed, in batches.
     pub(super) fn batches(&self) -> Vec<Batch<'_>> {
         let mut batches: Vec<Batch<'_>> = Vec::new();
         let mut bytes = 0;
-        for letter in self.letters.iter().filter(|letter| !letter.is_cut) {
-            let Some(&layout) = self.places.get(&letter.layout) else {
+        for dead_letter in self.dead_letters.iter().filter(|dead_letter| !dead_letter.is_cut) {
+            let Some(&layout) = self.indexes.get(&dead_letter.layout) else {
                 continue;
             };
             if self.layouts[layout].is_unknown() {
                 continue;
             }
-            bytes += letter.payload_bytes;
+            bytes += dead_letter.payload_bytes;
             match batches.last_mut() {
-                Some(batch) if batch.layout == layout && batch.letters.len() < BATCH_ROWS && bytes <= BATCH_BYTES => {
-                    batch.letters.push(letter);
+                Some(batch)
+                    if batch.layout == layout && batch.dead_letters.len() < BATCH_ROWS && bytes <= BATCH_BYTES =>
+                {
+                    batch.dead_letters.push(dead_letter);
                 }
                 _ => {
-                    bytes = letter.payload_bytes;
+                    bytes = dead_letter.payload_bytes;
                     batches.push(Batch {
                         layout,
-                        letters: vec![letter],
+                        dead_letters: vec![dead_letter],
                     });
                 }
             }
@@ -173,8 +177,8 @@ impl Letters {
         batch: &Batch<'_>,
         timeout: Duration,
     ) -> Result<Vec<(u64, Vec<u8>)>, ClickHouseError> {
-        let ids: Vec<_> = batch.letters.iter().map(|letter| letter.id).collect();
-        let times = batch.letters.iter().map(|letter| letter.unix_ms);
+        let ids: Vec<_> = batch.dead_letters.iter().map(|dead_letter| dead_letter.id).collect();
+        let times = batch.dead_letters.iter().map(|dead_letter| dead_letter.unix_ms);
         let (first, last) = (times.clone().min().unwrap_or(0), times.max().unwrap_or(0));
         let query = format!(
             "SELECT id, any(hex(payload)) FROM rejected WHERE {IS_ROW} AND id IN ({}) \
@@ -188,7 +192,7 @@ impl Letters {
     }
 }
 
-impl Written {
+impl RowLayout {
     /// Returns whether the rows' columns are unknown: an earlier version, which did not record
     /// them, wrote the dead letter.
     fn is_unknown(&self) -> bool {
@@ -245,7 +249,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_cannot_leave_their_quotes() {
+    fn texts_are_escaped() {
         let options = RejectedReplay {
             table: Some(r"a'b\".to_owned()),
             reason: Some("' OR 1 OR '".to_owned()),
@@ -263,34 +267,38 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_has_one_layout_and_its_bounds() {
-        let letter = |id, layout, payload_bytes| Letter {
+    fn a_batch_has_one_layout_and_a_bounded_size() {
+        let dead_letter = |id, layout, payload_bytes| DeadLetter {
             id,
             unix_ms: 0,
             layout,
             payload_bytes,
             is_cut: false,
         };
-        let written = |layout, columns: &str| Written {
+        let row_layout = |layout, columns: &str| RowLayout {
             layout,
             table: "t".to_owned(),
             payload_format: "RowBinary".to_owned(),
             payload_columns: columns.to_owned(),
         };
-        let mut letters: Vec<_> = (0..1001).map(|id| letter(id, 7, 10)).collect();
-        letters.extend([letter(2000, 8, 10), letter(2001, 8, BATCH_BYTES), letter(2002, 9, 10)]);
-        let letters = Letters {
-            letters,
-            layouts: vec![written(7, "{}"), written(8, "{}"), written(9, "")],
-            places: [(7, 0), (8, 1), (9, 2)].into(),
+        let mut dead_letters: Vec<_> = (0..1001).map(|id| dead_letter(id, 7, 10)).collect();
+        dead_letters.extend([
+            dead_letter(2000, 8, 10),
+            dead_letter(2001, 8, BATCH_BYTES),
+            dead_letter(2002, 9, 10),
+        ]);
+        let dead_letters = DeadLetters {
+            dead_letters,
+            layouts: vec![row_layout(7, "{}"), row_layout(8, "{}"), row_layout(9, "")],
+            indexes: [(7, 0), (8, 1), (9, 2)].into(),
         };
-        let batches = letters.batches();
+        let batches = dead_letters.batches();
         let sizes: Vec<_> = batches
             .iter()
-            .map(|batch| (batch.layout, batch.letters.len()))
+            .map(|batch| (batch.layout, batch.dead_letters.len()))
             .collect();
         assert_eq!(sizes, [(0, 1000), (0, 1), (1, 1), (1, 1)]);
-        let counts = letters.counts();
+        let counts = dead_letters.counts();
         assert_eq!((counts["t"].letters, counts["t"].undescribed), (1004, 1));
     }
 }
