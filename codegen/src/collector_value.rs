@@ -48,7 +48,7 @@ impl CollectorValue {
     }
 
     /// Returns whether the client chooses the value, as it chooses those of its events.
-    pub(crate) fn is_of_client(self) -> bool {
+    pub(crate) fn is_chosen_by_client(self) -> bool {
         !matches!(
             self,
             Self::Id | Self::Date | Self::DateTime | Self::Timestamp | Self::Channel

@@ -305,23 +305,23 @@ pub(crate) struct Setting {
 }
 
 impl Clauses {
-    /// Fills the clauses that `self` does not have from `below`; settings one by one.
-    pub(crate) fn inherit(&mut self, below: &Self) {
+    /// Fills the clauses that `self` does not have from `base`; settings one by one.
+    pub(crate) fn inherit(&mut self, base: &Self) {
         for (mine, theirs) in [
-            (&mut self.partition_by, &below.partition_by),
-            (&mut self.primary_key, &below.primary_key),
-            (&mut self.order_by, &below.order_by),
-            (&mut self.sample_by, &below.sample_by),
-            (&mut self.ttl, &below.ttl),
+            (&mut self.partition_by, &base.partition_by),
+            (&mut self.primary_key, &base.primary_key),
+            (&mut self.order_by, &base.order_by),
+            (&mut self.sample_by, &base.sample_by),
+            (&mut self.ttl, &base.ttl),
         ] {
             if mine.is_none() {
                 mine.clone_from(theirs);
             }
         }
         if self.cluster.is_none() {
-            self.cluster.clone_from(&below.cluster);
+            self.cluster.clone_from(&base.cluster);
         }
-        for setting in &below.settings {
+        for setting in &base.settings {
             if self.setting(&setting.name).is_none() {
                 self.settings.push(setting.clone());
             }

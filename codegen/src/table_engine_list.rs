@@ -258,7 +258,7 @@ pub(crate) fn engine_misfit(table: &ResolvedTable, report: &mut Report) {
         misfit(format!("`{name}` has no `{}`", key.text), key.span.clone());
     }
     let clauses = &engine.clauses;
-    let written_behind = [
+    let inline_clauses = [
         ("order_by", clauses.order_by.is_some()),
         ("partition_by", clauses.partition_by.is_some()),
         ("primary_key", clauses.primary_key.is_some()),
@@ -266,7 +266,7 @@ pub(crate) fn engine_misfit(table: &ResolvedTable, report: &mut Report) {
         ("ttl", clauses.ttl.is_some()),
         ("settings", !clauses.settings.is_empty()),
     ];
-    for (option, _) in written_behind
+    for (option, _) in inline_clauses
         .iter()
         .filter(|(option, is_set)| *is_set && !takes(option))
     {

@@ -229,7 +229,7 @@ impl Placer<'_> {
     fn mapping(&mut self, entries: Vec<(Spanned<Raw>, Spanned<Raw>)>) -> Vec<(Key, Node)> {
         let mut mapping: Vec<(Key, Node)> = Vec::with_capacity(entries.len());
         let mut places: HashMap<String, usize> = HashMap::new();
-        let mut taken_in = HashSet::new();
+        let mut merged_keys = HashSet::new();
         for (key, value) in entries {
             let key = self.node(key);
             let written = self.source.text.get(key.span.range.clone()).unwrap_or_default();
@@ -237,7 +237,7 @@ impl Placer<'_> {
                 for (key, node) in self.merged(value) {
                     if !places.contains_key(&key.text) {
                         places.insert(key.text.clone(), mapping.len());
-                        taken_in.insert(key.text.clone());
+                        merged_keys.insert(key.text.clone());
                         mapping.push((key, node));
                     }
                 }
@@ -254,7 +254,7 @@ impl Placer<'_> {
                     places.insert(key.text.clone(), mapping.len());
                     mapping.push((key, node));
                 }
-                Some(entry) if taken_in.remove(&key.text) => *entry = (key, node),
+                Some(entry) if merged_keys.remove(&key.text) => *entry = (key, node),
                 Some((first, _)) => self.report.push(
                     Diagnostic::error("duplicate-key", format!("duplicate key `{}` in a mapping", key.text))
                         .label(key.span, "the second")

@@ -89,7 +89,7 @@ pub(super) fn buffered_ack(destination: &Destination, schema: &Schema<'_>, repor
     if destination.options.acks.ack != Some(Ack::Stored) {
         return;
     }
-    let Some((table, (_, span))) = buffer_behind(&destination.table.text, schema) else {
+    let Some((table, (_, span))) = buffer_of(&destination.table.text, schema) else {
         return;
     };
     let diagnostic = Diagnostic::error(
@@ -110,7 +110,7 @@ pub(super) fn buffered_ack(destination: &Destination, schema: &Schema<'_>, repor
 
 /// Returns the Buffer that takes a table's rows: the table itself, or one that Distributed tables
 /// lead to.
-fn buffer_behind<'a>(name: &str, schema: &Schema<'a>) -> Option<(&'a ResolvedTable, &'a (Engine, Span))> {
+fn buffer_of<'a>(name: &str, schema: &Schema<'a>) -> Option<(&'a ResolvedTable, &'a (Engine, Span))> {
     let mut name = name.to_owned();
     // The number of steps is limited, as the tables may form a cycle.
     for _ in schema.tables {

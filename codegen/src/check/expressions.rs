@@ -234,7 +234,7 @@ pub(super) fn untyped_column(table: &ResolvedTable, report: &mut Report) {
 /// Rule: a column that is not stored is in no key, index or TTL. An index may have an ALIAS.
 pub(super) fn unstored_column(table: &ResolvedTable, report: &mut Report) {
     for expression in table.expressions() {
-        let refuses = |kind: DefaultKind| match expression.clause {
+        let rejects = |kind: DefaultKind| match expression.clause {
             Clause::OrderBy
             | Clause::PrimaryKey
             | Clause::PartitionBy
@@ -248,7 +248,7 @@ pub(super) fn unstored_column(table: &ResolvedTable, report: &mut Report) {
             let Resolved::Column(column, _) = table.resolve(&reference) else {
                 continue;
             };
-            if column.default_kind().is_some_and(refuses) {
+            if column.default_kind().is_some_and(rejects) {
                 let sql = &expression.sql;
                 let span = sql.span(&reference.span).unwrap_or_else(|| written(sql, table));
                 let diagnostic = Diagnostic::error(
@@ -294,29 +294,29 @@ pub(super) fn default_cycle(table: &ResolvedTable, report: &mut Report) {
     let mut is_settled = vec![false; computed.len()];
     for start in 0..computed.len() {
         // The path; each column has the number of its inputs that are done.
-        let mut way = vec![(start, 0)];
-        let mut is_on_way = HashSet::from([start]);
-        while let Some((column, done)) = way.last_mut() {
+        let mut path = vec![(start, 0)];
+        let mut is_on_path = HashSet::from([start]);
+        while let Some((column, done)) = path.last_mut() {
             let next = from[*column].get(*done).copied();
             *done += 1;
             match next {
                 None => {
                     is_settled[*column] = true;
-                    is_on_way.remove(column);
-                    way.pop();
+                    is_on_path.remove(column);
+                    path.pop();
                 }
-                Some(next) if is_on_way.contains(&next) => {
-                    let first = way.iter().position(|(column, _)| *column == next).unwrap_or(0);
+                Some(next) if is_on_path.contains(&next) => {
+                    let first = path.iter().position(|(column, _)| *column == next).unwrap_or(0);
                     let cycle: Vec<&ResolvedColumn> =
-                        way[first..].iter().map(|(column, _)| computed[*column]).collect();
+                        path[first..].iter().map(|(column, _)| computed[*column]).collect();
                     report.push(cycle_of(&cycle, table));
-                    way.iter().for_each(|(column, _)| is_settled[*column] = true);
-                    way.clear();
+                    path.iter().for_each(|(column, _)| is_settled[*column] = true);
+                    path.clear();
                 }
                 Some(next) if is_settled[next] => {}
                 Some(next) => {
-                    is_on_way.insert(next);
-                    way.push((next, 0));
+                    is_on_path.insert(next);
+                    path.push((next, 0));
                 }
             }
         }

@@ -231,7 +231,7 @@ impl LongColumn {
             Modifier::Ttl => 1,
             Modifier::Default(_) => 2,
         });
-        let (text, places) = self.written_behind(type_text);
+        let (text, places) = self.append_to(type_text);
         let mut declaration = types::parse(&text).map_err(|errors| {
             let placed = errors.into_iter().map(|error| {
                 // At the border of two pieces, the problem belongs to the one that begins last
@@ -272,7 +272,7 @@ impl LongColumn {
     }
 
     /// Appends the pieces to a type; returns the whole text, and the place of each piece in it.
-    fn written_behind(&self, ty: &str) -> (String, Vec<Place>) {
+    fn append_to(&self, ty: &str) -> (String, Vec<Place>) {
         let mut text = ty.to_owned();
         let places = self
             .pieces

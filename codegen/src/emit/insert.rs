@@ -36,7 +36,7 @@ fn fill(table: &Table) -> Option<TokenStream> {
         .filter(|(_, column)| {
             matches!(
                 column.role,
-                Role::Server(
+                Role::Collector(
                     CollectorValue::Id | CollectorValue::Date | CollectorValue::DateTime | CollectorValue::Timestamp
                 )
             )

@@ -129,7 +129,7 @@ impl Grammar<'_> {
             );
         };
         let parameters = self.arguments(&span, Self::number)?;
-        let takes_size = matches!(effect, Effect::Elements | Effect::OfMap(Effect::Elements));
+        let accepts_size = matches!(effect, Effect::Elements | Effect::OfMap(Effect::Elements));
         let max_size = match parameters.items.as_slice() {
             [] if name == "groupArrayLastArray" => {
                 let problem = TypeError::new(
@@ -140,13 +140,13 @@ impl Grammar<'_> {
                 return self.problem(problem.help("write `groupArrayLastArray(10)`"));
             }
             [] => None,
-            [(1.., _)] if takes_size => Some(parameters.items[0].0),
-            [(0, zero)] if takes_size => {
+            [(1.., _)] if accepts_size => Some(parameters.items[0].0),
+            [(0, zero)] if accepts_size => {
                 let message = format!("`{name}` must keep at least one value");
                 return self.problem(TypeError::new("type-range", zero.clone(), message));
             }
             _ => {
-                let most = if takes_size {
+                let most = if accepts_size {
                     "at most one parameter"
                 } else {
                     "no parameters"

@@ -78,15 +78,15 @@ pub(super) fn time64_digits(digits: u64, span: &Range<usize>) -> Rule {
 /// The prefix of names of fixed offsets.
 const FIXED_ZONE: &str = "Fixed/UTC";
 /// The folder with a second copy of a machine's zones.
-const ZONES_OF_THE_MACHINE: &str = "posix/";
+const POSIX_FOLDER: &str = "posix/";
 /// Names of files that hold different zones on different machines.
-const UNKNOWN_ZONES: [&str; 2] = ["localtime", "posixrules"];
+const MACHINE_DEPENDENT_ZONES: [&str; 2] = ["localtime", "posixrules"];
 
 /// Checks that the time zone exists. Its names are case-sensitive in ClickHouse, but not in the
 /// time zone database of this crate.
 pub(super) fn time_zone(name: &str, span: &Range<usize>) -> Rule {
     let problem = || TypeError::new("unknown-time-zone", span.clone(), format!("unknown time zone `{name}`"));
-    if name.is_empty() || UNKNOWN_ZONES.contains(&name) {
+    if name.is_empty() || MACHINE_DEPENDENT_ZONES.contains(&name) {
         return Ok(());
     }
     if let Some(offset) = name.strip_prefix(FIXED_ZONE) {
@@ -96,7 +96,7 @@ pub(super) fn time_zone(name: &str, span: &Range<usize>) -> Rule {
         };
     }
     let zone = ZONES
-        .get(name.strip_prefix(ZONES_OF_THE_MACHINE).unwrap_or(name))
+        .get(name.strip_prefix(POSIX_FOLDER).unwrap_or(name))
         .map_err(|_| {
             let known: Vec<_> = ZONES.available().map(|zone| zone.as_str().to_owned()).collect();
             problem().did_you_mean(suggest::closest(name, known.iter().map(String::as_str)))
@@ -124,12 +124,12 @@ fn is_offset(text: &str) -> bool {
 
 /// Returns a warning for a zone that ClickHouse looks up only among the files of its machine.
 pub(super) fn zone_of_the_machine(name: &str, span: &Range<usize>) -> Option<TypeError> {
-    let (message, help) = if let Some(same) = name.strip_prefix(ZONES_OF_THE_MACHINE) {
+    let (message, help) = if let Some(same) = name.strip_prefix(POSIX_FOLDER) {
         (
             format!("the time zone `{name}` exists only if ClickHouse's machine has a file of that name"),
             format!("write `{same}`, which is the same time zone"),
         )
-    } else if UNKNOWN_ZONES.contains(&name) {
+    } else if MACHINE_DEPENDENT_ZONES.contains(&name) {
         (
             format!("the time zone `{name}` depends on ClickHouse's machine: the collector rejects local times"),
             "name the zone, for example `'Europe/Berlin'`, or write `DateTime` alone, which the collector reads as UTC"

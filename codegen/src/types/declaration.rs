@@ -61,7 +61,7 @@ impl Declaration {
     /// # Errors
     /// Returns a problem if NULL is written and the type cannot be Nullable, or if the type is one
     /// of states, which no event can hold.
-    pub(crate) fn take_type(&mut self, ty: &Type) -> Result<(), TypeError> {
+    pub(crate) fn set_type(&mut self, ty: &Type) -> Result<(), TypeError> {
         let kind = self.default.as_ref().map(|default| default.kind);
         state::is_computed(ty, kind, &self.ty_span)?;
         self.ty = match ty {
@@ -299,11 +299,11 @@ mod tests {
     const TYPES: &str = include_str!("testdata/types.tsv");
     /// Declarations, with their form in the DDL, which ClickHouse 26.7 accepts.
     const DECLARATIONS: &str = include_str!("testdata/declarations.tsv");
-    /// Declarations accepted with warnings, with each warning in the format of [`REFUSED`].
+    /// Declarations accepted with warnings, with each warning in the format of [`REJECTED`].
     const ODD: &str = include_str!("testdata/odd.tsv");
     /// Rejected declarations, with each problem: code, bytes, message and cure. ClickHouse 26.7
     /// rejects them as well, except those that `tests/it/checker/disagreements.txt` lists.
-    const REFUSED: &str = include_str!("testdata/refused.tsv");
+    const REJECTED: &str = include_str!("testdata/refused.tsv");
 
     fn rendered(problem: &TypeError) -> String {
         let TypeError {
@@ -354,7 +354,7 @@ mod tests {
 
     #[test]
     fn refusals_say_what_is_wrong_and_where() {
-        compare(REFUSED, |text| parse(text).unwrap_err());
+        compare(REJECTED, |text| parse(text).unwrap_err());
     }
 
     #[test]
@@ -364,7 +364,7 @@ mod tests {
 
     #[test]
     fn no_piece_of_a_declaration_panics() {
-        for line in [TYPES, DECLARATIONS, REFUSED].iter().flat_map(|cases| cases.lines()) {
+        for line in [TYPES, DECLARATIONS, REJECTED].iter().flat_map(|cases| cases.lines()) {
             let text = line.split('\t').next().unwrap();
             for (cut, _) in text.char_indices() {
                 for piece in [&text[..cut], &text[cut..]] {

@@ -73,7 +73,7 @@ pub(super) fn number(
         if fits_8 { 8 } else { 16 }
     });
 
-    let (mut names, mut taken) = (HashMap::new(), HashMap::new());
+    let (mut names, mut used) = (HashMap::new(), HashMap::new());
     let (mut values, mut problems) = (Vec::with_capacity(numbered.len()), Vec::new());
     for (name, value, span) in &numbered {
         match check::enum_range(name, *value, bits, span) {
@@ -86,7 +86,7 @@ pub(super) fn number(
                 span.clone(),
                 format!("this enum has the name `{name}` twice"),
             ));
-        } else if let Some(other) = taken.insert(*value, name) {
+        } else if let Some(other) = used.insert(*value, name) {
             let message = format!("`{name}` has the same number {value} as `{other}`");
             problems.push(TypeError::new("enum-duplicate", span.clone(), message));
         }

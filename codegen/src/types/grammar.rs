@@ -103,7 +103,7 @@ impl<'t> Grammar<'t> {
         if let Some(rest) = rests.iter().find(|rest| self.cursor.eat_keywords(rest)) {
             name = format!("{name} {rest}");
         } else if rests == family::SIGNS {
-            name = self.sign_behind_width(name);
+            name = self.sign_after_width(name);
         }
         span.end = self.cursor.since(span.start).end;
         match family::lookup(&name) {
@@ -130,7 +130,7 @@ impl<'t> Grammar<'t> {
     }
 
     /// Reads `INT(11) UNSIGNED`: the display width has no meaning, but the sign after it has one.
-    fn sign_behind_width(&mut self, name: String) -> String {
+    fn sign_after_width(&mut self, name: String) -> String {
         let before = self.cursor.at();
         if self.cursor.enter("(").is_some()
             && let Some(sign) = family::SIGNS.iter().find(|sign| self.cursor.eat_keyword(sign))
@@ -297,7 +297,7 @@ impl<'t> Grammar<'t> {
                     digits = u8::try_from(found).ok();
                 }
                 DateTimeArgument::Zone(found)
-                    if index == usize::from(digits.is_some()) && takes_zone(family, index) =>
+                    if index == usize::from(digits.is_some()) && accepts_zone(family, index) =>
                 {
                     self.require(check::time_zone(&found, &span))?;
                     self.warnings.extend(check::zone_of_the_machine(&found, &span));
@@ -448,7 +448,7 @@ enum DateTimeArgument {
 }
 
 /// Returns whether the argument may be a zone; a DateTime64 has its precision first.
-fn takes_zone(family: Family, index: usize) -> bool {
+fn accepts_zone(family: Family, index: usize) -> bool {
     index == 1 || family != Family::DateTime64
 }
 

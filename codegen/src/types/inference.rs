@@ -85,17 +85,17 @@ fn each<'l, T>(values: &[&'l Literal], find: impl Fn(&'l Literal) -> Option<T>) 
 
 /// Returns the smallest type for the numbers, which have the format of [`Literal::Number`].
 fn number_type(numbers: &[&str]) -> Option<Type> {
-    let (mut most, mut is_float) = (0, false);
+    let (mut max, mut is_float) = (0, false);
     // The bits of the negative numbers, and of the others.
-    let (mut least_bits, mut most_bits) = (0, 0);
+    let (mut negative_bits, mut positive_bits) = (0, 0);
     for number in numbers {
         match number.parse::<i128>() {
             Ok(number) => {
-                most = most.max(number);
+                max = max.max(number);
                 if number < 0 {
-                    least_bits = least_bits.max(bits_of(|bits| number >= -(1 << (bits - 1))));
+                    negative_bits = negative_bits.max(bits_of(|bits| number >= -(1 << (bits - 1))));
                 } else {
-                    most_bits = most_bits.max(bits_of(|bits| number < 1 << bits));
+                    positive_bits = positive_bits.max(bits_of(|bits| number < 1 << bits));
                 }
             }
             Err(_) => is_float = true,
@@ -104,15 +104,15 @@ fn number_type(numbers: &[&str]) -> Option<Type> {
     let int = |bits, signed| Some(Type::Int { bits, signed });
     if is_float {
         // A Float64 cannot hold all integers of more bits.
-        (least_bits <= 32 && most_bits <= 32).then_some(Type::Float(64))
-    } else if least_bits == 0 {
-        int(most_bits, false)
-    } else if most_bits < least_bits {
-        int(least_bits, true)
-    } else if most_bits < 64 {
-        int(2 * most_bits, true)
+        (negative_bits <= 32 && positive_bits <= 32).then_some(Type::Float(64))
+    } else if negative_bits == 0 {
+        int(positive_bits, false)
+    } else if positive_bits < negative_bits {
+        int(negative_bits, true)
+    } else if positive_bits < 64 {
+        int(2 * positive_bits, true)
     } else {
-        (most <= i128::from(i64::MAX)).then_some(Type::Int { bits: 64, signed: true })
+        (max <= i128::from(i64::MAX)).then_some(Type::Int { bits: 64, signed: true })
     }
 }
 

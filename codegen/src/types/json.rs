@@ -83,7 +83,7 @@ impl Grammar<'_> {
         let span = self.cursor.here().start;
         let ty = self.data_type()?;
         let span = self.cursor.since(span);
-        self.require(may_stand_in_a_path(&ty, &span))?;
+        self.require(is_allowed_in_path(&ty, &span))?;
         Some(Parameter::Typed(path, ty))
     }
 
@@ -132,8 +132,8 @@ impl Grammar<'_> {
 
 /// Checks that the collector knows which values ClickHouse accepts at the path: a value that
 /// ClickHouse rejects would hold up all rows of its block.
-fn may_stand_in_a_path(ty: &Type, span: &Range<usize>) -> Result<(), TypeError> {
-    let part = |part: &Type| may_stand_in_a_path(part, span);
+fn is_allowed_in_path(ty: &Type, span: &Range<usize>) -> Result<(), TypeError> {
+    let part = |part: &Type| is_allowed_in_path(part, span);
     match ty {
         Type::Nullable(inner) | Type::LowCardinality(inner) | Type::Array(inner) => part(inner),
         Type::SimpleAggregateFunction(_, inner) => part(inner),

@@ -178,14 +178,14 @@ fn kind(text: &str, tokens: &[Token], span: &Range<usize>, depth: usize) -> KeyE
 /// Returns the value that the index at the end selects from.
 fn indexed(text: &str, tokens: &[Token], depth: usize) -> Option<KeyElement> {
     let last = tokens.last()?;
-    let mut depth_behind = 0_usize;
+    let mut open_brackets = 0_usize;
     let open = tokens.iter().rposition(|token| {
         match token.kind {
-            TokenKind::Close => depth_behind += 1,
-            TokenKind::Open(_) => depth_behind = depth_behind.saturating_sub(1),
+            TokenKind::Close => open_brackets += 1,
+            TokenKind::Open(_) => open_brackets = open_brackets.saturating_sub(1),
             _ => {}
         }
-        depth_behind == 0
+        open_brackets == 0
     })?;
     let is_index = last.kind == TokenKind::Close && &text[tokens[open].span.clone()] == "[";
     let is_one = tokens[..open]

@@ -88,7 +88,7 @@ impl Lexer<'_> {
             '(' | '[' | '{' => self.push(TokenKind::Open(usize::MAX), 1),
             ')' | ']' | '}' => self.push(TokenKind::Close, 1),
             _ if ".,=<>!+-*/%:?|&^~@;".contains(first) => self.push(TokenKind::Sign(first), 1),
-            _ => self.stranger(first),
+            _ => self.unexpected_character(first),
         }
         true
     }
@@ -209,7 +209,7 @@ impl Lexer<'_> {
         true
     }
 
-    fn stranger(&mut self, first: char) {
+    fn unexpected_character(&mut self, first: char) {
         let help = match first {
             '‘' | '’' | '“' | '”' | '«' | '»' | '´' => {
                 Some("put strings between straight quotes: `'…'`".to_owned())

@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn numbers_are_what_clickhouse_takes_them_for() {
-        for (written, taken) in [
+        for (written, read) in [
             ("-1", "-1"),
             ("- 1", "-1"),
             ("+1", "1"),
@@ -139,7 +139,7 @@ mod tests {
             ("1e2", "100.0"),
             ("-0.25", "-0.25"),
         ] {
-            assert_eq!(Literal::of_expression(written), Some(number(taken)), "{written}");
+            assert_eq!(Literal::of_expression(written), Some(number(read)), "{written}");
         }
     }
 

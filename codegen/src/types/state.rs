@@ -22,7 +22,7 @@ impl Grammar<'_> {
         let mut is_first = true;
         let arguments = self.arguments(name, |grammar| {
             if std::mem::take(&mut is_first) {
-                grammar.function_as_written().map(Argument::Function)
+                grammar.function_text().map(Argument::Function)
             } else {
                 grammar.data_type().map(Argument::Type)
             }
@@ -42,7 +42,7 @@ impl Grammar<'_> {
     }
 
     /// Reads `uniq`, `quantiles(0.5, 0.9)`.
-    fn function_as_written(&mut self) -> Option<String> {
+    fn function_text(&mut self) -> Option<String> {
         let start = self.cursor.here().start;
         if self.element_name().is_none() {
             return self.problem(self.cursor.expected("the name of an aggregate function"));

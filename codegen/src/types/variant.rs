@@ -35,7 +35,7 @@ impl Grammar<'_> {
         }
         let mut variants: Vec<(Type, Range<usize>)> = Vec::new();
         for (ty, span) in arguments.items {
-            self.require(may_stand(&ty, &span))?;
+            self.require(is_allowed_in_variant(&ty, &span))?;
             if let Some((other, _)) = variants
                 .iter()
                 .find(|(other, _)| *other != ty && common_type::exists(other, &ty))
@@ -58,7 +58,7 @@ impl Grammar<'_> {
     }
 }
 
-fn may_stand(ty: &Type, span: &Range<usize>) -> Result<(), TypeError> {
+fn is_allowed_in_variant(ty: &Type, span: &Range<usize>) -> Result<(), TypeError> {
     let problem = || {
         TypeError::new(
             "variant-inner",
@@ -71,7 +71,7 @@ fn may_stand(ty: &Type, span: &Range<usize>) -> Result<(), TypeError> {
         Type::Variant(_) | Type::Geometry => Err(problem().help("add its types to the outer Variant")),
         Type::Dynamic { .. } => Err(problem().help("use `Dynamic` alone, which holds values of any type")),
         // The reason is the same as for a column.
-        Type::SimpleAggregateFunction(_, inner) => may_stand(inner, span).map_err(|_| problem()),
+        Type::SimpleAggregateFunction(_, inner) => is_allowed_in_variant(inner, span).map_err(|_| problem()),
         _ => Ok(()),
     }
 }
@@ -95,7 +95,7 @@ struct Rank {
 }
 
 impl Rank {
-    fn below(self) -> Self {
+    fn nested(self) -> Self {
         Self {
             depth: self.depth + 1,
             ..self
@@ -104,7 +104,7 @@ impl Rank {
 
     /// Returns the maximum depth and wrappers of the parts, and the sum of `own` and their
     /// priorities.
-    fn around(own: usize, parts: impl Iterator<Item = Self>) -> Self {
+    fn enclosing(own: usize, parts: impl Iterator<Item = Self>) -> Self {
         parts.fold(
             Self {
                 priority: own,
@@ -136,14 +136,14 @@ fn rank(ty: &Type, at: Rank) -> Rank {
         Type::Shape(shape) => rank(&shape.spelled_out(), at),
         Type::Nested(_) => rank(&common_type::spelled_out(ty), at),
         Type::Array(element) => {
-            let element = rank(element, at.below());
+            let element = rank(element, at.nested());
             Rank {
                 priority: element.priority + ARRAY,
                 ..element
             }
         }
-        Type::Tuple(elements) => Rank::around(TUPLE, elements.iter().map(|(_, element)| rank(element, at.below()))),
-        Type::Map(key, value) => Rank::around(MAP, [key, value].into_iter().map(|part| rank(part, at.below()))),
+        Type::Tuple(elements) => Rank::enclosing(TUPLE, elements.iter().map(|(_, element)| rank(element, at.nested()))),
+        Type::Map(key, value) => Rank::enclosing(MAP, [key, value].into_iter().map(|part| rank(part, at.nested()))),
         Type::Variant(variants) => greatest(variants.iter().map(|variant| rank(variant, at))),
         Type::Geometry => greatest(GEOMETRIES.iter().map(|shape| rank(&shape.spelled_out(), at))),
         _ => Rank {

@@ -115,7 +115,7 @@ impl Mutator {
 
     fn mutate(&self, text: &mut String, random: &mut Random) {
         let (start, end) = {
-            let (one, other) = (place(text, random), place(text, random));
+            let (one, other) = (position(text, random), position(text, random));
             (one.min(other), one.max(other))
         };
         let piece = match random.below(6) {
@@ -123,7 +123,7 @@ impl Mutator {
             0 => String::new(),
             1 => {
                 let other = random.of(&self.corpus);
-                let (one, two) = (place(other, random), place(other, random));
+                let (one, two) = (position(other, random), position(other, random));
                 other[one.min(two)..one.max(two)].to_owned()
             }
             2 => random.of(&PIECES).to_owned(),
@@ -142,7 +142,7 @@ impl Mutator {
 }
 
 /// Returns a random position on a character boundary.
-fn place(text: &str, random: &mut Random) -> usize {
+fn position(text: &str, random: &mut Random) -> usize {
     let mut at = random.below(text.len() + 1);
     while !text.is_char_boundary(at) {
         at -= 1;
