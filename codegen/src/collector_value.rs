@@ -1,5 +1,4 @@
-//! Collector values: the values that the collector takes from the request itself, and the names of
-//! their columns.
+//! Collector values: the values that the collector itself sets, and the names of their columns.
 
 use crate::types::Type;
 

@@ -1,9 +1,9 @@
 //! Inherit: declared tables become resolved tables.
 //!
 //! A child gets the columns of its parent, then those of its parent's parent, and so on, then its
-//! own; this is the original's order. If a child declares an inherited column again, its
-//! declaration takes the inherited place. Options come from the nearest table of the lineage that has
-//! them.
+//! own; this is the original's order. If a child declares an inherited column again, the column
+//! keeps its position and gets the child's declaration. Each option comes from the nearest table of
+//! the lineage that sets it.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -41,11 +41,9 @@ pub(crate) struct ResolvedTable {
     pub(crate) elements: Vec<declare::TableElement>,
     pub(crate) comment: Option<String>,
     pub(crate) doc_comments: Vec<String>,
-    /// The codes of warnings that the table allows, and those that the tables allow which it
-    /// extends.
+    /// The codes of the warnings that the table or one of its ancestors allows.
     pub(crate) allowed: Vec<String>,
-    /// Whether the table and all that it extends could be read. If not, the rules cannot know what
-    /// it lacks.
+    /// Whether the table and all that it extends could be read. If not, most rules skip the table.
     pub(crate) is_complete: bool,
 }
 
@@ -114,8 +112,7 @@ fn resolve(index: usize, declared: &Declared, reported: &mut HashSet<usize>, rep
         }
     }
 
-    // Clauses after an engine belong to the table that wrote them; an option beside the engine
-    // overrides them.
+    // The options of a table override the clauses after its own engine.
     let mut engine = None;
     let mut clauses = declare::Clauses::default();
     let mut elements: Vec<declare::TableElement> = Vec::new();
@@ -231,8 +228,8 @@ fn lineage(
     (lineage, is_complete)
 }
 
-/// Gives each column without a type the type of the column that it is computed from. If that column
-/// does not exist, a rule reports it.
+/// Sets the type of each column without one to the type of the column that it is computed from. If
+/// that column does not exist, a rule reports it.
 fn resolve_types(columns: &mut [ResolvedColumn], places: &HashMap<String, usize>) {
     let mut is_seen = vec![false; columns.len()];
     for start in 0..columns.len() {
@@ -261,7 +258,7 @@ fn resolve_types(columns: &mut [ResolvedColumn], places: &HashMap<String, usize>
     }
 }
 
-/// Returns a warning if a child gives an inherited column another type, as this is more likely a
+/// Returns a warning if a child changes the type of an inherited column, as this is more likely a
 /// mistake than intended. LowCardinality is ignored: it stores the same values in another way.
 fn retyped_column(
     column: &declare::Column,
@@ -356,7 +353,7 @@ fn flatten_nested(column: declare::Column) -> Vec<ResolvedColumn> {
             nested: None,
         }];
     }
-    // Taken out, so that it is not cloned with the rest for each field.
+    // Moved out, so that the clone for each field does not include it.
     let Type::Nested(fields) = mem::replace(&mut declaration.ty, Type::String) else {
         return Vec::new();
     };

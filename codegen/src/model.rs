@@ -46,7 +46,7 @@ pub(crate) struct Column {
     pub(crate) event: EventKeys,
     /// The earlier names of the column.
     pub(crate) was: Vec<String>,
-    /// The paths in an event at which the decoder looks for the value.
+    /// The paths in an event from which the decoder reads the value.
     pub(crate) paths: Vec<String>,
 }
 
@@ -174,7 +174,7 @@ impl Type {
                 inner.accepts_object()
             }
             Self::Map(..) | Self::Json(_) | Self::Dynamic { .. } => true,
-            // If a Variant has a String, the String takes what no other variant takes.
+            // A String in a Variant accepts each value that no other variant accepts.
             Self::Variant(variants) => variants.iter().any(|ty| *ty == Self::String || ty.accepts_object()),
             Self::Tuple(elements) => elements.iter().all(|(name, _)| name.is_some()),
             _ => false,

@@ -61,13 +61,13 @@ pub(crate) fn ident(name: &str) -> Ident {
 pub(crate) struct UsedNames(HashMap<String, usize>);
 
 impl UsedNames {
-    /// Returns the name of a field, or a similar one if the name is used.
+    /// Returns the name of a field, or a similar one if the name is in use.
     pub(crate) fn unique(&mut self, name: &str) -> String {
         self.unique_or_numbered(name, "_")
     }
 
-    /// Returns the name of a type or of an enum's value, or a similar one if the name is used. The
-    /// number has no `_` before it, since rustc warns about `_` in such names.
+    /// Returns the name of a type or of an enum's value, or a similar one if the name is in use.
+    /// The number has no `_` before it, since rustc warns about `_` in such names.
     pub(crate) fn unique_type(&mut self, name: &str) -> String {
         self.unique_or_numbered(name, "")
     }

@@ -1,7 +1,7 @@
 //! Paths: the source of each column's value, and the paths in an event at which it is found.
 //!
 //! A path is the keys down to a value, joined by `_`. A field of a query may keep its dots, so the
-//! decoder also looks for a path as it is written, with dots.
+//! decoder also accepts a path with dots.
 
 use std::collections::HashMap;
 
@@ -163,7 +163,7 @@ fn collectors_path(table: &ResolvedTable, report: &mut Report) {
     }
 }
 
-/// Rule: a value goes into one column.
+/// Rule: only one column reads a value.
 fn shared_path(table: &ResolvedTable, paths: &[Vec<String>], report: &mut Report) {
     let mut owners: HashMap<&str, usize> = HashMap::new();
     for (index, (column, paths)) in table.columns.iter().zip(paths).enumerate() {
@@ -212,7 +212,7 @@ fn shared_path(table: &ResolvedTable, paths: &[Vec<String>], report: &mut Report
     }
 }
 
-/// Rule: no column takes a value from inside an object that is the value of another column.
+/// Rule: no column reads a value from inside an object that is the value of another column.
 fn path_into_a_value(table: &ResolvedTable, paths: &[Vec<String>], report: &mut Report) {
     let objects = table
         .columns

@@ -28,7 +28,7 @@ struct Piece {
 }
 
 impl Sql {
-    /// Takes the bytes `within` of a scalar's text.
+    /// Returns the SQL in the bytes `within` of a scalar's text.
     pub(crate) fn of_node(node: &Node, within: Range<usize>, sources: &Sources) -> Self {
         let text = match &node.value {
             Value::Text(text) => text.get(within.clone()).unwrap_or_default(),

@@ -2,7 +2,7 @@
 //! it.
 //!
 //! The engines are those of `system.table_engines` of ClickHouse 26.7, and the Shared ones of
-//! ClickHouse Cloud. A test compares the list.
+//! ClickHouse Cloud. A test compares the list with them.
 
 use std::ops::RangeInclusive;
 

@@ -149,12 +149,12 @@ pub(super) fn summed_column(table: &ResolvedTable, report: &mut Report) {
     }
 }
 
-/// Returns the argument at the position that `place` gives for the engine's kind, among the
+/// Returns the argument at the position that `position` returns for the engine's kind, among the
 /// arguments that are not for replication.
-fn argument(table: &ResolvedTable, place: impl Fn(&str) -> Option<usize>) -> Option<Sql> {
+fn argument(table: &ResolvedTable, position: impl Fn(&str) -> Option<usize>) -> Option<Sql> {
     let (engine, _) = table.engine.as_ref()?;
-    let place = place(engine.kind()).filter(|_| engine.is_merge_tree())?;
-    engine.own_arguments().1.into_iter().nth(place)
+    let position = position(engine.kind()).filter(|_| engine.is_merge_tree())?;
+    engine.own_arguments().1.into_iter().nth(position)
 }
 
 /// The reason why an argument is not a column.

@@ -181,8 +181,8 @@ fn report_unknown(reference: &Reference, expression: &Expression<'_>, table: &Re
     report.push(diagnostic);
 }
 
-/// Returns a cure if the whole default of a text column is a name, as it is probably meant as a
-/// text: YAML removes the quotes of `default: 'EUR'`.
+/// Returns a help text if the whole default of a text column is a name, which is probably meant as
+/// a text: YAML removes the quotes of `default: 'EUR'`.
 fn unquoted_text(reference: &Reference, expression: &Expression<'_>) -> Option<String> {
     let column = expression.column?;
     let is_all = reference.span == (0..expression.sql.as_str().len());
@@ -210,7 +210,7 @@ fn holds_text(ty: &Type) -> bool {
     }
 }
 
-/// Rule: a column without a type names a column whose type it takes.
+/// Rule: a column without a type names a column from which it gets its type.
 pub(super) fn untyped_column(table: &ResolvedTable, report: &mut Report) {
     for column in &table.columns {
         let Some((of, kind)) = column.declaration.ty_of.as_ref().zip(column.default_kind()) else {
@@ -341,8 +341,8 @@ fn cycle_of(cycle: &[&ResolvedColumn], table: &ResolvedTable) -> Diagnostic {
     diagnostic.help("let one of them depend on other columns")
 }
 
-/// Rule: a date default has quotes. `2024-01-01` without quotes is 2022, and as a date day 2022
-/// after 1970. ClickHouse accepts it, but it is not what the author means.
+/// Rule: a date default has quotes. ClickHouse computes `2024-01-01` without quotes as 2022, which
+/// as a date is day 2022 after 1970-01-01.
 pub(super) fn unquoted_date(table: &ResolvedTable, report: &mut Report) {
     for column in &table.columns {
         let Some(sql) = &column.expressions.default else {

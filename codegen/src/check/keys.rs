@@ -56,7 +56,7 @@ pub(super) fn key_without_brackets(table: &ResolvedTable, report: &mut Report) {
     }
 }
 
-/// Rule: a key is not Nullable, since NULL has no place in the order unless a setting gives it one.
+/// Rule: a key is not Nullable, since ClickHouse sorts NULL only if a setting allows it.
 pub(super) fn nullable_key(table: &ResolvedTable, report: &mut Report) {
     let is_allowed = table
         .clauses
@@ -81,7 +81,7 @@ pub(super) fn nullable_key(table: &ResolvedTable, report: &mut Report) {
     }
 }
 
-/// Returns the column that makes an element Nullable, if the rule knows that it does.
+/// Returns the column that makes an element Nullable; `None` if the rule cannot decide.
 fn nullable_in<'t>(element: &KeyElement, table: &'t ResolvedTable) -> Option<&'t ResolvedColumn> {
     match &element.kind {
         KeyElementKind::Column(_) => whole_column(element, table).filter(|column| holds_null(&column.declaration.ty)),
@@ -270,7 +270,7 @@ fn differs(left: &KeyElement, right: &KeyElement) -> bool {
         || left.column().is_some() && right.column().is_some() && left.normal != right.normal
 }
 
-/// Rule: the sampling key must be an unsigned integer of the primary key, since a sample is a range of
+/// Rule: the sampling key is an unsigned integer in the primary key, since a sample is a range of
 /// its values.
 pub(super) fn sampling_key(table: &ResolvedTable, report: &mut Report) {
     let (Some(sql), Some(key)) = (
@@ -381,8 +381,8 @@ fn span(sql: &Sql, element: &KeyElement, table: &ResolvedTable) -> Span {
     sql.span(&element.span).unwrap_or_else(|| written(sql, table))
 }
 
-/// Returns the column that the element is, unless the element is only a part of it. Another rule
-/// keeps columns that are not stored out of keys.
+/// Returns the column if the element is a whole column that ClickHouse stores. Another rule reports
+/// other columns in keys.
 fn whole_column<'t>(element: &KeyElement, table: &'t ResolvedTable) -> Option<&'t ResolvedColumn> {
     match table.resolve(element.column()?) {
         Resolved::Column(column, rest) if rest.is_empty() => {

@@ -16,7 +16,7 @@ use crate::{
 /// A key with at most this many values, those of one byte, is safe.
 const MAX_FEW_VALUES: usize = 256;
 
-/// Functions that have few values, whatever their arguments are.
+/// Functions that return few values for any arguments.
 const FUNCTIONS_WITH_FEW_VALUES: [&str; 12] = [
     "empty",
     "isNotNull",

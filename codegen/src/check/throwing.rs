@@ -95,7 +95,7 @@ const DIVISIONS: [(&str, &[&str]); 7] = [
     ("positive_modulo", &["positiveModuloOrNull"]),
 ];
 
-/// Functions from texts to a text.
+/// Functions that compute a text from texts.
 const TEXT_FUNCTIONS: [&str; 30] = [
     "JSONExtractRaw",
     "JSONExtractString",
@@ -141,11 +141,11 @@ const SELECTING_FUNCTIONS: [&str; 8] = [
     "toNullable",
 ];
 
-/// Rule: no expression that ClickHouse computes during an insert throws, whatever an event holds.
+/// Rule: no expression that ClickHouse computes during an insert throws, for any event.
 pub(super) fn throwing_expression(table: &ResolvedTable, report: &mut Report) {
     let roles = paths::roles(&table.columns, &paths::extras(&table.columns));
     for expression in table.expressions() {
-        // The query that names an ALIAS computes it.
+        // ClickHouse computes an ALIAS during a query, not during an insert.
         if expression.clause == Clause::Default(DefaultKind::Alias) {
             continue;
         }
@@ -267,7 +267,7 @@ impl<'t> Values<'t, '_> {
         Some(Throwing::new(column, help))
     }
 
-    /// ClickHouse converts the result of a default into the column's type.
+    /// Checks a default, whose result ClickHouse converts into the column's type.
     fn throwing_default(&self, expression: &Expression<'t>) -> Option<Throwing<'t>> {
         let (Clause::Default(_), Some(of)) = (expression.clause, expression.column) else {
             return None;
@@ -484,7 +484,7 @@ fn non_throwing_help<T: AsRef<str>>(functions: &[T]) -> String {
 fn help_for(source: &Type, target: &Type, column: &ResolvedColumn) -> String {
     match (not_null(source), not_null(target)) {
         (Type::Decimal { .. }, Type::Int { .. }) => "convert with `toFloat64` first".to_owned(),
-        // Here the casts that do not throw elsewhere throw as well.
+        // For these types, the non-throwing casts throw as well.
         (_, Type::Enum { .. } | Type::Json(_) | Type::Tuple(_) | Type::Array(_))
         | (Type::Float(_) | Type::BFloat16, Type::DateTime64(..) | Type::Time64(_)) => format!(
             "declare `{}` as `{target}`: the collector then rejects an event whose value does not fit",

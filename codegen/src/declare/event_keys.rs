@@ -160,7 +160,7 @@ fn period(text: &str) -> Option<u32> {
         .filter(|seconds| *seconds > 0)
 }
 
-/// Returns the problem of a path and its cure.
+/// Returns the problem of a path and a help text.
 fn path_problem(path: &str) -> Option<(&'static str, String)> {
     if path.contains(['[', ']']) {
         let dotted = path.replace(']', "").replace('[', ".");

@@ -45,7 +45,7 @@ enum Modifier {
 }
 
 impl Modifier {
-    /// The text before and after the key's value in a declaration.
+    /// Returns the text before and after the key's value in a declaration.
     const fn around(self) -> (&'static str, &'static str) {
         match self {
             Self::Codec => ("CODEC(", ")"),
@@ -200,12 +200,12 @@ impl DeclarationReader<'_> {
 }
 
 impl LongColumn {
-    /// Takes the event keys.
+    /// Moves the event keys out.
     pub(super) fn take_event(&mut self) -> EventKeys {
         mem::take(&mut self.event)
     }
 
-    /// Takes the earlier names.
+    /// Moves the earlier names out.
     pub(super) fn take_was(&mut self) -> Vec<Key> {
         mem::take(&mut self.was)
     }
@@ -224,8 +224,8 @@ impl LongColumn {
         let Value::Text(type_text) = &ty.value else {
             return Ok(short);
         };
-        // First the modifier with brackets, last the one that may be empty, so that the parser
-        // cannot take one for the beginning of the next.
+        // The modifier with brackets is first and the one that may be empty is last, so that the
+        // parser cannot read one as the beginning of the next.
         self.pieces.sort_by_key(|piece| match piece.modifier {
             Modifier::Codec => 0,
             Modifier::Ttl => 1,

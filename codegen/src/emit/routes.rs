@@ -67,8 +67,8 @@ pub(super) fn all(model: &Model) -> TokenStream {
 /// Returns the routes that lead to one table.
 pub(super) fn of_table(index: usize, table: &Table, model: &Model) -> TokenStream {
     let own: Vec<&Route> = model.routes.iter().filter(|route| route.table == index).collect();
-    // `service/default` takes only events that no route of another table names, so these routes are
-    // in the match too.
+    // `service/default` matches only events that no route of another table names, so these routes
+    // are in the match too.
     let is_default = |service: &str| own.iter().any(|route| route.name.is_none() && route.service == service);
     let known: Vec<&Route> = model
         .routes

@@ -13,7 +13,7 @@ pub(super) const MIN_NESTED_ARMS: usize = 10;
 const MAX_GUARDS: usize = 3;
 
 /// Returns a match of `value` over texts. A plain match compares with one text after another, which
-/// takes quadratic time for an event of many columns. The match over many texts therefore first
+/// needs quadratic time for an event of many columns. The match over many texts therefore first
 /// compares the length, and then the bytes that distinguish most texts of this length.
 pub(super) fn text_match<'t>(
     value: &TokenStream,
@@ -59,10 +59,10 @@ fn plain(value: &TokenStream, arms: Vec<Arm<'_>>, otherwise: &TokenStream) -> To
 }
 
 /// Returns the arms for the texts that have a length, or a byte in one position: each text in a
-/// guard if there are few, or else a match over another byte.
+/// guard if there are few, otherwise a match over another byte.
 fn nested_arms(value: &TokenStream, pattern: &Literal, arms: Vec<Arm<'_>>, otherwise: &TokenStream) -> TokenStream {
     let Some(place) = distinguishing_byte(&arms).filter(|_| arms.len() > MAX_GUARDS) else {
-        // If no guard holds, the last arm matches, which is `otherwise`, too.
+        // If no guard holds, the last arm of the enclosing match applies, which is `otherwise`.
         let arms = arms
             .into_iter()
             .map(|Arm { text, result }| quote!(#pattern if #value == #text => #result,));

@@ -1,8 +1,8 @@
 //! The function of a SimpleAggregateFunction: the functions that the type allows, and the types for
 //! which they can aggregate their own results further.
 //!
-//! A column of this type holds plain values. ClickHouse accepts the type if the function makes
-//! values of the same type out of them; so a sum is a `UInt64` and never a `UInt8`.
+//! A column of this type holds plain values. ClickHouse accepts the type if the function returns
+//! values of the same type, so a sum is a `UInt64` and never a `UInt8`.
 
 use std::ops::Range;
 
@@ -159,7 +159,7 @@ impl Grammar<'_> {
     }
 }
 
-/// Checks that the function makes values of the type into one of the same type.
+/// Checks that the result of the function has the type of its values.
 fn is_closed(function: &AggregateFunction, effect: Effect, ty: &Type, span: &Range<usize>) -> Result<(), TypeError> {
     let stored = match plain(ty) {
         Type::LowCardinality(inner) => *inner,
@@ -181,7 +181,7 @@ fn is_closed(function: &AggregateFunction, effect: Effect, ty: &Type, span: &Ran
     }
 }
 
-/// Returns the type that the function makes of values of `ty`; none if it does not accept such
+/// Returns the type of the function's result for values of `ty`; none if it does not accept such
 /// values.
 fn result(effect: Effect, ty: &Type) -> Option<Type> {
     let integer = |bits, signed| Some(Type::Int { bits, signed });
@@ -253,8 +253,8 @@ fn without_null(ty: &Type) -> Type {
     }
 }
 
-/// Returns the type without the names that ClickHouse looks through: those of shapes, and of
-/// aggregation in its parts.
+/// Returns the type with its shapes, Nested and SimpleAggregateFunction replaced by the types that
+/// ClickHouse stores for them.
 fn plain(ty: &Type) -> Type {
     match ty {
         Type::Shape(shape) => plain(&shape.spelled_out()),

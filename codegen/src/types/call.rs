@@ -1,7 +1,7 @@
 //! The calls in an SQL expression: functions, casts and the operators that divide, with their
 //! arguments.
 //!
-//! The module walks the tokens of the expression and does not parse it.
+//! The module scans the tokens of the expression and does not parse it.
 
 use std::ops::Range;
 
@@ -304,7 +304,7 @@ mod tests {
                 &["CAST(f ( a , 'x' ); 'Date') → Date", "f(a; 'x')"],
             ),
             ("a::Date", &["CAST(a) → Date"]),
-            // A type with brackets looks like a function; this does no harm.
+            // The scanner reports a type with brackets as a function, which is harmless.
             (
                 "a.b[1]::Decimal(9, 2)",
                 &["CAST(a . b [ 1 ]) → Decimal(9, 2)", "Decimal(9; 2)"],

@@ -1,8 +1,8 @@
 //! The rules that ClickHouse 26.7, with its default settings, enforces for types when it creates a
 //! table: one function each.
 //!
-//! Each rule takes the items to check and their bytes in the text, and returns the problem if they
-//! break it.
+//! Each rule has the items to check and their bytes in the text as parameters, and returns the
+//! problem if they break it.
 
 use std::{collections::HashSet, ops::Range, sync::LazyLock};
 
@@ -20,8 +20,8 @@ static ZONES: LazyLock<TimeZoneDatabase> = LazyLock::new(TimeZoneDatabase::bundl
 
 type Rule = Result<(), TypeError>;
 
-/// ClickHouse rejects longer ones by default, as it reads and writes their padding with each row
-/// (`allow_suspicious_fixed_string_types`).
+/// ClickHouse rejects a longer FixedString by default, as it reads and writes the padding with each
+/// row (`allow_suspicious_fixed_string_types`).
 const MAX_FIXED_STRING_BYTES: u64 = 256;
 const MAX_DECIMAL_PRECISION: u64 = 76;
 const MAX_DATE_TIME64_DIGITS: u64 = 9;

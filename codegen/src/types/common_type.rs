@@ -13,8 +13,8 @@ pub(super) fn exists(a: &Type, b: &Type) -> bool {
     inside(&a, &b)
 }
 
-/// Returns the type without names for other types: those of shapes, aggregation, dictionaries and
-/// Nested.
+/// Returns the type with its shapes, SimpleAggregateFunction, LowCardinality and Nested replaced by
+/// the types of their values.
 pub(super) fn spelled_out(ty: &Type) -> Type {
     match ty {
         Type::Shape(shape) => spelled_out(&shape.spelled_out()),
@@ -39,7 +39,7 @@ fn inside(a: &Type, b: &Type) -> bool {
         (Type::Map(key, value), Type::Map(other_key, other_value)) => {
             inside(key, other_key) && inside(value, other_value)
         }
-        // By position, whatever the names of the elements are.
+        // ClickHouse compares the elements by position and ignores their names.
         (Type::Tuple(a), Type::Tuple(b)) => a.len() == b.len() && a.iter().zip(b).all(|((_, a), (_, b))| inside(a, b)),
         (Type::Json(_), Type::Json(_)) => true,
         (Type::Interval(_), other) | (other, Type::Interval(_)) => {
@@ -64,8 +64,8 @@ fn inside(a: &Type, b: &Type) -> bool {
 }
 
 /// Returns whether two integer types have a common type. With UInt64 and at most 64 signed bits,
-/// the common type would be a slow one, which ClickHouse does not choose. Beyond 256 bits there is
-/// none.
+/// the common type would be a slow one, which ClickHouse does not choose. There is no type of more
+/// than 256 bits.
 fn integers((bits, signed): (u16, bool), (other_bits, other_signed): (u16, bool)) -> bool {
     let (unsigned, signed) = match (signed, other_signed) {
         (false, true) => (bits, other_bits),

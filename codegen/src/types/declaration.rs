@@ -34,8 +34,7 @@ pub(crate) struct Declaration {
     pub(crate) ty: Type,
     /// The place of the type, or of the expression that it was inferred from.
     pub(crate) ty_span: Range<usize>,
-    /// The column whose type this one takes, until that type is known; `ty` has no meaning until
-    /// then.
+    /// The column that determines the type of this one. While it is set, `ty` has no meaning.
     pub(crate) ty_of: Option<Reference>,
     /// NULL (true) or NOT NULL (false), if either is written.
     pub(crate) null: Option<bool>,
@@ -56,7 +55,7 @@ pub(crate) struct Declaration {
 }
 
 impl Declaration {
-    /// Takes the type of the column that this one is computed from, now that the type is known.
+    /// Sets the type to that of the column that this one is computed from.
     ///
     /// # Errors
     /// Returns a problem if NULL is written and the type cannot be Nullable, or if the type is one
@@ -76,7 +75,7 @@ impl Declaration {
         Ok(())
     }
 
-    /// Returns the problem that the type is missing, as only ClickHouse could infer it.
+    /// Builds the error for a missing type that only ClickHouse could infer.
     pub(crate) fn cannot_infer(&self, kind: DefaultKind) -> TypeError {
         cannot_infer(self.ty_span.clone(), kind)
     }
@@ -183,7 +182,7 @@ fn untyped(cursor: Cursor<'_>) -> Result<Declaration, Vec<TypeError>> {
     }
 }
 
-/// Returns the problem that a type is missing, as only ClickHouse could infer it.
+/// Builds the error for a missing type that only ClickHouse could infer.
 fn cannot_infer(span: Range<usize>, kind: DefaultKind) -> TypeError {
     let keyword = kind.keyword();
     TypeError::new("missing-type", span, "Rowmill cannot infer the column's type from this").help(format!(
@@ -301,7 +300,7 @@ mod tests {
     const DECLARATIONS: &str = include_str!("testdata/declarations.tsv");
     /// Declarations accepted with warnings, with each warning in the format of [`REJECTED`].
     const ODD: &str = include_str!("testdata/odd.tsv");
-    /// Rejected declarations, with each problem: code, bytes, message and cure. ClickHouse 26.7
+    /// Rejected declarations, with each problem: code, bytes, message and help. ClickHouse 26.7
     /// rejects them as well, except those that `tests/it/checker/disagreements.txt` lists.
     const REJECTED: &str = include_str!("testdata/refused.tsv");
 

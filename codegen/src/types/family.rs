@@ -27,7 +27,7 @@ pub(crate) enum Family {
     Date32,
     /// A DateTime, or a DateTime64 if its first argument is a precision.
     DateTime,
-    /// A DateTime that takes no precision.
+    /// A DateTime without a precision.
     DateTime32,
     DateTime64,
     /// A Time, or a Time64 if it has a precision.

@@ -1,7 +1,7 @@
 //! Inference: the type of a column that has only a default.
 //!
-//! For a literal, returns the type that ClickHouse gives the column; for the name of a column, that
-//! column. Only ClickHouse knows the type of any other expression.
+//! For a literal, returns the type that ClickHouse infers; for the name of a column, that column.
+//! Only ClickHouse knows the type of any other expression.
 
 use super::{
     ast::Type,
@@ -27,7 +27,7 @@ pub(super) fn inferred(expression: &str) -> Option<Inferred> {
     if NOT_FINITE.iter().any(|word| word.eq_ignore_ascii_case(expression)) {
         return Some(Inferred::Type(Type::Float(64)));
     }
-    // Any text around the name, except brackets, would make another value of it.
+    // Any text around the name, except brackets, changes the value.
     let column = references(expression).pop()?;
     let is_bracket = |bracket: char| move |c: char| c == bracket || c.is_whitespace();
     let is_all = expression[..column.span.start].chars().all(is_bracket('('))

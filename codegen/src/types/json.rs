@@ -35,7 +35,7 @@ impl Grammar<'_> {
         let mut typed_spans = Vec::new();
         for (parameter, span) in parameters {
             match parameter {
-                // The last one counts.
+                // The last number counts.
                 Parameter::DynamicTypes(number) => json.max_dynamic_types = number,
                 Parameter::DynamicPaths(number) => json.max_dynamic_paths = number,
                 Parameter::Typed(path, ty) => {

@@ -2,7 +2,7 @@
 //!
 //! The lexer follows ClickHouse's rules for words, numbers, quotes, `$$` texts and comments. It
 //! guarantees that each bracket has its partner, so that later stages can step over parts that they
-//! need not understand.
+//! do not read.
 
 use std::ops::Range;
 
@@ -65,7 +65,7 @@ struct Lexer<'t> {
 }
 
 impl Lexer<'_> {
-    /// Takes one token, space or comment; returns false at the end.
+    /// Reads one token, space or comment; returns false at the end.
     fn next(&mut self) -> bool {
         let rest = &self.text[self.at..];
         let Some(first) = rest.chars().next() else {
@@ -114,7 +114,7 @@ impl Lexer<'_> {
         self.at += rest.find('\n').unwrap_or(rest.len());
     }
 
-    /// Takes a block comment; these comments nest.
+    /// Reads a block comment; these comments nest.
     fn block_comment(&mut self) {
         let rest = &self.text.as_bytes()[self.at..];
         let (mut depth, mut index) = (0_usize, 0);
@@ -161,7 +161,7 @@ impl Lexer<'_> {
         }
     }
 
-    /// Takes `x'4142'` or `b'01000001'`, a text given by its bytes; the first byte may have fewer
+    /// Reads `x'4142'` or `b'01000001'`, a text written as its bytes; the first byte may have fewer
     /// digits.
     fn encoded(&mut self, prefix: char) {
         let (radix, per_byte, kind) = match prefix {
@@ -191,7 +191,7 @@ impl Lexer<'_> {
         self.push(TokenKind::Text(text), digits + 3);
     }
 
-    /// Takes `$tag$text$tag$`; returns false if `$` begins a word.
+    /// Reads `$tag$text$tag$`; returns false if `$` begins a word.
     fn heredoc(&mut self) -> bool {
         let rest = &self.text[self.at..];
         let tag = 1 + rest[1..]
@@ -233,7 +233,8 @@ fn word_length(text: &str) -> usize {
     text.bytes().take_while(|byte| is_word(*byte as char)).count()
 }
 
-/// Returns the length of a run of digits: a number, unless letters make it a word, as in `5a`.
+/// Returns the length and the kind of a token that begins with a digit: a number, or with letters a
+/// word, as in `5a`.
 fn number_or_word(text: &str) -> (usize, TokenKind) {
     let bytes = text.as_bytes();
     let digits = |from: usize, is_digit: fn(&u8) -> bool| {

@@ -1,9 +1,9 @@
 //! The names in an SQL expression that can only be columns.
 //!
-//! The module walks the expression and does not parse it. It takes a name where an operand may be,
-//! unless the name is a function, a keyword, the parameter of a lambda, an alias, a type after `AS`
-//! or `::`, a table after `IN`, a unit of time, or part of a subquery. It skips a name in doubt,
-//! since ClickHouse checks the rest.
+//! The module scans the expression and does not parse it. It returns a name where an operand may
+//! be, unless the name is a function, a keyword, the parameter of a lambda, an alias, a type after
+//! `AS` or `::`, a table after `IN`, a unit of time, or part of a subquery. It skips an ambiguous
+//! name, which ClickHouse checks.
 
 use std::ops::Range;
 
@@ -186,7 +186,7 @@ impl ReferenceScanner<'_> {
         }
     }
 
-    /// Walks to token `end`. The loop also walks through brackets: their content begins where an
+    /// Reads to token `end`. The loop also reads the brackets: their content begins where an
     /// operand may be, and a closed bracket is an operand.
     fn operands(&mut self, end: usize) {
         // Whether an operand has just ended.
@@ -243,7 +243,7 @@ impl ReferenceScanner<'_> {
         false
     }
 
-    /// Takes a word after an operand; returns whether an operand has ended.
+    /// Reads a word after an operand; returns whether an operand has ended.
     fn word_after_operand(&mut self) -> bool {
         let word = self.word(0).unwrap_or_default();
         let stays_complete = is_one_of(word, &AFTER_OPERAND) || is_unit(word);
@@ -294,7 +294,7 @@ impl ReferenceScanner<'_> {
         }
     }
 
-    /// Takes a name where an operand may be; returns whether an operand has ended.
+    /// Reads a name where an operand may be; returns whether an operand has ended.
     fn operand(&mut self) -> bool {
         if let Some(word) = self.word(0) {
             let is_before_text = matches!(self.token(1).map(|token| &token.kind), Some(TokenKind::Text(_)));
@@ -366,7 +366,7 @@ impl ReferenceScanner<'_> {
         self.bracket()
     }
 
-    /// Takes a name and the subcolumns after it.
+    /// Reads a name and the subcolumns after it.
     fn column(&mut self) {
         let Some(first) = self.token(0) else {
             return;

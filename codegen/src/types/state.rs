@@ -1,4 +1,4 @@
-//! `AggregateFunction(F, T, …)`: states of aggregation, which only ClickHouse makes.
+//! `AggregateFunction(F, T, …)`: states of aggregation, which only ClickHouse creates.
 //!
 //! A row cannot hold a state: in the formats of inserts, ClickHouse reads only the bytes of the
 //! state itself. Only a column that ClickHouse computes may have the type.

@@ -2,7 +2,7 @@
 //!
 //! ClickHouse prints the types in the order of their names, and numbers them in that order. A text,
 //! in JSON too, becomes the first type that accepts it, in another order: deep types before flat
-//! ones, numbers from narrow to wide, strings nearly last.
+//! ones, numbers by ascending width, strings nearly last.
 
 use std::ops::Range;
 
@@ -70,7 +70,7 @@ fn is_allowed_in_variant(ty: &Type, span: &Range<usize>) -> Result<(), TypeError
         _ if ty.is_nullable() => Err(problem().help("remove the Nullable: NULL is a value of each Variant")),
         Type::Variant(_) | Type::Geometry => Err(problem().help("add its types to the outer Variant")),
         Type::Dynamic { .. } => Err(problem().help("use `Dynamic` alone, which holds values of any type")),
-        // The reason is the same as for a column.
+        // The rules are those for the inner type.
         Type::SimpleAggregateFunction(_, inner) => is_allowed_in_variant(inner, span).map_err(|_| problem()),
         _ => Ok(()),
     }
@@ -161,7 +161,7 @@ fn greatest(ranks: impl Iterator<Item = Rank>) -> Rank {
     })
 }
 
-/// Returns a simple type's priority; ClickHouse gives none to the types not listed here.
+/// Returns a simple type's priority; a type that is not listed here has none in ClickHouse.
 fn priority(ty: &Type) -> usize {
     match ty {
         Type::Enum { bits: 8, .. } => 29,
