@@ -282,7 +282,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_very_many_problems_the_first_are_shown() {
+    fn a_report_shows_at_most_the_maximum() {
         let mut report = Report::default();
         for number in 0..=MAX_SHOWN {
             report.push(Diagnostic::new(Severity::Error, "unknown-type", number.to_string()));

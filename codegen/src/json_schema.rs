@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn the_keys_are_those_of_the_checker() {
+    fn the_keys_match_the_checker() {
         assert_eq!(keys(&options()), OPTION_KEYS);
         assert_eq!(keys(&column()["anyOf"][1]), COLUMN_KEYS);
         assert_eq!(keys(&destination()["anyOf"][1]), DESTINATION_KEYS);

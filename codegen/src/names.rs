@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_given_once() {
+    fn names_are_unique() {
         let mut used = UsedNames::default();
         let names = ["T", "T", "T_", "T", "T_4", "T"].map(|name| used.unique(name));
         assert_eq!(names, ["T", "T_", "T__", "T_3", "T_4", "T_5"]);

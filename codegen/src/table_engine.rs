@@ -381,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn todays_forms_stay_as_they_are() {
+    fn modern_forms_are_unchanged() {
         assert_eq!(parsed("MergeTree").arguments, None);
         assert_eq!(text(&parsed("Log()").arguments), Some(""));
         let engine = parsed(
@@ -394,7 +394,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_engine_is_refused() {
+    fn invalid_engines_are_rejected() {
         for text in ["", "(a)", "MergeTree(a", "MergeTree() WITH x", "Log SETTINGS x"] {
             assert!(Engine::parse(&Sql::from(text)).is_err(), "{text}");
         }

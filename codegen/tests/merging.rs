@@ -36,9 +36,9 @@ macro_rules! v {
     };
 }
 
-const OWN_STREAM: &str = "each file is a stream of its own, so that none depends on how the one before it ends";
+const OWN_STREAM: &str = "each file is a separate stream, so that none depends on the end of the previous one";
 const NO_TEMPLATES: &str =
-    "files are YAML and not templates: tables are built in, before there is an environment to ask";
+    "files are YAML, not templates: the build compiles the tables before there is an environment";
 const ONE_SECTION: &str = "only `clickhouse` is read; the original merged `dev` over everything, in production too";
 
 const CASES: &[Case] = &[
@@ -211,7 +211,7 @@ clickhouse:
             "# <%= nope.x %>\nclickhouse: { tables: { top: { c: String, _options: { engine: Memory } } } }",
         )],
         ours: &["error[template]"],
-        reason: "a template in a comment may decide which lines follow, so it is refused and not read over",
+        reason: "a template in a comment may decide which lines follow, so Rowmill rejects it",
     },
     Case {
         title: "dev/prod",
@@ -262,7 +262,7 @@ clickhouse:
         title: "no files",
         files: &[],
         ours: &["error[no-schema]"],
-        reason: "a folder without schemas is likely to be the wrong one",
+        reason: "a folder without schemas is probably the wrong one",
     },
     Case {
         title: "octal/bool/date keys",
@@ -290,7 +290,7 @@ clickhouse:
             r#""t":"on""#,
             r#""x":"yes""#,
         ],
-        reason: "a value is what is written, since it goes into SQL: `0o14` does not become 12, nor a date a moment",
+        reason: "a value keeps its written form, since it goes into SQL: `0o14` does not become 12, nor a date a timestamp",
     },
     Case {
         title: "__proto__",
@@ -339,7 +339,7 @@ clickhouse:
             ),
         ],
         ours: &[r#""a":1"#, r#""b":2"#],
-        reason: "what Windows' editors write is taken, with the byte order mark that begins each file",
+        reason: "files from Windows editors are accepted, with the byte order mark that begins each file",
     },
     Case {
         title: "no trailing newline then ---",
@@ -390,13 +390,13 @@ fn files_merge_as_recorded_but_for_the_deviations() {
             assert!(is_as_recorded, "{title}: {seen:?}, recorded {recorded}");
         } else if !seen[0].starts_with("error[") {
             // An error may match the record although its reason differs.
-            assert!(!is_as_recorded, "{title} deviates no more");
+            assert!(!is_as_recorded, "{title} no longer deviates");
         }
     }
 }
 
 #[test]
-fn places_behind_a_byte_order_mark_and_in_another_script_are_right() {
+fn places_after_a_byte_order_mark_and_in_another_script_are_right() {
     let text = "\u{feff}clickhouse:\r\n  tables:\r\n    mail:\r\n      имя: \"Strng COMMENT 'кто'\"\r\n";
     let errors = generate_texts([("mail.yml", text)]).problems.errors;
     assert!(errors[0].text.contains("mail.yml:4:13"), "{}", errors[0].text);
@@ -404,7 +404,7 @@ fn places_behind_a_byte_order_mark_and_in_another_script_are_right() {
 }
 
 #[test]
-fn a_problem_behind_an_alias_stands_where_it_is_written() {
+fn a_problem_in_an_alias_has_the_place_of_its_anchor() {
     let text = "
 clickhouse:
   tables:

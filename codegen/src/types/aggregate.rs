@@ -357,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn a_low_cardinality_stands_outside_only() {
+    fn a_low_cardinality_is_only_allowed_outside() {
         assert!(shown("any", "LowCardinality(Nullable(String))").is_ok());
         assert_eq!(
             shown("any", "Array(LowCardinality(String))"),
@@ -366,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn functions_are_shown_by_their_own_name() {
+    fn aliases_print_as_the_functions_name() {
         for (written, name) in [
             ("FIRST_VALUE", "any"),
             ("lastValueRespectNulls", "anyLast_respect_nulls"),

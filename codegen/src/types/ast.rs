@@ -409,7 +409,7 @@ mod tests {
     }
 
     #[test]
-    fn text_keeps_what_needs_no_escape() {
+    fn text_is_escaped_only_where_necessary() {
         assert_eq!(quote_text("it's\n`\"\u{1}я"), "'it\\'s\\n`\"\u{1}я'");
     }
 }

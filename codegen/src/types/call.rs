@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_condition_guards_is_known() {
+    fn guarded_calls_are_recognized() {
         let guarded = |text: &str| -> Vec<_> {
             let guarded = calls(text).into_iter().filter(|call| call.is_guarded);
             guarded.map(|call| call.function).collect()

@@ -352,17 +352,17 @@ mod tests {
     }
 
     #[test]
-    fn refusals_say_what_is_wrong_and_where() {
+    fn rejected_declarations_have_the_recorded_problems() {
         compare(REJECTED, |text| parse(text).unwrap_err());
     }
 
     #[test]
-    fn what_is_odd_and_allowed_is_said() {
+    fn odd_declarations_have_the_recorded_warnings() {
         compare(ODD, |text| parse(text).unwrap().warnings);
     }
 
     #[test]
-    fn no_piece_of_a_declaration_panics() {
+    fn no_part_of_a_declaration_panics() {
         for line in [TYPES, DECLARATIONS, REJECTED].iter().flat_map(|cases| cases.lines()) {
             let text = line.split('\t').next().unwrap();
             for (cut, _) in text.char_indices() {
@@ -376,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn endless_nesting_is_refused() {
+    fn too_deep_types_are_rejected() {
         let deep = |levels| format!("{}Int8{}", "Array(".repeat(levels), ")".repeat(levels));
         assert!(parse(&deep(90)).is_ok());
         assert_eq!(parse(&deep(100_000)).unwrap_err()[0].code, "type-too-deep");
@@ -391,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn all_problems_come_in_one_go() {
+    fn all_problems_are_reported_at_once() {
         let problems = parse("Tuple(a Strng, b Map(Nullable(String), Foo)) DEFAULT 5 COMMENT 6").unwrap_err();
         let codes: Vec<_> = problems.iter().map(|problem| problem.code).collect();
         assert_eq!(codes, ["unknown-type", "unknown-type", "type-syntax"]);
@@ -415,7 +415,7 @@ mod tests {
     }
 
     #[test]
-    fn each_piece_is_kept_as_it_is_written() {
+    fn modifiers_keep_their_text_and_span() {
         let text = "Int8 TTL d + INTERVAL 1 DAY COMMENT 'it''s' CODEC( Delta, ZSTD(1) ) DEFAULT if(a, 1, 2) -- why";
         let declaration = parse(text).unwrap();
         let default = declaration.default.unwrap();

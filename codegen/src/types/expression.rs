@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn an_expression_ends_before_a_stranger() {
+    fn an_expression_ends_before_unexpected_text() {
         assert_eq!(expression("5 foo"), "5");
         assert_eq!(expression("'x' COMENT 'y'"), "'x'");
         assert_eq!(expression("5, 6"), "5");
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn a_modifier_is_no_expression() {
+    fn modifiers_are_not_expressions() {
         for text in ["", "COMMENT 'x'", "CODEC(LZ4)", "PRIMARY KEY", "TTL d + 1", "DEFAULT 5"] {
             assert_eq!(expression(text), "", "{text}");
         }

@@ -399,7 +399,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn capitals_count_where_they_do_in_clickhouse() {
+    fn names_are_case_sensitive_as_in_clickhouse() {
         assert_eq!(lookup("datetime"), Some(Family::DateTime));
         assert_eq!(lookup("varchar"), Some(Family::String));
         assert_eq!(lookup("BOOLEAN"), Some(Family::Bool));
@@ -445,7 +445,7 @@ mod tests {
     }
 
     #[test]
-    fn no_type_of_another_system_is_one_of_clickhouse() {
+    fn foreign_names_are_not_types_of_clickhouse() {
         for (name, ours) in FOREIGN {
             assert_eq!(lookup(name), None, "{name}");
             let family = ours.split('(').next().unwrap_or_default();
@@ -454,7 +454,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slip_is_corrected() {
+    fn misspelt_names_are_corrected() {
         assert_eq!(closest("string"), Some("String"));
         assert_eq!(closest("Uint8"), Some("UInt8"));
         assert_eq!(closest("LowCardinalty"), Some("LowCardinality"));

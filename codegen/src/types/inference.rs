@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_type_of_its_own_is_left() {
+    fn other_expressions_have_no_inferred_type() {
         for expression in [
             "NULL",
             "[]",

@@ -172,7 +172,7 @@ mod tests {
     use super::super::parse;
 
     /// Returns the code of the problem, and the underlined part.
-    fn refusal(text: &str) -> (&'static str, &str) {
+    fn rejection(text: &str) -> (&'static str, &str) {
         let problem = parse(text).unwrap_err().remove(0);
         (problem.code, &text[problem.span])
     }
@@ -196,22 +196,22 @@ mod tests {
     }
 
     #[test]
-    fn what_contradicts_itself_is_refused() {
-        assert_eq!(refusal("JSON(a Int8, a String)"), ("json-path", "a String"));
-        assert_eq!(refusal("JSON(ab Int8, SKIP a)"), ("json-path", "ab Int8"));
-        assert_eq!(refusal("JSON(max_dynamic_paths = 10001)"), ("type-range", "10001"));
-        assert_eq!(refusal("JSON(max_paths = 1)"), ("type-arguments", "max_paths"));
-        assert_eq!(refusal("JSON(a IntervalDay)"), ("json-path", "IntervalDay"));
+    fn invalid_parameters_are_rejected() {
+        assert_eq!(rejection("JSON(a Int8, a String)"), ("json-path", "a String"));
+        assert_eq!(rejection("JSON(ab Int8, SKIP a)"), ("json-path", "ab Int8"));
+        assert_eq!(rejection("JSON(max_dynamic_paths = 10001)"), ("type-range", "10001"));
+        assert_eq!(rejection("JSON(max_paths = 1)"), ("type-arguments", "max_paths"));
+        assert_eq!(rejection("JSON(a IntervalDay)"), ("json-path", "IntervalDay"));
         assert_eq!(
-            refusal("JSON(a Map(UInt8, String))"),
+            rejection("JSON(a Map(UInt8, String))"),
             ("json-path", "Map(UInt8, String)")
         );
         assert_eq!(
-            refusal("JSON(a Array(Variant(BFloat16, UUID)))"),
+            rejection("JSON(a Array(Variant(BFloat16, UUID)))"),
             ("json-path", "Array(Variant(BFloat16, UUID))")
         );
-        assert_eq!(refusal("JSON(SKIP)"), ("type-syntax", ")"));
-        assert_eq!(refusal("JSON(SKIP `regexp`)"), ("json-path", "`regexp`"));
-        assert_eq!(refusal("JSON(a)"), ("type-syntax", ")"));
+        assert_eq!(rejection("JSON(SKIP)"), ("type-syntax", ")"));
+        assert_eq!(rejection("JSON(SKIP `regexp`)"), ("json-path", "`regexp`"));
+        assert_eq!(rejection("JSON(a)"), ("type-syntax", ")"));
     }
 }

@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_falls_into_its_elements() {
+    fn a_key_is_split_into_its_elements() {
         for (text, expected) in [
             ("a", vec!["a"]),
             ("(a, `b` DESC, f( c,1 ))", vec!["a", "b", "f ( c , 1 )"]),
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn an_element_says_what_it_is() {
+    fn elements_have_their_kind() {
         let elements = key_elements("(a.b, toDate(c, 'x'), d + 1, -5)").unwrap();
         assert_eq!(elements[0].column().unwrap().parts, ["a", "b"]);
         assert!(matches!(&elements[1].kind, KeyElementKind::Call(name, arguments)
@@ -259,13 +259,13 @@ mod tests {
     }
 
     #[test]
-    fn names_of_elements_are_no_types() {
+    fn element_names_are_not_type_names() {
         let names: Vec<_> = type_names("Tuple(JSON UInt8, `Dynamic` Array(Enum8('JSON' = 1)))").collect();
         assert_eq!(names, ["Tuple", "UInt8", "Array", "Enum8"]);
     }
 
     #[test]
-    fn a_list_without_brackets_is_told_apart() {
+    fn bare_lists_are_recognized() {
         assert!(is_bare_list("a, b"));
         assert!(!is_bare_list("(a, b)") && !is_bare_list("f(a, b)") && !is_bare_list("'a, b'"));
     }

@@ -392,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn escapes_are_those_of_clickhouse() {
+    fn escapes_are_resolved_as_in_clickhouse() {
         assert_eq!(kinds(r"'a\'b''c\\d'"), [text(r"a'b'c\d")]);
         assert_eq!(kinds(r"'\n\t\x41\N\q\/'"), [text("\n\tA\\q/")]);
         assert_eq!(kinds(r"'\xff'"), [TokenKind::Text(None)]);
@@ -418,7 +418,7 @@ mod tests {
     }
 
     #[test]
-    fn comments_are_space() {
+    fn comments_are_skipped() {
         let lexed = lex("a -- b\n/* c /* d */ e */ f // g\n# h\n#! i").unwrap();
         assert_eq!(
             lexed.iter().map(|token| token.span.clone()).collect::<Vec<_>>(),
@@ -427,12 +427,12 @@ mod tests {
     }
 
     #[test]
-    fn brackets_know_their_partner() {
+    fn open_brackets_have_the_index_of_their_partner() {
         assert_eq!(kinds("([])")[..2], [TokenKind::Open(3), TokenKind::Open(2)]);
     }
 
     #[test]
-    fn what_cannot_be_cut_is_said_at_its_place() {
+    fn lexical_errors_have_their_spans() {
         for (source, message, span) in [
             ("a 'b", "this string is not closed", 2..4),
             ("`b", "this quoted name is not closed", 0..2),

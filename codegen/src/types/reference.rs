@@ -480,14 +480,14 @@ mod tests {
     }
 
     #[test]
-    fn a_query_within_is_found() {
+    fn subqueries_are_found() {
         let text = "a IN (SELECT (b) FROM c) + 1";
         assert_eq!(subquery(text).map(|span| &text[span]), Some("(SELECT (b) FROM c)"));
         assert_eq!(subquery("f(select) + (with)"), None);
     }
 
     #[test]
-    fn a_reference_knows_its_place() {
+    fn references_have_their_spans() {
         let text = "toDate(items.`sku`)";
         let found = references(text);
         assert_eq!(&text[found[0].span.clone()], "items.`sku`");

@@ -90,7 +90,7 @@ mod tests {
     use super::super::parse;
 
     #[test]
-    fn states_stand_in_computed_columns_only() {
+    fn only_computed_columns_have_states() {
         for (written, shown) in [
             (
                 "AggregateFunction(uniq, VARCHAR) MATERIALIZED initializeAggregation('uniqState', email)",

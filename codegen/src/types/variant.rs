@@ -200,14 +200,14 @@ mod tests {
     /// Returns the types in the order in which ClickHouse tries them.
     fn tried(text: &str) -> Vec<String> {
         let Type::Variant(variants) = parse(text).unwrap().ty else {
-            panic!("no Variant: {text}")
+            panic!("not a Variant: {text}")
         };
         let order = text_order(&variants);
         order.into_iter().map(|index| variants[index].to_string()).collect()
     }
 
     #[test]
-    fn deep_types_go_first_and_strings_nearly_last() {
+    fn deep_types_are_tried_first_and_strings_nearly_last() {
         assert_eq!(
             tried(
                 "Variant(String, UInt8, Array(UInt8), Array(Array(String)), UUID, Time, Bool, Date, Map(String, UInt8))"
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn types_are_shown_by_their_names_and_once() {
+    fn types_are_sorted_by_name_and_deduplicated() {
         for (written, shown) in [
             ("Variant(UUID, String, UUID)", "Variant(String, UUID)"),
             ("Variant(BIGINT, VARCHAR(3))", "Variant(Int64, String)"),
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn what_clickhouse_refuses_is_refused() {
+    fn invalid_variants_are_rejected() {
         for (text, code) in [
             ("Variant()", "type-arguments"),
             ("Variant(UInt8, UInt64)", "variant-alike"),
