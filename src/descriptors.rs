@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn no_option_takes_the_reserve() {
+    fn no_option_uses_the_reserve() {
         assert_eq!(within(840, None), 840);
         assert_eq!(within(840, Some(10)), 10);
         assert_eq!(within(840, Some(100_000)), 840);

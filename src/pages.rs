@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn not_ready_while_clickhouse_is_away() {
+    async fn not_ready_while_clickhouse_is_unavailable() {
         let store = nobody().await;
         // With schema synchronization and without it.
         for writer in [
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn many_questions_take_one_connection_to_clickhouse_at_a_time() {
+    async fn concurrent_requests_share_one_connection_to_clickhouse() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let store: ClickHouseUrl = format!("http://{}/stats", listener.local_addr().unwrap())
             .parse()
@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn not_ready_without_room() {
+    async fn not_ready_while_memory_is_full() {
         let store = nobody().await;
         let options = WriterOptions {
             memory_bytes: 64 << 10,

@@ -429,7 +429,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_cannot_leave_its_place() {
+    fn paths_are_escaped() {
         assert_eq!(shell_quoted(Path::new("/it's $HOME")), r"'/it'\''s $HOME'");
         assert_eq!(escaped(Path::new("/a&b</c>")), "/a&amp;b&lt;/c&gt;");
     }

@@ -324,7 +324,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_full_disk_is_told_apart_from_other_failures_of_the_cache() {
+    fn a_full_disk_is_distinct_from_other_failures_of_the_cache() {
         let full = Error::cache("x", io::ErrorKind::StorageFull.into());
         assert!(full.is_disk_full() && full.is_fetch());
         let denied = Error::cache("x", io::ErrorKind::PermissionDenied.into());
@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_line_holds_the_cure_and_the_words_of_others_follow() {
+    fn the_first_line_has_the_remedy_and_other_output_follows() {
         let error = Error::from(Kind::NpmFailed {
             package: "p@1".to_owned(),
             said: vec!["npm error code E404".to_owned()],

@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn failures_of_npm_are_told_apart_by_their_code() {
+    fn failures_of_npm_are_classified_by_their_code() {
         let of = |line: &str| failure(PACKAGE, Path::new("x"), vec![line.to_owned()]);
         assert!(of("npm error code ENOTFOUND").is_offline());
         assert!(of("npm error code ENOSPC").is_disk_full());
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn npm_is_quoted_from_its_code_on_without_its_stack() {
+    fn npms_output_is_quoted_without_its_stack() {
         let said = "npm error code ECONNREFUSED\nnpm error errno X\nnpm error     at a (b:1:2)\n\
                     npm error A complete log of this run can be found in: x";
         let error = failure(PACKAGE, Path::new("x"), said.lines().map(str::to_owned).collect());

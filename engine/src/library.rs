@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_library_that_does_not_load_is_an_error_with_the_loaders_words() {
+    fn a_library_that_does_not_load_is_an_error_with_the_loaders_message() {
         let path = std::env::temp_dir().join(format!("rowmill-library-{}.so", std::process::id()));
         fs::write(&path, b"\x7fELF and nothing more").unwrap();
         let error = start(&path, Vec::new(), || {}).unwrap_err();

@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_named_path_is_told_apart_by_what_it_is() {
+    fn each_unusable_path_has_its_error() {
         let folder = Folder::new("named");
         let absent = named(&folder.0.join("no.so"));
         assert!(matches!(absent, Err(Unusable::Absent)));
@@ -234,7 +234,7 @@ mod tests {
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn a_library_is_known_by_its_name_and_its_first_bytes() {
+    fn a_library_is_recognized_by_its_name_and_first_bytes() {
         let folder = Folder::new("library");
         for name in ["libchdb.so", "libchdb.so.26", "mine.dylib"] {
             let path = folder.file(name, 0o644, b"\x7fELF and so on");
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn the_search_path_is_gone_through_in_order() {
+    fn the_search_path_is_searched_in_order() {
         let folder = Folder::new("path");
         for name in ["a", "b", "c"] {
             fs::create_dir(folder.0.join(name)).unwrap();

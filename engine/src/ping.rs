@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_good_answer_counts() {
+    fn only_status_200_with_the_expected_body_is_accepted() {
         assert!(is_one(b"HTTP/1.0 200 OK\r\nX: y\r\n\r\n1\n"));
         assert!(!is_one(b"HTTP/1.0 200 OK\r\nX: y\r\n\r\n0\n"));
         assert!(!is_one(b"HTTP/1.0 200 OK\r\nX: y\r\n\r\n11\n"));

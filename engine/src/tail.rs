@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_text_and_has_no_end_is_cut() {
+    fn long_binary_output_is_split() {
         let lines = last_lines(&[0xff].repeat(LINE_BYTES as usize + 1));
         assert_eq!(lines.len(), 2);
         assert_eq!(lines[1], "\u{fffd}");

@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_package_without_the_library_is_refused() {
+    fn a_package_without_the_library_is_rejected() {
         let (path, folder) = tarball("without", &[("package/index.js", b"x")]);
         let error = unpack(&path, &folder).unwrap_err();
         assert!(error.to_string().contains("does not contain libchdb"), "{error}");
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tarball_that_is_cut_short_is_refused() {
+    fn a_truncated_tarball_is_rejected() {
         let content: Vec<u8> = (0..100_000_u32)
             .flat_map(|it| it.wrapping_mul(it).to_le_bytes())
             .collect();

@@ -157,7 +157,7 @@ fn send(signal: Signal, child: &Child) {
 }
 
 #[test]
-fn an_engine_is_a_clickhouse_that_keeps_its_data_over_a_stop() {
+fn an_engine_keeps_its_data_over_a_stop() {
     let folder = Folder::new("keeps");
     let engine = folder.start();
     let address = engine.address();
@@ -195,7 +195,7 @@ fn an_engine_is_a_clickhouse_that_keeps_its_data_over_a_stop() {
 }
 
 #[test]
-fn what_was_confirmed_survives_the_kill_of_the_engine() {
+fn confirmed_rows_survive_a_kill_of_the_engine() {
     let folder = Folder::new("killed");
     let mut engine = folder.start();
     let address = engine.address();
@@ -242,7 +242,7 @@ fn an_engine_ends_with_a_parent_that_is_killed() {
 }
 
 #[test]
-fn an_engine_that_was_killed_starts_again_where_it_was() {
+fn a_killed_engine_restarts_at_its_address_with_its_data() {
     let folder = Folder::new("again");
     let mut engine = folder.start();
     let address = engine.address();
@@ -306,7 +306,7 @@ fn a_tied_engine_leaves_signals_to_its_parent() {
 }
 
 #[test]
-fn a_free_engine_ends_in_good_order_on_each_signal() {
+fn a_free_engine_ends_cleanly_on_each_signal() {
     for signal in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM] {
         let folder = Folder::new(signal.as_str());
         let (mut child, address) = free_engine(&folder);
@@ -325,7 +325,7 @@ fn a_free_engine_ends_in_good_order_on_each_signal() {
 }
 
 #[test]
-fn a_second_engine_on_the_same_data_is_refused() {
+fn a_second_engine_on_the_same_data_is_rejected() {
     let folder = Folder::new("second");
     let engine = folder.start();
     let error = Engine::start(&Options::new(PROGRAM, folder.data())).unwrap_err();
@@ -345,7 +345,7 @@ fn a_second_engine_on_the_same_data_is_refused() {
 }
 
 #[test]
-fn a_taken_port_is_refused() {
+fn a_taken_port_is_rejected() {
     let folder = Folder::new("port");
     let holder = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = holder.local_addr().unwrap();
@@ -364,7 +364,7 @@ fn a_taken_port_is_refused() {
 }
 
 #[test]
-fn a_program_that_is_no_engine_is_an_error_with_its_last_words() {
+fn a_program_that_is_not_an_engine_is_an_error_with_its_last_output() {
     let folder = Folder::new("words");
     let program = script(
         &folder.0.join("program"),
@@ -382,7 +382,7 @@ fn a_program_that_is_no_engine_is_an_error_with_its_last_words() {
 /// Tests a program that ends with its parent, and one that does not and whose child keeps its pipes
 /// open after its death.
 #[test]
-fn a_program_that_is_never_ready_is_ended_and_its_last_words_are_told() {
+fn a_program_that_is_never_ready_is_ended_and_its_last_output_reported() {
     let folder = Folder::new("silent");
     for rest in ["exec cat", "sleep 60 & echo $! > $0.child; trap '' TERM; wait"] {
         let path = folder.0.join("program");
@@ -409,7 +409,7 @@ fn a_program_that_is_never_ready_is_ended_and_its_last_words_are_told() {
 }
 
 #[test]
-fn a_named_engine_that_is_none_is_refused_and_nothing_else_is_tried() {
+fn an_invalid_named_engine_is_an_error() {
     let folder = Folder::new("named");
     let broken = folder.0.join("libchdb.so");
     fs::write(&broken, b"\x7fELF and nothing more").unwrap();
