@@ -33,7 +33,7 @@ where
         .with_writer(writer)
         .with_ansi(has_colors)
         .with_env_filter(EnvFilter::try_from_env("ROWMILL_LOG").unwrap_or_else(|_| EnvFilter::new("info")))
-        // The reader of standard error may be gone. To report that on standard error would panic.
+        // Standard error may be closed, and a report of this on standard error would panic.
         .log_internal_errors(false);
     match format {
         LogFormat::Text => Box::new(log.with_target(false).fmt_fields(escaped_fields()).finish()),

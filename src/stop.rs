@@ -96,7 +96,7 @@ impl Stopping {
     }
 
     /// Waits until a stop begins, orderly or immediate.
-    pub(crate) async fn asked(self) {
+    pub(crate) async fn requested(self) {
         self.until(Stop::Orderly).await;
     }
 
@@ -106,8 +106,8 @@ impl Stopping {
     }
 
     async fn until(mut self, stop: Stop) {
-        if self.0.wait_for(|asked| *asked >= stop).await.is_err() {
-            // The sender is gone, so no further stage will come.
+        if self.0.wait_for(|stage| *stage >= stop).await.is_err() {
+            // The sender was dropped, so the stage cannot change.
             pending().await
         }
     }

@@ -13,7 +13,7 @@
 //! Three things protect the data and the machine:
 //!
 //! - A request has to name one of the two users in the header `X-ClickHouse-User`. ClickHouse
-//!   answers every other request with 401 before it reads the query. It then takes the password
+//!   answers every other request with 401 before it reads the query. It then reads the password
 //!   from `X-ClickHouse-Key` alone. A page of another site cannot send these headers, and browsers
 //!   do not add them automatically. (With `Authorization`, a URL parameter could name another
 //!   user.)
@@ -256,14 +256,14 @@ impl Access {
                  </default>\n{collector}{reader}  \
                </users>\n\
              </clickhouse>\n",
-            collector = user(&self.collector, rights(&COLLECTOR_MAY, &TABLE_ENGINES)),
+            collector = user(&self.collector, rights(&COLLECTOR_GRANTS, &TABLE_ENGINES)),
             reader = user(&self.reader, rights(&["SELECT, SHOW"], &[])),
         )
     }
 }
 
 /// The rights of the collector's user on tables and databases.
-const COLLECTOR_MAY: [&str; 3] = [
+const COLLECTOR_GRANTS: [&str; 3] = [
     "SELECT, INSERT, ALTER, SHOW, CHECK, OPTIMIZE, TRUNCATE, UNDROP TABLE",
     "CREATE DATABASE, CREATE TABLE, CREATE VIEW, CREATE TEMPORARY TABLE",
     "DROP DATABASE, DROP TABLE, DROP VIEW",
@@ -272,7 +272,7 @@ const COLLECTOR_MAY: [&str; 3] = [
 const UNAUTHORIZED: &str = "the embedded ClickHouse requires a user and a password in the headers X-ClickHouse-User and \
                             X-ClickHouse-Key; the engine's data folder has them, for `curl -H @FILE`, in reader.headers\n";
 
-/// ClickHouse looks up user-defined functions before its own.
+/// ClickHouse prefers a user-defined function to its own.
 const FILE_FUNCTION: &str = "CREATE FUNCTION file AS path -> throwIf(1, 'the embedded ClickHouse reads no files')\n";
 
 fn account(data: &Path, name: &'static str) -> Result<Account, Error> {

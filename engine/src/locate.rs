@@ -127,8 +127,8 @@ fn on_path(search: &std::ffi::OsStr) -> Option<PathBuf> {
 
 /// Checks that a program reports a ClickHouse version that is new enough.
 fn check_program(path: &Path) -> Result<(), Unusable> {
-    let said = first_words(path).ok_or(Unusable::NotClickHouse)?;
-    let version = version_in(&said).ok_or(Unusable::NotClickHouse)?;
+    let output = version_output(path).ok_or(Unusable::NotClickHouse)?;
+    let version = version_in(&output).ok_or(Unusable::NotClickHouse)?;
     let mut numbers = version.split('.').map_while(|it| it.parse().ok());
     match (numbers.next(), numbers.next()) {
         (Some(year), Some(month)) if (year, month) >= OLDEST => Ok(()),
@@ -140,7 +140,7 @@ fn check_program(path: &Path) -> Result<(), Unusable> {
 
 /// Returns the first 256 bytes that a program prints for `local --version`. It does not wait for
 /// more: the program may not be ClickHouse, and may never stop.
-fn first_words(path: &Path) -> Option<String> {
+fn version_output(path: &Path) -> Option<String> {
     let mut child = Command::new(path)
         .args(["local", "--version"])
         .stdin(Stdio::null())
@@ -148,19 +148,19 @@ fn first_words(path: &Path) -> Option<String> {
         .stderr(Stdio::null())
         .spawn()
         .ok()?;
-    let mut said = Vec::new();
+    let mut output = Vec::new();
     if let Some(stdout) = child.stdout.take() {
-        stdout.take(256).read_to_end(&mut said).ok()?;
+        stdout.take(256).read_to_end(&mut output).ok()?;
     }
     // Errors do not matter here: the program has already ended, or ends now.
     let _ = child.kill();
     let _ = child.wait();
-    Some(String::from_utf8_lossy(&said).into_owned())
+    Some(String::from_utf8_lossy(&output).into_owned())
 }
 
 /// Finds the version in "ClickHouse local version 26.7.2.1 (official build)."
-fn version_in(said: &str) -> Option<&str> {
-    let line = said.lines().find(|line| line.contains("ClickHouse"))?;
+fn version_in(output: &str) -> Option<&str> {
+    let line = output.lines().find(|line| line.contains("ClickHouse"))?;
     let (_, rest) = line.split_once("version ")?;
     let version = rest.split_whitespace().next()?.trim_end_matches('.');
     version.starts_with(|it: char| it.is_ascii_digit()).then_some(version)
@@ -223,7 +223,7 @@ mod tests {
         let folder = Folder::new("version");
         let old = folder.program("old", "echo 'ClickHouse local version 25.12.1.9 (official build).'");
         let Err(Unusable::TooOld { version }) = named(&old) else {
-            panic!("25.12 was taken");
+            panic!("25.12 was accepted");
         };
         assert_eq!(version, "25.12.1.9");
         for new in ["26.7.2.1", "26.10.1.1", "27.1.3.4."] {
