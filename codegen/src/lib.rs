@@ -113,7 +113,7 @@ pub fn generate(schemas: impl AsRef<Path>) -> Generated {
     generate_from(&sources, report)
 }
 
-/// Generates tables from texts, in the order given. Problems name the files by these paths.
+/// Generates tables from texts, in their order. Problems name the files by these paths.
 pub fn generate_texts<P: Into<PathBuf>, T: Into<String>>(files: impl IntoIterator<Item = (P, T)>) -> Generated {
     generate_from(&Sources::from_texts(files), Report::default())
 }

@@ -178,7 +178,7 @@ pub(crate) fn unknown_engine(table: &ResolvedTable, report: &mut Report) {
     let span = engine.name.whole_span().unwrap_or_else(|| span.clone());
     let diagnostic = Diagnostic::error("unknown-engine", format!("ClickHouse has no engine `{name}`"))
         .label(span, format!("of `{}`", table.name.text));
-    report.push(match meant(name) {
+    report.push(match closest_engine(name) {
         Some(meant) => diagnostic.help(format!("did you mean `{meant}`?")),
         None => diagnostic.help("for most tables, write `MergeTree`"),
     });
@@ -305,7 +305,7 @@ pub(crate) fn engine_misfit(table: &ResolvedTable, report: &mut Report) {
 }
 
 /// Returns the engine whose name is closest to `name`.
-fn meant(name: &str) -> Option<String> {
+fn closest_engine(name: &str) -> Option<String> {
     let merge_trees = ["", "Replicated", "Shared"].iter().flat_map(|before| {
         MERGE_TREES
             .iter()

@@ -131,7 +131,7 @@ struct Deviation {
     section: &'static str,
     /// The table; empty if Rowmill rejects the whole schema.
     table: &'static str,
-    ours: &'static str,
+    expected: &'static str,
     reason: &'static str,
 }
 
@@ -145,97 +145,97 @@ const DEVIATIONS: &[Deviation] = &[
     Deviation {
         section: "three level, defined in order",
         table: "b",
-        ours: "ca String, extra.key Array(String), id UInt64, date Date, cb String; MergeTree",
+        expected: "ca String, extra.key Array(String), id UInt64, date Date, cb String; MergeTree",
         reason: ENGINE_AT_ANY_DEPTH,
     },
     Deviation {
         section: "three level, child before parent",
         table: "b",
-        ours: "ca String, extra.key Array(String), id UInt64, date Date, cb String; MergeTree",
+        expected: "ca String, extra.key Array(String), id UInt64, date Date, cb String; MergeTree",
         reason: ENGINE_AT_ANY_DEPTH,
     },
     Deviation {
         section: "child before grandparent chain (webhooks-before-base like)",
         table: "z",
-        ours: "cy String, cx String, extra.key Array(String), id UInt64, date Date, cz String; MergeTree",
+        expected: "cy String, cx String, extra.key Array(String), id UInt64, date Date, cz String; MergeTree",
         reason: "the order of declaration does not matter; the original reached two levels up if children were first",
     },
     Deviation {
         section: "child before grandparent chain (webhooks-before-base like)",
         table: "y",
-        ours: "cx String, extra.key Array(String), id UInt64, date Date, cy String; MergeTree",
+        expected: "cx String, extra.key Array(String), id UInt64, date Date, cy String; MergeTree",
         reason: ENGINE_AT_ANY_DEPTH,
     },
     Deviation {
         section: "override parent column type",
         table: "mail",
-        ours: "extra.key Array(String), id String, date Date; MergeTree",
+        expected: "extra.key Array(String), id String, date Date; MergeTree",
         reason: "the child wins; the original silently ignored the child's type",
     },
     Deviation {
         section: "extend missing",
         table: "",
-        ours: "error[unknown-extend]",
+        expected: "error[unknown-extend]",
         reason: "the build rejects a misspelt parent; the original created the table without it",
     },
     Deviation {
         section: "no engine no extend",
         table: "",
-        ours: "error[missing-engine]",
+        expected: "error[missing-engine]",
         reason: NO_ENGINE,
     },
     Deviation {
         section: "no _options",
         table: "",
-        ours: "error[missing-engine]",
+        expected: "error[missing-engine]",
         reason: NO_ENGINE,
     },
     Deviation {
         section: "extend abstract base w/out engine",
         table: "",
-        ours: "error[missing-engine]",
+        expected: "error[missing-engine]",
         reason: NO_ENGINE,
     },
     Deviation {
         section: "null column (removed parent col)",
         table: "mail",
-        ours: "extra.key Array(String), date Date; MergeTree",
+        expected: "extra.key Array(String), date Date; MergeTree",
         reason: "an empty value removes an inherited column; the original ignored it",
     },
     Deviation {
         section: "abstract child of webhooks and grandchild",
         table: "n",
-        ours: "c1 String, extra.key Array(String), id UInt64, date Date, c2 String; MergeTree",
+        expected: "c1 String, extra.key Array(String), id UInt64, date Date, c2 String; MergeTree",
         reason: ENGINE_AT_ANY_DEPTH,
     },
     Deviation {
         section: "other keys in table: number, list, map",
         table: "",
-        ours: "error[type-syntax] error[not-a-type] error[not-a-type]",
+        expected: "error[type-syntax] error[not-a-type] error[not-a-type]",
         reason: "the build rejects an invalid type; the original sent it to ClickHouse",
     },
     Deviation {
         section: "clickhouse.base outside tables (old layout)",
         table: "webhooks",
-        ours: "id UInt64, date Date, extra.key Array(String); Log",
+        expected: "id UInt64, date Date, extra.key Array(String); Log",
         reason: "columns of the old base come first, as those of any parent; in the original, after those of the table",
     },
     Deviation {
         section: "self extend / cycle",
         table: "",
-        ours: "error[extend-cycle]",
+        expected: "error[extend-cycle]",
         reason: NO_CYCLE,
     },
     Deviation {
         section: "cycle",
         table: "",
-        ours: "error[extend-cycle]",
+        expected: "error[extend-cycle]",
         reason: NO_CYCLE,
     },
     Deviation {
         section: "no tables",
         table: "",
-        ours: "error[no-schema]",
+        expected: "error[no-schema]",
         reason: "an empty schema is a problem with a place; the original crashed",
     },
 ];
@@ -244,8 +244,8 @@ const DEVIATIONS: &[Deviation] = &[
 fn tables_inherit_as_recorded_but_for_the_deviations() {
     let recorded = recorded_sections();
     let titles: Vec<&str> = recorded.iter().map(|(title, _)| *title).collect();
-    let ours: Vec<&str> = SECTIONS.iter().map(|section| section.title).collect();
-    assert_eq!(titles, ours, "each section of the record has its YAML");
+    let expected: Vec<&str> = SECTIONS.iter().map(|section| section.title).collect();
+    assert_eq!(titles, expected, "each section of the record has its YAML");
 
     for (section, (title, lines)) in SECTIONS.iter().zip(recorded) {
         let generated = generate_texts(section.files());
@@ -253,7 +253,7 @@ fn tables_inherit_as_recorded_but_for_the_deviations() {
         let made: Vec<(String, String)> = generated.statements.iter().map(|sql| made_table(sql)).collect();
 
         if let Some(deviation) = deviation(title, "") {
-            assert_eq!(codes(&generated), deviation.ours, "{title}: {}", deviation.reason);
+            assert_eq!(codes(&generated), deviation.expected, "{title}: {}", deviation.reason);
             continue;
         }
         assert_eq!(codes(&generated), "", "{title}: {:#?}", generated.problems.errors);
@@ -263,7 +263,7 @@ fn tables_inherit_as_recorded_but_for_the_deviations() {
             };
             match deviation(title, table) {
                 Some(deviation) => {
-                    assert_eq!(made, deviation.ours, "{title}, `{table}`: {}", deviation.reason);
+                    assert_eq!(made, deviation.expected, "{title}, `{table}`: {}", deviation.reason);
                     assert_ne!(made, recorded, "{title}, `{table}` no longer deviates");
                 }
                 None => assert_eq!(made, recorded, "{title}, `{table}`"),

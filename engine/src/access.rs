@@ -169,8 +169,8 @@ impl Access {
         let (config, users) = (folder.join("config.xml"), folder.join("users.xml"));
         let functions = folder.join("functions");
         for folder in [&folder, &functions] {
-            let made = DirBuilder::new().recursive(true).mode(OWNER_ONLY_FOLDER).create(folder);
-            made.map_err(failed(folder))?;
+            let created = DirBuilder::new().recursive(true).mode(OWNER_ONLY_FOLDER).create(folder);
+            created.map_err(failed(folder))?;
         }
         replace(&functions.join("function_file.sql"), FILE_FUNCTION)?;
         replace(&users, &self.users())?;
@@ -294,11 +294,11 @@ fn password(file: &Path) -> Result<String, Error> {
         let password: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         let unfinished = write_beside(file, &(password + "\n"))?;
         // Unlike a rename, a link never replaces a password that another process has just created.
-        let made = match fs::hard_link(&unfinished, file) {
+        let created = match fs::hard_link(&unfinished, file) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-            made => made,
+            created => created,
         };
-        fs::remove_file(&unfinished).and(made).map_err(failed(file))?;
+        fs::remove_file(&unfinished).and(created).map_err(failed(file))?;
     }
     // A copy of the folder may have lost the mode.
     fs::set_permissions(file, Permissions::from_mode(OWNER_ONLY)).map_err(failed(file))?;

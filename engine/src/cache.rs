@@ -112,8 +112,8 @@ mod tests {
 
     #[test]
     fn empty_and_relative_values_are_ignored() {
-        let odd = [("HOME", "/h"), ("XDG_CACHE_HOME", "x"), (CACHE_VARIABLE, "")];
-        assert_eq!(folder(&odd), Some("/h/.cache/rowmill/engine".into()));
+        let ignored = [("HOME", "/h"), ("XDG_CACHE_HOME", "x"), (CACHE_VARIABLE, "")];
+        assert_eq!(folder(&ignored), Some("/h/.cache/rowmill/engine".into()));
     }
 
     #[test]

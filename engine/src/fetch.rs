@@ -260,11 +260,11 @@ mod tests {
 
     #[test]
     fn failures_of_npm_are_classified_by_their_code() {
-        let of = |line: &str| failure(PACKAGE, Path::new("x"), vec![line.to_owned()]);
-        assert!(of("npm error code ENOTFOUND").is_offline());
-        assert!(of("npm error code ENOSPC").is_disk_full());
+        let failure_of = |line: &str| failure(PACKAGE, Path::new("x"), vec![line.to_owned()]);
+        assert!(failure_of("npm error code ENOTFOUND").is_offline());
+        assert!(failure_of("npm error code ENOSPC").is_disk_full());
         for other in ["npm error code E404", "npm error code ENOTFOUND2", "oh"] {
-            let error = of(other);
+            let error = failure_of(other);
             assert!(error.is_fetch() && !error.is_offline() && !error.is_disk_full());
             assert!(error.to_string().ends_with(other), "npm's output is kept");
         }

@@ -23,8 +23,8 @@ use crate::{
     variables::ENGINE_VARIABLE,
 };
 
-/// The oldest ClickHouse (year, month) whose `local` can listen. `SYSTEM START LISTEN` came to it
-/// during 2026; 26.7 is the release that Rowmill is tested with.
+/// The oldest ClickHouse (year, month) that the engine accepts. `local` got `SYSTEM START LISTEN`
+/// during 2026, and Rowmill is tested with 26.7.
 const OLDEST: (u32, u32) = (26, 7);
 
 /// A ClickHouse, in one of its two forms.

@@ -103,7 +103,7 @@ impl Progress {
         let Some(total) = self.total else {
             return format!("rowmill: {label} {done} MiB");
         };
-        let share = |of: u64| bytes.min(total) * of / total.max(1);
+        let share = |whole: u64| bytes.min(total) * whole / total.max(1);
         let (percent, whole) = (share(100), total / MIB);
         match self.output {
             Output::Log => format!("rowmill: {label} {percent}% ({done} of {whole} MiB)"),

@@ -32,7 +32,7 @@ use crate::{
     progress,
 };
 
-/// ClickHouse waits for its running queries when it ends; this limits our wait for ClickHouse.
+/// The time limit for ClickHouse to end, since it waits for its running queries first.
 pub(crate) const GRACE: Duration = Duration::from_secs(3);
 
 /// The time limit for ClickHouse to answer. A start takes half a second; many large tables on a

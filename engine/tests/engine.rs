@@ -396,8 +396,8 @@ fn a_program_that_is_never_ready_is_ended_and_its_last_output_reported() {
             text.contains("within 2 s") && text.ends_with("\n  | it is loading"),
             "{text}"
         );
-        let id = |of: &str| -> i32 {
-            let id = fs::read_to_string(path.with_extension(of)).unwrap();
+        let id = |extension: &str| -> i32 {
+            let id = fs::read_to_string(path.with_extension(extension)).unwrap();
             id.trim_end().parse().unwrap()
         };
         // The program has ended and was waited for, so a signal finds no process.

@@ -1,6 +1,6 @@
 //! Rules for the columns that a MergeTree's arguments name.
 
-use super::table::written;
+use super::table::sql_span;
 use crate::{
     diagnostic::{Diagnostic, Report},
     inherit::{ResolvedColumn, ResolvedTable},
@@ -19,7 +19,7 @@ pub(super) fn version_column(table: &ResolvedTable, report: &mut Report) {
         return;
     };
     const WHAT: &str = "the version column";
-    let problem = |message: String| Diagnostic::error("version-column", message).label(written(&argument, table), "");
+    let problem = |message: String| Diagnostic::error("version-column", message).label(sql_span(&argument, table), "");
     let column = match stored_column(&argument, table) {
         Ok(column) => column,
         Err(reason) => return report.push(reason.report(WHAT, problem, table)),
@@ -62,7 +62,7 @@ pub(super) fn deleted_column(table: &ResolvedTable, report: &mut Report) {
         return;
     };
     const WHAT: &str = "the deletion column";
-    let problem = |message: String| Diagnostic::error("deleted-column", message).label(written(&deleted, table), "");
+    let problem = |message: String| Diagnostic::error("deleted-column", message).label(sql_span(&deleted, table), "");
     let column = match stored_column(&deleted, table) {
         Ok(column) => column,
         Err(reason) => return report.push(reason.report(WHAT, problem, table)),
@@ -92,7 +92,7 @@ pub(super) fn sign_column(table: &ResolvedTable, report: &mut Report) {
         return;
     };
     const WHAT: &str = "the sign column";
-    let problem = |message: String| Diagnostic::error("sign-column", message).label(written(&argument, table), "");
+    let problem = |message: String| Diagnostic::error("sign-column", message).label(sql_span(&argument, table), "");
     match stored_column(&argument, table) {
         Err(reason) => report.push(reason.report(WHAT, problem, table)),
         Ok(column) if matches!(column.declaration.ty, Type::Int { bits: 8, signed: true }) => {}
@@ -121,7 +121,7 @@ pub(super) fn summed_column(table: &ResolvedTable, report: &mut Report) {
     let mut seen: Vec<&str> = Vec::new();
     for element in &elements {
         let listed = argument.part(element.span.clone());
-        let problem = |message: String| Diagnostic::error("summed-column", message).label(written(&listed, table), "");
+        let problem = |message: String| Diagnostic::error("summed-column", message).label(sql_span(&listed, table), "");
         let first = element.normal.as_str();
         let is_nested = table
             .columns

@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::table::{Clause, Expression, Resolved, has_subcolumn, written};
+use super::table::{Clause, Expression, Resolved, has_subcolumn, sql_span};
 use crate::{
     declare::TableElementKind,
     diagnostic::{Diagnostic, Report},
@@ -74,7 +74,7 @@ pub(super) fn expression_syntax(table: &ResolvedTable, report: &mut Report) {
     for expression in table.expressions() {
         let sql = &expression.sql;
         if let Some(problem) = types::broken(sql.as_str()) {
-            let span = sql.span(&problem.span).unwrap_or_else(|| written(sql, table));
+            let span = sql.span(&problem.span).unwrap_or_else(|| sql_span(sql, table));
             let diagnostic = Diagnostic::error("expression-syntax", problem.message).label(span, expression.place());
             report.push(match problem.help {
                 Some(help) => diagnostic.help(help),
@@ -89,7 +89,7 @@ pub(super) fn subquery(table: &ResolvedTable, report: &mut Report) {
     for expression in table.expressions() {
         let sql = &expression.sql;
         if let Some(at) = types::subquery(sql.as_str()) {
-            let span = sql.span(&at).unwrap_or_else(|| written(sql, table));
+            let span = sql.span(&at).unwrap_or_else(|| sql_span(sql, table));
             let diagnostic = Diagnostic::error("subquery", "an expression of a table cannot contain a subquery")
                 .label(span, expression.place())
                 .help("to read data from elsewhere, use a dictionary and `dictGet`");
@@ -126,7 +126,7 @@ fn is_known_elsewhere(reference: &Reference, clause: Clause) -> bool {
 fn report_unknown(reference: &Reference, expression: &Expression<'_>, table: &ResolvedTable, report: &mut Report) {
     let name = reference.name();
     let sql = &expression.sql;
-    let span = sql.span(&reference.span).unwrap_or_else(|| written(sql, table));
+    let span = sql.span(&reference.span).unwrap_or_else(|| sql_span(sql, table));
     // The label names the table, not the message: the error in an inherited key is one problem,
     // however many tables inherit it.
     let error = |message: String| Diagnostic::error("unknown-column", message).label(span, expression.place());
@@ -224,7 +224,7 @@ pub(super) fn untyped_column(table: &ResolvedTable, report: &mut Report) {
         if !is_reported {
             let problem = column.declaration.cannot_infer(kind);
             let default = column.expressions.default.as_ref();
-            let span = default.map_or_else(|| column.span.clone(), |sql| written(sql, table));
+            let span = default.map_or_else(|| column.span.clone(), |sql| sql_span(sql, table));
             let diagnostic = Diagnostic::error(problem.code, problem.message).label(span, "");
             report.push(problem.help.into_iter().fold(diagnostic, Diagnostic::help));
         }
@@ -250,7 +250,7 @@ pub(super) fn unstored_column(table: &ResolvedTable, report: &mut Report) {
             };
             if column.default_kind().is_some_and(rejects) {
                 let sql = &expression.sql;
-                let span = sql.span(&reference.span).unwrap_or_else(|| written(sql, table));
+                let span = sql.span(&reference.span).unwrap_or_else(|| sql_span(sql, table));
                 let diagnostic = Diagnostic::error(
                     "unstored-column",
                     format!("ClickHouse does not store `{}`", column.name),
@@ -335,7 +335,7 @@ fn cycle_of(cycle: &[&ResolvedColumn], table: &ResolvedTable) -> Diagnostic {
     };
     let mut diagnostic = Diagnostic::error("default-cycle", message);
     for column in cycle {
-        let span = column.expressions.default.as_ref().map(|sql| written(sql, table));
+        let span = column.expressions.default.as_ref().map(|sql| sql_span(sql, table));
         diagnostic = diagnostic.label(span.unwrap_or_else(|| column.span.clone()), "");
     }
     diagnostic.help("let one of them depend on other columns")
@@ -361,7 +361,7 @@ pub(super) fn unquoted_date(table: &ResolvedTable, report: &mut Report) {
                 "unquoted-date",
                 format!("ClickHouse reads `{text}` as a subtraction, not as a date"),
             )
-            .label(written(sql, table), format!("in the default of `{}`", column.name))
+            .label(sql_span(sql, table), format!("in the default of `{}`", column.name))
             .help(format!("write `\"'{text}'\"` under a key, or `'{text}'` after a type"));
             report.push_unless_allowed(diagnostic, |code| table.allows(code));
         }

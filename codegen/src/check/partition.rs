@@ -4,7 +4,7 @@
 //! events had one date each for every day that a Date can hold made 355 000 files, and all inserts
 //! of all tables timed out.
 
-use super::table::{Resolved, written};
+use super::table::{Resolved, sql_span};
 use crate::{
     diagnostic::{Diagnostic, Report},
     inherit::{ResolvedColumn, ResolvedTable},
@@ -63,7 +63,7 @@ pub(super) fn client_partition(table: &ResolvedTable, report: &mut Report) {
         let name = &column.name;
         let diagnostic = Diagnostic::warning("client-partition", "clients determine the number of partitions")
             .label(
-                sql.span(&element.span).unwrap_or_else(|| written(sql, table)),
+                sql.span(&element.span).unwrap_or_else(|| sql_span(sql, table)),
                 format!("in the partition key of `{}`", table.name.text),
             )
             .label(

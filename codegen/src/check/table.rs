@@ -188,7 +188,7 @@ impl ResolvedColumn {
 }
 
 /// Returns the place of `sql`, or of the table's name if `sql` is not from a file.
-pub(super) fn written(sql: &Sql, table: &ResolvedTable) -> Span {
+pub(super) fn sql_span(sql: &Sql, table: &ResolvedTable) -> Span {
     sql.whole_span().unwrap_or_else(|| table.name.span.clone())
 }
 

@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 
-use super::table::{Clause, Expression, Resolved, written};
+use super::table::{Clause, Expression, Resolved, sql_span};
 use crate::{
     diagnostic::{Diagnostic, Report},
     inherit::{ResolvedColumn, ResolvedTable},
@@ -196,7 +196,7 @@ impl Throwing<'_> {
         };
         let place = expression.place();
         let diagnostic = Diagnostic::warning("throwing-expression", message)
-            .label(sql.span(span).unwrap_or_else(|| written(sql, table)), place)
+            .label(sql.span(span).unwrap_or_else(|| sql_span(sql, table)), place)
             .label(
                 self.column.span.clone(),
                 "the collector acknowledges an event with such a value, and ClickHouse then rejects its row",

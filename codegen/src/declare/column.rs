@@ -112,8 +112,8 @@ impl DeclarationReader<'_> {
         let was = long.as_mut().map(LongColumn::take_was).unwrap_or_default();
         let parsed = match types::parse(text) {
             Ok(mut declaration) => {
-                for odd in declaration.warnings.drain(..) {
-                    let warning = self.of_type(Diagnostic::warning, odd, &node);
+                for problem in declaration.warnings.drain(..) {
+                    let warning = self.type_diagnostic(Diagnostic::warning, problem, &node);
                     self.warnings.push(warning);
                 }
                 match long {
@@ -131,7 +131,7 @@ impl DeclarationReader<'_> {
                     };
                     let cut_short = cut_short(&node, self.sources).map(str::to_owned);
                     error.help = cut_short.or_else(option).or(error.help);
-                    self.of_type(Diagnostic::error, error, &node)
+                    self.type_diagnostic(Diagnostic::error, error, &node)
                 })
                 .collect()),
         };
@@ -157,7 +157,7 @@ impl DeclarationReader<'_> {
 
 impl DeclarationReader<'_> {
     /// Builds the diagnostic for a problem of a declaration in its value, `node`.
-    fn of_type(
+    fn type_diagnostic(
         &self,
         severity: fn(&'static str, String) -> Diagnostic,
         TypeError {

@@ -2,8 +2,8 @@
 //! others.
 //!
 //! The modifiers are appended to the type's text and parsed as one declaration, so that every rule
-//! of a declaration holds for both forms. A problem is reported in the value that it came from. The
-//! event keys are kept apart, as a declaration has none.
+//! of a declaration holds for both forms. A problem is reported in the value that has it. The event
+//! keys are separate, as a declaration has none.
 
 use std::{mem, ops::Range};
 
@@ -58,7 +58,7 @@ impl Modifier {
     }
 
     /// Returns the modifier's text in a declaration.
-    fn of(self, declaration: &Declaration) -> Option<&str> {
+    fn text_in(self, declaration: &Declaration) -> Option<&str> {
         match self {
             Self::Codec => declaration.codec.as_deref(),
             Self::Default(_) => declaration.default.as_ref().map(|default| default.text.as_str()),
@@ -252,8 +252,8 @@ impl LongColumn {
         })?;
         for modifier in [Modifier::Default(DefaultKind::Default), Modifier::Ttl] {
             if modifier
-                .of(&short)
-                .is_some_and(|text| modifier.of(&declaration) != Some(text))
+                .text_in(&short)
+                .is_some_and(|text| modifier.text_in(&declaration) != Some(text))
             {
                 let end = type_text.len();
                 let span = ty.span_within(sources, end..end);
@@ -317,7 +317,7 @@ impl LongColumn {
                 .find(|first| is_default(first.modifier) && is_default(piece.modifier));
             if let Some(first) = first {
                 twice(piece.modifier.twice(), piece.key.span.clone(), first.key.span.clone());
-            } else if piece.modifier.of(short).is_some() {
+            } else if piece.modifier.text_in(short).is_some() {
                 let there = match &short.default {
                     Some(default) if is_default(piece.modifier) => ty.span_within(sources, default.span.clone()),
                     _ => ty.span.clone(),
@@ -338,7 +338,7 @@ struct Place {
 impl Piece {
     /// Checks that the parser consumed exactly this value for this modifier.
     fn is_complete(&self, declaration: &Declaration, sources: &Sources) -> Result<(), Diagnostic> {
-        let read = self.modifier.of(declaration).unwrap_or_default();
+        let read = self.modifier.text_in(declaration).unwrap_or_default();
         if self.text.is_empty() || read == self.text {
             return Ok(());
         }

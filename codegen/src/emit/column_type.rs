@@ -335,8 +335,7 @@ impl Declarations {
     }
 
     fn zone(&mut self, zone: Option<&str>) -> TokenStream {
-        // Without a zone, ClickHouse uses the server's; the collector uses UTC, as its
-        // documentation says.
+        // Without a zone, ClickHouse uses the server's; the collector uses UTC, as documented.
         let Some(zone) = zone.filter(|zone| !matches!(*zone, "UTC" | "Etc/UTC")) else {
             return quote!(::rowmill_ingest::value::Utc);
         };

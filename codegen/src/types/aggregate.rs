@@ -166,13 +166,13 @@ fn is_closed(function: &AggregateFunction, effect: Effect, ty: &Type, span: &Ran
         ty => ty,
     };
     match result(effect, &without_low_cardinality(&stored)) {
-        Some(made) if made == stored => Ok(()),
-        Some(made) => Err(TypeError::new(
+        Some(computed) if computed == stored => Ok(()),
+        Some(computed) => Err(TypeError::new(
             "aggregate-type",
             span.clone(),
             format!("the result of `{function}` has another type than `{ty}`"),
         )
-        .help(format!("write `{made}`"))),
+        .help(format!("write `{computed}`"))),
         None => Err(TypeError::new(
             "aggregate-type",
             span.clone(),
@@ -214,16 +214,16 @@ fn result(effect: Effect, ty: &Type) -> Option<Type> {
         (Effect::OfMap(of), Type::Tuple(elements)) if *of != Effect::Elements && elements.len() > 1 => {
             let mut elements = elements.iter();
             let keys = elements.next().filter(|(_, ty)| matches!(ty, Type::Array(_)))?;
-            let mut made = vec![(None, keys.1.clone())];
+            let mut computed = vec![(None, keys.1.clone())];
             for (_, ty) in elements {
                 let Type::Array(value) = ty else { return None };
                 let value = without_null(value);
                 // These sums keep the type of the values.
                 let is_decimal = matches!(value, Type::Decimal { .. });
-                let made_value = if is_decimal { value } else { result(*of, &value)? };
-                made.push((None, Type::Array(Box::new(made_value))));
+                let computed_value = if is_decimal { value } else { result(*of, &value)? };
+                computed.push((None, Type::Array(Box::new(computed_value))));
             }
-            Some(Type::Tuple(made))
+            Some(Type::Tuple(computed))
         }
         _ => None,
     }

@@ -214,8 +214,12 @@ pub(super) fn nullable(inner: &Type, span: &Range<usize>) -> Rule {
 /// Checks the type inside a LowCardinality. Among types of a fixed size, ClickHouse allows
 /// FixedString and UUID; the others need `allow_suspicious_low_cardinality_types`.
 pub(super) fn low_cardinality(inner: &Type, span: &Range<usize>) -> Rule {
-    let of = if let Type::Nullable(of) = inner { of } else { inner };
-    match of {
+    let value = if let Type::Nullable(value) = inner {
+        value
+    } else {
+        inner
+    };
+    match value {
         Type::String | Type::FixedString(_) | Type::Uuid => Ok(()),
         Type::SimpleAggregateFunction(_, of) => low_cardinality(of, span),
         Type::Int { .. }
@@ -235,7 +239,7 @@ pub(super) fn low_cardinality(inner: &Type, span: &Range<usize>) -> Rule {
         _ => {
             let message = format!("`{inner}` cannot be inside LowCardinality");
             Err(
-                TypeError::new("low-cardinality-inner", span.clone(), message).help(match of {
+                TypeError::new("low-cardinality-inner", span.clone(), message).help(match value {
                     Type::Array(_) | Type::Map(..) | Type::Tuple(_) | Type::Nested(_) | Type::Variant(_) => {
                         "put LowCardinality around the strings in it".to_owned()
                     }

@@ -216,11 +216,11 @@ impl<'t> Grammar<'t> {
     fn float_width(&mut self, name: &Range<usize>) -> Option<()> {
         let arguments = self.arguments(name, Self::anything)?;
         self.at_most(2, "2 arguments", name, &arguments)?;
-        let odd = arguments
+        let unexpected = arguments
             .items
             .into_iter()
             .find(|(kind, _)| *kind != Ignored::WholeNumber);
-        if let Some((_, span)) = odd {
+        if let Some((_, span)) = unexpected {
             let shown = self.cursor.slice(name.clone());
             self.ignored_argument(span, "it is not a number of digits", format!("write `{shown}`"));
         }
