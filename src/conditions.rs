@@ -6,7 +6,7 @@
 
 use rowmill_ingest::{Writer, writer::TableCounts};
 
-/// An insert that has failed this often in a row is a condition. By then the waits between the
+/// An insert that has failed this often in a row is a condition. By then the delays between the
 /// attempts add up to some seconds.
 const MANY_FAILURES: u64 = 5;
 

@@ -35,7 +35,7 @@ const ICON: &str = include_str!("pages/icon.svg");
 
 const PAGES: [&str; 5] = ["/", "/favicon.ico", "/health", "/ready", "/metrics"];
 
-/// How long ClickHouse may take to answer before it counts as unavailable.
+/// The time limit for an answer of ClickHouse, after which it counts as unavailable.
 const READY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Adds the pages to an inner service.
@@ -201,14 +201,14 @@ impl Shared {
     async fn ping(&self) -> Result<(), &'static str> {
         let arrived = Instant::now();
         let mut last = self.last_ping.lock().await;
-        if let Some((begun, outcome)) = *last
-            && begun >= arrived
+        if let Some((started, outcome)) = *last
+            && started >= arrived
         {
             return outcome;
         }
-        let begun = Instant::now();
+        let started = Instant::now();
         let outcome = self.ping_stores().await;
-        *last = Some((begun, outcome));
+        *last = Some((started, outcome));
         outcome
     }
 

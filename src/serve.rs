@@ -38,8 +38,8 @@ use crate::{
 /// The database of the tables in the embedded ClickHouse.
 const ENGINE_DATABASE: &str = "stats";
 
-/// How long the start waits for a ClickHouse that is reachable but busy. The start does not wait
-/// for one that is unavailable.
+/// The time limit of the start's wait for a ClickHouse that is reachable but busy. The start does
+/// not wait for one that is unavailable.
 const SYNC_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The nice value of delivery threads. On a shared core, a request thread gets about ten times as

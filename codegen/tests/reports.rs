@@ -21,7 +21,7 @@ use support::Pinned;
 const CASES: &str = "tests/cases/bad";
 
 #[test]
-fn each_bad_schema_gives_its_report() {
+fn each_bad_schema_has_its_pinned_report() {
     let mut pinned = Pinned::default();
     for (name, report) in reports() {
         let code = name.split('.').next().unwrap_or(&name);

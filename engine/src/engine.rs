@@ -42,7 +42,7 @@ const MAX_QUOTED_LINES: usize = 12;
 /// Another process can take a free port before ClickHouse does; the start then tries another port.
 const MAX_TRIES: usize = 5;
 
-/// How to start an engine.
+/// Options to start an engine.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// A program that calls [`run`](crate::run()) with [`Tie::Stdin`](crate::Tie::Stdin) when

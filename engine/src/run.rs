@@ -44,7 +44,7 @@ const PING_INTERVAL: Duration = Duration::from_millis(10);
 /// The start of the line on standard output that reports a ready engine.
 pub(crate) const READY: &str = "listening on http://";
 
-/// How to run an engine.
+/// Options to run an engine.
 #[derive(Debug, Clone)]
 pub struct RunOptions {
     /// The address of ClickHouse's HTTP interface; port 0 takes a free port.

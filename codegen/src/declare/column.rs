@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::{DeclarationReader, EventKeys, long_column::LongColumn, options::OPTION_KEYS};
 use crate::{
-    declare::value::cut_short,
+    declare::value::truncation_help,
     diagnostic::Diagnostic,
     doc_comment::doc_comments,
     source::{Sources, Span},
@@ -129,8 +129,8 @@ impl DeclarationReader<'_> {
                         is_option
                             .then(|| format!("write the option under `_options`: `_options: {{ {}: … }}`", name.text))
                     };
-                    let cut_short = cut_short(&node, self.sources).map(str::to_owned);
-                    error.help = cut_short.or_else(option).or(error.help);
+                    let truncation_help = truncation_help(&node, self.sources).map(str::to_owned);
+                    error.help = truncation_help.or_else(option).or(error.help);
                     self.type_diagnostic(Diagnostic::error, error, &node)
                 })
                 .collect()),

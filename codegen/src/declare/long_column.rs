@@ -15,7 +15,7 @@ use crate::{
 };
 use {
     super::{DeclarationReader, EventKeys, options::OPTION_KEYS},
-    crate::declare::value::cut_short,
+    crate::declare::value::truncation_help,
 };
 
 /// The keys of a column.
@@ -245,7 +245,7 @@ impl LongColumn {
                     .map_or((ty, 0..type_text.len()), |(node, _, value)| (node, value.clone()));
                 let diagnostic =
                     Diagnostic::error(error.code, error.message).label(within(node, &range, &error.span, sources), "");
-                let help = cut_short(node, sources).map(str::to_owned).or(error.help);
+                let help = truncation_help(node, sources).map(str::to_owned).or(error.help);
                 help.into_iter().fold(diagnostic, Diagnostic::help)
             });
             placed.collect::<Vec<_>>()

@@ -389,8 +389,8 @@ impl DefaultKind {
     }
 }
 
-/// How many types ClickHouse stores separately in one part of a table; the values of all others
-/// share one column.
+/// The number of types that ClickHouse stores separately in one part of a table; the values of all
+/// others share one column.
 pub(super) const DEFAULT_MAX_TYPES: u8 = 32;
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The declaration of a column: its type and the modifiers after it.
 //!
 //! ClickHouse accepts the modifiers in one order only. Rowmill accepts any order, and prints them
-//! in ClickHouse's order. Expressions are kept as written; ClickHouse checks them.
+//! in ClickHouse's order. It keeps expressions as written; ClickHouse checks them.
 
 use std::{
     fmt::{self, Display, Formatter},

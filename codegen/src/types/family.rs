@@ -40,7 +40,7 @@ pub(crate) enum Family {
     Uuid,
     Ipv4,
     Ipv6,
-    /// Without bits, the values decide.
+    /// Without bits, the values determine them.
     Enum {
         bits: Option<u8>,
     },
@@ -391,7 +391,7 @@ const FOREIGN: &[(&str, &str)] = &[
 /// Returns the ClickHouse type for `unknown`, the name of a type in another system.
 pub(crate) fn foreign(unknown: &str) -> Option<&'static str> {
     let found = FOREIGN.iter().find(|(name, _)| name.eq_ignore_ascii_case(unknown));
-    found.map(|(_, ours)| *ours)
+    found.map(|(_, name)| *name)
 }
 
 #[cfg(test)]
@@ -446,10 +446,10 @@ mod tests {
 
     #[test]
     fn foreign_names_are_not_types_of_clickhouse() {
-        for (name, ours) in FOREIGN {
+        for (name, clickhouse_type) in FOREIGN {
             assert_eq!(lookup(name), None, "{name}");
-            let family = ours.split('(').next().unwrap_or_default();
-            assert!(lookup(family).is_some(), "{ours}");
+            let family = clickhouse_type.split('(').next().unwrap_or_default();
+            assert!(lookup(family).is_some(), "{clickhouse_type}");
         }
     }
 

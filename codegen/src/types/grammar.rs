@@ -120,7 +120,7 @@ impl<'t> Grammar<'t> {
                 self.cursor.enter("(");
                 let problem = TypeError::new("unknown-type", span, format!("ClickHouse has no type `{name}`"));
                 self.problem(match family::foreign(&name) {
-                    Some(ours) => problem.help(format!("ClickHouse calls it `{ours}`")),
+                    Some(name) => problem.help(format!("ClickHouse calls it `{name}`")),
                     None => problem
                         .help("write the type as in ClickHouse: `String`, `UInt64`, `DateTime`, `Array(String)`, …")
                         .did_you_mean(family::closest(&name)),
