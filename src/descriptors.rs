@@ -11,8 +11,7 @@ const RESERVE: u64 = 128;
 /// Descriptors for each core's event loop and listener.
 const RESERVE_PER_CORE: u64 = 8;
 
-/// Descriptors for each table: its ClickHouse connections and the segments that its rows are read
-/// from.
+/// Descriptors for each table: its ClickHouse connections and the segments of its rows.
 const RESERVE_PER_TABLE: u64 = 4;
 
 /// The default maximum of connections. Each uses about ten kilobytes of memory, all of them about

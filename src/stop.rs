@@ -15,7 +15,8 @@ use tokio::{
 pub(crate) enum Stop {
     /// No stop has been requested.
     No,
-    /// The stop is announced: `/ready` reports it to load balancers, and events are still accepted.
+    /// The stop is announced: `/ready` reports it to load balancers, and the collector still
+    /// accepts events.
     Announced,
     /// Requests in flight complete, and rows are delivered to ClickHouse.
     Orderly,

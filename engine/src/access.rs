@@ -379,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_is_made_once_and_for_the_owner_alone() {
+    fn a_password_is_created_once_and_readable_only_by_its_owner() {
         let folder = Folder::new("once");
         let access = Access::of(&folder.0).unwrap();
         let (collector, reader) = (access.collector.password(), access.reader.password());

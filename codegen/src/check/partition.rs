@@ -1,8 +1,8 @@
 //! A rule for partition keys whose values a client chooses.
 //!
 //! ClickHouse writes a separate part for each partition of an insert. Two requests of 1.8 MB whose
-//! events had one date each for every day that a Date can hold made 355 000 files, and all inserts
-//! of all tables timed out.
+//! events had one date each for every day that a Date can hold created 355 000 files, and all
+//! inserts of all tables timed out.
 
 use super::table::{Resolved, sql_span};
 use crate::{

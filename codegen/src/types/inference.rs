@@ -45,14 +45,16 @@ fn common_type(values: &[&Literal]) -> Option<Type> {
         .collect();
     let ty = match some.first()? {
         Literal::Null => return None,
-        Literal::Bool(_) => each(&some, |value| matches!(value, Literal::Bool(_)).then_some(())).map(|_| Type::Bool),
-        Literal::Text(_) => each(&some, |value| matches!(value, Literal::Text(_)).then_some(())).map(|_| Type::String),
-        Literal::Number(_) => number_type(&each(&some, |value| match value {
+        Literal::Bool(_) => map_all(&some, |value| matches!(value, Literal::Bool(_)).then_some(())).map(|_| Type::Bool),
+        Literal::Text(_) => {
+            map_all(&some, |value| matches!(value, Literal::Text(_)).then_some(())).map(|_| Type::String)
+        }
+        Literal::Number(_) => number_type(&map_all(&some, |value| match value {
             Literal::Number(number) => Some(number.as_str()),
             _ => None,
         })?),
         Literal::Array(_) => {
-            let arrays = each(&some, |value| match value {
+            let arrays = map_all(&some, |value| match value {
                 Literal::Array(items) => Some(items),
                 _ => None,
             })?;
@@ -60,7 +62,7 @@ fn common_type(values: &[&Literal]) -> Option<Type> {
             common_type(&items).map(|element| Type::Array(Box::new(element)))
         }
         Literal::Tuple(first) => {
-            let tuples = each(&some, |value| match value {
+            let tuples = map_all(&some, |value| match value {
                 Literal::Tuple(items) if items.len() == first.len() => Some(items),
                 _ => None,
             })?;
@@ -79,7 +81,7 @@ fn common_type(values: &[&Literal]) -> Option<Type> {
 }
 
 /// Returns the result of `find` for each value, if every value has one.
-fn each<'l, T>(values: &[&'l Literal], find: impl Fn(&'l Literal) -> Option<T>) -> Option<Vec<T>> {
+fn map_all<'l, T>(values: &[&'l Literal], find: impl Fn(&'l Literal) -> Option<T>) -> Option<Vec<T>> {
     values.iter().map(|value| find(value)).collect()
 }
 
@@ -131,9 +133,9 @@ mod tests {
         }
     }
 
-    /// ClickHouse 26.7 gave these types to `CREATE TABLE t (c DEFAULT …)`.
+    /// ClickHouse 26.7 infers these types for `CREATE TABLE t (c DEFAULT …)`.
     #[test]
-    fn types_are_those_that_clickhouse_infers() {
+    fn types_match_those_of_clickhouse() {
         for (expression, ty) in [
             ("0", "UInt8"),
             ("255", "UInt8"),
