@@ -198,7 +198,7 @@ impl Report {
         }
     }
 
-    /// Adds a warning, and how to silence it, unless its code is allowed.
+    /// Adds a warning, with help to silence it, unless its code is allowed.
     pub(crate) fn push_unless_allowed(&mut self, warning: Diagnostic, is_allowed: impl Fn(&str) -> bool) {
         if !is_allowed(warning.code) {
             let help = format!("if this is intended, add `allow: {}` to `_options`", warning.code);

@@ -125,7 +125,7 @@ fn resolve(index: usize, declared: &Declared, reported: &mut HashSet<usize>, rep
             clauses.cluster.clone_from(&options.clauses.cluster);
         }
         // Keys, settings and indexes of one engine family have no meaning for another. The options
-        // of tables above the one that sets the engine were meant for another engine.
+        // of tables above the one that sets the engine are for another engine.
         if engine
             .as_ref()
             .is_some_and(|(engine, _): &(Engine, Span)| !engine.is_merge_tree())

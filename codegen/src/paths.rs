@@ -18,7 +18,7 @@ use crate::{
 pub(crate) enum Role {
     /// The event.
     Event,
-    /// The collector, from the request itself.
+    /// The collector itself.
     Collector(CollectorValue),
     /// The collector, with values that have no column: the keys or the values of an [`Extra`].
     Extra,
@@ -163,7 +163,7 @@ fn collectors_path(table: &ResolvedTable, report: &mut Report) {
     }
 }
 
-/// Rule: only one column reads a value.
+/// Rule: no two columns read the same value.
 fn shared_path(table: &ResolvedTable, paths: &[Vec<String>], report: &mut Report) {
     let mut owners: HashMap<&str, usize> = HashMap::new();
     for (index, (column, paths)) in table.columns.iter().zip(paths).enumerate() {

@@ -250,7 +250,7 @@ fn tables_inherit_as_recorded_but_for_the_deviations() {
     for (section, (title, lines)) in SECTIONS.iter().zip(recorded) {
         let generated = generate_texts(section.files());
         let recorded: Vec<(&str, String)> = lines.iter().filter_map(|line| recorded_table(line)).collect();
-        let made: Vec<(String, String)> = generated.statements.iter().map(|sql| made_table(sql)).collect();
+        let made: Vec<(String, String)> = generated.statements.iter().map(|sql| generated_table(sql)).collect();
 
         if let Some(deviation) = deviation(title, "") {
             assert_eq!(codes(&generated), deviation.expected, "{title}: {}", deviation.reason);
@@ -290,7 +290,7 @@ fn a_recorded_alter_adds_columns_that_the_whole_table_has() {
     let (_, made) = generated
         .statements
         .iter()
-        .map(|sql| made_table(sql))
+        .map(|sql| generated_table(sql))
         .find(|(name, _)| name == "mail")
         .unwrap();
     for column in alter
@@ -366,8 +366,8 @@ fn recorded_table(line: &'static str) -> Option<(&'static str, String)> {
     Some((name, format!("{columns}; {engine}")))
 }
 
-/// Returns the same for one of Rowmill's statements.
-fn made_table(sql: &str) -> (String, String) {
+/// Returns the name of a table that Rowmill creates, and its columns and engine in short form.
+fn generated_table(sql: &str) -> (String, String) {
     let (head, rest) = sql.split_once("\n(\n").unwrap();
     let (columns, engine) = rest.split_once("\n)\nENGINE = ").unwrap();
     let columns: Vec<String> = columns

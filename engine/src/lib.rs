@@ -14,7 +14,7 @@
 //! - `variables`: the environment variables.
 //! - [`locate`]: chooses the ClickHouse: `ROWMILL_ENGINE`, one on `PATH`, the cache, or a download.
 //! - `fetch`, `unpack`, `cache`, `progress`: the download, once for each user and version.
-//! - [`run`]: turns the calling process into the engine until it is asked to end.
+//! - [`run`]: turns the calling process into the engine until its end is requested.
 //! - `access`: the two users, their passwords and their rights.
 //! - `command`, `library`, `binary`: the command line, and the two ways to pass it to ClickHouse.
 //! - [`Engine`]: the child process as a value; dropping it ends the child.

@@ -2,8 +2,8 @@
 //!
 //! 1. `ROWMILL_ENGINE`, the path of a libchdb library or of a `clickhouse` program. If it is set,
 //!    an unusable path is an error: a user who names an engine does not want another.
-//! 2. A `clickhouse` on `PATH`, if it is new enough. An older one is skipped: it serves something
-//!    else on this machine, and the engine works without it.
+//! 2. A `clickhouse` on `PATH`, if it is new enough. `locate` skips an older one: it serves
+//!    something else on this machine, and the engine works without it.
 //! 3. The library in the cache.
 //! 4. The library, fetched into the cache.
 
@@ -116,8 +116,8 @@ fn is_executable(path: &Path) -> bool {
         .is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0)
 }
 
-/// Returns the first `clickhouse` on a search path. Relative entries are skipped: a file in the
-/// current folder is not an installed program.
+/// Returns the first `clickhouse` on a search path. Skips relative entries: a file in the current
+/// folder is not an installed program.
 fn on_path(search: &std::ffi::OsStr) -> Option<PathBuf> {
     env::split_paths(search)
         .filter(|folder| folder.is_absolute())

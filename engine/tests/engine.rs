@@ -400,7 +400,7 @@ fn a_program_that_is_never_ready_is_ended_and_its_last_output_reported() {
             let id = fs::read_to_string(path.with_extension(extension)).unwrap();
             id.trim_end().parse().unwrap()
         };
-        // The program has ended and was waited for, so a signal finds no process.
+        // The engine has waited for the end of the program, so a signal finds no process.
         assert!(kill(Pid::from_raw(id("id")), None).is_err(), "the program still runs");
         if rest.contains("child") {
             kill(Pid::from_raw(id("child")), Signal::SIGKILL).unwrap();

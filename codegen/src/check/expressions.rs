@@ -73,7 +73,7 @@ const INDEX_TYPES: [&str; 8] = [
 pub(super) fn expression_syntax(table: &ResolvedTable, report: &mut Report) {
     for expression in table.expressions() {
         let sql = &expression.sql;
-        if let Some(problem) = types::broken(sql.as_str()) {
+        if let Some(problem) = types::lexical_problem(sql.as_str()) {
             let span = sql.span(&problem.span).unwrap_or_else(|| sql_span(sql, table));
             let diagnostic = Diagnostic::error("expression-syntax", problem.message).label(span, expression.place());
             report.push(match problem.help {

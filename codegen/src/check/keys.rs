@@ -331,7 +331,7 @@ pub(super) fn ttl_of_nothing(table: &ResolvedTable, report: &mut Report) {
     for expression in table.expressions() {
         let is_ttl = matches!(expression.clause, Clause::Ttl | Clause::ColumnTtl);
         let text = expression.sql.as_str();
-        if is_ttl && types::broken(text).is_none() && types::references(text).is_empty() {
+        if is_ttl && types::lexical_problem(text).is_none() && types::references(text).is_empty() {
             let diagnostic = Diagnostic::error("ttl-of-nothing", "a TTL must depend on a column")
                 .label(sql_span(&expression.sql, table), expression.place())
                 .help("write a Date or DateTime column and an interval, for example `date + INTERVAL 30 DAY`");

@@ -146,7 +146,7 @@ impl ResolvedTable {
         self.columns.get(*self.places.get(name)?)
     }
 
-    /// Returns what the name refers to. The longest column name wins, as names may have dots.
+    /// Resolves a name. The longest column name wins, as names may have dots.
     pub(super) fn resolve(&self, reference: &Reference) -> Resolved<'_> {
         let parts = &reference.parts;
         let column = (1..=parts.len())

@@ -1,9 +1,9 @@
 //! The long form of a column: its type under one key, and the modifiers of the short form under
 //! others.
 //!
-//! The modifiers are appended to the type's text and parsed as one declaration, so that every rule
-//! of a declaration holds for both forms. A problem is reported in the value that has it. The event
-//! keys are separate, as a declaration has none.
+//! [`LongColumn::complete`] appends the modifiers to the type's text and parses all as one
+//! declaration, so that every rule of a declaration holds for both forms. It reports a problem in
+//! the value that has it. The event keys are separate, as a declaration has none.
 
 use std::{mem, ops::Range};
 
@@ -46,7 +46,7 @@ enum Modifier {
 
 impl Modifier {
     /// Returns the text before and after the key's value in a declaration.
-    const fn around(self) -> (&'static str, &'static str) {
+    const fn affixes(self) -> (&'static str, &'static str) {
         match self {
             Self::Codec => ("CODEC(", ")"),
             Self::Default(DefaultKind::Default) => ("DEFAULT ", ""),
@@ -67,7 +67,7 @@ impl Modifier {
     }
 
     /// Returns the message for a modifier that is set twice.
-    const fn twice(self) -> &'static str {
+    const fn duplicate_message(self) -> &'static str {
         match self {
             Self::Codec => "this column has two CODECs",
             Self::Default(_) => "a column can have only one of DEFAULT, MATERIALIZED, ALIAS and EPHEMERAL",
@@ -278,7 +278,7 @@ impl LongColumn {
             .pieces
             .iter()
             .map(|piece| {
-                let (before, after) = piece.modifier.around();
+                let (before, after) = piece.modifier.affixes();
                 // A new line for each piece, as the text before it may end in a comment.
                 text.push('\n');
                 let whole_start = text.len();
@@ -316,13 +316,17 @@ impl LongColumn {
                 .iter()
                 .find(|first| is_default(first.modifier) && is_default(piece.modifier));
             if let Some(first) = first {
-                twice(piece.modifier.twice(), piece.key.span.clone(), first.key.span.clone());
+                twice(
+                    piece.modifier.duplicate_message(),
+                    piece.key.span.clone(),
+                    first.key.span.clone(),
+                );
             } else if piece.modifier.text_in(short).is_some() {
                 let there = match &short.default {
                     Some(default) if is_default(piece.modifier) => ty.span_within(sources, default.span.clone()),
                     _ => ty.span.clone(),
                 };
-                twice(piece.modifier.twice(), piece.key.span.clone(), there);
+                twice(piece.modifier.duplicate_message(), piece.key.span.clone(), there);
             }
         }
         problems

@@ -128,7 +128,7 @@ fn blank_marker() -> syn::Attribute {
 
 /// Returns the token that replaces a macro call's tokens.
 fn macro_marker(number: usize) -> TokenStream {
-    // `Literal::string` would escape the character, so the literal is parsed.
+    // `Literal::string` would escape the character, so `parse` builds the literal.
     let marker: Option<Literal> = format!("\"{MARK}{number}\"").parse().ok();
     quote!(#marker)
 }

@@ -28,7 +28,7 @@ pub(crate) struct Call {
     pub(crate) is_guarded: bool,
 }
 
-/// A longer expression is skipped: the module reads nested calls again at each level.
+/// [`calls`] skips a longer expression, as it reads nested calls again at each level.
 const MAX_TOKENS: usize = 2_000;
 
 /// Words whose following operands are needed for some rows only.

@@ -10,7 +10,7 @@ pub(super) fn exists(a: &Type, b: &Type) -> bool {
     if a != b && (a == Type::Bool || b == Type::Bool) {
         return false;
     }
-    inside(&a, &b)
+    has_common_type(&a, &b)
 }
 
 /// Returns the type with its shapes, SimpleAggregateFunction, LowCardinality and Nested replaced by
@@ -27,20 +27,22 @@ pub(super) fn spelled_out(ty: &Type) -> Type {
     }
 }
 
-fn inside(a: &Type, b: &Type) -> bool {
+fn has_common_type(a: &Type, b: &Type) -> bool {
     if a == b {
         return true;
     }
     match (a, b) {
-        (Type::Nullable(a), b) | (b, Type::Nullable(a)) => inside(a, b),
+        (Type::Nullable(a), b) | (b, Type::Nullable(a)) => has_common_type(a, b),
         (Type::Array(a), Type::Array(b)) => {
-            matches!(**a, Type::Dynamic { .. }) || matches!(**b, Type::Dynamic { .. }) || inside(a, b)
+            matches!(**a, Type::Dynamic { .. }) || matches!(**b, Type::Dynamic { .. }) || has_common_type(a, b)
         }
         (Type::Map(key, value), Type::Map(other_key, other_value)) => {
-            inside(key, other_key) && inside(value, other_value)
+            has_common_type(key, other_key) && has_common_type(value, other_value)
         }
         // ClickHouse compares the elements by position and ignores their names.
-        (Type::Tuple(a), Type::Tuple(b)) => a.len() == b.len() && a.iter().zip(b).all(|((_, a), (_, b))| inside(a, b)),
+        (Type::Tuple(a), Type::Tuple(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|((_, a), (_, b))| has_common_type(a, b))
+        }
         (Type::Json(_), Type::Json(_)) => true,
         (Type::Interval(_), other) | (other, Type::Interval(_)) => {
             is_number(other) || matches!(other, Type::Interval(_) | Type::Uuid | Type::Ipv6 | Type::QBit { .. })

@@ -1,7 +1,7 @@
 //! The grammar of types: turns tokens into a [`Type`] and checks the rules of `check` on the way.
 //!
-//! A type that has a problem becomes `None`, and the problem is recorded. The grammar still reads
-//! the types beside it, so that one run finds the problems of all elements of a Tuple.
+//! For a type that has a problem, the grammar records the problem and returns `None`. It still
+//! reads the types beside it, so that one run finds the problems of all elements of a Tuple.
 
 use std::{mem, ops::Range};
 
@@ -55,8 +55,8 @@ impl<'t> Grammar<'t> {
         }
     }
 
-    /// Reads the type that begins here. On `None`, the problem is recorded and the cursor is after
-    /// the invalid part.
+    /// Reads the type that begins here. If the type has a problem, records it, moves after the
+    /// invalid part and returns `None`.
     pub(super) fn data_type(&mut self) -> Option<Type> {
         let start = self.cursor.here().start;
         let (family, mut name_span) = self.family()?;
