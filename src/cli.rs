@@ -461,7 +461,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_is_written_whole_or_as_an_age() {
+    fn a_time_is_absolute_or_an_age() {
         assert_eq!(
             since("1970-01-01T00:01:00Z"),
             Ok(SystemTime::UNIX_EPOCH + Duration::from_secs(60))
@@ -485,7 +485,7 @@ mod tests {
     }
 
     #[test]
-    fn no_command_is_serve() {
+    fn serve_is_the_default_command() {
         let cli = Cli::parse_from(["rowmill", "--listen", "127.0.0.1:0"]);
         assert!(cli.command.is_none());
         assert_eq!(cli.serve.listen.port(), 0);

@@ -34,7 +34,7 @@ pub(crate) fn plan(options: &ApplyOptions) -> Result<(), Box<dyn Error>> {
     let planned = runtime.block_on(plan_sync(&store, &tables::SCHEMA));
     match planned {
         Ok(report) => print(&report, &found, options),
-        // The start would fail; the differences have the statements that mend that.
+        // `serve` would fail; the differences contain the statements that fix the tables.
         Err(error) => {
             print_drifts(&found.drifts, options)?;
             Err(error.into())
@@ -103,12 +103,12 @@ fn print(report: &SyncReport, found: &DriftReport, options: &ApplyOptions) -> Re
         writeln!(io::stdout(), "{statement};")?;
     }
     print_drifts(&found.drifts, options)?;
-    let mut remarks = io::stderr().lock();
+    let mut stderr = io::stderr().lock();
     for warning in report.warnings.iter().chain(&found.warnings) {
-        writeln!(remarks, "warning: {warning}")?;
+        writeln!(stderr, "warning: {warning}")?;
     }
     if report.statements.is_empty() && found.drifts.is_empty() {
-        writeln!(remarks, "the database matches the schema")?;
+        writeln!(stderr, "the database matches the schema")?;
     }
     Ok(())
 }

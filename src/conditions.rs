@@ -1,12 +1,12 @@
 //! The conditions that `/ready` lists after its first line.
 //!
-//! A condition does not take the collector out of a load balancer: the collector still accepts
-//! events, and another collector would do no better. Each line names a number, and the table if the
+//! A condition does not change the status of `/ready`: the collector still accepts events, and
+//! another collector would have the same condition. Each line names a number, and the table if the
 //! condition belongs to one. No line contains a value of an event.
 
 use rowmill_ingest::{Writer, writer::TableCounts};
 
-/// An insert that has failed this often in a row is a condition. By then the waits between the
+/// An insert that has failed this often in a row is a condition. By then the delays between the
 /// attempts add up to some seconds.
 const MANY_FAILURES: u64 = 5;
 

@@ -11,21 +11,20 @@ const RESERVE: u64 = 128;
 /// Descriptors for each core's event loop and listener.
 const RESERVE_PER_CORE: u64 = 8;
 
-/// Descriptors for each table: its ClickHouse connections and the segments that its rows are read
-/// from.
+/// Descriptors for each table: its ClickHouse connections and the segments of its rows.
 const RESERVE_PER_TABLE: u64 = 4;
 
-/// The default maximum of connections. Each takes about ten kilobytes of memory, all of them about
+/// The default maximum of connections. Each uses about ten kilobytes of memory, all of them about
 /// half a gigabyte.
-const MOST_CONNECTIONS: usize = 50_000;
+const DEFAULT_MAX_CONNECTIONS: usize = 50_000;
 
 /// Raises the soft limit of the process to its hard limit. Returns how many connections the
 /// collector may have open: `wanted`, or fewer if the limit minus the reserve for `tables` tables
 /// is lower.
 pub(crate) fn connections(wanted: Option<usize>, tables: usize) -> usize {
     let cores = thread::available_parallelism().map_or(1, NonZero::get);
-    let room = room(raise(), cores as u64, tables as u64);
-    let connections = within(room, wanted);
+    let available = available(raise(), cores as u64, tables as u64);
+    let connections = limited(available, wanted);
     if let Some(wanted) = wanted
         && wanted > connections
     {
@@ -54,7 +53,7 @@ fn raise() -> Option<u64> {
 }
 
 /// Returns how many connections a limit allows after the reserve.
-fn room(limit: Option<u64>, cores: u64, tables: u64) -> usize {
+fn available(limit: Option<u64>, cores: u64, tables: u64) -> usize {
     let limit = limit.unwrap_or(u64::MAX);
     let reserve = RESERVE + RESERVE_PER_CORE * cores + RESERVE_PER_TABLE * tables;
     // If the limit is very low, connections get half of it, and all other uses share the other
@@ -63,9 +62,10 @@ fn room(limit: Option<u64>, cores: u64, tables: u64) -> usize {
     usize::try_from(connections).unwrap_or(usize::MAX)
 }
 
-/// Returns how many connections to allow: `wanted` or [`MOST_CONNECTIONS`], but at most `room`.
-fn within(room: usize, wanted: Option<usize>) -> usize {
-    wanted.unwrap_or(MOST_CONNECTIONS).min(room)
+/// Returns how many connections to allow: `wanted` or [`DEFAULT_MAX_CONNECTIONS`], but at most
+/// `available`.
+fn limited(available: usize, wanted: Option<usize>) -> usize {
+    wanted.unwrap_or(DEFAULT_MAX_CONNECTIONS).min(available)
 }
 
 #[cfg(test)]
@@ -74,17 +74,17 @@ mod tests {
 
     #[test]
     fn connections_leave_a_reserve() {
-        assert_eq!(room(Some(1024), 2, 0), 880);
-        assert_eq!(room(Some(1024), 2, 10), 840);
-        assert_eq!(room(Some(100), 64, 10), 50);
+        assert_eq!(available(Some(1024), 2, 0), 880);
+        assert_eq!(available(Some(1024), 2, 10), 840);
+        assert_eq!(available(Some(100), 64, 10), 50);
     }
 
     #[test]
-    fn no_option_takes_the_reserve() {
-        assert_eq!(within(840, None), 840);
-        assert_eq!(within(840, Some(10)), 10);
-        assert_eq!(within(840, Some(100_000)), 840);
-        assert_eq!(within(1 << 20, None), 50_000);
-        assert_eq!(within(1 << 20, Some(100_000)), 100_000);
+    fn no_option_uses_the_reserve() {
+        assert_eq!(limited(840, None), 840);
+        assert_eq!(limited(840, Some(10)), 10);
+        assert_eq!(limited(840, Some(100_000)), 840);
+        assert_eq!(limited(1 << 20, None), 50_000);
+        assert_eq!(limited(1 << 20, Some(100_000)), 100_000);
     }
 }

@@ -21,10 +21,10 @@ use rowmill_ingest::{
 use crate::chain;
 
 /// The interval at which the thread checks whether the engine has ended.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The waits before the second start in a row, and before each further one.
-const START: Backoff = Backoff {
+/// The delays before the second start in a row and each further one.
+const RESTART_BACKOFF: Backoff = Backoff {
     first: Duration::from_millis(200),
     cap: Duration::from_secs(30),
 };
@@ -93,7 +93,7 @@ impl EmbeddedClickHouse {
 fn supervise(mut engine: Engine, stopped: &Receiver<()>) -> Result<(), rowmill_engine::Error> {
     let mut failures = 0;
     let mut started = Instant::now();
-    while !is_stopped(stopped, LOOK_EVERY) {
+    while !is_stopped(stopped, POLL_INTERVAL) {
         let Some(end) = engine.ended() else { continue };
         tracing::error!(
             error = chain(&end),
@@ -103,7 +103,7 @@ fn supervise(mut engine: Engine, stopped: &Receiver<()>) -> Result<(), rowmill_e
             failures = 0;
         }
         loop {
-            if failures > 0 && is_stopped(stopped, START.wait(failures)) {
+            if failures > 0 && is_stopped(stopped, RESTART_BACKOFF.wait(failures)) {
                 return Ok(());
             }
             failures += 1;

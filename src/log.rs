@@ -33,7 +33,7 @@ where
         .with_writer(writer)
         .with_ansi(has_colors)
         .with_env_filter(EnvFilter::try_from_env("ROWMILL_LOG").unwrap_or_else(|_| EnvFilter::new("info")))
-        // The reader of standard error may be gone. To report that on standard error would panic.
+        // Standard error may be closed, and a report of this on standard error would panic.
         .log_internal_errors(false);
     match format {
         LogFormat::Text => Box::new(log.with_target(false).fmt_fields(escaped_fields()).finish()),
@@ -121,8 +121,10 @@ mod tests {
         for has_colors in [false, true] {
             let log = logged(LogFormat::Text, has_colors, log_evil);
             let line = log.strip_suffix('\n').unwrap();
-            let ours = ["\x1b[0m", "\x1b[2m", "\x1b[3m", "\x1b[33m"];
-            let line = ours.iter().fold(line.to_owned(), |line, ours| line.replace(ours, ""));
+            let styles = ["\x1b[0m", "\x1b[2m", "\x1b[3m", "\x1b[33m"];
+            let line = styles
+                .iter()
+                .fold(line.to_owned(), |line, styles| line.replace(styles, ""));
             assert!(!line.contains(char::is_control), "{line:?}");
             let fields = format!(" WARN cannot read {plain} path={plain} quoted=\"{plain}\" debug=\"{plain}\" rows=3");
             assert!(line.ends_with(&fields), "{line}");

@@ -27,7 +27,7 @@ use crate::cli::{Cli, Command, LogFormat};
 fn main() -> ExitCode {
     memory::return_large_allocations_to_os();
     let cli = Cli::parse();
-    // Standard output is kept for output that scripts read, so the log goes to standard error.
+    // Scripts read standard output, so the log goes to standard error.
     log::start(cli.log_format);
 
     // `serve` and `engine` do not write to a pipe, so a broken pipe is a real error for them.
@@ -45,7 +45,8 @@ fn main() -> ExitCode {
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        // The reader, `head` for example, has all it wants. 141 is the shell's status for SIGPIPE.
+        // The reader, for example `head`, has closed the pipe. 141 is the shell's status for
+        // SIGPIPE.
         Err(error) if !is_service && is_broken_pipe(&*error) => ExitCode::from(141),
         Err(error) => {
             let error = chain(&*error);

@@ -1,13 +1,13 @@
 //! Returns large allocations to the operating system as soon as they are freed.
 //!
-//! A block of rows, its columns and their frame take megabytes each. One thread allocates them,
+//! A block of rows, its columns and their frame use megabytes each. One thread allocates them,
 //! another one frees them, and they live for about a second. glibc maps such an allocation
 //! separately at first. When the first one is freed, glibc raises its threshold
 //! ([`M_MMAP_THRESHOLD`](https://man7.org/linux/man-pages/man3/mallopt.3.html), "dynamic") and
 //! places all later ones up to that size in the arenas of the threads, where the gaps between them
 //! add up. A threshold that is set explicitly stays as it is.
 
-/// Allocations of at least this length are mapped separately. Shorter ones are soon used again.
+/// glibc maps allocations of at least this length separately, and soon reuses shorter ones.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 const MAPPED_BYTES: i32 = 1 << 20;
 
@@ -18,7 +18,7 @@ pub(crate) fn return_large_allocations_to_os() {
     // SAFETY: `mallopt` only stores a number, any number is valid, and no other thread allocates
     // meanwhile.
     let is_set = unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, MAPPED_BYTES) } == 1;
-    debug_assert!(is_set, "glibc takes any threshold up to 32 MiB");
+    debug_assert!(is_set, "glibc accepts any threshold up to 32 MiB");
 }
 
 /// Does nothing: other allocators keep their defaults.

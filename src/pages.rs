@@ -35,7 +35,7 @@ const ICON: &str = include_str!("pages/icon.svg");
 
 const PAGES: [&str; 5] = ["/", "/favicon.ico", "/health", "/ready", "/metrics"];
 
-/// How long ClickHouse may take to answer before it counts as unavailable.
+/// The time limit for an answer of ClickHouse, after which it counts as unavailable.
 const READY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Adds the pages to an inner service.
@@ -196,19 +196,19 @@ impl Shared {
         self.ping().await
     }
 
-    /// Pings the servers, for one request at a time: each ping takes a descriptor, and the spool
+    /// Pings the servers, for one request at a time: each ping uses a descriptor, and the spool
     /// needs some. Requests that arrived before a ping started share its outcome.
     async fn ping(&self) -> Result<(), &'static str> {
         let arrived = Instant::now();
         let mut last = self.last_ping.lock().await;
-        if let Some((begun, outcome)) = *last
-            && begun >= arrived
+        if let Some((started, outcome)) = *last
+            && started >= arrived
         {
             return outcome;
         }
-        let begun = Instant::now();
+        let started = Instant::now();
         let outcome = self.ping_stores().await;
-        *last = Some((begun, outcome));
+        *last = Some((started, outcome));
         outcome
     }
 
@@ -265,7 +265,7 @@ mod tests {
     use super::*;
 
     /// Returns the URL of a ClickHouse that does not run.
-    async fn nobody() -> ClickHouseUrl {
+    async fn unreachable_clickhouse() -> ClickHouseUrl {
         let unused = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
         format!("http://{unused}/stats").parse().unwrap()
     }
@@ -282,8 +282,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn not_ready_while_clickhouse_is_away() {
-        let store = nobody().await;
+    async fn not_ready_while_clickhouse_is_unavailable() {
+        let store = unreachable_clickhouse().await;
         // With schema synchronization and without it.
         for writer in [
             Writer::start(&tables::SCHEMA, store.clone(), &WriterOptions::default()),
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn many_questions_take_one_connection_to_clickhouse_at_a_time() {
+    async fn concurrent_requests_share_one_connection_to_clickhouse() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let store: ClickHouseUrl = format!("http://{}/stats", listener.local_addr().unwrap())
             .parse()
@@ -319,35 +319,35 @@ mod tests {
                 });
             }
         });
-        let away = Servers::without_sync(nobody().await);
-        let writer = Writer::start(&tables::SCHEMA, away, &WriterOptions::default());
+        let unreachable = Servers::without_sync(unreachable_clickhouse().await);
+        let writer = Writer::start(&tables::SCHEMA, unreachable, &WriterOptions::default());
         let (_stop, stopping) = Stopping::new();
         let pages = PagesLayer::new(writer, vec![store], stopping, Connections::default()).layer(service_fn(not_found));
-        let question = || pages.clone().oneshot(Request::get("/ready").body(()).unwrap());
-        let mut questions = JoinSet::new();
+        let request = || pages.clone().oneshot(Request::get("/ready").body(()).unwrap());
+        let mut requests = JoinSet::new();
         for _ in 0..100 {
-            questions.spawn(question());
+            requests.spawn(request());
         }
-        for answer in questions.join_all().await {
+        for answer in requests.join_all().await {
             assert_eq!(answer.unwrap().status(), StatusCode::SERVICE_UNAVAILABLE);
         }
         // One ping for the first request, and one for all requests that arrived after its start.
-        let asked = connections.load(Ordering::SeqCst);
-        assert!((1..=2).contains(&asked), "{asked} connections");
+        let pings = connections.load(Ordering::SeqCst);
+        assert!((1..=2).contains(&pings), "{pings} connections");
         // A later request starts another ping.
-        assert!(question().await.is_ok());
-        assert_eq!(connections.load(Ordering::SeqCst), asked + 1);
+        assert!(request().await.is_ok());
+        assert_eq!(connections.load(Ordering::SeqCst), pings + 1);
     }
 
     #[tokio::test]
-    async fn not_ready_without_room() {
-        let store = nobody().await;
+    async fn not_ready_while_memory_is_full() {
+        let store = unreachable_clickhouse().await;
         let options = WriterOptions {
             memory_bytes: 64 << 10,
             ..WriterOptions::default()
         };
         let writer = Writer::start(&tables::SCHEMA, store.clone(), &options);
-        // No single table may take all the memory, but all of them together may.
+        // No single table may use all the memory, but all of them together may.
         for &table in tables::SCHEMA.tables {
             while writer.append(table, Ack::Accepted, |row| row.push(0)).is_ok() {}
         }
@@ -365,15 +365,15 @@ mod tests {
 
     #[tokio::test]
     async fn not_ready_while_the_disk_fails() {
-        let (store, folder) = (nobody().await, tempfile::tempdir().unwrap());
+        let (store, folder) = (unreachable_clickhouse().await, tempfile::tempdir().unwrap());
         let options = WriterOptions::default();
         let spool = folder.path().join("spool");
         let writer = Writer::open(&tables::SCHEMA, store.clone(), &options, &spool).unwrap();
         // The spool recreates a missing folder, but it cannot if a file has the folder's name.
         std::fs::remove_dir_all(&spool).unwrap();
         std::fs::write(&spool, "").unwrap();
-        let taken = writer.append(tables::SCHEMA.tables[0], Ack::Accepted, |row| row.push(0));
-        assert!(taken.is_ok());
+        let appended = writer.append(tables::SCHEMA.tables[0], Ack::Accepted, |row| row.push(0));
+        assert!(appended.is_ok());
         while !writer.status().is_disk_failing {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }

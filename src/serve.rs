@@ -38,17 +38,16 @@ use crate::{
 /// The database of the tables in the embedded ClickHouse.
 const ENGINE_DATABASE: &str = "stats";
 
-/// How long the start waits for a ClickHouse that is reachable but busy. The start does not wait
-/// for one that is unavailable.
-const SYNC_PATIENCE: Duration = Duration::from_secs(10);
+/// The time limit of the start's wait for a ClickHouse that is reachable but busy. The start does
+/// not wait for one that is unavailable.
+const SYNC_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The nice value of delivery threads. If both compete for a core, a request thread gets about ten
-/// times as much of it as a delivery thread.
+/// The nice value of delivery threads. On a shared core, a request thread gets about ten times as
+/// much time as a delivery thread.
 #[cfg(target_os = "linux")]
 const NICENESS: i32 = 10;
 
-/// Collects events until the process is asked to stop, then delivers the remaining rows to
-/// ClickHouse.
+/// Collects events until a stop is requested, then delivers the remaining rows to ClickHouse.
 pub(crate) fn serve(options: ServeOptions, log: LogFormat) -> Result<(), Box<dyn Error>> {
     let events = EventOptions {
         catch_all: true,
@@ -66,7 +65,7 @@ pub(crate) fn serve(options: ServeOptions, log: LogFormat) -> Result<(), Box<dyn
         rate_limit_per_route: options.rate_limit_per_route,
         ..EventOptions::default()
     };
-    // Before the engine starts, so that it inherits the raised limit.
+    // Raise the limit before the engine starts, so that it inherits the limit.
     let max_connections = descriptors::connections(options.max_connections, tables::SCHEMA.tables.len());
     let connections = Bounds {
         max_connections,
@@ -76,18 +75,18 @@ pub(crate) fn serve(options: ServeOptions, log: LogFormat) -> Result<(), Box<dyn
     let (stores, engine) = stores(&options)?;
     let reader = engine.as_ref().map(EmbeddedClickHouse::reader);
     // With a JSON log, standard error contains only JSON, so no example requests are shown.
-    let shown_to = Some(reader).filter(|_| matches!(log, LogFormat::Text));
-    let result = deliveries()?.block_on(collect(&options, &events, &connections, stores, shown_to));
+    let example_reader = Some(reader).filter(|_| matches!(log, LogFormat::Text));
+    let result = delivery_runtime()?.block_on(collect(&options, &events, &connections, stores, example_reader));
     let stopped = engine.map_or(Ok(()), EmbeddedClickHouse::stop);
     // An error about the rows takes precedence over one about the engine.
     result.and(stopped)
 }
 
 /// Returns the runtime of everything except requests. Its threads run at a lower priority than
-/// request threads: otherwise the compression of a block would take half of a core that requests
+/// request threads: otherwise the compression of a block would use half of a core that requests
 /// need.
-fn deliveries() -> io::Result<Runtime> {
-    let give_way = || {
+fn delivery_runtime() -> io::Result<Runtime> {
+    let lower_priority = || {
         // On Linux this sets the priority of one thread; on other systems, of the whole process.
         #[cfg(target_os = "linux")]
         if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
@@ -96,12 +95,12 @@ fn deliveries() -> io::Result<Runtime> {
     };
     Builder::new_multi_thread()
         .enable_all()
-        .on_thread_start(give_way)
+        .on_thread_start(lower_priority)
         .build()
 }
 
-/// Returns the servers for the rows: those of `--clickhouse`, or the embedded one, which is
-/// started.
+/// Returns the servers for the rows: those of `--clickhouse`, or the embedded one, which this
+/// function starts.
 fn stores(options: &ServeOptions) -> Result<(Vec<ClickHouseUrl>, Option<EmbeddedClickHouse>), Box<dyn Error>> {
     if !options.clickhouse.is_empty() {
         let urls = options.clickhouse.iter().map(|url| url.trim().parse());
@@ -112,16 +111,16 @@ fn stores(options: &ServeOptions) -> Result<(Vec<ClickHouseUrl>, Option<Embedded
     Ok((vec![engine.store(ENGINE_DATABASE)?], Some(engine)))
 }
 
-/// Collects events for the servers. If `shown_to` is `Some`, prints example requests, with the
-/// credentials of the reader if the server is the embedded one.
+/// Collects events for the servers. If `example_reader` is `Some`, prints example requests, with
+/// the credentials of the reader if the server is the embedded one.
 async fn collect(
     options: &ServeOptions,
     events: &EventOptions,
     connections: &Bounds,
     stores: Vec<ClickHouseUrl>,
-    shown_to: Option<Option<&Account>>,
+    example_reader: Option<Option<&Account>>,
 ) -> Result<(), Box<dyn Error>> {
-    // Installed first, so that a stop during the start is orderly too.
+    // Install the signal handlers first, so that a stop during the start is orderly too.
     let stopping = Stopping::by_signals(options.pre_stop_seconds)?;
 
     let spool = spool_folder(&options.data);
@@ -138,12 +137,12 @@ async fn collect(
     };
     let servers: Servers = stores.iter().cloned().collect();
     let writer = Writer::open(&tables::SCHEMA, servers, &bounds, &spool)?;
-    let asked = Instant::now();
+    let sync_started = Instant::now();
     tokio::select! {
         // A schema mismatch ends the start with an error; the writer has already logged an
         // unavailable server.
-        state = writer.synced(SYNC_PATIENCE) => {
-            if state? == SchemaState::Waiting && asked.elapsed() >= SYNC_PATIENCE {
+        state = writer.synced(SYNC_TIMEOUT) => {
+            if state? == SchemaState::Waiting && sync_started.elapsed() >= SYNC_TIMEOUT {
                 tracing::warn!("ClickHouse takes long to create the schema's tables: events are accepted, and their rows wait");
             }
         }
@@ -163,10 +162,10 @@ async fn collect(
         .await
         .map_err(|error| format!("cannot listen on {}: {error}", options.listen))?;
     let address = listeners.address();
-    // The readers of both outputs may be gone, which must not end the collector.
+    // A closed standard output or standard error must not end the collector.
     let _ = writeln!(io::stdout(), "listening on http://{address}");
-    if let (Some(store), Some(reader)) = (stores.first(), shown_to) {
-        show_requests(address, store, reader);
+    if let (Some(store), Some(reader)) = (stores.first(), example_reader) {
+        print_examples(address, store, reader);
     }
 
     let connections = connections.clone();
@@ -175,13 +174,13 @@ async fn collect(
         let service_for = move |peer: SocketAddr| pages.layer(events.clone().with_peer(peer.ip()));
         async move {
             tokio::select! {
-                () = serve_http(listener, service_for, connections, stopping.clone().asked()) => {}
+                () = serve_http(listener, service_for, connections, stopping.clone().requested()) => {}
                 () = stopping.immediate() => {}
             }
         }
     };
-    let resting = writer.clone();
-    let served = listeners.run(serve, move || resting.rest(), &stopping).await;
+    let idle_writer = writer.clone();
+    let served = listeners.run(serve, move || idle_writer.rest(), &stopping).await;
 
     // Deliver the accepted rows even if a worker has failed.
     let deadline = async {
@@ -205,7 +204,7 @@ pub(crate) fn spool_folder(data: &Path) -> PathBuf {
 }
 
 /// Prints example requests for the tables of the example schema on standard error.
-fn show_requests(address: SocketAddr, store: &ClickHouseUrl, reader: Option<&Account>) {
+fn print_examples(address: SocketAddr, store: &ClickHouseUrl, reader: Option<&Account>) {
     let (base, origin, database) = (format!("http://{address}"), store.origin(), store.database());
     let option = reader.map(|reader| reader.curl_option() + " ").unwrap_or_default();
     let form = "event=click&task_id=t1&message_id=m1&email=bob@example.com&list_id=12345";

@@ -32,7 +32,7 @@ pub(crate) fn spool(command: SpoolCommand) -> Result<(), Box<dyn Error>> {
 
 /// Inspects the spool of a data folder. A missing spool is an error: the folder is probably the
 /// wrong one.
-fn look(options: &SpoolOptions) -> Result<SpoolReport, Box<dyn Error>> {
+fn inspect_spool(options: &SpoolOptions) -> Result<SpoolReport, Box<dyn Error>> {
     let folder = spool_folder(&options.data);
     if !folder.is_dir() {
         return Err(format!(
@@ -46,7 +46,7 @@ fn look(options: &SpoolOptions) -> Result<SpoolReport, Box<dyn Error>> {
 
 fn list(options: &SpoolOptions) -> Result<(), Box<dyn Error>> {
     let mut out = io::stdout().lock();
-    let report = look(options)?;
+    let report = inspect_spool(options)?;
     let width = report
         .blocks
         .iter()
@@ -73,14 +73,14 @@ fn list(options: &SpoolOptions) -> Result<(), Box<dyn Error>> {
             block.parts.len()
         )?;
     }
-    tell(&report, &mut out)?;
+    print_summary(&report, &mut out)?;
     Ok(())
 }
 
 fn verify(options: &SpoolOptions) -> Result<(), Box<dyn Error>> {
     let mut out = io::stdout().lock();
-    let report = look(options)?;
-    tell(&report, &mut out)?;
+    let report = inspect_spool(options)?;
+    print_summary(&report, &mut out)?;
     let missing: u64 = report.blocks.iter().map(|block| block.rows_missing).sum();
     if report.damaged_bytes > 0 || missing > 0 || !report.aside.is_empty() {
         return Err(format!(
@@ -101,7 +101,7 @@ fn verify(options: &SpoolOptions) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn tell(report: &SpoolReport, out: &mut impl Write) -> io::Result<()> {
+fn print_summary(report: &SpoolReport, out: &mut impl Write) -> io::Result<()> {
     let rows: u64 = report.blocks.iter().map(|block| block.rows).sum();
     writeln!(
         out,
@@ -143,8 +143,8 @@ fn tell(report: &SpoolReport, out: &mut impl Write) -> io::Result<()> {
 
 fn replay(options: &ReplayOptions) -> Result<(), Box<dyn Error>> {
     let mut out = io::stdout().lock();
-    let waiting = look(&options.spool)?;
-    tell(&waiting, &mut out)?;
+    let waiting = inspect_spool(&options.spool)?;
+    print_summary(&waiting, &mut out)?;
     let store: ClickHouseUrl = options.database.clickhouse.parse()?;
     let folder = spool_folder(&options.spool.data);
     let writer_options = WriterOptions {
@@ -167,12 +167,12 @@ fn replay(options: &ReplayOptions) -> Result<(), Box<dyn Error>> {
 
 fn export(options: &ExportOptions) -> Result<(), Box<dyn Error>> {
     let mut out = io::stdout().lock();
-    let report = look(&options.spool)?;
+    let report = inspect_spool(&options.spool)?;
     let folder = spool_folder(&options.spool.data);
     fs::create_dir_all(&options.to)?;
-    let is_asked = |block: &&BlockReport| options.table.as_ref().is_none_or(|table| *table == block.table);
+    let is_selected = |block: &&BlockReport| options.table.as_ref().is_none_or(|table| *table == block.table);
     let mut files = 0;
-    for block in report.blocks.iter().filter(is_asked) {
+    for block in report.blocks.iter().filter(is_selected) {
         files += export_block(block, &folder, &options.to)?;
     }
     writeln!(

@@ -15,7 +15,8 @@ use tokio::{
 pub(crate) enum Stop {
     /// No stop has been requested.
     No,
-    /// The stop is announced: `/ready` reports it to load balancers, and events are still accepted.
+    /// The stop is announced: `/ready` reports it to load balancers, and the collector still
+    /// accepts events.
     Announced,
     /// Requests in flight complete, and rows are delivered to ClickHouse.
     Orderly,
@@ -96,7 +97,7 @@ impl Stopping {
     }
 
     /// Waits until a stop begins, orderly or immediate.
-    pub(crate) async fn asked(self) {
+    pub(crate) async fn requested(self) {
         self.until(Stop::Orderly).await;
     }
 
@@ -106,8 +107,8 @@ impl Stopping {
     }
 
     async fn until(mut self, stop: Stop) {
-        if self.0.wait_for(|asked| *asked >= stop).await.is_err() {
-            // The sender is gone, so no further stage will come.
+        if self.0.wait_for(|stage| *stage >= stop).await.is_err() {
+            // The sender was dropped, so the stage cannot change.
             pending().await
         }
     }

@@ -36,7 +36,7 @@ impl Listeners {
         // of the connections.
         let address = TcpListener::bind(address).await?.local_addr()?;
         let cores = thread::available_parallelism().map_or(1, NonZero::get);
-        let all = (0..cores).map(|_| one_of_many(address)).collect::<io::Result<_>>()?;
+        let all = (0..cores).map(|_| bind_shared(address)).collect::<io::Result<_>>()?;
         Ok(Self { address, all })
     }
 
@@ -46,14 +46,14 @@ impl Listeners {
     }
 
     /// Runs `serve` for each listener on a separate thread until all have ended, which `stopping`
-    /// makes them do. Each thread calls `rest` whenever it becomes idle.
+    /// makes them do. Each thread calls `on_idle` whenever it becomes idle.
     ///
     /// # Errors
     /// A thread or its event loop cannot be created, or a thread panics.
     pub(crate) async fn run<F: Future<Output = ()>>(
         self,
         serve: impl Fn(TcpListener, Stopping) -> F + Clone + Send + 'static,
-        rest: impl Fn() + Clone + Send + Sync + 'static,
+        on_idle: impl Fn() + Clone + Send + Sync + 'static,
         stopping: &Stopping,
     ) -> io::Result<()> {
         let mut workers = Vec::new();
@@ -61,7 +61,7 @@ impl Listeners {
             let (serve, stopping) = (serve.clone(), stopping.clone());
             let event_loop = runtime::Builder::new_current_thread()
                 .enable_all()
-                .on_thread_park(rest.clone())
+                .on_thread_park(on_idle.clone())
                 .build()?;
             let worker = move || {
                 event_loop.block_on(async {
@@ -80,7 +80,7 @@ impl Listeners {
     }
 }
 
-fn one_of_many(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+fn bind_shared(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     let socket = match address {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
@@ -121,14 +121,14 @@ mod tests {
             let accept = async { while listener.accept().await.is_ok() {} };
             tokio::select! {
                 () = accept => {}
-                () = stopping.asked() => {}
+                () = stopping.requested() => {}
             }
         };
         let (stop, stopping) = Stopping::new();
-        let rested = Arc::new(Mutex::new(HashSet::new()));
-        let resting = Arc::clone(&rested);
-        let rest = move || _ = resting.lock().unwrap().insert(thread::current().id());
-        let workers = tokio::spawn(async move { listeners.run(serve, rest, &stopping).await });
+        let idle_threads = Arc::new(Mutex::new(HashSet::new()));
+        let recorded_threads = Arc::clone(&idle_threads);
+        let on_idle = move || _ = recorded_threads.lock().unwrap().insert(thread::current().id());
+        let workers = tokio::spawn(async move { listeners.run(serve, on_idle, &stopping).await });
         // With few cores, each listener is almost certain to get one of these connections.
         let connect = move || {
             for _ in 0..64 {
@@ -141,7 +141,7 @@ mod tests {
         assert!(TcpStream::connect(address).is_err());
         let cores = thread::available_parallelism().map_or(1, NonZero::get);
         assert_eq!(
-            rested.lock().unwrap().len(),
+            idle_threads.lock().unwrap().len(),
             cores,
             "each thread reports that it is idle"
         );

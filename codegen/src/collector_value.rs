@@ -1,5 +1,4 @@
-//! Collector values: the values that the collector takes from the request itself, and the names of
-//! their columns.
+//! Collector values: the values that the collector itself sets, and the names of their columns.
 
 use crate::types::Type;
 
@@ -48,7 +47,7 @@ impl CollectorValue {
     }
 
     /// Returns whether the client chooses the value, as it chooses those of its events.
-    pub(crate) fn is_of_client(self) -> bool {
+    pub(crate) fn is_chosen_by_client(self) -> bool {
         !matches!(
             self,
             Self::Id | Self::Date | Self::DateTime | Self::Timestamp | Self::Channel

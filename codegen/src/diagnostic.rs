@@ -1,4 +1,4 @@
-//! Problems of a schema, with place and cure, in rustc's format. A run reports all of them at once.
+//! Problems of a schema, with place and help, in rustc's format. A run reports all of them at once.
 
 use std::{collections::HashMap, path::PathBuf};
 
@@ -22,7 +22,7 @@ pub(crate) const WARNINGS: [&str; 12] = [
     "zone-of-the-machine",
 ];
 
-/// The most errors, and the most warnings, that a report shows. A longer list would not be read.
+/// The most errors, and the most warnings, that a report shows. Users do not read a longer list.
 const MAX_SHOWN: usize = 300;
 
 /// One problem.
@@ -70,7 +70,7 @@ impl Diagnostic {
         self
     }
 
-    /// Proposes a cure.
+    /// Adds a help text.
     pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
         self.help.push(help.into());
         self
@@ -198,7 +198,7 @@ impl Report {
         }
     }
 
-    /// Adds a warning, and how to silence it, unless its code is allowed.
+    /// Adds a warning, with help to silence it, unless its code is allowed.
     pub(crate) fn push_unless_allowed(&mut self, warning: Diagnostic, is_allowed: impl Fn(&str) -> bool) {
         if !is_allowed(warning.code) {
             let help = format!("if this is intended, add `allow: {}` to `_options`", warning.code);
@@ -222,7 +222,7 @@ impl Report {
         let renderer = Renderer::plain();
         let mut order: Vec<&Diagnostic> = self.diagnostics.iter().collect();
         order.sort_by_key(|diagnostic| diagnostic.labels.first().map(|(span, _)| (span.file, span.range.start)));
-        let of = |severity| {
+        let problems_of = |severity| {
             let all = || order.iter().filter(|diagnostic| diagnostic.severity == severity);
             let mut problems: Vec<Problem> = all()
                 .take(MAX_SHOWN)
@@ -236,8 +236,8 @@ impl Report {
             problems
         };
         Problems {
-            errors: of(Severity::Error),
-            warnings: of(Severity::Warning),
+            errors: problems_of(Severity::Error),
+            warnings: problems_of(Severity::Warning),
         }
     }
 }
@@ -260,7 +260,7 @@ pub struct Problem {
     pub message: String,
     /// The place of the problem; problems of a whole folder have none.
     pub place: Option<Place>,
-    /// Proposed cures.
+    /// The help texts.
     pub help: Vec<String>,
     /// The whole problem as a terminal shows it, with the source line and the place underlined.
     pub text: String,
@@ -282,7 +282,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_very_many_problems_the_first_are_shown() {
+    fn a_report_shows_at_most_the_maximum() {
         let mut report = Report::default();
         for number in 0..=MAX_SHOWN {
             report.push(Diagnostic::new(Severity::Error, "unknown-type", number.to_string()));

@@ -1,9 +1,9 @@
 //! Inherit: declared tables become resolved tables.
 //!
 //! A child gets the columns of its parent, then those of its parent's parent, and so on, then its
-//! own; this is the original's order. If a child declares an inherited column again, its
-//! declaration takes the inherited place. Options come from the nearest table of the line that has
-//! them.
+//! own; this is the original's order. If a child declares an inherited column again, the column
+//! keeps its position and gets the child's declaration. Each option comes from the nearest table of
+//! the lineage that sets it.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -42,11 +42,9 @@ pub(crate) struct ResolvedTable {
     pub(crate) comment: Option<String>,
     pub(crate) is_strict: bool,
     pub(crate) doc_comments: Vec<String>,
-    /// The codes of warnings that the table allows, and those that the tables allow which it
-    /// extends.
+    /// The codes of the warnings that the table or one of its ancestors allows.
     pub(crate) allowed: Vec<String>,
-    /// Whether the table and all that it extends could be read. If not, the rules cannot know what
-    /// it lacks.
+    /// Whether the table and all that it extends could be read. If not, most rules skip the table.
     pub(crate) is_complete: bool,
 }
 
@@ -89,12 +87,12 @@ pub(crate) fn inherit(declared: &Declared, report: &mut Report) -> Vec<ResolvedT
 }
 
 fn resolve(index: usize, declared: &Declared, reported: &mut HashSet<usize>, report: &mut Report) -> ResolvedTable {
-    let (line, is_complete) = line(index, declared, reported, report);
+    let (lineage, is_complete) = lineage(index, declared, reported, report);
     let table = &declared.tables[index];
 
     let mut columns: Vec<declare::Column> = Vec::new();
     let mut places: HashMap<&str, usize> = HashMap::new();
-    for ancestor in line[1..].iter().chain([&index]) {
+    for ancestor in lineage[1..].iter().chain([&index]) {
         for column in &declared.tables[*ancestor].columns {
             match places.get(column.name.text.as_str()) {
                 // A nearer ancestor has declared it already. Only the child overrides what precedes
@@ -115,15 +113,14 @@ fn resolve(index: usize, declared: &Declared, reported: &mut HashSet<usize>, rep
         }
     }
 
-    // Clauses after an engine belong to the table that wrote them; an option beside the engine
-    // overrides them.
+    // The options of a table override the clauses after its own engine.
     let mut engine = None;
     let mut clauses = declare::Clauses::default();
     let mut elements: Vec<declare::TableElement> = Vec::new();
     let mut present_keys: Vec<Key> = Vec::new();
     let mut allowed = Vec::new();
     let mut is_strict = None;
-    for ancestor in &line {
+    for ancestor in &lineage {
         let options = &declared.tables[*ancestor].options;
         allowed.extend(options.allowed.iter().cloned());
         is_strict = is_strict.or(options.is_strict);
@@ -131,7 +128,7 @@ fn resolve(index: usize, declared: &Declared, reported: &mut HashSet<usize>, rep
             clauses.cluster.clone_from(&options.clauses.cluster);
         }
         // Keys, settings and indexes of one engine family have no meaning for another. The options
-        // of tables above the one that sets the engine were meant for another engine.
+        // of tables above the one that sets the engine are for another engine.
         if engine
             .as_ref()
             .is_some_and(|(engine, _): &(Engine, Span)| !engine.is_merge_tree())
@@ -147,10 +144,10 @@ fn resolve(index: usize, declared: &Declared, reported: &mut HashSet<usize>, rep
                 elements.push(element.clone());
             }
         }
-        if let Some((theirs, span)) = &options.engine {
-            clauses.inherit(&theirs.clauses);
+        if let Some((inherited_engine, span)) = &options.engine {
+            clauses.inherit(&inherited_engine.clauses);
             if engine.is_none() {
-                engine = Some((theirs.clone(), span.clone()));
+                engine = Some((inherited_engine.clone(), span.clone()));
             }
         }
     }
@@ -162,7 +159,7 @@ fn resolve(index: usize, declared: &Declared, reported: &mut HashSet<usize>, rep
         places.entry(column.name.clone()).or_insert(place);
         prefixes.extend(column.name.split_once('.').map(|(prefix, _)| prefix.to_owned()));
     }
-    take_types(&mut columns, &places);
+    resolve_types(&mut columns, &places);
 
     ResolvedTable {
         name: table.name.clone(),
@@ -184,8 +181,13 @@ fn resolve(index: usize, declared: &Declared, reported: &mut HashSet<usize>, rep
 
 /// Returns a table and its ancestors, nearest first, and whether all of them could be read. Reports
 /// each `extend` that cannot be followed once.
-fn line(index: usize, declared: &Declared, reported: &mut HashSet<usize>, report: &mut Report) -> (Vec<usize>, bool) {
-    let mut line = vec![index];
+fn lineage(
+    index: usize,
+    declared: &Declared,
+    reported: &mut HashSet<usize>,
+    report: &mut Report,
+) -> (Vec<usize>, bool) {
+    let mut lineage = vec![index];
     let mut is_complete = declared.is_complete;
     let mut current = index;
     while let Some(parent) = &declared.tables[current].options.extend {
@@ -204,9 +206,9 @@ fn line(index: usize, declared: &Declared, reported: &mut HashSet<usize>, report
             }
             break;
         };
-        if let Some(start) = line.iter().position(|member| *member == next) {
+        if let Some(start) = lineage.iter().position(|member| *member == next) {
             is_complete = false;
-            let members = &line[start..];
+            let members = &lineage[start..];
             let is_new = members.iter().all(|member| !reported.contains(member));
             if is_new {
                 reported.extend(members);
@@ -214,7 +216,7 @@ fn line(index: usize, declared: &Declared, reported: &mut HashSet<usize>, report
             }
             break;
         }
-        line.push(next);
+        lineage.push(next);
         current = next;
     }
     let is_sound = |table: &declare::Table| {
@@ -226,33 +228,33 @@ fn line(index: usize, declared: &Declared, reported: &mut HashSet<usize>, report
                 .count()
                 == 1
     };
-    let is_complete = is_complete && line.iter().all(|member| is_sound(&declared.tables[*member]));
-    (line, is_complete)
+    let is_complete = is_complete && lineage.iter().all(|member| is_sound(&declared.tables[*member]));
+    (lineage, is_complete)
 }
 
-/// Gives each column without a type the type of the column that it is computed from. If that column
-/// does not exist, a rule reports it.
-fn take_types(columns: &mut [ResolvedColumn], places: &HashMap<String, usize>) {
+/// Sets the type of each column without one to the type of the column that it is computed from. If
+/// that column does not exist, a rule reports it.
+fn resolve_types(columns: &mut [ResolvedColumn], places: &HashMap<String, usize>) {
     let mut is_seen = vec![false; columns.len()];
     for start in 0..columns.len() {
         // Follow the columns until one has a type.
-        let mut way = Vec::new();
+        let mut path = Vec::new();
         let mut next = Some(start);
         while let Some(place) = next.filter(|place| !is_seen[*place]) {
             let Some(of) = &columns[place].declaration.ty_of else {
                 break;
             };
             is_seen[place] = true;
-            way.push(place);
+            path.push(place);
             next = places.get(&of.name()).copied();
         }
         let mut ty = match next.map(|place| &columns[place].declaration) {
             Some(declaration) if declaration.ty_of.is_none() => declaration.ty.clone(),
             _ => continue,
         };
-        for place in way.into_iter().rev() {
+        for place in path.into_iter().rev() {
             let declaration = &mut columns[place].declaration;
-            if declaration.take_type(&ty).is_err() {
+            if declaration.set_type(&ty).is_err() {
                 break;
             }
             ty = declaration.ty.clone();
@@ -260,7 +262,7 @@ fn take_types(columns: &mut [ResolvedColumn], places: &HashMap<String, usize>) {
     }
 }
 
-/// Returns a warning if a child gives an inherited column another type, as this is more likely a
+/// Returns a warning if a child changes the type of an inherited column, as this is more likely a
 /// mistake than intended. LowCardinality is ignored: it stores the same values in another way.
 fn retyped_column(
     column: &declare::Column,
@@ -305,11 +307,11 @@ fn stored_as(ty: &Type) -> &Type {
 
 fn cycle(members: &[usize], declared: &Declared) -> Diagnostic {
     let name = |member: &usize| declared.tables[*member].name.text.as_str();
-    let mut way: Vec<&str> = members.iter().map(name).collect();
-    way.extend(members.first().map(name));
+    let mut path: Vec<&str> = members.iter().map(name).collect();
+    path.extend(members.first().map(name));
     let message = match members {
         [only] => format!("table `{}` extends itself", name(only)),
-        _ => format!("the tables form a cycle of `extend`: {}", way.join(" → ")),
+        _ => format!("the tables form a cycle of `extend`: {}", path.join(" → ")),
     };
     let mut diagnostic = Diagnostic::error("extend-cycle", message);
     for member in members {
@@ -355,7 +357,7 @@ fn flatten_nested(column: declare::Column) -> Vec<ResolvedColumn> {
             nested: None,
         }];
     }
-    // Taken out, so that it is not cloned with the rest for each field.
+    // Moved out, so that the clone for each field does not include it.
     let Type::Nested(fields) = mem::replace(&mut declaration.ty, Type::String) else {
         return Vec::new();
     };

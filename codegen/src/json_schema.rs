@@ -58,7 +58,7 @@ fn section() -> Value {
                 "additionalProperties": { "$ref": "#/$defs/table" },
             },
         },
-        // A table may stand beside `tables`.
+        // A table may also be directly under `clickhouse`.
         "additionalProperties": { "$ref": "#/$defs/table" },
     });
     for key in FOREIGN_KEYS {
@@ -177,11 +177,11 @@ fn column() -> Value {
 fn options() -> Value {
     let text = |description: &str| json!({ "$ref": "#/$defs/text_or_nothing", "description": description });
     let expressions = |description: &str| json!({ "$ref": "#/$defs/expressions", "description": description });
-    let by_name = |of: &str, description: &str| {
+    let by_name = |definition: &str, description: &str| {
         json!({
             "description": description,
             "type": ["object", "null"],
-            "additionalProperties": { "$ref": format!("#/$defs/{of}") },
+            "additionalProperties": { "$ref": format!("#/$defs/{definition}") },
         })
     };
     json!({
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn the_keys_are_those_of_the_checker() {
+    fn the_keys_match_the_checker() {
         assert_eq!(keys(&options()), OPTION_KEYS);
         assert_eq!(keys(&column()["anyOf"][1]), COLUMN_KEYS);
         assert_eq!(keys(&destination()["anyOf"][1]), DESTINATION_KEYS);

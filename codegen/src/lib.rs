@@ -17,14 +17,14 @@
 //!
 //! ```text
 //! read     source      the files, in the order in which they override one another
-//! parse    yaml        one tree that knows the place of each piece
+//! parse    yaml        one tree with the place of each piece
 //! declare  declare     tables, columns, options and destinations, with a parser of types
 //! inherit  inherit     tables with all that they extend
-//! check    check       every rule, every problem in one go → model
+//! check    check       every rule, every problem in one run → model
 //! emit     emit        Rust
 //! ```
 //!
-//! No stage needs the network, a server or another program, and the same files give the same
+//! No stage needs the network, a server or another program, and the same files produce the same
 //! output.
 
 mod check;
@@ -75,8 +75,7 @@ pub struct Generated {
 
 /// Generates the tables of the folder `schemas` into `OUT_DIR`, for a build script.
 ///
-/// The function prints every problem of the schema with its place and its cure. Errors fail the
-/// build.
+/// The function prints every problem of the schema with its place and help. Errors fail the build.
 pub fn build(schemas: impl AsRef<Path>) {
     let schemas = schemas.as_ref();
     let generated = generate(schemas);
@@ -114,7 +113,7 @@ pub fn generate(schemas: impl AsRef<Path>) -> Generated {
     generate_from(&sources, report)
 }
 
-/// Generates tables from texts, in the order given. Problems name the files by these paths.
+/// Generates tables from texts, in their order. Problems name the files by these paths.
 pub fn generate_texts<P: Into<PathBuf>, T: Into<String>>(files: impl IntoIterator<Item = (P, T)>) -> Generated {
     generate_from(&Sources::from_texts(files), Report::default())
 }

@@ -48,7 +48,7 @@ pub(crate) struct Column {
     pub(crate) event: EventKeys,
     /// The earlier names of the column.
     pub(crate) was: Vec<String>,
-    /// The paths in an event at which the decoder looks for the value.
+    /// The paths in an event from which the decoder reads the value.
     pub(crate) paths: Vec<String>,
 }
 
@@ -162,23 +162,23 @@ impl Type {
 
     /// Returns whether an event's `null` is a value of the type, rather than the absence of a
     /// value.
-    pub(crate) fn takes_null(&self) -> bool {
+    pub(crate) fn accepts_null(&self) -> bool {
         match self {
-            Self::SimpleAggregateFunction(_, inner) => inner.takes_null(),
+            Self::SimpleAggregateFunction(_, inner) => inner.accepts_null(),
             Self::Variant(_) | Self::Geometry | Self::Dynamic { .. } => true,
             ty => ty.is_nullable(),
         }
     }
 
     /// Returns whether a JSON object is a value of the type, rather than a branch of the event.
-    pub(crate) fn takes_object(&self) -> bool {
+    pub(crate) fn accepts_object(&self) -> bool {
         match self {
             Self::LowCardinality(inner) | Self::Nullable(inner) | Self::SimpleAggregateFunction(_, inner) => {
-                inner.takes_object()
+                inner.accepts_object()
             }
             Self::Map(..) | Self::Json(_) | Self::Dynamic { .. } => true,
-            // If a Variant has a String, the String takes what no other variant takes.
-            Self::Variant(variants) => variants.iter().any(|ty| *ty == Self::String || ty.takes_object()),
+            // A String in a Variant accepts each value that no other variant accepts.
+            Self::Variant(variants) => variants.iter().any(|ty| *ty == Self::String || ty.accepts_object()),
             Self::Tuple(elements) => elements.iter().all(|(name, _)| name.is_some()),
             _ => false,
         }

@@ -58,21 +58,21 @@ pub(crate) fn ident(name: &str) -> Ident {
 
 /// The names that are in use in one scope.
 #[derive(Debug, Default)]
-pub(crate) struct Taken(HashMap<String, usize>);
+pub(crate) struct UsedNames(HashMap<String, usize>);
 
-impl Taken {
-    /// Returns the name of a field, or a similar one if the name is taken.
-    pub(crate) fn take(&mut self, name: &str) -> String {
-        self.take_or_number(name, "_")
+impl UsedNames {
+    /// Returns the name of a field, or a similar one if the name is in use.
+    pub(crate) fn unique(&mut self, name: &str) -> String {
+        self.unique_or_numbered(name, "_")
     }
 
-    /// Returns the name of a type or of an enum's value, or a similar one if the name is taken. The
-    /// number has no `_` before it, since rustc warns about `_` in such names.
-    pub(crate) fn take_type(&mut self, name: &str) -> String {
-        self.take_or_number(name, "")
+    /// Returns the name of a type or of an enum's value, or a similar one if the name is in use.
+    /// The number has no `_` before it, since rustc warns about `_` in such names.
+    pub(crate) fn unique_type(&mut self, name: &str) -> String {
+        self.unique_or_numbered(name, "")
     }
 
-    fn take_or_number(&mut self, name: &str, before_number: &str) -> String {
+    fn unique_or_numbered(&mut self, name: &str, before_number: &str) -> String {
         loop {
             let uses = self.0.entry(name.to_owned()).or_insert(0);
             *uses += 1;
@@ -104,12 +104,12 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_given_once() {
-        let mut taken = Taken::default();
-        let names = ["T", "T", "T_", "T", "T_4", "T"].map(|name| taken.take(name));
+    fn names_are_unique() {
+        let mut used = UsedNames::default();
+        let names = ["T", "T", "T_", "T", "T_4", "T"].map(|name| used.unique(name));
         assert_eq!(names, ["T", "T_", "T__", "T_3", "T_4", "T_5"]);
-        let mut taken = Taken::default();
-        let names = ["T", "T", "T", "T4", "T"].map(|name| taken.take_type(name));
+        let mut used = UsedNames::default();
+        let names = ["T", "T", "T", "T4", "T"].map(|name| used.unique_type(name));
         assert_eq!(names, ["T", "T_", "T3", "T4", "T5"]);
     }
 

@@ -1,7 +1,7 @@
 //! Paths: the source of each column's value, and the paths in an event at which it is found.
 //!
 //! A path is the keys down to a value, joined by `_`. A field of a query may keep its dots, so the
-//! decoder also looks for a path as it is written, with dots.
+//! decoder also accepts a path with dots.
 
 use std::collections::HashMap;
 
@@ -18,8 +18,8 @@ use crate::{
 pub(crate) enum Role {
     /// The event.
     Event,
-    /// The collector, from the request itself.
-    Server(CollectorValue),
+    /// The collector itself.
+    Collector(CollectorValue),
     /// The collector, with values that have no column: the keys or the values of an [`Extra`].
     Extra,
     /// ClickHouse.
@@ -80,7 +80,7 @@ pub(crate) fn roles(columns: &[ResolvedColumn], extras: &[Extra]) -> Vec<Role> {
     {
         Some(DefaultKind::Materialized | DefaultKind::Alias) => Role::Computed,
         _ if extras.iter().any(|extra| [extra.key, extra.value].contains(&index)) => Role::Extra,
-        _ => CollectorValue::of_column(&column.name).map_or(Role::Event, Role::Server),
+        _ => CollectorValue::of_column(&column.name).map_or(Role::Event, Role::Collector),
     };
     columns.iter().enumerate().map(role).collect()
 }
@@ -133,7 +133,7 @@ fn not_of_the_event(table: &ResolvedTable, roles: &[Role], report: &mut Report) 
     for (column, role) in table.columns.iter().zip(roles) {
         let by = match role {
             Role::Event => continue,
-            Role::Server(_) => "the collector fills this column",
+            Role::Collector(_) => "the collector fills this column",
             Role::Extra => "the collector stores values without a column here",
             Role::Computed => "ClickHouse computes this column",
         };
@@ -163,11 +163,11 @@ fn collectors_path(table: &ResolvedTable, report: &mut Report) {
     }
 }
 
-/// Rule: a value goes into one column.
+/// Rule: no two columns read the same value.
 fn shared_path(table: &ResolvedTable, paths: &[Vec<String>], report: &mut Report) {
-    let mut taken: HashMap<&str, usize> = HashMap::new();
+    let mut owners: HashMap<&str, usize> = HashMap::new();
     for (index, (column, paths)) in table.columns.iter().zip(paths).enumerate() {
-        let same = paths.iter().find_map(|path| match taken.insert(path, index) {
+        let same = paths.iter().find_map(|path| match owners.insert(path, index) {
             Some(first) if first != index => Some((path, first)),
             _ => None,
         });
@@ -212,13 +212,13 @@ fn shared_path(table: &ResolvedTable, paths: &[Vec<String>], report: &mut Report
     }
 }
 
-/// Rule: no column takes a value from inside an object that is the value of another column.
+/// Rule: no column reads a value from inside an object that is the value of another column.
 fn path_into_a_value(table: &ResolvedTable, paths: &[Vec<String>], report: &mut Report) {
     let objects = table
         .columns
         .iter()
         .zip(paths)
-        .filter(|(column, _)| column.declaration.ty.takes_object());
+        .filter(|(column, _)| column.declaration.ty.accepts_object());
     let whole: HashMap<&str, &ResolvedColumn> = objects
         .flat_map(|(column, paths)| paths.iter().map(move |path| (path.as_str(), column)))
         .collect();
@@ -228,17 +228,17 @@ fn path_into_a_value(table: &ResolvedTable, paths: &[Vec<String>], report: &mut 
     for column in &table.columns {
         for path in &column.event.from {
             let above = path.text.match_indices('.').map(|(dot, _)| joined(&path.text[..dot]));
-            let taker = above.filter_map(|above| whole.get(above.as_str())).next();
-            if let Some(taker) = taker {
+            let owner = above.filter_map(|above| whole.get(above.as_str())).next();
+            if let Some(owner) = owner {
                 let message = format!(
                     "the path `{}` is inside the value of column `{}`",
-                    path.text, taker.name
+                    path.text, owner.name
                 );
                 let diagnostic = Diagnostic::error("path-into-a-value", message)
                     .label(path.span.clone(), "")
                     .label(
-                        taker.span.clone(),
-                        format!("a `{}` reads the whole object", taker.declaration.ty),
+                        owner.span.clone(),
+                        format!("a `{}` reads the whole object", owner.declaration.ty),
                     )
                     .help("compute this column from the other with `materialized: …`, or remove one of them");
                 report.push(diagnostic);

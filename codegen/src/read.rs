@@ -12,7 +12,7 @@ use crate::{
 
 impl Sources {
     /// Reads `folder`: first its `*.yml` and `*.yaml` files in byte order, then its subfolders in
-    /// byte order, each in the same way. Names that begin with a dot are ignored.
+    /// byte order, each in the same way. Ignores names that begin with a dot.
     pub(crate) fn read(folder: &Path, report: &mut Report) -> Self {
         let mut sources = Self {
             folder: folder.to_owned(),
@@ -57,8 +57,8 @@ impl Sources {
         }
     }
 
-    /// Adds a file. Bytes that are not UTF-8 are replaced, so that the report can show the file and
-    /// its other problems.
+    /// Adds a file. Replaces bytes that are not UTF-8, so that the report can show the file and its
+    /// other problems.
     fn push(&mut self, path: &Path, bytes: Vec<u8>, report: &mut Report) {
         if let Some(encoding) = other_encoding(&bytes) {
             report.push(

@@ -15,7 +15,7 @@ pub(crate) struct Sources {
 /// One file, as it was read.
 #[derive(Debug)]
 pub(crate) struct Source {
-    /// The path as a user would type it: the folder that was given, and the path below it.
+    /// The path as a user would type it: the schema folder as passed in, and the path below it.
     pub(crate) path: PathBuf,
     /// The text without the byte order mark that some editors put first.
     pub(crate) text: String,
@@ -70,7 +70,7 @@ impl Span {
 }
 
 impl Sources {
-    /// Creates sources from texts in memory, in the order given.
+    /// Creates sources from texts in memory, in their order.
     pub(crate) fn from_texts<P: Into<PathBuf>, T: Into<String>>(files: impl IntoIterator<Item = (P, T)>) -> Self {
         let files = files.into_iter().map(|(path, text)| Source::new(path, text)).collect();
         Self {

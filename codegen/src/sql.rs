@@ -28,7 +28,7 @@ struct Piece {
 }
 
 impl Sql {
-    /// Takes the bytes `within` of a scalar's text.
+    /// Returns the SQL in the bytes `within` of a scalar's text.
     pub(crate) fn of_node(node: &Node, within: Range<usize>, sources: &Sources) -> Self {
         let text = match &node.value {
             Value::Text(text) => text.get(within.clone()).unwrap_or_default(),
@@ -159,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_part_of_a_list_knows_where_it_is_written() {
+    fn a_part_of_a_list_keeps_its_span() {
         let first = Sql::from("xx date").part(3..7);
         let list = Sql::list(&[first, Sql::from("(a, b)").part(4..5)]).surrounded("f", " DESC");
         assert_eq!(list.as_str(), "f(date, b) DESC");

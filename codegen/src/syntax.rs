@@ -11,8 +11,8 @@ const TOO_LARGE: &str = "this file is too large; each YAML alias counts as its w
 const MAX_MARKS: usize = 20;
 
 /// Returns an error if a file is an EJS template. The original rendered its files as templates
-/// before it parsed them as YAML. Rowmill compiles the tables in, so a value that is known only
-/// when the program runs comes too late.
+/// before it parsed them as YAML. Rowmill compiles the tables, so it needs all values at build
+/// time.
 pub(crate) fn template(file: usize, source: &Source) -> Option<Diagnostic> {
     let mut diagnostic = None;
     for (start, _) in source.text.match_indices("<%").take(MAX_MARKS) {
@@ -56,8 +56,8 @@ pub(crate) fn syntax_error(error: &serde_yaml::Error, file: usize, source: &Sour
     }
 }
 
-/// Returns the cure for common slips, by the parser's message and the text where the parser
-/// stopped.
+/// Returns the help text for a common mistake, by the parser's message and the text where the
+/// parser stopped.
 fn help(message: &str, text: &str) -> Option<&'static str> {
     if message == TOO_LARGE {
         None

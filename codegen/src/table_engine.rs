@@ -14,12 +14,13 @@ pub(crate) struct Engine {
     pub(crate) clauses: Clauses,
 }
 
-/// Without this setting, a plain MergeTree forgets deduplication tokens. Blocks are open for a
-/// second by default, and only full ones for less, so a window of a thousand blocks outlasts any
-/// retry, unless a person pauses it.
+/// Without this setting, a plain MergeTree forgets deduplication tokens. By default, a block closes
+/// after a second, or earlier if it is full, so a window of a thousand blocks outlasts each retry
+/// that no operator pauses.
 const OWN_WINDOW: &[(&str, &str)] = &[("non_replicated_deduplication_window", "1000")];
 
-/// Replicas share their window. Some versions end it after an hour; this setting makes it a week.
+/// Replicas share their window. Some versions end it after an hour; the second setting makes it a
+/// week.
 const SHARED_WINDOW: &[(&str, &str)] = &[
     ("replicated_deduplication_window", "10000"),
     ("replicated_deduplication_window_seconds", "604800"),
@@ -138,7 +139,7 @@ impl Engine {
     }
 
     /// Translates `MergeTree(date, [sample,] (key, …), 8192[, …])`, which ClickHouse no longer
-    /// accepts, into today's clauses: parts by month of the date, the key as the sorting key, the
+    /// accepts, into modern clauses: parts by month of the date, the key as the sorting key, the
     /// granularity as a setting.
     fn translate_old_form(&mut self) {
         if !self.is_merge_tree() {
@@ -305,23 +306,23 @@ pub(crate) struct Setting {
 }
 
 impl Clauses {
-    /// Fills the clauses that `self` does not have from `below`; settings one by one.
-    pub(crate) fn inherit(&mut self, below: &Self) {
+    /// Copies the clauses and settings that `self` does not have from `base`.
+    pub(crate) fn inherit(&mut self, base: &Self) {
         for (mine, theirs) in [
-            (&mut self.partition_by, &below.partition_by),
-            (&mut self.primary_key, &below.primary_key),
-            (&mut self.order_by, &below.order_by),
-            (&mut self.sample_by, &below.sample_by),
-            (&mut self.ttl, &below.ttl),
+            (&mut self.partition_by, &base.partition_by),
+            (&mut self.primary_key, &base.primary_key),
+            (&mut self.order_by, &base.order_by),
+            (&mut self.sample_by, &base.sample_by),
+            (&mut self.ttl, &base.ttl),
         ] {
             if mine.is_none() {
                 mine.clone_from(theirs);
             }
         }
         if self.cluster.is_none() {
-            self.cluster.clone_from(&below.cluster);
+            self.cluster.clone_from(&base.cluster);
         }
-        for setting in &below.settings {
+        for setting in &base.settings {
             if self.setting(&setting.name).is_none() {
                 self.settings.push(setting.clone());
             }
@@ -380,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn todays_forms_stay_as_they_are() {
+    fn modern_forms_are_unchanged() {
         assert_eq!(parsed("MergeTree").arguments, None);
         assert_eq!(text(&parsed("Log()").arguments), Some(""));
         let engine = parsed(
@@ -393,7 +394,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_engine_is_refused() {
+    fn invalid_engines_are_rejected() {
         for text in ["", "(a)", "MergeTree(a", "MergeTree() WITH x", "Log SETTINGS x"] {
             assert!(Engine::parse(&Sql::from(text)).is_err(), "{text}");
         }

@@ -2,7 +2,7 @@
 //! it.
 //!
 //! The engines are those of `system.table_engines` of ClickHouse 26.7, and the Shared ones of
-//! ClickHouse Cloud. A test compares the list.
+//! ClickHouse Cloud. A test compares the list with them.
 
 use std::ops::RangeInclusive;
 
@@ -178,7 +178,7 @@ pub(crate) fn unknown_engine(table: &ResolvedTable, report: &mut Report) {
     let span = engine.name.whole_span().unwrap_or_else(|| span.clone());
     let diagnostic = Diagnostic::error("unknown-engine", format!("ClickHouse has no engine `{name}`"))
         .label(span, format!("of `{}`", table.name.text));
-    report.push(match meant(name) {
+    report.push(match closest_engine(name) {
         Some(meant) => diagnostic.help(format!("did you mean `{meant}`?")),
         None => diagnostic.help("for most tables, write `MergeTree`"),
     });
@@ -258,7 +258,7 @@ pub(crate) fn engine_misfit(table: &ResolvedTable, report: &mut Report) {
         misfit(format!("`{name}` has no `{}`", key.text), key.span.clone());
     }
     let clauses = &engine.clauses;
-    let written_behind = [
+    let inline_clauses = [
         ("order_by", clauses.order_by.is_some()),
         ("partition_by", clauses.partition_by.is_some()),
         ("primary_key", clauses.primary_key.is_some()),
@@ -266,7 +266,7 @@ pub(crate) fn engine_misfit(table: &ResolvedTable, report: &mut Report) {
         ("ttl", clauses.ttl.is_some()),
         ("settings", !clauses.settings.is_empty()),
     ];
-    for (option, _) in written_behind
+    for (option, _) in inline_clauses
         .iter()
         .filter(|(option, is_set)| *is_set && !takes(option))
     {
@@ -305,7 +305,7 @@ pub(crate) fn engine_misfit(table: &ResolvedTable, report: &mut Report) {
 }
 
 /// Returns the engine whose name is closest to `name`.
-fn meant(name: &str) -> Option<String> {
+fn closest_engine(name: &str) -> Option<String> {
     let merge_trees = ["", "Replicated", "Shared"].iter().flat_map(|before| {
         MERGE_TREES
             .iter()

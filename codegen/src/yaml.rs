@@ -1,5 +1,5 @@
-//! Parse: YAML into one tree that knows the place of each piece. Later files are merged over
-//! earlier ones.
+//! Parse: YAML into one tree with the place of each piece. Later files are merged over earlier
+//! ones.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -23,7 +23,7 @@ use crate::{
 /// unless it is quoted.
 const MERGE_KEY: &str = "<<";
 
-/// The maximum depth. A schema has seven levels; in a build without optimizations, the parser takes
+/// The maximum depth. A schema has seven levels; in a build without optimizations, the parser uses
 /// about 50 KB of stack for each.
 const MAX_DEPTH: usize = 24;
 
@@ -93,7 +93,7 @@ impl Node {
 }
 
 /// Parses all files and merges them: mappings deeply, everything else by replacement, later over
-/// earlier. Reports a file that is not YAML and goes on with the others.
+/// earlier. Reports a file that is not YAML and continues with the others.
 pub(crate) fn parse(sources: &Sources, report: &mut Report) -> Vec<(Key, Node)> {
     // By default the parser stops at the first duplicate, and puts the entries of `<<` last; but
     // the order of the entries is the order of the columns.
@@ -154,7 +154,7 @@ fn merge(base: &mut Vec<(Key, Node)>, over: Vec<(Key, Node)>) {
     }
 }
 
-/// YAML as the parser returns it: typed scalars, whose text is taken from the file afterwards.
+/// YAML as the parser returns it: typed scalars, whose text [`Placer`] reads from the file.
 #[derive(Debug)]
 enum Raw {
     Null,
@@ -224,12 +224,12 @@ impl Placer<'_> {
         range.start..end + after
     }
 
-    /// Keeps the first of two entries with one key. The entries that `<<` merges in take the place
-    /// of the `<<`, and the mapping's own entries override them.
+    /// Keeps the first of two entries with one key. The entries that `<<` merges in replace the
+    /// `<<`, and the mapping's own entries override them.
     fn mapping(&mut self, entries: Vec<(Spanned<Raw>, Spanned<Raw>)>) -> Vec<(Key, Node)> {
         let mut mapping: Vec<(Key, Node)> = Vec::with_capacity(entries.len());
         let mut places: HashMap<String, usize> = HashMap::new();
-        let mut taken_in = HashSet::new();
+        let mut merged_keys = HashSet::new();
         for (key, value) in entries {
             let key = self.node(key);
             let written = self.source.text.get(key.span.range.clone()).unwrap_or_default();
@@ -237,7 +237,7 @@ impl Placer<'_> {
                 for (key, node) in self.merged(value) {
                     if !places.contains_key(&key.text) {
                         places.insert(key.text.clone(), mapping.len());
-                        taken_in.insert(key.text.clone());
+                        merged_keys.insert(key.text.clone());
                         mapping.push((key, node));
                     }
                 }
@@ -254,7 +254,7 @@ impl Placer<'_> {
                     places.insert(key.text.clone(), mapping.len());
                     mapping.push((key, node));
                 }
-                Some(entry) if taken_in.remove(&key.text) => *entry = (key, node),
+                Some(entry) if merged_keys.remove(&key.text) => *entry = (key, node),
                 Some((first, _)) => self.report.push(
                     Diagnostic::error("duplicate-key", format!("duplicate key `{}` in a mapping", key.text))
                         .label(key.span, "the second")

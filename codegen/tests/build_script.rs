@@ -21,7 +21,7 @@ clickhouse:
 ";
 
 #[test]
-fn a_bad_schema_stops_the_build_with_its_report_and_a_mended_one_builds() {
+fn a_bad_schema_fails_the_build_with_its_report_and_a_corrected_one_builds() {
     let package = Package::new("broken");
 
     package.write("schemas/50_mail.yml", BAD);

@@ -20,7 +20,7 @@ use support::Pinned;
 const CASES: &str = "tests/cases/good";
 
 #[test]
-fn each_good_schema_gives_its_code() {
+fn each_good_schema_has_its_pinned_code() {
     let mut pinned = Pinned::default();
     for (name, text) in cases() {
         let generated = run(&name, &text);
@@ -35,7 +35,7 @@ fn each_good_schema_gives_its_code() {
 }
 
 #[test]
-fn the_same_schema_gives_the_same_output() {
+fn the_same_schema_generates_the_same_output() {
     let cases = cases();
     // Each thread has different seeds for its hash maps.
     let runs: Vec<HashMap<String, [String; 2]>> = thread::scope(|scope| {
@@ -58,7 +58,7 @@ fn the_same_schema_gives_the_same_output() {
 }
 
 #[test]
-fn the_same_problems_come_in_the_same_order() {
+fn problems_have_a_stable_order() {
     let report = || generate("tests/cases/bad/unknown-type.in-two-files").problems;
     let first = report();
     assert!(first.errors.len() > 4, "{first:#?}");
@@ -79,7 +79,7 @@ fn the_projects_own_schemas_have_neither_errors_nor_warnings() {
 }
 
 #[test]
-fn a_schema_with_errors_gives_a_stub_that_has_no_tables() {
+fn a_schema_with_errors_generates_a_stub_without_tables() {
     let generated = generate("tests/cases/bad/unknown-type.in-two-files");
     assert!(generated.statements.is_empty());
     let stub: String = generated.code.split_whitespace().collect();

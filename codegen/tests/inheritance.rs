@@ -1,7 +1,7 @@
 //! Tests how tables inherit. Each section of the record, which holds the results of the original,
 //! has its YAML here.
 //!
-//! The record's tables have `extra.key` without `extra.value`, which Rowmill refuses. The YAML here
+//! The record's tables have `extra.key` without `extra.value`, which Rowmill rejects. The YAML here
 //! has both, and the comparison omits `extra.value`.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
@@ -21,10 +21,10 @@ clickhouse:
       _options: { extend: base, engine: 'MergeTree(date, (date), 8192)' }
 ";
 
-/// The old form of the engine, which ClickHouse refuses, and its modern translation. The window
+/// The old form of the engine, which ClickHouse rejects, and its modern translation. The window
 /// makes ClickHouse store a block once if it is sent twice.
 const OLD_ENGINE: &str = "MergeTree(date, (date), 8192)";
-const TODAYS_ENGINE: &str = "MergeTree PARTITION BY toYYYYMM(date) ORDER BY (date) \
+const MODERN_ENGINE: &str = "MergeTree PARTITION BY toYYYYMM(date) ORDER BY (date) \
                              SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 1000";
 
 /// A section of the record: its title and its YAML.
@@ -129,113 +129,113 @@ b: { cb: String, _options: { extend: a, engine: Log } }",
 /// An intended difference between Rowmill and the original.
 struct Deviation {
     section: &'static str,
-    /// The table; empty if Rowmill refuses the whole schema.
+    /// The table; empty if Rowmill rejects the whole schema.
     table: &'static str,
-    ours: &'static str,
+    expected: &'static str,
     reason: &'static str,
 }
 
 const ENGINE_AT_ANY_DEPTH: &str =
-    "an engine is inherited at any depth; the original looked one level up and sent `ENGINE = undefined`";
+    "an engine is inherited at any depth; the original read one level up and sent `ENGINE = undefined`";
 const NO_ENGINE: &str =
-    "a table without an engine is found when it is built; the original sent `ENGINE = undefined` or crashed";
-const NO_CIRCLE: &str = "a circle has no first table; the original swapped a few columns and went on";
+    "the build rejects a table without an engine; the original sent `ENGINE = undefined` or crashed";
+const NO_CYCLE: &str = "a cycle has no first table; the original swapped a few columns and continued";
 
 const DEVIATIONS: &[Deviation] = &[
     Deviation {
         section: "three level, defined in order",
         table: "b",
-        ours: "ca String, extra.key Array(String), id UInt64, date Date, cb String; MergeTree",
+        expected: "ca String, extra.key Array(String), id UInt64, date Date, cb String; MergeTree",
         reason: ENGINE_AT_ANY_DEPTH,
     },
     Deviation {
         section: "three level, child before parent",
         table: "b",
-        ours: "ca String, extra.key Array(String), id UInt64, date Date, cb String; MergeTree",
+        expected: "ca String, extra.key Array(String), id UInt64, date Date, cb String; MergeTree",
         reason: ENGINE_AT_ANY_DEPTH,
     },
     Deviation {
         section: "child before grandparent chain (webhooks-before-base like)",
         table: "z",
-        ours: "cy String, cx String, extra.key Array(String), id UInt64, date Date, cz String; MergeTree",
-        reason: "a line is whole in any order of declaration; the original reached two levels up where children stand first",
+        expected: "cy String, cx String, extra.key Array(String), id UInt64, date Date, cz String; MergeTree",
+        reason: "the order of declaration does not matter; the original reached two levels up if children were first",
     },
     Deviation {
         section: "child before grandparent chain (webhooks-before-base like)",
         table: "y",
-        ours: "cx String, extra.key Array(String), id UInt64, date Date, cy String; MergeTree",
+        expected: "cx String, extra.key Array(String), id UInt64, date Date, cy String; MergeTree",
         reason: ENGINE_AT_ANY_DEPTH,
     },
     Deviation {
         section: "override parent column type",
         table: "mail",
-        ours: "extra.key Array(String), id String, date Date; MergeTree",
-        reason: "the child wins; in the original, what the child said was lost without a word",
+        expected: "extra.key Array(String), id String, date Date; MergeTree",
+        reason: "the child wins; the original silently ignored the child's type",
     },
     Deviation {
         section: "extend missing",
         table: "",
-        ours: "error[unknown-extend]",
-        reason: "a misspelt parent is found; the original made the table without it",
+        expected: "error[unknown-extend]",
+        reason: "the build rejects a misspelt parent; the original created the table without it",
     },
     Deviation {
         section: "no engine no extend",
         table: "",
-        ours: "error[missing-engine]",
+        expected: "error[missing-engine]",
         reason: NO_ENGINE,
     },
     Deviation {
         section: "no _options",
         table: "",
-        ours: "error[missing-engine]",
+        expected: "error[missing-engine]",
         reason: NO_ENGINE,
     },
     Deviation {
         section: "extend abstract base w/out engine",
         table: "",
-        ours: "error[missing-engine]",
+        expected: "error[missing-engine]",
         reason: NO_ENGINE,
     },
     Deviation {
         section: "null column (removed parent col)",
         table: "mail",
-        ours: "extra.key Array(String), date Date; MergeTree",
-        reason: "nothing instead of a type takes an inherited column away; in the original it did nothing",
+        expected: "extra.key Array(String), date Date; MergeTree",
+        reason: "an empty value removes an inherited column; the original ignored it",
     },
     Deviation {
         section: "abstract child of webhooks and grandchild",
         table: "n",
-        ours: "c1 String, extra.key Array(String), id UInt64, date Date, c2 String; MergeTree",
+        expected: "c1 String, extra.key Array(String), id UInt64, date Date, c2 String; MergeTree",
         reason: ENGINE_AT_ANY_DEPTH,
     },
     Deviation {
         section: "other keys in table: number, list, map",
         table: "",
-        ours: "error[type-syntax] error[not-a-type] error[not-a-type]",
-        reason: "what is no type is found when it is built; the original sent it to ClickHouse",
+        expected: "error[type-syntax] error[not-a-type] error[not-a-type]",
+        reason: "the build rejects an invalid type; the original sent it to ClickHouse",
     },
     Deviation {
         section: "clickhouse.base outside tables (old layout)",
         table: "webhooks",
-        ours: "id UInt64, date Date, extra.key Array(String); Log",
-        reason: "columns of the old base come first, as those of any parent; in the original, behind those of the table",
+        expected: "id UInt64, date Date, extra.key Array(String); Log",
+        reason: "columns of the old base come first, as those of any parent; in the original, after those of the table",
     },
     Deviation {
         section: "self extend / cycle",
         table: "",
-        ours: "error[extend-cycle]",
-        reason: NO_CIRCLE,
+        expected: "error[extend-cycle]",
+        reason: NO_CYCLE,
     },
     Deviation {
         section: "cycle",
         table: "",
-        ours: "error[extend-cycle]",
-        reason: NO_CIRCLE,
+        expected: "error[extend-cycle]",
+        reason: NO_CYCLE,
     },
     Deviation {
         section: "no tables",
         table: "",
-        ours: "error[no-schema]",
+        expected: "error[no-schema]",
         reason: "an empty schema is a problem with a place; the original crashed",
     },
 ];
@@ -244,16 +244,16 @@ const DEVIATIONS: &[Deviation] = &[
 fn tables_inherit_as_recorded_but_for_the_deviations() {
     let recorded = recorded_sections();
     let titles: Vec<&str> = recorded.iter().map(|(title, _)| *title).collect();
-    let ours: Vec<&str> = SECTIONS.iter().map(|section| section.title).collect();
-    assert_eq!(titles, ours, "each section of the record has its YAML");
+    let expected: Vec<&str> = SECTIONS.iter().map(|section| section.title).collect();
+    assert_eq!(titles, expected, "each section of the record has its YAML");
 
     for (section, (title, lines)) in SECTIONS.iter().zip(recorded) {
         let generated = generate_texts(section.files());
         let recorded: Vec<(&str, String)> = lines.iter().filter_map(|line| recorded_table(line)).collect();
-        let made: Vec<(String, String)> = generated.statements.iter().map(|sql| made_table(sql)).collect();
+        let made: Vec<(String, String)> = generated.statements.iter().map(|sql| generated_table(sql)).collect();
 
         if let Some(deviation) = deviation(title, "") {
-            assert_eq!(codes(&generated), deviation.ours, "{title}: {}", deviation.reason);
+            assert_eq!(codes(&generated), deviation.expected, "{title}: {}", deviation.reason);
             continue;
         }
         assert_eq!(codes(&generated), "", "{title}: {:#?}", generated.problems.errors);
@@ -263,8 +263,8 @@ fn tables_inherit_as_recorded_but_for_the_deviations() {
             };
             match deviation(title, table) {
                 Some(deviation) => {
-                    assert_eq!(made, deviation.ours, "{title}, `{table}`: {}", deviation.reason);
-                    assert_ne!(made, recorded, "{title}, `{table}` deviates no more");
+                    assert_eq!(made, deviation.expected, "{title}, `{table}`: {}", deviation.reason);
+                    assert_ne!(made, recorded, "{title}, `{table}` no longer deviates");
                 }
                 None => assert_eq!(made, recorded, "{title}, `{table}`"),
             }
@@ -290,7 +290,7 @@ fn a_recorded_alter_adds_columns_that_the_whole_table_has() {
     let (_, made) = generated
         .statements
         .iter()
-        .map(|sql| made_table(sql))
+        .map(|sql| generated_table(sql))
         .find(|(name, _)| name == "mail")
         .unwrap();
     for column in alter
@@ -306,13 +306,13 @@ fn the_old_engine_is_translated() {
     let generated = generate_texts(SECTIONS[0].files());
     let engine = |sql: &str| sql.split_once("ENGINE = ").map(|(_, engine)| engine.replace('\n', " "));
     for sql in &generated.statements {
-        assert_eq!(engine(sql).as_deref(), Some(TODAYS_ENGINE), "{sql}");
+        assert_eq!(engine(sql).as_deref(), Some(MODERN_ENGINE), "{sql}");
     }
     assert_eq!(generated.statements.len(), 2);
 }
 
 #[test]
-fn each_deviation_belongs_to_a_section_and_says_why() {
+fn each_deviation_belongs_to_a_section_and_has_a_reason() {
     for deviation in DEVIATIONS {
         assert!(
             SECTIONS.iter().any(|section| section.title == deviation.section),
@@ -366,8 +366,8 @@ fn recorded_table(line: &'static str) -> Option<(&'static str, String)> {
     Some((name, format!("{columns}; {engine}")))
 }
 
-/// Returns the same for one of Rowmill's statements.
-fn made_table(sql: &str) -> (String, String) {
+/// Returns the name of a table that Rowmill creates, and its columns and engine in short form.
+fn generated_table(sql: &str) -> (String, String) {
     let (head, rest) = sql.split_once("\n(\n").unwrap();
     let (columns, engine) = rest.split_once("\n)\nENGINE = ").unwrap();
     let columns: Vec<String> = columns

@@ -10,7 +10,7 @@ use std::path::Path;
 use support::Pinned;
 
 #[test]
-fn the_published_schema_is_the_one_that_is_made() {
+fn the_published_schema_is_current() {
     let mut pinned = Pinned::default();
     pinned.compare(Path::new("../docs/schema.json"), &rowmill_codegen::json_schema());
     pinned.finish();

@@ -20,7 +20,7 @@ struct Case {
     /// Paths in the schema folder with their texts, in any order.
     files: &'static [(&'static str, &'static str)],
     /// The pieces of Rowmill's result, or the codes of its errors.
-    ours: &'static [&'static str],
+    expected: &'static [&'static str],
     /// The reason for a deviation from the record; empty without one.
     reason: &'static str,
 }
@@ -36,9 +36,9 @@ macro_rules! v {
     };
 }
 
-const OWN_STREAM: &str = "each file is a stream of its own, so that none depends on how the one before it ends";
+const OWN_STREAM: &str = "each file is a separate stream, so that none depends on the end of the previous one";
 const NO_TEMPLATES: &str =
-    "files are YAML and not templates: tables are built in, before there is an environment to ask";
+    "files are YAML, not templates: the build compiles the tables before there is an environment";
 const ONE_SECTION: &str = "only `clickhouse` is read; the original merged `dev` over everything, in production too";
 
 const CASES: &[Case] = &[
@@ -50,25 +50,25 @@ const CASES: &[Case] = &[
             ("9_x.yml", v!("9")),
             ("custom/05_x.yml", v!("custom05")),
         ],
-        ours: &[r#""v":"custom10""#],
+        expected: &[r#""v":"custom10""#],
         reason: "",
     },
     Case {
         title: "custom vs top: custom last?",
         files: &[("custom/00.yml", v!("custom")), ("zz.yml", v!("top"))],
-        ours: &[r#""v":"custom""#],
+        expected: &[r#""v":"custom""#],
         reason: "",
     },
     Case {
         title: "zzz dir after custom",
         files: &[("zzz/00.yml", v!("zzz")), ("custom/99.yml", v!("custom"))],
-        ours: &[r#""v":"zzz""#],
+        expected: &[r#""v":"zzz""#],
         reason: "",
     },
     Case {
         title: "nested deep",
         files: &[("custom/sub/01.yml", v!("sub01")), ("custom/99.yml", v!("custom99"))],
-        ours: &[r#""v":"sub01""#],
+        expected: &[r#""v":"sub01""#],
         reason: "",
     },
     Case {
@@ -80,7 +80,7 @@ const CASES: &[Case] = &[
                 "clickhouse: { tables: { top: { v: String COMMENT 'B' }, l: { a: String COMMENT '1', _options: { engine: Memory } } } }",
             ),
         ],
-        ours: &[r#""v":"a""#, r#""l":{"a":1}"#],
+        expected: &[r#""v":"a""#, r#""l":{"a":1}"#],
         reason: "",
     },
     Case {
@@ -91,13 +91,13 @@ const CASES: &[Case] = &[
             (".c.yml", v!("c")),
             (".d/d.yml", v!("d")),
         ],
-        ours: &[r#""v":"b""#],
+        expected: &[r#""v":"b""#],
         reason: "a file that ends in `.yaml` is a schema as well as one in `.yml`",
     },
     Case {
         title: "no --- : joined to previous doc",
         files: &[("a.yml", v!("a")), ("b.yml", v!("b"))],
-        ours: &[r#""v":"b""#],
+        expected: &[r#""v":"b""#],
         reason: OWN_STREAM,
     },
     Case {
@@ -112,13 +112,13 @@ const CASES: &[Case] = &[
                 "clickhouse: { tables: { top: { b: String COMMENT '2', _options: { engine: Memory } } } }",
             ),
         ],
-        ours: &[r#""a":{"x":1}"#, r#""b":2"#],
+        expected: &[r#""a":{"x":1}"#, r#""b":2"#],
         reason: "",
     },
     Case {
         title: "bad yaml",
         files: &[("a.yml", v!("a")), ("b.yml", "clickhouse: { tables: [\n")],
-        ours: &["error[yaml]"],
+        expected: &["error[yaml]"],
         reason: "",
     },
     Case {
@@ -127,7 +127,7 @@ const CASES: &[Case] = &[
             "a.yml",
             "clickhouse:\n  tables: { top: { a: String, a: String, _options: { engine: Memory } } }\n",
         )],
-        ours: &["error[duplicate-key]"],
+        expected: &["error[duplicate-key]"],
         reason: "",
     },
     Case {
@@ -152,7 +152,7 @@ clickhouse:
 ",
             ),
         ],
-        ours: &[r#""p":{"a":1,"b":3,"c":4}"#, r#""l":[9]"#],
+        expected: &[r#""p":{"a":1,"b":3,"c":4}"#, r#""l":[9]"#],
         reason: "",
     },
     Case {
@@ -177,7 +177,7 @@ clickhouse:
 ",
             ),
         ],
-        ours: &[r#""c":{"y":1}"#, r#""d":7"#],
+        expected: &[r#""c":{"y":1}"#, r#""d":7"#],
         reason: "",
     },
     Case {
@@ -186,7 +186,7 @@ clickhouse:
             "a.yml",
             "clickhouse: { tables: { top: { c: String COMMENT '<%= env.HOME %>' } } }",
         )],
-        ours: &["error[template]"],
+        expected: &["error[template]"],
         reason: NO_TEMPLATES,
     },
     Case {
@@ -195,13 +195,13 @@ clickhouse:
             "a.yml",
             "clickhouse: { tables: { top: { c: String COMMENT '<%= \"a&b\" %>' } } }",
         )],
-        ours: &["error[template]"],
+        expected: &["error[template]"],
         reason: NO_TEMPLATES,
     },
     Case {
         title: "ejs js err",
         files: &[("a.yml", "clickhouse: { tables: { top: { c: <%= nope.x %> } } }")],
-        ours: &["error[template]"],
+        expected: &["error[template]"],
         reason: NO_TEMPLATES,
     },
     Case {
@@ -210,13 +210,13 @@ clickhouse:
             "a.yml",
             "# <%= nope.x %>\nclickhouse: { tables: { top: { c: String, _options: { engine: Memory } } } }",
         )],
-        ours: &["error[template]"],
-        reason: "a template in a comment may decide which lines follow, so it is refused and not read over",
+        expected: &["error[template]"],
+        reason: "a template in a comment may decide which lines follow, so Rowmill rejects it",
     },
     Case {
         title: "dev/prod",
         files: &[("a.yml", v!("base")), ("b.yml", concat!("dev: { ", v!("dev"), " }"))],
-        ours: &[r#""v":"base""#],
+        expected: &[r#""v":"base""#],
         reason: ONE_SECTION,
     },
     Case {
@@ -225,7 +225,7 @@ clickhouse:
             ("a.yml", v!("base")),
             ("b.yml", concat!("production: { ", v!("production"), " }")),
         ],
-        ours: &[r#""v":"base""#],
+        expected: &[r#""v":"base""#],
         reason: ONE_SECTION,
     },
     Case {
@@ -234,19 +234,19 @@ clickhouse:
             "a.yml",
             "clickhouse: { tables: { top: { g: String COMMENT '<%= envName %>' } } }",
         )],
-        ours: &["error[template]"],
+        expected: &["error[template]"],
         reason: NO_TEMPLATES,
     },
     Case {
         title: "top-level list",
         files: &[("a.yml", "- 1\n")],
-        ours: &["error[not-a-mapping]"],
+        expected: &["error[not-a-mapping]"],
         reason: "",
     },
     Case {
         title: "scalar doc",
         files: &[("a.yml", "foo\n")],
-        ours: &["error[not-a-mapping]"],
+        expected: &["error[not-a-mapping]"],
         reason: "",
     },
     Case {
@@ -255,14 +255,14 @@ clickhouse:
             "a.yml",
             "---\n---\n# nothing\n---\nclickhouse: { tables: { top: { a: String COMMENT '1', _options: { engine: Memory } } } }\n---\n",
         )],
-        ours: &[r#""a":1"#],
+        expected: &[r#""a":1"#],
         reason: "",
     },
     Case {
         title: "no files",
         files: &[],
-        ours: &["error[no-schema]"],
-        reason: "a folder without schemas is likely to be the wrong one",
+        expected: &["error[no-schema]"],
+        reason: "a folder without schemas is probably the wrong one",
     },
     Case {
         title: "octal/bool/date keys",
@@ -282,7 +282,7 @@ clickhouse:
       _options: { engine: Memory }
 ",
         )],
-        ours: &[
+        expected: &[
             r#""5":"five""#,
             r#""No":1"#,
             r#""y":"0o14""#,
@@ -290,7 +290,7 @@ clickhouse:
             r#""t":"on""#,
             r#""x":"yes""#,
         ],
-        reason: "a value is what is written, since it goes into SQL: `0o14` does not become 12, nor a date a moment",
+        reason: "a value keeps its written form, since it goes into SQL: `0o14` does not become 12, nor a date a timestamp",
     },
     Case {
         title: "__proto__",
@@ -303,7 +303,7 @@ clickhouse:
     top: { b: String COMMENT '1', _options: { engine: Memory } }
 ",
         )],
-        ours: &[r#""__proto__":{"p":1}"#, r#""b":1"#],
+        expected: &[r#""__proto__":{"p":1}"#, r#""b":1"#],
         reason: "",
     },
     Case {
@@ -317,13 +317,13 @@ clickhouse:
     b: { <<: *a, m: String COMMENT '2' }
 ",
         )],
-        ours: &[r#""a":{"k":1}"#, r#""b":{"k":1,"m":2}"#],
+        expected: &[r#""a":{"k":1}"#, r#""b":{"k":1,"m":2}"#],
         reason: "",
     },
     Case {
         title: "tabs",
         files: &[("a.yml", "clickhouse:\n\ttables: {}\n")],
-        ours: &["error[yaml]"],
+        expected: &["error[yaml]"],
         reason: "",
     },
     Case {
@@ -338,8 +338,8 @@ clickhouse:
                 "\u{feff}clickhouse:\r\n  tables:\r\n    top:\r\n      b: String COMMENT '2'\r\n",
             ),
         ],
-        ours: &[r#""a":1"#, r#""b":2"#],
-        reason: "what Windows' editors write is taken, with the byte order mark that begins each file",
+        expected: &[r#""a":1"#, r#""b":2"#],
+        reason: "files from Windows editors are accepted, with the byte order mark that begins each file",
     },
     Case {
         title: "no trailing newline then ---",
@@ -353,7 +353,7 @@ clickhouse:
                 "---\nclickhouse: { tables: { top: { b: String COMMENT '1' } } }",
             ),
         ],
-        ours: &[r#""a":1"#, r#""b":1"#],
+        expected: &[r#""a":1"#, r#""b":1"#],
         reason: "",
     },
     Case {
@@ -362,7 +362,7 @@ clickhouse:
             "a.yml",
             "clickhouse: { tables: { top: { a: String COMMENT '50%>x', _options: { engine: Memory } } } }",
         )],
-        ours: &[r#""a":"50%>x""#],
+        expected: &[r#""a":"50%>x""#],
         reason: "without templates, `%>` is a text like any other",
     },
 ];
@@ -371,15 +371,15 @@ clickhouse:
 fn files_merge_as_recorded_but_for_the_deviations() {
     let recorded = recorded_lines();
     let titles: Vec<&str> = recorded.iter().map(|(title, _)| *title).collect();
-    let ours: Vec<&str> = CASES.iter().map(|case| case.title).collect();
-    assert_eq!(titles, ours, "each line of the record has its files");
+    let expected: Vec<&str> = CASES.iter().map(|case| case.title).collect();
+    assert_eq!(titles, expected, "each line of the record has its files");
 
     let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join("merging");
     for (index, (case, (title, recorded))) in CASES.iter().zip(recorded).enumerate() {
         let folder = root.join(index.to_string());
         write(&folder, case.files);
         let seen = seen(&generate(&folder));
-        assert_eq!(seen, case.ours, "{title} {}", case.reason);
+        assert_eq!(seen, case.expected, "{title} {}", case.reason);
 
         let is_as_recorded = if seen[0].starts_with("error[") {
             recorded.starts_with("ERR ")
@@ -390,13 +390,13 @@ fn files_merge_as_recorded_but_for_the_deviations() {
             assert!(is_as_recorded, "{title}: {seen:?}, recorded {recorded}");
         } else if !seen[0].starts_with("error[") {
             // An error may match the record although its reason differs.
-            assert!(!is_as_recorded, "{title} deviates no more");
+            assert!(!is_as_recorded, "{title} no longer deviates");
         }
     }
 }
 
 #[test]
-fn places_behind_a_byte_order_mark_and_in_another_script_are_right() {
+fn places_after_a_byte_order_mark_and_in_another_script_are_right() {
     let text = "\u{feff}clickhouse:\r\n  tables:\r\n    mail:\r\n      имя: \"Strng COMMENT 'кто'\"\r\n";
     let errors = generate_texts([("mail.yml", text)]).problems.errors;
     assert!(errors[0].text.contains("mail.yml:4:13"), "{}", errors[0].text);
@@ -404,7 +404,7 @@ fn places_behind_a_byte_order_mark_and_in_another_script_are_right() {
 }
 
 #[test]
-fn a_problem_behind_an_alias_stands_where_it_is_written() {
+fn a_problem_in_an_alias_has_the_place_of_its_anchor() {
     let text = "
 clickhouse:
   tables:

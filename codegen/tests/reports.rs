@@ -21,7 +21,7 @@ use support::Pinned;
 const CASES: &str = "tests/cases/bad";
 
 #[test]
-fn each_bad_schema_gives_its_report() {
+fn each_bad_schema_has_its_pinned_report() {
     let mut pinned = Pinned::default();
     for (name, report) in reports() {
         let code = name.split('.').next().unwrap_or(&name);
@@ -66,7 +66,7 @@ fn each_pinned_report_has_its_case() {
         let name = path.file_stem().unwrap().to_str().unwrap();
         assert!(
             names.iter().any(|known| known == name),
-            "{} is of no case",
+            "{} belongs to no case",
             path.display()
         );
     }
@@ -90,9 +90,9 @@ fn messages_are_in_lower_case_and_have_no_full_stop() {
     }
 }
 
-/// Simulates typing: each beginning of a schema gives a report or tables, and never a panic.
+/// Simulates typing: each prefix of a schema produces a report or tables, and never a panic.
 #[test]
-fn no_beginning_of_a_schema_panics() {
+fn no_prefix_of_a_schema_panics() {
     let text = "\u{feff}# имя\r\nclickhouse: # «…»\r\n  destinations: { wh/почта: mail, other: *no }\r\n  tables:\r\n    \
                 base: &base { id: UInt64, \"é\\n\": [a, {b: c}], _options: { abstract: true } }\r\n    mail:\r\n      <<: *base\r\n      \
                 имя: \"Enum8('ä' = 1, 'б') DEFAULT 'б'\"\r\n      items: Nested(`ж` UInt8, b String)\r\n      d: >-\r\n        \
@@ -102,11 +102,11 @@ fn no_beginning_of_a_schema_panics() {
                 _options: { extend: base, engine: 'MergeTree(date, (é), 8192', settings: { a: 1 }, \
                 indexes: { ж: а TYPE minmax, b: }, projections: { é: SELECT ж } }\r\n";
     for (end, _) in text.char_indices().chain([(text.len(), ' ')]) {
-        for beginning in [
+        for prefix in [
             text[..end].to_owned(),
             text[..end].replace("<%", "").replace("*no", "no"),
         ] {
-            let generated = generate_texts([("mail.yml", beginning)]);
+            let generated = generate_texts([("mail.yml", prefix)]);
             assert!(!generated.problems.errors.is_empty() || !generated.statements.is_empty());
         }
     }

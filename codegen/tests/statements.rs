@@ -16,7 +16,7 @@ use support::Pinned;
 const CASES: &str = "tests/cases/ddl";
 
 #[test]
-fn each_schema_gives_its_statements() {
+fn each_schema_has_its_pinned_statements() {
     let mut pinned = Pinned::default();
     for entry in fs::read_dir(CASES).unwrap() {
         let path = entry.unwrap().path();

@@ -13,7 +13,7 @@
 //! Three things protect the data and the machine:
 //!
 //! - A request has to name one of the two users in the header `X-ClickHouse-User`. ClickHouse
-//!   answers every other request with 401 before it reads the query. It then takes the password
+//!   answers every other request with 401 before it reads the query. It then reads the password
 //!   from `X-ClickHouse-Key` alone. A page of another site cannot send these headers, and browsers
 //!   do not add them automatically. (With `Authorization`, a URL parameter could name another
 //!   user.)
@@ -169,8 +169,8 @@ impl Access {
         let (config, users) = (folder.join("config.xml"), folder.join("users.xml"));
         let functions = folder.join("functions");
         for folder in [&folder, &functions] {
-            let made = DirBuilder::new().recursive(true).mode(OWNER_ONLY_FOLDER).create(folder);
-            made.map_err(failed(folder))?;
+            let created = DirBuilder::new().recursive(true).mode(OWNER_ONLY_FOLDER).create(folder);
+            created.map_err(failed(folder))?;
         }
         replace(&functions.join("function_file.sql"), FILE_FUNCTION)?;
         replace(&users, &self.users())?;
@@ -256,14 +256,14 @@ impl Access {
                  </default>\n{collector}{reader}  \
                </users>\n\
              </clickhouse>\n",
-            collector = user(&self.collector, rights(&COLLECTOR_MAY, &TABLE_ENGINES)),
+            collector = user(&self.collector, rights(&COLLECTOR_GRANTS, &TABLE_ENGINES)),
             reader = user(&self.reader, rights(&["SELECT, SHOW"], &[])),
         )
     }
 }
 
 /// The rights of the collector's user on tables and databases.
-const COLLECTOR_MAY: [&str; 3] = [
+const COLLECTOR_GRANTS: [&str; 3] = [
     "SELECT, INSERT, ALTER, SHOW, CHECK, OPTIMIZE, TRUNCATE, UNDROP TABLE",
     "CREATE DATABASE, CREATE TABLE, CREATE VIEW, CREATE TEMPORARY TABLE",
     "DROP DATABASE, DROP TABLE, DROP VIEW",
@@ -272,7 +272,7 @@ const COLLECTOR_MAY: [&str; 3] = [
 const UNAUTHORIZED: &str = "the embedded ClickHouse requires a user and a password in the headers X-ClickHouse-User and \
                             X-ClickHouse-Key; the engine's data folder has them, for `curl -H @FILE`, in reader.headers\n";
 
-/// ClickHouse looks up user-defined functions before its own.
+/// ClickHouse prefers a user-defined function to its own.
 const FILE_FUNCTION: &str = "CREATE FUNCTION file AS path -> throwIf(1, 'the embedded ClickHouse reads no files')\n";
 
 fn account(data: &Path, name: &'static str) -> Result<Account, Error> {
@@ -294,11 +294,11 @@ fn password(file: &Path) -> Result<String, Error> {
         let password: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         let unfinished = write_beside(file, &(password + "\n"))?;
         // Unlike a rename, a link never replaces a password that another process has just created.
-        let made = match fs::hard_link(&unfinished, file) {
+        let created = match fs::hard_link(&unfinished, file) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-            made => made,
+            created => created,
         };
-        fs::remove_file(&unfinished).and(made).map_err(failed(file))?;
+        fs::remove_file(&unfinished).and(created).map_err(failed(file))?;
     }
     // A copy of the folder may have lost the mode.
     fs::set_permissions(file, Permissions::from_mode(OWNER_ONLY)).map_err(failed(file))?;
@@ -379,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_is_made_once_and_for_the_owner_alone() {
+    fn a_password_is_created_once_and_readable_only_by_its_owner() {
         let folder = Folder::new("once");
         let access = Access::of(&folder.0).unwrap();
         let (collector, reader) = (access.collector.password(), access.reader.password());
@@ -429,7 +429,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_cannot_leave_its_place() {
+    fn paths_are_escaped() {
         assert_eq!(shell_quoted(Path::new("/it's $HOME")), r"'/it'\''s $HOME'");
         assert_eq!(escaped(Path::new("/a&b</c>")), "/a&amp;b&lt;/c&gt;");
     }

@@ -111,13 +111,13 @@ mod tests {
     }
 
     #[test]
-    fn empty_and_relative_values_are_passed_over() {
-        let odd = [("HOME", "/h"), ("XDG_CACHE_HOME", "x"), (CACHE_VARIABLE, "")];
-        assert_eq!(folder(&odd), Some("/h/.cache/rowmill/engine".into()));
+    fn empty_and_relative_values_are_ignored() {
+        let ignored = [("HOME", "/h"), ("XDG_CACHE_HOME", "x"), (CACHE_VARIABLE, "")];
+        assert_eq!(folder(&ignored), Some("/h/.cache/rowmill/engine".into()));
     }
 
     #[test]
-    fn only_the_library_is_taken_from_the_package() {
+    fn only_the_library_is_recognized_in_the_package() {
         let name = |path| library_name(Path::new(path));
         assert_eq!(name("package/libchdb.so"), Some("libchdb.so"));
         assert_eq!(name("package/libchdb.dylib"), Some("libchdb.dylib"));

@@ -32,8 +32,8 @@ mod tests {
 
     #[test]
     fn addresses_of_both_families_are_written_as_clickhouse_reads_them() {
-        let of = |listen: SocketAddr| arguments(listen, Path::new("/d"), Path::new("/c.xml"));
-        let four = of(([127, 0, 0, 1], 8123).into());
+        let arguments_for = |listen: SocketAddr| arguments(listen, Path::new("/d"), Path::new("/c.xml"));
+        let four = arguments_for(([127, 0, 0, 1], 8123).into());
         assert_eq!(
             four[..4],
             [
@@ -43,7 +43,7 @@ mod tests {
                 "--http_port=8123"
             ]
         );
-        let six = of((std::net::Ipv6Addr::LOCALHOST, 1).into());
+        let six = arguments_for((std::net::Ipv6Addr::LOCALHOST, 1).into());
         assert_eq!(six[2], "--listen_host=::1");
     }
 }

@@ -23,26 +23,26 @@ use crate::{
 
 /// The child kills a ClickHouse that does not end within [`GRACE`]. A child that takes longer than
 /// this is killed too.
-const STOP_WITHIN: Duration = GRACE.saturating_add(Duration::from_secs(2));
+const STOP_TIMEOUT: Duration = GRACE.saturating_add(Duration::from_secs(2));
 
 /// A killed process ends at once, unless the system still waits for its disk.
-const KILLED_WITHIN: Duration = Duration::from_secs(30);
+const KILL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A start takes half a second. The caller can continue without an engine or try again, so this
 /// limit is shorter than that of an engine started in a terminal (300 s).
-const READY_WITHIN: Duration = Duration::from_secs(120);
+const READY_TIMEOUT: Duration = Duration::from_secs(120);
 
-const LOOK_EVERY: Duration = Duration::from_millis(5);
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
-const LOOK_AT_PLACE_EVERY: Duration = Duration::from_millis(50);
+const PLACE_POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The number of the child's last lines that an error quotes.
-const QUOTED: usize = 12;
+const MAX_QUOTED_LINES: usize = 12;
 
 /// Another process can take a free port before ClickHouse does; the start then tries another port.
-const TRIES: usize = 5;
+const MAX_TRIES: usize = 5;
 
-/// How to start an engine.
+/// Options to start an engine.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// A program that calls [`run`](crate::run()) with [`Tie::Stdin`](crate::Tie::Stdin) when
@@ -63,7 +63,7 @@ impl Options {
             program: program.into(),
             data: data.into(),
             listen: (Ipv4Addr::LOCALHOST, 0).into(),
-            ready_within: READY_WITHIN,
+            ready_within: READY_TIMEOUT,
         }
     }
 
@@ -113,15 +113,15 @@ impl Engine {
     /// - The child cannot be started, ends before it is ready, or is not ready in time and is
     ///   killed. The error quotes its last lines.
     pub fn start(options: &Options) -> Result<Engine, Error> {
-        // In this process rather than in the child: this one has the terminal for the progress
-        // line.
+        // This process locates ClickHouse rather than the child, as it has the terminal for the
+        // progress line.
         let clickhouse = locate()?;
         let mut tries = 1;
         loop {
             let place = find_place(options.listen, &options.data)?;
             let (program, clickhouse) = (options.program.clone(), clickhouse.clone());
             match Engine::start_at(program, clickhouse, place, options.ready_within) {
-                Err(error) if error.is_port_taken() && options.listen.port() == 0 && tries < TRIES => {
+                Err(error) if error.is_port_taken() && options.listen.port() == 0 && tries < MAX_TRIES => {
                     tries += 1;
                 }
                 done => return done,
@@ -145,7 +145,7 @@ impl Engine {
     }
 
     fn start_at(program: PathBuf, clickhouse: Program, place: Place, ready_within: Duration) -> Result<Engine, Error> {
-        // Creates missing passwords; the child reads them.
+        // Create missing passwords for the child, which reads them.
         let access = Access::of(&place.data)?;
         let mut child = Command::new(&program)
             .arg("engine")
@@ -181,8 +181,8 @@ impl Engine {
         };
         match Start::of(stdout, ready_within)? {
             Start::Ready(stdout) => engine._stdout = Some(stdout),
-            Start::Over => return Err(engine.failure()),
-            Start::Late => return Err(engine.silence()),
+            Start::Closed => return Err(engine.failure()),
+            Start::TimedOut => return Err(engine.silence()),
         }
         if let Some(tail) = &engine.tail {
             tail.echo();
@@ -221,7 +221,7 @@ impl Engine {
         self.child.id()
     }
 
-    /// Returns the error with which the engine has ended, or `None` while it runs. Does not wait.
+    /// Returns the error of an engine that has ended, or `None` while it runs. Does not wait.
     pub fn ended(&mut self) -> Option<Error> {
         match self.child.try_wait() {
             Ok(None) => None,
@@ -245,12 +245,12 @@ impl Engine {
     /// Closes the child's lifeline, and kills the child if it does not end in time.
     fn end(&mut self) -> Result<ExitStatus, Error> {
         self.lifeline = None;
-        if let Some(status) = self.wait(STOP_WITHIN)? {
+        if let Some(status) = self.wait(STOP_TIMEOUT)? {
             return Ok(status);
         }
         self.child.kill().map_err(Error::system("the end"))?;
         let process = self.child.id();
-        self.wait(KILLED_WITHIN)?
+        self.wait(KILL_TIMEOUT)?
             .ok_or_else(|| Kind::Unkillable { process }.into())
     }
 
@@ -262,11 +262,11 @@ impl Engine {
             if status.is_some() || Instant::now() >= deadline {
                 return Ok(status);
             }
-            thread::sleep(LOOK_EVERY);
+            thread::sleep(POLL_INTERVAL);
         }
     }
 
-    /// Returns why a child closed its standard output before it was ready.
+    /// Returns the error of a child that closed its standard output before it was ready.
     fn failure(&mut self) -> Error {
         let status = self.end().ok();
         match Place::find(self.place.listen, &self.place.data) {
@@ -280,19 +280,19 @@ impl Engine {
         if let Err(error) = self.end() {
             return error;
         }
-        let (waited, said) = (self.ready_within, self.last_words());
-        Kind::Silent { waited, said }.into()
+        let (waited, output) = (self.ready_within, self.last_output());
+        Kind::Silent { waited, output }.into()
     }
 
     fn ended_with(&mut self, status: Option<ExitStatus>) -> Error {
-        let said = self.last_words();
-        Kind::Ended { status, said }.into()
+        let output = self.last_output();
+        Kind::Ended { status, output }.into()
     }
 
-    fn last_words(&mut self) -> Vec<String> {
-        let mut said = self.tail.take().map(Tail::lines).unwrap_or_default();
-        said.drain(..said.len().saturating_sub(QUOTED));
-        said
+    fn last_output(&mut self) -> Vec<String> {
+        let mut output = self.tail.take().map(Tail::lines).unwrap_or_default();
+        output.drain(..output.len().saturating_sub(MAX_QUOTED_LINES));
+        output
     }
 }
 
@@ -303,10 +303,10 @@ impl Drop for Engine {
     }
 }
 
-/// Finds a place. If another engine uses the data, waits a while: its parent may have been killed,
-/// and it may be about to end.
+/// Finds a place. If another engine uses the data, waits up to [`STOP_TIMEOUT`] for its end, as its
+/// parent may have been killed.
 fn find_place(listen: SocketAddr, data: &Path) -> Result<Place, Error> {
-    let deadline = Instant::now() + STOP_WITHIN;
+    let deadline = Instant::now() + STOP_TIMEOUT;
     let mut was_locked = false;
     loop {
         match Place::find(listen, data) {
@@ -319,7 +319,7 @@ fn find_place(listen: SocketAddr, data: &Path) -> Result<Place, Error> {
             }
             found => return found,
         }
-        thread::sleep(LOOK_AT_PLACE_EVERY);
+        thread::sleep(PLACE_POLL_INTERVAL);
     }
 }
 
@@ -328,27 +328,27 @@ enum Start {
     /// The child reported that it is ready.
     Ready(BufReader<ChildStdout>),
     /// The child closed its standard output before it was ready.
-    Over,
+    Closed,
     /// The child did not report in time.
-    Late,
+    TimedOut,
 }
 
 impl Start {
     fn of(stdout: Option<BufReader<ChildStdout>>, within: Duration) -> Result<Start, Error> {
         let Some(stdout) = stdout else {
-            return Ok(Start::Over);
+            return Ok(Start::Closed);
         };
-        let (says, said) = mpsc::channel();
-        // A thread, because a pipe read has no deadline. It ends with the child, whatever the
-        // outcome.
+        let (sender, receiver) = mpsc::channel();
+        // A separate thread reads, because a pipe read has no deadline. The thread ends with the
+        // child.
         thread::Builder::new()
             .name("engine-stdout".to_owned())
-            .spawn(move || says.send(until_ready(stdout)))
+            .spawn(move || sender.send(until_ready(stdout)))
             .map_err(Error::system("a thread"))?;
-        Ok(match said.recv_timeout(within) {
+        Ok(match receiver.recv_timeout(within) {
             Ok(Some(stdout)) => Start::Ready(stdout),
-            Ok(None) | Err(RecvTimeoutError::Disconnected) => Start::Over,
-            Err(RecvTimeoutError::Timeout) => Start::Late,
+            Ok(None) | Err(RecvTimeoutError::Disconnected) => Start::Closed,
+            Err(RecvTimeoutError::Timeout) => Start::TimedOut,
         })
     }
 }

@@ -1,6 +1,6 @@
 //! The errors of the engine, and every text that its user reads about them.
 //!
-//! Each text is one line: the problem, then the cure. The output of other programs (npm,
+//! Each text is one line: the problem, then the remedy. The output of other programs (npm,
 //! ClickHouse) follows on separate lines. If the cause is an error value,
 //! [`source`](std::error::Error::source) returns it, and the text does not repeat it.
 
@@ -8,7 +8,7 @@ use std::{fmt, io, net::SocketAddr, path::PathBuf, process::ExitStatus, time::Du
 
 use crate::variables::{CACHE_VARIABLE, ENGINE_VARIABLE};
 
-/// The reason that there is no engine.
+/// The reason why there is no engine.
 ///
 /// The `is_…` methods distinguish the kinds that a caller can act on. Every kind prints a text that
 /// can be shown to a user unchanged.
@@ -22,9 +22,9 @@ pub(crate) enum Kind {
     /// `npm`, which fetches the engine, is not installed.
     NpmMissing,
     /// npm could not reach its registry.
-    Offline { package: String, said: Vec<String> },
+    Offline { package: String, output: Vec<String> },
     /// npm failed in another way.
-    NpmFailed { package: String, said: Vec<String> },
+    NpmFailed { package: String, output: Vec<String> },
     /// No package of the engine exists for this system.
     NoBuild { system: String },
     /// The disk is full.
@@ -56,10 +56,10 @@ pub(crate) enum Kind {
     /// The engine ended without a request to end.
     Ended {
         status: Option<ExitStatus>,
-        said: Vec<String>,
+        output: Vec<String>,
     },
     /// The engine neither answered nor ended.
-    Silent { waited: Duration, said: Vec<String> },
+    Silent { waited: Duration, output: Vec<String> },
     /// The engine was killed and still runs.
     Unkillable { process: u32 },
 }
@@ -73,7 +73,7 @@ pub(crate) enum Unusable {
     NotExecutable,
     /// A program other than ClickHouse.
     NotClickHouse,
-    /// A ClickHouse that lacks what the engine needs.
+    /// A ClickHouse older than the minimum version.
     TooOld { version: String },
     /// Named like a library, but not a library of this system.
     NotLibrary,
@@ -207,21 +207,21 @@ impl fmt::Display for Error {
                  with npm, or set {ENGINE_VARIABLE} to a libchdb library or a `clickhouse` program, \
                  or name a running ClickHouse"
             ),
-            Kind::Offline { package, said } => {
+            Kind::Offline { package, output } => {
                 write!(
                     f,
                     "the embedded ClickHouse ({package}) cannot be fetched, because npm does not reach \
                      its registry; check the network, or set {ENGINE_VARIABLE}"
                 )?;
-                quote(f, said)
+                quote(f, output)
             }
-            Kind::NpmFailed { package, said } => {
+            Kind::NpmFailed { package, output } => {
                 write!(
                     f,
                     "npm could not fetch the embedded ClickHouse ({package}); see npm's output, or set \
                      {ENGINE_VARIABLE}"
                 )?;
-                quote(f, said)
+                quote(f, output)
             }
             Kind::NoBuild { system } => write!(
                 f,
@@ -289,20 +289,20 @@ impl fmt::Display for Error {
             Kind::Spawn { program, .. } => {
                 write!(f, "{} cannot be started as the engine", program.display())
             }
-            Kind::Ended { status, said } => {
+            Kind::Ended { status, output } => {
                 f.write_str("the engine ended unexpectedly")?;
                 if let Some(status) = status {
                     write!(f, " ({status})")?;
                 }
-                quote(f, said)
+                quote(f, output)
             }
-            Kind::Silent { waited, said } => {
+            Kind::Silent { waited, output } => {
                 write!(
                     f,
                     "the engine did not answer within {} s; check whether the machine is overloaded",
                     waited.as_secs_f64()
                 )?;
-                quote(f, said)
+                quote(f, output)
             }
             Kind::Unkillable { process } => write!(
                 f,
@@ -312,9 +312,9 @@ impl fmt::Display for Error {
     }
 }
 
-/// Appends the last lines of another program, each on a separate line.
-fn quote(f: &mut fmt::Formatter<'_>, said: &[String]) -> fmt::Result {
-    said.iter().try_for_each(|line| write!(f, "\n  | {line}"))
+/// Appends the output of another program, each line on a separate line.
+fn quote(f: &mut fmt::Formatter<'_>, output: &[String]) -> fmt::Result {
+    output.iter().try_for_each(|line| write!(f, "\n  | {line}"))
 }
 
 #[cfg(test)]
@@ -324,7 +324,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_full_disk_is_told_apart_from_other_failures_of_the_cache() {
+    fn a_full_disk_is_distinct_from_other_failures_of_the_cache() {
         let full = Error::cache("x", io::ErrorKind::StorageFull.into());
         assert!(full.is_disk_full() && full.is_fetch());
         let denied = Error::cache("x", io::ErrorKind::PermissionDenied.into());
@@ -333,10 +333,10 @@ mod tests {
     }
 
     #[test]
-    fn the_first_line_holds_the_cure_and_the_words_of_others_follow() {
+    fn the_first_line_has_the_remedy_and_other_output_follows() {
         let error = Error::from(Kind::NpmFailed {
             package: "p@1".to_owned(),
-            said: vec!["npm error code E404".to_owned()],
+            output: vec!["npm error code E404".to_owned()],
         });
         assert_eq!(
             error.to_string(),

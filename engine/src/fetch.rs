@@ -1,4 +1,4 @@
-//! Fetches the library into the cache, once even if several processes ask at the same time.
+//! Fetches the library into the cache, once even if several processes start at the same time.
 //!
 //! `npm pack` is the download: it uses the registry and proxy of the user's npm configuration,
 //! checks the package's integrity, and runs none of its scripts. npm uses a separate cache below
@@ -25,10 +25,10 @@ use crate::{
 };
 
 /// The interval at which the size of the download is read.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The number of npm's lines to quote: the code and the reason come first, then general advice.
-const QUOTED: usize = 6;
+const MAX_QUOTED_LINES: usize = 6;
 
 /// npm's error codes that mean a network problem rather than a problem with the package.
 const OFFLINE_CODES: [&str; 10] = [
@@ -164,7 +164,7 @@ fn pack(npm: &Path, package: Package, into: &Path, npm_cache: &Path) -> Result<(
         .arg(into)
         .arg("--cache")
         .arg(npm_cache)
-        // Otherwise npm would look for a project around the current folder and read its `.npmrc`.
+        // Otherwise npm would search for a project from the current folder up and read its `.npmrc`.
         .current_dir(into)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -184,34 +184,34 @@ fn pack(npm: &Path, package: Package, into: &Path, npm_cache: &Path) -> Result<(
             Some(status) => break status,
             None => progress.reach(size_of(npm_cache)),
         }
-        thread::sleep(LOOK_EVERY);
+        thread::sleep(POLL_INTERVAL);
     };
     if status.success() {
         progress.finish(size_of(npm_cache));
         return Ok(());
     }
     drop(progress);
-    let said = tail.map(Tail::lines).unwrap_or_default();
-    Err(failure(package, into, said))
+    let output = tail.map(Tail::lines).unwrap_or_default();
+    Err(failure(package, into, output))
 }
 
 /// Returns the error for npm's failure, chosen by the code in npm's output.
-fn failure(package: Package, folder: &Path, said: Vec<String>) -> Error {
-    let code = said.iter().find_map(|line| line.strip_prefix("npm error code "));
+fn failure(package: Package, folder: &Path, output: Vec<String>) -> Error {
+    let code = output.iter().find_map(|line| line.strip_prefix("npm error code "));
     let code = code.map(str::to_owned);
     let is_noise = |line: &String| {
         // Stack frames of npm's code, and a log in the folder that the fetch deletes.
         line.starts_with("npm error     at ") || line.contains("A complete log of this run")
     };
-    let said = said.into_iter().filter(|line| !is_noise(line));
-    let said = said.take(QUOTED).collect();
+    let output = output.into_iter().filter(|line| !is_noise(line));
+    let output = output.take(MAX_QUOTED_LINES).collect();
     let package = package.spec();
     match code.as_deref() {
         Some("ENOSPC" | "EDQUOT") => Kind::DiskFull {
             folder: folder.to_owned(),
         },
-        Some(code) if OFFLINE_CODES.contains(&code) => Kind::Offline { package, said },
-        _ => Kind::NpmFailed { package, said },
+        Some(code) if OFFLINE_CODES.contains(&code) => Kind::Offline { package, output },
+        _ => Kind::NpmFailed { package, output },
     }
     .into()
 }
@@ -259,22 +259,22 @@ mod tests {
     }
 
     #[test]
-    fn failures_of_npm_are_told_apart_by_their_code() {
-        let of = |line: &str| failure(PACKAGE, Path::new("x"), vec![line.to_owned()]);
-        assert!(of("npm error code ENOTFOUND").is_offline());
-        assert!(of("npm error code ENOSPC").is_disk_full());
+    fn failures_of_npm_are_classified_by_their_code() {
+        let failure_of = |line: &str| failure(PACKAGE, Path::new("x"), vec![line.to_owned()]);
+        assert!(failure_of("npm error code ENOTFOUND").is_offline());
+        assert!(failure_of("npm error code ENOSPC").is_disk_full());
         for other in ["npm error code E404", "npm error code ENOTFOUND2", "oh"] {
-            let error = of(other);
+            let error = failure_of(other);
             assert!(error.is_fetch() && !error.is_offline() && !error.is_disk_full());
-            assert!(error.to_string().ends_with(other), "npm's words are kept");
+            assert!(error.to_string().ends_with(other), "npm's output is kept");
         }
     }
 
     #[test]
-    fn npm_is_quoted_from_its_code_on_without_its_stack() {
-        let said = "npm error code ECONNREFUSED\nnpm error errno X\nnpm error     at a (b:1:2)\n\
+    fn npms_output_is_quoted_without_its_stack() {
+        let output = "npm error code ECONNREFUSED\nnpm error errno X\nnpm error     at a (b:1:2)\n\
                     npm error A complete log of this run can be found in: x";
-        let error = failure(PACKAGE, Path::new("x"), said.lines().map(str::to_owned).collect());
+        let error = failure(PACKAGE, Path::new("x"), output.lines().map(str::to_owned).collect());
         assert!(error.is_offline());
         assert!(
             error

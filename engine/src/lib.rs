@@ -1,7 +1,7 @@
 //! A real ClickHouse with nothing to install.
 //!
 //! The engine is ClickHouse itself, as the library `libchdb` or as a `clickhouse` program, that
-//! serves its own HTTP interface from a child process. The way through this crate:
+//! serves its own HTTP interface from a child process. The control flow:
 //!
 //! ```text
 //! collector, tests                                    the child: `PROGRAM engine …`
@@ -12,11 +12,11 @@
 //! ```
 //!
 //! - `variables`: the environment variables.
-//! - [`locate`]: which ClickHouse: `ROWMILL_ENGINE`, one on `PATH`, the cache, or a download.
+//! - [`locate`]: chooses the ClickHouse: `ROWMILL_ENGINE`, one on `PATH`, the cache, or a download.
 //! - `fetch`, `unpack`, `cache`, `progress`: the download, once for each user and version.
-//! - [`run`]: turns the calling process into the engine until it is asked to end.
+//! - [`run`]: turns the calling process into the engine until its end is requested.
 //! - `access`: the two users, their passwords and their rights.
-//! - `command`, `library`, `binary`: the command line, and the two ways to give it to ClickHouse.
+//! - `command`, `library`, `binary`: the command line, and the two ways to pass it to ClickHouse.
 //! - [`Engine`]: the child process as a value; dropping it ends the child.
 //! - `place`, `ping`, `tail`: check the address and the folder, check the answer, keep the last
 //!   output.

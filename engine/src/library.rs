@@ -26,9 +26,9 @@ use libloading::Library;
 
 use crate::error::{Error, Kind};
 
-/// The stack that `main`'s thread has where ClickHouse usually runs; Rust gives other threads 2
-/// MiB.
-const STACK: usize = 16 * 1024 * 1024;
+/// The stack of a main thread on the systems that ClickHouse usually runs on; other threads of Rust
+/// have 2 MiB.
+const STACK_BYTES: usize = 16 * 1024 * 1024;
 
 type SetSignalHandlersEnabled = unsafe extern "C" fn(c_int);
 type QueryCommandLine = unsafe extern "C" fn(c_int, *mut *mut c_char) -> *mut c_void;
@@ -59,7 +59,7 @@ pub(crate) fn start(
     drop(input);
     thread::Builder::new()
         .name("clickhouse".to_owned())
-        .stack_size(STACK)
+        .stack_size(STACK_BYTES)
         .spawn(move || {
             call(query, arguments);
             ended();
@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_library_that_does_not_load_is_an_error_with_the_loaders_words() {
+    fn a_library_that_does_not_load_is_an_error_with_the_loaders_message() {
         let path = std::env::temp_dir().join(format!("rowmill-library-{}.so", std::process::id()));
         fs::write(&path, b"\x7fELF and nothing more").unwrap();
         let error = start(&path, Vec::new(), || {}).unwrap_err();

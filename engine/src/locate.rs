@@ -2,8 +2,8 @@
 //!
 //! 1. `ROWMILL_ENGINE`, the path of a libchdb library or of a `clickhouse` program. If it is set,
 //!    an unusable path is an error: a user who names an engine does not want another.
-//! 2. A `clickhouse` on `PATH`, if it is new enough. An older one is skipped: it serves something
-//!    else on this machine, and the engine works without it.
+//! 2. A `clickhouse` on `PATH`, if it is new enough. `locate` skips an older one: it serves
+//!    something else on this machine, and the engine works without it.
 //! 3. The library in the cache.
 //! 4. The library, fetched into the cache.
 
@@ -23,8 +23,8 @@ use crate::{
     variables::ENGINE_VARIABLE,
 };
 
-/// The oldest ClickHouse (year, month) whose `local` can listen. `SYSTEM START LISTEN` came to it
-/// during 2026; 26.7 is the release that Rowmill is tested with.
+/// The oldest ClickHouse (year, month) that the engine accepts. `local` got `SYSTEM START LISTEN`
+/// during 2026, and Rowmill is tested with 26.7.
 const OLDEST: (u32, u32) = (26, 7);
 
 /// A ClickHouse, in one of its two forms.
@@ -116,8 +116,8 @@ fn is_executable(path: &Path) -> bool {
         .is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0)
 }
 
-/// Returns the first `clickhouse` on a search path. Relative entries are skipped: a file in the
-/// current folder is not an installed program.
+/// Returns the first `clickhouse` on a search path. Skips relative entries: a file in the current
+/// folder is not an installed program.
 fn on_path(search: &std::ffi::OsStr) -> Option<PathBuf> {
     env::split_paths(search)
         .filter(|folder| folder.is_absolute())
@@ -127,8 +127,8 @@ fn on_path(search: &std::ffi::OsStr) -> Option<PathBuf> {
 
 /// Checks that a program reports a ClickHouse version that is new enough.
 fn check_program(path: &Path) -> Result<(), Unusable> {
-    let said = first_words(path).ok_or(Unusable::NotClickHouse)?;
-    let version = version_in(&said).ok_or(Unusable::NotClickHouse)?;
+    let output = version_output(path).ok_or(Unusable::NotClickHouse)?;
+    let version = version_in(&output).ok_or(Unusable::NotClickHouse)?;
     let mut numbers = version.split('.').map_while(|it| it.parse().ok());
     match (numbers.next(), numbers.next()) {
         (Some(year), Some(month)) if (year, month) >= OLDEST => Ok(()),
@@ -140,7 +140,7 @@ fn check_program(path: &Path) -> Result<(), Unusable> {
 
 /// Returns the first 256 bytes that a program prints for `local --version`. It does not wait for
 /// more: the program may not be ClickHouse, and may never stop.
-fn first_words(path: &Path) -> Option<String> {
+fn version_output(path: &Path) -> Option<String> {
     let mut child = Command::new(path)
         .args(["local", "--version"])
         .stdin(Stdio::null())
@@ -148,19 +148,19 @@ fn first_words(path: &Path) -> Option<String> {
         .stderr(Stdio::null())
         .spawn()
         .ok()?;
-    let mut said = Vec::new();
+    let mut output = Vec::new();
     if let Some(stdout) = child.stdout.take() {
-        stdout.take(256).read_to_end(&mut said).ok()?;
+        stdout.take(256).read_to_end(&mut output).ok()?;
     }
     // Errors do not matter here: the program has already ended, or ends now.
     let _ = child.kill();
     let _ = child.wait();
-    Some(String::from_utf8_lossy(&said).into_owned())
+    Some(String::from_utf8_lossy(&output).into_owned())
 }
 
 /// Finds the version in "ClickHouse local version 26.7.2.1 (official build)."
-fn version_in(said: &str) -> Option<&str> {
-    let line = said.lines().find(|line| line.contains("ClickHouse"))?;
+fn version_in(output: &str) -> Option<&str> {
+    let line = output.lines().find(|line| line.contains("ClickHouse"))?;
     let (_, rest) = line.split_once("version ")?;
     let version = rest.split_whitespace().next()?.trim_end_matches('.');
     version.starts_with(|it: char| it.is_ascii_digit()).then_some(version)
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_named_path_is_told_apart_by_what_it_is() {
+    fn each_unusable_path_has_its_error() {
         let folder = Folder::new("named");
         let absent = named(&folder.0.join("no.so"));
         assert!(matches!(absent, Err(Unusable::Absent)));
@@ -223,7 +223,7 @@ mod tests {
         let folder = Folder::new("version");
         let old = folder.program("old", "echo 'ClickHouse local version 25.12.1.9 (official build).'");
         let Err(Unusable::TooOld { version }) = named(&old) else {
-            panic!("25.12 was taken");
+            panic!("25.12 was accepted");
         };
         assert_eq!(version, "25.12.1.9");
         for new in ["26.7.2.1", "26.10.1.1", "27.1.3.4."] {
@@ -234,7 +234,7 @@ mod tests {
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn a_library_is_known_by_its_name_and_its_first_bytes() {
+    fn a_library_is_recognized_by_its_name_and_first_bytes() {
         let folder = Folder::new("library");
         for name in ["libchdb.so", "libchdb.so.26", "mine.dylib"] {
             let path = folder.file(name, 0o644, b"\x7fELF and so on");
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn the_search_path_is_gone_through_in_order() {
+    fn the_search_path_is_searched_in_order() {
         let folder = Folder::new("path");
         for name in ["a", "b", "c"] {
             fs::create_dir(folder.0.join(name)).unwrap();

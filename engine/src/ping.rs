@@ -2,7 +2,7 @@
 //!
 //! `GET /ping` is not enough: another ClickHouse may take the port after the check and before ours
 //! does. It would answer while ours fails. The request therefore carries the password, which only
-//! an engine on the same data folder knows.
+//! an engine on the same data folder accepts.
 
 use std::{
     io::{self, Read, Write},
@@ -13,20 +13,20 @@ use std::{
 use crate::access::Account;
 
 /// The timeout for a server that accepts a connection and does not answer.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A valid answer has a few hundred bytes; a longer one is cut here and fails the check.
-const ANSWER_BYTES: u64 = 64 * 1024;
+const MAX_ANSWER_BYTES: u64 = 64 * 1024;
 
 /// Returns whether a ClickHouse at the address accepts this user and password.
-pub(crate) fn knows(address: SocketAddr, account: &Account) -> bool {
-    ask(address, account).is_ok_and(|answer| is_one(&answer))
+pub(crate) fn accepts(address: SocketAddr, account: &Account) -> bool {
+    request(address, account).is_ok_and(|answer| is_one(&answer))
 }
 
-fn ask(address: SocketAddr, account: &Account) -> io::Result<Vec<u8>> {
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+fn request(address: SocketAddr, account: &Account) -> io::Result<Vec<u8>> {
+    let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.set_write_timeout(Some(TIMEOUT))?;
     // HTTP/1.0, so that the answer is not chunked and the connection closes after it.
     write!(
         stream,
@@ -34,7 +34,7 @@ fn ask(address: SocketAddr, account: &Account) -> io::Result<Vec<u8>> {
         account.headers("\r\n")
     )?;
     let mut answer = Vec::new();
-    stream.take(ANSWER_BYTES).read_to_end(&mut answer)?;
+    stream.take(MAX_ANSWER_BYTES).read_to_end(&mut answer)?;
     Ok(answer)
 }
 
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_good_answer_counts() {
+    fn only_status_200_with_the_expected_body_is_accepted() {
         assert!(is_one(b"HTTP/1.0 200 OK\r\nX: y\r\n\r\n1\n"));
         assert!(!is_one(b"HTTP/1.0 200 OK\r\nX: y\r\n\r\n0\n"));
         assert!(!is_one(b"HTTP/1.0 200 OK\r\nX: y\r\n\r\n11\n"));

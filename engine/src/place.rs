@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_locked_folder_is_in_use_and_a_left_one_is_not() {
+    fn a_locked_folder_is_in_use_and_an_unlocked_one_is_not() {
         let data = folder("lock");
         fs::create_dir_all(&data).unwrap();
         let status = File::create(data.join(LOCKED)).unwrap();

@@ -5,10 +5,10 @@ use std::io::{self, IsTerminal, Write};
 const MIB: u64 = 1024 * 1024;
 
 /// The width of the bar in columns; with its text the line stays below 80.
-const BAR: u64 = 28;
+const BAR_WIDTH: u64 = 28;
 
 /// The number of bytes between two redraws on a terminal: small enough to look continuous.
-const STEP: u64 = MIB / 2;
+const REDRAW_BYTES: u64 = MIB / 2;
 
 /// Writes a line for the user to standard error.
 pub(crate) fn note(text: &str) {
@@ -28,12 +28,12 @@ fn print(text: &str) {
 pub(crate) struct Progress {
     label: &'static str,
     total: Option<u64>,
-    place: Place,
+    output: Output,
     drawn: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum Output {
     Terminal,
     Log,
 }
@@ -41,14 +41,14 @@ enum Place {
 impl Progress {
     /// Starts a step. `total` is in bytes; without it, no percentage is shown.
     pub(crate) fn start(label: &'static str, total: Option<u64>) -> Progress {
-        let place = match io::stderr().is_terminal() {
-            true => Place::Terminal,
-            false => Place::Log,
+        let output = match io::stderr().is_terminal() {
+            true => Output::Terminal,
+            false => Output::Log,
         };
         let mut progress = Progress {
             label,
             total,
-            place,
+            output,
             drawn: None,
         };
         progress.reach(0);
@@ -65,7 +65,7 @@ impl Progress {
     /// Records that the step is done. A step that is dropped without this call has failed.
     pub(crate) fn finish(mut self, bytes: u64) {
         // A log already has its last line if the total was not an overestimate.
-        if self.place == Place::Terminal || self.drawn < self.total || self.total.is_none() {
+        if self.output == Output::Terminal || self.drawn < self.total || self.total.is_none() {
             self.total = Some(bytes);
             self.drawn = None;
             self.reach(bytes);
@@ -74,18 +74,18 @@ impl Progress {
 
     /// Returns the text to write, if any is due.
     fn advance(&mut self, bytes: u64) -> Option<String> {
-        let due = match (self.place, self.drawn) {
+        let due = match (self.output, self.drawn) {
             (_, None) => true,
-            (Place::Terminal, Some(drawn)) => bytes.abs_diff(drawn) >= STEP,
-            (Place::Log, Some(drawn)) => self.quarter(bytes) > self.quarter(drawn),
+            (Output::Terminal, Some(drawn)) => bytes.abs_diff(drawn) >= REDRAW_BYTES,
+            (Output::Log, Some(drawn)) => self.quarter(bytes) > self.quarter(drawn),
         };
         if !due {
             return None;
         }
         self.drawn = Some(bytes);
-        Some(match self.place {
-            Place::Terminal => format!("\r\x1b[2K{}", self.line(bytes)),
-            Place::Log => format!("{}\n", self.line(bytes)),
+        Some(match self.output {
+            Output::Terminal => format!("\r\x1b[2K{}", self.line(bytes)),
+            Output::Log => format!("{}\n", self.line(bytes)),
         })
     }
 
@@ -103,13 +103,13 @@ impl Progress {
         let Some(total) = self.total else {
             return format!("rowmill: {label} {done} MiB");
         };
-        let share = |of: u64| bytes.min(total) * of / total.max(1);
+        let share = |whole: u64| bytes.min(total) * whole / total.max(1);
         let (percent, whole) = (share(100), total / MIB);
-        match self.place {
-            Place::Log => format!("rowmill: {label} {percent}% ({done} of {whole} MiB)"),
-            Place::Terminal => {
-                let full = share(BAR) as usize;
-                let (full, rest) = ("█".repeat(full), "░".repeat(BAR as usize - full));
+        match self.output {
+            Output::Log => format!("rowmill: {label} {percent}% ({done} of {whole} MiB)"),
+            Output::Terminal => {
+                let full = share(BAR_WIDTH) as usize;
+                let (full, rest) = ("█".repeat(full), "░".repeat(BAR_WIDTH as usize - full));
                 format!("{label} {full}{rest} {percent:>3}% {done} of {whole} MiB")
             }
         }
@@ -118,7 +118,7 @@ impl Progress {
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        if self.place == Place::Terminal {
+        if self.output == Output::Terminal {
             print("\n");
         }
     }
@@ -130,18 +130,18 @@ mod tests {
 
     use super::*;
 
-    fn progress(place: Place, total: Option<u64>) -> Progress {
+    fn progress(output: Output, total: Option<u64>) -> Progress {
         Progress {
             label: "fetching",
             total,
-            place,
+            output,
             drawn: None,
         }
     }
 
     #[test]
     fn a_log_gets_a_line_for_each_quarter() {
-        let mut progress = progress(Place::Log, Some(100 * MIB));
+        let mut progress = progress(Output::Log, Some(100 * MIB));
         let lines: Vec<String> = (0..=100).filter_map(|mib| progress.advance(mib * MIB)).collect();
         assert_eq!(lines.len(), 5);
         assert_eq!(lines[1], "rowmill: fetching 25% (25 of 100 MiB)\n");
@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_terminal_gets_one_line_that_fits() {
-        let mut progress = progress(Place::Terminal, Some(9999 * MIB));
+        let mut progress = progress(Output::Terminal, Some(9999 * MIB));
         let line = progress.advance(9999 * MIB).unwrap();
         assert!(line.starts_with("\r\x1b[2K") && !line.contains('\n'));
         assert!(line.chars().count() < 80);
@@ -158,13 +158,13 @@ mod tests {
 
     #[test]
     fn an_estimate_that_was_too_low_stays_within_its_bar() {
-        let mut progress = progress(Place::Terminal, Some(MIB));
+        let mut progress = progress(Output::Terminal, Some(MIB));
         assert!(progress.advance(3 * MIB).unwrap().contains("100%"));
     }
 
     #[test]
     fn without_a_total_there_is_no_percentage() {
-        let mut progress = progress(Place::Log, None);
+        let mut progress = progress(Output::Log, None);
         assert_eq!(progress.advance(70 * MIB).unwrap(), "rowmill: fetching 70 MiB\n");
     }
 }

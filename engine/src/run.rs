@@ -1,4 +1,4 @@
-//! Turns the calling process into the engine until a signal or its parent asks it to end.
+//! Turns the calling process into the engine until a signal or its parent requests its end.
 //!
 //! One loop waits for the first event: ClickHouse is ready, an end is requested (by a signal, or by
 //! the parent's end of a tie), ClickHouse ends unexpectedly, or it does not answer in time. Other
@@ -32,19 +32,19 @@ use crate::{
     progress,
 };
 
-/// ClickHouse waits for its running queries when it ends; this limits our wait for ClickHouse.
+/// The time limit for ClickHouse to end, since it waits for its running queries first.
 pub(crate) const GRACE: Duration = Duration::from_secs(3);
 
 /// The time limit for ClickHouse to answer. A start takes half a second; many large tables on a
 /// slow disk take longer, and only a machine in trouble takes this long.
-const READY_WITHIN: Duration = Duration::from_secs(300);
+const READY_TIMEOUT: Duration = Duration::from_secs(300);
 
-const PING_EVERY: Duration = Duration::from_millis(10);
+const PING_INTERVAL: Duration = Duration::from_millis(10);
 
 /// The start of the line on standard output that reports a ready engine.
 pub(crate) const READY: &str = "listening on http://";
 
-/// How to run an engine.
+/// Options to run an engine.
 #[derive(Debug, Clone)]
 pub struct RunOptions {
     /// The address of ClickHouse's HTTP interface; port 0 takes a free port.
@@ -70,7 +70,7 @@ pub enum Tie {
 #[derive(Debug)]
 enum Event {
     Ready,
-    Asked,
+    StopRequested,
     Ended,
     Silent,
 }
@@ -84,8 +84,8 @@ struct Running {
     process: Pid,
 }
 
-/// Runs ClickHouse until it is asked to end. Prints one line, `listening on http://ADDRESS`, when
-/// ClickHouse is ready.
+/// Runs ClickHouse until a signal or the parent requests its end. When ClickHouse is ready, prints
+/// one line, `listening on http://ADDRESS`.
 ///
 /// Meant for a process that does nothing else: call it from `main`, before any other thread exists,
 /// and return its result from `main`. It takes over the signals SIGHUP, SIGINT and SIGTERM and the
@@ -108,7 +108,7 @@ pub fn run(options: RunOptions) -> Result<(), Error> {
     }
     let access = Access::of(&place.data)?;
     let (events, inbox) = mpsc::channel();
-    // A duplicate, because the library replaces this process's standard input.
+    // Duplicate standard input, because the library replaces it in this process.
     let stdin = io::stdin().as_fd().try_clone_to_owned();
     let stdin = stdin.map_err(Error::system("a standard input"))?;
     let running = start(program, &place, &access, options.tie, &events)?;
@@ -123,26 +123,26 @@ pub fn run(options: RunOptions) -> Result<(), Error> {
                 // The parent may have closed standard output if it does not need the line.
                 let _ = writeln!(io::stdout(), "{READY}{}", place.listen);
                 if options.tie == Tie::Free {
-                    show_ways_in(&place, &access);
+                    print_examples(&place, &access);
                 }
             }
-            Event::Asked => return end(running, &inbox),
+            Event::StopRequested => return end(running, &inbox),
             Event::Ended => break,
             Event::Silent => {
                 end(running, &inbox)?;
                 // ClickHouse's output is already on standard error.
-                let (waited, said) = (READY_WITHIN, Vec::new());
-                return Err(Kind::Silent { waited, said }.into());
+                let (waited, output) = (READY_TIMEOUT, Vec::new());
+                return Err(Kind::Silent { waited, output }.into());
             }
         }
     }
     Place::find(place.listen, &place.data)?;
-    let (status, said) = (None, Vec::new());
-    Err(Kind::Ended { status, said }.into())
+    let (status, output) = (None, Vec::new());
+    Err(Kind::Ended { status, output }.into())
 }
 
 /// Prints how a user and a collector can reach the engine.
-fn show_ways_in(place: &Place, access: &Access) {
+fn print_examples(place: &Place, access: &Access) {
     let (address, Access { reader, collector }) = (place.address(), access);
     let (headers, user, password) = (reader.curl_option(), collector.name(), collector.shell_password());
     let _ = writeln!(
@@ -166,17 +166,17 @@ fn start(program: Program, place: &Place, access: &Access, tie: Tie, events: &Se
     let ended = move || send(&ended, Event::Ended);
     match program {
         Program::Library(path) => {
-            // Before the library starts threads, because they inherit the signal mask.
-            hold_signals(tie, events)?;
+            // Block the signals before the library starts threads, which inherit the signal mask.
+            block_signals(tie, events)?;
             let lifeline = library::start(&path, arguments, ended)?;
             let process = Pid::this();
             Ok(Running { lifeline, process })
         }
         Program::Binary(path) => {
-            // After the program starts, because it would inherit the signal mask. A signal in
-            // between ends this process, which closes the lifeline and thereby ends the program.
+            // Block the signals after the program starts, because it would inherit the signal mask.
+            // An earlier signal ends this process, which closes the lifeline and ends the program.
             let binary = Binary::spawn(&path, arguments)?;
-            hold_signals(tie, events)?;
+            block_signals(tie, events)?;
             let (lifeline, process) = binary.watch(ended)?;
             Ok(Running { lifeline, process })
         }
@@ -192,7 +192,7 @@ fn end(running: Running, inbox: &Receiver<Event>) -> Result<(), Error> {
         match inbox.recv_timeout(left) {
             Ok(Event::Ended) => return Ok(()),
             Ok(Event::Ready | Event::Silent) => {}
-            Ok(Event::Asked) | Err(_) => break,
+            Ok(Event::StopRequested) | Err(_) => break,
         }
     }
     if running.process == Pid::this() {
@@ -210,7 +210,7 @@ fn end(running: Running, inbox: &Receiver<Event>) -> Result<(), Error> {
 /// Blocks SIGHUP, SIGINT and SIGTERM on all threads, including ClickHouse's, whose own handler for
 /// SIGINT would wait for a query that does not end. A free engine treats the signals as requests to
 /// end.
-fn hold_signals(tie: Tie, events: &Sender<Event>) -> Result<(), Error> {
+fn block_signals(tie: Tie, events: &Sender<Event>) -> Result<(), Error> {
     let signals = SigSet::from_iter([Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM]);
     let blocked = signals.thread_block().map_err(io::Error::from);
     blocked.map_err(Error::system("blocking signals"))?;
@@ -220,7 +220,7 @@ fn hold_signals(tie: Tie, events: &Sender<Event>) -> Result<(), Error> {
     let events = events.clone();
     spawn("signals", move || {
         while signals.wait().is_ok() {
-            send(&events, Event::Asked);
+            send(&events, Event::StopRequested);
         }
     })
 }
@@ -234,7 +234,7 @@ fn watch_stdin(stdin: OwnedFd, events: Sender<Event>) -> Result<(), Error> {
             match stdin.read(&mut ignored) {
                 Ok(1..) => {}
                 Err(cause) if cause.kind() == io::ErrorKind::Interrupted => {}
-                Ok(0) | Err(_) => return send(&events, Event::Asked),
+                Ok(0) | Err(_) => return send(&events, Event::StopRequested),
             }
         }
     })
@@ -243,12 +243,12 @@ fn watch_stdin(stdin: OwnedFd, events: Sender<Event>) -> Result<(), Error> {
 /// Reports that ClickHouse answers, or that it did not in time.
 fn watch_start(address: SocketAddr, account: Account, events: Sender<Event>) -> Result<(), Error> {
     spawn("start", move || {
-        let deadline = Instant::now() + READY_WITHIN;
+        let deadline = Instant::now() + READY_TIMEOUT;
         while Instant::now() < deadline {
-            if ping::knows(address, &account) {
+            if ping::accepts(address, &account) {
                 return send(&events, Event::Ready);
             }
-            thread::sleep(PING_EVERY);
+            thread::sleep(PING_INTERVAL);
         }
         send(&events, Event::Silent);
     })

@@ -20,10 +20,10 @@ use std::{
 use crate::error::Error;
 
 /// The number of lines kept: npm's messages are long, and their beginning matters.
-const LINES: usize = 48;
+const MAX_LINES: usize = 48;
 
 /// The longest piece kept as one line; it bounds the memory for output without line feeds.
-const LINE_BYTES: u64 = 4096;
+const MAX_LINE_BYTES: u64 = 4096;
 
 /// The reader of one child's lines.
 #[derive(Debug)]
@@ -73,7 +73,7 @@ impl Shared {
     fn keep_last(&self, mut from: impl BufRead) {
         let mut line = Vec::new();
         // An error on a pipe counts as its end.
-        while matches!((&mut from).take(LINE_BYTES).read_until(b'\n', &mut line), Ok(1..)) {
+        while matches!((&mut from).take(MAX_LINE_BYTES).read_until(b'\n', &mut line), Ok(1..)) {
             if self.echo.load(Ordering::Relaxed) {
                 let _ = io::stderr().write_all(&line);
             }
@@ -87,7 +87,7 @@ impl Shared {
 
     fn keep(&self, text: String) {
         let mut last = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.len() == LINES {
+        if last.len() == MAX_LINES {
             last.pop_front();
         }
         last.push_back(text);
@@ -113,13 +113,13 @@ mod tests {
     fn the_last_lines_are_kept_and_empty_ones_are_not() {
         let text: String = (0..60).map(|line| format!("line {line}\n\n")).collect();
         let lines = last_lines(text.as_bytes());
-        assert_eq!(lines.len(), LINES);
-        assert_eq!((&*lines[0], &*lines[LINES - 1]), ("line 12", "line 59"));
+        assert_eq!(lines.len(), MAX_LINES);
+        assert_eq!((&*lines[0], &*lines[MAX_LINES - 1]), ("line 12", "line 59"));
     }
 
     #[test]
-    fn what_is_no_text_and_has_no_end_is_cut() {
-        let lines = last_lines(&[0xff].repeat(LINE_BYTES as usize + 1));
+    fn long_binary_output_is_split() {
+        let lines = last_lines(&[0xff].repeat(MAX_LINE_BYTES as usize + 1));
         assert_eq!(lines.len(), 2);
         assert_eq!(lines[1], "\u{fffd}");
     }

@@ -18,12 +18,12 @@ use crate::{
 };
 
 /// Large enough that neither side waits for small reads and writes.
-const BUFFER: usize = 256 * 1024;
+const BUFFER_BYTES: usize = 256 * 1024;
 
 /// Unpacks the library into a folder and returns its path.
 pub(crate) fn unpack(tarball: &Path, into: &Path) -> Result<PathBuf, Error> {
     let file = File::open(tarball).map_err(|cause| Error::cache(tarball, cause))?;
-    let mut archive = tar::Archive::new(GzDecoder::new(BufReader::with_capacity(BUFFER, file)));
+    let mut archive = tar::Archive::new(GzDecoder::new(BufReader::with_capacity(BUFFER_BYTES, file)));
     for entry in archive.entries().map_err(broken)? {
         let mut entry = entry.map_err(broken)?;
         let name = library_name(&entry.path().map_err(broken)?);
@@ -42,7 +42,7 @@ fn write(from: &mut impl Read, size: u64, path: &Path) -> Result<(), Error> {
     let failed = |cause| Error::cache(path, cause);
     let mut progress = Progress::start("unpacking", Some(size));
     let mut file = File::create(path).map_err(failed)?;
-    let mut buffer = vec![0; BUFFER];
+    let mut buffer = vec![0; BUFFER_BYTES];
     let mut done = 0;
     loop {
         let read = match from.read(&mut buffer) {
@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn the_library_alone_is_unpacked() {
-        let content = [7; BUFFER + 1];
+        let content = [7; BUFFER_BYTES + 1];
         let files: [(&str, &[u8]); 3] = [
             ("package/index.js", b"ignored"),
             ("package/libchdb.so", &content),
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_package_without_the_library_is_refused() {
+    fn a_package_without_the_library_is_rejected() {
         let (path, folder) = tarball("without", &[("package/index.js", b"x")]);
         let error = unpack(&path, &folder).unwrap_err();
         assert!(error.to_string().contains("does not contain libchdb"), "{error}");
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tarball_that_is_cut_short_is_refused() {
+    fn a_truncated_tarball_is_rejected() {
         let content: Vec<u8> = (0..100_000_u32)
             .flat_map(|it| it.wrapping_mul(it).to_le_bytes())
             .collect();

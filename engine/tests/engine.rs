@@ -63,13 +63,13 @@ impl Drop for Folder {
 
 /// Sends one statement as the collector. Asserts status 200 and returns the body of the response.
 fn query(folder: &Folder, address: SocketAddr, sql: &str) -> String {
-    let (status, answer) = ask(address, "POST /", &folder.headers("collector"), sql).unwrap();
+    let (status, answer) = request(address, "POST /", &folder.headers("collector"), sql).unwrap();
     assert_eq!(status, 200, "{sql}: {answer}");
     answer
 }
 
 /// Sends a request, and returns the status and the body of the response.
-fn ask(address: SocketAddr, request: &str, headers: &str, body: &str) -> std::io::Result<(u16, String)> {
+fn request(address: SocketAddr, request: &str, headers: &str, body: &str) -> std::io::Result<(u16, String)> {
     let mut stream = TcpStream::connect(address)?;
     let length = body.len();
     let headers = headers.replace('\n', "\r\n");
@@ -85,10 +85,10 @@ fn ask(address: SocketAddr, request: &str, headers: &str, body: &str) -> std::io
 }
 
 /// Waits for a condition, at most for [`LIMIT`], and returns how long it took.
-fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) -> Duration {
+fn wait_until(what: &str, mut is_met: impl FnMut() -> bool) -> Duration {
     let start = Instant::now();
-    while !is_so() {
-        assert!(start.elapsed() < LIMIT, "not so after {LIMIT:?}: {what}");
+    while !is_met() {
+        assert!(start.elapsed() < LIMIT, "not met after {LIMIT:?}: {what}");
         thread::sleep(Duration::from_millis(5));
     }
     start.elapsed()
@@ -144,7 +144,7 @@ fn endless_query(folder: &Folder, address: SocketAddr) -> thread::JoinHandle<()>
     let endless = thread::spawn(move || {
         let sql = "SELECT sleepEachRow(1) FROM numbers(600) SETTINGS max_block_size = 1";
         // The query fails when the engine ends.
-        let _ = ask(address, "POST /", &headers, sql);
+        let _ = request(address, "POST /", &headers, sql);
     });
     let running =
         "SELECT count() FROM system.processes WHERE query LIKE '%numbers(600)%' AND query NOT LIKE '%system%'";
@@ -157,7 +157,7 @@ fn send(signal: Signal, child: &Child) {
 }
 
 #[test]
-fn an_engine_is_a_clickhouse_that_keeps_its_data_over_a_stop() {
+fn an_engine_keeps_its_data_over_a_stop() {
     let folder = Folder::new("keeps");
     let engine = folder.start();
     let address = engine.address();
@@ -195,7 +195,7 @@ fn an_engine_is_a_clickhouse_that_keeps_its_data_over_a_stop() {
 }
 
 #[test]
-fn what_was_confirmed_survives_the_kill_of_the_engine() {
+fn confirmed_rows_survive_a_kill_of_the_engine() {
     let folder = Folder::new("killed");
     let mut engine = folder.start();
     let address = engine.address();
@@ -236,13 +236,13 @@ fn an_engine_ends_with_a_parent_that_is_killed() {
 
     parent.kill().unwrap();
     parent.wait().unwrap();
-    let took = wait_until("the engine has let go of its data", || !folder.is_locked());
+    let took = wait_until("the engine has released its data", || !folder.is_locked());
     wait_until("the engine does not listen", || TcpStream::connect(address).is_err());
     assert!(took < Duration::from_secs(3), "it took {took:?}");
 }
 
 #[test]
-fn an_engine_that_was_killed_starts_again_where_it_was() {
+fn a_killed_engine_restarts_at_its_address_with_its_data() {
     let folder = Folder::new("again");
     let mut engine = folder.start();
     let address = engine.address();
@@ -256,7 +256,7 @@ fn an_engine_that_was_killed_starts_again_where_it_was() {
     for _ in 0..2 {
         let killed = Pid::from_raw(engine.process_id().try_into().unwrap());
         kill(killed, Signal::SIGKILL).unwrap();
-        wait_until("it is known to have ended", || engine.ended().is_some());
+        wait_until("the engine has ended", || engine.ended().is_some());
         engine.start_again().unwrap();
         assert_eq!(engine.address(), address);
         assert_eq!(query(&folder, address, "SELECT n FROM d.t"), "7\n");
@@ -306,7 +306,7 @@ fn a_tied_engine_leaves_signals_to_its_parent() {
 }
 
 #[test]
-fn a_free_engine_ends_in_good_order_on_each_signal() {
+fn a_free_engine_ends_cleanly_on_each_signal() {
     for signal in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM] {
         let folder = Folder::new(signal.as_str());
         let (mut child, address) = free_engine(&folder);
@@ -325,7 +325,7 @@ fn a_free_engine_ends_in_good_order_on_each_signal() {
 }
 
 #[test]
-fn a_second_engine_on_the_same_data_is_refused() {
+fn a_second_engine_on_the_same_data_is_rejected() {
     let folder = Folder::new("second");
     let engine = folder.start();
     let error = Engine::start(&Options::new(PROGRAM, folder.data())).unwrap_err();
@@ -340,12 +340,12 @@ fn a_second_engine_on_the_same_data_is_refused() {
     assert_eq!(
         query(&folder, engine.address(), "SELECT 1"),
         "1\n",
-        "the first one is none the worse"
+        "the first engine still answers"
     );
 }
 
 #[test]
-fn a_taken_port_is_refused() {
+fn a_taken_port_is_rejected() {
     let folder = Folder::new("port");
     let holder = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = holder.local_addr().unwrap();
@@ -364,7 +364,7 @@ fn a_taken_port_is_refused() {
 }
 
 #[test]
-fn a_program_that_is_no_engine_is_an_error_with_its_last_words() {
+fn a_program_that_is_not_an_engine_is_an_error_with_its_last_output() {
     let folder = Folder::new("words");
     let program = script(
         &folder.0.join("program"),
@@ -382,12 +382,12 @@ fn a_program_that_is_no_engine_is_an_error_with_its_last_words() {
 /// Tests a program that ends with its parent, and one that does not and whose child keeps its pipes
 /// open after its death.
 #[test]
-fn a_program_that_is_never_ready_is_ended_and_its_last_words_are_told() {
+fn a_program_that_is_never_ready_is_ended_and_its_last_output_reported() {
     let folder = Folder::new("silent");
     for rest in ["exec cat", "sleep 60 & echo $! > $0.child; trap '' TERM; wait"] {
         let path = folder.0.join("program");
-        let said = format!("echo not what is waited for; echo $$ > $0.id; echo it is loading >&2; {rest}");
-        let program = script(&path, &said);
+        let body = format!("echo not what is waited for; echo $$ > $0.id; echo it is loading >&2; {rest}");
+        let program = script(&path, &body);
         let options = Options::new(program, folder.data()).with_ready_within(Duration::from_secs(2));
         let error = Engine::start(&options).unwrap_err();
         assert!(error.is_silent() && !error.is_ended(), "{error}");
@@ -396,12 +396,12 @@ fn a_program_that_is_never_ready_is_ended_and_its_last_words_are_told() {
             text.contains("within 2 s") && text.ends_with("\n  | it is loading"),
             "{text}"
         );
-        let id = |of: &str| -> i32 {
-            let id = fs::read_to_string(path.with_extension(of)).unwrap();
+        let id = |extension: &str| -> i32 {
+            let id = fs::read_to_string(path.with_extension(extension)).unwrap();
             id.trim_end().parse().unwrap()
         };
-        // The program has ended and was waited for, so a signal finds no process.
-        assert!(kill(Pid::from_raw(id("id")), None).is_err(), "it is still there");
+        // The engine has waited for the end of the program, so a signal finds no process.
+        assert!(kill(Pid::from_raw(id("id")), None).is_err(), "the program still runs");
         if rest.contains("child") {
             kill(Pid::from_raw(id("child")), Signal::SIGKILL).unwrap();
         }
@@ -409,7 +409,7 @@ fn a_program_that_is_never_ready_is_ended_and_its_last_words_are_told() {
 }
 
 #[test]
-fn a_named_engine_that_is_none_is_refused_and_nothing_else_is_tried() {
+fn an_invalid_named_engine_is_an_error() {
     let folder = Folder::new("named");
     let broken = folder.0.join("libchdb.so");
     fs::write(&broken, b"\x7fELF and nothing more").unwrap();
@@ -442,7 +442,10 @@ fn without_npm_the_error_says_what_to_install() {
         .unwrap();
     assert!(!output.status.success());
     assert!(errors(&output).contains("install Node.js"), "{}", errors(&output));
-    assert!(!folder.0.join("cache/engine/.fetch").exists(), "nothing half is left");
+    assert!(
+        !folder.0.join("cache/engine/.fetch").exists(),
+        "no partial download is left"
+    );
 }
 
 /// The `clickhouse` program of this test is a script that passes its arguments to the library that
@@ -483,7 +486,7 @@ fn a_clickhouse_program_is_supervised_and_ends_with_its_supervisor() {
         send(signal, &supervisor);
         let status = supervisor.wait().unwrap();
         assert_eq!(status.success(), signal == Signal::SIGTERM, "{status}");
-        wait_until("the program has let go of its data", || !folder.is_locked());
+        wait_until("the program has released its data", || !folder.is_locked());
         fs::remove_file(&marker).unwrap();
     }
 }

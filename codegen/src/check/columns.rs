@@ -87,11 +87,11 @@ pub(super) fn server_column(table: &ResolvedTable, report: &mut Report) {
     }
 }
 
-/// Rule: the table has an id column that delivery can look rows up by. After an insert with an
-/// unknown outcome, delivery looks for its rows by the collector's id, which no two rows share.
+/// Rule: delivery can look up rows by the table's id column. After an insert with an unknown
+/// outcome, delivery queries the rows by the collector's ids, which are unique.
 ///
-/// An engine that merges rows gets no warning: a lookup cannot tell a missing row from a merged
-/// one.
+/// An engine that merges rows gets no warning: a lookup cannot distinguish a missing row from a
+/// merged one.
 pub(super) fn no_row_id(table: &ResolvedTable, report: &mut Report) {
     const WHY: &str = "if the outcome of an insert is unknown, only the deduplication token prevents duplicate rows";
     let keeps_each_row = table

@@ -84,12 +84,12 @@ pub(super) fn abstract_table(destination: &Destination, schema: &Schema<'_>, rep
 }
 
 /// Rule: a Buffer does not acknowledge `stored`. The collector acknowledges `stored` as soon as the
-/// table has taken the rows, and a Buffer then has them only in memory.
+/// table has accepted the rows, and a Buffer then has them only in memory.
 pub(super) fn buffered_ack(destination: &Destination, schema: &Schema<'_>, report: &mut Report) {
     if destination.options.acks.ack != Some(Ack::Stored) {
         return;
     }
-    let Some((table, (_, span))) = buffer_behind(&destination.table.text, schema) else {
+    let Some((table, (_, span))) = buffer_of(&destination.table.text, schema) else {
         return;
     };
     let diagnostic = Diagnostic::error(
@@ -108,9 +108,9 @@ pub(super) fn buffered_ack(destination: &Destination, schema: &Schema<'_>, repor
     report.push(diagnostic);
 }
 
-/// Returns the Buffer that takes a table's rows: the table itself, or one that Distributed tables
-/// lead to.
-fn buffer_behind<'a>(name: &str, schema: &Schema<'a>) -> Option<(&'a ResolvedTable, &'a (Engine, Span))> {
+/// Returns the Buffer that receives a table's rows: the table itself, or the end of a chain of
+/// Distributed tables.
+fn buffer_of<'a>(name: &str, schema: &Schema<'a>) -> Option<(&'a ResolvedTable, &'a (Engine, Span))> {
     let mut name = name.to_owned();
     // The number of steps is limited, as the tables may form a cycle.
     for _ in schema.tables {

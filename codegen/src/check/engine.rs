@@ -29,25 +29,25 @@ fn unsorted(table: &ResolvedTable) -> Option<&(Engine, Span)> {
         .filter(|(engine, _)| engine.is_merge_tree() && !has_key())
 }
 
-const ORDER_CURE: &str = "add `order_by: […]` to `_options`, or `order_by: tuple()` for a table without an order";
+const ORDER_HELP: &str = "add `order_by: […]` to `_options`, or `order_by: tuple()` for a table without an order";
 
 /// Rule: tables that ClickHouse cannot create without a sorting key have one. Engine arguments
 /// without a clause after them are the old form to ClickHouse, in which the key is one of the
 /// arguments. A sampling key needs a sorting key.
 pub(super) fn missing_order_by(table: &ResolvedTable, report: &mut Report) {
-    let Some((engine, span)) = unsorted(table).filter(|(engine, _)| cannot_do_without(engine, table)) else {
+    let Some((engine, span)) = unsorted(table).filter(|(engine, _)| needs_sorting_key(engine, table)) else {
         return;
     };
     let diagnostic = Diagnostic::error("missing-order-by", format!("`{}` needs a sorting key", engine.name()))
         .label(span.clone(), format!("of `{}`", table.name.text))
-        .help(ORDER_CURE);
+        .help(ORDER_HELP);
     report.push(diagnostic);
 }
 
 /// Rule: a MergeTree has a sorting key. ClickHouse 26.7 accepts one without and keeps its rows in
 /// no order; earlier versions reject it.
 pub(super) fn unsorted_table(table: &ResolvedTable, report: &mut Report) {
-    let Some((engine, span)) = unsorted(table).filter(|(engine, _)| !cannot_do_without(engine, table)) else {
+    let Some((engine, span)) = unsorted(table).filter(|(engine, _)| !needs_sorting_key(engine, table)) else {
         return;
     };
     let what = match engine.merges_rows() {
@@ -56,7 +56,7 @@ pub(super) fn unsorted_table(table: &ResolvedTable, report: &mut Report) {
     };
     let diagnostic = Diagnostic::warning("unsorted-table", format!("`{}` has no sorting key", table.name.text))
         .label(span.clone(), what)
-        .help(ORDER_CURE);
+        .help(ORDER_HELP);
     report.push_unless_allowed(diagnostic, |code| table.allows(code));
 }
 
@@ -78,7 +78,7 @@ pub(super) fn buffered_table(table: &ResolvedTable, report: &mut Report) {
     report.push_unless_allowed(diagnostic, |code| table.allows(code));
 }
 
-fn cannot_do_without(engine: &Engine, table: &ResolvedTable) -> bool {
+fn needs_sorting_key(engine: &Engine, table: &ResolvedTable) -> bool {
     let clauses = &table.clauses;
     let is_old_form = !engine.arguments().is_empty() && clauses.partition_by.is_none() && clauses.settings.is_empty();
     is_old_form || clauses.sample_by.is_some()

@@ -1,6 +1,6 @@
 //! Rules for the columns that a MergeTree's arguments name.
 
-use super::table::written;
+use super::table::sql_span;
 use crate::{
     diagnostic::{Diagnostic, Report},
     inherit::{ResolvedColumn, ResolvedTable},
@@ -19,10 +19,10 @@ pub(super) fn version_column(table: &ResolvedTable, report: &mut Report) {
         return;
     };
     const WHAT: &str = "the version column";
-    let problem = |message: String| Diagnostic::error("version-column", message).label(written(&argument, table), "");
+    let problem = |message: String| Diagnostic::error("version-column", message).label(sql_span(&argument, table), "");
     let column = match stored_column(&argument, table) {
         Ok(column) => column,
-        Err(miss) => return report.push(miss.report(WHAT, problem, table)),
+        Err(reason) => return report.push(reason.report(WHAT, problem, table)),
     };
     let ty = &column.declaration.ty;
     let is_sorted = table
@@ -62,10 +62,10 @@ pub(super) fn deleted_column(table: &ResolvedTable, report: &mut Report) {
         return;
     };
     const WHAT: &str = "the deletion column";
-    let problem = |message: String| Diagnostic::error("deleted-column", message).label(written(&deleted, table), "");
+    let problem = |message: String| Diagnostic::error("deleted-column", message).label(sql_span(&deleted, table), "");
     let column = match stored_column(&deleted, table) {
         Ok(column) => column,
-        Err(miss) => return report.push(miss.report(WHAT, problem, table)),
+        Err(reason) => return report.push(reason.report(WHAT, problem, table)),
     };
     let ty = &column.declaration.ty;
     let inner = match ty {
@@ -92,9 +92,9 @@ pub(super) fn sign_column(table: &ResolvedTable, report: &mut Report) {
         return;
     };
     const WHAT: &str = "the sign column";
-    let problem = |message: String| Diagnostic::error("sign-column", message).label(written(&argument, table), "");
+    let problem = |message: String| Diagnostic::error("sign-column", message).label(sql_span(&argument, table), "");
     match stored_column(&argument, table) {
-        Err(miss) => report.push(miss.report(WHAT, problem, table)),
+        Err(reason) => report.push(reason.report(WHAT, problem, table)),
         Ok(column) if matches!(column.declaration.ty, Type::Int { bits: 8, signed: true }) => {}
         Ok(column) => {
             let diagnostic = problem(format!("{WHAT} cannot be `{}`", column.declaration.ty))
@@ -121,7 +121,7 @@ pub(super) fn summed_column(table: &ResolvedTable, report: &mut Report) {
     let mut seen: Vec<&str> = Vec::new();
     for element in &elements {
         let listed = argument.part(element.span.clone());
-        let problem = |message: String| Diagnostic::error("summed-column", message).label(written(&listed, table), "");
+        let problem = |message: String| Diagnostic::error("summed-column", message).label(sql_span(&listed, table), "");
         let first = element.normal.as_str();
         let is_nested = table
             .columns
@@ -131,10 +131,10 @@ pub(super) fn summed_column(table: &ResolvedTable, report: &mut Report) {
         if let Ok(Some(nested)) = column.as_ref().map(|column| column.nested.as_deref()) {
             let message = format!("ClickHouse cannot merge `{first}` without the rest of `{nested}`");
             report.push(problem(message).help(format!("write `{nested}`")));
-        } else if let Err(miss) = column
+        } else if let Err(reason) = column
             && !is_nested
         {
-            report.push(miss.report("a column to merge", problem, table));
+            report.push(reason.report("a column to merge", problem, table));
         } else if keys.iter().any(|key| key.name == first) {
             report.push(
                 problem(format!(
@@ -149,22 +149,22 @@ pub(super) fn summed_column(table: &ResolvedTable, report: &mut Report) {
     }
 }
 
-/// Returns the argument at the position that `place` gives for the engine's kind, among the
+/// Returns the argument at the position that `position` returns for the engine's kind, among the
 /// arguments that are not for replication.
-fn argument(table: &ResolvedTable, place: impl Fn(&str) -> Option<usize>) -> Option<Sql> {
+fn argument(table: &ResolvedTable, position: impl Fn(&str) -> Option<usize>) -> Option<Sql> {
     let (engine, _) = table.engine.as_ref()?;
-    let place = place(engine.kind()).filter(|_| engine.is_merge_tree())?;
-    engine.own_arguments().1.into_iter().nth(place)
+    let position = position(engine.kind()).filter(|_| engine.is_merge_tree())?;
+    engine.own_arguments().1.into_iter().nth(position)
 }
 
 /// The reason why an argument is not a column.
-enum Miss {
+enum NotAColumn {
     NotAName,
     Unknown(String),
     NotStored(String),
 }
 
-impl Miss {
+impl NotAColumn {
     fn report(self, what: &str, problem: impl Fn(String) -> Diagnostic, table: &ResolvedTable) -> Diagnostic {
         match self {
             Self::NotAName => {
@@ -179,18 +179,18 @@ impl Miss {
     }
 }
 
-fn stored_column<'t>(argument: &Sql, table: &'t ResolvedTable) -> Result<&'t ResolvedColumn, Miss> {
+fn stored_column<'t>(argument: &Sql, table: &'t ResolvedTable) -> Result<&'t ResolvedColumn, NotAColumn> {
     let elements = types::key_elements(argument.as_str()).unwrap_or_default();
     let [element] = elements.as_slice() else {
-        return Err(Miss::NotAName);
+        return Err(NotAColumn::NotAName);
     };
-    let reference = element.column().ok_or(Miss::NotAName)?;
+    let reference = element.column().ok_or(NotAColumn::NotAName)?;
     let [name] = reference.parts.as_slice() else {
-        return Err(Miss::Unknown(reference.name()));
+        return Err(NotAColumn::Unknown(reference.name()));
     };
     match table.column(name) {
-        None => Err(Miss::Unknown(reference.name())),
-        Some(column) if !column.is_stored() => Err(Miss::NotStored(column.name.clone())),
+        None => Err(NotAColumn::Unknown(reference.name())),
+        Some(column) if !column.is_stored() => Err(NotAColumn::NotStored(column.name.clone())),
         Some(column) => Ok(column),
     }
 }

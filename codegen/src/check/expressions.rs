@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::table::{Clause, Expression, Resolved, has_subcolumn, written};
+use super::table::{Clause, Expression, Resolved, has_subcolumn, sql_span};
 use crate::{
     declare::TableElementKind,
     diagnostic::{Diagnostic, Report},
@@ -73,8 +73,8 @@ const INDEX_TYPES: [&str; 8] = [
 pub(super) fn expression_syntax(table: &ResolvedTable, report: &mut Report) {
     for expression in table.expressions() {
         let sql = &expression.sql;
-        if let Some(problem) = types::broken(sql.as_str()) {
-            let span = sql.span(&problem.span).unwrap_or_else(|| written(sql, table));
+        if let Some(problem) = types::lexical_problem(sql.as_str()) {
+            let span = sql.span(&problem.span).unwrap_or_else(|| sql_span(sql, table));
             let diagnostic = Diagnostic::error("expression-syntax", problem.message).label(span, expression.place());
             report.push(match problem.help {
                 Some(help) => diagnostic.help(help),
@@ -89,7 +89,7 @@ pub(super) fn subquery(table: &ResolvedTable, report: &mut Report) {
     for expression in table.expressions() {
         let sql = &expression.sql;
         if let Some(at) = types::subquery(sql.as_str()) {
-            let span = sql.span(&at).unwrap_or_else(|| written(sql, table));
+            let span = sql.span(&at).unwrap_or_else(|| sql_span(sql, table));
             let diagnostic = Diagnostic::error("subquery", "an expression of a table cannot contain a subquery")
                 .label(span, expression.place())
                 .help("to read data from elsewhere, use a dictionary and `dictGet`");
@@ -126,7 +126,7 @@ fn is_known_elsewhere(reference: &Reference, clause: Clause) -> bool {
 fn report_unknown(reference: &Reference, expression: &Expression<'_>, table: &ResolvedTable, report: &mut Report) {
     let name = reference.name();
     let sql = &expression.sql;
-    let span = sql.span(&reference.span).unwrap_or_else(|| written(sql, table));
+    let span = sql.span(&reference.span).unwrap_or_else(|| sql_span(sql, table));
     // The label names the table, not the message: the error in an inherited key is one problem,
     // however many tables inherit it.
     let error = |message: String| Diagnostic::error("unknown-column", message).label(span, expression.place());
@@ -181,8 +181,8 @@ fn report_unknown(reference: &Reference, expression: &Expression<'_>, table: &Re
     report.push(diagnostic);
 }
 
-/// Returns a cure if the whole default of a text column is a name, as it is probably meant as a
-/// text: YAML removes the quotes of `default: 'EUR'`.
+/// Returns a help text if the whole default of a text column is a name, which is probably meant as
+/// a text: YAML removes the quotes of `default: 'EUR'`.
 fn unquoted_text(reference: &Reference, expression: &Expression<'_>) -> Option<String> {
     let column = expression.column?;
     let is_all = reference.span == (0..expression.sql.as_str().len());
@@ -210,7 +210,7 @@ fn holds_text(ty: &Type) -> bool {
     }
 }
 
-/// Rule: a column without a type names a column whose type it takes.
+/// Rule: a column without a type names a column from which it gets its type.
 pub(super) fn untyped_column(table: &ResolvedTable, report: &mut Report) {
     for column in &table.columns {
         let Some((of, kind)) = column.declaration.ty_of.as_ref().zip(column.default_kind()) else {
@@ -224,7 +224,7 @@ pub(super) fn untyped_column(table: &ResolvedTable, report: &mut Report) {
         if !is_reported {
             let problem = column.declaration.cannot_infer(kind);
             let default = column.expressions.default.as_ref();
-            let span = default.map_or_else(|| column.span.clone(), |sql| written(sql, table));
+            let span = default.map_or_else(|| column.span.clone(), |sql| sql_span(sql, table));
             let diagnostic = Diagnostic::error(problem.code, problem.message).label(span, "");
             report.push(problem.help.into_iter().fold(diagnostic, Diagnostic::help));
         }
@@ -234,7 +234,7 @@ pub(super) fn untyped_column(table: &ResolvedTable, report: &mut Report) {
 /// Rule: a column that is not stored is in no key, index or TTL. An index may have an ALIAS.
 pub(super) fn unstored_column(table: &ResolvedTable, report: &mut Report) {
     for expression in table.expressions() {
-        let refuses = |kind: DefaultKind| match expression.clause {
+        let rejects = |kind: DefaultKind| match expression.clause {
             Clause::OrderBy
             | Clause::PrimaryKey
             | Clause::PartitionBy
@@ -248,9 +248,9 @@ pub(super) fn unstored_column(table: &ResolvedTable, report: &mut Report) {
             let Resolved::Column(column, _) = table.resolve(&reference) else {
                 continue;
             };
-            if column.default_kind().is_some_and(refuses) {
+            if column.default_kind().is_some_and(rejects) {
                 let sql = &expression.sql;
-                let span = sql.span(&reference.span).unwrap_or_else(|| written(sql, table));
+                let span = sql.span(&reference.span).unwrap_or_else(|| sql_span(sql, table));
                 let diagnostic = Diagnostic::error(
                     "unstored-column",
                     format!("ClickHouse does not store `{}`", column.name),
@@ -294,29 +294,29 @@ pub(super) fn default_cycle(table: &ResolvedTable, report: &mut Report) {
     let mut is_settled = vec![false; computed.len()];
     for start in 0..computed.len() {
         // The path; each column has the number of its inputs that are done.
-        let mut way = vec![(start, 0)];
-        let mut is_on_way = HashSet::from([start]);
-        while let Some((column, done)) = way.last_mut() {
+        let mut path = vec![(start, 0)];
+        let mut is_on_path = HashSet::from([start]);
+        while let Some((column, done)) = path.last_mut() {
             let next = from[*column].get(*done).copied();
             *done += 1;
             match next {
                 None => {
                     is_settled[*column] = true;
-                    is_on_way.remove(column);
-                    way.pop();
+                    is_on_path.remove(column);
+                    path.pop();
                 }
-                Some(next) if is_on_way.contains(&next) => {
-                    let first = way.iter().position(|(column, _)| *column == next).unwrap_or(0);
+                Some(next) if is_on_path.contains(&next) => {
+                    let first = path.iter().position(|(column, _)| *column == next).unwrap_or(0);
                     let cycle: Vec<&ResolvedColumn> =
-                        way[first..].iter().map(|(column, _)| computed[*column]).collect();
+                        path[first..].iter().map(|(column, _)| computed[*column]).collect();
                     report.push(cycle_of(&cycle, table));
-                    way.iter().for_each(|(column, _)| is_settled[*column] = true);
-                    way.clear();
+                    path.iter().for_each(|(column, _)| is_settled[*column] = true);
+                    path.clear();
                 }
                 Some(next) if is_settled[next] => {}
                 Some(next) => {
-                    is_on_way.insert(next);
-                    way.push((next, 0));
+                    is_on_path.insert(next);
+                    path.push((next, 0));
                 }
             }
         }
@@ -335,14 +335,14 @@ fn cycle_of(cycle: &[&ResolvedColumn], table: &ResolvedTable) -> Diagnostic {
     };
     let mut diagnostic = Diagnostic::error("default-cycle", message);
     for column in cycle {
-        let span = column.expressions.default.as_ref().map(|sql| written(sql, table));
+        let span = column.expressions.default.as_ref().map(|sql| sql_span(sql, table));
         diagnostic = diagnostic.label(span.unwrap_or_else(|| column.span.clone()), "");
     }
     diagnostic.help("let one of them depend on other columns")
 }
 
-/// Rule: a date default has quotes. `2024-01-01` without quotes is 2022, and as a date day 2022
-/// after 1970. ClickHouse accepts it, but it is not what the author means.
+/// Rule: a date default has quotes. ClickHouse computes `2024-01-01` without quotes as 2022, which
+/// as a date is day 2022 after 1970-01-01.
 pub(super) fn unquoted_date(table: &ResolvedTable, report: &mut Report) {
     for column in &table.columns {
         let Some(sql) = &column.expressions.default else {
@@ -361,7 +361,7 @@ pub(super) fn unquoted_date(table: &ResolvedTable, report: &mut Report) {
                 "unquoted-date",
                 format!("ClickHouse reads `{text}` as a subtraction, not as a date"),
             )
-            .label(written(sql, table), format!("in the default of `{}`", column.name))
+            .label(sql_span(sql, table), format!("in the default of `{}`", column.name))
             .help(format!("write `\"'{text}'\"` under a key, or `'{text}'` after a type"));
             report.push_unless_allowed(diagnostic, |code| table.allows(code));
         }

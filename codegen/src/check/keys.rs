@@ -1,6 +1,6 @@
 //! Rules for the keys of a MergeTree: their elements, and how the keys fit together.
 
-use super::table::{Clause, Resolved, written};
+use super::table::{Clause, Resolved, sql_span};
 use crate::{
     diagnostic::{Diagnostic, Report},
     inherit::{ResolvedColumn, ResolvedTable},
@@ -49,14 +49,14 @@ pub(super) fn key_without_brackets(table: &ResolvedTable, report: &mut Report) {
             let message = format!("{} must be one expression or a list in brackets", clause.name());
             let text = sql.as_str().trim();
             let diagnostic = Diagnostic::error("key-without-brackets", message)
-                .label(written(sql, table), "a list without brackets")
+                .label(sql_span(sql, table), "a list without brackets")
                 .help(format!("write `[{text}]`"));
             report.push(diagnostic);
         }
     }
 }
 
-/// Rule: a key is not Nullable, since NULL has no place in the order unless a setting gives it one.
+/// Rule: a key is not Nullable, since ClickHouse sorts NULL only if a setting allows it.
 pub(super) fn nullable_key(table: &ResolvedTable, report: &mut Report) {
     let is_allowed = table
         .clauses
@@ -81,7 +81,7 @@ pub(super) fn nullable_key(table: &ResolvedTable, report: &mut Report) {
     }
 }
 
-/// Returns the column that makes an element Nullable, if the rule knows that it does.
+/// Returns the column that makes an element Nullable; `None` if the rule cannot decide.
 fn nullable_in<'t>(element: &KeyElement, table: &'t ResolvedTable) -> Option<&'t ResolvedColumn> {
     match &element.kind {
         KeyElementKind::Column(_) => whole_column(element, table).filter(|column| holds_null(&column.declaration.ty)),
@@ -208,7 +208,7 @@ pub(super) fn two_primary_keys(table: &ResolvedTable, report: &mut Report) {
     };
     for column in table.columns.iter().filter(|column| column.declaration.primary_key) {
         let diagnostic = Diagnostic::error("two-primary-keys", "a table can have only one primary key")
-            .label(written(key, table), "the table's")
+            .label(sql_span(key, table), "the table's")
             .label(column.span.clone(), "the column's")
             .help("remove one of them");
         report.push(diagnostic);
@@ -254,7 +254,7 @@ pub(super) fn primary_key_prefix(table: &ResolvedTable, report: &mut Report) {
             "the primary key must be a prefix of the sorting key",
         )
         .label(span, there)
-        .label(written(sorting_sql, table), "the sorting key")
+        .label(sql_span(sorting_sql, table), "the sorting key")
         .help("put the columns of the primary key first in the sorting key, or remove the primary key: it is the sorting key by default");
         report.push(diagnostic);
         return;
@@ -270,7 +270,7 @@ fn differs(left: &KeyElement, right: &KeyElement) -> bool {
         || left.column().is_some() && right.column().is_some() && left.normal != right.normal
 }
 
-/// Rule: the sampling key must be an unsigned integer of the primary key, since a sample is a range of
+/// Rule: the sampling key is an unsigned integer in the primary key, since a sample is a range of
 /// its values.
 pub(super) fn sampling_key(table: &ResolvedTable, report: &mut Report) {
     let (Some(sql), Some(key)) = (
@@ -289,7 +289,7 @@ pub(super) fn sampling_key(table: &ResolvedTable, report: &mut Report) {
     let in_key = elements(key);
     if element.is_plain() && !in_key.iter().any(|other| !differs(element, other)) {
         let diagnostic = error("the primary key must contain the sampling key", String::new())
-            .label(written(key, table), "the primary key")
+            .label(sql_span(key, table), "the primary key")
             .help(format!("add `{}` to the key", text(sql, element)));
         report.push(diagnostic);
     } else if let Some(column) = whole_column(element, table) {
@@ -331,9 +331,9 @@ pub(super) fn ttl_of_nothing(table: &ResolvedTable, report: &mut Report) {
     for expression in table.expressions() {
         let is_ttl = matches!(expression.clause, Clause::Ttl | Clause::ColumnTtl);
         let text = expression.sql.as_str();
-        if is_ttl && types::broken(text).is_none() && types::references(text).is_empty() {
+        if is_ttl && types::lexical_problem(text).is_none() && types::references(text).is_empty() {
             let diagnostic = Diagnostic::error("ttl-of-nothing", "a TTL must depend on a column")
-                .label(written(&expression.sql, table), expression.place())
+                .label(sql_span(&expression.sql, table), expression.place())
                 .help("write a Date or DateTime column and an interval, for example `date + INTERVAL 30 DAY`");
             report.push(diagnostic);
         }
@@ -357,8 +357,8 @@ pub(super) fn ttl_of_key(table: &ResolvedTable, report: &mut Report) {
                 clause.name()
             );
             let diagnostic = Diagnostic::error("ttl-of-key", message)
-                .label(written(ttl, table), "")
-                .label(written(sql, table), "")
+                .label(sql_span(ttl, table), "")
+                .label(sql_span(sql, table), "")
                 .help("let whole rows expire instead, with `ttl: …` in `_options`");
             report.push(diagnostic);
         }
@@ -378,11 +378,11 @@ fn text<'s>(sql: &'s Sql, element: &KeyElement) -> &'s str {
 }
 
 fn span(sql: &Sql, element: &KeyElement, table: &ResolvedTable) -> Span {
-    sql.span(&element.span).unwrap_or_else(|| written(sql, table))
+    sql.span(&element.span).unwrap_or_else(|| sql_span(sql, table))
 }
 
-/// Returns the column that the element is, unless the element is only a part of it. Another rule
-/// keeps columns that are not stored out of keys.
+/// Returns the column if the element is a whole column that ClickHouse stores. Another rule reports
+/// other columns in keys.
 fn whole_column<'t>(element: &KeyElement, table: &'t ResolvedTable) -> Option<&'t ResolvedColumn> {
     match table.resolve(element.column()?) {
         Resolved::Column(column, rest) if rest.is_empty() => {

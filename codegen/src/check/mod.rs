@@ -123,7 +123,7 @@ pub(crate) fn check(declared: &Declared, tables: Vec<ResolvedTable>, report: &mu
         declared,
         tables: &tables,
     };
-    for rule in RULES.iter().filter(|rule| !is_left_out(rule)) {
+    for rule in RULES.iter().filter(|rule| !is_skipped(rule)) {
         rule.check(&schema, report);
     }
     model(declared, tables)
@@ -178,10 +178,10 @@ fn model(declared: &Declared, tables: Vec<ResolvedTable>) -> Model {
 }
 
 #[cfg(test)]
-use tests::is_left_out;
+use tests::is_skipped;
 
 #[cfg(not(test))]
-const fn is_left_out(_: &Rule) -> bool {
+const fn is_skipped(_: &Rule) -> bool {
     false
 }
 

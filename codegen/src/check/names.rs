@@ -18,8 +18,8 @@ const RESERVED_TABLES: [(&str, &str); 2] = [
     ),
 ];
 
-/// Names in the generated code beside the tables: the routes of all tables, the runtime module, and
-/// a type that a module of this name would hide.
+/// Names in the generated code that no table may have: the routes of all tables, the runtime
+/// module, and a type that a module of this name would hide.
 const RESERVED_NAMES: [&str; 3] = ["Routes", "__rt", "str"];
 
 pub(super) fn reserved_table(table: &ResolvedTable, report: &mut Report) {
@@ -125,8 +125,8 @@ pub(super) fn duplicate_column(table: &ResolvedTable, report: &mut Report) {
     }
 }
 
-/// Rule: no two columns differ only in case, as ClickHouse and events tell them apart and readers
-/// do not.
+/// Rule: no two columns differ only in case, as ClickHouse and events distinguish them, but readers
+/// may not.
 pub(super) fn similar_columns(table: &ResolvedTable, report: &mut Report) {
     let mut firsts: HashMap<String, &ResolvedColumn> = HashMap::new();
     for column in &table.columns {

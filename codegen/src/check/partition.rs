@@ -1,10 +1,10 @@
 //! A rule for partition keys whose values a client chooses.
 //!
 //! ClickHouse writes a separate part for each partition of an insert. Two requests of 1.8 MB whose
-//! events had one date each for every day that a Date can hold made 355 000 files, and all inserts
-//! of all tables timed out.
+//! events had one date each for every day that a Date can hold created 355 000 files, and all
+//! inserts of all tables timed out.
 
-use super::table::{Resolved, written};
+use super::table::{Resolved, sql_span};
 use crate::{
     diagnostic::{Diagnostic, Report},
     inherit::{ResolvedColumn, ResolvedTable},
@@ -14,10 +14,10 @@ use crate::{
 };
 
 /// A key with at most this many values, those of one byte, is safe.
-const FEW: usize = 256;
+const MAX_FEW_VALUES: usize = 256;
 
-/// Functions that have few values, whatever their arguments are.
-const FUNCTIONS_OF_FEW: [&str; 12] = [
+/// Functions that return few values for any arguments.
+const FUNCTIONS_WITH_FEW_VALUES: [&str; 12] = [
     "empty",
     "isNotNull",
     "isNull",
@@ -63,7 +63,7 @@ pub(super) fn client_partition(table: &ResolvedTable, report: &mut Report) {
         let name = &column.name;
         let diagnostic = Diagnostic::warning("client-partition", "clients determine the number of partitions")
             .label(
-                sql.span(&element.span).unwrap_or_else(|| written(sql, table)),
+                sql.span(&element.span).unwrap_or_else(|| sql_span(sql, table)),
                 format!("in the partition key of `{}`", table.name.text),
             )
             .label(
@@ -87,11 +87,11 @@ fn has_few_values(element: &KeyElement, sql: &Sql, table: &ResolvedTable) -> boo
     match &element.kind {
         KeyElementKind::Constant => true,
         KeyElementKind::Column(reference) => match table.resolve(reference) {
-            Resolved::Column(column, rest) => rest.is_empty() && is_of_few(&column.declaration.ty),
+            Resolved::Column(column, rest) => rest.is_empty() && type_has_few_values(&column.declaration.ty),
             _ => false,
         },
         KeyElementKind::Call(function, arguments) => {
-            FUNCTIONS_OF_FEW.contains(&function.as_str())
+            FUNCTIONS_WITH_FEW_VALUES.contains(&function.as_str())
                 || REMAINDERS.contains(&function.as_str()) && arguments.get(1).is_some_and(is_small)
                 || !arguments.is_empty() && arguments.iter().all(|argument| has_few_values(argument, sql, table))
         }
@@ -105,14 +105,17 @@ fn has_few_values(element: &KeyElement, sql: &Sql, table: &ResolvedTable) -> boo
 }
 
 fn is_small(element: &KeyElement) -> bool {
-    element.normal.parse::<usize>().is_ok_and(|number| number <= FEW)
+    element
+        .normal
+        .parse::<usize>()
+        .is_ok_and(|number| number <= MAX_FEW_VALUES)
 }
 
-fn is_of_few(ty: &Type) -> bool {
+fn type_has_few_values(ty: &Type) -> bool {
     match ty {
         Type::Bool | Type::Int { bits: 8, .. } => true,
-        Type::Enum { values, .. } => values.len() <= FEW,
-        Type::LowCardinality(inner) | Type::Nullable(inner) => is_of_few(inner),
+        Type::Enum { values, .. } => values.len() <= MAX_FEW_VALUES,
+        Type::LowCardinality(inner) | Type::Nullable(inner) => type_has_few_values(inner),
         _ => false,
     }
 }
@@ -126,7 +129,7 @@ fn chosen_column<'t>(
     seen: &mut Vec<&'t str>,
 ) -> Option<&'t ResolvedColumn> {
     for column in table.named_columns(sql) {
-        if is_of_few(&column.declaration.ty) || seen.contains(&column.name.as_str()) {
+        if type_has_few_values(&column.declaration.ty) || seen.contains(&column.name.as_str()) {
             continue;
         }
         seen.push(&column.name);
@@ -135,7 +138,7 @@ fn chosen_column<'t>(
             // The rules of the column keep its dates close to the arrival of the event.
             Role::Event if column.event.max_age.is_some() && column.event.max_ahead.is_some() => None,
             Role::Event | Role::Extra => Some(column),
-            Role::Server(value) => value.is_of_client().then_some(column),
+            Role::Collector(value) => value.is_chosen_by_client().then_some(column),
             Role::Computed => {
                 let computed_from = column.expressions.default.as_ref();
                 computed_from.and_then(|sql| chosen_column(sql, table, roles, seen))

@@ -29,12 +29,12 @@ pub(super) struct Expression<'t> {
     /// The column that the expression belongs to.
     pub(super) column: Option<&'t ResolvedColumn>,
     /// The column's name, or that of the index, the projection or the table.
-    pub(super) of: &'t str,
+    pub(super) owner: &'t str,
 }
 
 /// The result of looking up a name.
 pub(super) enum Resolved<'t> {
-    /// A column, or a subcolumn given by the remaining parts.
+    /// A column, and the remaining parts, which name a subcolumn.
     Column(&'t ResolvedColumn, Vec<String>),
     /// The common prefix of several columns.
     Nested,
@@ -63,8 +63,8 @@ impl Expression<'_> {
     /// Describes the place of the expression.
     pub(super) fn place(&self) -> String {
         match self.clause {
-            Clause::Index | Clause::Projection => format!("in {} `{}`", self.clause.name(), self.of),
-            _ => format!("in {} of `{}`", self.clause.name(), self.of),
+            Clause::Index | Clause::Projection => format!("in {} `{}`", self.clause.name(), self.owner),
+            _ => format!("in {} of `{}`", self.clause.name(), self.owner),
         }
     }
 }
@@ -109,7 +109,7 @@ impl ResolvedTable {
             clause,
             sql: sql.clone(),
             column: None,
-            of: &self.name.text,
+            owner: &self.name.text,
         });
         let elements = self.elements.iter().filter_map(|element| {
             let text = element.text.as_ref()?;
@@ -124,7 +124,7 @@ impl ResolvedTable {
                 clause,
                 sql,
                 column: None,
-                of: &element.name.text,
+                owner: &element.name.text,
             })
         });
         let columns = self.columns.iter().flat_map(|column| {
@@ -136,7 +136,7 @@ impl ResolvedTable {
                 clause,
                 sql: sql.clone(),
                 column: Some(column),
-                of: &column.name,
+                owner: &column.name,
             })
         });
         clauses.chain(elements).chain(columns).collect()
@@ -146,7 +146,7 @@ impl ResolvedTable {
         self.columns.get(*self.places.get(name)?)
     }
 
-    /// Returns what the name refers to. The longest column name wins, as names may have dots.
+    /// Resolves a name. The longest column name wins, as names may have dots.
     pub(super) fn resolve(&self, reference: &Reference) -> Resolved<'_> {
         let parts = &reference.parts;
         let column = (1..=parts.len())
@@ -188,11 +188,11 @@ impl ResolvedColumn {
 }
 
 /// Returns the place of `sql`, or of the table's name if `sql` is not from a file.
-pub(super) fn written(sql: &Sql, table: &ResolvedTable) -> Span {
+pub(super) fn sql_span(sql: &Sql, table: &ResolvedTable) -> Span {
     sql.whole_span().unwrap_or_else(|| table.name.span.clone())
 }
 
-/// Returns whether a type may have the subcolumn; false only if it certainly has not.
+/// Returns whether a type may have the subcolumn; false only if it certainly does not.
 pub(super) fn has_subcolumn(ty: &Type, parts: &[String]) -> bool {
     let Some((part, rest)) = parts.split_first() else {
         return true;

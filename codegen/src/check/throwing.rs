@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 
-use super::table::{Clause, Expression, Resolved, written};
+use super::table::{Clause, Expression, Resolved, sql_span};
 use crate::{
     diagnostic::{Diagnostic, Report},
     inherit::{ResolvedColumn, ResolvedTable},
@@ -95,8 +95,8 @@ const DIVISIONS: [(&str, &[&str]); 7] = [
     ("positive_modulo", &["positiveModuloOrNull"]),
 ];
 
-/// Functions from texts to a text.
-const OF_TEXT: [&str; 30] = [
+/// Functions that compute a text from texts.
+const TEXT_FUNCTIONS: [&str; 30] = [
     "JSONExtractRaw",
     "JSONExtractString",
     "concat",
@@ -130,7 +130,7 @@ const OF_TEXT: [&str; 30] = [
 ];
 
 /// Functions that return one of their arguments.
-const OF_ARGUMENT: [&str; 8] = [
+const SELECTING_FUNCTIONS: [&str; 8] = [
     "assumeNotNull",
     "coalesce",
     "if",
@@ -141,11 +141,11 @@ const OF_ARGUMENT: [&str; 8] = [
     "toNullable",
 ];
 
-/// Rule: no expression that ClickHouse computes during an insert throws, whatever an event holds.
+/// Rule: no expression that ClickHouse computes during an insert throws, for any event.
 pub(super) fn throwing_expression(table: &ResolvedTable, report: &mut Report) {
     let roles = paths::roles(&table.columns, &paths::extras(&table.columns));
     for expression in table.expressions() {
-        // The query that names an ALIAS computes it.
+        // ClickHouse computes an ALIAS during a query, not during an insert.
         if expression.clause == Clause::Default(DefaultKind::Alias) {
             continue;
         }
@@ -196,7 +196,7 @@ impl Throwing<'_> {
         };
         let place = expression.place();
         let diagnostic = Diagnostic::warning("throwing-expression", message)
-            .label(sql.span(span).unwrap_or_else(|| written(sql, table)), place)
+            .label(sql.span(span).unwrap_or_else(|| sql_span(sql, table)), place)
             .label(
                 self.column.span.clone(),
                 "the collector acknowledges an event with such a value, and ClickHouse then rejects its row",
@@ -232,16 +232,19 @@ impl<'t> Values<'t, '_> {
                         rejects an event that does not meet it";
             return Some(Throwing::new(column, help.to_owned()));
         }
-        if let Some((_, instead)) = DIVISIONS.iter().find(|(name, _)| *name == function) {
-            return self.throwing_division(call, instead);
+        if let Some((_, variants)) = DIVISIONS.iter().find(|(name, _)| *name == function) {
+            return self.throwing_division(call, variants);
         }
         let (source, column) = self.value(call.arguments.first()?)?;
         let is_cast = matches!(function, "CAST" | "accurateCast");
         if !is_cast && is_text(&source) {
-            if matches!(source, Type::Nullable(_)) && gives_null(function) {
+            if matches!(source, Type::Nullable(_)) && returns_null(function) {
                 return None;
             }
-            return Some(Throwing::new(column, do_not_throw(&instead_of(function)?)));
+            return Some(Throwing::new(
+                column,
+                non_throwing_help(&non_throwing_variants(function)?),
+            ));
         }
         let target = if is_cast { call.target.clone() } else { target(call) }?;
         // A function other than CAST returns NULL for NULL.
@@ -249,12 +252,12 @@ impl<'t> Values<'t, '_> {
         may_fail(source, &target).then(|| Throwing::new(column, help_for(source, &target, column)))
     }
 
-    fn throwing_division(&self, call: &Call, instead: &[&str]) -> Option<Throwing<'t>> {
+    fn throwing_division(&self, call: &Call, variants: &[&str]) -> Option<Throwing<'t>> {
         let divisor = call.arguments.get(1)?;
         divisor.column()?;
         let (ty, column) = self.value(divisor)?;
         let help = match not_null(&ty) {
-            Type::Int { .. } if call.function != "divide" => do_not_throw(instead),
+            Type::Int { .. } if call.function != "divide" => non_throwing_help(variants),
             Type::Decimal { .. } => "divide by a float, with `toFloat64`; round with `floor`".to_owned(),
             Type::Float(_) | Type::BFloat16 if call.function == "intDiv" => {
                 "divide with `/`, and round with `floor`".to_owned()
@@ -264,7 +267,7 @@ impl<'t> Values<'t, '_> {
         Some(Throwing::new(column, help))
     }
 
-    /// ClickHouse converts the result of a default into the column's type.
+    /// Checks a default, whose result ClickHouse converts into the column's type.
     fn throwing_default(&self, expression: &Expression<'t>) -> Option<Throwing<'t>> {
         let (Clause::Default(_), Some(of)) = (expression.clause, expression.column) else {
             return None;
@@ -288,7 +291,7 @@ impl<'t> Values<'t, '_> {
         };
         let is_free = match self.roles.get(*self.table.places.get(&column.name)?)? {
             Role::Event | Role::Extra => true,
-            Role::Server(value) => value.is_free_text(),
+            Role::Collector(value) => value.is_free_text(),
             Role::Computed => false,
         };
         is_free.then_some((column, rest.is_empty()))
@@ -316,7 +319,7 @@ impl<'t> Values<'t, '_> {
             }
             KeyElementKind::Call(function, arguments) => {
                 let function = function.as_str();
-                let is_known = OF_TEXT.contains(&function) || OF_ARGUMENT.contains(&function);
+                let is_known = TEXT_FUNCTIONS.contains(&function) || SELECTING_FUNCTIONS.contains(&function);
                 let mut values = arguments.iter().filter_map(|argument| self.value(argument));
                 let (ty, column) = is_known.then(|| values.find(|(ty, _)| is_text(ty)))??;
                 let is_null = match function {
@@ -369,8 +372,8 @@ fn is_text(ty: &Type) -> bool {
 /// Returns whether a cast throws on some value of `source`.
 fn may_fail(source: &Type, target: &Type) -> bool {
     let is_nullable = matches!(stored(target), Type::Nullable(_));
-    let takes_null = is_nullable || matches!(stored(target), Type::Variant(_) | Type::Dynamic { .. });
-    if matches!(stored(source), Type::Nullable(_)) && !takes_null {
+    let accepts_null = is_nullable || matches!(stored(target), Type::Variant(_) | Type::Dynamic { .. });
+    if matches!(stored(source), Type::Nullable(_)) && !accepts_null {
         return true;
     }
     match (not_null(source), not_null(target)) {
@@ -437,7 +440,7 @@ fn native_max(precision: u8) -> f64 {
 }
 
 /// Returns whether the function returns NULL for a Nullable text that it cannot parse.
-fn gives_null(function: &str) -> bool {
+fn returns_null(function: &str) -> bool {
     let is_cast = PARSERS.contains(&function) && function.starts_with("to");
     let is_alias = matches!(function, "DATE" | "toDateTime32" | "toUnixTimestamp");
     (is_cast || is_alias) && !matches!(function, "toDateTime64" | "toTime64")
@@ -460,15 +463,15 @@ fn target(call: &Call) -> Option<Type> {
 }
 
 /// Returns the functions that parse a text as `function` does, but do not throw.
-fn instead_of(function: &str) -> Option<Vec<String>> {
+fn non_throwing_variants(function: &str) -> Option<Vec<String>> {
     if PARSERS.contains(&function) {
         return Some(vec![format!("{function}OrZero"), format!("{function}OrNull")]);
     }
-    let (_, instead) = OTHER_PARSERS.iter().find(|(name, _)| *name == function)?;
-    Some(instead.iter().map(|name| (*name).to_owned()).collect())
+    let (_, variants) = OTHER_PARSERS.iter().find(|(name, _)| *name == function)?;
+    Some(variants.iter().map(|name| (*name).to_owned()).collect())
 }
 
-fn do_not_throw<T: AsRef<str>>(functions: &[T]) -> String {
+fn non_throwing_help<T: AsRef<str>>(functions: &[T]) -> String {
     let functions: Vec<String> = functions
         .iter()
         .map(|function| format!("`{}`", function.as_ref()))
@@ -481,12 +484,12 @@ fn do_not_throw<T: AsRef<str>>(functions: &[T]) -> String {
 fn help_for(source: &Type, target: &Type, column: &ResolvedColumn) -> String {
     match (not_null(source), not_null(target)) {
         (Type::Decimal { .. }, Type::Int { .. }) => "convert with `toFloat64` first".to_owned(),
-        // Here the casts that do not throw elsewhere throw as well.
+        // For these types, the non-throwing casts throw as well.
         (_, Type::Enum { .. } | Type::Json(_) | Type::Tuple(_) | Type::Array(_))
         | (Type::Float(_) | Type::BFloat16, Type::DateTime64(..) | Type::Time64(_)) => format!(
             "declare `{}` as `{target}`: the collector then rejects an event whose value does not fit",
             column.name
         ),
-        _ => do_not_throw(CASTS),
+        _ => non_throwing_help(CASTS),
     }
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::{DeclarationReader, EventKeys, long_column::LongColumn, options::OPTION_KEYS};
 use crate::{
-    declare::value::cut_short,
+    declare::value::truncation_help,
     diagnostic::Diagnostic,
     doc_comment::doc_comments,
     source::{Sources, Span},
@@ -112,8 +112,8 @@ impl DeclarationReader<'_> {
         let was = long.as_mut().map(LongColumn::take_was).unwrap_or_default();
         let parsed = match types::parse(text) {
             Ok(mut declaration) => {
-                for odd in declaration.warnings.drain(..) {
-                    let warning = self.of_type(Diagnostic::warning, odd, &node);
+                for problem in declaration.warnings.drain(..) {
+                    let warning = self.type_diagnostic(Diagnostic::warning, problem, &node);
                     self.warnings.push(warning);
                 }
                 match long {
@@ -129,9 +129,9 @@ impl DeclarationReader<'_> {
                         is_option
                             .then(|| format!("write the option under `_options`: `_options: {{ {}: … }}`", name.text))
                     };
-                    let cut_short = cut_short(&node, self.sources).map(str::to_owned);
-                    error.help = cut_short.or_else(option).or(error.help);
-                    self.of_type(Diagnostic::error, error, &node)
+                    let truncation_help = truncation_help(&node, self.sources).map(str::to_owned);
+                    error.help = truncation_help.or_else(option).or(error.help);
+                    self.type_diagnostic(Diagnostic::error, error, &node)
                 })
                 .collect()),
         };
@@ -157,7 +157,7 @@ impl DeclarationReader<'_> {
 
 impl DeclarationReader<'_> {
     /// Builds the diagnostic for a problem of a declaration in its value, `node`.
-    fn of_type(
+    fn type_diagnostic(
         &self,
         severity: fn(&'static str, String) -> Diagnostic,
         TypeError {

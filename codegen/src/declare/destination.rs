@@ -34,7 +34,7 @@ pub(crate) struct RateLimit {
 pub(crate) struct Acks {
     /// `None` is the collector's default.
     pub(crate) ack: Option<Ack>,
-    /// Whether a request may ask for another level.
+    /// Whether a request may choose another level.
     pub(crate) by_header: bool,
 }
 

@@ -10,7 +10,7 @@ use crate::{
 /// The keys `required`, `from`, `max_bytes`, `max_age` and `max_ahead` of a column.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct EventKeys {
-    /// Whether an event without the column is rejected.
+    /// Whether the collector rejects an event without the column.
     pub(crate) is_required: bool,
     /// The paths of the value in an event, the preferred one first; empty for the column's name.
     pub(crate) from: Vec<Key>,
@@ -160,7 +160,7 @@ fn period(text: &str) -> Option<u32> {
         .filter(|seconds| *seconds > 0)
 }
 
-/// Returns the problem of a path and its cure.
+/// Returns the problem of a path and a help text.
 fn path_problem(path: &str) -> Option<(&'static str, String)> {
     if path.contains(['[', ']']) {
         let dotted = path.replace(']', "").replace('[', ".");

@@ -1,9 +1,9 @@
 //! The long form of a column: its type under one key, and the modifiers of the short form under
 //! others.
 //!
-//! The modifiers are appended to the type's text and parsed as one declaration, so that every rule
-//! of a declaration holds for both forms. A problem is reported in the value that it came from. The
-//! event keys are kept apart, as a declaration has none.
+//! [`LongColumn::complete`] appends the modifiers to the type's text and parses all as one
+//! declaration, so that every rule of a declaration holds for both forms. It reports a problem in
+//! the value that has it. The event keys are separate, as a declaration has none.
 
 use std::{mem, ops::Range};
 
@@ -15,7 +15,7 @@ use crate::{
 };
 use {
     super::{DeclarationReader, EventKeys, options::OPTION_KEYS},
-    crate::declare::value::cut_short,
+    crate::declare::value::truncation_help,
 };
 
 /// The keys of a column.
@@ -45,8 +45,8 @@ enum Modifier {
 }
 
 impl Modifier {
-    /// The text before and after the key's value in a declaration.
-    const fn around(self) -> (&'static str, &'static str) {
+    /// Returns the text before and after the key's value in a declaration.
+    const fn affixes(self) -> (&'static str, &'static str) {
         match self {
             Self::Codec => ("CODEC(", ")"),
             Self::Default(DefaultKind::Default) => ("DEFAULT ", ""),
@@ -58,7 +58,7 @@ impl Modifier {
     }
 
     /// Returns the modifier's text in a declaration.
-    fn of(self, declaration: &Declaration) -> Option<&str> {
+    fn text_in(self, declaration: &Declaration) -> Option<&str> {
         match self {
             Self::Codec => declaration.codec.as_deref(),
             Self::Default(_) => declaration.default.as_ref().map(|default| default.text.as_str()),
@@ -67,7 +67,7 @@ impl Modifier {
     }
 
     /// Returns the message for a modifier that is set twice.
-    const fn twice(self) -> &'static str {
+    const fn duplicate_message(self) -> &'static str {
         match self {
             Self::Codec => "this column has two CODECs",
             Self::Default(_) => "a column can have only one of DEFAULT, MATERIALIZED, ALIAS and EPHEMERAL",
@@ -200,12 +200,12 @@ impl DeclarationReader<'_> {
 }
 
 impl LongColumn {
-    /// Takes the event keys.
+    /// Moves the event keys out.
     pub(super) fn take_event(&mut self) -> EventKeys {
         mem::take(&mut self.event)
     }
 
-    /// Takes the earlier names.
+    /// Moves the earlier names out.
     pub(super) fn take_was(&mut self) -> Vec<Key> {
         mem::take(&mut self.was)
     }
@@ -224,14 +224,14 @@ impl LongColumn {
         let Value::Text(type_text) = &ty.value else {
             return Ok(short);
         };
-        // First the modifier with brackets, last the one that may be empty, so that the parser
-        // cannot take one for the beginning of the next.
+        // The modifier with brackets is first and the one that may be empty is last, so that the
+        // parser cannot read one as the beginning of the next.
         self.pieces.sort_by_key(|piece| match piece.modifier {
             Modifier::Codec => 0,
             Modifier::Ttl => 1,
             Modifier::Default(_) => 2,
         });
-        let (text, places) = self.written_behind(type_text);
+        let (text, places) = self.append_to(type_text);
         let mut declaration = types::parse(&text).map_err(|errors| {
             let placed = errors.into_iter().map(|error| {
                 // At the border of two pieces, the problem belongs to the one that begins last
@@ -245,15 +245,15 @@ impl LongColumn {
                     .map_or((ty, 0..type_text.len()), |(node, _, value)| (node, value.clone()));
                 let diagnostic =
                     Diagnostic::error(error.code, error.message).label(within(node, &range, &error.span, sources), "");
-                let help = cut_short(node, sources).map(str::to_owned).or(error.help);
+                let help = truncation_help(node, sources).map(str::to_owned).or(error.help);
                 help.into_iter().fold(diagnostic, Diagnostic::help)
             });
             placed.collect::<Vec<_>>()
         })?;
         for modifier in [Modifier::Default(DefaultKind::Default), Modifier::Ttl] {
             if modifier
-                .of(&short)
-                .is_some_and(|text| modifier.of(&declaration) != Some(text))
+                .text_in(&short)
+                .is_some_and(|text| modifier.text_in(&declaration) != Some(text))
             {
                 let end = type_text.len();
                 let span = ty.span_within(sources, end..end);
@@ -272,13 +272,13 @@ impl LongColumn {
     }
 
     /// Appends the pieces to a type; returns the whole text, and the place of each piece in it.
-    fn written_behind(&self, ty: &str) -> (String, Vec<Place>) {
+    fn append_to(&self, ty: &str) -> (String, Vec<Place>) {
         let mut text = ty.to_owned();
         let places = self
             .pieces
             .iter()
             .map(|piece| {
-                let (before, after) = piece.modifier.around();
+                let (before, after) = piece.modifier.affixes();
                 // A new line for each piece, as the text before it may end in a comment.
                 text.push('\n');
                 let whole_start = text.len();
@@ -316,13 +316,17 @@ impl LongColumn {
                 .iter()
                 .find(|first| is_default(first.modifier) && is_default(piece.modifier));
             if let Some(first) = first {
-                twice(piece.modifier.twice(), piece.key.span.clone(), first.key.span.clone());
-            } else if piece.modifier.of(short).is_some() {
+                twice(
+                    piece.modifier.duplicate_message(),
+                    piece.key.span.clone(),
+                    first.key.span.clone(),
+                );
+            } else if piece.modifier.text_in(short).is_some() {
                 let there = match &short.default {
                     Some(default) if is_default(piece.modifier) => ty.span_within(sources, default.span.clone()),
                     _ => ty.span.clone(),
                 };
-                twice(piece.modifier.twice(), piece.key.span.clone(), there);
+                twice(piece.modifier.duplicate_message(), piece.key.span.clone(), there);
             }
         }
         problems
@@ -338,7 +342,7 @@ struct Place {
 impl Piece {
     /// Checks that the parser consumed exactly this value for this modifier.
     fn is_complete(&self, declaration: &Declaration, sources: &Sources) -> Result<(), Diagnostic> {
-        let read = self.modifier.of(declaration).unwrap_or_default();
+        let read = self.modifier.text_in(declaration).unwrap_or_default();
         if self.text.is_empty() || read == self.text {
             return Ok(());
         }

@@ -34,7 +34,7 @@ pub(crate) use {
 pub(crate) struct Declared {
     pub(crate) tables: Vec<Table>,
     pub(crate) destinations: Vec<Destination>,
-    /// Whether every file could be read. If not, the rules cannot know what is missing.
+    /// Whether every file could be read. If not, an unknown name may be in an unreadable file.
     pub(crate) is_complete: bool,
 }
 
@@ -46,12 +46,12 @@ pub(crate) struct Table {
     pub(crate) options: Options,
     /// The YAML comments on the table.
     pub(crate) doc_comments: Vec<String>,
-    /// Whether every piece of the entry could be read. If not, the rules cannot know what it lacks.
+    /// Whether every piece of the entry could be read. If not, most rules skip the table.
     pub(crate) is_complete: bool,
 }
 
-/// The keys of `clickhouse:` in the original's files that Rowmill takes from its command line, or
-/// does not need.
+/// The keys of `clickhouse:` in the original's files that Rowmill ignores, as it has command-line
+/// options for them or does not need them.
 pub(crate) const FOREIGN_KEYS: [&str; 6] = [
     "copy_props",
     "dsn",

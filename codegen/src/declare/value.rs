@@ -94,9 +94,9 @@ impl DeclarationReader<'_> {
     }
 }
 
-/// Returns a cure if YAML ended a text too early: at a comma between braces, or at the `#` of a
-/// comment.
-pub(super) fn cut_short(node: &Node, sources: &Sources) -> Option<&'static str> {
+/// Returns a help text if YAML ended a text too early: at a comma between braces, or at the `#` of
+/// a comment.
+pub(super) fn truncation_help(node: &Node, sources: &Sources) -> Option<&'static str> {
     let Value::Text(text) = &node.value else {
         return None;
     };

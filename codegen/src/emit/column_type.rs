@@ -13,14 +13,14 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Declarations {
     items: Vec<TokenStream>,
-    taken: names::Taken,
+    used: names::UsedNames,
     zones: Vec<(String, String)>,
 }
 
 impl Declarations {
     /// Reserves `name`, so that no declaration uses it.
     pub(super) fn reserve(&mut self, name: &str) {
-        self.taken.take(name);
+        self.used.unique(name);
     }
 
     pub(super) fn into_items(self) -> Vec<TokenStream> {
@@ -140,10 +140,10 @@ impl Declarations {
         }
         let tuple_name = self.free_name(name);
         let mut fields = Vec::new();
-        let mut taken = names::Taken::default();
+        let mut used = names::UsedNames::default();
         for (element, ty) in elements {
             let element = element.as_deref().unwrap_or_default();
-            let field = taken.take(&names::field(element));
+            let field = used.unique(&names::field(element));
             let ty = self.rust_type(ty, &format!("{name}_{element}"));
             let field = names::ident(&field);
             let doc = format!(" The element `{element}`.");
@@ -168,15 +168,15 @@ impl Declarations {
 
     fn variant(&mut self, variants: &[Type], name: &str) -> TokenStream {
         let type_name = self.free_name(name);
-        let mut taken = vec!["Null".to_owned()];
+        let mut used = vec!["Null".to_owned()];
         let mut names = Vec::new();
         let mut items = Vec::new();
         for (index, ty) in variants.iter().enumerate() {
             let mut variant = names::type_name(&ty.to_string());
-            while taken.contains(&variant) {
+            while used.contains(&variant) {
                 variant.push('_');
             }
-            taken.push(variant.clone());
+            used.push(variant.clone());
             let rust_type = self.rust_type(ty, &format!("{name}_{variant}"));
             let variant = names::ident(&variant);
             let index = Literal::usize_unsuffixed(index);
@@ -311,9 +311,9 @@ impl Declarations {
     fn enumeration(&mut self, bits: u8, values: &[(String, i16)], name: &str) -> TokenStream {
         let type_name = self.free_name(name);
         let repr = names::ident(if bits == 8 { "i8" } else { "i16" });
-        let mut taken = names::Taken::default();
+        let mut used = names::UsedNames::default();
         let variants = values.iter().map(|(text, number)| {
-            let variant = names::ident(&taken.take_type(&names::type_name(text)));
+            let variant = names::ident(&used.unique_type(&names::type_name(text)));
             let number = Literal::i16_unsuffixed(*number);
             let doc = format!(" `{text}`.");
             quote! {
@@ -335,8 +335,7 @@ impl Declarations {
     }
 
     fn zone(&mut self, zone: Option<&str>) -> TokenStream {
-        // Without a zone, ClickHouse uses the server's; the collector uses UTC, as its
-        // documentation says.
+        // Without a zone, ClickHouse uses the server's; the collector uses UTC, as documented.
         let Some(zone) = zone.filter(|zone| !matches!(*zone, "UTC" | "Etc/UTC")) else {
             return quote!(::rowmill_ingest::value::Utc);
         };
@@ -354,6 +353,6 @@ impl Declarations {
     }
 
     fn free_name(&mut self, name: &str) -> proc_macro2::Ident {
-        names::ident(&self.taken.take_type(&names::type_name(name)))
+        names::ident(&self.used.unique_type(&names::type_name(name)))
     }
 }

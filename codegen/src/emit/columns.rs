@@ -12,11 +12,11 @@ pub(super) struct Columns {
 
 impl Columns {
     pub(super) fn new(table: &Table) -> Self {
-        let mut taken = names::Taken::default();
+        let mut used = names::UsedNames::default();
         let names = table
             .columns
             .iter()
-            .map(|column| names::ident(&taken.take(&names::constant(&column.field))))
+            .map(|column| names::ident(&used.unique(&names::constant(&column.field))))
             .collect();
         Self { names }
     }

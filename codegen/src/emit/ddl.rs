@@ -37,10 +37,10 @@ pub(super) fn table(index: usize, table: &Table) -> TokenStream {
             Some(DefaultKind::Default) => quote!(Default),
             None => quote!(Plain),
         };
-        let takes_object = column.role == Role::Event && declaration.ty.takes_object();
-        let is_nullable = declaration.ty.takes_null();
+        let accepts_object = column.role == Role::Event && declaration.ty.accepts_object();
+        let is_nullable = declaration.ty.accepts_null();
         let definition = quote!(__rt::Column::new(#name, #data_type, #line, __rt::ColumnKind::#kind));
-        let taking_objects = takes_object.then(|| quote!(.taking_objects()));
+        let taking_objects = accepts_object.then(|| quote!(.taking_objects()));
         let nullable = is_nullable.then(|| quote!(.nullable()));
         let sent = sent(column, table).map(|Sent { shape, data_type: sent }| {
             let sent_as = (sent != data_type).then(|| quote!(.sent_as(#sent)));
@@ -55,7 +55,7 @@ pub(super) fn table(index: usize, table: &Table) -> TokenStream {
     let id = table
         .columns
         .iter()
-        .find(|column| column.role == Role::Server(CollectorValue::Id));
+        .find(|column| column.role == Role::Collector(CollectorValue::Id));
     // An id with a default does not identify a row, as ClickHouse may compute it.
     let row_id = option(
         id.filter(|column| column.declaration.default.is_none())

@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn what_markdown_would_take_for_its_own_is_escaped() {
+    fn markdown_syntax_is_escaped() {
         for (text, expected) in [
             ("plain, and *so* on", "plain, and *so* on"),
             ("an [array] of <T>", "an \\[array\\] of \\<T\\>"),

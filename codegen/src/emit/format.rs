@@ -10,7 +10,7 @@ use syn::{ImplItem, Item};
 
 use super::macro_call;
 
-/// The begin of each marker. The text of a schema never has this character in generated code: where
+/// The start of each marker. The text of a schema never has this character in generated code: where
 /// it occurs in a string, the string has an escape for it.
 const MARK: char = '\u{1}';
 
@@ -126,9 +126,9 @@ fn blank_marker() -> syn::Attribute {
     syn::parse_quote!(#[doc = #text])
 }
 
-/// Returns the token that takes the place of a macro call's tokens.
+/// Returns the token that replaces a macro call's tokens.
 fn macro_marker(number: usize) -> TokenStream {
-    // A string with the character itself, and not with an escape for it.
+    // `Literal::string` would escape the character, so `parse` builds the literal.
     let marker: Option<Literal> = format!("\"{MARK}{number}\"").parse().ok();
     quote!(#marker)
 }

@@ -36,7 +36,7 @@ fn fill(table: &Table) -> Option<TokenStream> {
         .filter(|(_, column)| {
             matches!(
                 column.role,
-                Role::Server(
+                Role::Collector(
                     CollectorValue::Id | CollectorValue::Date | CollectorValue::DateTime | CollectorValue::Timestamp
                 )
             )
@@ -59,7 +59,7 @@ fn fill(table: &Table) -> Option<TokenStream> {
     })
 }
 
-/// Returns the expression of the present columns, among those for which it makes a difference.
+/// Returns the expression for the present columns, among those whose presence has an effect.
 fn present(table: &Table, columns: &Columns) -> TokenStream {
     let statements: Vec<_> = table
         .stored()
@@ -125,8 +125,8 @@ fn is_absent(column: &Column) -> TokenStream {
     quote!(__rt::is_same(&self.#field, &#default))
 }
 
-/// Returns whether each value of a type has a meaning, its default too: 0 is a number, but an empty
-/// text is no name.
+/// Returns whether the default of a type counts as a value: 0 does, but an empty text counts as
+/// absent.
 fn is_never_empty(ty: &Type) -> bool {
     match ty {
         Type::Int { .. }

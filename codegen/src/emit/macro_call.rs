@@ -26,7 +26,7 @@ struct Writer<'o> {
     brackets: usize,
 }
 
-/// What the text ends with, which decides whether a space follows.
+/// The end of the text so far, which decides whether a space follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Before {
     LineStart,
@@ -34,7 +34,7 @@ enum Before {
     Word,
     /// A sign that has a space after it.
     Spaced,
-    /// A sign that has none.
+    /// A sign without a space after it.
     Tight,
 }
 

@@ -30,8 +30,8 @@ use crate::{
     source::Sources,
 };
 
-/// Returns the text of the generated file, built table by table, as a tree of tokens takes fifty
-/// times the memory of its text.
+/// Returns the text of the generated file. Formats one table at a time, as a tree of tokens needs
+/// fifty times the memory of its text.
 pub(crate) fn emit(model: &Model, sources: &Sources) -> String {
     let tables = model
         .tables
@@ -83,7 +83,7 @@ fn file(module: &Ident, content: impl IntoIterator<Item = String>, sources: &Sou
     file
 }
 
-/// Returns the name of the private module, which is not that of a table's module.
+/// Returns the name of the private module, distinct from the names of the tables' modules.
 fn module(model: &Model) -> Ident {
     let mut name = "generated".to_owned();
     while model.tables.iter().any(|table| names::module(&table.name) == name) {

@@ -3,7 +3,7 @@
 use proc_macro2::TokenStream;
 use quote::quote;
 
-use super::text_match::{FEW_ARMS, text_match};
+use super::text_match::{MIN_NESTED_ARMS, text_match};
 use crate::{
     declare::{Ack, Acks, RouteOptions},
     model::{Model, Route, Table},
@@ -67,8 +67,8 @@ pub(super) fn all(model: &Model) -> TokenStream {
 /// Returns the routes that lead to one table.
 pub(super) fn of_table(index: usize, table: &Table, model: &Model) -> TokenStream {
     let own: Vec<&Route> = model.routes.iter().filter(|route| route.table == index).collect();
-    // `service/default` takes only events that no route of another table names, so these routes are
-    // in the match too.
+    // `service/default` matches only events that no route of another table names, so these routes
+    // are in the match too.
     let is_default = |service: &str| own.iter().any(|route| route.name.is_none() && route.service == service);
     let known: Vec<&Route> = model
         .routes
@@ -123,7 +123,7 @@ pub(super) fn of_table(index: usize, table: &Table, model: &Model) -> TokenStrea
 /// Returns the match over service and name; `service/default` comes after the named routes of its
 /// service.
 fn declared(routes: &[&Route], route_of: impl Fn(&Route) -> TokenStream) -> TokenStream {
-    if routes.len() < FEW_ARMS {
+    if routes.len() < MIN_NESTED_ARMS {
         few_declared(routes, route_of)
     } else {
         many_declared(routes, route_of)

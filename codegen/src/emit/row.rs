@@ -307,7 +307,9 @@ fn extra(table: &Table) -> Option<TokenStream> {
 /// Returns the method that fills the collector's own columns; none if the table has none.
 fn stamp(table: &Table, columns: &Columns) -> Option<TokenStream> {
     let statements = table.stored().filter_map(|(index, column)| {
-        let Role::Server(value) = column.role else { return None };
+        let Role::Collector(value) = column.role else {
+            return None;
+        };
         let field = names::ident(&column.field);
         let ty = &column.declaration.ty;
         let direct = match (value, ty) {

@@ -55,8 +55,8 @@ pub(crate) fn can_be_skipped(declaration: &Declaration) -> bool {
     shape(ty, 0).is_some() && (!declaration.has_computed_default() || is_scalar(&sent_type(ty)))
 }
 
-/// Returns the type whose columns hold only the values: a LowCardinality becomes its inner type,
-/// and so does a type that only tells ClickHouse how to process the values further.
+/// Returns the type whose columns hold only the values: a LowCardinality or a
+/// SimpleAggregateFunction becomes its inner type.
 fn sent_type(ty: &Type) -> Type {
     let boxed = |ty: &Type| Box::new(sent_type(ty));
     match ty {

@@ -15,8 +15,8 @@ pub(super) fn raw_string(text: &str) -> TokenStream {
     raw.map_or_else(|| quote!(#text), |raw| quote!(#raw))
 }
 
-/// Returns whether a character may be in a comment or a raw string: rustc refuses those that change
-/// the direction of text, and control characters cannot be read.
+/// Returns whether a character may be in a comment or a raw string: rustc rejects characters that
+/// change the direction of text, and control characters are unreadable.
 pub(super) fn is_visible(c: char) -> bool {
     let changes_direction = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     !c.is_control() && !changes_direction

@@ -6,14 +6,14 @@ use proc_macro2::{Literal, TokenStream};
 use quote::quote;
 
 /// A match with fewer arms than this is a plain one.
-pub(super) const FEW_ARMS: usize = 10;
+pub(super) const MIN_NESTED_ARMS: usize = 10;
 
 /// The most texts of one length that a nested match compares one after another; it distinguishes
 /// more by a byte first.
-const FEW_OF_ONE_LENGTH: usize = 3;
+const MAX_GUARDS: usize = 3;
 
 /// Returns a match of `value` over texts. A plain match compares with one text after another, which
-/// takes quadratic time for an event of many columns. The match over many texts therefore first
+/// needs quadratic time for an event of many columns. The match over many texts therefore first
 /// compares the length, and then the bytes that distinguish most texts of this length.
 pub(super) fn text_match<'t>(
     value: &TokenStream,
@@ -24,7 +24,7 @@ pub(super) fn text_match<'t>(
     if arms.is_empty() {
         return otherwise.clone();
     }
-    if arms.len() < FEW_ARMS {
+    if arms.len() < MIN_NESTED_ARMS {
         return plain(value, arms, otherwise);
     }
     let mut lengths: BTreeMap<usize, Vec<Arm<'t>>> = BTreeMap::new();
@@ -59,10 +59,10 @@ fn plain(value: &TokenStream, arms: Vec<Arm<'_>>, otherwise: &TokenStream) -> To
 }
 
 /// Returns the arms for the texts that have a length, or a byte in one position: each text in a
-/// guard if there are few, or else a match over another byte.
+/// guard if there are few, otherwise a match over another byte.
 fn nested_arms(value: &TokenStream, pattern: &Literal, arms: Vec<Arm<'_>>, otherwise: &TokenStream) -> TokenStream {
-    let Some(place) = distinguishing_byte(&arms).filter(|_| arms.len() > FEW_OF_ONE_LENGTH) else {
-        // If no guard holds, the last arm matches, which is `otherwise`, too.
+    let Some(place) = distinguishing_byte(&arms).filter(|_| arms.len() > MAX_GUARDS) else {
+        // If no guard holds, the last arm of the enclosing match applies, which is `otherwise`.
         let arms = arms
             .into_iter()
             .map(|Arm { text, result }| quote!(#pattern if #value == #text => #result,));
@@ -121,14 +121,14 @@ mod tests {
             None if scrutinee == "path" => Literal::string(text).to_string(),
             None => text.len().to_string(),
         };
-        let is_it = |arm: &&syn::Arm| {
+        let matches_text = |arm: &&syn::Arm| {
             let pattern = &arm.pat;
             let pattern = quote!(#pattern).to_string();
             let (pattern, guard) = pattern.split_once(" if path == ").unwrap_or((&pattern, ""));
             let guard_holds = guard.is_empty() || guard == Literal::string(text).to_string();
             [value.as_str(), "_"].contains(&pattern) && guard_holds
         };
-        find(&arms.iter().find(is_it).unwrap().body, text)
+        find(&arms.iter().find(matches_text).unwrap().body, text)
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! The function of a SimpleAggregateFunction: the functions that the type allows, and the types for
 //! which they can aggregate their own results further.
 //!
-//! A column of this type holds plain values. ClickHouse accepts the type if the function makes
-//! values of the same type out of them; so a sum is a `UInt64` and never a `UInt8`.
+//! A column of this type holds plain values. ClickHouse accepts the type if the function returns
+//! values of the same type, so a sum is a `UInt64` and never a `UInt8`.
 
 use std::ops::Range;
 
@@ -129,7 +129,7 @@ impl Grammar<'_> {
             );
         };
         let parameters = self.arguments(&span, Self::number)?;
-        let takes_size = matches!(effect, Effect::Elements | Effect::OfMap(Effect::Elements));
+        let accepts_size = matches!(effect, Effect::Elements | Effect::OfMap(Effect::Elements));
         let max_size = match parameters.items.as_slice() {
             [] if name == "groupArrayLastArray" => {
                 let problem = TypeError::new(
@@ -140,13 +140,13 @@ impl Grammar<'_> {
                 return self.problem(problem.help("write `groupArrayLastArray(10)`"));
             }
             [] => None,
-            [(1.., _)] if takes_size => Some(parameters.items[0].0),
-            [(0, zero)] if takes_size => {
+            [(1.., _)] if accepts_size => Some(parameters.items[0].0),
+            [(0, zero)] if accepts_size => {
                 let message = format!("`{name}` must keep at least one value");
                 return self.problem(TypeError::new("type-range", zero.clone(), message));
             }
             _ => {
-                let most = if takes_size {
+                let most = if accepts_size {
                     "at most one parameter"
                 } else {
                     "no parameters"
@@ -159,20 +159,20 @@ impl Grammar<'_> {
     }
 }
 
-/// Checks that the function makes values of the type into one of the same type.
+/// Checks that the result of the function has the type of its values.
 fn is_closed(function: &AggregateFunction, effect: Effect, ty: &Type, span: &Range<usize>) -> Result<(), TypeError> {
     let stored = match plain(ty) {
         Type::LowCardinality(inner) => *inner,
         ty => ty,
     };
     match result(effect, &without_low_cardinality(&stored)) {
-        Some(made) if made == stored => Ok(()),
-        Some(made) => Err(TypeError::new(
+        Some(computed) if computed == stored => Ok(()),
+        Some(computed) => Err(TypeError::new(
             "aggregate-type",
             span.clone(),
             format!("the result of `{function}` has another type than `{ty}`"),
         )
-        .help(format!("write `{made}`"))),
+        .help(format!("write `{computed}`"))),
         None => Err(TypeError::new(
             "aggregate-type",
             span.clone(),
@@ -181,7 +181,7 @@ fn is_closed(function: &AggregateFunction, effect: Effect, ty: &Type, span: &Ran
     }
 }
 
-/// Returns the type that the function makes of values of `ty`; none if it does not accept such
+/// Returns the type of the function's result for values of `ty`; none if it does not accept such
 /// values.
 fn result(effect: Effect, ty: &Type) -> Option<Type> {
     let integer = |bits, signed| Some(Type::Int { bits, signed });
@@ -214,16 +214,16 @@ fn result(effect: Effect, ty: &Type) -> Option<Type> {
         (Effect::OfMap(of), Type::Tuple(elements)) if *of != Effect::Elements && elements.len() > 1 => {
             let mut elements = elements.iter();
             let keys = elements.next().filter(|(_, ty)| matches!(ty, Type::Array(_)))?;
-            let mut made = vec![(None, keys.1.clone())];
+            let mut computed = vec![(None, keys.1.clone())];
             for (_, ty) in elements {
                 let Type::Array(value) = ty else { return None };
                 let value = without_null(value);
                 // These sums keep the type of the values.
                 let is_decimal = matches!(value, Type::Decimal { .. });
-                let made_value = if is_decimal { value } else { result(*of, &value)? };
-                made.push((None, Type::Array(Box::new(made_value))));
+                let computed_value = if is_decimal { value } else { result(*of, &value)? };
+                computed.push((None, Type::Array(Box::new(computed_value))));
             }
-            Some(Type::Tuple(made))
+            Some(Type::Tuple(computed))
         }
         _ => None,
     }
@@ -253,8 +253,8 @@ fn without_null(ty: &Type) -> Type {
     }
 }
 
-/// Returns the type without the names that ClickHouse looks through: those of shapes, and of
-/// aggregation in its parts.
+/// Returns the type with its shapes, Nested and SimpleAggregateFunction replaced by the types that
+/// ClickHouse stores for them.
 fn plain(ty: &Type) -> Type {
     match ty {
         Type::Shape(shape) => plain(&shape.spelled_out()),
@@ -357,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn a_low_cardinality_stands_outside_only() {
+    fn a_low_cardinality_is_only_allowed_outside() {
         assert!(shown("any", "LowCardinality(Nullable(String))").is_ok());
         assert_eq!(
             shown("any", "Array(LowCardinality(String))"),
@@ -366,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn functions_are_shown_by_their_own_name() {
+    fn aliases_print_as_the_functions_name() {
         for (written, name) in [
             ("FIRST_VALUE", "any"),
             ("lastValueRespectNulls", "anyLast_respect_nulls"),

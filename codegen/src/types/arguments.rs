@@ -127,7 +127,7 @@ impl Grammar<'_> {
         }
     }
 
-    /// Adds the problem that the type does not take these arguments.
+    /// Records that the type does not have these arguments.
     pub(super) fn wrong_count<T>(&mut self, name: &Range<usize>, span: Range<usize>, wanted: &str) -> Option<T> {
         let shown = self.cursor.slice(name.clone());
         let has_none = span == *name;

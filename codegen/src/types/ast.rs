@@ -389,8 +389,8 @@ impl DefaultKind {
     }
 }
 
-/// How many types ClickHouse stores separately in one part of a table; the values of all others
-/// share one column.
+/// The number of types that ClickHouse stores separately in one part of a table; the values of all
+/// others share one column.
 pub(super) const DEFAULT_MAX_TYPES: u8 = 32;
 
 #[cfg(test)]
@@ -409,7 +409,7 @@ mod tests {
     }
 
     #[test]
-    fn text_keeps_what_needs_no_escape() {
+    fn text_is_escaped_only_where_necessary() {
         assert_eq!(quote_text("it's\n`\"\u{1}я"), "'it\\'s\\n`\"\u{1}я'");
     }
 }

@@ -1,7 +1,7 @@
 //! The calls in an SQL expression: functions, casts and the operators that divide, with their
 //! arguments.
 //!
-//! The module walks the tokens of the expression and does not parse it.
+//! The module scans the tokens of the expression and does not parse it.
 
 use std::ops::Range;
 
@@ -28,14 +28,14 @@ pub(crate) struct Call {
     pub(crate) is_guarded: bool,
 }
 
-/// A longer expression is skipped: the module reads nested calls again at each level.
+/// [`calls`] skips a longer expression, as it reads nested calls again at each level.
 const MAX_TOKENS: usize = 2_000;
 
 /// Words whose following operands are needed for some rows only.
-const GUARDS: [&str; 5] = ["AND", "ELSE", "OR", "THEN", "WHEN"];
+const GUARDING_WORDS: [&str; 5] = ["AND", "ELSE", "OR", "THEN", "WHEN"];
 
 /// Functions that need the arguments after the first for some rows only.
-const GUARDING: [&str; 4] = ["and", "if", "multiIf", "or"];
+const GUARDING_FUNCTIONS: [&str; 4] = ["and", "if", "multiIf", "or"];
 
 /// Returns the calls; none if the expression cannot be read.
 pub(crate) fn calls(text: &str) -> Vec<Call> {
@@ -45,31 +45,30 @@ pub(crate) fn calls(text: &str) -> Vec<Call> {
     if tokens.len() > MAX_TOKENS {
         return Vec::new();
     }
-    let walk = Walk { text, tokens: &tokens };
+    let scanner = CallScanner { text, tokens: &tokens };
     let mut calls = Vec::new();
-    // The state of the current bracket, and those of the brackets around it: is this place guarded,
-    // is the whole bracket guarded, and do its commas guard?
+    // The state of the current bracket, and the states of the brackets around it.
     let mut here = Frame::default();
-    let mut around = Vec::new();
+    let mut outer = Vec::new();
     for (at, token) in tokens.iter().enumerate() {
-        calls.extend(walk.call_at(at).map(|call| Call {
+        calls.extend(scanner.call_at(at).map(|call| Call {
             is_guarded: here.is_guarded,
             ..call
         }));
         match &token.kind {
             TokenKind::Open(_) => {
-                let function = at.checked_sub(1).and_then(|before| walk.word(before));
+                let function = at.checked_sub(1).and_then(|before| scanner.word(before));
                 let inner = Frame {
                     is_guarded: here.is_guarded,
                     is_list_guarded: here.is_guarded,
-                    do_commas_guard: function.is_some_and(|name| is_one_of(name, &GUARDING)),
+                    do_commas_guard: function.is_some_and(|name| is_one_of(name, &GUARDING_FUNCTIONS)),
                 };
-                around.push(std::mem::replace(&mut here, inner));
+                outer.push(std::mem::replace(&mut here, inner));
             }
-            TokenKind::Close => here = around.pop().unwrap_or_default(),
+            TokenKind::Close => here = outer.pop().unwrap_or_default(),
             TokenKind::Sign(',') => here.is_guarded = here.is_list_guarded || here.do_commas_guard,
             TokenKind::Sign('?') => here.is_guarded = true,
-            TokenKind::Word => here.is_guarded |= walk.word(at).is_some_and(|word| is_one_of(word, &GUARDS)),
+            TokenKind::Word => here.is_guarded |= scanner.word(at).is_some_and(|word| is_one_of(word, &GUARDING_WORDS)),
             _ => {}
         }
     }
@@ -78,18 +77,21 @@ pub(crate) fn calls(text: &str) -> Vec<Call> {
 
 #[derive(Debug, Default)]
 struct Frame {
+    /// Whether the current position is guarded.
     is_guarded: bool,
+    /// Whether the whole bracket is guarded.
     is_list_guarded: bool,
+    /// Whether the items after the first comma are guarded.
     do_commas_guard: bool,
 }
 
 #[derive(Clone, Copy)]
-struct Walk<'t> {
+struct CallScanner<'t> {
     text: &'t str,
     tokens: &'t [Token],
 }
 
-impl<'t> Walk<'t> {
+impl<'t> CallScanner<'t> {
     /// Returns the call whose name or operator is at this token.
     fn call_at(self, at: usize) -> Option<Call> {
         match &self.tokens[at].kind {
@@ -302,7 +304,7 @@ mod tests {
                 &["CAST(f ( a , 'x' ); 'Date') → Date", "f(a; 'x')"],
             ),
             ("a::Date", &["CAST(a) → Date"]),
-            // A type with brackets looks like a function; this does no harm.
+            // The scanner reports a type with brackets as a function, which is harmless.
             (
                 "a.b[1]::Decimal(9, 2)",
                 &["CAST(a . b [ 1 ]) → Decimal(9, 2)", "Decimal(9; 2)"],
@@ -328,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_condition_guards_is_known() {
+    fn guarded_calls_are_recognized() {
         let guarded = |text: &str| -> Vec<_> {
             let guarded = calls(text).into_iter().filter(|call| call.is_guarded);
             guarded.map(|call| call.function).collect()

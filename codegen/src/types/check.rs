@@ -1,8 +1,8 @@
 //! The rules that ClickHouse 26.7, with its default settings, enforces for types when it creates a
 //! table: one function each.
 //!
-//! Each rule takes the items to check and their bytes in the text, and returns the problem if they
-//! break it.
+//! Each rule has the items to check and their bytes in the text as parameters, and returns the
+//! problem if they break it.
 
 use std::{collections::HashSet, ops::Range, sync::LazyLock};
 
@@ -20,8 +20,8 @@ static ZONES: LazyLock<TimeZoneDatabase> = LazyLock::new(TimeZoneDatabase::bundl
 
 type Rule = Result<(), TypeError>;
 
-/// ClickHouse rejects longer ones by default, as it reads and writes their padding with each row
-/// (`allow_suspicious_fixed_string_types`).
+/// ClickHouse rejects a longer FixedString by default, as it reads and writes the padding with each
+/// row (`allow_suspicious_fixed_string_types`).
 const MAX_FIXED_STRING_BYTES: u64 = 256;
 const MAX_DECIMAL_PRECISION: u64 = 76;
 const MAX_DATE_TIME64_DIGITS: u64 = 9;
@@ -78,15 +78,15 @@ pub(super) fn time64_digits(digits: u64, span: &Range<usize>) -> Rule {
 /// The prefix of names of fixed offsets.
 const FIXED_ZONE: &str = "Fixed/UTC";
 /// The folder with a second copy of a machine's zones.
-const ZONES_OF_THE_MACHINE: &str = "posix/";
+const POSIX_FOLDER: &str = "posix/";
 /// Names of files that hold different zones on different machines.
-const UNKNOWN_ZONES: [&str; 2] = ["localtime", "posixrules"];
+const MACHINE_DEPENDENT_ZONES: [&str; 2] = ["localtime", "posixrules"];
 
 /// Checks that the time zone exists. Its names are case-sensitive in ClickHouse, but not in the
 /// time zone database of this crate.
 pub(super) fn time_zone(name: &str, span: &Range<usize>) -> Rule {
     let problem = || TypeError::new("unknown-time-zone", span.clone(), format!("unknown time zone `{name}`"));
-    if name.is_empty() || UNKNOWN_ZONES.contains(&name) {
+    if name.is_empty() || MACHINE_DEPENDENT_ZONES.contains(&name) {
         return Ok(());
     }
     if let Some(offset) = name.strip_prefix(FIXED_ZONE) {
@@ -96,7 +96,7 @@ pub(super) fn time_zone(name: &str, span: &Range<usize>) -> Rule {
         };
     }
     let zone = ZONES
-        .get(name.strip_prefix(ZONES_OF_THE_MACHINE).unwrap_or(name))
+        .get(name.strip_prefix(POSIX_FOLDER).unwrap_or(name))
         .map_err(|_| {
             let known: Vec<_> = ZONES.available().map(|zone| zone.as_str().to_owned()).collect();
             problem().did_you_mean(suggest::closest(name, known.iter().map(String::as_str)))
@@ -124,12 +124,12 @@ fn is_offset(text: &str) -> bool {
 
 /// Returns a warning for a zone that ClickHouse looks up only among the files of its machine.
 pub(super) fn zone_of_the_machine(name: &str, span: &Range<usize>) -> Option<TypeError> {
-    let (message, help) = if let Some(same) = name.strip_prefix(ZONES_OF_THE_MACHINE) {
+    let (message, help) = if let Some(same) = name.strip_prefix(POSIX_FOLDER) {
         (
             format!("the time zone `{name}` exists only if ClickHouse's machine has a file of that name"),
             format!("write `{same}`, which is the same time zone"),
         )
-    } else if UNKNOWN_ZONES.contains(&name) {
+    } else if MACHINE_DEPENDENT_ZONES.contains(&name) {
         (
             format!("the time zone `{name}` depends on ClickHouse's machine: the collector rejects local times"),
             "name the zone, for example `'Europe/Berlin'`, or write `DateTime` alone, which the collector reads as UTC"
@@ -214,8 +214,12 @@ pub(super) fn nullable(inner: &Type, span: &Range<usize>) -> Rule {
 /// Checks the type inside a LowCardinality. Among types of a fixed size, ClickHouse allows
 /// FixedString and UUID; the others need `allow_suspicious_low_cardinality_types`.
 pub(super) fn low_cardinality(inner: &Type, span: &Range<usize>) -> Rule {
-    let of = if let Type::Nullable(of) = inner { of } else { inner };
-    match of {
+    let value = if let Type::Nullable(value) = inner {
+        value
+    } else {
+        inner
+    };
+    match value {
         Type::String | Type::FixedString(_) | Type::Uuid => Ok(()),
         Type::SimpleAggregateFunction(_, of) => low_cardinality(of, span),
         Type::Int { .. }
@@ -235,7 +239,7 @@ pub(super) fn low_cardinality(inner: &Type, span: &Range<usize>) -> Rule {
         _ => {
             let message = format!("`{inner}` cannot be inside LowCardinality");
             Err(
-                TypeError::new("low-cardinality-inner", span.clone(), message).help(match of {
+                TypeError::new("low-cardinality-inner", span.clone(), message).help(match value {
                     Type::Array(_) | Type::Map(..) | Type::Tuple(_) | Type::Nested(_) | Type::Variant(_) => {
                         "put LowCardinality around the strings in it".to_owned()
                     }

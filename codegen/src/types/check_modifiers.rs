@@ -223,16 +223,16 @@ mod tests {
     use super::super::parse;
 
     /// Returns the message about a declaration, and the underlined part.
-    fn refusal(text: &str) -> (String, &str) {
+    fn rejection(text: &str) -> (String, &str) {
         let problems = parse(text).unwrap_err();
         assert_eq!(problems.len(), 1, "{text}: {problems:?}");
         (problems[0].message.clone(), &text[problems[0].span.clone()])
     }
 
     #[test]
-    fn a_codec_has_to_be_known() {
+    fn unknown_codecs_are_rejected() {
         assert_eq!(
-            refusal("Int8 CODEC(Delta(1), lz4)"),
+            rejection("Int8 CODEC(Delta(1), lz4)"),
             ("ClickHouse has no codec `lz4`".into(), "lz4")
         );
         assert_eq!(
@@ -243,27 +243,27 @@ mod tests {
     }
 
     #[test]
-    fn an_alias_is_not_compressed() {
-        assert_eq!(refusal("Int8 ALIAS k CODEC(LZ4)").1, "LZ4");
+    fn a_codec_of_an_alias_is_rejected() {
+        assert_eq!(rejection("Int8 ALIAS k CODEC(LZ4)").1, "LZ4");
     }
 
     #[test]
-    fn an_enum_s_default_is_one_of_its_values() {
+    fn an_enums_default_is_one_of_its_values() {
         let problem = &parse("Enum8('open', 'click') DEFAULT 'opne'").unwrap_err()[0];
         assert_eq!(problem.message, "this enum has no value `opne`");
         assert_eq!(problem.help.as_deref(), Some("did you mean `open`?"));
-        assert_eq!(refusal("Enum8('a') DEFAULT 5").1, "5");
+        assert_eq!(rejection("Enum8('a') DEFAULT 5").1, "5");
     }
 
     #[test]
-    fn a_default_that_cannot_be_read_is_refused_at_its_place() {
-        assert_eq!(refusal("Array(Int8) DEFAULT [1, 'x']").1, "[1, 'x']");
+    fn unreadable_defaults_are_rejected_at_their_span() {
+        assert_eq!(rejection("Array(Int8) DEFAULT [1, 'x']").1, "[1, 'x']");
         assert_eq!(
-            refusal("Int8 DEFAULT [1]").0,
+            rejection("Int8 DEFAULT [1]").0,
             "the default of `Int8` must be a single value"
         );
         assert_eq!(
-            refusal("Int8 NOT NULL DEFAULT NULL").0,
+            rejection("Int8 NOT NULL DEFAULT NULL").0,
             "the default of `Int8` cannot be NULL"
         );
     }

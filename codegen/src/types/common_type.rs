@@ -10,11 +10,11 @@ pub(super) fn exists(a: &Type, b: &Type) -> bool {
     if a != b && (a == Type::Bool || b == Type::Bool) {
         return false;
     }
-    inside(&a, &b)
+    has_common_type(&a, &b)
 }
 
-/// Returns the type without names for other types: those of shapes, aggregation, dictionaries and
-/// Nested.
+/// Returns the type with its shapes, SimpleAggregateFunction, LowCardinality and Nested replaced by
+/// the types of their values.
 pub(super) fn spelled_out(ty: &Type) -> Type {
     match ty {
         Type::Shape(shape) => spelled_out(&shape.spelled_out()),
@@ -27,20 +27,22 @@ pub(super) fn spelled_out(ty: &Type) -> Type {
     }
 }
 
-fn inside(a: &Type, b: &Type) -> bool {
+fn has_common_type(a: &Type, b: &Type) -> bool {
     if a == b {
         return true;
     }
     match (a, b) {
-        (Type::Nullable(a), b) | (b, Type::Nullable(a)) => inside(a, b),
+        (Type::Nullable(a), b) | (b, Type::Nullable(a)) => has_common_type(a, b),
         (Type::Array(a), Type::Array(b)) => {
-            matches!(**a, Type::Dynamic { .. }) || matches!(**b, Type::Dynamic { .. }) || inside(a, b)
+            matches!(**a, Type::Dynamic { .. }) || matches!(**b, Type::Dynamic { .. }) || has_common_type(a, b)
         }
         (Type::Map(key, value), Type::Map(other_key, other_value)) => {
-            inside(key, other_key) && inside(value, other_value)
+            has_common_type(key, other_key) && has_common_type(value, other_value)
         }
-        // By position, whatever the names of the elements are.
-        (Type::Tuple(a), Type::Tuple(b)) => a.len() == b.len() && a.iter().zip(b).all(|((_, a), (_, b))| inside(a, b)),
+        // ClickHouse compares the elements by position and ignores their names.
+        (Type::Tuple(a), Type::Tuple(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|((_, a), (_, b))| has_common_type(a, b))
+        }
         (Type::Json(_), Type::Json(_)) => true,
         (Type::Interval(_), other) | (other, Type::Interval(_)) => {
             is_number(other) || matches!(other, Type::Interval(_) | Type::Uuid | Type::Ipv6 | Type::QBit { .. })
@@ -64,8 +66,8 @@ fn inside(a: &Type, b: &Type) -> bool {
 }
 
 /// Returns whether two integer types have a common type. With UInt64 and at most 64 signed bits,
-/// the common type would be a slow one, which ClickHouse does not choose. Beyond 256 bits there is
-/// none.
+/// the common type would be a slow one, which ClickHouse does not choose. There is no type of more
+/// than 256 bits.
 fn integers((bits, signed): (u16, bool), (other_bits, other_signed): (u16, bool)) -> bool {
     let (unsigned, signed) = match (signed, other_signed) {
         (false, true) => (bits, other_bits),

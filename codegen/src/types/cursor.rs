@@ -171,7 +171,7 @@ impl<'t> Cursor<'t> {
         start..end.max(start)
     }
 
-    /// Returns the problem that something else was expected here.
+    /// Builds the error for a token other than the expected one.
     pub(crate) fn expected(&self, what: &str) -> TypeError {
         let message = match self.tokens.get(self.at) {
             Some(token) => format!("expected {what}, found `{}`", self.slice(token.span.clone())),

@@ -1,7 +1,7 @@
 //! The declaration of a column: its type and the modifiers after it.
 //!
 //! ClickHouse accepts the modifiers in one order only. Rowmill accepts any order, and prints them
-//! in ClickHouse's order. Expressions are kept as written; ClickHouse checks them.
+//! in ClickHouse's order. It keeps expressions as written; ClickHouse checks them.
 
 use std::{
     fmt::{self, Display, Formatter},
@@ -34,8 +34,7 @@ pub(crate) struct Declaration {
     pub(crate) ty: Type,
     /// The place of the type, or of the expression that it was inferred from.
     pub(crate) ty_span: Range<usize>,
-    /// The column whose type this one takes, until that type is known; `ty` has no meaning until
-    /// then.
+    /// The column that determines the type of this one. While it is set, `ty` has no meaning.
     pub(crate) ty_of: Option<Reference>,
     /// NULL (true) or NOT NULL (false), if either is written.
     pub(crate) null: Option<bool>,
@@ -56,12 +55,12 @@ pub(crate) struct Declaration {
 }
 
 impl Declaration {
-    /// Takes the type of the column that this one is computed from, now that the type is known.
+    /// Sets the type to that of the column that this one is computed from.
     ///
     /// # Errors
     /// Returns a problem if NULL is written and the type cannot be Nullable, or if the type is one
     /// of states, which no event can hold.
-    pub(crate) fn take_type(&mut self, ty: &Type) -> Result<(), TypeError> {
+    pub(crate) fn set_type(&mut self, ty: &Type) -> Result<(), TypeError> {
         let kind = self.default.as_ref().map(|default| default.kind);
         state::is_computed(ty, kind, &self.ty_span)?;
         self.ty = match ty {
@@ -76,7 +75,7 @@ impl Declaration {
         Ok(())
     }
 
-    /// Returns the problem that the type is missing, as only ClickHouse could infer it.
+    /// Builds the error for a missing type that only ClickHouse could infer.
     pub(crate) fn cannot_infer(&self, kind: DefaultKind) -> TypeError {
         cannot_infer(self.ty_span.clone(), kind)
     }
@@ -183,7 +182,7 @@ fn untyped(cursor: Cursor<'_>) -> Result<Declaration, Vec<TypeError>> {
     }
 }
 
-/// Returns the problem that a type is missing, as only ClickHouse could infer it.
+/// Builds the error for a missing type that only ClickHouse could infer.
 fn cannot_infer(span: Range<usize>, kind: DefaultKind) -> TypeError {
     let keyword = kind.keyword();
     TypeError::new("missing-type", span, "Rowmill cannot infer the column's type from this").help(format!(
@@ -299,11 +298,11 @@ mod tests {
     const TYPES: &str = include_str!("testdata/types.tsv");
     /// Declarations, with their form in the DDL, which ClickHouse 26.7 accepts.
     const DECLARATIONS: &str = include_str!("testdata/declarations.tsv");
-    /// Declarations accepted with warnings, with each warning in the format of [`REFUSED`].
+    /// Declarations accepted with warnings, with each warning in the format of [`REJECTED`].
     const ODD: &str = include_str!("testdata/odd.tsv");
-    /// Rejected declarations, with each problem: code, bytes, message and cure. ClickHouse 26.7
+    /// Rejected declarations, with each problem: code, bytes, message and help. ClickHouse 26.7
     /// rejects them as well, except those that `tests/it/checker/disagreements.txt` lists.
-    const REFUSED: &str = include_str!("testdata/refused.tsv");
+    const REJECTED: &str = include_str!("testdata/refused.tsv");
 
     fn rendered(problem: &TypeError) -> String {
         let TypeError {
@@ -353,18 +352,18 @@ mod tests {
     }
 
     #[test]
-    fn refusals_say_what_is_wrong_and_where() {
-        compare(REFUSED, |text| parse(text).unwrap_err());
+    fn rejected_declarations_have_the_recorded_problems() {
+        compare(REJECTED, |text| parse(text).unwrap_err());
     }
 
     #[test]
-    fn what_is_odd_and_allowed_is_said() {
+    fn odd_declarations_have_the_recorded_warnings() {
         compare(ODD, |text| parse(text).unwrap().warnings);
     }
 
     #[test]
-    fn no_piece_of_a_declaration_panics() {
-        for line in [TYPES, DECLARATIONS, REFUSED].iter().flat_map(|cases| cases.lines()) {
+    fn no_part_of_a_declaration_panics() {
+        for line in [TYPES, DECLARATIONS, REJECTED].iter().flat_map(|cases| cases.lines()) {
             let text = line.split('\t').next().unwrap();
             for (cut, _) in text.char_indices() {
                 for piece in [&text[..cut], &text[cut..]] {
@@ -377,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn endless_nesting_is_refused() {
+    fn too_deep_types_are_rejected() {
         let deep = |levels| format!("{}Int8{}", "Array(".repeat(levels), ")".repeat(levels));
         assert!(parse(&deep(90)).is_ok());
         assert_eq!(parse(&deep(100_000)).unwrap_err()[0].code, "type-too-deep");
@@ -392,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn all_problems_come_in_one_go() {
+    fn all_problems_are_reported_at_once() {
         let problems = parse("Tuple(a Strng, b Map(Nullable(String), Foo)) DEFAULT 5 COMMENT 6").unwrap_err();
         let codes: Vec<_> = problems.iter().map(|problem| problem.code).collect();
         assert_eq!(codes, ["unknown-type", "unknown-type", "type-syntax"]);
@@ -416,7 +415,7 @@ mod tests {
     }
 
     #[test]
-    fn each_piece_is_kept_as_it_is_written() {
+    fn modifiers_keep_their_text_and_span() {
         let text = "Int8 TTL d + INTERVAL 1 DAY COMMENT 'it''s' CODEC( Delta, ZSTD(1) ) DEFAULT if(a, 1, 2) -- why";
         let declaration = parse(text).unwrap();
         let default = declaration.default.unwrap();

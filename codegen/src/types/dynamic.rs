@@ -6,7 +6,7 @@ use super::{ast::Type, error::TypeError, grammar::Grammar, suggest};
 
 use crate::types::ast::DEFAULT_MAX_TYPES;
 
-const MOST_MAX_TYPES: u8 = 254;
+const LARGEST_MAX_TYPES: u8 = 254;
 
 const MAX_TYPES: &str = "max_types";
 
@@ -33,9 +33,9 @@ impl Grammar<'_> {
         let start = self.cursor.here().start;
         let number = self.number()?;
         match u8::try_from(number) {
-            Ok(number @ ..=MOST_MAX_TYPES) => Some(number),
+            Ok(number @ ..=LARGEST_MAX_TYPES) => Some(number),
             _ => {
-                let message = format!("`{MAX_TYPES}` must be from 0 to {MOST_MAX_TYPES}, not {number}");
+                let message = format!("`{MAX_TYPES}` must be from 0 to {LARGEST_MAX_TYPES}, not {number}");
                 self.problem(TypeError::new("type-range", self.cursor.since(start), message))
             }
         }

@@ -44,7 +44,7 @@ pub(super) fn element(grammar: &mut Grammar<'_>) -> Option<Element> {
     }
 }
 
-/// Makes the type from its elements.
+/// Builds the type from its elements.
 ///
 /// # Errors
 /// Returns the problems: no elements, numbers for some of them only, duplicate names or numbers,
@@ -66,14 +66,14 @@ pub(super) fn number(
             (name, value, span)
         })
         .collect();
-    // Without bits, the values decide; a value that does not fit 16 bits is then an error for 16
-    // bits.
+    // Without bits, the values determine the size; a value that does not fit 16 bits is then an
+    // error for 16 bits.
     let bits = bits.unwrap_or_else(|| {
         let fits_8 = numbered.iter().all(|(_, value, _)| i8::try_from(*value).is_ok());
         if fits_8 { 8 } else { 16 }
     });
 
-    let (mut names, mut taken) = (HashMap::new(), HashMap::new());
+    let (mut names, mut used) = (HashMap::new(), HashMap::new());
     let (mut values, mut problems) = (Vec::with_capacity(numbered.len()), Vec::new());
     for (name, value, span) in &numbered {
         match check::enum_range(name, *value, bits, span) {
@@ -86,7 +86,7 @@ pub(super) fn number(
                 span.clone(),
                 format!("this enum has the name `{name}` twice"),
             ));
-        } else if let Some(other) = taken.insert(*value, name) {
+        } else if let Some(other) = used.insert(*value, name) {
             let message = format!("`{name}` has the same number {value} as `{other}`");
             problems.push(TypeError::new("enum-duplicate", span.clone(), message));
         }

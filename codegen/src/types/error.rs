@@ -12,7 +12,7 @@ pub(crate) struct TypeError {
     /// The smallest piece that is wrong, in bytes of the text; empty, at the end of the text, if
     /// something is missing.
     pub(crate) span: Range<usize>,
-    /// The cure, if there is one.
+    /// The help text, if there is one.
     pub(crate) help: Option<String>,
 }
 
@@ -31,7 +31,7 @@ impl TypeError {
         Self::new(code, span, message)
     }
 
-    /// Proposes a cure.
+    /// Sets the help text.
     pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self

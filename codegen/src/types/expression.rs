@@ -39,7 +39,7 @@ pub(super) const MODIFIERS: [&str; 14] = [
 /// Steps over the expression that begins here and returns its bytes; `None` if a modifier or
 /// nothing is here.
 pub(super) fn skip(cursor: &mut Cursor<'_>) -> Option<Range<usize>> {
-    if cursor.is_done() || is_modifier_with_its_own(cursor) {
+    if cursor.is_done() || is_probable_modifier(cursor) {
         return None;
     }
     let first = cursor.at();
@@ -111,7 +111,7 @@ pub(crate) fn index_parts(text: &str) -> Option<(Range<usize>, Range<usize>)> {
 
 /// Returns the first problem that makes a text invalid as any expression: an unclosed quote or
 /// bracket, or no text at all.
-pub(crate) fn broken(text: &str) -> Option<TypeError> {
+pub(crate) fn lexical_problem(text: &str) -> Option<TypeError> {
     match lexer::lex(text) {
         Err(problems) => problems.into_iter().next(),
         Ok(tokens) if tokens.is_empty() => Some(TypeError::new(
@@ -142,7 +142,7 @@ fn is_modifier(cursor: &Cursor<'_>) -> bool {
 
 /// Returns whether the word here, in the place of an operand, is more likely a modifier, as its
 /// continuation is typical of the modifier.
-fn is_modifier_with_its_own(cursor: &Cursor<'_>) -> bool {
+fn is_probable_modifier(cursor: &Cursor<'_>) -> bool {
     let Some(word) = cursor.word() else {
         return false;
     };
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn an_expression_ends_before_a_stranger() {
+    fn an_expression_ends_before_unexpected_text() {
         assert_eq!(expression("5 foo"), "5");
         assert_eq!(expression("'x' COMENT 'y'"), "'x'");
         assert_eq!(expression("5, 6"), "5");
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn a_modifier_is_no_expression() {
+    fn modifiers_are_not_expressions() {
         for text in ["", "COMMENT 'x'", "CODEC(LZ4)", "PRIMARY KEY", "TTL d + 1", "DEFAULT 5"] {
             assert_eq!(expression(text), "", "{text}");
         }

@@ -27,7 +27,7 @@ pub(crate) enum Family {
     Date32,
     /// A DateTime, or a DateTime64 if its first argument is a precision.
     DateTime,
-    /// A DateTime that takes no precision.
+    /// A DateTime without a precision.
     DateTime32,
     DateTime64,
     /// A Time, or a Time64 if it has a precision.
@@ -40,7 +40,7 @@ pub(crate) enum Family {
     Uuid,
     Ipv4,
     Ipv6,
-    /// Without bits, the values decide.
+    /// Without bits, the values determine them.
     Enum {
         bits: Option<u8>,
     },
@@ -391,7 +391,7 @@ const FOREIGN: &[(&str, &str)] = &[
 /// Returns the ClickHouse type for `unknown`, the name of a type in another system.
 pub(crate) fn foreign(unknown: &str) -> Option<&'static str> {
     let found = FOREIGN.iter().find(|(name, _)| name.eq_ignore_ascii_case(unknown));
-    found.map(|(_, ours)| *ours)
+    found.map(|(_, name)| *name)
 }
 
 #[cfg(test)]
@@ -399,7 +399,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn capitals_count_where_they_do_in_clickhouse() {
+    fn names_are_case_sensitive_as_in_clickhouse() {
         assert_eq!(lookup("datetime"), Some(Family::DateTime));
         assert_eq!(lookup("varchar"), Some(Family::String));
         assert_eq!(lookup("BOOLEAN"), Some(Family::Bool));
@@ -445,16 +445,16 @@ mod tests {
     }
 
     #[test]
-    fn no_type_of_another_system_is_one_of_clickhouse() {
-        for (name, ours) in FOREIGN {
+    fn foreign_names_are_not_types_of_clickhouse() {
+        for (name, clickhouse_type) in FOREIGN {
             assert_eq!(lookup(name), None, "{name}");
-            let family = ours.split('(').next().unwrap_or_default();
-            assert!(lookup(family).is_some(), "{ours}");
+            let family = clickhouse_type.split('(').next().unwrap_or_default();
+            assert!(lookup(family).is_some(), "{clickhouse_type}");
         }
     }
 
     #[test]
-    fn a_slip_is_corrected() {
+    fn misspelt_names_are_corrected() {
         assert_eq!(closest("string"), Some("String"));
         assert_eq!(closest("Uint8"), Some("UInt8"));
         assert_eq!(closest("LowCardinalty"), Some("LowCardinality"));

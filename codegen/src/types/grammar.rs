@@ -1,7 +1,7 @@
 //! The grammar of types: turns tokens into a [`Type`] and checks the rules of `check` on the way.
 //!
-//! A type that has a problem becomes `None`, and the problem is recorded. The grammar still reads
-//! the types beside it, so that one run finds the problems of all elements of a Tuple.
+//! For a type that has a problem, the grammar records the problem and returns `None`. It still
+//! reads the types beside it, so that one run finds the problems of all elements of a Tuple.
 
 use std::{mem, ops::Range};
 
@@ -55,8 +55,8 @@ impl<'t> Grammar<'t> {
         }
     }
 
-    /// Reads the type that begins here. On `None`, the problem is recorded and the cursor is after
-    /// the invalid part.
+    /// Reads the type that begins here. If the type has a problem, records it, moves after the
+    /// invalid part and returns `None`.
     pub(super) fn data_type(&mut self) -> Option<Type> {
         let start = self.cursor.here().start;
         let (family, mut name_span) = self.family()?;
@@ -103,7 +103,7 @@ impl<'t> Grammar<'t> {
         if let Some(rest) = rests.iter().find(|rest| self.cursor.eat_keywords(rest)) {
             name = format!("{name} {rest}");
         } else if rests == family::SIGNS {
-            name = self.sign_behind_width(name);
+            name = self.sign_after_width(name);
         }
         span.end = self.cursor.since(span.start).end;
         match family::lookup(&name) {
@@ -120,7 +120,7 @@ impl<'t> Grammar<'t> {
                 self.cursor.enter("(");
                 let problem = TypeError::new("unknown-type", span, format!("ClickHouse has no type `{name}`"));
                 self.problem(match family::foreign(&name) {
-                    Some(ours) => problem.help(format!("ClickHouse calls it `{ours}`")),
+                    Some(name) => problem.help(format!("ClickHouse calls it `{name}`")),
                     None => problem
                         .help("write the type as in ClickHouse: `String`, `UInt64`, `DateTime`, `Array(String)`, …")
                         .did_you_mean(family::closest(&name)),
@@ -130,7 +130,7 @@ impl<'t> Grammar<'t> {
     }
 
     /// Reads `INT(11) UNSIGNED`: the display width has no meaning, but the sign after it has one.
-    fn sign_behind_width(&mut self, name: String) -> String {
+    fn sign_after_width(&mut self, name: String) -> String {
         let before = self.cursor.at();
         if self.cursor.enter("(").is_some()
             && let Some(sign) = family::SIGNS.iter().find(|sign| self.cursor.eat_keyword(sign))
@@ -216,11 +216,11 @@ impl<'t> Grammar<'t> {
     fn float_width(&mut self, name: &Range<usize>) -> Option<()> {
         let arguments = self.arguments(name, Self::anything)?;
         self.at_most(2, "2 arguments", name, &arguments)?;
-        let odd = arguments
+        let unexpected = arguments
             .items
             .into_iter()
             .find(|(kind, _)| *kind != Ignored::WholeNumber);
-        if let Some((_, span)) = odd {
+        if let Some((_, span)) = unexpected {
             let shown = self.cursor.slice(name.clone());
             self.ignored_argument(span, "it is not a number of digits", format!("write `{shown}`"));
         }
@@ -297,7 +297,7 @@ impl<'t> Grammar<'t> {
                     digits = u8::try_from(found).ok();
                 }
                 DateTimeArgument::Zone(found)
-                    if index == usize::from(digits.is_some()) && takes_zone(family, index) =>
+                    if index == usize::from(digits.is_some()) && accepts_zone(family, index) =>
                 {
                     self.require(check::time_zone(&found, &span))?;
                     self.warnings.extend(check::zone_of_the_machine(&found, &span));
@@ -448,7 +448,7 @@ enum DateTimeArgument {
 }
 
 /// Returns whether the argument may be a zone; a DateTime64 has its precision first.
-fn takes_zone(family: Family, index: usize) -> bool {
+fn accepts_zone(family: Family, index: usize) -> bool {
     index == 1 || family != Family::DateTime64
 }
 

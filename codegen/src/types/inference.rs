@@ -1,7 +1,7 @@
 //! Inference: the type of a column that has only a default.
 //!
-//! For a literal, returns the type that ClickHouse gives the column; for the name of a column, that
-//! column. Only ClickHouse knows the type of any other expression.
+//! For a literal, returns the type that ClickHouse infers; for the name of a column, that column.
+//! Only ClickHouse knows the type of any other expression.
 
 use super::{
     ast::Type,
@@ -27,7 +27,7 @@ pub(super) fn inferred(expression: &str) -> Option<Inferred> {
     if NOT_FINITE.iter().any(|word| word.eq_ignore_ascii_case(expression)) {
         return Some(Inferred::Type(Type::Float(64)));
     }
-    // Any text around the name, except brackets, would make another value of it.
+    // Any text around the name, except brackets, changes the value.
     let column = references(expression).pop()?;
     let is_bracket = |bracket: char| move |c: char| c == bracket || c.is_whitespace();
     let is_all = expression[..column.span.start].chars().all(is_bracket('('))
@@ -45,14 +45,16 @@ fn common_type(values: &[&Literal]) -> Option<Type> {
         .collect();
     let ty = match some.first()? {
         Literal::Null => return None,
-        Literal::Bool(_) => each(&some, |value| matches!(value, Literal::Bool(_)).then_some(())).map(|_| Type::Bool),
-        Literal::Text(_) => each(&some, |value| matches!(value, Literal::Text(_)).then_some(())).map(|_| Type::String),
-        Literal::Number(_) => number_type(&each(&some, |value| match value {
+        Literal::Bool(_) => map_all(&some, |value| matches!(value, Literal::Bool(_)).then_some(())).map(|_| Type::Bool),
+        Literal::Text(_) => {
+            map_all(&some, |value| matches!(value, Literal::Text(_)).then_some(())).map(|_| Type::String)
+        }
+        Literal::Number(_) => number_type(&map_all(&some, |value| match value {
             Literal::Number(number) => Some(number.as_str()),
             _ => None,
         })?),
         Literal::Array(_) => {
-            let arrays = each(&some, |value| match value {
+            let arrays = map_all(&some, |value| match value {
                 Literal::Array(items) => Some(items),
                 _ => None,
             })?;
@@ -60,7 +62,7 @@ fn common_type(values: &[&Literal]) -> Option<Type> {
             common_type(&items).map(|element| Type::Array(Box::new(element)))
         }
         Literal::Tuple(first) => {
-            let tuples = each(&some, |value| match value {
+            let tuples = map_all(&some, |value| match value {
                 Literal::Tuple(items) if items.len() == first.len() => Some(items),
                 _ => None,
             })?;
@@ -79,23 +81,23 @@ fn common_type(values: &[&Literal]) -> Option<Type> {
 }
 
 /// Returns the result of `find` for each value, if every value has one.
-fn each<'l, T>(values: &[&'l Literal], find: impl Fn(&'l Literal) -> Option<T>) -> Option<Vec<T>> {
+fn map_all<'l, T>(values: &[&'l Literal], find: impl Fn(&'l Literal) -> Option<T>) -> Option<Vec<T>> {
     values.iter().map(|value| find(value)).collect()
 }
 
 /// Returns the smallest type for the numbers, which have the format of [`Literal::Number`].
 fn number_type(numbers: &[&str]) -> Option<Type> {
-    let (mut most, mut is_float) = (0, false);
+    let (mut max, mut is_float) = (0, false);
     // The bits of the negative numbers, and of the others.
-    let (mut least_bits, mut most_bits) = (0, 0);
+    let (mut negative_bits, mut positive_bits) = (0, 0);
     for number in numbers {
         match number.parse::<i128>() {
             Ok(number) => {
-                most = most.max(number);
+                max = max.max(number);
                 if number < 0 {
-                    least_bits = least_bits.max(bits_of(|bits| number >= -(1 << (bits - 1))));
+                    negative_bits = negative_bits.max(bits_of(|bits| number >= -(1 << (bits - 1))));
                 } else {
-                    most_bits = most_bits.max(bits_of(|bits| number < 1 << bits));
+                    positive_bits = positive_bits.max(bits_of(|bits| number < 1 << bits));
                 }
             }
             Err(_) => is_float = true,
@@ -104,15 +106,15 @@ fn number_type(numbers: &[&str]) -> Option<Type> {
     let int = |bits, signed| Some(Type::Int { bits, signed });
     if is_float {
         // A Float64 cannot hold all integers of more bits.
-        (least_bits <= 32 && most_bits <= 32).then_some(Type::Float(64))
-    } else if least_bits == 0 {
-        int(most_bits, false)
-    } else if most_bits < least_bits {
-        int(least_bits, true)
-    } else if most_bits < 64 {
-        int(2 * most_bits, true)
+        (negative_bits <= 32 && positive_bits <= 32).then_some(Type::Float(64))
+    } else if negative_bits == 0 {
+        int(positive_bits, false)
+    } else if positive_bits < negative_bits {
+        int(negative_bits, true)
+    } else if positive_bits < 64 {
+        int(2 * positive_bits, true)
     } else {
-        (most <= i128::from(i64::MAX)).then_some(Type::Int { bits: 64, signed: true })
+        (max <= i128::from(i64::MAX)).then_some(Type::Int { bits: 64, signed: true })
     }
 }
 
@@ -131,9 +133,9 @@ mod tests {
         }
     }
 
-    /// ClickHouse 26.7 gave these types to `CREATE TABLE t (c DEFAULT …)`.
+    /// ClickHouse 26.7 infers these types for `CREATE TABLE t (c DEFAULT …)`.
     #[test]
-    fn types_are_those_that_clickhouse_infers() {
+    fn types_match_those_of_clickhouse() {
         for (expression, ty) in [
             ("0", "UInt8"),
             ("255", "UInt8"),
@@ -169,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_type_of_its_own_is_left() {
+    fn other_expressions_have_no_inferred_type() {
         for expression in [
             "NULL",
             "[]",

@@ -35,7 +35,7 @@ impl Grammar<'_> {
         let mut typed_spans = Vec::new();
         for (parameter, span) in parameters {
             match parameter {
-                // The last one counts.
+                // The last number counts.
                 Parameter::DynamicTypes(number) => json.max_dynamic_types = number,
                 Parameter::DynamicPaths(number) => json.max_dynamic_paths = number,
                 Parameter::Typed(path, ty) => {
@@ -83,7 +83,7 @@ impl Grammar<'_> {
         let span = self.cursor.here().start;
         let ty = self.data_type()?;
         let span = self.cursor.since(span);
-        self.require(may_stand_in_a_path(&ty, &span))?;
+        self.require(is_allowed_in_path(&ty, &span))?;
         Some(Parameter::Typed(path, ty))
     }
 
@@ -132,8 +132,8 @@ impl Grammar<'_> {
 
 /// Checks that the collector knows which values ClickHouse accepts at the path: a value that
 /// ClickHouse rejects would hold up all rows of its block.
-fn may_stand_in_a_path(ty: &Type, span: &Range<usize>) -> Result<(), TypeError> {
-    let part = |part: &Type| may_stand_in_a_path(part, span);
+fn is_allowed_in_path(ty: &Type, span: &Range<usize>) -> Result<(), TypeError> {
+    let part = |part: &Type| is_allowed_in_path(part, span);
     match ty {
         Type::Nullable(inner) | Type::LowCardinality(inner) | Type::Array(inner) => part(inner),
         Type::SimpleAggregateFunction(_, inner) => part(inner),
@@ -172,7 +172,7 @@ mod tests {
     use super::super::parse;
 
     /// Returns the code of the problem, and the underlined part.
-    fn refusal(text: &str) -> (&'static str, &str) {
+    fn rejection(text: &str) -> (&'static str, &str) {
         let problem = parse(text).unwrap_err().remove(0);
         (problem.code, &text[problem.span])
     }
@@ -196,22 +196,22 @@ mod tests {
     }
 
     #[test]
-    fn what_contradicts_itself_is_refused() {
-        assert_eq!(refusal("JSON(a Int8, a String)"), ("json-path", "a String"));
-        assert_eq!(refusal("JSON(ab Int8, SKIP a)"), ("json-path", "ab Int8"));
-        assert_eq!(refusal("JSON(max_dynamic_paths = 10001)"), ("type-range", "10001"));
-        assert_eq!(refusal("JSON(max_paths = 1)"), ("type-arguments", "max_paths"));
-        assert_eq!(refusal("JSON(a IntervalDay)"), ("json-path", "IntervalDay"));
+    fn invalid_parameters_are_rejected() {
+        assert_eq!(rejection("JSON(a Int8, a String)"), ("json-path", "a String"));
+        assert_eq!(rejection("JSON(ab Int8, SKIP a)"), ("json-path", "ab Int8"));
+        assert_eq!(rejection("JSON(max_dynamic_paths = 10001)"), ("type-range", "10001"));
+        assert_eq!(rejection("JSON(max_paths = 1)"), ("type-arguments", "max_paths"));
+        assert_eq!(rejection("JSON(a IntervalDay)"), ("json-path", "IntervalDay"));
         assert_eq!(
-            refusal("JSON(a Map(UInt8, String))"),
+            rejection("JSON(a Map(UInt8, String))"),
             ("json-path", "Map(UInt8, String)")
         );
         assert_eq!(
-            refusal("JSON(a Array(Variant(BFloat16, UUID)))"),
+            rejection("JSON(a Array(Variant(BFloat16, UUID)))"),
             ("json-path", "Array(Variant(BFloat16, UUID))")
         );
-        assert_eq!(refusal("JSON(SKIP)"), ("type-syntax", ")"));
-        assert_eq!(refusal("JSON(SKIP `regexp`)"), ("json-path", "`regexp`"));
-        assert_eq!(refusal("JSON(a)"), ("type-syntax", ")"));
+        assert_eq!(rejection("JSON(SKIP)"), ("type-syntax", ")"));
+        assert_eq!(rejection("JSON(SKIP `regexp`)"), ("json-path", "`regexp`"));
+        assert_eq!(rejection("JSON(a)"), ("type-syntax", ")"));
     }
 }

@@ -178,14 +178,14 @@ fn kind(text: &str, tokens: &[Token], span: &Range<usize>, depth: usize) -> KeyE
 /// Returns the value that the index at the end selects from.
 fn indexed(text: &str, tokens: &[Token], depth: usize) -> Option<KeyElement> {
     let last = tokens.last()?;
-    let mut depth_behind = 0_usize;
+    let mut open_brackets = 0_usize;
     let open = tokens.iter().rposition(|token| {
         match token.kind {
-            TokenKind::Close => depth_behind += 1,
-            TokenKind::Open(_) => depth_behind = depth_behind.saturating_sub(1),
+            TokenKind::Close => open_brackets += 1,
+            TokenKind::Open(_) => open_brackets = open_brackets.saturating_sub(1),
             _ => {}
         }
-        depth_behind == 0
+        open_brackets == 0
     })?;
     let is_index = last.kind == TokenKind::Close && &text[tokens[open].span.clone()] == "[";
     let is_one = tokens[..open]
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_falls_into_its_elements() {
+    fn a_key_is_split_into_its_elements() {
         for (text, expected) in [
             ("a", vec!["a"]),
             ("(a, `b` DESC, f( c,1 ))", vec!["a", "b", "f ( c , 1 )"]),
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn an_element_says_what_it_is() {
+    fn elements_have_their_kind() {
         let elements = key_elements("(a.b, toDate(c, 'x'), d + 1, -5)").unwrap();
         assert_eq!(elements[0].column().unwrap().parts, ["a", "b"]);
         assert!(matches!(&elements[1].kind, KeyElementKind::Call(name, arguments)
@@ -259,13 +259,13 @@ mod tests {
     }
 
     #[test]
-    fn names_of_elements_are_no_types() {
+    fn element_names_are_not_type_names() {
         let names: Vec<_> = type_names("Tuple(JSON UInt8, `Dynamic` Array(Enum8('JSON' = 1)))").collect();
         assert_eq!(names, ["Tuple", "UInt8", "Array", "Enum8"]);
     }
 
     #[test]
-    fn a_list_without_brackets_is_told_apart() {
+    fn bare_lists_are_recognized() {
         assert!(is_bare_list("a, b"));
         assert!(!is_bare_list("(a, b)") && !is_bare_list("f(a, b)") && !is_bare_list("'a, b'"));
     }

@@ -2,7 +2,7 @@
 //!
 //! The lexer follows ClickHouse's rules for words, numbers, quotes, `$$` texts and comments. It
 //! guarantees that each bracket has its partner, so that later stages can step over parts that they
-//! need not understand.
+//! do not read.
 
 use std::ops::Range;
 
@@ -65,7 +65,7 @@ struct Lexer<'t> {
 }
 
 impl Lexer<'_> {
-    /// Takes one token, space or comment; returns false at the end.
+    /// Reads one token, space or comment; returns false at the end.
     fn next(&mut self) -> bool {
         let rest = &self.text[self.at..];
         let Some(first) = rest.chars().next() else {
@@ -88,7 +88,7 @@ impl Lexer<'_> {
             '(' | '[' | '{' => self.push(TokenKind::Open(usize::MAX), 1),
             ')' | ']' | '}' => self.push(TokenKind::Close, 1),
             _ if ".,=<>!+-*/%:?|&^~@;".contains(first) => self.push(TokenKind::Sign(first), 1),
-            _ => self.stranger(first),
+            _ => self.unexpected_character(first),
         }
         true
     }
@@ -114,7 +114,7 @@ impl Lexer<'_> {
         self.at += rest.find('\n').unwrap_or(rest.len());
     }
 
-    /// Takes a block comment; these comments nest.
+    /// Reads a block comment; these comments nest.
     fn block_comment(&mut self) {
         let rest = &self.text.as_bytes()[self.at..];
         let (mut depth, mut index) = (0_usize, 0);
@@ -161,7 +161,7 @@ impl Lexer<'_> {
         }
     }
 
-    /// Takes `x'4142'` or `b'01000001'`, a text given by its bytes; the first byte may have fewer
+    /// Reads `x'4142'` or `b'01000001'`, a text written as its bytes; the first byte may have fewer
     /// digits.
     fn encoded(&mut self, prefix: char) {
         let (radix, per_byte, kind) = match prefix {
@@ -191,7 +191,7 @@ impl Lexer<'_> {
         self.push(TokenKind::Text(text), digits + 3);
     }
 
-    /// Takes `$tag$text$tag$`; returns false if `$` begins a word.
+    /// Reads `$tag$text$tag$`; returns false if `$` begins a word.
     fn heredoc(&mut self) -> bool {
         let rest = &self.text[self.at..];
         let tag = 1 + rest[1..]
@@ -209,7 +209,7 @@ impl Lexer<'_> {
         true
     }
 
-    fn stranger(&mut self, first: char) {
+    fn unexpected_character(&mut self, first: char) {
         let help = match first {
             '‘' | '’' | '“' | '”' | '«' | '»' | '´' => {
                 Some("put strings between straight quotes: `'…'`".to_owned())
@@ -233,7 +233,8 @@ fn word_length(text: &str) -> usize {
     text.bytes().take_while(|byte| is_word(*byte as char)).count()
 }
 
-/// Returns the length of a run of digits: a number, unless letters make it a word, as in `5a`.
+/// Returns the length and the kind of a token that begins with a digit: a number, or with letters a
+/// word, as in `5a`.
 fn number_or_word(text: &str) -> (usize, TokenKind) {
     let bytes = text.as_bytes();
     let digits = |from: usize, is_digit: fn(&u8) -> bool| {
@@ -391,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn escapes_are_those_of_clickhouse() {
+    fn escapes_are_resolved_as_in_clickhouse() {
         assert_eq!(kinds(r"'a\'b''c\\d'"), [text(r"a'b'c\d")]);
         assert_eq!(kinds(r"'\n\t\x41\N\q\/'"), [text("\n\tA\\q/")]);
         assert_eq!(kinds(r"'\xff'"), [TokenKind::Text(None)]);
@@ -417,7 +418,7 @@ mod tests {
     }
 
     #[test]
-    fn comments_are_space() {
+    fn comments_are_skipped() {
         let lexed = lex("a -- b\n/* c /* d */ e */ f // g\n# h\n#! i").unwrap();
         assert_eq!(
             lexed.iter().map(|token| token.span.clone()).collect::<Vec<_>>(),
@@ -426,12 +427,12 @@ mod tests {
     }
 
     #[test]
-    fn brackets_know_their_partner() {
+    fn open_brackets_have_the_index_of_their_partner() {
         assert_eq!(kinds("([])")[..2], [TokenKind::Open(3), TokenKind::Open(2)]);
     }
 
     #[test]
-    fn what_cannot_be_cut_is_said_at_its_place() {
+    fn lexical_errors_have_their_spans() {
         for (source, message, span) in [
             ("a 'b", "this string is not closed", 2..4),
             ("`b", "this quoted name is not closed", 0..2),

@@ -121,8 +121,8 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_what_clickhouse_takes_them_for() {
-        for (written, taken) in [
+    fn numbers_are_read_as_in_clickhouse() {
+        for (written, read) in [
             ("-1", "-1"),
             ("- 1", "-1"),
             ("+1", "1"),
@@ -139,12 +139,12 @@ mod tests {
             ("1e2", "100.0"),
             ("-0.25", "-0.25"),
         ] {
-            assert_eq!(Literal::of_expression(written), Some(number(taken)), "{written}");
+            assert_eq!(Literal::of_expression(written), Some(number(read)), "{written}");
         }
     }
 
     #[test]
-    fn a_literal_may_hold_others() {
+    fn literals_nest() {
         let cases = [
             ("[]", Literal::Array(vec![])),
             ("[1, -2]", Literal::Array(vec![number("1"), number("-2")])),
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_else_is_an_expression() {
+    fn other_expressions_are_not_literals() {
         for written in [
             "now()", "1 + 1", "a", "`true`", "--1", "- 'a'", "[1,]", "()", "1e400", "inf", "1::Int8", "[a]", "'\\xff'",
             "",

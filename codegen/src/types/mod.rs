@@ -48,7 +48,7 @@ pub(crate) use self::{
     constant::constant,
     declaration::{Declaration, parse},
     error::TypeError,
-    expression::{broken, index_parts},
+    expression::{index_parts, lexical_problem},
     key::{KeyElement, KeyElementKind, is_bare_list, key_elements, type_names},
     reference::{Reference, references, subquery},
     suggest::closest,

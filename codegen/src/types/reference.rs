@@ -1,9 +1,9 @@
 //! The names in an SQL expression that can only be columns.
 //!
-//! The module walks the expression and does not parse it. It takes a name where an operand may be,
-//! unless the name is a function, a keyword, the parameter of a lambda, an alias, a type after `AS`
-//! or `::`, a table after `IN`, a unit of time, or part of a subquery. It skips a name in doubt,
-//! since ClickHouse checks the rest.
+//! The module scans the expression and does not parse it. It returns a name where an operand may
+//! be, unless the name is a function, a keyword, the parameter of a lambda, an alias, a type after
+//! `AS` or `::`, a table after `IN`, a unit of time, or part of a subquery. It skips an ambiguous
+//! name, which ClickHouse checks.
 
 use std::ops::Range;
 
@@ -37,7 +37,7 @@ const BEFORE_OPERAND: [&str; 28] = [
 ];
 
 /// Words after an operand that leave it complete.
-const BEHIND_OPERAND: [&str; 10] = [
+const AFTER_OPERAND: [&str; 10] = [
     "ASC",
     "ASCENDING",
     "DESC",
@@ -64,17 +64,18 @@ pub(crate) fn references(text: &str) -> Vec<Reference> {
     let Ok(tokens) = lexer::lex(text) else {
         return Vec::new();
     };
-    let mut walk = Walk {
+    let mut scanner = ReferenceScanner {
         text,
         tokens: &tokens,
         at: 0,
         found: Vec::new(),
     };
-    walk.operands(tokens.len());
+    scanner.operands(tokens.len());
     let bound = bound(text, &tokens);
-    walk.found
+    scanner
+        .found
         .retain(|reference| !bound.iter().any(|name| Some(name) == reference.parts.first()));
-    walk.found
+    scanner.found
 }
 
 /// Returns the place of the first subquery, with its brackets.
@@ -86,8 +87,8 @@ pub(crate) fn subquery(text: &str) -> Option<Range<usize>> {
         };
         let is_query = word(text, next).is_some_and(|word| is_one_of(word, &["SELECT", "WITH"]));
         // A column may be called `with`, but a query continues after the word.
-        let goes_on = tokens.get(close).is_some_and(|close| close.span.start > next.span.end);
-        (is_query && goes_on).then(|| open.span.start..tokens[close].span.end)
+        let continues = tokens.get(close).is_some_and(|close| close.span.start > next.span.end);
+        (is_query && continues).then(|| open.span.start..tokens[close].span.end)
     })
 }
 
@@ -156,24 +157,24 @@ fn is_unit(word: &str) -> bool {
     UNITS.contains(&unit.strip_suffix('S').unwrap_or(unit))
 }
 
-struct Walk<'t> {
+struct ReferenceScanner<'t> {
     text: &'t str,
     tokens: &'t [Token],
     at: usize,
     found: Vec<Reference>,
 }
 
-impl Walk<'_> {
-    fn token(&self, ahead: usize) -> Option<&Token> {
-        self.tokens.get(self.at + ahead)
+impl ReferenceScanner<'_> {
+    fn token(&self, offset: usize) -> Option<&Token> {
+        self.tokens.get(self.at + offset)
     }
 
-    fn word(&self, ahead: usize) -> Option<&str> {
-        word(self.text, self.token(ahead)?)
+    fn word(&self, offset: usize) -> Option<&str> {
+        word(self.text, self.token(offset)?)
     }
 
-    fn is_open(&self, ahead: usize) -> bool {
-        self.token(ahead)
+    fn is_open(&self, offset: usize) -> bool {
+        self.token(offset)
             .is_some_and(|token| matches!(token.kind, TokenKind::Open(_)) && self.text[token.span.clone()] == *"(")
     }
 
@@ -185,7 +186,7 @@ impl Walk<'_> {
         }
     }
 
-    /// Walks to token `end`. The loop also walks through brackets: their content begins where an
+    /// Reads to token `end`. The loop also reads the brackets: their content begins where an
     /// operand may be, and a closed bracket is an operand.
     fn operands(&mut self, end: usize) {
         // Whether an operand has just ended.
@@ -223,7 +224,7 @@ impl Walk<'_> {
                     is_complete = true;
                 }
                 TokenKind::Open(_) => is_complete = self.bracket(),
-                TokenKind::Word if is_complete => is_complete = self.word_behind_operand(),
+                TokenKind::Word if is_complete => is_complete = self.word_after_operand(),
                 TokenKind::Word | TokenKind::Quoted(_) => is_complete = self.operand(),
             }
         }
@@ -242,10 +243,10 @@ impl Walk<'_> {
         false
     }
 
-    /// Takes a word after an operand; returns whether an operand has ended.
-    fn word_behind_operand(&mut self) -> bool {
+    /// Reads a word after an operand; returns whether an operand has ended.
+    fn word_after_operand(&mut self) -> bool {
         let word = self.word(0).unwrap_or_default();
-        let stays = is_one_of(word, &BEHIND_OPERAND) || is_unit(word);
+        let stays_complete = is_one_of(word, &AFTER_OPERAND) || is_unit(word);
         let is_as = word.eq_ignore_ascii_case("AS");
         let is_in = word.eq_ignore_ascii_case("IN");
         let is_opaque = is_one_of(word, &OPAQUE) && self.is_open(1);
@@ -262,7 +263,7 @@ impl Walk<'_> {
             self.table();
             return true;
         }
-        stays
+        stays_complete
     }
 
     /// Steps over a type or an alias: its words and its bracket.
@@ -293,7 +294,7 @@ impl Walk<'_> {
         }
     }
 
-    /// Takes a name where an operand may be; returns whether an operand has ended.
+    /// Reads a name where an operand may be; returns whether an operand has ended.
     fn operand(&mut self) -> bool {
         if let Some(word) = self.word(0) {
             let is_before_text = matches!(self.token(1).map(|token| &token.kind), Some(TokenKind::Text(_)));
@@ -331,8 +332,8 @@ impl Walk<'_> {
 
     /// Returns whether an operator or the end of an item follows; then the word before it is not a
     /// keyword.
-    fn is_operator(&self, ahead: usize) -> bool {
-        match self.token(ahead).map(|token| &token.kind) {
+    fn is_operator(&self, offset: usize) -> bool {
+        match self.token(offset).map(|token| &token.kind) {
             Some(TokenKind::Sign(sign)) => !matches!(sign, '-' | '+' | '@'),
             Some(TokenKind::Close) | None => true,
             _ => false,
@@ -348,16 +349,16 @@ impl Walk<'_> {
             self.skip();
             return true;
         }
-        let takes_unit = ["date", "timestamp", "extract", "age"]
+        let has_unit_argument = ["date", "timestamp", "extract", "age"]
             .iter()
             .any(|start| function.starts_with(start));
-        let takes_object = function.starts_with("dict") || function.starts_with("joinget");
+        let has_table_argument = function.starts_with("dict") || function.starts_with("joinget");
         // FROM may follow the unit; a comma follows the first argument of a function.
-        if takes_unit && self.word(1).is_some_and(is_unit) {
+        if has_unit_argument && self.word(1).is_some_and(is_unit) {
             self.at += 3;
             return false;
         }
-        if takes_object && self.word(1).is_some() {
+        if has_table_argument && self.word(1).is_some() {
             self.at += 1;
             self.table();
             return true;
@@ -365,7 +366,7 @@ impl Walk<'_> {
         self.bracket()
     }
 
-    /// Takes a name and the subcolumns after it.
+    /// Reads a name and the subcolumns after it.
     fn column(&mut self) {
         let Some(first) = self.token(0) else {
             return;
@@ -479,14 +480,14 @@ mod tests {
     }
 
     #[test]
-    fn a_query_within_is_found() {
+    fn subqueries_are_found() {
         let text = "a IN (SELECT (b) FROM c) + 1";
         assert_eq!(subquery(text).map(|span| &text[span]), Some("(SELECT (b) FROM c)"));
         assert_eq!(subquery("f(select) + (with)"), None);
     }
 
     #[test]
-    fn a_reference_knows_its_place() {
+    fn references_have_their_spans() {
         let text = "toDate(items.`sku`)";
         let found = references(text);
         assert_eq!(&text[found[0].span.clone()], "items.`sku`");

@@ -1,4 +1,4 @@
-//! `AggregateFunction(F, T, …)`: states of aggregation, which only ClickHouse makes.
+//! `AggregateFunction(F, T, …)`: states of aggregation, which only ClickHouse creates.
 //!
 //! A row cannot hold a state: in the formats of inserts, ClickHouse reads only the bytes of the
 //! state itself. Only a column that ClickHouse computes may have the type.
@@ -22,7 +22,7 @@ impl Grammar<'_> {
         let mut is_first = true;
         let arguments = self.arguments(name, |grammar| {
             if std::mem::take(&mut is_first) {
-                grammar.function_as_written().map(Argument::Function)
+                grammar.function_text().map(Argument::Function)
             } else {
                 grammar.data_type().map(Argument::Type)
             }
@@ -42,7 +42,7 @@ impl Grammar<'_> {
     }
 
     /// Reads `uniq`, `quantiles(0.5, 0.9)`.
-    fn function_as_written(&mut self) -> Option<String> {
+    fn function_text(&mut self) -> Option<String> {
         let start = self.cursor.here().start;
         if self.element_name().is_none() {
             return self.problem(self.cursor.expected("the name of an aggregate function"));
@@ -90,7 +90,7 @@ mod tests {
     use super::super::parse;
 
     #[test]
-    fn states_stand_in_computed_columns_only() {
+    fn only_computed_columns_have_states() {
         for (written, shown) in [
             (
                 "AggregateFunction(uniq, VARCHAR) MATERIALIZED initializeAggregation('uniqState', email)",

@@ -2,7 +2,7 @@
 
 /// Returns the candidate nearest to `word`, or none if no candidate is near enough.
 ///
-/// Case does not matter, and a swap of two neighbours is one mistake. One letter in three may be
+/// Case does not matter, and a swap of two neighbours is one mistake. One character in three may be
 /// wrong, and at least one in any word. The first of equally near candidates wins.
 pub(crate) fn closest<'n>(word: &str, candidates: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
     let word = word.to_lowercase();
@@ -25,20 +25,20 @@ mod tests {
     const WORDS: [&str; 4] = ["Int32", "UInt32", "String", "DateTime"];
 
     #[test]
-    fn a_slip_finds_its_word() {
+    fn misspelt_words_find_the_closest() {
         assert_eq!(closest("Strng", WORDS), Some("String"));
         assert_eq!(closest("Stirng", WORDS), Some("String"));
         assert_eq!(closest("UInt33", WORDS), Some("UInt32"));
     }
 
     #[test]
-    fn case_alone_is_the_nearest_of_all() {
+    fn case_is_ignored() {
         assert_eq!(closest("STRING", WORDS), Some("String"));
         assert_eq!(closest("uint32", WORDS), Some("UInt32"));
     }
 
     #[test]
-    fn a_stranger_finds_none() {
+    fn unrelated_words_find_none() {
         assert_eq!(closest("Banana", WORDS), None);
         assert_eq!(closest("", WORDS), None);
         assert_eq!(closest("x", ["y"]), None);

@@ -2,7 +2,7 @@
 //!
 //! ClickHouse prints the types in the order of their names, and numbers them in that order. A text,
 //! in JSON too, becomes the first type that accepts it, in another order: deep types before flat
-//! ones, numbers from narrow to wide, strings nearly last.
+//! ones, numbers by ascending width, strings nearly last.
 
 use std::ops::Range;
 
@@ -35,7 +35,7 @@ impl Grammar<'_> {
         }
         let mut variants: Vec<(Type, Range<usize>)> = Vec::new();
         for (ty, span) in arguments.items {
-            self.require(may_stand(&ty, &span))?;
+            self.require(is_allowed_in_variant(&ty, &span))?;
             if let Some((other, _)) = variants
                 .iter()
                 .find(|(other, _)| *other != ty && common_type::exists(other, &ty))
@@ -58,7 +58,7 @@ impl Grammar<'_> {
     }
 }
 
-fn may_stand(ty: &Type, span: &Range<usize>) -> Result<(), TypeError> {
+fn is_allowed_in_variant(ty: &Type, span: &Range<usize>) -> Result<(), TypeError> {
     let problem = || {
         TypeError::new(
             "variant-inner",
@@ -70,8 +70,8 @@ fn may_stand(ty: &Type, span: &Range<usize>) -> Result<(), TypeError> {
         _ if ty.is_nullable() => Err(problem().help("remove the Nullable: NULL is a value of each Variant")),
         Type::Variant(_) | Type::Geometry => Err(problem().help("add its types to the outer Variant")),
         Type::Dynamic { .. } => Err(problem().help("use `Dynamic` alone, which holds values of any type")),
-        // The reason is the same as for a column.
-        Type::SimpleAggregateFunction(_, inner) => may_stand(inner, span).map_err(|_| problem()),
+        // The rules are those for the inner type.
+        Type::SimpleAggregateFunction(_, inner) => is_allowed_in_variant(inner, span).map_err(|_| problem()),
         _ => Ok(()),
     }
 }
@@ -95,7 +95,7 @@ struct Rank {
 }
 
 impl Rank {
-    fn below(self) -> Self {
+    fn nested(self) -> Self {
         Self {
             depth: self.depth + 1,
             ..self
@@ -104,7 +104,7 @@ impl Rank {
 
     /// Returns the maximum depth and wrappers of the parts, and the sum of `own` and their
     /// priorities.
-    fn around(own: usize, parts: impl Iterator<Item = Self>) -> Self {
+    fn enclosing(own: usize, parts: impl Iterator<Item = Self>) -> Self {
         parts.fold(
             Self {
                 priority: own,
@@ -136,14 +136,14 @@ fn rank(ty: &Type, at: Rank) -> Rank {
         Type::Shape(shape) => rank(&shape.spelled_out(), at),
         Type::Nested(_) => rank(&common_type::spelled_out(ty), at),
         Type::Array(element) => {
-            let element = rank(element, at.below());
+            let element = rank(element, at.nested());
             Rank {
                 priority: element.priority + ARRAY,
                 ..element
             }
         }
-        Type::Tuple(elements) => Rank::around(TUPLE, elements.iter().map(|(_, element)| rank(element, at.below()))),
-        Type::Map(key, value) => Rank::around(MAP, [key, value].into_iter().map(|part| rank(part, at.below()))),
+        Type::Tuple(elements) => Rank::enclosing(TUPLE, elements.iter().map(|(_, element)| rank(element, at.nested()))),
+        Type::Map(key, value) => Rank::enclosing(MAP, [key, value].into_iter().map(|part| rank(part, at.nested()))),
         Type::Variant(variants) => greatest(variants.iter().map(|variant| rank(variant, at))),
         Type::Geometry => greatest(GEOMETRIES.iter().map(|shape| rank(&shape.spelled_out(), at))),
         _ => Rank {
@@ -161,7 +161,7 @@ fn greatest(ranks: impl Iterator<Item = Rank>) -> Rank {
     })
 }
 
-/// Returns a simple type's priority; ClickHouse gives none to the types not listed here.
+/// Returns a simple type's priority; a type that is not listed here has none in ClickHouse.
 fn priority(ty: &Type) -> usize {
     match ty {
         Type::Enum { bits: 8, .. } => 29,
@@ -200,14 +200,14 @@ mod tests {
     /// Returns the types in the order in which ClickHouse tries them.
     fn tried(text: &str) -> Vec<String> {
         let Type::Variant(variants) = parse(text).unwrap().ty else {
-            panic!("no Variant: {text}")
+            panic!("not a Variant: {text}")
         };
         let order = text_order(&variants);
         order.into_iter().map(|index| variants[index].to_string()).collect()
     }
 
     #[test]
-    fn deep_types_go_first_and_strings_nearly_last() {
+    fn deep_types_are_tried_first_and_strings_nearly_last() {
         assert_eq!(
             tried(
                 "Variant(String, UInt8, Array(UInt8), Array(Array(String)), UUID, Time, Bool, Date, Map(String, UInt8))"
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn types_are_shown_by_their_names_and_once() {
+    fn types_are_sorted_by_name_and_deduplicated() {
         for (written, shown) in [
             ("Variant(UUID, String, UUID)", "Variant(String, UUID)"),
             ("Variant(BIGINT, VARCHAR(3))", "Variant(Int64, String)"),
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn what_clickhouse_refuses_is_refused() {
+    fn invalid_variants_are_rejected() {
         for (text, code) in [
             ("Variant()", "type-arguments"),
             ("Variant(UInt8, UInt64)", "variant-alike"),

@@ -1,6 +1,6 @@
 //! Inputs that are small to write and expensive to process.
 
-/// Returns all of them.
+/// Returns all such inputs.
 pub(crate) fn all() -> Vec<String> {
     let many = |count: usize, piece: &dyn Fn(usize) -> String| (0..count).map(piece).collect::<String>();
     let nested =

@@ -1,4 +1,4 @@
-//! No input of YAML or of a type makes the crate panic, hang or take more than 512 MiB.
+//! No input of YAML or of a type makes the crate panic, hang or use more than 512 MiB.
 //!
 //! A generator cuts, mixes, repeats and nests the pinned cases. Its seeds are fixed here, so that
 //! each run tries the same inputs. The process has a memory limit, and a watchdog thread ends it
@@ -42,7 +42,7 @@ const SEEDS: [u64; 4] = [1, 0x5eed, 20_240_131, u64::MAX / 3];
 const SHORT: u64 = 30;
 
 #[test]
-fn no_input_panics_hangs_or_takes_half_a_gigabyte() {
+fn no_input_panics_hangs_or_exceeds_the_memory_limit() {
     let trial = Trial::start();
     for path in files("tests/fuzz/inputs") {
         trial.run(&fs::read_to_string(path).unwrap());
@@ -60,7 +60,7 @@ fn no_input_panics_hangs_or_takes_half_a_gigabyte() {
 
 #[test]
 #[ignore = "takes ten minutes; see CONTRIBUTING.md"]
-fn no_input_of_a_long_run_does_either() {
+fn no_input_of_a_long_run_panics_hangs_or_exceeds_the_memory_limit() {
     let seconds = env::var("ROWMILL_FUZZ_SECONDS").map_or(600, |seconds| seconds.parse().unwrap());
     let first = env::var("ROWMILL_FUZZ_SEED").map_or(1 << 32, |seed| seed.parse().unwrap());
     let trial = Trial::start();
@@ -105,7 +105,7 @@ impl Trial {
         let generated = generate_texts([("fuzz.yml", input)]);
         assert!(
             !generated.problems.errors.is_empty() || syn::parse_file(&generated.code).is_ok(),
-            "what is generated is no Rust: {}",
+            "the generated code is not valid Rust: {}",
             self.path.display()
         );
         self.done.fetch_add(1, Ordering::Relaxed);

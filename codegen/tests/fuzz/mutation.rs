@@ -1,4 +1,4 @@
-//! Makes inputs from others with a small random generator: the same seed gives the same input.
+//! Makes inputs from others with a small random generator: the same seed produces the same input.
 
 /// Separators of a schema's parts, and texts that parsers often handle badly.
 const PIECES: [&str; 44] = [
@@ -69,7 +69,7 @@ impl Random {
         (self.next() % end.max(1) as u64) as usize
     }
 
-    fn of<'a>(&mut self, items: &'a [impl AsRef<str>]) -> &'a str {
+    fn choose<'a>(&mut self, items: &'a [impl AsRef<str>]) -> &'a str {
         items[self.below(items.len())].as_ref()
     }
 }
@@ -82,7 +82,7 @@ impl Mutator {
     /// Returns the input for a seed.
     pub(crate) fn input(&self, seed: u64) -> String {
         let mut random = Random(seed);
-        let mut text = random.of(&self.corpus).to_owned();
+        let mut text = random.choose(&self.corpus).to_owned();
         // Wrap a type or an expression in a schema, quoted or unchanged.
         if !text.contains("clickhouse") {
             text = self.schema(&text, &mut random);
@@ -95,7 +95,7 @@ impl Mutator {
 
     fn schema(&self, declaration: &str, random: &mut Random) -> String {
         let quoted = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
-        let other = random.of(&self.corpus).replace('\n', " ");
+        let other = random.choose(&self.corpus).replace('\n', " ");
         let column = match random.below(3) {
             0 => declaration.to_owned(),
             1 => quoted(declaration),
@@ -115,21 +115,21 @@ impl Mutator {
 
     fn mutate(&self, text: &mut String, random: &mut Random) {
         let (start, end) = {
-            let (one, other) = (place(text, random), place(text, random));
+            let (one, other) = (position(text, random), position(text, random));
             (one.min(other), one.max(other))
         };
         let piece = match random.below(6) {
             // An empty piece, a part of another input, or a fixed piece.
             0 => String::new(),
             1 => {
-                let other = random.of(&self.corpus);
-                let (one, two) = (place(other, random), place(other, random));
+                let other = random.choose(&self.corpus);
+                let (one, two) = (position(other, random), position(other, random));
                 other[one.min(two)..one.max(two)].to_owned()
             }
-            2 => random.of(&PIECES).to_owned(),
+            2 => random.choose(&PIECES).to_owned(),
             // The range twice, a fixed piece many times, or the range nested.
             3 => text[start..end].repeat(2),
-            4 => random.of(&PIECES).repeat(1 << random.below(12)),
+            4 => random.choose(&PIECES).repeat(1 << random.below(12)),
             _ => {
                 let (open, close) = [("(", ")"), ("[", "]"), ("Array(", ")"), ("{a: ", "}")][random.below(4)];
                 let depth = 1 << random.below(10);
@@ -142,7 +142,7 @@ impl Mutator {
 }
 
 /// Returns a random position on a character boundary.
-fn place(text: &str, random: &mut Random) -> usize {
+fn position(text: &str, random: &mut Random) -> usize {
     let mut at = random.below(text.len() + 1);
     while !text.is_char_boundary(at) {
         at -= 1;

@@ -9,17 +9,17 @@ pub(crate) struct Pinned {
 }
 
 impl Pinned {
-    /// Compares `made` with the file `path`, or writes the file if `ROWMILL_BLESS=1` is set.
-    pub(crate) fn compare(&mut self, path: &Path, made: &str) {
+    /// Compares `generated` with the file `path`, or writes the file if `ROWMILL_BLESS=1` is set.
+    pub(crate) fn compare(&mut self, path: &Path, generated: &str) {
         if env::var_os("ROWMILL_BLESS").is_some_and(|value| value == "1") {
-            fs::write(path, made).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            fs::write(path, generated).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
             return;
         }
         // A missing file counts as empty.
         let pinned = fs::read_to_string(path).unwrap_or_default();
-        if pinned != made {
+        if pinned != generated {
             self.differences.push(format!(
-                "{} differs:\n--- pinned\n{pinned}\n--- made\n{made}",
+                "{} differs:\n--- pinned\n{pinned}\n--- generated\n{generated}",
                 path.display()
             ));
         }
@@ -29,7 +29,7 @@ impl Pinned {
     pub(crate) fn finish(self) {
         assert!(
             self.differences.is_empty(),
-            "{}\nIf this is meant, write the files anew with ROWMILL_BLESS=1.",
+            "{}\nIf this is intended, rewrite the files with ROWMILL_BLESS=1.",
             self.differences.join("\n")
         );
     }
