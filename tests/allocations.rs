@@ -65,7 +65,7 @@ fn an_event_costs_no_allocation() {
 /// The redirect's target is a header of the answer. It has no column, so it is also an entry of
 /// `extra`, whose two arrays are vectors of the row.
 #[test]
-fn a_redirect_costs_those_of_its_header_and_of_an_extra() {
+fn a_redirect_allocates_only_its_header_and_its_extra() {
     const EACH: u64 = 1 + 2;
     let count = allocations_of(Kind::Redirect);
     assert!(count <= EACH * COUNTED as u64 + GROWTH + BUFFERS, "{count}");

@@ -41,7 +41,7 @@ type Sources = BTreeMap<Module, String>;
 type Imports = BTreeMap<Module, BTreeSet<Module>>;
 
 #[test]
-fn a_folder_imports_from_those_below_it_alone() {
+fn a_folder_imports_only_from_lower_stages() {
     let imports = imports_of(&sources("ingest/src"));
     let unknown: Vec<_> = imports
         .keys()

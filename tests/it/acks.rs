@@ -69,7 +69,7 @@ fn said(answer: &Answer) -> (u16, Option<&str>) {
 }
 
 #[test]
-fn each_route_says_what_it_promises() {
+fn each_route_answers_with_its_acknowledgement() {
     let collector = Collector::start("acks");
     assert_eq!(said(&collector.post("/wh/plain", 1, None)), (200, Some("spooled")));
     assert_eq!(said(&collector.post("/wh/accepted", 2, None)), (200, Some("accepted")));
@@ -87,7 +87,7 @@ fn each_route_says_what_it_promises() {
 }
 
 #[test]
-fn a_request_chooses_where_its_route_allows_it() {
+fn a_request_chooses_its_acknowledgement_if_the_route_allows_it() {
     let collector = Collector::start("acks_header");
     for ack in ["accepted", "spooled", "stored"] {
         assert_eq!(said(&collector.post("/wh/asked", 1, Some(ack))), (200, Some(ack)));
@@ -105,7 +105,7 @@ fn a_request_chooses_where_its_route_allows_it() {
 }
 
 #[test]
-fn what_is_on_disk_and_not_in_its_table_is_told_and_follows() {
+fn a_row_that_is_stored_too_late_is_acknowledged_as_spooled() {
     let collector = Collector::start("acks_late");
     collector.database.query("RENAME TABLE receipts TO elsewhere");
     let late = collector.post("/wh/stored", 1, None);
@@ -133,7 +133,7 @@ fn a_row_that_clickhouse_refuses_is_not_acknowledged_as_stored() {
 }
 
 #[test]
-fn a_disk_that_fails_acknowledges_nothing_and_loses_nothing_that_it_has() {
+fn a_failing_disk_spools_no_row_and_rows_in_memory_still_arrive() {
     let collector = Collector::start("acks_disk");
     // The collector recreates a missing folder, but it cannot if a file has the folder's name.
     fs::remove_dir_all(collector.spool.path()).unwrap();
@@ -178,7 +178,7 @@ fn a_row_is_not_acknowledged_in_a_file_that_has_been_deleted() {
 }
 
 #[test]
-fn without_a_disk_nothing_is_said_to_be_on_it() {
+fn without_a_spool_no_row_is_acknowledged_as_spooled() {
     let database = Database::create("acks_memory");
     let served = Served::start(&database, &tables::SCHEMA, |writer| {
         tables::layer(writer).unwrap().layer(service_fn(not_found))

@@ -103,7 +103,7 @@ fn leftovers(database: &Database) -> String {
 }
 
 #[test]
-fn a_view_that_has_rows_does_not_get_them_again_with_the_table() {
+fn a_view_that_has_the_rows_does_not_get_attached_rows_again() {
     for (key, lost) in [("tuple()", "true"), ("id % 4", "true"), ("id % 4", "id % 4 IN (1, 3)")] {
         let database = partitioned("attach_has", key);
         make_view(&database);
@@ -119,7 +119,7 @@ fn a_view_that_has_rows_does_not_get_them_again_with_the_table() {
 }
 
 #[test]
-fn a_view_that_lacks_rows_gets_them_once_without_the_table() {
+fn a_view_that_lacks_attached_rows_gets_them_once() {
     for (key, lost) in [("tuple()", "true"), ("id % 4", "id % 4 = 2")] {
         let database = partitioned("attach_lacks", key);
         let data = tempfile::tempdir().unwrap();
@@ -260,7 +260,7 @@ fn a_user_who_may_not_create_tables_is_warned_that_a_view_may_have_rows_twice() 
 }
 
 #[test]
-fn a_view_that_throws_lacks_its_own_rows_alone() {
+fn a_view_that_throws_lacks_only_the_rows_on_which_it_throws() {
     let database = partitioned("attach_throws", "id % 4");
     make_view_of("numbers", "toUInt32(message_id) AS s", &database);
     make_view_of("lengths", "length(message_id) AS s", &database);

@@ -43,7 +43,7 @@ fn numbered(count: u32) -> String {
 }
 
 #[test]
-fn each_line_is_what_it_were_alone() {
+fn each_line_becomes_the_row_of_a_single_event() {
     let lines = [
         r#"{"event":"sent","email":"bob@example.com","message_id":"m1","list_id":12345,"uid":"7530842328009801728"}"#,
         r#" {"event":"deferred", "projectId": 7, "detailed":"a \"quoted\"\nline \ud83d\ude00", "other":{"a":[1,2]}} "#,
@@ -95,7 +95,7 @@ fn each_line_is_what_it_were_alone() {
 }
 
 #[test]
-fn a_line_names_its_own_project_where_the_path_names_none() {
+fn a_line_sets_its_project_if_the_path_has_none() {
     let database = Database::named("bulk_project");
     let collector = Collector::start(&database);
     let lines = "{\"event\":\"a\",\"projectId\":7}\n{\"event\":\"b\",\"projectId\":\"8\"}\n{\"event\":\"c\"}\n";
@@ -109,7 +109,7 @@ fn a_line_names_its_own_project_where_the_path_names_none() {
 }
 
 #[test]
-fn a_line_that_is_no_row_costs_the_others_nothing() {
+fn an_invalid_line_does_not_affect_the_others() {
     let database = Database::create("bulk_refused");
     let served = served(&database, WriterOptions::default());
     let lines = "{\"number\":1}\n{\"number\":\"x\"}\n{\"number\":2\n\n{\"number\":3}\n";
@@ -202,7 +202,7 @@ fn a_line_that_is_no_object_is_refused_by_itself() {
 }
 
 #[test]
-fn an_answer_promises_for_all_lines() {
+fn an_acknowledgement_covers_all_lines() {
     let database = Database::create("bulk_acks");
     let served = served(&database, WriterOptions::default());
     let answer = post(&served, "/wh/stored", &[], &numbered(1_000));
@@ -224,7 +224,7 @@ fn an_answer_promises_for_all_lines() {
 }
 
 #[test]
-fn without_room_for_all_none_is_taken() {
+fn without_capacity_for_all_lines_none_is_accepted() {
     let database = Database::create("bulk_room");
     let small = WriterOptions {
         memory_bytes: 2_000,
@@ -242,7 +242,7 @@ fn without_room_for_all_none_is_taken() {
 }
 
 #[test]
-fn bounds_are_those_of_many() {
+fn bulk_requests_have_their_own_limits() {
     let database = Database::create("bulk_bounds");
     let by_rows_alone = WriterOptions {
         block_age: Duration::from_secs(3_600),

@@ -29,7 +29,7 @@ const EACH_ONCE: &str =
     "SELECT count(), uniqExact(message_id), min(toUInt32(message_id)), max(toUInt32(message_id)) FROM mail_statistics";
 
 #[test]
-fn a_stop_brings_everything_into_clickhouse() {
+fn a_stop_delivers_all_rows_to_clickhouse() {
     let database = Database::named("drain");
     let collector = Collector::start(&database);
     numbered(&collector, 0..50);
@@ -64,7 +64,7 @@ fn a_stop_that_cannot_reach_clickhouse_leaves_the_rows_for_the_next_start() {
 }
 
 #[test]
-fn a_collector_that_is_killed_loses_nothing_that_it_has_acknowledged() {
+fn a_killed_collector_loses_no_acknowledged_row() {
     let database = Database::named("killed");
     let data = tempfile::tempdir().unwrap();
     let proxy = Proxy::start(database.engine);
@@ -80,7 +80,7 @@ fn a_collector_that_is_killed_loses_nothing_that_it_has_acknowledged() {
 }
 
 #[test]
-fn columns_of_which_frames_are_missing_are_no_rows() {
+fn an_insert_with_missing_frames_stores_no_rows() {
     let database = Database::create("cut_frames");
     database.query("CREATE TABLE t (a UInt64, s String) ENGINE = MergeTree ORDER BY a");
     let path = format!("/?database={}", database.name);
@@ -131,7 +131,7 @@ fn columns_of_which_frames_are_missing_are_no_rows() {
 }
 
 #[test]
-fn columns_are_whole_or_refused_where_a_plain_one_is_the_last() {
+fn a_truncated_block_is_refused_if_its_last_column_is_plain() {
     let database = Database::create("cut_columns");
     let path = format!("/?database={}", database.name);
     let kinds = [
@@ -197,7 +197,7 @@ fn a_second_collector_on_the_same_data_is_refused() {
 }
 
 #[test]
-fn a_lost_answer_doubles_nothing() {
+fn a_lost_answer_duplicates_no_row() {
     let database = Database::named("lost_answer");
     let proxy = Proxy::start(database.engine);
     let collector = Collector::start_with(&database.url_behind(proxy.address), &[]);
@@ -214,7 +214,7 @@ fn a_lost_answer_doubles_nothing() {
 }
 
 #[test]
-fn an_insert_names_its_columns_its_token_and_its_settings() {
+fn an_insert_contains_its_columns_token_and_settings() {
     let database = Database::named("insert");
     let proxy = Proxy::start(database.engine);
     let collector = Collector::start_with(&database.url_behind(proxy.address), &[]);
@@ -242,7 +242,7 @@ fn an_insert_names_its_columns_its_token_and_its_settings() {
 }
 
 #[test]
-fn values_are_converted_to_the_type_that_somebody_has_given_a_column() {
+fn values_are_converted_to_the_type_of_an_altered_column() {
     let database = Database::named("altered");
     let collector = Collector::start(&database);
     database.wait_for_rows("mail_statistics", 0);
@@ -286,7 +286,7 @@ fn a_refused_event_does_not_cost_another() {
 }
 
 #[test]
-fn without_room_a_webhook_is_told_to_come_again_and_readers_notice_nothing() {
+fn without_memory_webhooks_get_a_503_and_pixels_and_redirects_are_answered() {
     let database = Database::named("no_room");
     let options = WriterOptions {
         memory_bytes: 1,
@@ -310,7 +310,7 @@ fn without_room_a_webhook_is_told_to_come_again_and_readers_notice_nothing() {
 }
 
 #[test]
-fn a_view_that_refuses_a_row_holds_nothing_and_doubles_nothing() {
+fn a_view_that_refuses_a_row_neither_holds_nor_duplicates_rows() {
     let database = Database::create("bad_view");
     let served = Served::start(&database, &rowmill::tables::SCHEMA, |writer| {
         rowmill::tables::layer(writer).unwrap().layer(service_fn(not_found))

@@ -282,7 +282,7 @@ fn neither_user_reaches_files_urls_programs_or_the_system() {
 }
 
 #[test]
-fn passwords_are_for_the_owner_alone_and_stand_in_no_log_and_no_command_line() {
+fn passwords_are_readable_by_the_owner_only_and_in_no_log_or_command_line() {
     let data = tempfile::tempdir().unwrap();
     let collector = Collector::start_with_engine(data.path());
     let engine = data.path().join("engine");
@@ -371,7 +371,7 @@ fn an_engine_of_its_own_shows_the_ways_in() {
 }
 
 #[test]
-fn a_data_folder_from_before_gets_its_passwords_at_the_next_start() {
+fn a_data_folder_without_users_gets_passwords_at_the_next_start() {
     let Locked { engine, folder } = Locked::start();
     let user = engine.collector().clone();
     let data = folder.path().join("engine");

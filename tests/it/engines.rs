@@ -81,7 +81,7 @@ const CASES: [Case; 16] = [
 ];
 
 #[test]
-fn a_table_of_each_engine_takes_rows() {
+fn a_table_of_each_engine_accepts_rows() {
     let database = Database::create("engines");
     let served = Served::start(&database, &tables::SCHEMA, |writer| {
         tables::layer(writer).unwrap().layer(service_fn(not_found))
@@ -141,7 +141,7 @@ fn clickhouse_can_read_the_statements_that_no_test_runs() {
 }
 
 #[test]
-fn the_build_knows_each_engine_and_what_it_has() {
+fn the_build_knows_the_features_of_each_engine() {
     let database = Database::create("engines");
     let engines = database.query(
         "SELECT name, supports_sort_order, supports_settings, supports_ttl, supports_skipping_indices, supports_projections \

@@ -104,7 +104,7 @@ fn a_column_is_filled_from_another_path() {
 }
 
 #[test]
-fn the_first_path_that_an_event_has_counts_wherever_it_stands() {
+fn the_first_path_takes_precedence_in_any_order() {
     let signups = Signups::start();
     for body in [
         r#"{"event":"1","user":{"id":"a"},"account":"b"}"#,
@@ -166,7 +166,7 @@ fn the_events_own_value_of_a_reserved_name_can_have_a_column() {
 }
 
 #[test]
-fn the_parts_of_a_nested_stand_below_its_path() {
+fn the_arrays_of_a_nested_are_read_below_its_path() {
     let signups = Signups::start();
     let lines = json!({"sku": ["x", "y"], "n": [1, 2]});
     assert_eq!(
@@ -234,7 +234,7 @@ fn an_event_without_a_required_column_is_refused() {
 }
 
 #[test]
-fn a_value_that_is_refused_is_not_missing_too() {
+fn a_refused_value_is_not_reported_as_missing() {
     let signups = Signups::start();
     let answer = signups.json(&json!({"event": {"deep": 1}, "user": {"age": -1}}));
     let expected = refused(&json!([

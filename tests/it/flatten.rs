@@ -171,7 +171,7 @@ fn recorded_events_become_the_recorded_rows() {
 }
 
 #[test]
-fn a_client_does_not_say_who_it_is() {
+fn a_client_cannot_set_the_td_columns() {
     let (database, served) = start("td");
     let event = r#"{"td":{"ip":"1.1.1.1"},"td_ip":"2.2.2.2","td_ua":"me","td_extra":{"key":"k"},"recording":1}"#;
     let headers = [("Content-Type", "application/json"), ("User-Agent", "agent")];

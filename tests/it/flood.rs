@@ -92,7 +92,7 @@ fn assert_rare(log: &str, line: &str, since: Instant) {
 }
 
 #[test]
-fn idle_connections_keep_no_sender_out() {
+fn idle_connections_block_no_sender() {
     let database = Database::named("flood");
     let collector = Collector::start_with_limit(&format!("-n {DESCRIPTORS}"), &database.url(), &[]);
     let address = collector.address;
@@ -143,7 +143,7 @@ fn idle_connections_keep_no_sender_out() {
 }
 
 #[test]
-fn an_address_has_a_bound_of_its_own() {
+fn each_address_has_its_own_connection_limit() {
     let database = Database::named("per_ip");
     let collector = Collector::start_with(&database.url(), &["--max-connections-per-ip", "2"]);
     let mut senders = [0; 2].map(|_| Sender::connect(collector.address));
@@ -167,7 +167,7 @@ fn an_address_has_a_bound_of_its_own() {
 }
 
 #[test]
-fn questions_about_readiness_leave_the_spool_its_descriptors() {
+fn readiness_checks_leave_the_spool_its_descriptors() {
     /// Twice as many descriptors would exceed the collector's limit.
     const QUESTIONS: usize = 700;
     let folder = tempfile::tempdir().unwrap();
@@ -211,7 +211,7 @@ fn questions_about_readiness_leave_the_spool_its_descriptors() {
 }
 
 #[test]
-fn no_option_takes_the_descriptors_of_the_spool() {
+fn no_option_uses_up_the_descriptors_of_the_spool() {
     let database = Database::named("too_many_wanted");
     let arguments = ["--max-connections", "100000"];
     let collector = Collector::start_with_limit("-n 300", &database.url(), &arguments);
@@ -274,7 +274,7 @@ fn limit_descriptors(collector: &Collector, count: u64) {
 }
 
 #[test]
-fn a_collector_without_descriptors_waits_and_goes_on() {
+fn a_collector_without_descriptors_waits_and_continues() {
     let database = Database::named("descriptors");
     let started = Instant::now();
     let collector = Collector::start(&database);

@@ -100,7 +100,7 @@ fn two_collectors_without_a_node_number_share_no_id() {
 }
 
 #[test]
-fn two_collectors_with_the_same_node_number_are_told() {
+fn two_collectors_with_the_same_node_number_report_it() {
     let database = Database::create("ids_same");
     let collectors = [(); 2].map(|()| Collector::start_with(&database.url(), &["--node", "5"]));
     for collector in &collectors {
@@ -116,7 +116,7 @@ fn two_collectors_with_the_same_node_number_are_told() {
 }
 
 #[test]
-fn a_collector_alone_is_not_told_however_often_it_is_killed() {
+fn a_single_collector_reports_no_clash_after_kills() {
     let database = Database::create("ids_alone");
     for _ in 0..3 {
         // Each collector has a new data folder, without the state of the previous one.
@@ -138,7 +138,7 @@ fn a_collector_alone_is_not_told_however_often_it_is_killed() {
 }
 
 #[test]
-fn a_leased_number_makes_way_for_an_operators() {
+fn a_leased_number_yields_to_an_operators_number() {
     let database = Database::create("ids_way");
     let leased = Collector::start(&database);
     let number = node(&leased).unwrap();
@@ -152,7 +152,7 @@ fn a_leased_number_makes_way_for_an_operators() {
 }
 
 #[test]
-fn of_a_folder_and_its_copy_one_takes_another_number() {
+fn one_of_two_copies_of_a_folder_gets_another_number() {
     let database = Database::create("ids_copy");
     let [first, second] = [(); 2].map(|()| tempfile::tempdir().unwrap());
     let original = Collector::start_in(first.path(), &database.url(), &[]);
@@ -214,7 +214,7 @@ fn a_clock_that_was_set_back_repeats_no_id() {
 }
 
 #[test]
-fn without_a_folder_ids_go_on_from_those_that_clickhouse_knows_of() {
+fn without_a_folder_ids_continue_after_those_in_clickhouse() {
     let database = Database::create("ids_table");
     let start = || Collector::start_with(&database.url(), &["--node", "7"]);
     start().kill();

@@ -14,7 +14,7 @@ fn ours(days: u32) -> String {
 }
 
 #[test]
-fn a_long_payload_is_cut_and_known_by_its_hash() {
+fn a_long_payload_is_cut_and_identified_by_its_hash() {
     let database = Database::named("rejected_cut");
     let collector = Collector::start_with(&database.url(), &["--rejected-payload-bytes", "100"]);
     let long = format!("{{{}", "x".repeat(5_000));
@@ -35,7 +35,7 @@ fn a_long_payload_is_cut_and_known_by_its_hash() {
 }
 
 #[test]
-fn letters_go_after_the_days_that_are_asked_for() {
+fn dead_letters_expire_after_the_requested_days() {
     let database = Database::named("rejected_days");
     for (arguments, expected) in [
         (&[][..], ours(30)),
@@ -56,7 +56,7 @@ fn letters_go_after_the_days_that_are_asked_for() {
 }
 
 #[test]
-fn a_ttl_of_somebody_else_stays() {
+fn a_ttl_set_by_hand_stays() {
     let database = Database::named("rejected_own");
     drop(Collector::start(&database));
     let own = "toDateTime(time) + toIntervalYear(2)";

@@ -111,7 +111,7 @@ fn rows_go_in_once_the_constraint_is_gone_and_are_not_doubled() {
 }
 
 #[test]
-fn letters_are_chosen_by_table_time_and_reason() {
+fn dead_letters_are_selected_by_table_time_and_reason() {
     let database = refused("replay_chosen");
     database.query("ALTER TABLE mail_statistics DROP CONSTRAINT no_bounce");
     let none = "found no dead letters of rows";
@@ -142,7 +142,7 @@ fn letters_are_chosen_by_table_time_and_reason() {
 }
 
 #[test]
-fn rows_of_other_columns_are_converted_and_one_bad_row_stands_alone() {
+fn rows_of_changed_columns_are_converted_and_one_bad_row_is_refused_alone() {
     let database = refused("replay_converted");
     // The current table accepts all rows but one, has a column of another type, and lacks a column.
     database.query("ALTER TABLE mail_statistics DROP CONSTRAINT no_bounce");
@@ -169,7 +169,7 @@ fn rows_of_other_columns_are_converted_and_one_bad_row_stands_alone() {
 }
 
 #[test]
-fn letters_that_cannot_be_replayed_are_counted() {
+fn dead_letters_that_cannot_be_replayed_are_counted() {
     let database = refused("replay_counted");
     database.query("ALTER TABLE mail_statistics DROP CONSTRAINT no_bounce");
     // A dead letter from an earlier version, one with a cut payload, and one of an event.
@@ -204,7 +204,7 @@ fn letters_that_cannot_be_replayed_are_counted() {
 }
 
 #[test]
-fn a_table_of_letters_of_an_earlier_version_is_told() {
+fn an_outdated_table_of_dead_letters_is_reported() {
     let database = Database::create("replay_earlier");
     database.query("CREATE TABLE rejected (time DateTime64(3, 'UTC'), id UInt64, payload String) ENGINE = Memory");
     let output = replay(&database, &[]);

@@ -70,7 +70,7 @@ fn its_three_requests_become_three_rows() {
 }
 
 #[test]
-fn the_collectors_own_columns_say_who_when_and_how() {
+fn the_collector_fills_its_own_columns() {
     let database = Database::named("server_columns");
     let collector = Collector::start(&database);
     let headers = [
@@ -119,7 +119,7 @@ fn unknown_services_go_to_webhooks_and_nothing_of_them_is_lost() {
 }
 
 #[test]
-fn a_field_of_the_query_takes_the_place_of_the_bodys_whole() {
+fn a_query_field_replaces_the_whole_body_field() {
     let database = Database::named("query_over_body");
     let collector = Collector::start(&database);
     let body = r#"{"event":"body","foo":"body","address":{"city":"body","zip":1},"kept":"body"}"#;
@@ -148,7 +148,7 @@ fn nobody_but_the_collector_fills_its_columns() {
 }
 
 #[test]
-fn the_web_sdk_finds_its_tables() {
+fn web_sdk_events_reach_their_tables() {
     let database = Database::named("sdk");
     let collector = Collector::start(&database);
     let page = json!({
@@ -227,7 +227,7 @@ fn its_pages_answer() {
 }
 
 #[test]
-fn a_row_is_made_of_texts_alone() {
+fn a_row_can_be_made_without_a_request() {
     let mut rows = RowBatch::default();
     let mut take = |query: &str, json: &str| {
         Event::from_texts(query, json, |event| {
@@ -270,7 +270,7 @@ fn its_routes_are_listed() {
 }
 
 #[test]
-fn without_a_clickhouse_it_runs_its_own_and_prints_where_the_rows_are() {
+fn without_a_url_it_runs_an_embedded_clickhouse_and_prints_a_query() {
     let data = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("own-engine-{}", process::id()));
     let mut child = collector::command()
         .args(["--listen", "127.0.0.1:0", "--engine-listen", "127.0.0.1:0", "--data"])

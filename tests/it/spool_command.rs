@@ -43,7 +43,7 @@ fn text(output: &Output) -> String {
 }
 
 #[test]
-fn what_waits_is_listed_verified_and_replayed_once() {
+fn waiting_rows_are_listed_verified_and_replayed_once() {
     let database = Database::named("spool_replay");
     let data = waiting(&database, 5);
     let listed = spool(data.path(), "list", &[]);
@@ -63,7 +63,7 @@ fn what_waits_is_listed_verified_and_replayed_once() {
 }
 
 #[test]
-fn what_waits_is_written_as_bodies_of_inserts() {
+fn waiting_rows_are_exported_as_insert_bodies() {
     let database = Database::named("spool_export");
     let data = waiting(&database, 3);
     let to = data.path().join("out");
@@ -140,7 +140,7 @@ fn a_file_that_lacks_its_last_byte_is_no_good_one() {
 }
 
 #[test]
-fn a_folder_without_a_spool_is_a_mistake_that_is_told() {
+fn a_folder_without_a_spool_is_an_error() {
     let nowhere = tempfile::tempdir().unwrap();
     let listed = spool(nowhere.path(), "list", &[]);
     assert_eq!(listed.status.code(), Some(1));

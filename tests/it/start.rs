@@ -92,7 +92,7 @@ fn ready(collector: &Collector) -> (u16, String) {
 }
 
 #[test]
-fn events_are_taken_before_clickhouse_is_there() {
+fn events_are_accepted_before_clickhouse_runs() {
     // The table of an older schema, without most of the current columns.
     let mut server = Server::that_was_there_before(&[
         "CREATE TABLE mail_statistics (id UInt64, date Date, name String, service String, message_id String) \
@@ -123,7 +123,7 @@ fn events_are_taken_before_clickhouse_is_there() {
 }
 
 #[test]
-fn a_database_that_turns_out_to_differ_waits_for_a_person_and_loses_nothing() {
+fn a_database_that_differs_waits_for_an_operator_and_loses_nothing() {
     let mut server = Server::that_was_there_before(&[
         "CREATE TABLE mail_statistics (id UInt64, date Date, name String, service String, message_id UInt32) \
          ENGINE = MergeTree ORDER BY (service, name, date) SETTINGS non_replicated_deduplication_window = 1000",
@@ -160,7 +160,7 @@ fn a_database_that_turns_out_to_differ_waits_for_a_person_and_loses_nothing() {
 }
 
 #[test]
-fn a_stop_before_clickhouse_is_there_leaves_the_rows_for_the_next_start() {
+fn a_stop_before_clickhouse_runs_leaves_the_rows_for_the_next_start() {
     let mut server = Server::that_was_there_before(&[]);
     let url = server.database().url();
     let collector = Collector::start_in(&server.data(), &url, &["--drain-seconds", "0.2"]);
@@ -174,7 +174,7 @@ fn a_stop_before_clickhouse_is_there_leaves_the_rows_for_the_next_start() {
 }
 
 #[test]
-fn a_terminal_that_is_gone_stops_it_in_good_order() {
+fn a_hangup_stops_the_collector_in_order() {
     let database = Database::named("hangup");
     let collector = Collector::start_with(&database.url(), &[]);
     numbered(&collector, 0..3);
@@ -226,7 +226,7 @@ fn under_nohup_it_outlives_its_terminal() {
 }
 
 #[test]
-fn a_stop_is_announced_while_events_are_taken() {
+fn a_stop_is_announced_while_events_are_accepted() {
     let database = Database::named("announced");
     let collector = Collector::start_with(&database.url(), &["--pre-stop-seconds", "86400"]);
     wait_for("it is ready", || (ready(&collector).0 == 200).then_some(()));
@@ -254,7 +254,7 @@ fn an_announced_stop_begins_by_itself() {
 }
 
 #[test]
-fn a_second_signal_hurries_the_stop() {
+fn a_second_signal_stops_at_once() {
     let server = Server::that_was_there_before(&[]);
     let url = server.database().url();
     // An orderly stop waits a day for ClickHouse.
@@ -291,7 +291,7 @@ impl Drop for Ends {
 }
 
 #[test]
-fn a_collector_whose_log_nobody_reads_any_more_stops_when_it_is_asked_to() {
+fn a_collector_with_a_closed_log_stops_on_sigterm() {
     let database = Database::named("unread");
     let data = tempfile::tempdir().unwrap();
     let child = collector::command()
@@ -321,7 +321,7 @@ fn a_collector_whose_log_nobody_reads_any_more_stops_when_it_is_asked_to() {
 }
 
 #[test]
-fn a_replica_that_comes_later_gets_its_tables() {
+fn a_replica_that_starts_later_gets_its_tables() {
     let first = Database::named("start_first");
     let mut second = Server::that_was_there_before(&[]);
     let data = tempfile::tempdir().unwrap();
@@ -339,7 +339,7 @@ fn a_replica_that_comes_later_gets_its_tables() {
 }
 
 #[test]
-fn a_clickhouse_that_says_nothing_is_not_waited_for() {
+fn a_silent_clickhouse_delays_no_start() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/stats", silent.local_addr().unwrap());
     let collector = Collector::start_with(&url, &["--drain-seconds", "0.1"]);
@@ -373,7 +373,7 @@ fn is_alive(process: Pid) -> bool {
 }
 
 #[test]
-fn the_collectors_own_clickhouse_is_started_again_when_it_is_killed() {
+fn a_killed_embedded_clickhouse_is_restarted() {
     let data = tempfile::tempdir().unwrap();
     let collector = Collector::start_with_engine(data.path());
     let (first, address) = engine_of(&collector).unwrap();

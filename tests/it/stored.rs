@@ -68,7 +68,7 @@ fn nothing_is_stored_while_a_shard_is_down() {
 }
 
 #[test]
-fn rows_of_a_lost_answer_are_once_behind_a_distributed_table() {
+fn rows_of_a_lost_answer_are_stored_once_under_a_distributed_table() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("engine");
     let engine = engine_with_clusters(&data);
@@ -102,7 +102,7 @@ fn rows_of_a_lost_answer_are_once_behind_a_distributed_table() {
 }
 
 #[test]
-fn an_insert_asks_for_a_quorum_and_is_sent_again_although_one_replica_has_its_rows() {
+fn an_insert_requires_a_quorum_and_is_sent_again_after_a_lost_answer() {
     let database = Database::named("quorum");
     let proxy = Proxy::start(database.engine);
     let options = ["--insert-quorum", "auto", "--insert-timeout-seconds", "40"];
@@ -139,7 +139,7 @@ fn an_invalid_quorum_is_refused() {
 }
 
 #[test]
-fn a_buffer_that_the_schema_does_not_name_is_warned_of() {
+fn a_buffer_table_that_the_schema_does_not_declare_causes_a_warning() {
     let database = Database::named("buffered");
     let applied = collector::run(&["apply", "--clickhouse", &database.url()]);
     assert!(applied.status.success());

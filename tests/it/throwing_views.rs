@@ -155,7 +155,7 @@ fn views_are_exact_although_the_collector_is_killed_between_the_steps() {
 }
 
 #[test]
-fn each_of_several_views_lacks_its_own_rows_alone() {
+fn each_of_several_views_lacks_only_its_own_rows() {
     let database = with_tables("throwing_two");
     make_view(
         &database,
@@ -197,7 +197,7 @@ fn each_of_several_views_lacks_its_own_rows_alone() {
 }
 
 #[test]
-fn a_view_that_throws_over_another_views_table_is_told_of_and_holds_nothing() {
+fn a_view_that_throws_over_another_views_table_is_logged_and_holds_no_rows() {
     let database = with_tables("throwing_chained");
     database.query("CREATE TABLE texts (t String) ENGINE = MergeTree ORDER BY t");
     database.query("CREATE MATERIALIZED VIEW to_texts TO texts AS SELECT message_id AS t FROM mail_statistics");
@@ -217,7 +217,7 @@ fn a_view_that_throws_over_another_views_table_is_told_of_and_holds_nothing() {
 }
 
 #[test]
-fn many_rows_on_which_a_view_throws_hold_no_honest_one() {
+fn many_rows_on_which_a_view_throws_hold_no_valid_row() {
     let database = with_tables("throwing_many");
     make_views(&database);
     let collector = Collector::start(&database);

@@ -96,7 +96,7 @@ fn views_made_before_the_start_count_rows_of_a_lost_answer_once() {
 }
 
 #[test]
-fn views_count_rows_once_that_a_killed_collector_has_not_heard_of() {
+fn views_count_unconfirmed_rows_of_a_killed_collector_once() {
     let (database, target) = with_tables("views_killed");
     make_views(&database, &target);
     let data = tempfile::tempdir().unwrap();
@@ -132,7 +132,7 @@ fn views_made_while_the_collector_runs_count_rows_of_a_lost_answer_once() {
 }
 
 #[test]
-fn a_view_whose_table_can_have_no_window_is_warned_of() {
+fn a_view_whose_table_cannot_have_a_window_causes_a_warning() {
     let (database, _) = with_tables("views_log");
     database.query("CREATE MATERIALIZED VIEW counts ENGINE = Log AS SELECT count() AS s FROM mail_statistics");
     let plan = collector::run(&["plan", "--clickhouse", &database.url()]);
@@ -154,7 +154,7 @@ fn a_view_whose_table_can_have_no_window_is_warned_of() {
 }
 
 #[test]
-fn a_view_whose_table_has_no_window_yet_is_not_given_rows_of_a_lost_answer_again() {
+fn a_view_whose_table_has_no_window_yet_gets_rows_of_a_lost_answer_once() {
     let (database, _) = with_tables("views_doubt");
     let proxy = Proxy::start(database.engine);
     let collector = Collector::start_with(&database.url_behind(proxy.address), &[]);

@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_server_that_never_answers_is_not_waited_for() -> Result<(), Failure> {
+    fn a_server_that_never_answers_times_out() -> Result<(), Failure> {
         // The kernel accepts the connection and buffers the request; no code reads it.
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let asked = ask_within(Duration::from_millis(50), "", listener.local_addr()?, "GET", "/", "");

@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chart_of_one_point_or_none_is_a_picture_too() {
+    fn a_chart_accepts_one_point_or_none() {
         for points in [&[][..], &[(64.0, 3.0)], &[(1.0, 0.0)]] {
             let svg = chart(points);
             assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");

@@ -474,7 +474,7 @@ mod tests {
     }
 
     #[test]
-    fn an_open_load_counts_what_a_stop_of_the_server_keeps_waiting() -> Result<(), Failure> {
+    fn an_open_load_counts_the_delay_of_a_paused_server() -> Result<(), Failure> {
         const STOP: Duration = Duration::from_millis(300);
         let stops = |number| {
             if number == 0 {

@@ -48,7 +48,7 @@ fn no_field_leads_a_declared_path_elsewhere() {
 }
 
 #[test]
-fn fields_name_the_event_of_a_path_that_names_none() {
+fn fields_set_the_service_and_name_of_an_undeclared_path() {
     let victim = Victim::start();
     let key = |answer: &crate::support::http::Answer| answer.json()["key"].as_str().map(str::to_owned);
     let in_query = victim.get("/x?service=wh&name=call");

@@ -37,7 +37,7 @@ fn chunked(body: &str) -> Vec<u8> {
 }
 
 #[test]
-fn a_body_of_the_greatest_length_is_taken_however_it_comes() {
+fn a_body_of_the_maximum_length_is_accepted_plain_and_chunked() {
     let victim = Victim::start();
     let body = json_of(MAX_BODY_BYTES);
     assert_eq!(victim.post("/wh/mail", &body).status, 200);
@@ -51,7 +51,7 @@ fn a_body_of_the_greatest_length_is_taken_however_it_comes() {
 }
 
 #[test]
-fn a_body_too_large_by_its_length_is_refused() {
+fn a_body_with_too_large_a_content_length_is_refused() {
     let victim = Victim::start();
     let answer = victim.post("/wh/mail", &json_of(MAX_BODY_BYTES + 1));
     assert_eq!(answer.status, 413);
@@ -60,7 +60,7 @@ fn a_body_too_large_by_its_length_is_refused() {
 }
 
 #[test]
-fn a_body_too_large_by_its_chunks_is_refused() {
+fn a_chunked_body_that_is_too_large_is_refused() {
     let victim = Victim::start();
     let answer = victim.send_bytes(&chunked(&json_of(MAX_BODY_BYTES + 1)));
     assert_eq!(answer.status, 413);
@@ -69,7 +69,7 @@ fn a_body_too_large_by_its_chunks_is_refused() {
 }
 
 #[test]
-fn a_client_that_asks_before_it_sends_too_much_is_told_at_once() {
+fn expect_100_continue_for_too_large_a_body_is_refused_at_once() {
     let victim = Victim::start();
     let answer = victim.send_bytes(format!("{HEAD}Content-Length: 5000000\r\nExpect: 100-continue\r\n\r\n").as_bytes());
     assert_eq!(answer.status, 413);
@@ -77,7 +77,7 @@ fn a_client_that_asks_before_it_sends_too_much_is_told_at_once() {
 }
 
 #[test]
-fn the_rest_of_a_body_that_is_refused_is_no_request() {
+fn the_rest_of_a_refused_body_is_not_a_request() {
     let victim = Victim::start();
     let hidden = format!("{HEAD}Content-Length: 2\r\n\r\n{{}}").repeat(2_000);
     for length in [hidden.len().to_string(), "102401".to_owned()] {
@@ -91,7 +91,7 @@ fn the_rest_of_a_body_that_is_refused_is_no_request() {
 }
 
 #[test]
-fn broken_json_is_answered_with_its_place_and_kept() {
+fn broken_json_is_refused_with_its_position_and_kept() {
     let victim = Victim::start();
     let cases = [
         (
@@ -163,7 +163,7 @@ fn ten_thousand_levels_of_json_are_refused() {
 }
 
 #[test]
-fn ten_thousand_levels_of_a_query_or_a_form_are_one_long_name() {
+fn ten_thousand_levels_of_a_query_or_a_form_are_one_long_key() {
     let victim = Victim::start();
     let levels = "[a]".repeat(10_000);
     assert_eq!(victim.get(&format!("/wh/mail?event=q&a{levels}=1")).status, 200);
@@ -202,7 +202,7 @@ fn half_of_a_surrogate_pair_is_stored_as_the_replacement_character() {
 }
 
 #[test]
-fn bytes_that_are_no_text_are_stored_as_the_replacement_character() {
+fn invalid_utf8_is_stored_as_the_replacement_character() {
     let victim = Victim::start();
     let json = [("Content-Type", "application/json")];
     assert_eq!(
@@ -231,7 +231,7 @@ fn bytes_that_are_no_text_are_stored_as_the_replacement_character() {
 }
 
 #[test]
-fn ten_thousand_keys_are_all_stored_and_quickly() {
+fn ten_thousand_keys_are_stored_quickly() {
     let victim = Victim::start();
     let keys = |pair: fn(usize) -> String, separator: &str| (0..10_000).map(pair).collect::<Vec<_>>().join(separator);
     let json = format!("{{{}}}", keys(|n| format!("\"k{n}\":1"), ","));
@@ -276,7 +276,7 @@ fn compressed_bodies_are_refused_and_kept_byte_for_byte() {
 }
 
 #[test]
-fn forms_of_several_parts_are_refused_and_kept() {
+fn multipart_bodies_are_refused_and_kept() {
     let victim = Victim::start();
     let multipart = [("Content-Type", "multipart/form-data; boundary=b")];
     let body = "--b\r\nContent-Disposition: form-data; name=\"event\"\r\n\r\nopen\r\n--b--\r\n";
@@ -314,7 +314,7 @@ fn a_long_key_with_many_leaves_does_not_become_a_row_of_a_hundred_megabytes() {
 }
 
 #[test]
-fn a_long_query_over_a_long_body_is_no_product_of_both() {
+fn the_keys_of_a_long_query_and_a_long_body_add_up() {
     let database = Database::named("long_both");
     let collector = Collector::start(&database);
     let query: Vec<String> = (0..9_000).map(|number| format!("q{number}=")).collect();

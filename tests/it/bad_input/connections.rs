@@ -32,7 +32,7 @@ const CUT_SHORT: &[u8] =
     b"POST /wh/mail HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{\"event\":";
 
 #[test]
-fn a_body_that_never_comes_is_not_waited_for() {
+fn a_body_that_never_arrives_times_out() {
     let victim = Victim::start();
     let start = Instant::now();
     let answer = victim.send_bytes(CUT_SHORT);
@@ -47,7 +47,7 @@ fn a_body_that_never_comes_is_not_waited_for() {
 }
 
 #[test]
-fn a_body_that_trickles_is_not_waited_for_either() {
+fn a_body_that_trickles_times_out() {
     let victim = Victim::start();
     let start = Instant::now();
     let mut stream = TcpStream::connect(victim.collector.address).unwrap();
@@ -69,7 +69,7 @@ fn a_body_that_trickles_is_not_waited_for_either() {
 }
 
 #[test]
-fn a_connection_that_ends_inside_of_a_body_leaves_nothing() {
+fn a_connection_that_ends_within_a_body_records_nothing() {
     let victim = Victim::start();
     for end in [Shutdown::Write, Shutdown::Both] {
         let mut stream = TcpStream::connect(victim.collector.address).unwrap();
@@ -93,7 +93,7 @@ fn a_connection_that_ends_inside_of_a_body_leaves_nothing() {
 }
 
 #[test]
-fn a_head_that_does_not_end_is_cut_off() {
+fn an_endless_head_times_out() {
     let runtime = Runtime::new().unwrap();
     let address = runtime.block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -141,7 +141,7 @@ fn a_head_that_is_too_long_is_refused() {
 }
 
 #[test]
-fn an_answer_does_not_wait_for_what_follows_its_request() {
+fn an_answer_does_not_wait_for_the_bytes_after_its_request() {
     let victim = Victim::start();
     for after in ["", "\r\n", "\r\n\r\n", "POST /wh/ma", "hello\r\n\r\n"] {
         let mut stream = TcpStream::connect(victim.collector.address).unwrap();
@@ -174,7 +174,7 @@ fn other_methods_are_refused() {
 }
 
 #[test]
-fn a_look_at_a_picture_or_a_link_is_no_event() {
+fn a_head_request_for_a_pixel_or_a_redirect_records_no_event() {
     let victim = Victim::start();
     let head = |target| victim.send("HEAD", target, &[], b"");
     let answer = head("/pixel/mail?event=open");
@@ -192,7 +192,7 @@ fn a_look_at_a_picture_or_a_link_is_no_event() {
 }
 
 #[test]
-fn what_is_no_http_is_refused() {
+fn a_request_that_is_not_http_is_refused() {
     let victim = Victim::start();
     let requests: [&[u8]; 5] = [
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",

@@ -83,7 +83,7 @@ const REFUSED: [Sent; 19] = [
 ];
 
 #[test]
-fn a_body_that_is_no_event_is_no_success_and_is_kept() {
+fn a_body_that_is_not_an_event_is_refused_and_kept() {
     let victim = Victim::start();
     for Sent {
         content_type,
@@ -116,7 +116,7 @@ fn a_body_that_is_no_event_is_no_success_and_is_kept() {
 }
 
 #[test]
-fn bytes_without_a_type_that_are_no_text_are_kept_as_they_are() {
+fn binary_bodies_without_a_type_are_kept_byte_for_byte() {
     let victim = Victim::start();
     // {"event": "open"} in MessagePack, and a Protocol Buffers message.
     for bytes in [&b"\x81\xa5event\xa4open"[..], b"\x0a\x04open\x12\x03a=b"] {
@@ -134,7 +134,7 @@ fn bytes_without_a_type_that_are_no_text_are_kept_as_they_are() {
 }
 
 #[test]
-fn a_picture_and_a_redirect_are_answered_whatever_the_body_is() {
+fn pixels_and_redirects_are_answered_despite_an_invalid_body() {
     let victim = Victim::start();
     let to = "to=https%3A%2F%2Fexample.org%2F";
     for (content_type, body) in [
@@ -197,7 +197,7 @@ fn a_picture_and_a_redirect_are_answered_whatever_the_body_is() {
 }
 
 #[test]
-fn json_and_forms_are_taken_by_what_they_are() {
+fn json_and_forms_are_recognized_by_their_content() {
     let victim = Victim::start();
     let object = r#"{"event":"taken"}"#;
     for (target, content_type, body) in [

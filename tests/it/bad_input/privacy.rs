@@ -12,7 +12,7 @@ fn assert_says_nothing_of_anna(log: &str) {
 }
 
 #[test]
-fn the_log_says_nothing_of_whom_a_refused_event_is_about() {
+fn the_log_has_no_personal_data_of_a_refused_event() {
     let victim = Victim::start();
     let project = victim.post("/wh/mail/-5", &format!(r#"{{"email":"{EMAIL}"}}"#));
     let broken = victim.post("/wh/mail", &format!(r#"{{"email":{EMAIL}}}"#));
@@ -30,7 +30,7 @@ fn the_log_says_nothing_of_whom_a_refused_event_is_about() {
 }
 
 #[test]
-fn the_log_says_nothing_of_whom_a_row_that_clickhouse_refuses_is_about() {
+fn the_log_has_no_personal_data_of_a_row_that_clickhouse_refuses() {
     let victim = Victim::start_with(&["--drain-seconds", "1"]);
     let constraint = "ALTER TABLE mail_statistics ADD CONSTRAINT strangers CHECK email NOT LIKE 'anna%'";
     victim.database.query(constraint);
@@ -74,7 +74,7 @@ fn log_of_view(view: &str, number: &str, name: &str, variables: &[(&str, &str)])
 }
 
 #[test]
-fn the_log_says_nothing_of_whom_a_row_that_a_view_refuses_is_about() {
+fn the_log_has_no_personal_data_of_a_row_that_a_view_refuses() {
     for (view, number, name) in VIEWS {
         let log = log_of_view(view, number, name, &[]);
         assert!(
@@ -88,7 +88,7 @@ fn the_log_says_nothing_of_whom_a_row_that_a_view_refuses_is_about() {
 }
 
 #[test]
-fn the_log_as_json_is_one_object_a_line_and_says_no_more() {
+fn the_json_log_has_one_object_per_line_and_no_personal_data() {
     let (view, number, name) = VIEWS[0];
     let log = log_of_view(view, number, name, &[("ROWMILL_LOG_FORMAT", "json")]);
     assert_says_nothing_of_anna(&log);
@@ -116,7 +116,7 @@ fn the_log_as_json_is_one_object_a_line_and_says_no_more() {
 }
 
 #[test]
-fn not_even_the_finest_log_has_data_of_a_request() {
+fn the_trace_log_has_no_personal_data_of_a_request() {
     let filter = "rowmill=trace,rowmill_ingest=trace,rowmill_engine=trace";
     let victim = Victim::start_as(&[("ROWMILL_LOG", filter)], &["--log-format", "json"]);
     let page = [

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::{IP, Victim};
 
 #[test]
-fn names_of_javascript_are_names_like_all_others() {
+fn javascript_property_names_are_ordinary_names() {
     let victim = Victim::start();
     let body = r#"{"event":"js","__proto__":{"polluted":1},"constructor":"c","toString":2,"hasOwnProperty":null}"#;
     assert_eq!(victim.post("/wh/mail", body).status, 200);
@@ -43,7 +43,7 @@ fn names_of_javascript_are_names_like_all_others() {
 }
 
 #[test]
-fn a_service_that_is_given_twice_is_no_service() {
+fn a_repeated_service_or_name_selects_no_destination() {
     let victim = Victim::start();
     let answer = victim.get("/wh/mail?service=a&service=b&event=twice");
     assert_eq!((answer.status, &answer.json()["key"]), (200, &json!("in.gen.wh.mail")));
@@ -57,7 +57,7 @@ fn a_service_that_is_given_twice_is_no_service() {
 }
 
 #[test]
-fn a_project_that_is_no_such_number_is_refused() {
+fn an_invalid_project_number_is_refused() {
     let victim = Victim::start();
     let out_of_range = ("out-of-range", "the value is outside the type's range");
     let not_an_integer = ("not-an-integer", "the number has a fraction or an exponent");
@@ -92,7 +92,7 @@ fn a_project_that_is_no_such_number_is_refused() {
 }
 
 #[test]
-fn a_picture_stays_a_picture_and_a_redirect_leads_on() {
+fn pixels_and_redirects_are_answered_despite_an_invalid_value() {
     let victim = Victim::start();
     let answer = victim.get("/pixel/mail/-5?event=open");
     assert_eq!((answer.status, answer.header("content-type")), (200, Some("image/gif")));
@@ -144,7 +144,7 @@ fn a_picture_stays_a_picture_and_a_redirect_leads_on() {
 }
 
 #[test]
-fn all_wrong_columns_are_named_at_once() {
+fn an_answer_lists_all_invalid_columns() {
     let victim = Victim::start();
     let body = r#"{"sess":{"num":70000},"browser":{"w":"x"},"char":{"ls":1.5},"page":{"title":"fine"}}"#;
     let answer = victim.post("/track/page", body);

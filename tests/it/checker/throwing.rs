@@ -9,7 +9,7 @@ use crate::support::engine::Database;
 const CODE: &str = "throwing-expression";
 
 #[test]
-fn the_checker_warns_of_what_clickhouse_throws_on() {
+fn the_checker_warns_of_expressions_that_throw() {
     let database = Database::create("throwing");
     let (mut throwing, mut quiet) = (0, 0);
     let mut wrong = Vec::new();
@@ -46,7 +46,7 @@ fn the_checker_warns_of_what_clickhouse_throws_on() {
 
 /// ClickHouse has each function that a warning proposes.
 #[test]
-fn the_functions_that_are_proposed_exist() {
+fn proposed_functions_exist() {
     let database = Database::create("proposed");
     let mut proposed: Vec<String> = Vec::new();
     for line in lines(include_str!("throwing.txt")) {

@@ -72,7 +72,7 @@ fn watch(writer: &Writer, folder: &Path, is_over: &AtomicBool) -> Peak {
 }
 
 #[test]
-fn an_outage_under_load_stays_under_its_bounds_and_loses_nothing() {
+fn an_outage_under_load_stays_within_its_limits_and_loses_nothing() {
     let database = Database::named("outage");
     let proxy = Proxy::start(database.engine);
     let url = database.url_behind(proxy.address);

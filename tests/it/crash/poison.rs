@@ -17,7 +17,7 @@ fn table(name: &str) -> &'static Table {
 }
 
 #[test]
-fn a_poisoned_row_among_a_hundred_thousand_costs_exactly_that_row() {
+fn one_refused_row_among_a_hundred_thousand_is_the_only_loss() {
     let database = Database::named("poison");
     let data = tempfile::tempdir().unwrap();
     let options = WriterOptions {

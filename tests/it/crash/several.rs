@@ -19,19 +19,19 @@ const PLACES: [Place; 3] = [
 ];
 
 #[test]
-fn two_collectors_lose_nothing_and_double_nothing() {
+fn two_collectors_lose_and_duplicate_nothing() {
     crash(2, 1);
 }
 
 #[test]
 #[ignore = "takes minutes; CONTRIBUTING.md says how to run it"]
-fn two_collectors_lose_nothing_and_double_nothing_for_long() {
+fn two_collectors_lose_and_duplicate_nothing_for_long() {
     crash(2, 15);
 }
 
 #[test]
 #[ignore = "takes minutes; CONTRIBUTING.md says how to run it"]
-fn six_collectors_lose_nothing_and_double_nothing() {
+fn six_collectors_lose_and_duplicate_nothing() {
     crash(6, 15);
 }
 

@@ -229,7 +229,7 @@ const EITHER_VALUES: &[&str] = &[
 ];
 
 #[test]
-fn clickhouse_takes_every_object_that_is_taken() {
+fn clickhouse_accepts_every_accepted_object() {
     let database = Database::create("more_types_objects");
     let served = serve(&database);
     // Each value at each path, then random objects.
@@ -333,7 +333,7 @@ const ANY_DIFFERENCES: &[&str] = &[
 ];
 
 #[test]
-fn any_value_has_the_type_that_clickhouse_finds() {
+fn any_value_has_the_type_that_clickhouse_infers() {
     let database = Database::create("more_types_any");
     let served = serve(&database);
     let mut dice = Dice {

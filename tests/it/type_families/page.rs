@@ -35,7 +35,7 @@ fn by_family(rows: impl IntoIterator<Item = (String, String)>) -> BTreeMap<Strin
 }
 
 #[test]
-fn the_page_of_types_is_about_all_of_them() {
+fn the_page_of_types_lists_all_types() {
     let supported = supported();
     let rows = page("In a table");
     let listed: Vec<&String> = rows.iter().flat_map(|(families, _)| families).collect();

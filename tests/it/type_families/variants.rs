@@ -68,7 +68,7 @@ fn problems(types: &[String]) -> Vec<Option<String>> {
 }
 
 #[test]
-fn two_types_stand_in_a_variant_where_clickhouse_takes_them() {
+fn a_variant_accepts_the_pairs_of_types_that_clickhouse_accepts() {
     let database = Database::create("variants");
     let pairs = TYPES
         .iter()
