@@ -162,7 +162,7 @@ fn a_failing_disk_spools_no_row_and_rows_in_memory_still_arrive() {
 }
 
 #[test]
-fn a_row_is_not_acknowledged_in_a_file_that_has_been_deleted() {
+fn a_row_in_a_deleted_segment_is_not_acknowledged_as_spooled() {
     let collector = Collector::start("acks_deleted");
     assert_eq!(said(&collector.post("/wh/plain", 1, None)), (200, Some("spooled")));
     fs::remove_dir_all(collector.spool.path()).unwrap();

@@ -202,7 +202,7 @@ fn partitions_that_were_not_attached_before_a_kill_are_attached_after_it() {
 }
 
 #[test]
-fn a_statement_that_arrives_after_its_try_attaches_nothing() {
+fn a_delayed_attach_statement_changes_nothing() {
     let database = partitioned("attach_late", "id % 4");
     make_view(&database);
     let data = tempfile::tempdir().unwrap();

@@ -105,7 +105,7 @@ fn rows_that_are_lost_after_their_answer_are_counted() {
 }
 
 #[test]
-fn rows_that_are_there_twice_are_counted() {
+fn duplicate_rows_are_counted() {
     let database = Database::named("audit_duplicate");
     let collector = Collector::start_with(&database.url(), AUDIT);
     difference(
@@ -139,7 +139,7 @@ fn a_table_that_merges_rows_is_not_compared() {
 }
 
 #[test]
-fn ready_names_a_table_that_waits_for_a_person() {
+fn ready_lists_a_table_that_waits_for_an_operator() {
     let database = Database::named("ready_held");
     let collector = Collector::start(&database);
     database.query("RENAME TABLE mail_statistics TO elsewhere");

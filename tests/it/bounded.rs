@@ -218,7 +218,7 @@ fn assert_unharmed(database: &Database, collector: Collector, events: u64) -> u6
 
 #[test]
 #[ignore = "a minute, and its 500 busy senders disturb the tests beside it"]
-fn all_attacks_at_a_time_end_no_collector_of_512_megabytes() {
+fn a_collector_of_512_mebibytes_survives_all_attacks_at_once() {
     let database = Database::named("bounded");
     let collector = bounded(&database);
     let events = AtomicU64::new(0);

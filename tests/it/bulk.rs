@@ -160,7 +160,7 @@ fn an_invalid_line_does_not_affect_the_others() {
 }
 
 #[test]
-fn a_line_that_is_no_object_is_refused_by_itself() {
+fn a_line_that_is_not_an_object_is_refused_alone() {
     let database = Database::create("bulk_no_objects");
     let served = served(&database, WriterOptions::default());
     let bad = [

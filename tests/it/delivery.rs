@@ -264,7 +264,7 @@ fn values_are_converted_to_the_type_of_an_altered_column() {
 }
 
 #[test]
-fn a_refused_event_does_not_cost_another() {
+fn a_refused_event_does_not_affect_others() {
     let database = Database::named("poison");
     let collector = Collector::start(&database);
     for body in [

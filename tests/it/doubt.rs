@@ -36,7 +36,7 @@ fn unheard(database: &Database, data: &std::path::Path, numbers: std::ops::Range
 }
 
 #[test]
-fn rows_that_are_stored_are_not_sent_again_when_their_token_is_forgotten() {
+fn stored_rows_are_not_sent_again_when_their_token_is_forgotten() {
     let database = Database::named("forgotten_token");
     let data = tempfile::tempdir().unwrap();
     unheard(&database, data.path(), 0..3);
@@ -53,7 +53,7 @@ fn rows_that_are_stored_are_not_sent_again_when_their_token_is_forgotten() {
 }
 
 #[test]
-fn rows_that_are_stored_are_not_refused_by_a_table_that_has_become_stricter() {
+fn stored_rows_are_not_refused_by_a_later_constraint() {
     let database = Database::named("stricter");
     let data = tempfile::tempdir().unwrap();
     unheard(&database, data.path(), 0..8);
@@ -75,7 +75,7 @@ fn partitioned(database: &Database, key: &str) {
 }
 
 #[test]
-fn partitions_that_are_missing_are_sent_although_their_token_is_known() {
+fn missing_partitions_are_sent_although_their_token_is_known() {
     let database = Database::named("partly");
     let data = tempfile::tempdir().unwrap();
     partitioned(&database, "id % 4");
@@ -90,7 +90,7 @@ fn partitions_that_are_missing_are_sent_although_their_token_is_known() {
 }
 
 #[test]
-fn a_whole_block_that_is_missing_is_sent_although_its_token_is_known() {
+fn a_missing_block_is_sent_although_its_token_is_known() {
     let database = Database::named("gone");
     let data = tempfile::tempdir().unwrap();
     unheard(&database, data.path(), 0..10);
@@ -101,7 +101,7 @@ fn a_whole_block_that_is_missing_is_sent_although_its_token_is_known() {
 }
 
 #[test]
-fn a_hundred_bad_rows_hold_no_honest_one() {
+fn a_hundred_bad_rows_hold_no_valid_row() {
     let database = Database::named("hundred_bad");
     let collector = Collector::start(&database);
     database.query("ALTER TABLE mail_statistics ADD COLUMN link UInt32 MATERIALIZED toUInt32(link_id)");

@@ -72,7 +72,7 @@ fn declared_routes_are_handled_and_other_requests_pass_unchanged() {
 }
 
 #[test]
-fn a_field_of_a_request_makes_no_event_of_the_services_own_paths() {
+fn fields_do_not_turn_the_services_own_paths_into_events() {
     let database = Database::named("embedded_fields");
     let served = Served::start(&database, &rowmill::tables::SCHEMA, |writer| {
         ServiceBuilder::new()

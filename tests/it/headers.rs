@@ -48,7 +48,7 @@ fn assert_headers(answer: &Answer, status: u16, parts: &[&[(&str, &str)]]) {
 }
 
 #[test]
-fn each_kind_of_answer_has_the_headers_of_today_and_no_others() {
+fn each_kind_of_answer_has_the_modern_headers_and_no_others() {
     let database = Database::named("headers");
     let collector = Collector::start(&database);
     let send = |method: &str, target: &str, headers: &[(&str, &str)], body: &str| {

@@ -181,7 +181,7 @@ fn a_row_keeps_the_rules_of_an_event() {
 }
 
 #[test]
-fn an_error_of_an_insert_names_no_value() {
+fn an_insert_error_contains_no_value() {
     let runtime = Runtime::new().unwrap();
     let _inside = runtime.enter();
     let writer = writer_away();

@@ -68,7 +68,7 @@ const EACH_ONCE: &str = "SELECT count(), uniqExact(id), uniqExact(message_id), c
 const LETTERS: &str = "SELECT count() FROM rejected";
 
 #[test]
-fn rows_go_in_once_the_constraint_is_gone_and_are_not_doubled() {
+fn rows_are_stored_once_after_the_constraint_is_dropped() {
     let database = refused("replay_once");
     // The command tries each row again, and the reason contains no value.
     let output = replay(&database, &[]);
@@ -213,7 +213,7 @@ fn an_outdated_table_of_dead_letters_is_reported() {
 }
 
 #[test]
-fn rows_without_an_id_are_known_by_their_tokens() {
+fn rows_without_an_id_are_recognized_by_their_tokens() {
     let database = Database::named("replay_tokens");
     let served = Served::start(&database, &tables::SCHEMA, |writer| {
         tables::layer(writer).unwrap().layer(service_fn(not_found))

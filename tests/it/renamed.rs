@@ -65,7 +65,7 @@ async fn mend(database: &Database, store: &ClickHouseUrl) -> Vec<String> {
 }
 
 #[test]
-fn rows_that_wait_under_an_old_name_arrive_under_the_new_one() {
+fn waiting_rows_with_old_names_arrive_under_the_new_names() {
     let database = Database::create("renamed");
     let store: ClickHouseUrl = database.url().parse().unwrap();
     let data = tempfile::tempdir().unwrap();

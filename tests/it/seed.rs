@@ -133,7 +133,7 @@ fn a_query_field_replaces_the_whole_body_field() {
 }
 
 #[test]
-fn nobody_but_the_collector_fills_its_columns() {
+fn a_request_cannot_fill_the_collectors_columns() {
     let database = Database::named("spoofed");
     let collector = Collector::start(&database);
     assert_eq!(

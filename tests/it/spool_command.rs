@@ -94,7 +94,7 @@ fn waiting_rows_are_exported_as_insert_bodies() {
 }
 
 #[test]
-fn damage_is_found_and_costs_what_it_hit_alone() {
+fn damage_is_found_and_loses_only_the_damaged_row() {
     let database = Database::named("spool_damage");
     let data = waiting(&database, 6);
     let segment = fs::read_dir(data.path().join("spool"))
@@ -122,7 +122,7 @@ fn damage_is_found_and_costs_what_it_hit_alone() {
 }
 
 #[test]
-fn a_file_that_lacks_its_last_byte_is_no_good_one() {
+fn a_file_without_its_last_byte_is_incomplete() {
     let database = Database::named("spool_cut");
     let data = waiting(&database, 3);
     assert!(spool(data.path(), "verify", &[]).status.success());

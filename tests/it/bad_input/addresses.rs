@@ -5,7 +5,7 @@ use super::Victim;
 const EVIL: &str = "to=https%3A%2F%2Fevil.example%2F";
 
 #[test]
-fn no_field_leads_a_declared_path_elsewhere() {
+fn no_field_changes_the_destination_of_a_declared_path() {
     let victim = Victim::start();
     for (target, body) in [
         (format!("/wh/mail?service=redir&event=reroute&{EVIL}"), "{}".to_owned()),
