@@ -148,7 +148,7 @@ fn ready_lists_a_table_that_waits_for_an_operator() {
     wait_for_condition(&collector, held);
     assert_eq!(collector.metric("rowmill_table_held{table=\"mail_statistics\"}"), 1);
     database.query("RENAME TABLE elsewhere TO mail_statistics");
-    wait_for("the end of it", || {
+    wait_for("the table to be ready", || {
         (ready(&collector).text() == "ready\n").then_some(())
     });
     assert_eq!(collector.metric("rowmill_table_held{table=\"mail_statistics\"}"), 0);
@@ -158,7 +158,7 @@ fn ready_lists_a_table_that_waits_for_an_operator() {
 fn ready_reports_a_spool_that_was_damaged() {
     let database = Database::named("ready_damaged");
     let data = tempfile::tempdir().unwrap();
-    let collector = Collector::start_with_nobody(data.path());
+    let collector = Collector::start_without_clickhouse(data.path());
     // The collector writes each event separately.
     post(&collector, 20);
     collector.kill();

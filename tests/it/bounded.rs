@@ -33,7 +33,7 @@ const SLOW_HEADS: usize = 200;
 const PERIOD: Duration = Duration::from_millis(5);
 
 /// How long an attacker waits for an answer.
-const PATIENCE: Duration = Duration::from_secs(10);
+const ATTACKER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The attacks: name, number of senders, and function.
 const ATTACKS: [(&str, usize, Attack); 4] = [
@@ -48,8 +48,8 @@ type Attack = fn(SocketAddr, &AtomicBool);
 
 fn connect(address: SocketAddr) -> Option<TcpStream> {
     let stream = TcpStream::connect(address).ok()?;
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(ATTACKER_TIMEOUT)).unwrap();
+    stream.set_write_timeout(Some(ATTACKER_TIMEOUT)).unwrap();
     Some(stream)
 }
 

@@ -92,5 +92,5 @@ fn crash(kinds: &[(Fault, usize)]) {
         }),
         ..Run::default()
     };
-    run.befall(kinds);
+    run.inject(kinds);
 }

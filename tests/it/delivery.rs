@@ -14,7 +14,7 @@ use crate::support::{
     wait_for,
 };
 
-fn numbered(collector: &Collector, numbers: std::ops::Range<u32>) {
+fn send_numbered(collector: &Collector, numbers: std::ops::Range<u32>) {
     for number in numbers {
         let answer = http::post_json(
             collector.address,
@@ -32,7 +32,7 @@ const EACH_ONCE: &str =
 fn a_stop_delivers_all_rows_to_clickhouse() {
     let database = Database::named("drain");
     let collector = Collector::start(&database);
-    numbered(&collector, 0..50);
+    send_numbered(&collector, 0..50);
     let ended = collector.stop();
     assert_eq!(ended.code, Some(0), "{}", ended.log);
     assert_eq!(database.query(EACH_ONCE), "50\t50\t0\t49\n");
@@ -43,16 +43,16 @@ fn a_stop_that_cannot_reach_clickhouse_leaves_the_rows_for_the_next_start() {
     let database = Database::named("drain_late");
     let data = tempfile::tempdir().unwrap();
     let proxy = Proxy::start(database.engine);
-    let url = database.url_behind(proxy.address);
+    let url = database.url_through(proxy.address);
     let collector = Collector::start_in(data.path(), &url, &["--drain-seconds", "0.3"]);
     proxy.loses_answers.store(true, Ordering::SeqCst);
-    numbered(&collector, 0..3);
+    send_numbered(&collector, 0..3);
     let ended = collector.stop();
     assert_eq!(ended.code, Some(0), "{}", ended.log);
     assert!(ended.log.contains("rows stay in the spool"), "{}", ended.log);
 
     let collector = Collector::start_in(data.path(), &database.url(), &[]);
-    numbered(&collector, 3..5);
+    send_numbered(&collector, 3..5);
     let ended = collector.stop();
     assert!(
         ended.log.contains("the spool has rows of an earlier run"),
@@ -68,10 +68,10 @@ fn a_killed_collector_loses_no_acknowledged_row() {
     let database = Database::named("killed");
     let data = tempfile::tempdir().unwrap();
     let proxy = Proxy::start(database.engine);
-    let url = database.url_behind(proxy.address);
+    let url = database.url_through(proxy.address);
     let collector = Collector::start_in(data.path(), &url, &[]);
     proxy.loses_answers.store(true, Ordering::SeqCst);
-    numbered(&collector, 0..7);
+    send_numbered(&collector, 0..7);
     collector.kill();
 
     let collector = Collector::start_in(data.path(), &database.url(), &[]);
@@ -191,7 +191,7 @@ fn a_second_collector_on_the_same_data_is_refused() {
     assert_eq!(second.status.code(), Some(1));
     let text = String::from_utf8(second.stderr).unwrap();
     assert!(text.contains("another process is using this spool"), "{text}");
-    numbered(&collector, 0..1);
+    send_numbered(&collector, 0..1);
     assert_eq!(collector.stop().code, Some(0));
     assert_eq!(database.count("mail_statistics"), 1);
 }
@@ -200,14 +200,14 @@ fn a_second_collector_on_the_same_data_is_refused() {
 fn a_lost_answer_duplicates_no_row() {
     let database = Database::named("lost_answer");
     let proxy = Proxy::start(database.engine);
-    let collector = Collector::start_with(&database.url_behind(proxy.address), &[]);
+    let collector = Collector::start_with(&database.url_through(proxy.address), &[]);
     proxy.loses_answers.store(true, Ordering::SeqCst);
-    numbered(&collector, 0..20);
+    send_numbered(&collector, 0..20);
     // The rows are stored, but the collector does not know, and queries ClickHouse.
     database.wait_for_rows("mail_statistics", 20);
-    wait_for("a question", || proxy.seen().contains("system.processes").then_some(()));
+    wait_for("a lookup", || proxy.seen().contains("system.processes").then_some(()));
     proxy.loses_answers.store(false, Ordering::SeqCst);
-    numbered(&collector, 20..30);
+    send_numbered(&collector, 20..30);
     let ended = collector.stop();
     assert_eq!(ended.code, Some(0), "{}", ended.log);
     assert_eq!(database.query(EACH_ONCE), "30\t30\t0\t29\n");
@@ -217,8 +217,8 @@ fn a_lost_answer_duplicates_no_row() {
 fn an_insert_contains_its_columns_token_and_settings() {
     let database = Database::named("insert");
     let proxy = Proxy::start(database.engine);
-    let collector = Collector::start_with(&database.url_behind(proxy.address), &[]);
-    numbered(&collector, 0..1);
+    let collector = Collector::start_with(&database.url_through(proxy.address), &[]);
+    send_numbered(&collector, 0..1);
     database.wait_for_rows("mail_statistics", 1);
     let seen = proxy.seen();
     let insert = seen

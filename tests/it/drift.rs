@@ -1,5 +1,5 @@
-//! Drift: a definition that differs from the schema's is seen, judged, and changed as far as the
-//! operator allows.
+//! Drift: the collector reports and classifies each difference from the schema, and changes
+//! those that the operator allows.
 
 use rowmill_ingest::{
     ClickHouseUrl,

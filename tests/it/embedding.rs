@@ -285,9 +285,9 @@ fn a_new_layer_refuses_a_writer_of_another_schema() {
     let all = rowmill::tables::layer(writer.clone()).unwrap_err();
     let one = MailStatisticsLayer::new(writer).unwrap_err();
     assert_eq!(all, one);
-    let words = all.to_string();
+    let text = all.to_string();
     assert!(
-        words.contains("another schema") && words.contains("mail_statistics") && words.contains("orders"),
-        "{words}"
+        text.contains("another schema") && text.contains("mail_statistics") && text.contains("orders"),
+        "{text}"
     );
 }

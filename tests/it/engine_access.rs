@@ -56,7 +56,7 @@ impl Locked {
     }
 
     #[track_caller]
-    fn asserts_untouched(&self) {
+    fn assert_untouched(&self) {
         assert_eq!(fs::read_to_string(self.file()).unwrap(), FILE);
     }
 }
@@ -133,7 +133,7 @@ fn a_request_without_the_password_does_nothing() {
             answer.text()
         );
     }
-    locked.asserts_untouched();
+    locked.assert_untouched();
     assert_eq!(
         locked.ask(locked.engine.reader(), "SELECT currentUser()").text(),
         "reader\n"
@@ -271,8 +271,8 @@ fn neither_user_reaches_files_urls_programs_or_the_system() {
         assert_eq!(locked.ask(user, "KILL QUERY WHERE user = 'default' SYNC").text(), "");
     }
     listener.set_nonblocking(true).unwrap();
-    assert!(listener.accept().is_err(), "somebody has connected");
-    locked.asserts_untouched();
+    assert!(listener.accept().is_err(), "a client has connected");
+    locked.assert_untouched();
     let rows = locked.ask(
         reader,
         "SELECT n, s FROM d.t FORMAT Vertical SETTINGS output_format_pretty_max_rows = 5",
@@ -332,7 +332,7 @@ fn passwords_are_readable_by_the_owner_only_and_in_no_log_or_command_line() {
 }
 
 #[test]
-fn an_engine_of_its_own_shows_the_ways_in() {
+fn the_engine_command_prints_commands_that_work() {
     let folder = tempfile::tempdir().unwrap();
     // Characters that are special in a shell or in XML.
     let data = folder.path().join("it's <here> & $HOME");
@@ -471,7 +471,7 @@ fn a_page_in_a_browser_changes_no_file() {
         let answer = http::send(locked.engine.address(), "POST", "/", &headers, sql.as_bytes());
         answer.text().to_owned()
     });
-    locked.asserts_untouched();
+    locked.assert_untouched();
     // The request has reached the engine, and the engine has refused it.
     assert!(shown.contains("requires a user and a password"), "{shown}");
     assert!(TcpStream::connect(locked.engine.address()).is_ok());

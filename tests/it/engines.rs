@@ -108,12 +108,12 @@ fn a_table_of_each_engine_accepts_rows() {
         let [name, engine, remembers] = table.split('\t').collect::<Vec<_>>()[..] else {
             panic!("{table}")
         };
-        let meant: String = name.strip_prefix("engine_").unwrap().replace('_', "");
+        let expected: String = name.strip_prefix("engine_").unwrap().replace('_', "");
         let is_named = engine
             .to_lowercase()
             .strip_prefix("embedded")
             .unwrap_or(&engine.to_lowercase())
-            .starts_with(&meant);
+            .starts_with(&expected);
         assert!(is_named, "{table}");
         assert_eq!(remembers == "1", engine.ends_with("MergeTree"), "{table}");
     }
@@ -163,8 +163,8 @@ fn the_build_knows_the_features_of_each_engine() {
             let codes = codes(&format!("{{ engine: {name}, {option} }}"));
             let says_no = codes.iter().any(|code| code == "engine-misfit");
             let is_known = !codes.iter().any(|code| code == "unknown-engine");
-            let takes_none = codes.iter().any(|code| code == "engine-takes-no-rows");
-            if !is_known || (!takes_none && says_no == (has == "1")) {
+            let refuses_rows = codes.iter().any(|code| code == "engine-takes-no-rows");
+            if !is_known || (!refuses_rows && says_no == (has == "1")) {
                 wrong.push(format!("{name}: {option}: {codes:?}"));
             }
         }

@@ -86,7 +86,7 @@ fn recordings() -> Vec<Recording> {
 }
 
 /// Inserts the number of a recording before the fields of an object.
-fn numbered(recording: usize, object: &str) -> String {
+fn with_number(recording: usize, object: &str) -> String {
     object.replacen('{', &format!("{{\"recording\":{recording},"), 1)
 }
 
@@ -123,8 +123,8 @@ fn recorded_events_become_the_recorded_rows() {
     };
     for (number, recording) in recordings.iter().enumerate() {
         let (table, target) = table_of(recording);
-        let answer = http::post_json(served.address, target, &numbered(number, recording.event));
-        let row = numbered(number, recording.row);
+        let answer = http::post_json(served.address, target, &with_number(number, recording.event));
+        let row = with_number(number, recording.row);
         let inserted = database.try_query(&format!("INSERT INTO {table}_recorded FORMAT JSONEachRow {row}"));
         assert_eq!(
             answer.status == 200,
@@ -150,11 +150,11 @@ fn recorded_events_become_the_recorded_rows() {
         let deviation = DEVIATIONS
             .iter()
             .find(|deviation| deviation.recording == recording.name);
-        let meant: Row = deviation
+        let expected: Row = deviation
             .map(|deviation| serde_json::from_str(deviation.here).unwrap())
             .unwrap_or_default();
-        if differing != meant {
-            let reason = deviation.map_or("not meant", |deviation| deviation.reason);
+        if differing != expected {
+            let reason = deviation.map_or("not expected", |deviation| deviation.reason);
             wrong.push(format!("{}: {} ({reason})", recording.name, Value::Object(differing)));
         }
     }

@@ -67,7 +67,7 @@ impl Sender {
 }
 
 /// Returns how many connections this process can hold.
-fn room_for_idle() -> u64 {
+fn max_idle_connections() -> u64 {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
     IDLE.min(hard.saturating_sub(RESERVE))
@@ -96,7 +96,7 @@ fn idle_connections_block_no_sender() {
     let database = Database::named("flood");
     let collector = Collector::start_with_limit(&format!("-n {DESCRIPTORS}"), &database.url(), &[]);
     let address = collector.address;
-    let idle = room_for_idle();
+    let idle = max_idle_connections();
     let started = Instant::now();
 
     let mut rare = Sender::connect(address);
@@ -107,7 +107,7 @@ fn idle_connections_block_no_sender() {
         thread::spawn(move || {
             let (mut sender, mut sent) = (Sender::connect(address), 0);
             while !is_over.load(Ordering::SeqCst) {
-                assert_eq!(sender.send(), 200, "behind {sent} events");
+                assert_eq!(sender.send(), 200, "after {sent} events");
                 sent += 1;
             }
             sent
@@ -121,12 +121,12 @@ fn idle_connections_block_no_sender() {
             assert_eq!(
                 http::post_json(address, "/wh/mail", "{}").status,
                 200,
-                "behind {number}"
+                "after {number} connections"
             );
             newcomers += 1;
         }
     }
-    assert_eq!(rare.send(), 200, "it was there before");
+    assert_eq!(rare.send(), 200, "the sender was connected before the flood");
     is_over.store(true, Ordering::SeqCst);
     let sent = busy.join().unwrap() + newcomers + 2;
 
@@ -149,10 +149,14 @@ fn each_address_has_its_own_connection_limit() {
     let mut senders = [0; 2].map(|_| Sender::connect(collector.address));
     assert_eq!(senders.each_mut().map(Sender::send), [200; 2]);
     assert_eq!(Sender::connect(collector.address).send(), 0);
-    assert_eq!(senders.each_mut().map(Sender::send), [200; 2], "they were there before");
+    assert_eq!(
+        senders.each_mut().map(Sender::send),
+        [200; 2],
+        "the senders were connected before"
+    );
     drop(senders);
     // Until the collector notices that the senders are gone, it refuses another one.
-    wait_for("room", || {
+    wait_for("a free connection", || {
         (Sender::connect(collector.address).send() == 200).then_some(())
     });
     assert!(collector.log().contains("too many connections"), "{}", collector.log());
@@ -169,7 +173,7 @@ fn each_address_has_its_own_connection_limit() {
 #[test]
 fn readiness_checks_leave_the_spool_its_descriptors() {
     /// Twice as many descriptors would exceed the collector's limit.
-    const QUESTIONS: usize = 700;
+    const CHECKS: usize = 700;
     let folder = tempfile::tempdir().unwrap();
     let engine = Engine::start(&Options::new(env!("CARGO_BIN_EXE_rowmill"), folder.path())).unwrap();
     let database = Database::of_engine("stats", engine.address(), folder.path());
@@ -183,27 +187,27 @@ fn readiness_checks_leave_the_spool_its_descriptors() {
 
     // From here on, ClickHouse accepts connections but answers no request.
     signal_engine(Signal::SIGSTOP);
-    let question = b"GET /ready HTTP/1.1\r\nHost: localhost\r\n\r\n";
-    let mut asking: Vec<_> = (0..QUESTIONS).map(|_| http::open(address, question)).collect();
-    wait_for("the questions", || {
-        (metric(&collector, "rowmill_connections_open") > QUESTIONS as u64).then_some(())
+    let check = b"GET /ready HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let mut checks: Vec<_> = (0..CHECKS).map(|_| http::open(address, check)).collect();
+    wait_for("the readiness checks", || {
+        (metric(&collector, "rowmill_connections_open") > CHECKS as u64).then_some(())
     });
     for _ in 0..20 {
         assert_eq!(http::post_json(address, "/wh/mail", "{}").status, 200);
     }
     let descriptors = fs::read_dir(format!("/proc/{}/fd", collector.pid())).unwrap().count();
     assert!(
-        (QUESTIONS..QUESTIONS + 100).contains(&descriptors),
+        (CHECKS..CHECKS + 100).contains(&descriptors),
         "{descriptors} descriptors"
     );
     signal_engine(Signal::SIGCONT);
-    for stream in &mut asking {
+    for stream in &mut checks {
         let mut answer = [0; 12];
         stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         stream.read_exact(&mut answer).unwrap();
         assert!(matches!(&answer, b"HTTP/1.1 200" | b"HTTP/1.1 503"), "{answer:?}");
     }
-    drop(asking);
+    drop(checks);
     let ended = collector.stop();
     assert_eq!(ended.code, Some(0), "{}", ended.log);
     assert!(!ended.log.contains("cannot accept connections"), "{}", ended.log);
@@ -224,7 +228,7 @@ fn no_option_uses_up_the_descriptors_of_the_spool() {
     // Each of these has begun a request, so the collector cannot close any of them.
     let begun = b"POST /wh/mail HTTP/1.1\r\nContent-Length: 2\r\n\r\n{";
     let held: Vec<_> = (0..400).map(|_| http::open(collector.address, begun)).collect();
-    wait_for("the bound", || {
+    wait_for("the limit", || {
         collector
             .log()
             .contains("the connection limit is reached")

@@ -180,7 +180,7 @@ fn crc32c(bytes: &[u8]) -> u32 {
 
 /// Rewrites the file of ids as if the clock had been `ms` ahead. Returns the last millisecond that
 /// may have ids.
-fn set_ahead(data: &Path, ms: u64) -> u64 {
+fn move_clock_ahead(data: &Path, ms: u64) -> u64 {
     let text = fs::read_to_string(ids_file(data)).unwrap();
     let (head, rest) = text.split_once("until_ms ").unwrap();
     let until_ms = rest.lines().next().unwrap().parse::<u64>().unwrap() + ms;
@@ -200,9 +200,9 @@ fn a_clock_that_was_set_back_repeats_no_id() {
     let (number, id) = (node(&first), id_of_one(&first));
     first.kill();
     // The process recorded its ids before it handed them out.
-    let until_ms = set_ahead(data.path(), 0);
+    let until_ms = move_clock_ahead(data.path(), 0);
     assert!(id >> 22 <= until_ms);
-    let until_ms = set_ahead(data.path(), 3_600_000);
+    let until_ms = move_clock_ahead(data.path(), 3_600_000);
     let second = start();
     assert_eq!(node(&second), number, "it keeps its number");
     assert!(id_of_one(&second) >> 22 > until_ms);
@@ -253,7 +253,7 @@ fn forward(listener: TcpListener, to: SocketAddr) {
 fn a_start_without_clickhouse_has_ids_that_no_node_has_until_it_gets_a_number() {
     let database = Database::create("ids_away");
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = database.url_behind(listener.local_addr().unwrap());
+    let url = database.url_through(listener.local_addr().unwrap());
     let data = tempfile::tempdir().unwrap();
     let killed = Collector::start_in(data.path(), &url, &[]);
     let mut ids = vec![id_of_one(&killed), id_of_one(&killed)];
@@ -272,7 +272,7 @@ fn a_start_without_clickhouse_has_ids_that_no_node_has_until_it_gets_a_number() 
     collector.kill();
 
     // The number is leased, so it stays without ClickHouse too.
-    let collector = Collector::start_with_nobody(data.path());
+    let collector = Collector::start_without_clickhouse(data.path());
     let id = id_of_one(&collector);
     assert_eq!((node(&collector), node_of(id)), (Some(number), number));
     assert!(id > ids[ids.len() - 1]);
@@ -313,7 +313,7 @@ fn processes_that_start_together_get_different_numbers_of_the_few_that_are_left(
 }
 
 #[test]
-fn a_writer_whose_database_has_no_numbers_takes_rows_all_the_same() {
+fn a_writer_without_a_node_number_accepts_rows() {
     let database = Database::create("ids_none");
     let runtime = Runtime::new().unwrap();
     runtime.block_on(async {
@@ -322,8 +322,8 @@ fn a_writer_whose_database_has_no_numbers_takes_rows_all_the_same() {
         let writer = Writer::start(&embedder::tables::SCHEMA, stores, &WriterOptions::default());
         writer.synced(Duration::from_secs(60)).await.unwrap();
         assert_eq!(writer.status().node.node, None);
-        let taken = writer.append(embedder::tables::SCHEMA.tables[0], Ack::Accepted, |row| row.push(0));
-        assert!(taken.is_ok());
+        let appended = writer.append(embedder::tables::SCHEMA.tables[0], Ack::Accepted, |row| row.push(0));
+        assert!(appended.is_ok());
 
         // The writer gets a number as soon as the table exists.
         sync(&database.url().parse().unwrap(), &embedder::tables::SCHEMA)

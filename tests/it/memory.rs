@@ -48,7 +48,7 @@ fn unfinished_bodies_use_at_most_their_share() {
     let senders: Vec<_> = (0..CONNECTIONS)
         .map(|_| thread::spawn(move || hold_body(address, BODY)))
         .collect();
-    wait_for("a share that is taken", || {
+    wait_for("a share that is used", || {
         (collector.metric("rowmill_request_bytes") > MEMORY / 4).then_some(())
     });
     for number in 0..20 {
@@ -57,7 +57,7 @@ fn unfinished_bodies_use_at_most_their_share() {
             "/wh/mail",
             &format!(r#"{{"event":"sent","message_id":"{number}"}}"#),
         );
-        assert_eq!(answer.status, 200, "an event of one packet waits for no one");
+        assert_eq!(answer.status, 200, "an event of one packet does not wait");
         assert!(collector.metric("rowmill_request_bytes") <= MEMORY / 2);
     }
     let streams: Vec<_> = senders.into_iter().map(|sender| sender.join().unwrap()).collect();
@@ -148,10 +148,10 @@ fn the_dead_letters_of_a_request_are_about_as_long_as_the_request() {
 fn decoding_many_lines_yields_to_the_event_loop() {
     let event_loop = runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let turns = event_loop.block_on(async {
-        let nobody: ClickHouseUrl = "http://127.0.0.1:1/stats".parse().unwrap();
+        let unreachable: ClickHouseUrl = "http://127.0.0.1:1/stats".parse().unwrap();
         let writer = Writer::start(
             &tables::SCHEMA,
-            Servers::without_sync(nobody.clone()),
+            Servers::without_sync(unreachable.clone()),
             &WriterOptions::default(),
         );
         let mut service = tables::layer(writer.clone())
@@ -194,10 +194,10 @@ fn decoding_many_lines_yields_to_the_event_loop() {
 fn a_client_that_disconnects_during_decoding_leaves_no_rows() {
     let event_loop = runtime::Builder::new_current_thread().enable_all().build().unwrap();
     event_loop.block_on(async {
-        let nobody: ClickHouseUrl = "http://127.0.0.1:1/stats".parse().unwrap();
+        let unreachable: ClickHouseUrl = "http://127.0.0.1:1/stats".parse().unwrap();
         let writer = Writer::start(
             &tables::SCHEMA,
-            Servers::without_sync(nobody.clone()),
+            Servers::without_sync(unreachable.clone()),
             &WriterOptions::default(),
         );
         let mut service = tables::layer(writer.clone())

@@ -37,7 +37,7 @@ fn serve(database: &Database) -> Served {
 }
 
 #[test]
-fn values_become_what_clickhouse_makes_of_them() {
+fn values_are_stored_as_clickhouse_stores_them() {
     let database = Database::create("more_types");
     let served = serve(&database);
     database.query("CREATE TABLE twin AS more_types ENGINE = Memory");

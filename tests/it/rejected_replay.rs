@@ -65,7 +65,7 @@ fn refused(name: &str) -> Database {
 const EACH_ONCE: &str = "SELECT count(), uniqExact(id), uniqExact(message_id), countIf(event = 'bounce'), \
                          countIf(email = 'anna@example.org') FROM mail_statistics";
 
-const LETTERS: &str = "SELECT count() FROM rejected";
+const DEAD_LETTER_COUNT: &str = "SELECT count() FROM rejected";
 
 #[test]
 fn rows_are_stored_once_after_the_constraint_is_dropped() {
@@ -103,10 +103,10 @@ fn rows_are_stored_once_after_the_constraint_is_dropped() {
         "mail_statistics: rows stored: 0, rows already in the table: 5",
     );
     assert_eq!(database.query(EACH_ONCE), "10\t10\t10\t5\t10\n");
-    assert_eq!(database.query(LETTERS), "5\n");
+    assert_eq!(database.query(DEAD_LETTER_COUNT), "5\n");
 
     assert_replayed(&database, &["--delete"], "dead letters deleted: 5");
-    assert_eq!(database.query(LETTERS), "0\n");
+    assert_eq!(database.query(DEAD_LETTER_COUNT), "0\n");
     assert_replayed(&database, &[], "found no dead letters of rows");
 }
 
@@ -224,13 +224,13 @@ fn rows_without_an_id_are_recognized_by_their_tokens() {
     for key in 0..6_u64 {
         // RowBinaryWithDefaults: a flag byte before each value tells whether it is the default. The
         // key, a count that is NULL, and a default.
-        let taken = served.writer.append(table, Ack::Accepted, |row| {
+        let appended = served.writer.append(table, Ack::Accepted, |row| {
             row.push(0);
             row.extend(key.to_le_bytes());
             row.extend([0, 1]);
             row.push(1);
         });
-        taken.unwrap();
+        appended.unwrap();
     }
     served.drain();
     assert_eq!(database.count("rejected"), 3);

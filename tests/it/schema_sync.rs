@@ -174,7 +174,7 @@ fn a_profile_that_turns_deduplication_off_is_overridden_in_inserts() {
         ("deduplicate_insert=enable", false),
     ] {
         let proxy = Profile::start(database.engine, setting);
-        let collector = Collector::start_with(&database.url_behind(proxy.address), &[]);
+        let collector = Collector::start_with(&database.url_through(proxy.address), &[]);
         assert_eq!(http::post_json(collector.address, "/wh/mail", "{}").status, 200);
         let ended = collector.stop();
         let seen = String::from_utf8_lossy(&proxy.seen.lock().unwrap()).into_owned();
@@ -198,7 +198,7 @@ fn a_window_that_the_user_may_not_set_causes_a_warning_with_its_statement() {
     database.query("CREATE TABLE sums (s UInt64) ENGINE = SummingMergeTree ORDER BY ()");
     database.query("CREATE MATERIALIZED VIEW counts TO sums AS SELECT count() AS s FROM mail_statistics");
     let proxy = Profile::start(database.engine, "allow_ddl=0");
-    let collector = Collector::start_with(&database.url_behind(proxy.address), &[]);
+    let collector = Collector::start_with(&database.url_through(proxy.address), &[]);
     assert_eq!(http::post_json(collector.address, "/wh/mail", "{}").status, 200);
     let log = collector.stop().log;
     let statement = format!(

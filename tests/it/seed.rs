@@ -229,13 +229,13 @@ fn its_pages_answer() {
 #[test]
 fn a_row_can_be_made_without_a_request() {
     let mut rows = RowBatch::default();
-    let mut take = |query: &str, json: &str| {
+    let mut accepts = |query: &str, json: &str| {
         Event::from_texts(query, json, |event| {
             intake::<tables::MailStatistics<'_>>(event, Sink::Rows(&mut rows)).is_ok()
         })
     };
-    assert!(take("email=bob@example.com", r#"{"event":"open"}"#));
-    assert!(!take("", r#"{"event":"open""#), "it is cut");
+    assert!(accepts("email=bob@example.com", r#"{"event":"open"}"#));
+    assert!(!accepts("", r#"{"event":"open""#), "the JSON is cut");
     assert_eq!(rows.count(), 1);
     for text in ["\x04open", "\x0fbob@example.com"] {
         let mut windows = rows.bytes().windows(text.len());

@@ -77,7 +77,7 @@ fn rows_of_a_lost_answer_are_stored_once_under_a_distributed_table() {
         "CREATE MATERIALIZED VIEW sums ENGINE = SummingMergeTree ORDER BY n AS SELECT 1 AS n, count() AS s FROM local",
     );
     let proxy = Proxy::start(engine.address());
-    let collector = Collector::start_with(&database.url_behind(proxy.address), &["--ack", "stored"]);
+    let collector = Collector::start_with(&database.url_through(proxy.address), &["--ack", "stored"]);
     let log = collector.log();
     // One for the local table, and one for the view's table.
     let windows = log
@@ -90,7 +90,7 @@ fn rows_of_a_lost_answer_are_stored_once_under_a_distributed_table() {
     thread::scope(|scope| {
         let answer = scope.spawn(|| http::post_json(collector.address, "/wh/mail", "{}"));
         // The collector asks only after it has lost an answer.
-        wait_for("a question", || proxy.seen().contains("system.processes").then_some(()));
+        wait_for("a lookup", || proxy.seen().contains("system.processes").then_some(()));
         proxy.loses_answers.store(false, Ordering::SeqCst);
         let answer = answer.join().unwrap();
         assert_eq!((answer.status, answer.header("x-rowmill-ack")), (200, Some("stored")));
@@ -106,10 +106,10 @@ fn an_insert_requires_a_quorum_and_is_sent_again_after_a_lost_answer() {
     let database = Database::named("quorum");
     let proxy = Proxy::start(database.engine);
     let options = ["--insert-quorum", "auto", "--insert-timeout-seconds", "40"];
-    let collector = Collector::start_with(&database.url_behind(proxy.address), &options);
+    let collector = Collector::start_with(&database.url_through(proxy.address), &options);
     proxy.loses_answers.store(true, Ordering::SeqCst);
     assert_eq!(http::post_json(collector.address, "/wh/mail", "{}").status, 200);
-    wait_for("a question", || proxy.seen().contains("system.processes").then_some(()));
+    wait_for("a lookup", || proxy.seen().contains("system.processes").then_some(()));
     proxy.loses_answers.store(false, Ordering::SeqCst);
     assert_eq!(collector.stop().code, Some(0));
     assert_eq!(database.count("mail_statistics"), 1);

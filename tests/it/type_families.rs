@@ -160,10 +160,10 @@ fn each_family_is_supported_or_refused_with_a_reason() {
         }
         if let Some(ty) = supported.get(name) {
             let arguments = arguments(name, ty);
-            let meant = built(ty).unwrap();
+            let expected = built(ty).unwrap();
             for spelling in spellings {
                 let is = built(&format!("{spelling}{arguments}"));
-                if is.as_ref() != Ok(&meant) {
+                if is.as_ref() != Ok(&expected) {
                     unknown.push(format!("{spelling}: {is:?}"));
                 }
             }
@@ -217,7 +217,7 @@ fn random_events(database: &Database) -> String {
 fn random_values_of_each_family_are_what_clickhouse_stores() {
     let database = Database::create("families");
     let proxy = Proxy::start(database.engine);
-    let served = Served::start_behind(&proxy, &database, &tables::SCHEMA, |writer| {
+    let served = Served::start_through(&proxy, &database, &tables::SCHEMA, |writer| {
         tables::layer(writer).unwrap().layer(service_fn(not_found))
     });
     let events = random_events(&database);
@@ -236,7 +236,7 @@ fn random_values_of_each_family_are_what_clickhouse_stores() {
         (&tables::families::TABLE, "RowBinary"),
         (&tables::families_in_columns::TABLE, "Native"),
     ] {
-        are_those_of_twin(&database, table);
+        assert_equals_twin(&database, table);
         assert!(
             proxy.formats(table.name).iter().eq([format]),
             "{:?}",
@@ -245,7 +245,7 @@ fn random_values_of_each_family_are_what_clickhouse_stores() {
     }
 }
 
-fn are_those_of_twin(database: &Database, table: &Table) {
+fn assert_equals_twin(database: &Database, table: &Table) {
     assert_eq!(database.count(table.name), ROWS as u64);
     // Values are compared bit by bit, because their texts may hide differences. The bytes of a JSON
     // depend on its neighbours in the block.

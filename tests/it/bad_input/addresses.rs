@@ -33,7 +33,7 @@ fn no_field_changes_the_destination_of_a_declared_path() {
     assert_eq!((page.status, page.header("location")), (200, None));
 
     let after = victim.stop();
-    assert!(after.letters.is_empty(), "{:?}", after.letters);
+    assert!(after.dead_letters.is_empty(), "{:?}", after.dead_letters);
     assert_eq!(
         after.rows(
             "mail_statistics",

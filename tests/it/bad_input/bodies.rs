@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::{Victim, bad_request, letter_of_body};
+use super::{Victim, bad_request, dead_letter_of_body};
 use crate::support::{collector::Collector, engine::Database, http};
 
 /// The maximum length of a body.
@@ -43,7 +43,7 @@ fn a_body_of_the_maximum_length_is_accepted_plain_and_chunked() {
     assert_eq!(victim.post("/wh/mail", &body).status, 200);
     assert_eq!(victim.send_bytes(&chunked(&body)).status, 200);
     let after = victim.stop();
-    assert_eq!(after.letters.len(), 0);
+    assert_eq!(after.dead_letters.len(), 0);
     assert_eq!(
         after.rows("mail_statistics", "event, length(detailed)"),
         format!("large\t{0}\nlarge\t{0}\n", MAX_BODY_BYTES - 31)
@@ -126,16 +126,16 @@ fn broken_json_is_refused_with_its_position_and_kept() {
         reasons.push(reason);
     }
     let after = victim.stop();
-    let letters = cases
+    let dead_letters = cases
         .iter()
         .zip(&reasons)
-        .map(|((body, _), reason)| letter_of_body("json", reason, body));
-    let mut letters: Vec<_> = letters.collect();
-    let mut kept = after.letters.clone();
+        .map(|((body, _), reason)| dead_letter_of_body("json", reason, body));
+    let mut dead_letters: Vec<_> = dead_letters.collect();
+    let mut kept = after.dead_letters.clone();
     // Dead letters of the same millisecond have no defined order.
-    letters.sort_by_key(|letter| letter[6]);
-    kept.sort_by_key(|letter| letter[6].clone());
-    assert_eq!(kept, letters);
+    dead_letters.sort_by_key(|dead_letter| dead_letter[6]);
+    kept.sort_by_key(|dead_letter| dead_letter[6].clone());
+    assert_eq!(kept, dead_letters);
     after.assert_no_rows();
 }
 
@@ -154,10 +154,10 @@ fn ten_thousand_levels_of_json_are_refused() {
         assert_eq!((answer.status, answer.json()), (400, bad_request(&reason)));
     }
     let after = victim.stop();
-    assert_eq!(after.letters.len(), 3);
-    for letter in &after.letters {
-        assert_eq!(letter[4], "json");
-        assert!(bodies.contains(&letter[6]));
+    assert_eq!(after.dead_letters.len(), 3);
+    for dead_letter in &after.dead_letters {
+        assert_eq!(dead_letter[4], "json");
+        assert!(bodies.contains(&dead_letter[6]));
     }
     after.assert_no_rows();
 }
@@ -171,7 +171,7 @@ fn ten_thousand_levels_of_a_query_or_a_form_are_one_long_key() {
     let form = format!("event=f&a{levels}=1");
     assert_eq!(victim.send("POST", "/wh/mail", &[], form.as_bytes()).status, 200);
     let after = victim.stop();
-    assert!(after.letters.is_empty(), "{:?}", after.letters);
+    assert!(after.dead_letters.is_empty(), "{:?}", after.dead_letters);
     // The collector follows five levels of a query and two of a form; the rest stays in the key
     // unchanged.
     let name = |followed: usize| 1 + 2 * followed + 1 + 3 * (10_000 - followed);
@@ -194,7 +194,7 @@ fn half_of_a_surrogate_pair_is_stored_as_the_replacement_character() {
     let body = r#"{"event":"\ud83d","email":"\ude00x","\ud83dkey":"\ud83d\ud83d\ude00"}"#;
     assert_eq!(victim.post("/wh/mail", body).status, 200);
     let after = victim.stop();
-    assert!(after.letters.is_empty(), "{:?}", after.letters);
+    assert!(after.dead_letters.is_empty(), "{:?}", after.dead_letters);
     assert_eq!(
         after.rows("mail_statistics", "event, email, extra.key, extra.value"),
         "\u{fffd}\t\u{fffd}x\t['\u{fffd}key']\t['\u{fffd}😀']\n"
@@ -223,7 +223,7 @@ fn invalid_utf8_is_stored_as_the_replacement_character() {
     // Percent sequences that are not UTF-8 stay unchanged.
     assert_eq!(victim.get("/wh/mail?event=%ff&email=%D0%BF").status, 200);
     let after = victim.stop();
-    assert!(after.letters.is_empty(), "{:?}", after.letters);
+    assert!(after.dead_letters.is_empty(), "{:?}", after.dead_letters);
     assert_eq!(
         after.rows("mail_statistics", "event, email, extra.key, extra.value"),
         "\u{fffd}\t\t['\u{fffd}(']\t['\u{fffd}\u{fffd}\u{fffd}']\n\u{fffd}\t\u{fffd}\t[]\t[]\n%ff\tп\t[]\t[]\n"
@@ -248,7 +248,7 @@ fn ten_thousand_keys_are_stored_quickly() {
     assert!(start.elapsed() < QUICK, "{:?}", start.elapsed());
 
     let after = victim.stop();
-    assert!(after.letters.is_empty(), "{:?}", after.letters);
+    assert!(after.dead_letters.is_empty(), "{:?}", after.dead_letters);
     assert_eq!(
         after.rows(
             "mail_statistics",
@@ -266,8 +266,8 @@ fn compressed_bodies_are_refused_and_kept_byte_for_byte() {
     let reason = "compressed bodies are not accepted; send it without Content-Encoding";
     assert_eq!((answer.status, answer.json()), (400, bad_request(reason)));
     let after = victim.stop();
-    assert_eq!(after.letters.len(), 1);
-    assert_eq!(after.letters[0][4..6], ["body", reason]);
+    assert_eq!(after.dead_letters.len(), 1);
+    assert_eq!(after.dead_letters[0][4..6], ["body", reason]);
     assert_eq!(
         after.database.query("SELECT hex(payload) FROM rejected"),
         "3F613D310A1F8B0800FF\n"
@@ -288,7 +288,7 @@ fn multipart_bodies_are_refused_and_kept() {
         json!({"message": "Unsupported Media Type", "reason": reason})
     );
     let after = victim.stop();
-    assert_eq!(after.letters, [letter_of_body("body", reason, body)]);
+    assert_eq!(after.dead_letters, [dead_letter_of_body("body", reason, body)]);
     after.assert_no_rows();
 }
 

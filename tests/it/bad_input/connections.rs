@@ -26,7 +26,7 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_HEAD_BYTES: usize = 64 << 10;
 
 /// How much later than expected an answer may come.
-const PATIENCE: Duration = Duration::from_secs(20);
+const MAX_DELAY: Duration = Duration::from_secs(20);
 
 const CUT_SHORT: &[u8] =
     b"POST /wh/mail HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{\"event\":";
@@ -42,7 +42,10 @@ fn a_body_that_never_arrives_times_out() {
         (408, json!({"message": "Request Timeout"}))
     );
     assert_eq!(answer.header("connection"), Some("close"));
-    assert!(waited >= BODY_TIMEOUT && waited < BODY_TIMEOUT + PATIENCE, "{waited:?}");
+    assert!(
+        waited >= BODY_TIMEOUT && waited < BODY_TIMEOUT + MAX_DELAY,
+        "{waited:?}"
+    );
     victim.stop().assert_nothing();
 }
 
@@ -54,7 +57,7 @@ fn a_body_that_trickles_times_out() {
     let mut trickle = stream.try_clone().unwrap();
     let trickling = thread::spawn(move || {
         trickle.write_all(CUT_SHORT).unwrap();
-        while trickle.write_all(b" ").is_ok() && start.elapsed() < BODY_TIMEOUT + PATIENCE {
+        while trickle.write_all(b" ").is_ok() && start.elapsed() < BODY_TIMEOUT + MAX_DELAY {
             thread::sleep(Duration::from_millis(100));
         }
     });
@@ -64,7 +67,7 @@ fn a_body_that_trickles_times_out() {
     drop(stream);
     trickling.join().unwrap();
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
-    assert!(waited < BODY_TIMEOUT + PATIENCE, "{waited:?}");
+    assert!(waited < BODY_TIMEOUT + MAX_DELAY, "{waited:?}");
     victim.stop().assert_nothing();
 }
 
@@ -108,12 +111,12 @@ fn an_endless_head_times_out() {
     });
     for head in ["", "POST /wh/mail HTTP/1.1\r\nHost: localhost\r\nX-Slow:"] {
         let mut stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(MAX_DELAY)).unwrap();
         stream.write_all(head.as_bytes()).unwrap();
         let mut answer = Vec::new();
         stream
             .read_to_end(&mut answer)
-            .unwrap_or_else(|error| panic!("{head:?} is still waited for: {error}"));
+            .unwrap_or_else(|error| panic!("{head:?} is still open: {error}"));
         assert!(
             !answer.starts_with(b"HTTP/1.1 2"),
             "{:?}",
@@ -136,7 +139,7 @@ fn a_head_that_is_too_long_is_refused() {
     let fits = "x".repeat(MAX_HEAD_BYTES - 1_000);
     assert_eq!(victim.get(&format!("/wh/mail?event=fits&detailed={fits}")).status, 200);
     let after = victim.stop();
-    assert!(after.letters.is_empty(), "{:?}", after.letters);
+    assert!(after.dead_letters.is_empty(), "{:?}", after.dead_letters);
     assert_eq!(after.rows("mail_statistics", "event"), "fits\n");
 }
 
@@ -145,7 +148,7 @@ fn an_answer_does_not_wait_for_the_bytes_after_its_request() {
     let victim = Victim::start();
     for after in ["", "\r\n", "\r\n\r\n", "POST /wh/ma", "hello\r\n\r\n"] {
         let mut stream = TcpStream::connect(victim.collector.address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(MAX_DELAY)).unwrap();
         let request = format!("PUT /wh/mail HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n{after}");
         stream.write_all(request.as_bytes()).unwrap();
         let mut status = [0; 12];

@@ -35,5 +35,5 @@ fn refusals_are_counted_by_status_and_by_reason() {
     ] {
         counted(line);
     }
-    assert_eq!(victim.stop().letters.len(), 3);
+    assert_eq!(victim.stop().dead_letters.len(), 3);
 }

@@ -62,7 +62,7 @@ fn follow(links: &[Link]) {
         rows.push_str(&format!("{row}\n"));
     }
     let after = victim.stop();
-    assert!(after.letters.is_empty(), "{:?}", after.letters);
+    assert!(after.dead_letters.is_empty(), "{:?}", after.dead_letters);
     let recorded = after.database.query(
         "SELECT service, event, extra.key, extra.value FROM mail_statistics WHERE event = 'click' ORDER BY id \
          SETTINGS output_format_json_escape_forward_slashes = 0 FORMAT JSONCompactEachRow",

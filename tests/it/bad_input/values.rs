@@ -29,7 +29,7 @@ fn javascript_property_names_are_ordinary_names() {
         );
     }
     let after = victim.stop();
-    assert!(after.letters.is_empty(), "{:?}", after.letters);
+    assert!(after.dead_letters.is_empty(), "{:?}", after.dead_letters);
     assert_eq!(
         after.rows("mail_statistics", "event, extra.key, extra.value"),
         "js\t['__proto___polluted','constructor','toString','hasOwnProperty']\t['1','c','2','null']\n\
@@ -49,7 +49,7 @@ fn a_repeated_service_or_name_selects_no_destination() {
     assert_eq!((answer.status, &answer.json()["key"]), (200, &json!("in.gen.wh.mail")));
     assert_eq!(victim.get("/wh?name=a&name=b").status, 404);
     let after = victim.stop();
-    assert!(after.letters.is_empty(), "{:?}", after.letters);
+    assert!(after.dead_letters.is_empty(), "{:?}", after.dead_letters);
     assert_eq!(
         after.rows("mail_statistics", "service, event, extra.key, extra.value"),
         "wh\ttwice\t['service']\t['a,b']\n"
@@ -83,11 +83,11 @@ fn an_invalid_project_number_is_refused() {
     assert_eq!(victim.post("/wh/mail/4294967295", "{}").status, 200);
     assert_eq!(victim.post("/wh/mail/five", "{}").status, 200);
     let after = victim.stop();
-    let letters = cases.map(|(_, body, got, (code, problem))| {
+    let dead_letters = cases.map(|(_, body, got, (code, problem))| {
         let reason = format!("column `projectId` (UInt32): {problem}: {got}");
         ["wh", "mail", "mail_statistics", "projectId", code, &reason, body, IP].map(str::to_owned)
     });
-    assert_eq!(after.letters, letters);
+    assert_eq!(after.dead_letters, dead_letters);
     assert_eq!(after.rows("mail_statistics", "projectId"), "4294967295\n0\n");
 }
 
@@ -106,7 +106,7 @@ fn pixels_and_redirects_are_answered_despite_an_invalid_value() {
     let project = format!("column `projectId` (UInt32): {out_of_range}: -5");
     let number = format!("column `sess_num` (UInt16): {out_of_range}: 70000");
     assert_eq!(
-        after.letters,
+        after.dead_letters,
         [
             [
                 "pixel",
@@ -164,12 +164,12 @@ fn an_answer_lists_all_invalid_columns() {
     let reason = "column `sess_num` (UInt16): the value is outside the type's range: 70000; \
                   column `browser_w` (Int16): the text is not a value of the type: \"x\"; \
                   column `char_ls` (Int16): the number has a fraction or an exponent: 1.5";
-    assert_eq!(after.letters.len(), 2);
+    assert_eq!(after.dead_letters.len(), 2);
     assert_eq!(
-        after.letters[0],
+        after.dead_letters[0],
         ["track", "page", "events", "sess_num", "out-of-range", reason, body, IP]
     );
-    assert_eq!(after.letters[1][6], format!("?{query}"));
+    assert_eq!(after.dead_letters[1][6], format!("?{query}"));
     after.assert_no_rows();
 }
 
@@ -186,6 +186,6 @@ fn a_native_answer_names_the_columns_too() {
         })
     );
     let after = victim.stop();
-    assert_eq!(after.letters.len(), 1);
+    assert_eq!(after.dead_letters.len(), 1);
     after.assert_no_rows();
 }

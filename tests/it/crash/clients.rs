@@ -90,7 +90,7 @@ impl Clients {
     }
 
     /// Sets the address of a collector, or `None` while it does not run.
-    pub fn lead_to(&self, collector: usize, address: Option<SocketAddr>) {
+    pub fn set_address(&self, collector: usize, address: Option<SocketAddr>) {
         *self.shared.addresses[collector].lock().unwrap() = address;
     }
 
@@ -215,10 +215,7 @@ impl Connection {
             // send it again.
             (Some("503"), Some("spooled"), _) if asks == Some("stored") => Ok(Answer::Kept(None)),
             (Some("503"), _, Some(_)) => Ok(Answer::Unavailable),
-            _ => panic!(
-                "an answer that nobody was promised: {head}{}",
-                String::from_utf8_lossy(&body)
-            ),
+            _ => panic!("an unexpected answer: {head}{}", String::from_utf8_lossy(&body)),
         }
     }
 

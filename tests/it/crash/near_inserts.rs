@@ -44,5 +44,5 @@ fn kill(times: usize) {
         ..Run::default()
     };
     let tables = PLACES.map(|place| (Fault::KillClickHouseNear(place.table), times));
-    run.befall(&tables);
+    run.inject(&tables);
 }

@@ -45,7 +45,7 @@ impl OtherWriters {
                 number += 1;
                 let table = tables[number as usize % tables.len()];
                 let sql = format!("INSERT INTO {table} (service, uid) VALUES ('{SERVICE}', {number})");
-                if let Some(server) = proxy.leads_to() {
+                if let Some(server) = proxy.server() {
                     database.engine = server;
                     // A server that is killed meanwhile is not an error.
                     let is_taken = insert(&database, &sql).unwrap_or(false);

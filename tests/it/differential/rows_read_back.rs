@@ -37,11 +37,11 @@ fn copy<T: RowRead + RowWrite>(client: &Client, select: &str, into: &str) -> Res
     })
 }
 
-/// Reads the only row of a query, and passes it to `look`.
-fn read<T: RowRead>(client: &Client, select: &str, look: impl FnOnce(T::Value<'_>)) {
+/// Reads the only row of a query, and passes it to `check`.
+fn read<T: RowRead>(client: &Client, select: &str, check: impl FnOnce(T::Value<'_>)) {
     Runtime::new().unwrap().block_on(async {
         let mut rows = client.query(select).fetch::<T>().unwrap();
-        look(rows.next().await.unwrap().unwrap());
+        check(rows.next().await.unwrap().unwrap());
         assert!(rows.next().await.unwrap().is_none());
     });
 }

@@ -59,8 +59,8 @@ fn the_page_of_types_lists_all_types() {
         .into_iter()
         .map(|(names, code)| (names.concat(), code_spans(code).concat()))
         .collect();
-    let meant = REFUSED.map(|(name, _, code, _)| (name.to_owned(), code.to_owned()));
-    assert_eq!(BTreeSet::from_iter(refused), BTreeSet::from(meant));
+    let expected = REFUSED.map(|(name, _, code, _)| (name.to_owned(), code.to_owned()));
+    assert_eq!(BTreeSet::from_iter(refused), BTreeSet::from(expected));
 
     let database = Database::create("families_page");
     let aliases = families(&database)

@@ -85,6 +85,10 @@ fn a_variant_accepts_the_pairs_of_types_that_clickhouse_accepts() {
         }
     }
     assert!(disagreed.is_empty(), "{}", disagreed.join("\n"));
-    let taken = ours.iter().filter(|ours| ours.is_none()).count();
-    assert!(taken > TYPES.len() && taken < types.len(), "{taken} of {}", types.len());
+    let accepted = ours.iter().filter(|ours| ours.is_none()).count();
+    assert!(
+        accepted > TYPES.len() && accepted < types.len(),
+        "{accepted} of {}",
+        types.len()
+    );
 }
