@@ -124,7 +124,7 @@ fn compare() -> ExitCode {
     }
     if !is_good {
         println!(
-            "a figure is more than {TOLERANCE_PERCENT} % away; ROWMILL_BLESS=1 writes them anew where that is meant"
+            "a figure differs by more than {TOLERANCE_PERCENT} %; if that is intended, ROWMILL_BLESS=1 rewrites the figures"
         );
         return ExitCode::FAILURE;
     }

@@ -206,8 +206,8 @@ fn measure(
             for _ in 0..inserts {
                 runtime.block_on(insert(&client, &statement, &body.bytes))?;
             }
-            let taken = store.processes().cpu_time()?.saturating_sub(before);
-            body.inserting.push(per_row(taken, inserts * count));
+            let used = store.processes().cpu_time()?.saturating_sub(before);
+            body.inserting.push(per_row(used, inserts * count));
         }
     }
     let [a, b] = bodies.each_ref().map(table_of);

@@ -65,7 +65,7 @@ fn main() {
     );
     if is_asked("seed") {
         let package = Package::new();
-        package.take_seed();
+        package.copy_seed();
         report("seed", 0, package.rebuild("50_mail.yml"), &package);
     }
     let mut costs = Vec::new();
@@ -99,7 +99,7 @@ fn main() {
             cpu: cost.cpu.saturating_sub(one.cpu),
         };
         growth(
-            "for each table behind the first",
+            "for each table after the first",
             9.0,
             199.0,
             without(ten),
@@ -173,7 +173,7 @@ impl Package {
         package
     }
 
-    fn take_seed(&self) {
+    fn copy_seed(&self) {
         let schemas = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas");
         for entry in fs::read_dir(schemas).unwrap() {
             let path = entry.unwrap().path();

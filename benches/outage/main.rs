@@ -1,7 +1,7 @@
 //! An outage of ClickHouse under load: `cargo bench --bench outage`, or `… -- --short`.
 //!
-//! Events arrive at half the rate that the collector can take, on the same connections throughout
-//! four phases: while ClickHouse runs, while it is stopped, while it runs again and takes the
+//! Events arrive at half of the collector's maximum rate, on the same connections throughout
+//! four phases: while ClickHouse runs, while it is stopped, while it runs again and inserts the
 //! backlog, and afterwards. The bench measures, in each phase, the latencies of the answers and the
 //! time from an event of another table to its row, and the collector's peak use of memory and disk.
 //! A second run has limits so small that the collector reaches them. In the end each acknowledged
@@ -37,7 +37,7 @@ use rowmill_harness::{
     store::Store,
 };
 
-use self::watch::{Look, Watch};
+use self::watch::{Sample, Watch};
 
 const TABLE: &str = "mail_statistics";
 
@@ -129,7 +129,7 @@ fn run(mut options: Options) -> Result<(), Failure> {
     }
     let rate = match options.rate {
         Some(rate) => rate,
-        None => half_of_what_is_possible(&bench, &program, &options, &mut series)?,
+        None => half_of_the_maximum(&bench, &program, &options, &mut series)?,
     };
     for round in 0..options.rounds {
         for series in &mut series {
@@ -139,7 +139,7 @@ fn run(mut options: Options) -> Result<(), Failure> {
         }
     }
     for series in &mut series {
-        eprintln!("until nothing more is taken: {}", series.ack);
+        eprintln!("until the spool is full: {}", series.ack);
         let outage = series.outage(&mut bench, &program, &options, rate, SMALL, true)?;
         series.small.push(outage);
     }
@@ -154,7 +154,7 @@ fn run(mut options: Options) -> Result<(), Failure> {
 }
 
 /// Returns half of the collector's maximum rate, measured with the last of the acknowledgements.
-fn half_of_what_is_possible(
+fn half_of_the_maximum(
     bench: &Bench,
     program: &Path,
     options: &Options,
@@ -312,30 +312,30 @@ fn watch<'b>(
     let start = Instant::now();
     watch.during(Duration::from_secs_f64(options.away), None)?;
     if is_to_be_full {
-        let is_full = |look: &Look| look.without_room as f64 > rate;
-        watch.until("a spool without room", None, is_full)?;
+        let is_full = |sample: &Sample| sample.refused as f64 > rate;
+        watch.until("a full spool", None, is_full)?;
         let (status, body) = ask(server.address(), "GET", "/pixel/mail?event=open", "")?;
         if status != 200 {
             return Err(format!("a pixel is answered with {status}: {body}").into());
         }
     }
-    let away = watch.look()?;
+    let stopped = watch.sample()?;
     bench.store.start_again(&cores)?;
 
-    let first = watch.until("the first insert", Some(&bench.store), |look| {
-        look.inserted > away.inserted
+    let first = watch.until("the first insert", Some(&bench.store), |sample| {
+        sample.inserted > stopped.inserted
     })?;
     let usual = (rate * 2.0) as u64;
-    let gone = watch.until("the end of the backlog", Some(&bench.store), |look| {
-        look.pending < usual
+    let gone = watch.until("the end of the backlog", Some(&bench.store), |sample| {
+        sample.pending < usual
     })?;
     // The end of the backlog must not count towards the next phase.
     watch.during(Duration::from_secs(1), Some(&bench.store))?;
     let after = watch.during(normal, Some(&bench.store))?;
     Ok(Watched {
         watch,
-        times: [before, (start, away.at), (first.at, gone.at), after],
-        backlog: away.pending,
+        times: [before, (start, stopped.at), (first.at, gone.at), after],
+        backlog: stopped.pending,
     })
 }
 

@@ -11,7 +11,7 @@ use crate::Failure;
 
 /// The time limit for each read of an answer: ClickHouse takes seconds to count the rows of a
 /// bench.
-const PATIENCE: Duration = Duration::from_secs(120);
+const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Sends a request and returns the status and the body of its answer.
 ///
@@ -29,7 +29,7 @@ pub(crate) fn ask_as(
     target: &str,
     body: &str,
 ) -> Result<(u16, String), Failure> {
-    ask_within(PATIENCE, headers, address, method, target, body)
+    ask_within(TIMEOUT, headers, address, method, target, body)
         .map_err(|error| format!("{address} was asked {method} {target} {}: {error}", beginning(body)).into())
 }
 

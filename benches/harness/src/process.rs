@@ -43,17 +43,17 @@ impl Server {
             .stdout(Stdio::piped())
             .stderr(File::create(log)?);
         let mut child = cores.as_server(move || command.spawn())??;
-        let (says, said) = mpsc::channel();
+        let (sender, first_line) = mpsc::channel();
         if let Some(out) = child.stdout.take() {
             thread::spawn(move || {
                 let mut lines = BufReader::new(out).lines().map_while(Result::ok);
-                let _ = lines.next().map(|line| says.send(line));
+                let _ = lines.next().map(|line| sender.send(line));
                 // Further output is discarded, but the server must not find its standard output
                 // closed.
                 lines.for_each(drop);
             });
         }
-        let line = said.recv_timeout(START_WITHIN).unwrap_or_default();
+        let line = first_line.recv_timeout(START_WITHIN).unwrap_or_default();
         match line.trim().strip_prefix("listening on http://").map(str::parse) {
             Some(Ok(address)) => Ok(Self { child, address }),
             _ => {

@@ -18,7 +18,7 @@ const ARRIVE_WITHIN: Duration = Duration::from_secs(120);
 /// The time limit for merges after the last insert.
 const SETTLE_WITHIN: Duration = Duration::from_secs(600);
 
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// The processes of a program.
 #[derive(Debug, Clone)]
@@ -141,7 +141,7 @@ impl Store {
             if started.elapsed() > ARRIVE_WITHIN {
                 break;
             }
-            thread::sleep(LOOK_EVERY);
+            thread::sleep(POLL_INTERVAL);
         }
         // Rows of unanswered requests may still arrive; the check allows for them.
         let rows = self.number(&format!("SELECT count() FROM {table}"))?;
@@ -174,7 +174,7 @@ impl Store {
             if started.elapsed() > SETTLE_WITHIN {
                 return Err("the merges do not end".into());
             }
-            thread::sleep(LOOK_EVERY);
+            thread::sleep(POLL_INTERVAL);
         }
         Ok(())
     }
