@@ -4,7 +4,7 @@
 //! Each figure is for one event: decoded, given its metadata, checked and encoded. The counter is
 //! the number of columns, so its reciprocal is the time per column.
 
-#[allow(dead_code, clippy::panic, reason = "this bench needs the texts alone")]
+#[allow(dead_code, clippy::panic, reason = "this bench only needs the texts")]
 mod events;
 
 use divan::{AllocProfiler, Bencher, black_box, counter::ItemsCount};

@@ -3,7 +3,7 @@
 //!
 //! The rows go to a server that reads and discards them, on its own threads.
 
-#![allow(clippy::panic, reason = "a bench that measures something else has to stop")]
+#![allow(clippy::panic, reason = "a bench stops if it would measure something else")]
 
 mod events;
 

@@ -6,7 +6,7 @@
 //! `ROWMILL_BLESS=1` rewrites them. The bench fails if a figure differs by more than
 //! [`TOLERANCE_PERCENT`].
 
-#![allow(clippy::panic, reason = "a bench that measures something else has to stop")]
+#![allow(clippy::panic, reason = "a bench stops if it would measure something else")]
 
 mod events;
 

@@ -6,7 +6,7 @@
 //! to compress each format, the bytes on the wire, and ClickHouse's CPU time for an INSERT of each
 //! format, in turn. Both tables must have the same content in the end.
 
-#![allow(clippy::print_stdout, reason = "figures are what it is for")]
+#![allow(clippy::print_stdout, reason = "the bench prints its figures")]
 
 use std::{borrow::Cow, hint::black_box, path::Path, process::ExitCode, sync::Arc, time::Duration};
 

@@ -7,7 +7,7 @@
 //! a real ClickHouse share another one. All servers get the same distinct requests. The bench fails
 //! unless every accepted row arrives in ClickHouse exactly once.
 
-#![allow(clippy::print_stdout, reason = "figures are what it is for")]
+#![allow(clippy::print_stdout, reason = "the bench prints its figures")]
 
 use std::{env, error::Error, path::PathBuf, process::ExitCode, time::Duration};
 

@@ -120,11 +120,11 @@ fn circles(imports: &Imports) -> Vec<Vec<String>> {
             let mut circle = vec![name];
             let reaches = reached(&edges, name);
             left.retain(|other: &&String| {
-                let is_in_it = reaches.contains(other) && reached(&edges, other).contains(name);
-                if is_in_it {
+                let is_in_circle = reaches.contains(other) && reached(&edges, other).contains(name);
+                if is_in_circle {
                     circle.push(*other);
                 }
-                !is_in_it
+                !is_in_circle
             });
             let names: Vec<_> = circle
                 .iter()

@@ -1,4 +1,5 @@
-//! The same rows into a real ClickHouse: through the collector's layer, and as ready-made blocks.
+//! Inserts the same rows into a real ClickHouse through the collector's layer and as ready-made
+//! blocks.
 
 use std::{
     path::Path,

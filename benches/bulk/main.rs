@@ -10,7 +10,7 @@
 //! Then the rows go to a real ClickHouse on its own core, in turn with ready-made blocks, which
 //! show the maximum rate of ClickHouse.
 
-#![allow(clippy::print_stdout, reason = "figures are what it is for")]
+#![allow(clippy::print_stdout, reason = "the bench prints its figures")]
 
 mod beside;
 
@@ -137,7 +137,7 @@ fn bodies() -> Result<Vec<Bytes>, Failure> {
             requests.write(number, &mut request);
             number += 1;
             let head = request.windows(4).position(|bytes| bytes == b"\r\n\r\n");
-            body.extend_from_slice(&request[head.ok_or("a request without an end of its head")? + 4..]);
+            body.extend_from_slice(&request[head.ok_or("a request whose head has no end")? + 4..]);
             body.push(b'\n');
         }
         bodies.push(body.into());

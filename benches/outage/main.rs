@@ -5,10 +5,10 @@
 //! backlog, and afterwards. The bench measures, in each phase, the latencies of the answers and the
 //! time from an event of another table to its row, and the collector's peak use of memory and disk.
 //! A second run has limits so small that the collector reaches them. In the end each acknowledged
-//! row must be in ClickHouse exactly once. The bench fails if a row is missing or doubled, or if
+//! row must be in ClickHouse exactly once. The bench fails if a row is missing or duplicated, or if
 //! the collector exceeds a limit.
 
-#![allow(clippy::print_stdout, reason = "figures are what it is for")]
+#![allow(clippy::print_stdout, reason = "the bench prints its figures")]
 
 mod watch;
 

@@ -6,7 +6,7 @@
 //! takes most of its time. Requests/s and CPU time are measured with connections that are never
 //! idle, latencies at a fixed rate. Every row has to arrive in ClickHouse exactly once.
 
-#![allow(clippy::print_stdout, reason = "figures are what it is for")]
+#![allow(clippy::print_stdout, reason = "the bench prints its figures")]
 
 mod point;
 mod schema;

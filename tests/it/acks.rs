@@ -194,7 +194,7 @@ fn a_failing_disk_spools_no_row_and_rows_in_memory_still_arrive() {
     });
 
     fs::remove_file(collector.spool.path()).unwrap();
-    wait_for("the disk to be tried again", || {
+    wait_for("another write to the disk", || {
         (status_and_ack(&collector.post("/wh/plain", 5, None)) == (200, Some("spooled"))).then_some(())
     });
 }

@@ -93,7 +93,7 @@ fn values_are_stored_as_clickhouse_stores_them() {
     let mut cases = cases::all();
     let differences = listed();
     for fields in differences.keys() {
-        assert!(cases.contains(fields), "a difference of no case: {fields}");
+        assert!(cases.contains(fields), "a difference without a case: {fields}");
     }
     // An event without values shows the defaults.
     let nothing = cases.len();

@@ -161,10 +161,10 @@ fn the_build_knows_the_features_of_each_engine() {
         let name = has.next().unwrap();
         for (option, has) in options.iter().zip(has) {
             let codes = codes(&format!("{{ engine: {name}, {option} }}"));
-            let says_no = codes.iter().any(|code| code == "engine-misfit");
+            let is_misfit = codes.iter().any(|code| code == "engine-misfit");
             let is_known = !codes.iter().any(|code| code == "unknown-engine");
             let refuses_rows = codes.iter().any(|code| code == "engine-takes-no-rows");
-            if !is_known || (!refuses_rows && says_no == (has == "1")) {
+            if !is_known || (!refuses_rows && is_misfit == (has == "1")) {
                 wrong.push(format!("{name}: {option}: {codes:?}"));
             }
         }

@@ -36,29 +36,29 @@ const DEVIATIONS: [Deviation; 5] = [
     Deviation {
         recording: "bool in column",
         here: r#"{"event":"true"}"#,
-        reason: "the original made a number of every boolean; text says what was sent, as ClickHouse's own JSONEachRow has it",
+        reason: "the original stored each boolean as a number; a text keeps the sent value, as ClickHouse's JSONEachRow does",
     },
     Deviation {
         recording: "arrays in column",
         here: r#"{"arr":["a","1","true","","{\"k\":1}","[2,3]"]}"#,
-        reason: "the same for the elements of an array; and null is the type's default there as it is in a column, not the word",
+        reason: "the same for the elements of an array; a null there is the type's default, as in a column, and not the text `null`",
     },
     Deviation {
         recording: "td",
         here: r#"{"td_extra.key":[],"td_extra.value":[],
                   "extra.key":["td_ip","td_ua","td_host","td_zz_a"],"extra.value":["1.1.1.1","U","h","1"]}"#,
-        reason: "what is under td is the collector's own word on the client; what the client says under it is kept beside the rest",
+        reason: "the collector fills the td columns; a client's fields under td go to the extra of the root",
     },
     Deviation {
         recording: "user sends td_extra.key w/out td",
         here: r#"{"td_extra.key":[],"td_extra.value":[]}"#,
-        reason: "so it is for the arrays themselves, which two lengths would make unequal",
+        reason: "the same for the arrays of td_extra, whose lengths would otherwise be unequal",
     },
     Deviation {
         recording: "prototype names",
         here: r#"{"extra.key":["constructor","toString","__proto__x","hasOwnProperty_a","valueOf"],
                   "extra.value":["x","y","1","1","1"]}"#,
-        reason: "the original took names that every object of JavaScript has for columns, and lost their values",
+        reason: "the original mistook property names of JavaScript objects for columns, and lost their values",
     },
 ];
 

@@ -297,7 +297,7 @@ fn a_collector_without_descriptors_waits_and_continues() {
             )
         })
         .collect();
-    wait_for("the end of descriptors", || {
+    wait_for("the use of all descriptors", || {
         collector.log().contains("cannot accept connections").then_some(())
     });
     let before = (cpu_time(&collector), Instant::now());

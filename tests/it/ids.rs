@@ -125,7 +125,7 @@ fn a_single_collector_reports_no_clash_after_kills() {
     let collector = Collector::start_with(&database.url(), &["--node", "5"]);
     let beats = "SELECT max(beats) FROM rowmill_nodes WHERE process = \
                  (SELECT process FROM rowmill_nodes ORDER BY started DESC LIMIT 1)";
-    wait_for("a second beat", || {
+    wait_for("a second heartbeat", || {
         (database.query(beats).trim().parse::<u64>().unwrap() >= 2).then_some(())
     });
     assert_eq!(

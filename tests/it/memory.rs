@@ -66,7 +66,7 @@ fn unfinished_bodies_use_at_most_their_share() {
     });
     assert!(collector.metric("rowmill_request_bytes") <= MEMORY / 2);
     drop(streams);
-    wait_for("memory that comes back", || {
+    wait_for("the memory to be released", || {
         (collector.metric("rowmill_request_bytes") == 0).then_some(())
     });
     let peak = collector.peak_memory();

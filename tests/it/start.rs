@@ -1,5 +1,5 @@
-//! A start while ClickHouse is unavailable or differs from the schema: events are accepted at once,
-//! and their rows follow.
+//! A start while ClickHouse is unavailable or differs from the schema: the collector accepts events
+//! at once and delivers their rows later.
 
 use std::{
     fs,
@@ -131,10 +131,10 @@ fn a_database_that_differs_waits_for_an_operator_and_loses_nothing() {
     let collector = server.collector();
     send_numbered(&collector, 0..3);
     server.start();
-    wait_for("an alarm", || {
+    wait_for("the error", || {
         let log = collector.log();
-        let (_, alarm) = log.split_once("ERROR the schema cannot be applied without intervention")?;
-        alarm.contains("MODIFY COLUMN `message_id` String").then_some(())
+        let (_, error) = log.split_once("ERROR the schema cannot be applied without intervention")?;
+        error.contains("MODIFY COLUMN `message_id` String").then_some(())
     });
     let (status, text) = ready(&collector);
     assert_eq!(status, 503);
@@ -185,7 +185,7 @@ fn a_hangup_stops_the_collector_in_order() {
 }
 
 #[test]
-fn under_nohup_it_outlives_its_terminal() {
+fn under_nohup_the_collector_survives_a_hangup() {
     let database = Database::named("nohup");
     let data = tempfile::tempdir().unwrap();
     let mut child = Command::new("sh")
@@ -386,7 +386,7 @@ fn a_killed_embedded_clickhouse_is_restarted() {
     for round in 1..=2 {
         kill(killed, Signal::SIGKILL).unwrap();
         send_numbered(&collector, round * 3..round * 3 + 3);
-        killed = wait_for("another one", || {
+        killed = wait_for("another engine", || {
             let (process, _) = engine_of(&collector)?;
             (process != killed).then_some(process)
         });

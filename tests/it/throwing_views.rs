@@ -227,7 +227,7 @@ fn many_rows_on_which_a_view_throws_hold_no_valid_row() {
     send(&collector, (0..150).map(|_| "x".to_owned()));
     database.wait_for_rows("mail_statistics", 151);
     let mut sent = 0;
-    wait_for("the honest rows", || {
+    wait_for("the valid rows", || {
         sent += 1;
         send(&collector, [sent.to_string()]);
         (collector.metric("rowmill_rows_refused_by_views_total{table=\"mail_statistics\"}") >= 150).then_some(())

@@ -137,7 +137,7 @@ fn built(ty: &str) -> Result<String, String> {
 fn arguments<'t>(family: &str, ty: &'t str) -> &'t str {
     match ty.strip_prefix(family) {
         Some(arguments) if arguments.is_empty() || arguments.starts_with('(') => arguments,
-        _ => panic!("`{ty}` is no type of the family {family}"),
+        _ => panic!("`{ty}` is not a type of the family {family}"),
     }
 }
 
@@ -182,7 +182,7 @@ fn each_family_is_supported_or_refused_with_a_reason() {
     assert!(unknown.is_empty(), "{}", unknown.join("\n"));
     let listed = supported.into_keys().chain(REFUSED.map(|(name, ..)| name.to_owned()));
     let gone: Vec<String> = listed.filter(|name| !names.contains(name)).collect();
-    assert!(gone.is_empty(), "the engine has them no more: {gone:?}");
+    assert!(gone.is_empty(), "the engine no longer has them: {gone:?}");
 }
 
 /// Returns the events, one row per line as ClickHouse writes it.
@@ -274,7 +274,7 @@ fn assert_equals_twin(database: &Database, table: &Table) {
 }
 
 #[test]
-fn each_family_is_sent_in_columns_but_for_some() {
+fn all_families_except_some_are_sent_in_columns() {
     let columns = tables::families::TABLE.columns.iter();
     let in_rows: Vec<&str> = columns
         .filter(|column| column.shape.is_none())

@@ -64,10 +64,10 @@ impl Store {
         })
     }
 
-    /// Stops it gracefully and keeps its data.
+    /// Stops ClickHouse gracefully and keeps its data.
     ///
     /// # Errors
-    /// If it does not end.
+    /// If ClickHouse does not end.
     pub fn stop(&mut self) -> Result<(), Failure> {
         if let Some(engine) = self.engine.take() {
             engine.stop()?;
@@ -75,10 +75,10 @@ impl Store {
         Ok(())
     }
 
-    /// Starts it again with the same data and address.
+    /// Starts ClickHouse again with the same data and address.
     ///
     /// # Errors
-    /// If it does not start, or another process has taken its address.
+    /// If ClickHouse does not start, or another process has taken its address.
     pub fn start_again(&mut self, cores: &Cores) -> Result<(), Failure> {
         let options = self.options.clone().with_listen(self.address);
         let (engine, processes) = start(&options, cores)?;
@@ -86,7 +86,7 @@ impl Store {
         Ok(())
     }
 
-    /// Returns the URL of its HTTP interface.
+    /// Returns the URL of ClickHouse's HTTP interface.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
@@ -126,7 +126,8 @@ impl Store {
     /// ClickHouse's own, or if the output is not a number.
     pub fn number(&self, sql: &str) -> Result<u64, Failure> {
         let text = self.query(sql)?;
-        text.parse().map_err(|_| format!("{sql}: {text:?} is no number").into())
+        text.parse()
+            .map_err(|_| format!("{sql}: {text:?} is not a number").into())
     }
 
     /// Waits until `table` has all `accepted` rows, and checks that each has a distinct `key`.

@@ -1,4 +1,4 @@
-//! Rejections are counted by status and by reason.
+//! The collector counts rejections by status and by reason.
 
 use super::Victim;
 
