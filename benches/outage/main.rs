@@ -45,7 +45,7 @@ const TABLE: &str = "mail_statistics";
 const SLICE: Duration = Duration::from_millis(100);
 
 /// Memory that the program may use beyond its configured limit.
-const OWN_MEMORY: u64 = 64 << 20;
+const EXTRA_MEMORY: u64 = 64 << 20;
 
 /// Small limits of memory and disk; one table may use half of the disk's.
 const SMALL: (u64, u64) = (32 << 20, 64 << 20);
@@ -190,9 +190,9 @@ struct Series<'o> {
 /// The figures of one outage.
 struct Outage {
     phases: [Phase; 4],
-    /// Rows that were pending when ClickHouse came back, and the time until no more than usual
-    /// were.
+    /// Rows that were pending when ClickHouse restarted.
     backlog: u64,
+    /// The time from the first insert until few rows were pending.
     drained_within: Duration,
     resident: u64,
     disk: u64,
@@ -218,10 +218,10 @@ impl Series<'_> {
         program: &Path,
         options: &Options,
         rate: f64,
-        bounds: (u64, u64),
+        limits: (u64, u64),
         is_to_be_full: bool,
     ) -> Result<Outage, Failure> {
-        let (memory, disk) = (bounds.0.to_string(), bounds.1.to_string());
+        let (memory, disk) = (limits.0.to_string(), limits.1.to_string());
         let server = bench.collector_with(
             program,
             "collector",
@@ -267,7 +267,7 @@ impl Series<'_> {
             disk: watch.disk,
             totals,
         };
-        let is_exact = outage.check(&watch, bounds);
+        let is_exact = outage.check(&watch, limits);
         server.stop()?;
         is_exact?;
         outage.check_rows(&bench.store, options.events)?;
@@ -326,7 +326,7 @@ fn watch<'b>(
         sample.inserted > stopped.inserted
     })?;
     let usual = (rate * 2.0) as u64;
-    let gone = watch.until("the end of the backlog", Some(&bench.store), |sample| {
+    let drained = watch.until("the end of the backlog", Some(&bench.store), |sample| {
         sample.pending < usual
     })?;
     // The end of the backlog must not count towards the next phase.
@@ -334,7 +334,7 @@ fn watch<'b>(
     let after = watch.during(normal, Some(&bench.store))?;
     Ok(Watched {
         watch,
-        times: [before, (start, stopped.at), (first.at, gone.at), after],
+        times: [before, (start, stopped.at), (first.at, drained.at), after],
         backlog: stopped.pending,
     })
 }
@@ -346,7 +346,7 @@ impl Outage {
         let Totals {
             refused, unanswered, ..
         } = &self.totals;
-        if self.resident > memory + OWN_MEMORY {
+        if self.resident > memory + EXTRA_MEMORY {
             return Err(format!("{:.0} MiB of memory were used", mebibytes(self.resident)).into());
         }
         if self.disk > disk {
@@ -361,7 +361,7 @@ impl Outage {
         Ok(())
     }
 
-    /// Fails if an acknowledged row is missing, if a refused row is there, or if a row is there
+    /// Fails if the table lacks an acknowledged row, has a refused row, or has a row
     /// twice.
     fn check_rows(&self, store: &Store, events: usize) -> Result<(), Failure> {
         // The number of a request from the start of its message id: the pass, and the index within
@@ -383,7 +383,9 @@ impl Outage {
         ))?;
         let right = format!("0\t{}", self.totals.accepted);
         if wrong != right {
-            return Err(format!("doubled, and acknowledged: {wrong:?} in the table, {right:?} were expected").into());
+            return Err(
+                format!("duplicated, and acknowledged: {wrong:?} in the table, {right:?} were expected").into(),
+            );
         }
         store.empty(&format!("collector.{TABLE}"))
     }

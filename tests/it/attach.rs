@@ -38,7 +38,7 @@ fn partitioned(name: &str, key: &str) -> Database {
     database
 }
 
-/// Creates a view without a window, which the collector's next start gives it.
+/// Creates a view without a window. The next start of the collector adds the window.
 fn make_view(database: &Database) {
     database.query("CREATE TABLE sums (n UInt64, s UInt64) ENGINE = MergeTree ORDER BY tuple()");
     database.query(
@@ -153,7 +153,7 @@ fn rows_are_exact_although_the_collector_is_killed_after_a_step() {
 }
 
 /// Cuts the connection at each step in turn, before or after ClickHouse has got the request, and
-/// kills the collector there, or lets it go on.
+/// kills the collector there, or lets it continue.
 fn cut_each_step(name: &str, passes: bool, is_killed: bool) {
     let database = partitioned(name, "id % 4");
     make_view(&database);

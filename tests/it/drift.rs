@@ -146,7 +146,7 @@ fn each_manual_change_is_found_classified_and_reverted() {
             (TABLE, impact, difference)
         );
         assert_eq!((drift.rows, drift.bytes.is_some()), (Some(1000), true));
-        // The change is refused until it is allowed.
+        // `apply_drift` only makes the changes that are allowed.
         apply(&database, |allowed| allowed < impact);
         assert_eq!(drifts(&database), found, "{change}");
         apply(&database, |allowed| allowed == impact);

@@ -1,5 +1,5 @@
-//! The effect of a start on the database: it creates missing objects in place and changes nothing
-//! besides.
+//! The effect of a start on the database: the collector creates missing objects in place and
+//! changes nothing else.
 
 use std::{
     io::{self, Read, Write},

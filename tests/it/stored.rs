@@ -89,7 +89,7 @@ fn rows_of_a_lost_answer_are_stored_once_under_a_distributed_table() {
     proxy.loses_answers.store(true, Ordering::SeqCst);
     thread::scope(|scope| {
         let answer = scope.spawn(|| http::post_json(collector.address, "/wh/mail", "{}"));
-        // The collector asks only after it has lost an answer.
+        // The collector queries ClickHouse only after it has lost an answer.
         wait_for("a lookup", || proxy.seen().contains("system.processes").then_some(()));
         proxy.loses_answers.store(false, Ordering::SeqCst);
         let answer = answer.join().unwrap();

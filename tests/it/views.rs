@@ -25,7 +25,7 @@ fn send_ten_without_answers(proxy: &Proxy, collector: &Collector, database: &Dat
     send_ten_webhooks(collector);
     database.wait_for_rows("mail_statistics", 10);
     // The rows are visible before their views have them, and thus before there is an answer to
-    // lose. The collector asks only after it has lost the answer.
+    // lose. The collector queries ClickHouse only after it has lost the answer.
     wait_for("a lookup", || proxy.seen().contains("system.processes").then_some(()));
     proxy.loses_answers.store(false, Ordering::SeqCst);
 }

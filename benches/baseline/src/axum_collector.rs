@@ -34,8 +34,8 @@ const TABLE: &str = "mail_statistics";
 /// Capacity of the channel to the inserter, in rows.
 const QUEUE: usize = 200_000;
 
-/// Rows that the inserter takes from the channel at a time.
-const AT_A_TIME: usize = 1_000;
+/// Maximum number of rows that the inserter receives at a time.
+const BATCH_ROWS: usize = 1_000;
 
 const GIF: &[u8] =
     b"GIF89a\x01\0\x01\0\x80\x01\0\0\0\0\xff\xff\xff!\xf9\x04\x01\0\0\x01\0,\0\0\0\0\x01\0\x01\0\0\x02\x02L\x01\0;";
@@ -139,10 +139,10 @@ pub async fn serve(
 
 /// Inserts rows until all senders are dropped.
 async fn insert(mut inserter: Inserter<MailRow>, mut rows: mpsc::Receiver<MailRow>) -> Result<(), Failure> {
-    let mut batch = Vec::with_capacity(AT_A_TIME);
+    let mut batch = Vec::with_capacity(BATCH_ROWS);
     loop {
         let wait = inserter.time_left().unwrap_or(Duration::from_secs(1));
-        match timeout(wait, rows.recv_many(&mut batch, AT_A_TIME)).await {
+        match timeout(wait, rows.recv_many(&mut batch, BATCH_ROWS)).await {
             Ok(0) => break,
             Ok(_) => {
                 for row in batch.drain(..) {

@@ -132,11 +132,11 @@ impl Store {
 
     /// Waits until `table` has all `accepted` rows, and checks that each has a distinct `key`.
     ///
-    /// `unclear` requests had no answer: the table may or may not have their rows.
+    /// `unanswered` requests had no answer: the table may or may not have their rows.
     ///
     /// # Errors
-    /// If rows are missing after two minutes, or are there twice.
-    pub fn check_arrival(&self, table: &str, key: &str, accepted: u64, unclear: u64) -> Result<(), Failure> {
+    /// If rows are missing after two minutes, or duplicated.
+    pub fn check_arrival(&self, table: &str, key: &str, accepted: u64, unanswered: u64) -> Result<(), Failure> {
         let started = Instant::now();
         while self.number(&format!("SELECT count() FROM {table}"))? < accepted {
             if started.elapsed() > ARRIVE_WITHIN {
@@ -147,7 +147,7 @@ impl Store {
         // Rows of unanswered requests may still arrive; the check allows for them.
         let rows = self.number(&format!("SELECT count() FROM {table}"))?;
         let distinct = self.number(&format!("SELECT uniqExact({key}) FROM {table}"))?;
-        if !(accepted..=accepted + unclear).contains(&rows) || distinct != rows {
+        if !(accepted..=accepted + unanswered).contains(&rows) || distinct != rows {
             return Err(format!(
                 "{table}: {accepted} rows were accepted, {rows} have arrived, {distinct} distinct ones"
             )

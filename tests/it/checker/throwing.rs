@@ -53,8 +53,8 @@ fn proposed_functions_exist() {
         let mut parts = line.split(" | ");
         let (ty, computed) = (parts.next().unwrap(), parts.next().unwrap());
         let help = warning(ty, computed).into_iter().flat_map(|warning| warning.help);
-        let ours = help.filter(|help| help.ends_with("not throw"));
-        proposed.extend(ours.flat_map(|help| {
+        let replacements = help.filter(|help| help.ends_with("not throw"));
+        proposed.extend(replacements.flat_map(|help| {
             help.split('`')
                 .skip(1)
                 .step_by(2)

@@ -1,4 +1,4 @@
-//! Rows are read and inserted with the generated types and the client's `fetch` and `insert`.
+//! Reads and inserts rows with the generated types and the client's `fetch` and `insert`.
 
 use clickhouse::{Client, RowRead, RowWrite, error::Error};
 use embedder::tables::{

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{
-    answer::Seen,
+    answer::NormalizedAnswer,
     recordings::{Record, Recording},
 };
 
@@ -203,7 +203,7 @@ const DEVIATIONS: &[Deviation] = &[
 /// The expected behavior of the program.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Expected {
-    pub answer: Seen,
+    pub answer: NormalizedAnswer,
     pub record: Record,
     /// A pair in the row's extra that the original would not put there.
     pub extra: Option<(&'static str, &'static str)>,
@@ -252,7 +252,7 @@ pub fn with_deviations(recordings: &[Recording]) -> Vec<Expected> {
     expected
 }
 
-fn find<'r>(recordings: &'r [Recording], name: &str) -> &'r Seen {
+fn find<'r>(recordings: &'r [Recording], name: &str) -> &'r NormalizedAnswer {
     let found = recordings.iter().find(|recording| recording.name == name);
     &found.unwrap_or_else(|| panic!("there is no recording {name:?}")).answer
 }
