@@ -20,7 +20,7 @@ const WARM_UP: usize = 3_000;
 const COUNTED: usize = 1_000;
 const GROWTH: u64 = 4;
 
-/// Answer texts take another buffer if the current one is full while an answer in it is pending; no
+/// Answer texts use another buffer if the current one is full while an answer in it is pending; no
 /// answer is pending here.
 const BUFFERS: u64 = 2;
 

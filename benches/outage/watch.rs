@@ -65,7 +65,7 @@ impl<'b> Watch<'b> {
         })
     }
 
-    /// Observes until `condition` holds, and returns the state at that moment. Probes go out if
+    /// Observes until `condition` holds, and returns the state at that moment. Sends probes if
     /// ClickHouse runs as `store`.
     pub(crate) fn until(
         &mut self,
@@ -80,7 +80,7 @@ impl<'b> Watch<'b> {
                 return Ok(sample);
             }
             if sample.at - start > TIMEOUT {
-                return Err(format!("{what} does not come: {sample:?}").into());
+                return Err(format!("timed out waiting for {what}: {sample:?}").into());
             }
             if let Some(store) = store {
                 self.probe(store)?;

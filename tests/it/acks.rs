@@ -1,4 +1,4 @@
-//! The acknowledgement of a success: how far an event's row has come when its answer is sent.
+//! The acknowledgement of an accepted event: whether its row is in memory, on disk or in its table.
 
 use std::{fs, time::Duration};
 
@@ -136,7 +136,11 @@ fn a_row_that_is_stored_too_late_is_acknowledged_as_spooled() {
     collector.database.query("RENAME TABLE receipts TO elsewhere");
     let late = collector.post("/wh/stored", 1, None);
     assert_eq!(status_and_ack(&late), (503, Some("spooled")));
-    assert_eq!(late.header("retry-after"), None, "it must not be sent again");
+    assert_eq!(
+        late.header("retry-after"),
+        None,
+        "the client must not send the row again"
+    );
     assert_eq!(
         status_and_ack(&collector.post("/wh/plain", 2, None)),
         (200, Some("spooled"))

@@ -250,11 +250,11 @@ fn without_capacity_for_all_lines_none_is_accepted() {
 #[test]
 fn bulk_requests_have_their_own_limits() {
     let database = Database::create("bulk_bounds");
-    let by_rows_alone = WriterOptions {
+    let by_rows = WriterOptions {
         block_age: Duration::from_secs(3_600),
         ..WriterOptions::default()
     };
-    let served = served(&database, by_rows_alone);
+    let served = served(&database, by_rows);
     let json = [("Content-Type", "application/json")];
     let long = format!(r#"{{"number":1,"text":"{}"}}"#, "x".repeat(200));
     assert_eq!(

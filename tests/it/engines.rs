@@ -105,7 +105,7 @@ fn a_table_of_each_engine_accepts_rows() {
     );
     assert_eq!(tables.lines().count(), CASES.len());
     for table in tables.lines() {
-        let [name, engine, remembers] = table.split('\t').collect::<Vec<_>>()[..] else {
+        let [name, engine, has_window] = table.split('\t').collect::<Vec<_>>()[..] else {
             panic!("{table}")
         };
         let expected: String = name.strip_prefix("engine_").unwrap().replace('_', "");
@@ -115,7 +115,7 @@ fn a_table_of_each_engine_accepts_rows() {
             .unwrap_or(&engine.to_lowercase())
             .starts_with(&expected);
         assert!(is_named, "{table}");
-        assert_eq!(remembers == "1", engine.ends_with("MergeTree"), "{table}");
+        assert_eq!(has_window == "1", engine.ends_with("MergeTree"), "{table}");
     }
     let keys = database.query(
         "SELECT partition_key, sorting_key, primary_key, sampling_key, comment FROM system.tables \

@@ -199,12 +199,12 @@ fn a_clock_that_was_set_back_repeats_no_id() {
     let first = start();
     let (number, id) = (node(&first), id_of_one(&first));
     first.kill();
-    // The process recorded its ids before it handed them out.
+    // The process recorded its ids before it used them.
     let until_ms = move_clock_ahead(data.path(), 0);
     assert!(id >> 22 <= until_ms);
     let until_ms = move_clock_ahead(data.path(), 3_600_000);
     let second = start();
-    assert_eq!(node(&second), number, "it keeps its number");
+    assert_eq!(node(&second), number, "the collector keeps its number");
     assert!(id_of_one(&second) >> 22 > until_ms);
     let log = second.log();
     assert!(

@@ -78,7 +78,7 @@ fn values_are_stored_as_clickhouse_stores_them() {
         }
     }
     assert!(unknown.is_empty(), "differences that are not listed:\n{unknown}");
-    assert!(known.is_empty(), "listed, and no difference: {known:?}");
+    assert!(known.is_empty(), "listed differences that do not exist: {known:?}");
 }
 
 /// Returns the rows of a table by number.

@@ -29,7 +29,7 @@ const COLUMNS: &str =
     "event, email, message_id, list_id, task_id, link_id, detailed, service, name, extra.key, extra.value";
 
 #[test]
-fn its_three_requests_become_three_rows() {
+fn the_three_requests_become_three_rows() {
     let database = Database::named("seed");
     let collector = Collector::start(&database);
 
@@ -197,7 +197,7 @@ fn web_sdk_events_reach_their_tables() {
 }
 
 #[test]
-fn its_pages_answer() {
+fn the_pages_answer() {
     let database = Database::named("pages");
     let collector = Collector::start(&database);
     let home = http::get(collector.address, "/?service=wh&name=mail");
@@ -253,7 +253,7 @@ fn a_row_can_be_made_without_a_request() {
 }
 
 #[test]
-fn its_routes_are_listed() {
+fn the_routes_command_lists_the_routes() {
     let output = collector::run(&["routes"]);
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success());
@@ -270,7 +270,7 @@ fn its_routes_are_listed() {
 }
 
 #[test]
-fn without_a_url_it_runs_an_embedded_clickhouse_and_prints_a_query() {
+fn without_a_url_the_program_runs_an_embedded_clickhouse_and_prints_a_query() {
     let data = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("own-engine-{}", process::id()));
     let mut child = collector::command()
         .args(["--listen", "127.0.0.1:0", "--engine-listen", "127.0.0.1:0", "--data"])

@@ -11,7 +11,7 @@ use crate::support::{
     wait_for,
 };
 
-/// Sends ten webhooks, each acknowledged on disk.
+/// Sends ten webhooks and checks that the collector accepts each.
 fn send_ten_webhooks(collector: &Collector) {
     for number in 0..10 {
         let body = format!(r#"{{"message_id":"{number}"}}"#);
@@ -62,7 +62,7 @@ fn sums(database: &Database, target: &str) -> String {
 }
 
 /// Returns how many tables of views have a deduplication window.
-fn windows(database: &Database, target: &str) -> u64 {
+fn count_windows(database: &Database, target: &str) -> u64 {
     let sql = format!(
         "SELECT count() FROM system.tables WHERE database IN ('{}', '{target}') AND (name = 'by_to' OR name LIKE '.inner%') \
          AND engine_full LIKE '%deduplication_window = 1000%'",
@@ -87,7 +87,7 @@ fn views_made_before_the_start_count_rows_of_a_lost_answer_once() {
     make_views(&database, &target);
     let proxy = Proxy::start(database.engine);
     let collector = Collector::start_with(&database.url_through(proxy.address), &[]);
-    assert_eq!(windows(&database, &target), 3, "{}", collector.log());
+    assert_eq!(count_windows(&database, &target), 3, "{}", collector.log());
     send_ten_without_answers(&proxy, &collector, &database);
     drain(collector);
     assert_eq!(sums(&database, &target), "10\t10\t10\n");
@@ -118,9 +118,9 @@ fn views_made_while_the_collector_runs_count_rows_of_a_lost_answer_once() {
     let proxy = Proxy::start(database.engine);
     let collector = Collector::start_with(&database.url_through(proxy.address), &[]);
     make_views(&database, &target);
-    assert_eq!(windows(&database, &target), 0);
+    assert_eq!(count_windows(&database, &target), 0);
     wait_for("windows of the new views", || {
-        (windows(&database, &target) == 3).then_some(())
+        (count_windows(&database, &target) == 3).then_some(())
     });
     send_ten_without_answers(&proxy, &collector, &database);
     let log = drain(collector);

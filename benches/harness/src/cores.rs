@@ -54,12 +54,12 @@ impl Cores {
                 load,
                 store: rest.to_vec(),
             }),
-            _ => Err("two cores are needed: one for the server, one for what drives it".into()),
+            _ => Err("two cores are needed: one for the server, one for the load generator".into()),
         }
     }
 
-    /// Returns the same with `count` cores for the server, which shares the others' cores if there
-    /// are too few.
+    /// Returns these cores with `count` cores for the server, which shares the others' cores if
+    /// there are too few.
     ///
     /// # Errors
     /// If there are fewer than `count` cores.

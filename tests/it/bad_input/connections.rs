@@ -86,7 +86,7 @@ fn a_connection_that_ends_within_a_body_records_nothing() {
             String::from_utf8_lossy(&answer)
         );
     }
-    // The last chunk never comes.
+    // The last chunk never arrives.
     let chunked = b"POST /wh/mail HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n10\r\n{\"event\":\"half\"}\r\n";
     let mut stream = TcpStream::connect(victim.collector.address).unwrap();
     stream.write_all(chunked).unwrap();

@@ -1,12 +1,13 @@
 //! The checker against ClickHouse: both accept the same declarations and tables, and both refuse
 //! the same.
 //!
-//! `columns.txt` contains column declarations, one per line; the cases of the parser's own tests
-//! are added to them. `tables.txt` contains whole tables. If the checker accepts a case, ClickHouse
-//! gets the statement of the schema; if it refuses the case, ClickHouse gets the unchanged text. If
-//! both accept a case, the columns must have the same types, including those that ClickHouse
-//! infers. If they disagree, `disagreements.txt` states the reason, with the cases indented below
-//! it. A disagreement that is missing in the file fails the test, and so does an outdated entry.
+//! `columns.txt` contains column declarations, one per line; the test adds the cases of the
+//! parser's own tests. `tables.txt` contains whole tables. If the checker accepts a case,
+//! ClickHouse gets the statement of the schema; if it refuses the case, ClickHouse gets the
+//! unchanged text. If both accept a case, the columns must have the same types, including those
+//! that ClickHouse infers. If they disagree, `disagreements.txt` states the reason, with the cases
+//! indented below it. A disagreement that is missing in the file fails the test, and so does an
+//! outdated entry.
 
 mod partitions;
 mod tables;
@@ -104,7 +105,7 @@ impl Both {
         let name = format!("t{}", self.accepted + self.refused);
         let raw = |name: &str| format!("CREATE TABLE `{name}` {raw}");
         let statement = match generated.statements.first() {
-            Some(ours) => ours.replacen("IF NOT EXISTS `t`", &format!("`{name}`"), 1),
+            Some(statement) => statement.replacen("IF NOT EXISTS `t`", &format!("`{name}`"), 1),
             None => raw(&name),
         };
         let created = self.database.try_query(&statement);
@@ -157,11 +158,11 @@ impl Both {
             unlisted.len(),
             unlisted.join("\n")
         );
-        let ended: Vec<_> = listed
+        let outdated: Vec<_> = listed
             .iter()
             .filter(|case| !self.disagreements.contains_key(**case))
             .collect();
-        assert!(ended.is_empty(), "no disagreements any more: {ended:?}");
+        assert!(outdated.is_empty(), "outdated disagreements: {outdated:?}");
         let Self {
             accepted,
             refused,

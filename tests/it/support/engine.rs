@@ -36,10 +36,10 @@ fn engine() -> &'static (SocketAddr, String) {
         remove_old_data();
         let engine = Engine::start(&Options::new(env!("CARGO_BIN_EXE_rowmill"), data));
         let engine = engine.unwrap_or_else(|error| panic!("{error}"));
-        let door = (engine.address(), engine.collector().password().to_owned());
+        let access = (engine.address(), engine.collector().password().to_owned());
         // The engine must run until this process ends, and ends with it, even after a crash.
         mem::forget(engine);
-        door
+        access
     })
 }
 

@@ -40,16 +40,18 @@ fn the_page_of_types_lists_all_types() {
     let rows = page("In a table");
     let listed: Vec<&String> = rows.iter().flat_map(|(families, _)| families).collect();
     assert_eq!(BTreeSet::from_iter(listed.clone()), supported.keys().collect());
-    assert_eq!(listed.len(), supported.len(), "each stands there once");
+    assert_eq!(listed.len(), supported.len(), "each type is listed once");
     for (families, rust) in &rows {
         for family in families {
-            let is = rust_type(&supported[family]);
+            let actual = rust_type(&supported[family]);
             // A type that is generated for the column has the column's name.
-            if is == "C" {
+            if actual == "C" {
                 assert!(rust.contains("called like the column"), "{family}: {rust}");
-            } else if !is.is_empty() && !matches!(family.as_str(), "LowCardinality" | "SimpleAggregateFunction") {
-                let named = code_spans(rust).iter().any(|name| name.split('<').next() == Some(&is));
-                assert!(named, "{family} is a {is}: {rust}");
+            } else if !actual.is_empty() && !matches!(family.as_str(), "LowCardinality" | "SimpleAggregateFunction") {
+                let named = code_spans(rust)
+                    .iter()
+                    .any(|name| name.split('<').next() == Some(&actual));
+                assert!(named, "{family} is a {actual}: {rust}");
             }
         }
     }
