@@ -91,7 +91,7 @@ where
 /// Counts the instructions of one event of each kind and compares them with the committed figures.
 fn compare() -> ExitCode {
     if Command::new("valgrind").arg("--version").output().is_err() {
-        println!("SKIPPED: valgrind is not installed, so that no instructions were counted");
+        println!("SKIPPED: valgrind is not installed, so no instructions were counted");
         return ExitCode::SUCCESS;
     }
     let counts: BTreeMap<&str, f64> = KINDS.iter().map(|(name, _)| (*name, count(name))).collect();

@@ -32,7 +32,7 @@ use rowmill_harness::{
 
 use crate::{
     point::{Point, Settings, grid, measure_all},
-    variant::Workshop,
+    variant::BuildFolders,
 };
 
 /// Measures how the collector scales.
@@ -175,19 +175,19 @@ impl Built {
             columns: None,
         };
         if options.curves.contains(&Curve::Tables) {
-            let workshop = Workshop::open(folder)?;
+            let folders = BuildFolders::open(folder)?;
             for count in &options.tables {
                 eprintln!("building the collector with {count} tables");
-                let variant = workshop.build(&format!("tables-{count}"), &schema::many_tables(*count)?)?;
-                eprintln!("  in {:.0} s", variant.built_in.as_secs_f64());
-                built.tables.push((*count, variant.program, variant.built_in));
+                let variant = folders.build(&format!("tables-{count}"), &schema::many_tables(*count)?)?;
+                eprintln!("  in {:.0} s", variant.build_time.as_secs_f64());
+                built.tables.push((*count, variant.program, variant.build_time));
             }
         }
         if options.curves.contains(&Curve::Columns) {
-            let workshop = Workshop::open(folder)?;
+            let folders = BuildFolders::open(folder)?;
             eprintln!("building the collector with tables of {:?} columns", options.columns);
-            let variant = workshop.build("columns", &schema::wide_tables(&options.columns)?)?;
-            eprintln!("  in {:.0} s", variant.built_in.as_secs_f64());
+            let variant = folders.build("columns", &schema::wide_tables(&options.columns)?)?;
+            eprintln!("  in {:.0} s", variant.build_time.as_secs_f64());
             built.columns = Some(variant.program);
         }
         Ok(built)
@@ -293,19 +293,19 @@ fn tables(options: &Options, bench: &Bench, built: &Built) -> Result<Section, Fa
         points.push(point.into_tables(&name, "^t[0-9]+$", (0..*count).map(schema::table_name)));
     }
     measure_all("tables", &mut points, bench, options.settings(options.rate))?;
-    let built_in = |point: &Point| {
+    let build_time = |point: &Point| {
         let found = built.tables.iter().find(|(count, ..)| *count == point.x);
-        found.map_or(f64::NAN, |(.., built_in)| built_in.as_secs_f64())
+        found.map_or(f64::NAN, |(.., build_time)| build_time.as_secs_f64())
     };
     let text = grid("tables", &points, ["build s"], |point| {
-        [format!("{:.0}", built_in(point))]
+        [format!("{:.0}", build_time(point))]
     })
     .to_string();
     let build = Chart {
         title: "Time from a changed schema to the program".to_owned(),
         x: "tables".to_owned(),
         y: "s".to_owned(),
-        series: vec![series("release build", &points, built_in)],
+        series: vec![series("release build", &points, build_time)],
     };
     let charts = vec![
         ("tables-latency", latency("tables", options.rate, &points)),

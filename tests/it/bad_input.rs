@@ -1,5 +1,5 @@
 //! Valid and invalid input: the answer names the problem, no part of a rejected event is lost, and
-//! the next event is not affected.
+//! the collector still accepts the next event.
 
 mod addresses;
 mod bodies;

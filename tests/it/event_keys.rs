@@ -1,5 +1,5 @@
-//! `required`, `from` and `max_bytes`: events whose columns demand more than a type, on every way
-//! in.
+//! `required`, `from` and `max_bytes`: rules for columns beyond their types, on each route and in
+//! each format.
 
 use embedder::tables;
 use rowmill_ingest::server::not_found;

@@ -28,35 +28,35 @@ const COLUMNS: &str = "event, email, n, a_b, a_b_c, arr, data_x, extra.key, extr
 struct Deviation {
     recording: &'static str,
     /// The differing columns with the program's values.
-    here: &'static str,
+    row: &'static str,
     reason: &'static str,
 }
 
 const DEVIATIONS: [Deviation; 5] = [
     Deviation {
         recording: "bool in column",
-        here: r#"{"event":"true"}"#,
+        row: r#"{"event":"true"}"#,
         reason: "the original stored each boolean as a number; a text keeps the sent value, as ClickHouse's JSONEachRow does",
     },
     Deviation {
         recording: "arrays in column",
-        here: r#"{"arr":["a","1","true","","{\"k\":1}","[2,3]"]}"#,
+        row: r#"{"arr":["a","1","true","","{\"k\":1}","[2,3]"]}"#,
         reason: "the same for the elements of an array; a null there is the type's default, as in a column, and not the text `null`",
     },
     Deviation {
         recording: "td",
-        here: r#"{"td_extra.key":[],"td_extra.value":[],
+        row: r#"{"td_extra.key":[],"td_extra.value":[],
                   "extra.key":["td_ip","td_ua","td_host","td_zz_a"],"extra.value":["1.1.1.1","U","h","1"]}"#,
         reason: "the collector fills the td columns; a client's fields under td go to the extra of the root",
     },
     Deviation {
         recording: "user sends td_extra.key w/out td",
-        here: r#"{"td_extra.key":[],"td_extra.value":[]}"#,
+        row: r#"{"td_extra.key":[],"td_extra.value":[]}"#,
         reason: "the same for the arrays of td_extra, whose lengths would otherwise be unequal",
     },
     Deviation {
         recording: "prototype names",
-        here: r#"{"extra.key":["constructor","toString","__proto__x","hasOwnProperty_a","valueOf"],
+        row: r#"{"extra.key":["constructor","toString","__proto__x","hasOwnProperty_a","valueOf"],
                   "extra.value":["x","y","1","1","1"]}"#,
         reason: "the original mistook property names of JavaScript objects for columns, and lost their values",
     },
@@ -151,7 +151,7 @@ fn recorded_events_become_the_recorded_rows() {
             .iter()
             .find(|deviation| deviation.recording == recording.name);
         let expected: Row = deviation
-            .map(|deviation| serde_json::from_str(deviation.here).unwrap())
+            .map(|deviation| serde_json::from_str(deviation.row).unwrap())
             .unwrap_or_default();
         if differing != expected {
             let reason = deviation.map_or("not expected", |deviation| deviation.reason);

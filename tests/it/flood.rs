@@ -303,7 +303,7 @@ fn a_collector_without_descriptors_waits_and_continues() {
     let before = (cpu_time(&collector), Instant::now());
     thread::sleep(Duration::from_secs(1));
     let used = (cpu_time(&collector) - before.0) as f64 / 100.0 / before.1.elapsed().as_secs_f64();
-    assert!(used < 0.5, "it uses {used} of a core for nothing");
+    assert!(used < 0.5, "the collector uses {used} of a core while it waits");
     assert_rare(&collector.log(), "cannot accept connections", started);
     drop((held, busy));
     wait_for("a new sender's answer", || {

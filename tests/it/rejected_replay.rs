@@ -48,7 +48,7 @@ fn send(collector: &Collector, event: &str, number: u32) {
 }
 
 /// Lets ClickHouse refuse five rows and accept five others.
-fn refused(name: &str) -> Database {
+fn with_five_dead_letters(name: &str) -> Database {
     let database = Database::named(name);
     let collector = Collector::start(&database);
     database.query("ALTER TABLE mail_statistics ADD CONSTRAINT no_bounce CHECK event != 'bounce'");
@@ -69,7 +69,7 @@ const DEAD_LETTER_COUNT: &str = "SELECT count() FROM rejected";
 
 #[test]
 fn rows_are_stored_once_after_the_constraint_is_dropped() {
-    let database = refused("replay_once");
+    let database = with_five_dead_letters("replay_once");
     // The command tries each row again, and the reason contains no value.
     let output = replay(&database, &[]);
     let text = text(&output);
@@ -112,7 +112,7 @@ fn rows_are_stored_once_after_the_constraint_is_dropped() {
 
 #[test]
 fn dead_letters_are_selected_by_table_time_and_reason() {
-    let database = refused("replay_chosen");
+    let database = with_five_dead_letters("replay_chosen");
     database.query("ALTER TABLE mail_statistics DROP CONSTRAINT no_bounce");
     let none = "found no dead letters of rows";
     for arguments in [
@@ -143,7 +143,7 @@ fn dead_letters_are_selected_by_table_time_and_reason() {
 
 #[test]
 fn rows_of_changed_columns_are_converted_and_one_bad_row_is_refused_alone() {
-    let database = refused("replay_converted");
+    let database = with_five_dead_letters("replay_converted");
     // The current table accepts all rows but one, has a column of another type, and lacks a column.
     database.query("ALTER TABLE mail_statistics DROP CONSTRAINT no_bounce");
     database.query("ALTER TABLE mail_statistics ADD CONSTRAINT no_three CHECK message_id != '3'");
@@ -170,7 +170,7 @@ fn rows_of_changed_columns_are_converted_and_one_bad_row_is_refused_alone() {
 
 #[test]
 fn dead_letters_that_cannot_be_replayed_are_counted() {
-    let database = refused("replay_counted");
+    let database = with_five_dead_letters("replay_counted");
     database.query("ALTER TABLE mail_statistics DROP CONSTRAINT no_bounce");
     // A dead letter from an earlier version, one with a cut payload, and one of an event.
     database.query(

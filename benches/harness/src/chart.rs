@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn points_lie_on_their_axes() {
+    fn points_are_at_their_coordinates() {
         let svg = chart(&[(2.0, 0.0), (20.0, 50.0), (200.0, 100.0)]);
         // On the logarithmic axis, 20 is halfway between 2 and 200; 50 is halfway between 0 and
         // 100.

@@ -372,7 +372,7 @@ impl<'r> Wire<'r> {
             return Ok(());
         };
         if answer.len != bytes.len() {
-            return Err("the server has answered more than it was asked".into());
+            return Err("the server has sent more than one answer to a request".into());
         }
         self.latency.record(connection.due.elapsed());
         if (200..400).contains(&answer.status) {
