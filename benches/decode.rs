@@ -1,10 +1,10 @@
 //! The cost of decoding an event's text into an encoded row, and nothing else:
 //! `cargo bench --bench decode`.
 //!
-//! Each figure is for one event: decoded, stamped, checked and encoded. The counter is the number
-//! of columns, so its reciprocal is the time per column.
+//! Each figure is for one event: decoded, given its metadata, checked and encoded. The counter is
+//! the number of columns, so its reciprocal is the time per column.
 
-#[allow(dead_code, clippy::panic, reason = "this bench needs the texts alone")]
+#[allow(dead_code, clippy::panic, reason = "this bench only needs the texts")]
 mod events;
 
 use divan::{AllocProfiler, Bencher, black_box, counter::ItemsCount};
@@ -30,7 +30,7 @@ fn main() {
 /// Measures an event that fills `columns` columns.
 fn measure<T: TypedTable>(bencher: Bencher<'_, '_>, query: &str, json: &str, columns: usize) {
     let mut rows = RowBatch::default();
-    let mut take_in = move || {
+    let mut decode = move || {
         if rows.count() == ROWS {
             rows.clear();
         }
@@ -40,9 +40,9 @@ fn measure<T: TypedTable>(bencher: Bencher<'_, '_>, query: &str, json: &str, col
     };
     // Checks that the event is not rejected, and grows the buffers to their final size.
     for _ in 0..=ROWS {
-        assert!(take_in());
+        assert!(decode());
     }
-    bencher.counter(ItemsCount::new(columns)).bench_local(take_in);
+    bencher.counter(ItemsCount::new(columns)).bench_local(decode);
 }
 
 #[divan::bench(sample_size = 200)]

@@ -2,10 +2,10 @@
 //! or `… -- --short`.
 //!
 //! One run measures, in turn in each round, hyper with a fixed body, and the collector with each
-//! acknowledgement, which the request's `X-Rowmill-Ack` asks for. The report also has the cost of
+//! acknowledgement, which `X-Rowmill-Ack` requests. The report also has the cost of
 //! one fdatasync on this disk. Every row has to arrive in ClickHouse exactly once.
 
-#![allow(clippy::print_stdout, reason = "figures are what it is for")]
+#![allow(clippy::print_stdout, reason = "the bench prints its figures")]
 
 use std::{
     env,

@@ -6,7 +6,7 @@
 //! `ROWMILL_BLESS=1` rewrites them. The bench fails if a figure differs by more than
 //! [`TOLERANCE_PERCENT`].
 
-#![allow(clippy::panic, reason = "a bench that measures something else has to stop")]
+#![allow(clippy::panic, reason = "a bench stops if it would measure something else")]
 
 mod events;
 
@@ -91,7 +91,7 @@ where
 /// Counts the instructions of one event of each kind and compares them with the committed figures.
 fn compare() -> ExitCode {
     if Command::new("valgrind").arg("--version").output().is_err() {
-        println!("SKIPPED: valgrind is not installed, so that no instructions were counted");
+        println!("SKIPPED: valgrind is not installed, so no instructions were counted");
         return ExitCode::SUCCESS;
     }
     let counts: BTreeMap<&str, f64> = KINDS.iter().map(|(name, _)| (*name, count(name))).collect();
@@ -124,7 +124,7 @@ fn compare() -> ExitCode {
     }
     if !is_good {
         println!(
-            "a figure is more than {TOLERANCE_PERCENT} % away; ROWMILL_BLESS=1 writes them anew where that is meant"
+            "a figure differs by more than {TOLERANCE_PERCENT} %; if that is intended, ROWMILL_BLESS=1 rewrites the figures"
         );
         return ExitCode::FAILURE;
     }

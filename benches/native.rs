@@ -1,4 +1,4 @@
-//! The cost of rows as rows and as columns, in the collector and in ClickHouse:
+//! The cost of row and column formats in the collector and in ClickHouse:
 //! `cargo bench --bench native`, or `… -- --short`.
 //!
 //! For the seed's example in blocks of 10 000 and 100 000 rows, and for the widest standard table
@@ -6,7 +6,7 @@
 //! to compress each format, the bytes on the wire, and ClickHouse's CPU time for an INSERT of each
 //! format, in turn. Both tables must have the same content in the end.
 
-#![allow(clippy::print_stdout, reason = "figures are what it is for")]
+#![allow(clippy::print_stdout, reason = "the bench prints its figures")]
 
 use std::{borrow::Cow, hint::black_box, path::Path, process::ExitCode, sync::Arc, time::Duration};
 
@@ -68,7 +68,7 @@ struct Rows {
 
 /// Rows under construction.
 #[derive(Default)]
-struct Gathered {
+struct RowsBuilder {
     bytes: Vec<u8>,
     ends: Vec<u32>,
 }
@@ -206,8 +206,8 @@ fn measure(
             for _ in 0..inserts {
                 runtime.block_on(insert(&client, &statement, &body.bytes))?;
             }
-            let taken = store.processes().cpu_time()?.saturating_sub(before);
-            body.inserting.push(per_row(taken, inserts * count));
+            let used = store.processes().cpu_time()?.saturating_sub(before);
+            body.inserting.push(per_row(used, inserts * count));
         }
     }
     let [a, b] = bodies.each_ref().map(table_of);
@@ -267,7 +267,7 @@ async fn insert(client: &Client, statement: &str, bytes: &[u8]) -> Result<(), Fa
 fn mails(count: usize) -> Result<Rows, Failure> {
     let requests = Requests::generate(Kind::Webhook, count)?;
     let mut request = Vec::new();
-    let mut rows = Gathered::default();
+    let mut rows = RowsBuilder::default();
     for index in 0..count {
         requests.write(index as u64, &mut request);
         let (_, body) = str::from_utf8(&request)?
@@ -275,7 +275,7 @@ fn mails(count: usize) -> Result<Rows, Failure> {
             .ok_or("a head without an end")?;
         let event: Value = serde_json::from_str(body)?;
         let text = |name: &str| Cow::Owned(event[name].as_str().unwrap_or_default().to_owned());
-        let millis = moment(index);
+        let millis = event_millis(index);
         rows.push(&tables::MailStatistics {
             id: mixed(index, 0),
             uid: mixed(index, 1),
@@ -301,9 +301,9 @@ fn mails(count: usize) -> Result<Rows, Failure> {
 
 /// Returns rows of page views, which fill about forty columns.
 fn page_views(count: usize) -> Rows {
-    let mut rows = Gathered::default();
+    let mut rows = RowsBuilder::default();
     for index in 0..count {
-        let millis = moment(index);
+        let millis = event_millis(index);
         let of =
             |texts: &[&'static str], salt| Cow::Borrowed(texts[(mixed(index, salt) % texts.len() as u64) as usize]);
         let number = |below: u64, salt| (mixed(index, salt) % below) as i16;
@@ -360,16 +360,16 @@ fn page_views(count: usize) -> Rows {
     rows.into()
 }
 
-impl From<Gathered> for Rows {
-    fn from(gathered: Gathered) -> Self {
+impl From<RowsBuilder> for Rows {
+    fn from(builder: RowsBuilder) -> Self {
         Self {
-            bytes: gathered.bytes.into(),
-            ends: gathered.ends.into(),
+            bytes: builder.bytes.into(),
+            ends: builder.ends.into(),
         }
     }
 }
 
-impl Gathered {
+impl RowsBuilder {
     fn push<'a>(&mut self, row: &impl Row<'a>) {
         row.encode(&PresentColumns::default(), &mut self.bytes);
         self.ends.push(self.bytes.len() as u32);
@@ -377,7 +377,7 @@ impl Gathered {
 }
 
 /// Returns a time in milliseconds; twenty consecutive events share one.
-fn moment(index: usize) -> u64 {
+fn event_millis(index: usize) -> u64 {
     1_795_492_727_283 + index as u64 / 20
 }
 

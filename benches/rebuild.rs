@@ -54,23 +54,23 @@ struct Cost {
 }
 
 fn main() {
-    let asked: Vec<String> = env::args()
+    let requested: Vec<String> = env::args()
         .skip(1)
         .filter(|argument| !argument.starts_with('-'))
         .collect();
-    let is_asked = |name: &str| asked.is_empty() || asked.iter().any(|asked| asked == name);
+    let is_requested = |name: &str| requested.is_empty() || requested.iter().any(|requested| requested == name);
     println!(
         "{:>8} {:>9} {:>9} {:>14} {:>10}",
         "tables", "wall", "cpu", "cpu per table", "code"
     );
-    if is_asked("seed") {
+    if is_requested("seed") {
         let package = Package::new();
-        package.take_seed();
+        package.copy_seed();
         report("seed", 0, package.rebuild("50_mail.yml"), &package);
     }
     let mut costs = Vec::new();
     for tables in [1_u32, 10, 50, 200] {
-        if !is_asked(&tables.to_string()) {
+        if !is_requested(&tables.to_string()) {
             continue;
         }
         let package = Package::new();
@@ -91,7 +91,7 @@ fn main() {
         return;
     };
     println!();
-    growth("with what each build costs", 10.0, 200.0, ten, most);
+    growth("with the fixed cost of a build", 10.0, 200.0, ten, most);
     // The fixed cost of a build makes the first ratio smaller than the growth per table.
     if let Some(one) = cost_of(1) {
         let without = |cost: Cost| Cost {
@@ -99,7 +99,7 @@ fn main() {
             cpu: cost.cpu.saturating_sub(one.cpu),
         };
         growth(
-            "for each table behind the first",
+            "for each table after the first",
             9.0,
             199.0,
             without(ten),
@@ -173,7 +173,7 @@ impl Package {
         package
     }
 
-    fn take_seed(&self) {
+    fn copy_seed(&self) {
         let schemas = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas");
         for entry in fs::read_dir(schemas).unwrap() {
             let path = entry.unwrap().path();

@@ -7,7 +7,7 @@
 //! a real ClickHouse share another one. All servers get the same distinct requests. The bench fails
 //! unless every accepted row arrives in ClickHouse exactly once.
 
-#![allow(clippy::print_stdout, reason = "figures are what it is for")]
+#![allow(clippy::print_stdout, reason = "the bench prints its figures")]
 
 use std::{env, error::Error, path::PathBuf, process::ExitCode, time::Duration};
 
@@ -54,7 +54,7 @@ struct Options {
     connections: usize,
 
     /// Another build of the collector to measure beside this one, as NAME=PATH; may be repeated.
-    #[arg(long, value_name = "NAME=PATH", value_parser = named)]
+    #[arg(long, value_name = "NAME=PATH", value_parser = parse_build)]
     beside: Vec<(String, PathBuf)>,
 
     /// A first look within a minute: 2 rounds of half a second, one at half load, 100 000 events.
@@ -70,7 +70,7 @@ struct Options {
     bench: bool,
 }
 
-/// A route, with the acknowledgement that its answer stands for.
+/// A route, with the acknowledgement that its answer confirms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Route {
     /// POST of JSON, answered when the row is in memory.
@@ -162,7 +162,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn named(text: &str) -> Result<(String, PathBuf), Box<dyn Error + Send + Sync>> {
+fn parse_build(text: &str) -> Result<(String, PathBuf), Box<dyn Error + Send + Sync>> {
     let (name, path) = text.split_once('=').ok_or("NAME=PATH is needed")?;
     Ok((name.to_owned(), path.into()))
 }
@@ -199,14 +199,14 @@ fn run(mut options: Options) -> Result<(), Failure> {
     }
     let seconds = Duration::from_secs_f64(options.seconds);
     for round in 0..options.rounds {
-        eprintln!("round {} of {}: as much as they can", round + 1, options.rounds);
+        eprintln!("round {} of {}: at full load", round + 1, options.rounds);
         for matrix in &mut matrices {
             matrix.round(round, &bench, &targets, options.connections, seconds, Speed::Full)?;
         }
     }
     for round in 0..options.half_rounds {
         eprintln!(
-            "round {} of {}: half of what hyper, and the collector, can",
+            "round {} of {}: at half of the maximum of hyper and of the collector",
             round + 1,
             options.half_rounds
         );
@@ -311,16 +311,23 @@ impl Matrix {
         seconds: Duration,
         speed: Speed,
     ) -> Result<(), Failure> {
-        let whose = match speed {
+        let reference = match speed {
             Speed::Full => None,
             Speed::HalfOfHyper => Some(HYPER),
             Speed::HalfOfCollector => Some(COLLECTOR),
         };
-        let pace = match whose {
+        let pace = match reference {
             None => Pace::Closed,
             // Half of the maximum at this moment: a machine's speed varies for minutes at a time.
-            Some(whose) => {
-                let now = self.measure(bench, &targets[whose], connections, seconds / 5, seconds, Pace::Closed)?;
+            Some(reference) => {
+                let now = self.measure(
+                    bench,
+                    &targets[reference],
+                    connections,
+                    seconds / 5,
+                    seconds,
+                    Pace::Closed,
+                )?;
                 Pace::Open(now.per_second / 2.0)
             }
         };
@@ -391,9 +398,9 @@ fn report(machine: &str, options: &Options, targets: &[Target], matrices: &[Matr
         "CPU : axum",
         "refused",
     ]);
-    let at_half = |whose: &str| {
+    let at_half = |reference: &str| {
         Grid::new(&[
-            &format!("half of {whose}"),
+            &format!("half of {reference}"),
             "requests/s",
             "CPU µs/request",
             "p50 ms",

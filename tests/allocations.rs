@@ -20,7 +20,7 @@ const WARM_UP: usize = 3_000;
 const COUNTED: usize = 1_000;
 const GROWTH: u64 = 4;
 
-/// Answer texts take another buffer if the current one is full while an answer in it is pending; no
+/// Answer texts use another buffer if the current one is full while an answer in it is pending; no
 /// answer is pending here.
 const BUFFERS: u64 = 2;
 
@@ -65,7 +65,7 @@ fn an_event_costs_no_allocation() {
 /// The redirect's target is a header of the answer. It has no column, so it is also an entry of
 /// `extra`, whose two arrays are vectors of the row.
 #[test]
-fn a_redirect_costs_those_of_its_header_and_of_an_extra() {
+fn a_redirect_allocates_only_its_header_and_its_extra() {
     const EACH: u64 = 1 + 2;
     let count = allocations_of(Kind::Redirect);
     assert!(count <= EACH * COUNTED as u64 + GROWTH + BUFFERS, "{count}");

@@ -26,7 +26,7 @@ const STAGES: [&str; 25] = [
 ];
 
 /// The module that generated code uses; it re-exports from everywhere.
-const DOOR: &str = "rt";
+const RUNTIME_MODULE: &str = "rt";
 
 /// Files that import each other because they read a grammar by recursive descent.
 const RECURSIVE_DESCENT: [&str; 3] = ["types::arguments", "types::enumeration", "types::grammar"];
@@ -41,11 +41,11 @@ type Sources = BTreeMap<Module, String>;
 type Imports = BTreeMap<Module, BTreeSet<Module>>;
 
 #[test]
-fn a_folder_imports_from_those_below_it_alone() {
+fn a_folder_imports_only_from_lower_stages() {
     let imports = imports_of(&sources("ingest/src"));
     let unknown: Vec<_> = imports
         .keys()
-        .filter(|module| !module.is_empty() && module[0] != DOOR && stage(module).is_none())
+        .filter(|module| !module.is_empty() && module[0] != RUNTIME_MODULE && stage(module).is_none())
         .collect();
     assert!(unknown.is_empty(), "add these to `STAGES`, in their place: {unknown:?}");
     let upward = upward(&imports);
@@ -120,11 +120,11 @@ fn circles(imports: &Imports) -> Vec<Vec<String>> {
             let mut circle = vec![name];
             let reaches = reached(&edges, name);
             left.retain(|other: &&String| {
-                let is_in_it = reaches.contains(other) && reached(&edges, other).contains(name);
-                if is_in_it {
+                let is_in_circle = reaches.contains(other) && reached(&edges, other).contains(name);
+                if is_in_circle {
                     circle.push(*other);
                 }
-                !is_in_it
+                !is_in_circle
             });
             let names: Vec<_> = circle
                 .iter()
@@ -222,7 +222,7 @@ struct Reader<'m> {
 
 impl Reader<'_> {
     /// Records a path in its written form.
-    fn take(&mut self, written: &[String]) {
+    fn record(&mut self, written: &[String]) {
         let supers = written.iter().take_while(|name| *name == "super").count();
         let outward = supers.saturating_sub(self.depth);
         match written.first().map(String::as_str) {
@@ -235,17 +235,17 @@ impl Reader<'_> {
         }
     }
 
-    fn take_tree(&mut self, tree: &UseTree, before: &mut Module) {
+    fn record_tree(&mut self, tree: &UseTree, before: &mut Module) {
         match tree {
             UseTree::Path(path) => {
                 before.push(path.ident.to_string());
-                self.take_tree(&path.tree, before);
+                self.record_tree(&path.tree, before);
                 before.pop();
             }
-            UseTree::Name(name) => self.take(&[before.as_slice(), &[name.ident.to_string()]].concat()),
-            UseTree::Rename(name) => self.take(&[before.as_slice(), &[name.ident.to_string()]].concat()),
-            UseTree::Glob(_) => self.take(before),
-            UseTree::Group(group) => group.items.iter().for_each(|tree| self.take_tree(tree, before)),
+            UseTree::Name(name) => self.record(&[before.as_slice(), &[name.ident.to_string()]].concat()),
+            UseTree::Rename(name) => self.record(&[before.as_slice(), &[name.ident.to_string()]].concat()),
+            UseTree::Glob(_) => self.record(before),
+            UseTree::Group(group) => group.items.iter().for_each(|tree| self.record_tree(tree, before)),
         }
     }
 }
@@ -271,12 +271,12 @@ impl<'ast> Visit<'ast> for Reader<'_> {
     }
 
     fn visit_item_use(&mut self, item: &'ast ItemUse) {
-        self.take_tree(&item.tree, &mut Module::new());
+        self.record_tree(&item.tree, &mut Module::new());
     }
 
     fn visit_path(&mut self, path: &'ast syn::Path) {
         let names: Vec<_> = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
-        self.take(&names);
+        self.record(&names);
         visit::visit_path(self, path);
     }
 }

@@ -1,4 +1,5 @@
-//! The same rows into a real ClickHouse: through the collector's layer, and as ready-made blocks.
+//! Inserts the same rows into a real ClickHouse through the collector's layer and as ready-made
+//! blocks.
 
 use std::{
     path::Path,
@@ -12,7 +13,7 @@ use rowmill_harness::{Failure, bench::Bench, grid::Grid, spread::Spread, store::
 use rowmill_ingest::{ClickHouseUrl, Writer, WriterOptions, store::Servers};
 use tokio::runtime::Runtime;
 
-use crate::{BODIES, LINES, take_in};
+use crate::{BODIES, LINES, send_all};
 
 const TABLE: &str = "bulk.mail_statistics";
 
@@ -20,7 +21,7 @@ const TABLE: &str = "bulk.mail_statistics";
 const BLOCK_ROWS: [usize; 2] = [42_000, 100_000];
 
 /// The time limit for the last rows to arrive.
-const PATIENCE: Duration = Duration::from_secs(120);
+const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Returns the rows per second of each way, and their ratios round by round.
 pub(super) fn run(bodies: &[Bytes], rounds: usize, events: usize) -> Result<Grid, Failure> {
@@ -30,10 +31,10 @@ pub(super) fn run(bodies: &[Bytes], rounds: usize, events: usize) -> Result<Grid
     )?;
     // The runtime's threads inherit the server's cores from this thread.
     let cores = bench.cores.clone();
-    cores.as_server(move || turns(&bench.store, bodies, rounds, events))?
+    cores.as_server(move || run_rounds(&bench.store, bodies, rounds, events))?
 }
 
-fn turns(store: &Store, bodies: &[Bytes], rounds: usize, events: usize) -> Result<Grid, Failure> {
+fn run_rounds(store: &Store, bodies: &[Bytes], rounds: usize, events: usize) -> Result<Grid, Failure> {
     let runtime = Runtime::new()?;
     store.query("CREATE DATABASE bulk")?;
     let create = &tables::mail_statistics::TABLE.create;
@@ -42,22 +43,26 @@ fn turns(store: &Store, bodies: &[Bytes], rounds: usize, events: usize) -> Resul
     // One pass fills the table, so that the ready-made blocks can be read from it.
     through_the_layer(store, &runtime, bodies, LINES * BODIES)?;
     let ready = BLOCK_ROWS.map(|rows| runtime.block_on(blocks(store, rows)));
-    let mut ours = Spread::default();
-    let mut theirs = BLOCK_ROWS.map(|_| Spread::default());
+    let mut through_layer = Spread::default();
+    let mut as_blocks = BLOCK_ROWS.map(|_| Spread::default());
     for _ in 0..rounds {
-        ours.push(through_the_layer(store, &runtime, bodies, events)?);
-        for (blocks, spread) in ready.iter().zip(&mut theirs) {
+        through_layer.push(through_the_layer(store, &runtime, bodies, events)?);
+        for (blocks, spread) in ready.iter().zip(&mut as_blocks) {
             let blocks = blocks.as_ref().map_err(ToString::to_string)?;
             spread.push(runtime.block_on(insert_all(store, blocks, events))?);
         }
     }
     let mut grid = Grid::new(&["into ClickHouse", "rows/s", "the layer's rows/s : these"]);
-    grid.push(["through the layer".to_owned(), format!("{ours:.0}"), String::new()]);
-    for (rows, spread) in BLOCK_ROWS.iter().zip(&theirs) {
+    grid.push([
+        "through the layer".to_owned(),
+        format!("{through_layer:.0}"),
+        String::new(),
+    ]);
+    for (rows, spread) in BLOCK_ROWS.iter().zip(&as_blocks) {
         grid.push([
             format!("blocks of {rows} rows that are ready, two at a time"),
             format!("{spread:.0}"),
-            format!("{:.2}", ours.to(spread)),
+            format!("{:.2}", through_layer.to(spread)),
         ]);
     }
     Ok(grid)
@@ -76,8 +81,8 @@ fn through_the_layer(store: &Store, runtime: &Runtime, bodies: &[Bytes], events:
         )
     };
     let started = Instant::now();
-    take_in(runtime, &writer, bodies, events)?;
-    let report = runtime.block_on(writer.drain(PATIENCE));
+    send_all(runtime, &writer, bodies, events)?;
+    let report = runtime.block_on(writer.drain(TIMEOUT));
     let took = started.elapsed();
     let arrived = store.number(&format!("SELECT count() FROM {TABLE}"))?;
     if !report.is_complete() || arrived != events as u64 {
@@ -104,7 +109,7 @@ async fn blocks(store: &Store, block_rows: usize) -> Result<Vec<(usize, Bytes)>,
     Ok(blocks)
 }
 
-/// Returns the rows per second at which ClickHouse takes ready-made blocks. Two inserts run at a
+/// Returns the rows per second at which ClickHouse inserts ready-made blocks. Two inserts run at a
 /// time, so that ClickHouse never waits for the next block.
 async fn insert_all(store: &Store, blocks: &[(usize, Bytes)], events: usize) -> Result<f64, Failure> {
     store.empty("bulk.ready")?;

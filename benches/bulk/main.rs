@@ -3,14 +3,14 @@
 //!
 //! Distinct events, a thousand per body, go through the layer without a socket. The blocks are
 //! compressed and sent to a server that reads and discards them. The bench measures CPU time, once
-//! for the thread that takes the requests, which ends with rows in an open block, and once for the
-//! whole process with compressing and sending, but without the server's thread. The loop waits
+//! for the thread that handles the requests, which ends with rows in an open block, and once for
+//! the whole process with compressing and sending, but without the server's thread. The loop waits
 //! while too many rows are pending, as a client does that receives a 503.
 //!
 //! Then the rows go to a real ClickHouse on its own core, in turn with ready-made blocks, which
-//! show the most that ClickHouse takes.
+//! show the maximum rate of ClickHouse.
 
-#![allow(clippy::print_stdout, reason = "figures are what it is for")]
+#![allow(clippy::print_stdout, reason = "the bench prints its figures")]
 
 mod beside;
 
@@ -77,7 +77,7 @@ struct Options {
 }
 
 /// Answers every insert as ClickHouse does on success.
-async fn forget(mut request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn discard(mut request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     while let Some(Ok(_)) = request.body_mut().frame().await {}
     Ok(Response::new(Full::default()))
 }
@@ -114,7 +114,7 @@ impl NullStore {
     }
 
     /// Stops the server and returns the CPU time of its thread.
-    fn end(self) -> Result<Duration, Failure> {
+    fn stop(self) -> Result<Duration, Failure> {
         drop(self.end);
         self.thread.join().map_err(|_| "the store's thread panicked")?
     }
@@ -122,7 +122,7 @@ impl NullStore {
 
 async fn serve(listener: TcpListener) {
     while let Ok((stream, _)) = listener.accept().await {
-        tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(forget)));
+        tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(discard)));
     }
 }
 
@@ -137,7 +137,7 @@ fn bodies() -> Result<Vec<Bytes>, Failure> {
             requests.write(number, &mut request);
             number += 1;
             let head = request.windows(4).position(|bytes| bytes == b"\r\n\r\n");
-            body.extend_from_slice(&request[head.ok_or("a request without an end of its head")? + 4..]);
+            body.extend_from_slice(&request[head.ok_or("a request whose head has no end")? + 4..]);
             body.push(b'\n');
         }
         bodies.push(body.into());
@@ -156,7 +156,7 @@ fn pending_bytes(writer: &Writer) -> u64 {
 }
 
 /// Sends `events` events through the layer, repeating the bodies as needed.
-fn take_in(runtime: &Runtime, writer: &Writer, bodies: &[Bytes], events: usize) -> Result<(), Failure> {
+fn send_all(runtime: &Runtime, writer: &Writer, bodies: &[Bytes], events: usize) -> Result<(), Failure> {
     let service = tables::layer(writer.clone())
         .expect("the writer of this schema")
         .layer(tower::service_fn(rowmill_ingest::server::not_found))
@@ -186,7 +186,7 @@ struct Costs {
 }
 
 /// Measures rounds against a server that discards the rows.
-fn into_nothing(bodies: &[Bytes], rounds: usize, events: usize) -> Result<Costs, Failure> {
+fn measure_with_null_store(bodies: &[Bytes], rounds: usize, events: usize) -> Result<Costs, Failure> {
     let runtime = Runtime::new()?;
     let mut costs = Costs::default();
     for _ in 0..rounds {
@@ -200,11 +200,11 @@ fn into_nothing(bodies: &[Bytes], rounds: usize, events: usize) -> Result<Costs,
             )
         };
         let (all, own) = (cpu(UsageWho::RUSAGE_SELF)?, cpu(UsageWho::RUSAGE_THREAD)?);
-        take_in(&runtime, &writer, bodies, events)?;
+        send_all(&runtime, &writer, bodies, events)?;
         let own = cpu(UsageWho::RUSAGE_THREAD)? - own;
         let report = runtime.block_on(writer.drain(Duration::from_secs(60)));
         let all = cpu(UsageWho::RUSAGE_SELF)? - all;
-        let all = all.saturating_sub(store.end()?);
+        let all = all.saturating_sub(store.stop()?);
         let stored = writer
             .status()
             .tables
@@ -234,7 +234,7 @@ fn main() -> Result<(), Failure> {
     }
     let bodies = bodies()?;
     let mean = bodies.iter().map(Bytes::len).sum::<usize>() / (LINES * BODIES);
-    let costs = into_nothing(&bodies, rounds, events)?;
+    let costs = measure_with_null_store(&bodies, rounds, events)?;
     let beside = beside::run(&bodies, rounds, events)?;
 
     let mut per_core = Grid::new(&["from the bytes of a body", "CPU ns/event", "events/s/core"]);

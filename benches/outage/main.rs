@@ -1,14 +1,14 @@
 //! An outage of ClickHouse under load: `cargo bench --bench outage`, or `… -- --short`.
 //!
-//! Events arrive at half the rate that the collector can take, on the same connections throughout
-//! four phases: while ClickHouse runs, while it is stopped, while it runs again and takes the
+//! Events arrive at half of the collector's maximum rate, on the same connections throughout
+//! four phases: while ClickHouse runs, while it is stopped, while it runs again and inserts the
 //! backlog, and afterwards. The bench measures, in each phase, the latencies of the answers and the
 //! time from an event of another table to its row, and the collector's peak use of memory and disk.
 //! A second run has limits so small that the collector reaches them. In the end each acknowledged
-//! row must be in ClickHouse exactly once. The bench fails if a row is missing or doubled, or if
+//! row must be in ClickHouse exactly once. The bench fails if a row is missing or duplicated, or if
 //! the collector exceeds a limit.
 
-#![allow(clippy::print_stdout, reason = "figures are what it is for")]
+#![allow(clippy::print_stdout, reason = "the bench prints its figures")]
 
 mod watch;
 
@@ -37,7 +37,7 @@ use rowmill_harness::{
     store::Store,
 };
 
-use self::watch::{Look, Watch};
+use self::watch::{Sample, Watch};
 
 const TABLE: &str = "mail_statistics";
 
@@ -45,7 +45,7 @@ const TABLE: &str = "mail_statistics";
 const SLICE: Duration = Duration::from_millis(100);
 
 /// Memory that the program may use beyond its configured limit.
-const OWN_MEMORY: u64 = 64 << 20;
+const EXTRA_MEMORY: u64 = 64 << 20;
 
 /// Small limits of memory and disk; one table may use half of the disk's.
 const SMALL: (u64, u64) = (32 << 20, 64 << 20);
@@ -129,7 +129,7 @@ fn run(mut options: Options) -> Result<(), Failure> {
     }
     let rate = match options.rate {
         Some(rate) => rate,
-        None => half_of_what_is_possible(&bench, &program, &options, &mut series)?,
+        None => half_of_the_maximum(&bench, &program, &options, &mut series)?,
     };
     for round in 0..options.rounds {
         for series in &mut series {
@@ -139,7 +139,7 @@ fn run(mut options: Options) -> Result<(), Failure> {
         }
     }
     for series in &mut series {
-        eprintln!("until nothing more is taken: {}", series.ack);
+        eprintln!("until the spool is full: {}", series.ack);
         let outage = series.outage(&mut bench, &program, &options, rate, SMALL, true)?;
         series.small.push(outage);
     }
@@ -154,7 +154,7 @@ fn run(mut options: Options) -> Result<(), Failure> {
 }
 
 /// Returns half of the collector's maximum rate, measured with the last of the acknowledgements.
-fn half_of_what_is_possible(
+fn half_of_the_maximum(
     bench: &Bench,
     program: &Path,
     options: &Options,
@@ -190,9 +190,9 @@ struct Series<'o> {
 /// The figures of one outage.
 struct Outage {
     phases: [Phase; 4],
-    /// Rows that were pending when ClickHouse came back, and the time until no more than usual
-    /// were.
+    /// Rows that were pending when ClickHouse restarted.
     backlog: u64,
+    /// The time from the first insert until few rows were pending.
     drained_within: Duration,
     resident: u64,
     disk: u64,
@@ -218,10 +218,10 @@ impl Series<'_> {
         program: &Path,
         options: &Options,
         rate: f64,
-        bounds: (u64, u64),
+        limits: (u64, u64),
         is_to_be_full: bool,
     ) -> Result<Outage, Failure> {
-        let (memory, disk) = (bounds.0.to_string(), bounds.1.to_string());
+        let (memory, disk) = (limits.0.to_string(), limits.1.to_string());
         let server = bench.collector_with(
             program,
             "collector",
@@ -267,7 +267,7 @@ impl Series<'_> {
             disk: watch.disk,
             totals,
         };
-        let is_exact = outage.check(&watch, bounds);
+        let is_exact = outage.check(&watch, limits);
         server.stop()?;
         is_exact?;
         outage.check_rows(&bench.store, options.events)?;
@@ -312,30 +312,30 @@ fn watch<'b>(
     let start = Instant::now();
     watch.during(Duration::from_secs_f64(options.away), None)?;
     if is_to_be_full {
-        let is_full = |look: &Look| look.without_room as f64 > rate;
-        watch.until("a spool without room", None, is_full)?;
+        let is_full = |sample: &Sample| sample.refused as f64 > rate;
+        watch.until("a full spool", None, is_full)?;
         let (status, body) = ask(server.address(), "GET", "/pixel/mail?event=open", "")?;
         if status != 200 {
             return Err(format!("a pixel is answered with {status}: {body}").into());
         }
     }
-    let away = watch.look()?;
+    let stopped = watch.sample()?;
     bench.store.start_again(&cores)?;
 
-    let first = watch.until("the first insert", Some(&bench.store), |look| {
-        look.inserted > away.inserted
+    let first = watch.until("the first insert", Some(&bench.store), |sample| {
+        sample.inserted > stopped.inserted
     })?;
     let usual = (rate * 2.0) as u64;
-    let gone = watch.until("the end of the backlog", Some(&bench.store), |look| {
-        look.pending < usual
+    let drained = watch.until("the end of the backlog", Some(&bench.store), |sample| {
+        sample.pending < usual
     })?;
     // The end of the backlog must not count towards the next phase.
     watch.during(Duration::from_secs(1), Some(&bench.store))?;
     let after = watch.during(normal, Some(&bench.store))?;
     Ok(Watched {
         watch,
-        times: [before, (start, away.at), (first.at, gone.at), after],
-        backlog: away.pending,
+        times: [before, (start, stopped.at), (first.at, drained.at), after],
+        backlog: stopped.pending,
     })
 }
 
@@ -346,7 +346,7 @@ impl Outage {
         let Totals {
             refused, unanswered, ..
         } = &self.totals;
-        if self.resident > memory + OWN_MEMORY {
+        if self.resident > memory + EXTRA_MEMORY {
             return Err(format!("{:.0} MiB of memory were used", mebibytes(self.resident)).into());
         }
         if self.disk > disk {
@@ -361,7 +361,7 @@ impl Outage {
         Ok(())
     }
 
-    /// Fails if an acknowledged row is missing, if a refused row is there, or if a row is there
+    /// Fails if the table lacks an acknowledged row, has a refused row, or has a row
     /// twice.
     fn check_rows(&self, store: &Store, events: usize) -> Result<(), Failure> {
         // The number of a request from the start of its message id: the pass, and the index within
@@ -383,7 +383,9 @@ impl Outage {
         ))?;
         let right = format!("0\t{}", self.totals.accepted);
         if wrong != right {
-            return Err(format!("doubled, and acknowledged: {wrong:?} in the table, {right:?} were expected").into());
+            return Err(
+                format!("duplicated, and acknowledged: {wrong:?} in the table, {right:?} were expected").into(),
+            );
         }
         store.empty(&format!("collector.{TABLE}"))
     }

@@ -10,24 +10,24 @@ use std::{
 
 use rowmill_harness::{Failure, ask::ask, process::Server, store::Store};
 
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The time limit of each wait.
-const PATIENCE: Duration = Duration::from_secs(150);
+const TIMEOUT: Duration = Duration::from_secs(150);
 
 /// The path and the table of the probes, whose time from event to row is measured.
 const PROBE: (&str, &str) = ("/track/ping", "collector.ping");
 
 /// The state of a collector at one moment.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Look {
+pub(crate) struct Sample {
     pub(crate) at: Instant,
     /// Rows of the table under load that ClickHouse does not have.
     pub(crate) pending: u64,
     /// Rows of the table under load that ClickHouse has confirmed.
     pub(crate) inserted: u64,
     /// Rows of the table under load that the collector refused for lack of space.
-    pub(crate) without_room: u64,
+    pub(crate) refused: u64,
     /// Whether the last write to the spool failed.
     pub(crate) is_failing: bool,
 }
@@ -65,45 +65,45 @@ impl<'b> Watch<'b> {
         })
     }
 
-    /// Observes until `is_so` holds, and returns the state at that moment. Probes go out if
+    /// Observes until `condition` holds, and returns the state at that moment. Sends probes if
     /// ClickHouse runs as `store`.
     pub(crate) fn until(
         &mut self,
         what: &str,
         store: Option<&Store>,
-        is_so: impl Fn(&Look) -> bool,
-    ) -> Result<Look, Failure> {
+        condition: impl Fn(&Sample) -> bool,
+    ) -> Result<Sample, Failure> {
         let start = Instant::now();
         loop {
-            let look = self.look()?;
-            if is_so(&look) {
-                return Ok(look);
+            let sample = self.sample()?;
+            if condition(&sample) {
+                return Ok(sample);
             }
-            if look.at - start > PATIENCE {
-                return Err(format!("{what} does not come: {look:?}").into());
+            if sample.at - start > TIMEOUT {
+                return Err(format!("timed out waiting for {what}: {sample:?}").into());
             }
             if let Some(store) = store {
                 self.probe(store)?;
             }
-            sleep(LOOK_EVERY);
+            sleep(POLL_INTERVAL);
         }
     }
 
     /// Observes for `length`, and returns the start and the end of that time.
     pub(crate) fn during(&mut self, length: Duration, store: Option<&Store>) -> Result<(Instant, Instant), Failure> {
         let start = Instant::now();
-        let end = self.until("the end", store, |look| look.at - start >= length)?;
+        let end = self.until("the end", store, |sample| sample.at - start >= length)?;
         Ok((start, end.at))
     }
 
-    pub(crate) fn look(&mut self) -> Result<Look, Failure> {
+    pub(crate) fn sample(&mut self) -> Result<Sample, Failure> {
         let (_, metrics) = ask(self.server.address(), "GET", "/metrics", "")?;
         let of_table = |name: &str| number(&metrics, &format!("{name}{{table=\"{}\"}} ", self.table));
-        let look = Look {
+        let sample = Sample {
             at: Instant::now(),
             pending: of_table("rowmill_rows_pending")?,
             inserted: of_table("rowmill_rows_inserted_total")?,
-            without_room: of_table("rowmill_rows_without_room_total")?,
+            refused: of_table("rowmill_rows_without_room_total")?,
             is_failing: number(&metrics, "rowmill_spool_failing ")? > 0,
         };
         self.resident = self.resident.max(self.server.memory()?.peak);
@@ -112,8 +112,8 @@ impl<'b> Watch<'b> {
             .flatten()
             .filter_map(|file| Some(file.metadata().ok()?.len()));
         self.disk = self.disk.max(lengths.sum());
-        self.has_failed |= look.is_failing;
-        Ok(look)
+        self.has_failed |= sample.is_failing;
+        Ok(sample)
     }
 
     /// Sends a row of another table, or checks whether the last one has arrived.

@@ -6,7 +6,7 @@
 //! takes most of its time. Requests/s and CPU time are measured with connections that are never
 //! idle, latencies at a fixed rate. Every row has to arrive in ClickHouse exactly once.
 
-#![allow(clippy::print_stdout, reason = "figures are what it is for")]
+#![allow(clippy::print_stdout, reason = "the bench prints its figures")]
 
 mod point;
 mod schema;
@@ -31,8 +31,8 @@ use rowmill_harness::{
 };
 
 use crate::{
-    point::{Point, Way, grid, measure_all},
-    variant::Workshop,
+    point::{Point, Settings, grid, measure_all},
+    variant::BuildFolders,
 };
 
 /// Measures how the collector scales.
@@ -175,19 +175,19 @@ impl Built {
             columns: None,
         };
         if options.curves.contains(&Curve::Tables) {
-            let workshop = Workshop::open(folder)?;
+            let folders = BuildFolders::open(folder)?;
             for count in &options.tables {
                 eprintln!("building the collector with {count} tables");
-                let variant = workshop.build(&format!("tables-{count}"), &schema::many_tables(*count)?)?;
-                eprintln!("  in {:.0} s", variant.built_in.as_secs_f64());
-                built.tables.push((*count, variant.program, variant.built_in));
+                let variant = folders.build(&format!("tables-{count}"), &schema::many_tables(*count)?)?;
+                eprintln!("  in {:.0} s", variant.build_time.as_secs_f64());
+                built.tables.push((*count, variant.program, variant.build_time));
             }
         }
         if options.curves.contains(&Curve::Columns) {
-            let workshop = Workshop::open(folder)?;
+            let folders = BuildFolders::open(folder)?;
             eprintln!("building the collector with tables of {:?} columns", options.columns);
-            let variant = workshop.build("columns", &schema::wide_tables(&options.columns)?)?;
-            eprintln!("  in {:.0} s", variant.built_in.as_secs_f64());
+            let variant = folders.build("columns", &schema::wide_tables(&options.columns)?)?;
+            eprintln!("  in {:.0} s", variant.build_time.as_secs_f64());
             built.columns = Some(variant.program);
         }
         Ok(built)
@@ -195,8 +195,8 @@ impl Built {
 }
 
 impl Options {
-    fn way(&self, rate: f64) -> Way {
-        Way {
+    fn settings(&self, rate: f64) -> Settings {
+        Settings {
             rounds: self.rounds,
             measured: Duration::from_secs_f64(self.seconds),
             rate,
@@ -225,7 +225,7 @@ fn cores(options: &Options, bench: &Bench) -> Result<Section, Failure> {
         let server = bench.collector_on(&cores, env!("CARGO_BIN_EXE_rowmill").as_ref(), &name)?;
         points.push(mail(Point::new(*count, &cores, server, options.webhooks()?)?, &name));
     }
-    measure_all("cores", &mut points, bench, options.way(options.rate))?;
+    measure_all("cores", &mut points, bench, options.settings(options.rate))?;
     let capacity = |point: &Point| point.x as f64 * 1e6 / point.full.cpu_us.median();
     let shared = points.iter().any(|point| !point.cores.are_apart());
     let text = format!(
@@ -266,7 +266,7 @@ fn connections(options: &Options, bench: &Bench) -> Result<Section, Failure> {
         let point = Point::new(*count, &bench.cores, server, options.webhooks()?)?;
         points.push(mail(point.with_connections(*count), &name));
     }
-    measure_all("connections", &mut points, bench, options.way(options.rate))?;
+    measure_all("connections", &mut points, bench, options.settings(options.rate))?;
     let text = grid("connections", &points, [], |_| []).to_string();
     let charts = vec![
         (
@@ -292,20 +292,20 @@ fn tables(options: &Options, bench: &Bench, built: &Built) -> Result<Section, Fa
         let point = Point::new(*count, &bench.cores, server, requests)?;
         points.push(point.into_tables(&name, "^t[0-9]+$", (0..*count).map(schema::table_name)));
     }
-    measure_all("tables", &mut points, bench, options.way(options.rate))?;
-    let built_in = |point: &Point| {
+    measure_all("tables", &mut points, bench, options.settings(options.rate))?;
+    let build_time = |point: &Point| {
         let found = built.tables.iter().find(|(count, ..)| *count == point.x);
-        found.map_or(f64::NAN, |(.., built_in)| built_in.as_secs_f64())
+        found.map_or(f64::NAN, |(.., build_time)| build_time.as_secs_f64())
     };
     let text = grid("tables", &points, ["build s"], |point| {
-        [format!("{:.0}", built_in(point))]
+        [format!("{:.0}", build_time(point))]
     })
     .to_string();
     let build = Chart {
         title: "Time from a changed schema to the program".to_owned(),
         x: "tables".to_owned(),
         y: "s".to_owned(),
-        series: vec![series("release build", &points, built_in)],
+        series: vec![series("release build", &points, build_time)],
     };
     let charts = vec![
         ("tables-latency", latency("tables", options.rate, &points)),
@@ -333,7 +333,7 @@ fn columns(options: &Options, bench: &Bench, built: &Built) -> Result<Section, F
         let table = schema::wide_name(*count);
         points.push(point.into_tables(&name, &format!("^{table}$"), [table.clone()].into_iter()));
     }
-    measure_all("columns", &mut points, bench, options.way(options.rate / 10.0))?;
+    measure_all("columns", &mut points, bench, options.settings(options.rate / 10.0))?;
     let each = |point: &Point| point.full.cpu_us.median() * 1e3 / point.x as f64;
     let text = grid("columns", &points, ["request bytes", "CPU ns/column"], |point| {
         [point.requests.mean_len().to_string(), format!("{:.0}", each(point))]

@@ -15,7 +15,7 @@ use rowmill_harness::{
 
 /// The settings of all measurements of a run.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Way {
+pub(crate) struct Settings {
     /// Number of rounds.
     pub(crate) rounds: usize,
     /// Duration of each measurement.
@@ -45,7 +45,7 @@ pub(crate) struct Point {
     tables: Vec<String>,
     /// Figures at full load.
     pub(crate) full: Rounds,
-    /// Figures at [`Way::rate`].
+    /// Figures at [`Settings::rate`].
     pub(crate) steady: Rounds,
     next: u64,
 }
@@ -85,15 +85,15 @@ impl Point {
         }
     }
 
-    fn measure(&mut self, bench: &Bench, way: Way, pace: Pace) -> Result<(), Failure> {
+    fn measure(&mut self, bench: &Bench, settings: Settings, pace: Pace) -> Result<(), Failure> {
         let load = Load {
             address: self.server.address(),
             requests: &self.requests,
             first: self.next,
             connections: self.connections,
             pace,
-            warm_up: way.measured / 5,
-            measured: way.measured,
+            warm_up: settings.measured / 5,
+            measured: settings.measured,
         };
         let figures = measure(&self.server, &bench.store, &self.cores, &load)?;
         self.next += figures.sent;
@@ -111,12 +111,12 @@ impl Point {
 ///
 /// # Errors
 /// Those of the load; and if rows are missing.
-pub(crate) fn measure_all(curve: &str, points: &mut [Point], bench: &Bench, way: Way) -> Result<(), Failure> {
-    for round in 0..way.rounds {
-        eprintln!("{curve}: round {} of {}", round + 1, way.rounds);
+pub(crate) fn measure_all(curve: &str, points: &mut [Point], bench: &Bench, settings: Settings) -> Result<(), Failure> {
+    for round in 0..settings.rounds {
+        eprintln!("{curve}: round {} of {}", round + 1, settings.rounds);
         for point in &mut *points {
-            point.measure(bench, way, Pace::Closed)?;
-            point.measure(bench, way, Pace::Open(way.rate))?;
+            point.measure(bench, settings, Pace::Closed)?;
+            point.measure(bench, settings, Pace::Open(settings.rate))?;
         }
     }
     Ok(())

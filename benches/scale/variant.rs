@@ -19,7 +19,7 @@ const OWN: [&str; 5] = ["schemas", "target", "data", ".git", ".ci"];
 
 /// The folders in which variants are built.
 #[derive(Debug)]
-pub(crate) struct Workshop {
+pub(crate) struct BuildFolders {
     project: PathBuf,
     target: PathBuf,
     programs: PathBuf,
@@ -31,32 +31,32 @@ pub(crate) struct Variant {
     /// The program.
     pub(crate) program: PathBuf,
     /// Time from the changed schema to the program.
-    pub(crate) built_in: Duration,
+    pub(crate) build_time: Duration,
 }
 
-impl Workshop {
-    /// Opens the workshop below `folder`, and reuses the compiled output of an earlier run.
+impl BuildFolders {
+    /// Creates the folders below `folder`, and reuses the compiled output of an earlier run.
     ///
     /// # Errors
     /// If the folder cannot be written.
     pub(crate) fn open(folder: &Path) -> Result<Self, Failure> {
-        let workshop = Self {
+        let folders = Self {
             project: folder.join("project"),
             target: folder.join("target"),
             programs: folder.join("programs"),
         };
-        if workshop.project.exists() {
-            fs::remove_dir_all(&workshop.project)?;
+        if folders.project.exists() {
+            fs::remove_dir_all(&folders.project)?;
         }
-        fs::create_dir_all(workshop.project.join("schemas"))?;
-        fs::create_dir_all(&workshop.programs)?;
+        fs::create_dir_all(folders.project.join("schemas"))?;
+        fs::create_dir_all(&folders.programs)?;
         for entry in fs::read_dir(env!("CARGO_MANIFEST_DIR"))? {
             let entry = entry?;
             if OWN.iter().all(|own| entry.file_name() != *own) {
-                symlink(entry.path(), workshop.project.join(entry.file_name()))?;
+                symlink(entry.path(), folders.project.join(entry.file_name()))?;
             }
         }
-        Ok(workshop)
+        Ok(folders)
     }
 
     /// Builds the collector with `schema`.
@@ -76,10 +76,10 @@ impl Workshop {
         write_if_changed(&self.project.join("schemas/tables.yml"), schema)?;
         let started = Instant::now();
         self.cargo(&["--bin", "rowmill"])?;
-        let built_in = started.elapsed();
+        let build_time = started.elapsed();
         let program = self.programs.join(name);
         fs::copy(self.target.join("release/rowmill"), &program)?;
-        Ok(Variant { program, built_in })
+        Ok(Variant { program, build_time })
     }
 
     fn cargo(&self, what: &[&str]) -> Result<(), Failure> {

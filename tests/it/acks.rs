@@ -1,4 +1,4 @@
-//! The acknowledgement of a success: how far an event's row has come when its answer is sent.
+//! The acknowledgement of an accepted event: whether its row is in memory, on disk or in its table.
 
 use std::{fs, time::Duration};
 
@@ -64,54 +64,87 @@ fn options() -> WriterOptions {
 }
 
 /// Returns the status and the acknowledgement of an answer.
-fn said(answer: &Answer) -> (u16, Option<&str>) {
+fn status_and_ack(answer: &Answer) -> (u16, Option<&str>) {
     (answer.status, answer.header("x-rowmill-ack"))
 }
 
 #[test]
-fn each_route_says_what_it_promises() {
+fn each_route_answers_with_its_acknowledgement() {
     let collector = Collector::start("acks");
-    assert_eq!(said(&collector.post("/wh/plain", 1, None)), (200, Some("spooled")));
-    assert_eq!(said(&collector.post("/wh/accepted", 2, None)), (200, Some("accepted")));
+    assert_eq!(
+        status_and_ack(&collector.post("/wh/plain", 1, None)),
+        (200, Some("spooled"))
+    );
+    assert_eq!(
+        status_and_ack(&collector.post("/wh/accepted", 2, None)),
+        (200, Some("accepted"))
+    );
     for number in 3..8 {
-        assert_eq!(said(&collector.post("/wh/stored", number, None)), (200, Some("stored")));
+        assert_eq!(
+            status_and_ack(&collector.post("/wh/stored", number, None)),
+            (200, Some("stored"))
+        );
         let there = format!("SELECT count() FROM receipts WHERE number = {number}");
-        assert_eq!(collector.database.query(&there), "1\n", "it is in its table by then");
+        assert_eq!(
+            collector.database.query(&there),
+            "1\n",
+            "the row is in its table before the answer"
+        );
     }
     let pixel = http::get(collector.served.address, "/pixel/plain?number=8");
-    assert_eq!((said(&pixel), pixel.body.len()), ((200, None), 43));
+    assert_eq!((status_and_ack(&pixel), pixel.body.len()), ((200, None), 43));
     let pixel = http::get(collector.served.address, "/pixel/stored?number=9");
-    assert_eq!((said(&pixel), pixel.body.len()), ((200, Some("stored")), 43));
+    assert_eq!((status_and_ack(&pixel), pixel.body.len()), ((200, Some("stored")), 43));
     collector.served.drain();
     assert_eq!(collector.database.count("receipts"), 9);
 }
 
 #[test]
-fn a_request_chooses_where_its_route_allows_it() {
+fn a_request_chooses_its_acknowledgement_if_the_route_allows_it() {
     let collector = Collector::start("acks_header");
     for ack in ["accepted", "spooled", "stored"] {
-        assert_eq!(said(&collector.post("/wh/asked", 1, Some(ack))), (200, Some(ack)));
+        assert_eq!(
+            status_and_ack(&collector.post("/wh/asked", 1, Some(ack))),
+            (200, Some(ack))
+        );
     }
-    assert_eq!(said(&collector.post("/wh/asked", 1, None)), (200, Some("spooled")));
     assert_eq!(
-        said(&collector.post("/wh/accepted", 1, Some("stored"))),
+        status_and_ack(&collector.post("/wh/asked", 1, None)),
+        (200, Some("spooled"))
+    );
+    assert_eq!(
+        status_and_ack(&collector.post("/wh/accepted", 1, Some("stored"))),
         (200, Some("accepted"))
     );
-    let slip = collector.post("/wh/asked", 1, Some("store"));
-    assert_eq!(slip.status, 400);
-    assert!(slip.json()["reason"].as_str().unwrap().contains("`stored`"), "{slip:?}");
+    let misspelled = collector.post("/wh/asked", 1, Some("store"));
+    assert_eq!(misspelled.status, 400);
+    assert!(
+        misspelled.json()["reason"].as_str().unwrap().contains("`stored`"),
+        "{misspelled:?}"
+    );
     collector.served.drain();
-    assert_eq!(collector.database.count("receipts"), 5, "a slip is no event");
+    assert_eq!(
+        collector.database.count("receipts"),
+        5,
+        "a misspelled header records no event"
+    );
 }
 
 #[test]
-fn what_is_on_disk_and_not_in_its_table_is_told_and_follows() {
+fn a_row_that_is_stored_too_late_is_acknowledged_as_spooled() {
     let collector = Collector::start("acks_late");
     collector.database.query("RENAME TABLE receipts TO elsewhere");
     let late = collector.post("/wh/stored", 1, None);
-    assert_eq!(said(&late), (503, Some("spooled")));
-    assert_eq!(late.header("retry-after"), None, "it must not be sent again");
-    assert_eq!(said(&collector.post("/wh/plain", 2, None)), (200, Some("spooled")));
+    assert_eq!(status_and_ack(&late), (503, Some("spooled")));
+    assert_eq!(
+        late.header("retry-after"),
+        None,
+        "the client must not send the row again"
+    );
+    assert_eq!(
+        status_and_ack(&collector.post("/wh/plain", 2, None)),
+        (200, Some("spooled"))
+    );
     collector.database.query("RENAME TABLE elsewhere TO receipts");
     collector.database.wait_for_rows("receipts", 2);
 }
@@ -122,8 +155,14 @@ fn a_row_that_clickhouse_refuses_is_not_acknowledged_as_stored() {
     collector
         .database
         .query("ALTER TABLE receipts ADD CONSTRAINT small CHECK number < 10");
-    assert_eq!(said(&collector.post("/wh/stored", 11, None)), (503, Some("spooled")));
-    assert_eq!(said(&collector.post("/wh/stored", 1, None)), (200, Some("stored")));
+    assert_eq!(
+        status_and_ack(&collector.post("/wh/stored", 11, None)),
+        (503, Some("spooled"))
+    );
+    assert_eq!(
+        status_and_ack(&collector.post("/wh/stored", 1, None)),
+        (200, Some("stored"))
+    );
     collector.served.drain();
     assert_eq!(collector.database.count("receipts"), 1);
     assert_eq!(
@@ -133,21 +172,24 @@ fn a_row_that_clickhouse_refuses_is_not_acknowledged_as_stored() {
 }
 
 #[test]
-fn a_disk_that_fails_acknowledges_nothing_and_loses_nothing_that_it_has() {
+fn a_failing_disk_spools_no_row_and_rows_in_memory_still_arrive() {
     let collector = Collector::start("acks_disk");
     // The collector recreates a missing folder, but it cannot if a file has the folder's name.
     fs::remove_dir_all(collector.spool.path()).unwrap();
     fs::write(collector.spool.path(), b"").unwrap();
     let failed = collector.post("/wh/plain", 1, None);
-    assert_eq!(said(&failed), (503, Some("accepted")));
+    assert_eq!(status_and_ack(&failed), (503, Some("accepted")));
     assert_eq!(failed.header("retry-after"), Some("2"));
     // From now on, the collector knows that the disk fails and does not try to write.
     let refused = collector.post("/wh/plain", 2, None);
     assert_eq!((refused.status, refused.header("retry-after")), (503, Some("2")));
-    assert_eq!(said(&collector.post("/wh/accepted", 3, None)), (200, Some("accepted")));
+    assert_eq!(
+        status_and_ack(&collector.post("/wh/accepted", 3, None)),
+        (200, Some("accepted"))
+    );
     assert_eq!(http::get(collector.served.address, "/pixel/plain?number=4").status, 200);
     // Rows in memory still reach ClickHouse.
-    wait_for("rows that are in memory alone", || {
+    wait_for("the rows that are only in memory", || {
         (collector
             .database
             .query("SELECT count() FROM receipts WHERE number IN (1, 3, 4)")
@@ -156,21 +198,24 @@ fn a_disk_that_fails_acknowledges_nothing_and_loses_nothing_that_it_has() {
     });
 
     fs::remove_file(collector.spool.path()).unwrap();
-    wait_for("the disk to be tried again", || {
-        (said(&collector.post("/wh/plain", 5, None)) == (200, Some("spooled"))).then_some(())
+    wait_for("another write to the disk", || {
+        (status_and_ack(&collector.post("/wh/plain", 5, None)) == (200, Some("spooled"))).then_some(())
     });
 }
 
 #[test]
-fn a_row_is_not_acknowledged_in_a_file_that_has_been_deleted() {
+fn a_row_in_a_deleted_segment_is_not_acknowledged_as_spooled() {
     let collector = Collector::start("acks_deleted");
-    assert_eq!(said(&collector.post("/wh/plain", 1, None)), (200, Some("spooled")));
+    assert_eq!(
+        status_and_ack(&collector.post("/wh/plain", 1, None)),
+        (200, Some("spooled"))
+    );
     fs::remove_dir_all(collector.spool.path()).unwrap();
     // The row is in memory, and the disk has failed.
     let noticed = collector.post("/wh/plain", 2, None);
-    assert_eq!(said(&noticed), (503, Some("accepted")));
+    assert_eq!(status_and_ack(&noticed), (503, Some("accepted")));
     wait_for("a new folder", || {
-        (said(&collector.post("/wh/plain", 3, None)) == (200, Some("spooled"))).then_some(())
+        (status_and_ack(&collector.post("/wh/plain", 3, None)) == (200, Some("spooled"))).then_some(())
     });
     let is_segment = |path: &std::path::Path| path.extension().is_some_and(|extension| extension == "spool");
     let files = fs::read_dir(collector.spool.path()).unwrap();
@@ -178,14 +223,14 @@ fn a_row_is_not_acknowledged_in_a_file_that_has_been_deleted() {
 }
 
 #[test]
-fn without_a_disk_nothing_is_said_to_be_on_it() {
+fn without_a_spool_no_row_is_acknowledged_as_spooled() {
     let database = Database::create("acks_memory");
     let served = Served::start(&database, &tables::SCHEMA, |writer| {
         tables::layer(writer).unwrap().layer(service_fn(not_found))
     });
     let plain = http::post_json(served.address, "/wh/plain", r#"{"number":1}"#);
-    assert_eq!(said(&plain), (200, Some("accepted")));
+    assert_eq!(status_and_ack(&plain), (200, Some("accepted")));
     let stored = http::post_json(served.address, "/wh/stored", r#"{"number":2}"#);
-    assert_eq!(said(&stored), (200, Some("stored")));
+    assert_eq!(status_and_ack(&stored), (200, Some("stored")));
     assert_eq!(database.count("receipts"), 2);
 }

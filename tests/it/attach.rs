@@ -38,7 +38,7 @@ fn partitioned(name: &str, key: &str) -> Database {
     database
 }
 
-/// Creates a view without a window, which the collector's next start gives it.
+/// Creates a view without a window. The next start of the collector adds the window.
 fn make_view(database: &Database) {
     database.query("CREATE TABLE sums (n UInt64, s UInt64) ENGINE = MergeTree ORDER BY tuple()");
     database.query(
@@ -52,7 +52,7 @@ fn start(database: &Database, data: &Path) -> Collector {
 }
 
 /// Stops a collector, which delivers all rows to ClickHouse first, and returns its log.
-fn drained(collector: Collector) -> String {
+fn drain(collector: Collector) -> String {
     let ended = collector.stop();
     assert_eq!(ended.code, Some(0), "{}", ended.log);
     ended.log
@@ -60,14 +60,14 @@ fn drained(collector: Collector) -> String {
 
 /// Stores rows with the numbers `first..first + 40` as one block, and kills the collector before
 /// it gets the response.
-fn unheard(database: &Database, data: &Path, first: u64) {
+fn store_without_response(database: &Database, data: &Path, first: u64) {
     let line = |number| format!("{{\"event\":\"sent\",\"message_id\":\"{number}\"}}\n");
-    unheard_lines(database, data, &(first..first + 40).map(line).collect::<String>());
+    store_lines_without_response(database, data, &(first..first + 40).map(line).collect::<String>());
 }
 
-fn unheard_lines(database: &Database, data: &Path, lines: &str) {
+fn store_lines_without_response(database: &Database, data: &Path, lines: &str) {
     let proxy = Proxy::start(database.engine);
-    let collector = Collector::start_in(data, &database.url_behind(proxy.address), &[]);
+    let collector = Collector::start_in(data, &database.url_through(proxy.address), &[]);
     proxy.loses_answers.store(true, Ordering::SeqCst);
     let answer = http::send(collector.address, "POST", "/wh/mail", NDJSON, lines.as_bytes());
     assert_eq!((answer.status, answer.header("x-rowmill-ack")), (200, Some("spooled")));
@@ -78,7 +78,7 @@ fn unheard_lines(database: &Database, data: &Path, lines: &str) {
 
 /// Deletes rows, but not their token: as if ClickHouse had been killed between the write to its
 /// deduplication log and the rename of the parts.
-fn lose(database: &Database, condition: &str) {
+fn delete_rows(database: &Database, condition: &str) {
     database.query(&format!(
         "ALTER TABLE mail_statistics DELETE WHERE {condition} SETTINGS mutations_sync = 2"
     ));
@@ -93,7 +93,7 @@ fn state(database: &Database) -> String {
 }
 
 /// Returns the state of a table and a view that have the numbers `0..rows`, each once.
-fn exact(rows: u64) -> String {
+fn expected_state(rows: u64) -> String {
     let sum: u64 = (0..rows).sum();
     format!("{rows}\t{rows}\t{sum}\t{rows}\t{sum}\n")
 }
@@ -103,31 +103,31 @@ fn leftovers(database: &Database) -> String {
 }
 
 #[test]
-fn a_view_that_has_rows_does_not_get_them_again_with_the_table() {
+fn a_view_that_has_the_rows_does_not_get_attached_rows_again() {
     for (key, lost) in [("tuple()", "true"), ("id % 4", "true"), ("id % 4", "id % 4 IN (1, 3)")] {
         let database = partitioned("attach_has", key);
         make_view(&database);
         let data = tempfile::tempdir().unwrap();
-        unheard(&database, data.path(), 0);
-        assert_eq!(state(&database), exact(40));
-        lose(&database, lost);
-        let log = drained(start(&database, data.path()));
-        assert_eq!(state(&database), exact(40), "{key} {lost}");
+        store_without_response(&database, data.path(), 0);
+        assert_eq!(state(&database), expected_state(40));
+        delete_rows(&database, lost);
+        let log = drain(start(&database, data.path()));
+        assert_eq!(state(&database), expected_state(40), "{key} {lost}");
         assert!(log.contains(ATTACHED) && !log.contains("WARN"), "{log}");
         assert_eq!(leftovers(&database), "");
     }
 }
 
 #[test]
-fn a_view_that_lacks_rows_gets_them_once_without_the_table() {
+fn a_view_that_lacks_attached_rows_gets_them_once() {
     for (key, lost) in [("tuple()", "true"), ("id % 4", "id % 4 = 2")] {
         let database = partitioned("attach_lacks", key);
         let data = tempfile::tempdir().unwrap();
-        unheard(&database, data.path(), 0);
+        store_without_response(&database, data.path(), 0);
         make_view(&database);
-        lose(&database, lost);
-        let log = drained(start(&database, data.path()));
-        assert_eq!(state(&database), exact(40), "{key} {lost}");
+        delete_rows(&database, lost);
+        let log = drain(start(&database, data.path()));
+        assert_eq!(state(&database), expected_state(40), "{key} {lost}");
         assert!(log.contains(ATTACHED), "{log}");
     }
 }
@@ -153,31 +153,31 @@ fn rows_are_exact_although_the_collector_is_killed_after_a_step() {
 }
 
 /// Cuts the connection at each step in turn, before or after ClickHouse has got the request, and
-/// kills the collector there, or lets it go on.
+/// kills the collector there, or lets it continue.
 fn cut_each_step(name: &str, passes: bool, is_killed: bool) {
     let database = partitioned(name, "id % 4");
     make_view(&database);
     let data = tempfile::tempdir().unwrap();
     let mut rows = 0;
     for step in STEPS {
-        unheard(&database, data.path(), rows);
-        lose(
+        store_without_response(&database, data.path(), rows);
+        delete_rows(
             &database,
             &format!("toUInt64(message_id) >= {rows} AND id % 4 IN (1, 3)"),
         );
         rows += 40;
         let proxy = Proxy::start(database.engine);
         proxy.cut(step, passes);
-        let url = database.url_behind(proxy.address);
+        let url = database.url_through(proxy.address);
         let collector = Collector::start_in(data.path(), &url, &["--drain-seconds", "60"]);
         proxy.wait_for_cut();
         if is_killed {
             collector.kill();
-            drained(start(&database, data.path()));
+            drain(start(&database, data.path()));
         } else {
-            drained(collector);
+            drain(collector);
         }
-        assert_eq!(state(&database), exact(rows), "{step}");
+        assert_eq!(state(&database), expected_state(rows), "{step}");
         assert_eq!(leftovers(&database), "", "{step}");
     }
 }
@@ -187,44 +187,44 @@ fn partitions_that_were_not_attached_before_a_kill_are_attached_after_it() {
     let database = partitioned("attach_partly", "id % 4");
     make_view(&database);
     let data = tempfile::tempdir().unwrap();
-    unheard(&database, data.path(), 0);
-    lose(&database, "true");
+    store_without_response(&database, data.path(), 0);
+    delete_rows(&database, "true");
     let proxy = Proxy::start(database.engine);
     proxy.cut("ATTACH PARTITION ID", true);
-    let collector = Collector::start_in(data.path(), &database.url_behind(proxy.address), &[]);
+    let collector = Collector::start_in(data.path(), &database.url_through(proxy.address), &[]);
     proxy.wait_for_cut();
     collector.kill();
-    lose(&database, "id % 4 IN (0, 3)");
-    let log = drained(start(&database, data.path()));
-    assert_eq!(state(&database), exact(40));
+    delete_rows(&database, "id % 4 IN (0, 3)");
+    let log = drain(start(&database, data.path()));
+    assert_eq!(state(&database), expected_state(40));
     assert!(log.contains(ATTACHED), "{log}");
     assert_eq!(leftovers(&database), "");
 }
 
 #[test]
-fn a_statement_that_arrives_after_its_try_attaches_nothing() {
+fn a_delayed_attach_statement_changes_nothing() {
     let database = partitioned("attach_late", "id % 4");
     make_view(&database);
     let data = tempfile::tempdir().unwrap();
-    unheard(&database, data.path(), 0);
-    lose(&database, "id % 4 IN (1, 3)");
+    store_without_response(&database, data.path(), 0);
+    delete_rows(&database, "id % 4 IN (1, 3)");
     let proxy = Proxy::start(database.engine);
     proxy.cut("ATTACH PARTITION ID", false);
     let collector = Collector::start_in(
         data.path(),
-        &database.url_behind(proxy.address),
+        &database.url_through(proxy.address),
         &["--drain-seconds", "60"],
     );
     proxy.wait_for_cut();
-    drained(collector);
-    assert_eq!(state(&database), exact(40));
+    drain(collector);
+    assert_eq!(state(&database), expected_state(40));
     let seen = proxy.seen();
     let late = &seen[seen.find("ALTER TABLE `mail_statistics` ATTACH PARTITION ID").unwrap()..];
     let late = late.split(['\r', '\0']).next().unwrap();
     let end = late.find("POST ").or(late.find("GET ")).unwrap_or(late.len());
     let error = database.try_query(&late[..end]).unwrap_err();
     assert!(error.contains("UNKNOWN_TABLE"), "{error}");
-    assert_eq!(state(&database), exact(40));
+    assert_eq!(state(&database), expected_state(40));
 }
 
 #[test]
@@ -232,8 +232,8 @@ fn a_user_who_may_not_create_tables_is_warned_that_a_view_may_have_rows_twice() 
     let database = partitioned("attach_refused", "tuple()");
     make_view(&database);
     let data = tempfile::tempdir().unwrap();
-    unheard(&database, data.path(), 0);
-    lose(&database, "true");
+    store_without_response(&database, data.path(), 0);
+    delete_rows(&database, "true");
     let proxy = Proxy::start(database.engine);
     proxy.refuse(
         "CREATE TABLE `rowmill_attach_",
@@ -241,13 +241,13 @@ fn a_user_who_may_not_create_tables_is_warned_that_a_view_may_have_rows_twice() 
     );
     let collector = Collector::start_in(
         data.path(),
-        &database.url_behind(proxy.address),
+        &database.url_through(proxy.address),
         &["--drain-seconds", "60"],
     );
     wait_for("the metric", || {
         (collector.metric("rowmill_views_in_doubt_total{table=\"mail_statistics\"}") == 1).then_some(())
     });
-    let log = drained(collector);
+    let log = drain(collector);
     assert!(
         log.contains("a materialized view over their table may have them twice")
             && log.contains("Not enough privileges")
@@ -260,7 +260,7 @@ fn a_user_who_may_not_create_tables_is_warned_that_a_view_may_have_rows_twice() 
 }
 
 #[test]
-fn a_view_that_throws_lacks_its_own_rows_alone() {
+fn a_view_that_throws_lacks_only_the_rows_on_which_it_throws() {
     let database = partitioned("attach_throws", "id % 4");
     make_view_of("numbers", "toUInt32(message_id) AS s", &database);
     make_view_of("lengths", "length(message_id) AS s", &database);
@@ -268,9 +268,9 @@ fn a_view_that_throws_lacks_its_own_rows_alone() {
     let line = |number| format!("{{\"event\":\"sent\",\"message_id\":\"{number}\"}}\n");
     let numbers = (10..49).map(|number: u32| line(number.to_string()));
     let lines: String = numbers.chain([line("x1".to_owned())]).collect();
-    unheard_lines(&database, data.path(), &lines);
-    lose(&database, "id % 4 != 2");
-    drained(start(&database, data.path()));
+    store_lines_without_response(&database, data.path(), &lines);
+    delete_rows(&database, "id % 4 != 2");
+    drain(start(&database, data.path()));
     let sum: u32 = (10..49).sum();
     assert_eq!(
         database.query(

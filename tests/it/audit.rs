@@ -105,7 +105,7 @@ fn rows_that_are_lost_after_their_answer_are_counted() {
 }
 
 #[test]
-fn rows_that_are_there_twice_are_counted() {
+fn duplicate_rows_are_counted() {
     let database = Database::named("audit_duplicate");
     let collector = Collector::start_with(&database.url(), AUDIT);
     difference(
@@ -139,7 +139,7 @@ fn a_table_that_merges_rows_is_not_compared() {
 }
 
 #[test]
-fn ready_names_a_table_that_waits_for_a_person() {
+fn ready_lists_a_table_that_waits_for_an_operator() {
     let database = Database::named("ready_held");
     let collector = Collector::start(&database);
     database.query("RENAME TABLE mail_statistics TO elsewhere");
@@ -148,7 +148,7 @@ fn ready_names_a_table_that_waits_for_a_person() {
     wait_for_condition(&collector, held);
     assert_eq!(collector.metric("rowmill_table_held{table=\"mail_statistics\"}"), 1);
     database.query("RENAME TABLE elsewhere TO mail_statistics");
-    wait_for("the end of it", || {
+    wait_for("the table to be ready", || {
         (ready(&collector).text() == "ready\n").then_some(())
     });
     assert_eq!(collector.metric("rowmill_table_held{table=\"mail_statistics\"}"), 0);
@@ -158,7 +158,7 @@ fn ready_names_a_table_that_waits_for_a_person() {
 fn ready_reports_a_spool_that_was_damaged() {
     let database = Database::named("ready_damaged");
     let data = tempfile::tempdir().unwrap();
-    let collector = Collector::start_with_nobody(data.path());
+    let collector = Collector::start_without_clickhouse(data.path());
     // The collector writes each event separately.
     post(&collector, 20);
     collector.kill();

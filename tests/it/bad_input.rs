@@ -1,5 +1,5 @@
 //! Valid and invalid input: the answer names the problem, no part of a rejected event is lost, and
-//! the next event is not affected.
+//! the collector still accepts the next event.
 
 mod addresses;
 mod bodies;
@@ -25,7 +25,7 @@ struct Aftermath {
     database: Database,
     /// The dead letters in the order of their events: service, name, table, column, code, reason,
     /// payload, ip.
-    letters: Vec<[String; 8]>,
+    dead_letters: Vec<[String; 8]>,
     log: String,
 }
 
@@ -77,13 +77,13 @@ impl Victim {
             database.query("SELECT count() FROM mail_statistics WHERE event = 'good'"),
             "1\n"
         );
-        let letters = database.query(
+        let dead_letters = database.query(
             "SELECT service, name, table, column, code, reason, payload, ip FROM rejected \
              WHERE abs(now() - time) < 600 ORDER BY time, id FORMAT JSONCompactEachRow",
         );
-        let letters = letters.lines().map(|line| serde_json::from_str(line).unwrap());
+        let dead_letters = dead_letters.lines().map(|line| serde_json::from_str(line).unwrap());
         Aftermath {
-            letters: letters.collect(),
+            dead_letters: dead_letters.collect(),
             log: ended.log,
             database,
         }
@@ -112,7 +112,7 @@ impl Aftermath {
 
     /// Asserts that there is neither a row nor a dead letter except the valid event's row.
     fn assert_nothing(&self) {
-        assert!(self.letters.is_empty(), "{:?}", self.letters);
+        assert!(self.dead_letters.is_empty(), "{:?}", self.dead_letters);
         self.assert_no_rows();
     }
 }
@@ -123,6 +123,6 @@ fn bad_request(reason: &str) -> Value {
 }
 
 /// Returns the dead letter of a request whose body could not be read.
-fn letter_of_body<'a>(code: &'a str, reason: &'a str, payload: &'a str) -> [&'a str; 8] {
+fn dead_letter_of_body<'a>(code: &'a str, reason: &'a str, payload: &'a str) -> [&'a str; 8] {
     ["wh", "mail", "", "", code, reason, payload, IP]
 }

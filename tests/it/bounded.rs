@@ -33,7 +33,7 @@ const SLOW_HEADS: usize = 200;
 const PERIOD: Duration = Duration::from_millis(5);
 
 /// How long an attacker waits for an answer.
-const PATIENCE: Duration = Duration::from_secs(10);
+const ATTACKER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The attacks: name, number of senders, and function.
 const ATTACKS: [(&str, usize, Attack); 4] = [
@@ -48,8 +48,8 @@ type Attack = fn(SocketAddr, &AtomicBool);
 
 fn connect(address: SocketAddr) -> Option<TcpStream> {
     let stream = TcpStream::connect(address).ok()?;
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(ATTACKER_TIMEOUT)).unwrap();
+    stream.set_write_timeout(Some(ATTACKER_TIMEOUT)).unwrap();
     Some(stream)
 }
 
@@ -149,7 +149,7 @@ impl Attackers {
 
 /// Sends an event every [`PERIOD`] on one connection. Returns the time from when each event was due
 /// to its answer.
-fn honest(address: SocketAddr, length: Duration) -> Vec<Duration> {
+fn send_events(address: SocketAddr, length: Duration) -> Vec<Duration> {
     let mut stream = connect(address).unwrap();
     let request = [
         head("/wh/mail", "application/json", 16).as_bytes(),
@@ -189,7 +189,7 @@ fn percentiles(address: SocketAddr, length: Duration, events: &AtomicU64) -> (f6
             let start = Arc::clone(&start);
             thread::spawn(move || {
                 start.wait();
-                honest(address, length)
+                send_events(address, length)
             })
         })
         .collect();
@@ -217,8 +217,8 @@ fn assert_unharmed(database: &Database, collector: Collector, events: u64) -> u6
 }
 
 #[test]
-#[ignore = "a minute, and its 500 busy senders disturb the tests beside it"]
-fn all_attacks_at_a_time_end_no_collector_of_512_megabytes() {
+#[ignore = "takes a minute, and its 500 senders disturb the tests that run beside it"]
+fn a_collector_of_512_mebibytes_survives_all_attacks_at_once() {
     let database = Database::named("bounded");
     let collector = bounded(&database);
     let events = AtomicU64::new(0);
@@ -231,7 +231,7 @@ fn all_attacks_at_a_time_end_no_collector_of_512_megabytes() {
 /// The long run, with a report: a quiet period and an attack in turn, for each attack.
 /// `ROWMILL_PROGRAM` selects another program, for example a release build.
 #[test]
-#[ignore = "two minutes, and figures only on a quiet machine"]
+#[ignore = "takes two minutes, and the figures are valid only on a quiet machine"]
 fn honest_senders_beside_attacks() {
     const ROUNDS: usize = 3;
     const LENGTH: Duration = Duration::from_secs(4);
@@ -240,7 +240,7 @@ fn honest_senders_beside_attacks() {
     let events = AtomicU64::new(0);
     println!("| attack | quiet p50 ms | p99 ms | attacked p50 ms | p99 ms |");
     println!("|---|---:|---:|---:|---:|");
-    let all = ("all at a time", &ATTACKS[..]);
+    let all = ("all at once", &ATTACKS[..]);
     let each = ATTACKS.iter().map(|attack| (attack.0, std::slice::from_ref(attack)));
     for (name, attacks) in each.chain([all]) {
         for _ in 0..ROUNDS {

@@ -35,7 +35,7 @@ fn post(served: &Served, path: &str, headers: &[(&str, &str)], lines: &str) -> A
 }
 
 /// Returns `count` lines for the table of receipts, numbered from 0.
-fn numbered(count: u32) -> String {
+fn numbered_lines(count: u32) -> String {
     (0..count).fold(String::new(), |mut lines, number| {
         writeln!(lines, r#"{{"number":{number}}}"#).unwrap();
         lines
@@ -43,7 +43,7 @@ fn numbered(count: u32) -> String {
 }
 
 #[test]
-fn each_line_is_what_it_were_alone() {
+fn each_line_becomes_the_row_of_a_single_event() {
     let lines = [
         r#"{"event":"sent","email":"bob@example.com","message_id":"m1","list_id":12345,"uid":"7530842328009801728"}"#,
         r#" {"event":"deferred", "projectId": 7, "detailed":"a \"quoted\"\nline \ud83d\ude00", "other":{"a":[1,2]}} "#,
@@ -95,7 +95,7 @@ fn each_line_is_what_it_were_alone() {
 }
 
 #[test]
-fn a_line_names_its_own_project_where_the_path_names_none() {
+fn a_line_sets_its_project_if_the_path_has_none() {
     let database = Database::named("bulk_project");
     let collector = Collector::start(&database);
     let lines = "{\"event\":\"a\",\"projectId\":7}\n{\"event\":\"b\",\"projectId\":\"8\"}\n{\"event\":\"c\"}\n";
@@ -109,7 +109,7 @@ fn a_line_names_its_own_project_where_the_path_names_none() {
 }
 
 #[test]
-fn a_line_that_is_no_row_costs_the_others_nothing() {
+fn an_invalid_line_does_not_affect_the_others() {
     let database = Database::create("bulk_refused");
     let served = served(&database, WriterOptions::default());
     let lines = "{\"number\":1}\n{\"number\":\"x\"}\n{\"number\":2\n\n{\"number\":3}\n";
@@ -139,9 +139,9 @@ fn a_line_that_is_no_row_costs_the_others_nothing() {
         database.query("SELECT groupArray(number) FROM (SELECT * FROM receipts ORDER BY number)"),
         "[1,3]\n"
     );
-    let letters = "SELECT code, `table`, payload FROM rejected WHERE payload LIKE '{\"number\":\"x%' OR code = 'json' ORDER BY code FORMAT TSV";
+    let dead_letters = "SELECT code, `table`, payload FROM rejected WHERE payload LIKE '{\"number\":\"x%' OR code = 'json' ORDER BY code FORMAT TSV";
     assert_eq!(
-        database.query(letters),
+        database.query(dead_letters),
         "json\t\t{\"number\":2\nmalformed\treceipts\t{\"number\":\"x\"}\n"
     );
     assert_eq!(database.count("rejected"), 14);
@@ -160,7 +160,7 @@ fn a_line_that_is_no_row_costs_the_others_nothing() {
 }
 
 #[test]
-fn a_line_that_is_no_object_is_refused_by_itself() {
+fn a_line_that_is_not_an_object_is_refused_alone() {
     let database = Database::create("bulk_no_objects");
     let served = served(&database, WriterOptions::default());
     let bad = [
@@ -192,20 +192,21 @@ fn a_line_that_is_no_object_is_refused_by_itself() {
         database.query("SELECT groupArray(number) FROM (SELECT * FROM receipts ORDER BY number)"),
         "[0,1,2,3,4,5]\n"
     );
-    let letters = database.query("SELECT payload, service, name, code FROM rejected ORDER BY payload FORMAT TSVRaw");
+    let dead_letters =
+        database.query("SELECT payload, service, name, code FROM rejected ORDER BY payload FORMAT TSVRaw");
     let mut expected: Vec<_> = bad
         .iter()
         .map(|(line, _)| format!("{line}\twh\tplain\tnot-an-object\n"))
         .collect();
     expected.sort();
-    assert_eq!(letters, expected.concat());
+    assert_eq!(dead_letters, expected.concat());
 }
 
 #[test]
-fn an_answer_promises_for_all_lines() {
+fn an_acknowledgement_covers_all_lines() {
     let database = Database::create("bulk_acks");
     let served = served(&database, WriterOptions::default());
-    let answer = post(&served, "/wh/stored", &[], &numbered(1_000));
+    let answer = post(&served, "/wh/stored", &[], &numbered_lines(1_000));
     assert_eq!((answer.status, answer.header("x-rowmill-ack")), (200, Some("stored")));
     assert_eq!(
         database.query("SELECT count(), uniqExact(number) FROM receipts"),
@@ -215,16 +216,21 @@ fn an_answer_promises_for_all_lines() {
     let inserts =
         "SELECT count() FROM system.parts WHERE database = currentDatabase() AND `table` = 'receipts' AND level = 0";
     assert_eq!(database.query(inserts), "1\n");
-    let asked = post(&served, "/wh/asked", &[("X-Rowmill-Ack", "stored")], &numbered(2));
+    let asked = post(&served, "/wh/asked", &[("X-Rowmill-Ack", "stored")], &numbered_lines(2));
     assert_eq!((asked.status, asked.header("x-rowmill-ack")), (200, Some("stored")));
-    let mistyped = post(&served, "/wh/asked", &[("X-Rowmill-Ack", "storred")], &numbered(2));
+    let mistyped = post(
+        &served,
+        "/wh/asked",
+        &[("X-Rowmill-Ack", "storred")],
+        &numbered_lines(2),
+    );
     assert_eq!(mistyped.status, 400);
-    assert_eq!(post(&served, "/wh/nowhere", &[], &numbered(2)).status, 404);
+    assert_eq!(post(&served, "/wh/nowhere", &[], &numbered_lines(2)).status, 404);
     assert_eq!(database.count("receipts"), 1_002);
 }
 
 #[test]
-fn without_room_for_all_none_is_taken() {
+fn without_capacity_for_all_lines_none_is_accepted() {
     let database = Database::create("bulk_room");
     let small = WriterOptions {
         memory_bytes: 2_000,
@@ -233,22 +239,22 @@ fn without_room_for_all_none_is_taken() {
     let served = served(&database, small);
     // An invalid line is not kept either: otherwise each repetition of the request would add a dead
     // letter.
-    let answer = post(&served, "/wh/plain", &[], &format!("x\n{}", numbered(1_000)));
+    let answer = post(&served, "/wh/plain", &[], &format!("x\n{}", numbered_lines(1_000)));
     assert_eq!(answer.status, 503);
     assert!(answer.header("retry-after").is_some());
-    assert_eq!(post(&served, "/wh/plain", &[], &numbered(10)).status, 200);
+    assert_eq!(post(&served, "/wh/plain", &[], &numbered_lines(10)).status, 200);
     served.drain();
     assert_eq!((database.count("receipts"), database.count("rejected")), (10, 0));
 }
 
 #[test]
-fn bounds_are_those_of_many() {
+fn bulk_requests_have_their_own_limits() {
     let database = Database::create("bulk_bounds");
-    let by_rows_alone = WriterOptions {
+    let by_rows = WriterOptions {
         block_age: Duration::from_secs(3_600),
         ..WriterOptions::default()
     };
-    let served = served(&database, by_rows_alone);
+    let served = served(&database, by_rows);
     let json = [("Content-Type", "application/json")];
     let long = format!(r#"{{"number":1,"text":"{}"}}"#, "x".repeat(200));
     assert_eq!(

@@ -31,7 +31,7 @@ fn a_good_schema_passes() {
 }
 
 #[test]
-fn a_reader_that_has_seen_enough_ends_a_command_without_a_word() {
+fn a_closed_pipe_ends_a_command_silently() {
     let mut child = collector::command()
         .args(["check", concat!(env!("CARGO_MANIFEST_DIR"), "/schemas")])
         .stdout(Stdio::piped())
@@ -66,7 +66,7 @@ fn a_broken_schema_shows_all_its_problems_and_fails() {
 }
 
 #[test]
-fn an_editor_gets_places_as_numbers() {
+fn the_json_format_has_positions_as_numbers() {
     let folder = folder("check-json", BROKEN);
     let output = collector::run(&["check", "--format", "json", folder.to_str().unwrap()]);
     let problems: Vec<Value> = output

@@ -56,7 +56,7 @@ const PLACES: [Place; 4] = [
 ];
 
 #[test]
-fn twenty_faults_lose_nothing_and_double_nothing() {
+fn twenty_faults_lose_and_duplicate_nothing() {
     crash(&[
         (Fault::KillCollector, 4),
         (Fault::KillClickHouse, 3),
@@ -69,7 +69,7 @@ fn twenty_faults_lose_nothing_and_double_nothing() {
 
 #[test]
 #[ignore = "takes minutes; CONTRIBUTING.md says how to run it"]
-fn many_faults_lose_nothing_and_double_nothing() {
+fn many_faults_lose_and_duplicate_nothing() {
     crash(&[
         (Fault::KillCollector, 25),
         (Fault::KillClickHouse, 20),
@@ -92,5 +92,5 @@ fn crash(kinds: &[(Fault, usize)]) {
         }),
         ..Run::default()
     };
-    run.befall(kinds);
+    run.inject(kinds);
 }

@@ -14,7 +14,7 @@ use crate::support::{
     wait_for,
 };
 
-fn numbered(collector: &Collector, numbers: std::ops::Range<u32>) {
+fn send_numbered(collector: &Collector, numbers: std::ops::Range<u32>) {
     for number in numbers {
         let answer = http::post_json(
             collector.address,
@@ -29,10 +29,10 @@ const EACH_ONCE: &str =
     "SELECT count(), uniqExact(message_id), min(toUInt32(message_id)), max(toUInt32(message_id)) FROM mail_statistics";
 
 #[test]
-fn a_stop_brings_everything_into_clickhouse() {
+fn a_stop_delivers_all_rows_to_clickhouse() {
     let database = Database::named("drain");
     let collector = Collector::start(&database);
-    numbered(&collector, 0..50);
+    send_numbered(&collector, 0..50);
     let ended = collector.stop();
     assert_eq!(ended.code, Some(0), "{}", ended.log);
     assert_eq!(database.query(EACH_ONCE), "50\t50\t0\t49\n");
@@ -43,16 +43,16 @@ fn a_stop_that_cannot_reach_clickhouse_leaves_the_rows_for_the_next_start() {
     let database = Database::named("drain_late");
     let data = tempfile::tempdir().unwrap();
     let proxy = Proxy::start(database.engine);
-    let url = database.url_behind(proxy.address);
+    let url = database.url_through(proxy.address);
     let collector = Collector::start_in(data.path(), &url, &["--drain-seconds", "0.3"]);
     proxy.loses_answers.store(true, Ordering::SeqCst);
-    numbered(&collector, 0..3);
+    send_numbered(&collector, 0..3);
     let ended = collector.stop();
     assert_eq!(ended.code, Some(0), "{}", ended.log);
     assert!(ended.log.contains("rows stay in the spool"), "{}", ended.log);
 
     let collector = Collector::start_in(data.path(), &database.url(), &[]);
-    numbered(&collector, 3..5);
+    send_numbered(&collector, 3..5);
     let ended = collector.stop();
     assert!(
         ended.log.contains("the spool has rows of an earlier run"),
@@ -64,14 +64,14 @@ fn a_stop_that_cannot_reach_clickhouse_leaves_the_rows_for_the_next_start() {
 }
 
 #[test]
-fn a_collector_that_is_killed_loses_nothing_that_it_has_acknowledged() {
+fn a_killed_collector_loses_no_acknowledged_row() {
     let database = Database::named("killed");
     let data = tempfile::tempdir().unwrap();
     let proxy = Proxy::start(database.engine);
-    let url = database.url_behind(proxy.address);
+    let url = database.url_through(proxy.address);
     let collector = Collector::start_in(data.path(), &url, &[]);
     proxy.loses_answers.store(true, Ordering::SeqCst);
-    numbered(&collector, 0..7);
+    send_numbered(&collector, 0..7);
     collector.kill();
 
     let collector = Collector::start_in(data.path(), &database.url(), &[]);
@@ -80,7 +80,7 @@ fn a_collector_that_is_killed_loses_nothing_that_it_has_acknowledged() {
 }
 
 #[test]
-fn columns_of_which_frames_are_missing_are_no_rows() {
+fn an_insert_with_missing_frames_stores_no_rows() {
     let database = Database::create("cut_frames");
     database.query("CREATE TABLE t (a UInt64, s String) ENGINE = MergeTree ORDER BY a");
     let path = format!("/?database={}", database.name);
@@ -131,7 +131,7 @@ fn columns_of_which_frames_are_missing_are_no_rows() {
 }
 
 #[test]
-fn columns_are_whole_or_refused_where_a_plain_one_is_the_last() {
+fn a_truncated_block_is_refused_if_its_last_column_is_plain() {
     let database = Database::create("cut_columns");
     let path = format!("/?database={}", database.name);
     let kinds = [
@@ -191,34 +191,34 @@ fn a_second_collector_on_the_same_data_is_refused() {
     assert_eq!(second.status.code(), Some(1));
     let text = String::from_utf8(second.stderr).unwrap();
     assert!(text.contains("another process is using this spool"), "{text}");
-    numbered(&collector, 0..1);
+    send_numbered(&collector, 0..1);
     assert_eq!(collector.stop().code, Some(0));
     assert_eq!(database.count("mail_statistics"), 1);
 }
 
 #[test]
-fn a_lost_answer_doubles_nothing() {
+fn a_lost_answer_duplicates_no_row() {
     let database = Database::named("lost_answer");
     let proxy = Proxy::start(database.engine);
-    let collector = Collector::start_with(&database.url_behind(proxy.address), &[]);
+    let collector = Collector::start_with(&database.url_through(proxy.address), &[]);
     proxy.loses_answers.store(true, Ordering::SeqCst);
-    numbered(&collector, 0..20);
+    send_numbered(&collector, 0..20);
     // The rows are stored, but the collector does not know, and queries ClickHouse.
     database.wait_for_rows("mail_statistics", 20);
-    wait_for("a question", || proxy.seen().contains("system.processes").then_some(()));
+    wait_for("a lookup", || proxy.seen().contains("system.processes").then_some(()));
     proxy.loses_answers.store(false, Ordering::SeqCst);
-    numbered(&collector, 20..30);
+    send_numbered(&collector, 20..30);
     let ended = collector.stop();
     assert_eq!(ended.code, Some(0), "{}", ended.log);
     assert_eq!(database.query(EACH_ONCE), "30\t30\t0\t29\n");
 }
 
 #[test]
-fn an_insert_names_its_columns_its_token_and_its_settings() {
+fn an_insert_contains_its_columns_token_and_settings() {
     let database = Database::named("insert");
     let proxy = Proxy::start(database.engine);
-    let collector = Collector::start_with(&database.url_behind(proxy.address), &[]);
-    numbered(&collector, 0..1);
+    let collector = Collector::start_with(&database.url_through(proxy.address), &[]);
+    send_numbered(&collector, 0..1);
     database.wait_for_rows("mail_statistics", 1);
     let seen = proxy.seen();
     let insert = seen
@@ -242,7 +242,7 @@ fn an_insert_names_its_columns_its_token_and_its_settings() {
 }
 
 #[test]
-fn values_are_converted_to_the_type_that_somebody_has_given_a_column() {
+fn values_are_converted_to_the_type_of_an_altered_column() {
     let database = Database::named("altered");
     let collector = Collector::start(&database);
     database.wait_for_rows("mail_statistics", 0);
@@ -264,7 +264,7 @@ fn values_are_converted_to_the_type_that_somebody_has_given_a_column() {
 }
 
 #[test]
-fn a_refused_event_does_not_cost_another() {
+fn a_refused_event_does_not_affect_others() {
     let database = Database::named("poison");
     let collector = Collector::start(&database);
     for body in [
@@ -286,7 +286,7 @@ fn a_refused_event_does_not_cost_another() {
 }
 
 #[test]
-fn without_room_a_webhook_is_told_to_come_again_and_readers_notice_nothing() {
+fn without_memory_webhooks_get_a_503_and_pixels_and_redirects_are_answered() {
     let database = Database::named("no_room");
     let options = WriterOptions {
         memory_bytes: 1,
@@ -310,7 +310,7 @@ fn without_room_a_webhook_is_told_to_come_again_and_readers_notice_nothing() {
 }
 
 #[test]
-fn a_view_that_refuses_a_row_holds_nothing_and_doubles_nothing() {
+fn a_view_that_refuses_a_row_neither_holds_nor_duplicates_rows() {
     let database = Database::create("bad_view");
     let served = Served::start(&database, &rowmill::tables::SCHEMA, |writer| {
         rowmill::tables::layer(writer).unwrap().layer(service_fn(not_found))

@@ -40,7 +40,7 @@ impl Both {
     fn start(test: &str) -> Self {
         let database = Database::create(test);
         let proxy = Proxy::start(database.engine);
-        let served = Served::start_behind(&proxy, &database, &tables::SCHEMA, |writer| {
+        let served = Served::start_through(&proxy, &database, &tables::SCHEMA, |writer| {
             tables::layer(writer).unwrap().layer(service_fn(not_found))
         });
         database.query("CREATE TABLE twin AS types ENGINE = Memory");
@@ -88,12 +88,12 @@ fn insert_each(database: &Database, into: &str, events: &[&str]) {
 }
 
 #[test]
-fn values_become_what_clickhouse_makes_of_them() {
+fn values_are_stored_as_clickhouse_stores_them() {
     let both = Both::start("differential");
     let mut cases = cases::all();
     let differences = listed();
     for fields in differences.keys() {
-        assert!(cases.contains(fields), "a difference of no case: {fields}");
+        assert!(cases.contains(fields), "a difference without a case: {fields}");
     }
     // An event without values shows the defaults.
     let nothing = cases.len();
@@ -103,19 +103,19 @@ fn values_become_what_clickhouse_makes_of_them() {
         .zip(&cases)
         .map(|(n, fields): (usize, _)| format!("{{\"n\":{n},{fields}}}"))
         .collect();
-    let (taken, refused): (Vec<_>, Vec<_>) = events
+    let (accepted, refused): (Vec<_>, Vec<_>) = events
         .iter()
         .map(String::as_str)
         .partition(|event| both.post(event).is_ok());
     both.served.drain();
-    insert_each(&both.database, "twin", &taken);
+    insert_each(&both.database, "twin", &accepted);
     // One by one, because ClickHouse refuses nearly all of them.
     for event in &refused {
         insert_each(&both.database, "twin", &[event]);
     }
 
     let (ours, theirs) = (both.rows("types"), both.rows("twin"));
-    assert_eq!(ours.len(), taken.len(), "each event that was taken is a row");
+    assert_eq!(ours.len(), accepted.len(), "each accepted event is a row");
     assert!(both.proxy.formats("types").iter().eq(["Native"]));
     assert!(cases.len() > 2_000, "{} cases", cases.len());
     let mut wrong = Vec::new();
@@ -127,11 +127,11 @@ fn values_become_what_clickhouse_makes_of_them() {
             (Some(row), None) => Some(Difference::Kinder(stored(row))),
             (Some(row), Some(their)) => (row != their).then(|| Difference::Other(stored(row))),
         };
-        let meant = differences.get(fields);
-        if difference.as_ref() != meant {
+        let expected = differences.get(fields);
+        if difference.as_ref() != expected {
             let their = theirs.get(&n).map(stored);
             wrong.push(format!(
-                "{fields:.200}: meant {meant:?}, is {difference:?}, ClickHouse has {their:?}"
+                "{fields:.200}: expected {expected:?}, is {difference:?}, ClickHouse has {their:?}"
             ));
         }
     }
@@ -145,7 +145,7 @@ fn values_become_what_clickhouse_makes_of_them() {
 }
 
 #[test]
-fn rows_of_all_columns_are_the_same() {
+fn random_rows_are_stored_as_clickhouse_stores_them() {
     const ROWS: usize = 2_000;
     let both = Both::start("random_rows");
     let events: Vec<String> = random_rows::events().take(ROWS).collect();

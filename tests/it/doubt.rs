@@ -13,7 +13,7 @@ use crate::support::{
 const NDJSON: &[(&str, &str)] = &[("Content-Type", "application/x-ndjson")];
 
 /// Sends webhooks with these numbers and checks that each is acknowledged on disk.
-fn numbered(collector: &Collector, numbers: std::ops::Range<u32>) {
+fn send_numbered(collector: &Collector, numbers: std::ops::Range<u32>) {
     for number in numbers {
         let body = format!(r#"{{"event":"sent","message_id":"{number}"}}"#);
         let answer = http::post_json(collector.address, "/wh/mail", &body);
@@ -25,38 +25,38 @@ fn numbered(collector: &Collector, numbers: std::ops::Range<u32>) {
 const EACH_ONCE: &str = "SELECT count(), uniqExact(message_id) FROM mail_statistics WHERE event = 'sent'";
 
 /// Lets a collector store rows but not receive the answers, and kills it.
-fn unheard(database: &Database, data: &std::path::Path, numbers: std::ops::Range<u32>) {
+fn store_without_response(database: &Database, data: &std::path::Path, numbers: std::ops::Range<u32>) {
     let proxy = Proxy::start(database.engine);
-    let url = database.url_behind(proxy.address);
+    let url = database.url_through(proxy.address);
     let collector = Collector::start_in(data, &url, &[]);
     proxy.loses_answers.store(true, Ordering::SeqCst);
-    numbered(&collector, numbers.clone());
+    send_numbered(&collector, numbers.clone());
     database.wait_for_rows("mail_statistics", u64::from(numbers.end));
     collector.kill();
 }
 
 #[test]
-fn rows_that_are_stored_are_not_sent_again_when_their_token_is_forgotten() {
+fn stored_rows_are_not_sent_again_when_their_token_is_forgotten() {
     let database = Database::named("forgotten_token");
     let data = tempfile::tempdir().unwrap();
-    unheard(&database, data.path(), 0..3);
+    store_without_response(&database, data.path(), 0..3);
     database.query("ALTER TABLE mail_statistics MODIFY SETTING non_replicated_deduplication_window = 5");
     // Other writers fill the whole window.
     for _ in 0..30 {
         database.query("INSERT INTO mail_statistics (event) VALUES ('other')");
     }
     let collector = Collector::start_in(data.path(), &database.url(), &[]);
-    numbered(&collector, 3..4);
+    send_numbered(&collector, 3..4);
     let ended = collector.stop();
     assert_eq!(ended.code, Some(0), "{}", ended.log);
     assert_eq!(database.query(EACH_ONCE), "4\t4\n");
 }
 
 #[test]
-fn rows_that_are_stored_are_not_refused_by_a_table_that_has_become_stricter() {
+fn stored_rows_are_not_refused_by_a_later_constraint() {
     let database = Database::named("stricter");
     let data = tempfile::tempdir().unwrap();
-    unheard(&database, data.path(), 0..8);
+    store_without_response(&database, data.path(), 0..8);
     database.query("ALTER TABLE mail_statistics ADD CONSTRAINT none CHECK event != 'sent'");
     let ended = Collector::start_in(data.path(), &database.url(), &[]).stop();
     assert_eq!(ended.code, Some(0), "{}", ended.log);
@@ -75,11 +75,11 @@ fn partitioned(database: &Database, key: &str) {
 }
 
 #[test]
-fn partitions_that_are_missing_are_sent_although_their_token_is_known() {
+fn missing_partitions_are_sent_although_their_token_is_known() {
     let database = Database::named("partly");
     let data = tempfile::tempdir().unwrap();
     partitioned(&database, "id % 4");
-    unheard(&database, data.path(), 0..40);
+    store_without_response(&database, data.path(), 0..40);
     // As if ClickHouse had been killed between the write to its token log and the rename of a part.
     database.query("ALTER TABLE mail_statistics DROP PARTITION 1");
     database.query("ALTER TABLE mail_statistics DROP PARTITION 3");
@@ -90,10 +90,10 @@ fn partitions_that_are_missing_are_sent_although_their_token_is_known() {
 }
 
 #[test]
-fn a_whole_block_that_is_missing_is_sent_although_its_token_is_known() {
+fn a_missing_block_is_sent_although_its_token_is_known() {
     let database = Database::named("gone");
     let data = tempfile::tempdir().unwrap();
-    unheard(&database, data.path(), 0..10);
+    store_without_response(&database, data.path(), 0..10);
     database.query("ALTER TABLE mail_statistics DROP PARTITION ALL");
     let ended = Collector::start_in(data.path(), &database.url(), &["--drain-seconds", "60"]).stop();
     assert_eq!(ended.code, Some(0), "{}", ended.log);
@@ -101,28 +101,28 @@ fn a_whole_block_that_is_missing_is_sent_although_its_token_is_known() {
 }
 
 #[test]
-fn a_hundred_bad_rows_hold_no_honest_one() {
+fn a_hundred_bad_rows_hold_no_valid_row() {
     let database = Database::named("hundred_bad");
     let collector = Collector::start(&database);
     database.query("ALTER TABLE mail_statistics ADD COLUMN link UInt32 MATERIALIZED toUInt32(link_id)");
-    numbered_links(&collector, 0..20);
+    send_numbered_links(&collector, 0..20);
     // One anonymous request with 150 bad rows.
     let lines = "{\"event\":\"bad\",\"link_id\":\"x\"}\n".repeat(150);
     let answer = http::send(collector.address, "POST", "/wh/mail", NDJSON, lines.as_bytes());
     assert_eq!(answer.status, 200);
-    numbered_links(&collector, 20..40);
-    wait_for("the honest rows", || {
+    send_numbered_links(&collector, 20..40);
+    wait_for("the valid rows", || {
         (database.query("SELECT count() FROM mail_statistics WHERE event = 'sent'") == "40\n").then_some(())
     });
     // Each accepted insert shows that the bad rows are the cause, and not the table.
     wait_for("the bad rows among the dead letters", || {
-        numbered_links(&collector, 40..41);
+        send_numbered_links(&collector, 40..41);
         (database.count("rejected") == 150).then_some(())
     });
     assert_eq!(collector.stop().code, Some(0));
 }
 
-fn numbered_links(collector: &Collector, numbers: std::ops::Range<u32>) {
+fn send_numbered_links(collector: &Collector, numbers: std::ops::Range<u32>) {
     for number in numbers {
         let body = format!(r#"{{"event":"sent","message_id":"{number}","link_id":"{number}"}}"#);
         assert_eq!(http::post_json(collector.address, "/wh/mail", &body).status, 200);
@@ -150,7 +150,7 @@ fn waiting(database: &Database, rows: u32) -> tempfile::TempDir {
     let data = tempfile::tempdir().unwrap();
     let collector = Collector::start_in(data.path(), &database.url(), &["--drain-seconds", "0.1"]);
     database.query("RENAME TABLE mail_statistics TO elsewhere");
-    numbered(&collector, 0..rows);
+    send_numbered(&collector, 0..rows);
     collector.kill();
     database.query("RENAME TABLE elsewhere TO mail_statistics");
     data
@@ -174,8 +174,8 @@ fn rows_of_an_earlier_build_keep_their_values_in_wider_columns() {
     let database = Database::named("wider");
     let data = waiting(&database, 5);
     database.query("ALTER TABLE mail_statistics MODIFY COLUMN projectId UInt64, MODIFY COLUMN td_fpid String");
-    let (is_done, said) = replay(data.path(), &database, &[]);
-    assert!(is_done, "{said}");
+    let (is_done, output) = replay(data.path(), &database, &[]);
+    assert!(is_done, "{output}");
     assert_eq!(database.query(EACH_ONCE), "5\t5\n");
     assert_eq!(
         database.query("SELECT countIf(date = toDate(fromUnixTimestamp64Milli(toInt64(bitShiftRight(id, 22))))) FROM mail_statistics"),
@@ -185,19 +185,19 @@ fn rows_of_an_earlier_build_keep_their_values_in_wider_columns() {
 }
 
 #[test]
-fn rows_of_columns_that_are_gone_wait_with_a_cure_that_works() {
+fn rows_of_changed_columns_wait_and_the_hint_works() {
     let database = Database::named("renamed");
     let data = waiting(&database, 5);
     database.query("ALTER TABLE mail_statistics RENAME COLUMN message_id TO message, MODIFY COLUMN projectId UInt8");
-    let (is_done, said) = replay(data.path(), &database, &[]);
-    assert!(!is_done, "{said}");
+    let (is_done, output) = replay(data.path(), &database, &[]);
+    assert!(!is_done, "{output}");
     assert!(
-        said.contains("--map message_id=NEW") && said.contains("--convert projectId"),
-        "{said}"
+        output.contains("--map message_id=NEW") && output.contains("--convert projectId"),
+        "{output}"
     );
     let changes = ["--map", "message_id=message", "--drop", "projectId"];
-    let (is_done, said) = replay(data.path(), &database, &changes);
-    assert!(is_done, "{said}");
+    let (is_done, output) = replay(data.path(), &database, &changes);
+    assert!(is_done, "{output}");
     assert_eq!(
         database.query("SELECT count(), uniqExact(message) FROM mail_statistics"),
         "5\t5\n"
@@ -205,10 +205,10 @@ fn rows_of_columns_that_are_gone_wait_with_a_cure_that_works() {
 }
 
 #[test]
-fn what_came_of_an_insert_can_be_seen() {
+fn rows_that_the_collector_finds_are_counted() {
     let database = Database::named("seen");
     let data = tempfile::tempdir().unwrap();
-    unheard(&database, data.path(), 0..3);
+    store_without_response(&database, data.path(), 0..3);
     let collector = Collector::start_in(data.path(), &database.url(), &[]);
     wait_for("the rows to be found", || {
         let metrics = http::get(collector.address, "/metrics").text().to_owned();
@@ -230,7 +230,7 @@ fn a_view_without_a_window_counts_rows_once_after_a_lost_answer() {
     database
         .query("CREATE MATERIALIZED VIEW second ENGINE = MergeTree ORDER BY tuple() AS SELECT sum(n) AS n FROM sums");
     let data = tempfile::tempdir().unwrap();
-    unheard(&database, data.path(), 0..10);
+    store_without_response(&database, data.path(), 0..10);
     let ended = Collector::start_in(data.path(), &database.url(), &[]).stop();
     assert_eq!(ended.code, Some(0), "{}", ended.log);
     assert_eq!(database.query(EACH_ONCE), "10\t10\n");

@@ -1,5 +1,5 @@
-//! Drift: a definition that differs from the schema's is seen, judged, and changed as far as the
-//! operator allows.
+//! Drift: the collector reports and classifies each difference from the schema, and changes
+//! those that the operator allows.
 
 use rowmill_ingest::{
     ClickHouseUrl,
@@ -40,7 +40,7 @@ fn apply(database: &Database, is_allowed: impl Fn(Impact) -> bool) {
 }
 
 #[test]
-fn tables_as_the_sync_makes_them_have_no_drift() {
+fn tables_that_the_sync_created_have_no_drift() {
     let database = synced("drift_none");
     assert_eq!(drifts(&database), []);
     let database = Database::create("drift_none_seed");
@@ -52,7 +52,7 @@ fn tables_as_the_sync_makes_them_have_no_drift() {
 }
 
 #[test]
-fn each_change_by_hand_is_seen_judged_and_taken_back() {
+fn each_manual_change_is_found_classified_and_reverted() {
     use Impact::{Drop, Rewrite, Safe};
 
     let database = synced("drift_each");
@@ -146,7 +146,7 @@ fn each_change_by_hand_is_seen_judged_and_taken_back() {
             (TABLE, impact, difference)
         );
         assert_eq!((drift.rows, drift.bytes.is_some()), (Some(1000), true));
-        // The change is refused until it is allowed.
+        // `apply_drift` only makes the changes that are allowed.
         apply(&database, |allowed| allowed < impact);
         assert_eq!(drifts(&database), found, "{change}");
         apply(&database, |allowed| allowed == impact);
@@ -159,7 +159,7 @@ fn each_change_by_hand_is_seen_judged_and_taken_back() {
 }
 
 #[test]
-fn what_no_alter_can_change_is_named_without_a_statement() {
+fn a_difference_that_no_alter_can_change_has_no_statement() {
     let database = synced("drift_keys");
     let found = |definition: &str| {
         database.query(&format!("DROP TABLE {TABLE} SYNC"));
@@ -195,7 +195,7 @@ fn what_no_alter_can_change_is_named_without_a_statement() {
 }
 
 #[test]
-fn the_command_line_prints_what_it_leaves_and_applies_what_is_allowed() {
+fn plan_prints_all_differences_and_apply_changes_the_allowed_ones() {
     let database = Database::create("drift_command");
     let url = database.url();
     let run = |arguments: &[&str]| {

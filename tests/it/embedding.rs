@@ -20,7 +20,7 @@ use tower::{Layer, ServiceBuilder, service_fn};
 use crate::support::{engine::Database, http, service::Served};
 
 #[test]
-fn known_routes_are_taken_and_all_else_goes_on_untouched() {
+fn declared_routes_are_handled_and_other_requests_pass_unchanged() {
     let database = Database::named("embedded");
     let served = Served::start(&database, &embedder::tables::SCHEMA, |writer| {
         embedder::tables::layer(writer)
@@ -72,7 +72,7 @@ fn known_routes_are_taken_and_all_else_goes_on_untouched() {
 }
 
 #[test]
-fn a_field_of_a_request_makes_no_event_of_the_services_own_paths() {
+fn fields_do_not_turn_the_services_own_paths_into_events() {
     let database = Database::named("embedded_fields");
     let served = Served::start(&database, &rowmill::tables::SCHEMA, |writer| {
         ServiceBuilder::new()
@@ -156,7 +156,7 @@ fn layers_of_single_tables_stack() {
 }
 
 #[test]
-fn options_are_the_layers_own() {
+fn each_layer_has_its_own_options() {
     let database = Database::named("options");
     let options = EventOptions {
         max_body_bytes: 30,
@@ -174,7 +174,7 @@ fn options_are_the_layers_own() {
 }
 
 #[test]
-fn what_is_generated_says_what_the_schema_says() {
+fn the_generated_code_matches_the_schema() {
     use embedder::tables::{Routes as Destinations, SCHEMA, orders};
 
     assert_eq!(orders::Routes::WH_ORDER, "wh/order");
@@ -275,7 +275,7 @@ fn the_axum_example_works() {
 }
 
 #[test]
-fn a_layer_refuses_a_writer_of_another_schema_when_it_is_made() {
+fn a_new_layer_refuses_a_writer_of_another_schema() {
     let runtime = Runtime::new().unwrap();
     let _entered = runtime.enter();
     let store: ClickHouseUrl = "http://127.0.0.1:1/stats".parse().unwrap();
@@ -285,9 +285,9 @@ fn a_layer_refuses_a_writer_of_another_schema_when_it_is_made() {
     let all = rowmill::tables::layer(writer.clone()).unwrap_err();
     let one = MailStatisticsLayer::new(writer).unwrap_err();
     assert_eq!(all, one);
-    let words = all.to_string();
+    let text = all.to_string();
     assert!(
-        words.contains("another schema") && words.contains("mail_statistics") && words.contains("orders"),
-        "{words}"
+        text.contains("another schema") && text.contains("mail_statistics") && text.contains("orders"),
+        "{text}"
     );
 }

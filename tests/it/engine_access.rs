@@ -47,7 +47,7 @@ impl Locked {
         self.folder.path().join("build.rs").to_str().unwrap().to_owned()
     }
 
-    fn ask(&self, user: &Account, sql: &str) -> Answer {
+    fn query(&self, user: &Account, sql: &str) -> Answer {
         let keys = [
             ("X-ClickHouse-User", user.name()),
             ("X-ClickHouse-Key", user.password()),
@@ -56,7 +56,7 @@ impl Locked {
     }
 
     #[track_caller]
-    fn asserts_untouched(&self) {
+    fn assert_untouched(&self) {
         assert_eq!(fs::read_to_string(self.file()).unwrap(), FILE);
     }
 }
@@ -133,19 +133,19 @@ fn a_request_without_the_password_does_nothing() {
             answer.text()
         );
     }
-    locked.asserts_untouched();
+    locked.assert_untouched();
     assert_eq!(
-        locked.ask(locked.engine.reader(), "SELECT currentUser()").text(),
+        locked.query(locked.engine.reader(), "SELECT currentUser()").text(),
         "reader\n"
     );
     assert_eq!(
-        locked.ask(locked.engine.collector(), "SELECT currentUser()").text(),
+        locked.query(locked.engine.collector(), "SELECT currentUser()").text(),
         "collector\n"
     );
 }
 
 #[test]
-fn no_page_may_send_the_password_across_origins() {
+fn cross_origin_requests_with_a_password_are_refused() {
     let locked = Locked::start();
     let headers = [
         ("Origin", "http://evil.example"),
@@ -173,7 +173,7 @@ fn neither_user_reaches_files_urls_programs_or_the_system() {
         "CREATE TABLE d.t (n UInt64, s String) ENGINE = MergeTree ORDER BY n",
         "INSERT INTO d.t VALUES (1, 'x')",
     ] {
-        assert_eq!(locked.ask(collector, sql).status, 200, "{sql}");
+        assert_eq!(locked.query(collector, sql).status, 200, "{sql}");
     }
     let outside = [
         insert_into(&file),
@@ -230,7 +230,7 @@ fn neither_user_reaches_files_urls_programs_or_the_system() {
     ];
     for user in [reader, collector] {
         for sql in &outside {
-            let answer = locked.ask(user, sql);
+            let answer = locked.query(user, sql);
             assert_ne!(answer.status, 200, "{} did: {sql}: {}", user.name(), answer.text());
             assert!(!answer.text().contains("fn main"), "{sql}: {}", answer.text());
         }
@@ -251,8 +251,8 @@ fn neither_user_reaches_files_urls_programs_or_the_system() {
             &format!("SELECT * FROM files.`{}`", file.trim_start_matches('/')),
         ),
     ] {
-        locked.ask(collector, &later);
-        let answer = locked.ask(collector, sql);
+        locked.query(collector, &later);
+        let answer = locked.query(collector, sql);
         assert_ne!(answer.status, 200, "{later}: {sql}: {}", answer.text());
     }
     for sql in [
@@ -263,17 +263,17 @@ fn neither_user_reaches_files_urls_programs_or_the_system() {
         "DROP DATABASE d",
         "SET readonly = 0",
     ] {
-        assert_ne!(locked.ask(reader, sql).status, 200, "the reader did: {sql}");
+        assert_ne!(locked.query(reader, sql).status, 200, "the reader did: {sql}");
     }
     // A user sees only the queries of that user, so KILL QUERY ends none here, in particular not
     // the query that keeps the engine running.
     for user in [reader, collector] {
-        assert_eq!(locked.ask(user, "KILL QUERY WHERE user = 'default' SYNC").text(), "");
+        assert_eq!(locked.query(user, "KILL QUERY WHERE user = 'default' SYNC").text(), "");
     }
     listener.set_nonblocking(true).unwrap();
-    assert!(listener.accept().is_err(), "somebody has connected");
-    locked.asserts_untouched();
-    let rows = locked.ask(
+    assert!(listener.accept().is_err(), "a client has connected");
+    locked.assert_untouched();
+    let rows = locked.query(
         reader,
         "SELECT n, s FROM d.t FORMAT Vertical SETTINGS output_format_pretty_max_rows = 5",
     );
@@ -282,7 +282,7 @@ fn neither_user_reaches_files_urls_programs_or_the_system() {
 }
 
 #[test]
-fn passwords_are_for_the_owner_alone_and_stand_in_no_log_and_no_command_line() {
+fn passwords_are_readable_by_the_owner_only_and_in_no_log_or_command_line() {
     let data = tempfile::tempdir().unwrap();
     let collector = Collector::start_with_engine(data.path());
     let engine = data.path().join("engine");
@@ -332,7 +332,7 @@ fn passwords_are_for_the_owner_alone_and_stand_in_no_log_and_no_command_line() {
 }
 
 #[test]
-fn an_engine_of_its_own_shows_the_ways_in() {
+fn the_engine_command_prints_commands_that_work() {
     let folder = tempfile::tempdir().unwrap();
     // Characters that are special in a shell or in XML.
     let data = folder.path().join("it's <here> & $HOME");
@@ -348,9 +348,9 @@ fn an_engine_of_its_own_shows_the_ways_in() {
         .lines()
         .map_while(Result::ok)
         .scan(false, |is_over, line| {
-            let goes_on = !*is_over;
+            let is_before_end = !*is_over;
             *is_over = line.contains("rowmill serve");
-            goes_on.then_some(line)
+            is_before_end.then_some(line)
         })
         .collect();
     let paste = |begins: &str, instead: &str| {
@@ -371,18 +371,18 @@ fn an_engine_of_its_own_shows_the_ways_in() {
 }
 
 #[test]
-fn a_data_folder_from_before_gets_its_passwords_at_the_next_start() {
+fn a_data_folder_without_users_gets_passwords_at_the_next_start() {
     let Locked { engine, folder } = Locked::start();
     let user = engine.collector().clone();
     let data = folder.path().join("engine");
     let locked = Locked { engine, folder };
     assert_eq!(
         locked
-            .ask(&user, "CREATE TABLE t (n UInt8) ENGINE = MergeTree ORDER BY n")
+            .query(&user, "CREATE TABLE t (n UInt8) ENGINE = MergeTree ORDER BY n")
             .status,
         200
     );
-    assert_eq!(locked.ask(&user, "INSERT INTO t VALUES (7)").status, 200);
+    assert_eq!(locked.query(&user, "INSERT INTO t VALUES (7)").status, 200);
     let Locked { engine, folder } = locked;
     engine.stop().unwrap();
     // Restores the state before there were users: data, and no files about users.
@@ -396,8 +396,8 @@ fn a_data_folder_from_before_gets_its_passwords_at_the_next_start() {
     let engine = Engine::start(&Options::new(env!("CARGO_BIN_EXE_rowmill"), &data)).unwrap();
     let locked = Locked { engine, folder };
     assert_ne!(locked.engine.collector(), &user);
-    assert_eq!(locked.ask(locked.engine.collector(), "SELECT n FROM t").text(), "7\n");
-    assert_eq!(locked.ask(&user, "SELECT n FROM t").status, 403);
+    assert_eq!(locked.query(locked.engine.collector(), "SELECT n FROM t").text(), "7\n");
+    assert_eq!(locked.query(&user, "SELECT n FROM t").status, 403);
 }
 
 /// Returns a page that appends to the project's files as soon as it is opened: a form with SQL that
@@ -465,13 +465,13 @@ fn a_page_in_a_browser_changes_no_file() {
     let site = site(page(locked.engine.address(), &locked.file()));
     let profile = tempfile::tempdir().unwrap();
     let shown = browse(site, profile.path()).unwrap_or_else(|| {
-        eprintln!("there is no chromium: its request is made by hand");
+        eprintln!("there is no chromium: the test sends the page's request itself");
         let headers = [("Content-Type", "text/plain"), ("Origin", "null"), ("Cookie", "a=b")];
         let sql = insert_into(&locked.file());
         let answer = http::send(locked.engine.address(), "POST", "/", &headers, sql.as_bytes());
         answer.text().to_owned()
     });
-    locked.asserts_untouched();
+    locked.assert_untouched();
     // The request has reached the engine, and the engine has refused it.
     assert!(shown.contains("requires a user and a password"), "{shown}");
     assert!(TcpStream::connect(locked.engine.address()).is_ok());

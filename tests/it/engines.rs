@@ -81,7 +81,7 @@ const CASES: [Case; 16] = [
 ];
 
 #[test]
-fn a_table_of_each_engine_takes_rows() {
+fn a_table_of_each_engine_accepts_rows() {
     let database = Database::create("engines");
     let served = Served::start(&database, &tables::SCHEMA, |writer| {
         tables::layer(writer).unwrap().layer(service_fn(not_found))
@@ -105,17 +105,17 @@ fn a_table_of_each_engine_takes_rows() {
     );
     assert_eq!(tables.lines().count(), CASES.len());
     for table in tables.lines() {
-        let [name, engine, remembers] = table.split('\t').collect::<Vec<_>>()[..] else {
+        let [name, engine, has_window] = table.split('\t').collect::<Vec<_>>()[..] else {
             panic!("{table}")
         };
-        let meant: String = name.strip_prefix("engine_").unwrap().replace('_', "");
+        let expected: String = name.strip_prefix("engine_").unwrap().replace('_', "");
         let is_named = engine
             .to_lowercase()
             .strip_prefix("embedded")
             .unwrap_or(&engine.to_lowercase())
-            .starts_with(&meant);
+            .starts_with(&expected);
         assert!(is_named, "{table}");
-        assert_eq!(remembers == "1", engine.ends_with("MergeTree"), "{table}");
+        assert_eq!(has_window == "1", engine.ends_with("MergeTree"), "{table}");
     }
     let keys = database.query(
         "SELECT partition_key, sorting_key, primary_key, sampling_key, comment FROM system.tables \
@@ -141,7 +141,7 @@ fn clickhouse_can_read_the_statements_that_no_test_runs() {
 }
 
 #[test]
-fn the_build_knows_each_engine_and_what_it_has() {
+fn the_build_knows_the_features_of_each_engine() {
     let database = Database::create("engines");
     let engines = database.query(
         "SELECT name, supports_sort_order, supports_settings, supports_ttl, supports_skipping_indices, supports_projections \
@@ -161,10 +161,10 @@ fn the_build_knows_each_engine_and_what_it_has() {
         let name = has.next().unwrap();
         for (option, has) in options.iter().zip(has) {
             let codes = codes(&format!("{{ engine: {name}, {option} }}"));
-            let says_no = codes.iter().any(|code| code == "engine-misfit");
+            let is_misfit = codes.iter().any(|code| code == "engine-misfit");
             let is_known = !codes.iter().any(|code| code == "unknown-engine");
-            let takes_none = codes.iter().any(|code| code == "engine-takes-no-rows");
-            if !is_known || (!takes_none && says_no == (has == "1")) {
+            let refuses_rows = codes.iter().any(|code| code == "engine-takes-no-rows");
+            if !is_known || (!refuses_rows && is_misfit == (has == "1")) {
                 wrong.push(format!("{name}: {option}: {codes:?}"));
             }
         }

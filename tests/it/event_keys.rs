@@ -1,5 +1,5 @@
-//! `required`, `from` and `max_bytes`: events whose columns demand more than a type, on every way
-//! in.
+//! `required`, `from` and `max_bytes`: rules for columns beyond their types, on each route and in
+//! each format.
 
 use embedder::tables;
 use rowmill_ingest::server::not_found;
@@ -50,14 +50,14 @@ impl Signups {
     }
 
     /// Returns the service, column, code and reason of each dead letter.
-    fn letters(&self) -> Vec<Value> {
+    fn dead_letters(&self) -> Vec<Value> {
         self.served.drain();
-        let letters = self.database.query(
+        let dead_letters = self.database.query(
             "SELECT service, column, code, reason FROM rejected WHERE table = 'signups' ORDER BY id FORMAT JSONCompactEachRow",
         );
-        letters
+        dead_letters
             .lines()
-            .map(|letter| serde_json::from_str(letter).unwrap())
+            .map(|dead_letter| serde_json::from_str(dead_letter).unwrap())
             .collect()
     }
 }
@@ -100,11 +100,11 @@ fn a_column_is_filled_from_another_path() {
             json!(["both", "Wien", [], []]),
         ]
     );
-    assert_eq!(signups.letters(), Vec::<Value>::new());
+    assert_eq!(signups.dead_letters(), Vec::<Value>::new());
 }
 
 #[test]
-fn the_first_path_that_an_event_has_counts_wherever_it_stands() {
+fn the_first_path_takes_precedence_in_any_order() {
     let signups = Signups::start();
     for body in [
         r#"{"event":"1","user":{"id":"a"},"account":"b"}"#,
@@ -166,7 +166,7 @@ fn the_events_own_value_of_a_reserved_name_can_have_a_column() {
 }
 
 #[test]
-fn the_parts_of_a_nested_stand_below_its_path() {
+fn the_arrays_of_a_nested_are_read_below_its_path() {
     let signups = Signups::start();
     let lines = json!({"sku": ["x", "y"], "n": [1, 2]});
     assert_eq!(
@@ -220,7 +220,7 @@ fn an_event_without_a_required_column_is_refused() {
     assert_eq!(signups.json(&json!({"event": ""})).status, 200);
     assert_eq!(signups.get("/pixel/signup?event=").status, 200);
 
-    let letter = |service: &str| {
+    let dead_letter = |service: &str| {
         json!([
             service,
             "event",
@@ -229,12 +229,12 @@ fn an_event_without_a_required_column_is_refused() {
         ])
     };
     let services = ["wh", "wh", "wh", "wh", "wh", "pixel", "redir"];
-    assert_eq!(signups.letters(), services.map(letter));
+    assert_eq!(signups.dead_letters(), services.map(dead_letter));
     assert_eq!(signups.rows("event"), [json!([""]), json!([""])]);
 }
 
 #[test]
-fn a_value_that_is_refused_is_not_missing_too() {
+fn a_refused_value_is_not_reported_as_missing() {
     let signups = Signups::start();
     let answer = signups.json(&json!({"event": {"deep": 1}, "user": {"age": -1}}));
     let expected = refused(&json!([
@@ -287,14 +287,14 @@ fn a_value_of_too_many_bytes_refuses_its_event() {
             "[[1,2],[3,4],[5,6]]",
         ),
     ];
-    let mut letters = Vec::new();
+    let mut dead_letters = Vec::new();
     for (body, column, data_type, max_bytes, got) in cases {
         let answer = signups.json(&body);
         let expected = format!("{data_type} of at most {max_bytes} bytes");
         let value = json!([{"column": column, "code": "over-max-bytes", "expected": expected, "got": got}]);
         assert_eq!((answer.status, answer.json()), (400, refused(&value)), "{body}");
         let reason = format!("column `{column}` ({data_type}): the value takes more than {max_bytes} bytes: {got}");
-        letters.push(json!(["wh", column, "over-max-bytes", reason]));
+        dead_letters.push(json!(["wh", column, "over-max-bytes", reason]));
     }
     let too_long = "column `event` (String): the value takes more than 10 bytes: 12345678901";
     assert_eq!(signups.form("event=12345678901").status, 400);
@@ -305,7 +305,7 @@ fn a_value_of_too_many_bytes_refuses_its_event() {
             .status,
         302
     );
-    letters.extend(["wh", "pixel", "redir"].map(|service| json!([service, "event", "over-max-bytes", too_long])));
+    dead_letters.extend(["wh", "pixel", "redir"].map(|service| json!([service, "event", "over-max-bytes", too_long])));
 
     // Values of exactly the maximum length.
     let body = json!({"event": "äääää", "account": "12345", "tags": ["1234", "123"], "seen": [[1, 2], [3, 4]]});
@@ -313,7 +313,7 @@ fn a_value_of_too_many_bytes_refuses_its_event() {
     // A value that another one overrides may be too long.
     let body = r#"{"event":"way","account":"123456","user":{"id":"1"}}"#;
     assert_eq!(http::post_json(signups.served.address, "/wh/signup", body).status, 200);
-    assert_eq!(signups.letters(), letters);
+    assert_eq!(signups.dead_letters(), dead_letters);
     assert_eq!(
         signups.rows("event, user, tags, seen"),
         [

@@ -28,37 +28,37 @@ const COLUMNS: &str = "event, email, n, a_b, a_b_c, arr, data_x, extra.key, extr
 struct Deviation {
     recording: &'static str,
     /// The differing columns with the program's values.
-    here: &'static str,
+    row: &'static str,
     reason: &'static str,
 }
 
 const DEVIATIONS: [Deviation; 5] = [
     Deviation {
         recording: "bool in column",
-        here: r#"{"event":"true"}"#,
-        reason: "the original made a number of every boolean; text says what was sent, as ClickHouse's own JSONEachRow has it",
+        row: r#"{"event":"true"}"#,
+        reason: "the original stored each boolean as a number; a text keeps the sent value, as ClickHouse's JSONEachRow does",
     },
     Deviation {
         recording: "arrays in column",
-        here: r#"{"arr":["a","1","true","","{\"k\":1}","[2,3]"]}"#,
-        reason: "the same for the elements of an array; and null is the type's default there as it is in a column, not the word",
+        row: r#"{"arr":["a","1","true","","{\"k\":1}","[2,3]"]}"#,
+        reason: "the same for the elements of an array; a null there is the type's default, as in a column, and not the text `null`",
     },
     Deviation {
         recording: "td",
-        here: r#"{"td_extra.key":[],"td_extra.value":[],
+        row: r#"{"td_extra.key":[],"td_extra.value":[],
                   "extra.key":["td_ip","td_ua","td_host","td_zz_a"],"extra.value":["1.1.1.1","U","h","1"]}"#,
-        reason: "what is under td is the collector's own word on the client; what the client says under it is kept beside the rest",
+        reason: "the collector fills the td columns; a client's fields under td go to the extra of the root",
     },
     Deviation {
         recording: "user sends td_extra.key w/out td",
-        here: r#"{"td_extra.key":[],"td_extra.value":[]}"#,
-        reason: "so it is for the arrays themselves, which two lengths would make unequal",
+        row: r#"{"td_extra.key":[],"td_extra.value":[]}"#,
+        reason: "the same for the arrays of td_extra, whose lengths would otherwise be unequal",
     },
     Deviation {
         recording: "prototype names",
-        here: r#"{"extra.key":["constructor","toString","__proto__x","hasOwnProperty_a","valueOf"],
+        row: r#"{"extra.key":["constructor","toString","__proto__x","hasOwnProperty_a","valueOf"],
                   "extra.value":["x","y","1","1","1"]}"#,
-        reason: "the original took names that every object of JavaScript has for columns, and lost their values",
+        reason: "the original mistook property names of JavaScript objects for columns, and lost their values",
     },
 ];
 
@@ -86,7 +86,7 @@ fn recordings() -> Vec<Recording> {
 }
 
 /// Inserts the number of a recording before the fields of an object.
-fn numbered(recording: usize, object: &str) -> String {
+fn with_number(recording: usize, object: &str) -> String {
     object.replacen('{', &format!("{{\"recording\":{recording},"), 1)
 }
 
@@ -123,8 +123,8 @@ fn recorded_events_become_the_recorded_rows() {
     };
     for (number, recording) in recordings.iter().enumerate() {
         let (table, target) = table_of(recording);
-        let answer = http::post_json(served.address, target, &numbered(number, recording.event));
-        let row = numbered(number, recording.row);
+        let answer = http::post_json(served.address, target, &with_number(number, recording.event));
+        let row = with_number(number, recording.row);
         let inserted = database.try_query(&format!("INSERT INTO {table}_recorded FORMAT JSONEachRow {row}"));
         assert_eq!(
             answer.status == 200,
@@ -150,11 +150,11 @@ fn recorded_events_become_the_recorded_rows() {
         let deviation = DEVIATIONS
             .iter()
             .find(|deviation| deviation.recording == recording.name);
-        let meant: Row = deviation
-            .map(|deviation| serde_json::from_str(deviation.here).unwrap())
+        let expected: Row = deviation
+            .map(|deviation| serde_json::from_str(deviation.row).unwrap())
             .unwrap_or_default();
-        if differing != meant {
-            let reason = deviation.map_or("not meant", |deviation| deviation.reason);
+        if differing != expected {
+            let reason = deviation.map_or("not expected", |deviation| deviation.reason);
             wrong.push(format!("{}: {} ({reason})", recording.name, Value::Object(differing)));
         }
     }
@@ -171,7 +171,7 @@ fn recorded_events_become_the_recorded_rows() {
 }
 
 #[test]
-fn a_client_does_not_say_who_it_is() {
+fn a_client_cannot_set_the_td_columns() {
     let (database, served) = start("td");
     let event = r#"{"td":{"ip":"1.1.1.1"},"td_ip":"2.2.2.2","td_ua":"me","td_extra":{"key":"k"},"recording":1}"#;
     let headers = [("Content-Type", "application/json"), ("User-Agent", "agent")];

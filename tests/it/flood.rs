@@ -67,7 +67,7 @@ impl Sender {
 }
 
 /// Returns how many connections this process can hold.
-fn room_for_idle() -> u64 {
+fn max_idle_connections() -> u64 {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
     IDLE.min(hard.saturating_sub(RESERVE))
@@ -92,11 +92,11 @@ fn assert_rare(log: &str, line: &str, since: Instant) {
 }
 
 #[test]
-fn idle_connections_keep_no_sender_out() {
+fn idle_connections_block_no_sender() {
     let database = Database::named("flood");
     let collector = Collector::start_with_limit(&format!("-n {DESCRIPTORS}"), &database.url(), &[]);
     let address = collector.address;
-    let idle = room_for_idle();
+    let idle = max_idle_connections();
     let started = Instant::now();
 
     let mut rare = Sender::connect(address);
@@ -107,7 +107,7 @@ fn idle_connections_keep_no_sender_out() {
         thread::spawn(move || {
             let (mut sender, mut sent) = (Sender::connect(address), 0);
             while !is_over.load(Ordering::SeqCst) {
-                assert_eq!(sender.send(), 200, "behind {sent} events");
+                assert_eq!(sender.send(), 200, "after {sent} events");
                 sent += 1;
             }
             sent
@@ -121,12 +121,12 @@ fn idle_connections_keep_no_sender_out() {
             assert_eq!(
                 http::post_json(address, "/wh/mail", "{}").status,
                 200,
-                "behind {number}"
+                "after {number} connections"
             );
             newcomers += 1;
         }
     }
-    assert_eq!(rare.send(), 200, "it was there before");
+    assert_eq!(rare.send(), 200, "the sender was connected before the flood");
     is_over.store(true, Ordering::SeqCst);
     let sent = busy.join().unwrap() + newcomers + 2;
 
@@ -143,16 +143,20 @@ fn idle_connections_keep_no_sender_out() {
 }
 
 #[test]
-fn an_address_has_a_bound_of_its_own() {
+fn each_address_has_its_own_connection_limit() {
     let database = Database::named("per_ip");
     let collector = Collector::start_with(&database.url(), &["--max-connections-per-ip", "2"]);
     let mut senders = [0; 2].map(|_| Sender::connect(collector.address));
     assert_eq!(senders.each_mut().map(Sender::send), [200; 2]);
     assert_eq!(Sender::connect(collector.address).send(), 0);
-    assert_eq!(senders.each_mut().map(Sender::send), [200; 2], "they were there before");
+    assert_eq!(
+        senders.each_mut().map(Sender::send),
+        [200; 2],
+        "the senders were connected before"
+    );
     drop(senders);
     // Until the collector notices that the senders are gone, it refuses another one.
-    wait_for("room", || {
+    wait_for("a free connection", || {
         (Sender::connect(collector.address).send() == 200).then_some(())
     });
     assert!(collector.log().contains("too many connections"), "{}", collector.log());
@@ -167,9 +171,9 @@ fn an_address_has_a_bound_of_its_own() {
 }
 
 #[test]
-fn questions_about_readiness_leave_the_spool_its_descriptors() {
+fn readiness_checks_leave_the_spool_its_descriptors() {
     /// Twice as many descriptors would exceed the collector's limit.
-    const QUESTIONS: usize = 700;
+    const CHECKS: usize = 700;
     let folder = tempfile::tempdir().unwrap();
     let engine = Engine::start(&Options::new(env!("CARGO_BIN_EXE_rowmill"), folder.path())).unwrap();
     let database = Database::of_engine("stats", engine.address(), folder.path());
@@ -183,27 +187,27 @@ fn questions_about_readiness_leave_the_spool_its_descriptors() {
 
     // From here on, ClickHouse accepts connections but answers no request.
     signal_engine(Signal::SIGSTOP);
-    let question = b"GET /ready HTTP/1.1\r\nHost: localhost\r\n\r\n";
-    let mut asking: Vec<_> = (0..QUESTIONS).map(|_| http::open(address, question)).collect();
-    wait_for("the questions", || {
-        (metric(&collector, "rowmill_connections_open") > QUESTIONS as u64).then_some(())
+    let check = b"GET /ready HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let mut checks: Vec<_> = (0..CHECKS).map(|_| http::open(address, check)).collect();
+    wait_for("the readiness checks", || {
+        (metric(&collector, "rowmill_connections_open") > CHECKS as u64).then_some(())
     });
     for _ in 0..20 {
         assert_eq!(http::post_json(address, "/wh/mail", "{}").status, 200);
     }
     let descriptors = fs::read_dir(format!("/proc/{}/fd", collector.pid())).unwrap().count();
     assert!(
-        (QUESTIONS..QUESTIONS + 100).contains(&descriptors),
+        (CHECKS..CHECKS + 100).contains(&descriptors),
         "{descriptors} descriptors"
     );
     signal_engine(Signal::SIGCONT);
-    for stream in &mut asking {
+    for stream in &mut checks {
         let mut answer = [0; 12];
         stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         stream.read_exact(&mut answer).unwrap();
         assert!(matches!(&answer, b"HTTP/1.1 200" | b"HTTP/1.1 503"), "{answer:?}");
     }
-    drop(asking);
+    drop(checks);
     let ended = collector.stop();
     assert_eq!(ended.code, Some(0), "{}", ended.log);
     assert!(!ended.log.contains("cannot accept connections"), "{}", ended.log);
@@ -211,7 +215,7 @@ fn questions_about_readiness_leave_the_spool_its_descriptors() {
 }
 
 #[test]
-fn no_option_takes_the_descriptors_of_the_spool() {
+fn no_option_uses_up_the_descriptors_of_the_spool() {
     let database = Database::named("too_many_wanted");
     let arguments = ["--max-connections", "100000"];
     let collector = Collector::start_with_limit("-n 300", &database.url(), &arguments);
@@ -224,7 +228,7 @@ fn no_option_takes_the_descriptors_of_the_spool() {
     // Each of these has begun a request, so the collector cannot close any of them.
     let begun = b"POST /wh/mail HTTP/1.1\r\nContent-Length: 2\r\n\r\n{";
     let held: Vec<_> = (0..400).map(|_| http::open(collector.address, begun)).collect();
-    wait_for("the bound", || {
+    wait_for("the limit", || {
         collector
             .log()
             .contains("the connection limit is reached")
@@ -274,7 +278,7 @@ fn limit_descriptors(collector: &Collector, count: u64) {
 }
 
 #[test]
-fn a_collector_without_descriptors_waits_and_goes_on() {
+fn a_collector_without_descriptors_waits_and_continues() {
     let database = Database::named("descriptors");
     let started = Instant::now();
     let collector = Collector::start(&database);
@@ -293,13 +297,13 @@ fn a_collector_without_descriptors_waits_and_goes_on() {
             )
         })
         .collect();
-    wait_for("the end of descriptors", || {
+    wait_for("the use of all descriptors", || {
         collector.log().contains("cannot accept connections").then_some(())
     });
     let before = (cpu_time(&collector), Instant::now());
     thread::sleep(Duration::from_secs(1));
     let used = (cpu_time(&collector) - before.0) as f64 / 100.0 / before.1.elapsed().as_secs_f64();
-    assert!(used < 0.5, "it uses {used} of a core for nothing");
+    assert!(used < 0.5, "the collector uses {used} of a core while it waits");
     assert_rare(&collector.log(), "cannot accept connections", started);
     drop((held, busy));
     wait_for("a new sender's answer", || {

@@ -14,7 +14,7 @@ mod rows;
 use serde_json::Value;
 
 use self::{
-    answer::Seen,
+    answer::NormalizedAnswer,
     deviations::with_deviations,
     recordings::{Record, Recording, cases, whole_answers},
     rows::{row_of, rows},
@@ -76,10 +76,10 @@ fn answers_and_rows_are_as_recorded() {
     for ((recording, expected), answer) in recordings.iter().zip(expected).zip(answers) {
         let name = &recording.name;
         let is_whole = expected.record == Record::Unknown;
-        let seen = Seen::of(answer.status, &answer.headers, &answer.body, is_whole);
-        if seen != expected.answer {
+        let normalized = NormalizedAnswer::of(answer.status, &answer.headers, &answer.body, is_whole);
+        if normalized != expected.answer {
             differences.push(format!(
-                "{name}: the answer is\n  {seen:?}, not\n  {:?}",
+                "{name}: the answer is\n  {normalized:?}, not\n  {:?}",
                 expected.answer
             ));
         }

@@ -10,7 +10,7 @@ use crate::support::{
 const PAGE: (&str, &str) = ("Origin", "https://shop.example");
 
 /// The headers that hyper adds to every answer.
-const HYPERS: [&str; 3] = ["connection", "content-length", "date"];
+const HYPER_HEADERS: [&str; 3] = ["connection", "content-length", "date"];
 
 /// A header whose value differs each time; `golden` and the crate's own tests check the value.
 const COOKIE: (&str, &str) = ("set-cookie", "…");
@@ -28,7 +28,7 @@ fn headers(answer: &Answer) -> Vec<(&str, &str)> {
         .headers
         .iter()
         .map(|(name, value)| (name.as_str(), value.as_str()));
-    let own = all.filter(|(name, _)| !HYPERS.contains(name));
+    let own = all.filter(|(name, _)| !HYPER_HEADERS.contains(name));
     let mut own: Vec<_> = own
         .map(|(name, value)| if name == COOKIE.0 { COOKIE } else { (name, value) })
         .collect();
@@ -48,7 +48,7 @@ fn assert_headers(answer: &Answer, status: u16, parts: &[&[(&str, &str)]]) {
 }
 
 #[test]
-fn each_kind_of_answer_has_the_headers_of_today_and_no_others() {
+fn each_kind_of_answer_has_the_modern_headers_and_no_others() {
     let database = Database::named("headers");
     let collector = Collector::start(&database);
     let send = |method: &str, target: &str, headers: &[(&str, &str)], body: &str| {
@@ -64,8 +64,8 @@ fn each_kind_of_answer_has_the_headers_of_today_and_no_others() {
     let page = send("POST", "/track/page", &[of_json, PAGE], "{}");
     assert_headers(&page, 200, &[&CORS, &[COOKIE, json, spooled]]);
     // A page that sends a Referer but no Origin does not need CORS headers.
-    let refers = send("GET", "/track/page", &[("Referer", "https://shop.example/x")], "");
-    assert_headers(&refers, 200, &[&[COOKIE, json, spooled]]);
+    let with_referer = send("GET", "/track/page", &[("Referer", "https://shop.example/x")], "");
+    assert_headers(&with_referer, 200, &[&[COOKIE, json, spooled]]);
 
     let embeddable = ("cross-origin-resource-policy", "cross-origin");
     let gif = ("content-type", "image/gif");

@@ -100,7 +100,7 @@ fn two_collectors_without_a_node_number_share_no_id() {
 }
 
 #[test]
-fn two_collectors_with_the_same_node_number_are_told() {
+fn two_collectors_with_the_same_node_number_report_it() {
     let database = Database::create("ids_same");
     let collectors = [(); 2].map(|()| Collector::start_with(&database.url(), &["--node", "5"]));
     for collector in &collectors {
@@ -116,7 +116,7 @@ fn two_collectors_with_the_same_node_number_are_told() {
 }
 
 #[test]
-fn a_collector_alone_is_not_told_however_often_it_is_killed() {
+fn a_single_collector_reports_no_clash_after_kills() {
     let database = Database::create("ids_alone");
     for _ in 0..3 {
         // Each collector has a new data folder, without the state of the previous one.
@@ -125,7 +125,7 @@ fn a_collector_alone_is_not_told_however_often_it_is_killed() {
     let collector = Collector::start_with(&database.url(), &["--node", "5"]);
     let beats = "SELECT max(beats) FROM rowmill_nodes WHERE process = \
                  (SELECT process FROM rowmill_nodes ORDER BY started DESC LIMIT 1)";
-    wait_for("a second beat", || {
+    wait_for("a second heartbeat", || {
         (database.query(beats).trim().parse::<u64>().unwrap() >= 2).then_some(())
     });
     assert_eq!(
@@ -138,7 +138,7 @@ fn a_collector_alone_is_not_told_however_often_it_is_killed() {
 }
 
 #[test]
-fn a_leased_number_makes_way_for_an_operators() {
+fn a_leased_number_yields_to_an_operators_number() {
     let database = Database::create("ids_way");
     let leased = Collector::start(&database);
     let number = node(&leased).unwrap();
@@ -152,7 +152,7 @@ fn a_leased_number_makes_way_for_an_operators() {
 }
 
 #[test]
-fn of_a_folder_and_its_copy_one_takes_another_number() {
+fn one_of_two_copies_of_a_folder_gets_another_number() {
     let database = Database::create("ids_copy");
     let [first, second] = [(); 2].map(|()| tempfile::tempdir().unwrap());
     let original = Collector::start_in(first.path(), &database.url(), &[]);
@@ -180,7 +180,7 @@ fn crc32c(bytes: &[u8]) -> u32 {
 
 /// Rewrites the file of ids as if the clock had been `ms` ahead. Returns the last millisecond that
 /// may have ids.
-fn set_ahead(data: &Path, ms: u64) -> u64 {
+fn move_clock_ahead(data: &Path, ms: u64) -> u64 {
     let text = fs::read_to_string(ids_file(data)).unwrap();
     let (head, rest) = text.split_once("until_ms ").unwrap();
     let until_ms = rest.lines().next().unwrap().parse::<u64>().unwrap() + ms;
@@ -199,12 +199,12 @@ fn a_clock_that_was_set_back_repeats_no_id() {
     let first = start();
     let (number, id) = (node(&first), id_of_one(&first));
     first.kill();
-    // The process recorded its ids before it handed them out.
-    let until_ms = set_ahead(data.path(), 0);
+    // The process recorded its ids before it used them.
+    let until_ms = move_clock_ahead(data.path(), 0);
     assert!(id >> 22 <= until_ms);
-    let until_ms = set_ahead(data.path(), 3_600_000);
+    let until_ms = move_clock_ahead(data.path(), 3_600_000);
     let second = start();
-    assert_eq!(node(&second), number, "it keeps its number");
+    assert_eq!(node(&second), number, "the collector keeps its number");
     assert!(id_of_one(&second) >> 22 > until_ms);
     let log = second.log();
     assert!(
@@ -214,7 +214,7 @@ fn a_clock_that_was_set_back_repeats_no_id() {
 }
 
 #[test]
-fn without_a_folder_ids_go_on_from_those_that_clickhouse_knows_of() {
+fn without_a_folder_ids_continue_after_those_in_clickhouse() {
     let database = Database::create("ids_table");
     let start = || Collector::start_with(&database.url(), &["--node", "7"]);
     start().kill();
@@ -253,7 +253,7 @@ fn forward(listener: TcpListener, to: SocketAddr) {
 fn a_start_without_clickhouse_has_ids_that_no_node_has_until_it_gets_a_number() {
     let database = Database::create("ids_away");
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = database.url_behind(listener.local_addr().unwrap());
+    let url = database.url_through(listener.local_addr().unwrap());
     let data = tempfile::tempdir().unwrap();
     let killed = Collector::start_in(data.path(), &url, &[]);
     let mut ids = vec![id_of_one(&killed), id_of_one(&killed)];
@@ -272,7 +272,7 @@ fn a_start_without_clickhouse_has_ids_that_no_node_has_until_it_gets_a_number() 
     collector.kill();
 
     // The number is leased, so it stays without ClickHouse too.
-    let collector = Collector::start_with_nobody(data.path());
+    let collector = Collector::start_without_clickhouse(data.path());
     let id = id_of_one(&collector);
     assert_eq!((node(&collector), node_of(id)), (Some(number), number));
     assert!(id > ids[ids.len() - 1]);
@@ -313,7 +313,7 @@ fn processes_that_start_together_get_different_numbers_of_the_few_that_are_left(
 }
 
 #[test]
-fn a_writer_whose_database_has_no_numbers_takes_rows_all_the_same() {
+fn a_writer_without_a_node_number_accepts_rows() {
     let database = Database::create("ids_none");
     let runtime = Runtime::new().unwrap();
     runtime.block_on(async {
@@ -322,8 +322,8 @@ fn a_writer_whose_database_has_no_numbers_takes_rows_all_the_same() {
         let writer = Writer::start(&embedder::tables::SCHEMA, stores, &WriterOptions::default());
         writer.synced(Duration::from_secs(60)).await.unwrap();
         assert_eq!(writer.status().node.node, None);
-        let taken = writer.append(embedder::tables::SCHEMA.tables[0], Ack::Accepted, |row| row.push(0));
-        assert!(taken.is_ok());
+        let appended = writer.append(embedder::tables::SCHEMA.tables[0], Ack::Accepted, |row| row.push(0));
+        assert!(appended.is_ok());
 
         // The writer gets a number as soon as the table exists.
         sync(&database.url().parse().unwrap(), &embedder::tables::SCHEMA)

@@ -23,9 +23,9 @@ fn options() -> WriterOptions {
     }
 }
 
-fn writer_away() -> Writer {
-    let away: ClickHouseUrl = "http://127.0.0.1:1/stats".parse().unwrap();
-    Writer::start(&tables::SCHEMA, away, &options())
+fn unreachable_writer() -> Writer {
+    let url: ClickHouseUrl = "http://127.0.0.1:1/stats".parse().unwrap();
+    Writer::start(&tables::SCHEMA, url, &options())
 }
 
 /// Returns the columns that an error names, each with the code of its reason.
@@ -130,7 +130,7 @@ fn a_row_of_any_table_is_stored_with_its_defaults() {
 fn a_row_keeps_the_rules_of_an_event() {
     let runtime = Runtime::new().unwrap();
     let _inside = runtime.enter();
-    let writer = writer_away();
+    let writer = unreachable_writer();
     let good = Signups {
         event: "join".into(),
         ..Signups::default()
@@ -181,10 +181,10 @@ fn a_row_keeps_the_rules_of_an_event() {
 }
 
 #[test]
-fn an_error_of_an_insert_names_no_value() {
+fn an_insert_error_contains_no_value() {
     let runtime = Runtime::new().unwrap();
     let _inside = runtime.enter();
-    let writer = writer_away();
+    let writer = unreachable_writer();
     let row = Signups {
         event: "secret-and-long".into(),
         ..Signups::default()
@@ -203,7 +203,7 @@ fn an_error_of_an_insert_names_no_value() {
 fn a_row_of_another_schema_or_after_the_drain_is_an_error() {
     let runtime = Runtime::new().unwrap();
     let _inside = runtime.enter();
-    let writer = writer_away();
+    let writer = unreachable_writer();
     let other = writer.insert(&MailStatistics::default(), Ack::Accepted).unwrap_err();
     assert!(
         matches!(other, InsertError::UnknownTable("mail_statistics")),

@@ -38,7 +38,7 @@ fn hold_body(address: SocketAddr, bytes: usize) -> TcpStream {
 }
 
 #[test]
-fn bodies_that_do_not_end_take_no_more_than_their_share() {
+fn unfinished_bodies_use_at_most_their_share() {
     const CONNECTIONS: usize = 100;
     const BODY: usize = 4 << 20;
     const MEMORY: u64 = 64 << 20;
@@ -48,7 +48,7 @@ fn bodies_that_do_not_end_take_no_more_than_their_share() {
     let senders: Vec<_> = (0..CONNECTIONS)
         .map(|_| thread::spawn(move || hold_body(address, BODY)))
         .collect();
-    wait_for("a share that is taken", || {
+    wait_for("a share that is used", || {
         (collector.metric("rowmill_request_bytes") > MEMORY / 4).then_some(())
     });
     for number in 0..20 {
@@ -57,7 +57,7 @@ fn bodies_that_do_not_end_take_no_more_than_their_share() {
             "/wh/mail",
             &format!(r#"{{"event":"sent","message_id":"{number}"}}"#),
         );
-        assert_eq!(answer.status, 200, "an event of one packet waits for no one");
+        assert_eq!(answer.status, 200, "an event of one packet does not wait");
         assert!(collector.metric("rowmill_request_bytes") <= MEMORY / 2);
     }
     let streams: Vec<_> = senders.into_iter().map(|sender| sender.join().unwrap()).collect();
@@ -66,7 +66,7 @@ fn bodies_that_do_not_end_take_no_more_than_their_share() {
     });
     assert!(collector.metric("rowmill_request_bytes") <= MEMORY / 2);
     drop(streams);
-    wait_for("memory that comes back", || {
+    wait_for("the memory to be released", || {
         (collector.metric("rowmill_request_bytes") == 0).then_some(())
     });
     let peak = collector.peak_memory();
@@ -75,7 +75,7 @@ fn bodies_that_do_not_end_take_no_more_than_their_share() {
 }
 
 #[test]
-fn a_long_query_on_many_lines_is_refused_before_it_is_rows() {
+fn a_long_query_on_many_lines_is_refused_before_it_becomes_rows() {
     const MEMORY: u64 = 256 << 20;
     let database = Database::named("memory_query");
     let collector = Collector::start_with(&database.url(), &["--memory-bytes", &MEMORY.to_string()]);
@@ -116,7 +116,7 @@ fn a_long_query_on_many_lines_is_refused_before_it_is_rows() {
 }
 
 #[test]
-fn letters_of_one_request_are_about_as_long_as_the_request() {
+fn the_dead_letters_of_a_request_are_about_as_long_as_the_request() {
     let database = Database::named("memory_letters");
     let collector = Collector::start(&database);
     let query = format!("detailed={}", "q".repeat(10_000));
@@ -145,13 +145,13 @@ fn letters_of_one_request_are_about_as_long_as_the_request() {
 }
 
 #[test]
-fn an_event_loop_has_its_turns_while_lines_are_decoded() {
+fn decoding_many_lines_yields_to_the_event_loop() {
     let event_loop = runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let turns = event_loop.block_on(async {
-        let nobody: ClickHouseUrl = "http://127.0.0.1:1/stats".parse().unwrap();
+        let unreachable: ClickHouseUrl = "http://127.0.0.1:1/stats".parse().unwrap();
         let writer = Writer::start(
             &tables::SCHEMA,
-            Servers::without_sync(nobody.clone()),
+            Servers::without_sync(unreachable.clone()),
             &WriterOptions::default(),
         );
         let mut service = tables::layer(writer.clone())
@@ -191,13 +191,13 @@ fn an_event_loop_has_its_turns_while_lines_are_decoded() {
 }
 
 #[test]
-fn a_client_that_goes_while_its_lines_are_decoded_leaves_nothing() {
+fn a_client_that_disconnects_during_decoding_leaves_no_rows() {
     let event_loop = runtime::Builder::new_current_thread().enable_all().build().unwrap();
     event_loop.block_on(async {
-        let nobody: ClickHouseUrl = "http://127.0.0.1:1/stats".parse().unwrap();
+        let unreachable: ClickHouseUrl = "http://127.0.0.1:1/stats".parse().unwrap();
         let writer = Writer::start(
             &tables::SCHEMA,
-            Servers::without_sync(nobody.clone()),
+            Servers::without_sync(unreachable.clone()),
             &WriterOptions::default(),
         );
         let mut service = tables::layer(writer.clone())

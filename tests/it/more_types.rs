@@ -37,7 +37,7 @@ fn serve(database: &Database) -> Served {
 }
 
 #[test]
-fn values_become_what_clickhouse_makes_of_them() {
+fn values_are_stored_as_clickhouse_stores_them() {
     let database = Database::create("more_types");
     let served = serve(&database);
     database.query("CREATE TABLE twin AS more_types ENGINE = Memory");
@@ -78,7 +78,7 @@ fn values_become_what_clickhouse_makes_of_them() {
         }
     }
     assert!(unknown.is_empty(), "differences that are not listed:\n{unknown}");
-    assert!(known.is_empty(), "listed, and no difference: {known:?}");
+    assert!(known.is_empty(), "listed differences that do not exist: {known:?}");
 }
 
 /// Returns the rows of a table by number.

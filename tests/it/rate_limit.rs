@@ -26,7 +26,7 @@ fn retry_after_s(answer: &Answer) -> u64 {
 }
 
 #[test]
-fn an_address_that_sends_too_much_is_refused_and_no_other() {
+fn only_the_address_over_its_limit_is_refused() {
     let database = Database::named("rate_address");
     let collector = Collector::start_with(&database.url(), &["--rate-limit-per-ip", "3/h"]);
     let (greedy, other) = ("192.0.2.1", "192.0.2.2");
@@ -87,7 +87,7 @@ fn served(database: &Database, options: EventOptions) -> Served {
 }
 
 #[test]
-fn a_route_takes_what_its_schema_says() {
+fn a_route_has_the_limit_of_its_schema() {
     let database = Database::create("rate_route");
     let served = served(&database, EventOptions::default());
     let ndjson = ("Content-Type", "application/x-ndjson");
@@ -123,7 +123,7 @@ fn a_route_takes_what_its_schema_says() {
 }
 
 #[test]
-fn a_limit_of_all_routes_is_for_those_without_their_own() {
+fn the_general_limit_applies_to_routes_without_their_own() {
     let database = Database::create("rate_routes");
     let options = EventOptions {
         rate_limit_per_route: Some(RateLimit::new(2, 3_600)),

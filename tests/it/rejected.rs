@@ -9,12 +9,12 @@ fn ttl(database: &Database) -> String {
     ttl.split(" SETTINGS ").next().unwrap_or_default().to_owned()
 }
 
-fn ours(days: u32) -> String {
+fn expected_ttl(days: u32) -> String {
     format!("toDateTime(time) + toIntervalDay({days})")
 }
 
 #[test]
-fn a_long_payload_is_cut_and_known_by_its_hash() {
+fn a_long_payload_is_cut_and_identified_by_its_hash() {
     let database = Database::named("rejected_cut");
     let collector = Collector::start_with(&database.url(), &["--rejected-payload-bytes", "100"]);
     let long = format!("{{{}", "x".repeat(5_000));
@@ -35,13 +35,13 @@ fn a_long_payload_is_cut_and_known_by_its_hash() {
 }
 
 #[test]
-fn letters_go_after_the_days_that_are_asked_for() {
+fn dead_letters_expire_after_the_requested_days() {
     let database = Database::named("rejected_days");
     for (arguments, expected) in [
-        (&[][..], ours(30)),
-        (&["--rejected-days", "7"], ours(7)),
+        (&[][..], expected_ttl(30)),
+        (&["--rejected-days", "7"], expected_ttl(7)),
         (&["--rejected-days", "0"], String::new()),
-        (&[], ours(30)),
+        (&[], expected_ttl(30)),
     ] {
         let collector = Collector::start_with(&database.url(), arguments);
         assert_eq!(ttl(&database), expected, "{arguments:?}");
@@ -50,13 +50,13 @@ fn letters_go_after_the_days_that_are_asked_for() {
     // The next merge removes an expired dead letter.
     database.query("INSERT INTO rejected (time, payload) VALUES (now() - INTERVAL 31 DAY, 'old'), (now(), 'new')");
     database.query("OPTIMIZE TABLE rejected FINAL");
-    wait_for("an old letter to go", || {
+    wait_for("the expired dead letter to be removed", || {
         (database.query("SELECT groupArray(payload) FROM rejected") == "['new']\n").then_some(())
     });
 }
 
 #[test]
-fn a_ttl_of_somebody_else_stays() {
+fn a_ttl_set_by_hand_stays() {
     let database = Database::named("rejected_own");
     drop(Collector::start(&database));
     let own = "toDateTime(time) + toIntervalYear(2)";
@@ -66,7 +66,7 @@ fn a_ttl_of_somebody_else_stays() {
 }
 
 #[test]
-fn a_table_of_an_older_build_gets_what_it_lacks() {
+fn a_table_of_an_older_build_gets_its_missing_columns() {
     let database = Database::create("rejected_old");
     database.query(
         "CREATE TABLE rejected (`time` DateTime64(3, 'UTC'), `id` UInt64, `service` LowCardinality(String), `name` String, \
@@ -75,7 +75,7 @@ fn a_table_of_an_older_build_gets_what_it_lacks() {
     );
     database.query("INSERT INTO rejected (time, payload) VALUES (now(), 'before')");
     let collector = Collector::start(&database);
-    assert_eq!(ttl(&database), ours(30));
+    assert_eq!(ttl(&database), expected_ttl(30));
     assert_eq!(http::post_json(collector.address, "/wh/mail", "{").status, 400);
     database.wait_for_rows("rejected", 2);
     assert_eq!(

@@ -48,7 +48,7 @@ fn send(collector: &Collector, event: &str, number: u32) {
 }
 
 /// Lets ClickHouse refuse five rows and accept five others.
-fn refused(name: &str) -> Database {
+fn with_five_dead_letters(name: &str) -> Database {
     let database = Database::named(name);
     let collector = Collector::start(&database);
     database.query("ALTER TABLE mail_statistics ADD CONSTRAINT no_bounce CHECK event != 'bounce'");
@@ -65,11 +65,11 @@ fn refused(name: &str) -> Database {
 const EACH_ONCE: &str = "SELECT count(), uniqExact(id), uniqExact(message_id), countIf(event = 'bounce'), \
                          countIf(email = 'anna@example.org') FROM mail_statistics";
 
-const LETTERS: &str = "SELECT count() FROM rejected";
+const DEAD_LETTER_COUNT: &str = "SELECT count() FROM rejected";
 
 #[test]
-fn rows_go_in_once_the_constraint_is_gone_and_are_not_doubled() {
-    let database = refused("replay_once");
+fn rows_are_stored_once_after_the_constraint_is_dropped() {
+    let database = with_five_dead_letters("replay_once");
     // The command tries each row again, and the reason contains no value.
     let output = replay(&database, &[]);
     let text = text(&output);
@@ -103,16 +103,16 @@ fn rows_go_in_once_the_constraint_is_gone_and_are_not_doubled() {
         "mail_statistics: rows stored: 0, rows already in the table: 5",
     );
     assert_eq!(database.query(EACH_ONCE), "10\t10\t10\t5\t10\n");
-    assert_eq!(database.query(LETTERS), "5\n");
+    assert_eq!(database.query(DEAD_LETTER_COUNT), "5\n");
 
     assert_replayed(&database, &["--delete"], "dead letters deleted: 5");
-    assert_eq!(database.query(LETTERS), "0\n");
+    assert_eq!(database.query(DEAD_LETTER_COUNT), "0\n");
     assert_replayed(&database, &[], "found no dead letters of rows");
 }
 
 #[test]
-fn letters_are_chosen_by_table_time_and_reason() {
-    let database = refused("replay_chosen");
+fn dead_letters_are_selected_by_table_time_and_reason() {
+    let database = with_five_dead_letters("replay_chosen");
     database.query("ALTER TABLE mail_statistics DROP CONSTRAINT no_bounce");
     let none = "found no dead letters of rows";
     for arguments in [
@@ -142,8 +142,8 @@ fn letters_are_chosen_by_table_time_and_reason() {
 }
 
 #[test]
-fn rows_of_other_columns_are_converted_and_one_bad_row_stands_alone() {
-    let database = refused("replay_converted");
+fn rows_of_changed_columns_are_converted_and_one_bad_row_is_refused_alone() {
+    let database = with_five_dead_letters("replay_converted");
     // The current table accepts all rows but one, has a column of another type, and lacks a column.
     database.query("ALTER TABLE mail_statistics DROP CONSTRAINT no_bounce");
     database.query("ALTER TABLE mail_statistics ADD CONSTRAINT no_three CHECK message_id != '3'");
@@ -169,8 +169,8 @@ fn rows_of_other_columns_are_converted_and_one_bad_row_stands_alone() {
 }
 
 #[test]
-fn letters_that_cannot_be_replayed_are_counted() {
-    let database = refused("replay_counted");
+fn dead_letters_that_cannot_be_replayed_are_counted() {
+    let database = with_five_dead_letters("replay_counted");
     database.query("ALTER TABLE mail_statistics DROP CONSTRAINT no_bounce");
     // A dead letter from an earlier version, one with a cut payload, and one of an event.
     database.query(
@@ -204,7 +204,7 @@ fn letters_that_cannot_be_replayed_are_counted() {
 }
 
 #[test]
-fn a_table_of_letters_of_an_earlier_version_is_told() {
+fn an_outdated_table_of_dead_letters_is_reported() {
     let database = Database::create("replay_earlier");
     database.query("CREATE TABLE rejected (time DateTime64(3, 'UTC'), id UInt64, payload String) ENGINE = Memory");
     let output = replay(&database, &[]);
@@ -213,7 +213,7 @@ fn a_table_of_letters_of_an_earlier_version_is_told() {
 }
 
 #[test]
-fn rows_without_an_id_are_known_by_their_tokens() {
+fn rows_without_an_id_are_recognized_by_their_tokens() {
     let database = Database::named("replay_tokens");
     let served = Served::start(&database, &tables::SCHEMA, |writer| {
         tables::layer(writer).unwrap().layer(service_fn(not_found))
@@ -224,13 +224,13 @@ fn rows_without_an_id_are_known_by_their_tokens() {
     for key in 0..6_u64 {
         // RowBinaryWithDefaults: a flag byte before each value tells whether it is the default. The
         // key, a count that is NULL, and a default.
-        let taken = served.writer.append(table, Ack::Accepted, |row| {
+        let appended = served.writer.append(table, Ack::Accepted, |row| {
             row.push(0);
             row.extend(key.to_le_bytes());
             row.extend([0, 1]);
             row.push(1);
         });
-        taken.unwrap();
+        appended.unwrap();
     }
     served.drain();
     assert_eq!(database.count("rejected"), 3);

@@ -50,22 +50,22 @@ async fn leave_rows(data: &Path) {
     assert_eq!(writer.drain(Duration::from_millis(100)).await.rows_left(), 5);
 }
 
-/// Brings the table to this build's schema with the statements that the sync proposes, and returns
+/// Applies the statements that the sync proposes to make the table match the schema, and returns
 /// them.
-async fn mend(database: &Database, store: &ClickHouseUrl) -> Vec<String> {
-    let mut cures = Vec::new();
+async fn change_table(database: &Database, store: &ClickHouseUrl) -> Vec<String> {
+    let mut statements = Vec::new();
     while let Err(error) = sync(store, &tables::SCHEMA).await {
         assert!(!error.differences().is_empty(), "{error}");
         for difference in error.differences() {
             database.query(&difference.cure);
-            cures.push(difference.cure.clone());
+            statements.push(difference.cure.clone());
         }
     }
-    cures
+    statements
 }
 
 #[test]
-fn rows_that_wait_under_an_old_name_arrive_under_the_new_one() {
+fn waiting_rows_with_old_names_arrive_under_the_new_names() {
     let database = Database::create("renamed");
     let store: ClickHouseUrl = database.url().parse().unwrap();
     let data = tempfile::tempdir().unwrap();
@@ -76,17 +76,17 @@ fn rows_that_wait_under_an_old_name_arrive_under_the_new_one() {
 
         // The plan does not add the new columns beside the old ones.
         let error = plan(&store, &tables::SCHEMA).await.unwrap_err();
-        let cures: Vec<_> = error.differences().iter().map(|difference| &*difference.cure).collect();
+        let statements: Vec<_> = error.differences().iter().map(|difference| &*difference.cure).collect();
         let renames = [
             "ALTER TABLE `renamed` RENAME COLUMN `sum` TO `total`",
             "ALTER TABLE `renamed` RENAME COLUMN `town` TO `city`",
         ];
-        assert_eq!(cures, renames);
+        assert_eq!(statements, renames);
         let types = [
             "ALTER TABLE `renamed` MODIFY COLUMN `total` Decimal(18, 4)",
             "ALTER TABLE `renamed` MODIFY COLUMN `city` LowCardinality(String)",
         ];
-        assert_eq!(mend(&database, &store).await, [renames, types].concat());
+        assert_eq!(change_table(&database, &store).await, [renames, types].concat());
 
         let stores = Servers::without_sync(store.clone());
         let writer = Writer::open(&tables::SCHEMA, stores, &WriterOptions::default(), data.path()).unwrap();

@@ -22,7 +22,7 @@ const PRE_STOP: [&str; 2] = ["--pre-stop-seconds", "3"];
 
 const SENDERS: usize = 4;
 
-/// Returns a free address. No other test takes it, because the others listen on 127.0.0.1.
+/// Returns a free address. No other test uses it, because the others listen on 127.0.0.1.
 fn address_on(host: &str) -> SocketAddr {
     TcpListener::bind((host, 0)).unwrap().local_addr().unwrap()
 }

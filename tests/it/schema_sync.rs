@@ -1,5 +1,5 @@
-//! The effect of a start on the database: it creates missing objects in place and changes nothing
-//! besides.
+//! The effect of a start on the database: the collector creates missing objects in place and
+//! changes nothing else.
 
 use std::{
     io::{self, Read, Write},
@@ -49,7 +49,7 @@ fn creates_the_database_and_its_tables_once() {
 }
 
 #[test]
-fn adds_missing_columns_in_their_places_and_keeps_strange_ones() {
+fn adds_missing_columns_in_place_and_keeps_unknown_ones() {
     let database = Database::create("sync_add");
     database.query(
         "CREATE TABLE mail_statistics (id UInt64, date Date, name String, service String, event String, \
@@ -106,7 +106,7 @@ fn stops_at_columns_of_another_type_and_changes_nothing() {
 }
 
 #[test]
-fn says_what_is_wrong_with_the_url() {
+fn reports_invalid_urls() {
     for (url, word) in [
         ("https://127.0.0.1:8123/stats", "https"),
         ("http://127.0.0.1:8123", "database"),
@@ -122,7 +122,7 @@ fn says_what_is_wrong_with_the_url() {
 }
 
 #[test]
-fn a_table_that_remembers_no_blocks_gets_a_window() {
+fn a_table_without_a_deduplication_window_gets_one() {
     let database = Database::named("sync_window");
     assert!(
         collector::run(&["apply", "--clickhouse", &database.url()])
@@ -178,7 +178,7 @@ fn a_profile_that_turns_deduplication_off_is_overridden_in_inserts() {
         ("deduplicate_insert=enable", false),
     ] {
         let proxy = Profile::start(database.engine, setting);
-        let collector = Collector::start_with(&database.url_behind(proxy.address), &[]);
+        let collector = Collector::start_with(&database.url_through(proxy.address), &[]);
         assert_eq!(http::post_json(collector.address, "/wh/mail", "{}").status, 200);
         let ended = collector.stop();
         let seen = String::from_utf8_lossy(&proxy.seen.lock().unwrap()).into_owned();
@@ -195,14 +195,14 @@ fn a_profile_that_turns_deduplication_off_is_overridden_in_inserts() {
 }
 
 #[test]
-fn a_window_that_the_user_may_not_set_is_warned_of_with_its_statement() {
+fn a_window_that_the_user_may_not_set_causes_a_warning_with_its_statement() {
     let database = Database::named("sync_refused");
     let applied = collector::run(&["apply", "--clickhouse", &database.url()]);
     assert!(applied.status.success());
     database.query("CREATE TABLE sums (s UInt64) ENGINE = SummingMergeTree ORDER BY ()");
     database.query("CREATE MATERIALIZED VIEW counts TO sums AS SELECT count() AS s FROM mail_statistics");
     let proxy = Profile::start(database.engine, "allow_ddl=0");
-    let collector = Collector::start_with(&database.url_behind(proxy.address), &[]);
+    let collector = Collector::start_with(&database.url_through(proxy.address), &[]);
     assert_eq!(http::post_json(collector.address, "/wh/mail", "{}").status, 200);
     let log = collector.stop().log;
     let statement = format!(

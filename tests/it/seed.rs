@@ -29,7 +29,7 @@ const COLUMNS: &str =
     "event, email, message_id, list_id, task_id, link_id, detailed, service, name, extra.key, extra.value";
 
 #[test]
-fn its_three_requests_become_three_rows() {
+fn the_three_requests_become_three_rows() {
     let database = Database::named("seed");
     let collector = Collector::start(&database);
 
@@ -70,7 +70,7 @@ fn its_three_requests_become_three_rows() {
 }
 
 #[test]
-fn the_collectors_own_columns_say_who_when_and_how() {
+fn the_collector_fills_its_own_columns() {
     let database = Database::named("server_columns");
     let collector = Collector::start(&database);
     let headers = [
@@ -119,7 +119,7 @@ fn unknown_services_go_to_webhooks_and_nothing_of_them_is_lost() {
 }
 
 #[test]
-fn a_field_of_the_query_takes_the_place_of_the_bodys_whole() {
+fn a_query_field_replaces_the_whole_body_field() {
     let database = Database::named("query_over_body");
     let collector = Collector::start(&database);
     let body = r#"{"event":"body","foo":"body","address":{"city":"body","zip":1},"kept":"body"}"#;
@@ -133,7 +133,7 @@ fn a_field_of_the_query_takes_the_place_of_the_bodys_whole() {
 }
 
 #[test]
-fn nobody_but_the_collector_fills_its_columns() {
+fn a_request_cannot_fill_the_collectors_columns() {
     let database = Database::named("spoofed");
     let collector = Collector::start(&database);
     assert_eq!(
@@ -148,7 +148,7 @@ fn nobody_but_the_collector_fills_its_columns() {
 }
 
 #[test]
-fn the_web_sdk_finds_its_tables() {
+fn web_sdk_events_reach_their_tables() {
     let database = Database::named("sdk");
     let collector = Collector::start(&database);
     let page = json!({
@@ -197,7 +197,7 @@ fn the_web_sdk_finds_its_tables() {
 }
 
 #[test]
-fn its_pages_answer() {
+fn the_pages_answer() {
     let database = Database::named("pages");
     let collector = Collector::start(&database);
     let home = http::get(collector.address, "/?service=wh&name=mail");
@@ -227,15 +227,15 @@ fn its_pages_answer() {
 }
 
 #[test]
-fn a_row_is_made_of_texts_alone() {
+fn a_row_can_be_made_without_a_request() {
     let mut rows = RowBatch::default();
-    let mut take = |query: &str, json: &str| {
+    let mut accepts = |query: &str, json: &str| {
         Event::from_texts(query, json, |event| {
             intake::<tables::MailStatistics<'_>>(event, Sink::Rows(&mut rows)).is_ok()
         })
     };
-    assert!(take("email=bob@example.com", r#"{"event":"open"}"#));
-    assert!(!take("", r#"{"event":"open""#), "it is cut");
+    assert!(accepts("email=bob@example.com", r#"{"event":"open"}"#));
+    assert!(!accepts("", r#"{"event":"open""#), "the JSON is cut");
     assert_eq!(rows.count(), 1);
     for text in ["\x04open", "\x0fbob@example.com"] {
         let mut windows = rows.bytes().windows(text.len());
@@ -253,7 +253,7 @@ fn a_row_is_made_of_texts_alone() {
 }
 
 #[test]
-fn its_routes_are_listed() {
+fn the_routes_command_lists_the_routes() {
     let output = collector::run(&["routes"]);
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success());
@@ -270,7 +270,7 @@ fn its_routes_are_listed() {
 }
 
 #[test]
-fn without_a_clickhouse_it_runs_its_own_and_prints_where_the_rows_are() {
+fn without_a_url_the_program_runs_an_embedded_clickhouse_and_prints_a_query() {
     let data = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("own-engine-{}", process::id()));
     let mut child = collector::command()
         .args(["--listen", "127.0.0.1:0", "--engine-listen", "127.0.0.1:0", "--data"])

@@ -43,7 +43,7 @@ fn text(output: &Output) -> String {
 }
 
 #[test]
-fn what_waits_is_listed_verified_and_replayed_once() {
+fn waiting_rows_are_listed_verified_and_replayed_once() {
     let database = Database::named("spool_replay");
     let data = waiting(&database, 5);
     let listed = spool(data.path(), "list", &[]);
@@ -63,7 +63,7 @@ fn what_waits_is_listed_verified_and_replayed_once() {
 }
 
 #[test]
-fn what_waits_is_written_as_bodies_of_inserts() {
+fn waiting_rows_are_exported_as_insert_bodies() {
     let database = Database::named("spool_export");
     let data = waiting(&database, 3);
     let to = data.path().join("out");
@@ -94,7 +94,7 @@ fn what_waits_is_written_as_bodies_of_inserts() {
 }
 
 #[test]
-fn damage_is_found_and_costs_what_it_hit_alone() {
+fn damage_is_found_and_loses_only_the_damaged_row() {
     let database = Database::named("spool_damage");
     let data = waiting(&database, 6);
     let segment = fs::read_dir(data.path().join("spool"))
@@ -122,7 +122,7 @@ fn damage_is_found_and_costs_what_it_hit_alone() {
 }
 
 #[test]
-fn a_file_that_lacks_its_last_byte_is_no_good_one() {
+fn a_file_without_its_last_byte_is_incomplete() {
     let database = Database::named("spool_cut");
     let data = waiting(&database, 3);
     assert!(spool(data.path(), "verify", &[]).status.success());
@@ -140,7 +140,7 @@ fn a_file_that_lacks_its_last_byte_is_no_good_one() {
 }
 
 #[test]
-fn a_folder_without_a_spool_is_a_mistake_that_is_told() {
+fn a_folder_without_a_spool_is_an_error() {
     let nowhere = tempfile::tempdir().unwrap();
     let listed = spool(nowhere.path(), "list", &[]);
     assert_eq!(listed.status.code(), Some(1));

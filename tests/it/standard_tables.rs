@@ -27,7 +27,7 @@ fn recorded(table: &str) -> Vec<(String, String, bool)> {
 }
 
 #[test]
-fn have_the_same_columns_in_the_same_order() {
+fn tables_have_the_original_columns_in_order() {
     let database = Database::named("standard");
     let _collector = Collector::start(&database);
     for table in ["webhooks", "events", "activity", "ping", "mail_statistics"] {
@@ -47,7 +47,7 @@ fn have_the_same_columns_in_the_same_order() {
 }
 
 #[test]
-fn the_old_engine_is_todays() {
+fn tables_have_the_original_engine_and_keys() {
     let database = Database::named("engines");
     let _collector = Collector::start(&database);
     let engines = database.query(&format!(

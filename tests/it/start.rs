@@ -1,5 +1,5 @@
-//! A start while ClickHouse is unavailable or differs from the schema: events are accepted at once,
-//! and their rows follow.
+//! A start while ClickHouse is unavailable or differs from the schema: the collector accepts events
+//! at once and delivers their rows later.
 
 use std::{
     fs,
@@ -35,7 +35,7 @@ struct Server {
 
 impl Server {
     /// Starts the server, creates tables with `statements`, and stops it.
-    fn that_was_there_before(statements: &[&str]) -> Self {
+    fn stopped_with(statements: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let engine = Engine::start(&options(folder.path())).unwrap();
         let mut server = Self {
@@ -78,7 +78,7 @@ fn options(folder: &Path) -> Options {
     Options::new(env!("CARGO_BIN_EXE_rowmill"), folder.join("engine"))
 }
 
-fn numbered(collector: &Collector, numbers: std::ops::Range<u32>) {
+fn send_numbered(collector: &Collector, numbers: std::ops::Range<u32>) {
     for number in numbers {
         let body = format!(r#"{{"message_id":"{number}"}}"#);
         let answer = http::post_json(collector.address, "/wh/mail", &body);
@@ -92,27 +92,27 @@ fn ready(collector: &Collector) -> (u16, String) {
 }
 
 #[test]
-fn events_are_taken_before_clickhouse_is_there() {
+fn events_are_accepted_before_clickhouse_runs() {
     // The table of an older schema, without most of the current columns.
-    let mut server = Server::that_was_there_before(&[
+    let mut server = Server::stopped_with(&[
         "CREATE TABLE mail_statistics (id UInt64, date Date, name String, service String, message_id String) \
          ENGINE = MergeTree ORDER BY (service, name, date) SETTINGS non_replicated_deduplication_window = 1000",
     ]);
     let first = server.collector();
-    numbered(&first, 0..5);
+    send_numbered(&first, 0..5);
     assert_eq!(ready(&first), (503, "ClickHouse does not answer".to_owned()));
     let log = first.log();
     assert_eq!(log.matches("WARN").count(), 1, "{log}");
     assert!(log.contains("ClickHouse is unavailable: events are accepted"), "{log}");
     first.kill();
     let second = server.collector();
-    numbered(&second, 5..8);
+    send_numbered(&second, 5..8);
 
     server.start();
     let database = server.database();
     database.wait_for_rows("mail_statistics", 8);
-    numbered(&second, 8..10);
-    wait_for("it is ready", || (ready(&second).0 == 200).then_some(()));
+    send_numbered(&second, 8..10);
+    wait_for("the collector to be ready", || (ready(&second).0 == 200).then_some(()));
     let ended = second.stop();
     assert_eq!(ended.code, Some(0), "{}", ended.log);
     assert!(ended.log.contains("rows are delivered"), "{}", ended.log);
@@ -123,23 +123,23 @@ fn events_are_taken_before_clickhouse_is_there() {
 }
 
 #[test]
-fn a_database_that_turns_out_to_differ_waits_for_a_person_and_loses_nothing() {
-    let mut server = Server::that_was_there_before(&[
+fn a_database_that_differs_waits_for_an_operator_and_loses_nothing() {
+    let mut server = Server::stopped_with(&[
         "CREATE TABLE mail_statistics (id UInt64, date Date, name String, service String, message_id UInt32) \
          ENGINE = MergeTree ORDER BY (service, name, date) SETTINGS non_replicated_deduplication_window = 1000",
     ]);
     let collector = server.collector();
-    numbered(&collector, 0..3);
+    send_numbered(&collector, 0..3);
     server.start();
-    wait_for("an alarm", || {
+    wait_for("the error", || {
         let log = collector.log();
-        let (_, alarm) = log.split_once("ERROR the schema cannot be applied without intervention")?;
-        alarm.contains("MODIFY COLUMN `message_id` String").then_some(())
+        let (_, error) = log.split_once("ERROR the schema cannot be applied without intervention")?;
+        error.contains("MODIFY COLUMN `message_id` String").then_some(())
     });
     let (status, text) = ready(&collector);
     assert_eq!(status, 503);
     assert!(text.starts_with("the database does not match the schema"), "{text}");
-    numbered(&collector, 3..4);
+    send_numbered(&collector, 3..4);
     let database = server.database();
     assert_eq!(database.count("mail_statistics"), 0);
 
@@ -160,11 +160,11 @@ fn a_database_that_turns_out_to_differ_waits_for_a_person_and_loses_nothing() {
 }
 
 #[test]
-fn a_stop_before_clickhouse_is_there_leaves_the_rows_for_the_next_start() {
-    let mut server = Server::that_was_there_before(&[]);
+fn a_stop_before_clickhouse_runs_leaves_the_rows_for_the_next_start() {
+    let mut server = Server::stopped_with(&[]);
     let url = server.database().url();
     let collector = Collector::start_in(&server.data(), &url, &["--drain-seconds", "0.2"]);
-    numbered(&collector, 0..2);
+    send_numbered(&collector, 0..2);
     let ended = collector.stop();
     assert_eq!(ended.code, Some(0), "{}", ended.log);
     assert!(ended.log.contains("rows stay in the spool"), "{}", ended.log);
@@ -174,10 +174,10 @@ fn a_stop_before_clickhouse_is_there_leaves_the_rows_for_the_next_start() {
 }
 
 #[test]
-fn a_terminal_that_is_gone_stops_it_in_good_order() {
+fn a_hangup_stops_the_collector_in_order() {
     let database = Database::named("hangup");
     let collector = Collector::start_with(&database.url(), &[]);
-    numbered(&collector, 0..3);
+    send_numbered(&collector, 0..3);
     collector.signal(Signal::SIGHUP);
     let ended = collector.ended();
     assert_eq!(ended.code, Some(0), "{}", ended.log);
@@ -185,7 +185,7 @@ fn a_terminal_that_is_gone_stops_it_in_good_order() {
 }
 
 #[test]
-fn under_nohup_it_outlives_its_terminal() {
+fn under_nohup_the_collector_survives_a_hangup() {
     let database = Database::named("nohup");
     let data = tempfile::tempdir().unwrap();
     let mut child = Command::new("sh")
@@ -205,7 +205,7 @@ fn under_nohup_it_outlives_its_terminal() {
         .unwrap();
     let mut line = String::new();
     let mut stdout = BufReader::new(child.stdout.take().unwrap());
-    let Ends(child) = &mut Ends(child);
+    let KillOnDrop(child) = &mut KillOnDrop(child);
     stdout.read_line(&mut line).unwrap();
     let address = line
         .trim()
@@ -218,23 +218,25 @@ fn under_nohup_it_outlives_its_terminal() {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap();
     let ignored = u64::from_str_radix(ignored.trim(), 16).unwrap();
-    assert_eq!(ignored & 1, 1, "what the shell has ignored is ignored still");
+    assert_eq!(ignored & 1, 1, "the collector still ignores the signal");
     assert_eq!(http::post_json(address, "/wh/mail", "{}").status, 200);
     kill(pid, Signal::SIGTERM).unwrap();
-    assert!(wait_for("its end", || child.try_wait().unwrap()).success());
+    assert!(wait_for("the end of the collector", || child.try_wait().unwrap()).success());
     assert_eq!(database.count("mail_statistics"), 1);
 }
 
 #[test]
-fn a_stop_is_announced_while_events_are_taken() {
+fn a_stop_is_announced_while_events_are_accepted() {
     let database = Database::named("announced");
     let collector = Collector::start_with(&database.url(), &["--pre-stop-seconds", "86400"]);
-    wait_for("it is ready", || (ready(&collector).0 == 200).then_some(()));
+    wait_for("the collector to be ready", || {
+        (ready(&collector).0 == 200).then_some(())
+    });
     collector.signal(Signal::SIGTERM);
     let stopping = (503, "the collector is stopping".to_owned());
     wait_for("the announcement", || (ready(&collector) == stopping).then_some(()));
     // Each event uses a separate connection.
-    numbered(&collector, 0..3);
+    send_numbered(&collector, 0..3);
     assert!(collector.log().contains("about to stop"), "{}", collector.log());
     // A second signal ends the announcement, and the stop is still orderly.
     let ended = collector.stop();
@@ -254,12 +256,12 @@ fn an_announced_stop_begins_by_itself() {
 }
 
 #[test]
-fn a_second_signal_hurries_the_stop() {
-    let server = Server::that_was_there_before(&[]);
+fn a_second_signal_stops_at_once() {
+    let server = Server::stopped_with(&[]);
     let url = server.database().url();
     // An orderly stop waits a day for ClickHouse.
     let mut collector = Collector::start_in(&server.data(), &url, &["--drain-seconds", "86400"]);
-    numbered(&collector, 0..2);
+    send_numbered(&collector, 0..2);
     // A request with an incomplete body is in flight too.
     let slow = http::open(
         collector.address,
@@ -281,9 +283,9 @@ fn a_second_signal_hurries_the_stop() {
 }
 
 /// Kills a child that a failed test leaves.
-struct Ends(Child);
+struct KillOnDrop(Child);
 
-impl Drop for Ends {
+impl Drop for KillOnDrop {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
@@ -291,7 +293,7 @@ impl Drop for Ends {
 }
 
 #[test]
-fn a_collector_whose_log_nobody_reads_any_more_stops_when_it_is_asked_to() {
+fn a_collector_with_a_closed_log_stops_on_sigterm() {
     let database = Database::named("unread");
     let data = tempfile::tempdir().unwrap();
     let child = collector::command()
@@ -308,7 +310,7 @@ fn a_collector_whose_log_nobody_reads_any_more_stops_when_it_is_asked_to() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let Ends(child) = &mut Ends(child);
+    let KillOnDrop(child) = &mut KillOnDrop(child);
     // From here on, standard error cannot be written: not at the start, not for the example
     // requests, not at the stop.
     drop(child.stderr.take());
@@ -316,22 +318,22 @@ fn a_collector_whose_log_nobody_reads_any_more_stops_when_it_is_asked_to() {
     let mut stdout = BufReader::new(child.stdout.take().unwrap());
     stdout.read_line(&mut line).unwrap();
     kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM).unwrap();
-    let ended = wait_for("its end", || child.try_wait().unwrap());
+    let ended = wait_for("the end of the collector", || child.try_wait().unwrap());
     assert!(ended.success(), "{ended}");
 }
 
 #[test]
-fn a_replica_that_comes_later_gets_its_tables() {
+fn a_replica_that_starts_later_gets_its_tables() {
     let first = Database::named("start_first");
-    let mut second = Server::that_was_there_before(&[]);
+    let mut second = Server::stopped_with(&[]);
     let data = tempfile::tempdir().unwrap();
     let urls = format!("{},{}", second.database().url(), first.url());
     let collector = Collector::start_in(data.path(), &urls, &[]);
-    numbered(&collector, 0..2);
+    send_numbered(&collector, 0..2);
     first.wait_for_rows("mail_statistics", 2);
     assert_eq!(ready(&collector), (200, "ready".to_owned()));
     second.start();
-    wait_for("its tables", || {
+    wait_for("the tables of the second server", || {
         let tables = second.database().query("SHOW TABLES");
         tables.contains("mail_statistics").then_some(())
     });
@@ -339,12 +341,12 @@ fn a_replica_that_comes_later_gets_its_tables() {
 }
 
 #[test]
-fn a_clickhouse_that_says_nothing_is_not_waited_for() {
+fn a_silent_clickhouse_delays_no_start() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/stats", silent.local_addr().unwrap());
     let collector = Collector::start_with(&url, &["--drain-seconds", "0.1"]);
-    numbered(&collector, 0..1);
-    // The log is read by a thread of the test, so that the line may come after the response.
+    send_numbered(&collector, 0..1);
+    // A thread of the test reads the log, so the line may come after the response.
     wait_for("the line about ClickHouse", || {
         collector.log().contains("ClickHouse is unavailable").then_some(())
     });
@@ -373,18 +375,18 @@ fn is_alive(process: Pid) -> bool {
 }
 
 #[test]
-fn the_collectors_own_clickhouse_is_started_again_when_it_is_killed() {
+fn a_killed_embedded_clickhouse_is_restarted() {
     let data = tempfile::tempdir().unwrap();
     let collector = Collector::start_with_engine(data.path());
     let (first, address) = engine_of(&collector).unwrap();
     let database = Database::of_engine("stats", address, &data.path().join("engine"));
-    numbered(&collector, 0..3);
+    send_numbered(&collector, 0..3);
     database.wait_for_rows("mail_statistics", 3);
     let mut killed = first;
     for round in 1..=2 {
         kill(killed, Signal::SIGKILL).unwrap();
-        numbered(&collector, round * 3..round * 3 + 3);
-        killed = wait_for("another one", || {
+        send_numbered(&collector, round * 3..round * 3 + 3);
+        killed = wait_for("another engine", || {
             let (process, _) = engine_of(&collector)?;
             (process != killed).then_some(process)
         });

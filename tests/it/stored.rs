@@ -68,7 +68,7 @@ fn nothing_is_stored_while_a_shard_is_down() {
 }
 
 #[test]
-fn rows_of_a_lost_answer_are_once_behind_a_distributed_table() {
+fn rows_of_a_lost_answer_are_stored_once_under_a_distributed_table() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("engine");
     let engine = engine_with_clusters(&data);
@@ -77,7 +77,7 @@ fn rows_of_a_lost_answer_are_once_behind_a_distributed_table() {
         "CREATE MATERIALIZED VIEW sums ENGINE = SummingMergeTree ORDER BY n AS SELECT 1 AS n, count() AS s FROM local",
     );
     let proxy = Proxy::start(engine.address());
-    let collector = Collector::start_with(&database.url_behind(proxy.address), &["--ack", "stored"]);
+    let collector = Collector::start_with(&database.url_through(proxy.address), &["--ack", "stored"]);
     let log = collector.log();
     // One for the local table, and one for the view's table.
     let windows = log
@@ -89,8 +89,8 @@ fn rows_of_a_lost_answer_are_once_behind_a_distributed_table() {
     proxy.loses_answers.store(true, Ordering::SeqCst);
     thread::scope(|scope| {
         let answer = scope.spawn(|| http::post_json(collector.address, "/wh/mail", "{}"));
-        // The collector asks only after it has lost an answer.
-        wait_for("a question", || proxy.seen().contains("system.processes").then_some(()));
+        // The collector queries ClickHouse only after it has lost an answer.
+        wait_for("a lookup", || proxy.seen().contains("system.processes").then_some(()));
         proxy.loses_answers.store(false, Ordering::SeqCst);
         let answer = answer.join().unwrap();
         assert_eq!((answer.status, answer.header("x-rowmill-ack")), (200, Some("stored")));
@@ -102,14 +102,14 @@ fn rows_of_a_lost_answer_are_once_behind_a_distributed_table() {
 }
 
 #[test]
-fn an_insert_asks_for_a_quorum_and_is_sent_again_although_one_replica_has_its_rows() {
+fn an_insert_requires_a_quorum_and_is_sent_again_after_a_lost_answer() {
     let database = Database::named("quorum");
     let proxy = Proxy::start(database.engine);
     let options = ["--insert-quorum", "auto", "--insert-timeout-seconds", "40"];
-    let collector = Collector::start_with(&database.url_behind(proxy.address), &options);
+    let collector = Collector::start_with(&database.url_through(proxy.address), &options);
     proxy.loses_answers.store(true, Ordering::SeqCst);
     assert_eq!(http::post_json(collector.address, "/wh/mail", "{}").status, 200);
-    wait_for("a question", || proxy.seen().contains("system.processes").then_some(()));
+    wait_for("a lookup", || proxy.seen().contains("system.processes").then_some(()));
     proxy.loses_answers.store(false, Ordering::SeqCst);
     assert_eq!(collector.stop().code, Some(0));
     assert_eq!(database.count("mail_statistics"), 1);
@@ -139,7 +139,7 @@ fn an_invalid_quorum_is_refused() {
 }
 
 #[test]
-fn a_buffer_that_the_schema_does_not_name_is_warned_of() {
+fn a_buffer_table_that_the_schema_does_not_declare_causes_a_warning() {
     let database = Database::named("buffered");
     let applied = collector::run(&["apply", "--clickhouse", &database.url()]);
     assert!(applied.status.success());

@@ -73,7 +73,7 @@ fn wait_for_state(database: &Database, expected: &str) {
 }
 
 /// Stops a collector, which delivers all rows to ClickHouse first, and returns its log.
-fn drained(collector: Collector) -> String {
+fn drain(collector: Collector) -> String {
     let ended = collector.stop();
     assert_eq!(ended.code, Some(0), "{}", ended.log);
     ended.log
@@ -103,7 +103,7 @@ fn a_row_on_which_a_view_throws_is_missing_in_that_view_alone() {
         collector.metric("rowmill_rows_refused_by_views_total{table=\"mail_statistics\"}"),
         1
     );
-    let log = drained(collector);
+    let log = drain(collector);
     assert!(
         log.contains("a materialized view refuses rows that its table has stored") && log.contains("CANNOT_PARSE_TEXT"),
         "{log}"
@@ -125,7 +125,7 @@ fn views_are_exact_although_the_collector_is_killed_between_the_steps() {
     for step in ["materialized_views_ignore_errors=1", "additional_table_filters", ""] {
         for _ in 0..3 {
             let proxy = Proxy::start(database.engine);
-            let collector = start(&database.url_behind(proxy.address), data.path());
+            let collector = start(&database.url_through(proxy.address), data.path());
             send(&collector, with_one_text(sent, 20, sent + 7));
             sent += 20;
             // The empty step is the last one, after which the view has its rows.
@@ -138,12 +138,12 @@ fn views_are_exact_although_the_collector_is_killed_between_the_steps() {
             });
             collector.kill();
         }
-        drained(start(&database.url(), data.path()));
-        let (blocks, taken) = (sent / 20, sent / 20 * 19);
+        drain(start(&database.url(), data.path()));
+        let (blocks, accepted) = (sent / 20, sent / 20 * 19);
         let sum = (0..sent).sum::<u32>() - (0..blocks).map(|block| block * 20 + 7).sum::<u32>();
         assert_eq!(
             state(&database),
-            format!("{sent}\t{sent}\t{sent}\t{taken}\t{sum}\t{taken}\t{sum}\n"),
+            format!("{sent}\t{sent}\t{sent}\t{accepted}\t{sum}\t{accepted}\t{sum}\n"),
             "{step}"
         );
         assert_eq!(
@@ -155,7 +155,7 @@ fn views_are_exact_although_the_collector_is_killed_between_the_steps() {
 }
 
 #[test]
-fn each_of_several_views_lacks_its_own_rows_alone() {
+fn each_of_several_views_lacks_only_its_own_rows() {
     let database = with_tables("throwing_two");
     make_view(
         &database,
@@ -193,11 +193,11 @@ fn each_of_several_views_lacks_its_own_rows_alone() {
     });
     database.wait_for_rows("rejected", 7);
     assert_eq!(database.query(sums), "13\t10\t11\t12\n");
-    drained(collector);
+    drain(collector);
 }
 
 #[test]
-fn a_view_that_throws_over_another_views_table_is_told_of_and_holds_nothing() {
+fn a_view_that_throws_over_another_views_table_is_logged_and_holds_no_rows() {
     let database = with_tables("throwing_chained");
     database.query("CREATE TABLE texts (t String) ENGINE = MergeTree ORDER BY t");
     database.query("CREATE MATERIALIZED VIEW to_texts TO texts AS SELECT message_id AS t FROM mail_statistics");
@@ -211,13 +211,13 @@ fn a_view_that_throws_over_another_views_table_is_told_of_and_holds_nothing() {
     wait_for("the rows", || (database.query(sums) == "5\t5\t5\n").then_some(()));
     let name = "rowmill_views_in_doubt_total{table=\"mail_statistics\"}";
     wait_for("the metric", || (collector.metric(name) >= 1).then_some(()));
-    let log = drained(collector);
+    let log = drain(collector);
     assert!(log.contains("or one over its target table"), "{log}");
     assert_eq!(database.query(sums), "5\t5\t5\n");
 }
 
 #[test]
-fn many_rows_on_which_a_view_throws_hold_no_honest_one() {
+fn many_rows_on_which_a_view_throws_hold_no_valid_row() {
     let database = with_tables("throwing_many");
     make_views(&database);
     let collector = Collector::start(&database);
@@ -227,16 +227,16 @@ fn many_rows_on_which_a_view_throws_hold_no_honest_one() {
     send(&collector, (0..150).map(|_| "x".to_owned()));
     database.wait_for_rows("mail_statistics", 151);
     let mut sent = 0;
-    wait_for("the honest rows", || {
+    wait_for("the valid rows", || {
         sent += 1;
         send(&collector, [sent.to_string()]);
         (collector.metric("rowmill_rows_refused_by_views_total{table=\"mail_statistics\"}") >= 150).then_some(())
     });
-    let log = drained(collector);
-    let (all, taken, sum) = (151 + sent, 1 + sent, (0..=sent).sum::<u32>());
+    let log = drain(collector);
+    let (all, accepted, sum) = (151 + sent, 1 + sent, (0..=sent).sum::<u32>());
     assert_eq!(
         state(&database),
-        format!("{all}\t{all}\t{all}\t{taken}\t{sum}\t{taken}\t{sum}\n"),
+        format!("{all}\t{all}\t{all}\t{accepted}\t{sum}\t{accepted}\t{sum}\n"),
         "{log}"
     );
     // The log only counts the other refused rows.

@@ -137,7 +137,7 @@ fn built(ty: &str) -> Result<String, String> {
 fn arguments<'t>(family: &str, ty: &'t str) -> &'t str {
     match ty.strip_prefix(family) {
         Some(arguments) if arguments.is_empty() || arguments.starts_with('(') => arguments,
-        _ => panic!("`{ty}` is no type of the family {family}"),
+        _ => panic!("`{ty}` is not a type of the family {family}"),
     }
 }
 
@@ -160,10 +160,10 @@ fn each_family_is_supported_or_refused_with_a_reason() {
         }
         if let Some(ty) = supported.get(name) {
             let arguments = arguments(name, ty);
-            let meant = built(ty).unwrap();
+            let expected = built(ty).unwrap();
             for spelling in spellings {
                 let is = built(&format!("{spelling}{arguments}"));
-                if is.as_ref() != Ok(&meant) {
+                if is.as_ref() != Ok(&expected) {
                     unknown.push(format!("{spelling}: {is:?}"));
                 }
             }
@@ -182,7 +182,7 @@ fn each_family_is_supported_or_refused_with_a_reason() {
     assert!(unknown.is_empty(), "{}", unknown.join("\n"));
     let listed = supported.into_keys().chain(REFUSED.map(|(name, ..)| name.to_owned()));
     let gone: Vec<String> = listed.filter(|name| !names.contains(name)).collect();
-    assert!(gone.is_empty(), "the engine has them no more: {gone:?}");
+    assert!(gone.is_empty(), "the engine no longer has them: {gone:?}");
 }
 
 /// Returns the events, one row per line as ClickHouse writes it.
@@ -217,7 +217,7 @@ fn random_events(database: &Database) -> String {
 fn random_values_of_each_family_are_what_clickhouse_stores() {
     let database = Database::create("families");
     let proxy = Proxy::start(database.engine);
-    let served = Served::start_behind(&proxy, &database, &tables::SCHEMA, |writer| {
+    let served = Served::start_through(&proxy, &database, &tables::SCHEMA, |writer| {
         tables::layer(writer).unwrap().layer(service_fn(not_found))
     });
     let events = random_events(&database);
@@ -236,7 +236,7 @@ fn random_values_of_each_family_are_what_clickhouse_stores() {
         (&tables::families::TABLE, "RowBinary"),
         (&tables::families_in_columns::TABLE, "Native"),
     ] {
-        are_those_of_twin(&database, table);
+        assert_equals_twin(&database, table);
         assert!(
             proxy.formats(table.name).iter().eq([format]),
             "{:?}",
@@ -245,7 +245,7 @@ fn random_values_of_each_family_are_what_clickhouse_stores() {
     }
 }
 
-fn are_those_of_twin(database: &Database, table: &Table) {
+fn assert_equals_twin(database: &Database, table: &Table) {
     assert_eq!(database.count(table.name), ROWS as u64);
     // Values are compared bit by bit, because their texts may hide differences. The bytes of a JSON
     // depend on its neighbours in the block.
@@ -274,7 +274,7 @@ fn are_those_of_twin(database: &Database, table: &Table) {
 }
 
 #[test]
-fn each_family_is_sent_in_columns_but_for_some() {
+fn all_families_except_some_are_sent_in_columns() {
     let columns = tables::families::TABLE.columns.iter();
     let in_rows: Vec<&str> = columns
         .filter(|column| column.shape.is_none())

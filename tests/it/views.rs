@@ -11,8 +11,8 @@ use crate::support::{
     wait_for,
 };
 
-/// Sends ten webhooks, each acknowledged on disk.
-fn ten_webhooks(collector: &Collector) {
+/// Sends ten webhooks and checks that the collector accepts each.
+fn send_ten_webhooks(collector: &Collector) {
     for number in 0..10 {
         let body = format!(r#"{{"message_id":"{number}"}}"#);
         assert_eq!(http::post_json(collector.address, "/wh/mail", &body).status, 200);
@@ -20,18 +20,18 @@ fn ten_webhooks(collector: &Collector) {
 }
 
 /// Stores ten rows while the proxy drops the answers, then lets answers pass again.
-fn lose_the_answers_for_ten(proxy: &Proxy, collector: &Collector, database: &Database) {
+fn send_ten_without_answers(proxy: &Proxy, collector: &Collector, database: &Database) {
     proxy.loses_answers.store(true, Ordering::SeqCst);
-    ten_webhooks(collector);
+    send_ten_webhooks(collector);
     database.wait_for_rows("mail_statistics", 10);
     // The rows are visible before their views have them, and thus before there is an answer to
-    // lose. The collector asks only after it has lost the answer.
-    wait_for("a question", || proxy.seen().contains("system.processes").then_some(()));
+    // lose. The collector queries ClickHouse only after it has lost the answer.
+    wait_for("a lookup", || proxy.seen().contains("system.processes").then_some(()));
     proxy.loses_answers.store(false, Ordering::SeqCst);
 }
 
 /// Stops a collector, which delivers all rows to ClickHouse first, and returns its log.
-fn drained(collector: Collector) -> String {
+fn drain(collector: Collector) -> String {
     let ended = collector.stop();
     assert_eq!(ended.code, Some(0), "{}", ended.log);
     ended.log
@@ -62,7 +62,7 @@ fn sums(database: &Database, target: &str) -> String {
 }
 
 /// Returns how many tables of views have a deduplication window.
-fn windows(database: &Database, target: &str) -> u64 {
+fn count_windows(database: &Database, target: &str) -> u64 {
     let sql = format!(
         "SELECT count() FROM system.tables WHERE database IN ('{}', '{target}') AND (name = 'by_to' OR name LIKE '.inner%') \
          AND engine_full LIKE '%deduplication_window = 1000%'",
@@ -86,29 +86,29 @@ fn views_made_before_the_start_count_rows_of_a_lost_answer_once() {
     let (database, target) = with_tables("views_before");
     make_views(&database, &target);
     let proxy = Proxy::start(database.engine);
-    let collector = Collector::start_with(&database.url_behind(proxy.address), &[]);
-    assert_eq!(windows(&database, &target), 3, "{}", collector.log());
-    lose_the_answers_for_ten(&proxy, &collector, &database);
-    drained(collector);
+    let collector = Collector::start_with(&database.url_through(proxy.address), &[]);
+    assert_eq!(count_windows(&database, &target), 3, "{}", collector.log());
+    send_ten_without_answers(&proxy, &collector, &database);
+    drain(collector);
     assert_eq!(sums(&database, &target), "10\t10\t10\n");
     // The table already has its rows; the collector sends them again for the views.
     assert!(proxy.seen().matches("mail_statistics%3A").count() >= 2);
 }
 
 #[test]
-fn views_count_rows_once_that_a_killed_collector_has_not_heard_of() {
+fn views_count_unconfirmed_rows_of_a_killed_collector_once() {
     let (database, target) = with_tables("views_killed");
     make_views(&database, &target);
     let data = tempfile::tempdir().unwrap();
     let proxy = Proxy::start(database.engine);
-    let start = |data: &Path| Collector::start_in(data, &database.url_behind(proxy.address), &[]);
+    let start = |data: &Path| Collector::start_in(data, &database.url_through(proxy.address), &[]);
     let collector = start(data.path());
     proxy.loses_answers.store(true, Ordering::SeqCst);
-    ten_webhooks(&collector);
+    send_ten_webhooks(&collector);
     database.wait_for_rows("mail_statistics", 10);
     collector.kill();
     proxy.loses_answers.store(false, Ordering::SeqCst);
-    drained(start(data.path()));
+    drain(start(data.path()));
     assert_eq!(sums(&database, &target), "10\t10\t10\n");
 }
 
@@ -116,14 +116,14 @@ fn views_count_rows_once_that_a_killed_collector_has_not_heard_of() {
 fn views_made_while_the_collector_runs_count_rows_of_a_lost_answer_once() {
     let (database, target) = with_tables("views_later");
     let proxy = Proxy::start(database.engine);
-    let collector = Collector::start_with(&database.url_behind(proxy.address), &[]);
+    let collector = Collector::start_with(&database.url_through(proxy.address), &[]);
     make_views(&database, &target);
-    assert_eq!(windows(&database, &target), 0);
+    assert_eq!(count_windows(&database, &target), 0);
     wait_for("windows of the new views", || {
-        (windows(&database, &target) == 3).then_some(())
+        (count_windows(&database, &target) == 3).then_some(())
     });
-    lose_the_answers_for_ten(&proxy, &collector, &database);
-    let log = drained(collector);
+    send_ten_without_answers(&proxy, &collector, &database);
+    let log = drain(collector);
     assert_eq!(sums(&database, &target), "10\t10\t10\n");
     assert!(
         log.contains(&format!("ALTER TABLE `{target}`.`by_to` MODIFY SETTING")),
@@ -132,7 +132,7 @@ fn views_made_while_the_collector_runs_count_rows_of_a_lost_answer_once() {
 }
 
 #[test]
-fn a_view_whose_table_can_have_no_window_is_warned_of() {
+fn a_view_whose_table_cannot_have_a_window_causes_a_warning() {
     let (database, _) = with_tables("views_log");
     database.query("CREATE MATERIALIZED VIEW counts ENGINE = Log AS SELECT count() AS s FROM mail_statistics");
     let plan = collector::run(&["plan", "--clickhouse", &database.url()]);
@@ -154,14 +154,14 @@ fn a_view_whose_table_can_have_no_window_is_warned_of() {
 }
 
 #[test]
-fn a_view_whose_table_has_no_window_yet_is_not_given_rows_of_a_lost_answer_again() {
+fn a_view_whose_table_has_no_window_yet_gets_rows_of_a_lost_answer_once() {
     let (database, _) = with_tables("views_doubt");
     let proxy = Proxy::start(database.engine);
-    let collector = Collector::start_with(&database.url_behind(proxy.address), &[]);
+    let collector = Collector::start_with(&database.url_through(proxy.address), &[]);
     // This view's table never gets a window, like that of a view made a moment ago.
     database.query("CREATE MATERIALIZED VIEW counts ENGINE = Log AS SELECT count() AS s FROM mail_statistics");
-    lose_the_answers_for_ten(&proxy, &collector, &database);
-    let log = drained(collector);
+    send_ten_without_answers(&proxy, &collector, &database);
+    let log = drain(collector);
     assert_eq!(database.query("SELECT sum(s) FROM counts"), "10\n");
     assert!(
         log.contains("a materialized view over their table may have missed them"),

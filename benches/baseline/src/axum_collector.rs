@@ -34,8 +34,8 @@ const TABLE: &str = "mail_statistics";
 /// Capacity of the channel to the inserter, in rows.
 const QUEUE: usize = 200_000;
 
-/// Rows that the inserter takes from the channel at a time.
-const AT_A_TIME: usize = 1_000;
+/// Maximum number of rows that the inserter receives at a time.
+const BATCH_ROWS: usize = 1_000;
 
 const GIF: &[u8] =
     b"GIF89a\x01\0\x01\0\x80\x01\0\0\0\0\xff\xff\xff!\xf9\x04\x01\0\0\x01\0,\0\0\0\0\x01\0\x01\0\0\x02\x02L\x01\0;";
@@ -139,13 +139,13 @@ pub async fn serve(
 
 /// Inserts rows until all senders are dropped.
 async fn insert(mut inserter: Inserter<MailRow>, mut rows: mpsc::Receiver<MailRow>) -> Result<(), Failure> {
-    let mut taken = Vec::with_capacity(AT_A_TIME);
+    let mut batch = Vec::with_capacity(BATCH_ROWS);
     loop {
         let wait = inserter.time_left().unwrap_or(Duration::from_secs(1));
-        match timeout(wait, rows.recv_many(&mut taken, AT_A_TIME)).await {
+        match timeout(wait, rows.recv_many(&mut batch, BATCH_ROWS)).await {
             Ok(0) => break,
             Ok(_) => {
-                for row in taken.drain(..) {
+                for row in batch.drain(..) {
                     inserter.write(&row).await?;
                 }
             }
@@ -164,13 +164,7 @@ async fn webhook(
     Json(mail): Json<Mail>,
 ) -> Response {
     match collector.record("wh", "http", peer, &headers, mail) {
-        Ok(taken) => (
-            taken.cookie(),
-            Json(Recorded {
-                id: taken.id.to_string(),
-            }),
-        )
-            .into_response(),
+        Ok(ids) => (ids.cookie(), Json(Recorded { id: ids.id.to_string() })).into_response(),
         Err(full) => full.into_response(),
     }
 }
@@ -182,12 +176,12 @@ async fn pixel(
     Query(mail): Query<Mail>,
 ) -> Response {
     match collector.record("pixel", "pixel", peer, &headers, mail) {
-        Ok(taken) => {
+        Ok(ids) => {
             let fixed = [
                 (header::CONTENT_TYPE, "image/gif"),
                 (header::CACHE_CONTROL, "no-cache, no-store, must-revalidate"),
             ];
-            (taken.cookie(), fixed, GIF).into_response()
+            (ids.cookie(), fixed, GIF).into_response()
         }
         Err(full) => full.into_response(),
     }
@@ -203,18 +197,18 @@ async fn redirect(
         return StatusCode::BAD_REQUEST.into_response();
     };
     match collector.record("redir", "http", peer, &headers, mail) {
-        Ok(taken) => (StatusCode::FOUND, taken.cookie(), [(header::LOCATION, to)]).into_response(),
+        Ok(ids) => (StatusCode::FOUND, ids.cookie(), [(header::LOCATION, to)]).into_response(),
         Err(full) => full.into_response(),
     }
 }
 
 /// The ids that the answer to a recorded event carries.
-struct Taken {
+struct EventIds {
     id: u64,
     uid: u64,
 }
 
-impl Taken {
+impl EventIds {
     fn cookie(&self) -> AppendHeaders<[(header::HeaderName, String); 1]> {
         AppendHeaders([(
             header::SET_COOKIE,
@@ -231,7 +225,7 @@ impl Collector {
         peer: SocketAddr,
         headers: &HeaderMap,
         mail: Mail,
-    ) -> Result<Taken, StatusCode> {
+    ) -> Result<EventIds, StatusCode> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let id = self.ids.fetch_add(1, Ordering::Relaxed);
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
@@ -267,6 +261,6 @@ impl Collector {
             detailed: mail.detailed,
         };
         self.rows.try_send(row).map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
-        Ok(Taken { id, uid })
+        Ok(EventIds { id, uid })
     }
 }

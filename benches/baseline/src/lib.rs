@@ -33,7 +33,7 @@ const USAGE: &str = "usage: hyper [headers] | axum CLICKHOUSE-URL USER PASSWORD 
 /// Runs the program that `arguments` name until SIGTERM.
 ///
 /// # Errors
-/// If the arguments name no program, or it cannot listen or start its runtime.
+/// If the arguments name no program, or the program cannot listen or start its runtime.
 pub fn run(arguments: &[String]) -> Result<(), Failure> {
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         // The current-thread runtime is the faster one on one core, so the figure is a true

@@ -83,7 +83,7 @@ mod tests {
         b"HTTP/1.1 302 Found\r\ncontent-type: text/html\r\nContent-Length: 5\r\nx-rowmill-ack: spooled\r\n\r\nhello";
 
     #[test]
-    fn an_answer_ends_where_its_body_does() -> Result<(), Unreadable> {
+    fn an_answer_ends_with_its_body() -> Result<(), Unreadable> {
         for end in 0..SENT.len() {
             assert_eq!(Answer::parse(&SENT[..end])?, None, "cut at {end}");
         }
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_are_found_whatever_their_case() -> Result<(), Unreadable> {
+    fn header_names_are_case_insensitive() -> Result<(), Unreadable> {
         let answer = Answer::parse(SENT)?.ok_or(Unreadable)?;
         assert_eq!(answer.header("x-rowmill-ack"), Some("spooled"));
         assert_eq!(answer.header("content-length"), Some("5"));
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_answer_is_unreadable() {
+    fn bytes_that_are_not_an_answer_are_unreadable() {
         for bytes in [
             "HTTP/1.1 200 OK\r\n\r\n",
             "SSH-2.0\r\n\r\n",

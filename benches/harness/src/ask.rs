@@ -11,7 +11,7 @@ use crate::Failure;
 
 /// The time limit for each read of an answer: ClickHouse takes seconds to count the rows of a
 /// bench.
-const PATIENCE: Duration = Duration::from_secs(120);
+const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Sends a request and returns the status and the body of its answer.
 ///
@@ -29,21 +29,21 @@ pub(crate) fn ask_as(
     target: &str,
     body: &str,
 ) -> Result<(u16, String), Failure> {
-    ask_within(PATIENCE, headers, address, method, target, body)
-        .map_err(|error| format!("{address} was asked {method} {target} {}: {error}", beginning(body)).into())
+    ask_within(TIMEOUT, headers, address, method, target, body)
+        .map_err(|error| format!("{address}: {method} {target} {}: {error}", beginning(body)).into())
 }
 
 fn ask_within(
-    patience: Duration,
+    timeout: Duration,
     headers: &str,
     address: SocketAddr,
     method: &str,
     target: &str,
     body: &str,
 ) -> Result<(u16, String), Failure> {
-    let mut stream = TcpStream::connect_timeout(&address, patience)?;
-    stream.set_read_timeout(Some(patience))?;
-    stream.set_write_timeout(Some(patience))?;
+    let mut stream = TcpStream::connect_timeout(&address, timeout)?;
+    stream.set_read_timeout(Some(timeout))?;
+    stream.set_write_timeout(Some(timeout))?;
     // With HTTP/1.0 the body is not chunked and ends with the connection.
     write!(
         stream,
@@ -53,7 +53,7 @@ fn ask_within(
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
     let answer = String::from_utf8_lossy(&answer);
-    let (head, body) = answer.split_once("\r\n\r\n").ok_or("half an answer")?;
+    let (head, body) = answer.split_once("\r\n\r\n").ok_or("an incomplete answer")?;
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
     Ok((status.ok_or("an answer without a status")?, body.to_owned()))
 }
@@ -70,11 +70,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_server_that_never_answers_is_not_waited_for() -> Result<(), Failure> {
+    fn a_server_that_never_answers_times_out() -> Result<(), Failure> {
         // The kernel accepts the connection and buffers the request; no code reads it.
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        let asked = ask_within(Duration::from_millis(50), "", listener.local_addr()?, "GET", "/", "");
-        let error = asked
+        let result = ask_within(Duration::from_millis(50), "", listener.local_addr()?, "GET", "/", "");
+        let error = result
             .map(drop)
             .err()
             .and_then(|error| error.downcast::<std::io::Error>().ok());

@@ -41,7 +41,7 @@ impl Bench {
     /// Starts a collector that writes into the database `name`.
     ///
     /// # Errors
-    /// If it does not start.
+    /// If the program does not start.
     pub fn collector(&self, program: &Path, name: &str) -> Result<Server, Failure> {
         self.collector_on(&self.cores, program, name)
     }
@@ -49,7 +49,7 @@ impl Bench {
     /// Starts a collector on other cores.
     ///
     /// # Errors
-    /// If it does not start.
+    /// If the program does not start.
     pub fn collector_on(&self, cores: &Cores, program: &Path, name: &str) -> Result<Server, Failure> {
         self.run(cores, program, name, &[])
     }
@@ -57,7 +57,7 @@ impl Bench {
     /// Starts a collector with more arguments.
     ///
     /// # Errors
-    /// If it does not start.
+    /// If the program does not start.
     pub fn collector_with(&self, program: &Path, name: &str, arguments: &[&str]) -> Result<Server, Failure> {
         self.run(&self.cores, program, name, arguments)
     }
@@ -84,7 +84,7 @@ impl Bench {
     /// Starts a baseline program: this same executable, called with [`BASELINE`] and `arguments`.
     ///
     /// # Errors
-    /// If it does not start.
+    /// If the program does not start.
     pub fn baseline(&self, arguments: &[&str]) -> Result<Server, Failure> {
         let mut command = Command::new(env::current_exe()?);
         command.args(iter::once(&BASELINE).chain(arguments));
@@ -95,7 +95,7 @@ impl Bench {
     /// Starts nginx, if it is installed.
     ///
     /// # Errors
-    /// If it does not start.
+    /// If the program does not start.
     pub fn nginx(&self) -> Result<Option<Server>, Failure> {
         let found = nginx::command(&self.folder.join("nginx"))?;
         found

@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn points_lie_on_their_axes() {
+    fn points_are_at_their_coordinates() {
         let svg = chart(&[(2.0, 0.0), (20.0, 50.0), (200.0, 100.0)]);
         // On the logarithmic axis, 20 is halfway between 2 and 200; 50 is halfway between 0 and
         // 100.
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chart_of_one_point_or_none_is_a_picture_too() {
+    fn a_chart_accepts_one_point_or_none() {
         for points in [&[][..], &[(64.0, 3.0)], &[(1.0, 0.0)]] {
             let svg = chart(points);
             assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");

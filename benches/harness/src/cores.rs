@@ -14,9 +14,9 @@ use rustix::{
 
 use crate::Failure;
 
-/// How far a process yields to others on the same core.
+/// The scheduling priority of a process on cores that it shares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Courtesy {
+enum Priority {
     None,
     /// Nice value 10: takes about a tenth of the time of the others, in time slices.
     Nice,
@@ -54,12 +54,12 @@ impl Cores {
                 load,
                 store: rest.to_vec(),
             }),
-            _ => Err("two cores are needed: one for the server, one for what drives it".into()),
+            _ => Err("two cores are needed: one for the server, one for the load generator".into()),
         }
     }
 
-    /// Returns the same with `count` cores for the server, which shares the others' cores if there
-    /// are too few.
+    /// Returns these cores with `count` cores for the server, which shares the others' cores if
+    /// there are too few.
     ///
     /// # Errors
     /// If there are fewer than `count` cores.
@@ -97,7 +97,7 @@ impl Cores {
     /// # Errors
     /// If the process may not use the cores.
     pub fn as_server<T: Send>(&self, action: impl FnOnce() -> T + Send) -> io::Result<T> {
-        elsewhere(&self.server, Courtesy::None, action)
+        run_on(&self.server, Priority::None, action)
     }
 
     /// Runs `action` on the load generator's core.
@@ -105,7 +105,7 @@ impl Cores {
     /// # Errors
     /// If the process may not use the core.
     pub fn as_load<T: Send>(&self, action: impl FnOnce() -> T + Send) -> io::Result<T> {
-        elsewhere(&[self.load], Courtesy::None, action)
+        run_on(&[self.load], Priority::None, action)
     }
 
     /// Runs `action` on ClickHouse's cores, where it yields to other processes.
@@ -113,12 +113,12 @@ impl Cores {
     /// # Errors
     /// If the process may not use the cores.
     pub fn as_store<T: Send>(&self, action: impl FnOnce() -> T + Send) -> io::Result<T> {
-        let courtesy = if self.are_apart() {
-            Courtesy::Idle
+        let priority = if self.are_apart() {
+            Priority::Idle
         } else {
-            Courtesy::Nice
+            Priority::Nice
         };
-        elsewhere(&self.store, courtesy, action)
+        run_on(&self.store, priority, action)
     }
 }
 
@@ -128,9 +128,9 @@ fn usable() -> io::Result<Vec<usize>> {
     Ok((0..CpuSet::MAX_CPU).filter(|core| set.is_set(*core)).collect())
 }
 
-impl Courtesy {
+impl Priority {
     /// Applies the priority to this thread and to the processes that it starts from now on.
-    fn adopt(self) -> io::Result<()> {
+    fn apply(self) -> io::Result<()> {
         match self {
             Self::None => Ok(()),
             Self::Nice => Ok(setpriority_process(None, 10)?),
@@ -148,14 +148,14 @@ impl Courtesy {
 }
 
 /// Runs `action` on a new thread, whose children inherit its cores and its priority.
-fn elsewhere<T: Send>(cores: &[usize], courtesy: Courtesy, action: impl FnOnce() -> T + Send) -> io::Result<T> {
+fn run_on<T: Send>(cores: &[usize], priority: Priority, action: impl FnOnce() -> T + Send) -> io::Result<T> {
     let mut set = CpuSet::new();
     for core in cores {
         set.set(*core);
     }
     let pinned = move || {
         sched_setaffinity(None, &set)?;
-        courtesy.adopt()?;
+        priority.apply()?;
         Ok(action())
     };
     thread::scope(|scope| {

@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn a_webhook_has_some_250_bytes() -> Result<(), Failure> {
+    fn a_webhook_has_about_250_bytes() -> Result<(), Failure> {
         let requests = Requests::generate(Kind::Webhook, 1_000)?;
         let bodies = requests.bytes.len() / 1_000 - "Content-Length: 250\r\n\r\n".len();
         assert!((230..270).contains(&bodies), "{bodies}");

@@ -30,7 +30,7 @@ use rustix::{
 use crate::{Failure, answer::Answer, events::Requests, histogram::Histogram};
 
 /// The time limit for the server to accept a connection, and to read a request.
-const TAKEN_WITHIN: Duration = Duration::from_secs(20);
+const SEND_WITHIN: Duration = Duration::from_secs(20);
 
 /// The time limit for the remaining answers after the last request is sent.
 const LAST_ANSWERS_WITHIN: Duration = Duration::from_secs(20);
@@ -235,7 +235,7 @@ impl<'r> Wire<'r> {
         let now = Instant::now();
         let mut connections = Vec::with_capacity(load.connections);
         for index in 0..load.connections {
-            let stream = TcpStream::connect_timeout(&load.address, TAKEN_WITHIN)?;
+            let stream = TcpStream::connect_timeout(&load.address, SEND_WITHIN)?;
             stream.set_nodelay(true)?;
             stream.set_nonblocking(true)?;
             epoll::add(
@@ -372,7 +372,7 @@ impl<'r> Wire<'r> {
             return Ok(());
         };
         if answer.len != bytes.len() {
-            return Err("the server has answered more than it was asked".into());
+            return Err("the server has sent more than one answer to a request".into());
         }
         self.latency.record(connection.due.elapsed());
         if (200..400).contains(&answer.status) {
@@ -391,21 +391,21 @@ impl<'r> Wire<'r> {
     }
 }
 
-/// Sends a whole request. Its connection is idle, so the kernel takes it at once unless it is very
-/// large.
+/// Sends a whole request. Its connection is idle, so the kernel buffers it at once unless it is
+/// very large.
 fn send(stream: &mut TcpStream, mut request: &[u8]) -> Result<(), Failure> {
     let mut blocked = None;
     while !request.is_empty() {
         match stream.write(request) {
             Ok(len) => request = &request[len..],
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                if blocked.get_or_insert_with(Instant::now).elapsed() > TAKEN_WITHIN {
+                if blocked.get_or_insert_with(Instant::now).elapsed() > SEND_WITHIN {
                     return Err("the server does not read a request".into());
                 }
                 thread::yield_now();
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(io::Error::new(error.kind(), format!("a request was not taken: {error}")).into()),
+            Err(error) => return Err(io::Error::new(error.kind(), format!("a request was not sent: {error}")).into()),
         }
     }
     Ok(())
@@ -474,7 +474,7 @@ mod tests {
     }
 
     #[test]
-    fn an_open_load_counts_what_a_stop_of_the_server_keeps_waiting() -> Result<(), Failure> {
+    fn an_open_load_counts_the_delay_of_a_paused_server() -> Result<(), Failure> {
         const STOP: Duration = Duration::from_millis(300);
         let stops = |number| {
             if number == 0 {

@@ -36,24 +36,24 @@ impl Server {
     /// `listening on http://ADDRESS`. Its log goes to the file `log`.
     ///
     /// # Errors
-    /// If it cannot be started, or prints something else, or nothing for a minute.
+    /// If the program cannot be started, or prints something else, or nothing for a minute.
     pub fn start(mut command: Command, cores: &Cores, log: &Path) -> Result<Self, Failure> {
         command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(File::create(log)?);
         let mut child = cores.as_server(move || command.spawn())??;
-        let (says, said) = mpsc::channel();
+        let (sender, first_line) = mpsc::channel();
         if let Some(out) = child.stdout.take() {
             thread::spawn(move || {
                 let mut lines = BufReader::new(out).lines().map_while(Result::ok);
-                let _ = lines.next().map(|line| says.send(line));
+                let _ = lines.next().map(|line| sender.send(line));
                 // Further output is discarded, but the server must not find its standard output
                 // closed.
                 lines.for_each(drop);
             });
         }
-        let line = said.recv_timeout(START_WITHIN).unwrap_or_default();
+        let line = first_line.recv_timeout(START_WITHIN).unwrap_or_default();
         match line.trim().strip_prefix("listening on http://").map(str::parse) {
             Some(Ok(address)) => Ok(Self { child, address }),
             _ => {
@@ -68,7 +68,7 @@ impl Server {
     /// it accepts connections at `address`.
     ///
     /// # Errors
-    /// If it cannot be started, or accepts no connection for a minute.
+    /// If the program cannot be started, or accepts no connection for a minute.
     pub fn start_at(address: SocketAddr, mut command: Command, cores: &Cores, log: &Path) -> Result<Self, Failure> {
         command
             .stdin(Stdio::null())
@@ -86,23 +86,24 @@ impl Server {
         Ok(server)
     }
 
-    /// Returns the address on which it listens.
+    /// Returns the address on which the server listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Returns the CPU time that it has used, in steps of 10 ms.
+    /// Returns the CPU time that the server has used, in steps of 10 ms.
     ///
     /// # Errors
-    /// If it has ended.
+    /// If the server has ended.
     pub fn cpu_time(&self) -> Result<Duration, Failure> {
         cpu_time(self.child.id())
     }
 
-    /// Returns its current memory, and the peak since the last [`forget_peak`](Self::forget_peak).
+    /// Returns the server's current memory, and the peak since the last
+    /// [`forget_peak`](Self::forget_peak).
     ///
     /// # Errors
-    /// If it has ended.
+    /// If the server has ended.
     pub fn memory(&self) -> Result<Memory, Failure> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
         let kib = |name: &str| {
@@ -116,10 +117,10 @@ impl Server {
         })
     }
 
-    /// Resets the peak of its memory.
+    /// Resets the peak of the server's memory.
     ///
     /// # Errors
-    /// If it has ended.
+    /// If the server has ended.
     pub fn forget_peak(&self) -> Result<(), Failure> {
         Ok(fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5")?)
     }
@@ -127,7 +128,7 @@ impl Server {
     /// Sends SIGTERM and returns how long the server took to end.
     ///
     /// # Errors
-    /// If it does not end within a minute, or exits with a failure.
+    /// If the server does not end within a minute, or exits with a failure.
     pub fn stop(mut self) -> Result<Duration, Failure> {
         let started = Instant::now();
         if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {

@@ -18,7 +18,7 @@ const ARRIVE_WITHIN: Duration = Duration::from_secs(120);
 /// The time limit for merges after the last insert.
 const SETTLE_WITHIN: Duration = Duration::from_secs(600);
 
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// The processes of a program.
 #[derive(Debug, Clone)]
@@ -64,10 +64,10 @@ impl Store {
         })
     }
 
-    /// Stops it gracefully and keeps its data.
+    /// Stops ClickHouse gracefully and keeps its data.
     ///
     /// # Errors
-    /// If it does not end.
+    /// If ClickHouse does not end.
     pub fn stop(&mut self) -> Result<(), Failure> {
         if let Some(engine) = self.engine.take() {
             engine.stop()?;
@@ -75,10 +75,10 @@ impl Store {
         Ok(())
     }
 
-    /// Starts it again with the same data and address.
+    /// Starts ClickHouse again with the same data and address.
     ///
     /// # Errors
-    /// If it does not start, or another process has taken its address.
+    /// If ClickHouse does not start, or another process has taken its address.
     pub fn start_again(&mut self, cores: &Cores) -> Result<(), Failure> {
         let options = self.options.clone().with_listen(self.address);
         let (engine, processes) = start(&options, cores)?;
@@ -86,7 +86,7 @@ impl Store {
         Ok(())
     }
 
-    /// Returns the URL of its HTTP interface.
+    /// Returns the URL of ClickHouse's HTTP interface.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
@@ -126,27 +126,28 @@ impl Store {
     /// ClickHouse's own, or if the output is not a number.
     pub fn number(&self, sql: &str) -> Result<u64, Failure> {
         let text = self.query(sql)?;
-        text.parse().map_err(|_| format!("{sql}: {text:?} is no number").into())
+        text.parse()
+            .map_err(|_| format!("{sql}: {text:?} is not a number").into())
     }
 
     /// Waits until `table` has all `accepted` rows, and checks that each has a distinct `key`.
     ///
-    /// `unclear` requests had no answer: the table may or may not have their rows.
+    /// `unanswered` requests had no answer: the table may or may not have their rows.
     ///
     /// # Errors
-    /// If rows are missing after two minutes, or are there twice.
-    pub fn check_arrival(&self, table: &str, key: &str, accepted: u64, unclear: u64) -> Result<(), Failure> {
+    /// If rows are missing after two minutes, or duplicated.
+    pub fn check_arrival(&self, table: &str, key: &str, accepted: u64, unanswered: u64) -> Result<(), Failure> {
         let started = Instant::now();
         while self.number(&format!("SELECT count() FROM {table}"))? < accepted {
             if started.elapsed() > ARRIVE_WITHIN {
                 break;
             }
-            thread::sleep(LOOK_EVERY);
+            thread::sleep(POLL_INTERVAL);
         }
         // Rows of unanswered requests may still arrive; the check allows for them.
         let rows = self.number(&format!("SELECT count() FROM {table}"))?;
         let distinct = self.number(&format!("SELECT uniqExact({key}) FROM {table}"))?;
-        if !(accepted..=accepted + unclear).contains(&rows) || distinct != rows {
+        if !(accepted..=accepted + unanswered).contains(&rows) || distinct != rows {
             return Err(format!(
                 "{table}: {accepted} rows were accepted, {rows} have arrived, {distinct} distinct ones"
             )
@@ -174,7 +175,7 @@ impl Store {
             if started.elapsed() > SETTLE_WITHIN {
                 return Err("the merges do not end".into());
             }
-            thread::sleep(LOOK_EVERY);
+            thread::sleep(POLL_INTERVAL);
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use super::Victim;
 const EVIL: &str = "to=https%3A%2F%2Fevil.example%2F";
 
 #[test]
-fn no_field_leads_a_declared_path_elsewhere() {
+fn no_field_changes_the_destination_of_a_declared_path() {
     let victim = Victim::start();
     for (target, body) in [
         (format!("/wh/mail?service=redir&event=reroute&{EVIL}"), "{}".to_owned()),
@@ -33,7 +33,7 @@ fn no_field_leads_a_declared_path_elsewhere() {
     assert_eq!((page.status, page.header("location")), (200, None));
 
     let after = victim.stop();
-    assert!(after.letters.is_empty(), "{:?}", after.letters);
+    assert!(after.dead_letters.is_empty(), "{:?}", after.dead_letters);
     assert_eq!(
         after.rows(
             "mail_statistics",
@@ -48,7 +48,7 @@ fn no_field_leads_a_declared_path_elsewhere() {
 }
 
 #[test]
-fn fields_name_the_event_of_a_path_that_names_none() {
+fn fields_set_the_service_and_name_of_an_undeclared_path() {
     let victim = Victim::start();
     let key = |answer: &crate::support::http::Answer| answer.json()["key"].as_str().map(str::to_owned);
     let in_query = victim.get("/x?service=wh&name=call");

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::{Victim, bad_request, letter_of_body};
+use super::{Victim, bad_request, dead_letter_of_body};
 use crate::support::{collector::Collector, engine::Database, http};
 
 /// The maximum length of a body.
@@ -37,13 +37,13 @@ fn chunked(body: &str) -> Vec<u8> {
 }
 
 #[test]
-fn a_body_of_the_greatest_length_is_taken_however_it_comes() {
+fn a_body_of_the_maximum_length_is_accepted_plain_and_chunked() {
     let victim = Victim::start();
     let body = json_of(MAX_BODY_BYTES);
     assert_eq!(victim.post("/wh/mail", &body).status, 200);
     assert_eq!(victim.send_bytes(&chunked(&body)).status, 200);
     let after = victim.stop();
-    assert_eq!(after.letters.len(), 0);
+    assert_eq!(after.dead_letters.len(), 0);
     assert_eq!(
         after.rows("mail_statistics", "event, length(detailed)"),
         format!("large\t{0}\nlarge\t{0}\n", MAX_BODY_BYTES - 31)
@@ -51,7 +51,7 @@ fn a_body_of_the_greatest_length_is_taken_however_it_comes() {
 }
 
 #[test]
-fn a_body_too_large_by_its_length_is_refused() {
+fn a_body_with_too_large_a_content_length_is_refused() {
     let victim = Victim::start();
     let answer = victim.post("/wh/mail", &json_of(MAX_BODY_BYTES + 1));
     assert_eq!(answer.status, 413);
@@ -60,7 +60,7 @@ fn a_body_too_large_by_its_length_is_refused() {
 }
 
 #[test]
-fn a_body_too_large_by_its_chunks_is_refused() {
+fn a_chunked_body_that_is_too_large_is_refused() {
     let victim = Victim::start();
     let answer = victim.send_bytes(&chunked(&json_of(MAX_BODY_BYTES + 1)));
     assert_eq!(answer.status, 413);
@@ -69,7 +69,7 @@ fn a_body_too_large_by_its_chunks_is_refused() {
 }
 
 #[test]
-fn a_client_that_asks_before_it_sends_too_much_is_told_at_once() {
+fn expect_100_continue_for_too_large_a_body_is_refused_at_once() {
     let victim = Victim::start();
     let answer = victim.send_bytes(format!("{HEAD}Content-Length: 5000000\r\nExpect: 100-continue\r\n\r\n").as_bytes());
     assert_eq!(answer.status, 413);
@@ -77,7 +77,7 @@ fn a_client_that_asks_before_it_sends_too_much_is_told_at_once() {
 }
 
 #[test]
-fn the_rest_of_a_body_that_is_refused_is_no_request() {
+fn the_rest_of_a_refused_body_is_not_a_request() {
     let victim = Victim::start();
     let hidden = format!("{HEAD}Content-Length: 2\r\n\r\n{{}}").repeat(2_000);
     for length in [hidden.len().to_string(), "102401".to_owned()] {
@@ -91,7 +91,7 @@ fn the_rest_of_a_body_that_is_refused_is_no_request() {
 }
 
 #[test]
-fn broken_json_is_answered_with_its_place_and_kept() {
+fn broken_json_is_refused_with_its_position_and_kept() {
     let victim = Victim::start();
     let cases = [
         (
@@ -126,16 +126,16 @@ fn broken_json_is_answered_with_its_place_and_kept() {
         reasons.push(reason);
     }
     let after = victim.stop();
-    let letters = cases
+    let dead_letters = cases
         .iter()
         .zip(&reasons)
-        .map(|((body, _), reason)| letter_of_body("json", reason, body));
-    let mut letters: Vec<_> = letters.collect();
-    let mut kept = after.letters.clone();
+        .map(|((body, _), reason)| dead_letter_of_body("json", reason, body));
+    let mut dead_letters: Vec<_> = dead_letters.collect();
+    let mut kept = after.dead_letters.clone();
     // Dead letters of the same millisecond have no defined order.
-    letters.sort_by_key(|letter| letter[6]);
-    kept.sort_by_key(|letter| letter[6].clone());
-    assert_eq!(kept, letters);
+    dead_letters.sort_by_key(|dead_letter| dead_letter[6]);
+    kept.sort_by_key(|dead_letter| dead_letter[6].clone());
+    assert_eq!(kept, dead_letters);
     after.assert_no_rows();
 }
 
@@ -154,16 +154,16 @@ fn ten_thousand_levels_of_json_are_refused() {
         assert_eq!((answer.status, answer.json()), (400, bad_request(&reason)));
     }
     let after = victim.stop();
-    assert_eq!(after.letters.len(), 3);
-    for letter in &after.letters {
-        assert_eq!(letter[4], "json");
-        assert!(bodies.contains(&letter[6]));
+    assert_eq!(after.dead_letters.len(), 3);
+    for dead_letter in &after.dead_letters {
+        assert_eq!(dead_letter[4], "json");
+        assert!(bodies.contains(&dead_letter[6]));
     }
     after.assert_no_rows();
 }
 
 #[test]
-fn ten_thousand_levels_of_a_query_or_a_form_are_one_long_name() {
+fn ten_thousand_levels_of_a_query_or_a_form_are_one_long_key() {
     let victim = Victim::start();
     let levels = "[a]".repeat(10_000);
     assert_eq!(victim.get(&format!("/wh/mail?event=q&a{levels}=1")).status, 200);
@@ -171,7 +171,7 @@ fn ten_thousand_levels_of_a_query_or_a_form_are_one_long_name() {
     let form = format!("event=f&a{levels}=1");
     assert_eq!(victim.send("POST", "/wh/mail", &[], form.as_bytes()).status, 200);
     let after = victim.stop();
-    assert!(after.letters.is_empty(), "{:?}", after.letters);
+    assert!(after.dead_letters.is_empty(), "{:?}", after.dead_letters);
     // The collector follows five levels of a query and two of a form; the rest stays in the key
     // unchanged.
     let name = |followed: usize| 1 + 2 * followed + 1 + 3 * (10_000 - followed);
@@ -194,7 +194,7 @@ fn half_of_a_surrogate_pair_is_stored_as_the_replacement_character() {
     let body = r#"{"event":"\ud83d","email":"\ude00x","\ud83dkey":"\ud83d\ud83d\ude00"}"#;
     assert_eq!(victim.post("/wh/mail", body).status, 200);
     let after = victim.stop();
-    assert!(after.letters.is_empty(), "{:?}", after.letters);
+    assert!(after.dead_letters.is_empty(), "{:?}", after.dead_letters);
     assert_eq!(
         after.rows("mail_statistics", "event, email, extra.key, extra.value"),
         "\u{fffd}\t\u{fffd}x\t['\u{fffd}key']\t['\u{fffd}😀']\n"
@@ -202,7 +202,7 @@ fn half_of_a_surrogate_pair_is_stored_as_the_replacement_character() {
 }
 
 #[test]
-fn bytes_that_are_no_text_are_stored_as_the_replacement_character() {
+fn invalid_utf8_is_stored_as_the_replacement_character() {
     let victim = Victim::start();
     let json = [("Content-Type", "application/json")];
     assert_eq!(
@@ -223,7 +223,7 @@ fn bytes_that_are_no_text_are_stored_as_the_replacement_character() {
     // Percent sequences that are not UTF-8 stay unchanged.
     assert_eq!(victim.get("/wh/mail?event=%ff&email=%D0%BF").status, 200);
     let after = victim.stop();
-    assert!(after.letters.is_empty(), "{:?}", after.letters);
+    assert!(after.dead_letters.is_empty(), "{:?}", after.dead_letters);
     assert_eq!(
         after.rows("mail_statistics", "event, email, extra.key, extra.value"),
         "\u{fffd}\t\t['\u{fffd}(']\t['\u{fffd}\u{fffd}\u{fffd}']\n\u{fffd}\t\u{fffd}\t[]\t[]\n%ff\tп\t[]\t[]\n"
@@ -231,7 +231,7 @@ fn bytes_that_are_no_text_are_stored_as_the_replacement_character() {
 }
 
 #[test]
-fn ten_thousand_keys_are_all_stored_and_quickly() {
+fn ten_thousand_keys_are_stored_quickly() {
     let victim = Victim::start();
     let keys = |pair: fn(usize) -> String, separator: &str| (0..10_000).map(pair).collect::<Vec<_>>().join(separator);
     let json = format!("{{{}}}", keys(|n| format!("\"k{n}\":1"), ","));
@@ -248,7 +248,7 @@ fn ten_thousand_keys_are_all_stored_and_quickly() {
     assert!(start.elapsed() < QUICK, "{:?}", start.elapsed());
 
     let after = victim.stop();
-    assert!(after.letters.is_empty(), "{:?}", after.letters);
+    assert!(after.dead_letters.is_empty(), "{:?}", after.dead_letters);
     assert_eq!(
         after.rows(
             "mail_statistics",
@@ -266,8 +266,8 @@ fn compressed_bodies_are_refused_and_kept_byte_for_byte() {
     let reason = "compressed bodies are not accepted; send it without Content-Encoding";
     assert_eq!((answer.status, answer.json()), (400, bad_request(reason)));
     let after = victim.stop();
-    assert_eq!(after.letters.len(), 1);
-    assert_eq!(after.letters[0][4..6], ["body", reason]);
+    assert_eq!(after.dead_letters.len(), 1);
+    assert_eq!(after.dead_letters[0][4..6], ["body", reason]);
     assert_eq!(
         after.database.query("SELECT hex(payload) FROM rejected"),
         "3F613D310A1F8B0800FF\n"
@@ -276,7 +276,7 @@ fn compressed_bodies_are_refused_and_kept_byte_for_byte() {
 }
 
 #[test]
-fn forms_of_several_parts_are_refused_and_kept() {
+fn multipart_bodies_are_refused_and_kept() {
     let victim = Victim::start();
     let multipart = [("Content-Type", "multipart/form-data; boundary=b")];
     let body = "--b\r\nContent-Disposition: form-data; name=\"event\"\r\n\r\nopen\r\n--b--\r\n";
@@ -288,7 +288,7 @@ fn forms_of_several_parts_are_refused_and_kept() {
         json!({"message": "Unsupported Media Type", "reason": reason})
     );
     let after = victim.stop();
-    assert_eq!(after.letters, [letter_of_body("body", reason, body)]);
+    assert_eq!(after.dead_letters, [dead_letter_of_body("body", reason, body)]);
     after.assert_no_rows();
 }
 
@@ -314,7 +314,7 @@ fn a_long_key_with_many_leaves_does_not_become_a_row_of_a_hundred_megabytes() {
 }
 
 #[test]
-fn a_long_query_over_a_long_body_is_no_product_of_both() {
+fn the_keys_of_a_long_query_and_a_long_body_add_up() {
     let database = Database::named("long_both");
     let collector = Collector::start(&database);
     let query: Vec<String> = (0..9_000).map(|number| format!("q{number}=")).collect();

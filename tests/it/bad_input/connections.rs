@@ -26,13 +26,13 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_HEAD_BYTES: usize = 64 << 10;
 
 /// How much later than expected an answer may come.
-const PATIENCE: Duration = Duration::from_secs(20);
+const MAX_DELAY: Duration = Duration::from_secs(20);
 
 const CUT_SHORT: &[u8] =
     b"POST /wh/mail HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{\"event\":";
 
 #[test]
-fn a_body_that_never_comes_is_not_waited_for() {
+fn a_body_that_never_arrives_times_out() {
     let victim = Victim::start();
     let start = Instant::now();
     let answer = victim.send_bytes(CUT_SHORT);
@@ -42,19 +42,22 @@ fn a_body_that_never_comes_is_not_waited_for() {
         (408, json!({"message": "Request Timeout"}))
     );
     assert_eq!(answer.header("connection"), Some("close"));
-    assert!(waited >= BODY_TIMEOUT && waited < BODY_TIMEOUT + PATIENCE, "{waited:?}");
+    assert!(
+        waited >= BODY_TIMEOUT && waited < BODY_TIMEOUT + MAX_DELAY,
+        "{waited:?}"
+    );
     victim.stop().assert_nothing();
 }
 
 #[test]
-fn a_body_that_trickles_is_not_waited_for_either() {
+fn a_body_that_trickles_times_out() {
     let victim = Victim::start();
     let start = Instant::now();
     let mut stream = TcpStream::connect(victim.collector.address).unwrap();
     let mut trickle = stream.try_clone().unwrap();
     let trickling = thread::spawn(move || {
         trickle.write_all(CUT_SHORT).unwrap();
-        while trickle.write_all(b" ").is_ok() && start.elapsed() < BODY_TIMEOUT + PATIENCE {
+        while trickle.write_all(b" ").is_ok() && start.elapsed() < BODY_TIMEOUT + MAX_DELAY {
             thread::sleep(Duration::from_millis(100));
         }
     });
@@ -64,12 +67,12 @@ fn a_body_that_trickles_is_not_waited_for_either() {
     drop(stream);
     trickling.join().unwrap();
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
-    assert!(waited < BODY_TIMEOUT + PATIENCE, "{waited:?}");
+    assert!(waited < BODY_TIMEOUT + MAX_DELAY, "{waited:?}");
     victim.stop().assert_nothing();
 }
 
 #[test]
-fn a_connection_that_ends_inside_of_a_body_leaves_nothing() {
+fn a_connection_that_ends_within_a_body_records_nothing() {
     let victim = Victim::start();
     for end in [Shutdown::Write, Shutdown::Both] {
         let mut stream = TcpStream::connect(victim.collector.address).unwrap();
@@ -83,7 +86,7 @@ fn a_connection_that_ends_inside_of_a_body_leaves_nothing() {
             String::from_utf8_lossy(&answer)
         );
     }
-    // The last chunk never comes.
+    // The last chunk never arrives.
     let chunked = b"POST /wh/mail HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n10\r\n{\"event\":\"half\"}\r\n";
     let mut stream = TcpStream::connect(victim.collector.address).unwrap();
     stream.write_all(chunked).unwrap();
@@ -93,7 +96,7 @@ fn a_connection_that_ends_inside_of_a_body_leaves_nothing() {
 }
 
 #[test]
-fn a_head_that_does_not_end_is_cut_off() {
+fn an_endless_head_times_out() {
     let runtime = Runtime::new().unwrap();
     let address = runtime.block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -108,12 +111,12 @@ fn a_head_that_does_not_end_is_cut_off() {
     });
     for head in ["", "POST /wh/mail HTTP/1.1\r\nHost: localhost\r\nX-Slow:"] {
         let mut stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(MAX_DELAY)).unwrap();
         stream.write_all(head.as_bytes()).unwrap();
         let mut answer = Vec::new();
         stream
             .read_to_end(&mut answer)
-            .unwrap_or_else(|error| panic!("{head:?} is still waited for: {error}"));
+            .unwrap_or_else(|error| panic!("{head:?} is still open: {error}"));
         assert!(
             !answer.starts_with(b"HTTP/1.1 2"),
             "{:?}",
@@ -136,16 +139,16 @@ fn a_head_that_is_too_long_is_refused() {
     let fits = "x".repeat(MAX_HEAD_BYTES - 1_000);
     assert_eq!(victim.get(&format!("/wh/mail?event=fits&detailed={fits}")).status, 200);
     let after = victim.stop();
-    assert!(after.letters.is_empty(), "{:?}", after.letters);
+    assert!(after.dead_letters.is_empty(), "{:?}", after.dead_letters);
     assert_eq!(after.rows("mail_statistics", "event"), "fits\n");
 }
 
 #[test]
-fn an_answer_does_not_wait_for_what_follows_its_request() {
+fn an_answer_does_not_wait_for_the_bytes_after_its_request() {
     let victim = Victim::start();
     for after in ["", "\r\n", "\r\n\r\n", "POST /wh/ma", "hello\r\n\r\n"] {
         let mut stream = TcpStream::connect(victim.collector.address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(MAX_DELAY)).unwrap();
         let request = format!("PUT /wh/mail HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n{after}");
         stream.write_all(request.as_bytes()).unwrap();
         let mut status = [0; 12];
@@ -174,7 +177,7 @@ fn other_methods_are_refused() {
 }
 
 #[test]
-fn a_look_at_a_picture_or_a_link_is_no_event() {
+fn a_head_request_for_a_pixel_or_a_redirect_records_no_event() {
     let victim = Victim::start();
     let head = |target| victim.send("HEAD", target, &[], b"");
     let answer = head("/pixel/mail?event=open");
@@ -192,7 +195,7 @@ fn a_look_at_a_picture_or_a_link_is_no_event() {
 }
 
 #[test]
-fn what_is_no_http_is_refused() {
+fn a_request_that_is_not_http_is_refused() {
     let victim = Victim::start();
     let requests: [&[u8]; 5] = [
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",

@@ -1,11 +1,11 @@
 //! Well-formed bodies that are not events: JSON that is not an object, and unsupported types. None
 //! of them succeeds, and each becomes a dead letter.
 
-use super::{Victim, letter_of_body};
+use super::{Victim, dead_letter_of_body};
 
-const NOT_TAKEN: &str = "bodies of this Content-Type are not accepted; send application/json, application/x-ndjson, \
+const UNSUPPORTED_TYPE: &str = "bodies of this Content-Type are not accepted; send application/json, application/x-ndjson, \
                          application/x-www-form-urlencoded, or text/plain with one of these in it";
-const NO_FORM: &str = "the body is neither a JSON object nor a form of key=value pairs";
+const NOT_A_FORM: &str = "the body is neither a JSON object nor a form of key=value pairs";
 
 const ARRAY: &str = r#"[{"event":"delivered","email":"a@example.com"},{"event":"open","email":"b@example.com"}]"#;
 const CSV: &str = "event,email\nopen,bob@example.com\n";
@@ -29,7 +29,7 @@ const fn sent(content_type: &'static str, body: &'static str, status: u16, reaso
     }
 }
 
-const fn no_object(content_type: &'static str, body: &'static str, reason: &'static str) -> Sent {
+const fn not_an_object(content_type: &'static str, body: &'static str, reason: &'static str) -> Sent {
     Sent {
         content_type,
         body,
@@ -40,50 +40,50 @@ const fn no_object(content_type: &'static str, body: &'static str, reason: &'sta
 }
 
 const REFUSED: [Sent; 19] = [
-    no_object("application/json", ARRAY, "expected a JSON object, got an array"),
-    no_object("application/json", "[]", "expected a JSON object, got an array"),
-    no_object("application/json", "5", "expected a JSON object, got a number"),
-    no_object(
+    not_an_object("application/json", ARRAY, "expected a JSON object, got an array"),
+    not_an_object("application/json", "[]", "expected a JSON object, got an array"),
+    not_an_object("application/json", "5", "expected a JSON object, got a number"),
+    not_an_object(
         "application/json",
         " \"event\" ",
         "expected a JSON object, got a string",
     ),
-    no_object("application/json", "null", "expected a JSON object, got null"),
-    no_object(
+    not_an_object("application/json", "null", "expected a JSON object, got null"),
+    not_an_object(
         "application/cloudevents-batch+json",
         "true",
         "expected a JSON object, got a boolean",
     ),
-    no_object(
+    not_an_object(
         "text/plain;charset=UTF-8",
         ARRAY,
         "expected a JSON object, got an array",
     ),
-    no_object(
+    not_an_object(
         "application/x-www-form-urlencoded",
         "[1,2]",
         "expected a JSON object, got an array",
     ),
-    sent("text/csv", CSV, 415, NOT_TAKEN),
-    sent("application/xml", "<event name=\"open\"/>", 415, NOT_TAKEN),
-    sent("text/xml; charset=utf-8", "<event>open</event>", 415, NOT_TAKEN),
-    sent("application/octet-stream", "event=open", 415, NOT_TAKEN),
-    sent("application/x-protobuf", "\u{a}\u{4}open", 415, NOT_TAKEN),
-    sent("application/msgpack", "\u{1}\u{5}event", 415, NOT_TAKEN),
-    sent("text/html", "<p>open</p>", 415, NOT_TAKEN),
-    sent("text/plain", CSV, 400, NO_FORM),
-    sent("text/plain", "the mail was opened", 400, NO_FORM),
+    sent("text/csv", CSV, 415, UNSUPPORTED_TYPE),
+    sent("application/xml", "<event name=\"open\"/>", 415, UNSUPPORTED_TYPE),
+    sent("text/xml; charset=utf-8", "<event>open</event>", 415, UNSUPPORTED_TYPE),
+    sent("application/octet-stream", "event=open", 415, UNSUPPORTED_TYPE),
+    sent("application/x-protobuf", "\u{a}\u{4}open", 415, UNSUPPORTED_TYPE),
+    sent("application/msgpack", "\u{1}\u{5}event", 415, UNSUPPORTED_TYPE),
+    sent("text/html", "<p>open</p>", 415, UNSUPPORTED_TYPE),
+    sent("text/plain", CSV, 400, NOT_A_FORM),
+    sent("text/plain", "the mail was opened", 400, NOT_A_FORM),
     sent(
         "application/x-www-form-urlencoded",
         "<event name=\"open\"/>",
         400,
-        NO_FORM,
+        NOT_A_FORM,
     ),
-    sent("application/x-www-form-urlencoded", "5", 400, NO_FORM),
+    sent("application/x-www-form-urlencoded", "5", 400, NOT_A_FORM),
 ];
 
 #[test]
-fn a_body_that_is_no_event_is_no_success_and_is_kept() {
+fn a_body_that_is_not_an_event_is_refused_and_kept() {
     let victim = Victim::start();
     for Sent {
         content_type,
@@ -99,29 +99,32 @@ fn a_body_that_is_no_event_is_no_success_and_is_kept() {
             (*status, Some(*reason)),
             "{content_type} {body}"
         );
-        let taken = "application/json, application/x-ndjson, application/x-www-form-urlencoded, text/plain";
-        assert_eq!(answer.header("accept"), (*status == 415).then_some(taken));
+        let accepted = "application/json, application/x-ndjson, application/x-www-form-urlencoded, text/plain";
+        assert_eq!(answer.header("accept"), (*status == 415).then_some(accepted));
     }
     let after = victim.stop();
-    let mut letters = after.letters.clone();
+    let mut dead_letters = after.dead_letters.clone();
     let mut expected: Vec<_> = REFUSED
         .iter()
-        .map(|Sent { code, reason, body, .. }| letter_of_body(code, reason, body))
+        .map(|Sent { code, reason, body, .. }| dead_letter_of_body(code, reason, body))
         .collect();
     // Dead letters of the same millisecond have no defined order.
-    letters.sort();
+    dead_letters.sort();
     expected.sort_unstable();
-    assert_eq!(letters, expected);
+    assert_eq!(dead_letters, expected);
     after.assert_no_rows();
 }
 
 #[test]
-fn bytes_without_a_type_that_are_no_text_are_kept_as_they_are() {
+fn binary_bodies_without_a_type_are_kept_byte_for_byte() {
     let victim = Victim::start();
     // {"event": "open"} in MessagePack, and a Protocol Buffers message.
     for bytes in [&b"\x81\xa5event\xa4open"[..], b"\x0a\x04open\x12\x03a=b"] {
         let answer = victim.send("POST", "/wh/mail", &[], bytes);
-        assert_eq!((answer.status, answer.json()["reason"].as_str()), (400, Some(NO_FORM)));
+        assert_eq!(
+            (answer.status, answer.json()["reason"].as_str()),
+            (400, Some(NOT_A_FORM))
+        );
     }
     let after = victim.stop();
     assert_eq!(
@@ -134,7 +137,7 @@ fn bytes_without_a_type_that_are_no_text_are_kept_as_they_are() {
 }
 
 #[test]
-fn a_picture_and_a_redirect_are_answered_whatever_the_body_is() {
+fn pixels_and_redirects_are_answered_despite_an_invalid_body() {
     let victim = Victim::start();
     let to = "to=https%3A%2F%2Fexample.org%2F";
     for (content_type, body) in [
@@ -158,7 +161,10 @@ fn a_picture_and_a_redirect_are_answered_whatever_the_body_is() {
     }
     // The redirect has no target either, but the reason is the body's.
     let lost = victim.send("POST", "/redir/mail", &[("Content-Type", "text/csv")], CSV.as_bytes());
-    assert_eq!((lost.status, lost.json()["reason"].as_str()), (415, Some(NOT_TAKEN)));
+    assert_eq!(
+        (lost.status, lost.json()["reason"].as_str()),
+        (415, Some(UNSUPPORTED_TYPE))
+    );
 
     let metrics = victim.get("/metrics");
     for line in [
@@ -174,9 +180,9 @@ fn a_picture_and_a_redirect_are_answered_whatever_the_body_is() {
     }
     let after = victim.stop();
     let mut kept: Vec<_> = after
-        .letters
+        .dead_letters
         .iter()
-        .map(|letter| [&letter[0], &letter[4], &letter[6]].map(String::as_str))
+        .map(|dead_letter| [&dead_letter[0], &dead_letter[4], &dead_letter[6]].map(String::as_str))
         .collect();
     kept.sort_unstable();
     let queried = |body: &str| format!("?{to}\n{body}");
@@ -197,7 +203,7 @@ fn a_picture_and_a_redirect_are_answered_whatever_the_body_is() {
 }
 
 #[test]
-fn json_and_forms_are_taken_by_what_they_are() {
+fn json_and_forms_are_recognized_by_their_content() {
     let victim = Victim::start();
     let object = r#"{"event":"taken"}"#;
     for (target, content_type, body) in [
@@ -218,7 +224,7 @@ fn json_and_forms_are_taken_by_what_they_are() {
         assert_eq!(answer.status, 200, "{target} {content_type} {body}");
     }
     let after = victim.stop();
-    assert!(after.letters.is_empty(), "{:?}", after.letters);
+    assert!(after.dead_letters.is_empty(), "{:?}", after.dead_letters);
     assert_eq!(
         after
             .database

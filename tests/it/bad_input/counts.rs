@@ -1,4 +1,4 @@
-//! Rejections are counted by status and by reason.
+//! The collector counts rejections by status and by reason.
 
 use super::Victim;
 
@@ -35,5 +35,5 @@ fn refusals_are_counted_by_status_and_by_reason() {
     ] {
         counted(line);
     }
-    assert_eq!(victim.stop().letters.len(), 3);
+    assert_eq!(victim.stop().dead_letters.len(), 3);
 }

@@ -7,12 +7,12 @@ use crate::support::{collector, wait_for};
 
 const EMAIL: &str = "anna@private.example";
 
-fn assert_says_nothing_of_anna(log: &str) {
+fn assert_without_personal_data(log: &str) {
     assert!(!log.to_lowercase().contains("anna"), "{log}");
 }
 
 #[test]
-fn the_log_says_nothing_of_whom_a_refused_event_is_about() {
+fn the_log_has_no_personal_data_of_a_refused_event() {
     let victim = Victim::start();
     let project = victim.post("/wh/mail/-5", &format!(r#"{{"email":"{EMAIL}"}}"#));
     let broken = victim.post("/wh/mail", &format!(r#"{{"email":{EMAIL}}}"#));
@@ -25,12 +25,12 @@ fn the_log_says_nothing_of_whom_a_refused_event_is_about() {
     let large = victim.post("/wh/mail", &EMAIL.repeat(10_000));
     assert_eq!(large.status, 413);
     let after = victim.stop();
-    assert_eq!(after.letters.len(), 3);
-    assert_says_nothing_of_anna(&after.log);
+    assert_eq!(after.dead_letters.len(), 3);
+    assert_without_personal_data(&after.log);
 }
 
 #[test]
-fn the_log_says_nothing_of_whom_a_row_that_clickhouse_refuses_is_about() {
+fn the_log_has_no_personal_data_of_a_row_that_clickhouse_refuses() {
     let victim = Victim::start_with(&["--drain-seconds", "1"]);
     let constraint = "ALTER TABLE mail_statistics ADD CONSTRAINT strangers CHECK email NOT LIKE 'anna%'";
     victim.database.query(constraint);
@@ -45,7 +45,7 @@ fn the_log_says_nothing_of_whom_a_row_that_clickhouse_refuses_is_about() {
         .database
         .query("SELECT code, position(reason, 'anna') > 0, position(payload, 'anna') > 0 FROM rejected");
     assert_eq!(reason, "clickhouse-469\t1\t1\n");
-    assert_says_nothing_of_anna(&log);
+    assert_without_personal_data(&log);
 }
 
 /// Errors that views raise on values of rows: quoted, unquoted, and with terminal control
@@ -74,7 +74,7 @@ fn log_of_view(view: &str, number: &str, name: &str, variables: &[(&str, &str)])
 }
 
 #[test]
-fn the_log_says_nothing_of_whom_a_row_that_a_view_refuses_is_about() {
+fn the_log_has_no_personal_data_of_a_row_that_a_view_refuses() {
     for (view, number, name) in VIEWS {
         let log = log_of_view(view, number, name, &[]);
         assert!(
@@ -82,16 +82,16 @@ fn the_log_says_nothing_of_whom_a_row_that_a_view_refuses_is_about() {
             "{log}"
         );
         assert!(log.contains(MISSING_IN_VIEW), "{log}");
-        assert_says_nothing_of_anna(&log);
+        assert_without_personal_data(&log);
         assert!(!log.contains(|c: char| c.is_control() && c != '\n'), "{log:?}");
     }
 }
 
 #[test]
-fn the_log_as_json_is_one_object_a_line_and_says_no_more() {
+fn the_json_log_has_one_object_per_line_and_no_personal_data() {
     let (view, number, name) = VIEWS[0];
     let log = log_of_view(view, number, name, &[("ROWMILL_LOG_FORMAT", "json")]);
-    assert_says_nothing_of_anna(&log);
+    assert_without_personal_data(&log);
     let events = log
         .lines()
         .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}")));
@@ -116,7 +116,7 @@ fn the_log_as_json_is_one_object_a_line_and_says_no_more() {
 }
 
 #[test]
-fn not_even_the_finest_log_has_data_of_a_request() {
+fn the_trace_log_has_no_personal_data_of_a_request() {
     let filter = "rowmill=trace,rowmill_ingest=trace,rowmill_engine=trace";
     let victim = Victim::start_as(&[("ROWMILL_LOG", filter)], &["--log-format", "json"]);
     let page = [
@@ -124,13 +124,13 @@ fn not_even_the_finest_log_has_data_of_a_request() {
         ("Referer", "https://anna.example/"),
         ("X-Real-IP", "203.0.113.7"),
     ];
-    let taken = victim.send(
+    let accepted = victim.send(
         "POST",
         "/wh/mail/anna",
         &page,
         format!(r#"{{"email":"{EMAIL}"}}"#).as_bytes(),
     );
-    assert_eq!(taken.status, 200);
+    assert_eq!(accepted.status, 200);
     assert_eq!(victim.post("/wh/mail", &format!("[\"{EMAIL}\"]")).status, 400);
     assert_eq!(
         victim
@@ -144,6 +144,6 @@ fn not_even_the_finest_log_has_data_of_a_request() {
         log.contains("\"level\":\"DEBUG\"") && log.contains("\"message\":\"stored\""),
         "{log}"
     );
-    assert_says_nothing_of_anna(&log);
+    assert_without_personal_data(&log);
     assert!(!log.contains("203.0.113.7"), "{log}");
 }

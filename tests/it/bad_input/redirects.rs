@@ -62,7 +62,7 @@ fn follow(links: &[Link]) {
         rows.push_str(&format!("{row}\n"));
     }
     let after = victim.stop();
-    assert!(after.letters.is_empty(), "{:?}", after.letters);
+    assert!(after.dead_letters.is_empty(), "{:?}", after.dead_letters);
     let recorded = after.database.query(
         "SELECT service, event, extra.key, extra.value FROM mail_statistics WHERE event = 'click' ORDER BY id \
          SETTINGS output_format_json_escape_forward_slashes = 0 FORMAT JSONCompactEachRow",
@@ -71,7 +71,7 @@ fn follow(links: &[Link]) {
 }
 
 #[test]
-fn a_script_is_not_run() {
+fn a_script_url_is_refused() {
     follow(&[
         link("&to=javascript:alert(1)", "javascript:alert(1)", NOT_WEB),
         link(
@@ -85,7 +85,7 @@ fn a_script_is_not_run() {
 }
 
 #[test]
-fn nobody_is_led_to_a_host_that_he_does_not_see() {
+fn a_target_with_a_hidden_host_is_refused() {
     follow(&[
         link("&to=//evil.com", "//evil.com", NOT_WEB),
         link("&to=/%5Cevil.com", "/\\evil.com", NOT_WEB),
@@ -95,7 +95,7 @@ fn nobody_is_led_to_a_host_that_he_does_not_see() {
 }
 
 #[test]
-fn line_ends_make_no_headers() {
+fn line_ends_in_a_target_add_no_headers() {
     follow(&[
         link(
             "&to=https://ya.ru/%0d%0aSet-Cookie:%20uid=1",
@@ -112,7 +112,7 @@ fn line_ends_make_no_headers() {
 }
 
 #[test]
-fn cyrillic_gets_there_percent_encoded() {
+fn a_cyrillic_target_is_percent_encoded() {
     follow(&[
         link(
             "&to=https%3A%2F%2Fya.ru%2F%D0%BF%D1%83%D1%82%D1%8C%3Fq%3D%D1%8F",
@@ -134,7 +134,7 @@ fn cyrillic_gets_there_percent_encoded() {
 }
 
 #[test]
-fn nowhere_to_go_is_said() {
+fn a_missing_target_is_reported() {
     let without = Link {
         query: "",
         to: None,

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::{IP, Victim};
 
 #[test]
-fn names_of_javascript_are_names_like_all_others() {
+fn javascript_property_names_are_ordinary_names() {
     let victim = Victim::start();
     let body = r#"{"event":"js","__proto__":{"polluted":1},"constructor":"c","toString":2,"hasOwnProperty":null}"#;
     assert_eq!(victim.post("/wh/mail", body).status, 200);
@@ -29,7 +29,7 @@ fn names_of_javascript_are_names_like_all_others() {
         );
     }
     let after = victim.stop();
-    assert!(after.letters.is_empty(), "{:?}", after.letters);
+    assert!(after.dead_letters.is_empty(), "{:?}", after.dead_letters);
     assert_eq!(
         after.rows("mail_statistics", "event, extra.key, extra.value"),
         "js\t['__proto___polluted','constructor','toString','hasOwnProperty']\t['1','c','2','null']\n\
@@ -43,13 +43,13 @@ fn names_of_javascript_are_names_like_all_others() {
 }
 
 #[test]
-fn a_service_that_is_given_twice_is_no_service() {
+fn a_repeated_service_or_name_selects_no_destination() {
     let victim = Victim::start();
     let answer = victim.get("/wh/mail?service=a&service=b&event=twice");
     assert_eq!((answer.status, &answer.json()["key"]), (200, &json!("in.gen.wh.mail")));
     assert_eq!(victim.get("/wh?name=a&name=b").status, 404);
     let after = victim.stop();
-    assert!(after.letters.is_empty(), "{:?}", after.letters);
+    assert!(after.dead_letters.is_empty(), "{:?}", after.dead_letters);
     assert_eq!(
         after.rows("mail_statistics", "service, event, extra.key, extra.value"),
         "wh\ttwice\t['service']\t['a,b']\n"
@@ -57,7 +57,7 @@ fn a_service_that_is_given_twice_is_no_service() {
 }
 
 #[test]
-fn a_project_that_is_no_such_number_is_refused() {
+fn an_invalid_project_number_is_refused() {
     let victim = Victim::start();
     let out_of_range = ("out-of-range", "the value is outside the type's range");
     let not_an_integer = ("not-an-integer", "the number has a fraction or an exponent");
@@ -83,16 +83,16 @@ fn a_project_that_is_no_such_number_is_refused() {
     assert_eq!(victim.post("/wh/mail/4294967295", "{}").status, 200);
     assert_eq!(victim.post("/wh/mail/five", "{}").status, 200);
     let after = victim.stop();
-    let letters = cases.map(|(_, body, got, (code, problem))| {
+    let dead_letters = cases.map(|(_, body, got, (code, problem))| {
         let reason = format!("column `projectId` (UInt32): {problem}: {got}");
         ["wh", "mail", "mail_statistics", "projectId", code, &reason, body, IP].map(str::to_owned)
     });
-    assert_eq!(after.letters, letters);
+    assert_eq!(after.dead_letters, dead_letters);
     assert_eq!(after.rows("mail_statistics", "projectId"), "4294967295\n0\n");
 }
 
 #[test]
-fn a_picture_stays_a_picture_and_a_redirect_leads_on() {
+fn pixels_and_redirects_are_answered_despite_an_invalid_value() {
     let victim = Victim::start();
     let answer = victim.get("/pixel/mail/-5?event=open");
     assert_eq!((answer.status, answer.header("content-type")), (200, Some("image/gif")));
@@ -106,7 +106,7 @@ fn a_picture_stays_a_picture_and_a_redirect_leads_on() {
     let project = format!("column `projectId` (UInt32): {out_of_range}: -5");
     let number = format!("column `sess_num` (UInt16): {out_of_range}: 70000");
     assert_eq!(
-        after.letters,
+        after.dead_letters,
         [
             [
                 "pixel",
@@ -144,7 +144,7 @@ fn a_picture_stays_a_picture_and_a_redirect_leads_on() {
 }
 
 #[test]
-fn all_wrong_columns_are_named_at_once() {
+fn an_answer_lists_all_invalid_columns() {
     let victim = Victim::start();
     let body = r#"{"sess":{"num":70000},"browser":{"w":"x"},"char":{"ls":1.5},"page":{"title":"fine"}}"#;
     let answer = victim.post("/track/page", body);
@@ -164,12 +164,12 @@ fn all_wrong_columns_are_named_at_once() {
     let reason = "column `sess_num` (UInt16): the value is outside the type's range: 70000; \
                   column `browser_w` (Int16): the text is not a value of the type: \"x\"; \
                   column `char_ls` (Int16): the number has a fraction or an exponent: 1.5";
-    assert_eq!(after.letters.len(), 2);
+    assert_eq!(after.dead_letters.len(), 2);
     assert_eq!(
-        after.letters[0],
+        after.dead_letters[0],
         ["track", "page", "events", "sess_num", "out-of-range", reason, body, IP]
     );
-    assert_eq!(after.letters[1][6], format!("?{query}"));
+    assert_eq!(after.dead_letters[1][6], format!("?{query}"));
     after.assert_no_rows();
 }
 
@@ -186,6 +186,6 @@ fn a_native_answer_names_the_columns_too() {
         })
     );
     let after = victim.stop();
-    assert_eq!(after.letters.len(), 1);
+    assert_eq!(after.dead_letters.len(), 1);
     after.assert_no_rows();
 }

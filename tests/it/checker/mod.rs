@@ -1,12 +1,13 @@
 //! The checker against ClickHouse: both accept the same declarations and tables, and both refuse
 //! the same.
 //!
-//! `columns.txt` contains column declarations, one per line; the cases of the parser's own tests
-//! are added to them. `tables.txt` contains whole tables. If the checker accepts a case, ClickHouse
-//! gets the statement of the schema; if it refuses the case, ClickHouse gets the unchanged text. If
-//! both accept a case, the columns must have the same types, including those that ClickHouse
-//! infers. If they disagree, `disagreements.txt` states the reason, with the cases indented below
-//! it. A disagreement that is missing in the file fails the test, and so does an outdated entry.
+//! `columns.txt` contains column declarations, one per line; the test adds the cases of the
+//! parser's own tests. `tables.txt` contains whole tables. If the checker accepts a case,
+//! ClickHouse gets the statement of the schema; if it refuses the case, ClickHouse gets the
+//! unchanged text. If both accept a case, the columns must have the same types, including those
+//! that ClickHouse infers. If they disagree, `disagreements.txt` states the reason, with the cases
+//! indented below it. A disagreement that is missing in the file fails the test, and so does an
+//! outdated entry.
 
 mod partitions;
 mod tables;
@@ -23,7 +24,7 @@ const PARSER_CASES: [&str; 3] = ["declarations.tsv", "refused.tsv", "types.tsv"]
 
 /// The code of a refusal because no event can fill the column. It says nothing about the table, so
 /// the test skips the case.
-const NO_JUDGEMENT: &str = "aggregate-state";
+const SKIPPED_CODE: &str = "aggregate-state";
 
 #[test]
 fn the_checker_and_clickhouse_agree() {
@@ -44,10 +45,10 @@ const MAX_DISAGREEMENTS: usize = 5;
 struct Both {
     database: Database,
     /// The numbers of cases that ClickHouse accepts and refuses.
-    taken: usize,
+    accepted: usize,
     refused: usize,
     /// The number of accepted cases that have the same columns if the unchanged text creates them.
-    alike: usize,
+    identical: usize,
     /// Both results for each case with a disagreement.
     disagreements: BTreeMap<String, String>,
 }
@@ -60,9 +61,9 @@ impl Both {
         database.on_server(&create).unwrap();
         Self {
             database,
-            taken: 0,
+            accepted: 0,
             refused: 0,
-            alike: 0,
+            identical: 0,
             disagreements: BTreeMap::new(),
         }
     }
@@ -97,25 +98,29 @@ impl Both {
             .problems
             .errors
             .iter()
-            .any(|problem| problem.code == NO_JUDGEMENT)
+            .any(|problem| problem.code == SKIPPED_CODE)
         {
             return;
         }
-        let name = format!("t{}", self.taken + self.refused);
+        let name = format!("t{}", self.accepted + self.refused);
         let raw = |name: &str| format!("CREATE TABLE `{name}` {raw}");
         let statement = match generated.statements.first() {
-            Some(ours) => ours.replacen("IF NOT EXISTS `t`", &format!("`{name}`"), 1),
+            Some(statement) => statement.replacen("IF NOT EXISTS `t`", &format!("`{name}`"), 1),
             None => raw(&name),
         };
         let created = self.database.try_query(&statement);
         match &created {
-            Ok(_) => self.taken += 1,
+            Ok(_) => self.accepted += 1,
             Err(_) => self.refused += 1,
         }
         let checked = verdict(&generated);
         if checked.is_ok() != created.is_ok() {
-            let said = |result: Result<String, String>| result.err().unwrap_or_else(|| "takes it".to_owned());
-            let text = format!("checker: {}\n  ClickHouse: {}", said(checked), said(created).trim_end());
+            let describe = |result: Result<String, String>| result.err().unwrap_or_else(|| "accepts it".to_owned());
+            let text = format!(
+                "checker: {}\n  ClickHouse: {}",
+                describe(checked),
+                describe(created).trim_end()
+            );
             self.disagreements.insert(case.to_owned(), text);
         } else if checked.is_ok() {
             // ClickHouse may refuse the raw text: the checker also accepts modifiers in any order
@@ -124,7 +129,7 @@ impl Both {
             if self.database.try_query(&raw(&of_raw)).is_ok() {
                 let (ours, theirs) = (self.columns_of(&name), self.columns_of(&of_raw));
                 assert_eq!(ours, theirs, "{case}");
-                self.alike += 1;
+                self.identical += 1;
             }
         }
     }
@@ -145,7 +150,7 @@ impl Both {
             .disagreements
             .iter()
             .filter(|(case, _)| !listed.contains(&case.as_str()))
-            .map(|(case, said)| format!("{case}\n  {said}"))
+            .map(|(case, results)| format!("{case}\n  {results}"))
             .collect();
         assert!(
             unlisted.is_empty(),
@@ -153,21 +158,24 @@ impl Both {
             unlisted.len(),
             unlisted.join("\n")
         );
-        let ended: Vec<_> = listed
+        let outdated: Vec<_> = listed
             .iter()
             .filter(|case| !self.disagreements.contains_key(**case))
             .collect();
-        assert!(ended.is_empty(), "no disagreements any more: {ended:?}");
+        assert!(outdated.is_empty(), "outdated disagreements: {outdated:?}");
         let Self {
-            taken, refused, alike, ..
+            accepted,
+            refused,
+            identical,
+            ..
         } = self;
         println!(
-            "{} cases, {taken} taken and {refused} refused by ClickHouse; {alike} compared column by column; {} disagreements",
-            taken + refused,
+            "{} cases, {accepted} accepted and {refused} refused by ClickHouse; {identical} compared column by column; {} disagreements",
+            accepted + refused,
             listed.len()
         );
         assert!(listed.len() < MAX_DISAGREEMENTS, "{} disagreements", listed.len());
-        assert!(taken >= 200 && refused >= 200 && alike >= 200);
+        assert!(accepted >= 200 && refused >= 200 && identical >= 200);
     }
 }
 

@@ -59,7 +59,7 @@ const CASES: [(&str, &str, &[&str]); 7] = [
 ];
 
 #[test]
-fn the_checker_warns_of_partition_keys_of_many_values() {
+fn the_checker_warns_of_partition_keys_with_many_values() {
     let database = Database::create("partitions");
     for (ty, values, keys) in CASES {
         for key in keys {
@@ -97,7 +97,7 @@ fn the_checker_warns_of_partition_keys_of_many_values() {
 /// A client does not choose the columns that the collector fills. A column that ClickHouse computes
 /// counts like the columns that it is computed from.
 #[test]
-fn the_checker_knows_who_chooses_a_partition() {
+fn the_checker_warns_only_of_partitions_that_clients_choose() {
     for (key, is_warned) in [
         ("toDate(c)", true),
         ("computed", true),

@@ -9,7 +9,7 @@ use crate::support::engine::Database;
 const CODE: &str = "throwing-expression";
 
 #[test]
-fn the_checker_warns_of_what_clickhouse_throws_on() {
+fn the_checker_warns_of_expressions_that_throw() {
     let database = Database::create("throwing");
     let (mut throwing, mut quiet) = (0, 0);
     let mut wrong = Vec::new();
@@ -46,15 +46,15 @@ fn the_checker_warns_of_what_clickhouse_throws_on() {
 
 /// ClickHouse has each function that a warning proposes.
 #[test]
-fn the_functions_that_are_proposed_exist() {
+fn proposed_functions_exist() {
     let database = Database::create("proposed");
     let mut proposed: Vec<String> = Vec::new();
     for line in lines(include_str!("throwing.txt")) {
         let mut parts = line.split(" | ");
         let (ty, computed) = (parts.next().unwrap(), parts.next().unwrap());
         let help = warning(ty, computed).into_iter().flat_map(|warning| warning.help);
-        let ours = help.filter(|help| help.ends_with("not throw"));
-        proposed.extend(ours.flat_map(|help| {
+        let replacements = help.filter(|help| help.ends_with("not throw"));
+        proposed.extend(replacements.flat_map(|help| {
             help.split('`')
                 .skip(1)
                 .step_by(2)

@@ -90,7 +90,7 @@ impl Clients {
     }
 
     /// Sets the address of a collector, or `None` while it does not run.
-    pub fn lead_to(&self, collector: usize, address: Option<SocketAddr>) {
+    pub fn set_address(&self, collector: usize, address: Option<SocketAddr>) {
         *self.shared.addresses[collector].lock().unwrap() = address;
     }
 
@@ -142,8 +142,8 @@ fn run(shared: &Shared, place: usize) -> Vec<Acknowledged> {
         let at = turn % shared.targets.len();
         let target = &shared.targets[at];
         let first = shared.next[at].fetch_add(target.lines, Ordering::SeqCst);
-        let asks = (shared.may_ask && (first / target.lines).is_multiple_of(STORED_EVERY)).then_some("stored");
-        match open.send(target, first, asks) {
+        let requested_ack = (shared.may_ask && (first / target.lines).is_multiple_of(STORED_EVERY)).then_some("stored");
+        match open.send(target, first, requested_ack) {
             Ok(Answer::Kept(id)) => {
                 acknowledged.extend((first..first + target.lines).map(|number| Acknowledged {
                     target: at,
@@ -183,7 +183,7 @@ impl Connection {
     }
 
     /// Sends one request with the target's events from the number `first` on.
-    fn send(&mut self, target: &Target, first: u64, asks: Option<&str>) -> io::Result<Answer> {
+    fn send(&mut self, target: &Target, first: u64, requested_ack: Option<&str>) -> io::Result<Answer> {
         let path = target.path;
         let (kind, body) = match target.lines {
             1 => ("json", target.json(first)),
@@ -192,7 +192,7 @@ impl Connection {
                 ("x-ndjson", lines.collect())
             }
         };
-        let ack = asks.map_or_else(String::new, |ack| format!("X-Rowmill-Ack: {ack}\r\n"));
+        let ack = requested_ack.map_or_else(String::new, |ack| format!("X-Rowmill-Ack: {ack}\r\n"));
         let request = format!(
             "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/{kind}\r\n{ack}Content-Length: {}\r\n\r\n{body}",
             body.len()
@@ -210,15 +210,14 @@ impl Connection {
         self.0.read_exact(&mut body)?;
         let status = head.split(' ').nth(1);
         match (status, header("x-rowmill-ack"), header("retry-after")) {
-            (Some("200"), Some(ack), _) if ack == asks.unwrap_or("spooled") => Ok(Answer::Kept(id(target, &body))),
+            (Some("200"), Some(ack), _) if ack == requested_ack.unwrap_or("spooled") => {
+                Ok(Answer::Kept(id(target, &body)))
+            }
             // ClickHouse was unavailable for too long. The row is on disk, so the client must not
             // send it again.
-            (Some("503"), Some("spooled"), _) if asks == Some("stored") => Ok(Answer::Kept(None)),
+            (Some("503"), Some("spooled"), _) if requested_ack == Some("stored") => Ok(Answer::Kept(None)),
             (Some("503"), _, Some(_)) => Ok(Answer::Unavailable),
-            _ => panic!(
-                "an answer that nobody was promised: {head}{}",
-                String::from_utf8_lossy(&body)
-            ),
+            _ => panic!("an unexpected answer: {head}{}", String::from_utf8_lossy(&body)),
         }
     }
 

@@ -32,7 +32,7 @@ fn a_held_table_does_not_delay_another() {
         ..WriterOptions::default()
     };
     let data = tempfile::tempdir().unwrap();
-    let url = database.url_behind(proxy.address);
+    let url = database.url_through(proxy.address);
     let served = Served::start_in(Some(data.path()), &url, &tables::SCHEMA, options, |writer| {
         let events = EventOptions {
             ack_by_header: true,

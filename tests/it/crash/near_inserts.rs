@@ -17,13 +17,13 @@ const TARGETS: [Target; 3] = [MAIL, Target { lines: 20, ..EVENTS }, Target { lin
 const PLACES: [Place; 3] = [in_mail(0), in_events(1, "events"), in_events(2, "activity")];
 
 #[test]
-fn kills_near_inserts_lose_nothing_and_double_nothing() {
+fn kills_near_inserts_lose_and_duplicate_nothing() {
     kill(3);
 }
 
 #[test]
 #[ignore = "takes a quarter of an hour; CONTRIBUTING.md says how to run it"]
-fn five_hundred_kills_near_inserts_lose_nothing_and_double_nothing() {
+fn five_hundred_kills_near_inserts_lose_and_duplicate_nothing() {
     kill(167);
 }
 
@@ -44,5 +44,5 @@ fn kill(times: usize) {
         ..Run::default()
     };
     let tables = PLACES.map(|place| (Fault::KillClickHouseNear(place.table), times));
-    run.befall(&tables);
+    run.inject(&tables);
 }

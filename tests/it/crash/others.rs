@@ -45,11 +45,11 @@ impl OtherWriters {
                 number += 1;
                 let table = tables[number as usize % tables.len()];
                 let sql = format!("INSERT INTO {table} (service, uid) VALUES ('{SERVICE}', {number})");
-                if let Some(server) = proxy.leads_to() {
+                if let Some(server) = proxy.server() {
                     database.engine = server;
                     // A server that is killed meanwhile is not an error.
-                    let is_taken = insert(&database, &sql).unwrap_or(false);
-                    state.inserts.fetch_add(u64::from(is_taken), Ordering::SeqCst);
+                    let is_confirmed = insert(&database, &sql).unwrap_or(false);
+                    state.inserts.fetch_add(u64::from(is_confirmed), Ordering::SeqCst);
                 }
                 sleep(PAUSE);
             }

@@ -72,10 +72,10 @@ fn watch(writer: &Writer, folder: &Path, is_over: &AtomicBool) -> Peak {
 }
 
 #[test]
-fn an_outage_under_load_stays_under_its_bounds_and_loses_nothing() {
+fn an_outage_under_load_stays_within_its_limits_and_loses_nothing() {
     let database = Database::named("outage");
     let proxy = Proxy::start(database.engine);
-    let url = database.url_behind(proxy.address);
+    let url = database.url_through(proxy.address);
     let data = tempfile::tempdir().unwrap();
     let options = WriterOptions {
         block_age: Duration::from_millis(50),
@@ -94,7 +94,7 @@ fn an_outage_under_load_stays_under_its_bounds_and_loses_nothing() {
         thread::spawn(move || watch(&writer, &folder, &is_over))
     };
 
-    proxy.lead_to(None);
+    proxy.set_server(None);
     let clients = Clients::start(served.address, &[LONG_MAIL]);
     // One table may use half of the disk minus the reserve. The clients check that each refusal has
     // a `Retry-After` header.
@@ -110,8 +110,8 @@ fn an_outage_under_load_stays_under_its_bounds_and_loses_nothing() {
     let pixel = http::get(served.address, "/pixel/mail?event=open");
     assert_eq!((pixel.status, pixel.body.len()), (200, 43));
 
-    proxy.lead_to(Some(database.engine));
-    wait_for("room again", || {
+    proxy.set_server(Some(database.engine));
+    wait_for("free capacity", || {
         (clients.acknowledged() > acknowledged + 200).then_some(())
     });
     let sent = clients.stop();

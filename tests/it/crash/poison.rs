@@ -17,7 +17,7 @@ fn table(name: &str) -> &'static Table {
 }
 
 #[test]
-fn a_poisoned_row_among_a_hundred_thousand_costs_exactly_that_row() {
+fn one_refused_row_among_a_hundred_thousand_is_the_only_loss() {
     let database = Database::named("poison");
     let data = tempfile::tempdir().unwrap();
     let options = WriterOptions {
@@ -36,13 +36,13 @@ fn a_poisoned_row_among_a_hundred_thousand_costs_exactly_that_row() {
     for key in 0..ROWS {
         // RowBinaryWithDefaults: a flag byte before each value tells whether it is the default. The
         // key, a count that is NULL, and a default.
-        let taken = served.writer.append(table, Ack::Accepted, |row| {
+        let appended = served.writer.append(table, Ack::Accepted, |row| {
             row.push(0);
             row.extend(key.to_le_bytes());
             row.extend([0, 1]);
             row.push(1);
         });
-        taken.unwrap();
+        appended.unwrap();
     }
     served.drain();
     assert_eq!(

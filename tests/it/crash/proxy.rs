@@ -23,11 +23,11 @@ const TABLE: &[u8] = b"INSERT+INTO+%60";
 #[derive(Debug, Clone, Copy)]
 pub enum Cut {
     /// ClickHouse gets a part of the request. With `is_late`, the first piece passes, which
-    /// contains at least most of the head. `roll` modulo the length of the piece is the number of
+    /// contains at least most of the head. `cut_at` modulo the length of the piece is the number of
     /// bytes that pass.
-    Request { is_late: bool, roll: u64 },
+    Request { is_late: bool, cut_at: u64 },
     /// ClickHouse gets the whole request, and the collector a part of the answer, possibly empty.
-    Answer { roll: u64 },
+    Answer { cut_at: u64 },
 }
 
 /// The running proxy, which ends with the process.
@@ -68,7 +68,7 @@ struct Link {
     is_inserting: AtomicBool,
     /// The table and the start of the unanswered insert.
     insert: Mutex<Option<(String, Instant)>>,
-    has_no_answer: AtomicBool,
+    is_unanswered: AtomicBool,
     is_over: AtomicBool,
 }
 
@@ -96,12 +96,12 @@ impl Proxy {
     }
 
     /// Sets the address of ClickHouse, or `None` while it does not run.
-    pub fn lead_to(&self, to: Option<SocketAddr>) {
+    pub fn set_server(&self, to: Option<SocketAddr>) {
         *self.state.to.lock().unwrap() = to;
     }
 
     /// Returns the address of ClickHouse.
-    pub fn leads_to(&self) -> Option<SocketAddr> {
+    pub fn server(&self) -> Option<SocketAddr> {
         *self.state.to.lock().unwrap()
     }
 
@@ -145,7 +145,7 @@ impl Proxy {
     }
 
     /// Returns whether a requested cut is still pending.
-    pub fn is_to_cut(&self) -> bool {
+    pub fn has_pending_cut(&self) -> bool {
         self.state.cut.lock().unwrap().is_some()
     }
 }
@@ -172,7 +172,7 @@ fn requests(mut from: TcpStream, mut to: TcpStream, state: &State, link: &Link) 
             link.is_inserting.store(true, Ordering::SeqCst);
             state.begin_insert(link, piece);
         }
-        link.has_no_answer.store(true, Ordering::SeqCst);
+        link.is_unanswered.store(true, Ordering::SeqCst);
         if link.is_inserting.load(Ordering::SeqCst)
             && let Some(part) = state.part_of_request(n, is_first)
         {
@@ -186,7 +186,7 @@ fn requests(mut from: TcpStream, mut to: TcpStream, state: &State, link: &Link) 
     }
     // A client that closes before it has an answer has given up, unless the other side closed
     // first.
-    if link.has_no_answer.load(Ordering::SeqCst) && !link.is_over.load(Ordering::SeqCst) {
+    if link.is_unanswered.load(Ordering::SeqCst) && !link.is_over.load(Ordering::SeqCst) {
         state.given_up.fetch_add(1, Ordering::SeqCst);
     }
     state.end_insert(link, false);
@@ -202,7 +202,7 @@ fn answers(mut from: TcpStream, mut to: TcpStream, state: &State, link: &Link) {
             let _ = to.write_all(&buffer[..part]);
             break;
         }
-        link.has_no_answer.store(false, Ordering::SeqCst);
+        link.is_unanswered.store(false, Ordering::SeqCst);
         state.end_insert(link, true);
         if to.write_all(&buffer[..n]).is_err() {
             break;
@@ -243,9 +243,9 @@ impl State {
     fn part_of_request(&self, length: usize, is_first: bool) -> Option<usize> {
         let mut cut = self.cut.lock().unwrap();
         match *cut {
-            Some(Cut::Request { is_late, roll }) if !(is_late && is_first) => {
+            Some(Cut::Request { is_late, cut_at }) if !(is_late && is_first) => {
                 *cut = None;
-                Some(roll as usize % length)
+                Some(cut_at as usize % length)
             }
             _ => None,
         }
@@ -255,13 +255,13 @@ impl State {
     fn part_of_answer(&self, length: usize) -> Option<usize> {
         let mut cut = self.cut.lock().unwrap();
         match *cut {
-            Some(Cut::Answer { roll }) => {
+            Some(Cut::Answer { cut_at }) => {
                 *cut = None;
-                Some(roll as usize % length)
+                Some(cut_at as usize % length)
             }
             // The request was in one piece, so cut the first piece of the next one.
-            Some(Cut::Request { is_late: true, roll }) => {
-                *cut = Some(Cut::Request { is_late: false, roll });
+            Some(Cut::Request { is_late: true, cut_at }) => {
+                *cut = Some(Cut::Request { is_late: false, cut_at });
                 None
             }
             _ => None,

@@ -70,14 +70,14 @@ impl Found {
             wrong_ids: 0,
         };
         // The id of each number.
-        let mut there: HashMap<u64, u64> = HashMap::new();
+        let mut ids_by_number: HashMap<u64, u64> = HashMap::new();
         let mut ids = HashSet::new();
         for line in rows.lines() {
             let row: Stored = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
             let (id, number, payload) = row;
             let (id, number) = (id.parse().unwrap(), number.parse().unwrap_or(u64::MAX));
             found.rows += 1;
-            found.duplicates += usize::from(there.insert(number, id).is_some());
+            found.duplicates += usize::from(ids_by_number.insert(number, id).is_some());
             found.wrong_ids += usize::from(!ids.insert(id));
             if number >= below {
                 found.never_sent += 1;
@@ -88,12 +88,12 @@ impl Found {
         }
         for event in sent.acknowledged.iter().filter(|event| event.target == place.target) {
             found.acknowledged += 1;
-            match there.get(&event.number) {
+            match ids_by_number.get(&event.number) {
                 None => {
                     println!("{table} does not have {event:?}");
                     found.lost += 1;
                 }
-                Some(id) => found.wrong_ids += usize::from(event.id.is_some_and(|named| named != *id)),
+                Some(id) => found.wrong_ids += usize::from(event.id.is_some_and(|acknowledged| acknowledged != *id)),
             }
         }
         found

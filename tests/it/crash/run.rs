@@ -75,7 +75,7 @@ impl Default for Run {
 impl Run {
     /// Causes the given number of faults of each kind in random order, then compares the tables
     /// with the sent events.
-    pub fn befall(&self, kinds: &[(Fault, usize)]) {
+    pub fn inject(&self, kinds: &[(Fault, usize)]) {
         let started = Instant::now();
         let seed = Random::seed();
         println!("seed {seed}");
@@ -96,12 +96,12 @@ impl Run {
             });
             sleep(Duration::from_millis(random.below(MAX_PAUSE_MS)));
             println!("{:>8.3} s  {:>3} {fault:?}", started.elapsed().as_secs_f32(), place + 1);
-            world.befall(fault, &clients, &mut random);
+            world.inject(fault, &clients, &mut random);
         }
         let sent = clients.stop();
         let other_inserts = others.inserts();
         drop(others);
-        let ended = world.run_dry();
+        let ended = world.stop_collectors();
         let log = ended
             .iter()
             .fold(mem::take(&mut world.logs), |log, ended| log + &ended.log);

@@ -4,7 +4,7 @@ use super::{
     event::Target,
     report::Place,
     run::Run,
-    tables::{EVENTS, MAIL, WEBHOOKS, forgetful, in_events, in_extra, in_mail, partitioned},
+    tables::{EVENTS, MAIL, WEBHOOKS, in_events, in_extra, in_mail, partitioned, small_window},
     world::Fault,
 };
 
@@ -19,19 +19,19 @@ const PLACES: [Place; 3] = [
 ];
 
 #[test]
-fn two_collectors_lose_nothing_and_double_nothing() {
+fn two_collectors_lose_and_duplicate_nothing() {
     crash(2, 1);
 }
 
 #[test]
 #[ignore = "takes minutes; CONTRIBUTING.md says how to run it"]
-fn two_collectors_lose_nothing_and_double_nothing_for_long() {
+fn two_collectors_lose_and_duplicate_nothing_for_long() {
     crash(2, 15);
 }
 
 #[test]
 #[ignore = "takes minutes; CONTRIBUTING.md says how to run it"]
-fn six_collectors_lose_nothing_and_double_nothing() {
+fn six_collectors_lose_and_duplicate_nothing() {
     crash(6, 15);
 }
 
@@ -39,7 +39,7 @@ fn six_collectors_lose_nothing_and_double_nothing() {
 /// `collectors` collectors.
 fn crash(collectors: usize, times: usize) {
     let mut statements = partitioned("events", "user_id", 20);
-    statements.extend(TABLES.map(forgetful));
+    statements.extend(TABLES.map(small_window));
     let run = Run {
         collectors,
         statements,
@@ -48,7 +48,7 @@ fn crash(collectors: usize, times: usize) {
         others: &TABLES,
         ..Run::default()
     };
-    run.befall(&[
+    run.inject(&[
         (Fault::KillCollector, 3 * times),
         (Fault::KillClickHouse, times),
         (Fault::KillClickHouseNear("events"), times),

@@ -86,7 +86,7 @@ pub fn partitioned(table: &str, number: &str, partitions: u64) -> Vec<String> {
 }
 
 /// Makes a table's deduplication window so small that other writers push each block out of it.
-pub fn forgetful(table: &str) -> String {
+pub fn small_window(table: &str) -> String {
     format!("ALTER TABLE {table} MODIFY SETTING non_replicated_deduplication_window = 10")
 }
 

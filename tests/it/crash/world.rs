@@ -147,7 +147,7 @@ impl World {
     }
 
     /// Causes a fault, and returns when all processes run again.
-    pub fn befall(&mut self, fault: Fault, clients: &Clients, random: &mut Random) {
+    pub fn inject(&mut self, fault: Fault, clients: &Clients, random: &mut Random) {
         // The collector to kill, for faults that kill a collector.
         let place = random.below(self.collectors.len() as u64) as usize;
         match fault {
@@ -157,7 +157,7 @@ impl World {
             }
             Fault::KillClickHouse => {
                 self.kill_server();
-                self.until_insert_in_vain();
+                self.wait_for_failed_insert();
                 self.start_server();
             }
             Fault::KillClickHouseNear(table) => {
@@ -169,7 +169,7 @@ impl World {
                 thread::sleep(known.took.mul_f64(random.below(1_000) as f64 / 800.0));
                 self.kills_during_insert += usize::from(self.proxy.inserts(table).unanswered > 0);
                 self.kill_server();
-                self.until_insert_in_vain();
+                self.wait_for_failed_insert();
                 self.start_server();
             }
             Fault::KillBoth => {
@@ -178,7 +178,7 @@ impl World {
                 // The collector accepts events before ClickHouse runs again.
                 self.start_collector(place);
                 let before = clients.acknowledged();
-                clients.lead_to(place, self.address(place));
+                clients.set_address(place, self.address(place));
                 self.until("events without ClickHouse", |_| clients.acknowledged() > before);
                 self.start_server();
             }
@@ -192,11 +192,11 @@ impl World {
             }
             Fault::CutRequest => self.cut(Cut::Request {
                 is_late: random.below(2) == 0,
-                roll: random.next(),
+                cut_at: random.next(),
             }),
-            Fault::CutAnswer => self.cut(Cut::Answer { roll: random.next() }),
+            Fault::CutAnswer => self.cut(Cut::Answer { cut_at: random.next() }),
         }
-        clients.lead_to(place, self.address(place));
+        clients.set_address(place, self.address(place));
     }
 
     fn kill_collector(&mut self, place: usize, clients: &Clients) {
@@ -204,22 +204,22 @@ impl World {
             self.logs.push_str(&collector.log());
             collector.kill();
         }
-        clients.lead_to(place, None);
+        clients.set_address(place, None);
     }
 
-    fn until_insert_in_vain(&mut self) {
+    fn wait_for_failed_insert(&mut self) {
         let refused = self.proxy.refused();
-        self.until("an insert in vain", |world| world.proxy.refused() > refused);
+        self.until("a failed insert", |world| world.proxy.refused() > refused);
     }
 
     fn kill_server(&mut self) {
-        self.proxy.lead_to(None);
+        self.proxy.set_server(None);
         self.server = None;
     }
 
     fn start_server(&mut self) {
         let server = Server::start(&self.folder.path().join("engine"));
-        self.proxy.lead_to(Some(server.0.address()));
+        self.proxy.set_server(Some(server.0.address()));
         self.server = Some(server);
     }
 
@@ -229,19 +229,19 @@ impl World {
 
     fn cut(&mut self, cut: Cut) {
         self.proxy.cut(cut);
-        self.until("an insert to cut", |world| !world.proxy.is_to_cut());
+        self.until("an insert to cut", |world| !world.proxy.has_pending_cut());
     }
 
     /// Waits for a condition, and restarts ClickHouse meanwhile if it ends.
-    pub fn until(&mut self, what: &str, is_so: impl Fn(&Self) -> bool) {
+    pub fn until(&mut self, what: &str, condition: impl Fn(&Self) -> bool) {
         wait_for(what, || {
-            self.tend();
-            is_so(self).then_some(())
+            self.restart_ended_server();
+            condition(self).then_some(())
         });
     }
 
     /// Restarts ClickHouse if it has ended by itself, as a process supervisor would.
-    fn tend(&mut self) {
+    fn restart_ended_server(&mut self) {
         let end = self.server.as_mut().and_then(|server| server.0.ended());
         if let Some(end) = end {
             println!("{end}");
@@ -252,11 +252,11 @@ impl World {
     }
 
     /// Stops the collectors, which deliver all rows to ClickHouse first.
-    pub fn run_dry(&mut self) -> Vec<Ended> {
+    pub fn stop_collectors(&mut self) -> Vec<Ended> {
         let collectors = self.collectors.iter_mut().filter_map(Option::take);
         let stopping: Vec<_> = collectors.map(|collector| thread::spawn(|| collector.stop())).collect();
         while !stopping.iter().all(JoinHandle::is_finished) {
-            self.tend();
+            self.restart_ended_server();
             thread::sleep(Duration::from_millis(10));
         }
         stopping.into_iter().map(|stopping| stopping.join().unwrap()).collect()

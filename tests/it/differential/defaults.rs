@@ -50,7 +50,7 @@ const ORDERS: [(&str, &str); 9] = [
 ];
 
 #[test]
-fn defaults_are_what_clickhouse_makes_them() {
+fn defaults_are_those_of_clickhouse() {
     let Both {
         database,
         served,
@@ -86,7 +86,7 @@ fn defaults_are_what_clickhouse_makes_them() {
 }
 
 #[test]
-fn objects_are_branches_of_the_row() {
+fn fields_of_an_object_fill_the_columns_of_its_path() {
     let Both { database, served, .. } = Both::start("branches");
     for event in [
         r#"{"number":"0","address":{"city":"B","zip":1}}"#,

@@ -36,7 +36,7 @@ pub fn listed() -> HashMap<String, Difference> {
             "stricter" => Difference::Stricter,
             "kinder" => Difference::Kinder(stored),
             "other" => Difference::Other(stored),
-            _ => panic!("{kind} is no kind of difference"),
+            _ => panic!("{kind} is not a kind of difference"),
         };
         for fields in cases::fields(names, value) {
             add(fields, difference.clone());

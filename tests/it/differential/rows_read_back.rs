@@ -1,4 +1,4 @@
-//! Rows are read and inserted with the generated types and the client's `fetch` and `insert`.
+//! Reads and inserts rows with the generated types and the client's `fetch` and `insert`.
 
 use clickhouse::{Client, RowRead, RowWrite, error::Error};
 use embedder::tables::{
@@ -37,11 +37,11 @@ fn copy<T: RowRead + RowWrite>(client: &Client, select: &str, into: &str) -> Res
     })
 }
 
-/// Reads the only row of a query, and passes it to `look`.
-fn read<T: RowRead>(client: &Client, select: &str, look: impl FnOnce(T::Value<'_>)) {
+/// Reads the only row of a query, and passes it to `check`.
+fn read<T: RowRead>(client: &Client, select: &str, check: impl FnOnce(T::Value<'_>)) {
     Runtime::new().unwrap().block_on(async {
         let mut rows = client.query(select).fetch::<T>().unwrap();
-        look(rows.next().await.unwrap().unwrap());
+        check(rows.next().await.unwrap().unwrap());
         assert!(rows.next().await.unwrap().is_none());
     });
 }
@@ -56,7 +56,7 @@ const VALIDATED: &str = "SELECT * REPLACE (\
      ) FROM types ORDER BY n";
 
 #[test]
-fn rows_of_all_types_come_back_and_go_in_again() {
+fn rows_of_all_types_are_read_and_inserted_again() {
     const ROWS: usize = 200;
     let both = Both::start("read_back");
     for event in random_rows::events().take(ROWS) {
@@ -95,7 +95,7 @@ fn types_are_those_that_the_client_expects() {
 }
 
 #[test]
-fn orders_and_visits_come_back_and_go_in_again() {
+fn orders_and_visits_are_read_and_inserted_again() {
     let Both { database, served, .. } = Both::start("orders_back");
     let order = r#"{"number":"A-1","amount":"12.5","type":"x","address":{"zip":1}}"#;
     assert_eq!(http::post_json(served.address, "/wh/order", order).status, 200);
@@ -140,7 +140,7 @@ fn orders_and_visits_come_back_and_go_in_again() {
 }
 
 #[test]
-fn the_seeds_table_comes_back_and_goes_in_again() {
+fn the_seeds_table_is_read_and_inserted_again() {
     let database = Database::create("mail_back");
     let served = Served::start(&database, &standard::SCHEMA, |writer| {
         standard::layer(writer).unwrap().layer(service_fn(not_found))

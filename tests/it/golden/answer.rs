@@ -2,10 +2,10 @@
 //! formed.
 
 /// Headers that the server library chooses.
-const OF_THE_LIBRARY: [&str; 3] = ["date", "connection", "keep-alive"];
+const LIBRARY_HEADERS: [&str; 3] = ["date", "connection", "keep-alive"];
 
 /// The recorded headers of each case with an event.
-const KEPT: [&str; 5] = [
+const RECORDED_HEADERS: [&str; 5] = [
     "access-control-allow-origin",
     "set-cookie",
     "location",
@@ -15,21 +15,21 @@ const KEPT: [&str; 5] = [
 
 /// An answer in which values that differ each time are replaced.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Seen {
+pub struct NormalizedAnswer {
     pub status: u16,
     pub headers: Vec<(String, String)>,
     pub body: String,
 }
 
-impl Seen {
+impl NormalizedAnswer {
     /// Returns an answer with the headers to compare: if `is_whole`, all except the library's,
     /// otherwise the recorded ones.
     pub fn of(status: u16, headers: &[(String, String)], body: &[u8], is_whole: bool) -> Self {
         let is_compared = |name: &str| {
             if is_whole {
-                !OF_THE_LIBRARY.contains(&name)
+                !LIBRARY_HEADERS.contains(&name)
             } else {
-                KEPT.contains(&name)
+                RECORDED_HEADERS.contains(&name)
             }
         };
         let length = body.len().to_string();
@@ -38,7 +38,7 @@ impl Seen {
             let value = match name.as_str() {
                 "content-length" if *value == length => "<length>".to_owned(),
                 "x-response-time" if value.parse::<u32>().is_ok() => "<ms>".to_owned(),
-                "set-cookie" => form_of_cookie(value),
+                "set-cookie" => normalize_cookie(value),
                 _ => value.clone(),
             };
             (name, value)
@@ -58,7 +58,7 @@ impl Seen {
 }
 
 /// Returns a cookie in which a well-formed uid and date are replaced.
-fn form_of_cookie(cookie: &str) -> String {
+fn normalize_cookie(cookie: &str) -> String {
     let is_date = |text: &str| {
         let form: String = text
             .chars()

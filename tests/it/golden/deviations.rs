@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{
-    answer::Seen,
+    answer::NormalizedAnswer,
     recordings::{Record, Recording},
 };
 
@@ -12,16 +12,16 @@ struct Deviation {
     /// All recordings with the deviation.
     cases: &'static [&'static str],
     /// The program's behavior; each entry makes a difference in each of the cases.
-    ours: &'static [Ours],
+    replacements: &'static [Replacement],
     reason: &'static str,
 }
 
 /// All recordings in which the deviation makes a difference, at least one.
-const WHEREVER: &[&str] = &[];
+const ANY_CASE: &[&str] = &[];
 
 /// A replacement for a part of a recording.
 #[derive(Debug)]
-enum Ours {
+enum Replacement {
     Status(u16),
     /// The value of a header that both answers have.
     Header(&'static str, &'static str),
@@ -41,23 +41,23 @@ enum Ours {
     Extra(&'static str, &'static str),
 }
 
-use Ours::{AnswerOf, Body, Event, Extra, FullKey, Header, Headers, HeadersOf, NoEvent, Status};
+use Replacement::{AnswerOf, Body, Event, Extra, FullKey, Header, Headers, HeadersOf, NoEvent, Status};
 
 #[rustfmt::skip]
 const DEVIATIONS: &[Deviation] = &[
     Deviation {
-        cases: WHEREVER,
-        ours: &[FullKey],
+        cases: ANY_CASE,
+        replacements: &[FullKey],
         reason: "the documentation of the original promises the full key",
     },
     Deviation {
         cases: &["/img/mail"],
-        ours: &[AnswerOf("/gif/mail --output -")],
+        replacements: &[AnswerOf("/gif/mail --output -")],
         reason: "the documentation of the original has `img` among the pixels",
     },
     Deviation {
         cases: &["/away/mail?to=//evil.com"],
-        ours: &[
+        replacements: &[
             Status(400),
             HeadersOf("/redir/mail?event=click"),
             Body(r#"{"message":"Bad Request","reason":"parameter \"to\" must begin with http:// or https://"}"#),
@@ -66,86 +66,86 @@ const DEVIATIONS: &[Deviation] = &[
     },
     Deviation {
         cases: &["/coffee"],
-        ours: &[Header("x-my-name", "Rowmill")],
+        replacements: &[Header("x-my-name", "Rowmill")],
         reason: "another name",
     },
     Deviation {
         cases: &["/lib.js"],
-        ours: &[Body(";window[\"rstat4\"]&&window[\"rstat4\"]('configure',{\"initialUid\":\"<id>\",\"urlMark\":\"band\"});\
+        replacements: &[Body(";window[\"rstat4\"]&&window[\"rstat4\"]('configure',{\"initialUid\":\"<id>\",\"urlMark\":\"band\"});\
                       ;window[\"rstat\"]&&window[\"rstat\"]('configure',{\"initialUid\":\"<id>\",\"urlMark\":\"band\"});\n")],
-        reason: "the library listens to `rstat`; its code is not ours to send",
+        reason: "the library listens to `rstat`; the original's code is not part of this program",
     },
     Deviation {
         cases: &["/ -o /dev/null -D -"],
-        ours: &[Headers(&[
+        replacements: &[Headers(&[
             ("content-type", "text/html; charset=utf-8"),
             ("cache-control", "no-store"),
             ("content-length", "<length>"),
         ])],
-        reason: "a page of our own, which knows no visitor",
+        reason: "a different page, which sets no cookie for the visitor",
     },
     Deviation {
         cases: &["all in query"],
-        ours: &[Headers(&[("content-type", "text/html; charset=utf-8"), ("content-length", "<length>")])],
-        reason: "a page of our own, which knows no visitor",
+        replacements: &[Headers(&[("content-type", "text/html; charset=utf-8"), ("content-length", "<length>")])],
+        reason: "a different page, which sets no cookie for the visitor",
     },
     Deviation {
         cases: &["body only root path"],
-        ours: &[
+        replacements: &[
             Header("content-type", "application/json"),
             Header("content-length", "<length>"),
             Body(r#"{"key":"in.gen.wh.mail","id":"<id>"}"#),
             Event(r#"{"service":"wh","name":"mail","channel":"http","projectId":3,"td":{"ip":"127.0.0.1"},"data":{}}"#),
         ],
-        reason: "who posts to `/` does not ask for a page; the event was lost",
+        reason: "a POST to `/` does not request a page; the original lost the event",
     },
     Deviation {
         cases: &["bad json", "empty json", "bad ctype header", "unknown charset", "bom json", "gzip body"],
-        ours: &[HeadersOf("double slash")],
-        reason: "without the headers of all other answers a page could not read why",
+        replacements: &[HeadersOf("double slash")],
+        reason: "without the headers of all other answers, a page could not read the reason",
     },
     Deviation {
         cases: &["bad json"],
-        ours: &[Body(r#"{"message":"Bad Request","reason":"the body is not JSON: expected a key in double quotes (line 1, column 2)"}"#)],
-        reason: "says why",
+        replacements: &[Body(r#"{"message":"Bad Request","reason":"the body is not JSON: expected a key in double quotes (line 1, column 2)"}"#)],
+        reason: "the answer contains a reason",
     },
     Deviation {
         cases: &["empty json"],
-        ours: &[Body(r#"{"message":"Bad Request","reason":"the body is empty, but its type is JSON"}"#)],
-        reason: "says why",
+        replacements: &[Body(r#"{"message":"Bad Request","reason":"the body is empty, but its type is JSON"}"#)],
+        reason: "the answer contains a reason",
     },
     Deviation {
         cases: &["bad ctype header"],
-        ours: &[Body(r#"{"message":"Bad Request","reason":"the Content-Type header is malformed"}"#)],
-        reason: "says why",
+        replacements: &[Body(r#"{"message":"Bad Request","reason":"the Content-Type header is malformed"}"#)],
+        reason: "the answer contains a reason",
     },
     Deviation {
         cases: &["unknown charset"],
-        ours: &[Body(r#"{"message":"Bad Request","reason":"the charset of the Content-Type header is unknown"}"#)],
-        reason: "says why",
+        replacements: &[Body(r#"{"message":"Bad Request","reason":"the charset of the Content-Type header is unknown"}"#)],
+        reason: "the answer contains a reason",
     },
     Deviation {
         cases: &["bom json"],
-        ours: &[Body(r#"{"message":"Bad Request","reason":"the body begins with a byte order mark, which JSON does not allow"}"#)],
-        reason: "says why",
+        replacements: &[Body(r#"{"message":"Bad Request","reason":"the body begins with a byte order mark, which JSON does not allow"}"#)],
+        reason: "the answer contains a reason",
     },
     Deviation {
         cases: &["gzip body"],
-        ours: &[Body(r#"{"message":"Bad Request","reason":"compressed bodies are not accepted; send it without Content-Encoding"}"#)],
-        reason: "says why",
+        replacements: &[Body(r#"{"message":"Bad Request","reason":"compressed bodies are not accepted; send it without Content-Encoding"}"#)],
+        reason: "the answer contains a reason",
     },
     Deviation {
         cases: &["multipart"],
-        ours: &[
+        replacements: &[
             Status(415),
             Body(r#"{"message":"Unsupported Media Type","reason":"multipart bodies are not accepted; send JSON or a urlencoded form"}"#),
             NoEvent,
         ],
-        reason: "the original took the separators for the name of a field",
+        reason: "the original read the separators as the name of a field",
     },
     Deviation {
         cases: &["json array"],
-        ours: &[
+        replacements: &[
             Status(400),
             Body(r#"{"message":"Bad Request","reason":"expected a JSON object, got an array"}"#),
             NoEvent,
@@ -154,7 +154,7 @@ const DEVIATIONS: &[Deviation] = &[
     },
     Deviation {
         cases: &["json number"],
-        ours: &[
+        replacements: &[
             Status(400),
             Body(r#"{"message":"Bad Request","reason":"expected a JSON object, got a number"}"#),
             NoEvent,
@@ -163,7 +163,7 @@ const DEVIATIONS: &[Deviation] = &[
     },
     Deviation {
         cases: &["json null"],
-        ours: &[
+        replacements: &[
             Status(400),
             Body(r#"{"message":"Bad Request","reason":"expected a JSON object, got null"}"#),
             NoEvent,
@@ -172,7 +172,7 @@ const DEVIATIONS: &[Deviation] = &[
     },
     Deviation {
         cases: &["json string"],
-        ours: &[
+        replacements: &[
             Status(400),
             Body(r#"{"message":"Bad Request","reason":"expected a JSON object, got a string"}"#),
             NoEvent,
@@ -181,29 +181,29 @@ const DEVIATIONS: &[Deviation] = &[
     },
     Deviation {
         cases: &["json w/out content-type", "json text/plain", ".gif ext with JSON ctype", "json upper ctype"],
-        ours: &[Event(r#"{"data":{"event":"b"}}"#)],
-        reason: "what begins with a brace is JSON; the original took all of it for the name of a field",
+        replacements: &[Event(r#"{"data":{"event":"b"}}"#)],
+        reason: "a body that begins with a brace is JSON; the original read it as the name of a field",
     },
     Deviation {
         cases: &["query.service overrides path"],
-        ours: &[
+        replacements: &[
             Body(r#"{"key":"in.gen.wh.mail","id":"<id>"}"#),
             Event(r#"{"key":"in.gen.wh.mail","service":"wh","data":{}}"#),
             Extra("service", "zz"),
         ],
-        reason: "a path that names a declared destination is that destination; a field of the event led it elsewhere",
+        reason: "a declared path determines the destination; in the original, a field of the event changed it",
     },
     Deviation {
         cases: &["query.name does not override path"],
-        ours: &[Extra("name", "zz")],
-        reason: "what a client says under a reserved name is kept, unless it only repeats the collector's value",
+        replacements: &[Extra("name", "zz")],
+        reason: "a client's value under a reserved name is kept, unless it equals the collector's value",
     },
 ];
 
 /// The expected behavior of the program.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Expected {
-    pub answer: Seen,
+    pub answer: NormalizedAnswer,
     pub record: Record,
     /// A pair in the row's extra that the original would not put there.
     pub extra: Option<(&'static str, &'static str)>,
@@ -220,23 +220,28 @@ pub fn with_deviations(recordings: &[Recording]) -> Vec<Expected> {
         extra: None,
     });
     let mut expected: Vec<_> = expected.collect();
-    for Deviation { cases, ours, reason } in DEVIATIONS {
+    for Deviation {
+        cases,
+        replacements,
+        reason,
+    } in DEVIATIONS
+    {
         for case in *cases {
             find(recordings, case);
         }
         let mut changes = 0;
         for (recording, expected) in recordings.iter().zip(&mut expected) {
             let is_named = cases.contains(&recording.name.as_str());
-            if !is_named && *cases != WHEREVER {
+            if !is_named && *cases != ANY_CASE {
                 continue;
             }
-            for ours in *ours {
+            for replacement in *replacements {
                 let before = expected.clone();
-                expected.apply(ours, recordings);
+                expected.apply(replacement, recordings);
                 let is_changed = *expected != before;
                 assert!(
                     is_changed || !is_named,
-                    "{}: no deviation ({reason}): {ours:?}",
+                    "{}: no deviation ({reason}): {replacement:?}",
                     recording.name
                 );
                 changes += usize::from(is_changed);
@@ -247,15 +252,15 @@ pub fn with_deviations(recordings: &[Recording]) -> Vec<Expected> {
     expected
 }
 
-fn find<'r>(recordings: &'r [Recording], name: &str) -> &'r Seen {
+fn find<'r>(recordings: &'r [Recording], name: &str) -> &'r NormalizedAnswer {
     let found = recordings.iter().find(|recording| recording.name == name);
     &found.unwrap_or_else(|| panic!("there is no recording {name:?}")).answer
 }
 
 impl Expected {
-    fn apply(&mut self, ours: &Ours, recordings: &[Recording]) {
+    fn apply(&mut self, replacement: &Replacement, recordings: &[Recording]) {
         let answer = &mut self.answer;
-        match ours {
+        match replacement {
             Status(status) => answer.status = *status,
             Header(name, value) => {
                 let header = answer.headers.iter_mut().find(|(key, _)| key == name);

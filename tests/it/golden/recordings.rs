@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::answer::Seen;
+use super::answer::NormalizedAnswer;
 
 const ANSWERS: &[u8] = include_bytes!("../../golden/01_http_full_headers.txt");
 const CASES: &str = include_str!("../../golden/02_http_cases.jsonl");
@@ -14,7 +14,7 @@ const RECORDED_ORIGIN: &str = "http://127.0.0.1:18080";
 pub struct Recording {
     pub name: String,
     pub request: Request,
-    pub answer: Seen,
+    pub answer: NormalizedAnswer,
     pub record: Record,
 }
 
@@ -61,7 +61,7 @@ pub fn whole_answers() -> Vec<Recording> {
         }
         recordings.push(Recording {
             request: request_of(&name),
-            answer: Seen::of(status, &headers, body, true),
+            answer: NormalizedAnswer::of(status, &headers, body, true),
             record: Record::Unknown,
             name,
         });
@@ -113,7 +113,7 @@ pub fn cases() -> Vec<Recording> {
                         _ => text(&request["body"]["text"]).into_bytes(),
                     },
                 },
-                answer: Seen::of(
+                answer: NormalizedAnswer::of(
                     status,
                     &pairs(&answer["headers"]),
                     text(&answer["body"]).as_bytes(),

@@ -1,4 +1,4 @@
-//! Rows: those that the original's rules make of events, and those in the tables.
+//! The rows that the original's rules make of events, and the rows in the tables.
 
 use std::collections::BTreeMap;
 

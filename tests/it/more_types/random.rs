@@ -7,13 +7,13 @@ use super::serve;
 use crate::support::{engine::Database, http};
 
 /// A pseudo-random generator with the same sequence in each run.
-struct Dice {
+struct Generator {
     state: u64,
     keys: &'static [&'static str],
     scalars: &'static [&'static str],
 }
 
-impl Dice {
+impl Generator {
     fn pick<'p>(&mut self, from: &[&'p str]) -> &'p str {
         self.state = self
             .state
@@ -229,7 +229,7 @@ const EITHER_VALUES: &[&str] = &[
 ];
 
 #[test]
-fn clickhouse_takes_every_object_that_is_taken() {
+fn clickhouse_accepts_every_accepted_object() {
     let database = Database::create("more_types_objects");
     let served = serve(&database);
     // Each value at each path, then random objects.
@@ -238,12 +238,12 @@ fn clickhouse_takes_every_object_that_is_taken() {
         objects.extend(KEYS[..=TYPED_KEYS].iter().map(|key| format!("{{\"{key}\":{value}}}")));
         objects.extend(["tags", "ns", ""].map(|key| format!("{{\"{key}\":[{value}]}}")));
     }
-    let mut dice = Dice {
+    let mut generator = Generator {
         state: 1,
         keys: KEYS,
         scalars: SCALARS,
     };
-    objects.extend((0..200).map(|_| dice.object(2)));
+    objects.extend((0..200).map(|_| generator.object(2)));
     let mut events: Vec<String> = objects
         .iter()
         .map(|object| format!("\"doc_typed\":{object},\"doc\":{object},\"any\":{object}"))
@@ -262,17 +262,21 @@ fn clickhouse_takes_every_object_that_is_taken() {
                 .map(|key| format!("\"doc_either\":{{\"{key}\":{value}}}")),
         );
     }
-    let mut taken = 0;
+    let mut accepted = 0;
     for (n, event) in events.iter().enumerate() {
         let event = format!("{{\"n\":{n},{event}}}");
         let answer = http::post_json(served.address, "/wh/more", &event);
         assert!([200, 400].contains(&answer.status), "{event}: {}", answer.text());
-        taken += usize::from(answer.status == 200);
+        accepted += usize::from(answer.status == 200);
     }
     // A block that ClickHouse refuses would stay, and `drain` would fail.
     served.drain();
-    assert_eq!(database.count("more_types"), taken as u64);
-    assert!(taken > 500 && taken < events.len(), "{taken} of {}", events.len());
+    assert_eq!(database.count("more_types"), accepted as u64);
+    assert!(
+        accepted > 500 && accepted < events.len(),
+        "{accepted} of {}",
+        events.len()
+    );
     // A value that cannot be read again is as bad as a refused one.
     database.query("SELECT * FROM more_types FORMAT Null");
 
@@ -333,16 +337,16 @@ const ANY_DIFFERENCES: &[&str] = &[
 ];
 
 #[test]
-fn any_value_has_the_type_that_clickhouse_finds() {
+fn any_value_has_the_type_that_clickhouse_infers() {
     let database = Database::create("more_types_any");
     let served = serve(&database);
-    let mut dice = Dice {
+    let mut generator = Generator {
         state: 2,
         keys: ANY_KEYS,
         scalars: ANY_SCALARS,
     };
     let events: Vec<String> = (0..3_000)
-        .map(|n| format!("{{\"n\":{n},\"any\":{}}}", dice.value(3)))
+        .map(|n| format!("{{\"n\":{n},\"any\":{}}}", generator.value(3)))
         .collect();
     database.query("CREATE TABLE twin (n UInt64, any Dynamic) ENGINE = Memory");
     insert_each(&database, &events);

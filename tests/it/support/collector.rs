@@ -104,7 +104,7 @@ impl Collector {
     }
 
     /// Starts the collector while no ClickHouse runs.
-    pub fn start_with_nobody(data: &Path) -> Self {
+    pub fn start_without_clickhouse(data: &Path) -> Self {
         // Port 1 belongs to tcpmux, and no server listens there.
         Self::start_in(data, "http://127.0.0.1:1/stats", &[])
     }

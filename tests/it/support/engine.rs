@@ -33,18 +33,18 @@ fn engine() -> &'static (SocketAddr, String) {
     static ENGINE: OnceLock<(SocketAddr, String)> = OnceLock::new();
     ENGINE.get_or_init(|| {
         let data = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{DATA}{}", process::id()));
-        remove_what_is_left();
+        remove_old_data();
         let engine = Engine::start(&Options::new(env!("CARGO_BIN_EXE_rowmill"), data));
         let engine = engine.unwrap_or_else(|error| panic!("{error}"));
-        let door = (engine.address(), engine.collector().password().to_owned());
+        let access = (engine.address(), engine.collector().password().to_owned());
         // The engine must run until this process ends, and ends with it, even after a crash.
         mem::forget(engine);
-        door
+        access
     })
 }
 
 /// Removes the data of runs whose processes, and therefore engines, have ended.
-fn remove_what_is_left() {
+fn remove_old_data() {
     for entry in fs::read_dir(env!("CARGO_TARGET_TMPDIR"))
         .into_iter()
         .flatten()
@@ -90,11 +90,11 @@ impl Database {
     }
 
     pub fn url(&self) -> String {
-        self.url_behind(self.engine)
+        self.url_through(self.engine)
     }
 
     /// Returns the URL of the database through a proxy.
-    pub fn url_behind(&self, proxy: SocketAddr) -> String {
+    pub fn url_through(&self, proxy: SocketAddr) -> String {
         format!("http://collector:{}@{proxy}/{}", self.password, self.name)
     }
 

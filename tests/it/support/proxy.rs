@@ -134,7 +134,7 @@ impl Proxy {
         super::wait_for("a cut", || self.cut.lock().unwrap().is_done.then_some(()));
     }
 
-    /// Answers requests that contain `text` with an error of ClickHouse, instead of passing them on.
+    /// Answers requests that contain `text` with an error of ClickHouse.
     pub fn refuse(&self, text: &'static str, error: &'static str) {
         *self.refusal.lock().unwrap() = Some(Refusal { text, error });
     }

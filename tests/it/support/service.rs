@@ -47,7 +47,7 @@ impl Served {
     }
 
     /// Like [`start`](Self::start), with a proxy before ClickHouse.
-    pub fn start_behind<S, B>(
+    pub fn start_through<S, B>(
         proxy: &Proxy,
         database: &Database,
         schema: &'static Schema,
@@ -59,7 +59,7 @@ impl Served {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let url = database.url_behind(proxy.address);
+        let url = database.url_through(proxy.address);
         Self::start_in(None, &url, schema, options(), service_for)
     }
 

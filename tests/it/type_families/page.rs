@@ -35,21 +35,23 @@ fn by_family(rows: impl IntoIterator<Item = (String, String)>) -> BTreeMap<Strin
 }
 
 #[test]
-fn the_page_of_types_is_about_all_of_them() {
+fn the_page_of_types_lists_all_types() {
     let supported = supported();
     let rows = page("In a table");
     let listed: Vec<&String> = rows.iter().flat_map(|(families, _)| families).collect();
     assert_eq!(BTreeSet::from_iter(listed.clone()), supported.keys().collect());
-    assert_eq!(listed.len(), supported.len(), "each stands there once");
+    assert_eq!(listed.len(), supported.len(), "each type is listed once");
     for (families, rust) in &rows {
         for family in families {
-            let is = rust_type(&supported[family]);
+            let actual = rust_type(&supported[family]);
             // A type that is generated for the column has the column's name.
-            if is == "C" {
+            if actual == "C" {
                 assert!(rust.contains("called like the column"), "{family}: {rust}");
-            } else if !is.is_empty() && !matches!(family.as_str(), "LowCardinality" | "SimpleAggregateFunction") {
-                let named = code_spans(rust).iter().any(|name| name.split('<').next() == Some(&is));
-                assert!(named, "{family} is a {is}: {rust}");
+            } else if !actual.is_empty() && !matches!(family.as_str(), "LowCardinality" | "SimpleAggregateFunction") {
+                let named = code_spans(rust)
+                    .iter()
+                    .any(|name| name.split('<').next() == Some(&actual));
+                assert!(named, "{family} is a {actual}: {rust}");
             }
         }
     }
@@ -59,8 +61,8 @@ fn the_page_of_types_is_about_all_of_them() {
         .into_iter()
         .map(|(names, code)| (names.concat(), code_spans(code).concat()))
         .collect();
-    let meant = REFUSED.map(|(name, _, code, _)| (name.to_owned(), code.to_owned()));
-    assert_eq!(BTreeSet::from_iter(refused), BTreeSet::from(meant));
+    let expected = REFUSED.map(|(name, _, code, _)| (name.to_owned(), code.to_owned()));
+    assert_eq!(BTreeSet::from_iter(refused), BTreeSet::from(expected));
 
     let database = Database::create("families_page");
     let aliases = families(&database)
