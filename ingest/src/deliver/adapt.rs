@@ -205,7 +205,7 @@ fn keeps_values(from: &str, to: &str) -> bool {
 }
 
 /// Returns the text in parentheses after a type's name.
-fn inside<'a>(data_type: &'a str, name: &str) -> Option<&'a str> {
+fn argument_of<'a>(data_type: &'a str, name: &str) -> Option<&'a str> {
     data_type.strip_prefix(name)?.strip_prefix('(')?.strip_suffix(')')
 }
 
