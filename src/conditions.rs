@@ -44,7 +44,7 @@ fn of_table(counts: &TableCounts) -> Vec<String> {
         ),
         (counts.rows_lost, "rows were damaged on the spool's disk and are lost"),
         (
-            counts.rows_without_room,
+            counts.rows_rejected_full,
             "rows not accepted since the start because memory or disk was full",
         ),
         (

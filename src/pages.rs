@@ -190,7 +190,7 @@ impl Shared {
         if status.is_nearly_full {
             return Err("memory or disk for events is nearly full");
         }
-        if status.schema == SchemaState::Refused {
+        if status.schema == SchemaState::Rejected {
             return Err("the database does not match the schema; the log names the remedy");
         }
         self.ping().await

@@ -29,7 +29,7 @@ fn replay(options: RejectedReplayOptions) -> Result<(), Box<dyn Error>> {
         since: options.since,
         reason: options.reason,
         is_dry_run: options.dry_run,
-        deletes_letters: options.delete,
+        deletes_dead_letters: options.delete,
         ..RejectedReplay::default()
     };
     let report = Runtime::new()?.block_on(replay_rejected(&store, &tables::SCHEMA, &replay))?;

@@ -142,7 +142,7 @@ async fn collect(
         // A schema mismatch ends the start with an error; the writer has already logged an
         // unavailable server.
         state = writer.synced(SYNC_TIMEOUT) => {
-            if state? == SchemaState::Waiting && sync_started.elapsed() >= SYNC_TIMEOUT {
+            if state? == SchemaState::Unreachable && sync_started.elapsed() >= SYNC_TIMEOUT {
                 tracing::warn!("ClickHouse takes long to create the schema's tables: events are accepted, and their rows wait");
             }
         }
@@ -180,7 +180,9 @@ async fn collect(
         }
     };
     let idle_writer = writer.clone();
-    let served = listeners.run(serve, move || idle_writer.rest(), &stopping).await;
+    let served = listeners
+        .run(serve, move || idle_writer.flush_on_park(), &stopping)
+        .await;
 
     // Deliver the accepted rows even if a worker has failed.
     let deadline = async {

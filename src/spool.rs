@@ -82,11 +82,11 @@ fn verify(options: &SpoolOptions) -> Result<(), Box<dyn Error>> {
     let report = inspect_spool(options)?;
     print_summary(&report, &mut out)?;
     let missing: u64 = report.blocks.iter().map(|block| block.rows_missing).sum();
-    if report.damaged_bytes > 0 || missing > 0 || !report.aside.is_empty() {
+    if report.damaged_bytes > 0 || missing > 0 || !report.quarantined.is_empty() {
         return Err(format!(
             "{} bytes are damaged, {missing} rows cannot be read, {} damaged segments are kept as *.damaged",
             report.damaged_bytes,
-            report.aside.len()
+            report.quarantined.len()
         )
         .into());
     }
@@ -135,7 +135,7 @@ fn print_summary(report: &SpoolReport, out: &mut impl Write) -> io::Result<()> {
             report.torn_bytes
         )?;
     }
-    for path in &report.aside {
+    for path in &report.quarantined {
         writeln!(out, "damaged: {}", path.display())?;
     }
     Ok(())

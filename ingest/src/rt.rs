@@ -18,7 +18,8 @@ pub use crate::{
         insert::{check_max_bytes, check_pairs, is_same},
         intake,
         row::{
-            DEFAULT, EventRules, ExtraMut, Input, PresentColumns, Row, TypedTable, VALUE, at_most, encoded_bytes, level,
+            DEFAULT, EventRules, ExtraMut, Input, PresentColumns, Row, TypedTable, VALUE, at_most, encoded_bytes,
+            pad_nested,
         },
     },
     service::layer::{EventLayer, SchemaMismatch},

@@ -28,7 +28,7 @@ const METRICS: [Metric; 19] = [
         name: "rowmill_rows_without_room_total",
         kind: "counter",
         help: "Rows not accepted because the spool was full.",
-        value: |counts| counts.rows_without_room,
+        value: |counts| counts.rows_rejected_full,
     },
     Metric {
         name: "rowmill_rows_inserted_total",
@@ -185,7 +185,7 @@ pub(super) fn metrics(writer: &Writer, connections: &Connections) -> String {
     text.counter(
         "rowmill_connections_let_go_total",
         "Idle connections closed for new ones.",
-        connections.let_go(),
+        connections.closed_idle(),
     );
     text.gauge(
         "rowmill_connections_open",

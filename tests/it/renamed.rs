@@ -57,8 +57,8 @@ async fn change_table(database: &Database, store: &ClickHouseUrl) -> Vec<String>
     while let Err(error) = sync(store, &tables::SCHEMA).await {
         assert!(!error.differences().is_empty(), "{error}");
         for difference in error.differences() {
-            database.query(&difference.cure);
-            statements.push(difference.cure.clone());
+            database.query(&difference.statement);
+            statements.push(difference.statement.clone());
         }
     }
     statements
@@ -76,7 +76,11 @@ fn waiting_rows_with_old_names_arrive_under_the_new_names() {
 
         // The plan does not add the new columns beside the old ones.
         let error = plan(&store, &tables::SCHEMA).await.unwrap_err();
-        let statements: Vec<_> = error.differences().iter().map(|difference| &*difference.cure).collect();
+        let statements: Vec<_> = error
+            .differences()
+            .iter()
+            .map(|difference| &*difference.statement)
+            .collect();
         let renames = [
             "ALTER TABLE `renamed` RENAME COLUMN `sum` TO `total`",
             "ALTER TABLE `renamed` RENAME COLUMN `town` TO `city`",

@@ -40,7 +40,7 @@ pub(super) fn table(index: usize, table: &Table) -> TokenStream {
         let accepts_object = column.role == Role::Event && declaration.ty.accepts_object();
         let is_nullable = declaration.ty.accepts_null();
         let definition = quote!(__rt::Column::new(#name, #data_type, #line, __rt::ColumnKind::#kind));
-        let taking_objects = accepts_object.then(|| quote!(.taking_objects()));
+        let accepting_objects = accepts_object.then(|| quote!(.accepting_objects()));
         let nullable = is_nullable.then(|| quote!(.nullable()));
         let sent = sent(column, table).map(|Sent { shape, data_type: sent }| {
             let sent_as = (sent != data_type).then(|| quote!(.sent_as(#sent)));
@@ -50,7 +50,7 @@ pub(super) fn table(index: usize, table: &Table) -> TokenStream {
             let names = &column.was;
             quote!(.was(&[#(#names),*]))
         });
-        quote!(#definition #taking_objects #nullable #sent #was)
+        quote!(#definition #accepting_objects #nullable #sent #was)
     });
     let id = table
         .columns

@@ -53,7 +53,7 @@ fn fill(table: &Table) -> Option<TokenStream> {
     (!fields.is_empty()).then(|| {
         quote! {
             let mut filled: Self = ::core::default::Default::default();
-            __rt::Row::stamp(&mut filled, meta, &mut ::core::default::Default::default());
+            __rt::Row::fill_metadata(&mut filled, meta, &mut ::core::default::Default::default());
             #(#fields)*
         }
     })

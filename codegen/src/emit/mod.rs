@@ -115,7 +115,7 @@ pub(crate) fn stub(sources: &Sources) -> String {
                 &SCHEMA
             }
 
-            fn declared(service: &str, name: &str) -> ::core::option::Option<__rt::Route> {
+            fn find(service: &str, name: &str) -> ::core::option::Option<__rt::Route> {
                 None
             }
         }

@@ -43,11 +43,11 @@ pub(super) fn all(model: &Model) -> TokenStream {
                 &SCHEMA
             }
 
-            fn declared(service: &str, name: &str) -> ::core::option::Option<__rt::Route> {
+            fn find(service: &str, name: &str) -> ::core::option::Option<__rt::Route> {
                 #declared
             }
 
-            fn other() -> ::core::option::Option<__rt::Route> {
+            fn fallback() -> ::core::option::Option<__rt::Route> {
                 #other
             }
         }
@@ -113,7 +113,7 @@ pub(super) fn of_table(index: usize, table: &Table, model: &Model) -> TokenStrea
                 &super::SCHEMA
             }
 
-            fn declared(service: &str, name: &str) -> ::core::option::Option<__rt::Route> {
+            fn find(service: &str, name: &str) -> ::core::option::Option<__rt::Route> {
                 #declared
             }
         }
@@ -187,7 +187,7 @@ fn destination(path: &str, table: usize, options: RouteOptions, model: &Model) -
 
 fn some_route(row: &TokenStream, acks: Acks) -> TokenStream {
     let acks = ack_policy(acks);
-    quote!(Some(__rt::Route { intake: __rt::intake::<#row>, acks: #acks }))
+    quote!(Some(__rt::Route { handler: __rt::intake::<#row>, acks: #acks }))
 }
 
 fn ack_policy(acks: Acks) -> TokenStream {

@@ -116,8 +116,8 @@ fn implementation(table: &Table, columns: &Columns) -> TokenStream {
     let column = column(table, columns);
     let put = put(table, columns);
     let extra = extra(table);
-    let stamp = stamp(table, columns);
-    let level = level(table, columns);
+    let fill_metadata = fill_metadata(table, columns);
+    let pad_nested = pad_nested(table, columns);
     let encode = encode(table, columns);
     let rules = rules(table, columns);
     let check_dates = check_dates(table, columns);
@@ -132,9 +132,9 @@ fn implementation(table: &Table, columns: &Columns) -> TokenStream {
 
         #extra
 
-        #stamp
+        #fill_metadata
 
-        #level
+        #pad_nested
 
         fn encode(&self, present: &__rt::PresentColumns, out: &mut ::std::vec::Vec<u8>) {
             #encode
@@ -305,7 +305,7 @@ fn extra(table: &Table) -> Option<TokenStream> {
 }
 
 /// Returns the method that fills the collector's own columns; none if the table has none.
-fn stamp(table: &Table, columns: &Columns) -> Option<TokenStream> {
+fn fill_metadata(table: &Table, columns: &Columns) -> Option<TokenStream> {
     let statements = table.stored().filter_map(|(index, column)| {
         let Role::Collector(value) = column.role else {
             return None;
@@ -381,7 +381,7 @@ fn stamp(table: &Table, columns: &Columns) -> Option<TokenStream> {
     let statements: Vec<_> = statements.collect();
     (!statements.is_empty()).then(|| {
         quote! {
-            fn stamp(&mut self, meta: &__rt::EventMeta<'a>, invalid: &mut __rt::InvalidColumns) {
+            fn fill_metadata(&mut self, meta: &__rt::EventMeta<'a>, invalid: &mut __rt::InvalidColumns) {
                 #(#statements)*
             }
         }
@@ -389,7 +389,7 @@ fn stamp(table: &Table, columns: &Columns) -> Option<TokenStream> {
 }
 
 /// Returns the method that pads the arrays of each Nested; none if the table has no Nested.
-fn level(table: &Table, columns: &Columns) -> Option<TokenStream> {
+fn pad_nested(table: &Table, columns: &Columns) -> Option<TokenStream> {
     let groups: Vec<_> = table
         .nested
         .iter()
@@ -402,13 +402,13 @@ fn level(table: &Table, columns: &Columns) -> Option<TokenStream> {
             quote! {
                 let mut length = 0;
                 #(length = self.#fields.len().max(length);)*
-                #(__rt::level(&mut self.#fields, present.contains(#indexes), length, &TABLE.columns[#indexes], invalid);)*
+                #(__rt::pad_nested(&mut self.#fields, present.contains(#indexes), length, &TABLE.columns[#indexes], invalid);)*
             }
         })
         .collect();
     (!groups.is_empty()).then(|| {
         quote! {
-            fn level(&mut self, present: &__rt::PresentColumns, invalid: &mut __rt::InvalidColumns) {
+            fn pad_nested(&mut self, present: &__rt::PresentColumns, invalid: &mut __rt::InvalidColumns) {
                 #(#groups)*
             }
         }

@@ -32,7 +32,7 @@ pub(super) fn sent(column: &Column, table: &Table) -> Option<Sent> {
     let is_marked = table.has_computed_defaults();
     let (shape, ty) = match (is_marked, column.has_computed_default()) {
         (false, _) => (inner, ty),
-        (true, false) => (quote!(__rt::Shape::Marked(&#inner)), ty),
+        (true, false) => (quote!(__rt::Shape::WithDefaultFlag(&#inner)), ty),
         // The mark is the NULL of a Nullable. In a column that is not Nullable itself, ClickHouse
         // replaces this NULL by the default.
         (true, true) if is_scalar(&ty) => (quote!(__rt::Shape::Nullable(&#inner)), Type::Nullable(Box::new(ty))),

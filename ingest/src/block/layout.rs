@@ -346,7 +346,7 @@ mod tests {
                     .shaped(Shape::Array(&Shape::Nullable(&Shape::String)))
                     .sent_as("Array(Nullable(FixedString(3)))"),
                 Column::new("t", "Tuple(UInt8, String)", "", ColumnKind::Default)
-                    .shaped(Shape::Marked(&Shape::Tuple(&[Shape::Fixed(1), Shape::String]))),
+                    .shaped(Shape::WithDefaultFlag(&Shape::Tuple(&[Shape::Fixed(1), Shape::String]))),
             ],
             create: "",
             format: Format::RowBinaryWithDefaults,

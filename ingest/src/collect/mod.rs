@@ -275,7 +275,7 @@ impl Collector {
             ack,
             arena,
         };
-        let rejection = match (route.intake)(&event, Sink::Block(&self.writer)) {
+        let rejection = match (route.handler)(&event, Sink::Block(&self.writer)) {
             Ok(receipt) => {
                 let draft = self.draft(answer, head, Some(uid));
                 return if receipt.is_pending() {

@@ -257,7 +257,7 @@ impl Collector {
                 arena,
             };
             let written = lines.rows.bytes().len();
-            if let Err(rejection) = (lines.route.intake)(&event, Sink::Rows(&mut lines.rows)) {
+            if let Err(rejection) = (lines.route.handler)(&event, Sink::Rows(&mut lines.rows)) {
                 lines.rejected.push(lines.number, line, &meta, &rejection, head);
             }
             lines.query_bytes += query_bytes;

@@ -35,7 +35,7 @@ impl Collector {
             return None;
         }
         let address = Address::resolve(&head.target, &query, body)?;
-        let route = R::declared(address.service, &name_key(address.name)).or_else(R::other)?;
+        let route = R::find(address.service, &name_key(address.name)).or_else(R::fallback)?;
         Some((address, route))
     }
 
@@ -80,7 +80,7 @@ pub(super) fn declared<R: Routes>(target: &Target<'_>) -> Option<Route> {
     if target.service.is_empty() || target.name.is_empty() {
         return None;
     }
-    R::declared(target.service, &name_key(target.name))
+    R::find(target.service, &name_key(target.name))
 }
 
 /// Returns whether the request declares its body as NDJSON.

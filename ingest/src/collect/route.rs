@@ -12,10 +12,10 @@ pub trait Routes: Send + Sync + 'static {
     fn schema() -> &'static Schema;
 
     /// Returns the route of a service and a name; the name is in lower case, with `_` for spaces.
-    fn declared(service: &str, name: &str) -> Option<Route>;
+    fn find(service: &str, name: &str) -> Option<Route>;
 
     /// Returns the route for the events that no destination names.
-    fn other() -> Option<Route> {
+    fn fallback() -> Option<Route> {
         None
     }
 }
@@ -24,7 +24,7 @@ pub trait Routes: Send + Sync + 'static {
 #[derive(Debug, Clone, Copy)]
 pub struct Route {
     /// The handler of the destination's table.
-    pub intake: TableHandler,
+    pub handler: TableHandler,
     /// The acknowledgement policy of the events.
     pub acks: AckPolicy,
 }

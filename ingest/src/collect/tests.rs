@@ -25,7 +25,7 @@ use crate::{
         testing::{TABLE, TestRow, row_text},
     },
     json,
-    store::{ClickHouseUrl, stores::Servers},
+    store::{ClickHouseUrl, servers::Servers},
     table::{
         Schema,
         refusal::{InvalidColumn, ValueError},
@@ -56,7 +56,7 @@ fn ingest(event: &Event<'_>, sink: Sink<'_>) -> Result<Receipt, Rejection> {
 }
 
 const ROUTE: Route = Route {
-    intake: ingest,
+    handler: ingest,
     acks: AckPolicy::NONE,
 };
 
@@ -70,7 +70,7 @@ impl Routes for TestRoutes {
         &SCHEMA
     }
 
-    fn declared(service: &str, name: &str) -> Option<Route> {
+    fn find(service: &str, name: &str) -> Option<Route> {
         let is_declared = matches!(
             (service, name),
             ("wh" | "pixel" | "redir", "mail") | ("track", "page") | ("hello", "ping")
@@ -78,7 +78,7 @@ impl Routes for TestRoutes {
         is_declared.then_some(ROUTE)
     }
 
-    fn other() -> Option<Route> {
+    fn fallback() -> Option<Route> {
         Some(ROUTE)
     }
 }

@@ -153,7 +153,7 @@ impl TableDelivery<'_> {
             let _ = self.execute(connection, block, &drop).await;
         }
         if error.is_transient() || (error.class() == Class::Retry && tries.attach_errors <= MAX_ERRORS) {
-            return Err(Failure::Server(error.of_question()));
+            return Err(Failure::Server(error.of_lookup()));
         }
         Ok(Some(Obstacle {
             code: error.code(),

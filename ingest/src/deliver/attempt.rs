@@ -48,7 +48,7 @@ impl<'a> TableDelivery<'a> {
             if error.may_be_stored() {
                 self.reader.doubt(block, part);
             }
-            if error.is_absence() {
+            if error.is_unreachable() {
                 servers.fail_over(index);
             }
         }
@@ -222,7 +222,7 @@ impl<'a> TableDelivery<'a> {
     ) -> Result<Lookup, Failure> {
         let rows = self.reader.rows(block, part).await.map_err(Failure::Disk)?;
         let lookup = Lookup::of(connection, block, part, &rows, self.delivery.timeout).await;
-        lookup.map_err(|error| Failure::Server(error.of_question()))
+        lookup.map_err(|error| Failure::Server(error.of_lookup()))
     }
 
     pub(super) async fn send(

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::{
     block::{layout::InsertTarget, parts::Part, sealed::SealedBlock},
-    store::{Class, ClickHouseError, alarm::FailureLog},
+    store::{Class, ClickHouseError, failure_log::FailureLog},
     table::dead_letter::DeadLetter,
 };
 
@@ -48,8 +48,8 @@ impl Failure {
     }
 
     /// Returns whether a materialized view refuses rows that its table may have stored.
-    pub(crate) fn is_of_view(&self) -> bool {
-        matches!(self, Self::Server(error) if error.is_of_view())
+    pub(crate) fn is_view_error(&self) -> bool {
+        matches!(self, Self::Server(error) if error.is_view_error())
     }
 
     /// Returns whether the server did not answer in time.
@@ -62,7 +62,7 @@ impl FailureLog {
     /// Logs a failure if a message is due.
     pub(crate) fn report(&mut self, block: &SealedBlock, part: &Part, failures: u32, failure: &Failure) {
         let now = Instant::now();
-        if !self.is_due(now, failure.class()) {
+        if !self.should_log(now, failure.class()) {
             return;
         }
         let (table, id, rows) = (&*block.layout.table, block.id, part.len());
@@ -82,10 +82,10 @@ impl FailureLog {
                 return;
             }
         };
-        let (code, cure, class) = (error.code(), error.cure(), error.class());
+        let (code, cure, class) = (error.code(), error.hint(), error.class());
         let error = error.without_values();
         match class {
-            Class::Retry if self.is_patient(now) => {
+            Class::Retry if self.is_recent(now) => {
                 tracing::warn!(table, block = %id, rows, failures, code, error, "an insert failed and will be retried");
             }
             Class::Retry => {

@@ -50,7 +50,7 @@ use self::{guard::Guard, servers::ActiveServer, table::TableDelivery};
 use crate::{
     deliver::compress::Compressor,
     spool::{Spool, TableReader},
-    store::alarm::FailureLog,
+    store::failure_log::FailureLog,
 };
 
 /// The maximum number of rows in a block. It is less than the `max_insert_block_size` that every
@@ -103,7 +103,7 @@ impl Delivery {
 
     /// Returns the number of further tables that may prefetch rows.
     #[cfg(test)]
-    pub(crate) fn free_ahead(&self) -> usize {
+    pub(crate) fn free_prefetch_permits(&self) -> usize {
         self.prefetch_permits.available_permits()
     }
 

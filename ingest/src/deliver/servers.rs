@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn a_failed_server_is_used_again_if_no_other_is_ready() {
-        let (states, receiver) = watch::channel(vec![ready(), State::Away]);
+        let (states, receiver) = watch::channel(vec![ready(), State::Unreachable]);
         let servers = ActiveServer::new(receiver);
         let index = || servers.current().map(|(index, _)| index);
         assert!(!servers.none_ready());

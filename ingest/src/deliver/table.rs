@@ -18,8 +18,8 @@ use crate::{
     spool::{Counters, Next, Outcome, Parked, TableReader},
     store::{
         Class,
-        alarm::FailureLog,
         backoff::{Backoff, RETRY},
+        failure_log::FailureLog,
     },
 };
 
@@ -154,7 +154,7 @@ impl<'a> TableDelivery<'a> {
         tries: &Tries,
     ) -> Option<Backoff> {
         let failure = match failure.class() {
-            Class::Hold if failure.is_of_view() => {
+            Class::Hold if failure.is_view_error() => {
                 let token = token_of(block, part, tries.generation);
                 match self.finish_without_refused(block, part, &token, failure).await {
                     Ok(()) => return None,

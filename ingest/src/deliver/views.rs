@@ -38,7 +38,7 @@ use crate::{
     },
     budget::SpoolFull,
     spool::Counters,
-    store::{Class, ClickHouseError, Connection, alarm::FailureLog, quoted, within},
+    store::{Class, ClickHouseError, Connection, failure_log::FailureLog, quoted, within},
     sync::{TableName, View, qualified, views_over},
     table::dead_letter::{DeadLetter, REJECTED},
 };
@@ -155,7 +155,7 @@ impl TableDelivery<'_> {
         if let Some(accepted) = &accepted {
             // This insert ignores no error.
             match self.send_as(&connection, block, accepted, strict).await {
-                Err(Failure::Server(error)) if error.is_of_view() => {
+                Err(Failure::Server(error)) if error.is_view_error() => {
                     self.send_as(&connection, block, accepted, ignoring).await?;
                     missed = Some(error);
                 }

@@ -33,10 +33,10 @@ impl Event<'_> {
     /// use embedder::tables; // what `include_tables!` includes
     /// use rowmill_ingest::route::{Event, RowBatch, Routes, Sink};
     ///
-    /// let route = tables::Routes::declared("wh", "order").expect("the schema declares wh/order");
+    /// let route = tables::Routes::find("wh", "order").expect("the schema declares wh/order");
     /// let mut rows = RowBatch::default();
     /// let decoded = Event::from_texts("items=3", r#"{"number":"A-1"}"#, |event| {
-    ///     (route.intake)(event, Sink::Rows(&mut rows))
+    ///     (route.handler)(event, Sink::Rows(&mut rows))
     /// });
     /// assert!(decoded.is_ok());
     /// assert_eq!(rows.count(), 1);

@@ -83,7 +83,7 @@ impl Writer {
         let mut row = row.clone();
         let mut invalid = InvalidColumns::default();
         let present = row.complete(&meta, &mut invalid);
-        row.level(&present, &mut invalid);
+        row.pad_nested(&present, &mut invalid);
         row.check_dates(&meta, &present, &mut invalid);
         for (index, path) in row.rules().required {
             if !present.contains(*index) {

@@ -51,10 +51,10 @@ pub trait Row<'a> {
     }
 
     /// Fills the columns that the collector knows from the request.
-    fn stamp(&mut self, _meta: &EventMeta<'a>, _invalid: &mut InvalidColumns) {}
+    fn fill_metadata(&mut self, _meta: &EventMeta<'a>, _invalid: &mut InvalidColumns) {}
 
     /// Pads the arrays of each Nested to one length; `present` are the columns that the event has.
-    fn level(&mut self, _present: &PresentColumns, _invalid: &mut InvalidColumns) {}
+    fn pad_nested(&mut self, _present: &PresentColumns, _invalid: &mut InvalidColumns) {}
 
     /// Appends the row in the table's [`Format`](crate::table::Format); `present` are the columns
     /// that the event has.
@@ -186,7 +186,7 @@ pub const DEFAULT: u8 = 1;
 
 /// Pads one array of a Nested to `length`, that of its longest array: fills an absent array with
 /// defaults, and reports a present one of another length.
-pub fn level<T: Default>(
+pub fn pad_nested<T: Default>(
     array: &mut Vec<T>,
     is_present: bool,
     length: usize,

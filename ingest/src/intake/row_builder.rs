@@ -119,7 +119,7 @@ impl<'r, 'a> RowBuilder<'r, 'a> {
             Some((_, best)) if *best == priority => {}
             Some((_, best)) => {
                 *best = priority;
-                self.invalid.retract(&self.table.columns[column]);
+                self.invalid.remove(&self.table.columns[column]);
             }
             None => self.priorities.push((column, priority)),
         }
@@ -133,13 +133,13 @@ impl<'r, 'a> RowBuilder<'r, 'a> {
     ///
     /// [`Rejection::InvalidColumns`].
     pub(super) fn finish(mut self, meta: &EventMeta<'a>) -> Result<PresentColumns, Rejection> {
-        self.row.stamp(meta, &mut self.invalid);
+        self.row.fill_metadata(meta, &mut self.invalid);
         if let Some(host) = meta.host
             && let Some(mut extra) = self.row.extra_at("td").and_then(|extra| self.row.extra(extra))
         {
             extra.push(Cow::Borrowed("host"), Cow::Borrowed(host));
         }
-        self.row.level(&self.present, &mut self.invalid);
+        self.row.pad_nested(&self.present, &mut self.invalid);
         self.row.check_dates(meta, &self.present, &mut self.invalid);
         self.check_required();
         if self.invalid.is_empty() {

@@ -36,7 +36,7 @@ static COLUMNS: [Column; 12] = [
     column("city", "String"),
     column("user", "Nullable(Int8)").nullable(),
     column("tags", "Array(String)"),
-    column("doc", "JSON").taking_objects(),
+    column("doc", "JSON").accepting_objects(),
     column("extra.key", "Array(String)"),
     column("extra.value", "Array(String)"),
     column("page_extra.key", "Array(String)"),
@@ -107,11 +107,11 @@ impl<'a, const STRICT: bool> Row<'a> for TestRow<'a, STRICT> {
         Some(ExtraMut { keys, values })
     }
 
-    fn stamp(&mut self, meta: &EventMeta<'a>, _invalid: &mut InvalidColumns) {
+    fn fill_metadata(&mut self, meta: &EventMeta<'a>, _invalid: &mut InvalidColumns) {
         self.id = meta.id;
     }
 
-    fn level(&mut self, _present: &PresentColumns, _invalid: &mut InvalidColumns) {}
+    fn pad_nested(&mut self, _present: &PresentColumns, _invalid: &mut InvalidColumns) {}
 
     fn encode(&self, _present: &PresentColumns, out: &mut Vec<u8>) {
         self.id.put(out);

@@ -190,7 +190,7 @@ impl<'a> Walk<'_, 'a> {
             return Ok(match kind {
                 // A column without NULL gets its default, as if the event had no value for it.
                 Kind::Null if !self.row.column(index).is_nullable => Slot::Ignored,
-                Kind::Object if !self.row.column(index).takes_object => Slot::Scope,
+                Kind::Object if !self.row.column(index).accepts_object => Slot::Scope,
                 _ => Slot::Column(index),
             });
         }

@@ -499,7 +499,7 @@ impl Lease<'_> {
         if !is_due {
             tracing::debug!(%error, failures, "the node number could not be renewed");
         } else {
-            let cure = error.cure();
+            let cure = error.hint();
             tracing::warn!(
                 %error, cure,
                 "the table `rowmill_nodes` cannot be used: a second process with the same node number would not be noticed"
@@ -565,7 +565,7 @@ mod tests {
             until_ms: 0,
         };
         let ids = Arc::new(IdGenerator::new(node));
-        let (servers, states) = watch::channel(vec![State::Away]);
+        let (servers, states) = watch::channel(vec![State::Unreachable]);
         // Keeps the states' sender alive as long as the test runs.
         tasks.spawn(async move { servers.closed().await });
         let progress = start(Arc::clone(&ids), chosen, record, states, tasks);

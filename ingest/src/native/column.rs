@@ -30,7 +30,7 @@ pub(super) enum Column<S> {
         elements: Box<Self>,
     },
     Tuple(Vec<Self>),
-    Marked(Box<Self>),
+    WithDefaultFlag(Box<Self>),
 }
 
 impl Column<Length> {
@@ -53,7 +53,7 @@ impl Column<Length> {
                 elements: boxed(elements),
             },
             ShapeBuf::Tuple(elements) => Self::Tuple(elements.iter().map(Self::counting).collect()),
-            ShapeBuf::Marked(values) => Self::Marked(boxed(values)),
+            ShapeBuf::WithDefaultFlag(values) => Self::WithDefaultFlag(boxed(values)),
         }
     }
 
@@ -70,7 +70,7 @@ impl Column<Length> {
             Self::Tuple(elements) => elements
                 .iter()
                 .try_fold(0_usize, |sum, element| sum.checked_add(element.length()?)),
-            Self::Marked(values) => values.length(),
+            Self::WithDefaultFlag(values) => values.length(),
         }
     }
 
@@ -103,7 +103,7 @@ impl Column<Length> {
                     .map(|element| element.placed(buffer))
                     .collect::<Option<_>>()?,
             ),
-            Self::Marked(values) => Column::Marked(Box::new(values.placed(buffer)?)),
+            Self::WithDefaultFlag(values) => Column::WithDefaultFlag(Box::new(values.placed(buffer)?)),
         })
     }
 }
@@ -120,7 +120,7 @@ impl Column<SliceSink<'_>> {
                 ..
             } => own.is_full() && values.is_full(),
             Self::Tuple(elements) => elements.iter().all(Self::is_full),
-            Self::Marked(values) => values.is_full(),
+            Self::WithDefaultFlag(values) => values.is_full(),
         }
     }
 }
@@ -146,7 +146,7 @@ impl<S: Sink> Column<S> {
             Self::Tuple(elements) => elements
                 .iter_mut()
                 .try_for_each(|element| element.take_each(rows, offsets)),
-            Self::Marked(values) => {
+            Self::WithDefaultFlag(values) => {
                 offsets.iter_mut().try_for_each(|at| take_mark(rows, at))?;
                 values.take_each(rows, offsets)
             }
@@ -187,7 +187,7 @@ impl<S: Sink> Column<S> {
             Self::Tuple(elements) => {
                 (0..count).try_for_each(|_| elements.iter_mut().try_for_each(|element| element.take(rows, at, 1)))
             }
-            Self::Marked(values) => (0..count).try_for_each(|_| {
+            Self::WithDefaultFlag(values) => (0..count).try_for_each(|_| {
                 take_mark(rows, at)?;
                 values.take(rows, at, 1)
             }),
@@ -206,7 +206,7 @@ impl<S: Sink> Column<S> {
             }
             Self::Array { ends, count, .. } => ends.put_array(&count.to_le_bytes()),
             Self::Tuple(elements) => elements.iter_mut().try_for_each(Self::put_default),
-            Self::Marked(values) => values.put_default(),
+            Self::WithDefaultFlag(values) => values.put_default(),
         }
     }
 }

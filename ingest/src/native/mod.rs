@@ -210,7 +210,7 @@ fn total<'c>(headers: &[Vec<u8>], columns: impl Iterator<Item = &'c Column<Lengt
 pub(crate) fn fixed_values(bytes: &[u8], ends: &[u32], before: &[&ShapeBuf], shape: &ShapeBuf) -> Option<Vec<u64>> {
     let marks = match shape {
         ShapeBuf::Fixed(8) => 0,
-        ShapeBuf::Marked(value) if **value == ShapeBuf::Fixed(8) => 1,
+        ShapeBuf::WithDefaultFlag(value) if **value == ShapeBuf::Fixed(8) => 1,
         _ => return None,
     };
     let mut offsets: Vec<usize> = std::iter::once(0)

@@ -251,9 +251,13 @@ fn an_array_column_is_last_only_without_a_plain_column() {
 #[test]
 fn default_marks_become_nulls() {
     let native = native(vec![
-        column("a", "UInt8", Shape::Marked(&Shape::Fixed(1))),
+        column("a", "UInt8", Shape::WithDefaultFlag(&Shape::Fixed(1))),
         column("b", "UInt16", Shape::Nullable(&Shape::Fixed(2))).sent_as("Nullable(UInt16)"),
-        column("c", "Array(String)", Shape::Marked(&Shape::Array(&Shape::String))),
+        column(
+            "c",
+            "Array(String)",
+            Shape::WithDefaultFlag(&Shape::Array(&Shape::String)),
+        ),
     ]);
     let block = block_of(
         &native,

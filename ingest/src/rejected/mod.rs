@@ -54,7 +54,7 @@ pub struct RejectedReplay {
     /// Sends and deletes nothing; the report counts the rows that a replay would send.
     pub is_dry_run: bool,
     /// Deletes dead letters whose rows are in their table.
-    pub deletes_letters: bool,
+    pub deletes_dead_letters: bool,
     /// The timeout of one request to ClickHouse.
     pub timeout: Duration,
 }
@@ -67,7 +67,7 @@ impl Default for RejectedReplay {
             reason: None,
             column_changes: ColumnChanges::default(),
             is_dry_run: false,
-            deletes_letters: false,
+            deletes_dead_letters: false,
             timeout: Duration::from_secs(60),
         }
     }
@@ -76,7 +76,7 @@ impl Default for RejectedReplay {
 /// Sends rows that ClickHouse has refused, and that are now dead letters, into their tables once
 /// more.
 ///
-/// Collectors may run meanwhile. Dead letters stay unless [`RejectedReplay::deletes_letters`] is
+/// Collectors may run meanwhile. Dead letters stay unless [`RejectedReplay::deletes_dead_letters`] is
 /// set. If a request fails with a transient error, the replay stops, and
 /// [`RejectedReport::interrupted`] has the error: another replay continues from there.
 ///
@@ -235,7 +235,7 @@ impl Replay<'_> {
             *counts.refused.entry(reason).or_default() += 1;
         }
         let done: Vec<u64> = found.iter().map(|row| row.dead_letter).chain(outcome.stored).collect();
-        if self.options.deletes_letters && !done.is_empty() {
+        if self.options.deletes_dead_letters && !done.is_empty() {
             dead_letters::delete(&self.connection.queries, &done, self.options.timeout).await?;
             self.deleted += done.len() as u64;
         }

@@ -96,7 +96,7 @@ impl Connections {
     }
 
     /// Returns the number of idle connections that were closed for new ones.
-    pub fn let_go(&self) -> u64 {
+    pub fn closed_idle(&self) -> u64 {
         self.0.closed.load(Ordering::Relaxed)
     }
 
@@ -157,7 +157,7 @@ impl Connections {
         if state.logged.is_none_or(|logged| now - logged >= LOG_INTERVAL) {
             state.logged = Some(now);
             drop(state);
-            log(self.refused(), self.let_go());
+            log(self.refused(), self.closed_idle());
         }
     }
 }

@@ -223,7 +223,7 @@ mod tests {
         sender.write_all(request).await.unwrap();
         let mut rest = [0; 256];
         assert!(matches!(sender.read(&mut rest).await, Ok(1..)));
-        assert_eq!((connections.open(), connections.let_go()), (2, 1));
+        assert_eq!((connections.open(), connections.closed_idle()), (2, 1));
     }
 
     #[tokio::test]

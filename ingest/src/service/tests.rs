@@ -22,7 +22,7 @@ use crate::{
         event::{Event, Sink},
         rejection::Rejection,
     },
-    store::{ClickHouseUrl, stores::Servers},
+    store::{ClickHouseUrl, servers::Servers},
     table::{Column, ColumnKind, Format, Schema, Table},
     writer::{Writer, WriterOptions},
 };
@@ -57,8 +57,8 @@ impl Routes for Mail {
         &SCHEMA
     }
 
-    fn declared(service: &str, name: &str) -> Option<Route> {
-        let route = |acks| Some(Route { intake: ingest, acks });
+    fn find(service: &str, name: &str) -> Option<Route> {
+        let route = |acks| Some(Route { handler: ingest, acks });
         match (service, name) {
             ("wh" | "pixel" | "redir", "mail") => route(AckPolicy::NONE),
             ("wh", "choice") => route(AckPolicy {
@@ -70,9 +70,9 @@ impl Routes for Mail {
         }
     }
 
-    fn other() -> Option<Route> {
+    fn fallback() -> Option<Route> {
         let acks = AckPolicy::NONE;
-        Some(Route { intake: ingest, acks })
+        Some(Route { handler: ingest, acks })
     }
 }
 

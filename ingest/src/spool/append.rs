@@ -96,7 +96,7 @@ impl Appender {
         let counters = &self.shared.queue(table).counters;
         let counter = match result {
             Ok(_) => &counters.rows_appended,
-            Err(SpoolFull) => &counters.rows_without_room,
+            Err(SpoolFull) => &counters.rows_rejected_full,
         };
         Counters::add(counter, rows as u64);
         if result.is_err() && !self.shared.is_closed() {

@@ -9,7 +9,7 @@ use std::sync::{
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     pub(crate) rows_appended: AtomicU64,
-    pub(crate) rows_without_room: AtomicU64,
+    pub(crate) rows_rejected_full: AtomicU64,
     pub(crate) rows_inserted: AtomicU64,
     pub(crate) inserts: AtomicU64,
     pub(crate) retries: AtomicU64,
@@ -56,7 +56,7 @@ pub struct TableCounts {
     /// Rows accepted since the start.
     pub rows_appended: u64,
     /// Rows not accepted because the spool was full.
-    pub rows_without_room: u64,
+    pub rows_rejected_full: u64,
     /// Rows that ClickHouse has confirmed, including those from before the start.
     pub rows_inserted: u64,
     /// Inserts that ClickHouse has confirmed.
@@ -106,7 +106,7 @@ impl Counters {
         TableCounts {
             table,
             rows_appended: read(&self.rows_appended),
-            rows_without_room: read(&self.rows_without_room),
+            rows_rejected_full: read(&self.rows_rejected_full),
             rows_inserted: read(&self.rows_inserted),
             inserts: read(&self.inserts),
             retries: read(&self.retries),

@@ -33,7 +33,7 @@ pub struct SpoolReport {
     /// Bytes that had been on disk and fail their checksums now.
     pub damaged_bytes: u64,
     /// Damaged segments that are kept for inspection.
-    pub aside: Vec<PathBuf>,
+    pub quarantined: Vec<PathBuf>,
 }
 
 /// A block that is not stored.
@@ -93,7 +93,7 @@ pub fn inspect(folder: &Path) -> Result<SpoolReport, SpoolError> {
     let disk = ReadOnly(Folder::unlocked(folder));
     let io_error = |error| SpoolError::Io(folder.to_owned(), error);
     let recovered = recover(&disk, folder)?;
-    let aside = std::fs::read_dir(folder)
+    let quarantined = std::fs::read_dir(folder)
         .map_err(io_error)?
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| {
@@ -111,7 +111,7 @@ pub fn inspect(folder: &Path) -> Result<SpoolReport, SpoolError> {
             .into_iter()
             .map(|block| BlockReport::new(recovered.open.contains(&block.id), block))
             .collect(),
-        aside,
+        quarantined,
     })
 }
 

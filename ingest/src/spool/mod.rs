@@ -227,7 +227,7 @@ impl Spool {
 
     /// Records that this thread's event loop is idle: the rows that it has appended need not wait
     /// for more.
-    pub(crate) fn rest(&self) {
+    pub(crate) fn on_idle(&self) {
         if let Some(log) = &self.shared.log {
             log.signal.on_idle();
         }

@@ -58,7 +58,7 @@ impl ClickHouseError {
     }
 
     /// Returns whether a materialized view refuses rows that its table may have stored.
-    pub(crate) fn is_of_view(&self) -> bool {
+    pub(crate) fn is_view_error(&self) -> bool {
         self.class == Class::Hold && self.code.is_some_and(|code| class_of_code(code) == Class::Refused)
     }
 
@@ -91,7 +91,7 @@ impl ClickHouseError {
     }
 
     /// Turns the error into one of a lookup, which writes nothing and is retried.
-    pub(crate) fn of_question(self) -> Self {
+    pub(crate) fn of_lookup(self) -> Self {
         Self {
             class: Class::Retry,
             may_be_stored: false,
@@ -136,7 +136,7 @@ impl ClickHouseError {
     }
 
     /// Returns whether no server answered, so that another server may.
-    pub(crate) fn is_absence(&self) -> bool {
+    pub(crate) fn is_unreachable(&self) -> bool {
         self.class == Class::Retry && self.code.is_none()
     }
 
@@ -144,7 +144,7 @@ impl ClickHouseError {
     /// server failed for a transient reason. Any other error is final for a statement, even where
     /// delivery would retry an insert.
     pub(crate) fn is_transient(&self) -> bool {
-        self.is_absence() || self.code.is_some_and(is_transient_code)
+        self.is_unreachable() || self.code.is_some_and(is_transient_code)
     }
 
     /// Returns ClickHouse's error code, or `None` if the error is not ClickHouse's own.
@@ -201,12 +201,12 @@ impl ClickHouseError {
     }
 
     /// Returns the remedy for the operator, as a sentence for the log.
-    pub fn cure(&self) -> &'static str {
+    pub fn hint(&self) -> &'static str {
         match self.code {
             Some(16 | 60 | 81 | 218) => {
                 "create the missing database, table or column with `rowmill apply`, or restart the collector, which creates it at startup"
             }
-            Some(_) if self.is_of_view() => {
+            Some(_) if self.is_view_error() => {
                 "fix or drop the materialized view, which refuses rows that its table has stored"
             }
             Some(code) if is_access(code) => "check user and password in the URL of ClickHouse, and the user's grants",

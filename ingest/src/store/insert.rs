@@ -268,7 +268,7 @@ mod tests {
     async fn rows_may_be_stored_after_a_truncated_response() {
         for response in ["", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab"] {
             let error = insert_into(response).await.unwrap_err();
-            assert!(error.may_be_stored() && error.is_absence(), "{error}");
+            assert!(error.may_be_stored() && error.is_unreachable(), "{error}");
         }
     }
 
@@ -289,6 +289,6 @@ mod tests {
         };
         let client = InsertClient::new(&url, Vec::new());
         let error = client.insert(insert, Duration::from_secs(10)).await.unwrap_err();
-        assert!(!error.may_be_stored() && error.is_absence(), "{error}");
+        assert!(!error.may_be_stored() && error.is_unreachable(), "{error}");
     }
 }

@@ -4,13 +4,13 @@
 //! and classifies each error by its remedy ([`Class`]). Promises: no text from this module contains
 //! the password, and ClickHouse's error codes distinguish its errors (see `error`).
 
-pub(crate) mod alarm;
 pub(crate) mod backoff;
 mod connection;
 mod error;
+pub(crate) mod failure_log;
 mod insert;
 mod quorum;
-pub(crate) mod stores;
+pub(crate) mod servers;
 
 use std::{error::Error, fmt, str::FromStr, time::Duration};
 
@@ -33,7 +33,7 @@ pub use self::{
     backoff::Backoff,
     error::{Class, ClickHouseError},
     quorum::{InsertQuorum, InvalidInsertQuorum},
-    stores::Servers,
+    servers::Servers,
 };
 
 /// ClickHouse's own default for HTTP.

@@ -14,10 +14,10 @@ use super::{Plan, apply, apply_windows, retention, window::TURNS_OFF};
 use crate::{
     store::{
         Class, ClickHouseUrl, Connection,
-        alarm::FailureLog,
         backoff::{Backoff, HOLD},
+        failure_log::FailureLog,
         ping,
-        stores::{Server, Servers},
+        servers::{Server, Servers},
     },
     sync::{SyncError, state::State},
     table::Schema,
@@ -100,8 +100,8 @@ async fn supervise(
         let class = error.class();
         // Publishes the state before logging it.
         set(match class {
-            Class::Retry => State::Away,
-            _ => State::Refused(Arc::clone(&error)),
+            Class::Retry => State::Unreachable,
+            _ => State::Rejected(Arc::clone(&error)),
         });
         // The caller that waits for the first attempt gets a refusal as an error, so the log omits
         // it.

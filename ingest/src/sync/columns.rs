@@ -32,7 +32,7 @@ pub struct Difference {
     pub found: String,
     /// The statement that would change the database to match the schema. It may rewrite data, and
     /// it may fail on data that does not fit.
-    pub cure: String,
+    pub statement: String,
 }
 
 /// Compares tables with the existing columns, which may be in any order. Returns the statements
@@ -83,7 +83,7 @@ fn renamed(table: &'static Table, column: &'static Column, existing: &[&Existing
         column: column.name,
         wanted: new.clone(),
         found: old.clone(),
-        cure: format!("ALTER TABLE {} RENAME COLUMN {old} TO {new}", altered(table)),
+        statement: format!("ALTER TABLE {} RENAME COLUMN {old} TO {new}", altered(table)),
     })
 }
 
@@ -121,7 +121,7 @@ fn difference(table: &'static Table, column: &'static Column, found: &Existing) 
         column: column.name,
         wanted: described(column.data_type, wanted_source),
         found: described(&found.data_type, found_source),
-        cure: format!("ALTER TABLE {} MODIFY COLUMN {change}", altered(table)),
+        statement: format!("ALTER TABLE {} MODIFY COLUMN {change}", altered(table)),
     })
 }
 
@@ -253,7 +253,7 @@ mod tests {
         );
         let differences = missing(&[&CLUSTERED], &existing(&[("a", "UInt16", "")])).unwrap_err();
         assert_eq!(
-            differences[0].cure,
+            differences[0].statement,
             "ALTER TABLE `t` ON CLUSTER `c` MODIFY COLUMN `a` UInt8"
         );
     }

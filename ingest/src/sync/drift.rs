@@ -170,7 +170,7 @@ async fn compare_tables(url: &ClickHouseUrl, schema: &Schema) -> Result<DriftRep
             } else {
                 Impact::Rewrite
             };
-            drifts.push(impact, clause, [difference.cure]);
+            drifts.push(impact, clause, [difference.statement]);
         }
         match definitions(&session, url.database(), table).await {
             Ok((wanted, found)) => drifts.compare(&wanted, &found),

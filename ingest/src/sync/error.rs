@@ -113,12 +113,12 @@ impl fmt::Display for Difference {
             column,
             wanted,
             found,
-            cure,
+            statement,
         } = self;
         let (table, column) = (quoted(table), quoted(column));
         write!(
             f,
-            "{table}.{column} is {found} in the database and {wanted} in the schema; change the schema, or run: {cure}"
+            "{table}.{column} is {found} in the database and {wanted} in the schema; change the schema, or run: {statement}"
         )
     }
 }
@@ -142,7 +142,7 @@ mod tests {
             column: "a",
             wanted: "UInt8".to_owned(),
             found: "UInt16".to_owned(),
-            cure: "ALTER …".to_owned(),
+            statement: "ALTER …".to_owned(),
         }
     }
 

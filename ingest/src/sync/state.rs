@@ -10,9 +10,9 @@ pub(crate) enum State {
     /// No attempt has finished yet.
     Unknown,
     /// The server is unreachable or failed for a transient reason; the sync task tries again.
-    Away,
+    Unreachable,
     /// The database or the schema needs a change by the operator; the sync task checks again.
-    Refused(Arc<SyncError>),
+    Rejected(Arc<SyncError>),
     /// The tables match the schema; deliveries use this connection.
     Ready(Arc<Connection>),
 }
@@ -23,8 +23,8 @@ pub enum SchemaState {
     /// A server's tables match the schema; rows go there.
     Ready,
     /// No server could be reached yet. Rows wait.
-    Waiting,
+    Unreachable,
     /// The database and the schema differ, or ClickHouse refuses a statement: the operator must
     /// act. Rows wait.
-    Refused,
+    Rejected,
 }

@@ -329,17 +329,17 @@ mod tests {
     #[test]
     fn a_table_without_a_window_gets_the_schemas() {
         let own = |create, engine| check(create, engine, &DEFAULTS).statements;
-        let cure = ["ALTER TABLE `t` MODIFY SETTING non_replicated_deduplication_window = 500"];
+        let statement = ["ALTER TABLE `t` MODIFY SETTING non_replicated_deduplication_window = 500"];
         assert_eq!(
             own(CREATE, "MergeTree ORDER BY a SETTINGS index_granularity = 8192"),
-            cure
+            statement
         );
         assert_eq!(
             own(
                 CREATE,
                 "MergeTree ORDER BY a SETTINGS non_replicated_deduplication_window = 0, index_granularity = 8192"
             ),
-            cure
+            statement
         );
         assert_eq!(
             own(

@@ -69,7 +69,7 @@ pub struct Column {
     pub kind: ColumnKind,
     /// Whether an object of the event is a value of this column, rather than a branch with separate
     /// columns.
-    pub takes_object: bool,
+    pub accepts_object: bool,
     /// Whether NULL is a value of this column.
     pub is_nullable: bool,
     /// The shape of the values in a row; `None` if they cannot be moved to a column.
@@ -89,7 +89,7 @@ impl Column {
             data_type,
             declaration,
             kind,
-            takes_object: false,
+            accepts_object: false,
             is_nullable: false,
             shape: None,
             sent_type: data_type,
@@ -118,8 +118,8 @@ impl Column {
     }
 
     /// Makes objects values of the column.
-    pub const fn taking_objects(mut self) -> Self {
-        self.takes_object = true;
+    pub const fn accepting_objects(mut self) -> Self {
+        self.accepts_object = true;
         self
     }
 

@@ -187,7 +187,7 @@ impl InvalidColumns {
 
     /// Removes the entries of a column, whose value is no longer used.
     #[cold]
-    pub(crate) fn retract(&mut self, column: &'static Column) {
+    pub(crate) fn remove(&mut self, column: &'static Column) {
         self.0.retain(|invalid| !ptr::eq(invalid.column, column));
     }
 

@@ -29,7 +29,7 @@ pub enum Shape {
     ///
     /// A value that may be left to its default has the shape of a [`Nullable`](Self::Nullable),
     /// byte for byte.
-    Marked(&'static Self),
+    WithDefaultFlag(&'static Self),
 }
 
 /// An owned [`Shape`].
@@ -41,7 +41,7 @@ pub(crate) enum ShapeBuf {
     Nullable(Box<Self>),
     Array(Box<Self>),
     Tuple(Box<[Self]>),
-    Marked(Box<Self>),
+    WithDefaultFlag(Box<Self>),
 }
 
 impl From<&Shape> for ShapeBuf {
@@ -53,7 +53,7 @@ impl From<&Shape> for ShapeBuf {
             Shape::Nullable(values) => Self::Nullable(boxed(values)),
             Shape::Array(elements) => Self::Array(boxed(elements)),
             Shape::Tuple(elements) => Self::Tuple(elements.iter().map(Self::from).collect()),
-            Shape::Marked(values) => Self::Marked(boxed(values)),
+            Shape::WithDefaultFlag(values) => Self::WithDefaultFlag(boxed(values)),
         }
     }
 }
@@ -89,7 +89,7 @@ impl ShapeBuf {
                 out.extend_from_slice(&(elements.len() as u32).to_le_bytes());
                 elements.iter().for_each(|element| Self::put(Some(element), out));
             }
-            Self::Marked(values) => nested(5, values),
+            Self::WithDefaultFlag(values) => nested(5, values),
         }
     }
 
@@ -123,7 +123,7 @@ impl ShapeBuf {
                 let elements = (0..count).map(|_| Self::take_shape(bytes, depth + 1));
                 Self::Tuple(elements.collect::<Option<_>>()?)
             }
-            5 => Self::Marked(Box::new(Self::take_shape(bytes, depth + 1)?)),
+            5 => Self::WithDefaultFlag(Box::new(Self::take_shape(bytes, depth + 1)?)),
             _ => return None,
         })
     }
@@ -137,7 +137,7 @@ mod tests {
     fn a_shape_reads_back_and_a_truncated_one_is_invalid() {
         const ELEMENTS: [Shape; 3] = [
             Shape::Nullable(&Shape::String),
-            Shape::Marked(&Shape::Fixed(16)),
+            Shape::WithDefaultFlag(&Shape::Fixed(16)),
             Shape::Array(&Shape::Tuple(&[])),
         ];
         let shape = ShapeBuf::from(&Shape::Tuple(&ELEMENTS));

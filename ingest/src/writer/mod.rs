@@ -14,7 +14,7 @@ use tokio::{
 };
 
 pub use self::{
-    insert_error::InsertError, options::WriterOptions, refusal_counts::RejectionCounts, status::WriterStatus,
+    insert_error::InsertError, options::WriterOptions, rejection_counts::RejectionCounts, status::WriterStatus,
 };
 use crate::{
     ack::Ack,
@@ -31,13 +31,13 @@ use crate::{
     },
     lease,
     spool::{Appender, Spool, SpoolError, TableLayouts},
-    store::stores::Servers,
+    store::servers::Servers,
     sync::{
         self, SyncError,
         state::{SchemaState, State},
     },
     table::{Schema, Table, dead_letter::REJECTED},
-    writer::refusal_counts::RejectionCounters,
+    writer::rejection_counts::RejectionCounters,
 };
 /// The types in the signatures of a writer's methods and options.
 pub use crate::{
@@ -311,10 +311,10 @@ impl Writer {
         let is_any = |is_match: fn(&State) -> bool| states.iter().any(is_match);
         if is_any(|state| matches!(state, State::Ready(_))) {
             SchemaState::Ready
-        } else if is_any(|state| matches!(state, State::Refused(_))) {
-            SchemaState::Refused
+        } else if is_any(|state| matches!(state, State::Rejected(_))) {
+            SchemaState::Rejected
         } else {
-            SchemaState::Waiting
+            SchemaState::Unreachable
         }
     }
 
@@ -343,10 +343,10 @@ impl Writer {
         _ = timeout(max_wait, all_decided).await;
         let state = self.schema_state();
         let refusal = states.borrow().iter().find_map(|state| match state {
-            State::Refused(error) => Some(Arc::clone(error)),
+            State::Rejected(error) => Some(Arc::clone(error)),
             _ => None,
         });
-        match refusal.filter(|_| state == SchemaState::Refused) {
+        match refusal.filter(|_| state == SchemaState::Rejected) {
             Some(error) => Err(error),
             None => Ok(state),
         }
@@ -371,14 +371,14 @@ impl Writer {
     /// fn runtime() -> io::Result<Runtime> {
     ///     let park = || {
     ///         if let Some(writer) = WRITER.get() {
-    ///             writer.rest();
+    ///             writer.flush_on_park();
     ///         }
     ///     };
     ///     Builder::new_multi_thread().enable_all().on_thread_park(park).build()
     /// }
     /// ```
-    pub fn rest(&self) {
-        self.shared.spool.rest();
+    pub fn flush_on_park(&self) {
+        self.shared.spool.on_idle();
     }
 
     /// Returns the writer's status. Each call copies the counters of all tables, so call it for a
@@ -540,7 +540,7 @@ impl DrainReport {
 
 mod insert_error;
 mod options;
-mod refusal_counts;
+mod rejection_counts;
 mod status;
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,8 @@
 //! The status of a writer.
 
-use crate::{lease::NodeStatus, spool::TableCounts, sync::state::SchemaState, writer::refusal_counts::RejectionCounts};
+use crate::{
+    lease::NodeStatus, spool::TableCounts, sync::state::SchemaState, writer::rejection_counts::RejectionCounts,
+};
 
 /// The status of a writer at one moment, from [`Writer::status`](crate::Writer::status): what a
 /// readiness probe and metrics report.

@@ -77,7 +77,7 @@ mod generated {
                 }
             }
 
-            fn stamp(
+            fn fill_metadata(
                 &mut self,
                 meta: &__rt::EventMeta<'a>,
                 invalid: &mut __rt::InvalidColumns,
@@ -106,7 +106,7 @@ mod generated {
                 invalid: &mut __rt::InvalidColumns,
             ) -> __rt::PresentColumns {
                 let mut filled: Self = ::core::default::Default::default();
-                __rt::Row::stamp(
+                __rt::Row::fill_metadata(
                     &mut filled,
                     meta,
                     &mut ::core::default::Default::default(),
@@ -181,14 +181,11 @@ ENGINE = Memory",
                 &super::SCHEMA
             }
 
-            fn declared(
-                service: &str,
-                name: &str,
-            ) -> ::core::option::Option<__rt::Route> {
+            fn find(service: &str, name: &str) -> ::core::option::Option<__rt::Route> {
                 match (service, name) {
                     ("track", "visit") => {
                         Some(__rt::Route {
-                            intake: __rt::intake::<Counters>,
+                            handler: __rt::intake::<Counters>,
                             acks: __rt::AckPolicy::NONE,
                         })
                     }
@@ -226,11 +223,11 @@ ENGINE = Memory",
             &SCHEMA
         }
 
-        fn declared(service: &str, name: &str) -> ::core::option::Option<__rt::Route> {
+        fn find(service: &str, name: &str) -> ::core::option::Option<__rt::Route> {
             match (service, name) {
                 ("track", "visit") => {
                     Some(__rt::Route {
-                        intake: __rt::intake::<counters::Counters>,
+                        handler: __rt::intake::<counters::Counters>,
                         acks: __rt::AckPolicy::NONE,
                     })
                 }
@@ -238,7 +235,7 @@ ENGINE = Memory",
             }
         }
 
-        fn other() -> ::core::option::Option<__rt::Route> {
+        fn fallback() -> ::core::option::Option<__rt::Route> {
             None
         }
     }

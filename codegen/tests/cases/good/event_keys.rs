@@ -136,7 +136,7 @@ mod generated {
                 }
             }
 
-            fn stamp(
+            fn fill_metadata(
                 &mut self,
                 meta: &__rt::EventMeta<'a>,
                 invalid: &mut __rt::InvalidColumns,
@@ -144,7 +144,7 @@ mod generated {
                 self.id = meta.id;
             }
 
-            fn level(
+            fn pad_nested(
                 &mut self,
                 present: &__rt::PresentColumns,
                 invalid: &mut __rt::InvalidColumns,
@@ -152,14 +152,14 @@ mod generated {
                 let mut length = 0;
                 length = self.lines_sku.len().max(length);
                 length = self.lines_n.len().max(length);
-                __rt::level(
+                __rt::pad_nested(
                     &mut self.lines_sku,
                     present.contains(columns::LINES_SKU),
                     length,
                     &TABLE.columns[columns::LINES_SKU],
                     invalid,
                 );
-                __rt::level(
+                __rt::pad_nested(
                     &mut self.lines_n,
                     present.contains(columns::LINES_N),
                     length,
@@ -211,7 +211,7 @@ mod generated {
                 invalid: &mut __rt::InvalidColumns,
             ) -> __rt::PresentColumns {
                 let mut filled: Self = ::core::default::Default::default();
-                __rt::Row::stamp(
+                __rt::Row::fill_metadata(
                     &mut filled,
                     meta,
                     &mut ::core::default::Default::default(),
@@ -370,14 +370,11 @@ SETTINGS non_replicated_deduplication_window = 1000",
                 &super::SCHEMA
             }
 
-            fn declared(
-                service: &str,
-                name: &str,
-            ) -> ::core::option::Option<__rt::Route> {
+            fn find(service: &str, name: &str) -> ::core::option::Option<__rt::Route> {
                 match (service, name) {
                     ("wh", "signup") => {
                         Some(__rt::Route {
-                            intake: __rt::intake::<Signups<'static>>,
+                            handler: __rt::intake::<Signups<'static>>,
                             acks: __rt::AckPolicy::NONE,
                         })
                     }
@@ -415,11 +412,11 @@ SETTINGS non_replicated_deduplication_window = 1000",
             &SCHEMA
         }
 
-        fn declared(service: &str, name: &str) -> ::core::option::Option<__rt::Route> {
+        fn find(service: &str, name: &str) -> ::core::option::Option<__rt::Route> {
             match (service, name) {
                 ("wh", "signup") => {
                     Some(__rt::Route {
-                        intake: __rt::intake::<signups::Signups<'static>>,
+                        handler: __rt::intake::<signups::Signups<'static>>,
                         acks: __rt::AckPolicy::NONE,
                     })
                 }
@@ -427,7 +424,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
             }
         }
 
-        fn other() -> ::core::option::Option<__rt::Route> {
+        fn fallback() -> ::core::option::Option<__rt::Route> {
             None
         }
     }

@@ -83,7 +83,7 @@ mod generated {
                 }
             }
 
-            fn stamp(
+            fn fill_metadata(
                 &mut self,
                 meta: &__rt::EventMeta<'a>,
                 invalid: &mut __rt::InvalidColumns,
@@ -139,7 +139,7 @@ mod generated {
                 invalid: &mut __rt::InvalidColumns,
             ) -> __rt::PresentColumns {
                 let mut filled: Self = ::core::default::Default::default();
-                __rt::Row::stamp(
+                __rt::Row::fill_metadata(
                     &mut filled,
                     meta,
                     &mut ::core::default::Default::default(),
@@ -219,14 +219,11 @@ SETTINGS non_replicated_deduplication_window = 1000",
                 &super::SCHEMA
             }
 
-            fn declared(
-                service: &str,
-                name: &str,
-            ) -> ::core::option::Option<__rt::Route> {
+            fn find(service: &str, name: &str) -> ::core::option::Option<__rt::Route> {
                 match (service, name) {
                     ("wh", "payment") => {
                         Some(__rt::Route {
-                            intake: __rt::intake::<Payments>,
+                            handler: __rt::intake::<Payments>,
                             acks: __rt::AckPolicy::NONE,
                         })
                     }
@@ -264,11 +261,11 @@ SETTINGS non_replicated_deduplication_window = 1000",
             &SCHEMA
         }
 
-        fn declared(service: &str, name: &str) -> ::core::option::Option<__rt::Route> {
+        fn find(service: &str, name: &str) -> ::core::option::Option<__rt::Route> {
             match (service, name) {
                 ("wh", "payment") => {
                     Some(__rt::Route {
-                        intake: __rt::intake::<payments::Payments>,
+                        handler: __rt::intake::<payments::Payments>,
                         acks: __rt::AckPolicy::NONE,
                     })
                 }
@@ -276,7 +273,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
             }
         }
 
-        fn other() -> ::core::option::Option<__rt::Route> {
+        fn fallback() -> ::core::option::Option<__rt::Route> {
             None
         }
     }

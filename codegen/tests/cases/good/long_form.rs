@@ -129,7 +129,7 @@ mod generated {
                 }
             }
 
-            fn stamp(
+            fn fill_metadata(
                 &mut self,
                 meta: &__rt::EventMeta<'a>,
                 invalid: &mut __rt::InvalidColumns,
@@ -190,7 +190,7 @@ mod generated {
                 invalid: &mut __rt::InvalidColumns,
             ) -> __rt::PresentColumns {
                 let mut filled: Self = ::core::default::Default::default();
-                __rt::Row::stamp(
+                __rt::Row::fill_metadata(
                     &mut filled,
                     meta,
                     &mut ::core::default::Default::default(),
@@ -229,14 +229,14 @@ mod generated {
                         "`id` UInt64 COMMENT 'Of the shop.' CODEC(Delta, ZSTD(1))",
                         __rt::ColumnKind::Plain,
                     )
-                    .shaped(__rt::Shape::Marked(&__rt::Shape::Fixed(8))),
+                    .shaped(__rt::Shape::WithDefaultFlag(&__rt::Shape::Fixed(8))),
                 __rt::Column::new(
                         "currency",
                         "LowCardinality(String)",
                         "`currency` LowCardinality(String) DEFAULT 'EUR'",
                         __rt::ColumnKind::Default,
                     )
-                    .shaped(__rt::Shape::Marked(&__rt::Shape::String))
+                    .shaped(__rt::Shape::WithDefaultFlag(&__rt::Shape::String))
                     .sent_as("String"),
                 __rt::Column::new(
                         "net",
@@ -290,7 +290,9 @@ mod generated {
                     )
                     .nullable()
                     .shaped(
-                        __rt::Shape::Marked(&__rt::Shape::Nullable(&__rt::Shape::String)),
+                        __rt::Shape::WithDefaultFlag(
+                            &__rt::Shape::Nullable(&__rt::Shape::String),
+                        ),
                     ),
                 __rt::Column::new(
                         "paid_at",
@@ -351,14 +353,11 @@ COMMENT 'What was ordered.\nOne row an order; it\'s final.'",
                 &super::SCHEMA
             }
 
-            fn declared(
-                service: &str,
-                name: &str,
-            ) -> ::core::option::Option<__rt::Route> {
+            fn find(service: &str, name: &str) -> ::core::option::Option<__rt::Route> {
                 match (service, name) {
                     ("wh", "order") => {
                         Some(__rt::Route {
-                            intake: __rt::intake::<Orders<'static>>,
+                            handler: __rt::intake::<Orders<'static>>,
                             acks: __rt::AckPolicy::NONE,
                         })
                     }
@@ -484,7 +483,7 @@ COMMENT 'What was ordered.\nOne row an order; it\'s final.'",
                 }
             }
 
-            fn stamp(
+            fn fill_metadata(
                 &mut self,
                 meta: &__rt::EventMeta<'a>,
                 invalid: &mut __rt::InvalidColumns,
@@ -547,7 +546,7 @@ COMMENT 'What was ordered.\nOne row an order; it\'s final.'",
                 invalid: &mut __rt::InvalidColumns,
             ) -> __rt::PresentColumns {
                 let mut filled: Self = ::core::default::Default::default();
-                __rt::Row::stamp(
+                __rt::Row::fill_metadata(
                     &mut filled,
                     meta,
                     &mut ::core::default::Default::default(),
@@ -586,14 +585,14 @@ COMMENT 'What was ordered.\nOne row an order; it\'s final.'",
                         "`id` UInt64 COMMENT 'Of the shop.' CODEC(Delta, ZSTD(1))",
                         __rt::ColumnKind::Plain,
                     )
-                    .shaped(__rt::Shape::Marked(&__rt::Shape::Fixed(8))),
+                    .shaped(__rt::Shape::WithDefaultFlag(&__rt::Shape::Fixed(8))),
                 __rt::Column::new(
                         "currency",
                         "LowCardinality(String)",
                         "`currency` LowCardinality(String) DEFAULT 'EUR'",
                         __rt::ColumnKind::Default,
                     )
-                    .shaped(__rt::Shape::Marked(&__rt::Shape::String))
+                    .shaped(__rt::Shape::WithDefaultFlag(&__rt::Shape::String))
                     .sent_as("String"),
                 __rt::Column::new(
                         "net",
@@ -647,7 +646,9 @@ COMMENT 'What was ordered.\nOne row an order; it\'s final.'",
                     )
                     .nullable()
                     .shaped(
-                        __rt::Shape::Marked(&__rt::Shape::Nullable(&__rt::Shape::String)),
+                        __rt::Shape::WithDefaultFlag(
+                            &__rt::Shape::Nullable(&__rt::Shape::String),
+                        ),
                     ),
                 __rt::Column::new(
                         "paid_at",
@@ -663,7 +664,7 @@ COMMENT 'What was ordered.\nOne row an order; it\'s final.'",
                         "`reason` String",
                         __rt::ColumnKind::Plain,
                     )
-                    .shaped(__rt::Shape::Marked(&__rt::Shape::String)),
+                    .shaped(__rt::Shape::WithDefaultFlag(&__rt::Shape::String)),
             ],
             create: r"CREATE TABLE IF NOT EXISTS `refunds`
 (
@@ -714,14 +715,11 @@ SETTINGS index_granularity = 1024, non_replicated_deduplication_window = 1000",
                 &super::SCHEMA
             }
 
-            fn declared(
-                service: &str,
-                name: &str,
-            ) -> ::core::option::Option<__rt::Route> {
+            fn find(service: &str, name: &str) -> ::core::option::Option<__rt::Route> {
                 match (service, name) {
                     ("wh", "refund") => {
                         Some(__rt::Route {
-                            intake: __rt::intake::<Refunds<'static>>,
+                            handler: __rt::intake::<Refunds<'static>>,
                             acks: __rt::AckPolicy::NONE,
                         })
                     }
@@ -765,17 +763,17 @@ SETTINGS index_granularity = 1024, non_replicated_deduplication_window = 1000",
             &SCHEMA
         }
 
-        fn declared(service: &str, name: &str) -> ::core::option::Option<__rt::Route> {
+        fn find(service: &str, name: &str) -> ::core::option::Option<__rt::Route> {
             match (service, name) {
                 ("wh", "order") => {
                     Some(__rt::Route {
-                        intake: __rt::intake::<orders::Orders<'static>>,
+                        handler: __rt::intake::<orders::Orders<'static>>,
                         acks: __rt::AckPolicy::NONE,
                     })
                 }
                 ("wh", "refund") => {
                     Some(__rt::Route {
-                        intake: __rt::intake::<refunds::Refunds<'static>>,
+                        handler: __rt::intake::<refunds::Refunds<'static>>,
                         acks: __rt::AckPolicy::NONE,
                     })
                 }
@@ -783,7 +781,7 @@ SETTINGS index_granularity = 1024, non_replicated_deduplication_window = 1000",
             }
         }
 
-        fn other() -> ::core::option::Option<__rt::Route> {
+        fn fallback() -> ::core::option::Option<__rt::Route> {
             None
         }
     }

@@ -135,7 +135,7 @@ mod generated {
                 }
             }
 
-            fn stamp(
+            fn fill_metadata(
                 &mut self,
                 meta: &__rt::EventMeta<'a>,
                 invalid: &mut __rt::InvalidColumns,
@@ -257,14 +257,11 @@ SETTINGS non_replicated_deduplication_window = 1000",
                 &super::SCHEMA
             }
 
-            fn declared(
-                service: &str,
-                name: &str,
-            ) -> ::core::option::Option<__rt::Route> {
+            fn find(service: &str, name: &str) -> ::core::option::Option<__rt::Route> {
                 match (service, name) {
                     ("wh", "order") => {
                         Some(__rt::Route {
-                            intake: __rt::intake::<Orders<'static>>,
+                            handler: __rt::intake::<Orders<'static>>,
                             acks: __rt::AckPolicy::NONE,
                         })
                     }
@@ -302,11 +299,11 @@ SETTINGS non_replicated_deduplication_window = 1000",
             &SCHEMA
         }
 
-        fn declared(service: &str, name: &str) -> ::core::option::Option<__rt::Route> {
+        fn find(service: &str, name: &str) -> ::core::option::Option<__rt::Route> {
             match (service, name) {
                 ("wh", "order") => {
                     Some(__rt::Route {
-                        intake: __rt::intake::<orders::Orders<'static>>,
+                        handler: __rt::intake::<orders::Orders<'static>>,
                         acks: __rt::AckPolicy::NONE,
                     })
                 }
@@ -314,7 +311,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
             }
         }
 
-        fn other() -> ::core::option::Option<__rt::Route> {
+        fn fallback() -> ::core::option::Option<__rt::Route> {
             None
         }
     }

@@ -79,7 +79,7 @@ mod generated {
                 }
             }
 
-            fn stamp(
+            fn fill_metadata(
                 &mut self,
                 meta: &__rt::EventMeta<'a>,
                 invalid: &mut __rt::InvalidColumns,
@@ -107,7 +107,7 @@ mod generated {
                 invalid: &mut __rt::InvalidColumns,
             ) -> __rt::PresentColumns {
                 let mut filled: Self = ::core::default::Default::default();
-                __rt::Row::stamp(
+                __rt::Row::fill_metadata(
                     &mut filled,
                     meta,
                     &mut ::core::default::Default::default(),
@@ -181,14 +181,11 @@ SETTINGS non_replicated_deduplication_window = 1000",
                 &super::SCHEMA
             }
 
-            fn declared(
-                service: &str,
-                name: &str,
-            ) -> ::core::option::Option<__rt::Route> {
+            fn find(service: &str, name: &str) -> ::core::option::Option<__rt::Route> {
                 match (service, name) {
                     ("wh", "order") => {
                         Some(__rt::Route {
-                            intake: __rt::intake::<Orders<'static>>,
+                            handler: __rt::intake::<Orders<'static>>,
                             acks: __rt::AckPolicy::NONE,
                         })
                     }
@@ -226,11 +223,11 @@ SETTINGS non_replicated_deduplication_window = 1000",
             &SCHEMA
         }
 
-        fn declared(service: &str, name: &str) -> ::core::option::Option<__rt::Route> {
+        fn find(service: &str, name: &str) -> ::core::option::Option<__rt::Route> {
             match (service, name) {
                 ("wh", "order") => {
                     Some(__rt::Route {
-                        intake: __rt::intake::<orders::Orders<'static>>,
+                        handler: __rt::intake::<orders::Orders<'static>>,
                         acks: __rt::AckPolicy::NONE,
                     })
                 }
@@ -238,7 +235,7 @@ SETTINGS non_replicated_deduplication_window = 1000",
             }
         }
 
-        fn other() -> ::core::option::Option<__rt::Route> {
+        fn fallback() -> ::core::option::Option<__rt::Route> {
             None
         }
     }

@@ -130,7 +130,7 @@ mod generated {
                 }
             }
 
-            fn stamp(
+            fn fill_metadata(
                 &mut self,
                 meta: &__rt::EventMeta<'a>,
                 invalid: &mut __rt::InvalidColumns,
@@ -172,7 +172,7 @@ mod generated {
                 invalid: &mut __rt::InvalidColumns,
             ) -> __rt::PresentColumns {
                 let mut filled: Self = ::core::default::Default::default();
-                __rt::Row::stamp(
+                __rt::Row::fill_metadata(
                     &mut filled,
                     meta,
                     &mut ::core::default::Default::default(),
@@ -311,10 +311,7 @@ SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 1000",
                 &super::SCHEMA
             }
 
-            fn declared(
-                service: &str,
-                name: &str,
-            ) -> ::core::option::Option<__rt::Route> {
+            fn find(service: &str, name: &str) -> ::core::option::Option<__rt::Route> {
                 None
             }
         }
@@ -451,7 +448,7 @@ SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 1000",
                 }
             }
 
-            fn stamp(
+            fn fill_metadata(
                 &mut self,
                 meta: &__rt::EventMeta<'a>,
                 invalid: &mut __rt::InvalidColumns,
@@ -496,7 +493,7 @@ SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 1000",
                 invalid: &mut __rt::InvalidColumns,
             ) -> __rt::PresentColumns {
                 let mut filled: Self = ::core::default::Default::default();
-                __rt::Row::stamp(
+                __rt::Row::fill_metadata(
                     &mut filled,
                     meta,
                     &mut ::core::default::Default::default(),
@@ -685,26 +682,23 @@ SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 1000",
                 &super::SCHEMA
             }
 
-            fn declared(
-                service: &str,
-                name: &str,
-            ) -> ::core::option::Option<__rt::Route> {
+            fn find(service: &str, name: &str) -> ::core::option::Option<__rt::Route> {
                 match (service, name) {
                     ("wh", "mail") => {
                         Some(__rt::Route {
-                            intake: __rt::intake::<MailStatistics<'static>>,
+                            handler: __rt::intake::<MailStatistics<'static>>,
                             acks: __rt::AckPolicy::NONE,
                         })
                     }
                     ("pixel", "mail") => {
                         Some(__rt::Route {
-                            intake: __rt::intake::<MailStatistics<'static>>,
+                            handler: __rt::intake::<MailStatistics<'static>>,
                             acks: __rt::AckPolicy::NONE,
                         })
                     }
                     ("redir", "mail") => {
                         Some(__rt::Route {
-                            intake: __rt::intake::<MailStatistics<'static>>,
+                            handler: __rt::intake::<MailStatistics<'static>>,
                             acks: __rt::AckPolicy::NONE,
                         })
                     }
@@ -760,23 +754,29 @@ SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 1000",
             &SCHEMA
         }
 
-        fn declared(service: &str, name: &str) -> ::core::option::Option<__rt::Route> {
+        fn find(service: &str, name: &str) -> ::core::option::Option<__rt::Route> {
             match (service, name) {
                 ("wh", "mail") => {
                     Some(__rt::Route {
-                        intake: __rt::intake::<mail_statistics::MailStatistics<'static>>,
+                        handler: __rt::intake::<
+                            mail_statistics::MailStatistics<'static>,
+                        >,
                         acks: __rt::AckPolicy::NONE,
                     })
                 }
                 ("pixel", "mail") => {
                     Some(__rt::Route {
-                        intake: __rt::intake::<mail_statistics::MailStatistics<'static>>,
+                        handler: __rt::intake::<
+                            mail_statistics::MailStatistics<'static>,
+                        >,
                         acks: __rt::AckPolicy::NONE,
                     })
                 }
                 ("redir", "mail") => {
                     Some(__rt::Route {
-                        intake: __rt::intake::<mail_statistics::MailStatistics<'static>>,
+                        handler: __rt::intake::<
+                            mail_statistics::MailStatistics<'static>,
+                        >,
                         acks: __rt::AckPolicy::NONE,
                     })
                 }
@@ -784,9 +784,9 @@ SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 1000",
             }
         }
 
-        fn other() -> ::core::option::Option<__rt::Route> {
+        fn fallback() -> ::core::option::Option<__rt::Route> {
             Some(__rt::Route {
-                intake: __rt::intake::<webhooks::Webhooks<'static>>,
+                handler: __rt::intake::<webhooks::Webhooks<'static>>,
                 acks: __rt::AckPolicy::NONE,
             })
         }

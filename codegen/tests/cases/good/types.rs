@@ -410,7 +410,7 @@ mod generated {
                 }
             }
 
-            fn level(
+            fn pad_nested(
                 &mut self,
                 present: &__rt::PresentColumns,
                 invalid: &mut __rt::InvalidColumns,
@@ -418,14 +418,14 @@ mod generated {
                 let mut length = 0;
                 length = self.items_size.len().max(length);
                 length = self.items_name.len().max(length);
-                __rt::level(
+                __rt::pad_nested(
                     &mut self.items_size,
                     present.contains(columns::ITEMS_SIZE),
                     length,
                     &TABLE.columns[columns::ITEMS_SIZE],
                     invalid,
                 );
-                __rt::level(
+                __rt::pad_nested(
                     &mut self.items_name,
                     present.contains(columns::ITEMS_NAME),
                     length,
@@ -606,37 +606,37 @@ mod generated {
                         "`text` String",
                         __rt::ColumnKind::Plain,
                     )
-                    .shaped(__rt::Shape::Marked(&__rt::Shape::String)),
+                    .shaped(__rt::Shape::WithDefaultFlag(&__rt::Shape::String)),
                 __rt::Column::new(
                         "code",
                         "FixedString(4)",
                         "`code` FixedString(4)",
                         __rt::ColumnKind::Plain,
                     )
-                    .shaped(__rt::Shape::Marked(&__rt::Shape::Fixed(4))),
+                    .shaped(__rt::Shape::WithDefaultFlag(&__rt::Shape::Fixed(4))),
                 __rt::Column::new(
                         "small",
                         "UInt8",
                         "`small` UInt8",
                         __rt::ColumnKind::Plain,
                     )
-                    .shaped(__rt::Shape::Marked(&__rt::Shape::Fixed(1))),
+                    .shaped(__rt::Shape::WithDefaultFlag(&__rt::Shape::Fixed(1))),
                 __rt::Column::new(
                         "huge",
                         "Int256",
                         "`huge` Int256",
                         __rt::ColumnKind::Plain,
                     )
-                    .shaped(__rt::Shape::Marked(&__rt::Shape::Fixed(32))),
+                    .shaped(__rt::Shape::WithDefaultFlag(&__rt::Shape::Fixed(32))),
                 __rt::Column::new(
                         "ratio",
                         "Float32",
                         "`ratio` Float32",
                         __rt::ColumnKind::Plain,
                     )
-                    .shaped(__rt::Shape::Marked(&__rt::Shape::Fixed(4))),
+                    .shaped(__rt::Shape::WithDefaultFlag(&__rt::Shape::Fixed(4))),
                 __rt::Column::new("flag", "Bool", "`flag` Bool", __rt::ColumnKind::Plain)
-                    .shaped(__rt::Shape::Marked(&__rt::Shape::Fixed(1))),
+                    .shaped(__rt::Shape::WithDefaultFlag(&__rt::Shape::Fixed(1))),
                 __rt::Column::new(
                         "price",
                         "Decimal(18, 4)",
@@ -646,14 +646,14 @@ mod generated {
                     .shaped(__rt::Shape::Nullable(&__rt::Shape::Fixed(8)))
                     .sent_as("Nullable(Decimal(18, 4))"),
                 __rt::Column::new("day", "Date", "`day` Date", __rt::ColumnKind::Plain)
-                    .shaped(__rt::Shape::Marked(&__rt::Shape::Fixed(2))),
+                    .shaped(__rt::Shape::WithDefaultFlag(&__rt::Shape::Fixed(2))),
                 __rt::Column::new(
                         "at",
                         "DateTime",
                         "`at` DateTime",
                         __rt::ColumnKind::Plain,
                     )
-                    .shaped(__rt::Shape::Marked(&__rt::Shape::Fixed(4))),
+                    .shaped(__rt::Shape::WithDefaultFlag(&__rt::Shape::Fixed(4))),
                 __rt::Column::new(
                         "at_zone",
                         "DateTime64(3, 'Europe/Berlin')",
@@ -663,11 +663,11 @@ mod generated {
                     .shaped(__rt::Shape::Nullable(&__rt::Shape::Fixed(8)))
                     .sent_as("Nullable(DateTime64(3, 'Europe/Berlin'))"),
                 __rt::Column::new("uuid", "UUID", "`uuid` UUID", __rt::ColumnKind::Plain)
-                    .shaped(__rt::Shape::Marked(&__rt::Shape::Fixed(16))),
+                    .shaped(__rt::Shape::WithDefaultFlag(&__rt::Shape::Fixed(16))),
                 __rt::Column::new("ip4", "IPv4", "`ip4` IPv4", __rt::ColumnKind::Plain)
-                    .shaped(__rt::Shape::Marked(&__rt::Shape::Fixed(4))),
+                    .shaped(__rt::Shape::WithDefaultFlag(&__rt::Shape::Fixed(4))),
                 __rt::Column::new("ip6", "IPv6", "`ip6` IPv6", __rt::ColumnKind::Plain)
-                    .shaped(__rt::Shape::Marked(&__rt::Shape::Fixed(16))),
+                    .shaped(__rt::Shape::WithDefaultFlag(&__rt::Shape::Fixed(16))),
                 __rt::Column::new(
                         "kind",
                         "Enum8('it\\'s' = -3, 'open' = 1, 'click' = 2)",
@@ -684,7 +684,9 @@ mod generated {
                     )
                     .nullable()
                     .shaped(
-                        __rt::Shape::Marked(&__rt::Shape::Nullable(&__rt::Shape::String)),
+                        __rt::Shape::WithDefaultFlag(
+                            &__rt::Shape::Nullable(&__rt::Shape::String),
+                        ),
                     )
                     .sent_as("Nullable(String)"),
                 __rt::Column::new(
@@ -695,7 +697,7 @@ mod generated {
                     )
                     .nullable()
                     .shaped(
-                        __rt::Shape::Marked(
+                        __rt::Shape::WithDefaultFlag(
                             &__rt::Shape::Nullable(&__rt::Shape::Fixed(4)),
                         ),
                     ),
@@ -706,7 +708,7 @@ mod generated {
                         __rt::ColumnKind::Plain,
                     )
                     .shaped(
-                        __rt::Shape::Marked(
+                        __rt::Shape::WithDefaultFlag(
                             &__rt::Shape::Array(
                                 &__rt::Shape::Array(
                                     &__rt::Shape::Nullable(&__rt::Shape::Fixed(2)),
@@ -720,9 +722,9 @@ mod generated {
                         "`map` Map(String, Array(Float64))",
                         __rt::ColumnKind::Plain,
                     )
-                    .taking_objects()
+                    .accepting_objects()
                     .shaped(
-                        __rt::Shape::Marked(
+                        __rt::Shape::WithDefaultFlag(
                             &__rt::Shape::Array(
                                 &__rt::Shape::Tuple(
                                     &[
@@ -739,9 +741,9 @@ mod generated {
                         "`place` Tuple(lat Float64, `long name` String)",
                         __rt::ColumnKind::Plain,
                     )
-                    .taking_objects()
+                    .accepting_objects()
                     .shaped(
-                        __rt::Shape::Marked(
+                        __rt::Shape::WithDefaultFlag(
                             &__rt::Shape::Tuple(
                                 &[__rt::Shape::Fixed(8), __rt::Shape::String],
                             ),
@@ -754,7 +756,7 @@ mod generated {
                         __rt::ColumnKind::Plain,
                     )
                     .shaped(
-                        __rt::Shape::Marked(
+                        __rt::Shape::WithDefaultFlag(
                             &__rt::Shape::Tuple(
                                 &[__rt::Shape::Fixed(1), __rt::Shape::String],
                             ),
@@ -767,7 +769,9 @@ mod generated {
                         __rt::ColumnKind::Plain,
                     )
                     .shaped(
-                        __rt::Shape::Marked(&__rt::Shape::Array(&__rt::Shape::Fixed(1))),
+                        __rt::Shape::WithDefaultFlag(
+                            &__rt::Shape::Array(&__rt::Shape::Fixed(1)),
+                        ),
                     ),
                 __rt::Column::new(
                         "items.name",
@@ -776,7 +780,9 @@ mod generated {
                         __rt::ColumnKind::Plain,
                     )
                     .shaped(
-                        __rt::Shape::Marked(&__rt::Shape::Array(&__rt::Shape::String)),
+                        __rt::Shape::WithDefaultFlag(
+                            &__rt::Shape::Array(&__rt::Shape::String),
+                        ),
                     ),
                 __rt::Column::new(
                         "anything",
@@ -784,28 +790,28 @@ mod generated {
                         "`anything` JSON",
                         __rt::ColumnKind::Plain,
                     )
-                    .taking_objects(),
+                    .accepting_objects(),
                 __rt::Column::new(
                         "some",
                         "JSON(`user.id` UInt64, SKIP debug)",
                         "`some` JSON(`user.id` UInt64, SKIP debug)",
                         __rt::ColumnKind::Plain,
                     )
-                    .taking_objects(),
+                    .accepting_objects(),
                 __rt::Column::new(
                         "takes",
                         "Time64(3)",
                         "`takes` Time64(3)",
                         __rt::ColumnKind::Plain,
                     )
-                    .shaped(__rt::Shape::Marked(&__rt::Shape::Fixed(8))),
+                    .shaped(__rt::Shape::WithDefaultFlag(&__rt::Shape::Fixed(8))),
                 __rt::Column::new(
                         "waits",
                         "IntervalSecond",
                         "`waits` IntervalSecond",
                         __rt::ColumnKind::Plain,
                     )
-                    .shaped(__rt::Shape::Marked(&__rt::Shape::Fixed(8))),
+                    .shaped(__rt::Shape::WithDefaultFlag(&__rt::Shape::Fixed(8))),
                 __rt::Column::new(
                         "spot",
                         "Point",
@@ -813,7 +819,7 @@ mod generated {
                         __rt::ColumnKind::Plain,
                     )
                     .shaped(
-                        __rt::Shape::Marked(
+                        __rt::Shape::WithDefaultFlag(
                             &__rt::Shape::Tuple(
                                 &[__rt::Shape::Fixed(8), __rt::Shape::Fixed(8)],
                             ),
@@ -825,7 +831,7 @@ mod generated {
                         "`either` Variant(Array(UInt64), String, UInt64)",
                         __rt::ColumnKind::Plain,
                     )
-                    .taking_objects()
+                    .accepting_objects()
                     .nullable(),
                 __rt::Column::new(
                         "any_shape",
@@ -840,7 +846,7 @@ mod generated {
                         "`whatever` Dynamic",
                         __rt::ColumnKind::Plain,
                     )
-                    .taking_objects()
+                    .accepting_objects()
                     .nullable(),
                 __rt::Column::new(
                     "vector",
@@ -860,7 +866,7 @@ mod generated {
                         "`total` SimpleAggregateFunction(sum, UInt64)",
                         __rt::ColumnKind::Plain,
                     )
-                    .shaped(__rt::Shape::Marked(&__rt::Shape::Fixed(8)))
+                    .shaped(__rt::Shape::WithDefaultFlag(&__rt::Shape::Fixed(8)))
                     .sent_as("UInt64"),
                 __rt::Column::new(
                         "type",
@@ -868,14 +874,14 @@ mod generated {
                         "`type` String",
                         __rt::ColumnKind::Plain,
                     )
-                    .shaped(__rt::Shape::Marked(&__rt::Shape::String)),
+                    .shaped(__rt::Shape::WithDefaultFlag(&__rt::Shape::String)),
                 __rt::Column::new(
                         "self",
                         "UInt8",
                         "`self` UInt8",
                         __rt::ColumnKind::Plain,
                     )
-                    .shaped(__rt::Shape::Marked(&__rt::Shape::Fixed(1))),
+                    .shaped(__rt::Shape::WithDefaultFlag(&__rt::Shape::Fixed(1))),
                 __rt::Column::new(
                     "doubled",
                     "UInt16",
@@ -910,7 +916,7 @@ mod generated {
                         "`noted` Int8 DEFAULT -1 COMMENT 'what it is; it\\'s \"noted\"' CODEC(T64, ZSTD(1))",
                         __rt::ColumnKind::Default,
                     )
-                    .shaped(__rt::Shape::Marked(&__rt::Shape::Fixed(1))),
+                    .shaped(__rt::Shape::WithDefaultFlag(&__rt::Shape::Fixed(1))),
                 __rt::Column::new(
                         "page_extra.key",
                         "Array(String)",
@@ -918,7 +924,9 @@ mod generated {
                         __rt::ColumnKind::Plain,
                     )
                     .shaped(
-                        __rt::Shape::Marked(&__rt::Shape::Array(&__rt::Shape::String)),
+                        __rt::Shape::WithDefaultFlag(
+                            &__rt::Shape::Array(&__rt::Shape::String),
+                        ),
                     ),
                 __rt::Column::new(
                         "page_extra.value",
@@ -927,7 +935,9 @@ mod generated {
                         __rt::ColumnKind::Plain,
                     )
                     .shaped(
-                        __rt::Shape::Marked(&__rt::Shape::Array(&__rt::Shape::String)),
+                        __rt::Shape::WithDefaultFlag(
+                            &__rt::Shape::Array(&__rt::Shape::String),
+                        ),
                     )
                     .sent_as("Array(String)"),
             ],
@@ -1018,20 +1028,17 @@ SETTINGS index_granularity = 1024, non_replicated_deduplication_window = 1000"#,
                 &super::SCHEMA
             }
 
-            fn declared(
-                service: &str,
-                name: &str,
-            ) -> ::core::option::Option<__rt::Route> {
+            fn find(service: &str, name: &str) -> ::core::option::Option<__rt::Route> {
                 match (service, name) {
                     ("wh", "order") => {
                         Some(__rt::Route {
-                            intake: __rt::intake::<Types<'static>>,
+                            handler: __rt::intake::<Types<'static>>,
                             acks: __rt::AckPolicy::NONE,
                         })
                     }
                     ("shop", _) => {
                         Some(__rt::Route {
-                            intake: __rt::intake::<Types<'static>>,
+                            handler: __rt::intake::<Types<'static>>,
                             acks: __rt::AckPolicy::NONE,
                         })
                     }
@@ -1075,17 +1082,17 @@ SETTINGS index_granularity = 1024, non_replicated_deduplication_window = 1000"#,
             &SCHEMA
         }
 
-        fn declared(service: &str, name: &str) -> ::core::option::Option<__rt::Route> {
+        fn find(service: &str, name: &str) -> ::core::option::Option<__rt::Route> {
             match (service, name) {
                 ("wh", "order") => {
                     Some(__rt::Route {
-                        intake: __rt::intake::<types::Types<'static>>,
+                        handler: __rt::intake::<types::Types<'static>>,
                         acks: __rt::AckPolicy::NONE,
                     })
                 }
                 ("shop", _) => {
                     Some(__rt::Route {
-                        intake: __rt::intake::<types::Types<'static>>,
+                        handler: __rt::intake::<types::Types<'static>>,
                         acks: __rt::AckPolicy::NONE,
                     })
                 }
@@ -1093,7 +1100,7 @@ SETTINGS index_granularity = 1024, non_replicated_deduplication_window = 1000"#,
             }
         }
 
-        fn other() -> ::core::option::Option<__rt::Route> {
+        fn fallback() -> ::core::option::Option<__rt::Route> {
             None
         }
     }

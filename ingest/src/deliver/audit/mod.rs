@@ -26,7 +26,7 @@ use crate::{
     deliver::servers::ActiveServer,
     ids::base::{PLACE_BITS, SEQUENCE_BITS},
     spool::{Counters, Spool, TableId, TableReader},
-    store::{ClickHouseError, Connection, alarm::is_interval_over, quoted, within},
+    store::{ClickHouseError, Connection, failure_log::is_interval_over, quoted, within},
 };
 
 /// The longest time between two checks for slices that are due.

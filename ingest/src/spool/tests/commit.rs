@@ -214,7 +214,7 @@ fn a_closed_spool_delivers_its_last_block_and_accepts_no_row() {
 
     world.spool.close();
     assert!(world.append(0, Ack::Accepted, b"late").is_err());
-    assert_eq!(world.spool.counts()[0].rows_without_room, 1);
+    assert_eq!(world.spool.counts()[0].rows_rejected_full, 1);
     assert!(matches!(world.readers[1].check(), Found::End));
     // The block is sealed although it is young, and delivery gets it once it is on disk.
     assert!(matches!(world.readers[0].check(), Found::Nothing));

@@ -26,7 +26,7 @@ fn a_row_is_written_as_soon_as_a_task_waits_for_it() {
         world.log().signal.reset();
         world.append(0, ack, ROW).unwrap();
         if is_idle {
-            world.spool.rest();
+            world.spool.on_idle();
         }
         let delay = world.log().signal.max_delay();
         world.commit();
@@ -158,7 +158,7 @@ fn refused_rows_get_dead_letters_on_a_full_disk() {
 fn dead_letters_leave_most_of_the_space_to_rows() {
     let (rows, dead_letters) = (0, DEAD_LETTERS);
     let mut world = World::new(LIMITS);
-    let dropped = |world: &World| world.spool.counts()[dead_letters].rows_without_room;
+    let dropped = |world: &World| world.spool.counts()[dead_letters].rows_rejected_full;
 
     // In memory, as long as nothing is written to disk …
     let in_memory = (0..100).filter(|_| world.append(dead_letters, Ack::Accepted, ROW).is_ok());

@@ -564,7 +564,7 @@ async fn rows_wait_for_the_schema_if_no_server_responds() {
     let unreachable = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let url: ClickHouseUrl = format!("http://{unreachable}/stats").parse().unwrap();
     let writer = Writer::start(&SCHEMA, url, &options());
-    assert_eq!(writer.synced(MAX_WAIT).await.unwrap(), SchemaState::Waiting);
+    assert_eq!(writer.synced(MAX_WAIT).await.unwrap(), SchemaState::Unreachable);
     put(&writer, &A, 1).unwrap();
     let report = writer.drain(Duration::from_millis(50)).await;
     assert_eq!((report.rows_left(), writer.counters()[0].retries), (1, 0));
@@ -579,7 +579,7 @@ async fn rows_wait_if_the_server_refuses_the_schema() {
     put(&writer, &A, 1).unwrap();
     let error = writer.synced(MAX_WAIT).await.unwrap_err();
     assert!(!error.is_transient() && error.to_string().contains(&server.address.to_string()));
-    assert_eq!(writer.schema_state(), SchemaState::Refused);
+    assert_eq!(writer.schema_state(), SchemaState::Rejected);
     let report = writer.drain(Duration::from_millis(50)).await;
     assert_eq!((report.rows_left(), writer.counters()[0].retries), (1, 0));
 }

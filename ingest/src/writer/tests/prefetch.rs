@@ -62,7 +62,7 @@ impl Scene {
 
     /// Returns the number of tables with a prefetched block.
     fn prefetched(&self) -> usize {
-        self.inserts - self.delivery.free_ahead()
+        self.inserts - self.delivery.free_prefetch_permits()
     }
 
     fn put(&self, table: usize, row: u8) {

@@ -23,10 +23,10 @@ impl FailureLog {
     /// transient.
     pub(crate) fn due(&mut self, class: Class) -> Option<bool> {
         let now = Instant::now();
-        self.is_due(now, class).then(|| self.is_patient(now))
+        self.should_log(now, class).then(|| self.is_recent(now))
     }
 
-    pub(crate) fn is_due(&mut self, now: Instant, class: Class) -> bool {
+    pub(crate) fn should_log(&mut self, now: Instant, class: Class) -> bool {
         let is_due = match self.last {
             Some((at, last)) => last != class || now.duration_since(at) >= LOG_INTERVAL,
             None => true,
@@ -38,7 +38,7 @@ impl FailureLog {
         is_due
     }
 
-    pub(crate) fn is_patient(&self, now: Instant) -> bool {
+    pub(crate) fn is_recent(&self, now: Instant) -> bool {
         self.first.is_none_or(|first| now.duration_since(first) < LASTING_AFTER)
     }
 }
@@ -57,11 +57,11 @@ mod tests {
         let mut failures = FailureLog::default();
         let start = Instant::now();
         let after = |secs| start + Duration::from_secs(secs);
-        assert!(failures.is_due(start, Class::Retry));
-        assert!(!failures.is_due(after(59), Class::Retry));
-        assert!(failures.is_due(after(59), Class::Hold));
-        assert!(!failures.is_due(after(118), Class::Hold));
-        assert!(failures.is_due(after(119), Class::Hold));
-        assert!(failures.is_patient(after(299)) && !failures.is_patient(after(300)));
+        assert!(failures.should_log(start, Class::Retry));
+        assert!(!failures.should_log(after(59), Class::Retry));
+        assert!(failures.should_log(after(59), Class::Hold));
+        assert!(!failures.should_log(after(118), Class::Hold));
+        assert!(failures.should_log(after(119), Class::Hold));
+        assert!(failures.is_recent(after(299)) && !failures.is_recent(after(300)));
     }
 }
