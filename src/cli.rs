@@ -108,8 +108,8 @@ pub(crate) struct RejectedReplayOptions {
     #[arg(long)]
     pub(crate) table: Option<String>,
 
-    /// Replay only rows refused since this time: a time such as 2026-11-28T22:00:00Z, or an age such
-    /// as 90m, 24h or 7d.
+    /// Replay only rows refused since this time: a time such as 2026-11-28T22:00:00Z, or an age
+    /// such as 90m, 24h or 7d.
     #[arg(long, value_parser = since, value_name = "TIME")]
     pub(crate) since: Option<SystemTime>,
 
@@ -210,13 +210,13 @@ pub(crate) struct ServeOptions {
     )]
     pub(crate) ack: Ack,
 
-    /// Let requests of all routes choose the acknowledgement with the header X-Rowmill-Ack, not only
-    /// those of routes that allow it.
+    /// Let requests of all routes choose the acknowledgement with the header X-Rowmill-Ack, not
+    /// only those of routes that allow it.
     #[arg(long, env = "ROWMILL_ACK_HEADER")]
     pub(crate) ack_header: bool,
 
-    /// Maximum memory of waiting rows and requests in flight, in bytes; requests take at most half of
-    /// it.
+    /// Maximum memory of waiting rows and requests in flight, in bytes; requests take at most half
+    /// of it.
     #[arg(
         long,
         env = "ROWMILL_MEMORY_BYTES",
@@ -256,8 +256,8 @@ pub(crate) struct ServeOptions {
     #[arg(long, env = "ROWMILL_DOMAIN", value_name = "HOST")]
     pub(crate) domain: Option<String>,
 
-    /// Proxies whose X-Real-IP and X-Forwarded-Host are trusted: addresses and networks, separated by
-    /// commas.
+    /// Proxies whose X-Real-IP and X-Forwarded-Host are trusted: addresses and networks, separated
+    /// by commas.
     #[arg(
         long,
         env = "ROWMILL_TRUSTED_PROXIES",
@@ -304,8 +304,8 @@ pub(crate) struct ServeOptions {
     )]
     pub(crate) max_connections_per_ip: usize,
 
-    /// Time before a stop in which /ready is 503 and events are still accepted, in seconds, so that a
-    /// load balancer can react.
+    /// Time before a stop in which /ready is 503 and events are still accepted, in seconds, so that
+    /// a load balancer can react.
     #[arg(long, env = "ROWMILL_PRE_STOP_SECONDS", default_value = "0", value_parser = seconds, value_name = "SECONDS")]
     pub(crate) pre_stop_seconds: Duration,
 

@@ -62,8 +62,8 @@ where
     (parts.status, parts.headers, body.collect().await.unwrap().to_bytes())
 }
 
-/// Checks that an event becomes a row and that another request reaches the shop. Returns the headers
-/// of the response to the event.
+/// Checks that an event becomes a row and that another request reaches the shop. Returns the
+/// headers of the response to the event.
 async fn check<S, B>(writer: &Writer, service: S) -> HeaderMap
 where
     S: Service<Request<Full<Bytes>>, Response = Response<B>> + Clone,

@@ -1,5 +1,5 @@
-//! The lenient rules: values that providers send and ClickHouse refuses become what they mean, and a
-//! strict table refuses them as ClickHouse does.
+//! The lenient rules: values that providers send and ClickHouse refuses become what they mean, and
+//! a strict table refuses them as ClickHouse does.
 
 use embedder::tables;
 use rowmill_ingest::server::not_found;

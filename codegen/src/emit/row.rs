@@ -232,8 +232,8 @@ pub(super) fn bytes(ty: &Type, field: &Ident) -> TokenStream {
     }
 }
 
-/// Returns the method for the required columns, the alternative paths and strict values; none if the
-/// table has none of them.
+/// Returns the method for the required columns, the alternative paths and strict values; none if
+/// the table has none of them.
 fn rules(table: &Table, columns: &Columns) -> Option<TokenStream> {
     let indexed = || {
         table

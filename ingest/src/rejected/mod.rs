@@ -76,8 +76,8 @@ impl Default for RejectedReplay {
 /// Sends rows that ClickHouse has refused, and that are now dead letters, into their tables once
 /// more.
 ///
-/// Collectors may run meanwhile. Dead letters stay unless [`RejectedReplay::deletes_dead_letters`] is
-/// set. If a request fails with a transient error, the replay stops, and
+/// Collectors may run meanwhile. Dead letters stay unless [`RejectedReplay::deletes_dead_letters`]
+/// is set. If a request fails with a transient error, the replay stops, and
 /// [`RejectedReport::interrupted`] has the error: another replay continues from there.
 ///
 /// # Errors
