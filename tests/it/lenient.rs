@@ -51,6 +51,37 @@ fn what_providers_send_becomes_what_it_means() {
 }
 
 #[test]
+fn an_object_is_text_in_a_column_of_text() {
+    let database = Database::create("lenient_objects");
+    let served = Served::start(&database, &tables::SCHEMA, |writer| {
+        tables::layer(writer).unwrap().layer(service_fn(not_found))
+    });
+    let events = [
+        (
+            r#"{"n":1,"note":{"a" : [1, {"b":null}]}}"#,
+            r#"{"a" : [1, {"b":null}]}"#,
+        ),
+        (r#"{"n":2,"note":{}}"#, "{}"),
+        (r#"{"n":3,"note":[1, 2]}"#, "[1, 2]"),
+        // Another column reads a value inside an object of this name.
+        (r#"{"n":4,"user":{"id":7,"name":"x"}}"#, ""),
+    ];
+    for (event, _) in events {
+        assert_eq!(
+            http::post_json(served.address, "/wh/lenient", event).status,
+            200,
+            "{event}"
+        );
+    }
+    database.wait_for_rows("lenient", events.len() as u64);
+    for (n, (event, note)) in events.iter().enumerate() {
+        let row = database.query(&format!("SELECT note FROM lenient WHERE n = {} FORMAT TSVRaw", n + 1));
+        assert_eq!(row.trim_end_matches('\n'), *note, "{event}");
+    }
+    assert_eq!(database.query("SELECT user, user_id FROM lenient WHERE n = 4"), "\t7\n");
+}
+
+#[test]
 fn a_strict_table_refuses_it_as_clickhouse_does() {
     let database = Database::create("lenient_strict");
     let served = Served::start(&database, &tables::SCHEMA, |writer| {

@@ -4,6 +4,7 @@ use proc_macro2::{Literal, TokenStream};
 use quote::{ToTokens, quote};
 
 use super::{
+    object_paths::ObjectPaths,
     shape::{Sent, sent},
     text::raw_string,
 };
@@ -26,6 +27,7 @@ pub(super) fn table(index: usize, table: &Table) -> TokenStream {
     } else {
         quote!(RowBinary)
     };
+    let objects = ObjectPaths::of(table);
     let columns = table.columns.iter().map(|column| {
         let Column { name, declaration, .. } = column;
         let data_type = declaration.ty.to_string();
@@ -37,7 +39,7 @@ pub(super) fn table(index: usize, table: &Table) -> TokenStream {
             Some(DefaultKind::Default) => quote!(Default),
             None => quote!(Plain),
         };
-        let accepts_object = column.role == Role::Event && declaration.ty.accepts_object();
+        let accepts_object = objects.accepts_object(column);
         let is_nullable = declaration.ty.accepts_null();
         let definition = quote!(__rt::Column::new(#name, #data_type, #line, __rt::ColumnKind::#kind));
         let accepting_objects = accepts_object.then(|| quote!(.accepting_objects()));

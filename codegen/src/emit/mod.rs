@@ -12,6 +12,7 @@ mod format;
 mod header;
 mod insert;
 mod macro_call;
+mod object_paths;
 mod routes;
 mod row;
 mod shape;

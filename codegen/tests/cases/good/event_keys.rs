@@ -273,6 +273,7 @@ mod generated {
                         "`email` String COMMENT 'Where the first letter goes.'",
                         __rt::ColumnKind::Plain,
                     )
+                    .accepting_objects()
                     .shaped(__rt::Shape::String),
                 __rt::Column::new(
                         "city",
@@ -280,6 +281,7 @@ mod generated {
                         "`city` LowCardinality(String)",
                         __rt::ColumnKind::Plain,
                     )
+                    .accepting_objects()
                     .shaped(__rt::Shape::String)
                     .sent_as("String"),
                 __rt::Column::new(
@@ -288,6 +290,7 @@ mod generated {
                         "`user` Nullable(String)",
                         __rt::ColumnKind::Plain,
                     )
+                    .accepting_objects()
                     .nullable()
                     .shaped(__rt::Shape::Nullable(&__rt::Shape::String)),
                 __rt::Column::new(
@@ -296,6 +299,7 @@ mod generated {
                         "`kind` String",
                         __rt::ColumnKind::Plain,
                     )
+                    .accepting_objects()
                     .shaped(__rt::Shape::String),
                 __rt::Column::new(
                         "tags",
@@ -325,6 +329,7 @@ mod generated {
                         "`notes` String",
                         __rt::ColumnKind::Plain,
                     )
+                    .accepting_objects()
                     .shaped(__rt::Shape::String),
             ],
             create: r"CREATE TABLE IF NOT EXISTS `signups`

@@ -236,6 +236,7 @@ mod generated {
                         "`currency` LowCardinality(String) DEFAULT 'EUR'",
                         __rt::ColumnKind::Default,
                     )
+                    .accepting_objects()
                     .shaped(__rt::Shape::WithDefaultFlag(&__rt::Shape::String))
                     .sent_as("String"),
                 __rt::Column::new(
@@ -264,6 +265,7 @@ mod generated {
                         "`secret` String EPHEMERAL 'none'",
                         __rt::ColumnKind::Ephemeral,
                     )
+                    .accepting_objects()
                     .shaped(__rt::Shape::Nullable(&__rt::Shape::String))
                     .sent_as("Nullable(String)"),
                 __rt::Column::new(
@@ -272,6 +274,7 @@ mod generated {
                         "`raw` String EPHEMERAL defaultValueOfTypeName('String')",
                         __rt::ColumnKind::Ephemeral,
                     )
+                    .accepting_objects()
                     .shaped(__rt::Shape::Nullable(&__rt::Shape::String))
                     .sent_as("Nullable(String)"),
                 __rt::Column::new(
@@ -288,6 +291,7 @@ mod generated {
                         "`note` Nullable(String) DEFAULT NULL COMMENT 'it\\'s free' CODEC(LZ4)",
                         __rt::ColumnKind::Default,
                     )
+                    .accepting_objects()
                     .nullable()
                     .shaped(
                         __rt::Shape::WithDefaultFlag(
@@ -592,6 +596,7 @@ COMMENT 'What was ordered.\nOne row an order; it\'s final.'",
                         "`currency` LowCardinality(String) DEFAULT 'EUR'",
                         __rt::ColumnKind::Default,
                     )
+                    .accepting_objects()
                     .shaped(__rt::Shape::WithDefaultFlag(&__rt::Shape::String))
                     .sent_as("String"),
                 __rt::Column::new(
@@ -620,6 +625,7 @@ COMMENT 'What was ordered.\nOne row an order; it\'s final.'",
                         "`secret` String EPHEMERAL 'none'",
                         __rt::ColumnKind::Ephemeral,
                     )
+                    .accepting_objects()
                     .shaped(__rt::Shape::Nullable(&__rt::Shape::String))
                     .sent_as("Nullable(String)"),
                 __rt::Column::new(
@@ -628,6 +634,7 @@ COMMENT 'What was ordered.\nOne row an order; it\'s final.'",
                         "`raw` String EPHEMERAL defaultValueOfTypeName('String')",
                         __rt::ColumnKind::Ephemeral,
                     )
+                    .accepting_objects()
                     .shaped(__rt::Shape::Nullable(&__rt::Shape::String))
                     .sent_as("Nullable(String)"),
                 __rt::Column::new(
@@ -644,6 +651,7 @@ COMMENT 'What was ordered.\nOne row an order; it\'s final.'",
                         "`note` Nullable(String) DEFAULT NULL COMMENT 'it\\'s free' CODEC(LZ4)",
                         __rt::ColumnKind::Default,
                     )
+                    .accepting_objects()
                     .nullable()
                     .shaped(
                         __rt::Shape::WithDefaultFlag(
@@ -664,6 +672,7 @@ COMMENT 'What was ordered.\nOne row an order; it\'s final.'",
                         "`reason` String",
                         __rt::ColumnKind::Plain,
                     )
+                    .accepting_objects()
                     .shaped(__rt::Shape::WithDefaultFlag(&__rt::Shape::String)),
             ],
             create: r"CREATE TABLE IF NOT EXISTS `refunds`

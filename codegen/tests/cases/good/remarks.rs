@@ -180,6 +180,7 @@ mod generated {
                         "`number` String",
                         __rt::ColumnKind::Plain,
                     )
+                    .accepting_objects()
                     .shaped(__rt::Shape::String),
                 __rt::Column::new(
                         "amount",
@@ -215,6 +216,7 @@ mod generated {
                         "`note` String COMMENT 'long'",
                         __rt::ColumnKind::Plain,
                     )
+                    .accepting_objects()
                     .shaped(__rt::Shape::String),
             ],
             create: r"CREATE TABLE IF NOT EXISTS `orders`

@@ -140,6 +140,7 @@ mod generated {
                         "`city` LowCardinality(String)",
                         __rt::ColumnKind::Plain,
                     )
+                    .accepting_objects()
                     .shaped(__rt::Shape::String)
                     .sent_as("String")
                     .was(&["town"]),
