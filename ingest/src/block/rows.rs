@@ -4,6 +4,10 @@ use std::ptr;
 
 use crate::{budget::SpoolFull, table::Table};
 
+/// A batch grows by one part in this many, so that little of its memory is unused. A long vector
+/// grows without a copy.
+const GROWTH_DIVISOR: usize = 4;
+
 /// Rows of one table that are appended to the same block, or not at all.
 #[derive(Debug, Default)]
 pub struct RowBatch {
@@ -46,6 +50,27 @@ impl RowBatch {
         Ok(())
     }
 
+    /// Makes space for a row of `bytes` bytes. Before the batch grows, `book` books its memory of
+    /// then. A longer row makes the batch grow by itself.
+    ///
+    /// # Errors
+    ///
+    /// [`SpoolFull`] from `book`. The batch is unchanged.
+    #[inline]
+    pub(crate) fn reserve_for_row(
+        &mut self,
+        bytes: usize,
+        book: impl FnOnce(usize) -> Result<(), SpoolFull>,
+    ) -> Result<(), SpoolFull> {
+        let needed = self.bytes.len() + bytes;
+        if needed > self.bytes.capacity() {
+            let capacity = needed + needed / GROWTH_DIVISOR;
+            book(capacity + self.ends.capacity() * size_of::<u32>())?;
+            self.bytes.reserve_exact(capacity - self.bytes.len());
+        }
+        Ok(())
+    }
+
     /// Returns the memory that the rows take, in bytes.
     pub(crate) fn memory(&self) -> usize {
         self.bytes.capacity() + self.ends.capacity() * size_of::<u32>()
@@ -83,5 +108,30 @@ impl RowBatch {
     /// Returns the rows' table; `None` if the batch is empty.
     pub(crate) fn table(&self) -> Option<&'static Table> {
         self.table
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::table::dead_letter::REJECTED;
+
+    #[test]
+    fn a_batch_grows_only_after_its_memory_is_booked() {
+        let mut rows = RowBatch::with_capacity_for(100);
+        let refuse = |_| Err(SpoolFull);
+        assert_eq!(rows.reserve_for_row(100, refuse), Ok(()), "the capacity is there");
+        assert_eq!(rows.reserve_for_row(101, refuse), Err(SpoolFull));
+        assert_eq!(rows.memory(), 100);
+
+        let mut booked = 0;
+        let mut book = |bytes| {
+            booked = bytes;
+            Ok(())
+        };
+        assert_eq!(rows.reserve_for_row(1000, &mut book), Ok(()));
+        assert_eq!(rows.push(&REJECTED, |out| out.extend([0; 1000])), Ok(()));
+        assert_eq!(rows.reserve_for_row(1000, &mut book), Ok(()));
+        assert_eq!((booked, rows.memory()), (2516, 2516), "a quarter more than two rows, and an end");
     }
 }

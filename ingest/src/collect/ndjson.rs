@@ -49,6 +49,9 @@ use crate::{
 /// The number of bytes read and written between two reads of the clock; they take some fifty
 /// microseconds.
 const WORK_BETWEEN_CLOCK_READS: usize = 16 << 10;
+/// The length of a row in addition to its line and to the query; few rows are longer.
+const LONG_ROW: usize = 512;
+
 
 /// The fixed cost of a line, expressed in bytes.
 const WORK_OF_LINE: usize = 64;
@@ -245,6 +248,13 @@ impl Collector {
                     ..envelope.claims()
                 };
                 if claims.project.is_some() {
+            let booked_for_others = lines.booked_for_text + lines.rejected.dead_letters.memory();
+            let is_booked = lines.rows.reserve_for_row(LONG_ROW + line.len() + query_bytes, |rows| {
+                lines.booking.grow_to(booked_for_others + rows)
+            });
+            if is_booked.is_err() {
+                return Some(Err(Answer::FULL));
+            }
                     meta.project = Address::of_path(&head.target, &head.claims(), &claims).project;
                 }
                 meta.uid = resolve_uid(&head.claims(), &claims, None).unwrap_or(uid);
