@@ -252,6 +252,16 @@ pub(crate) struct ServeOptions {
     )]
     pub(crate) rejected_payload_bytes: usize,
 
+    /// Payload bytes that `rejected` keeps per second, on average over 16 seconds; 0 is no limit.
+    /// Beyond them, it keeps the first 256 bytes of a refused event.
+    #[arg(
+        long,
+        env = "ROWMILL_REJECTED_BYTES_PER_SECOND",
+        default_value_t = 4 << 20,
+        value_name = "BYTES"
+    )]
+    pub(crate) rejected_bytes_per_second: usize,
+
     /// Public host of the collector; the visitor cookie is set for its parent domain.
     #[arg(long, env = "ROWMILL_DOMAIN", value_name = "HOST")]
     pub(crate) domain: Option<String>,

@@ -131,6 +131,7 @@ async fn collect(
         insert_quorum: options.insert_quorum,
         rejected_days: options.rejected_days,
         rejected_payload_bytes: options.rejected_payload_bytes,
+        rejected_bytes_per_second: options.rejected_bytes_per_second,
         node: options.node,
         audit_after: options.audit.then_some(options.audit_after_seconds),
         ..WriterOptions::default()

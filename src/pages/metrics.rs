@@ -159,6 +159,11 @@ pub(super) fn metrics(writer: &Writer, connections: &Connections) -> String {
     for (code, count) in events {
         text.sample(name, Some(("code", code)), count);
     }
+    text.counter(
+        "rowmill_rejected_payloads_cut_total",
+        "Dead letters that kept only the start of their payload, because of --rejected-bytes-per-second.",
+        status.payloads_cut,
+    );
     let NodeStatus { node, clashes } = status.node;
     if let Some(node) = node {
         text.gauge(

@@ -132,7 +132,7 @@ impl Collector {
             uid,
             has_senders: may_contain_sender_keys(&text),
             rows: RowBatch::with_capacity_for(text.len()),
-            rejected: RejectedLines::of_request(&text, head, self.writer.rejected_payload_bytes()),
+            rejected: RejectedLines::of_request(&text, head),
             booked_for_text: booking.bytes(),
             booking,
             query_bytes: 0,
@@ -268,7 +268,9 @@ impl Collector {
             };
             let written = lines.rows.bytes().len();
             if let Err(rejection) = (lines.route.handler)(&event, Sink::Rows(&mut lines.rows)) {
-                lines.rejected.push(lines.number, line, &meta, &rejection, head);
+                lines
+                    .rejected
+                    .push(lines.number, line, &meta, &rejection, head, &self.writer);
             }
             lines.query_bytes += query_bytes;
             if lines.rows.bytes().len().max(lines.query_bytes) > self.max_rows_bytes {

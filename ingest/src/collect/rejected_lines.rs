@@ -6,6 +6,7 @@ use crate::{
     collect::head::RequestHead,
     intake::{event_meta::EventMeta, rejection::Rejection},
     table::dead_letter::{DeadLetter, REJECTED},
+    writer::Writer,
 };
 
 /// The maximum number of rejected lines whose reasons a response contains.
@@ -33,16 +34,13 @@ pub(super) struct RejectedLines {
     pub(super) dead_letters: RowBatch,
     /// The maximum size of `dead_letters`, in bytes.
     max_bytes: usize,
-    /// The maximum number of payload bytes that a dead letter keeps: of the line, or of query and
-    /// line.
-    max_payload_bytes: usize,
     /// The number of the first rejected line without a dead letter.
     first_without_dead_letter: Option<usize>,
 }
 
 impl RejectedLines {
     /// Returns an empty value for a request with this text.
-    pub(super) fn of_request(text: &str, head: &RequestHead<'_>, max_payload_bytes: usize) -> Self {
+    pub(super) fn of_request(text: &str, head: &RequestHead<'_>) -> Self {
         let query = head.parts.uri.query().unwrap_or_default();
         Self {
             count: 0,
@@ -50,7 +48,6 @@ impl RejectedLines {
             codes: Vec::new(),
             dead_letters: RowBatch::default(),
             max_bytes: DEAD_LETTERS_BYTES + DEAD_LETTERS_EXPANSION * (text.len() + query.len()),
-            max_payload_bytes,
             first_without_dead_letter: None,
         }
     }
@@ -63,6 +60,7 @@ impl RejectedLines {
         meta: &EventMeta<'_>,
         rejection: &Rejection,
         head: &RequestHead<'_>,
+        writer: &Writer,
     ) {
         self.count += 1;
         let code = rejection.code();
@@ -84,10 +82,11 @@ impl RejectedLines {
                 0 => head.payload_with_query(line.as_bytes()),
                 _ => line.as_bytes().into(),
             };
-            self.write(&DeadLetter {
+            let dead_letter = DeadLetter {
                 payload: &payload,
                 ..dead_letter
-            });
+            };
+            self.write(&dead_letter, writer.payload_bytes_to_keep(payload.len()));
         }
         if self.errors.len() < MAX_ERRORS {
             self.errors.push(LineError {
@@ -102,14 +101,14 @@ impl RejectedLines {
         if let Some(first) = self.first_without_dead_letter {
             let others = self.count - self.dead_letters.count();
             let reason = format!("{others} more lines of the request were refused, the first of them is line {first}");
-            self.write(&head.dead_letter("more-lines", &reason));
+            self.write(&head.dead_letter("more-lines", &reason), 0);
         }
     }
 
-    fn write(&mut self, dead_letter: &DeadLetter<'_>) {
+    fn write(&mut self, dead_letter: &DeadLetter<'_>, max_payload_bytes: usize) {
         // Cannot fail: the dead letters are fewer than a block's rows, and all are of one table.
         _ = self
             .dead_letters
-            .push(&REJECTED, |out| dead_letter.encode(self.max_payload_bytes, out));
+            .push(&REJECTED, |out| dead_letter.encode(max_payload_bytes, out));
     }
 }

@@ -37,7 +37,7 @@ use crate::{
         state::{SchemaState, State},
     },
     table::{Schema, Table, dead_letter::REJECTED},
-    writer::rejection_counts::RejectionCounters,
+    writer::{payload_rate::PayloadRate, rejection_counts::RejectionCounters},
 };
 /// The types in the signatures of a writer's methods and options.
 pub use crate::{
@@ -96,7 +96,7 @@ struct Shared {
     states: watch::Receiver<Vec<State>>,
     /// Counts the rejections of this writer's layers.
     rejections: RejectionCounters,
-    rejected_payload_bytes: usize,
+    payload_rate: PayloadRate,
     /// The runtime of the deliveries.
     runtime: Handle,
     ids: Arc<IdGenerator>,
@@ -229,7 +229,7 @@ impl Writer {
                 schema,
                 states,
                 rejections: RejectionCounters::default(),
-                rejected_payload_bytes: options.rejected_payload_bytes,
+                payload_rate: PayloadRate::new(options.rejected_payload_bytes, options.rejected_bytes_per_second),
                 runtime: Handle::current(),
                 ids: generator,
                 lease,
@@ -285,14 +285,15 @@ impl Writer {
     }
 
     /// Accepts an event that could not become a row, with at most
-    /// [`WriterOptions::rejected_payload_bytes`] of its payload.
+    /// [`WriterOptions::rejected_payload_bytes`] of its payload, at the rate of
+    /// [`WriterOptions::rejected_bytes_per_second`].
     ///
     /// # Errors
     ///
     /// As [`append`](Self::append); dead letters take at most an eighth of the memory and of the
     /// disk.
     pub fn reject(&self, dead_letter: &DeadLetter<'_>, ack: Ack) -> Result<Receipt, SpoolFull> {
-        let max_payload_bytes = self.rejected_payload_bytes();
+        let max_payload_bytes = self.payload_bytes_to_keep(dead_letter.payload.len());
         self.append(&REJECTED, ack, |out| dead_letter.encode(max_payload_bytes, out))
     }
 
@@ -301,9 +302,9 @@ impl Writer {
         &self.shared.runtime
     }
 
-    /// Returns the maximum number of payload bytes that a dead letter keeps.
-    pub(crate) fn rejected_payload_bytes(&self) -> usize {
-        self.shared.rejected_payload_bytes
+    /// Returns how many bytes a dead letter keeps of a payload of `length` bytes.
+    pub(crate) fn payload_bytes_to_keep(&self, length: usize) -> usize {
+        self.shared.payload_rate.keep(length)
     }
 
     fn schema_state(&self) -> SchemaState {
@@ -400,6 +401,7 @@ impl Writer {
             schema: self.schema_state(),
             tables: self.counters(),
             rejections: self.shared.rejections.counts(),
+            payloads_cut: self.shared.payload_rate.cut(),
             node: NodeStatus {
                 node: self.shared.ids.base().node(),
                 clashes: self.shared.lease.borrow().clashes,
@@ -540,6 +542,7 @@ impl DrainReport {
 
 mod insert_error;
 mod options;
+mod payload_rate;
 mod rejection_counts;
 mod status;
 #[cfg(test)]

@@ -9,6 +9,7 @@ use crate::{
     spool::{LogLimits, SpoolLimits},
     store::InsertQuorum,
     table::dead_letter::{DEFAULT_DAYS, DEFAULT_PAYLOAD_BYTES},
+    writer::payload_rate::DEFAULT_BYTES_PER_SECOND,
 };
 
 /// The options for the collection of rows into blocks, and for their delivery.
@@ -63,6 +64,10 @@ pub struct WriterOptions {
     /// The maximum number of payload bytes that a dead letter keeps. The recorded length and hash
     /// are those of the whole payload.
     pub rejected_payload_bytes: usize,
+    /// The payload bytes that dead letters keep per second, on average over 16 seconds; 0 is no limit.
+    /// Beyond them, a dead letter keeps the first 256 bytes of its payload, so that junk does not fill
+    /// the disk for which other events wait.
+    pub rejected_bytes_per_second: usize,
     /// The node number in the ids of this process, 0 to 511, which no other process that fills the
     /// same tables may have. `None`: a free number is leased in the table `rowmill_nodes`. Until
     /// ClickHouse is available, ids come from a random part of the range that no node number uses.
@@ -87,6 +92,7 @@ impl Default for WriterOptions {
             column_changes: ColumnChanges::default(),
             rejected_days: DEFAULT_DAYS,
             rejected_payload_bytes: DEFAULT_PAYLOAD_BYTES,
+            rejected_bytes_per_second: DEFAULT_BYTES_PER_SECOND,
             node: None,
             audit_after: None,
         }

@@ -16,6 +16,9 @@ pub struct WriterStatus {
     pub tables: Vec<TableCounts>,
     /// The rejections of this writer's layers since the start, by reason.
     pub rejections: RejectionCounts,
+    /// The number of dead letters since the start that kept only the start of their payload, because
+    /// of [`WriterOptions::rejected_bytes_per_second`](crate::WriterOptions::rejected_bytes_per_second).
+    pub payloads_cut: u64,
     /// The node number of this writer's ids, and whether another process has it, too.
     pub node: NodeStatus,
     /// Whether the capacity for waiting rows is nearly used up, or the disk fails: the moment to
