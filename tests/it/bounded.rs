@@ -229,7 +229,8 @@ fn a_collector_of_512_mebibytes_survives_all_attacks_at_once() {
 }
 
 /// The long run, with a report: a quiet period and an attack in turn, for each attack.
-/// `ROWMILL_PROGRAM` selects another program, for example a release build.
+/// `ROWMILL_PROGRAM` selects another program, for example a release build. `ROWMILL_ATTACK` selects
+/// the attacks whose names contain it.
 #[test]
 #[ignore = "takes two minutes, and the figures are valid only on a quiet machine"]
 fn honest_senders_beside_attacks() {
@@ -242,7 +243,8 @@ fn honest_senders_beside_attacks() {
     println!("|---|---:|---:|---:|---:|");
     let all = ("all at once", &ATTACKS[..]);
     let each = ATTACKS.iter().map(|attack| (attack.0, std::slice::from_ref(attack)));
-    for (name, attacks) in each.chain([all]) {
+    let selected = std::env::var("ROWMILL_ATTACK").unwrap_or_default();
+    for (name, attacks) in each.chain([all]).filter(|(name, _)| name.contains(&selected)) {
         for _ in 0..ROUNDS {
             let quiet = percentiles(collector.address, LENGTH, &events);
             let attackers = Attackers::start(collector.address, attacks);

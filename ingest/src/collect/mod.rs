@@ -5,6 +5,7 @@
 
 pub(crate) mod head;
 mod ndjson;
+mod offload;
 pub(crate) mod options;
 pub(crate) mod rate;
 pub(crate) mod rate_limit;
@@ -55,6 +56,7 @@ use crate::{
         envelope::Envelope,
         read_body::{BodyLimits, ReadBodyError, ReadyBody},
         target::Target,
+        turns::Turns,
     },
     writer::Writer,
 };
@@ -80,6 +82,7 @@ pub(crate) struct Collector {
     rates: Option<Rates>,
     /// Limits the number of NDJSON requests that are decoded at a time.
     ndjson_permits: Arc<Semaphore>,
+    body_turns: Turns,
 }
 
 /// The maximum size of a request's rows, as a multiple of the largest NDJSON body. Each row
@@ -144,7 +147,13 @@ impl Collector {
             max_rows_bytes: options.max_bulk_bytes.saturating_mul(MAX_EXPANSION),
             rates: Rates::new(options, destinations),
             ndjson_permits: Arc::new(Semaphore::new(max_ndjson_decodings())),
+            body_turns: Turns::new(),
         }
+    }
+
+    /// Returns the turns in which the bodies of all requests are read.
+    pub(crate) fn body_turns(&self) -> &Turns {
+        &self.body_turns
     }
 
     pub(crate) fn writer(&self) -> &Writer {
@@ -182,6 +191,19 @@ impl Collector {
         body: Result<ReadyBody, ReadBodyError>,
         arrival: Arrival,
     ) -> Response {
+        if offload::is_long(&body) {
+            return self.answer_offloaded::<R>(parts, body, arrival);
+        }
+        self.answer_here::<R>(parts, body, arrival)
+    }
+
+    /// Answers a request on the current thread.
+    fn answer_here<R: Routes>(
+        self: Arc<Self>,
+        parts: Parts,
+        body: Result<ReadyBody, ReadBodyError>,
+        arrival: Arrival,
+    ) -> Response {
         match arena::with(|arena| self.process::<R>(&parts, body, arrival, arena)) {
             Processed::Draft(draft) => self.respond(parts, draft, arrival),
             Processed::NdJson(request) => self.respond_to_ndjson(parts, request, arrival),
@@ -202,7 +224,12 @@ impl Collector {
         if let Err(answer) = self.check_rate_of_address(&head) {
             return self.draft(answer, &head, None).into();
         }
-        let ReadyBody { bytes: body, booking } = match body {
+        let ReadyBody {
+            bytes: body,
+            booking,
+            // The next body has its turn once this one is processed.
+            turn: _turn,
+        } = match body {
             Ok(body) => body,
             Err(error) => return self.draft(error.into(), &head, None).into(),
         };

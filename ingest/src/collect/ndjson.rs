@@ -9,15 +9,10 @@
 //! the others on the delivery runtime, which yields to event loops. The memory of the rows is
 //! booked as they grow; a request that exceeds its limit is rejected at once.
 
-use std::{panic::resume_unwind, sync::Arc};
+use std::sync::Arc;
 
-use bytes::Bytes;
-use http::{StatusCode, request::Parts};
-use http_body_util::Full;
-use tokio::{
-    sync::OwnedSemaphorePermit,
-    task::{JoinSet, yield_now},
-};
+use http::request::Parts;
+use tokio::{sync::OwnedSemaphorePermit, task::yield_now};
 
 use crate::{
     ack::{Ack, UnknownAck},
@@ -28,6 +23,7 @@ use crate::{
     collect::{
         Collector, Processed, Response,
         head::{Arrival, RequestHead},
+        offload::unavailable,
         rejected_lines::RejectedLines,
         response::{accepted, redirect},
         route::{Route, Routes},
@@ -49,12 +45,12 @@ use crate::{
 /// The number of bytes read and written between two reads of the clock; they take some fifty
 /// microseconds.
 const WORK_BETWEEN_CLOCK_READS: usize = 16 << 10;
-/// The length of a row in addition to its line and to the query; few rows are longer.
-const LONG_ROW: usize = 512;
-
 
 /// The fixed cost of a line, expressed in bytes.
 const WORK_OF_LINE: usize = 64;
+
+/// The length of a row in addition to its line and to the query; few rows are longer.
+const LONG_ROW: usize = 512;
 
 /// `Ok` if all lines are decoded; otherwise the answer with the reason.
 type Decoded = Result<(), Answer<'static>>;
@@ -156,22 +152,14 @@ impl Collector {
         }
         arrival.mark_delayed();
         Response::Waiting(Box::pin(async move {
-            // A `JoinSet` aborts its task when it is dropped, so decoding stops when the client
-            // disconnects.
-            let mut decoding = JoinSet::new();
             let collector = Arc::clone(&self);
-            decoding.spawn_on(
-                async move {
-                    let decoded = collector.decode_lines(&parts, &mut lines, arrival).await;
-                    (parts, lines, decoded)
-                },
-                self.writer.runtime(),
-            );
-            let (parts, lines, decoded) = match decoding.join_next().await {
-                Some(Ok(decoded)) => decoded,
-                Some(Err(error)) if error.is_panic() => resume_unwind(error.into_panic()),
-                // The delivery runtime has shut down; no row was accepted.
-                _ => return unavailable(),
+            let decoding = async move {
+                let decoded = collector.decode_lines(&parts, &mut lines, arrival).await;
+                (parts, lines, decoded)
+            };
+            // Without the runtime, no row is accepted.
+            let Some((parts, lines, decoded)) = self.offload(decoding).await else {
+                return unavailable();
             };
             let draft = self.record_ndjson(&parts, lines, decoded, arrival);
             match self.respond(parts, draft, arrival) {
@@ -248,13 +236,6 @@ impl Collector {
                     ..envelope.claims()
                 };
                 if claims.project.is_some() {
-            let booked_for_others = lines.booked_for_text + lines.rejected.dead_letters.memory();
-            let is_booked = lines.rows.reserve_for_row(LONG_ROW + line.len() + query_bytes, |rows| {
-                lines.booking.grow_to(booked_for_others + rows)
-            });
-            if is_booked.is_err() {
-                return Some(Err(Answer::FULL));
-            }
                     meta.project = Address::of_path(&head.target, &head.claims(), &claims).project;
                 }
                 meta.uid = resolve_uid(&head.claims(), &claims, None).unwrap_or(uid);
@@ -267,6 +248,13 @@ impl Collector {
                 arena,
             };
             let written = lines.rows.bytes().len();
+            let booked_for_others = lines.booked_for_text + lines.rejected.dead_letters.memory();
+            let is_booked = lines.rows.reserve_for_row(LONG_ROW + line.len() + query_bytes, |rows| {
+                lines.booking.grow_to(booked_for_others + rows)
+            });
+            if is_booked.is_err() {
+                return Some(Err(Answer::FULL));
+            }
             if let Err(rejection) = (lines.route.handler)(&event, Sink::Rows(&mut lines.rows)) {
                 lines
                     .rejected
@@ -360,13 +348,6 @@ impl Collector {
             _ => accepted(draft, requested, ack),
         }
     }
-}
-
-/// Returns the response to a request that the shutdown interrupts.
-fn unavailable() -> http::Response<Full<Bytes>> {
-    let mut response = http::Response::new(Full::default());
-    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-    response
 }
 
 /// Returns the line that begins at `at`, and moves `at` to the next one. An empty line may follow

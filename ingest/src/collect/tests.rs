@@ -25,6 +25,7 @@ use crate::{
         testing::{TABLE, TestRow, row_text},
     },
     json,
+    request::turns::Turn,
     store::{ClickHouseUrl, servers::Servers},
     table::{
         Schema,
@@ -125,7 +126,11 @@ impl World {
 
     fn respond(&self, request: Request<Result<Bytes, ReadBodyError>>) -> http::Response<http_body_util::Full<Bytes>> {
         let (parts, body) = request.into_parts();
-        let body = body.map(|bytes| ReadyBody { bytes, booking: None });
+        let body = body.map(|bytes| ReadyBody {
+            bytes,
+            booking: None,
+            turn: Turn::None,
+        });
         // The layer passes a request without a destination to the inner service.
         let route = match self.collector.decide::<TestRoutes>(&parts.method, &parts.uri) {
             Decision::Inner => None,

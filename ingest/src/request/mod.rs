@@ -4,6 +4,7 @@
 //! target        the path
 //! headers       the headers that the collector reads
 //! read_body     the body as bytes, within its limits
+//! turns         how many bodies are read at a time
 //! content_type  the declared type of the body
 //! body          the kind of the body: JSON, NDJSON, a form, nothing
 //! envelope      the few fields of a body that decide where its event goes
@@ -17,3 +18,4 @@ pub(crate) mod envelope;
 pub(crate) mod headers;
 pub(crate) mod read_body;
 pub(crate) mod target;
+pub(crate) mod turns;

@@ -17,7 +17,10 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 use tokio::time::{Sleep, sleep};
 
-use crate::budget::{Booking, RequestMemory, SpoolFull};
+use crate::{
+    budget::{Booking, RequestMemory, SpoolFull},
+    request::turns::{Turn, Turns},
+};
 
 /// The limits of a body.
 #[derive(Debug, Clone, Copy)]
@@ -53,10 +56,15 @@ pub(crate) struct ReadyBody {
     pub(crate) bytes: Bytes,
     /// The memory booked for the body; `None` if it arrived at once in one frame.
     pub(crate) booking: Option<Booking>,
+    /// The turn in which the body was read. It ends once the body is processed.
+    pub(crate) turn: Turn,
 }
 
 /// The initial capacity for a body in pieces, which avoids repeated growth for small bodies.
 const FIRST_CAPACITY: usize = 16 << 10;
+
+/// The length from which on a body waits for its turn.
+const BYTES_WITHOUT_TURN: usize = 8 << 10;
 
 /// The memory of a connection that waits for a body, apart from head and body: hyper's buffer, and
 /// the request itself.
@@ -84,6 +92,7 @@ pin_project! {
         pieces: Pieces,
         limits: BodyLimits,
         is_too_large: bool,
+        turn: Turn,
         sleep: Option<Pin<Box<Sleep>>>,
     }
 }
@@ -120,6 +129,7 @@ impl<A> ReadBody<A> {
             pieces: Pieces::default(),
             limits,
             is_too_large,
+            turn: Turn::None,
             sleep: None,
         }
     }
@@ -127,24 +137,36 @@ impl<A> ReadBody<A> {
 
 impl<A: Body> ReadBody<A> {
     /// Reads the whole body of the request with `parts`, and books the memory that it takes in
-    /// `memory`.
+    /// `memory`. A body in pieces waits for its turn.
     pub(crate) fn poll(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         parts: &Parts,
         memory: &Arc<RequestMemory>,
+        turns: &Turns,
     ) -> Poll<Result<ReadyBody, ReadBodyError>> {
         let mut this = self.project();
         if *this.is_too_large {
             return Poll::Ready(Err(ReadBodyError::TooLarge));
         }
         let Some(mut body) = this.body.as_mut().as_pin_mut() else {
-            return Poll::Ready(Ok(this.pieces.join()));
+            return Poll::Ready(Ok(this.pieces.join(this.turn)));
         };
         loop {
-            let frame = match body.as_mut().poll_frame(cx) {
-                Poll::Ready(frame) => frame,
+            let (length, max_length) = (this.pieces.len(), this.pieces.max_length);
+            let is_turn =
+                length < BYTES_WITHOUT_TURN || length >= max_length || this.turn.poll(cx, turns, max_length).is_ready();
+            let frame = match is_turn {
+                true => body.as_mut().poll_frame(cx),
+                false => Poll::Pending,
+            };
+            let frame = match frame {
+                Poll::Ready(frame) => {
+                    this.turn.piece_came();
+                    frame
+                }
                 Poll::Pending => {
+                    this.turn.no_piece(cx);
                     this.pieces.book(parts, memory)?;
                     let timeout = this.limits.timeout;
                     ready!(
@@ -157,7 +179,7 @@ impl<A: Body> ReadBody<A> {
                 }
             };
             match frame {
-                None => return Poll::Ready(Ok(this.pieces.join())),
+                None => return Poll::Ready(Ok(this.pieces.join(this.turn))),
                 Some(Err(_)) => return Poll::Ready(Err(ReadBodyError::Broken)),
                 Some(Ok(frame)) => {
                     let Ok(data) = frame.into_data() else { continue };
@@ -218,7 +240,7 @@ impl Pieces {
         self.booking.as_mut().ok_or(SpoolFull)
     }
 
-    fn join(&mut self) -> ReadyBody {
+    fn join(&mut self, turn: &mut Turn) -> ReadyBody {
         let joined = std::mem::take(&mut self.joined);
         ReadyBody {
             bytes: match joined.is_empty() {
@@ -226,6 +248,7 @@ impl Pieces {
                 false => joined.into(),
             },
             booking: self.booking.take(),
+            turn: std::mem::take(turn),
         }
     }
 }

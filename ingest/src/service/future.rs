@@ -112,7 +112,8 @@ where
                 StateProjection::Event { reader, event } => {
                     let mut pending = event.take().expect("a future is not polled again after its end");
                     let memory = pending.collector.writer().request_memory();
-                    let Poll::Ready(body) = reader.poll(cx, &pending.parts, memory) else {
+                    let turns = pending.collector.body_turns();
+                    let Poll::Ready(body) = reader.poll(cx, &pending.parts, memory, turns) else {
                         pending.arrival.mark_delayed();
                         *event = Some(pending);
                         return Poll::Pending;
