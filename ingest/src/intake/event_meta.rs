@@ -2,15 +2,18 @@
 
 use std::borrow::Cow;
 
+use http::HeaderMap;
 use jiff::Timestamp;
 
 use crate::{
-    identify::Project,
+    fields::Fields,
+    identify::{Project, header_text},
+    json::{self, Reader},
     table::{
         Column,
         refusal::{InvalidColumns, ValueError},
     },
-    value::{Date, DateTime, Decode, Utc},
+    value::{Date, DateTime, DateTime64, Decode, Utc, Zone},
 };
 
 /// The collector's metadata of an event.
@@ -41,6 +44,10 @@ pub struct EventMeta<'a> {
     pub host: Option<&'a str>,
     /// The fingerprint of address and user agent; 0 without a user agent.
     pub fingerprint: u64,
+    /// The headers of the request; `None` for a row without a request.
+    pub(crate) headers: Option<&'a HeaderMap>,
+    /// The fields of the query; `None` for a row without a request.
+    pub(crate) query: Option<&'a Fields<'a>>,
 }
 
 /// A value of an [`EventMeta`], for columns of a type other than the value's.
@@ -79,6 +86,19 @@ impl<'a> EventMeta<'a> {
         DateTime::from_seconds(u32::try_from(self.unix_ms / MS_PER_SECOND).unwrap_or(u32::MAX))
     }
 
+    /// Returns the millisecond of arrival, in a type of any precision and time zone.
+    #[inline]
+    pub fn date_time64<const P: u8, Z: Zone>(&self) -> DateTime64<P, Z> {
+        const MS_DIGITS: u32 = 3;
+        let ms = i64::try_from(self.unix_ms).unwrap_or(i64::MAX);
+        let digits = u32::from(P);
+        DateTime64::from_ticks(if digits < MS_DIGITS {
+            ms / 10_i64.pow(MS_DIGITS - digits)
+        } else {
+            ms.saturating_mul(10_i64.pow(digits - MS_DIGITS))
+        })
+    }
+
     /// Returns the day of arrival in UTC as `YYYY-MM-DD`.
     pub fn date_text(&self) -> String {
         self.timestamp().strftime("%Y-%m-%d").to_string()
@@ -90,17 +110,25 @@ impl<'a> EventMeta<'a> {
     }
 
     /// Puts the project into a column of an integer type. For text that is not a number, the
-    /// column keeps its default.
+    /// column keeps its default. Returns whether the column has the project.
     #[inline]
-    pub fn put_project<T: TryFrom<i128>>(&self, field: &mut T, column: &'static Column, invalid: &mut InvalidColumns) {
+    pub fn put_project<T: TryFrom<i128>>(
+        &self,
+        field: &mut T,
+        column: &'static Column,
+        invalid: &mut InvalidColumns,
+    ) -> bool {
         let number = match self.project {
             Project::Missing => Some(0),
             Project::Whole(number) => Some(number),
             Project::Real(_) => None,
-            Project::NotANumber => return,
+            Project::NotANumber => return false,
         };
         match number.and_then(|number| T::try_from(number).ok()) {
-            Some(number) => *field = number,
+            Some(number) => {
+                *field = number;
+                true
+            }
             None => {
                 let got = self.project.to_text().unwrap_or_default();
                 let error = match self.project {
@@ -108,22 +136,59 @@ impl<'a> EventMeta<'a> {
                     _ => ValueError::OutOfRange,
                 };
                 invalid.push(column, error, &got);
+                false
             }
         }
     }
 
-    /// Puts a value into a column of another type, as if it had arrived as text.
+    /// Puts a value into a column of another type, as if it had arrived as text. Returns whether the
+    /// column has the value: it keeps its default if there is no value, or an invalid one.
     pub fn put<T: Decode<'a>>(
         &self,
         value: CollectorValue,
         field: &mut T,
         column: &'static Column,
         invalid: &mut InvalidColumns,
-    ) {
-        let Some(text) = self.text(value) else { return };
-        match T::from_text(text.clone()) {
-            Ok(value) => *field = value,
-            Err(error) => invalid.push(column, error, &text),
+    ) -> bool {
+        self.text(value)
+            .is_some_and(|text| put_text(text, field, column, invalid))
+    }
+
+    /// Puts the first header with this name, in lower case, into a column. Bytes that are not UTF-8
+    /// become U+FFFD. Returns whether the column has the header: it keeps its default if the header
+    /// is missing, empty or invalid.
+    pub fn put_header<T: Decode<'a>>(
+        &self,
+        name: &str,
+        field: &mut T,
+        column: &'static Column,
+        invalid: &mut InvalidColumns,
+    ) -> bool {
+        let value = self.headers.and_then(|headers| headers.get(name));
+        let text = value.map(header_text).filter(|text| !text.is_empty());
+        text.is_some_and(|text| put_text(text, field, column, invalid))
+    }
+
+    /// Puts the field of the query with this name into a column. Returns whether the column has the
+    /// field: it keeps its default if the field is missing or invalid.
+    pub fn put_query<T: Decode<'a>>(
+        &self,
+        name: &str,
+        field: &mut T,
+        column: &'static Column,
+        invalid: &mut InvalidColumns,
+    ) -> bool {
+        match self.query {
+            None => false,
+            Some(Fields::Flat(pairs)) => {
+                let value = pairs.iter().find(|(known, _)| *known == name);
+                value.is_some_and(|(_, text)| put_text(Cow::Borrowed(text), field, column, invalid))
+            }
+            // A tree is the text of one object.
+            Some(Fields::Tree(tree)) => {
+                let mut reader = Reader::new(tree.json());
+                put_member(&mut reader, name, field, column, invalid).unwrap_or(false)
+            }
         }
     }
 
@@ -161,4 +226,54 @@ impl<'a> EventMeta<'a> {
         let ms = i64::try_from(self.unix_ms).unwrap_or(i64::MAX);
         Timestamp::from_millisecond(ms).unwrap_or(Timestamp::MAX)
     }
+}
+
+/// Puts a text into a column; returns whether the text is a value of the column.
+fn put_text<'a, T: Decode<'a>>(
+    text: Cow<'a, str>,
+    field: &mut T,
+    column: &'static Column,
+    invalid: &mut InvalidColumns,
+) -> bool {
+    match T::from_text(text.clone()) {
+        Ok(value) => {
+            *field = value;
+            true
+        }
+        Err(error) => {
+            invalid.push(column, error, &text);
+            false
+        }
+    }
+}
+
+/// Puts a member of the object that `reader` is positioned at into a column; returns whether there
+/// is a member with this name that is a value of the column.
+fn put_member<'a, T: Decode<'a>>(
+    reader: &mut Reader<'a>,
+    name: &str,
+    field: &mut T,
+    column: &'static Column,
+    invalid: &mut InvalidColumns,
+) -> Result<bool, json::Error> {
+    reader.begin_object()?;
+    while let Some(key) = reader.next_key()? {
+        if key != name {
+            reader.skip()?;
+            continue;
+        }
+        let start = reader.position();
+        return Ok(match T::from_json(reader) {
+            Ok(value) => {
+                *field = value;
+                true
+            }
+            Err(error) => {
+                reader.seek(start);
+                invalid.push(column, error, reader.raw_value()?);
+                false
+            }
+        });
+    }
+    Ok(false)
 }
