@@ -42,36 +42,36 @@ fn asked(source: &Source, column: &Column, index: &TokenStream) -> TokenStream {
     let event = &column.event;
     let is_presence_needed =
         event.is_required || event.max_age.or(event.max_ahead).is_some() || column.has_computed_default();
-    let present = is_presence_needed.then(|| quote!(present.insert(#index);));
     let max_bytes = event.max_bytes.map(|max_bytes| {
         let max_bytes = Literal::usize_unsuffixed(max_bytes);
         let bytes = bytes(&column.declaration.ty, &field);
-        quote!(__rt::check_max_bytes(#max_bytes, #bytes, &TABLE.columns[#index], invalid);)
+        quote! {
+            if present.contains(#index) {
+                __rt::check_max_bytes(#max_bytes, #bytes, &TABLE.columns[#index], invalid);
+            }
+        }
     });
     let name = &source.name;
-    let put = match source.value {
-        CollectorValue::Header => quote!(meta.put_header(#name, &mut self.#field, &TABLE.columns[#index], invalid)),
-        CollectorValue::Query => quote!(meta.put_query(#name, &mut self.#field, &TABLE.columns[#index], invalid)),
-        CollectorValue::ProjectId if matches!(column.declaration.ty, Type::Int { bits: ..=128, .. }) => {
-            quote!(meta.put_project(&mut self.#field, &TABLE.columns[#index], invalid))
-        }
-        value @ (CollectorValue::UserAgent | CollectorValue::Referer | CollectorValue::ProjectId) => {
-            let value = names::ident(&format!("{value:?}"));
-            quote!(meta.put(__rt::CollectorValue::#value, &mut self.#field, &TABLE.columns[#index], invalid))
-        }
+    let (function, first) = match source.value {
+        CollectorValue::Header => (quote!(put_header), quote!(#name)),
+        CollectorValue::Query => (quote!(put_query), quote!(#name)),
         value => {
-            let direct = direct(value_of_type(value, &column.declaration.ty), column, index);
-            return quote!(#direct #present #max_bytes);
+            let may_be_missing = matches!(
+                value,
+                CollectorValue::UserAgent | CollectorValue::Referer | CollectorValue::ProjectId
+            );
+            if value == CollectorValue::ProjectId && !is_presence_needed || !may_be_missing {
+                let direct = direct(value_of_type(value, &column.declaration.ty), column, index);
+                let present = (is_presence_needed || max_bytes.is_some()).then(|| quote!(present.insert(#index);));
+                return quote!(#direct #present #max_bytes);
+            }
+            let value = names::ident(&format!("{value:?}"));
+            (quote!(put_asked), quote!(__rt::CollectorValue::#value))
         }
     };
-    match (&present, &max_bytes) {
-        (None, None) => quote!(#put;),
-        _ => quote! {
-            if #put {
-                #present
-                #max_bytes
-            }
-        },
+    quote! {
+        meta.#function(#first, &mut self.#field, &TABLE.columns[#index], #index, present, invalid);
+        #max_bytes
     }
 }
 

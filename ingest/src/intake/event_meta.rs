@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use crate::{
     fields::Fields,
     identify::{Project, header_text},
+    intake::row::PresentColumns,
     json::{self, Reader},
     table::{
         Column,
@@ -110,25 +111,17 @@ impl<'a> EventMeta<'a> {
     }
 
     /// Puts the project into a column of an integer type. For text that is not a number, the
-    /// column keeps its default. Returns whether the column has the project.
+    /// column keeps its default.
     #[inline]
-    pub fn put_project<T: TryFrom<i128>>(
-        &self,
-        field: &mut T,
-        column: &'static Column,
-        invalid: &mut InvalidColumns,
-    ) -> bool {
+    pub fn put_project<T: TryFrom<i128>>(&self, field: &mut T, column: &'static Column, invalid: &mut InvalidColumns) {
         let number = match self.project {
             Project::Missing => Some(0),
             Project::Whole(number) => Some(number),
             Project::Real(_) => None,
-            Project::NotANumber => return false,
+            Project::NotANumber => return,
         };
         match number.and_then(|number| T::try_from(number).ok()) {
-            Some(number) => {
-                *field = number;
-                true
-            }
+            Some(number) => *field = number,
             None => {
                 let got = self.project.to_text().unwrap_or_default();
                 let error = match self.project {
@@ -136,49 +129,74 @@ impl<'a> EventMeta<'a> {
                     _ => ValueError::OutOfRange,
                 };
                 invalid.push(column, error, &got);
-                false
             }
         }
     }
 
-    /// Puts a value into a column of another type, as if it had arrived as text. Returns whether the
-    /// column has the value: it keeps its default if there is no value, or an invalid one.
+    /// Puts a value into a column of another type, as if it had arrived as text. The column keeps its
+    /// default if there is no value.
     pub fn put<T: Decode<'a>>(
         &self,
         value: CollectorValue,
         field: &mut T,
         column: &'static Column,
         invalid: &mut InvalidColumns,
-    ) -> bool {
-        self.text(value)
-            .is_some_and(|text| put_text(text, field, column, invalid))
+    ) {
+        if let Some(text) = self.text(value) {
+            put_text(text, field, column, invalid);
+        }
     }
 
-    /// Puts the first header with this name, in lower case, into a column. Bytes that are not UTF-8
-    /// become U+FFFD. Returns whether the column has the header: it keeps its default if the header
-    /// is missing, empty or invalid.
+    /// Like [`put`](Self::put), and adds the column, which has this index, to `present` if it has
+    /// the value.
+    pub fn put_asked<T: Decode<'a>>(
+        &self,
+        value: CollectorValue,
+        field: &mut T,
+        column: &'static Column,
+        index: usize,
+        present: &mut PresentColumns,
+        invalid: &mut InvalidColumns,
+    ) {
+        if let Some(text) = self.text(value)
+            && put_text(text, field, column, invalid)
+        {
+            present.insert(index);
+        }
+    }
+
+    /// Puts the first header with this name, in lower case, into a column, and adds the column to
+    /// `present`. Bytes that are not UTF-8 become U+FFFD. The column keeps its default if the header
+    /// is missing or empty.
     pub fn put_header<T: Decode<'a>>(
         &self,
         name: &str,
         field: &mut T,
         column: &'static Column,
+        index: usize,
+        present: &mut PresentColumns,
         invalid: &mut InvalidColumns,
-    ) -> bool {
+    ) {
         let value = self.headers.and_then(|headers| headers.get(name));
-        let text = value.map(header_text).filter(|text| !text.is_empty());
-        text.is_some_and(|text| put_text(text, field, column, invalid))
+        if let Some(text) = value.map(header_text).filter(|text| !text.is_empty())
+            && put_text(text, field, column, invalid)
+        {
+            present.insert(index);
+        }
     }
 
-    /// Puts the field of the query with this name into a column. Returns whether the column has the
-    /// field: it keeps its default if the field is missing or invalid.
+    /// Puts the field of the query with this name into a column, and adds the column to `present`.
+    /// The column keeps its default if the query has no such field.
     pub fn put_query<T: Decode<'a>>(
         &self,
         name: &str,
         field: &mut T,
         column: &'static Column,
+        index: usize,
+        present: &mut PresentColumns,
         invalid: &mut InvalidColumns,
-    ) -> bool {
-        match self.query {
+    ) {
+        let is_put = match self.query {
             None => false,
             Some(Fields::Flat(pairs)) => {
                 let value = pairs.iter().find(|(known, _)| *known == name);
@@ -189,6 +207,9 @@ impl<'a> EventMeta<'a> {
                 let mut reader = Reader::new(tree.json());
                 put_member(&mut reader, name, field, column, invalid).unwrap_or(false)
             }
+        };
+        if is_put {
+            present.insert(index);
         }
     }
 

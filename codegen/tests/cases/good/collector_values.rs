@@ -265,14 +265,15 @@ mod generated {
                     &TABLE.columns[columns::ADDRESS],
                     invalid,
                 );
-                if meta
-                    .put(
-                        __rt::CollectorValue::UserAgent,
-                        &mut self.agent,
-                        &TABLE.columns[columns::AGENT],
-                        invalid,
-                    )
-                {
+                meta.put_asked(
+                    __rt::CollectorValue::UserAgent,
+                    &mut self.agent,
+                    &TABLE.columns[columns::AGENT],
+                    columns::AGENT,
+                    present,
+                    invalid,
+                );
+                if present.contains(columns::AGENT) {
                     __rt::check_max_bytes(
                         400,
                         self.agent.len(),
@@ -280,16 +281,14 @@ mod generated {
                         invalid,
                     );
                 }
-                if meta
-                    .put(
-                        __rt::CollectorValue::Referer,
-                        &mut self.page,
-                        &TABLE.columns[columns::PAGE],
-                        invalid,
-                    )
-                {
-                    present.insert(columns::PAGE);
-                }
+                meta.put_asked(
+                    __rt::CollectorValue::Referer,
+                    &mut self.page,
+                    &TABLE.columns[columns::PAGE],
+                    columns::PAGE,
+                    present,
+                    invalid,
+                );
                 self.browser = meta.fingerprint;
                 meta.put(
                     __rt::CollectorValue::Service,
@@ -315,34 +314,31 @@ mod generated {
                     &TABLE.columns[columns::PROJECT],
                     invalid,
                 );
-                if meta
-                    .put_header(
-                        "x-github-event",
-                        &mut self.event,
-                        &TABLE.columns[columns::EVENT],
-                        invalid,
-                    )
-                {
-                    present.insert(columns::EVENT);
-                }
-                if meta
-                    .put_header(
-                        "x-github-delivery",
-                        &mut self.delivery,
-                        &TABLE.columns[columns::DELIVERY],
-                        invalid,
-                    )
-                {
-                    present.insert(columns::DELIVERY);
-                }
-                if meta
-                    .put_query(
-                        "utm_source",
-                        &mut self.campaign,
-                        &TABLE.columns[columns::CAMPAIGN],
-                        invalid,
-                    )
-                {
+                meta.put_header(
+                    "x-github-event",
+                    &mut self.event,
+                    &TABLE.columns[columns::EVENT],
+                    columns::EVENT,
+                    present,
+                    invalid,
+                );
+                meta.put_header(
+                    "x-github-delivery",
+                    &mut self.delivery,
+                    &TABLE.columns[columns::DELIVERY],
+                    columns::DELIVERY,
+                    present,
+                    invalid,
+                );
+                meta.put_query(
+                    "utm_source",
+                    &mut self.campaign,
+                    &TABLE.columns[columns::CAMPAIGN],
+                    columns::CAMPAIGN,
+                    present,
+                    invalid,
+                );
+                if present.contains(columns::CAMPAIGN) {
                     __rt::check_max_bytes(
                         100,
                         self.campaign.len(),
@@ -350,16 +346,14 @@ mod generated {
                         invalid,
                     );
                 }
-                if meta
-                    .put_query(
-                        "sent",
-                        &mut self.sent,
-                        &TABLE.columns[columns::SENT],
-                        invalid,
-                    )
-                {
-                    present.insert(columns::SENT);
-                }
+                meta.put_query(
+                    "sent",
+                    &mut self.sent,
+                    &TABLE.columns[columns::SENT],
+                    columns::SENT,
+                    present,
+                    invalid,
+                );
             }
 
             fn encode(
