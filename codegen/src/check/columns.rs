@@ -115,6 +115,10 @@ pub(super) fn no_row_id(table: &ResolvedTable, report: &mut Report) {
             let diagnostic = warning(format!("`{name}` has no column with the collector's ids"));
             let is_taken = |name: &str| table.places.contains_key(name);
             let free = ["id", "event_id"].into_iter().find(|name| !is_taken(name));
+            let diagnostic = match is_taken("id") {
+                true => diagnostic.help("events fill `id`; if the collector shall fill it, add `from: $id` to it"),
+                false => diagnostic,
+            };
             diagnostic.help(format!(
                 "add `{}: {{ type: UInt64, from: $id }}`, or extend a table that has it: delivery then looks the rows up by their ids",
                 free.unwrap_or("rowmill_id")
