@@ -298,3 +298,21 @@ fn put_member<'a, T: Decode<'a>>(
     }
     Ok(false)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_of_arrival_has_any_precision() {
+        let meta = EventMeta {
+            unix_ms: 1_780_000_000_987,
+            ..EventMeta::default()
+        };
+        assert_eq!(meta.date_time64::<0, Utc>().ticks(), 1_780_000_000);
+        assert_eq!(meta.date_time64::<1, Utc>().ticks(), 17_800_000_009);
+        assert_eq!(meta.date_time64::<3, Utc>().ticks(), 1_780_000_000_987);
+        assert_eq!(meta.date_time64::<6, Utc>().ticks(), 1_780_000_000_987_000);
+        assert_eq!(meta.date_time64::<9, Utc>().ticks(), 1_780_000_000_987_000_000);
+    }
+}
