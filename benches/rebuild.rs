@@ -135,7 +135,7 @@ fn growth(what: &str, few: f64, many: f64, cost_of_few: Cost, cost_of_many: Cost
 /// Returns the YAML of one table.
 fn schema(table: u32) -> String {
     let mut text = format!(
-        "clickhouse:\n  destinations:\n    wh/table{table}: table_{table}\n  tables:\n    table_{table}:\n      id: UInt64\n"
+        "clickhouse:\n  destinations:\n    wh/table{table}: table_{table}\n  tables:\n    table_{table}:\n      id: {{ type: UInt64, from: $id }}\n"
     );
     for column in 1..COLUMNS {
         text.push_str(&format!("      column_{column}: {}\n", TYPES[column % TYPES.len()]));

@@ -10,14 +10,19 @@ use serde_json::json;
 
 use crate::cli::{CheckOptions, Format};
 
-/// Prints the problems of a schema folder. Errors make the command fail; warnings do not.
+/// Prints the problems of a schema folder, and notes on it. Only errors make the command fail.
 pub(crate) fn check(options: &CheckOptions) -> Result<(), Box<dyn Error>> {
     let generated = generate(&options.schemas);
-    let Problems { errors, warnings } = &generated.problems;
+    let Problems {
+        errors,
+        warnings,
+        notes,
+    } = &generated.problems;
     let all = errors
         .iter()
         .map(|error| ("error", error))
-        .chain(warnings.iter().map(|warning| ("warning", warning)));
+        .chain(warnings.iter().map(|warning| ("warning", warning)))
+        .chain(notes.iter().map(|note| ("note", note)));
     let mut out = io::stdout().lock();
     for (severity, problem) in all {
         match options.format {

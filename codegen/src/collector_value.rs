@@ -1,6 +1,6 @@
 //! Collector values: the values that the collector itself sets, and the names of their columns.
 
-use crate::types::Type;
+use crate::{inherit::ResolvedColumn, types::Type};
 
 /// A value that the collector has for every event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,9 +18,15 @@ pub(crate) enum CollectorValue {
     UserAgent,
     Fingerprint,
     Referer,
+    /// The time of arrival, in any type that holds one.
+    ReceivedAt,
+    /// A header of the request.
+    Header,
+    /// A field of the request's query.
+    Query,
 }
 
-/// The column that holds each value.
+/// The column of `base` that holds each value.
 const COLUMNS: [(&str, CollectorValue); 13] = [
     ("id", CollectorValue::Id),
     ("uid", CollectorValue::Uid),
@@ -38,19 +44,35 @@ const COLUMNS: [(&str, CollectorValue); 13] = [
 ];
 
 impl CollectorValue {
-    /// Returns the value that a column of this name holds.
-    pub(crate) fn of_column(name: &str) -> Option<Self> {
+    /// Returns the value that a column of this name holds in `base` and the tables that inherit it.
+    pub(crate) fn of_name(name: &str) -> Option<Self> {
         COLUMNS
             .iter()
             .find(|(column, _)| *column == name)
             .map(|(_, value)| *value)
     }
 
+    /// Returns the value that a column holds: the one that it asks for, or that of its name in a
+    /// table that inherits `base`, unless the column gives a path of the event.
+    pub(crate) fn of_column(column: &ResolvedColumn, inherits_base: bool) -> Option<Self> {
+        match &column.event.source {
+            Some(source) => Some(source.value),
+            None if column.event.from.is_empty() && inherits_base => Self::of_name(&column.name),
+            None => None,
+        }
+    }
+
+    /// Returns whether the value is a part of the request that the sender may have written freely,
+    /// in any type, or left out.
+    pub(crate) fn is_of_request(self) -> bool {
+        matches!(self, Self::Header | Self::Query)
+    }
+
     /// Returns whether the client chooses the value, as it chooses those of its events.
     pub(crate) fn is_chosen_by_client(self) -> bool {
         !matches!(
             self,
-            Self::Id | Self::Date | Self::DateTime | Self::Timestamp | Self::Channel
+            Self::Id | Self::Date | Self::DateTime | Self::Timestamp | Self::Channel | Self::ReceivedAt
         )
     }
 
@@ -58,7 +80,7 @@ impl CollectorValue {
     pub(crate) fn is_free_text(self) -> bool {
         matches!(
             self,
-            Self::Name | Self::Service | Self::Ip | Self::UserAgent | Self::Referer
+            Self::Name | Self::Service | Self::Ip | Self::UserAgent | Self::Referer | Self::Header | Self::Query
         )
     }
 
@@ -69,6 +91,7 @@ impl CollectorValue {
                 return self.fits(inner);
             }
             Type::String => return true,
+            _ if self.is_of_request() => return true,
             _ => {}
         }
         match self {
@@ -80,6 +103,13 @@ impl CollectorValue {
             Self::Ip => matches!(ty, Type::Ipv4 | Type::Ipv6),
             Self::Channel | Self::Name | Self::Service => matches!(ty, Type::Enum { .. } | Type::FixedString(_)),
             Self::UserAgent | Self::Referer => matches!(ty, Type::FixedString(_)),
+            Self::ReceivedAt => {
+                matches!(
+                    ty,
+                    Type::Date | Type::Date32 | Type::DateTime(_) | Type::DateTime64(..) | Type::Int { bits: 64.., .. }
+                )
+            }
+            Self::Header | Self::Query => true,
         }
     }
 
@@ -94,6 +124,8 @@ impl CollectorValue {
             Self::Ip => "`String`, `IPv4` or `IPv6`",
             Self::Channel | Self::Name | Self::Service => "`String`, `FixedString` or an enum",
             Self::UserAgent | Self::Referer => "`String` or `FixedString`",
+            Self::ReceivedAt => "`Date`, `Date32`, `DateTime`, `DateTime64`, `UInt64`, a wider integer or `String`",
+            Self::Header | Self::Query => "any type",
         }
     }
 }

@@ -22,7 +22,7 @@ pub(crate) const WARNINGS: [&str; 12] = [
     "zone-of-the-machine",
 ];
 
-/// The most errors, and the most warnings, that a report shows. Users do not read a longer list.
+/// The most errors, warnings and notes that a report shows. Users do not read a longer list.
 const MAX_SHOWN: usize = 300;
 
 /// One problem.
@@ -43,6 +43,7 @@ pub(crate) struct Diagnostic {
 enum Severity {
     Error,
     Warning,
+    Note,
 }
 
 impl Diagnostic {
@@ -52,6 +53,11 @@ impl Diagnostic {
 
     pub(crate) fn warning(code: &'static str, message: impl Into<String>) -> Self {
         Self::new(Severity::Warning, code, message.into())
+    }
+
+    /// A note states what the schema does; it asks for no change.
+    pub(crate) fn note(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(Severity::Note, code, message.into())
     }
 
     fn new(severity: Severity, code: &'static str, message: String) -> Self {
@@ -118,6 +124,7 @@ impl Diagnostic {
         let level = match self.severity {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
+            Severity::Note => Level::NOTE,
         };
         let mut group = level
             .primary_title(&self.message)
@@ -216,7 +223,7 @@ impl Report {
         self.has_errors
     }
 
-    /// Returns the problems as texts, errors and warnings apart, in the order of the files. Each
+    /// Returns the problems as texts, errors, warnings and notes apart, in the order of the files. Each
     /// list has at most the first [`MAX_SHOWN`].
     pub(crate) fn render(&self, sources: &Sources) -> Problems {
         let renderer = Renderer::plain();
@@ -238,6 +245,7 @@ impl Report {
         Problems {
             errors: problems_of(Severity::Error),
             warnings: problems_of(Severity::Warning),
+            notes: problems_of(Severity::Note),
         }
     }
 }
@@ -249,6 +257,8 @@ pub struct Problems {
     pub errors: Vec<Problem>,
     /// The problems that do not fail the build.
     pub warnings: Vec<Problem>,
+    /// What the schema does and its author may not expect; the build does not show them.
+    pub notes: Vec<Problem>,
 }
 
 /// One problem of a schema.

@@ -23,6 +23,9 @@ use crate::{
 /// would become gigabytes of Rust. A thousand tables of the seed's kind, with 24 columns each, fit.
 const MAX_COLUMNS: usize = 25_000;
 
+/// The table whose columns hold the collector's values, as in the original.
+const BASE: &str = "base";
+
 /// A table with everything that it inherits.
 #[derive(Debug)]
 pub(crate) struct ResolvedTable {
@@ -41,6 +44,9 @@ pub(crate) struct ResolvedTable {
     pub(crate) elements: Vec<declare::TableElement>,
     pub(crate) comment: Option<String>,
     pub(crate) is_strict: bool,
+    /// Whether the table is `base` or inherits it, and so has the collector's values in the columns
+    /// with their names.
+    pub(crate) inherits_base: bool,
     pub(crate) doc_comments: Vec<String>,
     /// The codes of the warnings that the table or one of its ancestors allows.
     pub(crate) allowed: Vec<String>,
@@ -173,6 +179,7 @@ fn resolve(index: usize, declared: &Declared, reported: &mut HashSet<usize>, rep
         elements,
         comment: table.options.comment.clone(),
         is_strict: is_strict.unwrap_or(false),
+        inherits_base: lineage.iter().any(|member| declared.tables[*member].name.text == BASE),
         doc_comments: table.doc_comments.clone(),
         allowed,
         is_complete,

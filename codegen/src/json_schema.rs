@@ -8,7 +8,7 @@
 use serde_json::{Value, json};
 
 use crate::{
-    declare::{ACKS, FOREIGN_KEYS},
+    declare::{ACKS, FOREIGN_KEYS, Source},
     diagnostic::WARNINGS,
 };
 
@@ -131,15 +131,7 @@ fn column() -> Value {
                         "type": "boolean",
                         "description": "Whether the collector rejects an event without the column.",
                     },
-                    "from": {
-                        "description": "The path of the value in an event, if it is not the column's name: its keys, \
-                            joined by dots, for example `address.city`; or a list of paths, of which the collector \
-                            uses the first one that the event has.",
-                        "anyOf": [
-                            { "$ref": "#/$defs/text" },
-                            { "type": "array", "items": { "$ref": "#/$defs/text" }, "minItems": 1 },
-                        ],
-                    },
+                    "from": from(),
                     "was": {
                         "description": "The earlier name of a renamed column, or a list of names. A plan renames the column of an \
                             existing table, and waiting rows with an earlier name go into this column.",
@@ -170,6 +162,23 @@ fn column() -> Value {
                 },
                 "additionalProperties": false,
             },
+        ],
+    })
+}
+
+fn from() -> Value {
+    // A text that begins with one `$` names a value of the collector.
+    let path = json!({ "type": ["string", "number", "boolean"], "pattern": r"^(\$\$|[^$]|$)" });
+    json!({
+        "description": "The path of the value in an event, if it is not the column's name: its keys, \
+            joined by dots, for example `address.city`; or a list of paths, of which the collector \
+            uses the first one that the event has. Or a value of the collector, for example `$id` or \
+            `$header.X-GitHub-Event`; in a path, `$$` is a `$`.",
+        "anyOf": [
+            { "enum": Source::names().collect::<Vec<_>>() },
+            { "type": "string", "pattern": r"^\$(header|query)\..", "examples": ["$header.X-GitHub-Event", "$query.utm_source"] },
+            path,
+            { "type": "array", "items": path, "minItems": 1 },
         ],
     })
 }

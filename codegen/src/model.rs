@@ -31,6 +31,8 @@ pub(crate) struct Table {
     pub(crate) comment: Option<String>,
     /// Whether the values of events are read by ClickHouse's rules alone.
     pub(crate) is_strict: bool,
+    /// Whether the table is `base` or inherits it.
+    pub(crate) inherits_base: bool,
     /// The YAML comments on the table.
     pub(crate) doc_comments: Vec<String>,
 }
@@ -66,7 +68,7 @@ impl Table {
     pub(crate) fn new(resolved: ResolvedTable, engine: Engine) -> Self {
         let extras = extras(&resolved.columns);
         let nested = nested(&resolved.columns, &extras);
-        let roles = paths::roles(&resolved.columns, &extras);
+        let roles = paths::roles(&resolved, &extras);
         let paths = paths::paths(&resolved.columns, &roles);
         let columns = resolved
             .columns
@@ -93,6 +95,7 @@ impl Table {
             elements: resolved.elements,
             comment: resolved.comment,
             is_strict: resolved.is_strict,
+            inherits_base: resolved.inherits_base,
             doc_comments: resolved.doc_comments,
         }
     }
@@ -117,6 +120,16 @@ impl Table {
 }
 
 impl Column {
+    /// Returns whether the column asks for a value of the collector.
+    pub(crate) fn asks_for_value(&self) -> bool {
+        self.event.source.is_some() && matches!(self.role, Role::Collector(_))
+    }
+
+    /// Returns whether the value is a header or a field of the query.
+    pub(crate) fn is_of_request(&self) -> bool {
+        matches!(self.role, Role::Collector(value) if value.is_of_request())
+    }
+
     /// Returns whether the column has a DEFAULT that ClickHouse must compute.
     pub(crate) fn has_computed_default(&self) -> bool {
         self.declaration.has_computed_default()

@@ -7,9 +7,10 @@ use std::collections::HashMap;
 
 use crate::{
     collector_value::CollectorValue,
+    declare::Source,
     diagnostic::{Diagnostic, Report},
     inherit::{ResolvedColumn, ResolvedTable},
-    types::{DefaultKind, Type},
+    types::{Declaration, DefaultKind, Type},
     yaml::Key,
 };
 
@@ -71,7 +72,7 @@ pub(crate) fn is_text_array(ty: &Type) -> bool {
 }
 
 /// Returns the source of each column's value.
-pub(crate) fn roles(columns: &[ResolvedColumn], extras: &[Extra]) -> Vec<Role> {
+pub(crate) fn roles(table: &ResolvedTable, extras: &[Extra]) -> Vec<Role> {
     let role = |(index, column): (usize, &ResolvedColumn)| match column
         .declaration
         .default
@@ -80,9 +81,23 @@ pub(crate) fn roles(columns: &[ResolvedColumn], extras: &[Extra]) -> Vec<Role> {
     {
         Some(DefaultKind::Materialized | DefaultKind::Alias) => Role::Computed,
         _ if extras.iter().any(|extra| [extra.key, extra.value].contains(&index)) => Role::Extra,
-        _ => CollectorValue::of_column(&column.name).map_or(Role::Event, Role::Collector),
+        _ => CollectorValue::of_column(column, table.inherits_base).map_or(Role::Event, Role::Collector),
     };
-    columns.iter().enumerate().map(role).collect()
+    table.columns.iter().enumerate().map(role).collect()
+}
+
+/// Returns the index of the column with the collector's ids: the first of a type that identifies
+/// rows, or else the first. `None` if no column has the ids.
+pub(crate) fn row_id<'c>(columns: impl Iterator<Item = (Role, &'c Declaration)>) -> Option<usize> {
+    let ids: Vec<_> = columns
+        .enumerate()
+        .filter(|(_, (role, _))| *role == Role::Collector(CollectorValue::Id))
+        .collect();
+    let identifies = |declaration: &Declaration| {
+        declaration.default.is_none() && matches!(declaration.ty, Type::Int { bits: 64, .. })
+    };
+    let usable = ids.iter().find(|(_, (_, declaration))| identifies(declaration));
+    usable.or(ids.first()).map(|(index, _)| *index)
 }
 
 /// Returns the paths of each column; none for a column that events do not fill.
@@ -119,7 +134,7 @@ fn joined(path: &str) -> String {
 
 /// Checks the event keys of a table's columns.
 pub(crate) fn event_paths(table: &ResolvedTable, report: &mut Report) {
-    let roles = roles(&table.columns, &extras(&table.columns));
+    let roles = roles(table, &extras(&table.columns));
     let paths = paths(&table.columns, &roles);
     not_of_the_event(table, &roles, report);
     collectors_path(table, report);
@@ -137,7 +152,15 @@ fn not_of_the_event(table: &ResolvedTable, roles: &[Role], report: &mut Report) 
             Role::Extra => "the collector stores values without a column here",
             Role::Computed => "ClickHouse computes this column",
         };
-        for key in &column.event.present_keys {
+        // A column that asks for a value of the collector may require it and limit its length. Only
+        // a date from the request can be far from its arrival.
+        let has_effect = |key: &str| match role {
+            Role::Collector(value) if column.event.source.is_some() => {
+                value.is_of_request() || !matches!(key, "max_age" | "max_ahead")
+            }
+            _ => false,
+        };
+        for key in column.event.present_keys.iter().filter(|key| !has_effect(&key.text)) {
             let message = format!("`{}` has no effect on `{}`", key.text, column.name);
             let diagnostic = Diagnostic::error("not-of-the-event", message)
                 .label(key.span.clone(), by)
@@ -150,10 +173,13 @@ fn not_of_the_event(table: &ResolvedTable, roles: &[Role], report: &mut Report) 
 
 /// Rule: an event cannot set a value that the collector knows about its client.
 fn collectors_path(table: &ResolvedTable, report: &mut Report) {
+    if !table.inherits_base {
+        return;
+    }
     for column in &table.columns {
         for path in &column.event.from {
             let name = joined(&path.text);
-            if name.starts_with("td_") && CollectorValue::of_column(&name).is_some() {
+            if name.starts_with("td_") && CollectorValue::of_name(&name).is_some() {
                 let diagnostic = Diagnostic::error("bad-source", format!("an event cannot fill `{}`", path.text))
                     .label(path.span.clone(), "the collector sets this value, and no client can")
                     .help(format!("name the column `{name}`, and the collector fills it"));
@@ -192,7 +218,14 @@ fn shared_path(table: &ResolvedTable, paths: &[Vec<String>], report: &mut Report
             .label(here.unwrap_or_else(|| column.name_span.clone()), "")
             .label(there.unwrap_or_else(|| first.name_span.clone()), "the other one")
             .help("remove one of them, or compute it from the other with `materialized: …` or `alias: …`");
-        report.push(diagnostic);
+        let named = [column, first].into_iter().find(|column| column.name == *path);
+        let source = named.and_then(|column| Source::of_name(&column.name));
+        report.push(match source {
+            Some(source) => diagnostic.help(format!(
+                "if the collector shall fill `{path}`, add `from: {source}` to it"
+            )),
+            None => diagnostic,
+        });
     }
     for column in &table.columns {
         let from = &column.event.from;

@@ -15,7 +15,7 @@ clickhouse:
     wh/mail: mial
   tables:
     mail:
-      id: UInt64
+      id: { type: UInt64, from: $id }
       event: Strng
       _options: { engine: MergeTree, order_by: id }
 ";

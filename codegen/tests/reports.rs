@@ -151,10 +151,14 @@ fn run(case: &Path) -> Generated {
 /// Returns the problems as a terminal shows them, errors first.
 fn report(generated: &Generated) -> String {
     let problems = &generated.problems;
+    // Most schemas with a table `base` have notes; only the cases without other problems pin them.
+    let has_problems = !problems.errors.is_empty() || !problems.warnings.is_empty();
+    let notes = problems.notes.iter().filter(|_| !has_problems);
     let texts: Vec<&str> = problems
         .errors
         .iter()
         .chain(&problems.warnings)
+        .chain(notes)
         .map(|problem| problem.text.as_str())
         .collect();
     format!("{}\n", texts.join("\n\n"))

@@ -19,6 +19,7 @@ mod bounded;
 mod bulk;
 mod check;
 mod checker;
+mod collector_values;
 mod crash;
 mod delivery;
 mod differential;

@@ -5,7 +5,7 @@ use crate::{
     diagnostic::{Diagnostic, Report},
     emit,
     inherit::{ResolvedColumn, ResolvedTable},
-    paths,
+    paths::{self, Role},
     types::{DefaultKind, Type},
 };
 
@@ -73,21 +73,24 @@ pub(super) fn server_column(table: &ResolvedTable, report: &mut Report) {
             .default
             .as_ref()
             .is_some_and(|default| matches!(default.kind, DefaultKind::Materialized | DefaultKind::Alias));
-        let Some(value) = CollectorValue::of_column(&column.name).filter(|_| !is_computed) else {
+        let Some(value) = CollectorValue::of_column(column, table.inherits_base).filter(|_| !is_computed) else {
             continue;
         };
         if !value.fits(&column.declaration.ty) {
             let message = format!("`{}` cannot be `{}`", column.name, column.declaration.ty);
             let diagnostic = Diagnostic::error("server-column", message)
                 .label(column.span.clone(), "the collector fills this column")
-                .help(format!("use {}", value.expected()))
-                .help("or give a column of the event another name");
-            report.push(diagnostic);
+                .help(format!("use {}", value.expected()));
+            report.push(match &column.event.source {
+                Some(source) => diagnostic.label(source.key.span.clone(), ""),
+                None if column.name.starts_with("td_") => diagnostic.help("or give a column of the event another name"),
+                None => diagnostic.help(format!("or let events fill it, with `from: {}`", column.name)),
+            });
         }
     }
 }
 
-/// Rule: delivery can look up rows by the table's id column. After an insert with an unknown
+/// Rule: delivery can look up rows by the table's column with the collector's ids. After an insert with an unknown
 /// outcome, delivery queries the rows by the collector's ids, which are unique.
 ///
 /// An engine that merges rows gets no warning: a lookup cannot distinguish a missing row from a
@@ -105,23 +108,35 @@ pub(super) fn no_row_id(table: &ResolvedTable, report: &mut Report) {
     }
     let name = &table.name.text;
     let warning = |message: String| Diagnostic::warning("no-row-id", message).label(table.name.span.clone(), WHY);
-    let is_id = |column: &ResolvedColumn| CollectorValue::of_column(&column.name) == Some(CollectorValue::Id);
-    let diagnostic = match table.columns.iter().position(is_id) {
-        None => warning(format!("`{name}` has no column `id`"))
-            .help("add `id: UInt64`, or extend a table that has it: delivery then looks the rows up by their ids"),
+    let roles = paths::roles(table, &paths::extras(&table.columns));
+    let declarations = table.columns.iter().map(|column| &column.declaration);
+    let diagnostic = match paths::row_id(roles.into_iter().zip(declarations)) {
+        None => {
+            let diagnostic = warning(format!("`{name}` has no column with the collector's ids"));
+            let is_taken = |name: &str| table.places.contains_key(name);
+            let free = ["id", "event_id"].into_iter().find(|name| !is_taken(name));
+            let diagnostic = match is_taken("id") {
+                true => diagnostic.help("events fill `id`; if the collector shall fill it, add `from: $id` to it"),
+                false => diagnostic,
+            };
+            diagnostic.help(format!(
+                "add `{}: {{ type: UInt64, from: $id }}`, or extend a table that has it: delivery then looks the rows up by their ids",
+                free.unwrap_or("rowmill_id")
+            ))
+        }
         Some(at) => {
             let (before, id) = (&table.columns[..at], &table.columns[at]);
-            let unusable = |message: &str| warning(format!("`{name}` {message}"));
+            let unusable = |message: &str| warning(format!("`{name}` has an `{}` {message}", id.name));
             if id.declaration.default.is_some() {
-                unusable("has an `id` with a default, which may replace the collector's value")
+                unusable("with a default, which may replace the collector's value")
                     .label(id.span.clone(), "")
                     .help("remove the default: the collector fills the column in every row")
             } else if !matches!(id.declaration.ty, Type::Int { bits: 64, .. }) {
-                unusable("has an `id` that delivery cannot look up")
+                unusable("that delivery cannot look up")
                     .label(id.span.clone(), format!("`{}`", id.declaration.ty))
                     .help("change its type to `UInt64`")
             } else if let Some(column) = before.iter().find(|column| !emit::can_be_skipped(&column.declaration)) {
-                unusable("has an `id` that delivery cannot locate in a row")
+                unusable("that delivery cannot locate in a row")
                     .label(id.name_span.clone(), "")
                     .label(
                         column.span.clone(),
@@ -134,4 +149,39 @@ pub(super) fn no_row_id(table: &ResolvedTable, report: &mut Report) {
         }
     };
     report.push_unless_allowed(diagnostic, |code| table.allows(code));
+}
+
+/// Note: the collector's values take the place of an event's values with the same names. The sender
+/// of an event may not expect this.
+pub(super) fn collector_value(table: &ResolvedTable, report: &mut Report) {
+    if report.has_errors() {
+        return;
+    }
+    let extras = paths::extras(&table.columns);
+    let roles = paths::roles(table, &extras);
+    let is_implicit =
+        |(column, role): &(&ResolvedColumn, &Role)| matches!(role, Role::Collector(_)) && column.event.source.is_none();
+    let columns: Vec<_> = table
+        .columns
+        .iter()
+        .zip(&roles)
+        .filter(is_implicit)
+        .map(|(column, _)| format!("`{}`", column.name))
+        .collect();
+    if columns.is_empty() {
+        return;
+    }
+    let keeps_others = extras.iter().any(|extra| extra.path.is_empty());
+    let others = if keeps_others { "go to the extra" } else { "are dropped" };
+    let message = format!(
+        "the collector fills {} of `{}`; an event's values with these names {others}",
+        columns.join(", "),
+        table.name.text
+    );
+    let note = Diagnostic::note("collector-value", message).label(table.name.span.clone(), "");
+    report.push(if keeps_others {
+        note
+    } else {
+        note.help("to keep them, add the columns `extra.key: Array(String)` and `extra.value: Array(String)`")
+    });
 }

@@ -107,6 +107,7 @@ const RULES: &[Rule] = rules![
     Existing(keys::ttl_of_key),
     Existing(partition::client_partition),
     Existing(columns::no_row_id),
+    Existing(columns::collector_value),
     Existing(engine::buffered_table),
     Schema(names::duplicate_table),
     Schema(names::type_collision),

@@ -6,6 +6,7 @@
 
 use super::table::{Resolved, sql_span};
 use crate::{
+    collector_value::CollectorValue,
     diagnostic::{Diagnostic, Report},
     inherit::{ResolvedColumn, ResolvedTable},
     paths::{self, Role},
@@ -52,7 +53,7 @@ pub(super) fn client_partition(table: &ResolvedTable, report: &mut Report) {
     if report.has_errors() {
         return;
     }
-    let roles = paths::roles(&table.columns, &paths::extras(&table.columns));
+    let roles = paths::roles(table, &paths::extras(&table.columns));
     for element in types::key_elements(sql.as_str()).unwrap_or_default() {
         if has_few_values(&element, sql, table) {
             continue;
@@ -70,7 +71,11 @@ pub(super) fn client_partition(table: &ResolvedTable, report: &mut Report) {
                 column.span.clone(),
                 "an event can have any value here; thousands of partitions block all inserts",
             )
-            .help("partition by a column that the collector fills, for example `toYYYYMM(date)`")
+            .help(if table.inherits_base {
+                "partition by a column that the collector fills, for example `toYYYYMM(date)`"
+            } else {
+                "partition by a column that the collector fills, for example `received_at: { type: DateTime, from: $received_at }`"
+            })
             .help(format!(
                 "or by an expression with few values, for example `cityHash64({name}) % 16`"
             ));
@@ -136,7 +141,11 @@ fn chosen_column<'t>(
         let role = table.places.get(&column.name).and_then(|place| roles.get(*place))?;
         let chosen = match role {
             // The rules of the column keep its dates close to the arrival of the event.
-            Role::Event if column.event.max_age.is_some() && column.event.max_ahead.is_some() => None,
+            Role::Event | Role::Collector(CollectorValue::Header | CollectorValue::Query)
+                if column.event.max_age.is_some() && column.event.max_ahead.is_some() =>
+            {
+                None
+            }
             Role::Event | Role::Extra => Some(column),
             Role::Collector(value) => value.is_chosen_by_client().then_some(column),
             Role::Computed => {

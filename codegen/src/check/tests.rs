@@ -38,7 +38,11 @@ fn report(case: &Path) -> Vec<String> {
         false => generate_texts([(case, fs::read_to_string(case).unwrap())]),
     };
     let problems = generated.problems;
-    let problems = problems.errors.into_iter().chain(problems.warnings);
+    let problems = problems
+        .errors
+        .into_iter()
+        .chain(problems.warnings)
+        .chain(problems.notes);
     problems.map(|problem| problem.text).collect()
 }
 

@@ -143,7 +143,7 @@ const SELECTING_FUNCTIONS: [&str; 8] = [
 
 /// Rule: no expression that ClickHouse computes during an insert throws, for any event.
 pub(super) fn throwing_expression(table: &ResolvedTable, report: &mut Report) {
-    let roles = paths::roles(&table.columns, &paths::extras(&table.columns));
+    let roles = paths::roles(table, &paths::extras(&table.columns));
     for expression in table.expressions() {
         // ClickHouse computes an ALIAS during a query, not during an insert.
         if expression.clause == Clause::Default(DefaultKind::Alias) {

@@ -1,7 +1,7 @@
 //! The keys of a column's long form that concern its value in an event: its path, whether it is
 //! required, its maximum length, and how far a date may be from its arrival.
 
-use super::DeclarationReader;
+use super::{DeclarationReader, Source};
 use crate::{
     diagnostic::Diagnostic,
     yaml::{Key, Node, Value},
@@ -14,6 +14,8 @@ pub(crate) struct EventKeys {
     pub(crate) is_required: bool,
     /// The paths of the value in an event, the preferred one first; empty for the column's name.
     pub(crate) from: Vec<Key>,
+    /// The collector's value that the column holds in place of a value of the event.
+    pub(crate) source: Option<Source>,
     pub(crate) max_bytes: Option<usize>,
     /// The most seconds that a date may be before the event's arrival.
     pub(crate) max_age: Option<u32>,
@@ -44,7 +46,8 @@ impl DeclarationReader<'_> {
             }
             "from" => {
                 keys.from = self.paths(node, &key);
-                !keys.from.is_empty()
+                keys.source = self.source(&mut keys.from);
+                !keys.from.is_empty() || keys.source.is_some()
             }
             "max_age" => {
                 keys.max_age = self.period(node, &key);
@@ -95,6 +98,27 @@ impl DeclarationReader<'_> {
             self.report.push(diagnostic);
         }
         paths
+    }
+
+    /// Takes the collector's value out of the paths: a path that begins with one `$` names one. In
+    /// the other paths, `$$` is the event's `$`.
+    fn source(&mut self, paths: &mut Vec<Key>) -> Option<Source> {
+        let is_source = |path: &Key| path.text.starts_with('$') && !path.text.starts_with("$$");
+        let source = paths.iter().find(|path| is_source(path)).cloned();
+        let is_alone = paths.len() == 1;
+        for path in paths.iter_mut().filter(|path| path.text.starts_with("$$")) {
+            path.text.remove(0);
+        }
+        let source = source?;
+        paths.clear();
+        if !is_alone {
+            let diagnostic = Diagnostic::error("bad-source", format!("`{}` must stand alone in `from`", source.text))
+                .label(source.span, "a value of the collector")
+                .help("give the value of the event a column of its own");
+            self.report.push(diagnostic);
+            return None;
+        }
+        Source::parse(source).map_err(|problem| self.report.push(problem)).ok()
     }
 
     /// Reads a period, such as `400 days`, in seconds.
@@ -162,6 +186,9 @@ fn period(text: &str) -> Option<u32> {
 
 /// Returns the problem of a path and a help text.
 fn path_problem(path: &str) -> Option<(&'static str, String)> {
+    if path.starts_with('$') && !path.starts_with("$$") {
+        return None;
+    }
     if path.contains(['[', ']']) {
         let dotted = path.replace(']', "").replace('[', ".");
         Some(("a path cannot contain brackets", format!("write `{dotted}`")))

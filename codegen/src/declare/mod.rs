@@ -5,6 +5,7 @@ mod destination;
 mod event_keys;
 mod long_column;
 mod options;
+mod source;
 mod table_element;
 mod value;
 
@@ -24,6 +25,7 @@ pub(crate) use {
         destination::{ACKS, Ack, Acks, Destination, RouteOptions},
         event_keys::EventKeys,
         options::Options,
+        source::Source,
         table_element::{TableElement, TableElementKind},
     },
     crate::table_engine::Clauses,

@@ -9,10 +9,9 @@ use super::{
     text::raw_string,
 };
 use crate::{
-    collector_value::CollectorValue,
     declare::{TableElement, TableElementKind},
     model::{Column, Table},
-    paths::Role,
+    paths,
     sql::Sql,
     types::{DefaultKind, quote_text},
 };
@@ -54,10 +53,8 @@ pub(super) fn table(index: usize, table: &Table) -> TokenStream {
         });
         quote!(#definition #accepting_objects #nullable #sent #was)
     });
-    let id = table
-        .columns
-        .iter()
-        .find(|column| column.role == Role::Collector(CollectorValue::Id));
+    let columns_by_role = table.columns.iter().map(|column| (column.role, &column.declaration));
+    let id = paths::row_id(columns_by_role).and_then(|index| table.columns.get(index));
     // An id with a default does not identify a row, as ClickHouse may compute it.
     let row_id = option(
         id.filter(|column| column.declaration.default.is_none())

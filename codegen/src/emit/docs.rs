@@ -34,6 +34,9 @@ fn event_keys_text(column: &Column) -> String {
         let paths: Vec<String> = event.from.iter().map(|path| format!("`{}`", path.text)).collect();
         text.push_str(&format!(", from {}", paths.join(" or ")));
     }
+    if let Some(source) = &event.source {
+        text.push_str(&format!(", from `{}`", source.key.text));
+    }
     if let Some(max_bytes) = event.max_bytes {
         text.push_str(&format!(", of at most {max_bytes} bytes"));
     }

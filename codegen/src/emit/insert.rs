@@ -37,7 +37,11 @@ fn fill(table: &Table) -> Option<TokenStream> {
             matches!(
                 column.role,
                 Role::Collector(
-                    CollectorValue::Id | CollectorValue::Date | CollectorValue::DateTime | CollectorValue::Timestamp
+                    CollectorValue::Id
+                        | CollectorValue::Date
+                        | CollectorValue::DateTime
+                        | CollectorValue::Timestamp
+                        | CollectorValue::ReceivedAt
                 )
             )
         })
@@ -53,7 +57,7 @@ fn fill(table: &Table) -> Option<TokenStream> {
     (!fields.is_empty()).then(|| {
         quote! {
             let mut filled: Self = ::core::default::Default::default();
-            __rt::Row::fill_metadata(&mut filled, meta, &mut ::core::default::Default::default());
+            __rt::Row::fill_metadata(&mut filled, meta, &mut ::core::default::Default::default(), &mut ::core::default::Default::default());
             #(#fields)*
         }
     })
@@ -63,7 +67,7 @@ fn fill(table: &Table) -> Option<TokenStream> {
 fn present(table: &Table, columns: &Columns) -> TokenStream {
     let statements: Vec<_> = table
         .stored()
-        .filter(|(_, column)| column.role == Role::Event)
+        .filter(|(_, column)| column.role == Role::Event || column.asks_for_value())
         .filter_map(|(index, column)| {
             let event = &column.event;
             let is_needed = event.is_required
@@ -99,7 +103,7 @@ fn present(table: &Table, columns: &Columns) -> TokenStream {
 fn checks(table: &Table, columns: &Columns) -> TokenStream {
     let limits = table
         .stored()
-        .filter(|(_, column)| column.role == Role::Event)
+        .filter(|(_, column)| column.role == Role::Event || column.asks_for_value())
         .filter_map(|(index, column)| {
             let max_bytes = Literal::usize_unsuffixed(column.event.max_bytes?);
             let index = columns.index(index);

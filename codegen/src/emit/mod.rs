@@ -8,6 +8,7 @@ mod column_type;
 mod columns;
 mod ddl;
 mod docs;
+mod fill_metadata;
 mod format;
 mod header;
 mod insert;

@@ -3,10 +3,10 @@
 use proc_macro2::{Ident, Literal, TokenStream};
 use quote::quote;
 
-use super::{column_type::Declarations, columns::Columns, docs, text_match::text_match};
+use super::{column_type::Declarations, columns::Columns, docs, fill_metadata::fill_metadata, text_match::text_match};
 use crate::{
     collector_value::CollectorValue,
-    model::Table,
+    model::{Column, Table},
     names,
     paths::Role,
     types::{Type, constant},
@@ -151,7 +151,7 @@ fn implementation(table: &Table, columns: &Columns) -> TokenStream {
 fn check_dates(table: &Table, columns: &Columns) -> Option<TokenStream> {
     let checks: Vec<_> = table
         .stored()
-        .filter(|(_, column)| column.role == Role::Event)
+        .filter(|(_, column)| column.role == Role::Event || column.is_of_request())
         .filter_map(|(index, column)| {
             let (age, ahead) = (column.event.max_age, column.event.max_ahead);
             age.or(ahead)?;
@@ -245,7 +245,13 @@ fn rules(table: &Table, columns: &Columns) -> Option<TokenStream> {
     let required: Vec<_> = indexed()
         .filter(|(_, column)| column.event.is_required)
         .map(|(index, column)| {
-            let path = column.event.from.first().map_or(&column.name, |path| &path.text);
+            let source = column.event.source.as_ref().map(|source| &source.key);
+            let path = column
+                .event
+                .from
+                .first()
+                .or(source)
+                .map_or(&column.name, |path| &path.text);
             quote!((#index, #path))
         })
         .collect();
@@ -256,15 +262,27 @@ fn rules(table: &Table, columns: &Columns) -> Option<TokenStream> {
             quote!((#index, &[#(#paths),*]))
         })
         .collect();
+    // Without an extra, the keys of the collector's values have no other destination.
+    let owns_reserved_keys = !table.inherits_base && !table.extras.is_empty();
+    let of_query = |column: &&Column| column.role == Role::Collector(CollectorValue::Query);
+    let sources = table
+        .columns
+        .iter()
+        .filter(of_query)
+        .filter_map(|column| column.event.source.as_ref());
+    let query: Vec<_> = sources.map(|source| &source.name).collect();
     let is_strict = table.is_strict;
-    let is_needed = is_strict || !required.is_empty() || !alternatives.is_empty();
+    let is_needed =
+        is_strict || owns_reserved_keys || !required.is_empty() || !alternatives.is_empty() || !query.is_empty();
     is_needed.then(|| {
         quote! {
             fn rules(&self) -> &'static __rt::EventRules {
                 const RULES: __rt::EventRules = __rt::EventRules {
                     required: &[#(#required),*],
                     alternatives: &[#(#alternatives),*],
+                    query: &[#(#query),*],
                     is_strict: #is_strict,
+                    owns_reserved_keys: #owns_reserved_keys,
                 };
                 &RULES
             }
@@ -299,90 +317,6 @@ fn extra(table: &Table) -> Option<TokenStream> {
             match extra {
                 #(#arms)*
                 _ => None,
-            }
-        }
-    })
-}
-
-/// Returns the method that fills the collector's own columns; none if the table has none.
-fn fill_metadata(table: &Table, columns: &Columns) -> Option<TokenStream> {
-    let statements = table.stored().filter_map(|(index, column)| {
-        let Role::Collector(value) = column.role else {
-            return None;
-        };
-        let field = names::ident(&column.field);
-        let ty = &column.declaration.ty;
-        let direct = match (value, ty) {
-            (
-                CollectorValue::Id,
-                Type::Int {
-                    bits: 64,
-                    signed: false,
-                },
-            ) => quote!(self.#field = meta.id;),
-            (
-                CollectorValue::Uid,
-                Type::Int {
-                    bits: 64,
-                    signed: false,
-                },
-            ) => quote!(self.#field = meta.uid;),
-            (
-                CollectorValue::Fingerprint,
-                Type::Int {
-                    bits: 64,
-                    signed: false,
-                },
-            ) => quote!(self.#field = meta.fingerprint;),
-            (
-                CollectorValue::Timestamp,
-                Type::Int {
-                    bits: 64,
-                    signed: false,
-                },
-            ) => quote!(self.#field = meta.unix_ms;),
-            (CollectorValue::Channel, Type::String) => {
-                quote!(self.#field = ::std::borrow::Cow::Borrowed(meta.channel);)
-            }
-            (CollectorValue::Service, Type::String) => {
-                quote!(self.#field = ::std::borrow::Cow::Borrowed(meta.service);)
-            }
-            (CollectorValue::Name, Type::String) => quote!(self.#field = ::std::borrow::Cow::Borrowed(meta.name);),
-            (CollectorValue::Ip, Type::String) => quote!(self.#field = ::std::borrow::Cow::Borrowed(meta.ip);),
-            (CollectorValue::UserAgent, Type::String) => {
-                quote!(self.#field = ::std::borrow::Cow::Borrowed(meta.user_agent.unwrap_or_default());)
-            }
-            (CollectorValue::Referer, Type::String) => {
-                quote!(self.#field = ::std::borrow::Cow::Borrowed(meta.referer.unwrap_or_default());)
-            }
-            (CollectorValue::Date, Type::Date) => quote!(self.#field = meta.date();),
-            (CollectorValue::DateTime, Type::DateTime(None)) => quote!(self.#field = meta.date_time();),
-            (CollectorValue::ProjectId, Type::Int { bits: ..=128, .. }) => {
-                let index = columns.index(index);
-                quote!(meta.put_project(&mut self.#field, &TABLE.columns[#index], invalid);)
-            }
-            (CollectorValue::Date, Type::String) => quote!(self.#field = ::std::borrow::Cow::Owned(meta.date_text());),
-            (CollectorValue::DateTime, Type::String) => {
-                quote!(self.#field = ::std::borrow::Cow::Owned(meta.date_time_text());)
-            }
-            _ => {
-                let value = match (value, ty) {
-                    // A point in time instead of a number of milliseconds.
-                    (CollectorValue::Timestamp, Type::DateTime64(..)) => CollectorValue::DateTime,
-                    _ => value,
-                };
-                let value = names::ident(&format!("{value:?}"));
-                let index = columns.index(index);
-                quote!(meta.put(__rt::CollectorValue::#value, &mut self.#field, &TABLE.columns[#index], invalid);)
-            }
-        };
-        Some(direct)
-    });
-    let statements: Vec<_> = statements.collect();
-    (!statements.is_empty()).then(|| {
-        quote! {
-            fn fill_metadata(&mut self, meta: &__rt::EventMeta<'a>, invalid: &mut __rt::InvalidColumns) {
-                #(#statements)*
             }
         }
     })

@@ -60,6 +60,8 @@ impl Collector {
             referer: head.client.referer.as_deref(),
             host: head.client.host,
             fingerprint: head.client.fingerprint(&head.ip).unwrap_or_default(),
+            headers: Some(&head.parts.headers),
+            query: Some(&head.query),
         }
     }
 

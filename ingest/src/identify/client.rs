@@ -29,11 +29,7 @@ impl<'a> Client<'a> {
     /// Returns the client of a request that came from `peer`.
     pub(crate) fn identify(headers: &RequestHeaders<'a>, peer: IpAddr, trusted: &TrustedProxies) -> Self {
         let peer = peer.to_canonical();
-        let text = |value: Option<&'a HeaderValue>| {
-            value
-                .map(|value| text_of(value.as_bytes()))
-                .filter(|text| !text.is_empty())
-        };
+        let text = |value: Option<&'a HeaderValue>| value.map(header_text).filter(|text| !text.is_empty());
         let mut client = Self {
             ip: peer,
             user_agent: text(headers.user_agent),
@@ -66,7 +62,8 @@ impl<'a> Client<'a> {
 }
 
 /// Returns the text of a header; bytes that are not UTF-8 become U+FFFD.
-fn text_of(bytes: &[u8]) -> Cow<'_, str> {
+pub(crate) fn header_text(value: &HeaderValue) -> Cow<'_, str> {
+    let bytes = value.as_bytes();
     match simdutf8::basic::from_utf8(bytes) {
         Ok(text) => Cow::Borrowed(text),
         Err(_) => String::from_utf8_lossy(bytes),

@@ -17,7 +17,7 @@ mod visitor;
 pub use self::proxies::{NetworkError, TrustedProxies};
 pub(crate) use self::{
     address::Address,
-    client::Client,
+    client::{Client, header_text},
     host::auto_domain,
     ip_text::IpText,
     origin::CorsOrigin,

@@ -43,9 +43,13 @@ impl Event<'_> {
     /// ```
     pub fn from_texts<T>(query: &str, json: &str, handle: impl FnOnce(&Event<'_>) -> T) -> T {
         arena::with(|arena| {
+            let query = Fields::from_query(query, arena);
             handle(&Event {
-                meta: EventMeta::default(),
-                query: &Fields::from_query(query, arena),
+                meta: EventMeta {
+                    query: Some(&query),
+                    ..EventMeta::default()
+                },
+                query: &query,
                 payload: &if json.is_empty() {
                     Payload::Empty
                 } else {

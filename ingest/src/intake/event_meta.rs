@@ -2,15 +2,19 @@
 
 use std::borrow::Cow;
 
+use http::HeaderMap;
 use jiff::Timestamp;
 
 use crate::{
-    identify::Project,
+    fields::Fields,
+    identify::{Project, header_text},
+    intake::row::PresentColumns,
+    json::{self, Reader},
     table::{
         Column,
         refusal::{InvalidColumns, ValueError},
     },
-    value::{Date, DateTime, Decode, Utc},
+    value::{Date, DateTime, DateTime64, Decode, Utc, Zone},
 };
 
 /// The collector's metadata of an event.
@@ -41,6 +45,10 @@ pub struct EventMeta<'a> {
     pub host: Option<&'a str>,
     /// The fingerprint of address and user agent; 0 without a user agent.
     pub fingerprint: u64,
+    /// The headers of the request; `None` for a row without a request.
+    pub(crate) headers: Option<&'a HeaderMap>,
+    /// The fields of the query; `None` for a row without a request.
+    pub(crate) query: Option<&'a Fields<'a>>,
 }
 
 /// A value of an [`EventMeta`], for columns of a type other than the value's.
@@ -79,6 +87,19 @@ impl<'a> EventMeta<'a> {
         DateTime::from_seconds(u32::try_from(self.unix_ms / MS_PER_SECOND).unwrap_or(u32::MAX))
     }
 
+    /// Returns the millisecond of arrival, in a type of any precision and time zone.
+    #[inline]
+    pub fn date_time64<const P: u8, Z: Zone>(&self) -> DateTime64<P, Z> {
+        const MS_DIGITS: u32 = 3;
+        let ms = i64::try_from(self.unix_ms).unwrap_or(i64::MAX);
+        let digits = u32::from(P);
+        DateTime64::from_ticks(if digits < MS_DIGITS {
+            ms / 10_i64.pow(MS_DIGITS - digits)
+        } else {
+            ms.saturating_mul(10_i64.pow(digits - MS_DIGITS))
+        })
+    }
+
     /// Returns the day of arrival in UTC as `YYYY-MM-DD`.
     pub fn date_text(&self) -> String {
         self.timestamp().strftime("%Y-%m-%d").to_string()
@@ -112,7 +133,8 @@ impl<'a> EventMeta<'a> {
         }
     }
 
-    /// Puts a value into a column of another type, as if it had arrived as text.
+    /// Puts a value into a column of another type, as if it had arrived as text. The column keeps its
+    /// default if there is no value.
     pub fn put<T: Decode<'a>>(
         &self,
         value: CollectorValue,
@@ -120,10 +142,74 @@ impl<'a> EventMeta<'a> {
         column: &'static Column,
         invalid: &mut InvalidColumns,
     ) {
-        let Some(text) = self.text(value) else { return };
-        match T::from_text(text.clone()) {
-            Ok(value) => *field = value,
-            Err(error) => invalid.push(column, error, &text),
+        if let Some(text) = self.text(value) {
+            put_text(text, field, column, invalid);
+        }
+    }
+
+    /// Like [`put`](Self::put), and adds the column, which has this index, to `present` if it has
+    /// the value.
+    pub fn put_asked<T: Decode<'a>>(
+        &self,
+        value: CollectorValue,
+        field: &mut T,
+        column: &'static Column,
+        index: usize,
+        present: &mut PresentColumns,
+        invalid: &mut InvalidColumns,
+    ) {
+        if let Some(text) = self.text(value)
+            && put_text(text, field, column, invalid)
+        {
+            present.insert(index);
+        }
+    }
+
+    /// Puts the first header with this name, in lower case, into a column, and adds the column to
+    /// `present`. Bytes that are not UTF-8 become U+FFFD. The column keeps its default if the header
+    /// is missing or empty.
+    pub fn put_header<T: Decode<'a>>(
+        &self,
+        name: &str,
+        field: &mut T,
+        column: &'static Column,
+        index: usize,
+        present: &mut PresentColumns,
+        invalid: &mut InvalidColumns,
+    ) {
+        let value = self.headers.and_then(|headers| headers.get(name));
+        if let Some(text) = value.map(header_text).filter(|text| !text.is_empty())
+            && put_text(text, field, column, invalid)
+        {
+            present.insert(index);
+        }
+    }
+
+    /// Puts the field of the query with this name into a column, and adds the column to `present`.
+    /// The column keeps its default if the query has no such field.
+    pub fn put_query<T: Decode<'a>>(
+        &self,
+        name: &str,
+        field: &mut T,
+        column: &'static Column,
+        index: usize,
+        present: &mut PresentColumns,
+        invalid: &mut InvalidColumns,
+    ) {
+        let is_put = match self.query {
+            None => false,
+            Some(Fields::Flat(pairs)) => {
+                let value = pairs.iter().find(|(known, _)| *known == name);
+                value.is_some_and(|(_, text)| put_text(Cow::Borrowed(text), field, column, invalid))
+            }
+            // A tree is the text of one object.
+            Some(Fields::Tree(tree)) => {
+                let mut reader = Reader::new(tree.json());
+                put_member(&mut reader, name, field, column, invalid).unwrap_or(false)
+            }
+        };
+        if is_put {
+            present.insert(index);
         }
     }
 
@@ -160,5 +246,73 @@ impl<'a> EventMeta<'a> {
     fn timestamp(&self) -> Timestamp {
         let ms = i64::try_from(self.unix_ms).unwrap_or(i64::MAX);
         Timestamp::from_millisecond(ms).unwrap_or(Timestamp::MAX)
+    }
+}
+
+/// Puts a text into a column; returns whether the text is a value of the column.
+fn put_text<'a, T: Decode<'a>>(
+    text: Cow<'a, str>,
+    field: &mut T,
+    column: &'static Column,
+    invalid: &mut InvalidColumns,
+) -> bool {
+    match T::from_text(text.clone()) {
+        Ok(value) => {
+            *field = value;
+            true
+        }
+        Err(error) => {
+            invalid.push(column, error, &text);
+            false
+        }
+    }
+}
+
+/// Puts a member of the object that `reader` is positioned at into a column; returns whether there
+/// is a member with this name that is a value of the column.
+fn put_member<'a, T: Decode<'a>>(
+    reader: &mut Reader<'a>,
+    name: &str,
+    field: &mut T,
+    column: &'static Column,
+    invalid: &mut InvalidColumns,
+) -> Result<bool, json::Error> {
+    reader.begin_object()?;
+    while let Some(key) = reader.next_key()? {
+        if key != name {
+            reader.skip()?;
+            continue;
+        }
+        let start = reader.position();
+        return Ok(match T::from_json(reader) {
+            Ok(value) => {
+                *field = value;
+                true
+            }
+            Err(error) => {
+                reader.seek(start);
+                invalid.push(column, error, reader.raw_value()?);
+                false
+            }
+        });
+    }
+    Ok(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_of_arrival_has_any_precision() {
+        let meta = EventMeta {
+            unix_ms: 1_780_000_000_987,
+            ..EventMeta::default()
+        };
+        assert_eq!(meta.date_time64::<0, Utc>().ticks(), 1_780_000_000);
+        assert_eq!(meta.date_time64::<1, Utc>().ticks(), 17_800_000_009);
+        assert_eq!(meta.date_time64::<3, Utc>().ticks(), 1_780_000_000_987);
+        assert_eq!(meta.date_time64::<6, Utc>().ticks(), 1_780_000_000_987_000);
+        assert_eq!(meta.date_time64::<9, Utc>().ticks(), 1_780_000_000_987_000_000);
     }
 }

@@ -22,9 +22,10 @@ impl Writer {
     ///
     /// The build step makes a struct for each table. A field that has its default counts as absent:
     ///
-    /// - The collector fills the columns `id`, `date`, `dateTime` and `timestamp` that are absent,
-    ///   if the table has them. A row with an `id` of your own must not share it with another row
-    ///   of the table, since deliveries recognize rows by their id.
+    /// - The collector fills the columns of its ids and its times of arrival that are absent: `id`,
+    ///   `date`, `dateTime` and `timestamp` of a table that inherits `base`, and columns with
+    ///   `from: $id` and `from: $received_at`. A row with such an id of your own must not share it
+    ///   with another row of the table, since deliveries recognize rows by their id.
     /// - ClickHouse computes the DEFAULT of an absent column, unless the DEFAULT is a literal: the
     ///   struct's `Default` contains literals.
     ///

@@ -9,8 +9,8 @@ use crate::{
 
 /// The keys of an event that the collector's values override.
 ///
-/// A client's value under such a key goes to the extra, unless it only repeats the collector's
-/// value.
+/// In a table that inherits `base`, a client's value under such a key goes to the extra, unless it
+/// only repeats the collector's value. In other tables, the keys are like all others.
 const RESERVED: [&str; 10] = [
     "channel",
     "date",
@@ -30,6 +30,8 @@ const RESERVED: [&str; 10] = [
 pub(super) struct ReservedKeys<'r, 'a> {
     pub(super) meta: &'r EventMeta<'a>,
     pub(super) table: &'static Table,
+    /// Whether the table has no values of the collector in columns with these names.
+    pub(super) are_owned: bool,
 }
 
 impl<'a> ReservedKeys<'_, 'a> {
@@ -41,7 +43,7 @@ impl<'a> ReservedKeys<'_, 'a> {
 
     /// Returns whether a reserved key only repeats the collector's value.
     pub(super) fn is_repetition(&self, key: &str, value: &str) -> bool {
-        RESERVED.contains(&key) && self.meta.matches(key, value)
+        !self.are_owned && RESERVED.contains(&key) && self.meta.matches(key, value)
     }
 
     /// Like [`is_repetition`](Self::is_repetition), for the string or number that `reader` is
@@ -51,7 +53,7 @@ impl<'a> ReservedKeys<'_, 'a> {
     ///
     /// The value is not JSON.
     pub(super) fn is_json_repetition(&self, key: &str, reader: &Reader<'a>) -> Result<bool, json::Error> {
-        if !RESERVED.contains(&key) {
+        if self.are_owned || !RESERVED.contains(&key) {
             return Ok(false);
         }
         let value = js_string(&mut reader.clone())?;

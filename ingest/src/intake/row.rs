@@ -50,8 +50,9 @@ pub trait Row<'a> {
         None
     }
 
-    /// Fills the columns that the collector knows from the request.
-    fn fill_metadata(&mut self, _meta: &EventMeta<'a>, _invalid: &mut InvalidColumns) {}
+    /// Fills the columns that the collector knows from the request. Adds those of them to `present`
+    /// whose presence has an effect.
+    fn fill_metadata(&mut self, _meta: &EventMeta<'a>, _present: &mut PresentColumns, _invalid: &mut InvalidColumns) {}
 
     /// Pads the arrays of each Nested to one length; `present` are the columns that the event has.
     fn pad_nested(&mut self, _present: &PresentColumns, _invalid: &mut InvalidColumns) {}
@@ -86,15 +87,21 @@ pub struct EventRules {
     /// The columns with more than one path, and those paths; the first path that an event contains
     /// counts.
     pub alternatives: &'static [(usize, &'static [&'static str])],
+    /// The fields of the query that columns ask for; they do not go to an extra.
+    pub query: &'static [&'static str],
+    /// Whether the keys of the collector's values, such as `name` and `td`, are keys like all others.
+    pub owns_reserved_keys: bool,
     /// Whether values are read by ClickHouse's rules alone, without the
     /// [lenient rules](crate::value#lenient-rules).
     pub is_strict: bool,
 }
 
 impl EventRules {
-    const NONE: Self = Self {
+    pub(crate) const NONE: Self = Self {
         required: &[],
         alternatives: &[],
+        query: &[],
+        owns_reserved_keys: false,
         is_strict: false,
     };
 

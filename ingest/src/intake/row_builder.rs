@@ -46,6 +46,17 @@ impl<'r, 'a> RowBuilder<'r, 'a> {
         !self.rules.is_strict
     }
 
+    /// Returns whether the keys of the collector's values are keys like all others.
+    pub(super) fn owns_reserved_keys(&self) -> bool {
+        self.rules.owns_reserved_keys
+    }
+
+    /// Returns whether a column asks for this field of the query.
+    #[inline]
+    pub(super) fn takes_from_query(&self, name: &str) -> bool {
+        self.rules.query.contains(&name)
+    }
+
     /// Returns the index of the column that values at `path` go into.
     #[inline]
     pub(super) fn find_column(&self, path: &str) -> Option<usize> {
@@ -133,8 +144,9 @@ impl<'r, 'a> RowBuilder<'r, 'a> {
     ///
     /// [`Rejection::InvalidColumns`].
     pub(super) fn finish(mut self, meta: &EventMeta<'a>) -> Result<PresentColumns, Rejection> {
-        self.row.fill_metadata(meta, &mut self.invalid);
+        self.row.fill_metadata(meta, &mut self.present, &mut self.invalid);
         if let Some(host) = meta.host
+            && !self.rules.owns_reserved_keys
             && let Some(mut extra) = self.row.extra_at("td").and_then(|extra| self.row.extra(extra))
         {
             extra.push(Cow::Borrowed("host"), Cow::Borrowed(host));

@@ -107,7 +107,7 @@ impl<'a, const STRICT: bool> Row<'a> for TestRow<'a, STRICT> {
         Some(ExtraMut { keys, values })
     }
 
-    fn fill_metadata(&mut self, meta: &EventMeta<'a>, _invalid: &mut InvalidColumns) {
+    fn fill_metadata(&mut self, meta: &EventMeta<'a>, _present: &mut PresentColumns, _invalid: &mut InvalidColumns) {
         self.id = meta.id;
     }
 
@@ -128,14 +128,14 @@ impl<'a, const STRICT: bool> Row<'a> for TestRow<'a, STRICT> {
     fn rules(&self) -> &'static EventRules {
         const ALTERNATIVES: &[(usize, &[&str])] = &[(USER, &["user.id", "account"])];
         static LENIENT: EventRules = EventRules {
-            required: &[],
             alternatives: ALTERNATIVES,
-            is_strict: false,
+            ..EventRules::NONE
         };
         static STRICTLY: EventRules = EventRules {
             required: &[(CITY, "address.city"), (USER, "user.id")],
             alternatives: ALTERNATIVES,
             is_strict: true,
+            ..EventRules::NONE
         };
         if STRICT { &STRICTLY } else { &LENIENT }
     }

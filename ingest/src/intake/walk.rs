@@ -30,13 +30,16 @@ pub(super) fn decode<'a>(
     table: &'static Table,
     event: &Event<'a>,
 ) -> Result<PresentColumns, Rejection> {
+    let row = RowBuilder::new(row, table);
     let mut walk = Walk {
-        row: RowBuilder::new(row, table),
         path: Path::new_in(event.arena),
         reserved: ReservedKeys {
             meta: &event.meta,
             table,
+            are_owned: row.owns_reserved_keys(),
         },
+        row,
+        is_query: false,
         arena: event.arena,
     };
     let root = Scope {
@@ -56,6 +59,7 @@ pub(super) fn decode<'a>(
         }
         Payload::Form(fields) => walk.fields(fields, root, overridden_by).map_err(Rejection::Syntax)?,
     }
+    walk.is_query = true;
     walk.fields(event.query, root, None).map_err(Rejection::Syntax)?;
     walk.row.finish(&event.meta)
 }
@@ -65,6 +69,8 @@ struct Walk<'r, 'a> {
     row: RowBuilder<'r, 'a>,
     path: Path<'a>,
     reserved: ReservedKeys<'r, 'a>,
+    /// Whether the walk has reached the query.
+    is_query: bool,
     arena: &'a Arena,
 }
 
@@ -130,6 +136,7 @@ impl<'a> Walk<'_, 'a> {
         match self.row.find_column(name) {
             Some(column) => self.row.put_text(column, name, value),
             None if self.reserved.is_array_of_extra(name) || self.reserved.is_repetition(name, value) => {}
+            None if self.is_query && self.row.takes_from_query(name) => {}
             None => {
                 if let Some(mut extra) = self.row.extra(root.extra) {
                     extra.push(Cow::Borrowed(name), Cow::Borrowed(value));
@@ -198,6 +205,7 @@ impl<'a> Walk<'_, 'a> {
             Kind::Object => Slot::Scope,
             _ if scope.extra.is_none() => Slot::Ignored,
             _ if scope.is_root && self.reserved.is_array_of_extra(path) => Slot::Ignored,
+            _ if scope.is_root && self.is_query && self.row.takes_from_query(path) => Slot::Ignored,
             Kind::String | Kind::Number if scope.is_root && self.reserved.is_json_repetition(path, reader)? => {
                 Slot::Ignored
             }
@@ -212,7 +220,7 @@ impl<'a> Walk<'_, 'a> {
         }
         // Only the collector writes to the extra `td`; a client's values below `td` go to the extra
         // above it, under their whole path.
-        let is_td = above.is_root && key == "td";
+        let is_td = above.is_root && key == "td" && !self.reserved.are_owned;
         let extra = if is_td {
             None
         } else {

@@ -112,16 +112,49 @@ fn the_checker_warns_only_of_partitions_that_clients_choose() {
         ("td_ip", true),
     ] {
         let yaml = format!(
-            "clickhouse:\n  destinations: {{ a/b: t }}\n  tables:\n    t:\n      id: UInt64\n      uid: UInt64\n      \
+            "clickhouse:\n  destinations: {{ a/b: t }}\n  tables:\n    base:\n      id: UInt64\n      uid: UInt64\n      \
              date: Date\n      dateTime: DateTime\n      timestamp: UInt64\n      channel: String\n      \
              projectId: UInt32\n      service: String\n      td_ip: String\n      c: DateTime\n      \
              computed: Date MATERIALIZED toDate(c)\n      arrived: Date MATERIALIZED toMonday(date)\n      \
-             _options: {{ engine: MergeTree, order_by: id, partition_by: {} }}\n",
+             _options: {{ abstract: true }}\n    t:\n      \
+             _options: {{ extend: base, engine: MergeTree, order_by: id, partition_by: {} }}\n",
             quoted(key)
         );
         let problems = generate_texts([("t.yml", yaml)]).problems;
         assert!(problems.errors.is_empty(), "{key}: {problems:?}");
         let codes: Vec<_> = problems.warnings.iter().map(|warning| warning.code).collect();
         assert_eq!(codes.contains(&"client-partition"), is_warned, "{key}: {codes:?}");
+    }
+}
+
+/// In a table without `base`, the collector chooses only the values that a column asks for, and of
+/// these a client chooses headers and fields of the query.
+#[test]
+fn the_checker_knows_the_values_that_columns_ask_for() {
+    for (column, key, is_warned) in [
+        ("{ type: DateTime, from: $received_at }", "toYYYYMM(c)", false),
+        ("{ type: UInt64, from: $id }", "c", false),
+        ("{ type: String, from: $channel }", "c", false),
+        ("{ type: UInt64, from: $uid }", "c", true),
+        ("{ type: String, from: $header.X-Event }", "c", true),
+        ("{ type: Date, from: $query.day }", "c", true),
+        (
+            "{ type: Date, from: $query.day, max_age: 2 days, max_ahead: 2 days }",
+            "c",
+            false,
+        ),
+        ("UInt64", "date", true),
+    ] {
+        let yaml = format!(
+            "clickhouse:\n  destinations: {{ a/b: t }}\n  tables:\n    t:\n      date: Date\n      c: {column}\n      \
+             _options: {{ engine: MergeTree, order_by: date, partition_by: {key} }}\n"
+        );
+        let problems = generate_texts([("t.yml", yaml)]).problems;
+        assert!(problems.errors.is_empty(), "{key}: {problems:?}");
+        let is_found = problems
+            .warnings
+            .iter()
+            .any(|warning| warning.code == "client-partition");
+        assert_eq!(is_found, is_warned, "{key} of {column}");
     }
 }

@@ -38,9 +38,9 @@ mod generated {
         #[clickhouse(crate = "::rowmill_ingest::__rt::clickhouse")]
         #[serde(crate = "::rowmill_ingest::__rt::serde")]
         pub struct Counters {
-            /// `UInt64`
+            /// `UInt64`, from `$uid`
             pub uid: u64,
-            /// `UInt64`
+            /// `UInt64`, from `$received_at`
             pub timestamp: u64,
             /// `Nullable(Float64)`
             pub price: ::core::option::Option<f64>,
@@ -80,6 +80,7 @@ mod generated {
             fn fill_metadata(
                 &mut self,
                 meta: &__rt::EventMeta<'a>,
+                present: &mut __rt::PresentColumns,
                 invalid: &mut __rt::InvalidColumns,
             ) {
                 self.uid = meta.uid;
@@ -109,6 +110,7 @@ mod generated {
                 __rt::Row::fill_metadata(
                     &mut filled,
                     meta,
+                    &mut ::core::default::Default::default(),
                     &mut ::core::default::Default::default(),
                 );
                 if __rt::is_same(&self.timestamp, &::core::default::Default::default()) {

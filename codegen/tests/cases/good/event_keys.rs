@@ -38,7 +38,7 @@ mod generated {
         #[clickhouse(crate = "::rowmill_ingest::__rt::clickhouse")]
         #[serde(crate = "::rowmill_ingest::__rt::serde")]
         pub struct Signups<'a> {
-            /// `UInt64`
+            /// `UInt64`, from `$id`
             pub id: u64,
             /// Where the first letter goes.
             ///
@@ -139,6 +139,7 @@ mod generated {
             fn fill_metadata(
                 &mut self,
                 meta: &__rt::EventMeta<'a>,
+                present: &mut __rt::PresentColumns,
                 invalid: &mut __rt::InvalidColumns,
             ) {
                 self.id = meta.id;
@@ -196,7 +197,9 @@ mod generated {
                     alternatives: &[
                         (columns::USER, &["user.id", "account", "legacy.user.key"]),
                     ],
+                    query: &[],
                     is_strict: false,
+                    owns_reserved_keys: false,
                 };
                 &RULES
             }
@@ -214,6 +217,7 @@ mod generated {
                 __rt::Row::fill_metadata(
                     &mut filled,
                     meta,
+                    &mut ::core::default::Default::default(),
                     &mut ::core::default::Default::default(),
                 );
                 if __rt::is_same(&self.id, &::core::default::Default::default()) {

@@ -39,7 +39,7 @@ mod generated {
         #[clickhouse(crate = "::rowmill_ingest::__rt::clickhouse")]
         #[serde(crate = "::rowmill_ingest::__rt::serde")]
         pub struct Payments {
-            /// `UInt64`
+            /// `UInt64`, from `$id`
             pub id: u64,
             /// `DateTime64(3)`
             pub paid_at: ::rowmill_ingest::value::DateTime64<
@@ -86,6 +86,7 @@ mod generated {
             fn fill_metadata(
                 &mut self,
                 meta: &__rt::EventMeta<'a>,
+                present: &mut __rt::PresentColumns,
                 invalid: &mut __rt::InvalidColumns,
             ) {
                 self.id = meta.id;
@@ -142,6 +143,7 @@ mod generated {
                 __rt::Row::fill_metadata(
                     &mut filled,
                     meta,
+                    &mut ::core::default::Default::default(),
                     &mut ::core::default::Default::default(),
                 );
                 if __rt::is_same(&self.id, &::core::default::Default::default()) {

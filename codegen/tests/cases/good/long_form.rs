@@ -42,7 +42,7 @@ mod generated {
         pub struct Orders<'a> {
             /// Of the shop.
             ///
-            /// `UInt64`
+            /// `UInt64`, from `$id`
             pub id: u64,
             /// `LowCardinality(String)`
             pub currency: ::std::borrow::Cow<'a, str>,
@@ -132,6 +132,7 @@ mod generated {
             fn fill_metadata(
                 &mut self,
                 meta: &__rt::EventMeta<'a>,
+                present: &mut __rt::PresentColumns,
                 invalid: &mut __rt::InvalidColumns,
             ) {
                 self.id = meta.id;
@@ -193,6 +194,7 @@ mod generated {
                 __rt::Row::fill_metadata(
                     &mut filled,
                     meta,
+                    &mut ::core::default::Default::default(),
                     &mut ::core::default::Default::default(),
                 );
                 if __rt::is_same(&self.id, &::core::default::Default::default()) {
@@ -394,7 +396,7 @@ COMMENT 'What was ordered.\nOne row an order; it\'s final.'",
         pub struct Refunds<'a> {
             /// Of the shop.
             ///
-            /// `UInt64`
+            /// `UInt64`, from `$id`
             pub id: u64,
             /// `LowCardinality(String)`
             pub currency: ::std::borrow::Cow<'a, str>,
@@ -490,6 +492,7 @@ COMMENT 'What was ordered.\nOne row an order; it\'s final.'",
             fn fill_metadata(
                 &mut self,
                 meta: &__rt::EventMeta<'a>,
+                present: &mut __rt::PresentColumns,
                 invalid: &mut __rt::InvalidColumns,
             ) {
                 self.id = meta.id;
@@ -553,6 +556,7 @@ COMMENT 'What was ordered.\nOne row an order; it\'s final.'",
                 __rt::Row::fill_metadata(
                     &mut filled,
                     meta,
+                    &mut ::core::default::Default::default(),
                     &mut ::core::default::Default::default(),
                 );
                 if __rt::is_same(&self.id, &::core::default::Default::default()) {

@@ -115,6 +115,7 @@ mod generated {
                     "amount" => Some(columns::AMOUNT),
                     "state" => Some(columns::STATE),
                     "time" => Some(columns::TIME),
+                    "name" => Some(columns::NAME),
                     "note" => Some(columns::NOTE),
                     _ => None,
                 }
@@ -130,17 +131,10 @@ mod generated {
                     columns::AMOUNT => input.read(&mut self.amount),
                     columns::STATE => input.read(&mut self.state),
                     columns::TIME => input.read(&mut self.time),
+                    columns::NAME => input.read(&mut self.name),
                     columns::NOTE => input.read(&mut self.note),
                     _ => Ok(()),
                 }
-            }
-
-            fn fill_metadata(
-                &mut self,
-                meta: &__rt::EventMeta<'a>,
-                invalid: &mut __rt::InvalidColumns,
-            ) {
-                self.name = ::std::borrow::Cow::Borrowed(meta.name);
             }
 
             fn encode(
@@ -209,6 +203,7 @@ mod generated {
                         "`name` String DEFAULT '# none'",
                         __rt::ColumnKind::Default,
                     )
+                    .accepting_objects()
                     .shaped(__rt::Shape::String),
                 __rt::Column::new(
                         "note",

@@ -133,6 +133,7 @@ mod generated {
             fn fill_metadata(
                 &mut self,
                 meta: &__rt::EventMeta<'a>,
+                present: &mut __rt::PresentColumns,
                 invalid: &mut __rt::InvalidColumns,
             ) {
                 self.id = meta.id;
@@ -175,6 +176,7 @@ mod generated {
                 __rt::Row::fill_metadata(
                     &mut filled,
                     meta,
+                    &mut ::core::default::Default::default(),
                     &mut ::core::default::Default::default(),
                 );
                 if __rt::is_same(&self.id, &::core::default::Default::default()) {
@@ -451,6 +453,7 @@ SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 1000",
             fn fill_metadata(
                 &mut self,
                 meta: &__rt::EventMeta<'a>,
+                present: &mut __rt::PresentColumns,
                 invalid: &mut __rt::InvalidColumns,
             ) {
                 self.id = meta.id;
@@ -496,6 +499,7 @@ SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 1000",
                 __rt::Row::fill_metadata(
                     &mut filled,
                     meta,
+                    &mut ::core::default::Default::default(),
                     &mut ::core::default::Default::default(),
                 );
                 if __rt::is_same(&self.id, &::core::default::Default::default()) {

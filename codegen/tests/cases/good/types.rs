@@ -543,7 +543,9 @@ mod generated {
                 const RULES: __rt::EventRules = __rt::EventRules {
                     required: &[],
                     alternatives: &[],
+                    query: &[],
                     is_strict: true,
+                    owns_reserved_keys: true,
                 };
                 &RULES
             }
