@@ -15,7 +15,7 @@ use crate::{
     diagnostic::{Diagnostic, Report},
     source::Span,
     table_engine::Engine,
-    types::{Declaration, Type},
+    types::{Declaration, Filler, Type},
     yaml::Key,
 };
 
@@ -41,6 +41,8 @@ pub(crate) struct ResolvedTable {
     pub(crate) elements: Vec<declare::TableElement>,
     pub(crate) comment: Option<String>,
     pub(crate) is_strict: bool,
+    /// Whether only a materialized view fills the table.
+    pub(crate) is_view_target: bool,
     pub(crate) doc_comments: Vec<String>,
     /// The codes of the warnings that the table or one of its ancestors allows.
     pub(crate) allowed: Vec<String>,
@@ -173,6 +175,7 @@ fn resolve(index: usize, declared: &Declared, reported: &mut HashSet<usize>, rep
         elements,
         comment: table.options.comment.clone(),
         is_strict: is_strict.unwrap_or(false),
+        is_view_target: table.filler == Filler::View,
         doc_comments: table.doc_comments.clone(),
         allowed,
         is_complete,
