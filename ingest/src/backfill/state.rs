@@ -249,10 +249,11 @@ impl State {
         let query = self
             .client
             .query(
-                "SELECT database, table, toUInt64(if(any(engine) LIKE 'Replicated%' OR any(engine) LIKE 'Shared%', \
-                 sum(top), max(top))) FROM (SELECT database, table, partition_id, any(engine) AS engine, \
+                "SELECT database, table, toUInt64(if(is_shared, sum(top), max(top))) AS blocks FROM \
+                 (SELECT database, table, partition_id, \
+                 startsWith(engine, 'Replicated') OR startsWith(engine, 'Shared') AS is_shared, \
                  max(max_block_number) AS top FROM system.parts WHERE database IN ? AND table IN ? \
-                 GROUP BY database, table, partition_id) GROUP BY database, table",
+                 GROUP BY database, table, partition_id, is_shared) GROUP BY database, table, is_shared",
             )
             .bind(databases)
             .bind(names);

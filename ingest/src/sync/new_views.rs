@@ -158,7 +158,7 @@ async fn cut(url: &ClickHouseUrl, missing: &MissingView) -> Result<Option<u64>, 
     };
     let query = format!(
         "SELECT toUInt64(toUnixTimestamp64Milli(now64(3))) AS now_ms, \
-         (SELECT toUInt64(max({})) FROM {}) AS id",
+         assumeNotNull((SELECT toUInt64(max({})) FROM {})) AS id",
         quoted(id),
         quoted(source.name)
     );

@@ -88,7 +88,15 @@ async fn compare_view(
     let server = url.server_client();
     // The sync then creates the view again.
     let again = || vec![format!("DROP VIEW {name}")];
-    let target = target_in(&existing.create_table_query);
+    let found_refresh = refresh_in(&existing.create_table_query);
+    let without_refresh = existing
+        .create_table_query
+        .replacen(&format!(" {found_refresh}"), "", 1);
+    let target = if found_refresh.is_empty() {
+        target_in(&existing.create_table_query)
+    } else {
+        target_in(&without_refresh)
+    };
     let refresh = match view.refresh {
         None => String::new(),
         Some(_) => {
@@ -96,7 +104,6 @@ async fn compare_view(
             refresh_in(&create).to_owned()
         }
     };
-    let found_refresh = refresh_in(&existing.create_table_query);
     let wanted_target = (url.database().to_owned(), view.target.to_owned());
     if target.as_ref() != Some(&wanted_target) {
         let found = target.map_or_else(|| "a table of its own".to_owned(), |(_, target)| target);
