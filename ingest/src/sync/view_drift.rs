@@ -6,10 +6,10 @@
 use super::{
     Drift, DriftReport, Impact, Kind, SyncError,
     view_query::{ExistingView, cut_of, existing_view, formatted, select_from, without_database},
-    views::{target_in, views_over},
+    views::{Tables, qualified, target_in},
 };
 use crate::{
-    store::{ClickHouseUrl, quoted},
+    store::{ClickHouseError, ClickHouseUrl, quoted},
     table::{Schema, View},
 };
 
@@ -38,17 +38,19 @@ async fn compare(url: &ClickHouseUrl, schema: &Schema) -> Result<DriftReport, Ki
             )),
         }
     }
-    let client = url.client();
+    let names = schema.all_tables().map(|table| table.name);
+    let tables = Tables::read(&url.server_client(), url.database(), names)
+        .await
+        .map_err(failed)?;
     for table in schema.all_tables() {
-        let (_, views) = views_over(&client, table.name).await.map_err(failed)?;
-        let others = views.into_iter().map(|view| view.name).filter(|(database, name)| {
+        let views = tables.views_of(&(url.database().to_owned(), table.name.to_owned()));
+        let others = views.into_iter().filter(|(database, name)| {
             database != url.database() || !schema.views.iter().any(|view| view.name == name)
         });
-        report.notes.extend(others.map(|(database, name)| {
+        report.notes.extend(others.map(|name| {
             format!(
-                "view {}.{} reads {} and is not in the schema",
-                quoted(&database),
-                quoted(&name),
+                "view {} reads {} and is not in the schema",
+                qualified(&name),
                 quoted(table.name)
             )
         }));
@@ -61,7 +63,7 @@ async fn compare_view(
     schema: &Schema,
     view: &'static View,
     existing: &ExistingView,
-) -> Result<Vec<Drift>, crate::store::ClickHouseError> {
+) -> Result<Vec<Drift>, ClickHouseError> {
     let drift = |impact, part: &str, found: &str, wanted: &str, statements: Vec<String>| Drift {
         table: view.name,
         difference: format!(

@@ -90,6 +90,14 @@ impl Tables {
         self.0.get(name)
     }
 
+    /// Returns the views directly over a table.
+    pub(super) fn views_of(&self, table: &TableName) -> Vec<TableName> {
+        let receivers = self.get(table).into_iter().flat_map(Existing::receivers);
+        receivers
+            .filter(|name| self.get(name).is_some_and(Existing::is_view))
+            .collect()
+    }
+
     /// Returns whether the user may see all direct receivers of rows of `existing`.
     pub(super) fn knows_receivers_of(&self, existing: &Existing) -> bool {
         existing.receivers().all(|name| self.0.contains_key(&name))
