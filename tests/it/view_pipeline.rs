@@ -3,6 +3,7 @@
 use std::{
     future::Future,
     sync::atomic::{AtomicU64, Ordering},
+    thread,
     time::Duration,
 };
 
@@ -15,7 +16,7 @@ use rowmill_ingest::{
 use tokio::{runtime::Runtime, time::sleep};
 use tower::{Layer, service_fn};
 
-use crate::support::{collector, engine::Database, http, proxy::Proxy, service::Served};
+use crate::support::{collector, engine::Database, http, proxy::Proxy, service::Served, wait_for};
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
     Runtime::new().unwrap().block_on(future)
@@ -60,30 +61,38 @@ fn send(served: &Served, database: &Database, events: u64, rows: u64) {
     database.wait_for_rows("site_pages", rows);
 }
 
-/// Checks that each view's table has what the view's query returns for all rows of the source.
-fn check_sums(database: &Database) {
-    let sums = "SELECT kind, page, sum(views), sum(total), sum(taxed)";
-    let of_rows = database.query(
+/// The columns of each view's table, and the same of all rows of the source.
+const SUMS: [(&str, &str); 3] = [
+    (
+        "SELECT kind, page, sum(views), sum(total), sum(taxed) FROM site_sums GROUP BY kind, page ORDER BY kind, page",
         "SELECT price % 7 AS kind, page, count(), sum(price), sum(taxed) FROM site_pages WHERE price != 13 \
          GROUP BY kind, page ORDER BY kind, page",
+    ),
+    (
+        "SELECT kind, sumMerge(views), uniqExactMerge(pages) FROM site_kinds GROUP BY kind ORDER BY kind",
+        "SELECT price % 7 AS kind, count(), uniqExact(page) FROM site_pages WHERE price != 13 GROUP BY kind ORDER BY kind",
+    ),
+    (
+        "SELECT page, uniqExactMerge(visitors) FROM site_visitors GROUP BY page ORDER BY page",
+        "SELECT page, uniqExact(visitor) FROM site_pages GROUP BY page ORDER BY page",
+    ),
+];
+
+/// Waits until the views have all rows: a row is visible in the source before. Then checks that each
+/// view's table has what the view's query returns for all rows of the source.
+fn check_sums(database: &Database) {
+    let of_rows = SUMS.map(|(_, of_rows)| database.query(of_rows));
+    assert!(of_rows.iter().all(|sums| !sums.is_empty()));
+    let counted = "SELECT (SELECT sum(views) FROM site_sums), (SELECT uniqExactMerge(visitors) FROM site_visitors)";
+    let expected = database.query(
+        "SELECT (SELECT count() FROM site_pages WHERE price != 13), (SELECT uniqExact(visitor) FROM site_pages)",
     );
-    assert!(!of_rows.is_empty());
-    assert_eq!(
-        database.query(&format!(
-            "{sums} FROM site_sums GROUP BY kind, page ORDER BY kind, page"
-        )),
-        of_rows
-    );
-    assert_eq!(
-        database.query("SELECT kind, sumMerge(views), uniqExactMerge(pages) FROM site_kinds GROUP BY kind ORDER BY kind"),
-        database.query(
-            "SELECT price % 7 AS kind, count(), uniqExact(page) FROM site_pages WHERE price != 13 GROUP BY kind ORDER BY kind"
-        )
-    );
-    assert_eq!(
-        database.query("SELECT page, uniqExactMerge(visitors) FROM site_visitors GROUP BY page ORDER BY page"),
-        database.query("SELECT page, uniqExact(visitor) FROM site_pages GROUP BY page ORDER BY page")
-    );
+    wait_for("the rows of the views", || {
+        (database.query(counted) == expected).then_some(())
+    });
+    // More rows than expected would arrive within a moment, too.
+    thread::sleep(Duration::from_millis(200));
+    assert_eq!(SUMS.map(|(of_view, _)| database.query(of_view)), of_rows);
 }
 
 /// Returns a database with rows that its views lack, and the service.

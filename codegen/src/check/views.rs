@@ -230,7 +230,7 @@ pub(super) fn ordered(declared: &Declared) -> Vec<model::View> {
                 .any(|other| other.name.text != view.name.text && source(other).as_deref() == Some(&view.to.text))
         };
         // In a cycle, which is an error, no view is ready.
-        let next = waiting.iter().position(|view| is_ready(view)).unwrap_or(0);
+        let next = waiting.iter().position(is_ready).unwrap_or(0);
         ordered.push(waiting.remove(next));
     }
     ordered
